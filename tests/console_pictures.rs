@@ -135,9 +135,10 @@ fn serve(mut stream: TcpStream, directory: &Path) -> std::io::Result<()> {
 /// Where `scripts/install-test-peers` unpacks axe-core.
 fn axe() -> Result<PathBuf, Missing> {
     let file = root().join("target/test-tools/axe-core/axe.min.js");
-    match file.is_file() {
-        true => Ok(file),
-        false => Err(Missing::Program("axe-core (scripts/install-test-peers)")),
+    if file.is_file() {
+        Ok(file)
+    } else {
+        Err(Missing::Program("axe-core (scripts/install-test-peers)"))
     }
 }
 

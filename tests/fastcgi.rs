@@ -213,9 +213,10 @@ struct Case {
 }
 
 fn case(name: &'static str, line: &str, headers: &str, body: &[u8]) -> Case {
-    let length = match body.is_empty() {
-        true => String::new(),
-        false => format!("Content-Length: {}\r\n", body.len()),
+    let length = if body.is_empty() {
+        String::new()
+    } else {
+        format!("Content-Length: {}\r\n", body.len())
     };
     let request =
         format!("{line} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n{length}{headers}\r\n");
@@ -345,9 +346,10 @@ fn applications_that_fail_and_requests_that_they_cannot_have_get_an_error() {
         ("POST /echo.php", LARGE, "HTTP/1.1 400 Bad request"),
     ] {
         let chunked = body > 0;
-        let framing = match chunked {
-            true => "Transfer-Encoding: chunked\r\n",
-            false => "",
+        let framing = if chunked {
+            "Transfer-Encoding: chunked\r\n"
+        } else {
+            ""
         };
         let head =
             format!("{request} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n{framing}\r\n");

@@ -92,9 +92,10 @@ pub fn check<'a>(copy: &'a [u8], shown: &Shown) -> Result<Vec<&'a str>, String> 
     }
     let number = text(copy.get(..FIRST).unwrap_or_default());
     let is_known = number.parse().is_ok_and(|number: u64| number >= last);
-    match is_known || last == 0 {
-        true => Ok(starts),
-        false => Err(format!("{last} was shown, and the volume is at '{number}'")),
+    if is_known || last == 0 {
+        Ok(starts)
+    } else {
+        Err(format!("{last} was shown, and the volume is at '{number}'"))
     }
 }
 

@@ -292,9 +292,12 @@ fn compare(requests: impl Iterator<Item = String>, differs: &[&str]) {
 #[test]
 fn request_lines_go_through_rules_as_in_haproxy() {
     lab::skip_unless_installed!("haproxy");
-    let close = |line: &&str| match line.contains("HTTP/1.1") {
-        true => format!("{line}\r\nHost: web\r\nConnection: close\r\n\r\n"),
-        false => format!("{line}\r\n\r\n"),
+    let close = |line: &&str| {
+        if line.contains("HTTP/1.1") {
+            format!("{line}\r\nHost: web\r\nConnection: close\r\n\r\n")
+        } else {
+            format!("{line}\r\n\r\n")
+        }
     };
     compare(LINES.iter().map(close), STRICTER_LINES);
 }

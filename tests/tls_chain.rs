@@ -138,9 +138,10 @@ fn hop(server: &str, bind: &str) -> String {
         (false, true) => ("http/1.1", 1),
         (false, false) => ("", 1),
     };
-    let version = match server.contains("force-tlsv12") {
-        true => "tlsv1.2",
-        false => "tlsv1.3",
+    let version = if server.contains("force-tlsv12") {
+        "tlsv1.2"
+    } else {
+        "tlsv1.3"
     };
     format!("x-hop: {alpn},{version},{major}\r\n")
 }

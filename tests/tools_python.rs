@@ -40,11 +40,12 @@ const CONFIG: &str = "
 fn tools() -> Result<PathBuf, Missing> {
     lab::installed("python3")?;
     let directory = root().join("target/test-tools");
-    match directory.join("haproxyadmin").is_dir() && directory.join("haproxy").is_dir() {
-        true => Ok(directory),
-        false => Err(Missing::Program(
+    if directory.join("haproxyadmin").is_dir() && directory.join("haproxy").is_dir() {
+        Ok(directory)
+    } else {
+        Err(Missing::Program(
             "haproxyadmin and haproxy-cli (scripts/install-test-peers)",
-        )),
+        ))
     }
 }
 

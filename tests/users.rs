@@ -180,9 +180,10 @@ fn get(target: &str, credentials: &str) -> String {
 /// What has to be the same byte for byte; of answers of servers and of the page
 /// itself only how they begin.
 fn seen(answer: String) -> String {
-    match answer.starts_with("HTTP/1.1 200 ") && !answer.contains("text/plain") {
-        true => "200".to_owned(),
-        false => answer,
+    if answer.starts_with("HTTP/1.1 200 ") && !answer.contains("text/plain") {
+        "200".to_owned()
+    } else {
+        answer
     }
 }
 

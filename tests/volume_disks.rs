@@ -84,9 +84,12 @@ fn survives(name: &str, under: Under, cases: &[Case]) {
         writers.iter().for_each(|writer| writer.gets_on(50));
         assert!(disk.failed() > 0 || disk.stalled() > 0, "{}", case.name);
         // The report says what is wrong, at the node whose disk it is.
-        let named = || match case.trouble.stalls {
-            true => volumes.shown(node).contains("disk does not respond"),
-            false => volumes.shown(node).contains("its disk fails: "),
+        let named = || {
+            if case.trouble.stalls {
+                volumes.shown(node).contains("disk does not respond")
+            } else {
+                volumes.shown(node).contains("its disk fails: ")
+            }
         };
         let tell = || format!("{}\n{}", case.name, volumes.tell());
         assert!(eventually(SOON, named), "{}", tell());

@@ -693,9 +693,10 @@ impl Log {
             let bytes = client.read(block).unwrap();
             for (sector, bytes) in bytes.chunks(512).enumerate() {
                 let word = u64::from_le_bytes(bytes[..8].try_into().unwrap());
-                let number = match bytes.iter().all(|byte| *byte == 0) {
-                    true => 0,
-                    false => (word ^ block << 48) >> 24,
+                let number = if bytes.iter().all(|byte| *byte == 0) {
+                    0
+                } else {
+                    (word ^ block << 48) >> 24
                 };
                 let range = written.stable..=written.sent;
                 assert!(

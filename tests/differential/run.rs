@@ -113,9 +113,10 @@ impl Bed {
                 case.bind, case.lines, case.sections
             );
             let lines = self.put(&lines, n);
-            match skipped {
-                true => text += &"#\n".repeat(lines.matches('\n').count()),
-                false => text += &lines,
+            if skipped {
+                text += &"#\n".repeat(lines.matches('\n').count())
+            } else {
+                text += &lines
             }
         }
         text

@@ -44,9 +44,10 @@ impl FromStr for IpPrefix {
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.map_or(Ok(most), str::parse).map_err(|_| wrong())?;
-        match bits <= most {
-            true => Ok(IpPrefix { address, bits }),
-            false => Err(wrong()),
+        if bits <= most {
+            Ok(IpPrefix { address, bits })
+        } else {
+            Err(wrong())
         }
     }
 }

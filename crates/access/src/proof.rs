@@ -261,9 +261,10 @@ impl Authenticator {
             (None, None) => unknown_account(),
         };
         let asks_system = users.has_system_users();
-        let turns = match asks_system {
-            true => &self.verifying.of_system,
-            false => &self.verifying.own,
+        let turns = if asks_system {
+            &self.verifying.of_system
+        } else {
+            &self.verifying.own
         };
         let turns = match known {
             Some(_) => &turns.known_browsers,

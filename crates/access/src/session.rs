@@ -187,9 +187,10 @@ fn groups_of(account: &Account) -> Result<Option<Vec<String>>, String> {
         return Ok(None);
     }
     let bytes: usize = account.groups.iter().map(String::len).sum();
-    match bytes <= GROUPS_BYTES_MAX {
-        true => Ok(Some(account.groups.clone())),
-        false => Err("the user is in more groups than a session has room for".to_owned()),
+    if bytes <= GROUPS_BYTES_MAX {
+        Ok(Some(account.groups.clone()))
+    } else {
+        Err("the user is in more groups than a session has room for".to_owned())
     }
 }
 
@@ -452,9 +453,10 @@ impl Sessions {
     /// Returns the current user of a token. None if the session is no longer valid.
     pub fn visitor(&self, users: &dyn Users, token: &str, now: u64) -> Option<Visitor> {
         let claim = self.claim(token, now)?;
-        let user = match claim.unlisted {
-            true => None,
-            false => Some(user_of(users, &claim.user, claim.groups.as_deref())?),
+        let user = if claim.unlisted {
+            None
+        } else {
+            Some(user_of(users, &claim.user, claim.groups.as_deref())?)
         };
         if user.is_some() && password_of(users, &user) != claim.password {
             return None;

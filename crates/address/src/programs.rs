@@ -75,11 +75,10 @@ fn changeable_part(path: &Path) -> Option<PathBuf> {
         let to = std::fs::read_link(&at)
             .ok()
             .filter(|_| links <= LINKS_MAX)?;
-        match to.is_absolute() {
-            true => at = PathBuf::from("/"),
-            false => {
-                at.pop();
-            }
+        if to.is_absolute() {
+            at = PathBuf::from("/")
+        } else {
+            at.pop();
         }
         left.extend(components(&to));
     }

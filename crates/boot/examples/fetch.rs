@@ -21,9 +21,10 @@ struct DirectoryContent(PathBuf);
 impl ContentSource for DirectoryContent {
     fn find(&self, name: &str, _: &str, _: &FetchClient) -> Result<FetchContent, MissingContent> {
         let mut parts = Path::new(name).components();
-        match parts.all(|part| matches!(part, Component::Normal(_))) {
-            true => Ok(FetchContent::File(self.0.join(name))),
-            false => Err(MissingContent(format!("no file {name}"))),
+        if parts.all(|part| matches!(part, Component::Normal(_))) {
+            Ok(FetchContent::File(self.0.join(name)))
+        } else {
+            Err(MissingContent(format!("no file {name}")))
         }
     }
 
@@ -55,9 +56,10 @@ fn serve(directory: &str, by_tftp: &str, by_http: &str) -> ExampleResult {
 /// Opens the socket of a client: on loopback each client has another address.
 fn socket(server: SocketAddr, client: u16) -> std::io::Result<UdpSocket> {
     let [high, low] = client.to_be_bytes();
-    match server.ip().is_loopback() {
-        true => UdpSocket::bind(SocketAddr::from(([127, 1 + high, low, 9], 0))),
-        false => UdpSocket::bind("0.0.0.0:0"),
+    if server.ip().is_loopback() {
+        UdpSocket::bind(SocketAddr::from(([127, 1 + high, low, 9], 0)))
+    } else {
+        UdpSocket::bind("0.0.0.0:0")
     }
 }
 

@@ -147,9 +147,10 @@ impl<A: Address> LeaseJournal<A> {
         self.file.write_all(text.as_bytes())?;
         // The end of a lease need not be synced: if it is lost, the address only becomes free
         // later.
-        match changes.iter().any(|one| one.holder != Holder::Nobody) {
-            true => self.file.sync_data(),
-            false => Ok(()),
+        if changes.iter().any(|one| one.holder != Holder::Nobody) {
+            self.file.sync_data()
+        } else {
+            Ok(())
         }
     }
 

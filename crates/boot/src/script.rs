@@ -169,9 +169,12 @@ pub fn of_image(
         Image::Program { bios, uefi } => {
             script.line(&format!("echo Boots image {name} from {base}"));
             script.line("iseq ${platform} efi && goto uefi ||");
-            let line = |file: bool, part: &str| match file {
-                true => format!("chain --timeout {STALL_MS} {} || goto failed", url(part)),
-                false => format!("echo Image {name} has no file for this firmware && goto failed"),
+            let line = |file: bool, part: &str| {
+                if file {
+                    format!("chain --timeout {STALL_MS} {} || goto failed", url(part))
+                } else {
+                    format!("echo Image {name} has no file for this firmware && goto failed")
+                }
             };
             script.line(&line(bios.is_some(), "bios"));
             script.line("exit");

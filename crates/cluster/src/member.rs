@@ -59,18 +59,20 @@ impl Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match serializer.is_human_readable() {
-            true => serializer.collect_str(self),
-            false => serializer.serialize_bytes(&self.0),
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            serializer.serialize_bytes(&self.0)
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
-        match deserializer.is_human_readable() {
-            true => deserializer.deserialize_any(DigestVisitor),
-            false => deserializer.deserialize_bytes(DigestVisitor),
+        if deserializer.is_human_readable() {
+            deserializer.deserialize_any(DigestVisitor)
+        } else {
+            deserializer.deserialize_bytes(DigestVisitor)
         }
     }
 }

@@ -69,11 +69,12 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<NamedFile>, FileError> {
 /// A file or directory cannot be read, or there is no file.
 pub fn read_some(paths: &[PathBuf]) -> Result<Vec<NamedFile>, FileError> {
     let files = read_all(paths)?;
-    match files.is_empty() {
-        true => Err(FileError::Nothing {
+    if files.is_empty() {
+        Err(FileError::Nothing {
             paths: paths.into(),
-        }),
-        false => Ok(files),
+        })
+    } else {
+        Ok(files)
     }
 }
 

@@ -159,13 +159,14 @@ fn scan(parts: &[&'static ConfigurationPart], recording: &Recording) -> Scanned 
             depends |= lists || is_in(|one| one.by_node);
         } else if first.is(ON) && !is_own {
             depends = true;
-            match lists {
-                true => line.words[1..]
+            if lists {
+                line.words[1..]
                     .iter()
-                    .for_each(|word| add(word.str(), &mut named)),
-                false => { line.word(1).into_iter() }
+                    .for_each(|word| add(word.str(), &mut named))
+            } else {
+                { line.word(1).into_iter() }
                     .flat_map(names)
-                    .for_each(|name| add(name, &mut named)),
+                    .for_each(|name| add(name, &mut named))
             }
             continue;
         }
@@ -230,9 +231,10 @@ pub(crate) fn take_on_prefix(
             context.report(told);
         }
     }
-    match here {
-        true => OnNode::Here(rest),
-        false => OnNode::NotHere(rest),
+    if here {
+        OnNode::Here(rest)
+    } else {
+        OnNode::NotHere(rest)
     }
 }
 

@@ -145,13 +145,14 @@ impl<D: Tabled> TabledDraft<D> {
             // The following lines belong to the intended section.
             self.section = None;
         }
-        let told = match told.help.is_none() && told.notes.is_empty() {
-            false => told,
-            true => told.note(format!(
+        let told = if told.help.is_none() && told.notes.is_empty() {
+            told.note(format!(
                 "keywords of a `{}` section: {}",
                 section.name,
                 section.names(context).join(", ")
-            )),
+            ))
+        } else {
+            told
         };
         Err(told)
     }

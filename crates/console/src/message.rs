@@ -48,9 +48,10 @@ impl SignInLink {
     pub fn url(&self) -> String {
         let scheme = if self.is_plain { "http" } else { "https" };
         let ip = self.address.ip();
-        let host = match ip.is_unspecified() {
-            true => format!("{}:{}", self.host, self.address.port()),
-            false => self.address.to_string(),
+        let host = if ip.is_unspecified() {
+            format!("{}:{}", self.host, self.address.port())
+        } else {
+            self.address.to_string()
         };
         format!("{scheme}://{host}{}", self.path)
     }

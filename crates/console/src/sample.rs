@@ -206,13 +206,15 @@ fn shop(busy: u64) -> Traffic {
 }
 
 fn virtual_ip(name: &str, address: &str, is_master: bool, since_ms: u64) -> Subject {
-    let (word, grade) = match is_master {
-        true => ("MASTER", Grade::Good),
-        false => ("BACKUP", Grade::Standby),
+    let (word, grade) = if is_master {
+        ("MASTER", Grade::Good)
+    } else {
+        ("BACKUP", Grade::Standby)
     };
-    let held = match is_master {
-        true => ("here", Grade::Good),
-        false => ("not here", Grade::Standby),
+    let held = if is_master {
+        ("here", Grade::Good)
+    } else {
+        ("not here", Grade::Standby)
     };
     let mut one = Subject::new("virtual-ip", name)
         .state(word, grade)
@@ -258,9 +260,10 @@ fn volume(name: &str, word: &str, grade: Grade, why: &str) -> Subject {
 }
 
 fn guest(name: &str, on: &str, here: &str, (word, grade): (&str, Grade)) -> Subject {
-    let (word, grade) = match on == here {
-        true => (word, grade),
-        false => ("elsewhere", Grade::Standby),
+    let (word, grade) = if on == here {
+        (word, grade)
+    } else {
+        ("elsewhere", Grade::Standby)
     };
     let mut one = Subject::new("guest", name)
         .state(word, grade)
@@ -356,9 +359,10 @@ fn cluster(me: &str, members: &[(&str, &str)]) -> StatusReport {
         .fact("this member", me)
         .fact("accepted", "version 14, by anna: \"shop: web4\"");
     let member = |(name, kind): &(&str, &str)| {
-        let word = match *name == me {
-            true => "this machine",
-            false => "reachable, direct link, 0.3 ms",
+        let word = if *name == me {
+            "this machine"
+        } else {
+            "reachable, direct link, 0.3 ms"
         };
         let one = Subject::new("member", name).state(word, Grade::Good);
         one.fact("kind", *kind).joined("serves", "version 14")
@@ -452,9 +456,10 @@ pub fn platform() -> Platform {
     let of_node = |me: &str| {
         let is_alpha = me == "alpha";
         let copy = |word| if is_alpha { word } else { "copy" };
-        let (resync, why) = match is_alpha {
-            true => (Grade::Busy, "1.2 GiB left, 110 MiB/s, 11 s"),
-            false => (good, ""),
+        let (resync, why) = if is_alpha {
+            (Grade::Busy, "1.2 GiB left, 110 MiB/s, 11 s")
+        } else {
+            (good, "")
         };
         let mut volumes = vec![
             volume("mail", copy("serving"), good, ""),

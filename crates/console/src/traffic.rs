@@ -293,9 +293,12 @@ impl ServerLine<'_> {
         let port = self.word("srv_port").unwrap_or_default();
         set(
             "address",
-            address.map(|address| match address.contains(':') {
-                true => format!("[{address}]:{port}"),
-                false => format!("{address}:{port}"),
+            address.map(|address| {
+                if address.contains(':') {
+                    format!("[{address}]:{port}")
+                } else {
+                    format!("{address}:{port}")
+                }
             }),
         );
         let speaks_tls = self.word("srv_use_ssl").map(|word| word == "1");

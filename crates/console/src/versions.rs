@@ -49,9 +49,10 @@ pub async fn ask(
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) if is_gone(&error) => {
             let has_cluster = has_cluster(&shared.platform.borrow());
-            Err(match has_cluster {
-                true => "the control role does not respond: try again".to_owned(),
-                false => "there are no versions without a cluster".to_owned(),
+            Err(if has_cluster {
+                "the control role does not respond: try again".to_owned()
+            } else {
+                "there are no versions without a cluster".to_owned()
             })
         }
         Ok(Err(error)) => Err(language::reason(&error)),
@@ -76,11 +77,12 @@ fn has_cluster(platform: &Platform) -> bool {
 /// Queries the versions now, for a page that was just opened.
 pub async fn refresh(shared: &ConsoleState) {
     let is_member = has_cluster(&shared.platform.borrow());
-    let answer = match is_member {
-        true => ask(shared, &VersionsRequest::Versions { max: SHOWN_MAX })
+    let answer = if is_member {
+        ask(shared, &VersionsRequest::Versions { max: SHOWN_MAX })
             .await
-            .ok(),
-        false => None,
+            .ok()
+    } else {
+        None
     };
     let now = match answer {
         Some(VersionsResponse::Versions(versions)) => Some(Arc::new(versions)),

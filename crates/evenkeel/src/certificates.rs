@@ -18,9 +18,10 @@ pub fn of(recording: &Recording) -> Vec<CertificateEnd> {
         .readable_files()
         .filter_map(|(path, bytes, is_secret)| {
             let path = path.display();
-            match is_secret {
-                true => end_of_chain(&path.to_string(), bytes),
-                false => end_of_authorities(&path.to_string(), bytes),
+            if is_secret {
+                end_of_chain(&path.to_string(), bytes)
+            } else {
+                end_of_authorities(&path.to_string(), bytes)
             }
         });
     let mut ends: Vec<CertificateEnd> = ends.collect();
@@ -65,11 +66,12 @@ pub fn warnings(ends: &[CertificateEnd], now_s: i64) -> impl Iterator<Item = Dia
     let due = ends.iter().filter(move |end| end.is_due(now_s));
     due.map(move |end| {
         let told = format!("certificate {}: {}", end.file, end.words(now_s));
-        let what = match end.has_ended(now_s) {
-            true => "it is no longer accepted: replace the file, and load it with `evenkeel reload`, or in a cluster with `evenkeel \
-                     config apply`",
-            false => "renew it before its end, and load it with `evenkeel reload`, or in a cluster with `evenkeel config apply`",
-        };
+        let what = if end.has_ended(now_s) {
+"it is no longer accepted: replace the file, and load it with `evenkeel reload`, or in a cluster with `evenkeel \
+                     config apply`"
+} else {
+"renew it before its end, and load it with `evenkeel reload`, or in a cluster with `evenkeel config apply`"
+};
         Diagnostic::global(&codes::CERTIFICATE_END, Severity::Warning, told).help(what)
     })
 }

@@ -315,9 +315,10 @@ pub fn differences(before: &Payloads, now: &[RolePayload]) -> Vec<String> {
         let before = before.get(name).map(|bytes| &**bytes);
         let now = now.iter().find(|running| running.part.name == name);
         let now = now.map(|running| &*running.given.payload);
-        match before == now {
-            true => Vec::new(),
-            false => (run.difference)(before, now),
+        if before == now {
+            Vec::new()
+        } else {
+            (run.difference)(before, now)
         }
     });
     lines.collect()

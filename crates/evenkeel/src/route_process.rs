@@ -168,9 +168,10 @@ fn mask_report(report: &mut RouteReport, recording: &Recording) {
             let is_secret = name != term.name;
             term.name = name;
             for value in &mut term.values {
-                *value = match is_secret {
-                    true => COVER.to_owned(),
-                    false => secrets.apply(value),
+                *value = if is_secret {
+                    COVER.to_owned()
+                } else {
+                    secrets.apply(value)
                 };
             }
         }

@@ -73,9 +73,10 @@ impl Farm {
 
     /// Returns the collection for something on these hosts; without hosts, that of all hosts.
     pub fn collection(&self, hosts: &BTreeSet<String>) -> CollectionId {
-        match hosts.is_empty() || self.hosts.keys().eq(hosts) {
-            true => CollectionId::ALL,
-            false => CollectionId::of(hosts),
+        if hosts.is_empty() || self.hosts.keys().eq(hosts) {
+            CollectionId::ALL
+        } else {
+            CollectionId::of(hosts)
         }
     }
 

@@ -69,13 +69,16 @@ fn moved(before: &Portal, now: &Portal) -> Vec<String> {
         let apps = apps.map(|one| (format!("app {}", one.name), one.hosts.clone()));
         desktop.chain(apps).collect()
     };
-    let shown = |hosts: &BTreeSet<String>| match hosts.is_empty() {
-        true => "all hosts".to_owned(),
-        false => hosts
-            .iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join(" "),
+    let shown = |hosts: &BTreeSet<String>| {
+        if hosts.is_empty() {
+            "all hosts".to_owned()
+        } else {
+            hosts
+                .iter()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(" ")
+        }
     };
     let (before, now) = (hosts(before), hosts(now));
     let both = before

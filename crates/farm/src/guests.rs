@@ -325,9 +325,10 @@ impl Asker {
 /// Reads the guests of a response. A configuration without guests has none.
 fn read(answer: &Received, elsewhere: &str) -> GuestList {
     if let SupervisorMessage::Nobody { words, missing } = &answer.message {
-        return match missing {
-            true => Err(words.clone()),
-            false => Ok(Arc::default()),
+        return if missing {
+            Err(words.clone())
+        } else {
+            Ok(Arc::default())
         };
     }
     let file = answer.descriptors.first();

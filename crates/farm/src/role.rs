@@ -417,9 +417,10 @@ impl FarmRole {
             subject.events = running.portal.events();
             let admission = running.site.admission();
             if !admission.is_admitted() {
-                let word = match running.site.is_removed() {
-                    true => "removed",
-                    false => "waits",
+                let word = if running.site.is_removed() {
+                    "removed"
+                } else {
+                    "waits"
                 };
                 subject = subject.state(word, Grade::Bad);
                 subject.why = format!("nobody can sign in at this node: {}", admission.why());
@@ -427,9 +428,10 @@ impl FarmRole {
                 subject = subject.state("degraded", Grade::Busy);
                 subject.why = why.clone();
             }
-            match trouble.is_empty() {
-                true => subject,
-                false => subject.fact("other nodes", trouble.clone()),
+            if trouble.is_empty() {
+                subject
+            } else {
+                subject.fact("other nodes", trouble.clone())
             }
         };
         StatusReport {
@@ -474,9 +476,10 @@ impl FarmRole {
         let (mut sessions, mut bytes, mut more) = (Vec::new(), 0, 0);
         for one in all {
             bytes += codec::encode(&one).len();
-            match bytes <= SHOWN_BYTES {
-                true => sessions.push(one),
-                false => more += 1,
+            if bytes <= SHOWN_BYTES {
+                sessions.push(one)
+            } else {
+                more += 1
             }
         }
         Sessions { sessions, more }
@@ -512,9 +515,10 @@ impl FarmRole {
             ));
         }
         if was_drained == is_drained {
-            return Ok(match is_drained {
-                true => format!("{name} is drained already"),
-                false => format!("{name} takes users already"),
+            return Ok(if is_drained {
+                format!("{name} is drained already")
+            } else {
+                format!("{name} takes users already")
             });
         }
         let closed = site.closed_with(name).join(", ");

@@ -157,9 +157,10 @@ impl Key {
         if claims.farm != farm {
             return Err(RoutingTokenError::OtherFarm);
         }
-        match u64::from(claims.expires_s) > now_s {
-            true => Ok(claims),
-            false => Err(RoutingTokenError::Expired(claims.collection)),
+        if u64::from(claims.expires_s) > now_s {
+            Ok(claims)
+        } else {
+            Err(RoutingTokenError::Expired(claims.collection))
         }
     }
 }

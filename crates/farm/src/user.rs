@@ -48,9 +48,10 @@ impl FarmUser {
     pub fn of_logon(logon: &Logon, from: IpAddr) -> FarmUser {
         let by_machine = || {
             let machine = logon.client_name.trim().to_lowercase();
-            match machine.is_empty() {
-                true => FarmUser::of_address(from),
-                false => FarmUser::of(&format!("machine/{machine}")),
+            if machine.is_empty() {
+                FarmUser::of_address(from)
+            } else {
+                FarmUser::of(&format!("machine/{machine}"))
             }
         };
         FarmUser::named(&logon.user).unwrap_or_else(by_machine)

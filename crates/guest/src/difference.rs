@@ -93,9 +93,10 @@ fn change(what: &str, from: &str, to: &str) -> Option<String> {
 /// Joins words, or says that there are none.
 fn joined(words: impl IntoIterator<Item = String>) -> String {
     let words: Vec<String> = words.into_iter().collect();
-    match words.is_empty() {
-        true => "none".to_owned(),
-        false => words.join(" "),
+    if words.is_empty() {
+        "none".to_owned()
+    } else {
+        words.join(" ")
     }
 }
 
@@ -112,14 +113,16 @@ fn machine(before: &Guest, now: &Guest) -> Vec<String> {
     let all = [
         change("memory", &memory, &memory_now),
         change("cpus", &cpus, &cpus_now),
-        match disks == disks_now {
-            true => is_other("disks", before.disks == now.disks),
-            false => change("disks", &disks, &disks_now),
+        if disks == disks_now {
+            is_other("disks", before.disks == now.disks)
+        } else {
+            change("disks", &disks, &disks_now)
         },
         is_other("network cards", before.nics == now.nics),
-        match boot == boot_now {
-            true => is_other("boot", before.boot == now.boot),
-            false => change("boot", boot, boot_now),
+        if boot == boot_now {
+            is_other("boot", before.boot == now.boot)
+        } else {
+            change("boot", boot, boot_now)
         },
         change("firmware", firmware, firmware_now),
         change("console", console, console_now),
@@ -138,9 +141,10 @@ fn operation(before: &Guest, now: &Guest) -> Vec<String> {
     let [stop, stop_now] = both.map(|guest| time_words(guest.stop_ms));
     let all = [
         change("prefer", &prefer, &prefer_now),
-        match check == check_now {
-            true => (before.check != now.check).then(|| "check changed".to_owned()),
-            false => change("check", &check, &check_now),
+        if check == check_now {
+            (before.check != now.check).then(|| "check changed".to_owned())
+        } else {
+            change("check", &check, &check_now)
         },
         change("migrate", migrate, migrate_now),
         change("stop-timeout", &stop, &stop_now),
@@ -183,9 +187,10 @@ fn node(before: &NodeSettings, now: &NodeSettings) -> Vec<String> {
 }
 
 fn disk_words(disk: &Disk) -> String {
-    match disk.read_only {
-        true => format!("{} (ro)", disk.volume),
-        false => disk.volume.clone(),
+    if disk.read_only {
+        format!("{} (ro)", disk.volume)
+    } else {
+        disk.volume.clone()
     }
 }
 
@@ -230,9 +235,10 @@ fn check_words(check: &Check) -> String {
 }
 
 fn time_words(ms: u64) -> String {
-    match ms.is_multiple_of(1000) {
-        true => format!("{}s", ms / 1000),
-        false => format!("{ms}ms"),
+    if ms.is_multiple_of(1000) {
+        format!("{}s", ms / 1000)
+    } else {
+        format!("{ms}ms")
     }
 }
 

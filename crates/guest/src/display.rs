@@ -52,9 +52,10 @@ impl Displays {
         let operator = Arc::new(operator);
         let begun = begin(&operator).and_then(|begun| {
             let is_held = begun.number == MAIN && !self.is_free(guest);
-            match is_held {
-                true => Err(ChannelEnd::Says(self.in_use(guest))),
-                false => Ok(begun),
+            if is_held {
+                Err(ChannelEnd::Says(self.in_use(guest)))
+            } else {
+                Ok(begun)
             }
         });
         let begun = match begun {
@@ -339,12 +340,13 @@ impl Channel<'_> {
     fn pass_first(&self) -> Result<(), ChannelEnd> {
         let mut first = [0; INIT_BYTES];
         let read = read_until(self.operator, &mut first, Instant::now() + LIMIT);
-        let read = read
-            .map_err(ChannelEnd::from)
-            .and_then(|()| match is_init(&first) {
-                true => Ok(first),
-                false => Err(self.not_passed(&first)),
-            });
+        let read = read.map_err(ChannelEnd::from).and_then(|()| {
+            if is_init(&first) {
+                Ok(first)
+            } else {
+                Err(self.not_passed(&first))
+            }
+        });
         { self.guest }.write_all(read.as_ref().unwrap_or(&init()))?;
         read.map(drop)
     }

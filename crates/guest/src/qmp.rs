@@ -91,12 +91,11 @@ impl Qmp {
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let (line, behind) = rest.split_at(end);
             rest = &behind[1..];
-            let whole = match self.begun.is_empty() {
-                true => read(line)?,
-                false => {
-                    self.keep(line)?;
-                    read(&std::mem::take(&mut self.begun))?
-                }
+            let whole = if self.begun.is_empty() {
+                read(line)?
+            } else {
+                self.keep(line)?;
+                read(&std::mem::take(&mut self.begun))?
             };
             said.extend(whole);
         }

@@ -21,9 +21,10 @@ pub fn copied(name: &str, guest: &Guest, volume: impl Fn(&str) -> String) -> Str
     line(&format!("memory {}", size::words(guest.memory_bytes)));
     line(&format!("cpus {}", guest.cpus));
     for disk in &guest.disks {
-        let (volume, ro) = match disk.read_only {
-            true => (disk.volume.clone(), " ro"),
-            false => (volume(&disk.volume), ""),
+        let (volume, ro) = if disk.read_only {
+            (disk.volume.clone(), " ro")
+        } else {
+            (volume(&disk.volume), "")
         };
         let bus = disk.bus.words();
         line(&format!("disk {}{ro}{bus}", word(&volume)));
@@ -31,12 +32,13 @@ pub fn copied(name: &str, guest: &Guest, volume: impl Fn(&str) -> String) -> Str
     for nic in &guest.nics {
         let model = nic.model.words();
         let dropped: Vec<String> = nic.addresses.iter().map(IpAddr::to_string).collect();
-        let address = match dropped.is_empty() {
-            true => String::new(),
-            false => format!(
+        let address = if dropped.is_empty() {
+            String::new()
+        } else {
+            format!(
                 "    # without address {}: add `address` with one of its own",
                 dropped.join(" ")
-            ),
+            )
         };
         line(&format!("nic {}{model}{address}", word(&nic.bridge)));
     }
@@ -58,9 +60,10 @@ fn of_boot(guest: &Guest) -> Vec<String> {
         } => {
             let initrd = { initrd.as_deref() }.map(|file| format!(" initrd {}", path(file)));
             let (append, dropped) = without_addresses(append);
-            let append = match append.is_empty() {
-                true => String::new(),
-                false => format!(" append {}", word(&append)),
+            let append = if append.is_empty() {
+                String::new()
+            } else {
+                format!(" append {}", word(&append))
             };
             let kernel = path(kernel);
             let mut lines = vec![format!(
@@ -167,15 +170,14 @@ fn of_operation(guest: &Guest) -> Vec<String> {
 /// Quotes a word for the configuration.
 pub fn word(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&byte);
-    match !text.is_empty() && text.bytes().all(plain) {
-        true => text.to_owned(),
-        false => {
-            let escaped = text.chars().flat_map(|one| {
-                let escape = matches!(one, '"' | '\\' | '$').then_some('\\');
-                escape.into_iter().chain([one])
-            });
-            format!("\"{}\"", escaped.collect::<String>())
-        }
+    if !text.is_empty() && text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        let escaped = text.chars().flat_map(|one| {
+            let escape = matches!(one, '"' | '\\' | '$').then_some('\\');
+            escape.into_iter().chain([one])
+        });
+        format!("\"{}\"", escaped.collect::<String>())
     }
 }
 

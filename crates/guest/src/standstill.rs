@@ -112,13 +112,15 @@ impl Standstill {
         Standstill {
             number,
             is_down,
-            phase: match is_down {
-                true => StandstillPhase::Stands(now),
-                false => StandstillPhase::Freezes(now),
+            phase: if is_down {
+                StandstillPhase::Stands(now)
+            } else {
+                StandstillPhase::Freezes(now)
             },
-            files: match is_down {
-                true => FreezeState::Loose,
-                false => FreezeState::Asked,
+            files: if is_down {
+                FreezeState::Loose
+            } else {
+                FreezeState::Asked
             },
             not_frozen: String::new(),
             was_frozen: false,
@@ -275,9 +277,10 @@ impl Standstill {
     }
 
     fn still(&self) -> GuestRunState {
-        match self.is_down {
-            true => GuestRunState::Down,
-            false => GuestRunState::Paused,
+        if self.is_down {
+            GuestRunState::Down
+        } else {
+            GuestRunState::Paused
         }
     }
 
@@ -546,48 +549,47 @@ mod tests {
     }
 
     proptest! {
-        /// After any sequence of events the standstill ends in time, and nothing stays frozen that
-        /// the agent thaws.
-        #[test]
-        fn a_guest_never_stands_still_for_longer_than_its_limits(
-            steps in proptest::collection::vec((0u8..8, 0u64..4_000), 0..60),
-        ) {
-            let (mut one, mut now, mut held_since) = (begun(), 0, None);
-            for (what, passes) in steps {
-                now += passes;
-                match what {
-                    0 => one.record_agent_response(now),
-                    1 => one.record_command_result(AgentCommand::Freeze, Ok(()), now),
-                    2 => one.record_command_result(AgentCommand::Freeze, Err(String::new()), now),
-                    3 => one.turn(GuestRunState::Paused, None, now),
-                    4 => one.turn(GuestRunState::Runs, None, now),
-                    5 => one.turn(GuestRunState::Other, None, now),
-                    6 => one.end(),
-                    _ => {}
-                }
-                // The role calls `turn` at each deadline.
-                if one.deadline().is_some_and(|at| at <= now) {
-                    one.turn(GuestRunState::Paused, None, now);
-                }
-                match one.must_pause() {
-                    true => {
-                        let since = *held_since.get_or_insert(now);
-                        prop_assert!(now - since <= PAUSE_MAX_MS + STAND_MAX_MS + 2 * 4_000);
+            /// After any sequence of events the standstill ends in time, and nothing stays frozen that
+            /// the agent thaws.
+            #[test]
+            fn a_guest_never_stands_still_for_longer_than_its_limits(
+                steps in proptest::collection::vec((0u8..8, 0u64..4_000), 0..60),
+            ) {
+                let (mut one, mut now, mut held_since) = (begun(), 0, None);
+                for (what, passes) in steps {
+                    now += passes;
+                    match what {
+                        0 => one.record_agent_response(now),
+                        1 => one.record_command_result(AgentCommand::Freeze, Ok(()), now),
+                        2 => one.record_command_result(AgentCommand::Freeze, Err(String::new()), now),
+                        3 => one.turn(GuestRunState::Paused, None, now),
+                        4 => one.turn(GuestRunState::Runs, None, now),
+                        5 => one.turn(GuestRunState::Other, None, now),
+                        6 => one.end(),
+                        _ => {}
                     }
-                    false => held_since = None,
-                }
-            }
-            one.turn(GuestRunState::Runs, None, now + 60_000);
-            for _ in 0..3 {
-                now += 60_000;
-                one.turn(GuestRunState::Runs, None, now);
-            }
-            prop_assert!(!one.must_pause());
-            while let Some(command) = one.next_agent_command(GuestRunState::Runs) {
-                one.record_command_result(command, Ok(()), now);
-                one.turn(GuestRunState::Runs, None, now);
-            }
-            prop_assert!(one.is_over() && !one.may_be_frozen());
-        }
+                    // The role calls `turn` at each deadline.
+                    if one.deadline().is_some_and(|at| at <= now) {
+                        one.turn(GuestRunState::Paused, None, now);
+                    }
+                    if one.must_pause() {
+                            let since = *held_since.get_or_insert(now);
+                            prop_assert!(now - since <= PAUSE_MAX_MS + STAND_MAX_MS + 2 * 4_000);
+                        } else {
+    held_since = None
     }
+                }
+                one.turn(GuestRunState::Runs, None, now + 60_000);
+                for _ in 0..3 {
+                    now += 60_000;
+                    one.turn(GuestRunState::Runs, None, now);
+                }
+                prop_assert!(!one.must_pause());
+                while let Some(command) = one.next_agent_command(GuestRunState::Runs) {
+                    one.record_command_result(command, Ok(()), now);
+                    one.turn(GuestRunState::Runs, None, now);
+                }
+                prop_assert!(one.is_over() && !one.may_be_frozen());
+            }
+        }
 }

@@ -233,9 +233,10 @@ fn a_qemu_whose_lock_or_directory_was_removed_ends_before_another_one_starts() {
     let mut before = site.runs("mail");
     let home = site.scratch.path().join("guest-mail");
     for is_whole in [false, true] {
-        match is_whole {
-            true => std::fs::remove_dir_all(&home).unwrap(),
-            false => std::fs::remove_file(home.join("lock")).unwrap(),
+        if is_whole {
+            std::fs::remove_dir_all(&home).unwrap()
+        } else {
+            std::fs::remove_file(home.join("lock")).unwrap()
         }
         site.again(&payload);
         assert!(!is_alive(before), "nobody can end it any more");

@@ -81,9 +81,10 @@ impl Agent {
                 THAW => self.stays_frozen.load(Ordering::SeqCst),
                 _ => false,
             };
-            let reply = match refuses {
-                true => r#"{"error": {"desc": "disabled"}}"#.to_owned(),
-                false => format!("{{\"return\": {reply}}}"),
+            let reply = if refuses {
+                r#"{"error": {"desc": "disabled"}}"#.to_owned()
+            } else {
+                format!("{{\"return\": {reply}}}")
             };
             stream.write_all(format!("{reply}\n").as_bytes()).ok()?;
         }

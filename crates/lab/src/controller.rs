@@ -62,15 +62,16 @@ impl Controller {
         let process = place.spawn(command)?;
         // Once it listens, its address cannot be bound.
         let listens = || place.enter(|| UdpSocket::bind(address).is_err());
-        match eventually(BEGIN_MAX, listens) {
-            true => Ok(Controller {
+        if eventually(BEGIN_MAX, listens) {
+            Ok(Controller {
                 _process: process,
                 scratch,
                 address,
-            }),
-            false => Err(LabError::io("start", "ipmi_sim")(io::Error::other(
+            })
+        } else {
+            Err(LabError::io("start", "ipmi_sim")(io::Error::other(
                 "it does not listen",
-            ))),
+            )))
         }
     }
 

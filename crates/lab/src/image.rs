@@ -119,9 +119,10 @@ fn libraries_of(program: &Path) -> Vec<String> {
 fn find(directory: &Path, name: &str) -> Option<PathBuf> {
     for entry in fs::read_dir(directory).ok()?.flatten() {
         let path = entry.path();
-        let found = match entry.file_type().ok()?.is_dir() {
-            true => find(&path, name),
-            false => (entry.file_name() == *name).then_some(path),
+        let found = if entry.file_type().ok()?.is_dir() {
+            find(&path, name)
+        } else {
+            (entry.file_name() == *name).then_some(path)
         };
         if found.is_some() {
             return found;

@@ -75,16 +75,17 @@ impl Slapd {
                 .iter()
                 .all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok())
         };
-        match eventually(BEGIN_MAX, listens) {
-            true => Ok(Slapd {
+        if eventually(BEGIN_MAX, listens) {
+            Ok(Slapd {
                 _process: process,
                 _scratch: scratch,
                 authority,
                 ports,
-            }),
-            false => Err(LabError::io("start", "slapd")(io::Error::other(
+            })
+        } else {
+            Err(LabError::io("start", "slapd")(io::Error::other(
                 "it does not listen",
-            ))),
+            )))
         }
     }
 
@@ -133,11 +134,10 @@ fn add(config: &Path, entries: &Path) -> Result<(), LabError> {
     command.arg("-f").arg(config).arg("-l").arg(entries);
     let done = command.stdin(Stdio::null()).output();
     let done = done.map_err(LabError::io("start", "slapadd"))?;
-    match done.status.success() {
-        true => Ok(()),
-        false => {
-            let said = String::from_utf8_lossy(&done.stderr).into_owned();
-            Err(LabError::io("run", "slapadd")(io::Error::other(said)))
-        }
+    if done.status.success() {
+        Ok(())
+    } else {
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        Err(LabError::io("run", "slapadd")(io::Error::other(said)))
     }
 }

@@ -77,12 +77,11 @@ impl IscsiTarget {
         command.args(["--lld", "iscsi"]);
         command.args(words.split(' ')).arg(last);
         let done = command.output().map_err(LabError::io("run", "tgtadm"))?;
-        match done.status.success() {
-            true => Ok(()),
-            false => {
-                let why = String::from_utf8_lossy(&done.stderr).into_owned();
-                Err(LabError::io("run", "tgtadm")(std::io::Error::other(why)))
-            }
+        if done.status.success() {
+            Ok(())
+        } else {
+            let why = String::from_utf8_lossy(&done.stderr).into_owned();
+            Err(LabError::io("run", "tgtadm")(std::io::Error::other(why)))
         }
     }
 

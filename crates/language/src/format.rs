@@ -116,19 +116,23 @@ fn row<'a>(line: &'a [u8], begins: &mut impl FnMut(&str, bool) -> bool) -> Row<'
         // A scope has the layout of a section.
         Some(b'[') => LineKind::Section,
         Some(b'#') => LineKind::Comment,
-        Some(b'.') => match text.starts_with(b".endif") {
-            true => LineKind::Closing,
-            false => LineKind::Opening,
-        },
+        Some(b'.') => {
+            if text.starts_with(b".endif") {
+                LineKind::Closing
+            } else {
+                LineKind::Opening
+            }
+        }
         Some(_) => {
             let end = text
                 .iter()
                 .position(|b| is_space(*b) || matches!(b, b'#' | b'\r' | 0))
                 .unwrap_or(text.len());
             let word = std::str::from_utf8(&text[..end]).unwrap_or("");
-            match begins(word, start > 0) {
-                true => LineKind::Section,
-                false => LineKind::Keyword,
+            if begins(word, start > 0) {
+                LineKind::Section
+            } else {
+                LineKind::Keyword
             }
         }
     };

@@ -57,9 +57,10 @@ impl<B> Keyword<B> {
         let mut bytes = syntax.bytes();
         let end = bytes.position(|byte| matches!(byte, b'<' | b'[' | b'{' | b'(' | b'|'));
         let name = &syntax[..end.unwrap_or(syntax.len())];
-        match end.is_some_and(|end| syntax[end..].starts_with('|')) {
-            true => name.rsplit_once(' ').map_or(name, |(name, _)| name),
-            false => name.trim_end(),
+        if end.is_some_and(|end| syntax[end..].starts_with('|')) {
+            name.rsplit_once(' ').map_or(name, |(name, _)| name)
+        } else {
+            name.trim_end()
         }
     }
 

@@ -190,12 +190,13 @@ impl UpgradeText<'_> {
         let line_end = self.line_end(end);
         let rest = self.text.get(end..line_end).unwrap_or_default();
         let blanks = rest.iter().take_while(|b| is_blank(**b)).count();
-        let (start, end) = match blanks == rest.len() {
-            true => (
+        let (start, end) = if blanks == rest.len() {
+            (
                 line,
                 (line_end + self.line_feed(line_end).len()).min(self.text.len()),
-            ),
-            false => (start, end + blanks),
+            )
+        } else {
+            (start, end + blanks)
         };
         Edit {
             start,

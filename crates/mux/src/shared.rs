@@ -581,9 +581,10 @@ fn accept_request<A: Accept>(
     end: bool,
     accept: &mut A,
 ) -> RequestDecision<A::Request> {
-    match room {
-        true => accept.accept(fields, end),
-        false => RequestDecision::Reset(ErrorCode::RefusedStream),
+    if room {
+        accept.accept(fields, end)
+    } else {
+        RequestDecision::Reset(ErrorCode::RefusedStream)
     }
 }
 

@@ -85,11 +85,10 @@ async fn connect(
     let mut stream = last?;
     let (socket, tls) = stream.get_mut();
     let is = socket.admit(trusted, tls.peer_certificates());
-    match is.as_deref() == Some(node) {
-        true => Ok(stream),
-        false => {
-            let why = "its certificate is not that of this node".to_owned();
-            Err(NodeConnectionError::Refused(why))
-        }
+    if is.as_deref() == Some(node) {
+        Ok(stream)
+    } else {
+        let why = "its certificate is not that of this node".to_owned();
+        Err(NodeConnectionError::Refused(why))
     }
 }

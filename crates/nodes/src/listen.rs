@@ -82,9 +82,10 @@ pub async fn listen<S>(
             let Some(trusted) = now else {
                 return;
             };
-            let room = match is_of_a_node(&trusted, from.ip()) {
-                true => &nodes,
-                false => &strangers,
+            let room = if is_of_a_node(&trusted, from.ip()) {
+                &nodes
+            } else {
+                &strangers
             };
             if let Ok(place) = Arc::clone(room).try_acquire_owned() {
                 tasks.spawn(serve(ConnectedClient {

@@ -40,9 +40,10 @@ impl NodeProtocol {
             return Err(NodeConnectionError::Foreign(self.subject));
         }
         let (ours, theirs) = (self.version, u16::from_be_bytes([high, low]));
-        match theirs == ours {
-            true => Ok(()),
-            false => Err(NodeConnectionError::Version { theirs, ours }),
+        if theirs == ours {
+            Ok(())
+        } else {
+            Err(NodeConnectionError::Version { theirs, ours })
         }
     }
 

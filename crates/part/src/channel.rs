@@ -229,9 +229,10 @@ impl Channel {
 
     /// Returns the poll flags for this channel.
     pub fn interest(&self) -> PollFlags {
-        match self.waits() && self.rests.is_none() {
-            true => PollFlags::IN | PollFlags::OUT,
-            false => PollFlags::IN,
+        if self.waits() && self.rests.is_none() {
+            PollFlags::IN | PollFlags::OUT
+        } else {
+            PollFlags::IN
         }
     }
 

@@ -80,9 +80,10 @@ impl Guard {
         let fd = accept_with(self.listener.as_ref()?, SocketFlags::CLOEXEC).ok()?;
         let heard = sockopt::socket_peercred(&fd)
             .is_ok_and(|peer| peer.uid.is_root() || peer.uid.as_raw() == self.uid);
-        Some(match heard {
-            true => Channel::new(fd).map_err(|_| NotHeard),
-            false => Err(NotHeard),
+        Some(if heard {
+            Channel::new(fd).map_err(|_| NotHeard)
+        } else {
+            Err(NotHeard)
         })
     }
 }

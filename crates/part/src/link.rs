@@ -138,9 +138,10 @@ impl SupervisorConnection {
         };
         let writes = channel.waits();
         if writes != self.writes {
-            let flags = match writes {
-                true => EventFlags::IN | EventFlags::OUT,
-                false => EventFlags::IN,
+            let flags = if writes {
+                EventFlags::IN | EventFlags::OUT
+            } else {
+                EventFlags::IN
             };
             let data = EventData::new_u64(CHANNEL);
             // If this fails, the packets are sent with the next message.

@@ -135,18 +135,20 @@ impl Emitter {
 
     fn char(&mut self, char: u32) {
         // Writing to a string never fails.
-        let _ = match self.utf {
-            true => write!(self.out.pattern, "\\x{{{char:x}}}"),
-            false => write!(self.out.pattern, "\\x{char:02x}"),
+        let _ = if self.utf {
+            write!(self.out.pattern, "\\x{{{char:x}}}")
+        } else {
+            write!(self.out.pattern, "\\x{char:02x}")
         };
     }
 
     fn set(&mut self, set: &Set) {
-        let ranges: Vec<(u32, u32)> = match self.utf {
-            false => set.ranges().to_vec(),
-            true => { scalar_ranges(set.ranges()).into_iter() }
+        let ranges: Vec<(u32, u32)> = if self.utf {
+            { scalar_ranges(set.ranges()).into_iter() }
                 .map(|(first, last)| (u32::from(first), u32::from(last)))
-                .collect(),
+                .collect()
+        } else {
+            set.ranges().to_vec()
         };
         match ranges.as_slice() {
             // A class that matches nothing.

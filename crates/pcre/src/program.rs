@@ -93,9 +93,10 @@ impl Program {
             code: Vec::new(),
             members: Vec::new(),
             registers: (tree.groups + 1) * 3,
-            memo: match tree.not_empty || tree.not_empty_at_start {
-                true => MemoCoverage::Impossible,
-                false => MemoCoverage::Full,
+            memo: if tree.not_empty || tree.not_empty_at_start {
+                MemoCoverage::Impossible
+            } else {
+                MemoCoverage::Full
             },
             memo_places: 0,
             calls: Vec::new(),
@@ -210,9 +211,10 @@ impl Compiler<'_> {
         alternation: u32,
     ) -> Result<InstructionIndex, SyntaxErrorReason> {
         let next = self.place() + 1;
-        let (first, second) = match next_first {
-            true => (next, NOWHERE),
-            false => (NOWHERE, next),
+        let (first, second) = if next_first {
+            (next, NOWHERE)
+        } else {
+            (NOWHERE, next)
         };
         let memo = self.memo_place();
         self.push(Instruction::Split {
@@ -353,9 +355,10 @@ impl Compiler<'_> {
         let mut ends = Vec::new();
         for (n, node) in list.iter().enumerate() {
             let last = n + 1 == list.len();
-            let split = match last {
-                true => None,
-                false => Some(self.split(true, alternation)?),
+            let split = if last {
+                None
+            } else {
+                Some(self.split(true, alternation)?)
             };
             if let Some(back) = back {
                 self.push(Instruction::Back(back[n]))?;
@@ -441,18 +444,18 @@ impl Compiler<'_> {
         may_skip: bool,
         greedy: bool,
     ) -> Result<(), SyntaxErrorReason> {
-        let skip = match may_skip {
-            true => Some(self.split(greedy, 0)?),
-            false => None,
+        let skip = if may_skip {
+            Some(self.split(greedy, 0)?)
+        } else {
+            None
         };
         let start = self.place();
-        let check = match can_be_empty(node) {
-            true => {
-                let register = self.register(1);
-                self.push(Instruction::Store(register))?;
-                Some(register)
-            }
-            false => None,
+        let check = if can_be_empty(node) {
+            let register = self.register(1);
+            self.push(Instruction::Store(register))?;
+            Some(register)
+        } else {
+            None
         };
         self.compile_node(node)?;
         let exit = match check {
@@ -511,31 +514,30 @@ impl Compiler<'_> {
         let outer_open = std::mem::take(&mut self.scope.open);
         let outer_accepts = self.scope.accepts.replace(Vec::new());
         let outer_alternation = std::mem::replace(&mut self.scope.alternation, 0);
-        match look.ahead {
-            true => self.compile_node(&look.node)?,
-            false => {
-                let branches = match &look.node {
-                    PatternNode::Alternate(list) => list.as_slice(),
-                    node => std::slice::from_ref(node),
-                };
-                let mut lengths = Vec::new();
-                for branch in branches {
-                    match self.fixed_length(branch, 0) {
-                        Some(length) if length <= BEHIND_MAX => lengths.push(length as u32),
-                        Some(_) => {
-                            return Err(SyntaxErrorReason::Other(format!(
-                                "a look-behind goes back at most {BEHIND_MAX} characters"
-                            )));
-                        }
-                        None => {
-                            return Err(SyntaxErrorReason::Other(
-                                "each alternative of a look-behind has a fixed length".to_owned(),
-                            ));
-                        }
+        if look.ahead {
+            self.compile_node(&look.node)?
+        } else {
+            let branches = match &look.node {
+                PatternNode::Alternate(list) => list.as_slice(),
+                node => std::slice::from_ref(node),
+            };
+            let mut lengths = Vec::new();
+            for branch in branches {
+                match self.fixed_length(branch, 0) {
+                    Some(length) if length <= BEHIND_MAX => lengths.push(length as u32),
+                    Some(_) => {
+                        return Err(SyntaxErrorReason::Other(format!(
+                            "a look-behind goes back at most {BEHIND_MAX} characters"
+                        )));
+                    }
+                    None => {
+                        return Err(SyntaxErrorReason::Other(
+                            "each alternative of a look-behind has a fixed length".to_owned(),
+                        ));
                     }
                 }
-                self.alternate(branches, Some(&lengths))?;
             }
+            self.alternate(branches, Some(&lengths))?;
         }
         for accept in self.scope.accepts.take().unwrap_or_default() {
             self.patch_jump(accept);

@@ -147,9 +147,10 @@ pub enum VitalsError {
 /// and by whose address it wakes them (`futex`).
 pub fn low_half(word: &AtomicU64) -> *const u32 {
     let half = std::ptr::from_ref(word).cast::<u32>();
-    match cfg!(target_endian = "little") {
-        true => half,
-        false => half.wrapping_add(1),
+    if cfg!(target_endian = "little") {
+        half
+    } else {
+        half.wrapping_add(1)
     }
 }
 

@@ -274,8 +274,9 @@ pub fn set_ticket_key(
     let Ok(key) = STANDARD.decode(key).map(Zeroizing::new) else {
         return refused("'set ssl tls-key' received invalid base64 encoded TLS key.\n");
     };
-    match keys.push(&key) {
-        true => Ok("TLS ticket key updated!\n".to_owned()),
-        false => refused("'set ssl tls-key' received a key of wrong size.\n"),
+    if keys.push(&key) {
+        Ok("TLS ticket key updated!\n".to_owned())
+    } else {
+        refused("'set ssl tls-key' received a key of wrong size.\n")
     }
 }

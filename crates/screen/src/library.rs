@@ -74,9 +74,10 @@ impl Libraries {
 
     /// Returns a file and its media type by its path, without a leading slash.
     pub fn file(&self, path: &str) -> Option<(&'static str, Arc<[u8]>)> {
-        let kind = match path.ends_with(".css") {
-            true => "text/css; charset=utf-8",
-            false => "text/javascript; charset=utf-8",
+        let kind = if path.ends_with(".css") {
+            "text/css; charset=utf-8"
+        } else {
+            "text/javascript; charset=utf-8"
         };
         Some((kind, self.0.get(path).cloned()?))
     }

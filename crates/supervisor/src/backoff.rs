@@ -32,9 +32,10 @@ impl Backoff {
         if served {
             self.useless = 0;
             self.served = self.served.saturating_add(1);
-            return match self.served > QUICK_MAX {
-                true => SERVED_WAIT,
-                false => Duration::ZERO,
+            return if self.served > QUICK_MAX {
+                SERVED_WAIT
+            } else {
+                Duration::ZERO
             };
         }
         let wait = WAITS_MS[self.useless.min(WAITS_MS.len() - 1)];

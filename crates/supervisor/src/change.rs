@@ -40,9 +40,10 @@ impl Supervisor {
                 .as_ref()
                 .map(LoadedVersion::known_plan),
             watched: self.changing.watcher.running,
-            before: match self.service.served {
-                true => Before::default(),
-                false => self.carried.asked(),
+            before: if self.service.served {
+                Before::default()
+            } else {
+                self.carried.asked()
             },
             set: self.set_to_load().is_some(),
             dry: false,

@@ -56,9 +56,10 @@ impl OtherInstance {
     fn files(&self) -> String {
         let paths = self.instance.paths.iter();
         let paths: Vec<String> = paths.map(|path| path.display().to_string()).collect();
-        match paths.is_empty() {
-            true => "other files".to_owned(),
-            false => paths.join(" "),
+        if paths.is_empty() {
+            "other files".to_owned()
+        } else {
+            paths.join(" ")
         }
     }
 
@@ -72,9 +73,10 @@ impl OtherInstance {
 impl fmt::Display for OtherInstance {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Instance { pid, program, .. } = &self.instance;
-        match self.is_left {
-            true => write!(out, "a role of process {pid}, which has ended,"),
-            false => write!(out, "process {pid} ({program})"),
+        if self.is_left {
+            write!(out, "a role of process {pid}, which has ended,")
+        } else {
+            write!(out, "process {pid} ({program})")
         }
     }
 }

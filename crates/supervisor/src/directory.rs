@@ -128,9 +128,10 @@ const OF_PART: &str = "-role";
 impl<'p> SocketOwner<'p> {
     /// Returns the kind of the role of a part.
     pub fn of_part(part: &'p str) -> SocketOwner<'p> {
-        match row::is_primary(part) {
-            true => SocketOwner::Serving,
-            false => SocketOwner::Role(part),
+        if row::is_primary(part) {
+            SocketOwner::Serving
+        } else {
+            SocketOwner::Role(part)
         }
     }
 

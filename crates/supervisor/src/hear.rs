@@ -123,9 +123,10 @@ impl Supervisor {
                 .notify
                 .status("the proxy died, restarting it");
         }
-        match wait.is_zero() {
-            true => self.start(part),
-            false => self.slots[part].restart_at = Some(now + wait),
+        if wait.is_zero() {
+            self.start(part)
+        } else {
+            self.slots[part].restart_at = Some(now + wait)
         }
     }
 

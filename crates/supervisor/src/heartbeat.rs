@@ -28,9 +28,10 @@ impl Supervisor {
             let Some((role, runs)) = slot.beating() else {
                 continue;
             };
-            let frozen = match runs {
-                true => is_frozen(role, look),
-                false => is_stopped(role, look),
+            let frozen = if runs {
+                is_frozen(role, look)
+            } else {
+                is_stopped(role, look)
             };
             if let Some(why) = frozen {
                 tell_frozen(&mut self.voice, what, role.number(), None, why);

@@ -95,9 +95,10 @@ fn write_to(path: &Path, version: &LoadedVersion) -> Result<(), KeepError> {
 /// Copies the bundle without changing the file offset, which other processes share.
 fn copy(bundle: &SharedFd, bytes: u64, to: &mut File) -> Result<(), KeepError> {
     let copied = io::copy(&mut memory::Reader::new(bundle).take(bytes), to)?;
-    match copied == bytes {
-        true => Ok(()),
-        false => Err(KeepError::Length),
+    if copied == bytes {
+        Ok(())
+    } else {
+        Err(KeepError::Length)
     }
 }
 

@@ -181,12 +181,11 @@ impl Supervisor {
         for end in ends.filter(|end| end.is_due(now_s)) {
             let mut subject =
                 Subject::new("certificate", &end.file).state(&end.words(now_s), Grade::Bad);
-            subject.why = match self.is_member() {
-                true => {
-                    "renew the file, then apply it with `evenkeel config apply FILE… -m MESSAGE`"
-                        .to_owned()
-                }
-                false => "renew the file, then load it with `evenkeel reload`".to_owned(),
+            subject.why = if self.is_member() {
+                "renew the file, then apply it with `evenkeel config apply FILE… -m MESSAGE`"
+                    .to_owned()
+            } else {
+                "renew the file, then load it with `evenkeel reload`".to_owned()
             };
             subjects.push(subject);
         }

@@ -61,12 +61,11 @@ impl Supervisor {
         let number = self.between.next_number();
         let room = self.between.open.len() < WAITING_MAX;
         let role = self.slots[to].process().filter(|_| room);
-        match role.is_some_and(|role| role.send_numbered(number, &message, &descriptors)) {
-            true => self.between.wait(number, of, to),
-            false => {
-                let (words, missing) = self.silence_of(to);
-                self.answer_nothing(of, &words, missing);
-            }
+        if role.is_some_and(|role| role.send_numbered(number, &message, &descriptors)) {
+            self.between.wait(number, of, to)
+        } else {
+            let (words, missing) = self.silence_of(to);
+            self.answer_nothing(of, &words, missing);
         }
     }
 

@@ -220,9 +220,10 @@ impl Supervisor {
 
     pub(super) fn pause(&mut self, paused: bool) {
         self.service.paused = paused;
-        let message = match paused {
-            true => SupervisorMessage::Pause,
-            false => SupervisorMessage::Resume,
+        let message = if paused {
+            SupervisorMessage::Pause
+        } else {
+            SupervisorMessage::Resume
         };
         if let Some(tried) = self.tried() {
             // The old role stays paused.
@@ -244,9 +245,10 @@ impl Supervisor {
         }
         self.service.stop = Some(stop);
         tell::exiting(&mut self.voice, stop.is_soft());
-        self.interfaces.notify.stopping(match stop.is_soft() {
-            true => "finishing the existing connections",
-            false => "stopping",
+        self.interfaces.notify.stopping(if stop.is_soft() {
+            "finishing the existing connections"
+        } else {
+            "stopping"
         });
         self.slots.serving.restart_at = None;
         self.abandon_loading();
@@ -259,15 +261,15 @@ impl Supervisor {
         self.versions.unsettled = None;
         self.versions.candidate = None;
         // The proxy serves until no client is directed to this machine any longer.
-        match self.release_parts(true) {
+        if self.release_parts(true) {
             // The proxy's stop timeout starts after the addresses were released.
-            true => {
-                self.service.stop = Some(Stop {
-                    until: None,
-                    ..stop
-                })
-            }
-            false => self.stop_without_parts(),
+
+            self.service.stop = Some(Stop {
+                until: None,
+                ..stop
+            })
+        } else {
+            self.stop_without_parts()
         }
     }
 
@@ -322,9 +324,10 @@ impl Supervisor {
         let Some(told) = Loading::settle(&mut self.changing.loading) else {
             return;
         };
-        match self.service.served {
-            true => self.change_loaded(told),
-            false => self.first_loaded(told),
+        if self.service.served {
+            self.change_loaded(told)
+        } else {
+            self.first_loaded(told)
         }
     }
 

@@ -49,11 +49,12 @@ pub fn send_version_as(
 
 /// Makes the role stop in the requested manner.
 pub fn stop(proxy: &mut RunningRole, stop: &Stop) {
-    let manner = match stop.is_soft() {
-        true => Manner::Soft,
-        false => Manner::Now {
+    let manner = if stop.is_soft() {
+        Manner::Soft
+    } else {
+        Manner::Now {
             signal: stop.signal as u32,
-        },
+        }
     };
     let signal = match stop.signal {
         nix::sys::signal::Signal::SIGUSR1 => Signal::USR1,

@@ -52,12 +52,11 @@ impl Settle {
     /// Returns when the files must be read.
     pub fn due(&self, delay: Duration) -> Option<Instant> {
         let (first, last) = (self.first?, self.last?);
-        Some(match self.open.is_empty() {
-            true => {
-                let latest = (delay * DELAYS_MAX).max(LATEST_MIN);
-                (last + delay).min(first + latest)
-            }
-            false => (last + delay.max(OPEN_LIMIT)).min(first + delay.max(OPEN_LATEST)),
+        Some(if self.open.is_empty() {
+            let latest = (delay * DELAYS_MAX).max(LATEST_MIN);
+            (last + delay).min(first + latest)
+        } else {
+            (last + delay.max(OPEN_LIMIT)).min(first + delay.max(OPEN_LATEST))
         })
     }
 

@@ -103,9 +103,10 @@ fn open_file(path: &Path) -> Result<OwnedFd, KeepError> {
     let flags =
         OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = open(path, flags, Mode::RUSR | Mode::WUSR)?;
-    match directory::is_own_file(&fstat(&file)?) {
-        true => Ok(file),
-        false => Err(KeepError::NotOurs),
+    if directory::is_own_file(&fstat(&file)?) {
+        Ok(file)
+    } else {
+        Err(KeepError::NotOurs)
     }
 }
 

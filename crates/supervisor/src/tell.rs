@@ -57,9 +57,10 @@ fn serving(version: &LoadedVersion) -> String {
     if version.is_idle() {
         return "serving nothing: the version has nothing for this node".to_owned();
     }
-    match size.contains("address") {
-        true => format!("serving on {size}"),
-        false => format!("serving {size}"),
+    if size.contains("address") {
+        format!("serving on {size}")
+    } else {
+        format!("serving {size}")
     }
 }
 
@@ -211,9 +212,10 @@ fn haproxy_ended(voice: &mut MessagePrinter, which: &str, pid: i32, ending: Proc
     let ProcessExit::Status(status) = ending else {
         return voice.warning(format_args!("{which} worker ({pid}) exited"));
     };
-    let gravity = match status.success() {
-        true => Gravity::Warning,
-        false => Gravity::Alert,
+    let gravity = if status.success() {
+        Gravity::Warning
+    } else {
+        Gravity::Alert
     };
     let (code, name) = haproxy_status(status);
     voice.log_message(
@@ -390,9 +392,10 @@ fn signal_words(signal: i32) -> &'static str {
 /// Reports the restart of a role that died.
 pub fn restarts(voice: &mut MessagePrinter, wait: Duration, proxy: bool) {
     if voice.form() == Form::Own {
-        let when = match wait.is_zero() {
-            true => "at once".to_owned(),
-            false => format!("in {} s", wait.as_secs_f32()),
+        let when = if wait.is_zero() {
+            "at once".to_owned()
+        } else {
+            format!("in {} s", wait.as_secs_f32())
         };
         let with = match proxy {
             true => ", with the same listeners",

@@ -65,9 +65,10 @@ impl LoadedVersion {
 
     /// Returns whether the version configures a part.
     pub fn has(&self, part: &str) -> bool {
-        match row::is_primary(part) {
-            true => !self.is_without_proxy(),
-            false => self.plan().parts.iter().any(|plan| plan.part == part),
+        if row::is_primary(part) {
+            !self.is_without_proxy()
+        } else {
+            self.plan().parts.iter().any(|plan| plan.part == part)
         }
     }
 

@@ -260,9 +260,10 @@ impl Acceptor {
                 no_ca_names: line.no_ca_names || own.no_ca_names,
             },
             no_tickets: own.side.no_tickets || self.defaults.no_tickets,
-            early_data_max: match line.early_data || own.early_data {
-                true => EARLY_DATA_BYTES_MAX,
-                false => 0,
+            early_data_max: if line.early_data || own.early_data {
+                EARLY_DATA_BYTES_MAX
+            } else {
+                0
             },
             prefer_client_ciphers: own.side.prefer_client_ciphers
                 || self.defaults.prefer_client_ciphers,
@@ -379,9 +380,10 @@ impl Maker<'_> {
     fn list(&mut self, name: &str, own: usize) -> Result<(), AcceptorError> {
         let stock = self.stock;
         for entry in &stock.list(name)?.entries {
-            let group = match entry.options == TlsLine::default() {
-                true => own,
-                false => self.group(&entry.options)?,
+            let group = if entry.options == TlsLine::default() {
+                own
+            } else {
+                self.group(&entry.options)?
             };
             let at = self.add(&entry.certificate, (group, &entry.options), &entry.filters)?;
             self.first.get_or_insert_with(|| vec![at]);

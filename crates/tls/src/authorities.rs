@@ -119,9 +119,10 @@ impl Authorities {
             };
             made.add(der, certificate);
         }
-        match made.list.is_empty() {
-            true => Err(NoAuthorities::Empty),
-            false => Ok(made),
+        if made.list.is_empty() {
+            Err(NoAuthorities::Empty)
+        } else {
+            Ok(made)
         }
     }
 

@@ -33,9 +33,10 @@ const ATTRIBUTES: &[(&[u8], &str)] = &[
 pub fn hex(bytes: &[u8], upper: bool) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {
-        let _ = match upper {
-            true => write!(text, "{byte:02X}"),
-            false => write!(text, "{byte:02x}"),
+        let _ = if upper {
+            write!(text, "{byte:02X}")
+        } else {
+            write!(text, "{byte:02x}")
         };
     }
     text
@@ -67,9 +68,10 @@ pub fn name(content: &[u8]) -> String {
 
 /// Replaces control characters. A line break within a value would break programs that read lines.
 fn printable(character: char) -> char {
-    match character.is_control() {
-        true => '.',
-        false => character,
+    if character.is_control() {
+        '.'
+    } else {
+        character
     }
 }
 

@@ -412,12 +412,13 @@ fn foreign(socket: &StreamSocket, moving: &mut Moving) -> Failure {
         moving.alert(socket, UNEXPECTED_MESSAGE);
     }
     let methods = [&b"GET "[..], b"POST ", b"HEAD ", b"PUT "];
-    match methods
+    if methods
         .iter()
         .any(|method| moving.incoming.filled().starts_with(method))
     {
-        true => Failure::Http,
-        false => Failure::Foreign,
+        Failure::Http
+    } else {
+        Failure::Foreign
     }
 }
 

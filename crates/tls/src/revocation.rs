@@ -186,9 +186,10 @@ impl Revocations {
         }
         let certificates =
             || rustls::pki_types::CertificateDer::pem_slice_iter(text).any(|found| found.is_ok());
-        match made.lists.is_empty() && !certificates() {
-            true => Err(NoRevocations::Empty),
-            false => Ok(made),
+        if made.lists.is_empty() && !certificates() {
+            Err(NoRevocations::Empty)
+        } else {
+            Ok(made)
         }
     }
 

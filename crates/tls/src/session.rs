@@ -676,9 +676,10 @@ impl TlsSessionState {
         let bytes = self.outgoing.get_or_insert_with(Bytes::from_pool);
         let mut taken = 0;
         while taken < all && !self.sealer.is_key_exhausted() {
-            let most = match self.sent < BEGINNING {
-                true => self.records.first,
-                false => self.records.always,
+            let most = if self.sent < BEGINNING {
+                self.records.first
+            } else {
+                self.records.always
             };
             let length = (all - taken).min(usize::from(most));
             if bytes.spare().len() < length + overhead + RESERVED {

@@ -128,14 +128,15 @@ impl Belief {
                 None => return Err(webpki::Error::UnknownRevocationStatus),
             },
         };
-        let revocation = match lists.is_empty() {
-            true => None,
-            false => Some(
+        let revocation = if lists.is_empty() {
+            None
+        } else {
+            Some(
                 RevocationOptionsBuilder::new(&lists)
                     .map_err(|_| webpki::Error::UnknownRevocationStatus)?
                     .with_expiration_policy(webpki::ExpirationPolicy::Enforce)
                     .build(),
-            ),
+            )
         };
         let all: Vec<CertificateDer<'_>>;
         let others = match authorities.between() {
@@ -392,9 +393,10 @@ impl ClientVerifier {
         };
         let parsed = Certificate::parse(certificate);
         let curve = parsed.and_then(|parsed| describe::curve(&parsed.key));
-        match curve.is_none_or(|curve| curves.contains(&curve)) {
-            true => Ok(()),
-            false => Err(OtherError(Arc::new(WrongCurve)).into()),
+        if curve.is_none_or(|curve| curves.contains(&curve)) {
+            Ok(())
+        } else {
+            Err(OtherError(Arc::new(WrongCurve)).into())
         }
     }
 }

@@ -60,9 +60,10 @@ impl fmt::Display for ExternalVolume {
         if let Some(bytes) = self.external.size_bytes {
             write!(f, ", size {}", size_words(bytes))?;
         }
-        match self.nodes.is_empty() {
-            true => Ok(()),
-            false => write!(f, ", on {}", self.nodes.join(" ")),
+        if self.nodes.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ", on {}", self.nodes.join(" "))
         }
     }
 }

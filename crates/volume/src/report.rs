@@ -457,9 +457,10 @@ fn checked(subject: Subject, sums: &Sums) -> Subject {
         return subject;
     }
     let (built, total) = (sums.built_bytes, sums.total_bytes);
-    let words = match built < total {
-        true => format!("{} of {} built", rough(built), rough(total)),
-        false => "complete".to_owned(),
+    let words = if built < total {
+        format!("{} of {} built", rough(built), rough(total))
+    } else {
+        "complete".to_owned()
     };
     let damaged = sums.damaged.len() as u64 * BLOCK_BYTES;
     let subject = subject
@@ -468,9 +469,10 @@ fn checked(subject: Subject, sums: &Sums) -> Subject {
         .number(SUMMED, built)
         .number(MISMATCHES, sums.mismatches)
         .number(DAMAGED, damaged);
-    let subject = match sums.is_pair {
-        true => subject.number(REPAIRED, sums.repaired),
-        false => subject,
+    let subject = if sums.is_pair {
+        subject.number(REPAIRED, sums.repaired)
+    } else {
+        subject
     };
     let line = |block: &u64| {
         let first = block * BLOCK_BYTES;
@@ -482,9 +484,10 @@ fn checked(subject: Subject, sums: &Sums) -> Subject {
     if more > 0 {
         lines.push(format!("{more} more blocks"));
     }
-    match lines.is_empty() {
-        true => subject,
-        false => subject.lines(DAMAGE, lines),
+    if lines.is_empty() {
+        subject
+    } else {
+        subject.lines(DAMAGE, lines)
     }
 }
 

@@ -245,9 +245,10 @@ impl Relay {
     /// Forwards bytes from the network. Returns whether there were any.
     fn forward_from_network(&mut self) -> Result<bool, Errno> {
         let moved = self.back.fill(&mut self.wire)?;
-        let drained = match self.is_refused {
-            true => Ok(0),
-            false => self.back.drain(&mut self.stream.as_fd()),
+        let drained = if self.is_refused {
+            Ok(0)
+        } else {
+            self.back.drain(&mut self.stream.as_fd())
         };
         // The data that the local stream sent earlier may not have been read yet. The network's
         // data is read and discarded, because unread data would drop it at the close.

@@ -61,9 +61,10 @@ impl TimedStream {
     /// Returns the remaining time; never zero, which would mean no limit.
     fn remaining_time(&self) -> io::Result<Duration> {
         let left = self.until.saturating_duration_since(Instant::now());
-        match left.is_zero() {
-            true => Err(io::ErrorKind::TimedOut.into()),
-            false => Ok(left.max(Duration::from_millis(1))),
+        if left.is_zero() {
+            Err(io::ErrorKind::TimedOut.into())
+        } else {
+            Ok(left.max(Duration::from_millis(1)))
         }
     }
 }

@@ -98,10 +98,13 @@ impl Coded {
                     }
                 }
                 State::End { left: 2, last } if first == b'\r' => State::End { left: 1, last },
-                State::End { left: 1, last } if first == b'\n' => match last {
-                    true => State::Done,
-                    false => State::Size { size: 0, digits: 0 },
-                },
+                State::End { left: 1, last } if first == b'\n' => {
+                    if last {
+                        State::Done
+                    } else {
+                        State::Size { size: 0, digits: 0 }
+                    }
+                }
                 State::End { .. } => return Err(Fault::Chunk),
                 State::Done => {
                     let bytes = 1 + rest.len();

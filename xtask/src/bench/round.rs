@@ -140,10 +140,7 @@ impl Case {
                 served.explained(result)
             }),
             Kind::Attack(attack, requests) => {
-                let requests = match bench.quick {
-                    true => requests / 2,
-                    false => *requests,
-                };
+                let requests = if bench.quick { requests / 2 } else { *requests };
                 each(sides, |side| {
                     attacked(bench, side, configuration, *attack, requests)
                 })
@@ -587,18 +584,21 @@ fn memory_after(bench: &Bench, served: &Served<'_>) -> Result<Sample, Error> {
     ] {
         let mut clients = Generator::new(load::Job {
             port: served.port,
-            path: match gzip {
-                true => "/bench/text".to_owned(),
-                false => format!("/bench/{size}"),
+            path: if gzip {
+                "/bench/text".to_owned()
+            } else {
+                format!("/bench/{size}")
             },
-            body: match gzip {
-                true => &bench.text,
-                false => &bench.body[..size],
+            body: if gzip {
+                &bench.text
+            } else {
+                &bench.body[..size]
             },
             keep_alive: true,
-            lines: match gzip {
-                true => "Accept-Encoding: gzip\r\n",
-                false => "",
+            lines: if gzip {
+                "Accept-Encoding: gzip\r\n"
+            } else {
+                ""
             },
             gzip,
         })?;

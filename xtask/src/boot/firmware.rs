@@ -94,13 +94,14 @@ impl Scene {
     }
 
     fn wait(&self, what: &'static str, is_done: impl FnMut() -> bool) -> Result<(), Error> {
-        match lab::eventually(BOOT_MAX, is_done) {
-            true => Ok(()),
-            false => Err(Error::NotReady {
+        if lab::eventually(BOOT_MAX, is_done) {
+            Ok(())
+        } else {
+            Err(Error::NotReady {
                 label: "a server".to_owned(),
                 waited_for: what,
                 said: self.said(),
-            }),
+            })
         }
     }
 
@@ -118,9 +119,10 @@ impl Scene {
         kind: Kind,
         image: &Image,
     ) -> Result<(), Error> {
-        let (addresses, own) = match kind.is_proxy {
-            true => (" proxy\n", ""),
-            false => (" range 10.20.0.100 10.20.0.199\n", " address 10.20.0.107"),
+        let (addresses, own) = if kind.is_proxy {
+            (" proxy\n", "")
+        } else {
+            (" range 10.20.0.100 10.20.0.199\n", " address 10.20.0.107")
         };
         let path = self.scratch.path();
         let text = format!(
@@ -148,18 +150,19 @@ impl Scene {
     /// As the manuals of iPXE and dnsmasq say.
     fn by_hand(&mut self, server: &LabHost, kind: Kind, image: &Image) -> Result<(), Error> {
         let base = format!("http://10.20.0.2:{HTTP_PORT}");
-        let addresses = match kind.is_proxy {
-            true => format!(
+        let addresses = if kind.is_proxy {
+            format!(
                 "dhcp-range=10.20.0.0,proxy\npxe-service=tag:!ipxe,x86PC,\"iPXE\",undionly.kpxe\n\
                  pxe-service=tag:ipxe,x86PC,\"iPXE\",{base}/boot.ipxe\n"
-            ),
-            false => format!(
+            )
+        } else {
+            format!(
                 "dhcp-range=10.20.0.100,10.20.0.199,1h\ndhcp-host={MAC},10.20.0.107\n\
                  dhcp-authoritative\ndhcp-boot=tag:bios,tag:!ipxe,undionly.kpxe\n\
                  dhcp-boot=tag:uefi,tag:!ipxe,snponly.efi\n\
                  dhcp-boot=tag:web,tag:!ipxe,{base}/snponly.efi\n\
                  dhcp-option-force=tag:web,60,HTTPClient\n"
-            ),
+            )
         };
         let lines = format!(
             "interface=eth0\nno-ping\ndhcp-match=set:ipxe,175\n\

@@ -227,9 +227,10 @@ impl Site {
 
     /// Lets clients ask for a while.
     pub fn load(&self, load: Load) -> Result<Measured, Error> {
-        let (clients, base) = match load.is_known {
-            true => (MACHINES, KNOWN),
-            false => (CLIENTS, UNKNOWN),
+        let (clients, base) = if load.is_known {
+            (MACHINES, KNOWN)
+        } else {
+            (CLIENTS, UNKNOWN)
         };
         let (clients, base) = (clients.to_string(), format!("mac={base}"));
         let (rate, time) = (load.rate.to_string(), SECONDS.to_string());

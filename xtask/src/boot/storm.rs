@@ -248,8 +248,9 @@ async fn http(number: u16) -> io::Result<u64> {
             head.extend(&buffer[..count.min(12)]);
         }
     }
-    match head.starts_with(b"HTTP/1.1 200") && bytes > HTTP_BYTES as u64 {
-        true => Ok(bytes),
-        false => Err(io::ErrorKind::InvalidData.into()),
+    if head.starts_with(b"HTTP/1.1 200") && bytes > HTTP_BYTES as u64 {
+        Ok(bytes)
+    } else {
+        Err(io::ErrorKind::InvalidData.into())
     }
 }

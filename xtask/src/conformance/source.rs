@@ -63,9 +63,12 @@ fn for_varnishtest(folder: &Path) -> Result<(), Error> {
             if !text.contains(" -Ws ") {
                 continue;
             }
-            let lines = text.lines().map(|line| match line.starts_with("haproxy ") {
-                true => line.replace(" -Ws ", " -W ") + "\n",
-                false => format!("{line}\n"),
+            let lines = text.lines().map(|line| {
+                if line.starts_with("haproxy ") {
+                    line.replace(" -Ws ", " -W ") + "\n"
+                } else {
+                    format!("{line}\n")
+                }
             });
             let rewritten: String = lines.collect();
             std::fs::write(&path, rewritten).map_err(|source| Error::File { path, source })?;

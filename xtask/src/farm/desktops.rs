@@ -169,9 +169,10 @@ impl Site {
     }
 
     fn wait(&self, waited_for: &'static str, is_done: impl FnMut() -> bool) -> Result<(), Error> {
-        match eventually(SOON, is_done) {
-            true => Ok(()),
-            false => Err(self.not_ready(waited_for)),
+        if eventually(SOON, is_done) {
+            Ok(())
+        } else {
+            Err(self.not_ready(waited_for))
         }
     }
 
@@ -288,9 +289,10 @@ impl Site {
         };
         let role = self.program.tree().into_iter().find(is_role);
         let killed = role.is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok());
-        match killed {
-            true => Ok(()),
-            false => Err(self.not_ready("the role is killed")),
+        if killed {
+            Ok(())
+        } else {
+            Err(self.not_ready("the role is killed"))
         }
     }
 }

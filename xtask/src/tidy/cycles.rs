@@ -54,9 +54,10 @@ pub(super) fn print(floors: &BTreeMap<String, Floor>) {
             let to = floor.arrows.iter().filter(|((from, _), _)| from == module);
             let to: Vec<String> = to.map(|((_, to), n)| format!("{to} {n}")).collect();
             let name = if module.is_empty() { "(root)" } else { module };
-            let mark = match circles.iter().any(|group| group.contains(module.as_str())) {
-                true => "*",
-                false => " ",
+            let mark = if circles.iter().any(|group| group.contains(module.as_str())) {
+                "*"
+            } else {
+                " "
             };
             println!(" {mark} {name:<20} {lines:>6}  {}", to.join(", "));
         }

@@ -183,9 +183,10 @@ impl Reader<'_> {
         }
         base.extend_from_slice(rest);
         let Some(first) = base.first() else { return };
-        let top = match self.tops.contains(first) {
-            true => Some(first),
-            false => self.reexports.get(first),
+        let top = if self.tops.contains(first) {
+            Some(first)
+        } else {
+            self.reexports.get(first)
         };
         self.known.extend(top.cloned());
     }

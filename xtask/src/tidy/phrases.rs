@@ -79,12 +79,13 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     for file in tree.files.iter().filter(|file| is_checked(&file.path)) {
         for (range, is_comment) in pieces(file) {
             let findings = phrases(file, range);
-            match is_comment {
-                true => comments
+            if is_comment {
+                comments
                     .entry(area(&file.path))
                     .or_default()
-                    .extend(findings),
-                false => found.extend(findings),
+                    .extend(findings)
+            } else {
+                found.extend(findings)
             }
         }
     }

@@ -94,9 +94,10 @@ impl Options {
     /// Whether the program is there, and namespaces can be made.
     pub fn look(&self) -> Result<(), Error> {
         lab::privileged().map_err(comparison::Error::Missing)?;
-        match self.program.is_file() {
-            true => Ok(()),
-            false => Err(comparison::Error::NoProgram(self.program.clone()).into()),
+        if self.program.is_file() {
+            Ok(())
+        } else {
+            Err(comparison::Error::NoProgram(self.program.clone()).into())
         }
     }
 

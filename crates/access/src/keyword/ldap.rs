@@ -158,18 +158,17 @@ impl Ldap {
                 false
             }
         };
-        match is_second {
-            true => {
-                let told = match word.str() {
+        if is_second {
+            let told = match word.str() {
                     "group-attribute" | "group-filter" => {
                         "groups are found by `group-attribute` or by `group-filter`, and this is the second one"
                             .to_owned()
                     }
                     word => format!("'{word}' is there twice"),
                 };
-                Err(args.value_error(codes.twice, word.span, &told))
-            }
-            false => Ok(()),
+            Err(args.value_error(codes.twice, word.span, &told))
+        } else {
+            Ok(())
         }
     }
 
@@ -204,9 +203,10 @@ impl Ldap {
             (Some(name), Some(file)) => Some((name.clone(), password(file, codes, context)?)),
             _ => None,
         };
-        let authorities = match self.plain {
-            true => Vec::new(),
-            false => self.authorities(codes, context)?,
+        let authorities = if self.plain {
+            Vec::new()
+        } else {
+            self.authorities(codes, context)?
         };
         let words = |all: &mut dyn Iterator<Item = &Spanned<String>>| {
             let mut words: Vec<String> = all.map(|one| one.value.clone()).collect();
@@ -345,14 +345,15 @@ fn server(word: &ConfigWord) -> Result<LdapServerArgument, &'static str> {
     };
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     let is_name = !name.is_empty() && name.len() <= 253 && name.bytes().all(fits);
-    match is_name || name.parse::<IpAddr>().is_ok() {
-        true => Ok(LdapServerArgument {
+    if is_name || name.parse::<IpAddr>().is_ok() {
+        Ok(LdapServerArgument {
             span: word.span,
             name: name.to_ascii_lowercase(),
             port,
             tls,
-        }),
-        false => Err(NONE),
+        })
+    } else {
+        Err(NONE)
     }
 }
 
@@ -362,9 +363,10 @@ fn name(args: &mut Args<'_>) -> Result<String, Diagnostic> {
     let word = args.required(WHAT)?;
     let text = word.str();
     let fits = text.contains('=') && text.len() <= NAME_MAX;
-    match fits && !text.contains(char::is_control) {
-        true => Ok(text.to_owned()),
-        false => Err(args.unexpected_value(word, &format!("not {WHAT}"))),
+    if fits && !text.contains(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err(args.unexpected_value(word, &format!("not {WHAT}")))
     }
 }
 
@@ -372,9 +374,10 @@ fn name(args: &mut Args<'_>) -> Result<String, Diagnostic> {
 fn path(args: &mut Args<'_>) -> Result<Spanned<PathBuf>, Diagnostic> {
     let word = args.required("a file")?;
     let path = PathBuf::from(word.str());
-    match path.is_absolute() {
-        true => Ok(Spanned::new(path, word.span)),
-        false => Err(args.unexpected_value(word, "not an absolute path")),
+    if path.is_absolute() {
+        Ok(Spanned::new(path, word.span))
+    } else {
+        Err(args.unexpected_value(word, "not an absolute path"))
     }
 }
 

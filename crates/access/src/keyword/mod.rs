@@ -93,9 +93,10 @@ pub fn named(word: &ConfigWord) -> Spanned<String> {
 pub fn read_keyword(args: &mut Args<'_>, word: &str) -> Built {
     let what = format!("`{word}`");
     let found = args.required(&what)?;
-    match found.is(word) {
-        true => Ok(()),
-        false => Err(args.unexpected_value(found, &format!("not {what}"))),
+    if found.is(word) {
+        Ok(())
+    } else {
+        Err(args.unexpected_value(found, &format!("not {what}")))
     }
 }
 

@@ -88,9 +88,10 @@ impl Connection {
         loop {
             if let Some((id, reply)) = self.replies.take().map_err(|error| error.to_string())? {
                 // With message ID 0 a server announces that it ends the connection.
-                return match id == self.last {
-                    true => Ok(reply),
-                    false => Err("it does not answer as an LDAP server does".to_owned()),
+                return if id == self.last {
+                    Ok(reply)
+                } else {
+                    Err("it does not answer as an LDAP server does".to_owned())
                 };
             }
             let count = self.stream.read(&mut bytes).await;
@@ -171,9 +172,10 @@ async fn start_tls(stream: TcpStream) -> Result<TcpStream, String> {
     if outcome.code != code::SUCCESS {
         return Err(super::refused("StartTLS", outcome.code, &outcome.words));
     }
-    match plain.replies.is_empty() {
-        true => Ok(plain.stream),
-        false => Err("it sends something between StartTLS and TLS".to_owned()),
+    if plain.replies.is_empty() {
+        Ok(plain.stream)
+    } else {
+        Err("it sends something between StartTLS and TLS".to_owned())
     }
 }
 
@@ -217,8 +219,9 @@ pub(crate) fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
     let certificates = CertificateDer::pem_slice_iter(pem);
     // The bundle of a system may contain unusable certificates.
     roots.add_parsable_certificates(certificates.filter_map(Result::ok));
-    match roots.is_empty() {
-        true => Err("there is no certificate in it".to_owned()),
-        false => Ok(roots),
+    if roots.is_empty() {
+        Err("there is no certificate in it".to_owned())
+    } else {
+        Ok(roots)
     }
 }

@@ -167,9 +167,10 @@ impl LdapDirectory {
                         why
                     }
                     Err(Failed::Search(why, is_late)) => {
-                        match is_late {
-                            true => standing.note_no_response((server, address), &why),
-                            false => standing.note_response((server, address)),
+                        if is_late {
+                            standing.note_no_response((server, address), &why)
+                        } else {
+                            standing.note_response((server, address))
                         }
                         has_answer = true;
                         why
@@ -319,11 +320,12 @@ impl LdapDirectory {
         let filter = filter?;
         let found = connection.search(&self.base, &filter, &[NONE], GROUPS_MAX);
         let (found, has_more) = found.await?;
-        match has_more {
-            true => Err(format!(
+        if has_more {
+            Err(format!(
                 "{name} is in more groups than it returns, at most {GROUPS_MAX}: narrow 'group-filter'"
-            )),
-            false => Ok(found.into_iter().map(|group| group.name).collect()),
+            ))
+        } else {
+            Ok(found.into_iter().map(|group| group.name).collect())
         }
     }
 

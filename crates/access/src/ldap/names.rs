@@ -125,9 +125,10 @@ impl ServerResolver {
             if one.loaded != server.addresses {
                 *one = first();
             }
-            let age = match one.addresses.is_empty() || has_none {
-                true => PAUSE,
-                false => AGE_MAX,
+            let age = if one.addresses.is_empty() || has_none {
+                PAUSE
+            } else {
+                AGE_MAX
             };
             let is_old = |tried: Instant| now.saturating_duration_since(tried) >= age;
             if !one.is_pending && one.tried.is_none_or(is_old) {

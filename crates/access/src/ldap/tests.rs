@@ -148,9 +148,10 @@ fn a_user_of_slapd_comes_in_by_the_own_password_only() {
             let from = 100 + from as u8;
             let refused = tried(&desk, &list, from, name, password);
             let is_tried = !name.is_empty() && !matches!(password, "" | "\0");
-            let expected = match is_tried {
-                true => SignInError::Wrong,
-                false => SignInError::NoTry,
+            let expected = if is_tried {
+                SignInError::Wrong
+            } else {
+                SignInError::NoTry
             };
             assert_eq!(refused, Err(expected), "{name} {password}");
             lock(&desk.limiter).reset(&[Key::For("anna".to_owned())], 0);

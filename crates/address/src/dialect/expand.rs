@@ -175,9 +175,10 @@ fn next_use(line: &Text, from: usize) -> Option<Use> {
                 end += 1;
             }
         }
-        let closed = match braces {
-            true => line.at(end) == b'}',
-            false => end == line.len() || is_space(line.at(end)),
+        let closed = if braces {
+            line.at(end) == b'}'
+        } else {
+            end == line.len() || is_space(line.at(end))
         };
         if closed && super::sequence::is_variable(&name) {
             return Some(Use {

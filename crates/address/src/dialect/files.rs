@@ -150,9 +150,10 @@ fn matching(pattern: &Path, outside: &mut dyn Outside) -> Vec<PathBuf> {
         let last = parts.peek().is_none();
         let mut next = Vec::new();
         for path in paths {
-            let here = match path.as_os_str().is_empty() {
-                true => Path::new("."),
-                false => &path,
+            let here = if path.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                &path
             };
             for entry in outside.list(here).unwrap_or_default() {
                 let hidden = entry.starts_with('.') && !name.starts_with('.');

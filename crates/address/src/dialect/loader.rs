@@ -251,12 +251,13 @@ impl Loader<'_> {
             }
             return;
         }
-        self.report(match elsewhere.is_empty() {
-            true => told.label("not a keyword here"),
-            false => told.help(match elsewhere[..] {
+        self.report(if elsewhere.is_empty() {
+            told.label("not a keyword here")
+        } else {
+            told.help(match elsewhere[..] {
                 [TOP] => format!("'{}' is outside of all blocks", word.text),
                 _ => format!("'{}' belongs in {}", word.text, quoted(&elsewhere)),
-            }),
+            })
         });
     }
 

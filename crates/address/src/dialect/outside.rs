@@ -134,9 +134,10 @@ impl Outside for LocalMachine {
         let file = std::fs::File::open(path)?;
         let mut bytes = Vec::new();
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-        match bytes.len() as u64 > FILE_BYTES_MAX {
-            true => Err(io::ErrorKind::FileTooLarge.into()),
-            false => Ok(bytes),
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            Err(io::ErrorKind::FileTooLarge.into())
+        } else {
+            Ok(bytes)
         }
     }
 
@@ -162,19 +163,21 @@ impl Outside for LocalMachine {
         let flags = std::fs::read_to_string(format!("/sys/class/net/{name}/flags"));
         let flags = flags.unwrap_or_default();
         let flags = u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16);
-        match flags.is_ok_and(|f| f & LOOPBACK != 0) {
-            true => Interface::Loopback,
-            false => Interface::Present,
+        if flags.is_ok_and(|f| f & LOOPBACK != 0) {
+            Interface::Loopback
+        } else {
+            Interface::Present
         }
     }
 
     fn program(&mut self, path: &str, account: Option<&Account>) -> Program {
-        let path = match path.contains('/') {
-            true => Some(PathBuf::from(path)),
-            false => PROGRAM_DIRECTORIES
+        let path = if path.contains('/') {
+            Some(PathBuf::from(path))
+        } else {
+            PROGRAM_DIRECTORIES
                 .iter()
                 .map(|directory| Path::new(directory).join(path))
-                .find(|path| path.is_file()),
+                .find(|path| path.is_file())
         };
         let named = path
             .as_deref()

@@ -417,10 +417,11 @@ impl<'a> Reader<'a> {
         }
         self.files.extend(found.missing.iter().cloned());
         let message = format!("no file found for 'include {written}'");
-        let diagnostic = match strict {
-            true => Diagnostic::error(&codes::NO_INCLUDE, place, message),
-            false => Diagnostic::warning(&codes::INCLUDE_MISSING, place, message)
-                .help("use 'includea' to make this an error, or 'include_check' for all includes"),
+        let diagnostic = if strict {
+            Diagnostic::error(&codes::NO_INCLUDE, place, message)
+        } else {
+            Diagnostic::warning(&codes::INCLUDE_MISSING, place, message)
+                .help("use 'includea' to make this an error, or 'include_check' for all includes")
         };
         self.sink.push(diagnostic);
     }
@@ -450,9 +451,10 @@ impl<'a> Reader<'a> {
                     "cannot read the included file '{}': {error}",
                     path.display()
                 );
-                let diagnostic = match checks.readable {
-                    true => Diagnostic::error(&codes::NO_INCLUDE, place, message),
-                    false => Diagnostic::warning(&codes::INCLUDE_MISSING, place, message),
+                let diagnostic = if checks.readable {
+                    Diagnostic::error(&codes::NO_INCLUDE, place, message)
+                } else {
+                    Diagnostic::warning(&codes::INCLUDE_MISSING, place, message)
                 };
                 self.sink.push(diagnostic);
             }

@@ -21,11 +21,11 @@ pub fn is_keepalived(bytes: &[u8], sections: &[&str]) -> bool {
             continue;
         }
         let condition = line.starts_with('@');
-        let line = match condition {
-            true => line
-                .split_once(char::is_whitespace)
-                .map_or("", |(_, rest)| rest.trim()),
-            false => line,
+        let line = if condition {
+            line.split_once(char::is_whitespace)
+                .map_or("", |(_, rest)| rest.trim())
+        } else {
+            line
         };
         if line.starts_with('$') {
             definition = line.ends_with('\\');

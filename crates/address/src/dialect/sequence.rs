@@ -136,9 +136,10 @@ fn range(
     let place = at.place();
     let value = |turn: i128| {
         let value = i128::from(start) + turn * i128::from(step);
-        let text = match hex {
-            true => format!("{value:x}"),
-            false => value.to_string(),
+        let text = if hex {
+            format!("{value:x}")
+        } else {
+            value.to_string()
         };
         vec![Text::of_place(text.as_bytes(), place)]
     };
@@ -182,9 +183,10 @@ fn split(text: &Text) -> Result<Vec<Text>, SequenceError> {
 }
 
 fn inside(group: &Text) -> Result<Text, SequenceError> {
-    match group.len() >= 2 && group.at(group.len() - 1) == b'}' {
-        true => Ok(group.part(1, group.len() - 1)),
-        false => Err(SequenceError::Parenthesis),
+    if group.len() >= 2 && group.at(group.len() - 1) == b'}' {
+        Ok(group.part(1, group.len() - 1))
+    } else {
+        Err(SequenceError::Parenthesis)
     }
 }
 

@@ -97,11 +97,12 @@ fn tell_nobody(draft: &mut AddressConfigDraft, host: &str) {
         "this machine is called '{host}', but the file names only: {}",
         all.join(", ")
     );
-    let help = match draft.nodes.is_empty() {
-        true => format!("name '{host}' in `prefer`, or add a section `node {host}`"),
-        false => format!(
+    let help = if draft.nodes.is_empty() {
+        format!("name '{host}' in `prefer`, or add a section `node {host}`")
+    } else {
+        format!(
             "add `hostname {host}` to `node {near}` if that is this machine, or name '{host}' in `prefer`"
-        ),
+        )
     };
     draft.add_diagnostic(
         Diagnostic::error(&codes::NOT_A_NODE, span, told)

@@ -37,9 +37,10 @@ fn load_on(host: &TargetHost, text: &str) -> (Option<SectionConfig>, String) {
     let mut draft: Box<dyn configuration::PartDraft> = Box::new(draft);
     let none = Environment::empty();
     while let Some(line) = reader.next(&context.sources, &none, &mut context.diagnostics) {
-        match SECTIONS.has(line.words[0].str()) {
-            true => draft.section(&mut context, &line),
-            false => draft.line(&mut context, &line),
+        if SECTIONS.has(line.words[0].str()) {
+            draft.section(&mut context, &line)
+        } else {
+            draft.line(&mut context, &line)
         }
     }
     let read = draft.finish(&mut context, &mut Exchange::default());

@@ -147,9 +147,10 @@ fn node_names(args: &mut Args<'_>) -> Result<Vec<Spanned<String>>, Diagnostic> {
 
 fn interface(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     let name = interface_name(args)?;
-    let nodes = match args.take_if("on") {
-        true => node_names(args)?,
-        false => Vec::new(),
+    let nodes = if args.take_if("on") {
+        node_names(args)?
+    } else {
+        Vec::new()
     };
     args.end()?;
     let draft = draft.virtual_ip();

@@ -685,9 +685,10 @@ impl AddressRole {
         let is_removed = |one: &Settings| config.instances.iter().all(|i| i.name != one.name);
         let waits =
             self.hand_overs.next.is_some() || self.start_hand_overs("Reloading", is_removed);
-        match waits {
-            true => self.hand_overs.next = Some(config),
-            false => self.install_config(*config),
+        if waits {
+            self.hand_overs.next = Some(config)
+        } else {
+            self.install_config(*config)
         }
     }
 

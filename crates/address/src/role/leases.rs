@@ -259,13 +259,13 @@ impl AddressRole {
             .filter(|(_, member)| member.config.options.lease && self.lacks_only_lease(now, member))
             .filter_map(|(at, member)| {
                 let priority = self.router.status(Instance(at))?.priority;
-                let rank = match member.config.options.preempt {
-                    true => u32::from(priority),
+                let rank = if member.config.options.preempt {
+                    u32::from(priority)
+                } else {
                     // Nodes with the same health rank equally.
-                    false => {
-                        let better = WORST.saturating_sub(self.health.band(at).unwrap_or(0));
-                        u32::try_from(better).unwrap_or(0)
-                    }
+
+                    let better = WORST.saturating_sub(self.health.band(at).unwrap_or(0));
+                    u32::try_from(better).unwrap_or(0)
                 };
                 let name = name_of(&member.config);
                 let is_holder = self.leases.missing(now, &name).is_none();

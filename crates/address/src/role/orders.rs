@@ -244,9 +244,10 @@ impl AddressRole {
             }
             let drain = drain.unwrap_or(member.config.options.handover_drain);
             // Connections continue while another node already owns the addresses.
-            let drain = match keeps_connections(&self.config, &member.config) {
-                true => self.hand_overs.set_drain_time(&member.config.name, drain),
-                false => drain,
+            let drain = if keeps_connections(&self.config, &member.config) {
+                self.hand_overs.set_drain_time(&member.config.name, drain)
+            } else {
+                drain
             };
             if self.router.hand_over(now, Instance(at), drain) {
                 begun.push(member.config.name.clone());

@@ -456,9 +456,10 @@ fn addresses(member: &VrrpInstance, state: VrrpState) -> Vec<Subject> {
         )
         .label("ip_address")
         .number("state", state_number(state).into());
-        one = match member.holds {
-            true => one.state(HERE, Grade::Good),
-            false => one.state("not here", Grade::Standby),
+        one = if member.holds {
+            one.state(HERE, Grade::Good)
+        } else {
+            one.state("not here", Grade::Standby)
         };
         let interface = member.name_of_interface(address);
         if interface != member.config.interface {
@@ -467,9 +468,10 @@ fn addresses(member: &VrrpInstance, state: VrrpState) -> Vec<Subject> {
         if let Some(label) = &address.label {
             one = one.fact("label", label);
         }
-        match advertised {
-            true => one,
-            false => one.fact("excluded", "from adverts"),
+        if advertised {
+            one
+        } else {
+            one.fact("excluded", "from adverts")
         }
     };
     let config = &member.config;

@@ -45,9 +45,10 @@ pub fn of(config: &Config, instance: &Instance, starts: bool) -> Settings {
         starts_as_master: instance.start == Start::Master,
         preempt: instance.options.preempt,
         preempt_delay: instance.options.preempt_delay,
-        startup_delay: match starts {
-            true => config.global.startup_delay,
-            false => Duration::ZERO,
+        startup_delay: if starts {
+            config.global.startup_delay
+        } else {
+            Duration::ZERO
         },
         lower_prio_no_advert: instance.options.lower_prio_no_advert,
         higher_prio_send_advert: instance.options.higher_prio_send_advert,

@@ -101,9 +101,10 @@ impl Tracker {
             if name == own {
                 continue;
             }
-            let verdict = match links.is_up(name) {
-                true => TrackedState::Up,
-                false => TrackedState::Down,
+            let verdict = if links.is_up(name) {
+                TrackedState::Up
+            } else {
+                TrackedState::Down
             };
             sum.put("interface", name, *weight, weighs, verdict);
         }

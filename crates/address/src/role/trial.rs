@@ -69,11 +69,12 @@ impl AddressRole {
             return;
         };
         let name = self.name(at);
-        let line = match back(&vitals) {
-            true => format!("({name}) the proxy rolled the candidate version back first"),
-            false => format!(
+        let line = if back(&vitals) {
+            format!("({name}) the proxy rolled the candidate version back first")
+        } else {
+            format!(
                 "({name}) the proxy did not roll the candidate version back within {BACK_LIMIT:?}"
-            ),
+            )
         };
         self.log(Level::Warning, &line);
     }

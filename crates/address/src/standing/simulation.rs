@@ -273,14 +273,16 @@ impl OwnershipSimulation {
         let is_reported = { node.membership.sees_behind_since_ms }
             .is_some_and(|at| at + BEHIND_AFTER_MS <= now_ms);
         node.news = MemberNews {
-            version: match node.serves == accepted {
-                true => VersionStanding::Current,
-                false => VersionStanding::Outdated,
+            version: if node.serves == accepted {
+                VersionStanding::Current
+            } else {
+                VersionStanding::Outdated
             },
             until_ns: (now_ms + CONFIRMED_MS) * 1_000_000,
-            behind: match is_reported && node.serves == accepted {
-                true => vec![NAMES[1 - at].to_owned()],
-                false => Vec::new(),
+            behind: if is_reported && node.serves == accepted {
+                vec![NAMES[1 - at].to_owned()]
+            } else {
+                Vec::new()
             },
             has_removed: other_is_removed,
             ..MemberNews::default()
@@ -433,9 +435,10 @@ impl OwnershipSimulation {
         };
         let is_owned = self.nodes.iter().any(|node| node.is_owner(now_ms));
         let is_nowhere = !is_owned && self.nodes.iter().any(is_healthy);
-        match lasts_too_long(&mut self.nowhere_since_ms, is_nowhere, now_ms) {
-            true => Err("the address has no owner".to_owned()),
-            false => Ok(()),
+        if lasts_too_long(&mut self.nowhere_since_ms, is_nowhere, now_ms) {
+            Err("the address has no owner".to_owned())
+        } else {
+            Ok(())
         }
     }
 
@@ -461,9 +464,10 @@ impl OwnershipSimulation {
                 && self.is_stale(1 - at)
         };
         let has_stale_owner = self.vrrp && (0..NODES).any(outranks);
-        match lasts_too_long(&mut self.stale_owner_since_ms, has_stale_owner, now_ms) {
-            true => Err("a stale node keeps the address".to_owned()),
-            false => Ok(()),
+        if lasts_too_long(&mut self.stale_owner_since_ms, has_stale_owner, now_ms) {
+            Err("a stale node keeps the address".to_owned())
+        } else {
+            Ok(())
         }
     }
 

@@ -39,9 +39,10 @@ pub struct BfdListener {
 
 /// Creates a socket that is not bound yet.
 fn unbound(ipv6: bool) -> Result<UdpSocket, WireError> {
-    let family = match ipv6 {
-        true => AddressFamily::INET6,
-        false => AddressFamily::INET,
+    let family = if ipv6 {
+        AddressFamily::INET6
+    } else {
+        AddressFamily::INET
     };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::DGRAM, flags, None)
@@ -57,9 +58,10 @@ fn failed(step: &'static str) -> impl Fn(io::Error) -> WireError {
 }
 
 fn anywhere(ipv6: bool) -> IpAddr {
-    match ipv6 {
-        true => Ipv6Addr::UNSPECIFIED.into(),
-        false => Ipv4Addr::UNSPECIFIED.into(),
+    if ipv6 {
+        Ipv6Addr::UNSPECIFIED.into()
+    } else {
+        Ipv4Addr::UNSPECIFIED.into()
     }
 }
 
@@ -68,12 +70,13 @@ impl BfdListener {
     pub fn open(ipv6: bool) -> Result<BfdListener, WireError> {
         let socket = unbound(ipv6)?;
         let on = 1_i32;
-        let (level, wanted) = match ipv6 {
-            true => (
+        let (level, wanted) = if ipv6 {
+            (
                 libc::IPPROTO_IPV6,
                 [libc::IPV6_RECVHOPLIMIT, libc::IPV6_RECVPKTINFO],
-            ),
-            false => (libc::IPPROTO_IP, [libc::IP_RECVTTL, libc::IP_PKTINFO]),
+            )
+        } else {
+            (libc::IPPROTO_IP, [libc::IP_RECVTTL, libc::IP_PKTINFO])
         };
         for name in wanted {
             option(&socket, level, name, &on).map_err(failed("BFD: TTL and destination"))?;
@@ -143,9 +146,10 @@ impl BfdSender {
         }
         let ipv6 = to.is_ipv6();
         let socket = unbound(ipv6)?;
-        match ipv6 {
-            true => set_ipv6_unicast_hops(&socket, Some(ttl)),
-            false => set_ip_ttl(&socket, u32::from(ttl)),
+        if ipv6 {
+            set_ipv6_unicast_hops(&socket, Some(ttl))
+        } else {
+            set_ip_ttl(&socket, u32::from(ttl))
         }
         .map_err(|errno| failed("TTL of BFD")(errno.into()))?;
         // The kernel raises the size to its minimum.

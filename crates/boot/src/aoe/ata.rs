@@ -71,10 +71,11 @@ impl Registers {
         };
         let registers = Registers {
             command,
-            sector: match is_extended {
-                true => sector,
+            sector: if is_extended {
+                sector
+            } else {
                 // The upper bits of the byte belong to the device register.
-                false => sector & LBA28_MASK,
+                sector & LBA28_MASK
             },
             count,
             writes: flags & WRITES != 0,

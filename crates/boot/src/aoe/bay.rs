@@ -149,9 +149,10 @@ impl AoeTarget {
 
     /// Returns why the disk is unreachable; None: it is reachable.
     pub fn trouble(&self) -> Option<String> {
-        match self.shared.is_here.load(Ordering::Relaxed) {
-            true => None,
-            false => Some(lock(&self.shared.queue).trouble.clone()),
+        if self.shared.is_here.load(Ordering::Relaxed) {
+            None
+        } else {
+            Some(lock(&self.shared.queue).trouble.clone())
         }
     }
 

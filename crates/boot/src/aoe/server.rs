@@ -102,9 +102,10 @@ impl Server {
             interface.clone_into(&mut table.interface);
             let all = std::mem::take(&mut table.bays);
             for (name, (served, bay)) in all {
-                match disks.get(&name) == Some(&served) {
-                    true => drop(table.bays.insert(name, (served, bay))),
-                    false => gone.push(bay),
+                if disks.get(&name) == Some(&served) {
+                    drop(table.bays.insert(name, (served, bay)))
+                } else {
+                    gone.push(bay)
                 }
             }
             let is_new = |(name, _): &(String, AoeDiskConfig)| !table.bays.contains_key(name);

@@ -533,14 +533,13 @@ impl DhcpServer {
 
     /// Handles the claim of a machine to its fixed address.
     fn claim_own(&self, request: &Request, own: Ipv4Addr, address: Ipv4Addr) -> DhcpDecision {
-        match own == address {
-            true => {
-                let why = format!("{own} is its own address in the file");
-                self.yes(request, Some(own), why)
-            }
-            false => DhcpDecision::refused(format!(
+        if own == address {
+            let why = format!("{own} is its own address in the file");
+            self.yes(request, Some(own), why)
+        } else {
+            DhcpDecision::refused(format!(
                 "its own address in the file is {own}, not {address}"
-            )),
+            ))
         }
     }
 
@@ -655,9 +654,10 @@ impl DhcpServer {
         let is_its = address
             .zip(pool)
             .is_some_and(|(address, pool)| pool.release(request.mac, address, now_ms));
-        DhcpDecision::silent(match is_its {
-            true => "its address is free soon",
-            false => "it has no such address of the range, or has just got it again",
+        DhcpDecision::silent(if is_its {
+            "its address is free soon"
+        } else {
+            "it has no such address of the range, or has just got it again"
         })
     }
 
@@ -700,15 +700,14 @@ impl DhcpServer {
             return DhcpDecision::silent(why);
         }
         let bound = (pool.declines_until(address, now_ms), pool.declines_max());
-        let why = match self.declines.admits(request.mac, bound, now_ms) {
-            true => {
-                pool.decline(address, now_ms);
-                format!(
-                    "it says that somebody else uses {address}, which is given to nobody for a while, and probed"
-                )
-            }
-            false => "too many addresses are declined, by it or in the network, to believe it without a proof"
-                .to_owned(),
+        let why = if self.declines.admits(request.mac, bound, now_ms) {
+            pool.decline(address, now_ms);
+            format!(
+                "it says that somebody else uses {address}, which is given to nobody for a while, and probed"
+            )
+        } else {
+            "too many addresses are declined, by it or in the network, to believe it without a proof"
+                .to_owned()
         };
         // A host that uses the address responds to the probe.
         DhcpDecision {
@@ -777,16 +776,17 @@ fn still_leased(address: Ipv4Addr, other: Mac) -> String {
 /// Decides about a client that continues with an address which may be another client's.
 /// `is_known`: a node that is up knows whose address it is.
 fn doubted(request: &Request, address: Ipv4Addr, is_known: bool) -> DhcpDecision {
-    match is_known {
-        true => DhcpDecision::silent(format!(
+    if is_known {
+        DhcpDecision::silent(format!(
             "the other node knows whose {address} is: it gets an answer when both nodes reach each other"
-        )),
-        false => DhcpDecision {
+        ))
+    } else {
+        DhcpDecision {
             probe: request.route.relay.is_none().then_some(address),
             ..DhcpDecision::silent(format!(
                 "the other node may have given {address} to another machine: it gets it if it answers there"
             ))
-        },
+        }
     }
 }
 

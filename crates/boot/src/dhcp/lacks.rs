@@ -52,9 +52,10 @@ impl AddressCount {
         let words: Vec<String> = some
             .map(|(count, word)| format!("{count} {word}"))
             .collect();
-        match words.is_empty() {
-            true => "none is leased".to_owned(),
-            false => words.join(", "),
+        if words.is_empty() {
+            "none is leased".to_owned()
+        } else {
+            words.join(", ")
         }
     }
 }

@@ -82,11 +82,12 @@ fn is_of_the_leader(
     if stage == BootStage::System || !(is_once || is_ordered) {
         return None;
     }
-    Some(match leader.name.is_empty() {
-        true => "it boots something once, and without a majority no node decides that".to_owned(),
-        false => format!(
+    Some(if leader.name.is_empty() {
+        "it boots something once, and without a majority no node decides that".to_owned()
+    } else {
+        format!(
             "it boots something once, which node {} decides",
             leader.name
-        ),
+        )
     })
 }

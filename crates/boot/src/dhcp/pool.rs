@@ -247,9 +247,10 @@ impl<A: Address> Pool<A> {
     /// Checks whether a client may get one of the free addresses, given those reserved for
     /// machines of the configuration.
     fn has_room(&self, mac: Mac) -> Result<(), OfferError> {
-        let kept = match self.preferred.contains(&mac) {
-            true => 0,
-            false => self.preferred.len().saturating_sub(self.served),
+        let kept = if self.preferred.contains(&mac) {
+            0
+        } else {
+            self.preferred.len().saturating_sub(self.served)
         };
         match self.free.len() {
             0 => Err(OfferError::Full),

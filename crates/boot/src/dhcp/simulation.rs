@@ -471,22 +471,21 @@ impl DhcpSimulation {
                 wants,
                 server,
             };
-            let request = match is_decline {
-                true => {
-                    let claims = claims(None, Some(address), Some(server(node)));
-                    request(
-                        DhcpMessageType::Decline,
-                        1,
-                        self.clients[client].mac,
-                        claims,
-                    )
-                }
-                false => request(
+            let request = if is_decline {
+                let claims = claims(None, Some(address), Some(server(node)));
+                request(
+                    DhcpMessageType::Decline,
+                    1,
+                    self.clients[client].mac,
+                    claims,
+                )
+            } else {
+                request(
                     DhcpMessageType::Request,
                     1,
                     LIAR,
                     claims(Some(address), None, None),
-                ),
+                )
             };
             self.nodes[node].receive(request, self.now_ms);
         }
@@ -668,9 +667,10 @@ impl DhcpSimulation {
         match self.random.below(100) {
             0..=29 => self.act(),
             30..=34 => {
-                let part = match self.random.percent(self.odds.restless) {
-                    true => 1 - node,
-                    false => node,
+                let part = if self.random.percent(self.odds.restless) {
+                    1 - node
+                } else {
+                    node
                 };
                 self.grant(node, part);
             }

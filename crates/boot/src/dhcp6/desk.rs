@@ -259,9 +259,10 @@ impl Dhcpv6Server {
             }
         };
         let grants = granted(first, Ok(address), others, Dhcpv6StatusCode::NoAddress);
-        let verdict = match is_rapid {
-            true => Dhcpv6ResponseType::Reply,
-            false => Dhcpv6ResponseType::Advertise,
+        let verdict = if is_rapid {
+            Dhcpv6ResponseType::Reply
+        } else {
+            Dhcpv6ResponseType::Advertise
         };
         let mut decision = self.answer(request, verdict, grants, why);
         if let Some(answer) = &mut decision.answer {
@@ -348,9 +349,10 @@ impl Dhcpv6Server {
             }
             _ => {}
         }
-        let claim = match how == ClientRequestState::Renew && pool.may_be_anothers(mac, address) {
-            true => AddressClaimResult::Unclear,
-            false => pool.claim(mac, address, how, now_ms),
+        let claim = if how == ClientRequestState::Renew && pool.may_be_anothers(mac, address) {
+            AddressClaimResult::Unclear
+        } else {
+            pool.claim(mac, address, how, now_ms)
         };
         match claim {
             AddressClaimResult::Yes => {
@@ -486,12 +488,13 @@ impl Dhcpv6Server {
                     Dhcpv6MessageType::Decline if pool.holds(*address) => {
                         let bound = (pool.declines_until(*address, now_ms), pool.declines_max());
                         let is_trusted = self.declines.admits(mac, bound, now_ms);
-                        match is_trusted && pool.decline(*address, now_ms) {
-                            true => format!(
+                        if is_trusted && pool.decline(*address, now_ms) {
+                            format!(
                                 "it says that somebody else uses {address}, which is given to nobody for a while"
-                            ),
-                            false => "too many addresses are declined, by it or in the network, to believe it"
-                                .to_owned(),
+                            )
+                        } else {
+                            "too many addresses are declined, by it or in the network, to believe it"
+                                .to_owned()
                         }
                     }
                     Dhcpv6MessageType::Release if pool.release(mac, *address, now_ms) => {

@@ -81,15 +81,17 @@ impl FileDisk {
         if let Some((user, file)) = written.get(&identity)
             && let Some(file) = file.upgrade()
         {
-            return match *user == self.user {
-                true => sized(file),
-                false => Err(self.busy(&format!("disk {user} has it open"))),
+            return if *user == self.user {
+                sized(file)
+            } else {
+                Err(self.busy(&format!("disk {user} has it open")))
             };
         }
         // The kernel refuses a device that is mounted, or that the volume role has.
-        let alone = match identity.is_device {
-            true => OFlags::EXCL,
-            false => OFlags::empty(),
+        let alone = if identity.is_device {
+            OFlags::EXCL
+        } else {
+            OFlags::empty()
         };
         let file = self.open_as(identity, OFlags::RDWR | alone)?;
         self.lock(&file, FlockOperation::NonBlockingLockExclusive)?;
@@ -106,9 +108,10 @@ impl FileDisk {
             Errno::BUSY => self.busy("something else has the device open"),
             errno => errno.into(),
         })?);
-        match FileIdentity::of(&rustix::fs::fstat(&file)?)? == identity {
-            true => Ok(file),
-            false => Err(self.busy("it was replaced just now")),
+        if FileIdentity::of(&rustix::fs::fstat(&file)?)? == identity {
+            Ok(file)
+        } else {
+            Err(self.busy("it was replaced just now"))
         }
     }
 
@@ -179,9 +182,10 @@ impl Disk for FileDisk {
         let (file, size) = self.opened()?;
         let about = file.metadata().map_err(DiskError::Failed)?;
         // A block device has no modification time of its content.
-        let time = match about.is_file() {
-            true => about.mtime().wrapping_mul(1_000_000_000) + about.mtime_nsec(),
-            false => 0,
+        let time = if about.is_file() {
+            about.mtime().wrapping_mul(1_000_000_000) + about.mtime_nsec()
+        } else {
+            0
         };
         let mut content = [0; 16];
         content[..8].copy_from_slice(&size.to_le_bytes());
@@ -195,9 +199,10 @@ impl Disk for FileDisk {
 
     fn flush(&self) -> Result<(), DiskError> {
         let (file, _) = self.opened()?;
-        match self.is_read_only {
-            true => Ok(()),
-            false => file.sync_data().map_err(DiskError::Failed),
+        if self.is_read_only {
+            Ok(())
+        } else {
+            file.sync_data().map_err(DiskError::Failed)
         }
     }
 

@@ -60,9 +60,10 @@ impl Limits {
 
     /// Returns the offset of the blocks, bytes.
     fn blocks_at(self) -> u64 {
-        match self.is_kept {
-            true => STABLE_AT + MARKS_BYTES,
-            false => STABLE_AT,
+        if self.is_kept {
+            STABLE_AT + MARKS_BYTES
+        } else {
+            STABLE_AT
         }
     }
 }
@@ -366,9 +367,10 @@ impl OverlayDisk {
             let until = until.min(end);
             let place = |at: u64| usize::try_from(at - offset).unwrap_or(usize::MAX);
             let part = &mut bytes[place(at)..place(until)];
-            match is_changed {
-                true => self.overlay.read_file(at, part)?,
-                false => self.base.read(at, part)?,
+            if is_changed {
+                self.overlay.read_file(at, part)?
+            } else {
+                self.base.read(at, part)?
             }
             at = until;
         }

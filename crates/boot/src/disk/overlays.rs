@@ -315,9 +315,10 @@ impl SharedOverlays {
     }
 
     fn suffix(&self) -> &'static str {
-        match self.plan.limits.is_kept {
-            true => KEPT_SUFFIX,
-            false => SUFFIX,
+        if self.plan.limits.is_kept {
+            KEPT_SUFFIX
+        } else {
+            SUFFIX
         }
     }
 

@@ -32,9 +32,12 @@ impl OverlayFlusher {
             return Err(io::Error::other("an earlier flush failed"));
         }
         let (at, marks) = take();
-        let flushed = file.sync_data().and_then(|()| match marks.is_empty() {
-            true => Ok(()),
-            false => { file.write_all_at(&marks, at) }.and_then(|()| file.sync_data()),
+        let flushed = file.sync_data().and_then(|()| {
+            if marks.is_empty() {
+                Ok(())
+            } else {
+                { file.write_all_at(&marks, at) }.and_then(|()| file.sync_data())
+            }
         });
         *has_failed = flushed.is_err();
         flushed

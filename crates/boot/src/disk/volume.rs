@@ -357,12 +357,13 @@ impl Disk for NbdDisk {
 
     fn flush(&self) -> Result<(), DiskError> {
         let connection = self.connection()?;
-        match connection.offer.can_flush() {
-            true => connection
+        if connection.offer.can_flush() {
+            connection
                 .send_request(NbdRequestKind::Flush, 0, 0, &[])
-                .map(drop),
+                .map(drop)
+        } else {
             // Without flush support, the server's acknowledged writes are stable.
-            false => Ok(()),
+            Ok(())
         }
     }
 

@@ -70,9 +70,10 @@ fn wanted(range: &[u8], size: u64) -> Option<RequestedRange> {
 }
 
 fn satisfied(bytes: Range<u64>) -> RequestedRange {
-    match bytes.is_empty() {
-        true => RequestedRange::Outside,
-        false => RequestedRange::Some(bytes),
+    if bytes.is_empty() {
+        RequestedRange::Outside
+    } else {
+        RequestedRange::Some(bytes)
     }
 }
 

@@ -62,9 +62,10 @@ impl Drop for Fetch {
             (false, Some(words)) => FetchReport::Broken(words),
             (false, None) => FetchReport::Broken("the client closed the connection".to_owned()),
         };
-        self.counting.end(match self.is_complete {
-            true => FetchOutcome::Done,
-            false => FetchOutcome::Failed,
+        self.counting.end(if self.is_complete {
+            FetchOutcome::Done
+        } else {
+            FetchOutcome::Failed
         });
         if self.has_end || !self.is_complete {
             self.shelf.fetched(&self.name, &self.asker, &fetched);
@@ -168,9 +169,10 @@ impl SourceBody {
             let is_within = from
                 .checked_add(length)
                 .is_some_and(|end| end <= bytes.len());
-            return Poll::Ready(Some(match is_within {
-                true => Ok(Bytes::from_owner(Arc::clone(bytes)).slice(from..from + length)),
-                false => Err(SourceReadError::Truncated),
+            return Poll::Ready(Some(if is_within {
+                Ok(Bytes::from_owner(Arc::clone(bytes)).slice(from..from + length))
+            } else {
+                Err(SourceReadError::Truncated)
             }));
         }
         let passed = usize::try_from(left)

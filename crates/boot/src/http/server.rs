@@ -168,9 +168,10 @@ fn run(
                 .map(|door| tokio::spawn(accept(door, Arc::clone(serving))).abort_handle())
                 .collect();
             // A listener for which there was no descriptor is tried again.
-            let changed = match accepting.len() < doors.len() {
-                true => { timeout(REST, changes.changed()).await }.unwrap_or(Ok(())),
-                false => changes.changed().await,
+            let changed = if accepting.len() < doors.len() {
+                { timeout(REST, changes.changed()).await }.unwrap_or(Ok(()))
+            } else {
+                changes.changed().await
             };
             for task in accepting {
                 task.abort();
@@ -335,9 +336,10 @@ impl HttpServerState {
         let mut headers = HeaderMap::new();
         set(&mut headers, CONTENT_TYPE, kind);
         describe(&source, &mut headers);
-        let part = match is_get {
-            true => wanted(request.headers(), &headers, size),
-            false => RequestedRange::Whole,
+        let part = if is_get {
+            wanted(request.headers(), &headers, size)
+        } else {
+            RequestedRange::Whole
         };
         let (status, bytes) = match part {
             RequestedRange::Whole => (StatusCode::OK, 0..size),
@@ -355,13 +357,12 @@ impl HttpServerState {
         }
         let length = bytes.end.saturating_sub(bytes.start);
         headers.insert(CONTENT_LENGTH, length.into());
-        let payload = match is_get {
-            true => {
-                let (shelf, counting) = (Arc::clone(&self.shelf), Arc::clone(&self.counting));
-                let fetch = Fetch::begin(shelf, counting, name, asker, (&bytes, size));
-                Payload::part(source, bytes, fetch, under_way)
-            }
-            false => Payload::empty(),
+        let payload = if is_get {
+            let (shelf, counting) = (Arc::clone(&self.shelf), Arc::clone(&self.counting));
+            let fetch = Fetch::begin(shelf, counting, name, asker, (&bytes, size));
+            Payload::part(source, bytes, fetch, under_way)
+        } else {
+            Payload::empty()
         };
         let mut response = Response::new(payload);
         *response.status_mut() = status;

@@ -275,8 +275,9 @@ pub fn ranges(parameters: &[u8]) -> Result<Vec<Blocks>, ScsiSense> {
         .collect();
     let blocks: u64 = all.iter().map(|one| u64::from(one.count)).sum();
     let is_too_much = all.len() > UNMAP_RANGES_MAX as usize || blocks > u64::from(UNMAP_BLOCKS_MAX);
-    match is_too_much {
-        true => Err(ScsiSense::PARAMETERS),
-        false => Ok(all),
+    if is_too_much {
+        Err(ScsiSense::PARAMETERS)
+    } else {
+        Ok(all)
     }
 }

@@ -155,9 +155,10 @@ pub fn units(which: u8) -> Vec<u8> {
 
 /// Returns the data of REQUEST SENSE: no error.
 pub fn no_sense(with_descriptors: bool) -> Vec<u8> {
-    match with_descriptors {
-        true => vec![0x72, 0, 0, 0, 0, 0, 0, 0],
-        false => ScsiSense(0, 0, 0).bytes()[2..].to_vec(),
+    if with_descriptors {
+        vec![0x72, 0, 0, 0, 0, 0, 0, 0]
+    } else {
+        ScsiSense(0, 0, 0).bytes()[2..].to_vec()
     }
 }
 
@@ -198,12 +199,11 @@ pub fn mode(
     // DPOFUA: writes may be forced to be stable before their response.
     let device = 0x10 | if about.is_read_only { 0x80 } else { 0 };
     let length = body.len();
-    let head = match is_short {
-        true => vec![u8::try_from(length + 3).unwrap_or(u8::MAX), 0, device, 0],
-        false => {
-            let [high, low] = u16::try_from(length + 6).unwrap_or(u16::MAX).to_be_bytes();
-            vec![high, low, 0, device, 0, 0, 0, 0]
-        }
+    let head = if is_short {
+        vec![u8::try_from(length + 3).unwrap_or(u8::MAX), 0, device, 0]
+    } else {
+        let [high, low] = u16::try_from(length + 6).unwrap_or(u16::MAX).to_be_bytes();
+        vec![high, low, 0, device, 0, 0, 0, 0]
     };
     Ok([head, body].concat())
 }

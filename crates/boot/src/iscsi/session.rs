@@ -294,9 +294,10 @@ impl Session {
         let header = &pdu.header;
         let (tag, expected, goes_on) = (header.tag(), header.word(20), !header.is_final());
         if self.transfers.len() >= TRANSFERS_MAX {
-            return match goes_on {
-                true => Err(IscsiError::Protocol("too many commands under way")),
-                false => self.status(header, TASK_SET_FULL, out),
+            return if goes_on {
+                Err(IscsiError::Protocol("too many commands under way"))
+            } else {
+                self.status(header, TASK_SET_FULL, out)
             };
         }
         let is_early = goes_on && self.parameters.initial_r2t;
@@ -474,9 +475,10 @@ impl Session {
                 false if in_burst == 0 => IscsiResponseHeader::new(opcode::DATA_IN, FINAL),
                 false => IscsiResponseHeader::new(opcode::DATA_IN, 0),
             };
-            reply = match is_last {
-                true => self.counted(reply),
-                false => self.numbered(reply).word(24, 0),
+            reply = if is_last {
+                self.counted(reply)
+            } else {
+                self.numbered(reply).word(24, 0)
             };
             let reply = reply.same(header, 16..20).word(20, NO_TAG);
             let reply = reply.word(36, number).word(40, offset);
@@ -544,9 +546,10 @@ fn check(
     if blocks.is_some_and(|blocks| !blocks.are_within(about.blocks)) {
         return Err(ScsiSense::RANGE);
     }
-    match changes && about.is_read_only {
-        true => Err(ScsiSense::READ_ONLY),
-        false => Ok(asked),
+    if changes && about.is_read_only {
+        Err(ScsiSense::READ_ONLY)
+    } else {
+        Ok(asked)
     }
 }
 

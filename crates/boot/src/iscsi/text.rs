@@ -113,10 +113,13 @@ impl Parameters {
             size(least).map(|size| own.min(usize::try_from(size).unwrap_or(own)))
         };
         Ok(match key {
-            "HeaderDigest" | "DataDigest" => match offers(value, "None") {
-                true => Some("None".to_owned()),
-                false => Some("Reject".to_owned()),
-            },
+            "HeaderDigest" | "DataDigest" => {
+                if offers(value, "None") {
+                    Some("None".to_owned())
+                } else {
+                    Some("Reject".to_owned())
+                }
+            }
             "InitialR2T" => {
                 self.initial_r2t = asked.ok_or(wrong)?;
                 yes(self.initial_r2t)

@@ -271,10 +271,13 @@ impl Transfer {
             return Ok(Err(sense));
         }
         let done = match &self.kind {
-            TransferKind::Write { stable, .. } => match stable.0 {
-                true => disk.flush(),
-                false => Ok(()),
-            },
+            TransferKind::Write { stable, .. } => {
+                if stable.0 {
+                    disk.flush()
+                } else {
+                    Ok(())
+                }
+            }
             TransferKind::Same(range, block) => same(*range, block, disk),
             TransferKind::Unmap(parameters) => match unmap(parameters, blocks) {
                 Ok(ranges) => release(&ranges, disk),
@@ -300,9 +303,10 @@ pub fn sense_of_write(error: DiskError) -> Option<ScsiSense> {
 
 fn unmap(parameters: &[u8], blocks: u64) -> Result<Vec<Blocks>, ScsiSense> {
     let ranges = ranges(parameters)?;
-    match ranges.iter().all(|range| range.are_within(blocks)) {
-        true => Ok(ranges),
-        false => Err(ScsiSense::RANGE),
+    if ranges.iter().all(|range| range.are_within(blocks)) {
+        Ok(ranges)
+    } else {
+        Err(ScsiSense::RANGE)
     }
 }
 

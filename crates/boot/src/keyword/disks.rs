@@ -36,19 +36,16 @@ fn disk(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     if lan.disks.all.len() >= DISKS_MAX {
         return Err(too_many(span, format!("more than {DISKS_MAX} disks")));
     }
-    let mut storage = match args.choice(&[("volume", true), ("file", false)])? {
-        true => {
-            let word = args.required("the name of a volume")?;
-            Spanned::new(StorageConfig::Volume(word.text().into_owned()), word.span)
-        }
-        false => {
-            let path = args.absolute_path("a file or a block device")?;
-            let storage = StorageConfig::File {
-                path: path.value,
-                is_read_only: false,
-            };
-            Spanned::new(storage, path.span)
-        }
+    let mut storage = if args.choice(&[("volume", true), ("file", false)])? {
+        let word = args.required("the name of a volume")?;
+        Spanned::new(StorageConfig::Volume(word.text().into_owned()), word.span)
+    } else {
+        let path = args.absolute_path("a file or a block device")?;
+        let storage = StorageConfig::File {
+            path: path.value,
+            is_read_only: false,
+        };
+        Spanned::new(storage, path.span)
     };
     // The volume itself determines whether it can be written.
     let options: &[&str] = match storage.value {

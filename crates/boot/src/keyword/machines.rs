@@ -98,12 +98,13 @@ fn kernel(
         let words = std::iter::once(first).chain(args.rest());
         let words: Vec<_> = words.map(|word| word.text()).collect();
         append = words.join(" ");
-        match append.len() > APPEND_MAX || append.contains(char::is_control) {
-            true => Err(args.unexpected_value(
+        if append.len() > APPEND_MAX || append.contains(char::is_control) {
+            Err(args.unexpected_value(
                 first,
                 "the begin of more than 2,000 bytes, or has a control character",
-            )),
-            false => Ok(()),
+            ))
+        } else {
+            Ok(())
         }
     })?;
     let kernel = kernel.value;
@@ -198,9 +199,10 @@ fn mac(args: &mut Args<'_>) -> Result<Spanned<Mac>, Diagnostic> {
     let word = args.required("a MAC address")?;
     let mac: Mac = { word.str().parse() }
         .map_err(|_| args.unexpected_value(word, "not a MAC address such as 52:54:00:12:34:56"))?;
-    match mac.is_of_a_card() {
-        true => Ok(Spanned::new(mac, word.span)),
-        false => Err(args.unexpected_value(word, "zero or a multicast address, which no card has")),
+    if mac.is_of_a_card() {
+        Ok(Spanned::new(mac, word.span))
+    } else {
+        Err(args.unexpected_value(word, "zero or a multicast address, which no card has"))
     }
 }
 

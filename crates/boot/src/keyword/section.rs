@@ -270,9 +270,10 @@ fn servers(args: &mut Args<'_>) -> Result<Vec<Ipv4Addr>, Diagnostic> {
 fn addresses(args: &mut Args<'_>) -> Result<Vec<IpAddr>, Diagnostic> {
     several(args, |args| {
         let is_six = { args.peek() }.is_some_and(|word| word.str().contains(':'));
-        Ok(match is_six {
-            true => ipv6(args)?.value.into(),
-            false => ipv4(args)?.value.into(),
+        Ok(if is_six {
+            ipv6(args)?.value.into()
+        } else {
+            ipv4(args)?.value.into()
         })
     })
 }

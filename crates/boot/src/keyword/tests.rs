@@ -243,9 +243,10 @@ fn a_directory_of_leases_that_cannot_be_there_is_named_at_its_line() {
     let (file, directory) = (file.display(), scratch.path().display());
     let at = |path: &str, is_here: bool| {
         let line = format!("leases {path}");
-        match is_here {
-            true => told_here(&[&line]),
-            false => told(&[&line]),
+        if is_here {
+            told_here(&[&line])
+        } else {
+            told(&[&line])
         }
     };
     for (path, words) in [

@@ -158,11 +158,14 @@ fn transmit(
             Ok(NbdCommand::Flush) => disk.flush(),
             // TRIM may keep the data: only WRITE_ZEROES guarantees zeroes.
             Ok(NbdCommand::Trim { fua }) => stable(fua, disk),
-            Ok(NbdCommand::Zeroes { fua, fast, .. }) => match fast {
-                true => Err(DiskError::Unsupported),
-                false => { disk.zero(request.offset, u64::from(request.length)) }
-                    .and_then(|()| stable(fua, disk)),
-            },
+            Ok(NbdCommand::Zeroes { fua, fast, .. }) => {
+                if fast {
+                    Err(DiskError::Unsupported)
+                } else {
+                    { disk.zero(request.offset, u64::from(request.length)) }
+                        .and_then(|()| stable(fua, disk))
+                }
+            }
             Ok(NbdCommand::Cache) => Ok(()),
             Ok(NbdCommand::Status { .. }) => {
                 // The disk does not report holes, so the whole range counts as allocated data.
@@ -191,10 +194,7 @@ fn transmit(
 }
 
 fn stable(is_wanted: bool, disk: &dyn Disk) -> Result<(), DiskError> {
-    match is_wanted {
-        true => disk.flush(),
-        false => Ok(()),
-    }
+    if is_wanted { disk.flush() } else { Ok(()) }
 }
 
 /// Returns the NBD error number. None: the disk is unreachable, and the client has to reconnect.

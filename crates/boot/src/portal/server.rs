@@ -167,9 +167,10 @@ impl Portal {
             let all = std::mem::take(&mut table.disks);
             for (name, (served, kept)) in all {
                 let is_same = change.disks.get(&name) == Some(&served);
-                match is_same {
-                    true => drop(table.disks.insert(name, (served, kept))),
-                    false => gone.push((name, kept)),
+                if is_same {
+                    drop(table.disks.insert(name, (served, kept)))
+                } else {
+                    gone.push((name, kept))
                 }
             }
         }

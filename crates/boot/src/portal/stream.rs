@@ -84,9 +84,10 @@ impl PortalConnection {
                     let kind = error.kind();
                     let is_late =
                         matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
-                    return match is_late && filled == 0 && self.start_deadline.is_none() {
-                        true => Ok(false),
-                        false => Err(error),
+                    return if is_late && filled == 0 && self.start_deadline.is_none() {
+                        Ok(false)
+                    } else {
+                        Err(error)
                     };
                 }
             }

@@ -370,12 +370,11 @@ impl ClusterLeases {
             if *node != self.me {
                 let nodes = &mut standing.nodes;
                 nodes.own.extend(there.iter().flat_map(|at| &at.own));
-                let all = match lease.holder.is_empty() {
-                    false => {
-                        nodes.six.extend(there.as_ref().and_then(|at| at.six));
-                        &mut nodes.there
-                    }
-                    true => &mut nodes.gone,
+                let all = if lease.holder.is_empty() {
+                    &mut nodes.gone
+                } else {
+                    nodes.six.extend(there.as_ref().and_then(|at| at.six));
+                    &mut nodes.there
                 };
                 all.extend(there.map(|at| at.address));
             } else if let Some(address) = address
@@ -478,10 +477,11 @@ impl ClusterLeases {
         let in_step = in_step.into_iter().flat_map(|(_, nodes)| nodes);
         let in_step = in_step.map(|node| mark_of(node)).take(NAMED_MAX);
         let clear = settled.is_some_and(|knows| knows || is_clear || is_stored);
-        let former = match self.have_ended(taken, now_ns) {
-            true => (0, 0),
+        let former = if self.have_ended(taken, now_ns) {
+            (0, 0)
+        } else {
             // Until then a restart has to judge again.
-            false => self.former(taken, clear),
+            self.former(taken, clear)
         };
         let (first, last, flags) = self.past(part, record, (taken, clear), now_ns);
         let knows = if former == (0, 0) { 0 } else { taken.knows };
@@ -504,9 +504,10 @@ impl ClusterLeases {
             past6: self.past6(part, record, taken, now_ns),
             stores: self.stores,
             before: taken.previous_holder.map_or(0, |_| taken.before),
-            longest_s: match self.have_ended(taken, now_ns) {
-                true => knowledge.longest_s,
-                false => knowledge.longest_s.max(taken.longest_s),
+            longest_s: if self.have_ended(taken, now_ns) {
+                knowledge.longest_s
+            } else {
+                knowledge.longest_s.max(taken.longest_s)
             },
             former,
         }
@@ -606,9 +607,12 @@ impl ClusterLeases {
             }
             record => Some(mark_of(&record.node)),
         });
-        let before = record.map_or(0, |record| match record.node == self.me {
-            true => record.before,
-            false => mix(record.stores),
+        let before = record.map_or(0, |record| {
+            if record.node == self.me {
+                record.before
+            } else {
+                mix(record.stores)
+            }
         });
         let had_it = record.is_some_and(|record| self.had_it(record));
         // The node itself knows how long its own leases are.

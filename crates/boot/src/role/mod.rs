@@ -670,12 +670,13 @@ impl BootRole {
             overlays.renew(mac);
             dropped.push(name.as_str());
         }
-        match dropped.is_empty() {
-            true => Err(format!("{machine} has changed no disk with an `overlay`")),
-            false => Ok(format!(
+        if dropped.is_empty() {
+            Err(format!("{machine} has changed no disk with an `overlay`"))
+        } else {
+            Ok(format!(
                 "dropped what {machine} has changed of {}: it boots the disk as it is",
                 dropped.join(", ")
-            )),
+            ))
         }
     }
 
@@ -749,9 +750,10 @@ impl BootRole {
                 );
                 // Sends as many steps as one response has room for.
                 bytes += codec::encode(step).len();
-                match bytes < SHOWN_BYTES {
-                    true => watched.steps.push((name.clone(), who, step.clone())),
-                    false => watched.missed += 1,
+                if bytes < SHOWN_BYTES {
+                    watched.steps.push((name.clone(), who, step.clone()))
+                } else {
+                    watched.missed += 1
                 }
             }
         }

@@ -163,9 +163,10 @@ impl Ipv6Sockets {
     ) -> Option<Outgoing> {
         let card = self.cards.of(*from.ip());
         let (request, decision) = site.decide6(bytes, *from.ip(), card, now_ms)?;
-        let port = match request.hops.is_empty() {
-            true => six::CLIENT,
-            false => six::SERVER,
+        let port = if request.hops.is_empty() {
+            six::CLIENT
+        } else {
+            six::SERVER
         };
         Some(Outgoing {
             mac: request.mac,

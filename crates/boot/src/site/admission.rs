@@ -90,12 +90,15 @@ impl NetworkState {
         let takes_another = names_another && self.lan.gives != AddressSource::Other;
         let may_answer = self.reserve.unanswered.note(mac, takes_another, now_ms);
         let taken = "it takes the offer of another server";
-        (!may_answer).then(|| match takes_another {
-            true => format!("{}, and {taken}", self.reserve.admission.why()),
-            false => format!(
-                "{}, and another server may answer",
-                self.reserve.admission.why()
-            ),
+        (!may_answer).then(|| {
+            if takes_another {
+                format!("{}, and {taken}", self.reserve.admission.why())
+            } else {
+                format!(
+                    "{}, and another server may answer",
+                    self.reserve.admission.why()
+                )
+            }
         })
     }
 

@@ -157,9 +157,10 @@ impl<A: Address> LeaseStore<A> {
             pool.keep_ends(before, now_ms);
         }
         for (part, held) in held {
-            match self.taken.contains(part) {
-                true => pool.take(*part, true, now_ms),
-                false => self.take(&mut pool, (*part, held), fates, now_ms),
+            if self.taken.contains(part) {
+                pool.take(*part, true, now_ms)
+            } else {
+                self.take(&mut pool, (*part, held), fates, now_ms)
             }
             pool.set_known_elsewhere(*part, held.is_former_there);
         }

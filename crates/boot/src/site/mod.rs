@@ -444,9 +444,10 @@ impl NetworkState {
             DhcpMessageType::Release | DhcpMessageType::Decline
         );
         let names_another = request.claims.server.is_some_and(|server| server != here);
-        let silent = match gives_back {
-            true => self.why_closed(),
-            false => self.why_silent(request.mac, names_another, now_ms),
+        let silent = if gives_back {
+            self.why_closed()
+        } else {
+            self.why_silent(request.mac, names_another, now_ms)
         };
         let decision = match silent {
             Some(why) => DhcpDecision::silent(why),

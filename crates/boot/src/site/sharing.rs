@@ -105,9 +105,10 @@ impl NetworkCopies {
         let copies = Arc::clone(&self.copies);
         move |held: &HeldPart| {
             let Some(moved) = &held.moved else {
-                let fate = match held.has_all_leases {
-                    true => AddressKnowledge::Known,
-                    false => AddressKnowledge::Before,
+                let fate = if held.has_all_leases {
+                    AddressKnowledge::Known
+                } else {
+                    AddressKnowledge::Before
                 };
                 return Box::new(move |_| fate);
             };

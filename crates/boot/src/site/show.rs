@@ -131,9 +131,10 @@ impl NetworkState {
             .known_to()
             .filter(|_| self.range().is_some() || self.range6().is_some())
         {
-            let words = match nodes.is_empty() {
-                true => "no other node: if this one fails, its addresses are withheld".to_owned(),
-                false => nodes.join(", "),
+            let words = if nodes.is_empty() {
+                "no other node: if this one fails, its addresses are withheld".to_owned()
+            } else {
+                nodes.join(", ")
             };
             subject = subject.joined("leases known to", words);
             let others = self.not_known_to(&nodes, &servers.unlinked);
@@ -379,10 +380,13 @@ impl NetworkState {
             },
             BootTarget::Menu => "a menu".to_owned(),
             BootTarget::Enlist => "nothing: waits for a line".to_owned(),
-            BootTarget::Nothing(_) => match self.lan.machines.contains_key(&mac) {
-                true => OWN_DISK.to_owned(),
-                false => "nothing".to_owned(),
-            },
+            BootTarget::Nothing(_) => {
+                if self.lan.machines.contains_key(&mac) {
+                    OWN_DISK.to_owned()
+                } else {
+                    "nothing".to_owned()
+                }
+            }
         }
     }
 
@@ -472,9 +476,10 @@ fn of_overlays(disk: &str, look: &OverlayStatus) -> String {
     // A line has no room for further names.
     let unusable = look.unusable.iter().take(UNUSABLE_SHOWN).cloned();
     let trouble: Vec<String> = unusable.chain(look.trouble.clone()).collect();
-    match trouble.is_empty() {
-        true => told,
-        false => format!("{told}: {}", trouble.join("; ")),
+    if trouble.is_empty() {
+        told
+    } else {
+        format!("{told}: {}", trouble.join("; "))
     }
 }
 

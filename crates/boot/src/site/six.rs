@@ -288,9 +288,10 @@ impl NetworkState {
             request.kind,
             Dhcpv6MessageType::Release | Dhcpv6MessageType::Decline
         );
-        let silent = match gives_back {
-            true => self.why_closed(),
-            false => self.why_silent(request.mac, names_another, now_ms),
+        let silent = if gives_back {
+            self.why_closed()
+        } else {
+            self.why_silent(request.mac, names_another, now_ms)
         };
         let decision = match silent {
             Some(why) => Dhcpv6Decision::silent(why),

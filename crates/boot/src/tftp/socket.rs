@@ -186,9 +186,10 @@ pub(super) fn open(came: &ReceivedDatagram, interface: Option<&str>) -> io::Resu
     let (family, local) = match came.to {
         IpAddr::V4(to) => (AddressFamily::INET, SocketAddr::from((to, 0))),
         IpAddr::V6(to) => {
-            let scope = match to.is_unicast_link_local() {
-                true => came.interface,
-                false => 0,
+            let scope = if to.is_unicast_link_local() {
+                came.interface
+            } else {
+                0
             };
             let local = SocketAddrV6::new(to, 0, 0, scope);
             (AddressFamily::INET6, local.into())

@@ -43,9 +43,10 @@ struct Client {
 
 impl Client {
     fn last(&self) -> SimulatedPacket {
-        match self.is_agreed || self.expected > 1 {
-            true => SimulatedPacket::Ack(Transfer::number(self.expected - 1)),
-            false => SimulatedPacket::Request,
+        if self.is_agreed || self.expected > 1 {
+            SimulatedPacket::Ack(Transfer::number(self.expected - 1))
+        } else {
+            SimulatedPacket::Request
         }
     }
 
@@ -93,9 +94,10 @@ impl TftpSimulation {
             if self.random.percent(self.link.lost) {
                 continue;
             }
-            let late = match self.random.percent(self.link.late) {
-                true => self.random.below(self.link.late_ms),
-                false => 0,
+            let late = if self.random.percent(self.link.late) {
+                self.random.below(self.link.late_ms)
+            } else {
+                0
             };
             self.sent += 1;
             let at = self.now + Duration::from_millis(1 + late);

@@ -265,12 +265,13 @@ impl Transfer {
         match packet {
             TftpPacket::Ack(block) => self.handle_ack(*block, now),
             TftpPacket::Error { code, words } => {
-                self.end = Some(match self.options_unconfirmed {
-                    true => TransferResult::Declined,
-                    false => TransferResult::Broken(TransferError::Client {
+                self.end = Some(if self.options_unconfirmed {
+                    TransferResult::Declined
+                } else {
+                    TransferResult::Broken(TransferError::Client {
                         code: *code,
                         words: words.clone(),
-                    }),
+                    })
                 });
             }
             TftpPacket::Read(_) | TftpPacket::Write | TftpPacket::OfServer => {}
@@ -339,9 +340,10 @@ impl Transfer {
             self.end = Some(TransferResult::Broken(TransferError::Slow));
             return;
         }
-        let most = match self.is_heard {
-            true => AGAIN_MAX,
-            false => AGAIN_UNHEARD_MAX,
+        let most = if self.is_heard {
+            AGAIN_MAX
+        } else {
+            AGAIN_UNHEARD_MAX
         };
         if self.again >= most {
             self.end = Some(TransferResult::Broken(TransferError::Silent));

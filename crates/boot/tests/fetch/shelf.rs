@@ -72,9 +72,10 @@ impl ContentSource for TestContentSource {
         let path = self.path(name);
         // Exact names only: no other directory, and no other spelling.
         let is_one = Path::new(name).components().count() == 1 && !name.contains("..");
-        match is_one && path.exists() {
-            true => Ok(FetchContent::File(path)),
-            false => Err(MissingContent(format!("no file {name}"))),
+        if is_one && path.exists() {
+            Ok(FetchContent::File(path))
+        } else {
+            Err(MissingContent(format!("no file {name}")))
         }
     }
 

@@ -206,9 +206,10 @@ impl CertificateRequest {
             return Err(AuthorityError::Key);
         }
         let message = signed_by_request(binding, &self.public);
-        match is_signed_by_key(&self.public, &message, &self.signature) {
-            true => Ok(()),
-            false => Err(AuthorityError::Unproven),
+        if is_signed_by_key(&self.public, &message, &self.signature) {
+            Ok(())
+        } else {
+            Err(AuthorityError::Unproven)
         }
     }
 

@@ -94,9 +94,10 @@ pub fn read_sealing_key(directory: &Path) -> Result<Option<SealingKey>, Authorit
         .split_at_checked(X25519_BYTES)
         .ok_or_else(|| AuthorityError::Malformed(at.clone()))?;
     let key = SealingKey::from_halves(public, private)?;
-    match key.is_a_pair()? {
-        true => Ok(Some(key)),
-        false => Err(AuthorityError::Malformed(at)),
+    if key.is_a_pair()? {
+        Ok(Some(key))
+    } else {
+        Err(AuthorityError::Malformed(at))
     }
 }
 

@@ -41,11 +41,12 @@ impl SpaceLeft {
     pub(super) fn reserve_file(&mut self, bytes: u64) -> Result<(), Trouble> {
         self.files += 1;
         self.bytes = self.bytes.saturating_add(bytes);
-        match self.files <= FILES_MAX && self.bytes <= SET_BYTES_MAX {
-            true => Ok(()),
-            false => Err(Trouble::TooLarge {
+        if self.files <= FILES_MAX && self.bytes <= SET_BYTES_MAX {
+            Ok(())
+        } else {
+            Err(Trouble::TooLarge {
                 bytes_max: SET_BYTES_MAX,
-            }),
+            })
         }
     }
 }
@@ -95,9 +96,10 @@ pub(super) fn set(
         .collect();
     for path in order {
         let own = owned.get(path).filter(|file| file.main).is_some();
-        let file = match own {
-            true => owned.remove(path),
-            false => others.remove(path),
+        let file = if own {
+            owned.remove(path)
+        } else {
+            others.remove(path)
         };
         set.files.extend(file);
     }
@@ -121,9 +123,10 @@ fn mains(
         return all
             .map(|name| {
                 let path = settings.path(name);
-                match there(&path) {
-                    true => Ok(path),
-                    false => Err(Trouble::NoFile { name: name.clone() }),
+                if there(&path) {
+                    Ok(path)
+                } else {
+                    Err(Trouble::NoFile { name: name.clone() })
                 }
             })
             .collect();
@@ -145,11 +148,12 @@ fn mains(
         .map(|file| settings.path(&file.path))
         .collect();
     top.sort();
-    match top.is_empty() {
-        false => Ok(top),
-        true => Err(Trouble::NoFile {
+    if top.is_empty() {
+        Err(Trouble::NoFile {
             name: FIRST.to_owned(),
-        }),
+        })
+    } else {
+        Ok(top)
     }
 }
 

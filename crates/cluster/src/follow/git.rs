@@ -107,10 +107,7 @@ impl Git<'_> {
             return Ok(Branch::Gone);
         };
         let known = self.has(&id).await?;
-        let id = match known {
-            true => id,
-            false => self.fetch(&name).await?,
-        };
+        let id = if known { id } else { self.fetch(&name).await? };
         let follows_last = match last.filter(|last| *last != id) {
             None => true,
             Some(last) => self.follows(last, &id).await?,
@@ -227,9 +224,10 @@ impl Git<'_> {
             .answer(&["rev-parse", "--verify", "--quiet", &commit])
             .await?;
         let id = said.line();
-        match is_hash(&id) {
-            true => Ok(id),
-            false => Err(said.failed()),
+        if is_hash(&id) {
+            Ok(id)
+        } else {
+            Err(said.failed())
         }
     }
 
@@ -298,9 +296,10 @@ impl Git<'_> {
         let said = self.answer(&listed).await?;
         let text = String::from_utf8_lossy(&said.out);
         let commits: Vec<String> = text.lines().map(str::to_owned).collect();
-        match commits.iter().all(|commit| is_hash(commit)) {
-            true => Ok(commits),
-            false => Err(said.failed()),
+        if commits.iter().all(|commit| is_hash(commit)) {
+            Ok(commits)
+        } else {
+            Err(said.failed())
         }
     }
 

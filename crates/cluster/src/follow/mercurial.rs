@@ -128,10 +128,11 @@ impl Mercurial<'_> {
         if !left() || self.near(&["recover"]).await?.good() {
             return Ok(());
         }
-        match left() {
-            true => self.begin_anew().await,
+        if left() {
+            self.begin_anew().await
+        } else {
             // The process that wrote it was still running, and has ended.
-            false => Ok(()),
+            Ok(())
         }
     }
 
@@ -153,9 +154,10 @@ impl Mercurial<'_> {
         let arguments = ["identify", "--id", "--debug", "--rev", branch, "--", url];
         let said = self.run(&arguments, true, WORDS_BYTES_MAX).await?;
         if !said.good() {
-            return match said.complaint.contains("unknown revision") {
-                true => Ok(None),
-                false => Err(said.failed()),
+            return if said.complaint.contains("unknown revision") {
+                Ok(None)
+            } else {
+                Err(said.failed())
             };
         }
         let id = said.line();

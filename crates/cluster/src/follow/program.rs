@@ -80,9 +80,10 @@ impl ProgramOutput {
 
     /// Returns the output of a program that succeeded; otherwise its failure.
     pub(super) fn well(self) -> Result<ProgramOutput, Trouble> {
-        match self.good() {
-            true => Ok(self),
-            false => Err(self.failed()),
+        if self.good() {
+            Ok(self)
+        } else {
+            Err(self.failed())
         }
     }
 

@@ -131,9 +131,10 @@ impl Mask<'_> {
 
     /// Returns a text with the passwords in its lines covered.
     fn text(&self, file: &SetFile) -> Vec<u8> {
-        match has_words(file) {
-            true => mask_secrets(&file.bytes, self.vocabulary),
-            false => file.bytes.clone(),
+        if has_words(file) {
+            mask_secrets(&file.bytes, self.vocabulary)
+        } else {
+            file.bytes.clone()
         }
     }
 }

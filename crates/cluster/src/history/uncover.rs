@@ -25,9 +25,10 @@ pub fn uncovered(
         .collect();
     let hidden = Hidden::of(&olds, &shown, &news);
     let stood = origins(&shown, &news);
-    let end: &[u8] = match original.windows(2).any(|two| two == b"\r\n") {
-        true => b"\r\n",
-        false => b"\n",
+    let end: &[u8] = if original.windows(2).any(|two| two == b"\r\n") {
+        b"\r\n"
+    } else {
+        b"\n"
     };
     let (mut out, mut wrong) = (Vec::new(), Vec::new());
     for (at, (new, stood)) in news.iter().zip(stood).enumerate() {
@@ -41,9 +42,10 @@ pub fn uncovered(
             out.extend_from_slice(end);
         }
     }
-    match wrong.is_empty() {
-        true => Ok(out),
-        false => Err(wrong),
+    if wrong.is_empty() {
+        Ok(out)
+    } else {
+        Err(wrong)
     }
 }
 

@@ -149,9 +149,10 @@ fn address<'w>(
         if user.contains(':') {
             return refuse("the address contains a password");
         }
-        return match host.starts_with('-') || (host.is_empty() && scheme != "file") {
-            true => refuse("the address has no host"),
-            false => Ok(text),
+        return if host.starts_with('-') || (host.is_empty() && scheme != "file") {
+            refuse("the address has no host")
+        } else {
+            Ok(text)
         };
     }
     if text.starts_with('/') {
@@ -178,9 +179,10 @@ fn branch(args: &Args<'_>, word: &ConfigWord) -> Result<String, Diagnostic> {
         && !text.starts_with(['-', '/'])
         && !text.contains("..")
         && !text.contains("@{");
-    match fine {
-        true => Ok(text.to_owned()),
-        false => Err(args.value_error(&codes::VALUE, word.span, "not a branch name")),
+    if fine {
+        Ok(text.to_owned())
+    } else {
+        Err(args.value_error(&codes::VALUE, word.span, "not a branch name"))
     }
 }
 
@@ -201,13 +203,14 @@ fn absolute(args: &Args<'_>, word: &ConfigWord, what: &str) -> Result<String, Di
 fn within(args: &Args<'_>, word: &ConfigWord) -> Result<String, Diagnostic> {
     let text = word.str();
     let part = |part: &str| !part.is_empty() && part != "." && part != "..";
-    match text.split('/').all(part) {
-        true => Ok(text.to_owned()),
-        false => Err(args.value_error(
+    if text.split('/').all(part) {
+        Ok(text.to_owned())
+    } else {
+        Err(args.value_error(
             &codes::VALUE,
             word.span,
             "a file of the repository must be a relative path without `..`",
-        )),
+        ))
     }
 }
 

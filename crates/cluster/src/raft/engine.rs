@@ -370,14 +370,15 @@ impl<R: AsyncRuntime> Engine<R> {
             self.inner.election.record_leader_message(from);
         }
         let appended = self.inner.raft.append_entries(request);
-        let response = match self.is_silent() {
+        let response = if self.is_silent() {
             // The disk takes some time to refuse the entries; the leader need not wait for
             // that.
-            true => match R::timeout(REFUSED_LIMIT, appended).await {
+            match R::timeout(REFUSED_LIMIT, appended).await {
                 Ok(response) => response,
                 Err(_) => return RaftReply::Failed(Failure::Stopped),
-            },
-            false => appended.await,
+            }
+        } else {
+            appended.await
         };
         match response {
             Ok(AppendEntriesResponse::HigherVote(vote)) if is_own(&vote, from) => {
@@ -443,9 +444,10 @@ impl<R: AsyncRuntime> Engine<R> {
                         self.inner.election.saved_within(began.elapsed());
                     }
                 }
-                match is_own(&response.vote, from) && !response.vote_granted {
-                    true => RaftReply::Failed(Failure::Outdated),
-                    false => RaftReply::Vote(response),
+                if is_own(&response.vote, from) && !response.vote_granted {
+                    RaftReply::Failed(Failure::Outdated)
+                } else {
+                    RaftReply::Vote(response)
                 }
             }
             Err(_) => RaftReply::Failed(Failure::Stopped),
@@ -486,9 +488,10 @@ fn is_own(vote: &Vote, member: MemberId) -> bool {
 fn agreed_voters<R: AsyncRuntime>(metrics: &RaftMetrics<Types<R>>) -> Vec<MemberId> {
     let last = &metrics.membership_config;
     let is_open = metrics.current_leader.is_some() && *last.log_id() > metrics.local_committed;
-    let agreed = match is_open {
-        true => &metrics.committed_membership_config,
-        false => last,
+    let agreed = if is_open {
+        &metrics.committed_membership_config
+    } else {
+        last
     };
     let parts = agreed.membership().get_joint_config();
     let voters = agreed.membership().voter_ids();

@@ -81,18 +81,20 @@ pub(super) fn decode<R: AsyncRuntime>(
     bytes: &[u8],
 ) -> Result<RaftReply<R>, CallError> {
     let reply: RaftReply<R> = codec::decode(bytes).map_err(|_| CallError::Refused)?;
-    match reply.vote().is_none_or(|vote| calls.is_plausible(vote)) {
-        true => Ok(reply),
-        false => Err(CallError::Refused),
+    if reply.vote().is_none_or(|vote| calls.is_plausible(vote)) {
+        Ok(reply)
+    } else {
+        Err(CallError::Refused)
     }
 }
 
 impl<R: AsyncRuntime> RaftConnection<R> {
     /// Refuses an election of a silent voter: its own vote may not be on disk.
     fn may_stand(&self) -> Result<(), RPCError<Types<R>>> {
-        match self.shared.silence.is_on(&self.store) {
-            true => Err(nonsense()),
-            false => Ok(()),
+        if self.shared.silence.is_on(&self.store) {
+            Err(nonsense())
+        } else {
+            Ok(())
         }
     }
 

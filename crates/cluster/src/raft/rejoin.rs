@@ -82,9 +82,10 @@ pub(super) struct Probation(Mutex<Gate>);
 
 impl Probation {
     pub(super) fn new(lost: bool) -> Probation {
-        Probation(Mutex::new(match lost {
-            true => Gate::Closed(None),
-            false => Gate::Over,
+        Probation(Mutex::new(if lost {
+            Gate::Closed(None)
+        } else {
+            Gate::Over
         }))
     }
 

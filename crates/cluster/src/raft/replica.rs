@@ -194,9 +194,10 @@ impl<R: AsyncRuntime> ReplicaState<R> {
     /// here.
     pub(super) fn kind_of(&self, member: MemberId) -> Result<Option<MemberKind>, Unfounded> {
         let live = self.live();
-        match live.state.founded() {
-            true => Ok(live.state.member(member).map(|member| member.kind)),
-            false => Err(Unfounded),
+        if live.state.founded() {
+            Ok(live.state.member(member).map(|member| member.kind))
+        } else {
+            Err(Unfounded)
         }
     }
 

@@ -211,9 +211,10 @@ impl<M: ServingMachine, N: ConnectionFactory> Worker<M, N> {
     }
 
     fn trouble(&self, verdict: &MachineVerdict, what: &str) {
-        self.shared.serving().trouble = match verdict.good {
-            true => String::new(),
-            false => format!("{what}: {}", verdict.words),
+        self.shared.serving().trouble = if verdict.good {
+            String::new()
+        } else {
+            format!("{what}: {}", verdict.words)
         };
     }
 

@@ -263,9 +263,10 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
             }
             if line_at.elapsed() > LINE_EVERY {
                 line_at = Instant::now();
-                told(match self.has_majority() {
-                    true => format!("version {version} is still in progress"),
-                    false => "no majority of the members is reachable; waiting for one".to_owned(),
+                told(if self.has_majority() {
+                    format!("version {version} is still in progress")
+                } else {
+                    "no majority of the members is reachable; waiting for one".to_owned()
                 });
             }
             tokio::select! {

@@ -308,9 +308,10 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         let there = self.reachable();
         let waited: BTreeSet<MemberId> = state.uncertified();
         let names = names_of(state, waited.intersection(&there).copied());
-        match names.is_empty() {
-            true => "which the leader completes".to_owned(),
-            false => format!("and waits for {names}"),
+        if names.is_empty() {
+            "which the leader completes".to_owned()
+        } else {
+            format!("and waits for {names}")
         }
     }
 
@@ -360,12 +361,9 @@ fn names_of(state: &ClusterState, members: impl IntoIterator<Item = MemberId>) -
 fn given_up_words(state: &ClusterState) -> String {
     let late = names_of(state, state.uncertified());
     let rest = "earlier tokens are no longer valid";
-    match late.is_empty() {
-        true => {
-            format!("all members have certificates of the new CA, the old CA is dropped; {rest}")
-        }
-        false => {
-            format!("the old CA is dropped; away, and certified when they return: {late}; {rest}")
-        }
+    if late.is_empty() {
+        format!("all members have certificates of the new CA, the old CA is dropped; {rest}")
+    } else {
+        format!("the old CA is dropped; away, and certified when they return: {late}; {rest}")
     }
 }

@@ -287,9 +287,10 @@ impl StateDirectory {
         file.take(bytes_max + 1)
             .read_to_end(&mut bytes)
             .map_err(failed)?;
-        match bytes.len() as u64 > bytes_max {
-            true => Err(DirectoryError::TooLarge(path, bytes_max)),
-            false => Ok(Some(bytes)),
+        if bytes.len() as u64 > bytes_max {
+            Err(DirectoryError::TooLarge(path, bytes_max))
+        } else {
+            Ok(Some(bytes))
         }
     }
 

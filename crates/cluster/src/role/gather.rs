@@ -30,10 +30,11 @@ pub(super) fn status<M: ServingMachine, N: ConnectionFactory>(
     let standing = shared.raft_status();
     let paths = shared.wire.paths();
     let majority = standing.leader.is_some() && shared.has_majority();
-    let members: Vec<ClusterMember> = match state.founded() {
-        true => state.members.values().cloned().collect(),
+    let members: Vec<ClusterMember> = if state.founded() {
+        state.members.values().cloned().collect()
+    } else {
         // The member has just joined, and has no log yet.
-        false => shared.who.members.clone(),
+        shared.who.members.clone()
     };
     let stopped = standing.halted.as_ref().or(standing.refused.as_ref());
     let mut status = ClusterStatus {
@@ -83,14 +84,16 @@ fn member<M: ServingMachine, N: ConnectionFactory>(
 ) -> MemberStatus {
     let path = paths.iter().find(|path| path.member == member.id);
     let me = member.id == shared.me();
-    let tale = match me {
-        true => tasks::local_status(shared),
-        false => shared.status_of_member(member.id).unwrap_or_default(),
+    let tale = if me {
+        tasks::local_status(shared)
+    } else {
+        shared.status_of_member(member.id).unwrap_or_default()
     };
     let health = tale.health.unwrap_or_default();
-    let reach = match me {
-        true => Reach::Itself,
-        false => path.map_or(Reach::Away, reach),
+    let reach = if me {
+        Reach::Itself
+    } else {
+        path.map_or(Reach::Away, reach)
     };
     let silent_ms = path.filter(|_| reach == Reach::Away).map(|p| p.since_ms);
     let is_detour = matches!(reach, Reach::Through { .. });
@@ -116,20 +119,21 @@ fn member<M: ServingMachine, N: ConnectionFactory>(
         servers_up: health.servers_up,
         servers: health.servers,
         parts: tale.parts,
-        sees: match reach.is_there() {
-            true => sees
-                .map(|(member, reach)| Sight {
-                    member,
-                    reach,
-                    is_cloned: tale.cloned.contains(&member),
-                })
-                .collect(),
-            false => Vec::new(),
+        sees: if reach.is_there() {
+            sees.map(|(member, reach)| Sight {
+                member,
+                reach,
+                is_cloned: tale.cloned.contains(&member),
+            })
+            .collect()
+        } else {
+            Vec::new()
         },
         disk: DiskStatus {
-            disk_stuck_ms: match reach.is_there() {
-                true => tale.disk_stuck_ms,
-                false => 0,
+            disk_stuck_ms: if reach.is_there() {
+                tale.disk_stuck_ms
+            } else {
+                0
             },
             halted: tale.halted,
             unkept: tale.unkept,
@@ -242,9 +246,10 @@ pub(super) fn broken(
         name: member.name.clone(),
         kind: member.kind,
         addresses: member.addresses.clone(),
-        reach: match member.id == who.id {
-            true => Reach::Itself,
-            false => Reach::Away,
+        reach: if member.id == who.id {
+            Reach::Itself
+        } else {
+            Reach::Away
         },
         program: (member.id == who.id).then(|| program.to_owned()),
         format: member.format,

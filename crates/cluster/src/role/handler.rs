@@ -211,12 +211,13 @@ impl<M: ServingMachine, N: ConnectionFactory> Present<M, N> {
             return Err(Denied::Unable);
         }
         let state = self.0.engine.state();
-        match state.members.contains_key(&id) {
-            true => Ok(Admitted {
+        if state.members.contains_key(&id) {
+            Ok(Admitted {
                 id,
                 members: state.members.values().cloned().collect(),
-            }),
-            false => Err(Denied::Unable),
+            })
+        } else {
+            Err(Denied::Unable)
         }
     }
 

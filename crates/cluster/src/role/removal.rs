@@ -44,31 +44,32 @@ impl RemovalMark {
         &mut self,
         shared: &RoleState<M, N>,
     ) {
-        let is_removed = match self.is_set {
-            true => !shared.is_confirmed_member(),
-            false => shared.is_removed(),
+        let is_removed = if self.is_set {
+            !shared.is_confirmed_member()
+        } else {
+            shared.is_removed()
         };
         let is_early = |at: Instant| Instant::now() < at;
         if is_removed == self.is_set || self.retry_at.is_some_and(is_early) {
             return;
         }
         let words = removed_words(shared.who.kind);
-        let written = match is_removed {
-            true => shared.directory.mark_removed(&format!("{words}\n")),
-            false => shared.directory.clear_removed(),
+        let written = if is_removed {
+            shared.directory.mark_removed(&format!("{words}\n"))
+        } else {
+            shared.directory.clear_removed()
         };
         match written {
             Ok(()) => {
                 self.is_set = is_removed;
                 (self.retry_at, self.failure) = (None, String::new());
-                match is_removed {
-                    true => log(words),
-                    false => {
-                        shared.forget_removal();
-                        log(
-                            "a majority has confirmed that this machine is a member: the report of its removal is void",
-                        );
-                    }
+                if is_removed {
+                    log(words)
+                } else {
+                    shared.forget_removal();
+                    log(
+                        "a majority has confirmed that this machine is a member: the report of its removal is void",
+                    );
                 }
             }
             Err(error) => {

@@ -347,13 +347,14 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         let state = self.engine.state();
         let after = to.map(|to| to.id).or(self.engine.leader());
         let name = |id: Option<MemberId>| id.map_or("nobody".to_owned(), |id| state.name_of(id));
-        match before == after {
-            true => done(format!("{} is already the leader", name(after))),
-            false => done(format!(
+        if before == after {
+            done(format!("{} is already the leader", name(after)))
+        } else {
+            done(format!(
                 "leadership transferred from {} to {}",
                 name(before),
                 name(after)
-            )),
+            ))
         }
     }
 
@@ -400,16 +401,15 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
             .values()
             .filter(|one| !there.contains(&one.id));
         let away: Vec<&str> = away.map(|one| one.name.as_str()).collect();
-        match away.is_empty() {
-            true => Ok(()),
-            false => {
-                let away = away.join(" and ");
-                Err(format!(
-                    "no new key for {}: its certificate already lists {PREDECESSORS_MAX} previous keys, the maximum, \
+        if away.is_empty() {
+            Ok(())
+        } else {
+            let away = away.join(" and ");
+            Err(format!(
+                "no new key for {}: its certificate already lists {PREDECESSORS_MAX} previous keys, the maximum, \
                      and {away} may know only the oldest of them; rotate when {away} is back, or remove {away}",
-                    member.name,
-                ))
-            }
+                member.name,
+            ))
         }
     }
 
@@ -472,14 +472,11 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
             None => return Err("no leader".to_owned()),
         }
         let followed = gather::following(self, &self.raft_status());
-        done(match followed.is_empty() {
-            true => {
-                "the leader follows no repository; a line `follow` in the section `config` names one"
-            }
-            false => {
-                "the leader polls the repositories that the configuration follows; `evenkeel config status` shows the \
+        done(if followed.is_empty() {
+            "the leader follows no repository; a line `follow` in the section `config` names one"
+        } else {
+            "the leader polls the repositories that the configuration follows; `evenkeel config status` shows the \
                  result"
-            }
         })
     }
 }

@@ -380,11 +380,11 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
 
     /// Returns how long the disk of a member has not responded, according to that member.
     pub(super) fn disk_stuck_ms_of(&self, member: MemberId) -> u64 {
-        match member == self.me() {
-            true => self.disk_stuck_ms(),
-            false => self
-                .status_of_member(member)
-                .map_or(0, |tale| tale.disk_stuck_ms),
+        if member == self.me() {
+            self.disk_stuck_ms()
+        } else {
+            self.status_of_member(member)
+                .map_or(0, |tale| tale.disk_stuck_ms)
         }
     }
 

@@ -223,9 +223,10 @@ async fn read(
     if length > REQUEST_BYTES_MAX {
         return Err("the request exceeds the size limit");
     }
-    let _place = match length > LARGE_BYTES {
-        true => Some(large.acquire().await.map_err(|_| GONE)?),
-        false => None,
+    let _place = if length > LARGE_BYTES {
+        Some(large.acquire().await.map_err(|_| GONE)?)
+    } else {
+        None
     };
     // Memory is only used for received bytes, not for the announced length.
     let mut bytes = Vec::with_capacity(length.min(READ_BYTES));

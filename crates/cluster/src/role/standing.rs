@@ -55,12 +55,11 @@ impl Tracker {
     /// Returns the report for these facts.
     fn news(&mut self, facts: &RoleFacts, now_ms: u64) -> MemberNews {
         let is_same = facts.serves == facts.accepted;
-        let since_ms = match is_same {
-            true => {
-                self.mismatch_since_ms = None;
-                now_ms
-            }
-            false => *self.mismatch_since_ms.get_or_insert(now_ms),
+        let since_ms = if is_same {
+            self.mismatch_since_ms = None;
+            now_ms
+        } else {
+            *self.mismatch_since_ms.get_or_insert(now_ms)
         };
         let is_loading = self.was_current && now_ms < since_ms.saturating_add(LOADS_WITHIN_MS);
         let version = match facts.confirmed_at_ns {
@@ -75,12 +74,11 @@ impl Tracker {
             VersionStanding::Unconfirmed => self.was_confirmed,
             VersionStanding::Outdated | VersionStanding::Removed => false,
         };
-        let alone_since_ns = match facts.reaches_another {
-            true => {
-                self.alone_since_ns = None;
-                0
-            }
-            false => *self.alone_since_ns.get_or_insert(facts.now_ns.max(1)),
+        let alone_since_ns = if facts.reaches_another {
+            self.alone_since_ns = None;
+            0
+        } else {
+            *self.alone_since_ns.get_or_insert(facts.now_ns.max(1))
         };
         self.behind_since_ms
             .retain(|id, _| facts.others.get(id).is_some_and(|(_, serves)| !serves));
@@ -144,9 +142,10 @@ fn facts<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M, N>) -> R
         has_removed: !state.removed.is_empty(),
         confirmed_at_ns: shared.confirmed_at_ns(),
         accepted: state.accepted,
-        serves: match serving.on_trial {
-            true => serving.accepted,
-            false => serving.version,
+        serves: if serving.on_trial {
+            serving.accepted
+        } else {
+            serving.version
         },
         others: others.collect(),
         reaches_another: reachable.iter().any(|member| *member != shared.me()),

@@ -309,10 +309,11 @@ impl ClusterStatus {
         words.push(format!(
             "no changes of configuration or membership: {there} of {all} members are reachable and {needs} are \
              needed; {}: {away}",
-            match self.voters().all(|m| m.lost.is_empty()) {
-                true => "away",
-                false => "away or without a log",
-            }
+            if self.voters().all(|m| m.lost.is_empty()) {
+"away"
+} else {
+"away or without a log"
+}
         ));
         if !self.leases.is_empty() {
             words.push(
@@ -488,9 +489,10 @@ impl ClusterStatus {
             });
         }
         let words = words.join("; ");
-        match member.reach.is_there() {
-            true => words,
-            false => format!("it is away: {words}"),
+        if member.reach.is_there() {
+            words
+        } else {
+            format!("it is away: {words}")
         }
     }
 
@@ -520,9 +522,10 @@ impl ClusterStatus {
     fn lease(&self, lease: &LeaseStatus) -> Subject {
         let subject = Subject::new("lease", &lease.name);
         let holder = self.name_of(lease.holder);
-        let mut subject = match self.majority {
-            true => subject.state(&holder, Grade::Good),
-            false => subject.state(&holder, Grade::Standby),
+        let mut subject = if self.majority {
+            subject.state(&holder, Grade::Good)
+        } else {
+            subject.state(&holder, Grade::Standby)
         };
         if !self.majority {
             subject.why = "not confirmed: no majority".to_owned();
@@ -616,9 +619,10 @@ impl ClusterStatus {
             MemberKind::Node => "node",
             MemberKind::Arbiter => "arbiter",
         };
-        one = match self.leader == Some(member.id) {
-            true => one.fact("kind", format!("{kind}, leader")),
-            false => one.fact("kind", kind),
+        one = if self.leader == Some(member.id) {
+            one.fact("kind", format!("{kind}, leader"))
+        } else {
+            one.fact("kind", kind)
         };
         if let Some(program) = &member.program {
             one = one.joined("program", program);
@@ -650,9 +654,10 @@ impl ClusterStatus {
         one = one.list("reaches", near.collect());
         let far = far.into_iter().map(|sight| self.name_of(sight.member));
         one = one.list("does not reach", far.collect());
-        match member.reach.is_there() {
-            true => one.fact("if it fails", &member.if_it_fails),
-            false => one.fact("failed", &member.if_it_fails),
+        if member.reach.is_there() {
+            one.fact("if it fails", &member.if_it_fails)
+        } else {
+            one.fact("failed", &member.if_it_fails)
         }
     }
 

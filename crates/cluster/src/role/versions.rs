@@ -302,18 +302,20 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
                 let Some(file) = file.filter(|file| can_be_edited(file, &mask())) else {
                     return Err(format!("'{path}' is no text of version {}", set.version));
                 };
-                let restored = match has_words(file) {
-                    true => uncovered(&file.bytes, text, mask().vocabulary),
-                    false => Ok(text.replace("\r\n", "\n").into_bytes()),
+                let restored = if has_words(file) {
+                    uncovered(&file.bytes, text, mask().vocabulary)
+                } else {
+                    Ok(text.replace("\r\n", "\n").into_bytes())
                 };
                 match restored {
                     Ok(bytes) => file.bytes = bytes,
                     Err(lines) => wrong.extend(lines.iter().map(|line| hidden(path, text, *line))),
                 }
             }
-            Ok(match wrong.is_empty() {
-                true => Ok(set),
-                false => Err(wrong),
+            Ok(if wrong.is_empty() {
+                Ok(set)
+            } else {
+                Err(wrong)
             })
         })
         .await?

@@ -291,9 +291,10 @@ impl Agent {
             .is_some_and(|record| record.id == version && record.stage.tried_by(self.me));
         if on_its_way && silence_ms >= TRIAL_SILENCE_MS {
             let seconds = TRIAL_SILENCE_MS / 1000;
-            let words = match self.disk_stuck_ms >= TRIAL_SILENCE_MS {
-                true => format!("its disk had not responded for {seconds} s"),
-                false => format!("it had not heard from the leader for {seconds} s"),
+            let words = if self.disk_stuck_ms >= TRIAL_SILENCE_MS {
+                format!("its disk had not responded for {seconds} s")
+            } else {
+                format!("it had not heard from the leader for {seconds} s")
             };
             self.set_report(version, Reported::WentBack, words);
         }

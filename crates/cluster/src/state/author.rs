@@ -39,9 +39,10 @@ impl ClusterState {
         let (signature, message) = proposed
             .authorship(&self.cluster)
             .ok_or(CommandRefusal::Unsigned)?;
-        match self.is_signature_of(author, signature, &message) {
-            true => Ok(()),
-            false => Err(CommandRefusal::Unsigned),
+        if self.is_signature_of(author, signature, &message) {
+            Ok(())
+        } else {
+            Err(CommandRefusal::Unsigned)
         }
     }
 

@@ -145,11 +145,12 @@ impl ClusterState {
     /// Checks that a member does not lower the format of the log. Otherwise nobody could
     /// propose newer commands, and its own program could not read those in the log.
     fn supports_log(&self, member: &ClusterMember) -> Result<(), CommandRefusal> {
-        match self.requires_signatures() && member.format < self.needs {
-            true => Err(CommandRefusal::Format {
+        if self.requires_signatures() && member.format < self.needs {
+            Err(CommandRefusal::Format {
                 understood: member.format,
-            }),
-            false => Ok(()),
+            })
+        } else {
+            Ok(())
         }
     }
 

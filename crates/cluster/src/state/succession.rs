@@ -216,14 +216,13 @@ impl ClusterState {
         self.invitations.clear();
         self.drop_rings_of_no_use();
         let names: Vec<String> = uncertified.iter().map(|id| self.name_of(*id)).collect();
-        let words = match names.is_empty() {
-            true => {
-                "the old CA is dropped: all members have certificates of the new one".to_owned()
-            }
-            false => format!(
+        let words = if names.is_empty() {
+            "the old CA is dropped: all members have certificates of the new one".to_owned()
+        } else {
+            format!(
                 "the old CA is dropped; certified when they return: {}",
                 names.join(", ")
-            ),
+            )
         };
         self.push_event(command, words);
         Ok(CommandResult::Done)

@@ -246,9 +246,10 @@ impl Backlog {
 impl StorageBackend for Backlog {
     fn len(&self) -> io::Result<u64> {
         let length = self.file.len()?;
-        match self.holds() {
-            true => Ok(self.pending().length(length)),
-            false => Ok(length),
+        if self.holds() {
+            Ok(self.pending().length(length))
+        } else {
+            Ok(length)
         }
     }
 

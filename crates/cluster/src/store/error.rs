@@ -108,14 +108,15 @@ pub enum Loss {
 
 /// Describes an error of the disk, and what to do.
 fn of_disk(error: &redb::Error) -> String {
-    match is_full(error) {
-        true => "no space left on the disk; the accepted version is still served; free some space, then the member \
+    if is_full(error) {
+        "no space left on the disk; the accepted version is still served; free some space, then the member \
                  resumes within 15 s"
-            .to_owned(),
-        false => format!(
+            .to_owned()
+    } else {
+        format!(
             "{error}; the accepted version is still served; free some space or repair the disk, then the member \
              resumes"
-        ),
+        )
     }
 }
 

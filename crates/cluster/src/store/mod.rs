@@ -296,9 +296,10 @@ impl Store {
             book.prepared = None;
         }
         drop(book);
-        match is_prepared {
-            true => done(Ok(())),
-            false => self.write(vec![Op::Vote(vote)], true, 0, done),
+        if is_prepared {
+            done(Ok(()))
+        } else {
+            self.write(vec![Op::Vote(vote)], true, 0, done)
         }
     }
 

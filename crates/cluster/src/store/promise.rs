@@ -177,10 +177,7 @@ impl Keeper {
     /// Updates the promises after these operations are durable in the store.
     pub(super) fn after(&mut self, ops: &[Op]) -> io::Result<()> {
         let (changed, sync) = self.promise.raise(ops);
-        match changed {
-            true => self.put(sync),
-            false => Ok(()),
-        }
+        if changed { self.put(sync) } else { Ok(()) }
     }
 
     /// Changes a promise other than the store's content, and syncs.
@@ -213,9 +210,10 @@ impl Keeper {
         self.file
             .write(slot * SLOT_BYTES as u64, &encode(&self.promise))?;
         self.unsynced += 1;
-        match sync || self.unsynced >= SYNC_EVERY {
-            true => self.idle(),
-            false => Ok(()),
+        if sync || self.unsynced >= SYNC_EVERY {
+            self.idle()
+        } else {
+            Ok(())
         }
     }
 }

@@ -133,18 +133,18 @@ impl<N: ConnectionFactory> WireState<N> {
             .flat_map(|member| member.addresses.iter().map(SocketAddr::ip))
             .collect();
         let address = from.ip().to_canonical();
-        let key = match members.contains(&address) {
-            true => address,
-            false => stranger_network(address),
+        let key = if members.contains(&address) {
+            address
+        } else {
+            stranger_network(address)
         };
         let place = self.strangers.acquire_slot(key, |own, all| {
             let unknown = all.iter().filter(|(other, _)| !members.contains(other));
-            match members.contains(&address) {
-                true => own < PLACES_PER_MEMBER_ADDRESS,
-                false => {
-                    own < STRANGERS_PER_ADDRESS_MAX
-                        && unknown.map(|(_, count)| count).sum::<usize>() < STRANGERS_MAX
-                }
+            if members.contains(&address) {
+                own < PLACES_PER_MEMBER_ADDRESS
+            } else {
+                own < STRANGERS_PER_ADDRESS_MAX
+                    && unknown.map(|(_, count)| count).sum::<usize>() < STRANGERS_MAX
             }
         });
         let Some(place) = place else {

@@ -378,9 +378,10 @@ async fn ask<N: ConnectionFactory>(
         Response::Unknown => false,
         other => return Ok((other, false)),
     };
-    let secret = match proven {
-        true => token.secret().to_vec(),
-        false => Vec::new(),
+    let secret = if proven {
+        token.secret().to_vec()
+    } else {
+        Vec::new()
     };
     let certificate = keys.member.request(&binding.0);
     let request = Request {

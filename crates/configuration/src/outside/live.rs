@@ -56,9 +56,10 @@ fn open(path: &Path, bytes_max: u64) -> Result<(impl Read, usize), Unreadable> {
     if found.len() > bytes_max {
         return Err(Unreadable::TooLarge(bytes_max));
     }
-    let file: Box<dyn Read> = match found.is_file() || found.is_dir() {
-        true => Box::new(file),
-        false => Box::new(Patient(file)),
+    let file: Box<dyn Read> = if found.is_file() || found.is_dir() {
+        Box::new(file)
+    } else {
+        Box::new(Patient(file))
     };
     let most = bytes_max.saturating_add(1);
     Ok((file.take(most), found.len() as usize + 1))
@@ -69,9 +70,10 @@ pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Text, Unreadable> {
     let (mut file, room) = open(path, bytes_max)?;
     let mut bytes = Vec::with_capacity(room);
     file.read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > bytes_max {
-        true => Err(Unreadable::TooLarge(bytes_max)),
-        false => Ok(Text::new(bytes)),
+    if bytes.len() as u64 > bytes_max {
+        Err(Unreadable::TooLarge(bytes_max))
+    } else {
+        Ok(Text::new(bytes))
     }
 }
 
@@ -79,9 +81,10 @@ pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Text, Unreadable> {
 pub(super) fn read_secret(path: &Path, bytes_max: u64) -> Result<Secret, Unreadable> {
     let (mut file, room) = open(path, bytes_max)?;
     let secret = Secret::read(&mut file, room)?;
-    match secret.bytes().len() as u64 > bytes_max {
-        true => Err(Unreadable::TooLarge(bytes_max)),
-        false => Ok(secret),
+    if secret.bytes().len() as u64 > bytes_max {
+        Err(Unreadable::TooLarge(bytes_max))
+    } else {
+        Ok(secret)
     }
 }
 
@@ -118,9 +121,10 @@ pub(super) fn can_execute(path: &Path, uid: Option<u32>) -> Runs {
         Some(uid) if uid != 0 => 0o011,
         _ => 0o111,
     };
-    match file.is_file() && file.permissions().mode() & bits != 0 {
-        true => Runs::Yes,
-        false => Runs::NotExecutable,
+    if file.is_file() && file.permissions().mode() & bits != 0 {
+        Runs::Yes
+    } else {
+        Runs::NotExecutable
     }
 }
 

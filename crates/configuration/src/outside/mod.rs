@@ -360,9 +360,10 @@ impl Outside {
     /// Returns whether a user can execute a file on this machine now. Programs are not part of a
     /// version, so the answer is not recorded, and a replay skips the check.
     pub fn can_execute(&self, path: &Path, uid: Option<u32>) -> Runs {
-        match self.recorded {
-            true => Runs::Yes,
-            false => live::can_execute(path, uid),
+        if self.recorded {
+            Runs::Yes
+        } else {
+            live::can_execute(path, uid)
         }
     }
 
@@ -446,9 +447,10 @@ impl Outside {
     /// Returns the current interfaces of this host, and none for a recording: the answer is not
     /// stored.
     pub fn interfaces(&self) -> Vec<Interface> {
-        match self.recorded {
-            true => Vec::new(),
-            false => live::interfaces(),
+        if self.recorded {
+            Vec::new()
+        } else {
+            live::interfaces()
         }
     }
 

@@ -35,9 +35,10 @@ pub fn viewer(
     if !is_admitted {
         return None;
     }
-    let role = match visitor.unlisted {
-        true => UserRole::Admin,
-        false => config.user(&visitor.name)?.role,
+    let role = if visitor.unlisted {
+        UserRole::Admin
+    } else {
+        config.user(&visitor.name)?.role
     };
     Some(Viewer {
         name: visitor.name,

@@ -70,9 +70,10 @@ fn token(draft: &mut ConsoleSectionDraft, args: &mut Args<'_>) -> Built {
     let scope = { Scope::ALL.into_iter() }.find(|scope| scope.word() == word.str());
     let scope =
         scope.ok_or_else(|| args.unexpected_value(word, "not `read`, `operate` or `configure`"))?;
-    let until_s = match args.take_if("expires") {
-        true => Some(end_of_day(args)?),
-        false => None,
+    let until_s = if args.take_if("expires") {
+        Some(end_of_day(args)?)
+    } else {
+        None
     };
     read_keyword(args, "hash")?;
     let word = args.required("the SHA-256 of the token")?;

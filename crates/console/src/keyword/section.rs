@@ -148,9 +148,10 @@ fn parsed(args: &Args<'_>, word: &ConfigWord) -> Result<SocketAddr, Diagnostic> 
 fn path(args: &mut Args<'_>) -> Result<Spanned<PathBuf>, Diagnostic> {
     let word = args.required("a file")?;
     let value = PathBuf::from(word.str());
-    match value.is_absolute() {
-        true => Ok(Spanned::new(value, word.span)),
-        false => Err(args.unexpected_value(word, "not an absolute path")),
+    if value.is_absolute() {
+        Ok(Spanned::new(value, word.span))
+    } else {
+        Err(args.unexpected_value(word, "not an absolute path"))
     }
 }
 

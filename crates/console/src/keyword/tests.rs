@@ -43,9 +43,10 @@ fn every_example_is_good() {
             }
             _ => format!("console\n    {}\n    role admin user anna\n", row.example),
         };
-        let text = match row.example.starts_with("bind") {
-            true => text.replace("    role admin user anna\n", ""),
-            false => text,
+        let text = if row.example.starts_with("bind") {
+            text.replace("    role admin user anna\n", "")
+        } else {
+            text
         };
         let (config, told) = load(&text);
         assert_eq!(told, "", "{}", row.name);

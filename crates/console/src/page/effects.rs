@@ -59,9 +59,10 @@ fn effect(platform: &Platform, member: &PlatformMember) -> String {
         return words + &waits(platform) + &lost(member);
     }
     if !member.if_it_fails.is_empty() {
-        let waits = match is_up(member) && left < needed(platform) {
-            true => waits(platform),
-            false => String::new(),
+        let waits = if is_up(member) && left < needed(platform) {
+            waits(platform)
+        } else {
+            String::new()
         };
         return sentence(&member.if_it_fails)
             + &describe_guests_and_volumes(platform, member, &others)

@@ -183,9 +183,10 @@ impl<'s> PageContext<'s> {
         let filter = (!filter.is_empty()).then(|| format!("q={}", encode(filter)));
         let member = member.map(|name| format!("on={}", encode(name)));
         let all: Vec<String> = filter.into_iter().chain(member).collect();
-        match all.is_empty() {
-            true => String::new(),
-            false => format!("?{}", all.join("&")),
+        if all.is_empty() {
+            String::new()
+        } else {
+            format!("?{}", all.join("&"))
         }
     }
 }

@@ -57,9 +57,10 @@ pub(super) fn path(filter: Option<&RequestFilter>, member: Option<&str>) -> Stri
     let all: Vec<String> = all
         .map(|(name, value)| format!("{name}={}", encode(value)))
         .collect();
-    match all.is_empty() {
-        true => ConsolePage::Requests.path(),
-        false => format!("{}?{}", ConsolePage::Requests.path(), all.join("&")),
+    if all.is_empty() {
+        ConsolePage::Requests.path()
+    } else {
+        format!("{}?{}", ConsolePage::Requests.path(), all.join("&"))
     }
 }
 

@@ -182,9 +182,10 @@ fn outcome(outcome: &RouteDestination) -> Markup {
             address,
             why,
         } => {
-            let at = match address.is_empty() {
-                true => String::new(),
-                false => format!(" ({address})"),
+            let at = if address.is_empty() {
+                String::new()
+            } else {
+                format!(" ({address})")
             };
             (Grade::Good, format!("server {backend}/{server}{at}"), why)
         }

@@ -132,9 +132,10 @@ pub(super) fn table(
 /// Formats a count for a column; a large one is abbreviated.
 fn short(number: u64) -> String {
     const LONG: u64 = 100_000;
-    match number < LONG {
-        true => count(number),
-        false => scaled(number, ""),
+    if number < LONG {
+        count(number)
+    } else {
+        scaled(number, "")
     }
 }
 

@@ -18,9 +18,10 @@ pub fn document(
 ) -> Markup {
     let shown = PageContext::all(platform, viewer);
     let title = format!("{} of {}", kind.title, clean(object));
-    let content = match has_library {
-        true => page::content(kind, &title, path, &by_hand()),
-        false => page::missing(kind, "console", &by_hand()),
+    let content = if has_library {
+        page::content(kind, &title, path, &by_hand())
+    } else {
+        page::missing(kind, "console", &by_hand())
     };
     let script = has_library.then_some(SCRIPT_PATH);
     frame::below(

@@ -130,9 +130,10 @@ fn backends_of(
     for one in shown {
         let is_wrong = one.proxy.is_wrong();
         let wanted = one.servers.len().min(TABLE_MAX);
-        let room = match is_wrong {
-            true => *left,
-            false => left.saturating_sub(reserved),
+        let room = if is_wrong {
+            *left
+        } else {
+            left.saturating_sub(reserved)
         };
         let is_drawn = wanted <= room;
         if is_wrong {
@@ -197,9 +198,10 @@ fn up(proxy: &ProxyGroup<'_>) -> Markup {
         .servers
         .iter()
         .any(|row| grade(&row.status) == Grade::Bad);
-    match has_bad {
-        true => state::word(&words, Grade::Bad),
-        false => html! { span.muted { (words) } },
+    if has_bad {
+        state::word(&words, Grade::Bad)
+    } else {
+        html! { span.muted { (words) } }
     }
 }
 

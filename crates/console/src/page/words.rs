@@ -50,9 +50,10 @@ pub(super) fn scaled(number: u64, unit: &str) -> String {
         }
         (rest, prefix) = (rest / 1000.0, one);
     }
-    match rest < 9.95 {
-        true => format!("{rest:.1} {prefix}{unit}"),
-        false => format!("{rest:.0} {prefix}{unit}"),
+    if rest < 9.95 {
+        format!("{rest:.1} {prefix}{unit}")
+    } else {
+        format!("{rest:.0} {prefix}{unit}")
     }
 }
 
@@ -69,9 +70,10 @@ pub(super) fn binary(bytes: u64) -> String {
         }
         (rest, unit) = (rest / 1024.0, one);
     }
-    match rest < 9.95 && rest.fract() > 0.05 {
-        true => format!("{rest:.1} {unit}"),
-        false => format!("{rest:.0} {unit}"),
+    if rest < 9.95 && rest.fract() > 0.05 {
+        format!("{rest:.1} {unit}")
+    } else {
+        format!("{rest:.0} {unit}")
     }
 }
 

@@ -108,9 +108,12 @@ mod tests {
             Some(leader) => format!("{leader} is the leader"),
             None => "no majority, changes are frozen".to_owned(),
         };
-        let kind = |name| match leader == Some(name) {
-            true => "node, leader",
-            false => "node",
+        let kind = |name| {
+            if leader == Some(name) {
+                "node, leader"
+            } else {
+                "node"
+            }
         };
         let is_bad = alpha.starts_with(AWAY) || alpha.ends_with(DISK_FAILS);
         let alpha = Subject::new(MEMBER, "alpha").state(alpha, grade(is_bad));

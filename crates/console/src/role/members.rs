@@ -83,9 +83,10 @@ fn member(subject: &Subject) -> PlatformMember {
     state.word = state.word.split(',').next().unwrap_or_default().to_owned();
     PlatformMember {
         name: subject.name.clone(),
-        kind: match is_arbiter {
-            true => MemberKind::Arbiter,
-            false => MemberKind::Node,
+        kind: if is_arbiter {
+            MemberKind::Arbiter
+        } else {
+            MemberKind::Node
         },
         state,
         why: subject.why.clone(),

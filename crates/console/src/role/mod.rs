@@ -484,9 +484,10 @@ impl ConsoleRole {
                 None => self.send(acting, &answer.message),
             }
         } else if let Some((words, missing)) = missing {
-            let answer = match missing {
-                true => PollResponse::Silent(words),
-                false => PollResponse::Nothing,
+            let answer = if missing {
+                PollResponse::Silent(words)
+            } else {
+                PollResponse::Nothing
             };
             self.take(number, answer);
         } else if let Some(connection) = self.reading.remove(&number) {

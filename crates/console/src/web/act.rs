@@ -51,20 +51,22 @@ fn action(form: &[(String, String)]) -> Result<OperatorAction, ActionRefusal> {
             };
             let (proxy, server) = (field(form, "proxy"), field(form, "server"));
             let are_names = is_name(&proxy) && is_name(&server);
-            match are_names {
-                true => Ok(OperatorAction::Server {
+            if are_names {
+                Ok(OperatorAction::Server {
                     proxy,
                     server,
                     state,
-                }),
-                false => wrong("this is not the name of a server"),
+                })
+            } else {
+                wrong("this is not the name of a server")
             }
         }
         "entry" => {
             let (table, key) = (field(form, "table"), field(form, "key"));
-            match is_word(&table, NAME_MAX) && is_word(&key, KEY_MAX) {
-                true => Ok(OperatorAction::Entry { table, key }),
-                false => wrong("this is not the name of a table, or not a key"),
+            if is_word(&table, NAME_MAX) && is_word(&key, KEY_MAX) {
+                Ok(OperatorAction::Entry { table, key })
+            } else {
+                wrong("this is not the name of a table, or not a key")
             }
         }
         "offer" => {

@@ -448,9 +448,10 @@ async fn edited(
         ..typed.editing(None)
     };
     let reviews = field(form, "do") == "review" && meanwhile.is_none();
-    Ok(match reviews && found.good {
-        true => config::review(&drawing.shown(), &editing, &found),
-        false => config::editor(&drawing.shown(), &editing, Some(&found)),
+    Ok(if reviews && found.good {
+        config::review(&drawing.shown(), &editing, &found)
+    } else {
+        config::editor(&drawing.shown(), &editing, Some(&found))
     })
 }
 

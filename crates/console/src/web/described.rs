@@ -78,9 +78,10 @@ pub(super) fn refusal<'n>(
     };
     let unknown: String = unknown.chars().take(NAME_MAX).collect();
     let known: Vec<String> = known.keys().map(|name| format!("`{name}`")).collect();
-    let known = match known.is_empty() {
-        true => "it takes none".to_owned(),
-        false => format!("it takes {}", known.join(", ")),
+    let known = if known.is_empty() {
+        "it takes none".to_owned()
+    } else {
+        format!("it takes {}", known.join(", "))
     };
     Some(format!("unknown parameter `{unknown}`: {known}"))
 }

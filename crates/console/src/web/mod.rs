@@ -244,8 +244,9 @@ fn file(headers: &HeaderMap, kind: &'static str, text: &'static str) -> Response
     let tag = format!("\"{tag}\"");
     let known = headers.get(IF_NONE_MATCH).map(HeaderValue::as_bytes);
     let caching = [(CACHE_CONTROL, "no-cache".to_owned()), (ETAG, tag.clone())];
-    match known == Some(tag.as_bytes()) {
-        true => (StatusCode::NOT_MODIFIED, caching).into_response(),
-        false => (caching, [(CONTENT_TYPE, kind)], text).into_response(),
+    if known == Some(tag.as_bytes()) {
+        (StatusCode::NOT_MODIFIED, caching).into_response()
+    } else {
+        (caching, [(CONTENT_TYPE, kind)], text).into_response()
     }
 }

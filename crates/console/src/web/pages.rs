@@ -69,9 +69,10 @@ impl PageRequest {
     /// Returns the name of the machine to query. Empty: this one.
     fn on(&self, platform: &Platform) -> String {
         let me = platform.me().map(|me| me.name.as_str());
-        match me == Some(self.member.as_str()) {
-            true => String::new(),
-            false => self.member.clone(),
+        if me == Some(self.member.as_str()) {
+            String::new()
+        } else {
+            self.member.clone()
         }
     }
 
@@ -128,9 +129,10 @@ fn ask(page: &ConsolePage, query: &[(String, String)], platform: &Platform) -> O
             let traffic = looks.filter_map(|look| look.traffic.as_ref());
             let mut frontends = traffic.flat_map(|traffic| traffic.frontends());
             let is_frontend = frontends.any(|row| row.proxy == *name);
-            let (frontend, server) = match is_frontend {
-                true => (name.clone(), String::new()),
-                false => (String::new(), name.clone()),
+            let (frontend, server) = if is_frontend {
+                (name.clone(), String::new())
+            } else {
+                (String::new(), name.clone())
             };
             Some(of_card(RequestFilter {
                 frontend,
@@ -192,9 +194,10 @@ pub(super) async fn page(
         }),
         _ => false,
     };
-    let status = match is_missing {
-        true => StatusCode::NOT_FOUND,
-        false => StatusCode::OK,
+    let status = if is_missing {
+        StatusCode::NOT_FOUND
+    } else {
+        StatusCode::OK
     };
     let shown = wanted.shown(&platform, &viewer, answer.as_ref());
     html(status, page::document(&wanted.page, &shown))
@@ -223,9 +226,10 @@ async fn answered(
     draw: impl FnOnce(&PageContext<'_>) -> Markup,
 ) -> Response {
     let platform = shared.platform.borrow().clone();
-    let answer = match viewer.role >= inquire::NEEDS {
-        true => Some(inquire::now(shared, &wanted.on(&platform), ask, viewer).await),
-        false => None,
+    let answer = if viewer.role >= inquire::NEEDS {
+        Some(inquire::now(shared, &wanted.on(&platform), ask, viewer).await)
+    } else {
+        None
     };
     let is_missing = match (&answer, ask) {
         (Some(ProxyResponse::Missing(_)), _) => true,
@@ -236,9 +240,10 @@ async fn answered(
         }),
         _ => false,
     };
-    let status = match is_missing {
-        true => StatusCode::NOT_FOUND,
-        false => StatusCode::OK,
+    let status = if is_missing {
+        StatusCode::NOT_FOUND
+    } else {
+        StatusCode::OK
     };
     let answer = answer.as_ref();
     let shown = PageContext {

@@ -134,9 +134,10 @@ async fn accept(door: &ConsoleListener, router: &Router, places: &Arc<Connection
         };
         let (tls, router, guest) = (tls.clone(), router.clone(), place.guest.clone());
         let serves = async move {
-            let client = match expects_header {
-                true => read_header(&mut stream).await,
-                false => Ok(None),
+            let client = if expects_header {
+                read_header(&mut stream).await
+            } else {
+                Ok(None)
             };
             // A trusted proxy did not send the header that the configuration requires.
             let Ok(client) = client else {

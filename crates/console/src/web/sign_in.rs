@@ -31,9 +31,10 @@ pub(super) const UNAVAILABLE: &str = "This machine cannot check the password now
 /// Returns the page of this console to open after the sign-in.
 fn next_of(next: &str) -> &str {
     let is_own = ConsolePage::is_here(next);
-    match is_own && next.is_ascii() && next.len() < 1_024 {
-        true => next,
-        false => "/",
+    if is_own && next.is_ascii() && next.len() < 1_024 {
+        next
+    } else {
+        "/"
     }
 }
 
@@ -254,9 +255,10 @@ pub(super) async fn link(State(shared): State<Common>, Path(secret): Path<String
         return refused;
     }
     let lasts = lock(&shared.links).has(&secret, now_s());
-    match lasts {
-        true => html(StatusCode::OK, page::once(&secret)),
-        false => used_up(),
+    if lasts {
+        html(StatusCode::OK, page::once(&secret))
+    } else {
+        used_up()
     }
 }
 

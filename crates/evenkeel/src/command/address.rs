@@ -85,14 +85,13 @@ fn nothing_moves(instance: &Instance, wanted: Option<&str>) -> String {
     let names: Vec<&str> = { report.of_kind(VIRTUAL_IP) }
         .map(|one| one.name.as_str())
         .collect();
-    match names.is_empty() || names.contains(&wanted) {
-        true => {
-            format!("nothing to hand over: this machine does not own the addresses of {wanted}")
-        }
-        false => format!(
+    if names.is_empty() || names.contains(&wanted) {
+        format!("nothing to hand over: this machine does not own the addresses of {wanted}")
+    } else {
+        format!(
             "no virtual-ip or vrrp_instance is named '{wanted}'; there is: {}",
             names.join(", ")
-        ),
+        )
     }
 }
 
@@ -220,9 +219,10 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         "m" => Duration::from_secs(number.saturating_mul(60)),
         _ => return Err("a duration ends with ms, s or m".to_owned()),
     };
-    match duration.as_secs() <= SECONDS_MAX {
-        true => Ok(duration),
-        false => Err("the duration must be at most one day".to_owned()),
+    if duration.as_secs() <= SECONDS_MAX {
+        Ok(duration)
+    } else {
+        Err("the duration must be at most one day".to_owned())
     }
 }
 

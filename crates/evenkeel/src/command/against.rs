@@ -64,9 +64,10 @@ pub fn render_differences(loaded: &Loaded, config: &Config, json: bool) -> Strin
         })
     });
     let all: Vec<ApplicableDifference<'_>> = differences.chain(effectless).collect();
-    match json {
-        true => as_json(&all, &loaded.sources),
-        false => as_text(&all, &loaded.sources, &config.files),
+    if json {
+        as_json(&all, &loaded.sources)
+    } else {
+        as_text(&all, &loaded.sources, &config.files)
     }
 }
 

@@ -174,9 +174,10 @@ fn query_boot_role<T: DeserializeOwned>(
 fn order(matches: &ArgMatches, message: &OfBoot) -> Result<String, String> {
     let instance = reload::selected(matches)?;
     let answer: OperatorResponse = query_boot_role(&instance, message)?;
-    match answer.good {
-        true => Ok(format!("{}\n", answer.words)),
-        false => Err(answer.words),
+    if answer.good {
+        Ok(format!("{}\n", answer.words))
+    } else {
+        Err(answer.words)
     }
 }
 
@@ -199,9 +200,10 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
     // The latest requests come first.
     all.machines
         .sort_by_key(|one| std::cmp::Reverse(one.last.as_ref().map(|step| step.at.boottime_ms)));
-    let shown = match matches.get_flag("all") {
-        true => all.machines.len(),
-        false => LISTED,
+    let shown = if matches.get_flag("all") {
+        all.machines.len()
+    } else {
+        LISTED
     };
     let report = StatusReport {
         subjects: { all.machines.iter().take(shown) }
@@ -257,9 +259,10 @@ fn row(one: &BootMachineStatus, me: &str) -> Subject {
 
 /// Returns the node of an action, if it is another one.
 fn by(node: &str, me: &str) -> String {
-    match node.is_empty() || node == me {
-        true => String::new(),
-        false => format!(" (by {node})"),
+    if node.is_empty() || node == me {
+        String::new()
+    } else {
+        format!(" (by {node})")
     }
 }
 
@@ -386,10 +389,7 @@ fn enlist(matches: &ArgMatches) -> Result<String, String> {
         let fits = |letter: &char| letter.is_ascii_alphanumeric() || "-._".contains(*letter);
         let name: String = serial.chars().filter(fits).take(32).collect();
         let is_free = !name.starts_with('.') && taken.insert(name.clone());
-        let name = match is_free {
-            true => name,
-            false => "NAME".to_owned(),
-        };
+        let name = if is_free { name } else { "NAME".to_owned() };
         // Writing to memory cannot fail.
         let _ = writeln!(text, "# in boot {}: {}", one.network, facts.join(", "));
         let _ = writeln!(

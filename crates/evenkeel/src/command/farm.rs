@@ -111,8 +111,8 @@ fn sessions(matches: &ArgMatches) -> Result<String, String> {
         ..StatusReport::default()
     };
     let has_collections = all.sessions.iter().any(|one| !one.collections.is_empty());
-    let columns: &[&str] = match has_collections {
-        true => &[
+    let columns: &[&str] = if has_collections {
+        &[
             "host",
             "collections",
             "farm",
@@ -121,8 +121,9 @@ fn sessions(matches: &ArgMatches) -> Result<String, String> {
             "agent",
             "for",
             "kept for",
-        ],
-        false => &["host", "farm", "node", "client", "agent", "for", "kept for"],
+        ]
+    } else {
+        &["host", "farm", "node", "client", "agent", "for", "kept for"]
     };
     let mut text = report.table("session", columns);
     if all.more > 0 {
@@ -140,9 +141,12 @@ fn row(one: &Session) -> Subject {
         "pending" => Grade::Busy,
         _ => Grade::Standby,
     };
-    let joined = |all: &[String]| match all.is_empty() {
-        true => "-".to_owned(),
-        false => all.join(", "),
+    let joined = |all: &[String]| {
+        if all.is_empty() {
+            "-".to_owned()
+        } else {
+            all.join(", ")
+        }
     };
     Subject::new("session", name.unwrap_or("-"))
         .state(&one.state, grade)
@@ -199,9 +203,10 @@ fn disconnect(matches: &ArgMatches) -> Result<String, String> {
 }
 
 fn words(answer: OrderResponse) -> Result<String, String> {
-    match answer.good {
-        true => Ok(format!("{}\n", answer.words)),
-        false => Err(answer.words),
+    if answer.good {
+        Ok(format!("{}\n", answer.words))
+    } else {
+        Err(answer.words)
     }
 }
 
@@ -220,9 +225,10 @@ fn why(matches: &ArgMatches) -> Result<String, String> {
         let _ = writeln!(text, "{} in farm {}", one.user, one.farm);
         let _ = writeln!(text, "a logon now: {}", one.next);
         for of_it in &one.collections {
-            let on = match of_it.hosts.is_empty() {
-                true => "all hosts".to_owned(),
-                false => of_it.hosts.join(", "),
+            let on = if of_it.hosts.is_empty() {
+                "all hosts".to_owned()
+            } else {
+                of_it.hosts.join(", ")
             };
             let starts = of_it.starts.join(", ");
             let _ = writeln!(text, "{starts} (on {on}) now: {}", of_it.next);

@@ -170,9 +170,10 @@ fn about(words: &[&str], documented: &[Documented]) -> String {
             names.push(hit.name);
         }
     }
-    match names.is_empty() {
-        true => String::new(),
-        false => format!("\nrelated to '{}': {}", words.join(" "), names.join(", ")),
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("\nrelated to '{}': {}", words.join(" "), names.join(", "))
     }
 }
 

@@ -78,9 +78,10 @@ static OTHERS: [Subcommand; 12] = [
     Subcommand::new("keyword", definition::keyword, look_up::keyword),
     Subcommand::new("manual", definition::manual, manual::main),
     Subcommand::new("demo", definition::demo, |matches| {
-        match matches.get_flag("platform") {
-            true => crate::demo::platform(),
-            false => crate::demo::main(matches.get_flag("script")),
+        if matches.get_flag("platform") {
+            crate::demo::platform()
+        } else {
+            crate::demo::main(matches.get_flag("script"))
         }
     }),
     Subcommand::new("version", definition::version, |_| {

@@ -38,9 +38,10 @@ pub fn selected(matches: &ArgMatches) -> Result<Instance, String> {
 pub fn find_instance(paths: &[PathBuf], pid: Option<u32>) -> Result<Instance, String> {
     let instances = directory::instances().map_err(|error| error.to_string())?;
     let serves = |one: &Instance| !paths.is_empty() && one.paths == paths;
-    let paths = match pid.is_none() && instances.iter().any(serves) {
-        true => paths,
-        false => &[],
+    let paths = if pid.is_none() && instances.iter().any(serves) {
+        paths
+    } else {
+        &[]
     };
     choose(instances, paths, pid)
 }
@@ -73,13 +74,14 @@ fn choose(all: Vec<Instance>, paths: &[PathBuf], pid: Option<u32>) -> Result<Ins
 
 /// Returns a hint about proxies that continue to serve without a supervisor.
 fn left_alone(roles: &[Instance]) -> String {
-    match roles.is_empty() {
-        true => String::new(),
-        false => format!(
+    if roles.is_empty() {
+        String::new()
+    } else {
+        format!(
             "; these proxies continue to serve, although their supervisors are dead; the same command, started \
              again, adopts them:{}",
             roles.iter().map(line_of_role).collect::<String>()
-        ),
+        )
     }
 }
 

@@ -132,9 +132,10 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     match answered(matches) {
         Ok((text, gets_something)) => {
             let printed = print(&text);
-            match gets_something || printed != ExitCode::SUCCESS {
-                true => printed,
-                false => ExitCode::from(NOWHERE),
+            if gets_something || printed != ExitCode::SUCCESS {
+                printed
+            } else {
+                ExitCode::from(NOWHERE)
             }
         }
         Err(RouteFailure::Words(words)) => refuse(text::lines(&words)),
@@ -168,17 +169,17 @@ fn answered(matches: &ArgMatches) -> Result<(String, bool), RouteFailure> {
         sni: matches.get_one::<String>("sni").cloned(),
         ..Request::new(parse_route_request(matches)?)
     };
-    let report = match matches.get_flag("live") {
-        true => live::report(matches, &request)?,
-        false => {
-            let loaded = load(matches, &files(matches))?;
-            let config = config(loaded.config, &loaded.sources, &loaded.diagnostics)?;
-            { request.follow(config, &loaded.sources) }.map_err(in_words)?
-        }
+    let report = if matches.get_flag("live") {
+        live::report(matches, &request)?
+    } else {
+        let loaded = load(matches, &files(matches))?;
+        let config = config(loaded.config, &loaded.sources, &loaded.diagnostics)?;
+        { request.follow(config, &loaded.sources) }.map_err(in_words)?
     };
-    let text = match matches.get_flag("json") {
-        true => report.json(),
-        false => text::of(&report),
+    let text = if matches.get_flag("json") {
+        report.json()
+    } else {
+        text::of(&report)
     };
     Ok((text, report.has_response()))
 }
@@ -230,9 +231,10 @@ fn in_words(error: NotFollowed) -> String {
 
 fn parse_route_request(matches: &ArgMatches) -> Result<RouteRequest, String> {
     let first = || matches.get_one::<PathBuf>("FILE");
-    let text = match is_without_file(matches) {
-        true => first().map(|word| word.to_string_lossy().into_owned()),
-        false => Some(super::word(matches, "REQUEST")),
+    let text = if is_without_file(matches) {
+        first().map(|word| word.to_string_lossy().into_owned())
+    } else {
+        Some(super::word(matches, "REQUEST"))
     };
     let mut asked = RouteRequest::parse(&text.unwrap_or_default())?;
     for header in matches.get_many::<String>("header").into_iter().flatten() {

@@ -53,9 +53,10 @@ pub fn wanted(
     let state = state.unwrap_or_else(|| Path::new(USUAL));
     if !StateDirectory::is_of_a_member(state) {
         let member = state.join(MEMBER);
-        return Err(match durable::copy_of(&member).exists() {
-            true => WantedError::Copy(member),
-            false => WantedError::Nothing(state.to_owned()),
+        return Err(if durable::copy_of(&member).exists() {
+            WantedError::Copy(member)
+        } else {
+            WantedError::Nothing(state.to_owned())
         });
     }
     let directory = StateDirectory::open(state)?;
@@ -114,9 +115,10 @@ pub fn before(matches: &ArgMatches) -> Before {
     Before {
         socket: matches.get_one::<OsString>("take-over").cloned(),
         pids: pids("finish").chain(pids("end")).collect(),
-        farewell: match matches.contains_id("end") {
-            true => PredecessorSignal::End,
-            false => PredecessorSignal::Finish,
+        farewell: if matches.contains_id("end") {
+            PredecessorSignal::End
+        } else {
+            PredecessorSignal::Finish
         },
     }
 }

@@ -96,9 +96,10 @@ fn of_all(parts: &[&str], matches: &ArgMatches) -> ExitCode {
             Err(error) => why.push(error.words),
         }
     }
-    match reports.is_empty() {
-        true => refuse(why.join("; ")),
-        false => show(&reports, matches),
+    if reports.is_empty() {
+        refuse(why.join("; "))
+    } else {
+        show(&reports, matches)
     }
 }
 
@@ -182,12 +183,13 @@ pub fn ask_part<T: DeserializeOwned>(
     let part = message.part.clone();
     let message = SupervisorMessage::Part(Box::new(message));
     let answer =
-        ask(instance, &message, ANSWER_LIMIT).map_err(|error| match error.has_nothing() {
-            true => format!(
+        ask(instance, &message, ANSWER_LIMIT).map_err(|error| if error.has_nothing() {
+format!(
                 "the served configuration has no `{part}` section: add one, and run `evenkeel reload`"
-            ),
-            false => error.to_string(),
-        })?;
+            )
+} else {
+error.to_string()
+})?;
     let SupervisorMessage::Answer { bytes } = answer.message else {
         return Err(not_known(instance));
     };
@@ -209,9 +211,10 @@ pub fn sections(matches: &ArgMatches, part: &str, argument: &str) -> Result<Stri
             ));
         }
     }
-    match matches.get_flag("json") {
-        true => Ok(report.json()),
-        false => Ok(report.text()),
+    if matches.get_flag("json") {
+        Ok(report.json())
+    } else {
+        Ok(report.text())
     }
 }
 
@@ -224,13 +227,14 @@ fn explain_no_response(instance: &Instance, error: &ChannelError) -> String {
         ChannelError::Decode(DecodeError::Version(_)) => true,
         _ => false,
     };
-    match differs {
-        true => format!(
+    if differs {
+        format!(
             "process {pid} runs another version of evenkeel, and does not understand this one ({}, messages {VERSION}): \
              use its program for this command (/proc/{pid}/exe), or restart it with this one",
             identity::VERSION
-        ),
-        false => format!("process {pid}: {error}"),
+        )
+    } else {
+        format!("process {pid}: {error}")
     }
 }
 

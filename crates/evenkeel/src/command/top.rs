@@ -56,9 +56,10 @@ pub fn definition(command: Command) -> Command {
 
 fn interval(text: &str) -> Result<Duration, String> {
     let time = address::duration(text)?;
-    match time < INTERVAL_MIN {
-        true => Err("at least 200ms".to_owned()),
-        false => Ok(time),
+    if time < INTERVAL_MIN {
+        Err("at least 200ms".to_owned())
+    } else {
+        Ok(time)
     }
 }
 

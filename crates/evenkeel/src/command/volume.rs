@@ -284,9 +284,10 @@ fn grow(matches: &ArgMatches) -> Result<String, String> {
     let bytes = device_bytes(spec.size_bytes).1;
     let extended = logical.extend(bytes).map_err(|error| error.to_string())?;
     let path = logical.path.display();
-    Ok(match extended {
-        true => format!("extended {path} for {size}: `evenkeel reload` grows the volume\n"),
-        false => format!("{path} has room for {size} already\n"),
+    Ok(if extended {
+        format!("extended {path} for {size}: `evenkeel reload` grows the volume\n")
+    } else {
+        format!("{path} has room for {size} already\n")
     })
 }
 

@@ -80,9 +80,10 @@ impl RemainingPrivileges {
 impl fmt::Display for RemainingPrivileges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = capabilities::names(self.capabilities);
-        match names.is_empty() {
-            true => f.write_str("no capability")?,
-            false => f.write_str(&names.join(", "))?,
+        if names.is_empty() {
+            f.write_str("no capability")?
+        } else {
+            f.write_str(&names.join(", "))?
         }
         if self.no_new_privileges {
             f.write_str(", no-new-privs")?;

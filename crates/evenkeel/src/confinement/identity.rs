@@ -119,9 +119,10 @@ impl StartedAs {
         let allowed =
             rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(needed));
         let exists = |map| std::fs::read_to_string(map).is_ok_and(|map| has(&map, NOBODY));
-        match allowed && exists("/proc/self/uid_map") && exists("/proc/self/gid_map") {
-            true => StartedAs::Root,
-            false => StartedAs::BoundRoot,
+        if allowed && exists("/proc/self/uid_map") && exists("/proc/self/gid_map") {
+            StartedAs::Root
+        } else {
+            StartedAs::BoundRoot
         }
     }
 }

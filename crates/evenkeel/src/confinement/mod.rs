@@ -164,9 +164,10 @@ impl Confinement {
     /// Returns the confinement of the proxy with this configuration and user.
     pub fn proxy(config: &Config, identity: &ProcessIdentity) -> Confinement {
         // A core file is written with the privileges of the crashed process.
-        let writes = match config.global.dumpable {
-            true => vec![PathBuf::from(".")],
-            false => Vec::new(),
+        let writes = if config.global.dumpable {
+            vec![PathBuf::from(".")]
+        } else {
+            Vec::new()
         };
         Confinement {
             role: ConfinedProcess::Proxy,
@@ -210,9 +211,10 @@ fn read_what_is_read_once() {
 /// ones. If `programs` is true, the bounding set stays, from which root gets its capabilities back
 /// when it executes a program. Has to be called by the only thread of the process.
 pub fn keep_only(keeps: CapabilitySet, programs: bool) -> Result<CapabilitySet, ConfinementError> {
-    match programs {
-        true => capabilities::lower(keeps),
-        false => capabilities::reduce(keeps),
+    if programs {
+        capabilities::lower(keeps)
+    } else {
+        capabilities::reduce(keeps)
     }
 }
 

@@ -174,9 +174,10 @@ impl SupervisorLink {
         let (interest, rests) = {
             let channel = lock(&self.channel);
             let writes = channel.interest().contains(PollFlags::OUT);
-            let interest = match writes {
-                true => Interest::READABLE | Interest::WRITABLE,
-                false => Interest::READABLE,
+            let interest = if writes {
+                Interest::READABLE | Interest::WRITABLE
+            } else {
+                Interest::READABLE
             };
             (interest, channel.next_send_attempt().is_some())
         };

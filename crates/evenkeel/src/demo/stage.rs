@@ -181,9 +181,10 @@ impl RunningDemo {
     /// Adds the third server, or takes it away, in the process that serves.
     pub fn change(&self) -> Result<(), StageError> {
         let added = self.is_changed();
-        let text = match added {
-            true => CONFIGURATION.to_owned(),
-            false => CONFIGURATION.to_owned() + ADDED,
+        let text = if added {
+            CONFIGURATION.to_owned()
+        } else {
+            CONFIGURATION.to_owned() + ADDED
         };
         let config = configuration(text, environment(self.address, &self.servers))?;
         let mut inherited = Inherited::default();

@@ -327,9 +327,10 @@ fn excerpt(text: &str) -> &str {
 /// missing line is shown as the one that the key adds.
 fn file_lines(is_changed: bool, room: usize) -> Vec<Line<'static>> {
     let added = ADDED.trim();
-    let last = match is_changed {
-        true => Line::from(format!("+   {added}").green().bold()),
-        false => Line::from(format!("    # c adds: {added}").dim()),
+    let last = if is_changed {
+        Line::from(format!("+   {added}").green().bold())
+    } else {
+        Line::from(format!("    # c adds: {added}").dim())
     };
     let lines = excerpt(CONFIGURATION).trim_end().lines().map(Line::from);
     let lines: Vec<Line<'_>> = lines.chain([last]).collect();

@@ -105,9 +105,10 @@ impl Demonstration {
 }
 
 fn subject(thing: &Thing) -> Subject {
-    let grade = match thing.is_faulty {
-        true => Grade::Busy,
-        false => Grade::Good,
+    let grade = if thing.is_faulty {
+        Grade::Busy
+    } else {
+        Grade::Good
     };
     let [word, label, follows] = &thing.offer;
     let message = PartMessage::new(NAME, ORDER, &thing.order);
@@ -127,9 +128,10 @@ impl Work for Demonstration {
 
     fn change(&mut self, payload: &[u8]) -> Result<(), String> {
         let path: PathBuf = codec::decode(payload).map_err(|error| error.to_string())?;
-        match path == self.path {
-            true => Ok(()),
-            false => Err("the socket of the demonstration changes with a restart".to_owned()),
+        if path == self.path {
+            Ok(())
+        } else {
+            Err("the socket of the demonstration changes with a restart".to_owned())
         }
     }
 

@@ -127,9 +127,10 @@ fn asked(args: &mut Args<'_>) -> Result<RouteRequest, Diagnostic> {
         }
         (false, _) => return Err(unknown(args, first)),
     };
-    let asked = match target.str().starts_with('/') {
-        true => RouteRequest::of_path(method, target.str()),
-        false => RouteRequest::parse(&format!("{method} {}", target.str())),
+    let asked = if target.str().starts_with('/') {
+        RouteRequest::of_path(method, target.str())
+    } else {
+        RouteRequest::parse(&format!("{method} {}", target.str()))
     };
     asked.map_err(|words| args.value_error(&codes::VALUE, first.span.to(target.span), &words))
 }

@@ -333,9 +333,10 @@ fn checked(listens: bool, warned: bool, quiet: bool) -> ExitCode {
     if warned {
         said += "Warnings were found.\n";
     }
-    said += match listens {
-        true => "Configuration file is valid\n",
-        false => "Configuration file has no error but will not start (no listener) => exit(2).\n",
+    said += if listens {
+        "Configuration file is valid\n"
+    } else {
+        "Configuration file has no error but will not start (no listener) => exit(2).\n"
     };
     if !quiet {
         print(&said);

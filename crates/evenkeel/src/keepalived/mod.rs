@@ -87,9 +87,10 @@ fn tell(parsed: &Arguments) -> ExitCode {
         let _ = writeln!(std::io::stdout(), "{number}");
         return ExitCode::SUCCESS;
     }
-    let text = match parsed.version {
-        true => text::version(),
-        false => text::USAGE.to_owned(),
+    let text = if parsed.version {
+        text::version()
+    } else {
+        text::USAGE.to_owned()
     };
     // keepalived uses standard error, too.
     part::voice::write_error(&text);
@@ -111,9 +112,10 @@ fn possible(parsed: &Arguments) -> Result<(), ArgumentError> {
 /// The command line of a start, understood once more.
 pub fn arguments(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, ArgumentError> {
     let parsed = arguments::parse(words);
-    match parsed.wrong {
-        true => Err(ArgumentError::Told(parsed.told)),
-        false => possible(&parsed).map(|()| parsed),
+    if parsed.wrong {
+        Err(ArgumentError::Told(parsed.told))
+    } else {
+        possible(&parsed).map(|()| parsed)
     }
 }
 
@@ -208,9 +210,10 @@ fn judge(parsed: &Arguments, output: &mut Vec<u8>) -> u8 {
         let notifies = one.code.id == SCRIPT_UNUSABLE && one.label.is_empty();
         ERRORS_THERE.contains(&one.code.id) && !notifies
     };
-    match read.diagnostics.iter().any(also_there) {
-        true => ERRORS,
-        false => 0,
+    if read.diagnostics.iter().any(also_there) {
+        ERRORS
+    } else {
+        0
     }
 }
 

@@ -215,9 +215,10 @@ fn is_named(path: &Path, name: &str) -> bool {
 
 impl FileSetSource for &FileSet {
     fn host_name(&mut self, machine: &mut LocalMachine) -> String {
-        match self.node.is_empty() {
-            true => machine.host_name(),
-            false => self.node.clone(),
+        if self.node.is_empty() {
+            machine.host_name()
+        } else {
+            self.node.clone()
         }
     }
 

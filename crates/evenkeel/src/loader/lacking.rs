@@ -57,9 +57,10 @@ impl Wishes {
 
     /// Loads the accepted version even if this machine lacks something.
     fn go_on_without(&mut self, load: &Load) {
-        let patience = match load.retries {
-            true => RETRY_PATIENCE,
-            false => PATIENCE,
+        let patience = if load.retries {
+            RETRY_PATIENCE
+        } else {
+            PATIENCE
         };
         self.options.ignore_unresolved = true;
         self.accepted = true;

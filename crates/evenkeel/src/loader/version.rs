@@ -80,9 +80,10 @@ pub fn make(
         let known = &before.payloads;
         running.extend(rest::running(load, &site, &running, known));
     }
-    let lines = match load.parts_unknown {
-        true => Vec::new(),
-        false => parts::differences(&before.payloads, &running),
+    let lines = if load.parts_unknown {
+        Vec::new()
+    } else {
+        parts::differences(&before.payloads, &running)
     };
     let same = running.len() == before.payloads.len() && lines.is_empty();
     if load.watched && same && watched::unchanged(&site.proxy, before.recording.as_ref()) {
@@ -248,20 +249,21 @@ fn build(
         certificates: certificates::of(&loaded.recording),
         ..VersionPlan::default()
     };
-    let mut made = match serves {
-        true => open(
+    let mut made = if serves {
+        open(
             load,
             before.sockets,
             wishes,
             (loaded, &config),
             (plan, voice),
-        )?,
-        false => Made {
+        )?
+    } else {
+        Made {
             plan,
             bundle: bundle(loaded, voice)?,
             descriptors: Vec::new(),
             state: None,
-        },
+        }
     };
     for one in running {
         let payload = memory::create("evenkeel part", &one.given.payload);

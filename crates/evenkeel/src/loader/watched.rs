@@ -224,9 +224,10 @@ impl WatchedDirectories {
                 path: bytes(path.as_os_str()),
                 names: place.names.iter().map(|name| bytes(name)).collect(),
                 every: place.every,
-                suffix: match place.listed {
-                    true => b".cfg".to_vec(),
-                    false => Vec::new(),
+                suffix: if place.listed {
+                    b".cfg".to_vec()
+                } else {
+                    Vec::new()
                 },
             })
             .collect()

@@ -42,9 +42,10 @@ pub fn watch(also: &[Signal]) -> Result<SignalFd, StartError> {
 /// Signals that the process has to read in order to end. The kernel delivers no signal without a
 /// handler to the first process of a PID namespace, as in a container.
 pub fn ending() -> &'static [Signal] {
-    match is_first_process() {
-        true => &part::entry::ENDING,
-        false => &[],
+    if is_first_process() {
+        &part::entry::ENDING
+    } else {
+        &[]
     }
 }
 

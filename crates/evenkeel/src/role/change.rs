@@ -187,11 +187,12 @@ fn words(changed: &Changed) -> Vec<String> {
         .copied()
         .filter(|name| !SEEN_TO.contains(name))
         .collect();
-    match left.is_empty() {
-        true => Vec::new(),
-        false => vec![format!(
+    if left.is_empty() {
+        Vec::new()
+    } else {
+        vec![format!(
             "'{}' keeps its value until a restart",
             left.join("', '")
-        )],
+        )]
     }
 }

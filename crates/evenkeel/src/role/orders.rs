@@ -280,9 +280,10 @@ impl Supervised {
 
     fn pause(&mut self, paused: bool) -> ServingOrder {
         self.paused = paused;
-        match paused {
-            true => ServingOrder::Pause,
-            false => ServingOrder::Resume,
+        if paused {
+            ServingOrder::Pause
+        } else {
+            ServingOrder::Resume
         }
     }
 
@@ -293,9 +294,10 @@ impl Supervised {
         }
         match &self.guard {
             Some(guard) => {
-                let how = match guard.can_be_found() {
-                    true => "the same command, started again, adopts it",
-                    false => "stop it with TERM or USR1",
+                let how = if guard.can_be_found() {
+                    "the same command, started again, adopts it"
+                } else {
+                    "stop it with TERM or USR1"
                 };
                 voice.warning(format_args!(
                     "the supervisor has ended; the proxy continues to serve; {how}"

@@ -72,9 +72,10 @@ impl RouteRequest {
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, target) = rest.split_at_checked(end).unwrap_or((rest, ""));
         let target = target.split('#').next().unwrap_or_default();
-        let target = match target.starts_with('/') {
-            true => target.to_owned(),
-            false => format!("/{target}"),
+        let target = if target.starts_with('/') {
+            target.to_owned()
+        } else {
+            format!("/{target}")
         };
         let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
         if !is_plain(&target) || !is_plain(authority) || authority.contains('@') {

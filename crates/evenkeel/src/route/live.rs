@@ -124,9 +124,10 @@ impl LiveServer {
             name: server.name.to_string(),
             status: report.status_text(),
             since_ms: now_ms.saturating_sub(report.last_change_ms),
-            check: match has_failed {
-                true => report.last_check.status.code().to_owned(),
-                false => String::new(),
+            check: if has_failed {
+                report.last_check.status.code().to_owned()
+            } else {
+                String::new()
             },
             sessions: state.traffic.sessions.current(),
             limit: state.limit(),

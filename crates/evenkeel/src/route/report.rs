@@ -265,12 +265,13 @@ fn why_first(backend: &Proxy, backups: bool, chosen: Option<&str>) -> String {
     let full = able.iter().map(|one| &*one.name);
     let full = full.take_while(|name| Some(*name) != chosen);
     let full: Vec<&str> = full.take(NAMES_MAX).collect();
-    match full.is_empty() {
-        true => ", which is the first one by id".to_owned(),
-        false => format!(
+    if full.is_empty() {
+        ", which is the first one by id".to_owned()
+    } else {
+        format!(
             ", which is the first one by id with a session left; full: {}",
             full.join(", ")
-        ),
+        )
     }
 }
 
@@ -533,9 +534,10 @@ impl<'r> Making<'r> {
             return balance();
         };
         let by = by.words();
-        match tied == name {
-            true => by.to_owned(),
-            false => format!("{}; {tied}, given by {by}, cannot take it", balance()),
+        if tied == name {
+            by.to_owned()
+        } else {
+            format!("{}; {tied}, given by {by}, cannot take it", balance())
         }
     }
 

@@ -385,12 +385,13 @@ fn a_stranger_who_sends_a_byte_at_a_time_has_two_seconds_in_all() {
         };
         assert!(eventually(SOON, connects));
         let mut stranger = stranger.unwrap();
-        let mut bytes: VecDeque<u8> = match is_plain {
-            true => b"EVLINK01\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+        let mut bytes: VecDeque<u8> = if is_plain {
+            b"EVLINK01\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
                 .iter()
                 .copied()
-                .collect(),
-            false => [&[22, 3, 1, 64, 0][..], &[1; 4096]].concat().into(),
+                .collect()
+        } else {
+            [&[22, 3, 1, 64, 0][..], &[1; 4096]].concat().into()
         };
         stranger
             .set_read_timeout(Some(Duration::from_millis(100)))

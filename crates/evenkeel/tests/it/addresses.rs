@@ -426,9 +426,10 @@ fn an_orphan_whose_part_the_files_no_longer_have_is_adopted_and_ends() {
         };
         first.signal(Signal::SIGKILL);
         assert!(eventually(PATIENCE, || !lives(first.pid.as_raw())));
-        let text = match bad {
-            true => format!("{both} adress 10.0.0.10\n"),
-            false => proxy.to_owned(),
+        let text = if bad {
+            format!("{both} adress 10.0.0.10\n")
+        } else {
+            proxy.to_owned()
         };
         bed.scratch.write("a.cfg", text).unwrap();
         let second = bed.start(&["run", "-f", "a.cfg"]);

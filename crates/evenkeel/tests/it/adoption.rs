@@ -131,9 +131,10 @@ fn of_two_supervisors_that_are_started_at_once_one_adopts_and_the_other_says_so(
     assert_eq!(get(port).as_deref(), Some("one"));
     for one in both {
         let adopts = lives(one.pid.as_raw());
-        let outcome = match adopts {
-            true => one.end(Signal::SIGTERM),
-            false => one.finish(),
+        let outcome = if adopts {
+            one.end(Signal::SIGTERM)
+        } else {
+            one.finish()
         };
         assert_eq!(
             outcome.code(),
@@ -141,9 +142,10 @@ fn of_two_supervisors_that_are_started_at_once_one_adopts_and_the_other_says_so(
             "{}",
             outcome.stderr
         );
-        let said = match adopts {
-            true => "adopted the proxy",
-            false => "already",
+        let said = if adopts {
+            "adopted the proxy"
+        } else {
+            "already"
         };
         assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
     }

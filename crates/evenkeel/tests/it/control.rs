@@ -167,9 +167,10 @@ impl TestControlRole {
         let asked = self.begin(message, set);
         loop {
             let (message, ask, descriptors) = self.receive();
-            match ask == asked {
-                true => return (message, descriptors),
-                false => self.news.push(message),
+            if ask == asked {
+                return (message, descriptors);
+            } else {
+                self.news.push(message)
             }
         }
     }

@@ -89,9 +89,10 @@ fn guest_without_a_section_is_shut_down_by_the_next_start() {
         let bed = VolumeFixture::new();
         let (qemu, _former) = left(&bed, with_roles);
         // With its volume, or with neither: then only the listener is in the file.
-        bed.write(&match rest {
-            true => vec![bed.section("mail", "64m")],
-            false => vec![listen()],
+        bed.write(&if rest {
+            vec![bed.section("mail", "64m")]
+        } else {
+            vec![listen()]
         });
         let supervised = bed.serve();
         let shown = || bed.run(&["guest", "list"]).stdout.contains("mail");

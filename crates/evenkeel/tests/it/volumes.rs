@@ -665,9 +665,10 @@ fn a_volume_with_damaged_metadata_says_how_its_data_is_saved() {
     bed.create("mail");
     let metadata = bed.scratch.path().join("volumes/mail.metadata");
     for damage in [true, false] {
-        match damage {
-            true => std::fs::write(&metadata, []).unwrap(),
-            false => std::fs::remove_file(&metadata).unwrap(),
+        if damage {
+            std::fs::write(&metadata, []).unwrap()
+        } else {
+            std::fs::remove_file(&metadata).unwrap()
         }
         let supervised = bed.serve();
         bed.comes_to("mail", "failed");

@@ -110,12 +110,13 @@ impl AgentReply {
         for line in lines {
             report.line(line);
         }
-        match report.is_empty() {
-            false => Ok(report),
-            true => match &report.unknown {
+        if report.is_empty() {
+            match &report.unknown {
                 Some(word) => Err(format!("unknown reply: {word}")),
                 None => Err("empty reply".to_owned()),
-            },
+            }
+        } else {
+            Ok(report)
         }
     }
 

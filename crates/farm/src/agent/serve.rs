@@ -132,17 +132,19 @@ impl Agent {
 
 /// Formats a reply with the sessions that were found.
 fn written(found: &SessionSearch, since: &[Option<u64>]) -> String {
-    let words = match found.is_served {
-        true => "up",
-        false => "down #xrdp-sesman is not running",
+    let words = if found.is_served {
+        "up"
+    } else {
+        "down #xrdp-sesman is not running"
     };
     let sessions = found.sessions.iter().zip(since);
     let sessions: Vec<report::ReportedSession<'_>> = sessions
         .map(|(session, since)| (session.name.as_str(), session.is_active, *since))
         .collect();
-    match found.is_blind {
-        true => format!("{words}\n"),
-        false => report::write(words, &sessions, found.unknown),
+    if found.is_blind {
+        format!("{words}\n")
+    } else {
+        report::write(words, &sessions, found.unknown)
     }
 }
 

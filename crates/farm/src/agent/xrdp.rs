@@ -100,9 +100,10 @@ pub fn find_sessions(proc: &Path, name_of: NameOf) -> SessionSearch {
             None => unknown += 1,
         }
     }
-    let connected = match sessions.is_empty() {
-        true => BTreeSet::new(),
-        false => connected(proc, &sessions),
+    let connected = if sessions.is_empty() {
+        BTreeSet::new()
+    } else {
+        connected(proc, &sessions)
     };
     for (display, session) in &mut sessions {
         session.is_active = connected.contains(display);

@@ -170,9 +170,10 @@ impl Agreement {
         claim.open.remove(node);
         let proposal = &claim.proposal;
         if record.version == proposal.record.version && record.host == proposal.record.host {
-            match claim.open.is_empty() {
-                true => self.confirmed(claim, now_ms),
-                false => self.open(claim),
+            if claim.open.is_empty() {
+                self.confirmed(claim, now_ms)
+            } else {
+                self.open(claim)
             }
             return;
         }
@@ -261,9 +262,10 @@ impl Agreement {
         now_ms: u64,
     ) {
         for waiting in logons {
-            match waiting.logon.id == id {
-                true => self.resolved.push((waiting.ticket, decided.clone())),
-                false => self.attempted(waiting, now_ms),
+            if waiting.logon.id == id {
+                self.resolved.push((waiting.ticket, decided.clone()))
+            } else {
+                self.attempted(waiting, now_ms)
             }
         }
     }

@@ -203,9 +203,10 @@ fn history(seed: u64, defect: Option<DirectoryDefect>) -> Result<(), String> {
     for _ in 0..3_000 {
         world.slice()?;
     }
-    match world.tickets.iter().all(BTreeMap::is_empty) {
-        true => Ok(()),
-        false => Err(format!("seed {seed}: a logon waits for ever")),
+    if world.tickets.iter().all(BTreeMap::is_empty) {
+        Ok(())
+    } else {
+        Err(format!("seed {seed}: a logon waits for ever"))
     }
 }
 

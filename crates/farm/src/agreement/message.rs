@@ -166,18 +166,23 @@ impl AgreementMessage {
             {
                 Err(InvalidMessage::TooMany)
             }
-            AgreementMessage::SignedOut(ends) => match ends.before < CLOCK_MAX {
-                true => Ok(()),
-                false => Err(InvalidMessage::Time),
-            },
+            AgreementMessage::SignedOut(ends) => {
+                if ends.before < CLOCK_MAX {
+                    Ok(())
+                } else {
+                    Err(InvalidMessage::Time)
+                }
+            }
             AgreementMessage::Tries(changes) if changes.len() > CHANGES_MAX => {
                 Err(InvalidMessage::TooMany)
             }
-            AgreementMessage::Tries(changes) => match changes.iter().all(AttemptChange::is_bounded)
-            {
-                true => Ok(()),
-                false => Err(InvalidMessage::Name),
-            },
+            AgreementMessage::Tries(changes) => {
+                if changes.iter().all(AttemptChange::is_bounded) {
+                    Ok(())
+                } else {
+                    Err(InvalidMessage::Name)
+                }
+            }
             AgreementMessage::UseCode { user, .. } => text(user, 0, NAME_BYTES_MAX),
             AgreementMessage::CodeUsed { .. } => Ok(()),
             AgreementMessage::Whole
@@ -189,16 +194,18 @@ impl AgreementMessage {
 
 fn text(text: &str, bytes_min: usize, bytes_max: usize) -> Result<(), InvalidMessage> {
     let has_length = (bytes_min..=bytes_max).contains(&text.len());
-    match has_length && !text.chars().any(char::is_control) {
-        true => Ok(()),
-        false => Err(InvalidMessage::Name),
+    if has_length && !text.chars().any(char::is_control) {
+        Ok(())
+    } else {
+        Err(InvalidMessage::Name)
     }
 }
 
 fn version(version: &DecisionVersion) -> Result<(), InvalidMessage> {
-    match version.clock.max(version.generation) < CLOCK_MAX {
-        true => Ok(()),
-        false => Err(InvalidMessage::Time),
+    if version.clock.max(version.generation) < CLOCK_MAX {
+        Ok(())
+    } else {
+        Err(InvalidMessage::Time)
     }
 }
 
@@ -206,9 +213,10 @@ fn record(record: &Record) -> Result<(), InvalidMessage> {
     text(&record.name, 0, NAME_BYTES_MAX)?;
     text(&record.host, 1, NAME_BYTES_MAX)?;
     version(&record.version)?;
-    match record.age_ms.max(record.left_ms) < CLOCK_MAX {
-        true => Ok(()),
-        false => Err(InvalidMessage::Time),
+    if record.age_ms.max(record.left_ms) < CLOCK_MAX {
+        Ok(())
+    } else {
+        Err(InvalidMessage::Time)
     }
 }
 
@@ -222,8 +230,9 @@ fn step(step: &FarStep) -> Result<(), InvalidMessage> {
     } = &step.step;
     let mut texts = [from, asked, got, why].into_iter();
     texts.try_for_each(|one| text(one, 0, WORDS_BYTES_MAX))?;
-    match step.age_ms < CLOCK_MAX && step.number < CLOCK_MAX {
-        true => Ok(()),
-        false => Err(InvalidMessage::Time),
+    if step.age_ms < CLOCK_MAX && step.number < CLOCK_MAX {
+        Ok(())
+    } else {
+        Err(InvalidMessage::Time)
     }
 }

@@ -335,9 +335,10 @@ impl Agreement {
         let Some(peer) = self.peers.get_mut(node).filter(|peer| peer.is_linked()) else {
             return;
         };
-        match peer.queue.len() < QUEUE_MAX {
-            true => peer.queue.push_back(message),
-            false => self.broken.push((node.to_owned(), "it takes nothing")),
+        if peer.queue.len() < QUEUE_MAX {
+            peer.queue.push_back(message)
+        } else {
+            self.broken.push((node.to_owned(), "it takes nothing"))
         }
     }
 }

@@ -248,10 +248,11 @@ impl AgreementSimulation {
             }
             let copies = if self.random.once_in(20) { 2 } else { 1 };
             for _ in 0..copies {
-                let delay_ms = match self.random.once_in(300) {
+                let delay_ms = if self.random.once_in(300) {
                     // Delivered out of order.
-                    true => self.random.below(DELAY_MS),
-                    false => 1,
+                    self.random.below(DELAY_MS)
+                } else {
+                    1
                 };
                 self.packets.push(Packet {
                     connection: self.connection,
@@ -373,9 +374,10 @@ impl AgreementSimulation {
         }
         let node = self.nodes[at].as_ref().unwrap();
         let mut since = node.tickets.values().map(|(.., since_ms)| *since_ms);
-        match since.any(|since_ms| self.now_ms - since_ms > SYNC_MS + CLAIM_MS * 4) {
-            true => Err("a logon waits for too long".to_owned()),
-            false => Ok(()),
+        if since.any(|since_ms| self.now_ms - since_ms > SYNC_MS + CLAIM_MS * 4) {
+            Err("a logon waits for too long".to_owned())
+        } else {
+            Ok(())
         }
     }
 

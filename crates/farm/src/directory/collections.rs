@@ -155,9 +155,10 @@ impl UserDirectory {
             return;
         };
         if let Some(state) = self.hosts.get_mut(host) {
-            match is_counted {
-                true => state.counts.add(presence),
-                false => state.counts.remove(presence),
+            if is_counted {
+                state.counts.add(presence)
+            } else {
+                state.counts.remove(presence)
             }
         }
     }

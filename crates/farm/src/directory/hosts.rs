@@ -58,9 +58,10 @@ impl UserDirectory {
 
     /// Sets the hosts of another node's configuration; an empty list means that the node is gone.
     pub fn set_far(&mut self, node: &str, hosts: Vec<FarHost>) {
-        match hosts.is_empty() {
-            true => self.far.remove(node),
-            false => self.far.insert(node.to_owned(), hosts),
+        if hosts.is_empty() {
+            self.far.remove(node)
+        } else {
+            self.far.insert(node.to_owned(), hosts)
         };
         let own = self.of_configuration();
         let own = own.map(|(name, state)| (name.clone(), state.clone()));

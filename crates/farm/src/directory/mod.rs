@@ -534,9 +534,10 @@ impl UserDirectory {
 
     /// Time for which a user without a connection is remembered, milliseconds.
     pub fn keep_ms(&self, is_proved: bool) -> u64 {
-        match is_proved {
-            true => self.settings.keep_ms,
-            false => self.settings.keep_ms.min(SHORT_MS),
+        if is_proved {
+            self.settings.keep_ms
+        } else {
+            self.settings.keep_ms.min(SHORT_MS)
         }
     }
 

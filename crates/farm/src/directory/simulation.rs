@@ -113,11 +113,12 @@ impl DirectorySimulation {
         self.expires();
         let hosts: Vec<String> = self.farm.hosts.keys().cloned().collect();
         let host = random.pick_ref(&hosts).clone();
-        let collections: Vec<CollectionId> = match random.once_in(10) {
-            true => self.collections.iter().copied().collect(),
-            false => { self.farm.collections().into_keys() }
+        let collections: Vec<CollectionId> = if random.once_in(10) {
+            self.collections.iter().copied().collect()
+        } else {
+            { self.farm.collections().into_keys() }
                 .chain([CollectionId::ALL])
-                .collect(),
+                .collect()
         };
         let who = (random.below(USERS), *random.pick_ref(&collections));
         match random.below(200) {
@@ -331,9 +332,10 @@ impl DirectorySimulation {
             .directory
             .users()
             .filter(|(_, entry)| entry.until_ms.is_some());
-        match waiting.count() == self.directory.due.len() {
-            true => Ok(()),
-            false => Err("the times of users are not those of the users".to_owned()),
+        if waiting.count() == self.directory.due.len() {
+            Ok(())
+        } else {
+            Err("the times of users are not those of the users".to_owned())
         }
     }
 }

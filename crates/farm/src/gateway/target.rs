@@ -33,9 +33,12 @@ impl TunnelTarget {
         let gateway = farm.gateway.as_ref().map(|gateway| gateway.name.as_str());
         let mut own = std::iter::once(farm.name.as_str()).chain(gateway);
         let is_own = own.any(|own| !own.is_empty() && own.eq_ignore_ascii_case(name));
-        let is_here = |bind: IpAddr| match bind.is_unspecified() {
-            true => ip == Some(here.to_canonical()),
-            false => ip == Some(bind.to_canonical()),
+        let is_here = |bind: IpAddr| {
+            if bind.is_unspecified() {
+                ip == Some(here.to_canonical())
+            } else {
+                ip == Some(bind.to_canonical())
+            }
         };
         let mut binds = farm.binds.iter().map(|bind| bind.address);
         let bind = binds.find(|bind| bind.port() == port && (is_own || is_here(bind.ip())));

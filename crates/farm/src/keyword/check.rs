@@ -191,17 +191,17 @@ pub(super) fn certificate_of(
 
 /// Reads the token key, and reports its errors.
 pub(super) fn key(file: &Spanned<PathBuf>, context: &mut Context) -> Option<Vec<u8>> {
-    let key =
-        read("token-key", file, context).and_then(|key| match KEY_BYTES.contains(&key.len()) {
-            true => Ok(key),
-            false => {
-                let why = match key.len() {
-                    0 => "the file is empty".to_owned(),
-                    bytes => format!("it has {bytes} bytes, and not 32 to 1024"),
-                };
-                Err(unreadable("token-key", file, &why))
-            }
-        });
+    let key = read("token-key", file, context).and_then(|key| {
+        if KEY_BYTES.contains(&key.len()) {
+            Ok(key)
+        } else {
+            let why = match key.len() {
+                0 => "the file is empty".to_owned(),
+                bytes => format!("it has {bytes} bytes, and not 32 to 1024"),
+            };
+            Err(unreadable("token-key", file, &why))
+        }
+    });
     let path = file.value.display();
     let help = format!("create a missing key with `(umask 077; head -c 32 /dev/urandom >{path})`");
     key.map_err(|told| context.report(told.help(help))).ok()

@@ -41,12 +41,11 @@ pub(super) fn hosts(
         }
         hosts.push(host);
     }
-    match hosts.is_empty() {
-        true => {
-            let told = Diagnostic::error(&codes::VALUE, option.span, "'hosts' without a host");
-            Err(told.help("name the hosts, or remove `hosts`: then it is on all hosts"))
-        }
-        false => Ok(hosts),
+    if hosts.is_empty() {
+        let told = Diagnostic::error(&codes::VALUE, option.span, "'hosts' without a host");
+        Err(told.help("name the hosts, or remove `hosts`: then it is on all hosts"))
+    } else {
+        Ok(hosts)
     }
 }
 

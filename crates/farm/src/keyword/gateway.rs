@@ -67,9 +67,10 @@ fn address(text: &str) -> Result<(String, u16), &'static str> {
     if host.is_empty() || host.len() > 253 || !host.bytes().all(fits) {
         return Err(NONE);
     }
-    match path.eq_ignore_ascii_case(GATEWAY_PATH) {
-        true => Ok((host.to_ascii_lowercase(), port)),
-        false => Err("not the path /remoteDesktopGateway/, the only one that clients ask for"),
+    if path.eq_ignore_ascii_case(GATEWAY_PATH) {
+        Ok((host.to_ascii_lowercase(), port))
+    } else {
+        Err("not the path /remoteDesktopGateway/, the only one that clients ask for")
     }
 }
 

@@ -164,9 +164,10 @@ fn second_factor(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
 }
 
 fn bounded(args: &Args<'_>, word: &ConfigWord, count: usize, max: usize, what: &str) -> Built {
-    match count < max {
-        true => Ok(()),
-        false => Err(args.unexpected_value(word, &format!("more than {max} {what}"))),
+    if count < max {
+        Ok(())
+    } else {
+        Err(args.unexpected_value(word, &format!("more than {max} {what}")))
     }
 }
 
@@ -175,9 +176,10 @@ fn text(args: &mut Args<'_>, what: &str) -> Result<String, Diagnostic> {
     let word = args.required(what)?;
     let text = word.str();
     let fits = !text.is_empty() && text.chars().count() <= TEXT_MAX;
-    match fits && !text.contains(char::is_control) {
-        true => Ok(text.to_owned()),
-        false => Err(args.unexpected_value(word, "not 1 to 260 letters in UTF-8 on one line")),
+    if fits && !text.contains(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err(args.unexpected_value(word, "not 1 to 260 letters in UTF-8 on one line"))
     }
 }
 

@@ -252,9 +252,10 @@ fn listens(args: &Args<'_>, word: &ConfigWord) -> Result<SocketAddr, Diagnostic>
 pub(super) fn path(args: &mut Args<'_>) -> Result<Spanned<PathBuf>, Diagnostic> {
     let word = args.required("a file")?;
     let file = PathBuf::from(word.str());
-    match file.is_absolute() {
-        true => Ok(Spanned::new(file, word.span)),
-        false => Err(args.unexpected_value(word, "not an absolute path")),
+    if file.is_absolute() {
+        Ok(Spanned::new(file, word.span))
+    } else {
+        Err(args.unexpected_value(word, "not an absolute path"))
     }
 }
 

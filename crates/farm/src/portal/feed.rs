@@ -33,9 +33,10 @@ impl FeedVersion {
                     matches!(word, "radc_schema_version=2.0" | "radc_schema_version=2.1")
                 })
         };
-        match ranges.any(chooses) {
-            true => FeedVersion::Two,
-            false => FeedVersion::One,
+        if ranges.any(chooses) {
+            FeedVersion::Two
+        } else {
+            FeedVersion::One
         }
     }
 

@@ -110,14 +110,18 @@ impl Portal {
         head: &Parts,
         wanted: ScreenPath<'_>,
     ) -> PortalResponse {
-        let said = |status, words: &str| match wanted.is_socket {
-            true => reply::text(status, words),
-            false => facts.failure(status, words),
+        let said = |status, words: &str| {
+            if wanted.is_socket {
+                reply::text(status, words)
+            } else {
+                facts.failure(status, words)
+            }
         };
         let Some((visitor, token)) = self.visitor(facts, &head.headers) else {
-            return match wanted.is_socket {
-                true => reply::text(StatusCode::UNAUTHORIZED, SIGN_IN),
-                false => reply::to("/sign-in"),
+            return if wanted.is_socket {
+                reply::text(StatusCode::UNAUTHORIZED, SIGN_IN)
+            } else {
+                reply::to("/sign-in")
             };
         };
         let account = visitor.account.as_ref();
@@ -125,9 +129,10 @@ impl Portal {
             let words = if wanted.is_socket { NONE } else { "" };
             return said(StatusCode::NOT_FOUND, words);
         }
-        match wanted.is_socket {
-            true => self.socket((&visitor, token, from), head, wanted).await,
-            false => self.screen(facts, &visitor, wanted).await,
+        if wanted.is_socket {
+            self.socket((&visitor, token, from), head, wanted).await
+        } else {
+            self.screen(facts, &visitor, wanted).await
         }
     }
 

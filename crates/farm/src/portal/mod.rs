@@ -448,9 +448,10 @@ fn closed(facts: &PortalConfiguration, head: &Parts, why: &str) -> PortalRespons
     let is_program =
         matches!(&*path, FEED | FEED_LOGIN) || head.headers.contains_key(AUTHORIZATION);
     let status = StatusCode::SERVICE_UNAVAILABLE;
-    let mut reply = match is_program {
-        true => reply::text(status, why),
-        false => reply::html(status, access::page::sign_in(&facts.brand, Some(why), "/")),
+    let mut reply = if is_program {
+        reply::text(status, why)
+    } else {
+        reply::html(status, access::page::sign_in(&facts.brand, Some(why), "/"))
     };
     reply::set(&mut reply, RETRY_AFTER, &TRY_AGAIN_S.to_string());
     reply

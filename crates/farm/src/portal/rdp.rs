@@ -127,9 +127,10 @@ pub fn write(file: &File<'_>, signer: &Signer) -> Result<Vec<u8>, String> {
     let mut text: String = lines.iter().map(|line| written(line) + "\r\n").collect();
     text = text + &scope + "signature:s:" + &BASE64.encode(signature) + "\r\n";
     // Clients read ASCII as it is, and everything else as UTF-16 after a byte order mark.
-    Ok(match text.is_ascii() {
-        true => text.into_bytes(),
-        false => utf16(&format!("\u{feff}{text}")),
+    Ok(if text.is_ascii() {
+        text.into_bytes()
+    } else {
+        utf16(&format!("\u{feff}{text}"))
     })
 }
 

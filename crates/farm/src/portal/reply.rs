@@ -120,9 +120,10 @@ pub(super) fn file(headers: &HeaderMap, kind: &'static str, text: &'static str) 
     let is_known = headers
         .get(IF_NONE_MATCH)
         .is_some_and(|known| known.as_bytes() == tag.as_bytes());
-    let mut reply = match is_known {
-        true => reply(StatusCode::NOT_MODIFIED, kind, Vec::new()),
-        false => bytes(kind, text.as_bytes().to_vec()),
+    let mut reply = if is_known {
+        reply(StatusCode::NOT_MODIFIED, kind, Vec::new())
+    } else {
+        bytes(kind, text.as_bytes().to_vec())
     };
     set(&mut reply, CACHE_CONTROL, "no-cache");
     set(&mut reply, ETAG, &tag);

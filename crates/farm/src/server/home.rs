@@ -59,9 +59,10 @@ impl Homes {
 
     fn poll_addresses_once(&self, is_here: impl Fn(IpAddr) -> bool) {
         lock(&self.0).retain(|address, kept| {
-            kept.missing = match is_here(*address) {
-                true => 0,
-                false => kept.missing + 1,
+            kept.missing = if is_here(*address) {
+                0
+            } else {
+                kept.missing + 1
             };
             kept.sender.receiver_count() > 0 && kept.missing < MISSING_MAX
         });

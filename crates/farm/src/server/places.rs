@@ -199,9 +199,10 @@ impl ConnectionSlot {
         }
         taken.unrouted += 1;
         let own = taken.of.entry(now).or_default();
-        let clients = match has_spoken {
-            true => &mut own.spoken,
-            false => &mut own.silent,
+        let clients = if has_spoken {
+            &mut own.spoken
+        } else {
+            &mut own.silent
         };
         clients.insert(self.number, leave);
     }
@@ -235,10 +236,11 @@ impl ConnectionSlot {
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut taken = lock(&self.places.0);
-        match self.is_routed {
-            true => taken.end_routed(client_network(self.from)),
+        if self.is_routed {
+            taken.end_routed(client_network(self.from))
+        } else {
             // The client may have been evicted already.
-            false => drop(taken.remove(self.from, self.number)),
+            drop(taken.remove(self.from, self.number))
         }
     }
 }

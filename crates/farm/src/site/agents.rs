@@ -267,8 +267,9 @@ fn format_report(state: &HostState) -> Vec<String> {
 
 /// Returns the display name of a session's state as an agent reports it.
 pub(super) fn seen_word(seen: &ReportedUser) -> &'static str {
-    match seen.is_active {
-        true => "active",
-        false => "disconnected",
+    if seen.is_active {
+        "active"
+    } else {
+        "disconnected"
     }
 }

@@ -13,9 +13,10 @@ const ALL: &str = "all hosts";
 /// Returns the display name of a collection.
 fn name(hosts: &BTreeSet<String>) -> String {
     let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
-    match names.is_empty() {
-        true => ALL.to_owned(),
-        false => names.join(","),
+    if names.is_empty() {
+        ALL.to_owned()
+    } else {
+        names.join(",")
     }
 }
 
@@ -38,9 +39,10 @@ impl FarmStateInner {
         let all = self.farm.all_collections();
         let subject = |(id, hosts): (&CollectionId, &BTreeSet<String>)| {
             let taking = self.agreement.directory.taking(*id);
-            let all = match hosts.is_empty() {
-                true => self.farm.hosts.len(),
-                false => hosts.len(),
+            let all = if hosts.is_empty() {
+                self.farm.hosts.len()
+            } else {
+                hosts.len()
             };
             let (word, grade) = match taking {
                 0 => ("full", Grade::Bad),

@@ -231,9 +231,10 @@ impl FarmState {
         };
         // Cookies from before the change of a password stay revoked, even if the old password is
         // set again.
-        match self.all_ended_s(&user) >= made_s.max(1) {
-            true => Err(cookie::CookieError::Forged),
-            false => Ok(user),
+        if self.all_ended_s(&user) >= made_s.max(1) {
+            Err(cookie::CookieError::Forged)
+        } else {
+            Ok(user)
         }
     }
 

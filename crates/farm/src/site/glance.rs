@@ -80,9 +80,10 @@ impl FarmStateInner {
             Presence::Left => match entry.until_ms {
                 Some(until) => {
                     let left = span(until.saturating_sub(now_ms));
-                    match self.is_unseen(entry) {
-                        true => format!("{name}: no session seen, the host is kept for {left}"),
-                        false => format!("{name}: disconnected, kept for {left}"),
+                    if self.is_unseen(entry) {
+                        format!("{name}: no session seen, the host is kept for {left}")
+                    } else {
+                        format!("{name}: disconnected, kept for {left}")
                     }
                 }
                 None => format!("{name}: disconnected"),
@@ -91,9 +92,12 @@ impl FarmStateInner {
                 let is_own = |client: &&Client| client.user == id && client.host == entry.host;
                 let mut from: Vec<String> = { self.clients.values() }
                     .filter(is_own)
-                    .map(|client| match client.by_gateway {
-                        true => format!("{} by the gateway", client.from),
-                        false => client.from.to_string(),
+                    .map(|client| {
+                        if client.by_gateway {
+                            format!("{} by the gateway", client.from)
+                        } else {
+                            client.from.to_string()
+                        }
                     })
                     .collect();
                 from.dedup();
@@ -101,9 +105,10 @@ impl FarmStateInner {
                     .filter_map(|(origin, _)| self.agreement.node_of(*origin))
                     .map(|node| format!("node {node}"));
                 from.extend(far);
-                match from.is_empty() {
-                    true => format!("{name}: connected"),
-                    false => format!("{name}: connected from {}", from.join(", ")),
+                if from.is_empty() {
+                    format!("{name}: connected")
+                } else {
+                    format!("{name}: connected from {}", from.join(", "))
                 }
             }
         }
@@ -120,8 +125,9 @@ pub(super) fn offers(farm: &str, name: &str, state: &HostState) -> Vec<SubjectAc
         let host = format!("{farm}/{name}");
         OperatorMessage::Drain { host, is_drained }.envelope()
     };
-    vec![match state.is_ordered {
-        true => SubjectAction::new("ready", "Put back", order(false)),
-        false => SubjectAction::new("drain", "Drain", order(true)),
+    vec![if state.is_ordered {
+        SubjectAction::new("ready", "Put back", order(false))
+    } else {
+        SubjectAction::new("drain", "Drain", order(true))
     }]
 }

@@ -223,12 +223,13 @@ impl FarmStateInner {
 
     /// Adds the name that the directory knows to a user whose token has none.
     fn named(&self, user: FarmUser) -> FarmUser {
-        match user.name.is_empty() {
-            true => FarmUser {
+        if user.name.is_empty() {
+            FarmUser {
                 name: self.agreement.directory.name_of(user.id).to_owned(),
                 ..user
-            },
-            false => user,
+            }
+        } else {
+            user
         }
     }
 
@@ -248,12 +249,13 @@ impl FarmStateInner {
         let Some((id, name)) = begins.next() else {
             return Some(user);
         };
-        match begins.all(|(other, _)| other == id) {
-            true => Some(FarmUser {
+        if begins.all(|(other, _)| other == id) {
+            Some(FarmUser {
                 id,
                 name: name.clone(),
-            }),
-            false => Some(user),
+            })
+        } else {
+            Some(user)
         }
     }
 
@@ -334,9 +336,10 @@ pub(super) fn describe_reason(why: &Why) -> String {
             } else {
                 "hosts that take"
             };
-            let lost = match has_lost {
-                true => "the session was lost with its host; ",
-                false => "",
+            let lost = if has_lost {
+                "the session was lost with its host; "
+            } else {
+                ""
             };
             format!("{lost}the most room of {of} {hosts} users: {count} before, weight {weight}")
         }

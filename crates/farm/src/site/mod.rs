@@ -404,8 +404,9 @@ impl FarmState {
 }
 
 fn key(farm: &Farm, own: &[u8]) -> Key {
-    match farm.tokens.key.is_empty() {
-        true => Key::new(own),
-        false => Key::new(&farm.tokens.key),
+    if farm.tokens.key.is_empty() {
+        Key::new(own)
+    } else {
+        Key::new(&farm.tokens.key)
     }
 }

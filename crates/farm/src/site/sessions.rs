@@ -41,9 +41,10 @@ impl FarmState {
         let mut from: BTreeMap<(UserId, &str), Vec<String>> = BTreeMap::new();
         for client in inner.clients.values() {
             let own = from.entry((client.user, &client.host)).or_default();
-            own.push(match client.by_gateway {
-                true => format!("{} by the gateway", client.from),
-                false => client.from.to_string(),
+            own.push(if client.by_gateway {
+                format!("{} by the gateway", client.from)
+            } else {
+                client.from.to_string()
             });
         }
         let session = |(id, entry): (UserId, &Entry)| {

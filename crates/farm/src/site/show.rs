@@ -410,10 +410,11 @@ impl FarmStateInner {
                 boottime_ms: standing.since_ms,
                 unix_ms: now.unix_ms.saturating_sub(age_ms),
             });
-            subject.why = match has_other_key {
-                true => "it has another 'token-key': each node refuses the tokens of the other one"
-                    .to_owned(),
-                false => standing.why,
+            subject.why = if has_other_key {
+                "it has another 'token-key': each node refuses the tokens of the other one"
+                    .to_owned()
+            } else {
+                standing.why
             };
             subject
         };

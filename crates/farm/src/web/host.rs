@@ -59,9 +59,10 @@ pub(super) fn judge<B>(request: &Request<B>, here: IpAddr, farm: &Farm) -> Resul
             None => return Ok(()),
         },
     };
-    match serves(farm, here, asked.host()) {
-        true => Ok(()),
-        false => Err(OTHER_HOST),
+    if serves(farm, here, asked.host()) {
+        Ok(())
+    } else {
+        Err(OTHER_HOST)
     }
 }
 

@@ -233,13 +233,12 @@ impl WebSocketTunnel {
             _ => [&[first, mask | 126][..], &length.to_be_bytes()].concat(),
         };
         let key = [9, 8, 7, 6];
-        match is_masked {
-            true => {
-                frame.extend(key);
-                let bytes = bytes.iter().zip(key.iter().cycle());
-                frame.extend(bytes.map(|(byte, key)| byte ^ key));
-            }
-            false => frame.extend(bytes),
+        if is_masked {
+            frame.extend(key);
+            let bytes = bytes.iter().zip(key.iter().cycle());
+            frame.extend(bytes.map(|(byte, key)| byte ^ key));
+        } else {
+            frame.extend(bytes)
         }
         self.0.sends(&frame);
     }

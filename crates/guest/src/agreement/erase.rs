@@ -72,9 +72,10 @@ impl Agreement {
 
     /// Returns whether an operator stopped a guest, so that it does not start by itself.
     pub fn is_stopped(&self, guests: &Guests, name: &str) -> bool {
-        match guests.me.is_empty() {
-            true => self.stopped().contains(name),
-            false => !self.record_of(name).stopped.is_empty(),
+        if guests.me.is_empty() {
+            self.stopped().contains(name)
+        } else {
+            !self.record_of(name).stopped.is_empty()
         }
     }
 }

@@ -149,9 +149,10 @@ impl Agreement {
         match DiskUser::of(record) {
             Some(opened) if opened == self.own() => {
                 let is_used = stays && guest.is_external();
-                match has_ended && !is_used {
-                    true => String::new(),
-                    false => record.opened.clone(),
+                if has_ended && !is_used {
+                    String::new()
+                } else {
+                    record.opened.clone()
                 }
             }
             Some(opened) if !self.is_over(name, &opened, now_ns) => record.opened.clone(),

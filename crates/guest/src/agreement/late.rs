@@ -122,9 +122,10 @@ mod tests {
                 until_ns: if holder == "alpha" { 1_000 * S } else { 0 },
                 holder: holder.to_owned(),
                 number: 1,
-                record: match name.contains('@') {
-                    true => record.clone(),
-                    false => Vec::new(),
+                record: if name.contains('@') {
+                    record.clone()
+                } else {
+                    Vec::new()
                 },
             };
             let names = ["guest/@alpha", "guest/@beta", "guest/mail"];

@@ -310,9 +310,12 @@ impl Agreement {
     /// also counts as long as it holds the lease of a guest: it was only late with a renewal.
     fn is_there(&self, node: &str, now_ns: u64) -> bool {
         let lease = self.leases.get(&lease_of_node(node));
-        lease.is_some_and(|lease| match node == self.me {
-            true => lease.until_ns > now_ns || self.holds_a_guest(now_ns),
-            false => lease.holder == node,
+        lease.is_some_and(|lease| {
+            if node == self.me {
+                lease.until_ns > now_ns || self.holds_a_guest(now_ns)
+            } else {
+                lease.holder == node
+            }
         })
     }
 
@@ -570,9 +573,10 @@ impl Agreement {
                 .unwrap_or_default(),
         };
         let cut_off = copies::cut_off((local, stays), (&self.me, &record));
-        let wish = match local.is_there && (is_stale || cut_off.is_some()) {
-            true => DesiredState::Kill,
-            false => wish_of(guest, (local, is_open), stays, !why.is_empty()),
+        let wish = if local.is_there && (is_stale || cut_off.is_some()) {
+            DesiredState::Kill
+        } else {
+            wish_of(guest, (local, is_open), stays, !why.is_empty())
         };
         GuestDecision {
             wish,
@@ -594,12 +598,11 @@ impl Agreement {
         (local, record): (&LocalState, &GuestRecord),
         now_ns: u64,
     ) -> Option<String> {
-        match local.is_there {
-            true => {
-                self.fencing.gate.started(name);
-                None
-            }
-            false => self.waits_for_fencing(name, guests, record.up, now_ns),
+        if local.is_there {
+            self.fencing.gate.started(name);
+            None
+        } else {
+            self.waits_for_fencing(name, guests, record.up, now_ns)
         }
     }
 
@@ -792,16 +795,18 @@ fn wish_of(
 
 /// Decides about a guest that has no section, or that became a template.
 fn gone((guests, name): (&Guests, &str), local: &LocalState, is_held: bool) -> GuestDecision {
-    let why = match guests.templates.contains_key(name) {
-        true => "its section says `template yes` now, and a template never runs: it shuts down",
-        false => "its section is gone: it shuts down",
+    let why = if guests.templates.contains_key(name) {
+        "its section says `template yes` now, and a template never runs: it shuts down"
+    } else {
+        "its section is gone: it shuts down"
     };
     GuestDecision {
-        wish: match is_held {
-            true => DesiredState::ShutDown {
+        wish: if is_held {
+            DesiredState::ShutDown {
                 within_ms: local.stop_ms.unwrap_or(crate::config::STOP_MS),
-            },
-            false => DesiredState::Freeze,
+            }
+        } else {
+            DesiredState::Freeze
         },
         epoch: None,
         uses_volumes: true,

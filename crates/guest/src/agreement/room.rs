@@ -95,13 +95,14 @@ impl Agreement {
             .collect();
         let lacks = placement::lacks_words(own.lacks(taken, guest.takes()));
         Err(WaitReason {
-            words: match leaving.is_empty() {
-                true => format!("{} lacks {lacks} now", self.me),
-                false => format!(
+            words: if leaving.is_empty() {
+                format!("{} lacks {lacks} now", self.me)
+            } else {
+                format!(
                     "{} lacks {lacks} until {} has left",
                     self.me,
                     leaving.join(" and ")
-                ),
+                )
             },
             passes: !leaving.is_empty(),
         })

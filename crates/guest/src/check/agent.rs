@@ -104,9 +104,10 @@ impl Conversation {
         if !self.is_synced {
             let is_own = value.and_then(Value::as_u64) == Some(self.number);
             self.is_synced = is_own;
-            return match is_own {
-                true => AgentStep::Send(line(&json!({"execute": self.command.word()}))),
-                false => AgentStep::Wait,
+            return if is_own {
+                AgentStep::Send(line(&json!({"execute": self.command.word()})))
+            } else {
+                AgentStep::Wait
             };
         }
         let words = { reply.get("error") }.and_then(|error| error.get("desc")?.as_str());

@@ -175,9 +175,10 @@ fn is_connected(socket: BorrowedFd<'_>) -> Option<Result<(), String>> {
 /// `ping_group_range`. A raw socket needs CAP_NET_RAW, which the role has.
 fn ping(address: SocketAddr, number: u64) -> Result<Attempt, String> {
     let is_ipv6 = address.is_ipv6();
-    let protocol = Some(match is_ipv6 {
-        true => ipproto::ICMPV6,
-        false => ipproto::ICMP,
+    let protocol = Some(if is_ipv6 {
+        ipproto::ICMPV6
+    } else {
+        ipproto::ICMP
     });
     let (socket, is_raw) = match socket_of(address, SocketType::DGRAM, protocol) {
         Ok(socket) => (socket, false),

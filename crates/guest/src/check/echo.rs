@@ -39,13 +39,12 @@ impl Echo {
     /// Returns whether these bytes are the reply. `has_header`: they begin with an IPv4 header, as
     /// those of a raw socket do.
     pub fn is_reply(&self, bytes: &[u8], has_header: bool) -> bool {
-        let bytes = match has_header && !self.is_ipv6 {
-            true => {
-                // RFC 791, section 3.1: its length in words of 32 bits.
-                let words = bytes.first().map_or(0, |first| usize::from(first & 0x0f));
-                bytes.get(words.max(5) * 4..).unwrap_or_default()
-            }
-            false => bytes,
+        let bytes = if has_header && !self.is_ipv6 {
+            // RFC 791, section 3.1: its length in words of 32 bits.
+            let words = bytes.first().map_or(0, |first| usize::from(first & 0x0f));
+            bytes.get(words.max(5) * 4..).unwrap_or_default()
+        } else {
+            bytes
         };
         let wanted = if self.is_ipv6 { REPLY_6 } else { REPLY };
         let [kind, 0, _, _, id0, id1, sequence0, sequence1, data @ ..] = bytes else {

@@ -69,11 +69,10 @@ impl PreviousNodes {
 
     /// Records whether a node is available.
     pub fn record_node_availability(&mut self, node: &str, is_there: bool, now: u64) {
-        match is_there {
-            true => drop(self.gone.remove(node)),
-            false => {
-                self.gone.entry(node.to_owned()).or_insert(now);
-            }
+        if is_there {
+            drop(self.gone.remove(node))
+        } else {
+            self.gone.entry(node.to_owned()).or_insert(now);
         }
     }
 

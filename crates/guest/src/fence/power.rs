@@ -90,9 +90,10 @@ pub struct Fencing {
 impl Fencing {
     /// Starts fencing now, with these methods in order.
     pub fn new(methods: Vec<Method>, now: u64) -> Fencing {
-        let phase = match methods.is_empty() {
-            true => FencingPhase::Ended(FencingOutcome::Failed("it has no method".to_owned()), now),
-            false => FencingPhase::Ready(now),
+        let phase = if methods.is_empty() {
+            FencingPhase::Ended(FencingOutcome::Failed("it has no method".to_owned()), now)
+        } else {
+            FencingPhase::Ready(now)
         };
         Fencing {
             methods,

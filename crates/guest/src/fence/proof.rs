@@ -39,11 +39,12 @@ pub fn of(fence: &PowerControl) -> FencingTestResult {
 fn tried(fence: &PowerControl) -> Result<String, String> {
     if let PowerControl::Exec(words) = fence {
         let program = words.first().map_or("", String::as_str);
-        return match is_executable(Path::new(program)) {
-            true => Ok(format!(
+        return if is_executable(Path::new(program)) {
+            Ok(format!(
                 "{program} can be executed; whether it powers the node off cannot be known without doing it"
-            )),
-            false => Err(why_not_executable(Path::new(program))),
+            ))
+        } else {
+            Err(why_not_executable(Path::new(program)))
         };
     }
     match fence.run_action(PowerAction::Status)? {

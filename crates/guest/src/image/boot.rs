@@ -85,9 +85,10 @@ pub fn place(sizes: &[(u64, bool)]) -> Result<(Vec<Partition>, u64), BootError> 
         let end = at.saturating_add(size);
         at = end.div_ceil(FIRST_BYTES).saturating_mul(FIRST_BYTES);
     }
-    match at / SECTOR_BYTES <= u64::from(u32::MAX) {
-        true => Ok((placed, at)),
-        false => Err(BootError::Large(at)),
+    if at / SECTOR_BYTES <= u64::from(u32::MAX) {
+        Ok((placed, at))
+    } else {
+        Err(BootError::Large(at))
     }
 }
 

@@ -240,9 +240,10 @@ fn of_vmdk(head: &[u8]) -> Result<Vec<String>, FormatError> {
         // The last section of a descriptor follows the extents: without it some of them may be
         // missing.
         let is_whole = head.len() >= HEAD_BYTES || head.windows(4).any(|word| word == b"ddb.");
-        return match is_whole {
-            true => described(head, true),
-            false => Err(FormatError::Cut(head.len())),
+        return if is_whole {
+            described(head, true)
+        } else {
+            Err(FormatError::Cut(head.len()))
         };
     }
     let capacity = u64::from_le_bytes(bytes(head, 12)?);
@@ -259,9 +260,10 @@ fn of_vmdk(head: &[u8]) -> Result<Vec<String>, FormatError> {
     let begin = place(offset).ok_or(FormatError::Descriptor)?;
     let end = begin.saturating_add(place(length).unwrap_or(usize::MAX));
     let end = end.min(head.len());
-    let text = head.get(begin..end).ok_or(match head.len() < HEAD_BYTES {
-        true => FormatError::Cut(head.len()),
-        false => FormatError::Descriptor,
+    let text = head.get(begin..end).ok_or(if head.len() < HEAD_BYTES {
+        FormatError::Cut(head.len())
+    } else {
+        FormatError::Descriptor
     })?;
     // Without a capacity, the extents of the descriptor contain the data.
     described(text, capacity == 0)

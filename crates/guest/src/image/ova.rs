@@ -162,9 +162,10 @@ pub fn members(archive: impl Read + Seek, size: u64) -> Result<Vec<ArchiveMember
         }
         let entry = entry?;
         let kind = entry.header().entry_type();
-        let stored = match kind.is_gnu_sparse() {
-            true => entry.header().entry_size()?,
-            false => entry.size(),
+        let stored = if kind.is_gnu_sparse() {
+            entry.header().entry_size()?
+        } else {
+            entry.size()
         };
         let padded = stored.checked_next_multiple_of(BLOCK_BYTES);
         end = padded.map_or(u64::MAX, |bytes| {

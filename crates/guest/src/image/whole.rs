@@ -107,12 +107,13 @@ pub fn check<R: Read + Seek>(
         Format::Raw => return image.raw(),
         Format::Driver(_) | Format::Ova | Format::Compressed(_) | Format::Unsupported(_) => {}
     }
-    match image.needs > length {
-        true => Err(WholeError::Cut {
+    if image.needs > length {
+        Err(WholeError::Cut {
             has: length,
             needs: image.needs,
-        }),
-        false => Ok(()),
+        })
+    } else {
+        Ok(())
     }
 }
 
@@ -229,9 +230,10 @@ impl<R: Read + Seek> Image<R> {
                     return Ok(());
                 }
                 let behind = size.saturating_sub(first + number * cluster);
-                let used = match is_extended {
-                    true => extended_bytes(be64(entry, 8), cluster),
-                    false => cluster,
+                let used = if is_extended {
+                    extended_bytes(be64(entry, 8), cluster)
+                } else {
+                    cluster
                 };
                 image.need(at, used.min(behind));
                 Ok(())
@@ -257,21 +259,22 @@ impl<R: Read + Seek> Image<R> {
             }
             head = footer;
         }
-        let (capacity, grain, per_table, directory, is_compressed) = match is_old {
-            true => (
+        let (capacity, grain, per_table, directory, is_compressed) = if is_old {
+            (
                 le32(&head, 12),
                 le32(&head, 16),
                 4096,
                 le32(&head, 20),
                 false,
-            ),
-            false => (
+            )
+        } else {
+            (
                 le64(&head, 12),
                 le64(&head, 20),
                 le32(&head, 44),
                 le64(&head, 56),
                 le32(&head, 8) & (1 << 16) != 0,
-            ),
+            )
         };
         let covered = grain.saturating_mul(per_table);
         if directory == AT_END || covered == 0 || capacity == 0 {
@@ -294,9 +297,10 @@ impl<R: Read + Seek> Image<R> {
                     return Ok(());
                 }
                 let left = capacity.saturating_sub(first + number * grain);
-                match is_compressed {
-                    true => last = last.max(place(at)),
-                    false => image.need(place(at), place(grain.min(left))),
+                if is_compressed {
+                    last = last.max(place(at))
+                } else {
+                    image.need(place(at), place(grain.min(left)))
                 }
                 Ok(())
             })
@@ -487,17 +491,19 @@ fn file_system_end(head: &[u8]) -> u64 {
 }
 
 fn btrfs_end(superblock: &[u8]) -> u64 {
-    match superblock.get(64..72) == Some(b"_BHRfS_M") {
-        true => le64(superblock, 112),
-        false => 0,
+    if superblock.get(64..72) == Some(b"_BHRfS_M") {
+        le64(superblock, 112)
+    } else {
+        0
     }
 }
 
 /// Returns the end of a CD image (ECMA-119, 8.4.8 and 8.4.12).
 fn cd_end(descriptor: &[u8]) -> u64 {
-    match descriptor.starts_with(b"\x01CD001") {
-        true => le32(descriptor, 80).saturating_mul(le32(descriptor, 128) & 0xffff),
-        false => 0,
+    if descriptor.starts_with(b"\x01CD001") {
+        le32(descriptor, 80).saturating_mul(le32(descriptor, 128) & 0xffff)
+    } else {
+        0
     }
 }
 

@@ -92,10 +92,7 @@ fn is_interface_name(word: &ConfigWord) -> bool {
 
 /// Parses a MAC address: six pairs of hexadecimal digits with `:` or `-` between them.
 fn parse_mac(text: &str) -> Option<[u8; 6]> {
-    let separator = match text.contains('-') {
-        true => '-',
-        false => ':',
-    };
+    let separator = if text.contains('-') { '-' } else { ':' };
     let mut mac = [0; 6];
     let mut pairs = text.split(separator);
     for byte in &mut mac {

@@ -174,9 +174,10 @@ impl Tabled for ParsedSections {
                 for disk in &mut built.disks {
                     disk.external = shared::external(exchange, &disk.volume);
                 }
-                let all = match guest.is_template() {
-                    true => &mut guests.templates,
-                    false => &mut guests.guests,
+                let all = if guest.is_template() {
+                    &mut guests.templates
+                } else {
+                    &mut guests.guests
                 };
                 all.insert(guest.name.value.clone(), built);
             }

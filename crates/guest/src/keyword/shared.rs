@@ -81,16 +81,16 @@ pub(super) fn volumes(guests: &[Guest]) -> Vec<Diagnostic> {
                 let told = format!("volume '{volume}' is a disk of guest '{other}' already");
                 let told = Diagnostic::error(&codes::VOLUME_TWICE, disk.span, told);
                 let told = told
-                    .label(match *other == name {
-                        true => "the same guest again",
-                        false => "the writer of a volume is one guest",
+                    .label(if *other == name {
+                        "the same guest again"
+                    } else {
+                        "the writer of a volume is one guest"
                     })
                     .with_label(*at, "the first is here");
-                let help = match *other == name {
-                    true => "remove one of the two",
-                    false => {
-                        "give each guest a volume of its own; a volume that no guest writes has `ro` in all lines"
-                    }
+                let help = if *other == name {
+                    "remove one of the two"
+                } else {
+                    "give each guest a volume of its own; a volume that no guest writes has `ro` in all lines"
                 };
                 found.push(told.help(help));
             }
@@ -140,17 +140,18 @@ pub(super) fn frozen(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
     };
     let told = |disk: &Spanned<Disk>| {
         let volume = &disk.value.volume;
-        let (told, help) = match guest.is_template() {
-            true => (
+        let (told, help) = if guest.is_template() {
+            (
                 format!("volume '{volume}' of template '{name}' can be written"),
                 format!("add `read-only yes` to `volume {volume}`"),
-            ),
-            false => (
+            )
+        } else {
+            (
                 format!("volume '{volume}' is read-only, and guest '{name}' would write it"),
                 format!(
                     "remove `read-only yes` from `volume {volume}`, write `disk {volume} ro`, or add `template yes`"
                 ),
-            ),
+            )
         };
         let told = Diagnostic::error(&codes::FROZEN, disk.span, told).help(help);
         match guest.plain.template {

@@ -453,9 +453,10 @@ impl Life {
             // The time counts for which the guest was healthy, not the time for which it ran.
             self.runs_since = Some(now.saturating_sub(well_ms));
             let why = std::mem::take(&mut self.why);
-            match self.is(LifecycleDefect::ForgivesUnwell) {
-                true => self.why = why,
-                false => self.fail(why, now),
+            if self.is(LifecycleDefect::ForgivesUnwell) {
+                self.why = why
+            } else {
+                self.fail(why, now)
             }
         } else if !ordered && !moves.contains(&last) && !self.is_off {
             self.fail(words, now);
@@ -471,9 +472,10 @@ impl Life {
         self.why = why;
         self.failures = self.failures.saturating_add(1);
         let pause = PAUSE_FIRST_MS << self.failures.saturating_sub(1).min(6);
-        self.not_before = match self.is(LifecycleDefect::RestartsAtOnce) {
-            true => now,
-            false => now.saturating_add(pause),
+        self.not_before = if self.is(LifecycleDefect::RestartsAtOnce) {
+            now
+        } else {
+            now.saturating_add(pause)
         };
     }
 
@@ -538,9 +540,10 @@ impl Life {
                 Some(QemuOrder::Halt)
             }
             StopSignalState::Ordered(at) if now >= at.saturating_add(HALT_MAX_MS) => {
-                match self.is(LifecycleDefect::TrustsHalt) {
-                    true => None,
-                    false => self.kill(),
+                if self.is(LifecycleDefect::TrustsHalt) {
+                    None
+                } else {
+                    self.kill()
                 }
             }
             StopSignalState::Ordered(_) | StopSignalState::Done | StopSignalState::Foreign => None,

@@ -238,9 +238,10 @@ impl LifecycleSimulation {
             return;
         }
         if self.qemu.status.is_none() {
-            return self.says(match self.qemu.arrives {
-                true => QemuStatus::Arriving,
-                false => QemuStatus::Paused,
+            return self.says(if self.qemu.arrives {
+                QemuStatus::Arriving
+            } else {
+                QemuStatus::Paused
             });
         }
         if self.qemu.status == Some(QemuStatus::Arriving) && self.random.percent(30) {
@@ -309,12 +310,11 @@ impl LifecycleSimulation {
             return Err(format!("runs {since} ms after it was to stand still"));
         }
         let ends = self.unwell.is_some() && self.wish == DesiredState::Run && !self.qemu.hangs;
-        let since = match ends {
-            true => *self.unwell_since.get_or_insert(self.now),
-            false => {
-                self.unwell_since = None;
-                self.now
-            }
+        let since = if ends {
+            *self.unwell_since.get_or_insert(self.now)
+        } else {
+            self.unwell_since = None;
+            self.now
         };
         // Also one that was about to be shut down anew when it could run again.
         if self.now - since > UNWELL_MS + QUIT_MAX_MS + START_MAX_MS {

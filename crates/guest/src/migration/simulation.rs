@@ -140,9 +140,10 @@ impl MigrationSimulation {
         } else {
             self.qemu[1] = Qemu::None;
         }
-        let progress = match fails {
-            true => Progress::Failed("the connection was cut".to_owned()),
-            false => Progress::Completed,
+        let progress = if fails {
+            Progress::Failed("the connection was cut".to_owned())
+        } else {
+            Progress::Completed
         };
         self.qemu[0] = if fails {
             Qemu::Running

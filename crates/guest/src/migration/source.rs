@@ -302,9 +302,10 @@ impl MigrationSource {
             }
             // The guest stays paused. The role continues it once lease and volumes are here.
             SourcePhase::Returning if now >= self.until => {
-                let lacks = match here.has_lease {
-                    true => "its volumes have not returned",
-                    false => "its lease has not returned",
+                let lacks = if here.has_lease {
+                    "its volumes have not returned"
+                } else {
+                    "its lease has not returned"
                 };
                 self.end_late(&format!(
                     "{lacks} within {} s: the guest stays paused until then",

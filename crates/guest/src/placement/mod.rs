@@ -384,9 +384,10 @@ impl<'v> Table<'v> {
             Some(PlacementDefect::PromisesTwice) => node.room.holds(guest.takes, Room::default()),
             _ => node.room.holds(taken, guest.takes),
         };
-        match is_enough {
-            true => Ok(()),
-            false => Err(UnsuitableReason::Full(node.room.lacks(taken, guest.takes))),
+        if is_enough {
+            Ok(())
+        } else {
+            Err(UnsuitableReason::Full(node.room.lacks(taken, guest.takes)))
         }
     }
 

@@ -351,9 +351,10 @@ fn stop_at_errors(device: &mut Value) {
 /// Returns the block device of a disk that the volume role serves.
 fn of_volume(node: &str, guest: &str, socket: &Path, disk: &Disk) -> Value {
     // A volume has one user at a time; read-only clients are not counted as users.
-    let export = match disk.read_only {
-        true => disk.volume.clone(),
-        false => format!("{}/{}", disk.volume, user_of(guest)),
+    let export = if disk.read_only {
+        disk.volume.clone()
+    } else {
+        format!("{}/{}", disk.volume, user_of(guest))
     };
     json!({
         "driver": "nbd",

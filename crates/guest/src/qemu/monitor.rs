@@ -100,9 +100,10 @@ impl Monitor {
 
     /// Returns the poll events to wait for.
     pub fn events(&self) -> PollFlags {
-        match self.unsent.is_empty() {
-            true => PollFlags::IN,
-            false => PollFlags::IN | PollFlags::OUT,
+        if self.unsent.is_empty() {
+            PollFlags::IN
+        } else {
+            PollFlags::IN | PollFlags::OUT
         }
     }
 
@@ -254,8 +255,9 @@ pub fn status_of(value: &Value) -> Option<QemuStatus> {
 /// # Errors
 /// The path is longer than 107 bytes.
 pub fn fits(path: &Path) -> Result<(), Errno> {
-    match path.as_os_str().len() < 108 {
-        true => Ok(()),
-        false => Err(Errno::NAMETOOLONG),
+    if path.as_os_str().len() < 108 {
+        Ok(())
+    } else {
+        Err(Errno::NAMETOOLONG)
     }
 }

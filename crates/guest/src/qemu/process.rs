@@ -225,9 +225,10 @@ impl QemuProcess {
     /// `TimedOut`: the process has not ended within [`END_MAX`].
     pub fn end(&self) -> io::Result<()> {
         self.kill();
-        match self.ends_within(END_MAX)? {
-            true => Ok(()),
-            false => Err(io::ErrorKind::TimedOut.into()),
+        if self.ends_within(END_MAX)? {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::TimedOut.into())
         }
     }
 
@@ -443,9 +444,10 @@ fn drop_privileges(rights: &ProcessRights) -> io::Result<()> {
     }
     // The change of the user clears both capabilities (capabilities(7), "Effect of user ID
     // changes").
-    let left = match rights.changes_user {
-        true => CapabilitySet::SETUID | CapabilitySet::SETGID,
-        false => CapabilitySet::empty(),
+    let left = if rights.changes_user {
+        CapabilitySet::SETUID | CapabilitySet::SETGID
+    } else {
+        CapabilitySet::empty()
     };
     // The bounding set limits what root would get at exec. Errors are ignored: without the right
     // to drop capabilities there are none.

@@ -55,9 +55,10 @@ impl QemuUser {
     /// Returns the option with which QEMU changes to this user, and its value.
     pub fn option(self, program: &Path) -> (&'static str, String) {
         let ids = format!("{0}:{0}", self.0);
-        match supports_run_with(program) {
-            false => ("-runas", ids),
-            true => ("-run-with", format!("user={ids}")),
+        if supports_run_with(program) {
+            ("-run-with", format!("user={ids}"))
+        } else {
+            ("-runas", ids)
         }
     }
 }

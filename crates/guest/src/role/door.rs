@@ -67,9 +67,10 @@ impl ConnectionSlots {
         is_node: bool,
     ) -> Option<ConnectionSlot> {
         let port = socket.peer_addr().map_or(u16::MAX, |at| at.port());
-        let of = match is_node && port <= *RESERVED.end() {
-            true => one_more(&self.nodes, NODES_MAX).then_some(SlotKind::Node),
-            false => self.stranger(socket).map(SlotKind::Stranger),
+        let of = if is_node && port <= *RESERVED.end() {
+            one_more(&self.nodes, NODES_MAX).then_some(SlotKind::Node)
+        } else {
+            self.stranger(socket).map(SlotKind::Stranger)
         };
         Some(ConnectionSlot {
             door: Arc::clone(self),

@@ -115,9 +115,10 @@ impl GuestRole {
     pub(super) fn leave(&mut self) -> Option<RecordWrite> {
         let here = self.here();
         self.fencing.watchdog.stop(&here);
-        match here.any {
-            true => None,
-            false => self.agreement.leave(boottime_ns()),
+        if here.any {
+            None
+        } else {
+            self.agreement.leave(boottime_ns())
         }
     }
 

@@ -517,9 +517,10 @@ impl GuestMachine {
             }
             QemuOrder::Continue => self.send(CommandPurpose::Life(CONTINUE), "cont"),
             QemuOrder::Pause => {
-                self.note(match self.holds() {
-                    true => "paused for a snapshot",
-                    false => "paused: this node does not hold its lease",
+                self.note(if self.holds() {
+                    "paused for a snapshot"
+                } else {
+                    "paused: this node does not hold its lease"
                 });
                 self.send(CommandPurpose::Life(PAUSE), "stop");
             }
@@ -578,9 +579,10 @@ impl GuestMachine {
             Err(error) => Err(StartError::Home(path, error)),
             // A role that was killed a moment ago started the process.
             Ok(Lock::Held { .. }) => {
-                return match self.take_over() {
-                    true => Input::Found,
-                    false => Input::NotStarted("another process starts it".to_owned()),
+                return if self.take_over() {
+                    Input::Found
+                } else {
+                    Input::NotStarted("another process starts it".to_owned())
                 };
             }
             Ok(Lock::Free(lock)) => match self.end_stray() {

@@ -551,9 +551,10 @@ impl GuestRole {
 
     /// Returns the state for the next role.
     pub fn kept(&self) -> Vec<u8> {
-        let stopped = match self.guests.me.is_empty() {
-            true => self.agreement.stopped(),
-            false => BTreeSet::new(),
+        let stopped = if self.guests.me.is_empty() {
+            self.agreement.stopped()
+        } else {
+            BTreeSet::new()
         };
         codec::encode(&HandoverState {
             drained: self.guests.me.is_empty() && self.agreement.is_drained(),

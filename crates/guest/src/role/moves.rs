@@ -335,9 +335,10 @@ impl GuestRole {
         let is_moving =
             !moves.departures.is_empty() || !moves.arrivals.is_empty() || !moves.asked.is_empty();
         let stays = moves.stays.values().map(|one| one.until).min();
-        match is_moving {
-            true => Some(boottime_ms() + LOOK_MS),
-            false => stays,
+        if is_moving {
+            Some(boottime_ms() + LOOK_MS)
+        } else {
+            stays
         }
     }
 
@@ -629,9 +630,12 @@ impl GuestRole {
         let room = self
             .agreement
             .has_room_now(&self.guests, &ask.guest, coming);
-        room.map_err(|lack| match lack.passes {
-            true => (lack.words, ROOM_AFTER_MS),
-            false => (lack.words, REFUSED_AFTER_MS),
+        room.map_err(|lack| {
+            if lack.passes {
+                (lack.words, ROOM_AFTER_MS)
+            } else {
+                (lack.words, REFUSED_AFTER_MS)
+            }
         })
     }
 

@@ -90,11 +90,12 @@ pub(super) fn of_node(role: &GuestRole) -> Vec<SubjectAction> {
         drained: !is_drained,
         shuts_down: false,
     };
-    let offer = match is_drained {
-        true => offer("fill", "Take guests again", &order),
-        false => offer("drain", "Drain", &order).follows(
+    let offer = if is_drained {
+        offer("fill", "Take guests again", &order)
+    } else {
+        offer("drain", "Drain", &order).follows(
             "All guests move to other nodes, and none starts here until it takes some again.",
-        ),
+        )
     };
     vec![offer]
 }

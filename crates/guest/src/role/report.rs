@@ -69,12 +69,11 @@ pub(super) fn of(role: &GuestRole) -> StatusReport {
         let mut subject = Subject::new(GUEST, name).label("guest");
         // A guest that became a template may still shut down there.
         let holder = role.agreement.holder(name);
-        subject = match holder.is_empty() || holder == role.guests.me {
-            true => subject.state(TEMPLATE, Grade::Standby),
-            false => {
-                subject.why = format!("on {holder}");
-                subject.state(ELSEWHERE, Grade::Standby).fact(ON, holder)
-            }
+        subject = if holder.is_empty() || holder == role.guests.me {
+            subject.state(TEMPLATE, Grade::Standby)
+        } else {
+            subject.why = format!("on {holder}");
+            subject.state(ELSEWHERE, Grade::Standby).fact(ON, holder)
         };
         let subject = subject.number(RUNNING, 0).number("process", 0);
         facts(subject, role, None, guest)
@@ -88,9 +87,10 @@ pub(super) fn of(role: &GuestRole) -> StatusReport {
         if is_me && !role.guests.me.is_empty() {
             subject.offers = offers::of_node(role);
         }
-        let is_drained = match is_me {
-            true => role.agreement.is_drained(),
-            false => role.agreement.has_drained(&name),
+        let is_drained = if is_me {
+            role.agreement.is_drained()
+        } else {
+            role.agreement.has_drained(&name)
         };
         let subject = match (is_there, is_drained) {
             (true, true) => subject.state("drained", Grade::Standby),
@@ -111,9 +111,10 @@ pub(super) fn of(role: &GuestRole) -> StatusReport {
 /// Returns the nodes and whether each is available. Without a cluster only this node counts,
 /// whatever name guests use for it.
 fn nodes_of(me: &str, agreed: BTreeMap<String, bool>) -> BTreeMap<String, bool> {
-    match me.is_empty() {
-        true => BTreeMap::from([(THIS_NODE.to_owned(), true)]),
-        false => agreed,
+    if me.is_empty() {
+        BTreeMap::from([(THIS_NODE.to_owned(), true)])
+    } else {
+        agreed
     }
 }
 
@@ -355,14 +356,13 @@ fn facts(
 ) -> Subject {
     // A running guest keeps the disks of its start, whatever its section says since.
     let described = machine.and_then(|machine| role.described(&machine.name, machine));
-    let disks = described
-        .unwrap_or(guest)
-        .disks
-        .iter()
-        .map(|disk| match disk.read_only {
-            true => format!("{} (read only)", disk.volume),
-            false => disk.volume.clone(),
-        });
+    let disks = described.unwrap_or(guest).disks.iter().map(|disk| {
+        if disk.read_only {
+            format!("{} (read only)", disk.volume)
+        } else {
+            disk.volume.clone()
+        }
+    });
     let nics = guest.nics.iter().map(|nic| {
         let mac = mac_words(nic.mac);
         let addresses = nic.addresses.iter().map(|one| format!(" {one}"));
@@ -452,9 +452,10 @@ fn words(shown: &GuestStatus) -> (&'static str, Grade) {
 
 fn elsewhere(role: &GuestRole, name: &str) -> (&'static str, Grade) {
     let holder = role.agreement.holder(name);
-    match holder.is_empty() || holder == role.guests.me {
-        true => ("down", Grade::Standby),
-        false => (ELSEWHERE, Grade::Standby),
+    if holder.is_empty() || holder == role.guests.me {
+        ("down", Grade::Standby)
+    } else {
+        (ELSEWHERE, Grade::Standby)
     }
 }
 
@@ -517,10 +518,11 @@ fn why_not(
         Some(GuestStatus::Paused(still)) => still.to_string(),
         Some(GuestStatus::ShuttingDown(at)) => {
             let left = at.saturating_sub(clock::boottime_ms()).div_ceil(1000);
-            let why = match machine.life.is_restarting() {
-                true => format!("it is restarted: {}", machine.life.why),
-                false => why,
-            };
+            let why = if machine.life.is_restarting() {
+format!("it is restarted: {}", machine.life.why)
+} else {
+why
+};
             format!(
                 "{why}{}ended in {left} s if it does not",
                 if why.is_empty() { "" } else { "; " }

@@ -52,9 +52,10 @@ impl GuestMachine {
         let was = self.life.clone();
         self.life.apply_input(Input::IsHalted(is_halted), now);
         if was.may_run() != self.life.may_run() || was.runs() != self.life.runs() {
-            self.note(match is_halted {
-                true => "a signal has stopped its process (state T)",
-                false => "its process was continued by somebody else",
+            self.note(if is_halted {
+                "a signal has stopped its process (state T)"
+            } else {
+                "its process was continued by somebody else"
             });
         }
     }

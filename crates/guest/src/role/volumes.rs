@@ -82,9 +82,10 @@ impl GuestRole {
     ) -> Option<&'r Guest> {
         let by_section = self.guests.guests.get(name);
         let started_as = machine.started_as.as_ref();
-        match machine.life.is_there() {
-            true => started_as.or(by_section),
-            false => by_section.or(started_as),
+        if machine.life.is_there() {
+            started_as.or(by_section)
+        } else {
+            by_section.or(started_as)
         }
     }
 
@@ -229,9 +230,10 @@ fn address_of_both(one: &Guest, other: &Guest, section: Option<&Guest>) -> Optio
 pub(super) fn uses(guest: &Guest) -> impl Iterator<Item = UsedVolume> {
     guest.disks.iter().map(|disk| UsedVolume {
         name: disk.volume.clone(),
-        r#use: match disk.read_only {
-            true => VolumeUse::Reads,
-            false => VolumeUse::Alone,
+        r#use: if disk.read_only {
+            VolumeUse::Reads
+        } else {
+            VolumeUse::Alone
         },
         ..UsedVolume::default()
     })

@@ -306,9 +306,10 @@ impl MigrationFixture {
             let known = self.leases.iter().map(|(name, lease)| KnownLease {
                 name: name.clone(),
                 epoch: lease.epoch,
-                until_ns: match lease.holder == Some(index) {
-                    true => now + 10_000_000_000,
-                    false => 0,
+                until_ns: if lease.holder == Some(index) {
+                    now + 10_000_000_000
+                } else {
+                    0
                 },
                 holder: lease.holder.map_or("", |holder| NODES[holder]).to_owned(),
                 number: lease.number,
@@ -348,9 +349,12 @@ impl MigrationFixture {
             let wants = &self.wants;
             let said = |index: usize| wants[index].as_ref().map(|all| all.get(name).copied());
             let gone = self.gone;
-            let rank = |index: usize| match gone == Some(index) {
-                true => 0,
-                false => said(index).flatten().unwrap_or(0),
+            let rank = |index: usize| {
+                if gone == Some(index) {
+                    0
+                } else {
+                    said(index).flatten().unwrap_or(0)
+                }
             };
             let gives = |index: usize| {
                 let has_given = said(index).is_some_and(|rank| rank.unwrap_or(0) == 0);

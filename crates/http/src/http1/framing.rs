@@ -83,9 +83,10 @@ impl ClientFraming {
             response.set_limit(response.wire_len() + ROOM_BYTES);
         }
         self.connection.add_to(response)?;
-        match self.chunk {
-            true => response.add(b"transfer-encoding", b"chunked"),
-            false => Ok(()),
+        if self.chunk {
+            response.add(b"transfer-encoding", b"chunked")
+        } else {
+            Ok(())
         }
     }
 }

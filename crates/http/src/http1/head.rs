@@ -99,12 +99,13 @@ impl<'a> HeadLineReader<'a> {
 
     /// Checks that an incomplete head can still end within the limit.
     pub(super) fn incomplete(&self, limits: &Limits) -> Result<(), HttpParseError> {
-        match self.bytes.len() >= limits.head_bytes {
-            true => Err(HttpParseError::new(
+        if self.bytes.len() >= limits.head_bytes {
+            Err(HttpParseError::new(
                 FaultKind::HeadTooLong,
                 limits.head_bytes,
-            )),
-            false => Ok(()),
+            ))
+        } else {
+            Ok(())
         }
     }
 }

@@ -81,9 +81,10 @@ fn scheme(message: &HttpMessage) -> Scheme {
     let name = &target[..parts.scheme_end];
     if parts.form == TargetForm::Authority {
         // Methods are case-sensitive: `connect` is another method, whose Host is kept.
-        match message.method() == b"CONNECT" {
-            true => Scheme::Connect,
-            false => Scheme::Other,
+        if message.method() == b"CONNECT" {
+            Scheme::Connect
+        } else {
+            Scheme::Other
         }
     } else if name.eq_ignore_ascii_case(b"http") {
         Scheme::Http

@@ -252,9 +252,10 @@ pub(super) fn version_of(bytes: &[u8], relaxed: bool) -> Option<HttpVersion> {
     let dot = memchr::memchr(b'.', number)?;
     let digits = |part: &[u8]| -> Option<u16> {
         let text = std::str::from_utf8(part).ok()?;
-        match part.iter().all(u8::is_ascii_digit) {
-            true => text.parse().ok(),
-            false => None,
+        if part.iter().all(u8::is_ascii_digit) {
+            text.parse().ok()
+        } else {
+            None
         }
     };
     match (digits(&number[..dot])?, digits(&number[dot + 1..])?) {

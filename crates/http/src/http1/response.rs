@@ -167,8 +167,9 @@ fn check_partial(lines: &HeadLineReader<'_>) -> Result<(), HttpParseError> {
     const START: &[u8] = b"HTTP/";
     let rest = lines.rest();
     let n = rest.len().min(START.len());
-    match rest[..n] == START[..n] || rest == b"\r" {
-        true => Ok(()),
-        false => Err(HttpParseError::new(FaultKind::Version, lines.at)),
+    if rest[..n] == START[..n] || rest == b"\r" {
+        Ok(())
+    } else {
+        Err(HttpParseError::new(FaultKind::Version, lines.at))
     }
 }

@@ -97,12 +97,13 @@ pub fn request(
     // Always strict, because an odd byte in an authority would move the path.
     http1::check_host(message, &taken.noted, 0, false)?;
     let parsed = finish(message, &kind, end_stream, &taken)?;
-    match message.wire_len() > limits.head_bytes {
-        true => Err(HttpParseError::new(
+    if message.wire_len() > limits.head_bytes {
+        Err(HttpParseError::new(
             FaultKind::HeadTooLong,
             limits.head_bytes,
-        )),
-        false => Ok(parsed),
+        ))
+    } else {
+        Ok(parsed)
     }
 }
 
@@ -182,9 +183,10 @@ fn check_authority(pseudo: &Pseudo<'_>, kind: &RequestForm<'_>) -> Result<(), Ht
         (Some(authority), RequestForm::Connect) => {
             let is_target = http1::is_host_and_port(authority)
                 && authority.iter().all(|b| http1::is_target_byte(*b, false));
-            match is_target {
-                true => Ok(()),
-                false => Err(HttpParseError::new(FaultKind::TargetForm, 0)),
+            if is_target {
+                Ok(())
+            } else {
+                Err(HttpParseError::new(FaultKind::TargetForm, 0))
             }
         }
         (Some(_), _) => Ok(()),
@@ -262,9 +264,10 @@ fn finish(
     };
     if let RequestForm::Extended { protocol, .. } = kind {
         let is_websocket = protocol.eq_ignore_ascii_case(b"websocket");
-        upgrade = Some(match is_websocket {
-            true => Upgrade::WebSocket,
-            false => Upgrade::Other,
+        upgrade = Some(if is_websocket {
+            Upgrade::WebSocket
+        } else {
+            Upgrade::Other
         });
         websocket::upgrade_request(message, protocol, is_websocket)
             .map_err(|_| HttpParseError::new(FaultKind::HeadTooLong, 0))?;

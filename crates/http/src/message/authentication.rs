@@ -38,9 +38,10 @@ impl HttpMessage {
         };
         challenges().next()?;
         let has_token = challenges().any(|value| value.iter().any(u8::is_ascii_whitespace));
-        Some(match has_token {
-            true => ConnectionChallenge::Token,
-            false => ConnectionChallenge::Offer,
+        Some(if has_token {
+            ConnectionChallenge::Token
+        } else {
+            ConnectionChallenge::Offer
         })
     }
 

@@ -152,9 +152,10 @@ impl HttpMessage {
         } else {
             b"/"
         };
-        match parts.path_start < self.target().len() {
-            true => self.set_target_pieces(parts.path_start, &[slash, path], parts.path_end),
-            false => self.set_target_pieces(0, &[slash, path], usize::MAX),
+        if parts.path_start < self.target().len() {
+            self.set_target_pieces(parts.path_start, &[slash, path], parts.path_end)
+        } else {
+            self.set_target_pieces(0, &[slash, path], usize::MAX)
         }
     }
 
@@ -166,9 +167,10 @@ impl HttpMessage {
         } else {
             b"/"
         };
-        let keep = match parts.path_start < self.target().len() {
-            true => parts.path_start,
-            false => 0,
+        let keep = if parts.path_start < self.target().len() {
+            parts.path_start
+        } else {
+            0
         };
         self.set_target_pieces(keep, &[slash, path_and_query], usize::MAX)
     }
@@ -183,9 +185,10 @@ impl HttpMessage {
         {
             return Ok(());
         }
-        let slash: &[u8] = match parts.path_start == parts.path_end {
-            true => b"/",
-            false => b"",
+        let slash: &[u8] = if parts.path_start == parts.path_end {
+            b"/"
+        } else {
+            b""
         };
         self.set_target_pieces(parts.path_end, &[slash, b"?", query], usize::MAX)
     }

@@ -124,9 +124,10 @@ fn part_addresses(
 ) -> Result<Vec<BindAddress>, Diagnostic> {
     super::proxy::not_reverse(word)?;
     let datagrams = keyword == "dgram-bind";
-    let accepts = match datagrams {
-        true => Accepts::DATAGRAM_BIND,
-        false => Accepts::BIND,
+    let accepts = if datagrams {
+        Accepts::DATAGRAM_BIND
+    } else {
+        Accepts::BIND
     };
     let address = loader.address(word, text, &accepts, keyword)?;
     match address.transport {

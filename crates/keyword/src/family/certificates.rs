@@ -172,9 +172,10 @@ impl Loader {
             let told = format!("'{name}.dsa': DSA certificates are not supported");
             self.report(error_at(span, told).help("remove the file; no client uses it"));
         }
-        match names.is_empty() {
-            true => Err(unreadable(span, name, missing)),
-            false => Ok(names),
+        if names.is_empty() {
+            Err(unreadable(span, name, missing))
+        } else {
+            Ok(names)
         }
     }
 

@@ -165,9 +165,12 @@ fn send_line(version: &[u8], fields: &[HeaderField<'_>], body: &[u8]) -> Option<
     let plain = |bytes: &[u8]| {
         let text = std::str::from_utf8(bytes).ok()?;
         let quotes = text.bytes().any(|b| b < b' ' || matches!(b, b'\'' | b'%'));
-        (!text.is_empty() && !quotes).then(|| match text.contains([' ', '"', '\\', '#']) {
-            true => format!("'{text}'"),
-            false => text.to_owned(),
+        (!text.is_empty() && !quotes).then(|| {
+            if text.contains([' ', '"', '\\', '#']) {
+                format!("'{text}'")
+            } else {
+                text.to_owned()
+            }
         })
     };
     if !body.is_empty() || fields.is_empty() {

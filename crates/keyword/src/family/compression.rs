@@ -78,9 +78,10 @@ fn compression(loader: &mut Loader) -> &mut Compression {
 /// Returns the direction that a keyword configures.
 fn side<'l>(loader: &'l mut Loader, keyword: &str) -> &'l mut Compressed {
     let compression = compression(loader);
-    match keyword.ends_with("-req") {
-        true => &mut compression.request,
-        false => &mut compression.response,
+    if keyword.ends_with("-req") {
+        &mut compression.request
+    } else {
+        &mut compression.response
     }
 }
 

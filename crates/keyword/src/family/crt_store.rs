@@ -53,9 +53,10 @@ impl CrtStore {
     }
 
     fn stored(&self, name: &str) -> Box<str> {
-        match self.name.is_empty() {
-            true => name.into(),
-            false => format!("@{}/{name}", self.name).into(),
+        if self.name.is_empty() {
+            name.into()
+        } else {
+            format!("@{}/{name}", self.name).into()
         }
     }
 }

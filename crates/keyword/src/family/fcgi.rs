@@ -194,9 +194,12 @@ fn set_param(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("<fmt>")?;
     let value = Format::parse(loader, word, USAGE)?;
     let condition = Condition::parse(loader, args, USAGE)?;
-    let upper = |byte: &u8| match byte.is_ascii_alphanumeric() {
-        true => byte.to_ascii_uppercase(),
-        false => b'_',
+    let upper = |byte: &u8| {
+        if byte.is_ascii_alphanumeric() {
+            byte.to_ascii_uppercase()
+        } else {
+            b'_'
+        }
     };
     let rule = SetParam {
         name: name.bytes.iter().map(upper).collect(),

@@ -123,13 +123,12 @@ fn forwarded(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                 return Err(super::value::unknown_choice_error(args, word, &choices));
             }
         };
-        *place = Some(match found {
-            false => ParameterSource::AsItIs,
-            true => {
-                let word = args.required("<expr>")?;
-                let usage = Usage::BACK_HTTP_REQUEST;
-                ParameterSource::Found(Box::new(Expression::parse(loader, word, usage)?))
-            }
+        *place = Some(if found {
+            let word = args.required("<expr>")?;
+            let usage = Usage::BACK_HTTP_REQUEST;
+            ParameterSource::Found(Box::new(Expression::parse(loader, word, usage)?))
+        } else {
+            ParameterSource::AsItIs
         });
     }
     if !any {
@@ -208,18 +207,20 @@ const SECONDS_MAX: u32 = 32_767;
 
 fn keep_alive(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let keyword = args.keyword;
-    let number = match keyword.ends_with("-cnt") {
-        true => args.count("a number of probes", 0..=PROBES_MAX)?,
-        false => match args.time_ms(TimeUnit::Seconds)? {
+    let number = if keyword.ends_with("-cnt") {
+        args.count("a number of probes", 0..=PROBES_MAX)?
+    } else {
+        match args.time_ms(TimeUnit::Seconds)? {
             0 => 0,
             time_ms => (time_ms / 1000).clamp(1, SECONDS_MAX),
-        },
+        }
     };
     args.end()?;
     let proxy = loader.proxy();
-    let settings: &mut KeepAlive = match keyword.starts_with("cli") {
-        true => &mut proxy.client_keep_alive,
-        false => &mut proxy.server_keep_alive,
+    let settings: &mut KeepAlive = if keyword.starts_with("cli") {
+        &mut proxy.client_keep_alive
+    } else {
+        &mut proxy.server_keep_alive
     };
     let field = match keyword.rsplit('-').next() {
         Some("cnt") => &mut settings.probes,

@@ -16,9 +16,10 @@ fn add(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn direction(keyword: &str) -> Direction {
-    match keyword.starts_with("req") {
-        true => Direction::Request,
-        false => Direction::Response,
+    if keyword.starts_with("req") {
+        Direction::Request
+    } else {
+        Direction::Response
     }
 }
 

@@ -194,9 +194,10 @@ impl Loader {
                 bind.backlog = bind.backlog.or(section.backlog);
             }
             if section.binds.is_empty() || section.logs.is_empty() {
-                let (what, help) = match section.binds.is_empty() {
-                    true => ("has no listener", "write `bind` or `dgram-bind`"),
-                    false => ("has no log target", "write a `log` line"),
+                let (what, help) = if section.binds.is_empty() {
+                    ("has no listener", "write `bind` or `dgram-bind`")
+                } else {
+                    ("has no log target", "write a `log` line")
                 };
                 told.push(
                     Diagnostic::warning(

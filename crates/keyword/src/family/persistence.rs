@@ -201,9 +201,10 @@ fn condition(
 ) -> Result<Condition, Diagnostic> {
     let begin = args.peek().map_or(args.line().end(), |word| word.span);
     let begins = args.peek().is_some_and(|w| w.is("if") || w.is("unless"));
-    let parsed = match begins {
-        true => Condition::parse(loader, args, usage)?,
-        false => None,
+    let parsed = if begins {
+        Condition::parse(loader, args, usage)?
+    } else {
+        None
     };
     parsed.ok_or_else(|| {
         Diagnostic::error(

@@ -98,9 +98,10 @@ pub(super) fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let ms = args.time_ms(TimeUnit::Milliseconds)?;
     args.end()?;
     let ring = loader.ring();
-    match is_connect {
-        true => ring.connect_ms = Some(ms),
-        false => ring.server_ms = Some(ms),
+    if is_connect {
+        ring.connect_ms = Some(ms)
+    } else {
+        ring.server_ms = Some(ms)
     }
     Ok(())
 }

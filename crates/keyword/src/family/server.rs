@@ -198,9 +198,12 @@ fn build_options(
     let table = &registry().servers;
     while let Some(word) = args.peek() {
         let is_added = place == ADDED;
-        let fits = |row: &super::ServerRow| match is_added {
-            true => !NOT_ADDED.contains(&row.name()),
-            false => row.places.contains(&place),
+        let fits = |row: &super::ServerRow| {
+            if is_added {
+                !NOT_ADDED.contains(&row.name())
+            } else {
+                row.places.contains(&place)
+            }
         };
         let diagnostic = match table.find(std::iter::once(name_of(word))) {
             KeywordLookup::Built(row, words) if fits(row) => {
@@ -445,11 +448,10 @@ fn unresolved(
         registry().servers.find(std::iter::once(name)),
         KeywordLookup::Unknown
     );
-    let help = match is_option {
-        true => format!("write the server's address before the option '{name}'"),
-        false => {
-            "with `init-addr last,libc,none` the server starts in maintenance instead".to_owned()
-        }
+    let help = if is_option {
+        format!("write the server's address before the option '{name}'")
+    } else {
+        "with `init-addr last,libc,none` the server starts in maintenance instead".to_owned()
     };
     Err(
         Diagnostic::error(&codes::UNRESOLVED_HOST, word.span, message)

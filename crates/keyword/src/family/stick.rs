@@ -39,9 +39,10 @@ fn rule(
     stores_of_answer: bool,
 ) -> Built {
     let span = args.keyword_span();
-    let usage = match stores_of_answer {
-        true => Usage::BACK_TCP_RESPONSE.and(Usage::BACK_HTTP_RESPONSE),
-        false => Usage::USE_SERVER,
+    let usage = if stores_of_answer {
+        Usage::BACK_TCP_RESPONSE.and(Usage::BACK_HTTP_RESPONSE)
+    } else {
+        Usage::USE_SERVER
     };
     let word = args.required("<pattern>")?;
     let expression = Expression::parse(loader, word, usage)?;

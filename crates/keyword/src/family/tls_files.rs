@@ -62,9 +62,10 @@ pub(crate) fn authorities(
     word: &ConfigWord,
 ) -> Result<NamedContent<Authorities>, Diagnostic> {
     let is_system = word.is("@system-ca");
-    let path = match is_system {
-        true => PathBuf::from("@system-ca"),
-        false => resolve_path(loader, word, loader.config.global.tls.ca_base.as_ref()),
+    let path = if is_system {
+        PathBuf::from("@system-ca")
+    } else {
+        resolve_path(loader, word, loader.config.global.tls.ca_base.as_ref())
     };
     let name: Box<str> = path.to_string_lossy().into();
     if let Some(known) = loader.tls.files.authorities.get(&path) {
@@ -74,14 +75,13 @@ pub(crate) fn authorities(
     if let Some(it) = loader.config.certificates.authorities(&name) {
         return Ok(NamedContent { name, content: it });
     }
-    let texts = match is_system {
-        true => system(loader).ok_or_else(|| {
+    let texts = if is_system {
+        system(loader).ok_or_else(|| {
             let why = "the system's CA bundle was not found (package ca-certificates)";
             unusable(args, word, &path, why)
-        })?,
-        false => {
-            texts(loader, &path).map_err(|error| unusable(args, word, &path, reason(error)))?
-        }
+        })?
+    } else {
+        texts(loader, &path).map_err(|error| unusable(args, word, &path, reason(error)))?
     };
     let made = Authorities::from_texts(texts.iter().map(|text| &text[..]));
     let it = Arc::new(made.map_err(|why| unusable(args, word, &path, why))?);

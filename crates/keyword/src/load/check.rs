@@ -158,14 +158,15 @@ fn no_bind(proxy: &Proxy, elsewhere: bool) -> Option<Diagnostic> {
     (proxy.kind.is_frontend() && proxy.binds.is_empty()).then(|| {
         let what = format!("{} '{}' has no 'bind'", proxy.kind.name(), proxy.name);
         let warning = |told| Diagnostic::warning(&codes::NO_BIND, proxy.span, told);
-        match elsewhere {
-            true => warning(format!(
+        if elsewhere {
+            warning(format!(
                 "{what} for this node, so no client can reach it here"
             ))
             .label("its `on NODE bind` lines are for other nodes")
-            .help("check as one of them with `--node NAME`, or add a `bind` line for this node"),
-            false => warning(format!("{what}, so no client can reach it"))
-                .help("add a line like `bind :8080`, or make it a `backend`"),
+            .help("check as one of them with `--node NAME`, or add a `bind` line for this node")
+        } else {
+            warning(format!("{what}, so no client can reach it"))
+                .help("add a line like `bind :8080`, or make it a `backend`")
         }
     })
 }

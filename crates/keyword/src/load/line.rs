@@ -138,9 +138,12 @@ impl Loader {
                 continue;
             };
             let shown: String = { text.chars() }
-                .map(|other| match other == char {
-                    true => other.escape_unicode().to_string(),
-                    false => other.to_string(),
+                .map(|other| {
+                    if other == char {
+                        other.escape_unicode().to_string()
+                    } else {
+                        other.to_string()
+                    }
                 })
                 .collect();
             let message = format!("{what} in '{shown}'");

@@ -132,8 +132,9 @@ pub(super) fn diagnostics_text(loader: &Loader) -> String {
             text
         })
         .collect();
-    match lines.is_empty() {
-        true => "invalid options.".to_owned(),
-        false => lines.join("\n"),
+    if lines.is_empty() {
+        "invalid options.".to_owned()
+    } else {
+        lines.join("\n")
     }
 }

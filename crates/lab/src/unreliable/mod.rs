@@ -240,9 +240,10 @@ impl FuseConnection {
             FuseOpcode::Read | FuseOpcode::Write | FuseOpcode::Fsync | FuseOpcode::Fallocate
         );
         let stalls = state.trouble.stalls || state.power == Power::Cut;
-        match on_disk && stalls {
-            true => state.stalled.push(request),
-            false => self.carry_out(&mut state, &request),
+        if on_disk && stalls {
+            state.stalled.push(request)
+        } else {
+            self.carry_out(&mut state, &request)
         }
     }
 
@@ -351,9 +352,10 @@ impl FileSystemState {
         };
         let at = sector * SECTOR as u64;
         let hit = offset < at + SECTOR as u64 && at < offset + length;
-        match hit && self.file(node)?.0.ends_with(ending) {
-            true => Err(Errno::IO),
-            false => Ok(()),
+        if hit && self.file(node)?.0.ends_with(ending) {
+            Err(Errno::IO)
+        } else {
+            Ok(())
         }
     }
 

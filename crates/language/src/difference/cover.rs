@@ -19,9 +19,10 @@ pub fn mask_secrets(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
             out.push(b'\n');
         }
         // A line that is too long for the reader cannot be searched, so all of it is masked.
-        match line.len() > LINE_BYTES_MAX {
-            true => out.extend_from_slice(COVER.as_bytes()),
-            false => mask_line(line, vocabulary, DEPTH_MAX, &mut out),
+        if line.len() > LINE_BYTES_MAX {
+            out.extend_from_slice(COVER.as_bytes())
+        } else {
+            mask_line(line, vocabulary, DEPTH_MAX, &mut out)
         }
     }
     out
@@ -192,12 +193,11 @@ fn mask_line(line: &[u8], vocabulary: &Vocabulary<'_>, depth: usize, out: &mut V
             out.extend_from_slice(&rest[..at]);
             // A comment after a secret is usually about it, and may contain another secret such as
             // the previous one.
-            match has_secret && rest[..at].contains(&b'#') {
-                true => {
-                    out.extend_from_slice(COVER.as_bytes());
-                    out.extend_from_slice(&rest[rest.trim_ascii_end().len()..]);
-                }
-                false => mask_line(&rest[at..], vocabulary, depth - 1, out),
+            if has_secret && rest[..at].contains(&b'#') {
+                out.extend_from_slice(COVER.as_bytes());
+                out.extend_from_slice(&rest[rest.trim_ascii_end().len()..]);
+            } else {
+                mask_line(&rest[at..], vocabulary, depth - 1, out)
             }
         }
         // The text after an error was not parsed into words.

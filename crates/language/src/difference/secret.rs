@@ -110,9 +110,10 @@ pub fn is_suspect(name: &str) -> bool {
 /// The value of a variable as it may be seen: covered if the name says that it is secret, and
 /// without the passwords of URLs.
 pub fn masked_value(name: &str, value: &str) -> String {
-    match is_suspect(name) || may_name_secret(&name.to_ascii_lowercase()) {
-        true => COVER.to_owned(),
-        false => without_credentials(value),
+    if is_suspect(name) || may_name_secret(&name.to_ascii_lowercase()) {
+        COVER.to_owned()
+    } else {
+        without_credentials(value)
     }
 }
 
@@ -195,20 +196,20 @@ fn visible_parts_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<V
         }
         if let Some(takes_all) = program.take() {
             let (program, arguments) = text.split_once([' ', '\t']).unwrap_or((text, ""));
-            all.push(match arguments.is_empty() {
-                true => Visibility::Whole,
-                false => Visibility::Part(format!("{program} {COVER}")),
+            all.push(if arguments.is_empty() {
+                Visibility::Whole
+            } else {
+                Visibility::Part(format!("{program} {COVER}"))
             });
             secrets = if takes_all { usize::MAX } else { 0 };
             continue;
         }
         let is_secret = secrets > 0 && at > 0;
-        all.push(match is_secret {
-            true => Visibility::Covered,
-            false => {
-                let before = at.checked_sub(1).and_then(|at| texts.get(at));
-                visible_part(text, first, before, vocabulary)
-            }
+        all.push(if is_secret {
+            Visibility::Covered
+        } else {
+            let before = at.checked_sub(1).and_then(|at| texts.get(at));
+            visible_part(text, first, before, vocabulary)
         });
         secrets = secrets.saturating_sub(1);
         // If a secret word itself looks like the name of a secret, it has no effect; a credential
@@ -228,9 +229,10 @@ fn visible_parts_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<V
             program = is_program.then(|| !OF_ONE_WORD.contains(&text.as_str()));
             let before = at.checked_sub(1).and_then(|at| texts.get(at));
             let following = named(text, (first, at), before, vocabulary);
-            secrets = match following > 0 && in_condition {
-                true => usize::MAX,
-                false => following,
+            secrets = if following > 0 && in_condition {
+                usize::MAX
+            } else {
+                following
             };
         }
     }
@@ -287,15 +289,16 @@ fn part(text: &str, first: &str, before: Option<&String>) -> Visibility {
         _ => part,
     };
     let part = mask_converter_keys(part, KEYED);
-    let part = match first.contains("set-var") || before.is_some_and(|one| one.contains("set-var"))
-    {
-        true => mask_converter_keys(part, &[("str(", 0)]),
-        false => part,
+    let part = if first.contains("set-var") || before.is_some_and(|one| one.contains("set-var")) {
+        mask_converter_keys(part, &[("str(", 0)])
+    } else {
+        part
     };
     let part = credentials(part);
-    match part == text {
-        true => Visibility::Whole,
-        false => Visibility::Part(part),
+    if part == text {
+        Visibility::Whole
+    } else {
+        Visibility::Part(part)
     }
 }
 

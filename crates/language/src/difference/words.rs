@@ -94,9 +94,10 @@ pub(super) fn change(old: &DiffLine, new: &DiffLine, vocabulary: &Vocabulary<'_>
         });
     }
     if old.conditions != new.conditions {
-        parts.push(match new.conditions.is_empty() {
-            true => "no longer under a condition".to_owned(),
-            false => format!("under {}", displayed_word(&new.conditions)),
+        parts.push(if new.conditions.is_empty() {
+            "no longer under a condition".to_owned()
+        } else {
+            format!("under {}", displayed_word(&new.conditions))
         });
     } else if let Some(last) = parts.last_mut() {
         *last = secret::under(new, std::mem::take(last));

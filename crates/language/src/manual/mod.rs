@@ -70,14 +70,13 @@ pub fn look_up<'d>(name: &str, documented: &'d [Documented]) -> Lookup<'d> {
         .collect();
     longer.sort_unstable();
     longer.dedup();
-    let near = match longer.is_empty() {
-        true => {
-            // `optoin` is similar to no whole name, but to the first word of some.
-            let first = |d: &Documented| d.name.split(' ').next().unwrap_or(d.name);
-            suggest::nearest(name, documented.iter().map(|d| d.name))
-                .or_else(|| suggest::nearest(name, documented.iter().map(first)))
-        }
-        false => None,
+    let near = if longer.is_empty() {
+        // `optoin` is similar to no whole name, but to the first word of some.
+        let first = |d: &Documented| d.name.split(' ').next().unwrap_or(d.name);
+        suggest::nearest(name, documented.iter().map(|d| d.name))
+            .or_else(|| suggest::nearest(name, documented.iter().map(first)))
+    } else {
+        None
     };
     Lookup { rows, longer, near }
 }

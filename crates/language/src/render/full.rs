@@ -166,9 +166,10 @@ impl Window<'_> {
                     AnnotationKind::Context
                 };
                 let annotation = kind.span(inside(text, self.bytes.start, *span));
-                match label.is_empty() {
-                    true => annotation,
-                    false => annotation.label(visible(label).into_owned()),
+                if label.is_empty() {
+                    annotation
+                } else {
+                    annotation.label(visible(label).into_owned())
                 }
             })
             .collect()

@@ -67,9 +67,10 @@ pub fn of(stream: &ProxyStream, proxy: &Proxy) -> Option<u32> {
             whole,
             path_only,
         } => {
-            let uri = match path_only {
-                true => stream.request.path_and_query(),
-                false => stream.request.target(),
+            let uri = if path_only {
+                stream.request.path_and_query()
+            } else {
+                stream.request.target()
             };
             Some(kind.of(uri_part(uri, *bytes_max, *depth_max, *whole)))
         }
@@ -88,10 +89,7 @@ pub fn of(stream: &ProxyStream, proxy: &Proxy) -> Option<u32> {
             if value.is_empty() {
                 return None;
             }
-            Some(kind.of(match domain_only {
-                true => domain(value),
-                false => value,
-            }))
+            Some(kind.of(if domain_only { domain(value) } else { value }))
         }
     }
 }

@@ -48,9 +48,10 @@ pub(super) fn weights_before(servers: &[Server]) -> Vec<u32> {
     let before = servers.iter().map(|server| {
         let options = &server.options;
         let sum = &mut sums[usize::from(options.backup)];
-        let weight = match options.disabled {
-            true => 0,
-            false => options.weight * WEIGHT_SCALE,
+        let weight = if options.disabled {
+            0
+        } else {
+            options.weight * WEIGHT_SCALE
         };
         let before = *sum;
         *sum += weight;

@@ -41,10 +41,7 @@ impl Secondary {
 
     /// Returns the part that must be stored with a response that varies in this way.
     pub(crate) fn needed(&self, varies: &Varies) -> Self {
-        let kept = |is: bool, text: &[u8]| match is {
-            true => text.into(),
-            false => Box::default(),
-        };
+        let kept = |is: bool, text: &[u8]| if is { text.into() } else { Box::default() };
         Secondary {
             codings: self.codings,
             referer: kept(varies.referer, &self.referer),
@@ -84,10 +81,7 @@ fn codings(request: &HttpMessage) -> u16 {
             b"*" => ALL,
             name => at(name).map_or(0, bit),
         };
-        match none {
-            true => refused |= bits,
-            false => taken |= bits,
-        }
+        if none { refused |= bits } else { taken |= bits }
     }
     taken & !(refused & !taken | refused & identity)
 }

@@ -48,9 +48,10 @@ pub fn look_up(stream: &mut ProxyStream, name: &str) -> Option<ProxyResponse> {
         used.secondary = Secondary::of(request);
     }
     let now_ms = current_thread_data().now_ms();
-    let found = match asked.no_cache {
-        true => None,
-        false => cache.find(&used.key, &used.secondary, now_ms),
+    let found = if asked.no_cache {
+        None
+    } else {
+        cache.find(&used.key, &used.secondary, now_ms)
     };
     count(stream, Tally::CacheLookups);
     let Some(entry) = found else {

@@ -200,9 +200,10 @@ impl Expect {
             let result = self.success_of(answer, head.code, scene);
             return Judged::Passed(result);
         }
-        let status = match on_body {
-            true => CheckStatus::Layer7Invalid,
-            false => CheckStatus::Layer7Status,
+        let status = if on_body {
+            CheckStatus::Layer7Invalid
+        } else {
+            CheckStatus::Layer7Status
         };
         let words = match (on_body, self.negated) {
             (false, _) => head.reason.clone(),
@@ -226,9 +227,10 @@ impl Expect {
             Pattern::BinaryFormat(_) => "(log-format binary)".to_owned(),
             _ => String::new(),
         };
-        match self.negated {
-            true => format!("matched unwanted content {what}"),
-            false => format!("did not match content {what}"),
+        if self.negated {
+            format!("matched unwanted content {what}")
+        } else {
+            format!("did not match content {what}")
         }
     }
 

@@ -57,9 +57,10 @@ impl Budget {
 
     /// Returns whether a request that ends now is recorded, and counts it.
     pub(super) fn takes(&mut self, now: Instant, has_failed: bool) -> bool {
-        match has_failed {
-            true => self.failed.takes(now),
-            false => self.ordinary.takes(now),
+        if has_failed {
+            self.failed.takes(now)
+        } else {
+            self.ordinary.takes(now)
         }
     }
 }

@@ -421,14 +421,15 @@ impl Entry {
         let shown = |span: Option<u32>| span.map_or_else(|| "-1".to_owned(), |ms| ms.to_string());
         let spans = &self.spans;
         let waits = format!("{}/{}", shown(spans.queue), shown(spans.connect));
-        match self.http {
-            true => format!(
+        if self.http {
+            format!(
                 "{}/{waits}/{}/{}",
                 shown(spans.request),
                 shown(spans.response),
                 spans.active
-            ),
-            false => format!("{waits}/{}", spans.active),
+            )
+        } else {
+            format!("{waits}/{}", spans.active)
         }
     }
 

@@ -77,9 +77,10 @@ impl RuleFileNames {
             self.names.len() - 1
         });
         let is_it = self.names.get(at).is_some_and(|one| **one == **name);
-        let place = match is_it {
-            true => u8::try_from(at).unwrap_or(RuleLocation::NO_FILE),
-            false => RuleLocation::NO_FILE,
+        let place = if is_it {
+            u8::try_from(at).unwrap_or(RuleLocation::NO_FILE)
+        } else {
+            RuleLocation::NO_FILE
         };
         self.last = Some((config.version, file, place));
         place

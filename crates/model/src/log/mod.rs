@@ -271,9 +271,10 @@ pub fn connection_failed(session: &Rc<Session>, why: &str, carried_nothing: bool
     if frontend.logs.is_empty() || (carried_nothing && frontend.has(ProxyOption::DontLogNull)) {
         return;
     }
-    let level = match frontend.has(ProxyOption::LogSeparateErrors) {
-        true => Level::Error,
-        false => Level::Info,
+    let level = if frontend.has(ProxyOption::LogSeparateErrors) {
+        Level::Error
+    } else {
+        Level::Info
     };
     let mut message = reactor::scratch();
     let profiled = frontend.logs.iter().any(|target| target.profile.is_some());
@@ -318,9 +319,10 @@ pub fn connection_failed(session: &Rc<Session>, why: &str, carried_nothing: bool
 /// Returns the name of the listener, or its number if it has no name.
 fn bind_name(session: &Session) -> String {
     let bind = session.bind();
-    match bind.name.is_empty() {
-        true => bind.id.to_string(),
-        false => bind.name.to_string(),
+    if bind.name.is_empty() {
+        bind.id.to_string()
+    } else {
+        bind.name.to_string()
     }
 }
 

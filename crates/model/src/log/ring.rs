@@ -144,9 +144,10 @@ pub fn since(name: &str, from: u64) -> Option<(Vec<Arc<[u8]>>, u64)> {
         .find(|ring| *ring.settings.name == *name)?;
     let lines = ring.lines();
     let end = lines.first + lines.lines.len() as u64;
-    let skip = match from <= end {
-        true => from.saturating_sub(lines.first),
-        false => 0,
+    let skip = if from <= end {
+        from.saturating_sub(lines.first)
+    } else {
+        0
     };
     let taken = lines.lines.iter().skip(skip as usize).cloned().collect();
     Some((taken, end))

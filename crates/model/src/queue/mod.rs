@@ -180,9 +180,10 @@ pub fn assign_with_preference(stream: &mut ProxyStream, wish: ServerPreference) 
 /// Returns the hash key of a stream, if the balance algorithm uses one.
 fn key_of(stream: &ProxyStream, backend: ProxyIndex) -> Option<u32> {
     let proxy = stream.config.proxy(backend);
-    match proxy.balance.is_by_key() {
-        true => balance::key_of(stream, proxy),
-        false => None,
+    if proxy.balance.is_by_key() {
+        balance::key_of(stream, proxy)
+    } else {
+        None
     }
 }
 

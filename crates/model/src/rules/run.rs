@@ -499,9 +499,10 @@ pub fn monitor(stream: &mut ProxyStream) -> Option<ProxyResponse> {
     let uri = stream.frontend().monitor_uri.as_deref()?;
     let request = &stream.request;
     // A configured path matches in each form of target that the client may use.
-    let asked = match uri.starts_with(b"/") || request.is_target_composed() {
-        true => request.path_and_query(),
-        false => request.target(),
+    let asked = if uri.starts_with(b"/") || request.is_target_composed() {
+        request.path_and_query()
+    } else {
+        request.target()
     };
     if asked != uri {
         return None;

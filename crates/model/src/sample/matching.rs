@@ -247,9 +247,10 @@ impl Patterns {
                     Method::Dir => b"/?",
                     _ => b"/?.:",
                 };
-                match few {
-                    true => Set::Part(delimiters, list),
-                    false => Set::PartMany(PartTable::new(delimiters, list)),
+                if few {
+                    Set::Part(delimiters, list)
+                } else {
+                    Set::PartMany(PartTable::new(delimiters, list))
                 }
             }
             _ if few => Set::Exact(list),

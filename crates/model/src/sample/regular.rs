@@ -246,9 +246,10 @@ impl Regular {
                 let by_program = (linear.has_line_end && text.ends_with(b"\n"))
                     || (linear.has_line_start && inner);
                 if !by_program {
-                    return match self.0.utf && std::str::from_utf8(text).is_err() {
-                        true => Engine::None,
-                        false => Engine::Linear(&linear.regex),
+                    return if self.0.utf && std::str::from_utf8(text).is_err() {
+                        Engine::None
+                    } else {
+                        Engine::Linear(&linear.regex)
                     };
                 }
                 Some(&linear.regex)

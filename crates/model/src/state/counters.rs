@@ -183,9 +183,12 @@ impl Shard {
         let is_full = self.samples.load(Relaxed) >= AVERAGE_WINDOW;
         self.change(&self.samples, |samples| samples + 1);
         for (n, ms) in times_ms.into_iter().enumerate() {
-            self.change(&self.sums[n], |sum| match is_full {
-                true => sum - sum / AVERAGE_WINDOW + ms,
-                false => sum + ms,
+            self.change(&self.sums[n], |sum| {
+                if is_full {
+                    sum - sum / AVERAGE_WINDOW + ms
+                } else {
+                    sum + ms
+                }
             });
             if ms > self.highest[n].load(Relaxed) {
                 self.change(&self.highest[n], |highest| highest.max(ms));

@@ -41,9 +41,10 @@ impl<'w> Rate<'w> {
                 return;
             }
             let follows = age / 2 < period_ms;
-            let next = match follows {
-                true => began.wrapping_add(period_ms),
-                false => now_ms,
+            let next = if follows {
+                began.wrapping_add(period_ms)
+            } else {
+                now_ms
             };
             let turned = self.began.compare_exchange(began, next, Relaxed, Relaxed);
             if turned.is_ok() {

@@ -133,9 +133,10 @@ fn store(stream: &mut ProxyStream) {
         };
         held.set(DataType::ServerId, 0, server.id.into());
         let by_address = config.tables.by_name(&place.name);
-        let word = match by_address.is_some_and(|table| table.server_by_address) {
-            true => held.table().words.number(&address(server)),
-            false => held.table().words.number(&server.name),
+        let word = if by_address.is_some_and(|table| table.server_by_address) {
+            held.table().words.number(&address(server))
+        } else {
+            held.table().words.number(&server.name)
         };
         held.set(DataType::ServerKey, 0, word.into());
         held.queue_peer_update();

@@ -225,9 +225,10 @@ impl ProxyStream {
     pub(crate) fn decide_by_rule(&mut self, rule: RuleMet) {
         if let Some(decided) = self.deciding() {
             let may_go = |kept: &RuleMet| !kept.ends;
-            match rule.ends || decided.rules.count < RULES_MAX {
-                true => decided.rules.push(rule, may_go),
-                false => decided.rules.left_out = decided.rules.left_out.saturating_add(1),
+            if rule.ends || decided.rules.count < RULES_MAX {
+                decided.rules.push(rule, may_go)
+            } else {
+                decided.rules.left_out = decided.rules.left_out.saturating_add(1)
             }
         }
     }

@@ -131,9 +131,12 @@ pub fn is_killed(place: u32) -> bool {
 /// Runs a future. Returns None if an operator ends the stream before it completes.
 pub async fn run_until_killed<F: Future>(place: u32, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
-    poll_fn(|context| match is_killed(place) {
-        true => Poll::Ready(None),
-        false => future.as_mut().poll(context).map(Some),
+    poll_fn(|context| {
+        if is_killed(place) {
+            Poll::Ready(None)
+        } else {
+            future.as_mut().poll(context).map(Some)
+        }
     })
     .await
 }

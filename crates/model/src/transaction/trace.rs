@@ -181,9 +181,10 @@ impl Session {
             step,
             TraceStep::Condition { .. } | TraceStep::Rule { ends: false, .. }
         );
-        match decides || trace.steps.len() < STEPS_MAX {
-            true => trace.steps.push(step),
-            false => trace.left_out += 1,
+        if decides || trace.steps.len() < STEPS_MAX {
+            trace.steps.push(step)
+        } else {
+            trace.left_out += 1
         }
     }
 }

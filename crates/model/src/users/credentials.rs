@@ -26,9 +26,10 @@ fn value<'m>(request: &'m HttpMessage, header: &[u8]) -> Option<(&'m [u8], &'m [
 
 /// Returns the name of the header with the credentials of a request.
 pub fn header(stream: &ProxyStream) -> &'static [u8] {
-    match is_proxied(stream) {
-        true => b"proxy-authorization",
-        false => b"authorization",
+    if is_proxied(stream) {
+        b"proxy-authorization"
+    } else {
+        b"authorization"
     }
 }
 

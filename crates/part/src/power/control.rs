@@ -200,9 +200,10 @@ impl PowerControl {
             }
             PowerControl::Agent { name, options } => {
                 let options = options.iter().map(|(key, value)| {
-                    match key.contains("passw") && !key.contains("script") {
-                        true => quote(&format!("{key}=…")),
-                        false => quote(&format!("{key}={value}")),
+                    if key.contains("passw") && !key.contains("script") {
+                        quote(&format!("{key}=…"))
+                    } else {
+                        quote(&format!("{key}={value}"))
                     }
                 });
                 let options = options.map(|one| format!(" {one}")).collect::<String>();
@@ -306,9 +307,10 @@ pub fn why_not_executable(path: &Path) -> String {
 
 fn quote(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
-    match !word.is_empty() && word.bytes().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
+    if !word.is_empty() && word.bytes().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 

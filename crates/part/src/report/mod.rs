@@ -510,9 +510,10 @@ impl NumberRow {
             name: name.to_owned(),
             words: words.to_owned(),
             unit: Unit::Count,
-            kind: match metric.ends_with("_total") {
-                true => NumberKind::Counter,
-                false => NumberKind::Gauge,
+            kind: if metric.ends_with("_total") {
+                NumberKind::Counter
+            } else {
+                NumberKind::Gauge
             },
             metric: metric.to_owned(),
         }

@@ -143,9 +143,10 @@ fn leaf(subject: &Subject) -> String {
     let facts = subject.facts.iter();
     let facts = facts.map(|fact| format!("{} {}", fact.name, fact.value.words()));
     let known: Vec<String> = state.into_iter().chain(facts).collect();
-    match known.is_empty() {
-        true => subject.name.clone(),
-        false => format!("{} ({})", subject.name, known.join(", ")),
+    if known.is_empty() {
+        subject.name.clone()
+    } else {
+        format!("{} ({})", subject.name, known.join(", "))
     }
 }
 

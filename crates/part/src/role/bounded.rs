@@ -88,9 +88,10 @@ impl<const MAX: usize> Text<MAX> {
             return Err(D::Error::invalid_length(text.len(), &"a shorter text"));
         }
         let obeyed = |c: char| c.is_control() && c != '\n';
-        Ok(match text.contains(obeyed) {
-            true => text.replace(obeyed, "?"),
-            false => text,
+        Ok(if text.contains(obeyed) {
+            text.replace(obeyed, "?")
+        } else {
+            text
         })
     }
 }

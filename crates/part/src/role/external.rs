@@ -108,9 +108,10 @@ impl ExternalCheck {
     /// The frame is invalid.
     pub fn decode(body: &[u8]) -> Result<ExternalCheck, DecodeError> {
         let check: ExternalCheck = codec::decode(body)?;
-        match check.fits() {
-            true => Ok(check),
-            false => Err(DecodeError::Malformed),
+        if check.fits() {
+            Ok(check)
+        } else {
+            Err(DecodeError::Malformed)
         }
     }
 }

@@ -146,9 +146,10 @@ impl CertificateEnd {
             seconds => (seconds / 3600, "hour"),
         };
         let plural = if number == 1 { "" } else { "s" };
-        match self.has_ended(now_s) {
-            true => format!("ended {number} {unit}{plural} ago"),
-            false => format!("ends in {number} {unit}{plural}"),
+        if self.has_ended(now_s) {
+            format!("ended {number} {unit}{plural} ago")
+        } else {
+            format!("ends in {number} {unit}{plural}")
         }
     }
 }

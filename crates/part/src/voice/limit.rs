@@ -72,9 +72,10 @@ impl LogLimiter {
             });
         }
         let has_room = self.kinds.len() < KINDS_MAX || self.kinds.contains_key(&key);
-        let kind = match has_room {
-            true => self.kinds.entry(key).or_default(),
-            false => &mut self.other,
+        let kind = if has_room {
+            self.kinds.entry(key).or_default()
+        } else {
+            &mut self.other
         };
         kind.admit(now)
     }

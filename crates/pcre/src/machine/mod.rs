@@ -335,12 +335,13 @@ impl BacktrackMachine<'_> {
         let mut place: InstructionIndex = 0;
         let mut position = self.start;
         loop {
-            match self.run(place, position)? {
-                true => return Ok(Ok(())),
-                false => match self.backtrack()? {
+            if self.run(place, position)? {
+                return Ok(Ok(()));
+            } else {
+                match self.backtrack()? {
                     Ok((to, at)) => (place, position) = (to, at),
                     Err(failed) => return Ok(Err(failed)),
-                },
+                }
             }
         }
     }
@@ -552,9 +553,10 @@ impl BacktrackMachine<'_> {
             let Some(here) = rest.get(..group.len()) else {
                 return Ok(None);
             };
-            let same = match ignore_case {
-                true => here.eq_ignore_ascii_case(group),
-                false => here == group,
+            let same = if ignore_case {
+                here.eq_ignore_ascii_case(group)
+            } else {
+                here == group
             };
             return Ok(same.then_some(position + group.len()));
         }

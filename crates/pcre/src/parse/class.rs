@@ -170,9 +170,10 @@ impl Parser<'_> {
                     return self.syntax_error(format!("unknown class of characters: '[:{name}:]'"));
                 };
                 self.at += end + 2;
-                Ok(Some(match negated {
-                    true => set.negated(self.max()),
-                    false => set,
+                Ok(Some(if negated {
+                    set.negated(self.max())
+                } else {
+                    set
                 }))
             }
             _ => Ok(None),
@@ -284,9 +285,10 @@ impl Parser<'_> {
 
     /// Returns the start or the end of a word.
     pub(super) fn word_edge(&self, start: bool) -> ParsedItem {
-        let word = match self.settings.ucp {
-            true => self.property_set("xwd"),
-            false => word(),
+        let word = if self.settings.ucp {
+            self.property_set("xwd")
+        } else {
+            word()
         };
         let look = PatternNode::Look(Box::new(LookAround {
             ahead: start,

@@ -21,9 +21,10 @@ impl Parser<'_> {
             (b'v', _) => self.clipped(vertical_space()),
             _ => return None,
         };
-        Some(match letter.is_ascii_uppercase() {
-            true => set.negated(self.max()),
-            false => set,
+        Some(if letter.is_ascii_uppercase() {
+            set.negated(self.max())
+        } else {
+            set
         })
     }
 
@@ -178,9 +179,10 @@ impl Parser<'_> {
             }
         };
         if value > self.max() || (self.settings.utf && (0xd800..0xe000).contains(&value)) {
-            return self.syntax_error(match self.settings.utf {
-                true => "this is no code point of Unicode".to_owned(),
-                false => "the character is above 255, which requires (*UTF)".to_owned(),
+            return self.syntax_error(if self.settings.utf {
+                "this is no code point of Unicode".to_owned()
+            } else {
+                "the character is above 255, which requires (*UTF)".to_owned()
             });
         }
         Ok(value)
@@ -252,9 +254,10 @@ impl Parser<'_> {
             return self.syntax_error(format!("unknown property of characters: '{name}'"));
         };
         let set = self.clipped(set);
-        Ok(match negated != inverted {
-            true => set.negated(self.max()),
-            false => set,
+        Ok(if negated != inverted {
+            set.negated(self.max())
+        } else {
+            set
         })
     }
 }

@@ -63,9 +63,10 @@ impl Parser<'_> {
                 numbers.push(*number);
             }
         }
-        match numbers.is_empty() {
-            true => self.missing_group_error(format!("'{name}'")),
-            false => Ok(numbers),
+        if numbers.is_empty() {
+            self.missing_group_error(format!("'{name}'"))
+        } else {
+            Ok(numbers)
         }
     }
 
@@ -167,9 +168,10 @@ impl Parser<'_> {
     }
 
     pub(super) fn close(&mut self) -> Parsed<()> {
-        match self.consume_text(b")") {
-            true => Ok(()),
-            false => self.syntax_error("a closing parenthesis is missing"),
+        if self.consume_text(b")") {
+            Ok(())
+        } else {
+            self.syntax_error("a closing parenthesis is missing")
         }
     }
 
@@ -219,10 +221,13 @@ impl Parser<'_> {
             }
             b'P' if self.consume_text(b">") => self.call_to_name(),
             b'&' => self.call_to_name(),
-            b'R' => match self.consume_text(b")") {
-                true => Ok(ParsedItem::Node(PatternNode::Call(0))),
-                false => self.syntax_error("(?R is followed by a closing parenthesis"),
-            },
+            b'R' => {
+                if self.consume_text(b")") {
+                    Ok(ParsedItem::Node(PatternNode::Call(0)))
+                } else {
+                    self.syntax_error("(?R is followed by a closing parenthesis")
+                }
+            }
             b'C' => {
                 self.callout()?;
                 Ok(ParsedItem::Fixed(PatternNode::Empty))
@@ -500,9 +505,10 @@ impl Parser<'_> {
         };
         self.at += end + 1;
         const VERSION: (u32, u32) = (10, 42);
-        Ok(Condition::Always(match newer {
-            true => VERSION >= (major, minor),
-            false => VERSION == (major, minor),
+        Ok(Condition::Always(if newer {
+            VERSION >= (major, minor)
+        } else {
+            VERSION == (major, minor)
         }))
     }
 
@@ -553,16 +559,15 @@ impl Parser<'_> {
         if name.first().is_some_and(u8::is_ascii_lowercase) {
             return self.named_construct(name);
         }
-        let argument = match self.consume_text(b":") {
-            false => None,
-            true => {
-                let rest = self.rest();
-                let Some(end) = rest.iter().position(|b| *b == b')') else {
-                    return self.syntax_error("a closing parenthesis is missing");
-                };
-                self.at += end;
-                Some(rest[..end].to_vec().into_boxed_slice())
-            }
+        let argument = if self.consume_text(b":") {
+            let rest = self.rest();
+            let Some(end) = rest.iter().position(|b| *b == b')') else {
+                return self.syntax_error("a closing parenthesis is missing");
+            };
+            self.at += end;
+            Some(rest[..end].to_vec().into_boxed_slice())
+        } else {
+            None
         };
         if !self.consume_text(b")") {
             return self.syntax_error("unknown verb behind (*");

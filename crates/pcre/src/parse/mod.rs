@@ -124,9 +124,10 @@ pub fn parse(pattern: &[u8], syntax: Syntax) -> Parsed<Tree> {
     };
     let mut parser = Parser::new(pattern, syntax, Some(known))?;
     let root = parser.parse_pattern()?;
-    let word = match parser.settings.ucp {
-        true => parser.property_set("xwd"),
-        false => word(),
+    let word = if parser.settings.ucp {
+        parser.property_set("xwd")
+    } else {
+        word()
     };
     Ok(Tree {
         root,
@@ -526,18 +527,20 @@ impl<'p> Parser<'p> {
             b'^' => {
                 self.at += 1;
                 Ok(ParsedItem::Fixed(PatternNode::Assert(
-                    match self.options.multi_line {
-                        true => Assertion::LineStart,
-                        false => Assertion::LineOrSubjectStart,
+                    if self.options.multi_line {
+                        Assertion::LineStart
+                    } else {
+                        Assertion::LineOrSubjectStart
                     },
                 )))
             }
             b'$' => {
                 self.at += 1;
                 Ok(ParsedItem::Fixed(PatternNode::Assert(
-                    match self.options.multi_line {
-                        true => Assertion::LineEnd,
-                        false => Assertion::FinalLineEnd,
+                    if self.options.multi_line {
+                        Assertion::LineEnd
+                    } else {
+                        Assertion::FinalLineEnd
                     },
                 )))
             }
@@ -598,9 +601,10 @@ impl<'p> Parser<'p> {
 
     /// Returns the node of `\R`.
     fn line_break(&self) -> PatternNode {
-        let single = match self.settings.breaks_are_crlf {
-            true => Set::bytes(b"\r\n"),
-            false => self.clipped(vertical_space()),
+        let single = if self.settings.breaks_are_crlf {
+            Set::bytes(b"\r\n")
+        } else {
+            self.clipped(vertical_space())
         };
         crlf_or(single)
     }

@@ -166,9 +166,10 @@ impl Response {
     fn take_head(&mut self, data: &[u8]) -> Result<(), FcgiError> {
         self.head.extend_from_slice(data);
         let Some(end) = self.find_end() else {
-            return match self.head.len() > HEAD_BYTES_MAX {
-                true => Err(FcgiError::Head),
-                false => Ok(()),
+            return if self.head.len() > HEAD_BYTES_MAX {
+                Err(FcgiError::Head)
+            } else {
+                Ok(())
             };
         };
         let head = std::mem::take(&mut self.head);
@@ -280,9 +281,10 @@ fn read_head(
         }
     }
     if facts.status.is_empty() {
-        facts.status = match location {
-            true => b"302 Moved Temporarily".to_vec(),
-            false => b"200 OK".to_vec(),
+        facts.status = if location {
+            b"302 Moved Temporarily".to_vec()
+        } else {
+            b"200 OK".to_vec()
         };
     }
     Ok(facts)

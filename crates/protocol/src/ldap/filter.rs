@@ -261,9 +261,10 @@ fn rule(left: &str, right: &str) -> Result<LdapFilter, WrongFilter> {
 /// Checks the name of an attribute, with its options, or of a rule.
 fn attribute(text: &str) -> Result<String, WrongFilter> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-.;".contains(&byte);
-    match !text.is_empty() && text.bytes().all(fits) {
-        true => Ok(text.to_owned()),
-        false => Err(WrongFilter::Attribute),
+    if !text.is_empty() && text.bytes().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        Err(WrongFilter::Attribute)
     }
 }
 

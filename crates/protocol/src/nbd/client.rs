@@ -159,9 +159,10 @@ impl Dial {
             }
             *input = bytes;
             out.extend_from_slice(&(FIXED_NEWSTYLE | (flags & NO_ZEROES)).to_be_bytes());
-            let first = match self.is_plain {
-                true => NbdNegotiationStage::Go,
-                false => NbdNegotiationStage::Structured,
+            let first = if self.is_plain {
+                NbdNegotiationStage::Go
+            } else {
+                NbdNegotiationStage::Structured
             };
             self.ask(first, out);
         }
@@ -630,9 +631,10 @@ mod tests {
             ]
             .concat();
             let offer = dial.handle(&mut says.as_slice(), &mut Vec::new());
-            match is_fit {
-                true => assert_eq!(offer.unwrap().unwrap().size, size),
-                false => assert_eq!(offer, Err(NbdNegotiationError::TooLarge(size))),
+            if is_fit {
+                assert_eq!(offer.unwrap().unwrap().size, size)
+            } else {
+                assert_eq!(offer, Err(NbdNegotiationError::TooLarge(size)))
             }
         }
     }

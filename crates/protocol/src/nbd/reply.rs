@@ -53,9 +53,10 @@ pub struct Extent {
 
 /// Appends the reply to a successful request without data.
 pub fn done(session: &Session, cookie: u64, out: &mut Vec<u8>) {
-    match session.structured {
-        true => chunk(kind::NONE, DONE, cookie, 0, out),
-        false => simple(0, cookie, out),
+    if session.structured {
+        chunk(kind::NONE, DONE, cookie, 0, out)
+    } else {
+        simple(0, cookie, out)
     }
 }
 

@@ -260,9 +260,10 @@ fn pair(mut pairs: &[u8], wanted: u16) -> Option<&[u8]> {
 }
 
 fn head(bytes: &[u8], kind: u32) -> Result<(), NtlmMessageError> {
-    match bytes.starts_with(SIGNATURE) && u32_at(bytes, 8)? == kind {
-        true => Ok(()),
-        false => Err(NtlmMessageError { field: "head" }),
+    if bytes.starts_with(SIGNATURE) && u32_at(bytes, 8)? == kind {
+        Ok(())
+    } else {
+        Err(NtlmMessageError { field: "head" })
     }
 }
 

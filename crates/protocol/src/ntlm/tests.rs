@@ -87,13 +87,14 @@ impl Client<'_> {
         let key = response_key(&nt_hash(self.password), "anna", "EXAMPLE");
         let proof = hmac_md5(&key, &[&SERVER, &temp]);
         let base = hmac_md5(&key, &[&proof]);
-        let (flags, session, sealed) = match self.exchanges_key {
-            true => (
+        let (flags, session, sealed) = if self.exchanges_key {
+            (
                 0xe208_8235_u32,
                 [0x55; 16],
                 rc4(&base, &[0x55; 16]).to_vec(),
-            ),
-            false => (0xa208_8235, base, Vec::new()),
+            )
+        } else {
+            (0xa208_8235, base, Vec::new())
         };
         let response = [proof.to_vec(), temp].concat();
         let parts = [&[][..], &response, &domain, &user, &[], &sealed];

@@ -85,9 +85,10 @@ impl Conference {
                 _ => {}
             }
         }
-        match has_core {
-            true => Ok(conference),
-            false => Err(blocks.invalid("set of blocks: no core data")),
+        if has_core {
+            Ok(conference)
+        } else {
+            Err(blocks.invalid("set of blocks: no core data"))
         }
     }
 

@@ -44,16 +44,17 @@ fn name(
     // The terminator is not counted in the length.
     let end = if is_unicode { 2 } else { 1 };
     reader.take(end)?;
-    let text = match is_unicode {
-        true => utf16(text),
+    let text = if is_unicode {
+        utf16(text)
+    } else {
         // Only ASCII is the same in all code pages.
-        false => { text.is_ascii() }.then(|| {
+        { text.is_ascii() }.then(|| {
             let end = text
                 .iter()
                 .position(|byte| *byte == 0)
                 .unwrap_or(text.len());
             String::from_utf8_lossy(&text[..end]).into_owned()
-        }),
+        })
     };
     text.ok_or_else(|| reader.invalid(field))
 }

@@ -79,9 +79,10 @@ pub(super) fn push_connect_response(out: &mut Vec<u8>, conference: &Conference, 
 fn domain(packet: &[u8], choice: u8, due: Pdu) -> Result<Reader<'_>, RdpPacketError> {
     let mut reader = tpkt::data(packet, due)?;
     let found = reader.u8()?;
-    match found & 0xfc == choice {
-        true => Ok(reader),
-        false => Err(RdpPacketError::OutOfOrder { due, found }),
+    if found & 0xfc == choice {
+        Ok(reader)
+    } else {
+        Err(RdpPacketError::OutOfOrder { due, found })
     }
 }
 

@@ -76,9 +76,10 @@ impl<'a> Reader<'a> {
         bytes: &[u8],
         field: &'static str,
     ) -> Result<(), RdpPacketError> {
-        match self.take(bytes.len())? == bytes {
-            true => Ok(()),
-            false => Err(self.invalid(field)),
+        if self.take(bytes.len())? == bytes {
+            Ok(())
+        } else {
+            Err(self.invalid(field))
         }
     }
 

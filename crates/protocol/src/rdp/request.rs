@@ -73,13 +73,15 @@ impl ConnectionRequest {
         // together with this byte.
         let is_negotiation = rest.first() == Some(&NEGOTIATION)
             && [NEGOTIATION_BYTES, NEGOTIATION_BYTES + CORRELATION_BYTES].contains(&rest.len());
-        let routing = match rest.is_empty() || is_negotiation {
-            true => Routing::None,
-            false => routing(&mut reader)?,
+        let routing = if rest.is_empty() || is_negotiation {
+            Routing::None
+        } else {
+            routing(&mut reader)?
         };
-        let negotiation = match reader.is_empty() {
-            true => None,
-            false => Some(negotiation(&mut reader)?),
+        let negotiation = if reader.is_empty() {
+            None
+        } else {
+            Some(negotiation(&mut reader)?)
         };
         Ok(ConnectionRequest {
             routing,
@@ -148,8 +150,9 @@ fn negotiation(reader: &mut Reader<'_>) -> Result<NegotiationRequest, RdpPacketE
         reader.fixed(&[CORRELATION], "type of correlation")?;
         reader.take(CORRELATION_BYTES - 1)?;
     }
-    match reader.is_empty() {
-        true => Ok(NegotiationRequest { flags, protocols }),
-        false => Err(reader.invalid("end")),
+    if reader.is_empty() {
+        Ok(NegotiationRequest { flags, protocols })
+    } else {
+        Err(reader.invalid("end"))
     }
 }

@@ -223,16 +223,18 @@ impl<'a> Fields<'a> {
         let text: Result<String, _> = char::decode_utf16(units).collect();
         let text = text.map_err(|_| invalid)?;
         let text = text.trim_end_matches('\0');
-        match text.contains('\0') {
-            true => Err(invalid),
-            false => Ok(text.to_owned()),
+        if text.contains('\0') {
+            Err(invalid)
+        } else {
+            Ok(text.to_owned())
         }
     }
 
     fn end(&self) -> Result<(), TsguPacketError> {
-        match self.bytes.is_empty() {
-            true => Ok(()),
-            false => Err(TsguPacketError::Fields { kind: self.kind }),
+        if self.bytes.is_empty() {
+            Ok(())
+        } else {
+            Err(TsguPacketError::Fields { kind: self.kind })
         }
     }
 }

@@ -83,9 +83,10 @@ pub(super) fn at(slot: usize, word: usize) -> usize {
 impl Vitals<'_> {
     /// Returns the band that the proxy wrote last, whether or not it is alive.
     pub fn last_written_band(&self, slot: usize) -> Band {
-        match slot < SLOTS_MAX {
-            true => Band::of(self.get(at(slot, BAND))),
-            false => Band::None,
+        if slot < SLOTS_MAX {
+            Band::of(self.get(at(slot, BAND)))
+        } else {
+            Band::None
         }
     }
 

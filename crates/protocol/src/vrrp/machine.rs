@@ -345,9 +345,10 @@ impl VirtualRouter {
 
     /// Returns the priority of a master's adverts: zero during a hand-over.
     pub(super) fn announced_priority(&self, settings: &Settings) -> u8 {
-        match self.rule.is_offered() {
-            true => 0,
-            false => self.priority(settings),
+        if self.rule.is_offered() {
+            0
+        } else {
+            self.priority(settings)
         }
     }
 

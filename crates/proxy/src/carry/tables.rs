@@ -212,9 +212,10 @@ impl TableTold {
         let most = make.key.bytes(make.length) as usize;
         // `check` has already decoded it completely.
         let _ = self.each(&kinds, |key, left_ms, values| {
-            let fits = match make.key.is_text() {
-                true => key.len() <= most,
-                false => key.len() == most,
+            let fits = if make.key.is_text() {
+                key.len() <= most
+            } else {
+                key.len() == most
             };
             let expires = table.expire_ms() != 0;
             if !fits || table.available() == 0 || expires && left_ms <= elapsed_ms {

@@ -110,9 +110,10 @@ impl Teller {
                 let now = runtime.connections_max.load(Relaxed);
                 (self.whole && now != runtime.connections_max_of_file()).then_some(now)
             },
-            orders: match self.whole {
-                true => lock(&runtime.orders).clone(),
-                false => OperatorOverrides::default(),
+            orders: if self.whole {
+                lock(&runtime.orders).clone()
+            } else {
+                OperatorOverrides::default()
             },
         }
     }
@@ -173,17 +174,18 @@ impl Teller {
     fn rate(&self, rate: &Rate) -> RateTold {
         let highest = rate.highest(self.rate_ms);
         let (previous, current) = rate.seconds(self.rate_ms);
-        match self.whole && highest > 0 && previous + current > 0 {
-            true => RateTold {
+        if self.whole && highest > 0 && previous + current > 0 {
+            RateTold {
                 previous,
                 current,
                 phase_ms: self.rate_ms % 1000,
                 highest,
-            },
-            false => RateTold {
+            }
+        } else {
+            RateTold {
                 highest,
                 ..RateTold::default()
-            },
+            }
         }
     }
 }

@@ -36,9 +36,12 @@ pub(super) fn tracked_in_table(line: &Statement) -> bool {
         let behind = word.split_once("_tracked(").map(|(_, behind)| behind);
         let arguments = behind.and_then(|behind| behind.split(')').next());
         let of_number = word.contains("sc_tracked(");
-        arguments.is_some_and(|arguments| match of_number {
-            true => arguments.contains(','),
-            false => !arguments.is_empty(),
+        arguments.is_some_and(|arguments| {
+            if of_number {
+                arguments.contains(',')
+            } else {
+                !arguments.is_empty()
+            }
         })
     })
 }

@@ -82,9 +82,10 @@ impl AgentResponse {
 
     /// Returns the reported health, and the result that statistics show.
     pub fn result(&self, duration_ms: u32) -> (AgentVerdict, AgentResult) {
-        let described = match self.description.is_empty() {
-            true => String::new(),
-            false => format!(" ({})", self.description),
+        let described = if self.description.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", self.description)
         };
         let (said, status, info) = match (self.health, &self.unknown) {
             (Some((true, word)), _) => (

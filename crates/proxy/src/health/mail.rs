@@ -100,9 +100,10 @@ impl Delivery {
             if code.and_then(|code| code.parse().ok()) != Some(wanted) {
                 return Then::Refused(clean(&String::from_utf8_lossy(&line)));
             }
-            return match say.is_empty() {
-                true => Then::Done,
-                false => Then::Send(say),
+            return if say.is_empty() {
+                Then::Done
+            } else {
+                Then::Send(say)
             };
         }
         Then::Wait

@@ -47,9 +47,10 @@ pub fn set_health(config: &Config, proxy: &Proxy, server: &Server, health: Healt
 
 /// Sets the agent's state of a server (`set server … agent`): up or down.
 pub fn set_agent(config: &Config, proxy: &Proxy, server: &Server, up: bool, info: &'static str) {
-    let (said, status) = match up {
-        true => (AgentVerdict::Up, CheckStatus::Layer7Ok),
-        false => (AgentVerdict::Down, CheckStatus::Layer7Status),
+    let (said, status) = if up {
+        (AgentVerdict::Up, CheckStatus::Layer7Ok)
+    } else {
+        (AgentVerdict::Down, CheckStatus::Layer7Status)
     };
     let result = AgentResult {
         status: Some(status),

@@ -210,9 +210,10 @@ impl Probe<'_> {
                     if let Some(former) = open.take() {
                         former.close(deadline).await;
                     }
-                    let connected_by = match play.is_first_connection() {
-                        true => began + self.limits.connect,
-                        false => Instant::now() + self.limits.connect,
+                    let connected_by = if play.is_first_connection() {
+                        began + self.limits.connect
+                    } else {
+                        Instant::now() + self.limits.connect
                     };
                     let silent = play.speaks_next();
                     match self.open(connect, port, (connected_by, silent)).await {
@@ -298,13 +299,14 @@ impl Probe<'_> {
             linger,
             _counted: None,
         };
-        let protocol = match connect.default {
+        let protocol = if connect.default {
             // Without a configured protocol, ALPN decides.
-            true => connect
+            connect
                 .protocol
                 .or(options.check_proto)
-                .or(options.protocol),
-            false => connect.protocol,
+                .or(options.protocol)
+        } else {
+            connect.protocol
         };
         let mut speaks_http2 = protocol == Some(HttpProtocol::Http2);
         let connector = match (connect.tls, connect.default) {

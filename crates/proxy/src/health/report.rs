@@ -97,9 +97,10 @@ pub fn agent_lines(
     let checked = told.then(|| {
         let kind = kind(server);
         let down = report.agent.as_ref().is_some_and(|agent| agent.down);
-        let (outcome, status) = match down {
-            true => ("failed", "0/1 DOWN"),
-            false => ("succeeded", "1/1 UP"),
+        let (outcome, status) = if down {
+            ("failed", "0/1 DOWN")
+        } else {
+            ("succeeded", "1/1 UP")
         };
         format!(
             "Agent check for {kind} {}/{} {outcome}{reason}, status: {status}.",
@@ -141,9 +142,10 @@ pub fn tracked_lines(
                 server.state.queue.waiting.current()
             );
             // A server that was already draining or stopping is no surprise.
-            let level = match change.was_usable {
-                true => Level::Alert,
-                false => Level::Notice,
+            let level = if change.was_usable {
+                Level::Alert
+            } else {
+                Level::Notice
             };
             push(level, text);
         }
@@ -222,11 +224,10 @@ fn visible(text: &str) -> Cow<'_, str> {
     }
     let mut shown = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        match c.is_control() {
-            true => {
-                let _ = write!(shown, "<{:02X}>", u32::from(c));
-            }
-            false => shown.push(c),
+        if c.is_control() {
+            let _ = write!(shown, "<{:02X}>", u32::from(c));
+        } else {
+            shown.push(c)
         }
     }
     shown.into()

@@ -22,8 +22,9 @@ pub(super) async fn ask(wire: &mut BoxedWire, target: &CheckAddress) -> Result<(
     wire.write_all(&request).await.map_err(aborted)?;
     let mut reply = [0; socks4::REPLY_BYTES];
     wire.read_exact(&mut reply).await.map_err(aborted)?;
-    match socks4::is_granted(&reply) {
-        true => Ok(()),
-        false => Err("SOCKS4 Proxy deny the request".to_owned()),
+    if socks4::is_granted(&reply) {
+        Ok(())
+    } else {
+        Err("SOCKS4 Proxy deny the request".to_owned())
     }
 }

@@ -96,9 +96,10 @@ impl SocketIdentity {
 
     fn of_inet(fd: &OwnedFd, datagrams: bool) -> Result<SocketIdentity, Unrecognized> {
         let protocol = int_option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL)?;
-        let wanted = match datagrams {
-            true => libc::IPPROTO_UDP,
-            false => libc::IPPROTO_TCP,
+        let wanted = if datagrams {
+            libc::IPPROTO_UDP
+        } else {
+            libc::IPPROTO_TCP
         };
         if protocol != wanted {
             return Err(Unrecognized::OtherKind);

@@ -272,9 +272,10 @@ fn open_inet(
 /// Opens a datagram socket. The address is shared with an older process that still receives,
 /// as with listeners.
 fn open_udp(bind: &Bind, address: SocketAddr, dry: bool) -> OpenResult<OwnedFd> {
-    let family = match address.is_ipv4() {
-        true => AddressFamily::INET,
-        false => AddressFamily::INET6,
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
     };
     let fd = create_for_datagrams(family).map_err(at(OpenStep::Create))?;
     options::fixed(&fd, bind, address).map_err(at(OpenStep::Option))?;

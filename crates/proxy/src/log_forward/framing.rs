@@ -60,9 +60,10 @@ fn counted(bytes: &[u8], message_max: usize) -> FramingResult {
         None => FramingResult::More,
         Some(b' ') => {
             let (begin, end) = (digits + 1, digits + 1 + length);
-            match bytes.len() < end {
-                true => FramingResult::More,
-                false => FramingResult::Message(begin..end, end),
+            if bytes.len() < end {
+                FramingResult::More
+            } else {
+                FramingResult::Message(begin..end, end)
             }
         }
         Some(_) => FramingResult::Broken,

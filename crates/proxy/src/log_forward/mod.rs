@@ -34,9 +34,10 @@ pub fn received() -> u64 {
 /// Forwards a message to every target that accepts it.
 pub fn pass_on(config: &Config, section: &LogForward, bytes: &[u8], sender: Option<IpAddr>) {
     RECEIVED.fetch_add(1, Ordering::Relaxed);
-    let message = match section.opaque {
-        true => SyslogMessage::opaque(bytes),
-        false => SyslogMessage::read(bytes),
+    let message = if section.opaque {
+        SyslogMessage::opaque(bytes)
+    } else {
+        SyslogMessage::read(bytes)
     };
     let host = host(&message, section.host, sender);
     let now = SystemTime::now();

@@ -94,9 +94,10 @@ impl LogReceivers {
             let section = Arc::clone(&socket.section);
             let tls = socket.tls.clone();
             let served = |one: &Loop| one.inode == inode && one.section == section;
-            let opened = match loops.iter().any(served) {
-                true => None,
-                false => Some(self.socket(socket)?),
+            let opened = if loops.iter().any(served) {
+                None
+            } else {
+                Some(self.socket(socket)?)
             };
             wanted.push((inode, section, tls, opened));
         }

@@ -91,9 +91,10 @@ async fn tell_events<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut from = match follow.newest {
-        true => ring::since(&follow.name, 0).map_or(0, |(_, end)| end),
-        false => 0,
+    let mut from = if follow.newest {
+        ring::since(&follow.name, 0).map_or(0, |(_, end)| end)
+    } else {
+        0
     };
     // Ends when a reload removes the ring.
     while let Some((lines, end)) = ring::since(&follow.name, from) {

@@ -157,9 +157,10 @@ impl StatisticsSockets {
                 rights,
             };
             let served = loops.iter().any(|one| one.inode == inode);
-            let listener = match served {
-                true => None,
-                false => Some((Arc::new(socket.fd.try_clone()?), self.listener(socket)?)),
+            let listener = if served {
+                None
+            } else {
+                Some((Arc::new(socket.fd.try_clone()?), self.listener(socket)?))
             };
             wanted.push((inode, shown, listener));
         }
@@ -217,9 +218,10 @@ impl StatisticsSockets {
         let unix = socket.is_unix();
         rustix::io::ioctl_fionbio(&socket.fd, true)?;
         let _entered = self.handle.enter();
-        Ok(match unix {
-            true => Listener::Unix(UnixListener::from_std(socket.fd.into())?),
-            false => Listener::Inet(TcpListener::from_std(socket.fd.into())?),
+        Ok(if unix {
+            Listener::Unix(UnixListener::from_std(socket.fd.into())?)
+        } else {
+            Listener::Inet(TcpListener::from_std(socket.fd.into())?)
         })
     }
 

@@ -41,13 +41,12 @@ fn shown<'s>(stream: &'s ProxyStream, settings: &AppSession) -> Option<&'s [u8]>
             }
         }
     }
-    let (text, parts): (&[u8], &[u8]) = match settings.query_string {
-        true => (stream.request.query().unwrap_or_default(), b"&;"),
-        false => {
-            let path = stream.request.path();
-            let first = memchr::memchr(b';', path).map_or(path.len(), |at| at + 1);
-            (&path[first..], b";")
-        }
+    let (text, parts): (&[u8], &[u8]) = if settings.query_string {
+        (stream.request.query().unwrap_or_default(), b"&;")
+    } else {
+        let path = stream.request.path();
+        let first = memchr::memchr(b';', path).map_or(path.len(), |at| at + 1);
+        (&path[first..], b";")
     };
     text.split(|byte| parts.contains(byte)).find_map(|part| {
         let equals = memchr::memchr(b'=', part)?;

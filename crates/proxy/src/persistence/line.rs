@@ -77,10 +77,13 @@ pub(super) fn edit(line: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Edit) -> 
         let cookie = &line[at..end];
         let bare = trim(cookie);
         let edit = match parts(cookie) {
-            _ if bare.starts_with(b"$") => match drops_attributes {
-                true => Edit::Delete,
-                false => Edit::Keep,
-            },
+            _ if bare.starts_with(b"$") => {
+                if drops_attributes {
+                    Edit::Delete
+                } else {
+                    Edit::Keep
+                }
+            }
             Some((name, value)) => visit(name, value),
             None => Edit::Keep,
         };

@@ -56,9 +56,10 @@ impl Exchange {
             events.truncated = true;
         }
         let answer = self.over_tcp(message).await?;
-        match answer.truncated {
-            true => Err(Trouble::Invalid),
-            false => Ok(answer),
+        if answer.truncated {
+            Err(Trouble::Invalid)
+        } else {
+            Ok(answer)
         }
     }
 

@@ -193,9 +193,10 @@ impl Applying<'_> {
     }
 
     fn suspended(&self, server: &Server, reason: &str, change: &ServerChange) -> (Level, String) {
-        let kind = match server.options.backup {
-            true => "Backup Server",
-            false => "Server",
+        let kind = if server.options.backup {
+            "Backup Server"
+        } else {
+            "Server"
         };
         let name = format!("{kind} {}/{}", self.proxy.name, server.name);
         if !change.was_up {
@@ -203,14 +204,16 @@ impl Applying<'_> {
             return (Level::Notice, text);
         }
         let (active, backup) = (change.lineup.active, change.lineup.backup);
-        let on_backup = match active == 0 && backup > 0 {
-            true => " Running on backup.",
-            false => "",
+        let on_backup = if active == 0 && backup > 0 {
+            " Running on backup."
+        } else {
+            ""
         };
         // A server that was already draining or stopping is no surprise.
-        let level = match change.was_usable {
-            true => Level::Alert,
-            false => Level::Notice,
+        let level = if change.was_usable {
+            Level::Alert
+        } else {
+            Level::Notice
         };
         let text = format!(
             "{name} is going DOWN for maintenance ({reason}). {active} active and {backup} backup servers \

@@ -72,9 +72,10 @@ impl Candidate<'_> {
     /// Returns whether the listener matches. A TLS request may also reach a listener that
     /// forwards the bytes unchanged.
     fn fits(&self, wanted: &ListenerCriteria) -> bool {
-        match wanted.tls {
-            true => self.tls || self.proxy.mode == Mode::Tcp,
-            false => !self.tls,
+        if wanted.tls {
+            self.tls || self.proxy.mode == Mode::Tcp
+        } else {
+            !self.tls
         }
     }
 
@@ -130,10 +131,7 @@ pub fn find(
 
 impl ListenerCriteria {
     fn how(&self) -> &'static str {
-        match self.tls {
-            true => "with TLS",
-            false => "without TLS",
-        }
+        if self.tls { "with TLS" } else { "without TLS" }
     }
 
     fn at(&self) -> String {
@@ -151,9 +149,10 @@ impl ListenerCriteria {
 
 fn listed(some: &[&Candidate<'_>]) -> String {
     let words: Vec<String> = some.iter().map(|one| one.words()).collect();
-    match words.is_empty() {
-        true => "none".to_owned(),
-        false => words.join(", "),
+    if words.is_empty() {
+        "none".to_owned()
+    } else {
+        words.join(", ")
     }
 }
 
@@ -208,9 +207,10 @@ fn listening<'a, 'c>(
         fit.iter().copied().filter(is).collect::<Vec<_>>()
     };
     let exact = at(|own, wanted| own == wanted);
-    match exact.is_empty() {
-        true => at(|own, _| own.is_unspecified()),
-        false => exact,
+    if exact.is_empty() {
+        at(|own, _| own.is_unspecified())
+    } else {
+        exact
     }
 }
 
@@ -246,9 +246,10 @@ fn destination(one: &Candidate<'_>, wanted: &ListenerCriteria) -> Option<SocketA
     let known = one.address.filter(|at| !at.ip().is_unspecified());
     let port = one.address.map_or(wanted.port, |at| at.port());
     // Documentation addresses of RFC 5737 and RFC 3849.
-    let example = match wanted.is_v6() {
-        true => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
-        false => IpAddr::from([192, 0, 2, 1]),
+    let example = if wanted.is_v6() {
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()
+    } else {
+        IpAddr::from([192, 0, 2, 1])
     };
     let any = || SocketAddr::new(wanted.address.unwrap_or(example), port);
     (!one.is_unix).then(|| known.unwrap_or_else(any))

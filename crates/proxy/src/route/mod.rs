@@ -190,12 +190,12 @@ fn secure(name: &str) -> Result<ClientConnection, String> {
         ..ClientSettings::default()
     };
     let config = connector::client_config(&settings).map_err(|error| error.to_string())?;
-    let name = match name.is_empty() {
-        true => connector::no_name(),
-        false => name
-            .to_owned()
+    let name = if name.is_empty() {
+        connector::no_name()
+    } else {
+        name.to_owned()
             .try_into()
-            .map_err(|_| format!("'{name}' is no name of a server"))?,
+            .map_err(|_| format!("'{name}' is no name of a server"))?
     };
     ClientConnection::new(Arc::new(config), name).map_err(|error| error.to_string())
 }

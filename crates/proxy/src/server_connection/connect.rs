@@ -243,9 +243,10 @@ pub async fn connect(
         transport.switch_to_fastcgi();
     }
     let http2 = maybe_http2 && speaks_http2(protocol, tls.as_deref());
-    let (link, mux) = match http2 {
-        true => first_stream(transport, &stream.config.global.tune, tls.is_some())?,
-        false => (PeerConnection::Http1(transport), None),
+    let (link, mux) = if http2 {
+        first_stream(transport, &stream.config.global.tune, tls.is_some())?
+    } else {
+        (PeerConnection::Http1(transport), None)
     };
     if let (Some(making), Some(mux)) = (making, &mux) {
         let shared = &pools().shared;
@@ -262,9 +263,10 @@ pub async fn connect(
         way,
         mark,
         private,
-        authentication: match is_authenticated {
-            true => Authentication::Bound,
-            false => Authentication::None,
+        authentication: if is_authenticated {
+            Authentication::Bound
+        } else {
+            Authentication::None
         },
     })
 }
@@ -352,9 +354,10 @@ async fn tunnel(
             Err(error) => return Err(ConnectFailure::Refused(error)),
         }
     }
-    match socks4::is_granted(&reply) {
-        true => Ok(()),
-        false => Err(refused(io::ErrorKind::ConnectionRefused)),
+    if socks4::is_granted(&reply) {
+        Ok(())
+    } else {
+        Err(refused(io::ErrorKind::ConnectionRefused))
     }
 }
 

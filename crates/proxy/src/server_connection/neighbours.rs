@@ -141,9 +141,10 @@ pub(super) fn with_idle(server: &Server, wanted: &ConnectionRequirements) -> u64
         .pool_low
         .is_some_and(|least| state.idle.count.load(Ordering::Relaxed) < least);
     let exists = |mark: &Mark| exists(state, mark);
-    match others != 0 && !few && wanted.mark().is_some_and(exists) {
-        true => others,
-        false => 0,
+    if others != 0 && !few && wanted.mark().is_some_and(exists) {
+        others
+    } else {
+        0
     }
 }
 

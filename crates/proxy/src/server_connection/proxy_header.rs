@@ -25,9 +25,10 @@ pub(super) fn of(stream: &ProxyStream, server: &Server, version: u8) -> Vec<u8> 
         return bytes;
     }
     let wanted = server.options.proxy_extensions;
-    let checksum = match wanted.checksum {
-        true => Checksum::Crc32c,
-        false => Checksum::None,
+    let checksum = if wanted.checksum {
+        Checksum::Crc32c
+    } else {
+        Checksum::None
     };
     let mut tlvs = extensions(stream, wanted);
     for field in &server.options.proxy_fields {

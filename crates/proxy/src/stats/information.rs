@@ -84,10 +84,11 @@ pub fn fields(p: &ProcessSnapshot, float: bool) -> Vec<InfoField> {
 
 #[rustfmt::skip]
 fn of_process(p: &ProcessSnapshot, float: bool) -> Vec<InfoField> {
-    let uptime = match float {
-        true => text(&format!("{}.{:06}", p.about.uptime_ms / 1000, p.about.uptime_ms % 1000 * 1000)),
-        false => clip(p.about.uptime_ms / 1000),
-    };
+    let uptime = if float {
+text(&format!("{}.{:06}", p.about.uptime_ms / 1000, p.about.uptime_ms % 1000 * 1000))
+} else {
+clip(p.about.uptime_ms / 1000)
+};
     vec![
         field(0, "Name", "POS", text(NAME), None, "product name, for compatibility with HAProxy's tools"),
         field(1, "Version", "POS", text(VERSION), None, "version: that of the compatible HAProxy, and that of Evenkeel"),

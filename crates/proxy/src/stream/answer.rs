@@ -673,9 +673,10 @@ async fn wait<F: Future>(
                 return Poll::Pending;
             };
             client.poll(context).map(|()| {
-                Err(match client.is_http2() {
-                    true => Failure::GivenUp,
-                    false => Failure::Abandoned,
+                Err(if client.is_http2() {
+                    Failure::GivenUp
+                } else {
+                    Failure::Abandoned
                 })
             })
         });

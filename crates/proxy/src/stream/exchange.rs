@@ -540,10 +540,7 @@ async fn done(
 /// Returns how many server connections a client may keep for itself
 /// (`max-session-srv-conns`).
 fn own_connections_max(client: &Client, stream: &ProxyStream) -> u32 {
-    let default = match client.link.is_http2() {
-        true => 16,
-        false => 5,
-    };
+    let default = if client.link.is_http2() { 16 } else { 5 };
     stream.frontend().own_connections_max.unwrap_or(default)
 }
 

@@ -137,9 +137,10 @@ fn params(stream: &ProxyStream, app: &FcgiApp, length: u64) -> Result<Params, Un
         if of_body || !is_passed(stream, app, name) {
             continue;
         }
-        match name.eq_ignore_ascii_case(b"content-type") {
-            true => params.add(&[b"CONTENT_TYPE"], value)?,
-            false => params.add(&[b"HTTP_", name], value)?,
+        if name.eq_ignore_ascii_case(b"content-type") {
+            params.add(&[b"CONTENT_TYPE"], value)?
+        } else {
+            params.add(&[b"HTTP_", name], value)?
         }
     }
     for (name, value) in &set {
@@ -174,23 +175,28 @@ fn defaults<'s>(
         None => app.docroot.as_deref().unwrap_or_default(),
     };
     let Script { name, info } = script(stream, app, said)?;
-    let joined = |part: &[u8]| match part.is_empty() {
-        true => Cow::Borrowed(&b""[..]),
-        false => Cow::Owned([docroot, part].concat()),
+    let joined = |part: &[u8]| {
+        if part.is_empty() {
+            Cow::Borrowed(&b""[..])
+        } else {
+            Cow::Owned([docroot, part].concat())
+        }
     };
     let parts = request.target_parts();
     let composed = parts.form == TargetForm::Absolute && request.is_target_composed();
-    let uri = match composed {
-        true => request.path_and_query(),
-        false => request.target(),
+    let uri = if composed {
+        request.path_and_query()
+    } else {
+        request.target()
     };
     let server = match request.get(b"host") {
         Some(host) if !host.is_empty() => Cow::Borrowed(host),
         _ => Cow::Owned(ip(destination.ip())),
     };
-    let secure: &[u8] = match stream.session.tls.is_some() {
-        true => b"on",
-        false => b"",
+    let secure: &[u8] = if stream.session.tls.is_some() {
+        b"on"
+    } else {
+        b""
     };
     let protocol = format!("HTTP/{}", request.version().number()).into_bytes();
     let length = length.to_string().into_bytes();

@@ -65,9 +65,10 @@ pub fn head(
     if let Some(head) = hidden {
         stream.response = head;
     }
-    match settle(stream, client, gate) {
-        true => Ok(()),
-        false => Err(Failure::Rejected),
+    if settle(stream, client, gate) {
+        Ok(())
+    } else {
+        Err(Failure::Rejected)
     }
 }
 

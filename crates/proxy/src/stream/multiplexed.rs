@@ -87,9 +87,10 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
                 stream.transfer.bytes_in += stream.request.wire_len() as u64;
                 // The data after a request for a tunnel is not a body.
                 let tunnel = parsed.upgrade.is_some() || stream.request.method() == b"CONNECT";
-                let length = match tunnel {
-                    true => None,
-                    false => mux::expected_length(&parsed, end),
+                let length = if tunnel {
+                    None
+                } else {
+                    mux::expected_length(&parsed, end)
                 };
                 RequestDecision::Begin((stream, Ok(parsed)), length)
             }

@@ -200,13 +200,12 @@ async fn linger(client: &mut Client) {
 pub(super) fn health(session: &Session) -> Option<&'static [u8]> {
     let frontend = session.frontend();
     let health = frontend.health.as_ref()?;
-    let http = match health.always {
-        true => frontend.check.kind == CheckKind::Http,
-        false => {
-            let ip = session.source.ip()?;
-            health.network.filter(|network| network.contains(ip))?;
-            frontend.mode == Mode::Http
-        }
+    let http = if health.always {
+        frontend.check.kind == CheckKind::Http
+    } else {
+        let ip = session.source.ip()?;
+        health.network.filter(|network| network.contains(ip))?;
+        frontend.mode == Mode::Http
     };
     Some(match http {
         true => b"HTTP/1.0 200 OK\r\n\r\n",

@@ -131,9 +131,10 @@ async fn run_content_rules(
         return Gate::Open;
     }
     let delay_ms = delay_ms.unwrap_or(0);
-    let deadline = after(Some(match stream.session.is_traced() {
-        true => delay_ms.min(ASKED_MS),
-        false => delay_ms,
+    let deadline = after(Some(if stream.session.is_traced() {
+        delay_ms.min(ASKED_MS)
+    } else {
+        delay_ms
     }));
     stream.payloads.request_complete = false;
     loop {
@@ -236,9 +237,12 @@ async fn tcp(client: &mut Client, stream: &mut ProxyStream, input: Option<Buffer
 /// Waits until the task is woken.
 async fn next_event() {
     let mut woken = false;
-    poll_fn(|_| match std::mem::replace(&mut woken, true) {
-        true => Poll::Ready(()),
-        false => Poll::Pending,
+    poll_fn(|_| {
+        if std::mem::replace(&mut woken, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     })
     .await;
 }

@@ -220,9 +220,10 @@ pub(super) fn fetch_over(
         };
         if read == 0 {
             let nothing = reads == 0;
-            return Err(match nothing {
-                true => TakeoverError::Refused,
-                false => TakeoverError::Ended,
+            return Err(if nothing {
+                TakeoverError::Refused
+            } else {
+                TakeoverError::Ended
             });
         }
         match taker.handle(&bytes[..read], descriptors.len() - before)? {

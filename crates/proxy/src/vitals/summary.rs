@@ -73,9 +73,10 @@ fn frontend(proxy: &Proxy, usable: bool, elsewhere: &[IpAddr]) -> FrontendSummar
     FrontendSummary {
         name: proxy.name.to_string(),
         http,
-        listens: match http {
-            true => plainly.map(|(_, address)| address).collect(),
-            false => here.map(|(_, address)| address).collect(),
+        listens: if http {
+            plainly.map(|(_, address)| address).collect()
+        } else {
+            here.map(|(_, address)| address).collect()
         },
         usable,
     }
@@ -124,9 +125,10 @@ fn addresses(runtime: &Runtime, config: &Config, all: &mut Summary) -> Vec<IpAdd
         all.addresses += addresses;
         let told =
             vitals.and_then(|vitals| Some(vitals.read_slot_report(vitals.find(&service.name)?)));
-        match told.is_some_and(|told| told.state == SlotState::Master) {
-            true => all.addresses_owned += addresses,
-            false => elsewhere.extend(&service.addresses),
+        if told.is_some_and(|told| told.state == SlotState::Master) {
+            all.addresses_owned += addresses
+        } else {
+            elsewhere.extend(&service.addresses)
         }
     }
     elsewhere

@@ -46,14 +46,13 @@ impl Described {
         let is_new = self.version != Some(config.version);
         let mut all = std::mem::take(&mut self.services);
         let kept = all.len() - self.removed.len();
-        let gone: Vec<(Service, Instant)> = match is_new {
-            true => {
-                let since = std::iter::repeat_n(now, kept).chain(self.removed.drain(..));
-                let is_gone = |one: &Service| config.services.iter().all(|s| s.name != one.name);
-                let gone = all.drain(..).zip(since);
-                gone.filter(|(one, _)| is_gone(one)).collect()
-            }
-            false => all.drain(kept..).zip(self.removed.drain(..)).collect(),
+        let gone: Vec<(Service, Instant)> = if is_new {
+            let since = std::iter::repeat_n(now, kept).chain(self.removed.drain(..));
+            let is_gone = |one: &Service| config.services.iter().all(|s| s.name != one.name);
+            let gone = all.drain(..).zip(since);
+            gone.filter(|(one, _)| is_gone(one)).collect()
+        } else {
+            all.drain(kept..).zip(self.removed.drain(..)).collect()
         };
         if is_new {
             (self.version, all) = (Some(config.version), config.services.clone());
@@ -151,9 +150,10 @@ async fn run(runtime: &'static Runtime) {
             vitals.set_threads(owner, runtime.threads());
             claims = now_claims;
         }
-        match drain(runtime, &config, &described.services, vitals).await {
-            true => sleep(COUNT_EVERY).await,
-            false => sleep(EVERY).await,
+        if drain(runtime, &config, &described.services, vitals).await {
+            sleep(COUNT_EVERY).await
+        } else {
+            sleep(EVERY).await
         }
     }
 }

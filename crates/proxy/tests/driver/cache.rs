@@ -96,9 +96,10 @@ fn only_an_unsafe_request_that_succeeds_makes_its_own_entry_stale() {
         let mut number = 0;
         while let Some(head) = peer.head() {
             number += 1;
-            let status = match head.contains("/no") {
-                true => "403 Forbidden",
-                false => "200 OK",
+            let status = if head.contains("/no") {
+                "403 Forbidden"
+            } else {
+                "200 OK"
             };
             peer.send(format!(
                 "HTTP/1.1 {status}\r\nCache-Control: max-age=100\r\nContent-Length: 1\r\n\r\n{number}"

@@ -75,9 +75,10 @@ fn server() -> ScriptedOrigin {
                 _ => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
             };
             let whole = bytes.ends_with("ok");
-            let bytes = match head.starts_with("HEAD ") {
-                true => bytes.trim_end_matches("ok"),
-                false => bytes,
+            let bytes = if head.starts_with("HEAD ") {
+                bytes.trim_end_matches("ok")
+            } else {
+                bytes
             };
             if !peer.try_send(bytes) || !whole {
                 return;
@@ -207,9 +208,10 @@ fn meets(
     (head, body): (&str, &str),
 ) {
     let what = format!("{phase}, {method} of HTTP/{version} {header:?}, file {head:?}");
-    let big = match phase.contains("rewrite") {
-        true => format!("Big: {}\r\n", "b".repeat(3000)),
-        false => String::new(),
+    let big = if phase.contains("rewrite") {
+        format!("Big: {}\r\n", "b".repeat(3000))
+    } else {
+        String::new()
     };
     let mut client = bed.client();
     client.send(format!(
@@ -218,10 +220,7 @@ fn meets(
     ));
     let answer = client.answer_of(*method == "HEAD");
     let is_bodiless = *method == "HEAD" || matches!(answer.status, 204 | 304);
-    let expected = match is_bodiless {
-        true => "",
-        false => body,
-    };
+    let expected = if is_bodiless { "" } else { body };
     assert_eq!(String::from_utf8_lossy(&answer.body), expected, "{what}");
     assert!(
         answer.head.matches("\r\nconnection: ").count() <= 1,
@@ -230,9 +229,10 @@ fn meets(
     let line = |text: &str| answer.head.to_ascii_lowercase().contains(text);
     let is_old = answer.head.starts_with("HTTP/1.0");
     let is_framed = line("\r\ncontent-length: ") || matches!(answer.status, 204 | 304);
-    let says_keep = match is_old || *version == "1.0" {
-        true => line("\r\nconnection: keep-alive"),
-        false => !line("\r\nconnection: close"),
+    let says_keep = if is_old || *version == "1.0" {
+        line("\r\nconnection: keep-alive")
+    } else {
+        !line("\r\nconnection: close")
     };
     let wishes = !header.contains("close") && (*version == "1.1" || header.contains("keep-alive"));
     let keeps = wishes && is_framed;
@@ -382,9 +382,10 @@ fn rule_that_refuses_a_cached_response_frames_its_own() {
         let mut client = bed.client();
         client.send([get, get].concat());
         let end = client.ends();
-        match silent {
-            true => assert_eq!(end, "FIN"),
-            false => assert_eq!(end, format!("HTTP/1.0 502 Bad\r\n\r\n{BODY} FIN")),
+        if silent {
+            assert_eq!(end, "FIN")
+        } else {
+            assert_eq!(end, format!("HTTP/1.0 502 Bad\r\n\r\n{BODY} FIN"))
         }
     }
 }

@@ -275,12 +275,13 @@ fn a_key_is_found_in_the_body_of_a_form_and_keeps_its_server_on_a_ring() {
     let mut client = bed.client();
     let mut of = |user: u32, post: bool| {
         let form = format!("x=1&user={user}");
-        client.send(match post {
-            true => format!(
+        client.send(if post {
+            format!(
                 "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{form}",
                 form.len()
-            ),
-            false => format!("GET /?{form} HTTP/1.1\r\nHost: h\r\n\r\n"),
+            )
+        } else {
+            format!("GET /?{form} HTTP/1.1\r\nHost: h\r\n\r\n")
         });
         client.answer().body[0]
     };

@@ -150,9 +150,10 @@ enum HttpClient {
 
 impl HttpClient {
     fn new(bed: &ProxyFixture, http2: bool) -> HttpClient {
-        match http2 {
-            true => HttpClient::Http2(Box::new(Peer2::client(bed.client()))),
-            false => HttpClient::Http1(bed.client()),
+        if http2 {
+            HttpClient::Http2(Box::new(Peer2::client(bed.client())))
+        } else {
+            HttpClient::Http1(bed.client())
         }
     }
 
@@ -573,9 +574,10 @@ fn connection_is_reused_only_with_the_same_property() {
             }
         });
         let (_files, tls) = secure(&origin);
-        let port = match options.starts_with("ssl") {
-            true => "{3}".to_owned(),
-            false => origin.port.to_string(),
+        let port = if options.starts_with("ssl") {
+            "{3}".to_owned()
+        } else {
+            origin.port.to_string()
         };
         let tls = tls
             .replace("{0}", "{3}")

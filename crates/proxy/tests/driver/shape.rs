@@ -74,9 +74,10 @@ fn a_client_of_http1_stays_in_step_whatever_rules_make_of_method_and_status() {
     for (rule, request, expected) in CASES {
         let bed = ProxyFixture::new(&text(&origin, rule));
         let mut client = bed.client();
-        let accepts = match request.contains("/gzip") {
-            true => "Accept-Encoding: gzip\r\n",
-            false => "",
+        let accepts = if request.contains("/gzip") {
+            "Accept-Encoding: gzip\r\n"
+        } else {
+            ""
         };
         client.send(format!("{request} HTTP/1.1\r\nHost: h\r\n{accepts}\r\n"));
         let answer = client.answer_of(request.starts_with("HEAD"));

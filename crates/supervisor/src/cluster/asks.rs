@@ -227,9 +227,10 @@ impl Supervisor {
             let difference = plan.map_or_else(String::new, |plan| plan.difference.clone());
             let (good, words) = verdict(told);
             let (ask, as_json) = self.cluster.check_ask;
-            let words = match as_json {
-                true => Findings::of(&words, &difference).json(),
-                false => words,
+            let words = if as_json {
+                Findings::of(&words, &difference).json()
+            } else {
+                words
             };
             self.answer_check(ask, good, together, &words);
         }

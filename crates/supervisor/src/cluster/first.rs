@@ -68,9 +68,10 @@ impl Supervisor {
             return;
         };
         let on_disk = (self.governs().read_accepted)(&start.directory);
-        match on_disk.is_ok_and(|on_disk| same(&set, on_disk.file) == Ok(true)) {
-            true => self.accept_trial(NOBODY),
-            false => self.begin_rollback(),
+        if on_disk.is_ok_and(|on_disk| same(&set, on_disk.file) == Ok(true)) {
+            self.accept_trial(NOBODY)
+        } else {
+            self.begin_rollback()
         }
     }
 }

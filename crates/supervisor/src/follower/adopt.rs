@@ -81,12 +81,11 @@ impl Supervisor {
     /// the successor.
     fn end_foreign(&mut self, what: &str, mut role: Started, is_followed: bool) {
         let number = role.number();
-        let until = match is_followed {
-            true => Instant::now(),
-            false => {
-                role.signal(Signal::TERM);
-                Instant::now() + LEAVE_LIMIT
-            }
+        let until = if is_followed {
+            Instant::now()
+        } else {
+            role.signal(Signal::TERM);
+            Instant::now() + LEAVE_LIMIT
         };
         role.wait_for_end(until);
         self.voice.notice(format_args!(

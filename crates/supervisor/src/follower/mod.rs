@@ -218,9 +218,10 @@ impl Supervisor {
             SupervisorMessage::Refused { version, words } => {
                 let slot = &mut self.slots[part];
                 slot.taking.take_if(|taking| taking.version == version);
-                match self.decides_change(part) {
-                    true => self.change_failed(Some(version), &words),
-                    false => self.part_refused(part, &words),
+                if self.decides_change(part) {
+                    self.change_failed(Some(version), &words)
+                } else {
+                    self.part_refused(part, &words)
                 }
             }
             // A role of an older program keeps the memory that it started with, so it is replaced.
@@ -284,10 +285,11 @@ impl Supervisor {
             // The role was started for a change, which is applied with this.
             return self.change_taken(given.version, words);
         }
-        match self.decides(part) {
-            true => self.proxy_ready(),
+        if self.decides(part) {
+            self.proxy_ready()
+        } else {
             // Other roles may depend on this one.
-            false => self.follow_version(),
+            self.follow_version()
         }
     }
 

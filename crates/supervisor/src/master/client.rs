@@ -312,9 +312,10 @@ impl Client {
             }
             None if self.input.len() <= LINE_MAX => {
                 // The last line may lack its line end.
-                match self.ended && !self.input.is_empty() {
-                    true => LineRead::Line(std::mem::take(&mut self.input)),
-                    false => LineRead::Nothing,
+                if self.ended && !self.input.is_empty() {
+                    LineRead::Line(std::mem::take(&mut self.input))
+                } else {
+                    LineRead::Nothing
                 }
             }
             _ => LineRead::TooLong,
@@ -482,10 +483,11 @@ impl Client {
                 if !view.knows(pid) {
                     self.say(&format!("The process {pid} ended before it answered.\n\n"));
                 }
-                match forward.payload {
+                if forward.payload {
                     // The rest of the input is not a command.
-                    true => self.state = MasterClientState::Leaving,
-                    false => self.prompt(view),
+                    self.state = MasterClientState::Leaving
+                } else {
+                    self.prompt(view)
                 }
                 true
             }

@@ -179,9 +179,10 @@ impl Supervisor {
     /// Creates a supervisor that has not started.
     pub fn new(command: StartParameters, voice: MessagePrinter) -> Result<Supervisor, StartError> {
         let signals = Signals::new().map_err(StartError::Threads)?;
-        let notify = match command.notify {
-            true => Notify::of_environment(),
-            false => Notify::default(),
+        let notify = if command.notify {
+            Notify::of_environment()
+        } else {
+            Notify::default()
         };
         Ok(Supervisor {
             carried: Carried::from(command.before.clone()),

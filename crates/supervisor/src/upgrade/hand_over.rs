@@ -146,9 +146,10 @@ fn former(former: &DrainingRole) -> HandedRole {
 }
 
 fn keep_open(numbers: &[u32], open: bool) -> io::Result<()> {
-    let flags = match open {
-        true => FdFlags::empty(),
-        false => FdFlags::CLOEXEC,
+    let flags = if open {
+        FdFlags::empty()
+    } else {
+        FdFlags::CLOEXEC
     };
     for number in numbers {
         // SAFETY: the supervisor owns the descriptors of these numbers during this call.

@@ -352,9 +352,10 @@ impl Supervisor {
             &self.changing.upgrade,
             Some(Upgrade { stage: UpgradeStage::Trying(trial), .. }) if trial.until.is_some()
         );
-        match serves && stop.is_soft() {
-            true => self.trust_upgrade(),
-            false => self.abandon_upgrade(),
+        if serves && stop.is_soft() {
+            self.trust_upgrade()
+        } else {
+            self.abandon_upgrade()
         }
     }
 

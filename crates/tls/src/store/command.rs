@@ -288,9 +288,10 @@ impl Store {
 }
 
 pub(super) fn check_room(entries: usize) -> Result<(), StoreError> {
-    match entries < ENTRIES_MAX {
-        true => Ok(()),
-        false => refuse(format!("There are {ENTRIES_MAX} already!")),
+    if entries < ENTRIES_MAX {
+        Ok(())
+    } else {
+        refuse(format!("There are {ENTRIES_MAX} already!"))
     }
 }
 

@@ -206,9 +206,10 @@ impl Store {
         };
         let mut out = format!("# {name}\n");
         for entry in &list.entries {
-            let _ = match numbered {
-                true => writeln!(out, "{}", entry.numbered()),
-                false => writeln!(out, "{entry}"),
+            let _ = if numbered {
+                writeln!(out, "{}", entry.numbered())
+            } else {
+                writeln!(out, "{entry}")
             };
         }
         Ok(out)
@@ -264,9 +265,10 @@ fn revoked(list: &Revoked, out: &mut String) {
     if let Some(next) = list.next_update_s {
         let _ = writeln!(out, "Next Update: {}", describe::time(next));
     }
-    let _ = match list.is_empty() {
-        true => writeln!(out, "No Revoked Certificates."),
-        false => writeln!(out, "Revoked Certificates:"),
+    let _ = if list.is_empty() {
+        writeln!(out, "No Revoked Certificates.")
+    } else {
+        writeln!(out, "Revoked Certificates:")
     };
     for (serial, at_s) in text.revoked {
         let _ = writeln!(out, "    Serial Number: {}", describe::serial(serial));

@@ -108,9 +108,10 @@ fn told(version: &'static SupportedProtocolVersion, records: &[SentRecord<'_>]) 
         let configs = configs(version, None);
         for to_server in [true, false] {
             let ((client, _), (server, _)) = established(&configs).await;
-            let (from, to) = match to_server {
-                true => (client, server),
-                false => (server, client),
+            let (from, to) = if to_server {
+                (client, server)
+            } else {
+                (server, client)
             };
             for (kind, content) in &records {
                 say(&from, *kind, content).await;

@@ -129,9 +129,10 @@ fn unescape(text: &str) -> Result<String, AddressError> {
         bytes.push(plain);
     }
     let text = String::from_utf8(bytes).map_err(|_| AddressError::Escape)?;
-    match text.contains('\0') {
-        true => Err(AddressError::Escape),
-        false => Ok(text),
+    if text.contains('\0') {
+        Err(AddressError::Escape)
+    } else {
+        Ok(text)
     }
 }
 

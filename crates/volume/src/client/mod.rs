@@ -406,9 +406,10 @@ fn receive(
     };
     let asked = all.get_mut(&head.cookie).ok_or_else(malformed)?;
     asked.take(head.body, connection, offer)?;
-    match head.is_last {
-        true => Ok(all.remove(&head.cookie)),
-        false => Ok(None),
+    if head.is_last {
+        Ok(all.remove(&head.cookie))
+    } else {
+        Ok(None)
     }
 }
 

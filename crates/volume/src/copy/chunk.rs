@@ -29,9 +29,10 @@ fn hash(bytes: &[u8]) -> Sum {
 impl Sum {
     /// Computes the checksum of a chunk.
     pub fn of(chunk: &[u8]) -> Sum {
-        match chunk.len() == CHUNK_BYTES && is_zero(chunk) {
-            true => *ZEROES,
-            false => hash(chunk),
+        if chunk.len() == CHUNK_BYTES && is_zero(chunk) {
+            *ZEROES
+        } else {
+            hash(chunk)
         }
     }
 

@@ -118,9 +118,10 @@ impl<'s> Frames<'s> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let silent = state.1.elapsed();
         drop(state);
-        match silent >= ALIVE_EVERY {
-            true => self.send(&CopyFrame::Alive),
-            false => Ok(()),
+        if silent >= ALIVE_EVERY {
+            self.send(&CopyFrame::Alive)
+        } else {
+            Ok(())
         }
     }
 }

@@ -204,12 +204,13 @@ impl CopyReception<'_> {
 
     /// Refuses to overwrite data.
     fn keeps(&self, at: u64, has: &[u8]) -> Result<(), CopyError> {
-        match is_zero(has) {
-            true => Ok(()),
-            false => Err(refused(format!(
+        if is_zero(has) {
+            Ok(())
+        } else {
+            Err(refused(format!(
                 "volume '{}' holds other data (at byte {at}): `--yes` overwrites all of it",
                 self.name
-            ))),
+            )))
         }
     }
 
@@ -265,9 +266,10 @@ impl CopyReception<'_> {
             data_of(&mut self.reads, at, next, &mut each).map_err(TransferError::from)?;
             at = next;
             for (begin, end) in parts {
-                match self.compares {
-                    true => self.is_empty(begin, end)?,
-                    false => self.zero(begin, end)?,
+                if self.compares {
+                    self.is_empty(begin, end)?
+                } else {
+                    self.zero(begin, end)?
                 }
                 self.frames.alive()?;
             }
@@ -297,9 +299,10 @@ impl CopyReception<'_> {
         let mut at = begin;
         while at < end {
             let length = u32::try_from(most.min(end - at)).unwrap_or(0);
-            let ask = match can_zero {
-                true => NbdRequest::Zeroes(at, length),
-                false => NbdRequest::Write(at, vec![0; length as usize]),
+            let ask = if can_zero {
+                NbdRequest::Zeroes(at, length)
+            } else {
+                NbdRequest::Write(at, vec![0; length as usize])
             };
             submit(&mut self.writes, ask, &mut drop)?;
             at += u64::from(length);
@@ -311,9 +314,10 @@ impl CopyReception<'_> {
         let wanted = self.wanted.remove(&chunk);
         let wanted = wanted.ok_or(CopyError::Protocol("a chunk that was not asked for"))?;
         let length = chunk::length(chunk, self.size);
-        let bytes = match is_packed {
-            true => chunk::unpack(&bytes, length),
-            false => Some(bytes).filter(|bytes| bytes.len() == length),
+        let bytes = if is_packed {
+            chunk::unpack(&bytes, length)
+        } else {
+            Some(bytes).filter(|bytes| bytes.len() == length)
         };
         let bytes = bytes.filter(|bytes| Sum::of(bytes) == wanted);
         let mut bytes = bytes.ok_or(CopyError::Protocol("a chunk with a wrong checksum"))?;

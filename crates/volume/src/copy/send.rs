@@ -271,9 +271,10 @@ fn finish(
             } if compares => return Ok(()),
             CopyFrame::Done(target) if !compares => {
                 let sent = source;
-                return match target == sent {
-                    true => Ok(()),
-                    false => Err(CopyError::Differs { sent, target }),
+                return if target == sent {
+                    Ok(())
+                } else {
+                    Err(CopyError::Differs { sent, target })
                 };
             }
             _ => return Err(CopyError::Protocol("an unexpected frame")),

@@ -137,9 +137,10 @@ impl LogicalVolume {
     pub(super) fn device(&self) -> Result<PathBuf, DeviceError> {
         let found = self.path.canonicalize();
         let found = found.map_err(|_| DeviceError::Missing(self.path.clone()))?;
-        match found.starts_with("/dev") {
-            true => Ok(found),
-            false => Err(DeviceError::Symlink(self.path.clone())),
+        if found.starts_with("/dev") {
+            Ok(found)
+        } else {
+            Err(DeviceError::Symlink(self.path.clone()))
         }
     }
 
@@ -276,9 +277,10 @@ impl LogicalVolume {
 
     fn fits(&self, has: u64, needs: u64) -> Result<(), LvmError> {
         let group = self.group();
-        match has < needs {
-            true => Err(LvmError::Room { group, has, needs }),
-            false => Ok(()),
+        if has < needs {
+            Err(LvmError::Room { group, has, needs })
+        } else {
+            Ok(())
         }
     }
 

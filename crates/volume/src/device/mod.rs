@@ -222,9 +222,10 @@ impl OpenFile {
 
     /// Opens a file without following a symbolic link.
     fn open(directory: impl AsFd, path: &Path, flags: OFlags) -> Result<OpenFile, DeviceError> {
-        let relative = match flags.contains(OFlags::EXCL) && !flags.contains(OFlags::CREATE) {
-            true => path,
-            false => path.file_name().map_or(path, Path::new),
+        let relative = if flags.contains(OFlags::EXCL) && !flags.contains(OFlags::CREATE) {
+            path
+        } else {
+            path.file_name().map_or(path, Path::new)
         };
         let flags = flags | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let opened = openat(directory, relative, flags, Mode::RUSR | Mode::WUSR);
@@ -470,9 +471,10 @@ struct Aligned([u8; 4096]);
 /// Returns the smallest I/O unit, and whether direct I/O works. Probes by reading, because not
 /// every kernel and file system reports it.
 fn sector(data: &OpenFile, is_device: bool) -> Result<(u32, bool), DeviceError> {
-    let least = match is_device {
-        true => ioctl_blksszget(&data.file).map_err(data.io("find the sector size of"))?,
-        false => SECTOR_BYTES,
+    let least = if is_device {
+        ioctl_blksszget(&data.file).map_err(data.io("find the sector size of"))?
+    } else {
+        SECTOR_BYTES
     };
     let flags = fcntl_getfl(&data.file).map_err(data.io("look at"))?;
     if fcntl_setfl(&data.file, flags | OFlags::DIRECT).is_err() {

@@ -442,9 +442,10 @@ impl Disk {
                 self.commit.changed()
             }
         }
-        match one.flushes && result.is_ok() {
-            true => self.submit(token, Operation::Flush),
-            false => out.push(Completion { token, result }),
+        if one.flushes && result.is_ok() {
+            self.submit(token, Operation::Flush)
+        } else {
+            out.push(Completion { token, result })
         }
     }
 

@@ -174,13 +174,14 @@ fn entry(file: Fd, step: DiskStep, is_device: bool, is_registered: bool) -> Opti
             length,
         } => {
             let (address, length) = (address as *mut u8, length as u32);
-            match is_registered {
-                true => opcode::ReadFixed::new(file, address, length, POOL_INDEX)
+            if is_registered {
+                opcode::ReadFixed::new(file, address, length, POOL_INDEX)
                     .offset(offset)
-                    .build(),
-                false => opcode::Read::new(file, address, length)
+                    .build()
+            } else {
+                opcode::Read::new(file, address, length)
                     .offset(offset)
-                    .build(),
+                    .build()
             }
         }
         DiskStep::Write {
@@ -191,15 +192,16 @@ fn entry(file: Fd, step: DiskStep, is_device: bool, is_registered: bool) -> Opti
         } => {
             let flags = step::write_flags(fua).bits() as i32;
             let (address, length) = (address as *const u8, length as u32);
-            match is_registered {
-                true => opcode::WriteFixed::new(file, address, length, POOL_INDEX)
+            if is_registered {
+                opcode::WriteFixed::new(file, address, length, POOL_INDEX)
                     .offset(offset)
                     .rw_flags(flags)
-                    .build(),
-                false => opcode::Write::new(file, address, length)
+                    .build()
+            } else {
+                opcode::Write::new(file, address, length)
                     .offset(offset)
                     .rw_flags(flags)
-                    .build(),
+                    .build()
             }
         }
         DiskStep::Flush => opcode::Fsync::new(file).flags(FsyncFlags::DATASYNC).build(),

@@ -170,9 +170,10 @@ impl DiskStep {
 }
 
 pub(super) fn write_flags(fua: bool) -> ReadWriteFlags {
-    match fua {
-        true => ReadWriteFlags::DSYNC,
-        false => ReadWriteFlags::empty(),
+    if fua {
+        ReadWriteFlags::DSYNC
+    } else {
+        ReadWriteFlags::empty()
     }
 }
 
@@ -245,10 +246,11 @@ pub(super) fn extents(
             Err(errno) => return Err(errno),
         };
         let is_hole = data > at;
-        let next = match is_hole {
-            true => data,
+        let next = if is_hole {
+            data
+        } else {
             // A hole that appeared meanwhile at this position counts as data.
-            false => seek(file, SeekFrom::Hole(at))?.clamp(at, end),
+            seek(file, SeekFrom::Hole(at))?.clamp(at, end)
         };
         let next = if next == at { end } else { next };
         found.push(Extent {

@@ -368,9 +368,12 @@ impl Client {
             }
             other => other,
         };
-        let command = command.and_then(|command| match self.may_do(command, port) {
-            true => Ok(command),
-            false => Err(Errno::Perm),
+        let command = command.and_then(|command| {
+            if self.may_do(command, port) {
+                Ok(command)
+            } else {
+                Err(Errno::Perm)
+            }
         });
         let Some(session) = &self.session else { return };
         let command = match command {

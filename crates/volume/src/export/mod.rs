@@ -486,9 +486,10 @@ impl Export {
         }
         for (place, listener) in self.listeners.iter().enumerate() {
             let data = EventData::new_u64(KEYS + place as u64);
-            match listens {
-                true => epoll::add(&self.epoll, listener, data, EventFlags::IN)?,
-                false => epoll::delete(&self.epoll, listener)?,
+            if listens {
+                epoll::add(&self.epoll, listener, data, EventFlags::IN)?
+            } else {
+                epoll::delete(&self.epoll, listener)?
             }
         }
         self.listens = listens;

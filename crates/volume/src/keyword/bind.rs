@@ -117,12 +117,13 @@ fn options(args: &mut Args<'_>) -> Result<Options, Diagnostic> {
 fn path(args: &mut Args<'_>) -> Result<Spanned<PathBuf>, Diagnostic> {
     let word = args.required("a file")?;
     let value = PathBuf::from(word.str());
-    match value.is_absolute() {
-        true => Ok(Spanned {
+    if value.is_absolute() {
+        Ok(Spanned {
             value,
             span: word.span,
-        }),
-        false => Err(args.unexpected_value(word, "not an absolute path")),
+        })
+    } else {
+        Err(args.unexpected_value(word, "not an absolute path"))
     }
 }
 

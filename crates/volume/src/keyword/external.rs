@@ -152,11 +152,10 @@ fn is_name(word: &str) -> bool {
 
 fn name(args: &mut Args<'_>, what: &str) -> Result<String, Diagnostic> {
     let word: &ConfigWord = args.required(what)?;
-    match is_name(word.str()) {
-        true => Ok(word.str().to_owned()),
-        false => {
-            Err(args.unexpected_value(word, "not a name of letters, digits, `.`, `_` and `-`"))
-        }
+    if is_name(word.str()) {
+        Ok(word.str().to_owned())
+    } else {
+        Err(args.unexpected_value(word, "not a name of letters, digits, `.`, `_` and `-`"))
     }
 }
 
@@ -164,9 +163,10 @@ fn path(args: &mut Args<'_>, what: &str) -> Result<PathBuf, Diagnostic> {
     let word = args.required(what)?;
     let path = Path::new(word.str());
     let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
-    match path.is_absolute() && path.components().all(plain) {
-        true => Ok(path.to_owned()),
-        false => Err(args.unexpected_value(word, "not an absolute path without `.` and `..`")),
+    if path.is_absolute() && path.components().all(plain) {
+        Ok(path.to_owned())
+    } else {
+        Err(args.unexpected_value(word, "not an absolute path without `.` and `..`"))
     }
 }
 

@@ -250,9 +250,10 @@ impl Registry {
 
     /// Reserves a slot for a connection that has not sent its greeting, if one is free.
     fn place(&self, is_known: bool) -> Option<ConnectionSlot> {
-        let (places, most) = match is_known {
-            true => (&self.known, KNOWN_MAX),
-            false => (&self.strangers, STRANGERS_MAX),
+        let (places, most) = if is_known {
+            (&self.known, KNOWN_MAX)
+        } else {
+            (&self.strangers, STRANGERS_MAX)
         };
         let before = places.fetch_add(1, Ordering::Relaxed);
         let place = ConnectionSlot(Arc::clone(places));

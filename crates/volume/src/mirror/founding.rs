@@ -67,11 +67,10 @@ fn sizes(mine: &ReplicaProperties, theirs: &ReplicaProperties) -> String {
 }
 
 fn both(mine: VolumeId, theirs: VolumeId) -> String {
-    let what = match mine == theirs {
-        true => {
-            "both copies have data, and the cluster has lost its record of which one is complete"
-        }
-        false => "both nodes have a volume of this name with data of its own",
+    let what = if mine == theirs {
+        "both copies have data, and the cluster has lost its record of which one is complete"
+    } else {
+        "both nodes have a volume of this name with data of its own"
     };
     format!(
         "{what}: nothing is changed. `evenkeel volume adopt NAME --yes` begins with the copy of the node where it is \

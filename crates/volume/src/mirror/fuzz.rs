@@ -94,11 +94,12 @@ fn introduction(random: &mut Random) -> Introduction {
         blocks: number(random),
         room: number(random),
         incarnation: Incarnation(random.below(3)),
-        state: match random.percent(70) {
-            true => CopyState::Joined(Generation(number(random))),
-            false => CopyState::Syncing {
+        state: if random.percent(70) {
+            CopyState::Joined(Generation(number(random)))
+        } else {
+            CopyState::Syncing {
                 base: Generation(number(random)),
-            },
+            }
         },
         hot: (0..random.below(4))
             .map(|_| Extent(number(random) as u32))
@@ -201,9 +202,10 @@ impl FuzzReplica {
             geometry,
             bounds: ReplicaLimits::default(),
         };
-        let durable = match random.percent(70) {
-            true => Durable::created(geometry, VolumeId([7; 16])),
-            false => Durable::blank(geometry),
+        let durable = if random.percent(70) {
+            Durable::created(geometry, VolumeId([7; 16]))
+        } else {
+            Durable::blank(geometry)
         };
         let pool = Pool::new().unwrap();
         let account = pool.account();
@@ -261,9 +263,10 @@ impl FuzzReplica {
                     "seed {}: {blocks}",
                     self.seed
                 );
-                match fails {
-                    true => Input::StoreFailed(number),
-                    false => Input::Stored(number),
+                if fails {
+                    Input::StoreFailed(number)
+                } else {
+                    Input::Stored(number)
                 }
             }
             ReplicaAction::Propose(_, record) if !fails => Input::Recorded(record),
@@ -422,9 +425,10 @@ fn no_greeting_panics_or_makes_anybody_read_without_a_bound() {
             theirs.write(&mut bytes).unwrap();
             let mut content = bytes.split_off(20);
             damage(&mut random, &mut content);
-            let length = match random.percent(90) {
-                true => content.len() as u32,
-                false => number(&mut random) as u32,
+            let length = if random.percent(90) {
+                content.len() as u32
+            } else {
+                number(&mut random) as u32
             };
             bytes[8..12].copy_from_slice(&length.to_le_bytes());
             bytes[12..20].copy_from_slice(&checksum(&content).to_le_bytes());

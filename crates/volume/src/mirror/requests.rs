@@ -136,9 +136,10 @@ impl Mirror {
             }
             RequestOrigin::Here(_) => {
                 let fits = self.clients.has_room_abroad(asked);
-                match self.peer.serves() && fits {
-                    true => self.send_abroad(id),
-                    false => self.clients.put(id, RequestLocation::Waiting),
+                if self.peer.serves() && fits {
+                    self.send_abroad(id)
+                } else {
+                    self.clients.put(id, RequestLocation::Waiting)
                 }
             }
         }

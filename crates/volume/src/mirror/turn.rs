@@ -421,9 +421,9 @@ impl Mirror {
     /// replaces it.
     fn found_volume(&mut self, epoch: Epoch) {
         if self.lease.adopts.is_some_and(|one| one.begins.is_some()) {
-            return match self.local.is_storing() {
-                true => {}
-                false => self.record_first(epoch),
+            return if self.local.is_storing() {
+            } else {
+                self.record_first(epoch)
             };
         }
         if self.lease.adopts.is_some() && self.no_adoption().is_some() {
@@ -464,9 +464,10 @@ impl Mirror {
         }
         let random = u128::from_ne_bytes(bytes);
         let before = self.local.head().clone();
-        let volume = match is_new {
-            true => Some(layout::VolumeId(bytes)),
-            false => before.volume,
+        let volume = if is_new {
+            Some(layout::VolumeId(bytes))
+        } else {
+            before.volume
         };
         // Unique, so that a record shows whether it refers to this copy.
         let incarnation = (random >> 64) as u64 | 1;

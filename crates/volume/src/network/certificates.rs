@@ -137,9 +137,10 @@ impl Visitor<'_> for Bytes {
     }
 
     fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Pem, E> {
-        match bytes.len() as u64 > FILE_BYTES_MAX {
-            true => Err(E::custom("a file of certificates that is too large")),
-            false => Ok(Pem(Secret::copy(bytes))),
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            Err(E::custom("a file of certificates that is too large"))
+        } else {
+            Ok(Pem(Secret::copy(bytes)))
         }
     }
 }

@@ -141,9 +141,12 @@ pub fn start_tls(stream: &mut (impl Read + Write)) -> Result<Option<u32>, FrontE
     let mut handshake = Handshake::new(NbdTransport::TlsRequired);
     let (mut input, mut out) = (Vec::new(), Vec::new());
     let mut was_refused = false;
-    let left = |was_refused| match was_refused {
-        true => Err(FrontError::WithoutTls),
-        false => Ok(None),
+    let left = |was_refused| {
+        if was_refused {
+            Err(FrontError::WithoutTls)
+        } else {
+            Ok(None)
+        }
     };
     loop {
         let mut rest = input.as_slice();

@@ -102,9 +102,10 @@ impl LocalCopy {
 
     /// Sets all dirty bits to this value, also on disk.
     pub fn fill(&mut self, value: bool) {
-        match value {
-            true => self.dirty.set_all(),
-            false => self.dirty.clear_all(),
+        if value {
+            self.dirty.set_all()
+        } else {
+            self.dirty.clear_all()
         }
         self.fill = Some(value);
         self.left.clear();

@@ -181,17 +181,19 @@ impl<P: Payload> Replica<P> {
 
     /// Handles a report that the other copy cannot read blocks.
     pub(super) fn remote_unreadable(&mut self, place: u32) {
-        match self.is_fetched(place) {
-            true => self.not_repaired(place, RepairFailure::Unreadable),
-            false => self.remote_verified(place, BlockFault::UnreadableThere),
+        if self.is_fetched(place) {
+            self.not_repaired(place, RepairFailure::Unreadable)
+        } else {
+            self.remote_verified(place, BlockFault::UnreadableThere)
         }
     }
 
     /// Handles a report that blocks of the other copy are damaged.
     pub(super) fn remote_damaged(&mut self, place: u32) {
-        match self.is_fetched(place) {
-            true => self.not_repaired(place, RepairFailure::Damaged),
-            false => self.remote_verified(place, BlockFault::DamagedThere),
+        if self.is_fetched(place) {
+            self.not_repaired(place, RepairFailure::Damaged)
+        } else {
+            self.remote_verified(place, BlockFault::DamagedThere)
         }
     }
 

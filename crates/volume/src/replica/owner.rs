@@ -26,9 +26,10 @@ impl<P: Payload> Replica<P> {
         if !may || now < self.tenure.rests_until {
             return 0;
         }
-        match self.copy.lacks || self.copy.faulty || is_cut {
-            true => 1,
-            false => 2,
+        if self.copy.lacks || self.copy.faulty || is_cut {
+            1
+        } else {
+            2
         }
     }
 
@@ -183,9 +184,10 @@ impl<P: Payload> Replica<P> {
     /// node that is no longer configured: it could serve if it were configured again.
     pub(super) fn has_another(&self) -> bool {
         let in_sync = self.tenure.record.in_sync;
-        match self.broken.is(ReplicaDefect::ForgetsStranger) {
-            true => in_sync.contains(self.settings.other),
-            false => in_sync.is_both(),
+        if self.broken.is(ReplicaDefect::ForgetsStranger) {
+            in_sync.contains(self.settings.other)
+        } else {
+            in_sync.is_both()
         }
     }
 

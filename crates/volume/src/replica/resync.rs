@@ -30,9 +30,10 @@ impl<P: Payload> Replica<P> {
         }
         let bounds = self.settings.bounds;
         loop {
-            let window = match self.requests.clients > 0 {
-                true => 1,
-                false => bounds.resync_window,
+            let window = if self.requests.clients > 0 {
+                1
+            } else {
+                bounds.resync_window
             };
             if self.other.copies >= window || self.now < self.other.copy_at {
                 return;

@@ -189,9 +189,10 @@ impl<P: Payload> Replica<P> {
             return;
         }
         while self.verifying.is_running() {
-            let window = match self.requests.clients > 0 {
-                true => 1,
-                false => self.settings.bounds.resync_window,
+            let window = if self.requests.clients > 0 {
+                1
+            } else {
+                self.settings.bounds.resync_window
             };
             if self.verifying.under_way >= window || self.now < self.verifying.next_at {
                 return;
@@ -316,9 +317,10 @@ impl fmt::Display for VerifyInterruption {
 impl fmt::Display for Verify {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kib = |blocks: u64| format!("{} KiB", blocks * 4);
-        let (did, nothing) = match self.is_check {
-            true => ("checked", "; no damage found"),
-            false => ("compared", "; no differences found"),
+        let (did, nothing) = if self.is_check {
+            ("checked", "; no damage found")
+        } else {
+            ("compared", "; no differences found")
         };
         match self.ended {
             None => write!(f, "{} of {} {did}", kib(self.done), kib(self.total))?,
@@ -331,9 +333,10 @@ impl fmt::Display for Verify {
         if self.faults() == 0 {
             return f.write_str(nothing);
         }
-        let damaged = match self.is_check {
-            true => "do not match their checksums",
-            false => "do not match their checksums here",
+        let damaged = if self.is_check {
+            "do not match their checksums"
+        } else {
+            "do not match their checksums here"
         };
         let counts = [
             (self.differing, "differ"),
@@ -391,9 +394,10 @@ mod tests {
                         let fails = |block| faults(block) == Some(BlockFault::UnreadableHere);
                         inputs.push_back(Input::Disk(
                             id,
-                            match blocks.iter().any(fails) {
-                                true => DiskResult::Failed,
-                                false => DiskResult::Data(Handle),
+                            if blocks.iter().any(fails) {
+                                DiskResult::Failed
+                            } else {
+                                DiskResult::Data(Handle)
                             },
                         ));
                     }

@@ -57,9 +57,10 @@ impl ExternalVolumeState {
 
     /// Node that holds the lease according to this node's knowledge; empty if none does.
     fn owner(&self) -> &str {
-        match self.spec.has_lease() {
-            true => self.lease.as_ref().map_or("", |lease| &lease.holder),
-            false => &self.spec.me,
+        if self.spec.has_lease() {
+            self.lease.as_ref().map_or("", |lease| &lease.holder)
+        } else {
+            &self.spec.me
         }
     }
 

@@ -74,9 +74,10 @@ impl WorkerState {
         let mailbox = mailbox.ok_or_else(no_descriptor)?;
         let stop = self.stop.as_ref().ok_or_else(no_descriptor)?;
         // The node whose name sorts first dials; the other one listens.
-        let dialing = match !pair.other.is_empty() && pair.me < pair.other {
-            true => Some(Dialing::start(pair, &mailbox, &self.ties.registry, &name)),
-            false => None,
+        let dialing = if !pair.other.is_empty() && pair.me < pair.other {
+            Some(Dialing::start(pair, &mailbox, &self.ties.registry, &name))
+        } else {
+            None
         };
         let dialing = dialing
             .transpose()

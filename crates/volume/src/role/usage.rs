@@ -333,9 +333,10 @@ fn why(status: &VolumeStatus) -> String {
 
 fn is_alone(status: &VolumeStatus) -> Result<(), String> {
     let Some(shown) = &status.mirror else {
-        return match status.state.is_served() {
-            true => Ok(()),
-            false => Err(why(status)),
+        return if status.state.is_served() {
+            Ok(())
+        } else {
+            Err(why(status))
         };
     };
     let other = &shown.other;

@@ -75,9 +75,10 @@ pub fn open(device: &Device, head: &Superblock) -> Result<Area, AreaError> {
     let size = head.size_bytes;
     let blocks = size / BLOCK_BYTES;
     let log = log_of(device, head);
-    let (offset, end) = match device.data.is_device {
-        true => behind(device, head)?,
-        false => (FILE_OFFSET + LOG_BYTES, u64::MAX),
+    let (offset, end) = if device.data.is_device {
+        behind(device, head)?
+    } else {
+        (FILE_OFFSET + LOG_BYTES, u64::MAX)
     };
     let mut area = Area {
         target: apart(&device.metadata)?,
@@ -143,9 +144,10 @@ fn apart(target: &BackingFile) -> Result<BackingFile, AreaError> {
 }
 
 fn log_of(device: &Device, head: &Superblock) -> u64 {
-    match device.data.is_device {
-        true => head.data_offset.saturating_sub(LOG_BYTES),
-        false => FILE_OFFSET,
+    if device.data.is_device {
+        head.data_offset.saturating_sub(LOG_BYTES)
+    } else {
+        FILE_OFFSET
     }
 }
 
@@ -164,9 +166,10 @@ fn behind(device: &Device, head: &Superblock) -> Result<(u64, u64), AreaError> {
     let needs = sums_bytes(size);
     let offset = end.saturating_sub(pages.saturating_mul(PAGE_BYTES));
     // Uses less space if the volume needs more.
-    let offset = match offset >= data_end {
-        true => offset,
-        false => end.saturating_sub(needs),
+    let offset = if offset >= data_end {
+        offset
+    } else {
+        end.saturating_sub(needs)
     };
     if offset < data_end {
         let has = end.saturating_sub(data_end);

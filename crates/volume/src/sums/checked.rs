@@ -620,10 +620,11 @@ impl Summing {
         let blocks = part.next(PART_BLOCKS);
         match result {
             Ok(_) => {
-                let sums: Vec<Sum> = match part.is_discard() {
+                let sums: Vec<Sum> = if part.is_discard() {
                     // The content of discarded blocks is undefined.
-                    true => vec![UNKNOWN; (blocks.end - blocks.start) as usize],
-                    false => zero_sums(blocks.clone()),
+                    vec![UNKNOWN; (blocks.end - blocks.start) as usize]
+                } else {
+                    zero_sums(blocks.clone())
                 };
                 self.keeper.changed(id, Some(&sums));
                 self.tally.overwritten(blocks);

@@ -313,10 +313,11 @@ impl Keeper {
     pub(super) fn loaded(&mut self, index: u32, bytes: Option<&[u8]>) {
         let sums = bytes.and_then(|bytes| decode_page(bytes, self.slot.draw, index));
         if sums.is_none() {
-            match index < self.slot.built {
+            if index < self.slot.built {
                 // The page was stored before, so it is damaged.
-                true => self.miss(index),
-                false => self.restart(index),
+                self.miss(index)
+            } else {
+                self.restart(index)
             }
         }
         let Some(page) = self.pages.get_mut(&index) else {
@@ -581,9 +582,10 @@ impl Keeper {
             })
             .collect();
         let surplus = (hot + missing.len()).saturating_sub(self.limits.hot);
-        let mut leaving = match self.is_unsure {
-            true => Vec::new(),
-            false => self.leaving(now_ms, surplus),
+        let mut leaving = if self.is_unsure {
+            Vec::new()
+        } else {
+            self.leaving(now_ms, surplus)
         };
         leaving.truncate(self.limits.batch.max(surplus));
         let room = (self.limits.hot + leaving.len()).saturating_sub(hot);

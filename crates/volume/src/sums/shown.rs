@@ -139,9 +139,10 @@ impl Tally {
             return;
         };
         let mut verify = verified.verify.clone();
-        verify.ended = Some(match is_complete {
-            true => Ok(()),
-            false => Err(VerifyInterruption::Stopped),
+        verify.ended = Some(if is_complete {
+            Ok(())
+        } else {
+            Err(VerifyInterruption::Stopped)
         });
         verified::learn(&mut sums.verified, Some(&verify), Moment::now());
     }
@@ -164,9 +165,10 @@ impl Tally {
                 (block + 1) * BLOCK_BYTES - 1
             );
             if sums.mismatches <= LINES_MAX {
-                let then = match sums.is_pair {
-                    true => "They are repaired from the other copy if that has them",
-                    false => "Reads return an error until they are overwritten",
+                let then = if sums.is_pair {
+                    "They are repaired from the other copy if that has them"
+                } else {
+                    "Reads return an error until they are overwritten"
                 };
                 lines += &format!(
                     "evenkeel: volume {}: {why}: the disk has damaged them. {then}\n",
@@ -252,9 +254,10 @@ impl Sums {
             ));
         }
         let trouble = self.trouble.as_ref()?;
-        Some(match self.is_on {
-            true => format!("checksums cannot be stored: {trouble}"),
-            false => format!("no checksums: {trouble}"),
+        Some(if self.is_on {
+            format!("checksums cannot be stored: {trouble}")
+        } else {
+            format!("no checksums: {trouble}")
         })
     }
 

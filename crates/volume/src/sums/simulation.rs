@@ -305,9 +305,10 @@ impl ChecksumSimulation {
         let Some(keeper) = &mut self.keeper else {
             return;
         };
-        match keeper.matches(id, &sums) {
-            true => self.work.push(Work::Repair(id, blocks, contents, false)),
-            false => keeper.unchanged(id),
+        if keeper.matches(id, &sums) {
+            self.work.push(Work::Repair(id, blocks, contents, false))
+        } else {
+            keeper.unchanged(id)
         }
     }
 
@@ -435,9 +436,10 @@ impl ChecksumSimulation {
     }
 
     fn build(&mut self, id: Id, blocks: Range<u64>, fails: bool) -> Result<(), String> {
-        match fails {
-            true => self.lacks.extend(blocks.clone()),
-            false => self.lacks.retain(|block| !blocks.contains(block)),
+        if fails {
+            self.lacks.extend(blocks.clone())
+        } else {
+            self.lacks.retain(|block| !blocks.contains(block))
         }
         let sums: Vec<Sum> = blocks
             .map(|one| Self::sum(one, self.disk.cell(one)))
@@ -461,12 +463,11 @@ impl ChecksumSimulation {
         let Some(keeper) = &mut self.keeper else {
             return;
         };
-        match fails {
-            true => {
-                keeper.changed(id, None);
-                self.excuse(blocks);
-            }
-            false => keeper.changed(id, Some(&sums)),
+        if fails {
+            keeper.changed(id, None);
+            self.excuse(blocks);
+        } else {
+            keeper.changed(id, Some(&sums))
         }
     }
 

@@ -206,9 +206,10 @@ fn split(
     let mut kinds = bytes.chunks(GRAIN_BYTES).map(zero);
     let first = kinds.next().unwrap_or(false);
     if kinds.all(|kind| kind == first) {
-        return each(match first {
-            true => DiskPiece::Zeroes(bytes.len() as u64),
-            false => DiskPiece::Data(bytes),
+        return each(if first {
+            DiskPiece::Zeroes(bytes.len() as u64)
+        } else {
+            DiskPiece::Data(bytes)
         });
     }
     while !bytes.is_empty() {
@@ -217,9 +218,10 @@ fn split(
         let run = grains.take_while(|grain| zero(grain) == first).count() + 1;
         let rest = bytes.split_off((run * GRAIN_BYTES).min(bytes.len()));
         let run = std::mem::replace(&mut bytes, rest);
-        each(match first {
-            true => DiskPiece::Zeroes(run.len() as u64),
-            false => DiskPiece::Data(run),
+        each(if first {
+            DiskPiece::Zeroes(run.len() as u64)
+        } else {
+            DiskPiece::Data(run)
         })?;
     }
     Ok(())

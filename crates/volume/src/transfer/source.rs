@@ -357,17 +357,19 @@ impl<'c> Reading<'c> {
         let (at, end) = (self.known_to, self.known_to + length);
         self.known_to = end;
         let begin = at.next_multiple_of(self.align);
-        let last = match end == self.size {
-            true => end,
-            false => end - end % self.align,
+        let last = if end == self.size {
+            end
+        } else {
+            end - end % self.align
         };
-        let parts = match is_zero && begin < last {
-            true => [
+        let parts = if is_zero && begin < last {
+            [
                 (begin - at, false),
                 (last - begin, true),
                 (end - last, false),
-            ],
-            false => [(length, false), (0, false), (0, false)],
+            ]
+        } else {
+            [(length, false), (0, false), (0, false)]
         };
         for (length, is_zero) in parts.into_iter().filter(|(length, _)| *length > 0) {
             match self.known.back_mut() {

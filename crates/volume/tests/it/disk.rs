@@ -39,9 +39,10 @@ impl Bench {
     fn new(prefers: Preference, first: u64, is_cached: bool) -> Bench {
         let scratch = ScratchDirectory::new().unwrap();
         let path = scratch.write("disk", []).unwrap();
-        let file = match is_cached {
-            true => File::options().read(true).write(true).open(&path).unwrap(),
-            false => open(&path),
+        let file = if is_cached {
+            File::options().read(true).write(true).open(&path).unwrap()
+        } else {
+            open(&path)
         };
         file.set_len(first + SIZE).unwrap();
         let target = BackingFile {

@@ -98,12 +98,11 @@ impl Copy {
         let backing = self.backing();
         let thread = std::thread::spawn(move || {
             let (device, mut layout, loaded) = opened;
-            let sums = match has_sums {
-                true => Some((area::open(&device, &loaded.head).expect("sums"), RATE, told)),
-                false => {
-                    area::drop_sums(&device, &loaded.head).expect("no sums");
-                    None
-                }
+            let sums = if has_sums {
+                Some((area::open(&device, &loaded.head).expect("sums"), RATE, told))
+            } else {
+                area::drop_sums(&device, &loaded.head).expect("no sums");
+                None
             };
             let export = nbd::Export {
                 name: "mail".to_owned(),

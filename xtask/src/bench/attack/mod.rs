@@ -172,9 +172,10 @@ fn ask(port: u16, kept: &mut Option<TcpStream>) -> io::Result<()> {
             n => length += n,
         }
     }
-    match answer.starts_with(b"HTTP/1.1 200") {
-        true => *kept = Some(socket),
-        false => return Err(io::ErrorKind::InvalidData.into()),
+    if answer.starts_with(b"HTTP/1.1 200") {
+        *kept = Some(socket)
+    } else {
+        return Err(io::ErrorKind::InvalidData.into());
     }
     Ok(())
 }

@@ -78,12 +78,13 @@ pub(super) fn taken_twice(l: &mut Loader<'_>, drafts: &[InstanceDraft]) {
             else {
                 continue;
             };
-            let message = match name == draft.name {
-                true => format!("{address} appears twice in '{name}'"),
-                false => format!(
+            let message = if name == draft.name {
+                format!("{address} appears twice in '{name}'")
+            } else {
+                format!(
                     "{address} is in two instances, '{name}' and '{}'",
                     draft.name
-                ),
+                )
             };
             told.push(
                 Diagnostic::warning(&codes::ADDRESS_TWICE, at.span, message)

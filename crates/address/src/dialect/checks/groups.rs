@@ -43,12 +43,13 @@ pub(super) fn members(l: &mut Loader<'_>, drafts: &[InstanceDraft]) -> HashMap<S
                 span: member.span,
             };
             if let Some(other) = taken.insert(member.value.clone(), own) {
-                let message = match other.value == group.name {
-                    true => format!("'{}' is twice in the group '{}'", member.value, group.name),
-                    false => format!(
+                let message = if other.value == group.name {
+                    format!("'{}' is twice in the group '{}'", member.value, group.name)
+                } else {
+                    format!(
                         "'{}' is in two sync groups, '{}' and '{}'",
                         member.value, other.value, group.name
-                    ),
+                    )
                 };
                 l.report(
                     Diagnostic::error(&codes::MEMBER_TWICE, member.span, message)

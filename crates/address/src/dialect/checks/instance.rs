@@ -119,9 +119,10 @@ fn needed(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
             draft.name
         );
         let told = Diagnostic::warning(&codes::NO_ADDRESS, draft.place, message);
-        l.report(match draft.excluded.is_empty() {
-            true => told,
-            false => told.help("adverts should name at least one address"),
+        l.report(if draft.excluded.is_empty() {
+            told
+        } else {
+            told.help("adverts should name at least one address")
         });
     }
 }
@@ -272,9 +273,10 @@ fn authentication(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instanc
         );
     }
     let ah = draft.auth_ah.as_ref().is_some_and(|a| a.value);
-    built.options.authentication = Some(match ah {
-        true => Authentication::Ah(key(&pass.value)),
-        false => Authentication::Pass(sent),
+    built.options.authentication = Some(if ah {
+        Authentication::Ah(key(&pass.value))
+    } else {
+        Authentication::Pass(sent)
     });
 }
 

@@ -79,9 +79,10 @@ fn look(
     };
     let tracked = command.what == "vrrp_script";
     let told = Diagnostic::warning(&codes::SCRIPT_UNUSABLE, command.span, message);
-    l.report(match tracked {
-        true => told.label("not run, and its result is ignored"),
-        false => told,
+    l.report(if tracked {
+        told.label("not run, and its result is ignored")
+    } else {
+        told
     });
     false
 }

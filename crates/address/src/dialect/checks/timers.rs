@@ -58,9 +58,10 @@ pub(super) fn announcements(l: &mut Loader<'_>, draft: &InstanceDraft, built: &I
     let Some(place) = draft.garp.place.or(l.drafts.defaults.garp.place) else {
         return;
     };
-    let between = match built.ipv6 {
-        true => l.config.global.gna_interval,
-        false => l.config.global.garp_interval,
+    let between = if built.ipv6 {
+        l.config.global.gna_interval
+    } else {
+        l.config.global.garp_interval
     };
     let count = built.addresses.len() + built.excluded.len();
     let packets = u32::try_from(count)

@@ -44,9 +44,10 @@ pub(super) fn resolve(l: &mut Loader<'_>, draft: &InstanceDraft, ipv6: bool) -> 
     }
     without_peers(l, draft);
     let defaults = &l.drafts.defaults;
-    let default = match ipv6 {
-        true => defaults.group6.unwrap_or(GROUP6),
-        false => defaults.group4.unwrap_or(GROUP4),
+    let default = if ipv6 {
+        defaults.group6.unwrap_or(GROUP6)
+    } else {
+        defaults.group4.unwrap_or(GROUP4)
     };
     let group = draft.group.as_ref();
     InstanceTransport::Multicast {

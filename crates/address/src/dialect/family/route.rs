@@ -564,9 +564,10 @@ fn number(
     }
     let Some(word) = words.value(l) else { return };
     // Newer versions of `ip route` write times as `20ms`; both forms mean milliseconds here.
-    let digits = match factor > 1 || metric == 13 {
-        true => word.text.strip_suffix("ms").unwrap_or(&word.text),
-        false => &word.text,
+    let digits = if factor > 1 || metric == 13 {
+        word.text.strip_suffix("ms").unwrap_or(&word.text)
+    } else {
+        &word.text
     };
     match plain(digits).and_then(|n| n.checked_mul(factor)) {
         Some(value) => d.route.metrics.push((metric, value, locked)),

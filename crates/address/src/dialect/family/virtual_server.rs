@@ -50,10 +50,11 @@ fn virtual_server(l: &mut Loader<'_>, node: &ConfigStatement) {
             .help("put the section into an haproxy.cfg and load both files, or run `evenkeel keepalived -P` to ignore it")
             .note(format!(
                 "{}:\n{}",
-                match lost.is_empty() {
-                    true => "this section does the same",
-                    false => "this section comes closest; the notes below list what it lacks",
-                },
+                if lost.is_empty() {
+"this section does the same"
+} else {
+"this section comes closest; the notes below list what it lacks"
+},
                 listen(node, &l.drafts.server_groups)
             )),
     };
@@ -137,9 +138,10 @@ fn has(node: &ConfigStatement, name: &str) -> bool {
 
 fn endpoint(address: &str, port: Option<&str>) -> String {
     let port = port.map(|p| format!(":{p}")).unwrap_or_default();
-    match address.contains(':') {
-        true => format!("[{address}]{port}"),
-        false => format!("{address}{port}"),
+    if address.contains(':') {
+        format!("[{address}]{port}")
+    } else {
+        format!("{address}{port}")
     }
 }
 

@@ -49,9 +49,10 @@ impl Outside for Nowhere {
         });
         let mut names: Vec<String> = names.collect();
         names.dedup();
-        match names.is_empty() {
-            true => Err(io::ErrorKind::NotADirectory.into()),
-            false => Ok(names),
+        if names.is_empty() {
+            Err(io::ErrorKind::NotADirectory.into())
+        } else {
+            Ok(names)
         }
     }
 

@@ -16,9 +16,10 @@ fn bound(host: &LabHost, at: &str) -> UdpSocket {
 
 /// Returns how long to wait for a packet that must arrive, or for one that must not.
 fn patience(comes: bool) -> Duration {
-    match comes {
-        true => Duration::from_secs(60),
-        false => Duration::from_millis(1500),
+    if comes {
+        Duration::from_secs(60)
+    } else {
+        Duration::from_millis(1500)
     }
 }
 

@@ -54,9 +54,12 @@ fn session(name: &str, source: &str, neighbour: &str) -> BfdSession {
 
 /// Sessions of both families for the first host, or with swapped ends for the second one.
 fn both_families(second: bool) -> Vec<BfdSession> {
-    let of = |name, one, other| match second {
-        false => session(name, one, other),
-        true => session(name, other, one),
+    let of = |name, one, other| {
+        if second {
+            session(name, other, one)
+        } else {
+            session(name, one, other)
+        }
     };
     vec![
         of("four", "10.9.0.1", "10.9.0.2"),

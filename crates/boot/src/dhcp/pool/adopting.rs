@@ -35,9 +35,10 @@ impl<A: Address> Pool<A> {
             let both = { knows_before && is_left }
                 .then(|| of_both(holder, own))
                 .flatten();
-            let holder = match is_before(&(address, holder)) {
-                true => own,
-                false => holder,
+            let holder = if is_before(&(address, holder)) {
+                own
+            } else {
+                holder
             };
             if self.is_for_clients(address) {
                 self.learn(address, (both.unwrap_or(holder), user), now_ms);
@@ -49,9 +50,10 @@ impl<A: Address> Pool<A> {
     /// other, that node reports the owner of each address, even if the client sleeps and another
     /// machine responds there.
     pub fn set_known_elsewhere(&mut self, part: usize, is_known: bool) {
-        match is_known {
-            true => self.known_elsewhere.insert(part),
-            false => self.known_elsewhere.remove(&part),
+        if is_known {
+            self.known_elsewhere.insert(part)
+        } else {
+            self.known_elsewhere.remove(&part)
         };
     }
 

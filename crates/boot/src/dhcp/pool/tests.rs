@@ -78,9 +78,12 @@ fn what_a_node_did_not_know_is_the_clients_that_the_other_one_knew() {
     }
     alpha.know(ip(103), (Holder::Before(Some(mac(8))), None), 1_000_000, 0);
     let mut beta = node(&[(100, 1), (101, 2), (102, 3), (103, 4)]);
-    beta.take_as(0, 0, |address| match address == ip(104) {
-        true => AddressKnowledge::Before,
-        false => AddressKnowledge::Also(Holder::Before(None)),
+    beta.take_as(0, 0, |address| {
+        if address == ip(104) {
+            AddressKnowledge::Before
+        } else {
+            AddressKnowledge::Also(Holder::Before(None))
+        }
     });
     // The client renews its address; another address is only withheld, and no other client gets
     // it.

@@ -183,9 +183,10 @@ impl SimulatedNode {
     fn build(&mut self, lan: &LanConfig, before: Option<&Pool>, true_ms: u64) {
         let range = range_of(lan);
         self.lan = Some(lan.clone());
-        let lease_s = match self.has(InjectedDefect::NoMargin) {
-            true => lan.lease_s - lan.lease_s / 900 - 60,
-            false => lan.lease_s,
+        let lease_s = if self.has(InjectedDefect::NoMargin) {
+            lan.lease_s - lan.lease_s / 900 - 60
+        } else {
+            lan.lease_s
         };
         let known = self
             .disk
@@ -194,9 +195,10 @@ impl SimulatedNode {
             .map(|(address, holder)| (*address, *holder));
         let now_ms = self.clock.at(true_ms);
         self.records.longest_s = self.records.longest_s.max(lease_s);
-        let longest_s = match self.has(InjectedDefect::LeaseShortened) {
-            true => 0,
-            false => self.records.longest_s,
+        let longest_s = if self.has(InjectedDefect::LeaseShortened) {
+            0
+        } else {
+            self.records.longest_s
         };
         let lengths = (lease_s, longest_s);
         let mut pool = Pool::new(range, lengths, HashSet::new(), known, now_ms);
@@ -528,14 +530,16 @@ impl SimulatedNode {
             clear = matches!(self.records.states[part], SimulatedPartState::Settled);
         }
         self.note_elsewhere(part, is_other_there);
-        let named = match self.has(InjectedDefect::NamedTooEarly) {
-            true => self.sharing.told(part),
-            false => self.sharing.in_step(part),
+        let named = if self.has(InjectedDefect::NamedTooEarly) {
+            self.sharing.told(part)
+        } else {
+            self.sharing.in_step(part)
         };
         let unheard = clear && self.stays_unheard(part, record, now_ms);
-        let named = match unheard {
-            true => [name(1 - self.number)].into(),
-            false => named,
+        let named = if unheard {
+            [name(1 - self.number)].into()
+        } else {
+            named
         };
         let next = self.next(part, record, &base, clear);
         let wanted = Record {
@@ -663,25 +667,29 @@ impl SimulatedNode {
             let record = &self.records.known[part];
             let is_longer = reply.lease_ms > u64::from(record.longest_s) * 1000;
             if record.unheard || is_longer {
-                match self.has(InjectedDefect::UnheardTold) {
-                    true => now.push(reply),
-                    false => later.push(reply),
+                if self.has(InjectedDefect::UnheardTold) {
+                    now.push(reply)
+                } else {
+                    later.push(reply)
                 }
                 continue;
             }
             let wrote = self.records.wrote[part].iter().flat_map(|(_, named)| named);
-            let known = match self.has(InjectedDefect::WrittenNotCounted) {
-                true => BTreeSet::new(),
-                false => wrote.cloned().collect(),
+            let known = if self.has(InjectedDefect::WrittenNotCounted) {
+                BTreeSet::new()
+            } else {
+                wrote.cloned().collect()
             };
             let named = &self.records.known[part].named | &known;
-            let named = match self.has(InjectedDefect::NamedTooEarly) {
-                true => BTreeSet::new(),
-                false => named,
+            let named = if self.has(InjectedDefect::NamedTooEarly) {
+                BTreeSet::new()
+            } else {
+                named
             };
-            let tell = match self.has(InjectedDefect::ToldBeforeKnown) {
-                true => ConfirmationDecision::Now,
-                false => self.sharing.tells(address.into(), part, &named),
+            let tell = if self.has(InjectedDefect::ToldBeforeKnown) {
+                ConfirmationDecision::Now
+            } else {
+                self.sharing.tells(address.into(), part, &named)
             };
             match tell {
                 ConfirmationDecision::Now => now.push(reply),

@@ -107,9 +107,10 @@ impl DhcpSimulation {
                 while self.now_ms < until_ms {
                     self.calm()?;
                 }
-                match fails {
-                    true => self.fail(node),
-                    false => self.nodes[node].start(&self.lan, self.now_ms),
+                if fails {
+                    self.fail(node)
+                } else {
+                    self.nodes[node].start(&self.lan, self.now_ms)
                 }
             }
         }

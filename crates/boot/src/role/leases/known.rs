@@ -80,9 +80,10 @@ impl ClusterLeases {
     /// lease.
     pub(super) fn former(&self, taken: &AcquiredPart, is_stored: bool) -> (u32, u32) {
         let former = taken.former(is_stored);
-        match taken.previous_holder.is_some() || self.is_anothers(former) {
-            true => former,
-            false => (0, 0),
+        if taken.previous_holder.is_some() || self.is_anothers(former) {
+            former
+        } else {
+            (0, 0)
         }
     }
 
@@ -244,9 +245,10 @@ impl ClusterLeases {
         let record = self.record(part);
         let is_own = { record.as_ref() }.is_some_and(|record| self.is_own(record));
         let has_copy = |record: &PartRecord| record.node == self.me && !record.named.is_empty();
-        let most_ns = match record.as_ref().is_some_and(has_copy) {
-            true => AWAIT_COPY_NS,
-            false => AWAIT_NS,
+        let most_ns = if record.as_ref().is_some_and(has_copy) {
+            AWAIT_COPY_NS
+        } else {
+            AWAIT_NS
         };
         let since = self.unknown.get(&part).map(|(.., since)| *since);
         !is_own && since.is_none_or(|since| now_ns < since.saturating_add(most_ns))

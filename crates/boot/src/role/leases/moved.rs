@@ -178,9 +178,10 @@ impl ClusterLeases {
         };
         let is_known = *basis != Basis::Unknown;
         let others = self.others(part, knowledge);
-        let basis = match others.is_some() {
-            true => basis.clone(),
-            false => Basis::Unknown,
+        let basis = if others.is_some() {
+            basis.clone()
+        } else {
+            Basis::Unknown
         };
         let others = others.unwrap_or_default();
         let longest = others.records.iter().map(|(_, record)| record.longest_s);

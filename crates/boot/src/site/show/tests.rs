@@ -139,9 +139,12 @@ fn what_is_withheld_is_said_also_where_another_address_is_free() {
     assert!(!format!("{:?}", site.subject(&ServerStatus::default())).contains("withheld here"));
     let pool = site.desk.as_mut().and_then(DhcpServer::pool).unwrap();
     pool.give_up(0);
-    let withheld = |address| match address == ip(101) {
-        true => AddressKnowledge::Unclear,
-        false => AddressKnowledge::Known,
+    let withheld = |address| {
+        if address == ip(101) {
+            AddressKnowledge::Unclear
+        } else {
+            AddressKnowledge::Known
+        }
     };
     pool.take_as(0, 0, withheld);
     let shown = site.subject(&ServerStatus::default());

@@ -19,11 +19,12 @@ fn past(all: &[(&str, bool)]) -> Past {
     for (revision, accepted) in all {
         told.decided(
             revision,
-            match accepted {
-                true => ProposalResult::Accepted,
-                false => ProposalResult::Bad {
+            if accepted {
+                ProposalResult::Accepted
+            } else {
+                ProposalResult::Bad {
                     words: "bad".to_owned(),
-                },
+                }
             },
         );
     }

@@ -125,9 +125,12 @@ fn refused(outcome: PollResult) -> (Trouble, bool) {
 }
 
 fn names(set: &FileSet) -> Vec<String> {
-    let name = |file: &SetFile| match file.main {
-        true => format!("{} (main)", file.path),
-        false => file.path.clone(),
+    let name = |file: &SetFile| {
+        if file.main {
+            format!("{} (main)", file.path)
+        } else {
+            file.path.clone()
+        }
     };
     set.files.iter().map(name).collect()
 }

@@ -449,9 +449,10 @@ impl LeaseSimulation {
         match grantor.grant(Some(&lease), MemberId(from as u64), want, now) {
             Ok(command) | Err(NotGranted::Granting(command)) => {
                 let slow = !self.calm && self.random.percent(25);
-                let way = match slow {
-                    true => self.random.between(50 * MS, 800 * MS),
-                    false => self.way(),
+                let way = if slow {
+                    self.random.between(50 * MS, 800 * MS)
+                } else {
+                    self.way()
                 };
                 if !self.calm && self.random.percent(10) {
                     let again = self.way();
@@ -607,9 +608,10 @@ impl LeaseSimulation {
         let way = self.way();
         self.at(way, Event::Tell(host, SimulatedMessage::Elected(term)));
         for other in 0..HOSTS {
-            let late = match self.calm {
-                true => MS,
-                false => self.random.between(MS, 3_000 * MS),
+            let late = if self.calm {
+                MS
+            } else {
+                self.random.between(MS, 3_000 * MS)
             };
             if other != host {
                 self.at(late, Event::Tell(other, SimulatedMessage::Deposed(term)));

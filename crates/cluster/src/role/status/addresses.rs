@@ -124,9 +124,10 @@ impl<'s> Owned<'s> {
         let is_complete = !all.is_empty() && all.len() < ROUTERS_MAX;
         Owned {
             routers,
-            addresses: match is_complete {
-                true => reported,
-                false => member.addresses_owned.max(reported),
+            addresses: if is_complete {
+                reported
+            } else {
+                member.addresses_owned.max(reported)
             },
         }
     }
@@ -149,14 +150,13 @@ impl<'s> Owned<'s> {
         let mut unreported = self.addresses;
         for router in &self.routers {
             unreported = unreported.saturating_sub(router.addresses);
-            let group = match router.has_lease && !grants_leases {
-                true => &mut stopping,
-                false => {
-                    let takers = left.iter();
-                    let takers = takers.filter(|node| obstacle(node, &router.name).is_none());
-                    let takers = takers.map(|node| node.name.as_str()).collect();
-                    groups.entry(takers).or_default()
-                }
+            let group = if router.has_lease && !grants_leases {
+                &mut stopping
+            } else {
+                let takers = left.iter();
+                let takers = takers.filter(|node| obstacle(node, &router.name).is_none());
+                let takers = takers.map(|node| node.name.as_str()).collect();
+                groups.entry(takers).or_default()
             };
             group.addresses += router.addresses;
             group.routers.push(&router.name);
@@ -171,9 +171,10 @@ impl<'s> Owned<'s> {
         let (one, several) = (("moves", "stops"), ("move", "stop"));
         let verbs = |moving: &Moving<'_>| if moving.addresses == 1 { one } else { several };
         let subject = |moving: &Moving<'_>| {
-            let of = match are_all || moving.routers.is_empty() {
-                true => member.name.clone(),
-                false => list(moving.routers.iter().copied()),
+            let of = if are_all || moving.routers.is_empty() {
+                member.name.clone()
+            } else {
+                list(moving.routers.iter().copied())
             };
             match moving.addresses {
                 1 => format!("the virtual address of {of}"),
@@ -181,14 +182,17 @@ impl<'s> Owned<'s> {
             }
         };
         let mut words: Vec<String> = { groups.iter() }
-            .map(|(takers, moving)| match takers.is_empty() {
-                true => format!("no node takes {}", subject(moving)),
-                false => format!(
-                    "{} {} to {}",
-                    subject(moving),
-                    verbs(moving).0,
-                    list(takers.iter().copied())
-                ),
+            .map(|(takers, moving)| {
+                if takers.is_empty() {
+                    format!("no node takes {}", subject(moving))
+                } else {
+                    format!(
+                        "{} {} to {}",
+                        subject(moving),
+                        verbs(moving).0,
+                        list(takers.iter().copied())
+                    )
+                }
             })
             .collect();
         if stopping.addresses > 0 {

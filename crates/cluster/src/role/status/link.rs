@@ -16,21 +16,21 @@ impl ClusterStatus {
             return None;
         };
         let me = self.members.iter().find(|one| one.id == self.me)?;
-        let (one, other) = match me.name < member.name {
-            true => (me, member),
-            false => (member, me),
+        let (one, other) = if me.name < member.name {
+            (me, member)
+        } else {
+            (member, me)
         };
         let state = match member.cut_ms {
             Some(cut) => format!("cut for {}", span(cut)),
             None => "cut".to_owned(),
         };
         let are_nodes = [one, other].iter().all(|one| one.kind == MemberKind::Node);
-        let follows = match are_nodes {
-            true => {
-                "volumes with a copy on each have one complete copy until it is back, and guests cannot move between \
+        let follows = if are_nodes {
+            "volumes with a copy on each have one complete copy until it is back, and guests cannot move between \
                  them while they run"
-            }
-            false => "if another link fails too, a member can be without a majority",
+        } else {
+            "if another link fails too, a member can be without a majority"
         };
         let (one, other) = (&one.name, &other.name);
         let link = Subject::new("link", &format!("{one}-{other}")).state(&state, Grade::Bad);

@@ -68,19 +68,19 @@ impl ClusterStatus {
         if !lost.is_empty() && others < self.majority_of_voters() {
             let (all, needs) = (self.voters().count(), self.majority_of_voters());
             let mut voters = self.voters();
-            let (which, repair) = match voters
-                .any(|m| m.kind == MemberKind::Node && m.lost.is_empty())
+            let (which, repair) = if voters.any(|m| m.kind == MemberKind::Node && m.lost.is_empty())
             {
-                true => (
+                (
                     format!("too few members have their logs ({others} of {all}, {needs} needed)"),
                     "Run `evenkeel cluster recover --alone --yes` on the node that has its log. On the others delete \
                      the state directory and run `evenkeel cluster join TOKEN`",
-                ),
-                false => (
+                )
+            } else {
+                (
                     "no node has its log".to_owned(),
                     "On one node, rename the state directory, run `evenkeel cluster init NAME`, and apply its files \
                      with `evenkeel config apply`. Then let the others join",
-                ),
+                )
             };
             words.push(format!(
                 "{which}, so the cluster cannot recover by itself. {repair}"

@@ -12,12 +12,13 @@ pub(super) fn nothing_served(left: &[&MemberStatus], idle: &str) -> String {
     let whys: Vec<String> = whys
         .map(|member| format!("{}: {}", member.name, member.cannot_serve))
         .collect();
-    match whys.is_empty() {
-        true => format!("no node would serve: {idle} reports no served version"),
-        false => format!(
+    if whys.is_empty() {
+        format!("no node would serve: {idle} reports no served version")
+    } else {
+        format!(
             "no node would serve: {idle} serves nothing now ({})",
             whys.join("; ")
-        ),
+        )
     }
 }
 

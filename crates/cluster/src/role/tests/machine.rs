@@ -81,13 +81,14 @@ fn good() -> MachineVerdict {
 
 impl ServingMachine for Fake {
     async fn check(&self, set: Arc<FileSet>) -> MachineVerdict {
-        match text(&set).contains(BAD) {
-            true => MachineVerdict {
+        if text(&set).contains(BAD) {
+            MachineVerdict {
                 good: false,
                 words: format!("{}:1: there is {BAD} here", set.files[0].path),
                 ..MachineVerdict::default()
-            },
-            false => good(),
+            }
+        } else {
+            good()
         }
     }
 

@@ -215,9 +215,10 @@ fn three_members_serve_what_one_of_them_was_told_and_survive_each_others_end() {
 
     // The leader is stopped: the others continue, and it catches up after its return.
     let leads = |member: &Real| member.status().is_some_and(|s| s.leader == Some(s.me));
-    let (first, second) = match leads(&a) {
-        true => (&mut a, &mut b),
-        false => (&mut b, &mut a),
+    let (first, second) = if leads(&a) {
+        (&mut a, &mut b)
+    } else {
+        (&mut b, &mut a)
     };
     first.stop();
     second.done(&Request::Apply(apply(Some(1), "three", 500)));

@@ -47,9 +47,10 @@ struct Platter(Arc<Mutex<Vec<u8>>>);
 fn range(bytes: &[u8], offset: u64, length: usize) -> io::Result<std::ops::Range<usize>> {
     let begin = usize::try_from(offset).map_err(io::Error::other)?;
     let end = begin + length;
-    match end <= bytes.len() {
-        true => Ok(begin..end),
-        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    if end <= bytes.len() {
+        Ok(begin..end)
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
     }
 }
 

@@ -356,9 +356,10 @@ impl RolloutSimulation {
         if failing && self.random.once_in(15) {
             return;
         }
-        let late_ms = match failing && self.random.once_in(10) {
-            true => self.random.below(4000),
-            false => 0,
+        let late_ms = if failing && self.random.once_in(10) {
+            self.random.below(4000)
+        } else {
+            0
         };
         if failing && self.random.once_in(30) {
             let again_ms = now_ms + self.random.below(10_000);
@@ -658,9 +659,10 @@ impl SimulatedNode {
 
     /// Returns how long its disk has not responded.
     fn disk_stuck_ms(&self, now_ms: u64) -> u64 {
-        match self.stuck_ms.contains(&now_ms) {
-            true => now_ms - self.stuck_ms.start,
-            false => 0,
+        if self.stuck_ms.contains(&now_ms) {
+            now_ms - self.stuck_ms.start
+        } else {
+            0
         }
     }
 
@@ -711,9 +713,10 @@ impl SimulatedNode {
             addresses_owned: self.addresses,
             addresses: 4,
         };
-        let answer = match dead {
-            true => Probe::Silent,
-            false => Probe::Answered { status: 200 },
+        let answer = if dead {
+            Probe::Silent
+        } else {
+            Probe::Answered { status: 200 }
         };
         let probes = probe.then(|| Probes::from([("www".to_owned(), answer)]));
         (health, probes)

@@ -57,9 +57,10 @@ fn parts(text: &str) -> Vec<(HighlightKind, &str)> {
     let indent = text.len() - text.trim_start().len();
     let (blank, words) = text.split_at(indent);
     let length = words.find(char::is_whitespace).unwrap_or(words.len());
-    let (keyword, rest) = match words.starts_with('#') {
-        true => ("", words),
-        false => words.split_at(length),
+    let (keyword, rest) = if words.starts_with('#') {
+        ("", words)
+    } else {
+        words.split_at(length)
     };
     let kind = if indent == 0 {
         HighlightKind::Section

@@ -195,9 +195,10 @@ fn grade(versions: &Versions, version: &ConfigurationVersion) -> Grade {
 
 fn entry(shown: &PageContext<'_>, versions: &Versions, version: &ConfigurationVersion) -> Markup {
     let is_served = versions.accepted == Some(version.id);
-    let words = match is_served {
-        true => "accepted, served",
-        false => &version.stage_words,
+    let words = if is_served {
+        "accepted, served"
+    } else {
+        &version.stage_words
     };
     let can_return = matches!(
         version.stage,

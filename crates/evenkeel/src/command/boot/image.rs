@@ -277,18 +277,20 @@ fn text(
 ) -> String {
     let at = directory.display();
     let name = directory.file_name().unwrap_or_default().to_string_lossy();
-    let name = match debian::is_name(&name) && !name.starts_with('.') && name.len() <= 64 {
-        true => name.into_owned(),
-        false => wanted.suite.clone(),
+    let name = if debian::is_name(&name) && !name.starts_with('.') && name.len() <= 64 {
+        name.into_owned()
+    } else {
+        wanted.suite.clone()
     };
     let shown = FILES.iter().zip(sizes).map(|(name, (bytes, stored))| {
-        match bytes > &(stored + (64 << 20)) {
-            true => format!(
+        if bytes > &(stored + (64 << 20)) {
+            format!(
                 "{name} {} MiB ({} MiB of it used)",
                 bytes >> 20,
                 stored >> 20
-            ),
-            false => format!("{name} {} MiB", bytes >> 20),
+            )
+        } else {
+            format!("{name} {} MiB", bytes >> 20)
         }
     });
     let shown = shown.collect::<Vec<_>>().join(", ");

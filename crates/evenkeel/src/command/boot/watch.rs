@@ -59,9 +59,10 @@ pub fn watch(matches: &ArgMatches) -> Result<String, String> {
         let wanted = steps.filter(|(_, who, _)| is_of(who, &machine));
         let mut out = io::stdout().lock();
         for (network, who, step) in wanted {
-            let line = match is_json {
-                true => json(network, who, step),
-                false => text(network, who, step),
+            let line = if is_json {
+                json(network, who, step)
+            } else {
+                text(network, who, step)
             };
             if writeln!(out, "{line}").is_err() {
                 return Ok(String::new());

@@ -13,9 +13,10 @@ const SECRET_MAX: u64 = 64 << 10;
 /// # Errors
 /// Returns why the text is not valid.
 pub fn suite(text: &str) -> Result<(), String> {
-    match is_name(text) {
-        true => Ok(()),
-        false => Err(format!("'{text}' is no name of a release, such as trixie")),
+    if is_name(text) {
+        Ok(())
+    } else {
+        Err(format!("'{text}' is no name of a release, such as trixie"))
     }
 }
 
@@ -30,9 +31,10 @@ pub fn is_name(text: &str) -> bool {
 /// # Errors
 /// Returns why the text is not valid.
 pub fn mirror(text: &str) -> Result<(), String> {
-    match is_mirror(text) {
-        true => Ok(()),
-        false => Err(format!("'{text}' is no mirror: http://… or https://…")),
+    if is_mirror(text) {
+        Ok(())
+    } else {
+        Err(format!("'{text}' is no mirror: http://… or https://…"))
     }
 }
 
@@ -52,12 +54,13 @@ fn is_mirror(text: &str) -> bool {
 /// Returns an error if it cannot be read, or is too long.
 pub fn secret(path: &Path) -> Result<String, String> {
     let at = |error: std::io::Error| format!("{}: {error}", path.display());
-    match fs::metadata(path).map_err(at)?.len() > SECRET_MAX {
-        true => Err(format!(
+    if fs::metadata(path).map_err(at)?.len() > SECRET_MAX {
+        Err(format!(
             "{}: longer than {SECRET_MAX} bytes",
             path.display()
-        )),
-        false => fs::read_to_string(path).map_err(at),
+        ))
+    } else {
+        fs::read_to_string(path).map_err(at)
     }
 }
 
@@ -76,9 +79,10 @@ pub fn public_keys(text: &str) -> Result<String, String> {
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with('#'));
     let lines: Vec<&str> = lines.collect();
-    match !lines.is_empty() && lines.iter().all(is_key) && !text.contains("PRIVATE KEY") {
-        true => Ok(lines.join("\n") + "\n"),
-        false => Err("`--ssh-key` needs public keys, one a line, as in id_ed25519.pub".to_owned()),
+    if !lines.is_empty() && lines.iter().all(is_key) && !text.contains("PRIVATE KEY") {
+        Ok(lines.join("\n") + "\n")
+    } else {
+        Err("`--ssh-key` needs public keys, one a line, as in id_ed25519.pub".to_owned())
     }
 }
 

@@ -44,9 +44,10 @@ impl Inside {
 
     fn at(&self, path: &str, flags: OFlags, mode: u32) -> Result<OwnedFd, Errno> {
         // Opening a device or a pipe must not block. O_PATH permits no such flags.
-        let plain = match flags.contains(OFlags::PATH) {
-            true => OFlags::CLOEXEC,
-            false => OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK,
+        let plain = if flags.contains(OFlags::PATH) {
+            OFlags::CLOEXEC
+        } else {
+            OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK
         };
         let flags = flags | plain;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;

@@ -40,21 +40,23 @@ pub fn find(program: &str) -> Option<PathBuf> {
 /// # Errors
 /// Lists the missing packages, with the command that installs them.
 pub fn need(programs: &[(&str, &str)]) -> Result<(), String> {
-    let missing = { programs.iter() }.filter(|(program, _)| match program.starts_with('/') {
-        true => !Path::new(program).exists(),
-        false => find(program).is_none(),
+    let missing = { programs.iter() }.filter(|(program, _)| {
+        if program.starts_with('/') {
+            !Path::new(program).exists()
+        } else {
+            find(program).is_none()
+        }
     });
     let mut packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
     packages.sort_unstable();
     packages.dedup();
-    match packages.is_empty() {
-        true => Ok(()),
-        false => {
-            let packages = packages.join(" ");
-            Err(format!(
-                "needed here and not installed: {packages}. Install: apt-get install {packages}"
-            ))
-        }
+    if packages.is_empty() {
+        Ok(())
+    } else {
+        let packages = packages.join(" ");
+        Err(format!(
+            "needed here and not installed: {packages}. Install: apt-get install {packages}"
+        ))
     }
 }
 
@@ -126,9 +128,10 @@ impl Runner {
         let mut child = spawned.map_err(failed)?;
         let mut text = Output::default();
         let status = self.watch(&mut child, &mut output, &mut text, &show)?;
-        match status.success() {
-            true => Ok(text.kept),
-            false => Err(format!("{name} failed ({}){}", ending(status), text.last()).into()),
+        if status.success() {
+            Ok(text.kept)
+        } else {
+            Err(format!("{name} failed ({}){}", ending(status), text.last()).into())
         }
     }
 

@@ -46,9 +46,10 @@ impl Workshop {
             .args(["--make-rprivate", "/"])
             .status()
             .map_err(|error| refused(&error))?;
-        match done.success() {
-            true => Ok(()),
-            false => Err(refused(&"mount --make-rprivate failed")),
+        if done.success() {
+            Ok(())
+        } else {
+            Err(refused(&"mount --make-rprivate failed"))
         }
     }
 
@@ -78,14 +79,15 @@ impl Workshop {
     pub fn has_room(&self, needs: u64) -> Result<(), String> {
         let room = |stat: StatVfs| stat.f_bavail.saturating_mul(stat.f_frsize);
         let has = statvfs(&self.0).map(room).unwrap_or(u64::MAX);
-        match has >= needs {
-            true => Ok(()),
-            false => Err(format!(
+        if has >= needs {
+            Ok(())
+        } else {
+            Err(format!(
                 "{} has {} MiB free, and {} MiB may be needed: `--work DIR` names another directory",
                 self.0.display(),
                 has >> 20,
                 needs >> 20
-            )),
+            ))
         }
     }
 

@@ -37,9 +37,10 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(("hand-over", matches)) => ask(&Request::HandOver {
             name: matches.get_one::<String>("NAME").cloned(),
         }),
-        Some(("rotate", matches)) => ask(&match matches.get_flag("authority") {
-            true => Request::RotateAuthority,
-            false => Request::Rotate,
+        Some(("rotate", matches)) => ask(&if matches.get_flag("authority") {
+            Request::RotateAuthority
+        } else {
+            Request::Rotate
         }),
         Some(("address", matches)) => show(renumber(matches)),
         Some(("recover", matches)) => recover(matches),
@@ -150,9 +151,10 @@ fn check_listen(listen: &[SocketAddr]) -> Result<(), String> {
 fn host_name() -> Result<String, String> {
     let name = crate::identity::host_name();
     let first = name.split('.').next().unwrap_or_default();
-    match first.is_empty() {
-        true => Err("this host has no name: set one with `--name NAME`".to_owned()),
-        false => Ok(first.to_owned()),
+    if first.is_empty() {
+        Err("this host has no name: set one with `--name NAME`".to_owned())
+    } else {
+        Ok(first.to_owned())
     }
 }
 
@@ -277,9 +279,10 @@ fn show(done: Result<String, String>) -> ExitCode {
 
 /// Returns the command that starts a member. The systemd unit supports only the default directory.
 fn run_words(directory: &Path) -> String {
-    match directory == Path::new(cluster::role::directory::USUAL) {
-        true => "evenkeel run (or: systemctl enable --now evenkeel-cluster)".to_owned(),
-        false => format!("evenkeel run --state {}", directory.display()),
+    if directory == Path::new(cluster::role::directory::USUAL) {
+        "evenkeel run (or: systemctl enable --now evenkeel-cluster)".to_owned()
+    } else {
+        format!("evenkeel run --state {}", directory.display())
     }
 }
 
@@ -289,9 +292,10 @@ fn list(addresses: &[SocketAddr]) -> String {
 }
 
 fn invite(matches: &ArgMatches) -> ExitCode {
-    let kind = match matches.get_flag("arbiter") {
-        true => MemberKind::Arbiter,
-        false => MemberKind::Node,
+    let kind = if matches.get_flag("arbiter") {
+        MemberKind::Arbiter
+    } else {
+        MemberKind::Node
     };
     let valid = matches.get_one::<Duration>("valid").copied();
     let valid = valid.unwrap_or(Duration::from_secs(900));

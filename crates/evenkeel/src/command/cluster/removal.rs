@@ -41,9 +41,10 @@ pub fn check(name: &str, status: &ClusterStatus) -> Result<(), String> {
     });
     let me = status.name_of(status.me);
     let lost = has.lost(node, &me, &report.unwrap_or_default());
-    match lost.is_empty() {
-        true => Ok(()),
-        false => Err(refusal(node, &lost)),
+    if lost.is_empty() {
+        Ok(())
+    } else {
+        Err(refusal(node, &lost))
     }
 }
 

@@ -144,12 +144,13 @@ fn print_change_result(
         Err(ConfigError::Refused(words)) => {
             let recent = records(RECENT).unwrap_or_default();
             let taken_back = |record: &VersionRecord| record.stage == RolloutStage::TakenBack;
-            match recent
+            if recent
                 .iter()
                 .any(|record| ours(record) && taken_back(record))
             {
-                true => Err(ConfigError::TakenBack(words)),
-                false => Err(ConfigError::Refused(words)),
+                Err(ConfigError::TakenBack(words))
+            } else {
+                Err(ConfigError::Refused(words))
             }
         }
         Err(error) => Err(error),
@@ -161,9 +162,10 @@ fn judging(matches: &ArgMatches, set: &FileSet) -> Judging {
     let section = ConfigSection::read(set, &file_set::grammar(set));
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let given = |name| matches.get_one::<Duration>(name).copied();
-    let judge = match matches.get_flag("now") {
-        true => Duration::ZERO,
-        false => given("judge").unwrap_or(section.judge),
+    let judge = if matches.get_flag("now") {
+        Duration::ZERO
+    } else {
+        given("judge").unwrap_or(section.judge)
     };
     Judging {
         judge_ms: ms(judge),

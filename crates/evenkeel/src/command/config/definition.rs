@@ -73,9 +73,10 @@ fn author() -> Arg {
 
 /// Parses a time in the format of `judge`: a bare number counts seconds.
 fn time(text: &str) -> Result<Duration, String> {
-    match text.bytes().all(|b| b.is_ascii_digit()) {
-        true => duration(&format!("{text}s")),
-        false => duration(text),
+    if text.bytes().all(|b| b.is_ascii_digit()) {
+        duration(&format!("{text}s"))
+    } else {
+        duration(text)
     }
 }
 

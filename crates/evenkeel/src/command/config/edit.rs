@@ -76,9 +76,10 @@ fn checked(mut new: FileSet) -> Result<FileSet, ConfigError> {
             break;
         }
     }
-    match files::check(&new, Some(&mut voice)).good {
-        true => Ok(new),
-        false => Err(ConfigError::Edited),
+    if files::check(&new, Some(&mut voice)).good {
+        Ok(new)
+    } else {
+        Err(ConfigError::Edited)
     }
 }
 
@@ -126,9 +127,12 @@ impl Copies {
             files: Vec::new(),
             kept: false.into(),
         };
-        let wanted = |path: &String, main: bool| match names.is_empty() {
-            true => main,
-            false => names.contains(&&**path),
+        let wanted = |path: &String, main: bool| {
+            if names.is_empty() {
+                main
+            } else {
+                names.contains(&&**path)
+            }
         };
         for (n, file) in set.files.iter().enumerate() {
             if !wanted(&file.path, file.main) {

@@ -156,9 +156,10 @@ fn words(status: &ClusterStatus) -> String {
         (None, _) => "this node serves no version".to_owned(),
     });
     if let Some(version) = configuration.moving {
-        let words = match configuration.moving_words.is_empty() {
-            true => format!("version {version}"),
-            false => configuration.moving_words.clone(),
+        let words = if configuration.moving_words.is_empty() {
+            format!("version {version}")
+        } else {
+            configuration.moving_words.clone()
         };
         lines.push(format!("in progress: {words}"));
     }

@@ -23,15 +23,16 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
         print(&format!("{value}\n"));
         return Ok(());
     }
-    match names.is_empty() {
-        true => print(&whole(&set)),
-        false => print(
+    if names.is_empty() {
+        print(&whole(&set))
+    } else {
+        print(
             &set.files
                 .iter()
                 .filter(wanted)
                 .map(text)
                 .collect::<String>(),
-        ),
+        )
     };
     Ok(())
 }
@@ -68,9 +69,10 @@ fn text(file: &SetFile) -> String {
 
 /// Returns the configuration files, and a line for each other file.
 fn whole(set: &FileSet) -> String {
-    let mut out = match set.label.is_empty() {
-        true => format!("# version {}\n", set.version),
-        false => format!("# {}\n", set.label),
+    let mut out = if set.label.is_empty() {
+        format!("# version {}\n", set.version)
+    } else {
+        format!("# {}\n", set.label)
     };
     for file in set.files.iter().filter(|file| file.main) {
         out.push_str(&format!("\n# {}\n{}", file.path, text(file)));

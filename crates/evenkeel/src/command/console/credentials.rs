@@ -77,17 +77,19 @@ fn user() -> Arg {
 /// A name that stands in a line as it is.
 fn user_name(name: &str) -> Result<String, String> {
     let fits = |c: char| c.is_alphanumeric() || "._-:@+".contains(c);
-    match !name.is_empty() && name.chars().all(fits) {
-        true => Ok(name.to_owned()),
-        false => Err("letters, digits, `.`, `_`, `-`, `:`, `@` and `+` are permitted".to_owned()),
+    if !name.is_empty() && name.chars().all(fits) {
+        Ok(name.to_owned())
+    } else {
+        Err("letters, digits, `.`, `_`, `-`, `:`, `@` and `+` are permitted".to_owned())
     }
 }
 
 fn token_name(name: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "._-:".contains(c);
-    match !name.is_empty() && name.chars().all(fits) {
-        true => Ok(name.to_owned()),
-        false => Err("letters, digits, `.`, `_`, `-` and `:` are permitted".to_owned()),
+    if !name.is_empty() && name.chars().all(fits) {
+        Ok(name.to_owned())
+    } else {
+        Err("letters, digits, `.`, `_`, `-` and `:` are permitted".to_owned())
     }
 }
 

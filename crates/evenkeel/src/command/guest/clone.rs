@@ -187,13 +187,14 @@ fn have_both_copies(matches: &ArgMatches, new: &[Disk]) -> Result<(), String> {
             missing.push(format!("`evenkeel volume create {}`", disk.volume));
         }
     }
-    match missing.is_empty() {
-        true => Ok(()),
-        false => Err(format!(
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(format!(
             "the copies of this node are there, and those of {on} are not served here: run {} on {on}, then this command again; if it \
              says that they exist, run this command on {on}, which serves them",
             missing.join(" and ")
-        )),
+        ))
     }
 }
 
@@ -230,13 +231,14 @@ fn reads_as_zeroes(disk: &Disk) -> bool {
 fn moment(matches: &ArgMatches, name: &str, old: &[Disk]) -> Result<From, String> {
     if let Some(wanted) = matches.get_one::<String>("snapshot") {
         let (title, moment) = disks::find(old, name, wanted)?;
-        return match moment.lacks.is_empty() {
-            true => Ok(From::Moment(moment, false)),
-            false => Err(format!(
+        return if moment.lacks.is_empty() {
+            Ok(From::Moment(moment, false))
+        } else {
+            Err(format!(
                 "snapshot {} is incomplete: it has nothing of {}",
                 disks::words(&title),
                 moment.lacks.join(", ")
-            )),
+            ))
         };
     }
     let (instance, report) = load_guest_report(matches)?;

@@ -99,9 +99,10 @@ pub(super) fn log(matches: &ArgMatches) -> ExitCode {
         let read = Read::by_ref(&mut file)
             .take(1 << 20)
             .read_to_end(&mut bytes);
-        let shown = match stdout().is_terminal() {
-            true => plain(&bytes),
-            false => bytes.clone(),
+        let shown = if stdout().is_terminal() {
+            plain(&bytes)
+        } else {
+            bytes.clone()
         };
         // The reader of standard output has ended, or the disk of the file is gone.
         if read.is_err()

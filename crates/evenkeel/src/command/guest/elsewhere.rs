@@ -56,12 +56,11 @@ pub(super) fn complete(instance: &Instance, report: &mut StatusReport, name: Opt
 fn ask(instance: &Instance, report: &StatusReport, node: &str, name: &str) -> RemoteGuestReport {
     let is_away = order::is_away(report, node);
     let (node, name) = (node.to_owned(), name.to_owned());
-    let answer = match is_away {
-        true => order::query_order(instance, &GuestOrder::Remembered { node, name }),
-        false => {
-            let order = Box::new(GuestOrder::Shown { name });
-            order::answer_within(instance, &GuestOrder::At { node, order }, LIMIT)
-        }
+    let answer = if is_away {
+        order::query_order(instance, &GuestOrder::Remembered { node, name })
+    } else {
+        let order = Box::new(GuestOrder::Shown { name });
+        order::answer_within(instance, &GuestOrder::At { node, order }, LIMIT)
     };
     let answer = answer.unwrap_or_else(|words| GuestResponse::of(Err(words)));
     let trouble = match (answer.good, answer.waits, is_away) {

@@ -147,12 +147,13 @@ impl RemoteOutputStream<'_> {
     ) -> Result<RemoteOutputStream<'i>, String> {
         let node = node.to_owned();
         let passed = asked_of(instance, &StreamRequest::Begin { node, what })?;
-        match passed.is_over {
-            true => Err(passed.words),
-            false => Ok(RemoteOutputStream {
+        if passed.is_over {
+            Err(passed.words)
+        } else {
+            Ok(RemoteOutputStream {
                 instance,
                 number: passed.number,
-            }),
+            })
         }
     }
 

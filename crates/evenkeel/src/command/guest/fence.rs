@@ -82,19 +82,23 @@ fn test(matches: &ArgMatches) -> ExitCode {
     };
     let proofs: Vec<FencingTestResult> = fences.iter().map(proof::of).collect();
     print(&text(&proofs));
-    match proofs.iter().any(|proof| proof.works) {
-        true => ExitCode::SUCCESS,
-        false => refuse(format!("no method can power {node} off")),
+    if proofs.iter().any(|proof| proof.works) {
+        ExitCode::SUCCESS
+    } else {
+        refuse(format!("no method can power {node} off"))
     }
 }
 
 fn text(proofs: &[FencingTestResult]) -> String {
-    let line = |proof: &FencingTestResult| match proof.works {
-        true => format!("ok      {}: {}\n", proof.name, proof.words),
-        false => format!(
-            "failed  {}: {}\n        try by hand: {}\n",
-            proof.name, proof.words, proof.by_hand
-        ),
+    let line = |proof: &FencingTestResult| {
+        if proof.works {
+            format!("ok      {}: {}\n", proof.name, proof.words)
+        } else {
+            format!(
+                "failed  {}: {}\n        try by hand: {}\n",
+                proof.name, proof.words, proof.by_hand
+            )
+        }
     };
     proofs.iter().map(line).collect()
 }
@@ -106,12 +110,13 @@ fn fences(matches: &ArgMatches, node: &str) -> Result<Vec<PowerControl>, String>
         None => of_instance(matches, node)
             .map_err(|words| format!("{words}. `--from FILE` reads the section from a file"))?,
     };
-    match fences.is_empty() {
-        true => Err(format!(
+    if fences.is_empty() {
+        Err(format!(
             "node '{node}' has no line `fence` that another node could use: nothing powers it off before its guests \
              start elsewhere"
-        )),
-        false => Ok(fences),
+        ))
+    } else {
+        Ok(fences)
     }
 }
 

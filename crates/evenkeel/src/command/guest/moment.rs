@@ -111,9 +111,10 @@ mod tests {
         fn step(&mut self, words: String) -> Result<(), String> {
             let at = self.steps.len();
             self.steps.push(words.clone());
-            match self.fails == Some(at) {
-                true => Err(format!("{words} failed")),
-                false => Ok(()),
+            if self.fails == Some(at) {
+                Err(format!("{words} failed"))
+            } else {
+                Ok(())
             }
         }
     }

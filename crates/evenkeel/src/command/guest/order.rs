@@ -48,9 +48,10 @@ const RECORD_LIMIT: Duration = Duration::from_secs(10);
 /// Sends an order, possibly for another node. Returns the text of the response.
 pub(super) fn send_order(instance: &Instance, message: &OfGuest) -> Result<String, String> {
     let answer = answer_within(instance, message, Duration::MAX)?;
-    match answer.good {
-        true => Ok(answer.words),
-        false => Err(answer.words),
+    if answer.good {
+        Ok(answer.words)
+    } else {
+        Err(answer.words)
     }
 }
 
@@ -134,9 +135,12 @@ pub(super) fn keep_down(matches: &ArgMatches, name: &str) -> Result<(), String> 
         kills: false,
     };
     send_order(&instance, &order)?;
-    wait(matches, RECORD_LIMIT, |report| match is_stopped(report)? {
-        true => Ok(WaitResult::Done(())),
-        false => Ok(WaitResult::Not(format!("guest {name} is kept down"))),
+    wait(matches, RECORD_LIMIT, |report| {
+        if is_stopped(report)? {
+            Ok(WaitResult::Done(()))
+        } else {
+            Ok(WaitResult::Not(format!("guest {name} is kept down")))
+        }
     })
 }
 
@@ -215,11 +219,12 @@ impl Patience {
             self.changed = now;
             return WaitProgress::New;
         }
-        match now.saturating_duration_since(self.changed) >= STALL_MAX {
-            true => WaitProgress::TooLong(
+        if now.saturating_duration_since(self.changed) >= STALL_MAX {
+            WaitProgress::TooLong(
                 "Nothing has changed for 5 minutes, so this command no longer waits",
-            ),
-            false => WaitProgress::Known,
+            )
+        } else {
+            WaitProgress::Known
         }
     }
 }
@@ -357,9 +362,10 @@ pub(super) fn stop(matches: &ArgMatches) -> Result<String, String> {
         let Some(subject) = report.find(GUEST, &name) else {
             return Ok(WaitResult::Done(format!("guest {name} is stopped\n")));
         };
-        match is_down(subject) {
-            true => Ok(WaitResult::Done(format!("guest {name} is stopped\n"))),
-            false => Ok(WaitResult::Not(words_of(report, &name)?)),
+        if is_down(subject) {
+            Ok(WaitResult::Done(format!("guest {name} is stopped\n")))
+        } else {
+            Ok(WaitResult::Not(words_of(report, &name)?))
         }
     })
 }
@@ -381,12 +387,13 @@ pub(super) fn move_to(matches: &ArgMatches) -> Result<String, String> {
             return Err(format!("guest {name} does not move, it is down: {stopped}"));
         }
         if on != node {
-            return match was_there && !on.is_empty() {
-                true => Err(format!(
+            return if was_there && !on.is_empty() {
+                Err(format!(
                     "guest {name} did not stay on {node}: it is on {on}. `evenkeel guest log {name}` \
                      and the log of {node} have more"
-                )),
-                false => Ok(WaitResult::Not(how(&instance, report, &name)?)),
+                ))
+            } else {
+                Ok(WaitResult::Not(how(&instance, report, &name)?))
             };
         }
         was_there = true;
@@ -418,9 +425,10 @@ fn the_node(matches: &ArgMatches, report: &StatusReport) -> Result<(String, bool
 
 /// Addresses an order to a node.
 fn to(node: &str, is_here: bool, order: OfGuest) -> OfGuest {
-    match is_here {
-        true => order,
-        false => of(node.to_owned(), order),
+    if is_here {
+        order
+    } else {
+        of(node.to_owned(), order)
     }
 }
 
@@ -461,9 +469,12 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
     let mut refused_since = None;
     let mut failures = Failures::default();
     wait(matches, STOP_LIMIT, |report| {
-        let has = |one: &&Subject| match is_here {
-            true => one.value("process").is_some_and(|pid| pid > 0),
-            false => one.words(ON).as_deref() == Some(node.as_str()),
+        let has = |one: &&Subject| {
+            if is_here {
+                one.value("process").is_some_and(|pid| pid > 0)
+            } else {
+                one.words(ON).as_deref() == Some(node.as_str())
+            }
         };
         let left: Vec<&str> = { report.of_kind(GUEST) }
             .filter(has)
@@ -560,9 +571,10 @@ pub(super) fn confirm_off(matches: &ArgMatches) -> Result<String, String> {
     send_order(&instance, &OfGuest::ConfirmOff { node: node.clone() })?;
     wait(matches, RECORD_LIMIT, |report| {
         let subject = report.find(NODE, &node);
-        match subject.is_some_and(|subject| subject.state.word == FENCED) {
-            true => Ok(WaitResult::Done(())),
-            false => Ok(WaitResult::Not("the cluster is told".to_owned())),
+        if subject.is_some_and(|subject| subject.state.word == FENCED) {
+            Ok(WaitResult::Done(()))
+        } else {
+            Ok(WaitResult::Not("the cluster is told".to_owned()))
         }
     })?;
     Ok(format!(
@@ -573,9 +585,10 @@ pub(super) fn confirm_off(matches: &ArgMatches) -> Result<String, String> {
 fn is_drained(report: &StatusReport, here: &str, drained: bool) -> Result<WaitResult<()>, String> {
     let subject = report.find(NODE, here);
     let subject = subject.ok_or_else(|| format!("{PART}: node {here} is not in the report"))?;
-    match (subject.state.word == "drained") == drained {
-        true => Ok(WaitResult::Done(())),
-        false => Ok(WaitResult::Not("the cluster is told".to_owned())),
+    if (subject.state.word == "drained") == drained {
+        Ok(WaitResult::Done(()))
+    } else {
+        Ok(WaitResult::Not("the cluster is told".to_owned()))
     }
 }
 

@@ -254,9 +254,10 @@ pub(super) fn list(matches: &ArgMatches) -> Result<String, String> {
     let guest = { guest.served.or(guest.started_as) }.ok_or_else(|| super::unknown(&name))?;
     let disks = disks::of(matches, &guest)?;
     let lines = lines_of(&disks)?;
-    Ok(match lines.is_empty() {
-        true => format!("guest {name} has no snapshots\n"),
-        false => lines,
+    Ok(if lines.is_empty() {
+        format!("guest {name} has no snapshots\n")
+    } else {
+        lines
     })
 }
 
@@ -277,9 +278,10 @@ fn lines_of(disks: &[Disk]) -> Result<String, String> {
             .iter()
             .map(|(volume, one)| format!("{volume} {}", size_words(one.size_bytes)));
         let of: Vec<String> = of.collect();
-        let lacks = match moment.lacks.is_empty() {
-            true => String::new(),
-            false => format!("; incomplete: without {}", moment.lacks.join(", ")),
+        let lacks = if moment.lacks.is_empty() {
+            String::new()
+        } else {
+            format!("; incomplete: without {}", moment.lacks.join(", "))
         };
         format!(
             "snapshot: {}, {}{lacks}\n",

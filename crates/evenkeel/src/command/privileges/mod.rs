@@ -141,9 +141,10 @@ impl Kernel {
     }
 
     fn calls(&self, calls: Calls) -> Calls {
-        match self.filters {
-            true => calls,
-            false => Calls::Unfiltered,
+        if self.filters {
+            calls
+        } else {
+            Calls::Unfiltered
         }
     }
 }

@@ -29,9 +29,10 @@ struct Asking {
 /// Evaluates the request with the state of the running instance that the options select.
 pub fn report(matches: &ArgMatches, request: &Request) -> Result<RouteReport, RouteFailure> {
     let pid = matches.get_one::<u32>("pid").copied();
-    let files = match is_without_file(matches) {
-        true => files_behind(matches),
-        false => files(matches),
+    let files = if is_without_file(matches) {
+        files_behind(matches)
+    } else {
+        files(matches)
     };
     let instance = reload::find_instance(&run::absolute(&files), pid)?;
     let is_candidate = !is_without_file(matches);

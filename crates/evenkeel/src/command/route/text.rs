@@ -86,9 +86,10 @@ fn term(term: &TermText) -> String {
         .iter()
         .map(|value| format!("'{value}'"))
         .collect();
-    match values.is_empty() {
-        true => format!("{}: {met}, there is no value", term.name),
-        false => format!("{}: {met} for {}", term.name, values.join(", ")),
+    if values.is_empty() {
+        format!("{}: {met}, there is no value", term.name)
+    } else {
+        format!("{}: {met} for {}", term.name, values.join(", "))
     }
 }
 
@@ -99,10 +100,13 @@ fn outcome(outcome: &RouteDestination) -> String {
             server,
             address,
             why,
-        } => match address.is_empty() {
-            true => format!("=> server {backend}/{server}, by {why}\n"),
-            false => format!("=> server {backend}/{server} ({address}), by {why}\n"),
-        },
+        } => {
+            if address.is_empty() {
+                format!("=> server {backend}/{server}, by {why}\n")
+            } else {
+                format!("=> server {backend}/{server} ({address}), by {why}\n")
+            }
+        }
         RouteDestination::Reply {
             status,
             location,

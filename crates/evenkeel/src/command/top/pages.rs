@@ -193,9 +193,10 @@ fn scaled(bytes: u64) -> String {
         }
         (rest, unit) = (rest / 1000.0, one);
     }
-    match rest < 9.95 {
-        true => format!("{rest:.1} {unit}B"),
-        false => format!("{rest:.0} {unit}B"),
+    if rest < 9.95 {
+        format!("{rest:.1} {unit}B")
+    } else {
+        format!("{rest:.0} {unit}B")
     }
 }
 
@@ -289,15 +290,17 @@ fn of_report(report: &StatusReport) -> Vec<Line<'static>> {
     let mut grades = report.subjects.iter().map(|one| one.state.grade);
     let line = |line: &str| {
         let words = visible(line).into_owned();
-        match line.starts_with(' ') {
-            true => Line::from(words),
-            false => Line::styled(words, color(grades.next().unwrap_or_default()).bold()),
+        if line.starts_with(' ') {
+            Line::from(words)
+        } else {
+            Line::styled(words, color(grades.next().unwrap_or_default()).bold())
         }
     };
     let lines: Vec<_> = report.text().lines().map(line).collect();
-    match lines.is_empty() {
-        true => vec![Line::from("nothing is configured".dim())],
-        false => lines,
+    if lines.is_empty() {
+        vec![Line::from("nothing is configured".dim())]
+    } else {
+        lines
     }
 }
 
@@ -308,13 +311,15 @@ fn events(events: &[(String, &Event)], zone: &TimeZone) -> Vec<Line<'static>> {
     }
     let line = |(of, event): &(String, &Event)| {
         let Event { from, to, why, .. } = event;
-        let change = match from.is_empty() {
-            true => to.clone(),
-            false => format!("{from} → {to}"),
+        let change = if from.is_empty() {
+            to.clone()
+        } else {
+            format!("{from} → {to}")
         };
-        let why = match why.is_empty() {
-            true => String::new(),
-            false => format!(": {why}"),
+        let why = if why.is_empty() {
+            String::new()
+        } else {
+            format!(": {why}")
         };
         Line::from(vec![
             Span::from(format!("{}  ", time(event.at.unix_ms, zone))).dim(),

@@ -254,9 +254,10 @@ fn titles(pages: &[TopPage], at: usize) -> Line<'static> {
     let mut line = Vec::new();
     for (number, page) in pages.iter().enumerate() {
         let words = format!(" {} {} ", number + 1, page.title());
-        line.push(match number == at {
-            true => Span::from(words).reversed(),
-            false => Span::from(words),
+        line.push(if number == at {
+            Span::from(words).reversed()
+        } else {
+            Span::from(words)
         });
     }
     Line::from(line)

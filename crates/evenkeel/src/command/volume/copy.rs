@@ -181,12 +181,13 @@ fn is_another(
     let subject = report.find(VOLUME, from).filter(|_| from == volume);
     let copies = subject.and_then(|subject| subject.words(COPIES));
     let has = |copies: &str| copies.split(' ').any(|one| one.eq_ignore_ascii_case(node));
-    match copies.is_some_and(|copies| has(&copies)) {
-        true => Err(format!(
+    if copies.is_some_and(|copies| has(&copies)) {
+        Err(format!(
             "{node}:{volume} is volume '{from}' itself: both of its copies are kept equal without a command"
         )
-        .into()),
-        false => Ok(()),
+        .into())
+    } else {
+        Ok(())
     }
 }
 
@@ -244,9 +245,10 @@ impl Copy {
             if done > furthest {
                 (furthest, since) = (done, Instant::now());
             }
-            let limit = match self.sending.has_begun {
-                true => AWAY_MAX,
-                false => LEAVE_MAX,
+            let limit = if self.sending.has_begun {
+                AWAY_MAX
+            } else {
+                LEAVE_MAX
             };
             if !error.may_repeat() || since.elapsed() >= limit {
                 return (self, Err(error));

@@ -107,12 +107,13 @@ fn from(source: &str, subject: &Subject, names: (&str, &str, &str)) -> Result<()
             "volume '{name}' has no copy on '{source}': its copies are on {me} and {other}"
         ));
     }
-    Err(match is_owner {
-        true => format!(
+    Err(if is_owner {
+        format!(
             "the owner's copy is the valid one, and the owner of volume '{name}' is {me}. To take the copy of {other}, \
              first run `evenkeel volume hand-over {name}`. Nothing was changed"
-        ),
-        false => format!("run it on {other}, the owner of volume '{name}'. Nothing was changed"),
+        )
+    } else {
+        format!("run it on {other}, the owner of volume '{name}'. Nothing was changed")
     })
 }
 
@@ -158,10 +159,7 @@ fn follow(
         }
         let size = subject.value(SIZE).unwrap_or_default();
         let left = subject.value(DIRTY).unwrap_or_default().min(size);
-        let done = match is(MIRRORED) {
-            true => 0,
-            false => size - left,
-        };
+        let done = if is(MIRRORED) { 0 } else { size - left };
         progress.total.store(size, Ordering::Relaxed);
         progress.done.store(done, Ordering::Relaxed);
         progress.data.store(done, Ordering::Relaxed);

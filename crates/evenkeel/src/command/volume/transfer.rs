@@ -279,9 +279,10 @@ pub(in crate::command) fn export(matches: &ArgMatches) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return error.exit(""),
     };
-    let partial = match to_output {
-        true => Ok(None),
-        false => Partial::create(Path::new(&file)).map(|one| Some(Arc::new(one))),
+    let partial = if to_output {
+        Ok(None)
+    } else {
+        Partial::create(Path::new(&file)).map(|one| Some(Arc::new(one)))
     };
     let partial = match partial {
         Ok(partial) => partial,
@@ -368,9 +369,10 @@ pub(in crate::command) fn is_disk(
     {
         return Err(not_raw(image, from).into());
     }
-    match matches.get_flag("raw") || Address::is_uri(from) {
-        true => Ok(()),
-        false => Ok(is_whole(from)?),
+    if matches.get_flag("raw") || Address::is_uri(from) {
+        Ok(())
+    } else {
+        Ok(is_whole(from)?)
     }
 }
 
@@ -465,12 +467,11 @@ fn prepare(
     if held > 0 && !overwrites {
         let whole = client.offer().size;
         // Only the owner of two synchronised copies knows which blocks are empty.
-        let perhaps = match before.there.is_some() && held >= whole {
-            true => {
-                ", as far as it is known here: if it is new, wait until `evenkeel volume list` shows both copies in sync, and run \
+        let perhaps = if before.there.is_some() && held >= whole {
+            ", as far as it is known here: if it is new, wait until `evenkeel volume list` shows both copies in sync, and run \
                  this where it is `serving`"
-            }
-            false => "",
+        } else {
+            ""
         };
         return Err(format!(
             "volume '{name}' holds data ({} of {} are allocated{perhaps}): `--yes` overwrites all of it",
@@ -491,9 +492,10 @@ pub(in crate::command) fn ends_of_new(
     may_hold: bool,
 ) -> Result<CopyEndpoints, Stopped> {
     let (mut client, before) = free(matches, name, from, &source)?;
-    let held = match may_hold {
-        true => 0,
-        false => transfer::allocated(&mut client).map_err(TransferError::from)?,
+    let held = if may_hold {
+        0
+    } else {
+        transfer::allocated(&mut client).map_err(TransferError::from)?
     };
     match held {
         0 => Ok(((source, TransferTarget::server(client)), before)),

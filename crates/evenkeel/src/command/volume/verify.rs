@@ -200,11 +200,12 @@ impl Watch {
         let began = subject.value(BEGAN);
         match (self.ours, began) {
             (None, began) if began == self.before || began.is_none() => {
-                return match is_late {
-                    true => Err(format!(
+                return if is_late {
+                    Err(format!(
                         "the verify of volume '{name}' did not begin: `evenkeel volume show {name}`"
-                    )),
-                    false => Ok(None),
+                    ))
+                } else {
+                    Ok(None)
                 };
             }
             (Some(ours), began) if began != Some(ours) => {

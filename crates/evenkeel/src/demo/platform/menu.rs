@@ -214,10 +214,11 @@ pub fn expectation(choice: Choice, before: &ActiveFaults) -> Option<String> {
         Choice::Alpha => format!("alpha is started: expect {}.", returns(&after)),
         Choice::Server(index) => server(index, &after),
         Choice::Heal if *before == after => "No fault is in force: nothing to heal.".to_owned(),
-        Choice::Heal => format!("All faults are healed: expect {}.", match before.alpha_serves() {
-            true => stays(&after),
-            false => returns(&after),
-        }),
+        Choice::Heal => format!("All faults are healed: expect {}.", if before.alpha_serves() {
+stays(&after)
+} else {
+returns(&after)
+}),
         Choice::Show | Choice::SignIn | Choice::Quit => return None,
     })
 }
@@ -240,17 +241,19 @@ fn server(index: usize, after: &ActiveFaults) -> String {
 
 /// Describes which node keeps the address.
 fn stays(state: &ActiveFaults) -> &'static str {
-    match state.alpha_serves() {
-        true => "alpha to keep the address",
-        false => "beta to keep the address",
+    if state.alpha_serves() {
+        "alpha to keep the address"
+    } else {
+        "beta to keep the address"
     }
 }
 
 /// Describes the consequence of a failure of alpha.
 fn moves(before: &ActiveFaults, within: &str) -> String {
-    match before.alpha_serves() {
-        true => format!("beta to take the address over {within}"),
-        false => "beta to keep the address".to_owned(),
+    if before.alpha_serves() {
+        format!("beta to take the address over {within}")
+    } else {
+        "beta to keep the address".to_owned()
     }
 }
 

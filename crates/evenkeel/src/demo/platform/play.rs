@@ -114,9 +114,12 @@ impl Play {
     }
 
     fn show(&self) -> Result<(), PlatformError> {
-        let runs = |(name, runs): (&str, bool)| match runs {
-            true => format!("{name} runs"),
-            false => format!("{name} does not run"),
+        let runs = |(name, runs): (&str, bool)| {
+            if runs {
+                format!("{name} runs")
+            } else {
+                format!("{name} does not run")
+            }
         };
         let members: Vec<String> = self.site.members().map(runs).collect();
         let leader = self.site.leader();

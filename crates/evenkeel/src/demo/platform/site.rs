@@ -347,12 +347,11 @@ impl DemoPlatform {
 
     fn set_servers(&mut self, stopped: [bool; SERVERS]) -> Result<(), PlatformError> {
         for (server, stopped) in self.base.servers.iter().zip(stopped) {
-            match stopped {
-                true => server.stop(),
-                false => {
-                    let started = self.base.farm.enter(|| server.restart());
-                    started.map_err(PlatformError::system("start a server"))?;
-                }
+            if stopped {
+                server.stop()
+            } else {
+                let started = self.base.farm.enter(|| server.restart());
+                started.map_err(PlatformError::system("start a server"))?;
             }
         }
         Ok(())

@@ -54,9 +54,10 @@ impl AgreementSimulation {
     pub(super) fn forgot_copies(&self, name: &str, record: &GuestRecord) -> Result<(), String> {
         let is_kept = record.failed.values().any(|why| why.starts_with("no copy"));
         let at = (0..2).find(|at| self.runs(*at, name));
-        match at.is_some_and(|at| is_kept && self.has_both_copies(at, name)) {
-            true => Err(format!("{name} has both copies: {:?}", record.failed)),
-            false => Ok(()),
+        if at.is_some_and(|at| is_kept && self.has_both_copies(at, name)) {
+            Err(format!("{name} has both copies: {:?}", record.failed))
+        } else {
+            Ok(())
         }
     }
 }

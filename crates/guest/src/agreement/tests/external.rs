@@ -108,9 +108,10 @@ impl AgreementSimulation {
         if !due.contains_key(other) || !self.random.percent(20) {
             return;
         }
-        let fenced = match self.random.percent(70) {
-            true => Fenced::Off,
-            false => Fenced::Failed,
+        let fenced = if self.random.percent(70) {
+            Fenced::Off
+        } else {
+            Fenced::Failed
         };
         self.note(format!("{} fences {other}: {fenced:?}", NODES[at]));
         if fenced == Fenced::Off {

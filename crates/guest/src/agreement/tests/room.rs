@@ -180,9 +180,10 @@ fn a_guest_starts_when_the_one_that_gives_way_to_it_has_left() {
         beta.agreement = agreement(1, 1, None);
         let (wish, why, _) = beta.decide("mail");
         assert_eq!(wish, DesiredState::Hold);
-        let words = match is_apart {
-            true => "web is still on beta, and it has to be apart from it (`apart`)",
-            false => "beta lacks 2 of memory until web has left",
+        let words = if is_apart {
+            "web is still on beta, and it has to be apart from it (`apart`)"
+        } else {
+            "beta lacks 2 of memory until web has left"
         };
         assert_eq!(why, words);
         assert!(matches!(

@@ -84,9 +84,10 @@ impl AgreementSimulation {
         for _ in 0..SETTLE_ROUNDS {
             self.round()?;
         }
-        match self.runs(1 - at, &name) {
-            true => self.all_is_well(),
-            false => Err(format!("{name} has not moved to {}", NODES[1 - at])),
+        if self.runs(1 - at, &name) {
+            self.all_is_well()
+        } else {
+            Err(format!("{name} has not moved to {}", NODES[1 - at]))
         }
     }
 
@@ -113,9 +114,10 @@ impl AgreementSimulation {
         for _ in 0..SETTLE_ROUNDS {
             self.round()?;
         }
-        match (0..2).any(|at| self.runs(at, &name)) {
-            true => self.all_is_well(),
-            false => Err(format!("{name} was started last and does not run")),
+        if (0..2).any(|at| self.runs(at, &name)) {
+            self.all_is_well()
+        } else {
+            Err(format!("{name} was started last and does not run"))
         }
     }
 }

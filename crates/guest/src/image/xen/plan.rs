@@ -321,9 +321,10 @@ pub fn make(
 /// Quotes a word for a shell command.
 fn quoted(word: &str) -> String {
     let is_plain = |sign: char| sign.is_ascii_alphanumeric() || "/._-:@+".contains(sign);
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 
@@ -335,17 +336,18 @@ impl ConversionPlan {
                 .iter()
                 .map(|part| domain.disks[*part].path.display().to_string());
             let paths = paths.collect::<Vec<_>>().join(" and ");
-            let step = match target.wraps {
-                true => ConversionStep::here(
+            let step = if target.wraps {
+                ConversionStep::here(
                     format!("copy {paths} into one disk with a partition table"),
                     "Xen gave the guest partitions without a disk; a BIOS boots disks",
                     "each as a partition at a whole MiB (MBR); the originals are only read",
-                ),
-                false => ConversionStep::here(
+                )
+            } else {
+                ConversionStep::here(
                     format!("copy {paths}"),
                     "everything that follows is done to the copy",
                     "qemu-img convert to a raw disk; the original is only read",
-                ),
+                )
             };
             self.steps.push(step);
         }
@@ -380,15 +382,16 @@ impl ConversionPlan {
                 "in the guest, before it is shut down: apt-get install linux-image-amd64 (on 32 bits: linux-image-686-pae)",
             )),
         }
-        let (terminal, how) = match traits.has_inittab {
-            true => (
+        let (terminal, how) = if traits.has_inittab {
+            (
                 "/etc/inittab and /etc/securetty",
                 "the old ones stay as .xen",
-            ),
-            false => (
+            )
+        } else {
+            (
                 "the kernel's command line",
                 "systemd starts a login where the kernel's console is",
-            ),
+            )
         };
         self.steps.push(ConversionStep::here(
             "login on ttyS0 instead of hvc0",
@@ -509,15 +512,16 @@ impl ConversionPlan {
         ));
         let addresses = domain.vifs.iter().flat_map(|vif| &vif.addresses);
         let addresses: Vec<String> = addresses.map(ToString::to_string).collect();
-        let (what, how) = match addresses.is_empty() {
-            true => (
+        let (what, how) = if addresses.is_empty() {
+            (
                 "announce the card".to_owned(),
                 "by RARP; with `address` behind `nic` by ARP as well",
-            ),
-            false => (
+            )
+        } else {
+            (
                 format!("announce {}", addresses.join(", ")),
                 "by the node, each time it starts the guest",
-            ),
+            )
         };
         self.steps.push(ConversionStep::here(
             what,
@@ -586,9 +590,10 @@ fn draft(domain: &XenDomain, name: &str, targets: &[TargetDisk], system: &System
                 }),
             })
             .collect(),
-        firmware: match domain.boot.is_uefi {
-            true => Firmware::Uefi,
-            false => Firmware::Bios,
+        firmware: if domain.boot.is_uefi {
+            Firmware::Uefi
+        } else {
+            Firmware::Bios
         },
     }
 }

@@ -124,9 +124,10 @@ fn add(
             format!("a check has at most {STEPS_MAX} rules"),
         ));
     }
-    let wrong = match http {
-        true => http_order(&lines.steps, &action),
-        false => None,
+    let wrong = if http {
+        http_order(&lines.steps, &action)
+    } else {
+        None
     };
     let wrong = wrong.or_else(|| connect_order(&lines.steps, &action));
     if let Some(why) = wrong {

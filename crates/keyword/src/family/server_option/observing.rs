@@ -350,9 +350,12 @@ mod tests {
     fn long_chains_lead_to_their_end_and_long_loops_are_told() {
         let servers = 3000;
         let chain = |last: &str| -> String {
-            let line = |n| match n + 1 < servers {
-                true => format!("server s{n} 127.0.0.1:1 track s{}\n", n + 1),
-                false => format!("server s{n} 127.0.0.1:1 {last}\n"),
+            let line = |n| {
+                if n + 1 < servers {
+                    format!("server s{n} 127.0.0.1:1 track s{}\n", n + 1)
+                } else {
+                    format!("server s{n} 127.0.0.1:1 {last}\n")
+                }
             };
             (0..servers).map(line).collect()
         };

@@ -4,9 +4,12 @@ use crate::testing::load_text;
 
 /// A file with one further line in one of its sections.
 fn file(section: &str, line: &str) -> String {
-    let of = |name: &str| match section == name {
-        true => format!(" {line}\n"),
-        false => String::new(),
+    let of = |name: &str| {
+        if section == name {
+            format!(" {line}\n")
+        } else {
+            String::new()
+        }
     };
     let rest = match section {
         "resolvers" => format!("resolvers r\n nameserver a 127.0.0.1:53\n {line}\n"),

@@ -298,9 +298,10 @@ fn content(
                         "not a complete response",
                     );
                     let applies = "clients get a response without a body instead";
-                    match loader.context.is_accepted() {
-                        true => loader.report(told.with_earlier_behaviour(applies)),
-                        false => return Err(told),
+                    if loader.context.is_accepted() {
+                        loader.report(told.with_earlier_behaviour(applies))
+                    } else {
+                        return Err(told);
                     }
                     ResponseContent::Empty
                 }

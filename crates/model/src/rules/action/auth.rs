@@ -54,9 +54,10 @@ impl Challenge {
 
 /// Builds the response that requests a user name and a password.
 pub fn challenge(stream: &mut ProxyStream, realm: &[u8]) -> ProxyResponse {
-    let (status, header): (u16, &[u8]) = match users::is_proxied(stream) {
-        true => (407, b"proxy-authenticate"),
-        false => (401, b"www-authenticate"),
+    let (status, header): (u16, &[u8]) = if users::is_proxied(stream) {
+        (407, b"proxy-authenticate")
+    } else {
+        (401, b"www-authenticate")
     };
     let mut value = b"Basic realm=\"".to_vec();
     for byte in realm {

@@ -70,9 +70,10 @@ fn build(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleActi
 impl WaitForBody {
     pub(super) fn run(self, stream: &mut ProxyStream) -> ActionResult {
         let bytes = self.bytes.unwrap_or(stream.config.global.tune.bufsize);
-        let (complete, there) = match self.of_answer {
-            false => (stream.payloads.request_complete, &stream.payloads.request),
-            true => (stream.payloads.response_complete, &stream.payloads.response),
+        let (complete, there) = if self.of_answer {
+            (stream.payloads.response_complete, &stream.payloads.response)
+        } else {
+            (stream.payloads.request_complete, &stream.payloads.request)
         };
         if complete || there.len() >= bytes {
             return ActionResult::Next;

@@ -138,9 +138,10 @@ fn cookie(stream: &mut ProxyStream, response: bool) {
         let pair = [name, b"=", value].concat();
         pair.starts_with(&wanted.begin).then_some(pair)
     };
-    let found = match response {
-        true => stream.response.fields().response_cookies().find_map(begins),
-        false => stream.request.fields().request_cookies().find_map(begins),
+    let found = if response {
+        stream.response.fields().response_cookies().find_map(begins)
+    } else {
+        stream.request.fields().request_cookies().find_map(begins)
     };
     let Some(mut pair) = found else { return };
     pair.truncate(wanted.length_max);

@@ -161,9 +161,10 @@ fn reject(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, 
 }
 
 fn silent_drop(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
-    let ttl = match build.args.take_if("rst-ttl") {
-        true => Some(build.args.count("a number of hops", 1..=255)? as u8),
-        false => None,
+    let ttl = if build.args.take_if("rst-ttl") {
+        Some(build.args.count("a number of hops", 1..=255)? as u8)
+    } else {
+        None
     };
     Ok(RuleAction::Flow(match build.set.place() {
         places::REQUEST => Flow::DropMessage(ttl),

@@ -92,9 +92,10 @@ fn timeout(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAc
     };
     let kind = loader.proxy().kind;
     let of_server = !matches!(what, What::Client | What::Tarpit);
-    let wrong_side = match of_server {
-        true => !kind.is_backend() && !loader.in_defaults(),
-        false => *what == What::Client && !kind.is_frontend() && !loader.in_defaults(),
+    let wrong_side = if of_server {
+        !kind.is_backend() && !loader.in_defaults()
+    } else {
+        *what == What::Client && !kind.is_frontend() && !loader.in_defaults()
     };
     if wrong_side {
         let message = format!(

@@ -155,12 +155,11 @@ impl PacketChange {
             return ActionResult::Next;
         };
         let set = stream.rules.overrides_mut();
-        let packets: &mut Packets = match self.to_server {
-            true => &mut set.to_server,
-            false => {
-                set.unsaid = true;
-                &mut set.to_client
-            }
+        let packets: &mut Packets = if self.to_server {
+            &mut set.to_server
+        } else {
+            set.unsaid = true;
+            &mut set.to_client
         };
         match self.what {
             What::Mark => packets.mark = Some(number),

@@ -88,9 +88,10 @@ impl Hash {
     }
 
     fn hmac(self, key: &[u8], bytes: &[u8]) -> Vec<u8> {
-        let mut block = match key.len() > self.block_bytes() {
-            true => self.of(&[key]),
-            false => key.to_vec(),
+        let mut block = if key.len() > self.block_bytes() {
+            self.of(&[key])
+        } else {
+            key.to_vec()
         };
         block.resize(self.block_bytes(), 0);
         let padded = |with: u8| block.iter().map(|b| b ^ with).collect::<Vec<u8>>();

@@ -238,17 +238,21 @@ impl<'t> JsonMatch<'t> {
         match text.first()? {
             b'"' => {
                 let inner = unescaped(text.get(1..text.len() - 1)?)?;
-                match as_number {
-                    true => number(&inner),
-                    false => Some(SampleValue::Str(inner)),
+                if as_number {
+                    number(&inner)
+                } else {
+                    Some(SampleValue::Str(inner))
                 }
             }
             b't' if text == b"true" => Some(SampleValue::Bool(true)),
             b'f' if text == b"false" => Some(SampleValue::Bool(false)),
-            b'-' | b'0'..=b'9' => match as_number {
-                true => number(text),
-                false => Some(SampleValue::text(text)),
-            },
+            b'-' | b'0'..=b'9' => {
+                if as_number {
+                    number(text)
+                } else {
+                    Some(SampleValue::text(text))
+                }
+            }
             b'[' if !as_number => Some(SampleValue::text(text)),
             _ => None,
         }

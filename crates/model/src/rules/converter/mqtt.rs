@@ -241,10 +241,7 @@ impl<'t> Packet<'t> {
         self.number("flags", flags.into());
         let reason = body.byte()?;
         self.number("reason_code", reason.into());
-        let version = match body.0.is_empty() {
-            true => 4,
-            false => 5,
-        };
+        let version = if body.0.is_empty() { 4 } else { 5 };
         self.number("protocol_version", version);
         if version == 5 {
             self.take_properties(body)?;

@@ -68,9 +68,10 @@ fn prepare_query(
 fn decoded<'a>(arguments: &Arguments, value: SampleValue<'a>, n: usize) -> Option<SampleValue<'a>> {
     let token = value.into_bytes()?;
     let json = URL_SAFE_NO_PAD.decode(parts(&token)?[n]).ok()?;
-    match arguments.list.is_empty() {
-        true => Some(SampleValue::Str(Cow::Owned(json))),
-        false => json_query::query(arguments, &json).map(SampleValue::into_owned),
+    if arguments.list.is_empty() {
+        Some(SampleValue::Str(Cow::Owned(json)))
+    } else {
+        json_query::query(arguments, &json).map(SampleValue::into_owned)
     }
 }
 

@@ -78,9 +78,10 @@ fn find<'a>(arguments: &Arguments, stream: &'a ProxyStream) -> Option<(u32, &'a 
                 return Some((number, behind));
             }
         }
-        rest = match has_body(name) {
-            true => behind.get(usize::try_from(number).ok()?..)?,
-            false => behind,
+        rest = if has_body(name) {
+            behind.get(usize::try_from(number).ok()?..)?
+        } else {
+            behind
         };
     }
 }

@@ -61,9 +61,10 @@ fn elsewhere<T>(
     if own.key != other.key || own.length != other.length {
         return look(None);
     }
-    let found = match make {
-        true => table.get(&held.key()),
-        false => table.find(&held.key()),
+    let found = if make {
+        table.get(&held.key())
+    } else {
+        table.find(&held.key())
     };
     look(found.as_ref())
 }
@@ -101,13 +102,13 @@ fn of_source(
     let element = u32::try_from(element?).ok()?;
     let table = table?;
     let source = SampleValue::ip(stream.source().ip()?);
-    let found = table
-        .make
-        .key
-        .with(table.make.length, source, |key| match changes(what) {
-            true => table.get(key),
-            false => table.find(key),
-        })?;
+    let found = table.make.key.with(table.make.length, source, |key| {
+        if changes(what) {
+            table.get(key)
+        } else {
+            table.find(key)
+        }
+    })?;
     match found {
         Some(held) => ask(&held, what, element).map(SampleValue::count),
         None => table
@@ -345,9 +346,10 @@ fn key(stream: &ProxyStream, counter: Option<i64>) -> Option<SampleValue<'static
     let counter = u32::try_from(counter?).ok()?;
     tracking::with(stream, counter, |held| {
         let mut text = Vec::new();
-        match held.table().make.key.is_text() {
-            true => text = held.key(),
-            false => held.table().make.key.write(&held.key(), &mut text),
+        if held.table().make.key.is_text() {
+            text = held.key()
+        } else {
+            held.table().make.key.write(&held.key(), &mut text)
         }
         SampleValue::Str(text.into())
     })

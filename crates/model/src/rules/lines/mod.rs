@@ -139,9 +139,10 @@ fn refuse_request(stream: &mut ProxyStream, decision: Decision) -> MessageVerdic
 fn broken_message(stream: &mut ProxyStream, _: InvalidMessage, response: bool) -> MessageVerdict {
     count_failed(stream);
     stream.outcome.termination = Termination::Proxy;
-    stream.outcome.phase = match response {
-        true => StreamPhase::Headers,
-        false => StreamPhase::Request,
+    stream.outcome.phase = if response {
+        StreamPhase::Headers
+    } else {
+        StreamPhase::Request
     };
     let status = if response { 502 } else { 400 };
     MessageVerdict::Answer(Box::new(error_page(stream, status)))
@@ -190,9 +191,10 @@ fn filter_all(
 #[cold]
 fn head(stream: &ProxyStream, response: bool) -> Vec<u8> {
     let mut head = Vec::new();
-    match response {
-        true => stream.response.write_http1(&mut head),
-        false => stream.request.write_http1(&mut head),
+    if response {
+        stream.response.write_http1(&mut head)
+    } else {
+        stream.request.write_http1(&mut head)
     }
     head
 }
@@ -206,9 +208,10 @@ fn add_all(stream: &mut ProxyStream, rules: &LineRules, response: bool) {
         if !holds(addition.condition.as_ref(), stream) {
             continue;
         }
-        let message = match response {
-            true => &mut stream.response,
-            false => &mut stream.request,
+        let message = if response {
+            &mut stream.response
+        } else {
+            &mut stream.request
         };
         if message.add(&addition.name, &addition.value).is_err() {
             count_failed(stream);
@@ -220,9 +223,10 @@ fn add_all(stream: &mut ProxyStream, rules: &LineRules, response: bool) {
 
 fn names(stream: &mut ProxyStream, response: bool) -> &mut HeaderNameList {
     let state = stream.rules.lines.get_or_insert_default();
-    match response {
-        true => &mut state.response,
-        false => &mut state.request,
+    if response {
+        &mut state.response
+    } else {
+        &mut state.request
     }
 }
 
@@ -324,9 +328,10 @@ impl LineFilter {
         (at, end): (&mut usize, usize),
         received: &mut usize,
     ) -> bool {
-        let message = match response {
-            true => &stream.response,
-            false => &stream.request,
+        let message = if response {
+            &stream.response
+        } else {
+            &stream.request
         };
         loop {
             let Some((name, value)) = message.fields().at(*at).filter(|_| *at < end) else {
@@ -338,9 +343,10 @@ impl LineFilter {
                 continue;
             }
             let spelled = stream.rules.lines.as_ref().and_then(|state| {
-                let names = match response {
-                    true => &state.response,
-                    false => &state.request,
+                let names = if response {
+                    &state.response
+                } else {
+                    &state.request
                 };
                 names.find(name, received)
             });
@@ -361,9 +367,10 @@ impl LineFilter {
 
 /// Returns the number of headers of a message.
 fn fields_count(stream: &ProxyStream, response: bool) -> usize {
-    let message = match response {
-        true => &stream.response,
-        false => &stream.request,
+    let message = if response {
+        &stream.response
+    } else {
+        &stream.request
     };
     message.fields().len()
 }

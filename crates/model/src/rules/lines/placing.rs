@@ -259,8 +259,9 @@ impl Section {
 }
 
 fn name_of(rule: &Rule) -> &'static str {
-    match rule.response {
-        true => "http-response",
-        false => "http-request",
+    if rule.response {
+        "http-response"
+    } else {
+        "http-request"
     }
 }

@@ -22,18 +22,20 @@ pub(super) enum Put {
 }
 
 fn message(stream: &mut ProxyStream, response: bool) -> &mut HttpMessage {
-    match response {
-        true => &mut stream.response,
-        false => &mut stream.request,
+    if response {
+        &mut stream.response
+    } else {
+        &mut stream.request
     }
 }
 
 /// Returns the target as a line shows it. A target of HTTP/2 is shown without scheme and host,
 /// which its client sends in separate fields.
 fn shown_target(request: &HttpMessage) -> &[u8] {
-    match request.is_target_composed() && !request.path_and_query().is_empty() {
-        true => request.path_and_query(),
-        false => request.target(),
+    if request.is_target_composed() && !request.path_and_query().is_empty() {
+        request.path_and_query()
+    } else {
+        request.target()
     }
 }
 
@@ -71,9 +73,10 @@ pub(super) fn replace_start(
     response: bool,
     line: &[u8],
 ) -> Result<(), InvalidMessage> {
-    match response {
-        true => status_line(&mut stream.response, line),
-        false => request_line(stream, line),
+    if response {
+        status_line(&mut stream.response, line)
+    } else {
+        request_line(stream, line)
     }
 }
 
@@ -113,9 +116,10 @@ fn request_line(stream: &mut ProxyStream, line: &[u8]) -> Result<(), InvalidMess
     }
     stream.keep_received();
     let request = &mut stream.request;
-    match request.is_target_composed() && parts.form == TargetForm::Origin {
-        true => request.set_path_and_query(target),
-        false => request.set_target(target),
+    if request.is_target_composed() && parts.form == TargetForm::Origin {
+        request.set_path_and_query(target)
+    } else {
+        request.set_target(target)
     }
     .map_err(|_| InvalidMessage)
 }
@@ -184,9 +188,10 @@ pub(super) fn replace_header(
         return host(stream, at, was_host, value);
     }
     let message = message(stream, response);
-    let done = match same_name {
-        true => message.fields_mut().replace_value(at, value),
-        false => message.fields_mut().replace(at, name, value),
+    let done = if same_name {
+        message.fields_mut().replace_value(at, value)
+    } else {
+        message.fields_mut().replace(at, name, value)
     };
     done.map_err(|_| InvalidMessage)?;
     if !same_name {
@@ -240,9 +245,10 @@ fn host(
             .set(b"host", value)
             .map_err(|_| InvalidMessage)?;
     }
-    Ok(match was_host && same {
-        true => Put::Done,
+    Ok(if was_host && same {
+        Put::Done
+    } else {
         // The header is now at the end.
-        false => Put::Removed,
+        Put::Removed
     })
 }

@@ -79,9 +79,10 @@ impl Subject {
 
 /// Returns the current rule set that corresponds to a keyword.
 fn set(keyword: &str) -> &'static str {
-    match keyword.starts_with("rsp") {
-        true => "http-response",
-        false => "http-request",
+    if keyword.starts_with("rsp") {
+        "http-response"
+    } else {
+        "http-request"
     }
 }
 
@@ -158,9 +159,10 @@ fn delete(old: &Old<'_>) -> Option<String> {
 
 /// Adapts a pattern for current rules, which are case-sensitive by default.
 fn cased(pattern: &str, ignore_case: bool) -> String {
-    match ignore_case && pattern.bytes().any(|byte| byte.is_ascii_alphabetic()) {
-        true => format!("(?i){pattern}"),
-        false => pattern.to_owned(),
+    if ignore_case && pattern.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+        format!("(?i){pattern}")
+    } else {
+        pattern.to_owned()
     }
 }
 
@@ -206,17 +208,17 @@ fn method_test(method: &Method) -> String {
 fn judge(old: &Old<'_>, verb: &str, ignore_case: bool) -> Option<String> {
     let flag = if ignore_case { "-i " } else { "" };
     let test = if let Some(header) = HeaderPattern::of(old.first) {
-        let fetch = match old.keyword.starts_with("rsp") {
-            true => "res.fhdr",
-            false => "req.fhdr",
+        let fetch = if old.keyword.starts_with("rsp") {
+            "res.fhdr"
+        } else {
+            "req.fhdr"
         };
         let name = &header.name;
-        match header.matches_any_value() {
-            true => format!("{{ {fetch}({name}) -m found }}"),
-            false => {
-                let regex = quoted(&header.value_pattern()?)?;
-                format!("{{ {fetch}({name}) -m reg {flag}{regex} }}")
-            }
+        if header.matches_any_value() {
+            format!("{{ {fetch}({name}) -m found }}")
+        } else {
+            let regex = quoted(&header.value_pattern()?)?;
+            format!("{{ {fetch}({name}) -m reg {flag}{regex} }}")
         }
     } else if old.keyword.starts_with("rsp") {
         return None;

@@ -172,13 +172,14 @@ impl Lists {
             if list.adopted.as_ref().is_some_and(is_it) {
                 continue;
             }
-            let entries = match list.base == old.base {
-                true => Arc::clone(changed),
-                false => match Changes::of(old) {
+            let entries = if list.base == old.base {
+                Arc::clone(changed)
+            } else {
+                match Changes::of(old) {
                     Some(changes) => Arc::new(changes.over(&list.base)),
                     // The list was only made ready for rules, which changed nothing.
                     None => continue,
-                },
+                }
             };
             list.adopted = Some(Arc::clone(changed));
             // Entries that a new user of the list cannot use are not applied.

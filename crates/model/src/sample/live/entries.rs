@@ -75,9 +75,10 @@ impl Entries {
                 changed.push(entry.clone());
             }
         }
-        match changed.is_empty() {
-            true => Err(ListError::NotFound),
-            false => Ok(changed),
+        if changed.is_empty() {
+            Err(ListError::NotFound)
+        } else {
+            Ok(changed)
         }
     }
 
@@ -97,9 +98,10 @@ impl Entries {
             }
             removed.push(entry);
         }
-        match removed.is_empty() {
-            true => Err(ListError::NotFound),
-            false => Ok(removed),
+        if removed.is_empty() {
+            Err(ListError::NotFound)
+        } else {
+            Ok(removed)
         }
     }
 }

@@ -222,9 +222,12 @@ impl Index {
                 .iter()
                 .find(|(_, (patterns, _))| patterns.find(value).is_some())
                 .map(|(place, (_, value))| (*place, value.as_ref())),
-            _ => value.with_text(|text| match self.how.ignore_case {
-                true => self.find_text(&text.to_ascii_lowercase()),
-                false => self.find_text(text),
+            _ => value.with_text(|text| {
+                if self.how.ignore_case {
+                    self.find_text(&text.to_ascii_lowercase())
+                } else {
+                    self.find_text(text)
+                }
             }),
         }
     }

@@ -213,9 +213,10 @@ impl ServerState {
     fn told(&self) -> Inherited {
         let control = self.control();
         Inherited {
-            health: match control.agent.down {
-                true => HealthState::Down,
-                false => control.checks.health,
+            health: if control.agent.down {
+                HealthState::Down
+            } else {
+                control.checks.health
             },
             maintenance: control.in_maintenance(),
             drain: control.admin == AdminState::Drain,

@@ -148,9 +148,10 @@ impl ServerState {
                 AdminState::Drain => AdminReport::Drain,
                 AdminState::Maintenance => AdminReport::Maintenance,
             },
-            health: match control.agent.down {
-                true => HealthState::Down,
-                false => control.checks.health,
+            health: if control.agent.down {
+                HealthState::Down
+            } else {
+                control.checks.health
             },
             // Results are outdated while an operator has disabled the checks.
             checked: control.checks.enabled && !self.checks_stopped(),

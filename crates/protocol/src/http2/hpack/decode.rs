@@ -85,9 +85,10 @@ impl Decoder {
             self.table.set_size_max(bytes);
             self.update_due = false;
         }
-        match self.update_due {
-            true => Err(HpackError::TableSizeMissing),
-            false => Ok(()),
+        if self.update_due {
+            Err(HpackError::TableSizeMissing)
+        } else {
+            Ok(())
         }
     }
 
@@ -109,9 +110,10 @@ impl Decoder {
         let (name, value) = self.entry(index)?;
         // A field without room is not even copied.
         out.push(name, value);
-        Ok(match out.is_overflowed() {
-            true => 0,
-            false => name.len() + value.len(),
+        Ok(if out.is_overflowed() {
+            0
+        } else {
+            name.len() + value.len()
         })
     }
 
@@ -148,9 +150,10 @@ fn string(reader: &mut Reader<'_>, arena: &mut Vec<u8>) -> Result<(), HpackError
     let is_huffman = reader.first().is_some_and(|byte| byte & 0x80 != 0);
     let len = reader.integer(7)?;
     let bytes = reader.bytes(len)?;
-    match is_huffman {
-        true => huffman::decode(bytes, arena)?,
-        false => arena.extend_from_slice(bytes),
+    if is_huffman {
+        huffman::decode(bytes, arena)?
+    } else {
+        arena.extend_from_slice(bytes)
     }
     Ok(())
 }

@@ -200,9 +200,10 @@ fn literal(
 /// Appends a string literal, Huffman-coded if that is wanted and shorter.
 pub(super) fn string(bytes: &[u8], pack: bool, out: &mut Vec<u8>) {
     const HUFFMAN: u8 = 0x80;
-    let packed_len = match pack {
-        true => huffman::encoded_len(bytes),
-        false => usize::MAX,
+    let packed_len = if pack {
+        huffman::encoded_len(bytes)
+    } else {
+        usize::MAX
     };
     if packed_len < bytes.len() {
         integer::write(packed_len, 7, HUFFMAN, out);

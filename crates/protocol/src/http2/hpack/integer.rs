@@ -63,9 +63,10 @@ impl<'a> Reader<'a> {
             let byte = self.byte()?;
             sum += u64::from(byte & 0x7f) << (7 * n);
             if byte & 0x80 == 0 {
-                return match sum <= u64::from(VALUE_MAX) {
-                    true => Ok(sum as usize),
-                    false => Err(HpackError::Integer),
+                return if sum <= u64::from(VALUE_MAX) {
+                    Ok(sum as usize)
+                } else {
+                    Err(HpackError::Integer)
                 };
             }
         }

@@ -549,10 +549,11 @@ proptest! {
         ipv6: bool,
         authentication in any_authentication(),
     ) {
-        let (from, to) = match ipv6 {
-            true => (ip("fe80::1"), [GROUP_V6]),
-            false => (ip("10.9.0.1"), [GROUP_V4]),
-        };
+        let (from, to) = if ipv6 {
+(ip("fe80::1"), [GROUP_V6])
+} else {
+(ip("10.9.0.1"), [GROUP_V4])
+};
         let expected = Expected {
             version: if v3 { VrrpVersion::V3 } else { VrrpVersion::V2 },
             vrid: 1,

@@ -140,9 +140,10 @@ fn draw_settings(
                 (false, true) => 100,
                 (false, false) => random.between(1, 62) as u8 * 4 + place,
             };
-            settings.place = match healthy {
-                true => [220, 140, 60].map(|best| best - 10 * place).to_vec(),
-                false => Vec::new(),
+            settings.place = if healthy {
+                [220, 140, 60].map(|best| best - 10 * place).to_vec()
+            } else {
+                Vec::new()
             };
             settings
         })

@@ -107,10 +107,7 @@ pub fn libraries(_: &Context, _: &mut Session, _: &[&str]) -> String {
     unsafe { dl_iterate_phdr(Some(one), (&raw mut found).cast()) };
     let mut out = String::new();
     for (from, to, name) in found {
-        let name = match name.is_empty() {
-            true => "evenkeel",
-            false => &name,
-        };
+        let name = if name.is_empty() { "evenkeel" } else { &name };
         let last = to.saturating_sub(1);
         let _ = writeln!(out, "{from:#014x}-{last:#014x} ({:#09x}) {name}", to - from);
     }

@@ -63,15 +63,16 @@ fn tell(out: &mut String, capture: &Capture, response: bool) {
     let (backend, server) = (named(&capture.backend), named(&capture.server));
     let at = clf_date(capture.at);
     // Writing to a string cannot fail.
-    let _ = match response {
-        false => write!(
-            out,
-            " \n[{at}] frontend {frontend}: invalid request\n  backend {backend}, server {server}"
-        ),
-        true => write!(
+    let _ = if response {
+        write!(
             out,
             " \n[{at}] backend {backend}: invalid response\n  frontend {frontend}, server {server}"
-        ),
+        )
+    } else {
+        write!(
+            out,
+            " \n[{at}] frontend {frontend}: invalid request\n  backend {backend}, server {server}"
+        )
     };
     let _ = writeln!(
         out,

@@ -24,16 +24,17 @@ pub fn show(context: &Context, _: &mut Session, words: &[&str]) -> String {
     }
     for field in &fields {
         // Writing to a string cannot fail.
-        let _ = match flag("typed") {
-            true => write!(
+        let _ = if flag("typed") {
+            write!(
                 out,
                 "{}.{}.1:{}:{}:",
                 field.place,
                 field.name,
                 field.tags.0,
                 type_name(&field.value)
-            ),
-            false => write!(out, "{}: ", field.name),
+            )
+        } else {
+            write!(out, "{}: ", field.name)
         };
         plain(&mut out, &field.value);
         if flag("desc") {

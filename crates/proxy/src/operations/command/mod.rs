@@ -76,9 +76,10 @@ impl Session {
     /// Returns the value of a variable as this connection may see it; only administrators see
     /// secret ones.
     fn visible<'v>(&self, name: &str, value: &'v str) -> Cow<'v, str> {
-        match self.level >= StatsLevel::Admin {
-            true => Cow::Borrowed(value),
-            false => Cow::Owned(masked_value(name, value)),
+        if self.level >= StatsLevel::Admin {
+            Cow::Borrowed(value)
+        } else {
+            Cow::Owned(masked_value(name, value))
         }
     }
 }

@@ -109,14 +109,15 @@ fn socket(out: &mut String, number: RawFd, fd: BorrowedFd<'_>) {
         }
     };
     let own = address(rustix::net::getsockname(fd));
-    let _ = match listens {
-        true => writeln!(out, "{number:7} : type=listener addr={own}"),
-        false => match rustix::net::getpeername(fd) {
+    let _ = if listens {
+        writeln!(out, "{number:7} : type=listener addr={own}")
+    } else {
+        match rustix::net::getpeername(fd) {
             Ok(Some(peer)) => {
                 let peer = address(Ok::<_, rustix::io::Errno>(peer));
                 writeln!(out, "{number:7} : type=connection addr={own} peer={peer}")
             }
             _ => writeln!(out, "{number:7} : type=socket addr={own}"),
-        },
+        }
     };
 }

@@ -67,10 +67,11 @@ fn with_backend(
 
 fn set_dynamic(context: &Context, words: &[&str], on: bool) -> String {
     with_backend(context, words, |proxy| {
-        match lock(&context.runtime.orders).set_dynamic_cookie(proxy, on) {
-            true => Ok(()),
+        if lock(&context.runtime.orders).set_dynamic_cookie(proxy, on) {
+            Ok(())
+        } else {
             // HAProxy reports nothing in this case, although nothing changes.
-            false => Err(OrderRefusal("The backend has no 'cookie' line.\n".into())),
+            Err(OrderRefusal("The backend has no 'cookie' line.\n".into()))
         }
     })
 }

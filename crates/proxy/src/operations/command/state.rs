@@ -29,10 +29,11 @@ fn backends<'c>(config: &'c Config, name: Option<&&str>) -> Result<Vec<&'c Proxy
 /// Returns the address and port in the format of these lines.
 fn address(server: &Server) -> (String, i32) {
     let (ip, port) = last_address(server);
-    match server.state.report(0).unresolved {
-        false => (ip, port),
+    if server.state.report(0).unresolved {
         // The port of the server line, or of the SRV record.
-        true => ("-".into(), named_port(server).unwrap_or(port)),
+        ("-".into(), named_port(server).unwrap_or(port))
+    } else {
+        (ip, port)
     }
 }
 

@@ -219,9 +219,10 @@ fn shown(context: &Context, session: &Session, words: &[&str]) -> Result<String,
         return Err("No such table\n".into());
     };
     if let Some(["json", wanted @ ..]) = words.get(3..) {
-        return match session.level < StatsLevel::Operator {
-            true => Err("Permission denied\n".into()),
-            false => table_rows::json(&table, wanted),
+        return if session.level < StatsLevel::Operator {
+            Err("Permission denied\n".into())
+        } else {
+            table_rows::json(&table, wanted)
         };
     }
     let which = which(&table, words.get(3..).unwrap_or_default())?;

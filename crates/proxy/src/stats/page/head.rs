@@ -191,18 +191,20 @@ fn options(out: &mut String, view: &View<'_>) {
         let link = view.link(&asked.words());
         let _ = writeln!(out, "<li><a{class} href=\"{link}\">{text}</a>");
     };
-    let up = match asked.up {
-        true => "Show all servers",
-        false => "Hide 'DOWN' servers",
+    let up = if asked.up {
+        "Show all servers"
+    } else {
+        "Hide 'DOWN' servers"
     };
     let other = StatisticsQuery {
         up: !asked.up,
         ..asked.clone()
     };
     item(&other, asked.up, up);
-    let maintenance = match asked.no_maintenance {
-        true => "Show servers in maintenance",
-        false => "Hide servers in maintenance",
+    let maintenance = if asked.no_maintenance {
+        "Show servers in maintenance"
+    } else {
+        "Hide servers in maintenance"
     };
     let other = StatisticsQuery {
         no_maintenance: !asked.no_maintenance,
@@ -210,9 +212,10 @@ fn options(out: &mut String, view: &View<'_>) {
     };
     item(&other, asked.no_maintenance, maintenance);
     if view.page.refresh_s > 0 {
-        let refresh = match asked.no_refresh {
-            true => "Enable refresh",
-            false => "Disable refresh",
+        let refresh = if asked.no_refresh {
+            "Enable refresh"
+        } else {
+            "Disable refresh"
         };
         let other = StatisticsQuery {
             no_refresh: !asked.no_refresh,

@@ -47,9 +47,10 @@ impl PageRow<'_, '_> {
             self.checks(&mut cells);
             self.balancing(&mut cells);
         }
-        cells.end(match self.row.proxy.kind.is_backend() {
-            true => ALL,
-            false => OF_CLIENTS,
+        cells.end(if self.row.proxy.kind.is_backend() {
+            ALL
+        } else {
+            OF_CLIENTS
         });
         out.push_str("</tr>\n");
     }
@@ -68,17 +69,19 @@ impl PageRow<'_, '_> {
         };
         let mut anchor = String::new();
         escape(&mut anchor, name);
-        let room = match self.view.admin && !self.form {
-            true => " colspan=\"2\"",
-            false => "",
+        let room = if self.view.admin && !self.form {
+            " colspan=\"2\""
+        } else {
+            ""
         };
         let _ = write!(
             out,
             "<th scope=\"row\"{room}><a id=\"{proxy}/{plus}{anchor}\" href=\"#{proxy}/{plus}{anchor}\">"
         );
-        let more = match self.view.page.legends {
-            true => self.legend(),
-            false => String::new(),
+        let more = if self.view.page.legends {
+            self.legend()
+        } else {
+            String::new()
         };
         if more.is_empty() {
             out.push_str(&anchor);

@@ -70,9 +70,10 @@ impl Census {
         let mut census = Census::default();
         for server in &proxy.servers {
             let ready = Concern::of_server(&server.state.report(now_ms)).is_none();
-            let (all, serving) = match server.state.backup() {
-                true => (&mut census.backup, &mut census.backup_ready),
-                false => (&mut census.active, &mut census.active_ready),
+            let (all, serving) = if server.state.backup() {
+                (&mut census.backup, &mut census.backup_ready)
+            } else {
+                (&mut census.active, &mut census.active_ready)
             };
             *all += 1;
             *serving += usize::from(ready);

@@ -39,9 +39,12 @@ fn mix(first: Rgb, second: Rgb, share: f64) -> Rgb {
 }
 
 fn luminance(color: Rgb) -> f64 {
-    let [red, green, blue] = color.map(|c| match c <= 0.04045 {
-        true => c / 12.92,
-        false => ((c + 0.055) / 1.055).powf(2.4),
+    let [red, green, blue] = color.map(|c| {
+        if c <= 0.04045 {
+            c / 12.92
+        } else {
+            ((c + 0.055) / 1.055).powf(2.4)
+        }
     });
     0.2126 * red + 0.7152 * green + 0.0722 * blue
 }

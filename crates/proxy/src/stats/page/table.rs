@@ -18,9 +18,10 @@ title=\"All servers\" aria-label=\"All servers\"></th>";
 pub fn write(out: &mut String, widths: &mut Widths, view: &View<'_>, proxy: &Proxy) {
     let form = view.admin && proxy.kind.is_backend() && !proxy.servers.is_empty();
     let of_servers = proxy.kind.is_backend();
-    out.push_str(match of_servers {
-        true => "<section>",
-        false => "<section class=\"f\">",
+    out.push_str(if of_servers {
+        "<section>"
+    } else {
+        "<section class=\"f\">"
     });
     if form {
         let link = view.link(&view.query.words());
@@ -33,9 +34,10 @@ pub fn write(out: &mut String, widths: &mut Widths, view: &View<'_>, proxy: &Pro
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Numbers of {kind} {name}\">\
          <table><caption>State, sessions and errors of {kind} {name}</caption>"
     );
-    let columns = match of_servers {
-        true => layout::ALL,
-        false => layout::OF_CLIENTS,
+    let columns = if of_servers {
+        layout::ALL
+    } else {
+        layout::OF_CLIENTS
     };
     layout::heads(out, columns, form.then_some(CHECK_ALL), view.admin);
     of_proxy(proxy, &view.selection, &view.moment, |row| {

@@ -178,9 +178,10 @@ mod tests {
         fn asks(&mut self, now: u64, id: u64, is_write: bool) -> Vec<ReplicaAction<Handle>> {
             let blocks = Blocks { first: 9, count: 1 };
             let (body, fua) = (WriteContent::Data(Handle), false);
-            let request = match is_write {
-                true => Request::Write { blocks, body, fua },
-                false => Request::Read(blocks),
+            let request = if is_write {
+                Request::Write { blocks, body, fua }
+            } else {
+                Request::Read(blocks)
             };
             self.at(now, Input::Request(RequestId(id), request))
         }

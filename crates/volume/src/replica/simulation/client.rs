@@ -67,15 +67,17 @@ pub fn draw(random: &mut Random, reads: u64, flushes: u64, crowd: u64, span: u64
     if random.percent(flushes) {
         return Want::Flush;
     }
-    let first = match random.percent(70) {
+    let first = if random.percent(70) {
         // Spreads the blocks over the extents.
-        true => random.below(crowd) * 11 % span,
-        false => random.below(span),
+        random.below(crowd) * 11 % span
+    } else {
+        random.below(span)
     };
     let count = random.pick(&[1, 1, 1, 2, 4]).min(span - first) as u32;
     let blocks = Blocks { first, count };
-    match random.percent(reads) {
-        true => Want::Read(blocks),
-        false => Want::Write(blocks, random.percent(15)),
+    if random.percent(reads) {
+        Want::Read(blocks)
+    } else {
+        Want::Write(blocks, random.percent(15))
     }
 }

@@ -123,9 +123,10 @@ impl Disk {
             return;
         };
         for (place, block) in blocks.iter().enumerate() {
-            match self.broken.is(ReplicaDefect::SumsBeforeData) {
-                true => sums.set(block, value(body, place)),
-                false => sums.begin(block),
+            if self.broken.is(ReplicaDefect::SumsBeforeData) {
+                sums.set(block, value(body, place))
+            } else {
+                sums.begin(block)
             }
         }
     }
@@ -359,12 +360,11 @@ impl Disk {
         };
         for block in blocks.iter() {
             let content = &mut self.image[block as usize];
-            match is_rotten(*content) {
-                true => {
-                    *content = sums.get(block);
-                    self.durable[block as usize] = *content;
-                }
-                false => sums.set(block, *content),
+            if is_rotten(*content) {
+                *content = sums.get(block);
+                self.durable[block as usize] = *content;
+            } else {
+                sums.set(block, *content)
             }
         }
     }

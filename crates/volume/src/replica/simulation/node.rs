@@ -106,9 +106,10 @@ impl SimulatedNode {
         }
         let settings = Settings {
             me: NodeId(me as u16),
-            other: match self.single {
-                true => NodeId(2),
-                false => NodeId(1 - me as u16),
+            other: if self.single {
+                NodeId(2)
+            } else {
+                NodeId(1 - me as u16)
             },
             boot: Boot(u128::from(self.boot)),
             geometry: GEOMETRY,

@@ -95,9 +95,12 @@ pub fn draw(random: &mut Random) -> SimulationPlan {
     }
     let most = GEOMETRY.blocks;
     let grows = random.percent(35);
-    let blocks = [(); 2].map(|()| match grows {
-        true => random.pick(&[most, 48, 44, 30]),
-        false => most,
+    let blocks = [(); 2].map(|()| {
+        if grows {
+            random.pick(&[most, 48, 44, 30])
+        } else {
+            most
+        }
     });
     if blocks != [most; 2] {
         for _ in 0..random.between(0, 4) {
@@ -176,9 +179,10 @@ impl SimulationPlan {
     /// Adds verifies.
     pub fn verify(&mut self, random: &mut Random) {
         for _ in 0..random.between(1, 4) {
-            let what = match random.percent(80) {
-                true => PlannedFault::Verify(random.percent(50)),
-                false => PlannedFault::StopVerify,
+            let what = if random.percent(80) {
+                PlannedFault::Verify(random.percent(50))
+            } else {
+                PlannedFault::StopVerify
             };
             let at = random.between(2, self.healed_at / MS) * MS;
             self.faults.push((at, what));

@@ -108,9 +108,10 @@ impl ReplicaSimulation {
             incarnation: Incarnation(1),
             generation: Generation(1),
             epoch: Epoch(0),
-            in_sync: match plan.blank || plan.stale {
-                true => InSync::One(NodeId(0)),
-                false => InSync::Both(NodeId(0), NodeId(1)),
+            in_sync: if plan.blank || plan.stale {
+                InSync::One(NodeId(0))
+            } else {
+                InSync::Both(NodeId(0), NodeId(1))
             },
             forks: Vec::new(),
         };
@@ -255,9 +256,10 @@ impl ReplicaSimulation {
     /// of that report. Searches for defects disable it, because only a few histories expose some
     /// defects.
     fn tell_silence(&mut self, session: Session, node: usize, is: bool) -> Result<(), String> {
-        match session.0 % 2 == 1 && self.broken.by.is_none() {
-            true => self.handle(node, Input::Silent(is)),
-            false => Ok(()),
+        if session.0 % 2 == 1 && self.broken.by.is_none() {
+            self.handle(node, Input::Silent(is))
+        } else {
+            Ok(())
         }
     }
 
@@ -586,13 +588,14 @@ impl ReplicaSimulation {
                 if *held != epoch {
                     return Ok(());
                 }
-                let input = match std::mem::replace(known, true) {
-                    true => Input::Renewed { epoch, until },
-                    false => Input::Granted {
+                let input = if std::mem::replace(known, true) {
+                    Input::Renewed { epoch, until }
+                } else {
+                    Input::Granted {
                         epoch,
                         until,
                         record: record.clone(),
-                    },
+                    }
                 };
                 return self.handle(node, input);
             }

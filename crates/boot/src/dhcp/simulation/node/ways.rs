@@ -49,10 +49,10 @@ impl SimulatedNode {
         let coming = coming.filter(|_| self.has(InjectedDefect::HalfCopyAdopted));
         let is_named = before.named.contains(&own) || self.has(InjectedDefect::NamesIgnored);
         let is_clear = before.clear || self.has(InjectedDefect::ClaimAdopted);
-        let copy = match self.has(InjectedDefect::RecordIgnored) {
-            true => self.copies.whole(part),
-            false => { self.copies.of(part, &before.node, before.epoch) }
-                .filter(|_| is_named && is_clear),
+        let copy = if self.has(InjectedDefect::RecordIgnored) {
+            self.copies.whole(part)
+        } else {
+            { self.copies.of(part, &before.node, before.epoch) }.filter(|_| is_named && is_clear)
         };
         let is_its = |copy: &&LeaseCopy| is_same && copy.ranges == mark_of(range);
         let is_unheard = before.unheard && before.clear && is_same;
@@ -128,11 +128,10 @@ impl SimulatedNode {
         clear: bool,
     ) -> Record {
         let range = self.range();
-        let knows = match before.claim.range == range {
-            true => self.is_own(before),
-            false => {
-                *base != PartBasis::Unknown && self.is_own(before) && (before.clear || before.own)
-            }
+        let knows = if before.claim.range == range {
+            self.is_own(before)
+        } else {
+            *base != PartBasis::Unknown && self.is_own(before) && (before.clear || before.own)
         };
         let past = before.claim.past_with(part, (range, PARTS as u32), knows);
         Record {
@@ -147,14 +146,16 @@ impl SimulatedNode {
             before: before.before,
             own: !clear && matches!(base, PartBasis::New | PartBasis::Own(_)),
             longest_s: self.records.longest_s.max(before.longest_s),
-            knows: match before.claim.range == range && self.is_own(before) {
-                true => before.knows,
-                false => (false, false),
+            knows: if before.claim.range == range && self.is_own(before) {
+                before.knows
+            } else {
+                (false, false)
             },
-            former: match before.claim.range == range {
-                true => { self.records.late[part].clone().filter(|_| clear) }
-                    .or_else(|| before.former.clone()),
-                false => self.only_former(before),
+            former: if before.claim.range == range {
+                { self.records.late[part].clone().filter(|_| clear) }
+                    .or_else(|| before.former.clone())
+            } else {
+                self.only_former(before)
             },
         }
     }

@@ -108,9 +108,10 @@ impl GuestImageArguments {
 fn password(text: &str) -> Result<String, String> {
     let password = text.trim_end_matches(['\n', '\r']);
     let fits = !password.is_empty() && password.len() <= 256 && !password.contains(['\n', '\0']);
-    match fits {
-        true => Ok(password.to_owned()),
-        false => Err("`--password-file` needs one line with the password".to_owned()),
+    if fits {
+        Ok(password.to_owned())
+    } else {
+        Err("`--password-file` needs one line with the password".to_owned())
     }
 }
 
@@ -396,9 +397,10 @@ fn set_password(tree: &Path, password: &str) -> Result<(), String> {
             .write_all(format!("root:{password}\n").as_bytes())
             .map_err(failed)?;
     }
-    match child.wait().map_err(failed)?.success() {
-        true => Ok(()),
-        false => Err("chpasswd could not set the password".to_owned()),
+    if child.wait().map_err(failed)?.success() {
+        Ok(())
+    } else {
+        Err("chpasswd could not set the password".to_owned())
     }
 }
 

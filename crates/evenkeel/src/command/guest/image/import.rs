@@ -126,14 +126,15 @@ fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
 
 /// Refuses an image that is larger than its volume.
 pub(super) fn fits(volume: &str, has: u64, needs: u64) -> Result<(), String> {
-    match needs <= has {
-        true => Ok(()),
-        false => Err(format!(
+    if needs <= has {
+        Ok(())
+    } else {
+        Err(format!(
             "the image has {} ({needs} bytes) and volume '{volume}' {} ({has} bytes): write a larger `size` into its section \
              and reload",
             amount(needs),
             amount(has)
-        )),
+        ))
     }
 }
 
@@ -171,14 +172,13 @@ fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, GuestDra
     if head.is_empty() {
         return Err(format!("{} is empty (0 bytes)", from.display()));
     }
-    let format = match is_raw {
-        true => Format::Raw,
-        false => {
-            let format = detect_image(&head, &tail(&mut archive, (0, size)).map_err(at)?);
-            check_name(&from.to_string_lossy(), format)
-                .map_err(|error| format!("{}: {error}", from.display()))?;
-            format
-        }
+    let format = if is_raw {
+        Format::Raw
+    } else {
+        let format = detect_image(&head, &tail(&mut archive, (0, size)).map_err(at)?);
+        check_name(&from.to_string_lossy(), format)
+            .map_err(|error| format!("{}: {error}", from.display()))?;
+        format
     };
     match format {
         Format::Unsupported(what) => Err(format!(

@@ -225,9 +225,12 @@ pub fn system(
                 Err(Stopped::Failed(_)) => continue,
                 Err(stopped) => return Err(stopped),
             }
-            let system = Inside::open(&at).ok().and_then(|inside| match is_linux {
-                true => linux(&inside, (index, inner), disks, seen).map(System::Linux),
-                false => windows(&inside).map(System::Windows),
+            let system = Inside::open(&at).ok().and_then(|inside| {
+                if is_linux {
+                    linux(&inside, (index, inner), disks, seen).map(System::Linux)
+                } else {
+                    windows(&inside).map(System::Windows)
+                }
             });
             unmount(runner, &at)?;
             match system {

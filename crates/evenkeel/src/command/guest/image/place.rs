@@ -53,12 +53,13 @@ impl ImageDestination {
 pub fn can_be_named(name: &str) -> Result<(), String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let begins = name.starts_with(|first: char| first.is_ascii_alphanumeric());
-    match begins && name.len() <= NAME_MAX && name.bytes().all(fits) {
-        true => Ok(()),
-        false => Err(format!(
+    if begins && name.len() <= NAME_MAX && name.bytes().all(fits) {
+        Ok(())
+    } else {
+        Err(format!(
             "{name:?} cannot be the name of a guest: at most {NAME_MAX} letters, digits, `.`, `_` and `-`, and a letter or \
              digit first"
-        )),
+        ))
     }
 }
 
@@ -119,13 +120,14 @@ pub fn find_place(
             Some(volume) => sizes.push(volume.value(SIZE).unwrap_or_default()),
         }
     }
-    let after = match known {
-        true => format!("Next:\n  evenkeel guest start {}\n", draft.name),
-        false => format!(
+    let after = if known {
+        format!("Next:\n  evenkeel guest start {}\n", draft.name)
+    } else {
+        format!(
             "Next: add the guest to the configuration and reload (or `evenkeel config apply FILE` in a cluster). It starts by \
              itself:\n\n{}",
             draft.guest(&site)
-        ),
+        )
     };
     Ok(ImageDestination {
         volumes: draft.disks.iter().map(|(name, _)| name.clone()).collect(),

@@ -123,9 +123,10 @@ impl Server {
     fn refusal(&self) -> String {
         let words = fs::read_to_string(self.home.words()).unwrap_or_default();
         let words = words.trim().trim_start_matches("qemu-nbd: ");
-        match words.is_empty() {
-            true => "qemu-nbd does not serve the image".to_owned(),
-            false => format!("QEMU does not read the image: {words}"),
+        if words.is_empty() {
+            "qemu-nbd does not serve the image".to_owned()
+        } else {
+            format!("QEMU does not read the image: {words}")
         }
     }
 
@@ -140,9 +141,10 @@ impl Server {
             while !self.process.has_ended() && Instant::now() < until {
                 std::thread::sleep(LOOK_EVERY);
             }
-            match self.process.has_ended() {
-                true => self.refusal().into(),
-                false => error.into(),
+            if self.process.has_ended() {
+                self.refusal().into()
+            } else {
+                error.into()
             }
         })
     }

@@ -209,9 +209,10 @@ fn look_at(domain: XenDomain, shop: &Workshop, runner: &Runner) -> Result<Detect
         seen.push(one);
     }
     let has_defect = seen.iter().any(|one| one.defect.is_some());
-    let system = match has_defect {
-        true => System::Unknown,
-        false => look::system(runner, shop, &domain.disks, &files, &seen)?,
+    let system = if has_defect {
+        System::Unknown
+    } else {
+        look::system(runner, shop, &domain.disks, &files, &seen)?
     };
     Ok(DetectedGuest {
         domain,

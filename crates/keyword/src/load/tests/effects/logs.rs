@@ -18,9 +18,10 @@ fn one_server_gets_all_messages_until_it_fails_and_the_longest_usable_follows() 
     let proxy = config.proxy(config.backend("logs").expect("a backend"));
     let servers = proxy.log_servers.as_deref().expect("servers");
     let set = |at: usize, ready: bool| {
-        let admin = match ready {
-            true => AdminState::Ready,
-            false => AdminState::Maintenance,
+        let admin = if ready {
+            AdminState::Ready
+        } else {
+            AdminState::Maintenance
         };
         proxy.servers[at].state.set_admin(admin, 1);
     };

@@ -148,16 +148,15 @@ impl<'p> HeaderPattern<'p> {
         if rest.starts_with(['?', '*', '+', '{']) {
             return None;
         }
-        let (group, rest) = match grouped {
-            false => (None, rest),
-            true => {
-                let (blanks, rest) = rest.split_once(')')?;
-                let plain = blanks.is_empty() || BLANKS.contains(&blanks);
-                if !plain || rest.starts_with(['?', '*', '+', '{']) {
-                    return None;
-                }
-                (Some(blanks), rest)
+        let (group, rest) = if grouped {
+            let (blanks, rest) = rest.split_once(')')?;
+            let plain = blanks.is_empty() || BLANKS.contains(&blanks);
+            if !plain || rest.starts_with(['?', '*', '+', '{']) {
+                return None;
             }
+            (Some(blanks), rest)
+        } else {
+            (None, rest)
         };
         Some(HeaderPattern { name, group, rest })
     }

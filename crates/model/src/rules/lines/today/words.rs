@@ -14,9 +14,10 @@ pub(super) fn quoted(word: &str) -> Option<String> {
         return None;
     }
     Some(
-        match word.bytes().all(plain) && !word.contains(['(', '[', '|', '*', '?']) {
-            true => word.to_owned(),
-            false => format!("'{word}'"),
+        if word.bytes().all(plain) && !word.contains(['(', '[', '|', '*', '?']) {
+            word.to_owned()
+        } else {
+            format!("'{word}'")
         },
     )
 }

@@ -34,9 +34,10 @@ pub(super) fn safe(text: &[u8]) -> String {
 
 /// Returns a text, or a dash if it is empty.
 fn or_dash(text: &[u8]) -> String {
-    match text.is_empty() {
-        true => "-".to_owned(),
-        false => safe(text),
+    if text.is_empty() {
+        "-".to_owned()
+    } else {
+        safe(text)
     }
 }
 
@@ -132,9 +133,10 @@ pub(super) fn why_server(told: &HistoryEntry) -> Option<String> {
             by = at(told, &by, entry.owner_place());
         }
         let name = entry.text(EntryText::Owner);
-        words = match name == server {
-            true => by,
-            false => format!("{words}; {}, given by {by}, could not take it", safe(name)),
+        words = if name == server {
+            by
+        } else {
+            format!("{words}; {}, given by {by}, could not take it", safe(name))
         };
     }
     if entry.effort.redispatched {

@@ -231,9 +231,10 @@ impl ReplicaSimulation {
     /// Corrupts blocks of a copy that are intact in the other one.
     fn rot(&mut self, node: usize, tries: u64) {
         for _ in 0..tries {
-            let block = match self.random.percent(70) {
-                true => self.random.below(self.plan.crowd) * 11 % SPAN,
-                false => self.random.below(SPAN),
+            let block = if self.random.percent(70) {
+                self.random.below(self.plan.crowd) * 11 % SPAN
+            } else {
+                self.random.below(SPAN)
             };
             let is_other = self.nodes[1 - node].disk.rotten(block).is_some();
             if !is_other && self.nodes[node].disk.rot(block) {

@@ -393,18 +393,17 @@ fn loader(
 ) -> Result<(), Stopped> {
     say("GRUB");
     let target = &plan.targets[home.disk];
-    let first = match target.wraps {
-        true => boot::FIRST_BYTES,
-        false => {
-            let found = target
-                .parts
-                .iter()
-                .flat_map(|part| &looked.seen[*part].found);
-            found
-                .map(|found| found.begin)
-                .min()
-                .unwrap_or(boot::FIRST_BYTES)
-        }
+    let first = if target.wraps {
+        boot::FIRST_BYTES
+    } else {
+        let found = target
+            .parts
+            .iter()
+            .flat_map(|part| &looked.seen[*part].found);
+        found
+            .map(|found| found.begin)
+            .min()
+            .unwrap_or(boot::FIRST_BYTES)
     };
     let disk = File::options()
         .read(true)

@@ -26,9 +26,10 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
     let has = |(at, mark): (usize, &[u8])| bytes.get(at..at + mark.len()) == Some(mark);
-    match bytes.len() as u64 <= BYTES_MAX && MARKS.into_iter().all(has) {
-        true => Ok(bytes),
-        false => Err(refused("it is no kernel of Linux (bzImage)")),
+    if bytes.len() as u64 <= BYTES_MAX && MARKS.into_iter().all(has) {
+        Ok(bytes)
+    } else {
+        Err(refused("it is no kernel of Linux (bzImage)"))
     }
 }
 
