@@ -55,7 +55,7 @@ fn all_are_listed(pair: &Pair, clients: &[Client], addresses: &[String]) {
     let mut listed = Vec::new();
     let wants = |listed: &Value| {
         let machines = listed["machines"].as_array().unwrap();
-        { clients.iter().zip(addresses) }.all(|(client, address)| {
+        clients.iter().zip(addresses).all(|(client, address)| {
             let mac = client.mac();
             let one = machines.iter().find(|one| one["mac"] == *mac);
             one.is_some_and(|one| {
@@ -98,7 +98,9 @@ fn both_nodes_list_the_machines_of_both_with_what_they_booted_and_count_each_lea
     pair.shows("beta", &["parts held 1 of 2", "known to alpha", "answers"]);
     let clients = ["one", "two", "three", "four", "five"];
     let clients = clients.map(|name| Client::new(&pair.site.lab, &pair.site.lan, name));
-    let addresses = { clients.iter() }.map(|client| client.asks().expect("an address"));
+    let addresses = clients
+        .iter()
+        .map(|client| client.asks().expect("an address"));
     let addresses: Vec<String> = addresses.collect();
     for client in &clients {
         // The scripts come from alpha, whichever node has given the address.
@@ -137,7 +139,9 @@ fn each_machine_keeps_its_address_when_a_role_and_then_a_node_is_killed() {
     pair.shows("beta", &["parts held 1 of 2", "known to alpha", "answers"]);
     let names = ["one", "two", "three", "four"];
     let clients = names.map(|name| Client::new(&pair.site.lab, &pair.site.lan, name));
-    let before = { clients.iter() }.map(|client| client.asks().expect("an address"));
+    let before = clients
+        .iter()
+        .map(|client| client.asks().expect("an address"));
     let before: Vec<String> = before.collect();
     let role = pair.site.alpha.role("boot").expect("a boot role");
     kill_process(role, Signal::KILL).unwrap();
@@ -301,7 +305,9 @@ fn leases_that_move_on_both_nodes_are_known_to_both_and_outlive_a_node() {
     pair.shows("beta", &["parts held 1 of 2", "known to alpha", "answers"]);
     let clients = ["one", "two", "three"];
     let clients = clients.map(|name| Client::new(&pair.site.lab, &pair.site.lan, name));
-    let before = { clients.iter() }.map(|client| client.asks().expect("an address"));
+    let before = clients
+        .iter()
+        .map(|client| client.asks().expect("an address"));
     let before: Vec<String> = before.collect();
     let mut lines = LINES.to_owned();
     for node in ["alpha", "beta"] {

@@ -136,7 +136,8 @@ const LINES: &str = " range 10.60.0.100 10.60.0.109 lease 1h
  unknown menu";
 
 fn site(name: &str) -> Option<BootSite> {
-    let needs = { ["networkctl", "dbus-daemon", "nsenter", "unshare"].into_iter() }
+    let needs = ["networkctl", "dbus-daemon", "nsenter", "unshare"]
+        .into_iter()
         .fold(privileged(), |needs, program| {
             needs.and_then(|()| installed(program))
         });

@@ -36,7 +36,7 @@ fn has_event(console: &Console, server: &str, words: &[&str]) -> bool {
     let of = format!("app/{server}");
     let events = console.events();
     let texts = events.iter().map(Value::to_string);
-    { texts }.any(|text| text.contains(&of) && words.iter().all(|word| text.contains(word)))
+    texts.any(|text| text.contains(&of) && words.iter().all(|word| text.contains(word)))
 }
 
 #[test]
@@ -397,7 +397,9 @@ fn address(path: &str, operation: &Value) -> String {
     required.fold(path.to_owned(), |path, one| {
         let name = one["name"].as_str().expect("a name");
         let example = &one["example"];
-        let example = { example.as_str() }.map_or_else(|| example.to_string(), str::to_owned);
+        let example = example
+            .as_str()
+            .map_or_else(|| example.to_string(), str::to_owned);
         if one["in"] == "path" {
             return path.replace(&format!("{{{name}}}"), &example);
         }

@@ -72,7 +72,10 @@ fn give(console: &Console, half: &str, code: &str) -> Response {
 fn half(console: &Console) -> String {
     let form = console.try_to_sign_in(OLGA[0], OLGA[1]);
     assert_eq!((form.status, form.header("set-cookie")), (200, ""));
-    let (_, rest) = { form.body.split_once("name=\"half\" value=\"") }.expect("a form for a code");
+    let (_, rest) = form
+        .body
+        .split_once("name=\"half\" value=\"")
+        .expect("a form for a code");
     rest.split('"').next().unwrap_or_default().to_owned()
 }
 
@@ -131,7 +134,8 @@ fn the_examples_with_curl_work_as_they_are_written() {
     let token = printed.lines().next().expect("a token");
     let line = printed.lines().last().expect("a line");
     console.reload(|config| {
-        { config.replace(LAST, &format!("{LAST}{line}\n")) }
+        config
+            .replace(LAST, &format!("{LAST}{line}\n"))
             .replace("\nglobal\n", "\nglobal\n    request-history 64\n")
             .replace("\nbackend app\n", &format!("\nbackend app\n{TABLE}"))
     });

@@ -81,7 +81,9 @@ fn code_that_was_used_at_one_node_is_refused_at_the_other() {
     assert!(eventually(SOON, all_hear), "{}", site.tell());
     let halves = nodes.map(|node| {
         let page = form(node, "user=olga&password=kiwi").expect("a response");
-        let (_, rest) = { page.split_once("name=\"half\" value=\"") }.expect("a form for a code");
+        let (_, rest) = page
+            .split_once("name=\"half\" value=\"")
+            .expect("a form for a code");
         rest.split('"').next().unwrap_or_default().to_owned()
     });
     let output = std::process::Command::new("python3")

@@ -177,7 +177,9 @@ fn a_node_without_power_is_fenced_and_its_guest_starts_on_the_other_one() {
     // The cluster has what was written, and not by the end of a lease.
     let said = fenced.site.machine("beta").said();
     let off = said.lines().position(|line| line.contains("off confirmed"));
-    let started = { said.lines() }.position(|line| line.contains("guest mail: started"));
+    let started = said
+        .lines()
+        .position(|line| line.contains("guest mail: started"));
     assert!(off.is_some() && off < started, "{}", fenced.site.tell());
 }
 

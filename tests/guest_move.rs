@@ -46,7 +46,9 @@ fn moves(site: &GuestSite, from: &str) {
     println!("{from} -> {to}: the command took {took:?}: {said}{still:?}");
     let left = numbers(site, from);
     let text = site.said(to);
-    let came: Vec<u64> = { text.lines().skip(last) }
+    let came: Vec<u64> = text
+        .lines()
+        .skip(last)
         .filter_map(|line| line.split("guest: wrote ").nth(1)?.trim().parse().ok())
         .collect();
     // A line may be cut where the guest was paused: its end is at the other node.

@@ -52,7 +52,7 @@ fn record(words: &str) -> Option<(u64, &str)> {
 
 /// The text of a sector; empty: nothing was written there.
 fn text(bytes: &[u8]) -> &str {
-    let end = { bytes.iter() }.position(|byte| *byte == 0);
+    let end = bytes.iter().position(|byte| *byte == 0);
     let text = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
     str::from_utf8(text).unwrap_or("(no text)").trim_end()
 }

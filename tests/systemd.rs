@@ -155,7 +155,7 @@ fn unit() -> String {
 
 fn may(test: &str) -> bool {
     let programs = ["systemctl", "unshare", "qemu-system-x86_64", "bash"];
-    let needs = { programs.iter() }.fold(privileged(), |needs, program| {
+    let needs = programs.iter().fold(privileged(), |needs, program| {
         needs.and_then(|()| installed(program))
     });
     may_run(test, needs)
@@ -167,7 +167,8 @@ fn networks<'s>(state: &'s str, word: &str) -> Vec<&'s str> {
         .lines()
         .filter_map(|line| line.strip_prefix("process "));
     let lines = lines.filter_map(|line| line.split_once(' '));
-    { lines.filter(|(_, title)| title.contains(word)) }
+    lines
+        .filter(|(_, title)| title.contains(word))
         .map(|(network, _)| network)
         .collect()
 }

@@ -192,7 +192,8 @@ fn a_client_that_is_left_behind_changes_nothing_after_a_hand_over_with_clients()
         assert!(eventually(SOON, on), "{}", volumes.tell());
         let hand_over = ["volume", "hand-over", "mail", "--clients"];
         machine.command(&hand_over).well();
-        let seen: Vec<u64> = { blocks.clone() }
+        let seen: Vec<u64> = blocks
+            .clone()
             .map(|block| number(&volumes, there, block))
             .collect();
         assert_eq!(write(&volumes, there, 9), Ok(()));

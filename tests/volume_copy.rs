@@ -77,7 +77,10 @@ fn a_disk_is_copied_to_another_node_although_its_role_is_killed_in_the_middle() 
     is_copied(&volumes, &wanted);
     // The same again, after a change.
     wanted[300_000..300_010].fill(1);
-    { File::options().write(true).open(&path).unwrap() }
+    File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
         .write_all_at(&[1; 10], 300_000)
         .unwrap();
     let refused = alpha.command(&["copy", from, "beta:store"]);

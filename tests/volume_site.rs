@@ -261,7 +261,9 @@ impl VolumeSite {
     pub fn lose_power(&mut self, machines: &[&str], random: &mut Random) {
         let nodes = || NODES.into_iter().filter(|node| machines.contains(node));
         nodes().for_each(|node| self.disk(node).cut_power());
-        let killed = { machines.iter() }.map(|name| self.site.machine_mut(name).kill_at_once());
+        let killed = machines
+            .iter()
+            .map(|name| self.site.machine_mut(name).kill_at_once());
         let killed: Vec<_> = killed.collect();
         for node in nodes() {
             let ended = || self.disk(node).release();
@@ -669,7 +671,10 @@ impl Log {
             self.blocks[at as usize].acknowledged = number;
             match number % 8 {
                 0 => self.blocks[at as usize].stable = number,
-                4 => { self.blocks.iter_mut() }.for_each(|block| block.stable = block.acknowledged),
+                4 => self
+                    .blocks
+                    .iter_mut()
+                    .for_each(|block| block.stable = block.acknowledged),
                 _ => {}
             }
             self.longest = self.longest.max(since.elapsed());

@@ -145,7 +145,9 @@ impl EndedSessions {
     /// Returns at most `max` ends after the change with number `told`, and the number up to which
     /// they reach.
     pub fn after(&self, told: u64, max: usize) -> (SessionEndBatch, u64) {
-        let mut news: Vec<_> = { self.named.iter() }
+        let mut news: Vec<_> = self
+            .named
+            .iter()
             .filter(|(_, end)| end.number > told)
             .collect();
         news.sort_unstable_by_key(|(_, end)| end.number);
@@ -238,7 +240,8 @@ mod tests {
         for seed in 0..200_u64 {
             let mut number = seed;
             let mut random = |max: u64| {
-                number = { number.wrapping_mul(6_364_136_223_846_793_005) }
+                number = number
+                    .wrapping_mul(6_364_136_223_846_793_005)
                     .wrapping_add(1_442_695_040_888_963_407);
                 (number >> 33) % max
             };

@@ -77,7 +77,8 @@ impl Limiter {
     /// Resets the failures of users who have authenticated with something that was not counted as
     /// an attempt.
     pub fn reset(&mut self, keys: &[Key], now: u64) {
-        let own: Vec<Key> = { keys.iter() }
+        let own: Vec<Key> = keys
+            .iter()
             .filter(|key| key.is_of_one_user())
             .cloned()
             .collect();
@@ -92,7 +93,8 @@ impl Limiter {
         let Some(peers) = &self.peers else {
             return;
         };
-        let shared: Vec<AttemptChange> = { changes.into_iter() }
+        let shared: Vec<AttemptChange> = changes
+            .into_iter()
             .filter(|change| !change.is_change_local_to_node())
             .collect();
         if !shared.is_empty() {
@@ -152,7 +154,7 @@ impl Limiter {
 
     /// Returns the current failures, for a node that connects.
     pub(crate) fn current_failures(&self, now: u64) -> Vec<AttemptChange> {
-        let all = { self.until.iter() }.filter(|(_, until)| **until > now);
+        let all = self.until.iter().filter(|(_, until)| **until > now);
         all.map(|(key, until)| AttemptChange::Left(key.clone(), until - now))
             .filter(|change| !change.is_change_local_to_node())
             .collect()

@@ -73,7 +73,7 @@ fn hop_address(text: &str) -> Option<IpAddr> {
     let bare = text
         .strip_prefix('[')
         .and_then(|text| text.strip_suffix(']'));
-    let address = { bare.unwrap_or(text).parse().ok() }.or_else(with_port)?;
+    let address = bare.unwrap_or(text).parse().ok().or_else(with_port)?;
     Some(IpAddr::to_canonical(&address))
 }
 
@@ -123,7 +123,7 @@ mod tests {
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread();
-        { runtime }.enable_all().build().unwrap().block_on(future)
+        runtime.enable_all().build().unwrap().block_on(future)
     }
 
     #[test]

@@ -95,7 +95,9 @@ pub fn code(secret: &[u8], step: u64) -> String {
 /// Returns the time step of a typed code, near the current time and after the `last` step that was
 /// used. None if the code is wrong, too old, or used.
 pub fn step_of(secret: &[u8], typed: &str, now_s: u64, last: Option<u64>) -> Option<u64> {
-    let typed: Vec<u8> = { typed.bytes().take(INPUT_MAX + 1) }
+    let typed: Vec<u8> = typed
+        .bytes()
+        .take(INPUT_MAX + 1)
         .filter(|byte| *byte != b' ')
         .collect();
     let now = step(now_s);

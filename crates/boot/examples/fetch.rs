@@ -101,7 +101,7 @@ fn fetch(
         let mut is_last = false;
         match head {
             [0, 6, ..] => {
-                if !{ packet.windows(10) }.any(|part| part == b"windowsize") {
+                if !packet.windows(10).any(|part| part == b"windowsize") {
                     window = 1;
                 }
                 last = vec![0, 4, 0, 0];

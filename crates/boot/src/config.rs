@@ -47,8 +47,9 @@ impl BootConfig {
     pub fn resources(&self) -> Vec<String> {
         let interfaces = self.lans.values().map(|lan| &lan.interface);
         let interfaces: BTreeSet<&String> = interfaces.collect();
-        let all =
-            { interfaces.into_iter() }.map(|name| Resource::new(ResourceKind::BootInterface, name));
+        let all = interfaces
+            .into_iter()
+            .map(|name| Resource::new(ResourceKind::BootInterface, name));
         all.map(|resource| resource.line()).collect()
     }
 }

@@ -11,7 +11,7 @@ const NAMED_MAX: usize = 20;
 /// Returns the differences between two payloads, one line each.
 pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
     let read = |bytes: Option<&[u8]>| -> BootConfig {
-        { bytes }
+        bytes
             .and_then(|bytes| codec::decode(bytes).ok())
             .unwrap_or_default()
     };

@@ -75,7 +75,7 @@ impl<A: Address> LeaseJournal<A> {
             std::fs::copy(&path, path.with_extension(DAMAGED))?;
         }
         // A file with damaged lines may lack leases, so it gets another number.
-        let store = { was.store.filter(|_| was.damaged == 0) }.unwrap_or_else(any);
+        let store = was.store.filter(|_| was.damaged == 0).unwrap_or_else(any);
         let file = write_anew(&path, (store, was.longest_s), &was.known)?;
         Ok(LeaseJournal {
             path,
@@ -317,7 +317,7 @@ fn read<A: Address>(file: File) -> io::Result<JournalContents<A>> {
         .map_or(0, |end| end + 1);
     let text = String::from_utf8_lossy(&bytes[..whole]);
     for line in text.lines() {
-        if let Some(seconds) = { line.strip_prefix(LEASE) }.and_then(|word| word.parse().ok()) {
+        if let Some(seconds) = line.strip_prefix(LEASE).and_then(|word| word.parse().ok()) {
             was.longest_s = seconds;
             continue;
         }

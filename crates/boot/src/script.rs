@@ -44,7 +44,7 @@ impl FetchServers {
     }
 
     fn first(&self) -> String {
-        let first = { self.addresses.first() }.copied();
+        let first = self.addresses.first().copied();
         self.base(first.unwrap_or(Ipv4Addr::UNSPECIFIED.into()))
     }
 }
@@ -94,7 +94,10 @@ impl Script {
         }
         self.line("echo This failed. It is tried again in 5 seconds; press Ctrl-B for a shell.");
         self.line("prompt --key 0x02 --timeout 5000 && shell ||");
-        { others.iter().chain(own) }.for_each(|server| go_to(&mut self, server));
+        others
+            .iter()
+            .chain(own)
+            .for_each(|server| go_to(&mut self, server));
         self.line("goto failed");
         self.0.into_bytes()
     }
@@ -220,7 +223,7 @@ fn kernel_words(lan: &LanConfig, image: &Image, servers: &FetchServers) -> Vec<S
         ]
     });
     let words = root.into_iter().flatten();
-    { words }
+    words
         .filter(|(key, _)| !said(key))
         .map(|(_, word)| word)
         .chain(Some(append.clone()).filter(|append| !append.is_empty()))

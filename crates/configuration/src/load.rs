@@ -303,9 +303,7 @@ impl Reading<'_> {
 
     fn begin_section(&mut self, head: &ConfigLine) {
         let word = head.words[0].str();
-        let at = { self.parts }
-            .iter()
-            .position(|part| part.sections.has(word));
+        let at = self.parts.iter().position(|part| part.sections.has(word));
         self.within = at.map_or(Within::Foreign, Within::Part);
         let Some(at) = at else {
             return;

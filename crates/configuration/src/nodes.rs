@@ -40,7 +40,7 @@ fn is_node_name(name: &str) -> bool {
 /// have none and are not read twice.
 fn may_contain_node_lines(parts: &[&'static ConfigurationPart], text: &[u8]) -> bool {
     let of = |part: &&ConfigurationPart| part.sections.on_lists.iter().chain(part.sections.by_node);
-    let words: Vec<&str> = { parts.iter().flat_map(of).copied() }.chain([ON]).collect();
+    let words: Vec<&str> = parts.iter().flat_map(of).copied().chain([ON]).collect();
     text.split(|b| *b == b'\n').any(|line| {
         let line = line.trim_ascii_start();
         // A word may be quoted, or expanded from variables.
@@ -164,7 +164,8 @@ fn scan(parts: &[&'static ConfigurationPart], recording: &Recording) -> Scanned 
                     .iter()
                     .for_each(|word| add(word.str(), &mut named))
             } else {
-                { line.word(1).into_iter() }
+                line.word(1)
+                    .into_iter()
                     .flat_map(names)
                     .for_each(|name| add(name, &mut named))
             }

@@ -138,7 +138,7 @@ impl<D: Tabled> TabledDraft<D> {
         };
         let (told, meant) = unknown.unknown_keyword_error(section.table(), context, |keyword| {
             let all = D::sections().iter().flat_map(SectionTable::documented);
-            let row = { all }.find(|row| row.name == keyword)?;
+            let row = all.find(|row| row.name == keyword)?;
             Some((row.name, row.places.to_vec()))
         });
         if meant.is_some_and(|name| context.words.has(&name)) {
@@ -161,7 +161,7 @@ impl<D: Tabled> TabledDraft<D> {
 impl<D: Tabled> PartDraft for TabledDraft<D> {
     fn section(&mut self, context: &mut Context, head: &ConfigLine) {
         let section = D::sections().iter();
-        self.section = { section }.find(|section| head.words[0].is(section.name));
+        self.section = section.find(|section| head.words[0].is(section.name));
         let begun = self
             .section
             .map_or(Ok(()), |s| (s.begin)(&mut self.draft, head));

@@ -115,7 +115,9 @@ impl MachineReport {
     /// Keeps the events that no report has any longer: a part drops its events when it ends or has
     /// too many.
     fn keep_reported_events(&mut self, before: &MachineReport) {
-        let now: BTreeSet<_> = { self.reported().into_iter() }
+        let now: BTreeSet<_> = self
+            .reported()
+            .into_iter()
             .map(|(of, event)| key(&of, event))
             .collect();
         self.changes

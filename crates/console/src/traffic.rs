@@ -135,7 +135,8 @@ impl Traffic {
             ("limit of TLS connections per second", "SslRateLimit"),
             ("limit of compressed bytes per second", "CompressBpsRateLim"),
         ];
-        let rates = { rates.into_iter() }
+        let rates = rates
+            .into_iter()
             .filter_map(|(name, fact)| Some((name, self.facts.get(fact)?.clone())));
         // The limit is shown only if it differs from the configured one, because the configured one
         // may depend on the machine.

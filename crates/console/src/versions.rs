@@ -156,7 +156,7 @@ mod tests {
         let shared = shared();
         let asker = Arc::clone(&shared);
         let runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = { runtime }.enable_all().build().unwrap();
+        let runtime = runtime.enable_all().build().unwrap();
         let answering = std::thread::spawn(move || {
             let connection = loop {
                 match shared.connections().pop() {
@@ -208,7 +208,7 @@ mod tests {
         let keeper = Arc::clone(&shared);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread();
-            let runtime = { runtime }.enable_all().build().unwrap();
+            let runtime = runtime.enable_all().build().unwrap();
             runtime.block_on(keep(keeper));
         });
         let (done, is_done) = std::sync::mpsc::channel();

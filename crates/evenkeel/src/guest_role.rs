@@ -173,7 +173,7 @@ impl Work for Guests {
 pub(crate) fn program() -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/usr/local/bin".into());
     let all = env::split_paths(&path).map(|directory| directory.join(PROGRAM));
-    let found = { all }.find(|program| access(program, Access::EXEC_OK).is_ok());
+    let found = all.find(|program| access(program, Access::EXEC_OK).is_ok());
     found.unwrap_or_else(|| Path::new("/usr/bin").join(PROGRAM))
 }
 

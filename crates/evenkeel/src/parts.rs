@@ -34,7 +34,8 @@ pub fn words() -> &'static SectionKeywords {
 
 /// Returns the vocabulary for comparing two files.
 pub fn vocabulary() -> Vocabulary<'static> {
-    let mut secrets: Vec<&str> = { all().iter() }
+    let mut secrets: Vec<&str> = all()
+        .iter()
         .flat_map(|part| part.sections.secrets.iter().copied())
         .collect();
     let rows = documented();
@@ -326,8 +327,12 @@ pub fn differences(before: &Payloads, now: &[RolePayload]) -> Vec<String> {
 
 /// Returns why this machine cannot run these roles, one reason per line.
 pub fn refusals(now: &[RolePayload]) -> Vec<String> {
-    let of =
-        |one: &RolePayload| { one.part.run.as_ref() }.map(|run| (run.refusals)(&one.given.payload));
+    let of = |one: &RolePayload| {
+        one.part
+            .run
+            .as_ref()
+            .map(|run| (run.refusals)(&one.given.payload))
+    };
     now.iter().filter_map(of).flatten().collect()
 }
 
@@ -344,7 +349,8 @@ pub fn load(
     let files = files.map(|(name, text)| (name, Text::new(text))).collect();
     let words = words().clone();
     let mut inputs = Recording::new(files, environment, identity::facts(), options, words);
-    inputs.imports = { foreign.into_iter() }
+    inputs.imports = foreign
+        .into_iter()
         .flat_map(address::keyword::exports)
         .collect();
     let mut loaded = configuration::load(all(), inputs, outside);
@@ -579,7 +585,8 @@ console
             let document = std::fs::read_to_string(&path).expect("a document");
             for block in document.split("\n```").skip(1).step_by(2) {
                 let lines = block.lines().skip(1);
-                let text: String = { lines.filter(|line| line.trim() != "…") }
+                let text: String = lines
+                    .filter(|line| line.trim() != "…")
                     .map(|line| format!("{line}\n"))
                     .collect();
                 let mut used = text

@@ -67,7 +67,8 @@ fn main() -> io::Result<()> {
         app("cad", "Construction"),
     ];
     let odd = [app("long", &long), app("rtl", "<b>\u{202e}txt</b>")];
-    let offers: Vec<PublishedResource<'_>> = { [PublishedResource::Desktop(&desktop)].into_iter() }
+    let offers: Vec<PublishedResource<'_>> = [PublishedResource::Desktop(&desktop)]
+        .into_iter()
         .chain(apps.iter().map(PublishedResource::App))
         .collect();
     let odd: Vec<PublishedResource<'_>> = odd.iter().map(PublishedResource::App).collect();

@@ -88,12 +88,15 @@ pub fn read(
     let bytes = URL_SAFE_NO_PAD.decode(letters);
     let bytes = bytes.map_err(|_| CookieError::Foreign)?;
     let signed = bytes.len().checked_sub(MAC_BYTES);
-    let (signed, mac) = { signed.and_then(|at| bytes.split_at_checked(at)) }
+    let (signed, mac) = signed
+        .and_then(|at| bytes.split_at_checked(at))
         .filter(|(signed, _)| signed.len() > HEAD_BYTES)
         .ok_or(CookieError::Foreign)?;
     let (head, name) = signed.split_at(HEAD_BYTES);
     let name = String::from_utf8(name.to_vec()).map_err(|_| CookieError::Foreign)?;
-    let expected = { key.derived(LABEL) }.sign(&[signed, &proof_of(&name)].concat());
+    let expected = key
+        .derived(LABEL)
+        .sign(&[signed, &proof_of(&name)].concat());
     if aws_lc_rs::constant_time::verify_slices_are_equal(&expected, mac).is_err() {
         return Err(CookieError::Forged);
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Returns the differences between two payloads, one per line.
 pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
     let read = |bytes: Option<&[u8]>| -> Farms {
-        { bytes }
+        bytes
             .and_then(|bytes| codec::decode(bytes).ok())
             .unwrap_or_default()
     };

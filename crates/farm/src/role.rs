@@ -153,7 +153,7 @@ impl FarmRole {
         // Loaded now because files can only be read before the confinement.
         let libraries = kind::libraries();
         (program.confine)(asks.and_then(|users| users.system.group()))?;
-        let link = { farms.shared }.then(NodeLink::start).transpose();
+        let link = farms.shared.then(NodeLink::start).transpose();
         let guests = Guests::new(libraries).map_err(|error| language::reason(&error))?;
         let mut role = FarmRole {
             asker: Asker::new(program.guests, Arc::new(guests)),
@@ -378,7 +378,9 @@ impl FarmRole {
         }
         self.portals.clone_from(&portals);
         let count = self.farms.len();
-        let farms = { self.farms.iter() }
+        let farms = self
+            .farms
+            .iter()
             .map(|(name, running)| (name.clone(), running.site.state_to_save(count)));
         let state = SavedRoleState {
             key: self.key.clone(),
@@ -466,7 +468,9 @@ impl FarmRole {
     /// Returns the users, those with connections first, as many as fit into one response.
     fn sessions(&self) -> Sessions {
         let me = self.link.as_ref().map(NodeLink::me).unwrap_or_default();
-        let mut all: Vec<_> = { self.farms.values() }
+        let mut all: Vec<_> = self
+            .farms
+            .values()
             .flat_map(|running| running.site.sessions(&me))
             .collect();
         all.sort_by(|a, b| {
@@ -542,7 +546,8 @@ impl FarmRole {
             .map_or((None, host), |(farm, host)| (Some(farm), host));
         let sites = self.farms.values().map(|running| &running.site);
         let is_named = |site: &&Arc<FarmState>| farm.is_none_or(|farm| farm == site.name());
-        let having: Vec<_> = { sites.filter(is_named) }
+        let having: Vec<_> = sites
+            .filter(is_named)
             .filter(|site| host.is_empty() || site.has_host(host))
             .collect();
         if having.is_empty() && !host.is_empty() {

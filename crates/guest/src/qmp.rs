@@ -153,7 +153,9 @@ fn message_of(mut message: Map<String, Value>) -> Result<QmpMessage, QmpError> {
             data: data.cloned().unwrap_or_default(),
         })
     };
-    let said = { message.get("error").and_then(refused) }
+    let said = message
+        .get("error")
+        .and_then(refused)
         .or_else(|| message.get("event").and_then(event))
         .or_else(|| message.get("QMP").and_then(greeting));
     said.ok_or_else(|| QmpError::Unknown(shortened(&Value::Object(message))))

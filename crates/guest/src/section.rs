@@ -58,7 +58,9 @@ fn of_boot(guest: &Guest) -> Vec<String> {
             initrd,
             append,
         } => {
-            let initrd = { initrd.as_deref() }.map(|file| format!(" initrd {}", path(file)));
+            let initrd = initrd
+                .as_deref()
+                .map(|file| format!(" initrd {}", path(file)));
             let (append, dropped) = without_addresses(append);
             let append = if append.is_empty() {
                 String::new()

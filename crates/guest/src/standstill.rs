@@ -224,7 +224,7 @@ impl Standstill {
 
     fn loosen(&mut self, now: u64) {
         self.files = FreezeState::Loose;
-        self.frozen_ms = { self.frozen_at.take() }.map_or(0, |at| now.saturating_sub(at));
+        self.frozen_ms = self.frozen_at.take().map_or(0, |at| now.saturating_sub(at));
     }
 
     fn pause(&mut self, now: u64) {
@@ -242,7 +242,10 @@ impl Standstill {
             self.abort_standstill(no);
         }
         // Without an agent nothing was frozen, and no agent ever confirms that.
-        if { self.left_since }.is_some_and(|since| now >= since.saturating_add(LEFT_MAX_MS)) {
+        if self
+            .left_since
+            .is_some_and(|since| now >= since.saturating_add(LEFT_MAX_MS))
+        {
             self.left_since = None;
             self.loosen(now);
         }

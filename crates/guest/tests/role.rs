@@ -316,7 +316,10 @@ impl Drop for SuspendedThread {
 /// Whether a process is there and has not ended.
 fn is_alive(pid: u64) -> bool {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = { text.rsplit(") ").next() }.and_then(|rest| rest.chars().next());
+    let state = text
+        .rsplit(") ")
+        .next()
+        .and_then(|rest| rest.chars().next());
     state.is_some_and(|state| state != 'Z')
 }
 
@@ -460,7 +463,10 @@ fn a_guest_whose_check_never_succeeds_is_restarted_until_it_failed_too_often() {
     let mail = site.subject("mail").unwrap();
     let why = "it failed too often: its check failed: connection refused";
     assert!(mail.why.contains(why), "{}", mail.why);
-    let starts = { mail.events.iter() }.filter(|event| event.to.starts_with("started,"));
+    let starts = mail
+        .events
+        .iter()
+        .filter(|event| event.to.starts_with("started,"));
     assert_eq!(starts.count(), 3);
 }
 

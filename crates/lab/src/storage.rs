@@ -52,7 +52,9 @@ impl IscsiTarget {
             "image",
             [COUNTS, &[0; 512][COUNTS.len()..510], &[0x55, 0xaa]].concat(),
         )?;
-        { File::options().write(true).open(&image) }
+        File::options()
+            .write(true)
+            .open(&image)
             .and_then(|file| file.set_len(IscsiTarget::BYTES))
             .map_err(LabError::io("write", image.display()))?;
         let portal = format!("portal={address}");
@@ -107,8 +109,8 @@ impl IscsiTarget {
     /// Returns how often guests counted, and how often one was started.
     pub fn guest_counters(&self) -> [u16; 2] {
         let mut bytes = [0; 4];
-        let read = { File::open(self.image()) }
-            .and_then(|image| image.read_exact_at(&mut bytes, COUNTED_AT));
+        let read =
+            File::open(self.image()).and_then(|image| image.read_exact_at(&mut bytes, COUNTED_AT));
         let [a, b, c, d] = bytes;
         match read {
             Ok(()) => [[a, b], [c, d]].map(u16::from_le_bytes),

@@ -72,7 +72,11 @@ impl RevocableSocket {
     /// Replaces the result of an operation on a connection that the cluster has ended with the
     /// reason.
     fn checked<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        match { self.bond.as_ref() }.is_some_and(ConnectionPermission::is_revoked) {
+        match self
+            .bond
+            .as_ref()
+            .is_some_and(ConnectionPermission::is_revoked)
+        {
             true => Poll::Ready(Err(io::Error::other(
                 "the cluster no longer accepts its certificate",
             ))),

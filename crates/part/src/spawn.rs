@@ -496,7 +496,8 @@ pub fn enter(words: &[std::ffi::OsString]) -> Result<Entered, EntryError> {
         return Err(EntryError::ByHand);
     };
     let roles = row::all().iter().map(|row| row.entry.argument);
-    let word = { roles.chain([LOADER, CHECKS, ROUTE]) }
+    let word = roles
+        .chain([LOADER, CHECKS, ROUTE])
         .find(|known| word == known)
         .ok_or(EntryError::ByHand)?;
     let number: i32 = number

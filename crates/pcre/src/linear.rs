@@ -144,7 +144,8 @@ impl Emitter {
 
     fn set(&mut self, set: &Set) {
         let ranges: Vec<(u32, u32)> = if self.utf {
-            { scalar_ranges(set.ranges()).into_iter() }
+            scalar_ranges(set.ranges())
+                .into_iter()
                 .map(|(first, last)| (u32::from(first), u32::from(last)))
                 .collect()
         } else {

@@ -230,7 +230,9 @@ impl Compiler<'_> {
         while done < self.calls.len() {
             let (group, at) = self.calls[done];
             done += 1;
-            let known = { self.called.iter() }
+            let known = self
+                .called
+                .iter()
                 .find(|(called, _)| *called == group)
                 .map(|(_, to)| *to);
             let target = match known {

@@ -127,8 +127,10 @@ impl Screens {
 
 impl OpenScreens {
     fn why_not(&self, kind: &ScreenKind, object: &str, by: &str) -> Option<String> {
-        let holder =
-            { self.all.iter() }.find(|one| kind.is_for_one && one.matches_view(kind, object));
+        let holder = self
+            .all
+            .iter()
+            .find(|one| kind.is_for_one && one.matches_view(kind, object));
         match holder {
             // The part knows whether these connections belong to one page.
             Some(one) if one.by == by && one.connections < kind.connections => return None,

@@ -88,7 +88,11 @@ pub trait ScreenGuard: Send {
 fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     let values = headers.get_all(name).iter();
     let mut words = values.filter_map(|value| value.to_str().ok());
-    words.any(|words| { words.split(',') }.any(|one| one.trim().eq_ignore_ascii_case(word)))
+    words.any(|words| {
+        words
+            .split(',')
+            .any(|one| one.trim().eq_ignore_ascii_case(word))
+    })
 }
 
 impl UpgradeRequestKind {

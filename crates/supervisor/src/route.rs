@@ -139,7 +139,10 @@ impl Supervisor {
 
     /// Returns the bundle of the version in service.
     pub(super) fn bundle(&self) -> Option<SharedFd> {
-        let version = { self.cluster.trial_version() }.or(self.versions.last_good.as_ref());
+        let version = self
+            .cluster
+            .trial_version()
+            .or(self.versions.last_good.as_ref());
         version.map(|version| Arc::clone(version.bundle()))
     }
 

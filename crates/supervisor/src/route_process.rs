@@ -69,7 +69,7 @@ impl RouteProcess {
     pub fn turn(&mut self, voice: &mut MessagePrinter, now: Instant) -> (Vec<Received>, bool) {
         // The end is checked first: all earlier messages can be read then.
         let lives = self.process.process_exit().is_none();
-        let asked = { 0..MESSAGES_MAX }.map_while(|_| self.process.receive_message(voice));
+        let asked = (0..MESSAGES_MAX).map_while(|_| self.process.receive_message(voice));
         let asked = asked.collect();
         if lives && !self.killed && now >= self.until {
             voice.warning(format_args!(

@@ -143,7 +143,7 @@ impl<'c> CertificateName<'c> {
         };
         let all = self.entries().filter(matching);
         let found = if occurrence > 0 {
-            { all }.nth(nth)
+            all.nth(nth)
         } else {
             let found: Vec<Entry<'c>> = all.collect();
             found.into_iter().rev().nth(nth)

@@ -261,7 +261,8 @@ pub fn of(volumes: impl Iterator<Item = VolumeStatus>) -> StatusReport {
             &format!("Disk operations ({what})"),
         ));
         rows.extend(
-            { words.bytes }
+            words
+                .bytes
                 .map(|[name, metric]| row(name, metric, &format!("Bytes {}", words.done))),
         );
         let errors = format!("{what} failed");
@@ -289,7 +290,7 @@ fn troubles(volume: &VolumeStatus, counts: &[(&OperationNames, Count)]) -> Vec<S
     // A healthy volume with two replicas needs no action, and may be unused on this node for a
     // long time, so old errors are not shown.
     let is_so = |count: &Count| {
-        volume.mirror.is_none() || { count.failed }.is_some_and(|at| at.elapsed() < FAILS_FOR)
+        volume.mirror.is_none() || count.failed.is_some_and(|at| at.elapsed() < FAILS_FOR)
     };
     let failing = counts.iter().filter_map(|(words, count)| {
         let trouble = count.trouble.filter(|_| is_so(count))?;
@@ -322,12 +323,18 @@ fn subject(volume: VolumeStatus) -> Subject {
         let colon = if why.is_empty() { "" } else { "; " };
         why = format!("{}{colon}{why}", troubles.join("; "));
     }
-    let trouble = { volume.snapshots.as_ref() }.and_then(|(_, taken)| taken.trouble.clone());
+    let trouble = volume
+        .snapshots
+        .as_ref()
+        .and_then(|(_, taken)| taken.trouble.clone());
     if let Some(trouble) = trouble.filter(|_| is_served && why.is_empty()) {
         grade = Grade::Busy;
         why = format!("no snapshot: {trouble}");
     }
-    let closed = { volume.network.as_ref() }.and_then(|seen| seen.trouble.clone());
+    let closed = volume
+        .network
+        .as_ref()
+        .and_then(|seen| seen.trouble.clone());
     if let Some(trouble) = closed.filter(|_| is_served && why.is_empty()) {
         grade = grade.max(Grade::Busy);
         why = trouble;

@@ -198,7 +198,7 @@ impl Single {
             let count = wait(&self.epoll, &mut events, deadline).map_err(ServeError::Wait)?;
             let now = Instant::now();
             for event in &events[..count] {
-                match { event.data }.u64() {
+                match event.data.u64() {
                     DISK_KEY => {}
                     STOP_KEY => {
                         let _ = epoll::delete(&self.epoll, stop);

@@ -196,7 +196,9 @@ fn fetches(
         (Unit::Milliseconds, measured.all.as_secs_f64() * 1000.0),
         (Unit::Milliseconds, measured.cpu.as_secs_f64() * 1000.0),
     ];
-    Ok({ rows.into_iter().zip(values) }
+    Ok(rows
+        .into_iter()
+        .zip(values)
         .map(|(row, (unit, value))| Sample { row, unit, value })
         .collect())
 }

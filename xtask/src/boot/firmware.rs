@@ -142,7 +142,9 @@ impl Scene {
             let mut command = Command::new(program);
             command.args(["boot", "show"]);
             command.env("EVENKEEL_RUNTIME_DIRECTORY", &runtime);
-            { server.run(command) }.is_ok_and(|shown| shown.contains(": answers"))
+            server
+                .run(command)
+                .is_ok_and(|shown| shown.contains(": answers"))
         };
         self.wait("evenkeel answers", answers)
     }

@@ -163,7 +163,7 @@ impl Drop for Storm {
 
 /// Lets these machines fetch at one time, and returns the bytes.
 fn run(by: By, machines: std::ops::Range<u16>) -> io::Result<u64> {
-    let runtime = { tokio::runtime::Builder::new_current_thread() }
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {

@@ -175,7 +175,8 @@ fn answers(storm: &Storm) -> Vec<f64> {
     let mut took: Vec<Duration> = storm.seen.iter().map(|one| one.took).collect();
     took.sort_unstable();
     let at = |percent: usize| took.get(took.len() * percent / 100).copied();
-    { [50, 99].into_iter() }
+    [50, 99]
+        .into_iter()
         .filter_map(at)
         .map(milliseconds)
         .collect()

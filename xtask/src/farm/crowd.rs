@@ -88,7 +88,7 @@ pub fn logs_on(plan: Plan, half: mpsc::Sender<()>) -> io::Result<Vec<Seen>> {
         half,
         over: watch::Sender::new(false),
     });
-    let runtime = { tokio::runtime::Builder::new_current_thread() }
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {

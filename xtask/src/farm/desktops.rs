@@ -158,7 +158,8 @@ impl Site {
         };
         site.wait("Xvfb starts", || site.display().is_some())?;
         site.wait("the farm's host is up", || {
-            { site.ours(&["farm", "list"]) }.is_ok_and(|shown| shown.contains(": up"))
+            site.ours(&["farm", "list"])
+                .is_ok_and(|shown| shown.contains(": up"))
         })?;
         Ok(site)
     }
@@ -270,7 +271,7 @@ impl Site {
     fn token(&self) -> Result<String, Error> {
         let tls = TlsClient::new_local(&TlsOffer::default())?.config();
         let redirected = self.client.enter(|| {
-            let runtime = { tokio::runtime::Builder::new_current_thread() }
+            let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
             let to = SocketAddr::from((NODE, RDP));

@@ -26,7 +26,7 @@ impl Hosts {
             listener.set_nonblocking(true)?;
             listeners.push(listener);
         }
-        let runtime = { tokio::runtime::Builder::new_current_thread() }
+        let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let (stop, stopped) = oneshot::channel::<()>();

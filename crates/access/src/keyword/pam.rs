@@ -163,7 +163,9 @@ impl Pam {
 
     /// Returns the first line that names users.
     pub fn first(&self) -> Option<Span> {
-        { self.users.iter().chain(&self.groups) }
+        self.users
+            .iter()
+            .chain(&self.groups)
             .map(|one| one.span)
             .next()
     }

@@ -32,7 +32,7 @@ impl Proxies {
     pub fn line(&mut self, args: &mut Args<'_>) -> Built {
         let mut word = args.required("the address of a proxy, or a network")?;
         loop {
-            let network: IpPrefix = { word.str().parse() }.map_err(|_| {
+            let network: IpPrefix = word.str().parse().map_err(|_| {
                 args.unexpected_value(word, "not an IP address, or one with a prefix length")
             })?;
             if self.networks.len() >= NETWORKS_MAX {

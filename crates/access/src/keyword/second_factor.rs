@@ -41,7 +41,7 @@ impl Secrets {
             return Err(told.help("`evenkeel console second-factor NAME` makes one"));
         };
         args.end()?;
-        if let Some(first) = { self.all.iter() }.find(|one| one.user.value == user.value) {
+        if let Some(first) = self.all.iter().find(|one| one.user.value == user.value) {
             let what = format!("the second factor of '{}'", user.value);
             return Err(codes.duplicate_setting(first.span, span, &what));
         }

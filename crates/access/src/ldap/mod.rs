@@ -151,7 +151,7 @@ impl LdapDirectory {
         standing: &LdapAvailability,
     ) -> Result<(BindConnection, Option<DirectoryUser>), Unfound> {
         let servers = standing.resolved_servers(&self.servers).await;
-        let nowhere = { servers.iter() }.filter(|server| server.addresses.is_empty());
+        let nowhere = servers.iter().filter(|server| server.addresses.is_empty());
         let nowhere = nowhere.map(|server| format!("{}: the name has no address", server.name));
         let mut troubles: Vec<String> = nowhere.collect();
         let mut has_answer = false;
@@ -332,7 +332,8 @@ impl LdapDirectory {
     /// Returns the groups that lines name, given the distinguished names of all groups of a user. A
     /// line names a group by its distinguished name, or by the first value of that.
     fn of_lines(&self, groups: &[String]) -> Vec<String> {
-        let lower: Vec<(String, String)> = { groups.iter() }
+        let lower: Vec<(String, String)> = groups
+            .iter()
             .map(|group| {
                 let first = first_value(group).unwrap_or_else(|| group.clone());
                 (group.to_lowercase(), first.to_lowercase())
@@ -340,7 +341,9 @@ impl LdapDirectory {
             .collect();
         let has = |named: &&String| {
             let named = named.to_lowercase();
-            { lower.iter() }.any(|(whole, first)| *whole == named || *first == named)
+            lower
+                .iter()
+                .any(|(whole, first)| *whole == named || *first == named)
         };
         self.named.iter().filter(has).cloned().collect()
     }

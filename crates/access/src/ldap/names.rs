@@ -214,7 +214,7 @@ mod tests {
 
     fn run<T>(what: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread();
-        { runtime }.enable_all().build().unwrap().block_on(what)
+        runtime.enable_all().build().unwrap().block_on(what)
     }
 
     #[test]

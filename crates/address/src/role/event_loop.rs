@@ -126,7 +126,12 @@ impl AddressRole {
             return;
         }
         for place in 0..self.sockets.adverts.len() {
-            if { self.sockets.adverts.get(place) }.is_some_and(|adverts| !adverts.broken) {
+            if self
+                .sockets
+                .adverts
+                .get(place)
+                .is_some_and(|adverts| !adverts.broken)
+            {
                 self.receive_adverts(place);
             }
         }

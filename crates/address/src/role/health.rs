@@ -428,7 +428,7 @@ impl AddressRole {
             if let Some(told) = self.told(at) {
                 vitals.write_slot_report(slot, &told);
             }
-            let draining = { self.health.draining.iter() }.find(|(of, _)| *of == at);
+            let draining = self.health.draining.iter().find(|(of, _)| *of == at);
             if let Some((_, until)) = draining {
                 // A proxy that describes other addresses by now has lost the request.
                 if vitals.drain(slot).is_none() {

@@ -270,7 +270,9 @@ impl OwnershipSimulation {
         node.membership.confirmed_since_ms.get_or_insert(now_ms);
         let since_ms = node.membership.sees_behind_since_ms.unwrap_or(now_ms);
         node.membership.sees_behind_since_ms = is_behind.then_some(since_ms);
-        let is_reported = { node.membership.sees_behind_since_ms }
+        let is_reported = node
+            .membership
+            .sees_behind_since_ms
             .is_some_and(|at| at + BEHIND_AFTER_MS <= now_ms);
         node.news = MemberNews {
             version: if node.serves == accepted {
@@ -402,8 +404,13 @@ impl OwnershipSimulation {
         let known_ms = CONFIRMED_MS + BEHIND_AFTER_MS + 500;
         let node = &self.nodes[at];
         let is_known = self.now_ms > self.accepted_at_ms + known_ms
-            && { node.membership.confirmed_since_ms }.is_some_and(|at| at + known_ms < self.now_ms)
-            && { node.membership.sees_behind_since_ms }
+            && node
+                .membership
+                .confirmed_since_ms
+                .is_some_and(|at| at + known_ms < self.now_ms)
+            && node
+                .membership
+                .sees_behind_since_ms
                 .is_some_and(|at| at + known_ms < self.now_ms);
         if let (VrrpState::Master, VrrpState::Backup, Reason::Preempted { .. }) = (from, to, why)
             && is_known
@@ -419,8 +426,10 @@ impl OwnershipSimulation {
     fn check_moment(&mut self) -> Result<(), String> {
         let now_ms = self.now_ms;
         for (node, name) in self.nodes.iter().zip(NAMES) {
-            let knows =
-                { node.membership.knows_removal_since_ms }.is_some_and(|at| at + 500 < now_ms);
+            let knows = node
+                .membership
+                .knows_removal_since_ms
+                .is_some_and(|at| at + 500 < now_ms);
             if knows && node.is_owner(now_ms) {
                 return Err(format!(
                     "{name} was removed, knows it, and owns the address"

@@ -258,7 +258,10 @@ impl AoeTargetState {
             if let Some(job) = work.queue.begin() {
                 return Some(job);
             }
-            work = { self.changed.wait(work) }.unwrap_or_else(PoisonError::into_inner);
+            work = self
+                .changed
+                .wait(work)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -273,7 +276,7 @@ impl AoeTargetState {
             return;
         };
         self.counting.begin();
-        let reply = { &job.request }.serve(plan.target, &plan.name, wire.mtu(), &*disk);
+        let reply = (&job.request).serve(plan.target, &plan.name, wire.mtu(), &*disk);
         let ended = match reply {
             Ok(Some(frame)) => {
                 self.counting.send(frame.len() as u64);

@@ -64,7 +64,7 @@ impl Queue {
         let is_free = |at: &usize| {
             let before = self.waiting.range(..*at).chain(&self.running);
             let job = &self.waiting[*at];
-            { before }.all(|other| job.is_apart_from(other))
+            before.all(|other| job.is_apart_from(other))
         };
         let at = (0..self.waiting.len()).find(is_free)?;
         let job = self.waiting.remove(at)?;

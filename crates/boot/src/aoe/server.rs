@@ -238,7 +238,7 @@ fn poll_interface(
         (None, Some(index)) => AoeSocket::open(&table.interface, index).map(Arc::new),
         (None, None) => Err(io::ErrorKind::NotFound.into()),
     };
-    table.trouble = { opened.as_ref().err() }.map(|error| {
+    table.trouble = opened.as_ref().err().map(|error| {
         let why = language::reason(error);
         format!("cannot open the frames of {}: {why}", table.interface)
     });

@@ -96,7 +96,7 @@ impl FrameSender for AoeSocket {
 
 fn mtu(interface: &str) -> usize {
     let text = std::fs::read_to_string(format!("/sys/class/net/{interface}/mtu"));
-    { text.ok() }
+    text.ok()
         .and_then(|text| text.trim().parse().ok())
         .unwrap_or(MTU)
 }

@@ -144,8 +144,10 @@ enum AddressChoice {
 impl DhcpServer {
     /// Creates the server logic of a network.
     pub fn new(lan: LanConfig, here: DhcpNodeAddresses, pool: Option<Pool>) -> DhcpServer {
-        let fixed =
-            { lan.machines.iter() }.filter_map(|(mac, machine)| Some((machine.address?, *mac)));
+        let fixed = lan
+            .machines
+            .iter()
+            .filter_map(|(mac, machine)| Some((machine.address?, *mac)));
         let fixed: HashMap<Ipv4Addr, Mac> = fixed.collect();
         let pool = pool.map(|mut pool| {
             pool.accept_superseded(|address, mac| fixed.get(&address) == Some(&mac));
@@ -348,7 +350,10 @@ impl DhcpServer {
     }
 
     fn request(&mut self, request: &Request, now_ms: u64) -> DhcpDecision {
-        let chosen = { request.claims.server }.filter(|server| *server != self.here.address);
+        let chosen = request
+            .claims
+            .server
+            .filter(|server| *server != self.here.address);
         let Some(server) = chosen else {
             return self.claim(request, now_ms);
         };
@@ -374,7 +379,7 @@ impl DhcpServer {
         };
         // The requested node had the part for a moment, and this one has the part and the lease
         // by now.
-        let leased = { self.pool.as_ref() }.and_then(|pool| pool.leased(request.mac));
+        let leased = self.pool.as_ref().and_then(|pool| pool.leased(request.mac));
         let own = own.or(leased);
         // Every node responds alike: a machine that keeps asking one without a response need not
         // wait until the cluster knows that the node has gone.
@@ -432,7 +437,10 @@ impl DhcpServer {
             return decision;
         }
         let is_of_network = self.here.network.may_have(address);
-        let has_record = { self.pool.as_ref() }.is_some_and(|pool| pool.has_record(mac, address));
+        let has_record = self
+            .pool
+            .as_ref()
+            .is_some_and(|pool| pool.has_record(mac, address));
         // A client in INIT-REBOOT gets a response only from a server that knows its lease (RFC
         // 2131, 4.3.2).
         if how == ClientRequestState::Reboot && is_of_network && !has_record {
@@ -737,7 +745,9 @@ impl DhcpServer {
 
     /// Returns whether a client responds at an address that was declined in its name.
     pub fn is_kept(&self, address: Ipv4Addr, by: Mac) -> bool {
-        { self.pool.as_ref() }.is_some_and(|pool| pool.declined_by(address) == Some(by))
+        self.pool
+            .as_ref()
+            .is_some_and(|pool| pool.declined_by(address) == Some(by))
     }
 
     /// Handles an ARP reply for an address. Returns whether it proves a conflict.

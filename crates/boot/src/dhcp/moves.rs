@@ -62,9 +62,7 @@ impl<A: Address> PartClaim<A> {
         let given = self.gives(part).filter(|_| self.range != range);
         let past = self.past.map(|past| past.span);
         let lost: Vec<Span<A>> = self.lost(parts).collect();
-        let all = { past.into_iter() }
-            .chain(given)
-            .chain(lost.iter().copied());
+        let all = past.into_iter().chain(given).chain(lost.iter().copied());
         Some(PastAddresses {
             span: all.reduce(Span::with)?,
             is_known: knows && lost.is_empty() && self.past.is_none_or(|past| past.is_known),
@@ -308,7 +306,10 @@ pub fn judge<A: Address>(
     }
     for other in others {
         taking.unclear.extend(other.claim.lost(range.parts));
-        let past = { other.claim.past }.filter(|past| counts(past.span, own, taking.known));
+        let past = other
+            .claim
+            .past
+            .filter(|past| counts(past.span, own, taking.known));
         let Some(past) = past else { continue };
         match (&other.knows, is_other(&other.claim)) {
             _ if !past.is_known => taking.unclear.push(past.span),

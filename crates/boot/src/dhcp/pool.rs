@@ -367,7 +367,7 @@ impl<A: Address> Pool<A> {
             let fate = fate(address);
             // With two records, either client may be the one that uses the address.
             let is_of_two = matches!(fate, AddressKnowledge::Also(holder) if !matches!(holder, Holder::Before(_)));
-            let user = { self.user(address) }.filter(|_| !is_of_two);
+            let user = self.user(address).filter(|_| !is_of_two);
             match self.combined(address, fate) {
                 AddressKnowledge::Known if self.uses.contains_key(&address) => {}
                 AddressKnowledge::Known => self.set_free(address),
@@ -619,7 +619,11 @@ impl<A: Address> Pool<A> {
         address: A,
         how: ClientRequestState,
     ) -> Option<AddressClaimResult> {
-        let other = { self.by_mac.get(&mac).copied() }.filter(|other| *other != address)?;
+        let other = self
+            .by_mac
+            .get(&mac)
+            .copied()
+            .filter(|other| *other != address)?;
         let is_unclear = matches!(self.uses.get(&address), Some(AddressUse::Unclear { .. }));
         match self.uses.get(&other).copied()? {
             AddressUse::Offered { .. } => {

@@ -140,7 +140,7 @@ mod tests {
             let range = Range { first, last, parts };
             for address in range.all() {
                 let its = |part: &usize| range.span(*part).is_some_and(|span| span.has(address));
-                let all: Vec<usize> = { 0..parts as usize + 1 }.filter(its).collect();
+                let all: Vec<usize> = (0..parts as usize + 1).filter(its).collect();
                 assert_eq!(all, [range.part(address)], "{address} of {len} in {parts}");
             }
         }

@@ -210,8 +210,7 @@ impl Options {
                 OptionCode::ClientSystemArchitecture => {
                     // The option may list several architectures; the first is that of the running
                     // firmware.
-                    self.architecture =
-                        { data.first_chunk() }.map(|first| u16::from_be_bytes(*first));
+                    self.architecture = data.first_chunk().map(|first| u16::from_be_bytes(*first));
                 }
                 OptionCode::RequestedIpAddress => self.wants = address(data),
                 OptionCode::ServerIdentifier => self.server = address(data),

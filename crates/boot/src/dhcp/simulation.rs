@@ -438,7 +438,10 @@ impl DhcpSimulation {
         }
         for part in 0..PARTS {
             let record = &self.records[part];
-            let is_its = { record.claim.range }.is_some_and(|range| range.is_of(address, part));
+            let is_its = record
+                .claim
+                .range
+                .is_some_and(|range| range.is_of(address, part));
             if let Some(node) = self.grants[part].node.filter(|_| is_its && record.unheard) {
                 self.crash(node);
             }
@@ -447,8 +450,9 @@ impl DhcpSimulation {
 
     /// Checks the response to the lying client.
     fn lied(&self, reply: SimulatedReply) -> Result<(), String> {
-        let address =
-            { reply.address }.filter(|_| reply.verdict == super::reply::DhcpReplyType::Yes);
+        let address = reply
+            .address
+            .filter(|_| reply.verdict == super::reply::DhcpReplyType::Yes);
         let mut all = self.clients.iter();
         let is_its = |one: &Client| address.is_some() && one.believes(self.now_ms) == address;
         match all.find(|one| is_its(one)) {
@@ -554,7 +558,8 @@ impl DhcpSimulation {
                 self.writes.push((self.now_ms + delay, write));
             }
         }
-        let (come, wait) = { std::mem::take(&mut self.writes).into_iter() }
+        let (come, wait) = std::mem::take(&mut self.writes)
+            .into_iter()
             .partition(|(at_ms, _)| *at_ms <= self.now_ms);
         self.writes = wait;
         let come: Vec<(u64, Write)> = come;
@@ -590,7 +595,9 @@ impl DhcpSimulation {
                             wire.told.extend(self.nodes[from].sharing.next(&name(to)));
                         }
                         if can[to]
-                            && let Some(told) = { self.random.percent(70) }
+                            && let Some(told) = self
+                                .random
+                                .percent(70)
                                 .then(|| wire.told.pop_front())
                                 .flatten()
                             && self.nodes[to].copy(from, &told)
@@ -598,7 +605,9 @@ impl DhcpSimulation {
                             wire.known.push_back(told);
                         }
                         if can[from]
-                            && let Some(told) = { self.random.percent(70) }
+                            && let Some(told) = self
+                                .random
+                                .percent(70)
                                 .then(|| wire.known.pop_front())
                                 .flatten()
                         {

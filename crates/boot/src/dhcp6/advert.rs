@@ -74,7 +74,9 @@ impl AdvertSchedule {
                 return self.waiting.push((due_ms, from));
             }
         }
-        let earliest_ms = { self.last_ms }.map_or(0, |last| last.saturating_add(BETWEEN_MS));
+        let earliest_ms = self
+            .last_ms
+            .map_or(0, |last| last.saturating_add(BETWEEN_MS));
         self.next_ms = self.next_ms.min(due_ms.max(earliest_ms));
     }
 
@@ -87,7 +89,10 @@ impl AdvertSchedule {
     /// Removes and returns the destinations of the advertisements that are due. `random`: any
     /// number.
     pub fn take(&mut self, now_ms: u64, random: u64) -> Vec<AdvertDestination> {
-        let (due, waiting) = { self.waiting.drain(..) }.partition(|(due_ms, _)| *due_ms <= now_ms);
+        let (due, waiting) = self
+            .waiting
+            .drain(..)
+            .partition(|(due_ms, _)| *due_ms <= now_ms);
         self.waiting = waiting;
         let due: Vec<(u64, SocketAddrV6)> = due;
         let mut all: Vec<AdvertDestination> = due

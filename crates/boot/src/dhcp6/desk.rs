@@ -95,7 +95,7 @@ impl Dhcpv6Server {
             pool.prefer(all.filter(|mac| !six.machines.contains_key(mac)));
             pool
         });
-        let fixed = { six.machines.iter() }.map(|(mac, address)| (*address, *mac));
+        let fixed = six.machines.iter().map(|(mac, address)| (*address, *mac));
         Dhcpv6Server {
             fixed: fixed.collect(),
             of_nodes: HashSet::new(),
@@ -429,7 +429,7 @@ impl Dhcpv6Server {
     /// Handles a Confirm: the client has returned to a network, and asks whether its addresses
     /// are still on-link.
     fn confirm(&self, request: &Request) -> Dhcpv6Decision {
-        let mut all = { request.associations.iter() }.flat_map(|one| &one.addresses);
+        let mut all = request.associations.iter().flat_map(|one| &one.addresses);
         let Some(first) = all.clone().next() else {
             return Dhcpv6Decision::silent("it names no address");
         };
@@ -437,8 +437,10 @@ impl Dhcpv6Server {
         // Otherwise the client would continue with an address that a node or another machine has.
         let is_anothers = |one: &Ipv6Addr| {
             let by_file = self.fixed.get(one).is_some_and(|mac| *mac != request.mac);
-            let by_lease =
-                { self.pool.as_ref() }.is_some_and(|pool| pool.is_anothers(request.mac, *one));
+            let by_lease = self
+                .pool
+                .as_ref()
+                .is_some_and(|pool| pool.is_anothers(request.mac, *one));
             let own = self.six.machines.get(&request.mac) == Some(one);
             self.of_nodes.contains(one) || by_file || (by_lease && !own)
         };

@@ -151,8 +151,9 @@ impl Request {
         card: Option<Mac>,
     ) -> Result<Request, Dhcpv6PacketError> {
         let (hops, message) = relay::read(packet).ok_or(Dhcpv6PacketError::Broken)?;
-        let (head, options) =
-            { message.split_first_chunk::<4>() }.ok_or(Dhcpv6PacketError::Broken)?;
+        let (head, options) = message
+            .split_first_chunk::<4>()
+            .ok_or(Dhcpv6PacketError::Broken)?;
         let [code, xid @ ..] = *head;
         let kind = Dhcpv6MessageType::of(code).ok_or(Dhcpv6PacketError::Kind)?;
         let options = Options(options);
@@ -175,7 +176,7 @@ impl Request {
             None => card.or_else(|| relay::card_of(from)),
         };
         let mac = of_sender.or_else(|| card_of(client));
-        let words = { options.find(option::WANTED) }.unwrap_or_default();
+        let words = options.find(option::WANTED).unwrap_or_default();
         Ok(Request {
             kind,
             xid,
@@ -238,12 +239,14 @@ fn associations(options: Options<'_>) -> Vec<Association> {
 /// Returns the program that sends the request.
 fn stage(options: Options<'_>) -> BootStage {
     let has = |class: &[u8], word: &[u8]| class.windows(word.len()).any(|part| part == word);
-    let user = { options.find(option::USER_CLASS) }.unwrap_or_default();
+    let user = options.find(option::USER_CLASS).unwrap_or_default();
     if has(user, b"iPXE") {
         return BootStage::Ipxe;
     }
     // The enterprise number and the length come first.
-    let vendor = { options.find(option::VENDOR_CLASS) }.and_then(|class| class.get(6..));
+    let vendor = options
+        .find(option::VENDOR_CLASS)
+        .and_then(|class| class.get(6..));
     match vendor.unwrap_or_default() {
         class if class.starts_with(b"HTTPClient") => BootStage::HttpFirmware,
         class if class.starts_with(b"PXEClient") => BootStage::Firmware,

@@ -337,7 +337,9 @@ impl SharedOverlays {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             drop(
-                { self.changed.wait_timeout(state, AGAIN) }.unwrap_or_else(PoisonError::into_inner),
+                self.changed
+                    .wait_timeout(state, AGAIN)
+                    .unwrap_or_else(PoisonError::into_inner),
             );
         }
     }
@@ -399,7 +401,10 @@ impl SharedOverlays {
             if ordered.is_some() {
                 return ordered;
             }
-            state = { self.changed.wait(state) }.unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

@@ -36,7 +36,8 @@ impl OverlayFlusher {
             if marks.is_empty() {
                 Ok(())
             } else {
-                { file.write_all_at(&marks, at) }.and_then(|()| file.sync_data())
+                file.write_all_at(&marks, at)
+                    .and_then(|()| file.sync_data())
             }
         });
         *has_failed = flushed.is_err();

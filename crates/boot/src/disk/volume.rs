@@ -241,7 +241,10 @@ impl Connection {
                 asked.all.remove(&cookie);
                 return Err(gone());
             }
-            asked = { self.came.wait(asked) }.unwrap_or_else(PoisonError::into_inner);
+            asked = self
+                .came
+                .wait(asked)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         match asked.all.remove(&cookie) {
             Some(NbdReplyState::Here(Ok(bytes))) => Ok(bytes),
@@ -315,17 +318,17 @@ impl Disk for NbdDisk {
         let block = u64::from(connection.offer.block_min.max(1));
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         if offset.is_multiple_of(block) && (bytes.len() as u64).is_multiple_of(block) {
-            return {
-                connection.send_request(NbdRequestKind::Write, offset, length(bytes), bytes)
-            }
-            .map(drop);
+            return connection
+                .send_request(NbdRequestKind::Write, offset, length(bytes), bytes)
+                .map(drop);
         }
         // No machine changes the rest of such a block meanwhile: the AoE queue and the order of a
         // connection prevent that.
         let _alone = lock(&self.partly);
         let (start, mut blocks) = connection.blocks(offset, bytes.len())?;
         part(&mut blocks, start, offset, bytes.len())?.copy_from_slice(bytes);
-        { connection.send_request(NbdRequestKind::Write, start, length(&blocks), &blocks) }
+        connection
+            .send_request(NbdRequestKind::Write, start, length(&blocks), &blocks)
             .map(drop)
     }
 
@@ -352,7 +355,8 @@ impl Disk for NbdDisk {
     }
 
     fn is_read_only(&self) -> bool {
-        { self.connection() }.is_ok_and(|connection| connection.offer.is_read_only())
+        self.connection()
+            .is_ok_and(|connection| connection.offer.is_read_only())
     }
 
     fn flush(&self) -> Result<(), DiskError> {

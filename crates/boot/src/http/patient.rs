@@ -64,7 +64,7 @@ impl TimeoutStream {
             return wrote;
         }
         let patience = self.patience;
-        let waits = { &mut self.waits }.get_or_insert_with(|| Box::pin(sleep(patience)));
+        let waits = (&mut self.waits).get_or_insert_with(|| Box::pin(sleep(patience)));
         match waits.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
@@ -98,7 +98,9 @@ impl AsyncWrite for TimeoutStream {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let mut pieces = bytes.iter();
-        let own = { pieces.position(|piece| is_holder(piece)) }.unwrap_or(bytes.len());
+        let own = pieces
+            .position(|piece| is_holder(piece))
+            .unwrap_or(bytes.len());
         let wrote = match bytes.split_at(own) {
             ([], [holder, ..]) => this.pass(context, holder.len()),
             (own, _) => Pin::new(&mut this.stream).poll_write_vectored(context, own),

@@ -140,7 +140,9 @@ impl Drop for Server {
 }
 
 fn unblock(listeners: &[TcpListener]) -> io::Result<()> {
-    { listeners.iter() }.try_for_each(|listener| listener.set_nonblocking(true))
+    listeners
+        .iter()
+        .try_for_each(|listener| listener.set_nonblocking(true))
 }
 
 /// Shared state of all connections.
@@ -162,14 +164,15 @@ fn run(
             let Some(doors) = doors else {
                 return;
             };
-            let accepting: Vec<AbortHandle> = { doors.iter() }
+            let accepting: Vec<AbortHandle> = doors
+                .iter()
                 .filter_map(|door| door.try_clone().ok())
                 .filter_map(|door| tokio::net::TcpListener::from_std(door).ok())
                 .map(|door| tokio::spawn(accept(door, Arc::clone(serving))).abort_handle())
                 .collect();
             // A listener for which there was no descriptor is tried again.
             let changed = if accepting.len() < doors.len() {
-                { timeout(REST, changes.changed()).await }.unwrap_or(Ok(()))
+                timeout(REST, changes.changed()).await.unwrap_or(Ok(()))
             } else {
                 changes.changed().await
             };

@@ -121,7 +121,9 @@ impl Blocks {
 
     /// Returns whether a disk with this number of blocks has all of the range.
     pub fn are_within(self, blocks: u64) -> bool {
-        { self.first.checked_add(u64::from(self.count)) }.is_some_and(|end| end <= blocks)
+        self.first
+            .checked_add(u64::from(self.count))
+            .is_some_and(|end| end <= blocks)
     }
 }
 
@@ -267,7 +269,8 @@ pub fn ranges(parameters: &[u8]) -> Result<Vec<Blocks>, ScsiSense> {
     };
     let length = usize::try_from(number(&head[2..4])).unwrap_or(0);
     let rest = rest.get(..length).unwrap_or(rest);
-    let all: Vec<Blocks> = { rest.chunks_exact(16) }
+    let all: Vec<Blocks> = rest
+        .chunks_exact(16)
         .map(|one| Blocks {
             first: number(&one[..8]),
             count: word(&one[8..12]),

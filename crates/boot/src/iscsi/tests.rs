@@ -282,7 +282,8 @@ fn blocks_are_read_in_segments_and_sequences_with_the_status_in_the_last() {
     let mut talk = Talk::new("MaxRecvDataSegmentLength=1024\0");
     // READ(10) of 5 blocks from block 3.
     let read = talk.command(0xc0, 5 * 512, &[0x28, 0, 0, 0, 0, 3, 0, 0, 5], &[]);
-    let shown: Vec<(u8, usize, u32, u32)> = { read.iter() }
+    let shown: Vec<(u8, usize, u32, u32)> = read
+        .iter()
         .map(|pdu| {
             (
                 pdu.header.flags(),

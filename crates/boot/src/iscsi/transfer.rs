@@ -312,7 +312,7 @@ fn unmap(parameters: &[u8], blocks: u64) -> Result<Vec<Blocks>, ScsiSense> {
 
 fn release(ranges: &[Blocks], disk: &dyn Disk) -> Result<(), DiskError> {
     let some = ranges.iter().filter(|range| range.count > 0);
-    { some }.try_for_each(|range| disk.zero(range.offset(), range.bytes()))
+    some.try_for_each(|range| disk.zero(range.offset(), range.bytes()))
 }
 
 fn same(range: Blocks, block: &[u8], disk: &dyn Disk) -> Result<(), DiskError> {

@@ -203,7 +203,8 @@ pub(super) fn written(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
 fn is_written(exchange: &Exchange, disk: &DiskLine) -> bool {
     let is_read_only = match &disk.storage.value {
         StorageConfig::File { is_read_only, .. } => *is_read_only,
-        StorageConfig::Volume(volume) => { exchange.exports_of_kind(VOLUME) }
+        StorageConfig::Volume(volume) => exchange
+            .exports_of_kind(VOLUME)
             .filter(|one| one.name == *volume)
             .filter_map(|one| one.value::<Located>())
             .any(|located| located.read_only),
@@ -268,8 +269,11 @@ pub(super) fn of_several(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
             name.value == image && what.disk() == Some(disk.name.value.as_str())
         })
     };
-    let written =
-        { lan.disks.all.iter() }.filter(|disk| !disk.is_open && is_written(exchange, disk));
+    let written = lan
+        .disks
+        .all
+        .iter()
+        .filter(|disk| !disk.is_open && is_written(exchange, disk));
     let told = written.filter_map(|disk| {
         let machines = lan.machines.iter();
         let named: Vec<&str> = machines
@@ -350,8 +354,7 @@ pub(super) fn wrong(lan: &Lan) -> Vec<Diagnostic> {
     };
     let once = lan.machines.iter().filter(|machine| machine.once);
     wrong.extend(
-        { once }
-            .filter(|machine| is_disk(&machine.image.value))
+        once.filter(|machine| is_disk(&machine.image.value))
             .map(|machine| {
                 let told = "a disk over the network cannot be booted `once`";
                 let told = Diagnostic::error(&codes::ONLY_IPXE, machine.image.span, told);

@@ -197,7 +197,9 @@ fn power(args: &mut Args<'_>) -> Result<PowerControl, Diagnostic> {
 
 fn mac(args: &mut Args<'_>) -> Result<Spanned<Mac>, Diagnostic> {
     let word = args.required("a MAC address")?;
-    let mac: Mac = { word.str().parse() }
+    let mac: Mac = word
+        .str()
+        .parse()
         .map_err(|_| args.unexpected_value(word, "not a MAC address such as 52:54:00:12:34:56"))?;
     if mac.is_of_a_card() {
         Ok(Spanned::new(mac, word.span))

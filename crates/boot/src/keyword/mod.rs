@@ -125,9 +125,12 @@ impl Tabled for BootSectionDraft {
             .into_iter()
             .for_each(|told| context.report(told));
         disks::only_first(exchange, &mut self.lans);
-        let several = { self.lans.iter() }.flat_map(|lan| disks::of_several(exchange, lan));
+        let several = self
+            .lans
+            .iter()
+            .flat_map(|lan| disks::of_several(exchange, lan));
         several.for_each(|told| context.report(told));
-        { self.lans.iter() }.for_each(|lan| disks::refer(exchange, lan));
+        self.lans.iter().for_each(|lan| disks::refer(exchange, lan));
         let servers = self.lans.iter();
         let servers = servers.filter_map(|lan| check::server(context, exchange, lan));
         let servers: Vec<_> = servers.collect();
@@ -198,7 +201,10 @@ fn build(lan: &section::Lan, exchange: &Exchange) -> Option<(String, LanConfig)>
         Some(section::Unknown::Enlist) => UnknownMachinePolicy::Enlist,
         Some(section::Unknown::Image(image)) => UnknownMachinePolicy::Image(image.clone()),
     };
-    let images = { lan.images.iter() }.map(|(name, _, image)| (name.value.clone(), image.clone()));
+    let images = lan
+        .images
+        .iter()
+        .map(|(name, _, image)| (name.value.clone(), image.clone()));
     let built = LanConfig {
         interface,
         network: lan.network.network.as_ref().map(|one| one.value),
@@ -232,17 +238,26 @@ fn named(lan: &section::Lan, exchange: &Exchange, is_of_a_node: bool) -> BTreeSe
         four.chain(one.address6.iter().map(|one| IpAddr::V6(one.value)))
     });
     let fixed: BTreeSet<IpAddr> = fixed.collect();
-    let is_given = |address: &IpAddr| {
-        let in_range = match address {
-            IpAddr::V4(address) => { lan.range.as_ref() }
-                .is_some_and(|range| (range.value.first..=range.value.last).contains(address)),
-            IpAddr::V6(address) => { lan.six.range.as_ref() }
-                .is_some_and(|range| (range.value.first..=range.value.last).contains(address)),
+    let is_given =
+        |address: &IpAddr| {
+            let in_range =
+                match address {
+                    IpAddr::V4(address) => lan.range.as_ref().is_some_and(|range| {
+                        (range.value.first..=range.value.last).contains(address)
+                    }),
+                    IpAddr::V6(address) => lan.six.range.as_ref().is_some_and(|range| {
+                        (range.value.first..=range.value.last).contains(address)
+                    }),
+                };
+            in_range || fixed.contains(address)
         };
-        in_range || fixed.contains(address)
-    };
     let all = check::named(exchange).filter(|one| one.is_of_a_node == is_of_a_node);
-    let told = { lan.told.dns.iter().chain(&lan.told.ntp) }.map(|one| IpAddr::V4(*one));
+    let told = lan
+        .told
+        .dns
+        .iter()
+        .chain(&lan.told.ntp)
+        .map(|one| IpAddr::V4(*one));
     let told = told.chain(lan.six.dns.iter().map(|one| IpAddr::V6(*one)));
     all.map(|one| one.address)
         .chain(told.filter(|_| !is_of_a_node))

@@ -269,7 +269,7 @@ fn servers(args: &mut Args<'_>) -> Result<Vec<Ipv4Addr>, Diagnostic> {
 /// Parses addresses of both families.
 fn addresses(args: &mut Args<'_>) -> Result<Vec<IpAddr>, Diagnostic> {
     several(args, |args| {
-        let is_six = { args.peek() }.is_some_and(|word| word.str().contains(':'));
+        let is_six = args.peek().is_some_and(|word| word.str().contains(':'));
         Ok(if is_six {
             ipv6(args)?.value.into()
         } else {

@@ -132,11 +132,11 @@ fn crowded(six: &Ipv6Lines, lan: &Lan) -> Option<Diagnostic> {
 
 /// Checks for what a section needs of this machine's interfaces and does not find.
 pub(super) fn not_here(lan: &Lan, interfaces: &[Interface]) -> Vec<Diagnostic> {
-    let all = { interfaces.iter() }.flat_map(|one| &one.addresses);
+    let all = interfaces.iter().flat_map(|one| &one.addresses);
     let own: Vec<IpAddr> = all.map(|(address, _)| *address).collect();
     let of_machines = lan.machines.iter().filter_map(|one| one.address6.as_ref());
     let taken = of_machines.filter(|address| own.contains(&address.value.into()));
-    let mut wrong: Vec<Diagnostic> = { taken }
+    let mut wrong: Vec<Diagnostic> = taken
         .map(|address| {
             let told = format!("{} is an address of this node", address.value);
             let told = Diagnostic::error(&codes::ADDRESS_TWICE, address.span, told);

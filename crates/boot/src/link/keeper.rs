@@ -187,12 +187,13 @@ impl LeaseCopyFiles {
             }
             taken.push((took, job));
         }
-        let long = { texts.iter() }.filter(|(part, (_, lines))| {
+        let long = texts.iter().filter(|(part, (_, lines))| {
             let open = self.open.get(part);
             open.is_none_or(|(_, before)| before + lines > LINES_MAX)
         });
         anew.extend(long.map(|(part, _)| *part).collect::<Vec<_>>());
-        let whole: BTreeMap<usize, Option<LeaseCopy>> = { anew.iter() }
+        let whole: BTreeMap<usize, Option<LeaseCopy>> = anew
+            .iter()
             .map(|part| (*part, copies.whole(*part).cloned()))
             .collect();
         drop(copies);

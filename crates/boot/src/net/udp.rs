@@ -56,7 +56,12 @@ pub fn mac_of(interface: &str) -> Option<Mac> {
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     // The last byte remains the terminating NUL.
     let room = request.ifr_name.len() - 1;
-    for (slot, byte) in { request.ifr_name.iter_mut().take(room) }.zip(interface.as_bytes()) {
+    for (slot, byte) in request
+        .ifr_name
+        .iter_mut()
+        .take(room)
+        .zip(interface.as_bytes())
+    {
         *slot = byte.cast_signed();
     }
     // SAFETY: the kernel reads and writes a value of this type for this request.

@@ -178,7 +178,10 @@ impl Clients {
 
 impl ConnectionTable {
     fn other_user(&self, wanted: &DiskUse) -> Option<DiskUser> {
-        let uses = { self.connections.values() }.filter_map(|one| one.disk.as_ref());
+        let uses = self
+            .connections
+            .values()
+            .filter_map(|one| one.disk.as_ref());
         let mut others = uses
             .filter(|(disk, user)| *disk == wanted.disk && *user != wanted.user)
             .map(|(_, user)| *user);

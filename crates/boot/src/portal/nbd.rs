@@ -63,7 +63,7 @@ pub fn serve(stream: &mut PortalConnection, exports: &dyn Exports) -> Result<(),
         kept.waits(until);
     }
     let all = all.into_iter();
-    let all: Vec<(String, UsedDisk)> = { all }
+    let all: Vec<(String, UsedDisk)> = all
         .filter_map(|(name, kept)| {
             let disk = exports.find(&name, &kept)?;
             Some((name, (kept, disk)))
@@ -162,7 +162,7 @@ fn transmit(
                 if fast {
                     Err(DiskError::Unsupported)
                 } else {
-                    { disk.zero(request.offset, u64::from(request.length)) }
+                    disk.zero(request.offset, u64::from(request.length))
                         .and_then(|()| stable(fua, disk))
                 }
             }

@@ -178,7 +178,7 @@ impl Portal {
             kept.close();
         }
         let is_gone = |disk: &str| gone.iter().any(|(name, _)| name == disk);
-        { &shared.clients }.retain(|from, disk| !is_gone(disk) && shared.may_use(from, disk));
+        (&shared.clients).retain(|from, disk| !is_gone(disk) && shared.may_use(from, disk));
         for (name, served) in change.disks {
             if lock(&shared.table).disks.contains_key(&name) {
                 continue;
@@ -230,7 +230,7 @@ impl Portal {
 
     /// Returns the counters of iSCSI and of NBD.
     pub fn counters(&self) -> [Counters; 2] {
-        { &self.shared.counting }.each_ref().map(|one| one.read())
+        (&self.shared.counting).each_ref().map(|one| one.read())
     }
 }
 
@@ -258,7 +258,10 @@ impl PortalState {
 
     fn is_open(&self, disk: &str) -> bool {
         let table = lock(&self.table);
-        { table.disks.get(disk) }.is_some_and(|(served, _)| served.is_open)
+        table
+            .disks
+            .get(disk)
+            .is_some_and(|(served, _)| served.is_open)
     }
 
     fn may_use(&self, from: IpAddr, disk: &str) -> bool {
@@ -272,7 +275,9 @@ impl PortalState {
         protocol: Protocol,
     ) -> Vec<(String, PortalDiskConfig, Arc<MonitoredDisk>)> {
         let table = lock(&self.table);
-        let mut all: Vec<_> = { table.disks.iter() }
+        let mut all: Vec<_> = table
+            .disks
+            .iter()
             .filter(|(_, (served, _))| served.is_by(protocol))
             .map(|(name, (served, kept))| (name.clone(), served.clone(), Arc::clone(kept)))
             .collect();
@@ -426,7 +431,8 @@ impl Exports for ClientVisit<'_> {
     }
 
     fn find(&self, name: &str, kept: &MonitoredDisk) -> Option<Arc<dyn Disk>> {
-        { self.disk_of(name, kept) }.filter(|_| self.is_free(name, kept))
+        self.disk_of(name, kept)
+            .filter(|_| self.is_free(name, kept))
     }
 
     fn begins(&self, name: &str, kept: &MonitoredDisk) -> bool {

@@ -309,7 +309,7 @@ impl ClusterLeases {
     /// node may lack leases of clients; the cluster repeats it.
     pub fn hand_over(&mut self, name: &str, now_ns: u64) {
         let parts = 0..usize::try_from(self.parts()).unwrap_or(1);
-        let part = { parts }.find(|part| self.part(*part) == name);
+        let part = parts.find(|part| self.part(*part) == name);
         if self.known.contains_key(name) && part.is_none_or(|part| self.is_known_elsewhere(part)) {
             self.resting
                 .insert(name.to_owned(), now_ns.saturating_add(REST_NS));
@@ -323,7 +323,10 @@ impl ClusterLeases {
             return false;
         };
         let record: Option<PartRecord> = codec::decode(&lease.record).ok();
-        let wrote = { self.wrote.get(&part) }.filter(|(epoch, _)| *epoch == lease.epoch);
+        let wrote = self
+            .wrote
+            .get(&part)
+            .filter(|(epoch, _)| *epoch == lease.epoch);
         let wrote = wrote.into_iter().flat_map(|(_, wrote)| wrote);
         let mut later = wrote.filter(|(number, _)| **number > lease.number);
         // Without a record the holder has assigned nothing.
@@ -338,7 +341,7 @@ impl ClusterLeases {
         let ends = self.known.values().map(|lease| lease.until_ns);
         let unknown = self.unknown.values();
         let unknown = unknown.map(|(.., since)| since.saturating_add(AWAIT_NS));
-        let all = { ends.chain(self.resting.values().copied()) }.chain(unknown);
+        let all = ends.chain(self.resting.values().copied()).chain(unknown);
         all.filter(|at| *at > now_ns).min()
     }
 
@@ -436,7 +439,7 @@ impl ClusterLeases {
             taken.previous_holder = None;
         }
         self.owned.taken.insert(part, taken.clone());
-        let claim = { mine.filter(|_| said) }.and_then(|record| taken.claim(record));
+        let claim = mine.filter(|_| said).and_then(|record| taken.claim(record));
         standing.claims.extend(claim.map(|claim| (part, claim)));
         let is_stored = self.owned.used.contains(&part) && is_stored;
         let of = (part, record.as_ref(), &taken);
@@ -472,7 +475,9 @@ impl ClusterLeases {
             AcquiredPartState::Claims(basis, _) => (None, matches!(basis, Basis::Own(..))),
         };
         let said = mine.is_some_and(|record| record.epoch == taken.epoch);
-        let in_step = { knowledge.in_step.get(&part) }
+        let in_step = knowledge
+            .in_step
+            .get(&part)
             .filter(|(of, _)| is_told && said && *of == taken.epoch);
         let in_step = in_step.into_iter().flat_map(|(_, nodes)| nodes);
         let in_step = in_step.map(|node| mark_of(node)).take(NAMED_MAX);
@@ -492,7 +497,7 @@ impl ClusterLeases {
             range: self.range,
             range6: self.range6,
             orders: match part {
-                0 => { orders.iter().copied() }.take(ORDERS_MAX).collect(),
+                0 => orders.iter().copied().take(ORDERS_MAX).collect(),
                 _ => Vec::new(),
             },
             epoch: taken.epoch,
@@ -534,7 +539,10 @@ impl ClusterLeases {
         };
         let lease = self.known.get(&self.node(before));
         let is_there = lease.is_some_and(|lease| !lease.holder.is_empty());
-        let in_step = { knowledge.in_step.get(&part) }.filter(|(of, _)| *of == taken.epoch);
+        let in_step = knowledge
+            .in_step
+            .get(&part)
+            .filter(|(of, _)| *of == taken.epoch);
         let knows_all = in_step.is_some_and(|(_, nodes)| nodes.contains(before));
         is_there && !knows_all && now_ns.saturating_sub(taken.at_ns) < UNHEARD_NS
     }
@@ -599,14 +607,16 @@ impl ClusterLeases {
         let own = record.filter(|record| self.is_own(record));
         let has_turns = is_new || own.is_some_and(|record| record.turns);
         let own = own.filter(|record| record.clear || record.past.2 & OWN > 0);
-        let unheard = { record.filter(|record| record.clear) }.and_then(|record| match record {
-            // No client got a lease since.
-            record if record.node == self.me => {
-                let is_unheard = record.past.2 & UNHEARD > 0;
-                { record.named.first().copied() }.filter(|_| is_unheard)
-            }
-            record => Some(mark_of(&record.node)),
-        });
+        let unheard = record
+            .filter(|record| record.clear)
+            .and_then(|record| match record {
+                // No client got a lease since.
+                record if record.node == self.me => {
+                    let is_unheard = record.past.2 & UNHEARD > 0;
+                    record.named.first().copied().filter(|_| is_unheard)
+                }
+                record => Some(mark_of(&record.node)),
+            });
         let before = record.map_or(0, |record| {
             if record.node == self.me {
                 record.before

@@ -403,7 +403,9 @@ impl BootRole {
             link.set_networks(self.networks.iter().filter_map(with).collect());
         }
         let place = self.place;
-        { self.networks.values_mut() }.for_each(|running| running.remove_left(place));
+        self.networks
+            .values_mut()
+            .for_each(|running| running.remove_left(place));
         self.evaluate_networks();
         Ok(())
     }
@@ -513,7 +515,7 @@ impl BootRole {
             .networks
             .values()
             .filter_map(|running| running.leases.as_ref());
-        let next = { leases }.filter_map(|leases| leases.due_ns(now)).min();
+        let next = leases.filter_map(|leases| leases.due_ns(now)).min();
         let most = if self.link.is_some() {
             LOOK_AT_NODES_NS
         } else {
@@ -771,7 +773,10 @@ impl BootRole {
         }
         all.sort_by_key(|(asked, name, mac)| (std::cmp::Reverse(*asked), *name, *mac));
         let (mut machines, mut more, mut bytes) = (Vec::new(), 0, 0);
-        let notices = { self.networks.values() }.find_map(|one| one.site.lock().notice());
+        let notices = self
+            .networks
+            .values()
+            .find_map(|one| one.site.lock().notice());
         for (_, name, mac) in all {
             if bytes >= SHOWN_BYTES {
                 more += 1;

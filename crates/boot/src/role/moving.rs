@@ -28,7 +28,9 @@ impl NetworkServer {
             let site = self.site.lock();
             (site.name().to_owned(), site.lan().leases.clone())
         };
-        let moved = { self.keeper.as_ref() }
+        let moved = self
+            .keeper
+            .as_ref()
             .map(|keeper| keeper.moved(directory.to_owned(), &section, place.only_writes));
         let keeper = moved
             .transpose()
@@ -109,9 +111,15 @@ fn enter(directory: &Path, section: &str, leaving: &LeavingFiles) -> io::Result<
     if let Some(turns) = &leaving.turns {
         turns::write(&directory.join(format!("{section}.turns")), turns)?;
     }
-    let leases = { leaving.leases.as_ref() }.map(|text| journal(directory, section, text));
+    let leases = leaving
+        .leases
+        .as_ref()
+        .map(|text| journal(directory, section, text));
     let name6 = name6(section);
-    let leases6 = { leaving.leases6.as_ref() }.map(|text| journal(directory, &name6, text));
+    let leases6 = leaving
+        .leases6
+        .as_ref()
+        .map(|text| journal(directory, &name6, text));
     Ok(EnteredFiles {
         leases: leases.transpose()?,
         leases6: leases6.transpose()?,

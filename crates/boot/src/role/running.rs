@@ -192,7 +192,9 @@ impl DhcpThread {
     fn wait(&mut self) {
         let mut left = self.next_poll.saturating_duration_since(Instant::now());
         let end_ms = self.site.lock().next_end_ms();
-        let advert_ms = { self.six.as_ref() }
+        let advert_ms = self
+            .six
+            .as_ref()
             .filter(|_| self.advertises())
             .map(Ipv6Sockets::due_ms);
         let six_waits = self.six.as_ref().is_some_and(Ipv6Sockets::waits);
@@ -247,7 +249,10 @@ impl DhcpThread {
 
     /// Returns whether router advertisements are sent, or wait.
     fn advertises(&self) -> bool {
-        let has_router = { self.sockets.as_ref() }.is_some_and(|all| all.router.is_some());
+        let has_router = self
+            .sockets
+            .as_ref()
+            .is_some_and(|all| all.router.is_some());
         has_router && self.site.lock().advertises().is_some()
     }
 
@@ -364,15 +369,19 @@ impl DhcpThread {
         };
         let interface = &sockets.name;
         let six = self.six.as_ref();
-        let tftp = { Some(&sockets.tftp).into_iter() }.chain(six.map(|six| &six.tftp));
+        let tftp = Some(&sockets.tftp)
+            .into_iter()
+            .chain(six.map(|six| &six.tftp));
         let tftp = tftp.map(|socket| {
             let socket = socket.try_clone()?.into();
             let interface = Some(interface.clone());
             Ok::<_, io::Error>(tftp::Listener { socket, interface })
         });
-        let http = { Some(&sockets.http).into_iter() }.chain(six.map(|six| &six.http));
+        let http = Some(&sockets.http)
+            .into_iter()
+            .chain(six.map(|six| &six.http));
         let http = http.map(TcpListener::try_clone).collect::<io::Result<_>>();
-        { tftp.collect::<io::Result<_>>() }
+        tftp.collect::<io::Result<_>>()
             .and_then(|listeners| self.files.tftp.change(listeners))
             .and_then(|()| self.files.http.change(http?))
             .map_err(|error| {
@@ -600,15 +609,14 @@ fn decide(
     match claimed.or(decision.probe.filter(|_| decision.is_offer())) {
         Some(address) => {
             let packet = packet.to_vec();
-            {
-                offers.add(
+            offers
+                .add(
                     address,
                     PendingRequest { packet, again },
                     out,
                     Instant::now(),
                 )
-            }
-            .flatten()
+                .flatten()
         }
         None => out,
     }

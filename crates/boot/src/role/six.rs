@@ -126,7 +126,7 @@ impl Ipv6Sockets {
         }
         drop(of_all);
         let (leases, others): (Vec<Outgoing>, Vec<Outgoing>) =
-            { outgoing.into_iter() }.partition(|one| one.is_lease);
+            outgoing.into_iter().partition(|one| one.is_lease);
         others.iter().for_each(|one| self.send(one));
         self.waiting
             .extend(leases.into_iter().map(|one| (now, one)));
@@ -194,13 +194,16 @@ pub(super) fn interface_address6(
     network: Ipv6Network,
 ) -> Option<Dhcpv6ServerIdentity> {
     let interfaces = Outside::default().interfaces();
-    let interface = { interfaces.into_iter() }.find(|one| one.name == interface)?;
-    let all = { interface.addresses.iter() }.filter_map(|(address, _)| match address {
-        IpAddr::V6(address) if !address.is_unicast_link_local() => Some(*address),
-        _ => None,
-    });
+    let interface = interfaces.into_iter().find(|one| one.name == interface)?;
+    let all = interface
+        .addresses
+        .iter()
+        .filter_map(|(address, _)| match address {
+            IpAddr::V6(address) if !address.is_unicast_link_local() => Some(*address),
+            _ => None,
+        });
     let all: Vec<Ipv6Addr> = all.collect();
-    let own = { all.iter() }.find(|address| network.has(**address));
+    let own = all.iter().find(|address| network.has(**address));
     let address = own.or(all.first())?;
     Some(Dhcpv6ServerIdentity::new(*address, card))
 }

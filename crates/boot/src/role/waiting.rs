@@ -77,7 +77,8 @@ impl<T> PendingOffers<T> {
     /// Removes and returns the offers whose addresses no host uses.
     pub(super) fn take(&mut self, now: Instant) -> Vec<(PendingRequest, T)> {
         let is_due = |offer: &mut PendingOffer<T>| offer.until <= now;
-        { self.0.extract_if(.., is_due) }
+        self.0
+            .extract_if(.., is_due)
             .map(|offer| (offer.asked, offer.out))
             .collect()
     }

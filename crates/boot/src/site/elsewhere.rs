@@ -152,7 +152,7 @@ impl LeaseCounts {
         let others = self.by_others.iter();
         let others = others.map(|(node, count)| format!("{count} by {node}"));
         let lacks = self.lacks.then(|| "others not known here".to_owned());
-        let all: Vec<String> = { std::iter::once(here).chain(others).chain(lacks) }.collect();
+        let all: Vec<String> = std::iter::once(here).chain(others).chain(lacks).collect();
         all.join(", ")
     }
 }
@@ -172,7 +172,9 @@ fn clients_elsewhere<'c, A: Address>(
     range: Option<Range<A>>,
     is_its: fn(IpAddr) -> Option<A>,
 ) -> impl Iterator<Item = (&'c str, Mac)> {
-    let others = { copies.others() }.filter(move |(part, _)| !held.contains_key(part));
+    let others = copies
+        .others()
+        .filter(move |(part, _)| !held.contains_key(part));
     let all = others.flat_map(|(part, copy)| {
         let known = copy.known();
         known.map(move |one| (part, copy.node.as_str(), one))
@@ -344,7 +346,10 @@ impl NetworkState {
             node: node.to_owned(),
         };
         let me = &self.parts.me;
-        let here = { self.history.booted(mac) }.map(|(image, at)| booted(image, at, me));
+        let here = self
+            .history
+            .booted(mac)
+            .map(|(image, at)| booted(image, at, me));
         let there = self.seen.elsewhere.of(mac).filter_map(|one| {
             let (image, at) = one.booted.as_ref()?;
             Some(booted(image, *at, &one.node))
@@ -355,7 +360,9 @@ impl NetworkState {
     /// Returns the node that serves a machine: the one that assigned its address or, for a fixed
     /// address, the last one that answered. Empty: outside of a cluster, or none.
     pub(super) fn node_of(&mut self, mac: Mac) -> String {
-        let by_lease = { self.four_of(mac).map(|(_, node)| node) }
+        let by_lease = self
+            .four_of(mac)
+            .map(|(_, node)| node)
             .filter(|node| !node.is_empty())
             .or_else(|| self.six_of(mac).map(|(_, node)| node));
         if let Some(node) = by_lease.filter(|node| !node.is_empty()) {

@@ -113,7 +113,9 @@ impl NetworkState {
     /// report them.
     pub(super) fn of_nodes(&self) -> impl Iterator<Item = IpAddr> + '_ {
         let others = self.parts.standing.nodes.own.iter();
-        { self.lan.of_nodes.iter() }
+        self.lan
+            .of_nodes
+            .iter()
             .chain(&self.host)
             .chain(others)
             .copied()

@@ -272,7 +272,13 @@ impl NetworkState {
         let nodes = here.nodes.there.iter().chain(&here.nodes.gone).copied();
         let nodes = nodes.chain([here.address]);
         let nodes = nodes.chain(self.of_nodes().filter_map(|one| four(&one)));
-        let told = { self.lan.tells.gateway.iter().copied() }.chain(self.lan.tells.server);
+        let told = self
+            .lan
+            .tells
+            .gateway
+            .iter()
+            .copied()
+            .chain(self.lan.tells.server);
         let ends = [here.network.first, here.network.broadcast()];
         fixed.chain(nodes).chain(told).chain(ends).collect()
     }
@@ -368,7 +374,8 @@ impl NetworkState {
     /// Drops the parts whose cluster lease has ended.
     fn end_parts(&mut self, now_ms: u64) {
         let held = &self.parts.standing.held;
-        let ended: Vec<usize> = { held.iter() }
+        let ended: Vec<usize> = held
+            .iter()
             .filter(|(_, held)| held.until_ms <= now_ms)
             .map(|(part, _)| *part)
             .collect();
@@ -393,11 +400,13 @@ impl NetworkState {
         let has_four = mac.is_none_or(|mac| self.address_of(mac).is_some());
         let own = self.here();
         let nodes = own.into_iter().flat_map(|here| {
-            { Some(here.address).into_iter() }.chain(here.nodes.there.iter().copied())
+            Some(here.address)
+                .into_iter()
+                .chain(here.nodes.there.iter().copied())
         });
-        let all = { self.lan.tells.server.into_iter() }.chain(nodes);
+        let all = self.lan.tells.server.into_iter().chain(nodes);
         let all: Vec<Ipv4Addr> = all.collect();
-        let own = { self.here6() }.filter(|_| asker.is_ipv6());
+        let own = self.here6().filter(|_| asker.is_ipv6());
         // IPv4 where the machine has both: what systems find their root disk by may not support
         // IPv6.
         let disks = match own.filter(|_| !has_four) {
@@ -406,7 +415,8 @@ impl NetworkState {
         };
         script::FetchServers {
             addresses: match own {
-                Some(here) => { Some(here.address).into_iter() }
+                Some(here) => Some(here.address)
+                    .into_iter()
                     .chain(self.parts.standing.nodes.six.iter().copied())
                     .map(IpAddr::V6)
                     .collect(),
@@ -454,7 +464,9 @@ impl NetworkState {
             None => self.desk.as_mut()?.decide(&request, is_proxy_port, now_ms),
         };
         let decision = self.without_refusal(decision);
-        let offered = { decision.answer.as_ref() }
+        let offered = decision
+            .answer
+            .as_ref()
             .filter(|answer| answer.verdict == DhcpReplyType::Offer)
             .and_then(|answer| answer.address?.address);
         let decision = match self.cannot_offer(request.mac, offered.map(IpAddr::V4)) {
@@ -664,7 +676,12 @@ impl NetworkState {
 
     /// Records that a machine got no response because its lease could not be stored.
     pub fn withheld(&mut self, mac: Mac) {
-        let why = { self.parts.keeping.trouble.clone() }.or_else(|| self.six.trouble());
+        let why = self
+            .parts
+            .keeping
+            .trouble
+            .clone()
+            .or_else(|| self.six.trouble());
         self.history.add(
             mac,
             BootHistoryEntry {

@@ -298,9 +298,9 @@ impl NetworkState {
             let NodeLeaseStatus { held, claims, .. } = &self.parts.standing;
             let past = match held.get(&part) {
                 Some(held) => held.past,
-                None => {
-                    { claims.get(&part) }.map_or_else(PreviousRanges::default, |(_, past)| *past)
-                }
+                None => claims
+                    .get(&part)
+                    .map_or_else(PreviousRanges::default, |(_, past)| *past),
             };
             let four = range.zip(pool.as_deref());
             let four = four.map(|(range, pool)| of_part(pool, range, part, past.four));
@@ -365,14 +365,18 @@ impl NetworkState {
         };
         let part = match address {
             IpAddr::V4(address) => {
-                let own = { self.lan.machines.get(&mac) }.and_then(|machine| machine.address);
+                let own = self
+                    .lan
+                    .machines
+                    .get(&mac)
+                    .and_then(|machine| machine.address);
                 let range = self.range().filter(|range| range.has(address));
                 range
                     .filter(|_| own != Some(address))
                     .map(|range| range.part(address))
             }
             IpAddr::V6(address) => {
-                let own = { self.lan.six.as_ref() }.and_then(|six| six.machines.get(&mac));
+                let own = self.lan.six.as_ref().and_then(|six| six.machines.get(&mac));
                 let range = self.range6().filter(|range| range.has(address));
                 range
                     .filter(|_| own != Some(&address))
@@ -401,13 +405,18 @@ impl NetworkState {
         };
         let machine = self.lan.machines.get(&mac);
         let own = machine.and_then(|machine| machine.address).map(IpAddr::V4);
-        let own6 = { self.lan.six.as_ref() }.and_then(|six| six.machines.get(&mac));
+        let own6 = self.lan.six.as_ref().and_then(|six| six.machines.get(&mac));
         let is_own = [own, own6.copied().map(IpAddr::V6)].contains(&Some(address));
         if !is_ranged || is_own {
             return None;
         }
         let trouble = || {
-            let trouble = { self.parts.keeping.trouble.clone() }.or_else(|| self.six.trouble());
+            let trouble = self
+                .parts
+                .keeping
+                .trouble
+                .clone()
+                .or_else(|| self.six.trouble());
             trouble.filter(|_| !self.can_keep())
         };
         // The client may have leases from both nodes, each from when the other one was

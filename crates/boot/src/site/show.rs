@@ -310,7 +310,9 @@ impl NetworkState {
         let (tftp, http) = (&servers.tftp, &servers.http);
         let [iscsi, nbd] = &servers.portal;
         let of_disks = |counted: fn(&Counters) -> u64| -> u64 {
-            { servers.disks.iter() }
+            servers
+                .disks
+                .iter()
                 .map(|disk| counted(&disk.counters))
                 .sum()
         };
@@ -511,7 +513,10 @@ fn with_counts(subject: Subject, count: &AddressCount) -> Subject {
 /// Formats how many addresses are withheld, which machines may get one, and for how long.
 fn withheld(count: &AddressCount) -> String {
     let now_ms = part::report::Moment::now().boottime_ms;
-    let minutes = { count.unclear_until_ms.saturating_sub(now_ms) }.div_ceil(60_000);
+    let minutes = count
+        .unclear_until_ms
+        .saturating_sub(now_ms)
+        .div_ceil(60_000);
     let who = match count.known_elsewhere {
         0 => "which only their users get",
         _ => "which only users that are known here get until the nodes reach each other,",

@@ -298,7 +298,9 @@ impl NetworkState {
             None => self.six.desk.as_mut()?.decide(&request, now_ms),
         };
         let decision = self.without_refusal6(&request, decision);
-        let offered = { decision.answer.as_ref() }
+        let offered = decision
+            .answer
+            .as_ref()
             .filter(|answer| answer.verdict == Dhcpv6ResponseType::Advertise)
             .and_then(|answer| answer.grants.iter().find_map(|grant| grant.address));
         let decision = match self.cannot_offer(request.mac, offered.map(IpAddr::V6)) {
@@ -310,7 +312,7 @@ impl NetworkState {
             None => decision,
         };
         let grants = decision.answer.iter().flat_map(|answer| &answer.grants);
-        let given = { grants }.find_map(|grant| grant.address);
+        let given = grants.find_map(|grant| grant.address);
         if let Some(address) = given {
             self.knows(address.into(), request.mac);
         }
@@ -347,7 +349,7 @@ impl NetworkState {
         // The relay nearest to the client states the link, and a relay behind it may leave the
         // field unspecified.
         let links = request.hops.iter().rev().map(|hop| hop.link);
-        let link = { links }.find(|link| !link.is_unspecified());
+        let link = links.find(|link| !link.is_unspecified());
         match (link, request.hops.is_empty()) {
             (Some(link), _) => desk.network().has(link),
             (None, true) => from.is_unicast_link_local() && self.advertises().is_some(),
@@ -372,7 +374,7 @@ impl NetworkState {
 
 fn step(request: &Request, decision: &Dhcpv6Decision) -> BootHistoryEntry {
     let mut asked = format!("{} by {}", request.kind.word(), request.stage.word());
-    let mut named = { request.associations.iter() }.flat_map(|one| &one.addresses);
+    let mut named = request.associations.iter().flat_map(|one| &one.addresses);
     if let Some(address) = named.next() {
         asked.push_str(&format!(" for {address}"));
     }
@@ -382,7 +384,7 @@ fn step(request: &Request, decision: &Dhcpv6Decision) -> BootHistoryEntry {
     let answered = decision.answer.as_ref().map_or_else(String::new, |answer| {
         let mut words = answer.verdict.word().to_owned();
         let address = answer.grants.iter().find_map(|grant| grant.address);
-        let status = { answer.grants.iter() }.find_map(|grant| grant.status);
+        let status = answer.grants.iter().find_map(|grant| grant.status);
         match (address, answer.status.or(status)) {
             (Some(address), _) => words.push_str(&format!(" {address}")),
             (None, Some(status)) => words.push_str(&format!(" {}", status.word())),

@@ -303,7 +303,9 @@ impl TftpServerThread {
             return;
         }
         self.ticked = now;
-        let late = { self.transfers.iter() }
+        let late = self
+            .transfers
+            .iter()
             .filter(|(_, active)| active.transfer.deadline() <= now)
             .map(|(id, _)| *id);
         for id in late.collect::<Vec<u64>>() {

@@ -221,7 +221,7 @@ fn a_client_that_is_heard_of_has_its_place_whatever_else_asks() {
     one.ask(server, &read("file", ""));
     assert_eq!(&one.ack(1)[..4], b"\0\x03\0\x02");
     // Those that only ask take the other place from each other.
-    let silent: Vec<Client> = { 0..5 }
+    let silent: Vec<Client> = (0..5)
         .map(|_| {
             let mut client = Client::new(server);
             let packet = client.ask(server, &read("file", ""));

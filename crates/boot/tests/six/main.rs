@@ -8,7 +8,7 @@ use site::{Client, Ipv6NetworkFixture, PATIENCE, ip, with_range};
 use std::process::{Command, Stdio};
 
 fn is_ready(test: &str, programs: &[&'static str]) -> bool {
-    let needs = { programs.iter() }.fold(privileged(), |needs, program| {
+    let needs = programs.iter().fold(privileged(), |needs, program| {
         needs.and_then(|()| installed(program))
     });
     may_run(test, needs)

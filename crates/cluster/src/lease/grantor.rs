@@ -238,7 +238,10 @@ impl Grantor {
         holder: MemberId,
         now: Boottime,
     ) -> LeaseCommand {
-        let is_granted = { self.granting.get(name) }.is_some_and(|(after, _)| *after >= epoch);
+        let is_granted = self
+            .granting
+            .get(name)
+            .is_some_and(|(after, _)| *after >= epoch);
         let wishes = self.wishes.get_mut(name).filter(|_| !is_granted);
         let next = wishes.and_then(|wishes| {
             let others = wishes.iter().filter(|(from, _)| **from != holder);

@@ -75,7 +75,7 @@ fn successor<M: ServingMachine, N: ConnectionFactory>(
         let stores = tale.halted.is_empty() && tale.lost.is_empty() && tale.disk_stuck_ms == 0;
         *member != shared.me() && reachable.contains(member) && stores
     };
-    let working: Vec<MemberId> = { standing.voters.iter().copied() }.filter(works).collect();
+    let working: Vec<MemberId> = standing.voters.iter().copied().filter(works).collect();
     if working.len() <= standing.voters.len() / 2 {
         return None;
     }

@@ -216,7 +216,7 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
             let _ = sender.send(work());
         });
         begun.map_err(|error| language::reason(&error))?;
-        { receiver.await }.map_err(|_| "this did not work".to_owned())
+        receiver.await.map_err(|_| "this did not work".to_owned())
     }
 
     async fn files(&self, version: Option<VersionId>) -> Result<VersionsResponse, String> {

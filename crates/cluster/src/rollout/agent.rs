@@ -155,7 +155,7 @@ impl Agent {
         let every_ms = self.sample_every_ms();
         let sampled_ms = self.sampled_at_ms.unwrap_or(now_ms);
         let sample_ms = sampled_ms.saturating_add(every_ms);
-        let repeat_ms = { self.said_at_ms }.map(|at_ms| at_ms.saturating_add(REPEAT_MS));
+        let repeat_ms = self.said_at_ms.map(|at_ms| at_ms.saturating_add(REPEAT_MS));
         // A report that was due to be repeated has been applied.
         let repeat_ms = repeat_ms.filter(|at_ms| *at_ms > now_ms);
         let wake_ms = repeat_ms.map_or(sample_ms, |at_ms| sample_ms.min(at_ms));

@@ -72,7 +72,7 @@ impl DescribedRequest {
         if question.headers.len() > HEADERS_MAX {
             return Err(format!("a request has at most {HEADERS_MAX} headers"));
         }
-        let bytes: usize = { question.pairs() }.map(|(_, value)| value.len()).sum();
+        let bytes: usize = question.pairs().map(|(_, value)| value.len()).sum();
         if bytes > FIELDS_BYTES_MAX {
             return Err(format!("a request has at most {FIELDS_BYTES_MAX} bytes"));
         }

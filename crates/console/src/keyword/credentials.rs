@@ -48,7 +48,9 @@ fn required(credentials: &mut Credentials, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     read_keyword(args, "for")?;
     let word = args.required("`viewer`, `operator` or `admin`")?;
-    let role = { UserRole::ALL.into_iter() }.find(|role| role.word() == word.str());
+    let role = UserRole::ALL
+        .into_iter()
+        .find(|role| role.word() == word.str());
     let value =
         role.ok_or_else(|| args.unexpected_value(word, "not `viewer`, `operator` or `admin`"))?;
     args.end()?;
@@ -67,7 +69,9 @@ fn token(draft: &mut ConsoleSectionDraft, args: &mut Args<'_>) -> Built {
     let user = named(args.required("the name of a user")?);
     read_keyword(args, "scope")?;
     let word = args.required("`read`, `operate` or `configure`")?;
-    let scope = { Scope::ALL.into_iter() }.find(|scope| scope.word() == word.str());
+    let scope = Scope::ALL
+        .into_iter()
+        .find(|scope| scope.word() == word.str());
     let scope =
         scope.ok_or_else(|| args.unexpected_value(word, "not `read`, `operate` or `configure`"))?;
     let until_s = if args.take_if("expires") {
@@ -124,7 +128,11 @@ impl Credentials {
     /// Returns the first line that makes sense only with users.
     pub(super) fn first(&self) -> Option<(&'static str, Span)> {
         let required = self.required.iter().map(|one| ("second-factor", one.span));
-        let secrets = { self.secrets.first().into_iter() }.map(|span| ("second-factor", span));
+        let secrets = self
+            .secrets
+            .first()
+            .into_iter()
+            .map(|span| ("second-factor", span));
         let tokens = self.tokens.iter().map(|one| ("token", one.span));
         required.chain(secrets).chain(tokens).next()
     }
@@ -158,8 +166,7 @@ impl Credentials {
         known: &UserSources,
         context: &mut Context,
     ) -> Vec<Token> {
-        let is_of =
-            |one: &&TokenLine| { users.iter() }.any(|user| user.account.name == one.token.user);
+        let is_of = |one: &&TokenLine| users.iter().any(|user| user.account.name == one.token.user);
         for one in self.tokens.iter().filter(|one| !is_of(one)) {
             let user = Spanned::new(one.token.user.clone(), one.user);
             let names = users.iter().map(|user| user.account.name.as_str());

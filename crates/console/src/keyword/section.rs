@@ -201,7 +201,9 @@ fn pam(draft: &mut ConsoleSectionDraft, args: &mut Args<'_>) -> Built {
 fn role(draft: &mut ConsoleSectionDraft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let word = args.required("`viewer`, `operator` or `admin`")?;
-    let role = { UserRole::ALL.into_iter() }.find(|role| role.word() == word.str());
+    let role = UserRole::ALL
+        .into_iter()
+        .find(|role| role.word() == word.str());
     let role =
         role.ok_or_else(|| args.unexpected_value(word, "not `viewer`, `operator` or `admin`"))?;
     let who = args.required("`user` or `group`")?;

@@ -79,12 +79,12 @@ pub(super) fn of_subject(
     };
     let back = page.path() + &shown.query(shown.filter, shown.member);
     let of = format!("{} {} on {}", subject.kind, subject.name, member.name);
-    let offers: Vec<&SubjectAction> = { subject.offers.iter() }
-        .filter(may)
-        .take(OFFERS_MAX)
-        .collect();
-    let opening = { offers.iter() }.filter_map(|offer| Some((kind::of(offer.opens?), offer)));
-    let done: Vec<&&SubjectAction> = { offers.iter() }
+    let offers: Vec<&SubjectAction> = subject.offers.iter().filter(may).take(OFFERS_MAX).collect();
+    let opening = offers
+        .iter()
+        .filter_map(|offer| Some((kind::of(offer.opens?), offer)));
+    let done: Vec<&&SubjectAction> = offers
+        .iter()
         .filter(|offer| offer.opens.is_none())
         .collect();
     html! {

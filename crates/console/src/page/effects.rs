@@ -51,7 +51,9 @@ fn sentence(words: &str) -> String {
 
 /// Describes the effect of the failure of a machine.
 fn effect(platform: &Platform, member: &PlatformMember) -> String {
-    let others: Vec<&PlatformMember> = { platform.members.iter() }
+    let others: Vec<&PlatformMember> = platform
+        .members
+        .iter()
         .filter(|other| other.name != member.name)
         .collect();
     let left = others.iter().filter(|other| is_up(other)).count();
@@ -124,7 +126,9 @@ fn split(
     member: &PlatformMember,
     others: &[&PlatformMember],
 ) -> Option<String> {
-    let up: Vec<&str> = { others.iter().filter(|one| is_up(one)) }
+    let up: Vec<&str> = others
+        .iter()
+        .filter(|one| is_up(one))
         .map(|one| one.name.as_str())
         .collect();
     if !is_up(member) || up.len() < needed(platform) {
@@ -144,7 +148,9 @@ fn split(
     let most = up.iter().map(|from| {
         let (mut known, mut at) = (vec![*from], 0);
         while let Some(from) = known.get(at).copied() {
-            let more = { up.iter() }.filter(|to| !known.contains(to) && reach(from, to));
+            let more = up
+                .iter()
+                .filter(|to| !known.contains(to) && reach(from, to));
             let more: Vec<&str> = more.copied().collect();
             known.extend(more);
             at += 1;
@@ -232,7 +238,7 @@ fn describe_guests_and_volumes(
     let is_moved = |volume: &&Subject| {
         volume.value("owner here") == Some(1) && volume.value("mirrored") == Some(1)
     };
-    let volumes: Vec<&str> = { subjects(member, "volume") }
+    let volumes: Vec<&str> = subjects(member, "volume")
         .filter(is_moved)
         .map(|volume| volume.name.as_str())
         .collect();
@@ -274,7 +280,7 @@ fn lost(member: &PlatformMember) -> String {
         let is_single = volume.words("copies").is_none();
         is_single || (is_owner && volume.value("mirrored") == Some(0))
     };
-    let only: Vec<&str> = { subjects(member, "volume") }
+    let only: Vec<&str> = subjects(member, "volume")
         .filter(is_only)
         .map(|volume| volume.name.as_str())
         .collect();

@@ -136,7 +136,8 @@ impl ConsolePage {
             "/requests" => Some(ConsolePage::Requests),
             "/events" => Some(ConsolePage::Events),
             "/config" => Some(ConsolePage::Configuration),
-            _ => { name("/traffic/").map(ConsolePage::Proxy) }
+            _ => name("/traffic/")
+                .map(ConsolePage::Proxy)
                 .or_else(|| name("/part/").map(ConsolePage::Part)),
         }
     }

@@ -128,7 +128,10 @@ fn different_settings(platform: &Platform) -> impl Iterator<Item = String> {
         let Some(traffic) = member.look.as_ref().and_then(|look| look.traffic.as_ref()) else {
             continue;
         };
-        let rows = { traffic.rows.iter() }.map(|row| (row.named(), row.settings.clone()));
+        let rows = traffic
+            .rows
+            .iter()
+            .map(|row| (row.named(), row.settings.clone()));
         let all = rows.chain([("the proxy".to_owned(), traffic.settings())]);
         for (name, settings) in all {
             for (setting, value) in settings {
@@ -146,8 +149,9 @@ fn different_settings(platform: &Platform) -> impl Iterator<Item = String> {
                 let value = values.get(member).map_or("as in the file", String::as_str);
                 by_value.entry(value).or_default().push(member);
             }
-            let machines =
-                { by_value.iter() }.map(|(value, on)| format!("{value} on {}", list(on)));
+            let machines = by_value
+                .iter()
+                .map(|(value, on)| format!("{value} on {}", list(on)));
             let machines: Vec<String> = machines.collect();
             (machines.len() > 1).then(|| {
                 format!(
@@ -161,7 +165,7 @@ fn different_settings(platform: &Platform) -> impl Iterator<Item = String> {
 /// Returns whether all nodes serve the same version, as far as the machines report, and none is in
 /// progress.
 fn serves_one_version(platform: &Platform) -> bool {
-    let reports = { platform.members.iter() }.flat_map(|one| &one.look);
+    let reports = platform.members.iter().flat_map(|one| &one.look);
     let subjects = reports
         .flat_map(|look| &look.reports)
         .filter(|report| report.part == "cluster")

@@ -113,8 +113,9 @@ fn find<'r>(
     reports: &[&'r StatusReport],
     (kind, name): (&str, &str),
 ) -> Option<(&'r StatusReport, &'r Subject)> {
-    let mut found =
-        { reports.iter() }.filter_map(|report| Some((*report, report.find(kind, name)?)));
+    let mut found = reports
+        .iter()
+        .filter_map(|report| Some((*report, report.find(kind, name)?)));
     found.next()
 }
 

@@ -167,7 +167,8 @@ fn page_of(problem: &MachineProblem) -> Option<ConsolePage> {
     let server = what
         .strip_prefix("server ")
         .and_then(|name| name.split_once('/'));
-    let proxy = { what.strip_prefix("backend ") }
+    let proxy = what
+        .strip_prefix("backend ")
         .or_else(|| what.strip_prefix("frontend "))
         .or_else(|| what.split_once(" servers of ").map(|(_, name)| name));
     let name = server.map(|(name, _)| name).or(proxy)?;

@@ -388,7 +388,10 @@ fn queue(course: &crate::inquiry::request::RequestPath) -> Option<String> {
 /// Returns the colour number of a phase.
 fn step(name: &str) -> usize {
     let known = ["request", "queue", "connect", "response"];
-    { known.iter().position(|known| *known == name) }.unwrap_or(known.len())
+    known
+        .iter()
+        .position(|known| *known == name)
+        .unwrap_or(known.len())
 }
 
 /// Draws the durations of the phases as a bar and as numbers.

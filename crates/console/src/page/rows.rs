@@ -26,7 +26,7 @@ impl ProxyGroup<'_> {
             .iter()
             .chain(&self.backend)
             .chain(&self.servers);
-        { all }.any(|row| grade(&row.status) == Grade::Bad)
+        all.any(|row| grade(&row.status) == Grade::Bad)
     }
 
     /// Counts the servers that accept traffic.

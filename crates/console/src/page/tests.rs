@@ -499,7 +499,8 @@ fn a_cut_link_is_a_problem_of_its_own_once_for_both_ends() {
         cluster.subjects.push(link);
     }
     let all = super::problems::all(&platform);
-    let links: Vec<_> = { all.iter() }
+    let links: Vec<_> = all
+        .iter()
         .filter(|known| known.problem.what == "link alpha-beta")
         .collect();
     assert_eq!(links.len(), 1);
@@ -528,7 +529,8 @@ fn percentiles_are_numbers_of_the_page() {
         &PageContext::all(&platform, &operator),
     )
     .into_string();
-    let plain: String = { page.split('<') }
+    let plain: String = page
+        .split('<')
         .filter_map(|piece| Some(piece.split_once('>')?.1))
         .collect();
     let has = |words: &str| plain.replace('\u{202f}', "").contains(words);

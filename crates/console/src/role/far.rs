@@ -516,7 +516,7 @@ mod tests {
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread();
-        { runtime }.enable_all().build().unwrap().block_on(future)
+        runtime.enable_all().build().unwrap().block_on(future)
     }
 
     /// What a node knows of both. `accepts`: of which nodes it accepts certificates.

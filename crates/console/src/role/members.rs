@@ -77,7 +77,7 @@ fn member(subject: &Subject) -> PlatformMember {
     let kind = subject.words("kind").unwrap_or_default();
     let is_arbiter = kind.starts_with("arbiter");
     let effect = [IF_IT_FAILS, FAILED].iter();
-    let effect = { effect }.find_map(|fact| subject.words(fact));
+    let effect = effect.find_map(|fact| subject.words(fact));
     let mut state = subject.state.clone();
     // The path to the member is shown at its link.
     state.word = state.word.split(',').next().unwrap_or_default().to_owned();

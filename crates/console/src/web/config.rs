@@ -404,7 +404,7 @@ async fn meanwhile(shared: &ConsoleState, typed: &EditForm) -> Option<NewerVersi
     // A version that is no longer kept cannot be compared.
     let differences = differences(shared, Some(typed.of), accepted).await.ok();
     let files = files(shared, Some(accepted)).await.unwrap_or_default();
-    let file = { files.files.into_iter() }.find(|file| file.path == typed.path);
+    let file = files.files.into_iter().find(|file| file.path == typed.path);
     Some(NewerVersion {
         differences,
         text: file.and_then(|file| file.text),

@@ -20,7 +20,7 @@ const WAY: Duration = Duration::from_secs(1);
 pub(super) fn number(text: &str) -> Option<u64> {
     let digits = text.strip_prefix("0x")?;
     let are_digits = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    { u64::from_str_radix(digits, 16).ok() }.filter(|_| are_digits)
+    u64::from_str_radix(digits, 16).ok().filter(|_| are_digits)
 }
 
 /// Queries the proxy of a machine, or of this one if the name is empty. Returns the response of its

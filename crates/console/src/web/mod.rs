@@ -112,7 +112,11 @@ pub fn router(shared: Common) -> Router {
 /// Counts the connection of a signed-in user for that user. For programs see [`asks`]. A request
 /// that a trusted proxy forwards counts for the client that the proxy names.
 async fn known(State(shared): State<Common>, mut request: Request<Body>) -> Request<Body> {
-    let guest = { request.extensions().get::<ConnectionHandle>().cloned() }.unwrap_or_default();
+    let guest = request
+        .extensions()
+        .get::<ConnectionHandle>()
+        .cloned()
+        .unwrap_or_default();
     let mut is_forwarded = false;
     if let Some(ClientAddress(peer)) = request.extensions().get().copied() {
         let forwarded = request.headers().get_all(FORWARDED_FOR).iter();

@@ -62,7 +62,9 @@ fn has_outcome(stage: VersionStage) -> bool {
 async fn found(shared: &ConsoleState, version: u64) -> Result<ConfigurationVersion, String> {
     let max = VERSIONS_MAX;
     match ask(shared, &VersionsRequest::Versions { max }).await? {
-        VersionsResponse::Versions(versions) => { versions.all.into_iter() }
+        VersionsResponse::Versions(versions) => versions
+            .all
+            .into_iter()
             .find(|one| one.id == version)
             .ok_or_else(|| "it is not among the newest versions".to_owned()),
         _ => Err("the control role answers something else".to_owned()),

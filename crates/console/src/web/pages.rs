@@ -125,7 +125,10 @@ fn ask(page: &ConsolePage, query: &[(String, String)], platform: &Platform) -> O
         }),
         ConsolePage::Overview => Some(of_card(failed)),
         ConsolePage::Proxy(name) => {
-            let looks = { platform.members.iter() }.filter_map(|member| member.look.as_deref());
+            let looks = platform
+                .members
+                .iter()
+                .filter_map(|member| member.look.as_deref());
             let traffic = looks.filter_map(|look| look.traffic.as_ref());
             let mut frontends = traffic.flat_map(|traffic| traffic.frontends());
             let is_frontend = frontends.any(|row| row.proxy == *name);
@@ -206,7 +209,10 @@ pub(super) async fn page(
 /// Returns whether no machine has an object, provided that all machines with a proxy have reported
 /// theirs.
 fn is_missing(platform: &Platform, has: impl Fn(&Traffic) -> bool) -> bool {
-    let mut nodes = { platform.members.iter() }.filter(|one| one.kind == MemberKind::Node);
+    let mut nodes = platform
+        .members
+        .iter()
+        .filter(|one| one.kind == MemberKind::Node);
     let mut says = platform.me().is_some();
     let any = nodes.any(|member| {
         let look = member.look.as_deref();

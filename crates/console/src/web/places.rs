@@ -175,7 +175,9 @@ impl All {
         // At the limit of an address even an administrator's connection is closed, because no other
         // slot can be freed.
         let is_any = |one: &OpenConnection| of.is_some() && is_meant(one);
-        let user = { self.user_with_most(is_other) }.or_else(|| self.user_with_most(is_any))?;
+        let user = self
+            .user_with_most(is_other)
+            .or_else(|| self.user_with_most(is_any))?;
         self.close_oldest(|one| is_meant(one) && one.user.as_ref() == Some(&user))
     }
 
@@ -185,7 +187,9 @@ impl All {
         which: impl Fn(&OpenConnection) -> bool,
     ) -> Option<(UserRole, String)> {
         let mut counts: BTreeMap<&(UserRole, String), usize> = BTreeMap::new();
-        for user in { self.taken.values() }
+        for user in self
+            .taken
+            .values()
             .filter(|one| which(one))
             .filter_map(|one| one.user.as_ref())
         {

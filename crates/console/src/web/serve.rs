@@ -262,7 +262,7 @@ mod tests {
         let router = Router::new().route("/", get(seen));
         let (_doors, opened) = watch::channel(Some(Arc::new(door)));
         let runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = { runtime }.enable_all().build().unwrap();
+        let runtime = runtime.enable_all().build().unwrap();
         runtime.block_on(async {
             tokio::spawn(run(opened, router));
             let header = "PROXY TCP4 198.51.100.7 127.0.0.1 4711 8600\r\n";

@@ -24,7 +24,7 @@ pub fn of(platform: &Platform, action: &OperatorAction) -> ScreenStatus {
         let mut reports = look.reports.iter();
         reports.find_map(|report| report.find(kind, name))
     };
-    let guest = { look.reports.iter() }.find(|report| report.part == *part);
+    let guest = look.reports.iter().find(|report| report.part == *part);
     let on = guest.and_then(|report| report.find(kind, name)?.words(ON));
     let on = on.unwrap_or_default();
     let mut members = platform.members.iter();

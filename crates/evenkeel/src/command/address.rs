@@ -82,7 +82,8 @@ fn nothing_moves(instance: &Instance, wanted: Option<&str>) -> String {
             .to_owned();
     };
     let report = report(instance, PART).unwrap_or_default();
-    let names: Vec<&str> = { report.of_kind(VIRTUAL_IP) }
+    let names: Vec<&str> = report
+        .of_kind(VIRTUAL_IP)
         .map(|one| one.name.as_str())
         .collect();
     if names.is_empty() || names.contains(&wanted) {

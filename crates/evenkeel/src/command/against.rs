@@ -35,7 +35,9 @@ enum What<'f> {
 /// Returns the differences that apply to valid files, as text or JSON.
 pub fn render_differences(loaded: &Loaded, config: &Config, json: bool) -> String {
     let statements = statements(loaded, config);
-    let told: Vec<(String, Option<Span>)> = { loaded.diagnostics.iter() }
+    let told: Vec<(String, Option<Span>)> = loaded
+        .diagnostics
+        .iter()
         .map(|told| (told.message.clone(), told.primary))
         .collect();
     let files = LoadedFiles {

@@ -155,7 +155,7 @@ fn show(matches: &ArgMatches) -> Result<String, String> {
     };
     let instance = reload::selected(matches)?;
     let report = report(&instance, PART).map_err(|error| error.to_string())?;
-    let numbers = { report.subjects.iter() }.filter(|one| one.name == *name);
+    let numbers = report.subjects.iter().filter(|one| one.name == *name);
     for (name, value) in numbers.flat_map(|one| &one.numbers) {
         // Writing to memory cannot fail.
         let _ = writeln!(text, "  {name:NUMBERS_WIDTH$}{value}");
@@ -239,7 +239,7 @@ fn row(one: &BootMachineStatus, me: &str) -> Subject {
     };
     let address = Some(one.addresses()).filter(|all| !all.is_empty());
     let node = Some(one.node.clone()).filter(|node| !node.is_empty());
-    let booted = { one.booted.as_ref() }.map(|booted| booted_words(booted, me));
+    let booted = one.booted.as_ref().map(|booted| booted_words(booted, me));
     let last = one.last.as_ref().map_or("-".to_owned(), |step| {
         let answered = Some(step.answered.as_str()).filter(|answered| !answered.is_empty());
         let answered = answered.unwrap_or("no answer");
@@ -272,7 +272,7 @@ fn booted_words(booted: &LastBoot, me: &str) -> String {
 }
 
 fn json(all: &MachineListResponse) -> Result<String, String> {
-    let machines: Vec<serde_json::Value> = { all.machines.iter() }
+    let machines: Vec<serde_json::Value> = all.machines.iter()
         .map(|one| {
             let text = |words: &str| Some(words.to_owned()).filter(|words| !words.is_empty());
             let last = one.last.as_ref().map(|step| {
@@ -379,7 +379,9 @@ fn enlist(matches: &ArgMatches) -> Result<String, String> {
                 .find(|(known, _)| known == name)
                 .map(|(_, value)| value.as_str())
         };
-        let facts: Vec<String> = { one.facts.iter() }
+        let facts: Vec<String> = one
+            .facts
+            .iter()
             .map(|(name, value)| format!("{name} {value}"))
             .collect();
         let address = one

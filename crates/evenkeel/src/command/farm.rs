@@ -166,7 +166,7 @@ fn row(one: &Session) -> Subject {
 }
 
 fn json(all: &Sessions) -> Result<String, String> {
-    let sessions: Vec<serde_json::Value> = { all.sessions.iter() }
+    let sessions: Vec<serde_json::Value> = all.sessions.iter()
         .map(|one| {
             serde_json::json!({
                 "farm": one.farm, "user": one.user, "host": one.host, "state": one.state, "nodes": one.nodes,

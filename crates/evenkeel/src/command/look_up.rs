@@ -67,7 +67,7 @@ pub fn keyword(matches: &ArgMatches) -> ExitCode {
             "'{name}' is a diagnostic code: `evenkeel explain {name}` explains it"
         ));
     }
-    let section = { SECTIONS.iter() }.find(|(section, _)| *section == name);
+    let section = SECTIONS.iter().find(|(section, _)| *section == name);
     if let Some((section, what)) = section.filter(|_| found.rows.is_empty()) {
         return print(&format!(
             "{section} (section, not supported)\n\n    {what}\n"

@@ -174,7 +174,7 @@ fn answered(matches: &ArgMatches) -> Result<(String, bool), RouteFailure> {
     } else {
         let loaded = load(matches, &files(matches))?;
         let config = config(loaded.config, &loaded.sources, &loaded.diagnostics)?;
-        { request.follow(config, &loaded.sources) }.map_err(in_words)?
+        request.follow(config, &loaded.sources).map_err(in_words)?
     };
     let text = if matches.get_flag("json") {
         report.json()

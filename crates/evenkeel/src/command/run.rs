@@ -84,7 +84,9 @@ pub fn main(wanted: &ConfigurationSource, sockets: &[String], before: Before) ->
         Ok(masters) => masters,
         Err(error) => return refuse(format_args!("-S: {error}")),
     };
-    let masters: Vec<MasterSocket> = { masters.into_iter().flatten() }
+    let masters: Vec<MasterSocket> = masters
+        .into_iter()
+        .flatten()
         .map(|master| master::socket(master, Form::Own))
         .collect();
     // A process that is being replaced serves with the same files, which is no conflict.

@@ -66,7 +66,7 @@ pub fn is_json(matches: &ArgMatches) -> bool {
 /// a special meaning.
 fn order(text: &str, is_json: bool) -> Option<String> {
     let end = (0..=LINE_MAX.min(text.len())).rev();
-    let end = { end }.find(|at| text.is_char_boundary(*at));
+    let end = end.find(|at| text.is_char_boundary(*at));
     let kept = text.get(..end.unwrap_or_default()).unwrap_or_default();
     let line = kept.replace(|c: char| c.is_control(), " ");
     let line = line.trim();

@@ -285,7 +285,9 @@ fn verdict(whole: Counted, hanging: usize) -> (String, bool) {
 fn events(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
     let room = usize::from(area.height.saturating_sub(2));
     let columns = usize::from(area.width.saturating_sub(2)).max(1);
-    let lines: Vec<Line<'_>> = { scene.events.iter() }
+    let lines: Vec<Line<'_>> = scene
+        .events
+        .iter()
         .flat_map(|event| event_lines(event.at, &event.text, columns))
         .map(Line::from)
         .collect();

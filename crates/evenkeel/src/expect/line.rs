@@ -178,7 +178,8 @@ impl Gathered {
             }
             "header" => {
                 let value = behind(args, word, "a header")?;
-                { asked.add_header(value.str()) }
+                asked
+                    .add_header(value.str())
                     .map_err(|words| args.value_error(&codes::VALUE, value.span, &words))
             }
             _ => {
@@ -232,7 +233,10 @@ fn expect(draft: &mut ExpectationsDraft, args: &mut Args<'_>) -> Built {
     if gathered.wishes.is_empty() {
         args.required("an outcome: `backend`, `server`, `status`, `location` or `refused`")?;
     }
-    let refused = { gathered.wishes.iter() }.find(|(wish, _)| *wish == ExpectedResult::Refused);
+    let refused = gathered
+        .wishes
+        .iter()
+        .find(|(wish, _)| *wish == ExpectedResult::Refused);
     if let Some((_, span)) = refused.filter(|_| gathered.wishes.len() > 1) {
         let words = "a request that is refused has no other outcome";
         return Err(args.value_error(&codes::VALUE, *span, words));

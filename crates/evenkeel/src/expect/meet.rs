@@ -66,7 +66,10 @@ fn difference(one: &Expectation, report: &RouteReport, files: &[String]) -> Opti
         )
     };
     let replies = one.wishes.iter().any(replies);
-    let (wish, span) = { one.wishes.iter() }.find(|(wish, _)| !is_met(wish, replies, report))?;
+    let (wish, span) = one
+        .wishes
+        .iter()
+        .find(|(wish, _)| !is_met(wish, replies, report))?;
     let words = match wish {
         ExpectedResult::Refused => format!("expected to be refused, but {}", became(report)),
         wish => format!("expected {wish}, but {}", became(report)),

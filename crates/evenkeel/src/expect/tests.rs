@@ -125,7 +125,10 @@ fn the_command_for_a_closer_look_has_all_of_the_request() {
         "test\n    expect POST \"/a?b='c\" on web from 10.0.0.1:5 to 192.0.2.8 header \"X-A: it's\" data 'x y' status 200\n",
     );
     site.check_expectations();
-    let told = { site.proxy.diagnostics.iter() }
+    let told = site
+        .proxy
+        .diagnostics
+        .iter()
         .find_map(|told| told.help.clone())
         .unwrap();
     // A shell reads the words as they were.

@@ -100,7 +100,10 @@ pub fn make(
     }
     let made = (&mut site.proxy, running, lines);
     let made = build(load, before, &wishes, (made, content), voice);
-    if { made.as_ref() }.is_ok_and(|made| !warn_of_missing(load, made, voice)) {
+    if made
+        .as_ref()
+        .is_ok_and(|made| !warn_of_missing(load, made, voice))
+    {
         return Err(as_before(load, &wishes, &site.proxy, voice));
     }
     if made.is_ok() {
@@ -319,7 +322,7 @@ fn open(
     (plan, voice): (VersionPlan, &mut MessagePrinter),
 ) -> LoadResult {
     process::choose_processors(&config.global, voice);
-    let previous = { load.previous.as_ref() }.filter(|plan| !plan.without_proxy);
+    let previous = load.previous.as_ref().filter(|plan| !plan.without_proxy);
     let mut inherited = inherit(load.previous.as_ref(), sockets);
     if load.dry {
         inherited.only_try();

@@ -57,7 +57,11 @@ impl Live {
         let waits = |name: &str, server: Option<&str>| {
             let is_it =
                 |one: &&QueuedRequests| one.backend == name && one.server.as_deref() == server;
-            { left_out.waiting.iter().find(is_it) }.map_or(0, |one| one.count)
+            left_out
+                .waiting
+                .iter()
+                .find(is_it)
+                .map_or(0, |one| one.count)
         };
         let servers = backend.map(|backend| {
             let of = |one: &Server| LiveServer::new(one, waits(&backend.name, Some(&one.name)));
@@ -75,7 +79,7 @@ impl Live {
                 )
             })
         }));
-        let lists = { left_out.lists.iter() }.map(|(file, entries)| {
+        let lists = left_out.lists.iter().map(|(file, entries)| {
             format!("{file} has {entries} entries: changes of it at run time are not looked at")
         });
         notes.extend(lists.take(NOTES_MAX));

@@ -93,7 +93,10 @@ impl Request {
         state: &[u8],
     ) -> Result<(RouteReport, Vec<AskedKey>), NotFollowed> {
         let (config, left_out) = route::prepare_live(config, state)?;
-        let large = { left_out.tables.iter() }.filter_map(|(name, _)| config.tables.live(name));
+        let large = left_out
+            .tables
+            .iter()
+            .filter_map(|(name, _)| config.tables.live(name));
         let large: Vec<_> = large.collect();
         large.iter().for_each(|table| table.note_keys());
         let (at, mut report) = self.follow_in(&config, sources)?;

@@ -309,7 +309,7 @@ fn head(reply: &[u8]) -> (String, Option<String>) {
     let reply = String::from_utf8_lossy(reply);
     // Interim responses are skipped.
     let heads = reply.split_inclusive("\r\n\r\n");
-    let head = { heads.clone() }.find(|head| !head.starts_with("HTTP/1.1 1"));
+    let head = heads.clone().find(|head| !head.starts_with("HTTP/1.1 1"));
     let head = head.or_else(|| heads.clone().next()).unwrap_or_default();
     let mut lines = head.split("\r\n").take_while(|line| !line.is_empty());
     let status = lines.next();
@@ -394,7 +394,7 @@ impl<'r> Making<'r> {
         }
         match fate {
             Fate::Taken => {
-                self.backend = { self.config.backend(name) }.map(|at| self.config.proxy(at));
+                self.backend = self.config.backend(name).map(|at| self.config.proxy(at));
                 name.clone_into(&mut self.section);
             }
             Fate::Unknown => {}
@@ -422,7 +422,9 @@ impl<'r> Making<'r> {
     /// Returns the entry of a rule: the line whose condition was just met, or a new one.
     fn of_rule(&mut self, span: Span) -> &mut EvaluatedLine {
         let line = self.line(span);
-        let is_last = { self.lines.last() }
+        let is_last = self
+            .lines
+            .last()
             .is_some_and(|last| last.is_again(&line) && last.met == Some(true));
         if !is_last {
             self.lines.push(line);
@@ -462,8 +464,10 @@ impl<'r> Making<'r> {
             self.backend
                 .zip(self.server.as_ref())
                 .and_then(|(backend, (name, lacks_key))| {
-                    let server =
-                        { backend.servers.iter() }.find(|server| *server.name == **name)?;
+                    let server = backend
+                        .servers
+                        .iter()
+                        .find(|server| *server.name == **name)?;
                     Some((backend, server, *lacks_key))
                 });
         if let Some((backend, server, lacks_key)) = found.filter(|_| self.page.is_none()) {

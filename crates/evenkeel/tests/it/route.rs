@@ -563,7 +563,8 @@ fn what_it_says_is_what_the_program_does() {
 /// Returns the actual result of a request: the name of a server, or the status.
 fn really(port: u16, path: &str, headers: &[&str]) -> String {
     let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let lines: String = { headers.iter() }
+    let lines: String = headers
+        .iter()
         .filter(|line| !line.is_empty())
         .map(|line| format!("{line}\r\n"))
         .collect();

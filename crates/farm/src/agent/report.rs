@@ -147,7 +147,9 @@ impl AgentReply {
 
     fn number(&mut self, lower: &str, word: &str) {
         let percent = lower.strip_suffix('%').and_then(|n| n.parse::<u32>().ok());
-        let maxconn = { lower.strip_prefix("maxconn:") }.and_then(|n| n.parse::<u64>().ok());
+        let maxconn = lower
+            .strip_prefix("maxconn:")
+            .and_then(|n| n.parse::<u64>().ok());
         if let Some(percent) = percent {
             self.percent = Some(percent.min(PERCENT_MAX));
         } else if maxconn.is_some() {
@@ -202,7 +204,7 @@ impl Incoming {
             return false;
         }
         self.bytes.extend_from_slice(bytes);
-        for (at, _) in { bytes.iter().enumerate() }.filter(|(_, byte)| **byte == b'\n') {
+        for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
             let line = &self.bytes[self.line..begin + at];
             match self.count {
                 Some(_) => self.behind += 1,
@@ -339,7 +341,9 @@ mod tests {
              session bert disconnected\n",
         );
         assert!(all.is_whole());
-        let shown: Vec<_> = { all.named.iter() }
+        let shown: Vec<_> = all
+            .named
+            .iter()
             .map(|one| (one.user.name.as_str(), one.is_active, one.since_s))
             .collect();
         let expected = [

@@ -98,8 +98,8 @@ impl Agent {
         let (since, new) = {
             let mut state = lock(&self.state);
             let keys: BTreeSet<_> = found.sessions.iter().map(|one| one.key).collect();
-            let new = { notice::of_line(line) }
-                .map(|text| (state.notices.sent(&text, &keys, now_ms), text));
+            let new =
+                notice::of_line(line).map(|text| (state.notices.sent(&text, &keys, now_ms), text));
             (state.since.take(&found.sessions, now_ms), new)
         };
         if let Some((keys, text)) = new {

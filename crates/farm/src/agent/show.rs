@@ -92,7 +92,7 @@ impl Screens {
             _ if open.len() >= OPEN_MAX => Err("too many notices are open".to_owned()),
             None => Err("zenity, xmessage and notify-send are missing".to_owned()),
             Some(program) => {
-                { start(program, session, text) }.map_err(|error| language::reason(&error))
+                start(program, session, text).map_err(|error| language::reason(&error))
             }
         };
         match shown {

@@ -137,7 +137,7 @@ fn owned(claims: Vec<DisplayServerClaim>, socket: Option<u32>) -> Option<Display
         None if claims.iter().all(|claim| claim.owner.0 == first) => first,
         None => return None,
     };
-    let own = { claims.into_iter() }.filter(|claim| claim.owner.0 == owner);
+    let own = claims.into_iter().filter(|claim| claim.owner.0 == owner);
     own.min_by_key(|claim| claim.began)
 }
 
@@ -184,9 +184,11 @@ impl DisplayServerClaim {
 fn claim(proc: &Path, pid: u32, began: u64) -> Option<DisplayServerClaim> {
     let line = read(&of(proc, pid, "cmdline"), FILE_BYTES_MAX)?;
     let words: Vec<&str> = line.split('\0').collect();
-    let display = { words.iter() }.find_map(|word| word.strip_prefix(':')?.parse::<u32>().ok())?;
+    let display = words
+        .iter()
+        .find_map(|word| word.strip_prefix(':')?.parse::<u32>().ok())?;
     let owner = owner(proc, pid)?;
-    let authority = { words.windows(2) }.find_map(|pair| match pair {
+    let authority = words.windows(2).find_map(|pair| match pair {
         ["-auth", file] => Some(PathBuf::from(file)),
         _ => None,
     });
@@ -218,7 +220,7 @@ fn connected(proc: &Path, sessions: &BTreeMap<u32, Session>) -> BTreeSet<u32> {
         let words: Vec<&str> = line.split_whitespace().collect();
         if let [_, _, _, _, _, UNIX_CONNECTED, _, path] = words[..] {
             let file = path.rsplit('/').next().unwrap_or_default();
-            let number = { SOCKETS.iter() }.find_map(|socket| file.strip_prefix(socket));
+            let number = SOCKETS.iter().find_map(|socket| file.strip_prefix(socket));
             displays.extend(number.and_then(|number| number.parse::<u32>().ok()));
         }
     }
@@ -319,7 +321,9 @@ mod tests {
         let machine = machine();
         let found = find_sessions(machine.path(), names);
         assert!(found.is_served);
-        let shown: Vec<_> = { found.sessions.iter() }
+        let shown: Vec<_> = found
+            .sessions
+            .iter()
             .map(|one| (one.key.0, one.name.as_str(), one.is_active))
             .collect();
         // Active by the socket of its channels, by the VNC port, and not at all.
@@ -353,7 +357,7 @@ mod tests {
         process(proc, 96, 33, "Xfake", 2_001, "Xfake :10");
         let of_display = |number: u32| {
             let found = find_sessions(proc, names);
-            let session = { found.sessions.into_iter() }.find(|one| one.key.0 == number);
+            let session = found.sessions.into_iter().find(|one| one.key.0 == number);
             (session.map(|one| one.name), found.unknown)
         };
         // Without a socket the owner is not known.

@@ -96,7 +96,8 @@ impl Agreement {
         let id = record.assignee();
         let key = |record: &Record| (record.version, record.host.clone());
         let own = self.claims.get(&record.user).map(PendingProposal::proposal);
-        if { own.map(|own| &own.record) }
+        if own
+            .map(|own| &own.record)
             .is_some_and(|own| own.assignee() != id && key(own) > key(record))
             && !self.ignores_other_claims()
         {
@@ -178,7 +179,7 @@ impl Agreement {
             return;
         }
         self.directory.merge(record, origin, now_ms);
-        let is_known = { self.directory.user(id) }.is_some_and(|entry| {
+        let is_known = self.directory.user(id).is_some_and(|entry| {
             // The reply contains the other node's decision, which may be known here already.
             entry.host == record.host && entry.version >= record.version
         });
@@ -249,7 +250,10 @@ impl Agreement {
         let id = claim.id();
         match self.directory.held(id) {
             Some(decision) => self.all(id, claim.logons, &Ok(decision), now_ms),
-            None => { claim.logons.into_iter() }.for_each(|one| self.attempted(one, now_ms)),
+            None => claim
+                .logons
+                .into_iter()
+                .for_each(|one| self.attempted(one, now_ms)),
         }
     }
 

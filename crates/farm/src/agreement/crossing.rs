@@ -172,7 +172,8 @@ impl CrossingSimulation {
         // Around the end of a logon one node may have forgotten it and the other one not.
         self.hosts.retain(|_, (_, until_ms)| now_ms < *until_ms);
         let mut own = self.hosts.iter().filter(|((one, _), _)| *one == user);
-        let there: BTreeSet<&String> = { own.by_ref() }
+        let there: BTreeSet<&String> = own
+            .by_ref()
             .map(|(_, (host, _))| host)
             .filter(|host| set.contains(*host))
             .collect();

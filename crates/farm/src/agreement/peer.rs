@@ -196,7 +196,9 @@ impl Agreement {
         let has = |peer: &Peer| {
             peer.opens || peer.ends || !peer.queue.is_empty() || !peer.dirty.is_empty()
         };
-        { self.peers.get(node) }.is_some_and(|peer| peer.is_linked() && has(peer))
+        self.peers
+            .get(node)
+            .is_some_and(|peer| peer.is_linked() && has(peer))
     }
 
     /// Returns the next message to a node. `key` is the check value of the token key.

@@ -382,7 +382,7 @@ impl AgreementSimulation {
     }
 
     fn logs_on(&mut self, at: usize, user: u64, routes: bool) -> Result<(), String> {
-        let hint = { self.known.get(&user) }.map(|known| NameId::of(&known.host));
+        let hint = self.known.get(&user).map(|known| NameId::of(&known.host));
         let now_ms = self.now_ms;
         let Some(node) = &mut self.nodes[at] else {
             return Ok(());
@@ -424,8 +424,9 @@ impl AgreementSimulation {
         let was_down = up_ms.is_some_and(|up_ms| self.now_ms < up_ms + CLAIM_MS);
         let is_removed = !self.farms.iter().all(has);
         let other = 1 - at;
-        let agrees =
-            { self.nodes[at].as_ref() }.is_some_and(|node| !node.agreement.synced().is_empty());
+        let agrees = self.nodes[at]
+            .as_ref()
+            .is_some_and(|node| !node.agreement.synced().is_empty());
         let knows = known.by.contains(&at) || agrees && known.by.contains(&other);
         is_down || was_down || is_removed || !knows
     }
@@ -530,7 +531,7 @@ impl AgreementSimulation {
                 .directory
                 .ended(id(user).user, &host, local_ms);
         }
-        if let Some(known) = { self.known.get_mut(&user) }.filter(|known| known.host == host) {
+        if let Some(known) = self.known.get_mut(&user).filter(|known| known.host == host) {
             (known.author, known.changed_ms, known.last_ms) = (at, now_ms, now_ms);
             if !is_agreed && known.by.contains(&at) {
                 known.by = BTreeSet::from([at]);

@@ -190,10 +190,7 @@ impl UserDirectory {
             let has = self.has(id.collection, host);
             has && is_before && (entry.presence == Presence::Pending || is_short)
         };
-        let mut all: Vec<Assignee> = { self.of_user(user) }
-            .filter(comes)
-            .map(|(id, _)| id)
-            .collect();
+        let mut all: Vec<Assignee> = self.of_user(user).filter(comes).map(|(id, _)| id).collect();
         let home = Assignee::new(user, self.home(host));
         if all.is_empty() && !self.users.contains_key(&home) && self.users.len() < USERS_MAX {
             all.push(home);
@@ -237,8 +234,9 @@ impl UserDirectory {
             return;
         };
         let has_name = !entry.name.is_empty();
-        let is_late =
-            { entry.until_ms }.is_some_and(|until| until.saturating_sub(now_ms) < keep_ms / 2);
+        let is_late = entry
+            .until_ms
+            .is_some_and(|until| until.saturating_sub(now_ms) < keep_ms / 2);
         let is_known = entry.version.used && entry.is_proved && has_name;
         if is_known && !is_late {
             return;
@@ -264,7 +262,9 @@ impl UserDirectory {
         let now_ms = times.now_ms;
         // Sessions that did not start through the farm: the times at which they appeared and became
         // active.
-        let alone: Vec<(u64, u64)> = { seen.values().filter(|one| one.at_ms == now_ms) }
+        let alone: Vec<(u64, u64)> = seen
+            .values()
+            .filter(|one| one.at_ms == now_ms)
             .filter_map(|one| Some((one.alone_ms?, one.in_use_ms())))
             .collect();
         for (id, one) in seen.iter_mut().filter(|(_, one)| one.at_ms != now_ms) {
@@ -277,8 +277,8 @@ impl UserDirectory {
             };
             let is_asked_since = times.asked_ms > one.at_ms;
             // One of them may be the session of this user under another name.
-            let is_new = { alone.iter() }.any(|(since_ms, _)| *since_ms >= one.at_ms);
-            let is_used = { alone.iter() }.any(|(_, since_ms)| *since_ms >= one.at_ms);
+            let is_new = alone.iter().any(|(since_ms, _)| *since_ms >= one.at_ms);
+            let is_used = alone.iter().any(|(_, since_ms)| *since_ms >= one.at_ms);
             let is_otherwise = match one.missing {
                 // A logon without a confirmed session has no name yet.
                 0 => is_proved || is_new || is_used,
@@ -312,9 +312,7 @@ impl UserDirectory {
             here += 1;
             active += u64::from(one.is_active && entry.presence != Presence::Left);
         }
-        let in_use = { sessions.named.iter() }
-            .filter(|one| one.is_active)
-            .count();
+        let in_use = sessions.named.iter().filter(|one| one.is_active).count();
         let in_use = u64::try_from(in_use).unwrap_or(u64::MAX);
         if let Some(state) = self.hosts.get_mut(host) {
             state.agent.beyond = sessions.count.saturating_sub(here);

@@ -143,7 +143,7 @@ impl UserDirectory {
         let before = self.leave(id);
         self.make_room()?;
         // Keeps the connections of a session that another collection has at the same host.
-        let far = { before.as_ref() }.filter(|before| before.host == record.host);
+        let far = before.as_ref().filter(|before| before.host == record.host);
         let far = far.or_else(|| self.at(id.user, &record.host));
         let mut entry = Entry {
             name: record.name.clone(),
@@ -188,7 +188,8 @@ impl UserDirectory {
                 return self.record(id, now_ms);
             }
         }
-        let is_there = { self.of_user(id.user) }
+        let is_there = self
+            .of_user(id.user)
             .any(|(other, entry)| entry.host == record.host && !self.leaves(other, entry, now_ms));
         if !is_there && self.elsewhere(id, now_ms).is_some() {
             // The other node does not know this session, or considers its host down.
@@ -225,7 +226,9 @@ impl UserDirectory {
             return;
         }
         let is_far = |entry: &Entry| entry.far.iter().any(|(one, _)| *one == origin);
-        let all: Vec<Assignee> = { self.users.iter() }
+        let all: Vec<Assignee> = self
+            .users
+            .iter()
             .filter(|(_, entry)| is_far(entry))
             .map(|(id, _)| *id)
             .collect();

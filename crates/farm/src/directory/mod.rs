@@ -240,7 +240,10 @@ impl UserDirectory {
 
     /// Returns whether a user has to get another host.
     fn leaves(&self, id: Assignee, entry: &Entry, now_ms: u64) -> bool {
-        let is_removed = { self.hosts.get(&entry.host) }.is_some_and(|state| state.is_removed);
+        let is_removed = self
+            .hosts
+            .get(&entry.host)
+            .is_some_and(|state| state.is_removed);
         let serves = is_removed || self.has(id.collection, &entry.host);
         if self.is_configured(id.collection) && !serves {
             return true;
@@ -248,7 +251,9 @@ impl UserDirectory {
         match entry.presence {
             Presence::Connected(_) => false,
             // A user who has never connected has no session to lose.
-            Presence::Pending => { self.hosts.get(&entry.host) }
+            Presence::Pending => self
+                .hosts
+                .get(&entry.host)
                 .is_none_or(|state| state.is_down() || state.is_removed),
             Presence::Left => self.is_lost(&entry.host, now_ms),
         }
@@ -292,7 +297,7 @@ impl UserDirectory {
             }
         };
         let version = self.next_version(over, used);
-        let is_proved = { self.at(id.user, &host) }.is_some_and(|entry| entry.is_proved);
+        let is_proved = self.at(id.user, &host).is_some_and(|entry| entry.is_proved);
         let record = Record {
             user: id.user,
             collection: id.collection,
@@ -332,7 +337,7 @@ impl UserDirectory {
         let open = || all().filter(|(_, state)| takes(state));
         let room = |state: &HostState| Room::of(state, self.settings.balance);
         // Of equal hosts, the first one by name is chosen.
-        let best = { open().rev() }.max_by(|(_, a), (_, b)| room(a).cmp(&room(b)));
+        let best = open().rev().max_by(|(_, a), (_, b)| room(a).cmp(&room(b)));
         let Some((host, state)) = best else {
             let down = all().filter(|(_, state)| state.is_down()).count();
             let drained = all().count() - down;
@@ -409,7 +414,10 @@ impl UserDirectory {
 
     /// Notes that a connection of the user has lasted as long as only one with a session does.
     pub fn proved(&mut self, user: UserId, host: &str, now_ms: u64) {
-        if { self.of_user(user) }.any(|(_, entry)| entry.host == host && !entry.is_proved) {
+        if self
+            .of_user(user)
+            .any(|(_, entry)| entry.host == host && !entry.is_proved)
+        {
             self.change_at(user, host, now_ms, |entry| entry.is_proved = true);
         }
     }

@@ -116,7 +116,9 @@ impl DirectorySimulation {
         let collections: Vec<CollectionId> = if random.once_in(10) {
             self.collections.iter().copied().collect()
         } else {
-            { self.farm.collections().into_keys() }
+            self.farm
+                .collections()
+                .into_keys()
                 .chain([CollectionId::ALL])
                 .collect()
         };

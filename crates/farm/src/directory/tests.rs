@@ -75,7 +75,7 @@ fn logs_on(directory: &mut UserDirectory, name: &str, now_ms: u64) -> String {
 fn users_are_shared_by_weight_within_one() {
     for balance in [Balance::Load, Balance::Leastconn] {
         let mut directory = directory(balance, &[10, 5, 1]);
-        let hosts: Vec<String> = { 0..1_600 }
+        let hosts: Vec<String> = (0..1_600)
             .map(|number| logs_on(&mut directory, &format!("user{number}"), 0))
             .collect();
         let count = |host: &str| hosts.iter().filter(|one| *one == host).count();

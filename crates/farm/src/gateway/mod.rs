@@ -240,7 +240,11 @@ fn plain(status: StatusCode) -> Response<ResponseBody> {
 fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     let values = headers.get_all(name).iter();
     let mut words = values.filter_map(|value| value.to_str().ok());
-    words.any(|words| { words.split(',') }.any(|one| one.trim().eq_ignore_ascii_case(word)))
+    words.any(|words| {
+        words
+            .split(',')
+            .any(|one| one.trim().eq_ignore_ascii_case(word))
+    })
 }
 
 /// Returns the identifier of a connection that consists of two requests.

@@ -94,7 +94,9 @@ impl Pairs {
             (half, _) => half,
         };
         let from = client_network(visitor.from());
-        let own = { all.values() }.filter(|one| client_network(one.visitor.from()) == from);
+        let own = all
+            .values()
+            .filter(|one| client_network(one.visitor.from()) == from);
         if all.len() >= WAITING_MAX || own.count() >= OF_ADDRESS_MAX {
             return Paired::Refused;
         }

@@ -211,7 +211,7 @@ impl Begun<'_> {
     }
 
     fn limits(&self) -> Limits {
-        let idle_ms = { &self.gateway.site }
+        let idle_ms = (&self.gateway.site)
             .with_farm(|farm| farm.gateway.as_ref().and_then(|gateway| gateway.idle_ms));
         let minutes = idle_ms.map_or(0, |ms| ms.div_ceil(MINUTE_MS));
         Limits {
@@ -230,7 +230,8 @@ impl Begun<'_> {
         let target = site.with_farm(|farm| TunnelTarget::find(farm, here, names, port));
         let Some(target) = target else {
             let names = names.join(", ");
-            let shown: String = { names.chars() }
+            let shown: String = names
+                .chars()
                 .map(|letter| if letter.is_control() { '?' } else { letter })
                 .take(200)
                 .collect();

@@ -83,7 +83,9 @@ pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange)
                     unknown(group, &known_groups, &known, context);
                 }
                 // An unknown group is reported already.
-                no_users = { groups.iter() }.all(|group| known_groups.contains(&group.value));
+                no_users = groups
+                    .iter()
+                    .all(|group| known_groups.contains(&group.value));
                 known_groups
             }),
             // The missing userlist is reported already, and all further errors would follow from

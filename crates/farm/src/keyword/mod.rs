@@ -150,7 +150,7 @@ fn build(farm: &section::Farm, context: &mut Context, exchange: &mut Exchange) -
     entrance::refer(farm, exchange);
     let first = binds.first().map(|bind: &Bind| &bind.pem[..]);
     let portal = entrance::portal(farm, first.filter(|pem| !pem.is_empty()), context);
-    let key = { farm.key.as_ref() }.and_then(|file| check::key(file, context));
+    let key = farm.key.as_ref().and_then(|file| check::key(file, context));
     Farm {
         name: farm
             .fqdn

@@ -91,7 +91,8 @@ fn load_with(
         ("twice", twice),
         ("nobody-yet", nobody),
     ];
-    inputs.imports = { lists.iter() }
+    inputs.imports = lists
+        .iter()
         .map(|(name, accounts)| Export::new(Accounts::KIND, name, accounts))
         .chain(export)
         .collect();

@@ -72,7 +72,7 @@ impl Session<'_> {
             return;
         }
         inner.linked.retain(|name, (site, theirs)| {
-            let is_here = { sites.get(name) }.is_some_and(|one| Arc::ptr_eq(one, site));
+            let is_here = sites.get(name).is_some_and(|one| Arc::ptr_eq(one, site));
             let stays = is_here && inner.theirs.get(name) == Some(theirs);
             if !stays {
                 site.left(self.node, "it has no such farm");

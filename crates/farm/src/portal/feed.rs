@@ -112,7 +112,10 @@ fn resource(
 ) {
     let (name, title) = (escaped(offer.name()), escaped(offer.title()));
     let id = digest(&SHA256, format!("{authority}/{name}").as_bytes());
-    let id: String = { id.as_ref().iter().take(20) }
+    let id: String = id
+        .as_ref()
+        .iter()
+        .take(20)
         .map(|byte| format!("{byte:02x}"))
         .collect();
     let kind = if offer.app().is_some() {

@@ -193,7 +193,7 @@ impl Portal {
                 None => reply::text(StatusCode::OK, BROKEN),
             };
         };
-        let taken = { &self.guests.screens }.take_slot(wanted.kind, wanted.guest, &visitor.name);
+        let taken = (&self.guests.screens).take_slot(wanted.kind, wanted.guest, &visitor.name);
         let opened = match taken {
             Ok(seat) => {
                 let by = (visitor.name.as_str(), token, from);
@@ -287,7 +287,7 @@ impl Portal {
             return Some(reply::file(&head.headers, kind, SCRIPT));
         }
         let (folder, _) = path.strip_prefix('/')?.split_once('/')?;
-        { KINDS.iter() }.find(|kind| kind.library.folder() == folder)?;
+        KINDS.iter().find(|kind| kind.library.folder() == folder)?;
         let signed_in = self.visitor(facts, &head.headers).is_some();
         let file = self.guests.libraries.file(path.strip_prefix('/')?);
         let (kind, bytes) = match (signed_in, file) {
@@ -345,7 +345,7 @@ impl Drop for OpenScreen {
 impl ScreenGuard for OpenScreen {
     fn why_not(&self) -> Option<&'static str> {
         let facts = self.portal.facts();
-        let visitor = { facts.as_ref() }.and_then(|facts| {
+        let visitor = facts.as_ref().and_then(|facts| {
             let visitor = self.portal.of_token(facts, &self.token)?;
             Some((facts, visitor.account?))
         });

@@ -269,7 +269,8 @@ impl Portal {
         let is_closed = |offer: &&PublishedResource<'_>| {
             id.is_some_and(|id| !self.site.is_open(id, offer.hosts()))
         };
-        let closed: Vec<&str> = { offers.iter() }
+        let closed: Vec<&str> = offers
+            .iter()
             .filter(is_closed)
             .map(|offer| offer.name())
             .collect();
@@ -421,7 +422,7 @@ impl Portal {
         };
         let client = Client::program(from);
         let name = asked_name(&facts.users, &name);
-        let proved = { &self.desk }.password(&facts.users, &client, &name, &password);
+        let proved = (&self.desk).password(&facts.users, &client, &name, &password);
         let user = proved.await.map_err(|why| {
             self.refuses(&name, from, why);
             refused(match why {

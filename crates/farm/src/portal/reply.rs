@@ -113,7 +113,10 @@ pub(super) fn too_often(seconds: u64) -> PortalResponse {
 /// Returns a static file of this program. It changes only with the program, so it can be cached.
 pub(super) fn file(headers: &HeaderMap, kind: &'static str, text: &'static str) -> PortalResponse {
     let hash = digest(&SHA256, text.as_bytes());
-    let tag: String = { hash.as_ref().iter().take(8) }
+    let tag: String = hash
+        .as_ref()
+        .iter()
+        .take(8)
         .map(|byte| format!("{byte:02x}"))
         .collect();
     let tag = format!("\"{tag}\"");

@@ -76,7 +76,9 @@ impl FormFields {
 pub(super) fn is_own(head: &Parts) -> bool {
     let text = |name: HeaderName| head.headers.get(name)?.to_str().ok();
     // HTTP/2 has the host in `:authority`.
-    let host = { head.uri.authority() }
+    let host = head
+        .uri
+        .authority()
         .map(Authority::as_str)
         .or_else(|| text(HOST));
     let origins = head.headers.get_all(ORIGIN).iter();

@@ -40,7 +40,7 @@ pub(super) async fn run(site: Arc<FarmState>) {
             let site = Arc::clone(&site);
             // After a failure the next check sends a ClientHello as well, so a host that hangs
             // there cannot pass with less.
-            let hello = { hello.as_ref() }.filter(|_| !reacted.contains_key(&address));
+            let hello = hello.as_ref().filter(|_| !reacted.contains_key(&address));
             let hello = hello.cloned();
             checks.spawn(async move {
                 let result = one(address, hello.as_deref(), limit).await;
@@ -113,8 +113,9 @@ fn hello() -> Option<Vec<u8>> {
     provider.kx_groups = vec![kx_group::X25519, kx_group::SECP256R1];
     let config = ClientConfig::builder_with_provider(Arc::new(provider));
     let config = config.with_safe_default_protocol_versions().ok()?;
-    let mut config =
-        { config.with_root_certificates(RootCertStore::empty()) }.with_no_client_auth();
+    let mut config = config
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
     config.enable_sni = false;
     let name = ServerName::try_from("host").ok()?;
     let mut client = ClientConnection::new(Arc::new(config), name).ok()?;

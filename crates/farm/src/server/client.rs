@@ -60,7 +60,9 @@ async fn handle_connection(
         stream.peek(&mut [0]).await?;
         read_request(&mut stream, site.acquire_permit().await).await
     };
-    let (packet, turn) = { timeout(REQUEST_LIMIT, reads).await }.map_err(|_| ClientEnd::Slow)??;
+    let (packet, turn) = timeout(REQUEST_LIMIT, reads)
+        .await
+        .map_err(|_| ClientEnd::Slow)??;
     let request = ConnectionRequest::decode(&packet)?;
     place.spoke();
     let meeting = site.decide_connection(&request, place.from).await;

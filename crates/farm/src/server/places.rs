@@ -158,7 +158,10 @@ impl SlotUsage {
     fn remove(&mut self, from: IpAddr, number: u64) -> Option<Arc<Notify>> {
         let from = client_network(from);
         let own = self.of.get_mut(&from)?;
-        let leave = { own.silent.remove(&number) }.or_else(|| own.spoken.remove(&number))?;
+        let leave = own
+            .silent
+            .remove(&number)
+            .or_else(|| own.spoken.remove(&number))?;
         self.unrouted -= 1;
         if own.count() == 0 {
             self.of.remove(&from);

@@ -130,7 +130,9 @@ impl FarmState {
             let (_, state) = directory.hosts().find(|(name, _)| name == host)?;
             inner.notice(state).map(str::to_owned)
         };
-        { directory.of_user(user) }.find_map(|(_, entry)| notice(&entry.host))
+        directory
+            .of_user(user)
+            .find_map(|(_, entry)| notice(&entry.host))
     }
 }
 
@@ -150,7 +152,10 @@ impl FarmStateInner {
                 agent.answered = Some(now);
                 agent.trouble.clear();
                 agent.description.clone_from(&report.description);
-                let cut = { report.sessions.as_ref() }.filter(|sessions| !sessions.is_whole());
+                let cut = report
+                    .sessions
+                    .as_ref()
+                    .filter(|sessions| !sessions.is_whole());
                 let cut = cut.map(|sessions| {
                     let (named, count) = (sessions.named.len(), sessions.count);
                     format!("{named} of {count} sessions are named")
@@ -223,7 +228,7 @@ impl FarmStateInner {
         let now_ms = Moment::now().boottime_ms;
         let ago = |at: Moment| span(now_ms.saturating_sub(at.boottime_ms));
         let none = AgentPolls::default();
-        let asked = { self.checks.get(name) }.map_or(&none, |checks| &checks.agent);
+        let asked = self.checks.get(name).map_or(&none, |checks| &checks.agent);
         let is_silent = !asked.trouble.is_empty();
         let answers = asked.answered.is_some() && !is_silent;
         let mut words = match (asked.answered, is_silent) {

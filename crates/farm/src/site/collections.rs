@@ -26,7 +26,8 @@ impl FarmState {
         let inner = lock(&self.inner);
         let all = inner.farm.all_collections();
         let has = |hosts: &BTreeSet<String>| hosts.is_empty() || hosts.contains(host);
-        let closed = { all.iter() }
+        let closed = all
+            .iter()
             .filter(|(id, hosts)| has(hosts) && inner.agreement.directory.taking(**id) == 0);
         let titles = closed.flat_map(|(id, _)| inner.farm.starts(*id));
         titles.map(str::to_owned).collect()

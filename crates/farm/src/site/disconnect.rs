@@ -31,7 +31,7 @@ impl FarmState {
         };
         let directory = &inner.agreement.directory;
         let hosts = directory.of_user(user.id).map(|(_, entry)| &entry.host);
-        let hosts: BTreeSet<&String> = { hosts }
+        let hosts: BTreeSet<&String> = hosts
             .filter(|one| host.is_empty() || *one == host)
             .collect();
         let entries = hosts

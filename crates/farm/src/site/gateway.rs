@@ -245,7 +245,10 @@ impl FarmState {
         let maxconn = usize::try_from(inner.farm.maxconn).unwrap_or(usize::MAX);
         let gateway = &mut inner.gateway;
         let network = client_network(from);
-        let own = { gateway.tunnels.values() }.filter(|one| client_network(one.from) == network);
+        let own = gateway
+            .tunnels
+            .values()
+            .filter(|one| client_network(one.from) == network);
         let is_full = own.count() >= OF_ADDRESS_MAX;
         if is_full || gateway.tunnels.len() >= maxconn {
             gateway.counters.over += 1;

@@ -90,7 +90,9 @@ impl FarmStateInner {
             },
             Presence::Connected(_) => {
                 let is_own = |client: &&Client| client.user == id && client.host == entry.host;
-                let mut from: Vec<String> = { self.clients.values() }
+                let mut from: Vec<String> = self
+                    .clients
+                    .values()
                     .filter(is_own)
                     .map(|client| {
                         if client.by_gateway {
@@ -101,7 +103,9 @@ impl FarmStateInner {
                     })
                     .collect();
                 from.dedup();
-                let far = { entry.far.iter() }
+                let far = entry
+                    .far
+                    .iter()
                     .filter_map(|(origin, _)| self.agreement.node_of(*origin))
                     .map(|node| format!("node {node}"));
                 from.extend(far);

@@ -84,7 +84,9 @@ impl FarmState {
         let led: BTreeSet<&str> = led.collect();
         let hosts = directory.of_user(user).map(|(_, entry)| &entry.host);
         let hosts: BTreeSet<&String> = hosts.collect();
-        let entries = { hosts.into_iter() }.filter_map(|host| directory.at(user, host));
+        let entries = hosts
+            .into_iter()
+            .filter_map(|host| directory.at(user, host));
         let stay = |entry: &Entry| Stay {
             host: entry.host.clone(),
             is: inner.how(user, entry, now_ms),
@@ -141,7 +143,10 @@ impl FarmStateInner {
     fn carriers(&self, id: UserId, entry: &Entry, me: &str) -> Vec<String> {
         let directory = &self.agreement.directory;
         let own = (!me.is_empty() && directory.carried(id, &entry.host) > 0).then_some(me);
-        let far = { entry.far.iter() }.filter_map(|(origin, _)| self.agreement.node_of(*origin));
+        let far = entry
+            .far
+            .iter()
+            .filter_map(|(origin, _)| self.agreement.node_of(*origin));
         own.into_iter().chain(far).map(str::to_owned).collect()
     }
 }

@@ -232,7 +232,9 @@ impl FarmState {
         let key = inner.key.check();
         let message = inner.agreement.next_message(node, key, now_ms);
         // Sign-outs go before steps, which are only displayed.
-        { message.or_else(|| self.next_sign_outs(node)) }.or_else(|| inner.next_steps(node, now_ms))
+        message
+            .or_else(|| self.next_sign_outs(node))
+            .or_else(|| inner.next_steps(node, now_ms))
     }
 }
 

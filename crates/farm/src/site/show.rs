@@ -223,7 +223,8 @@ impl FarmState {
             .fact("balance", inner.farm.balance.word());
         subject.why = match (inner.trouble(), takes) {
             (Some(trouble), _) => trouble.clone(),
-            (None, 0) => { silent.into_iter() }
+            (None, 0) => silent
+                .into_iter()
                 .fold("no host takes new users".to_owned(), |why, one| {
                     why + "; " + &one
                 }),
@@ -253,9 +254,7 @@ impl FarmState {
     pub fn why(&self, user: &FarmUser) -> Option<AskedFarm> {
         let inner = lock(&self.inner);
         let steps = inner.history.of(user.id);
-        let is_known = { inner.agreement.directory.of_user(user.id) }
-            .next()
-            .is_some();
+        let is_known = inner.agreement.directory.of_user(user.id).next().is_some();
         if steps.is_empty() && !is_known {
             return None;
         }
@@ -298,7 +297,11 @@ impl FarmState {
     /// Returns why a host accepts no new users; None if it accepts them.
     pub fn why_no_new_users(&self, host: &str) -> Option<String> {
         let inner = lock(&self.inner);
-        let (_, state) = { inner.agreement.directory.hosts() }.find(|(name, _)| *name == host)?;
+        let (_, state) = inner
+            .agreement
+            .directory
+            .hosts()
+            .find(|(name, _)| *name == host)?;
         let why = match state {
             _ if state.accepts_new_users() => return None,
             _ if state.is_drained => "its line has `drain`".to_owned(),
@@ -502,7 +505,7 @@ fn add_decisions(subject: Subject, took: Option<[u64; DECISIONS.len()]>) -> Subj
     };
     let ms = |us: u64| format!("{}.{:02} ms", us / 1_000, us % 1_000 / 10);
     let words = format!("p50 {}, p99 {}, max {}", ms(p50), ms(p99), ms(max));
-    { DECISIONS.iter().zip(took) }.fold(
+    DECISIONS.iter().zip(took).fold(
         subject.fact("decisions", words),
         |subject, ((name, ..), us)| subject.number(name, us),
     )

@@ -267,7 +267,7 @@ mod tests {
         };
         let client = Client::program(IpAddr::from([192, 0, 2, 1]));
         let runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = { runtime }.enable_all().start_paused(true).build().unwrap();
+        let runtime = runtime.enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let mut code = std::pin::pin!(desk.code(&client, &anna, typed));
             let mut context = std::task::Context::from_waker(std::task::Waker::noop());

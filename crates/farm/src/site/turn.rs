@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn few_have_their_turn_and_nobody_waits_for_ever() {
         let site = FarmState::new("office", farm(Default::default(), &[1]), &[7; 32], None);
-        let runtime = { tokio::runtime::Builder::new_current_thread() }
+        let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
             .unwrap();

@@ -87,7 +87,9 @@ fn serves(farm: &Farm, here: IpAddr, host: &str) -> bool {
 
 /// Returns the host of an authority, without its port.
 fn host_of(authority: &str) -> &str {
-    let host = { authority.rsplit_once(':') }.filter(|(_, port)| !port.contains(']'));
+    let host = authority
+        .rsplit_once(':')
+        .filter(|(_, port)| !port.contains(']'));
     host.map_or(authority, |(host, _)| host)
         .trim_matches(['[', ']'])
 }
@@ -123,9 +125,11 @@ mod tests {
     }
 
     fn judged(target: &str, headers: &[(&str, &str)]) -> Option<u16> {
-        let request = { headers.iter() }.fold(Request::get(target), |request, (name, value)| {
-            request.header(*name, *value)
-        });
+        let request = headers
+            .iter()
+            .fold(Request::get(target), |request, (name, value)| {
+                request.header(*name, *value)
+            });
         let here = "::ffff:192.0.2.10".parse().unwrap();
         let judged = judge(&request.body(()).unwrap(), here, &site());
         judged.err().map(|refused| refused.status.as_u16())

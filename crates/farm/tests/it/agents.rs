@@ -120,7 +120,8 @@ fn after_a_total_loss_a_user_comes_to_the_session_of_which_an_agent_knows() {
     let (stream, letter) = comes(at, "anna");
     assert_eq!(letter, b'2');
     let all = users(&mut role).sessions;
-    let states: Vec<_> = { all.iter() }
+    let states: Vec<_> = all
+        .iter()
         .map(|one| (one.user.as_str(), one.host.as_str(), one.agent.as_str()))
         .collect();
     assert_eq!(states, [("anna", "ts2", "disconnected")]);

@@ -366,7 +366,9 @@ fn a_websocket_leads_to_the_farm_and_to_its_hosts() {
     // The client ends the channel.
     assert_eq!(socket.asks(&framed(0x10, &[0; 4])), framed(0x11, &[0; 4]));
     let asked = why(&mut role, "anna");
-    let steps: Vec<&str> = { asked.farms[0].steps.iter() }
+    let steps: Vec<&str> = asked.farms[0]
+        .steps
+        .iter()
         .map(|step| step.got.as_str())
         .collect();
     assert_eq!(steps, ["a tunnel to the farm", "a tunnel to ts1"]);

@@ -119,7 +119,8 @@ fn the_script_has_no_alias_and_its_functions_have_approved_verbs() {
         let word = word.to_ascii_lowercase();
         assert!(!ALIASES.contains(&word.as_str()), "{word}: {statement}");
     }
-    let functions: Vec<&str> = { code.lines() }
+    let functions: Vec<&str> = code
+        .lines()
         .filter_map(|line| line.strip_prefix("function ")?.split(' ').next())
         .collect();
     assert!(functions.len() > 5);

@@ -25,7 +25,7 @@ impl Agreement {
         let of = |(name, guest): (&String, &Guest)| {
             let local = locals.get(name).unwrap_or(&unknown);
             let stopped = is_stopped(self.pending.get(name));
-            let waiting = { guest.order.after.iter() }.find(|other| {
+            let waiting = guest.order.after.iter().find(|other| {
                 let is_up = locals.get(*other).is_some_and(|other| other.is_up);
                 let is_off = locals.get(*other).is_some_and(|other| other.is_off);
                 guests.guests.contains_key(*other)
@@ -77,7 +77,10 @@ impl Agreement {
 
     /// Returns the guests that an operator stopped, since no cluster records them.
     pub fn stopped(&self) -> BTreeSet<String> {
-        let stopped = { self.pending.iter() }.filter(|(_, one)| one.order == OperatorOrder::Stop);
+        let stopped = self
+            .pending
+            .iter()
+            .filter(|(_, one)| one.order == OperatorOrder::Stop);
         stopped.map(|(name, _)| name.clone()).collect()
     }
 

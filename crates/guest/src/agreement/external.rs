@@ -109,8 +109,12 @@ impl Agreement {
         // A node writes its boot number before it opens disks, so a different number is a later
         // boot.
         let is_off = record.boot != opened.boot || record.fenced == Fenced::Off;
-        let is_reset = !is_there && record.watched && { self.held_since.reset_at(name) }
-            .is_some_and(|at| now_ns / 1_000_000 >= at);
+        let is_reset = !is_there
+            && record.watched
+            && self
+                .held_since
+                .reset_at(name)
+                .is_some_and(|at| now_ns / 1_000_000 >= at);
         is_off || is_reset
     }
 
@@ -190,7 +194,7 @@ impl Agreement {
         let is_left = |name: &&String| {
             self.has_open(&self.record_of(name)) && self.held(name, now_ns).is_none()
         };
-        let names = { self.leases.keys() }.filter_map(|lease| {
+        let names = self.leases.keys().filter_map(|lease| {
             guests
                 .guests
                 .get_key_value(lease.strip_prefix(super::PREFIX)?)

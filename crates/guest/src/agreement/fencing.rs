@@ -31,7 +31,10 @@ impl Agreement {
     /// Updates the holders of guests' leases.
     pub(super) fn update_holders(&mut self) {
         for (name, lease) in &self.leases {
-            if let Some(guest) = { name.strip_prefix(PREFIX) }.filter(|one| !one.starts_with('@')) {
+            if let Some(guest) = name
+                .strip_prefix(PREFIX)
+                .filter(|one| !one.starts_with('@'))
+            {
                 self.fencing
                     .gate
                     .record_holder(&self.me, guest, &lease.holder);
@@ -104,7 +107,10 @@ impl Agreement {
 
     fn is_to_be_fenced(&self, guests: &Guests, node: &str, now_ns: u64) -> bool {
         let lease = lease_of_node(node);
-        let is_held = { self.leases.get(&lease) }.is_some_and(|one| one.until_ns > now_ns);
+        let is_held = self
+            .leases
+            .get(&lease)
+            .is_some_and(|one| one.until_ns > now_ns);
         let returns = self.yields.contains(&lease);
         if node == self.me || !is_held || returns || self.fencing.results.contains_key(node) {
             return false;
@@ -259,7 +265,10 @@ mod tests {
             let own = record(|_| {}).encode();
             let records = [own, beta.encode(), Vec::new()];
             let names = ["guest/@alpha", "guest/@beta", "guest/mail"];
-            let all = { names.iter().zip(holders).zip(&records) }
+            let all = names
+                .iter()
+                .zip(holders)
+                .zip(&records)
                 .map(|((name, holder), record)| lease(name, holder, until(holder), record));
             self.agreement.apply_leases(all.collect());
         }
@@ -404,7 +413,9 @@ mod tests {
         let (_, told) = site
             .agreement
             .decide(&site.guests, &BTreeMap::new(), 10 * S);
-        let own = { told.records.iter() }
+        let own = told
+            .records
+            .iter()
             .find(|one| one.name == "guest/@alpha")
             .unwrap();
         assert!(!NodeRecord::decode(&own.value).unwrap().leaves);

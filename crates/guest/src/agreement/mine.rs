@@ -61,7 +61,7 @@ impl Agreement {
 
     /// Returns the held leases of guests, for the next role.
     pub fn holds(&self, now_ns: u64) -> LeaseEnds {
-        let held = { self.leases.values() }.filter(|lease| lease.until_ns > now_ns);
+        let held = self.leases.values().filter(|lease| lease.until_ns > now_ns);
         let of_guest = |name: &str| Some(name.strip_prefix(PREFIX)?.to_owned());
         held.filter_map(|lease| Some((of_guest(&lease.name)?, lease.until_ns)))
             .filter(|(name, _)| !name.starts_with('@') && !self.mine.has_given_up(name))

@@ -241,7 +241,9 @@ impl Agreement {
         self.is_known = true;
         let named = leases.into_iter().map(|lease| (lease.name.clone(), lease));
         self.leases = named.collect();
-        let drained = { self.leases.get(&lease_of_node(&self.me)) }
+        let drained = self
+            .leases
+            .get(&lease_of_node(&self.me))
             .and_then(|lease| NodeRecord::decode(&lease.record));
         // The drain state comes from the record, so it survives a restart of the role.
         if let Some(record) = drained {
@@ -278,7 +280,10 @@ impl Agreement {
     /// The record cannot be written now.
     pub fn drain(&mut self, drained: bool, now_ns: u64) -> Result<RecordWrite, String> {
         let name = lease_of_node(&self.me);
-        let lease = { self.leases.get(&name) }.filter(|lease| lease.until_ns > now_ns);
+        let lease = self
+            .leases
+            .get(&name)
+            .filter(|lease| lease.until_ns > now_ns);
         let Some(lease) = lease else {
             return Err(
                 "the cluster cannot be told: this node is not connected with a majority of it"
@@ -504,7 +509,11 @@ impl Agreement {
     /// Writes the record of this node if the cluster does not have the current one.
     fn write_node_record(&self, told: &mut ClusterRequests, now_ns: u64) {
         let name = lease_of_node(&self.me);
-        let Some(lease) = { self.leases.get(&name) }.filter(|lease| lease.until_ns > now_ns) else {
+        let Some(lease) = self
+            .leases
+            .get(&name)
+            .filter(|lease| lease.until_ns > now_ns)
+        else {
             return;
         };
         let wanted = NodeRecord {
@@ -535,7 +544,9 @@ impl Agreement {
             return decided;
         };
         // Another node may have held the lease in between.
-        let is_stale = { local.epoch }.is_some_and(|epoch| lease.epoch > epoch.saturating_add(1));
+        let is_stale = local
+            .epoch
+            .is_some_and(|epoch| lease.epoch > epoch.saturating_add(1));
         let forgives = is_stale && !local.is_there && !self.is(AgreementDefect::NeverForgives);
         let is_stale = is_stale && !self.is(AgreementDefect::ContinuesStale);
         let forgiven = LocalState {
@@ -567,7 +578,8 @@ impl Agreement {
         let open = self.open_words(name, guests, &record, now_ns);
         let why = match (stays, local.has_volumes) {
             (false, _) => open.unwrap_or_else(|| self.why((name, guests), &wanted, now_ns)),
-            (true, has_volumes) => { open.or_else(|| words::not_ready(has_volumes, is_open)) }
+            (true, has_volumes) => open
+                .or_else(|| words::not_ready(has_volumes, is_open))
                 .or(fencing)
                 .or_else(|| self.waits_here((name, guests), local, now_ns))
                 .unwrap_or_default(),
@@ -630,7 +642,7 @@ impl Agreement {
         let other = lease.filter(|lease| !lease.holder.is_empty() && lease.holder != self.me);
         // The lease was granted to another node since, so a process here is obsolete.
         let is_elsewhere =
-            other.is_some_and(|lease| { local.epoch }.is_none_or(|epoch| lease.epoch > epoch));
+            other.is_some_and(|lease| local.epoch.is_none_or(|epoch| lease.epoch > epoch));
         let wish = match local.is_there {
             false => DesiredState::Hold,
             true if self.is(AgreementDefect::RunsWithoutLease) => DesiredState::Run,
@@ -659,7 +671,8 @@ impl Agreement {
             }
             (true, None) => "this node does not hold its lease".to_owned(),
             (false, Some(lease)) => format!("on {}", lease.holder),
-            (false, None) => { self.open_words(name, guests, record, now_ns) }
+            (false, None) => self
+                .open_words(name, guests, record, now_ns)
                 .unwrap_or_else(|| self.why((name, guests), record, now_ns)),
         };
         GuestDecision {

@@ -89,7 +89,8 @@ impl Agreement {
         if own.holds(taken, guest.takes()) {
             return Ok(());
         }
-        let leaving: Vec<&str> = { present.iter() }
+        let leaving: Vec<&str> = present
+            .iter()
             .filter(|other| leaves(other))
             .map(|other| other.as_str())
             .collect();
@@ -115,7 +116,10 @@ impl Agreement {
         local: &LocalState,
         now_ns: u64,
     ) -> Option<String> {
-        let after = { guests.guests.get(name) }.and_then(|one| self.waits_for(one, guests, now_ns));
+        let after = guests
+            .guests
+            .get(name)
+            .and_then(|one| self.waits_for(one, guests, now_ns));
         let room = || self.has_room_now(guests, name, std::iter::empty()).err();
         let room =
             || room().filter(|_| !local.is_there && !self.is(AgreementDefect::PromisesTwice));
@@ -178,8 +182,10 @@ impl Agreement {
         let is_last = others.peek().is_some() && others.all(|node| !self.is_there(node, now_ns));
         let lease = self.leases.get(&super::lease_of(name));
         let own = self.here.epochs.get(name);
-        let is_without_copy =
-            { record.failed.get(&self.me) }.is_some_and(|why| why.starts_with(NO_COPY));
+        let is_without_copy = record
+            .failed
+            .get(&self.me)
+            .is_some_and(|why| why.starts_with(NO_COPY));
         let is_last = is_last && !is_without_copy;
         is_last && lease.is_some_and(|lease| own.is_none_or(|own| lease.epoch > *own))
     }

@@ -251,7 +251,8 @@ impl AgreementSimulation {
                 lease.free_at = self.now + QUARANTINE_MS;
                 seat.renewed
                     .insert(name.clone(), (lease.epoch, self.now + USABLE_MS));
-                let better = { lease.wish }
+                let better = lease
+                    .wish
                     .is_some_and(|(who, wish, when)| who != at && wish > rank && self.now < when);
                 if better {
                     handed.push(name.clone());
@@ -262,7 +263,8 @@ impl AgreementSimulation {
                 self.trace
                     .push(format!("{}: {} releases {name}", self.now, NODES[at]));
             } else if rank > 0 {
-                let better = { lease.wish }
+                let better = lease
+                    .wish
                     .is_some_and(|(who, wish, when)| who != at && wish > rank && self.now < when);
                 let others = lease.holder.is_some_and(|holder| holder != at);
                 if better || others && self.now < lease.free_at {
@@ -289,9 +291,14 @@ impl AgreementSimulation {
 
     fn known(&self, at: usize) -> Vec<KnownLease> {
         let seat = &self.seats[at];
-        let named = { seat.wants.iter() }.filter_map(|(name, _)| seat.known.get_key_value(name));
+        let named = seat
+            .wants
+            .iter()
+            .filter_map(|(name, _)| seat.known.get_key_value(name));
         let of = |(name, lease): (&String, &Lease)| {
-            let held = { seat.renewed.get(name) }
+            let held = seat
+                .renewed
+                .get(name)
                 .filter(|(epoch, _)| *epoch == lease.epoch && lease.holder == Some(at));
             KnownLease {
                 name: name.clone(),
@@ -517,7 +524,9 @@ impl AgreementSimulation {
         let before = GuestRecord::decode(&lease.record).unwrap_or_default();
         lease.number = written.number;
         lease.record = written.value;
-        let Some(guest) = { name.strip_prefix("guest/") }.filter(|name| !name.starts_with('@'))
+        let Some(guest) = name
+            .strip_prefix("guest/")
+            .filter(|name| !name.starts_with('@'))
         else {
             return Ok(());
         };
@@ -608,7 +617,10 @@ impl AgreementSimulation {
     }
 
     fn runs(&self, at: usize, name: &str) -> bool {
-        let qemu = { self.seats[at].machines.get(name) }.and_then(|one| one.qemu.as_ref());
+        let qemu = self.seats[at]
+            .machines
+            .get(name)
+            .and_then(|one| one.qemu.as_ref());
         qemu.is_some_and(|qemu| qemu.runs)
     }
 

@@ -38,8 +38,10 @@ impl Agreement {
             Some(PlacementResult::On(node)) => format!("it goes to {node}"),
             Some(PlacementResult::Down(why)) if record.failed.is_empty() => why.to_string(),
             _ => {
-                let failed =
-                    { record.failed.iter() }.map(|(node, why)| format!("at {node}: {why}"));
+                let failed = record
+                    .failed
+                    .iter()
+                    .map(|(node, why)| format!("at {node}: {why}"));
                 let failed: Vec<String> = failed.collect();
                 format!(
                     "it failed too often ({}): `evenkeel guest start {name}` tries again",

@@ -110,7 +110,9 @@ impl Conversation {
                 AgentStep::Wait
             };
         }
-        let words = { reply.get("error") }.and_then(|error| error.get("desc")?.as_str());
+        let words = reply
+            .get("error")
+            .and_then(|error| error.get("desc")?.as_str());
         match (value, words) {
             (Some(_), _) => AgentStep::Well,
             (None, Some(words)) => {

@@ -279,8 +279,8 @@ mod tests {
         let mut state = HealthState::Starting;
         for at in 0..history.len() {
             let seen = &history[..=at];
-            let good = { seen.iter().rev() }.take_while(|(_, is_good)| *is_good);
-            let bad = { seen.iter().rev() }.take_while(|(_, is_good)| !*is_good);
+            let good = seen.iter().rev().take_while(|(_, is_good)| *is_good);
+            let bad = seen.iter().rev().take_while(|(_, is_good)| !*is_good);
             let bad = bad.filter(|(when, _)| *when >= pace.grace_ms);
             if good.count() >= pace.rise as usize {
                 state = HealthState::Up;

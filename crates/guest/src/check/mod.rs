@@ -112,7 +112,7 @@ impl Checker {
                 Err(words) => result = Some(Err(words)),
             }
         }
-        let result = { result }
+        let result = result
             .or_else(|| self.attempt.as_mut()?.poll_result())
             .or_else(|| self.health.is_late(now).then(|| Err(self.late())));
         let Some(result) = result else {

@@ -101,7 +101,7 @@ impl PreviousNodes {
         now: u64,
     ) -> Option<String> {
         let node = self.ran.get(guest)?;
-        let taken = { self.taken.entry(guest.to_owned()) }.or_insert((now, was_up));
+        let taken = self.taken.entry(guest.to_owned()).or_insert((now, was_up));
         let record = match seen {
             // The guest ended in order there, or the leases of guest and node are ending now.
             NodeLeaseState::There => {

@@ -156,8 +156,10 @@ pub fn flat_extents(head: &[u8]) -> Vec<(String, u64)> {
         let access = words.next()?;
         let sectors: u64 = words.next()?.parse().ok()?;
         let is_flat = matches!(words.next()?, "FLAT" | "VMFS");
-        let first: u64 =
-            { after.split_whitespace().next() }.map_or(Some(0), |first| first.parse().ok())?;
+        let first: u64 = after
+            .split_whitespace()
+            .next()
+            .map_or(Some(0), |first| first.parse().ok())?;
         let needs = sectors.saturating_add(first).saturating_mul(512);
         let is_extent = matches!(access, "RW" | "RDONLY") && is_flat;
         is_extent.then(|| (name.to_owned(), needs))

@@ -592,7 +592,8 @@ mod tests {
         let two = "AB".repeat(32);
         let text = format!("SHA1(mail.ovf)= {one}\r\nSHA256 (a (1).vmdk) = {two}\n\n");
         let found = checksums(&text).unwrap();
-        let found: Vec<_> = { found.iter() }
+        let found: Vec<_> = found
+            .iter()
             .map(|one| {
                 (
                     one.name.as_str(),

@@ -120,7 +120,9 @@ pub(super) fn of_room(
     let takes = format!("takes {} and {cpus} processors", size::words(memory.value));
     // Marks memory or CPUs: the one of which no node has enough.
     let lacks_memory = |(_, room): &(_, &Spanned<Room>)| {
-        { room.value.memory_bytes }.is_some_and(|all| all < memory.value)
+        room.value
+            .memory_bytes
+            .is_some_and(|all| all < memory.value)
     };
     let marked = match &guest.cpus {
         Some(cpus) if !rooms.iter().any(lacks_memory) => cpus.span,
@@ -200,7 +202,9 @@ fn of_external(guest: &Guest, nodes: &[&str], at: Span) -> Diagnostic {
 }
 
 fn unfenced(unfenced: &Unfenced<'_>) -> Diagnostic {
-    let guests: Vec<String> = { unfenced.guests.iter() }
+    let guests: Vec<String> = unfenced
+        .guests
+        .iter()
         .map(|guest| format!("'{guest}'"))
         .collect();
     let guest = guests.first().map_or("", String::as_str);

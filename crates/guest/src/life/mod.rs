@@ -465,7 +465,10 @@ impl Life {
     }
 
     fn fail(&mut self, why: String, now: u64) {
-        let ran_ms = { self.runs_since.take() }.map_or(0, |since| now.saturating_sub(since));
+        let ran_ms = self
+            .runs_since
+            .take()
+            .map_or(0, |since| now.saturating_sub(since));
         if ran_ms >= WELL_AFTER_MS {
             self.failures = 0;
         }

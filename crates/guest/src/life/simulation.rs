@@ -325,7 +325,10 @@ impl LifecycleSimulation {
         }
         let starts =
             self.wish == DesiredState::Run && !self.life.is_off() && !self.life.has_failed();
-        let waits = { self.life.deadline(self.wish) }.is_some_and(|at| at > self.now);
+        let waits = self
+            .life
+            .deadline(self.wish)
+            .is_some_and(|at| at > self.now);
         if starts && !self.qemu.is_there && !waits {
             return Err("a guest that is to run is not started".to_owned());
         }

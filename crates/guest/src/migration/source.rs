@@ -256,7 +256,9 @@ impl MigrationSource {
 
     /// Ends the migration after the timeout of its last phase, so that no phase lasts forever.
     fn end_late(&mut self, words: &str) -> Vec<SourceOrder> {
-        let why = { self.why.take() }
+        let why = self
+            .why
+            .take()
             .map_or_else(|| words.to_owned(), |why| format!("{why}; and {words}"));
         self.stay(why)
     }
@@ -331,7 +333,7 @@ impl MigrationSource {
                     CANCEL_MAX_MS / 1000
                 )),
             SourcePhase::Completing if now >= self.cancel_at => {
-                { &mut self.why }.get_or_insert("the rest was not copied in time".to_owned());
+                (&mut self.why).get_or_insert("the rest was not copied in time".to_owned());
                 self.cancel_at = now.saturating_add(CANCEL_AGAIN_MS);
                 vec![SourceOrder::Cancel]
             }

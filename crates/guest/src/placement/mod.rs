@@ -219,7 +219,9 @@ pub(crate) fn place_with(
     };
     let mut places = BTreeMap::new();
     for guest in &order {
-        let node = { view.arrives.get(&guest.name) }
+        let node = view
+            .arrives
+            .get(&guest.name)
             .filter(|node| view.nodes.iter().any(|one| one.name == **node));
         if let Some(node) = node {
             places.insert(
@@ -308,7 +310,9 @@ impl<'v> Table<'v> {
     fn nodes(&self, guest: &Guest) -> Vec<&'v AvailableNode> {
         let takes =
             |node: &&AvailableNode| !node.is_drained || self.is(PlacementDefect::FillsDrained);
-        let nodes = { guest.prefers.iter() }
+        let nodes = guest
+            .prefers
+            .iter()
             .filter_map(|name| self.view.nodes.iter().find(|node| node.name == *name));
         nodes.filter(takes).collect()
     }
@@ -330,7 +334,9 @@ impl<'v> Table<'v> {
         let nodes = self.nodes(guest);
         // A node on which no running guest has to give way is preferred.
         for spares in [true, false] {
-            let mut fit = { nodes.iter() }.filter(|node| self.fits(guest, node, spares).is_ok());
+            let mut fit = nodes
+                .iter()
+                .filter(|node| self.fits(guest, node, spares).is_ok());
             if let Some(node) = fit.next() {
                 return PlacementResult::On(node.name.clone());
             }
@@ -426,7 +432,7 @@ mod tests {
             },
             is_drained: false,
         };
-        let runs = { guests.iter() }.filter(|guest| guest.name != "new");
+        let runs = guests.iter().filter(|guest| guest.name != "new");
         let on = |guest: &Guest| (guest.name.clone(), "alpha".to_owned());
         View {
             runs: runs.map(on).collect(),

@@ -310,7 +310,8 @@ fn controllers(guest: &Guest) -> Vec<Value> {
         .filter_map(|(at, _)| ahci_port(&guest.boot, at).0)
         .collect();
     needed.dedup();
-    let all = { needed.iter() }
+    let all = needed
+        .iter()
         .map(|number| json!({"driver": "ich9-ahci", "id": format!("ahci{number}")}));
     all.collect()
 }
@@ -541,7 +542,9 @@ mod tests {
         };
         let mut all = Arguments::default();
         boot(&mut all, &start);
-        let devices: Vec<Value> = { all.0.iter() }
+        let devices: Vec<Value> = all
+            .0
+            .iter()
             .filter_map(|one| serde_json::from_str(one.to_str()?).ok())
             .filter(|one: &Value| one["drive"].is_string())
             .collect();

@@ -159,7 +159,8 @@ impl QemuProcess {
             return Ok(None);
         };
         let written = fs::read_to_string(home.process()).unwrap_or_default();
-        let written: Option<(i32, u64)> = { written.split_once(' ') }
+        let written: Option<(i32, u64)> = written
+            .split_once(' ')
             .and_then(|(number, since)| Some((number.parse().ok()?, since.parse().ok()?)));
         let is_its = |number: &i32| match written {
             Some((written, since)) if written == *number => born(*number) == Some(since),
@@ -554,7 +555,9 @@ mod tests {
         let home = GuestDirectory::new(scratch.path(), "mail");
         let started = start(&home, "1000");
         let limits = std::fs::read_to_string(format!("/proc/{}/limits", started.id())).unwrap();
-        let line = { limits.lines() }.find(|line| line.starts_with("Max file size"));
+        let line = limits
+            .lines()
+            .find(|line| line.starts_with("Max file size"));
         assert!(line.is_some_and(|line| line.matches("1048576").count() == 2));
         let lies = std::process::id().to_string();
         std::fs::write(home.path().join("lock"), &lies).unwrap();

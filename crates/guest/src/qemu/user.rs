@@ -72,7 +72,7 @@ fn free(home: &Path, numbers: &Range<u32>, taken: &BTreeSet<u32>) -> Option<u32>
     });
     let count = numbers.end - numbers.start;
     let all = (0..count).map(|step| numbers.start + (hash % count + step) % count);
-    { all }.find(|number| !taken.contains(number))
+    all.find(|number| !taken.contains(number))
 }
 
 /// Returns whether these users exist in this user namespace (`user_namespaces(7)`: first inside,
@@ -113,7 +113,9 @@ fn supports_run_with(program: &Path) -> bool {
         return false;
     };
     let help = String::from_utf8_lossy(&output.stdout);
-    let says = { help.split("\n-run-with").nth(1) }
+    let says = help
+        .split("\n-run-with")
+        .nth(1)
         .and_then(|rest| rest.split("\n-").next())
         .is_some_and(|words| words.contains("user="));
     *asked = Some((file, says));

@@ -80,7 +80,7 @@ impl RemoteRequests {
                 Err(words) => Err(words),
             };
             sent.waits = None;
-            let shown = { sent.asks.clone() }.map(|name| (sent.node.clone(), name));
+            let shown = sent.asks.clone().map(|name| (sent.node.clone(), name));
             sent.answer = match (answer, shown) {
                 (Ok(answer), shown) => {
                     let shown = shown.filter(|_| answer.good && !answer.bytes.is_empty());
@@ -173,7 +173,7 @@ impl GuestRole {
             GuestOrder::Shown { name } => Some(name.clone()),
             _ => None,
         };
-        let before = { asks.as_ref() }.map(|name| self.far.remembered(node, name));
+        let before = asks.as_ref().map(|name| self.far.remembered(node, name));
         let answer = GuestResponse {
             waits: self.far.last,
             ..before.unwrap_or_else(|| GuestResponse::of(Ok(String::new())))

@@ -85,7 +85,10 @@ impl GuestRole {
     }
 
     fn here(&self) -> LocalGuestState {
-        let there = { self.machines.iter() }.filter(|(_, machine)| machine.life.is_there());
+        let there = self
+            .machines
+            .iter()
+            .filter(|(_, machine)| machine.life.is_there());
         let mut here = LocalGuestState::default();
         for (name, machine) in there {
             here.any = true;
@@ -159,7 +162,10 @@ impl GuestRole {
         let node = self.guests.nodes.get(name);
         let has_method = node.is_some_and(|node| !node.fences.is_empty());
         if let Some((words, ended)) = self.fencing.nodes.words(name, boottime_ms()) {
-            let fenced = { self.agreement.fate(name) }.map_or(Fenced::No, |one| one.fenced);
+            let fenced = self
+                .agreement
+                .fate(name)
+                .map_or(Fenced::No, |one| one.fenced);
             let words = match (ended, fenced) {
                 (Some(Fenced::Failed), Fenced::Off) => {
                     return (Some("off confirmed by a person".to_owned()), fenced, false);

@@ -305,7 +305,9 @@ impl GuestMachine {
             before.stop_ms = guest.stop_ms;
         }
         self.check(guest, now);
-        let nics = { guest.or(self.started_as.as_ref()) }.map(|guest| guest.nics.clone());
+        let nics = guest
+            .or(self.started_as.as_ref())
+            .map(|guest| guest.nics.clone());
         if self.rounds.turn(self.life.runs(), now)
             && let Err(words) = announce::send(&nics.unwrap_or_default())
         {
@@ -376,7 +378,11 @@ impl GuestMachine {
         self.monitor = None;
         self.due.monitor = now + MONITOR_AGAIN_MS * 10;
         // A QEMU process that ends closes its monitor first, which is no error.
-        if !{ self.process.as_ref() }.is_none_or(|process| process.quits || process.has_ended()) {
+        if !self
+            .process
+            .as_ref()
+            .is_none_or(|process| process.quits || process.has_ended())
+        {
             self.note(words);
         }
         for order in [QemuOrder::Continue, QemuOrder::Pause] {
@@ -479,7 +485,10 @@ impl GuestMachine {
             }
             shown => shown,
         };
-        let is_new = { self.shown.as_ref() }.is_none_or(|(before, _)| *before != shown);
+        let is_new = self
+            .shown
+            .as_ref()
+            .is_none_or(|(before, _)| *before != shown);
         if is_new {
             self.shown = Some((shown, Moment::now()));
         }
@@ -649,12 +658,17 @@ impl GuestMachine {
             has_kvm: place.has_kvm,
             arrives: self.arrives,
         });
-        let storage = { guest.disks.iter() }.filter_map(|disk| disk.external.as_ref());
+        let storage = guest.disks.iter().filter_map(|disk| disk.external.as_ref());
         let storage = storage.filter_map(external::files).collect::<Vec<_>>();
-        let files: Vec<&Path> = { guest.boot.files().into_iter() }
+        let files: Vec<&Path> = guest
+            .boot
+            .files()
+            .into_iter()
             .chain(storage.iter().map(PathBuf::as_path))
             .collect();
-        let ruleset = { place.confine }.map(|confine| confine(self.home.path(), &files));
+        let ruleset = place
+            .confine
+            .map(|confine| confine(self.home.path(), &files));
         let ruleset = ruleset.transpose().map_err(StartError::Spawn)?.flatten();
         let rights = ProcessRights {
             files: ruleset,

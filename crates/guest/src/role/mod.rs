@@ -290,7 +290,7 @@ impl GuestRole {
         let locals: BTreeMap<String, LocalState> = locals.collect();
         let (decided, told) = self.agreement.decide(&self.guests, &locals, boottime_ns());
         self.decided = decided;
-        { &mut self.nowhere }.update_idle_guests(
+        (&mut self.nowhere).update_idle_guests(
             &self.agreement,
             &self.guests,
             &locals,
@@ -301,7 +301,9 @@ impl GuestRole {
         self.far.poll_responses(now);
         self.streams.tidy(now);
         self.advance_standstills(now);
-        let wishes: Vec<(DesiredState, Option<u64>)> = { self.machines.keys() }
+        let wishes: Vec<(DesiredState, Option<u64>)> = self
+            .machines
+            .keys()
             .map(|name| (self.wish(name), self.epoch_of(name)))
             .collect();
         for ((name, machine), (wish, epoch)) in self.machines.iter_mut().zip(wishes) {
@@ -380,7 +382,7 @@ impl GuestRole {
             if let Some(monitor) = machine.monitor() {
                 add(monitor.as_fd(), EventFlags::IN);
             }
-            if let Some((fd, flags)) = { machine.checker.as_ref() }.and_then(Checker::watched) {
+            if let Some((fd, flags)) = machine.checker.as_ref().and_then(Checker::watched) {
                 add(fd, flags);
             }
             if let Some((fd, flags)) = machine.standing_watched() {
@@ -463,7 +465,10 @@ impl GuestRole {
 
     fn stop(&mut self, name: &str, kills: bool) -> Result<(), String> {
         // A guest without a section, or one that is stuck, can still be ended.
-        let is_there = { self.machines.get(name) }.is_some_and(|machine| machine.life.is_there());
+        let is_there = self
+            .machines
+            .get(name)
+            .is_some_and(|machine| machine.life.is_there());
         let ordered = self
             .agreement
             .order(&self.guests, name, OperatorOrder::Stop, boottime_ns());

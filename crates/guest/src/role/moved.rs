@@ -49,8 +49,11 @@ impl GuestMachine {
             Value::Object(arguments) => arguments,
             _ => Map::new(),
         };
-        if command == "query-migrate" && { self.monitor.as_ref() }
-            .is_some_and(|one| one.waits_for(&CommandPurpose::Move(command)))
+        if command == "query-migrate"
+            && self
+                .monitor
+                .as_ref()
+                .is_some_and(|one| one.waits_for(&CommandPurpose::Move(command)))
         {
             return;
         }

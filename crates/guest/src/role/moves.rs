@@ -271,14 +271,17 @@ impl GuestRole {
     /// Returns whether a guest that has to leave runs here until then: it is migrated live, or
     /// could not be migrated a moment ago.
     fn goes_later(&self, name: &str) -> bool {
-        let goes = { self.decided.get(name) }.is_some_and(|one| one.goes_to.is_some());
+        let goes = self
+            .decided
+            .get(name)
+            .is_some_and(|one| one.goes_to.is_some());
         let could_not = self.moves.stays.contains_key(name);
         let shuts_down = self.moves.shuts_down && (could_not || self.is_ending(name));
         goes && !shuts_down && (self.moves_live(name) || could_not)
     }
 
     fn is_ending(&self, name: &str) -> bool {
-        let shown = { self.machines.get(name) }.and_then(|one| one.shown.as_ref());
+        let shown = self.machines.get(name).and_then(|one| one.shown.as_ref());
         matches!(
             shown,
             Some((GuestStatus::ShuttingDown(_) | GuestStatus::Ending, _))
@@ -309,8 +312,16 @@ impl GuestRole {
 
     /// Returns how a migrating guest uses its volumes here; None: as the agreement says.
     pub(super) fn moving_use(&self, name: &str) -> Option<VolumeUse> {
-        let leaves = { self.moves.departures.get(name) }.filter(|one| one.source.hands_over());
-        let comes = { self.moves.arrivals.get(name) }.filter(|one| one.target.takes_volumes());
+        let leaves = self
+            .moves
+            .departures
+            .get(name)
+            .filter(|one| one.source.hands_over());
+        let comes = self
+            .moves
+            .arrivals
+            .get(name)
+            .filter(|one| one.target.takes_volumes());
         match (leaves, comes) {
             (Some(_), _) => Some(VolumeUse::HandsOver),
             (None, Some(_)) => Some(VolumeUse::Alone),
@@ -385,7 +396,7 @@ impl GuestRole {
             if is_full || waits || stands || self.moves.departures.contains_key(&name) {
                 continue;
             }
-            let decided = { self.decided.get(&name) }.filter(|one| one.epoch.is_some());
+            let decided = self.decided.get(&name).filter(|one| one.epoch.is_some());
             let Some(to) = decided.and_then(|one| one.goes_to.clone()) else {
                 continue;
             };
@@ -393,7 +404,10 @@ impl GuestRole {
             let Some(machine) = self.machines.get(&name).filter(runs) else {
                 continue;
             };
-            let stays = { machine.started_as.as_ref() }.and_then(|one| self.volume_stays(one));
+            let stays = machine
+                .started_as
+                .as_ref()
+                .and_then(|one| self.volume_stays(one));
             match stays {
                 // The guest would stay paused until the migration fails, or start on no node.
                 Some(why) => self.stay(&name, &to, why, now),
@@ -440,7 +454,7 @@ impl GuestRole {
         };
         self.moves.departures.insert(name.to_owned(), departure);
         // The record has to name the target before the lease is released.
-        let _ = { &mut self.agreement }.settle_move(&self.guests, name, Some(&to), boottime_ns());
+        let _ = (&mut self.agreement).settle_move(&self.guests, name, Some(&to), boottime_ns());
     }
 
     /// Records that a guest is not migrated: the command that waits for it ends, and the migration
@@ -450,7 +464,7 @@ impl GuestRole {
             self.moves.stay(machine, name, to, why, now);
         }
         // Without the lease another node writes the record.
-        let _ = { &mut self.agreement }.settle_move(&self.guests, name, None, boottime_ns());
+        let _ = (&mut self.agreement).settle_move(&self.guests, name, None, boottime_ns());
     }
 
     fn lead_departures(&mut self, now: u64) {
@@ -476,7 +490,10 @@ impl GuestRole {
             has_volumes: self.has_volumes(name, machine),
         };
         // After the handover has begun, only the timeout of the migration limits it.
-        let stays = { machine.started_as.as_ref() }.filter(|_| !departure.source.hands_over());
+        let stays = machine
+            .started_as
+            .as_ref()
+            .filter(|_| !departure.source.hands_over());
         let stays = stays.and_then(|guest| self.volume_stays(guest));
         let goes_on =
             decided.and_then(|one: GuestDecision| one.goes_to) == Some(departure.to.clone());
@@ -493,7 +510,7 @@ impl GuestRole {
         if let Some(carrier) = &self.moves.carrier {
             departure.connect(name, carrier);
         }
-        let trouble = { departure.stream.as_ref() }.map(OutgoingConnection::trouble);
+        let trouble = departure.stream.as_ref().map(OutgoingConnection::trouble);
         let trouble = trouble.filter(|words| !words.is_empty()).or(lost);
         if let Some(words) = trouble {
             orders.extend(departure.source.apply_input(Input::Lost(words), now));
@@ -541,7 +558,7 @@ impl GuestRole {
                 let arrival = self.moves.arrivals.get(&guest);
                 let is_own =
                     arrival.is_some_and(|one| one.number == number && one.from == came.from);
-                let machine = { self.machines.get(&guest) }.filter(|_| is_own);
+                let machine = self.machines.get(&guest).filter(|_| is_own);
                 let socket = machine.map(|one| UnixStream::connect(one.home.incoming()));
                 if let Some(Ok(socket)) = socket {
                     // The socket closes if the connection has ended; the source notices that.
@@ -625,7 +642,8 @@ impl GuestRole {
     /// Reason as text, and the time for which the request is held before it is refused,
     /// milliseconds.
     fn may_come(&self, ask: &MigrationRequest, from: &str) -> Result<(), (String, u64)> {
-        { self.is_for_here(ask, from) }.map_err(|words| (words, REFUSED_AFTER_MS))?;
+        self.is_for_here(ask, from)
+            .map_err(|words| (words, REFUSED_AFTER_MS))?;
         let coming = self.moves.arrivals.keys();
         let room = self
             .agreement
@@ -644,7 +662,10 @@ impl GuestRole {
         let name = &ask.guest;
         let guest = self.guests.guests.get(name);
         let guest = guest.ok_or_else(|| format!("{me} has no section of guest {name}"))?;
-        let machine = { self.machines.get(name) }.filter(|machine| !machine.life.is_there());
+        let machine = self
+            .machines
+            .get(name)
+            .filter(|machine| !machine.life.is_there());
         if machine.is_none() || self.moves.arrivals.contains_key(name) {
             return Err(format!("a QEMU of guest {name} is still at {me}"));
         }
@@ -745,7 +766,9 @@ impl GuestRole {
             }
             // From now on the guest belongs to this node like any other.
             None if here.has_lease && machine.life.status() == Some(QemuStatus::Running) => {
-                let still = { arrival.still }.map(|(ms, since)| ms + now.saturating_sub(since));
+                let still = arrival
+                    .still
+                    .map(|(ms, since)| ms + now.saturating_sub(since));
                 let still = still.unwrap_or_default();
                 machine.note(&format!("it goes on here; it stood still for {still} ms"));
                 false
@@ -757,7 +780,10 @@ impl GuestRole {
     /// Lets guests run that a previous role has left paused for a migration.
     fn resolve(&mut self) {
         let left = self.machines.iter().filter(|(name, machine)| {
-            let holds = { self.decided.get(*name) }.is_some_and(|one| one.epoch.is_some());
+            let holds = self
+                .decided
+                .get(*name)
+                .is_some_and(|one| one.epoch.is_some());
             machine.life.status() == Some(QemuStatus::Moving)
                 && !self.moves.departures.contains_key(*name)
                 && holds

@@ -133,7 +133,7 @@ mod tests {
 
     fn screen(role: &GuestRole) -> Option<Opens> {
         let offers = opening(role, "mail");
-        { offers.iter() }.find(|one| one.word == "screen")?.opens
+        offers.iter().find(|one| one.word == "screen")?.opens
     }
 
     #[test]

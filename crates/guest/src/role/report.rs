@@ -61,7 +61,10 @@ pub(super) fn of(role: &GuestRole) -> StatusReport {
     let mut subjects: Vec<Subject> = guests
         .map(|(name, guest)| a_guest(role, name, Some(guest)))
         .collect();
-    let gone = { role.machines.keys() }.filter(|name| !role.guests.guests.contains_key(*name));
+    let gone = role
+        .machines
+        .keys()
+        .filter(|name| !role.guests.guests.contains_key(*name));
     subjects.extend(gone.map(|name| a_guest(role, name, None)));
     let templates = role.guests.templates.iter();
     let templates = templates.filter(|(name, _)| !role.machines.contains_key(*name));
@@ -259,9 +262,7 @@ fn a_guest(role: &GuestRole, name: &str, guest: Option<&Guest>) -> Subject {
         grade
     };
     let mut subject = Subject::new(GUEST, name).label("guest").state(word, grade);
-    subject.since = { shown.as_ref() }
-        .filter(|_| is_here)
-        .map(|(_, since)| *since);
+    subject.since = shown.as_ref().filter(|_| is_here).map(|(_, since)| *since);
     subject.why = why;
     subject = moving(subject, role, name);
     let holds = decided.is_some_and(|decided| decided.epoch.is_some());
@@ -281,7 +282,7 @@ fn a_guest(role: &GuestRole, name: &str, guest: Option<&Guest>) -> Subject {
         subject = facts(subject, role, machine, guest);
     }
     let running = matches!(shown, Some((GuestStatus::Running, _)));
-    let process = { machine }.and_then(|machine| machine.process());
+    let process = machine.and_then(|machine| machine.process());
     subject = subject.number(RUNNING, u64::from(running)).number(
         "process",
         process.map_or(0, |one| u64::from(one.id().unsigned_abs())),
@@ -410,7 +411,7 @@ fn is_down(machine: &GuestMachine) -> bool {
 
 /// Adds the result of the check of a running guest.
 fn check(subject: Subject, machine: &GuestMachine) -> Subject {
-    let Some(checker) = { machine.checker.as_ref() }.filter(|_| machine.life.is_there()) else {
+    let Some(checker) = machine.checker.as_ref().filter(|_| machine.life.is_there()) else {
         return subject;
     };
     let health = checker.health();
@@ -483,7 +484,7 @@ fn why_not(
     let shown = shown.as_ref().map(|(shown, _)| shown);
     match shown {
         Some(GuestStatus::Running) if is_down(machine) => {
-            let why = { machine.checker.as_ref() }.map(|checker| checker.health().why());
+            let why = machine.checker.as_ref().map(|checker| checker.health().why());
             match why.unwrap_or_default() {
                 "" => "its check is down: the last one succeeded".to_owned(),
                 why => format!("its check fails: {why}"),
@@ -583,7 +584,7 @@ mod tests {
         role.nowhere = IdleGuests::default();
         let long_ago = clock::boottime_ns().saturating_sub(60_000_000_000);
         let guests = role.guests.clone();
-        { &mut role.nowhere }.update_idle_guests(
+        (&mut role.nowhere).update_idle_guests(
             &role.agreement,
             &guests,
             &BTreeMap::new(),

@@ -180,7 +180,7 @@ impl GuestMachine {
             .next_agent_command(self.here())
             .map(|_| standing.due);
         let talks = talks.filter(|_| {
-            let freezes = { standing.talk.as_ref() }.map(|(command, _)| *command);
+            let freezes = standing.talk.as_ref().map(|(command, _)| *command);
             freezes != Some(AgentCommand::Freeze)
         });
         talks.into_iter().chain(standing.value.deadline()).min()
@@ -194,7 +194,10 @@ impl GuestMachine {
 
     /// Returns whether the file systems stay frozen for longer than an agent needs to thaw them.
     pub(super) fn stays_frozen(&self, now: u64) -> bool {
-        let since = { self.standing.as_ref() }.and_then(|one| one.value.thaws_since());
+        let since = self
+            .standing
+            .as_ref()
+            .and_then(|one| one.value.thaws_since());
         since.is_some_and(|since| now >= since.saturating_add(THAW_MAX_MS))
     }
 
@@ -209,8 +212,9 @@ impl GuestRole {
     pub(super) fn wish(&self, name: &str) -> DesiredState {
         let wish = self.moving_wish(name);
         let machine = self.machines.get(name);
-        let holds =
-            { machine.and_then(|one| one.standing.as_ref()) }.is_some_and(ActiveStandstill::holds);
+        let holds = machine
+            .and_then(|one| one.standing.as_ref())
+            .is_some_and(ActiveStandstill::holds);
         match wish {
             DesiredState::Run if holds => DesiredState::Stand,
             wish => wish,
@@ -219,7 +223,9 @@ impl GuestRole {
 
     /// Advances all standstills.
     pub(super) fn advance_standstills(&mut self, now: u64) {
-        let names: Vec<String> = { self.machines.iter() }
+        let names: Vec<String> = self
+            .machines
+            .iter()
             .filter(|(_, machine)| machine.stands())
             .map(|(name, _)| name.clone())
             .collect();
@@ -303,7 +309,10 @@ impl GuestRole {
     }
 
     fn end_standing(&mut self, ask: &StandstillRequest) -> Result<(), String> {
-        let standing = { self.machines.get_mut(&ask.name) }.and_then(|one| one.standing.as_mut());
+        let standing = self
+            .machines
+            .get_mut(&ask.name)
+            .and_then(|one| one.standing.as_mut());
         match standing.filter(|one| one.value.number() == ask.number) {
             Some(standing) => {
                 standing.value.end();

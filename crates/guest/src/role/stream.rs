@@ -245,7 +245,10 @@ impl GuestRole {
 
     /// Returns a guest that runs here.
     fn running(&self, name: &str) -> Result<&GuestMachine, String> {
-        let machine = { self.machines.get(name) }.filter(|machine| machine.life.is_there());
+        let machine = self
+            .machines
+            .get(name)
+            .filter(|machine| machine.life.is_there());
         machine.ok_or_else(|| format!("guest {name} does not run"))
     }
 
@@ -283,7 +286,10 @@ impl GuestRole {
     /// Returns the protocol of a guest's display, if it has one. For a running guest, the settings
     /// at its start count.
     pub(super) fn screen(&self, name: &str) -> Option<Opens> {
-        let machine = { self.machines.get(name) }.filter(|machine| machine.life.is_there());
+        let machine = self
+            .machines
+            .get(name)
+            .filter(|machine| machine.life.is_there());
         let started_as = machine.and_then(|machine| machine.started_as.as_ref());
         match started_as.or_else(|| self.guests.guests.get(name))?.console {
             Console::Vnc => Some(Opens::Display),
@@ -404,7 +410,7 @@ fn serve_operator(
     if give.send(local).is_err() {
         return;
     }
-    let connected = { own.try_clone() }.map_err(|error| error.to_string());
+    let connected = own.try_clone().map_err(|error| error.to_string());
     if let Err(words) = connected.and_then(connect) {
         // The operator may be gone.
         let _ = (&own).write_all(&refused(&words));

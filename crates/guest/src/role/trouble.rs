@@ -35,8 +35,10 @@ impl GuestMachine {
                 _ => "; the guest has got the error",
             }
         );
-        let is_known = { self.due.disk_error.as_ref() }
-            .is_some_and(|(last, at)| *last == words && now < at.saturating_add(ERROR_AGAIN_MS));
+        let is_known =
+            self.due.disk_error.as_ref().is_some_and(|(last, at)| {
+                *last == words && now < at.saturating_add(ERROR_AGAIN_MS)
+            });
         if !is_known {
             self.note(&words);
             self.due.disk_error = Some((words, now));

@@ -125,8 +125,8 @@ impl GuestRole {
                     one.r#use = moving.unwrap_or(VolumeUse::Alone);
                     one.user = user_of(name);
                     one.is_open = is_there(machine);
-                    one.is_unnamed = is_there(machine)
-                        && !{ machine.process() }.is_some_and(|one| one.names_user);
+                    one.is_unnamed =
+                        is_there(machine) && !machine.process().is_some_and(|one| one.names_user);
                 }
                 match used.iter_mut().find(|other| other.name == one.name) {
                     None => used.push(one),
@@ -151,7 +151,9 @@ impl GuestRole {
             let state = self.volumes.states.get(&one.name);
             state.is_some_and(|state| !state.stays) && self.volumes.is_ready(&one)
         };
-        let gone = { guest.into_iter().flat_map(uses) }
+        let gone = guest
+            .into_iter()
+            .flat_map(uses)
             .find(|one| self.volumes.has_been_gone(&one.name, now));
         let superseded = guest.into_iter().flat_map(uses).find(|one| {
             let state = self.volumes.states.get(&one.name);
@@ -170,7 +172,7 @@ impl GuestRole {
         if !machine.life.is_there() && self.kept_by(name).is_some() {
             return false;
         }
-        let mut used = { self.described(name, machine) }.into_iter().flat_map(uses);
+        let mut used = self.described(name, machine).into_iter().flat_map(uses);
         used.all(|used| self.volumes.is_ready(&used))
     }
 
@@ -212,7 +214,7 @@ fn volume_of_both(one: &Guest, other: &Guest) -> Option<String> {
         let mut written = other.disks.iter().filter(|disk| !disk.read_only);
         written.any(|other| other.volume == disk.volume || is_one_image(other, disk))
     };
-    let both = { one.disks.iter() }.find(|disk| !disk.read_only && has(disk))?;
+    let both = one.disks.iter().find(|disk| !disk.read_only && has(disk))?;
     Some(format!("volume {} open", both.volume))
 }
 

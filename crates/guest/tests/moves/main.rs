@@ -317,9 +317,9 @@ impl MigrationFixture {
             });
             role.apply_lease_news(LeaseNews::Known(KnownLeases(known.collect())));
             // A volume is where it is used alone.
-            let other = { &self.used[1 - index].volumes }.iter();
+            let other = (&self.used[1 - index].volumes).iter();
             let is_theirs =
-                self.gone != Some(1 - index) && { other }.any(|one| one.r#use == VolumeUse::Alone);
+                self.gone != Some(1 - index) && other.any(|one| one.r#use == VolumeUse::Alone);
             let stays = self.stays;
             let volumes = self.used[index].volumes.iter().map(|one| {
                 let ready = (one.r#use == VolumeUse::HandsOver) == is_theirs;

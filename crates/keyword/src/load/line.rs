@@ -137,7 +137,8 @@ impl Loader {
             let Some((char, what)) = (!quoted).then(|| find_lookalike(&text)).flatten() else {
                 continue;
             };
-            let shown: String = { text.chars() }
+            let shown: String = text
+                .chars()
                 .map(|other| {
                     if other == char {
                         other.escape_unicode().to_string()

@@ -152,7 +152,7 @@ fn startup_log_text(sources: &SourceMap, diagnostics: &Diagnostics) -> Box<str> 
     };
     let mut text = render::haproxy(sources, diagnostics, &form);
     let end = (0..=BYTES_MAX.min(text.len())).rev();
-    let end = { end }.find(|at| text.is_char_boundary(*at));
+    let end = end.find(|at| text.is_char_boundary(*at));
     text.truncate(end.unwrap_or(0));
     text.into()
 }
@@ -266,7 +266,9 @@ impl configuration::PartDraft for Loader {
             loader.finish();
         });
         // The value is known only in a replay, because the console is built after the proxy.
-        let console = { exchange.exports_of_kind(ConsoleAddress::KIND) }.find_map(Export::value);
+        let console = exchange
+            .exports_of_kind(ConsoleAddress::KIND)
+            .find_map(Export::value);
         let pages = self.draft.config.proxies.iter_mut();
         for page in pages.filter_map(|proxy| proxy.stats.as_mut()) {
             page.console = console;

@@ -94,7 +94,7 @@ pub(crate) fn expanded_secrets(
             continue;
         }
         let seen = [by_value.get(at), by_name.get(at)].into_iter().flatten();
-        if let Some(seen) = { seen }.find(|seen| **seen != Visibility::Whole) {
+        if let Some(seen) = seen.find(|seen| **seen != Visibility::Whole) {
             add_secrets(value, seen, &mut all);
         }
     }

@@ -63,8 +63,10 @@ fn is_known_word(vocabulary: &Vocabulary<'_>, word: &str) -> bool {
 /// The word that is meant by one that no keyword has.
 fn word(text: &str, at: usize, vocabulary: &Vocabulary<'_>) -> Option<String> {
     let low = text.to_ascii_lowercase();
-    let is_word = low.starts_with(|c: char| c.is_ascii_lowercase()) && { low.bytes() }
-        .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let is_word = low.starts_with(|c: char| c.is_ascii_lowercase())
+        && low
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     if !is_word || is_known_word(vocabulary, &low) {
         return None;
     }

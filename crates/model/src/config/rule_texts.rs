@@ -73,8 +73,8 @@ impl RuleTexts {
             }
             self.text.push_str(word);
             if self.text.len() - begin > LINE_BYTES_MAX {
-                let end = { begin..=begin + LINE_BYTES_MAX }.rev();
-                let end = { end }.find(|at| self.text.is_char_boundary(*at));
+                let end = (begin..=begin + LINE_BYTES_MAX).rev();
+                let end = end.find(|at| self.text.is_char_boundary(*at));
                 self.text.truncate(end.unwrap_or(begin));
                 self.text.push('…');
                 break;
@@ -103,7 +103,9 @@ impl RuleTexts {
 
 /// Returns whether a line is a rule; also one for a cluster node (`on NODE …`).
 fn is_rule(line: &[u8]) -> bool {
-    let mut words = { line.split(u8::is_ascii_whitespace) }.filter(|word| !word.is_empty());
+    let mut words = line
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty());
     let first = match words.next() {
         Some(b"on") => words.nth(1),
         first => first,

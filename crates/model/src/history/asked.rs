@@ -36,12 +36,12 @@ impl HistorySearch {
     pub fn read(text: &str) -> HistorySearch {
         let text = text.trim();
         let end = (0..=LINE_MAX.min(text.len())).rev();
-        let end = { end }.find(|at| text.is_char_boundary(*at));
+        let end = end.find(|at| text.is_char_boundary(*at));
         let text = text.get(..end.unwrap_or_default()).unwrap_or_default();
         let is_word = !text.contains(char::is_whitespace);
         let words = text.split(|c: char| c.is_whitespace() || "\"'(),;".contains(c));
         let words = words.filter(|word| !word.is_empty());
-        let clients = { words.clone() }.filter_map(client).take(MARKS_MAX);
+        let clients = words.clone().filter_map(client).take(MARKS_MAX);
         let bracketed = text.split('[').skip(1).filter_map(|rest| {
             let (date, _) = rest.split_once(']')?;
             Some(date.as_bytes().into())

@@ -299,13 +299,20 @@ impl RequestRecord {
         let outcome = &stream.outcome;
         let [third, fourth] = stream.cookie_letters();
         let (first, second) = (outcome.termination.letter(), outcome.phase.letter());
-        let hit = { stream.transfer.cache.as_deref() }.is_some_and(|used| used.hit);
+        let hit = stream
+            .transfer
+            .cache
+            .as_deref()
+            .is_some_and(|used| used.hit);
         let route = &stream.route;
         let mut place = |span: Span| RuleLocation {
             file: file(span.file.0),
             line: stream.config.line_of(span).unwrap_or_default(),
         };
-        let owner = { stream.decided.as_deref() }.and_then(|decided| decided.owner?.rule);
+        let owner = stream
+            .decided
+            .as_deref()
+            .and_then(|decided| decided.owner?.rule);
         RequestRecord {
             number,
             version: stream.config.version,
@@ -351,8 +358,14 @@ fn backend_by(stream: &ProxyStream, place: &mut impl FnMut(Span) -> RuleLocation
     if stream.backend().is_none() {
         return BackendBy::None;
     }
-    let by_rule = { stream.decided.as_deref() }.and_then(|decided| decided.backend);
-    let by_default = { stream.frontend().default_backend.as_ref() }
+    let by_rule = stream
+        .decided
+        .as_deref()
+        .and_then(|decided| decided.backend);
+    let by_default = stream
+        .frontend()
+        .default_backend
+        .as_ref()
         .filter(|default| default.index == stream.route.backend);
     match (by_rule, by_default) {
         (Some(span), _) => BackendBy::Rule(place(span)),

@@ -159,7 +159,7 @@ impl Regular {
             let _ = program.set(Some(made));
         }
         let utf = tree.utf;
-        let needed = { &linear }
+        let needed = (&linear)
             .as_ref()
             .is_some_and(|linear| linear.has_line_end || linear.has_line_start);
         Ok(Regular(Arc::new(Compiled {
@@ -181,9 +181,9 @@ impl Regular {
     pub fn is_match(&self, text: &[u8]) -> bool {
         match self.engine(text, false) {
             Engine::Linear(regex) => regex.is_match(text),
-            Engine::Backtracking(program) => {
-                { self.search(program, text, false) }.is_ok_and(|found| found.is_some())
-            }
+            Engine::Backtracking(program) => self
+                .search(program, text, false)
+                .is_ok_and(|found| found.is_some()),
             Engine::None => false,
         }
     }
@@ -218,7 +218,7 @@ impl Regular {
                 };
                 for (group, ends) in groups.iter_mut().zip(found.chunks_exact(2)) {
                     // `\K` can move the start of the match behind its end.
-                    *group = { ends[1] != usize::MAX }.then(|| (ends[0].min(ends[1]), ends[1]));
+                    *group = (ends[1] != usize::MAX).then(|| (ends[0].min(ends[1]), ends[1]));
                 }
             }
             Engine::None => return Ok(None),
@@ -256,7 +256,7 @@ impl Regular {
             }
             None => None,
         };
-        let program = { &self.0.program }.get_or_init(|| {
+        let program = (&self.0.program).get_or_init(|| {
             self.0
                 .tree
                 .as_ref()

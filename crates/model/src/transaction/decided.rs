@@ -243,7 +243,7 @@ impl ProxyStream {
     /// Records the server that persistence selected. A known rule for the same server is kept.
     pub fn decide_owner(&mut self, owner: PersistentServer) {
         if let Some(decided) = self.deciding() {
-            let known = { decided.owner }.filter(|known| known.server == owner.server);
+            let known = decided.owner.filter(|known| known.server == owner.server);
             let rule = owner.rule.or(known.and_then(|known| known.rule));
             decided.owner = Some(PersistentServer { rule, ..owner });
         }

@@ -166,12 +166,14 @@ impl Session {
     /// Returns whether decisions are recorded.
     #[inline]
     pub fn is_traced(&self) -> bool {
-        { self.details.get() }.is_some_and(|details| details.trace.get().is_some())
+        self.details
+            .get()
+            .is_some_and(|details| details.trace.get().is_some())
     }
 
     /// Records a step if the session is traced.
     pub fn note(&self, step: impl FnOnce() -> TraceStep) {
-        let Some(trace) = { self.details.get() }.and_then(|details| details.trace.get()) else {
+        let Some(trace) = self.details.get().and_then(|details| details.trace.get()) else {
             return;
         };
         let step = step();

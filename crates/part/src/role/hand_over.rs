@@ -126,7 +126,7 @@ impl HandOver {
     /// Returns every descriptor that must stay open.
     pub fn all_descriptors(&self) -> impl Iterator<Item = u32> {
         let parts = || self.parts.iter();
-        let roles = { self.roles.iter() }.chain(parts().flat_map(|part| &part.role));
+        let roles = self.roles.iter().chain(parts().flat_map(|part| &part.role));
         let of_parts = parts().flat_map(|part| part.guard.iter().chain(&part.keep));
         let sockets = self.control.iter().chain(&self.guard).chain(of_parts);
         self.descriptors

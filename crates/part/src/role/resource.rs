@@ -94,7 +94,9 @@ impl Resource {
     /// Parses such a line. None if the kind is unknown because a later version added it.
     pub fn parse(line: &str) -> Option<Resource> {
         let (word, name) = line.split_once(' ')?;
-        let kind = { ResourceKind::ALL.into_iter() }.find(|kind| kind.word() == word)?;
+        let kind = ResourceKind::ALL
+            .into_iter()
+            .find(|kind| kind.word() == word)?;
         Some(Resource::new(kind, name))
     }
 }

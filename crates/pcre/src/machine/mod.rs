@@ -121,7 +121,9 @@ impl Program {
             steps_max: match self.memo {
                 MemoCoverage::Impossible => search.steps_max,
                 MemoCoverage::Partial => search.steps_max.saturating_mul(4),
-                MemoCoverage::Full => { search.steps_max.saturating_mul(4) }
+                MemoCoverage::Full => search
+                    .steps_max
+                    .saturating_mul(4)
                     .max(self.code.len().saturating_mul(text.len()).saturating_mul(4)),
             },
             saved: 0,
@@ -140,8 +142,9 @@ impl BacktrackMachine<'_> {
         let mut start = 0;
         loop {
             if let Some(starts) = &self.program.starts {
-                let skipped =
-                    { self.text[start..].iter() }.position(|byte| starts[usize::from(*byte)]);
+                let skipped = self.text[start..]
+                    .iter()
+                    .position(|byte| starts[usize::from(*byte)]);
                 let Some(skipped) = skipped else {
                     return Ok(None);
                 };
@@ -297,7 +300,9 @@ impl BacktrackMachine<'_> {
 
     fn memo_bits(&self) -> Option<usize> {
         let places = self.program.memo_places as usize;
-        { (self.text.len() + 1).checked_mul(places) }.filter(|bits| *bits <= MEMO_BITS_MAX)
+        (self.text.len() + 1)
+            .checked_mul(places)
+            .filter(|bits| *bits <= MEMO_BITS_MAX)
     }
 
     /// Returns whether an instruction was already tried at this position, in which case it failed;

@@ -125,7 +125,9 @@ impl BacktrackMachine<'_> {
             }
             Instruction::IfRecursing(groups, to) => {
                 let recursing = self.calls.last().is_some_and(|call| {
-                    { groups.as_ref() }.is_none_or(|groups| groups.contains(&call.group))
+                    groups
+                        .as_ref()
+                        .is_none_or(|groups| groups.contains(&call.group))
                 });
                 if !recursing {
                     at.place = *to;

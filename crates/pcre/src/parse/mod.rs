@@ -291,7 +291,8 @@ impl<'p> Parser<'p> {
                 return;
             };
             let limit = |name: &[u8]| {
-                { inner[..end].strip_prefix(name) }
+                inner[..end]
+                    .strip_prefix(name)
                     .is_some_and(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit))
             };
             match &inner[..end] {

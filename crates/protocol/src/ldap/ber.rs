@@ -50,7 +50,9 @@ pub(super) fn head(bytes: &[u8]) -> Result<Option<(u8, usize, usize)>, BerError>
     let Some(digits) = rest.get(..count) else {
         return Ok(None);
     };
-    let length = { digits.iter() }.fold(0u32, |all, digit| all << 8 | u32::from(*digit));
+    let length = digits
+        .iter()
+        .fold(0u32, |all, digit| all << 8 | u32::from(*digit));
     let length = usize::try_from(length).map_err(|_| BerError::Length)?;
     Ok(Some((*tag, 2 + count, length)))
 }
@@ -87,7 +89,9 @@ impl<'b> Values<'b> {
     pub(super) fn number(&mut self, tag: u8) -> Result<u32, BerError> {
         let inside = self.tagged(tag)?;
         let fits = (1..=5).contains(&inside.len()) && inside[0] < 0x80;
-        let number = { inside.iter() }.fold(0u64, |all, digit| all << 8 | u64::from(*digit));
+        let number = inside
+            .iter()
+            .fold(0u64, |all, digit| all << 8 | u64::from(*digit));
         let number = u32::try_from(number).ok().filter(|_| fits);
         number.ok_or(BerError::Type)
     }
@@ -113,7 +117,7 @@ pub(super) fn value(tag: u8, inside: &[u8]) -> Vec<u8> {
 pub(super) fn number(tag: u8, number: u32) -> Vec<u8> {
     let digits = u64::from(number).to_be_bytes();
     // A leading one bit would make the number negative.
-    let zeros = { digits.iter() }.take_while(|digit| **digit == 0).count();
+    let zeros = digits.iter().take_while(|digit| **digit == 0).count();
     let mut begins = zeros.min(digits.len() - 1);
     if digits[begins] >= 0x80 {
         begins -= 1;

@@ -128,7 +128,9 @@ fn named_user_opens_an_export_only_through_the_gate() {
     let try_to = |bytes: &[u8], gate: Option<crate::nbd::Gate<'_>>| {
         let mut client = Client::new(NbdTransport::Plain);
         let mut input = bytes;
-        let step = { client.handshake }.handle_gated(&mut input, &exports(), gate, &mut client.out);
+        let step = client
+            .handshake
+            .handle_gated(&mut input, &exports(), gate, &mut client.out);
         (step, replies(&client.out).pop())
     };
     let (step, _) = try_to(&go(7, "mail/guest/mail", &[]), Some(&gate));

@@ -193,7 +193,9 @@ impl Authenticate {
         nt_hash: &[u8; 16],
         channels: &[[u8; 16]],
     ) -> Result<(), NtlmAuthenticationError> {
-        let (proof, rest) = { self.response.split_first_chunk::<PROOF_BYTES>() }
+        let (proof, rest) = self
+            .response
+            .split_first_chunk::<PROOF_BYTES>()
             .filter(|(_, rest)| rest.len() >= RESPONSE_HEAD_BYTES && rest.starts_with(&[1, 1]))
             .ok_or(NtlmAuthenticationError::Old)?;
         let key = response_key(nt_hash, &self.user, &self.domain);
@@ -228,7 +230,7 @@ impl Authenticate {
                 after,
             ],
         );
-        let found = { self.bytes.get(MIC) }.and_then(|mic| mic.try_into().ok());
+        let found = self.bytes.get(MIC).and_then(|mic| mic.try_into().ok());
         if !found.is_some_and(|mic| same(mic, &expected)) {
             return Err(NtlmAuthenticationError::Changed);
         }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 const SERVER: [u8; 8] = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
 
 fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = { text.bytes() }.filter(u8::is_ascii_hexdigit).collect();
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
     digits.chunks(2).map(byte).collect()
 }

@@ -48,7 +48,7 @@ fn name(
         utf16(text)
     } else {
         // Only ASCII is the same in all code pages.
-        { text.is_ascii() }.then(|| {
+        text.is_ascii().then(|| {
             let end = text
                 .iter()
                 .position(|byte| *byte == 0)

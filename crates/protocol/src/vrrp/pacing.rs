@@ -59,7 +59,7 @@ impl Router {
 
 impl VirtualRouter {
     fn next_advert(&self, settings: &Settings) -> Option<NextAdvert> {
-        let (sent_at, at) = { self.state == VrrpState::Master }.then(|| self.rule.paced())??;
+        let (sent_at, at) = (self.state == VrrpState::Master).then(|| self.rule.paced())??;
         let interval = own_interval(settings);
         Some(NextAdvert {
             priority: self.announced_priority(settings),

@@ -127,11 +127,14 @@ pub fn import_live(bytes: &[u8], config: &Config) -> Result<LeftOut, CarryError>
                     count,
                 }),
         );
-        for proxy in { sides.get(&*one.name) }.into_iter().flatten() {
+        for proxy in sides.get(&*one.name).into_iter().flatten() {
             let state = &proxy.state;
             state.frontend.sessions.import_current(one.frontend);
             state.backend.sessions.import_current(one.backend);
-            let servers = { proxy.servers.iter() }.map(|server| (&*server.name, &server.state));
+            let servers = proxy
+                .servers
+                .iter()
+                .map(|server| (&*server.name, &server.state));
             let servers: HashMap<&str, &Arc<ServerState>> = servers.collect();
             for told in &one.servers {
                 if let Some(state) = servers.get(&*told.name) {

@@ -69,9 +69,10 @@ pub(super) fn backtracks(line: &Statement) -> bool {
 /// Returns whether servers are chosen by a hash.
 pub(super) fn balances_by_hash(line: &Statement) -> bool {
     let kinds = ["source", "uri", "url_param", "hash", "rdp-cookie"];
-    line.starts_with_words(&["balance"]) && { line.words.get(1) }.is_some_and(|kind| {
-        kinds.contains(&&**kind) || kind.starts_with("hdr") || kind.starts_with("rdp-cookie")
-    })
+    line.starts_with_words(&["balance"])
+        && line.words.get(1).is_some_and(|kind| {
+            kinds.contains(&&**kind) || kind.starts_with("hdr") || kind.starts_with("rdp-cookie")
+        })
 }
 
 /// Returns whether an action changes header fields.

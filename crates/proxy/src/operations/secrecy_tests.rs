@@ -110,7 +110,8 @@ fn no_command_below_admin_shows_a_secret_of_the_configuration() {
     let context = context(&FILE.replace("AT", &at));
     model::rules::set_up_process(&context.runtime.config());
     let documented = super::documented();
-    let mut commands: Vec<String> = { documented.iter() }
+    let mut commands: Vec<String> = documented
+        .iter()
         .filter(|row| row.name.starts_with("show") || row.name.starts_with("get"))
         .map(|row| row.name.to_owned())
         .collect();

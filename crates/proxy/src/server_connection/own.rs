@@ -53,7 +53,8 @@ impl PrivateConnections {
         let mut kept = self.0.get_or_insert_default().borrow_mut();
         kept.push(connection);
         while kept.len() > connections_max as usize {
-            let oldest = { kept.iter() }
+            let oldest = kept
+                .iter()
                 .position(|own| own.authentication != Authentication::Challenged)
                 .unwrap_or(0);
             kept.remove(oldest);

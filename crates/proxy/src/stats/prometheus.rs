@@ -624,9 +624,7 @@ mod tests {
             (B, "backend"),
             (S, "server"),
         ] {
-            let of: Vec<_> = { rows.iter() }
-                .filter(|row| family_of(row) == family)
-                .collect();
+            let of: Vec<_> = rows.iter().filter(|row| family_of(row) == family).collect();
             durations(&mut out, name, &of);
         }
         let lines = out.lines().filter(|line| !line.starts_with("# HELP"));

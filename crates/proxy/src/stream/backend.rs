@@ -16,7 +16,9 @@ pub fn choose(stream: &mut ProxyStream) {
     let by_rule = by_rule.or_else(|| switched(stream));
     let chosen = by_rule.or_else(|| {
         let frontend = stream.frontend();
-        let default = { frontend.default_backend.as_ref() }
+        let default = frontend
+            .default_backend
+            .as_ref()
             .and_then(|reference| Some((reference.index?, Some(reference.span))));
         let own = || {
             frontend
@@ -43,7 +45,7 @@ pub fn choose(stream: &mut ProxyStream) {
         default.is_some_and(|default| default.span == by)
     };
     // A backend chosen by `default_backend` needs no note of its line.
-    let by = { chosen.and_then(|(_, by)| by) }.filter(|by| !is_default(*by));
+    let by = chosen.and_then(|(_, by)| by).filter(|by| !is_default(*by));
     let chosen = chosen.map(|(index, _)| index);
     if let Some(by) = by {
         stream.decide_backend(by);

@@ -111,7 +111,10 @@ pub(super) fn is_untested(config: &Config, service: &Service) -> bool {
     let frontends = frontends(config, &service.addresses);
     let served = frontends.iter().flat_map(|one| backends(config, one));
     named.chain(served).any(|index| {
-        let mut usable = { config.proxy(index).servers.iter() }
+        let mut usable = config
+            .proxy(index)
+            .servers
+            .iter()
             .filter(|server| server.state.usable())
             .peekable();
         usable.peek().is_some() && usable.all(|server| server.state.is_untested())

@@ -42,7 +42,7 @@ impl Supervisor {
     pub(super) fn decider(&self, version: Option<&LoadedVersion>) -> &'static str {
         let beside = row::sidecar_parts();
         let alone = version.filter(|version| version.is_without_proxy());
-        let first = alone.and_then(|version| { beside }.find(|part| version.has(part)));
+        let first = alone.and_then(|version| beside.find(|part| version.has(part)));
         first.unwrap_or(self.slots.serving.row.part)
     }
 

@@ -134,7 +134,7 @@ impl Store {
                 return true;
             }
             ("commit", kind) => {
-                let (steps, others) = { std::mem::take(&mut orders.pending) }
+                let (steps, others) = std::mem::take(&mut orders.pending)
                     .into_iter()
                     .partition(|one: &StoreOrder| one.kind() == kind);
                 orders.pending = others;
@@ -254,7 +254,8 @@ mod tests {
         give("abort ssl cert a", None);
         give("set ssl ca-file c", Some("4"));
         let orders = store.orders();
-        let kept: Vec<String> = { orders.iter() }
+        let kept: Vec<String> = orders
+            .iter()
             .map(|one| one.words.join(" ") + one.payload.as_ref().map_or("", |payload| payload))
             .collect();
         assert_eq!(

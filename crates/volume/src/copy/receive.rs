@@ -332,7 +332,9 @@ impl CopyReception<'_> {
             self.writes.receive().map_err(TransferError::from)?;
         }
         if self.writes.offer().can_flush() {
-            { self.writes.call(NbdRequest::Flush) }.map_err(TransferError::from)?;
+            self.writes
+                .call(NbdRequest::Flush)
+                .map_err(TransferError::from)?;
         }
         self.unstable = 0;
         Ok(())

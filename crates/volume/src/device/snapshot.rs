@@ -61,9 +61,11 @@ impl Label {
 
     /// Text of the label.
     pub fn text(&self) -> &str {
-        let end = { self.0.iter() }.position(|byte| *byte == 0);
+        let end = self.0.iter().position(|byte| *byte == 0);
         let bytes = self.0.get(..end.unwrap_or(LABEL_BYTES_MAX));
-        { bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()) }.unwrap_or_default()
+        bytes
+            .and_then(|bytes| std::str::from_utf8(bytes).ok())
+            .unwrap_or_default()
     }
 }
 

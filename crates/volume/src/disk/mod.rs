@@ -381,7 +381,10 @@ impl Disk {
     /// Runs a step through the page cache if it completes at once, otherwise through the engine.
     fn push(&mut self, slot: u32, step: DiskStep) {
         // SAFETY: the buffer is the operation's under this slot, which nothing else accesses.
-        let done = { self.cached.as_mut() }.and_then(|cached| unsafe { cached.run(step) });
+        let done = self
+            .cached
+            .as_mut()
+            .and_then(|cached| unsafe { cached.run(step) });
         let Some(result) = done else {
             return self.engine.push(slot, step);
         };

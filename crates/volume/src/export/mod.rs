@@ -199,8 +199,11 @@ impl Export {
     fn update_user(&mut self) {
         let grants = self.tenure.grants();
         let grant = self.tenure.granted();
-        let named =
-            { self.clients.iter().flatten() }.filter_map(|client| match client.tenant()? {
+        let named = self
+            .clients
+            .iter()
+            .flatten()
+            .filter_map(|client| match client.tenant()? {
                 tenure::ConnectionUser::Named(user) => Some(user),
                 tenure::ConnectionUser::Local(_) | tenure::ConnectionUser::Remote(_) => None,
             });
@@ -247,7 +250,8 @@ impl Export {
         let late = since.and_then(|since| since.checked_add(HANDSHAKE_MAX));
         let at_once = self.may_continue().then(Instant::now);
         let reserved = self.user.reserved_until;
-        { [late, self.pause, at_once, reserved].into_iter() }
+        [late, self.pause, at_once, reserved]
+            .into_iter()
             .flatten()
             .min()
     }

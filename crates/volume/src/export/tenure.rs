@@ -206,7 +206,9 @@ pub(super) fn holder<'c>(
         name: user.to_owned(),
         presence: Presence::Reserved,
     });
-    { unnamed.or(reserved) }.or_else(|| grant.filter(|grant| grant.is_open).map(expected))
+    unnamed
+        .or(reserved)
+        .or_else(|| grant.filter(|grant| grant.is_open).map(expected))
 }
 
 /// Checks that a user may open the volume. The error names the current user.

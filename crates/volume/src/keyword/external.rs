@@ -68,7 +68,7 @@ fn nfs(args: &mut Args<'_>) -> Result<Storage, Diagnostic> {
 
 fn iscsi(args: &mut Args<'_>) -> Result<Storage, Diagnostic> {
     let word = args.required("the address of the target")?;
-    let portal = { word.str().parse().ok() }.or_else(|| {
+    let portal = word.str().parse().ok().or_else(|| {
         let address: IpAddr = word.str().parse().ok()?;
         Some(SocketAddr::new(address, ISCSI_PORT))
     });
@@ -179,7 +179,10 @@ pub(super) fn of_volume(before: &[Volume], volume: &Volume) -> Vec<Diagnostic> {
         return Vec::new();
     };
     let name = &volume.name.value;
-    let lines = { volume.once.iter() }.filter(|(keyword, _)| OF_COPIES.contains(keyword));
+    let lines = volume
+        .once
+        .iter()
+        .filter(|(keyword, _)| OF_COPIES.contains(keyword));
     let mut found: Vec<Diagnostic> = lines
         .map(|(keyword, span)| {
             let told =
@@ -217,7 +220,10 @@ pub(super) fn first_on_image<'v>(before: &'v [Volume], volume: &Volume) -> Optio
 /// Configuration of an external volume for the role.
 pub(super) fn built(context: &Context, volume: &Volume) -> Option<ExternalVolume> {
     let external = external(volume)?;
-    let here = { volume.nodes.iter() }.find(|node| context.nodes.is_local_node(&node.value));
+    let here = volume
+        .nodes
+        .iter()
+        .find(|node| context.nodes.is_local_node(&node.value));
     if here.is_none() && !volume.nodes.is_empty() {
         return None;
     }

@@ -247,11 +247,14 @@ fn of_nodes(context: &Context, volume: &Volume) -> Option<Diagnostic> {
                     .help("name two nodes, or one for one copy"),
             )
         }
-        [_] | [_, _] => { volume.nodes.iter() }
+        [_] | [_, _] => volume
+            .nodes
+            .iter()
             .filter(|one| !context.nodes.is_known(&one.value))
             .map(|one| unknown(known, one))
             .next(),
-        all if volume.external.is_some() => { all.iter() }
+        all if volume.external.is_some() => all
+            .iter()
             .find(|one| !context.nodes.is_known(&one.value))
             .map(|one| unknown(known, one)),
         [_, _, third, ..] => {

@@ -142,7 +142,11 @@ impl Mirror {
             self.clients.admission.wanted = Some(next);
             return self.advance_admission(now);
         }
-        let waits = { self.clients.admission.proposed }.is_some_and(|at| now < at + AGAIN);
+        let waits = self
+            .clients
+            .admission
+            .proposed
+            .is_some_and(|at| now < at + AGAIN);
         let mut writes = self.clients.writes_in(RequestLocation::Replica);
         if waits || writes.any(|origin| !self.admits(origin)) {
             return;

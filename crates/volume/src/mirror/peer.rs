@@ -219,7 +219,7 @@ impl Peer {
     /// Returns whether the node is silent, if that has changed. A node that was never connected is
     /// not silent.
     pub(super) fn check_silence(&mut self, now: Instant) -> Option<bool> {
-        let is_silent = { self.heard }.is_some_and(|at| now >= at + QUIET);
+        let is_silent = self.heard.is_some_and(|at| now >= at + QUIET);
         let before = std::mem::replace(&mut self.is_silent, is_silent);
         (before != is_silent).then_some(is_silent)
     }
@@ -288,7 +288,7 @@ impl Peer {
         if self.came.len() > before || one.session.starves() {
             self.heard = Some(now);
         }
-        match { self.heard }.is_some_and(|at| now >= at + SILENCE_MAX) {
+        match self.heard.is_some_and(|at| now >= at + SILENCE_MAX) {
             true => Err(LinkError::Silent),
             false => received,
         }

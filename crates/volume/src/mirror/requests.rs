@@ -223,8 +223,10 @@ impl Mirror {
         let Some(id) = self.clients.record_forward_response(head.tag) else {
             return;
         };
-        let is_read =
-            { self.clients.get(id) }.is_some_and(|asked| matches!(asked.request, Request::Read(_)));
+        let is_read = self
+            .clients
+            .get(id)
+            .is_some_and(|asked| matches!(asked.request, Request::Read(_)));
         match (ForwardResult::of(head.number), data) {
             (Some(ForwardResult::Done), Some(buffer)) if is_read => {
                 self.end(id, Ok(Some(Data(Rc::new(buffer)))));

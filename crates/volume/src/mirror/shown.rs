@@ -138,7 +138,7 @@ impl StatusPublisher {
 impl Mirror {
     /// Publishes the status if it is due.
     pub(super) fn show(&mut self, now: Instant) {
-        let waits = { self.shown.patient_until }.is_some_and(|until| now < until);
+        let waits = self.shown.patient_until.is_some_and(|until| now < until);
         if waits && !self.lease.is_known {
             return;
         }
@@ -150,7 +150,10 @@ impl Mirror {
         self.shown.at = Some(now);
         let report = self.replica.report(self.time());
         let is_joined = report.follows || report.other == OtherState::InSync;
-        let recorded = { self.lease.record.as_ref() }
+        let recorded = self
+            .lease
+            .record
+            .as_ref()
             .is_some_and(|record| InSync::contains(record.in_sync, super::ME));
         if is_joined && recorded && !report.faulty {
             self.local.trouble = None;

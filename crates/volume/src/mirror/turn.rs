@@ -62,7 +62,7 @@ impl Mirror {
             let count = wait(&self.epoll, &mut events, deadline).map_err(MirrorError::Wait)?;
             let now = Instant::now();
             for event in &events[..count] {
-                match { event.data }.u64() {
+                match event.data.u64() {
                     STOP_KEY => {
                         let _ = epoll::delete(&self.epoll, stop);
                         self.export.stop();

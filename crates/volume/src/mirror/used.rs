@@ -173,7 +173,11 @@ impl Mirror {
             self.admit(only.clone(), user);
             self.advance_admission(now);
         }
-        let rests = { self.clients.used.handed_over }.is_some_and(|at| now < at + AGAIN);
+        let rests = self
+            .clients
+            .used
+            .handed_over
+            .is_some_and(|at| now < at + AGAIN);
         if self.clients.used.here != Some(VolumeUse::HandsOver) || rests {
             return begins;
         }

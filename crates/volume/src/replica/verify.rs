@@ -96,7 +96,9 @@ impl Verify {
             BlockFault::Damaged => self.damaged += count,
             BlockFault::DamagedThere => self.damaged_there += count,
         }
-        if let Some((_, before)) = { self.found.iter_mut() }
+        if let Some((_, before)) = self
+            .found
+            .iter_mut()
             .find(|(of, before)| *of == fault && before.end() == blocks.first)
         {
             before.count += blocks.count;

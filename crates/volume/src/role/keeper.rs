@@ -47,7 +47,9 @@ fn take(backing: &Backing, name: &str) -> Result<bool, String> {
 
 fn remove(backing: &Backing, name: &str) -> Result<(), String> {
     let all = snapshot::list(backing, name).map_err(|error| error.to_string())?;
-    let ours = { all.iter() }.filter(|one| one.kind == SnapshotReason::BeforeResync);
+    let ours = all
+        .iter()
+        .filter(|one| one.kind == SnapshotReason::BeforeResync);
     let removed: Result<Vec<()>, _> = ours.map(|one| one.remove()).collect();
     removed.map(drop).map_err(|error| error.to_string())
 }

@@ -257,7 +257,9 @@ impl VolumeRole {
     }
 
     fn users(&self) -> BTreeMap<String, String> {
-        let users = { self.workers.iter() }
+        let users = self
+            .workers
+            .iter()
             .filter_map(|(name, worker)| Some((name.clone(), worker.named_user()?)));
         // Skips commands, which do not reconnect.
         users
@@ -559,7 +561,7 @@ impl VolumeRole {
                     let mut one = ExternalVolumeState::new(spec);
                     let lease = lease_of(&name);
                     let leases = self.leases.iter().flatten();
-                    one.learn({ leases }.find(|one| one.name == lease).cloned());
+                    one.learn(leases.find(|one| one.name == lease).cloned());
                     one.set_use(self.usage.of(&name));
                     self.elsewhere.insert(name, one);
                 }

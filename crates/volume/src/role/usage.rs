@@ -119,7 +119,9 @@ impl VolumeRole {
         let mut held = BTreeSet::new();
         for (name, worker) in &self.workers {
             let has = worker.spec();
-            let stays = { volumes.0.get(name) }
+            let stays = volumes
+                .0
+                .get(name)
                 .is_some_and(|spec| spec.backing == has.backing && spec.read_only == has.read_only);
             if stays || !self.usage.is_written(name) {
                 continue;
@@ -227,7 +229,7 @@ impl VolumeRole {
         let worker = self.workers.get(name);
         let other = worker.and_then(|worker| worker.with_status(other_of_gone));
         let lease = lease_of(name);
-        let lease = { self.leases.iter().flatten() }.find(|one| one.name == lease);
+        let lease = self.leases.iter().flatten().find(|one| one.name == lease);
         other.is_some_and(|other| lease.is_some_and(|lease| lease.holder == other))
     }
 }
@@ -262,7 +264,10 @@ fn can_move(status: &VolumeStatus) -> Result<(), String> {
 
 /// Replication status of a volume with two replicas, or the reason why it cannot move.
 fn of_pair(status: &VolumeStatus) -> Result<&MirrorStatus, String> {
-    let pair = { status.mirror.as_ref() }.filter(|shown| !shown.other.is_empty());
+    let pair = status
+        .mirror
+        .as_ref()
+        .filter(|shown| !shown.other.is_empty());
     pair.ok_or_else(|| match status.spec.pair {
         Some(_) => why(status),
         None => "it has one copy, on this node: it cannot move to another one".to_owned(),

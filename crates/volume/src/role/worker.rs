@@ -494,7 +494,9 @@ impl WorkerState {
         single.count_in(meter);
         self.heed(&mut single);
         self.enter(LocalVolumeState::Serving, String::new());
-        let (stop, wake) = { self.stop.as_ref() }
+        let (stop, wake) = self
+            .stop
+            .as_ref()
             .zip(self.wake.as_ref())
             .ok_or_else(|| failed("no descriptor is left".to_owned()))?;
         let mut woken = || {

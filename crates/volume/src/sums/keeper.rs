@@ -574,7 +574,9 @@ impl Keeper {
         self.looks_at_ms = now_ms + LOOK_MS;
         let is_hot = |page: &&ChecksumPage| page.heat == Heat::Hot;
         let hot = self.pages.values().filter(is_hot).count();
-        let missing: Vec<u32> = { wanted.iter().copied() }
+        let missing: Vec<u32> = wanted
+            .iter()
+            .copied()
             .filter(|index| {
                 self.pages
                     .get(index)
@@ -630,7 +632,9 @@ impl Keeper {
             let is_unused = page.turn < self.turn;
             page.heat == Heat::Hot && is_free && is_unused && (is_idle || surplus > 0)
         };
-        let mut pages: Vec<(u64, u32)> = { self.pages.iter() }
+        let mut pages: Vec<(u64, u32)> = self
+            .pages
+            .iter()
             .filter(may_leave)
             .map(|(index, page)| (page.turn, *index))
             .collect();

@@ -140,7 +140,7 @@ fn operations(epoll: &OwnedFd, export: &mut Export) -> Vec<(Token, Operation)> {
         let mut events = [none; 8];
         let count = epoll::wait(epoll, &mut events, Some(&Timespec::default())).unwrap();
         for event in &events[..count] {
-            export.handle_event({ event.data }.u64(), event.flags, Instant::now());
+            export.handle_event(event.data.u64(), event.flags, Instant::now());
         }
         operations.extend(export.settle());
         if count == 0 {
@@ -383,7 +383,7 @@ fn a_client_that_takes_its_replies_at_any_moment_gets_all_of_them() {
         let count = epoll::wait(&epoll, &mut events, Some(&patience)).unwrap();
         assert!(count > 0 || at.is_some(), "nothing lets it continue");
         for event in &events[..count] {
-            export.handle_event({ event.data }.u64(), event.flags, Instant::now());
+            export.handle_event(event.data.u64(), event.flags, Instant::now());
         }
         let mut asked: Vec<_> = export.settle().collect();
         while !asked.is_empty() {

@@ -144,7 +144,7 @@ impl LeaseCopies {
     ) -> Option<(IpAddr, &str)> {
         let is_its = &is_its;
         let mut all = self.others().flat_map(|(part, copy)| {
-            let its = { copy.of(mac) }.filter(move |address| is_its(part, *address));
+            let its = copy.of(mac).filter(move |address| is_its(part, *address));
             its.map(|address| (address, copy.node.as_str()))
         });
         all.next()
@@ -153,7 +153,7 @@ impl LeaseCopies {
     /// Returns the copies of parts that another node has held since this one did.
     pub fn others(&self) -> impl Iterator<Item = (usize, &LeaseCopy)> {
         let is_held = |part: &usize, copy: &LeaseCopy| {
-            { self.held.get(part) }.is_some_and(|held| copy.epoch <= *held)
+            self.held.get(part).is_some_and(|held| copy.epoch <= *held)
         };
         let others = self.whole.iter();
         let others = others.filter(move |(part, copy)| !is_held(part, copy));
@@ -180,7 +180,7 @@ impl LeaseCopies {
         if part >= PARTS_MAX {
             return Err(LeaseCopyError::TooMuch);
         }
-        let is_old = { self.held.get(&part) }.is_some_and(|held| told.epoch <= *held);
+        let is_old = self.held.get(&part).is_some_and(|held| told.epoch <= *held);
         if is_old {
             return Err(LeaseCopyError::Old);
         }

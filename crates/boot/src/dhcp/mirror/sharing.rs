@@ -246,7 +246,9 @@ impl LeaseSharing {
             .values_mut()
             .flat_map(|part| part.peers.values_mut())
         {
-            let is_late = { peer.behind_ms }.is_some_and(|since| now_ms >= since + CONFIRM_MS);
+            let is_late = peer
+                .behind_ms
+                .is_some_and(|since| now_ms >= since + CONFIRM_MS);
             if is_late && peer.since.is_some() {
                 peer.since = None;
                 peer.rests_until_ms = now_ms + REST_MS;
@@ -259,7 +261,7 @@ impl LeaseSharing {
 
     /// Returns the nodes that have all leases of a part; without them no client gets a response.
     pub fn in_step(&self, part: usize) -> BTreeSet<String> {
-        let peers = { self.parts.get(&part) }.map(|part| part.peers.iter());
+        let peers = self.parts.get(&part).map(|part| part.peers.iter());
         let peers = peers.into_iter().flatten();
         let in_step = peers.filter(|(_, peer)| peer.is_in_step());
         in_step.map(|(node, _)| node.clone()).collect()
@@ -268,7 +270,7 @@ impl LeaseSharing {
     /// Returns the nodes to which a part is sent: they may not have all of it yet.
     #[cfg(test)]
     pub(in crate::dhcp) fn told(&self, part: usize) -> BTreeSet<String> {
-        let peers = { self.parts.get(&part) }.map(|part| part.peers.keys().cloned());
+        let peers = self.parts.get(&part).map(|part| part.peers.keys().cloned());
         peers.into_iter().flatten().collect()
     }
 
@@ -286,7 +288,7 @@ impl LeaseSharing {
         // A node without a complete copy may lack leases that this node had on disk.
         let pending = self.pending.get(&address);
         let number = pending.map_or(0, |(_, number)| *number);
-        let has = |node: &String| { one.peers.get(node) }.is_some_and(|peer| peer.has(number));
+        let has = |node: &String| one.peers.get(node).is_some_and(|peer| peer.has(number));
         let waits = |peer: &CopyPeer| {
             peer.since
                 .is_some_and(|since| number > since && !peer.has(number))

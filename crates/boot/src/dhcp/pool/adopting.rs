@@ -21,9 +21,11 @@ impl<A: Address> Pool<A> {
             .into_iter()
             .filter(|(one, _)| range.has(*one) && range.part(*one) == part);
         let known: BTreeMap<A, Holder> = known.collect();
-        let of_part = { self.uses.keys() }.filter(|one| range.part(**one) == part);
+        let of_part = self.uses.keys().filter(|one| range.part(**one) == part);
         let gone: Vec<A> = of_part.copied().collect();
-        let was = { gone.iter() }.map(|one| (*one, (self.holder(*one), self.user(*one))));
+        let was = gone
+            .iter()
+            .map(|one| (*one, (self.holder(*one), self.user(*one))));
         let was: BTreeMap<A, (Holder, Option<Mac>)> = was.collect();
         gone.into_iter().for_each(|address| self.end(address));
         // A lease that the holder gave itself is newer than what this node knew.
@@ -32,7 +34,7 @@ impl<A: Address> Pool<A> {
         let (before, given): (Vec<_>, Vec<_>) = known.into_iter().partition(is_before);
         for (address, holder) in given.into_iter().chain(before) {
             let (own, user) = was.get(&address).copied().unwrap_or((Holder::Nobody, None));
-            let both = { knows_before && is_left }
+            let both = (knows_before && is_left)
                 .then(|| of_both(holder, own))
                 .flatten();
             let holder = if is_before(&(address, holder)) {
@@ -73,7 +75,7 @@ impl<A: Address> Pool<A> {
     /// Records that no node knows what is withheld of a part.
     pub fn has_no_former(&mut self, part: usize) {
         let range = self.range;
-        let withheld = { self.uses.iter() }.filter_map(|(address, one)| match one {
+        let withheld = self.uses.iter().filter_map(|(address, one)| match one {
             AddressUse::Unclear {
                 until_ms,
                 user,

@@ -155,7 +155,9 @@ impl Client {
         let now_ms = self.clock.at(true_ms);
         self.lease = self.lease.filter(|lease| lease.until_ms > now_ms);
         let remembers_long = self.mac.0[5].is_multiple_of(2);
-        self.remembers = { self.remembers }.filter(|one| remembers_long || one.until_ms > now_ms);
+        self.remembers = self
+            .remembers
+            .filter(|one| remembers_long || one.until_ms > now_ms);
         // The client waits for a response for a while.
         if self.waits != Waits::Nothing && random.percent(85) {
             return Vec::new();

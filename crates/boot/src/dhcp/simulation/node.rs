@@ -408,7 +408,8 @@ impl SimulatedNode {
             return;
         };
         let is_late = since_ms.is_some_and(|since| now_ms >= since + SOON_MS);
-        let others: Vec<OtherPart> = { (0..PARTS).filter(|other| *other != part) }
+        let others: Vec<OtherPart> = (0..PARTS)
+            .filter(|other| *other != part)
             .filter(|other| !records[*other].node.is_empty())
             .map(|other| self.other(other, &records[other], is_late))
             .collect();
@@ -422,7 +423,7 @@ impl SimulatedNode {
                 }
             }
             PartDecision::Takes(mut taking) => {
-                let late = { taking.late() }.find(|other| *other != part);
+                let late = taking.late().find(|other| *other != part);
                 let late = late.map(|other| self.former_of_late(part, &records[other]));
                 let former = match base {
                     PartBasis::Left(_) => self.records.known[part].former.clone(),
@@ -468,7 +469,9 @@ impl SimulatedNode {
     /// Describes another part as this node knows it.
     fn other(&self, part: usize, record: &Record, is_late: bool) -> OtherPart {
         let own = name(self.number);
-        let copy = { self.copies.of(part, &record.node, record.epoch) }
+        let copy = self
+            .copies
+            .of(part, &record.node, record.epoch)
             .filter(|copy| copy.ranges == mark_of(self.range()));
         let is_named = record.named.contains(&own);
         let knows = match copy.filter(|_| is_named) {
@@ -565,7 +568,7 @@ impl SimulatedNode {
     /// Records whether a node is up that knows what this one withholds of a part.
     fn note_elsewhere(&mut self, part: usize, is_other_there: bool) {
         let other = name(1 - self.number);
-        let is_its = { self.former(part) }.is_some_and(|(node, _)| *node == other);
+        let is_its = self.former(part).is_some_and(|(node, _)| *node == other);
         let is_there = is_its && is_other_there && !self.has(InjectedDefect::SquatterBelieved);
         if let Some(pool) = self.desk.as_mut().and_then(DhcpServer::pool) {
             pool.set_known_elsewhere(part, is_there);
@@ -655,7 +658,9 @@ impl SimulatedNode {
         }
         let (mut now, mut later) = (Vec::new(), Vec::new());
         for reply in std::mem::take(&mut self.waiting) {
-            let given = { reply.address }.filter(|_| reply.verdict == DhcpReplyType::Yes);
+            let given = reply
+                .address
+                .filter(|_| reply.verdict == DhcpReplyType::Yes);
             let (Some(address), Some(range)) = (given, self.range()) else {
                 now.push(reply);
                 continue;
@@ -765,7 +770,9 @@ impl SimulatedNode {
                     decision = desk.decide(&request, false, now_ms);
                 }
             }
-            let probed = { decision.probe }.filter(|_| request.kind == DhcpMessageType::Decline);
+            let probed = decision
+                .probe
+                .filter(|_| request.kind == DhcpMessageType::Decline);
             let user = probed.and_then(|address| users.iter().find(|(one, _)| *one == address));
             if let Some((address, mac)) = user.filter(|_| random.percent(80)) {
                 desk.in_use(*address, *mac, now_ms);

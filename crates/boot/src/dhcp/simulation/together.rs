@@ -42,7 +42,9 @@ impl DhcpSimulation {
         }
         let now = (record.epoch, self.now_ms);
         let before = self.unknown.get(&key).copied();
-        let since = { before.filter(|(epoch, _)| *epoch == record.epoch) }.unwrap_or(now);
+        let since = before
+            .filter(|(epoch, _)| *epoch == record.epoch)
+            .unwrap_or(now);
         self.unknown.insert(key, since);
         self.now_ms < since.1 + AWAIT_MS
     }
@@ -52,7 +54,7 @@ impl DhcpSimulation {
         for from in 0..2 {
             let all = self.nodes.iter();
             let is_cut = self.wires[from].link.is_none() && !self.odds.apart;
-            if is_cut && { all }.all(|node| node.is_awake(self.now_ms)) {
+            if is_cut && all.all(|node| node.is_awake(self.now_ms)) {
                 let link = self.nodes[from].sharing.linked(&name(1 - from));
                 self.wires[from].link = Some(link);
             }
@@ -176,8 +178,10 @@ impl DhcpSimulation {
             }
         }
         self.odds.apart = false;
-        let pools =
-            { self.nodes.iter_mut() }.filter_map(|node| node.desk().and_then(DhcpServer::pool));
+        let pools = self
+            .nodes
+            .iter_mut()
+            .filter_map(|node| node.desk().and_then(DhcpServer::pool));
         let known: Vec<_> = pools.flat_map(|pool| pool.known()).collect();
         let these = |is: fn(&Holder) -> bool| -> BTreeSet<Ipv4Addr> {
             let these = known.iter().filter(|(_, holder)| is(holder));
@@ -213,15 +217,15 @@ impl DhcpSimulation {
         let is_lost = |address| lost.iter().any(|past| past.span.has(address));
         let (mut users, range) = (self.users(), range_of(&self.lan));
         users.retain(|(address, _)| !is_lost(*address));
-        let pools = { self.nodes.iter_mut() }.filter_map(SimulatedNode::desk);
+        let pools = self.nodes.iter_mut().filter_map(SimulatedNode::desk);
         let pools = pools.filter_map(DhcpServer::pool);
         let pools: Vec<&Pool> = pools.map(|pool| &*pool).collect();
         let withheld = pools.iter().flat_map(|pool| pool.withheld());
         let was = |address: &Ipv4Addr| before.contains(address) && !is_lost(*address);
-        if let Some(address) = { withheld }.find(was) {
+        if let Some(address) = withheld.find(was) {
             return Err(format!("{address} is withheld"));
         }
-        let sleepers = { users.iter() }.filter(|(address, mac)| {
+        let sleepers = users.iter().filter(|(address, mac)| {
             // An old packet may have arrived late.
             let is_odd = |pool: &&Pool| {
                 let of = pool.of(*mac);
@@ -230,7 +234,7 @@ impl DhcpSimulation {
             sleeps(*mac) && range.has(*address) && !pools.iter().any(is_odd)
         });
         for (address, mac) in sleepers {
-            let holder = { pools.iter() }.find(|pool| pool.holds(*address));
+            let holder = pools.iter().find(|pool| pool.holds(*address));
             let holder = holder.ok_or("a part has no holder")?;
             if holder.client(*address) != Some(*mac) {
                 return Err(format!("{address} is {mac}'s, and withheld"));
@@ -242,7 +246,7 @@ impl DhcpSimulation {
     /// Returns the addresses whose owners by previous ranges are unknown: a part was taken
     /// without its leases.
     fn lost(&self) -> Vec<PastAddresses> {
-        let pasts = { self.records.iter() }.filter_map(|record| record.claim.past);
+        let pasts = self.records.iter().filter_map(|record| record.claim.past);
         pasts.filter(|past| !past.is_known).collect()
     }
 

@@ -99,7 +99,7 @@ proptest! {
         relays in 0..10_usize,
     ) {
         let _ = Request::read(&bytes, LINK, None);
-        let options: Vec<(u16, &[u8])> = { options.iter() }
+        let options: Vec<(u16, &[u8])> = options.iter()
             .map(|(code, data)| (*code, &**data))
             .collect();
         let mut message = packet(kind % 14, &options);

@@ -39,8 +39,8 @@ impl ClusterLeases {
             return Some(is_held || lease.holder.is_empty());
         }
         let record: Option<PartRecord> = codec::decode(&lease.record).ok();
-        let is_lost = { record.as_ref() }.is_some_and(|record| self.is_lost(record));
-        let is_mine = { record.as_ref() }.is_some_and(|record| record.node == self.me);
+        let is_lost = record.as_ref().is_some_and(|record| self.is_lost(record));
+        let is_mine = record.as_ref().is_some_and(|record| record.node == self.me);
         // The cluster may grant a part because the previous process of this role wanted it.
         if is_held && !is_lost && (is_mine || self.is_taken(part, lease)) {
             return Some(true);
@@ -223,13 +223,18 @@ impl ClusterLeases {
         let is_same = |before: &(String, u64, u64)| {
             holder == self.me || (&before.0, before.1) == (&holder, epoch)
         };
-        let since_ns = { before.filter(is_same) }.map_or(now_ns, |(.., since_ns)| since_ns);
+        let since_ns = before
+            .filter(is_same)
+            .map_or(now_ns, |(.., since_ns)| since_ns);
         self.unknown.insert(part, (holder, epoch, since_ns));
     }
 
     /// Returns whether this node took a part in the epoch of its lease.
     fn is_taken(&self, part: usize, lease: &KnownLease) -> bool {
-        { self.owned.taken.get(&part) }.is_some_and(|taken| taken.epoch == lease.epoch)
+        self.owned
+            .taken
+            .get(&part)
+            .is_some_and(|taken| taken.epoch == lease.epoch)
     }
 
     /// Returns whether this node declines a part that the cluster grants it, because it does not
@@ -243,7 +248,7 @@ impl ClusterLeases {
     /// to take it.
     pub(super) fn awaits(&self, part: usize, now_ns: u64) -> bool {
         let record = self.record(part);
-        let is_own = { record.as_ref() }.is_some_and(|record| self.is_own(record));
+        let is_own = record.as_ref().is_some_and(|record| self.is_own(record));
         let has_copy = |record: &PartRecord| record.node == self.me && !record.named.is_empty();
         let most_ns = if record.as_ref().is_some_and(has_copy) {
             AWAIT_COPY_NS

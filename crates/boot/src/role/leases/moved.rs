@@ -225,7 +225,10 @@ impl ClusterLeases {
         others: &OtherPartRecords,
         before: (u32, u32),
     ) -> (u32, u32) {
-        let records = { others.records.iter() }.filter(|(part, _)| late.contains(part));
+        let records = others
+            .records
+            .iter()
+            .filter(|(part, _)| late.contains(part));
         let formers = records.map(|(_, record)| match mix(record.stores) {
             // The lease files are unknown, or lost.
             files if files == 0 || record.node == self.me => None,

@@ -287,7 +287,9 @@ fn nobody_hears_of_a_lease_of_a_part_that_came_back_until_the_node_before_knows_
     let (mut alpha, ..) = taken_back();
     let written = |knowledge: &Knowledge, now_ns| {
         let (_, written) =
-            { alpha.clone() }.evaluate_parts((None, None), knowledge, (&[], true), now_ns);
+            alpha
+                .clone()
+                .evaluate_parts((None, None), knowledge, (&[], true), now_ns);
         written
             .first()
             .map(|one| codec::decode::<PartRecord>(&one.value).unwrap())
@@ -793,7 +795,7 @@ fn a_range_of_ipv6_that_changes_waits_for_what_the_other_node_gave_as_one_of_ipv
     let nobody = |_, _: &str, _| Some(BTreeMap::new());
     let fates = moved.six.fates(nobody);
     assert!(
-        { 3..=8 }
+        (3..=8)
             .all(|last| fates(six(last, 9).first) != crate::dhcp::pool::AddressKnowledge::Unclear)
     );
 }

@@ -152,7 +152,10 @@ impl<R: AsyncRuntime> Grants<R> {
         }
         let now = self.now();
         let command = self.with_grantor(term, |grantor| grantor.pass(name, epoch, from, now))?;
-        let _ = { self.engine.propose_in(term, CommandBody::Lease(command)) }.await;
+        let _ = self
+            .engine
+            .propose_in(term, CommandBody::Lease(command))
+            .await;
         Some(())
     }
 

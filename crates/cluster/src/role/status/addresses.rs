@@ -181,7 +181,8 @@ impl<'s> Owned<'s> {
                 n => format!("the {n} virtual addresses of {of}"),
             }
         };
-        let mut words: Vec<String> = { groups.iter() }
+        let mut words: Vec<String> = groups
+            .iter()
             .map(|(takers, moving)| {
                 if takers.is_empty() {
                     format!("no node takes {}", subject(moving))

@@ -65,7 +65,9 @@ impl ClusterStatus {
 
     /// Returns the notes about members as which two machines connect, whichever member noticed.
     fn cloned_words(&self) -> Vec<String> {
-        let cloned: BTreeSet<MemberId> = { self.members.iter() }
+        let cloned: BTreeSet<MemberId> = self
+            .members
+            .iter()
             .flat_map(|member| &member.sees)
             .filter(|sight| sight.is_cloned)
             .map(|sight| sight.member)

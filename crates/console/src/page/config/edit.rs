@@ -112,8 +112,10 @@ pub fn editor(
 fn stale(editing: &EditState<'_>, meanwhile: &NewerVersion) -> Markup {
     let accepted = meanwhile.accepted;
     let all = meanwhile.differences.as_deref();
-    let (here, elsewhere): (Vec<&Difference>, Vec<&Difference>) =
-        { all.unwrap_or_default().iter() }.partition(|one| one.path == editing.path);
+    let (here, elsewhere): (Vec<&Difference>, Vec<&Difference>) = all
+        .unwrap_or_default()
+        .iter()
+        .partition(|one| one.path == editing.path);
     html! {
         section.subject.bad role="alert" {
             h2 { "Version " (accepted) " was accepted while you edited version " (editing.of) }

@@ -137,7 +137,8 @@ fn traffic(member: &PlatformMember) -> Vec<BoxLine> {
 
 fn add_subject_lines(member: &PlatformMember, part: &str, kind: &str, lines: &mut Vec<BoxLine>) {
     let reports = member.look.iter().flat_map(|look| &look.reports);
-    let subjects: Vec<&Subject> = { reports.filter(|report| report.part == part) }
+    let subjects: Vec<&Subject> = reports
+        .filter(|report| report.part == part)
         .flat_map(|report| report.of_kind(kind))
         // An object that is elsewhere appears in the box of that machine.
         .filter(|one| one.state.word != "elsewhere")

@@ -32,14 +32,14 @@ fn operations() -> Vec<(String, String, String, UserRole)> {
     for (path, methods) in description["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             let word = operation["x-role"].as_str().expect("x-role");
-            let role = { UserRole::ALL.into_iter() }.find(|role| role.word() == word);
+            let role = UserRole::ALL.into_iter().find(|role| role.word() == word);
             let (role, method) = (role.expect("a role"), method.to_uppercase());
             let parameters = operation["parameters"].as_array();
             let required = parameters.into_iter().flatten();
             let mut path = path.clone();
             for one in required.filter(|one| one["required"] == true) {
                 let (name, example) = (one["name"].as_str().unwrap(), &one["example"]);
-                let example = { example.as_str() }.map_or(example.to_string(), str::to_owned);
+                let example = example.as_str().map_or(example.to_string(), str::to_owned);
                 match one["in"].as_str() {
                     Some("path") => path = path.replace(&format!("{{{name}}}"), &example),
                     _ => path += &format!("?{name}={example}"),
@@ -72,7 +72,9 @@ fn every_route_of_the_api_is_described_with_the_scope_that_it_takes() {
     for methods in description["paths"].as_object().unwrap().values() {
         for operation in methods.as_object().unwrap().values() {
             let role = operation["x-role"].as_str().unwrap();
-            let scope = { Scope::ALL.into_iter() }.find(|one| one.at_most().word() == role);
+            let scope = Scope::ALL
+                .into_iter()
+                .find(|one| one.at_most().word() == role);
             let scope = scope.expect("a scope").word();
             let expected = serde_json::json!([{ "password": [] }, { "token": [scope] }]);
             assert_eq!(operation["security"], expected, "{operation}");

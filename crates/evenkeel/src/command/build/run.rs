@@ -40,7 +40,7 @@ pub fn find(program: &str) -> Option<PathBuf> {
 /// # Errors
 /// Lists the missing packages, with the command that installs them.
 pub fn need(programs: &[(&str, &str)]) -> Result<(), String> {
-    let missing = { programs.iter() }.filter(|(program, _)| {
+    let missing = programs.iter().filter(|(program, _)| {
         if program.starts_with('/') {
             !Path::new(program).exists()
         } else {

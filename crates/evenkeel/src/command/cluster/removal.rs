@@ -88,13 +88,16 @@ impl Has {
     /// Returns what would be lost with the node, one per line. `report` is that of the volumes of
     /// this machine, which is `me`.
     fn lost(&self, node: &str, me: &str, report: &StatusReport) -> Vec<String> {
-        let volumes = { self.volumes.0.iter() }.filter_map(|(name, spec)| {
+        let volumes = self.volumes.0.iter().filter_map(|(name, spec)| {
             let subject = report.find(VOLUME, name);
             let why = only_there(node, me, spec, subject)?;
             Some(format!("volume {name}: {why}"))
         });
         let only = |prefer: &[String]| prefer.iter().all(|one| one == node) && !prefer.is_empty();
-        let guests = { self.guests.guests.iter() }
+        let guests = self
+            .guests
+            .guests
+            .iter()
             .filter(|(_, guest)| only(&guest.prefer))
             .map(|(name, _)| format!("guest {name}: its line `prefer` names only {node}"));
         volumes.chain(guests).collect()

@@ -96,7 +96,9 @@ fn ask(question: &str) -> Option<String> {
 
 /// Returns the reason of the change; asks for it if the command line has none.
 fn reason(given: Option<&String>) -> Result<String, ConfigError> {
-    let reason = { given.cloned() }.or_else(|| ask("reason of the change, for the log: "));
+    let reason = given
+        .cloned()
+        .or_else(|| ask("reason of the change, for the log: "));
     let reason = reason.filter(|reason| !reason.is_empty());
     reason.ok_or_else(|| ConfigError::Refused("nothing was changed: no reason was given".into()))
 }

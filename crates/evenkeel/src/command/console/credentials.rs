@@ -264,7 +264,8 @@ mod tests {
     #[test]
     fn the_code_of_a_secret_is_drawn_black_on_white_with_its_quiet_zone() {
         let printed = of_secret(&[7; 20], "anna", "alpha", true);
-        let rows: Vec<&str> = { printed.lines() }
+        let rows: Vec<&str> = printed
+            .lines()
             .filter_map(|line| line.strip_prefix(COLOURS[0])?.strip_suffix(COLOURS[1]))
             .collect();
         let widths: Vec<usize> = rows.iter().map(|row| row.chars().count()).collect();

@@ -150,7 +150,7 @@ enum From {
 fn fill(matches: &ArgMatches, name: &str, old: &[Disk], new: &[Disk]) -> Result<String, String> {
     have_both_copies(matches, new)?;
     let from = moment(matches, name, old)?;
-    let filled = { old.iter().zip(new) }.map(|(old, new)| {
+    let filled = old.iter().zip(new).map(|(old, new)| {
         let snapshot = match &from {
             From::Moment(moment, _) => {
                 let mut all = moment.snapshots.iter();

@@ -75,7 +75,9 @@ fn opened(matches: &ArgMatches) -> Result<File, String> {
     };
     if !is_there {
         let since = file.metadata().and_then(|metadata| metadata.modified());
-        let ago = { since.ok() }.and_then(|since| SystemTime::now().duration_since(since).ok());
+        let ago = since
+            .ok()
+            .and_then(|since| SystemTime::now().duration_since(since).ok());
         let ago = ago.map_or(0, |ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX));
         // Standard output has only the guest's output.
         let _ = writeln!(
@@ -303,8 +305,7 @@ fn relay(
             }
             // Both sources are checked, whatever ended the wait.
             let _ = poll(&mut watched, None);
-            let ready =
-                |at: usize| { watched.get(at) }.is_some_and(|one| !one.revents().is_empty());
+            let ready = |at: usize| watched.get(at).is_some_and(|one| !one.revents().is_empty());
             (ready(0), ready(1))
         };
         if from_guest {

@@ -34,7 +34,7 @@ struct RemoteGuestReport {
 pub(super) fn complete(instance: &Instance, report: &mut StatusReport, name: Option<&str>) {
     let is_far =
         |one: &&Subject| one.state.word == ELSEWHERE && name.is_none_or(|name| one.name == name);
-    let nodes = { report.of_kind(GUEST) }.filter(is_far);
+    let nodes = report.of_kind(GUEST).filter(is_far);
     let nodes: BTreeSet<String> = nodes.filter_map(|one| one.words(ON)).collect();
     let shown = nodes.into_iter().map(|node| {
         let shown = ask(instance, report, &node, name.unwrap_or_default());

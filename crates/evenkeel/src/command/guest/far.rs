@@ -92,7 +92,7 @@ fn node(
 
 /// Returns the reachable other nodes of a guest, the preferred first.
 pub(super) fn others(report: &StatusReport, name: &str) -> Vec<String> {
-    let prefers = { find(report, name).ok() }.and_then(|one| one.words(PREFERS));
+    let prefers = find(report, name).ok().and_then(|one| one.words(PREFERS));
     let prefers = prefers.unwrap_or_default();
     let is_other = |node: &&str| {
         let subject = report.find(NODE, node);

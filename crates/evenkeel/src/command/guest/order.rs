@@ -80,7 +80,9 @@ pub(super) fn query_order(instance: &Instance, message: &OfGuest) -> Result<Gues
 
 /// Returns this node, if guests may run on it.
 fn here(report: &StatusReport) -> Option<&Subject> {
-    { report.of_kind(NODE) }.find(|one| one.value("here") == Some(1))
+    report
+        .of_kind(NODE)
+        .find(|one| one.value("here") == Some(1))
 }
 
 /// Returns the node on which a guest runs, if it is another one.
@@ -92,12 +94,14 @@ pub(super) fn elsewhere(report: &StatusReport, name: &str) -> Option<String> {
 
 /// Returns whether a node is unreachable.
 pub(super) fn is_away(report: &StatusReport, node: &str) -> bool {
-    { report.find(NODE, node) }.is_some_and(|subject| subject.state.word == "away")
+    report
+        .find(NODE, node)
+        .is_some_and(|subject| subject.state.word == "away")
 }
 
 /// Returns the preferred node of a guest that runs on none, if that is another node.
 fn best(report: &StatusReport, name: &str) -> Option<String> {
-    let subject = { find(report, name).ok() }.filter(|subject| is_down(subject))?;
+    let subject = find(report, name).ok().filter(|subject| is_down(subject))?;
     let prefers = subject.words(PREFERS).unwrap_or_default();
     let takes = |node: &&str| {
         let subject = report.find(NODE, node);
@@ -434,15 +438,19 @@ fn to(node: &str, is_here: bool, order: OfGuest) -> OfGuest {
 
 /// Refuses a drain that would only shut guests down, since no other node accepts them.
 fn can_move_away(report: &StatusReport, node: &str) -> Result<(), String> {
-    let others = { report.of_kind(NODE) }.filter(|one| one.name != node);
+    let others = report.of_kind(NODE).filter(|one| one.name != node);
     let others: Vec<&Subject> = others.collect();
     let takes = others.iter().any(|one| one.state.word == TAKES);
-    let here = { report.of_kind(GUEST) }.filter(|one| one.words(ON).as_deref() == Some(node));
+    let here = report
+        .of_kind(GUEST)
+        .filter(|one| one.words(ON).as_deref() == Some(node));
     let here: Vec<&str> = here.map(|one| one.name.as_str()).collect();
     if others.is_empty() || takes || here.is_empty() {
         return Ok(());
     }
-    let words = { others.iter() }.map(|one| format!("{} is {}", one.name, one.state.word));
+    let words = others
+        .iter()
+        .map(|one| format!("{} is {}", one.name, one.state.word));
     Err(format!(
         "no other node takes guests now ({}), so {} would shut down. Nothing was changed. With `--shut-down` they do; with \
          `node fill` another node takes guests again",
@@ -476,7 +484,8 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
                 one.words(ON).as_deref() == Some(node.as_str())
             }
         };
-        let left: Vec<&str> = { report.of_kind(GUEST) }
+        let left: Vec<&str> = report
+            .of_kind(GUEST)
             .filter(has)
             .map(|one| one.name.as_str())
             .collect();
@@ -511,7 +520,7 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
         }
     })?;
     let (_, report) = load_guest_report(matches)?;
-    let down = { report.of_kind(GUEST) }.filter(|one| {
+    let down = report.of_kind(GUEST).filter(|one| {
         one.state.word == "down" && one.state.grade != Grade::Good && !one.why.is_empty()
     });
     let down = down.map(|one| format!("guest {} is down: {}\n", one.name, one.why));

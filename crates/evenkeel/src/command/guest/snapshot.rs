@@ -131,7 +131,8 @@ pub(super) fn of_all(
     let signals = transfer::signals().map_err(|error| error.to_string())?;
     let taken = moment::take(
         &mut real,
-        &{ disks.iter() }
+        &disks
+            .iter()
             .map(|disk| disk.volume.clone())
             .collect::<Vec<_>>(),
     );
@@ -251,7 +252,10 @@ pub(super) fn list(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (instance, _) = load_guest_report(matches)?;
     let guest = disks::known(&instance, &name)?;
-    let guest = { guest.served.or(guest.started_as) }.ok_or_else(|| super::unknown(&name))?;
+    let guest = guest
+        .served
+        .or(guest.started_as)
+        .ok_or_else(|| super::unknown(&name))?;
     let disks = disks::of(matches, &guest)?;
     let lines = lines_of(&disks)?;
     Ok(if lines.is_empty() {
@@ -306,7 +310,9 @@ pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
             moment.lacks.join(", ")
         ));
     }
-    let all: Vec<&str> = { moment.snapshots.iter() }
+    let all: Vec<&str> = moment
+        .snapshots
+        .iter()
         .map(|(volume, _)| &**volume)
         .collect();
     if !matches.get_flag("yes") {
@@ -318,7 +324,9 @@ pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
     }
     // The guest must not start before an operator starts it, in particular not during the restore.
     order::keep_down(matches, &name)?;
-    let ends = { moment.snapshots.iter() }
+    let ends = moment
+        .snapshots
+        .iter()
         .map(|(volume, from)| transfer::ends(matches, volume, from).map(|ends| (volume, ends)))
         .collect::<Result<Vec<_>, _>>();
     let ends = ends.map_err(|error| format!("{error}. Nothing was written"))?;

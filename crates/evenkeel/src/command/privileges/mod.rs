@@ -269,7 +269,10 @@ fn proxy(
 fn volume_role(volumes: &Volumes, config: &Config) -> ProcessPrivileges {
     let own = identity_for(&config.global, StartedAs::Root, Form::Own);
     let kernel = Kernel::try_out(&Confinement::volume());
-    let sockets = { volumes.0.keys() }.map(|name| socket_path(&directory::path(), name));
+    let sockets = volumes
+        .0
+        .keys()
+        .map(|name| socket_path(&directory::path(), name));
     ProcessPrivileges {
         capabilities: Capabilities::Only(Vec::new()),
         no_new_privileges: kernel.no_new_privileges,
@@ -318,7 +321,10 @@ fn as_service(
 
 fn console_role(config: &ConsoleConfig) -> ProcessPrivileges {
     // If `saslauthd` exists, the process is a member of its group.
-    let asks = { config.system.group() }.map(|_| config.system.socket.display().to_string());
+    let asks = config
+        .system
+        .group()
+        .map(|_| config.system.socket.display().to_string());
     ProcessPrivileges {
         opens: vec![config.address.to_string()],
         connects: asks.into_iter().collect(),

@@ -80,7 +80,9 @@ fn accepted_version_is_served_without_programs_that_are_unsafe_or_missing() {
         let instance = &config.instances[0];
         assert!(instance.notify.any.is_none(), "{code}");
         // The ping of this program stays.
-        let words: Vec<&str> = { config.scripts.iter() }
+        let words: Vec<&str> = config
+            .scripts
+            .iter()
             .flat_map(|script| script.words.first().map(String::as_str))
             .collect();
         assert_eq!(words, ["/proc/self/exe"], "{code}");

@@ -485,7 +485,8 @@ impl AgentSimulation {
         let names: Vec<(String, bool)> = here
             .map(|(user, one)| (name(*user), one.by.is_some()))
             .collect();
-        let all: Vec<_> = { names.iter() }
+        let all: Vec<_> = names
+            .iter()
             .map(|(name, is_active)| (name.as_str(), *is_active, None))
             .collect();
         self.asked.push(PendingReport {

@@ -164,7 +164,7 @@ impl TestGuestPart {
 
 fn block_on<T>(what: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread();
-    { runtime }.enable_all().build().unwrap().block_on(what)
+    runtime.enable_all().build().unwrap().block_on(what)
 }
 
 fn consoles(guests: &[&str], groups: &[&str]) -> Consoles {
@@ -439,7 +439,8 @@ fn a_user_opens_a_display_until_the_session_ends() {
         assert_eq!(end.read(&mut key).await.unwrap(), 0);
     }));
     let events = bed.portal.events();
-    let events: Vec<_> = { events.iter() }
+    let events: Vec<_> = events
+        .iter()
         .map(|one| (one.to.as_str(), one.why.as_str()))
         .collect();
     let by = "by anna from 192.0.2.1";

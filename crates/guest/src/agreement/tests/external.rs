@@ -157,7 +157,11 @@ impl AgreementSimulation {
             seat.agreement.set_watched(seat.storage.fed.is_some());
         }
         let timeout = u64::from(TIMEOUT_S.unsigned_abs()) * 1000;
-        if { self.seats[at].storage.fed }.is_some_and(|fed| self.now >= fed + timeout) {
+        if self.seats[at]
+            .storage
+            .fed
+            .is_some_and(|fed| self.now >= fed + timeout)
+        {
             self.note(format!("the watchdog resets {}", NODES[at]));
             self.power_off(at);
             self.power_on(at);

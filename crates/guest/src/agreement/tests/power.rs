@@ -24,7 +24,10 @@ impl AgreementSimulation {
             return;
         }
         self.note(format!("{} has power again", NODES[at]));
-        let epochs = { self.leases.iter() }.map(|(name, lease)| (name.clone(), lease.epoch));
+        let epochs = self
+            .leases
+            .iter()
+            .map(|(name, lease)| (name.clone(), lease.epoch));
         self.seats[at].seen = epochs.collect();
         self.seats[at].is_powered = true;
         self.find(at);

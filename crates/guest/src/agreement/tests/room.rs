@@ -101,7 +101,10 @@ impl TestNode {
                 lease.record = written.value;
             }
         }
-        let rank = { told.leases.iter() }.find(|(lease, _)| *lease == lease_of(name));
+        let rank = told
+            .leases
+            .iter()
+            .find(|(lease, _)| *lease == lease_of(name));
         let one = &decided[name];
         (one.wish, one.why.clone(), rank.map_or(0, |(_, rank)| *rank))
     }
@@ -267,7 +270,7 @@ fn the_holder_of_a_guest_says_without_a_majority_that_changes_are_frozen() {
     beta.runs("mail", 7);
     beta.decide("mail");
     let refused = |node: &mut TestNode, order| {
-        let done = { &mut node.agreement }.order(&node.guests, "mail", order, NOW_NS);
+        let done = (&mut node.agreement).order(&node.guests, "mail", order, NOW_NS);
         done.unwrap_err()
     };
     let away = OperatorOrder::Move("alpha".to_owned());
@@ -310,7 +313,9 @@ fn a_node_at_which_a_guest_failed_tries_again_when_the_other_one_is_gone() {
     alpha.present(&["alpha"]);
     assert_eq!(alpha.decide("mail").2, OWN);
     // An operator may say so, too.
-    let start = { alpha.agreement }.order(&alpha.guests, "mail", OperatorOrder::Start, NOW_NS);
+    let start = alpha
+        .agreement
+        .order(&alpha.guests, "mail", OperatorOrder::Start, NOW_NS);
     assert_eq!(start, Ok(()));
     alpha.agreement = agreement(0, 1, None);
     alpha.guest("mail", 7, "alpha", &failed("alpha"));

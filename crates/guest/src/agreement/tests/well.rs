@@ -58,7 +58,9 @@ impl AgreementSimulation {
                     return Err(format!("{name} does not run, and could at {takers:?}"));
                 }
                 Some(at) if guest.order.fails_back => {
-                    let best = { guest.prefer.iter() }
+                    let best = guest
+                        .prefer
+                        .iter()
                         .find_map(|node| takers.iter().find(|at| NODES[**at] == node));
                     if best != Some(&at) {
                         return Err(format!("{name} has not failed back to {best:?}"));
@@ -110,7 +112,7 @@ impl AgreementSimulation {
         NODES[at].clone_into(&mut all.me);
         let now_ns = self.now * 1_000_000;
         // Where its lease has gone, nothing of a move is left either.
-        let _ = { &mut self.seats[at].agreement }.settle_move(&all, &name, None, now_ns);
+        let _ = (&mut self.seats[at].agreement).settle_move(&all, &name, None, now_ns);
         for _ in 0..SETTLE_ROUNDS {
             self.round()?;
         }

@@ -40,7 +40,9 @@ fn zero_is_accepted_where_haproxy_accepts_it() {
     for (accepts, section, lines) in rows {
         for line in lines {
             let loaded = load_text(&file(section, line));
-            let errors: Vec<_> = { loaded.diagnostics.iter() }
+            let errors: Vec<_> = loaded
+                .diagnostics
+                .iter()
                 .filter(|diagnostic| diagnostic.severity == language::Severity::Error)
                 .map(|diagnostic| diagnostic.message.clone())
                 .collect();

@@ -79,7 +79,10 @@ fn build(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleActi
             return Err(build.wrong(&load_codes::BAD_VALUE, word, message, "unknown word"));
         }
     };
-    let both = { build.args.peek() }.filter(|next| next.is("len") || next.is("id"));
+    let both = build
+        .args
+        .peek()
+        .filter(|next| next.is("len") || next.is("id"));
     if let Some(next) = both {
         let message = "'len' makes a slot and 'id' names one: 'capture' takes one of them";
         return Err(build.wrong(&load_codes::BAD_VALUE, next, message, "one too many"));

@@ -143,7 +143,9 @@ impl ConfigDraft {
     ) -> Result<Regular, Diagnostic> {
         compiled.or_else(|error| {
             let diagnostic = diagnose(&error);
-            let earlier = { self.context.is_accepted() }
+            let earlier = self
+                .context
+                .is_accepted()
                 .then(|| Regular::of_earlier_program(pattern, ignore_case));
             match earlier.flatten() {
                 Some(earlier) => {

@@ -710,7 +710,10 @@ impl ReplicaSimulation {
     }
 
     fn connect(&mut self) -> Result<(), String> {
-        let up = { self.nodes.iter() }.all(|node| node.replica.is_some() && !node.single);
+        let up = self
+            .nodes
+            .iter()
+            .all(|node| node.replica.is_some() && !node.single);
         if up && self.network.session.is_none() && self.network.cut == [false, false] {
             let session = self.network.connect();
             for node in 0..2 {

@@ -52,7 +52,9 @@ impl SimulatedNode {
         let copy = if self.has(InjectedDefect::RecordIgnored) {
             self.copies.whole(part)
         } else {
-            { self.copies.of(part, &before.node, before.epoch) }.filter(|_| is_named && is_clear)
+            self.copies
+                .of(part, &before.node, before.epoch)
+                .filter(|_| is_named && is_clear)
         };
         let is_its = |copy: &&LeaseCopy| is_same && copy.ranges == mark_of(range);
         let is_unheard = before.unheard && before.clear && is_same;
@@ -152,7 +154,9 @@ impl SimulatedNode {
                 (false, false)
             },
             former: if before.claim.range == range {
-                { self.records.late[part].clone().filter(|_| clear) }
+                self.records.late[part]
+                    .clone()
+                    .filter(|_| clear)
                     .or_else(|| before.former.clone())
             } else {
                 self.only_former(before)
@@ -217,9 +221,10 @@ impl SimulatedNode {
             false if self.is_own(before) => self.only_former(before),
             false => None,
             true if self.is_own(before) => before.former.clone(),
-            true if knows => {
-                { before.former.clone() }.filter(|(node, _)| !is_copied || *node != before.node)
-            }
+            true if knows => before
+                .former
+                .clone()
+                .filter(|(node, _)| !is_copied || *node != before.node),
             true if !(before.clear || before.own) || before.node == own => None,
             true if before.claim.past.is_some() && !self.is_alone(before) => None,
             true if matches!(base, PartBasis::Unknown | PartBasis::Left(_)) => {

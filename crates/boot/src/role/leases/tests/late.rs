@@ -173,7 +173,7 @@ fn a_node_says_that_it_was_there_after_the_other_one_took_its_part() {
         };
         beta.apply_known_leases(&[part, there]);
         let (_, written) = beta.evaluate_parts(own, &Knowledge::default(), (&[], true), 0);
-        let its = { written.iter() }.find(|write| write.name.ends_with("@beta"));
+        let its = written.iter().find(|write| write.name.ends_with("@beta"));
         at.clone_from(&its.unwrap().value);
         assert_eq!(
             codec::decode::<NodeLeaseRecord>(&at).unwrap().epochs,
@@ -246,7 +246,7 @@ fn two_nodes_that_reach_each_other_again_know_whose_each_address_is() {
     learns(&mut beta, &alpha, adopt.knows_before);
     assert_eq!(beta.known().collect::<Vec<_>>(), once);
     let holders = [4, 5, 6].map(|last| (ip(last), Holder::Client(mac(last))));
-    let all = { holders.into_iter() }.chain([(ip(7), Holder::Client(mac(9)))]);
+    let all = holders.into_iter().chain([(ip(7), Holder::Client(mac(9)))]);
     assert_eq!(once, all.collect::<Vec<_>>());
     beta.take(0, true, 3);
     // 3 and 8 are free.

@@ -16,8 +16,8 @@ fn taken(now_ns: u64, longest_s: u32) -> (ClusterLeases, NodeLeaseStatus, PartRe
     };
     let turn = |alpha: &mut ClusterLeases, at_ns| {
         let (standing, written) =
-            { alpha }.evaluate_parts((None, None), &knowledge, (&[], true), at_ns);
-        let record = { written.into_iter() }.find(|one| one.name == "boot/lan/0");
+            alpha.evaluate_parts((None, None), &knowledge, (&[], true), at_ns);
+        let record = written.into_iter().find(|one| one.name == "boot/lan/0");
         let record = record.map(|one| codec::decode::<PartRecord>(&one.value).unwrap());
         (standing, record)
     };

@@ -343,7 +343,9 @@ fn title(inside: &Inside) -> String {
 
 /// Returns the kernels with modules, the newest first.
 fn kernels(inside: &Inside) -> Vec<Kernel> {
-    let mut kernels: Vec<Kernel> = { inside.names("/lib/modules").into_iter() }
+    let mut kernels: Vec<Kernel> = inside
+        .names("/lib/modules")
+        .into_iter()
         .map(|version| Kernel {
             has_image: inside.has(&format!("/boot/vmlinuz-{version}")),
             has_virtio: has_virtio(inside, &version),
@@ -468,7 +470,9 @@ mod tests {
         assert_eq!(found.traits.devices, ["/dev/xvda2", "/dev/xvda1"]);
         assert_eq!(found.traits.devices_left, ["/dev/xvdz1"]);
         assert_eq!(found.traits.net_rules.len(), 1);
-        let kernels: Vec<(&str, bool)> = { found.kernels.iter() }
+        let kernels: Vec<(&str, bool)> = found
+            .kernels
+            .iter()
             .map(|kernel| (kernel.version.as_str(), kernel.has_virtio))
             .collect();
         let expected = [

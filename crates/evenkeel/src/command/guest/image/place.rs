@@ -194,7 +194,7 @@ fn of_guest(report: &StatusReport, draft: &mut GuestDraft) -> Result<(), String>
 /// Returns the members of a cluster that store data.
 fn nodes_of(cluster: &StatusReport) -> Vec<String> {
     let members = cluster.of_kind("member");
-    let is_node = |one: &&Subject| { one.words("kind") }.is_some_and(|is| is.starts_with("node"));
+    let is_node = |one: &&Subject| one.words("kind").is_some_and(|is| is.starts_with("node"));
     members
         .filter(is_node)
         .map(|one| one.name.clone())

@@ -91,7 +91,8 @@ fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
         );
     }
     need(&[&NEEDS[..], &grub::NEEDS].concat())?;
-    let named: Vec<PathBuf> = { matches.get_many::<PathBuf>("disk") }
+    let named: Vec<PathBuf> = matches
+        .get_many::<PathBuf>("disk")
         .map(|all| all.cloned().collect())
         .unwrap_or_default();
     let disks = domain.disks.iter().map(|disk| &*disk.path);
@@ -300,7 +301,7 @@ fn open(path: &Path) -> Result<File, String> {
     let loops = fs::read_dir("/sys/block").into_iter().flatten().flatten();
     let backing =
         loops.filter_map(|one| fs::read_to_string(one.path().join("loop/backing_file")).ok());
-    match { backing }.any(|file| Path::new(file.trim_end()) == canonical) {
+    match backing.any(|file| Path::new(file.trim_end()) == canonical) {
         true => Err("in use: a loop device has it, mounted or of a guest".to_owned()),
         false => Ok(opened.into()),
     }

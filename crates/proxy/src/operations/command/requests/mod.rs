@@ -151,7 +151,10 @@ pub fn show_one(context: &Context, session: &Session, words: &[&str]) -> Command
     }
     let asked = HistorySearch::read(&text);
     let found = gather(|_| 0, usize::MAX, move |entry| asked.fits(entry));
-    let best = { found.requests.iter() }.max_by_key(|(how, _, told)| (*how, told.entry.ended_ms()));
+    let best = found
+        .requests
+        .iter()
+        .max_by_key(|(how, _, told)| (*how, told.entry.ended_ms()));
     match best {
         None => CommandReply::error(missing(&found)),
         Some((_, thread, told)) if json => {

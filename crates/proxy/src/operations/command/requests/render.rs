@@ -127,7 +127,7 @@ pub(super) fn why_server(told: &HistoryEntry) -> Option<String> {
         return None;
     }
     let mut words = format!("balance {}", entry.balance);
-    if let Some(owner) = { entry.decided.as_deref() }.and_then(|decided| decided.owner) {
+    if let Some(owner) = entry.decided.as_deref().and_then(|decided| decided.owner) {
         let mut by = owner.by.words().to_owned();
         if owner.by == Tie::Rule {
             by = at(told, &by, entry.owner_place());

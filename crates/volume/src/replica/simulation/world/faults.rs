@@ -224,7 +224,9 @@ impl ReplicaSimulation {
             && self.agreement.record.in_sync.is_both()
             && self.nodes.iter().any(mirrored)
             && !self.nodes.iter().any(verifies)
-            && { self.nodes.iter() }
+            && self
+                .nodes
+                .iter()
                 .all(|node| node.disk.is_idle() && node.disk.kept.head.blocks == GEOMETRY.blocks)
     }
 
