@@ -21,7 +21,6 @@ pub enum AttemptChange {
     Failed(Key),
     /// An attempt that was counted has not failed.
     Returned(Key),
-    /// The failures are reset.
     Reset(Key),
     /// For a node that connects: the time until all attempts are available again, milliseconds.
     Left(Key, u64),

@@ -57,7 +57,6 @@ impl SignInError {
 /// Origin of an attempt.
 pub struct Client<'h> {
     from: IpAddr,
-    /// Cookies of known browsers.
     devices: Vec<&'h str>,
 }
 
@@ -167,7 +166,6 @@ impl Drop for PendingAttempt<'_> {
 
 /// Authentication of users: their sessions and attempts.
 pub struct Authenticator {
-    /// Current sessions.
     pub sessions: Mutex<Sessions>,
     /// Limits of attempts.
     pub limiter: Mutex<Limiter>,

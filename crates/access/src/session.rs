@@ -82,7 +82,6 @@ pub struct SavedSessions {
 /// A user with a session.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Visitor {
-    /// Name of the user.
     pub name: String,
     /// True if the user is in no list: see [`Sessions::begin_unlisted`].
     pub unlisted: bool,

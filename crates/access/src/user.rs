@@ -51,7 +51,6 @@ pub trait Users: Sync {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct List {
-    /// Listed users.
     pub users: Vec<AuthorizedUser>,
     /// PAM settings for users of the operating system.
     pub system: System,

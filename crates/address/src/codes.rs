@@ -42,7 +42,6 @@ Write the value on the same line: `advert_int 1`.";
 in seconds without a unit (milliseconds for BFD): `0.05`, not `50ms`. Switches are `on`, `off`, `true`,
 `false`, `yes`, `no`. Words are case-sensitive, such as `MASTER`.";
 
-    /// Number beyond its bounds.
     OUT_OF_RANGE = "E0703", "value out of range",
 "The value is smaller or larger than the protocol or the kernel allows. keepalived would log that and use
 its default, so the machine would not do what the file says.
@@ -71,13 +70,11 @@ vrrp_instance A {
 vrrp_instance B {
 ```";
 
-    /// Quote without a partner.
     UNMATCHED_QUOTE = "E0706", "unmatched quote in a keepalived.conf",
 "A quote is not closed before the end of its line, or inside the words of a script. Quotes cannot span
 lines. A backslash before a quote makes it a character. Single quotes are characters inside double
 quotes, and the reverse: `notify \"/bin/say 'two words'\"`.";
 
-    /// Keyword without its block.
     MISSING_BLOCK = "E0707", "missing block",
 "The keyword needs a block in braces, on the same line or starting on the next one.
 
@@ -92,7 +89,6 @@ Write `virtual_ipaddress { 192.0.2.10 }`.";
 "`includea`, `includer` and similar keywords, or `include_check`, require a file that does not exist or
 cannot be read. Plain `include` only warns. Names are relative to the directory of the including file.";
 
-    /// Configuration beyond a limit.
     TOO_LARGE = "E0709", "configuration too large",
 "The configuration exceeds a limit: 65536 bytes per line, 4096 words per line, 1048576 lines after
 variables and sequences, 4096 files, 100 nested files or variables, 16 nested blocks. The usual reason
@@ -108,7 +104,6 @@ every value. `start` and `step` are optional. Put several variables at once in b
     ~LST({A, B}, {1, 2}, {3, 4}) 10.0.${A}.${B}
 ```";
 
-    /// Invalid address.
     BAD_ADDRESS = "E0711", "invalid address",
 "The keyword expects an IPv4 or IPv6 address, some with a prefix length, in the same family as the other
 addresses of the instance. Host names are not resolved, because a virtual address must not depend on a
@@ -166,7 +161,6 @@ haproxy.cfg and load both: `evenkeel run -f haproxy.cfg -f keepalived.conf`.
 
 With `evenkeel keepalived -P` these blocks are ignored and only VRRP runs, as in keepalived.";
 
-    /// Unknown user or group.
     UNKNOWN_ACCOUNT = "E0720", "unknown user or group",
 "This machine does not have the user or group. The words after a script are the user and group that run
 it. Often they are meant as arguments: quote a script together with its arguments. After `script_user`,
@@ -215,7 +209,6 @@ no effect with `nopreempt` or in strict mode.
 
 Write `state BACKUP` on all machines.";
 
-    /// Interval that was rounded.
     ADVERT_ROUNDED = "W0703", "advert interval rounded",
 "Version 2 sends whole seconds, version 3 hundredths of a second up to 40.95. Other intervals are rounded
 to the nearest possible one. All machines must have the same interval: version 3 with 0.1 s and version 2
@@ -261,13 +254,11 @@ joined, or the arguments of a script are not quoted.";
 "The keyword configures IPVS, which Evenkeel does not use: its proxy balances connections. The line has no
 effect on VRRP. With `evenkeel keepalived -P` it is not reported.";
 
-    /// Valid setting without effect.
     NO_EFFECT = "W0710", "no effect here",
 "The keyword of keepalived is correct, but it configures something that Evenkeel does not have (SNMP, D-Bus,
 iptables, separate processes), or that does not apply to the rest of its block. The help shows an
 alternative.";
 
-    /// Obsolete syntax.
     DEPRECATED = "W0711", "obsolete syntax",
 "The syntax still works, but keepalived's manual advises against it. The help shows the current form.";
 
@@ -276,12 +267,10 @@ alternative.";
 "A sync group moves several instances together. With one member it has no effect. Often the name of the
 other instance has a typo.";
 
-    /// Instance without an address.
     NO_ADDRESS = "W0713", "instance without an address",
 "The instance has no address in `virtual_ipaddress`, so its owner owns nothing. Routers of other vendors
 may drop its adverts.";
 
-    /// Rule without a preference.
     RULE_PREFERENCE = "W0714", "rule without a preference",
 "The kernel evaluates routing rules in the order of their preferences. A rule without one gets a number
 counted down from 16384, so its position depends on the order of the file. Add for example
@@ -303,7 +292,6 @@ or `include_check` in `global_defs`.";
 "A route is monitored through its interface, and restored when another program removes it. Without `dev`
 that is impossible, as in keepalived. Add the interface, or write `no_track`.";
 
-    /// Addresses of two families.
     MIXED_FAMILIES = "W0718", "addresses of two families",
 "The adverts of an instance have one address family, that of its first address, and name only addresses of
 that family. keepalived drops the others. Evenkeel treats them like `virtual_ipaddress_excluded`, where
@@ -315,17 +303,14 @@ they belong: they move with the instance, and adverts do not name them.";
 `preempt_delay`, no MASTER below priority 255. Settings that contradict it have no effect, as in
 keepalived. Most files with `vrrp_strict` were copied from a sample; remove it to enable the settings.";
 
-    /// Weight without effect.
     WEIGHT_IGNORED = "W0720", "weight without effect",
 "Priority 255 never changes, and different priorities inside a sync group would separate its members. In
 both cases weights are 0, as in keepalived: a failed check is a fault.";
 
-    /// Unicast without a peer.
     NO_PEER = "W0721", "unicast without a peer",
 "The instance has unicast settings but no `unicast_peer`, so adverts use multicast, as in keepalived. On a
 network without multicast, both machines then own the addresses.";
 
-    /// Address that appears twice.
     ADDRESS_TWICE = "W0722", "duplicate address",
 "The same address on the same interface appears in two instances, or twice in one. When one instance
 releases it, the other one loses it too.";

@@ -37,7 +37,6 @@ pub enum Dialect {
 pub struct Config {
     /// Language in which it was written.
     pub dialect: Dialect,
-    /// Global settings.
     pub global: Global,
     /// `vrrp_instance`, `virtual-ip`.
     pub instances: Vec<Instance>,
@@ -71,13 +70,11 @@ pub struct Config {
 /// `vrrp_sync_group`
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct SyncGroup {
-    /// Name of the group.
     pub name: String,
     /// Names of the member instances.
     pub members: Vec<String>,
     /// Tracked objects, which apply to all members.
     pub tracked: Tracked,
-    /// Notify scripts.
     pub notify: NotifyScripts,
     /// `smtp_alert`
     pub smtp_alert: Option<bool>,
@@ -205,9 +202,7 @@ pub struct Nftables {
 pub struct Account {
     /// Name as written in the file.
     pub name: String,
-    /// User number.
     pub uid: u32,
-    /// Group number.
     pub gid: u32,
 }
 

@@ -45,7 +45,6 @@ pub const MADE_BY: u8 = 18;
 /// Acknowledgement of a request by the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ack {
-    /// The change was made.
     Done,
     /// No change: the object to add existed already, or the object to remove did not
     /// exist.

@@ -40,9 +40,7 @@ pub enum Dump {
 /// Response to [`AddressRoleMessage::HandOver`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct HandedOver {
-    /// A hand-over has started.
     pub moves: bool,
-    /// Description of the result.
     #[serde(with = "Words")]
     pub words: String,
 }
@@ -51,9 +49,7 @@ pub struct HandedOver {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(default)]
 pub struct Options {
-    /// Destination of the log.
     pub log: LogWish,
-    /// Directory of keepalived's dumps.
     pub dump_directory: Vec<u8>,
     /// The role runs in the background: its parent waits for the end of its output.
     pub background: bool,

@@ -22,9 +22,7 @@ pub enum WireError {
     /// The socket could not be opened with its options.
     #[error("{step}: {error}")]
     Open {
-        /// The failed step.
         step: &'static str,
-        /// System error.
         #[source]
         error: io::Error,
     },

@@ -32,7 +32,6 @@ pub enum BootTarget<'l> {
     Menu,
     /// Nothing until the configuration has a line for the machine.
     Enlist,
-    /// Nothing, for this reason.
     Nothing(&'static str),
 }
 

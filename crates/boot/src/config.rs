@@ -18,7 +18,6 @@ pub const HTTP_PORT: u16 = 7447;
 pub const ISCSI_PORT: u16 = 3260;
 /// Default TCP port of disks by NBD.
 pub const NBD_PORT: u16 = 10_809;
-/// Default directory of leases.
 pub const LEASES: &str = "/var/lib/evenkeel/boot";
 
 fn iscsi_port() -> u16 {
@@ -61,13 +60,11 @@ pub struct LanConfig {
     pub interface: String,
     /// Network of the clients, where it differs from the interface's: clients behind a relay.
     pub network: Option<Ipv4Network>,
-    /// Source of the addresses.
     pub gives: AddressSource,
     /// Lease time, seconds.
     pub lease_s: u32,
     /// Parameters that clients get besides their address.
     pub tells: ClientParameters,
-    /// Images, by name.
     pub images: BTreeMap<String, Image>,
     /// Disks that machines use over the network, by name.
     pub disks: BTreeMap<String, DiskConfig>,
@@ -78,7 +75,6 @@ pub struct LanConfig {
     /// TCP ports of files and disks.
     #[serde(flatten)]
     pub ports: LanPorts,
-    /// Directory of leases.
     pub leases: PathBuf,
     /// True if UEFI machines get the distribution's signed loaders.
     pub secure_boot: bool,
@@ -122,7 +118,6 @@ impl Default for LanPorts {
 /// IPv6 of a network.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Ipv6Config {
-    /// Prefix of the network.
     pub network: Ipv6Network,
     /// First and last address for machines without a fixed address.
     pub range: Option<(Ipv6Addr, Ipv6Addr)>,
@@ -130,7 +125,6 @@ pub struct Ipv6Config {
     pub lease_s: u32,
     /// Machines with a fixed IPv6 address.
     pub machines: BTreeMap<Mac, Ipv6Addr>,
-    /// Nameservers that clients get.
     pub dns: Vec<Ipv6Addr>,
 }
 
@@ -256,11 +250,9 @@ pub struct ClientParameters {
 pub enum Image {
     /// Linux kernel with initial RAM disks.
     Kernel {
-        /// Path of the kernel.
         kernel: PathBuf,
         /// Paths of the initial RAM disks, in order.
         initrd: Vec<PathBuf>,
-        /// Kernel command line.
         append: String,
         /// Name of the disk that the kernel gets as its root by NBD.
         #[serde(default)]
@@ -275,14 +267,10 @@ pub enum Image {
     },
     /// Local disk of the machine.
     Disk,
-    /// Disk over Ethernet (AoE).
     Aoe {
-        /// Name of the disk.
         disk: String,
     },
-    /// Disk by iSCSI.
     Iscsi {
-        /// Name of the disk.
         disk: String,
     },
 }
@@ -303,7 +291,6 @@ impl Image {
 pub struct DiskConfig {
     /// AoE shelf and slot; None: the disk is not served by AoE.
     pub target: Option<AoeAddress>,
-    /// Storage of the disk.
     pub storage: StorageConfig,
     /// Name of the iSCSI target; None: the disk is not served by iSCSI.
     #[serde(default)]

@@ -18,7 +18,6 @@ pub enum FetchProtocol {
 /// Client that fetches a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FetchClient {
-    /// Address of the client.
     pub address: IpAddr,
     /// Protocol that the client uses.
     pub via: FetchProtocol,

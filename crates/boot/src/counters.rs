@@ -5,11 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Counters of a server since its start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
-    /// Fetches in progress.
     pub open: u64,
     /// Fetches that are complete at the client.
     pub done: u64,
-    /// Fetches that failed.
     pub failed: u64,
     /// Requests and connections that were refused, among them those for unknown names.
     pub refused: u64,
@@ -30,9 +28,7 @@ pub struct Counting {
 /// Result of a fetch that was counted as open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FetchOutcome {
-    /// The client has everything.
     Done,
-    /// The fetch failed.
     Failed,
     /// The client only requested the file's properties.
     Asked,

@@ -22,7 +22,6 @@ pub struct BootHistoryEntry {
     pub asked: String,
     /// Response, as text: `OFFER 10.20.0.107`; empty: none.
     pub answered: String,
-    /// Reason of the response.
     pub why: String,
     /// Number of repetitions in a row.
     pub times: u32,

@@ -291,7 +291,6 @@ struct JournalContents<A> {
     longest_s: u32,
     /// Number that identifies the file.
     store: Option<u32>,
-    /// Number of unreadable lines.
     damaged: usize,
 }
 

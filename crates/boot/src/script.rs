@@ -16,7 +16,6 @@ const MENU_MS: u32 = 30_000;
 pub struct FetchServers {
     /// Address of the node to which the machine sent its request, then those of the others.
     pub addresses: Vec<IpAddr>,
-    /// TCP port of HTTP.
     pub port: u16,
     /// Address for disks by iSCSI and NBD.
     pub disks: Option<IpAddr>,

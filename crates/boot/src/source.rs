@@ -23,7 +23,6 @@ const FLAGS: OFlags = OFlags::RDONLY
 pub enum OpenContent {
     /// Bytes in memory.
     Bytes(Arc<[u8]>),
-    /// An open regular file.
     File(OpenFile),
 }
 
@@ -42,7 +41,6 @@ pub struct OpenFile {
 /// Reason for which a content cannot be opened.
 #[derive(Debug, Error)]
 pub enum ContentOpenError {
-    /// The system refuses it.
     #[error("cannot open the file: {}", language::reason(.0))]
     Open(#[from] io::Error),
     /// The path is a directory, a FIFO or a device.
@@ -53,7 +51,6 @@ pub enum ContentOpenError {
 /// Reason for which bytes of a source cannot be read.
 #[derive(Debug, Error)]
 pub enum SourceReadError {
-    /// The system refuses it.
     #[error("cannot read the file: {}", language::reason(.0))]
     Read(#[from] io::Error),
     /// The file is shorter than when it was opened.

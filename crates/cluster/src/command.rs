@@ -297,9 +297,7 @@ pub struct FileEntry {
     pub main: Option<u32>,
     /// The file was read as a secret.
     pub secret: bool,
-    /// Permissions of the file.
     pub mode: u32,
-    /// Content of the file.
     pub content: EncryptedContent,
 }
 
@@ -318,9 +316,7 @@ pub struct Judging {
 pub enum VersionOrigin {
     /// An operator applied the files.
     Applied,
-    /// A followed repository.
     Followed {
-        /// Address of the repository.
         repository: String,
         /// Full hash of the revision.
         revision: String,
@@ -347,7 +343,6 @@ pub struct Proposal {
     pub time_s: i64,
     /// The origin of the files.
     pub origin: VersionOrigin,
-    /// Files of the version.
     pub files: Vec<FileEntry>,
     /// Directories that the configuration names, with the names in them.
     pub listings: Vec<(String, Vec<String>)>,
@@ -360,7 +355,6 @@ pub struct Proposal {
 pub struct RolloutReport {
     /// Version that the report is about.
     pub version: VersionId,
-    /// Node that reports.
     pub node: MemberId,
     /// Outcome that the node observed.
     pub outcome: Reported,
@@ -534,7 +528,6 @@ pub enum CommandRefusal {
     Busy {
         /// Version that is in progress.
         version: VersionId,
-        /// Author of the version.
         author: String,
     },
     /// The change is not based on the accepted version.
@@ -555,11 +548,9 @@ pub enum CommandRefusal {
         /// Digest of the missing chunk.
         chunk: Digest,
     },
-    /// A limit was exceeded.
     TooMany {
         /// Kind of the objects whose number is limited.
         what: String,
-        /// Largest permitted number.
         max: u64,
     },
     /// Another member holds the lease.
@@ -567,7 +558,6 @@ pub enum CommandRefusal {
         /// Member that holds the lease.
         holder: MemberId,
     },
-    /// The epoch is outdated.
     OldEpoch,
     /// The cluster was founded already, or not yet.
     Founded,
@@ -575,7 +565,6 @@ pub enum CommandRefusal {
     Unfit,
     /// Another member has the number or the name.
     Taken {
-        /// Attribute that is taken.
         what: TakenAttribute,
     },
     /// A name has letters, digits, dots, hyphens and underscores, and is short.
@@ -610,7 +599,6 @@ pub enum CommandRefusal {
 pub enum TakenAttribute {
     /// Member number; a new one is above all numbers ever assigned.
     Number,
-    /// Name of another member.
     Name,
 }
 

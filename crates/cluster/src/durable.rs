@@ -79,7 +79,6 @@ pub fn copy_of(path: &Path) -> PathBuf {
     path.with_file_name(format!("{name}.copy"))
 }
 
-/// Separates content and digest.
 const SEAL: &[u8] = b"\n#sha256:";
 /// Bytes behind the content: seal, digest in hexadecimal, line end.
 const SEAL_BYTES: usize = SEAL.len() + 64 + 1;

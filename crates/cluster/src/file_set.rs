@@ -52,7 +52,6 @@ pub struct FileSet {
     pub label: String,
     /// Name of the node that loads it, which `on NODE` lines are compared with.
     pub node: String,
-    /// Files of the version.
     pub files: Vec<SetFile>,
     /// Directories that the configuration names, with the names in them.
     pub listings: Vec<(String, Vec<String>)>,

@@ -45,7 +45,6 @@ pub struct Health {
 /// Health of one frontend of the machine.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct FrontendHealth {
-    /// Name of the frontend.
     pub name: String,
     /// Listening addresses with ports, for synthetic requests.
     pub listens: Vec<String>,
@@ -118,10 +117,7 @@ pub struct Observed {
 #[derive(Debug)]
 pub enum News {
     /// The node had to take over an address, and rolled back to the accepted version.
-    WentBack {
-        /// Reason, as text.
-        words: String,
-    },
+    WentBack { words: String },
     /// All leases that a part of the machine could use, or wants to know. Sent at the start and
     /// after each change.
     WantsLeases {

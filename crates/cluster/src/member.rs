@@ -117,7 +117,6 @@ impl fmt::Display for Digest {
 /// A member, as all members know it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ClusterMember {
-    /// Number of the member.
     pub id: MemberId,
     /// Name of the member: the host name, unless another one was configured.
     pub name: String,

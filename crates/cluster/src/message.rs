@@ -17,7 +17,6 @@ pub enum ControlMessage {
         /// Name of the part: the names of its leases begin with it and a slash.
         #[serde(with = "Part")]
         part: String,
-        /// Leases with their parameters.
         leases: WantedLeases,
     },
     /// Request to write the record of a lease that this machine holds. The response is

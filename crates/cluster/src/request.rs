@@ -60,13 +60,9 @@ pub enum Request {
         version: Option<VersionId>,
     },
     /// Rolls back the version in progress.
-    TakeBack {
-        /// Reason, for the history.
-        words: String,
-    },
+    TakeBack { words: String },
     /// An older version once more.
     Rollback {
-        /// Version to apply again.
         version: VersionId,
         /// Author of the rollback, for the history.
         author: String,
@@ -108,7 +104,6 @@ pub struct Apply {
     pub message: String,
     /// Time of the change, seconds since 1970.
     pub time_s: i64,
-    /// Origin of the change.
     pub origin: VersionOrigin,
     /// Files of the new version.
     pub set: FileSet,
@@ -126,9 +121,7 @@ pub enum ControlReply {
     },
     /// The request succeeded: the final reply.
     Done {
-        /// Message for the operator.
         words: String,
-        /// Version that resulted.
         version: Option<VersionId>,
     },
     /// The change failed: nothing was changed, or it was rolled back.

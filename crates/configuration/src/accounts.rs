@@ -5,16 +5,13 @@ use serde::{Deserialize, Serialize};
 /// A list of users.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Accounts {
-    /// The users, by name.
     pub users: Vec<Account>,
-    /// The groups.
     pub groups: Vec<String>,
 }
 
 /// A user.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Account {
-    /// The user name.
     pub name: String,
     /// The groups of the user.
     pub groups: Vec<String>,
@@ -31,7 +28,6 @@ pub enum Password {
     System,
     /// Verified by a directory (LDAP).
     Directory,
-    /// The password itself.
     Clear(#[serde(with = "serde_bytes")] Vec<u8>),
     /// The hash in the format of crypt(3).
     Hashed(String),

@@ -15,7 +15,6 @@ const SUGGESTED_MAX: usize = 100;
 pub struct Context {
     /// The files of the load.
     pub sources: SourceMap,
-    /// The diagnostics so far.
     pub diagnostics: Diagnostics,
     /// Environment variables; `setenv` changes them.
     pub environment: Environment,

@@ -20,7 +20,6 @@ pub struct External {
 pub enum Storage {
     /// A file on an NFS server.
     Nfs {
-        /// The server.
         server: IpAddr,
         /// The export and the file in it.
         path: String,
@@ -36,9 +35,7 @@ pub enum Storage {
         /// The CHAP credentials of this side.
         login: Option<Login>,
     },
-    /// A Ceph image.
     Rbd {
-        /// The pool.
         pool: String,
         /// The image in the pool.
         image: String,
@@ -52,9 +49,7 @@ pub enum Storage {
 /// A user and its password file, which must exist on each node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Login {
-    /// The user.
     pub user: String,
-    /// The password file.
     pub password_file: PathBuf,
 }
 

@@ -15,30 +15,16 @@ const DIRECTORY_FILES_MAX: usize = 10_000;
 pub enum FileError {
     /// The system returned an error.
     #[error("Cannot open configuration file/directory {} : {}", path.display(), reason(error))]
-    Open {
-        /// The path.
-        path: PathBuf,
-        /// The system error.
-        error: io::Error,
-    },
+    Open { path: PathBuf, error: io::Error },
     /// The file exceeds the maximum size of a configuration.
     #[error("Configuration file {} is larger than {FILE_BYTES_MAX} bytes", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
+    TooLarge { path: PathBuf },
     /// No configuration file was found.
     #[error("No file whose name ends with .cfg in{}", join_paths(paths))]
-    Nothing {
-        /// The searched directories.
-        paths: Vec<PathBuf>,
-    },
+    Nothing { paths: Vec<PathBuf> },
     /// The directory contains more files than a configuration may have.
     #[error("Directory {} contains more than {DIRECTORY_FILES_MAX} files", path.display())]
-    TooMany {
-        /// The directory.
-        path: PathBuf,
-    },
+    TooMany { path: PathBuf },
 }
 
 fn join_paths(paths: &[PathBuf]) -> String {

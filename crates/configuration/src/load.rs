@@ -21,7 +21,6 @@ use std::net::{IpAddr, SocketAddr};
 pub struct Loaded {
     /// The built configuration of each part.
     built: Vec<(&'static str, Box<dyn Any>)>,
-    /// The files.
     pub sources: SourceMap,
     /// The diagnostics. If there is an error, nothing that was built is valid.
     pub diagnostics: Diagnostics,
@@ -219,7 +218,6 @@ fn check_other_nodes(
 /// The section of the current line.
 #[derive(Clone, Copy, Debug)]
 enum Within {
-    /// Before the first section.
     None,
     /// In a section of this part.
     Part(usize),
@@ -256,7 +254,6 @@ fn addresses_on(line: &ConfigLine) -> impl Iterator<Item = NamedAddress> + '_ {
 }
 
 impl Reading<'_> {
-    /// Processes one line.
     fn line(&mut self, reader: &mut Reader, outline: &mut Outline<'_>, line: &ConfigLine) {
         let first = &line.words[0];
         let indented = self.context.sources.position(first.span).column > 1;

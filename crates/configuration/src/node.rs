@@ -11,9 +11,7 @@ use std::net::IpAddr;
 pub struct ConfiguredNode {
     /// The name of the node; `None` for the name of the machine.
     pub name: Option<String>,
-    /// Its host names.
     pub host_names: Vec<String>,
-    /// Its addresses.
     pub addresses: Vec<IpAddr>,
 }
 

@@ -50,7 +50,6 @@ pub struct RoleInterface {
 /// What is known of earlier processes of a role, all of which may have been killed.
 #[derive(Clone, Copy, Debug)]
 pub struct Rest<'r> {
-    /// The runtime directory.
     pub runtime: &'r Path,
     /// The state that the last process with the same files stored for its successor.
     pub state: Option<&'r [u8]>,
@@ -113,7 +112,6 @@ pub trait PartDraft: fmt::Debug {
     /// Notes a line of that section that applies only to other nodes and is not built for this one.
     fn note_line_for_other_nodes(&mut self, _line: &ConfigLine) {}
 
-    /// Ends the section.
     fn end_section(&mut self, _context: &mut Context) {}
 
     /// Returns the machines that its sections have named so far.

@@ -69,7 +69,6 @@ pub trait Tabled: fmt::Debug + Sized + 'static {
     /// The code of an unknown keyword.
     const UNKNOWN: &'static Code;
 
-    /// Returns the sections.
     fn sections() -> &'static [SectionTable<Self>];
 
     /// Returns diagnostics other than errors that refuse a line.

@@ -10,7 +10,6 @@ const NO_BREAK_SPACE: char = '\u{a0}';
 /// A line with an unknown keyword.
 #[derive(Debug)]
 pub struct Unknown<'l> {
-    /// The line.
     pub line: &'l ConfigLine,
     /// Number of words before the keyword: `no`.
     pub skip: usize,

@@ -9,7 +9,6 @@ use part::codec;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv6Addr, SocketAddr};
 
-/// Default port.
 pub const PORT: u16 = 8600;
 
 /// Configuration of the console of a machine.
@@ -17,7 +16,6 @@ pub const PORT: u16 = 8600;
 pub struct Config {
     /// Address and port to listen on.
     pub address: SocketAddr,
-    /// TLS settings.
     pub security: Security,
     /// Users who may sign in, with their roles.
     pub users: Vec<ConsoleUser>,

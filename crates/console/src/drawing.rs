@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, Weak};
 /// A page with the settings that decide what it shows.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct PageView {
-    /// The page.
     pub page: ConsolePage,
     /// Filter: only entries with these words are shown. Empty: all.
     pub filter: String,
@@ -57,7 +56,6 @@ struct DrawnPage {
 /// The data from which a page is drawn.
 #[derive(Clone, Debug)]
 pub struct PageData {
-    /// State of all machines.
     pub platform: Arc<Platform>,
     /// Response of the proxy to the query of the page.
     pub answer: Option<Arc<ProxyResponse>>,

@@ -14,9 +14,7 @@ const ROWS_MAX: usize = 1_000;
 /// A period that can be shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Period {
-    /// The last hour.
     Hour,
-    /// The last day.
     Day,
 }
 

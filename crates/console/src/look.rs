@@ -22,9 +22,7 @@ pub const CLUSTER_STATUS: &str = "evenkeel cluster status";
 /// State of a machine, as its parts report it.
 #[derive(Clone, Debug)]
 pub struct MachineReport {
-    /// Time of the poll.
     pub at: Instant,
-    /// Name of the machine.
     pub host: String,
     /// Process ID of the supervisor.
     pub pid: u32,
@@ -45,9 +43,7 @@ pub struct MachineProblem {
     pub what: String,
     /// State and its duration, such as `DOWN for 2 min`.
     pub state: String,
-    /// Reason for the state.
     pub why: String,
-    /// Command that shows more.
     pub next: String,
 }
 

@@ -20,9 +20,7 @@ pub type LinkResponse = Result<SignInLink, String>;
 pub struct SignInLink {
     /// Address and port of the console.
     pub address: std::net::SocketAddr,
-    /// Name of the machine.
     pub host: String,
-    /// Path of the link.
     pub path: String,
     /// True if the console has no TLS.
     pub is_plain: bool,

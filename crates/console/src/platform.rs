@@ -17,7 +17,6 @@ pub const PATIENCE_MS: u64 = 3_000;
 pub struct Platform {
     /// The machines, the drawing one first. Without a cluster there is no other.
     pub members: Vec<PlatformMember>,
-    /// History of the traffic.
     pub history: Arc<History>,
     /// Configuration versions of the cluster. None if there is no cluster, or if it does not
     /// respond.
@@ -27,9 +26,7 @@ pub struct Platform {
 /// State of a machine.
 #[derive(Clone, Debug)]
 pub struct PlatformMember {
-    /// Name of the machine.
     pub name: String,
-    /// Kind of the machine.
     pub kind: MemberKind,
     /// State according to the cluster; without a cluster, according to the machine itself.
     pub state: SubjectState,
@@ -49,7 +46,6 @@ pub struct PlatformMember {
 /// Kind of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MemberKind {
-    /// A machine that serves.
     Node,
     /// An arbiter, which breaks ties and holds no data.
     Arbiter,
@@ -60,9 +56,7 @@ pub enum MemberKind {
 pub struct MachineEvent<'p> {
     /// The machine that reported the event.
     pub member: &'p PlatformMember,
-    /// Subject of the event.
     pub of: String,
-    /// The event.
     pub event: Cow<'p, Event>,
 }
 

@@ -63,27 +63,18 @@ fn now_ns() -> u64 {
 pub enum OperatorAction {
     /// Takes a server out of load balancing, or puts it back.
     Server {
-        /// Backend of the server.
         proxy: String,
-        /// Name of the server.
         server: String,
         /// New state of the server.
         state: ServerState,
     },
     /// Removes an entry of a stick table.
-    Entry {
-        /// Name of the table.
-        table: String,
-        /// Key of the entry.
-        key: String,
-    },
+    Entry { table: String, key: String },
     /// Executes an action that the report of a part offers.
     Offer {
-        /// Name of the part.
         part: String,
         /// Kind and name of the subject.
         subject: [String; 2],
-        /// Name of the offer.
         word: String,
     },
 }
@@ -100,7 +91,6 @@ pub enum ServerState {
 }
 
 impl ServerState {
-    /// All states.
     pub const ALL: [ServerState; 3] = [ServerState::Ready, ServerState::Drain, ServerState::Maint];
 
     /// Returns the word of this state in forms and in the runtime API.
@@ -219,7 +209,6 @@ impl OperatorAction {
 pub struct UserOrder {
     /// The user who gives the order.
     pub by: Viewer,
-    /// The action.
     pub action: OperatorAction,
     /// Connection that the part is to use, if the offer opens something.
     pub connection: Option<OwnedFd>,
@@ -252,15 +241,12 @@ pub struct RemoteRequest {
 /// The purpose of an order to another node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RemoteRequestKind {
-    /// Execute an action.
     Action(OperatorAction),
-    /// Query the proxy.
     Ask(ProxyQuery),
 }
 
 /// A query to the proxy of this node.
 pub struct LocalProxyQuery {
-    /// The query.
     pub ask: ProxyQuery,
     /// Receiver of the response of the runtime API, or of the reason why there is none.
     pub reply: oneshot::Sender<Result<String, String>>,
@@ -284,9 +270,7 @@ pub enum SignInReport {
     Tries(Vec<AttemptChange>),
     /// A user has used the one-time code of this time step.
     Code {
-        /// Name of the user.
         user: String,
-        /// The time step.
         step: u64,
         /// Receiver of the response: true if the code had not been used at that node.
         is_new: oneshot::Sender<bool>,
@@ -320,7 +304,6 @@ impl RemoteNodes {
 /// Counts who watches the pages.
 #[derive(Debug, Default)]
 pub struct Watchers {
-    /// Number of live pages.
     live: AtomicUsize,
     /// Time of the last request, milliseconds since 1970.
     last_ms: AtomicU64,
@@ -332,7 +315,6 @@ pub struct Watchers {
 #[derive(Default)]
 struct PendingWork {
     orders: VecDeque<UserOrder>,
-    /// Queries to the proxy.
     readings: VecDeque<LocalProxyQuery>,
     /// Connections to hand over to the control role.
     connections: Vec<OwnedFd>,
@@ -352,16 +334,12 @@ pub struct ConsoleState {
     pub others: Mutex<RemoteNodes>,
     /// Users who watch the pages.
     pub watchers: Watchers,
-    /// The reference manual.
     pub manual: Manual,
-    /// Live pages.
     pub drawings: LivePages,
     /// Libraries that draw the displays and terminals of guests.
     pub libraries: Libraries,
-    /// Open displays and terminals.
     pub screens: Arc<Screens>,
     todo: Mutex<PendingWork>,
-    /// Queries of live pages.
     pub inquiries: SharedQueries,
     /// Versions of the cluster's configuration, as last known.
     pub versions: Mutex<Option<Arc<Versions>>>,

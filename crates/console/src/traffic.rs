@@ -18,9 +18,7 @@ const TABLES_MAX: usize = 1_000;
 /// Kind of a row.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum TrafficRowKind {
-    /// A frontend.
     Frontend,
-    /// A backend.
     Backend,
     /// A server of a backend.
     Server,
@@ -31,9 +29,7 @@ pub enum TrafficRowKind {
 pub struct TrafficRow {
     /// Name of the frontend or backend.
     pub proxy: String,
-    /// Name of the server.
     pub name: String,
-    /// Kind of the row.
     pub kind: TrafficRowKind,
     /// Status, such as `UP` or `DOWN 1/2`.
     pub status: String,
@@ -41,7 +37,6 @@ pub struct TrafficRow {
     pub for_s: Option<u64>,
     /// Requests that wait for a server.
     pub queued: Option<u64>,
-    /// Current sessions.
     pub sessions: u64,
     /// Requests per second; TCP sessions per second in TCP mode.
     pub rate: u64,
@@ -90,13 +85,10 @@ pub struct Traffic {
 /// The head of a stick table.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct StickTableHead {
-    /// Name of the table.
     pub name: String,
-    /// Type of the keys.
     pub kind: String,
     /// Maximum number of entries.
     pub size: u64,
-    /// Current number of entries.
     pub used: u64,
 }
 

@@ -6,17 +6,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UserRole {
-    /// May only view.
     #[default]
     Viewer,
     /// May take servers out of service and put them back, and move what runs.
     Operator,
-    /// May do everything.
     Admin,
 }
 
 impl UserRole {
-    /// All roles.
     pub const ALL: [UserRole; 3] = [UserRole::Viewer, UserRole::Operator, UserRole::Admin];
 
     /// Returns the word of this role in files and on pages.
@@ -33,7 +30,6 @@ impl UserRole {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// May only view.
     Read,
     /// May do what an operator may.
     Operate,
@@ -42,7 +38,6 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// All scopes.
     pub const ALL: [Scope; 3] = [Scope::Read, Scope::Operate, Scope::Configure];
 
     /// Returns the word of this scope in files.
@@ -67,11 +62,9 @@ impl Scope {
 /// A user who has signed in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Viewer {
-    /// Name of the user.
     pub name: String,
     /// Name of the token with which a program acts for the user. None for a user in a browser.
     pub token: Option<String>,
-    /// Role of the user.
     pub role: UserRole,
     /// CSRF token of the user's forms.
     pub csrf: String,

@@ -8,11 +8,9 @@ use std::sync::OnceLock;
 
 /// A part, as a row of a binary's table.
 pub struct Feature {
-    /// Sections of the part.
     pub part: &'static ConfigurationPart,
     /// Role of the part; None if it has none.
     pub role: Option<&'static RoleRow>,
-    /// Subcommands of the part.
     pub commands: &'static [Subcommand],
 }
 
@@ -22,7 +20,6 @@ pub struct Subcommand {
     pub name: &'static str,
     /// Adds its help and its options.
     pub define: fn(Command) -> Command,
-    /// Executes it.
     pub run: fn(&ArgMatches) -> ExitCode,
 }
 

@@ -23,22 +23,18 @@ const PORTS_MAX: u16 = 64;
 /// Parsed `-S` option.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MasterAddress {
-    /// Address as written.
     pub text: String,
-    /// Resolved addresses.
     pub addresses: Vec<BindAddress>,
     /// Owner and mode of the socket's file.
     pub owner: BindOwner,
     /// Backlog of the listening socket.
     pub backlog: Option<u32>,
-    /// Access level.
     pub level: Level,
 }
 
 /// Reason why a `-S` is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum MasterAddressError {
-    /// The address is invalid.
     #[error(transparent)]
     Address(#[from] value::AddressError),
     /// The host name does not resolve.
@@ -50,24 +46,17 @@ pub enum MasterAddressError {
     /// The range contains too many ports.
     #[error("'{0}' has more than {PORTS_MAX} ports")]
     Ports(String),
-    /// The option is unknown.
     #[error("'{before} {word}' : unknown keyword '{word}'.{}", did_you_mean(*near))]
     Unknown {
-        /// Preceding text.
         before: String,
-        /// The unknown word.
         word: String,
-        /// Nearest known option.
         near: Option<&'static str>,
     },
     /// The value of an option is invalid.
     #[error("'{before} {option}' : ''{option}'{}{why}'", colon(why))]
     Value {
-        /// Preceding text.
         before: String,
-        /// Name of the option.
         option: &'static str,
-        /// Error of the value.
         why: ValueError,
     },
 }
@@ -75,10 +64,8 @@ pub enum MasterAddressError {
 /// Error in the value of an option.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ValueError {
-    /// The value is missing.
     #[error("missing {0}")]
     Missing(&'static str),
-    /// Unknown access level.
     #[error("only supports 'user', 'operator', and 'admin' (got '{0}')")]
     Level(String),
     /// The mode is not an octal number.

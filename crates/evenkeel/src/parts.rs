@@ -70,7 +70,6 @@ const SECRETS: [&str; 6] = [
     "<arguments>",
     "<user>:<password>",
 ];
-/// Arguments that are programs.
 const PROGRAMS: [&str; 2] = ["<program>", "<script>"];
 
 /// Returns the literal words of a keyword's syntax.
@@ -192,15 +191,12 @@ pub struct LoadedParts {
     pub proxy: Loaded,
     /// Sections of the parts that have a role.
     parts: Vec<(&'static ConfigurationPart, Box<dyn Any>)>,
-    /// Expected results of requests.
     expectations: Vec<Expectation>,
 }
 
 /// Payload of a version for one role.
 pub struct RolePayload {
-    /// Part of the role.
     pub part: &'static ConfigurationPart,
-    /// Input of the role.
     pub given: RoleInput,
 }
 

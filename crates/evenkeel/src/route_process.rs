@@ -249,7 +249,6 @@ fn in_words(why: NotServed) -> String {
 /// Access to the proxy through the supervisor.
 struct Asking {
     channel: Channel,
-    /// Deadline for the responses.
     until: Instant,
     number: u64,
 }

@@ -118,7 +118,6 @@ fn stay(host: &str, is: How) -> [Stay; 1] {
     }]
 }
 
-/// Writes the pages.
 fn write(
     directory: &Path,
     offers: &[PublishedResource<'_>],

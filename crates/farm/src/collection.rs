@@ -42,7 +42,6 @@ impl fmt::Debug for CollectionId {
 /// A user in a collection: the directory assigns a host to each.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct Assignee {
-    /// Identifier of the user.
     pub user: UserId,
     /// Collection in which the user gets a host.
     pub collection: CollectionId,

@@ -11,7 +11,6 @@ use std::net::SocketAddr;
 pub const MAXCONN: u32 = 2_000;
 /// URL path of a gateway.
 pub const GATEWAY_PATH: &str = "/remoteDesktopGateway/";
-/// Default port of RDP.
 pub const PORT: u16 = 3389;
 /// Port of the link between farm roles.
 pub const LINK_PORT: u16 = 7448;
@@ -20,7 +19,6 @@ pub const LINK_PORT: u16 = 7448;
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Farms {
-    /// Configuration by farm name.
     pub farms: BTreeMap<String, Farm>,
     /// True if other nodes of a cluster serve the farms, too.
     pub shared: bool,
@@ -31,9 +29,7 @@ pub struct Farms {
 pub struct Farm {
     /// Host name for clients; empty: clients reconnect to the address that they used before.
     pub name: String,
-    /// Listening addresses for RDP.
     pub binds: Vec<Bind>,
-    /// Hosts by name.
     pub hosts: BTreeMap<String, SessionHost>,
     /// Algorithm that chooses the host of a user without a session.
     pub balance: Balance,
@@ -43,7 +39,6 @@ pub struct Farm {
     pub sessions: Sessions,
     /// Parameters of the tokens' signatures.
     pub tokens: Tokens,
-    /// Limit of simultaneous connections.
     pub maxconn: u32,
     /// Users who may sign in at the portal and at the gateway.
     #[serde(default)]
@@ -51,13 +46,11 @@ pub struct Farm {
     /// Portal of the farm, if it has one.
     #[serde(default)]
     pub portal: Option<Portal>,
-    /// Listening addresses for HTTPS.
     #[serde(default)]
     pub web: Vec<Bind>,
     /// Gateway of the farm, if it has one.
     #[serde(default)]
     pub gateway: Option<Gateway>,
-    /// Agents of the hosts.
     #[serde(default)]
     pub agents: Agents,
     /// Trusted proxies in front of the farm.
@@ -146,9 +139,7 @@ pub struct Agent {
 /// Gateway of a farm, for clients that can use only HTTPS.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Gateway {
-    /// Host name for clients.
     pub name: String,
-    /// Port for clients.
     pub port: u16,
     /// Idle timeout of a tunnel, milliseconds; None: no timeout.
     pub idle_ms: Option<u64>,
@@ -163,7 +154,6 @@ pub struct Portal {
     pub authority: String,
     /// The full desktop; None if users may start only programs.
     pub desktop: Option<Desktop>,
-    /// Programs of the hosts.
     pub apps: Vec<App>,
     /// Rules that allow users to open the displays and terminals of guests.
     #[serde(default)]
@@ -176,7 +166,6 @@ pub struct Portal {
 /// The full desktop.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Desktop {
-    /// Title for users.
     pub title: String,
     /// Groups whose users may start it; empty: all users.
     pub groups: Vec<String>,
@@ -188,13 +177,10 @@ pub struct Desktop {
 /// A program of the hosts (RemoteApp).
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct App {
-    /// Name in URLs.
     pub name: String,
-    /// Title for users.
     pub title: String,
     /// Program path or alias at the hosts, such as `||WINWORD`.
     pub path: String,
-    /// Command-line arguments.
     pub args: String,
     /// Icon, PNG; empty: the portal draws one.
     #[serde(with = "serde_bytes")]
@@ -218,7 +204,6 @@ pub struct Consoles {
 /// Listening address with its certificate.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Bind {
-    /// Address and port.
     pub address: SocketAddr,
     /// Certificate with its issuers and its key, PEM.
     #[serde(with = "serde_bytes")]

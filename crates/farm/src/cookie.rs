@@ -6,7 +6,6 @@ use crate::token::{Key, NameId};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// Prefix of a cookie.
 const PREFIX: &str = "evenkeel1.";
 /// Label from which the key of cookies is derived, so that no routing token is a valid cookie.
 const LABEL: &[u8] = b"gateway cookie";
@@ -34,10 +33,7 @@ pub enum CookieError {
     OtherFarm,
     /// The cookie has expired. The signature is valid, so the user is known.
     #[error("the cookie has expired")]
-    Expired {
-        /// Name of the user.
-        user: String,
-    },
+    Expired { user: String },
 }
 
 impl CookieError {

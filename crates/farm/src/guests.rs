@@ -32,7 +32,6 @@ const ASKS_MAX: usize = 64;
 /// The part that runs the guests, as the program provides it.
 #[derive(Clone, Copy)]
 pub struct GuestProvider {
-    /// Name of the part.
     pub part: &'static str,
     /// State of a guest that is on another node. Only that node knows the details.
     pub elsewhere: &'static str,
@@ -43,7 +42,6 @@ pub struct GuestProvider {
 /// A guest that has a display or a terminal to open.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Guest {
-    /// Name of the guest.
     pub name: String,
     /// State of the guest; None if only another node knows it.
     pub state: Option<SubjectState>,
@@ -66,7 +64,6 @@ pub struct Guests {
     known: watch::Sender<Option<(Instant, GuestList)>>,
     /// Libraries that draw displays and terminals.
     pub libraries: Libraries,
-    /// Screens that are open.
     pub screens: Arc<Screens>,
 }
 

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Limit of steps.
 const STEPS_MAX: usize = 2_000;
 /// Window of the latency statistics: a decision counts for one to two windows.
 const WINDOW: Duration = Duration::from_secs(3_600);
@@ -20,15 +19,12 @@ const ALIKE_MAX: usize = 8;
 /// An action of a client, and its result.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct HistoryStep {
-    /// Time of the action.
     pub at: Moment,
-    /// Address of the client.
     pub from: String,
     /// Type of the action: `logon`, `token`.
     pub asked: String,
     /// Result: `redirected to ts1`.
     pub got: String,
-    /// Reason for the result.
     pub why: String,
     /// Node of the action; empty: this node.
     #[serde(default)]

@@ -64,7 +64,6 @@ pub struct OrderResponse {
 pub struct Sessions {
     /// Users, those with connections first.
     pub sessions: Vec<Session>,
-    /// Number of further users.
     pub more: u64,
 }
 
@@ -72,11 +71,9 @@ pub struct Sessions {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Session {
-    /// Name of the farm.
     pub farm: String,
     /// Name of the user; empty if only a token of the user was seen.
     pub user: String,
-    /// Name of the host.
     pub host: String,
     /// `connected`, `disconnected`, `pending` or `no session seen`.
     pub state: String,
@@ -100,7 +97,6 @@ pub struct Session {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct UserHistoryResponse {
-    /// Entries by farm.
     pub farms: Vec<AskedFarm>,
 }
 
@@ -108,7 +104,6 @@ pub struct UserHistoryResponse {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct AskedFarm {
-    /// Name of the farm.
     pub farm: String,
     /// Name of the user as the farm knows it.
     pub user: String,

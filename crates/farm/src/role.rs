@@ -47,7 +47,6 @@ pub type Confine = fn(Option<u32>) -> Result<(), String>;
 /// Functions and channels that the program provides to the role.
 #[derive(Clone, Copy)]
 pub struct Program {
-    /// Drops all privileges.
     pub confine: Confine,
     /// Verifies a password of a userlist.
     pub verify: Verify,

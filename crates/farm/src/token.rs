@@ -54,9 +54,7 @@ const NO_HOST: [u8; NAME_BYTES] = [0; NAME_BYTES];
 pub struct Claims {
     /// Digest of the farm's name.
     pub farm: NameId,
-    /// Identifier of the user.
     pub user: UserId,
-    /// Collection of hosts.
     pub collection: CollectionId,
     /// Host of the user when the token was created; None: the directory decides, as for a logon.
     pub host: Option<NameId>,

@@ -30,7 +30,6 @@ impl fmt::Debug for UserId {
 /// One person with two sessions would.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FarmUser {
-    /// Identifier of the user.
     pub id: UserId,
     /// Display name: in lower case, without its domain, truncated to 128 bytes.
     pub name: String,

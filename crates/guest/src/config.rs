@@ -19,7 +19,6 @@ pub struct Guests {
     pub me: String,
     /// Nodes with a section in the configuration, by name.
     pub nodes: BTreeMap<String, NodeSettings>,
-    /// Guests, by name.
     pub guests: BTreeMap<String, Guest>,
     /// Templates, by name. They never run.
     pub templates: BTreeMap<String, Guest>,
@@ -65,7 +64,6 @@ pub struct Guest {
     pub prefer: Vec<String>,
     /// Memory in bytes; a multiple of 1 MiB.
     pub memory_bytes: u64,
-    /// Number of virtual CPUs.
     pub cpus: u32,
     /// Disks, in the order of the configuration.
     pub disks: Vec<Disk>,
@@ -82,7 +80,6 @@ pub struct Guest {
     pub console: Console,
     /// Health check; None: the guest is not checked.
     pub check: Option<Check>,
-    /// Migration mode.
     pub migrate: Migrate,
     /// Time that the guest has to shut down before it is ended, milliseconds.
     pub stop_ms: u64,
@@ -145,7 +142,6 @@ pub struct PlacementRules {
 /// Disk of a guest.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Disk {
-    /// Name of the volume.
     pub volume: String,
     /// The guest cannot write to the disk.
     pub read_only: bool,
@@ -195,7 +191,6 @@ pub struct Nic {
 /// Model of a network card.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Model {
-    /// virtio-net.
     #[default]
     Virtio,
     /// Intel e1000, for systems without drivers for virtio.
@@ -215,7 +210,6 @@ impl Model {
 /// Boot source of a guest.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub enum Boot {
-    /// The first disk.
     #[default]
     Disk,
     /// Network boot (PXE) from the first card.
@@ -224,11 +218,9 @@ pub enum Boot {
     Iso(PathBuf),
     /// Direct kernel boot from files on the node.
     Kernel {
-        /// Path of the kernel.
         kernel: PathBuf,
         /// Path of the initial RAM disk.
         initrd: Option<PathBuf>,
-        /// Kernel command line.
         append: String,
     },
 }
@@ -250,10 +242,8 @@ impl Boot {
 /// The firmware of a guest.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Firmware {
-    /// SeaBIOS.
     #[default]
     Bios,
-    /// OVMF.
     Uefi,
 }
 
@@ -284,7 +274,6 @@ pub enum Migrate {
 /// Health check of a guest.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Check {
-    /// Method of the check.
     pub probe: Probe,
     /// Interval between two checks, milliseconds.
     pub inter_ms: u64,
@@ -307,7 +296,6 @@ pub enum Probe {
     Tcp {
         /// Address to connect to; the first one of the guest's cards where the line has none.
         at: IpAddr,
-        /// TCP port.
         port: u16,
     },
     /// ICMP echo request (ping) to this address.

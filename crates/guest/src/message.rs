@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 /// Order of an operator. The answer is [`GuestResponse`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum GuestOrder {
-    /// Starts a guest.
     Start {
         /// Name of the guest concerned.
         #[serde(with = "Name")]
@@ -30,7 +29,6 @@ pub enum GuestOrder {
         /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
-        /// Target node.
         #[serde(with = "Name")]
         node: String,
     },
@@ -48,7 +46,6 @@ pub enum GuestOrder {
     },
     /// Drains this node of its guests, or lets it accept guests again.
     Drain {
-        /// The node is drained.
         drained: bool,
         /// Guests that cannot be migrated are shut down.
         #[serde(default)]
@@ -146,7 +143,6 @@ pub enum Stand {
     Begin,
     /// Report whether the guest is paused.
     Look,
-    /// Resume the guest.
     End,
 }
 
@@ -158,7 +154,6 @@ pub struct StandstillRequest {
     pub name: String,
     /// Number of the standstill, drawn by the command that requests it.
     pub number: u64,
-    /// Step to be taken.
     pub step: Stand,
 }
 
@@ -169,7 +164,6 @@ pub enum StandstillProgress {
     Refused,
     /// The guest is not paused yet.
     Begins,
-    /// The guest is paused.
     Stands,
     /// The guest was paused until the end and has to resume.
     GoesOn,
@@ -180,12 +174,9 @@ pub enum StandstillProgress {
 /// Status of a standstill. The response to [`StandstillRequest`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct StandstillStatus {
-    /// Progress of the standstill.
     pub state: StandstillProgress,
-    /// Reason of a refusal.
     #[serde(with = "Words")]
     pub words: String,
-    /// The guest is down.
     pub is_down: bool,
     /// Reason why the file systems were not frozen; None: they were.
     pub not_frozen: Option<String>,

@@ -33,9 +33,7 @@ pub enum QmpMessage {
         /// QEMU version: major, minor, micro.
         version: [u64; 3],
     },
-    /// A command succeeded.
     Done {
-        /// Number of the command.
         id: u64,
         /// Return value of the command.
         value: Value,
@@ -46,10 +44,8 @@ pub enum QmpMessage {
         id: Option<u64>,
         /// Error class, such as `GenericError` or `CommandNotFound`.
         class: String,
-        /// Error message of QEMU.
         words: String,
     },
-    /// Asynchronous event.
     Event {
         /// Name of the event, such as `SHUTDOWN`, `STOP` or `MIGRATION`.
         name: String,

@@ -30,7 +30,6 @@ pub struct GuestRecord {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct NodeRecord {
-    /// The node is drained.
     pub drained: bool,
     /// Memory for guests, bytes.
     pub memory_bytes: u64,
@@ -54,7 +53,6 @@ pub enum Fenced {
     No,
     /// The node is confirmed off.
     Off,
-    /// No fencing method succeeded.
     Failed,
 }
 

@@ -38,7 +38,6 @@ pub enum RemoteCommand {
         /// Output that follows is sent, too.
         follows: bool,
     },
-    /// Takes a snapshot.
     Snapshot {
         /// Name of the guest concerned.
         #[serde(with = "Name")]
@@ -47,33 +46,27 @@ pub enum RemoteCommand {
         #[serde(with = "Words")]
         label: String,
     },
-    /// Removes a snapshot.
     RemoveSnapshot {
         /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
-        /// The snapshot.
         #[serde(with = "Words")]
         snapshot: String,
     },
-    /// Lists snapshots.
     Snapshots {
         /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
     },
-    /// Restores a snapshot.
     Restore {
         /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
-        /// The snapshot.
         #[serde(with = "Words")]
         snapshot: String,
         /// The data of all disks may be replaced.
         replaces: bool,
     },
-    /// Clones a guest.
     Clone {
         /// Name of the guest concerned.
         #[serde(with = "Name")]
@@ -169,9 +162,7 @@ fn option(name: &str, value: &str) -> Option<String> {
 /// A piece of the output of a command, as the other node sends it.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Output {
-    /// On standard output.
     Out(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// On standard error.
     Err(#[serde(with = "serde_bytes")] Vec<u8>),
     /// The command has ended, with this exit code.
     Ended(u8),
@@ -180,7 +171,6 @@ pub enum Output {
 /// Request to the local role about a stream of another node. The answer is [`StreamResponse`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum StreamRequest {
-    /// Opens a stream.
     Begin {
         /// Name of the node concerned.
         #[serde(with = "Name")]
@@ -190,15 +180,12 @@ pub enum StreamRequest {
     },
     /// Sends input and requests the output that has arrived.
     Pass {
-        /// Number of the stream.
         number: u64,
         /// At most [`PIECE_BYTES_MAX`] bytes for the other node.
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
-    /// Closes a stream.
     End {
-        /// Number of the stream.
         number: u64,
     },
 }
@@ -207,14 +194,11 @@ pub enum StreamRequest {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct StreamResponse {
-    /// Number of the stream.
     pub number: u64,
-    /// Output that has arrived.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
     /// Number of input bytes accepted.
     pub taken: usize,
-    /// The stream has ended.
     pub is_over: bool,
     /// Reason why there is no stream or no further output; empty: the stream ended in order.
     #[serde(with = "Words")]

@@ -29,11 +29,9 @@ pub const STAND_MAX_MS: u64 = 10_000;
 /// State of the guest as seen by the role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GuestRunState {
-    /// The virtual CPUs run.
     Runs,
     /// The virtual CPUs are stopped, and QEMU has confirmed it.
     Paused,
-    /// No QEMU process exists.
     Down,
     /// Any other state, such as a disk with an error.
     Other,
@@ -96,7 +94,6 @@ pub struct Standstill {
 pub enum StandstillOutcome<'a> {
     /// The guest is not paused yet.
     Begins,
-    /// The guest is paused.
     Stands,
     /// The guest was paused until the end and has to resume.
     GoesOn,

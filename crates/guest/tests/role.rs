@@ -370,7 +370,6 @@ fn a_guest_whose_section_is_gone_shuts_down_and_leaves_nothing() {
 }
 
 impl RoleFixture {
-    /// Nobody shuts down here.
     fn stop_gone(&mut self) {
         let name = "mail".to_owned();
         let answer = self.role.order(&GuestOrder::Stop { name, kills: true });

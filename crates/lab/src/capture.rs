@@ -29,11 +29,8 @@ const ARP_BYTES: usize = 28;
 /// Kind of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Talk {
-    /// A VRRP advert.
     Vrrp,
-    /// An ARP request.
     ArpRequest,
-    /// An ARP reply.
     ArpReply,
     /// An ICMPv6 neighbour solicitation.
     NeighbourSolicitation,
@@ -44,11 +41,9 @@ pub enum Talk {
 /// A recorded frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CapturedFrame {
-    /// Time of the frame.
     pub at: Instant,
     /// Direction: sent or received by the interface.
     pub way: Way,
-    /// Kind of the frame.
     pub talk: Talk,
     /// Whole frame, from the Ethernet header on.
     pub bytes: Vec<u8>,

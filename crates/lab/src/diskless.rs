@@ -33,7 +33,6 @@ pub enum Firmware {
     Uefi6,
     /// UEFI that boots with HTTP over IPv6, because it gets no IPv4 address.
     UefiHttp6,
-    /// UEFI with Secure Boot.
     Secure,
 }
 
@@ -42,7 +41,6 @@ pub enum Firmware {
 pub struct Diskless {
     host: LabHost,
     scratch: ScratchDirectory,
-    /// Number of boots.
     boots: Cell<u32>,
 }
 

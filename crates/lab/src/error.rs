@@ -10,49 +10,30 @@ use std::time::Duration;
 /// Reason why something in the laboratory failed.
 #[derive(Debug)]
 pub enum LabError {
-    /// A system call failed.
     Io {
-        /// Operation that was tried.
         doing: &'static str,
-        /// Object of the operation.
         on: String,
-        /// System error.
         source: io::Error,
     },
-    /// A command failed.
     Command {
-        /// The command line.
         command: String,
-        /// Exit status or signal.
         exit: Exit,
-        /// Output of the command.
         said: String,
     },
     /// A command did not end in time, and was killed.
-    Hangs {
-        /// The command line.
-        command: String,
-        /// Time of the wait.
-        waited: Duration,
-    },
+    Hangs { command: String, waited: Duration },
     /// A peer ended before it responded.
     Died {
-        /// Name of the program.
         program: String,
-        /// Exit status or signal.
         exit: Exit,
-        /// Output of the program.
         said: String,
     },
     /// A peer runs but does not respond.
     NotReady {
-        /// Name of the program.
         program: String,
         /// Address at which it should respond.
         address: SocketAddr,
-        /// Time of the wait.
         waited: Duration,
-        /// Output of the program.
         said: String,
     },
     /// A name contains characters other than lower case letters, digits and dashes, or is too long
@@ -66,25 +47,20 @@ pub enum LabError {
     StillBroken(Vec<String>),
     /// Conditions still fail after the faults were healed.
     NotHealed {
-        /// Time of the wait.
         waited: Duration,
         /// Failed conditions, each with the actual state.
         conditions: Vec<(String, String)>,
     },
     /// A certificate could not be created.
     Certificate {
-        /// Operation that was tried.
         doing: &'static str,
-        /// Cause of the error.
         source: rcgen::Error,
     },
     /// A field of a subject is unknown, or occurs more than twice.
     SubjectField(String),
     /// The settings of a TLS client or server contradict each other.
     Tls {
-        /// Operation that was tried.
         doing: &'static str,
-        /// Cause of the error.
         source: rustls::Error,
     },
     /// There is no CA to verify with.

@@ -10,9 +10,7 @@ use std::process::Command;
 /// A protocol with ports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TransportProtocol {
-    /// TCP.
     Tcp,
-    /// UDP.
     Udp,
 }
 

@@ -10,7 +10,6 @@ use std::sync::OnceLock;
 /// Requirement of a test that this machine lacks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Missing {
-    /// Privileges of root.
     Root,
     /// Permission to create network namespaces, although the user is root: in a container, for
     /// example.
@@ -18,7 +17,6 @@ pub enum Missing {
         /// Error message of the attempt.
         refusal: String,
     },
-    /// An installed program.
     Program(&'static str),
 }
 

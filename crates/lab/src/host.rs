@@ -244,7 +244,6 @@ impl LabHost {
 pub enum Location {
     /// Network of the test itself: only loopback should be used.
     Here,
-    /// Network of a host.
     In(LabHost),
 }
 

@@ -16,9 +16,7 @@ pub enum MalformedMessage {
     StartLine,
     /// A header without a colon.
     Header,
-    /// The length is invalid.
     Length,
-    /// A chunk is invalid.
     Chunk,
     /// The head is longer than a test should need.
     HeadTooLong,
@@ -41,13 +39,10 @@ pub(crate) enum ReadError {
 /// An HTTP response.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HttpResponse {
-    /// Status code.
     pub status: u16,
-    /// Status line.
     pub start_line: String,
     /// Headers in order, with names as they were written.
     pub headers: Vec<(String, String)>,
-    /// Body without its framing.
     pub body: Vec<u8>,
 }
 

@@ -1,6 +1,5 @@
 //! Parts of the names of namespaces and directories.
 
-/// Directory of named namespaces.
 pub(crate) const NAMESPACES: &str = "/run/netns";
 
 /// Prefix of all names; the id of the process follows.

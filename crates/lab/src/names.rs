@@ -20,13 +20,11 @@ const QUESTIONS_MAX: usize = 100_000;
 /// Response for a name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Records {
-    /// Addresses of a host.
     Addresses(Vec<IpAddr>),
     /// Priority, weight, port and host of services; true: with the addresses of the hosts.
     Services(Vec<(u16, u16, u16, String)>, bool),
     /// Only this response code: 3 is "no such name", 5 "refused".
     Error(u8),
-    /// No response.
     Silence,
     /// Addresses that are sent over TCP only: over UDP the response is truncated.
     OnlyOverTcp(Vec<IpAddr>),

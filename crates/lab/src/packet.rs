@@ -49,9 +49,7 @@ fn set<T>(socket: BorrowedFd<'_>, level: i32, name: i32, value: &T) -> io::Resul
 /// Direction of a frame at an interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
-    /// Received by the interface.
     In,
-    /// Sent by the interface.
     Out,
 }
 
@@ -139,7 +137,6 @@ impl PacketSocket {
         Ok((count.min(buffer.len()), way))
     }
 
-    /// Sends a frame.
     pub(crate) fn send(&self, frame: &[u8]) -> io::Result<()> {
         rustix::net::send(&self.0, frame, rustix::net::SendFlags::empty())?;
         Ok(())

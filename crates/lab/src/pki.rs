@@ -62,7 +62,6 @@ pub struct Leaf<'a> {
     /// serialNumber, title, emailAddress. A field may occur twice. Empty: the first name becomes
     /// the CN.
     pub subject: &'a [(&'a str, &'a str)],
-    /// Type of its key.
     pub key: KeyKind,
     /// For a client instead of a server.
     pub client: bool,
@@ -154,13 +153,11 @@ impl Powers<'_> {
 /// A certificate with its key.
 #[derive(Clone, Debug)]
 pub struct Issued {
-    /// Certificate in PEM.
     pub certificate_pem: String,
     /// Intermediate CAs between the certificate and the root, without the root.
     pub chain_pem: String,
     /// Private key as PKCS #8.
     pub key_pem: String,
-    /// Certificate in DER.
     pub der: Vec<u8>,
     /// Serial number of the certificate.
     pub serial: Vec<u8>,

@@ -35,18 +35,15 @@ pub enum Failure {
     },
     /// The connection ended within the response.
     BrokenOff,
-    /// The request timed out.
     TimedOut,
     /// The response is not HTTP.
     Malformed(MalformedMessage),
-    /// Any other system error.
     Io(ErrorKind),
 }
 
 /// Record of one request.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Start of the request.
     pub started: Instant,
     /// Duration until its end, successful or not.
     pub elapsed: Duration,

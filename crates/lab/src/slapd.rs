@@ -29,11 +29,9 @@ pub struct Slapd {
 }
 
 impl Slapd {
-    /// Base of all entries.
     pub const BASE: &str = "dc=example,dc=org";
     /// The only account that may search.
     pub const ACCOUNT: &str = "cn=reader,dc=example,dc=org";
-    /// Password of the account.
     pub const PASSWORD: &str = "reader's";
     /// Host name in its certificate.
     pub const NAME: &str = "localhost";

@@ -11,7 +11,6 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Name of the target.
 const NAME: &str = "iqn.2001-04.com.example:mail";
 /// Offset of the counters in bytes.
 const COUNTED_AT: u64 = 512;

@@ -71,15 +71,12 @@ pub struct TlsOffer<'a> {
     /// Trusted CAs, as returned by [`crate::pki::Authority::der`]; empty: every certificate is
     /// trusted.
     pub roots: &'a [&'a [u8]],
-    /// ALPN protocols, best first.
     pub alpn: &'a [&'a str],
-    /// TLS versions to offer.
     pub versions: Versions,
     /// Cipher suites, best first; empty: all that rustls supports.
     pub suites: &'a [CipherSuite],
     /// Key exchange groups, best first; empty: all that rustls supports.
     pub groups: &'a [NamedGroup],
-    /// Client certificate, if any.
     pub identity: Option<&'a Issued>,
     /// Keep sessions, and resume them with the next connection.
     pub resume: bool,
@@ -94,9 +91,7 @@ pub struct Terms<'a> {
     pub client_roots: &'a [&'a [u8]],
     /// Clients without a certificate are accepted, too.
     pub client_optional: bool,
-    /// ALPN protocols, best first.
     pub alpn: &'a [&'a str],
-    /// TLS versions to accept.
     pub versions: Versions,
     /// Cipher suites, best first; empty: all that rustls supports.
     pub suites: &'a [CipherSuite],
@@ -117,7 +112,6 @@ pub struct Negotiated {
     pub sni: Option<String>,
     /// An earlier session was resumed.
     pub resumed: bool,
-    /// Early data was accepted.
     pub early_data: bool,
     /// Certificates of the other side, its own first.
     pub certificates: Vec<Vec<u8>>,
@@ -128,7 +122,6 @@ pub struct Negotiated {
 pub enum TlsFailure {
     /// A TLS error: an alert of the other side, or an error in its messages.
     Tls(Error),
-    /// Any other error.
     Plain(Failure),
 }
 

@@ -98,7 +98,6 @@ impl Drop for Answerer {
 /// Reason why a poll got no response.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Miss {
-    /// No program listens.
     Refused,
     /// There is no route, or no machine has the address.
     Unreachable,
@@ -108,7 +107,6 @@ pub enum Miss {
     TimedOut,
     /// Too many other connections were open.
     NotTried,
-    /// Any other system error.
     Other,
 }
 
@@ -142,7 +140,6 @@ pub struct PollRecord {
 pub struct Pace {
     /// Time from one new connection to the next.
     pub every: Duration,
-    /// Timeout of each connection.
     pub patience: Duration,
 }
 

@@ -10,7 +10,6 @@ use std::time::Duration;
 pub struct Weather {
     /// Share of lost frames, 0 to 1.
     pub loss: f64,
-    /// Delay of each frame.
     pub delay: Duration,
     /// Maximum additional delay; it does not change the order.
     pub jitter: Duration,
@@ -29,7 +28,6 @@ impl Default for Weather {
 }
 
 impl Weather {
-    /// Weather without any effect.
     pub const FINE: Weather = Weather {
         loss: 0.0,
         delay: Duration::ZERO,

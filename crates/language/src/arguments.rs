@@ -22,9 +22,7 @@ const SHOWN_LETTERS: usize = 200;
 /// The codes that explain refusals of one crate's keywords.
 #[derive(Clone, Copy, Debug)]
 pub struct ArgumentCodes {
-    /// Too few words.
     pub missing: &'static Code,
-    /// Too many words.
     pub surplus: &'static Code,
     /// A word that is not a number.
     pub number: &'static Code,
@@ -61,9 +59,7 @@ impl ArgumentCodes {
 /// The codes of warnings about invalid words that are accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct LenientCodes {
-    /// Letters after a number.
     pub value: &'static Code,
-    /// Words that are ignored.
     pub surplus: &'static Code,
 }
 

@@ -7,9 +7,7 @@ use std::path::{Component, Path, PathBuf};
 /// A value with its position in the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Spanned<T> {
-    /// The value.
     pub value: T,
-    /// Its position.
     pub span: Span,
 }
 

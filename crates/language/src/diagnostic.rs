@@ -15,7 +15,6 @@ pub enum Severity {
     Notice,
     /// The file works, but probably not as intended.
     Warning,
-    /// The file is refused.
     Error,
 }
 
@@ -56,7 +55,6 @@ macro_rules! codes {
 pub struct Fix {
     /// The span to replace; empty to insert.
     pub span: Span,
-    /// The replacement text.
     pub replacement: String,
 }
 
@@ -82,9 +80,7 @@ impl DerefMut for Diagnostic {
 /// The fields of a diagnostic.
 #[derive(Clone, Debug)]
 pub struct Details {
-    /// The stable code.
     pub code: &'static Code,
-    /// The severity.
     pub severity: Severity,
     /// The problem, without a final full stop: "unknown keyword 'bnid' in 'frontend'
     /// section".
@@ -95,7 +91,6 @@ pub struct Details {
     pub label: String,
     /// Other related positions ("first defined here").
     pub secondary: Vec<(Span, String)>,
-    /// Background information.
     pub notes: Vec<String>,
     /// The next step: "did you mean 'bind'?".
     pub help: Option<String>,

@@ -13,7 +13,6 @@ pub struct Environment {
 /// A text with its variables expanded.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Expanded {
-    /// The expanded text.
     pub text: String,
     /// The variables without a value, each once.
     pub unset: Vec<String>,

@@ -21,7 +21,6 @@ pub struct Keyword<B: 'static> {
     pub doc: &'static str,
     /// Lines that a test loads in a section that allows the keyword.
     pub example: &'static str,
-    /// The builder.
     pub build: B,
 }
 

@@ -16,7 +16,6 @@ pub const MARK: &str = "# evenkeel upgrade: ";
 /// A file after one round of replacements.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Upgraded {
-    /// The new text.
     pub text: Vec<u8>,
     /// Number of diagnostics whose replacements were applied.
     pub rewritten: usize,

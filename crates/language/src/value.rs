@@ -27,7 +27,6 @@ pub trait ValueError: Display {
     /// Returns the code that explains the error.
     fn code(&self) -> &'static Code;
 
-    /// Returns the next step.
     fn help(&self) -> Option<String>;
 
     /// The value that HAProxy reads from the word anyway (the number before an unexpected

@@ -27,7 +27,6 @@ const LINGER_BYTES: usize = 1 << 20;
 /// The state of a connection, for the decision how long it continues.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
-    /// Number of current streams.
     pub open: u32,
     /// Number of streams so far.
     pub carried: u32,
@@ -56,7 +55,6 @@ pub enum Then {
 
 /// Handler of a connection, implemented for clients and for servers.
 pub trait ConnectionHandler: Accept {
-    /// Handles a new stream.
     fn begin(&mut self, stream: MuxStream, request: Self::Request);
     /// Returns the next action and its deadline. Called at every turn.
     fn next_action(&mut self, view: &View) -> (Option<Instant>, Then);
@@ -73,7 +71,6 @@ enum CloseMode {
     Told,
     /// Close without a frame: the peer never used HTTP/2.
     Quiet,
-    /// Close with a reset.
     Cut,
     /// Close without a message to the peer.
     Silent,
@@ -82,11 +79,9 @@ enum CloseMode {
 /// Progress of the processing of input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum InputProgress {
-    /// All input is processed.
     All,
     /// The budget of the poll is used up. The task is queued again.
     Some,
-    /// The connection ends.
     Ended(CloseMode),
 }
 

@@ -18,7 +18,6 @@ pub(super) fn response(
     http2::response(fields, end, facts, limits, into)
 }
 
-/// Parses trailers.
 pub(super) fn trailers(fields: &FieldList) -> Result<Box<Fields>, HttpParseError> {
     http2::trailers(fields)
 }

@@ -45,7 +45,6 @@ pub(super) struct ConnectionState {
     woken: Cell<bool>,
     /// Number of handles that may still open streams.
     pub(super) handles: Cell<u32>,
-    /// The transport, for queries.
     pub(super) transport: Weak<ConnectionTransport>,
     /// True if requests have the scheme `https`.
     pub(super) secure: bool,
@@ -98,7 +97,6 @@ pub(super) struct Streams {
 struct Writers {
     /// Writers that wait for the window or for space in the output, in order.
     waiters: VecDeque<u32>,
-    /// Writers that may continue.
     granted: Vec<u32>,
 }
 
@@ -121,7 +119,6 @@ pub(super) struct ConnectionProgress {
 pub enum RequestDecision<R> {
     /// Begin a stream. The second value is the declared length of its body, if any.
     Begin(R, Option<u64>),
-    /// Reset the stream.
     Reset(ErrorCode),
     /// Respond with a status line only.
     Answer(&'static [u8]),
@@ -143,11 +140,9 @@ pub trait Accept {
 pub(super) enum EventResult<R> {
     /// More input may be available: call again.
     More,
-    /// All input is processed.
     Done,
     /// A stream begins in this slot.
     Begin(u32, R),
-    /// The connection has failed.
     Failed(ConnectionError),
 }
 

@@ -31,7 +31,6 @@ pub enum Gone {
     /// REFUSED_STREAM, or the connection was closed before the request was written. The request can
     /// be repeated on another connection regardless of its method.
     Refused,
-    /// The connection is lost.
     Lost,
 }
 
@@ -92,7 +91,6 @@ pub(super) struct StreamSlot {
     pub(super) gone: Option<Gone>,
     /// Received data of the body.
     pub(super) received: Received,
-    /// The received trailers.
     pub(super) trailers: Option<Box<Fields>>,
     /// For a stream of a client: true if its request is an extended CONNECT.
     pub(super) extended: bool,

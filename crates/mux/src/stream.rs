@@ -16,7 +16,6 @@ use std::task::{Context, Poll};
 /// Reason why there is no head of a response.
 #[derive(Debug)]
 pub enum HeadFailure {
-    /// The stream is lost.
     Gone(Gone),
     /// The head was malformed. The stream has been reset.
     Fault(HttpParseError),

@@ -6,7 +6,6 @@ use std::io;
 /// The reason why a connection to a node failed or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeConnectionError {
-    /// A network error.
     #[error("{}", describe_network_error(.0))]
     Gone(#[from] io::Error),
     /// The node does not respond.

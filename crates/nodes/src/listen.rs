@@ -24,9 +24,7 @@ pub type AcceptedConnection = server::TlsStream<RevocableSocket>;
 /// Maximum numbers of simultaneous connections.
 #[derive(Clone, Copy, Debug)]
 pub struct NodeConnectionLimits {
-    /// From addresses of nodes.
     pub nodes: usize,
-    /// From other addresses.
     pub strangers: usize,
 }
 

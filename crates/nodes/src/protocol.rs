@@ -14,7 +14,6 @@ const GREETING: Duration = Duration::from_secs(2);
 pub struct NodeProtocol {
     /// The subject of the protocol, for `it does not speak the protocol of …`.
     pub subject: &'static str,
-    /// The TCP port.
     pub port: u16,
     /// The magic bytes at the start of a greeting.
     pub signs: [u8; 4],

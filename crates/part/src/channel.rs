@@ -47,7 +47,6 @@ pub enum ChannelError {
     /// Timeout: no message arrived in time.
     #[error("the other process did not respond in time")]
     Timeout,
-    /// A system call failed.
     #[error(transparent)]
     System(#[from] io::Error),
 }
@@ -64,7 +63,6 @@ impl From<Errno> for ChannelError {
 /// A received message with its descriptors.
 #[derive(Debug)]
 pub struct Received {
-    /// The decoded message.
     pub message: SupervisorMessage,
     /// The number of a request or its response; zero for all other messages.
     pub ask: u64,

@@ -25,7 +25,6 @@ pub enum DaemonError {
     /// fork(2), pipe(2), setsid(2) or `/dev/null` failed.
     #[error("Cannot go into the background: {step} ({})", reason(error))]
     Background {
-        /// The step that failed.
         step: &'static str,
         /// Error of the system call.
         error: io::Error,

@@ -24,16 +24,13 @@ pub enum PollTiming {
 /// The state of a silent thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ThreadState {
-    /// Stopped by a signal.
     Stopped,
-    /// Sleeping.
     Sleeps,
     /// Running, or waiting for a processor.
     Runs {
         /// Processor time since the start of the thread, milliseconds.
         cpu_ms: u64,
     },
-    /// Stopped by a debugger.
     Traced,
     /// Waiting for a disk, or in a state that cannot be read.
     Unknown,
@@ -50,10 +47,8 @@ pub enum Frozen {
     /// The thread sleeps and is not woken.
     #[error("sleeps and does not wake up")]
     Sleeps,
-    /// The thread loops.
     #[error("loops without end")]
     Loops,
-    /// The thread has ended.
     #[error("has ended")]
     Gone,
 }

@@ -1,6 +1,5 @@
 //! Version numbers of the program, as reported by the processes of all parts.
 
-/// The version of Evenkeel.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The version of HAProxy against which the behaviour is compared.

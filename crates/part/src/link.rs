@@ -22,7 +22,6 @@ pub struct SupervisorConnection {
     set: OwnedFd,
     channel: Option<Channel>,
     guard: Option<Guard>,
-    /// The version in service.
     version: u64,
     /// The version that the role is applying.
     taking: u64,

@@ -27,7 +27,6 @@ pub enum MemoryError {
     /// The memory file exceeds the size limit.
     #[error("a memory file of {0} bytes")]
     TooLarge(u64),
-    /// A system call failed.
     #[error("memory file: {0}")]
     System(io::Error),
 }

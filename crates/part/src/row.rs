@@ -19,7 +19,6 @@ pub struct Entry {
     pub process_title: &'static str,
     /// Name of the process in messages.
     pub display_name: &'static str,
-    /// The inherited environment variables.
     pub environment: Environment,
 }
 
@@ -97,7 +96,6 @@ pub struct ControllerProperties {
 pub struct FirstMessages {
     /// The reason, for the operator; empty without messages.
     pub reason: &'static str,
-    /// The messages.
     pub messages: Vec<PartMessage>,
 }
 

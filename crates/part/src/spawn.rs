@@ -22,7 +22,6 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// The running binary.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
 /// First word of the command line of a process that another one starts.
 pub const INTERNAL: &str = "internal";
@@ -66,7 +65,6 @@ const FOR_THE_SUPERVISOR: [&str; 6] = [
     "WATCHDOG_USEC",
 ];
 
-/// Entry of the loader.
 pub const LOADER_ENTRY: Entry = Entry {
     argument: LOADER,
     process_title: "evenkeel: loader",
@@ -134,7 +132,6 @@ pub struct Started {
     entry: Entry,
     pid: Pid,
     pidfd: OwnedFd,
-    /// Channel to the process.
     pub channel: Channel,
     /// True if the channel is closed.
     pub is_channel_closed: bool,
@@ -482,7 +479,6 @@ pub enum EntryError {
 pub struct Entered {
     /// The role of the process: one of the words above, or that of a role.
     pub word: &'static str,
-    /// Channel to the supervisor.
     pub channel: Channel,
 }
 

@@ -54,16 +54,10 @@ pub enum VersionsRequest {
     Differences {
         /// The older version; None compares with no files.
         from: Option<u64>,
-        /// The newer version.
         to: u64,
     },
     /// Requests the version that last changed each line of a file: [`VersionsResponse::Blame`].
-    Blame {
-        /// Version number.
-        version: u64,
-        /// Path of the file.
-        path: String,
-    },
+    Blame { version: u64, path: String },
     /// Requests a check whether this node could serve an edit: [`VersionsResponse::Findings`].
     Check(Edit),
     /// Proposes an edit as a new version: [`VersionsResponse::Done`] as soon as the cluster has the version,
@@ -86,14 +80,12 @@ pub enum VersionsRequest {
     Confirm {
         /// Number of the version in progress.
         version: u64,
-        /// Name of the user.
         by: String,
     },
     /// Rolls back the version in progress: [`VersionsResponse::Done`].
     Cancel {
         /// Number of the version in progress.
         version: u64,
-        /// Name of the user.
         by: String,
     },
 }
@@ -110,9 +102,7 @@ pub struct Edit {
 /// Author and reason of a change.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ChangeDescription {
-    /// Name of the user.
     pub by: String,
-    /// Reason for the change.
     pub message: String,
     /// Confirmation timeout in seconds: without a confirmation the version is rolled back. None: as
     /// configured in the files.
@@ -126,20 +116,15 @@ pub enum VersionsResponse {
     Versions(Versions),
     /// The files of a version.
     Files(VersionFiles),
-    /// The files that differ.
     Differences(Vec<Difference>),
     /// The lines of a file.
     Blame(Vec<BlameLine>),
-    /// Result of a check.
     Findings(Findings),
-    /// The action succeeded.
     Done {
-        /// Description of the result.
         words: String,
         /// Number of the resulting version.
         version: Option<u64>,
     },
-    /// Nothing was changed.
     Refused {
         /// The reason for the refusal.
         words: String,
@@ -175,7 +160,6 @@ pub struct Happened {
     pub time_s: i64,
     /// Name of the member that reported the event.
     pub from: String,
-    /// Description of the event.
     pub words: String,
 }
 
@@ -183,19 +167,15 @@ pub struct Happened {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ConfigurationVersion {
-    /// Version number.
     pub id: u64,
     /// Number of the version that this one is based on.
     pub parent: Option<u64>,
-    /// Name of the author.
     pub author: String,
-    /// Reason for the change.
     pub message: String,
     /// Source of the files, if an operator did not write them.
     pub origin: String,
     /// Time of the proposal, seconds since 1970.
     pub time_s: i64,
-    /// Progress of the version.
     pub stage: VersionStage,
     /// Progress in a few words.
     pub stage_words: String,
@@ -242,7 +222,6 @@ impl VersionStage {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct VersionFiles {
-    /// Version number.
     pub version: u64,
     /// The files; those of the command line first.
     pub files: Vec<File>,
@@ -252,7 +231,6 @@ pub struct VersionFiles {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct File {
-    /// Path of the file.
     pub path: String,
     /// True if the file was named on the command line.
     pub main: bool,
@@ -266,7 +244,6 @@ pub struct File {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Difference {
-    /// Path of the file.
     pub path: String,
     /// Difference in the format of `patch`; empty if only `words` describes it.
     pub lines: String,
@@ -282,7 +259,6 @@ pub struct BlameLine {
     pub version: u64,
     /// True if the line may be from an older version that is no longer stored.
     pub or_older: bool,
-    /// Author of that version.
     pub author: String,
     /// Time at which that version was proposed, seconds since 1970.
     pub time_s: i64,
@@ -294,11 +270,9 @@ pub struct BlameLine {
 pub struct Findings {
     /// True if this node could serve the version.
     pub good: bool,
-    /// Errors, warnings and notices.
     pub all: Vec<Finding>,
     /// Effects of the change, one per line.
     pub changes: Vec<String>,
-    /// Differences in the files.
     pub differences: Vec<Difference>,
 }
 
@@ -332,7 +306,6 @@ pub struct Finding {
     pub code: String,
     /// `error`, `warning` or another severity.
     pub severity: String,
-    /// Message of the diagnostic.
     pub message: String,
     /// Path of the file; None if the diagnostic has no location.
     pub file: Option<String>,
@@ -344,11 +317,8 @@ pub struct Finding {
     pub end_column: Option<u64>,
     /// Line number of the end.
     pub end_line: Option<u64>,
-    /// Label of the location.
     pub label: String,
-    /// Additional notes.
     pub notes: Vec<String>,
-    /// Advice for a correction.
     pub help: Option<String>,
 }
 

@@ -24,7 +24,6 @@ const STOP_LOOK: Duration = Duration::from_millis(5);
 pub struct PartRequest {
     /// Request number, not 0; the response repeats it.
     pub number: u64,
-    /// The request.
     pub message: SupervisorMessage,
     /// Descriptors that are sent with the request.
     pub descriptors: Vec<SharedFd>,

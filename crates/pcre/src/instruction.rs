@@ -61,7 +61,6 @@ pub(super) enum Instruction {
         greed: Greed,
         memo: u32,
     },
-    /// Stores the current position.
     Store(Register),
     /// Jumps if the position equals the stored one: an iteration was empty.
     IfUnmoved(Register, InstructionIndex),

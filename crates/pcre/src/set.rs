@@ -4,7 +4,6 @@ use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
 
 /// Highest character when characters are bytes.
 pub const BYTE_MAX: u32 = 0xff;
-/// Highest code point.
 pub const POINT_MAX: u32 = 0x10_ffff;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

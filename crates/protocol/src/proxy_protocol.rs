@@ -68,7 +68,6 @@ pub enum Endpoints {
     Inet4 {
         /// TCP or UDP. Version 1 supports only TCP.
         transport: ProxiedTransport,
-        /// Source address.
         source: SocketAddrV4,
         /// Address to which the source connected.
         destination: SocketAddrV4,
@@ -77,14 +76,12 @@ pub enum Endpoints {
     Inet6 {
         /// TCP or UDP. Version 1 supports only TCP.
         transport: ProxiedTransport,
-        /// Source address.
         source: SocketAddrV6,
         /// Address to which the source connected.
         destination: SocketAddrV6,
     },
     /// Unix sockets, which only version 2 supports.
     Unix {
-        /// Stream or datagram.
         transport: ProxiedTransport,
         /// Both paths, boxed because they are large and rare.
         paths: Box<UnixPaths>,
@@ -198,7 +195,6 @@ fn on_the_wire(address: SocketAddr) -> SocketAddrV6 {
 pub enum Checksum {
     /// A CRC32C is written.
     Crc32c,
-    /// No checksum is written.
     None,
 }
 

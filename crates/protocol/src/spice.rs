@@ -9,7 +9,6 @@ const MAGIC: &[u8] = b"REDQ";
 /// Main channel: another client that opens one gets the session, and the previous client loses its
 /// own.
 pub const MAIN: u8 = 1;
-/// Channel with the picture.
 pub const DISPLAY: u8 = 2;
 /// Channel for keyboard and mouse.
 const INPUTS: u8 = 3;

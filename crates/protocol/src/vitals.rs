@@ -101,9 +101,7 @@ const SIDE_BEAT_AT: usize = 8;
 /// Availability of the frontends behind a virtual address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum Band {
-    /// All frontends are available.
     All,
-    /// Some frontends are available.
     Some,
     /// No frontend is available, or no proxy runs.
     #[default]
@@ -159,13 +157,10 @@ pub fn low_half(word: &AtomicU64) -> *const u32 {
 pub enum Pulse {
     /// No thread has written a heartbeat yet.
     NotBegun,
-    /// Every thread writes heartbeats.
     Beats,
-    /// Some threads are stuck.
     Stuck {
         /// Number of threads whose heartbeat is too old.
         silent: usize,
-        /// Number of all threads.
         threads: usize,
         /// Age of the oldest heartbeat, in milliseconds.
         oldest_ms: u64,

@@ -79,7 +79,6 @@ enum AcceptOrder {
     Accept(Rc<AcceptTarget>),
     /// Other threads accept on this listener.
     Leave,
-    /// The listener was removed.
     Close,
 }
 
@@ -87,7 +86,6 @@ enum AcceptOrder {
 pub(crate) struct AcceptLoop {
     pub(crate) key: SocketKey,
     orders: RefCell<AcceptOrder>,
-    /// Wakes the loop's task.
     task: Cell<Option<Waker>>,
     /// Wakes the loop's task while it waits for a connection slot.
     full: Rc<Room>,

@@ -33,7 +33,6 @@ struct Replaced<T> {
 pub(crate) struct OperatorOverrides {
     /// Rates by setting; 0 is no limit. The one of compression counts bytes.
     rates: BTreeMap<String, Replaced<u64>>,
-    /// Dynamic cookies by backend.
     dynamic_cookies: BTreeMap<String, Replaced<bool>>,
 }
 

@@ -15,9 +15,7 @@ use zeroize::Zeroizing;
 pub enum TlsFileKind {
     /// A certificate, or a part of one.
     Certificate,
-    /// A CA file.
     Authorities,
-    /// A CRL file.
     Revocations,
 }
 

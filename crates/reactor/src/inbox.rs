@@ -19,9 +19,7 @@ const WAKES_MAX: usize = 4096;
 /// Maximum pending jobs in one inbox before further ones are refused.
 const JOBS_MAX: usize = 1024;
 
-/// Ends the event loop.
 pub(super) const STOP: u8 = 1;
-/// Wakes every task.
 pub(super) const WAKE_ALL: u8 = 2;
 /// Checks every listener: another thread may have received the event for a waiting connection.
 pub(super) const LISTEN: u8 = 4;
@@ -263,7 +261,6 @@ pub enum Why {
 pub struct RefusedJob<F> {
     /// The closure, which has not run.
     pub job: F,
-    /// The reason.
     pub why: Why,
 }
 

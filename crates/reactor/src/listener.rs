@@ -37,7 +37,6 @@ const ABORTED_MAX: usize = 64;
 #[derive(Debug)]
 pub struct Listener {
     fd: Arc<OwnedFd>,
-    /// Absent while paused.
     key: Cell<Option<Key>>,
     /// Makes the type not `Send`: the event loop of another thread does not know the key.
     here: PhantomData<*const ()>,

@@ -93,7 +93,6 @@ pub struct Pipes {
     pub max_pipes: u32,
     /// Number of pipes that contain bytes or are about to.
     pub used: u32,
-    /// Number of free pipes.
     pub free_pipes: u32,
     /// Number of bytes that passed through the pipes.
     pub bytes: u64,

@@ -36,9 +36,7 @@ impl Readiness {
     pub(super) const WRITABLE: Readiness = Readiness(2);
     /// The peer has sent everything. This flag and the following ones stay set.
     pub(super) const READ_CLOSED: Readiness = Readiness(4);
-    /// Both directions have ended.
     pub(super) const CLOSED: Readiness = Readiness(8);
-    /// The socket has failed.
     pub(super) const FAILED: Readiness = Readiness(16);
     /// Urgent data arrived: reads stop before it, so a short read proves nothing.
     pub(super) const URGENT: Readiness = Readiness(32);

@@ -18,7 +18,6 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// The part's name.
 const NAME: &str = "counter";
 
 /// Its row in the table of a binary.

@@ -21,7 +21,6 @@ pub struct ScreenLibrary {
 }
 
 impl ScreenLibrary {
-    /// Draws VNC displays.
     pub(crate) const NOVNC: ScreenLibrary = ScreenLibrary {
         name: "noVNC",
         package: "novnc",
@@ -30,7 +29,6 @@ impl ScreenLibrary {
         style: None,
         read: modules,
     };
-    /// Draws terminals.
     pub(crate) const XTERM: ScreenLibrary = ScreenLibrary {
         name: "xterm.js 3",
         package: "node-xterm",
@@ -39,7 +37,6 @@ impl ScreenLibrary {
         style: Some("xterm/xterm.css"),
         read: terminal,
     };
-    /// Draws SPICE displays.
     pub(crate) const SPICE: ScreenLibrary = ScreenLibrary {
         name: "spice-html5",
         package: "spice-html5",

@@ -62,11 +62,9 @@ pub type ScreenWebSocket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// The kind of a request.
 pub enum UpgradeRequestKind {
-    /// A WebSocket.
     Socket(UpgradeHandshake),
     /// A WebSocket of another version.
     OtherVersion,
-    /// No WebSocket.
     Nothing,
 }
 

@@ -22,7 +22,6 @@ impl Drop for Theirs {
     }
 }
 
-/// Starts a sleeping process.
 pub(crate) fn bed() -> (Started, Theirs) {
     let child = Command::new("sleep").arg("600").spawn().expect("sleep");
     let pid = Pid::from_child(&child);

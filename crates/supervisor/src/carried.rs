@@ -14,7 +14,6 @@ use std::sync::Arc;
 /// The carried state and its source.
 #[derive(Default)]
 pub struct Carried {
-    /// The newest state.
     pub state: Option<SharedFd>,
     /// Connection over which the previous process sends its final counts, until a role gets it.
     pub rest: Option<SharedFd>,

@@ -37,7 +37,6 @@ pub enum ClaimError {
         files = .by.files(), end = .by.end()
     )]
     InUse {
-        /// The claimed resource.
         resource: Resource,
         /// The instance that claims it.
         by: Box<OtherInstance>,

@@ -32,7 +32,6 @@ pub enum RequestInterface {
 /// A client that requested a reload and waits for the result.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Asker {
-    /// Id of the client.
     pub id: u64,
     /// Interface on which the request arrived.
     pub at: RequestInterface,
@@ -57,7 +56,6 @@ struct Client {
 /// Requests of the clients.
 #[derive(Default)]
 pub struct ClientRequests {
-    /// Reload requests.
     pub askers: Vec<Asker>,
     /// Messages for parts, with the id of the client.
     pub questions: Vec<(u64, Received)>,

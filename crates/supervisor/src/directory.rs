@@ -56,7 +56,6 @@ pub enum DirectoryError {
 /// The kind of process that owns a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum SocketOwner<'p> {
-    /// A supervisor.
     Supervisor,
     /// A starting supervisor, until it can be reached.
     Starting,
@@ -169,7 +168,6 @@ pub struct Instance {
     pub paths: Vec<PathBuf>,
     /// Exclusive claims of the instance.
     pub claims: Claims,
-    /// Path of the socket.
     pub socket: PathBuf,
 }
 
@@ -190,7 +188,6 @@ pub enum Membership {
 pub struct Claims {
     /// Cluster membership: a node claims the whole machine.
     pub membership: Membership,
-    /// The claimed resources.
     pub resources: BTreeSet<Resource>,
 }
 

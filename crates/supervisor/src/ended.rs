@@ -29,7 +29,6 @@ pub struct PrimaryEnd {
 /// The reaction to the end of a role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
-    /// No reaction is needed.
     Nothing,
     /// Start another role in the same way.
     Again,
@@ -39,7 +38,6 @@ pub enum Next {
     Exit(u8),
     /// End the service and exit the command with this code.
     Ends(u8),
-    /// Start a successor.
     Follows,
 }
 

@@ -30,7 +30,6 @@ pub enum KeepError {
     /// The file belongs to another user, or another user may read or change it.
     #[error("other users could have written it")]
     NotOurs,
-    /// The contents are invalid.
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// The file's length differs from the stored one.
@@ -158,7 +157,6 @@ impl Left {
 /// A mismatch between the file and the role.
 #[derive(Debug)]
 pub struct Unmatched {
-    /// The kind of difference.
     pub error: KeepError,
     /// Sockets that the role sent.
     pub sockets: Vec<OwnedFd>,

@@ -18,7 +18,6 @@ const LIMIT_SECONDS_MAX: u64 = 86_400;
 
 /// A running loader.
 pub struct Loading {
-    /// The loader process.
     pub process: Started,
     /// Time at which the loader is killed.
     pub until: Instant,
@@ -36,9 +35,7 @@ fn limit() -> Duration {
 pub struct LoaderResult {
     /// Plan of the version, or the reason why there is none.
     pub outcome: Result<VersionPlan, NotLoaded>,
-    /// Diagnostics for a log.
     pub plain: String,
-    /// Diagnostics for the requester.
     pub shown: String,
     /// The bundle and the sockets.
     pub descriptors: Vec<OwnedFd>,

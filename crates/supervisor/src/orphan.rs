@@ -36,7 +36,6 @@ const TRIES: u32 = 3;
 pub struct Orphan {
     /// The process of the role.
     pub process: Started,
-    /// The version in service.
     pub version: OrphanVersion,
     /// Version number that the role reported.
     pub number: u64,
@@ -48,7 +47,6 @@ pub struct Orphan {
 
 /// The known part of the version that an orphaned role serves.
 pub enum OrphanVersion {
-    /// The whole version.
     Version(Box<LoadedVersion>),
     /// Only the sockets that the role sent, and why the rest is unknown.
     Sockets(Vec<SharedFd>, KeepError),
@@ -72,7 +70,6 @@ pub enum AdoptError {
     /// The process cannot be opened as a pidfd.
     #[error("its process: {0}")]
     Process(Errno),
-    /// The connection failed.
     #[error(transparent)]
     Channel(#[from] ChannelError),
 }

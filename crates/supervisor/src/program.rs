@@ -15,7 +15,6 @@ pub struct Program {
 /// A newly installed program.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Newer {
-    /// Path of the program.
     pub path: PathBuf,
     /// True if the supervisor must execute the program, too; false if only the role runs another
     /// one.

@@ -9,7 +9,6 @@ const ASKERS_MAX: usize = 256;
 /// Running and pending reload requests.
 #[derive(Debug, Default)]
 pub struct Requests {
-    /// The reload in progress.
     running: Option<Request>,
     /// The next reload, if one was requested.
     next: Option<Request>,

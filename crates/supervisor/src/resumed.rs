@@ -30,7 +30,6 @@ pub enum ResumeError {
     /// The memory file cannot be read.
     #[error(transparent)]
     Memory(#[from] MemoryError),
-    /// The contents are invalid.
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// A required item is missing.
@@ -40,7 +39,6 @@ pub enum ResumeError {
 
 /// The state and descriptors of the previous image.
 pub struct Resumed {
-    /// The decoded state.
     pub value: HandOver,
     descriptors: BTreeMap<u32, OwnedFd>,
 }

@@ -17,7 +17,6 @@ pub const PART: &str = "route";
 
 /// Maximum number of such processes.
 pub const PROCESSES_MAX: usize = 2;
-/// Timeout of a process.
 const LIMIT: Duration = Duration::from_secs(6);
 /// Maximum number of messages of one process that are read in one turn.
 const MESSAGES_MAX: usize = 16;

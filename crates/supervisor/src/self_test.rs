@@ -30,7 +30,6 @@ pub enum SelfTestError {
     /// The program cannot be run.
     #[error("cannot run it: {0}")]
     Start(io::Error),
-    /// The program failed.
     #[error("its self-test failed with {}", .0.to_string().replace(": ", " "))]
     Ended(ExitStatus),
     /// The output is not the expected one.
@@ -39,7 +38,6 @@ pub enum SelfTestError {
     /// The program has another message format.
     #[error("it uses version {0} of the messages, this program {VERSION}")]
     Messages(u8),
-    /// The timeout expired.
     #[error("its self-test took longer than {} s", LIMIT.as_secs())]
     TooLong,
 }

@@ -25,7 +25,6 @@ pub const CLEAR_STATISTICS: i32 = 63;
 /// A received signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Caught {
-    /// A standard signal.
     Signal(Signal),
     /// A real-time signal, by its number.
     RealTime(i32),

@@ -23,7 +23,6 @@ use std::time::{Duration, Instant};
 /// The configuration of a sidecar role in a version.
 #[derive(Clone)]
 pub struct SidecarConfiguration {
-    /// Number of the version.
     pub version: u64,
     /// Payload, which only the role can decode.
     pub payload: SharedFd,
@@ -148,12 +147,10 @@ impl RunningRole {
 pub struct RoleSlot {
     /// The properties of the role.
     pub row: &'static RoleRow,
-    /// The current process.
     pub running: Option<RunningRole>,
     /// The predecessor: it works until the current process is ready, and is listed until it has
     /// ended.
     pub predecessor: Option<RunningRole>,
-    /// Restart delay.
     pub backoff: Backoff,
     /// Unexpected ends of the role's processes.
     pub crashes: Crashes,
@@ -329,10 +326,8 @@ impl RoleSlot {
 
 /// The slots of all roles.
 pub struct Slots {
-    /// The primary role.
     pub serving: RoleSlot,
     sidecar_slots: Vec<RoleSlot>,
-    /// The control role.
     pub governing: RoleSlot,
 }
 

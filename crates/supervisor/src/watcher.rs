@@ -47,7 +47,6 @@ pub struct Watcher {
     inotify: Option<OwnedFd>,
     /// The version whose files are watched.
     pub version: Option<u64>,
-    /// The files to watch.
     pub wanted: Option<Watch>,
     /// Directories by their inotify watch descriptors.
     places: HashMap<i32, WatchedDirectory>,

@@ -44,7 +44,6 @@ pub enum NoAuthorities {
 /// A trusted CA certificate.
 #[derive(Clone, Debug)]
 pub struct Authority {
-    /// The certificate, DER.
     pub der: CertificateDer<'static>,
     /// The parsed certificate, for OpenSSL's rules.
     pub certificate: Certificate,

@@ -11,16 +11,13 @@ use webpki::RawPublicKeyEntity;
 pub struct Signed {
     /// The signed bytes.
     pub message: Box<[u8]>,
-    /// Content of the AlgorithmIdentifier.
     pub algorithm: Box<[u8]>,
-    /// The signature.
     pub signature: Box<[u8]>,
 }
 
 /// Result of a signature verification.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signature {
-    /// The signature is valid.
     Good,
     /// The signature is wrong, or made with another key.
     Bad,
@@ -138,7 +135,6 @@ pub struct Certificate {
     pub signed: Signed,
     /// Version: 1, 2 or 3.
     pub version: u32,
-    /// Serial number.
     pub serial: Box<[u8]>,
     /// Content of the issuer's name.
     pub issuer: Box<[u8]>,
@@ -148,7 +144,6 @@ pub struct Certificate {
     pub not_before_s: i64,
     /// Valid until, seconds since 1970.
     pub not_after_s: i64,
-    /// Public key, SubjectPublicKeyInfo.
     pub key: Box<[u8]>,
     /// Extension `basicConstraints`.
     pub basic: Option<Basic>,

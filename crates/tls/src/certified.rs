@@ -28,13 +28,11 @@ pub enum CertError {
     /// The PEM file is malformed.
     #[error("{0}")]
     Pem(#[from] PemError),
-    /// There is no certificate.
     #[error("it has no certificate")]
     NoCertificate,
     /// The n-th certificate, counted from 1, cannot be parsed.
     #[error("cannot read its certificate {0}")]
     BadCertificate(usize),
-    /// There is no key.
     #[error("No Private Key found")]
     NoKey,
     /// The key cannot be used.
@@ -60,9 +58,7 @@ pub enum CertError {
 /// Type of the private key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum KeyKind {
-    /// Elliptic curve.
     Ecdsa,
-    /// RSA.
     Rsa,
     /// Ed25519.
     Ed25519,
@@ -77,7 +73,6 @@ pub struct Parts {
     pub key: Option<Arc<dyn SigningKey>>,
     /// Certificate of the issuer, if the chain does not contain it.
     pub issuer: Option<CertificateDer<'static>>,
-    /// OCSP response, unchanged.
     pub ocsp: Option<Vec<u8>>,
 }
 

@@ -61,18 +61,15 @@ pub enum Purpose {
 pub struct Failure {
     /// Position in the chain. 0 is the presented certificate.
     pub depth: u8,
-    /// OpenSSL's error number.
     pub code: u8,
 }
 
 /// The inputs of a verification.
 #[derive(Clone, Copy, Debug)]
 pub struct ChainVerificationInput<'a> {
-    /// The presented certificate, DER.
     pub leaf: &'a [u8],
     /// The other certificates of the peer's chain.
     pub others: &'a [Certificate],
-    /// The trusted CAs.
     pub authorities: Option<&'a Authorities>,
     /// The CRLs; `None` checks none.
     pub revocations: Option<&'a Revocations>,

@@ -9,11 +9,8 @@ use std::ops::Range;
 /// Tokens of a line of a list, as byte ranges in the text.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct CrtListTokens {
-    /// The certificate.
     pub certificate: Range<usize>,
-    /// Options in brackets.
     pub options: Vec<Range<usize>>,
-    /// The SNI filters.
     pub filters: Vec<Range<usize>>,
     /// True if filters precede the brackets; these are ignored.
     pub misplaced: bool,
@@ -77,11 +74,9 @@ pub struct Entry {
     pub certificate: Box<str>,
     /// Line number, from 1. Lines that operators add continue the numbering.
     pub line: u32,
-    /// The options in brackets.
     pub options: TlsLine,
     /// The options in brackets, as written.
     pub option_words: Box<str>,
-    /// The filters.
     pub filters: Vec<SniFilter>,
 }
 
@@ -115,7 +110,6 @@ impl Entry {
 /// A crt-list: a file, or a directory of certificates.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct List {
-    /// Its lines.
     pub entries: Vec<Entry>,
     /// Number of the last line.
     pub lines: u32,

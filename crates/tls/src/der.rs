@@ -8,7 +8,6 @@ pub struct Der<'a>(pub &'a [u8]);
 /// A DER element.
 #[derive(Clone, Copy, Debug)]
 pub struct Element<'a> {
-    /// Its tag.
     pub tag: u8,
     /// Bytes of the element, including tag and length.
     pub whole: &'a [u8],
@@ -16,21 +15,14 @@ pub struct Element<'a> {
     pub content: &'a [u8],
 }
 
-/// INTEGER
 pub const INTEGER: u8 = 0x02;
-/// BIT STRING
 pub const BIT_STRING: u8 = 0x03;
-/// OCTET STRING
 pub const OCTET_STRING: u8 = 0x04;
-/// OBJECT IDENTIFIER
 pub const OID: u8 = 0x06;
-/// BOOLEAN
 pub const BOOLEAN: u8 = 0x01;
 /// UTCTime
 pub const UTC_TIME: u8 = 0x17;
-/// GeneralizedTime
 pub const GENERALIZED_TIME: u8 = 0x18;
-/// SEQUENCE
 pub const SEQUENCE: u8 = 0x30;
 
 impl<'a> Der<'a> {

@@ -54,7 +54,6 @@ pub struct FailureCodes {
     pub reason: u16,
 }
 
-/// HAProxy's error numbers.
 mod connection {
     pub(super) const CLOSED: u8 = 24;
     pub(super) const TIMEOUT: u8 = 26;

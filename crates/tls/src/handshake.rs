@@ -33,11 +33,9 @@ fn failure_before_verification(error: rustls::Error) -> Failure {
 
 /// Next action after a step of rustls.
 enum HandshakeStep {
-    /// Make another step.
     Again,
     /// Read more bytes from the peer.
     Read,
-    /// The handshake is done.
     Done,
     /// The peer ended the handshake.
     Closed,
@@ -295,7 +293,6 @@ impl Moving {
 /// The parameters of a handshake, besides the configuration of rustls.
 #[derive(Debug)]
 pub struct Terms {
-    /// Deadline of the handshake.
     pub deadline: Option<Instant>,
     records: Records,
     counted: Counted,

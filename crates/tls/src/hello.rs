@@ -54,7 +54,6 @@ pub struct Hello<'b> {
     pub session_id: &'b [u8],
     /// Cipher suites, two bytes each.
     pub ciphers: &'b [u8],
-    /// All extensions.
     pub extensions: Cursor<'b>,
 }
 

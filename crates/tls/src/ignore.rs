@@ -13,7 +13,6 @@ pub struct IgnoredErrors(u128);
 pub struct BadError {
     /// Parsed number. 0 if there is none.
     pub number: i64,
-    /// Text of the entry.
     pub word: Box<str>,
 }
 

@@ -14,15 +14,12 @@ use std::sync::Arc;
 /// The result of a handshake.
 #[derive(Clone, Debug)]
 pub struct Info {
-    /// Negotiated version.
     pub version: ProtocolVersion,
-    /// The cipher suite.
     pub suite: CipherSuite,
     /// Server name that the client requested (SNI).
     pub sni: Option<Box<str>>,
     /// Key exchange group. None if a session was resumed without a key exchange.
     pub group: Option<NamedGroup>,
-    /// Negotiated application protocol.
     pub alpn: Option<Box<[u8]>>,
     /// True if a session was resumed.
     pub resumed: bool,

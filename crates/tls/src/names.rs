@@ -2,7 +2,6 @@
 //! Diffie-Hellman, CBC, RC4, DES, export ciphers, no encryption, pre-shared keys. A list with these
 //! names is accepted, and the remaining ciphers are reported.
 
-/// Names of suites.
 #[rustfmt::skip]
 pub const RETIRED_CIPHERS: &[&str] = &[
     "DHE-DSS-AES256-GCM-SHA384", "DHE-RSA-AES256-GCM-SHA384", "DHE-RSA-CHACHA20-POLY1305",

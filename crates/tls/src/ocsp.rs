@@ -11,7 +11,6 @@ pub const BYTES_MAX: usize = 64 << 10;
 pub(crate) const ENUMERATED: u8 = 0x0a;
 /// First context-specific tag of a constructed element.
 pub(crate) const CONTEXT_0: u8 = 0xa0;
-/// Object identifiers in DER.
 pub(crate) const BASIC: &[u8] = b"\x2b\x06\x01\x05\x05\x07\x30\x01\x01";
 const SHA1: &[u8] = b"\x2b\x0e\x03\x02\x1a";
 const SHA256: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x02\x01";
@@ -19,7 +18,6 @@ const SHA256: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x02\x01";
 /// Reason why a response is not stapled, with HAProxy's texts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum OcspError {
-    /// Not an OCSP response.
     #[error("Unable to parse OCSP response")]
     Unparsable,
     /// The responder returned an error.
@@ -31,7 +29,6 @@ pub enum OcspError {
     /// The response has no nextUpdate.
     #[error("OCSP single response: missing nextupdate")]
     NoNextUpdate,
-    /// The response has expired.
     #[error("OCSP single response: no longer valid.")]
     Expired,
     /// The response is about another certificate.
@@ -42,9 +39,7 @@ pub enum OcspError {
 /// The status of the certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OcspStatus {
-    /// The certificate is good.
     Good,
-    /// The certificate was revoked.
     Revoked,
 }
 
@@ -77,9 +72,7 @@ impl Subject<'_> {
 /// An OCSP response that may be stapled.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Response {
-    /// The response in DER.
     pub der: Vec<u8>,
-    /// Status of the certificate.
     pub status: OcspStatus,
     /// Time of the status (thisUpdate), seconds since 1970.
     pub this_update_s: i64,

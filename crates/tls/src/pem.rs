@@ -80,7 +80,6 @@ impl Key {
 pub struct Contents {
     /// The certificates, in the order of the file.
     pub certificates: Vec<CertificateDer<'static>>,
-    /// The first private key.
     pub key: Option<Key>,
 }
 

@@ -22,7 +22,6 @@ pub enum BuildError {
     /// The host name is invalid.
     #[error("'{0}' is not a host name")]
     BadName(Box<str>),
-    /// rustls refuses another setting.
     #[error("{0}")]
     Refused(#[from] rustls::Error),
 }

@@ -26,7 +26,6 @@ const EXPLICIT: usize = 8;
 /// Maximum number of records with one key: AES-GCM is safe for 2^24.5 full ones.
 const RECORDS_MAX: u64 = 1 << 24;
 
-/// Content types of records.
 pub(super) mod kind {
     pub(crate) const CHANGE_CIPHER: u8 = 20;
     pub(crate) const ALERT: u8 = 21;
@@ -45,9 +44,7 @@ pub(super) enum RecordError {
     Overflow = 22,
     /// A field has an illegal value.
     Illegal = 47,
-    /// The record is malformed.
     Decode = 50,
-    /// An internal failure.
     Internal = 80,
 }
 

@@ -115,7 +115,6 @@ pub fn restricted(certified: &CertifiedKey, schemes: &Arc<[SignatureScheme]>) ->
 pub struct RestrictedResolver {
     /// The resolver that selects the certificate.
     pub inner: Arc<dyn ResolvesServerCert>,
-    /// Permitted signature schemes.
     pub schemes: Arc<[SignatureScheme]>,
 }
 

@@ -33,7 +33,6 @@ const PAUSE_MS: u32 = 1000;
 /// Maximum length of a received record with its header, bytes.
 const RECORD_MAX: usize = HEADER + CONTENT_MAX + 2048;
 
-/// Alert descriptions and levels.
 pub(super) mod alert {
     pub(crate) const CLOSE_NOTIFY: u8 = 0;
     pub(crate) const USER_CANCELED: u8 = 90;
@@ -82,11 +81,9 @@ pub struct Session {
 enum ReadState {
     /// The connection is open for reading.
     Open,
-    /// The peer sent close_notify.
     Closed,
     /// The connection ended without close_notify: the data may be truncated.
     Cut,
-    /// The connection failed.
     Failed(io::ErrorKind),
 }
 
@@ -717,7 +714,6 @@ impl TlsSessionState {
         let _ = self.queue(kind::ALERT, &[alert::WARNING, alert::CLOSE_NOTIFY]);
     }
 
-    /// Writes the pending output.
     fn flush(&mut self, socket: &StreamSocket, more: bool) -> io::Result<()> {
         if let Some(bytes) = &mut self.outgoing {
             if let Err(error) = bytes.write_to(socket, more) {

@@ -24,7 +24,6 @@ pub struct TlsSide {
     pub sigalgs: Option<Listed<SignatureScheme>>,
     /// `client-sigalgs`.
     pub client_sigalgs: Option<Listed<SignatureScheme>>,
-    /// Versions.
     pub versions: TlsVersions,
     /// `no-tls-tickets`.
     pub no_tickets: bool,

@@ -12,9 +12,7 @@ use std::sync::Arc;
 pub struct CertificateCriteria<'a> {
     /// Requested server name (SNI), in any case.
     pub server_name: Option<&'a [u8]>,
-    /// Supported signature schemes.
     pub schemes: &'a [SignatureScheme],
-    /// Offered cipher suites.
     pub suites: &'a [CipherSuite],
     /// True if TLS 1.3 is supported.
     pub tls13: bool,
@@ -55,7 +53,6 @@ impl fmt::Display for SniFilter {
 pub struct Entry {
     /// Name of the certificate in the store.
     pub name: Box<str>,
-    /// The certificate.
     pub certified: Arc<Certified>,
     /// Configuration of rustls that presents this certificate.
     pub config: Arc<ServerConfig>,

@@ -14,7 +14,6 @@ pub struct Translation<T> {
     pub supported: Vec<T>,
     /// Names that OpenSSL knows and rustls does not support.
     pub lacking: Vec<Box<str>>,
-    /// Unknown names.
     pub unknown: Vec<Box<str>>,
 }
 

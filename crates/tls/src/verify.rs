@@ -191,7 +191,6 @@ impl Belief {
         }
     }
 
-    /// Verifies by OpenSSL's rules.
     fn verify_like_openssl(
         &self,
         question: &ChainVerificationInput<'_>,

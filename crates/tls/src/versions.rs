@@ -50,7 +50,6 @@ impl Default for SpokenVersions {
 /// Reason why no version is enabled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoVersion {
-    /// All versions are disabled.
     #[error("all SSL/TLS versions are disabled")]
     AllOff,
     /// Only unsupported versions are enabled. The highest of them.

@@ -9,10 +9,8 @@ use rustix::rand::{GetRandomFlags, getrandom};
 /// Reason why a replica was not created or removed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The backing store failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// The snapshot failed.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     /// The new volume is smaller than the snapshot.

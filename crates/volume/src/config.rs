@@ -93,7 +93,6 @@ pub struct Spec {
     /// True if no client may write.
     #[serde(default)]
     pub read_only: bool,
-    /// TCP endpoint for clients.
     #[serde(default)]
     pub bind: Option<Bind>,
 }
@@ -101,7 +100,6 @@ pub struct Spec {
 /// Policy for requests while no majority of the cluster is reachable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum WithoutMajority {
-    /// Requests wait.
     #[default]
     Freeze,
     /// Requests fail, some time after the end of the lease.
@@ -137,7 +135,6 @@ impl fmt::Display for Schedule {
 /// Nodes and link of a volume with two replicas.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ReplicaPair {
-    /// Name of this node.
     pub me: String,
     /// Name of the other node.
     pub other: String,

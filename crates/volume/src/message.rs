@@ -12,39 +12,30 @@ use std::path::{Path, PathBuf};
 pub enum VolumeOrder {
     /// Hands the volume over to the other node.
     HandOver {
-        /// Name of the volume.
         #[serde(with = "Name")]
         name: String,
     },
     /// Serves although the local replica lost power and the other one is not reachable.
     ServeAlone {
-        /// Name of the volume.
         #[serde(with = "Name")]
         name: String,
     },
-    /// Compares both replicas.
     Verify {
-        /// Name of the volume.
         #[serde(with = "Name")]
         name: String,
         /// Copies differing blocks to the other replica.
         repairs: bool,
     },
-    /// Stops the running verify.
     StopVerify {
-        /// Name of the volume.
         #[serde(with = "Name")]
         name: String,
     },
     /// Adopts the local replica as the volume's content; the cluster has no record of the volume.
     Adopt {
-        /// Name of the volume.
         #[serde(with = "Name")]
         name: String,
     },
-    /// Resynchronises the other replica.
     Resync {
-        /// Name of the volume.
         #[serde(with = "Name")]
         name: String,
         /// Compares all blocks instead of only the dirty ones.
@@ -52,13 +43,11 @@ pub enum VolumeOrder {
     },
     /// Discards the local replica, which is refused.
     Discard {
-        /// Name of the volume.
         #[serde(with = "Name")]
         name: String,
     },
     /// Admits only writes from clients of one node.
     Admit {
-        /// Name of the volume.
         #[serde(with = "Name")]
         name: String,
         /// Name of the node; empty: clients of both nodes.
@@ -67,7 +56,6 @@ pub enum VolumeOrder {
     },
     /// Reopens a volume with one replica after a failed flush.
     Reopen {
-        /// Name of the volume.
         #[serde(with = "Name")]
         name: String,
     },
@@ -97,7 +85,6 @@ pub fn copy_socket(runtime: &Path, number: u64) -> PathBuf {
 pub struct VolumeResponse {
     /// True if the order is being executed.
     pub good: bool,
-    /// Reason for a refusal.
     #[serde(with = "Words")]
     pub words: String,
 }

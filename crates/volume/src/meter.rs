@@ -20,9 +20,7 @@ const EVENT_AGAIN_MS: u64 = 60_000;
 /// Kind of operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OperationKind {
-    /// Read operation.
     Read,
-    /// Write operation.
     Write,
     /// Flush. One flush of the disk may cover several of the clients.
     Flush,
@@ -30,7 +28,6 @@ pub enum OperationKind {
     Trim,
 }
 
-/// All kinds of operations.
 pub const KINDS: [OperationKind; 4] = [
     OperationKind::Read,
     OperationKind::Write,
@@ -45,7 +42,6 @@ pub struct Count {
     pub operations: u64,
     /// Length of successful operations, bytes.
     pub bytes: u64,
-    /// Number of failed operations.
     pub errors: u64,
     /// Last error; None after a success.
     pub trouble: Option<Failure>,
@@ -191,7 +187,6 @@ impl OperationKind {
 pub(crate) struct Stopwatch(HashMap<Token, (OperationKind, u64, Instant)>);
 
 impl Stopwatch {
-    /// Registers a new operation.
     pub(crate) fn begin(&mut self, token: Token, operation: &Operation, now: Instant) {
         let (kind, bytes) = match operation {
             Operation::Read { buffer, .. } => (OperationKind::Read, buffer.len() as u64),
@@ -205,7 +200,6 @@ impl Stopwatch {
         self.0.insert(token, (kind, bytes, now));
     }
 
-    /// Counts completed operations.
     pub(crate) fn end(&mut self, meter: &Meter, completions: &[Completion]) {
         if completions.is_empty() {
             return;

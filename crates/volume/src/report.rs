@@ -22,7 +22,6 @@ pub const REPLICATION: &str = "replication";
 pub const SOCKET: &str = "socket";
 /// Fact with the TCP address for clients.
 pub const NETWORK: &str = "tcp";
-/// Number of TCP connections.
 pub const CONNECTIONS: &str = "tcp connections";
 /// Fact with the nodes that have a replica, this one first.
 pub const COPIES: &str = "copies";
@@ -74,7 +73,6 @@ pub const MIRRORED: &str = "mirrored";
 pub const CONNECTED_NUMBER: &str = "connected";
 /// Number of resyncs that the owner has finished.
 pub const RESYNCS: &str = "resyncs";
-/// Number of clients.
 pub const CLIENTS: &str = "clients";
 /// Number of client connections since the volume was opened.
 pub const ACCEPTED: &str = "client connections";
@@ -498,7 +496,6 @@ fn checked(subject: Subject, sums: &Sums) -> Subject {
     }
 }
 
-/// Adds the replication status.
 fn mirrored(subject: Subject, shown: &MirrorStatus) -> Subject {
     let report = &shown.report;
     let dirty_bytes = report.dirty_blocks * BLOCK_BYTES;

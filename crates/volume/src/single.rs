@@ -35,7 +35,6 @@ pub enum ServeError {
     /// The disk cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// Waiting for events failed.
     #[error("cannot wait for events: {0}")]
     Wait(Errno),
     /// The volume has to be reopened.

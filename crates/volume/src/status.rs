@@ -90,7 +90,6 @@ pub struct ServedProperties {
 /// Status of a volume's scheduled snapshots.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SnapshotStatus {
-    /// Number of existing snapshots.
     pub count: usize,
     /// Time of the newest snapshot.
     pub newest: Option<Stamp>,
@@ -101,9 +100,7 @@ pub struct SnapshotStatus {
 /// Complete status of a volume.
 #[derive(Clone, Debug)]
 pub struct VolumeStatus {
-    /// Name of the volume.
     pub name: String,
-    /// Configuration of the volume.
     pub spec: Spec,
     /// Path of the socket for clients.
     pub socket: PathBuf,
@@ -119,7 +116,6 @@ pub struct VolumeStatus {
     pub opened: Vec<Weak<File>>,
     /// Replication status; None for a volume with one replica.
     pub mirror: Option<MirrorStatus>,
-    /// Running or last verify.
     pub verified: Option<VerifyRecord>,
     /// Last state changes, the newest last.
     pub events: Vec<Event>,

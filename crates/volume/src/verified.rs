@@ -25,9 +25,7 @@ pub const REPAIRED: &str = "verify repaired bytes";
 /// Verify with its times.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifyRecord {
-    /// Progress or result.
     pub verify: Verify,
-    /// Start time.
     pub began: Moment,
     /// End time; None while it runs.
     pub ended: Option<Moment>,

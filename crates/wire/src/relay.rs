@@ -36,7 +36,6 @@ struct RelayBuffer {
     bytes: Vec<u8>,
     begin: usize,
     end: usize,
-    /// The source has ended.
     is_over: bool,
     /// The error if the source ended with a reset.
     reset: Option<Errno>,

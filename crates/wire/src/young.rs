@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 /// The reason why no usable connection was established.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
-    /// A network error.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// An error of the TLS handshake.

@@ -38,7 +38,6 @@ const SYSTEM_BUNDLES: [&str; 2] = [
 const OPTIONS: &str = "`base`, `bind-dn`, `bind-password-file`, `filter`, `group-attribute`, `group-filter`, `ca-file`, \
     `plain` or `group:NAME`";
 
-/// Example of a line.
 const FORM: &str =
     "for example `users ldap ldaps://dc1.example.org base \"dc=example,dc=org\" group:Desktop`";
 
@@ -54,7 +53,6 @@ struct LdapServerArgument {
 /// A line `users ldap`.
 #[derive(Debug)]
 pub struct Ldap {
-    /// Position of the line.
     pub span: Span,
     /// Groups whose users may sign in. Empty: all users.
     pub groups: Vec<Spanned<String>>,
@@ -357,7 +355,6 @@ fn server(word: &ConfigWord) -> Result<LdapServerArgument, &'static str> {
     }
 }
 
-/// Reads a distinguished name.
 fn name(args: &mut Args<'_>) -> Result<String, Diagnostic> {
     const WHAT: &str = "a distinguished name such as \"dc=example,dc=org\"";
     let word = args.required(WHAT)?;
@@ -370,7 +367,6 @@ fn name(args: &mut Args<'_>) -> Result<String, Diagnostic> {
     }
 }
 
-/// Reads an absolute path.
 fn path(args: &mut Args<'_>) -> Result<Spanned<PathBuf>, Diagnostic> {
     let word = args.required("a file")?;
     let path = PathBuf::from(word.str());

@@ -20,9 +20,7 @@ use std::fmt;
 /// Diagnostic codes of a part for these lines.
 #[derive(Clone, Copy, Debug)]
 pub struct Codes {
-    /// A value is invalid.
     pub value: &'static Code,
-    /// A setting is repeated.
     pub twice: &'static Code,
     /// A line names an unknown user or group.
     pub no_user: &'static Code,

@@ -46,9 +46,7 @@ pub const DISTINGUISHED: &str = "%d";
 pub enum Security {
     /// TLS from the first byte.
     Tls,
-    /// TLS after StartTLS.
     StartTls,
-    /// No TLS.
     Plain,
 }
 
@@ -57,13 +55,11 @@ pub enum Security {
 pub struct Server {
     /// Host name, which its certificate must have.
     pub name: String,
-    /// TCP port.
     #[serde(default)]
     pub port: u16,
     /// Addresses to which the name was resolved when the configuration was loaded. Empty: the name
     /// had no address then.
     pub addresses: Vec<SocketAddr>,
-    /// Transport security.
     pub security: Security,
 }
 

@@ -36,7 +36,6 @@ pub(super) struct ServerResolver {
 
 /// State of one name.
 struct ResolvedName {
-    /// Addresses in the configuration.
     loaded: Vec<SocketAddr>,
     addresses: Vec<SocketAddr>,
     /// Time of the last attempt; at first that of the load.

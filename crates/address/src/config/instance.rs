@@ -19,10 +19,7 @@ pub enum Start {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum InstanceTransport {
     /// To a multicast group: 224.0.0.18, ff02::12, or `mcast_dst_ip`.
-    Multicast {
-        /// Address of the group.
-        group: IpAddr,
-    },
+    Multicast { group: IpAddr },
     /// To each of the peers.
     Unicast {
         /// `unicast_peer`
@@ -37,7 +34,6 @@ pub enum InstanceTransport {
 /// A line of `unicast_peer`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Peer {
-    /// Address of the peer.
     pub address: IpAddr,
     /// `min_ttl`
     pub min_ttl: Option<u8>,
@@ -90,7 +86,6 @@ pub struct Garp {
 }
 
 impl Default for Garp {
-    /// keepalived's defaults.
     fn default() -> Self {
         Garp {
             delay: Duration::from_secs(5),
@@ -107,7 +102,6 @@ impl Default for Garp {
 /// A script that is started directly, never through a shell.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Notify {
-    /// Program and its arguments.
     pub words: Vec<String>,
     /// User that runs the script; `None`: `script_user`.
     pub account: Option<Account>,
@@ -135,7 +129,6 @@ pub struct NotifyScripts {
 /// Probing of the owner before a takeover.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Probing {
-    /// Wait for a reply.
     pub wait: Duration,
     /// Minimum time since the last advert before a takeover while the owner's kernel still responds
     /// to probes.
@@ -145,7 +138,6 @@ pub struct Probing {
 /// `vrrp_instance`, `virtual-ip`
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Instance {
-    /// Name of the instance.
     pub name: String,
     /// `interface`; empty if unicast needs none.
     pub interface: String,
@@ -159,7 +151,6 @@ pub struct Instance {
     pub start: Start,
     /// Settings with a single value.
     pub options: Options,
-    /// Transport of adverts.
     pub transport: InstanceTransport,
     /// `mcast_src_ip`, `unicast_src_ip`
     pub source: Option<IpAddr>,
@@ -175,9 +166,7 @@ pub struct Instance {
     pub rules: Vec<Rule>,
     /// `track_*`
     pub tracked: Tracked,
-    /// Announcements to neighbours.
     pub garp: Garp,
-    /// Notify scripts.
     pub notify: NotifyScripts,
     /// Probing of the owner before a takeover; `None`: takeover without a probe.
     pub probing: Option<Probing>,
@@ -192,7 +181,6 @@ pub struct Instance {
 }
 
 impl Default for Instance {
-    /// keepalived's defaults.
     fn default() -> Self {
         Instance {
             name: String::new(),

@@ -83,7 +83,6 @@ impl Address {
 /// The type of a route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum RouteKind {
-    /// Forwards.
     #[default]
     Unicast,
     /// `local`
@@ -126,7 +125,6 @@ pub struct NextHop {
 pub struct Route {
     /// Address family is IPv6: `inet6`, or derived from the addresses.
     pub ipv6: bool,
-    /// Type of the route.
     pub kind: RouteKind,
     /// Destination network; None: the default route.
     pub destination: Option<(IpAddr, u8)>,
@@ -134,7 +132,6 @@ pub struct Route {
     pub from: Option<(IpAddr, u8)>,
     /// `src`: preferred source address.
     pub source: Option<IpAddr>,
-    /// Next hops; usually one.
     pub hops: Vec<NextHop>,
     /// `scope`
     pub scope: Option<Scope>,
@@ -222,7 +219,6 @@ pub struct Rule {
     pub tunnel: Option<u64>,
     /// `protocol`: the originator of the rule.
     pub made_by: Option<u8>,
-    /// Action on matching packets.
     pub action: RuleAction,
     /// `no_track`
     pub no_track: bool,
@@ -235,7 +231,6 @@ pub struct Rule {
 /// A line of `interface_up_down_delays`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct InterfaceDelay {
-    /// Name of the interface.
     pub interface: String,
     /// Delay before a lost interface counts as down.
     pub down: Duration,

@@ -58,7 +58,6 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// keepalived's defaults.
     fn default() -> Self {
         Options {
             version: 2,

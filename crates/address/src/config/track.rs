@@ -38,7 +38,6 @@ pub struct Tracked {
 /// `vrrp_script`
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Script {
-    /// Name of the script.
     pub name: String,
     /// Program and its arguments; never run through a shell.
     pub words: Vec<String>,
@@ -74,7 +73,6 @@ pub struct TrackFile {
 /// Comparison of parameters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum ParameterMatch {
-    /// All parameters are equal.
     #[default]
     Exact,
     /// `partial`: the first parameters are equal.
@@ -88,7 +86,6 @@ pub enum ParameterMatch {
 pub struct TrackProcess {
     /// Name of the tracked process.
     pub name: String,
-    /// Program and parameters.
     pub words: Vec<String>,
     /// Comparison of parameters; None: parameters are ignored.
     pub parameters: Option<ParameterMatch>,
@@ -109,7 +106,6 @@ pub struct TrackProcess {
 /// `bfd_instance`
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BfdSession {
-    /// Name of the session.
     pub name: String,
     /// `neighbor_ip`
     pub neighbour: IpAddr,

@@ -38,7 +38,6 @@ pub(super) struct Fixed<'a> {
 pub(super) enum Replaced {
     /// The line contains no variable.
     Unchanged,
-    /// The resulting lines.
     Lines(Vec<Text>),
     /// A line exceeds [`LINE_BYTES_MAX`], or all lines together exceed [`MADE_BYTES_MAX`].
     TooLong,

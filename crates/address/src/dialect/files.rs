@@ -93,7 +93,6 @@ pub(super) fn variant(word: &str) -> Option<IncludeChecks> {
     })
 }
 
-/// Removes surrounding quotes.
 pub(super) fn unquoted(text: &str) -> String {
     let text = text.trim();
     for quote in ['"', '\''] {
@@ -108,7 +107,6 @@ pub(super) fn unquoted(text: &str) -> String {
 /// Files that a pattern matches.
 #[derive(Debug, Default)]
 pub(super) struct MatchedFiles {
-    /// Files, in reading order.
     pub(super) paths: Vec<PathBuf>,
     /// Plain names that match no file.
     pub(super) missing: Vec<PathBuf>,

@@ -15,7 +15,6 @@ pub(super) type Row = Keyword<Build>;
 /// Syntax and effect of a keyword.
 #[derive(Debug)]
 pub(super) struct Build {
-    /// A block follows.
     pub(super) block: bool,
     /// Minimum number of words behind the keyword.
     pub(super) least: usize,

@@ -53,7 +53,6 @@ pub struct Options {
 pub struct Loaded {
     /// The model; None after an error.
     pub config: Option<Config>,
-    /// Errors and warnings.
     pub diagnostics: Diagnostics,
     /// Every file that was read or searched for, apart from the given ones.
     pub files: Vec<PathBuf>,

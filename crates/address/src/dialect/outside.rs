@@ -16,7 +16,6 @@ const ENTRIES_MAX: usize = 100_000;
 /// The state of an interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Interface {
-    /// The interface exists.
     Present,
     /// The interface exists and is a loopback.
     Loopback,
@@ -54,7 +53,6 @@ pub enum NoAccount {
 pub trait Outside {
     /// Returns the host name, with its domain if it has one.
     fn host_name(&mut self) -> String;
-    /// Reads a file.
     fn read(&mut self, path: &Path) -> io::Result<Vec<u8>>;
     /// Returns the names in a directory, sorted.
     fn list(&mut self, directory: &Path) -> io::Result<Vec<String>>;

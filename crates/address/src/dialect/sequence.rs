@@ -7,7 +7,6 @@ const VALUES_MAX: usize = 1 << 20;
 
 /// A parsed `~SEQ` or `~LST` head.
 pub(super) struct Sequence {
-    /// Names of the variables.
     pub(super) names: Vec<String>,
     /// Values of the variables in each iteration.
     pub(super) values: Vec<Vec<Text>>,
@@ -33,7 +32,6 @@ pub(super) enum SequenceError {
 }
 
 impl SequenceError {
-    /// Returns a description.
     pub(super) fn words(self) -> &'static str {
         match self {
             SequenceError::Parenthesis => "its parentheses (or braces) do not match",

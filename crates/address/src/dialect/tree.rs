@@ -28,7 +28,6 @@ pub(super) struct StatementBlock {
 }
 
 impl ConfigStatement {
-    /// Returns the first word.
     pub(super) fn name(&self) -> &str {
         self.words.first().map_or("", |w| w.text.as_str())
     }

@@ -77,11 +77,9 @@ impl AddressFlags {
 /// An address to add to an interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AddressSpec {
-    /// Index of the interface.
     pub interface: u32,
     /// Address to add, IPv4 or IPv6.
     pub address: IpAddr,
-    /// Prefix length.
     pub prefix: u8,
     /// `brd`
     pub broadcast: Option<IpAddr>,
@@ -91,7 +89,6 @@ pub struct AddressSpec {
     pub scope: Option<Scope>,
     /// `label`
     pub label: Option<String>,
-    /// Flags.
     pub flags: AddressFlags,
     /// `preferred_lft`; None: equal to the lifetime.
     pub preferred: Option<Lifetime>,
@@ -187,19 +184,15 @@ pub fn lifetime_seconds(lifetime: Duration) -> u32 {
 /// An address as reported by the kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AddressSeen {
-    /// Index of the interface.
     pub interface: u32,
     /// Local address (`IFA_LOCAL`, if there is one).
     pub address: IpAddr,
-    /// Prefix length.
     pub prefix: u8,
     /// Address of the other end of a point-to-point link, if it differs.
     pub peer: Option<IpAddr>,
-    /// Scope of the address.
     pub scope: Scope,
     /// Label (IPv4).
     pub label: Option<String>,
-    /// Flags of the address.
     pub flags: AddressFlags,
     /// Remaining lifetime in seconds; None: unlimited.
     pub valid_seconds: Option<u32>,

@@ -24,9 +24,7 @@ const ANY_PORT: i32 = -1;
 /// A connection of a local socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Connection {
-    /// Local address and port.
     pub own: SocketAddr,
-    /// Remote address and port.
     pub client: SocketAddr,
 }
 

@@ -13,7 +13,6 @@ pub enum KernelError {
     /// The kernel refused the request.
     #[error("{request}: {}", refusal(.words, *.errno))]
     Refused {
-        /// Description of the request.
         request: &'static str,
         /// Error number of the refusal.
         #[source]
@@ -24,17 +23,12 @@ pub enum KernelError {
     /// No response arrived in time.
     #[error("{request}: the kernel did not respond within {waited:?}")]
     NoAnswer {
-        /// Description of the request.
         request: &'static str,
-        /// Time of the wait.
         waited: Duration,
     },
     /// The tables changed during every attempt to list them.
     #[error("{request}: the list changed during each attempt")]
-    NeverStill {
-        /// Description of the listing.
-        request: &'static str,
-    },
+    NeverStill { request: &'static str },
     /// No interface has this name.
     #[error("no interface is named `{0}`")]
     NoInterface(String),
@@ -47,9 +41,7 @@ pub enum KernelError {
     /// A file below `/proc/sys` could not be read or written.
     #[error("{path}: {error}")]
     Sysctl {
-        /// Path of the setting.
         path: String,
-        /// System error.
         #[source]
         error: io::Error,
     },

@@ -66,9 +66,7 @@ impl LinkFlags {
 /// A network interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NetworkInterface {
-    /// Index of the interface.
     pub index: u32,
-    /// Name of the interface.
     pub name: String,
     /// Hardware type `ARPHRD_*`: 1 is Ethernet, 772 loopback.
     pub hardware: u16,

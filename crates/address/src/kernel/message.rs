@@ -24,7 +24,6 @@ pub(super) mod flag {
     pub const APPEND: u16 = 0x800;
 }
 
-/// Message types.
 pub(super) mod kind {
     pub const ERROR: u16 = 2;
     pub const DONE: u16 = 3;
@@ -176,7 +175,6 @@ pub(super) struct Incoming<'a> {
     pub kind: u16,
     pub flags: u16,
     pub sequence: u32,
-    /// Fixed body and attributes.
     pub body: &'a [u8],
 }
 

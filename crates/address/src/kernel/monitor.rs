@@ -27,7 +27,6 @@ const READ_AT_MOST: usize = 64;
 pub enum KernelChange {
     /// An interface appeared or changed, possibly in a property that this crate ignores.
     Link(NetworkInterface),
-    /// An interface was deleted.
     LinkGone(NetworkInterface),
     /// An address was added or changed, which includes each renewal.
     AddressAdded(AddressSeen),
@@ -38,7 +37,6 @@ pub enum KernelChange {
     /// A route was removed. The kernel sends no notification about IPv4 routes that vanish because
     /// their interface goes down: after [`KernelChange::Link`] they must be looked up.
     RouteRemoved(RouteSeen),
-    /// A rule was removed.
     RuleRemoved(RuleSeen),
     /// Notifications were lost: everything must be listed again.
     Overrun,

@@ -38,7 +38,6 @@ const HOOK_PREROUTING: u32 = 0;
 
 /// Priority before the filters of other programs.
 const PRIORITY_FILTER: i32 = -1;
-/// Priority before destination NAT.
 const PRIORITY_PASS: i32 = -150;
 
 /// Offsets in an ARP packet for Ethernet and IPv4.
@@ -110,7 +109,6 @@ pub struct Quiet {
 /// An address whose older connections belong to another machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Passes {
-    /// The virtual address.
     pub address: IpAddr,
     /// Other machine's own address, of the same family.
     pub to: IpAddr,

@@ -12,7 +12,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Length of `struct rtmsg`.
 const BODY: usize = 12;
 
-/// Tables with well-known names.
 const TABLE_COMPAT: u32 = 252;
 const TABLE_MAIN: u32 = 254;
 const TABLE_LOCAL: u32 = 255;
@@ -212,7 +211,6 @@ pub struct RouteSeen {
     pub destination: Option<(IpAddr, u8)>,
     /// Source network to which the route is limited.
     pub from: Option<(IpAddr, u8)>,
-    /// Number of the table.
     pub table: u32,
     /// Metric; zero: none.
     pub metric: u32,

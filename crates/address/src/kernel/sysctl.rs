@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::PathBuf;
 
-/// Directory of the settings.
 const ROOT: &str = "/proc/sys";
 
 /// Maximum number of interfaces that are listed.
@@ -17,7 +16,6 @@ const MOST_INTERFACES: usize = 16 * 1024;
 pub struct Saved {
     /// Path below `/proc/sys`.
     pub path: String,
-    /// The original value.
     pub before: String,
     /// The value that was written.
     pub ours: String,

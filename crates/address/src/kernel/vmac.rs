@@ -45,25 +45,17 @@ impl IpvlanFlag {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum VmacKind {
     /// `use_vmac`: has its own MAC.
-    Macvlan {
-        /// MAC of the interface.
-        mac: [u8; 6],
-    },
+    Macvlan { mac: [u8; 6] },
     /// `use_ipvlan`: has the MAC of the parent interface.
-    Ipvlan {
-        /// Isolation mode among siblings.
-        flag: IpvlanFlag,
-    },
+    Ipvlan { flag: IpvlanFlag },
 }
 
 /// A virtual interface to create.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VmacSpec {
-    /// Name of the interface.
     pub name: String,
     /// Index of the parent interface.
     pub base: u32,
-    /// Type of the interface.
     pub kind: VmacKind,
     /// The interface is for IPv6, and no IPv4 settings are touched.
     pub ipv6: bool,

@@ -67,7 +67,6 @@ pub static PART: ConfigurationPart = ConfigurationPart {
     }),
 };
 
-/// Sections of this part.
 const SECTIONS: Sections = Sections {
     names: &[
         (

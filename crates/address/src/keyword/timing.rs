@@ -36,7 +36,6 @@ const LIFETIME_MIN: Duration = Duration::from_secs(2);
 /// Timers that follow from `failover`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Timers {
-    /// Time between two adverts.
     pub advert_interval: Duration,
     /// Probing of a silent owner.
     pub probing: Probing,

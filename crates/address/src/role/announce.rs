@@ -21,13 +21,10 @@ const MAX_WAITING: usize = 8192;
 /// A frame to send.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Announcement {
-    /// Index of the instance.
     pub instance: usize,
     /// Index of the sending interface.
     pub interface: u32,
-    /// The announced address.
     pub address: IpAddr,
-    /// Complete Ethernet frame.
     pub frame: Vec<u8>,
 }
 

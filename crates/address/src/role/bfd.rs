@@ -44,9 +44,7 @@ struct BfdLink {
 pub enum BfdChange {
     /// The session entered a state.
     Entered {
-        /// Name of the session.
         name: String,
-        /// New state.
         to: BfdState,
         /// Diagnostic of a transition to Down.
         why: Diagnostic,
@@ -54,12 +52,7 @@ pub enum BfdChange {
         verdict: Option<bool>,
     },
     /// The session cannot send; reported once per reason.
-    CannotSend {
-        /// Name of the session.
-        name: String,
-        /// Error message.
-        why: String,
-    },
+    CannotSend { name: String, why: String },
 }
 
 fn settings(wanted: &BfdSession) -> Settings {

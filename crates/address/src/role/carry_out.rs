@@ -25,7 +25,6 @@ const ROUTES_WITHIN: Duration = Duration::from_millis(20);
 const RENEW_PARTS: u32 = 3;
 
 impl AddressRole {
-    /// Executes one action.
     pub(super) fn execute_action(&mut self, action: VrrpAction) {
         match action {
             VrrpAction::Send {
@@ -285,7 +284,6 @@ impl AddressRole {
         )
     }
 
-    /// Sends the due announcements.
     pub(super) fn send_announcements(&mut self, now: Time) {
         for what in self.sockets.announcer.due(now) {
             let socket = self

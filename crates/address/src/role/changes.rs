@@ -151,7 +151,6 @@ impl AddressRole {
         }
     }
 
-    /// Handles the kernel's notifications.
     pub(super) fn receive_kernel_changes(&mut self) {
         let now = clock::now();
         let mut due = Due::default();
@@ -303,7 +302,6 @@ impl AddressRole {
         }
     }
 
-    /// Handles interface events.
     pub(super) fn take_link_events(&mut self, now: Time, events: Vec<LinkEvent>) {
         if events.is_empty() {
             return;

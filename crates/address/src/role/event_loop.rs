@@ -32,7 +32,6 @@ pub(super) struct AddressRole {
     pub(super) given: RoleInputs,
     /// State of the role's own process.
     pub(super) process: RoleProcess,
-    /// Network of this machine.
     pub(super) host: HostNetwork,
     pub(super) members: Vec<VrrpInstance>,
     pub(super) router: Router,

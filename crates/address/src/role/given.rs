@@ -48,7 +48,6 @@ pub enum RoleOrder {
     /// End the role. With `release`, a planned stop: the addresses are removed, then the advert of
     /// priority zero is sent. Without it a successor takes over and everything is left in place.
     Stop {
-        /// Release the addresses.
         release: bool,
         /// Addresses that no other node takes stay until the next order, while the proxy finishes
         /// its connections. The response is [`Notification::Stays`], or the end of the role.
@@ -100,7 +99,6 @@ pub enum Notification {
     /// The addresses are being drained: the proxy closes idle connections and asks clients to
     /// leave. The addresses are released after `wait`.
     Draining {
-        /// Name of the instance.
         name: String,
         /// Time until the addresses are released.
         wait: Duration,
@@ -109,15 +107,12 @@ pub enum Notification {
     Dumped(PathBuf),
     /// The state of an instance changed.
     Changed {
-        /// Name of the instance.
         name: String,
-        /// The transition.
         event: Box<Event>,
     },
     /// Leases that this node could use now, to which addresses are bound. Sent with
     /// [`Notification::Ready`], after each change, and with an empty list at the end.
     WantsLeases(Vec<super::WantedLease>),
-    /// The role ends.
     Stopped,
 }
 
@@ -135,9 +130,7 @@ pub trait OrderChannel {
 
 /// Everything that the role gets when it starts.
 pub struct RoleInputs {
-    /// Source of orders.
     pub orders: Box<dyn OrderChannel>,
-    /// The log.
     pub log: Log,
     /// Stored state of the previous role ([`super::KeptState`]), if any.
     pub stored_state: Option<Vec<u8>>,
@@ -185,7 +178,6 @@ pub enum RoleError {
     /// The configuration exceeds a limit of the role.
     #[error("more than {at_most} {what}")]
     TooMany {
-        /// Kind of objects.
         what: &'static str,
         /// Maximum number.
         at_most: usize,
@@ -193,9 +185,7 @@ pub enum RoleError {
     /// `net_namespace` cannot be entered.
     #[error("cannot enter the network namespace {name}: {error}")]
     Namespace {
-        /// Name of the namespace.
         name: String,
-        /// System error.
         #[source]
         error: io::Error,
     },

@@ -19,11 +19,8 @@ const RUNNING: u32 = 0x40;
 /// Network of this machine.
 #[derive(Debug)]
 pub(super) struct HostNetwork {
-    /// Requests to the kernel.
     pub(super) kernel: Kernel,
-    /// Notifications of the kernel.
     pub(super) monitor: Monitor,
-    /// Interfaces as last seen.
     pub(super) links: Links,
     firewall: Option<Firewall>,
     /// Next poll of interfaces that do not report their carrier (`linkbeat_use_polling`).

@@ -23,7 +23,6 @@ pub struct KeptState {
     /// Held leases with their ends, nanoseconds of CLOCK_BOOTTIME.
     #[serde(default)]
     pub leases: Vec<(String, u64)>,
-    /// Hand-overs in progress.
     #[serde(default)]
     pub hand_overs: Vec<KeptHandOver>,
     /// Last sequence number of an authenticated advert (AH), sent or received.
@@ -37,7 +36,6 @@ pub struct KeptState {
 /// Stored state of a hand-over: connections continue while its table exists.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct KeptHandOver {
-    /// Name of the instance.
     pub name: String,
     /// Node to which older connections are forwarded. `None`: another node took over the addresses,
     /// and they are still on this node.
@@ -49,7 +47,6 @@ pub struct KeptHandOver {
 /// Stored state of an instance.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct KeptInstance {
-    /// Name of the instance.
     pub name: String,
     /// Interface, router id, version and family; an instance with another fingerprint is not
     /// resumed.

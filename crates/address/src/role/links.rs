@@ -33,9 +33,7 @@ pub struct LinkStatus {
 /// A change of an interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LinkEvent {
-    /// The interface appeared.
     Came(String),
-    /// The interface was deleted.
     Gone(String),
     /// The interface now counts as up (true) or down.
     Changed(String, bool),

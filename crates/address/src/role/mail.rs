@@ -25,7 +25,6 @@ const WHOLE: u32 = 3;
 pub struct Letter {
     /// Subject, without the prefix `[router] `.
     pub subject: String,
-    /// Body text.
     pub body: String,
 }
 

@@ -18,7 +18,6 @@ use std::time::Duration;
 /// A virtual router, with its runtime state.
 #[derive(Debug)]
 pub struct VrrpInstance {
-    /// Configuration of the instance.
     pub config: Instance,
     /// Index of its advert socket among the role's; None while it has none.
     pub socket: Option<usize>,
@@ -70,15 +69,12 @@ pub struct UntrackedFaults {
 /// History of a virtual router, which a reload passes on by name.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    /// Last transitions, oldest first.
     pub transitions: VecDeque<Event>,
     /// Counters of earlier routers of this name.
     pub base: Counters,
     /// Counters at the time when statistics were cleared.
     pub cleared: Counters,
-    /// Number of transitions.
     pub entered: u64,
-    /// Number of announcements sent.
     pub announcements: u64,
     /// Number of addresses restored after another program deleted them.
     pub restored: u64,

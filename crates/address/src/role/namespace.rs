@@ -4,7 +4,6 @@ use rustix::fs::{Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::io;
 
-/// Directory of named namespaces.
 const NAMESPACES: &str = "/run/netns";
 
 /// Moves the calling thread into the namespace. Threads and programs that it starts

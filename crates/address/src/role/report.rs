@@ -262,7 +262,6 @@ impl AddressRole {
         Some(&group.name)
     }
 
-    /// Returns the sync groups.
     pub(super) fn groups(&self) -> impl Iterator<Item = Subject> {
         let state = |names: &[String]| {
             let members = self
@@ -285,7 +284,6 @@ impl AddressRole {
         })
     }
 
-    /// Returns the tracked objects.
     pub(super) fn tracked(&self) -> Vec<Subject> {
         let tracked =
             |kind: &str, name: &str, verdict: TrackedState, since_ms: u64, outcome: String| {

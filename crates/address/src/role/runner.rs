@@ -72,11 +72,8 @@ pub enum Token {
 pub enum JobResult {
     /// Ended with this exit status.
     Exited(i32),
-    /// Killed by this signal.
     Signalled(i32),
-    /// Killed after its timeout.
     TimedOut,
-    /// Could not be started.
     NotStarted(io::Error),
     /// Too many programs are running or waiting.
     TooMany,

@@ -20,7 +20,6 @@ pub struct Adverts {
 /// All sockets of the role, shared between virtual routers.
 #[derive(Debug, Default)]
 pub struct Sockets {
-    /// VRRP sockets.
     pub adverts: Vec<Adverts>,
     /// Sockets of ARP (false) and neighbour discovery (true), by interface index.
     pub frames: BTreeMap<(u32, bool), PacketSocket>,

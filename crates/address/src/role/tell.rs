@@ -449,7 +449,6 @@ impl AddressRole {
         }
     }
 
-    /// Handles programs that ended.
     pub(super) fn handle_ended_programs(&mut self) {
         let now = clock::now();
         let mut changed = false;

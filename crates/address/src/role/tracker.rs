@@ -26,11 +26,9 @@ pub struct Tracker {
 /// The effect of the tracked objects on one virtual router.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Judgement {
-    /// The faults, as messages.
     pub faults: Vec<String>,
     /// A tracked object without a weight has no verdict yet, so the router does not start.
     pub unknown: bool,
-    /// Priority including all weights.
     pub priority: u8,
     /// Components of the priority, as text.
     pub made_of: Vec<String>,

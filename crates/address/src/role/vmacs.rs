@@ -19,7 +19,6 @@ pub struct SecondaryVmac {
     pub base: String,
     /// Address family, which determines the virtual MAC.
     pub ipv6: bool,
-    /// Interface in the kernel.
     pub vmac: Vmac,
 }
 

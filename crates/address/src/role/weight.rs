@@ -7,9 +7,7 @@ use crate::config::Weight;
 pub enum TrackedState {
     /// Not known yet: adds nothing, and is no fault.
     Unknown,
-    /// The object is ok.
     Up,
-    /// The object failed.
     Down,
     /// Number in a tracked file.
     Value(i64),
@@ -18,7 +16,6 @@ pub enum TrackedState {
 /// Effect on a virtual router.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// No effect.
     Nothing,
     /// The value is added to the priority.
     Add(i32),

@@ -19,13 +19,9 @@ const UNREAD_BYTES: usize = 1;
 /// A received packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BfdSeen<'a> {
-    /// Source address.
     pub from: IpAddr,
-    /// Local destination address.
     pub to: Option<IpAddr>,
-    /// TTL on arrival.
     pub ttl: u8,
-    /// The payload.
     pub bytes: &'a [u8],
 }
 

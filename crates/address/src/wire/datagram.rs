@@ -69,7 +69,6 @@ pub(super) fn bind<T: Copy>(fd: impl AsFd, address: &T) -> io::Result<()> {
 pub(super) struct Ancillary {
     /// Source address (a raw IPv4 datagram contains it in its header, too).
     pub source: Option<IpAddr>,
-    /// Destination address.
     pub destination: Option<IpAddr>,
     /// Index of the receiving interface.
     pub interface: u32,

@@ -23,11 +23,7 @@ const CONTROL: u8 = 0xc0;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum VrrpTransport {
     /// To a multicast group (224.0.0.18, ff02::12), which is joined.
-    Multicast {
-        /// Address of the group.
-        group: IpAddr,
-    },
-    /// To unicast peers.
+    Multicast { group: IpAddr },
     Unicast {
         /// Destination address to which reception is limited; it need not exist yet.
         local: Option<IpAddr>,
@@ -43,7 +39,6 @@ pub struct VrrpOptions {
     pub ipv6: bool,
     /// Index and name of the interface to which the socket is bound; optional for unicast.
     pub interface: Option<(u32, String)>,
-    /// Destination of adverts.
     pub transport: VrrpTransport,
     /// Protocol 51 in place of 112 (IPv4): authenticated adverts. Sent data is then a whole packet
     /// with its IP header, which the authentication covers.
@@ -60,11 +55,8 @@ pub struct Received<'a> {
     pub packet: &'a [u8],
     /// The payload after the header.
     pub bytes: &'a [u8],
-    /// Source address.
     pub source: IpAddr,
-    /// Destination address.
     pub destination: IpAddr,
-    /// TTL or hop limit.
     pub ttl: u8,
     /// Index of the receiving interface.
     pub interface: u32,

@@ -17,7 +17,6 @@ use std::time::Duration;
 /// Longest wait of a test, also on a busy machine.
 pub const LATEST: Duration = Duration::from_secs(30);
 
-/// The virtual address.
 pub const VIP: &str = "10.0.0.100";
 
 /// Hosts `alpha`, `beta` (10.0.0.1 and .2) and a client (.9) on a switch.

@@ -10,7 +10,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Creates an executable file.
 fn program(scene: &Scene, name: &str, text: &str) -> String {
     let path = scene.scratch.write(name, text).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();

@@ -37,16 +37,13 @@ pub enum AtaCommand {
     Write,
     /// FLUSH CACHE or FLUSH CACHE EXT: makes earlier writes stable.
     Flush,
-    /// Any unsupported command.
     Unknown,
 }
 
 /// ATA registers of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Registers {
-    /// Command register.
     pub command: AtaCommand,
-    /// First sector (LBA).
     pub sector: u64,
     /// Number of sectors in the frame.
     pub count: u8,

@@ -44,11 +44,9 @@ pub struct AoeTarget {
 
 /// Configuration of a target.
 pub struct AoeTargetConfig {
-    /// Name of the disk.
     pub name: String,
     /// Shelf and slot of the target.
     pub target: AoeAddress,
-    /// Disk to serve.
     pub disk: Arc<dyn Disk>,
     /// Overlays with the changes of each machine, where they last for one run of the machine.
     pub overlays: Option<Overlays>,

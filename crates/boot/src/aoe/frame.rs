@@ -56,13 +56,11 @@ impl fmt::Display for AoeAddress {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum AoeErrorCode {
-    /// Unrecognized command code.
     UnknownCommand = 1,
     /// Bad argument parameter: a field has an invalid value.
     BadArgument = 2,
     /// The config string is already set.
     ConfigString = 4,
-    /// Unsupported AoE version.
     Version = 5,
 }
 
@@ -71,7 +69,6 @@ pub enum AoeErrorCode {
 pub struct Header {
     /// AoE version of the frame.
     pub version: u8,
-    /// Requested target.
     pub asked: AoeAddress,
     /// Command code: 0 ATA, 1 query config information.
     pub command: u8,

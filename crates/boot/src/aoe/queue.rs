@@ -19,7 +19,6 @@ const BLOCK_BYTES: u64 = 4096;
 pub struct AoeClientRequest {
     /// MAC address of the client.
     pub from: Mac,
-    /// Request to execute.
     pub request: Request,
 }
 

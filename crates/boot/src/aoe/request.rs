@@ -17,7 +17,6 @@ const QUERY_BYTES: usize = 8;
 pub struct Request {
     /// AoE header of the request.
     pub header: Header,
-    /// Command of the request.
     pub asked: AoeRequestCommand,
 }
 

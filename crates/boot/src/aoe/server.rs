@@ -28,7 +28,6 @@ const TURN: usize = 256;
 pub struct AoeDiskConfig {
     /// Shelf and slot of the target.
     pub target: AoeAddress,
-    /// Storage of the disk.
     pub storage: Storage,
     /// Overlays with the changes of each machine, where they last for one run of the machine.
     pub overlays: Option<Overlays>,
@@ -37,13 +36,11 @@ pub struct AoeDiskConfig {
 /// Status of a disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AoeDiskStatus {
-    /// Name of the disk.
     pub name: String,
     /// Shelf and slot of the disk.
     pub target: AoeAddress,
     /// Reason for which this node does not serve the disk; None: it does.
     pub trouble: Option<String>,
-    /// Counters of the target.
     pub counters: Counters,
 }
 
@@ -61,7 +58,6 @@ struct Table {
     stop: bool,
     interface: String,
     bays: BTreeMap<String, (AoeDiskConfig, AoeTarget)>,
-    /// Failure of the interface.
     trouble: Option<String>,
 }
 

@@ -25,7 +25,6 @@ const ASKED_MAX: u8 = 3;
 pub struct DhcpNodeAddresses {
     /// Address of this node in the network.
     pub address: Ipv4Addr,
-    /// Network of that address.
     pub network: Ipv4Network,
     /// Other nodes of the cluster in the network.
     pub nodes: ClusterNodeAddresses,

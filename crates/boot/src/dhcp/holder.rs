@@ -22,7 +22,6 @@ pub enum Holder {
 /// Change of the holder of an address, for the disk and the other nodes.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HolderChange<A = Ipv4Addr> {
-    /// Address that changed.
     pub address: A,
     /// New holder of the address.
     pub holder: Holder,

@@ -107,7 +107,6 @@ pub enum PartBasis<A = Ipv4Addr> {
 /// Another part of the same range, with its record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OtherPart<A = Ipv4Addr> {
-    /// Number of the part.
     pub part: usize,
     /// Claim in the record of the part.
     pub claim: PartClaim<A>,

@@ -87,7 +87,6 @@ pub enum ReplyDestination {
     Configured(Ipv4Addr),
     /// The client at an address that it does not have yet, by its MAC address.
     Fresh(Ipv4Addr),
-    /// Broadcast.
     All,
     /// Broadcast, and unicast to the address that the client uses. While they renew, some clients
     /// receive only unicasts (systemd-networkd), and others receive none (RFC 2131, 4.1).

@@ -29,7 +29,6 @@ pub enum DhcpPacketError {
     /// The hardware type is not Ethernet.
     #[error("not from an Ethernet card")]
     NotEthernet,
-    /// No message type: BOOTP.
     #[error("BOOTP without DHCP, which has no lease")]
     Bootp,
     /// A message type that servers do not receive.
@@ -74,7 +73,6 @@ pub enum BootStage {
     HttpFirmware,
     /// iPXE, which runs a script.
     Ipxe,
-    /// Operating system.
     System,
 }
 
@@ -95,7 +93,6 @@ impl BootStage {
 pub struct Request {
     /// Message type (option 53).
     pub kind: DhcpMessageType,
-    /// Transaction ID.
     pub xid: u32,
     /// MAC address of the client.
     pub mac: Mac,
@@ -105,7 +102,6 @@ pub struct Request {
     pub architecture: Option<u16>,
     /// Origin of the request, and destination of its response.
     pub route: RelayRoute,
-    /// Addresses in the request.
     pub claims: RequestedAddresses,
     /// Options that the response has to repeat.
     pub echo: EchoedOptions,

@@ -178,11 +178,9 @@ struct Odds {
     awaits: bool,
     /// Disks of nodes may be empty after a crash.
     empties: bool,
-    /// Makes one client lie.
     lies: bool,
     /// The nodes do not reach each other.
     apart: bool,
-    /// Every other client sleeps.
     sleeps: bool,
     /// A node crashes as soon as a client has got a lease while the record of its part says that
     /// none has.
@@ -191,7 +189,6 @@ struct Odds {
 
 struct DhcpSimulation {
     random: Random,
-    /// Random numbers for losses.
     losses: Random,
     odds: Odds,
     now_ms: u64,
@@ -254,7 +251,6 @@ fn here(node: usize) -> DhcpNodeAddresses {
     }
 }
 
-/// Returns another range.
 fn gives(random: &mut Random) -> AddressSource {
     let first = random.between(100, 104) as u8;
     AddressSource::Range {
@@ -502,7 +498,6 @@ impl DhcpSimulation {
             .collect()
     }
 
-    /// Lets a client act.
     fn act(&mut self) {
         let index = self.random.index(self.clients.len());
         if self.odds.sleeps && sleeps(self.clients[index].mac) {

@@ -24,7 +24,6 @@ pub const RAPID_COMMIT: u16 = 14;
 pub const USER_CLASS: u16 = 15;
 /// Vendor Class, which the client's vendor chooses.
 pub const VENDOR_CLASS: u16 = 16;
-/// Interface-Id of a relay.
 pub const INTERFACE_ID: u16 = 18;
 /// DNS recursive nameservers (RFC 3646).
 pub const DNS: u16 = 23;

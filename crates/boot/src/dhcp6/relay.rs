@@ -12,7 +12,6 @@ const REPLY: u8 = 13;
 pub const HOPS_MAX: usize = 8;
 /// Longest Interface-Id of a relay, bytes.
 const INTERFACE_MAX: usize = 255;
-/// Hardware type of Ethernet.
 const ETHERNET: [u8; 2] = [0, 1];
 
 /// Relay on the path of a message.

@@ -64,7 +64,6 @@ pub struct Grant {
 /// Status code (RFC 8415, 21.13).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Dhcpv6StatusCode {
-    /// Success.
     Success,
     /// NoAddrsAvail: there is no address for the client.
     NoAddress,

@@ -112,7 +112,6 @@ pub struct Association {
 /// DHCPv6 message of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
-    /// Message type.
     pub kind: Dhcpv6MessageType,
     /// Transaction ID, by which the client recognizes the response.
     pub xid: [u8; 3],

@@ -8,7 +8,6 @@ use std::net::Ipv6Addr;
 pub(super) const CARD: Mac = Mac([0x52, 0x54, 0, 0, 0, 7]);
 /// Link-local address that is derived from the client's MAC address.
 pub(super) const LINK: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0x5054, 0xff, 0xfe00, 7);
-/// DUID of this server.
 pub(super) const SERVER: [u8; 10] = [0, 3, 0, 1, 0x52, 0x54, 0, 0, 0, 2];
 
 /// Option: its code and its data.

@@ -81,13 +81,10 @@ pub trait Disk: Send + Sync {
 /// Failure of a disk request.
 #[derive(Debug, Error)]
 pub enum DiskError {
-    /// The disk is unreachable.
     #[error("out of reach: {}", language::reason(.0))]
     Away(io::Error),
-    /// The request failed.
     #[error("the disk failed: {}", language::reason(.0))]
     Failed(io::Error),
-    /// The disk is read-only.
     #[error("the disk is read-only")]
     ReadOnly,
     /// The range exceeds the end of the disk.

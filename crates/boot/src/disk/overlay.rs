@@ -98,7 +98,6 @@ impl ChangedBlocks {
         word.is_some_and(|word| word >> (block % 64) & 1 != 0)
     }
 
-    /// Parses a bitmap.
     fn read(bytes: &[u8]) -> ChangedBlocks {
         let mut marks = ChangedBlocks::default();
         for word in bytes.chunks_exact(8) {

@@ -31,7 +31,6 @@ fn digit(byte: u8) -> Option<u8> {
 /// Part of a file that a request selects.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RequestedRange {
-    /// The whole file.
     Whole,
     /// A range of bytes.
     Some(Range<u64>),

@@ -41,7 +41,6 @@ const REST: Duration = Duration::from_millis(50);
 /// Limits for clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Connections at one time.
     pub connections: usize,
     /// Connections at one time per client address.
     pub of_one: usize,

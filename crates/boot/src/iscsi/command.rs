@@ -71,7 +71,6 @@ pub enum ScsiCommand {
     Mode {
         /// Page code, and page control in the upper bits.
         page: u8,
-        /// Subpage code.
         subpage: u8,
         /// True if the header is the short one of MODE SENSE(6).
         is_short: bool,
@@ -79,9 +78,7 @@ pub enum ScsiCommand {
     /// REQUEST SENSE: no error, since the response of each command carries its sense data. The
     /// field selects the format with descriptors.
     Sense(bool),
-    /// READ of these blocks.
     Read(Blocks),
-    /// WRITE of these blocks.
     Write(Blocks, Stable),
     /// VERIFY without data: the blocks are read, and nothing is returned.
     Verify(Blocks),
@@ -98,9 +95,7 @@ pub enum ScsiCommand {
 /// Range of blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Blocks {
-    /// First block.
     pub first: u64,
-    /// Number of blocks.
     pub count: u32,
 }
 
@@ -130,7 +125,6 @@ impl Blocks {
 /// Command, and the length in its CDB of the data that is transferred.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ScsiRequest {
-    /// Parsed command.
     pub command: ScsiCommand,
     /// Length of the parameters or of the returned data, bytes.
     pub length: u32,

@@ -25,7 +25,6 @@ pub enum LoginRejectStatus {
     Authentication = 0x0201,
     /// Authorization failure: this initiator may not use the target.
     Authorization = 0x0202,
-    /// Target not found.
     NotFound = 0x0203,
     /// Target removed: the initiator's earlier disk is gone, and the machine has to boot again.
     Removed = 0x0204,
@@ -35,7 +34,6 @@ pub enum LoginRejectStatus {
     TooMany = 0x0206,
     /// Missing parameter: the initiator or target name is absent.
     Missing = 0x0207,
-    /// Session does not exist.
     NoSession = 0x020a,
     /// Service unavailable: the disk is unreachable, and the initiator may retry.
     Unavailable = 0x0301,
@@ -48,13 +46,11 @@ pub struct LoggedInSession {
     pub target: Option<String>,
     /// Name and ISID of the initiator. Another session with the same pair replaces this one.
     pub initiator: (String, [u8; 6]),
-    /// Negotiated parameters.
     pub parameters: Parameters,
     /// StatSN of the next response.
     pub stat_sn: u32,
     /// CmdSN of the next command.
     pub command_sn: u32,
-    /// Connection ID (CID).
     pub connection: u16,
 }
 

@@ -5,7 +5,6 @@ use super::command::{
     UNMAP_RANGES_MAX,
 };
 
-/// Vendor identification in INQUIRY.
 const VENDOR: &[u8; 8] = b"EVENKEEL";
 const PRODUCT: &[u8; 16] = b"network disk    ";
 /// Logical blocks per physical block of 4096 bytes, as an exponent of 2.
@@ -15,9 +14,7 @@ const PHYSICAL_BLOCKS: u32 = 1 << PHYSICAL_EXPONENT;
 /// Properties of a disk that the responses describe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DiskProperties<'n> {
-    /// Name of the target.
     pub name: &'n str,
-    /// Number of logical blocks.
     pub blocks: u64,
     /// True if the disk is write-protected.
     pub is_read_only: bool,

@@ -8,7 +8,6 @@ pub const HEADER_BYTES: usize = 48;
 pub const DATA_BYTES_MAX: usize = 256 << 10;
 /// Longest data segment during the login, bytes (RFC 7143, 13.12).
 pub const LOGIN_BYTES_MAX: usize = 8 << 10;
-/// Reserved tag: no task.
 pub const NO_TAG: u32 = 0xffff_ffff;
 /// Final bit: the last PDU of a sequence.
 pub const FINAL: u8 = 0x80;
@@ -43,7 +42,6 @@ pub struct Header(pub [u8; HEADER_BYTES]);
 pub struct Pdu {
     /// Basic header segment of the PDU.
     pub header: Header,
-    /// Data segment, without padding.
     pub data: Vec<u8>,
 }
 

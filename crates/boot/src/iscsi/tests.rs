@@ -246,7 +246,6 @@ impl Talk {
         self.send(parts, data).unwrap()
     }
 
-    /// Builds a Data-Out PDU.
     fn data(&mut self, tag: u32, number: u32, offset: u32, last: bool, data: &[u8]) -> Vec<Pdu> {
         let flags = if last { 0x80 } else { 0 };
         let parts: &[(usize, &[u8])] = &[

@@ -14,7 +14,6 @@ const SAME_AT_ONCE: u32 = 128;
 /// Running command with data of the initiator. Data goes to the disk as it arrives.
 #[derive(Debug)]
 pub struct Transfer {
-    /// Initiator task tag.
     pub tag: u32,
     /// Expected data transfer length that the initiator announced, bytes.
     pub expected: u32,
@@ -59,7 +58,6 @@ struct Sequence {
 /// Data-Out PDU of the initiator.
 #[derive(Clone, Copy, Debug)]
 pub struct DataOutPdu<'d> {
-    /// Target transfer tag.
     pub tag: u32,
     /// DataSN: number of the PDU in the sequence.
     pub number: u32,
@@ -74,7 +72,6 @@ pub struct DataOutPdu<'d> {
 /// Data to request with an R2T.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReadyToTransfer {
-    /// Target transfer tag.
     pub tag: u32,
     /// R2TSN of this R2T.
     pub number: u32,

@@ -28,7 +28,6 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-/// Name of the part.
 pub const NAME: &str = "boot";
 
 /// Stop timeout of the role, milliseconds.

@@ -15,7 +15,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-/// Limit of sections.
 const SECTIONS_MAX: usize = 64;
 /// Longest name, bytes.
 pub(super) const NAME_MAX: usize = 64;
@@ -147,7 +146,6 @@ pub(super) struct BootSectionDraft {
     pub(super) lans: Vec<Lan>,
 }
 
-/// Parses a name.
 pub(super) fn name(kind: &str, word: &ConfigWord) -> Result<Spanned<String>, Diagnostic> {
     let name = section_name(kind, word, &codes::NAME)?;
     if name.len() > NAME_MAX || name.starts_with('.') || name.contains(':') || name.is_empty() {

@@ -16,7 +16,6 @@ pub(super) const PROTOCOL: NodeProtocol = NodeProtocol {
 };
 /// Longest frame, bytes: larger than a message with the most changes.
 const FRAME_BYTES_MAX: usize = 512 << 10;
-/// Deepest nesting of values.
 const DEPTH_MAX: usize = 16;
 
 /// Message of the holder of parts.
@@ -47,9 +46,7 @@ pub(super) enum ReceiverMessage {
     Known {
         /// Name of the network's section.
         network: String,
-        /// Number of the part.
         part: usize,
-        /// Epoch of its holder.
         epoch: u64,
         /// Number of the last message.
         number: u64,

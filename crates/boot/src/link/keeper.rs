@@ -152,7 +152,6 @@ impl LeaseCopyFiles {
         }
     }
 
-    /// Reads the existing copies.
     fn restore(&self) {
         for part in 0..PARTS_MAX {
             if let Some(copy) = read(&self.path(part)) {

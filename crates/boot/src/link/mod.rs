@@ -24,7 +24,6 @@ use wire::TrustedNodes;
 
 /// TCP port of boot roles.
 pub const PORT: u16 = 7449;
-/// Connection limits.
 const ROOMS: NodeConnectionLimits = NodeConnectionLimits {
     nodes: 32,
     strangers: 8,

@@ -39,7 +39,6 @@ struct PacketBuffer {
 /// Packet that was received.
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'b> {
-    /// Payload of the packet.
     pub bytes: &'b [u8],
     /// Address and port of the sender.
     pub from: SocketAddr,

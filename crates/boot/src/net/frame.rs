@@ -8,7 +8,6 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Ethernet types of frames.
 const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
 const WAKE: u16 = 0x0842;
@@ -115,7 +114,6 @@ impl PacketSockets {
     }
 }
 
-/// Parses an ARP reply.
 fn owner(packet: &[u8]) -> Option<ArpSender> {
     let head: &[u8; 8] = packet.first_chunk()?;
     if *head != [0, 1, 8, 0, 6, 4, 0, 2] {

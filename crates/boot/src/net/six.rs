@@ -16,7 +16,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 /// UDP port of servers and relays.
 pub const SERVER: u16 = 547;
-/// UDP port of clients.
 pub const CLIENT: u16 = 546;
 /// Multicast address of all servers and relays of a link (RFC 8415, 7.1).
 const SERVERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2);

@@ -11,7 +11,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 pub const SERVER: u16 = 67;
 /// UDP port of DHCP clients.
 pub const CLIENT: u16 = 68;
-/// UDP port of proxyDHCP.
 pub const PROXY: u16 = 4011;
 
 /// Opens a port at an interface exclusively: two programs would each get a part of the packets.

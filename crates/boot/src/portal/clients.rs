@@ -50,9 +50,7 @@ impl fmt::Display for DiskUser {
 /// Use of a disk by a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DiskUse {
-    /// Name of the disk.
     pub disk: String,
-    /// User of the disk.
     pub user: DiskUser,
     /// True if the disk has one user at a time: it is written, and is no overlay.
     pub is_alone: bool,

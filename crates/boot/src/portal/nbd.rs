@@ -39,10 +39,8 @@ pub enum NbdCloseReason {
     /// Protocol error, or a request for a missing export.
     #[error(transparent)]
     Fault(#[from] NbdConnectionError),
-    /// The client has disconnected.
     #[error("the client has ended the connection")]
     Ended,
-    /// The disk is unreachable.
     #[error("the disk is out of reach")]
     Away,
     /// I/O error of the connection.

@@ -43,7 +43,6 @@ pub type MachineFinder = Arc<dyn Fn(IpAddr, &str) -> Option<Mac> + Send + Sync>;
 /// Disk that is served.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PortalDiskConfig {
-    /// Storage of the disk.
     pub storage: Storage,
     /// Name of the iSCSI target; None: the disk is not served by iSCSI.
     pub target: Option<String>,
@@ -58,20 +57,17 @@ pub struct PortalDiskConfig {
 /// Configuration of a portal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PortalConfig {
-    /// Name of the interface.
     pub interface: String,
     /// TCP ports of iSCSI and of NBD.
     pub ports: [u16; 2],
     /// True if the disks are served over IPv6, too.
     pub is_six: bool,
-    /// Disks, by name.
     pub disks: BTreeMap<String, PortalDiskConfig>,
 }
 
 /// Status of a disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PortalDiskStatus {
-    /// Name of the disk.
     pub name: String,
     /// Protocols and storage of the disk.
     pub served: PortalDiskConfig,

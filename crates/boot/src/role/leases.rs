@@ -128,7 +128,6 @@ pub struct LeaseRecordWrite {
     pub epoch: u64,
     /// Sequence number, higher than that of the previous record.
     pub number: u64,
-    /// Encoded record.
     pub value: Vec<u8>,
 }
 

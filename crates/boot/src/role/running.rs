@@ -451,7 +451,6 @@ impl DhcpThread {
         }
     }
 
-    /// Responds to router solicitations.
     fn answer_routers(&mut self) {
         let Some(sockets) = &self.sockets else {
             return;

@@ -16,9 +16,7 @@ use std::thread::JoinHandle;
 #[derive(Debug, Default)]
 pub(super) struct DhcpThreadControl {
     pub(super) stop: bool,
-    /// Machines to switch on.
     pub(super) wakes: Vec<Mac>,
-    /// Failures of its sockets.
     pub(super) troubles: Vec<String>,
 }
 

@@ -39,7 +39,6 @@ struct Outgoing {
     bytes: Vec<u8>,
 }
 
-/// Returns an unpredictable number.
 fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

@@ -10,7 +10,6 @@ use crate::net::{batch, tcp, udp};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 
-/// UDP port of TFTP.
 pub(super) const TFTP: u16 = 69;
 
 /// IPv4 sockets at an interface.

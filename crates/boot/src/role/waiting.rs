@@ -29,7 +29,6 @@ struct PendingOffer<T> {
 /// Request whose response waits.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct PendingRequest {
-    /// Raw DHCP packet.
     pub(super) packet: Vec<u8>,
     /// Number of offers that were dropped because another host uses the address.
     pub(super) again: u8,
@@ -97,7 +96,6 @@ impl<T> PendingOffers<T> {
         (asked.again < AGAIN_MAX).then_some(asked)
     }
 
-    /// Drops all entries.
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }

@@ -138,7 +138,6 @@ struct NetworkObservations {
     servers: BTreeMap<Ipv4Addr, Moment>,
     /// Machines without a line that reported facts about themselves.
     new: BTreeMap<Mac, (Moment, MachineFacts)>,
-    /// Machine by its address.
     macs: HashMap<IpAddr, Mac>,
     /// Complete files of an image that a machine has fetched: the image, and a bit for each file.
     fetched: HashMap<Mac, (String, u32)>,
@@ -159,9 +158,7 @@ impl NetworkObservations {
 /// Event counters of a network.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct NetworkCounters {
-    /// DHCP packets received.
     pub requests: u64,
-    /// Responses sent.
     pub answers: u64,
     /// Packets over the rate limit of a machine.
     pub limited: u64,

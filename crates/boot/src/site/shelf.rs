@@ -34,7 +34,6 @@ enum RequestedFile<'n> {
     Script(Mac),
     /// Script of one image of a menu.
     Choice(Mac, &'n str),
-    /// File of an image.
     File(Mac, &'n str, &'n str),
     /// Script that a new machine runs after it has reported its facts.
     Enlist(Mac),

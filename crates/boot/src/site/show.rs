@@ -82,15 +82,11 @@ pub fn rows() -> Vec<NumberRow> {
 /// Status of the servers of a network.
 #[derive(Debug, Default)]
 pub struct ServerStatus {
-    /// Failures, as text.
     pub troubles: Vec<String>,
     /// Reason for which leases cannot be sent to another node, by node.
     pub unlinked: BTreeMap<String, String>,
-    /// Counters of TFTP.
     pub tftp: Counters,
-    /// Counters of HTTP.
     pub http: Counters,
-    /// Disks over Ethernet (AoE).
     pub disks: Vec<AoeDiskStatus>,
     /// Disks over TCP (iSCSI, NBD).
     pub roots: Vec<portal::PortalDiskStatus>,

@@ -25,11 +25,8 @@ const OPTIONS: u16 = 6;
 pub enum TftpErrorCode {
     /// Not defined: the message has the reason.
     Other = 0,
-    /// File not found.
     NotFound = 1,
-    /// Access violation.
     Access = 2,
-    /// Illegal TFTP operation.
     Illegal = 4,
 }
 
@@ -60,7 +57,6 @@ pub struct Options {
 pub struct Request {
     /// File name: with slashes for backslashes, and without leading ones.
     pub name: String,
-    /// Transfer mode.
     pub mode: TftpMode,
     /// Supported options of the request.
     pub options: Options,
@@ -69,7 +65,6 @@ pub struct Request {
 /// Packet of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TftpPacket {
-    /// RRQ: read request.
     Read(Request),
     /// WRQ: write request, which is refused.
     Write,
@@ -89,7 +84,6 @@ pub enum TftpPacket {
 /// Reason for which a datagram is not a usable packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TftpPacketError {
-    /// The opcode is unknown.
     #[error("unknown operation")]
     Operation,
     /// The packet is too short.

@@ -35,7 +35,6 @@ pub(super) enum Receive {
     Came(ReceivedDatagram),
     /// A datagram that no server answers: broadcast, or longer than any request.
     Other,
-    /// No datagram is waiting.
     Empty,
 }
 

@@ -98,7 +98,6 @@ impl TransferTerms {
 /// Packets to send now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DuePackets {
-    /// The OACK packet.
     Options,
     /// A range of blocks; the first one of a file is 1. [`Transfer::number`] returns their number
     /// in a packet.
@@ -127,11 +126,9 @@ pub enum TransferError {
 /// Result of a transfer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TransferResult {
-    /// The client has everything.
     Whole,
     /// The client refused the options: often it only requests the length.
     Declined,
-    /// The transfer failed.
     Broken(TransferError),
 }
 

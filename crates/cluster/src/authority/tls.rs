@@ -204,7 +204,6 @@ pub(super) fn verify_chain(
 pub(super) enum Anchor {
     Cluster {
         roots: RootCertStore,
-        /// CAs that were dropped.
         former: RootCertStore,
         /// Keys that are still trusted with a certificate of those CAs.
         late: BTreeSet<Digest>,

@@ -24,7 +24,6 @@ const FINGERPRINT_BYTES: usize = 20;
 /// Bytes of the secret: 128 bits.
 const SECRET_BYTES: usize = 16;
 const CHECKSUM_BYTES: usize = 3;
-/// Letters between hyphens.
 const GROUP: usize = 6;
 /// Longest token, with hyphens and what people add.
 const TOKEN_BYTES_MAX: usize = 1024;

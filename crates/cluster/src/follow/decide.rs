@@ -86,7 +86,6 @@ pub enum Trouble {
         /// Message of the program that failed.
         words: String,
     },
-    /// The program timed out.
     Slow {
         /// Timeout of the program, in seconds.
         limit_s: u64,
@@ -98,7 +97,6 @@ pub enum Trouble {
     },
     /// The output of a program exceeds the limit.
     SaysTooMuch {
-        /// Name of the program.
         program: String,
         /// Largest permitted output of the program, bytes.
         bytes_max: usize,

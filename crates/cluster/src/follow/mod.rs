@@ -66,7 +66,6 @@ pub enum PollResult {
 /// A revision to propose, with its files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProposedRevision {
-    /// Revision to propose.
     pub revision: Revision,
     /// Origin of the revision, for the proposal.
     pub origin: VersionOrigin,
@@ -405,7 +404,6 @@ pub fn origin(settings: &Followed, revision: &str) -> VersionOrigin {
 pub struct FollowedVersion {
     /// Version that came from the repository.
     pub version: VersionId,
-    /// Hash of the revision.
     pub revision: String,
     /// Outcome of the version's rollout.
     pub fate: ProposalResult,

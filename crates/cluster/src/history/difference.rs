@@ -18,7 +18,6 @@ const SEARCH_LIMIT: Duration = Duration::from_secs(2);
 /// The difference of a file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct FileDifference {
-    /// Path of the file.
     pub path: String,
     /// Kind and content of the change.
     pub change: FileChange,

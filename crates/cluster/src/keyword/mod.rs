@@ -58,7 +58,6 @@ pub struct ConfigSection {
     pub follow: Vec<Followed>,
     /// Observation time of each stage of a change; zero: not at all.
     pub judge: Duration,
-    /// Number of retained versions.
     pub keep: u32,
     /// A version applied by an operator is rolled back unless it is confirmed within this
     /// time.

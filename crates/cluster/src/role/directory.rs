@@ -88,9 +88,7 @@ pub enum DirectoryError {
 pub struct LocalMember {
     /// Name of the cluster it belongs to.
     pub cluster: String,
-    /// Number of the member.
     pub id: MemberId,
-    /// Name of the member.
     pub name: String,
     /// Kind of member: node or arbiter.
     pub kind: MemberKind,

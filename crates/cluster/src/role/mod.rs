@@ -122,7 +122,6 @@ pub enum RoleError {
     /// The keys or certificates cannot be used.
     #[error("{0}")]
     Authority(#[from] AuthorityError),
-    /// The wire cannot listen.
     #[error("{0}")]
     Wire(#[from] WireError),
 }

@@ -39,7 +39,6 @@ const LEAD_LIMIT: Duration = Duration::from_secs(20);
 pub struct SetupOptions {
     /// Path of the state directory.
     pub directory: PathBuf,
-    /// Name of the member.
     pub name: String,
     /// Addresses on which it listens for members.
     pub listen: Vec<SocketAddr>,

@@ -44,11 +44,9 @@ pub struct ClusterStatus {
     pub disk_refuses: bool,
     /// Status of the CA and its replacement.
     pub authority: AuthorityStatus,
-    /// Number of unused invitations.
     pub invitations: u64,
     /// Leases with their holders and epochs.
     pub leases: Vec<LeaseStatus>,
-    /// Progress of the log.
     pub log: LogStatus,
     /// Recent events, with the newest last.
     pub events: Vec<String>,
@@ -66,13 +64,10 @@ pub struct ClusterStatus {
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MemberStatus {
-    /// Number of the member.
     pub id: MemberId,
-    /// Name of the member.
     pub name: String,
     /// Kind of member: node or arbiter.
     pub kind: MemberKind,
-    /// Addresses of the member.
     pub addresses: Vec<SocketAddr>,
     /// Way in which this member reaches it.
     pub reach: Reach,
@@ -209,11 +204,9 @@ pub struct AuthorityStatus {
 /// A lease with its current holder.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LeaseStatus {
-    /// Name of the lease.
     pub name: String,
     /// Member that holds the lease.
     pub holder: MemberId,
-    /// Epoch of the lease.
     pub epoch: u64,
     /// Validity of a renewal, milliseconds.
     #[serde(default)]

@@ -8,7 +8,6 @@ use crate::command::{
 use crate::member::{ClusterMember, Digest, MemberId, MemberKind};
 use std::collections::BTreeSet;
 
-/// Largest number of members.
 pub const MEMBERS_MAX: usize = 16;
 /// Largest number of open invitations.
 pub const INVITATIONS_MAX: usize = 64;

@@ -69,7 +69,6 @@ pub struct ClusterState {
     /// Progress of the CA's replacement.
     #[serde(default)]
     pub succession: Succession,
-    /// Current members, by number.
     pub members: BTreeMap<MemberId, ClusterMember>,
     /// Highest member number ever assigned.
     #[serde(default)]

@@ -131,7 +131,6 @@ pub struct NodeReport {
 /// A version and its state.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VersionRecord {
-    /// Number of the version.
     pub id: VersionId,
     /// Member at which the version was proposed.
     pub from: MemberId,

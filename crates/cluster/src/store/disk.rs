@@ -51,12 +51,14 @@ pub(super) enum Op {
         write: u64,
     },
     /// Removes the entries from this index on; `last` is then the last one.
-    Truncate { from: u64, last: Option<LogId> },
+    Truncate {
+        from: u64,
+        last: Option<LogId>,
+    },
     /// Removes the entries up to this one.
     Purge(LogId),
     /// Saves the vote of this member.
     Vote(Vote),
-    /// Saves the commit index.
     Committed(Option<LogId>),
     /// Number of times the engine was started.
     Starts(u64),
@@ -67,7 +69,10 @@ pub(super) enum Op {
     /// A value beside the log, encoded.
     Value(&'static str, Vec<u8>),
     /// A chunk of a content.
-    Chunk { digest: Digest, bytes: Vec<u8> },
+    Chunk {
+        digest: Digest,
+        bytes: Vec<u8>,
+    },
     /// Replaces the last snapshot. Only these chunks are kept.
     Snapshot {
         meta: Box<SnapshotMeta>,

@@ -49,7 +49,6 @@ type Promises = Arc<Mutex<Option<Arc<Mutex<Keeper>>>>>;
 
 /// The threads that do the work.
 pub(super) enum Executor {
-    /// The calling thread.
     Inline(Mutex<Writer>),
     /// Threads, which end with the last handle of the store.
     Threads(Threads),

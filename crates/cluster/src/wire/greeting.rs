@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// Largest greeting.
 pub(crate) const GREETING_BYTES_MAX: usize = 1 << 10;
 
 pub(crate) trait Pipe: AsyncRead + AsyncWrite + Unpin + Send {}

@@ -38,7 +38,6 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Largest request to join.
 pub(crate) const JOIN_REQUEST_BYTES_MAX: usize = 8 << 10;
 const JOIN_ANSWER_BYTES_MAX: usize = super::frame::PIECE_BYTES_MAX;
 /// Timeout for the cluster to admit a new member.

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 /// Bytes that may wait.
 pub(crate) const QUEUE_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
-/// Messages that may wait.
 pub(crate) const QUEUE_MESSAGES_MAX: usize = 4096;
 
 #[derive(Clone, Debug)]

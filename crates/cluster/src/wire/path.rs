@@ -37,7 +37,6 @@ pub struct Connection {
 pub struct Path {
     /// Member to which the path leads.
     pub member: MemberId,
-    /// Name of the member.
     pub name: String,
     /// Something was received from the member recently.
     pub up: bool,
@@ -58,11 +57,9 @@ pub struct Path {
 /// An event of the network layer.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The member became reachable.
     Up(MemberId),
     /// A member became unreachable on all routes.
     Down {
-        /// Member that became unreachable.
         member: MemberId,
         /// Way in which the loss was detected.
         why: Loss,
@@ -87,7 +84,6 @@ pub enum Event {
     Renewed(Arc<MemberIdentity>),
     /// A message for operators was produced.
     Noted {
-        /// Text of the message.
         words: String,
     },
 }

@@ -72,9 +72,7 @@ pub enum Account {
 /// The kind of account.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum AccountKind {
-    /// Users.
     User,
-    /// Groups.
     Group,
 }
 
@@ -132,7 +130,6 @@ pub type Entries = Arc<[OsString]>;
 /// The recorded queries with their results.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Answers {
-    /// Files by path.
     pub files: BTreeMap<PathBuf, Result<Text, Unreadable>>,
     /// Files with secrets, by path.
     pub secrets: BTreeMap<PathBuf, Result<Secret, Unreadable>>,

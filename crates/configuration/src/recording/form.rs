@@ -103,7 +103,6 @@ fn named<'b, A, B>(
     answers.map(|(path, a)| (of_path(path), value(a))).collect()
 }
 
-/// Converts a table back.
 fn table<A, B>(answers: PathAnswers<'_, A>, value: impl Fn(A) -> B) -> BTreeMap<PathBuf, B> {
     let answers = answers.into_iter();
     answers.map(|(name, a)| (path(name), value(a))).collect()

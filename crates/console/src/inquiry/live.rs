@@ -21,7 +21,6 @@ pub struct SharedQueries {
 pub struct SharedQuery {
     /// Name of the machine to query. Empty: this machine.
     pub on: String,
-    /// The query.
     pub ask: ProxyQuery,
     /// The last response, with the poll of the platform that it belongs to. The task that queries
     /// holds the lock, so no query runs twice.

@@ -42,7 +42,6 @@ const MISSING: &str = "No such ";
 pub enum ProxyQuery {
     /// The newest requests that match a filter.
     Requests {
-        /// Filter for the requests.
         filter: RequestFilter,
         /// Maximum number of requests.
         max: u16,
@@ -54,7 +53,6 @@ pub enum ProxyQuery {
     },
     /// The entries of a stick table with the largest values.
     Table {
-        /// Name of the table.
         name: String,
         /// Column to sort by. Empty: the first rate, or the first column if there is no rate.
         by: String,
@@ -81,7 +79,6 @@ pub struct QueryError {
 pub struct RequestFilter {
     /// Host, with or without its port.
     pub host: String,
-    /// Prefix of the path.
     pub path: String,
     /// Status code, or a class of them such as `5xx`.
     pub status: String,
@@ -89,7 +86,6 @@ pub struct RequestFilter {
     pub client: String,
     /// Backend, or one of its servers such as `app/one`.
     pub server: String,
-    /// A frontend.
     pub frontend: String,
     /// `failed` or `ok`.
     pub outcome: String,
@@ -145,9 +141,7 @@ impl RequestFilter {
 /// Response to a query.
 #[derive(Clone, PartialEq, Debug)]
 pub enum ProxyResponse {
-    /// Requests, the newest first.
     Requests(FinishedRequests),
-    /// One request.
     Request(Box<FinishedRequest>),
     /// The entries of a stick table.
     Table(StickTableView),

@@ -16,9 +16,7 @@ pub struct FinishedRequests {
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct FinishedRequest {
-    /// Identifier of the request.
     pub id: String,
-    /// End time.
     pub ended: String,
     /// Address and port of the client.
     pub client: String,
@@ -32,7 +30,6 @@ pub struct FinishedRequest {
     pub bytes_in: u64,
     /// Bytes sent to the client.
     pub bytes_out: u64,
-    /// Duration of each phase.
     pub timers: RequestTimers,
     /// The request line and its identification.
     #[serde(flatten)]
@@ -40,7 +37,6 @@ pub struct FinishedRequest {
     /// The frontend, backend and server of the request, with the rules that chose them.
     #[serde(flatten)]
     pub course: RequestPath,
-    /// Rules that took effect.
     pub rules: Vec<AppliedRule>,
     /// Number of further rules that are not listed.
     pub rules_left_out: u64,
@@ -56,7 +52,6 @@ pub struct RequestLine {
     pub mode: String,
     /// Value of `unique-id-format`, as in the logs.
     pub unique_id: Option<String>,
-    /// HTTP method.
     pub method: Option<String>,
     /// Host without the rest of the URL.
     pub host: Option<String>,
@@ -68,13 +63,10 @@ pub struct RequestLine {
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct RequestPath {
-    /// The frontend.
     pub frontend: Option<String>,
-    /// The backend.
     pub backend: Option<String>,
     /// Rule or setting that chose the backend.
     pub backend_by: Option<String>,
-    /// The server.
     pub server: Option<String>,
     /// Rule or setting that chose the server.
     pub server_by: Option<String>,
@@ -99,7 +91,6 @@ pub struct RequestTimers {
     /// Time until the request was complete.
     #[serde(rename = "TR")]
     pub request: Option<u64>,
-    /// Time in queues.
     #[serde(rename = "Tw")]
     pub queue: Option<u64>,
     /// Time until the connection to the server was established.
@@ -133,11 +124,9 @@ pub struct AppliedRule {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct FailedAttempt {
-    /// The server.
     pub server: String,
     /// Time of the failure after the first byte, milliseconds.
     pub after_ms: u64,
-    /// Reason for the failure.
     pub failure: String,
 }
 

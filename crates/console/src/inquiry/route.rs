@@ -16,9 +16,7 @@ const HEADERS_MAX: usize = 64;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DescribedRequest {
-    /// HTTP method.
     pub method: String,
-    /// Requested URL.
     pub url: String,
     /// Address of the client, with or without a port.
     pub source: String,
@@ -30,7 +28,6 @@ pub struct DescribedRequest {
     pub frontend: String,
     /// Headers, each as `Name: value`.
     pub headers: Vec<String>,
-    /// Request body.
     pub data: String,
 }
 
@@ -101,7 +98,6 @@ impl DescribedRequest {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RouteProcessCommand {
-    /// Evaluate this request.
     Route(Box<DescribedRequest>),
     /// List the files of the running configuration. The response is [`ConfigFilesResponse`].
     Files,
@@ -129,15 +125,12 @@ pub(super) enum RouteResponse {
 /// The server to which a request would go, with the evaluation that leads there.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 pub struct RouteReport {
-    /// The request line.
     pub request: String,
-    /// Address of the client.
     #[serde(default)]
     pub source: Option<String>,
     /// Address that the client connects to.
     #[serde(default)]
     pub destination: Option<String>,
-    /// The frontend.
     pub frontend: String,
     /// TLS properties. None without TLS.
     #[serde(default)]
@@ -147,7 +140,6 @@ pub struct RouteReport {
     /// Number of further lines that are not listed.
     #[serde(default)]
     pub left_out: u64,
-    /// Destination of the request.
     pub outcome: RouteDestination,
     /// Live state of the proxy that was used. None without a running proxy.
     #[serde(default)]
@@ -170,15 +162,12 @@ pub struct Tls {
 pub struct EvaluatedLine {
     /// Proxy section of the line.
     pub section: String,
-    /// Configuration file.
     pub file: String,
     /// Line number in the file.
     pub line: u64,
-    /// Text of the line.
     pub text: String,
     /// True if the condition was met. None without a condition.
     pub met: Option<bool>,
-    /// Terms of the condition.
     pub terms: Vec<ConditionTerm>,
     /// True if the line took effect.
     pub applies: bool,
@@ -198,7 +187,6 @@ pub struct ConditionTerm {
     pub term: String,
     /// True if the term matched.
     pub met: bool,
-    /// Values that were compared.
     pub values: Vec<String>,
 }
 
@@ -208,38 +196,27 @@ pub struct ConditionTerm {
 pub enum RouteDestination {
     /// The request goes to a server.
     Server {
-        /// Backend of the server.
         backend: String,
-        /// Name of the server.
         server: String,
         /// Address of the server. Empty if its name is not resolved.
         address: String,
-        /// Reason for the choice.
         why: String,
     },
-    /// The proxy replies itself.
     Reply {
         /// Status code and reason phrase.
         status: String,
-        /// Target of a redirect.
         location: Option<String>,
-        /// Reason for the reply.
         why: String,
     },
     /// The request waits in a queue.
     Queue {
-        /// Backend of the queue.
         backend: String,
         /// Server, if the request waits for this one.
         server: Option<String>,
-        /// Reason for waiting.
         why: String,
     },
     /// The request has no destination.
-    Nothing {
-        /// Reason.
-        why: String,
-    },
+    Nothing { why: String },
 }
 
 /// Live state of the proxy.
@@ -248,7 +225,6 @@ pub enum RouteDestination {
 pub struct Live {
     /// Time of the state, UTC.
     pub at: String,
-    /// Servers of the backend.
     pub servers: Vec<Server>,
     /// Notes on what else affects the choice, and on what is not known.
     pub notes: Vec<String>,
@@ -258,7 +234,6 @@ pub struct Live {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Server {
-    /// Name of the server.
     pub name: String,
     /// Status, as in the statistics.
     pub status: String,
@@ -266,13 +241,11 @@ pub struct Server {
     pub since_ms: u64,
     /// Result of the last health check.
     pub check: String,
-    /// Current sessions.
     pub sessions: u32,
     /// Maximum sessions. 0: no limit.
     pub limit: u32,
     /// Requests in the queue of the server.
     pub waiting: u32,
-    /// Current weight.
     pub weight: u32,
 }
 

@@ -9,12 +9,10 @@ use serde_json::{Map, Value};
 pub struct StickTableView {
     /// Name of the table: that of its proxy, or of a `peers` section and a table in it.
     pub name: String,
-    /// Type of the keys.
     #[serde(rename = "type")]
     pub kind: String,
     /// Maximum number of entries.
     pub size: u64,
-    /// Current number of entries.
     pub used: u64,
     /// Expiry time of an unused entry, milliseconds. None: never.
     pub expire_ms: Option<u64>,
@@ -48,6 +46,5 @@ pub struct StickTableEntry {
     pub plain: bool,
     /// Time until the entry expires, milliseconds.
     pub expires_ms: u64,
-    /// Values by column name.
     pub values: Map<String, Value>,
 }

@@ -23,7 +23,6 @@ pub use credentials::end_of;
 use section::{ConsoleSectionDraft, RoleLine, RoleSubject};
 use std::any::Any;
 
-/// Name of this part.
 pub const NAME: &str = "console";
 
 /// Time limit for requests in progress at a stop, milliseconds.

@@ -10,11 +10,8 @@ use part::report::SubjectAction;
 
 /// An action to confirm.
 pub struct ActionConfirmation<'q> {
-    /// Subject of the action.
     pub object: &'q str,
-    /// Machine of the subject.
     pub machine: &'q str,
-    /// The offered action.
     pub offer: &'q SubjectAction,
 }
 

@@ -67,7 +67,6 @@ pub(super) struct LargeGraph<'g> {
     pub title: &'g str,
     /// The unit of the values.
     pub unit: &'g str,
-    /// Name of the period.
     pub period: &'g str,
     /// The length of the period, seconds.
     pub seconds: u64,

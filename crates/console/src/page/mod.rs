@@ -61,7 +61,6 @@ pub enum ConsolePage {
     Proxy(String),
     /// The report of a part.
     Part(String),
-    /// The newest requests.
     Requests,
     /// The events of all machines.
     Events,
@@ -72,7 +71,6 @@ pub enum ConsolePage {
 /// The data that a page shows.
 #[derive(Clone, Copy, Debug)]
 pub struct PageContext<'s> {
-    /// State of all machines.
     pub platform: &'s Platform,
     /// The user who views the page.
     pub viewer: &'s Viewer,
@@ -89,7 +87,6 @@ pub struct PageContext<'s> {
 /// A query of a page to the proxy of the chosen machine.
 #[derive(Clone, Copy, Debug)]
 pub struct PageQuery<'s> {
-    /// The query.
     pub ask: &'s ProxyQuery,
     /// Response of the proxy. None: the query was not sent.
     pub answer: Option<&'s ProxyResponse>,

@@ -19,7 +19,6 @@ const SETTLED_MS: u64 = 4_000;
 pub(super) struct SharedProblem<'p> {
     pub problem: MachineProblem,
     pub on: Vec<&'p str>,
-    /// Page with the details.
     pub page: Option<ConsolePage>,
 }
 

@@ -61,11 +61,9 @@ const SIGN_INS_MAX: usize = 1_024;
 /// A query to another console.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 enum PeerConsoleRequest {
-    /// Report your state.
     Look,
     /// Execute an action for a user who has signed in on this node.
     Act {
-        /// Name of the user.
         by: String,
         /// Token that the user presented, if any.
         #[serde(default)]
@@ -79,7 +77,6 @@ enum PeerConsoleRequest {
     /// Query your proxy. A console of an older program does not know this query and ends the
     /// connection.
     Read {
-        /// Name of the user.
         by: String,
         /// Role of the user at the querying console: the upper limit at this one.
         role: UserRole,
@@ -191,7 +188,6 @@ async fn within<T>(
     }
 }
 
-/// Queries one node periodically.
 async fn ask(
     trusted: &TrustedNodes,
     node: &str,

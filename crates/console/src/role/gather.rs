@@ -24,7 +24,6 @@ const UPGRADED: &str = "OPEN (upgrade)";
 pub enum PollQuery {
     /// The report of a part.
     Report(&'static str),
-    /// The traffic.
     Traffic,
 }
 

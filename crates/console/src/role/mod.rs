@@ -75,9 +75,7 @@ pub struct ConsoleEnvironment {
     pub route: fn() -> PartMessage,
     /// Makes a message that gives the control role a connection for queries about versions.
     pub versions: fn() -> PartMessage,
-    /// Verifies a password.
     pub verify: Verify,
-    /// The reference manual.
     pub manual: Manual,
     /// Reads a part's response to an order: what was done, or the reason for a refusal.
     pub outcome: fn(part: &str, answer: &[u8]) -> Result<String, String>,
@@ -97,7 +95,6 @@ struct RunningAction {
 enum RoleEvent {
     /// Statistics of the proxy for a poll, with the number of the query.
     Traffic(u64, Result<String, String>),
-    /// An action has ended.
     Acted(UserOrder, Result<String, String>),
 }
 

@@ -19,7 +19,6 @@ pub struct SavedConsoleState {
     /// The self-signed certificate with its key, PEM.
     #[serde(with = "serde_bytes")]
     pub certificate: Vec<u8>,
-    /// History of the traffic.
     pub history: History,
     /// Events, each with its subject.
     pub changes: VecDeque<(String, Event)>,

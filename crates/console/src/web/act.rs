@@ -18,7 +18,6 @@ use part::role::Level;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Timeout of an action.
 const LIMIT: Duration = Duration::from_secs(10);
 /// Maximum length of a name, bytes.
 const NAME_MAX: usize = 256;

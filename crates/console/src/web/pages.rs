@@ -339,7 +339,6 @@ pub(super) async fn table(
     .await
 }
 
-/// Handles unknown paths.
 pub(super) async fn not_found(
     State(shared): State<Common>,
     headers: HeaderMap,

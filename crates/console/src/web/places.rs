@@ -34,7 +34,6 @@ struct All {
 }
 
 struct OpenConnection {
-    /// Network of the client.
     of: IpAddr,
     /// User of the connection, once it has a session.
     user: Option<(UserRole, String)>,
@@ -50,7 +49,6 @@ pub(super) struct ConnectionHandle {
 
 /// Slot of a connection, freed when it is dropped.
 pub(super) struct ConnectionSlot {
-    /// Handle of the connection.
     pub(super) guest: ConnectionHandle,
     leave: Arc<Notify>,
 }

@@ -24,7 +24,6 @@ use std::time::Instant;
 
 /// The input of the role.
 pub struct AddressRoleInput {
-    /// Message with the version.
     pub take: Take,
     options: Options,
     parcel: Parcel<OwnedFd>,
@@ -53,7 +52,6 @@ impl AddressRoleInput {
 /// Why a configuration cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The memory file.
     #[error(transparent)]
     Memory(#[from] MemoryError),
     /// The payload is not a configuration.

@@ -28,7 +28,6 @@ struct ApplicableDifference<'f> {
 /// Type of a difference.
 enum What<'f> {
     Difference(&'f Difference),
-    /// A keyword without effect.
     WithoutEffect(&'f Documented),
 }
 

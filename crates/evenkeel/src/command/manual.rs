@@ -114,7 +114,6 @@ fn findings(found: &manual::SearchResult, width: usize) -> String {
     text + "\n`evenkeel keyword NAME` prints one of them, `evenkeel manual CHAPTER` a whole chapter.\n"
 }
 
-/// Writes the pages.
 fn write(material: &Material<'_>, directory: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(directory)?;
     for (name, text) in manual::pages(TITLE, material) {

@@ -148,7 +148,6 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 
 /// Reason why there is no result.
 enum RouteFailure {
-    /// A message.
     Words(String),
     /// The files have these errors.
     Files(String),

@@ -37,7 +37,6 @@ pub enum WantedError {
              `cp -p {copy} {file}`. If it was removed from the cluster, delete the copy",
             file = .0.display(), copy = durable::copy_of(.0).display())]
     Copy(PathBuf),
-    /// The state directory.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
 }

@@ -47,7 +47,6 @@ pub fn of_part(part: &str, matches: &ArgMatches) -> ExitCode {
 
 /// Reason why there is no response.
 pub struct NoAnswer {
-    /// Text of the error.
     words: String,
     /// The version that is served has something of the part that was asked.
     missing: bool,

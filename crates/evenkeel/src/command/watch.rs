@@ -10,7 +10,6 @@ use std::thread;
 use std::time::Duration;
 use supervisor::directory::Instance;
 
-/// Poll interval.
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Timeout for a response of the proxy.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -95,7 +94,6 @@ struct RequestLogBatch {
     since: String,
     /// Number of requests that were dropped before the poll.
     missed: u64,
-    /// Lines, oldest first.
     lines: Vec<String>,
 }
 

@@ -10,7 +10,6 @@ use std::time::Duration;
 /// Timeout for the proxy's search in its history.
 const LIMIT: Duration = Duration::from_secs(10);
 const NAME: &str = "why";
-/// Options that request help.
 const HELP: [&str; 2] = ["--help", "-h"];
 /// Limit of a line that is sent, in bytes.
 const LINE_MAX: usize = 8 * 1024;

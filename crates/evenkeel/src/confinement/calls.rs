@@ -264,9 +264,7 @@ pub enum Test {
 pub struct RefusedSystemCall {
     /// Number of the system call.
     pub call: libc::c_long,
-    /// Index of the argument.
     pub argument: u8,
-    /// Test of the argument.
     pub test: Test,
 }
 

@@ -25,9 +25,7 @@ const INTERFACE_UNPRIVILEGED_SINCE: (u32, u32) = (5, 7);
 /// A capability that a process keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RetainedCapability {
-    /// Required capability.
     pub capability: CapabilitySet,
-    /// Reason for the capability.
     pub why: Why,
     /// Line of the configuration that requires it.
     pub span: Span,

@@ -10,20 +10,17 @@ pub enum ConfinementError {
     /// Capabilities could not be read or dropped.
     #[error("cannot drop capabilities: {errno}")]
     Capabilities {
-        /// Error of the system.
         #[source]
         errno: Errno,
     },
     /// A path that the process is meant to keep.
     #[error("cannot keep access to {}: {error}", .path.display())]
     Path {
-        /// Its path.
         path: PathBuf,
         /// Why it cannot be opened.
         #[source]
         error: landlock::PathFdError,
     },
-    /// Landlock refused rules.
     #[error("cannot drop access to files: {0}")]
     Files(#[source] landlock::RulesetError),
     /// The filter of system calls could not be built.

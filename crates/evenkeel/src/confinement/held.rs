@@ -7,7 +7,6 @@ use std::fmt;
 /// Confinement of file access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FileConfinement {
-    /// Confined by Landlock.
     Confined {
         /// Landlock version of the kernel.
         version: u32,
@@ -16,14 +15,12 @@ pub enum FileConfinement {
     NotEnabled,
     /// The kernel has no Landlock.
     NotBuilt,
-    /// Not requested.
     Unconfined,
 }
 
 /// Filter of system calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Filtered {
-    /// The filter is active.
     Yes,
     /// The kernel, or an emulation of it, has no such filters.
     NotBuilt,
@@ -34,13 +31,10 @@ pub enum Filtered {
 pub struct RemainingPrivileges {
     /// Capabilities that the process was meant to keep.
     pub wanted: CapabilitySet,
-    /// Capabilities of the process.
     pub capabilities: CapabilitySet,
     /// No program that it starts can gain privileges.
     pub no_new_privileges: bool,
-    /// Confinement of file access.
     pub files: FileConfinement,
-    /// Filter of system calls.
     pub system_calls: Filtered,
 }
 

@@ -12,13 +12,9 @@ pub const NOBODY: u32 = 65_534;
 /// `nobody`, which it then shares with others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ServiceUser {
-    /// The proxy.
     Proxy,
-    /// Programs of external checks.
     Checks,
-    /// The web console.
     Console,
-    /// Remote desktops.
     Farm,
     /// The evaluation of a route.
     Route,
@@ -105,7 +101,6 @@ pub enum StartedAs {
     /// Root that cannot change its user: in a container without the necessary capabilities, or in a
     /// user namespace without other users.
     BoundRoot,
-    /// Another user.
     User,
 }
 
@@ -146,11 +141,9 @@ fn has(map: &str, id: u32) -> bool {
 pub struct ProcessIdentity {
     /// User to change to; None keeps the current one.
     pub uid: Option<u32>,
-    /// Source of the user.
     pub uid_origin: IdentityOrigin,
     /// Group to change to; None keeps the current one.
     pub gid: Option<u32>,
-    /// Source of the group.
     pub gid_origin: IdentityOrigin,
     started_as: StartedAs,
 }

@@ -59,7 +59,6 @@ pub enum ConfinedProcess {
 /// The privileges that remain for one process.
 #[derive(Clone, Debug)]
 pub struct Confinement {
-    /// The process.
     pub role: ConfinedProcess,
     /// Capabilities that the process keeps, and why.
     pub keeps: Vec<RetainedCapability>,

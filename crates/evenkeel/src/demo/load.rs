@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 /// Amount of load.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pace {
-    /// Number of simultaneous clients.
     pub clients: u32,
     /// Requests per second of each.
     pub per_client: u32,
@@ -29,7 +28,6 @@ pub const PACE: Pace = Pace {
     patience: Duration::from_secs(5),
 };
 
-/// Requests on one connection.
 const REQUESTS_PER_CONNECTION: u32 = 40;
 /// Limit of a response, in bytes.
 const ANSWER_MAX: u64 = 1 << 20;
@@ -39,7 +37,6 @@ const ANSWER_MAX: u64 = 1 << 20;
 pub struct LoadStatistics {
     /// Whole answers with status 200, by server.
     pub served: [AtomicU64; SERVERS],
-    /// All other requests.
     pub failed: AtomicU64,
     /// Time at which each client began to wait for a response.
     waiting: Mutex<BTreeMap<u32, Instant>>,
@@ -80,7 +77,6 @@ impl LoadStatistics {
 pub struct Counted {
     /// Whole answers with status 200, by server.
     pub served: [u64; SERVERS],
-    /// All other requests.
     pub failed: u64,
 }
 

@@ -10,7 +10,6 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Duration of each phase.
 const PHASE: Duration = Duration::from_millis(1500);
 /// Time for the proxy to detect that a server has returned.
 const NOTICED_WITHIN: Duration = Duration::from_secs(10);

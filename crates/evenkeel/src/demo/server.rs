@@ -24,7 +24,6 @@ const IDLE: Duration = Duration::from_secs(60);
 pub struct Sample {
     /// Name of the server in the configuration.
     pub name: &'static str,
-    /// Listening address.
     pub address: SocketAddr,
     running: Mutex<Option<SampleServerThread>>,
 }

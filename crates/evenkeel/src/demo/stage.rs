@@ -30,17 +30,14 @@ const PROXY_PORTS: std::ops::Range<u16> = 8080..8180;
 const SERVER_PORTS: std::ops::Range<u16> = 8180..8380;
 /// The sample servers; the last one serves after a change only.
 pub const NAMES: [&str; SERVERS] = ["one", "two", "three"];
-/// Number of servers.
 pub const SERVERS: usize = 3;
 /// The line that the change appends to the file, in `backend samples`.
 pub const ADDED: &str = "    server three \"${DEMO_SERVER_3}\"\n";
 /// A path that the example's rule blocks.
 pub const BLOCKED: &str = "/private";
-/// Timeout for its response.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 /// Most bytes of it that are looked at.
 const ANSWER_MAX: u64 = 4096;
-/// Limit of stored events.
 const EVENTS_MAX: usize = 200;
 /// Most connections of clients, browsers included.
 const CONNECTIONS_MAX: u32 = 500;
@@ -61,11 +58,8 @@ pub enum StageError {
     /// A listener of the example could not be opened.
     #[error("{step} {address}: {}", nix::errno::Errno::from_raw(.errno.raw_os_error()).desc())]
     Listen {
-        /// The failed step.
         step: OpenStep,
-        /// Address of the listener.
         address: SocketAddr,
-        /// Error of the system.
         errno: rustix::io::Errno,
     },
     /// The data plane did not start.
@@ -76,9 +70,7 @@ pub enum StageError {
 /// Something that happened, and when since the beginning.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Time since the start.
     pub at: Duration,
-    /// Text of the event.
     pub text: String,
 }
 
@@ -135,7 +127,6 @@ pub struct RunningDemo {
     side: SideThreadHandle,
     /// The statistics of the clients.
     pub seen: Arc<LoadStatistics>,
-    /// Events so far.
     pub events: Events,
     /// The sample servers, in the order of the file.
     pub servers: [Sample; SERVERS],

@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 
 /// Refresh interval of the view.
 const FRAME: Duration = Duration::from_millis(100);
-/// Window of the rates.
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Shows the demo until a key ends it.
@@ -98,7 +97,6 @@ fn obey(stage: &RunningDemo, key: Key) -> io::Result<()> {
 struct Rates {
     began: Instant,
     before: Counted,
-    /// Counters since the start.
     whole: Counted,
     /// Rates of the last complete window.
     second: Counted,

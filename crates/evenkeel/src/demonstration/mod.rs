@@ -19,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::path::{Path, PathBuf};
 
-/// Name of the part.
 pub const NAME: &str = "demonstration";
 /// Limit of a line on its socket, in bytes.
 pub const LINE_BYTES_MAX: usize = 16 << 10;
@@ -29,7 +28,6 @@ pub const LINE_BYTES_MAX: usize = 16 << 10;
 pub struct Thing {
     /// Type: `node`, `link`, `server`.
     pub kind: String,
-    /// Name of the object.
     pub name: String,
     /// Current state, as one word.
     pub state: String,
@@ -37,7 +35,6 @@ pub struct Thing {
     pub is_faulty: bool,
     /// Offered action: keyword, button text, and consequence.
     pub offer: [String; 3],
-    /// Order of the action.
     pub order: FaultOrder,
 }
 

@@ -36,7 +36,6 @@ pub static ROLE: RoleRow = RoleRow {
 
 /// Message number of [`FaultOrder`].
 const ORDER: u16 = 1;
-/// Headline of the page.
 const WHAT: &str = "this is the demonstration: its nodes, links and servers are processes and networks of one machine, \
                     and the faults below are made on purpose";
 
@@ -92,7 +91,6 @@ impl Demonstration {
         }
     }
 
-    /// Forwards an order.
     fn order(&mut self, order: FaultOrder) -> Result<String, String> {
         let ended = || "the demonstration has ended".to_owned();
         let stream = self.stream.as_mut().ok_or_else(ended)?;

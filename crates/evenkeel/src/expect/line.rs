@@ -11,7 +11,6 @@ use std::ops::RangeInclusive;
 const STATUS: RangeInclusive<i64> = 100..=599;
 /// Limit of lines in all sections.
 const EXPECTATIONS_MAX: usize = 1000;
-/// Keywords after the request.
 const WORDS: [&str; 12] = [
     "from", "on", "to", "through", "sni", "header", "data", "backend", "server", "status",
     "location", "refused",
@@ -20,9 +19,7 @@ const WORDS: [&str; 12] = [
 /// A request with its expected results.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Expectation {
-    /// Request of the line.
     pub request: Request,
-    /// Position of the line.
     pub span: Span,
     /// Position of the frontend's name.
     pub on: Option<Span>,
@@ -40,7 +37,6 @@ pub enum ExpectedResult {
     Server {
         /// Backend of the server, if it is named.
         backend: Option<String>,
-        /// Name of the server.
         server: String,
     },
     /// The proxy responds with this status.
@@ -192,7 +188,6 @@ impl Gathered {
     }
 }
 
-/// Parses an expected result.
 fn wish(args: &mut Args<'_>, word: &ConfigWord) -> Result<ExpectedResult, Diagnostic> {
     Ok(match word.str() {
         "backend" => ExpectedResult::Backend(text(args, word, "the name of a backend")?),

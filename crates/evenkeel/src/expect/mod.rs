@@ -68,7 +68,6 @@ fn documented() -> Vec<Documented> {
     all
 }
 
-/// Parses the first line.
 fn begin(draft: &mut ExpectationsDraft, head: &ConfigLine) -> Built {
     let mut args = Args::new(head, 1, "test", "test [<name>]", &codes::OF_ARGUMENTS);
     args.next();

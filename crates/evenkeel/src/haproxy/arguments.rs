@@ -81,7 +81,6 @@ pub enum ArgumentError {
     /// A number of `-sf` or `-st` goes on with something else.
     #[error("{flag} option: some bytes unconsumed in PID list {{{rest}}}")]
     Pid {
-        /// Option with the list.
         flag: &'static str,
         /// The text after the number.
         rest: String,

@@ -92,7 +92,6 @@ pub enum ArgumentError {
 enum ValueRequirement {
     No,
     Yes,
-    /// Optional; only attached.
     Perhaps,
 }
 
@@ -285,7 +284,6 @@ fn take(parsed: &mut Arguments, name: &str, value: Option<OsString>) {
 /// LOG_USER, and the first LOG_LOCAL.
 const FACILITY_USER: u8 = 1;
 const FACILITY_LOCAL: u8 = 16;
-/// Number of LOG_LOCAL facilities.
 const LOCALS: u8 = 8;
 
 fn facility(parsed: &mut Arguments, text: &str) {

@@ -46,11 +46,8 @@ fn lifetime(instance: &Instance) -> Duration {
 pub struct Read {
     /// None if there is an error.
     pub config: Option<Config>,
-    /// Loaded files.
     pub sources: SourceMap,
-    /// Diagnostics of the load.
     pub diagnostics: Diagnostics,
-    /// Included files.
     pub included: Vec<PathBuf>,
 }
 

@@ -75,7 +75,6 @@ pub fn recording(before: Option<&OwnedFd>) -> Option<Recording> {
     Recording::decode(&bytes).ok()
 }
 
-/// Text for no difference.
 pub const NO_DIFFERENCE: &str = "no difference";
 
 /// Joins the differences of the proxy and those of other parts.

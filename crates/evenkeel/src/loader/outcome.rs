@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 /// A version that a role can load.
 pub struct Made {
-    /// Plan for the supervisor.
     pub plan: VersionPlan,
     /// Recording of all external data of the load.
     pub bundle: OwnedFd,

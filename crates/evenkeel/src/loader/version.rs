@@ -180,12 +180,10 @@ fn payloads(previous: Option<&VersionPlan>, descriptors: &mut Vec<OwnedFd>) -> P
 /// Why a version of the cluster cannot be read.
 #[derive(Debug, thiserror::Error)]
 enum SetError {
-    /// A payload is missing.
     #[error("no version was given")]
     Missing,
     #[error(transparent)]
     Memory(#[from] memory::MemoryError),
-    /// A payload is malformed.
     #[error("the files of the version: {0}")]
     Malformed(InvalidEncoding),
 }

@@ -21,19 +21,16 @@ use std::sync::Arc;
 pub struct Wishes {
     /// The files and directories of the command line.
     pub paths: Vec<PathBuf>,
-    /// Files to load.
     pub files: Vec<NamedFile>,
     /// The files in keepalived's language.
     pub address_files: Vec<NamedFile>,
     /// Cluster version of the files, if they are of one.
     pub set: Option<FileSet>,
-    /// Files that these include.
     pub included: Vec<PathBuf>,
     /// Load options for the files of keepalived.
     pub addresses: AddressWishes,
     /// `-L`
     pub local_peer: Option<String>,
-    /// Options of the loader.
     pub options: LoadOptions,
     /// The settings that override the file.
     pub plan: process::ProcessOverrides,

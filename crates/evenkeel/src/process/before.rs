@@ -29,7 +29,6 @@ const TRY_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug, Default)]
 pub struct Fetched {
     sockets: Vec<OwnedFd>,
-    /// Counters and server states.
     pub state: Option<TakenState>,
 }
 

@@ -31,44 +31,22 @@ pub enum StartError {
     #[error(
         "maxconn and listeners need {wanted} file descriptors, the limit is {allowed}: raise LimitNOFILE or lower maxconn"
     )]
-    FileLimit {
-        /// Required number of files.
-        wanted: u64,
-        /// Permitted number of files.
-        allowed: u64,
-    },
+    FileLimit { wanted: u64, allowed: u64 },
     /// `ulimit-n` or `-m` was refused.
     #[error("Cannot set the limit of {resource} ({}).", .errno.desc())]
     Limit {
-        /// Name of the resource.
         resource: &'static str,
-        /// Error of the system.
         errno: Errno,
     },
     /// `chroot` failed.
     #[error("Cannot chroot({}) ({}).", .path.display(), .errno.desc())]
-    Chroot {
-        /// Path of the directory.
-        path: PathBuf,
-        /// Error of the system.
-        errno: Errno,
-    },
+    Chroot { path: PathBuf, errno: Errno },
     /// `group` or `gid` failed.
     #[error("Cannot set gid {gid} ({}).", .errno.desc())]
-    Group {
-        /// Group ID.
-        gid: u32,
-        /// Error of the system.
-        errno: Errno,
-    },
+    Group { gid: u32, errno: Errno },
     /// `user` or `uid` failed.
     #[error("Cannot set uid {uid} ({}).", .errno.desc())]
-    User {
-        /// User ID.
-        uid: u32,
-        /// Error of the system.
-        errno: Errno,
-    },
+    User { uid: u32, errno: Errno },
     /// Privileges could not be dropped.
     #[error("Cannot give up rights: {0}.")]
     Confinement(ConfinementError),

@@ -28,7 +28,6 @@ pub struct WantedLimits {
     pub files: Option<u64>,
     /// `fd-hard-limit`, if it is set.
     pub files_hard: Option<u64>,
-    /// Number of listeners.
     pub listeners: usize,
     /// Number of servers with health checks.
     pub checks: usize,
@@ -43,7 +42,6 @@ pub struct WantedLimits {
 /// Resource limits of the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Limit of simultaneous connections.
     pub connections: u32,
     /// Limit of open files to set.
     pub files: u64,

@@ -15,7 +15,6 @@ use proxy::operations::{self, OperationsSocket};
 pub struct LeftOut {
     /// Indices among the listeners and statistics sockets of the configuration.
     pub places: Vec<u32>,
-    /// Reports about them.
     pub missing: Vec<Missing>,
 }
 

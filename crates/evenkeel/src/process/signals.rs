@@ -84,7 +84,6 @@ pub enum ServingOrder {
     StopSoftly,
     /// Stop accepting until the next order.
     Pause,
-    /// Accept again.
     Resume,
 }
 
@@ -188,7 +187,6 @@ struct Stop {
 }
 
 impl Stop {
-    /// Starts a soft stop.
     fn softly(&mut self, serving: &ServingProcess, orders: &mut dyn OrderSource) {
         orders.stopping();
         if !std::mem::replace(&mut self.asked, true) {

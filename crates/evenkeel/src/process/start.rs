@@ -37,7 +37,6 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// Command-line settings of a process, which override the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct ProcessOverrides {
-    /// Run in the background.
     pub daemon: bool,
     /// Run in the foreground, even if the configuration says `daemon`.
     pub foreground: bool,
@@ -165,7 +164,6 @@ pub fn run(
 
 /// Where the serving process runs.
 enum Background {
-    /// In the foreground.
     No,
     /// In the background, with a parent that waits until it serves.
     Child(Ready),
@@ -235,7 +233,6 @@ fn start_programs(
     Ok(())
 }
 
-/// Reports that it serves.
 fn tell_serves(wanted: &WantedLimits, voice: &mut MessagePrinter) {
     if voice.form() == Form::Own {
         let (addresses, threads) = (wanted.listeners, wanted.threads);

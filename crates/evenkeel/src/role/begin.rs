@@ -20,10 +20,8 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// Reason why a role does not start, or why it ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RoleError {
-    /// The version.
     #[error(transparent)]
     Version(#[from] VersionError),
-    /// The process.
     #[error(transparent)]
     Start(#[from] StartError),
 }

@@ -39,7 +39,6 @@ pub struct Supervised {
     given: Option<SupervisorInput>,
     side: Arc<SideThreadHandle>,
     change: Option<PendingReload>,
-    /// The candidate version.
     trial: Option<Trial>,
     /// None if the role must end without a supervisor.
     guard: Option<Guard>,
@@ -48,7 +47,6 @@ pub struct Supervised {
     /// The supervisor has paused accepting.
     paused: bool,
     telling: Telling,
-    /// The mapped heartbeat memory.
     vitals: Option<&'static [AtomicU64]>,
     /// Time of the last request for a process that runs external checks.
     wanted_programs: Option<Instant>,

@@ -19,9 +19,7 @@ use zeroize::Zeroizing;
 /// Input from the supervisor. The newest one is kept, so that another supervisor can get all of it.
 #[derive(Clone, Debug)]
 pub struct SupervisorInput {
-    /// The message.
     pub take: Take,
-    /// The bundle.
     pub bundle: SharedFd,
     /// Listeners, statistics sockets, log sockets.
     pub descriptors: Vec<SharedFd>,
@@ -35,7 +33,6 @@ pub enum VersionError {
     /// The bundle cannot be read.
     #[error(transparent)]
     Memory(#[from] memory::MemoryError),
-    /// The bundle is invalid.
     #[error(transparent)]
     Recording(#[from] RecordingError),
     /// The role refused what the loader accepted; contains the first message.
@@ -54,9 +51,7 @@ pub enum VersionError {
 
 /// A version that is ready to be served.
 pub struct Built {
-    /// Configuration of the version.
     pub config: Config,
-    /// Listeners of the version.
     pub listening: Vec<Listening>,
     /// Statistics sockets of the version.
     pub sockets: Vec<OperationsSocket>,

@@ -21,14 +21,11 @@ pub struct RouteRequest {
     pub host: String,
     /// Host and port, as written in the URL.
     pub authority: String,
-    /// Port number.
     pub port: u16,
     /// Host, if it is an IP address.
     pub address: Option<IpAddr>,
-    /// Path and query.
     pub target: String,
     headers: Vec<(String, String)>,
-    /// Body of the request.
     pub body: Vec<u8>,
 }
 

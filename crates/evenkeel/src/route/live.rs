@@ -26,7 +26,6 @@ pub struct Live {
 /// State of a server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LiveServer {
-    /// Name of the server.
     pub name: String,
     /// Status, as in `show stat`.
     pub status: String,
@@ -34,13 +33,11 @@ pub struct LiveServer {
     pub since_ms: u64,
     /// Result of the last check; empty without one, and while the server is up.
     pub check: String,
-    /// Current sessions.
     pub sessions: u32,
     /// Limit of sessions; 0 means none.
     pub limit: u32,
     /// Requests in the server's queue.
     pub waiting: u32,
-    /// Current weight.
     pub weight: u32,
 }
 

@@ -22,7 +22,6 @@ use std::sync::atomic::Ordering::Relaxed;
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 10));
 /// Default peer address at a listener with `accept-proxy`.
 const BALANCER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 20));
-/// Source port of both.
 const CLIENT_PORT: u16 = 49_152;
 
 /// An address, and a port if one is given.
@@ -31,11 +30,9 @@ pub type RouteEndpoint = (IpAddr, Option<u16>);
 /// A request, and its connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
-    /// The request itself.
     pub asked: RouteRequest,
     /// Frontend that receives it, if it is named.
     pub frontend: Option<String>,
-    /// Address of the client.
     pub source: Option<RouteEndpoint>,
     /// Peer of the connection at a listener with `accept-proxy`.
     pub through: Option<RouteEndpoint>,

@@ -14,17 +14,14 @@ const NAMES_MAX: usize = 8;
 /// An evaluated line of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EvaluatedLine {
-    /// Path of the file.
     pub file: String,
     /// Line number, from 1.
     pub number: u32,
-    /// Text of the line.
     pub text: String,
     /// Result of its condition; None if it has none.
     pub met: Option<bool>,
     /// Evaluated terms of its condition.
     pub terms: Vec<TermText>,
-    /// The line took effect.
     pub applies: bool,
     /// The line ended its list of rules.
     pub ends: bool,
@@ -32,7 +29,6 @@ pub struct EvaluatedLine {
     pub leads_to: Option<String>,
     /// Reason why the line has no effect although its condition was met.
     pub fails: Option<String>,
-    /// Proxy of the line.
     pub section: String,
     /// Position in the sources of the load.
     pub span: Span,
@@ -52,18 +48,14 @@ pub struct TermText {
     pub name: String,
     /// Result, including the `!`.
     pub met: bool,
-    /// Values that were compared.
     pub values: Vec<String>,
 }
 
 /// Destination of the request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RouteDestination {
-    /// A server handles it.
     Server {
-        /// Name of the backend.
         backend: String,
-        /// Name of the server.
         server: String,
         /// Address of the server; empty while its name does not resolve.
         address: String,
@@ -72,49 +64,36 @@ pub enum RouteDestination {
     },
     /// The request waits in a queue: every possible server has reached its session limit.
     Waits {
-        /// Name of the backend.
         backend: String,
         /// Server for which the request waits, if it waits for one only.
         server: Option<String>,
-        /// Reason for the wait.
         why: String,
     },
-    /// The proxy responds itself.
     Reply {
         /// Status with its text; empty if the response is not HTTP.
         status: String,
-        /// Target of a redirect.
         location: Option<String>,
-        /// Reason for the response.
         why: String,
     },
     /// The connection gets no response.
-    Nothing {
-        /// Reason for that.
-        why: String,
-    },
+    Nothing { why: String },
 }
 
 /// Complete report of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RouteReport {
-    /// Request line.
     pub request: String,
     /// Addresses of the client and the listener; None for a Unix socket.
     pub ends: Option<[String; 2]>,
-    /// Name of the frontend.
     pub frontend: String,
     /// TLS server name, and the names of the certificate; None without TLS.
     pub tls: Option<(String, Vec<String>)>,
-    /// Evaluated lines, in order.
     pub lines: Vec<EvaluatedLine>,
     /// Number of steps that were dropped.
     pub left_out: usize,
-    /// Backend that was chosen.
     pub backend: Option<String>,
     /// Status of the proxy's response; empty if there is none, or no HTTP.
     pub status: String,
-    /// Destination of the request.
     pub outcome: RouteDestination,
     /// State of the running instance, if that was used.
     pub live: Option<Live>,

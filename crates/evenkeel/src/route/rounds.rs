@@ -13,7 +13,6 @@ const ROUNDS_MAX: usize = 4;
 pub enum NotServed {
     /// The instance did not send its state, for this reason.
     Silent(String),
-    /// The files have errors.
     Invalid(Box<Loaded>),
     /// The request cannot be served.
     NotFollowed(NotFollowed),

@@ -17,7 +17,6 @@ use std::sync::{Arc, Mutex};
 /// State of the cluster.
 #[derive(Default)]
 struct Cluster {
-    /// Versions, the oldest first.
     versions: Vec<(VersionRecord, FileSet)>,
     applied: Vec<Apply>,
     /// Result of the next version; None: the request is refused without one.

@@ -95,13 +95,10 @@ fn receive_bytes(from: BorrowedFd<'_>) -> (Vec<u8>, Vec<OwnedFd>) {
 
 /// The test's end of a control role.
 pub struct TestControlRole {
-    /// Closed, the process ends.
     _stream: UnixStream,
     channel: OwnedFd,
-    /// The process.
     pub pid: i32,
     asks: u64,
-    /// Messages other than responses.
     pub news: Vec<SupervisorMessage>,
 }
 

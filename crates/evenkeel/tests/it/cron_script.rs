@@ -7,7 +7,6 @@ use lab::free_port;
 use nix::sys::signal::Signal;
 use std::path::Path;
 
-/// Script of the job.
 const SCRIPT: &str = "\
 #!/bin/sh
 cd live || exit 1

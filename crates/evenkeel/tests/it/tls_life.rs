@@ -12,7 +12,6 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The name in certificates.
 const NAME: &str = "site.test";
 
 /// A directory with certificates, a port, and a server behind.

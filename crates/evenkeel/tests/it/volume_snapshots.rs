@@ -27,7 +27,6 @@ impl Xfs {
         Xfs(at)
     }
 
-    /// The files of snapshots.
     pub(crate) fn snapshots(&self) -> Vec<String> {
         let all = std::fs::read_dir(&self.0).unwrap();
         let names = all.map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -27,9 +27,7 @@ const SINCE_S_MAX: u64 = 10 * 365 * 86_400;
 /// Administrative state that an agent requests for its host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Admin {
-    /// Normal operation.
     Ready,
-    /// No new users.
     Drain,
     /// No new users, because of maintenance.
     Maintenance,
@@ -64,7 +62,6 @@ pub struct AgentReply {
     pub maxconn: Option<u64>,
     /// Text after `#`.
     pub description: String,
-    /// First unknown word.
     pub unknown: Option<String>,
     /// Sessions of the host; None if the reply does not mention them.
     pub sessions: Option<Sessions>,
@@ -73,7 +70,6 @@ pub struct AgentReply {
 /// The sessions of a host.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Sessions {
-    /// Number of sessions.
     pub count: u64,
     /// Sessions whose users are named.
     pub named: Vec<Session>,
@@ -89,7 +85,6 @@ impl Sessions {
 /// A session of a user.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Session {
-    /// User of the session.
     pub user: FarmUser,
     /// A client is connected to the session.
     pub is_active: bool,

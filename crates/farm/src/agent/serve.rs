@@ -22,11 +22,9 @@ use tokio::time::timeout;
 
 /// Default port of an agent.
 pub const PORT: u16 = 9_707;
-/// Limit of simultaneous connections.
 const CONNECTIONS_MAX: usize = 32;
 /// Timeout for the line of a farm: HAProxy may send none.
 const LINE_LIMIT: Duration = Duration::from_millis(500);
-/// Timeout of a connection.
 const LIMIT: Duration = Duration::from_secs(5);
 /// Limit of a line, in bytes.
 const LINE_BYTES_MAX: usize = 1_024;
@@ -36,7 +34,6 @@ const REST: Duration = Duration::from_millis(100);
 /// Configuration of the agent.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Listening address.
     pub listen: SocketAddr,
     /// Networks whose requests are answered.
     pub allow: Vec<IpPrefix>,
@@ -44,7 +41,6 @@ pub struct Options {
     pub proc: PathBuf,
     /// Function that returns the name of a user.
     pub name_of: NameOf,
-    /// Displays notices in sessions.
     pub screens: Screens,
 }
 

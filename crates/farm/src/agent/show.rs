@@ -11,11 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-/// Directories of the programs.
 const DIRECTORIES: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
 /// Limit of notices that are displayed at one time.
 const OPEN_MAX: usize = 512;
-/// Title of a notice.
 const TITLE: &str = "Remote desktop";
 
 /// Program that displays a text.

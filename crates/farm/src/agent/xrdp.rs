@@ -31,7 +31,6 @@ pub type NameOf = fn(u32) -> Option<String>;
 pub struct Session {
     /// Display number and start time of the display server: no other session has both.
     pub key: (u32, u64),
-    /// Name of the user.
     pub name: String,
     /// User ID and group ID.
     pub owner: (u32, u32),
@@ -44,9 +43,7 @@ pub struct Session {
 /// Result of a search.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SessionSearch {
-    /// A session manager runs.
     pub is_served: bool,
-    /// Sessions, ordered by display.
     pub sessions: Vec<Session>,
     /// Number of sessions whose display or user is not known. A report of the other ones is
     /// incomplete.

@@ -41,32 +41,19 @@ pub enum AgreementMessage {
     Whole,
     /// Proposes a host for a user. The response is `Reply`, `Full` or `Busy`.
     Claim {
-        /// Number of the claim.
         number: u64,
-        /// The proposed decision.
         record: Record,
         /// Version of the decision that the claim replaces.
         over: Option<DecisionVersion>,
     },
     /// Response to a claim: the decision that is valid now. It is that of the claim, or one that
     /// the sender knew.
-    Reply {
-        /// Number of the claim.
-        number: u64,
-        /// The valid decision.
-        record: Record,
-    },
+    Reply { number: u64, record: Record },
     /// Response to a claim: the sender has no room for the user.
-    Full {
-        /// Number of the claim.
-        number: u64,
-    },
+    Full { number: u64 },
     /// Response to a claim: the sender has its own claim for the same user, which takes precedence.
     /// The receiver has to retry.
-    Busy {
-        /// Number of the claim.
-        number: u64,
-    },
+    Busy { number: u64 },
     /// Steps of clients at the sender.
     Steps(Vec<FarStep>),
     /// Order of an operator to close the connections of a user at every node.
@@ -83,16 +70,13 @@ pub enum AgreementMessage {
     /// A user has used the one-time code of this time step (RFC 6238) at the sender. The response
     /// is `CodeUsed`.
     UseCode {
-        /// Number of the claim.
         number: u64,
-        /// User of the code.
         user: String,
         /// Time step of the code.
         step: u64,
     },
     /// Response to `UseCode`.
     CodeUsed {
-        /// Number of the claim.
         number: u64,
         /// True if the code was not used at the sender before.
         is_new: bool,
@@ -104,7 +88,6 @@ pub enum AgreementMessage {
 pub struct FarStep {
     /// Sequence number at that node.
     pub number: u64,
-    /// User of the step.
     pub user: UserId,
     /// Age when the message was built, milliseconds.
     pub age_ms: u64,

@@ -38,7 +38,6 @@ pub const BROKEN_MS: u64 = 300;
 pub const SYNC_MS: u64 = 5_000;
 /// Timeout for the answer to a claim, milliseconds; the connection is closed when it expires.
 pub const CLAIM_MS: u64 = 1_000;
-/// Limit of waiting logons.
 const WAITING_MAX: usize = 20_000;
 
 /// A logon that requests a host.
@@ -259,7 +258,6 @@ impl Agreement {
         })
     }
 
-    /// Re-evaluates all waiting logons.
     fn pump(&mut self, now_ms: u64) {
         for waiting in std::mem::take(&mut self.waiting) {
             if let Some(resolved) = self.attempt(waiting, now_ms) {

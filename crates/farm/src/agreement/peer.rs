@@ -7,7 +7,6 @@ use crate::directory::{DirectoryId, FarHost, HostOrder};
 use crate::user::UserId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Decisions in one message.
 pub(super) const RECORDS_MAX: usize = 250;
 /// Limit of claims and responses that wait to be sent to one node.
 const QUEUE_MAX: usize = 50_000;
@@ -41,7 +40,6 @@ pub enum PeerState {
 /// Connection with another node, for the report.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PeerStatus {
-    /// Connection state.
     pub state: PeerState,
     /// Why there is no connection.
     pub why: String,

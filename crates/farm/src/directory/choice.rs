@@ -13,7 +13,6 @@ pub enum Health {
     /// No check has completed yet. The host accepts users.
     #[default]
     Unknown,
-    /// The host responds.
     Up,
     /// The host does not accept connections, or accepts them and never responds.
     Down {
@@ -27,9 +26,7 @@ pub enum Health {
 pub struct Counts {
     /// Users who were sent to the host and have not connected.
     pub pending: u64,
-    /// Users with a connection.
     pub connected: u64,
-    /// Users without a connection.
     pub left: u64,
 }
 
@@ -59,7 +56,6 @@ pub struct HostState {
     pub id: NameId,
     /// Address at which the host accepts RDP.
     pub address: SocketAddr,
-    /// Weight from the configuration.
     pub weight: u32,
     /// The configuration drains the host.
     pub is_drained: bool,
@@ -111,7 +107,6 @@ impl HostState {
 /// Free capacity of a host: the greater, the better.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
-    /// Load of the host.
     pub(super) count: u64,
     weight: u32,
 }

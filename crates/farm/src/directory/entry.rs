@@ -76,9 +76,7 @@ impl Entry {
 /// differ.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Record {
-    /// User of the decision.
     pub user: UserId,
-    /// Collection of the decision.
     #[serde(default)]
     pub collection: CollectionId,
     /// Display name of the user.
@@ -89,7 +87,6 @@ pub struct Record {
     /// it either.
     #[serde(default)]
     pub removed: Option<SocketAddr>,
-    /// Version of the decision.
     pub version: DecisionVersion,
     /// Age of the decision, milliseconds.
     pub age_ms: u64,

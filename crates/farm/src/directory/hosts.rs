@@ -17,7 +17,6 @@ const REMOVED_MAX: usize = 64;
 /// A host of another node's configuration.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct FarHost {
-    /// Name of the host.
     pub name: String,
     /// Address at which the host accepts RDP.
     pub address: SocketAddr,

@@ -8,7 +8,6 @@ use crate::collection::Assignee;
 /// A decision that other nodes have not confirmed yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proposal {
-    /// The proposed decision.
     pub record: Record,
     /// Reason for the choice of this host.
     pub why: Why,

@@ -40,7 +40,6 @@ pub const PENDING_MS: u64 = 60_000;
 /// Time for which a host is reserved for a user whose connections were too short for a session,
 /// milliseconds.
 const SHORT_MS: u64 = 600_000;
-/// Limit of known users.
 pub const USERS_MAX: usize = 100_000;
 /// Limit of known users without a connection and without a confirmed session.
 const UNPROVED_MAX: usize = 20_000;
@@ -73,11 +72,9 @@ impl Settings {
 /// Host that a user gets.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Decision {
-    /// Name of the host.
     pub host: String,
     /// Address at which the host accepts RDP.
     pub address: SocketAddr,
-    /// Reason for the choice.
     pub why: Why,
 }
 
@@ -100,7 +97,6 @@ pub enum Why {
     Room {
         /// Load of the host before this user.
         count: u64,
-        /// Weight of the host.
         weight: u32,
         /// Number of hosts that accept users.
         of: usize,
@@ -112,7 +108,6 @@ pub enum Why {
 /// Reason why a user gets no host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoHost {
-    /// No host accepts users.
     #[error("no host takes new users: {down} down, {drained} drained or full")]
     NoneTakes {
         /// Number of hosts that are down.

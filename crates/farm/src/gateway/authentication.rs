@@ -30,7 +30,6 @@ const SECOND_FACTOR: &str = "the user has a second factor, which the gateway can
 
 /// Identity of a client according to its headers.
 pub(super) enum ClientIdentity {
-    /// Authenticated as this user.
     User(String),
     /// Not known yet: the cookie in the tunnel names the user.
     Cookie,

@@ -55,12 +55,10 @@ pub(super) enum Paired {
     /// The other half was waiting.
     Whole(Box<Whole>),
     Waits,
-    /// Too many halves wait.
     Refused,
 }
 
 impl Pairs {
-    /// Adds a half.
     pub(super) fn add(&self, name: PairKey, half: Half, visitor: Arc<Visitor>) -> Paired {
         let mut all = lock(&self.0);
         let now = Instant::now();

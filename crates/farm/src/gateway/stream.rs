@@ -142,7 +142,6 @@ impl Writer {
         }
     }
 
-    /// Closes the direction.
     pub(super) async fn close(&mut self) {
         if let Writer::Socket(writes) = self {
             // The connection ends in any case.

@@ -10,12 +10,10 @@ use std::sync::{Arc, Mutex};
 /// Authentication state of a connection.
 #[derive(Debug, Default)]
 pub(super) enum AuthenticationState {
-    /// Not authenticated.
     #[default]
     Nobody,
     /// The client has received this challenge.
     Challenged(Exchange),
-    /// Authenticated as this user.
     User(String),
 }
 

@@ -20,7 +20,6 @@ pub(super) static OF_DIRECTORY: DirectoryCodes = DirectoryCodes {
     no_server: &NO_SERVER,
 };
 
-/// Codes for trusted proxies.
 pub(super) static OF_PROXIES: ProxyCodes = ProxyCodes {
     no_proxies: &NO_PROXIES,
     everybody: &EVERYBODY,

@@ -183,7 +183,6 @@ fn of_groups(mut users: Vec<AuthorizedUser>, groups: &[Spanned<String>]) -> Vec<
     users
 }
 
-/// Reports an unknown group.
 fn unknown(group: &Spanned<String>, all: &[String], known: &UserSources, context: &mut Context) {
     if !all.contains(&group.value) {
         let names = all.iter().map(String::as_str);

@@ -9,7 +9,6 @@ use language::keyword::Keyword;
 use language::{Diagnostic, Span, Spanned};
 use std::ops::RangeInclusive;
 
-/// Default port of HTTPS.
 const HTTPS: u16 = 443;
 /// Bounds of timeouts, milliseconds.
 const LIMIT_MS: RangeInclusive<u32> = 60_000..=2_073_600_000;

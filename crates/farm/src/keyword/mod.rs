@@ -25,7 +25,6 @@ use part::codec;
 use section::FarmSectionDraft;
 use std::any::Any;
 
-/// Name of the part.
 pub const NAME: &str = "farm";
 
 /// Time that the role has to stop, milliseconds.

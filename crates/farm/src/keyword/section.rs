@@ -13,7 +13,6 @@ use language::{ConfigLine, ConfigWord, Diagnostic, Span, Spanned};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-/// Limit of sections.
 const SECTIONS_MAX: usize = 16;
 /// Limit of the hosts of a section, and of its `bind` lines.
 pub(super) const HOSTS_MAX: usize = 64;
@@ -248,7 +247,6 @@ fn listens(args: &Args<'_>, word: &ConfigWord) -> Result<SocketAddr, Diagnostic>
     Ok(SocketAddr::new(ip, port))
 }
 
-/// Parses a file path.
 pub(super) fn path(args: &mut Args<'_>) -> Result<Spanned<PathBuf>, Diagnostic> {
     let word = args.required("a file")?;
     let file = PathBuf::from(word.str());

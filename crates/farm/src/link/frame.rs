@@ -29,14 +29,11 @@ pub enum LinkFrame {
     Farms(Vec<(String, DirectoryId)>),
     /// A message of one directory to another one.
     Farm {
-        /// Directory of the sender.
         from: DirectoryId,
-        /// Directory of the receiver.
         to: DirectoryId,
         /// Message to the receiver's directory.
         message: AgreementMessage,
     },
-    /// Heartbeat.
     Ping,
     /// The sender stops: nobody has to wait for it.
     Leave,
@@ -48,11 +45,9 @@ pub enum FarmLinkError {
     /// Error of the network, or a violation of the protocol.
     #[error("{link}{}", consequence(link))]
     Link {
-        /// The error.
         #[from]
         link: nodes::NodeConnectionError,
     },
-    /// The other node stops.
     #[error("it has stopped")]
     Left,
     /// This node has closed the connection, for this reason.

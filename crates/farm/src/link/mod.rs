@@ -30,7 +30,6 @@ use wire::TrustedNodes;
 
 /// Interval of the checks for due work.
 const TICK: Duration = Duration::from_millis(50);
-/// Limit of simultaneous handshakes.
 const HANDSHAKES: NodeConnectionLimits = NodeConnectionLimits {
     nodes: 16,
     strangers: 8,

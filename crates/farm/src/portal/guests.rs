@@ -45,7 +45,6 @@ pub(super) struct ScreenPath<'p> {
 }
 
 impl<'p> ScreenPath<'p> {
-    /// Parses a path.
     pub(super) fn of(path: &'p str) -> Option<ScreenPath<'p>> {
         let (first, rest) = path.strip_prefix('/')?.split_once('/')?;
         let kind = KINDS.iter().find(|kind| kind.path == first)?;
@@ -136,7 +135,6 @@ impl Portal {
         }
     }
 
-    /// Returns the page.
     async fn screen(
         &self,
         facts: &PortalConfiguration,

@@ -50,7 +50,6 @@ const OF_FEED: &str = ".ASPXAUTH";
 /// Paths of the feed and of its programs' sign-in, in lower case.
 const FEED: &str = "/rdweb/feed/webfeed.aspx";
 const FEED_LOGIN: &str = "/rdweb/feedlogin/webfeedlogin.aspx";
-/// Default port of HTTPS.
 const HTTPS: u16 = 443;
 /// Limit of a path, in bytes.
 const PATH_MAX: usize = 512;

@@ -12,9 +12,7 @@ const SIDE: u32 = 64;
 /// Desktop or program that a user may start.
 #[derive(Clone, Copy, Debug)]
 pub enum PublishedResource<'o> {
-    /// The full desktop.
     Desktop(&'o Desktop),
-    /// A program.
     App(&'o App),
 }
 

@@ -30,7 +30,6 @@ pub struct List<'l> {
     pub closed: &'l [&'l str],
     /// Guests that the user may open, or why they are not known; None if the user may open none.
     pub guests: Option<&'l Result<Vec<Guest>, String>>,
-    /// Sessions of the user.
     pub sessions: &'l [Stay],
     /// Notice for the users of a drained host.
     pub notice: Option<&'l str>,
@@ -49,7 +48,6 @@ pub struct Screen<'s> {
     pub visitor: &'s Visitor,
     /// Type of the screen: a display or a terminal.
     pub kind: &'s ScreenKind,
-    /// Name of the guest.
     pub guest: &'s str,
     /// Path of the script; None if the library that draws the screen is missing.
     pub script: Option<&'s str>,

@@ -21,7 +21,6 @@ pub struct File<'f> {
     pub address: &'f str,
     /// Routing token, without its end.
     pub token: &'f str,
-    /// Name of the user.
     pub user: &'f str,
     /// Program to start; None: the full desktop.
     pub app: Option<&'f App>,

@@ -83,7 +83,6 @@ fn redirect_with_status(status: StatusCode, path: &str) -> PortalResponse {
     reply
 }
 
-/// Redirects to another page.
 pub(super) fn to(path: &str) -> PortalResponse {
     redirect_with_status(StatusCode::SEE_OTHER, path)
 }

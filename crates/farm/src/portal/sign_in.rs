@@ -31,7 +31,6 @@ pub(super) const UNAVAILABLE: &str =
 const RIGHT: &str = "the password was right";
 const WRONG_CODE: &str = "the password was right, and the code was wrong or was used";
 const MISSING: &str = "the user needs a second factor, and has none";
-/// Page after the sign-in.
 const NEXT: &str = "/";
 
 /// Fields of a form.
@@ -99,7 +98,6 @@ fn foreign(facts: &PortalConfiguration) -> PortalResponse {
 }
 
 impl Portal {
-    /// Returns the sign-in form.
     pub(super) fn form(&self, facts: &PortalConfiguration, head: &Parts) -> PortalResponse {
         match self.visitor(facts, &head.headers) {
             Some(_) => reply::to(NEXT),
@@ -243,7 +241,6 @@ impl Portal {
         }
     }
 
-    /// Signs the user out.
     pub(super) async fn sign_out<B>(
         &self,
         facts: &PortalConfiguration,

@@ -192,7 +192,6 @@ impl PortalFixture {
         assert!(!self.portal.site.has_message("other"));
     }
 
-    /// Applies another configuration.
     fn change(&self, farm: &Farm) {
         self.portal.site.change(farm.clone(), &[7; 32]);
         self.portal.change().unwrap();

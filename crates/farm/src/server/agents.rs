@@ -14,7 +14,6 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// Timeout for a reply.
 const LIMIT: Duration = Duration::from_secs(5);
 /// Interval at which changed configuration is detected.
 const LOOK: Duration = Duration::from_millis(500);

@@ -22,7 +22,6 @@ pub struct FarmListener {
 /// TLS with the certificate of an address.
 #[derive(Clone, Debug)]
 pub struct Secure {
-    /// TLS configuration.
     pub tls: Arc<ServerConfig>,
     /// Channel binding hashes by which clients may identify a connection with this certificate.
     pub channels: Arc<[[u8; 16]]>,

@@ -79,7 +79,6 @@ impl Server {
 
 /// Handler of the connections of one type of address.
 pub(crate) trait Listens: Clone + Send + 'static {
-    /// Farm of the connections.
     fn site(&self) -> &FarmState;
 
     /// Reports the errors of the addresses; an empty list means that all are open.

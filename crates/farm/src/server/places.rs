@@ -28,7 +28,6 @@ pub(super) struct ConnectionSlots(Mutex<SlotUsage>);
 
 #[derive(Debug, Default)]
 struct SlotUsage {
-    /// Limit of all clients.
     maxconn: usize,
     routed: usize,
     unrouted: usize,
@@ -154,7 +153,6 @@ impl SlotUsage {
         }
     }
 
-    /// Removes an unrouted client.
     fn remove(&mut self, from: IpAddr, number: u64) -> Option<Arc<Notify>> {
         let from = client_network(from);
         let own = self.of.get_mut(&from)?;

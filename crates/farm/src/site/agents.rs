@@ -39,11 +39,8 @@ pub(super) struct AgentPolls {
 /// An agent that has to be polled.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ToAsk {
-    /// Name of the host.
     pub host: String,
-    /// Address of the agent.
     pub address: SocketAddr,
-    /// Poll interval.
     pub interval: Duration,
     /// Line that is sent to the agent.
     pub line: String,

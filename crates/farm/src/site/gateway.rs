@@ -30,7 +30,6 @@ pub struct Counters {
     pub unknown: u64,
     /// Connections to hosts that the user may not use.
     pub denied: u64,
-    /// Tunnels with protocol errors.
     pub malformed: u64,
     /// Tunnels that ended because the client was too slow.
     pub slow: u64,
@@ -71,7 +70,6 @@ struct Tunnel {
     target: String,
     /// The target is a host, not the farm itself.
     is_direct: bool,
-    /// Ends the tunnel.
     ends: Arc<Notify>,
 }
 

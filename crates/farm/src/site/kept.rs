@@ -17,9 +17,7 @@ const USERS_MAX: usize = 2 * directory::USERS_MAX;
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct SavedFarm {
-    /// Hosts that operators drained.
     pub drained: Vec<String>,
-    /// Saved users.
     pub users: Vec<KeptUser>,
     /// Versions of the users' decisions, in the same order: generation, clock and origin.
     pub versions: Vec<(u64, u64, u64)>,

@@ -17,7 +17,6 @@ use std::net::{IpAddr, SocketAddr};
 pub struct Routed {
     /// User and collection of the connection.
     pub id: Assignee,
-    /// Name of the host.
     pub host: String,
     /// Address at which the host accepts RDP.
     pub address: SocketAddr,
@@ -168,7 +167,6 @@ impl FarmState {
 }
 
 impl FarmStateInner {
-    /// Evaluates a Connection Request.
     fn evaluate_request(
         &mut self,
         request: &ConnectionRequest,

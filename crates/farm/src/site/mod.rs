@@ -73,7 +73,6 @@ struct FarmStateInner {
     /// Steps that the other nodes received, and the last one received from each other directory.
     told: SentSteps,
     heard: BTreeMap<DirectoryId, u64>,
-    /// Routed connections by number.
     clients: BTreeMap<u64, Client>,
     next_client: u64,
     counters: Counters,
@@ -112,20 +111,16 @@ struct Client {
     host: String,
     from: IpAddr,
     by_gateway: bool,
-    /// Ends the connection.
     ends: Arc<Notify>,
 }
 
 /// Events since the role started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
-    /// Connections that were accepted.
     pub accepted: u64,
     /// Connections that were routed to a host.
     pub routed: u64,
-    /// Logons that were redirected.
     pub redirected: u64,
-    /// Invalid tokens.
     pub tokens: u64,
     /// Protocol errors of RDP clients.
     pub malformed: u64,

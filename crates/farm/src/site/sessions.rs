@@ -13,9 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Session of a user at a host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stay {
-    /// Name of the host.
     pub host: String,
-    /// State of the session.
     pub is: How,
     /// The session serves something that the user may start.
     pub is_led: bool,
@@ -24,7 +22,6 @@ pub struct Stay {
 /// State of a session, as far as is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum How {
-    /// Connected.
     Connected,
     /// Disconnected for this time, milliseconds.
     Left(u64),

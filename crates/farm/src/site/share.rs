@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{oneshot, watch};
 
-/// Steps in one message.
 const STEPS_MAX: usize = 100;
 /// Maximum delay of steps while logons wait for another node, milliseconds.
 const STEPS_MS: u64 = 200;

@@ -9,7 +9,6 @@ use part::lock;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-/// Sessions in one message.
 const ENDS_MAX: usize = 500;
 
 /// Sign-outs that the portal and the link share.

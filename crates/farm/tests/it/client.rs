@@ -13,7 +13,6 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Timeout of every step.
 pub const SOON: Duration = Duration::from_secs(20);
 
 pub fn request(routing: Routing, protocols: u32) -> ConnectionRequest {

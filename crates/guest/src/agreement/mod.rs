@@ -90,7 +90,6 @@ pub struct LocalState {
 /// Order of an operator for a guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum OperatorOrder {
-    /// The guest runs again.
     Start,
     /// The guest shuts down and stays down.
     Stop,
@@ -133,20 +132,17 @@ pub struct GuestDecision {
 pub struct ClusterRequests {
     /// Requested leases with their ranks; zero: the lease is only watched.
     pub leases: Vec<(String, u32)>,
-    /// Records to be written.
     pub records: Vec<RecordWrite>,
 }
 
 /// Record to be written under a lease.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RecordWrite {
-    /// Name of the lease.
     pub name: String,
     /// Epoch in which this node holds the lease.
     pub epoch: u64,
     /// Sequence number, higher than that of the previous record.
     pub number: u64,
-    /// Encoded record.
     pub value: Vec<u8>,
     /// Node that is confirmed off, so its leases become free together with this record; empty:
     /// none.

@@ -21,7 +21,6 @@ pub(super) struct LocalGuests {
 /// Reason why a guest has to wait.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WaitReason {
-    /// Reason as text.
     pub words: String,
     /// The guest in the way is about to leave.
     pub passes: bool,

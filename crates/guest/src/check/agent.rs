@@ -16,7 +16,6 @@ pub enum AgentStep {
     Wait,
     /// Send these bytes.
     Send(Vec<u8>),
-    /// The command succeeded.
     Well,
     /// The command failed, with the reason.
     Failed(String),

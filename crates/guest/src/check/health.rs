@@ -11,9 +11,7 @@ use crate::config::Check;
 pub enum HealthState {
     /// The guest was started recently, and neither `rise` nor `fall` was reached.
     Starting,
-    /// The guest is healthy.
     Up,
-    /// The guest is unhealthy.
     Down,
 }
 
@@ -50,7 +48,6 @@ impl CheckTiming {
 pub struct Health {
     pace: CheckTiming,
     state: HealthState,
-    /// Successes in a row.
     good: u32,
     /// Failures in a row, without those of the grace period.
     bad: u32,

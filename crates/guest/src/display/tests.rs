@@ -109,14 +109,12 @@ impl<'s> OpenChannel<'s> {
         open
     }
 
-    /// The guest reads this.
     fn reads(&mut self, expected: &[u8]) {
         let mut came = vec![0; expected.len()];
         self.guest.read_exact(&mut came).unwrap();
         assert_eq!(came, expected);
     }
 
-    /// The operator reads this.
     fn shows(&mut self, expected: &[u8]) {
         let mut came = vec![0; expected.len()];
         self.own.read_exact(&mut came).unwrap();

@@ -28,7 +28,6 @@ pub struct Nodes {
     by_name: BTreeMap<String, NodeFencing>,
     /// Time of the last fencing of each node, milliseconds.
     started: BTreeMap<String, u64>,
-    /// Messages for the log.
     notes: Vec<String>,
 }
 

@@ -41,12 +41,7 @@ impl Method {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FenceOrder {
     /// Start the command of a method.
-    Start {
-        /// Index of the method.
-        method: usize,
-        /// Action of the command.
-        action: PowerAction,
-    },
+    Start { method: usize, action: PowerAction },
     /// Kill the command that was started last, because it has timed out.
     Kill,
 }

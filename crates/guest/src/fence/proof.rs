@@ -8,11 +8,9 @@ use std::path::Path;
 /// Result of the test of a method.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FencingTestResult {
-    /// The method.
     pub name: String,
     /// The method works, as far as a test without a power-off can tell.
     pub works: bool,
-    /// Result as text.
     pub words: String,
     /// Command for an operator to try by hand.
     pub by_hand: String,

@@ -44,14 +44,12 @@ pub struct Watchdog {
     last: Option<u64>,
     /// Reason why the device is not open.
     why: String,
-    /// Guest that prevents feeding.
     unsafe_guest: Option<String>,
 }
 
 /// State of the guests of this node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LocalGuestState {
-    /// A QEMU process exists.
     pub any: bool,
     /// Guest that may run without its lease.
     pub unsafe_guest: Option<String>,

@@ -187,7 +187,6 @@ pub enum FormatError {
         "its data is in another file (`data_file`), which is not read: convert it first (`qemu-img convert -O qcow2`)"
     )]
     ExternalData,
-    /// The image is encrypted.
     #[error("the image is encrypted: decrypt it first (`qemu-img convert`)")]
     Encrypted,
     /// The image refers to too many files.

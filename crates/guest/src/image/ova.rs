@@ -18,7 +18,6 @@ pub const OVF_BYTES_MAX: u64 = 1 << 20;
 const NODES_MAX: u32 = 20_000;
 /// Maximum number of disks of a machine, as for a guest.
 const DISKS_MAX: usize = 16;
-/// Resource types (CIM_ResourceAllocationSettingData).
 const PROCESSORS: &str = "3";
 const MEMORY: &str = "4";
 const DISK: &str = "17";
@@ -39,7 +38,6 @@ pub struct ArchiveMember {
 pub struct OvfMachine {
     /// Memory in MiB.
     pub memory_mib: u64,
-    /// Number of CPUs.
     pub cpus: u32,
     /// Disks in order: name of the member, and size in bytes if the OVF has it.
     pub disks: Vec<(String, Option<u64>)>,
@@ -54,7 +52,6 @@ pub struct OvfMachine {
 /// Checksum of a member, from the manifest of the archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Checksum {
-    /// Name of the member.
     pub name: String,
     /// Algorithm in upper case: `SHA1`, `SHA256`, `SHA384` or `SHA512`.
     pub algorithm: String,
@@ -88,7 +85,6 @@ pub enum OvaError {
         "'{name}' has {has} bytes, and the OVF says {says}: the archive is damaged. Fetch it again"
     )]
     Length {
-        /// Name of the member.
         name: String,
         /// Size of the member, bytes.
         has: u64,
@@ -100,7 +96,6 @@ pub enum OvaError {
         "disk '{name}' has {has} bytes, and the OVF says {says}: it is cut. Fetch the archive again"
     )]
     Capacity {
-        /// Name of the member.
         name: String,
         /// Size of the member, bytes.
         has: u64,
@@ -137,12 +132,7 @@ pub enum OvaError {
     #[error(
         "'{name}' is compressed by {by}: unpack the archive, decompress the disk and import it by itself"
     )]
-    Compressed {
-        /// Name of the member.
-        name: String,
-        /// Compression method.
-        by: String,
-    },
+    Compressed { name: String, by: String },
     /// The machine has no disk, or too many.
     #[error("the OVF has {0} disks, and a guest 1 to {DISKS_MAX}")]
     Disks(usize),

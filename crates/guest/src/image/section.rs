@@ -8,17 +8,13 @@ use std::net::IpAddr;
 /// Guest without a section yet.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct GuestDraft {
-    /// Name of the guest.
     pub name: String,
     /// Memory in MiB.
     pub memory_mib: u64,
-    /// Number of virtual CPUs.
     pub cpus: u32,
     /// Names of the volumes, and sizes of the disks in bytes.
     pub disks: Vec<(String, u64)>,
-    /// Bus of all disks.
     pub bus: Bus,
-    /// Network cards.
     pub nics: Vec<NetworkCard>,
     /// Firmware that boots the guest.
     pub firmware: Firmware,
@@ -33,7 +29,6 @@ pub struct NetworkCard {
     pub mac: Option<[u8; 6]>,
     /// IP addresses of the card.
     pub addresses: Vec<IpAddr>,
-    /// Emulated model.
     pub model: Model,
 }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 /// Device of the guest's serial terminal.
 const TERMINAL: &str = "ttyS0";
-/// Terminal devices of Xen.
 const OLD_TERMINALS: [&str; 3] = ["hvc0", "xvc0", "xencons"];
 /// Drivers needed in an initial RAM disk.
 pub const DRIVERS: [&str; 3] = ["virtio_pci", "virtio_blk", "virtio_net"];

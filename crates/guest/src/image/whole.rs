@@ -47,7 +47,6 @@ pub enum WholeError {
         has: u64,
         /// Size that its contents require, bytes.
         needs: u64,
-        /// Name of these contents.
         what: &'static str,
     },
     /// The size of a raw disk is not a multiple of the sector size.

@@ -34,7 +34,6 @@ impl<'d> GuestIndex<'d> {
         }
     }
 
-    /// Returns all problems.
     pub(super) fn check(&self) -> Vec<Diagnostic> {
         let unknown = self.guests.iter().flat_map(|guest| self.unknown(guest));
         let unknown = unknown.collect();

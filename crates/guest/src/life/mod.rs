@@ -51,7 +51,6 @@ const POWER_AGAIN_MS: u64 = 10_000;
 /// Desired state of a guest on this node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DesiredState {
-    /// The guest runs.
     Run,
     /// The guest is not started now. A process that exists is left as it is.
     Hold,
@@ -75,7 +74,6 @@ pub enum DesiredState {
 /// State of a guest as QEMU reports it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum QemuStatus {
-    /// The virtual CPUs run.
     Running,
     /// The virtual CPUs are stopped: the guest was not started yet, or is paused.
     Paused,
@@ -100,7 +98,6 @@ pub enum QemuStatus {
 pub enum Input {
     /// A process of a previous role was found running.
     Found,
-    /// The process was started.
     Started,
     /// The process could not be started, with the reason.
     NotStarted(String),
@@ -133,7 +130,6 @@ pub enum QemuOrder {
     Start,
     /// Let the virtual CPUs run.
     Continue,
-    /// Stop the virtual CPUs.
     Pause,
     /// Stop the QEMU process by a signal.
     Halt,
@@ -141,9 +137,7 @@ pub enum QemuOrder {
     Resume,
     /// Press the power button (ACPI).
     PowerDown,
-    /// Tell QEMU to quit.
     Quit,
-    /// Kill the QEMU process.
     Kill,
 }
 
@@ -154,9 +148,7 @@ pub enum GuestStatus {
     Down,
     /// The guest failed and is restarted at this time, milliseconds.
     Waits(u64),
-    /// The QEMU process starts.
     Starting,
-    /// The virtual CPUs run.
     Running,
     /// The guest is paused, with the reason.
     Paused(PauseReason),

@@ -174,7 +174,6 @@ impl LifecycleSimulation {
         self.see(Input::Says(status));
     }
 
-    /// Something happens.
     fn step(&mut self) {
         self.now += match self.random.below(4) {
             0 => 1,

@@ -2,7 +2,6 @@
 
 use super::*;
 
-/// A guest that runs.
 fn running() -> Life {
     let mut life = Life::default();
     for input in [Input::Found, Input::Says(QemuStatus::Running)] {

@@ -49,7 +49,6 @@ pub enum ConnectionPurpose {
         /// Name of the guest concerned.
         #[serde(with = "Name")]
         guest: String,
-        /// Number of the migration.
         number: u64,
     },
     /// Order of an operator at the other node. The answer is [`crate::message::Answer`].
@@ -75,7 +74,6 @@ pub struct MigrationRequest {
 /// Message between the two roles.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum MigrationMessage {
-    /// Target: QEMU listens.
     Listening,
     /// Either side: the migration has failed, with the reason.
     Abort(#[serde(with = "Words")] String),
@@ -90,18 +88,15 @@ pub enum MigrationMessage {
     },
     /// Target: `Done` was received.
     Taken,
-    /// Either side: keep-alive.
     Alive,
 }
 
 /// Progress of a migration as QEMU reports it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Progress {
-    /// QEMU copies memory.
     Active,
     /// The guest is paused for the switchover.
     Paused,
-    /// Everything is copied.
     Completed,
     /// The migration failed or was cancelled, with the reason.
     Failed(String),

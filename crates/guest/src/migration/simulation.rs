@@ -19,12 +19,9 @@ enum Qemu {
     None,
     Running,
     Copying,
-    /// Paused before the switch.
     Paused,
     Completed,
-    /// Waits for a guest.
     Waits,
-    /// Has all of it.
     Whole,
 }
 
@@ -52,7 +49,6 @@ struct MigrationSimulation {
     is_cut: bool,
     /// The source gives its lease up.
     gave: bool,
-    /// Violation that was found.
     wrong: Option<String>,
     trace: Vec<String>,
 }

@@ -35,7 +35,6 @@ fn standstill_ms(pass: u64) -> u64 {
 /// Order for QEMU or for the connection to the target.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SourceOrder {
-    /// Start the migration.
     Migrate,
     /// Set the downtime limit, milliseconds.
     Standstill(u64),
@@ -62,7 +61,6 @@ enum SourcePhase {
     Returning,
     /// QEMU was asked to cancel.
     Cancelling,
-    /// The migration has ended.
     Ended,
 }
 
@@ -82,7 +80,6 @@ pub enum Input {
     Heard(MigrationMessage),
     /// The connection to the target is lost.
     Lost(String),
-    /// QEMU reports progress.
     Qemu(Progress),
     /// QEMU starts this pass through the memory, counted from 1.
     Pass(u64),
@@ -135,7 +132,6 @@ impl MigrationSource {
         }
     }
 
-    /// Sets a deliberate defect.
     #[cfg(test)]
     pub(super) fn with(self, broken: Option<MigrationDefect>) -> MigrationSource {
         MigrationSource { broken, ..self }

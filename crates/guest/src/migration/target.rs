@@ -25,9 +25,7 @@ pub enum Input {
     Lost(String),
     /// QEMU has started and waits for the migration.
     Waits,
-    /// QEMU listens.
     Listens,
-    /// QEMU reports progress.
     Qemu(Progress),
 }
 
@@ -54,7 +52,6 @@ pub struct MigrationTarget {
     is_done: bool,
     /// Deadline for the missing resource, milliseconds.
     until: Option<u64>,
-    /// Reason of the failure.
     failed: Option<String>,
     broken: Option<MigrationDefect>,
 }

@@ -23,14 +23,12 @@ use std::fmt;
 pub struct Room {
     /// Memory in bytes.
     pub memory_bytes: u64,
-    /// Number of CPUs.
     pub cpus: u32,
 }
 
 /// Guest as described by the configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Guest {
-    /// Name of the guest.
     pub name: String,
     /// Memory and CPUs that the guest needs.
     pub takes: Room,
@@ -49,9 +47,7 @@ pub struct Guest {
 /// Available node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AvailableNode {
-    /// Name of the node.
     pub name: String,
-    /// Capacity for guests.
     pub room: Room,
     /// The node is drained: its guests leave and no new ones come.
     pub is_drained: bool,
@@ -75,7 +71,6 @@ pub struct View {
 pub enum PlacementResult {
     /// The guest runs on this node.
     On(String),
-    /// The guest stays down.
     Down(UnplacedReason),
 }
 

@@ -95,7 +95,6 @@ impl PlacementSimulation {
         }
     }
 
-    /// Something happens.
     fn step(&mut self) {
         let at = self.random.index(self.nodes.len());
         match self.random.below(5) {

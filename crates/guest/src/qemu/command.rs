@@ -44,11 +44,8 @@ const OVMF: &[[&str; 2]] = &[
 /// Parameters of a start.
 #[derive(Debug)]
 pub struct StartParameters<'a> {
-    /// Name of the guest.
     pub name: &'a str,
-    /// Configuration of the guest.
     pub guest: &'a Guest,
-    /// Directory of the guest.
     pub home: &'a GuestDirectory,
     /// Sockets of the guest's volumes.
     pub volumes: &'a Sockets,

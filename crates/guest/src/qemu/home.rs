@@ -44,7 +44,6 @@ pub struct GuestDirectory(PathBuf);
 pub enum Lock {
     /// No QEMU process runs, and none is started while the descriptor is held.
     Free(OwnedFd),
-    /// A QEMU process runs.
     Held {
         /// Process ID; None: the process has not written it yet.
         pid: Option<i32>,

@@ -26,7 +26,6 @@ pub enum MonitorError {
     /// The peer does not speak QMP.
     #[error(transparent)]
     Qmp(#[from] QmpError),
-    /// The connection failed.
     #[error("connection to the monitor of QEMU: {0}")]
     Io(#[from] io::Error),
     /// QEMU has closed the connection.

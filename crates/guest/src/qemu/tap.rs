@@ -20,11 +20,8 @@ pub enum TapError {
     /// A step of the creation failed, as reported by the kernel.
     #[error("cannot {step} for bridge '{bridge}': {error}")]
     Step {
-        /// Name of the step.
         step: &'static str,
-        /// Name of the bridge.
         bridge: String,
-        /// Error of the system.
         error: io::Error,
     },
 }

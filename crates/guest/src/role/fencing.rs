@@ -72,7 +72,6 @@ impl GuestRole {
         }
     }
 
-    /// Feeds the watchdog.
     pub(super) fn feed(&mut self) {
         let node = self.guests.nodes.get(&self.guests.me);
         let path = node.and_then(|node| node.watchdog.as_deref());

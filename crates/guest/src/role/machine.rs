@@ -67,7 +67,6 @@ enum StartError {
     /// A previous QEMU process does not end.
     #[error("an earlier QEMU of it does not end: {0}")]
     Stray(io::Error),
-    /// QEMU is not installed.
     #[error("{program} is not installed (package qemu-system-x86)")]
     NoProgram {
         /// Path of the QEMU program.
@@ -107,7 +106,6 @@ pub struct GuestMachine {
     pub(super) arrives: bool,
     /// Migration events of QEMU that were not handled yet.
     pub(super) moved: VecDeque<MigrationEvent>,
-    /// Standstill for a snapshot.
     pub(super) standing: Option<ActiveStandstill>,
 }
 

@@ -83,7 +83,6 @@ pub struct RoleEnvironment {
 pub struct RoleMessages {
     /// All requested or watched leases, if they have changed.
     pub leases: Option<Vec<WantedLease>>,
-    /// Records to be written.
     pub records: Vec<RecordWrite>,
     /// Volumes in use, if they have changed.
     pub volumes: Option<UsedVolumes>,

@@ -368,7 +368,6 @@ impl GuestRole {
         }
     }
 
-    /// Advances all migrations.
     pub(super) fn advance_migrations(&mut self, now: u64) {
         while let Some(came) = self
             .moves

@@ -14,7 +14,6 @@ use std::path::Path;
 
 /// Subject kind of guests and templates.
 pub const GUEST: &str = "guest";
-/// Subject kind of nodes.
 pub const NODE: &str = "guest node";
 /// State of a node that is confirmed off.
 pub const FENCED: &str = "fenced";
@@ -28,7 +27,6 @@ pub const STOPPED: &str = "stopped";
 /// List of the nodes on which a guest failed too often, with the reasons. Such a node runs the
 /// guest only if no other node is available.
 pub const FAILED_AT: &str = "failed at";
-/// State of a template.
 pub const TEMPLATE: &str = "template";
 /// Fact: no node can run the guest, however long it waits. The subject's reason says why.
 pub const UNPLACED: &str = "placed";
@@ -55,7 +53,6 @@ pub const REMAINING: &str = "remaining";
 /// Number of a migration: rate, bytes per second.
 pub const RATE: &str = "rate";
 
-/// Creates the report.
 pub(super) fn of(role: &GuestRole) -> StatusReport {
     let guests = role.guests.guests.iter();
     let mut subjects: Vec<Subject> = guests

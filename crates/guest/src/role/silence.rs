@@ -8,7 +8,6 @@ use crate::qemu::monitor::CommandPurpose;
 /// Number of queries without a response until the state is reported.
 const LOOKS_MAX: u32 = 5;
 
-/// Reported reason.
 pub(super) const WORDS: &str = "QEMU has not responded for 10 s or more";
 
 /// Next times at which the QEMU process of a guest is polled, milliseconds.

@@ -221,7 +221,6 @@ impl GuestRole {
         }
     }
 
-    /// Advances all standstills.
     pub(super) fn advance_standstills(&mut self, now: u64) {
         let names: Vec<String> = self
             .machines

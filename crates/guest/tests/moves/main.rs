@@ -201,7 +201,6 @@ struct MigrationFixture {
     stopped: Option<usize>,
     /// The node that is gone: the other one may have its leases.
     gone: Option<usize>,
-    /// Records are lost.
     loses_records: bool,
     /// How each node uses the volumes of the guest.
     used: [UsedVolumes; 2],

@@ -34,7 +34,6 @@ enum ChunkState {
     /// Before the first digit of a size.
     SizeStart,
     Size,
-    /// Blanks after the size.
     SizeBlank,
     Extension,
     /// In a quoted string of an extension, which a line end must not split.

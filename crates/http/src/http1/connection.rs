@@ -33,7 +33,6 @@ fn names_framing(option: &[u8]) -> bool {
         .any(|name| option.eq_ignore_ascii_case(name))
 }
 
-/// Parses the Connection headers.
 pub(super) fn options(fields: &mut Fields, noted: &Noted) -> Options {
     let mut options = Options::default();
     if !noted.connection.has_occurred() {

@@ -15,7 +15,6 @@ pub enum FaultKind {
     Http09,
     /// A byte that is not allowed in a method.
     MethodByte,
-    /// The method is missing.
     MethodMissing,
     /// A byte that is not allowed in a target.
     TargetByte,
@@ -174,7 +173,6 @@ impl FaultKind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{} (at byte {at})", .kind.words())]
 pub struct HttpParseError {
-    /// The kind of error.
     pub kind: FaultKind,
     /// Position: an offset into the head; for a body, into the bytes decoded so far; for HTTP/2,
     /// into the names and values of the list.

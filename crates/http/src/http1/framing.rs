@@ -8,12 +8,10 @@ use crate::message::{HttpMessage, HttpVersion, MessageEditError};
 /// Connection mode: `option http-keep-alive` (the default), `http-server-close`, `httpclose`.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum ConnectionMode {
-    /// Both connections stay open.
     #[default]
     KeepAlive,
     /// The server side closes after each response.
     ServerClose,
-    /// Both sides close.
     Close,
 }
 

@@ -57,7 +57,6 @@ impl<'a> HeadLineReader<'a> {
         }))
     }
 
-    /// Returns the unread rest.
     pub(super) fn rest(&self) -> &'a [u8] {
         &self.bytes[self.at..]
     }

@@ -70,7 +70,6 @@ impl Default for Limits {
 /// Length of the body after a head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BodyLength {
-    /// There is no body.
     None,
     /// A body of this many bytes, never 0.
     Length(u64),
@@ -90,7 +89,6 @@ pub enum BodyLength {
 pub struct Parsed {
     /// Number of input bytes that the head took, including preceding blank lines.
     pub consumed: usize,
-    /// The body that follows.
     pub body: BodyLength,
     /// True if the sender keeps the connection open after this message. A connection with doubtful
     /// framing is not reused.
@@ -108,7 +106,6 @@ pub struct Parsed {
 pub enum Upgrade {
     /// `websocket`, with its key validated.
     WebSocket,
-    /// Any other protocol.
     Other,
 }
 

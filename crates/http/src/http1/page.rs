@@ -6,7 +6,6 @@ use crate::message::{HttpMessage, HttpVersion, MessageEditError, reason_of};
 /// A default page.
 #[derive(PartialEq, Eq, Debug)]
 pub struct ErrorPage {
-    /// Status code.
     pub status: u16,
     /// Text of the status line and of the heading.
     pub reason: &'static str,
@@ -183,7 +182,6 @@ impl RedirectCode {
 /// A redirect.
 #[derive(Clone, Copy, Debug)]
 pub struct Redirect<'a> {
-    /// Status code.
     pub code: RedirectCode,
     /// Value of the Location header.
     pub location: &'a [u8],

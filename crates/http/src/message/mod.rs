@@ -67,12 +67,10 @@ pub enum StartLine<'a> {
         method: &'a [u8],
         /// Target as sent: `/path?query`, `http://host/path`, `*`, `host:443`.
         target: &'a [u8],
-        /// Version of the sender.
         version: HttpVersion,
     },
     /// Start line of a response.
     Response {
-        /// Version of the sender.
         version: HttpVersion,
         /// Status code, 100 to 999.
         status: u16,

@@ -22,7 +22,6 @@ pub enum TargetForm {
 /// Positions of the parts of a target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TargetParts {
-    /// Form of the target.
     pub form: TargetForm,
     /// End of the scheme, before `://`.
     pub scheme_end: usize,

@@ -336,7 +336,6 @@ pub struct SentLine {
     pub certificate: Box<str>,
     /// Parsed options of the line.
     pub options: TlsLine,
-    /// Options as text.
     pub option_words: Box<str>,
     /// SNI filters of the line.
     pub filters: Vec<SniFilter>,

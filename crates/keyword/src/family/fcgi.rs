@@ -155,7 +155,6 @@ fn warn_of_multiplexing(loader: &mut Loader, args: &Args<'_>) {
     );
 }
 
-/// Creates a section.
 pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Section {
     let named = loader.parse_section_name(line, |loader| {
         let all = loader.config.fcgi_apps.iter();
@@ -169,7 +168,6 @@ pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Section {
     Section::FcgiApp(loader.config.fcgi_apps.len() - 1)
 }
 
-/// Returns the current section.
 fn app(loader: &mut Loader) -> Result<&mut FcgiApp, Diagnostic> {
     let index = match loader.section {
         Section::FcgiApp(index) => index,

@@ -20,7 +20,6 @@ pub struct Loader {
     pub(crate) order: order::RuleOrder,
     /// Proxies by name: those with a frontend side, and those with a backend side.
     pub(crate) names: [HashMap<Box<str>, ProxyIndex>; 2],
-    /// Refused lines.
     pub(crate) refused: refused::RefusedLines,
     /// Shared state of lines about TLS.
     pub(crate) tls: TlsSources,

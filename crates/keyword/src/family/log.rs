@@ -14,7 +14,6 @@ use model::rules::{BuiltIn, Dialect, Format, Usage, action_codes, built_in};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-/// Default port of syslog.
 const SYSLOG_PORT: u16 = 514;
 /// Default maximum length of a log line, bytes.
 const LENGTH_DEFAULT: usize = 1024;

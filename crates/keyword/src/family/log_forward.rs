@@ -11,7 +11,6 @@ use model::codes;
 use model::config::{Bind, ForwardedHost, LogForward};
 use model::rules::draft::Section;
 
-/// Section of these lines.
 const PLACE: &[&str] = &["log-forward"];
 /// Maximum number of sockets of a section: each needs a descriptor.
 const SOCKETS_MAX: usize = 1024;

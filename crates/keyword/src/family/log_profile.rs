@@ -62,7 +62,6 @@ fn names(steps: &[(&'static str, StreamLogStep)]) -> Vec<&'static str> {
     steps.iter().map(|(name, _)| *name).collect()
 }
 
-/// Creates a section.
 pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Section {
     let named = loader.parse_section_name(line, |loader| {
         let all = loader.sections.log_profiles.iter();
@@ -80,7 +79,6 @@ pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Section {
     Section::LogProfile(loader.sections.log_profiles.len() - 1)
 }
 
-/// Returns the current section.
 pub(super) fn section(loader: &mut Loader) -> Option<&mut LogProfile> {
     match loader.section {
         Section::LogProfile(index) => loader.sections.log_profiles.get_mut(index),

@@ -104,7 +104,6 @@ pub type ServerBuilder = fn(&mut Loader, &mut ServerOptions, &mut Args<'_>) -> B
 /// Keyword tables of this crate.
 #[derive(Debug)]
 pub struct Registry {
-    /// Lines of sections.
     pub lines: Table<LoaderLineBuilder>,
     /// Options of `bind`.
     pub binds: Table<BindBuilder>,

@@ -11,7 +11,6 @@ use model::tables::codes;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 
-/// Section of these lines.
 const PLACE: &[&str] = &["peers"];
 /// Default number of updates sent in one batch.
 const BATCH_DEFAULT: u32 = 200;
@@ -106,7 +105,6 @@ pub(super) fn default_server(loader: &mut Loader, args: &mut Args<'_>) -> Built 
     Ok(())
 }
 
-/// Returns the current section.
 fn section(loader: &mut Loader) -> &mut Peers {
     if loader.config.peers.is_empty() {
         loader.config.peers.push(Peers::default());

@@ -13,7 +13,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 const PLACE: &[&str] = &["resolvers"];
-/// Default port of DNS.
 const PORT: u16 = 53;
 /// Path of the file with the system's nameservers.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -184,7 +183,6 @@ pub(crate) fn make_default(loader: &mut Loader, span: Span) -> u32 {
     loader.config.resolvers.len() as u32 - 1
 }
 
-/// Creates a section.
 pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Result<(), Diagnostic> {
     let Some(name) = line.word(1) else {
         return Err(Diagnostic::error(

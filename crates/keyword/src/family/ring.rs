@@ -13,9 +13,7 @@ use model::rules::action_codes;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-/// Section of these lines.
 const PLACE: &[&str] = &["ring"];
-/// Default port of syslog.
 const SYSLOG_PORT: u16 = 514;
 /// Minimum size of a ring, bytes.
 const SIZE_MIN: u64 = 1024;

@@ -21,7 +21,6 @@ struct TlsListKind<T> {
     passes_unknown: bool,
     /// Returns the name of an entry.
     name: fn(&T) -> String,
-    /// Returns all supported names.
     names: fn() -> Vec<&'static str>,
 }
 

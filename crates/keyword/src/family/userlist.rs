@@ -107,7 +107,6 @@ fn draft(loader: &mut Loader) -> &mut UserlistDraft {
     &mut drafts[last]
 }
 
-/// Splits names at commas.
 fn names(word: &ConfigWord) -> Vec<SpannedName> {
     let text = word.text();
     let names = text.split(',').filter(|name| !name.is_empty());

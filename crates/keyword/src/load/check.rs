@@ -62,7 +62,6 @@ const HTTP_OPTIONS: &[(ProxyOption, &str, bool, bool)] = &[
 const UNAVAILABLE: u16 = 503;
 
 impl Loader {
-    /// Checks every proxy.
     pub(super) fn check_proxies(&mut self) {
         let mut told = Vec::new();
         for (index, proxy) in self.config.iter() {

@@ -46,9 +46,7 @@ pub struct Loaded {
     pub config: Option<Config>,
     /// The file contains `quiet`, regardless of errors.
     pub quiet: bool,
-    /// Source files.
     pub sources: SourceMap,
-    /// Errors and warnings.
     pub diagnostics: Diagnostics,
     /// Recording of the files and of all queries to the environment, so that the load can be
     /// replayed elsewhere.

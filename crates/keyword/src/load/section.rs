@@ -15,7 +15,6 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-/// Sections of the proxy.
 pub const SECTIONS: Sections = Sections {
     names: known::SECTIONS,
     shared: &[("node", "global")],

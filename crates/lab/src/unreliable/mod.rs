@@ -31,11 +31,8 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Faults of a disk; by default there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trouble {
-    /// Reads fail.
     pub reads: bool,
-    /// Writes fail.
     pub writes: bool,
-    /// Flushes fail.
     pub flushes: bool,
     /// Reads and writes of this sector of 512 bytes fail, in files with this ending.
     pub sector: Option<(&'static str, u64)>,
@@ -71,7 +68,6 @@ struct FileSystemState {
     next: u64,
     /// Operations that wait for the end of a stall.
     stalled: Vec<Request>,
-    /// Number of failed operations.
     failed: u64,
     power: Power,
     /// Number of open files and directories.

@@ -26,7 +26,6 @@ pub(super) enum FuseOpcode {
     Read,
     Write,
     Statfs,
-    /// Also for a directory.
     Release,
     Fsync,
     Flush,

@@ -98,7 +98,6 @@ pub struct SectionChange {
     pub kind: String,
     /// The second word; empty if there is none.
     pub name: String,
-    /// The kind of change.
     pub change: SectionChangeKind,
 }
 
@@ -107,11 +106,9 @@ pub struct SectionChange {
 pub enum SectionChangeKind {
     /// Added, with this number of lines.
     New(usize),
-    /// Removed.
     Gone,
     /// The lines changed, or the position among the sections.
     Changed {
-        /// The changed lines.
         lines: Vec<LineChange>,
         /// The section was moved relative to others.
         moved: bool,
@@ -121,11 +118,8 @@ pub enum SectionChangeKind {
 /// The change of a line. Texts are for display: secrets are masked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LineChange {
-    /// Added.
     Added(String),
-    /// Removed.
     Removed(String),
-    /// Some words differ.
     Changed(String),
     /// Moved among the lines that begin with the same word.
     Moved(String),
@@ -134,9 +128,7 @@ pub enum LineChange {
 /// The change of another text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TextChange {
-    /// The display name.
     pub name: String,
-    /// The kind of change.
     pub change: TextDifference,
 }
 
@@ -145,13 +137,9 @@ pub struct TextChange {
 pub enum TextDifference {
     /// Added, with this number of lines.
     New(usize),
-    /// No longer referred to.
     Gone,
-    /// The lines changed.
     Lines {
-        /// Number of added lines.
         added: usize,
-        /// Number of removed lines.
         removed: usize,
     },
     /// The lines are the same in another order, or only the line ends differ.

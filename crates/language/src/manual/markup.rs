@@ -10,7 +10,6 @@ pub(super) const WIDTH_MAX: usize = 100;
 /// A block of a text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum MarkupBlock {
-    /// Flowing words.
     Paragraph(String),
     /// Items of a list, each with flowing words.
     List(Vec<String>),

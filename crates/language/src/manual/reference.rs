@@ -14,11 +14,8 @@ pub struct Difference {
     pub about: &'static str,
     /// The kinds of rows of that name that the difference affects ([`Documented::kind`]).
     pub kinds: &'static [&'static str],
-    /// The behaviour of HAProxy.
     pub haproxy: &'static str,
-    /// The behaviour of Evenkeel.
     pub evenkeel: &'static str,
-    /// The reason.
     pub reason: &'static str,
     /// The files to which the difference applies.
     pub applies: Applies,
@@ -31,9 +28,7 @@ pub struct Material<'m> {
     pub rows: &'m [Documented],
     /// The table of differences from HAProxy.
     pub differences: &'m [Difference],
-    /// The codes of diagnostics.
     pub codes: &'m [&'static Code],
-    /// Synonyms, for the search.
     pub phrases: &'m [super::Phrase],
 }
 
@@ -51,13 +46,11 @@ pub struct Entry<'m> {
 /// Related keywords: a page.
 #[derive(Clone, Debug)]
 pub struct Chapter<'m> {
-    /// The title: "Timeouts".
     pub title: &'static str,
     /// The name in addresses: "time-limits".
     pub slug: String,
     /// The part of the manual: "Keywords of sections".
     pub part: &'static str,
-    /// The keywords, by name.
     pub entries: Vec<Entry<'m>>,
 }
 

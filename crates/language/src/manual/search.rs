@@ -32,7 +32,6 @@ pub struct Hit {
 /// The result of a search.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SearchResult {
-    /// The results, best first.
     pub hits: Vec<Hit>,
     /// The corrected words, if the search used others than requested.
     pub corrected: Option<String>,

@@ -16,7 +16,6 @@ pub const CONDITION_DEPTH_MAX: usize = 256;
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{kind}")]
 pub struct ConditionError {
-    /// The kind of error.
     pub kind: ConditionErrorKind,
     /// The byte offset of the error in the text (after quotes and variables).
     pub at: usize,
@@ -31,12 +30,10 @@ pub enum ConditionErrorKind {
         /// The text that was found instead.
         rest: String,
     },
-    /// Text after the end.
     #[error("unexpected character '{character}' at the end of conditional expression '{text}'")]
     Trailing {
         /// The first character of that text.
         character: char,
-        /// The whole text.
         text: String,
     },
     /// A parenthesis without its partner.
@@ -47,24 +44,16 @@ pub enum ConditionErrorKind {
     },
     /// The arguments of a predicate are not closed.
     #[error("expected ')' after the arguments of predicate '{predicate}'")]
-    UnclosedArguments {
-        /// The predicate.
-        predicate: &'static str,
-    },
-    /// Not enough arguments.
+    UnclosedArguments { predicate: &'static str },
     #[error("missing arguments (got {got}/{needed}) of predicate '{predicate}'")]
     MissingArguments {
-        /// The predicate.
         predicate: &'static str,
-        /// Number of arguments found.
         got: usize,
-        /// Number of arguments required.
         needed: usize,
     },
     /// More arguments than the predicate accepts.
     #[error("expected ')' before '{rest}' in predicate '{predicate}'")]
     ExtraArguments {
-        /// The predicate.
         predicate: &'static str,
         /// The text from the first surplus argument on.
         rest: String,

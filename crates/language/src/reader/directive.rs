@@ -19,7 +19,6 @@ static DIRECTIVES: &[&str] = &[
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum BranchState {
-    /// This branch is active.
     Taken,
     /// No branch was true so far.
     Waiting,

@@ -50,7 +50,6 @@ pub enum FaultKind {
 /// An error and its position.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LexicalError {
-    /// The kind of error.
     pub kind: FaultKind,
     /// The bytes that caused the error.
     pub span: Span,

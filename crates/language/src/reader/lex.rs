@@ -69,7 +69,6 @@ pub(super) struct Lexer<'a> {
     pub variables: bool,
     /// Quotes are special: before HAProxy 1.6 they were ordinary bytes.
     pub quotes: bool,
-    /// The current position.
     at: usize,
     /// Number of bytes that variables added to this line.
     grown: usize,

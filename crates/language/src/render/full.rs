@@ -14,7 +14,6 @@ use std::ops::Range;
 /// Output style.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RenderOptions {
-    /// Uses terminal colours.
     pub color: bool,
     /// Draws lines with non-ASCII characters.
     pub unicode: bool,

@@ -12,7 +12,6 @@ use std::collections::{HashMap, HashSet};
 /// The description of the program in HAProxy's messages.
 #[derive(Clone, Copy, Debug)]
 pub struct HaproxyForm<'a> {
-    /// The process ID.
     pub pid: u32,
     /// The version: "2.6.12-1+deb12u4".
     pub version: &'a str,
@@ -31,7 +30,6 @@ enum MessageEnding {
     Shown,
     /// " at position 7."
     Position,
-    /// "."
     Stop,
 }
 

@@ -21,13 +21,11 @@ const HOST_NAME_MAX: usize = 253;
 /// An address to listen on or to connect to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Address {
-    /// Socket type.
     pub transport: SocketTransport,
     /// The IP version for names and `*`.
     pub family: Family,
     /// The host, or its substitute.
     pub host: AddressHost,
-    /// The port or ports.
     pub port: Port,
 }
 
@@ -36,15 +34,12 @@ pub struct Address {
 pub enum AddressHost {
     /// `*` or nothing: every address (to listen), or the client's (to connect).
     Any,
-    /// An address.
     Ip(IpAddr),
-    /// A name to resolve.
     Name(String),
     /// `/path`, `unix@path`
     Path(String),
     /// `abns@name`, `abnsz@name`
     Abstract {
-        /// The name.
         name: String,
         /// True if the name ends at its first zero byte (`abnsz@`), false if it is padded to its
         /// full length (`abns@`).
@@ -65,9 +60,7 @@ pub enum AddressHost {
 /// The port of an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Port {
-    /// No port.
     None,
-    /// A single port.
     One(u16),
     /// From the first to the last, both included.
     Range(u16, u16),
@@ -80,7 +73,6 @@ pub enum Port {
 pub enum PortRule {
     /// A port is required, other than 0.
     Mandatory,
-    /// A port is optional.
     Optional,
 }
 
@@ -101,7 +93,6 @@ pub struct Accepts {
     pub descriptor: bool,
     /// `stdout`, `stderr`, `ring@name`
     pub output: bool,
-    /// Host names.
     pub name: bool,
 }
 
@@ -160,7 +151,6 @@ pub enum AddressError {
     /// An empty text, usually from an empty variable.
     #[error("'' resolves to an empty address (environment variable missing?)")]
     Empty,
-    /// A port is required.
     #[error("missing port specification in '{text}'")]
     MissingPort { text: String },
     /// Not a host name and not an address.

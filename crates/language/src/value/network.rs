@@ -10,7 +10,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub struct V4Network {
     /// The address as written, including the bits outside the mask.
     pub address: Ipv4Addr,
-    /// The mask.
     pub mask: Ipv4Addr,
 }
 
@@ -76,7 +75,6 @@ pub enum NetworkError {
     /// The text does not begin with an IPv4 or IPv6 address.
     #[error("'{text}' is not a valid IPv4 or IPv6 address")]
     NotAnAddress {
-        /// The text.
         text: String,
         /// The text could be a host name, which HAProxy would resolve.
         name: bool,
@@ -84,7 +82,6 @@ pub enum NetworkError {
     /// Invalid prefix length or mask after the slash.
     #[error("'{text}' is not a valid IPv4 or IPv6 address")]
     BadMask {
-        /// The text.
         text: String,
         /// The maximum prefix length.
         max: u8,

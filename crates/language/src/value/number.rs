@@ -8,29 +8,22 @@ use std::ops::RangeInclusive;
 /// The errors of a whole number.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum IntegerError {
-    /// No text at all.
     #[error("expects an integer argument")]
     Empty,
     /// The text does not begin with a digit.
     #[error("expects an integer argument, found '{text}'")]
-    NotANumber {
-        /// The text.
-        text: String,
-    },
+    NotANumber { text: String },
     /// Text after the number; HAProxy ignores it.
     #[error("unexpected character '{character}' in '{text}', which is read as {value}")]
     Trailing {
-        /// The number.
         value: i64,
         /// The first character after the number.
         character: char,
-        /// The text.
         text: String,
     },
     /// The number is out of range.
     #[error("'{text}' is out of range: expected {min} {}", up_to(*.max))]
     OutOfRange {
-        /// The text.
         text: String,
         /// The minimum.
         min: i64,
@@ -120,21 +113,14 @@ pub fn integer(text: &str, range: RangeInclusive<i64>) -> Result<i64, IntegerErr
 /// The errors of a size.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SizeError {
-    /// No text at all.
     #[error("missing size")]
     Empty,
     /// A character that is neither a digit nor a unit at the end.
     #[error("unexpected character '{character}' in size '{text}'")]
-    Unexpected {
-        /// The character.
-        character: char,
-        /// The text.
-        text: String,
-    },
+    Unexpected { character: char, text: String },
     /// The size exceeds its limit.
     #[error("size '{text}' is too large (maximum value is {max})")]
     TooLarge {
-        /// The text.
         text: String,
         /// The maximum, in bytes (or entries).
         max: u64,
@@ -195,14 +181,10 @@ pub fn size(text: &str, max: u64) -> Result<u64, SizeError> {
 pub enum PercentageError {
     /// Not a whole number followed by '%'.
     #[error("expects a percentage, found '{text}'")]
-    NotAPercentage {
-        /// The text.
-        text: String,
-    },
+    NotAPercentage { text: String },
     /// The percentage exceeds its limit.
     #[error("'{text}' is more than {max}%")]
     TooLarge {
-        /// The text.
         text: String,
         /// The maximum.
         max: u32,

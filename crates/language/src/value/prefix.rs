@@ -18,7 +18,6 @@ pub enum SocketTransport {
 /// The address family that a prefix selects.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Family {
-    /// Either family.
     Any,
     /// IPv4.
     V4,

@@ -41,35 +41,24 @@ impl TimeUnit {
 /// The errors of a time.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TimeError {
-    /// No text at all.
     #[error("missing time")]
     Empty,
     /// A character that is neither a digit nor a unit.
     #[error("unexpected character '{character}' in time '{text}'")]
-    Unexpected {
-        /// The character.
-        character: char,
-        /// The text.
-        text: String,
-    },
+    Unexpected { character: char, text: String },
     /// Text after the unit; HAProxy ignores it up to 2.6.
     #[error("unexpected character '{character}' after the timer value '{text}'")]
     Trailing {
         /// The time before that text.
         value: Duration,
-        /// The first surplus character.
         character: char,
-        /// The text.
         text: String,
     },
     /// More than [`MILLISECONDS_MAX`].
     #[error(
         "timer overflow in argument '{text}' (maximum value is {MILLISECONDS_MAX} ms or ~24.8 days)"
     )]
-    Overflow {
-        /// The text.
-        text: String,
-    },
+    Overflow { text: String },
 }
 
 impl ValueError for TimeError {

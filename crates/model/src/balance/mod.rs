@@ -64,7 +64,6 @@ pub struct Request {
 /// Result of an attempt to take a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Take {
-    /// A slot was taken.
     Taken,
     /// The server has no free slot.
     Full,
@@ -79,7 +78,6 @@ pub enum Choice {
     Taken(ServerIndex),
     /// All servers are full: wait for this one, or for any.
     Full(Option<ServerIndex>),
-    /// No server is usable.
     None,
 }
 

@@ -27,7 +27,6 @@ fn visit(_: &Arc<ServerState>) -> Take {
     Take::Taken
 }
 
-/// Takes a slot permanently.
 fn stay(server: &Arc<ServerState>) -> Take {
     if server.traffic.sessions.increment_below(server.limit()) {
         Take::Taken

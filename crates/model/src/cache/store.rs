@@ -14,7 +14,6 @@ const FIELD_BYTES: usize = 12;
 /// Settings of a `cache` section.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Name of the section.
     pub name: Box<str>,
     /// `total-max-size`, bytes.
     pub total_max: usize,
@@ -70,7 +69,6 @@ impl Entry {
 /// A cache and its settings.
 #[derive(Debug)]
 pub struct Cache {
-    /// Settings of the section.
     pub settings: Settings,
     stored: Mutex<Stored>,
     /// Bytes of responses that are being stored.

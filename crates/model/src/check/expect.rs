@@ -73,7 +73,6 @@ pub struct ReceivedResponse<'a> {
 /// Result of an expectation.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Judged {
-    /// More data is needed.
     Wait,
     /// The response is as expected.
     Passed(CheckResult),

@@ -11,15 +11,12 @@ const HEADERS_MAX: usize = 101;
 /// A request of a check.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
-    /// The method.
     pub method: Vec<u8>,
-    /// The URI.
     pub uri: Vec<u8>,
     /// The version, as in `HTTP/1.1`.
     pub version: Vec<u8>,
     /// Header fields with lower-case names, without the body length and `connection`.
     pub fields: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The body.
     pub body: Vec<u8>,
     /// `connection` field: true for `close`, false for others; None without the field.
     closes: Option<bool>,
@@ -106,7 +103,6 @@ fn with_authority(uri: Vec<u8>, host: &[u8]) -> Vec<u8> {
 /// Reason for which there is no head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unfinished {
-    /// The head is incomplete.
     Wait,
     /// The head is invalid, or the connection ended before it.
     Never,
@@ -114,9 +110,7 @@ pub enum Unfinished {
 
 /// A response so far.
 pub struct HttpCheckResponse {
-    /// The status code.
     pub code: u16,
-    /// The reason phrase.
     pub reason: Vec<u8>,
     fields: Vec<(Vec<u8>, Vec<u8>)>,
     /// Received part of the body.

@@ -48,9 +48,7 @@ pub struct Play<'s> {
     ended: bool,
     /// Index and result of the last passed `expect` step.
     passed: Option<(usize, CheckResult)>,
-    /// The connection uses TLS.
     secured: bool,
-    /// Number of established connections.
     connections: u32,
     /// A `send` or `expect` step was executed.
     talked: bool,

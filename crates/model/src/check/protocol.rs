@@ -12,7 +12,6 @@ use crate::state::{CheckResult, CheckStatus};
 
 /// Result of parsing a message.
 enum ParsedReply {
-    /// The message is incomplete.
     Short,
     Good(Vec<u8>),
     Bad(CheckStatus, u16, Vec<u8>),

@@ -14,11 +14,8 @@ use std::sync::Arc;
 
 /// The checked server in its configuration.
 pub struct Subject {
-    /// The configuration.
     pub config: Arc<Config>,
-    /// The backend.
     pub backend: ProxyIndex,
-    /// The server.
     pub server: ServerIndex,
 }
 
@@ -33,7 +30,6 @@ pub struct CheckVariables {
 
 /// Evaluation context of a check.
 pub struct Scene<'p> {
-    /// The checked server.
     pub subject: &'p Subject,
     /// The variables of the check.
     pub memory: &'p mut CheckVariables,
@@ -41,7 +37,6 @@ pub struct Scene<'p> {
     pub bytes: &'p [u8],
     /// The server has closed its side.
     pub ended: bool,
-    /// The check uses HTTP.
     pub http: bool,
 }
 

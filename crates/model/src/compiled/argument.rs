@@ -14,25 +14,20 @@ pub enum Argument {
     Text(Box<[u8]>),
     /// Integer of 64 bits.
     Int(i64),
-    /// Name of a variable.
     Variable(VariableName),
     /// IPv4 mask or address.
     Ipv4(std::net::Ipv4Addr),
     /// IPv6 mask or address.
     Ipv6(std::net::Ipv6Addr),
-    /// Boolean.
     Bool(bool),
     /// Name of a frontend or backend.
     Proxy(Box<str>),
     /// Server: the name of its backend (None is the stream's backend), and its name.
     Server(Option<Box<str>>, Box<str>),
-    /// Compiled regular expression.
     Regex(Arc<Regular>),
-    /// Compiled map.
     Map(Arc<Map>),
     /// Named ACLs, which must all be true.
     Acls(Arc<Condition>),
-    /// Stick table.
     Table(Arc<TablePlace>),
     /// Userlist; set when the whole file is loaded.
     Userlist(UserlistSlot),
@@ -41,10 +36,8 @@ pub enum Argument {
 /// Side of the stream whose message a fetch reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum MessageSide {
-    /// The request.
     #[default]
     Request,
-    /// The response.
     Response,
     /// The response if it has arrived, else the request: a named ACL does not know which rules will
     /// use it.

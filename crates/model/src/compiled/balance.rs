@@ -63,7 +63,6 @@ pub enum HashKey {
     },
     /// `balance url_param`.
     UrlParameter {
-        /// Name of the parameter.
         name: Box<[u8]>,
         /// `check_post`: also looks for the parameter in the body of a POST.
         check_post: bool,
@@ -86,7 +85,6 @@ pub enum HashKey {
 /// Key of a hash-based algorithm. Two keys are equal if their lines are.
 #[derive(Clone, Debug)]
 pub struct Hashed {
-    /// Source of the key.
     pub key: HashKey,
     /// Words after `balance`, which identify the key in comparisons.
     pub text: Box<str>,

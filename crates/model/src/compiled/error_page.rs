@@ -29,14 +29,12 @@ pub enum ErrorPage {
 pub struct ErrorFile {
     /// Status line and headers. A `content-length` equals the length of the body.
     pub head: HttpMessage,
-    /// Body of the response.
     pub body: Arc<[u8]>,
 }
 
 /// Result of parsing a response file.
 #[derive(Debug)]
 pub struct ParsedErrorFile {
-    /// Parsed response.
     pub file: ErrorFile,
     /// Value of `content-length` in the file if it differs from the length of the body.
     pub wrong_length: Option<u64>,
@@ -104,9 +102,7 @@ pub const ERROR_STATUSES: &[u16] = &[
 /// Section `http-errors`: a group of error pages.
 #[derive(Clone, Debug, Default)]
 pub struct HttpErrors {
-    /// Name of the section.
     pub name: Box<str>,
-    /// Pages with their statuses.
     pub pages: Vec<(u16, ErrorPage)>,
 }
 

@@ -21,7 +21,6 @@ pub struct Expression {
     pub(crate) arguments: Arguments,
     pub(crate) converters: Box<[ConverterCall]>,
     pub(crate) output: Type,
-    /// Position in the file.
     pub span: Span,
 }
 

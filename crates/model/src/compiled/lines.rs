@@ -20,7 +20,6 @@ pub struct LineRuleSet {
 /// Line rules for one direction.
 #[derive(Clone, Debug, Default)]
 pub struct LineRules {
-    /// Rules with a pattern.
     pub(crate) filters: Vec<LineFilter>,
     /// Headers to add (`reqadd`, `rspadd`).
     pub(crate) additions: Vec<Addition>,

@@ -38,7 +38,6 @@ pub enum CheckKind {
 /// Account for the login to MySQL.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MySqlUser {
-    /// Name of the account.
     pub name: Box<[u8]>,
     /// `pre-41`: uses the login of versions before 4.1.
     pub old: bool,
@@ -47,7 +46,6 @@ pub struct MySqlUser {
 /// `tcp-check` or `http-check` lines of a section, as they were read.
 #[derive(Clone, Debug, Default)]
 pub struct CheckLines {
-    /// Steps of the lines.
     pub steps: Vec<CheckStep>,
     /// Position of the first line.
     pub first: Option<Span>,
@@ -69,7 +67,6 @@ pub struct ExternalLines {
 /// Health checks of a backend or of a `healthcheck` section.
 #[derive(Clone, Debug, Default)]
 pub struct Check {
-    /// Kind of check.
     pub kind: CheckKind,
     /// Request of `option httpchk`; `http-check send` takes precedence.
     pub line: HttpSend,
@@ -135,7 +132,6 @@ impl Check {
 /// A `healthcheck` section.
 #[derive(Clone, Debug, Default)]
 pub struct HealthCheck {
-    /// Name of the section.
     pub name: Box<str>,
     /// Position of the section's name.
     pub span: Span,

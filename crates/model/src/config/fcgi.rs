@@ -9,7 +9,6 @@ use std::sync::Arc;
 /// A FastCGI application.
 #[derive(Clone, Debug)]
 pub struct FcgiApp {
-    /// Name of the application.
     pub name: Box<str>,
     /// Position of the section's name.
     pub span: Span,
@@ -63,7 +62,6 @@ pub struct SetParam {
 /// `pass-header`
 #[derive(Debug)]
 pub struct PassHeader {
-    /// Name of the header.
     pub name: Box<[u8]>,
     /// Condition; None always applies.
     pub condition: Option<Condition>,

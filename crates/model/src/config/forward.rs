@@ -12,9 +12,7 @@ pub enum HeaderNames {
     /// The headers are passed on.
     #[default]
     Preserve,
-    /// The headers are removed.
     Delete,
-    /// The request is rejected.
     Reject,
 }
 
@@ -40,7 +38,6 @@ pub struct Forwarded {
 pub enum ParameterSource {
     /// The value of the connection or request.
     AsItIs,
-    /// An expression.
     Found(Box<Expression>),
 }
 

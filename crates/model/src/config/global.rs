@@ -13,7 +13,6 @@ use tls::TlsDefaults;
 /// Destination of log lines.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum LogTargetAddress {
-    /// Syslog over UDP.
     Udp(SocketAddr),
     /// Syslog over a Unix datagram socket.
     Unix(PathBuf),
@@ -42,9 +41,7 @@ impl fmt::Display for LogTargetAddress {
 /// A `log` line.
 #[derive(Clone, Debug)]
 pub struct LogTarget {
-    /// Position in the file.
     pub span: Span,
-    /// Destination of the lines.
     pub address: LogTargetAddress,
     /// `len`: maximum length of a line, bytes.
     pub length_max: usize,
@@ -74,16 +71,13 @@ pub enum StatsLevel {
     /// Reads everything and clears counters.
     #[default]
     Operator,
-    /// Changes everything.
     Admin,
 }
 
 /// A `stats socket` line.
 #[derive(Clone, Debug)]
 pub struct StatsSocket {
-    /// Address and options.
     pub bind: Bind,
-    /// Privileges of its clients.
     pub level: StatsLevel,
     /// `expose-fd listeners`.
     pub expose_listeners: bool,
@@ -154,7 +148,6 @@ pub enum CloseSpread {
 /// limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct VariablesMax {
-    /// All scopes together.
     pub global: Option<usize>,
     /// `proc.`
     pub process: Option<usize>,

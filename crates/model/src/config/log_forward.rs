@@ -9,7 +9,6 @@ pub const LOG_CONNECTIONS_DEFAULT: u32 = 10;
 /// Treatment of the host name in a forwarded message (`option host`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ForwardedHost {
-    /// Keeps the host name.
     #[default]
     Keep,
     /// Replaces the host name by the sender's address.
@@ -23,7 +22,6 @@ pub enum ForwardedHost {
 /// A `log-forward` section.
 #[derive(Clone, Debug, Default)]
 pub struct LogForward {
-    /// Name of the section.
     pub name: Box<str>,
     /// Position of the section's name.
     pub span: Span,

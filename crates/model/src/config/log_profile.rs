@@ -10,7 +10,6 @@ use std::sync::Arc;
 /// A `log-profile` section.
 #[derive(Clone, Debug)]
 pub struct LogProfile {
-    /// Name of the section.
     pub name: Box<str>,
     /// Position of the section's name.
     pub span: Span,

@@ -93,7 +93,6 @@ pub struct Config {
     pub lists: std::sync::Arc<crate::sample::live::Lists>,
     /// `peers` sections, with which stick tables are shared.
     pub peers: Vec<Peers>,
-    /// Stick tables.
     pub tables: crate::tables::Tables,
     /// `ring` sections.
     pub rings: Vec<Ring>,

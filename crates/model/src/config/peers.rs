@@ -16,7 +16,6 @@ pub struct Peer {
     pub name: Box<str>,
     /// Address on which the peer listens; that of the local peer may come from a `bind` line.
     pub address: Option<SocketAddr>,
-    /// Position of the line.
     pub span: Span,
     /// TLS settings for connections to the peer, including those of `default-server` lines.
     pub tls: ServerTls,
@@ -25,7 +24,6 @@ pub struct Peer {
 /// A `peers` section.
 #[derive(Clone, Debug, Default)]
 pub struct Peers {
-    /// Name of the section.
     pub name: Box<str>,
     /// Position of the section's name.
     pub span: Span,
@@ -49,7 +47,6 @@ pub struct Peers {
     pub local: Box<str>,
     /// Maximum number of updates that are sent at once.
     pub batch: u32,
-    /// Run-time state.
     pub state: Arc<PeersState>,
 }
 

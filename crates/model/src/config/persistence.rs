@@ -62,9 +62,7 @@ pub enum PersistRuleKind {
 /// `force-persist` or `ignore-persist`.
 #[derive(Clone, Debug)]
 pub struct PersistRule {
-    /// Kind of rule.
     pub kind: PersistRuleKind,
-    /// Condition of the rule.
     pub condition: Condition,
 }
 
@@ -84,7 +82,6 @@ pub struct UseServerRule {
     pub span: Span,
     /// Server that the rule selects.
     pub server: ServerName,
-    /// Condition of the rule.
     pub condition: Condition,
 }
 
@@ -118,7 +115,6 @@ pub enum HashFunction {
 /// `hash-type`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct HashType {
-    /// Table or ring.
     pub method: HashMethod,
     /// Function that hashes the key.
     pub function: HashFunction,
@@ -154,7 +150,6 @@ pub enum RingKey {
 pub struct RetryOn(pub u32);
 
 impl RetryOn {
-    /// The connection failed.
     pub const CONN_FAILURE: u32 = 1;
     /// The server closed the connection before it responded.
     pub const EMPTY_RESPONSE: u32 = 1 << 1;

@@ -2,7 +2,6 @@
 
 /// The name of the product.
 pub const PRODUCT: &str = "Evenkeel";
-/// Version of the product.
 pub const PRODUCT_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Name that is reported to HAProxy's tools.
 pub const NAME: &str = "HAProxy";

@@ -25,7 +25,6 @@ pub enum SwitchTarget {
 /// A `use_backend` rule.
 #[derive(Clone, Debug)]
 pub struct SwitchRule {
-    /// Position of the rule.
     pub span: Span,
     /// Backend that the rule selects.
     pub target: SwitchTarget,
@@ -77,9 +76,7 @@ pub struct Proxy {
     pub span: Span,
     /// `id`; assigned from 1 upwards (2 and more in practice) if the file has none.
     pub id: u32,
-    /// Name of the section.
     pub name: Box<str>,
-    /// Type of section.
     pub kind: ProxyKind,
     /// `disabled`.
     pub disabled: bool,
@@ -170,7 +167,6 @@ pub struct Proxy {
     pub state_source: Option<(StateSource, Span)>,
     /// `server-state-file-name`; None is the name of the backend.
     pub state_file_name: Option<Box<[u8]>>,
-    /// Run-time state.
     pub state: Arc<ProxyState>,
     /// Servers as the balance algorithm arranges them.
     pub line: crate::line::BalanceState,
@@ -284,11 +280,9 @@ pub struct CaptureCookie {
 /// `load-server-state-from-file`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StateSource {
-    /// No file is loaded.
     None,
     /// The `server-state-file` of `global`.
     Global,
-    /// The proxy's own file.
     Local,
 }
 

@@ -12,7 +12,6 @@ use tls::Connector;
 pub struct Ring {
     /// Name; for the implicit ring of a server, its address.
     pub name: Box<str>,
-    /// Position in the file.
     pub span: Span,
     /// `description`.
     pub description: Box<str>,
@@ -35,7 +34,6 @@ pub struct Ring {
 /// A server that receives a ring's lines over TCP.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct RingServer {
-    /// Name of the server.
     pub name: Box<str>,
     /// Address and port of the server.
     pub address: SocketAddr,

@@ -29,7 +29,6 @@ const BEGINNINGS: [&str; 15] = [
 /// Texts of the rule lines.
 #[derive(Default, Debug)]
 pub struct RuleTexts {
-    /// Lines by file.
     files: Vec<(Box<str>, Vec<LineRange>)>,
     text: String,
 }

@@ -21,7 +21,6 @@ pub struct ProxyExtensions {
     pub authority: bool,
     /// The stream's `unique-id-format`.
     pub unique_id: bool,
-    /// The client's TLS version.
     pub tls: bool,
     /// With `tls`: the common name of the client's certificate.
     pub common_name: bool,
@@ -36,7 +35,6 @@ pub struct ProxyExtensions {
 /// A TLV field of `set-proxy-v2-tlv-fmt`.
 #[derive(Clone, Debug)]
 pub struct ProxyField {
-    /// TLV type.
     pub kind: u8,
     /// Format as written in the file; the basis of comparisons.
     pub text: Box<str>,
@@ -128,7 +126,6 @@ pub struct ServerOptions {
     pub saved: Option<Arc<Kept>>,
     /// `redir`: GET and HEAD requests are redirected to this prefix.
     pub redirect_prefix: Option<Box<[u8]>>,
-    /// TLS settings.
     pub tls: ServerTls,
     /// `check-proto`
     pub check_proto: Option<HttpProtocol>,
@@ -224,7 +221,6 @@ pub struct Server {
     pub span: Span,
     /// `id`; assigned from 1 upwards if the file has none.
     pub id: u32,
-    /// Name of the server.
     pub name: Box<str>,
     /// Address as written in the file (`web.example:80`), for operators.
     pub address_text: Box<str>,
@@ -232,7 +228,6 @@ pub struct Server {
     pub address: ServerAddress,
     /// Other options of the line.
     pub options: ServerOptions,
-    /// Run-time state.
     pub state: Arc<ServerState>,
     /// Number of the address and connection options of this server. The number changes when another
     /// configuration has other ones, so that old connections are not reused.

@@ -11,9 +11,7 @@ use tls::{Connector, TlsSide};
 /// Content of a file with the name that operators use.
 #[derive(Debug)]
 pub struct NamedContent<T> {
-    /// Name of the file.
     pub name: Box<str>,
-    /// Content of the file.
     pub content: Arc<T>,
 }
 

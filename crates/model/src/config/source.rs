@@ -32,7 +32,6 @@ pub struct SourceWays {
 pub struct ConnectionSource<'c> {
     /// Source address; None leaves it to the system.
     pub address: Option<SocketAddr>,
-    /// Further settings.
     pub settings: &'c SourceWays,
 }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 /// A `stick on`, `match`, `store-request` or `store-response` rule.
 #[derive(Clone, Debug)]
 pub struct StickRule {
-    /// Position of the rule.
     pub span: Span,
     /// Looks up the server of the key.
     pub matches: bool,
@@ -16,7 +15,6 @@ pub struct StickRule {
     pub stores: bool,
     /// Stores the server for a key of the response.
     pub stores_of_answer: bool,
-    /// Expression of the key.
     pub expression: Expression,
     /// Stick table of the rule.
     pub table: Arc<TablePlace>,

@@ -298,9 +298,7 @@ fn name_of(server: &Server) -> Option<&str> {
 /// Objects that the previous configuration had under one name.
 struct PreviousObjects<'c> {
     state: &'c Arc<ProxyState>,
-    /// Listeners of the frontend.
     binds: &'c [Bind],
-    /// Settings of the backend.
     settings: Option<Settings>,
     servers: HashMap<&'c str, &'c Server>,
 }

@@ -15,7 +15,6 @@ pub(super) const FIELDS: usize = EntryText::Try as usize + TRIES_MAX;
 /// Identifies a text of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EntryText {
-    /// Name of the frontend.
     Frontend,
     /// Name of the backend; empty without one.
     Backend,
@@ -84,7 +83,6 @@ pub struct Spans {
 /// Source of the choice of the backend.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum BackendBy {
-    /// No backend was chosen.
     #[default]
     None,
     /// The proxy is a `listen` section and its own backend.
@@ -139,15 +137,12 @@ pub struct RequestRecord {
     /// Start of the session or end of the previous request, and arrival of the first byte, in
     /// milliseconds since 1970.
     pub began_ms: [u64; 2],
-    /// Durations of the phases.
     pub spans: Spans,
-    /// Address of the client.
     pub client: Endpoint,
     /// Status, termination state and source of the response.
     pub ended: RequestOutcome,
     /// Bytes from the client, and bytes to the client.
     pub bytes: [u64; 2],
-    /// Retries and queueing.
     pub effort: Effort,
     /// Name of the `balance` algorithm; empty without a backend.
     pub balance: &'static str,

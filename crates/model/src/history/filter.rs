@@ -20,11 +20,8 @@ pub enum FilterError {
     NoValue(String),
     /// The value of the filter is invalid.
     BadValue {
-        /// Name of the filter.
         name: &'static str,
-        /// The given value.
         value: String,
-        /// Description of valid values.
         expected: &'static str,
     },
 }
@@ -51,7 +48,6 @@ impl fmt::Display for FilterError {
 
 impl std::error::Error for FilterError {}
 
-/// Filters with a value.
 const NAMES: [&str; 9] = [
     "since", "host", "path", "status", "client", "server", "frontend", "outcome", "max",
 ];
@@ -91,7 +87,6 @@ pub struct HistoryFilter {
     failed: Option<bool>,
     /// Maximum number of entries.
     pub max: usize,
-    /// Output as JSON.
     pub json: bool,
 }
 

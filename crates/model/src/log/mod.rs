@@ -28,21 +28,13 @@ use std::time::SystemTime;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum Level {
-    /// The system is unusable.
     Emergency,
-    /// Immediate action is required.
     Alert,
-    /// Critical condition.
     Critical,
-    /// Error condition.
     Error,
-    /// Warning condition.
     Warning,
-    /// Normal but significant condition.
     Notice,
-    /// Informational message.
     Info,
-    /// Debugging message.
     Debug,
 }
 

@@ -54,9 +54,7 @@ pub struct Ring {
 /// Description of a ring for `show events`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Summary {
-    /// Name of the ring.
     pub name: Box<str>,
-    /// Description from the configuration.
     pub description: Box<str>,
     /// Number of lines that servers lost.
     pub lost: u64,

@@ -21,20 +21,16 @@ const ASKED_MS: u64 = 60_000;
 pub struct Key {
     /// Name of the `resolvers` section.
     pub section: Box<str>,
-    /// The name to resolve.
     pub name: DnsName,
-    /// The kind of records.
     pub record_kind: RecordKind,
 }
 
 /// Counters of a nameserver, in the order of `show resolvers`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Tallies {
-    /// Queries sent.
     pub sent: u64,
     /// Queries that could not be sent.
     pub unsent: u64,
-    /// Valid responses.
     pub valid: u64,
     /// Responses that changed a server.
     pub update: u64,
@@ -44,17 +40,11 @@ pub struct Tallies {
     pub any_error: u64,
     /// Names that do not exist.
     pub nx: u64,
-    /// Timeouts.
     pub timeout: u64,
-    /// Refused queries.
     pub refused: u64,
-    /// Other errors.
     pub other: u64,
-    /// Malformed responses.
     pub invalid: u64,
-    /// Truncated responses.
     pub truncated: u64,
-    /// Responses after the round.
     pub outdated: u64,
 }
 
@@ -102,14 +92,12 @@ struct Entry {
 pub struct Due {
     /// Section, name and record type.
     pub key: Key,
-    /// The query.
     pub ask: NameserverQuery,
 }
 
 /// Result of the resolution of a name at the end of a round.
 #[derive(Debug)]
 pub struct ResolutionResult {
-    /// Result of the round.
     pub status: ResolutionStatus,
     /// The addresses of the name.
     pub addresses: Vec<IpAddr>,

@@ -49,15 +49,12 @@ impl RecordKind {
 /// Result of the resolution so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ResolutionStatus {
-    /// No response yet.
     Unknown,
-    /// The name has records.
     Valid,
     /// The name does not exist.
     NoSuchName,
     /// The nameservers refused the query.
     Refused,
-    /// No nameserver responded.
     Timeout,
     /// Another error, or a name without records.
     Other,
@@ -66,7 +63,6 @@ pub enum ResolutionStatus {
 /// Result of a query to one nameserver.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum QueryOutcome {
-    /// The nameserver responded.
     Answered(DnsResponse),
     /// The nameserver did not respond in time.
     Silent,
@@ -77,7 +73,6 @@ pub enum QueryOutcome {
 /// A query to all nameservers of the section.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NameserverQuery {
-    /// Query message content.
     pub question: DnsQuestion,
     /// Number of the round; responses to older rounds are ignored.
     pub round: u32,

@@ -12,9 +12,7 @@ pub struct Key(pub(crate) [u8; 32]);
 /// A password to verify.
 #[derive(Debug)]
 pub struct PasswordCheck {
-    /// Key of the result.
     pub key: Key,
-    /// Expected hash.
     pub hash: Arc<Hash>,
     /// Password to verify; wiped when dropped.
     pub password: Zeroizing<Vec<u8>>,

@@ -15,7 +15,6 @@ pub const PASSWORD_MAX: usize = 512;
 /// A kind of hash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum HashKind {
-    /// DES: thirteen characters.
     Des,
     /// `$1$`
     Md5,

@@ -119,7 +119,6 @@ pub enum Assignment {
 /// Reason for which a stream gets no server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum QueueRefusal {
-    /// No server is usable.
     NoServer,
     /// [`WAITING_MAX`] streams are already waiting.
     QueueFull,

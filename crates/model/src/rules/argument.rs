@@ -83,9 +83,7 @@ impl<'w> ArgumentText<'w> {
 /// Kind of argument that a fetch or converter takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ArgumentKind {
-    /// Any text.
     Text,
-    /// A whole number.
     Int,
     /// A whole number or the name of a variable.
     IntOrVariable,
@@ -101,11 +99,8 @@ pub enum ArgumentKind {
     Ipv6,
     /// `true`, `false`, `1` or `0`.
     Bool,
-    /// Pairs of hexadecimal digits.
     Hex,
-    /// A frontend's name.
     Frontend,
-    /// A backend's name.
     Backend,
     /// `server` or `backend/server`.
     Server,
@@ -115,7 +110,6 @@ pub enum ArgumentKind {
     MapFile,
     /// The name of a stick table.
     Table,
-    /// Name of a userlist.
     Userlist,
     /// Name of an environment variable; its value at load time is the argument.
     Environment,
@@ -370,13 +364,11 @@ fn own_proxy(loader: &mut ConfigDraft, span: Span, kinds: &[ArgumentKind]) {
 /// Keyword whose arguments are built.
 #[derive(Clone, Debug)]
 pub struct KeywordSignature<'k> {
-    /// Name of the keyword.
     pub name: &'k str,
     /// Syntax line of the keyword.
     pub syntax: &'k str,
     /// Kinds of the arguments that the keyword takes.
     pub kinds: &'static [ArgumentKind],
-    /// Number of required arguments.
     pub required: usize,
     /// Range of the name and its list.
     pub place: Range<usize>,

@@ -13,11 +13,9 @@ use std::sync::Arc;
 /// Result of a test.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum TestResult {
-    /// The test is false.
     Fail,
     /// Unknown until more bytes arrive.
     Miss,
-    /// The test is true.
     Pass,
 }
 

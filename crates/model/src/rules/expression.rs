@@ -67,7 +67,6 @@ enum Misplaced {
 /// Parsed expression, and the matching method from the fetch's name (`path_beg`).
 #[derive(Debug)]
 pub struct Parsed {
-    /// Compiled expression.
     pub expression: Expression,
     /// Matching method, from the suffix of the name.
     pub method: Option<Method>,

@@ -15,7 +15,6 @@ use std::sync::Arc;
 /// File of patterns, as read.
 #[derive(Clone, Debug)]
 pub struct ListFile {
-    /// Name in the configuration.
     pub name: Arc<str>,
     text: Text,
     entries: Vec<Entry>,

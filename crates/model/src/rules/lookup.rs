@@ -10,13 +10,10 @@ use language::{Diagnostic, Span, suggest};
 /// Name in an expression that must be a proxy or a server.
 #[derive(Clone, Debug)]
 pub struct Lookup {
-    /// Position of the name.
     pub span: Span,
-    /// Required kind.
     pub kind: ArgumentKind,
     /// Backend of a server; None is the section's own.
     pub backend: Option<Box<str>>,
-    /// Name to look up.
     pub name: Box<str>,
     /// Section that contains the expression.
     pub from: Section,

@@ -37,7 +37,6 @@ impl Usage {
     pub const FRONT_HTTP_RESPONSE: Usage = Usage(1 << 12);
     /// Log lines, when a stream is logged.
     pub const LOG: Usage = Usage(1 << 13);
-    /// Steps of health checks.
     pub const CHECK: Usage = Usage(1 << 14);
 
     const NAMES: [&'static str; 15] = [
@@ -135,9 +134,7 @@ pub enum Needs {
     RequestKept,
     /// Bytes or headers of the side that the rule processes.
     EitherSide,
-    /// Selected backend.
     Backend,
-    /// Selected server.
     Server,
     /// Bytes or headers of the response.
     Response,

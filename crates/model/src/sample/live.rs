@@ -41,7 +41,6 @@ pub struct Entry {
     /// Number that identifies the entry in commands (`#` and the number), even if other entries are
     /// added or removed.
     pub number: u64,
-    /// Pattern of the entry.
     pub key: Box<[u8]>,
     /// Value of the entry; None in a list of patterns.
     pub value: Option<Box<[u8]>>,
@@ -56,7 +55,6 @@ impl Entry {
 /// Comparison of the entries of some lists, for one test or map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct How {
-    /// Matching method.
     pub method: Method,
     /// True if the comparison ignores case.
     pub ignore_case: bool,
@@ -139,13 +137,10 @@ pub type PatternPair = (Box<[u8]>, Option<Box<[u8]>>);
 /// Change of a list by an operator.
 #[derive(Clone, Debug)]
 pub enum Edit {
-    /// Adds entries.
     Add(Vec<PatternPair>),
     /// Sets the value of the entries with a key, or of the entry with a number.
     Set(Which, Box<[u8]>),
-    /// Removes the selected entries.
     Delete(Which),
-    /// Removes all entries.
     Clear,
 }
 
@@ -154,7 +149,6 @@ pub enum Edit {
 pub enum Which {
     /// All entries with this key.
     Key(Box<[u8]>),
-    /// Entry with this number.
     Number(u64),
 }
 
@@ -231,13 +225,11 @@ pub struct Lists {
 /// Line of `show acl` or `show map`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Summary {
-    /// Number of the list.
     pub id: usize,
     /// Name of the file; empty for the patterns of a line.
     pub file: String,
     /// Description of the users of the list.
     pub used_by: String,
-    /// Number of entries.
     pub entries: usize,
     /// Numbers of the version in use and of the last prepared one.
     pub versions: (u32, u32),

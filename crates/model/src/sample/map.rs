@@ -8,11 +8,9 @@ use std::net::IpAddr;
 /// Type of the values of a map.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Gives {
-    /// Text.
     Text,
     /// Integer of 64 bits.
     Int,
-    /// IP address.
     Address,
     /// Key that matched, instead of its value.
     Key,

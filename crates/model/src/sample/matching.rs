@@ -11,7 +11,6 @@ use std::ops::RangeInclusive;
 /// Matching method (`-m`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Method {
-    /// The value exists.
     Found,
     /// The value is true, or a number other than 0.
     Bool,

@@ -17,7 +17,6 @@ pub struct Entry {
 /// Origin of a pattern: the configuration or a file, with the position for diagnostics.
 #[derive(Clone, Debug)]
 pub enum PatternOrigin {
-    /// Word of the configuration.
     Word(Span),
     /// Line of the n-th list file.
     Line(usize, Entry),

@@ -7,7 +7,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Typed value of a fetch or converter.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SampleValue<'a> {
-    /// True or false.
     Bool(bool),
     /// Integer of 64 bits.
     Int(i64),
@@ -17,7 +16,6 @@ pub enum SampleValue<'a> {
     Ipv6(Ipv6Addr),
     /// Text with arbitrary bytes.
     Str(Cow<'a, [u8]>),
-    /// Binary data.
     Bin(Cow<'a, [u8]>),
     /// Name of an HTTP method.
     Method(Cow<'a, [u8]>),

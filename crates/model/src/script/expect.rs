@@ -22,9 +22,7 @@ pub enum Matcher {
     Begin(Format),
     /// The text ends with it.
     End(Format),
-    /// The text contains it.
     Contains(Format),
-    /// A regular expression matches.
     Regex(Regular),
 }
 
@@ -56,7 +54,6 @@ pub enum Pattern {
     TextFormat(Format),
     /// `binary-lf`
     BinaryFormat(Format),
-    /// Messages of a protocol.
     Dialogue(Dialogue),
 }
 
@@ -65,7 +62,6 @@ pub enum Pattern {
 pub enum ReportedText {
     /// `on-success`, `on-error`
     Format(Format),
-    /// A fixed text.
     Text(&'static str),
     /// First line of the response, from this offset on.
     Line(usize),
@@ -85,7 +81,6 @@ pub enum Code {
 /// An expectation about a response.
 #[derive(Clone, Debug)]
 pub struct Expect {
-    /// Expected property.
     pub pattern: Pattern,
     /// `!`: the pattern must not match.
     pub negated: bool,

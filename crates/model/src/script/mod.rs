@@ -15,16 +15,13 @@ pub const STEPS_MAX: usize = 1024;
 /// A check: its steps and its message style.
 #[derive(Clone, Debug)]
 pub struct Script {
-    /// Steps in their order.
     pub steps: Vec<CheckStep>,
-    /// Style of its messages.
     pub voice: MessageStyle,
 }
 
 /// Style of the messages of a check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum MessageStyle {
-    /// Only the reason.
     #[default]
     Plain,
     /// `tcp-check`: the reason and the step.
@@ -36,7 +33,6 @@ pub enum MessageStyle {
 /// A step of a script.
 #[derive(Clone, Debug)]
 pub struct CheckStep {
-    /// Action of the step.
     pub action: StepAction,
     /// `comment`, printed when the step fails.
     pub comment: Option<Box<[u8]>>,
@@ -53,9 +49,7 @@ pub enum StepAction {
     Comment,
     /// Closes the previous connection and opens a new one.
     Connect(Box<Connect>),
-    /// Sends data.
     Send(Box<Send>),
-    /// Waits for a response.
     Expect(Box<Expect>),
     /// Sets or unsets a variable.
     Variable(Box<VariableChange>),
@@ -64,7 +58,6 @@ pub enum StepAction {
 /// Source of a connection's port.
 #[derive(Clone, Debug)]
 pub enum PortSource {
-    /// A fixed port.
     Number(u16),
     /// An expression; without a value, the server's port is used.
     Expression(Expression),
@@ -106,7 +99,6 @@ pub enum Send {
     HexFormat(Format),
     /// The ClientHello of `crate::check`.
     TlsHello,
-    /// A request.
     Http(HttpSend),
 }
 
@@ -116,15 +108,12 @@ pub type HttpField = (Box<[u8]>, Format);
 /// Request of a check; None for parts that the line does not set.
 #[derive(Clone, Debug, Default)]
 pub struct HttpSend {
-    /// Method.
     pub method: Option<Box<str>>,
-    /// Request target.
     pub uri: Option<Format>,
     /// "HTTP/1.1"
     pub version: Option<Box<str>>,
     /// Header fields (`Host` among them), in order.
     pub headers: Vec<HttpField>,
-    /// The body.
     pub body: Option<Format>,
     /// Text as written in the file, for comparisons.
     pub text: Box<[u8]>,

@@ -8,7 +8,6 @@ pub struct RecordingOptions {
     pub server_end: bool,
     /// HTTP/2 stream of the client.
     pub client_end: bool,
-    /// The client's socket.
     pub client_socket: bool,
     /// Addresses of clients' connections, besides those of their PROXY headers.
     pub connection: bool,

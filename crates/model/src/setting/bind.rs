@@ -45,9 +45,7 @@ impl BindAddress {
 /// Owner and permissions of a Unix socket's file (`user`, `group`, `uid`, `gid`, `mode`).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct BindOwner {
-    /// User id.
     pub uid: Option<u32>,
-    /// Group id.
     pub gid: Option<u32>,
     /// Permission bits.
     pub mode: Option<u32>,
@@ -77,13 +75,11 @@ pub struct Preface {
 /// A listener. A `bind` line creates one for each of its addresses and ports.
 #[derive(Clone, Debug)]
 pub struct Bind {
-    /// Position in the file.
     pub span: Span,
     /// `id`; assigned from 1 upwards per proxy if the file has none.
     pub id: u32,
     /// `name`; empty if the file has none.
     pub name: Box<str>,
-    /// Address of the listener.
     pub address: BindAddress,
     /// `proto`: HTTP version regardless of negotiation and detection.
     pub protocol: Option<HttpProtocol>,

@@ -50,23 +50,17 @@ pub struct Compressed {
 /// Direction of compressed messages (`compression direction`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Direction {
-    /// Responses to clients.
     #[default]
     Response,
-    /// Requests to servers.
     Request,
-    /// Requests and responses.
     Both,
 }
 
 /// `compression …`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Compression {
-    /// Settings for responses.
     pub response: Compressed,
-    /// Settings for requests.
     pub request: Compressed,
-    /// Enabled directions.
     pub direction: Direction,
     /// `compression offload`: `Accept-Encoding` is not passed to servers.
     pub offload: bool,

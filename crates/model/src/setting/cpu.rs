@@ -7,11 +7,8 @@ pub const CPUS_MAX: u32 = 1024;
 /// A set of threads, counted from 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ThreadSet {
-    /// All threads.
     All,
-    /// Threads with odd numbers.
     Odd,
-    /// Threads with even numbers.
     Even,
     /// From the first to the last, both inclusive.
     Range(u32, u32),
@@ -40,7 +37,6 @@ pub struct CpuMap {
     pub one_each: bool,
     /// Threads to which the line applies.
     pub threads: ThreadSet,
-    /// Processors for these threads.
     pub cpus: CpuSet,
 }
 

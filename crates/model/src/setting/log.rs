@@ -18,6 +18,5 @@ pub enum SyslogFormat {
     Timed,
     /// A time in ISO 8601 in front of the message.
     Iso,
-    /// Only the message.
     Raw,
 }

@@ -3,13 +3,10 @@
 /// A step of a stream at which it is logged.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum StreamLogStep {
-    /// Start of a stream.
     Accept,
-    /// A request was received.
     Request,
     /// A connection to a server was established.
     Connect,
-    /// Start of a response.
     Response,
     /// The end of a stream.
     Close,

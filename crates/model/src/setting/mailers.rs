@@ -11,7 +11,6 @@ const TIMEOUT_MS: u32 = 10_000;
 /// A `mailers` section.
 #[derive(Clone, Debug)]
 pub struct Mailers {
-    /// Name of the section.
     pub name: Box<str>,
     /// Position of the section's name.
     pub span: Span,

@@ -45,7 +45,6 @@ pub struct ProxyIndex(pub u32);
 /// A listener of a configuration.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ListenerIndex {
-    /// Index of the frontend.
     pub frontend: ProxyIndex,
     /// Index in the frontend's `binds`; out of range for a session without a client.
     pub bind: u32,

@@ -21,10 +21,8 @@ pub struct Agent {
 /// `observe`: errors of traffic that are counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Observe {
-    /// No errors.
     #[default]
     Nothing,
-    /// Failed connections.
     Layer4,
     /// Failed connections and invalid responses.
     Layer7,
@@ -47,7 +45,6 @@ pub enum OnError {
 /// Observation of the errors of a server's traffic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Observing {
-    /// Errors that are counted.
     pub observe: Observe,
     /// Number of errors in a row that trigger the reaction.
     pub error_limit: u32,

@@ -46,7 +46,6 @@ pub enum Mode {
     /// Plain bytes.
     #[default]
     Tcp,
-    /// HTTP requests and responses.
     Http,
     /// Log messages: only for backends that `log` lines use.
     Log,
@@ -199,7 +198,6 @@ pub enum ReuseMode {
     Safe,
     /// Also for the first request, on a connection that was reused before.
     Aggressive,
-    /// For all requests.
     Always,
 }
 
@@ -260,8 +258,6 @@ pub struct Capture {
 /// The capture slots of a frontend, in the order of the file.
 #[derive(Clone, Debug, Default)]
 pub struct Captures {
-    /// Slots for requests.
     pub request: Vec<Capture>,
-    /// Slots for responses.
     pub response: Vec<Capture>,
 }

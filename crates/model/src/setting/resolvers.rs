@@ -11,7 +11,6 @@ pub struct NameServer {
     pub name: Box<str>,
     /// Address and port of the nameserver.
     pub address: SocketAddr,
-    /// Queries use TCP only.
     pub stream: bool,
 }
 
@@ -50,11 +49,9 @@ impl Default for Hold {
 pub struct Resolvers {
     /// Position of the section's name.
     pub span: Span,
-    /// Name of the section.
     pub name: Box<str>,
     /// Nameservers, all queried at once; the first valid response counts.
     pub servers: Vec<NameServer>,
-    /// Validity of previous responses.
     pub hold: Hold,
     /// Number of queries before the resolution fails.
     pub retries: u32,
@@ -101,13 +98,10 @@ impl AddressFamily {
 /// Source of a server's address at startup.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum InitAddress {
-    /// A state file.
     Last,
-    /// The system's resolver.
     Libc,
     /// The server starts without an address.
     None,
-    /// A literal address.
     Ip(IpAddr),
 }
 
@@ -147,7 +141,6 @@ impl Default for Resolving {
 /// Port of a server with a host name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NamedPort {
-    /// A fixed port.
     Fixed(u16),
     /// The port of the client's connection plus this offset.
     Offset(i32),
@@ -160,7 +153,6 @@ pub struct HostName {
     pub text: Box<str>,
     /// `ipv4@`, `ipv6@`.
     pub family: Option<AddressFamily>,
-    /// Port of the server.
     pub port: NamedPort,
     /// The name is a service (`_http._tcp.name`), whose SRV records contain hosts and ports.
     pub service: bool,

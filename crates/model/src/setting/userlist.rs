@@ -18,18 +18,14 @@ pub enum Password {
 /// A user.
 #[derive(Clone, Debug)]
 pub struct UserAccount {
-    /// Name of the user.
     pub name: Box<str>,
-    /// Password of the user.
     pub password: Password,
-    /// Groups of the user.
     pub groups: Vec<Box<str>>,
 }
 
 /// A list of users.
 #[derive(Clone, Debug, Default)]
 pub struct Userlist {
-    /// Name of the list.
     pub name: Box<str>,
     /// Users, sorted by name.
     pub users: Vec<UserAccount>,

@@ -54,7 +54,6 @@ impl SharedBalanceState {
         self.retired.load(Ordering::SeqCst)
     }
 
-    /// Counts a removed server.
     pub(crate) fn retire_one(&self) {
         self.retired.fetch_add(1, Ordering::SeqCst);
     }

@@ -17,13 +17,11 @@ pub type NameAndId = (Box<str>, u32);
 /// An invalid message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Capture {
-    /// Time of receipt.
     pub at: SystemTime,
     /// Number of the capture in the process, from 0 upwards.
     pub event: u64,
     /// Address of the client as text.
     pub source: String,
-    /// The frontend.
     pub frontend: NameAndId,
     /// The backend, if it was already chosen.
     pub backend: Option<NameAndId>,

@@ -10,23 +10,17 @@ pub enum CheckStatus {
     Initializing,
     /// The local system failed (no socket, no address).
     SocketError,
-    /// The connection was accepted.
     Layer4Ok,
-    /// The connection timed out.
     Layer4Timeout,
     /// The connection was refused or not possible.
     Layer4Error,
-    /// The TLS handshake succeeded.
     Layer6Ok,
     /// The TLS handshake timed out.
     Layer6Timeout,
-    /// The TLS handshake failed.
     Layer6Invalid,
-    /// The response timed out.
     Layer7Timeout,
     /// The response was invalid or not as expected.
     Layer7Invalid,
-    /// The response was valid.
     Layer7Ok,
     /// The response was 404 with `http-check disable-on-404`.
     Layer7OkConditional,
@@ -43,7 +37,6 @@ pub enum CheckStatus {
 }
 
 impl CheckStatus {
-    /// All statuses.
     pub const ALL: &[CheckStatus] = &[
         CheckStatus::Initializing,
         CheckStatus::SocketError,
@@ -161,11 +154,9 @@ impl CheckStatus {
 /// Meaning of a check result for the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// The server is up.
     Passed,
     /// The server finishes its sessions and wants no new ones.
     Conditional,
-    /// The server is down.
     Failed,
 }
 

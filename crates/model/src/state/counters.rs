@@ -95,24 +95,19 @@ pub enum Tally {
     Http2Streams,
 }
 
-/// Number of tallies.
 pub const TALLIES: usize = Tally::Http2Streams as usize + 1;
 
 /// A time whose sliding average over the last [`AVERAGE_WINDOW`] streams is computed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(usize)]
 pub enum Average {
-    /// Time in queues.
     Queue,
-    /// Time to connect.
     Connect,
     /// Time until the head of the response.
     Response,
-    /// Total time.
     Total,
 }
 
-/// Number of averages.
 pub const AVERAGES: usize = 4;
 /// Number of streams in the window of the averages.
 pub const AVERAGE_WINDOW: u64 = 1024;

@@ -80,7 +80,6 @@ impl Latency {
 pub struct Percentiles {
     /// Number of requests in the sample.
     pub samples: u64,
-    /// Median.
     pub p50_ms: u64,
     /// 95th percentile.
     pub p95_ms: u64,

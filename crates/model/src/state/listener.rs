@@ -12,7 +12,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub struct ListenerState {
     /// Counters of the listener's sessions.
     pub counters: Counters,
-    /// Current connections.
     pub sessions: Gauge,
 }
 

@@ -12,7 +12,6 @@ use tls::acceptor::Acceptor;
 
 /// A table that is shared with peers.
 pub struct SharedTable {
-    /// Local stick table.
     pub table: Arc<Table>,
     /// Second table that receives the updates of peers.
     pub write_to: Option<Arc<Table>>,
@@ -28,7 +27,6 @@ pub struct SharedTable {
 
 /// A remote peer.
 pub struct Peer {
-    /// Name of the peer.
     pub name: Box<str>,
     /// Address on which the peer listens.
     pub address: Option<SocketAddr>,
@@ -36,7 +34,6 @@ pub struct Peer {
     pub tls: Option<Arc<Connector>>,
     /// Id of the current connection; a newer connection replaces it.
     pub connection: Option<u64>,
-    /// The connection is established.
     pub established: bool,
     /// Last update that the peer acknowledged, by table.
     pub acknowledged: Vec<u32>,
@@ -70,7 +67,6 @@ pub enum Resync {
 
 /// State of a running section.
 pub struct Section {
-    /// Name of the section.
     pub name: Box<str>,
     /// Peer name of this process.
     pub local: Box<str>,
@@ -90,7 +86,6 @@ pub struct Section {
     pub resync_until: Milliseconds,
     /// Time until which the running resynchronization must end.
     pub lesson_until: Milliseconds,
-    /// Start time, monotonic.
     pub began: Instant,
     /// Start time by the wall clock.
     pub began_at: SystemTime,

@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// merged, without any loss of state.
 #[derive(Debug, Default)]
 pub struct ProxyState {
-    /// Name of the proxy.
     pub name: Box<str>,
     /// State towards clients, used by a frontend.
     pub frontend: FrontendState,
@@ -26,7 +25,6 @@ pub struct ProxyState {
 /// State of a proxy towards clients.
 #[derive(Debug, Default)]
 pub struct FrontendState {
-    /// Counters.
     pub counters: Counters,
     /// Current client connections, which `maxconn` limits.
     pub sessions: Gauge,
@@ -44,7 +42,6 @@ pub struct FrontendState {
     pub unopened: AtomicU32,
     /// `shutdown frontend`: stays closed until a later file contains the frontend.
     shut: AtomicBool,
-    /// Number of lines logged.
     pub log_lines: AtomicU64,
     listeners: Listeners,
 }
@@ -52,9 +49,7 @@ pub struct FrontendState {
 /// State of a proxy towards servers.
 #[derive(Debug, Default)]
 pub struct BackendState {
-    /// Counters.
     pub counters: Counters,
-    /// Current streams.
     pub sessions: Gauge,
     /// Rate of sessions per second.
     pub session_rate: Rate,

@@ -47,7 +47,6 @@ pub struct ServerSlot {
 pub struct Granted {
     /// Index of the server in the stream's configuration.
     pub server: ServerIndex,
-    /// Slot of that server.
     pub slot: ServerSlot,
 }
 

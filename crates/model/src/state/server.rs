@@ -53,7 +53,6 @@ pub struct HostNow {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(u8)]
 pub enum AdminState {
-    /// In service.
     #[default]
     Ready,
     /// No new sessions except for persistent ones.
@@ -66,10 +65,8 @@ pub enum AdminState {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(u8)]
 pub enum HealthState {
-    /// The server is up.
     #[default]
     Up,
-    /// The server is down.
     Down,
     /// Serves, but requested no new sessions (404 with `disable-on-404`).
     Stopping,
@@ -114,11 +111,9 @@ pub(crate) static RANKS: AtomicU64 = AtomicU64::new(1);
 /// State of one server, identified by the names of its backend and of the server.
 #[derive(Debug)]
 pub struct ServerState {
-    /// Name of the server.
     pub name: Box<str>,
     /// Unique in the process. Index of the server's connection pools in each thread.
     pub uid: u32,
-    /// State of its backend.
     pub backend: Arc<ProxyState>,
     /// Counters of the server's traffic.
     pub traffic: Traffic,

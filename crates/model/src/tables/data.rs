@@ -35,7 +35,6 @@ macro_rules! data_types {
         }
 
         impl DataType {
-            /// All types, by number.
             pub const ALL: &[DataType] = &[$(DataType::$variant,)*];
 
             /// Returns the name in `store`.
@@ -91,7 +90,6 @@ data_types! {
     GlitchRate = 26, "glitch_rate", Rate, false, "Glitch rate over the period.";
 }
 
-/// Number of data types.
 pub const TYPES: usize = DataType::ALL.len();
 
 /// Maximum number of elements of an array (`gpc(100)`), as in HAProxy.
@@ -120,7 +118,6 @@ impl DataType {
 /// A data type that a table stores.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stored {
-    /// The data type.
     pub kind: DataType,
     /// Number of elements; 1 unless it is an array.
     pub elements: u32,
@@ -144,7 +141,6 @@ pub struct Layout {
 pub struct Cell {
     /// Index of the first word within the data.
     pub at: u32,
-    /// Representation of the element.
     pub shape: Shape,
     /// Period of a rate, milliseconds.
     pub period_ms: u32,

@@ -15,9 +15,7 @@ pub struct StickTable {
     pub name: Box<str>,
     /// Proxy of the table; None for a table of a `peers` section.
     pub proxy: Option<ProxyIndex>,
-    /// Position of the line.
     pub span: Span,
-    /// Structure of the table.
     pub make: Make,
     /// `store`: types, numbers of elements, periods.
     pub data: Vec<(super::data::DataType, u32, u32)>,
@@ -29,7 +27,6 @@ pub struct StickTable {
     pub write_to: Option<Arc<TablePlace>>,
     /// `srvkey addr`: servers are identified by address, not by name.
     pub server_by_address: bool,
-    /// Reference for rules.
     pub place: Arc<TablePlace>,
 }
 

@@ -113,11 +113,9 @@ struct Index {
 /// Result of the removal of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Removal {
-    /// The entry was removed.
     Removed,
     /// The entry is held and stays.
     InUse,
-    /// There was no entry.
     Absent,
 }
 
@@ -125,7 +123,6 @@ pub enum Removal {
 pub struct Table {
     /// Name of the table: that of its proxy, or `peers/table`.
     pub name: Box<str>,
-    /// Structure of the table.
     pub make: Make,
     expire_ms: AtomicU32,
     no_purge: AtomicBool,

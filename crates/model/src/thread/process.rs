@@ -16,11 +16,9 @@ pub(crate) const STREAM_ID_BLOCK: u64 = 1 << 16;
 pub struct ProcessState {
     newest: Mutex<Arc<Config>>,
     generation: AtomicU64,
-    /// Start of service, monotonic.
     pub started: Instant,
     /// Start of service by the wall clock.
     pub started_at: SystemTime,
-    /// Number of serving threads.
     pub threads: AtomicUsize,
     /// Maximum number of open files of the process.
     pub files_max: u64,
@@ -28,7 +26,6 @@ pub struct ProcessState {
     pub connections: Gauge,
     /// Maximum number of client connections.
     pub connections_max: AtomicU32,
-    /// Counters of the process.
     pub counters: Counters,
     /// Rate of connections per second.
     pub connection_rate: Rate,
@@ -44,7 +41,6 @@ pub struct ProcessState {
 /// Progress of the shutdown or of the hand-over of listeners.
 #[derive(Debug, Default)]
 pub struct ShutdownProgress {
-    /// The process is stopping.
     pub stopping: AtomicBool,
     /// Another process accepts from the same listeners.
     pub has_successor: AtomicBool,

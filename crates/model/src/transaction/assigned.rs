@@ -21,9 +21,7 @@ enum RuleAssignment {
 /// Selects the captures of the request or of the response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Captured {
-    /// Captures of the request.
     Request,
-    /// Captures of the response.
     Response,
 }
 

@@ -38,7 +38,6 @@ pub enum TryFailure {
     Resources,
     /// The server's name has no address.
     Unresolved,
-    /// The TLS handshake failed.
     Tls,
     /// The server name for TLS is invalid.
     BadName,
@@ -80,7 +79,6 @@ pub struct Try {
     pub server: ServerIndex,
     /// Time of the failure, milliseconds after the start of the stream.
     pub after_ms: u32,
-    /// Reason of the failure.
     pub failure: TryFailure,
 }
 
@@ -89,7 +87,6 @@ pub struct Try {
 pub struct PersistentServer {
     /// Index of the selected server.
     pub server: ServerIndex,
-    /// Kind of persistence.
     pub by: Tie,
     /// Position of a `use-server` rule.
     pub rule: Option<Span>,
@@ -100,7 +97,6 @@ pub struct PersistentServer {
 pub struct Decided {
     rules: BoundedList<RuleMet, RULES_MAX>,
     tries: BoundedList<Try, TRIES_MAX>,
-    /// Server that persistence selected.
     pub owner: Option<PersistentServer>,
     /// Position of the line that chose the backend.
     pub backend: Option<Span>,

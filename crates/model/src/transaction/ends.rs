@@ -40,7 +40,6 @@ pub type RulePlace = (u32, u32);
 pub struct ServerEnd {
     /// Local address of the connection.
     pub address: Option<SocketAddr>,
-    /// Socket of the connection.
     pub socket: Option<WeakSocket>,
     /// HTTP/2 stream on the connection.
     pub stream: Option<StreamWatch>,

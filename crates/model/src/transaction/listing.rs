@@ -152,13 +152,11 @@ pub struct StreamSummary {
     pub began_at: SystemTime,
     /// Time since the start, milliseconds.
     pub age_ms: u64,
-    /// Address of the client.
     pub source: Endpoint,
     /// Address that the client connected to.
     pub destination: Endpoint,
     /// Name and id of the frontend.
     pub frontend: (Box<str>, u32),
-    /// Id of the listener.
     pub listener: u32,
     /// Name, id and whether its mode is HTTP; None until chosen.
     pub backend: Option<(Box<str>, u32, bool)>,

@@ -7,9 +7,7 @@ use std::cell::Cell;
 /// Request line before rules changed it, as logs print it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReceivedLine {
-    /// Method as received.
     pub method: Vec<u8>,
-    /// Request target as received.
     pub target: Vec<u8>,
 }
 

@@ -93,9 +93,7 @@ impl StreamPhase {
 /// Result of a stream.
 #[derive(Debug, Default)]
 pub struct StreamOutcome {
-    /// Cause of the end.
     pub termination: Termination,
-    /// Phase at the end.
     pub phase: StreamPhase,
     /// The proxy itself generated the response (statistics, redirection, error).
     pub local: bool,

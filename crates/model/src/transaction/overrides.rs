@@ -17,7 +17,6 @@ pub struct Overrides {
     pub limits: Timeouts,
     /// `set-retries`.
     pub retries: Option<u32>,
-    /// Priority in queues.
     pub priority: Priority,
     /// Packet settings of the client's connection.
     pub to_client: Packets,

@@ -6,7 +6,6 @@ use crate::config::{ProxyIndex, Rare, ServerIndex};
 /// Frontend, backend and server of a stream.
 #[derive(Debug)]
 pub struct Route {
-    /// Index of the frontend.
     pub frontend: ProxyIndex,
     /// Index of the backend, once chosen; in a `listen` section that of the frontend.
     pub backend: Option<ProxyIndex>,

@@ -30,9 +30,7 @@ pub enum List {
 /// Rule at which the evaluation for a message continues.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Resume {
-    /// List of the rule.
     pub list: List,
-    /// Index in the list.
     pub rule: u32,
 }
 

@@ -20,7 +20,6 @@ use std::sync::Arc;
 pub enum Endpoint {
     /// An address and a port.
     Inet(SocketAddr),
-    /// A Unix socket.
     Unix,
 }
 
@@ -220,9 +219,7 @@ pub struct StreamIdentity {
 /// A request with its response, or a tunnel.
 #[derive(Debug)]
 pub struct ProxyStream {
-    /// Identifiers of the stream.
     pub identity: StreamIdentity,
-    /// Connection of the client.
     pub session: Rc<Session>,
     /// Configuration under which the stream runs.
     pub config: Arc<Config>,
@@ -240,7 +237,6 @@ pub struct ProxyStream {
     pub times: Times,
     /// Byte counts and filters of the transfer.
     pub transfer: Transfer,
-    /// Result of the stream.
     pub outcome: StreamOutcome,
     /// Data for the log lines of the stream.
     pub log: LogState,

@@ -23,7 +23,6 @@ pub struct Times {
     pub connected: Option<Instant>,
     /// Head of the response was complete.
     pub response: Option<Instant>,
-    /// End of the stream.
     pub ended: Option<Instant>,
 }
 

@@ -25,7 +25,6 @@ pub struct Trace {
 /// A recorded decision.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TraceStep {
-    /// A condition was evaluated.
     Condition {
         /// Position of the condition, from its `if`.
         span: Span,
@@ -34,35 +33,24 @@ pub enum TraceStep {
         /// The evaluated terms, up to the one that decided.
         terms: Vec<Term>,
     },
-    /// A rule took effect.
     Rule {
-        /// Position of the action.
         span: Span,
         /// The rule ended the evaluation of its list.
         ends: bool,
     },
-    /// A backend was chosen.
     Backend {
-        /// Name of the backend.
         name: Box<str>,
         /// Position of the line that chose it; None if the proxy is its own backend.
         by: Option<Span>,
-        /// Result of the choice.
         fate: Fate,
     },
     /// The proxy itself generates the response, without a rule.
     Page(&'static str),
     /// Persistence assigns the request to a server.
-    Belongs {
-        /// Name of the server.
-        name: Box<str>,
-        /// Kind of persistence.
-        by: Tie,
-    },
+    Belongs { name: Box<str>, by: Tie },
     /// The server was chosen: the persistent one if it can take the request, otherwise by
     /// `balance`.
     Server {
-        /// Name of the server.
         name: Box<str>,
         /// The `balance` algorithm needs a key that the request lacks.
         lacks_key: bool,
@@ -83,7 +71,6 @@ pub enum Fate {
     Taken,
     /// The backend does not exist: the next line is evaluated.
     Unknown,
-    /// The backend is disabled.
     Disabled,
 }
 
@@ -92,7 +79,6 @@ pub enum Fate {
 pub enum Tie {
     /// A `use-server` rule.
     Rule,
-    /// The persistence cookie.
     Cookie,
     /// An entry of a stick table.
     Table,

@@ -25,7 +25,6 @@ pub struct Transfer {
     pub counted_in: u64,
     /// Part of `bytes_out` that was counted during the transfer.
     pub counted_out: u64,
-    /// Compression of the bodies.
     pub compression: CompressionChoice,
     /// State of the cache lookup or store; None without a cache.
     pub cache: Option<Box<cache::Used>>,

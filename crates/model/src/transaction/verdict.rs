@@ -40,9 +40,7 @@ impl fmt::Debug for Wait {
 /// Decision of rules about a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Gate {
-    /// The connection continues.
     Open,
-    /// The connection is closed.
     Reject,
     /// The connection is closed without notice to the client, or with a reset that has this TTL.
     SilentDrop(Option<u8>),
@@ -55,7 +53,6 @@ pub enum Gate {
 /// Decision of rules about a message.
 #[derive(Debug)]
 pub enum MessageVerdict {
-    /// Processing continues.
     Continue,
     /// The proxy sends this response.
     Answer(Box<ProxyResponse>),
@@ -63,7 +60,6 @@ pub enum MessageVerdict {
     Tarpit(Box<ProxyResponse>),
     /// The proxy sends the Prometheus metrics.
     Metrics,
-    /// The connection is closed.
     Reject,
     /// The connection is closed without notice to the client, or with a reset that has this TTL.
     SilentDrop(Option<u8>),
@@ -81,7 +77,6 @@ pub enum MessageVerdict {
 /// Result of `tcp-request content` rules.
 #[derive(Debug)]
 pub enum ContentVerdict {
-    /// The rules are finished.
     Decided(Gate),
     /// The rules need more bytes.
     NeedMore,

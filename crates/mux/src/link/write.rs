@@ -9,7 +9,6 @@ use tls::transport::ConnectionTransport;
 pub enum WriteFailure {
     /// The peer accepted nothing within the timeout.
     Timeout,
-    /// The connection has failed.
     Failed(io::Error),
 }
 

@@ -31,7 +31,6 @@ use tls::transport::ConnectionTransport;
 
 pub(super) use reactor::testing::on_loop;
 
-/// Timeout of any wait.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits for a future, and fails after the timeout.
@@ -332,7 +331,6 @@ mod raw {
         bytes
     }
 
-    /// Makes a GET request.
     pub(super) fn get(stream: u32, path: &str) -> Vec<u8> {
         let mut block = vec![0x82, 0x86];
         block.extend(field(":path", path));

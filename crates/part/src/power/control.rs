@@ -52,9 +52,7 @@ pub enum PowerControl {
 /// A power action.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PowerAction {
-    /// Switches the machine on.
     On,
-    /// Powers the machine off.
     Off,
     /// Queries whether the machine is on.
     Status,
@@ -74,11 +72,8 @@ impl PowerAction {
 /// The result of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PowerCommandOutcome {
-    /// The action succeeded.
     Done,
-    /// The status is "off".
     IsOff,
-    /// The status is "on".
     IsOn,
     /// The action failed, with the reason.
     Failed(String),
@@ -87,9 +82,7 @@ pub enum PowerCommandOutcome {
 /// The command of an action.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Invocation {
-    /// Path of the program.
     pub program: PathBuf,
-    /// Arguments of the program.
     pub arguments: Vec<OsString>,
     /// Bytes for its standard input.
     pub input: Vec<u8>,

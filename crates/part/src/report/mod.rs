@@ -41,7 +41,6 @@ pub const PART: &str = "part";
 /// The status of a part in a few words.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Summary {
-    /// Name of the part.
     pub part: String,
     /// Worst grade among the subjects.
     pub grade: Grade,
@@ -52,7 +51,6 @@ pub struct Summary {
 /// The status of all subjects of a part.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct StatusReport {
-    /// Name of the part.
     pub part: String,
     /// Time at which the report was created.
     pub at: Moment,
@@ -100,7 +98,6 @@ pub struct Subject {
     pub name: String,
     /// Label of the metrics that holds the name; empty for none.
     pub label: String,
-    /// Current state.
     pub state: SubjectState,
     /// Start of the current state; None if unknown.
     pub since: Option<Moment>,
@@ -128,11 +125,8 @@ pub struct SubjectAction {
     /// The consequence, for an action that the operator must confirm first; empty for an immediate
     /// action.
     pub follows: String,
-    /// Required permission.
     pub level: Level,
-    /// Kind of the message.
     pub kind: u16,
-    /// The encoded message.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
     /// Protocol of the connection that is sent with the message; None sends no connection.
@@ -214,22 +208,16 @@ pub enum Grade {
     /// Unknown, or neither healthy nor failed.
     #[default]
     Unknown,
-    /// Working.
     Good,
-    /// Ready to take over.
     Standby,
-    /// In transition.
     Busy,
-    /// Failed.
     Bad,
 }
 
 /// A named value of a subject.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Fact {
-    /// Name of the fact.
     pub name: String,
-    /// Value of the fact.
     pub value: FactValue,
     /// Label of the metrics that holds the value; empty for none.
     pub label: String,
@@ -251,11 +239,8 @@ pub enum FactValue {
 /// A change of state.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Event {
-    /// Time of the change.
     pub at: Moment,
-    /// State before the change.
     pub from: String,
-    /// State after the change.
     pub to: String,
     /// The reason for the change, as text.
     pub why: String,
@@ -266,11 +251,9 @@ pub struct Event {
 pub struct NumberRow {
     /// Name, unique in a report.
     pub name: String,
-    /// Help text.
     pub words: String,
     /// Unit of the value.
     pub unit: Unit,
-    /// Counter or gauge.
     pub kind: NumberKind,
     /// Name of the metric; empty if the number is not exported.
     pub metric: String,
@@ -294,9 +277,7 @@ pub enum Unit {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NumberKind {
-    /// Only increases.
     Counter,
-    /// Increases and decreases.
     Gauge,
 }
 

@@ -29,7 +29,6 @@ pub struct PartMessage {
     /// True if the message holds until the next one of its kind; the supervisor also sends it to a
     /// role that starts later.
     pub holds: bool,
-    /// The encoded message.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
     /// User on whose behalf the message is sent, and where that user is signed in. Empty if the
@@ -60,7 +59,6 @@ impl PartMessage {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct KnownLease {
-    /// Name of the lease.
     #[serde(with = "Name")]
     pub name: String,
     /// Epoch of the lease; each grant increments it.
@@ -82,7 +80,6 @@ pub struct KnownLease {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct WantedLease {
-    /// Name of the lease.
     #[serde(with = "Name")]
     pub name: String,
     /// Rank of this machine as a holder: the machine with the highest rank gets the lease.
@@ -110,7 +107,6 @@ pub enum LeaseNews {
     Known(KnownLeases),
     /// Another machine has a higher rank for this lease: release it gracefully.
     HandOver {
-        /// Name of the lease.
         #[serde(with = "Name")]
         name: String,
     },

@@ -37,13 +37,11 @@ pub struct RunPrograms {
 pub struct ExternalCheck {
     /// Request id; the result repeats it.
     pub id: u64,
-    /// Timeout of the program.
     pub timeout_ms: u32,
     /// Command and PATH of the program.
     pub program: CheckProgram,
     /// Arguments, without the program's name.
     pub arguments: Vec<Vec<u8>>,
-    /// Environment variables, without PATH.
     pub variables: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -58,7 +56,6 @@ pub enum ExternalEnd {
     TimedOut,
     /// The program could not be started; error number of the system.
     NotStarted(i32),
-    /// Too many programs run.
     Busy,
     /// The program is not one of [`RunPrograms::programs`].
     NotAllowed,
@@ -67,7 +64,6 @@ pub enum ExternalEnd {
 /// The result of a request.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ExternalResult {
-    /// Id of the request.
     pub id: u64,
     /// The end of the program.
     pub end: ExternalEnd,

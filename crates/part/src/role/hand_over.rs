@@ -16,14 +16,12 @@ use std::path::PathBuf;
 
 /// First bytes of the file.
 const HEAD: &[u8] = b"evenkeel hand-over\n";
-/// Format number.
 pub const HAND_OVER_VERSION: u16 = 3;
 
 /// The state that the next program image needs to continue.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct HandOver {
-    /// The version in service.
     pub take: Take,
     /// The version's bundle and sockets.
     pub descriptors: Vec<u32>,
@@ -39,11 +37,8 @@ pub struct HandOver {
     pub asked: bool,
     /// The role that serves, followed by those that finish their connections.
     pub roles: Vec<HandedRole>,
-    /// The sidecar roles.
     pub parts: Vec<HandedPart>,
-    /// Socket for commands.
     pub control: Option<HandedSocket>,
-    /// The connected clients.
     pub clients: Vec<HandedClient>,
     /// Socket on which a new supervisor would connect to the role.
     pub guard: Option<HandedSocket>,
@@ -55,7 +50,6 @@ pub struct HandOver {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct HandedRole {
-    /// Process id.
     pub pid: u32,
     /// Descriptor of the process (pidfd).
     pub process: u32,
@@ -71,7 +65,6 @@ pub struct HandedRole {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct HandedPart {
-    /// Name of the part.
     pub part: String,
     /// The running role, if there is one.
     pub role: Option<HandedRole>,
@@ -103,7 +96,6 @@ impl HandedSocket {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct HandedClient {
-    /// Descriptor of the connection.
     pub descriptor: u32,
     /// Output format of the reload result that the command waits for; None if it waits for none.
     pub asked: Option<DiagnosticFormat>,

@@ -107,7 +107,6 @@ pub enum Level {
     User,
     /// Read access to everything; may reset counters and request a reload.
     Operator,
-    /// All permissions.
     Admin,
 }
 
@@ -119,7 +118,6 @@ pub struct DiagnosticFormat {
     pub color: bool,
     /// True if the output may use Unicode box-drawing characters.
     pub unicode: bool,
-    /// Width in columns.
     pub width: u32,
     /// True if the output is for a program: one JSON object per line.
     pub as_json: bool,
@@ -203,10 +201,7 @@ pub enum Manner {
     /// stop.
     Yield,
     /// At once, because of this signal.
-    Now {
-        /// Signal number.
-        signal: u32,
-    },
+    Now { signal: u32 },
     /// Everything stays in place for the successor.
     Leave,
 }
@@ -274,17 +269,13 @@ pub enum SupervisorMessage {
     Pulse,
     /// Role to supervisor: the role serves its first version.
     Ready {
-        /// Number of the version.
         version: u64,
-        /// Messages for the operator.
         #[serde(with = "Words")]
         words: String,
     },
     /// Role to supervisor: the role serves a further version.
     Taken {
-        /// Number of the version.
         version: u64,
-        /// Messages for the operator.
         #[serde(with = "Words")]
         words: String,
     },
@@ -320,10 +311,7 @@ pub enum SupervisorMessage {
     Stopping,
     /// Role to supervisor, the final message: a signal ended the role at once. A supervisor that is
     /// not its parent has no other way to learn the signal.
-    Obeys {
-        /// Signal number.
-        signal: u32,
-    },
+    Obeys { signal: u32 },
     /// Role to supervisor, supervisor to control role: the candidate version was rolled back,
     /// because an address must be taken over or because the role died.
     WentBack {
@@ -352,7 +340,6 @@ pub enum SupervisorMessage {
     /// A command to the supervisor, which forwards it to the part's role, and control role to
     /// supervisor: send the report. The response carries the report as a descriptor.
     TellReport {
-        /// Name of the part.
         #[serde(with = "Part")]
         part: String,
     },
@@ -377,7 +364,6 @@ pub enum SupervisorMessage {
     },
     /// Supervisor to role: the role of this part has ended. Its earlier messages no longer hold.
     Gone {
-        /// Name of the part.
         #[serde(with = "Part")]
         part: String,
     },

@@ -11,7 +11,6 @@ const SIZE_BYTES_MAX: usize = 128;
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct PartPlan {
-    /// Name of the part.
     #[serde(with = "Part")]
     pub part: String,
     /// Number of configured objects, for messages: `3 virtual addresses`.

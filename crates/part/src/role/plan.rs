@@ -110,7 +110,6 @@ pub struct Lacks {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct CertificateEnd {
-    /// Path of the file.
     #[serde(serialize_with = "text::<MISSING_BYTES_MAX, _>")]
     pub file: String,
     /// Valid from, seconds since 1970.
@@ -165,9 +164,7 @@ pub enum MissingKind {
     Listener,
     /// A host name that does not resolve.
     Name,
-    /// A user or group.
     Account,
-    /// A file or directory.
     File,
     /// An existing program that must not or cannot be run.
     Program,
@@ -203,7 +200,6 @@ impl MissingKind {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 #[serde(default)]
 pub struct Missing {
-    /// Kind of the resource.
     pub kind: MissingKind,
     /// Name or address, as written in the files.
     #[serde(serialize_with = "text::<MISSING_BYTES_MAX, _>")]
@@ -233,7 +229,6 @@ pub struct Rights {
     pub uid: Option<u32>,
     /// `group`, `gid`.
     pub gid: Option<u32>,
-    /// Supplementary groups.
     pub groups: Vec<u32>,
     /// `chroot`.
     #[serde(with = "serde_bytes")]

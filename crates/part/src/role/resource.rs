@@ -13,22 +13,18 @@ const NAME_BYTES_MAX: usize = 96;
 pub enum ResourceKind {
     /// A local address of a listener.
     Listener,
-    /// A virtual address.
     VirtualAddress,
     /// A VRRP router, identified by interface, router id and address family.
     VirtualRouter,
     /// An interface on which DHCP requests are handled.
     BootInterface,
-    /// A virtual machine.
     Guest,
-    /// A volume.
     Volume,
     /// A block device that stores a volume.
     Disk,
 }
 
 impl ResourceKind {
-    /// All kinds, for parsing.
     pub const ALL: [ResourceKind; 7] = [
         ResourceKind::Listener,
         ResourceKind::VirtualAddress,
@@ -67,7 +63,6 @@ impl ResourceKind {
 /// A resource of a machine that only one instance of the program may use at a time.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Resource {
-    /// Kind of the resource.
     pub kind: ResourceKind,
     /// Name, at most 96 bytes, without line ends.
     pub name: String,

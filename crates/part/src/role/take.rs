@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Take {
-    /// Number of the version.
     pub version: u64,
     /// The program name under which the role logs.
     pub personality: Personality,
@@ -35,7 +34,6 @@ pub struct Take {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct TakeTrial {
-    /// The candidate version.
     pub take: Take,
     /// The previous version, for a rollback.
     pub former: Take,

@@ -28,7 +28,6 @@ pub struct UsedVolumes {
     /// The part that uses the volumes and gets [`VolumeNews`].
     #[serde(with = "Part")]
     pub part: String,
-    /// The volumes in use.
     #[serde(with = "UsedOnes")]
     pub volumes: Vec<UsedVolume>,
 }
@@ -37,7 +36,6 @@ pub struct UsedVolumes {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct UsedVolume {
-    /// Name of the volume.
     #[serde(with = "VolumeName")]
     pub name: String,
     /// The way in which this node uses the volume.
@@ -80,7 +78,6 @@ pub struct VolumeNews {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct VolumeState {
-    /// Name of the volume.
     #[serde(with = "VolumeName")]
     pub name: String,
     /// The use that this state is for; a state for an earlier use says nothing about a later one.

@@ -22,7 +22,6 @@ pub struct Watch {
     pub delay_ms: u32,
     /// True if the configuration files are watched, too.
     pub configuration: bool,
-    /// The watched directories.
     pub directories: Vec<WatchedDirectory>,
 }
 
@@ -33,7 +32,6 @@ pub struct WatchedDirectory {
     /// Absolute path without symbolic links.
     #[serde(with = "serde_bytes")]
     pub path: Vec<u8>,
-    /// Names of watched files.
     pub names: Vec<Vec<u8>>,
     /// True if every file in the directory is watched.
     pub every: bool,

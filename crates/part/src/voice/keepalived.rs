@@ -33,7 +33,6 @@ pub enum Level {
     Warning,
     /// An event for operators: state changes.
     Notice,
-    /// All other information.
     Info,
     /// Details that are only logged with `--log-detail` (`-D`).
     Detail,
@@ -58,9 +57,7 @@ pub struct LogWish {
 /// The process that logs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Speaker {
-    /// The parent process.
     Parent,
-    /// The address role.
     Vrrp,
 }
 

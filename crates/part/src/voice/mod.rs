@@ -28,7 +28,6 @@ pub enum Gravity {
     Alert,
     /// A warning: the process continues, but not as configured.
     Warning,
-    /// Information.
     Notice,
 }
 

@@ -38,7 +38,6 @@ impl BacktrackMachine<'_> {
         }
     }
 
-    /// Executes one instruction.
     fn execute_instruction(
         &mut self,
         instruction: &Instruction,

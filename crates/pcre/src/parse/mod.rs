@@ -102,7 +102,6 @@ struct Parser<'p> {
 
 /// The result of one parsing step.
 enum ParsedItem {
-    /// A quantifier may follow.
     Node(PatternNode),
     /// No quantifier may follow: an assertion, a verb or an option.
     Fixed(PatternNode),

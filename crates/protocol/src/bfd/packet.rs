@@ -149,7 +149,6 @@ pub enum BfdPacketError {
 pub struct Packet {
     /// Reason why its sender last left Up.
     pub diagnostic: Diagnostic,
-    /// State of the sender.
     pub state: BfdState,
     /// The packet requests a response with `last`.
     pub poll: bool,

@@ -37,9 +37,7 @@ pub enum Event {
     Send([u8; PACKET_BYTES]),
     /// The session entered a state.
     Entered {
-        /// Previous state.
         from: BfdState,
-        /// New state.
         to: BfdState,
         /// Diagnostic of a transition to Down.
         why: Diagnostic,

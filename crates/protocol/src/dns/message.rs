@@ -54,7 +54,6 @@ impl DnsRecordType {
 pub struct DnsQuestion {
     /// Name that is looked up.
     pub name: DnsName,
-    /// Requested record type.
     pub kind: DnsRecordType,
 }
 
@@ -93,7 +92,6 @@ pub enum DnsResponseCode {
 /// A host and port of a service.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Service {
-    /// Host name.
     pub host: DnsName,
     /// Port of the service on that host.
     pub port: u16,
@@ -108,7 +106,6 @@ pub struct Service {
 /// The useful content of a response.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DnsResponse {
-    /// Result of the query.
     pub status: DnsResponseCode,
     /// The response does not fit: it must be requested over TCP.
     pub truncated: bool,
@@ -116,7 +113,6 @@ pub struct DnsResponse {
     pub aliased: bool,
     /// Addresses of A and AAAA records.
     pub addresses: Vec<IpAddr>,
-    /// Services of SRV records.
     pub services: Vec<Service>,
 }
 

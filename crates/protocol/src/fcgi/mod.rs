@@ -29,7 +29,6 @@ pub const ERRORS_MAX: usize = 8 * 1024;
 /// Maximum length of a record with values of the application, which were not requested.
 const MANAGEMENT_MAX: usize = 1024;
 
-/// Types of records.
 mod kind {
     pub const BEGIN_REQUEST: u8 = 1;
     pub const END_REQUEST: u8 = 3;
@@ -44,7 +43,6 @@ mod kind {
 /// Framing of the request's body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Length {
-    /// No body.
     None,
     /// A body of this many bytes.
     Bytes(u64),
@@ -55,9 +53,7 @@ pub enum Length {
 /// Parameters of a new request.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'r> {
-    /// Parameters of the request.
     pub params: &'r Params,
-    /// Framing of its body.
     pub length: Length,
     /// The request is HEAD, whose response has no body.
     pub head: bool,

@@ -8,7 +8,6 @@ pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Framing of the body for the reader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum FcgiBodyFraming {
-    /// The head is incomplete.
     Head,
     /// There is no body: further data is ignored.
     None,
@@ -26,11 +25,9 @@ pub(super) struct Response {
     body: FcgiBodyFraming,
     /// Head without its framing headers, until it is first read.
     pending: Option<Vec<u8>>,
-    /// Body that arrived meanwhile.
     held: Vec<u8>,
     ready: Vec<u8>,
     read: usize,
-    /// The request was HEAD.
     bodiless: bool,
     keep: bool,
     /// More data arrived than was announced.

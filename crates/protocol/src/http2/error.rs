@@ -74,7 +74,6 @@ macro_rules! reasons {
                 match self { $(Why::$name => $words,)* }
             }
 
-            /// All reasons.
             pub const ALL: &'static [Why] = &[$(Why::$name,)*];
         }
     };
@@ -130,7 +129,6 @@ impl fmt::Display for Why {
 pub struct ConnectionError {
     /// Error code of the GOAWAY frame.
     pub code: ErrorCode,
-    /// Cause of the error.
     pub why: Why,
 }
 

@@ -42,7 +42,6 @@ impl Http2FrameHeader {
         }
     }
 
-    /// Encodes the head.
     pub(super) fn bytes(self) -> [u8; HEAD_BYTES] {
         let [_, l0, l1, l2] = self.length.to_be_bytes();
         let [s0, s1, s2, s3] = self.stream.to_be_bytes();

@@ -33,7 +33,6 @@ pub use stream::StreamId;
 /// Role of an endpoint of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Http2Role {
-    /// The peer opens streams.
     Server,
     /// The local side opens streams.
     Client,

@@ -29,11 +29,9 @@ pub(super) struct Http2Stream {
     pub(super) id: u32,
     /// The peer's final head has arrived (a server's stream begins with it).
     pub(super) head_received: bool,
-    /// END_STREAM was received.
     pub(super) peer_ended: bool,
     /// Our final head was sent.
     pub(super) head_sent: bool,
-    /// END_STREAM was sent.
     pub(super) we_ended: bool,
     /// Send window in bytes; negative after the peer reduced its initial window.
     pub(super) send_window: i32,
@@ -210,7 +208,6 @@ impl Streams {
 pub(super) enum StreamEnd {
     /// Both sides sent END_STREAM, or the peer did and we reset the stream.
     Ended,
-    /// RST_STREAM was received.
     ResetByPeer,
     /// We sent RST_STREAM and the peer may not know yet.
     ResetByUs,

@@ -31,7 +31,6 @@ pub enum WrongFilter {
 /// A search filter.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LdapFilter {
-    /// All of these match.
     And(Vec<LdapFilter>),
     /// At least one of the filters matches.
     Or(Vec<LdapFilter>),
@@ -40,7 +39,6 @@ pub enum LdapFilter {
     /// Comparison of an attribute with a value, by the tag of its kind: equal, greater, less or
     /// approximately.
     Compare(u8, String, Vec<u8>),
-    /// The attribute is present.
     Present(String),
     /// Pieces of the value with anything between them; the first and the last may be empty.
     Pieces(String, Vec<Vec<u8>>),

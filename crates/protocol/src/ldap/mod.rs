@@ -23,7 +23,6 @@ pub use reply::{Entry, LdapResponse, LdapResult, MESSAGE_BYTES_MAX, Replies};
 
 /// Result codes (RFC 4511 appendix A) that callers distinguish.
 pub mod code {
-    /// The request succeeded.
     pub const SUCCESS: u32 = 0;
     /// There are more entries than requested.
     pub const SIZE_LIMIT_EXCEEDED: u32 = 4;

@@ -7,7 +7,6 @@ pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Maximum number of characters in a text for display.
 const SHOWN_MAX: usize = 200;
 
-/// Tags of replies.
 const BOUND: u8 = 0x61;
 const ENTRY: u8 = 0x64;
 const DONE: u8 = 0x65;
@@ -18,7 +17,6 @@ const INTERMEDIATE: u8 = 0x79;
 /// Result of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LdapResult {
-    /// LDAP result code.
     pub code: u32,
     /// Diagnostic message of the server, without control characters, at most 200 characters.
     pub words: String,
@@ -27,7 +25,6 @@ pub struct LdapResult {
 /// An entry that a search found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// Distinguished name.
     pub name: String,
     /// Attributes, with those of their values that are UTF-8.
     pub attributes: Vec<(String, Vec<String>)>,
@@ -52,11 +49,9 @@ impl Entry {
 /// Response of a server to a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LdapResponse {
-    /// Result of a bind.
     Bound(LdapResult),
     /// An entry that the search found.
     Entry(Entry),
-    /// Result of a search.
     Done(LdapResult),
     /// Result of an extended request.
     Extended(LdapResult),

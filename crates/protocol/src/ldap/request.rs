@@ -3,18 +3,14 @@
 use super::LdapFilter;
 use super::ber::{BOOLEAN, ENUMERATED, INTEGER, OCTETS, SEQUENCE, number, value};
 
-/// Protocol version.
 const VERSION: u32 = 3;
-/// Object identifier of StartTLS.
 const START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
-/// Tags of requests.
 const BIND: u8 = 0x60;
 const UNBIND: u8 = 0x42;
 const SEARCH: u8 = 0x63;
 const EXTENDED: u8 = 0x77;
 /// Search scope: the whole tree below the base.
 const SUBTREE: u32 = 2;
-/// Aliases are not followed.
 const NEVER: u32 = 0;
 
 /// Parameters of a search.
@@ -24,7 +20,6 @@ pub struct Search<'s> {
     pub base: &'s str,
     /// Filter that entries must match.
     pub filter: &'s LdapFilter,
-    /// Attributes to return.
     pub attributes: &'s [&'s str],
     /// Maximum number of entries.
     pub entries_max: u32,

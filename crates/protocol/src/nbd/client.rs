@@ -32,14 +32,8 @@ pub enum NbdNegotiationError {
     /// The server has no export of this name.
     #[error("the NBD server has no export '{0}'")]
     NoSuchExport(String),
-    /// Any other error.
     #[error("the NBD server refuses the export (reply {kind:#x}){}{words}", if .words.is_empty() { "" } else { ": " })]
-    Refused {
-        /// Type of the reply.
-        kind: u32,
-        /// Message of the server.
-        words: String,
-    },
+    Refused { kind: u32, words: String },
     /// A reply violates the protocol.
     #[error("the NBD server sent a malformed reply")]
     Malformed,
@@ -341,7 +335,6 @@ pub enum NbdRequestKind {
     Flush,
     /// Query which parts of the range are allocated.
     Status,
-    /// End the connection.
     Disconnect,
 }
 
@@ -370,7 +363,6 @@ pub enum NbdReplyBody {
     Whole,
     /// Simple reply: the request failed with this error number.
     Failed(u32),
-    /// A chunk without content.
     Nothing,
     /// An offset of 8 bytes, and this number of data bytes.
     Data(u32),
@@ -387,7 +379,6 @@ pub enum NbdReplyBody {
 /// Head of a reply, or of a chunk of one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NbdReplyHeader {
-    /// Cookie of the request.
     pub cookie: u64,
     /// No further chunk follows for this request.
     pub is_last: bool,

@@ -26,7 +26,6 @@ const OPTIONS_MAX: u32 = 64;
 /// Number of zeroes behind the reply to `NBD_OPT_EXPORT_NAME`.
 const ZEROES: usize = 124;
 
-/// Numbers of known options.
 pub(super) mod option {
     pub const EXPORT_NAME: u32 = 1;
     pub const ABORT: u32 = 2;
@@ -80,7 +79,6 @@ pub enum NbdTransport {
     Plain,
     /// TLS must begin before anything else.
     TlsRequired,
-    /// TLS has begun.
     Tls,
 }
 

@@ -32,7 +32,6 @@ pub struct Export {
     pub description: String,
     /// Size in bytes.
     pub size: u64,
-    /// Writes are refused.
     pub read_only: bool,
     /// Data that one connection has flushed is visible to others, so a client may use several
     /// connections.
@@ -64,7 +63,6 @@ pub enum NbdConnectionError {
     /// `NBD_OPT_EXPORT_NAME` named an export that another user has open.
     #[error("the client asked for an NBD export that another user has open")]
     InUse,
-    /// Only TLS is allowed.
     #[error("the NBD client does not use TLS")]
     TlsRequired,
     /// A request does not begin with its magic number.
@@ -81,7 +79,6 @@ pub enum NbdConnectionError {
 pub enum Errno {
     /// A change of a read-only export.
     Perm = 1,
-    /// The device failed.
     Io = 5,
     /// No memory for the request.
     NoMemory = 12,

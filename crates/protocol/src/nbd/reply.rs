@@ -28,7 +28,6 @@ pub struct NbdReadChunk {
     pub is_last: bool,
 }
 
-/// Types of chunks.
 pub(super) mod kind {
     pub const NONE: u16 = 0;
     pub const OFFSET_DATA: u16 = 1;

@@ -9,7 +9,6 @@ pub const REQUEST_BYTES: usize = 28;
 
 pub(super) const REQUEST_MAGIC: u32 = 0x2560_9513;
 
-/// Flags of a request.
 mod flag {
     pub(super) const FUA: u16 = 1;
     pub(super) const NO_HOLE: u16 = 1 << 1;
@@ -32,7 +31,6 @@ pub(super) mod offers {
     pub const FAST_ZERO: u16 = 1 << 11;
 }
 
-/// Numbers of commands.
 pub(super) mod command {
     pub const READ: u16 = 0;
     pub const WRITE: u16 = 1;
@@ -65,7 +63,6 @@ pub enum NbdCommand {
         /// The reply must be one piece.
         whole: bool,
     },
-    /// Write the payload.
     Write {
         /// Put the data on stable storage before the reply.
         fua: bool,
@@ -83,7 +80,6 @@ pub enum NbdCommand {
     Zeroes {
         /// Put the change on stable storage before the reply.
         fua: bool,
-        /// The space stays allocated.
         allocate: bool,
         /// Fail if the operation is not faster than a write.
         fast: bool,
@@ -102,7 +98,6 @@ pub enum NbdCommand {
 pub struct Session {
     /// Export that the client has opened.
     pub export: Export,
-    /// Replies are structured.
     pub structured: bool,
     allocation: bool,
     /// User for whom the client opened the export, if it named one.
@@ -157,7 +152,6 @@ impl Session {
         }
     }
 
-    /// Returns the transmission flags.
     pub(super) fn flags(&self) -> u16 {
         let when = |is: bool, flag: u16| if is { flag } else { 0 };
         let changes = offers::TRIM | offers::WRITE_ZEROES | offers::FAST_ZERO;

@@ -59,7 +59,6 @@ pub(super) fn rc4(key: &[u8; 16], bytes: &[u8; 16]) -> [u8; 16] {
     })
 }
 
-/// Compares in constant time.
 pub(super) fn same(one: &[u8; 16], other: &[u8; 16]) -> bool {
     let differ = one.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b));
     std::hint::black_box(differ) == 0

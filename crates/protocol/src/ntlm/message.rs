@@ -30,7 +30,6 @@ const AV_TIMESTAMP: u16 = 7;
 const AV_CHANNEL: u16 = 10;
 /// Flag: AUTHENTICATE has a message integrity code.
 const HAS_MIC: u32 = 0x2;
-/// Position of that code.
 const MIC: std::ops::Range<usize> = 72..88;
 /// Length of a response before its attributes: the proof, and the fixed part of the rest.
 const PROOF_BYTES: usize = 16;
@@ -50,7 +49,6 @@ pub enum NtlmAuthenticationError {
     /// The response is not NTLMv2.
     #[error("the client uses LM or NTLMv1; NTLMv2 is needed")]
     Old,
-    /// The password is wrong.
     #[error("wrong password")]
     Wrong,
     /// The client has not protected the messages.

@@ -58,7 +58,6 @@ impl PeersControlMessage {
         })
     }
 
-    /// Appends the message.
     pub(super) fn write(self, out: &mut Vec<u8>) {
         out.extend([CLASS_CONTROL, self.code()]);
     }
@@ -84,7 +83,6 @@ pub enum PeersError {
 /// A received message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PeersMessage<'b> {
-    /// A message without content.
     Control(PeersControlMessage),
     /// A message about tables: its type and content.
     Tables(u8, &'b [u8]),

@@ -17,7 +17,6 @@ const HELLO_BYTES_MAX: usize = 1_024;
 const TABLES_MAX: usize = 4_096;
 /// Protocol name at the start of a greeting.
 const PROTOCOL: &str = "HAProxyS";
-/// Protocol version.
 const VERSION: &str = "2.1";
 
 /// Side that opened the connection.
@@ -32,7 +31,6 @@ pub enum PeersRole {
 /// Response to a greeting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PeersStatus {
-    /// The greeting is accepted.
     Succeeded,
     /// Another connection to this peer exists already.
     TryAgain,
@@ -65,7 +63,6 @@ impl PeersStatus {
 pub struct Hello {
     /// Name of the peer that it connects to.
     pub to: String,
-    /// Name of the sender.
     pub from: String,
     /// Process number of the sender.
     pub process: u32,
@@ -80,9 +77,7 @@ pub enum PeersSessionState {
     Greeted,
     /// The response to our greeting is awaited.
     AwaitsStatus,
-    /// Both sides exchange updates.
     Established,
-    /// The session has ended.
     Ended,
 }
 
@@ -95,9 +90,7 @@ pub struct Update {
     pub number: u32,
     /// Remaining lifetime of the entry in milliseconds, if it was sent.
     pub expires_in_ms: Option<u32>,
-    /// Key of the entry.
     pub key: Vec<u8>,
-    /// Data of the entry.
     pub fields: Vec<PeersElement>,
 }
 

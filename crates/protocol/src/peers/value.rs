@@ -21,9 +21,7 @@ pub enum KeyType {
     Ipv4,
     /// An IPv6 address.
     Ipv6,
-    /// Text.
     String,
-    /// Binary data.
     Binary,
 }
 
@@ -38,15 +36,12 @@ const KEY_TYPES: [(u64, KeyType); 5] = [
 /// Encoding of a data type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PeersDataEncoding {
-    /// A single number.
     Number,
     /// Age of the current period, events in it, and events in the previous one.
     Rate,
     /// A text in the dictionary.
     Text,
-    /// Several numbers.
     Numbers,
-    /// Several rates.
     Rates,
 }
 
@@ -65,7 +60,6 @@ pub fn kind(bit: u8) -> Option<PeersDataEncoding> {
 /// A data type of a table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stored {
-    /// Bit of the type.
     pub bit: u8,
     /// Number of elements; 1 if it is not an array.
     pub elements: u32,
@@ -76,9 +70,7 @@ pub struct Stored {
 /// A table as described to a peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TableDescription {
-    /// Name on the wire.
     pub name: Vec<u8>,
-    /// Type of keys.
     pub key: KeyType,
     /// Length of keys; for strings, the maximum length plus one.
     pub key_length: u32,
@@ -91,7 +83,6 @@ pub struct TableDescription {
 /// An element of an entry's data.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PeersValue {
-    /// A number.
     Number(u64),
     /// Milliseconds since the period began, events in it, and events in the previous one.
     Rate(u32, u32, u32),
@@ -102,11 +93,8 @@ pub enum PeersValue {
 /// An element of an entry: its type, index and value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PeersElement {
-    /// Bit of its type.
     pub bit: u8,
-    /// Index of the element.
     pub element: u32,
-    /// Value of the element.
     pub value: PeersValue,
 }
 
@@ -213,7 +201,6 @@ impl TableDescription {
         out.extend_from_slice(key);
     }
 
-    /// Parses a key.
     pub(super) fn read_key<'b>(&self, bytes: &mut &'b [u8]) -> Option<&'b [u8]> {
         let length = match self.key {
             KeyType::String => {

@@ -6,7 +6,6 @@ use std::fmt;
 /// A field of a version 1 line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ProxyV1Field {
-    /// The source address.
     SourceAddress,
     /// Address to which the source connected.
     DestinationAddress,
@@ -43,10 +42,7 @@ pub enum ParseError {
         "PROXY line: expected two addresses and two ports after single spaces, \
              found {found} fields"
     )]
-    FieldCount {
-        /// Number of fields found.
-        found: usize,
-    },
+    FieldCount { found: usize },
     /// Version 1: a field is malformed.
     #[error("PROXY line: the {0} is malformed")]
     Malformed(ProxyV1Field),
@@ -88,10 +84,7 @@ pub enum ParseError {
 pub enum TlvError {
     /// The extension ends beyond the block that contains it.
     #[error("the extension at byte {at_byte} ends beyond its block")]
-    Truncated {
-        /// Offset within the extensions.
-        at_byte: usize,
-    },
+    Truncated { at_byte: usize },
     /// All extensions together are longer than [`MAX_TLV_BYTES`].
     #[error("{found_bytes} bytes of extensions; the maximum is {MAX_TLV_BYTES}")]
     TooManyBytes {
@@ -101,7 +94,6 @@ pub enum TlvError {
     /// The value is longer or shorter than its type allows.
     #[error("an extension of type {kind:#04x} cannot be {found_bytes} bytes long")]
     Length {
-        /// Type of the extension.
         kind: u8,
         /// Length of the value in bytes.
         found_bytes: usize,
@@ -111,12 +103,7 @@ pub enum TlvError {
     ChecksumRepeated,
     /// The checksum is wrong: the header was damaged in transit.
     #[error("wrong checksum {found:#010x}, computed {computed:#010x}")]
-    ChecksumMismatch {
-        /// Checksum in the header.
-        found: u32,
-        /// Checksum that was computed.
-        computed: u32,
-    },
+    ChecksumMismatch { found: u32, computed: u32 },
     /// A checksum cannot be added as an extension: the encoder computes it.
     #[error("the checksum cannot be given as an extension")]
     ChecksumIsComputed,

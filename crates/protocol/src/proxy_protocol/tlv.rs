@@ -59,7 +59,6 @@ const SSL_CERTIFICATE_SESSION: u8 = 0x04;
 pub struct Tlv<'a> {
     /// Type of the extension: see [`kind`].
     pub kind: u8,
-    /// Value of the extension.
     pub value: &'a [u8],
 }
 

@@ -38,7 +38,6 @@ pub struct Logon {
     pub user: String,
     /// Name of the client's machine.
     pub client_name: String,
-    /// The client supports redirection.
     pub follows: bool,
 }
 

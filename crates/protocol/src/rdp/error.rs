@@ -11,21 +11,14 @@ pub enum Pdu {
     ConnectionRequest,
     /// X.224 Connection Confirm.
     ConnectionConfirm,
-    /// MCS Connect Initial.
     ConnectInitial,
     /// GCC Conference Create Request, within Connect Initial.
     ConferenceCreateRequest,
-    /// MCS Erect Domain Request.
     ErectDomain,
-    /// MCS Attach User Request.
     AttachUser,
-    /// MCS Channel Join Request.
     ChannelJoin,
-    /// MCS Send Data.
     SendData,
-    /// Client Info.
     ClientInfo,
-    /// Server Redirection.
     Redirection,
 }
 
@@ -66,14 +59,10 @@ pub enum RdpPacketError {
     },
     /// A PDU ends before its fields do.
     #[error("the {pdu} is truncated")]
-    Truncated {
-        /// Type of the PDU.
-        pdu: Pdu,
-    },
+    Truncated { pdu: Pdu },
     /// A field has an invalid value.
     #[error("the {pdu} has an invalid {field}")]
     Field {
-        /// Type of the PDU.
         pdu: Pdu,
         /// Name of the field in the specification.
         field: &'static str,

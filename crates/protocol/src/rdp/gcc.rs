@@ -20,11 +20,9 @@ const RESPONSE: [u8; 14] = [
     0x2a, 0x14, 0x76, 0x0a, 1, 1, 0, 1, 0xc0, 0, b'M', b'c', b'D', b'n',
 ];
 
-/// Types of client blocks.
 const CS_CORE: u16 = 0xc001;
 const CS_NET: u16 = 0xc003;
 const CS_CLUSTER: u16 = 0xc004;
-/// Types of server blocks.
 const SC_CORE: usize = 0x0c01;
 const SC_SECURITY: usize = 0x0c02;
 const SC_NET: usize = 0x0c03;
@@ -49,7 +47,6 @@ pub(super) struct Conference {
     pub(super) client_name: String,
     /// Number of static virtual channels.
     pub(super) channels: usize,
-    /// The client supports redirection.
     pub(super) follows: bool,
 }
 

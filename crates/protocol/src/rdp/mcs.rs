@@ -8,7 +8,6 @@ use super::{Pdu, RdpPacketError};
 /// Tags of Connect Initial (application 101) and Connect Response (application 102).
 const CONNECT_INITIAL: [u8; 2] = [0x7f, 0x65];
 const CONNECT_RESPONSE: [u8; 2] = [0x7f, 0x66];
-/// Tags of BER.
 const BOOLEAN: u8 = 1;
 const OCTET_STRING: u8 = 4;
 const SEQUENCE: u8 = 0x30;
@@ -37,7 +36,6 @@ const FIRST_USER: u16 = 1001;
 /// Identifier of the user that sends for the server.
 pub(super) const SERVER: u16 = 1002;
 
-/// Parses Connect Initial.
 pub(super) fn connect_initial(packet: &[u8]) -> Result<Conference, RdpPacketError> {
     let mut reader = tpkt::data(packet, Pdu::ConnectInitial)?;
     if let Some(found) = reader
@@ -62,7 +60,6 @@ pub(super) fn connect_initial(packet: &[u8]) -> Result<Conference, RdpPacketErro
     Conference::decode(reader.ber(OCTET_STRING, "userData")?)
 }
 
-/// Appends Connect Response.
 pub(super) fn push_connect_response(out: &mut Vec<u8>, conference: &Conference, requested: u32) {
     let mut user_data = Vec::new();
     conference.push_response(&mut user_data, requested);
@@ -91,12 +88,10 @@ pub(super) fn erect_domain(packet: &[u8]) -> Result<(), RdpPacketError> {
     domain(packet, ERECT_DOMAIN, Pdu::ErectDomain).map(drop)
 }
 
-/// Parses Attach User Request.
 pub(super) fn attach_user(packet: &[u8]) -> Result<(), RdpPacketError> {
     domain(packet, ATTACH_USER, Pdu::AttachUser).map(drop)
 }
 
-/// Appends Attach User Confirm.
 pub(super) fn push_attach_user_confirm(out: &mut Vec<u8>, user: u16) {
     let mut data = vec![ATTACH_USER_CONFIRM, 0];
     push_u16_be(&mut data, (user - FIRST_USER).into());
@@ -107,7 +102,6 @@ pub(super) fn push_attach_user_confirm(out: &mut Vec<u8>, user: u16) {
 pub(super) enum Attached<'a> {
     /// Request to join a channel.
     Join(u16),
-    /// Data for a channel.
     Data(u16, Reader<'a>),
 }
 
@@ -137,7 +131,6 @@ pub(super) fn attached(packet: &[u8]) -> Result<Attached<'_>, RdpPacketError> {
     }
 }
 
-/// Appends Channel Join Confirm.
 pub(super) fn push_channel_join_confirm(out: &mut Vec<u8>, user: u16, channel: u16) {
     let mut data = vec![CHANNEL_JOIN_CONFIRM, 0];
     push_u16_be(&mut data, (user - FIRST_USER).into());

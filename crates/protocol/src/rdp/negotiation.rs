@@ -3,7 +3,6 @@
 use super::tpkt;
 use super::{Pdu, RdpPacketError};
 
-/// Code of the confirmation.
 const CODE: u8 = 0xd0;
 /// Types of `RDP_NEG_RSP` and `RDP_NEG_FAILURE`, and the length of both.
 const RESPONSE: u8 = 2;
@@ -27,7 +26,6 @@ pub enum Negotiated {
         /// Selected protocol, one of those requested.
         protocol: u32,
     },
-    /// The server refuses.
     Failed {
         /// Failure code such as [`FAILED_SSL_REQUIRED`].
         code: u32,

@@ -5,7 +5,6 @@ use super::reader::Reader;
 use super::tpkt;
 use super::{Pdu, RdpPacketError};
 
-/// Code of the request.
 const CODE: u8 = 0xe0;
 /// Type of `RDP_NEG_REQ`, and its length.
 const NEGOTIATION: u8 = 1;
@@ -34,7 +33,6 @@ pub const REDIRECTED_AUTHENTICATION: u8 = 2;
 /// Destination that a client requests.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Routing {
-    /// No destination.
     None,
     /// Cookie `mstshash`: the beginning of a user's name, which mstsc truncates to nine characters.
     Hint(String),

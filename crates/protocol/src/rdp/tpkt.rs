@@ -21,7 +21,6 @@ pub enum TpktFrame {
         /// Minimum number of missing bytes.
         missing_bytes: usize,
     },
-    /// The packet is complete.
     Complete {
         /// Length of the packet with its header.
         packet_bytes: usize,
@@ -102,7 +101,6 @@ pub(super) fn data(packet: &[u8], due: Pdu) -> Result<Reader<'_>, RdpPacketError
     Ok(reader)
 }
 
-/// Appends a data packet.
 pub(super) fn push_data(out: &mut Vec<u8>, data: &[u8]) {
     out.extend_from_slice(&[VERSION, 0]);
     push_u16_be(out, HEAD_BYTES + DATA.len() + data.len());

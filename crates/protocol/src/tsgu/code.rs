@@ -5,13 +5,11 @@
 pub struct Code(pub u32);
 
 impl Code {
-    /// Success.
     pub const OK: Code = Code(0);
     /// The client has ended the connection properly.
     pub const GRACEFUL_DISCONNECT: Code = Code(0x0000_04ca);
     /// An operator has ended the connection.
     pub const CONNECTION_ABORTED: Code = Code(0x0000_04d4);
-    /// The gateway failed.
     pub const INTERNAL: Code = Code(0x8007_59d8);
     /// The user may not reach the host.
     pub const RAP_DENIED: Code = Code(0x8007_59da);

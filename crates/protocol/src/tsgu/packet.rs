@@ -26,9 +26,7 @@ pub enum Packet {
     },
     /// Authentication within the protocol, which this side never offers.
     ExtendedAuthentication,
-    /// Request for a tunnel.
     TunnelCreate {
-        /// Capabilities of the client.
         capabilities: u32,
         /// Cookie that authenticates the client.
         cookie: Option<String>,
@@ -44,14 +42,10 @@ pub enum Packet {
     ChannelCreate {
         /// Names of the host; the first reachable one is used.
         names: Vec<String>,
-        /// Port of the host.
         port: u16,
     },
-    /// Data for the host.
     Data(Vec<u8>),
-    /// A keep-alive packet.
     KeepAlive,
-    /// End of the channel.
     Close,
     /// Response to the end of a channel.
     Closed,
@@ -106,32 +100,20 @@ impl fmt::Display for TsguPacketType {
 pub enum TsguPacketError {
     /// The length is impossible for a packet.
     #[error("a {kind} of {bytes} bytes, and not 8 to {PACKET_BYTES_MAX}")]
-    Length {
-        /// Type of the packet.
-        kind: TsguPacketType,
-        /// Length in its header.
-        bytes: u32,
-    },
+    Length { kind: TsguPacketType, bytes: u32 },
     /// The packet ends before its fields do, or after them.
     #[error("the {kind} has fields of another length than itself")]
-    Fields {
-        /// Type of the packet.
-        kind: TsguPacketType,
-    },
+    Fields { kind: TsguPacketType },
     /// A field has an invalid value.
     #[error("the {kind} has an invalid {field}")]
     Field {
-        /// Type of the packet.
         kind: TsguPacketType,
         /// Name of the field in the specification.
         field: &'static str,
     },
     /// A client never sends this packet, or not now.
     #[error("a {kind} that is not due")]
-    OutOfOrder {
-        /// Type of the packet.
-        kind: TsguPacketType,
-    },
+    OutOfOrder { kind: TsguPacketType },
 }
 
 /// Splits a stream of bytes into packets.

@@ -18,7 +18,6 @@ pub struct Limits {
 /// Request in a packet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TsguRequest {
-    /// Nothing: a keep-alive.
     Nothing,
     /// Send these bytes to the client.
     Reply(Vec<u8>),
@@ -38,9 +37,7 @@ pub enum TsguRequest {
     },
     /// Connect to a host: [`Tunnel::connect`] responds.
     Connect {
-        /// Names of the host.
         names: Vec<String>,
-        /// Port of the host.
         port: u16,
     },
     /// Send these bytes to the host.

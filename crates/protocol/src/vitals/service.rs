@@ -13,7 +13,6 @@ pub struct Service {
     pub interface: Box<str>,
     /// Id of the virtual router, for display and metrics.
     pub router_id: u8,
-    /// Addresses of the instance.
     pub addresses: Vec<IpAddr>,
     /// Backends that the addresses require, besides those that their frontends use.
     pub backends: Vec<Box<str>>,

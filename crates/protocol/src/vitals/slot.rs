@@ -61,13 +61,11 @@ pub struct SlotReport {
     pub state: SlotState,
     /// Time of the last transition, milliseconds of CLOCK_BOOTTIME.
     pub since_ms: u64,
-    /// Number of transitions.
     pub transitions: u64,
     /// Priority that the instance announces, or would announce.
     pub priority: u8,
     /// Sender and priority of the last advert.
     pub owner: Option<(IpAddr, u8)>,
-    /// Counters of the instance.
     pub counters: Counters,
 }
 

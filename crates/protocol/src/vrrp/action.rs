@@ -11,7 +11,6 @@ pub struct Instance(pub usize);
 /// State of a virtual router (RFC 9568, 6.4), with keepalived's fourth one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum VrrpState {
-    /// Not started, or stopped.
     Init,
     /// Another router owns the addresses.
     Backup,
@@ -53,7 +52,6 @@ pub enum Announce {
     Again,
     /// After an advert of lower priority, or after a partition healed.
     Contested,
-    /// Repeated announcement.
     Refresh,
 }
 
@@ -79,22 +77,11 @@ pub enum Reason {
     /// Another machine uses this address, and keeps it ([`Standing::yields_to_users`]).
     ///
     /// [`Standing::yields_to_users`]: super::Standing::yields_to_users
-    Used {
-        /// The address.
-        address: IpAddr,
-    },
+    Used { address: IpAddr },
     /// The owner announced its stop (priority zero).
-    OwnerStopped {
-        /// Address of the owner.
-        owner: IpAddr,
-    },
+    OwnerStopped { owner: IpAddr },
     /// The owner has a lower priority than this router.
-    Preempts {
-        /// Address of the owner.
-        owner: IpAddr,
-        /// Priority of the owner.
-        priority: u8,
-    },
+    Preempts { owner: IpAddr, priority: u8 },
     /// Another router has a higher priority, or an equal one and a higher address.
     Preempted {
         /// Address of the other router.
@@ -107,10 +94,7 @@ pub enum Reason {
     /// Everything that had failed works again.
     Recovered,
     /// A member of the sync group changed its state.
-    Group {
-        /// Name of the member.
-        member: String,
-    },
+    Group { member: String },
     /// The router was asked to stop.
     Stopped,
     /// An operator requested a hand-over, and another router took over.
@@ -149,7 +133,6 @@ pub enum VrrpAction {
         instance: Instance,
         /// Number of announcements per address.
         repeat: u32,
-        /// Reason for the announcements.
         why: Announce,
     },
     /// Probe the owner of the addresses (ARP, neighbour solicitation); replies are passed to
@@ -162,20 +145,12 @@ pub enum VrrpAction {
     Entered {
         /// Instance that changed its state.
         instance: Instance,
-        /// Previous state.
         from: VrrpState,
-        /// New state.
         to: VrrpState,
-        /// Reason for the transition.
         why: Reason,
     },
     /// A planned hand-over of [`super::Router::hand_over`] reached this step.
-    HandOver {
-        /// Instance that hands over.
-        instance: Instance,
-        /// Step that was reached.
-        step: HandOver,
-    },
+    HandOver { instance: Instance, step: HandOver },
     /// A sync group as a whole entered a state.
     GroupEntered {
         /// Index in the list of groups.
@@ -187,9 +162,7 @@ pub enum VrrpAction {
     HeardLower {
         /// Instance that received the advert.
         instance: Instance,
-        /// Sender of the advert.
         from: IpAddr,
-        /// Priority in the advert.
         priority: u8,
     },
     /// A message to log, issued once until it changes, and rate-limited.
@@ -229,7 +202,6 @@ pub struct Resume {
 /// Status of a virtual router.
 #[derive(Clone, PartialEq, Debug)]
 pub struct VrrpStatus {
-    /// State of the router.
     pub state: VrrpState,
     /// Time of the last transition.
     pub since: Time,
@@ -241,7 +213,6 @@ pub struct VrrpStatus {
     pub owner: Option<(IpAddr, u8, Time)>,
     /// As a backup: expiry of the master-down timer.
     pub master_down_at: Option<Time>,
-    /// Counters since the start.
     pub counters: Counters,
     /// Senders of dropped packets with the reason, the newest last.
     pub rejected: Vec<Rejected>,

@@ -11,7 +11,6 @@ const PENDING_ACTIONS: usize = 4096;
 
 /// Inputs that are passed to every step of a machine.
 pub(super) struct Context<'a> {
-    /// Current time.
     pub now: Time,
     pub at: Instance,
     pub settings: &'a Settings,

@@ -8,11 +8,9 @@ use std::ops::{Add, Index, IndexMut, Sub};
 pub struct CounterRow {
     /// Counter that the row describes.
     pub counter: Counter,
-    /// Key in JSON.
     pub name: &'static str,
     /// Name of the metric: that of keepalived_exporter if it has one.
     pub metric: &'static str,
-    /// Help text.
     pub words: &'static str,
     /// Position in keepalived's dumps; None: not shown there.
     pub dump: Option<DumpRow>,
@@ -46,7 +44,6 @@ macro_rules! counters {
             dump: $dump,
         },)*];
 
-        /// Number of counters.
         pub const COUNTERS_LEN: usize = [$(Counter::$counter,)*].len();
     };
 }

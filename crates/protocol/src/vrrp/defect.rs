@@ -33,6 +33,5 @@ pub(super) enum VrrpDefect {
     TakesOverWithFault,
     /// Preemptions never have to wait.
     NeverDamped,
-    /// A master never yields.
     NeverGivesWay,
 }

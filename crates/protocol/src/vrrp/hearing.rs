@@ -8,18 +8,14 @@ use std::time::Duration;
 /// A valid advert.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReceivedAdvert {
-    /// Source address.
     pub from: IpAddr,
-    /// Announced priority.
     pub priority: u8,
-    /// Announced interval.
     pub interval: Duration,
 }
 
 /// Reason why a packet is dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(super) enum Dropped {
-    /// Reason of the decoder.
     #[error("{0}")]
     Refused(AdvertError),
     /// The packet came through a router, or from too far away.
@@ -30,22 +26,12 @@ pub(super) enum Dropped {
     Stranger,
     /// The interval differs from ours (version 2).
     #[error("its advert interval is {is:?}, configured is {ours:?}")]
-    Interval {
-        /// The received interval.
-        is: Duration,
-        /// Our interval.
-        ours: Duration,
-    },
+    Interval { is: Duration, ours: Duration },
     /// The number of addresses differs from ours.
     #[error(
         "it lists {is} addresses, configured are {ours}: another instance with this virtual router id, or different files"
     )]
-    Count {
-        /// Number in the packet.
-        is: usize,
-        /// Number of our addresses.
-        ours: usize,
-    },
+    Count { is: usize, ours: usize },
     /// The packet lacks an address of ours.
     #[error(
         "it does not list {0}: another instance with this virtual router id, or different files"

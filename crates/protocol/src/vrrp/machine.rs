@@ -26,9 +26,7 @@ const STOP_PAUSE: Duration = Duration::from_secs(1);
 /// A transition that a step requests; the sync group may execute it for all members.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Transition {
-    /// Become master.
     Master(Reason),
-    /// Become backup.
     Backup(Reason),
 }
 
@@ -70,7 +68,6 @@ pub(super) struct VirtualRouter {
     /// Last notes for the status.
     pub notes: Notes,
     pub counters: Counters,
-    /// Senders of dropped packets.
     rejected: Rejections,
     /// Router that announces the priority of our position in `prefer`.
     same_place: Option<(IpAddr, u8)>,
@@ -290,7 +287,6 @@ impl VirtualRouter {
         self.enter(ctx, VrrpState::Fault, why);
     }
 
-    /// Stops the instance.
     pub(super) fn enter_init(&mut self, ctx: &mut Context<'_>) {
         if self.state != VrrpState::Init {
             self.release_and_resign(ctx);
@@ -407,7 +403,6 @@ impl VirtualRouter {
         }
     }
 
-    /// Handles a received packet.
     pub(super) fn receive_packet(
         &mut self,
         ctx: &mut Context<'_>,
@@ -504,7 +499,6 @@ impl VirtualRouter {
         }
     }
 
-    /// Returns the status.
     pub(super) fn status(&self, settings: &Settings) -> VrrpStatus {
         VrrpStatus {
             state: self.state,

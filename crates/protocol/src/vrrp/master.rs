@@ -61,7 +61,6 @@ pub(super) struct Rule {
     /// Rate limit of the restoration of deleted addresses.
     put_back: Pace,
     put_back_at: Option<Time>,
-    /// Planned hand-over in progress.
     hand: Option<Hand>,
 }
 
@@ -157,7 +156,6 @@ impl Rule {
         }))
     }
 
-    /// Returns the next deadline.
     pub(super) fn deadline(&self) -> Option<Time> {
         // While the router listens, no other timer counts.
         if self.listen_until.is_some() {

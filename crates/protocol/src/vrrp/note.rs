@@ -15,7 +15,6 @@ const SAID_AGAIN: Duration = Duration::from_secs(600);
 /// The topic of a note: a note is logged once until its text changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum About {
-    /// A dropped packet.
     Dropped,
     /// Our own packets come back.
     Loop,
@@ -25,11 +24,9 @@ pub(super) enum About {
     Discarded,
     /// The local machine was late or suspended.
     Late,
-    /// The owner's kernel responds.
     Answered,
     /// Another machine uses an address.
     Foreign,
-    /// An address was deleted.
     Lost,
     /// A preemption has to wait.
     Damped,
@@ -37,7 +34,6 @@ pub(super) enum About {
     SamePlace,
 }
 
-/// Number of topics.
 const KINDS: usize = About::SamePlace as usize + 1;
 
 /// Last note of each topic.

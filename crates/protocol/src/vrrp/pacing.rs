@@ -10,11 +10,8 @@ use std::time::Duration;
 /// same bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NextAdvert {
-    /// Announced priority.
     pub priority: u8,
-    /// Source address.
     pub source: Option<IpAddr>,
-    /// Time between two adverts.
     pub interval: Duration,
     /// Silence after which another router takes over, at the earliest.
     pub patience: Duration,

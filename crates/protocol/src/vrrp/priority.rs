@@ -34,7 +34,6 @@ pub(super) struct PriorityInputs {
 }
 
 impl PriorityInputs {
-    /// Returns the announced priority.
     pub(super) fn priority(&self, settings: &Settings) -> u8 {
         if settings.priority == OWNER {
             return if self.reduced { OWNER - 1 } else { OWNER };

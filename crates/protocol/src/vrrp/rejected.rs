@@ -10,9 +10,7 @@ const SENDERS_MAX: usize = 8;
 /// Dropped packets of one sender.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rejected {
-    /// Source address.
     pub from: IpAddr,
-    /// Number of dropped packets.
     pub count: u64,
     /// Time of the last one.
     pub last_at: Time,
@@ -25,7 +23,6 @@ pub struct Rejected {
 pub(super) struct Rejections(Vec<(IpAddr, u64, Time, Dropped)>);
 
 impl Rejections {
-    /// Records a dropped packet.
     pub(super) fn add(&mut self, now: Time, from: IpAddr, why: Dropped) {
         let count = match self.0.iter().position(|(known, ..)| *known == from) {
             Some(at) => self.0.remove(at).1,

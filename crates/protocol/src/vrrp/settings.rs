@@ -24,7 +24,6 @@ pub enum Authentication {
 /// A unicast peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Peer {
-    /// Address of the peer.
     pub address: IpAddr,
     /// Range of accepted TTLs; None: not checked.
     pub ttl: Option<(u8, u8)>,
@@ -37,7 +36,6 @@ pub enum AdvertTransport {
     Multicast(IpAddr),
     /// To each of the peers.
     Unicast {
-        /// Unicast peers.
         peers: Vec<Peer>,
         /// Adverts of other sources are dropped.
         check_source: bool,
@@ -47,7 +45,6 @@ pub enum AdvertTransport {
 /// Probing of the owner of an address before a takeover.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Probing {
-    /// Wait for a reply.
     pub wait: Duration,
     /// Maximum time without adverts before a takeover, although the owner's kernel still
     /// responds to probes.
@@ -74,7 +71,6 @@ pub struct Garp {
 /// Settings of one virtual router.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Name for messages.
     pub name: String,
     /// Virtual router id, 1 to 255.
     pub vrid: u8,
@@ -84,7 +80,6 @@ pub struct Settings {
     pub ipv6: bool,
     /// Configured priority, 1 to 255; 255 owns the addresses.
     pub priority: u8,
-    /// Time between two adverts.
     pub interval: Duration,
     /// Number of missing adverts that trigger a takeover; 3 in the RFC.
     pub down_adverts: u8,
@@ -92,9 +87,7 @@ pub struct Settings {
     pub addresses: Vec<IpAddr>,
     /// Source of our adverts, which decides between equal priorities.
     pub source: Option<IpAddr>,
-    /// Transport of adverts.
     pub transport: AdvertTransport,
-    /// Authentication of adverts.
     pub authentication: Option<Authentication>,
     /// `state MASTER`: with priority 255 the router starts as master at once.
     pub starts_as_master: bool,
@@ -115,7 +108,6 @@ pub struct Settings {
     pub old_unicast_checksum: Option<bool>,
     /// Strict conformance: for example, an advert with different addresses is dropped.
     pub strict: bool,
-    /// Announcements to neighbours.
     pub garp: Garp,
     /// Probing of a silent owner; None: no probes.
     pub probing: Option<Probing>,
@@ -127,7 +119,6 @@ pub struct Settings {
 /// A sync group, whose members move together.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GroupSettings {
-    /// Name for messages.
     pub name: String,
     /// Indices of the members in the list of settings.
     pub members: Vec<usize>,

@@ -31,11 +31,9 @@ pub struct LeftOut {
 /// Requests waiting in a queue.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct QueuedRequests {
-    /// Name of the backend.
     pub backend: String,
     /// Name of the server; None for the backend's queue.
     pub server: Option<String>,
-    /// Number of waiting requests.
     pub count: u32,
 }
 

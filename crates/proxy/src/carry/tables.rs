@@ -16,9 +16,7 @@ pub(super) const BYTES_MAX: usize = 200 << 20;
 /// Selection of the tables and lists to export.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Which {
-    /// Everything, for a successor.
     All,
-    /// Small ones, for storage.
     Small,
 }
 

@@ -21,7 +21,6 @@ const ELAPSED_MAX_MS: u64 = 3600 * 1000;
 /// Maximum accepted rate in events per second, so that calculations cannot overflow.
 const RATE_MAX: u64 = u32::MAX as u64;
 
-/// Imports everything.
 pub(super) fn take(told: CarriedState, config: &Config, runtime: Option<&Runtime>) -> Imported {
     let elapsed_ms = monotonic_ms()
         .saturating_sub(told.at_ms)

@@ -263,7 +263,6 @@ async fn check(shared: &ChecksState, run: CheckRun, place: super::plan::CheckedS
     }
 }
 
-/// Queries an agent once.
 async fn ask_agent(shared: &ChecksState, run: CheckRun, place: super::plan::CheckedServer) {
     let Some((proxy, server)) = place.get() else {
         return;

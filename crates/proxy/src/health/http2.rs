@@ -16,7 +16,6 @@ pub(super) struct Http2 {
     answer: Vec<u8>,
     /// The response head was received.
     headed: bool,
-    /// The response is complete.
     ended: bool,
     bytes: usize,
 }

@@ -14,20 +14,15 @@ use std::fmt::Write;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum Level {
-    /// No server is left.
     Emergency = 0,
-    /// A server is down.
     Alert = 1,
-    /// All other messages.
     Notice = 5,
 }
 
 /// One message for the logs of a backend.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogLine {
-    /// Severity for the logs.
     pub level: Level,
-    /// Text of the message.
     pub text: String,
     /// Severity for `email-alert`, as a syslog number; None: not mailed.
     pub mail: Option<u8>,

@@ -18,7 +18,6 @@ pub enum AssignError {
     Count {
         /// Number of listeners in the configuration.
         wanted: usize,
-        /// Number of descriptors supplied.
         given: usize,
     },
     /// A descriptor is not open.

@@ -30,7 +30,6 @@ pub(super) enum ListenAddress {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct SocketIdentity {
     pub place: ListenAddress,
-    /// A datagram socket.
     datagrams: bool,
     interface: Option<Box<[u8]>>,
     v6only: bool,

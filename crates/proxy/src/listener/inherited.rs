@@ -69,9 +69,7 @@ pub struct SettleError {
     pub span: Span,
     /// File of the Unix socket; None for other sockets.
     pub path: Option<PathBuf>,
-    /// The step that failed.
     pub step: OpenStep,
-    /// The system's reason.
     pub errno: Errno,
 }
 

@@ -34,7 +34,6 @@ pub(super) struct TemporarySocketFile {
 #[derive(Debug)]
 pub(super) struct Placed {
     path: PathBuf,
-    /// The previous file.
     before: Option<PathBuf>,
 }
 

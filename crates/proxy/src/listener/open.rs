@@ -23,7 +23,6 @@ pub struct Listening {
     pub fd: Arc<OwnedFd>,
     /// Inode of the socket; the same in every process and under every descriptor number.
     pub inode: u64,
-    /// The frontend.
     pub proxy: ProxyIndex,
     /// Index in the frontend's `binds`.
     pub bind: u32,
@@ -75,13 +74,10 @@ pub(crate) fn apply_frontend_states<'a>(
 /// Failure to open a listener.
 #[derive(Debug)]
 pub struct OpenError {
-    /// The frontend.
     pub proxy: ProxyIndex,
     /// Index in the frontend's `binds`.
     pub bind: u32,
-    /// The step that failed.
     pub step: OpenStep,
-    /// The system's reason.
     pub errno: Errno,
 }
 

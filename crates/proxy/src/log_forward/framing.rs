@@ -9,7 +9,6 @@ const DIGITS_MAX: usize = 8;
 /// Result of parsing the front of the input.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FramingResult {
-    /// The message is incomplete.
     More,
     /// Range of a message, and its total length with the framing.
     Message(Range<usize>, usize),

@@ -16,23 +16,18 @@ pub enum SyslogMessageFormat {
 /// A parsed message; a missing part, or one given as `-`, is None.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SyslogMessage<'a> {
-    /// Format of the message.
     pub form: SyslogMessageFormat,
     /// Facility times eight, plus the level.
     pub priority: Option<u16>,
     /// Date in the notation of the format.
     pub date: Option<&'a [u8]>,
-    /// Host name.
     pub host: Option<&'a [u8]>,
-    /// Program name.
     pub tag: Option<&'a [u8]>,
-    /// Process ID.
     pub pid: Option<&'a [u8]>,
     /// Message ID (RFC 5424).
     pub id: Option<&'a [u8]>,
     /// Structured data with its brackets (RFC 5424).
     pub structured: Option<&'a [u8]>,
-    /// Text of the message.
     pub text: &'a [u8],
 }
 

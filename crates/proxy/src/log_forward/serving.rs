@@ -32,11 +32,8 @@ const CONNECTIONS_MAX: u32 = 10_000;
 /// A socket of a section.
 #[derive(Debug)]
 pub struct LogSocket {
-    /// The socket.
     pub fd: OwnedFd,
-    /// Name of the section.
     pub section: Arc<str>,
-    /// The socket receives datagrams.
     pub datagrams: bool,
     /// TLS settings for senders that connect; None: without TLS.
     pub tls: Option<Arc<Acceptor>>,

@@ -64,7 +64,6 @@ enum PayloadResult {
 pub enum ConnectionEnd {
     /// The client sent nothing, or accepted nothing, until the timeout expired.
     Timeout,
-    /// The connection failed.
     Failed,
     /// Another connection needed the slot of this idle one.
     Displaced,

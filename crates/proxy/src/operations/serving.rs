@@ -67,7 +67,6 @@ impl SocketsState {
         descriptors.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Returns the active sockets.
     pub(super) fn sockets(&self) -> Arc<[SocketListing]> {
         Arc::clone(&lock(&self.shown))
     }

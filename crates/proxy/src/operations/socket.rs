@@ -16,7 +16,6 @@ use tls::acceptor::Acceptor;
 /// Permissions of a connection to a statistics socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Rights {
-    /// Access level for commands.
     pub level: StatsLevel,
     /// The client may request the listening sockets (`expose-fd listeners`).
     pub expose_listeners: bool,
@@ -128,11 +127,8 @@ pub struct OpenFailure {
     pub of: Cow<'static, str>,
     /// Position of the socket's line.
     pub span: Span,
-    /// Address of the socket.
     pub address: String,
-    /// The step that failed.
     pub step: OpenStep,
-    /// The system's reason.
     pub errno: Errno,
 }
 

@@ -193,7 +193,6 @@ async fn listen(state: Arc<PeersState>, address: Option<SocketAddr>, socket: Opt
     }
 }
 
-/// Serves an accepted connection.
 async fn accepted(state: Arc<PeersState>, stream: TcpStream) {
     let Some((tables, tls)) = with(&state, |s| (s.descriptions(), s.tls.clone())) else {
         return;
@@ -424,7 +423,6 @@ impl Connection {
         }
     }
 
-    /// Creates pending messages.
     fn fill(&mut self) {
         let Some((peer, _)) = self.peer else { return };
         if self.session.state() != PeersSessionState::Established
@@ -516,7 +514,6 @@ impl Connection {
         Ok(())
     }
 
-    /// Processes received messages.
     fn take(&mut self, events: Vec<Event>) {
         for event in events {
             match event {

@@ -17,7 +17,6 @@ use tokio::net::TcpStream;
 /// Timeout for anything, long enough for busy machines.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Returns two unused addresses.
 fn addresses() -> [SocketAddr; 2] {
     let sockets = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port"));
     sockets.map(|socket| socket.local_addr().expect("it is bound"))

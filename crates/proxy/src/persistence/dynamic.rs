@@ -6,7 +6,6 @@ use model::config::{Server, ServerAddress};
 use std::net::{IpAddr, SocketAddr};
 use twox_hash::XxHash64;
 
-/// Number of hexadecimal digits.
 pub(super) const DIGITS: usize = 16;
 /// Maximum number of key bytes used; longer keys are truncated.
 const KEY_MAX: usize = 1024;

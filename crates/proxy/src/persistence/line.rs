@@ -15,9 +15,7 @@ pub(super) enum Edit {
 /// Result of editing a line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Edited {
-    /// The line is unchanged.
     Same,
-    /// The new line.
     Changed(Vec<u8>),
     /// Nothing relevant is left of the line.
     Gone,

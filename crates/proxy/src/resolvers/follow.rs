@@ -13,7 +13,6 @@ use std::net::{IpAddr, SocketAddr};
 /// Effect of a DNS result.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Effect {
-    /// A server changed.
     pub changed: bool,
     /// The hosts of services changed, so their names have to be resolved.
     pub hosts_changed: bool,

@@ -6,7 +6,6 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 /// Criteria for the listener.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ListenerCriteria {
-    /// The request uses TLS.
     pub tls: bool,
     /// Destination port of the request.
     pub port: u16,
@@ -26,7 +25,6 @@ pub enum NotThere {
     NoFrontend {
         /// Name of the requested frontend.
         name: String,
-        /// Names of all frontends.
         there: String,
     },
     /// No listener accepts connections at the destination.
@@ -34,12 +32,9 @@ pub enum NotThere {
     Nobody {
         /// The port, or address and port, as text.
         at: String,
-        /// With or without TLS.
         how: &'static str,
-        /// All listeners, as text.
         there: String,
     },
-    /// Several listeners match.
     #[error("several frontends listen {at}: {there}")]
     Several {
         /// The port, or address and port, as text.
@@ -52,7 +47,6 @@ pub enum NotThere {
     Otherwise {
         /// Name of the requested frontend.
         name: String,
-        /// With or without TLS.
         how: &'static str,
         /// Listeners of the frontend, as text.
         there: String,

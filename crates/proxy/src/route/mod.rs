@@ -48,7 +48,6 @@ pub struct RouteQuery {
 /// Result of the trace.
 #[derive(Clone, Debug)]
 pub struct RouteTrace {
-    /// Decisions, in order.
     pub trace: Trace,
     /// Reply of the proxy, as far as it arrived within [`REPLY_MAX`].
     pub reply: Vec<u8>,

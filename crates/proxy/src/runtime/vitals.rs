@@ -35,7 +35,6 @@ pub(crate) struct Draining {
 /// Period in which the connections of an address can end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Drain {
-    /// Start of the hand-over.
     pub since: Instant,
     /// The address leaves this machine, and connections that are left are reset.
     pub until: Instant,

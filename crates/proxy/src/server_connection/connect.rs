@@ -31,7 +31,6 @@ pub enum ConnectFailure {
     Refused(io::Error),
     /// The server has no address.
     Unresolved,
-    /// The TLS handshake failed.
     Insecure(Failure),
     /// The name for the TLS handshake is invalid.
     BadName,

@@ -23,7 +23,6 @@ use tls::{Connector, Info, counters};
 pub struct Secured {
     /// Name that the certificate was verified for.
     name: ServerName<'static>,
-    /// Result of the handshake.
     pub info: Rc<Info>,
 }
 
@@ -43,7 +42,6 @@ impl Secured {
 /// Required server name of a connection.
 #[derive(Clone, Debug)]
 enum WantedName {
-    /// Any name is acceptable.
     Any,
     Name(ServerName<'static>),
     /// The name is invalid, so no connection matches.

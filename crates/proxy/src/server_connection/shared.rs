@@ -286,7 +286,6 @@ impl SharedConnections {
         group.is_some_and(|group| group.entries.iter().any(|entry| entry.mux.is_usable()))
     }
 
-    /// Closes the unused connections.
     pub(super) fn clear(&self) {
         for group in self.by_server.borrow_mut().iter_mut().flatten() {
             group.close_if(|entry| entry.mux.streams() == 0);

@@ -118,9 +118,7 @@ pub enum AdminOutcome<'c> {
 /// Servers whose sessions are to be ended, if confirmed.
 #[derive(Debug)]
 pub struct Kill<'c> {
-    /// Backend of the servers.
     pub backend: &'c Proxy,
-    /// Selected servers.
     pub servers: Vec<&'c Server>,
 }
 

@@ -4,7 +4,6 @@
 /// Requested output format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum StatisticsFormat {
-    /// The HTML page.
     #[default]
     Page,
     /// `;csv`
@@ -20,19 +19,15 @@ pub enum StatisticsFormat {
 /// Status of a page action (`;st=…`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ActionStatus {
-    /// All changes were made.
     Done,
-    /// The form requested nothing.
     None,
     /// Some of the changes were made.
     Part,
-    /// A parameter was invalid.
     Wrong,
     /// There were too many parameters.
     TooMany,
     /// The action is not permitted.
     Denied,
-    /// Any other status.
     Unknown,
 }
 
@@ -67,7 +62,6 @@ const SCOPE_MAX: usize = 20;
 /// Parsed parameters of a request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct StatisticsQuery {
-    /// Requested output format.
     pub kind: StatisticsFormat,
     /// `;up`: hides servers that are down.
     pub up: bool,

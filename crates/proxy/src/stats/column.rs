@@ -59,7 +59,6 @@ pub struct ColumnRow {
     pub name: &'static str,
     /// Tags in the typed output.
     pub tags: Tags,
-    /// Explanation for users.
     pub meaning: &'static str,
 }
 
@@ -212,7 +211,6 @@ columns! {
     H1SplicedBytesOut "h1_spliced_bytes_out" "MCP" "of those, spliced";
 }
 
-/// Number of columns.
 pub const COLUMN_COUNT: usize = Column::H1SplicedBytesOut as usize + 1;
 
 /// The first column of the modules. The CSV has a dash in front of it.

@@ -8,14 +8,11 @@ use std::fmt::Write;
 /// An output format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Format {
-    /// Comma-separated values.
     #[default]
     Csv,
-    /// One line per value.
     Typed,
     /// One line per value, with its meaning.
     TypedMeaning,
-    /// JSON objects.
     Json,
 }
 

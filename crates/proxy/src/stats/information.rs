@@ -19,15 +19,10 @@ pub enum MetricType {
 /// A field of `show info`.
 #[derive(Clone, Debug)]
 pub struct InfoField {
-    /// Position in HAProxy's list.
     pub place: usize,
-    /// Name in the output.
     pub name: &'static str,
-    /// Origin, nature and scope.
     pub tags: Tags,
-    /// Current value.
     pub value: ColumnValue<'static>,
-    /// Explanation for users.
     pub meaning: &'static str,
     /// Metric with this value: its name without prefix, and its type.
     pub metric: Option<(&'static str, MetricType)>,

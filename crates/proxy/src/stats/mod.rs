@@ -46,7 +46,6 @@ pub enum StatisticsVerdict {
     Wait(Wait),
     /// This many bytes of the request body are needed; then the check is repeated.
     NeedBody(usize),
-    /// Send this reply.
     Ready(ProxyResponse),
     /// Create this report and send it.
     Report(Box<StatisticsReport>),

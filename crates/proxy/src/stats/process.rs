@@ -32,28 +32,22 @@ pub struct Limits {
 /// Snapshot of the process.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ProcessSnapshot {
-    /// Identity of the process.
     pub about: About,
     /// Client connections, and their traffic.
     pub connections: Connections,
     /// TLS with clients and servers.
     pub tls: Tls,
-    /// System resources in use.
     pub resources: Resources,
-    /// Services besides connections.
     pub services: Services,
-    /// Limits of the process.
     pub limits: Limits,
     /// Rates measured over a second.
     pub measured: Measured,
-    /// Report on virtual addresses.
     pub addresses: StatusReport,
 }
 
 /// Identity of the process.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct About {
-    /// Process ID.
     pub pid: u32,
     /// Number of data plane threads.
     pub threads: u32,

@@ -23,7 +23,6 @@ pub struct Query {
     addresses: bool,
     tables: bool,
     resolvers: bool,
-    /// Hides servers in maintenance.
     no_maintenance: bool,
 }
 

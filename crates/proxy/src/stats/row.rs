@@ -22,7 +22,6 @@ pub enum ColumnValue<'c> {
     U64(u64),
     /// Signed 32-bit number.
     S32(i32),
-    /// Text.
     Text(Cow<'c, str>),
 }
 
@@ -68,7 +67,6 @@ pub struct Moment {
 pub enum Object<'c> {
     /// The client side of a proxy.
     Frontend,
-    /// A listener.
     Listener(&'c Bind),
     /// A server and its state.
     Server(&'c Server, Box<ServerReport>),
@@ -81,7 +79,6 @@ pub enum Object<'c> {
 pub struct Row<'c> {
     /// Proxy that the row belongs to.
     pub proxy: &'c Proxy,
-    /// Subject of the row.
     pub object: Object<'c>,
     values: [ColumnValue<'c>; COLUMN_COUNT],
 }
@@ -623,7 +620,6 @@ pub struct Selection<'s> {
     pub own: &'s str,
     /// Hides servers that are down.
     pub hide_down: bool,
-    /// Hides servers in maintenance.
     pub hide_maintenance: bool,
     /// Selects the proxy with this id.
     pub proxy_id: Option<u32>,

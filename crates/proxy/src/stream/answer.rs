@@ -39,11 +39,9 @@ const INTERIM_MAX: u32 = 32;
 
 /// Source and destination of a response that is being relayed.
 pub struct Incoming<'c> {
-    /// The client.
     pub client: &'c PeerConnection,
     /// Detects that the client disconnects while the response is awaited; None: not checked.
     pub watched: Option<Watch<'c>>,
-    /// The server.
     pub server: &'c PeerConnection,
     /// Bytes received from the server and not consumed yet.
     pub input: &'c mut Option<Buffer>,
@@ -61,7 +59,6 @@ pub struct Incoming<'c> {
 /// Whether a client's connection may carry another request after this one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Keep {
-    /// Another request may follow.
     Yes,
     /// Another request may follow only to complete the challenge of a server that authenticates
     /// the connection: the process is stopping, or the client's address is being removed.
@@ -144,7 +141,6 @@ pub enum Progress {
     Sending,
     /// The request was sent, and no part of a response was delivered.
     Sent,
-    /// A response had begun.
     Answering,
 }
 

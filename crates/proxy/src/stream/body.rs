@@ -37,7 +37,6 @@ const PARK_AFTER: Duration = Duration::from_millis(250);
 /// A body that is being received.
 #[derive(Debug)]
 pub enum IncomingBody {
-    /// The body is complete.
     Done,
     /// The number of bytes that are still to come.
     Length(u64),
@@ -250,7 +249,6 @@ pub enum BodyFailure {
     Malformed,
     /// The receiver accepted no data until its timeout expired.
     WriteTimeout,
-    /// The receiver's connection failed.
     WriteFailed,
 }
 
@@ -265,7 +263,6 @@ impl From<WriteFailure> for BodyFailure {
 
 /// A copy of the body data that was sent, as long as it fits into a buffer.
 pub struct BodyCopy<'k> {
-    /// The data.
     pub bytes: &'k mut Vec<u8>,
     /// Cleared when the body does not fit or has trailers.
     pub whole: &'k Cell<bool>,
@@ -303,13 +300,11 @@ impl Encoding<'_> {
 
 /// The transfer of one body from a sender to a receiver.
 pub struct Copy<'c> {
-    /// The sender.
     pub from: &'c PeerConnection,
     /// Bytes received from the sender and not consumed yet.
     pub input: &'c mut Option<Buffer>,
     /// State of the body that is being received.
     pub body: &'c mut IncomingBody,
-    /// The receiver.
     pub to: &'c PeerConnection,
     /// The receiver speaks HTTP/1 and gets chunks.
     pub chunked: bool,
@@ -325,11 +320,9 @@ pub struct Copy<'c> {
     pub sent_at: Option<&'c Cell<Instant>>,
     /// Keeps a copy of the data sent, to repeat the request.
     pub kept: Option<&'c mut BodyCopy<'c>>,
-    /// Compresses the body.
     pub encoder: Option<Encoding<'c>>,
     /// The cache entry that stores a copy of the body as received.
     pub cache: Option<&'c mut Option<Box<cache::Used>>>,
-    /// Trailers are not forwarded.
     pub drops_trailers: bool,
 }
 

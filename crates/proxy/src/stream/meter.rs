@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 /// Counter for one direction of a stream.
 pub struct Counting<'c> {
-    /// Meter of the stream.
     pub meter: &'c Meter,
-    /// Counter to increase.
     pub tally: Tally,
     /// Number of bytes counted so far.
     pub counted: &'c mut u64,

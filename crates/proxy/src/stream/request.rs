@@ -27,11 +27,9 @@ use std::io;
 /// Next state of the client's connection after a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
-    /// Another request may follow.
     Request,
     /// No request has begun: the socket had no data after all.
     Again,
-    /// The connection is closed.
     Close,
     /// The connection closes, but first the client's remaining input is read: unread
     /// input would reset the connection and destroy the end of the response.

@@ -33,7 +33,6 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Reused connections that are allowed for a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reuse {
-    /// Only a new connection.
     None,
     /// The connections reserved for its client.
     Own,

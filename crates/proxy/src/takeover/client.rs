@@ -74,7 +74,6 @@ impl std::str::FromStr for TakeoverSource {
 /// A listening socket of another process.
 #[derive(Debug)]
 pub struct TakenSocket {
-    /// The received descriptor.
     pub fd: OwnedFd,
     /// Description sent by the other process. [`crate::listener::Inherited`] asks the kernel
     /// instead, which is reliable.
@@ -87,10 +86,8 @@ pub enum TakeoverError {
     /// No process accepts connections at the address.
     #[error("{}", reason(&io::Error::from(*.0)))]
     Connect(Errno),
-    /// The connection failed.
     #[error("the connection failed: {}", reason(&io::Error::from(*.0)))]
     Failed(Errno),
-    /// The timeout expired.
     #[error("timeout waiting for the reply")]
     Timeout,
     /// The other process sent no response: its socket lacks `expose-fd listeners`.
@@ -99,7 +96,6 @@ pub enum TakeoverError {
     /// The connection ended before the response was complete.
     #[error("it ended during its reply")]
     Ended,
-    /// The response is malformed.
     #[error("cannot read the reply: {0}")]
     Wire(#[from] WireError),
     /// This process cannot open that many descriptors.

@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 
 /// Command that requests the state.
 pub const REQUEST: &[u8] = b"_getstate\n";
-/// Beginning of a response.
 const MARK: &[u8] = b"evenkeel";
 const LENGTH_BYTES: usize = 8;
 /// Maximum size of a state, bytes.

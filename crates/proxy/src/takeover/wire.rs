@@ -18,7 +18,6 @@ pub const SOCKETS_MAX: usize = 1 << 18;
 pub const NUMBER_BYTES: usize = 4;
 /// Maximum size of a record in bytes: two names and the options.
 const RECORD_BYTES_MAX: usize = 2 * (1 + u8::MAX as usize) + NUMBER_BYTES;
-/// Longest part.
 pub const PART_BYTES_MAX: usize = PART_MAX * RECORD_BYTES_MAX;
 
 /// Description of one socket.
@@ -71,11 +70,9 @@ pub fn part(records: &[Record]) -> Result<Vec<u8>, WireError> {
 /// Next action of the receiver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReceiverAction {
-    /// Wait for more input.
     Wait,
     /// Send this number, then wait for more input.
     Say([u8; NUMBER_BYTES]),
-    /// All sockets were received.
     Done,
 }
 

@@ -37,7 +37,6 @@ struct AddressStatus {
     /// The last report of the address role; None if there is none, or it is more than a second
     /// old.
     last_report: Option<SlotReport>,
-    /// Band of the service.
     band: Band,
     /// Requests to the addresses finish before the addresses are released.
     draining: bool,

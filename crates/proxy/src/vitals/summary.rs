@@ -22,18 +22,15 @@ pub struct Summary {
     pub servers_up: u64,
     /// Number of servers with checks.
     pub servers: u64,
-    /// Frontends with listeners.
     pub frontends: Vec<FrontendSummary>,
     /// Number of virtual addresses that this machine owns.
     pub addresses_owned: u64,
-    /// Number of virtual addresses.
     pub addresses: u64,
 }
 
 /// Health summary of a frontend.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct FrontendSummary {
-    /// Name of the frontend.
     pub name: String,
     /// Addresses at which it accepts TCP connections, as seen from this machine. Addresses that
     /// another machine owns lead there and are left out. If any of them accept HTTP without TLS,

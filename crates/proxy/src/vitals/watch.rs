@@ -13,7 +13,6 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Interval of the judgement.
 const EVERY: Duration = Duration::from_millis(100);
 /// Interval of counting while an address is about to be released. The moment without running
 /// streams may be short.
@@ -33,7 +32,6 @@ const REMOVED_FOR: Duration = Duration::from_secs(60);
 struct Described {
     /// Services of the configuration in service, followed by removed ones.
     services: Vec<Service>,
-    /// Version of that configuration.
     version: Option<u64>,
     /// Time of removal of each removed service.
     removed: Vec<Instant>,

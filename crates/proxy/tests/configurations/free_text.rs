@@ -7,7 +7,6 @@ type Free = (&'static str, usize, usize, &'static str);
 /// All arguments up to the end of the line.
 const MANY: usize = usize::MAX;
 
-/// The places.
 const FREE: &[Free] = &[
     (
         "acl",

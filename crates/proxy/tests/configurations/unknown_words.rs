@@ -7,7 +7,6 @@ use keyword::load::Loaded;
 use language::{Severity, SourceMap};
 use std::collections::BTreeMap;
 
-/// The word.
 const NONSENSE: &str = "zzqx";
 
 #[test]

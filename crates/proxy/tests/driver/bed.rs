@@ -81,7 +81,6 @@ pub struct ProxyFixture {
     _one: MutexGuard<'static, ()>,
 }
 
-/// Beginning of every configuration.
 const HEAD: &str = "
 defaults
     mode http

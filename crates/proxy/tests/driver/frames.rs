@@ -26,7 +26,6 @@ const WHOLE: u8 = END_STREAM | END_HEADERS;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Builds a frame.
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut out = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     out.extend([kind, flags]);
@@ -84,7 +83,6 @@ fn without(at: usize) -> Vec<u8> {
     only(&fields)
 }
 
-/// Builds a SETTINGS frame.
 fn setting(id: u16, value: u32) -> Vec<u8> {
     let payload = [&id.to_be_bytes()[..], &value.to_be_bytes()].concat();
     frame(SETTINGS, 0, 0, &payload)

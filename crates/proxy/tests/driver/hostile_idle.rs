@@ -12,7 +12,6 @@ use std::any::Any;
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-/// Duration of one measurement.
 const LOOK: Duration = Duration::from_millis(300);
 /// Maximum CPU time of the whole process during a measurement. One thread in an endless loop
 /// uses all of it.

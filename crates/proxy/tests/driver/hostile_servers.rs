@@ -19,7 +19,6 @@ enum Gets {
     Error,
     /// The beginning of a response, recognizably incomplete.
     Part,
-    /// A complete response.
     Whole,
     /// Any of these: the server's frames may end its connection sooner or later.
     Any,

@@ -138,7 +138,6 @@ fn handshakes_that_stall_hold_little_and_are_ended() {
     );
 }
 
-/// Builds a record.
 fn record(kind: u8, content: &[u8]) -> Vec<u8> {
     let length = (content.len() as u16).to_be_bytes();
     [&[kind, 3, 3][..], &length, content].concat()

@@ -177,7 +177,6 @@ fn a_server_is_counted_by_what_it_said_and_not_by_what_rules_made_of_it() {
     );
 }
 
-/// A WebSocket request.
 const WEB_SOCKET: &str = "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\n\
      Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
      Sec-WebSocket-Version: 13\r\n\r\n";

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 /// One end of a connection, of a client or an origin.
 pub struct Peer {
-    /// The socket.
     pub socket: TcpStream,
     /// Bytes read and not consumed yet.
     pub ahead: Vec<u8>,
@@ -19,11 +18,9 @@ pub struct Peer {
 /// A response as a client reads it.
 #[derive(Debug, Default, Clone)]
 pub struct ClientResponse {
-    /// Its status.
     pub status: u16,
     /// Response head, with the empty line.
     pub head: String,
-    /// Response body, without framing.
     pub body: Vec<u8>,
 }
 
@@ -256,7 +253,6 @@ impl Gate {
 /// connection's number. Dropping the origin closes its listener; threads left over from a
 /// test would make [`settle`](crate::clock::settle) slow for all others.
 pub struct ScriptedOrigin {
-    /// Its port.
     pub port: u16,
     accepted: Arc<AtomicU64>,
     listener: TcpListener,

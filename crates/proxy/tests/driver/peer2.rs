@@ -13,22 +13,17 @@ pub enum PeerEvent {
     Fields(u32, String, bool),
     /// Data, and whether the stream ended.
     Data(u32, Vec<u8>, bool),
-    /// A stream was reset.
     Reset(u32, ErrorCode),
     /// The other side no longer accepts streams.
     GoAway(ErrorCode),
-    /// The connection is closed.
     Closed,
 }
 
 /// A response as a client sees it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Answer2 {
-    /// Its head.
     pub head: String,
-    /// Its body.
     pub body: Vec<u8>,
-    /// Trailers behind the body.
     pub trailers: String,
     /// Code of the reset, if the response was aborted.
     pub reset: Option<ErrorCode>,

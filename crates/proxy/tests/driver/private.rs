@@ -12,7 +12,6 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 /// An authentication scheme, and how a server offers it.
 #[derive(Clone, Copy)]
 struct Scheme {
-    /// Status of a refusal.
     status: u16,
     /// Header lines of a refusal without a challenge.
     offer: &'static str,
@@ -176,7 +175,6 @@ impl HttpClient {
         }
     }
 
-    /// Authenticates the client.
     fn sign_in(&mut self, scheme: &Scheme, name: &str) {
         let refused = format!("{} who are you?", scheme.status);
         assert_eq!(self.get(scheme, None), refused);

@@ -42,7 +42,6 @@ pub enum SupervisorRequest {
     Operate {
         /// Process id of the worker.
         pid: i32,
-        /// Permissions of the session.
         level: Level,
         /// The worker's end of the connection.
         socket: OwnedFd,
@@ -51,7 +50,6 @@ pub enum SupervisorRequest {
 
 /// Context of a session's turn.
 pub struct SessionContext<'t> {
-    /// State of the processes.
     pub view: &'t View,
     /// Output of `show cli sockets`.
     pub sockets: &'t str,
@@ -61,7 +59,6 @@ pub struct SessionContext<'t> {
 
 /// A session at the master socket.
 pub struct Client {
-    /// Id of the session.
     pub id: u64,
     /// Time of the last activity.
     pub heard: Instant,
@@ -84,9 +81,7 @@ pub struct Client {
 
 /// The state of an idle session, for the next program image.
 pub struct SavedSession<'c> {
-    /// Connection of the client.
     pub socket: &'c OwnedFd,
-    /// Permissions of the session.
     pub level: Level,
     /// True if the session shows a prompt.
     pub prompt: bool,

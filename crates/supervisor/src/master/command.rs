@@ -20,18 +20,14 @@ pub enum MasterCommand {
 /// Commands that the session handles itself, whichever process is selected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SessionCommand {
-    /// Ends the session.
     Quit,
-    /// Toggles the prompt.
     Prompt,
-    /// Lowers the permissions.
     Lower(Level),
 }
 
 /// The receiver of a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CommandTarget {
-    /// The master.
     Master,
     /// A worker, by its process id.
     Worker(i32),
@@ -40,7 +36,6 @@ pub enum CommandTarget {
 /// A command without its prefix.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Prefixed<'c> {
-    /// The prefix.
     pub word: &'c str,
     /// The selected process; None if there is no such process.
     pub target: Option<CommandTarget>,

@@ -48,9 +48,7 @@ pub type SocketOpener = dyn Fn() -> Result<Vec<OwnedFd>, Box<dyn Error>>;
 /// The configuration of one `-S` option.
 #[derive(Clone)]
 pub struct MasterSocket {
-    /// Addresses for display.
     pub addresses: Vec<String>,
-    /// Permissions of its sessions.
     pub level: Level,
     /// Opens the sockets, with the privileges of the start.
     pub open: Arc<SocketOpener>,

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 /// A worker process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Worker {
-    /// Process id.
     pub pid: i32,
     /// Start time of the process.
     pub since: Instant,
@@ -23,9 +22,7 @@ pub struct View {
     pub pid: u32,
     /// Start time of the supervisor.
     pub since: Instant,
-    /// Current time.
     pub now: Instant,
-    /// Number of reload requests.
     pub reloads: u64,
     /// Number of reloads that failed since the last successful one.
     pub failed: u64,

@@ -18,7 +18,6 @@ use part::spawn::Started;
 use protocol::vitals::Vitals;
 use std::time::{Duration, Instant};
 
-/// Poll interval.
 const LOOK_EVERY: Duration = Duration::from_millis(LOOK_EVERY_MS);
 /// Delay from which a poll counts as late: the supervisor itself did not run.
 const LATE: Duration = Duration::from_secs(3);

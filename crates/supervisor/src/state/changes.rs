@@ -3,7 +3,6 @@
 /// Counters of reload requests and their results.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Changes {
-    /// Number of all requests.
     pub asked: u64,
     /// Number of failed requests since the last successful one.
     pub failed: u64,

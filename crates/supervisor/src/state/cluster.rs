@@ -90,30 +90,22 @@ impl Cluster {
 pub enum ControlRequest {
     /// Check whether a version could be served.
     Check {
-        /// Number of the request.
         ask: u64,
-        /// Files of the version.
         set: SharedFd,
         /// True if the findings must be JSON.
         as_json: bool,
     },
-    /// Serve a version.
     Serve {
-        /// Number of the request.
         ask: u64,
-        /// Files of the version.
         set: SharedFd,
         /// True for a candidate version.
         trial: bool,
     },
-    /// Accept the candidate version.
     Accept {
-        /// Number of the request.
         ask: u64,
     },
     /// Roll back to the version before the trial.
     Revert {
-        /// Number of the request.
         ask: u64,
     },
 }
@@ -131,7 +123,6 @@ impl ControlRequest {
 
 /// The version of a change in progress.
 pub struct VersionInProgress {
-    /// Files of the version.
     pub set: SharedFd,
     /// True for a candidate version.
     pub trial: bool,
@@ -141,9 +132,7 @@ pub struct VersionInProgress {
 
 /// A candidate version.
 pub struct Trial {
-    /// The loaded version.
     pub version: LoadedVersion,
-    /// Files of the version.
     pub set: SharedFd,
     /// Deadline of a rollback in progress, after which the proxy is killed.
     pub back_until: Option<Instant>,

@@ -47,13 +47,10 @@ pub struct Supervisor {
     pub versions: Versions,
     pub changing: Changing,
     pub service: Service,
-    /// Slots of the roles.
     pub slots: Slots,
     /// Cluster membership of this machine.
     pub cluster: Cluster,
-    /// Messages between parts.
     pub between: Between,
-    /// Liveness of the roles.
     pub pulses: Pulses,
     pub carried: Carried,
 }
@@ -92,7 +89,6 @@ pub struct Doors {
 /// The known versions.
 #[derive(Default)]
 pub struct Versions {
-    /// The last good version.
     pub last_good: Option<LoadedVersion>,
     /// An adopted role whose configuration version is not known yet.
     pub unsettled: Option<Unsettled>,
@@ -135,7 +131,6 @@ pub struct Service {
 
 /// A version that the role got and has not confirmed yet.
 pub struct Candidate {
-    /// The new version.
     pub version: LoadedVersion,
     /// True if the version is a candidate.
     pub trial: bool,
@@ -148,7 +143,6 @@ pub struct Candidate {
 /// An adopted role whose configuration version is not known yet.
 #[derive(Default)]
 pub struct Unsettled {
-    /// Sockets of the role.
     pub sockets: Vec<SharedFd>,
     /// Entry of the role's former supervisor; None once this one can be found.
     pub entry: Option<PathBuf>,
@@ -156,7 +150,6 @@ pub struct Unsettled {
 
 /// A role that finishes its connections.
 pub struct DrainingRole {
-    /// The finishing role.
     pub proxy: RunningRole,
     /// Time at which the role is killed; None without a limit.
     pub until: Option<Instant>,

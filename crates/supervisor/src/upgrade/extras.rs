@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 /// State that the role sent.
 const STATE: &str = "state";
 const VITALS: &str = "vitals";
-/// Counters and times.
 const COUNTED: &str = "counted";
 
 /// Unsent notifications to the service manager.

@@ -44,7 +44,6 @@ pub enum CertificateSource {
 /// `tls-ticket-keys`
 #[derive(Clone, Debug)]
 pub struct TicketKeys {
-    /// Path of the file.
     pub path: PathBuf,
     /// Digest of the content when the file was read.
     pub digest: Digest,

@@ -16,7 +16,6 @@ use std::sync::Arc;
 pub struct Listed<T> {
     /// The list in OpenSSL's spelling, for display.
     pub text: Box<str>,
-    /// The supported entries.
     pub supported: Arc<[T]>,
 }
 
@@ -24,7 +23,6 @@ pub struct Listed<T> {
 /// rustls, in its order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Parameters {
-    /// Versions.
     pub versions: SpokenVersions,
     /// Suites of TLS 1.2.
     pub ciphers: Option<Arc<[CipherSuite]>>,
@@ -74,12 +72,10 @@ impl Parameters {
 /// Requirement for client certificates.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Verify {
-    /// No certificate is requested.
     #[default]
     None,
     /// A certificate is requested, but not required.
     Optional,
-    /// A certificate is required.
     Required,
 }
 
@@ -109,7 +105,6 @@ pub struct ServerSettings {
     pub parameters: Parameters,
     /// `alpn`, the preferred first.
     pub alpn: Vec<Vec<u8>>,
-    /// Verification of client certificates.
     pub client: ClientAuth,
     /// `no-tls-tickets`
     pub no_tickets: bool,

@@ -45,7 +45,6 @@ pub enum AttachError {
     /// The kernel refused the request.
     #[error("the kernel refuses to {action}: {errno}{}", if *.errno == Errno::PERM { " (only root may)" } else { "" })]
     Refused {
-        /// Action that was requested.
         action: &'static str,
         /// Error number of the kernel.
         errno: Errno,

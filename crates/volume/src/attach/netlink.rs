@@ -75,11 +75,8 @@ pub enum NetlinkRequest<'a> {
 pub enum NetlinkReply {
     /// Number of a family or of a device.
     Number(u32),
-    /// The request has succeeded.
     Done,
-    /// The request was refused.
     Refused(Errno),
-    /// Irrelevant message.
     Nothing,
 }
 

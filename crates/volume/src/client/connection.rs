@@ -8,7 +8,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// Timeout for connecting.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Timeout for each reply of the server during the handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -103,7 +102,6 @@ impl Connection {
         Err(last)
     }
 
-    /// Duplicates the socket's descriptor.
     pub(super) fn socket(&self) -> io::Result<OwnedFd> {
         match self {
             Connection::Unix(stream) => stream.try_clone().map(OwnedFd::from),
@@ -131,7 +129,6 @@ impl Connection {
         }
     }
 
-    /// Sends all parts.
     pub(super) fn send(&mut self, parts: &[&[u8]]) -> io::Result<()> {
         let mut slices = [IoSlice::new(&[]); 2];
         for (slice, part) in slices.iter_mut().zip(parts) {

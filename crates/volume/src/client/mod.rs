@@ -56,23 +56,19 @@ pub enum NbdReply {
     Changed(u64, u64),
     /// Extents from this offset on. They may end before the range or after it.
     Extents(u64, Vec<Extent>),
-    /// The flush is complete.
     Flushed,
 }
 
 /// Failure of a connection or a request.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The client cannot connect.
     #[error("cannot connect to {0}: {1}")]
     Connect(Address, io::Error),
-    /// The handshake failed.
     #[error("{0}: {1}")]
     Refused(Address, NbdNegotiationError),
     /// The connection broke, and the client could not reconnect in time.
     #[error("{address}: no connection to the server for {} s: {why}", .seconds)]
     Gone {
-        /// Address of the server.
         address: Address,
         /// Time since the connection broke, seconds.
         seconds: u64,
@@ -86,7 +82,6 @@ pub enum ClientError {
          probably damaged"
     )]
     Closes {
-        /// Address of the server.
         address: Address,
         /// Consecutive connections that the server closed.
         times: u32,
@@ -94,7 +89,6 @@ pub enum ClientError {
     /// The server accepts connections, but does not reply.
     #[error("{address}: the server has not replied for {seconds} s")]
     Silent {
-        /// Address of the server.
         address: Address,
         /// Time without a reply, seconds.
         seconds: u64,
@@ -108,7 +102,6 @@ pub enum ClientError {
     /// The export is smaller after the reconnect.
     #[error("{address}: the export had {before} bytes, and has {now} after the server came back")]
     Changed {
-        /// Address of the server.
         address: Address,
         /// Size before the reconnect, bytes.
         before: u64,
@@ -118,7 +111,6 @@ pub enum ClientError {
     /// The server returned an error for a request.
     #[error("the server failed to {what} at byte {offset}: {}{words}", errno_words(*.errno))]
     Failed {
-        /// Operation that failed.
         what: &'static str,
         /// Offset of the request, bytes.
         offset: u64,
@@ -163,7 +155,6 @@ pub struct Client {
     address: Address,
     connection: Connection,
     offer: NbdExport,
-    /// Receive timeout.
     limit: Option<Duration>,
     next: u64,
     asked: BTreeMap<u64, SentRequest>,

@@ -96,20 +96,17 @@ impl DiskChecksum {
 pub struct Batch {
     /// Number of the first chunk.
     pub first: u64,
-    /// Content of the chunks.
     pub bytes: Vec<u8>,
 }
 
 /// Part of a disk in whole chunks. Parts follow each other without gaps.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ChunkRun {
-    /// Chunks with data.
     Data(Batch),
     /// Chunks of zeroes.
     Zeroes {
         /// Number of the first chunk.
         first: u64,
-        /// Number of chunks.
         count: u64,
     },
 }
@@ -120,7 +117,6 @@ struct ChunkSplitter<'g> {
     /// First chunk that was not delivered.
     next: u64,
     bytes: Vec<u8>,
-    /// The receiver has stopped.
     is_over: bool,
 }
 

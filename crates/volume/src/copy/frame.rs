@@ -14,7 +14,6 @@ const CONTENT_BYTES_MAX: usize = CHUNK_BYTES + 8;
 /// Frame of the copy protocol.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CopyFrame {
-    /// Start, from the sender.
     Begin {
         /// Size of the source, bytes.
         size: u64,
@@ -37,14 +36,12 @@ pub enum CopyFrame {
     Offer {
         /// Number of the first chunk.
         first: u64,
-        /// Checksums of the chunks.
         sums: Vec<Sum>,
     },
     /// Range of chunks that are zeroes.
     Zeroes {
         /// Number of the first chunk.
         first: u64,
-        /// Number of chunks.
         count: u64,
     },
     /// Chunks of an offer that the receiver needs.
@@ -54,13 +51,10 @@ pub enum CopyFrame {
         /// Bit mask of the chunks; the lowest bit is the first one.
         mask: u64,
     },
-    /// Content of one chunk.
     Data {
-        /// Number of the chunk.
         chunk: u64,
         /// True if the content is compressed.
         is_packed: bool,
-        /// Content of the chunk.
         bytes: Vec<u8>,
     },
     /// End of the data, with the checksum of the source.
@@ -71,21 +65,17 @@ pub enum CopyFrame {
     Checked(u64),
     /// Completion, with the checksum of the target.
     Done(Sum),
-    /// Abort of the copy.
     Refused {
         /// True if another attempt may succeed.
         again: bool,
-        /// Reason for the refusal.
         words: String,
     },
-    /// Keepalive.
     Alive,
 }
 
 /// Reason why a frame cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// The connection failed.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The frame is malformed or of another version.

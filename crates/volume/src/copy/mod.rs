@@ -30,7 +30,6 @@ use std::time::{Duration, Instant};
 
 /// Receive timeout. A side without other data sends [`CopyFrame::Alive`].
 pub const SILENT_MAX: Duration = Duration::from_secs(20);
-/// Interval of keepalives.
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
 /// Timeout for one operation of the receiving volume, which may wait for its majority.
 const STALL_MAX: Duration = Duration::from_secs(120);
@@ -47,7 +46,6 @@ pub enum CopyError {
     /// The other side refused the copy.
     #[error("{words}")]
     Refused {
-        /// Reason for the refusal.
         words: String,
         /// True if another attempt may succeed.
         again: bool,
@@ -63,7 +61,6 @@ pub enum CopyError {
     Differs {
         /// Checksum of the data sent.
         sent: Sum,
-        /// Checksum of the target.
         target: Sum,
     },
 }

@@ -202,7 +202,6 @@ impl CopyReception<'_> {
         self.frames.send(&CopyFrame::Want { first, mask })
     }
 
-    /// Refuses to overwrite data.
     fn keeps(&self, at: u64, has: &[u8]) -> Result<(), CopyError> {
         if is_zero(has) {
             Ok(())

@@ -34,7 +34,6 @@ pub struct CopyTransfer {
     /// First chunk that may not be on stable storage of the target, and the checksum of the
     /// earlier ones.
     from: (u64, DiskChecksum),
-    /// Permits overwriting the target.
     pub overwrites: bool,
     /// True if the target may have been changed.
     pub has_begun: bool,

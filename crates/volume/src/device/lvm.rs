@@ -30,7 +30,6 @@ pub struct LogicalVolume {
 /// Failure of an LVM program.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LvmError {
-    /// LVM is not installed.
     #[error("cannot start {0}: install LVM (lvm2)")]
     NoProgram(&'static str),
     /// The volume group does not exist.
@@ -38,12 +37,7 @@ pub enum LvmError {
     NoGroup(String),
     /// The thin pool does not exist.
     #[error("volume group '{group}' has no thin pool '{pool}'")]
-    NoPool {
-        /// Volume group.
-        group: String,
-        /// Thin pool.
-        pool: String,
-    },
+    NoPool { group: String, pool: String },
     /// The logical volume exists, but this program did not create it.
     #[error(
         "logical volume {0} exists and was not made by `evenkeel volume create`: it is left alone"
@@ -55,17 +49,14 @@ pub enum LvmError {
     /// The volume group does not have enough free space.
     #[error("volume group '{group}' has {has} bytes free, {needs} are needed")]
     Room {
-        /// Volume group.
         group: String,
         /// Free space, bytes.
         has: u64,
         /// Required space, bytes.
         needs: u64,
     },
-    /// A program failed.
     #[error("{program} failed: {words}")]
     Failed {
-        /// Name of the program.
         program: &'static str,
         /// Error output of the program.
         words: String,

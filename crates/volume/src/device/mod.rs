@@ -59,7 +59,6 @@ const SECTOR_BYTES: u32 = 512;
 pub enum Backing {
     /// Directory with the files `NAME.volume` and `NAME.metadata`.
     File(PathBuf),
-    /// Existing block device.
     Device(PathBuf),
     /// Logical volume, which is created and removed with the volume.
     Lvm(LogicalVolume),
@@ -94,9 +93,7 @@ pub enum DeviceError {
     /// The path is not of the expected file type.
     #[error("{path} is not a {expected}")]
     Kind {
-        /// Path of the file.
         path: PathBuf,
-        /// Expected file type.
         expected: &'static str,
     },
     /// The file or device is in use: by a mount, by LVM or RAID, or by another process.
@@ -118,7 +115,6 @@ pub enum DeviceError {
          is to have this data, run `evenkeel volume adopt {name} --yes`"
     )]
     OfOther {
-        /// Path of the replica.
         path: PathBuf,
         /// Name of the volume that it belongs to.
         found: String,
@@ -138,9 +134,7 @@ pub enum DeviceError {
     /// The device is not empty.
     #[error("{path} is not empty: it holds {}. Nothing was written", words(.found))]
     NotEmpty {
-        /// Path of the device.
         path: PathBuf,
-        /// Signatures of the content.
         found: Vec<Signature>,
     },
     /// The logical volume has to be extended first, which a role lacks the privileges for.
@@ -155,25 +149,15 @@ pub enum DeviceError {
         /// Size of the volume, bytes.
         needs: u64,
     },
-    /// An LVM program failed.
     #[error(transparent)]
     Lvm(#[from] LvmError),
-    /// The metadata is invalid.
     #[error("{path}: {source}")]
-    Layout {
-        /// Path of the metadata.
-        path: PathBuf,
-        /// Defect of the metadata.
-        source: LayoutError,
-    },
-    /// A system call failed.
+    Layout { path: PathBuf, source: LayoutError },
     #[error("cannot {action} {path}: {errno}")]
     Io {
-        /// Action that failed.
         action: &'static str,
         /// Path of the file or device.
         path: PathBuf,
-        /// Error number.
         errno: Errno,
     },
 }
@@ -187,7 +171,6 @@ fn words(found: &[Signature]) -> String {
 /// exists.
 #[derive(Clone, Debug)]
 pub struct Device {
-    /// Data of the replica.
     pub data: BackingFile,
     /// Metadata, from the first byte on; never direct I/O.
     pub metadata: BackingFile,

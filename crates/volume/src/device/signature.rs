@@ -29,7 +29,6 @@ impl fmt::Display for Signature {
 #[derive(Clone, Copy, Debug)]
 enum SignaturePosition {
     Start(usize),
-    /// Distance from the end.
     End(usize),
     /// Offset after the last multiple of the first number that is at least that far from the end.
     EndAligned(u64, usize),

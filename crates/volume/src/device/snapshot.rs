@@ -118,7 +118,6 @@ impl SnapshotReason {
 pub struct Snapshot {
     /// Time of the snapshot, which is part of its name.
     pub stamp: Stamp,
-    /// Reason for the snapshot.
     pub kind: SnapshotReason,
     /// Size of the volume at that time, bytes.
     pub size_bytes: u64,
@@ -155,12 +154,7 @@ pub enum SnapshotError {
     NotAFile(PathBuf),
     /// The snapshot does not exist.
     #[error("volume '{name}' has no snapshot '{stamp}': `evenkeel volume show {name}` lists them")]
-    Missing {
-        /// Name of the volume.
-        name: String,
-        /// Requested snapshot.
-        stamp: String,
-    },
+    Missing { name: String, stamp: String },
     /// Accessing the backing store failed.
     #[error(transparent)]
     Device(#[from] DeviceError),

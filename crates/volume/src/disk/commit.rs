@@ -47,7 +47,6 @@ impl Commit {
         (std::mem::take(&mut self.running), outcome)
     }
 
-    /// Resets a failed flush.
     pub(super) fn forgive(&mut self) {
         self.failed = None;
     }

@@ -100,14 +100,12 @@ pub struct Token(pub u64);
 /// logical sector; so are the lengths of buffers.
 #[derive(Debug)]
 pub enum Operation {
-    /// Reads into the buffer.
     Read {
         /// Offset, bytes.
         offset: u64,
         /// Buffer that receives the data.
         buffer: Buffer,
     },
-    /// Writes the buffer.
     Write {
         /// Offset, bytes.
         offset: u64,
@@ -124,7 +122,6 @@ pub enum Operation {
         offset: u64,
         /// Length, bytes.
         length: u64,
-        /// Keeps the space allocated.
         allocate: bool,
         /// Fails instead of writing zeroes.
         fast: bool,
@@ -159,7 +156,6 @@ pub struct Extent {
 pub enum OperationOutput {
     /// The operation is complete and returns no data.
     Done,
-    /// Data of a read.
     Data(Buffer),
     /// Extents from the offset on, at least one. With [`EXTENTS_MAX`] extents, the scan may have
     /// stopped before the end of the range.
@@ -169,9 +165,7 @@ pub enum OperationOutput {
 /// Completion of an operation.
 #[derive(Debug)]
 pub struct Completion {
-    /// Token of the operation.
     pub token: Token,
-    /// Result of the operation.
     pub result: Result<OperationOutput, Failure>,
 }
 
@@ -180,7 +174,6 @@ pub struct Completion {
 pub enum Preference {
     /// io_uring, or threads where the kernel refuses io_uring.
     Best,
-    /// Threads only.
     Threads,
 }
 

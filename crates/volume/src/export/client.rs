@@ -227,7 +227,6 @@ impl Client {
         self.intake = ReceiveState::Closed;
     }
 
-    /// Processes input.
     pub(super) fn advance(&mut self, port: &mut Port<'_>) -> Result<(), CloseReason> {
         self.wants = self.consume(port)?;
         for _ in 0..RECEIVES_MAX {

@@ -53,7 +53,6 @@ const CLIENT_KEYS: u64 = 2 << 32;
 pub enum Listener {
     /// Clients on this host only.
     Unix(UnixListener),
-    /// Network clients, without encryption.
     Tcp(TcpListener),
 }
 
@@ -69,7 +68,6 @@ impl AsFd for Listener {
 /// Counters since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counters {
-    /// Accepted clients.
     pub accepted: u64,
     /// Clients closed for a protocol violation.
     pub faults: u64,

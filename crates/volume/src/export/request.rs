@@ -54,7 +54,6 @@ impl PendingRequest {
         self.asked.offset + u64::from(self.started)
     }
 
-    /// Records a submitted piece.
     pub(super) fn start(&mut self, length: u32) {
         self.pieces += 1;
         self.started += length;

@@ -28,7 +28,6 @@ pub struct Reservation {
 /// User to which the role grants a volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Grant {
-    /// Name of the user.
     pub user: String,
     /// The user has the volume open or is about to open it. Another user that opens the volume
     /// first is not refused and gets it.
@@ -51,9 +50,7 @@ pub enum Presence {
 /// Current user of a volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum VolumeUser {
-    /// A named user.
     User {
-        /// Name of the user.
         name: String,
         /// Connection state of the user.
         presence: Presence,
@@ -82,7 +79,6 @@ pub fn user_words(user: &str) -> String {
 pub struct Tenure {
     state: Mutex<(Option<Grant>, Option<VolumeUser>)>,
     reservation: Mutex<Option<Reservation>>,
-    /// Number of grant changes.
     grants: AtomicU64,
 }
 
@@ -132,7 +128,6 @@ impl Tenure {
         connected.or_else(|| Some(self.reserved(Instant::now())?.0))
     }
 
-    /// Number of grant changes.
     pub(super) fn grants(&self) -> u64 {
         self.grants.load(Ordering::Acquire)
     }

@@ -29,7 +29,6 @@ use section::{ParsedSections, Spanned, Volume};
 use std::any::Any;
 use std::collections::BTreeSet;
 
-/// Name of the role.
 pub const NAME: &str = "volume";
 
 /// Time for requests in progress at a stop, milliseconds.

@@ -77,12 +77,7 @@ pub enum LayoutError {
     Newer(u32),
     /// The metadata belongs to another volume.
     #[error("the metadata is of another volume ({found}, expected {expected})")]
-    OtherVolume {
-        /// Volume in the metadata.
-        found: VolumeId,
-        /// Expected volume.
-        expected: VolumeId,
-    },
+    OtherVolume { found: VolumeId, expected: VolumeId },
     /// The size is zero, not a multiple of the block length, or too large.
     #[error("invalid volume size: {0} bytes")]
     Size(u64),

@@ -29,7 +29,6 @@ impl fmt::Display for VolumeId {
 /// Completeness of a replica, by generations of the volume's record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SyncState {
-    /// Complete since this generation.
     Joined(u64),
     /// Incomplete. The source's dirty bits count from this generation.
     Syncing(u64),
@@ -49,7 +48,6 @@ pub struct Superblock {
     pub promised: u64,
     /// History that the content belongs to.
     pub incarnation: u64,
-    /// Completeness of the content.
     pub state: SyncState,
     /// Boot (Linux: `/proc/sys/kernel/random/boot_id`) in which the replica acknowledged writes
     /// that may not be flushed.
@@ -80,7 +78,6 @@ pub(super) struct Fill {
 /// Content of a slot.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum SlotContent {
-    /// Valid record.
     Valid(SuperblockSlot),
     /// Valid record of a newer format.
     Newer(u32),

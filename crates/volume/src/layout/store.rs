@@ -24,7 +24,6 @@ pub struct WritePhase(pub Vec<Write>);
 /// Change that is stored atomically: the head becomes valid at the end, together with the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MetadataChange {
-    /// New head.
     pub head: Superblock,
     /// Value that all dirty bits are set to before `bits` are stored.
     pub fill: Option<bool>,
@@ -35,7 +34,6 @@ pub struct MetadataChange {
 /// Loaded metadata.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Loaded {
-    /// Newest head.
     pub head: Superblock,
     /// Dirty bits, one per block, 64 per word.
     pub dirty: Vec<u64>,

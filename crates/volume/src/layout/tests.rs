@@ -21,7 +21,6 @@ fn head(promised: u64, hot: &[u32]) -> Superblock {
     }
 }
 
-/// Disk with metadata.
 fn created() -> (Metadata, Vec<u8>) {
     let (metadata, phases) = Metadata::create(head(0, &[]), "mail").unwrap();
     // Old content of the disk must not show through.

@@ -42,7 +42,6 @@ pub struct ReplicationLink {
     pub ends: Option<[IpAddr; 2]>,
     /// TCP port on both nodes.
     pub port: u16,
-    /// Disables TLS.
     pub is_plain: bool,
 }
 

@@ -35,9 +35,7 @@ pub enum FrameKind {
     Begin,
     /// `Begun`.
     Begun,
-    /// Command: write.
     Write,
-    /// Command: flush.
     Flush,
     /// Command: compare for a resync; `number` is the checksum.
     Compare,
@@ -75,7 +73,6 @@ pub enum FrameKind {
     Verify,
     /// `Unreadable`.
     Unreadable,
-    /// Command: read.
     Read,
     /// `Content`.
     Content,
@@ -121,7 +118,6 @@ const KINDS: [FrameKind; 29] = [
 pub enum ForwardResult {
     /// The request is complete. A read has its data behind the header.
     Done = 1,
-    /// The owner's disk failed.
     Failed = 2,
     /// The receiver is not the owner. The request was not executed, or will not be from now on.
     Moved = 3,
@@ -160,9 +156,7 @@ pub enum BlockContent {
 /// Frame header. The kind determines which numbers have a meaning; the others are zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FrameHeader {
-    /// Type of the frame.
     pub kind: FrameKind,
-    /// Content of the blocks.
     pub content: BlockContent,
     /// The command completes only when its data is on stable storage.
     pub fua: bool,
@@ -172,7 +166,6 @@ pub struct FrameHeader {
     pub first: u64,
     /// Length of the range, blocks.
     pub count: u32,
-    /// Epoch of the owner.
     pub epoch: u64,
     /// Value whose meaning depends on the kind.
     pub number: u64,
@@ -319,7 +312,6 @@ pub fn checksum(bytes: &[u8]) -> u64 {
 /// Volume and history that a replica joins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Membership {
-    /// Identifier of the volume.
     pub volume: VolumeId,
     /// History that the content belongs to.
     pub incarnation: Incarnation,

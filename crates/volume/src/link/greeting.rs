@@ -66,13 +66,11 @@ pub(super) enum Opening {
 /// Reason why a greeting failed.
 #[derive(Debug, thiserror::Error)]
 pub enum GreetingError {
-    /// The network failed.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The data received is not a greeting of this version.
     #[error("the other side does not speak the protocol of volumes, or another version of it")]
     Foreign,
-    /// The TLS handshake failed.
     #[error("TLS: {0}")]
     Tls(rustls::Error),
     /// One side uses TLS, and the other one does not.
@@ -97,7 +95,6 @@ pub enum GreetingError {
     NoVolume {
         /// Name of the other node.
         from: String,
-        /// The volume.
         volume: String,
     },
     /// The other node closed the connection instead of sending a greeting.
@@ -108,7 +105,6 @@ pub enum GreetingError {
     Closed {
         /// Name of the other node.
         from: String,
-        /// The volume.
         volume: String,
     },
     /// The other node is not the one in the configuration.

@@ -24,7 +24,6 @@ pub enum LinkError {
     /// The other side closed the connection.
     #[error("the other node closed the connection")]
     Closed,
-    /// The network failed.
     #[error("{0}")]
     Io(Errno),
     /// A header has another version or a wrong checksum.
@@ -61,9 +60,7 @@ impl From<Errno> for LinkError {
 /// Complete frame.
 #[derive(Debug)]
 pub enum Incoming {
-    /// Header without a payload.
     Head(FrameHeader),
-    /// Header with blocks.
     Data(FrameHeader, Buffer),
     /// Header with an encoded value.
     Value(FrameHeader, Vec<u8>),

@@ -8,7 +8,6 @@ use crate::replica::{BLOCK_BYTES, EXTENT_BLOCKS, JoinRefusal, Record, VolumeId, 
 /// Reason why a copy is not part of the volume, and the data that discarding it would lose.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Apart {
-    /// Reason, as text.
     pub words: String,
     /// True if the other node serves the volume, so that a resync could fill this copy.
     pub other_serves: bool,

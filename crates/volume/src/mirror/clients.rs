@@ -35,7 +35,6 @@ pub(super) enum RequestOrigin {
 /// Location of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RequestLocation {
-    /// Submitted to the replica.
     Replica,
     /// Forwarded to the other node.
     Other,
@@ -61,7 +60,6 @@ pub(super) struct Clients {
     waiting: VecDeque<u64>,
     /// Requests whose remaining range has to be submitted to the replica.
     ready: VecDeque<RequestId>,
-    /// Forwarded requests, by tag.
     abroad: HashMap<u32, u64>,
     abroad_bytes: usize,
     /// Number of requests from the other node.
@@ -182,7 +180,6 @@ impl Clients {
         ids
     }
 
-    /// Removes a request.
     pub(super) fn close(&mut self, RequestId(id): RequestId) -> Option<MirrorRequest> {
         let asked = self.open.remove(&id)?;
         if matches!(asked.origin, RequestOrigin::There(_)) {
@@ -196,7 +193,6 @@ impl Clients {
         self.ready.push_back(id);
     }
 
-    /// Next scheduled request.
     pub(super) fn next_ready(&mut self) -> Option<RequestId> {
         self.ready.pop_front()
     }

@@ -6,7 +6,6 @@ use crate::replica::{
     Incarnation, VolumeId,
 };
 
-/// Converts loaded metadata.
 pub(super) fn loaded(loaded: &layout::Loaded) -> Durable {
     let head = &loaded.head;
     Durable {

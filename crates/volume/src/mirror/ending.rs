@@ -21,7 +21,6 @@ pub(super) struct MirrorShutdown {
     leaves: bool,
     /// End of the wait for checksums.
     sums_until: Instant,
-    /// End of any wait.
     pub(super) until: Instant,
 }
 

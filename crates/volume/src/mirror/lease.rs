@@ -53,7 +53,6 @@ pub(super) struct Lease {
     told_at: Option<Generation>,
     /// Last record reported by the cluster.
     pub(super) record: Option<Record>,
-    /// Rest of that record.
     pub(super) recorded: RecordedAdmission,
     /// The cluster has reported the lease at least once.
     pub(super) is_known: bool,
@@ -97,7 +96,6 @@ impl Lease {
         epoch.0 <= self.seen.0.saturating_add(UNSEEN_MAX)
     }
 
-    /// Incarnation in the record.
     pub(super) fn history(&self) -> Option<Incarnation> {
         self.record.as_ref().map(|record| record.incarnation)
     }

@@ -237,7 +237,6 @@ impl LocalDisk {
         self.storing.is_some()
     }
 
-    /// Starts the queued operations.
     pub(super) fn start_operations(&mut self) {
         for _ in 0..self.starved.len() {
             if let Some((id, blocks)) = self.starved.pop_front() {
@@ -247,7 +246,6 @@ impl LocalDisk {
         self.disk.start();
     }
 
-    /// Collects completions.
     pub(super) fn progress(&mut self, ended: &mut Vec<Input<Data>>, looked: &mut Vec<Completion>) {
         let mut completions = std::mem::take(&mut self.completions);
         self.disk.completions(&mut completions);

@@ -54,7 +54,6 @@ pub enum MailboxMessage {
 pub enum SnapshotAction {
     /// Takes a snapshot, unless one exists.
     Take,
-    /// Removes the snapshot.
     Remove,
 }
 
@@ -71,7 +70,6 @@ pub enum ClusterRequest {
         epoch: u64,
         /// Sequence number, higher than the previous one.
         number: u64,
-        /// Encoded record.
         value: Vec<u8>,
     },
 }

@@ -108,7 +108,6 @@ pub enum MirrorError {
     /// The disk cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// Waiting for events failed.
     #[error("cannot wait for events: {0}")]
     Wait(Errno),
     /// The copy has shrunk and no longer fits its checksums.
@@ -119,11 +118,9 @@ pub enum MirrorError {
 /// Connections of a volume's thread to its environment.
 #[derive(Clone)]
 pub struct MirrorEnvironment {
-    /// Incoming messages.
     pub mailbox: Arc<Mailbox>,
     /// Sends a request to the role or the cluster.
     pub wishes: Arc<dyn Fn(ClusterRequest) + Send + Sync>,
-    /// Publishes the status.
     pub show: Arc<dyn Fn(MirrorStatus) + Send + Sync>,
     /// Logs a message for operators.
     pub say: Arc<dyn Fn(String) + Send + Sync>,
@@ -141,7 +138,6 @@ pub struct MirrorEnvironment {
 pub struct OpenCopy<'d> {
     /// Open files of the backing store.
     pub device: &'d Device,
-    /// Metadata of the copy.
     pub layout: Metadata,
     /// Loaded content of the metadata.
     pub loaded: layout::Loaded,
@@ -154,7 +150,6 @@ pub struct OpenCopy<'d> {
 /// Nodes of a mirrored volume, and its settings.
 #[derive(Clone, Debug)]
 pub struct MirrorSettings {
-    /// Name of this node.
     pub me: String,
     /// Name of the other node; empty for a single node.
     pub other: String,
@@ -174,7 +169,6 @@ pub struct Mirror {
     actions: Vec<replica::ReplicaAction<Data>>,
     peer: Peer,
     clients: Clients,
-    /// Completions for the export.
     completed: Vec<Completion>,
     lease: Lease,
     room: Room,

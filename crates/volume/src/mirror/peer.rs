@@ -24,7 +24,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// Clients connected to a node.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Users {
-    /// Number of clients.
     pub clients: u32,
     /// Total number of connections since the volume was opened on that node.
     pub accepted: u64,

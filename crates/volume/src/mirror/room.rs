@@ -14,7 +14,6 @@ pub(super) struct Room {
     device: Device,
     backing: Backing,
     name: String,
-    /// Configured size.
     wanted: u64,
     /// Largest size for which the checksums have space.
     size_max: u64,
@@ -24,7 +23,6 @@ pub(super) struct Room {
     prepared: u64,
     /// Space that was reported to the replica.
     told: u64,
-    /// Size that clients see.
     shown: u64,
     /// A preparation is in progress.
     is_busy: bool,
@@ -67,7 +65,6 @@ impl Room {
 }
 
 impl Mirror {
-    /// Applies the configured size.
     pub(super) fn apply_configured_size(&mut self, bytes: u64) {
         self.room.wanted = bytes;
         self.room.trouble = None;

@@ -18,7 +18,6 @@ pub const NO_CLUSTER: &str = "no cluster has reported the lease of this volume: 
 /// Status for operators.
 #[derive(Clone, PartialEq, Debug)]
 pub struct MirrorStatus {
-    /// Report of the replica.
     pub report: ReplicaReport,
     /// Connection to the other node, or the reason why there is none.
     pub link: Result<(), String>,
@@ -37,17 +36,13 @@ pub struct MirrorStatus {
     pub waits: Option<String>,
     /// Reason why this copy cannot be adopted now.
     pub no_adoption: Option<String>,
-    /// Size of the volume.
     pub size: SizeStatus,
-    /// Write admission.
     pub admission: AdmissionStatus,
-    /// Current and finished resyncs.
     pub resync: ResyncStatus,
     /// Set if this copy is not part of the volume that the other node serves.
     pub apart: Option<Apart>,
     /// True if requests fail instead of waiting for an owner.
     pub fails: bool,
-    /// Last message to operators.
     pub said: String,
     /// Problem of the local disk, as text.
     pub trouble: Option<String>,

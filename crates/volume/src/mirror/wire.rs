@@ -12,7 +12,6 @@ use crate::replica::{
 use part::codec;
 use std::rc::Rc;
 
-/// Sends a replica message.
 pub(super) fn send(session: &mut Session, message: ReplicaMessage<Data>) {
     let plain = |kind| FrameHeader::new(kind);
     let head = match message {

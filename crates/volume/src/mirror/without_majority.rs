@@ -39,7 +39,6 @@ impl Mirror {
         unseen || self.replica.fails_requests(super::boottime())
     }
 
-    /// Deadline of waiting requests.
     pub(super) fn failing_deadline(&self) -> Option<Instant> {
         let waits = self.clients.has_waiting();
         self.fails_at().filter(|_| waits)

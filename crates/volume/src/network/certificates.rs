@@ -22,7 +22,6 @@ const CERTIFICATES_MAX: usize = 1000;
 pub struct Certificates {
     /// Certificate chain and key of the server.
     pub own: Pem,
-    /// CA certificates for clients.
     pub authorities: Pem,
 }
 

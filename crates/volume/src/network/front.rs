@@ -43,16 +43,13 @@ pub enum FrontError {
     /// The client presented no certificate of the configured CAs.
     #[error("it presents no certificate of a CA in `ca-file`")]
     NoCertificate,
-    /// The TLS handshake failed.
     #[error("TLS: {0}")]
     Tls(rustls::Error),
     /// The client ended the connection during the TLS handshake.
     #[error("it ended the handshake of TLS: it may not accept the certificate of this volume")]
     Ended,
-    /// The handshake timed out.
     #[error("it did not finish the handshake within {} s", HANDSHAKE_MAX.as_secs())]
     Late,
-    /// The network failed.
     #[error(transparent)]
     Io(io::Error),
     /// No process serves the volume on this node.

@@ -57,11 +57,9 @@ pub struct TcpListening {
 /// Status of a TCP listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListenerStatus {
-    /// Listening address.
     pub address: SocketAddr,
     /// True if connections require TLS.
     pub has_tls: bool,
-    /// Number of relayed connections.
     pub connections: usize,
     /// Reason why no client can connect, as text; None if listening works.
     pub trouble: Option<String>,

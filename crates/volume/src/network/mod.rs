@@ -25,7 +25,6 @@ use std::net::SocketAddr;
 /// TCP endpoint of a volume.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Bind {
-    /// Listening address.
     pub address: SocketAddr,
     /// Certificates for TLS. None: plain text, on this machine only.
     pub tls: Option<Certificates>,

@@ -9,7 +9,6 @@ use super::geometry::Extent;
 enum ExtentState {
     /// Waits for this store; no write is issued before.
     Storing(u64),
-    /// Stored in the log.
     Hot,
     /// Waits for its last requests and a flush; no further request starts.
     Leaving,

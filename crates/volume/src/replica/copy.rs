@@ -14,7 +14,6 @@ use super::{Payload, Replica};
 pub struct LocalCopy {
     /// Head values that change together, as of the next store.
     pub head: CopyHeader,
-    /// The activity log.
     pub log: ActivityLog,
     /// Blocks that the other copy may lack.
     pub dirty: DirtyBitmap,

@@ -38,7 +38,6 @@ pub struct CopyHeader {
     pub promised: Epoch,
     /// History that the content belongs to.
     pub incarnation: Incarnation,
-    /// Completeness of the content.
     pub state: CopyState,
     /// Boot in which the copy acknowledged writes that may not be flushed. After another boot the
     /// copy may lack them.
@@ -48,9 +47,7 @@ pub struct CopyHeader {
 /// Complete durable state, as read at the start.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Durable {
-    /// Head of the copy.
     pub head: CopyHeader,
-    /// The activity log.
     pub hot: Vec<Extent>,
     /// Dirty bits of blocks that the other copy may lack, 64 per word.
     pub dirty: Vec<u64>,
@@ -62,7 +59,6 @@ pub struct Durable {
 pub struct DurableChange {
     /// New head of the copy.
     pub head: CopyHeader,
-    /// Complete activity log.
     pub hot: Vec<Extent>,
     /// Value that all dirty bits are set to first.
     pub fill: Option<bool>,

@@ -32,11 +32,8 @@ pub struct OperationId(pub u32);
 /// Client request.
 #[derive(Clone, Debug)]
 pub enum Request<P> {
-    /// Reads the content.
     Read(Blocks),
-    /// Writes the content.
     Write {
-        /// Range to write.
         blocks: Blocks,
         /// New content of the blocks.
         body: WriteContent<P>,
@@ -52,7 +49,6 @@ pub enum Request<P> {
 pub enum RequestOutcome<P> {
     /// The write or flush is complete.
     Done,
-    /// Data of a read.
     Data(P),
     /// The disk failed, and no other copy is in sync (EIO).
     Failed,
@@ -71,11 +67,8 @@ pub enum RequestOutcome<P> {
 /// Local disk operation. Overlapping operations never run concurrently.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Operation<P> {
-    /// Reads the content.
     Read(Blocks),
-    /// Writes the content.
     Write {
-        /// Range to write.
         blocks: Blocks,
         /// New content of the blocks.
         body: WriteContent<P>,
@@ -87,7 +80,6 @@ pub enum Operation<P> {
     /// Writes the content of the other copy if it matches the local checksums. Otherwise writes
     /// nothing, and the blocks stay damaged.
     Repair {
-        /// Range to repair.
         blocks: Blocks,
         /// Content of the other copy.
         data: P,
@@ -99,7 +91,6 @@ pub enum Operation<P> {
 pub enum DiskResult<P> {
     /// The write or flush is complete.
     Done,
-    /// Data of a read.
     Data(P),
     /// The disk reported an error. Blocks of a failed write have the old or the new content.
     Failed,
@@ -119,12 +110,10 @@ pub enum ReplicaOrder {
     HandOver,
     /// Serves although this copy lost power and the other one is not reachable.
     ServeAlone,
-    /// Compares both copies.
     Verify {
         /// Copies differing blocks to the other copy.
         repairs: bool,
     },
-    /// Stops the running verify.
     StopVerify,
     /// Starts a resync of the other copy at once, despite earlier failures.
     Resync {
@@ -143,30 +132,24 @@ pub enum Input<P> {
     Disk(OperationId, DiskResult<P>),
     /// The disk is shorter than the volume; the data behind its end is lost.
     Short,
-    /// A change is stored.
     Stored(u64),
     /// A change may not be stored.
     StoreFailed(u64),
     /// The other node has connected. This ends a previous session.
     Connected(Session),
-    /// A connection has ended.
     Lost(Session),
     /// Tells whether the other node has sent nothing for longer than its heartbeat interval.
     Silent(bool),
-    /// A message has arrived.
     Message(Session, ReplicaMessage<P>),
     /// The lease was granted and is valid until this time. The record is that of the grant.
     Granted {
-        /// Epoch of the grant.
         epoch: Epoch,
         /// End of validity, by the local clock.
         until: Time,
         /// The cluster's record of the volume.
         record: Record,
     },
-    /// The lease was renewed.
     Renewed {
-        /// Epoch of the lease.
         epoch: Epoch,
         /// End of validity, by the local clock.
         until: Time,
@@ -178,9 +161,7 @@ pub enum Input<P> {
     /// The backing store has space for a volume of `to` blocks: the space from `from`, or from the
     /// end of the volume, was zeroed.
     Room {
-        /// Previous space, blocks.
         from: u64,
-        /// New space, blocks.
         to: u64,
     },
     /// An operator sent an order.
@@ -198,14 +179,12 @@ pub enum ReplicaAction<P> {
     Disk(OperationId, Operation<P>),
     /// Stores a change, then reports [`Input::Stored`].
     Store(u64, DurableChange),
-    /// Sends a message.
     Send(Session, ReplicaMessage<P>),
     /// Closes a connection, and opens a new one.
     Disconnect(Session),
     /// Proposes a record. The cluster accepts it if the epoch is current and the generation is the
     /// next one. Repeated until [`Input::Recorded`].
     Propose(Epoch, Record),
-    /// Releases the lease.
     Release(Epoch),
     /// The volume has this many blocks for clients that connect from now on.
     Resized(u64),
@@ -218,7 +197,6 @@ pub enum ReplicaAction<P> {
 pub enum Notice {
     /// This node serves the volume.
     Serves {
-        /// Epoch of the lease.
         epoch: Epoch,
         /// True if the other copy is in sync.
         mirrored: bool,
@@ -231,7 +209,6 @@ pub enum Notice {
     Refused(JoinRefusal),
     /// Both copies are in sync again.
     InSync,
-    /// A resync has started.
     Resync {
         /// Number of blocks to compare or copy.
         blocks: u64,
@@ -254,11 +231,9 @@ pub enum Notice {
     Frozen,
     /// A hand-over was refused or cancelled, because the other copy is not in sync.
     NotHandedOver,
-    /// A verify has ended.
     Verified(Box<Verify>),
     /// A block on this copy's disk is damaged, and the other copy cannot repair it.
     NotRepaired {
-        /// Number of the block.
         block: u64,
         /// Reason why it was not repaired.
         why: RepairFailure,

@@ -17,14 +17,11 @@ const OWN_REQUESTS_MAX: usize = 256;
 /// State of the follower.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum FollowerTask {
-    /// No owner.
     #[default]
     None,
     /// Waits for earlier operations of its disk to end.
     Draining,
-    /// Stores its promise.
     Promising(u64),
-    /// Ready for commands.
     Ready,
     /// Stores that it is incomplete.
     Beginning(u64),
@@ -36,7 +33,6 @@ pub enum FollowerTask {
     Joining(u64),
     /// Stores that it is clean.
     Settling(u64),
-    /// Stores its new size.
     Growing(u64),
 }
 

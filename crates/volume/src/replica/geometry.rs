@@ -19,7 +19,6 @@ pub struct Extent(pub u32);
 pub struct Blocks {
     /// First block of the range.
     pub first: u64,
-    /// Number of blocks.
     pub count: u32,
 }
 

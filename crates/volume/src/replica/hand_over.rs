@@ -17,20 +17,17 @@ use super::{Payload, Replica};
 pub enum HandOverStep {
     /// Waits for the requests in progress.
     Draining,
-    /// Flushes both disks.
     Flushing,
     /// Waits until the other copy has stored that it is clean.
     Settling,
     /// Stores that this copy is clean, with this store.
     Storing(u64),
-    /// Both copies are clean.
     Clean,
 }
 
 /// Hand-over in progress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HandOver {
-    /// Current step.
     pub step: HandOverStep,
     /// Releases the lease at the end.
     pub releases: bool,

@@ -19,7 +19,6 @@ pub struct Introduction {
     pub room: u64,
     /// History that the content belongs to.
     pub incarnation: Incarnation,
-    /// Completeness of the content.
     pub state: CopyState,
     /// Extents that the copy wrote as an earlier owner, in which the copies may differ.
     pub hot: Vec<Extent>,
@@ -61,28 +60,15 @@ pub enum JoinRefusal {
     #[error(
         "the copies have diverged: the other one left this volume's history (incarnation {theirs}, here {ours}) with writes of its own. Both are kept. To go on with this one, run `evenkeel volume resync NAME --discard-mine` there"
     )]
-    Diverged {
-        /// Incarnation of the volume.
-        ours: u64,
-        /// Incarnation of the copy.
-        theirs: u64,
-    },
+    Diverged { ours: u64, theirs: u64 },
     /// The cluster's record is older than the copy.
     #[error(
         "the other copy joined at generation {theirs}, and the cluster knows {known} only: the cluster's state was replaced by an older one"
     )]
-    Newer {
-        /// Generation of the record.
-        known: u64,
-        /// Generation of the copy.
-        theirs: u64,
-    },
+    Newer { known: u64, theirs: u64 },
     /// The copy has promised a later epoch to another owner.
     #[error("the other copy has promised epoch {}: this one is over", promised.0)]
-    OldEpoch {
-        /// Promised epoch.
-        promised: Epoch,
-    },
+    OldEpoch { promised: Epoch },
 }
 
 /// Decides the starting point of a resync. `mine` is the owner's head, which is in sync.

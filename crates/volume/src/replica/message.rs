@@ -32,7 +32,6 @@ pub enum WriteContent<P> {
 pub enum FollowerCommand<P> {
     /// Writes blocks, for a client or for the resync.
     Write {
-        /// Range to write.
         blocks: Blocks,
         /// New content of the blocks.
         body: WriteContent<P>,
@@ -43,23 +42,18 @@ pub enum FollowerCommand<P> {
     Flush,
     /// Compares blocks with this checksum; done if they are equal.
     Compare {
-        /// Range to compare.
         blocks: Blocks,
         /// Checksum of the owner's blocks.
         checksum: u64,
     },
     /// Compares like `Compare`, for a verify: a read error does not count as a disk failure.
     Verify {
-        /// Range to compare.
         blocks: Blocks,
         /// Checksum of the owner's blocks.
         checksum: u64,
     },
     /// Reads blocks that are damaged at the owner.
-    Read {
-        /// Range to read.
-        blocks: Blocks,
-    },
+    Read { blocks: Blocks },
 }
 
 /// Message of either side.
@@ -67,28 +61,21 @@ pub enum FollowerCommand<P> {
 pub enum ReplicaMessage<P> {
     /// Greeting: the owner of this epoch calls the other copy.
     Hello {
-        /// Epoch of the owner.
         epoch: Epoch,
         /// Number of the greeting; the response repeats it.
         number: u64,
     },
     /// The copy has promised the epoch, and all its earlier operations have ended.
     Welcome {
-        /// Number of the greeting.
         number: u64,
-        /// Properties of the copy.
         introduction: Introduction,
     },
     /// The copy has promised a later epoch.
     Refused {
-        /// Number of the greeting.
         number: u64,
-        /// The later epoch.
         promised: Epoch,
     },
-    /// Starts a resync.
     Begin {
-        /// Epoch of the owner.
         epoch: Epoch,
         /// Volume that the copy joins.
         volume: VolumeId,
@@ -103,57 +90,42 @@ pub enum ReplicaMessage<P> {
     Begun,
     /// Command with a result of its own.
     Command {
-        /// Epoch of the owner.
         epoch: Epoch,
         /// Identifier that the result repeats.
         tag: u32,
-        /// Command to execute.
         command: FollowerCommand<P>,
     },
-    /// The command is complete.
     Done {
-        /// Tag of the command.
         tag: u32,
     },
-    /// The compared blocks differ.
     Differs {
-        /// Tag of the command.
         tag: u32,
     },
     /// The blocks of a verify or a read cannot be read.
     Unreadable {
-        /// Tag of the command.
         tag: u32,
     },
     /// The blocks do not match their checksums.
     Damaged {
-        /// Tag of the command.
         tag: u32,
     },
     /// Content of blocks that were read.
     Content {
-        /// Tag of the command.
         tag: u32,
         /// Data bytes.
         data: P,
     },
-    /// The disk failed.
     Failed {
-        /// Tag of the command.
         tag: u32,
     },
     /// Both copies are equal: the copy has to flush and join.
     Finish {
-        /// Epoch of the owner.
         epoch: Epoch,
-        /// Generation of the join.
         generation: Generation,
     },
-    /// The copy has joined.
     Finished,
     /// All data is flushed and no write follows: the copy has to store that it is clean.
     Settle {
-        /// Epoch of the owner.
         epoch: Epoch,
     },
     /// The copy has stored that it is clean.
@@ -166,18 +138,14 @@ pub enum ReplicaMessage<P> {
     /// The volume grows: the copy has to store its new size. No request addresses the new part
     /// yet.
     Grow {
-        /// Epoch of the owner.
         epoch: Epoch,
-        /// New size, blocks.
         blocks: u64,
     },
     /// The copy has stored its new size.
     Grown,
     /// Both copies have this size.
     Resized {
-        /// Epoch of the owner.
         epoch: Epoch,
-        /// Size, blocks.
         blocks: u64,
     },
 }

@@ -16,7 +16,6 @@ pub enum PeerPhase {
     /// Not involved: not connected, refused, or lost.
     #[default]
     Away,
-    /// The greeting was sent.
     Greeting,
     /// The owner stores that everything is dirty, with this store.
     Storing(u64),
@@ -40,7 +39,6 @@ pub enum PeerPhase {
 /// State of the other copy and of its resync.
 #[derive(Clone, Debug, Default)]
 pub struct PeerCopy {
-    /// Current phase.
     pub phase: PeerPhase,
     /// Number of the last greeting.
     pub number: u64,

@@ -27,7 +27,6 @@ pub const FORKS_MAX: usize = 16;
 /// Earlier incarnation, and the generation at which it was left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct HistoryFork {
-    /// Earlier incarnation.
     pub incarnation: Incarnation,
     /// Last generation of it that the current incarnation contains.
     pub at: Generation,
@@ -36,9 +35,7 @@ pub struct HistoryFork {
 /// Copies with every acknowledged write: one or both.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum InSync {
-    /// One copy only.
     One(NodeId),
-    /// Both copies.
     Both(NodeId, NodeId),
 }
 

@@ -9,15 +9,11 @@ use super::{Payload, Replica, Time};
 /// State of the other copy from the owner's view.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OtherState {
-    /// Not connected, or refused.
     Away,
-    /// About to be resynchronised.
     Preparing,
-    /// Gets what it lacks.
     Syncing,
     /// Complete; the record is about to be changed.
     Joining,
-    /// In sync.
     InSync,
 }
 
@@ -53,7 +49,6 @@ pub struct ReplicaReport {
     pub refused: bool,
     /// True if the local disk has failed since this copy joined.
     pub faulty: bool,
-    /// Running or last verify.
     pub verify: Option<Verify>,
 }
 

@@ -21,17 +21,13 @@ mod without_majority;
 /// Origin of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RequestInitiator {
-    /// A client.
     Client(RequestId),
     /// The activity log, which needs space.
     Log,
-    /// The resync.
     Resync,
-    /// A hand-over.
     HandOver,
     /// Flush before a record with this copy alone is proposed.
     Alone,
-    /// A verify.
     Verify,
     /// Repair of a damaged block.
     Repair,
@@ -42,18 +38,15 @@ pub enum RequestInitiator {
 pub enum RequestOperation<P> {
     /// Reads from the local copy.
     Read,
-    /// Writes on both copies.
     Write {
         /// New content of the blocks.
         body: WriteContent<P>,
         /// The write completes only when the data is on stable storage.
         fua: bool,
     },
-    /// Flushes both copies.
     Flush,
     /// Reads locally, and writes to the other copy if its blocks differ.
     Copy {
-        /// Compares checksums first.
         compare: bool,
     },
     /// Reads locally, and compares on the other copy.
@@ -81,15 +74,11 @@ impl<P> RequestOperation<P> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum RequestStage {
     Free,
-    /// Waits for the lease.
     Queued,
-    /// Waits for its range.
     Locking,
     /// Waits for space in the activity log.
     Cold,
-    /// Waits for this store.
     Storing(u64),
-    /// Runs on the disks.
     Running,
     /// Waits for the end of earlier disk operations.
     Abandoned,
@@ -100,15 +89,12 @@ enum RequestStage {
 pub enum RequestPartState {
     /// The copy has no part in the request.
     Not,
-    /// In progress.
     Waiting,
-    /// Complete.
     Done,
     /// The outcome is unknown, because the session was lost.
     Lost,
     /// Completed in a session that was lost.
     Past,
-    /// The disk failed.
     Failed,
 }
 
@@ -153,7 +139,6 @@ pub struct Requests<P> {
     pub clients: usize,
     /// Number of those that do not need the other copy.
     pub loose: usize,
-    /// Some requests are abandoned.
     pub abandoned: bool,
     /// Time of the last check for stalled requests.
     pub checked_at: Time,

@@ -64,7 +64,6 @@ impl Default for ReplicaLimits {
 /// Identity of the copy, and its limits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Number of this node.
     pub me: NodeId,
     /// Number of the node with the other copy.
     pub other: NodeId,
@@ -72,6 +71,5 @@ pub struct Settings {
     pub boot: Boot,
     /// Size and layout of the volume.
     pub geometry: Geometry,
-    /// Timeouts and limits.
     pub bounds: ReplicaLimits,
 }

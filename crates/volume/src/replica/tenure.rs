@@ -19,7 +19,6 @@ pub enum LeaseRole {
     Greeting(Time),
     /// Waits for the record that has this copy alone.
     Recording,
-    /// Serves the volume.
     Serving,
     /// Waits for the record that has the other copy alone, because the local disk failed.
     Yielding,
@@ -28,7 +27,6 @@ pub enum LeaseRole {
 /// Proposed record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proposal {
-    /// Content of the proposal.
     pub record: Record,
     /// Time of the last proposal.
     pub at: Time,
@@ -37,11 +35,9 @@ pub struct Proposal {
 /// Lease of this node, and the state that depends on it.
 #[derive(Clone, Debug)]
 pub struct Tenure {
-    /// Current role.
     pub role: LeaseRole,
     /// Last epoch granted to this node.
     pub epoch: Epoch,
-    /// Time of the grant.
     pub granted_at: Time,
     /// End of the lease's validity.
     pub until: Time,
@@ -58,7 +54,6 @@ pub struct Tenure {
     /// A flush is in progress that makes acknowledged data durable here, before this copy is alone
     /// in the record.
     pub secures: bool,
-    /// A hand-over in progress.
     pub hand_over: Option<HandOver>,
     /// Growth of the volume in progress.
     pub growth: Option<Growth>,

@@ -25,7 +25,6 @@ pub const FOUND_MAX: usize = 64;
 /// Fault of blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BlockFault {
-    /// The copies differ.
     Differs,
     /// The blocks cannot be read at the owner.
     UnreadableHere,
@@ -44,7 +43,6 @@ pub enum VerifyInterruption {
     NotOwner,
     /// The other copy was lost, or is not in sync.
     NotInSync,
-    /// The local disk failed.
     LocalFailed,
     /// An operator stopped the verify.
     Stopped,
@@ -57,11 +55,9 @@ pub struct Verify {
     pub number: u64,
     /// Copies differing blocks to the other copy.
     pub repairs: bool,
-    /// Number of compared blocks.
     pub done: u64,
     /// Size of the volume, blocks.
     pub total: u64,
-    /// Number of differing blocks.
     pub differing: u64,
     /// Number of unreadable blocks at the owner, and on the other node.
     pub unreadable: [u64; 2],
@@ -114,7 +110,6 @@ impl Verify {
 /// Last verify, and the state of the running one.
 #[derive(Clone, Debug, Default)]
 pub struct VerifyState {
-    /// Last requested verify.
     pub(super) last: Option<Verify>,
     cursor: u64,
     /// Ranges that are being compared block by block, because they differ.

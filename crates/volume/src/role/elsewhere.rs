@@ -106,7 +106,6 @@ impl ExternalVolumeState {
         }
     }
 
-    /// Report for operators.
     pub(super) fn subject(&self, name: &str) -> Subject {
         let (word, since) = self.shown;
         let grade = match word {

@@ -50,9 +50,7 @@ use worker::Worker;
 pub struct VolumeRole {
     place: VolumeEnvironment,
     workers: BTreeMap<String, Worker>,
-    /// Volumes in external storage.
     elsewhere: BTreeMap<String, ExternalVolumeState>,
-    /// Volumes that are stopping.
     ending: Vec<Worker>,
     /// Deadline for all volumes to stop. None unless the role is stopping.
     stops_at: Option<Instant>,
@@ -80,13 +78,11 @@ pub struct VolumeRole {
 /// Request to write a lease record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RecordRequest {
-    /// Name of the lease.
     pub name: String,
     /// Epoch in which the lease is held.
     pub epoch: u64,
     /// Sequence number, higher than that of the previous record.
     pub number: u64,
-    /// Content of the record.
     pub value: Vec<u8>,
 }
 
@@ -96,7 +92,6 @@ pub struct ClusterRequests {
     /// Ranks of all leases by name, if they have changed. Zero means that the lease is only
     /// watched.
     pub leases: Option<Vec<(String, u32)>>,
-    /// Records to write.
     pub records: Vec<RecordRequest>,
 }
 

@@ -28,7 +28,6 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    /// Sends all notifications again.
     pub(super) fn resend_notifications(&mut self) {
         self.told.clear();
     }

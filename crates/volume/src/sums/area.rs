@@ -39,14 +39,8 @@ pub enum AreaError {
     /// The metadata space is full.
     #[error("no room for checksums in the metadata of the device: create the volume anew")]
     NoLog,
-    /// A system call failed.
     #[error("cannot {action} the checksums: {errno}")]
-    Io {
-        /// Action that failed.
-        action: &'static str,
-        /// Error number.
-        errno: Errno,
-    },
+    Io { action: &'static str, errno: Errno },
 }
 
 fn io(action: &'static str) -> impl FnOnce(Errno) -> AreaError {

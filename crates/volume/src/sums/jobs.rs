@@ -16,7 +16,6 @@ pub(super) enum ChecksumJob {
     Runs(Token, Range<u64>, Vec<Sum>),
     /// Repair that has not begun.
     RepairWaits(Token, Range<u64>, Rc<Buffer>),
-    /// Running repair.
     Repairs(Token, Range<u64>),
     /// One part of a long client operation.
     Part(Token, RemainingRange),
@@ -24,7 +23,6 @@ pub(super) enum ChecksumJob {
     Builds(Range<u64>, Vec<Sum>),
     /// Blocks that wait for a scrub.
     ScrubWaits(Range<u64>),
-    /// Read for a scrub.
     Scrubs(Range<u64>),
     /// Flush of the data before pages leave the log.
     FlushToStore,

@@ -78,7 +78,6 @@ pub(super) enum KeeperAction {
 pub(super) struct Store {
     /// Flush the data, in the same step as writing the pages.
     pub(super) flushes_data: bool,
-    /// Pages to write.
     pub(super) pages: Vec<(u32, Vec<u8>)>,
     /// Log slot to write last.
     pub(super) slot: ChecksumLogRecord,

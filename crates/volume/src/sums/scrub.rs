@@ -14,7 +14,6 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 pub(super) struct Scrub {
-    /// Next block to read.
     at: u64,
     is_busy: bool,
     next_at: Instant,

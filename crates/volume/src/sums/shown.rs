@@ -29,7 +29,6 @@ pub struct Sums {
     pub damaged: BTreeMap<u64, Moment>,
     /// Number of damaged blocks repaired from the other replica.
     pub repaired: u64,
-    /// Number of failed repairs.
     not_repaired: u64,
     /// Reason for the last failed repair.
     pub why_not: Option<String>,
@@ -43,7 +42,6 @@ pub struct Sums {
     pub is_on: bool,
     /// Reason why checksums cannot be stored.
     pub trouble: Option<String>,
-    /// Number of checks.
     checks: u64,
 }
 

@@ -42,7 +42,6 @@ pub(super) enum ChecksumDefect {
     PageNotStored,
     /// A failed write keeps the old checksums.
     FailedWriteKeepsSums,
-    /// Overlapping requests run concurrently.
     OverlapsRun,
     /// New checksums reuse the draw of dropped ones.
     DrawRepeated,
@@ -109,7 +108,6 @@ enum Work {
 #[derive(Default)]
 struct Disk {
     cells: BTreeMap<u64, Cell>,
-    /// Unflushed writes in order.
     cached: Vec<(u64, Cell)>,
     pages: BTreeMap<u32, Vec<u8>>,
     cached_pages: Vec<(u32, Vec<u8>)>,

@@ -29,7 +29,6 @@ enum StoreStep {
 struct PendingStore {
     store: Store,
     step: StoreStep,
-    /// Pages left to write.
     queue: VecDeque<(u32, Vec<u8>)>,
     under_way: usize,
     failed: Option<Failure>,

@@ -59,12 +59,9 @@ pub enum TransferError {
     /// The server of the source or the target failed.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// A file operation failed.
     #[error("cannot {action} {}: {error}", .path.display())]
     File {
-        /// Action that failed.
         action: &'static str,
-        /// Path of the file.
         path: PathBuf,
         /// Error of the operating system.
         error: io::Error,
@@ -72,7 +69,6 @@ pub enum TransferError {
     /// The source is not a disk.
     #[error("{} is {what}: a source is a raw image, a block device or an NBD address", .path.display())]
     NotADisk {
-        /// Path of the file.
         path: PathBuf,
         /// File type that was found.
         what: &'static str,
@@ -83,7 +79,6 @@ pub enum TransferError {
     /// Another process uses the file.
     #[error("{} is in use: {}", .path.display(), .what)]
     InUse {
-        /// Path of the file.
         path: PathBuf,
         /// User of the file, and the remedy.
         what: &'static str,
@@ -91,7 +86,6 @@ pub enum TransferError {
     /// The source has become shorter during the copy.
     #[error("{} ended at byte {at} of {expected}: it has changed while it was read", .path.display())]
     Short {
-        /// Path of the file.
         path: PathBuf,
         /// Actual end of the file, bytes.
         at: u64,

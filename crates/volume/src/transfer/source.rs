@@ -19,7 +19,6 @@ use std::path::{Path, PathBuf};
 pub enum TransferSource {
     /// Export of an NBD server.
     Server(Box<Client>),
-    /// File or block device.
     File(Disk),
 }
 

@@ -24,21 +24,17 @@ static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
 pub enum TransferTarget {
     /// Export of an NBD server.
     Server {
-        /// Client of the server.
         client: Box<Client>,
         /// Write position, bytes.
         at: u64,
     },
-    /// New file.
     File {
         /// File with a temporary name until it is complete.
         partial: Arc<Partial>,
         /// Write position, bytes.
         at: u64,
     },
-    /// Open file or stream.
     Stream {
-        /// Open file descriptor.
         file: File,
         /// Skips zeroes: the stream is a regular file, and the write position is its end.
         skips: bool,

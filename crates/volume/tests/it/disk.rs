@@ -76,7 +76,6 @@ impl Bench {
         buffer
     }
 
-    /// Runs all operations concurrently.
     fn run(&mut self, operations: Vec<Operation>) -> Results {
         let count = operations.len();
         for (number, operation) in operations.into_iter().enumerate() {

@@ -130,7 +130,6 @@ impl VolumeServer {
         self.scratch.path().join("mail.volume")
     }
 
-    /// NBD URI for clients.
     pub(crate) fn uri(&self) -> String {
         format!("nbd+unix:///mail?socket={}", self.socket().display())
     }

@@ -24,7 +24,6 @@ pub(super) mod virtual_server;
 use super::keyword::Build;
 use language::keyword::Family;
 
-/// Keywords inside blocks.
 pub(super) static FAMILIES: &[Family<Build>] = &[
     ("Virtual routers", instance::ROWS),
     ("Adverts (multicast and unicast)", transport::ROWS),

@@ -10,7 +10,6 @@ use std::path::Path;
 pub(super) struct NumberNames {
     /// Description of the kind, for messages.
     pub(super) what: &'static str,
-    /// Files with further names.
     pub(super) files: &'static [&'static str],
     /// Names that need no file.
     pub(super) fixed: &'static [(&'static str, u32)],

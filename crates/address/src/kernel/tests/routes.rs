@@ -139,7 +139,6 @@ fn odd() -> Vec<(&'static str, Route)> {
     ]
 }
 
-/// Rarely used options.
 fn rare() -> Vec<(&'static str, Route)> {
     let gateway = || vec![hop("10.0.1.9", "eth0")];
     vec![

@@ -12,7 +12,6 @@ mod superseded;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 2);
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 3);
-/// Node that has gone.
 const GONE: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 4);
 const STRANGE: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 9);
 const DAY_MS: u64 = 86_400_000;

@@ -85,7 +85,6 @@ impl LeaseCopy {
 pub enum CopyEffect {
     /// The message needs no confirmation.
     Some,
-    /// A copy is complete.
     Whole,
     /// A complete copy has changed.
     Changes,

@@ -30,13 +30,11 @@ pub const PARTS_MAX: usize = 64;
 /// Message of the holder of a part to a node with a copy.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct LeaseCopyMessage {
-    /// Number of the part.
     pub part: usize,
     /// Epoch in which the sender holds the part.
     pub epoch: u64,
     /// Sequence number, higher than that of each message before.
     pub number: u64,
-    /// Content of the message.
     pub said: LeaseCopyContent,
 }
 

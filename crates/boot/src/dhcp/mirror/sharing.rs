@@ -30,7 +30,6 @@ pub struct LeaseSharing {
 /// Decision whether a client may get the response of its lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ConfirmationDecision {
-    /// Send the response now.
     Now,
     /// Send the response after other nodes have confirmed the lease.
     Later,

@@ -7,7 +7,6 @@ use super::{Address, AddressUse, Pool};
 pub struct AddressCount {
     /// Addresses of the range that are not reserved.
     pub all: u64,
-    /// Addresses with a lease.
     pub leased: u64,
     /// Addresses that a new client can get from this node.
     pub free: u64,

@@ -10,7 +10,6 @@ use crate::mac::Mac;
 /// Lease of an address that is no longer for clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Superseded {
-    /// Client of the lease.
     pub mac: Mac,
     /// End of the lease, or of the time in which a refused client leaves the address,
     /// milliseconds.

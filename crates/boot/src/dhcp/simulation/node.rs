@@ -65,7 +65,6 @@ enum SimulatedPartState {
     /// The node has written or writes a record, and waits; the time is the start of the wait for
     /// leases that are no longer given.
     Claims(PartBasis, Option<u64>),
-    /// The node assigns addresses.
     Settled,
 }
 
@@ -166,7 +165,6 @@ impl SimulatedNode {
         self.build(lan, None, true_ms);
     }
 
-    /// Applies another configuration.
     pub(super) fn change(&mut self, lan: &LanConfig, true_ms: u64) {
         if !self.is_awake(true_ms) || self.lan.as_ref() == Some(lan) {
             return;
@@ -252,7 +250,6 @@ impl SimulatedNode {
         self.lan.as_ref().map(range_of)
     }
 
-    /// Loses the copies.
     pub(super) fn lose_copies(&mut self) {
         self.disk.copies.clear();
         self.copies = LeaseCopies::default();

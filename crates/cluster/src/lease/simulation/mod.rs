@@ -13,7 +13,6 @@ use super::defect::{InjectedLeaseDefect, LeaseDefect};
 use lab::{Random, setting};
 use world::LeaseSimulation;
 
-/// Number of simulated histories.
 const HISTORIES: u64 = 300;
 /// Number of histories within which each defect must be found.
 const FOUND_WITHIN: u64 = 1_500;

@@ -19,7 +19,6 @@ const NAME: &str = "volume/a";
 const EVENTS: usize = 60_000;
 /// A millisecond, in nanoseconds.
 const MS: u64 = 1_000_000;
-/// Validities that members request.
 const VALID_MS: [u64; 3] = [500, 700, 1_500];
 /// Duration of the phase with disturbances.
 const DISTURBED_MS: u64 = 20_000;

@@ -51,7 +51,6 @@ struct SimulatedDiskState {
     full: bool,
     /// Percentage of syncs that are slow, and their duration.
     slow: Option<(u64, Duration)>,
-    /// Syncs do nothing.
     lies: bool,
     /// Durable image before the last sync. Set if a power cut is to show that the sync
     /// was acknowledged too early.

@@ -30,7 +30,6 @@ pub struct Common {
     pub record: Mutex<Record>,
     pub observer: Mutex<Observer>,
     pub leases: Mutex<Table>,
-    /// Tells clients to end.
     pub over: AtomicBool,
     pub defect: Option<RaftDefect>,
     pub trace: Option<Mutex<Vec<String>>>,
@@ -91,7 +90,6 @@ pub struct RaftHost {
     pub kind: MemberKind,
     nodes: BTreeSet<MemberId>,
     pub disk: Disk,
-    /// The promise file's.
     pub promise: Disk,
     /// A copy of the store from earlier.
     pub backup: Vec<u8>,

@@ -20,7 +20,6 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 const NAME: &str = "volume/a";
-/// Validity of a renewal.
 const VALID_MS: u64 = 600;
 /// Number of ranks by which nodes are preferred as holders.
 const RANKS: u64 = 3;

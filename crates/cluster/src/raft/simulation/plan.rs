@@ -51,7 +51,6 @@ pub enum Disturbance {
     /// The process is killed and its store is lost; it restarts this many milliseconds
     /// later.
     LoseStore(usize, u64),
-    /// The store is copied.
     BackUp(usize),
     /// The process is killed, and restarts with the copy.
     RollBack(usize, u64),
@@ -78,7 +77,6 @@ pub struct SimulationPlan {
     pub think_ms: u64,
     /// When a process is killed, the others see its connections close at once.
     pub connections_die: bool,
-    /// Entries between snapshots.
     pub snapshot_entries: u64,
 }
 

@@ -15,21 +15,10 @@ pub enum Key {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Op {
     Read,
-    Grant {
-        holder: u64,
-        after: u64,
-    },
-    Release {
-        from: u64,
-        epoch: u64,
-    },
-    /// Arbiters may not.
-    Propose {
-        fit: bool,
-    },
-    TakeBack {
-        version: u64,
-    },
+    Grant { holder: u64, after: u64 },
+    Release { from: u64, epoch: u64 },
+    Propose { fit: bool },
+    TakeBack { version: u64 },
 }
 
 /// Result that a client receives.

@@ -19,7 +19,6 @@ use std::time::Duration;
 const SEEDS: u64 = 2;
 /// Number of rounds of forged messages in one history.
 const FORGED_ROUNDS: u64 = 200;
-/// Timeout of every wait.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Time within which a leader must be elected in a calm: some election timeouts.
 const SOON: Duration = Duration::from_secs(3);

@@ -21,7 +21,6 @@ pub struct Shows {
     pub former: Option<Option<String>>,
     /// All versions that it ever served, in order.
     pub history: Vec<String>,
-    /// Leases that it holds.
     pub held: Vec<KnownLease>,
     /// Outcomes of records, by the numbers of their requests.
     pub recorded: Vec<(u64, Recorded)>,

@@ -58,8 +58,10 @@ enum Badness {
     ServeFails,
     /// From some time after the switch on, requests fail, servers are down, or there are
     /// no responses.
-    Worse { after_ms: u64, how: u64 },
-    /// The machine crashes.
+    Worse {
+        after_ms: u64,
+        how: u64,
+    },
     Kills,
 }
 

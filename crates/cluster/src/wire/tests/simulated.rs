@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep};
 use turmoil::{Builder, Sim};
 
 const HOSTS: [&str; 3] = ["one", "two", "three"];
-/// Heartbeat interval.
 const BEAT: Duration = Duration::from_millis(40);
 /// Deadline of a call, shorter than an election timeout.
 const LIMIT: Duration = Duration::from_millis(140);

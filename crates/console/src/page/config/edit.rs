@@ -15,9 +15,7 @@ const ROWS: usize = 30;
 /// The state of an edit.
 #[derive(Clone, Copy)]
 pub struct EditState<'e> {
-    /// Version that is edited.
     pub of: u64,
-    /// File that is edited.
     pub path: &'e str,
     /// Current text of the file.
     pub text: &'e str,
@@ -34,11 +32,8 @@ pub struct EditState<'e> {
 /// A version that was accepted while the user edited an older one.
 #[derive(Clone, Debug, Default)]
 pub struct NewerVersion {
-    /// Number of the version.
     pub accepted: u64,
-    /// Author of the version.
     pub author: String,
-    /// Reason for the version.
     pub message: String,
     /// Differences from the version that is edited. None if they are no longer known.
     pub differences: Option<Vec<Difference>>,

@@ -11,7 +11,6 @@ const LINES_MAX: usize = 20_000;
 
 /// A file to show.
 pub struct ViewedFile<'v> {
-    /// Version of the file.
     pub version: u64,
     /// The file with its text.
     pub file: &'v File,

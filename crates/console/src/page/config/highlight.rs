@@ -11,7 +11,6 @@ enum HighlightKind {
     Section,
     /// The first word of any other line.
     Keyword,
-    /// Text in quotes.
     Quoted,
     /// Text after a `#`.
     Comment,

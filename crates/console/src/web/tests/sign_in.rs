@@ -9,7 +9,6 @@ fn code() -> String {
     second_factor::code(&SECRET, second_factor::step(now_s()))
 }
 
-/// Sends name and password.
 fn password(
     bed: &mut ConsoleFixture,
     from: IpAddr,
@@ -21,7 +20,6 @@ fn password(
     bed.form(from, "/sign-in", cookie, &fields)
 }
 
-/// Sends a one-time code.
 fn give(bed: &mut ConsoleFixture, from: IpAddr, half: &str, code: &str) -> TestResponse {
     let fields = [("half", half), ("code", code), ("next", "/events")];
     bed.form(from, "/sign-in", "", &fields)

@@ -108,9 +108,7 @@ pub fn sources(suite: &str, mirror: &str, security: &str) -> String {
 
 /// Sources of packages.
 pub struct Mirrors {
-    /// Mirror of the release.
     pub mirror: String,
-    /// Source of security updates.
     pub security: String,
 }
 

@@ -21,7 +21,6 @@ const KEPT_MAX: usize = 64 << 10;
 const LINES_SHOWN: usize = 12;
 /// Time that a program has to end after a signal.
 const END_MAX: Duration = Duration::from_secs(10);
-/// Search path of programs.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Runs programs until a signal comes.

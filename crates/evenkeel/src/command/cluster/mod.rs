@@ -21,7 +21,6 @@ use supervisor::directory;
 
 /// Timeout for the role's responses.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
-/// Timeout for joining.
 const JOIN_LIMIT: Duration = Duration::from_secs(60);
 /// Limit of addresses that other members receive.
 const ADDRESSES_MAX: usize = 4;

@@ -73,11 +73,9 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
 
 pub(super) struct VersionProposal {
     pub parent: Option<VersionId>,
-    /// Accepted files.
     pub old: Option<FileSet>,
     pub new: FileSet,
     pub origin: VersionOrigin,
-    /// Reason of the change.
     pub message: String,
 }
 

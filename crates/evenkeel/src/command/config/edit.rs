@@ -103,7 +103,6 @@ fn reason(given: Option<&String>) -> Result<String, ConfigError> {
     reason.ok_or_else(|| ConfigError::Refused("nothing was changed: no reason was given".into()))
 }
 
-/// Asks whether to continue.
 fn wants_more() -> bool {
     ask("edit again? [Y/n] ").is_some_and(|answer| !answer.to_lowercase().starts_with('n'))
 }
@@ -151,7 +150,6 @@ impl Copies {
         Ok(copies)
     }
 
-    /// Opens the editor.
     fn edit(&self) -> Result<(), ConfigError> {
         let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let editor = named("VISUAL").or_else(|| named("EDITOR"));

@@ -79,9 +79,7 @@ fn add(set: &mut FileSet, path: &Path) -> bool {
 
 /// Result of loading a version on this machine.
 pub struct Checked {
-    /// Result for the proxy.
     loaded: Loaded,
-    /// True without errors.
     pub good: bool,
 }
 

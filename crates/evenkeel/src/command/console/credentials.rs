@@ -155,7 +155,6 @@ fn picture(text: &str) -> Option<String> {
     Some(drawn)
 }
 
-/// Creates a token.
 pub(super) fn token(matches: &ArgMatches) -> Result<String, String> {
     let text = token::make()?;
     let (name, user, scope) = ("TOKEN", "USER", "SCOPE");

@@ -33,7 +33,6 @@ fn say(words: &str) {
     let _ = writeln!(stderr(), "{words}");
 }
 
-/// Clones a guest.
 pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     let [name, new] = ["NAME", "NEW"].map(|one| word(matches, one));
     if name == new {

@@ -23,7 +23,6 @@ pub(super) struct Disk {
 #[derive(Default)]
 pub(super) struct Moment {
     pub(super) snapshots: Vec<(String, Snapshot)>,
-    /// Disks without a volume.
     pub(super) lacks: Vec<String>,
 }
 

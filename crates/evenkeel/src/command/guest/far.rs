@@ -139,7 +139,6 @@ pub(super) struct RemoteOutputStream<'i> {
 }
 
 impl RemoteOutputStream<'_> {
-    /// Starts a remote request.
     pub(super) fn begin<'i>(
         instance: &'i Instance,
         node: &str,

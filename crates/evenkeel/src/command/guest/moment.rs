@@ -16,7 +16,6 @@ pub(super) trait SnapshotEnvironment {
     /// Checks that the local copy of the volume is still complete, so that its snapshot is
     /// consistent.
     fn is_complete(&mut self, volume: &str) -> Result<(), String>;
-    /// Removes a snapshot.
     fn remove(&mut self, made: Self::Made) -> Result<(), String>;
 }
 

@@ -21,9 +21,7 @@ use volume::role::socket_path;
 
 /// Parts beside the proxy whose processes are described; `None`: the files have none.
 pub struct Parts<'p> {
-    /// Volumes of the configuration.
     pub volumes: Option<&'p Volumes>,
-    /// Console of the configuration.
     pub console: Option<&'p ConsoleConfig>,
 }
 
@@ -74,9 +72,7 @@ struct Reason {
 
 /// Capabilities of a process.
 enum Capabilities {
-    /// All initial capabilities.
     All,
-    /// Only these capabilities.
     Only(Vec<Reason>),
 }
 
@@ -95,7 +91,6 @@ enum Calls {
 /// Confinement of file access.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {
-    /// By owners and modes.
     User,
     /// By Landlock, too: only the listed paths.
     Listed(u32),

@@ -6,7 +6,6 @@ use std::fmt::Write;
 
 /// Limit of entries in text output.
 const LISTED_MAX: usize = 8;
-/// Column of the values.
 const LABEL_WIDTH: usize = 16;
 
 impl Account {

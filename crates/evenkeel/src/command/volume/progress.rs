@@ -71,7 +71,6 @@ impl ProgressDisplay {
         let _ = error.flush();
     }
 
-    /// Removes the bar.
     pub(super) fn clear(&mut self) {
         if std::mem::take(&mut self.drawn) {
             let mut error = std::io::stderr();

@@ -114,7 +114,6 @@ impl Users {
         }
     }
 
-    /// Describes the current clients.
     fn words(&self) -> Option<String> {
         let (me, here, _) = &self.here;
         let mut counts = vec![(me.as_str(), *here)];

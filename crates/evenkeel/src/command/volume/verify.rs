@@ -168,7 +168,6 @@ fn signalled(signals: &SignalFd) -> Option<Signal> {
 struct Watch {
     /// Start of the previous verify.
     before: Option<u64>,
-    /// Start of this verify.
     ours: Option<u64>,
     /// Time of the role's last report about it.
     heard: Instant,

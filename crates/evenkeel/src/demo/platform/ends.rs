@@ -23,7 +23,6 @@ pub enum InputEvent {
     Line(String),
     /// A signal, or the end of the terminal or of standard input.
     End,
-    /// The timeout has passed.
     Nothing,
 }
 

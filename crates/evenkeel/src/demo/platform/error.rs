@@ -14,28 +14,22 @@ pub enum PlatformError {
     /// A program is not installed.
     #[error("the program `{program}` is missing: install the package {package}")]
     Missing {
-        /// Name of the program.
         program: &'static str,
         /// Debian package that contains it.
         package: &'static str,
     },
-    /// The lab failed.
     #[error(transparent)]
     Lab(#[from] LabError),
-    /// A system call failed.
     #[error("cannot {doing}: {}", reason(.source))]
     System {
         /// The attempted action.
         doing: &'static str,
-        /// Error of the system.
         source: io::Error,
     },
     /// An event did not happen in time.
     #[error("{what} did not happen within {} s\n{output}", .within.as_secs())]
     Late {
-        /// The expected event.
         what: String,
-        /// Timeout of the wait.
         within: Duration,
         /// Last output of the members.
         output: String,
@@ -45,9 +39,7 @@ pub enum PlatformError {
     Output {
         /// Command line of the program.
         command: &'static str,
-        /// Expected output.
         wanted: &'static str,
-        /// Actual output.
         output: String,
     },
     /// A signal, or the end of standard output: no error of the demo.

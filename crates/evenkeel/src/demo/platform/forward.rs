@@ -23,7 +23,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// A listening forwarder. Dropping it closes everything.
 #[derive(Debug)]
 pub struct Forwarder {
-    /// Listening address.
     pub address: SocketAddr,
     shared: Arc<ForwarderState>,
     thread: Option<JoinHandle<()>>,

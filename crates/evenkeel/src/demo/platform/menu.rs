@@ -16,13 +16,10 @@ pub enum Choice {
     Alpha,
     /// Stops or starts a server.
     Server(usize),
-    /// Removes every fault.
     Heal,
     /// Prints the state of everything.
     Show,
-    /// Prints new sign-in links.
     SignIn,
-    /// Ends the demo.
     Quit,
 }
 

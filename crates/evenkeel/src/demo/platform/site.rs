@@ -38,7 +38,6 @@ const FIRST_PORT: u16 = 8600;
 const PORTS_TRIED: u16 = 100;
 /// Bytes of a response that are read at most.
 const RESPONSE_BYTES_MAX: u64 = 64 << 10;
-/// Load of the client.
 const PACE: Pace = Pace {
     clients: 2,
     per_client: 10,
@@ -69,7 +68,6 @@ pub struct Base {
     /// The members alpha, beta and gamma.
     members: [PlatformMember; 3],
     servers: [Sample; SERVERS],
-    /// Network interfaces of alpha.
     cables: [Interface; 2],
     farm: LabHost,
     client: LabHost,

@@ -13,17 +13,12 @@ const DEVICES_MAX: usize = 64;
 /// Guest of Xen.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct XenDomain {
-    /// Name of the guest.
     pub name: String,
     /// Memory in MiB.
     pub memory_mib: u64,
-    /// Number of virtual CPUs.
     pub cpus: u32,
-    /// Boot settings.
     pub boot: Boot,
-    /// Disks, without CDs.
     pub disks: Vec<Disk>,
-    /// Network cards (virtual interfaces).
     pub vifs: Vec<Vif>,
     /// Problems, and settings without a counterpart here.
     pub notes: Vec<String>,
@@ -34,7 +29,6 @@ pub struct XenDomain {
 pub struct Boot {
     /// Fully virtualised (HVM): the BIOS boots the first disk.
     pub is_hvm: bool,
-    /// UEFI boot (OVMF).
     pub is_uefi: bool,
     /// Boot loader that finds the kernel on the guest's disk, such as pygrub.
     pub bootloader: Option<String>,
@@ -199,7 +193,6 @@ pub fn read(file: &XenConfiguration, fallback: &str) -> XenDomain {
     domain
 }
 
-/// Reads the boot settings.
 fn boot(file: &XenConfiguration) -> Boot {
     let text = |name: &str| file.values.get(name).map(super::XenValue::text);
     let path = |name: &str| {
@@ -336,7 +329,6 @@ pub fn device_name(device: &str) -> Option<(String, Option<u32>)> {
     is_name.then(|| (name.to_owned(), partition))
 }
 
-/// Reads a network card.
 fn vif(item: &str, is_hvm: bool) -> Vif {
     let mut vif = Vif::default();
     for field in item.split(',') {

@@ -22,9 +22,7 @@ const COMPLAINTS_MAX: usize = 32;
 /// Value of an assignment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum XenValue {
-    /// A string.
     Text(String),
-    /// A number.
     Number(i64),
     /// A list of strings and numbers, as text.
     List(Vec<String>),
@@ -35,7 +33,6 @@ pub enum XenValue {
 pub struct ParseError {
     /// Line number, from 1.
     pub line: usize,
-    /// Description of the problem.
     pub words: String,
 }
 
@@ -44,7 +41,6 @@ pub struct ParseError {
 pub struct XenConfiguration {
     /// Last value assigned to each name.
     pub values: BTreeMap<String, XenValue>,
-    /// Problems found while parsing.
     pub complaints: Vec<ParseError>,
 }
 

@@ -10,9 +10,7 @@ use std::fmt::Write;
 /// Step of a conversion.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConversionStep {
-    /// Action of the step.
     pub what: String,
-    /// Reason for the step.
     pub why: String,
     /// Executor of the step, with its command or description.
     pub how: StepExecutor,
@@ -86,11 +84,8 @@ pub struct Kernel {
 /// Tool that builds initial RAM disks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum InitrdTool {
-    /// initramfs-tools of Debian.
     InitramfsTools,
-    /// dracut.
     Dracut,
-    /// No known tool.
     #[default]
     None,
 }
@@ -120,9 +115,7 @@ pub struct Windows {
 /// Operating system found on the disks.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum System {
-    /// Linux.
     Linux(Linux),
-    /// Windows.
     Windows(Windows),
     /// No known system was found.
     #[default]
@@ -134,7 +127,6 @@ pub enum System {
 pub struct ConversionPlan {
     /// Steps in the order of execution.
     pub steps: Vec<ConversionStep>,
-    /// Kernel that will boot.
     pub kernel: Option<KernelChoice>,
     /// Configuration sections of the new guest.
     pub draft: GuestDraft,
@@ -145,7 +137,6 @@ pub struct ConversionPlan {
 /// Kernel that will boot.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KernelChoice {
-    /// Kernel version.
     pub version: String,
     /// The kernel is copied from the host path in the configuration.
     pub from_host: bool,

@@ -229,7 +229,6 @@ guest mail
     stop-timeout 30s
 ";
 
-/// Returns the expected guest.
 fn all() -> config::Guest {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let disk = |volume: &str, read_only, bus| Disk {

@@ -159,7 +159,6 @@ fn non_empty_pattern<'l>(args: &mut Args<'l>) -> Result<&'l ConfigWord, Diagnost
     Ok(word)
 }
 
-/// Decodes hexadecimal digits.
 pub(super) fn binary(args: &Args<'_>, word: &ConfigWord) -> Result<Box<[u8]>, Diagnostic> {
     match unhex(&word.bytes) {
         Some(bytes) => Ok(bytes.into()),

@@ -201,9 +201,7 @@ struct Chains<'c> {
 /// End of a chain of `track`.
 #[derive(Clone, Copy)]
 enum TrackEnd {
-    /// A server with checks.
     At(ServerPosition),
-    /// A server without checks.
     Unchecked(ServerPosition),
     /// The chain is a cycle.
     Loop,

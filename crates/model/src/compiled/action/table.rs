@@ -7,11 +7,9 @@ use std::sync::Arc;
 /// Action on an entry of a stick table.
 #[derive(Clone, Debug)]
 pub enum TableAction {
-    /// Tracks an entry.
     Track {
         /// Index of the counter that tracks the entry.
         counter: u32,
-        /// Key of the entry.
         key: Expression,
         /// Table that has the entry.
         table: Arc<TablePlace>,
@@ -22,7 +20,6 @@ pub enum TableAction {
     Change {
         /// Index of the counter that tracks the entry.
         counter: u32,
-        /// Number to change.
         kind: DataType,
         /// Rate of that number, which counts the change, too.
         rate: Option<DataType>,
@@ -36,8 +33,6 @@ pub enum TableAction {
 /// Source of an increment or of a new value.
 #[derive(Clone, Debug)]
 pub enum Amount {
-    /// Constant.
     Fixed(u32),
-    /// Value of an expression.
     Of(Expression),
 }

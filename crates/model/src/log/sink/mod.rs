@@ -56,7 +56,6 @@ pub fn dropped() -> u64 {
 /// Waits until all queued lines are delivered or dropped, or until the timeout. Called for the last
 /// lines of a process.
 pub fn drain(timeout: Duration) {
-    /// Poll interval.
     const TICK: Duration = Duration::from_millis(2);
     let began = Instant::now();
     while WAITING.load(Ordering::Acquire) > 0 && began.elapsed() < timeout {

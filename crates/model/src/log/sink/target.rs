@@ -22,7 +22,6 @@ pub(super) enum LogOutput {
     Stream(i32),
     /// `fd@N`: duplicate of the descriptor that the process was started with.
     Descriptor(OwnedFd),
-    /// Ring in memory.
     Ring(Arc<Ring>),
 }
 

@@ -308,7 +308,6 @@ mod places {
 
 /// Input of the builder of an action.
 pub(super) struct Build<'b, 'l> {
-    /// Words after the action.
     pub(super) args: &'b mut Args<'l>,
     /// Word that names the action.
     pub(super) word: &'l ConfigWord,

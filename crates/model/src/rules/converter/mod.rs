@@ -49,15 +49,12 @@ pub struct ConverterBuild {
     pub input: Type,
     /// Type of the output; Any is the same type as the input.
     pub output: Type,
-    /// Kinds of the arguments.
     pub arguments: &'static [ArgumentKind],
-    /// Number of required arguments.
     pub required: usize,
     /// True if a value, once found, does not change with later bytes.
     pub decides: bool,
     /// Checks and prepares the arguments when a file is loaded.
     pub prepare: Option<Prepare>,
-    /// Converts a value.
     pub apply: Apply,
 }
 

@@ -29,7 +29,6 @@ const DEPTH_MAX: usize = 32;
 /// Length of the prefix of a gRPC message (compression flag and length), in bytes.
 const GRPC_HEAD_BYTES: usize = 5;
 
-/// Wire types of fields.
 const VARIED: u64 = 0;
 const EIGHT_BYTES: u64 = 1;
 const TEXT: u64 = 2;

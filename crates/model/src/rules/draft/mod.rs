@@ -25,7 +25,6 @@ pub struct ConfigDraft {
     pub context: Context,
     /// Lists and maps that are already compiled.
     pub shared: CompiledLists,
-    /// Configuration built so far.
     pub config: Config,
     /// Sections `defaults` so far; the first one has HAProxy's own defaults.
     pub defaults: Vec<Defaults>,
@@ -49,7 +48,6 @@ pub struct ConfigDraft {
     pub cache_names: Vec<(Box<str>, Span)>,
     /// Sections `resolvers` that rules name, looked up at the end.
     pub resolvers_wanted: Vec<(Span, Box<str>)>,
-    /// References to userlists.
     pub userlist_uses: UserlistUses,
     /// References to groups of error pages.
     pub error_group_uses: ErrorGroupUses,

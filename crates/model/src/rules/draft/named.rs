@@ -11,20 +11,15 @@ use std::sync::Arc;
 /// Key of a table that may be defined later.
 #[derive(Clone, Debug)]
 pub struct TableKey {
-    /// Name of the table.
     pub table: Box<str>,
-    /// Position of the reference.
     pub span: Span,
-    /// Type of the key.
     pub output: Type,
 }
 
 /// Reference of an expression to a userlist.
 #[derive(Debug)]
 pub struct ListUse {
-    /// Name of the userlist.
     pub name: Box<str>,
-    /// Position of the reference.
     pub span: Span,
     /// Slot that receives the userlist.
     pub slot: UserlistSlot,
@@ -35,9 +30,7 @@ pub struct ListUse {
 pub struct GroupUse {
     /// Slot of the userlist that has the group.
     pub slot: UserlistSlot,
-    /// Name of the group.
     pub name: Box<str>,
-    /// Position of the reference.
     pub span: Span,
 }
 
@@ -75,9 +68,7 @@ impl UserlistUses {
 /// Reference of a line to a group of error pages.
 #[derive(Debug)]
 pub struct ErrorGroupUse {
-    /// Name of the group.
     pub name: Box<str>,
-    /// Position of the reference.
     pub span: Span,
     /// Statuses that the line selects by number.
     pub statuses: Vec<u16>,

@@ -6,7 +6,6 @@ use crate::rules::AclTable;
 /// Current section of the loader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Section {
-    /// Before the first section.
     None,
     /// `global`.
     Global,
@@ -75,7 +74,6 @@ impl Section {
 /// Section `defaults`.
 #[derive(Debug, Default)]
 pub struct Defaults {
-    /// Settings that proxies inherit.
     pub proxy: Proxy,
     /// Named ACLs of the section.
     pub acls: AclTable,

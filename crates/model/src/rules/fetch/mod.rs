@@ -73,15 +73,12 @@ pub type Prepare = fn(&mut ConfigDraft, &mut Arguments, Span) -> Result<(), Diag
 /// Properties of a fetch, besides its documentation.
 #[derive(Debug)]
 pub struct FetchBuild {
-    /// Type of the value.
     pub output: Type,
     /// Data that the fetch reads.
     pub needs: Needs,
     /// True if the fetch reads HTTP messages.
     pub http: bool,
-    /// Kinds of the arguments.
     pub arguments: &'static [ArgumentKind],
-    /// Number of required arguments.
     pub required: usize,
     /// True if names with a matching method (`path_beg`) exist.
     pub variants: bool,
@@ -95,7 +92,6 @@ pub struct FetchBuild {
     pub settles: bool,
     /// Checks and prepares the arguments when a file is loaded.
     pub prepare: Option<Prepare>,
-    /// Finds the value.
     pub one: One,
     /// Finds all values, for fetches of which tests compare several.
     pub each: Option<Each>,

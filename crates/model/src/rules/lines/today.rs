@@ -24,7 +24,6 @@ pub(super) struct Old<'l> {
 /// The current form of a rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum ModernForm {
-    /// Equivalent line.
     Line(String),
     /// Advice for a manual conversion, because no line is equivalent.
     ByHand(&'static str),
@@ -33,9 +32,7 @@ pub(super) enum ModernForm {
 /// Lines of a message that a rule matches.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Subject {
-    /// First line.
     Start,
-    /// Headers with any name.
     Headers,
     /// Headers with this name, in lower case.
     Header(Box<[u8]>),

@@ -25,7 +25,6 @@ pub enum AgentVerdict {
 pub struct AgentResult {
     /// Status in terms of a health check; None if the agent reported no health.
     pub status: Option<CheckStatus>,
-    /// Details for operators.
     pub info: Cow<'static, str>,
     /// Duration of the agent check.
     pub duration_ms: u32,
@@ -79,7 +78,6 @@ pub(crate) struct Inherited {
 /// Change of a server's state that was caused by the server that it tracks.
 #[derive(Clone, Copy, Debug)]
 pub struct ByTracked {
-    /// The change of state.
     pub change: ServerChange,
     /// The tracked server was in maintenance before.
     pub was_maintained: bool,

@@ -48,7 +48,6 @@ pub(crate) struct FileSettings {
 /// Results of the health checks.
 #[derive(Debug)]
 pub(crate) struct CheckState {
-    /// The file configures checks.
     pub enabled: bool,
     pub health: HealthState,
     /// Down from 0 to rise - 1, up from rise to rise + fall - 1.

@@ -57,7 +57,6 @@ impl Default for ServerAvailability {
 pub(crate) struct Share {
     /// Current weight in units of [`WEIGHT_SCALE`].
     pub(crate) weight: AtomicU32,
-    /// Weight without slow start.
     pub(crate) whole_weight: AtomicU32,
     /// Percentage of the weight and limit that applies during slow start.
     pub(crate) throttle: AtomicU32,

@@ -27,13 +27,10 @@ pub struct Kept {
     pub fall: u32,
     /// `check` of that file.
     pub checked: bool,
-    /// Weight as currently set.
     pub weight: u32,
-    /// Weight of that file.
     pub file_weight: u32,
     /// Limit as currently set; 0 means no limit.
     pub maxconn: u32,
-    /// Limit of that file.
     pub file_maxconn: u32,
     /// Time since the start of the slow start; None if there is none.
     pub warming_for_ms: Option<u64>,

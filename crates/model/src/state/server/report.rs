@@ -7,9 +7,7 @@ use std::net::SocketAddr;
 /// Administrative state for statistics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AdminReport {
-    /// In service.
     Ready,
-    /// Draining.
     Drain,
     /// In maintenance by an operator or the file.
     Maintenance,
@@ -20,7 +18,6 @@ pub enum AdminReport {
 /// State of a server at one moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServerReport {
-    /// Administrative state.
     pub admin: AdminReport,
     /// Health as the checks found it.
     pub health: HealthState,

@@ -45,7 +45,6 @@ pub struct Limits {
     /// WINDOW_UPDATE frames (CVE-2019-9511, CVE-2019-9517). Work
     /// is counted by the KiB.
     pub window_updates: Rate,
-    /// Frames of unknown types.
     pub unknown_frames: Rate,
     /// Frames on closed streams: a client may send much of a denied body until it learns of the
     /// denial.
@@ -157,7 +156,6 @@ const BULK_BYTES: usize = 1024;
 /// A level. All values are `u32` and may wrap: every connection has one for each kind of flood.
 #[derive(Clone, Copy, Debug, Default)]
 struct Meter {
-    /// Level in thousandths.
     level: u32,
     at_ms: u32,
     work: u32,

@@ -29,7 +29,6 @@ const TABLE_BYTES_DEFAULT: u32 = 4096;
 /// Options of a connection.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Role of this side.
     pub role: Http2Role,
     /// Table size of our decoder: SETTINGS_HEADER_TABLE_SIZE.
     pub header_table_bytes: u32,
@@ -49,7 +48,6 @@ pub struct Options {
     pub header_fields_max: usize,
     /// A server announces that extended CONNECT (RFC 8441) may be used.
     pub connect_protocol: bool,
-    /// Limits against attacks.
     pub limits: Limits,
 }
 
@@ -101,7 +99,6 @@ pub enum Event<'a> {
     },
     /// A piece of a body, without padding.
     Data {
-        /// Stream of the body.
         stream: StreamId,
         /// The data; empty only with `end_stream`.
         data: &'a [u8],
@@ -111,7 +108,6 @@ pub enum Event<'a> {
     /// A stream is gone. From now on, calls with its number do nothing, except
     /// [`Connection::consumed`].
     Reset {
-        /// Number of the stream.
         stream: StreamId,
         /// Reason. `RefusedStream` with `ours` false: the peer did not process the request
         /// (according to this frame or its GOAWAY), so it may be repeated.
@@ -131,7 +127,6 @@ pub enum Event<'a> {
     GoAway {
         /// Last stream that the peer has processed or will process.
         last: StreamId,
-        /// Reason of the shutdown.
         code: ErrorCode,
     },
     /// Response to [`Connection::ping`].
@@ -148,9 +143,7 @@ pub struct Statistics {
     pub streams_opened: u64,
     /// Streams that were refused because they exceeded the announced limit.
     pub streams_refused: u64,
-    /// Received RST_STREAM frames.
     pub resets_received: u64,
-    /// Sent RST_STREAM frames.
     pub resets_sent: u64,
     /// Received frames of any type.
     pub frames_received: u64,

@@ -18,26 +18,32 @@ const QUIET_FRAMES_MAX: u32 = 256;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Reading {
     /// The client's preface, of which `seen` bytes have arrived.
-    Preface { seen: usize },
-    /// A frame head.
+    Preface {
+        seen: usize,
+    },
     Head,
     /// A short payload, which must be complete.
     Short(Http2FrameHeader),
     /// Settings, one at a time.
-    Settings { left: u32 },
+    Settings {
+        left: u32,
+    },
     /// A piece of a header block.
-    Block { head: Http2FrameHeader, left: u32 },
+    Block {
+        head: Http2FrameHeader,
+        left: u32,
+    },
     /// The padding length of DATA.
     PadLength(Http2FrameHeader),
-    /// DATA: content, then padding.
     Data {
         stream: u32,
         left: u32,
         pad: u32,
         end_stream: bool,
     },
-    /// Input to skip.
-    Skip { left: u32 },
+    Skip {
+        left: u32,
+    },
 }
 
 /// Result of parsing a piece of input. Ranges refer to the input.
@@ -80,7 +86,6 @@ pub(super) enum Absent {
     Idle,
     /// The stream was opened after our GOAWAY and is ignored.
     Ignored,
-    /// The stream is closed.
     Closed(StreamEnd),
 }
 
@@ -329,7 +334,6 @@ impl Connection {
         self.replied(waiting)
     }
 
-    /// Fails the connection.
     pub(super) fn fail(&mut self, why: Why) {
         self.failed = true;
         self.output

@@ -29,7 +29,6 @@ pub(super) struct Table<T> {
     bytes: Vec<u8>,
     /// Offset of the arena's first byte.
     base: u32,
-    /// Entries, the newest last.
     entries: VecDeque<Entry<T>>,
     size: usize,
     size_max: usize,

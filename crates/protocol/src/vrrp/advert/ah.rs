@@ -31,11 +31,8 @@ const BLOCK_BYTES: usize = 64;
 /// IP header fields of an outgoing packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Envelope {
-    /// Source address.
     pub from: Ipv4Addr,
-    /// Destination address.
     pub to: Ipv4Addr,
-    /// Time to live.
     pub ttl: u8,
     /// Identification; not zero, because the kernel would replace it and the digest would be wrong.
     pub identification: u16,
@@ -46,7 +43,6 @@ pub struct Envelope {
 pub struct AuthenticatedAdvert<'a> {
     /// IP header fields of the packet.
     pub envelope: Envelope,
-    /// Sequence number.
     pub sequence: u32,
     /// Bytes of the advert.
     pub advert: &'a [u8],

@@ -12,14 +12,11 @@ use std::time::Duration;
 /// Expected values of a received packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
-    /// Accepted version.
     pub version: VrrpVersion,
-    /// Id of our router.
     pub vrid: u8,
     /// Our authentication. That of the authentication header was checked by [`super::ah::open`]
     /// before the packet is passed here.
     pub authentication: Option<&'a Authentication>,
-    /// Source address.
     pub from: IpAddr,
     /// Possible destination addresses: the checksum of version 3 must match one of them.
     /// With `old_unicast_checksum`, [`super::GROUP_V4`] is among them.

@@ -8,7 +8,6 @@ use super::{
 use crate::vrrp::{Authentication, VrrpVersion};
 use std::net::IpAddr;
 
-/// Position of the checksum.
 const CHECKSUM: std::ops::Range<usize> = 6..8;
 
 impl Advert {

@@ -43,7 +43,6 @@ const CENTISECONDS_MAX: u16 = 0xfff;
 /// A VRRP advertisement.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Advert {
-    /// Protocol version.
     pub version: VrrpVersion,
     /// Id of the virtual router.
     pub vrid: u8,

@@ -15,32 +15,17 @@ pub enum AdvertError {
     },
     /// The version differs from ours.
     #[error("its VRRP version is {is}")]
-    Version {
-        /// The received version.
-        is: u8,
-    },
-    /// The checksum is wrong.
+    Version { is: u8 },
     #[error("its checksum is wrong")]
     Checksum,
-    /// Not an advertisement.
     #[error("malformed: its type is {is}, adverts have 1")]
-    Type {
-        /// The received type.
-        is: u8,
-    },
+    Type { is: u8 },
     /// The packet belongs to another virtual router.
     #[error("its virtual router id is {is}")]
-    Router {
-        /// The received router id.
-        is: u8,
-    },
+    Router { is: u8 },
     /// The authentication type is unknown.
     #[error("unknown authentication type {is}")]
-    AuthenticationUnknown {
-        /// Number of the type.
-        is: u8,
-    },
-    /// The authentication types differ.
+    AuthenticationUnknown { is: u8 },
     #[error("it has {}", authentication(*.is))]
     AuthenticationMismatch {
         /// Number of the received type: 0 none, 1 a password, 2 the authentication header.

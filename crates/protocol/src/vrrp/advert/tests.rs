@@ -262,7 +262,6 @@ fn mend(packet: &mut [u8]) {
     packet[6..8].copy_from_slice(&sum.to_be_bytes());
 }
 
-/// Names of captured packets.
 const V2: &str = "version 2 with a password";
 const V3: &str = "version 3";
 

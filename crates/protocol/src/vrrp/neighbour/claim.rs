@@ -6,7 +6,6 @@ use std::net::IpAddr;
 /// Kind of a claim.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Manner {
-    /// Reply to a request.
     Answers,
     /// Unsolicited, to all; in IPv6 also the reply to a probe without a source.
     Announces,
@@ -19,13 +18,10 @@ pub enum Manner {
 /// A host's claim of an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AddressClaim {
-    /// Claimed address.
     pub address: IpAddr,
-    /// MAC of the address.
     pub mac: Mac,
     /// Sender of the frame; it differs from `mac` if a host responds for another one.
     pub sender: Mac,
-    /// Kind of the claim.
     pub manner: Manner,
 }
 

@@ -18,9 +18,7 @@ use std::net::IpAddr;
 /// An Ethernet address.
 pub type Mac = [u8; 6];
 
-/// Ethernet broadcast address.
 pub const BROADCAST: Mac = [0xff; 6];
-/// Ethernet type of ARP.
 pub const ETHERTYPE_ARP: u16 = 0x0806;
 /// Ethernet type of IPv6.
 pub const ETHERTYPE_IPV6: u16 = 0x86dd;

@@ -19,7 +19,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 use world::VrrpSimulation;
 
-/// Number of histories.
 const HISTORIES: u64 = 10_000;
 /// Number of histories within which each defect must be found.
 const FOUND_WITHIN: u64 = 500;

@@ -25,7 +25,6 @@ pub enum Disturbance {
     Loss(u64),
     /// The process is suspended; its kernel is not.
     Freeze(usize, u64),
-    /// The machine is suspended.
     Suspend(usize, u64),
     /// The process is killed, and restarts after this time.
     Kill(usize, u64),
@@ -33,7 +32,6 @@ pub enum Disturbance {
     Crash(usize, u64),
     /// The process stops in an orderly way, and restarts after this time.
     Stop(usize, u64),
-    /// A successor takes over.
     Reload(usize),
     Priority(usize, u8),
     Band(usize, usize),
@@ -53,7 +51,6 @@ pub struct VrrpSimulationPlan {
     pub hosts: usize,
     pub settings: Vec<Settings>,
     pub interval_ns: u64,
-    /// Times of the disturbances.
     pub steps: Vec<(u64, Disturbance)>,
     /// Time at which all disturbances end, and end of the history.
     pub healed_at: u64,

@@ -119,7 +119,6 @@ pub struct Scene {
     pub neighbours: Option<usize>,
     /// The neighbours may be wrong, and no machine can know it.
     pub unsure: bool,
-    /// End of forged packets.
     pub forged_until: u64,
 }
 

@@ -654,7 +654,6 @@ impl VrrpSimulation {
         self.scene.forged_until = self.scene.forged_until.max(at + down);
     }
 
-    /// Ends all disturbances.
     fn heal(&mut self) -> InvariantResult {
         let now = self.scene.now;
         self.scene.network.heal(now);

@@ -6,9 +6,7 @@ use model::log::ring;
 
 /// A ring that a connection follows until its client sends anything.
 pub struct Follow {
-    /// Name of the ring.
     pub name: String,
-    /// Existing lines are ignored.
     pub newest: bool,
 }
 

@@ -46,7 +46,6 @@ use zeroize::Zeroizing;
 /// Data that commands work on.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// Runtime of the process.
     pub runtime: &'static Runtime,
     pub(super) shared: Arc<SocketsState>,
 }
@@ -60,7 +59,6 @@ pub struct Session {
     pub prompt: bool,
     /// `quit` was received.
     pub ended: bool,
-    /// Inactivity timeout.
     pub timeout: Duration,
     /// `expert-mode on` was received.
     pub expert: bool,

@@ -8,9 +8,7 @@ pub enum Severity {
     Error = 3,
     /// The command succeeded, or there was nothing to do; the reply says which.
     Warning = 4,
-    /// The command succeeded.
     Notice = 5,
-    /// Information.
     Info = 6,
 }
 
@@ -28,7 +26,6 @@ impl Severity {
 /// `set severity-output`: format of the severity in front of a reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SeverityOutput {
-    /// Without a severity.
     #[default]
     None,
     /// `[3]: `

@@ -196,7 +196,6 @@ pub(super) fn port_behind(words: &[&str]) -> Result<Option<u16>, String> {
     }
 }
 
-/// Parses a port number.
 pub(super) fn port_of(text: &str) -> Result<u16, String> {
     let Ok(number) = text.parse::<i64>() else {
         return Err("provided port is not an integer\n".into());

@@ -9,7 +9,6 @@ use model::config::Service;
 use model::config::product::{PRODUCT as NAME, PRODUCT_VERSION as VERSION};
 use std::fmt::Write;
 
-/// Stylesheet of the page.
 pub const STYLE: &str = include_str!("style.css");
 
 /// Switch that shows all columns on a narrow screen, where a row has only its most important

@@ -29,7 +29,6 @@ const fn placed(head: ColumnHeading, class: &'static str) -> ColumnHeading {
 
 /// Number of columns for frontends and listeners; their tables have no others.
 pub const OF_CLIENTS: usize = 14;
-/// Number of all columns.
 pub const ALL: usize = 31;
 /// Number of columns whose head spans both header rows: the name and the status.
 const SINGLE: usize = 2;

@@ -15,9 +15,7 @@ use std::fmt::Write;
 pub struct PageRow<'l, 'c> {
     /// Settings and data of the page.
     pub view: &'l View<'l>,
-    /// Values to show.
     pub row: &'l Row<'c>,
-    /// The table has checkboxes.
     pub form: bool,
 }
 

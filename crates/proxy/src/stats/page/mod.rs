@@ -24,17 +24,12 @@ pub use confirm::render as confirm;
 
 /// Data for the page.
 pub struct View<'v> {
-    /// Configuration in service.
     pub config: &'v Config,
-    /// The page's settings.
     pub page: &'v StatsPage,
-    /// Parameters of the request.
     pub query: &'v StatisticsQuery,
-    /// Rows to show.
     pub selection: Selection<'v>,
     /// Time and settings of the report.
     pub moment: Moment,
-    /// Data about the process.
     pub process: &'v ProcessSnapshot,
     /// The user may change servers.
     pub admin: bool,
@@ -45,7 +40,6 @@ pub struct View<'v> {
 /// A page and its security policy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Html {
-    /// Source of the page.
     pub text: String,
     /// `Content-Security-Policy`: permits the page's own styles and script, and forms to its
     /// origin.

@@ -37,7 +37,6 @@ pub enum Concern {
 }
 
 impl Concern {
-    /// All concerns, in order.
     pub const ALL: [Concern; 3] = [Concern::Down, Concern::Draining, Concern::Maintenance];
 
     /// Returns the reason why a server needs attention; None if it does not.

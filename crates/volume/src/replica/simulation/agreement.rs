@@ -27,7 +27,6 @@ pub enum AgreementRequest {
 pub enum AgreementReply {
     Granted(Epoch, Record),
     Renewed(Epoch),
-    /// The epoch has ended.
     Over(Epoch),
     Recorded(Record),
 }

@@ -16,7 +16,6 @@ pub struct Faults {
     pub stalled_until: u64,
     /// Block that cannot be read or written.
     pub bad_block: Option<u64>,
-    /// All operations fail.
     pub dead: bool,
     /// Flushes report success without effect.
     pub lies: bool,
@@ -35,7 +34,6 @@ enum PendingOperation {
 #[derive(Clone, Debug)]
 pub struct Disk {
     geometry: Geometry,
-    /// Content that reads return.
     pub image: Vec<u32>,
     durable: Vec<u32>,
     /// Unflushed writes, with their position in the total order.
@@ -49,7 +47,6 @@ pub struct Disk {
     broken: InjectedDefect,
     /// Repairs whose content matched when they began.
     fitted: Vec<u64>,
-    /// Number of repaired blocks.
     pub repaired: u64,
     /// Intact block that a read reported as damaged.
     pub false_alarm: Option<u64>,

@@ -16,7 +16,6 @@ pub enum Item {
 #[derive(Clone, Debug, Default)]
 pub struct SimulatedNetwork {
     sessions: u64,
-    /// Current session.
     pub session: Option<Session>,
     /// Messages in flight, by receiver.
     queues: [VecDeque<Item>; 2],

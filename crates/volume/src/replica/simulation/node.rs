@@ -50,7 +50,6 @@ pub struct SimulatedNode {
     pub seen: Epoch,
     /// The configuration names no other node.
     pub single: bool,
-    /// Configured size, blocks.
     pub wanted: u64,
     /// End of the zeroed space behind the volume, as reported to the replica.
     pub prepared: u64,

@@ -15,7 +15,6 @@ pub enum PlannedFault {
     Power(usize, u64),
     /// Both machines lose power, for different times.
     PowerOfBoth(u64, u64),
-    /// The machine pauses.
     Pause(usize, u64),
     /// Cuts the direct link to these receivers.
     Cut([bool; 2], u64),
@@ -23,13 +22,11 @@ pub enum PlannedFault {
     Alone([bool; 2], u64),
     /// The node reaches neither the other node nor the cluster.
     Isolate(usize, u64),
-    /// The connection is closed.
     Drop,
     /// Disk operations take this long.
     Stall(usize, u64),
     /// A block cannot be read or written.
     BadBlock(usize, u64, u64),
-    /// The disk fails.
     DeadDisk(usize, u64),
     HandOver,
     /// Starts a verify, or stops a running one.

@@ -15,7 +15,6 @@ pub const SPAN: u64 = 56;
 /// Next step of a client after a reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
-    /// The operation is complete.
     Done,
     /// Repeats the operation on the other node.
     Elsewhere(usize),

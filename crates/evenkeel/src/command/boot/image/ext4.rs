@@ -15,7 +15,6 @@ const ROOT_INODE: u64 = 2;
 
 /// Root file system under construction.
 pub(super) struct Root<'a> {
-    /// Directory with the contents.
     pub(super) tree: &'a Path,
     /// Path of the image, which does not exist yet.
     pub(super) image: &'a Path,

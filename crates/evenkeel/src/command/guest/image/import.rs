@@ -31,7 +31,6 @@ const CHAIN_MAX: usize = 8;
 
 /// A disk that is imported.
 struct Disk {
-    /// Description for display.
     words: String,
     image: Image,
 }
@@ -206,7 +205,6 @@ fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, GuestDra
     }
 }
 
-/// Refuses a truncated image.
 pub(super) fn whole(
     format: Format,
     file: &File,

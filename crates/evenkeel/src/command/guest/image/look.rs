@@ -14,7 +14,6 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Limit of inspected partitions.
 const PARTITIONS_MAX: usize = 32;
 /// Linux file systems that are mounted.
 const LINUX: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "btrfs"];
@@ -123,9 +122,7 @@ fn partitions(json: &str, path: &Path) -> Vec<(u32, u64, u64)> {
 
 /// A file system that can be mounted.
 pub struct MountableFileSystem<'a> {
-    /// File that contains it.
     pub path: &'a Path,
-    /// Position on the disk.
     pub found: &'a DetectedFileSystem,
     /// Size from that position, in bytes.
     pub size: u64,

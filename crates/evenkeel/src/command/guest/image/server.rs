@@ -38,7 +38,6 @@ pub struct Server {
 pub struct Image {
     /// Node in QEMU's block graph.
     pub node: Value,
-    /// Files that it reads.
     pub files: Vec<PathBuf>,
     /// Files that it writes are in the directory of the server.
     pub writes: bool,

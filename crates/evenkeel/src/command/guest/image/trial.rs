@@ -23,7 +23,6 @@ use std::time::{Duration, Instant};
 
 /// Poll interval of the terminal.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Interval of progress messages.
 const TELL_EVERY: Duration = Duration::from_secs(20);
 /// Bytes at the end of the output that are examined.
 const END_BYTES: usize = 4096;
@@ -43,17 +42,13 @@ const FAILURES: [&str; 8] = [
 
 /// A trial boot.
 pub struct Trial<'a> {
-    /// Name of the guest.
     pub name: &'a str,
     /// Disks of the guest: raw files.
     pub disks: &'a [PathBuf],
     /// Memory size, MiB.
     pub memory_mib: u64,
-    /// Bus of the disks.
     pub bus: Bus,
-    /// Firmware of the guest.
     pub firmware: Firmware,
-    /// Timeout of the boot.
     pub limit: Duration,
 }
 

@@ -14,9 +14,7 @@ use std::sync::Arc;
 pub(crate) enum Says {
     Bytes(&'static [u8]),
     End,
-    /// Nothing in time.
     Nothing,
-    /// The connection is refused.
     Refused,
 }
 

@@ -27,7 +27,6 @@ struct MergedRequests {
     missed: u64,
     /// End of the oldest request that any thread keeps, milliseconds since 1970.
     oldest_ms: Option<u64>,
-    /// Number of kept requests.
     kept: u64,
 }
 

@@ -189,7 +189,6 @@ impl ReplicaSimulation {
         }
     }
 
-    /// Ends all faults.
     pub(super) fn heal(&mut self) -> Result<(), String> {
         self.tell(|| "everything is healed".to_owned());
         self.reaches = [true; 2];
