@@ -1,20 +1,18 @@
-//! What we agreed on and a machine can see: sizes, arrows between crates, heads
-//! and names of modules, words that must not be in the tree. `cargo xtask tidy`
-//! tells all that it finds, and so does a test. It changes no file.
+//! Rules that a machine can check and a reviewer would also enforce: dependencies between crates,
+//! heads and names of modules, documentation of what is public, words that must not be in the tree.
+//! `cargo xtask tidy` reports all findings, and so does a test. It changes no file.
 
 mod cycles;
-mod exceptions;
-mod fields;
+mod documented;
 mod house;
 mod keywords;
 mod modules;
 mod names;
 mod phrases;
 mod scan;
-mod size;
 mod sleeps;
 mod tree;
-mod wide;
+mod unfinished;
 mod words;
 
 use std::fmt;
@@ -32,16 +30,8 @@ struct Finding {
 /// What is not as agreed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Wrong {
-    LongFile {
-        lines: usize,
-    },
-    LongFunction {
+    Undocumented {
         name: String,
-        lines: usize,
-    },
-    Fields(fields::Width),
-    StaleException {
-        of: String,
     },
     Unfinished {
         macro_name: &'static str,
@@ -70,11 +60,6 @@ enum Wrong {
     },
     Circle {
         modules: String,
-        count: usize,
-        allowed: usize,
-    },
-    CrateSize {
-        lines: usize,
     },
     LongSleep {
         ms: u64,
@@ -99,21 +84,9 @@ impl fmt::Display for Finding {
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Wrong::LongFile { lines } => write!(
-                f,
-                "{lines} lines, more than {}: split it along a concept",
-                size::MAX_FILE_LINES
-            ),
-            Wrong::LongFunction { name, lines } => write!(
-                f,
-                "fn {name} has {lines} lines, more than {}: split it along a concept",
-                size::MAX_FUNCTION_LINES
-            ),
-            Wrong::Fields(width) => width.fmt(f),
-            Wrong::StaleException { of } => write!(
-                f,
-                "the exception for {of} is not needed any more: take it out"
-            ),
+            Wrong::Undocumented { name } => {
+                write!(f, "{name} is public and has no documentation")
+            }
             Wrong::Unfinished { macro_name } => write!(f, "{macro_name}! left in the code"),
             Wrong::NoHead => f.write_str(
                 "no module head: begin with //! and say what it is for and what it never does",
@@ -125,33 +98,16 @@ impl fmt::Display for Wrong {
             Wrong::Registry { source } => write!(f, "{source} is not crates.io's index"),
             Wrong::NoRoom { krate } => write!(
                 f,
-                "the crate {krate} has no room in the house: see xtask/src/tidy/house.rs"
+                "the crate {krate} has no row of allowed dependencies in xtask/src/tidy/house.rs"
             ),
             Wrong::Arrow { from, to, dev } => {
                 let of = if *dev { "tests of " } else { "" };
-                write!(f, "{of}{from} must not know {to}")
+                write!(f, "{of}{from} must not depend on {to}")
             }
             Wrong::KeywordTwice { name, first } => {
                 write!(f, "the keyword \"{name}\" is defined in {first} already")
             }
-            Wrong::Circle {
-                modules,
-                count,
-                allowed,
-            } if count > allowed => write!(
-                f,
-                "{count} modules know each other in a circle, {allowed} may: {modules}"
-            ),
-            Wrong::Circle { count, .. } => write!(
-                f,
-                "only {count} modules are in a circle now: say so in xtask/src/tidy/cycles.rs"
-            ),
-            Wrong::CrateSize { lines } => write!(
-                f,
-                "{lines} lines of code, and the limit is {}: split it, or keep \
-                 xtask/src/tidy/cycles.rs true",
-                cycles::MAX_CRATE_LINES
-            ),
+            Wrong::Circle { modules } => write!(f, "modules import each other in a circle: {modules}"),
             Wrong::LongSleep { ms } => write!(
                 f,
                 "a test sleeps {ms} ms: use lab::eventually, or lab::let_pass with a reason"
@@ -229,8 +185,8 @@ pub fn print_house() -> ExitCode {
 
 fn findings() -> Result<Vec<Finding>, TidyError> {
     let tree = Tree::read()?;
-    let mut found = size::check(&tree, exceptions::EXCEPTIONS);
-    found.extend(fields::check(&tree, wide::WIDE));
+    let mut found = unfinished::check(&tree);
+    found.extend(documented::check(&tree));
     found.extend(names::check(&tree));
     found.extend(words::check(&tree));
     found.extend(sleeps::check(&tree));

@@ -1,5 +1,5 @@
-//! Which crate may know which. The table below is the design's; an arrow that is
-//! not in it is a mistake, and so is a crate without a row.
+//! Which crate may depend on which. A dependency that is not in the table is refused, and so is a
+//! crate without a row. ARCHITECTURE.md has the same table, and a test compares them.
 
 use super::tree::output;
 use super::{Finding, TidyError, Wrong};
@@ -259,6 +259,50 @@ mod tests {
         ] {
             assert_eq!(is_fine(from, to, dev), fine, "{from} -> {to}, dev {dev}");
         }
+    }
+
+    /// Reads the table of ARCHITECTURE.md: each crate with its dependencies, sorted.
+    fn documented() -> std::collections::BTreeMap<String, Vec<String>> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ARCHITECTURE.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let rows = text.split_once("| crate | may depend on |").unwrap().1.lines();
+        let rows = rows.skip(2).take_while(|line| line.starts_with('|'));
+        let named = |text: &str| -> Vec<String> {
+            text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+        };
+        let mut all = std::collections::BTreeMap::new();
+        for row in rows.filter(|row| !row.contains("| all")) {
+            let (names, dependencies) = row.trim_matches('|').split_once('|').unwrap();
+            let mut allowed = std::collections::BTreeSet::new();
+            for part in dependencies.split(';') {
+                match part.trim().strip_prefix("as ") {
+                    None => allowed.extend(named(part)),
+                    Some(like) => {
+                        let mut like = named(like).into_iter();
+                        let first: &Vec<String> = &all[&like.next().unwrap()];
+                        let without: Vec<String> = like.collect();
+                        allowed.extend(first.iter().filter(|one| !without.contains(one)).cloned());
+                    }
+                }
+            }
+            for name in named(names) {
+                all.insert(name, allowed.iter().cloned().collect());
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn architecture_lists_the_same_dependencies() {
+        let rows = HOUSE.iter().filter_map(|(name, knows)| match knows {
+            Knows::Only(list) => {
+                let mut list: Vec<String> = list.iter().map(|one| (*one).to_owned()).collect();
+                list.sort();
+                Some(((*name).to_owned(), list))
+            }
+            Knows::All => None,
+        });
+        assert_eq!(documented(), rows.collect());
     }
 
     #[test]
