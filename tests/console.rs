@@ -35,7 +35,7 @@ fn wait_for_state(console: &Console, server: &str, state: &str) {
 fn has_event(console: &Console, server: &str, words: &[&str]) -> bool {
     let of = format!("app/{server}");
     let events = console.events();
-    let texts = events.iter().map(Value::to_string);
+    let mut texts = events.iter().map(Value::to_string);
     texts.any(|text| text.contains(&of) && words.iter().all(|word| text.contains(word)))
 }
 

@@ -107,7 +107,9 @@ impl fmt::Display for Wrong {
             Wrong::KeywordTwice { name, first } => {
                 write!(f, "the keyword \"{name}\" is defined in {first} already")
             }
-            Wrong::Circle { modules } => write!(f, "modules import each other in a circle: {modules}"),
+            Wrong::Circle { modules } => {
+                write!(f, "modules import each other in a circle: {modules}")
+            }
             Wrong::LongSleep { ms } => write!(
                 f,
                 "a test sleeps {ms} ms: use lab::eventually, or lab::let_pass with a reason"

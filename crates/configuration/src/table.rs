@@ -136,7 +136,7 @@ impl<D: Tabled> TabledDraft<D> {
             missing: D::OF_ARGUMENTS.missing,
         };
         let (told, meant) = unknown.unknown_keyword_error(section.table(), context, |keyword| {
-            let all = D::sections().iter().flat_map(SectionTable::documented);
+            let mut all = D::sections().iter().flat_map(SectionTable::documented);
             let row = all.find(|row| row.name == keyword)?;
             Some((row.name, row.places.to_vec()))
         });
@@ -159,7 +159,7 @@ impl<D: Tabled> TabledDraft<D> {
 
 impl<D: Tabled> PartDraft for TabledDraft<D> {
     fn section(&mut self, context: &mut Context, head: &ConfigLine) {
-        let section = D::sections().iter();
+        let mut section = D::sections().iter();
         self.section = section.find(|section| head.words[0].is(section.name));
         let begun = self
             .section

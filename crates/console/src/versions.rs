@@ -155,7 +155,7 @@ mod tests {
     fn asked(answer: Option<Vec<u8>>) -> Result<VersionsResponse, String> {
         let shared = shared();
         let asker = Arc::clone(&shared);
-        let runtime = tokio::runtime::Builder::new_current_thread();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().unwrap();
         let answering = std::thread::spawn(move || {
             let connection = loop {
@@ -207,7 +207,7 @@ mod tests {
         let members = crate::sample::platform().members;
         let keeper = Arc::clone(&shared);
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread();
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = runtime.enable_all().build().unwrap();
             runtime.block_on(keep(keeper));
         });

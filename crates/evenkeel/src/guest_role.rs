@@ -172,7 +172,7 @@ impl Work for Guests {
 /// Returns the path of the QEMU that runs guests.
 pub(crate) fn program() -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/usr/local/bin".into());
-    let all = env::split_paths(&path).map(|directory| directory.join(PROGRAM));
+    let mut all = env::split_paths(&path).map(|directory| directory.join(PROGRAM));
     let found = all.find(|program| access(program, Access::EXEC_OK).is_ok());
     found.unwrap_or_else(|| Path::new("/usr/bin").join(PROGRAM))
 }

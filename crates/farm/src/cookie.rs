@@ -132,7 +132,7 @@ mod tests {
             &Key::new(&[key; 32]),
             NameId::of(farm),
             cookie,
-            credentials_digest,
+            proof_of,
             now_s,
         )
         .map(|(user, _)| user)

@@ -322,7 +322,7 @@ impl Asker {
 /// Reads the guests of a response. A configuration without guests has none.
 fn read(answer: &Received, elsewhere: &str) -> GuestList {
     if let SupervisorMessage::Nobody { words, missing } = &answer.message {
-        return if missing {
+        return if *missing {
             Err(words.clone())
         } else {
             Ok(Arc::default())

@@ -84,7 +84,7 @@ impl Signer {
         let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| error.to_string())?;
         let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key);
         let key = key.map_err(|error| error.to_string())?;
-        let schemes = SCHEMES.into_iter();
+        let mut schemes = SCHEMES.into_iter();
         let scheme = schemes.find(|scheme| key.choose_scheme(&[*scheme]).is_some());
         let scheme = scheme.ok_or("its key is neither RSA nor ECDSA on P-256 or P-384")?;
         Ok(Signer {

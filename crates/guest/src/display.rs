@@ -264,7 +264,7 @@ impl Channel<'_> {
         take: impl FnOnce() -> Result<AcquiredChannel<'d>, String>,
         taken: &mut Option<AcquiredChannel<'d>>,
     ) -> Result<(), ChannelEnd> {
-        self.guest.write_all(link)?;
+        { self.guest }.write_all(link)?;
         let mut ticket = [0; TICKET_BYTES];
         read_until(self.operator, &mut ticket, Instant::now() + LIMIT)?;
         if !has_ticket(&ticket) {
@@ -273,7 +273,7 @@ impl Channel<'_> {
             ));
         }
         *taken = Some(take().map_err(ChannelEnd::Says)?);
-        self.guest.write_all(&ticket)?;
+        { self.guest }.write_all(&ticket)?;
         if self.number == DISPLAY {
             self.pass_first()?;
         }
@@ -347,7 +347,7 @@ impl Channel<'_> {
                 Err(self.not_passed(&first))
             }
         });
-        self.guest.write_all(read.as_ref().unwrap_or(&init()))?;
+        { self.guest }.write_all(read.as_ref().unwrap_or(&init()))?;
         read.map(drop)
     }
 
@@ -363,7 +363,7 @@ impl Channel<'_> {
             let (head, body) = message.split_at_mut(SHORT_HEADER_BYTES);
             head.copy_from_slice(&header);
             operator.read_exact(body)?;
-            self.guest.write_all(&message)?;
+            { self.guest }.write_all(&message)?;
         }
     }
 

@@ -122,7 +122,7 @@ fn add(directory: &Path, path: &str, depth: usize, files: &mut StaticFiles) {
 
 fn read(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    let file = fs::File::open(path).ok()?.take(FILE_BYTES_MAX);
+    let mut file = fs::File::open(path).ok()?.take(FILE_BYTES_MAX);
     file.read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }

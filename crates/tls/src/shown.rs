@@ -141,7 +141,7 @@ impl<'c> CertificateName<'c> {
             let found = objects::name(entry.oid);
             found.is_some_and(|found| found.as_bytes().eq_ignore_ascii_case(name))
         };
-        let all = self.entries().filter(matching);
+        let mut all = self.entries().filter(matching);
         let found = if occurrence > 0 {
             all.nth(nth)
         } else {

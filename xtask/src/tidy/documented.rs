@@ -3,7 +3,6 @@
 
 use super::tree::Tree;
 use super::{Finding, Wrong};
-use syn::spanned::Spanned;
 use syn::{Attribute, ImplItem, Item, TraitItem, Visibility};
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
@@ -11,7 +10,10 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     for (file, _) in tree.rust() {
         let is_library = file.path.starts_with("crates/") && file.path.contains("/src/");
         // The compiler reports a file that does not parse.
-        let Some(syntax) = is_library.then(|| syn::parse_file(&file.text).ok()).flatten() else {
+        let Some(syntax) = is_library
+            .then(|| syn::parse_file(&file.text).ok())
+            .flatten()
+        else {
             continue;
         };
         let mut undocumented = Vec::new();
@@ -82,7 +84,10 @@ fn is_documented(attributes: &[Attribute]) -> bool {
 fn is_for_tests(attributes: &[Attribute]) -> bool {
     let is_test = |one: &Attribute| {
         one.path().is_ident("cfg")
-            && one.meta.require_list().is_ok_and(|list| list.tokens.to_string() == "test")
+            && one
+                .meta
+                .require_list()
+                .is_ok_and(|list| list.tokens.to_string() == "test")
     };
     attributes.iter().any(is_test)
 }
@@ -98,7 +103,9 @@ mod tests {
         let of = |path: &str| {
             let found = check(&Tree::of(&[(path, text)])).into_iter();
             let found = found.map(|one| (one.line, one.wrong.to_string()));
-            found.map(|(line, wrong)| format!("{line} {}", wrong.split(' ').next().unwrap_or_default()))
+            found.map(|(line, wrong)| {
+                format!("{line} {}", wrong.split(' ').next().unwrap_or_default())
+            })
         };
         let found: Vec<String> = of("crates/a/src/lib.rs").collect();
         assert_eq!(found, ["2 A", "5 d", "6 g", "6 F"]);

@@ -265,10 +265,18 @@ mod tests {
     fn documented() -> std::collections::BTreeMap<String, Vec<String>> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ARCHITECTURE.md");
         let text = std::fs::read_to_string(path).unwrap();
-        let rows = text.split_once("| crate | may depend on |").unwrap().1.lines();
+        let rows = text
+            .split_once("| crate | may depend on |")
+            .unwrap()
+            .1
+            .lines();
         let rows = rows.skip(2).take_while(|line| line.starts_with('|'));
         let named = |text: &str| -> Vec<String> {
-            text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+            text.split('`')
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect()
         };
         let mut all = std::collections::BTreeMap::new();
         for row in rows.filter(|row| !row.contains("| all")) {

@@ -212,7 +212,7 @@ mod tests {
     }
 
     fn run<T>(what: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_all().build().unwrap().block_on(what)
     }
 

@@ -61,7 +61,7 @@ impl Queue {
     /// Starts the first request that does not have to wait for an earlier one.
     pub fn begin(&mut self) -> Option<AoeClientRequest> {
         let is_free = |at: &usize| {
-            let before = self.waiting.range(..*at).chain(&self.running);
+            let mut before = self.waiting.range(..*at).chain(&self.running);
             let job = &self.waiting[*at];
             before.all(|other| job.is_apart_from(other))
         };

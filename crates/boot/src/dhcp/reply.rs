@@ -182,7 +182,7 @@ pub fn write(
     }
     if let Some(message) = &answer.message {
         // The message is optional, so it is shortened to fit (RFC 2132, 9.9).
-        let ends = (0..=message.len().min(MESSAGE_MAX)).rev();
+        let mut ends = (0..=message.len().min(MESSAGE_MAX)).rev();
         let fitting = ends.find_map(|end| message.get(..end));
         options.put(OptionCode::Message, fitting.unwrap_or_default().as_bytes());
     }

@@ -308,7 +308,7 @@ fn unmap(parameters: &[u8], blocks: u64) -> Result<Vec<Blocks>, ScsiSense> {
 }
 
 fn release(ranges: &[Blocks], disk: &dyn Disk) -> Result<(), DiskError> {
-    let some = ranges.iter().filter(|range| range.count > 0);
+    let mut some = ranges.iter().filter(|range| range.count > 0);
     some.try_for_each(|range| disk.zero(range.offset(), range.bytes()))
 }
 

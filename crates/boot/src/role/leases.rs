@@ -307,7 +307,7 @@ impl ClusterLeases {
     /// Hands a lease over to a node that the cluster prefers. The request is ignored while that
     /// node may lack leases of clients; the cluster repeats it.
     pub fn hand_over(&mut self, name: &str, now_ns: u64) {
-        let parts = 0..usize::try_from(self.parts()).unwrap_or(1);
+        let mut parts = 0..usize::try_from(self.parts()).unwrap_or(1);
         let part = parts.find(|part| self.part(*part) == name);
         if self.known.contains_key(name) && part.is_none_or(|part| self.is_known_elsewhere(part)) {
             self.resting

@@ -160,7 +160,7 @@ impl NetworkState {
                 made(script::of_image(&self.lan, name, image, mac, &servers))
             }
             RequestedFile::File(mac, image, file) => {
-                let files = files(self.image_for(mac, image)?).into_iter();
+                let mut files = files(self.image_for(mac, image)?).into_iter();
                 let found = files.find(|(name, _)| name == file);
                 let absent = || MissingContent(format!("image '{image}' has no file '{file}'"));
                 Ok(FetchContent::File(found.ok_or_else(absent)?.1))

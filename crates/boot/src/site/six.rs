@@ -311,7 +311,7 @@ impl NetworkState {
             },
             None => decision,
         };
-        let grants = decision.answer.iter().flat_map(|answer| &answer.grants);
+        let mut grants = decision.answer.iter().flat_map(|answer| &answer.grants);
         let given = grants.find_map(|grant| grant.address);
         if let Some(address) = given {
             self.knows(address.into(), request.mac);
@@ -348,7 +348,7 @@ impl NetworkState {
         };
         // The relay nearest to the client states the link, and a relay behind it may leave the
         // field unspecified.
-        let links = request.hops.iter().rev().map(|hop| hop.link);
+        let mut links = request.hops.iter().rev().map(|hop| hop.link);
         let link = links.find(|link| !link.is_unspecified());
         match (link, request.hops.is_empty()) {
             (Some(link), _) => desk.network().has(link),

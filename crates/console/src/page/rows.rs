@@ -21,7 +21,7 @@ pub(super) struct ProxyGroup<'t> {
 impl ProxyGroup<'_> {
     /// Returns whether the frontend, the backend or a server is down.
     pub(super) fn is_wrong(&self) -> bool {
-        let all = self
+        let mut all = self
             .frontend
             .iter()
             .chain(&self.backend)

@@ -76,7 +76,7 @@ pub fn of(
 fn member(subject: &Subject) -> PlatformMember {
     let kind = subject.words("kind").unwrap_or_default();
     let is_arbiter = kind.starts_with("arbiter");
-    let effect = [IF_IT_FAILS, FAILED].iter();
+    let mut effect = [IF_IT_FAILS, FAILED].iter();
     let effect = effect.find_map(|fact| subject.words(fact));
     let mut state = subject.state.clone();
     // The path to the member is shown at its link.

@@ -261,7 +261,7 @@ mod tests {
             async |Extension(ClientAddress(from)): Extension<ClientAddress>| from.to_string();
         let router = Router::new().route("/", get(seen));
         let (_doors, opened) = watch::channel(Some(Arc::new(door)));
-        let runtime = tokio::runtime::Builder::new_current_thread();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().unwrap();
         runtime.block_on(async {
             tokio::spawn(run(opened, router));

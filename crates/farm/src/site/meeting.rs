@@ -334,7 +334,7 @@ pub(super) fn describe_reason(why: &Why) -> String {
             } else {
                 "hosts that take"
             };
-            let lost = if has_lost {
+            let lost = if *has_lost {
                 "the session was lost with its host; "
             } else {
                 ""

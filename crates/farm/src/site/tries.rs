@@ -266,7 +266,7 @@ mod tests {
             second_factor: SecondFactor::Codes(vec![7; 20]),
         };
         let client = Client::program(IpAddr::from([192, 0, 2, 1]));
-        let runtime = tokio::runtime::Builder::new_current_thread();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let mut code = std::pin::pin!(desk.code(&client, &anna, typed));

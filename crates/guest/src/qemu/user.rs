@@ -71,7 +71,7 @@ fn free(home: &Path, numbers: &Range<u32>, taken: &BTreeSet<u32>) -> Option<u32>
         (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
     });
     let count = numbers.end - numbers.start;
-    let all = (0..count).map(|step| numbers.start + (hash % count + step) % count);
+    let mut all = (0..count).map(|step| numbers.start + (hash % count + step) % count);
     all.find(|number| !taken.contains(number))
 }
 

@@ -93,7 +93,7 @@ pub(crate) fn expanded_secrets(
         if words.get(at) == Some(value) {
             continue;
         }
-        let seen = [by_value.get(at), by_name.get(at)].into_iter().flatten();
+        let mut seen = [by_value.get(at), by_name.get(at)].into_iter().flatten();
         if let Some(seen) = seen.find(|seen| **seen != Visibility::Whole) {
             add_secrets(value, seen, &mut all);
         }

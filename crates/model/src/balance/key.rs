@@ -67,7 +67,7 @@ pub fn of(stream: &ProxyStream, proxy: &Proxy) -> Option<u32> {
             whole,
             path_only,
         } => {
-            let uri = if path_only {
+            let uri = if *path_only {
                 stream.request.path_and_query()
             } else {
                 stream.request.target()
@@ -89,7 +89,7 @@ pub fn of(stream: &ProxyStream, proxy: &Proxy) -> Option<u32> {
             if value.is_empty() {
                 return None;
             }
-            Some(kind.of(if domain_only { domain(value) } else { value }))
+            Some(kind.of(if *domain_only { domain(value) } else { value }))
         }
     }
 }

@@ -72,7 +72,7 @@ impl RuleTexts {
             }
             self.text.push_str(word);
             if self.text.len() - begin > LINE_BYTES_MAX {
-                let end = (begin..=begin + LINE_BYTES_MAX).rev();
+                let mut end = (begin..=begin + LINE_BYTES_MAX).rev();
                 let end = end.find(|at| self.text.is_char_boundary(*at));
                 self.text.truncate(end.unwrap_or(begin));
                 self.text.push('…');

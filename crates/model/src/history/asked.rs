@@ -35,7 +35,7 @@ impl HistorySearch {
     /// Parses a word or a log line.
     pub fn read(text: &str) -> HistorySearch {
         let text = text.trim();
-        let end = (0..=LINE_MAX.min(text.len())).rev();
+        let mut end = (0..=LINE_MAX.min(text.len())).rev();
         let end = end.find(|at| text.is_char_boundary(*at));
         let text = text.get(..end.unwrap_or_default()).unwrap_or_default();
         let is_word = !text.contains(char::is_whitespace);

@@ -40,7 +40,7 @@ impl Supervisor {
     /// Returns the part whose role decides whether a version can be served: the proxy, if the
     /// version has one.
     pub(super) fn decider(&self, version: Option<&LoadedVersion>) -> &'static str {
-        let beside = row::sidecar_parts();
+        let mut beside = row::sidecar_parts();
         let alone = version.filter(|version| version.is_without_proxy());
         let first = alone.and_then(|version| beside.find(|part| version.has(part)));
         first.unwrap_or(self.slots.serving.row.part)

@@ -555,7 +555,7 @@ impl VolumeRole {
                 None => {
                     let mut one = ExternalVolumeState::new(spec);
                     let lease = lease_of(&name);
-                    let leases = self.leases.iter().flatten();
+                    let mut leases = self.leases.iter().flatten();
                     one.learn(leases.find(|one| one.name == lease).cloned());
                     one.set_use(self.usage.of(&name));
                     self.elsewhere.insert(name, one);

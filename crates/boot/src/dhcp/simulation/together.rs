@@ -52,7 +52,7 @@ impl DhcpSimulation {
     /// Connects the nodes that are up.
     fn connect(&mut self) {
         for from in 0..2 {
-            let all = self.nodes.iter();
+            let mut all = self.nodes.iter();
             let is_cut = self.wires[from].link.is_none() && !self.odds.apart;
             if is_cut && all.all(|node| node.is_awake(self.now_ms)) {
                 let link = self.nodes[from].sharing.linked(&name(1 - from));
@@ -220,7 +220,7 @@ impl DhcpSimulation {
         let pools = self.nodes.iter_mut().filter_map(SimulatedNode::desk);
         let pools = pools.filter_map(DhcpServer::pool);
         let pools: Vec<&Pool> = pools.map(|pool| &*pool).collect();
-        let withheld = pools.iter().flat_map(|pool| pool.withheld());
+        let mut withheld = pools.iter().flat_map(|pool| pool.withheld());
         let was = |address: &Ipv4Addr| before.contains(address) && !is_lost(*address);
         if let Some(address) = withheld.find(was) {
             return Err(format!("{address} is withheld"));

@@ -19,7 +19,7 @@ fn past(all: &[(&str, bool)]) -> Past {
     for (revision, accepted) in all {
         told.decided(
             revision,
-            if accepted {
+            if *accepted {
                 ProposalResult::Accepted
             } else {
                 ProposalResult::Bad {

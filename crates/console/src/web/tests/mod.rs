@@ -112,7 +112,7 @@ impl ConsoleFixture {
 
     /// Sends a request from an address.
     pub(super) fn request(&mut self, from: IpAddr, request: Request<Body>) -> TestResponse {
-        let runtime = tokio::runtime::Builder::new_current_thread();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().unwrap();
         let (shared, ordered) = (Arc::clone(&self.shared), &mut self.ordered);
         let mut router = router(Arc::clone(&shared)).layer(axum::Extension(ClientAddress(from)));

@@ -112,7 +112,7 @@ fn a_live_page_is_refused_when_too_much_is_asked_at_once() {
         let request = Request::get("/live?page=%2Frequests%3Fhost%3Da").header(COOKIE, &olga);
         let mut router =
             router(Arc::clone(&bed.shared)).layer(axum::Extension(ClientAddress(HOME)));
-        let runtime = tokio::runtime::Builder::new_current_thread();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().unwrap();
         let request = request.body(Body::empty()).unwrap();
         runtime.block_on(async { router.call(request).await.unwrap().status() })

@@ -299,7 +299,7 @@ fn open(path: &Path) -> Result<File, String> {
     })?;
     let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let loops = fs::read_dir("/sys/block").into_iter().flatten().flatten();
-    let backing =
+    let mut backing =
         loops.filter_map(|one| fs::read_to_string(one.path().join("loop/backing_file")).ok());
     match backing.any(|file| Path::new(file.trim_end()) == canonical) {
         true => Err("in use: a loop device has it, mounted or of a guest".to_owned()),
