@@ -120,43 +120,6 @@ fn is_one(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| text.chars().count() == 1)
 }
 
-/// A function with a body, from its `fn` to its closing brace.
-#[derive(PartialEq, Eq, Debug)]
-pub(super) struct Function<'c> {
-    pub(super) name: &'c str,
-    pub(super) first_line: usize,
-    pub(super) lines: usize,
-}
-
-/// All functions of blanked code, nested ones too.
-pub(super) fn functions(code: &str) -> Vec<Function<'_>> {
-    let mut found = Vec::new();
-    for (at, _) in words(code).filter(|(_, word)| *word == "fn") {
-        let after = &code[at + 2..];
-        let name = after.trim_start();
-        let length = name.bytes().take_while(|b| is_word(*b)).count();
-        // `fn(` is a type.
-        if length == 0 {
-            continue;
-        }
-        let Some(body) = body_start(after) else {
-            continue;
-        };
-        let start = at + 2 + body;
-        let end = matching_brace(code, start).unwrap_or(code.len());
-        found.push(Function {
-            name: &name[..length],
-            first_line: 1 + newlines(&code[..at]),
-            lines: 1 + newlines(&code[at..end]),
-        });
-    }
-    found
-}
-
-fn newlines(text: &str) -> usize {
-    text.bytes().filter(|b| *b == b'\n').count()
-}
-
 /// The words of code and where they are.
 pub(super) fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut at = 0;
@@ -167,21 +130,6 @@ pub(super) fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
         at = start + length;
         Some((start, &code[start..at]))
     })
-}
-
-/// Where the body begins; none if the declaration ends without one.
-fn body_start(declaration: &str) -> Option<usize> {
-    let mut depth = 0;
-    for (at, byte) in declaration.bytes().enumerate() {
-        match byte {
-            b'(' | b'[' => depth += 1,
-            b')' | b']' => depth -= 1,
-            b'{' if depth == 0 => return Some(at),
-            b';' if depth == 0 => return None,
-            _ => {}
-        }
-    }
-    None
 }
 
 /// Where the brace that opens at `start` is closed.
@@ -224,18 +172,5 @@ mod tests {
             assert_eq!(blank(text), code, "{text}");
             assert_eq!(blank(text).len(), text.len());
         }
-    }
-
-    #[test]
-    fn functions_are_measured_from_their_name_to_their_brace() {
-        let code = "fn a() {}\n\
-                    trait T { fn b(x: [u8; 2]); }\n\
-                    type F = fn(u8) -> u8;\n\
-                    fn c(\n  x: [u8; 2],\n) -> fn() {\n  fn d() {\n  }\n}\n";
-        let found: Vec<_> = functions(code)
-            .into_iter()
-            .map(|f| (f.name, f.first_line, f.lines))
-            .collect();
-        assert_eq!(found, [("a", 1, 1), ("c", 4, 6), ("d", 7, 2)]);
     }
 }

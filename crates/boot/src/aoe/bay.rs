@@ -274,7 +274,9 @@ impl AoeTargetState {
             return;
         };
         self.counting.begin();
-        let reply = (&job.request).serve(plan.target, &plan.name, wire.mtu(), &*disk);
+        let reply = job
+            .request
+            .serve(plan.target, &plan.name, wire.mtu(), &*disk);
         let ended = match reply {
             Ok(Some(frame)) => {
                 self.counting.send(frame.len() as u64);

@@ -64,7 +64,7 @@ impl TimeoutStream {
             return wrote;
         }
         let patience = self.patience;
-        let waits = (&mut self.waits).get_or_insert_with(|| Box::pin(sleep(patience)));
+        let waits = self.waits.get_or_insert_with(|| Box::pin(sleep(patience)));
         match waits.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,

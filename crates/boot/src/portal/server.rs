@@ -174,7 +174,9 @@ impl Portal {
             kept.close();
         }
         let is_gone = |disk: &str| gone.iter().any(|(name, _)| name == disk);
-        (&shared.clients).retain(|from, disk| !is_gone(disk) && shared.may_use(from, disk));
+        shared
+            .clients
+            .retain(|from, disk| !is_gone(disk) && shared.may_use(from, disk));
         for (name, served) in change.disks {
             if lock(&shared.table).disks.contains_key(&name) {
                 continue;
@@ -226,7 +228,7 @@ impl Portal {
 
     /// Returns the counters of iSCSI and of NBD.
     pub fn counters(&self) -> [Counters; 2] {
-        (&self.shared.counting).each_ref().map(|one| one.read())
+        self.shared.counting.each_ref().map(|one| one.read())
     }
 }
 

@@ -185,7 +185,7 @@ pub(super) fn interfaces() -> Vec<Interface> {
     };
     let mut all: Vec<Interface> = Vec::new();
     for found in getifaddrs().into_iter().flatten() {
-        let at = (&all)
+        let at = all
             .iter()
             .position(|i| i.name == found.interface_name)
             .unwrap_or_else(|| {

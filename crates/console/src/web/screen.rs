@@ -101,7 +101,9 @@ fn why_none(
     kind: &ScreenKind,
     action: &OperatorAction,
 ) -> Response {
-    let why = (&shared.screens).why_not(kind, &action.object(), &viewer.shown());
+    let why = shared
+        .screens
+        .why_not(kind, &action.object(), &viewer.shown());
     match why {
         Some(words) => (StatusCode::CONFLICT, words).into_response(),
         None => (StatusCode::OK, BROKEN).into_response(),
@@ -190,7 +192,9 @@ async fn socket(
     let UpgradeRequestKind::Socket(handshake) = asked else {
         return why_none(&shared, &viewer, kind, &action);
     };
-    let taken = (&shared.screens).take_slot(kind, &action.object(), &viewer.shown());
+    let taken = shared
+        .screens
+        .take_slot(kind, &action.object(), &viewer.shown());
     let opened = match taken {
         Ok(seat) => open(&shared, (&viewer, token), action, seat).await,
         Err(words) => Err(words),

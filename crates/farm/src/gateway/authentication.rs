@@ -239,7 +239,9 @@ fn authenticate(
         }
     };
     let found = user(gateway, &message.user);
-    let name = (&gateway.site).with_farm(|farm| asked_name(&farm.users, &message.user));
+    let name = gateway
+        .site
+        .with_farm(|farm| asked_name(&farm.users, &message.user));
     let keys = Key::of_stranger(visitor.from(), &name);
     // The lock is held until the attempt has been counted, so that parallel attempts cannot exceed
     // the limit.

@@ -211,7 +211,9 @@ impl Begun<'_> {
     }
 
     fn limits(&self) -> Limits {
-        let idle_ms = (&self.gateway.site)
+        let idle_ms = self
+            .gateway
+            .site
             .with_farm(|farm| farm.gateway.as_ref().and_then(|gateway| gateway.idle_ms));
         let minutes = idle_ms.map_or(0, |ms| ms.div_ceil(MINUTE_MS));
         Limits {

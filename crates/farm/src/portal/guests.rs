@@ -191,7 +191,10 @@ impl Portal {
                 None => reply::text(StatusCode::OK, BROKEN),
             };
         };
-        let taken = (&self.guests.screens).take_slot(wanted.kind, wanted.guest, &visitor.name);
+        let taken = self
+            .guests
+            .screens
+            .take_slot(wanted.kind, wanted.guest, &visitor.name);
         let opened = match taken {
             Ok(seat) => {
                 let by = (visitor.name.as_str(), token, from);

@@ -421,7 +421,7 @@ impl Portal {
         };
         let client = Client::program(from);
         let name = asked_name(&facts.users, &name);
-        let proved = (&self.desk).password(&facts.users, &client, &name, &password);
+        let proved = self.desk.password(&facts.users, &client, &name, &password);
         let user = proved.await.map_err(|why| {
             self.refuses(&name, from, why);
             refused(match why {

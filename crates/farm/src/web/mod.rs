@@ -165,7 +165,9 @@ impl Web {
         if self.gateway.takes(request.uri().path()) {
             return self.gateway.handle(visitor, request).await;
         }
-        let judged = (&self.site).with_farm(|farm| host::judge(&request, visitor.here, farm));
+        let judged = self
+            .site
+            .with_farm(|farm| host::judge(&request, visitor.here, farm));
         match judged {
             Ok(()) => self.portal.respond(visitor.from(), request).await,
             Err(refused) => refuse(refused),

@@ -70,7 +70,7 @@ impl PreviousNodes {
     /// Records whether a node is available.
     pub fn record_node_availability(&mut self, node: &str, is_there: bool, now: u64) {
         if is_there {
-            drop(self.gone.remove(node))
+            self.gone.remove(node);
         } else {
             self.gone.entry(node.to_owned()).or_insert(now);
         }

@@ -329,7 +329,8 @@ impl MigrationSource {
                     CANCEL_MAX_MS / 1000
                 )),
             SourcePhase::Completing if now >= self.cancel_at => {
-                (&mut self.why).get_or_insert("the rest was not copied in time".to_owned());
+                self.why
+                    .get_or_insert("the rest was not copied in time".to_owned());
                 self.cancel_at = now.saturating_add(CANCEL_AGAIN_MS);
                 vec![SourceOrder::Cancel]
             }

@@ -289,12 +289,8 @@ impl GuestRole {
         let locals: BTreeMap<String, LocalState> = locals.collect();
         let (decided, told) = self.agreement.decide(&self.guests, &locals, boottime_ns());
         self.decided = decided;
-        (&mut self.nowhere).update_idle_guests(
-            &self.agreement,
-            &self.guests,
-            &locals,
-            boottime_ns(),
-        );
+        self.nowhere
+            .update_idle_guests(&self.agreement, &self.guests, &locals, boottime_ns());
         self.see_not_taken(now);
         self.advance_migrations(now);
         self.far.poll_responses(now);

@@ -453,7 +453,9 @@ impl GuestRole {
         };
         self.moves.departures.insert(name.to_owned(), departure);
         // The record has to name the target before the lease is released.
-        let _ = (&mut self.agreement).settle_move(&self.guests, name, Some(&to), boottime_ns());
+        let _ = self
+            .agreement
+            .settle_move(&self.guests, name, Some(&to), boottime_ns());
     }
 
     /// Records that a guest is not migrated: the command that waits for it ends, and the migration
@@ -463,7 +465,9 @@ impl GuestRole {
             self.moves.stay(machine, name, to, why, now);
         }
         // Without the lease another node writes the record.
-        let _ = (&mut self.agreement).settle_move(&self.guests, name, None, boottime_ns());
+        let _ = self
+            .agreement
+            .settle_move(&self.guests, name, None, boottime_ns());
     }
 
     fn lead_departures(&mut self, now: u64) {

@@ -581,12 +581,8 @@ mod tests {
         role.nowhere = IdleGuests::default();
         let long_ago = clock::boottime_ns().saturating_sub(60_000_000_000);
         let guests = role.guests.clone();
-        (&mut role.nowhere).update_idle_guests(
-            &role.agreement,
-            &guests,
-            &BTreeMap::new(),
-            long_ago,
-        );
+        role.nowhere
+            .update_idle_guests(&role.agreement, &guests, &BTreeMap::new(), long_ago);
     }
 
     #[test]

@@ -316,7 +316,7 @@ impl MigrationFixture {
             });
             role.apply_lease_news(LeaseNews::Known(KnownLeases(known.collect())));
             // A volume is where it is used alone.
-            let mut other = (&self.used[1 - index].volumes).iter();
+            let mut other = self.used[1 - index].volumes.iter();
             let is_theirs =
                 self.gone != Some(1 - index) && other.any(|one| one.r#use == VolumeUse::Alone);
             let stays = self.stays;

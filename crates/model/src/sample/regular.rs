@@ -159,7 +159,7 @@ impl Regular {
             let _ = program.set(Some(made));
         }
         let utf = tree.utf;
-        let needed = (&linear)
+        let needed = linear
             .as_ref()
             .is_some_and(|linear| linear.has_line_end || linear.has_line_start);
         Ok(Regular(Arc::new(Compiled {
@@ -256,7 +256,7 @@ impl Regular {
             }
             None => None,
         };
-        let program = (&self.0.program).get_or_init(|| {
+        let program = self.0.program.get_or_init(|| {
             self.0
                 .tree
                 .as_ref()

@@ -462,7 +462,8 @@ impl Parser<'_> {
             }
             _ => {
                 let name = self.name()?;
-                let is_group = (&self.known)
+                let is_group = self
+                    .known
                     .as_ref()
                     .is_some_and(|known| known.names.iter().any(|(known, _)| *known == name));
                 match name.as_bytes() {

@@ -240,7 +240,9 @@ fn answer(
             let is_packed = packed.is_some();
             let bytes = packed.unwrap_or_else(|| bytes.to_vec());
             progress.data.fetch_add(length, Ordering::Relaxed);
-            (&sending.packed).fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            sending
+                .packed
+                .fetch_add(bytes.len() as u64, Ordering::Relaxed);
             frames.send(&CopyFrame::Data {
                 chunk: batch.first + index as u64,
                 is_packed,

@@ -270,7 +270,7 @@ fn the_holder_of_a_guest_says_without_a_majority_that_changes_are_frozen() {
     beta.runs("mail", 7);
     beta.decide("mail");
     let refused = |node: &mut TestNode, order| {
-        let done = (&mut node.agreement).order(&node.guests, "mail", order, NOW_NS);
+        let done = node.agreement.order(&node.guests, "mail", order, NOW_NS);
         done.unwrap_err()
     };
     let away = OperatorOrder::Move("alpha".to_owned());

@@ -112,7 +112,9 @@ impl AgreementSimulation {
         NODES[at].clone_into(&mut all.me);
         let now_ns = self.now * 1_000_000;
         // Where its lease has gone, nothing of a move is left either.
-        let _ = (&mut self.seats[at].agreement).settle_move(&all, &name, None, now_ns);
+        let _ = self.seats[at]
+            .agreement
+            .settle_move(&all, &name, None, now_ns);
         for _ in 0..SETTLE_ROUNDS {
             self.round()?;
         }
