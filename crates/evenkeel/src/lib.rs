@@ -165,7 +165,7 @@ static PARTS: [Feature; 10] = [
 /// Runs the program under whose name this process was started, with these additional parts.
 pub fn main(further: &[&'static Feature]) -> ExitCode {
     features::add(further);
-    language::difference::set_vocabulary(parts::vocabulary());
+    language::difference::set_vocabulary(parts::vocabulary);
     row::set(
         features::all()
             .iter()

@@ -278,7 +278,7 @@ fn diagnostics(text: &str) -> String {
 
 #[test]
 fn no_diagnostic_shows_a_secret_of_its_line_or_of_the_next() {
-    difference::set_vocabulary(vocabulary());
+    difference::set_vocabulary(vocabulary);
     let mut found = Vec::new();
     for (section, line) in places() {
         for text in [
@@ -296,7 +296,7 @@ fn no_diagnostic_shows_a_secret_of_its_line_or_of_the_next() {
 
 #[test]
 fn no_message_shows_a_secret_of_the_environment() {
-    difference::set_vocabulary(vocabulary());
+    difference::set_vocabulary(vocabulary);
     let files = vec![(
         "site.cfg".to_owned(),
         b"config\n    follow git \"https://anna:$TOKEN@git.example.org/a\"\n    follow git \"${PASSWORD_URL}\"\n".to_vec(),

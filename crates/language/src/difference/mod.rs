@@ -43,19 +43,21 @@ pub struct Vocabulary<'a> {
     pub words: Vec<&'a str>,
 }
 
-/// The vocabulary of this program's keywords: see [`know`].
-static KNOWN: OnceLock<Vocabulary<'static>> = OnceLock::new();
+/// Builds the vocabulary of this program's keywords: see [`set_vocabulary`].
+static BUILD: OnceLock<fn() -> Vocabulary<'static>> = OnceLock::new();
 
 /// Sets the words that precede secrets, once, at the start of the program. Everything that quotes a
 /// configuration masks the words after them; without this call, only words whose names suggest a
-/// secret cause masking.
-pub fn set_vocabulary(vocabulary: Vocabulary<'static>) {
+/// secret cause masking. `build` runs at the first use, because it takes milliseconds and most
+/// processes quote nothing.
+pub fn set_vocabulary(build: fn() -> Vocabulary<'static>) {
     // The words of one program are always the same.
-    let _ = KNOWN.set(vocabulary);
+    let _ = BUILD.set(build);
 }
 
-/// The words that were passed to [`know`].
+/// Returns the words that [`set_vocabulary`] has set; none before that call.
 pub fn vocabulary() -> &'static Vocabulary<'static> {
+    static KNOWN: OnceLock<Vocabulary<'static>> = OnceLock::new();
     static NONE: Vocabulary<'static> = Vocabulary {
         sections: Vec::new(),
         shared: Vec::new(),
@@ -63,7 +65,10 @@ pub fn vocabulary() -> &'static Vocabulary<'static> {
         programs: Vec::new(),
         words: Vec::new(),
     };
-    KNOWN.get().unwrap_or(&NONE)
+    match BUILD.get() {
+        Some(build) => KNOWN.get_or_init(build),
+        None => &NONE,
+    }
 }
 
 /// A version of a configuration.

@@ -1,11 +1,15 @@
 //! Texts of rule lines for operators who query which rules took effect. All requests of a
-//! configuration share one copy, with secrets masked and limited in size.
+//! configuration share one copy, limited in size. Secrets are masked when a line is read, because a
+//! load that nobody queries must not pay for it.
 
 use language::SourceMap;
-use language::difference::{Vocabulary, mask_secrets, vocabulary};
+use language::difference::{mask_secrets, vocabulary};
+use std::fmt;
 
-/// Maximum length of a kept line, and of all lines of a configuration, bytes.
-const LINE_BYTES_MAX: usize = 512;
+/// Maximum length of a shown line, and of a stored one, bytes.
+const SHOWN_BYTES_MAX: usize = 512;
+const LINE_BYTES_MAX: usize = 2_048;
+/// Maximum length of all lines of a configuration, bytes.
 const BYTES_MAX: usize = 4 << 20;
 /// Prefixes of the lines to which requests may refer.
 const BEGINNINGS: [&str; 15] = [
@@ -27,10 +31,19 @@ const BEGINNINGS: [&str; 15] = [
 ];
 
 /// Texts of the rule lines.
-#[derive(Default, Debug)]
+#[derive(Default)]
 pub struct RuleTexts {
     files: Vec<(Box<str>, Vec<LineRange>)>,
-    text: String,
+    /// The lines as they are written, secrets included.
+    text: Vec<u8>,
+}
+
+impl fmt::Debug for RuleTexts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RuleTexts")
+            .field("bytes", &self.text.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Number of a line, and the range of its text.
@@ -44,15 +57,11 @@ struct LineRange {
 impl RuleTexts {
     /// Collects the rules from the files of a load.
     pub fn of(sources: &SourceMap) -> RuleTexts {
-        RuleTexts::with(sources, vocabulary())
-    }
-
-    fn with(sources: &SourceMap, vocabulary: &Vocabulary<'_>) -> RuleTexts {
         let mut all = RuleTexts::default();
         for (_, file) in sources.files() {
             let mut lines = Vec::new();
             for (number, line) in (1..).zip(file.text.split(|byte| *byte == b'\n')) {
-                if is_rule(line) && !all.keep(number, &mask_secrets(line, vocabulary), &mut lines) {
+                if is_rule(line) && !all.keep(number, line, &mut lines) {
                     break;
                 }
             }
@@ -64,39 +73,47 @@ impl RuleTexts {
 
     /// Adds a line. Returns whether there was room.
     fn keep(&mut self, number: u32, line: &[u8], lines: &mut Vec<LineRange>) -> bool {
-        let line = String::from_utf8_lossy(line);
-        let begin = self.text.len();
-        for word in line.split_whitespace() {
-            if self.text.len() > begin {
-                self.text.push(' ');
-            }
-            self.text.push_str(word);
-            if self.text.len() - begin > LINE_BYTES_MAX {
-                let mut end = (begin..=begin + LINE_BYTES_MAX).rev();
-                let end = end.find(|at| self.text.is_char_boundary(*at));
-                self.text.truncate(end.unwrap_or(begin));
-                self.text.push('…');
-                break;
-            }
-        }
-        if self.text.len() > BYTES_MAX {
-            self.text.truncate(begin);
+        let line = line.trim_ascii();
+        let kept = &line[..line.len().min(LINE_BYTES_MAX)];
+        if self.text.len() + kept.len() > BYTES_MAX {
             return false;
         }
+        let begin = self.text.len() as u32;
+        self.text.extend_from_slice(kept);
         lines.push(LineRange {
             number,
-            begin: begin as u32,
+            begin,
             end: self.text.len() as u32,
         });
         true
     }
 
-    /// Returns the text of a line of a file.
-    pub fn get(&self, file: &str, number: u32) -> Option<&str> {
+    fn line(&self, line: &LineRange) -> &[u8] {
+        let range = line.begin as usize..line.end as usize;
+        self.text.get(range).unwrap_or_default()
+    }
+
+    /// Returns the text of a line of a file, with secrets masked.
+    pub fn get(&self, file: &str, number: u32) -> Option<String> {
         let (_, lines) = self.files.iter().find(|(name, _)| **name == *file)?;
         let at = lines.binary_search_by_key(&number, |line| line.number);
-        let line = lines.get(at.ok()?)?;
-        self.text.get(line.begin as usize..line.end as usize)
+        let line = mask_secrets(self.line(lines.get(at.ok()?)?), vocabulary());
+        let line = String::from_utf8_lossy(&line);
+        let mut shown = String::new();
+        for word in line.split_whitespace() {
+            if !shown.is_empty() {
+                shown.push(' ');
+            }
+            shown.push_str(word);
+            if shown.len() > SHOWN_BYTES_MAX {
+                let end = (0..=SHOWN_BYTES_MAX).rev();
+                let end = end.into_iter().find(|at| shown.is_char_boundary(*at));
+                shown.truncate(end.unwrap_or_default());
+                shown.push('…');
+                break;
+            }
+        }
+        Some(shown)
     }
 }
 
@@ -122,25 +139,24 @@ mod tests {
     fn texts(text: &str) -> RuleTexts {
         let mut sources = SourceMap::default();
         sources.add("a.cfg", text.as_bytes().to_vec());
-        let vocabulary = Vocabulary {
-            secrets: vec!["password", "auth"],
-            ..Vocabulary::default()
-        };
-        RuleTexts::with(&sources, &vocabulary)
+        RuleTexts::of(&sources)
     }
 
     #[test]
     fn rules_are_found_by_their_lines_with_secrets_covered() {
         let all = texts(
             "frontend a\n bind :80\n  http-request   deny if { path /x }\n on alpha use_backend b # why\n \
-             http-request auth SECRET\n server a 127.0.0.1:1\n",
+             http-request set-header Authorization SECRET\n server a 127.0.0.1:1\n",
         );
         assert_eq!(
             all.get("a.cfg", 3),
-            Some("http-request deny if { path /x }")
+            Some("http-request deny if { path /x }".to_owned())
         );
-        assert_eq!(all.get("a.cfg", 4), Some("on alpha use_backend b # why"));
-        assert!(!all.text.contains("SECRET"), "{all:?}");
+        let kept = Some("on alpha use_backend b # why".to_owned());
+        assert_eq!(all.get("a.cfg", 4), kept);
+        let masked = Some("http-request set-header Authorization ***".to_owned());
+        assert_eq!(all.get("a.cfg", 5), masked);
+        assert!(!format!("{all:?}").contains("SECRET"));
         for (file, line) in [("a.cfg", 2), ("a.cfg", 6), ("a.cfg", 99), ("b.cfg", 3)] {
             assert_eq!(all.get(file, line), None);
         }
@@ -154,9 +170,9 @@ mod tests {
         );
         let all = texts(&long.repeat(20_000));
         let first = all.get("a.cfg", 1).unwrap();
-        assert!(first.len() <= LINE_BYTES_MAX + '…'.len_utf8() && first.ends_with('…'));
+        assert!(first.len() <= SHOWN_BYTES_MAX + '…'.len_utf8() && first.ends_with('…'));
         assert!(all.text.len() <= BYTES_MAX && all.text.len() > BYTES_MAX / 2);
         assert_eq!(all.get("a.cfg", 20_000), None);
-        assert!(all.get("a.cfg", 7_000).is_some());
+        assert!(all.get("a.cfg", 1_000).is_some());
     }
 }

@@ -64,7 +64,7 @@ impl HistoryEntry {
 
     /// Returns the text of the line in the configuration that served the request, with secrets
     /// masked. Returns None if the text is no longer known.
-    pub fn line_text(&self, place: RuleLocation) -> Option<&str> {
+    pub fn line_text(&self, place: RuleLocation) -> Option<String> {
         let (file, line) = self.place(place)?;
         self.texts.as_ref()?.get(file, line)
     }

@@ -410,7 +410,7 @@ fn a_rule_has_the_text_of_its_own_version_until_that_is_forgotten() {
         let text = |told: &HistoryEntry| {
             let place = told.entry.rule_place(0);
             assert_eq!(told.place(place), Some(("a.cfg", 2)));
-            told.line_text(place).map(str::to_owned)
+            told.line_text(place)
         };
         let all = part.entries.iter().map(|(_, told)| text(told));
         all.collect::<Vec<_>>()

@@ -12,7 +12,6 @@ use super::shared::ListKey;
 use crate::config::UserlistSlot;
 use crate::rules::draft::ConfigDraft;
 use crate::sample::plain::{Listed, Number, Wrong, bad, number, ranges, version, wrong};
-use language::difference::{is_compared_with_secrets, vocabulary};
 use language::{ConfigWord, Diagnostic, Span, suggest};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -120,9 +119,7 @@ impl Patterned {
             .collected
             .texts(|place| matches!(place, PatternOrigin::Word(_)));
         let of_line = lists.add((None, false), used_by, words);
-        if is_compared_with_secrets(&text, vocabulary()) {
-            lists.hide(of_line);
-        }
+        lists.set_expression(of_line, &text);
         noted.push(of_line);
         noted
     }

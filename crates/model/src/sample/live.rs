@@ -18,7 +18,7 @@ use crate::clock::revision;
 pub use carry::Changes;
 use entries::Entries;
 use index::Index;
-use language::difference::is_suspect;
+use language::difference::{is_compared_with_secrets, is_suspect, vocabulary};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -163,6 +163,8 @@ pub struct List {
     pub used_by: String,
     /// True if the entries are secrets, such as the keys of an API.
     is_secret: bool,
+    /// Expression that the patterns of a line are compared with; empty for a file.
+    expression: Box<str>,
     base: Vec<Entry>,
     changed: Option<Arc<Entries>>,
     /// Entries of an older configuration on which `changed` is based.
@@ -275,6 +277,7 @@ impl Lists {
         });
         inner.lists.push(List {
             is_secret,
+            expression: Box::default(),
             file,
             is_map,
             used_by,
@@ -286,17 +289,22 @@ impl Lists {
         inner.lists.len() - 1
     }
 
-    /// Marks the entries of a list as secrets.
-    pub fn hide(&self, at: usize) {
+    /// Sets the expression that the patterns of a line are compared with.
+    pub fn set_expression(&self, at: usize, expression: &str) {
         if let Some(list) = self.inner().lists.get_mut(at) {
-            list.is_secret = true;
+            list.expression = expression.into();
         }
     }
 
-    /// Returns whether the entries of a list are secrets.
+    /// Returns whether the entries of a list are secrets. Decided at each call, because a load that
+    /// nobody queries must not pay for the vocabulary.
     pub fn is_secret(&self, at: usize) -> bool {
         let inner = self.inner();
-        inner.lists.get(at).is_some_and(|list| list.is_secret)
+        let is_compared = |list: &List| is_compared_with_secrets(&list.expression, vocabulary());
+        inner
+            .lists
+            .get(at)
+            .is_some_and(|list| list.is_secret || !list.expression.is_empty() && is_compared(list))
     }
 
     /// Registers a test or a map that uses the lists.

@@ -89,7 +89,7 @@ const COMMANDS: &[&str] = &[
 
 #[test]
 fn no_command_below_admin_shows_a_secret_of_the_configuration() {
-    set_vocabulary(Vocabulary {
+    set_vocabulary(|| Vocabulary {
         secrets: keyword::load::PART.sections.secrets.to_vec(),
         ..Vocabulary::default()
     });

@@ -2,18 +2,16 @@
 
 use crate::parts;
 use cluster::history::Mask;
-use language::difference::Vocabulary;
-use std::sync::OnceLock;
+use language::difference;
 use tls::certificate::Certificate;
 use tls::describe;
 use tls::pem::Contents;
 
 /// Returns the mask for the keywords of all crates.
 pub fn mask() -> Mask<'static> {
-    static VOCABULARY: OnceLock<Vocabulary<'static>> = OnceLock::new();
-    let vocabulary = VOCABULARY.get_or_init(parts::vocabulary);
+    difference::set_vocabulary(parts::vocabulary);
     Mask {
-        vocabulary,
+        vocabulary: difference::vocabulary(),
         certificate,
     }
 }

@@ -136,7 +136,7 @@ fn rules(account: &mut Account, told: &HistoryEntry, of_response: bool) {
         let ends = if rule.ends { ": ended the rules" } else { "" };
         account.more(format!("rule {}{place}{ends}", words.trim_end()));
         if let Some(text) = told.line_text(told.entry.rule_place(at)) {
-            account.more(format!("  {}", shown(text)));
+            account.more(format!("  {}", shown(&text)));
         }
     }
     match decided.rules_left_out() {
