@@ -465,7 +465,7 @@ pub static LINES: &[LineRow] = rows! {
     "request-history <number>" GLOBAL, request_history, "request-history 4096",
         "Number of finished requests and TCP sessions that each thread keeps, with what was decided for each and why: \
          see `evenkeel why`, `evenkeel watch` and the runtime commands `show request` and `show requests`. Without \
-         the line it keeps 512: bursts of 256 requests, then 10 a second, and of those that failed more. 0 keeps \
+         the line it keeps 256: bursts of 128 requests, then 10 a second, and of those that failed more. 0 keeps \
          none; 1024 take about 0.4 MiB a thread, and 0.1 to 0.25 microseconds of each request: 1 to 2.5 %. Query strings are not kept. Requests with log level \
          `silent` are not kept, nor empty connections with `option dontlognull`. This keyword is specific to Evenkeel.";
     "default-path { current | config | parent | origin <path> }" GLOBAL, default_path,

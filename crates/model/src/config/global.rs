@@ -313,7 +313,7 @@ pub struct Global {
 }
 
 /// Number of requests that each thread keeps without a `request-history` line.
-const REQUESTS_KEPT_DEFAULT: u32 = 512;
+const REQUESTS_KEPT_DEFAULT: u32 = 256;
 
 impl Global {
     /// Returns the number of requests that each thread keeps for operators.

@@ -44,8 +44,8 @@ pub(super) struct Budget {
 }
 
 /// Maximum bursts, in requests.
-const ORDINARY_MAX: u32 = 256;
-const FAILED_MAX: u32 = 512;
+const ORDINARY_MAX: u32 = 128;
+const FAILED_MAX: u32 = 256;
 
 impl Budget {
     pub(super) const fn new() -> Budget {

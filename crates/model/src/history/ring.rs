@@ -95,6 +95,14 @@ impl Group {
         self.tries.clear();
     }
 
+    /// Frees memory that the entries do not use. The lists grow by doubling, and an idle thread
+    /// keeps its groups.
+    fn shrink(&mut self) {
+        self.text.shrink_to_fit();
+        self.rules.shrink_to_fit();
+        self.tries.shrink_to_fit();
+    }
+
     fn push(&mut self, stream: &ProxyStream, number: u64, files: &mut RuleFileNames) {
         let mut file = |file| files.place(&stream.config, file);
         let facts = RequestRecord::of(stream, number, &mut file);
@@ -214,6 +222,9 @@ impl Ring {
 
     /// Adds an empty group: the oldest one is reused if the others have enough entries.
     fn next_group(&mut self) {
+        if let Some(full) = self.groups.back_mut() {
+            full.shrink();
+        }
         let others = self.entries().saturating_sub(GROUP);
         let used = if others >= self.limit {
             self.groups.pop_front()
