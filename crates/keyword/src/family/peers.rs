@@ -161,8 +161,9 @@ pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Section {
 /// Builds `peer` and `server`; a `server` line may leave the address of this process to `bind`.
 pub(super) fn peer(loader: &mut Loader, args: &mut Args<'_>, addressed: bool) -> Built {
     let name = args.required("<name>")?;
-    if let Some(before) = section(loader).all.iter().find(|p| *p.name == *name.text()) {
-        let told = format!("peer '{}' declared twice", name.text());
+    let text = name.text();
+    if let Some(before) = section(loader).all.iter().find(|p| *p.name == *text) {
+        let told = format!("peer '{text}' declared twice");
         return Err(Diagnostic::error(&codes::PEERS_LINE, name.span, told)
             .label("this name is taken")
             .with_label(before.span, "first used here"));

@@ -13,6 +13,7 @@ use model::config::{
     UseServerRule,
 };
 use model::rules::{Condition, Format, Usage};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Keyword rows of this family, for the registry.
@@ -247,12 +248,17 @@ fn use_server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 pub(crate) fn finish(loader: &mut Loader) {
     let mut told = Vec::new();
     for proxy in &mut loader.config.proxies {
-        let place = |name: &str| proxy.servers.iter().position(|s| &*s.name == name);
+        if proxy.use_server.is_empty() {
+            continue;
+        }
+        // Both servers and rules may be thousands. Of servers with one name the first counts.
+        let places = proxy.servers.iter().enumerate().rev();
+        let places: HashMap<&str, usize> = places.map(|(at, s)| (&*s.name, at)).collect();
         for rule in &mut proxy.use_server {
             let ServerName::Static(name, index) = &mut rule.server else {
                 continue;
             };
-            *index = place(name).map(|at| ServerIndex(at as u32));
+            *index = places.get(&**name).map(|at| ServerIndex(*at as u32));
             if index.is_some() {
                 continue;
             }

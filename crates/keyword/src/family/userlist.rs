@@ -11,7 +11,8 @@ use model::codes;
 use model::config::{Password, UserAccount, Userlist};
 use model::rules::draft::Section;
 use model::users::Hash;
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Sections in which the keywords are valid. In `global` they set the user and group of the
@@ -28,6 +29,9 @@ struct UserlistDraft {
     groups: Vec<(SpannedName, Vec<SpannedName>)>,
     /// Users, with the groups named in their lines.
     users: Vec<(SpannedName, Password, Vec<SpannedName>)>,
+    /// Positions of the names of groups and of users: lists may have tens of thousands.
+    group_spans: HashMap<Box<str>, Span>,
+    user_spans: HashMap<Box<str>, Span>,
     /// An earlier list has the same name, so this one is ignored.
     ignored: bool,
 }
@@ -147,15 +151,14 @@ fn group(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         users = args.next().map(names).unwrap_or_default();
     }
     let draft = draft(loader);
-    let first = draft
-        .groups
-        .iter()
-        .find(|(known, _)| *known.0 == *name.text());
-    if let Some(((_, first), _)) = first {
-        let (first, list) = (*first, draft.name.clone());
-        repeated(args, "group", name, &list, first);
-        return Ok(());
-    }
+    match draft.group_spans.entry(name.text().into()) {
+        Entry::Occupied(first) => {
+            let (first, list) = (*first.get(), draft.name.clone());
+            repeated(args, "group", name, &list, first);
+            return Ok(());
+        }
+        Entry::Vacant(place) => place.insert(name.span),
+    };
     draft.groups.push(((name.text().into(), name.span), users));
     Ok(())
 }
@@ -210,15 +213,14 @@ fn user(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         super::stats::readable_password(loader, args, span);
     }
     let draft = draft(loader);
-    let first = draft
-        .users
-        .iter()
-        .find(|(known, ..)| *known.0 == *name.text());
-    if let Some(((_, first), ..)) = first {
-        let (first, list) = (*first, draft.name.clone());
-        repeated(args, "user", name, &list, first);
-        return Ok(());
-    }
+    match draft.user_spans.entry(name.text().into()) {
+        Entry::Occupied(first) => {
+            let (first, list) = (*first.get(), draft.name.clone());
+            repeated(args, "user", name, &list, first);
+            return Ok(());
+        }
+        Entry::Vacant(place) => place.insert(name.span),
+    };
     let named = (name.text().into(), name.span);
     draft.users.push((named, password, groups));
     Ok(())
@@ -295,7 +297,7 @@ impl Loader {
             ..Userlist::default()
         };
         for ((name, _), password, groups) in draft.users {
-            let known = |(group, _): &SpannedName| list.groups.contains(group);
+            let known = |(group, _): &SpannedName| draft.group_spans.contains_key(group);
             for (group, span) in groups.iter().filter(|group| !known(group)) {
                 let told = format!(
                     "userlist '{}': no such group '{group}' specified in user '{name}'",

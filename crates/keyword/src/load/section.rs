@@ -463,7 +463,8 @@ impl Loader {
     pub(crate) fn server_name(&mut self, word: &ConfigWord) -> Box<str> {
         let text = word.text();
         let taken = |proxy: &Proxy, name: &str| proxy.servers.iter().any(|s| *s.name == *name);
-        if !taken(self.proxy(), &text) || !self.is_old_file() {
+        // The comparison of each name with all before it would be quadratic.
+        if !self.is_old_file() || !taken(self.proxy(), &text) {
             return text.into();
         }
         let name = free_name(&text, |name| taken(self.proxy(), name));
