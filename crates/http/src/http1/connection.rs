@@ -83,14 +83,38 @@ pub(super) fn remove_hop_options(
     if !(options.close || options.keep_alive || options.frames || options.empty || drop_upgrade) {
         return;
     }
-    const NAME: &[u8] = b"connection";
-    let stays = |option: &&[u8]| {
+    retain_options(fields, |option| {
         !(option.is_empty()
-            || option.eq_ignore_ascii_case(b"close")
-            || option.eq_ignore_ascii_case(b"keep-alive")
+            || is_persistence(option)
             || names_framing(option)
             || (drop_upgrade && option.eq_ignore_ascii_case(b"upgrade")))
-    };
+    });
+}
+
+fn is_persistence(option: &[u8]) -> bool {
+    option.eq_ignore_ascii_case(b"close") || option.eq_ignore_ascii_case(b"keep-alive")
+}
+
+/// Removes `close` and `keep-alive` from a head that rules have edited, and returns whether it had
+/// `close`: the connection ends after the message then. The options of the peer itself were removed
+/// when its head was parsed.
+pub fn take_close(message: &mut HttpMessage) -> bool {
+    let (mut occurs, mut closes) = (false, false);
+    for option in message.fields().values(b"connection") {
+        occurs |= is_persistence(option);
+        closes |= option.eq_ignore_ascii_case(b"close");
+    }
+    if !occurs {
+        return false;
+    }
+    retain_options(message.fields_mut(), |option| !is_persistence(option));
+    closes
+}
+
+/// Removes the options of the Connection headers that do not stay.
+fn retain_options(fields: &mut Fields, stays: impl Fn(&[u8]) -> bool) {
+    const NAME: &[u8] = b"connection";
+    let stays = |option: &&[u8]| stays(option);
     let mut from = 0;
     while let Some(index) = fields.position(NAME, from) {
         let line = fields.at(index).map_or(&b""[..], |(_, value)| value);
@@ -212,5 +236,37 @@ fn drop_h2c(fields: &mut Fields) {
     if !left.is_empty() {
         // The value is shorter than the removed one.
         let _ = fields.set(b"upgrade", &left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn close_of_a_rule_is_taken_and_other_options_stay() {
+        // The values of the Connection headers, whether they close, and the remaining ones.
+        let table: [(&[&str], bool, &[&str]); 7] = [
+            (&[], false, &[]),
+            (&["close"], true, &[]),
+            (&["Keep-Alive"], false, &[]),
+            (&["upgrade"], false, &["upgrade"]),
+            (&["foo, CLOSE ,bar"], true, &["foo,bar"]),
+            (&["keep-alive", "close"], true, &[]),
+            (&["closed", "x"], false, &["closed", "x"]),
+        ];
+        for (values, closes, left) in table {
+            let mut message = HttpMessage::new();
+            message
+                .begin_response(HttpVersion::Http11, 200, b"OK")
+                .unwrap();
+            for value in values {
+                message.add(b"connection", value.as_bytes()).unwrap();
+            }
+            assert_eq!(take_close(&mut message), closes, "{values:?}");
+            let rest: Vec<&[u8]> = message.fields().get_all(b"connection").collect();
+            let left: Vec<&[u8]> = left.iter().map(|value| value.as_bytes()).collect();
+            assert_eq!(rest, left, "{values:?}");
+        }
     }
 }

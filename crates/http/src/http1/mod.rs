@@ -24,7 +24,7 @@ mod response;
 
 pub use cache::{is_cacheable, shares_cookie};
 pub use chunked::{Chunk, ChunkHead, ChunkedDecoder, LAST_CHUNK, write_last_chunk};
-pub use connection::proxy_connection_keep_alive;
+pub use connection::{proxy_connection_keep_alive, take_close};
 pub use fault::{FaultKind, HttpParseError};
 pub use framing::{ClientFraming, ConnectionHeader, ConnectionMode, to_client, to_server};
 pub use page::{ErrorPage, Redirect, RedirectCode, error_page};

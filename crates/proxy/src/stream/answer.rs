@@ -441,7 +441,11 @@ fn frame(
     rules::http_after_response(stream);
     response.body =
         shape::settle(stream, response.body).map_err(|shape::Interim| Failure::Rejected)?;
-    let keep = keep && !stream.begins_tunnel(stream.response.status());
+    let has_rules = [Rare::ANSWER_RULES, Rare::AFTER_RULES]
+        .into_iter()
+        .any(|rules| stream.route.rare.has(rules));
+    let closes_by_rule = has_rules && http1::take_close(&mut stream.response);
+    let keep = keep && !closes_by_rule && !stream.begins_tunnel(stream.response.status());
     // The connection options of the backend concern only the server's side.
     let closes = stream.frontend().has(ProxyOption::HttpClose);
     let mode = if closes {

@@ -19,7 +19,7 @@ use crate::server_connection::{self, Authentication, ServerConnection};
 use http::http1::{self, ConnectionMode, Parsed, Upgrade};
 use http::http2;
 use http::message::ConnectionChallenge;
-use model::config::{ProxyOption, ReuseMode};
+use model::config::{Proxy, ProxyOption, ReuseMode};
 use model::queue::ServerSlot;
 use model::state::Tally;
 use model::tracking;
@@ -445,7 +445,11 @@ fn prepare_request(stream: &mut ProxyStream, outgoing: &Outgoing<'_>) {
         stream.request.remove(b"content-length");
     }
     forward::tell(stream);
+    if has_request_rules(stream) && http1::take_close(&mut stream.request) {
+        stream.rules.overrides_mut().closes_server = true;
+    }
     let mode = match connection_mode(stream) {
+        _ if stream.rules.closes_server() => ConnectionMode::Close,
         ConnectionMode::ServerClose if pretends(stream) => ConnectionMode::KeepAlive,
         mode => mode,
     };
@@ -453,6 +457,11 @@ fn prepare_request(stream: &mut ProxyStream, outgoing: &Outgoing<'_>) {
     // A head that rules have filled to the last byte lacks this field; the framing does not
     // depend on it.
     let _ = header.add_to(&mut stream.request);
+}
+
+fn has_request_rules(stream: &ProxyStream) -> bool {
+    let has_rules = |proxy: &Proxy| !proxy.http_request.is_empty() || proxy.lines.is_some();
+    has_rules(stream.frontend()) || stream.backend().is_some_and(has_rules)
 }
 
 fn pretends(stream: &ProxyStream) -> bool {

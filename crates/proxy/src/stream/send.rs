@@ -3,6 +3,7 @@
 use super::session::Client;
 use super::shape::{self, Interim};
 use super::{Endpoint, ProxyResponse, ProxyStream, Termination};
+use http::http1;
 use http::message::{HttpMessage, HttpVersion};
 use model::config::ProxyOption;
 use model::rules::{self, MessageVerdict};
@@ -148,7 +149,8 @@ fn complete(
     dress_answer(stream, &client.link);
     let status = stream.response.status();
     let ends = shape::is_bodiless(status) || stream.response.get(b"content-length").is_some();
-    let keep = may_keep && ends && !stream.begins_tunnel(status);
+    let closes_by_rule = http1::take_close(&mut stream.response);
+    let keep = may_keep && ends && !closes_by_rule && !stream.begins_tunnel(status);
     if client.link.is_http2() || stream.switches(status) {
         // A stream does not decide on an HTTP/2 connection, and the `connection` field of a 101
         // names the upgrade.

@@ -389,3 +389,100 @@ fn rule_that_refuses_a_cached_response_frames_its_own() {
         }
     }
 }
+
+/// Rules that write a Connection field into responses, and whether the connection ends.
+const CONNECTION_RULES: &[(&str, bool)] = &[
+    (
+        "http-request return status 200 content-type text/plain string ok hdr Connection close",
+        true,
+    ),
+    (
+        "http-request return status 200 content-type text/plain string ok hdr Connection keep-alive",
+        false,
+    ),
+    ("http-response set-header Connection close", true),
+    ("http-response add-header Connection Close", true),
+    ("http-after-response set-header Connection close", true),
+    ("http-after-response set-header Connection x,close", true),
+    (
+        "http-after-response set-header Connection keep-alive",
+        false,
+    ),
+    ("http-after-response set-header Connection closed", false),
+    ("http-response del-header Connection", false),
+    ("http-request set-header Connection close", false),
+];
+
+#[test]
+fn close_of_a_rule_ends_the_connection() {
+    for of_server in ["", "Connection: close\r\n", "Connection: keep-alive\r\n"] {
+        let response = format!("HTTP/1.1 200 OK\r\n{of_server}Content-Length: 2\r\n\r\nok");
+        let origin = ScriptedOrigin::fixed(response.leak());
+        for (rule, closes) in CONNECTION_RULES {
+            let bed = ProxyFixture::new(&format!(
+                "listen l\n bind 127.0.0.1:{{0}}\n {rule}\n server s 127.0.0.1:{}\n",
+                origin.port
+            ));
+            for (version, header) in [
+                ("1.1", ""),
+                ("1.1", "Connection: close\r\n"),
+                ("1.0", ""),
+                ("1.0", "Connection: keep-alive\r\n"),
+            ] {
+                let what = format!("{rule}, server {of_server:?}, HTTP/{version} {header:?}");
+                let mut client = bed.client();
+                client.send(format!(
+                    "GET / HTTP/{version}\r\nHost: h\r\n{header}\r\n\
+                     GET /b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+                ));
+                let first = client.answer();
+                assert_eq!(first.body, b"ok", "{what}");
+                let keeps = if version == "1.1" {
+                    header.is_empty()
+                } else {
+                    !header.is_empty()
+                };
+                let head = first.head.to_ascii_lowercase();
+                assert_eq!(
+                    head.contains("connection: keep-alive"),
+                    keeps && !closes && version == "1.0",
+                    "{what}: {head}"
+                );
+                assert_eq!(
+                    client.answer_if_any().is_some(),
+                    keeps && !closes,
+                    "{what}: {head}"
+                );
+                assert_eq!(client.ends(), "FIN", "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn close_of_a_rule_ends_the_connection_to_the_server() {
+    let origin = ScriptedOrigin::new(|mut peer, number| {
+        while let Some(head) = peer.head() {
+            let closes = head
+                .to_ascii_lowercase()
+                .contains("\r\nconnection: close\r\n");
+            let text = format!("{number} {closes}");
+            peer.send(&format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}",
+                text.len()
+            ));
+        }
+    });
+    let bed = ProxyFixture::new(&format!(
+        "listen l\n bind 127.0.0.1:{{0}}\n \
+         http-request set-header Connection close if {{ path /close }}\n server s 127.0.0.1:{}\n",
+        origin.port
+    ));
+    let mut client = bed.client();
+    let mut served = |path: &str| {
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        String::from_utf8(client.answer().body).unwrap()
+    };
+    let all = ["/", "/close", "/"].map(&mut served);
+    assert_eq!(all, ["0 false", "0 true", "1 false"]);
+}
