@@ -11,8 +11,12 @@ pub struct RecordingOptions {
     pub client_socket: bool,
     /// Addresses of clients' connections, besides those of their PROXY headers.
     pub connection: bool,
+    /// Whether a client's connection began with a PROXY header that a rule required.
+    pub proxy_header: bool,
     /// The rule that ended a list of rules.
     pub last_rule: bool,
+    /// Received part of a request's body.
+    pub request_body: bool,
     /// Received part of a response's body.
     pub answer_body: bool,
     /// TLV types of clients' PROXY headers.

@@ -23,6 +23,8 @@ pub struct Details {
     connection: Cell<Option<(Endpoint, Endpoint)>>,
     /// Socket of the client, for TCP statistics.
     socket: Cell<Option<WeakSocket>>,
+    /// A rule required a PROXY header, and the client sent one.
+    has_proxy_header: Cell<bool>,
     /// Fields of the client's PROXY header that rules use.
     fields: OnceCell<Tlvs>,
     /// Trace of the session's streams, if an operator requested it.
@@ -72,6 +74,22 @@ impl Session {
     pub fn keep_connection(&self, ends: (Endpoint, Endpoint)) {
         if self.config.global.recording.connection {
             self.details().connection.set(Some(ends));
+        }
+    }
+
+    /// Returns whether the connection began with a PROXY header: the listener or a rule required it.
+    pub fn has_proxy_header(&self) -> bool {
+        // A listener with `accept-proxy` refuses connections without the header.
+        let by_listener = self.listener().is_some_and(|bind| bind.preface.proxy);
+        let details = self.details.get();
+        by_listener || details.is_some_and(|details| details.has_proxy_header.get())
+    }
+
+    /// Records that the client sent the PROXY header that a rule required, if the configuration
+    /// needs it.
+    pub fn keep_proxy_header(&self) {
+        if self.config.global.recording.proxy_header {
+            self.details().has_proxy_header.set(true);
         }
     }
 

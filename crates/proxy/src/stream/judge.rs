@@ -73,6 +73,14 @@ async fn side_rules(
     body: &mut IncomingBody,
 ) -> Ruled {
     let in_backend = stream.route.backend.is_some();
+    if stream.config.global.recording.request_body && !stream.payloads.request_complete {
+        if client.link.is_http2() && !body.is_done() {
+            let input = client.input.get_or_insert_with(Buffer::take);
+            // An error is detected again when the body is forwarded.
+            let _ = client.link.read_into(input);
+        }
+        show_body(client, stream, body);
+    }
     loop {
         let verdict = rules::http_request(stream, in_backend);
         if stream.rules.overrides.is_some() {
@@ -247,13 +255,9 @@ pub async fn wait_for_body(
         stream.request.remove(b"expect");
     }
     loop {
+        let whole = show_body(client, stream, body);
         let input = client.input.get_or_insert_with(Buffer::take);
-        let peeked = body.peek(&client.link, input.filled());
-        stream.payloads.request.clear();
-        stream.payloads.request.extend_from_slice(&peeked.bytes);
-        stream.payloads.request_complete = peeked.whole;
-        if peeked.whole || stream.payloads.request.len() >= bytes || input.len() >= input.capacity()
-        {
+        if whole || stream.payloads.request.len() >= bytes || input.len() >= input.capacity() {
             stream.payloads.request_complete = true;
             return true;
         }
@@ -286,6 +290,16 @@ pub async fn wait_for_body(
             }
         }
     }
+}
+
+/// Shows the received part of the body to the rules. Returns whether it is the whole body.
+fn show_body(client: &Client, stream: &mut ProxyStream, body: &IncomingBody) -> bool {
+    let input = client.input.as_ref();
+    let peeked = body.peek(&client.link, input.map_or(&[][..], Buffer::filled));
+    stream.payloads.request.clear();
+    stream.payloads.request.extend_from_slice(&peeked.bytes);
+    stream.payloads.request_complete = peeked.whole;
+    peeked.whole
 }
 
 /// Sends 100 (Continue) to the client; returns the number of bytes sent.

@@ -607,6 +607,7 @@ const PROXY_HEADER_MS: u32 = 5000;
 /// Replaces the addresses of the session by those of the header. A header without addresses
 /// changes nothing.
 fn take_addresses(client: &mut Client, header: &Header) {
+    client.session.keep_proxy_header();
     let Header::Proxied(proxied) = header else {
         return;
     };

@@ -2,7 +2,7 @@
 //! hints, lists changed by rules, priorities in queues.
 
 use crate::bed::{PATIENCE, ProxyFixture, ScriptedOrigin, against_haproxy};
-use crate::peer2::{Peer2, PeerEvent};
+use crate::peer2::{Peer2, PeerEvent, request};
 use std::sync::{Arc, Mutex, mpsc};
 
 fn listen(lines: &str, origin: &ScriptedOrigin) -> String {
@@ -219,11 +219,48 @@ fn forwarded_tells_what_it_was_asked_to_tell() {
 
 #[test]
 fn a_rule_asks_for_a_proxy_header_where_its_condition_holds() {
-    let lines = " mode http\n tcp-request connection expect-proxy layer4 if { src 127.0.0.0/8 }\n http-request return status 200 hdr x-src %[src]\n";
+    let lines = " mode http\n tcp-request connection expect-proxy layer4 if { src 127.0.0.0/8 }\n http-request return status 200 hdr x-src %[src],%[fc_rcvd_proxy]\n";
     let origin = ScriptedOrigin::echo();
     let bed = bed(lines, &origin);
     let answer = bed.ask("PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    assert!(answer.contains("x-src: 192.0.2.7\r\n"), "{answer}");
+    assert!(answer.contains("x-src: 192.0.2.7,1\r\n"), "{answer}");
+}
+
+#[test]
+fn body_that_came_with_the_headers_is_visible_to_rules() {
+    let origin = ScriptedOrigin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let lines = " mode http\n http-request deny if { req.body -m sub evil }\n \
+        http-request deny deny_status 401 if { req.body_param(user) -m str root }\n \
+        http-request deny deny_status 413 if { req.body_size gt 20 }\n";
+    let bodies = [
+        ("x=evil", 403),
+        ("user=root&a=b", 401),
+        ("user=anna", 200),
+        (&*"a".repeat(21), 413),
+    ];
+    let bed = bed(lines, &origin);
+    for (body, status) in bodies {
+        let length = body.len();
+        for rest in [
+            format!("Content-Length: {length}\r\n\r\n{body}"),
+            format!("Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n"),
+        ] {
+            let answer = bed.ask(&format!(
+                "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{rest}"
+            ));
+            let head = format!("HTTP/1.1 {status} ");
+            assert!(answer.starts_with(&head), "{rest}: {answer}");
+        }
+        let mut client = Peer2::client(bed.client());
+        client.cork();
+        let stream = client.fields(0, &request("POST", "/"), false);
+        client.data(stream, body.as_bytes(), true);
+        client.half_close();
+        assert_eq!(
+            client.answer(stream).brief().get(..3),
+            Some(&*status.to_string())
+        );
+    }
 }
 
 #[test]

@@ -63,7 +63,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         truth(|_, s| is_local(s.session.connection().1)).prepare(ask_connection),
         "acl to_here fc_dst_is_local",
         "True if `fc_dst` is an address of this host.";
-    "fc_rcvd_proxy", truth(fc_rcvd_proxy), "acl proxied fc_rcvd_proxy",
+    "fc_rcvd_proxy", truth(fc_rcvd_proxy).prepare(ask_proxy_header), "acl proxied fc_rcvd_proxy",
         "True if the connection began with a PROXY header.";
     "fc_err",
         number(|_, s| Some(SampleValue::Int(broken(s).connection.into()))), "acl failed fc_err gt 0",
@@ -118,8 +118,17 @@ fn can_bind(address: IpAddr) -> bool {
 }
 
 fn fc_rcvd_proxy<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    // A listener with `accept-proxy` refuses connections without the header.
-    Some(SampleValue::Bool(stream.session.listener()?.preface.proxy))
+    stream.session.listener()?;
+    Some(SampleValue::Bool(stream.session.has_proxy_header()))
+}
+
+fn ask_proxy_header(
+    loader: &mut ConfigDraft,
+    _: &mut Arguments,
+    _: Span,
+) -> Result<(), Diagnostic> {
+    loader.config.global.recording.proxy_header = true;
+    Ok(())
 }
 
 /// Returns the reason why the client's connection failed. Only the log format for failed

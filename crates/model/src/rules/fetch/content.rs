@@ -60,13 +60,13 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "Number of received bytes of the response body.";
     "res.body_size", number(Needs::Response, body_size).http().prepare(ask_body), "acl download res.body_size gt 1000000",
         "The announced length of the response body. Without an announced length, the received length.";
-    "req.body", bytes(Needs::Request, body).http(), "acl soap req.body -m sub Envelope",
+    "req.body", bytes(Needs::Request, body).http().prepare(ask_request_body), "acl soap req.body -m sub Envelope",
         "The received part of the request body: `option http-buffer-request` waits for it, up to a full buffer.";
-    "req.body_len", number(Needs::Request, length).http(), "acl filled req.body_len gt 0",
+    "req.body_len", number(Needs::Request, length).http().prepare(ask_request_body), "acl filled req.body_len gt 0",
         "Number of received bytes of the request body.";
-    "req.body_size", number(Needs::Request, body_size).http(), "acl upload req.body_size gt 1000000",
+    "req.body_size", number(Needs::Request, body_size).http().prepare(ask_request_body), "acl upload req.body_size gt 1000000",
         "The announced length of the request body. Without an announced length, the received length.";
-    "req.body_param[(<name>)]", bytes(Needs::Request, body_parameter).http().takes(&[ArgumentKind::Text], 0), "acl login req.body_param(user) -m found",
+    "req.body_param[(<name>)]", bytes(Needs::Request, body_parameter).http().takes(&[ArgumentKind::Text], 0).prepare(ask_request_body), "acl login req.body_param(user) -m found",
         "The value of the first field with this name in a form in the request body, regardless of its content type; \
          without a name that of the first field. Nothing is decoded.";
 };
@@ -108,6 +108,16 @@ fn answered<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<Sam
     Some(SampleValue::count(
         START_LINE_BYTES + words + fields + HEAD_END_BYTES + body,
     ))
+}
+
+/// Records that the bodies of requests must be inspected as far as they have arrived.
+fn ask_request_body(
+    loader: &mut ConfigDraft,
+    _: &mut Arguments,
+    _: Span,
+) -> Result<(), Diagnostic> {
+    loader.config.global.recording.request_body = true;
+    Ok(())
 }
 
 /// Records that the bodies of responses must be inspected as far as they have arrived.
