@@ -106,7 +106,9 @@ pub(super) static LINES: &[LineRow] = &[
     LineRow {
         places: places::ALL,
         syntax: "error-log-format <fmt>",
-        doc: "Format of log lines for failed streams. The default is that of all other streams.",
+        doc: "Format of log lines for connections that fail before their request (a PROXY header, a handshake) and for \
+              inputs that are no requests (`<BADREQ>`). Requests that fail have the ordinary format. The default is the \
+              ordinary format.",
         example: "error-log-format \"%ci:%cp %tsc\"",
         build: |loader, args| {
             format(loader, args, Usage::LOG, |proxy| {

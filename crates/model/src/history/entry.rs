@@ -396,8 +396,10 @@ pub(super) fn put_texts(stream: &ProxyStream, bytes: &mut Vec<u8>) -> [u16; FIEL
         stream.request.get(b"host").unwrap_or_default(),
     );
     put(EntryText::Path, path(stream.received_target()));
-    let id = stream.identity.unique_id.as_deref();
-    put(EntryText::UniqueId, id.unwrap_or_default());
+    put(
+        EntryText::UniqueId,
+        stream.identity.unique_id.get().map_or(&[], |id| id),
+    );
     let decided = stream.decided.as_deref();
     let owner = decided.and_then(|decided| decided.owner);
     put(EntryText::Owner, name(owner.map(|owner| owner.server)));

@@ -108,7 +108,7 @@ fn queries_and_passwords_are_not_kept_and_texts_are_cut() {
     }
     let long = format!("GET /{0} HTTP/1.1\r\nhost: {0}\r\n\r\n", "x".repeat(4000));
     let mut stream = request(long.as_bytes());
-    stream.identity.unique_id = Some(vec![b'u'; 9000].into());
+    stream.identity.unique_id = std::cell::OnceCell::from(Box::from([b'u'; 9000]));
     let entry = entry(stream);
     let lengths =
         [EntryText::Path, EntryText::Host, EntryText::UniqueId].map(|f| entry.text(f).len());
@@ -196,7 +196,7 @@ fn places_are_lines_of_files() {
 fn known(unique_id: &str) -> Entry {
     let mut stream = request(GET);
     stream.identity.id = 0x1f;
-    stream.identity.unique_id = Some(unique_id.as_bytes().into());
+    stream.identity.unique_id = std::cell::OnceCell::from(Box::from(unique_id.as_bytes()));
     stream.times.began_at = UNIX_EPOCH + Duration::from_millis(1_000_000_000_123);
     entry(stream)
 }

@@ -169,7 +169,7 @@ fn stream_logged(stream: &ProxyStream, step: StreamLogStep) {
     };
     let step = if failed { StreamLogStep::Error } else { step };
     let mut message = reactor::scratch();
-    lines(stream, failed, level, step, &mut message);
+    lines(stream, level, step, &mut message);
 }
 
 /// Logs the current state of a stream for a `do-log` rule.
@@ -181,20 +181,17 @@ pub fn stream_step(stream: &ProxyStream, step: StreamLogStep) {
     };
     if !stream.frontend().logs.is_empty() {
         // The rule may run while its caller uses the scratch buffer, so this needs its own.
-        lines(stream, false, level, step, &mut Vec::new());
+        lines(stream, level, step, &mut Vec::new());
     }
 }
 
 /// Formats the log lines of a stream and sends them.
-fn lines(
-    stream: &ProxyStream,
-    failed: bool,
-    level: u8,
-    step: StreamLogStep,
-    message: &mut Vec<u8>,
-) {
+fn lines(stream: &ProxyStream, level: u8, step: StreamLogStep, message: &mut Vec<u8>) {
     stream.log.step.set(Some(step));
     let frontend = stream.frontend();
+    // As in HAProxy, a request that failed has the ordinary line: its URI, status and termination
+    // state would be missed. Only an input that became no request is an error of the connection.
+    let failed = step == StreamLogStep::Error && stream.http && !stream.request.is_request();
     let format = frontend
         .error_log_format
         .as_ref()

@@ -516,20 +516,31 @@ pub fn monitor(stream: &mut ProxyStream) -> Option<ProxyResponse> {
     Some(error_page(stream, if fails { 503 } else { 200 }))
 }
 
+impl ProxyStream {
+    /// Returns the stream's unique ID, which the first call generates; None if the frontend has no
+    /// format for it.
+    pub fn unique_id(&self) -> Option<&[u8]> {
+        let format = self.frontend().unique_id_format.as_ref()?;
+        let id = &self.identity.unique_id;
+        if id.get().is_none() && !self.identity.generates_id.replace(true) {
+            let _ = id.set(format.fill(self).into());
+            self.identity.generates_id.set(false);
+        }
+        id.get().map(|id| &**id)
+    }
+}
+
 /// Generates the stream's unique ID if the frontend has a format for it, and adds its header.
 /// Called once, after the rules of the request.
 pub fn unique_id(stream: &mut ProxyStream) {
-    let Some(format) = stream.frontend().unique_id_format.clone() else {
+    if stream.unique_id().is_none() {
         return;
-    };
-    if stream.identity.unique_id.is_none() {
-        stream.identity.unique_id = Some(format.fill(stream).into());
     }
     let header = stream.frontend().unique_id_header.clone();
     let Some(name) = header.filter(|_| stream.http) else {
         return;
     };
-    if let Some(mut id) = stream.identity.unique_id.clone() {
+    if let Some(mut id) = stream.identity.unique_id.get().cloned() {
         super::action::harmless(&mut id);
         // A head that rules have filled to its limit is sent without the header.
         let _ = stream.request.set(&name, &id);

@@ -3,6 +3,7 @@
 use super::state::StreamIdentity;
 use super::{Links, ProxyStream, Route, Session, StreamOutcome, Times, Transfer};
 use http::message::HttpMessage;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ pub fn renew(used: &mut ProxyStream, number: u64, new: Rc<Session>, is_http: boo
             StreamIdentity {
                 id,
                 unique_id,
+                generates_id: _,
                 listed: _,
             },
         session,
@@ -31,7 +33,7 @@ pub fn renew(used: &mut ProxyStream, number: u64, new: Rc<Session>, is_http: boo
         links,
         decided,
     } = used;
-    (*id, *unique_id) = (number, None);
+    (*id, *unique_id) = (number, OnceCell::new());
     *config = Arc::clone(&new.config);
     route.renew(new.frontend, config.proxy(new.frontend).rare);
     *session = new;
@@ -62,7 +64,8 @@ pub fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> ProxySt
     ProxyStream {
         identity: StreamIdentity {
             id,
-            unique_id: None,
+            unique_id: OnceCell::new(),
+            generates_id: Cell::new(false),
             listed: Default::default(),
         },
         config: Arc::clone(&session.config),

@@ -3,7 +3,7 @@
 use super::state::{ProxyStream, Session};
 
 /// Maximum size of a stream without its allocations, bytes.
-const STREAM_MAX: usize = 784;
+const STREAM_MAX: usize = 792;
 /// Maximum size of a session without its allocations, bytes.
 const SESSION_MAX: usize = 320;
 

@@ -10,7 +10,7 @@ use crate::state::compression::OfClient;
 use crate::tables::SessionTrackers;
 use http::message::HttpMessage;
 use reactor::{self, Instant};
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -211,7 +211,9 @@ pub struct StreamIdentity {
     /// Unique in the process (`%rt`, `uuid`-like fetches).
     pub id: u64,
     /// Value of `unique-id-format`, once generated.
-    pub unique_id: Option<Box<[u8]>>,
+    pub unique_id: OnceCell<Box<[u8]>>,
+    /// The ID is being generated: its format may refer to the ID itself.
+    pub generates_id: Cell<bool>,
     /// Entry of the stream in the list that operators see (`show sess`).
     pub listed: Listed,
 }

@@ -56,7 +56,7 @@ fn extensions(stream: &ProxyStream, wanted: ProxyExtensions) -> Tlvs {
         let _left_out = tlvs.push(kind::AUTHORITY, name.as_bytes());
     }
     if wanted.unique_id {
-        let id = stream.identity.unique_id.as_deref().unwrap_or_default();
+        let id = stream.unique_id().unwrap_or_default();
         let _left_out = tlvs.push(kind::UNIQUE_ID, &id[..id.len().min(MAX_UNIQUE_ID_BYTES)]);
     }
     if wanted.tls {

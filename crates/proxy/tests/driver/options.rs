@@ -201,6 +201,37 @@ fn logasap_logs_when_the_answer_begins() {
 }
 
 #[test]
+fn log_format_of_errors_is_for_inputs_that_are_no_requests_and_every_request_has_an_id() {
+    if against_haproxy() {
+        return;
+    }
+    let log = UdpSocket::bind("127.0.0.1:0").unwrap();
+    log.set_read_timeout(Some(PATIENCE)).unwrap();
+    let origin = ScriptedOrigin::fixed("HTTP/1.1 500 E\r\nContent-Length: 0\r\n\r\n");
+    let front = format!(
+        "log 127.0.0.1:{} local0\n log-format \"@%ST %HU %ID\"\n error-log-format \"@ERROR %ST\"\n \
+         unique-id-format id-%[path]\n http-request deny if {{ path /deny }}\n \
+         http-request redirect location /x if {{ path /redirect }}",
+        log.local_addr().unwrap().port()
+    );
+    model::log::start(model::log::Sink::open([]), Box::new(|_| {})).unwrap();
+    let bed = ProxyFixture::new(&origin.behind(&front, ""));
+    let line = |request: &str| {
+        bed.ask(request);
+        let mut line = [0; 1000];
+        let n = log.recv(&mut line).unwrap();
+        let line = String::from_utf8_lossy(&line[..n]).into_owned();
+        line.split_once('@')
+            .map(|(_, text)| text.trim_end().to_owned())
+    };
+    for (path, status) in [("/", 500), ("/deny", 403), ("/redirect", 302)] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        assert_eq!(line(&request), Some(format!("{status} {path} id-{path}")));
+    }
+    assert_eq!(line("BAD\r\n\r\n").as_deref(), Some("ERROR 400"));
+}
+
+#[test]
 fn independent_streams_times_both_directions_of_a_side() {
     undisturbed(|| {
         let origin = ScriptedOrigin::new(|mut peer, _| {

@@ -185,11 +185,5 @@ fn id<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> 
 }
 
 fn unique_id<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    if let Some(id) = &stream.identity.unique_id {
-        return Some(SampleValue::text(id));
-    }
-    // The unique ID is generated after the rules of the request; this fetch runs earlier.
-    let format = stream.frontend().unique_id_format.as_ref()?;
-    let id = format.fill(stream);
-    Some(SampleValue::Str(Cow::Owned(id)))
+    Some(SampleValue::text(stream.unique_id()?))
 }

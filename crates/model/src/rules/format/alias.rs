@@ -130,7 +130,10 @@ impl Alias {
             ),
             Alias::Hostname => put.text(hostname()),
             Alias::UniqueId => {
-                put.text_or_missing(stream.identity.unique_id.as_deref().unwrap_or_default())
+                // An input that became no request has no stream in HAProxy, and so no ID.
+                let has_id = !stream.http || stream.request.is_request();
+                let id = has_id.then(|| stream.unique_id()).flatten();
+                put.text_or_missing(id.unwrap_or_default())
             }
             Alias::CapturedRequestCookie => put.text_or_missing(cookie(stream, 0)),
             Alias::CapturedResponseCookie => put.text_or_missing(cookie(stream, 1)),
