@@ -1,14 +1,15 @@
 //! Imports the state of another process into the state of this one.
 
 use super::told::{
-    CarriedState, CountedTold, ListenerTold, ProcessTold, ProxyTold, RateTold, ServerTold,
+    CarriedState, CountedTold, ListenerTold, ProcessTold, ProxyTold, RateTold, ServerSettingsTold,
+    ServerTold,
 };
 use super::{Imported, monotonic_ms, tally};
 use crate::orders::OperatorOverrides;
 use crate::runtime::{Runtime, lock};
 use crate::tls_orders;
 use model::config::{Config, Proxy, Server};
-use model::state::{AGE_MAX_MS, COUNT_MAX, Counters, Kept, now_ms};
+use model::state::{AGE_MAX_MS, AgentSet, COUNT_MAX, Counters, HostNow, Kept, now_ms};
 use reactor::Rate;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -186,6 +187,37 @@ impl Taker {
         }
         if let Some(kept) = told.kept {
             state.resume(self.kept(kept.0), server, self.state_ms);
+        }
+        self.settings(told.set, server);
+    }
+
+    /// Applies the settings that operators have made on a server, as far as its configuration
+    /// still allows them.
+    fn settings(&self, told: ServerSettingsTold, server: &Server) {
+        let state = &server.state;
+        if server.options.check {
+            state.set_check(told.check_address, told.check_port);
+        }
+        if state.has_agent() {
+            state.set_agent(AgentSet {
+                address: told.agent_address,
+                port: told.agent_port,
+                send: told.agent_send.map(|text| text.into_vec().into()),
+            });
+        }
+        let resolves = server.host.as_ref();
+        let resolves = resolves.is_some_and(|host| host.resolvers.is_some() && !host.service);
+        if let Some(text) = told.host.filter(|_| resolves) {
+            state.set_host(Some(HostNow {
+                text: text.into(),
+                port: 0,
+                by_record: false,
+                told_beside: false,
+            }));
+            if told.unresolved {
+                // The file's address belongs to another name.
+                state.set_resolved(None, self.state_ms);
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use super::tables::{BYTES_MAX, TableTold, Which};
 use super::tally::{self, Sums};
 use super::told::{
     CarriedState, CountedTold, KeptTold, ListenerTold, LiveTold, ProcessTold, ProxyStates,
-    ProxyTold, RateTold, ServerTold,
+    ProxyTold, RateTold, ServerSettingsTold, ServerTold,
 };
 use super::{HEAD, VERSION, monotonic_ms};
 use crate::orders::OperatorOverrides;
@@ -167,6 +167,11 @@ impl Teller {
             stopped: self
                 .whole
                 .then(|| (state.checks_stopped(), state.agent_stopped())),
+            set: if self.whole {
+                settings(state)
+            } else {
+                ServerSettingsTold::default()
+            },
         }
     }
 
@@ -202,5 +207,21 @@ fn listener((id, state, sums): &(u32, std::sync::Arc<ListenerState>, Sums)) -> L
         id: *id,
         counted: counted(sums, &state.counters),
         sessions_highest: state.sessions.highest(),
+    }
+}
+
+/// Returns the settings that operators have made on a server.
+fn settings(state: &ServerState) -> ServerSettingsTold {
+    let (check_address, check_port) = state.check_set();
+    let agent = state.agent_set();
+    let host = state.host().filter(|host| !host.by_record);
+    ServerSettingsTold {
+        check_address,
+        check_port,
+        agent_address: agent.address,
+        agent_port: agent.port,
+        agent_send: agent.send.map(|text| text.to_vec().into()),
+        unresolved: host.is_some() && state.report(now_ms()).unresolved,
+        host: host.map(|host| host.text.into()),
     }
 }

@@ -489,3 +489,53 @@ fn a_listen_there_may_be_two_sections_here_and_the_other_way_round() {
         assert_eq!(proxy.state.active_usable(), 1);
     }
 }
+
+#[test]
+fn settings_of_operators_for_checks_and_names_reach_the_next_process() {
+    use keyword::testing::load_text;
+    use model::state::{AgentSet, HostNow};
+    let load = || {
+        let text = "resolvers r\n nameserver x 127.0.0.1:1\nbackend b\n \
+             server a 127.0.0.1:2 check agent-check agent-port 3 resolvers r\n \
+             server plain 127.0.0.1:2\n";
+        let mut config = load_text(text).config.expect("it loads");
+        install(&mut config, None, 0);
+        config
+    };
+    let set = |config: &Config, n| {
+        let state = server(config, n);
+        state.set_check(Some("127.0.0.9".parse().unwrap()), Some(7999));
+        state.set_agent(AgentSet {
+            address: Some("127.0.0.8".parse().unwrap()),
+            port: Some(7992),
+            send: Some((*b"auth").into()),
+        });
+        state.set_host(Some(HostNow {
+            text: "new.test".into(),
+            port: 0,
+            by_record: false,
+            told_beside: false,
+        }));
+        state.set_resolved(None, now_ms());
+    };
+    let old = load();
+    set(&old, 0);
+    set(&old, 1);
+    let new = load();
+    import(&export(&old, None).bytes, &new, None).unwrap();
+    let [of_old, of_new] = [&old, &new].map(|config| {
+        let state = server(config, 0);
+        let is_unresolved = state.report(now_ms()).unresolved;
+        let settings = (state.check_set(), state.agent_set(), state.host());
+        (settings, is_unresolved)
+    });
+    assert_eq!(of_new, of_old);
+    assert!(of_new.1);
+    // The configuration of the other server no longer has checks, an agent or resolvers.
+    let plain = server(&new, 1);
+    assert_eq!(plain.check_set(), (None, None));
+    assert_eq!(
+        (plain.agent_set(), plain.host()),
+        (AgentSet::default(), None)
+    );
+}

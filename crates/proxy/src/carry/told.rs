@@ -9,7 +9,7 @@ use model::state::{
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tls::store::StoreOrder;
 use zeroize::Zeroizing;
@@ -168,6 +168,23 @@ pub(super) struct ServerTold {
     /// Whether an operator has stopped the checks, and those of the agent.
     #[serde(skip_serializing_if = "is_default")]
     pub stopped: Option<(bool, bool)>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub set: ServerSettingsTold,
+}
+
+/// Settings of an operator in place of the file's, besides those in [`KeptTold`].
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct ServerSettingsTold {
+    pub check_address: Option<IpAddr>,
+    pub check_port: Option<u16>,
+    pub agent_address: Option<IpAddr>,
+    pub agent_port: Option<u16>,
+    pub agent_send: Option<ByteBuf>,
+    /// Host name (`set server … fqdn`).
+    pub host: Option<String>,
+    /// That name has no address yet.
+    pub unresolved: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

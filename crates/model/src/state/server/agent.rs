@@ -84,7 +84,7 @@ pub struct ByTracked {
 }
 
 /// Address of the agent of a server and the text that it is sent, where an operator set them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AgentSet {
     /// Host that an operator set.
     pub address: Option<std::net::IpAddr>,
