@@ -197,7 +197,10 @@ impl<'a> SampleValue<'a> {
             SampleValue::Ipv4(ip) => Some(IpAddr::V4(*ip)),
             SampleValue::Ipv6(ip) => Some(IpAddr::V6(*ip)),
             SampleValue::Int(n) => Some(IpAddr::V4(Ipv4Addr::from(*n as u32))),
-            SampleValue::Str(s) => std::str::from_utf8(s).ok()?.parse().ok(),
+            SampleValue::Str(s) => match leading_ipv4(s) {
+                Some((address, _)) => Some(IpAddr::V4(address)),
+                None => std::str::from_utf8(s).ok()?.parse().ok(),
+            },
             _ => None,
         }
     }
@@ -283,6 +286,22 @@ pub fn leading_integer(text: &[u8]) -> i64 {
 /// Parses a text that is a number and nothing else.
 pub fn whole_integer(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// Returns the IPv4 address at the start of a text, and its length. As in HAProxy, its numbers may
+/// have leading zeros, and other text may follow: some gateways write the port of a client.
+pub fn leading_ipv4(text: &[u8]) -> Option<(Ipv4Addr, usize)> {
+    let is_part = |b: &u8| b.is_ascii_digit() || *b == b'.';
+    let end = text.iter().position(|b| !is_part(b)).unwrap_or(text.len());
+    let mut numbers = text.get(..end)?.split(|b| *b == b'.');
+    let mut octets = [0; 4];
+    for octet in &mut octets {
+        let digits = numbers.next().filter(|digits| !digits.is_empty())?;
+        let add = |number: u8, digit: &u8| number.checked_mul(10)?.checked_add(digit - b'0');
+        *octet = digits.iter().try_fold(0, add)?;
+    }
+    let is_whole = numbers.next().is_none();
+    is_whole.then_some((Ipv4Addr::from(octets), end))
 }
 
 #[cfg(test)]
@@ -390,6 +409,34 @@ mod tests {
                     assert_eq!(value.clone().cast(to), None, "{value:?} as {to:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn text_is_an_address_where_haproxy_finds_one() {
+        for (text, expected) in [
+            ("10.0.0.1", Some("10.0.0.1")),
+            ("10.0.0.1:80", Some("10.0.0.1")),
+            ("10.0.0.1;x", Some("10.0.0.1")),
+            ("10.0.0.1/8", Some("10.0.0.1")),
+            ("10.0.0.1x", Some("10.0.0.1")),
+            ("010.000.00.01", Some("10.0.0.1")),
+            ("::ffff:10.0.0.1", Some("::ffff:10.0.0.1")),
+            ("2001:db8::1", Some("2001:db8::1")),
+            ("10.0.0.1.", None),
+            ("10.0.0.1.2", None),
+            ("10.0.0", None),
+            ("10..0.1", None),
+            ("256.0.0.1", None),
+            ("10.0.0.99999999999", None),
+            ("0x0a.0.0.1", None),
+            (" 10.0.0.1", None),
+            ("unknown", None),
+            ("", None),
+        ] {
+            let value = SampleValue::Str(text.as_bytes().into());
+            let expected = expected.map(|address| address.parse::<IpAddr>().unwrap());
+            assert_eq!(value.address(), expected, "{text:?}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{FetchBuild, FetchRow, head};
 use crate::rules::argument::{ArgumentKind, Arguments};
 use crate::rules::usage::Needs;
-use crate::rules::value::{SampleValue, Type, leading_integer};
+use crate::rules::value::{SampleValue, Type, leading_integer, leading_ipv4};
 use crate::transaction::ProxyStream;
 use std::borrow::Cow;
 
@@ -211,20 +211,22 @@ fn line_count<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<S
 /// Parses an address in a header: alone, IPv4 followed by a port, or IPv6 in brackets with an
 /// optional port (RFC 7239, 6).
 fn parse_address(text: &[u8]) -> Option<SampleValue<'static>> {
+    if let Some((address, length)) = leading_ipv4(text) {
+        let port = std::str::from_utf8(text.get(length..)?).ok()?;
+        if !port.is_empty() {
+            port.strip_prefix(':')?.parse::<u16>().ok()?;
+        }
+        return Some(SampleValue::Ipv4(address));
+    }
     let text = std::str::from_utf8(text).ok()?;
     if let Ok(address) = text.parse() {
         return Some(SampleValue::ip(address));
     }
-    if let Some(rest) = text.strip_prefix('[') {
-        let (address, port) = rest.split_once(']')?;
-        if !port.is_empty() {
-            port.strip_prefix(':')?.parse::<u16>().ok()?;
-        }
-        return address.parse().ok().map(SampleValue::Ipv6);
+    let (address, port) = text.strip_prefix('[')?.split_once(']')?;
+    if !port.is_empty() {
+        port.strip_prefix(':')?.parse::<u16>().ok()?;
     }
-    let (address, port) = text.split_once(':')?;
-    port.parse::<u16>().ok()?;
-    address.parse().ok().map(SampleValue::Ipv4)
+    address.parse().ok().map(SampleValue::Ipv6)
 }
 
 fn address<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
@@ -317,6 +319,8 @@ mod tests {
         let rows: &[(&str, Option<&str>)] = &[
             ("192.0.2.1", Some("192.0.2.1")),
             ("192.0.2.1:80", Some("192.0.2.1")),
+            ("192.000.02.1", Some("192.0.2.1")),
+            ("192.0.2.1x", None),
             ("2001:db8::1", Some("2001:db8::1")),
             ("[2001:db8::1]", Some("2001:db8::1")),
             ("[2001:db8::1]:443", Some("2001:db8::1")),
