@@ -12,7 +12,7 @@ use super::shared::ListKey;
 use crate::config::UserlistSlot;
 use crate::rules::draft::ConfigDraft;
 use crate::sample::plain::{Listed, Number, Wrong, bad, number, ranges, version, wrong};
-use language::difference::{is_compared_with_secrets, vocabulary};
+use language::difference::{COVER, is_compared_with_secrets, vocabulary};
 use language::{ConfigWord, Diagnostic, Span, suggest};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -310,6 +310,11 @@ fn warn_of_earlier(
             continue;
         };
         if Regular::of_earlier_program(text, ignore_case).is_some() {
+            // A pattern of a file is not quoted: it may be a secret.
+            let text: &[u8] = match place {
+                PatternOrigin::Word(_) => text,
+                PatternOrigin::Line(..) => COVER.as_bytes(),
+            };
             let told = error.diagnostic(collected.span_of(place), text);
             loader.report(told.with_earlier_behaviour(AS_EARLIER));
         }

@@ -18,7 +18,7 @@ use crate::clock::revision;
 pub use carry::Changes;
 use entries::Entries;
 use index::Index;
-use language::difference::is_suspect;
+use language::difference::SecretLists;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -269,12 +269,8 @@ impl Lists {
             key,
             value,
         };
-        let is_secret = file.as_deref().is_some_and(|file| {
-            let name = file.rsplit('/').next().unwrap_or_default();
-            is_suspect(name)
-        });
         inner.lists.push(List {
-            is_secret,
+            is_secret: false,
             file,
             is_map,
             used_by,
@@ -290,6 +286,16 @@ impl Lists {
     pub fn hide(&self, at: usize) {
         if let Some(list) = self.inner().lists.get_mut(at) {
             list.is_secret = true;
+        }
+    }
+
+    /// Marks the lists of files whose entries are secrets.
+    pub fn hide_files(&self, secret: &SecretLists) {
+        for list in &mut self.inner().lists {
+            list.is_secret |= list
+                .file
+                .as_deref()
+                .is_some_and(|file| secret.contains(file));
         }
     }
 
