@@ -145,7 +145,8 @@ fn set_of(recording: &Recording) -> Vec<SetFile> {
 /// Returns the files with masked secrets, as JSON.
 fn files(recording: &Recording) -> String {
     let set = set_of(recording);
-    let shown = set.iter().map(|file| mask().shown(file));
+    let mask = mask().of(&set);
+    let shown = set.iter().map(|file| mask.shown(file));
     json!(shown.collect::<Vec<_>>()).to_string() + "\n"
 }
 

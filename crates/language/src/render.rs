@@ -14,8 +14,8 @@ pub use json::{json, json_lines};
 
 use crate::Environment;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
-use crate::difference::{COVER, expanded_secrets, secrets, vocabulary};
-use crate::source::SourceMap;
+use crate::difference::{COVER, expanded_secrets, mask_secrets, secrets, vocabulary};
+use crate::source::{SourceMap, Span};
 pub use crate::visible::visible;
 use std::borrow::Cow;
 
@@ -38,6 +38,11 @@ fn visible_diagnostics<'d>(
 /// Returns a diagnostic without the secrets of its lines. A correction that contains one is left
 /// out.
 fn without_secrets<'d>(sources: &SourceMap, d: &'d Diagnostic) -> Cow<'d, Diagnostic> {
+    if d.primary
+        .is_some_and(|span| sources.file(span.file).is_secret)
+    {
+        return Cow::Owned(without_texts(d));
+    }
     let spans = d
         .primary
         .iter()
@@ -53,7 +58,59 @@ fn without_secrets<'d>(sources: &SourceMap, d: &'d Diagnostic) -> Cow<'d, Diagno
         .collect();
     found.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
     found.dedup();
-    mask_diagnostic(d, &found).map_or(Cow::Borrowed(d), Cow::Owned)
+    let mut clean = mask_diagnostic(d, &found).map_or(Cow::Borrowed(d), Cow::Owned);
+    let has_secret = |span: Span| {
+        let line = sources.line_text(span);
+        !secrets(line, vocabulary()).is_empty()
+    };
+    if d.primary.is_some_and(has_secret) {
+        mask_suggestions(&mut clean);
+    }
+    clean
+}
+
+/// Returns a diagnostic about a line of a file in which everything is secret. All its texts may
+/// quote the line.
+fn without_texts(d: &Diagnostic) -> Diagnostic {
+    let mut clean = d.clone();
+    clean.message = format!("{} in a file that contains secrets", d.code.title);
+    clean.label = String::new();
+    clean.notes.clear();
+    clean.help = Some("compare the line with the manual: it is not displayed here".to_owned());
+    clean.fix = None;
+    clean.further_fixes.clear();
+    clean
+}
+
+/// Masks the lines that a diagnostic suggests to write, each between backticks: a suggestion
+/// contains the values of its line with other quotes.
+fn mask_suggestions(d: &mut Cow<'_, Diagnostic>) {
+    let mask = |text: &str| {
+        let line = mask_secrets(text.as_bytes(), vocabulary());
+        String::from_utf8_lossy(&line).into_owned()
+    };
+    let mask_text = |text: &str| {
+        let parts = text.split('`').enumerate();
+        // Every second part is between backticks.
+        let parts = parts.map(|(at, part)| match at % 2 {
+            1 => mask(part),
+            _ => part.to_owned(),
+        });
+        parts.collect::<Vec<_>>().join("`")
+    };
+    let mut texts = d.help.iter().chain(&d.notes);
+    if texts.any(|text| mask_text(text) != **text) {
+        let d = d.to_mut();
+        d.help = d.help.as_deref().map(mask_text);
+        let notes = d.notes.iter();
+        d.notes = notes.map(|note| mask_text(note)).collect();
+    }
+    let mut fixes = d.fix.iter().chain(&d.further_fixes);
+    if fixes.any(|fix| mask(&fix.replacement) != fix.replacement) {
+        let d = d.to_mut();
+        d.fix = None;
+        d.further_fixes.clear();
+    }
 }
 
 /// Returns a diagnostic without these secrets, which are sorted by length, longest first; `None` if

@@ -42,6 +42,8 @@ pub struct SourceFile {
     pub name: String,
     /// The bytes of the file.
     pub text: Text,
+    /// True if all lines of the file are secrets, such as those of a list of passwords.
+    pub is_secret: bool,
     line_starts: Vec<u32>,
 }
 
@@ -81,7 +83,15 @@ pub struct Position {
 impl SourceMap {
     /// Adds a file. The caller must refuse files over 4 GiB.
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<Text>) -> FileId {
-        let text = text.into();
+        self.add_file(name.into(), text.into(), false)
+    }
+
+    /// Adds a file of which no line may be displayed.
+    pub fn add_secret(&mut self, name: impl Into<String>, text: impl Into<Text>) -> FileId {
+        self.add_file(name.into(), text.into(), true)
+    }
+
+    fn add_file(&mut self, name: String, text: Text, is_secret: bool) -> FileId {
         let line_starts = std::iter::once(0)
             .chain(
                 text.iter()
@@ -91,8 +101,9 @@ impl SourceMap {
             )
             .collect();
         self.files.push(SourceFile {
-            name: name.into(),
+            name,
             text,
+            is_secret,
             line_starts,
         });
         FileId(self.files.len() as u32 - 1)

@@ -114,8 +114,9 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "`show env` and `get var` show all values at the level `operator`, and `show acl` and `show map` all \
             entries at the level `user`.",
         evenkeel: "Below the level `admin`, values of variables whose names say that they are secret (`API_TOKEN`), passwords \
-            in URLs, patterns that are compared with credentials (`req.hdr(x-api-key)`) and entries of files such as \
-            `tokens.map` are `***`.",
+            in URLs, patterns that are compared with credentials (`req.hdr(x-api-key)`), entries of files that are \
+            used for credentials (`req.hdr(x-api-key) -f clients.lst`, `set-header Authorization %[src,map_ip(a.map)]`) \
+            and entries of files such as `tokens.map` are `***`.",
         reason: "An operator may drain servers, but does not need the keys of the installation.",
         applies: Applies::To(|line| {
             line.starts_with_words(&["stats", "socket"]) && !line.has(&["level", "admin"])

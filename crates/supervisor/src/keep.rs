@@ -1,25 +1,31 @@
 //! The file in which a supervisor stores its version for a successor, next to the role's socket;
-//! only the owner may read it. A new supervisor takes only the sockets from the role, and only
-//! those that the file lists. The role communicates with the network, so nothing else from it is
-//! trusted, least of all the user and the root directory of the next role.
+//! only the owner may read it. A new supervisor takes only the sockets from the role that the file
+//! lists, and the bundle if its digest is the stored one. The role communicates with the network, so
+//! nothing else from it is trusted, least of all the user and the root directory of the next role.
+//!
+//! The bundle contains the files of the configuration with their passwords. It is in memory only:
+//! the role keeps it and returns it to the successor.
 //!
 //! Only a supervisor that adopts a role reads this file.
 
 use crate::directory;
 use crate::version::LoadedVersion;
+use aws_lc_rs::digest::{Context, SHA256};
 use language::reason;
-use part::SharedFd;
 use part::memory;
-use part::role::{DecodeError, KEPT_BYTES_MAX, KeptSocket, SavedVersion};
+use part::role::{DecodeError, KEPT_BYTES_MAX, KeptSocket, SavedVersion, Take};
 use rustix::fs::{Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use zeroize::Zeroizing;
 
-/// Size of a read after the description, in bytes.
-const COPY_BYTES: usize = 256 * 1024;
+/// Size of a read, in bytes.
+const READ_BYTES: usize = 256 * 1024;
+/// Length of a salt, in bytes.
+const SALT_BYTES: usize = 32;
 
 /// The reason why the version of a role is unknown.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +47,33 @@ pub enum KeepError {
     /// The role has other sockets.
     #[error("the proxy passed different sockets")]
     Sockets,
-    /// The version contains keys, which are not written to a file.
-    #[error("it contains keys, which are never written to a file")]
+    /// The role does not keep a bundle with keys.
+    #[error("it contains keys, which the proxy does not keep")]
     Secret,
+    /// The role returned another bundle.
+    #[error("the proxy passed a different bundle")]
+    Bundle,
+}
+
+/// Returns random bytes for a version.
+pub fn new_salt() -> Option<Vec<u8>> {
+    let mut salt = vec![0; SALT_BYTES];
+    aws_lc_rs::rand::fill(&mut salt).ok()?;
+    Some(salt)
+}
+
+/// Returns the digest of a version's salt and bundle.
+fn digest(salt: &[u8], bundle: impl AsFd) -> io::Result<Vec<u8>> {
+    let mut digest = Context::new(&SHA256);
+    digest.update(salt);
+    let mut bundle = memory::Reader::new(bundle);
+    let mut bytes = Zeroizing::new(vec![0; READ_BYTES]);
+    loop {
+        match bundle.read(&mut bytes)? {
+            0 => return Ok(digest.finish().as_ref().to_vec()),
+            count => digest.update(&bytes[..count]),
+        }
+    }
 }
 
 impl From<Errno> for KeepError {
@@ -79,33 +109,30 @@ fn write_to(path: &Path, version: &LoadedVersion) -> Result<(), KeepError> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(open(path, flags, Mode::RUSR | Mode::WUSR)?);
     let sockets = version.sockets().iter();
-    // A bundle that may contain a key is never written to a file.
-    let open = version.plan().without_secrets;
+    // The role closes a bundle with keys.
+    let salt = &version.take.salt;
+    let is_kept = version.plan().without_secrets && salt.len() == SALT_BYTES;
     let bytes = u64::try_from(fstat(version.bundle())?.st_size).unwrap_or(0);
     let kept = SavedVersion {
-        take: version.take.clone(),
+        take: Take {
+            salt: Vec::new(),
+            ..version.take.clone()
+        },
         sockets: sockets.map(identity).collect::<Result<_, _>>()?,
-        bundle_bytes: if open { bytes } else { 0 },
+        bundle_bytes: if is_kept { bytes } else { 0 },
+        digest: if is_kept {
+            digest(salt, version.bundle())?
+        } else {
+            Vec::new()
+        },
     };
-    file.write_all(&kept.encode())?;
-    copy(version.bundle(), kept.bundle_bytes, &mut file)
-}
-
-/// Copies the bundle without changing the file offset, which other processes share.
-fn copy(bundle: &SharedFd, bytes: u64, to: &mut File) -> Result<(), KeepError> {
-    let copied = io::copy(&mut memory::Reader::new(bundle).take(bytes), to)?;
-    if copied == bytes {
-        Ok(())
-    } else {
-        Err(KeepError::Length)
-    }
+    Ok(file.write_all(&kept.encode())?)
 }
 
 /// The contents of a stored version.
 #[derive(Debug)]
 pub struct Left {
     kept: SavedVersion,
-    bundle: OwnedFd,
 }
 
 /// Reads the version that was stored next to the socket of a role.
@@ -119,26 +146,27 @@ pub fn read(socket: &Path) -> Result<Left, KeepError> {
         return Err(KeepError::NotOurs);
     }
     let mut bytes = Vec::new();
-    let most = KEPT_BYTES_MAX as u64 + COPY_BYTES as u64;
+    let most = KEPT_BYTES_MAX as u64 + READ_BYTES as u64;
     Read::by_ref(&mut file).take(most).read_to_end(&mut bytes)?;
     let (kept, length) = SavedVersion::decode(&bytes)?;
-    let whole = u64::try_from(data.st_size).unwrap_or(0);
-    let is_whole = (length as u64).checked_add(kept.bundle_bytes) == Some(whole);
-    if !is_whole || kept.bundle_bytes > memory::BYTES_MAX as u64 {
+    if u64::try_from(data.st_size) != Ok(length as u64) {
         return Err(KeepError::Length);
     }
-    file.seek(SeekFrom::Start(length as u64))?;
-    let bundle = memory::copy("evenkeel bundle", &mut file.take(kept.bundle_bytes))?;
-    Ok(Left { kept, bundle })
+    Ok(Left { kept })
 }
 
 impl Left {
-    /// Returns the version, if the role serves this number with these sockets.
-    pub fn with(self, number: u64, sockets: Vec<OwnedFd>) -> Result<LoadedVersion, Unmatched> {
+    /// Returns the version, if the role serves this number with these sockets and this bundle.
+    pub fn with(
+        self,
+        given: &Take,
+        bundle: Option<OwnedFd>,
+        sockets: Vec<OwnedFd>,
+    ) -> Result<LoadedVersion, Unmatched> {
         let wrong = |error, sockets| Err(Unmatched { error, sockets });
-        let take = self.kept.take;
-        if take.version != number {
-            return wrong(KeepError::Version(number), sockets);
+        let mut take = self.kept.take.clone();
+        if take.version != given.version {
+            return wrong(KeepError::Version(given.version), sockets);
         }
         let mut pairs = sockets.iter().zip(&self.kept.sockets);
         let same = sockets.len() == self.kept.sockets.len()
@@ -150,7 +178,22 @@ impl Left {
         if self.kept.bundle_bytes == 0 {
             return wrong(KeepError::Secret, sockets);
         }
-        Ok(LoadedVersion::of(take, self.bundle, sockets))
+        match bundle.filter(|bundle| self.is_bundle(&given.salt, bundle)) {
+            Some(bundle) => {
+                take.salt.clone_from(&given.salt);
+                Ok(LoadedVersion::of(take, bundle, sockets))
+            }
+            None => wrong(KeepError::Bundle, sockets),
+        }
+    }
+
+    /// Returns whether these are the salt and the bundle of the version. The bundle is sealed, so
+    /// that the role cannot change it afterwards.
+    fn is_bundle(&self, salt: &[u8], bundle: &OwnedFd) -> bool {
+        let bytes = memory::check(bundle, memory::BYTES_MAX).map(|bytes| bytes as u64);
+        salt.len() == SALT_BYTES
+            && bytes.is_ok_and(|bytes| bytes == self.kept.bundle_bytes)
+            && digest(salt, bundle).is_ok_and(|digest| digest == self.kept.digest)
     }
 }
 
@@ -165,7 +208,7 @@ pub struct Unmatched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use part::role::{Take, VersionPlan};
+    use part::role::VersionPlan;
     use std::net::TcpListener;
     use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
@@ -181,7 +224,7 @@ mod tests {
 
     impl KeepFixture {
         fn new(name: &str) -> KeepFixture {
-            KeepFixture::with(name, true, &vec![b'#'; 3 * COPY_BYTES + 10])
+            KeepFixture::with(name, true, &vec![b'#'; 3 * READ_BYTES + 10])
         }
 
         fn with(name: &str, without_secrets: bool, bundle: &[u8]) -> KeepFixture {
@@ -196,6 +239,7 @@ mod tests {
                     pid_file: Some(b"/run/a.pid".to_vec()),
                     ..VersionPlan::default()
                 },
+                salt: new_salt().unwrap(),
                 ..Take::default()
             };
             let bundle = memory::create("test", bundle).unwrap();
@@ -218,9 +262,17 @@ mod tests {
             sockets.map(|fd| fd.try_clone().unwrap()).collect()
         }
 
+        /// What the role sends: its version, and the bundle.
+        fn given(&self) -> (Take, Option<OwnedFd>) {
+            let bundle = self.version.bundle().try_clone().unwrap();
+            (self.version.take.clone(), Some(bundle))
+        }
+
         fn refused(&self, number: u64, sockets: Vec<OwnedFd>) -> KeepError {
             let left = read(&self.socket()).unwrap();
-            left.with(number, sockets).unwrap_err().error
+            let (mut take, bundle) = self.given();
+            take.version = number;
+            left.with(&take, bundle, sockets).unwrap_err().error
         }
     }
 
@@ -236,7 +288,8 @@ mod tests {
         let mode = std::fs::metadata(bed.file()).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
         let left = read(&bed.socket()).unwrap();
-        let found = left.with(7, bed.sockets()).unwrap();
+        let (take, bundle) = bed.given();
+        let found = left.with(&take, bundle, bed.sockets()).unwrap();
         assert_eq!(found.take, bed.version.take);
         assert_eq!(
             memory::read(found.bundle()).unwrap(),
@@ -246,16 +299,62 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_with_a_key_is_not_written_and_the_sockets_are_kept() {
-        let key = "-----BEGIN PRIVATE KEY-----";
-        let bed = KeepFixture::with("secret", false, key.as_bytes());
-        let written = std::fs::read(bed.file()).unwrap();
-        let found = written.windows(key.len()).any(|w| w == key.as_bytes());
-        assert!(!found, "the key is in the file");
+    fn file_contains_neither_bundle_nor_salt() {
+        let text = "user anna insecure-password S3CRET";
+        for without_secrets in [true, false] {
+            let bed = KeepFixture::with("secret", without_secrets, text.as_bytes());
+            let written = std::fs::read(bed.file()).unwrap();
+            for secret in [b"S3CRET".as_slice(), &bed.version.take.salt] {
+                let found = written.windows(secret.len()).any(|w| w == secret);
+                assert!(!found, "a secret is in the file");
+            }
+        }
+    }
+
+    #[test]
+    fn sockets_are_kept_when_the_bundle_is_not() {
+        let bed = KeepFixture::with("keys", false, b"-----BEGIN PRIVATE KEY-----");
         let left = read(&bed.socket()).unwrap();
-        let unmatched = left.with(7, bed.sockets()).unwrap_err();
+        let (take, bundle) = bed.given();
+        let unmatched = left.with(&take, bundle, bed.sockets()).unwrap_err();
         assert!(matches!(unmatched.error, KeepError::Secret));
         assert_eq!(unmatched.sockets.len(), 2);
+    }
+
+    #[test]
+    fn role_with_another_bundle_or_salt_is_refused() {
+        let bed = KeepFixture::with("bundle", true, b"the files");
+        let (good, _) = bed.given();
+        let other_salt = Take {
+            salt: new_salt().unwrap(),
+            ..good.clone()
+        };
+        let no_salt = Take {
+            salt: Vec::new(),
+            ..good.clone()
+        };
+        let sealed = |bytes: &[u8]| Some(memory::create("test", bytes).unwrap());
+        let file = bed.directory.join("file");
+        std::fs::write(&file, b"the files").unwrap();
+        let open = Some(OwnedFd::from(File::open(&file).unwrap()));
+        for (take, bundle) in [
+            (&good, sealed(b"the filez")),
+            (&good, sealed(b"the files and")),
+            (&good, sealed(b"")),
+            (&good, None),
+            (&good, open),
+            (&other_salt, sealed(b"the files")),
+            (&no_salt, sealed(b"the files")),
+        ] {
+            let left = read(&bed.socket()).unwrap();
+            let unmatched = left.with(take, bundle, bed.sockets()).unwrap_err();
+            assert!(matches!(unmatched.error, KeepError::Bundle));
+        }
+        let left = read(&bed.socket()).unwrap();
+        assert!(
+            left.with(&good, sealed(b"the files"), bed.sockets())
+                .is_ok()
+        );
     }
 
     #[test]
@@ -309,7 +408,7 @@ mod tests {
         };
         assert!(matches!(
             written(&whole[..whole.len() - 1]),
-            Err(KeepError::Length)
+            Err(KeepError::Decode(_))
         ));
         assert!(matches!(written(&whole[..9]), Err(KeepError::Decode(_))));
         let more = [&whole[..], b"x"].concat();

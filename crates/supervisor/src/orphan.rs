@@ -224,10 +224,11 @@ fn ask(mut process: Started, role: &Instance) -> Result<Option<Orphan>, AdoptErr
         Err(AdoptError::Channel(ChannelError::Closed)) => return Ok(None),
         other => other?,
     };
-    // Only the number of the role's response is trusted.
+    // Only the number of the role's response is trusted, and the bundle if its digest is the stored
+    // one.
     let number = take.version;
     Ok(Some(Orphan {
-        version: known(&role.socket, number, descriptors),
+        version: known(&role.socket, &take, descriptors),
         process,
         number,
         socket: role.socket.clone(),
@@ -257,11 +258,12 @@ fn answer(channel: &mut Channel) -> Result<(Box<Take>, Vec<OwnedFd>), AdoptError
 }
 
 /// Determines the known part of a version from the number, bundle and sockets that the role sent.
-/// The role's bundle is ignored.
-fn known(socket: &Path, number: u64, descriptors: Vec<OwnedFd>) -> OrphanVersion {
-    let sockets = descriptors.into_iter().skip(1).collect();
+fn known(socket: &Path, given: &Take, descriptors: Vec<OwnedFd>) -> OrphanVersion {
+    let mut descriptors = descriptors.into_iter();
+    let bundle = descriptors.next();
+    let sockets = descriptors.collect();
     let fits = match keep::read(socket) {
-        Ok(left) => left.with(number, sockets),
+        Ok(left) => left.with(given, bundle, sockets),
         Err(error) => Err(Unmatched { error, sockets }),
     };
     match fits {

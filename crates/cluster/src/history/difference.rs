@@ -1,6 +1,6 @@
 //! The differences between two versions, file by file.
 
-use super::mask::{Mask, MaskedFile};
+use super::mask::{FileMask, Mask, MaskedFile};
 use crate::file_set::{FileSet, SetFile};
 use language::render::visible;
 use serde::Serialize;
@@ -58,6 +58,8 @@ pub enum FileChange {
 /// Compares two versions: the files of the command line first, then the others by
 /// their paths.
 pub fn between(old: &FileSet, new: &FileSet, mask: &Mask<'_>) -> Vec<FileDifference> {
+    // A file that is a secret in one of the versions is masked in both.
+    let mask = &mask.of(old.files.iter().chain(&new.files));
     let by_path = |set: &'_ FileSet| -> BTreeMap<String, usize> {
         let files = set.files.iter().enumerate();
         files.map(|(at, file)| (file.path.clone(), at)).collect()
@@ -90,7 +92,7 @@ pub fn between(old: &FileSet, new: &FileSet, mask: &Mask<'_>) -> Vec<FileDiffere
     all.collect()
 }
 
-fn new_file(file: &SetFile, mask: &Mask<'_>) -> FileChange {
+fn new_file(file: &SetFile, mask: &FileMask<'_>) -> FileChange {
     match mask.seen(file) {
         MaskedFile::Description(words) => FileChange::New {
             lines: String::new(),
@@ -103,7 +105,7 @@ fn new_file(file: &SetFile, mask: &Mask<'_>) -> FileChange {
     }
 }
 
-fn changed(before: &SetFile, after: &SetFile, mask: &Mask<'_>) -> Option<FileChange> {
+fn changed(before: &SetFile, after: &SetFile, mask: &FileMask<'_>) -> Option<FileChange> {
     if before.bytes == after.bytes {
         let words = match (before.main, after.main) {
             (true, false) => "no longer a configuration file".to_owned(),

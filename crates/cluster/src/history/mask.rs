@@ -4,7 +4,7 @@
 use crate::file_set::SetFile;
 use crate::member::Digest;
 use aws_lc_rs::digest::{SHA256, digest};
-use language::difference::{Vocabulary, is_suspect, mask_secrets};
+use language::difference::{SecretLists, Vocabulary, mask_secrets};
 use part::versions::File;
 
 /// The PEM marker before any kind of private key.
@@ -37,16 +37,6 @@ pub enum MaskedFile {
     Text(Vec<u8>),
     /// A description instead of the bytes.
     Description(String),
-}
-
-/// Returns whether a file must not be shown. This includes lists, such as `tokens.map`,
-/// whose name suggests secrets.
-pub fn is_secret(file: &SetFile) -> bool {
-    let name = file.path.rsplit('/').next().unwrap_or_default();
-    let names = is_suspect(name) || name.to_ascii_lowercase().contains("key");
-    let is_named = !has_words(file) && names;
-    let has_key = || !has_words(file) && !contains(&file.bytes, PEM) && lists_keys(&file.bytes);
-    file.secret || is_named || contains(&file.bytes, PRIVATE_KEY) || has_key()
 }
 
 /// Returns whether a list or a map has a word that looks like a key: long, of letters
@@ -87,15 +77,51 @@ pub fn sha256(bytes: &[u8]) -> Digest {
     Digest(out)
 }
 
-impl Mask<'_> {
+/// The mask for the files of a configuration, or of two that are compared.
+#[derive(Clone, Debug)]
+pub struct FileMask<'v> {
+    mask: Mask<'v>,
+    /// The lists whose entries are secrets because of their use.
+    lists: SecretLists,
+}
+
+impl<'v> Mask<'v> {
+    /// Creates the mask for the files of a configuration: how one file uses another decides whether
+    /// that one is a secret.
+    pub fn of<'f>(self, files: impl IntoIterator<Item = &'f SetFile>) -> FileMask<'v> {
+        let files = files.into_iter().filter(|file| has_words(file));
+        FileMask {
+            lists: SecretLists::of(files.map(|file| file.bytes.as_slice()), self.vocabulary),
+            mask: self,
+        }
+    }
+}
+
+impl FileMask<'_> {
+    /// Returns whether a file must not be shown. This includes lists whose use, or whose name such
+    /// as `tokens.map`, says that they are secrets.
+    pub fn is_secret(&self, file: &SetFile) -> bool {
+        let is_list = !file.main && self.lists.has_use(&file.path);
+        let is_named = !has_words(file) && self.lists.contains(&file.path);
+        let has_key = || !has_words(file) && !contains(&file.bytes, PEM) && lists_keys(&file.bytes);
+        file.secret || is_list || is_named || contains(&file.bytes, PRIVATE_KEY) || has_key()
+    }
+
+    /// Returns the lines of the lists that are secret because of their use.
+    pub(super) fn secret_lines<'f>(&self, file: &'f SetFile) -> impl Iterator<Item = &'f [u8]> {
+        let is_list = !file.main && self.lists.has_use(&file.path);
+        let text: &[u8] = if is_list { &file.bytes } else { &[] };
+        text.split(|b| *b == b'\n')
+    }
+
     /// Returns the visible form of a file.
     pub fn seen(&self, file: &SetFile) -> MaskedFile {
         let bytes = file.bytes.len();
         let certificate = contains(&file.bytes, CERTIFICATE);
         let certificate = certificate
-            .then(|| (self.certificate)(&file.bytes))
+            .then(|| (self.mask.certificate)(&file.bytes))
             .flatten();
-        if is_secret(file) {
+        if self.is_secret(file) {
             return MaskedFile::Description(match certificate {
                 Some(words) => format!("{words}; with its key (not shown)"),
                 None => format!("a secret of {bytes} bytes (not shown)"),
@@ -132,7 +158,7 @@ impl Mask<'_> {
     /// Returns a text with the passwords in its lines covered.
     fn text(&self, file: &SetFile) -> Vec<u8> {
         if has_words(file) {
-            mask_secrets(&file.bytes, self.vocabulary)
+            mask_secrets(&file.bytes, self.mask.vocabulary)
         } else {
             file.bytes.clone()
         }

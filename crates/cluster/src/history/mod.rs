@@ -15,6 +15,6 @@ mod uncover;
 
 pub use blame::{Blame, BlamedLine};
 pub use difference::{FileChange, FileDifference, between, unified};
-pub use mask::{Mask, MaskedFile, has_words, is_secret, sha256};
+pub use mask::{FileMask, Mask, MaskedFile, has_words, sha256};
 pub use redact::{Redaction, without_source};
 pub use uncover::uncovered;

@@ -1,7 +1,7 @@
 //! Removal of secrets from texts about a version: a loader's report may quote lines,
 //! and values from them.
 
-use super::mask::{Mask, has_words, is_secret};
+use super::mask::{Mask, has_words};
 use crate::file_set::{FileSet, SetFile};
 use language::difference::{COVER, secrets};
 
@@ -29,10 +29,20 @@ impl Redaction {
 
     /// The same, of these files.
     pub fn of_files(files: &[SetFile], mask: &Mask<'_>) -> Redaction {
-        let files = files.iter();
-        let files = files.filter(|file| has_words(file) && !is_secret(file));
-        let all = files.flat_map(|file| secrets(&file.bytes, mask.vocabulary));
-        let all = all.filter(|one| one.len() >= BYTES_MIN);
+        let of_files = mask.of(files);
+        let texts = files.iter();
+        let texts = texts.filter(|file| has_words(file) && !of_files.is_secret(file));
+        let all = texts.flat_map(|file| secrets(&file.bytes, mask.vocabulary));
+        let entries = files
+            .iter()
+            .flat_map(|file| of_files.secret_lines(file))
+            .take(SECRETS_MAX);
+        let entries = entries.flat_map(|line| {
+            let line = String::from_utf8_lossy(line);
+            let words = line.split_whitespace().map(str::to_owned);
+            words.chain([line.trim().to_owned()]).collect::<Vec<_>>()
+        });
+        let all = all.chain(entries).filter(|one| one.len() >= BYTES_MIN);
         let mut all = Redaction::sorted(all.collect());
         all.0.truncate(SECRETS_MAX);
         all

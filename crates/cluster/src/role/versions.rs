@@ -5,7 +5,7 @@
 use crate::command::{CommandBody, Judging, VersionId, VersionOrigin};
 use crate::file_set::{FileSet, SetFile};
 use crate::history::{
-    Blame, FileChange, FileDifference, Mask, MaskedFile, Redaction, between, has_words, is_secret,
+    Blame, FileChange, FileDifference, FileMask, Mask, MaskedFile, Redaction, between, has_words,
     uncovered, without_source,
 };
 use crate::keyword::{ConfigSection, Grammar};
@@ -223,7 +223,8 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
         let set = self.shared.files_of(version).await?;
         let mask = self.texts.mask;
         let files = self.work(move || {
-            let files = set.files.iter().map(|one| mask().shown(one));
+            let mask = mask().of(&set.files);
+            let files = set.files.iter().map(|one| mask.shown(one));
             VersionFiles {
                 version: set.version.0,
                 files: files.collect(),
@@ -249,9 +250,10 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
     }
 
     async fn blame(&self, version: VersionId, path: String) -> Result<VersionsResponse, String> {
+        let mask = self.texts.mask;
         let text = |set: &FileSet| {
             let file = set.files.iter().find(|file| file.path == path);
-            file.filter(|file| !is_secret(file))
+            file.filter(|file| !mask().of(&set.files).is_secret(file))
                 .map(|file| file.bytes.clone())
         };
         let newest = text(&self.shared.files_of(Some(version)).await?);
@@ -297,9 +299,10 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
         let (texts, mask) = (edit.texts.clone(), self.texts.mask);
         self.work(move || {
             let mut wrong = Vec::new();
+            let of_files = mask().of(&set.files);
             for (path, text) in &texts {
                 let file = set.files.iter_mut().find(|file| file.path == *path);
-                let Some(file) = file.filter(|file| can_be_edited(file, &mask())) else {
+                let Some(file) = file.filter(|file| can_be_edited(file, &of_files)) else {
                     return Err(format!("'{path}' is no text of version {}", set.version));
                 };
                 let restored = if has_words(file) {
@@ -572,7 +575,7 @@ fn version(
     }
 }
 
-fn can_be_edited(file: &SetFile, mask: &Mask<'_>) -> bool {
+fn can_be_edited(file: &SetFile, mask: &FileMask<'_>) -> bool {
     matches!(mask.seen(file), MaskedFile::Text(_))
 }
 

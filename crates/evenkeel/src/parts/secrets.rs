@@ -85,6 +85,36 @@ const LINES: &[(&str, &str)] = &[
         "server a 127.0.0.1:1 agent-check agent-port 2 agent-send mArKer7Q",
     ),
     ("listen", "reqadd Authorization:\\ Basic\\ mArKer7Q"),
+    (
+        "listen",
+        "reqirep ^Authorization:.* Authorization:\\ Basic\\ mArKer7Q",
+    ),
+    ("listen", "reqrep ^X-Api-Key:.* X-Api-Key:\\ mArKer7Q"),
+    ("listen", "rspirep ^(Set-Cookie:.*) \\1;\\ key=mArKer7Q"),
+    ("listen", "reqidel ^X-Api-Key:\\ mArKer7Q"),
+    ("listen", "reqideny ^Authorization:\\ Basic\\ mArKer7Q"),
+    ("listen", "reqipass ^X-Api-Key:\\ mArKer7Q"),
+    ("listen", "reqitarpit ^X-Api-Key:\\ mArKer7Q"),
+    ("listen", "rspideny ^Set-Cookie:\\ a=mArKer7Q"),
+    ("listen", "reqisetbe ^X-Api-Key:\\ mArKer7Q x"),
+    (
+        "listen",
+        "reqrep ^([^\\ ]*)\\ /api\\?token=mArKer7Q(.*) \\1\\ /api\\2",
+    ),
+    (
+        "listen",
+        "http-request set-header Authorization \u{201c}Bearer mArKer7Q\u{201d}",
+    ),
+    ("listen", "stats auth anna:mArKer7Q\u{200b}"),
+    ("listen", "stats auth\u{a0}anna:mArKer7Q"),
+    ("userlist", "user anna insecure\u{2013}password mArKer7Q"),
+    ("listen", "block if { hdr(authorization) mArKer7Q }"),
+    ("listen", "option httpchk GET /h?token=mArKer7Q"),
+    ("listen", "acl a hdr_beg(x-key) mArKer7Q"),
+    (
+        "config",
+        "follow git https://git.example.org/mArKer7Q@x/lb.git branch main",
+    ),
     ("listen", "stats auth anna:mArKer7Q # before: mArKer7Q"),
     ("userlist", "user anna insecure-password mArKer7Q"),
     ("userlist", "user anna password mArKer7Q"),
@@ -294,6 +324,58 @@ fn no_diagnostic_shows_a_secret_of_its_line_or_of_the_next() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
+/// Lines that name a list with secrets under an ordinary name.
+const LIST_LINES: &[&str] = &[
+    "acl a req.hdr(authorization) -m str -f /lists/ordinary",
+    "acl a req.cook(session) -f /lists/ordinary",
+    "http-request deny unless { req.hdr(x-api-key),map(/lists/ordinary) -m found }",
+    "http-request set-header X-Api-Key %[req.hdr(x-tenant),map(/lists/ordinary)]",
+    "http-request set-header Authorization \"Basic %[req.hdr(x-user),map(/lists/ordinary)]\"",
+];
+
+#[test]
+fn masked_lists_show_no_secret_whatever_their_name() {
+    use cluster::file_set::SetFile;
+    use cluster::history::{MaskedFile, Redaction};
+    for line in LIST_LINES {
+        let file = |path: &str, main: bool, text: String| SetFile {
+            path: path.to_owned(),
+            main,
+            secret: false,
+            mode: 0o644,
+            bytes: text.into_bytes(),
+        };
+        let files = [
+            file("/etc/a.cfg", true, format!("listen x\n    {line}\n")),
+            file("/lists/ordinary", false, format!("anna {MARKER}\n")),
+        ];
+        let shown = mask().of(&files).seen(&files[1]);
+        assert!(matches!(shown, MaskedFile::Description(_)), "{line}");
+        let report = Redaction::of_files(&files, &mask()).apply(MARKER);
+        assert!(!report.contains(MARKER), "{line}");
+    }
+}
+
+#[test]
+fn no_diagnostic_quotes_a_line_of_a_list_with_secrets() {
+    difference::set_vocabulary(vocabulary());
+    let list = std::env::temp_dir().join(format!("evenkeel-list-{}", std::process::id()));
+    std::fs::write(&list, format!("a(b {MARKER}(\n{MARKER}((\n")).unwrap();
+    for line in [
+        "acl a req.hdr(authorization) -m reg -f LIST",
+        "acl a req.hdr(x-api-key) -m ip -f LIST",
+        "http-request deny unless { req.hdr(x-api-key),map_reg(LIST) -m found }",
+        "http-request set-header X-Api-Key %[src,map_ip_str(LIST)]",
+        "http-request set-var(txn.api_key) src,map_str_ip(LIST)",
+    ] {
+        let line = line.replace("LIST", &list.display().to_string());
+        let told = diagnostics(&format!("listen x\n    {line}\n"));
+        assert!(told.contains("cannot be used"), "{line}: {told}");
+        assert_eq!(marked(&told, &line), None);
+    }
+    std::fs::remove_file(&list).unwrap();
+}
+
 #[test]
 fn no_message_shows_a_secret_of_the_environment() {
     difference::set_vocabulary(vocabulary);
@@ -335,7 +417,7 @@ fn masked_files_show_no_secret() {
             mode: 0o600,
             bytes: format!("{section} x\n    {line}\n#   {line}\n").into_bytes(),
         };
-        found.extend(match mask().seen(&file) {
+        found.extend(match mask().of([&file]).seen(&file) {
             MaskedFile::Text(text) => marked(&String::from_utf8_lossy(&text), &line),
             MaskedFile::Description(words) => marked(&words, &line),
         });

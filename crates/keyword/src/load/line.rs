@@ -137,17 +137,8 @@ impl Loader {
             let Some((char, what)) = (!quoted).then(|| find_lookalike(&text)).flatten() else {
                 continue;
             };
-            let shown: String = text
-                .chars()
-                .map(|other| {
-                    if other == char {
-                        other.escape_unicode().to_string()
-                    } else {
-                        other.to_string()
-                    }
-                })
-                .collect();
-            let message = format!("{what} in '{shown}'");
+            // The word is not quoted: it may be a secret that the character makes unrecognizable.
+            let message = format!("{what} in a word: U+{:04X}", u32::from(char));
             self.report(
                 Diagnostic::warning(&codes::LOOKALIKE_CHARACTER, word.span, message)
                     .label("part of the word, as any letter")

@@ -2,7 +2,7 @@
 //! same way.
 
 use super::Vocabulary;
-use super::secret::{COVER, Visibility, visible_parts};
+use super::secret::{COVER, SCHEMES, Visibility, visible_parts};
 use crate::Environment;
 use crate::reader::{LINE_BYTES_MAX, expanded_words, words_with_ranges};
 
@@ -60,11 +60,27 @@ fn add_secrets(word: &[u8], seen: &Visibility, all: &mut Vec<String>) {
         None if user.len() < word.len() => all.push(user.to_owned()),
         None => {}
     }
-    // A message may quote the words of a quoted word separately. Short words occur in any text.
     let shown = match seen {
         Visibility::Part(part) => part.as_str(),
         _ => "",
     };
+    // A message may quote the masked part alone: the value of a header without its name, and
+    // credentials without their scheme.
+    let hidden = &word.as_bytes()[masked_range(word.as_bytes(), shown.as_bytes())];
+    let hidden = String::from_utf8_lossy(hidden).trim().to_owned();
+    let value = hidden.trim_matches(['^', '$']);
+    all.push(value.to_owned());
+    let scheme = |scheme: &&str| {
+        value
+            .to_ascii_lowercase()
+            .find(&format!("{scheme} "))
+            .map(|at| at + scheme.len())
+    };
+    if let Some(end) = SCHEMES.iter().find_map(|one| scheme(&one)) {
+        all.push(value[end..].trim().to_owned());
+    }
+    all.retain(|secret| !secret.is_empty());
+    // A message may quote the words of a quoted word separately. Short words occur in any text.
     let parts = word.split([' ', '\t']).skip(1);
     // The script that a program runs is not secret.
     let is_path = |part: &str| word.starts_with('/') && part.starts_with('/');
@@ -120,14 +136,9 @@ pub(crate) fn starred(line: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
                 has_secret = true;
                 out[range].fill(b'*');
             }
-            // The common parts at both ends of the word stay visible.
             Visibility::Part(part) => {
-                let word = &line[range.clone()];
-                let same = |(a, b): &(&u8, &u8)| a == b;
-                let front = word.iter().zip(part.as_bytes()).take_while(same).count();
-                let back = word.iter().rev().zip(part.as_bytes().iter().rev());
-                let back = back.take_while(same).count().min(word.len() - front);
-                out[range.start + front..range.end - back].fill(b'*');
+                let masked = masked_range(&line[range.clone()], part.as_bytes());
+                out[range.start + masked.start..range.start + masked.end].fill(b'*');
             }
         }
     }
@@ -159,6 +170,15 @@ pub(crate) fn starred(line: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
         }
     }
     out
+}
+
+/// Returns the range of a word that a mask replaces: the common parts at both ends are visible.
+fn masked_range(word: &[u8], part: &[u8]) -> std::ops::Range<usize> {
+    let same = |(a, b): &(&u8, &u8)| a == b;
+    let front = word.iter().zip(part).take_while(same).count();
+    let back = word.iter().rev().zip(part.iter().rev());
+    let back = back.take_while(same).count().min(word.len() - front);
+    front..word.len() - back
 }
 
 fn mask_line(line: &[u8], vocabulary: &Vocabulary<'_>, depth: usize, out: &mut Vec<u8>) {
@@ -337,6 +357,65 @@ mod tests {
         (
             "http-request auth if { path /secret } x",
             "http-request auth if { path /secret } x",
+        ),
+        (
+            "reqirep ^Authorization:.* Authorization:\\ Basic\\ S3CRET",
+            "reqirep ^Authorization: *** ***",
+        ),
+        (
+            "reqideny ^X-Key:\\ S3CRET if x",
+            "reqideny ^X-Key: *** if x",
+        ),
+        ("reqidel ^X-Api-Key:\\ S3CRET", "reqidel ^X-Api-Key: ***"),
+        ("reqipass ^Cookie:\\ S3CRET", "reqipass ^Cookie: ***"),
+        ("reqitarpit ^X-Auth:S3CRET", "reqitarpit ^X-Auth: ***"),
+        (
+            "reqsetbe ^Authorization:\\ S3CRET be1",
+            "reqsetbe ^Authorization: *** ***",
+        ),
+        (
+            "rspirep ^(Set-Cookie:.*) \\1;\\ key=S3CRET if x",
+            "rspirep ^(Set-Cookie: *** *** if x",
+        ),
+        (
+            "rspideny ^Set-Cookie:\\ S3CRET",
+            "rspideny ^Set-Cookie: ***",
+        ),
+        ("reqidel ^X-Forwarded-For:", "reqidel ^X-Forwarded-For:"),
+        ("reqideny ^Host:\\ a", "reqideny ^Host:\\ a"),
+        (
+            "follow git https://h/S3CRET@x/r.git branch main",
+            "follow git https://***@x/r.git branch main",
+        ),
+        (
+            "follow git https://h/TOKEN@x/r.git branch main",
+            "follow git https://***@x/r.git branch main",
+        ),
+        (
+            "follow git https://u:a/S3CRET@h/token.git branch main",
+            "follow git https://u:***@h/token.git branch main",
+        ),
+        (
+            "http-request set-header Authorization \u{201c}Bearer S3CRET\u{201d} if x",
+            "http-request set-header Authorization *** *** if x",
+        ),
+        ("stats auth\u{a0}b:S3CRET", "stats auth\u{a0}***"),
+        ("stats au\u{200b}th b:S3CRET", "stats au\u{200b}th ***"),
+        (
+            "user a insecure\u{2013}password S3CRET",
+            "user a insecure\u{2013}password ***",
+        ),
+        (
+            "http-request deny if { hdr_beg(x-key) S3CRET }",
+            "http-request deny if { hdr_beg(x-key) *** }",
+        ),
+        (
+            "http-request deny if { cook_sub(sid) S3CRET }",
+            "http-request deny if { cook_sub(sid) *** }",
+        ),
+        (
+            "acl a req.body_param(pwd) S3CRET",
+            "acl a req.body_param(pwd) ***",
         ),
         ("acl a hdr(:authority) www", "acl a hdr(:authority) www"),
         (

@@ -9,6 +9,7 @@
 
 mod cover;
 mod lines;
+mod lists;
 mod misspelt;
 mod order;
 mod render;
@@ -19,6 +20,7 @@ mod words;
 
 pub(crate) use cover::{expanded_secrets, starred};
 pub use cover::{mask_secrets, secrets};
+pub use lists::SecretLists;
 pub use render::LINES_SHOWN;
 pub use secret::{COVER, is_compared_with_secrets, is_suspect, masked_value, without_credentials};
 

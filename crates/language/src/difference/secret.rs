@@ -50,7 +50,16 @@ const WEAK: &[&str] = &[
     "credential",
 ];
 /// Functions in expressions whose argument is such a name, and those whose result is always secret.
-pub(super) const NAMING: &[&str] = &["hdr(", "url_param(", "urlp(", "var("];
+pub(super) const NAMING: &[&str] = &[
+    "hdr(",
+    "fhdr(",
+    "shdr(",
+    "url_param(",
+    "urlp(",
+    "body_param(",
+    "var(",
+    "env(",
+];
 pub(super) const SECRET_SAMPLES: &[&str] =
     &["cook(", "http_auth_pass", "http_auth_bearer", "hmac("];
 /// Words before the data that a check sends.
@@ -124,7 +133,7 @@ pub fn is_compared_with_secrets(expression: &str, vocabulary: &Vocabulary<'_>) -
 }
 
 /// Schemes of credentials; what stands behind them is secret.
-const SCHEMES: &[&str] = &["basic", "bearer"];
+pub(super) const SCHEMES: &[&str] = &["basic", "bearer"];
 
 /// The visible part of a word.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -140,7 +149,7 @@ pub(super) enum Visibility {
 pub(super) fn visible_parts(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibility> {
     let texts: Vec<String> = words
         .iter()
-        .map(|word| super::words::displayed_word(word))
+        .map(|word| without_lookalikes(super::words::displayed_word(word)))
         .collect();
     // In `on NODE LINE`, the words of the line decide.
     let prefix = match texts.first().map(String::as_str) {
@@ -167,6 +176,47 @@ pub(super) fn visible_parts(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> V
     all
 }
 
+/// A space that separates no words.
+const WIDE_SPACE: char = '\u{a0}';
+
+/// Returns a word as its author meant it: without invisible characters and typographic quotes, and
+/// with plain hyphens. All wide spaces become one kind.
+fn without_lookalikes(text: String) -> String {
+    if text.is_ascii() {
+        return text;
+    }
+    let plain = |letter: char| match letter {
+        '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}' => None,
+        '\u{2018}'..='\u{201f}' | '\u{ab}' | '\u{bb}' => None,
+        '\u{2010}'..='\u{2015}' | '\u{2212}' => Some('-'),
+        '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{3000}' => Some(WIDE_SPACE),
+        other => Some(other),
+    };
+    text.chars().filter_map(plain).collect()
+}
+
+/// Longest first word of a line of HAProxy 1.x about headers, bytes.
+const HEADER_LINE_BYTES_MAX: usize = 10;
+
+/// Returns whether a line of HAProxy 1.x contains whole headers or expressions for them: `reqadd`,
+/// `rspirep`, `reqideny`, also misspelt.
+fn is_of_header_lines(first: &str) -> bool {
+    let is_old = (first.starts_with("req") || first.starts_with("rsp"))
+        && first.len() <= HEADER_LINE_BYTES_MAX
+        && first.bytes().all(|b| b.is_ascii_lowercase())
+        && !first.starts_with("request");
+    is_old || OF_HEADER_LINES.contains(&first)
+}
+
+/// Returns the name before the colon in a header, or in an expression for one, if the header's
+/// value may be a secret.
+fn secret_header(text: &str) -> Option<&str> {
+    let (name, value) = text.split_once(':')?;
+    let low = name.to_ascii_lowercase();
+    let is_secret = may_name_secret(&low) || is_suspect(name);
+    (is_secret && !value.is_empty()).then_some(name)
+}
+
 fn visible_parts_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<Visibility> {
     let mut all = Vec::with_capacity(texts.len());
     let first = texts.first().map_or("", String::as_str);
@@ -176,6 +226,7 @@ fn visible_parts_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<V
     let mut in_condition = first == "acl";
     // The arguments follow a program.
     let mut program = None;
+    let is_header_line = is_of_header_lines(first);
     for (at, text) in texts.iter().enumerate() {
         in_condition = (in_condition || text == "{") && text != "}";
         // In `{ req.hdr(x-token) -m str … }` the matching method is not secret.
@@ -205,10 +256,10 @@ fn visible_parts_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<V
             continue;
         }
         let is_secret = secrets > 0 && at > 0;
+        let before = at.checked_sub(1).and_then(|at| texts.get(at));
         all.push(if is_secret {
             Visibility::Covered
         } else {
-            let before = at.checked_sub(1).and_then(|at| texts.get(at));
             visible_part(text, first, before, vocabulary)
         });
         secrets = secrets.saturating_sub(1);
@@ -221,13 +272,17 @@ fn visible_parts_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<V
         {
             secrets = secrets.max(1);
         }
+        // The replacement may contain the value without the header's name.
+        if is_header_line && at > 0 && secret_header(text).is_some() {
+            secrets = usize::MAX;
+            continue;
+        }
         if !is_secret {
             let is_program = (PROGRAMS.contains(&text.as_str())
                 || vocabulary.programs.contains(&text.as_str()))
                 && !first.contains('-')
                 && !in_condition;
             program = is_program.then(|| !OF_ONE_WORD.contains(&text.as_str()));
-            let before = at.checked_sub(1).and_then(|at| texts.get(at));
             let following = named(text, (first, at), before, vocabulary);
             secrets = if following > 0 && in_condition {
                 usize::MAX
@@ -254,6 +309,14 @@ fn visible_part(
 
 /// The head of a word that has a value in the same word: `auth:admin:…`, `password=…`.
 fn joined<'t>(text: &'t str, vocabulary: &Vocabulary<'_>) -> Option<&'t str> {
+    if let Some((head, value)) = text.split_once(WIDE_SPACE) {
+        let names = |word: &&str| word.eq_ignore_ascii_case(head);
+        let is_secret = vocabulary.secrets.iter().chain(SCHEMES).any(names)
+            || is_suspect(head)
+            || may_name_secret(&head.to_ascii_lowercase());
+        let end = text.len() - value.len();
+        return (is_secret && !value.is_empty()).then(|| &text[..end]);
+    }
     let at = text.find([':', '='])?;
     let (head, value) = (&text[..at], &text[at + 1..]);
     let mut words = vocabulary.secrets.iter().chain(SUSPECT);
@@ -277,16 +340,9 @@ fn part(text: &str, first: &str, before: Option<&String>) -> Visibility {
         Some("body" | "body-lf") => COVER.to_owned(),
         _ => text.to_owned(),
     };
-    let is_header_line = OF_HEADER_LINES.contains(&first)
-        || ((first.starts_with("req") || first.starts_with("rsp")) && first.contains("rep"));
-    let part = match part.split_once(':') {
-        Some((name, _))
-            if is_header_line
-                && (may_name_secret(&name.to_ascii_lowercase()) || is_suspect(name)) =>
-        {
-            format!("{name}: {COVER}")
-        }
-        _ => part,
+    let part = match secret_header(&part).filter(|_| is_of_header_lines(first)) {
+        Some(name) => format!("{name}: {COVER}"),
+        None => part,
     };
     let part = mask_converter_keys(part, KEYED);
     let part = if first.contains("set-var") || before.is_some_and(|one| one.contains("set-var")) {
@@ -338,11 +394,14 @@ fn named(
     }
     let is_option = text == "set-cookie" && first != "set-cookie";
     let is_variable = (low.contains("set-var") || before == "set-var") && may_name_secret(&low);
+    // An unquoted value may have several words.
+    if before != "hdr" && of_header(OF_HEADERS) {
+        return usize::MAX;
+    }
     let is_sample = SECRET_SAMPLES.iter().any(|sample| low.contains(sample))
-        || NAMING
-            .iter()
-            .any(|naming| argument_may_name_secret(&low, naming));
-    let is_named = known(&vocabulary.secrets) || is_suspect(text);
+        || super::lists::calls(&low).iter().any(is_secret_sample);
+    // The path of a URL may contain any word.
+    let is_named = known(&vocabulary.secrets) || (!text.contains("://") && is_suspect(text));
     usize::from(is_named || is_sample || is_variable || is_option || of_header(OF_HEADERS))
 }
 
@@ -352,12 +411,18 @@ pub(super) fn may_name_secret(low: &str) -> bool {
     WEAK.iter().any(|weak| name.contains(weak))
 }
 
-/// Returns whether the argument of one of these functions is such a name.
-fn argument_may_name_secret(low: &str, naming: &str) -> bool {
-    low.match_indices(naming).any(|(at, _)| {
-        let rest = &low[at + naming.len()..];
-        may_name_secret(&rest[..rest.find([',', ')']).unwrap_or(rest.len())])
-    })
+/// Returns whether a function takes the value of a cookie, or of a header, parameter or variable
+/// with such a name. `hdr_beg(…)` and similar forms include the matching method.
+fn is_secret_sample(call: &super::lists::Call<'_>) -> bool {
+    let base = call.name.rsplit('.').next().unwrap_or_default();
+    let is_of = |name: &str| {
+        let rest = base.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    };
+    let takes_name = NAMING
+        .iter()
+        .any(|naming| is_of(naming.trim_end_matches('(')));
+    is_of("cook") || is_of("scook") || takes_name && may_name_secret(call.first())
 }
 
 /// Returns the visible part of the data that a check sends: the command without its arguments.
@@ -488,8 +553,15 @@ fn credentials(mut text: String) -> String {
         }
     }
     let authority = text.find("://").map_or(0, |at| at + 3);
+    // An unescaped `/` of a password or a token ends the authority too early. In doubt the path
+    // before an `@` is masked, too.
+    let ends: &[char] = if authority > 0 {
+        &['?', ' ']
+    } else {
+        &['/', '?', ' ']
+    };
     let end = text[authority..]
-        .find(['/', '?', ' '])
+        .find(ends)
         .map_or(text.len(), |n| authority + n);
     if let Some(at) = text[authority..end].rfind('@') {
         // An HTTP user without a password is usually a token.

@@ -218,7 +218,11 @@ fn windows<'a>(sources: &'a SourceMap, d: &'a Diagnostic) -> Vec<Window<'a>> {
             .split(|b| *b == b'\n')
             .all(|line| line.len() <= LINE_SHOWN_MAX)
         {
-            window.text = Some(text_of(&quoted(bytes)));
+            window.text = Some(text_of(&if sources.file(window.file).is_secret {
+                stars(bytes)
+            } else {
+                quoted(bytes)
+            }));
         }
     }
     windows
@@ -240,6 +244,18 @@ fn lines_of(sources: &SourceMap, span: Span) -> Range<usize> {
         .position(|b| *b == b'\n')
         .map_or(text.len(), |n| last + n);
     first..last.max(first)
+}
+
+/// Returns the lines of a file in which everything is secret, with the same length.
+fn stars(bytes: &[u8]) -> Vec<u8> {
+    let star = |byte: &u8| {
+        if byte.is_ascii_whitespace() {
+            *byte
+        } else {
+            b'*'
+        }
+    };
+    bytes.iter().map(star).collect()
 }
 
 /// Returns lines without their secrets, with the same length.

@@ -7,6 +7,7 @@ use crate::codes as load_codes;
 use crate::rules::draft::{ConfigDraft, DefaultPath};
 pub use crate::sample::plain::{Entry, PatternOrigin};
 use configuration::outside::{NAMED_FILE_BYTES_MAX, Unreadable};
+use language::difference::SecretLists;
 use language::source::Text;
 use language::{ConfigWord, Diagnostic, Span};
 use std::path::PathBuf;
@@ -45,7 +46,16 @@ impl ListFile {
         named_at: Span,
         mut diagnostic: Diagnostic,
     ) {
-        let file = loader.context.sources.add(self.name.to_string(), self.text);
+        let secret = loader
+            .shared
+            .secret
+            .get_or_insert_with(|| SecretLists::of_sources(&loader.context.sources));
+        let name = self.name.to_string();
+        let file = if secret.contains(&name) {
+            loader.context.sources.add_secret(name, self.text)
+        } else {
+            loader.context.sources.add(name, self.text)
+        };
         diagnostic.primary = Some(Span {
             file,
             start: entry.start,

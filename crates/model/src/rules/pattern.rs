@@ -12,6 +12,7 @@ use super::shared::ListKey;
 use crate::config::UserlistSlot;
 use crate::rules::draft::ConfigDraft;
 use crate::sample::plain::{Listed, Number, Wrong, bad, number, ranges, version, wrong};
+use language::difference::COVER;
 use language::{ConfigWord, Diagnostic, Span, suggest};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -307,6 +308,11 @@ fn warn_of_earlier(
             continue;
         };
         if Regular::of_earlier_program(text, ignore_case).is_some() {
+            // A pattern of a file is not quoted: it may be a secret.
+            let text: &[u8] = match place {
+                PatternOrigin::Word(_) => text,
+                PatternOrigin::Line(..) => COVER.as_bytes(),
+            };
             let told = error.diagnostic(collected.span_of(place), text);
             loader.report(told.with_earlier_behaviour(AS_EARLIER));
         }

@@ -4,6 +4,7 @@
 use super::matching::{Method, Patterns};
 use crate::compiled::Map;
 use crate::sample::map::Gives;
+use language::difference::SecretLists;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub struct ListKey {
 pub struct CompiledLists {
     pub(crate) maps: HashMap<MapKey, Arc<Map>>,
     pub(crate) lists: HashMap<ListKey, Arc<Patterns>>,
+    /// The lists whose lines no diagnostic may quote, once a list had an error.
+    pub(crate) secret: Option<SecretLists>,
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::clock::revision;
 pub use carry::Changes;
 use entries::Entries;
 use index::Index;
-use language::difference::{is_compared_with_secrets, is_suspect, vocabulary};
+use language::difference::{SecretLists, is_compared_with_secrets, vocabulary};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -271,12 +271,8 @@ impl Lists {
             key,
             value,
         };
-        let is_secret = file.as_deref().is_some_and(|file| {
-            let name = file.rsplit('/').next().unwrap_or_default();
-            is_suspect(name)
-        });
         inner.lists.push(List {
-            is_secret,
+            is_secret: false,
             expression: Box::default(),
             file,
             is_map,
@@ -293,6 +289,21 @@ impl Lists {
     pub fn set_expression(&self, at: usize, expression: &str) {
         if let Some(list) = self.inner().lists.get_mut(at) {
             list.expression = expression.into();
+        }
+    }
+
+    /// Returns whether a list has its entries from a file.
+    pub fn have_files(&self) -> bool {
+        self.inner().lists.iter().any(|list| list.file.is_some())
+    }
+
+    /// Marks the lists of files whose entries are secrets.
+    pub fn hide_files(&self, secret: &SecretLists) {
+        for list in &mut self.inner().lists {
+            list.is_secret |= list
+                .file
+                .as_deref()
+                .is_some_and(|file| secret.contains(file));
         }
     }
 

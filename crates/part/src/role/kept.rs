@@ -2,8 +2,9 @@
 //! service. The role, which communicates with the network, is not trusted as a source of its
 //! version.
 //!
-//! The file consists of these fields, followed by the bundle. As with a hand-over, older and newer
-//! programs can read it.
+//! The file contains no bundle, which has the passwords of the configuration: the role keeps that in
+//! memory, and the file has a digest of it. As with a hand-over, older and newer programs can read
+//! the file.
 
 use super::hand_over::after_version;
 use super::take::Take;
@@ -13,11 +14,11 @@ use serde::{Deserialize, Serialize};
 
 /// First bytes of the file.
 const HEAD: &[u8] = b"evenkeel version\n";
-const KEPT_VERSION: u16 = 2;
+const KEPT_VERSION: u16 = 3;
 /// Maximum encoded size of one socket, in bytes.
 const SOCKET_BYTES: usize = 19;
 
-/// Maximum number of bytes before the bundle.
+/// Maximum number of bytes of the file.
 pub const KEPT_BYTES_MAX: usize = 2 * PACKET_BYTES_MAX + DESCRIPTORS_MAX * SOCKET_BYTES;
 
 /// Identity of an open socket in the kernel.
@@ -50,12 +51,16 @@ pub struct SavedVersion {
     pub take: Take,
     /// Identities of the version's sockets, in their order.
     pub sockets: Vec<KeptSocket>,
-    /// Length of the bundle that follows, in bytes.
+    /// Length of the bundle in bytes; 0 if the role does not keep it.
     pub bundle_bytes: u64,
+    /// SHA-256 digest of [`Take::salt`] and the bundle. Without the salt, which is not stored, it
+    /// does not allow guesses of the bundle's passwords to be tested.
+    #[serde(with = "serde_bytes")]
+    pub digest: Vec<u8>,
 }
 
 impl SavedVersion {
-    /// Encodes the first bytes of the file.
+    /// Encodes the file.
     pub fn encode(&self) -> Vec<u8> {
         let fields = codec::encode(self);
         // The length is at most KEPT_BYTES_MAX, so it fits into a u32.
@@ -63,7 +68,7 @@ impl SavedVersion {
         [HEAD, &KEPT_VERSION.to_le_bytes(), &length, &fields].concat()
     }
 
-    /// Decodes the first bytes of a file. Also returns their length.
+    /// Decodes a file. Also returns the number of bytes that belong to it.
     ///
     /// # Errors
     /// The bytes are invalid, or of another format.
@@ -92,16 +97,17 @@ mod tests {
             },
             sockets: vec![socket(1), socket(u64::MAX)],
             bundle_bytes: 6,
+            digest: vec![7; 32],
         }
     }
 
     #[test]
-    fn what_is_kept_comes_back_as_it_was_and_the_bundle_begins_behind_it() {
+    fn saved_version_is_read_back_with_its_length() {
         let mut bytes = some().encode();
-        bytes.extend(b"bundle");
+        bytes.extend(b"more");
         let (kept, length) = SavedVersion::decode(&bytes).unwrap();
         assert_eq!(kept, some());
-        assert_eq!(&bytes[length..], b"bundle");
+        assert_eq!(&bytes[length..], b"more");
         let most = SavedVersion {
             sockets: vec![KeptSocket::default(); DESCRIPTORS_MAX],
             ..some()

@@ -27,6 +27,10 @@ pub struct Take {
     pub state: bool,
     /// True if runtime changes are discarded.
     pub fresh: bool,
+    /// Random bytes of this version that only the supervisor and the role know. The role returns
+    /// them with its bundle ([`SavedVersion::digest`](super::SavedVersion::digest)).
+    #[serde(with = "serde_bytes")]
+    pub salt: Vec<u8>,
 }
 
 /// A candidate version with the version that it replaces. The latter stays compiled, so that it can

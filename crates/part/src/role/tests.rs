@@ -112,6 +112,7 @@ fn take() -> Take {
         shared: true,
         state: true,
         fresh: true,
+        salt: vec![9; 32],
     }
 }
 

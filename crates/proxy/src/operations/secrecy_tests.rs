@@ -43,6 +43,8 @@ frontend f
  http-request set-header Authorization: mArKer7Q
  http-request cache-use c
  http-request set-var(txn.user) req.hdr(x-user),map(AT/tokens.map)
+ acl listed req.hdr(authorization) -m str -f AT/plain.lst
+ http-request set-header X-Api-Key %[req.hdr(x-tenant),map(AT/plain.map)]
  reqadd Authorization:\\ Basic\\ mArKer7Q
  redirect location https://example.org/?token=mArKer7Q
  errorloc 503 https://example.org/?api_key=mArKer7Q
@@ -76,6 +78,10 @@ const COMMANDS: &[&str] = &[
     "get acl #0 mArKer7",
     "show map AT/tokens.map",
     "get map AT/tokens.map k",
+    "show acl AT/plain.lst",
+    "get acl AT/plain.lst mArKer7Q-list",
+    "show map AT/plain.map",
+    "get map AT/plain.map k",
     "show map",
     "show errors -1",
     "show ssl cert AT/a.pem",
@@ -106,6 +112,10 @@ fn no_command_below_admin_shows_a_secret_of_the_configuration() {
     scratch
         .write("tokens.map", format!("k {MARKER}\n"))
         .unwrap();
+    scratch
+        .write("plain.lst", format!("{MARKER}-list\n"))
+        .unwrap();
+    scratch.write("plain.map", format!("k {MARKER}\n")).unwrap();
     let at = scratch.path().display().to_string();
     let context = context(&FILE.replace("AT", &at));
     model::rules::set_up_process(&context.runtime.config());

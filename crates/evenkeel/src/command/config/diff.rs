@@ -50,7 +50,7 @@ pub(super) fn blame(matches: &ArgMatches) -> Result<(), ConfigError> {
     let newest = newest.ok_or(ConfigError::NoVersion(wanted))?;
     let newest_set = set(Some(newest.id))?;
     let file = find(&newest_set, matches.get_one::<String>("FILE"))?;
-    let MaskedFile::Text(seen) = mask().seen(file) else {
+    let MaskedFile::Text(seen) = mask().of(&newest_set.files).seen(file) else {
         let path = file.path.clone();
         return Err(ConfigError::Refused(format!("'{path}' is not a text file")));
     };

@@ -40,6 +40,10 @@ mod tests {
     use cluster::file_set::SetFile;
     use cluster::history::MaskedFile;
 
+    fn seen(file: &SetFile) -> MaskedFile {
+        mask().of([file]).seen(file)
+    }
+
     fn told(secret: bool, text: &str) -> String {
         let file = SetFile {
             path: "/etc/a.pem".to_owned(),
@@ -48,7 +52,7 @@ mod tests {
             mode: 0o600,
             bytes: text.as_bytes().to_vec(),
         };
-        match mask().seen(&file) {
+        match seen(&file) {
             MaskedFile::Description(words) => words,
             MaskedFile::Text(text) => String::from_utf8_lossy(&text).into_owned(),
         }
@@ -82,15 +86,15 @@ mod tests {
             bytes: b"k1 SECRET\n".to_vec(),
         };
         let description = MaskedFile::Description("a secret of 10 bytes (not shown)".to_owned());
-        assert_eq!(mask().seen(&file("/etc/e/API-Tokens.map")), description);
+        assert_eq!(seen(&file("/etc/e/API-Tokens.map")), description);
         let mut keys = file("/etc/e/customers.map");
         keys.bytes = b"# who may\nsk-live-4f9aB2c7d8e1f3a5 shop\n".to_vec();
-        assert!(matches!(mask().seen(&keys), MaskedFile::Description(_)));
+        assert!(matches!(seen(&keys), MaskedFile::Description(_)));
         let mut routes = file("/etc/e/routes.map");
         routes.bytes = b"www.example.org be-shop-frontend-2024\n/a/0123456789abcdef be1\n".to_vec();
-        assert!(matches!(mask().seen(&routes), MaskedFile::Text(_)));
+        assert!(matches!(seen(&routes), MaskedFile::Text(_)));
         let plain = MaskedFile::Text(b"k1 SECRET\n".to_vec());
-        assert_eq!(mask().seen(&file("/etc/secret/hosts.map")), plain);
+        assert_eq!(seen(&file("/etc/secret/hosts.map")), plain);
     }
 
     #[test]
@@ -110,7 +114,7 @@ mod tests {
                     fence agent fence_ifmib snmp_priv_passwd=SECRET community=SECRET\n";
         let keepalived = "    auth_pass SECRET # auth_pass SECRET\n";
         for (path, text) in [("a.cfg", text), ("keepalived.conf", keepalived)] {
-            let MaskedFile::Text(seen) = mask().seen(&file(path, text)) else {
+            let MaskedFile::Text(seen) = seen(&file(path, text)) else {
                 panic!("a text is shown");
             };
             let seen = String::from_utf8_lossy(&seen).into_owned();

@@ -4,7 +4,7 @@ use super::mask::mask;
 use super::{ConfigError, named, print, set, version, write_own};
 use clap::ArgMatches;
 use cluster::file_set::{FileSet, SetFile};
-use cluster::history::MaskedFile;
+use cluster::history::{FileMask, MaskedFile};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -15,22 +15,28 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
         return export(&set, directory);
     }
     let names = named(matches, &set)?;
+    let mask = mask().of(&set.files);
     let wanted = |file: &&SetFile| names.is_empty() || names.contains(&&*file.path);
     if matches.get_flag("json") {
-        let files: Vec<_> = set.files.iter().filter(wanted).map(json).collect();
+        let files: Vec<_> = set
+            .files
+            .iter()
+            .filter(wanted)
+            .map(|file| json(file, &mask))
+            .collect();
         let value =
             serde_json::json!({ "version": set.version.0, "label": set.label, "files": files });
         print(&format!("{value}\n"));
         return Ok(());
     }
     if names.is_empty() {
-        print(&whole(&set))
+        print(&whole(&set, &mask))
     } else {
         print(
             &set.files
                 .iter()
                 .filter(wanted)
-                .map(text)
+                .map(|file| text(file, &mask))
                 .collect::<String>(),
         )
     };
@@ -38,8 +44,8 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
 }
 
 /// Formats a file as JSON.
-fn json(file: &SetFile) -> serde_json::Value {
-    let (text, told) = match mask().seen(file) {
+fn json(file: &SetFile, mask: &FileMask<'_>) -> serde_json::Value {
+    let (text, told) = match mask.seen(file) {
         MaskedFile::Text(text) => (Some(String::from_utf8_lossy(&text).into_owned()), None),
         MaskedFile::Description(words) => (None, Some(words)),
     };
@@ -54,8 +60,8 @@ fn json(file: &SetFile) -> serde_json::Value {
 }
 
 /// Returns a file with masked secrets.
-fn text(file: &SetFile) -> String {
-    match mask().seen(file) {
+fn text(file: &SetFile, mask: &FileMask<'_>) -> String {
+    match mask.seen(file) {
         MaskedFile::Text(text) => {
             let mut text = String::from_utf8_lossy(&text).into_owned();
             if !text.ends_with('\n') {
@@ -68,21 +74,21 @@ fn text(file: &SetFile) -> String {
 }
 
 /// Returns the configuration files, and a line for each other file.
-fn whole(set: &FileSet) -> String {
+fn whole(set: &FileSet, mask: &FileMask<'_>) -> String {
     let mut out = if set.label.is_empty() {
         format!("# version {}\n", set.version)
     } else {
         format!("# {}\n", set.label)
     };
     for file in set.files.iter().filter(|file| file.main) {
-        out.push_str(&format!("\n# {}\n{}", file.path, text(file)));
+        out.push_str(&format!("\n# {}\n{}", file.path, text(file, mask)));
     }
     let others: Vec<&SetFile> = set.files.iter().filter(|file| !file.main).collect();
     if !others.is_empty() {
         out.push_str("\n# files named by these:\n");
     }
     for file in others {
-        let words = match mask().seen(file) {
+        let words = match mask.seen(file) {
             MaskedFile::Text(text) => {
                 let lines = String::from_utf8_lossy(&text).lines().count();
                 part::voice::counted(lines, "line", "lines")
@@ -163,7 +169,7 @@ mod tests {
         let shown = whole(&set);
         assert!(!shown.contains("SECRET"), "{shown}");
         insta::assert_snapshot!(shown);
-        let json: Vec<_> = set.files.iter().map(json).collect();
+        let json: Vec<_> = set.files.iter().map(|file| json(file, &mask)).collect();
         assert!(!serde_json::to_string(&json).unwrap().contains("SECRET"));
     }
 
