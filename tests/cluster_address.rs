@@ -3,6 +3,7 @@
 
 use crate::cluster_site::{Machine, SOON, Site, VIP, configuration, vip};
 use lab::eventually;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What clients of the virtual address get.
@@ -95,6 +96,59 @@ fn owner_without_the_accepted_version_loses_the_address() {
     drop(cut);
     wait_for(&site, "back at alpha", || only_alpha_has_it(&site));
     assert_serves(&site, "two");
+}
+
+#[test]
+fn restarted_owner_with_an_older_version_yields() {
+    lab::skip_unless_root!();
+    let mut site = Site::new("restarted");
+    site.leader();
+    wait_for(&site, "at alpha", || only_alpha_has_it(&site));
+    // The restart is over long before beta would take over from a silent owner.
+    let slow = |word: &str| configuration(word).replace("failover 300ms", "failover 3s");
+    site.alpha.apply(&slow("one"), &["--now"]).well();
+    // A copy of the state directory from before the second version.
+    site.alpha.kill();
+    let older = site.alpha.scratch().join("older");
+    copy_directory(&site.alpha.state(), &older);
+    site.alpha.start();
+    wait_for(&site, "current", || {
+        only_alpha_has_it(&site) && shows(&site.alpha, "standing    current")
+    });
+    let two = || site.beta.apply(&slow("two"), &["--now"]).good;
+    wait_for(&site, "applied", two);
+    wait_for(&site, "served by alpha", || {
+        only_alpha_has_it(&site) && served_at_vip(&site).as_deref() == Some("two")
+    });
+    // All processes end, and start again with that copy before beta takes over.
+    let _cut = [site.cut("alpha", "beta"), site.cut("alpha", "arbiter")];
+    site.alpha.kill();
+    site.alpha.set_state(&older);
+    site.alpha.start();
+    wait_for(&site, "moved to beta", || {
+        site.beta.has(VIP) && !site.alpha.has(VIP) && shows(&site.alpha, "BACKUP")
+    });
+    assert_serves(&site, "two");
+    assert!(
+        shows(&site.alpha, "standing    unconfirmed"),
+        "{}",
+        site.tell()
+    );
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    std::fs::set_permissions(to, std::fs::metadata(from).unwrap().permissions()).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        let to = to.join(entry.file_name());
+        if kind.is_dir() {
+            copy_directory(&entry.path(), &to);
+        } else if kind.is_file() {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
 }
 
 #[test]

@@ -8,6 +8,8 @@
 //!   and a node that tries a candidate version take nothing from a live owner that serves anything;
 //! - nor do the first two while another machine responds for an address: its version may name
 //!   another router, so they may not understand its adverts;
+//! - an owner whose processes were all restarted and that no majority has confirmed since leaves the
+//!   addresses to a node with the accepted version that hears it;
 //! - a node whose servers are not checked yet takes nothing from a live owner that serves anything;
 //! - a removed member owns nothing;
 //! - a node with the accepted version outranks nodes that are known not to serve it;
@@ -29,6 +31,9 @@ const PLAIN: [u8; 3] = [220, 140, 60];
 const AHEAD: [u8; 3] = [254, 249, 60];
 /// Priorities as in [`AHEAD`], without the confirmation of a majority.
 const AHEAD_UNCONFIRMED: [u8; 3] = [244, 239, 60];
+/// Priorities of the first node of `prefer` in [`Row::Resumed`]: every confirmed node takes the
+/// addresses from it, and no unconfirmed one does.
+const RESUMED: [u8; 3] = [99, 94, 60];
 /// Owners below this priority cannot serve all of their frontends.
 const BELOW_ALL: u8 = 160;
 /// Owners below this priority serve nothing.
@@ -69,6 +74,9 @@ pub struct OwnershipFacts {
     /// Another machine may announce priorities with an older version: a node that does not serve
     /// the accepted one, or a removed member with a position in `prefer`.
     pub is_ahead: bool,
+    /// The node owns the addresses because its predecessor did, and no majority has confirmed the
+    /// version since the supervisor started.
+    pub is_resumed: bool,
     /// The proxy serves a candidate version.
     pub is_candidate: bool,
     /// The first health checks of the servers have not ended, so it is unknown what the node can
@@ -96,6 +104,9 @@ pub enum Row {
     Unconfirmed,
     /// As [`Row::Unconfirmed`], and a node of `prefer` does not serve the version.
     AheadUnconfirmed,
+    /// As [`Row::Unconfirmed`], and the node owns the addresses only because all its processes were
+    /// killed and started again before another node took over.
+    Resumed,
     /// The node serves another version than the accepted one.
     Outdated,
     /// The node tries a candidate version.
@@ -113,6 +124,7 @@ impl Row {
             Row::Ahead => "ahead",
             Row::Unconfirmed => "unconfirmed",
             Row::AheadUnconfirmed => "ahead, unconfirmed",
+            Row::Resumed => "unconfirmed, resumed",
             Row::Outdated => "outdated",
             Row::Candidate => "candidate",
             Row::Removed => "removed",
@@ -125,6 +137,9 @@ impl Row {
             Row::Standalone | Row::Current | Row::Ahead => "",
             Row::Unconfirmed | Row::AheadUnconfirmed => {
                 "no majority of the cluster has confirmed that this node serves the accepted version"
+            }
+            Row::Resumed => {
+                "all processes were restarted, and no majority of the cluster has confirmed the served version since"
             }
             Row::Outdated => {
                 "the cluster has accepted another version, which this node does not serve"
@@ -181,6 +196,7 @@ impl OwnershipFacts {
             _ if !self.is_member => Row::Standalone,
             VersionStanding::Removed => Row::Removed,
             VersionStanding::Outdated => Row::Outdated,
+            VersionStanding::Unconfirmed if self.is_resumed => Row::Resumed,
             VersionStanding::Unconfirmed if self.is_ahead => Row::AheadUnconfirmed,
             VersionStanding::Unconfirmed => Row::Unconfirmed,
             VersionStanding::Current if self.is_ahead => Row::Ahead,
@@ -193,7 +209,7 @@ impl OwnershipFacts {
     pub fn is_last_for_lease(&self, is_holder: bool) -> bool {
         match self.row() {
             Row::Outdated | Row::Removed => true,
-            Row::Unconfirmed | Row::AheadUnconfirmed | Row::Candidate => !is_holder,
+            Row::Unconfirmed | Row::AheadUnconfirmed | Row::Resumed | Row::Candidate => !is_holder,
             Row::Standalone | Row::Current | Row::Ahead => self.is_untested && !is_holder,
         }
     }
@@ -203,7 +219,7 @@ impl OwnershipFacts {
         let row = self.row();
         let is_stale = matches!(
             row,
-            Row::Unconfirmed | Row::AheadUnconfirmed | Row::Outdated
+            Row::Unconfirmed | Row::AheadUnconfirmed | Row::Resumed | Row::Outdated
         );
         // In a keepalived.conf, priorities do not express health.
         let reads_health = self.preference_position.is_some();
@@ -222,12 +238,25 @@ impl OwnershipFacts {
         };
         let is_replacing = row == Row::Ahead && self.service == Service::All && !self.is_untested;
         let behind = self.behind.iter().filter(|_| is_replacing);
+        let takes_resumed = matches!(row, Row::Current | Row::Ahead)
+            && reads_health
+            && self.service == Service::Some
+            && !self.is_untested;
+        let resumed = (0..=PLACE_MAX).filter(|_| takes_resumed).flat_map(|place| {
+            [Service::All, Service::Some].map(|service| priority(Row::Resumed, service, place))
+        });
+        // A majority knows another version: the owner must not wait until others are ahead of it.
+        let announced = match self.member_row() {
+            Row::Outdated if self.is_resumed => Row::Resumed,
+            row => row,
+        };
         Some(Rank {
             priority: match (self.preference_position, self.service) {
-                (Some(place), service) => Some(priority(self.member_row(), service, place)),
+                (Some(place), service) => Some(priority(announced, service, place)),
                 // Any other node is better than one that cannot set its addresses.
                 (None, Service::Some | Service::None) => Some(1),
                 (None, Service::All) => match row {
+                    _ if announced == Row::Resumed => Some(1),
                     Row::Ahead => Some(AHEAD[0]),
                     Row::AheadUnconfirmed => Some(AHEAD_UNCONFIRMED[0]),
                     _ => None,
@@ -236,8 +265,11 @@ impl OwnershipFacts {
             takes_below,
             // With keepalived, addresses stay in the kernel of an owner that died.
             yields_to_users: self.preference_position.is_some()
-                && matches!(row, Row::Unconfirmed | Row::Outdated),
-            takes_also: behind.flat_map(|place| priorities(*place)).collect(),
+                && matches!(row, Row::Unconfirmed | Row::Resumed | Row::Outdated),
+            takes_also: behind
+                .flat_map(|place| priorities(*place))
+                .chain(resumed)
+                .collect(),
         })
     }
 }
@@ -248,6 +280,7 @@ fn priority(row: Row, service: Service, place: u8) -> u8 {
     let (first, step) = match row {
         Row::Ahead => (AHEAD, 1),
         Row::AheadUnconfirmed => (AHEAD_UNCONFIRMED, 1),
+        Row::Resumed => (RESUMED, 1),
         _ => (PLAIN, PLACE_STEP),
     };
     let [all, some, none] = first;
@@ -266,7 +299,12 @@ pub fn place([all, ..]: [u8; 3]) -> u8 {
 /// Returns all priorities that a node at this position in `prefer` may announce.
 pub fn priorities(place: u8) -> Vec<u8> {
     let services = [Service::All, Service::Some, Service::None];
-    let rows = [Row::Current, Row::Ahead, Row::AheadUnconfirmed];
+    let rows = [
+        Row::Current,
+        Row::Ahead,
+        Row::AheadUnconfirmed,
+        Row::Resumed,
+    ];
     let all = rows
         .iter()
         .flat_map(|row| services.map(|service| priority(*row, service, place)));
@@ -274,6 +312,12 @@ pub fn priorities(place: u8) -> Vec<u8> {
     all.sort_unstable();
     all.dedup();
     all
+}
+
+/// Returns the position in `prefer` to which a priority belongs. The last position has none, because
+/// later nodes share its priorities.
+pub fn position(priority: u8) -> Option<u8> {
+    (0..PLACE_MAX).find(|place| priorities(*place).contains(&priority))
 }
 
 /// Returns the priorities of a standalone node at a position in `prefer`, by [`Service`].

@@ -91,6 +91,9 @@ pub struct RouterStatus {
     pub addresses: u64,
     /// The machine owns the addresses.
     pub is_owner: bool,
+    /// Another owner whose adverts the machine receives: its node name, or its address if that is
+    /// unknown. Empty: it receives none.
+    pub heard_owner: String,
     /// A lease of the cluster determines the owner.
     pub has_lease: bool,
     /// Reason why the machine cannot own the addresses; empty: it can. A lease that
@@ -125,6 +128,11 @@ pub enum News {
         part: String,
         /// Leases that the part wants, with their parameters.
         leases: Vec<WantedLease>,
+    },
+    /// A part runs ([`crate::message::ControlMessage::Heartbeat`]).
+    Heartbeat {
+        /// Name of the part.
+        part: String,
     },
     /// A part requests that the record of a lease is written. The response goes to
     /// [`ServingMachine::recorded`].

@@ -5,9 +5,13 @@ use crate::command::LeaseRecord;
 use part::role::bounded::{Part, Words};
 use part::role::{PartMessage, WantedLeases};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Name of the part in its messages to the supervisor.
 pub const PART: &str = "cluster";
+
+/// Time after a heartbeat for which the leases of a part are renewed.
+pub const HEARTBEAT_VALID: Duration = Duration::from_millis(500);
 
 /// A message to the control role.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -18,6 +22,12 @@ pub enum ControlMessage {
         #[serde(with = "Part")]
         part: String,
         leases: WantedLeases,
+    },
+    /// The part runs. Once a part has sent this, its leases are renewed only while it repeats it
+    /// ([`HEARTBEAT_VALID`]).
+    Heartbeat {
+        #[serde(with = "Part")]
+        part: String,
     },
     /// Request to write the record of a lease that this machine holds. The response is
     /// [`Recorded`].
@@ -60,6 +70,7 @@ impl ControlMessage {
         let kind = match self {
             ControlMessage::Wants { .. } => 1,
             ControlMessage::Record(_) => 2,
+            ControlMessage::Heartbeat { .. } => 3,
         };
         PartMessage {
             holds: matches!(self, ControlMessage::Wants { .. }),

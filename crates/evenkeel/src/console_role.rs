@@ -20,12 +20,11 @@ use part::channel::Received;
 use part::codec;
 use part::report::StatusReport;
 use part::role::{Level, Manner, MemberNews, PartMessage};
-use part::row::{self, Entry, Environment, Life, RoleRow, SidecarProperties};
+use part::row::{Entry, Environment, Life, RoleRow, SidecarProperties};
 use part::versions;
 use part::voice::write_error;
 use part::work::{self, PartRequest, Work};
 use proxy::message::{PART as PROXY, ProxyMessage as OfProxy};
-use std::iter;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
@@ -142,10 +141,8 @@ impl Work for Console {
 /// Returns the parts with a report, except the console: the processes, the roles beside the proxy,
 /// and the cluster.
 fn parts() -> Vec<&'static str> {
-    let rows = row::all().iter();
-    let reports = rows.filter(|row| row.sidecar().is_some() || row.part == CLUSTER);
-    let reports = reports.map(|row| row.part).filter(|part| *part != NAME);
-    iter::once(supervisor::PART).chain(reports).collect()
+    let shown = crate::command::status::shown_parts();
+    shown.filter(|part| *part != NAME).collect()
 }
 
 /// Decodes a part's response to an operation that its report offered.

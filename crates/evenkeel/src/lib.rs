@@ -66,7 +66,8 @@ static PARTS: [Feature; 10] = [
                 configured_noun: "virtual addresses",
                 dependencies: &[PROXY],
                 has_state_file: true,
-                state_survives_stop: false,
+                // Addresses that an operator handed over stay where they are.
+                state_survives_stop: true,
                 shares_heartbeats: true,
                 has_clients: false,
                 can_overlap: true,

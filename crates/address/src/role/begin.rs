@@ -98,6 +98,7 @@ impl AddressRole {
             hand_overs: HandOvers::default(),
             keeper: Keeper::new(boot, kept),
         };
+        role.membership.has_confirmed = role.keeper.was_confirmed();
         if let Some(kept) = &role.keeper.before {
             role.host.kernel.adopt_settings(kept.settings.clone());
         }
@@ -375,10 +376,13 @@ impl AddressRole {
 /// Returns the leases that the previous role held and that this one continues to hold.
 fn leases_before(kept: Option<&KeptState>) -> Leases {
     let held = kept.iter().flat_map(|kept| &kept.leases);
-    Leases::new(held.map(|(name, until_ns)| Lease {
+    let mut leases = Leases::new(held.map(|(name, until_ns)| Lease {
         name: name.clone(),
         until_ns: *until_ns,
-    }))
+    }));
+    let handed_over = kept.iter().flat_map(|kept| &kept.handed_over_leases);
+    leases.restore_handed_over(handed_over.cloned());
+    leases
 }
 
 /// Returns whether routes and rules must be monitored. On a router with a full routing table the

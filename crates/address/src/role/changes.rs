@@ -11,12 +11,16 @@ use protocol::vrrp::neighbour;
 use protocol::vrrp::{Instance, Time};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Maximum number of changes per turn: a flood of route changes must not delay the timers.
 const MAX_CHANGES: usize = 4096;
 
 /// Maximum number of unknown routers that one turn logs.
 const MAX_UNKNOWN: usize = 16;
+
+/// Time for which the kernel of a dead predecessor may still answer for the addresses of a new owner.
+const PREDECESSOR_KEEPS: Duration = Duration::from_millis(2_500);
 
 /// Consequences of the changes of one turn.
 #[derive(Debug, Default)]
@@ -139,7 +143,9 @@ impl AddressRole {
                 if !member.owns(&self.host.links, claim.address, interface) {
                     continue;
                 }
-                if member.holds && !ours {
+                let since = self.router.status(Instance(at)).map(|status| status.since);
+                let is_settled = since.is_some_and(|since| now >= since.after(PREDECESSOR_KEEPS));
+                if member.holds && !ours && is_settled {
                     let mac = mac_words(claim.mac);
                     member
                         .history

@@ -183,7 +183,7 @@ impl AddressRole {
             self.tracker.processes.as_ref().and_then(|p| p.deadline()),
             self.tracker.bfd.deadline(),
             self.health.deadline(),
-            self.leases.deadline(),
+            self.leases.next_turn(),
             self.membership.deadline(),
             self.hand_overs.deadline(),
             self.keeper.deadline(),

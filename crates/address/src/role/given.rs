@@ -113,6 +113,8 @@ pub enum Notification {
     /// Leases that this node could use now, to which addresses are bound. Sent with
     /// [`Notification::Ready`], after each change, and with an empty list at the end.
     WantsLeases(Vec<super::WantedLease>),
+    /// The loop runs, and requests leases.
+    Heartbeat,
     Stopped,
 }
 

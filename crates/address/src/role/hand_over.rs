@@ -82,6 +82,8 @@ pub(super) struct HandOvers {
     requested_drains: Vec<(String, Duration)>,
     /// Instances whose addresses other nodes may take.
     offered: Vec<String>,
+    /// Instances that are handed over only because of the stop.
+    for_stop: Vec<String>,
     /// Latest end of a planned stop, or of the wait before `next` is installed.
     stop_at: Option<Time>,
     /// Configuration that is installed once the addresses that it removes are handed over.
@@ -115,6 +117,11 @@ impl HandOvers {
     /// Returns whether this node still has the addresses of an instance that another node owns.
     pub(super) fn is_lingering(&self, name: &str) -> bool {
         self.lingers.iter().any(|l| l.name == name)
+    }
+
+    /// Returns the instances that were handed over only because of the stop.
+    pub(super) fn take_for_stop(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.for_stop)
     }
 
     /// Returns whether a planned stop is in progress.
@@ -658,6 +665,7 @@ impl AddressRole {
     /// Starts a planned stop by handing over what can be handed over. Returns false if
     /// there is nothing to wait for, or on a second request.
     pub(super) fn hand_over_all(&mut self, stays: bool) -> bool {
+        self.hand_overs.for_stop.clear();
         drop(self.hand_overs.take_next());
         let waits = self.start_hand_overs("Stopping", |_| true);
         self.hand_overs.stays = waits && stays;
@@ -725,6 +733,7 @@ impl AddressRole {
                 self.router.hand_over(now, Instance(at), Duration::ZERO);
                 self.hand_overs.offered.retain(|name| *name != config.name);
                 self.hand_overs.offered.push(config.name.clone());
+                self.hand_overs.for_stop.push(config.name.clone());
                 waits = true;
             }
         }

@@ -23,6 +23,9 @@ pub struct KeptState {
     /// Held leases with their ends, nanoseconds of CLOCK_BOOTTIME.
     #[serde(default)]
     pub leases: Vec<(String, u64)>,
+    /// Leases that an operator handed over.
+    #[serde(default)]
+    pub handed_over_leases: Vec<String>,
     #[serde(default)]
     pub hand_overs: Vec<KeptHandOver>,
     /// Last sequence number of an authenticated advert (AH), sent or received.
@@ -31,6 +34,9 @@ pub struct KeptState {
     /// Kernel settings that a planned stop restores.
     #[serde(default)]
     pub settings: Vec<Saved>,
+    /// Supervisor process under which a majority confirmed the served version; empty: none did.
+    #[serde(default)]
+    pub confirmed_under: String,
 }
 
 /// Stored state of a hand-over: connections continue while its table exists.
@@ -86,6 +92,8 @@ impl KeptInstance {
             "MASTER" => VrrpState::Master,
             "BACKUP" => VrrpState::Backup,
             "FAULT" => VrrpState::Fault,
+            // A stopped process leaves only the order of an operator.
+            "INIT" if self.yielded.is_some() => VrrpState::Init,
             _ => return None,
         };
         Some(Resume {
@@ -112,6 +120,31 @@ impl KeptState {
         let all = self.instances.iter().any(holds);
         let is_left = all || !self.hand_overs.is_empty() || !self.settings.is_empty();
         is_left && self.boot == boot_id()
+    }
+
+    /// Returns what remains after a planned stop: the orders of operators, and the sequence number.
+    /// `for_stop`: instances whose addresses were handed over because of the stop.
+    pub(super) fn after_stop(self, for_stop: &[String]) -> KeptState {
+        let all = self.instances.into_iter();
+        let left = all
+            .filter(|one| !for_stop.contains(&one.name))
+            .filter_map(|one| {
+                Some(KeptInstance {
+                    yielded: Some(one.yielded?),
+                    name: one.name,
+                    fingerprint: one.fingerprint,
+                    state: "INIT".to_owned(),
+                    ..KeptInstance::default()
+                })
+            });
+        KeptState {
+            boot: self.boot,
+            written_ns: self.written_ns,
+            instances: left.collect(),
+            handed_over_leases: self.handed_over_leases,
+            sealed: self.sealed,
+            ..KeptState::default()
+        }
     }
 
     /// Encodes the state as JSON.
@@ -170,6 +203,8 @@ const KEEP_EVERY: Duration = Duration::from_secs(10);
 pub(super) struct Keeper {
     /// Boot id of the machine.
     pub(super) boot: String,
+    /// Identity of the supervisor process, which an upgrade of the program keeps.
+    pub(super) supervisor: String,
     /// State of the predecessor; None after the first configuration has used it.
     pub(super) before: Option<KeptState>,
     at: Option<Time>,
@@ -183,9 +218,16 @@ impl Keeper {
             // State from before a restart of the machine is invalid.
             before: kept.filter(|kept| kept.boot == boot),
             boot,
+            supervisor: supervisor_identity(),
             at: None,
             now: true,
         }
+    }
+
+    /// Returns whether a majority has confirmed the served version since the supervisor started.
+    pub(super) fn was_confirmed(&self) -> bool {
+        let under = self.before.as_ref().map(|kept| &kept.confirmed_under);
+        under.is_some_and(|under| !under.is_empty() && *under == self.supervisor)
     }
 
     /// Requests a write in this turn of the loop.
@@ -226,6 +268,19 @@ pub(super) fn boot_id() -> String {
     boot.trim().to_owned()
 }
 
+/// Returns the identity of the parent process; empty if it is unknown.
+fn supervisor_identity() -> String {
+    let Some(parent) = rustix::process::getppid() else {
+        return String::new();
+    };
+    let pid = parent.as_raw_nonzero();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The start time is field 22. The name, field 2, may contain spaces and parentheses.
+    let fields = stat.rsplit_once(')').map(|(_, fields)| fields);
+    let started = fields.and_then(|fields| fields.split_whitespace().nth(19));
+    started.map_or_else(String::new, |started| format!("{pid}/{started}"))
+}
+
 /// Returns the identity of an instance across a reload or a restart.
 pub fn fingerprint(instance: &Instance) -> String {
     format!(
@@ -259,6 +314,39 @@ mod tests {
         let read = KeptState::decode(&KeptState::read(file.as_fd()).unwrap());
         kept.instances[0].routes.clear();
         assert_eq!(read, Some(kept));
+    }
+
+    #[test]
+    fn only_orders_of_operators_survive_a_planned_stop() {
+        let one = |name: &str, yielded| KeptInstance {
+            name: name.to_owned(),
+            state: "BACKUP".to_owned(),
+            holds: true,
+            yielded,
+            ..KeptInstance::default()
+        };
+        let kept = KeptState {
+            instances: vec![
+                one("www", Some(210)),
+                one("mail", Some(210)),
+                one("dns", None),
+            ],
+            leases: vec![("address/vpn".to_owned(), 9)],
+            handed_over_leases: vec!["address/vpn".to_owned()],
+            confirmed_under: "1/2".to_owned(),
+            ..KeptState::default()
+        };
+        // The addresses of `mail` were handed over because of the stop.
+        let left = kept.after_stop(&["mail".to_owned()]);
+        let names: Vec<&str> = left.instances.iter().map(|one| &*one.name).collect();
+        assert_eq!(names, ["www"]);
+        let resume = left.instances[0].resume().unwrap();
+        assert_eq!(
+            (resume.state, resume.holds, resume.yielded),
+            (VrrpState::Init, false, Some(210))
+        );
+        assert!(left.leases.is_empty() && left.confirmed_under.is_empty());
+        assert_eq!(left.handed_over_leases, ["address/vpn"]);
     }
 
     #[test]

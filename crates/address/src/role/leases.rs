@@ -23,6 +23,10 @@ const LEASES_MAX: usize = 512;
 /// has the lease, or there is none.
 const REST: Duration = Duration::from_secs(2);
 
+/// Interval of the heartbeats to the control role, which renews the leases only while it receives
+/// them.
+const HEARTBEAT: Duration = Duration::from_millis(150);
+
 /// Rank of a node that takes a lease only if no better node requests it.
 const LAST_RANK: u32 = 0;
 
@@ -68,11 +72,23 @@ pub(super) struct Leases {
     last: BTreeSet<String>,
     /// Requests that were last reported.
     told: Option<Vec<WantedLease>>,
+    /// Time of the next heartbeat; None while no lease is requested.
+    heartbeat_at: Option<Time>,
     /// Lease ends up to this time have been handled.
     seen: Time,
 }
 
 impl Leases {
+    /// Restores the leases that an operator handed over before the previous process ended.
+    pub fn restore_handed_over(&mut self, names: impl IntoIterator<Item = String>) {
+        self.last = names.into_iter().take(LEASES_MAX).collect();
+    }
+
+    /// Returns the leases that an operator handed over.
+    pub fn handed_over(&self) -> Vec<String> {
+        self.last.iter().cloned().collect()
+    }
+
     /// Creates the set from the last report, or from that of the previous role.
     pub fn new(held: impl IntoIterator<Item = Lease>) -> Leases {
         let mut leases = Leases::default();
@@ -173,6 +189,27 @@ impl Leases {
     pub fn deadline(&self) -> Option<Time> {
         let ends = self.until.values().filter(|until| **until > self.seen);
         ends.chain(self.resting.values()).min().copied()
+    }
+
+    /// Returns the latest time of the next turn of the loop.
+    pub fn next_turn(&self) -> Option<Time> {
+        [self.deadline(), self.heartbeat_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Returns whether a heartbeat is due, and schedules the next one.
+    fn takes_heartbeat(&mut self, now: Time) -> bool {
+        if self.told.iter().all(Vec::is_empty) {
+            self.heartbeat_at = None;
+            return false;
+        }
+        let is_due = self.heartbeat_at.is_none_or(|at| at <= now);
+        if is_due {
+            self.heartbeat_at = Some(now.after(HEARTBEAT));
+        }
+        is_due
     }
 
     /// Returns whether, since the last call, a lease has ended or may be requested again.
@@ -283,6 +320,9 @@ impl AddressRole {
                 .orders
                 .send_notification(Notification::WantsLeases(wanted));
         }
+        if self.leases.takes_heartbeat(now) {
+            self.given.orders.send_notification(Notification::Heartbeat);
+        }
     }
 }
 
@@ -339,6 +379,23 @@ mod tests {
             let least = Duration::from_secs(2) + KERNEL_LATE;
             assert!(now.after(lifetime + least) > end || lifetime.as_secs() >= 2);
         }
+    }
+
+    #[test]
+    fn heartbeats_repeat_while_a_lease_is_requested() {
+        let mut leases = Leases::default();
+        assert!(!leases.takes_heartbeat(Time(1)));
+        leases.told = Some(vec![WantedLease {
+            name: "address/www".to_owned(),
+            rank: 1,
+        }]);
+        assert!(leases.takes_heartbeat(Time(1)));
+        let next = Time(1).after(HEARTBEAT);
+        assert_eq!(leases.next_turn(), Some(next));
+        assert!(!leases.takes_heartbeat(Time(next.0 - 1)) && leases.takes_heartbeat(next));
+        leases.told = Some(Vec::new());
+        assert!(!leases.takes_heartbeat(next.after(HEARTBEAT)));
+        assert_eq!(leases.next_turn(), None);
     }
 
     #[test]

@@ -266,7 +266,10 @@ impl AddressRole {
         if self.config.dialect != Dialect::Own {
             self.log(Level::Info, "Stopping");
         }
+        let mut left = None;
         let exit = if release {
+            let for_stop = self.hand_overs.take_for_stop();
+            left = Some(self.kept_state(now).after_stop(&for_stop));
             self.router.stop_all(now);
             self.act();
             self.end_hand_overs();
@@ -285,8 +288,8 @@ impl AddressRole {
             self.report_masters(Paced::Known);
             Exit::Left
         };
-        if release {
-            self.store_state(now);
+        if let Some(left) = left {
+            self.write_state(&left);
         }
         let wait = self.config.global.shutdown_script.as_ref();
         let wait = wait
@@ -334,14 +337,46 @@ impl AddressRole {
     /// Stores the state for the next process.
     pub(super) fn store_state(&mut self, now: Time) {
         self.keeper.begin();
+        let kept = self.kept_state(now);
+        // A master stores its state three times within the time that a successor accepts as recent.
+        let masters = self.members.iter().zip(self.router.settings().0);
+        let masters = masters.filter(|(m, _)| m.state == VrrpState::Master);
+        let patience = |s: &protocol::vrrp::Settings| {
+            let down = s.interval.saturating_mul(s.down_adverts.max(1).into());
+            s.probing.map_or(down, |probing| down.max(probing.bound))
+        };
+        let least = masters.map(|(_, s)| patience(s) / 3).min();
+        if let Some(wait) = least {
+            self.keeper.keep_within(now, wait);
+        }
+        self.write_state(&kept);
+    }
+
+    fn write_state(&mut self, kept: &KeptState) {
+        if let Some(file) = &self.given.keep
+            && let Err(error) = kept.write(file)
+        {
+            let line = format!("cannot store the state: {error}");
+            self.teller.once(&mut self.given.log, Level::Error, line);
+        }
+    }
+
+    /// Returns the state for the next process.
+    fn kept_state(&mut self, now: Time) -> KeptState {
         let mut kept = KeptState {
             boot: self.keeper.boot.clone(),
             written_ns: now.0,
             instances: Vec::new(),
             leases: self.leases.kept(),
+            handed_over_leases: self.leases.handed_over(),
             hand_overs: self.hand_overs.kept(),
             sealed: self.sockets.sealed,
             settings: self.host.kernel.saved_settings().to_vec(),
+            confirmed_under: self
+                .membership
+                .has_confirmed
+                .then(|| self.keeper.supervisor.clone())
+                .unwrap_or_default(),
         };
         for (at, member) in self.members.iter_mut().enumerate() {
             let Some(resume) = self.router.instance_snapshot(now, Instance(at)) else {
@@ -372,23 +407,7 @@ impl AddressRole {
                 rules: held(member, &member.config.rules),
             });
         }
-        // A master stores its state three times within the time that a successor accepts as recent.
-        let masters = self.members.iter().zip(self.router.settings().0);
-        let masters = masters.filter(|(m, _)| m.state == VrrpState::Master);
-        let patience = |s: &protocol::vrrp::Settings| {
-            let down = s.interval.saturating_mul(s.down_adverts.max(1).into());
-            s.probing.map_or(down, |probing| down.max(probing.bound))
-        };
-        let least = masters.map(|(_, s)| patience(s) / 3).min();
-        if let Some(wait) = least {
-            self.keeper.keep_within(now, wait);
-        }
-        if let Some(file) = &self.given.keep
-            && let Err(error) = kept.write(file)
-        {
-            let line = format!("cannot store the state: {error}");
-            self.teller.once(&mut self.given.log, Level::Error, line);
-        }
+        kept
     }
 
     /// Returns the stored state of the previous process, and removes from the kernel what
@@ -411,11 +430,13 @@ impl AddressRole {
                     // The addresses are removed when the hand-over ends.
                     resume.holds = false;
                 }
-                let was = Before {
+                let mut was = Before {
                     state: resume.map(|r| r.state),
                     resume,
                     ..Before::default()
                 };
+                was.history.is_resumed =
+                    was.state == Some(VrrpState::Master) && !self.membership.has_confirmed;
                 before.insert(instance.name.clone(), was);
             }
         }

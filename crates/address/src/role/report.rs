@@ -13,6 +13,7 @@ use protocol::vrrp::{
     COUNTERS, Counters, Instance, NUMBERS, Rejected, Time, VrrpState, VrrpStatus,
 };
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Kind of a subject that is a virtual router.
 pub const VIRTUAL_IP: &str = "virtual-ip";
@@ -24,6 +25,13 @@ pub const HAND_OVER: &str = "hand-over";
 
 /// Name of the fact about the cluster lease that decides who owns an address.
 pub const LEASE: &str = "lease";
+/// Fact of a virtual router on a member: the node whose adverts it receives, by its name if the
+/// priority identifies it, otherwise by its address.
+pub const HEARD_OWNER: &str = "node";
+/// Advert intervals after which the last advert no longer shows who owns the addresses.
+const HEARD_INTERVALS: u32 = 5;
+/// Minimum of this time.
+const HEARD_LEAST: Duration = Duration::from_secs(1);
 
 /// Name of the fact with the reasons why a virtual router owns none or not all of its addresses.
 pub const FAULT: &str = "fault";
@@ -150,7 +158,11 @@ impl AddressRole {
         one.since = Some(moment(status.since));
         one.why = reason::words(&status.why);
         let made_of = member.judgement.made_of.join(", ");
-        one = owner(one, &status, now)
+        one = owner(one, &status, now);
+        if let Some(owner) = self.heard_owner(member, &status, now) {
+            one = one.joined(HEARD_OWNER, owner);
+        }
+        one = one
             .fact("priority", format!("{} ({made_of})", status.priority))
             .list("prefer", config.prefer.clone());
         if let Some(group) = self.group_of(&config.name) {
@@ -193,6 +205,21 @@ impl AddressRole {
         let counters = self.counters(at);
         let counters = counters.iter();
         Some(counters.fold(one, |one, (row, value)| one.number(row.name, value)))
+    }
+
+    /// Returns the node whose adverts an instance of a member receives.
+    fn heard_owner(&self, member: &VrrpInstance, status: &VrrpStatus, now: Time) -> Option<String> {
+        let (address, priority, heard) = status.owner?;
+        let valid = member.config.options.advert_interval * HEARD_INTERVALS;
+        let is_heard = now.since(heard) < valid.max(HEARD_LEAST);
+        let is_other = status.state == VrrpState::Backup && priority > 0;
+        if !self.config.global.is_member || !is_heard || !is_other {
+            return None;
+        }
+        let name = crate::standing::position(priority)
+            .filter(|_| member.config.bands.is_some())
+            .and_then(|position| member.config.prefer.get(usize::from(position)));
+        Some(name.cloned().unwrap_or_else(|| address.to_string()))
     }
 
     /// Adds the availability of the frontends behind the address, if it is known.

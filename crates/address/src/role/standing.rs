@@ -21,6 +21,9 @@ const DISTRUST: Duration = Duration::from_secs(300);
 #[derive(Debug, Default)]
 pub(super) struct Membership {
     news: MemberNews,
+    /// A majority has confirmed the served version since the supervisor started, and has accepted
+    /// no other one since.
+    pub(super) has_confirmed: bool,
     /// An end of the confirmation up to this time has been handled.
     seen: Time,
 }
@@ -147,6 +150,20 @@ impl AddressRole {
         let now = clock::now();
         let was_removed = self.membership.news.version == VersionStanding::Removed;
         let is_removed = news.version == VersionStanding::Removed;
+        let has_confirmed = match news.version {
+            VersionStanding::Current => true,
+            VersionStanding::Unconfirmed => self.membership.has_confirmed || news.was_confirmed,
+            VersionStanding::Outdated | VersionStanding::Removed => false,
+        };
+        if has_confirmed {
+            for member in &mut self.members {
+                member.history.is_resumed = false;
+            }
+        }
+        if self.membership.has_confirmed != has_confirmed {
+            self.membership.has_confirmed = has_confirmed;
+            self.keeper.keep_now();
+        }
         self.membership.news = news;
         if was_removed != is_removed {
             self.evaluate_all_instances(now);
@@ -161,6 +178,7 @@ impl AddressRole {
         let standing = OwnershipFacts::of(&member.config, is_member, &self.membership.news, now.0);
         let health = self.health.band(at).map_or(Service::All, Service::of_band);
         Some(OwnershipFacts {
+            is_resumed: member.history.is_resumed,
             is_candidate: self.health.on_trial,
             is_untested: self.health.is_untested(&member.config.name),
             service: health.max(member.refused.service()),

@@ -201,8 +201,11 @@ impl AddressRole {
             return;
         };
         member.state = to;
+        let mut is_freed = false;
         if to == VrrpState::Master {
             member.history.master_at = Some(now);
+        } else {
+            is_freed = std::mem::take(&mut member.history.is_resumed);
         }
         let name = member.config.name.clone();
         // The state equals the one before a reload or before another process: there is no
@@ -215,10 +218,16 @@ impl AddressRole {
             why: words.clone(),
         };
         self.keeper.keep_now();
+        if !same {
+            member.history.push(event.clone());
+        }
+        if is_freed {
+            // It no longer owns the addresses because of its predecessor.
+            self.update_limits(now, at);
+        }
         if same {
             return;
         }
-        member.history.push(event.clone());
         let line = log_line(&name, from, to, why);
         let line = if own {
             format!("{line}: {words}")

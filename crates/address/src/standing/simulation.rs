@@ -6,8 +6,8 @@ use super::*;
 use crate::standing::plain;
 use lab::{Random, setting};
 use protocol::vrrp::{
-    AdvertTransport, Garp, Instance as At, Reason, Router, Settings, Time, VrrpAction, VrrpState,
-    VrrpVersion,
+    AdvertTransport, Garp, Instance as At, Reason, Resume, Router, Settings, Time, VrrpAction,
+    VrrpState, VrrpVersion,
 };
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 const HISTORIES: u64 = 300;
 /// Number of histories within which each defect must be found.
-const FOUND_WITHIN: u64 = 200;
+const FOUND_WITHIN: u64 = 300;
 const TICK_MS: u64 = 20;
 const INTERVAL: Duration = Duration::from_millis(100);
 /// Validity of a confirmation, and the time that a node is behind before others report it.
@@ -39,6 +39,8 @@ enum OmittedRule {
     ForgetsOthers,
     ServesRemoved,
     WaitsForMajority,
+    ResumesUnbound,
+    TrustsEndedProcesses,
 }
 
 struct OwnershipNode {
@@ -56,6 +58,13 @@ struct OwnershipNode {
     /// Version that the others believe the node serves.
     reported: u64,
     is_loading: bool,
+    /// State that the killed process stored.
+    kept: Option<Resume>,
+    /// The node is master because its killed process was.
+    is_resumed: bool,
+    /// A majority has confirmed the version since the last start.
+    is_confirmed: bool,
+    started_ms: u64,
     service: Service,
     membership: Membership,
 }
@@ -82,6 +91,8 @@ struct OwnershipSimulation {
     nowhere_since_ms: Option<u64>,
     /// Time since which a node outranks a stale owner that it hears.
     stale_owner_since_ms: Option<u64>,
+    /// Time since which a current node hears a stale owner that was only restarted.
+    resumed_owner_since_ms: Option<u64>,
     vrrp_since_ms: u64,
     preempt: bool,
     instances: Vec<Instance>,
@@ -143,6 +154,10 @@ impl OwnershipNode {
             serves: 1,
             reported: 1,
             is_loading: true,
+            kept: None,
+            is_resumed: false,
+            is_confirmed: false,
+            started_ms: 0,
             service: Service::All,
             membership: Membership::default(),
         }
@@ -188,6 +203,7 @@ impl OwnershipSimulation {
             accepted_at_ms: 0,
             nowhere_since_ms: None,
             stale_owner_since_ms: None,
+            resumed_owner_since_ms: None,
             vrrp_since_ms: 0,
             preempt,
             instances: (0..NODES).map(instance).collect(),
@@ -267,6 +283,9 @@ impl OwnershipSimulation {
         let other_is_removed = other.membership.is_removed;
         let is_behind = !other_is_removed && other.reported != accepted;
         let node = &mut self.nodes[at];
+        if node.serves == accepted {
+            (node.is_confirmed, node.is_resumed) = (true, false);
+        }
         node.membership.confirmed_since_ms.get_or_insert(now_ms);
         let since_ms = node.membership.sees_behind_since_ms.unwrap_or(now_ms);
         node.membership.sees_behind_since_ms = is_behind.then_some(since_ms);
@@ -300,6 +319,7 @@ impl OwnershipSimulation {
             self.now_ms * 1_000_000,
         );
         facts.service = node.service;
+        facts.is_resumed = node.is_resumed && self.defect != Some(OmittedRule::ResumesUnbound);
         match (self.defect, facts.version) {
             (Some(OmittedRule::TakesUnconfirmed), VersionStanding::Unconfirmed) => {
                 facts.version = VersionStanding::Current;
@@ -330,6 +350,8 @@ impl OwnershipSimulation {
             node.router = Some(Router::new(vec![settings(at, self.preempt)], vec![]));
             node.steady_since_ms = now_ms;
             node.news = MemberNews::default();
+            (node.is_confirmed, node.started_ms) = (false, now_ms);
+            node.is_resumed = node.kept.is_some();
         }
         if node.frozen_until_ms > now_ms {
             return Ok(());
@@ -346,7 +368,7 @@ impl OwnershipSimulation {
         router.set_standing(time, ONE, rank);
         router.set_fault(time, ONE, fault);
         if node.state == VrrpState::Init {
-            router.start(time, ONE, None);
+            router.start(time, ONE, node.kept.take());
         }
         for (from, bytes) in std::mem::take(&mut node.inbox) {
             router.handle_packet(time, ONE, from, 255, &bytes);
@@ -367,6 +389,7 @@ impl OwnershipSimulation {
                 VrrpAction::Release { .. } => self.nodes[at].has = false,
                 VrrpAction::Entered { from, to, why, .. } => {
                     self.nodes[at].state = to;
+                    self.nodes[at].is_resumed &= to == VrrpState::Master;
                     self.check_move(at, from, to, &why)?;
                 }
                 _ => {}
@@ -437,6 +460,7 @@ impl OwnershipSimulation {
             }
         }
         self.check_stale_owner()?;
+        self.check_resumed_owner()?;
         let is_healthy = |node: &OwnershipNode| {
             node.is_awake(now_ms)
                 && node.steady_since_ms + NOWHERE_MS < now_ms
@@ -458,9 +482,14 @@ impl OwnershipSimulation {
         let known_ms = CONFIRMED_MS + BEHIND_AFTER_MS + 500;
         let outranks = |at: usize| {
             let (node, other) = (&self.nodes[at], &self.nodes[1 - at]);
+            // A node that was restarted must be known as behind.
+            let behind_since_ms = match other.is_confirmed {
+                true => node.membership.sees_behind_since_ms,
+                false => Some(other.started_ms),
+            };
             let since = [
                 node.membership.confirmed_since_ms,
-                node.membership.sees_behind_since_ms,
+                behind_since_ms,
                 Some(self.vrrp_since_ms),
             ];
             let is_settled = |at: &Option<u64>| at.is_some_and(|at| at + known_ms < now_ms);
@@ -475,6 +504,33 @@ impl OwnershipSimulation {
         let has_stale_owner = self.vrrp && (0..NODES).any(outranks);
         if lasts_too_long(&mut self.stale_owner_since_ms, has_stale_owner, now_ms) {
             Err("a stale node keeps the address".to_owned())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Checks that an owner that was only restarted, with an older version, does not keep the address
+    /// from a node with the accepted version.
+    fn check_resumed_owner(&mut self) -> Result<(), String> {
+        let now_ms = self.now_ms;
+        let is_bound = |at: usize| {
+            let (node, other) = (&self.nodes[at], &self.nodes[1 - at]);
+            let since = [node.membership.confirmed_since_ms, Some(self.vrrp_since_ms)];
+            let is_settled = |at: &Option<u64>| at.is_some_and(|at| at + CONFIRMED_MS < now_ms);
+            node.is_awake(now_ms)
+                && node.service == Service::All
+                && node.steady_since_ms + CONFIRMED_MS < now_ms
+                && since.iter().all(is_settled)
+                && !self.is_stale(at)
+                && other.is_owner(now_ms)
+                && other.service != Service::None
+                && !other.is_confirmed
+                && other.is_resumed
+                && self.is_stale(1 - at)
+        };
+        let has_resumed_owner = self.vrrp && (0..NODES).any(is_bound);
+        if lasts_too_long(&mut self.resumed_owner_since_ms, has_resumed_owner, now_ms) {
+            Err("a restarted stale node keeps the address".to_owned())
         } else {
             Ok(())
         }
@@ -507,8 +563,15 @@ impl OwnershipSimulation {
 
     fn kill(&mut self, at: usize, for_ms: u64, with_kernel: bool) {
         let now_ms = self.now_ms;
+        let trusts = self.defect == Some(OmittedRule::TrustsEndedProcesses);
         let node = &mut self.nodes[at];
-        node.router = None;
+        let router = node.router.take();
+        let kept =
+            router.and_then(|router| router.instance_snapshot(Time(now_ms * 1_000_000), ONE));
+        // The kernel closes the connections of a killed process: the others know that it has ended.
+        node.reported = if trusts { node.reported } else { 0 };
+        // The kernel of a machine that stays has the addresses for a while.
+        node.kept = kept.filter(|kept| !with_kernel && kept.state == VrrpState::Master);
         node.state = VrrpState::Init;
         node.inbox.clear();
         node.starts_at_ms = now_ms + for_ms;
@@ -523,7 +586,7 @@ impl OwnershipSimulation {
         let at = random.index(NODES);
         let for_ms = random.between(100, 8_000);
         let now_ms = self.now_ms;
-        let what = random.below(16);
+        let what = random.below(18);
         match what {
             0 => self.vrrp = false,
             1 | 2 if !self.vrrp => (self.vrrp, self.vrrp_since_ms) = (true, now_ms),
@@ -551,11 +614,19 @@ impl OwnershipSimulation {
                 let others = self.component(1 - at);
                 let is_away = !others.contains(&at);
                 let both_there = self.nodes.iter().all(|node| !node.membership.is_removed);
-                if random.percent(30) && both_there && is_away && self.has_majority(&others) {
+                if random.percent(60) && both_there && is_away && self.has_majority(&others) {
                     self.nodes[at].membership.is_removed = true;
                     self.nodes[at].membership.confirmed_since_ms = None;
                     self.nodes[1 - at].membership.sees_behind_since_ms = None;
                 }
+            }
+            16 => {
+                // All processes are restarted with an older version, and without the cluster.
+                self.kill(at, random.between(20, 300), false);
+                let node = &mut self.nodes[at];
+                node.is_loading = false;
+                node.serves = node.serves.saturating_sub(random.below(2)).max(1);
+                node.control_from_ms = now_ms + for_ms + random.below(2) * 20_000;
             }
             _ => self.accept(),
         }
@@ -635,6 +706,8 @@ fn left_out_rules_are_found() {
         OmittedRule::ForgetsOthers,
         OmittedRule::ServesRemoved,
         OmittedRule::WaitsForMajority,
+        OmittedRule::ResumesUnbound,
+        OmittedRule::TrustsEndedProcesses,
     ];
     for defect in all {
         let found = (0..FOUND_WITHIN).any(|seed| history(seed, Some(defect)).is_err());

@@ -72,16 +72,16 @@ fn each_row_of_a_member_has_its_priorities_and_owners() {
         ),
         (
             own(Current, Some),
-            "current: 140 130, takes below 80, also []",
+            "current: 140 130, takes below 80, also [99, 94, 98, 93, 97, 92, 96, 91, 95, 90]",
         ),
         (own(Current, None), "current: 60 50, takes below 0, also []"),
         (
             behind(Current, All),
-            "ahead: 254 253, takes below 255, also [50, 130, 210, 238, 243, 248, 253]",
+            "ahead: 254 253, takes below 255, also [50, 93, 98, 130, 210, 238, 243, 248, 253]",
         ),
         (
             behind(Current, Some),
-            "ahead: 249 248, takes below 80, also []",
+            "ahead: 249 248, takes below 80, also [99, 94, 98, 93, 97, 92, 96, 91, 95, 90]",
         ),
         (
             behind(Current, None),
@@ -120,6 +120,56 @@ fn each_row_of_a_member_has_its_priorities_and_owners() {
     for (standing, expected) in lines {
         assert_eq!(line(&standing), expected);
     }
+}
+
+#[test]
+fn resumed_owner_yields_to_confirmed_nodes_only() {
+    use VersionStanding::{Current, Outdated, Unconfirmed};
+    let resumed = |version, service, place| OwnershipFacts {
+        is_resumed: true,
+        ..facts(version, service, place)
+    };
+    // A confirmed node is no longer bound by the restart.
+    let current = facts(Current, Service::All, 0).ownership_rank();
+    assert_eq!(resumed(Current, Service::All, 0).ownership_rank(), current);
+    for (place, version) in [(0, Unconfirmed), (1, Unconfirmed), (0, Outdated)] {
+        for service in [Service::All, Service::Some] {
+            let owner = resumed(version, service, place).ownership_rank().unwrap();
+            assert!(owner.yields_to_users);
+            let announced = owner.priority.unwrap();
+            let takes = |rank: Rank| {
+                let is_listed = rank.takes_also.contains(&announced);
+                rank.priority > Some(announced) && (announced < rank.takes_below || is_listed)
+            };
+            for other in [Service::All, Service::Some] {
+                for preempt in [true, false] {
+                    let other = |version| OwnershipFacts {
+                        preempt,
+                        ..facts(version, other, 1 - place)
+                    };
+                    assert!(takes(other(Current).ownership_rank().unwrap()));
+                    assert!(!takes(other(Unconfirmed).ownership_rank().unwrap()));
+                    assert!(!takes(other(Outdated).ownership_rank().unwrap()));
+                }
+            }
+            // A node that serves nothing is no replacement.
+            assert!(!takes(
+                facts(Current, Service::None, 1 - place)
+                    .ownership_rank()
+                    .unwrap()
+            ));
+        }
+    }
+    let keepalived = OwnershipFacts {
+        preference_position: None,
+        ..resumed(Unconfirmed, Service::All, 0)
+    };
+    assert_eq!(keepalived.ownership_rank().unwrap().priority, Some(1));
+    let standalone = OwnershipFacts {
+        is_member: false,
+        ..resumed(Unconfirmed, Service::All, 0)
+    };
+    assert_eq!(standalone.ownership_rank().unwrap().priority, Some(220));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::role::status::{
     MemberStatus, Reach, Sight,
 };
 use crate::role::tasks;
-use crate::state::ClusterState;
+use crate::state::{ClusterState, RolloutStage};
 use crate::wire::{ConnectionFactory, Path};
 use part::codec;
 use std::time::SystemTime;
@@ -162,6 +162,10 @@ fn configuration<M: ServingMachine, N: ConnectionFactory>(
         on_trial: serving.on_trial,
         by_itself: shared.who.kind == MemberKind::Node && !majority && serving.served().is_some(),
         moving: moving.map(|record| record.id),
+        confirm_within_ms: moving.and_then(|record| match record.stage {
+            RolloutStage::AwaitConfirmation { remaining_ms, .. } => Some(remaining_ms),
+            _ => None,
+        }),
         moving_words: moving
             .map(|record| format!("{}: {}", contents::label(record), record.stage))
             .unwrap_or_default(),

@@ -48,6 +48,7 @@ use crate::raft::{EngineError, Settings};
 use crate::request::{ControlReply, Request};
 use crate::role::contents::Keys;
 use crate::role::directory::{DirectoryError, LocalMember, StateDirectory};
+use crate::role::leases::LeaseDemand;
 use crate::role::shared::{Agreement, RoleState, ServingStatus};
 use crate::role::socket::{OperatorSocket, Replies, SocketError};
 use crate::store::{Store, StoreError};
@@ -265,7 +266,10 @@ async fn live<M: ServingMachine, N: ConnectionFactory>(
                 let _ = went_back.send(words).await;
             }
             News::WantsLeases { part, leases } => {
-                let _ = wants.send((part, leases)).await;
+                let _ = wants.send(LeaseDemand::Wants { part, leases }).await;
+            }
+            News::Heartbeat { part } => {
+                let _ = wants.send(LeaseDemand::Heartbeat { part }).await;
             }
             News::Records { ask, record } => {
                 // The task ends by itself, within the timeout of a proposal.

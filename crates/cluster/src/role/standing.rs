@@ -9,7 +9,7 @@ use crate::role::shared::{RoleState, moved};
 use crate::state::ClusterState;
 use crate::wire::ConnectionFactory;
 use part::role::{MemberNews, VersionStanding};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,17 @@ const VALID: Duration = Duration::from_secs(3);
 const LOADS_WITHIN_MS: u64 = 2_000;
 /// Time for which another node may lack the accepted version before it is reported.
 const BEHIND_AFTER_MS: u64 = 3_000;
+
+/// Knowledge of whether another node serves the accepted version.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum PeerVersion {
+    /// The node reports it now. `has_served`: it reported before that it served the version.
+    Reported { serves: bool, has_served: bool },
+    /// The node is silent.
+    Silent { has_served: bool },
+    /// The node's process ended: what it reported was about that process.
+    Ended,
+}
 
 /// Current knowledge of the role.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -33,8 +44,8 @@ struct RoleFacts {
     accepted: Option<VersionId>,
     /// The version that this node serves without a candidate.
     serves: Option<VersionId>,
-    /// Names of the other nodes, and whether each serves the accepted version.
-    others: BTreeMap<MemberId, (String, bool)>,
+    /// Names of the other nodes, and what each serves.
+    others: BTreeMap<MemberId, (String, PeerVersion)>,
     /// Another member, of whichever kind, is reachable.
     reaches_another: bool,
     /// CLOCK_BOOTTIME, nanoseconds.
@@ -49,6 +60,8 @@ struct Tracker {
     alone_since_ns: Option<u64>,
     mismatch_since_ms: Option<u64>,
     behind_since_ms: BTreeMap<MemberId, u64>,
+    /// Nodes that returned with another version than the accepted one, which they had served.
+    regressed: BTreeMap<MemberId, Option<VersionId>>,
 }
 
 impl Tracker {
@@ -80,11 +93,10 @@ impl Tracker {
         } else {
             *self.alone_since_ns.get_or_insert(facts.now_ns.max(1))
         };
-        self.behind_since_ms
-            .retain(|id, _| facts.others.get(id).is_some_and(|(_, serves)| !serves));
-        let lacking = facts.others.iter().filter(|(_, (_, serves))| !serves);
-        for (id, _) in lacking {
-            self.behind_since_ms.entry(*id).or_insert(now_ms);
+        let lacking = self.nodes_without_version(facts);
+        self.behind_since_ms.retain(|id, _| lacking.contains(id));
+        for id in lacking {
+            self.behind_since_ms.entry(id).or_insert(now_ms);
         }
         let is_behind = |since_ms: &u64| since_ms.saturating_add(BEHIND_AFTER_MS) <= now_ms;
         let behind = self.behind_since_ms.iter();
@@ -99,6 +111,36 @@ impl Tracker {
             was_confirmed: self.was_confirmed,
             alone_since_ns,
         }
+    }
+}
+
+impl Tracker {
+    /// Returns the nodes that are not known to serve the accepted version.
+    fn nodes_without_version(&mut self, facts: &RoleFacts) -> BTreeSet<MemberId> {
+        let accepted = facts.accepted;
+        let is_same = |_: &MemberId, version: &mut Option<VersionId>| *version == accepted;
+        self.regressed.retain(is_same);
+        let mut lacking = BTreeSet::new();
+        for (id, (_, version)) in &facts.others {
+            let lacks = match *version {
+                PeerVersion::Reported { serves, has_served } => {
+                    if serves {
+                        self.regressed.remove(id);
+                    } else if has_served {
+                        self.regressed.insert(*id, accepted);
+                    }
+                    !serves
+                }
+                PeerVersion::Silent { has_served } => {
+                    !has_served || self.regressed.contains_key(id)
+                }
+                PeerVersion::Ended => true,
+            };
+            if lacks {
+                lacking.insert(*id);
+            }
+        }
+        lacking
     }
 }
 
@@ -125,17 +167,24 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<Rol
 fn facts<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M, N>) -> RoleFacts {
     let state = shared.engine.state();
     let serving = shared.serving().clone();
-    let reachable = shared.reachable();
+    let paths = shared.wire.paths();
+    let path_to = |id| paths.iter().find(|path| path.member == id);
+    let is_reachable = |id| path_to(id).is_some_and(|path| path.up);
     let others = state.nodes().filter(|node| node.id != shared.me());
     let others = others.map(|node| {
         let status = shared.status_of_member(node.id);
         // The last message of an unreachable node may be older than its report in the log.
-        let status = status.filter(|_| reachable.contains(&node.id));
-        let serves = match status {
-            Some(status) => status.on_trial || status.serves == state.accepted,
-            None => has_served(&state, node.id),
+        let status = status.filter(|_| is_reachable(node.id));
+        let has_served = has_served(&state, node.id);
+        let version = match status {
+            Some(status) => PeerVersion::Reported {
+                serves: status.on_trial || status.serves == state.accepted,
+                has_served,
+            },
+            None if path_to(node.id).is_some_and(|path| path.has_ended) => PeerVersion::Ended,
+            None => PeerVersion::Silent { has_served },
         };
-        (node.id, (node.name.clone(), serves))
+        (node.id, (node.name.clone(), version))
     });
     RoleFacts {
         removed: shared.is_removed(),
@@ -148,7 +197,7 @@ fn facts<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M, N>) -> R
             serving.version
         },
         others: others.collect(),
-        reaches_another: reachable.iter().any(|member| *member != shared.me()),
+        reaches_another: paths.iter().any(|path| path.up),
         now_ns: shared.clock.boottime().0,
     }
 }
@@ -175,7 +224,15 @@ mod tests {
             confirmed_at_ns: Some(7),
             accepted: Some(VersionId(accepted)),
             serves: Some(VersionId(serves)),
-            others: BTreeMap::from([(BETA, ("beta".to_owned(), beta_serves))]),
+            others: BTreeMap::from([(
+                BETA,
+                (
+                    "beta".to_owned(),
+                    PeerVersion::Silent {
+                        has_served: beta_serves,
+                    },
+                ),
+            )]),
             reaches_another: true,
             now_ns: 7,
         }
@@ -245,6 +302,35 @@ mod tests {
             behind(&mut tracker, &facts(3, 3, false), 9_001).is_empty(),
             "it starts again"
         );
+    }
+
+    #[test]
+    fn report_of_an_ended_process_does_not_count() {
+        let mut tracker = Tracker::default();
+        let mut behind = |version, accepted, now_ms| {
+            let facts = RoleFacts {
+                others: BTreeMap::from([(BETA, ("beta".to_owned(), version))]),
+                ..facts(accepted, accepted, true)
+            };
+            !tracker.news(&facts, now_ms).behind.is_empty()
+        };
+        let reported = |serves| PeerVersion::Reported {
+            serves,
+            has_served: true,
+        };
+        let silent = PeerVersion::Silent { has_served: true };
+        // A node that is only cut off serves what it served.
+        assert!(!behind(reported(true), 2, 0));
+        assert!(!behind(silent, 2, 10) && !behind(silent, 2, 90_000));
+        // Its process ended: nobody knows what the next one serves.
+        assert!(!behind(PeerVersion::Ended, 2, 100_000));
+        assert!(behind(PeerVersion::Ended, 2, 100_000 + BEHIND_AFTER_MS));
+        assert!(!behind(reported(true), 2, 110_000));
+        // It returns with an older version, and is cut off.
+        assert!(!behind(reported(false), 2, 120_000));
+        assert!(behind(silent, 2, 120_000 + BEHIND_AFTER_MS));
+        // Another version is accepted, which the node had when it became silent.
+        assert!(!behind(silent, 3, 130_000));
     }
 
     #[test]

@@ -176,6 +176,9 @@ pub struct Configuration {
     pub by_itself: bool,
     /// Version in progress, if there is one.
     pub moving: Option<VersionId>,
+    /// The version in progress is rolled back after these milliseconds unless it is confirmed; None:
+    /// it waits for no confirmation.
+    pub confirm_within_ms: Option<u64>,
     /// Author and progress of the version in progress.
     pub moving_words: String,
     /// Last problem of this node with a version.
@@ -504,6 +507,8 @@ impl ClusterStatus {
                 .into_iter()
                 .chain(members)
                 .chain(self.cut_links())
+                .chain(self.copies_of_members())
+                .chain(self.unconfirmed_version())
                 .chain(leases)
                 .collect(),
             ..StatusReport::default()
@@ -555,6 +560,19 @@ impl ClusterStatus {
         whole
             .lines("follows", follows.collect())
             .lines("recent event", self.events.clone())
+    }
+
+    /// Returns the version that is rolled back unless an operator confirms it.
+    fn unconfirmed_version(&self) -> Option<Subject> {
+        let version = self.configuration.moving?;
+        let left = span(self.configuration.confirm_within_ms?);
+        let state = format!("waits for confirmation, rolled back in about {left} without");
+        let mut subject = Subject::new("version", &version.to_string()).state(&state, Grade::Bad);
+        subject.why = format!(
+            "run `evenkeel config confirm` to keep it, or `evenkeel config cancel` to roll it back at once: {}",
+            self.configuration.moving_words
+        );
+        Some(subject)
     }
 
     /// Adds the accepted version, the one in progress, and the one served here.

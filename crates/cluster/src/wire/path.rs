@@ -50,6 +50,8 @@ pub struct Path {
     pub connections: Vec<Connection>,
     /// Broken paths, as messages; empty if there are none.
     pub broken: Vec<String>,
+    /// The member's process ended, and no later one has connected.
+    pub has_ended: bool,
     /// Two machines connect as this member.
     pub is_cloned: bool,
 }

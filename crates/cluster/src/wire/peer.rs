@@ -28,6 +28,8 @@ pub(crate) struct Peer {
     dialing: BTreeMap<PathKind, AbortHandle>,
     failures: BTreeMap<PathKind, String>,
     up: bool,
+    /// The connections were closed by the other end, and none was opened since.
+    has_ended: bool,
     way: Option<PathKind>,
     changed: Instant,
     runs: Runs,
@@ -40,6 +42,7 @@ impl Peer {
             dialing: BTreeMap::new(),
             failures: BTreeMap::new(),
             up: false,
+            has_ended: false,
             way: None,
             changed: Instant::now(),
             runs: Runs::default(),
@@ -67,6 +70,7 @@ impl Peer {
             self.changed = now;
         }
         self.up = up;
+        self.has_ended &= !up;
         self.way = way;
         turned
     }
@@ -165,7 +169,10 @@ impl Peers {
         peer.links.retain(|other| other.number != link.number);
         // A connection that owes a pong now may be as dead as this one.
         let up = peer.up && peer.answers_within(now, timing.ping);
-        peer.update_path(now, up, timing.again).then_some(member)
+        let turned = peer.update_path(now, up, timing.again);
+        // A silent member was down before its connections were closed.
+        peer.has_ended |= turned;
+        turned.then_some(member)
     }
 
     /// Updates whether a member is up, and reports changes.
@@ -231,12 +238,14 @@ impl Peers {
             since_ms: 0,
             connections: Vec::new(),
             broken: Vec::new(),
+            has_ended: false,
             is_cloned: false,
         };
         let Some(peer) = self.all.get(&member.id) else {
             return path;
         };
         path.up = peer.up;
+        path.has_ended = peer.has_ended;
         path.is_cloned = peer.runs.is_cloned(now);
         path.since_ms = now.saturating_duration_since(peer.changed).as_millis() as u64;
         if let Some(best) = peer

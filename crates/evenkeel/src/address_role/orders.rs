@@ -204,6 +204,11 @@ impl OrderChannel for Supervised {
                     &[],
                 );
             }
+            Notification::Heartbeat => {
+                let part = address::message::PART.to_owned();
+                let beat = OfCluster::Heartbeat { part }.envelope();
+                self.say_numbered(0, &SupervisorMessage::Part(Box::new(beat)), &[]);
+            }
             Notification::HandOver(names) => {
                 let handed = HandedOver {
                     moves: !names.is_empty(),

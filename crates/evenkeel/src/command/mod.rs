@@ -24,7 +24,7 @@ mod privileges;
 mod reload;
 mod route;
 mod run;
-mod status;
+pub mod status;
 mod top;
 mod upgrade;
 mod volume;

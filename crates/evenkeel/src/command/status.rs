@@ -36,6 +36,13 @@ pub fn parts() -> impl Iterator<Item = &'static str> {
     iter::once(supervisor::PART).chain(beside.map(|row| row.part))
 }
 
+/// The parts whose reports the console and `evenkeel top` show: also that of the cluster, which only
+/// a member has.
+pub fn shown_parts() -> impl Iterator<Item = &'static str> {
+    let all = row::all().iter().map(|row| row.part);
+    parts().chain(all.filter(|part| *part == cluster::message::PART))
+}
+
 /// Prints the state of one part.
 pub fn of_part(part: &str, matches: &ArgMatches) -> ExitCode {
     let found = reload::selected(matches).map_err(NoAnswer::from);

@@ -230,6 +230,7 @@ impl SupervisorLink {
                 let leases = leases.0;
                 self.publish_news(News::WantsLeases { part, leases });
             }
+            Some(OfCluster::Heartbeat { part }) => self.publish_news(News::Heartbeat { part }),
             Some(OfCluster::Record(record)) => self.publish_news(News::Records { ask, record }),
             None => {
                 let words = "the control role does not know this message".to_owned();

@@ -3,7 +3,7 @@
 
 use super::link::SupervisorLink;
 use crate::command::mask;
-use address::role::{BAND, FAULT, HEALTH, HERE, LEASE, VIRTUAL_IP};
+use address::role::{BAND, FAULT, HEALTH, HEARD_OWNER, HERE, LEASE, VIRTUAL_IP};
 use cluster::authority::PartCredentials;
 use cluster::file_set::FileSet;
 use cluster::history::Redaction;
@@ -128,6 +128,7 @@ fn routing(report: &StatusReport) -> Routing {
             name: one.name.clone(),
             addresses: one.children.len() as u64,
             is_owner: one.children.iter().any(|one| one.state.word == HERE),
+            heard_owner: one.words(HEARD_OWNER).map_or_else(String::new, cut),
             has_lease: one.words(LEASE).is_some(),
             fault: match fault {
                 Some(words) => cut(words),

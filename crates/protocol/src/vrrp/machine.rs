@@ -145,7 +145,11 @@ impl VirtualRouter {
             return self.enter_fault(ctx, why);
         }
         if let Some(kept) = resume {
-            return self.go_on(ctx, kept);
+            if kept.state != VrrpState::Init {
+                return self.go_on(ctx, kept);
+            }
+            // The previous process was stopped: only the order of an operator remains.
+            self.yielded = kept.yielded;
         }
         if ctx.settings.priority == OWNER && ctx.settings.starts_as_master {
             return self.enter_master(ctx, Reason::OwnsAddresses);

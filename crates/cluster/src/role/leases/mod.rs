@@ -11,7 +11,7 @@ pub(crate) use holders::{Holders, ask as ask_leader};
 use crate::command::{CommandBody, CommandResult, Epoch, FREES_FORMAT, LeaseRecord};
 use crate::lease::{HolderRequest, LeaseRequest, Renewal};
 use crate::machine::ServingMachine;
-use crate::message::Recorded;
+use crate::message::{HEARTBEAT_VALID, Recorded};
 use crate::raft::ProposeError;
 use crate::role::shared::{RoleState, moved};
 use crate::wire::{ConnectionFactory, Service};
@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Default validity of a renewal, in milliseconds.
 const VALID_MS: u64 = 5000;
@@ -44,6 +44,52 @@ enum LeaderLeaseRequest {
     },
 }
 
+/// A message of a part about the leases that it uses.
+#[derive(Debug)]
+pub(super) enum LeaseDemand {
+    /// All leases that the part could use, or wants to know.
+    Wants {
+        part: String,
+        leases: Vec<WantedLease>,
+    },
+    /// The part runs.
+    Heartbeat { part: String },
+}
+
+/// Last heartbeats of the parts that send some.
+#[derive(Debug, Default)]
+struct Heartbeats {
+    at: BTreeMap<String, Instant>,
+}
+
+impl Heartbeats {
+    fn receive(&mut self, part: String, now: Instant) {
+        self.at.insert(part, now);
+    }
+
+    /// Forgets a part that has ended: its successor may be a program that sends none.
+    fn end(&mut self, part: &str) {
+        self.at.remove(part);
+    }
+
+    /// Returns whether the part of a lease is not known to be frozen.
+    fn allow(&self, lease: &str, now: Instant) -> bool {
+        let part = lease.split_once('/').map_or(lease, |(part, _)| part);
+        self.at
+            .get(part)
+            .is_none_or(|at| now.saturating_duration_since(*at) <= HEARTBEAT_VALID)
+    }
+}
+
+/// Returns the lease that a request would take or extend; None for a release.
+fn lease_of(request: &HolderRequest) -> Option<&str> {
+    match request {
+        HolderRequest::Want(want) => Some(&want.name),
+        HolderRequest::Renew(renewal) => Some(&renewal.name),
+        HolderRequest::Release(_) => None,
+    }
+}
+
 /// The leader's reply to a renewal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum RenewalReply {
@@ -59,12 +105,13 @@ pub(crate) enum RenewalReply {
 /// longer wanted are released, and the others expire.
 pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
     shared: Arc<RoleState<M, N>>,
-    mut wanted: mpsc::Receiver<(String, Vec<WantedLease>)>,
+    mut wanted: mpsc::Receiver<LeaseDemand>,
 ) {
     let (answers, mut answered) = mpsc::channel(OPEN_MAX);
     let mut holders = Holders::new(shared.me(), VALID_MS);
     let mut told: Vec<KnownLease> = Vec::new();
     let mut wishes: BTreeMap<String, Vec<WantedLease>> = BTreeMap::new();
+    let mut heartbeats = Heartbeats::default();
     let mut changes = shared.engine.changes();
     // Runs beside the renewals of held leases: a confirmation may take long, or never
     // come.
@@ -87,7 +134,10 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
         }
         let is_heard = shared.machine.can_report_to_parts();
         for ask in holders.due(shared.clock.boottime()) {
-            if !is_heard && !matches!(ask, HolderRequest::Release(_)) {
+            // A frozen process neither serves nor releases its addresses: its lease ends, so that
+            // another node can take over.
+            let may = |lease| is_heard && heartbeats.allow(lease, Instant::now());
+            if lease_of(&ask).is_some_and(|lease| !may(lease)) {
                 continue;
             }
             tokio::spawn(self::ask(shared.clone(), ask, answers.clone()));
@@ -110,7 +160,11 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
                 }
             }
             new = wanted.recv(), if !ending => match new {
-                Some((part, leases)) => {
+                Some(LeaseDemand::Heartbeat { part }) => heartbeats.receive(part, Instant::now()),
+                Some(LeaseDemand::Wants { part, leases }) => {
+                    if leases.is_empty() {
+                        heartbeats.end(&part);
+                    }
                     wishes.insert(part, leases);
                     holders.want(wishes.values().flatten().cloned());
                 }

@@ -4,7 +4,9 @@
 use super::observed::{nothing_served, without};
 use super::{ClusterStatus, MemberStatus, list};
 use crate::machine::{ROUTERS_MAX, RouterStatus, Routing};
-use std::collections::BTreeMap;
+use crate::member::MemberKind;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// The virtual routers whose addresses a member owns.
 struct Owned<'s> {
@@ -92,14 +94,22 @@ impl ClusterStatus {
             if left.is_empty() {
                 return "no other node serves".to_owned();
             }
-            let alone = format!("{names} {serves} alone until {it} returns");
+            let alone = match self.owned_while_away(member) {
+                owned if owned.is_empty() => {
+                    format!("{names} {serves} alone until {it} returns")
+                }
+                owned => format!(
+                    "{it} still owns {}, by its adverts, and serves their clients without the cluster; {names} {serves}, too",
+                    list(owned.iter().copied())
+                ),
+            };
             let words = [alone].into_iter().chain(limits(left, |_| true));
             return words.collect::<Vec<String>>().join("; ");
         }
         let continues = if one { "continues" } else { "continue" };
         let owned = Owned::by(member);
         let words: Vec<String> = match (left.is_empty(), owned.is_empty()) {
-            (true, _) => vec!["no node would serve: no other node is reachable".to_owned()],
+            (true, _) => vec![self.without_nodes()],
             (false, true) => vec![format!(
                 "{names} {continues} to serve; {it} owns no virtual address, so none moves"
             )],
@@ -112,6 +122,56 @@ impl ClusterStatus {
         });
         let words = words.into_iter().chain(older).chain(without(left));
         words.collect::<Vec<String>>().join("; ")
+    }
+}
+
+impl ClusterStatus {
+    /// Returns the virtual routers whose adverts reachable nodes receive from a member that is away.
+    fn owned_while_away(&self, away: &MemberStatus) -> BTreeSet<&str> {
+        let there = self.members.iter().filter(|one| one.reach.is_there());
+        let routers = there.flat_map(|node| &node.parts.routing.routers);
+        let heard =
+            routers.filter(|router| !router.is_owner && self.is_node(&router.heard_owner, away));
+        heard.map(|router| router.name.as_str()).collect()
+    }
+
+    /// Returns whether an owner, by its node name or address, is this member.
+    fn is_node(&self, owner: &str, member: &MemberStatus) -> bool {
+        let short = |name: &str| {
+            let name = name.split('.').next().unwrap_or_default();
+            name.to_ascii_lowercase()
+        };
+        if owner.parse::<IpAddr>().is_err() {
+            return !owner.is_empty() && short(owner) == short(&member.name);
+        }
+        // The address may be on another network than those of the cluster. It is that of the only
+        // other node.
+        let nodes = || {
+            self.members
+                .iter()
+                .filter(|one| one.kind == MemberKind::Node)
+        };
+        nodes().count() == 2 && nodes().any(|one| one.id == member.id)
+    }
+
+    /// Describes the failure of the last reachable node.
+    fn without_nodes(&self) -> String {
+        let away = self.members.iter().filter(|one| !one.reach.is_there());
+        let owners: Vec<String> = away
+            .filter_map(|one| {
+                let owned = self.owned_while_away(one);
+                let words = list(owned.iter().copied());
+                (!owned.is_empty()).then(|| format!("{}, which is away, owns {words}", one.name))
+            })
+            .collect();
+        if owners.is_empty() {
+            "no node would serve: no other node is reachable".to_owned()
+        } else {
+            format!(
+                "only a node without the cluster would serve: {}",
+                owners.join(", ")
+            )
+        }
     }
 }
 
@@ -308,6 +368,37 @@ mod tests {
         let words = forecast(status(&[fault("www"), fault("mail")]));
         let expected = "no node takes the 2 virtual addresses of alpha; beta cannot own www: ";
         assert!(words.starts_with(expected), "{words}");
+    }
+
+    #[test]
+    fn owner_that_is_away_is_named_by_its_adverts() {
+        let forecasts = |owner: &str| {
+            let heard = |name| RouterStatus {
+                heard_owner: owner.to_owned(),
+                ..router(name)
+            };
+            let mut status = status(&[heard("www"), heard("mail")]);
+            status.me = MemberId(2);
+            status.members[0].reach = Reach::Away;
+            status.members[1].reach = Reach::Itself;
+            status.put_into_words();
+            [0, 1].map(|at| status.members[at].if_it_fails.clone())
+        };
+        for owner in ["alpha", "Alpha.example.org", "192.0.2.1"] {
+            let [alpha, beta] = forecasts(owner);
+            let words = "it is away: alpha still owns mail and www, by its adverts";
+            assert!(alpha.starts_with(words), "{alpha}");
+            let words = "only a node without the cluster would serve: alpha, which is away, owns";
+            assert!(beta.starts_with(words), "{beta}");
+        }
+        for owner in ["", "gamma"] {
+            let [alpha, beta] = forecasts(owner);
+            assert!(
+                alpha.contains("beta serves alone until alpha returns"),
+                "{alpha}"
+            );
+            assert!(beta.starts_with("no node would serve"), "{beta}");
+        }
     }
 
     #[test]

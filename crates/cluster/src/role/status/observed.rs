@@ -4,6 +4,7 @@
 
 use super::{ClusterStatus, MemberStatus, addresses, list};
 use crate::member::MemberId;
+use part::report::{Grade, Subject};
 use std::collections::BTreeSet;
 
 /// The forecast for a failure that leaves only nodes that serve nothing.
@@ -63,16 +64,29 @@ impl ClusterStatus {
         ))
     }
 
-    /// Returns the notes about members as which two machines connect, whichever member noticed.
-    fn cloned_words(&self) -> Vec<String> {
-        let cloned: BTreeSet<MemberId> = self
-            .members
+    /// Returns the members as which two machines connect, whichever member noticed.
+    fn cloned_members(&self) -> BTreeSet<MemberId> {
+        self.members
             .iter()
             .flat_map(|member| &member.sees)
             .filter(|sight| sight.is_cloned)
             .map(|sight| sight.member)
-            .collect();
-        let words = cloned.into_iter().map(|member| {
+            .collect()
+    }
+
+    /// Returns a subject for each member as which two machines connect.
+    pub(super) fn copies_of_members(&self) -> impl Iterator<Item = Subject> + '_ {
+        let cloned = self.cloned_members().into_iter().zip(self.cloned_words());
+        cloned.map(|(member, words)| {
+            let copy = Subject::new("copy", &self.name_of(member));
+            let copy = copy.state("two machines run as this member", Grade::Bad);
+            Subject { why: words, ..copy }
+        })
+    }
+
+    /// Returns the notes about members as which two machines connect.
+    fn cloned_words(&self) -> Vec<String> {
+        let words = self.cloned_members().into_iter().map(|member| {
             let name = self.name_of(member);
             format!(
                 "two machines run as {name}: one is a copy of the other, with the same key. Its connections and its \
@@ -256,6 +270,13 @@ mod tests {
             words.matches("two machines run as beta").count(),
             1,
             "{words}"
+        );
+        let report = status.report();
+        let copies: Vec<_> = report.of_kind("copy").collect();
+        assert_eq!(copies.len(), 1);
+        assert_eq!(
+            (copies[0].name.as_str(), copies[0].state.grade),
+            ("beta", Grade::Bad)
         );
     }
 }

@@ -585,6 +585,38 @@ fn a_machine_that_stops_in_good_order_leaves_its_lease_to_another_at_once() {
     });
 }
 
+#[test]
+fn lease_of_a_part_without_heartbeats_ends() {
+    simulate(1, |seats, _, _| async move {
+        let heartbeat = || {
+            let part = "address".to_owned();
+            seats[0].machine.borrow().tell(News::Heartbeat { part });
+        };
+        wants(&seats[0], 220);
+        heartbeat();
+        comes_to(&seats, 0).await;
+        wants(&seats[1], 210);
+        // The lease is renewed for longer than its validity.
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(12) {
+            heartbeat();
+            sleep(Duration::from_millis(100)).await;
+            assert!(has(&seats[0]) && !has(&seats[1]));
+        }
+        // The role is frozen. It still wants the lease, and nothing releases it.
+        comes_to(&seats, 1).await;
+        assert!(seats[0].machine.borrow().shows().handed_over.is_empty());
+        // When it runs again, it requests the lease as any other node.
+        let back = Instant::now();
+        while !has(&seats[0]) && back.elapsed() < SOON {
+            heartbeat();
+            assert!(!(has(&seats[0]) && has(&seats[1])), "both have it");
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert!(has(&seats[0]));
+    });
+}
+
 /// Requests a record, and waits for its outcome.
 async fn record(seat: &SimulatedMachine, epoch: u64, value: &[u8]) -> Recorded {
     let machine = seat.machine.borrow().clone();

@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(3);
 pub fn look(matches: &ArgMatches) -> Result<MachineReport, String> {
     let instance = reload::selected(matches)?;
     let mut reports = Vec::new();
-    for part in status::parts() {
+    for part in status::shown_parts() {
         match status::report_within(&instance, part, Some(LIMIT)) {
             Ok(report) => reports.push(report),
             Err(error) if error.is_missing() => {
