@@ -78,10 +78,12 @@ impl Work for Volumes {
     }
 
     fn next_due(&self) -> Option<Instant> {
-        None
+        self.0.next_due()
     }
 
-    fn run_due_work(&mut self) {}
+    fn run_due_work(&mut self) {
+        self.0.check_waiting_changes();
+    }
 
     /// Returns the users of each volume; all other state of a volume is stored beside its data.
     fn state(&self) -> Vec<u8> {
