@@ -3,23 +3,24 @@
 //! The process makes no decisions about machines.
 
 use crate::confinement::{self, Confinement};
-use crate::trusted::trusted;
+use crate::trusted::RoleCredentials;
 use boot::keyword::NAME;
 use boot::message::OperatorRequest;
 use boot::role::{BootEnvironment, BootRole};
-use cluster::authority::PartCredentials;
 use cluster::command::{Epoch, LeaseRecord};
 use cluster::message::ControlMessage as OfCluster;
 use part::report::StatusReport;
 use part::role::{LeaseNews, Manner, MemberNews, PartMessage, WantedLeases};
 use part::row::{Entry, Environment, Life, RoleRow, SidecarProperties};
-use part::voice::write_error;
 use part::work::{self, Work};
 use rustix::thread::CapabilitySet;
 use std::io;
 use std::path::Path;
 use std::time::Instant;
 use supervisor::directory;
+
+/// Credentials of this process, which runs one role.
+static CREDENTIALS: RoleCredentials = RoleCredentials::new();
 
 /// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
@@ -89,13 +90,7 @@ impl Work for Boots {
             self.0.apply_lease_news(&news);
             return Some(Vec::new());
         }
-        if let Some(credentials) = PartCredentials::of(message) {
-            match trusted(credentials) {
-                Ok(trusted) => self.0.trust(trusted),
-                Err(error) => write_error(&format!(
-                    "evenkeel: boot: cannot use the certificate of this node: {error}\n"
-                )),
-            }
+        if CREDENTIALS.apply(message, |nodes| self.0.trust(nodes)) {
             return Some(Vec::new());
         }
         let order: OperatorRequest = message.read()?;

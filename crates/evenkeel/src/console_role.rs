@@ -8,9 +8,8 @@ use crate::confinement;
 use crate::demonstration;
 use crate::identity;
 use crate::password::verify;
-use crate::trusted::trusted;
+use crate::trusted::RoleCredentials;
 use address::message::{HandedOver, PART as ADDRESS};
-use cluster::authority::PartCredentials;
 use cluster::message::PART as CLUSTER;
 use console::keyword::NAME;
 use console::message::LinkRequest;
@@ -22,11 +21,13 @@ use part::report::StatusReport;
 use part::role::{Level, Manner, MemberNews, PartMessage};
 use part::row::{Entry, Environment, Life, RoleRow, SidecarProperties};
 use part::versions;
-use part::voice::write_error;
 use part::work::{self, PartRequest, Work};
 use proxy::message::{PART as PROXY, ProxyMessage as OfProxy};
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
+
+/// Credentials of this process, which runs one role.
+static CREDENTIALS: RoleCredentials = RoleCredentials::new();
 
 /// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
@@ -109,13 +110,7 @@ impl Work for Console {
     }
 
     fn handle_message(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
-        if let Some(credentials) = PartCredentials::of(message) {
-            match trusted(credentials) {
-                Ok(trusted) => self.0.trust(trusted),
-                Err(error) => write_error(&format!(
-                    "evenkeel: console: cannot use the certificate of this node: {error}\n"
-                )),
-            }
+        if CREDENTIALS.apply(message, |nodes| self.0.trust(nodes)) {
             return Some(Vec::new());
         }
         LinkRequest::is(message).then(|| codec::encode(&self.0.link()))

@@ -5,8 +5,7 @@
 
 use crate::confinement;
 use crate::password::verify;
-use crate::trusted::trusted;
-use cluster::authority::PartCredentials;
+use crate::trusted::RoleCredentials;
 use farm::guests::GuestProvider;
 use farm::keyword::NAME;
 use farm::message::OperatorMessage;
@@ -16,10 +15,12 @@ use part::codec;
 use part::report::StatusReport;
 use part::role::{Manner, MemberNews, PartMessage};
 use part::row::{Entry, Environment, Life, RoleRow, SidecarProperties};
-use part::voice::write_error;
 use part::work::{self, PartRequest, Work};
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
+
+/// Credentials of this process, which runs one role.
+static CREDENTIALS: RoleCredentials = RoleCredentials::new();
 
 /// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
@@ -98,13 +99,7 @@ impl Work for Farms {
     }
 
     fn handle_message(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
-        if let Some(credentials) = PartCredentials::of(message) {
-            match trusted(credentials) {
-                Ok(trusted) => self.0.trust(trusted),
-                Err(error) => write_error(&format!(
-                    "evenkeel: farm: cannot use the certificate of this node: {error}\n"
-                )),
-            }
+        if CREDENTIALS.apply(message, |nodes| self.0.trust(nodes)) {
             return Some(Vec::new());
         }
         let order: OperatorMessage = message.read()?;

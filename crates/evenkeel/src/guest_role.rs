@@ -4,8 +4,7 @@
 //! The process makes no decisions about guests.
 
 use crate::confinement;
-use crate::trusted::trusted;
-use cluster::authority::PartCredentials;
+use crate::trusted::RoleCredentials;
 use cluster::command::{Epoch, LeaseRecord};
 use cluster::message::ControlMessage as OfCluster;
 use guest::keyword::NAME;
@@ -19,7 +18,6 @@ use part::codec;
 use part::report::StatusReport;
 use part::role::{LeaseNews, Manner, PartMessage, VolumeNews, WantedLeases};
 use part::row::{Entry, Environment, Life, RoleRow, SidecarProperties};
-use part::voice::write_error;
 use part::work::{self, Work};
 use rustix::fs::{Access, access};
 use std::env;
@@ -28,6 +26,9 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use supervisor::directory;
+
+/// Credentials of this process, which runs one role.
+static CREDENTIALS: RoleCredentials = RoleCredentials::new();
 
 /// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
@@ -99,13 +100,7 @@ impl Work for Guests {
     }
 
     fn handle_message(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
-        if let Some(credentials) = PartCredentials::of(message) {
-            match trusted(credentials) {
-                Ok(trusted) => self.0.trust(trusted),
-                Err(error) => write_error(&format!(
-                    "evenkeel: guests: cannot use the certificate of this node: {error}\n"
-                )),
-            }
+        if CREDENTIALS.apply(message, |nodes| self.0.trust(nodes)) {
             return Some(Vec::new());
         }
         if let Some(news) = LeaseNews::of(message) {

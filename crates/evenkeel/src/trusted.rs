@@ -1,8 +1,44 @@
 //! Cluster identities for parts whose roles connect to other nodes.
 
 use cluster::authority::{AuthorityError, PartCredentials};
-use std::sync::Arc;
+use part::lock;
+use part::role::PartMessage;
+use part::voice::write_error;
+use std::sync::{Arc, Mutex};
 use wire::TrustedNodes;
+
+/// The credentials of a role. The control role sends them repeatedly, because a message can be lost
+/// with a process that forwards it; only different ones are applied.
+#[derive(Debug)]
+pub(crate) struct RoleCredentials(Mutex<Option<PartCredentials>>);
+
+impl RoleCredentials {
+    pub(crate) const fn new() -> RoleCredentials {
+        RoleCredentials(Mutex::new(None))
+    }
+
+    /// Applies the credentials of a message. Returns false if the message has none.
+    pub(crate) fn apply(&self, message: &PartMessage, apply: impl FnOnce(TrustedNodes)) -> bool {
+        let Some(credentials) = PartCredentials::of(message) else {
+            return false;
+        };
+        let last = &mut *lock(&self.0);
+        if last.as_ref() == Some(&credentials) {
+            return true;
+        }
+        match trusted(credentials.clone()) {
+            Ok(nodes) => {
+                *last = Some(credentials);
+                apply(nodes);
+            }
+            Err(error) => write_error(&format!(
+                "evenkeel: {}: cannot use the certificate of this node: {error}\n",
+                message.part
+            )),
+        }
+        true
+    }
+}
 
 /// Converts the credentials that the control role sends.
 ///

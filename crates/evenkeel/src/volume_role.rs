@@ -4,15 +4,13 @@
 //! The process makes no decisions about volumes, and reads and writes none of their data.
 
 use crate::confinement::{self, Confinement};
-use crate::trusted::trusted;
-use cluster::authority::PartCredentials;
+use crate::trusted::RoleCredentials;
 use cluster::command::{Epoch, LeaseRecord};
 use cluster::message::ControlMessage as OfCluster;
 use part::codec;
 use part::report::StatusReport;
 use part::role::{LeaseNews, Manner, PartMessage, UsedVolumes, WantedLease, WantedLeases};
 use part::row::{Entry, Environment, Life, RoleRow, SidecarProperties};
-use part::voice::write_error;
 use part::work::{self, Work};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::os::fd::BorrowedFd;
@@ -24,6 +22,9 @@ use volume::role::{VolumeEnvironment, VolumeRole};
 
 /// Name of the part that runs virtual machines, which use volumes.
 const GUEST: &str = "guest";
+
+/// Credentials of this process, which runs one role.
+static CREDENTIALS: RoleCredentials = RoleCredentials::new();
 
 /// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
@@ -77,10 +78,12 @@ impl Work for Volumes {
     }
 
     fn next_due(&self) -> Option<Instant> {
-        None
+        self.0.next_due()
     }
 
-    fn run_due_work(&mut self) {}
+    fn run_due_work(&mut self) {
+        self.0.check_waiting_changes();
+    }
 
     /// Returns the users of each volume; all other state of a volume is stored beside its data.
     fn state(&self) -> Vec<u8> {
@@ -96,13 +99,7 @@ impl Work for Volumes {
     }
 
     fn handle_message(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
-        if let Some(credentials) = PartCredentials::of(message) {
-            match trusted(credentials) {
-                Ok(trusted) => self.0.trust(trusted),
-                Err(error) => write_error(&format!(
-                    "evenkeel: volume: cannot use the certificate of this node: {error}\n"
-                )),
-            }
+        if CREDENTIALS.apply(message, |nodes| self.0.trust(nodes)) {
             return Some(Vec::new());
         }
         if let Some(used) = UsedVolumes::of(message) {

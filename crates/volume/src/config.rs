@@ -97,6 +97,33 @@ pub struct Spec {
     pub bind: Option<Bind>,
 }
 
+/// State of the volume role for its next process.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct KeptState {
+    /// User of each volume in use.
+    pub users: BTreeMap<String, String>,
+    /// Configuration of the volumes whose change waits for their user.
+    pub waiting: BTreeMap<String, Spec>,
+}
+
+impl KeptState {
+    pub fn encode(&self) -> Vec<u8> {
+        part::codec::encode(&(&self.users, &self.waiting))
+    }
+
+    /// Decodes a state. The earlier format has the users alone; an unreadable state is empty.
+    pub fn decode(bytes: &[u8]) -> KeptState {
+        let users = || {
+            (
+                part::codec::decode(bytes).unwrap_or_default(),
+                BTreeMap::new(),
+            )
+        };
+        let (users, waiting) = part::codec::decode(bytes).unwrap_or_else(|_| users());
+        KeptState { users, waiting }
+    }
+}
+
 /// Policy for requests while no majority of the cluster is reachable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum WithoutMajority {

@@ -57,6 +57,8 @@ pub const READ_ONLY: &str = "read only";
 pub const ONLY_CLIENTS_OF: &str = "only clients of";
 /// Fact with the roles of this node that use the volume.
 pub const USED_BY: &str = "used by";
+/// Fact: why the change of the served version waits.
+pub const CHANGE: &str = "change waits";
 /// Fact with the user that has the volume open on this node.
 pub const USER: &str = "user";
 /// Number with the configured size, bytes.

@@ -27,6 +27,9 @@ const LOOK: Duration = Duration::from_millis(500);
 const REST: Duration = Duration::from_secs(2);
 /// Interval at which the leader checks whether all members are certified.
 const LEAD_LOOK: Duration = Duration::from_millis(200);
+/// Interval at which unchanged certificates are sent to the parts again: a role or the supervisor
+/// may have lost them when it was killed.
+const PARTS_AGAIN: Duration = Duration::from_secs(5);
 /// Duration for which an operator gets progress lines.
 const TOLD_FOR: Duration = Duration::from_secs(50);
 
@@ -50,7 +53,7 @@ enum Uncertified {
 pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
     let mut changes = shared.engine.changes();
     let mut kept: Vec<Vec<u8>> = Vec::new();
-    let mut of_parts = None;
+    let mut of_parts = IssuedCredentials::default();
     loop {
         let state = shared.engine.state();
         if state.founded() && state.members.contains_key(&shared.me()) {
@@ -96,33 +99,55 @@ fn matters<M: ServingMachine, N: ConnectionFactory>(
     (state.trust(), state.succession.clone(), member)
 }
 
-/// Issues certificates to the parts of a node, whenever their contents have changed.
+/// Certificates of the parts of this node.
+#[derive(Default)]
+struct IssuedCredentials {
+    /// State on which the certificates depend.
+    trust: Option<Trust>,
+    credentials: Vec<PartCredentials>,
+    sent_at: Option<Instant>,
+}
+
+/// Issues certificates to the parts of a node whenever their contents have changed, and sends them
+/// repeatedly.
 async fn certify_parts<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
     state: &ClusterState,
-    last: &mut Option<Trust>,
+    issued: &mut IssuedCredentials,
 ) {
     let parts = shared.machine.certified();
     let trust = state.trust();
-    if parts.is_empty() || last.as_ref() == Some(&trust) {
+    if parts.is_empty() {
         return;
     }
-    // An arbiter has no key of the CA, and no such parts.
-    let Some(authority) = handler::authority(shared, &state.authority) else {
-        return;
-    };
-    let chain = state.chain_to(&state.authority).unwrap_or_default();
-    for part in parts {
-        let issued = PartCredentials::issue(part, shared.me(), (&authority, &chain), &trust);
-        match issued {
-            Ok(credentials) => shared.machine.certify(credentials).await,
-            Err(error) => {
-                shared.note(format!("the {part} role has no certificate: {error}"));
-                return;
+    if issued.trust.as_ref() != Some(&trust) {
+        // An arbiter has no key of the CA, and no such parts.
+        let Some(authority) = handler::authority(shared, &state.authority) else {
+            return;
+        };
+        let chain = state.chain_to(&state.authority).unwrap_or_default();
+        let mut all = Vec::new();
+        for part in parts {
+            match PartCredentials::issue(part, shared.me(), (&authority, &chain), &trust) {
+                Ok(credentials) => all.push(credentials),
+                Err(error) => {
+                    shared.note(format!("the {part} role has no certificate: {error}"));
+                    return;
+                }
             }
         }
+        *issued = IssuedCredentials {
+            trust: Some(trust),
+            credentials: all,
+            sent_at: None,
+        };
     }
-    *last = Some(trust);
+    if issued.sent_at.is_none_or(|at| at.elapsed() >= PARTS_AGAIN) {
+        for credentials in &issued.credentials {
+            shared.machine.certify(credentials.clone()).await;
+        }
+        issued.sent_at = Some(Instant::now());
+    }
 }
 
 /// Stores the certificates of CAs, and on a node their keys; drops those of previous CAs.

@@ -19,18 +19,21 @@ use proxy::message::ProxyMessage as OfProxy;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use supervisor::report as supervisor_report;
 use zeroize::Zeroizing;
 
+/// Interval at which an unchanged membership report is sent to all parts again: a role or the
+/// supervisor may have lost it when it was killed.
+const STANDING_AGAIN: Duration = Duration::from_secs(5);
 /// Timeout for the health of a role.
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 
 /// The machine, through its supervisor.
 pub struct Supervised {
     link: Arc<SupervisorLink>,
-    /// Last membership report to all parts.
-    reported: Mutex<Option<MemberNews>>,
+    /// Last membership report to all parts, and its time.
+    reported: Mutex<Option<(MemberNews, Instant)>>,
 }
 
 impl Supervised {
@@ -265,9 +268,15 @@ impl ServingMachine for Supervised {
     async fn report_standing(&self, news: MemberNews) {
         self.say(news.envelope(address::message::PART));
         let settled = news.settled();
-        let before = lock(&self.reported).replace(settled.clone());
-        if before.as_ref() == Some(&settled) {
-            return;
+        {
+            let reported = &mut *lock(&self.reported);
+            let is_recent = |(news, at): &(MemberNews, Instant)| {
+                *news == settled && at.elapsed() < STANDING_AGAIN
+            };
+            if reported.as_ref().is_some_and(is_recent) {
+                return;
+            }
+            *reported = Some((settled.clone(), Instant::now()));
         }
         let others = row::all().iter().filter(|row| row.sidecar().is_some());
         for row in others.filter(|row| row.part != address::message::PART) {

@@ -1,7 +1,7 @@
 //! The link of two copies with certificates of the cluster: who is let in, and that frames
 //! come as they were sent.
 
-use super::trusted;
+use crate::trusted::{RoleCredentials, trusted};
 use cluster::authority::{Authority, PartCredentials, Trust};
 use cluster::member::{ClusterMember, Digest, MemberId, MemberKind};
 use lab::eventually;
@@ -455,4 +455,19 @@ fn strangers_at_every_place_do_not_keep_the_two_nodes_apart() {
         crowd.join().unwrap();
         assert!(met, "plain: {is_plain}: {}", alpha.side.said());
     }
+}
+
+#[test]
+fn repeated_credentials_are_applied_once() {
+    let authority = Authority::found("shop").unwrap();
+    let held = RoleCredentials::new();
+    let first = credentials(&authority, 1, BOTH).envelope();
+    let renewed = credentials(&authority, 1, BOTH).envelope();
+    let mut applied = 0;
+    for message in [&first, &first, &renewed, &renewed] {
+        assert!(held.apply(message, |_| applied += 1));
+    }
+    assert_eq!(applied, 2);
+    let other = PartMessage::new("volume", 7, &"no credentials");
+    assert!(!held.apply(&other, |_| panic!("it has none")));
 }

@@ -61,6 +61,9 @@ impl Supervisor {
             found.process.share(memory);
         }
         self.slots[part].running = Some(found);
+        // Other roles may have sent messages before this one was found. A role that started while
+        // they did not run has received none.
+        self.send_stored_messages(part);
         match given_it {
             Ok(()) => self.slots[part].taking = given.cloned(),
             Err(error) => self.part_refused(part, &error.to_string()),

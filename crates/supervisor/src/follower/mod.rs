@@ -326,6 +326,8 @@ impl Supervisor {
         if let Some(before) = self.slots[part].predecessor.take() {
             // The successor failed; the predecessor still works and continues.
             self.slots[part].running = Some(before);
+            // Messages were stored for the successor while it started.
+            self.send_stored_messages(part);
             return self.part_refused(part, &format!("the new {what} ended"));
         }
         if self.decides_change(part) {

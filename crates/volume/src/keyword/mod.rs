@@ -14,7 +14,7 @@ mod section;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{self, RESYNC_RATE, ReplicaPair, Spec, Volumes};
+use crate::config::{self, KeptState, RESYNC_RATE, ReplicaPair, Spec, Volumes};
 use crate::device::Backing;
 use configuration::{
     ConfigurationPart, Context, Exchange, Export, Located, NamedAddress, ObjectKind, RoleInput,
@@ -67,23 +67,33 @@ pub static PART: ConfigurationPart = ConfigurationPart {
     exports: &[VOLUME],
     begin: |_| Box::new(TabledDraft::new(ParsedSections::default())),
     run: Some(RoleInterface {
-        role_input: |built, _| {
+        role_input: |built, before| {
             let volumes = built.downcast_ref::<Volumes>()?;
             let count = volumes.0.len() + volumes.1.len();
-            let word = if count == 1 { "volume" } else { "volumes" };
-            (count > 0).then(|| RoleInput {
-                payload: codec::encode(volumes),
-                size: format!("{count} {word}"),
-                stop_ms: STOP_MS,
-                is_simultaneous: false,
-                resources: volumes.resources(),
-            })
+            // Volumes that this version takes from the node stay open while they are in use.
+            (count > 0 || before.is_some()).then(|| given(volumes))
         },
-        leftover_input: configuration::no_leftovers,
+        leftover_input: |built, rest| {
+            let volumes = built.downcast_ref::<Volumes>()?;
+            let waits = !KeptState::decode(rest.state?).waiting.is_empty();
+            waits.then(|| given(volumes))
+        },
         difference: config::difference,
         refusals: config::refusals,
     }),
 };
+
+fn given(volumes: &Volumes) -> RoleInput {
+    let count = volumes.0.len() + volumes.1.len();
+    let word = if count == 1 { "volume" } else { "volumes" };
+    RoleInput {
+        payload: codec::encode(volumes),
+        size: format!("{count} {word}"),
+        stop_ms: STOP_MS,
+        is_simultaneous: false,
+        resources: volumes.resources(),
+    }
+}
 
 type VolumeLineBuilder = configuration::DraftLineBuilder<ParsedSections>;
 

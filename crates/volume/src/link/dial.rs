@@ -162,7 +162,8 @@ pub enum LinkFailure {
     BothAddresses([IpAddr; 2]),
     /// TLS or the addresses of the nodes are needed, but the cluster has not sent them yet.
     #[error(
-        "this node has no certificate of the cluster for it yet: `evenkeel cluster status` says more"
+        "this node has no certificate of the cluster for it yet: the control role sends it every few seconds. If this \
+         remains, the log of this node says why"
     )]
     NoCertificate,
     /// The cluster has no node of this name.

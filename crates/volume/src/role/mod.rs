@@ -33,14 +33,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use worker::MirrorContext;
 
-use crate::config::{ExternalVolume, Volumes, shrinks};
+use crate::config::{ExternalVolume, KeptState, Spec, Volumes, shrinks};
 use crate::report;
 use crate::status::named;
 use part::codec;
 use part::report::StatusReport;
 use snapshots::Snapshots;
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use usage::Usage;
 use wire::TrustedNodes;
 use worker::Worker;
@@ -73,7 +73,18 @@ pub struct VolumeRole {
     is_new: bool,
     /// Users connected to volumes of the previous process, by volume.
     former_users: BTreeMap<String, String>,
+    /// Configuration of volumes whose change waited in the previous process.
+    former_specs: BTreeMap<String, Spec>,
+    /// End of the time in which the users of those volumes report again.
+    reports_until: Instant,
+    /// Time of the last check of the waiting changes.
+    changes_checked_at: Instant,
 }
+
+/// Time in which the users of volumes report again after a start.
+const REPORTS_WITHIN: Duration = Duration::from_secs(30);
+/// Interval at which waiting changes are checked.
+const WAITS_LOOK: Duration = Duration::from_millis(500);
 
 /// Request to write a lease record.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -238,17 +249,51 @@ impl VolumeRole {
             ranks: BTreeMap::new(),
             is_new: false,
             former_users: BTreeMap::new(),
+            former_specs: BTreeMap::new(),
+            reports_until: Instant::now() + REPORTS_WITHIN,
+            changes_checked_at: Instant::now(),
         })
     }
 
     /// Encodes the users of volumes for the next process.
     pub fn kept(&self) -> Vec<u8> {
-        match self.stops_at {
+        let state = match self.stops_at {
             // A stopping role closes all connections. The guests that keep running reconnect after
             // the next start.
-            Some(_) => codec::encode(&self.former_users),
-            None => codec::encode(&self.users()),
-        }
+            Some(_) => KeptState {
+                users: self.former_users.clone(),
+                waiting: self.former_specs.clone(),
+            },
+            None => KeptState {
+                users: self.users(),
+                waiting: self.held_specs(),
+            },
+        };
+        state.encode()
+    }
+
+    /// Returns the configuration of the volumes whose change waits.
+    fn held_specs(&self) -> BTreeMap<String, Spec> {
+        let held = self.waiting_changes().keys();
+        held.filter_map(|name| Some((name.clone(), self.workers.get(name)?.spec())))
+            .collect()
+    }
+
+    /// Returns whether users of volumes may still report after the start.
+    fn awaits_reports(&self) -> bool {
+        Instant::now() < self.reports_until
+    }
+
+    /// Returns when [`VolumeRole::check_waiting_changes`] is due.
+    pub fn next_due(&self) -> Option<Instant> {
+        let waits = !self.waiting_changes().is_empty();
+        waits.then(|| self.changes_checked_at + WAITS_LOOK)
+    }
+
+    /// Applies changes whose volumes are no longer in use.
+    pub fn check_waiting_changes(&mut self) {
+        self.changes_checked_at = Instant::now();
+        self.apply_pending_configuration();
     }
 
     fn users(&self) -> BTreeMap<String, String> {
@@ -265,8 +310,8 @@ impl VolumeRole {
     /// Loads the state of the previous process. Each volume is reserved for its user, which
     /// reconnects by itself.
     pub fn resume(&mut self, kept: &[u8]) {
-        // Another version may have stored a format without users.
-        self.former_users = codec::decode(kept).unwrap_or_default();
+        let state = KeptState::decode(kept);
+        (self.former_users, self.former_specs) = (state.users, state.waiting);
     }
 
     /// Descriptor that is readable when a volume has a request to the cluster.
@@ -330,6 +375,7 @@ impl VolumeRole {
                 for (name, worker) in &self.workers {
                     self.tell_lease(name, worker);
                 }
+                self.apply_pending_configuration();
             }
             LeaseNews::HandOver { name } => {
                 let of = |one: &&String| lease_of(one) == name;
@@ -588,6 +634,11 @@ impl VolumeRole {
             status.network = self.network.seen(&status.name);
             status
         }));
+        for subject in &mut report.subjects {
+            if let Some(why) = self.waiting_changes().get(&subject.name) {
+                *subject = std::mem::take(subject).fact(report::CHANGE, why.clone());
+            }
+        }
         let elsewhere = self.elsewhere.iter();
         report
             .subjects

@@ -21,7 +21,7 @@ impl VolumeRole {
     pub fn stop(&mut self, manner: Manner) {
         let leaves = manner == Manner::Leave;
         if self.stops_at.is_none() {
-            self.former_users = self.users();
+            (self.former_users, self.former_specs) = (self.users(), self.held_specs());
         }
         let workers = std::mem::take(&mut self.workers);
         workers.values().for_each(|worker| worker.stop(leaves));

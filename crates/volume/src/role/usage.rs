@@ -1,17 +1,20 @@
 //! Use of volumes by other roles of this node, and the notifications that they receive about the
 //! readiness of their volumes. This module changes no volume; [`crate::mirror`] implements a use.
 
+use super::worker::Worker;
 use super::{VolumeRole, lease_of};
-use crate::config::Volumes;
-use crate::export::{Grant, VolumeUser};
+use crate::config::{Spec, Volumes};
+use crate::export::{Grant, VolumeUser, user_words};
 use crate::mirror::MirrorStatus;
 use crate::replica::OtherState;
 use crate::report::USED_BY;
 use crate::status::{LocalVolumeState, VolumeStatus};
+use part::codec;
 use part::report::{StatusReport, Subject};
 use part::role::{UsedVolume, UsedVolumes, VolumeNews, VolumeState, VolumeUse};
 use part::voice::write_error;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// Maximum number of roles that use volumes.
 const PARTS_MAX: usize = 8;
@@ -20,9 +23,9 @@ const PARTS_MAX: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Usage {
     parts: BTreeMap<String, Vec<UsedVolume>>,
-    /// Volumes that keep their old configuration until they are unused, and the pending
-    /// configuration.
-    held: (BTreeSet<String>, Vec<u8>),
+    /// Volumes that keep their old configuration until it is no longer in use, each with the
+    /// reason, and the pending configuration.
+    held: (BTreeMap<String, String>, Vec<u8>),
     /// Last notification of each role.
     told: BTreeMap<String, VolumeNews>,
 }
@@ -56,9 +59,14 @@ impl Usage {
         })
     }
 
-    /// Returns whether a role uses the volume for more than reading.
-    fn is_written(&self, name: &str) -> bool {
-        self.of(name).is_some_and(|used| used != VolumeUse::Reads)
+    /// User of a role that uses the volume for more than reading, as text.
+    fn writer(&self, name: &str) -> Option<String> {
+        let is_written = |used: &UsedVolume| used.name == name && used.r#use != VolumeUse::Reads;
+        self.parts.iter().find_map(|(part, volumes)| {
+            let used = volumes.iter().find(|used| is_written(used))?;
+            let user = Some(&used.user).filter(|user| !user.is_empty());
+            Some(user.unwrap_or(part).clone())
+        })
     }
 
     /// Adds the uses of each volume to a report.
@@ -106,46 +114,98 @@ impl VolumeRole {
             // Notifies the role even if nothing has changed.
             usage.told.remove(&part);
             usage.parts.insert(part, volumes);
+            self.reports_until = Instant::now();
             self.tell_uses();
             self.apply_pending_configuration();
         }
     }
 
-    /// Keeps the old configuration of volumes in exclusive use that the new one removes, moves or
-    /// makes read-only. A guest that is removed along with its volume still has to write while it
-    /// shuts down.
+    /// Keeps the old configuration of volumes that the new one takes away while they are in use, on
+    /// this node or on the other one. A guest still has to write while it shuts down or moves.
     pub(super) fn hold(&mut self, payload: &[u8], volumes: &mut Volumes) {
-        let mut held = BTreeSet::new();
-        for (name, worker) in &self.workers {
-            let has = worker.spec();
-            let stays = volumes
-                .0
-                .get(name)
-                .is_some_and(|spec| spec.backing == has.backing && spec.read_only == has.read_only);
-            if stays || !self.usage.is_written(name) {
+        let mut held = BTreeMap::new();
+        let former = self.former_specs.iter();
+        let former = former.map(|(name, spec)| (name.clone(), spec.clone()));
+        let mut all: BTreeMap<String, Spec> = former.collect();
+        let workers = self.workers.iter();
+        all.extend(workers.map(|(name, worker)| (name.clone(), worker.spec())));
+        for (name, has) in all {
+            let Some(why) = self.hold_reason(&name, &has, volumes.0.get(&name)) else {
                 continue;
-            }
-            if !self.usage.held.0.contains(name) {
+            };
+            if !self.usage.held.0.contains_key(&name) {
                 write_error(&format!(
-                    "evenkeel: volume {name}: it is used: its change takes effect when that ends\n"
+                    "evenkeel: volume {name}: its change takes effect later: {why}\n"
                 ));
             }
             volumes.0.insert(name.clone(), has);
-            held.insert(name.clone());
+            held.insert(name, why);
         }
+        self.former_specs.retain(|name, _| held.contains_key(name));
         self.usage.held = (held, payload.to_vec());
     }
 
-    /// Applies the pending configuration once its volumes are unused.
-    fn apply_pending_configuration(&mut self) {
+    /// Returns why a volume keeps its old configuration. None if the new one can be applied.
+    fn hold_reason(&self, name: &str, has: &Spec, then: Option<&Spec>) -> Option<String> {
+        let leaves =
+            then.is_none_or(|then| then.backing != has.backing || then.read_only != has.read_only);
+        let other = has.pair.as_ref().map(|pair| pair.other.as_str());
+        let partner = then.and_then(|then| then.pair.as_ref().map(|pair| pair.other.as_str()));
+        let leaves_pair = then.is_some() && other.is_some() && partner != other;
+        if !leaves && !leaves_pair {
+            return None;
+        }
+        let worker = self.workers.get(name);
+        let user = worker.and_then(Worker::named_user);
+        if leaves && let Some(user) = user.or_else(|| self.usage.writer(name)) {
+            let user = user_words(&user);
+            return Some(format!(
+                "{user} uses it here: it stays as it was until that ends"
+            ));
+        }
+        if self.awaits_reports() && self.former_specs.contains_key(name) {
+            return Some("its user has not reported since the volume role started".to_owned());
+        }
+        let lease = lease_of(name);
+        let lease = self.leases.iter().flatten().find(|one| one.name == lease);
+        // The other node could not write to both copies any longer, and this copy could not serve
+        // after it.
+        if let Some(other) = other.filter(|_| leaves_pair)
+            && lease.is_some_and(|lease| lease.holder == other)
+        {
+            return Some(format!(
+                "{other} serves it: this copy stays as it was until {other} has handed it over"
+            ));
+        }
+        let filled = worker?.with_status(|status| leaves && fills_other(status));
+        filled.then(|| "the copy of the other node is not complete yet".to_owned())
+    }
+
+    /// Applies the pending configuration once a volume that waited for it no longer does.
+    pub(super) fn apply_pending_configuration(&mut self) {
         let (held, payload) = &self.usage.held;
-        if held.is_empty() || held.iter().all(|name| self.usage.is_written(name)) {
+        if held.is_empty() {
+            return;
+        }
+        let Ok(volumes) = codec::decode::<Volumes>(payload) else {
+            return;
+        };
+        let waits = |name: &String| {
+            let has = self.workers.get(name).map(Worker::spec);
+            has.is_some_and(|has| self.hold_reason(name, &has, volumes.0.get(name)).is_some())
+        };
+        if held.keys().all(waits) {
             return;
         }
         let payload = payload.clone();
         if let Err(words) = self.change(&payload) {
             write_error(&format!("evenkeel: volumes: {words}\n"));
         }
+    }
+
+    /// Returns why the change of each volume waits.
+    pub(super) fn waiting_changes(&self) -> &BTreeMap<String, String> {
+        &self.usage.held.0
     }
 
     /// Removes the uses of a role that has stopped.
@@ -296,6 +356,15 @@ fn waits_for_user(status: &VolumeStatus, shown: &MirrorStatus) -> bool {
     let own = status.meter.tenure.granted();
     let there = own.zip(shown.users);
     there.is_some_and(|(own, users)| users.has_other(&own.user))
+}
+
+/// Returns whether this node fills the other copy of a volume, which is not complete yet.
+fn fills_other(status: &VolumeStatus) -> bool {
+    let filled = |shown: &MirrorStatus| {
+        let is_done = matches!(shown.report.other, OtherState::InSync | OtherState::Away);
+        shown.report.serves && shown.link.is_ok() && !is_done
+    };
+    status.mirror.as_ref().is_some_and(filled)
 }
 
 /// Returns the reason for waiting for a user on the other node, as text.

@@ -3,11 +3,14 @@
 
 use super::super::{VolumeEnvironment, VolumeRole};
 use super::*;
-use crate::config::{Spec, Volumes};
+use crate::config::{KeptState, RESYNC_RATE, ReplicaPair, Spec, Volumes};
 use crate::device::Backing;
 use crate::device::bed::{create_mail, joined};
+use crate::link::dial::ReplicationLink;
+use crate::report::CHANGE;
 use lab::{ScratchDirectory, eventually};
 use part::codec;
+use part::role::{KnownLease, KnownLeases, LeaseNews};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::path::Path;
 use std::time::Duration;
@@ -197,4 +200,105 @@ fn the_strongest_use_of_several_parts_counts_and_parts_have_a_bound() {
     // Known roles can still change their use.
     role.uses(used("guest", "mail", VolumeUse::Reads));
     assert_eq!(role.news().len(), 1);
+}
+
+/// Configuration with one volume of two replicas, on `alpha` and another node.
+fn version_of_two(directory: &Path, other: &str) -> Vec<u8> {
+    let mut volumes: Volumes = codec::decode(&version(directory)).unwrap();
+    for spec in volumes.0.values_mut() {
+        spec.node = None;
+        spec.pair = Some(ReplicaPair {
+            me: "alpha".to_owned(),
+            other: other.to_owned(),
+            cable: ReplicationLink::default(),
+            resync_rate: RESYNC_RATE,
+        });
+    }
+    codec::encode(&volumes)
+}
+
+fn held_by(holder: &str) -> LeaseNews {
+    LeaseNews::Known(KnownLeases(vec![KnownLease {
+        name: "volume/mail".to_owned(),
+        epoch: 3,
+        holder: holder.to_owned(),
+        ..KnownLease::default()
+    }]))
+}
+
+#[test]
+fn copy_leaves_its_pair_after_the_other_node_released_the_volume() {
+    let (runtime, directory) = (
+        ScratchDirectory::new().unwrap(),
+        ScratchDirectory::new().unwrap(),
+    );
+    create(directory.path());
+    let one = version(directory.path());
+    let two = version_of_two(directory.path(), "beta");
+    for then in [one, version_of_two(directory.path(), "gamma")] {
+        let mut role = role(runtime.path());
+        role.change(&two).unwrap();
+        role.apply_lease_news(held_by("beta"));
+        role.change(&then).unwrap();
+        let other = |role: &VolumeRole| {
+            let pair = role.workers["mail"].spec().pair;
+            pair.map(|pair| pair.other)
+        };
+        assert_eq!(other(&role).as_deref(), Some("beta"));
+        let words = role.report().subjects[0].words(CHANGE);
+        let words = words.unwrap_or_default();
+        assert!(words.starts_with("beta serves it"), "{words}");
+        // The next process keeps it, too, until it knows the leases.
+        let state = role.kept();
+        drop(role);
+        let mut role = self::role(runtime.path());
+        role.resume(&state);
+        role.change(&then).unwrap();
+        assert_eq!(other(&role).as_deref(), Some("beta"));
+        role.uses(used("guest", "other", VolumeUse::Alone));
+        assert!(role.usage.held.0.is_empty());
+        drop(role);
+        let mut role = self::role(runtime.path());
+        role.change(&two).unwrap();
+        role.apply_lease_news(held_by("beta"));
+        role.change(&then).unwrap();
+        role.apply_lease_news(held_by("alpha"));
+        assert!(role.usage.held.0.is_empty());
+    }
+}
+
+#[test]
+fn volume_removed_under_its_user_survives_a_restart_of_the_role() {
+    let (runtime, directory) = (
+        ScratchDirectory::new().unwrap(),
+        ScratchDirectory::new().unwrap(),
+    );
+    create(directory.path());
+    let without = codec::encode(&Volumes([].into(), [].into()));
+    let mut first = role(runtime.path());
+    first.change(&version(directory.path())).unwrap();
+    first.uses(used("guest", "mail", VolumeUse::Alone));
+    first.change(&without).unwrap();
+    let state = first.kept();
+    assert!(!KeptState::decode(&state).waiting.is_empty());
+    drop(first);
+    let mut next = role(runtime.path());
+    next.resume(&state);
+    next.change(&without).unwrap();
+    assert!(next.workers.contains_key("mail"));
+    next.uses(used("guest", "mail", VolumeUse::Alone));
+    assert!(next.workers.contains_key("mail"), "its user reported again");
+    assert!(next.next_due().is_some());
+    next.forget_user("guest");
+    assert!(next.workers.is_empty());
+    assert_eq!(next.next_due(), None);
+    assert!(KeptState::decode(&next.kept()).waiting.is_empty());
+}
+
+#[test]
+fn kept_state_of_an_earlier_program_has_the_users() {
+    let users = BTreeMap::from([("mail".to_owned(), "guest/a".to_owned())]);
+    let state = KeptState::decode(&codec::encode(&users));
+    assert_eq!((state.users, state.waiting.len()), (users, 0));
+    assert_eq!(KeptState::decode(b"no state"), KeptState::default());
 }
