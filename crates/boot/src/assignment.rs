@@ -36,6 +36,15 @@ pub enum BootTarget<'l> {
 }
 
 impl SingleBootProgress {
+    /// Adds the finished boots of machines without one of their own.
+    pub fn add_done(&mut self, other: SingleBootProgress) {
+        for (mac, image) in other.done {
+            if self.done.len() < TURNS_MAX {
+                self.done.entry(mac).or_insert(image);
+            }
+        }
+    }
+
     /// Records that a machine has fetched all of an image. Returns whether that changes what it
     /// boots next.
     pub fn fetched(&mut self, lan: &LanConfig, mac: Mac, image: &str) -> bool {

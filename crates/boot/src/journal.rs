@@ -28,6 +28,8 @@ use std::str::FromStr;
 
 /// Limit of bytes that are read at a start: far more than the largest range needs.
 const BYTES_MAX: u64 = 64 << 20;
+/// File name extension of a journal.
+const ENDING: &str = "leases";
 /// Prefix of the line with the longest lease.
 const LEASE: &str = "lease ";
 /// Prefix of the line with the number of the file.
@@ -64,11 +66,28 @@ impl<A: Address> LeaseJournal<A> {
     ///
     /// The system's, or another process has the file.
     pub fn open(directory: &Path, section: &str) -> io::Result<LeaseJournal<A>> {
-        let path = directory.join(format!("{section}.leases"));
+        LeaseJournal::open_or_inherit(directory, section, |_| false)
+    }
+
+    /// Opens the file of a section as [`LeaseJournal::open`] does. A section without a file gets
+    /// the leases in the files of all other sections whose addresses are in its range: it may be
+    /// one of them under a new name, and their clients still use the addresses.
+    ///
+    /// # Errors
+    ///
+    /// As [`LeaseJournal::open`], or another file cannot be read.
+    pub fn open_or_inherit(
+        directory: &Path,
+        section: &str,
+        is_in_range: impl Fn(A) -> bool,
+    ) -> io::Result<LeaseJournal<A>> {
+        let path = directory.join(format!("{section}.{ENDING}"));
         let lock = Lock::take(&path.with_extension("lock"))?;
         let was = match File::open(&path) {
             Ok(file) => read(file)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => JournalContents::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                inherited(directory, is_in_range)?
+            }
             Err(error) => return Err(error),
         };
         if was.damaged > 0 {
@@ -268,7 +287,7 @@ pub fn name6(section: &str) -> String {
 ///
 /// The system's. Without a file there is no lease.
 pub fn clients<A: Address>(directory: &Path, section: &str) -> io::Result<(Vec<(A, Mac)>, u32)> {
-    let file = match File::open(directory.join(format!("{section}.leases"))) {
+    let file = match File::open(directory.join(format!("{section}.{ENDING}"))) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
         Err(error) => return Err(error),
@@ -303,6 +322,30 @@ impl<A> JournalContents<A> {
             damaged: 0,
         }
     }
+}
+
+/// Returns the leases of all files in a directory whose addresses are in a range. The files of the
+/// other address family have none that can be read.
+fn inherited<A: Address>(
+    directory: &Path,
+    is_in_range: impl Fn(A) -> bool,
+) -> io::Result<JournalContents<A>> {
+    let mut all = JournalContents::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|ending| ending != ENDING) {
+            continue;
+        }
+        let one: JournalContents<A> = read(File::open(&path)?)?;
+        let leases = one.known.into_iter();
+        let leases = leases.filter(|(address, _)| is_in_range(*address));
+        let before = all.known.len();
+        all.known.extend(leases);
+        if all.known.len() > before {
+            all.longest_s = all.longest_s.max(one.longest_s);
+        }
+    }
+    Ok(all)
 }
 
 fn read<A: Address>(file: File) -> io::Result<JournalContents<A>> {

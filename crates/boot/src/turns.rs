@@ -36,6 +36,27 @@ pub fn read(path: &Path) -> io::Result<SingleBootProgress> {
     })
 }
 
+/// Reads the file, and adds the boots that the files of other sections in its directory record: a
+/// machine whose line moved to another section, or whose section was renamed, has had its turn.
+///
+/// # Errors
+///
+/// As [`read`], for any of the files.
+pub fn read_with_others(path: &Path) -> io::Result<SingleBootProgress> {
+    let mut turns = read(path)?;
+    let Some(directory) = path.parent() else {
+        return Ok(turns);
+    };
+    for entry in std::fs::read_dir(directory)? {
+        let other = entry?.path();
+        if other != path && other.extension().is_some_and(|ending| ending == "turns") {
+            let named = |error| io::Error::other(format!("{}: {error}", other.display()));
+            turns.add_done(read(&other).map_err(named)?);
+        }
+    }
+    Ok(turns)
+}
+
 /// Computes the checksum (FNV-1a) that detects a truncated or damaged file.
 fn digest(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -93,5 +114,33 @@ mod tests {
             std::fs::write(&path, damage).expect("it is written");
             assert!(read(&path).is_err(), "{damage:?}");
         }
+    }
+
+    #[test]
+    fn machine_of_a_renamed_section_has_had_its_turn() {
+        let scratch = ScratchDirectory::new().expect("a directory");
+        let mut lan = crate::config::LanConfig::plain("br0");
+        lan.images
+            .insert("install".to_owned(), crate::config::Image::Disk);
+        let mac = Mac([2, 0, 0, 0, 0, 1]);
+        let machine = crate::config::MachineConfig {
+            name: "node8".to_owned(),
+            address: None,
+            image: "install".to_owned(),
+            once: true,
+            power: None,
+        };
+        lan.machines.insert(mac, machine);
+        let mut turns = SingleBootProgress::default();
+        assert!(turns.fetched(&lan, mac, "install"));
+        write(&scratch.path().join("lan.turns"), &turns).expect("it is written");
+        let path = scratch.path().join("office.turns");
+        let mut read = read_with_others(&path).expect("no file of its own");
+        assert!(!read.fetched(&lan, mac, "install"), "it was done before");
+        std::fs::write(scratch.path().join("third.turns"), b"x").expect("it is written");
+        assert!(
+            read_with_others(&path).is_err(),
+            "a damaged file may record it"
+        );
     }
 }

@@ -421,9 +421,8 @@ fn to_set(
         let renew_at = configured.map(|lifetime| now.after(renewal(lifetime)));
         return Some((member.specs(links), renew_at));
     };
-    // No other node can take the addresses before the lease ends. Until then the kernel keeps them,
-    // so that the proxy serves while this process is frozen.
     let (lifetime, again_at) = lifetime_within(now, end)?;
+    let lifetime = configured.map_or(lifetime, |configured| configured.min(lifetime));
     let again_at = again_at.min(now.after(renewal(lifetime)));
     Some((member.specs_for(links, Some(lifetime)), Some(again_at)))
 }

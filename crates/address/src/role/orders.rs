@@ -372,11 +372,11 @@ impl AddressRole {
             hand_overs: self.hand_overs.kept(),
             sealed: self.sockets.sealed,
             settings: self.host.kernel.saved_settings().to_vec(),
-            confirmed_under: self
-                .membership
-                .has_confirmed
-                .then(|| self.keeper.supervisor.clone())
-                .unwrap_or_default(),
+            confirmed_under: if self.membership.has_confirmed {
+                self.keeper.supervisor.clone()
+            } else {
+                Default::default()
+            },
         };
         for (at, member) in self.members.iter_mut().enumerate() {
             let Some(resume) = self.router.instance_snapshot(now, Instance(at)) else {

@@ -255,3 +255,29 @@ fn a_directory_that_was_removed_is_named_with_what_to_do_and_nothing_is_stored()
     let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
     assert!(!journal.trouble(&full).contains("restart"));
 }
+
+#[test]
+fn renamed_section_keeps_the_leases_of_its_range() {
+    let scratch = ScratchDirectory::new().unwrap();
+    let mut journal = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
+    journal.set_longest(600).unwrap();
+    journal.add(&[lease(1), lease(2), lease(9)]).unwrap();
+    drop(journal);
+    let of_other_family = "store 7\nfd00::1 02:00:00:00:00:01\n";
+    fs::write(scratch.path().join("lan@6.leases"), of_other_family).unwrap();
+    let open = || {
+        let is_in_range = |one| one <= address(2);
+        LeaseJournal::<Ipv4Addr>::open_or_inherit(scratch.path(), "office", is_in_range).unwrap()
+    };
+    let mut journal = open();
+    let leases: Vec<_> = journal.known().collect();
+    let expected = [1, 2].map(|number| (address(number), Holder::Client(mac(number))));
+    assert_eq!((leases, journal.longest_s()), (expected.to_vec(), 600));
+    assert_eq!(journal.damage(), None);
+    // Only a new section inherits: an ended lease does not come back.
+    journal.add(&[with(Holder::Nobody, 2)]).unwrap();
+    drop(journal);
+    assert_eq!(open().known().count(), 1);
+    let other = LeaseJournal::<Ipv4Addr>::open_or_inherit(scratch.path(), "other", |_| false);
+    assert_eq!(other.unwrap().known().count(), 0);
+}

@@ -155,7 +155,8 @@ impl DhcpThread {
     fn read_turns(&mut self) {
         let path = self.turns_file();
         // Written at once: single boots that cannot be stored must not begin.
-        let read = turns::read(&path).and_then(|turns| turns::write(&path, &turns).map(|()| turns));
+        let read = turns::read_with_others(&path)
+            .and_then(|turns| turns::write(&path, &turns).map(|()| turns));
         match read {
             Ok(turns) => {
                 self.turns_trouble = None;
@@ -308,9 +309,11 @@ impl DhcpThread {
         let nodes = site.nodes();
         let here = here.map(|here| DhcpNodeAddresses { nodes, ..here });
         site.set_node_address(here, now_ms());
-        if site.range().is_some() && !site.is_kept() {
+        if let Some(range) = site.range().filter(|_| !site.is_kept()) {
             let directory = site.lan().leases.clone();
-            let journal = LeaseJournal::open(&directory, site.name()).map_err(|error| {
+            let is_in_range = |address| range.has(address);
+            let journal = LeaseJournal::open_or_inherit(&directory, site.name(), is_in_range);
+            let journal = journal.map_err(|error| {
                 let why = language::reason(&error);
                 format!("cannot keep leases in {}: {why}", directory.display())
             });
@@ -424,11 +427,14 @@ impl DhcpThread {
 
     fn keep_leases6(&self) {
         let mut site = self.site.lock();
-        if !site.needs_journal6() {
+        let Some(range) = site.range6().filter(|_| site.needs_journal6()) else {
             return;
-        }
+        };
         let directory = site.lan().leases.clone();
-        let journal = LeaseJournal::open(&directory, &name6(site.name())).map_err(|error| {
+        let is_in_range = |address| range.has(address);
+        let name = name6(site.name());
+        let journal = LeaseJournal::open_or_inherit(&directory, &name, is_in_range);
+        let journal = journal.map_err(|error| {
             let why = language::reason(&error);
             format!(
                 "cannot keep leases of IPv6 in {}: {why}",

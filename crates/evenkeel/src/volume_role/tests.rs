@@ -5,6 +5,7 @@ use crate::trusted::{RoleCredentials, trusted};
 use cluster::authority::{Authority, PartCredentials, Trust};
 use cluster::member::{ClusterMember, Digest, MemberId, MemberKind};
 use lab::eventually;
+use part::role::PartMessage;
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};

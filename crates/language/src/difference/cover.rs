@@ -76,7 +76,7 @@ fn add_secrets(word: &[u8], seen: &Visibility, all: &mut Vec<String>) {
             .find(&format!("{scheme} "))
             .map(|at| at + scheme.len())
     };
-    if let Some(end) = SCHEMES.iter().find_map(|one| scheme(&one)) {
+    if let Some(end) = SCHEMES.iter().find_map(scheme) {
         all.push(value[end..].trim().to_owned());
     }
     all.retain(|secret| !secret.is_empty());

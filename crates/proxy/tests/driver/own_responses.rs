@@ -467,7 +467,7 @@ fn close_of_a_rule_ends_the_connection_to_the_server() {
                 .to_ascii_lowercase()
                 .contains("\r\nconnection: close\r\n");
             let text = format!("{number} {closes}");
-            peer.send(&format!(
+            peer.send(format!(
                 "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}",
                 text.len()
             ));

@@ -166,7 +166,8 @@ mod tests {
     #[test]
     fn a_version_is_shown_without_its_secrets() {
         let set = example();
-        let shown = whole(&set);
+        let mask = mask().of(&set.files);
+        let shown = whole(&set, &mask);
         assert!(!shown.contains("SECRET"), "{shown}");
         insta::assert_snapshot!(shown);
         let json: Vec<_> = set.files.iter().map(|file| json(file, &mask)).collect();
