@@ -358,7 +358,7 @@ fn masked_lists_show_no_secret_whatever_their_name() {
 
 #[test]
 fn no_diagnostic_quotes_a_line_of_a_list_with_secrets() {
-    difference::set_vocabulary(vocabulary());
+    difference::set_vocabulary(vocabulary);
     let list = std::env::temp_dir().join(format!("evenkeel-list-{}", std::process::id()));
     std::fs::write(&list, format!("a(b {MARKER}(\n{MARKER}((\n")).unwrap();
     for line in [
