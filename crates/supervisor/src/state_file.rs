@@ -93,6 +93,12 @@ impl Keep {
         })
     }
 
+    /// Returns whether the role has stored an empty state.
+    pub fn is_empty(&self) -> bool {
+        let mut length = [0xff; 8];
+        matches!(rustix::io::pread(&*self.file, &mut length, 0), Ok(8)) && length == [0; 8]
+    }
+
     /// Removes the file, because the state is no longer valid.
     pub fn forget(self) {
         let _ = std::fs::remove_file(&self.path);

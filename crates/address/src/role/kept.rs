@@ -170,6 +170,15 @@ impl KeptState {
     /// The state is larger than the file may be, even without routes and rules, or the
     /// write fails.
     pub fn write(&self, file: &impl AsFd) -> io::Result<()> {
+        let is_empty = self.instances.is_empty()
+            && self.leases.is_empty()
+            && self.handed_over_leases.is_empty()
+            && self.hand_overs.is_empty()
+            && self.settings.is_empty();
+        if is_empty {
+            // Nothing remains, and the supervisor removes an empty state after a planned stop.
+            return state_file::write(file, &[]);
+        }
         let mut bytes = self.encode();
         if bytes.len() > MAX_KEPT_BYTES {
             // Ownership matters more than the routes and rules that a killed process leaves behind.

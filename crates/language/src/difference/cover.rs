@@ -68,6 +68,11 @@ fn add_secrets(word: &[u8], seen: &Visibility, all: &mut Vec<String>) {
     // credentials without their scheme.
     let hidden = &word.as_bytes()[masked_range(word.as_bytes(), shown.as_bytes())];
     let hidden = String::from_utf8_lossy(hidden).trim().to_owned();
+    // The script of a program's interpreter is a file, and messages have to name it.
+    let is_path = |text: &str| text.starts_with('/') && !text.contains(char::is_whitespace);
+    if is_path(shown.split_whitespace().next().unwrap_or_default()) && is_path(&hidden) {
+        return;
+    }
     let value = hidden.trim_matches(['^', '$']);
     all.push(value.to_owned());
     let scheme = |scheme: &&str| {

@@ -481,12 +481,12 @@ impl Supervisor {
     }
 
     /// Discards the stored state of a role that has released what it held, because the state is no
-    /// longer valid.
+    /// longer valid. A role whose state survives a stop may have left none.
     fn forget_state(&mut self, part: &str) {
         let remembers = self.beside(part).state_survives_stop;
         if let Some(keep) = self.slots[part].keep.take()
             && self.command.releases
-            && !remembers
+            && (!remembers || keep.is_empty())
         {
             keep.forget();
         }
