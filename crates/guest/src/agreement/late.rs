@@ -12,6 +12,8 @@ pub(super) struct LateNodes {
     /// Time of the first report of the cluster, milliseconds.
     known_since: Option<u64>,
     reported: BTreeSet<String>,
+    /// A guest waits for a late node.
+    pub(super) is_awaited: bool,
 }
 
 impl LateNodes {
@@ -35,7 +37,7 @@ impl LateNodes {
 
     /// Returns the time at which the wait for late nodes ends, milliseconds.
     pub(super) fn deadline_ms(&self, now: u64) -> Option<u64> {
-        self.ends_at().filter(|end| *end > now)
+        self.ends_at().filter(|end| self.is_awaited && *end > now)
     }
 }
 

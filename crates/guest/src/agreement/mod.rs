@@ -445,6 +445,12 @@ impl Agreement {
         self.here.update_local_guests(locals);
         let left = locals.iter().filter(|(_, local)| local.left_open);
         self.held_since.left = left.map(|(name, _)| name.clone()).collect();
+        let mut names = guests.guests.keys();
+        self.late.is_awaited = names.any(|name| {
+            let record = self.record_of(name);
+            self.awaited_words((name, guests), &record, now_ns)
+                .is_some()
+        });
         self.places = placement::place(&self.view(guests, now_ns));
         let mut told = ClusterRequests {
             leases: self.of_nodes(guests),
