@@ -1,9 +1,8 @@
 //! Rules that a machine can check and a reviewer would also enforce: dependencies between crates,
-//! heads and names of modules, documentation of what is public, words that must not be in the tree.
+//! heads and names of modules, words that must not be in the tree.
 //! `cargo xtask tidy` reports all findings, and so does a test. It changes no file.
 
 mod cycles;
-mod documented;
 mod house;
 mod keywords;
 mod modules;
@@ -30,9 +29,6 @@ struct Finding {
 /// What is not as agreed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Wrong {
-    Undocumented {
-        name: String,
-    },
     Unfinished {
         macro_name: &'static str,
     },
@@ -84,9 +80,6 @@ impl fmt::Display for Finding {
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Wrong::Undocumented { name } => {
-                write!(f, "{name} is public and has no documentation")
-            }
             Wrong::Unfinished { macro_name } => write!(f, "{macro_name}! left in the code"),
             Wrong::NoHead => f.write_str(
                 "no module head: begin with //! and say what it is for and what it never does",
@@ -188,7 +181,6 @@ pub fn print_house() -> ExitCode {
 fn findings() -> Result<Vec<Finding>, TidyError> {
     let tree = Tree::read()?;
     let mut found = unfinished::check(&tree);
-    found.extend(documented::check(&tree));
     found.extend(names::check(&tree));
     found.extend(words::check(&tree));
     found.extend(sleeps::check(&tree));

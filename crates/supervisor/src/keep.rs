@@ -9,6 +9,7 @@
 //! Only a supervisor that adopts a role reads this file.
 
 use crate::directory;
+use crate::salt::SALT_BYTES;
 use crate::version::LoadedVersion;
 use aws_lc_rs::digest::{Context, SHA256};
 use language::reason;
@@ -24,8 +25,6 @@ use zeroize::Zeroizing;
 
 /// Size of a read, in bytes.
 const READ_BYTES: usize = 256 * 1024;
-/// Length of a salt, in bytes.
-const SALT_BYTES: usize = 32;
 
 /// The reason why the version of a role is unknown.
 #[derive(Debug, thiserror::Error)]
@@ -53,13 +52,6 @@ pub enum KeepError {
     /// The role returned another bundle.
     #[error("the proxy passed a different bundle")]
     Bundle,
-}
-
-/// Returns random bytes for a version.
-pub fn new_salt() -> Option<Vec<u8>> {
-    let mut salt = vec![0; SALT_BYTES];
-    aws_lc_rs::rand::fill(&mut salt).ok()?;
-    Some(salt)
 }
 
 /// Returns the digest of a version's salt and bundle.
@@ -208,6 +200,7 @@ pub struct Unmatched {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::salt::new_salt;
     use part::role::VersionPlan;
     use std::net::TcpListener;
     use std::os::unix::fs::PermissionsExt;

@@ -52,6 +52,7 @@ mod route;
 mod route_process;
 mod routes;
 mod run;
+mod salt;
 mod self_test;
 mod serving;
 mod settle;

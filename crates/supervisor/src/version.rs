@@ -1,7 +1,7 @@
 //! A version as the supervisor holds it: the loader's plan, and descriptors that it forwards
 //! unread.
 
-use crate::keep;
+use crate::salt;
 use crate::slot::SidecarConfiguration;
 use part::SharedFd;
 use part::role::{SupervisorMessage, Take, VersionPlan};
@@ -25,7 +25,7 @@ impl LoadedVersion {
     /// Creates a version. None if the number of descriptors does not match the plan.
     pub fn new(mut take: Take, mut descriptors: Vec<OwnedFd>) -> Option<LoadedVersion> {
         // Without a salt, a successor reads the files again.
-        take.salt = keep::new_salt().unwrap_or_default();
+        take.salt = salt::new_salt().unwrap_or_default();
         if descriptors.len() != LoadedVersion::wanted(&take.plan) {
             return None;
         }
