@@ -1,7 +1,7 @@
 //! The replicated commands of the log, and the result of each.
 //!
 //! A command names the format that it needs ([`ClusterCommand::format`]). A proposer uses the
-//! newest format that all members support ([`crate::state::State::format`]). A member
+//! newest format that all members support (`state::State::format`). A member
 //! that reads a newer format than its own stops there, so that its state never diverges.
 
 use crate::member::{ClusterMember, Digest, MemberId};

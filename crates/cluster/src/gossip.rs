@@ -2,7 +2,7 @@
 //! servers), spread outside of the log.
 //!
 //! Each member writes only its own entry: topics with bytes. Two members exchange what
-//! the other one lacks ([`Gossip::ask`], [`Gossip::answer`], [`Gossip::take`]), including
+//! the other one lacks ([`Gossip::ask`], [`Gossip::answer`], `Gossip::take`), including
 //! entries of third members, so that two members without a connection learn of each other
 //! through a third. Merging is commutative and idempotent. No clock is read: the time is
 //! an argument, and only used for how long ago a member was heard of.

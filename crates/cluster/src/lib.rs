@@ -11,7 +11,7 @@
 //!   lease, [`gossip`] spreads values that need no consensus.
 //! - [`file_set`] is a version as a machine loads it; [`history`] shows versions.
 //! - [`role`] is the process that joins them. Its requests to the machine go through
-//!   [`machine::Machine`]; those of operators to it are [`request`].
+//!   `machine::ServingMachine`; those of operators to it are [`request`].
 //!
 //! This crate never serves traffic and never knows what a keyword of the proxy means.
 //! Traffic never waits for it.

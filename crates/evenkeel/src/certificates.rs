@@ -1,5 +1,5 @@
 //! Expiry dates of the certificates of a version, for all parts. Each part loads its certificates
-//! and keys as secrets ([`Recording::contents`]), and its CA files as other files.
+//! and keys as secrets (`Recording::contents`), and its CA files as other files.
 
 use configuration::Recording;
 use configuration::codes;

@@ -329,12 +329,12 @@ impl FarmRole {
         self.close(why);
     }
 
-    /// Returns when [`FarmRole::turn`] has to be called next.
+    /// Returns when `FarmRole::turn` has to be called next.
     pub fn next_due(&self) -> Instant {
         self.due
     }
 
-    /// Returns a descriptor that becomes readable when [`FarmRole::turn`] has to be called earlier.
+    /// Returns a descriptor that becomes readable when `FarmRole::turn` has to be called earlier.
     pub fn wake_descriptor(&self) -> BorrowedFd<'_> {
         self.asker.wake_descriptor()
     }

@@ -206,7 +206,7 @@ pub struct StreamResponse {
 }
 
 /// Request to connect the descriptor sent along with the display or serial terminal of a guest on
-/// any node. The answer is [`crate::message::Answer`].
+/// any node. The answer is `message::GuestResponse`.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct OpenRequest {
     /// Name of the guest concerned.

@@ -15,7 +15,7 @@ const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
 const BLOCK: [u8; 4096] = [0; 4096];
 
-/// A separate file system that is full until [`FullDisk::make_room`]. Requires root. When this is
+/// A separate file system that is full until `FullDisk::free_space`. Requires root. When this is
 /// dropped, the file system disappears.
 #[derive(Debug)]
 pub struct FullDisk {

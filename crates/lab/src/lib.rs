@@ -8,11 +8,11 @@
 //!
 //! | what | how |
 //! |---|---|
-//! | hosts and their connections | [`Lab::host`], [`Lab::link`], [`Lab::switch`], [`Lab::wire`] |
+//! | hosts and their connections | [`Lab::host`], [`Lab::link`], [`Lab::switch`], `Lab::connect_impaired` |
 //! | an unplugged cable: the carrier is lost | [`Interface::pull`], [`HostLink::cut`] |
 //! | a cable that drops all frames, or those of one direction | [`HostLink::silence`], [`HostLink::one_way`], [`Switch::one_way`], [`ImpairedCable::silence`] |
 //! | a partition between groups | [`Lab::partition`] |
-//! | loss, delay, jitter, duplicated and reordered frames, from a seed | [`Weather`], [`ImpairedCable::storm`] |
+//! | loss, delay, jitter, duplicated and reordered frames, from a seed | [`Weather`], `ImpairedCable::impair` |
 //! | a frozen process, a killed tree, a host without power | [`LabProcess::freeze`], [`LabProcess::kill_tree`], [`LabHost::power_off`] |
 //! | busy processors, a full disk | [`BusyProcessors`], [`FullDisk`] |
 //! | a disk that stalls, fails, ignores a flush, or loses power | [`UnreliableDisk`] |

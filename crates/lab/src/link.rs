@@ -114,7 +114,7 @@ impl Interface {
     /// Drops what the interface sends; it keeps its carrier. The frames are dropped where they
     /// leave their host, so that nothing at the other end sees them, not even a program that reads
     /// frames before the firewall. The sender may get an error: only
-    /// [`Lab::wire`](crate::Lab::wire) and a switch lose frames silently.
+    /// `Lab::wire` and a switch lose frames silently.
     pub fn mute(&self) -> Result<InjectedFault, LabError> {
         let muted = partition::mute(&self.host, &self.name)?;
         let what = format!("nothing leaves {}'s {}", self.host.name(), self.name);

@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The result of a builder: the first error of its line that it cannot recover from. It
-/// reports others with [`Args::tell`] and continues.
+/// reports others with `Args::add_warning` and continues.
 pub type Built = Result<(), Diagnostic>;
 
 /// Maximum size that any keyword accepts, in bytes.

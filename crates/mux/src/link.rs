@@ -118,7 +118,7 @@ impl PeerConnection {
         }
     }
 
-    /// Returns whether the end of the input is unauthenticated, see [`ConnectionTransport::is_cut`].
+    /// Returns whether the end of the input is unauthenticated, see `ConnectionTransport::is_end_unauthenticated`.
     pub fn is_end_unauthenticated(&self) -> bool {
         match self {
             PeerConnection::Http1(transport) => transport.is_end_unauthenticated(),

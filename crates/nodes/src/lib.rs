@@ -4,7 +4,7 @@
 //! - [`NodeProtocol`] is the port, the greeting and the version of the messages.
 //! - [`NodeChangeDetector`] reports when the nodes of the cluster have changed, so that connections restart.
 //! - [`dial()`] connects to a node, and [`RedialPause`] determines when it is dialled again.
-//! - [`listen()`] accepts the connections of others, within limits, and [`answer`] greets them.
+//! - [`listen()`] accepts the connections of others, within limits, and `accept_node` greets them.
 //! - [`mod@frame`] encodes a value as bytes.
 //!
 //! This crate does not know the messages, or which of two nodes dials.

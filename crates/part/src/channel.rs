@@ -175,7 +175,7 @@ impl Channel {
     }
 
     /// Sends queued messages until the peer's buffer is full. Never waits: if the kernel refuses
-    /// descriptors, the caller tries again at [`Channel::rests_until`].
+    /// descriptors, the caller tries again at `Channel::next_send_attempt`.
     ///
     /// # Errors
     /// The connection is closed or broken.

@@ -255,14 +255,14 @@ impl SupervisorConnection {
         self.taking = version;
     }
 
-    /// Reports that the version of the last [`SupervisorConnection::take`] is in service.
+    /// Reports that the version of the last `SupervisorConnection::begin_version` is in service.
     pub fn report_version_applied(&mut self) {
         self.version = self.taking;
         let (version, words) = (self.version, String::new());
         self.send_message(&SupervisorMessage::Taken { version, words }, &[]);
     }
 
-    /// Reports that the version of the last [`SupervisorConnection::take`] was refused, with the reason.
+    /// Reports that the version of the last `SupervisorConnection::begin_version` was refused, with the reason.
     pub fn refused(&mut self, words: String) {
         let version = self.taking;
         self.send_message(&SupervisorMessage::Refused { version, words }, &[]);
@@ -277,7 +277,7 @@ impl SupervisorConnection {
 }
 
 impl AsFd for SupervisorConnection {
-    /// Readable when [`SupervisorConnection::hear`] has an event.
+    /// Readable when `SupervisorConnection::hear` has an event.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.set.as_fd()
     }

@@ -354,7 +354,7 @@ impl Started {
         self.send_numbered(0, message, descriptors)
     }
 
-    /// As [`Self::say`], for a numbered request or response.
+    /// As `say`, for a numbered request or response.
     pub fn send_numbered(
         &mut self,
         ask: u64,

@@ -45,7 +45,7 @@ pub enum VersionsRequest {
         /// Maximum number of versions.
         max: u32,
     },
-    /// Requests the files of a version: [`VersionsResponse::VersionFiles`].
+    /// Requests the files of a version: `VersionsResponse::VersionFiles`.
     Files {
         /// Version number; None for the accepted version.
         version: Option<u64>,

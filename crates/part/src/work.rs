@@ -44,7 +44,7 @@ pub trait Work: Sized {
     /// The reason why the role keeps the current version, as text.
     fn change(&mut self, payload: &[u8]) -> Result<(), String>;
 
-    /// Returns when [`Work::work`] must be called next.
+    /// Returns when `Work::run_due_work` must be called next.
     fn next_due(&self) -> Option<Instant>;
 
     /// Does the work that is due.
@@ -57,7 +57,7 @@ pub trait Work: Sized {
     /// Returns the report for operators.
     fn report(&self) -> StatusReport;
 
-    /// Returns a descriptor that is readable when [`Work::work`] must be called before its due
+    /// Returns a descriptor that is readable when `Work::run_due_work` must be called before its due
     /// time.
     fn wake_descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
@@ -75,7 +75,7 @@ pub trait Work: Sized {
         let _ = news;
     }
 
-    /// Handles a message for this part that carries a connection, as [`Work::hear`] does.
+    /// Handles a message for this part that carries a connection, as `Work::hear` does.
     fn handle_connection(&mut self, message: &PartMessage, connection: OwnedFd) -> Option<Vec<u8>> {
         let _ = (message, connection);
         None

@@ -107,7 +107,7 @@ impl Buffer {
         self.memory.get_mut(self.end as usize..).unwrap_or_default()
     }
 
-    /// Adds the first `n` bytes of [`Buffer::spare`] to the contents.
+    /// Adds the first `n` bytes of `Buffer::spare_capacity` to the contents.
     ///
     /// # Safety
     /// The caller must have initialised these bytes.

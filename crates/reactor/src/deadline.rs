@@ -97,7 +97,7 @@ impl Future for Sleep {
     }
 }
 
-/// Lets the other ready tasks run first when there are many ([`executor::crowded`]). For a task
+/// Lets the other ready tasks run first when there are many (`executor::has_many_ready_tasks`). For a task
 /// that has read that many bytes and is about to write.
 pub async fn yield_to_ready_tasks(read: usize) {
     if executor::has_many_ready_tasks(read) {

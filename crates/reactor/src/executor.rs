@@ -2,7 +2,7 @@
 //!
 //! A turn runs tasks, empties the inbox, waits in epoll (without blocking while a task can run),
 //! updates the clock and fires deadlines. Charges limit the cost of one poll: the reactor charges
-//! for socket operations and their bytes, and other code charges for its own work ([`charge`]). The
+//! for socket operations and their bytes, and other code charges for its own work (`charge_budget`). The
 //! clock limits a turn. A busy task therefore delays the others by tenths of a millisecond, and new
 //! events and timers by about one.
 //!
@@ -175,7 +175,7 @@ pub(super) fn with<R>(f: impl FnOnce(&Core) -> R) -> Option<R> {
     unsafe { core.as_ref() }.map(f)
 }
 
-/// Minimum and maximum number of other ready tasks for [`crowded`]. Above the maximum, the data
+/// Minimum and maximum number of other ready tasks for `has_many_ready_tasks`. Above the maximum, the data
 /// that the tasks hold meanwhile would evict each other from the caches (measured: 3 % less CPU per
 /// request with 64 connections, 4 % more with 1,000).
 const CROWD: std::ops::RangeInclusive<usize> = 4..=64;
@@ -194,7 +194,7 @@ pub fn has_many_ready_tasks(read: usize) -> bool {
 }
 
 /// Charges the current task for work other than socket operations, in units of some 30 ns. Once its
-/// budget is used up, its next operation is refused and [`may_go_on`] returns false.
+/// budget is used up, its next operation is refused and `has_budget` returns false.
 pub fn charge_budget(units: usize) {
     with(|core| core.charge(u32::try_from(units).unwrap_or(u32::MAX)));
 }

@@ -188,7 +188,7 @@ impl Session {
         }
     }
 
-    /// Reads plaintext. Returns 0 at the end, see [`Session::is_cut`].
+    /// Reads plaintext. Returns 0 at the end, see `Session::is_cut`.
     pub fn read(&self, socket: &StreamSocket, out: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
         self.inner.borrow_mut().read(socket, out)
     }

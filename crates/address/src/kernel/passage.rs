@@ -152,7 +152,7 @@ impl Passage {
     }
 
     /// Creates the table, and replaces an existing one. Creation takes less than a millisecond;
-    /// removal, as in [`Passage::undo`], can take tens of milliseconds.
+    /// removal, as in `Passage::remove_tables`, can take tens of milliseconds.
     pub fn apply(&self) -> Result<(), KernelError> {
         if self.quiet.len() + self.passes.len() + self.offered.len() > MOST_ADDRESSES {
             return Err(KernelError::BadValue(

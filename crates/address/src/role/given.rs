@@ -69,7 +69,7 @@ pub enum RoleOrder {
     Hold(Vec<super::Lease>),
     /// Release this lease, because another machine could use it better.
     HandOverLease(String),
-    /// Report the status. The response is [`Notification::StatusReport`].
+    /// Report the status. The response is `Notification::StatusReport`.
     Status,
     /// Write one of keepalived's dumps. The response is [`Notification::Dumped`].
     Dump(Dump),

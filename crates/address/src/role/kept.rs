@@ -158,7 +158,7 @@ impl KeptState {
     }
 
     /// Reads the state file of a role, in the form for its successor
-    /// ([`super::RoleInputs::kept`]). `None` if it is incomplete or was never written.
+    /// (`RoleInputs::stored_state`). `None` if it is incomplete or was never written.
     pub fn read(file: BorrowedFd<'_>) -> Option<Vec<u8>> {
         let bytes = state_file::read(file)?;
         KeptState::decode(&bytes).map(|_| bytes)

@@ -35,7 +35,7 @@ struct Candidate {
     name: String,
     /// Rank of the node's adverts.
     rank: u32,
-    /// Any other node is better, see [`crate::standing::Standing::is_last_for_lease`].
+    /// Any other node is better, see `standing::OwnershipFacts::is_last_for_lease`.
     is_last: bool,
 }
 

@@ -511,7 +511,7 @@ impl NetworkState {
     }
 
     /// Writes the leases to disk for the next start. If that fails, machines whose lease is not
-    /// on disk may not get a response ([`NetworkState::may_tell`]).
+    /// on disk may not get a response (`NetworkState::can_confirm_lease`).
     pub fn store(&mut self) {
         let pool = self.desk.as_mut().and_then(DhcpServer::pool);
         let changes = pool.map(Pool::changes).unwrap_or_default();

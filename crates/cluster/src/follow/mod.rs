@@ -1,5 +1,5 @@
 //! Following of repositories: turns the newest revision of a branch into a version, or
-//! refuses it. The leading node polls ([`Follower::look`]); its proposals are treated
+//! refuses it. The leading node polls (`Follower::look`); its proposals are treated
 //! like every other change.
 //!
 //! [`decide`] is a value: it maps knowledge of the branch and of the past to an action.

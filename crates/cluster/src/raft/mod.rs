@@ -1,7 +1,7 @@
 //! Consensus: openraft on this crate's store, wire and state.
 //!
 //! [`Engine`] is the interface to the rest of the crate. It owns no socket: messages to
-//! other members go through a [`transport::Transport`], messages from them through
+//! other members go through a `transport::MemberTransport`, messages from them through
 //! [`Engine::handle`]. It reads no wall clock: leases and timeouts use the runtime's
 //! clock. No result depends on them, only who stands for election and when.
 

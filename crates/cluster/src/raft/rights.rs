@@ -2,7 +2,7 @@
 //! requests as a leader are restricted to what that takes.
 //!
 //! A thief of an arbiter's keys can send any message in its name. These checks and
-//! [`crate::state::State::check_author`] limit an arbiter to this:
+//! `state::State::check_author` limit an arbiter to this:
 //!
 //! - As a leader it is followed only by members that voted for it or that hear no other leader.
 //! - It commits what nodes signed, and cannot make other memberships than those that keep the

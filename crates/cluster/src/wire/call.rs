@@ -40,7 +40,7 @@ impl Service {
 }
 
 impl<N: ConnectionFactory> WireState<N> {
-    /// See [`super::Wire::call`].
+    /// See `MemberWire::call`.
     pub(crate) async fn call(
         &self,
         to: MemberId,

@@ -187,7 +187,7 @@ impl<N: ConnectionFactory> MemberWire<N> {
 
     /// Gets a new certificate for this key, signed locally or by a node. It is not
     /// presented before [`MemberWire::set_identity`]. If the key is new, the cluster must then
-    /// be told of it ([`crate::command::Body::Announce`]). Nothing needs to call this
+    /// be told of it (`command::CommandBody::Announce`). Nothing needs to call this
     /// before a certificate expires: the wire renews its own certificate with the same
     /// key, and reports that ([`Event::Renewed`]).
     pub async fn renew(&self, key: MemberKey) -> Result<MemberIdentity, RenewalError> {

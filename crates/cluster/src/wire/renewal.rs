@@ -73,7 +73,7 @@ fn binding(cluster: &str, member: MemberId) -> Vec<u8> {
 }
 
 impl<N: ConnectionFactory> WireState<N> {
-    /// See [`super::Wire::renew`].
+    /// See `MemberWire::renew`.
     pub(crate) async fn renew(&self, key: MemberKey) -> Result<MemberIdentity, RenewalError> {
         let now = self.identity();
         let mut before: Vec<Digest> = Vec::new();

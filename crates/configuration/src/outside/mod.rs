@@ -365,13 +365,13 @@ impl Outside {
     }
 
     /// Returns whether a path is an empty file on this machine now, not recorded, like
-    /// [`Outside::runs`].
+    /// `Outside::can_execute`.
     pub fn is_empty(&self, path: &Path) -> bool {
         !self.recorded && live::is_empty(path)
     }
 
     /// Returns whether no file has this name on this machine now, not recorded, like
-    /// [`Outside::runs`]. False if the user may not inspect the path.
+    /// `Outside::can_execute`. False if the user may not inspect the path.
     pub fn is_missing(&self, path: &Path) -> bool {
         !self.recorded && live::is_missing(path)
     }

@@ -291,14 +291,14 @@ impl ConsoleRole {
         }
     }
 
-    /// Returns the time of the next call of [`ConsoleRole::turn`].
+    /// Returns the time of the next call of `ConsoleRole::do_pending_work`.
     pub fn due(&self) -> Instant {
         let gathers = self.polls.gather.as_ref().map(PollProgress::until);
         let due = gathers.unwrap_or(self.polls.due).min(self.state_saver.due);
         Instant::now() + Duration::from_millis(due.saturating_sub(now()))
     }
 
-    /// Returns a descriptor that is readable when [`ConsoleRole::turn`] must be called earlier.
+    /// Returns a descriptor that is readable when `ConsoleRole::do_pending_work` must be called earlier.
     pub fn wakes(&self) -> BorrowedFd<'_> {
         self.shared.wakes()
     }

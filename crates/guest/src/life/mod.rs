@@ -104,7 +104,7 @@ pub enum Input {
     /// QEMU reports the state of the guest.
     Says(QemuStatus),
     /// [`QemuOrder::Continue`] or [`QemuOrder::Pause`] was carried out or refused by QEMU, or the process
-    /// was seen to be stopped ([`QemuOrder::StopSignalState`]).
+    /// was seen to be stopped (`QemuOrder::StopSignalState`).
     Obeyed(QemuOrder),
     /// Kernel's view of the process: stopped (state T) or not.
     IsHalted(bool),
@@ -231,7 +231,7 @@ struct Restart {
     within_ms: u64,
 }
 
-/// Life cycle of one guest: events go in by [`Life::see`], orders come out of [`Life::next`].
+/// Life cycle of one guest: events go in by `Life::see`, orders come out of [`Life::next`].
 #[derive(Clone, Debug)]
 pub struct Life {
     process: ProcessState,

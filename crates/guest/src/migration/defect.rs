@@ -3,7 +3,7 @@
 /// Deliberate defect of a migration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MigrationDefect {
-    /// The target continues a guest without [`super::Message::Done`].
+    /// The target continues a guest without `Message::Done`.
     TrustsTheStream,
     /// The source lets the guest run without its lease.
     ReturnsWithoutLease,

@@ -4,8 +4,8 @@
 //! - The source sends a request; the target starts a QEMU process that waits and listens.
 //! - The source copies the memory while the guest runs, until QEMU pauses it for the switchover.
 //! - The source hands the volumes over. The target opens them and reports when it has done so.
-//! - The source lets QEMU copy the rest. Then it sends [`GuestOrder::Done`] and releases the lease.
-//! - The target lets the guest run with the lease, and only after [`GuestOrder::Done`]: everything
+//! - The source lets QEMU copy the rest. Then it sends `GuestOrder::Done` and releases the lease.
+//! - The target lets the guest run with the lease, and only after `GuestOrder::Done`: everything
 //!   that it received before may be older than what the source wrote later.
 //!
 //! Until QEMU has completed the migration, every failure leaves the guest on the source. After
@@ -51,7 +51,7 @@ pub enum ConnectionPurpose {
         guest: String,
         number: u64,
     },
-    /// Order of an operator at the other node. The answer is [`crate::message::Answer`].
+    /// Order of an operator at the other node. The answer is `message::GuestResponse`.
     Order(crate::message::GuestOrder),
     /// Command of an operator at the other node. The bytes of its output follow.
     Remote(crate::remote::RemoteCommand),

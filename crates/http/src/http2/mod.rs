@@ -1,4 +1,4 @@
-//! HTTP/2 messages as values: conversion between field lists and [`crate::message::Message`]. Both
+//! HTTP/2 messages as values: conversion between field lists and `message::HttpMessage`. Both
 //! directions are strict: input that HTTP/1 or another recipient could interpret differently is
 //! refused. Frames and their compression are in `protocol::http2`.
 //!

@@ -99,7 +99,7 @@ impl Child {
         })
     }
 
-    /// Returns the descriptors that are readable when [`Child::look`] has something to do.
+    /// Returns the descriptors that are readable when `Child::poll_exit` has something to do.
     pub fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let output = self.output.as_ref().map(AsFd::as_fd);
         std::iter::once(self.pidfd.as_fd()).chain(output)

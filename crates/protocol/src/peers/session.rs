@@ -97,7 +97,7 @@ pub struct Update {
 /// An event caused by the peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// A greeting arrived: respond with [`Session::welcome`].
+    /// A greeting arrived: respond with `Session::send_status`.
     Greeted(Hello),
     /// Both sides exchange updates from now on.
     Established,

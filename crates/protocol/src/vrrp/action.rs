@@ -175,7 +175,7 @@ pub enum VrrpAction {
 }
 
 /// State of a virtual router that outlives its process. The driver stores it after each turn that
-/// changed it, and as master three times per down interval. See [`super::Router::kept`] and
+/// changed it, and as master three times per down interval. See `Router::kept` and
 /// [`super::Router::start`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Resume {

@@ -296,7 +296,7 @@ impl Router {
         self.report_groups();
     }
 
-    /// Ends all activity, because a successor takes over (it was given [`Router::kept`]): nothing
+    /// Ends all activity, because a successor takes over (it was given `Router::kept`): nothing
     /// is sent or released any more.
     pub fn stop_for_successor(&mut self, _now: Time) {
         self.has_successor = true;

@@ -1,9 +1,9 @@
 //! External checks (`option external-check`): a program, which this process may not
 //! start. Another process runs it, over a connection that the supervisor supplies
-//! ([`use_programs`]). This module makes the requests to that process.
+//! (`set_runner_connection`). This module makes the requests to that process.
 //!
 //! If the connection breaks, or that process only knows the program of an older version,
-//! another process is requested ([`wants_programs`]). Checks wait for it within their
+//! another process is requested (`needs_runner`). Checks wait for it within their
 //! timeout.
 
 use super::probe::{Limits, check_of};

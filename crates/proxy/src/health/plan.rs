@@ -160,7 +160,7 @@ impl CheckSchedule {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Takes a check that is due. It counts as running until [`CheckSchedule::again`].
+    /// Takes a check that is due. It counts as running until `CheckSchedule::again`.
     pub(super) fn begin(&mut self, now_ms: u64) -> Option<(CheckRun, CheckedServer)> {
         let (at, uid) = *self.due.first()?;
         if at > now_ms {

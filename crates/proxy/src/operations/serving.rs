@@ -26,7 +26,7 @@ use tokio::task::AbortHandle;
 const CONNECTIONS_DEFAULT: u32 = 10;
 /// Upper limit for `stats maxconn`, because each connection may hold a report.
 const CONNECTIONS_MAX: u32 = 1000;
-/// Maximum number of concurrent connections of other processes' sockets ([`LogReceivers::adopt`]).
+/// Maximum number of concurrent connections of other processes' sockets (`LogReceivers::adopt`).
 const ADOPTED_MAX: usize = 100;
 /// Pause in accepting after descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

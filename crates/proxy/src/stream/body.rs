@@ -24,7 +24,7 @@ use std::time::Duration;
 const COPY_MAX: usize = 8192;
 
 /// Number of chunks, and of bytes, whose decoding costs a task one unit
-/// ([`reactor::charge`]).
+/// (`reactor::charge`).
 const CHUNKS_A_UNIT: usize = 4;
 const DECODED_A_UNIT: usize = 256;
 /// Number of bytes whose inspection, chunk by chunk, costs one unit.

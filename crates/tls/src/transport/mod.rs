@@ -303,7 +303,7 @@ impl ConnectionTransport {
         }
     }
 
-    /// Closes without notifying the peer, as far as possible (see [`StreamSocket::vanish`]).
+    /// Closes without notifying the peer, as far as possible (see `StreamSocket::close_silently`).
     pub fn close_silently(&self) {
         self.suppress_close_notify();
         self.socket.close_silently();

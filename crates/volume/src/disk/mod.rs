@@ -3,7 +3,7 @@
 //! blocks.
 //!
 //! Flushes that wait while one runs share the next one. After a failed flush every later one fails
-//! until [`Disk::forgive`]: the kernel reports a write-back error once, and may have dropped the
+//! until `Disk::reset_flush_failure`: the kernel reports a write-back error once, and may have dropped the
 //! data.
 //!
 //! A file is used either with direct I/O or through the page cache ([`cached`]), never both.

@@ -80,7 +80,7 @@ impl ReplicationLink {
 
     /// Returns whether a connection without TLS is accepted from an address. Without a certificate
     /// only the address identifies the other end. If the link has no ends, the address has to be
-    /// [known](Cable::knows).
+    /// known.
     fn may_be_plain(&self, from: IpAddr, is_known: bool) -> bool {
         self.is_plain
             && match self.ends.map(sides) {

@@ -25,7 +25,7 @@ pub enum FrameKind {
     /// Heartbeat. `number` is 1 if the sender serves the volume, `count` its clients, `first` the
     /// total of its client connections, `epoch` the number of the user there, or 0.
     Pulse = 1,
-    /// [`crate::replica::Message::Hello`].
+    /// `replica::Message::Hello`.
     Hello,
     /// `Welcome`, with an introduction.
     Welcome,

@@ -149,7 +149,7 @@ impl LocalDisk {
         Some(self.reads.swap_remove(place).1)
     }
 
-    /// Queues an operation. [`LocalDisk::go`] starts it.
+    /// Queues an operation. `LocalDisk::start_operations` starts it.
     pub(super) fn start(&mut self, id: OperationId, operation: Operation<Data>) {
         let token = Token(u64::from(id.0));
         let operation = match operation {

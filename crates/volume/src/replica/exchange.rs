@@ -60,7 +60,7 @@ pub enum RequestOutcome<P> {
     Moved,
     /// The range is outside of the volume, or too long.
     OutOfRange,
-    /// More than [`super::Bounds::requests`] requests are in progress.
+    /// More than `ReplicaLimits::requests` requests are in progress.
     Busy,
 }
 

@@ -280,7 +280,7 @@ impl Checked {
         found.unwrap_or_default()
     }
 
-    /// Lets flushes succeed again after a failed one; see [`Disk::forgive`].
+    /// Lets flushes succeed again after a failed one; see `Disk::reset_flush_failure`.
     pub fn reset_flush_failure(&mut self) {
         self.data.reset_flush_failure();
     }

@@ -97,7 +97,7 @@ impl Holders {
     }
 
     /// Returns the leases that are held now, and the others that were named and exist: also those
-    /// that are not requested yet. `state` is what [`Holders::look`] had last.
+    /// that are not requested yet. `state` is what `Holders::look` had last.
     pub(crate) fn known(&self, now: Boottime, state: &ClusterState) -> Vec<KnownLease> {
         let wanted = self.wanted.iter().map(|wish| &wish.name);
         let named = self.by_name.keys().chain(&self.watched);
