@@ -64,13 +64,11 @@ pub fn prepare(mut config: Config) -> Arc<Config> {
     Arc::new(config)
 }
 
-/// The same with the state that another process told ([`Message::TellLive`]), where names agree.
+/// The same with the state that another process told (`TellLive`), where names agree.
 /// Returns what is too large to be in it.
 ///
 /// # Errors
 /// The state is none.
-///
-/// [`Message::TellLive`]: crate::message::Message::TellLive
 pub fn prepare_live(
     mut config: Config,
     state: &[u8],
