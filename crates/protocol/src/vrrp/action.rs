@@ -74,9 +74,7 @@ pub enum Reason {
         /// Time since the last advert.
         since: Duration,
     },
-    /// Another machine uses this address, and keeps it ([`Standing::yields_to_users`]).
-    ///
-    /// [`Standing::yields_to_users`]: super::Standing::yields_to_users
+    /// Another machine uses this address, and keeps it (`yields_to_users`).
     Used { address: IpAddr },
     /// The owner announced its stop (priority zero).
     OwnerStopped { owner: IpAddr },
