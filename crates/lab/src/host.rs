@@ -40,6 +40,24 @@ struct LabHostState {
     ground: Arc<LabState>,
 }
 
+/// Moves the calling thread into a new network namespace with its loopback up. Threads and processes
+/// that it starts are inside, too. A node of a cluster would exclude the instances of other tests.
+///
+/// # Panics
+/// The namespace cannot be created: otherwise the test would run on the wrong network.
+pub fn enter_own_network() {
+    process::begin_spawner();
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)
+        .unwrap_or_else(|errno| panic!("cannot create a network namespace: {errno}"));
+    let up = Command::new("ip")
+        .args(["link", "set", "lo", "up"])
+        .status();
+    assert!(
+        up.is_ok_and(|status| status.success()),
+        "the loopback is down"
+    );
+}
+
 impl fmt::Debug for LabHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Host({})", self.0.namespace)

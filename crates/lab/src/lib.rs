@@ -133,7 +133,7 @@ pub use fault::InjectedFault;
 pub use firewall::{FirewallBlock, PacketFilter, TransportProtocol};
 pub use guard::{Missing, installed, may_run, privileged};
 pub use healed::Condition;
-pub use host::{LabHost, Location};
+pub use host::{LabHost, Location, enter_own_network};
 pub use http::{HttpResponse, MalformedMessage};
 pub use image::Image;
 pub use link::{HostLink, Interface, Switch};

@@ -363,14 +363,23 @@ fn command_line(command: &Command) -> String {
     words.join(" ")
 }
 
-type SpawnJob = (Command, SyncSender<io::Result<Child>>);
+pub(crate) type SpawnJob = (Command, SyncSender<io::Result<Child>>);
 
 /// Spawns on a thread that lives as long as this process. A child's death signal is sent when the
 /// *thread* that created it ends; from the thread of a test or of `clean::Host::enter`, the child
 /// would be killed too early.
 fn spawn(command: Command) -> io::Result<Child> {
+    let spawner = begin_spawner();
+    let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+    let (done, result) = sync_channel(1);
+    spawner.send((command, done)).map_err(|_| gone())?;
+    result.recv().map_err(|_| gone())?
+}
+
+/// Starts the thread that spawns, in the network of the calling thread.
+pub(crate) fn begin_spawner() -> &'static Sender<SpawnJob> {
     static SPAWNER: OnceLock<Sender<SpawnJob>> = OnceLock::new();
-    let spawner = SPAWNER.get_or_init(|| {
+    SPAWNER.get_or_init(|| {
         let (jobs, todo) = channel::<SpawnJob>();
         thread::spawn(move || {
             for (mut command, done) in todo {
@@ -378,11 +387,7 @@ fn spawn(command: Command) -> io::Result<Child> {
             }
         });
         jobs
-    });
-    let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
-    let (done, result) = sync_channel(1);
-    spawner.send((command, done)).map_err(|_| gone())?;
-    result.recv().map_err(|_| gone())?
+    })
 }
 
 #[cfg(test)]

@@ -235,6 +235,7 @@ fn alone_it_needs_no_proxy_and_another_program_goes_on_counting() {
 
 #[test]
 fn a_cluster_shows_how_the_part_is_on_each_member() {
+    lab::enter_own_network();
     let bed = SampleFixture::new(&format!("{COUNTERS}{PROXY}"));
     let listen = format!("127.0.0.1:{}", lab::free_port().unwrap());
     bed.good(&[

@@ -25,6 +25,31 @@ fn lasting(command: &StartParameters) -> bool {
     !paths.is_empty() && paths.iter().all(|path| directory::is_lasting(path))
 }
 
+/// Enters an instance, unless another one on this machine excludes it. The error of the directory
+/// means that other instances in it are unknown.
+fn enter(
+    command: &StartParameters,
+    kind: SocketOwner<'_>,
+    claims: &Claims,
+    is_allowed: impl FnOnce(&[Instance]) -> Result<(), ClaimError>,
+) -> Result<Option<(Entry, OwnedFd)>, ClaimError> {
+    let conflict = |all: &[Instance]| conflict(command, claims, all).map_or(Ok(()), Err);
+    let entered = directory::exclusively(|directory, all| {
+        if let Err(error) = is_allowed(&all).and_then(|()| conflict(&all)) {
+            return Ok(Err(error));
+        }
+        let program = command.form().program();
+        directory::enter_locked(directory, kind, program, &command.paths, claims).map(Ok)
+    });
+    // Without the directory, other instances in it are unknown. This is reported when the control
+    // socket cannot be opened there.
+    let entered = entered.ok().transpose()?;
+    // Entered first: of two instances that start at once with two directories, at least one finds
+    // the other.
+    conflict(&directory::elsewhere())?;
+    Ok(entered)
+}
+
 fn resources(version: Option<&LoadedVersion>) -> BTreeSet<Resource> {
     let all = version.map(|version| version.plan().resources.iter());
     all.into_iter().flatten().cloned().collect()
@@ -50,29 +75,22 @@ impl Supervisor {
         // HAProxy's name may be started twice; a takeover starts beside the other process.
         let many = command.form() != Form::Own || command.before != Before::default();
         let program = command.form().program();
-        let claimed = directory::exclusively(|directory, all| {
+        let is_allowed = |all: &[Instance]| {
             let same = |one: &Instance| {
                 let starts = one.is(SocketOwner::Starting) || one.is(SocketOwner::Supervisor);
                 starts && one.pid != std::process::id() && one.is_of(program, &command.paths)
             };
             if !many && lasting(command) && all.iter().any(same) {
-                return Ok(Err(ClaimError::SameFiles));
+                return Err(ClaimError::SameFiles);
             }
-            if let Some(error) = conflict(command, &claims, &all) {
-                return Ok(Err(error));
-            }
-            let kind = SocketOwner::Starting;
-            directory::enter_locked(directory, kind, program, &command.paths, &claims).map(Ok)
-        });
-        match claimed {
-            Ok(Ok(claim)) => self.interfaces.claim = Some(claim),
-            Ok(Err(error)) => {
+            Ok(())
+        };
+        match enter(command, SocketOwner::Starting, &claims, is_allowed) {
+            Ok(claim) => self.interfaces.claim = claim,
+            Err(error) => {
                 self.fail(error);
                 return false;
             }
-            // Without the directory other instances are unknown; this is reported when the control
-            // socket cannot be opened there.
-            Err(_) => {}
         }
         true
     }
@@ -93,17 +111,25 @@ impl Supervisor {
             membership: held.membership,
             resources: &held.resources | &wanted,
         };
+        let conflict = |all: &[Instance]| match held.membership {
+            Membership::None => conflict(command, &new, all).map_or(Ok(()), Err),
+            Membership::Node | Membership::Arbiter => Ok(()),
+        };
         let claimed = directory::exclusively(|_, all| {
-            if held.membership == Membership::None
-                && let Some(error) = conflict(command, &new, &all)
-            {
-                return Ok(Err(error));
+            let is_free = conflict(&all);
+            if is_free.is_ok() {
+                self.list(&both);
             }
-            self.list(&both);
-            Ok(Ok(()))
+            Ok(is_free)
         });
-        // Without the directory other instances are unknown.
-        claimed.unwrap_or(Ok(()))
+        // Without the directory other instances in it are unknown. The list comes first, as in
+        // `enter`.
+        let is_free = claimed.unwrap_or(Ok(()));
+        let is_free = is_free.and_then(|()| conflict(&directory::elsewhere()));
+        if is_free.is_err() {
+            self.list(&held);
+        }
+        is_free
     }
 
     /// Lists the current claims after a change of the version.
@@ -175,24 +201,14 @@ impl ProcessClaim {
             paths: paths.to_vec(),
             ..StartParameters::default()
         };
-        let (program, claims) = (command.form().program(), Claims::default());
-        let claimed = directory::exclusively(|directory, all| {
-            if let Some(error) = conflict(&command, &claims, &all) {
-                return Ok(Err(error));
-            }
-            let kind = SocketOwner::Process;
-            directory::enter_locked(directory, kind, program, paths, &claims).map(Ok)
-        });
-        match claimed {
-            Ok(Ok((entry, socket))) => Ok(Some(ProcessClaim {
-                entry,
-                _socket: socket,
-                program,
-                paths: paths.to_vec(),
-            })),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Ok(None),
-        }
+        let kind = SocketOwner::Process;
+        let entered = enter(&command, kind, &Claims::default(), |_| Ok(()))?;
+        Ok(entered.map(|(entry, socket)| ProcessClaim {
+            entry,
+            _socket: socket,
+            program: command.form().program(),
+            paths: command.paths,
+        }))
     }
 
     /// Leaves the entry to the background process that this one has started.

@@ -96,7 +96,7 @@ fn others(command: &StartParameters, all: &[Instance]) -> Vec<OtherInstance> {
     let conflicts = |other: &OtherInstance| {
         let one = &other.instance;
         let is_own = one.pid == own && one.network == network;
-        let is_adopted = other.is_left && one.is_of(program, &command.paths);
+        let is_adopted = other.is_left && !one.is_elsewhere && one.is_of(program, &command.paths);
         !is_own && !is_adopted
     };
     others.filter(conflicts).collect()
@@ -133,7 +133,13 @@ pub(super) fn conflict(
         }
         // The process that this one takes over from still uses its resources.
         let same = |one: &Instance| {
-            (one.network == network || !resource.kind.is_of_network())
+            let is_same_object = if resource.kind.is_of_network() {
+                one.network == network
+            } else {
+                // Other directories may have another guest or volume of this name.
+                !one.is_elsewhere
+            };
+            is_same_object
                 && !command.before.pids.contains(&one.pid)
                 && one.claims.resources.contains(resource)
         };
@@ -160,6 +166,7 @@ mod tests {
             paths: vec!["/etc/other.cfg".into()],
             claims,
             socket: socket.into(),
+            is_elsewhere: false,
         }
     }
 
@@ -222,6 +229,35 @@ mod tests {
         assert_eq!(resource.kind, ResourceKind::Guest);
         let node = instance("1.sock", 1, member(Membership::Node));
         assert!(conflict(&own, &claims(&ResourceKind::ALL), &[node]).is_none());
+    }
+
+    #[test]
+    fn instance_with_another_runtime_directory_conflicts_by_node_and_network() {
+        let elsewhere = |socket: &str, claims| Instance {
+            is_elsewhere: true,
+            ..instance(socket, 0, claims)
+        };
+        let mut own = command(Personality::Own, &[]);
+        let node = elsewhere("1.sock", member(Membership::Node));
+        let all = claims(&ResourceKind::ALL);
+        let found = conflict(&own, &all, std::slice::from_ref(&node));
+        assert!(matches!(found, Some(ClaimError::Node(_))));
+        let other = elsewhere("1.sock", all.clone());
+        let found = conflict(
+            &own,
+            &member(Membership::Node),
+            std::slice::from_ref(&other),
+        );
+        assert!(matches!(found, Some(ClaimError::NotAlone(_))));
+        for kind in ResourceKind::ALL {
+            let found = conflict(&own, &claims(&[kind]), std::slice::from_ref(&other));
+            assert_eq!(found.is_some(), kind.is_of_network(), "{kind:?}");
+        }
+        // Roles there cannot be adopted from here.
+        own.paths.clone_from(&other.paths);
+        let role = elsewhere("1.role", claims(&[ResourceKind::VirtualAddress]));
+        let wanted = claims(&[ResourceKind::VirtualAddress]);
+        assert!(conflict(&own, &wanted, &[role]).is_some());
     }
 
     #[test]

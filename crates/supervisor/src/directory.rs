@@ -4,6 +4,7 @@
 //! contains what the new one needs (`keep`).
 //!
 //! Only the owner may use the directory. A starting supervisor removes the entries of killed ones.
+//! Instances of the same user that use another directory are found by their sockets ([`elsewhere`]).
 
 use language::reason;
 use part::role::Resource;
@@ -173,6 +174,8 @@ pub struct Instance {
 
 /// The cluster membership of an instance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    /// True if the entry is in another runtime directory than that of this process.
+    pub is_elsewhere: bool,
 pub enum Membership {
     /// The instance serves files without a cluster.
     #[default]
@@ -336,8 +339,19 @@ fn entries_in(
 ) -> Result<Vec<Instance>, DirectoryError> {
     let failed = |error| DirectoryError::Open(directory.into(), error);
     match std::fs::symlink_metadata(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
         _ => check(directory)?,
+    let (mut found, dead) = search(directory, is_wanted)?;
+    remove_dead(directory, &dead);
+    found.sort_by_key(|instance| instance.pid);
+    Ok(found)
+}
+
+/// Returns the entries of a directory, and the sockets of dead processes.
+fn search(
+    directory: &Path,
+    is_wanted: impl Fn(SocketOwner<'_>) -> bool,
+) -> Result<(Vec<Instance>, Vec<PathBuf>), DirectoryError> {
     }
     let mut found = Vec::new();
     let mut dead = Vec::new();
@@ -353,9 +367,59 @@ fn entries_in(
             Ok(true) | Err(_) => {}
         }
     }
-    remove_dead(directory, &dead);
-    found.sort_by_key(|instance| instance.pid);
-    Ok(found)
+    Ok((found, dead))
+}
+
+/// Returns the instances of this user in this network namespace whose entries are in other runtime
+/// directories. The kernel's list of sockets names these directories.
+pub(crate) fn elsewhere() -> Vec<Instance> {
+    let sockets = std::fs::read("/proc/net/unix").unwrap_or_default();
+    elsewhere_in(&path(), &String::from_utf8_lossy(&sockets))
+}
+
+fn elsewhere_in(own: &Path, sockets: &str) -> Vec<Instance> {
+    let identity = |path: &Path| {
+        let data = std::fs::metadata(path).ok()?;
+        Some((data.dev(), data.ino()))
+    };
+    let mut seen: BTreeSet<_> = identity(own).into_iter().collect();
+    let mut found = Vec::new();
+    for directory in runtime_directories(sockets) {
+        let identity = identity(&directory).filter(|one| !seen.contains(one));
+        // Other users can bind such names, but not in a directory of this user.
+        if let (Some(identity), Ok((entries, _))) = (identity, search(&directory, |_| true)) {
+            seen.insert(identity);
+            found.extend(entries);
+        }
+    }
+    for one in &mut found {
+        one.is_elsewhere = true;
+    }
+    found
+}
+
+/// Returns the directories of the sockets that instances of this program have bound.
+fn runtime_directories(sockets: &str) -> BTreeSet<PathBuf> {
+    let directories = sockets.lines().filter_map(|line| {
+        // Seven columns precede the path, which may contain spaces.
+        let path = (0..7).try_fold(line, |rest, _| {
+            rest.trim_start().split_once(' ').map(|(_, rest)| rest)
+        })?;
+        let path = Path::new(path);
+        let pid = bound_pid(path)?;
+        // A process names a relative path from its own working directory.
+        Some(Path::new(&format!("/proc/{pid}/cwd")).join(path.parent()?))
+    });
+    directories.collect()
+}
+
+/// Returns the process id in the name under which a socket was bound.
+fn bound_pid(socket: &Path) -> Option<u32> {
+    SocketOwner::of(socket)?;
+    let stem = socket.file_stem()?.to_str()?.strip_prefix('.')?;
+    let (pid, network) = stem.split_once('-')?;
+    network.parse::<u64>().ok()?;
+    pid.parse().ok()
 }
 
 /// Removes the entries of dead processes. Each socket is checked again under the lock, so that a
@@ -486,6 +550,7 @@ fn read(socket: &Path) -> Option<Instance> {
     for line in text.lines() {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("pid", pid) => instance.pid = pid.parse().ok()?,
+        is_elsewhere: false,
             ("program", program) => instance.program = program.to_owned(),
             ("network", network) => instance.network = network.parse().ok()?,
             ("file", path) => instance.paths.push(path.into()),
@@ -655,7 +720,8 @@ pub(crate) fn enter_locked(
     Ok((entry, fd))
 }
 
-/// Returns the name under which a socket is bound before [`name_socket`] renames it.
+/// Returns the name under which a socket is bound before [`name_socket`] renames it. The kernel
+/// continues to list the socket under this name ([`bound_pid`]).
 fn bound_name(pid: u32, network: u64, kind: SocketOwner<'_>) -> String {
     format!(".{pid}-{network}.{}", kind.extension())
 }

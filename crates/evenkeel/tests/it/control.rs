@@ -272,6 +272,7 @@ pub struct MemberFixture {
 
 impl MemberFixture {
     pub fn new(kind: MemberKind) -> MemberFixture {
+        lab::enter_own_network();
         let scratch = ScratchDirectory::new().unwrap();
         let directory = StateDirectory::create(scratch.path().join("state")).unwrap();
         let who = LocalMember {

@@ -142,12 +142,12 @@ pub fn start_with<A: AsRef<OsStr>>(
 ) -> Child {
     lab::with_default_signals(&mut Command::new(program))
         .args(arguments)
-        .envs(variables.iter().copied())
         .current_dir(directory)
         .env_remove("NO_COLOR")
         .env_remove("COLUMNS")
         // Supervisors of one test are not found by another one.
         .env("EVENKEEL_RUNTIME_DIRECTORY", directory.join("runtime"))
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

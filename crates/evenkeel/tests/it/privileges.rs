@@ -299,6 +299,7 @@ fn check_tells_what_each_process_would_hold() {
 
 #[test]
 fn the_control_role_of_a_cluster_is_confined_and_answers() {
+    lab::enter_own_network();
     let bench = Bench::new();
     let listen = format!("127.0.0.1:{}", free_port().unwrap());
     let init = [

@@ -1,7 +1,7 @@
 //! A second instance on one machine: on a node of a cluster there is none, and elsewhere two
 //! of them share no listener, address, guest or volume. HAProxy's name may be started twice.
 
-use crate::harness::{CommandOutput, PATIENCE, evenkeel, run};
+use crate::harness::{CommandOutput, PATIENCE, evenkeel, run, run_with};
 use crate::supervised::{Supervised, answers, lives, origin, passes, roles_of};
 use lab::{ScratchDirectory, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
@@ -15,9 +15,11 @@ struct ClusterMachineFixture {
 
 const NODE: [&str; 3] = ["run", "--state", "state"];
 const FILE: [&str; 3] = ["run", "-f", "a.cfg"];
+const ELSEWHERE: [(&str, &str); 1] = [("EVENKEEL_RUNTIME_DIRECTORY", "elsewhere")];
 
 impl ClusterMachineFixture {
     fn new() -> ClusterMachineFixture {
+        lab::enter_own_network();
         let scratch = ScratchDirectory::new().unwrap();
         let listen = format!("127.0.0.1:{}", free_port().unwrap());
         let words = [
@@ -42,6 +44,11 @@ impl ClusterMachineFixture {
         run(evenkeel(), self.scratch.path(), words)
     }
 
+    /// Runs a command with another runtime directory.
+    fn run_elsewhere(&self, words: &[&str]) -> CommandOutput {
+        run_with(evenkeel(), self.scratch.path(), words, &ELSEWHERE)
+    }
+
     fn node(&self) -> Supervised {
         let node = self.start(&NODE);
         let runs = || node.has_said("has not accepted a version yet");
@@ -49,12 +56,14 @@ impl ClusterMachineFixture {
         node
     }
 
+    /// Checks that a start is refused, whatever its runtime directory.
     fn is_refused(&self, words: &[&str], reason: &str) {
-        let outcome = self.run(words);
-        // keepalived reports a start that it refuses in its log alone.
-        let said = outcome.stderr.contains(reason) || words[0] == "keepalived";
-        assert!(said, "{words:?}: {}", outcome.stderr);
-        assert_ne!(outcome.code(), Some(0), "{words:?}: {}", outcome.stderr);
+        for outcome in [self.run(words), self.run_elsewhere(words)] {
+            // keepalived reports a start that it refuses in its log alone.
+            let said = outcome.stderr.contains(reason) || words[0] == "keepalived";
+            assert!(said, "{words:?}: {}", outcome.stderr);
+            assert_ne!(outcome.code(), Some(0), "{words:?}: {}", outcome.stderr);
+        }
     }
 }
 
@@ -87,7 +96,17 @@ fn node_of_a_cluster_refuses_second_instances() {
     ] {
         machine.is_refused(words, reason);
     }
-    machine.is_refused(&NODE, "already serves these files");
+    let refused = machine.run(&NODE);
+    let reason = "already serves these files";
+    assert!(refused.stderr.contains(reason), "{}", refused.stderr);
+    // Without a usable runtime directory as well.
+    let nowhere = [("EVENKEEL_RUNTIME_DIRECTORY", "/proc/none")];
+    for words in [&FILE[..], &["haproxy", "-db", "-f", "a.cfg"]] {
+        let refused = run_with(evenkeel(), machine.scratch.path(), words, &nowhere);
+        let reason = "this machine is a node of a cluster";
+        assert!(refused.stderr.contains(reason), "{}", refused.stderr);
+        assert_ne!(refused.code(), Some(0));
+    }
     for words in [
         &["haproxy", "-c", "-f", "a.cfg"][..],
         &["haproxy", "-W", "-c", "-f", "a.cfg"],
@@ -160,6 +179,22 @@ fn one_of_a_node_and_a_file_started_at_once_runs() {
             roles_of(machine.scratch.path()).is_empty()
         }));
     }
+}
+
+#[test]
+fn runtime_directory_of_a_second_instance_makes_no_difference() {
+    let scratch = ScratchDirectory::new().unwrap();
+    let port = free_port().unwrap();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let first = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let refused = run_with(evenkeel(), scratch.path(), FILE, &ELSEWHERE);
+    let words = format!("the address 127.0.0.1:{port} is in use by process");
+    assert!(refused.stderr.contains(&words), "{}", refused.stderr);
+    assert_eq!(refused.code(), Some(1));
+    assert_eq!(first.end(Signal::SIGTERM).code(), Some(0));
 }
 
 #[test]

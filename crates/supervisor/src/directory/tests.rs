@@ -29,6 +29,7 @@ fn claims_of_others_leave_out_roles_that_the_supervisor_adopts() {
         paths: vec![file.into()],
         claims: claims(name),
         socket: socket.into(),
+        is_elsewhere: false,
     };
     let all = [
         instance(7, "7.sock", "/etc/a.cfg", "own"),
@@ -39,6 +40,48 @@ fn claims_of_others_leave_out_roles_that_the_supervisor_adopts() {
     let others = claims_of_others(&all, 7);
     let names: Vec<String> = others.iter().map(Resource::line).collect();
     assert_eq!(names, ["guest left of another", "guest other"]);
+}
+
+#[test]
+fn instances_in_other_runtime_directories_are_found() {
+    let (own, other) = (directory("own"), directory("other dir"));
+    let _own = enter_here(&own).unwrap();
+    let entered = enter_here(&other).unwrap();
+    let sockets = std::fs::read_to_string("/proc/net/unix").unwrap();
+    let found = |directory: &Path| -> Vec<PathBuf> {
+        let found = elsewhere_in(directory, &sockets).into_iter();
+        let here = found.filter(|one| one.is_elsewhere && one.pid == std::process::id());
+        here.filter_map(|one| Some(one.socket.parent()?.to_owned()))
+            .filter(|at| *at == own || *at == other)
+            .collect()
+    };
+    assert_eq!(found(&own), [&*other]);
+    assert_eq!(found(&other), [&*own]);
+    // Neither a link nor a directory of another spelling hides or repeats the entries.
+    let link = directory("link");
+    std::os::unix::fs::symlink(&other, &link).unwrap();
+    let line = |path: &Path| {
+        let path = path.join(bound_name(1, 2, SocketOwner::Supervisor));
+        format!("0: 2 0 10000 5 1    77 {}\n", path.display())
+    };
+    let sockets = line(&link) + &line(&other) + &line(&other.join(".")) + "x\n0: 1 2 3 4 5 6 @a\n";
+    assert_eq!(elsewhere_in(&own, &sockets).len(), 1);
+    assert_eq!(elsewhere_in(&other, &sockets), []);
+    std::fs::remove_file(&link).unwrap();
+    drop(entered);
+    std::fs::remove_dir(&other).unwrap();
+}
+
+#[test]
+fn socket_name_names_the_process_and_a_relative_directory_is_its_own() {
+    let name = bound_name(7, 9, SocketOwner::Role("guest"));
+    assert_eq!(bound_pid(Path::new(&name)), Some(7));
+    for other in [".7-9.txt", "7-9.sock", ".7.sock", ".x-9.sock", ".7-x.sock"] {
+        assert_eq!(bound_pid(Path::new(other)), None, "{other}");
+    }
+    let line = format!("0000: 00000002 00000000 00010000 0005 01    77 a b/{name}\n");
+    let found: Vec<PathBuf> = runtime_directories(&line).into_iter().collect();
+    assert_eq!(found, [Path::new("/proc/7/cwd/a b")]);
 }
 
 #[test]
