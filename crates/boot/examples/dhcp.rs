@@ -53,6 +53,7 @@ fn main() -> Result<(), String> {
         six: None,
         of_nodes: Default::default(),
         of_others: Default::default(),
+        virtual_addresses: Default::default(),
     };
     let boots = BootConfig {
         lans: [("lan".to_owned(), lan)].into(),

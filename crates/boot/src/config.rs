@@ -88,6 +88,10 @@ pub struct LanConfig {
     /// gets one of them only by its own line, or keeps its lease.
     #[serde(default)]
     pub of_others: BTreeSet<IpAddr>,
+    /// IPv6 addresses of `virtual-ip` sections: they move between nodes, so machines do not get
+    /// them as the address of this node.
+    #[serde(default)]
+    pub virtual_addresses: BTreeSet<IpAddr>,
 }
 
 /// TCP ports of a network. The serialised form is flattened: payloads of earlier versions have
@@ -385,6 +389,7 @@ impl LanConfig {
             six: None,
             of_nodes: BTreeSet::new(),
             of_others: BTreeSet::new(),
+            virtual_addresses: BTreeSet::new(),
         }
     }
 }

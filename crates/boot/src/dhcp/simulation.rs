@@ -278,6 +278,7 @@ fn lan(random: &mut Random) -> LanConfig {
         six: None,
         of_nodes: Default::default(),
         of_others: Default::default(),
+        virtual_addresses: Default::default(),
     }
 }
 

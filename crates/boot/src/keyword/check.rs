@@ -188,14 +188,22 @@ fn taken(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
 /// Returns the addresses that other sections name, those of virtual addresses in keepalived's
 /// files too.
 pub(super) fn named(exchange: &Exchange) -> impl Iterator<Item = NamedAddress> + '_ {
+    exchange
+        .addresses()
+        .iter()
+        .cloned()
+        .chain(virtual_addresses(exchange))
+}
+
+/// Returns the virtual addresses, which move between nodes.
+pub(super) fn virtual_addresses(exchange: &Exchange) -> impl Iterator<Item = NamedAddress> + '_ {
     let services = exchange.exports_of_kind(Service::KIND);
     let services = services.filter_map(|one| one.value::<Service>());
-    let virtual_ips = services.flat_map(|one| {
+    services.flat_map(|one| {
         let owner = format!("virtual-ip '{}'", one.name);
         let all = one.addresses.into_iter();
         all.filter_map(move |address| NamedAddress::of_node(address, owner.clone()))
-    });
-    exchange.addresses().iter().cloned().chain(virtual_ips)
+    })
 }
 
 /// Checks for machines with an address that nodes have by other sections.

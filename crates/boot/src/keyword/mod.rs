@@ -226,6 +226,11 @@ fn build(lan: &section::Lan, exchange: &Exchange) -> Option<(String, LanConfig)>
         six: six::build(lan),
         of_nodes: named(lan, exchange, true),
         of_others: named(lan, exchange, false),
+        virtual_addresses: check::virtual_addresses(exchange)
+            .map(|one| one.address)
+            .filter(IpAddr::is_ipv6)
+            .filter(|_| lan.six.network.is_some())
+            .collect(),
     };
     Some((lan.name.value.clone(), built))
 }

@@ -13,6 +13,7 @@
 pub mod addresses;
 pub mod batch;
 pub mod frame;
+pub mod lifetime;
 pub mod own_source;
 pub mod packet;
 pub mod router;

@@ -14,6 +14,7 @@ use crate::dhcp::request::{DhcpMessageType, Request};
 use crate::journal::{LeaseJournal, name6};
 use crate::net::addresses::{self, AddressMonitor};
 use crate::net::batch::{self, PacketBatch};
+use crate::net::lifetime;
 use crate::net::router::RouterSocket;
 use crate::net::udp;
 use crate::site::{NetworkState, SharedNetworkState};
@@ -25,7 +26,7 @@ use part::voice::write_error;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::netdevice::name_to_index;
 use std::collections::BTreeSet;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -63,6 +64,8 @@ pub(super) struct DhcpThread {
     next_poll: Instant,
     /// None where the system reports no changes: the addresses are then read at each poll.
     changes: Option<AddressMonitor>,
+    /// Table of the IPv6 addresses of this host. None: the system has none.
+    addresses6: Option<File>,
     /// Reason for which single boots are not stored.
     turns_trouble: Option<String>,
     batch: PacketBatch,
@@ -91,6 +94,8 @@ impl DhcpThread {
             offers: PendingOffers::default(),
             next_poll: Instant::now(),
             changes: AddressMonitor::watch().ok(),
+            // Opened before the thread is confined.
+            addresses6: lifetime::open_table().ok(),
             turns_trouble: None,
             batch: PacketBatch::default(),
             waiting: Vec::new(),
@@ -396,7 +401,11 @@ impl DhcpThread {
     /// Polls the interface for IPv6: opens and closes its sockets. A failure does not affect
     /// IPv4.
     fn poll_interface6(&mut self) -> Result<(), String> {
-        let config = self.site.lock().lan().six.as_ref().map(|six| six.network);
+        let (config, virtual_addresses) = {
+            let site = self.site.lock();
+            let network = site.lan().six.as_ref().map(|six| six.network);
+            (network, site.lan().virtual_addresses.clone())
+        };
         let (Some(sockets), Some(network)) = (&mut self.sockets, config) else {
             self.site.lock().set_node_address6(None, now_ms());
             if self.six.take().is_some() {
@@ -409,7 +418,8 @@ impl DhcpThread {
         if sockets.router.is_none() {
             sockets.router = RouterSocket::open(&interface, index).ok();
         }
-        let here = six::interface_address6(&interface, sockets.mac, network);
+        let own = (self.addresses6.as_ref(), interface.as_str());
+        let here = six::interface_address6(own, sockets.mac, network, &virtual_addresses);
         let is_here = here.is_some();
         self.site.lock().set_node_address6(here, now_ms());
         self.keep_leases6();

@@ -7,11 +7,14 @@ use crate::dhcp6::advert::{self, AdvertDestination, AdvertSchedule};
 use crate::dhcp6::desk::Dhcpv6ServerIdentity;
 use crate::mac::Mac;
 use crate::net::batch::{self, PacketBatch};
+use crate::net::lifetime;
 use crate::net::router::RouterSocket;
 use crate::net::six::{self, SenderMacs};
 use crate::site::{NetworkState, SharedNetworkState};
 use configuration::outside::Outside;
+use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
+use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
@@ -185,24 +188,31 @@ impl Ipv6Sockets {
     }
 }
 
-/// Returns this node's address at an interface: the first in the network of the section, or else
-/// the first at all, where its clients are behind relays.
+/// Returns this node's address at an interface: one of the network of the section, or else any,
+/// where its clients are behind relays. Machines keep it in their scripts and use disks there, so
+/// it must not expire or move: see [`crate::net::lifetime::choose`]. `virtual_addresses`: those that
+/// move between nodes.
 pub(super) fn interface_address6(
-    interface: &str,
+    (table, interface): (Option<&File>, &str),
     card: Mac,
     network: Ipv6Network,
+    virtual_addresses: &BTreeSet<IpAddr>,
 ) -> Option<Dhcpv6ServerIdentity> {
-    let interfaces = Outside::default().interfaces();
-    let interface = interfaces.into_iter().find(|one| one.name == interface)?;
-    let all = interface
-        .addresses
-        .iter()
-        .filter_map(|(address, _)| match address {
-            IpAddr::V6(address) if !address.is_unicast_link_local() => Some(*address),
-            _ => None,
-        });
-    let all: Vec<Ipv6Addr> = all.collect();
-    let own = all.iter().find(|address| network.has(**address));
-    let address = own.or(all.first())?;
-    Some(Dhcpv6ServerIdentity::new(*address, card))
+    let is_moving = |address: Ipv6Addr| virtual_addresses.contains(&address.into());
+    let listed = table.map(|table| lifetime::of_interface(table, interface));
+    let all = match listed {
+        Some(Ok(all)) => all,
+        Some(Err(_)) | None => {
+            let interfaces = Outside::default().interfaces();
+            let interface = interfaces.into_iter().find(|one| one.name == interface)?;
+            let all = interface.addresses.into_iter();
+            let all = all.filter_map(|(address, _)| match address {
+                IpAddr::V6(address) => Some(lifetime::Ipv6Lifetime::permanent(address)),
+                IpAddr::V4(_) => None,
+            });
+            all.collect()
+        }
+    };
+    let address = lifetime::choose(&all, network, is_moving)?;
+    Some(Dhcpv6ServerIdentity::new(address, card))
 }

@@ -29,6 +29,7 @@ fn lan() -> LanConfig {
         six: None,
         of_nodes: Default::default(),
         of_others: Default::default(),
+        virtual_addresses: Default::default(),
     }
 }
 

@@ -62,6 +62,7 @@ pub fn with_range(network: u16) -> LanConfig {
         secure_boot: false,
         of_nodes: Default::default(),
         of_others: Default::default(),
+        virtual_addresses: Default::default(),
         six: Some(Ipv6Config {
             network: Ipv6Network::of(ip(network, 0), 64),
             range: Some((ip(network, 0x100), ip(network, 0x109))),

@@ -52,6 +52,7 @@ fn lan(unknown: UnknownMachinePolicy, gives: AddressSource) -> LanConfig {
         six: None,
         of_nodes: Default::default(),
         of_others: Default::default(),
+        virtual_addresses: Default::default(),
     }
 }
 

@@ -1,0 +1,143 @@
+//! IPv6 addresses of an interface with their lifetimes, and the one that machines can rely on.
+
+use crate::config::Ipv6Network;
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::net::Ipv6Addr;
+
+/// Table of the IPv6 addresses of this thread's network namespace (proc_net(5)).
+const TABLE: &str = "/proc/thread-self/net/if_inet6";
+/// Flags of an address (rtnetlink(7), linux/if_addr.h).
+const TEMPORARY: u32 = 0x01;
+const DAD_FAILED: u32 = 0x08;
+const DEPRECATED: u32 = 0x20;
+const TENTATIVE: u32 = 0x40;
+const PERMANENT: u32 = 0x80;
+
+/// IPv6 address of an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ipv6Lifetime {
+    pub address: Ipv6Addr,
+    flags: u32,
+}
+
+impl Ipv6Lifetime {
+    /// Returns an address without an end.
+    pub fn permanent(address: Ipv6Addr) -> Ipv6Lifetime {
+        Ipv6Lifetime {
+            address,
+            flags: PERMANENT,
+        }
+    }
+
+    fn has(self, flags: u32) -> bool {
+        self.flags & flags > 0
+    }
+}
+
+/// Opens the table. A confined thread can read an open table, and open none.
+///
+/// # Errors
+///
+/// The system's: it has no IPv6, or no such table.
+pub fn open_table() -> io::Result<File> {
+    File::open(TABLE)
+}
+
+/// Returns the current addresses of an interface.
+///
+/// # Errors
+///
+/// The system's.
+pub fn of_interface(mut table: &File, interface: &str) -> io::Result<Vec<Ipv6Lifetime>> {
+    table.rewind()?;
+    let mut text = String::new();
+    table.read_to_string(&mut text)?;
+    let all = text.lines().filter_map(|line| parse(line, interface));
+    Ok(all.collect())
+}
+
+/// Parses a line: address, index, prefix length, scope, flags and interface.
+fn parse(line: &str, interface: &str) -> Option<Ipv6Lifetime> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [address, _, _, _, flags, name] = words[..] else {
+        return None;
+    };
+    let address = u128::from_str_radix(address, 16).ok()?;
+    let flags = u32::from_str_radix(flags, 16).ok()?;
+    (name == interface).then_some(Ipv6Lifetime {
+        address: address.into(),
+        flags,
+    })
+}
+
+/// Chooses the address that machines get as that of this node: in the network before others,
+/// and the one least likely to expire or to move. A virtual address (`is_moving`) moves to the
+/// other node, a temporary or deprecated one (RFC 8981, RFC 4862) expires. Of equals, the smallest
+/// address is used, so that an additional address does not change it.
+pub fn choose(
+    all: &[Ipv6Lifetime],
+    network: Ipv6Network,
+    is_moving: impl Fn(Ipv6Addr) -> bool,
+) -> Option<Ipv6Addr> {
+    let usable = all.iter().filter(|one| {
+        let is_local = one.address.is_unicast_link_local() || one.address.is_loopback();
+        !is_local && !one.has(DAD_FAILED | TENTATIVE)
+    });
+    let chosen = usable.min_by_key(|one| {
+        (
+            !network.has(one.address),
+            is_moving(one.address),
+            one.has(DEPRECATED),
+            one.has(TEMPORARY),
+            !one.has(PERMANENT),
+            one.address,
+        )
+    });
+    chosen.map(|one| one.address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `ip -6 addr` of an interface with addresses of each kind, as the kernel lists them.
+    const LISTED: &str = "\
+        fd000020000000000000000000000dea 02 40 00 20     eth0\n\
+        fd000020000000000000000000000105 02 80 00 80     eth0\n\
+        fd000020000000000000000000000001 02 40 00 01     eth0\n\
+        fd000020000000000000000000000002 02 40 00 00     eth0\n\
+        fd000020000000000000000000000099 02 40 00 80     eth0\n\
+        fd000020000000000000000000000098 02 40 00 c0     eth0\n\
+        fd000020000000000000000000000003 03 40 00 80     eth1\n\
+        fe80000000000000100000fffe000001 02 40 20 80     eth0\n";
+
+    #[test]
+    fn open_table_is_read_again() {
+        let Ok(table) = open_table() else { return };
+        let loopback = || of_interface(&table, "lo").unwrap();
+        let first = loopback();
+        assert_eq!(loopback(), first);
+        assert!(first.iter().all(|one| one.has(PERMANENT)), "{first:?}");
+    }
+
+    #[test]
+    fn address_that_stays_is_chosen() {
+        let mut all: Vec<Ipv6Lifetime> = LISTED
+            .lines()
+            .filter_map(|line| parse(line, "eth0"))
+            .collect();
+        assert_eq!(all.len(), 7);
+        let network = Ipv6Network::of("fd00:20::".parse().unwrap(), 64);
+        let virtual_ip: Ipv6Addr = "fd00:20::105".parse().unwrap();
+        // In turn: permanent, dynamic, temporary, deprecated, virtual. A tentative address, and
+        // one of the link, are not used.
+        for expected in ["99", "2", "1", "dea", "105"] {
+            let chosen = choose(&all, network, |one| one == virtual_ip);
+            let expected: Ipv6Addr = format!("fd00:20::{expected}").parse().unwrap();
+            assert_eq!(chosen, Some(expected));
+            all.retain(|one| one.address != expected);
+        }
+        assert_eq!(choose(&all, network, |_| false), None);
+    }
+}
