@@ -25,7 +25,8 @@ pub const OVERLAYS_MAX: usize = 256;
 /// Extensions of the file names, of normal and of kept overlays: a configuration without `keep`
 /// does not remove kept ones.
 const SUFFIX: &str = ".overlay";
-const KEPT_SUFFIX: &str = ".kept";
+/// End of the name of a kept overlay: `SECTION.DISK.MAC.kept`.
+pub const KEPT_SUFFIX: &str = ".kept";
 /// Retry interval for a file that earlier connections still hold, and the limit of the retries.
 const AGAIN: Duration = Duration::from_millis(50);
 const AGAIN_MAX: Duration = Duration::from_secs(10);

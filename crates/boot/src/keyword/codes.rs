@@ -104,6 +104,12 @@ language::codes! {
          destroy what the other one has. Write one line with all its protocols (`aoe`, `iscsi`, `nbd`), give each disk a \
          volume of its own, or add `ro` or `overlay` to both. In a version that was accepted earlier, the second disk is \
          not served.";
+    UNUSED_OVERLAYS = "W1095", "kept overlays that no disk uses any more",
+        "With `keep`, what a machine has changed of a disk is in a file whose name begins with those of the section and the \
+         disk. The directory has such files of names that no `boot` section has, and none of this disk: if the section or \
+         the `disk` line was renamed, its machines boot the disk as it is, without their changes. Keep the names, rename \
+         the files while the node is stopped, or remove them. Leases, and which machines had their `once`, need no care: \
+         they continue under another name.";
     SEVERAL_MACHINES = "W1085", "written disk that several machines boot",
         "Machines write this disk, and several of them have an image with it. By `iscsi` and `nbd` one machine has it at a \
          time, and the others are refused until it has gone; by `aoe`, which has no login, they destroy the file systems. \

@@ -5,6 +5,7 @@ pub mod codes;
 mod disks;
 mod leased;
 mod machines;
+mod renamed;
 mod section;
 mod six;
 #[cfg(test)]
@@ -138,6 +139,9 @@ impl Tabled for BootSectionDraft {
             context.report(told);
         }
         for told in leased::superseded(context, exchange, &self.lans) {
+            context.report(told);
+        }
+        for told in renamed::unused_overlays(context, &self.lans) {
             context.report(told);
         }
         check::without_those_of_nodes(exchange, &mut self.lans);

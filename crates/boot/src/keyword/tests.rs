@@ -288,3 +288,33 @@ fn two_sections_at_one_interface_are_refused_at_the_second_line() {
     let told = self::told(&["unknown menu", "", "boot other", "interface eth1"]);
     assert!(!told.contains("E0965"), "{told}");
 }
+
+#[test]
+fn renamed_disk_with_kept_overlays_is_a_warning_until_it_has_its_own() {
+    let scratch = lab::ScratchDirectory::new().unwrap();
+    let directory = scratch.path().display().to_string();
+    let line = format!("disk system file /x nbd overlay {directory} keep");
+    let lines = [line.as_str(), "image root kernel /dev/null nbd system"];
+    let warns = |lines: &[&str]| told_here(lines).contains("W1095");
+    assert!(!warns(&lines));
+    for other in ["notes.kept", "office.system.52-54-00-00-00-01.overlay"] {
+        scratch.write(other, "").unwrap();
+    }
+    assert!(!warns(&lines));
+    scratch
+        .write("office.system.52-54-00-00-00-01.kept", "")
+        .unwrap();
+    let said = told_here(&lines);
+    let words = "disk 'system' begins without the changes of 1 machines to 'office.system'";
+    assert!(said.contains(words), "{said}");
+    assert!(
+        !told(&lines).contains("W1095"),
+        "the files are for another machine"
+    );
+    let unkept = line.replace(" keep", "");
+    assert!(!warns(&[&unkept, lines[1]]));
+    scratch
+        .write("lan.system.52-54-00-00-00-02.kept", "")
+        .unwrap();
+    assert!(!warns(&lines));
+}
