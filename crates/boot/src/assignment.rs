@@ -17,6 +17,9 @@ pub struct SingleBootProgress {
     done: BTreeMap<Mac, String>,
     /// Image that a machine boots next, by an operator's order.
     next: BTreeMap<Mac, String>,
+    /// Number of writes, over all starts: an older copy of the file has a smaller one.
+    #[serde(rename = "g")]
+    pub generation: u32,
     /// True if the progress is unknown, or cannot be stored. A line with `once` then boots the
     /// disk, which does the least harm.
     #[serde(skip)]
@@ -117,7 +120,7 @@ impl SingleBootProgress {
 
     /// Returns whether these turns equal those on disk.
     pub fn is_as_kept(&self, kept: &SingleBootProgress) -> bool {
-        (&self.done, &self.next) == (&kept.done, &kept.next)
+        (&self.done, &self.next, self.generation) == (&kept.done, &kept.next, kept.generation)
     }
 
     /// Forgets machines whose line has been removed or changed.

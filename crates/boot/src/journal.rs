@@ -7,9 +7,10 @@
 //! client, if one is known to use the address. No client got a response for an incomplete line.
 //! The file has no times: a lease begins again at a start, so no clock has to be right. Only the
 //! line `lease 43200` records the longest lease, in seconds, because the section may have another
-//! lease time by then. The line `store` has a number that identifies the file: a file that was
-//! removed and created again has another number, and the record of a part names the file of its
-//! leases.
+//! lease time by then. The last line `generation` counts the writes. The cluster records the number,
+//! so that an older copy of the file is recognised. The line `store` has a number that identifies
+//! the file: a file that was removed and created again has another number, and the record of a part
+//! names the file of its leases.
 
 use crate::dhcp::pool::{Holder, HolderChange};
 use crate::dhcp::range::Address;
@@ -17,6 +18,7 @@ use crate::mac::Mac;
 use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
@@ -30,8 +32,12 @@ use std::str::FromStr;
 const BYTES_MAX: u64 = 64 << 20;
 /// File name extension of a journal.
 const ENDING: &str = "leases";
+/// File name extension of a copy of another node's part: see [`crate::link::CopyWriter`].
+pub(crate) const COPY_ENDING: &str = "copy";
 /// Prefix of the line with the longest lease.
 const LEASE: &str = "lease ";
+/// Prefix of the line with the number of writes.
+pub(crate) const GENERATION: &str = "generation ";
 /// Prefix of the line with the number of the file.
 const STORE: &str = "store ";
 /// End of the line of an address that the previous holder of the part may have assigned.
@@ -51,6 +57,8 @@ pub struct LeaseJournal<A = Ipv4Addr> {
     longest_s: u32,
     /// Number that identifies the file.
     store: u32,
+    /// Number of synced writes, over all starts.
+    generation: u32,
     /// Number of lines in the file.
     lines: usize,
     /// Number of lines that were unreadable at the start.
@@ -95,12 +103,13 @@ impl<A: Address> LeaseJournal<A> {
         }
         // A file with damaged lines may lack leases, so it gets another number.
         let store = was.store.filter(|_| was.damaged == 0).unwrap_or_else(any);
-        let file = write_anew(&path, (store, was.longest_s), &was.known)?;
+        let file = write_anew(&path, (store, was.longest_s, was.generation), &was.known)?;
         Ok(LeaseJournal {
             path,
             file,
             longest_s: was.longest_s,
             store,
+            generation: was.generation,
             lines: was.known.len(),
             damaged: was.damaged,
             known: was.known,
@@ -155,33 +164,59 @@ impl<A: Address> LeaseJournal<A> {
         for change in changes {
             line(&mut text, change.address, change.holder);
         }
-        self.lines += changes.len();
+        // The end of a lease need not be synced: if it is lost, the address only becomes free
+        // later. So it is no new generation, either.
+        let is_synced = changes.iter().any(|one| one.holder != Holder::Nobody);
+        let generation = self.next_generation();
+        if is_synced {
+            text += &format!("{GENERATION}{generation}\n");
+        }
+        self.lines += changes.len() + 1;
         // Data in a file without a name would be lost at the next start.
         let is_gone = self.file.metadata()?.nlink() == 0;
         if is_gone || self.lines > self.known.len() + STALE_MAX {
-            self.file = write_anew(&self.path, (self.store, self.longest_s), &self.known)?;
-            self.lines = self.known.len();
-            return Ok(());
+            return self.rewrite_after_error();
         }
         self.file.write_all(text.as_bytes())?;
-        // The end of a lease need not be synced: if it is lost, the address only becomes free
-        // later.
-        if changes.iter().any(|one| one.holder != Holder::Nobody) {
-            self.file.sync_data()
-        } else {
-            Ok(())
+        if is_synced {
+            self.file.sync_data()?;
+            self.generation = generation;
         }
+        Ok(())
     }
 
     /// Returns the contents for another file in place of this one.
     pub fn text(&self) -> String {
-        text_of((self.store, self.longest_s), &self.known)
+        text_of((self.store, self.longest_s, self.generation), &self.known)
     }
 
     /// Returns the number that identifies the file: a file that replaces a lost one has another
     /// number. Never zero.
     pub fn store(&self) -> u32 {
         self.store
+    }
+
+    fn next_generation(&self) -> u32 {
+        self.generation.saturating_add(1)
+    }
+
+    /// Returns the number of synced writes, over all starts: an older copy of the file has a
+    /// smaller one.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Drops the leases, because the file is an older copy. The file gets another number, as if
+    /// it had been lost, and a generation after the recorded one (`newest`).
+    ///
+    /// # Errors
+    ///
+    /// The system's: the old file remains, and the journal must not be used.
+    pub fn forget(&mut self, newest: u32) -> io::Result<()> {
+        self.known.clear();
+        self.store = any();
+        self.generation = self.generation.max(newest);
+        self.rewrite_after_error()
     }
 
     /// Returns the longest lease that may be in force, seconds. Zero: unknown.
@@ -222,7 +257,10 @@ impl<A: Address> LeaseJournal<A> {
     ///
     /// The system's.
     pub fn rewrite_after_error(&mut self) -> io::Result<()> {
-        self.file = write_anew(&self.path, (self.store, self.longest_s), &self.known)?;
+        let generation = self.next_generation();
+        let head = (self.store, self.longest_s, generation);
+        self.file = write_anew(&self.path, head, &self.known)?;
+        self.generation = generation;
         self.lines = self.known.len();
         Ok(())
     }
@@ -310,6 +348,7 @@ struct JournalContents<A> {
     longest_s: u32,
     /// Number that identifies the file.
     store: Option<u32>,
+    generation: u32,
     damaged: usize,
 }
 
@@ -319,13 +358,15 @@ impl<A> JournalContents<A> {
             known: BTreeMap::new(),
             longest_s: 0,
             store: None,
+            generation: 0,
             damaged: 0,
         }
     }
 }
 
-/// Returns the leases of all files in a directory whose addresses are in a range. The files of the
-/// other address family have none that can be read.
+/// Returns the leases of all files in a directory whose addresses are in a range, those of copies
+/// of other nodes' parts too. The files of the other address family have none that can be read. An
+/// address with several clients is unclear.
 fn inherited<A: Address>(
     directory: &Path,
     is_in_range: impl Fn(A) -> bool,
@@ -333,16 +374,19 @@ fn inherited<A: Address>(
     let mut all = JournalContents::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
-        if path.extension().is_none_or(|ending| ending != ENDING) {
+        let is_read = |ending: &OsStr| ending == ENDING || ending == COPY_ENDING;
+        if !path.extension().is_some_and(is_read) {
             continue;
         }
         let one: JournalContents<A> = read(File::open(&path)?)?;
         let leases = one.known.into_iter();
         let leases = leases.filter(|(address, _)| is_in_range(*address));
-        let before = all.known.len();
-        all.known.extend(leases);
-        if all.known.len() > before {
-            all.longest_s = all.longest_s.max(one.longest_s);
+        all.longest_s = all.longest_s.max(one.longest_s);
+        for (address, holder) in leases {
+            let known = all.known.entry(address).or_insert(holder);
+            if *known != holder {
+                *known = Holder::Unclear(None);
+            }
         }
     }
     Ok(all)
@@ -361,6 +405,13 @@ fn read<A: Address>(file: File) -> io::Result<JournalContents<A>> {
     for line in text.lines() {
         if let Some(seconds) = line.strip_prefix(LEASE).and_then(|word| word.parse().ok()) {
             was.longest_s = seconds;
+            continue;
+        }
+        if let Some(number) = line
+            .strip_prefix(GENERATION)
+            .and_then(|word| word.parse().ok())
+        {
+            was.generation = number;
             continue;
         }
         if let Some(number) = line.strip_prefix(STORE) {
@@ -398,7 +449,10 @@ pub(crate) fn of_line<A: FromStr>(line: &str) -> Option<(A, Holder)> {
 }
 
 /// Returns the complete contents of a file.
-fn text_of<A: Address>((store, longest_s): (u32, u32), known: &BTreeMap<A, Holder>) -> String {
+fn text_of<A: Address>(
+    (store, longest_s, generation): (u32, u32, u32),
+    known: &BTreeMap<A, Holder>,
+) -> String {
     let mut text = format!("{STORE}{store}\n");
     if longest_s > 0 {
         text += &format!("{LEASE}{longest_s}\n");
@@ -406,15 +460,19 @@ fn text_of<A: Address>((store, longest_s): (u32, u32), known: &BTreeMap<A, Holde
     for (address, holder) in known {
         line(&mut text, *address, *holder);
     }
+    // At the end: a file that has lost leases there has no generation, either.
+    if generation > 0 {
+        text += &format!("{GENERATION}{generation}\n");
+    }
     text
 }
 
 fn write_anew<A: Address>(
     path: &Path,
-    (store, longest_s): (u32, u32),
+    head: (u32, u32, u32),
     known: &BTreeMap<A, Holder>,
 ) -> io::Result<File> {
-    let text = text_of((store, longest_s), known);
+    let text = text_of(head, known);
     let beside = path.with_extension("new");
     let mut file = OpenOptions::new()
         .write(true)

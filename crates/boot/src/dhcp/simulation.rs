@@ -5,8 +5,8 @@
 //!
 //! Each node sends the leases of its parts to the other one, over a connection that breaks at any
 //! point; a copy may be lost, and records of the cluster are late. The range changes, and the
-//! nodes learn of that at different times. The disk of a node may be empty after a crash, and a
-//! client may lie.
+//! nodes learn of that at different times. The disk of a node may be empty or an older copy after a
+//! crash, and a client may lie.
 //!
 //! Invariant: two clients never believe at one time that they have the same address, each by its
 //! own clock, from when it sent the request.
@@ -185,6 +185,8 @@ struct Odds {
     /// A node crashes as soon as a client has got a lease while the record of its part says that
     /// none has.
     strikes: bool,
+    /// Older copies of disks are put back after a crash.
+    restores: bool,
 }
 
 struct DhcpSimulation {
@@ -333,6 +335,7 @@ impl DhcpSimulation {
                 apart: false,
                 sleeps: false,
                 strikes: false,
+                restores: seed % 5 == 2,
             }
             .of(defect),
             now_ms: 1,
@@ -634,6 +637,9 @@ impl DhcpSimulation {
         if self.odds.empties && self.losses.once_in(4) {
             self.nodes[node].lose_disk();
         }
+        if self.odds.restores && self.losses.once_in(2) {
+            self.nodes[node].put_back();
+        }
     }
 
     /// Renews most grants of the nodes that are up.
@@ -665,6 +671,10 @@ impl DhcpSimulation {
         }
         self.carry();
         self.deliver()?;
+        if self.odds.restores && self.losses.once_in(100) {
+            let node = self.losses.index(2);
+            self.nodes[node].back_up();
+        }
         if self.odds.lies && self.losses.once_in(50) {
             self.lie();
         }
@@ -727,6 +737,7 @@ impl DhcpSimulation {
 
     fn start(&mut self) {
         for node in 0..2 {
+            self.nodes[node].records_generations = self.odds.restores;
             self.nodes[node].start(&self.lan, self.now_ms);
             self.grant(node, node);
         }

@@ -54,9 +54,10 @@ fn leases_and_what_is_unclear_are_there_after_a_restart_and_ended_ones_are_not()
         (address(4), Holder::Client(mac(4))),
     ];
     assert_eq!(known(scratch.path()), expected);
-    // Each start rewrites the file, without leases that have ended.
+    // Each start rewrites the file, without leases that have ended: the identifier, the generation
+    // and three addresses.
     let text = fs::read_to_string(scratch.path().join("lan.leases")).unwrap();
-    assert_eq!(text.lines().count(), 4);
+    assert_eq!(text.lines().count(), 5);
 }
 
 #[test]
@@ -107,12 +108,11 @@ fn a_file_torn_at_any_byte_has_each_lease_before_the_tear() {
             .iter()
             .filter(|byte| **byte == b'\n')
             .count();
-        // The first line is no lease.
-        assert_eq!(
-            known(scratch.path()).len(),
-            lines.saturating_sub(1),
-            "{length}"
-        );
+        // The first line is no lease, and the last one is the generation.
+        let journal = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
+        let expected = (lines.saturating_sub(1).min(2), u32::from(lines == 4));
+        let leases = journal.known().count();
+        assert_eq!((leases, journal.generation()), expected, "{length}");
     }
 }
 
@@ -207,8 +207,11 @@ fn on_a_full_disk_a_lease_is_not_written_and_is_there_once_there_is_room() {
         journal.rewrite_after_error().is_err(),
         "there is still no room"
     );
+    // The cluster must not record a generation that is not on the disk.
+    assert_eq!(journal.generation(), 1);
     disk.free_space().unwrap();
     journal.rewrite_after_error().unwrap();
+    assert_eq!(journal.generation(), 2);
     drop(journal);
     assert_eq!(known(&disk.path()).len(), 999);
 }
@@ -280,4 +283,57 @@ fn renamed_section_keeps_the_leases_of_its_range() {
     assert_eq!(open().known().count(), 1);
     let other = LeaseJournal::<Ipv4Addr>::open_or_inherit(scratch.path(), "other", |_| false);
     assert_eq!(other.unwrap().known().count(), 0);
+}
+
+#[test]
+fn generation_counts_synced_writes_and_older_file_can_be_dropped() {
+    let scratch = ScratchDirectory::new().unwrap();
+    let path = scratch.path().join("lan.leases");
+    let open = || LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
+    let mut journal = open();
+    assert_eq!(journal.generation(), 0);
+    journal.add(&[lease(1)]).unwrap();
+    let older = fs::read(&path).unwrap();
+    journal.add(&[lease(2), lease(3)]).unwrap();
+    let store = journal.store();
+    // An end need not reach the disk, so its loss must not look like an older file.
+    journal.add(&[with(Holder::Nobody, 3)]).unwrap();
+    assert_eq!(journal.generation(), 2);
+    drop(journal);
+    let journal = open();
+    assert_eq!((journal.generation(), journal.store()), (2, store));
+    assert_eq!((journal.damage(), journal.known().count()), (None, 2));
+    drop(journal);
+    fs::write(&path, older).unwrap();
+    let mut journal = open();
+    assert_eq!((journal.generation(), journal.store()), (1, store));
+    journal.forget(9).unwrap();
+    drop(journal);
+    let journal = open();
+    assert_eq!((journal.generation(), journal.known().count()), (10, 0));
+    assert_ne!(journal.store(), store);
+}
+
+#[test]
+fn renamed_section_inherits_copies_of_other_nodes_leases() {
+    let scratch = ScratchDirectory::new().unwrap();
+    let mut before = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
+    before.add(&[lease(1), lease(2)]).unwrap();
+    before.set_longest(600).unwrap();
+    drop(before);
+    let [three, other] = [mac(3), mac(9)];
+    let text = format!(
+        "beta 7 3\n10.20.0.3 {three}\n10.20.0.2 {other}\n2001:db8::1 {three}\ngeneration 4\n"
+    );
+    scratch.write("lan@part1.copy", text).unwrap();
+    let new = LeaseJournal::<Ipv4Addr>::open_or_inherit(scratch.path(), "office", |_| true);
+    let new = new.unwrap();
+    let expected = [
+        (address(1), Holder::Client(mac(1))),
+        // The files do not agree.
+        (address(2), Holder::Unclear(None)),
+        (address(3), Holder::Client(three)),
+    ];
+    assert_eq!(new.known().collect::<Vec<_>>(), expected);
+    assert_eq!((new.longest_s(), new.damage()), (600, None));
 }

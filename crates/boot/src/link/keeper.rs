@@ -1,14 +1,14 @@
 //! Storage of the copies of a network: a thread that writes a file for each part.
 //!
 //! The first line has the holder, its epoch and the checksum of its ranges; further lines are as
-//! in a [`crate::journal`]. A file that ends within a line, or with an unreadable line, is not a
-//! valid copy.
+//! in a [`crate::journal`], also the number of writes. A file that ends within a line, or with an
+//! unreadable line, is not a valid copy.
 
 use crate::dhcp::mirror::{
     CopyEffect, LeaseCopy, LeaseCopyContent, LeaseCopyError, LeaseCopyMessage, PARTS_MAX,
 };
 use crate::dhcp::pool::HolderChange;
-use crate::journal::{line, of_line};
+use crate::journal::{COPY_ENDING, GENERATION, line, of_line};
 use crate::site::{SharedCopies, lock_copies};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -108,7 +108,7 @@ pub fn remove_copies(directory: &Path, section: &str) {
 
 fn path(directory: &Path, section: &str, part: usize) -> PathBuf {
     // No section name contains this character.
-    directory.join(format!("{section}@part{part}.copy"))
+    directory.join(format!("{section}@part{part}.{COPY_ENDING}"))
 }
 
 impl LeaseCopyFiles {
@@ -154,8 +154,10 @@ impl LeaseCopyFiles {
 
     fn restore(&self) {
         for part in 0..PARTS_MAX {
-            if let Some(copy) = read(&self.path(part)) {
-                lock_copies(&self.copies).restore(part, copy);
+            if let Some((copy, generation)) = read(&self.path(part)) {
+                let mut copies = lock_copies(&self.copies);
+                copies.restore(part, copy);
+                copies.read(generation);
             }
         }
     }
@@ -195,12 +197,13 @@ impl LeaseCopyFiles {
             .iter()
             .map(|part| (*part, copies.whole(*part).cloned()))
             .collect();
+        let generation = copies.generation().saturating_add(1);
         drop(copies);
         let mut failed = BTreeSet::new();
         for (part, copy) in &whole {
             let written = copy
                 .as_ref()
-                .map(|copy| write_anew(&self.path(*part), copy));
+                .map(|copy| write_anew(&self.path(*part), copy, generation));
             match written {
                 Some(Ok(file)) => {
                     self.open.insert(*part, file);
@@ -211,9 +214,17 @@ impl LeaseCopyFiles {
             }
         }
         for (part, (text, lines)) in texts.iter().filter(|(part, _)| !whole.contains_key(part)) {
-            if self.append(*part, text, *lines).is_err() {
+            let text = format!("{text}{GENERATION}{generation}\n");
+            if self.append(*part, &text, *lines).is_err() {
                 failed.insert(*part);
             }
+        }
+        if whole
+            .keys()
+            .chain(texts.keys())
+            .any(|part| !failed.contains(part))
+        {
+            lock_copies(&self.copies).stored(generation);
         }
         for part in &failed {
             // A copy that is not on disk must not be used: its holder has to send it again.
@@ -254,13 +265,14 @@ fn changes(told: &LeaseCopyMessage) -> &[HolderChange<IpAddr>] {
     }
 }
 
-fn write_anew(path: &Path, copy: &LeaseCopy) -> io::Result<(File, usize)> {
+fn write_anew(path: &Path, copy: &LeaseCopy, generation: u32) -> io::Result<(File, usize)> {
     let mut text = String::new();
     // Writes to memory cannot fail.
     let _ = writeln!(text, "{} {} {}", copy.node, copy.epoch, copy.ranges);
     for (address, holder) in copy.known() {
         line(&mut text, address, holder);
     }
+    let _ = writeln!(text, "{GENERATION}{generation}");
     let beside = path.with_extension("new");
     let mut file = OpenOptions::new();
     let file = file.write(true).create(true).truncate(true).mode(0o600);
@@ -274,8 +286,8 @@ fn write_anew(path: &Path, copy: &LeaseCopy) -> io::Result<(File, usize)> {
     Ok((file, copy.known().len()))
 }
 
-/// Reads a copy; None: the file does not exist, or is damaged.
-fn read(path: &Path) -> Option<LeaseCopy> {
+/// Reads a copy, and its generation; None: the file does not exist, or is damaged.
+fn read(path: &Path) -> Option<(LeaseCopy, u32)> {
     let mut text = String::new();
     let file = File::open(path).ok()?;
     file.take(BYTES_MAX).read_to_string(&mut text).ok()?;
@@ -285,11 +297,16 @@ fn read(path: &Path) -> Option<LeaseCopy> {
     let (node, rest) = lines.next()?.split_once(' ')?;
     let (epoch, ranges) = rest.split_once(' ')?;
     let mut copy = LeaseCopy::new(node, epoch.parse().ok()?, ranges.parse().ok()?);
+    let mut generation = 0;
     for one in lines {
+        if let Some(number) = one.strip_prefix(GENERATION) {
+            generation = number.parse().ok()?;
+            continue;
+        }
         let (address, holder) = of_line(one)?;
         copy.change(&[HolderChange { address, holder }]);
     }
-    Some(copy)
+    Some((copy, generation))
 }
 
 #[cfg(test)]

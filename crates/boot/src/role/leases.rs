@@ -47,6 +47,10 @@ const REST_NS: u64 = 2_000_000_000;
 pub const ORDERS_MAX: usize = 21;
 /// Limit of nodes that a record names: it has no further room.
 const NAMED_MAX: usize = 4;
+/// Time for which a node leaves a part that no node has held yet to the node whose part it is,
+/// nanoseconds. Nodes load a new section at slightly different times. A part that changes its
+/// holder loses what was known of it: of the first part, which machines had their single boot.
+const NEW_NS: u64 = 5_000_000_000;
 /// Time within which the leases of a copy have to be on disk, nanoseconds. Afterwards the copy
 /// counts as lost.
 const ADOPT_NS: u64 = 5_000_000_000;
@@ -177,6 +181,8 @@ pub struct ClusterLeases {
     unknown: BTreeMap<usize, (String, u64, u64)>,
     /// Further addresses of this node that lie in the ranges.
     own: Vec<IpAddr>,
+    /// Time of the first report of the cluster, nanoseconds.
+    first_report_ns: Option<u64>,
 }
 
 impl ClusterLeases {
@@ -199,6 +205,7 @@ impl ClusterLeases {
             resting: BTreeMap::new(),
             unknown: BTreeMap::new(),
             own: Vec::new(),
+            first_report_ns: None,
         }
     }
 
@@ -271,6 +278,7 @@ impl ClusterLeases {
         let parts = parts.map(|part| {
             let rank = match self.knows_all(part) {
                 None => 0,
+                Some(true) if own != Some(part) && self.leaves_new(part, now_ns) => 0,
                 Some(false) if self.awaits(part, now_ns) => 0,
                 Some(false) => 1,
                 Some(true) if self.knows_before(part) => 4,
@@ -354,6 +362,9 @@ impl ClusterLeases {
         (orders, is_stored): (&[u32], bool),
         now_ns: u64,
     ) -> (NodeLeaseStatus, Vec<LeaseRecordWrite>) {
+        if !self.known.is_empty() {
+            self.first_report_ns.get_or_insert(now_ns);
+        }
         self.resting.retain(|_, until| *until > now_ns);
         self.copies.clone_from(&knowledge.copies);
         self.stores = knowledge.stores;
@@ -378,15 +389,16 @@ impl ClusterLeases {
                     nodes.six.extend(there.as_ref().and_then(|at| at.six));
                     &mut nodes.there
                 };
-                all.extend(there.map(|at| at.address));
-            } else if let Some(address) = address
-                && lease.until_ns > now_ns
-            {
+                let address = there.map(|at| at.address);
+                all.extend(address.filter(|address| !address.is_unspecified()));
+            } else if (address.is_some() || six.is_some()) && lease.until_ns > now_ns {
+                standing.recorded = there.as_ref().map(|at| at.generations);
                 let at = NodeLeaseRecord {
-                    address,
+                    address: address.unwrap_or(Ipv4Addr::UNSPECIFIED),
                     six,
                     epochs: self.epochs_of_others(),
                     own: self.own.clone(),
+                    generations: Self::next_generations(there.as_ref(), knowledge),
                 };
                 if there.as_ref() != Some(&at) {
                     written.push(next(lease, codec::encode(&at)));
@@ -411,6 +423,8 @@ impl ClusterLeases {
         let record: Option<PartRecord> = codec::decode(&lease.record).ok();
         if part == 0 {
             standing.leader.clone_from(&lease.holder);
+            let is_others = |record: &PartRecord| record.node != self.me;
+            standing.is_led_elsewhere = record.as_ref().is_some_and(is_others);
             standing.orders = record
                 .as_ref()
                 .map(|record| record.orders.clone())
@@ -682,6 +696,12 @@ impl ClusterLeases {
             written.push(next);
         }
         wrote.1.values().flatten().copied().collect()
+    }
+
+    /// Drops the state of all parts, after this node's files were found to be older: it has to
+    /// take each part again, without leases of its own.
+    pub fn forget_parts(&mut self) {
+        self.owned = OwnedParts::default();
     }
 
     /// Drops the state of a part that this node does not hold.

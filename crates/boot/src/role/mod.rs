@@ -17,7 +17,7 @@ use crate::config::{self, BootConfig, LanConfig};
 use crate::disk::Storage;
 use crate::disk::overlay::Limits;
 use crate::disk::overlays::{OverlayConfig, Overlays};
-use crate::link::{BootNodeLink, CopyWriter, LinkedNetwork};
+use crate::link::{BootNodeLink, CopyWriter, LinkedNetwork, remove_copies};
 use crate::mac::{Mac, mark};
 use crate::message::{
     MachineHistoryResponse, MachineListResponse, OperatorRequest, OperatorResponse,
@@ -189,6 +189,7 @@ impl NetworkServer {
     fn evaluate_leases(
         &mut self,
         me: &str,
+        place: BootEnvironment,
         records: &mut Vec<LeaseRecordWrite>,
     ) -> Vec<WantedLease> {
         let Some(leases) = &mut self.leases else {
@@ -202,6 +203,20 @@ impl NetworkServer {
         let address = site.here().map(|here| here.address);
         let six = site.here6().map(|here| here.address);
         let orders = site.turns().orders().map(mark).collect::<Vec<_>>();
+        if let Some(newer) = leases.newer_generations(site.compared_generations()) {
+            let words = site.forget_older(newer, now / 1_000_000);
+            leases.forget_parts();
+            write_error(&format!("evenkeel: boot {}: {words}\n", site.name()));
+            let (directory, section) = (site.lan().leases.clone(), site.name().to_owned());
+            // A copy that cannot be removed is replaced when its holder sends it again.
+            let _ = moving::confined(&directory.clone(), place, move || {
+                remove_copies(&directory, &section);
+                Ok(())
+            });
+        }
+        if leases.has_node_lease(now) {
+            site.set_compared();
+        }
         let is_stored = site.is_stored();
         let knowledge = site.knowledge(now / 1_000_000);
         leases.set_own(site.own_of_host(OWN_MAX));
@@ -527,7 +542,11 @@ impl BootRole {
         let admission = self.membership.admission(now);
         for running in self.networks.values_mut() {
             running.admit(admission, self.place);
-            wanted.extend(running.evaluate_leases(&self.me, &mut self.pending_messages.records));
+            wanted.extend(running.evaluate_leases(
+                &self.me,
+                self.place,
+                &mut self.pending_messages.records,
+            ));
         }
         if !self.me.is_empty() && wanted != self.wanted {
             self.wanted.clone_from(&wanted);

@@ -90,7 +90,7 @@ impl NetworkServer {
 }
 
 /// Runs a function on a thread that is confined to one directory.
-fn confined<T: Send + 'static>(
+pub(super) fn confined<T: Send + 'static>(
     directory: &Path,
     place: BootEnvironment,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,

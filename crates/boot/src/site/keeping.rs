@@ -6,13 +6,23 @@ use crate::dhcp::pool::{AddressKnowledge, Holder, HolderChange, Pool, end_of};
 use crate::dhcp::range::{Address, Range};
 use crate::journal::LeaseJournal;
 use crate::mac::Mac;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// Longest time for which a client waits until the cluster has recorded the generation of its
+/// lease, milliseconds. Mostly that takes a fifth of it. Without a cluster that writes, leases are
+/// given all the same.
+const RECORDED_MS: u64 = 500;
 
 /// Stored leases of one range.
 #[derive(Debug)]
 pub(super) struct LeaseStore<A> {
     /// Journal with the leases on disk.
     journal: Option<LeaseJournal<A>>,
+    /// Generation of the journal when it was opened.
+    opened: u32,
+    /// Leases that the cluster has not recorded yet: the generation of each, and the time until
+    /// which its client waits, milliseconds.
+    unrecorded: HashMap<A, (u32, u64)>,
     /// Reason for which leases cannot be stored.
     pub(super) trouble: Option<String>,
     /// Parts from which this node has assigned addresses since it holds them, with a journal: it
@@ -33,6 +43,8 @@ impl<A> Default for LeaseStore<A> {
     fn default() -> LeaseStore<A> {
         LeaseStore {
             journal: None,
+            opened: 0,
+            unrecorded: HashMap::new(),
             trouble: None,
             stays: None,
             taken: BTreeSet::new(),
@@ -64,6 +76,7 @@ impl<A: Address> LeaseStore<A> {
         match journal {
             Ok(journal) => {
                 self.lease_s = self.lease_s.max(journal.longest_s());
+                self.opened = journal.generation();
                 self.journal = Some(journal);
                 self.trouble = None;
             }
@@ -126,6 +139,44 @@ impl<A: Address> LeaseStore<A> {
             && let Err(error) = journal.set_longest(longest_s)
         {
             self.trouble = Some(journal.trouble(&error));
+        }
+    }
+
+    /// Returns the generation of the journal; None: none is open.
+    pub(super) fn generation(&self) -> Option<u32> {
+        self.journal.as_ref().map(LeaseJournal::generation)
+    }
+
+    /// Returns the generation that the journal had when it was opened; None: none is open.
+    pub(super) fn opened_generation(&self) -> Option<u32> {
+        self.journal.as_ref().map(|_| self.opened)
+    }
+
+    /// Returns whether the cluster has recorded the lease of an address, or its client has waited
+    /// long enough for that. `recorded`: the generation that the cluster has.
+    pub(super) fn is_recorded(&mut self, address: A, recorded: u32, now_ms: u64) -> bool {
+        let is_waiting =
+            |(generation, until_ms): &(u32, u64)| *generation > recorded && now_ms < *until_ms;
+        if self.unrecorded.get(&address).is_some_and(is_waiting) {
+            return false;
+        }
+        self.unrecorded.remove(&address);
+        true
+    }
+
+    /// Drops the leases of a journal that is older than the state of the cluster, as if it had
+    /// been lost.
+    pub(super) fn forget(&mut self, newest: u32) {
+        self.taken.clear();
+        if let Some(mut journal) = self.journal.take() {
+            match journal.forget(newest) {
+                Ok(()) => {
+                    self.opened = journal.generation();
+                    self.journal = Some(journal);
+                }
+                // The next poll opens the file again.
+                Err(error) => self.trouble = Some(journal.trouble(&error)),
+            }
         }
     }
 
@@ -232,7 +283,7 @@ impl<A: Address> LeaseStore<A> {
 
     /// Writes the changes to disk for the next start. If that fails, machines whose lease is not
     /// on disk may not get a response ([`LeaseStore::may_tell`]).
-    pub(super) fn store(&mut self, changes: &[HolderChange<A>]) {
+    pub(super) fn store(&mut self, changes: &[HolderChange<A>], now_ms: u64) {
         if changes.is_empty() && self.trouble.is_none() {
             return;
         }
@@ -253,6 +304,12 @@ impl<A: Address> LeaseStore<A> {
             Ok(()) => {
                 self.trouble = None;
                 self.unstored.clear();
+                let of = (journal.generation(), now_ms.saturating_add(RECORDED_MS));
+                let leases = changes.iter().filter(|change| change.mac().is_some());
+                self.unrecorded
+                    .retain(|_, (_, until_ms)| *until_ms > now_ms);
+                self.unrecorded
+                    .extend(leases.map(|change| (change.address, of)));
             }
             Err(error) => {
                 self.unstored.extend(unstored);
@@ -328,7 +385,7 @@ mod tests {
             crate::dhcp::pool::ClientRequestState::Selecting,
             0,
         );
-        keeping.store(&first.changes());
+        keeping.store(&first.changes(), 0);
         let mut shorter = pool(&mut keeping, Some(&first), (600, HOUR_MS));
         assert!(is_taken(&mut shorter, 12 * HOUR_MS));
         // A reload does not prolong the lease.

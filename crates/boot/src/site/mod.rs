@@ -3,6 +3,7 @@
 
 mod admission;
 mod elsewhere;
+mod files;
 mod host;
 mod keeping;
 mod leaving;
@@ -17,7 +18,9 @@ pub use leaving::{EnteredFiles, LeavingFiles};
 pub use sharing::{MessageNotifier, SharedCopies, lock as lock_copies};
 pub use shelf::NetworkContentSource;
 pub use show::{NETWORK, ServerStatus, rows};
-pub use standing::{HeldPart, Knowledge, MovedPart, NodeLeaseStatus, PartAdoption, PreviousRanges};
+pub use standing::{
+    Generations, HeldPart, Knowledge, MovedPart, NodeLeaseStatus, PartAdoption, PreviousRanges,
+};
 
 use crate::assignment::{BootTarget, SingleBootProgress, assigned};
 use crate::config::{Image, LanConfig};
@@ -35,6 +38,7 @@ use crate::mac::Mac;
 use crate::script;
 use admission::AdmissionState;
 use elsewhere::RemoteActivities;
+use files::FileAge;
 use keeping::{Fates, LeaseStore, PoolConfig};
 use part::report::Moment;
 use serde::{Deserialize, Serialize};
@@ -103,6 +107,7 @@ pub struct NetworkState {
     /// Addresses of this host, of all interfaces.
     host: BTreeSet<IpAddr>,
     six: Ipv6State,
+    files: FileAge,
 }
 
 /// Status of the single boots. An image is booted once only while they are both known and stored.
@@ -114,6 +119,8 @@ struct SingleBootStatus {
     is_unknown: bool,
     /// True if the last write to disk failed.
     has_failed: bool,
+    /// Generation of the file when it was read.
+    opened: u32,
 }
 
 /// Parts of the range, and what this node holds of them.
@@ -190,6 +197,7 @@ impl NetworkState {
             overlays: BTreeMap::new(),
             host: BTreeSet::new(),
             six: Ipv6State::default(),
+            files: FileAge::default(),
         }
     }
 
@@ -219,6 +227,8 @@ impl NetworkState {
         let before = (self.range(), self.range6());
         self.parts.count = parts.max(1);
         self.lan = lan;
+        self.turns_status.is_unknown |= self.parts.standing.is_led_elsewhere;
+        self.settle_turns();
         if before != (self.range(), self.range6()) && !self.parts.me.is_empty() {
             // The cluster has to report which of the new parts this node holds.
             self.share_anew();
@@ -311,10 +321,9 @@ impl NetworkState {
         me.clone_into(&mut self.parts.me);
         let before = std::mem::replace(&mut self.parts.standing, standing);
         let leading = |standing: &NodeLeaseStatus| standing.held.get(&0).map(|held| held.has_turns);
-        if !me.is_empty()
-            && leading(&before).is_none()
-            && leading(&self.parts.standing) == Some(false)
-        {
+        let begins = leading(&before).is_none() && leading(&self.parts.standing) == Some(false);
+        let ends = !before.is_led_elsewhere && self.parts.standing.is_led_elsewhere;
+        if !me.is_empty() && (begins || ends) {
             self.turns_status.is_unknown = true;
         }
         self.settle_turns();
@@ -342,8 +351,9 @@ impl NetworkState {
             .apply_held_parts(pool, &before.held, held, now_ms);
     }
 
-    /// Marks all single boots as done if another node led before: which machines have had their
-    /// turn is unknown, and a boot from disk does the least harm.
+    /// Marks all single boots as done if another node leads, or led before: which machines have
+    /// had their turn is unknown, and a boot from disk does the least harm. The file of a node that
+    /// does not lead has them, too, because a renamed section continues with it.
     fn settle_turns(&mut self) {
         if self.turns_status.is_unknown && self.turns_status.stored.is_some() {
             self.turns.mark_all_done(&self.lan);
@@ -515,7 +525,9 @@ impl NetworkState {
     pub fn store(&mut self) {
         let pool = self.desk.as_mut().and_then(DhcpServer::pool);
         let changes = pool.map(Pool::changes).unwrap_or_default();
-        self.parts.keeping.store(&changes);
+        self.parts
+            .keeping
+            .store(&changes, Moment::now().boottime_ms);
         self.send_changes(self.range(), &changes);
     }
 
@@ -626,8 +638,10 @@ impl NetworkState {
     /// once.
     pub fn read_turns(&mut self, turns: SingleBootProgress) {
         self.turns_status.stored = Some(turns.clone());
+        self.turns_status.opened = turns.generation;
         self.turns = turns;
         self.turns.keep(&self.lan);
+        self.turns_status.is_unknown |= self.parts.standing.is_led_elsewhere;
         self.settle_turns();
         self.pass_turns();
     }
@@ -639,14 +653,17 @@ impl NetworkState {
 
     /// Returns the turns if they are not on disk.
     pub fn unstored_turns(&self) -> Option<SingleBootProgress> {
-        let stored = self.turns_status.stored.as_ref();
-        stored
-            .is_some_and(|stored| *stored != self.turns)
-            .then(|| self.turns.clone())
+        let stored = self.turns_status.stored.as_ref()?;
+        (!self.turns.is_as_kept(stored)).then(|| {
+            let mut turns = self.turns.clone();
+            turns.generation = turns.generation.saturating_add(1);
+            turns
+        })
     }
 
     /// Records that these turns are on disk.
     pub fn stored_turns(&mut self, turns: SingleBootProgress) {
+        self.turns.generation = turns.generation;
         self.turns_status.stored = Some(turns);
         self.turns_status.has_failed = false;
         self.pass_turns();

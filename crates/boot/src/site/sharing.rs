@@ -153,10 +153,10 @@ impl NetworkState {
             let epoch = shares.sharing.epoch(*part)?;
             Some((*part, (epoch, shares.sharing.in_step(*part))))
         });
-        let copies = lock(&shares.copies);
+        let locked = lock(&shares.copies);
         let parts = 0..usize::try_from(self.parts.count).unwrap_or(1);
         let copies = parts.filter_map(|part| {
-            let copy = copies.whole(part).filter(|copy| copy.ranges == ranges)?;
+            let copy = locked.whole(part).filter(|copy| copy.ranges == ranges)?;
             Some((part, (copy.node.clone(), copy.epoch)))
         });
         Knowledge {
@@ -165,6 +165,12 @@ impl NetworkState {
             adopted: shares.adopted.clone(),
             linked: shares.sharing.linked_nodes().cloned().collect(),
             stores: (self.parts.keeping.number(), self.six.number()),
+            generations: [
+                self.parts.keeping.generation(),
+                self.six.generation(),
+                { self.turns_status.stored.as_ref() }.map(|turns| turns.generation),
+                Some(locked.generation()),
+            ],
             longest_s: self.longest_s(),
         }
     }
@@ -392,6 +398,19 @@ impl NetworkState {
         if held.is_unheard || self.longest_s() > held.longest_s {
             return ConfirmationDecision::Later;
         }
+        if let Some([four, six, ..]) = self.parts.standing.recorded {
+            // An older copy of the file must not pass for the current one.
+            let is_recorded = match address {
+                IpAddr::V4(address) => self.parts.keeping.is_recorded(address, four, now_ms),
+                IpAddr::V6(address) => self.six.is_recorded(address, six, now_ms),
+            };
+            if !is_recorded {
+                return ConfirmationDecision::Later;
+            }
+        }
+        let Some(held) = self.parts.standing.held.get(&part) else {
+            return ConfirmationDecision::Never;
+        };
         self.parts.shares.sharing.tells(address, part, &held.named)
     }
 

@@ -13,11 +13,13 @@ use crate::mac::{Mac, mark};
 use crate::message::BootMachineStatus;
 use crate::portal;
 use part::power::control::PowerControl;
-use part::report::{Grade, NumberKind, NumberRow, Subject};
+use part::report::{Grade, Moment, NumberKind, NumberRow, Subject};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Limit of unusable overlays that are listed one by one.
 const UNUSABLE_SHOWN: usize = 4;
+/// Time for which the overview says that older files were found, milliseconds.
+const OLDER_MS: u64 = 3_600_000;
 /// Kind of the report's subject.
 pub const NETWORK: &str = "boot-network";
 
@@ -101,6 +103,9 @@ impl NetworkState {
         let mut subject = Subject::new(NETWORK, &self.name).label("network");
         let counts = self.counts();
         subject = self.state(subject, servers, counts);
+        if let Some((_, words)) = &self.files.older {
+            subject = subject.fact("files of this node", words.clone());
+        }
         subject = subject.fact("interface", self.lan.interface.clone());
         if let Some(here) = self.here() {
             subject = subject.joined(
@@ -241,6 +246,10 @@ impl NetworkState {
         if let Some(words) = self.has_no_majority() {
             troubles.push(words);
         }
+        let now_ms = Moment::now().boottime_ms;
+        let older = self.files.older.as_ref();
+        let older = older.filter(|(at_ms, _)| now_ms.saturating_sub(*at_ms) < OLDER_MS);
+        troubles.extend(older.map(|(_, words)| words.clone()));
         if let Some(why) = self.why_closed() {
             let mut subject = subject.state("removed", Grade::Bad);
             subject.why = why;

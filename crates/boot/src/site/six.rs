@@ -95,6 +95,28 @@ impl Ipv6State {
         self.keeping.enter(journal);
     }
 
+    /// Returns the generation of the journal; None: none is open.
+    pub(super) fn generation(&self) -> Option<u32> {
+        self.keeping.generation()
+    }
+
+    /// Returns the generation that the journal had when it was opened; None: none is open.
+    pub(super) fn opened_generation(&self) -> Option<u32> {
+        self.keeping.opened_generation()
+    }
+
+    /// Returns whether the cluster has recorded the lease of an address, or its client has waited
+    /// long enough for that.
+    pub(super) fn is_recorded(&mut self, address: Ipv6Addr, recorded: u32, now_ms: u64) -> bool {
+        self.keeping.is_recorded(address, recorded, now_ms)
+    }
+
+    /// Drops the leases of a journal that is older than the state of the cluster.
+    pub(super) fn forget(&mut self, newest: u32) {
+        self.keeping.forget(newest);
+        self.desk = None;
+    }
+
     /// Returns the number of the journal file; zero: none yet.
     pub(super) fn number(&self) -> u32 {
         self.keeping.number()
@@ -226,7 +248,7 @@ impl NetworkState {
     /// Writes the leases of IPv6 to disk for the next start.
     pub fn store6(&mut self) {
         let changes = self.six.pool().map(Pool::changes).unwrap_or_default();
-        self.six.keeping.store(&changes);
+        self.six.keeping.store(&changes, Moment::now().boottime_ms);
         self.send_changes(self.range6(), &changes);
     }
 

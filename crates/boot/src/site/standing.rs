@@ -95,6 +95,11 @@ pub struct NodeLeaseStatus {
     pub leader: String,
     /// Machines with a boot order, as the leader has written them.
     pub orders: Vec<u32>,
+    /// True if another node decides single boots, or did so last.
+    pub is_led_elsewhere: bool,
+    /// Generations of this node's files that the cluster has recorded. None: nothing is recorded
+    /// now.
+    pub recorded: Option<[u32; 4]>,
 }
 
 /// Knowledge of this node and the others about leases.
@@ -112,6 +117,13 @@ pub struct Knowledge {
     /// Identifiers of the files with the leases of IPv4 and IPv6, which change after the files
     /// were lost. Zero: none yet.
     pub stores: (u32, u32),
+    /// Generations of the files of this node that are open.
+    pub generations: Generations,
     /// Longest lease that is in force or will be given, seconds.
     pub longest_s: u32,
 }
+
+/// Numbers of writes of the files with the leases of IPv4, with those of IPv6, with the single boots,
+/// and with the copies of other nodes' leases. They only grow: an older copy of a file has a smaller
+/// number. None: the file is not open.
+pub type Generations = [Option<u32>; 4];

@@ -19,6 +19,9 @@ pub struct LeaseCopies {
     coming: BTreeMap<usize, LeaseCopy>,
     /// Epoch in which this node last held each part: messages of earlier holders are ignored.
     held: BTreeMap<usize, u64>,
+    /// Generation of the stored copies; and when they were read.
+    generation: u32,
+    opened: u32,
 }
 
 /// Copy of the leases of a part.
@@ -115,6 +118,35 @@ impl LeaseCopies {
     /// Restores a copy from disk.
     pub fn restore(&mut self, part: usize, copy: LeaseCopy) {
         self.whole.insert(part, copy);
+    }
+
+    /// Returns the number of writes of copies, over all starts: older copies of the files have a
+    /// smaller one.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Returns the generation of the files when they were read.
+    pub fn opened_generation(&self) -> u32 {
+        self.opened
+    }
+
+    /// Records that copies of a generation are on disk.
+    pub fn stored(&mut self, generation: u32) {
+        self.generation = self.generation.max(generation);
+    }
+
+    /// Records that copies of a generation were read from disk.
+    pub fn read(&mut self, generation: u32) {
+        self.stored(generation);
+        self.opened = self.generation;
+    }
+
+    /// Drops all copies, because their files are older than the recorded generation.
+    pub fn forget_older(&mut self, newest: u32) {
+        self.whole.clear();
+        self.coming.clear();
+        self.read(newest);
     }
 
     /// Drops a lost copy.

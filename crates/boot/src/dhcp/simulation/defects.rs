@@ -81,11 +81,15 @@ pub(super) enum InjectedDefect {
     /// A machine that responds at a withheld address gets it, though a node is up that knows the
     /// owner.
     SquatterBelieved,
+    /// The leases of an older copy of the disk count as current.
+    OlderDiskBelieved,
+    /// A client gets its response before the cluster has recorded the generation of its lease.
+    ToldBeforeRecorded,
 }
 
 /// Each defect with a seed that finds it. A change that alters the history needs another seed,
 /// for which the test searches.
-const DEFECTS: [(InjectedDefect, u64); 26] = [
+const DEFECTS: [(InjectedDefect, u64); 28] = [
     (InjectedDefect::HoldNotChecked, 29),
     (InjectedDefect::AllKnown, 6),
     (InjectedDefect::ToldBeforeStored, 48),
@@ -112,6 +116,8 @@ const DEFECTS: [(InjectedDefect, u64); 26] = [
     (InjectedDefect::ClaimAdopted, 1_913),
     (InjectedDefect::LongestForgotten, 1_407),
     (InjectedDefect::DoubtIgnored, 5_629),
+    (InjectedDefect::OlderDiskBelieved, 123),
+    (InjectedDefect::ToldBeforeRecorded, 51),
 ];
 
 impl Odds {
@@ -122,6 +128,7 @@ impl Odds {
                 restless: 60,
                 lively: 20,
                 lasting: 20,
+                restores: false,
                 ..self
             },
             Some(InjectedDefect::RebootGetsUnclear) => Odds {
@@ -129,6 +136,7 @@ impl Odds {
                 lively: 0,
                 steady: 0,
                 empties: true,
+                restores: false,
                 ..self
             },
             Some(InjectedDefect::UnheardTold) => Odds {
@@ -136,6 +144,7 @@ impl Odds {
                 lively: 20,
                 lasting: 40,
                 strikes: true,
+                restores: false,
                 ..self
             },
             Some(InjectedDefect::DoubtIgnored) => Odds {
@@ -144,6 +153,7 @@ impl Odds {
                 lasting: 20,
                 steady: 0,
                 empties: true,
+                restores: false,
                 ..self
             },
             Some(InjectedDefect::ClaimAdopted) => Odds {
@@ -151,9 +161,19 @@ impl Odds {
                 lively: 90,
                 lasting: 100,
                 steady: 60,
+                restores: false,
                 ..self
             },
-            _ => self,
+            Some(InjectedDefect::OlderDiskBelieved | InjectedDefect::ToldBeforeRecorded) => Odds {
+                steady: 0,
+                restores: true,
+                ..self
+            },
+            Some(_) => Odds {
+                restores: false,
+                ..self
+            },
+            None => self,
         }
     }
 }

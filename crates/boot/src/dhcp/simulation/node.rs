@@ -1,5 +1,6 @@
 //! Node with its server logic, a disk, and the parts that it believes to hold.
 
+mod backup;
 mod ways;
 
 use super::super::desk::DhcpServer;
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::config::LanConfig;
 use crate::mac::Mac;
+use backup::Backup;
 use lab::Random;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -76,13 +78,15 @@ struct Away {
     cut_until_ms: u64,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Disk {
     leases: BTreeMap<Ipv4Addr, Holder>,
     /// Stored copies of the other node's parts.
     copies: BTreeMap<usize, LeaseCopy>,
     /// Number of times that the disk was lost.
     losses: u64,
+    /// Number of writes of leases, and of copies.
+    generations: [u64; 2],
 }
 
 pub(super) struct SimulatedNode {
@@ -91,6 +95,7 @@ pub(super) struct SimulatedNode {
     /// None: the node is down.
     desk: Option<DhcpServer>,
     disk: Disk,
+    backup: Backup,
     /// Copies of the other node's parts.
     pub(super) copies: LeaseCopies,
     /// Progress of the copies at the other node.
@@ -108,6 +113,8 @@ pub(super) struct SimulatedNode {
     held: [Option<u64>; PARTS],
     away: Away,
     defect: Option<InjectedDefect>,
+    /// True if clients wait for the record of their leases' generation.
+    pub(super) records_generations: bool,
 }
 
 impl SimulatedNode {
@@ -121,6 +128,7 @@ impl SimulatedNode {
             clock,
             desk: None,
             disk: Disk::default(),
+            backup: Backup::default(),
             copies: LeaseCopies::default(),
             sharing: LeaseSharing::default(),
             records: Records::default(),
@@ -131,6 +139,7 @@ impl SimulatedNode {
             held: [None; PARTS],
             away: Away::default(),
             defect,
+            records_generations: false,
         }
     }
 
@@ -159,6 +168,7 @@ impl SimulatedNode {
                 .leases
                 .retain(|_, holder| !matches!(holder, Holder::Unclear(_) | Holder::Before(_)));
         }
+        self.drop_older_files();
         for (part, copy) in &self.disk.copies {
             self.copies.restore(*part, copy.clone());
         }
@@ -213,6 +223,7 @@ impl SimulatedNode {
         self.waiting.clear();
         self.queue.clear();
         self.held = [None; PARTS];
+        self.backup.crash();
         self.copies = LeaseCopies::default();
         self.sharing = LeaseSharing::default();
         let Records {
@@ -258,7 +269,7 @@ impl SimulatedNode {
     /// Empties the disk.
     pub(super) fn lose_disk(&mut self) {
         self.disk.leases.clear();
-        self.disk.losses += 1;
+        self.disk.losses = self.backup.next_loss();
         self.records.longest_s = 0;
         self.lose_copies();
     }
@@ -500,6 +511,7 @@ impl SimulatedNode {
         true_ms: u64,
     ) -> Option<Write> {
         let now_ms = self.clock.at(true_ms);
+        self.backup.recorded[0] = self.disk.generations[0].max(self.backup.recorded[0]);
         let record = &records[part];
         if !self.has(InjectedDefect::HoldNotChecked) {
             self.look(now_ms);
@@ -599,6 +611,8 @@ impl SimulatedNode {
         }
         if let Some(copy) = self.copies.whole(told.part) {
             self.disk.copies.insert(told.part, copy.clone());
+            self.disk.generations[1] += 1;
+            self.backup.recorded[1] = self.disk.generations[1];
         }
         true
     }
@@ -637,7 +651,9 @@ impl SimulatedNode {
 
     fn store(&mut self, now_ms: u64) {
         let Some(range) = self.range() else { return };
+        self.disk.generations[0] += u64::from(!self.unstored.is_empty());
         for change in self.unstored.drain(..) {
+            self.backup.stored(change, self.disk.generations[0]);
             match change.holder {
                 Holder::Nobody => self.disk.leases.remove(&change.address),
                 holder => self.disk.leases.insert(change.address, holder),
@@ -668,6 +684,10 @@ impl SimulatedNode {
             let part = range.part(address);
             let record = &self.records.known[part];
             let is_longer = reply.lease_ms > u64::from(record.longest_s) * 1000;
+            if self.waits_for_record(address) {
+                later.push(reply);
+                continue;
+            }
             if record.unheard || is_longer {
                 if self.has(InjectedDefect::UnheardTold) {
                     now.push(reply)

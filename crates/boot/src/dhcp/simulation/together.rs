@@ -341,6 +341,7 @@ fn begin(
         apart: false,
         sleeps: false,
         strikes: false,
+        restores: false,
     };
     world.start();
     // Before that, no part has a record that is clear.

@@ -123,7 +123,8 @@ fn a_damaged_file_is_no_copy() {
         .write("one", "alpha 7 3\n10.0.0.1 ?\n10.0.0.2 -")
         .unwrap();
     let known = [(IpAddr::from([10, 0, 0, 1]), Holder::Unclear(None))];
-    let copy = read(&path).unwrap();
+    let (copy, generation) = read(&path).unwrap();
+    assert_eq!(generation, 0);
     assert_eq!(copy.known().collect::<Vec<_>>(), known);
 }
 
@@ -162,6 +163,39 @@ fn a_keeper_that_moves_keeps_what_it_knows_and_writes_it_with_the_next_change() 
     assert_eq!(known.map(|copy| copy.known().len()), Some(1));
     let later = LeaseCopyContent::Changes(vec![change(2, CLIENT)]);
     assert_eq!(tell(&second, 7, &[later]), Some(Ok(())));
-    let copy = read(&other.join("lan@part1.copy")).unwrap();
-    assert_eq!(copy.known().len(), 2);
+    let (copy, generation) = read(&other.join("lan@part1.copy")).unwrap();
+    assert_eq!((copy.known().len(), generation), (2, 2));
+}
+
+#[test]
+fn older_copies_are_recognised_and_dropped() {
+    let scratch = ScratchDirectory::new().unwrap();
+    let path = scratch.path().join("copies/lan@part1.copy");
+    let (first, copies) = keeper(&scratch);
+    let whole = [LeaseCopyContent::Begin(3), LeaseCopyContent::Whole];
+    let later = |last| [LeaseCopyContent::Changes(vec![change(last, CLIENT)])];
+    assert_eq!(tell(&first, 7, &whole), Some(Ok(())));
+    let older = std::fs::read(&path).unwrap();
+    assert_eq!(tell(&first, 7, &later(1)), Some(Ok(())));
+    assert_eq!(tell(&first, 7, &later(2)), Some(Ok(())));
+    let newest = lock_copies(&copies).generation();
+    let (_, again) = keeper(&scratch);
+    let read = |copies: &SharedCopies| {
+        let copies = lock_copies(copies);
+        (copies.generation(), copies.opened_generation())
+    };
+    assert_eq!((newest, read(&again)), (3, (3, 3)));
+    std::fs::write(&path, older).unwrap();
+    let (second, again) = keeper(&scratch);
+    assert_eq!(read(&again), (1, 1));
+    lock_copies(&again).forget_older(newest);
+    assert_eq!(lock_copies(&again).whole(1), None);
+    assert_eq!(read(&again), (3, 3));
+    // The holder has to send the complete copy.
+    assert_eq!(
+        tell(&second, 7, &later(4)),
+        Some(Err(LeaseCopyError::NotBegun))
+    );
+    assert_eq!(tell(&second, 7, &whole), Some(Ok(())));
+    assert_eq!(read(&again), (4, 3));
 }

@@ -3,7 +3,8 @@
 
 use super::moved::Basis;
 use super::record::{ALL, LEFT, NodeLeaseRecord, PartRecord, UNHEARD, mark_of, mix};
-use super::{AcquiredPart, AcquiredPartState, ClusterLeases};
+use super::{AcquiredPart, AcquiredPartState, ClusterLeases, NEW_NS};
+use crate::site::{Generations, Knowledge};
 use part::codec;
 use part::role::KnownLease;
 use std::collections::BTreeSet;
@@ -25,6 +26,51 @@ pub(super) const AWAIT_NS: u64 = 15_000_000_000;
 pub(super) const AWAIT_COPY_NS: u64 = 120_000_000_000;
 
 impl ClusterLeases {
+    /// Returns the record of this node.
+    fn own_record(&self) -> Option<NodeLeaseRecord> {
+        codec::decode(&self.known.get(&self.node(&self.me))?.record).ok()
+    }
+
+    /// Returns whether this node holds the lease of its own record: the record is then the
+    /// newest that there is.
+    pub fn has_node_lease(&self, now_ns: u64) -> bool {
+        let lease = self.known.get(&self.node(&self.me));
+        lease.is_some_and(|lease| lease.until_ns > now_ns)
+    }
+
+    /// Returns the recorded generations of the files of this node that are older than their
+    /// record: copies from before the record was written. None: no file is.
+    pub fn newer_generations(&self, files: Generations) -> Option<Generations> {
+        let recorded = self.own_record()?.generations;
+        let mut newer = Generations::default();
+        for ((newer, file), recorded) in newer.iter_mut().zip(files).zip(recorded) {
+            *newer = file.filter(|file| *file < recorded).map(|_| recorded);
+        }
+        newer.iter().any(Option::is_some).then_some(newer)
+    }
+
+    /// Returns the generations for the record of this node. A file that is not open keeps the
+    /// recorded one.
+    pub(super) fn next_generations(
+        record: Option<&NodeLeaseRecord>,
+        knowledge: &Knowledge,
+    ) -> [u32; 4] {
+        let mut next = record.map(|record| record.generations).unwrap_or_default();
+        for (next, file) in next.iter_mut().zip(knowledge.generations) {
+            *next = file.unwrap_or(0).max(*next);
+        }
+        next
+    }
+
+    /// Returns whether this node leaves a part that no node has held yet to the node whose part it
+    /// is, which may be about to take it.
+    pub(super) fn leaves_new(&self, part: usize, now_ns: u64) -> bool {
+        let lease = self.known.get(&self.part(part));
+        let is_new = lease.is_none_or(|lease| lease.record.is_empty() && lease.holder.is_empty());
+        let since_ns = self.first_report_ns.unwrap_or(now_ns);
+        is_new && now_ns < since_ns.saturating_add(NEW_NS)
+    }
+
     /// Returns whether this node would know all leases of a part. None: the cluster has not
     /// reported the holder yet.
     pub(super) fn knows_all(&self, part: usize) -> Option<bool> {

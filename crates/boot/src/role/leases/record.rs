@@ -204,4 +204,7 @@ pub(super) struct NodeLeaseRecord {
     /// Further addresses of the node that lie in the ranges.
     #[serde(rename = "o", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) own: Vec<IpAddr>,
+    /// Generations of the node's files, as [`crate::site::Generations`]. Zero: none is recorded.
+    #[serde(rename = "g", default, skip_serializing_if = "is_none")]
+    pub(super) generations: [u32; 4],
 }

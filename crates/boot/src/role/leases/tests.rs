@@ -76,9 +76,42 @@ fn held_by(holder: &str, name: &str, record: Vec<u8>) -> KnownLease {
 #[test]
 fn a_node_wants_its_own_part_most_and_watches_where_it_has_no_address() {
     let mut beta = leases("beta");
-    beta.apply_known_leases(&[held_by("beta", "@beta", Vec::new())]);
+    let of_beta = of_beta(beta.range, &[]);
+    beta.apply_known_leases(&[
+        held_by("beta", "@beta", Vec::new()),
+        held_by(
+            "",
+            "0",
+            codec::encode(&PartRecord {
+                node: "beta".to_owned(),
+                ..codec::decode(&of_beta).unwrap()
+            }),
+        ),
+    ]);
     assert_eq!(ranks(&beta, true), [2, 3, 0, 1]);
     assert_eq!(ranks(&beta, false), [0; 4]);
+}
+
+#[test]
+fn new_part_is_left_to_its_own_node_for_a_while() {
+    let mut beta = leases("beta");
+    let at = |beta: &mut ClusterLeases, known: &[KnownLease], now_ns| {
+        beta.apply_known_leases(known);
+        turn_at(beta, now_ns);
+        let wants = beta.wants(true, now_ns);
+        (wants[0].rank, wants[1].rank)
+    };
+    let own = held_by("beta", "@beta", Vec::new());
+    let new = [own.clone()];
+    assert_eq!(at(&mut beta, &new, SECOND), (0, 3));
+    let free = [own.clone(), held_by("", "0", Vec::new())];
+    assert_eq!(at(&mut beta, &free, SECOND + NEW_NS - 1), (0, 3));
+    assert_eq!(at(&mut beta, &free, SECOND + NEW_NS), (2, 3));
+    // A part that a node has held before does not wait.
+    let mut beta = leases("beta");
+    let record = of_beta(beta.range, &[]);
+    let held = [own, held_by("", "0", record)];
+    assert_eq!(at(&mut beta, &held, SECOND), (2, 3));
 }
 
 #[test]
@@ -95,7 +128,8 @@ fn a_node_that_has_just_begun_waits_until_it_has_heard_whose_the_parts_are() {
     assert_eq!(ranks(&alpha, true), [0, 0, 1, 0]);
     // No node has the leases now.
     alpha.apply_known_leases(&[held_by("", "0", record), held_by("", "1", Vec::new())]);
-    assert_eq!(ranks(&alpha, true), [0, 2, 1, 0]);
+    // A new part is beta's own at first.
+    assert_eq!(ranks(&alpha, true), [0, 0, 1, 0]);
     // The node held the part itself.
     let mut own: PartRecord = codec::decode(&of_beta(alpha.range, &[])).unwrap();
     own.node = "alpha".to_owned();
@@ -520,6 +554,7 @@ fn the_other_node_is_where_its_record_says() {
     let at = |last: u8| {
         codec::encode(&NodeLeaseRecord {
             own: Vec::new(),
+            generations: Default::default(),
             address: Ipv4Addr::new(10, 0, 0, last),
             six: None,
             epochs: vec![0, 0],
@@ -560,6 +595,7 @@ fn the_other_node_says_its_address_of_ipv6() {
     let epochs = Vec::new();
     let beta = codec::encode(&NodeLeaseRecord {
         own: Vec::new(),
+        generations: Default::default(),
         address,
         six,
         epochs,
@@ -571,6 +607,7 @@ fn the_other_node_says_its_address_of_ipv6() {
     let own = (Some(Ipv4Addr::new(10, 0, 0, 2)), six);
     let before = NodeLeaseRecord {
         own: Vec::new(),
+        generations: Default::default(),
         address: Ipv4Addr::new(10, 0, 0, 2),
         six: None,
         epochs: Vec::new(),
@@ -635,6 +672,7 @@ impl LeasePairFixture {
             });
             let at = NodeLeaseRecord {
                 own: Vec::new(),
+                generations: Default::default(),
                 address: Ipv4Addr::LOCALHOST,
                 six: None,
                 epochs: self.seen.clone(),

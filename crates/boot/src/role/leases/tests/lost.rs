@@ -221,3 +221,117 @@ fn what_a_node_has_of_its_part_is_reported_before_it_gives_addresses_and_taken_o
     };
     assert!(beta.has_copy(0, &clear));
 }
+
+#[test]
+fn older_copy_of_a_file_is_recognised_by_its_generation() {
+    let mut alpha = leases("alpha");
+    let address = Some(Ipv4Addr::new(10, 0, 0, 2));
+    let of = |generation: u32| Knowledge {
+        stores: (7, 0),
+        generations: [Some(generation), None, Some(1), Some(2)],
+        ..Knowledge::default()
+    };
+    let mut record = Vec::new();
+    let mut evaluate = |alpha: &mut ClusterLeases, generation: u32| {
+        alpha.apply_known_leases(&[lease("@alpha", 1, SECOND, record.clone())]);
+        assert!(alpha.has_node_lease(0) && !alpha.has_node_lease(SECOND));
+        let older = alpha.newer_generations(of(generation).generations);
+        let here = (address, None);
+        let (status, written) = alpha.evaluate_parts(here, &of(generation), (&[], true), 0);
+        let own = written.iter().find(|one| one.name == "boot/lan/@alpha");
+        if let Some(own) = own {
+            record.clone_from(&own.value);
+        }
+        (older, own.is_some(), status.recorded)
+    };
+    assert_eq!(evaluate(&mut alpha, 4), (None, true, None));
+    assert_eq!(evaluate(&mut alpha, 4), (None, false, Some([4, 0, 1, 2])));
+    assert_eq!(evaluate(&mut alpha, 9), (None, true, Some([4, 0, 1, 2])));
+    // A process that starts with the same file or a newer one, and with an older one.
+    for (generation, older) in [(9, None), (10, None), (8, Some(10)), (0, Some(10))] {
+        let mut alpha = leases("alpha");
+        let older = older.map(|newest| [Some(newest), None, None, None]);
+        assert_eq!(evaluate(&mut alpha, generation).0, older, "{generation}");
+    }
+    // A file that is not open yet is neither older nor a reason to record less.
+    let mut alpha = leases("alpha");
+    alpha.apply_known_leases(&[lease("@alpha", 1, SECOND, record.clone())]);
+    assert_eq!(alpha.newer_generations([None; 4]), None);
+    let here = (address, None);
+    let (_, written) = alpha.evaluate_parts(here, &Knowledge::default(), (&[], true), 0);
+    assert_eq!(written, []);
+}
+
+#[test]
+fn node_that_drops_older_files_gives_up_the_parts_that_it_took() {
+    let mut alpha = leases("alpha");
+    let now_in = |store: u32| Knowledge {
+        stores: (store, 0),
+        ..Knowledge::default()
+    };
+    let mut record: PartRecord = codec::decode(&by_alpha(alpha.range, &["beta"])).unwrap();
+    record.stores = (7, 0);
+    alpha.apply_known_leases(&[lease("0", 5, SECOND, codec::encode(&record))]);
+    let evaluate = |alpha: &mut ClusterLeases, store: u32| {
+        let (status, written) = alpha.evaluate_parts((None, None), &now_in(store), (&[], true), 0);
+        (
+            status.held.len(),
+            written.len(),
+            alpha.wants(true, 0)[0].rank,
+        )
+    };
+    assert_eq!(evaluate(&mut alpha, 7), (1, 1, 3));
+    alpha.forget_parts();
+    assert_eq!(evaluate(&mut alpha, 8), (0, 0, 0));
+}
+
+#[test]
+fn record_of_a_node_has_room_for_its_generations() {
+    let record = NodeLeaseRecord {
+        address: Ipv4Addr::BROADCAST,
+        six: Some(std::net::Ipv6Addr::from_bits(u128::MAX)),
+        epochs: vec![u64::MAX >> 16; 2],
+        own: vec![std::net::Ipv6Addr::from_bits(u128::MAX).into(); 4],
+        generations: [u32::MAX; 4],
+    };
+    let bytes = codec::encode(&record).len();
+    assert!(bytes <= SHORT_RECORD_BYTES_MAX, "{bytes}");
+}
+
+#[test]
+fn node_without_an_ipv4_address_records_its_generations() {
+    let six = Some("2001:db8::2".parse().unwrap());
+    let mut alpha = leases("alpha");
+    alpha.apply_known_leases(&[lease("@alpha", 1, SECOND, Vec::new())]);
+    let (_, written) = alpha.evaluate_parts((None, six), &Knowledge::default(), (&[], true), 0);
+    let mut beta = leases("beta");
+    beta.apply_known_leases(&[lease("@alpha", 1, 0, written[0].value.clone())]);
+    let (status, _) = beta.evaluate_parts((None, None), &Knowledge::default(), (&[], true), 0);
+    assert_eq!(status.nodes.six, six.into_iter().collect::<Vec<_>>());
+    assert!(status.nodes.there.is_empty());
+}
+
+#[test]
+fn node_that_is_left_alone_withholds_what_a_removed_node_gave() {
+    // Beta is removed while it holds its part, and alpha has no copy of that.
+    let mut alpha = leases("alpha");
+    alpha.set_nodes(&["alpha".to_owned()]);
+    let all = Range {
+        parts: 1,
+        ..range(1, 10)
+    };
+    let record = by_alpha(alpha.range, &[]);
+    alpha.set_range(Some(all), None, 3_600);
+    let mut evaluate = |record: Vec<u8>| {
+        alpha.apply_known_leases(&[lease("0", 5, u64::MAX, record)]);
+        turn(&mut alpha)
+    };
+    let (_, written) = evaluate(record);
+    let (status, _) = evaluate(written[0].value.clone());
+    let held = &status.held[&0];
+    let moved = held.moved.as_ref().expect("half of the range was beta's");
+    let fate = moved.four.fates(|_, _, _| None);
+    let fate = |last| fate(Ipv4Addr::new(10, 0, 0, last));
+    assert_eq!(fate(1), crate::dhcp::pool::AddressKnowledge::Known);
+    assert_eq!(fate(10), crate::dhcp::pool::AddressKnowledge::Unclear);
+}
