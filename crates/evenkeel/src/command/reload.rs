@@ -145,6 +145,7 @@ mod tests {
             paths: vec![path.into()],
             claims: Default::default(),
             socket: "/nowhere".into(),
+            is_elsewhere: false,
         }
     }
 

@@ -280,6 +280,7 @@ mod tests {
             paths: Vec::new(),
             claims: Default::default(),
             socket,
+            is_elsewhere: false,
         };
         let asked = ask(&instance, &SupervisorMessage::TellPulse, ANSWER_LIMIT);
         drop(served.join().unwrap());
