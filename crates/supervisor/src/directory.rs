@@ -23,6 +23,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Environment variable that replaces the default directory.
 const VARIABLE: &str = "EVENKEEL_RUNTIME_DIRECTORY";
@@ -33,6 +34,9 @@ const LISTING_BYTES_MAX: u64 = 256 * 1024;
 /// Maximum number of supervisors with one process id: containers may share a directory.
 const SAME_ID_MAX: usize = 16;
 const BACKLOG: i32 = 16;
+/// Attempts to lock a directory, and the pause between them.
+const LOCK_TRIES: usize = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// The reason why the directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -170,12 +174,12 @@ pub struct Instance {
     /// Exclusive claims of the instance.
     pub claims: Claims,
     pub socket: PathBuf,
+    /// True if the entry is in another runtime directory than that of this process.
+    pub is_elsewhere: bool,
 }
 
 /// The cluster membership of an instance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    /// True if the entry is in another runtime directory than that of this process.
-    pub is_elsewhere: bool,
 pub enum Membership {
     /// The instance serves files without a cluster.
     #[default]
@@ -337,10 +341,6 @@ fn entries_in(
     directory: &Path,
     is_wanted: impl Fn(SocketOwner<'_>) -> bool,
 ) -> Result<Vec<Instance>, DirectoryError> {
-    let failed = |error| DirectoryError::Open(directory.into(), error);
-    match std::fs::symlink_metadata(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
-        _ => check(directory)?,
     let (mut found, dead) = search(directory, is_wanted)?;
     remove_dead(directory, &dead);
     found.sort_by_key(|instance| instance.pid);
@@ -352,6 +352,10 @@ fn search(
     directory: &Path,
     is_wanted: impl Fn(SocketOwner<'_>) -> bool,
 ) -> Result<(Vec<Instance>, Vec<PathBuf>), DirectoryError> {
+    let failed = |error| DirectoryError::Open(directory.into(), error);
+    match std::fs::symlink_metadata(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
+        _ => check(directory)?,
     }
     let mut found = Vec::new();
     let mut dead = Vec::new();
@@ -546,11 +550,11 @@ fn read(socket: &Path) -> Option<Instance> {
         paths: Vec::new(),
         claims: Claims::default(),
         socket: socket.into(),
+        is_elsewhere: false,
     };
     for line in text.lines() {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("pid", pid) => instance.pid = pid.parse().ok()?,
-        is_elsewhere: false,
             ("program", program) => instance.program = program.to_owned(),
             ("network", network) => instance.network = network.parse().ok()?,
             ("file", path) => instance.paths.push(path.into()),
@@ -682,11 +686,22 @@ pub(crate) fn exclusively<T>(
 /// # Errors
 /// The directory cannot be opened or locked.
 pub(crate) fn lock(directory: &Path) -> rustix::io::Result<Option<Lock>> {
-    match locked(directory, FlockOperation::NonBlockingLockExclusive) {
-        Ok(fd) => Ok(Some(Lock(fd))),
-        Err(Errno::WOULDBLOCK) => Ok(None),
-        Err(errno) => Err(errno),
+    for _ in 0..LOCK_TRIES {
+        match locked(directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(fd) => return Ok(Some(Lock(fd))),
+            // A process may be testing the lock (`is_locked`).
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_PAUSE),
+            Err(errno) => return Err(errno),
+        }
     }
+    Ok(None)
+}
+
+/// Returns whether another process holds the lock of a directory. A process that tries to take the
+/// lock at this moment tries again.
+pub fn is_locked(directory: &Path) -> bool {
+    let tested = locked(directory, FlockOperation::NonBlockingLockShared);
+    tested.err() == Some(Errno::WOULDBLOCK)
 }
 
 /// As [`enter`], in the given directory.
