@@ -237,9 +237,14 @@ impl configuration::PartDraft for Loader {
         let proxies = self.draft.config.proxies.iter();
         let all = proxies.flat_map(|proxy| {
             let binds = proxy.binds.iter().filter_map(|bind| match bind.address {
-                // A transparent listener may use the address of any machine.
-                BindAddress::Inet(address) if !bind.transparent => {
-                    NamedAddress::of_node(address.ip(), format!("`bind` of '{}'", proxy.name))
+                BindAddress::Inet(address) => {
+                    let owner = format!("`bind` of '{}'", proxy.name);
+                    if bind.transparent {
+                        // A transparent listener may use the address of a machine, which keeps it.
+                        NamedAddress::from_address(address.ip(), owner)
+                    } else {
+                        NamedAddress::of_node(address.ip(), owner)
+                    }
                 }
                 _ => None,
             });
