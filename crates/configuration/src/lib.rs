@@ -20,6 +20,7 @@ mod recording;
 mod sections;
 mod table;
 mod unknown;
+mod volume_storage;
 
 pub use accounts::{Account, Accounts, Password};
 pub use console::ConsoleAddress;
@@ -37,3 +38,4 @@ pub use recording::{Export, Recording, RecordingError, without_secrets};
 pub use sections::{SectionKeywords, Sections};
 pub use table::{DraftLineBuilder, SectionTable, Tabled, TabledDraft};
 pub use unknown::Unknown;
+pub use volume_storage::{VolumeStorage, VolumeUser, file_identity, waiting_for_volumes};

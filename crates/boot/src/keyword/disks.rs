@@ -5,7 +5,8 @@ use super::section::{BootSectionDraft, DiskLine, DiskProtocol, Lan, Unknown, man
 use super::{BootLineBuilder, codes};
 use crate::aoe::frame::AoeAddress;
 use crate::config::{self, Image, Overlay, StorageConfig};
-use configuration::{Exchange, Located};
+use configuration::outside::FileIdentity;
+use configuration::{Context, Exchange, Located, VolumeStorage, VolumeUser};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
 use language::{Diagnostic, Span, Spanned, suggest};
@@ -172,6 +173,14 @@ pub(super) fn refer(exchange: &mut Exchange, lan: &Lan) {
     for disk in &lan.disks.all {
         if let StorageConfig::Volume(volume) = &disk.storage.value {
             exchange.require_object(VOLUME, volume, disk.storage.span);
+            let user = VolumeUser {
+                volume: volume.clone(),
+                part: "boot".to_owned(),
+                // All machines together are one user.
+                user: "network boot".to_owned(),
+                is_writer: is_written(exchange, disk),
+            };
+            exchange.export(user.export());
         }
     }
 }
@@ -199,6 +208,29 @@ pub(super) fn written(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
     told.collect()
 }
 
+/// Checks for files that store a volume: the volume role alone uses them.
+pub(super) fn of_volumes(context: &Context, exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
+    let disks = lan
+        .disks
+        .all
+        .iter()
+        .filter_map(|disk| match &disk.storage.value {
+            StorageConfig::File { path, .. } => Some((path, disk.storage.span)),
+            StorageConfig::Volume(_) => None,
+        });
+    let images = lan.images.iter().flat_map(|(_, files, _)| files);
+    let files = disks.chain(images.map(|file| (&file.value, file.span)));
+    let told = files.filter_map(|(path, span)| {
+        let volume = VolumeStorage::volume_of(exchange, context, path)?;
+        let told = format!("{} stores the volume '{volume}'", path.display());
+        let told = Diagnostic::error(&codes::OF_A_VOLUME, span, told)
+            .label("only the volume role uses this file")
+            .help(format!("for a disk, write `volume {volume}` instead"));
+        Some(told.with_earlier_behaviour("whoever opens the file first has it"))
+    });
+    told.collect()
+}
+
 /// Returns whether machines write the storage of a disk itself.
 fn is_written(exchange: &Exchange, disk: &DiskLine) -> bool {
     let is_read_only = match &disk.storage.value {
@@ -214,27 +246,41 @@ fn is_written(exchange: &Exchange, disk: &DiskLine) -> bool {
 
 /// Returns the disks whose volume or file an earlier disk has, where at least one of the two is
 /// written: such storage may have only one user. Each comes with the earlier disk.
-fn second_ones<'l>(exchange: &Exchange, lans: &'l [Lan]) -> Vec<(&'l DiskLine, &'l DiskLine)> {
-    let is_same = |one: &StorageConfig, other: &StorageConfig| match (one, other) {
-        (StorageConfig::Volume(one), StorageConfig::Volume(other)) => one == other,
-        (StorageConfig::File { path: one, .. }, StorageConfig::File { path: other, .. }) => {
-            one == other
-        }
-        _ => false,
+fn second_ones<'l>(
+    context: &Context,
+    exchange: &Exchange,
+    lans: &'l [Lan],
+) -> Vec<(&'l DiskLine, &'l DiskLine)> {
+    let identity = |disk: &DiskLine| match &disk.storage.value {
+        StorageConfig::Volume(_) => None,
+        StorageConfig::File { path, .. } => Some(configuration::file_identity(context, path)),
     };
-    let all: Vec<&DiskLine> = lans.iter().flat_map(|lan| &lan.disks.all).collect();
-    let second = all.iter().enumerate().filter_map(|(at, disk)| {
+    let is_same = |one: &(&DiskLine, Option<FileIdentity>),
+                   other: &(&DiskLine, Option<FileIdentity>)| {
+        match (&one.1, &other.1) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (None, None) => one.0.storage.value == other.0.storage.value,
+            _ => false,
+        }
+    };
+    let disks = lans.iter().flat_map(|lan| &lan.disks.all);
+    let all: Vec<_> = disks.map(|disk| (disk, identity(disk))).collect();
+    let second = all.iter().enumerate().filter_map(|(at, one)| {
+        let (disk, _) = one;
         let first = all[..at].iter().find(|other| {
-            let storage = is_same(&other.storage.value, &disk.storage.value);
-            storage && (is_written(exchange, other) || is_written(exchange, disk))
+            is_same(other, one) && (is_written(exchange, other.0) || is_written(exchange, disk))
         });
-        Some((*disk, *first?))
+        Some((*disk, first?.0))
     });
     second.collect()
 }
 
 /// Checks for two disks with one volume or file, at least one of which is written.
-pub(super) fn of_one_storage(exchange: &Exchange, lans: &[Lan]) -> Vec<Diagnostic> {
+pub(super) fn of_one_storage(
+    context: &Context,
+    exchange: &Exchange,
+    lans: &[Lan],
+) -> Vec<Diagnostic> {
     let told = |(disk, other): (&DiskLine, &DiskLine)| {
         let told = format!(
             "disks '{}' and '{}' are the same storage, and at least one of them is written",
@@ -246,12 +292,15 @@ pub(super) fn of_one_storage(exchange: &Exchange, lans: &[Lan]) -> Vec<Diagnosti
             .help("one `disk` line may have `aoe`, `iscsi` and `nbd`; machines that share its content need `ro` or `overlay`")
             .with_earlier_behaviour("the second disk is not served, and machines with an image of it do not boot")
     };
-    second_ones(exchange, lans).into_iter().map(told).collect()
+    second_ones(context, exchange, lans)
+        .into_iter()
+        .map(told)
+        .collect()
 }
 
 /// Removes the second disks of a storage, where an accepted version has them.
-pub(super) fn only_first(exchange: &Exchange, lans: &mut [Lan]) {
-    let second = second_ones(exchange, lans);
+pub(super) fn only_first(context: &Context, exchange: &Exchange, lans: &mut [Lan]) {
+    let second = second_ones(context, exchange, lans);
     let second: Vec<Span> = second.iter().map(|(disk, _)| disk.name.span).collect();
     for lan in lans {
         lan.disks

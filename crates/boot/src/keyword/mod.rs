@@ -121,10 +121,16 @@ impl Tabled for BootSectionDraft {
             .iter()
             .flat_map(|lan| disks::written(exchange, lan));
         written.for_each(|told| context.report(told));
-        disks::of_one_storage(exchange, &self.lans)
+        let of_volumes = self
+            .lans
+            .iter()
+            .flat_map(|lan| disks::of_volumes(context, exchange, lan));
+        let of_volumes: Vec<_> = of_volumes.collect();
+        of_volumes.into_iter().for_each(|told| context.report(told));
+        disks::of_one_storage(context, exchange, &self.lans)
             .into_iter()
             .for_each(|told| context.report(told));
-        disks::only_first(exchange, &mut self.lans);
+        disks::only_first(context, exchange, &mut self.lans);
         let several = self
             .lans
             .iter()

@@ -1,5 +1,6 @@
 //! Queries to the system. No other code of a load queries the system.
 
+use super::identity::FileNumbers;
 use super::{Account, AccountKind, Entries, Interface, Runs, Secret, Unreadable};
 use language::source::Text;
 use language::suggest;
@@ -12,7 +13,7 @@ use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::net::{IpAddr, ToSocketAddrs};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -137,6 +138,24 @@ pub(super) fn is_missing(path: &Path) -> bool {
 
 pub(super) fn is_empty(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0)
+}
+
+/// Returns the numbers by which the system knows a file: those of its device and inode, or that of
+/// a block device. A missing file is known by its directory.
+pub(super) fn file_numbers(path: &Path) -> Option<FileNumbers> {
+    let Ok(found) = std::fs::metadata(path) else {
+        let directory = std::fs::metadata(path.parent()?).ok()?;
+        let name = path.file_name()?.to_owned();
+        return Some(FileNumbers::Missing(
+            (directory.dev(), directory.ino()),
+            name,
+        ));
+    };
+    Some(if found.file_type().is_block_device() {
+        FileNumbers::Device(found.rdev())
+    } else {
+        FileNumbers::File(found.dev(), found.ino())
+    })
 }
 
 /// Returns the addresses of a host, in the resolver's order.

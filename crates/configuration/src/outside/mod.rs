@@ -4,11 +4,13 @@
 //! This module does not know what the results mean.
 
 mod fallback;
+mod identity;
 mod live;
 mod prepared;
 mod secret;
 
 pub use fallback::{EarlierAnswers, Fallback, Lack};
+pub use identity::FileIdentity;
 pub use prepared::{Prepared, PreparedFile};
 pub use secret::Secret;
 
@@ -374,6 +376,13 @@ impl Outside {
     /// `Outside::can_execute`. False if the user may not inspect the path.
     pub fn is_missing(&self, path: &Path) -> bool {
         !self.recorded && live::is_missing(path)
+    }
+
+    /// Returns the identity of a file on this machine now, not recorded, like
+    /// `Outside::can_execute`: a replay compares names only.
+    pub fn file_identity(&self, path: &Path) -> FileIdentity {
+        let numbers = (!self.recorded).then(|| live::file_numbers(path)).flatten();
+        FileIdentity::new(path, numbers)
     }
 
     /// Returns whether a path is a directory.

@@ -186,6 +186,31 @@ mod tests {
     }
 
     #[test]
+    fn version_that_gives_a_volume_to_network_boot_waits_for_the_guest() {
+        let load = |sections: &str| {
+            let text = format!(
+                "defaults\n timeout client 1s\nfrontend f\n bind 127.0.0.1:8080\n\
+                 volume mail\n size 1m\n backing file /srv\n{sections}"
+            );
+            let files = vec![("a.cfg".to_owned(), text.into_bytes())];
+            let site = crate::process::load_files(files, None, Default::default(), None);
+            site.proxy.recording.imports
+        };
+        let guest = load("guest mail\n memory 1g\n disk mail\n");
+        let boot = load(
+            "boot lan\n interface lo\n network 10.9.0.0/24\n range 10.9.0.1 10.9.0.9\n disk d volume mail nbd\n",
+        );
+        let waiting = |before, now| configuration::waiting_for_volumes(before, now);
+        assert_eq!(waiting(&guest, &guest), [""; 0]);
+        let lines = waiting(&guest, &boot);
+        let words = "~ volume mail: network boot waits until guest mail has released it";
+        assert!(lines.len() == 1 && lines[0].starts_with(words), "{lines:?}");
+        let lines = waiting(&boot, &guest);
+        let words = "~ volume mail: guest mail waits until network boot has released it";
+        assert!(lines.len() == 1 && lines[0].starts_with(words), "{lines:?}");
+    }
+
+    #[test]
     fn a_map_that_changed_is_not_told_as_nothing() {
         let map = std::env::temp_dir().join(format!("evenkeel-compare-{}", std::process::id()));
         let text = format!(

@@ -8,7 +8,7 @@ use crate::confinement::{self, Confinement};
 use crate::parts::{self, Payloads, RolePayload};
 use crate::process::{self, LeftOut, StartError};
 use cluster::file_set::FileSet;
-use configuration::Recording;
+use configuration::{Recording, waiting_for_volumes};
 use keyword::load::Loaded;
 use model::config::Config;
 use model::log::{self, Sink};
@@ -207,7 +207,7 @@ fn build(
     load: &Load,
     before: Before,
     wishes: &Wishes,
-    ((loaded, running, lines), content): ((&mut Loaded, Vec<RolePayload>, Vec<String>), u64),
+    ((loaded, running, mut lines), content): ((&mut Loaded, Vec<RolePayload>, Vec<String>), u64),
     voice: &mut MessagePrinter,
 ) -> LoadResult {
     // A member of a cluster may have nothing to serve.
@@ -215,6 +215,10 @@ fn build(
     process::apply_plan(&mut config, &wishes.plan);
     let serves = serves(&config, load.set || !running.is_empty(), voice.form());
     let proxy = compare::words(before.recording.as_ref(), &loaded.recording);
+    if let Some(before) = &before.recording {
+        let (before, now) = (&before.imports, &loaded.recording.imports);
+        lines.extend(waiting_for_volumes(before, now));
+    }
     let names = wishes.files.iter().chain(&wishes.address_files);
     let mut missing = wishes.lacking();
     lacking::refuse_new_names(load, &missing, voice)?;

@@ -194,6 +194,60 @@ fn sections_are_checked_and_documented() {
 }
 
 #[test]
+fn file_of_a_volume_belongs_to_no_other_section() {
+    let bed = VolumeFixture::new();
+    let directory = bed.scratch.path().join("volumes");
+    let at = |name: &str| directory.join(name);
+    for name in ["mail.volume", "other.img"] {
+        std::fs::write(at(name), "").unwrap();
+    }
+    std::fs::hard_link(at("mail.volume"), at("hard")).unwrap();
+    std::os::unix::fs::symlink("mail.volume", at("soft")).unwrap();
+    std::os::unix::fs::symlink(&directory, bed.scratch.path().join("link")).unwrap();
+    let mail = bed.section("mail", "1m");
+    let check = |section: String| {
+        bed.write(&[mail.clone(), section]);
+        let outcome = bed.run(&["check", "--format", "concise", "site.cfg"]);
+        (outcome.stdout.clone() + &outcome.stderr, outcome.code())
+    };
+    let boot = "boot lan\n    interface lo\n    network 10.9.0.0/24\n    range 10.9.0.1 10.9.0.9\n";
+    let guest = "guest web\n    memory 256m\n";
+    let linked = bed.scratch.path().join("link/mail.volume");
+    for path in [at("mail.volume"), at("hard"), at("soft"), linked] {
+        let path = path.display().to_string();
+        for (section, code) in [
+            (format!("{boot}    disk d file {path} nbd\n"), "E1191"),
+            (format!("{boot}    disk d file {path} ro iscsi\n"), "E1191"),
+            (format!("{boot}    image i kernel {path}\n"), "E1191"),
+            (format!("{guest}    boot iso {path}\n"), "E1192"),
+            (format!("{guest}    boot kernel {path}\n"), "E1192"),
+        ] {
+            let (said, exit) = check(section.clone());
+            assert!(said.contains(code), "{section}{said}");
+            assert_eq!(exit, Some(1), "{section}{said}");
+        }
+    }
+    let other = at("other.img").display().to_string();
+    for section in [
+        format!("{boot}    disk d file {other} nbd\n"),
+        format!("{guest}    boot iso {other}\n"),
+    ] {
+        let (said, _) = check(section.clone());
+        assert!(!said.contains("E119"), "{section}{said}");
+    }
+    // Another volume on the same file, and two disks on one.
+    std::fs::hard_link(at("mail.volume"), at("post.volume")).unwrap();
+    let (said, _) = check(bed.section("post", "1m"));
+    assert!(said.contains("E0809"), "{said}");
+    std::fs::hard_link(at("other.img"), at("another.img")).unwrap();
+    let another = at("another.img").display().to_string();
+    let (said, _) = check(format!(
+        "{boot}    disk d file {other} nbd\n    disk e file {another} nbd\n"
+    ));
+    assert!(said.contains("E1085"), "{said}");
+}
+
+#[test]
 fn what_was_flushed_is_there_after_the_role_is_killed() {
     skip_unless_installed!("qemu-io");
     let bed = VolumeFixture::new();

@@ -45,6 +45,10 @@ language::codes! {
         "The writer of a volume is one guest: two that write to one file system destroy it, and so does one that reads what \
          another one writes. Give each guest a volume of its own. A volume that all guests attach with `ro` can belong to \
          several.";
+    OF_A_VOLUME = "E1192", "file of a volume as the boot image of a guest",
+        "`boot iso` or `boot kernel` names the file or block device that stores a `volume`, by this path, another spelling or \
+         a link. The volume role writes it at the same time, so the guest would read a mixture. Attach the volume with `disk`, \
+         or name an image of its own.";
     MAC_TWICE = "E0853", "duplicate MAC address",
         "Two network cards of guests have the same MAC address, so a switch would send frames for one to the other. Change \
          one of them, or remove `mac`: the default is derived from the name of the guest and differs for each card.";

@@ -197,6 +197,7 @@ fn wrong(draft: &ParsedSections, context: &Context, exchange: &Exchange) -> Vec<
         wrong.extend(shared::copies(exchange, guest));
         wrong.extend(shared::frozen(exchange, guest));
         wrong.extend(shared::not_here(context, guest));
+        wrong.extend(shared::boot_files(context, exchange, guest));
     }
     wrong.extend(shared::volumes(&draft.guests));
     wrong.extend(shared::addresses(&draft.guests));

@@ -3,9 +3,11 @@
 
 use super::codes;
 use super::section::Guest;
-use crate::config::{Disk, mac_of, mac_words};
+use crate::config::{Boot, Disk, mac_of, mac_words};
 use configuration::outside::Runs;
-use configuration::{Context, Exchange, Export, External, Located, is_name_of};
+use configuration::{
+    Context, Exchange, Export, External, Located, VolumeStorage, VolumeUser, is_name_of,
+};
 use language::{Diagnostic, Span, Spanned};
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -173,6 +175,32 @@ pub(super) fn external(exchange: &Exchange, volume: &str) -> Option<External> {
     located(exchange, volume)?.external
 }
 
+/// Checks for boot files that store a volume: the volume role alone uses them.
+pub(super) fn boot_files(
+    context: &Context,
+    exchange: &Exchange,
+    guest: &Guest,
+) -> Option<Diagnostic> {
+    let boot = guest.boot.as_ref()?;
+    let files = match &boot.value {
+        Boot::Iso(image) => vec![image],
+        Boot::Kernel { kernel, initrd, .. } => [Some(kernel), initrd.as_ref()]
+            .into_iter()
+            .flatten()
+            .collect(),
+        Boot::Disk | Boot::Network => Vec::new(),
+    };
+    let (path, volume) = files.into_iter().find_map(|path| {
+        let volume = VolumeStorage::volume_of(exchange, context, path)?;
+        Some((path, volume))
+    })?;
+    let told = format!("{} stores the volume '{volume}'", path.display());
+    let told = Diagnostic::error(&codes::OF_A_VOLUME, boot.span, told)
+        .label("only the volume role uses this file")
+        .help(format!("to boot from it, write `disk {volume}`"));
+    Some(told.with_earlier_behaviour("QEMU reads the file while the volume role writes it"))
+}
+
 /// Export kind of volumes that a guest writes; the value is the guest's name.
 const WRITTEN: &str = "written volume";
 
@@ -180,6 +208,13 @@ const WRITTEN: &str = "written volume";
 /// nobody else may use those that the guest writes.
 pub(super) fn refer(exchange: &mut Exchange, guest: &Guest) {
     for disk in &guest.disks {
+        let user = VolumeUser {
+            volume: disk.value.volume.clone(),
+            part: "guest".to_owned(),
+            user: format!("guest {}", guest.name.value),
+            is_writer: !disk.value.read_only,
+        };
+        exchange.export(user.export());
         if !disk.value.read_only {
             let name = &guest.name.value;
             exchange.export(Export::new(WRITTEN, &disk.value.volume, name));

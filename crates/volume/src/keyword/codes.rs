@@ -35,8 +35,8 @@ language::codes! {
         "The file is for the nodes of its `node` sections, or for the members of the cluster. Without `on`, each of \
          them would run a volume of this name with data of its own, and nothing would tell them apart. Add `on NODE`.";
     BACKING_TWICE = "E0809", "two volumes on one device",
-        "Two volumes of one node name the same device. Each volume needs a device of its own; a directory of \
-         `backing file` can hold many volumes. In a version that was accepted earlier, the second volume on an image that \
+        "Two volumes of one node name the same device or file, by one path, another spelling or a link. Each volume needs a \
+         device of its own; a directory of `backing file` can hold many volumes. In a version that was accepted earlier, the second volume on an image that \
          a storage system keeps is not served.";
     TOO_MANY = "E0810", "too many volumes",
         "A file has at most 256 `volume` sections.";

@@ -16,18 +16,20 @@ mod tests;
 
 use crate::config::{self, KeptState, RESYNC_RATE, ReplicaPair, Spec, Volumes};
 use crate::device::Backing;
+use configuration::outside::FileIdentity;
 use configuration::{
     ConfigurationPart, Context, Exchange, Export, Located, NamedAddress, ObjectKind, RoleInput,
-    RoleInterface, SectionTable, Sections, Tabled, TabledDraft, is_name_of,
+    RoleInterface, SectionTable, Sections, Tabled, TabledDraft, VolumeStorage, is_name_of,
 };
 use defaults::Defaults;
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
-use language::{Code, Diagnostic, Span, suggest};
+use language::{Code, Diagnostic, suggest};
 use part::codec;
 use section::{ParsedSections, Spanned, Volume};
 use std::any::Any;
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 pub const NAME: &str = "volume";
 
@@ -160,10 +162,15 @@ impl Tabled for ParsedSections {
         let mut volumes = Volumes::default();
         for (at, volume) in self.volumes.iter().enumerate() {
             exchange.export(export(volume));
+            if let Some(path) = storage(volume) {
+                let is_local = is_local(context, volume);
+                let storage = VolumeStorage { path, is_local };
+                exchange.export(storage.export(&volume.name.value));
+            }
             let before = &self.volumes[..at];
             for told in [
                 of_nodes(context, volume),
-                of_device(before, volume),
+                of_device(context, before, volume),
                 bind::of_address(before, volume),
                 of_snapshots(volume),
                 of_cluster(context, volume),
@@ -191,11 +198,7 @@ impl Tabled for ParsedSections {
                 volumes.1.insert(volume.name.value.clone(), elsewhere);
             }
             let bind = bind::read(context, volume);
-            let here = volume.nodes.is_empty()
-                || volume
-                    .nodes
-                    .iter()
-                    .any(|node| context.nodes.is_local_node(&node.value));
+            let here = is_local(context, volume);
             if let (Some(size), Some(backing), true) = (&volume.size, &volume.backing, here) {
                 let spec = Spec {
                     size_bytes: size.value,
@@ -219,6 +222,22 @@ impl Tabled for ParsedSections {
         }
         Box::new(volumes)
     }
+}
+
+/// Returns whether this node has a copy of a volume.
+fn is_local(context: &Context, volume: &Volume) -> bool {
+    let mut nodes = volume.nodes.iter();
+    volume.nodes.is_empty() || nodes.any(|node| context.nodes.is_local_node(&node.value))
+}
+
+/// Returns the file or block device with the data of a volume.
+fn storage(volume: &Volume) -> Option<PathBuf> {
+    let backing = volume.backing.as_ref()?;
+    Some(match &backing.value {
+        Backing::File(directory) => directory.join(format!("{}.volume", volume.name.value)),
+        Backing::Device(path) => path.clone(),
+        Backing::Lvm(logical) => logical.path.clone(),
+    })
 }
 
 /// Exported facts about a volume for other roles.
@@ -313,29 +332,31 @@ fn verify<'d>(defaults: &'d Defaults, volume: &'d Volume) -> Option<&'d Spanned<
     volume.verify.as_ref().or(defaults.verify.as_ref())
 }
 
-/// Checks that a device belongs to only one volume of a node.
-fn of_device(before: &[Volume], volume: &Volume) -> Option<Diagnostic> {
-    let of = |volume: &Volume| -> Option<(std::path::PathBuf, Span)> {
-        let backing = volume.backing.as_ref()?;
-        match &backing.value {
-            Backing::Device(path) => Some((path.clone(), backing.span)),
-            // Each volume has its own files or logical volume.
-            Backing::File(_) | Backing::Lvm(_) => None,
+/// Checks that a file or device stores only one volume of a node.
+fn of_device(context: &Context, before: &[Volume], volume: &Volume) -> Option<Diagnostic> {
+    let (path, span) = (storage(volume)?, volume.backing.as_ref()?.span);
+    let identity = |volume: &Volume, path: &Path| {
+        if is_local(context, volume) {
+            configuration::file_identity(context, path)
+        } else {
+            FileIdentity::of_name(path)
         }
     };
-    let (path, span) = of(volume)?;
+    let own = identity(volume, &path);
     let mut others = before
         .iter()
         .filter(|other| bind::shares_a_node(other, volume));
     let (first, at) = others.find_map(|other| {
-        let (taken, at) = of(other)?;
-        (taken == path).then_some((&other.name.value, at))
+        let taken = identity(other, &storage(other)?);
+        let at = other.backing.as_ref()?.span;
+        taken.is_same(&own).then_some((&other.name.value, at))
     })?;
     let told = format!("{} belongs to volume '{first}'", path.display());
     let told = Diagnostic::error(&codes::BACKING_TWICE, span, told);
     Some(
         told.label("a second volume on it")
-            .with_label(at, "the first is here"),
+            .with_label(at, "the first is here")
+            .with_earlier_behaviour("the volume that opens it first is served"),
     )
 }
 
