@@ -66,7 +66,7 @@
 //! let link = lab.link(&web, &client)?;
 //! link.a.address("10.0.0.1/24")?;
 //! link.b.address("10.0.0.2/24")?;
-//! let origin = lab::Origin::start(&web, "web", "10.0.0.1:80".parse().unwrap())?;
+//! let origin = lab::OriginServer::start(&web, "web", "10.0.0.1:80".parse().unwrap())?;
 //! let mut probe = lab::Probe::new(&client, origin.address());
 //! assert_eq!(probe.get("/").unwrap().status, 200);
 //! let cut = link.cut()?;

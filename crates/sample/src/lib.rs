@@ -233,19 +233,14 @@ impl Work for Counting {
     fn report(&self) -> StatusReport {
         let subject = |name: &String| {
             let count = self.counts.get(name).copied().unwrap_or_default();
-            let subject = Subject::new("counter", name).label("counter");
-            subject
-                .state("counting", Grade::Good)
-                .number("count", count)
+            let subject = Subject::new("counter", name).state("counting", Grade::Good);
+            subject.label("counter").number("count", count)
         };
+        let row = NumberRow::new("count", "evenkeel_counter_total", "The count.");
         StatusReport {
             part: NAME.to_owned(),
             subjects: self.counters.keys().map(subject).collect(),
-            rows: vec![NumberRow::new(
-                "count",
-                "evenkeel_counter_total",
-                "The count.",
-            )],
+            rows: vec![row],
             ..StatusReport::default()
         }
     }

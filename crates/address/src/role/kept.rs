@@ -364,6 +364,7 @@ mod tests {
         assert_eq!(KeptState::read(file.as_fd()), None);
         let mut kept = KeptState {
             boot: "b".repeat(100),
+            handed_over_leases: vec!["address/vpn".to_owned()],
             ..KeptState::default()
         };
         kept.write(&file).unwrap();

@@ -80,6 +80,10 @@ async fn side_rules(
             let _ = client.link.read_into(input);
         }
         show_body(client, stream, body);
+        if expects_continue(&stream.request) {
+            // A rule that waits for the body sends 100 (Continue) also where the body came unasked.
+            stream.payloads.request_complete = false;
+        }
     }
     loop {
         let verdict = rules::http_request(stream, in_backend);
