@@ -9,7 +9,7 @@ pub(super) static LINES: &[LineRow] = &[LineRow {
     places: places::PROXIES,
     syntax: REDIRECT_SYNTAX,
     doc: "Redirects clients. Like `http-request redirect`, but evaluated after all `http-request` rules, wherever the \
-        line is.",
+        line is, and the target is sent as it is: `%` is an ordinary character.",
     example: "redirect scheme https unless { dst_port 443 }",
     build: redirect,
 }];

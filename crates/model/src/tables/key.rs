@@ -122,7 +122,7 @@ impl KeyType {
                         b'\t' => out.write_all(b"\\t"),
                         0x1b => out.write_all(b"\\e"),
                         0x21..=0x7e => out.write_all(&[*byte]),
-                        other => write!(out, "\\x{other:02x}"),
+                        other => write!(out, "\\x{other:02X}"),
                     };
                 }
                 Ok(())

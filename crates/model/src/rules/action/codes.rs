@@ -44,6 +44,9 @@ language::codes! {
     UNKNOWN_FLAG = "W0501", "unknown format flag",
         "Format flags are Q (quoted), X (hexadecimal), E (escaped) and json (JSON value), each with a plus or minus \
          sign. HAProxy ignores others.";
+    LITERAL_REDIRECT = "W0507", "redirect sent without inserted values",
+        "The target of a `redirect` line is sent as it is, as in HAProxy: only rules (`http-request redirect`) insert \
+         `%[...]`. A `redirect` line runs after all `http-request` rules; the rule runs where it is written.";
     NAMELESS_ITEM = "W0506", "item omitted from a JSON line",
         "With `%{+json}o` a log line is one JSON object of all named items: `%(client)ci`. Unnamed items and text \
          between items are omitted.";

@@ -47,7 +47,7 @@ pub use capture::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
 pub use flow::{count_denied, count_denied_response};
 pub(super) use header::{harmless, is_framing};
 pub use list::Changes as ListChanges;
-pub use redirect::SYNTAX as REDIRECT_SYNTAX;
+pub use redirect::LINE_SYNTAX as REDIRECT_SYNTAX;
 pub use variable::set_up_process;
 
 use super::expression::OF_LUA;
@@ -485,7 +485,7 @@ pub fn redirect_rule(
         set,
         usage,
     };
-    let action = redirect::build(loader, &mut build)?;
+    let action = redirect::build_line(loader, &mut build)?;
     let condition = Condition::parse(loader, args, usage)?;
     Ok(HttpRule(Rule {
         span,

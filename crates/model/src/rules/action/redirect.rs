@@ -11,8 +11,11 @@ use http::message::HttpMessage;
 use language::{Diagnostic, suggest};
 use std::sync::Arc;
 
-/// Syntax of the action and of the keyword.
-pub const SYNTAX: &str = "redirect { location <fmt> | prefix <fmt> | scheme <fmt> } [ code <code> ] [ drop-query ] [ append-slash ] \
+/// Syntax of the keyword.
+pub const LINE_SYNTAX: &str = "redirect { location <text> | prefix <text> | scheme <text> } [ code <code> ] \
+     [ drop-query ] [ append-slash ] [ ignore-empty ] [ set-cookie <name>[=<value>] ] [ clear-cookie <name>[=] ]";
+
+const SYNTAX: &str = "redirect { location <fmt> | prefix <fmt> | scheme <fmt> } [ code <code> ] [ drop-query ] [ append-slash ] \
      [ ignore-empty ] [ set-cookie <name>[=<value>] ] [ clear-cookie <name>[=] ]";
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {
@@ -20,7 +23,8 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     syntax: SYNTAX,
     doc: "Redirects the client: to a `location`, to the same path after a `prefix`, or to the same address with \
         another `scheme`. The status is 302, or `code`: 301, 303, 307 or 308. `drop-query` removes the query, \
-        `append-slash` then ends the path with a slash, `ignore-empty` skips the rule if its log format is empty.",
+        `append-slash` ends what a `prefix` or `scheme` leads to with a slash (use it with `drop-query`: it would \
+        follow the query), `ignore-empty` skips the rule if its log format is empty.",
     example: "redirect scheme https code 301 unless { dst_port 443 }",
     build,
 }];
@@ -37,10 +41,41 @@ const WORDS: [&str; 9] = [
     "ignore-empty",
 ];
 
-/// Parses the words after `redirect`.
+/// Parses the words after `redirect` in an `http-request`, `http-response` or
+/// `http-after-response` rule.
 pub(super) fn build(
     loader: &mut ConfigDraft,
     build: &mut Build<'_, '_>,
+) -> Result<RuleAction, Diagnostic> {
+    redirection(loader, build, |loader, build| {
+        let word = build.args.required("<fmt>")?;
+        Format::parse_as(loader, word, build.usage, Dialect::Text)
+    })
+}
+
+/// Parses the words of a `redirect` line, whose target is plain text.
+pub(super) fn build_line(
+    loader: &mut ConfigDraft,
+    build: &mut Build<'_, '_>,
+) -> Result<RuleAction, Diagnostic> {
+    redirection(loader, build, |loader, build| {
+        let word = build.args.required("<text>")?;
+        if word.bytes.windows(2).any(|pair| pair == b"%[") {
+            let message = "'redirect' sends '%[' as it is: its target is no log format";
+            loader.report(
+                Diagnostic::warning(&codes::LITERAL_REDIRECT, word.span, message)
+                    .label("sent as it is")
+                    .help("write `http-request redirect` to insert values"),
+            );
+        }
+        Ok(Format::constant(&word.bytes))
+    })
+}
+
+fn redirection(
+    loader: &mut ConfigDraft,
+    build: &mut Build<'_, '_>,
+    target_of: impl Fn(&mut ConfigDraft, &mut Build<'_, '_>) -> Result<Format, Diagnostic>,
 ) -> Result<RuleAction, Diagnostic> {
     let mut redirection = Redirection {
         to: RedirectKind::Location,
@@ -62,8 +97,7 @@ pub(super) fn build(
                     "prefix" => RedirectKind::Prefix,
                     _ => RedirectKind::Scheme,
                 };
-                let word = build.args.required("<fmt>")?;
-                redirection.format = Format::parse_as(loader, word, build.usage, Dialect::Text)?;
+                redirection.format = target_of(loader, build)?;
                 target = true;
             }
             "code" => redirection.code = code(build)?,
@@ -174,10 +208,12 @@ impl Redirection {
     }
 
     fn path(&self, stream: &ProxyStream, out: &mut Vec<u8>) {
-        if !self.drop_query {
-            return out.extend_from_slice(stream.request.path_and_query());
-        }
-        out.extend_from_slice(stream.request.path());
+        out.extend_from_slice(if self.drop_query {
+            stream.request.path()
+        } else {
+            stream.request.path_and_query()
+        });
+        // As in HAProxy, the slash follows a query that is kept.
         if self.append_slash && out.last() != Some(&b'/') {
             out.push(b'/');
         }

@@ -44,13 +44,13 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "dst_conn", number(Needs::Nothing, fe_conn), "acl busy dst_conn gt 1000",
         "Number of connections of the client's frontend, over all its listeners.";
     "be_id",
-        number(Needs::Backend, |_, s| Some(SampleValue::Int(s.backend()?.id.into()))),
+        number(Needs::Backend, |a, s| Some(SampleValue::Int(backend(a, s)?.id.into()))),
         "acl second be_id 2",
-        "The id of the stream's backend.";
+        "The id of the stream's backend, or of its frontend if none is chosen.";
     "be_name",
-        text(Needs::Backend, |_, s| Some(SampleValue::text(s.backend()?.name.as_bytes()))),
+        text(Needs::Backend, |a, s| Some(SampleValue::text(backend(a, s)?.name.as_bytes()))),
         "acl app be_name app",
-        "The name of the stream's backend.";
+        "The name of the stream's backend, or of its frontend if none is chosen.";
     "be_server_timeout",
         number(Needs::Backend, |_, s| timeout(of_servers(s)?.timeouts.server_ms)),
         "acl short be_server_timeout lt 5000",

@@ -3,7 +3,7 @@
 
 use super::text::{Encode, Put, decimal, hexadecimal};
 use crate::compiled::format::{Alias, ROWS};
-use crate::config::{ServerAddress, StreamLogStep};
+use crate::config::{ProxyOption, ServerAddress, StreamLogStep};
 use crate::known;
 use crate::log::{DateStyle, append_date, hostname};
 use crate::thread;
@@ -283,32 +283,29 @@ impl Alias {
         match self {
             Alias::BytesOut => {
                 open_ended(stream, put);
-                put.number(stream.transfer.bytes_out, 1);
+                put.count(stream.transfer.bytes_out);
             }
-            Alias::BytesIn => put.number(stream.transfer.bytes_in, 1),
+            Alias::BytesIn => put.count(stream.transfer.bytes_in),
             Alias::Retries => {
                 if stream.route.redispatched {
                     put.out.push(b'+');
                 }
-                put.number(u64::from(stream.route.retries), 1);
+                put.count(u64::from(stream.route.retries));
             }
-            Alias::ProcessConnections => put.number(
-                thread::running().map_or(0, |w| w.process.connections.current().into()),
-                1,
-            ),
-            Alias::FrontendConnections => put.number(
-                stream.frontend().state.frontend.sessions.current().into(),
-                1,
-            ),
-            Alias::BackendConnections => put.number(backend_connections(stream), 1),
-            Alias::ServerConnections => put.number(
+            Alias::ProcessConnections => {
+                put.count(thread::running().map_or(0, |w| w.process.connections.current().into()))
+            }
+            Alias::FrontendConnections => {
+                put.count(stream.frontend().state.frontend.sessions.current().into())
+            }
+            Alias::BackendConnections => put.count(backend_connections(stream)),
+            Alias::ServerConnections => put.count(
                 stream
                     .server()
                     .map_or(0, |s| s.state.traffic.sessions.current().into()),
-                1,
             ),
-            Alias::BackendQueue => put.number(stream.route.backend_queue.into(), 1),
-            Alias::ServerQueue => put.number(stream.route.server_queue.into(), 1),
+            Alias::BackendQueue => put.count(stream.route.backend_queue.into()),
+            Alias::ServerQueue => put.count(stream.route.server_queue.into()),
             Alias::ProcessId => put.number(std::process::id().into(), 4),
             Alias::RequestCounter => put.number(stream.identity.id, 4),
             Alias::LogCounter => put.number(
@@ -318,7 +315,7 @@ impl Alias {
                     .frontend
                     .log_lines
                     .load(std::sync::atomic::Ordering::Relaxed),
-                1,
+                4,
             ),
             Alias::Timestamp => put.number(since_epoch(times.accept_date()).as_secs(), 4),
             Alias::Milliseconds => {
@@ -404,8 +401,11 @@ fn status(stream: &ProxyStream, put: &mut Put<'_>) {
     }
 }
 
+/// Appends the sign of a value that may still grow. As in HAProxy, `option logasap` alone decides
+/// it, also where the stream has ended.
 fn open_ended(stream: &ProxyStream, put: &mut Put<'_>) {
-    if stream.times.ended.is_none() {
+    let is_early = stream.frontend().has(ProxyOption::LogAsap);
+    if is_early || stream.times.ended.is_none() {
         put.out.push(b'+');
     }
 }

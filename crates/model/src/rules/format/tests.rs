@@ -149,6 +149,8 @@ fn aliases_show_what_haproxy_shows() {
         ("%U %Ti %Tq %Td %Tt %Tu", "77 4 5 69 109 105"),
         ("%ID %ts %lc %rt", "- -- 0 1"),
         ("%{+X}ci %{+X}cp %{+X}fp %{+X}rt", "C6336407 9C40 0050 0001"),
+        // Counts are decimal, except that of the lines.
+        ("%{+X}o%B %U %rc %bq %lc", "359 77 0 0 0000"),
         (
             "%{+Q}ci %{+Q}cp %{+Q}s %{+Q}CC %CC",
             "\"198.51.100.7\" 40000 \"s1\" \"\" -",

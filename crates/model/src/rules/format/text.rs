@@ -136,6 +136,11 @@ impl Put<'_> {
         }
     }
 
+    /// Appends a count, which is decimal also with the flag `+X`.
+    pub(super) fn count(&mut self, n: u64) {
+        decimal(self.out, n, 1);
+    }
+
     /// Appends a number; in hexadecimal with at least `hex_digits` digits if the flags request
     /// that.
     pub(super) fn number(&mut self, n: u64, hex_digits: usize) {
