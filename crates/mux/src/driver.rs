@@ -190,6 +190,13 @@ impl<'t> Driver<'t> {
                 side.note_action_done(then);
                 continue;
             }
+            let stalled_at = self.shared.inner.borrow().drains.deadline();
+            if stalled_at.is_some_and(|at| is_deadline_reached(at, context)) {
+                let now = reactor::now();
+                if self.shared.inner.borrow_mut().reset_stalled_drains(now) {
+                    continue;
+                }
+            }
             if release.is_some_and(|at| is_deadline_reached(at, context)) {
                 self.released = true;
                 self.shared.inner.borrow_mut().release_memory();

@@ -366,9 +366,22 @@ impl MuxState {
     /// Discards data of a request whose response is complete.
     fn discard_data(&mut self, stream: StreamId, bytes: u32, end: bool) {
         self.connection.consumed(stream, bytes);
-        if !self.drains.count_received(stream, bytes, end) {
+        if !self
+            .drains
+            .count_received(stream, bytes, end, reactor::now())
+        {
             self.connection.reset(stream, ErrorCode::NoError);
         }
+    }
+
+    /// Resets the drained streams whose time is over. Returns whether there were any.
+    pub(super) fn reset_stalled_drains(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        while let Some(stream) = self.drains.pop_expired(now) {
+            self.connection.reset(stream, ErrorCode::NoError);
+            any = true;
+        }
+        any
     }
 
     /// Processes the reset of a stream. A local reset means that the stream was malformed.

@@ -348,22 +348,24 @@ impl Drop for MuxStream {
             // Other streams may use the connection's window again.
             connection.consumed(id, unread as u32);
         }
+        let mut is_drained = false;
         if slot.id != 0 && connection.is_open(id) {
             let sent_end = slot.sent_end;
             let code = match connection.role() {
                 Http2Role::Client => Some(ErrorCode::Cancel),
                 // The response is complete, so the client need not send the rest.
-                Http2Role::Server if sent_end && inner.drains.begin(id) => None,
+                Http2Role::Server if sent_end && inner.drains.begin(id, reactor::now()) => None,
                 Http2Role::Server if sent_end => Some(ErrorCode::NoError),
                 Http2Role::Server => Some(ErrorCode::InternalError),
             };
-            if let Some(code) = code {
-                inner.connection.reset(id, code);
+            match code {
+                Some(code) => inner.connection.reset(id, code),
+                None => is_drained = true,
             }
         }
         inner.free_slot(self.slot);
-        // The driver may have been waiting for this stream.
-        if inner.streams.open == 0 || inner.has_waiters() {
+        // The driver may have been waiting for this stream, and ends a drain that takes too long.
+        if inner.streams.open == 0 || inner.has_waiters() || is_drained {
             drop(inner);
             self.shared.wake_driver();
         } else {

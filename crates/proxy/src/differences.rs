@@ -658,7 +658,8 @@ pub static DIFFERENCES: &[Difference] = &[
         about: "proto",
         kinds: &["bind option"],
         haproxy: "Resets an HTTP/2 stream whose response is complete before its request.",
-        evenkeel: "The rest of the request is read and discarded, up to 1 MiB; only then the stream is reset.",
+        evenkeel: "The rest of the request is read and discarded, up to 1 MiB and for 5 s; the stream is reset then, or when \
+            nothing has arrived for half a second.",
         reason: "Some clients treat the reset as a failure and lose the response.",
         applies: Applies::To(bind_with_http2),
     },

@@ -246,6 +246,40 @@ fn a_client_that_closed_its_side_still_gets_the_answers_of_whole_requests() {
 }
 
 #[test]
+fn a_request_that_stalls_after_its_response_is_reset() {
+    on_loop(|| async {
+        let (near, far) = UnixStream::pair().unwrap();
+        let seen = serve_on(
+            socket(far),
+            settings::client_options(&limits(|_| {})),
+            |stream, message| async move { echo_path(stream, message).await },
+        );
+        let near = socket(near);
+        let mut bytes = raw::hello();
+        // The body of this request never ends.
+        let mut unfinished = raw::get(1, "/early");
+        unfinished[4] = 0x4;
+        bytes.extend(unfinished);
+        assert!(send(&near, &bytes).await);
+        let mut all = Vec::new();
+        let mut buffer = [0; 4096];
+        let reset = |bytes: &[u8]| raw::frames(bytes).into_iter().find(|(kind, ..)| *kind == 3);
+        while reset(&all).is_none() {
+            match near.try_read(&mut buffer) {
+                Ok(0) => panic!("closed"),
+                Ok(n) => all.extend_from_slice(&buffer[..n]),
+                Err(_) => soon("the reset", near.readable()).await,
+            }
+        }
+        assert_eq!(reset(&all), Some((3, 1, vec![0, 0, 0, 0])));
+        // Nothing keeps the connection any more.
+        seen.go_away.set(true);
+        assert!(send(&near, &raw::get(3, "/next")).await);
+        until("the end", || seen.over.get()).await;
+    });
+}
+
+#[test]
 fn a_connection_to_a_server_that_nobody_holds_is_closed() {
     on_loop(|| async {
         let (mux, seen) = pair(limits(|_| {}), echo_path);
