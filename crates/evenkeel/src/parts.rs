@@ -58,6 +58,7 @@ pub fn vocabulary() -> Vocabulary<'static> {
         shared: words().shared().collect(),
         secrets,
         programs: rows.iter().filter(runs).map(|row| row.name).collect(),
+        ..Vocabulary::default()
     }
 }
 

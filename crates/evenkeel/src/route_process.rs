@@ -153,10 +153,11 @@ fn files(recording: &Recording) -> String {
 /// Masks the secrets of the files in a report: in the lines, in the terms of their conditions, and
 /// in the compared values, which lines may have set.
 fn mask_report(report: &mut RouteReport, recording: &Recording) {
-    let mask = mask();
-    let secrets = Redaction::of_files(&set_of(recording), &mask);
+    let (mask, set) = (mask(), set_of(recording));
+    let secrets = Redaction::of_files(&set, &mask);
+    let of_files = mask.of(&set);
     let shown = |text: &str| {
-        let text = mask_secrets(text.as_bytes(), mask.vocabulary);
+        let text = mask_secrets(text.as_bytes(), of_files.vocabulary());
         secrets.apply(&String::from_utf8_lossy(&text))
     };
     for line in &mut report.lines {

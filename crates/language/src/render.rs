@@ -14,7 +14,7 @@ pub use json::{json, json_lines};
 
 use crate::Environment;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
-use crate::difference::{COVER, expanded_secrets, mask_secrets, secrets, vocabulary};
+use crate::difference::{COVER, Vocabulary, expanded_secrets, mask_secrets, secrets};
 use crate::source::{SourceMap, Span};
 pub use crate::visible::visible;
 use std::borrow::Cow;
@@ -50,7 +50,7 @@ fn without_secrets<'d>(sources: &SourceMap, d: &'d Diagnostic) -> Cow<'d, Diagno
     // A word such as `image` elsewhere in the line would mask the keyword of that name.
     let found = spans.flat_map(|span| {
         let pointed = sources.snippet(*span);
-        let found = secrets(sources.line_text(*span), vocabulary()).into_iter();
+        let found = secrets(sources.line_text(*span), sources.vocabulary()).into_iter();
         found.filter(move |secret| !is_lowercase_word(secret) || pointed.contains(secret.as_str()))
     });
     let mut found: Vec<String> = found
@@ -61,10 +61,10 @@ fn without_secrets<'d>(sources: &SourceMap, d: &'d Diagnostic) -> Cow<'d, Diagno
     let mut clean = mask_diagnostic(d, &found).map_or(Cow::Borrowed(d), Cow::Owned);
     let has_secret = |span: Span| {
         let line = sources.line_text(span);
-        !secrets(line, vocabulary()).is_empty()
+        !secrets(line, sources.vocabulary()).is_empty()
     };
     if d.primary.is_some_and(has_secret) {
-        mask_suggestions(&mut clean);
+        mask_suggestions(&mut clean, sources.vocabulary());
     }
     clean
 }
@@ -84,9 +84,9 @@ fn without_texts(d: &Diagnostic) -> Diagnostic {
 
 /// Masks the lines that a diagnostic suggests to write, each between backticks: a suggestion
 /// contains the values of its line with other quotes.
-fn mask_suggestions(d: &mut Cow<'_, Diagnostic>) {
+fn mask_suggestions(d: &mut Cow<'_, Diagnostic>, vocabulary: &Vocabulary<'_>) {
     let mask = |text: &str| {
-        let line = mask_secrets(text.as_bytes(), vocabulary());
+        let line = mask_secrets(text.as_bytes(), vocabulary);
         String::from_utf8_lossy(&line).into_owned()
     };
     let mask_text = |text: &str| {
@@ -159,7 +159,7 @@ pub fn without_environment(sources: &SourceMap, environment: &Environment, d: &m
     let Some(line) = lines.filter(|line| line.contains(&b'$')) else {
         return;
     };
-    let mut found = expanded_secrets(line, vocabulary(), environment);
+    let mut found = expanded_secrets(line, sources.vocabulary(), environment);
     found.retain(|secret| secret.len() >= SECRET_BYTES_MIN);
     found.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
     if let Some(clean) = mask_diagnostic(d, &found) {

@@ -1,8 +1,9 @@
 //! Source files and positions in them. A [`Span`] is eight bytes and a file ID, and stays valid as
 //! long as its [`SourceMap`].
 
+use crate::difference::{self, Vocabulary};
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The shared bytes of a file.
 pub type Text = Arc<Vec<u8>>;
@@ -69,6 +70,8 @@ impl SourceFile {
 #[derive(Debug, Default)]
 pub struct SourceMap {
     files: Vec<SourceFile>,
+    /// See [`SourceMap::vocabulary`]; of the files so far.
+    vocabulary: OnceLock<Vocabulary<'static>>,
 }
 
 /// A position for display: both numbers start at 1, and the column is in bytes.
@@ -100,6 +103,7 @@ impl SourceMap {
                     .map(|(i, _)| i as u32 + 1),
             )
             .collect();
+        self.vocabulary = OnceLock::new();
         self.files.push(SourceFile {
             name,
             text,
@@ -107,6 +111,15 @@ impl SourceMap {
             line_starts,
         });
         FileId(self.files.len() as u32 - 1)
+    }
+
+    /// Returns the vocabulary for these files, by which everything that quotes them masks secrets.
+    pub fn vocabulary(&self) -> &Vocabulary<'static> {
+        self.vocabulary.get_or_init(|| {
+            let known = difference::vocabulary();
+            let texts = self.files.iter().map(|file| file.text.as_slice());
+            known.for_texts(texts).into_owned()
+        })
     }
 
     /// Returns the file of an ID that this map issued.

@@ -4,8 +4,9 @@
 use crate::file_set::SetFile;
 use crate::member::Digest;
 use aws_lc_rs::digest::{SHA256, digest};
-use language::difference::{SecretLists, Vocabulary, mask_secrets};
+use language::difference::{Vocabulary, mask_secrets};
 use part::versions::File;
+use std::borrow::Cow;
 
 /// The PEM marker before any kind of private key.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
@@ -81,8 +82,8 @@ pub fn sha256(bytes: &[u8]) -> Digest {
 #[derive(Clone, Debug)]
 pub struct FileMask<'v> {
     mask: Mask<'v>,
-    /// The lists whose entries are secrets because of their use.
-    lists: SecretLists,
+    /// Vocabulary with what these files use as secrets.
+    vocabulary: Cow<'v, Vocabulary<'v>>,
 }
 
 impl<'v> Mask<'v> {
@@ -91,25 +92,32 @@ impl<'v> Mask<'v> {
     pub fn of<'f>(self, files: impl IntoIterator<Item = &'f SetFile>) -> FileMask<'v> {
         let files = files.into_iter().filter(|file| has_words(file));
         FileMask {
-            lists: SecretLists::of(files.map(|file| file.bytes.as_slice()), self.vocabulary),
+            vocabulary: self
+                .vocabulary
+                .for_texts(files.map(|file| file.bytes.as_slice())),
             mask: self,
         }
     }
 }
 
-impl FileMask<'_> {
+impl<'v> FileMask<'v> {
     /// Returns whether a file must not be shown. This includes lists whose use, or whose name such
     /// as `tokens.map`, says that they are secrets.
     pub fn is_secret(&self, file: &SetFile) -> bool {
-        let is_list = !file.main && self.lists.has_use(&file.path);
-        let is_named = !has_words(file) && self.lists.contains(&file.path);
+        let is_list = !file.main && self.vocabulary.uses.has_use(&file.path);
+        let is_named = !has_words(file) && self.vocabulary.uses.contains(&file.path);
         let has_key = || !has_words(file) && !contains(&file.bytes, PEM) && lists_keys(&file.bytes);
         file.secret || is_list || is_named || contains(&file.bytes, PRIVATE_KEY) || has_key()
     }
 
+    /// Returns the vocabulary by which the lines of the files are masked.
+    pub fn vocabulary(&self) -> &Vocabulary<'v> {
+        &self.vocabulary
+    }
+
     /// Returns the lines of the lists that are secret because of their use.
     pub(super) fn secret_lines<'f>(&self, file: &'f SetFile) -> impl Iterator<Item = &'f [u8]> {
-        let is_list = !file.main && self.lists.has_use(&file.path);
+        let is_list = !file.main && self.vocabulary.uses.has_use(&file.path);
         let text: &[u8] = if is_list { &file.bytes } else { &[] };
         text.split(|b| *b == b'\n')
     }
@@ -158,7 +166,7 @@ impl FileMask<'_> {
     /// Returns a text with the passwords in its lines covered.
     fn text(&self, file: &SetFile) -> Vec<u8> {
         if has_words(file) {
-            mask_secrets(&file.bytes, self.mask.vocabulary)
+            mask_secrets(&file.bytes, &self.vocabulary)
         } else {
             file.bytes.clone()
         }

@@ -32,7 +32,7 @@ impl Redaction {
         let of_files = mask.of(files);
         let texts = files.iter();
         let texts = texts.filter(|file| has_words(file) && !of_files.is_secret(file));
-        let all = texts.flat_map(|file| secrets(&file.bytes, mask.vocabulary));
+        let all = texts.flat_map(|file| secrets(&file.bytes, of_files.vocabulary()));
         let entries = files
             .iter()
             .flat_map(|file| of_files.secret_lines(file))

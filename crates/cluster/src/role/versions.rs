@@ -306,7 +306,7 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
                     return Err(format!("'{path}' is no text of version {}", set.version));
                 };
                 let restored = if has_words(file) {
-                    uncovered(&file.bytes, text, mask().vocabulary)
+                    uncovered(&file.bytes, text, of_files.vocabulary())
                 } else {
                     Ok(text.replace("\r\n", "\n").into_bytes())
                 };

@@ -2,7 +2,7 @@
 
 use crate::parts;
 use keyword::load::Loaded;
-use language::difference::{mask_secrets, vocabulary};
+use language::difference::mask_secrets;
 use language::keyword::Documented;
 use language::manual::{self, Difference, LoadedFiles, Statement};
 use language::reader::Reader;
@@ -143,7 +143,7 @@ fn as_text(all: &[ApplicableDifference<'_>], sources: &SourceMap, files: &[Strin
 
 /// Formats a line with its position; secrets are masked.
 fn shown(place: Span, sources: &SourceMap) -> String {
-    let text = mask_secrets(sources.line_text(place), vocabulary());
+    let text = mask_secrets(sources.line_text(place), sources.vocabulary());
     let text = String::from_utf8_lossy(&text);
     let words: Vec<&str> = text.split_whitespace().collect();
     let line = sources.position(place).line;

@@ -27,7 +27,6 @@ use configuration::{
     Accounts, ConfigurationPart, ConsoleAddress, Context, Exchange, Export, LoadOptions,
     NamedAddress, ObjectKind, Recording, SectionKeywords,
 };
-use language::difference::SecretLists;
 use language::reader::Facts;
 use language::render::{self, HaproxyForm};
 use language::source::Text;
@@ -66,10 +65,9 @@ impl Loaded {
         let version = loaded.recording.options.version.as_str();
         config.global.version = (!version.is_empty()).then(|| version.into());
         config.environment = loaded.environment;
-        // The vocabulary is built only for a configuration that has such files.
-        if config.lists.have_files() {
-            let secret = SecretLists::of_sources(&loaded.sources);
-            config.lists.hide_files(&secret);
+        // The vocabulary is built only for a configuration that has such lists.
+        if config.lists.depend_on_uses() {
+            config.lists.hide_secrets(&loaded.sources.vocabulary().uses);
         }
         if config.global.requests_kept() > 0 {
             let texts = RuleTexts::of(&loaded.sources);

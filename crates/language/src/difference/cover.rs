@@ -13,6 +13,7 @@ const DEPTH_MAX: usize = 8;
 
 /// Returns a text with its secrets masked; the number of lines stays the same.
 pub fn mask_secrets(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
+    let vocabulary = &*vocabulary.for_text(text);
     let mut out = Vec::with_capacity(text.len());
     for (at, line) in text.split(|b| *b == b'\n').enumerate() {
         if at > 0 {
@@ -31,6 +32,7 @@ pub fn mask_secrets(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
 /// Returns the words that `covered` masks, each as written and without quotes; for a URL, also
 /// the password alone.
 pub fn secrets(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<String> {
+    let vocabulary = &*vocabulary.for_text(text);
     let mut all = Vec::new();
     let lines = text.split(|b| *b == b'\n');
     for line in lines.filter(|line| line.len() <= LINE_BYTES_MAX) {

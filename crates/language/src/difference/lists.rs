@@ -5,13 +5,12 @@
 //! %[…,map(keys.map)]`). Variables and headers that the configuration sets in between are followed.
 //! In doubt a file is secret: the cost is that it is not displayed.
 
+use super::Vocabulary;
 use super::secret::{
     KEYED, OF_HEADERS, OF_TWO_VALUES, Visibility, is_compared_with_secrets, is_suspect,
     may_name_secret, visible_parts,
 };
 use super::words::displayed_word;
-use super::{Vocabulary, vocabulary};
-use crate::SourceMap;
 use crate::reader::{LINE_BYTES_MAX, written_words};
 use std::collections::BTreeSet;
 
@@ -51,44 +50,76 @@ impl Carrier {
 
 type Carriers = BTreeSet<Carrier>;
 
-/// The lists of a configuration whose entries are secrets.
+/// What a configuration uses as secrets: the lists whose entries are secrets, and the variables and
+/// headers that carry secrets from one line to another.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct SecretLists {
-    /// Names as written in the configuration.
+pub struct SecretUses {
+    /// Names of lists, as written in the configuration.
     names: BTreeSet<String>,
+    carriers: Carriers,
 }
 
-impl SecretLists {
-    /// Finds the lists in the texts of all files of a configuration.
+impl SecretUses {
+    /// Without lists and carriers.
+    pub const NONE: SecretUses = SecretUses {
+        names: BTreeSet::new(),
+        carriers: Carriers::new(),
+    };
+
+    /// Finds the uses in the texts of all files of a configuration.
     pub fn of<'t>(
         texts: impl IntoIterator<Item = &'t [u8]>,
         vocabulary: &Vocabulary<'_>,
-    ) -> SecretLists {
+    ) -> SecretUses {
         let lines = texts
             .into_iter()
             .flat_map(|text| text.split(|b| *b == b'\n'));
         let lines = lines.filter(|line| line.len() <= LINE_BYTES_MAX && is_relevant(line));
         let lines: Vec<Line> = lines.map(|line| Line::read(line, vocabulary)).collect();
         let mut carriers = Carriers::new();
-        if lines.iter().any(|line| line.names_list()) {
-            for _ in 0..ROUNDS_MAX {
-                let before = carriers.len();
-                lines.iter().for_each(|line| line.follow(&mut carriers));
-                if carriers.len() == before {
-                    break;
-                }
+        for _ in 0..ROUNDS_MAX {
+            let before = carriers.len();
+            lines.iter().for_each(|line| line.follow(&mut carriers));
+            if carriers.len() == before {
+                break;
             }
         }
         let files = lines.iter().flat_map(|line| line.secret_files(&carriers));
-        SecretLists {
+        SecretUses {
             names: files.map(str::to_owned).collect(),
+            carriers,
         }
     }
 
-    /// Finds the lists in the files of a load, with the vocabulary of this program.
-    pub fn of_sources(sources: &SourceMap) -> SecretLists {
-        let files = sources.files();
-        SecretLists::of(files.map(|(_, file)| file.text.as_slice()), vocabulary())
+    /// Returns whether nothing is used as a secret.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.carriers.is_empty()
+    }
+
+    /// Returns whether an expression takes its value from a variable, a header or a capture that
+    /// carries a secret.
+    pub fn carry(&self, expression: &str) -> bool {
+        !self.carriers.is_empty() && meet(&reads(expression), &self.carriers)
+    }
+
+    /// Returns whether an expression compares its value with a variable that carries a secret, or
+    /// whose name suggests one.
+    pub(super) fn are_compared_in(&self, expression: &str) -> bool {
+        calls(expression).iter().any(|call| {
+            let variable = call.first().to_ascii_lowercase();
+            COMPARING.contains(&&*call.name)
+                && (may_name_secret(&variable)
+                    || is_suspect(&variable)
+                    || self.carriers.contains(&Carrier::Variable(variable)))
+        })
+    }
+
+    /// Returns whether an action adds its words to a list of secrets: `set-map(keys.map)`.
+    pub(super) fn fill(&self, action: &str) -> bool {
+        let call = calls(action).into_iter().next();
+        call.is_some_and(|call| {
+            call.at == 0 && FILLING.contains(&&*call.name) && self.contains(call.first())
+        })
     }
 
     /// Returns whether the entries of this file are secrets, by its use or by its name.
@@ -225,10 +256,6 @@ impl Line {
             }
         }
         read
-    }
-
-    fn names_list(&self) -> bool {
-        !self.lists.is_empty() || self.expressions.iter().any(|one| !one.maps.is_empty())
     }
 
     /// Adds the names that carry secrets because of this line.
@@ -441,8 +468,8 @@ pub(super) fn calls(text: &str) -> Vec<Call<'_>> {
 mod tests {
     use super::*;
 
-    fn lists(text: &str) -> SecretLists {
-        SecretLists::of([text.as_bytes()], &Vocabulary::default())
+    fn lists(text: &str) -> SecretUses {
+        SecretUses::of([text.as_bytes()], &Vocabulary::default())
     }
 
     /// Lines in which `F` is a file of secrets.
@@ -522,6 +549,55 @@ mod tests {
         }
         for line in PLAIN {
             assert!(!use_of(line).contains("/etc/lists/a.lst"), "{line}");
+        }
+    }
+
+    /// Lines in which MARK is a secret because of other lines, or of another name of a function.
+    const CARRIED: &[&str] = &[
+        "http-request set-var(txn.k) req.hdr(x-api-key)\nhttp-request deny unless { var(txn.k) -m str MARK }",
+        "http-request set-var(txn.k) req.hdr(x-api-key),lower\nacl good var(txn.k),lower MARK",
+        "acl good var(txn.k),lower -i MARK\nhttp-request set-var(txn.k) http_auth_bearer",
+        "http-request set-var(txn.k) req.hdr(x-api-key)\nhttp-request deny unless { str(MARK),strcmp(txn.k) eq 0 }",
+        "http-request deny unless { str(MARK),strcmp(txn.api_key) eq 0 }",
+        "http-request set-var(txn.k) req.cook(s)\nhttp-request deny unless { str(MARK),secure_memcmp(txn.k) }",
+        "capture request header Authorization len 64\nacl a capture.req.hdr(0) -m str MARK",
+        "http-request set-header X-Tmp %[req.hdr(authorization)]\nacl a req.hdr(x-tmp) -m str MARK",
+        "acl a req.hdr(x-api-key) -f k.lst\nhttp-request set-map(k.lst) t2 MARK",
+        "http-request set-header X-Api-Key %[req.hdr(x-t),map(k.map)]\nhttp-request set-map(k.map) t2 MARK if x",
+        "http-request add-acl(tokens.lst) MARK",
+        "http-request deny unless { cookie(PHPSESSID) MARK }",
+        "http-request deny unless { cookie(PHPSESSID) -m str MARK }",
+        "http-response deny if { set-cookie(a) MARK }",
+        "http-request set-query sig=MARK",
+        "http-request set-query a=b&key=MARK",
+        "http-request deny unless { query -m sub sig=MARK }",
+        "acl signed query -m sub access_key=MARK",
+    ];
+
+    #[test]
+    fn values_that_are_carried_to_other_lines_are_masked() {
+        let vocabulary = Vocabulary::default();
+        for text in CARRIED {
+            let masked = super::super::mask_secrets(text.as_bytes(), &vocabulary);
+            let masked = String::from_utf8_lossy(&masked);
+            assert!(!masked.contains("MARK"), "{masked}");
+            let files = vec![("a.cfg".to_owned(), text.as_bytes().to_vec())];
+            let other = text.replace("MARK", "other").into_bytes();
+            let other = vec![("a.cfg".to_owned(), other)];
+            let texts = |files| super::super::Texts { files, other: &[] };
+            let told = super::super::compute(texts(&files), texts(&other), &vocabulary);
+            assert!(!told.render(99).contains("MARK"), "{}", told.render(99));
+        }
+        for text in [
+            "http-request set-var(txn.k) path\nacl a var(txn.k) -m str MARK",
+            "http-request set-header X-Tmp %[path]\nacl a req.hdr(x-tmp) -m str MARK",
+            "http-request set-query page=MARK",
+            "acl a query -m sub page=MARK",
+            "acl a str(MARK),strcmp(txn.path) eq 0",
+            "http-request set-map(routes.map) a MARK",
+        ] {
+            let masked = super::super::mask_secrets(text.as_bytes(), &vocabulary);
+            assert_eq!(String::from_utf8_lossy(&masked), *text);
         }
     }
 

@@ -20,11 +20,15 @@ mod words;
 
 pub(crate) use cover::{expanded_secrets, starred};
 pub use cover::{mask_secrets, secrets};
-pub use lists::SecretLists;
+pub use lists::SecretUses;
 pub use render::LINES_SHOWN;
-pub use secret::{COVER, is_compared_with_secrets, is_suspect, masked_value, without_credentials};
+pub use secret::{
+    COVER, is_compared_with_secrets, is_suspect, masked_value, without_credentials,
+    without_parameters,
+};
 
 use lines::{DiffLine, Section};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -43,6 +47,39 @@ pub struct Vocabulary<'a> {
     /// All words that keywords have, sorted. A word that is not one of them may be misspelt,
     /// and stand before a secret. Empty: misspelt words are not looked for.
     pub words: Vec<&'a str>,
+    /// What the masked configuration uses as secrets; see [`Vocabulary::for_texts`].
+    pub uses: SecretUses,
+}
+
+impl<'a> Vocabulary<'a> {
+    /// Returns the vocabulary for a configuration with these files: what its lines use as secrets
+    /// is masked in all of them.
+    pub fn for_texts<'t>(
+        &self,
+        texts: impl IntoIterator<Item = &'t [u8]>,
+    ) -> Cow<'_, Vocabulary<'a>> {
+        self.for_uses(SecretUses::of(texts, self))
+    }
+
+    /// Returns the vocabulary for a configuration with these uses.
+    pub fn for_uses(&self, uses: SecretUses) -> Cow<'_, Vocabulary<'a>> {
+        if uses.is_empty() || uses == self.uses {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Vocabulary {
+            uses,
+            ..self.clone()
+        })
+    }
+
+    /// The same for one text. The vocabulary of a configuration knows its texts already.
+    fn for_text(&self, text: &[u8]) -> Cow<'_, Vocabulary<'a>> {
+        if self.uses.is_empty() {
+            self.for_texts([text])
+        } else {
+            Cow::Borrowed(self)
+        }
+    }
 }
 
 /// Builds the vocabulary of this program's keywords: see [`set_vocabulary`].
@@ -66,6 +103,7 @@ pub fn vocabulary() -> &'static Vocabulary<'static> {
         secrets: Vec::new(),
         programs: Vec::new(),
         words: Vec::new(),
+        uses: SecretUses::NONE,
     };
     match BUILD.get() {
         Some(build) => KNOWN.get_or_init(build),
@@ -157,6 +195,8 @@ pub enum TextDifference {
 
 /// Compares two versions.
 pub fn compute(old: Texts<'_>, new: Texts<'_>, vocabulary: &Vocabulary<'_>) -> Difference {
+    let files = old.files.iter().chain(new.files);
+    let vocabulary = &*vocabulary.for_texts(files.map(|(_, text)| text.as_slice()));
     Difference {
         sections: sections(
             &lines::read(old.files, vocabulary),

@@ -2,7 +2,7 @@
 //! suggests a secret, passwords in URLs, and HTTP credentials.
 
 use super::lines::DiffLine;
-use super::{Vocabulary, misspelt};
+use super::{SecretUses, Vocabulary, misspelt};
 use crate::visible::visible;
 
 /// The mask that replaces a secret.
@@ -260,7 +260,7 @@ fn visible_parts_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<V
         all.push(if is_secret {
             Visibility::Covered
         } else {
-            visible_part(text, first, before, vocabulary)
+            visible_part(text, (first, in_condition), before, vocabulary)
         });
         secrets = secrets.saturating_sub(1);
         // If a secret word itself looks like the name of a secret, it has no effect; a credential
@@ -297,11 +297,23 @@ fn visible_parts_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<V
 /// The visible part of a word that is not secret as a whole.
 fn visible_part(
     text: &str,
-    first: &str,
+    (first, in_condition): (&str, bool),
     before: Option<&String>,
     vocabulary: &Vocabulary<'_>,
 ) -> Visibility {
-    match (part(text, first, before), joined(text, vocabulary)) {
+    let is_query = in_condition || before.is_some_and(|before| before == "set-query");
+    let shown = match part(text, first, before, &vocabulary.uses) {
+        Visibility::Whole if is_query => {
+            let masked = without_parameters(text);
+            if masked == text {
+                Visibility::Whole
+            } else {
+                Visibility::Part(masked)
+            }
+        }
+        shown => shown,
+    };
+    match (shown, joined(text, vocabulary)) {
         (Visibility::Whole, Some(head)) => Visibility::Part(format!("{head}{COVER}")),
         (part, _) => part,
     }
@@ -325,7 +337,7 @@ fn joined<'t>(text: &'t str, vocabulary: &Vocabulary<'_>) -> Option<&'t str> {
 }
 
 /// The visible part of a word by what it is, and what stands before it.
-fn part(text: &str, first: &str, before: Option<&String>) -> Visibility {
+fn part(text: &str, first: &str, before: Option<&String>, uses: &SecretUses) -> Visibility {
     // A definition in keepalived's syntax: `$AUTH_PASS=…`.
     if let Some((name, value)) = text.split_once('=')
         && name.starts_with('$')
@@ -345,7 +357,9 @@ fn part(text: &str, first: &str, before: Option<&String>) -> Visibility {
         None => part,
     };
     let part = mask_converter_keys(part, KEYED);
-    let part = if first.contains("set-var") || before.is_some_and(|one| one.contains("set-var")) {
+    let sets_variable =
+        first.contains("set-var") || before.is_some_and(|one| one.contains("set-var"));
+    let part = if sets_variable || uses.are_compared_in(text) {
         mask_converter_keys(part, &[("str(", 0)])
     } else {
         part
@@ -399,7 +413,11 @@ fn named(
         return usize::MAX;
     }
     let is_sample = SECRET_SAMPLES.iter().any(|sample| low.contains(sample))
-        || super::lists::calls(&low).iter().any(is_secret_sample);
+        || super::lists::calls(&low).iter().any(is_secret_sample)
+        || vocabulary.uses.carry(text);
+    if vocabulary.uses.fill(text) {
+        return usize::MAX;
+    }
     // The path of a URL may contain any word.
     let is_named = known(&vocabulary.secrets) || (!text.contains("://") && is_suspect(text));
     usize::from(is_named || is_sample || is_variable || is_option || of_header(OF_HEADERS))
@@ -422,7 +440,10 @@ fn is_secret_sample(call: &super::lists::Call<'_>) -> bool {
     let takes_name = NAMING
         .iter()
         .any(|naming| is_of(naming.trim_end_matches('(')));
-    is_of("cook") || is_of("scook") || takes_name && may_name_secret(call.first())
+    let is_cookie = ["cook", "cookie", "scook", "set-cookie"]
+        .into_iter()
+        .any(is_of);
+    is_cookie || takes_name && may_name_secret(call.first())
 }
 
 /// Returns the visible part of the data that a check sends: the command without its arguments.
@@ -517,6 +538,13 @@ fn end_of_arguments(text: &str, from: usize) -> usize {
 pub fn without_credentials(text: &str) -> String {
     let words = text.split(' ').map(|word| credentials(word.to_owned()));
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// Returns a query, or a pattern that is compared with one, with the values of parameters masked
+/// whose names suggest a secret.
+pub fn without_parameters(text: &str) -> String {
+    let query = credentials(format!("?{text}"));
+    query[1..].to_owned()
 }
 
 /// Masks passwords in URLs (`scheme://user:password@host`, or without a scheme) and the text after

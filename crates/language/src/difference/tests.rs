@@ -9,10 +9,8 @@ fn vocabulary() -> Vocabulary<'static> {
         sections: vec![
             "global", "defaults", "frontend", "backend", "listen", "userlist",
         ],
-        shared: Vec::new(),
         secrets: vec!["password", "insecure-password", "auth"],
-        programs: Vec::new(),
-        words: Vec::new(),
+        ..Vocabulary::default()
     }
 }
 

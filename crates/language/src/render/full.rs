@@ -2,7 +2,7 @@
 
 use super::{count, severity_name, visible, visible_diagnostics, without_secrets};
 use crate::diagnostic::{Diagnostic, Diagnostics, Fix, Severity};
-use crate::difference::{starred, vocabulary};
+use crate::difference::{Vocabulary, starred};
 use crate::source::{FileId, SourceMap, Span};
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{
@@ -221,7 +221,7 @@ fn windows<'a>(sources: &'a SourceMap, d: &'a Diagnostic) -> Vec<Window<'a>> {
             window.text = Some(text_of(&if sources.file(window.file).is_secret {
                 stars(bytes)
             } else {
-                quoted(bytes)
+                quoted(bytes, sources.vocabulary())
             }));
         }
     }
@@ -259,10 +259,10 @@ fn stars(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Returns lines without their secrets, with the same length.
-fn quoted(bytes: &[u8]) -> Vec<u8> {
+fn quoted(bytes: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
     let lines = bytes
         .split(|b| *b == b'\n')
-        .map(|line| starred(line, vocabulary()));
+        .map(|line| starred(line, vocabulary));
     lines.collect::<Vec<_>>().join(&b'\n')
 }
 
@@ -328,7 +328,7 @@ fn patched(sources: &SourceMap, fixes: &[&Fix]) -> Option<Patched> {
         return None;
     }
     let bytes = &sources.file(first.file).text[lines.clone()];
-    let text = text_of(&quoted(bytes));
+    let text = text_of(&quoted(bytes, sources.vocabulary()));
     let unseen = |c: char| c.is_control() || c == '\u{feff}';
     let mut changes = Vec::new();
     for fix in fixes {

@@ -4,7 +4,7 @@
 use super::{visible, visible_diagnostics};
 use crate::codes::{self, CODES};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
-use crate::difference::{starred, vocabulary};
+use crate::difference::starred;
 use crate::source::{FileId, SourceMap, Span};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -170,7 +170,7 @@ fn ending(code: &'static Code) -> Option<MessageEnding> {
 fn show(text: &mut String, sources: &SourceMap, span: Span) {
     /// Maximum characters shown before and after the position.
     const AROUND: usize = 60;
-    let line = starred(sources.line_text(span), vocabulary());
+    let line = starred(sources.line_text(span), sources.vocabulary());
     let column = sources.position(span).column as usize - 1;
     let column = column.min(line.len());
     let before: String = visible(&String::from_utf8_lossy(&line[..column])).into_owned();

@@ -3,8 +3,9 @@
 //! load that nobody queries must not pay for it.
 
 use language::SourceMap;
-use language::difference::{mask_secrets, vocabulary};
+use language::difference::{Vocabulary, mask_secrets, vocabulary};
 use std::fmt;
+use std::sync::OnceLock;
 
 /// Maximum length of a shown line, and of a stored one, bytes.
 const SHOWN_BYTES_MAX: usize = 512;
@@ -36,6 +37,8 @@ pub struct RuleTexts {
     files: Vec<(Box<str>, Vec<LineRange>)>,
     /// The lines as they are written, secrets included.
     text: Vec<u8>,
+    /// Vocabulary by which the lines are masked, from the first query on.
+    vocabulary: OnceLock<Vocabulary<'static>>,
 }
 
 impl fmt::Debug for RuleTexts {
@@ -88,6 +91,14 @@ impl RuleTexts {
         true
     }
 
+    fn vocabulary(&self) -> &Vocabulary<'static> {
+        self.vocabulary.get_or_init(|| {
+            let lines = self.files.iter().flat_map(|(_, lines)| lines);
+            let texts = lines.map(|line| self.line(line));
+            vocabulary().for_texts(texts).into_owned()
+        })
+    }
+
     fn line(&self, line: &LineRange) -> &[u8] {
         let range = line.begin as usize..line.end as usize;
         self.text.get(range).unwrap_or_default()
@@ -97,7 +108,7 @@ impl RuleTexts {
     pub fn get(&self, file: &str, number: u32) -> Option<String> {
         let (_, lines) = self.files.iter().find(|(name, _)| **name == *file)?;
         let at = lines.binary_search_by_key(&number, |line| line.number);
-        let line = mask_secrets(self.line(lines.get(at.ok()?)?), vocabulary());
+        let line = mask_secrets(self.line(lines.get(at.ok()?)?), self.vocabulary());
         let line = String::from_utf8_lossy(&line);
         let mut shown = String::new();
         for word in line.split_whitespace() {

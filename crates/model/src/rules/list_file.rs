@@ -7,7 +7,6 @@ use crate::codes as load_codes;
 use crate::rules::draft::{ConfigDraft, DefaultPath};
 pub use crate::sample::plain::{Entry, PatternOrigin};
 use configuration::outside::{NAMED_FILE_BYTES_MAX, Unreadable};
-use language::difference::SecretLists;
 use language::source::Text;
 use language::{ConfigWord, Diagnostic, Span};
 use std::path::PathBuf;
@@ -49,7 +48,7 @@ impl ListFile {
         let secret = loader
             .shared
             .secret
-            .get_or_insert_with(|| SecretLists::of_sources(&loader.context.sources));
+            .get_or_insert_with(|| loader.context.sources.vocabulary().uses.clone());
         let name = self.name.to_string();
         let file = if secret.contains(&name) {
             loader.context.sources.add_secret(name, self.text)

@@ -4,7 +4,7 @@
 use super::matching::{Method, Patterns};
 use crate::compiled::Map;
 use crate::sample::map::Gives;
-use language::difference::SecretLists;
+use language::difference::SecretUses;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub struct CompiledLists {
     pub(crate) maps: HashMap<MapKey, Arc<Map>>,
     pub(crate) lists: HashMap<ListKey, Arc<Patterns>>,
     /// The lists whose lines no diagnostic may quote, once a list had an error.
-    pub(crate) secret: Option<SecretLists>,
+    pub(crate) secret: Option<SecretUses>,
 }
 
 #[cfg(test)]

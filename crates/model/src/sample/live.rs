@@ -18,7 +18,7 @@ use crate::clock::revision;
 pub use carry::Changes;
 use entries::Entries;
 use index::Index;
-use language::difference::{SecretLists, is_compared_with_secrets, vocabulary};
+use language::difference::{SecretUses, is_compared_with_secrets, vocabulary};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -292,18 +292,23 @@ impl Lists {
         }
     }
 
-    /// Returns whether a list has its entries from a file.
-    pub fn have_files(&self) -> bool {
-        self.inner().lists.iter().any(|list| list.file.is_some())
+    /// Returns whether other lines decide if the entries of a list are secrets: it has them from a
+    /// file, or they are compared with a variable or a capture.
+    pub fn depend_on_uses(&self) -> bool {
+        let depends = |list: &List| {
+            let from_other_lines = ["var(", "capture."];
+            let is_carried = |name: &&str| list.expression.contains(*name);
+            list.file.is_some() || from_other_lines.iter().any(is_carried)
+        };
+        self.inner().lists.iter().any(depends)
     }
 
-    /// Marks the lists of files whose entries are secrets.
-    pub fn hide_files(&self, secret: &SecretLists) {
+    /// Marks the lists whose entries are secrets because of their use.
+    pub fn hide_secrets(&self, secret: &SecretUses) {
         for list in &mut self.inner().lists {
-            list.is_secret |= list
-                .file
-                .as_deref()
-                .is_some_and(|file| secret.contains(file));
+            let is_listed = |file: &str| secret.contains(file);
+            list.is_secret |=
+                list.file.as_deref().is_some_and(is_listed) || secret.carry(&list.expression);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Commands about ACLs and maps. A change affects the process only; no file is written.
 
 use super::{CommandReply, Context, Session, Severity};
-use language::difference::COVER;
+use language::difference::{COVER, without_parameters};
 use model::config::{Config, StatsLevel};
 use model::rules::live::{Edit, Entry, How, ListError, Which};
 use model::rules::{Gives, Method};
@@ -53,10 +53,22 @@ fn version<'w, 'a>(
 }
 
 /// Returns an entry as a connection may see it. In a list of secrets only administrators see
-/// more than its number.
+/// more than its number, and of others they alone see secret parameters of queries.
 fn visible<'e>(session: &Session, is_secret: bool, entry: &'e Entry) -> Cow<'e, Entry> {
-    if !is_secret || session.level >= StatsLevel::Admin {
+    if session.level >= StatsLevel::Admin {
         return Cow::Borrowed(entry);
+    }
+    if !is_secret {
+        let key = String::from_utf8_lossy(&entry.key);
+        let masked = without_parameters(&key);
+        if masked == key {
+            return Cow::Borrowed(entry);
+        }
+        return Cow::Owned(Entry {
+            number: entry.number,
+            value: entry.value.clone(),
+            key: masked.into_bytes().into(),
+        });
     }
     let cover: Box<[u8]> = COVER.as_bytes().into();
     Cow::Owned(Entry {
