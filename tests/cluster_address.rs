@@ -3,6 +3,7 @@
 
 use crate::cluster_site::{Machine, SOON, Site, VIP, configuration, vip};
 use lab::eventually;
+use rustix::process::{Signal, kill_process};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -71,8 +72,11 @@ fn returning_node_waits_until_a_majority_confirms_its_version() {
     drop(cut);
     wait_for(&site, "back at alpha", || only_alpha_has_it(&site));
     assert_serves(&site, "two");
-    wait_for(&site, "current", || {
-        shows(&site.alpha, "standing    current")
+    // beta may have had the lease while the servers of alpha were not checked yet.
+    wait_for(&site, "settled", || {
+        only_alpha_has_it(&site)
+            && shows(&site.alpha, "standing    current")
+            && shows(&site.alpha, "all frontends are available")
     });
 }
 
@@ -217,8 +221,12 @@ fn removed_member_owns_no_address() {
 
 /// The configuration with an address that is bound to a lease.
 fn leased(failover: &str) -> String {
+    leased_version("one", failover)
+}
+
+fn leased_version(word: &str, failover: &str) -> String {
     let lease = format!("\tlease\n\tfailover {failover}");
-    configuration("one").replace("\tfailover 300ms", &lease)
+    configuration(word).replace("\tfailover 300ms", &lease)
 }
 
 /// Waits until beta has the address, and fails if both machines have it at any time.
@@ -258,6 +266,74 @@ fn leased_address_has_one_owner_while_processes_are_frozen_or_killed() {
     let dead = site.alpha.kill_at_once();
     moves_without_two_owners(&site);
     drop(dead);
+}
+
+/// Fails if alpha loses the address within this time.
+#[track_caller]
+fn stays_at_alpha(site: &Site, time: Duration) {
+    let until = Instant::now() + time;
+    while Instant::now() < until {
+        assert!(only_alpha_has_it(site), "lost\n{}", site.tell());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn leased_address_stays_without_its_supervisor() {
+    lab::skip_unless_root!();
+    let mut site = Site::empty("lease-orphan");
+    site.found();
+    site.alpha.apply(&leased("300ms"), &["--now"]).well();
+    wait_for(&site, "at alpha", || only_alpha_has_it(&site));
+    // beta may have had the lease while the servers of alpha were not checked yet.
+    wait_for(&site, "settled", || {
+        only_alpha_has_it(&site)
+            && shows(&site.alpha, "standing    current")
+            && shows(&site.alpha, "all frontends are available")
+    });
+    // Longer than a silent supervisor is waited for, and a lease is valid.
+    let supervisor = site.alpha.supervisor().unwrap();
+    kill_process(supervisor, Signal::STOP).unwrap();
+    stays_at_alpha(&site, Duration::from_secs(10));
+    kill_process(supervisor, Signal::CONT).unwrap();
+    site.alpha.kill_supervisor();
+    // Longer than a lease is valid.
+    stays_at_alpha(&site, Duration::from_secs(6));
+    // The next supervisor replaces the control role.
+    let control = site.alpha.control();
+    site.alpha.start();
+    wait_for(&site, "another control role", || {
+        let now = site.alpha.control();
+        now.is_some() && now != control && shows(&site.alpha, "standing    current")
+    });
+    wait_for(&site, "at alpha again", || only_alpha_has_it(&site));
+    // Without the control role, the kernel removes the address before beta gets the lease.
+    let control = site.alpha.control().unwrap();
+    site.alpha.kill_supervisor();
+    kill_process(control, Signal::KILL).unwrap();
+    moves_without_two_owners(&site);
+}
+
+#[test]
+fn version_accepted_without_an_orphaned_owner_moves_its_leased_address() {
+    lab::skip_unless_root!();
+    let mut site = Site::empty("lease-behind");
+    site.found();
+    site.alpha.apply(&leased("300ms"), &["--now"]).well();
+    wait_for(&site, "at alpha", || only_alpha_has_it(&site));
+    // beta may have had the lease while the servers of alpha were not checked yet.
+    wait_for(&site, "settled", || {
+        only_alpha_has_it(&site)
+            && shows(&site.alpha, "standing    current")
+            && shows(&site.alpha, "all frontends are available")
+    });
+    site.alpha.kill_supervisor();
+    let two = leased_version("two", "300ms");
+    let applied = || site.beta.apply(&two, &["--now"]).good;
+    wait_for(&site, "accepted without alpha", applied);
+    wait_for(&site, "moved to beta", || {
+        site.beta.has(VIP) && served_at_vip(&site).as_deref() == Some("two")
+    });
 }
 
 #[test]

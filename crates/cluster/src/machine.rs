@@ -134,6 +134,8 @@ pub enum News {
         /// Name of the part.
         part: String,
     },
+    /// A part has opened a direct channel, and needs the known leases.
+    Connected,
     /// A part requests that the record of a lease is written. The response goes to
     /// [`ServingMachine::recorded`].
     Records {
@@ -200,11 +202,16 @@ pub trait ServingMachine: Send + Sync + 'static {
     /// Asks the users of a lease to release it in good order, and not to request it for a
     /// moment, because another node could use it better.
     fn hand_over(&self, lease: String) -> impl Future<Output = ()> + Send;
-    /// Returns whether the parts receive reports. While they do not, no lease is renewed
-    /// for them and they stop when their leases expire. Another machine can then
-    /// continue.
-    fn can_report_to_parts(&self) -> bool {
+    /// Returns whether a part receives reports. While it does not, no lease is renewed
+    /// for it and it stops when its leases expire. Another machine can then continue.
+    fn can_report_to(&self, part: &str) -> bool {
+        let _ = part;
         true
+    }
+    /// Returns how long no supervisor has been there, milliseconds; 0: there is one. Without it, the
+    /// machine can neither check nor serve another version.
+    fn supervisor_gone_ms(&self) -> u64 {
+        0
     }
     /// Returns the parts of this machine that get a certificate of their own.
     fn certified(&self) -> Vec<&'static str> {

@@ -29,6 +29,13 @@ pub enum ControlMessage {
         #[serde(with = "Part")]
         part: String,
     },
+    /// The part offers a direct channel: the descriptor is a socket of type SOCK_SEQPACKET. After the
+    /// response over it, an empty `Answer`, both sides use it for their messages about leases, so
+    /// that these need no supervisor.
+    Connect {
+        #[serde(with = "Part")]
+        part: String,
+    },
     /// Request to write the record of a lease that this machine holds. The response is
     /// [`Recorded`].
     Record(LeaseRecord),
@@ -71,6 +78,7 @@ impl ControlMessage {
             ControlMessage::Wants { .. } => 1,
             ControlMessage::Record(_) => 2,
             ControlMessage::Heartbeat { .. } => 3,
+            ControlMessage::Connect { .. } => 4,
         };
         PartMessage {
             holds: matches!(self, ControlMessage::Wants { .. }),

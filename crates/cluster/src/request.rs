@@ -166,6 +166,22 @@ pub enum AskError {
         .0.display()
     )]
     NotRunning(PathBuf),
+    /// The supervisor of a member runs, but no process listens at the socket.
+    #[error(
+        "the control role of this member does not run (no listener at {}), while its supervisor does (process {}). It \
+         is started again within seconds; the log and `evenkeel status` name the reason why it ended",
+        .0.display(),
+        .1
+    )]
+    Ending(PathBuf, u32),
+    /// The machine is a member, but no process listens at the socket.
+    #[error(
+        "this machine is a member of a cluster (its state is in {}), but no process listens at {}: start `evenkeel \
+         run` without files",
+        .1.display(),
+        .0.display()
+    )]
+    Stopped(PathBuf, PathBuf),
     /// The socket cannot be used by this user.
     #[error("{}: only root and the user who runs evenkeel may use it", .0.display())]
     Forbidden(PathBuf),

@@ -77,6 +77,11 @@ impl SupervisorConnection {
         self.supervisors
     }
 
+    /// Returns whether there is a supervisor now, as far as is known.
+    pub fn has_supervisor(&self) -> bool {
+        self.channel.is_some()
+    }
+
     /// Makes TERM and INT stop the role gracefully while it has no supervisor. Under a supervisor
     /// they are ignored, because the supervisor sends its roles a message when they must stop.
     ///

@@ -66,6 +66,9 @@ pub fn name_of(instance: &Configured) -> String {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Leases {
     until: BTreeMap<String, Time>,
+    /// Ends of leases that are no longer held. A later grant ends later, so a report with this end or
+    /// an earlier one is outdated.
+    released: BTreeMap<String, Time>,
     /// Handed-over leases, each with the time at which this node may request it again.
     resting: BTreeMap<String, Time>,
     /// Leases that an operator handed over: requested only if no other node wants them.
@@ -98,9 +101,21 @@ impl Leases {
 
     /// Sets the held leases; all others are released.
     fn hold(&mut self, held: impl IntoIterator<Item = Lease>) {
+        let released = &self.released;
+        let is_current = |lease: &Lease| {
+            let released = released.get(&lease.name);
+            released.is_none_or(|until| Time(lease.until_ns) > *until)
+        };
         let held = held.into_iter().filter(|lease| lease.until_ns > 0);
-        let until = held.map(|lease| (lease.name, Time(lease.until_ns)));
-        let before = std::mem::replace(&mut self.until, until.take(LEASES_MAX).collect());
+        let until = held.filter(is_current);
+        let until = until.map(|lease| (lease.name, Time(lease.until_ns)));
+        let until = until.take(LEASES_MAX).collect();
+        let before = std::mem::replace(&mut self.until, until);
+        for (name, until) in &before {
+            if !self.until.contains_key(name) {
+                self.released.insert(name.clone(), *until);
+            }
+        }
         // A node that regains the lease after others had it, or after nobody wanted it, has its
         // normal rank.
         let until = &self.until;
@@ -216,6 +231,8 @@ impl Leases {
     pub fn handle_time(&mut self, now: Time) -> bool {
         let due = self.deadline().is_some_and(|until| until <= now);
         self.seen = self.seen.max(now);
+        // Outdated reports about these have no effect.
+        self.released.retain(|_, until| *until > now);
         self.resting.retain(|_, until| *until > now);
         due
     }
@@ -362,6 +379,26 @@ mod tests {
         let again = held.kept().into_iter();
         let again = Leases::new(again.map(|(name, until_ns)| Lease { name, until_ns }));
         assert_eq!(again.missing(Time(6), bound), None);
+    }
+
+    #[test]
+    fn outdated_report_does_not_restore_a_released_lease() {
+        let held = |until_ns| Lease {
+            name: "address/www".to_owned(),
+            until_ns,
+        };
+        let mut leases = Leases::new([held(9)]);
+        leases.hold([]);
+        for outdated in [8, 9] {
+            leases.hold([held(outdated)]);
+            assert!(leases.missing(Time(5), "address/www").is_some());
+        }
+        leases.hold([held(10)]);
+        assert_eq!(leases.missing(Time(5), "address/www"), None);
+        // What has ended needs no memory.
+        leases.hold([]);
+        leases.handle_time(Time(10));
+        assert!(leases.released.is_empty());
     }
 
     #[test]

@@ -55,8 +55,8 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
         // accepted.
         let silence_ms = worker.shared.silence_ms();
         let state = worker.shared.engine.state();
-        let disk_stuck_ms = worker.shared.disk_stuck_ms();
-        worker.agent.disk_is_stuck_for(disk_stuck_ms);
+        let unable_ms = worker.shared.unable_ms();
+        worker.agent.disk_is_stuck_for(unable_ms);
         if let Some(task) = worker.agent.next(&state, now_ms, silence_ms) {
             while let Ok(words) = went_back.try_recv() {
                 worker.agent.record_machine_rollback(words);

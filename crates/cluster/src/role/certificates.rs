@@ -9,6 +9,7 @@ use crate::authority::{
 use crate::command::{CommandBody, NextAuthority};
 use crate::machine::ServingMachine;
 use crate::member::MemberId;
+use crate::role::directory::{AUTHORITIES, CERTIFICATE, KEY};
 use crate::role::handler;
 use crate::role::requests::{RequestResult, done};
 use crate::role::shared::{RoleState, moved};
@@ -54,10 +55,14 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<Rol
     let mut changes = shared.engine.changes();
     let mut kept: Vec<Vec<u8>> = Vec::new();
     let mut of_parts = IssuedCredentials::default();
+    let mut failure = String::new();
     loop {
         let state = shared.engine.state();
         if state.founded() && state.members.contains_key(&shared.me()) {
             let authorities = state.trust().authorities;
+            if !restore_files(&shared, &mut failure) {
+                kept.clear();
+            }
             if kept != authorities {
                 match keep(&shared, &state, &authorities) {
                     Ok(true) => kept.clone_from(&authorities),
@@ -88,6 +93,32 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<Rol
             }
         }
     }
+}
+
+/// Writes the identity of this member again if its files are missing. Returns false if the
+/// certificates of the CAs are missing. `failure`: the reason that was reported last.
+fn restore_files<M: ServingMachine, N: ConnectionFactory>(
+    shared: &RoleState<M, N>,
+    failure: &mut String,
+) -> bool {
+    let missing = shared.directory.missing_files(shared.who.kind);
+    let mut own = missing
+        .iter()
+        .filter(|name| [KEY, CERTIFICATE].contains(*name));
+    if let Some(name) = own.next() {
+        let written = disk::write_identity(shared.directory.path(), &shared.wire.identity());
+        let words = match written {
+            Ok(()) => format!("{name} was missing and was written again"),
+            Err(error) => format!("{name} is missing and cannot be written again: {error}"),
+        };
+        if *failure != words {
+            shared.note(words.clone());
+        }
+        *failure = words;
+    } else {
+        failure.clear();
+    }
+    !missing.contains(&AUTHORITIES)
 }
 
 /// Returns the part of the state on which certificates depend.

@@ -27,6 +27,8 @@ pub const MEMBER: &str = "member";
 pub const CERTIFICATE: &str = "member.pem";
 /// File name of the member's key, PEM.
 pub const KEY: &str = "member.key";
+/// File name of the certificates of the cluster's CAs, PEM.
+pub const AUTHORITIES: &str = "authority.pem";
 /// File name of the key that decrypts this node's content keys.
 pub const SEALING_KEY: &str = "sealing.key";
 /// The log and the state (redb).
@@ -264,7 +266,15 @@ impl StateDirectory {
         let path = self.file(LOCK);
         let failed = |errno: rustix::io::Errno| DirectoryError::Io(path.clone(), errno.into());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let descriptor = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+        let opened = match rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR) {
+            // The store then reports what fails.
+            Err(rustix::io::Errno::ROFS) => {
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+                rustix::fs::open(&path, flags, Mode::empty())
+            }
+            opened => opened,
+        };
+        let descriptor = opened.map_err(failed)?;
         match rustix::fs::flock(&descriptor, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Lock { descriptor }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(DirectoryError::InUse(self.path.clone())),
@@ -340,6 +350,19 @@ impl StateDirectory {
         who.map(Some).map_err(|error| {
             DirectoryError::Malformed(self.file(MEMBER), format!("invalid membership: {error}"))
         })
+    }
+
+    /// Returns the names of missing certificate and key files.
+    pub fn missing_files(&self, kind: MemberKind) -> Vec<&'static str> {
+        let all = match kind {
+            MemberKind::Node => &[KEY, CERTIFICATE, AUTHORITIES, SEALING_KEY][..],
+            MemberKind::Arbiter => &[KEY, CERTIFICATE, AUTHORITIES],
+        };
+        let is_missing = |name: &&&str| {
+            let data = self.file(name).symlink_metadata();
+            data.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        all.iter().filter(is_missing).copied().collect()
     }
 
     /// Returns the identity of this machine, which must be a member.

@@ -5,6 +5,7 @@ use crate::follow;
 use crate::machine::ServingMachine;
 use crate::member::{ClusterMember, MemberKind};
 use crate::raft::{EngineError, RaftStatus};
+use crate::role::StartFailure;
 use crate::role::contents;
 use crate::role::directory::LocalMember;
 use crate::role::following;
@@ -51,6 +52,9 @@ pub(super) fn status<M: ServingMachine, N: ConnectionFactory>(
         following: following(shared, &standing),
         broken_store: stopped.map(|why| why.to_string()),
         disk_refuses: stopped.is_some_and(EngineError::is_of_the_disk),
+        missing_files: { shared.directory.missing_files(shared.who.kind).into_iter() }
+            .map(str::to_owned)
+            .collect(),
         authority: AuthorityStatus {
             own_ends_days: shared.wire.identity().ends_in_days(SystemTime::now()),
             ..authority(&state)
@@ -129,6 +133,7 @@ fn member<M: ServingMachine, N: ConnectionFactory>(
         } else {
             Vec::new()
         },
+        supervisor_gone_ms: tale.supervisor_gone_ms,
         disk: DiskStatus {
             disk_stuck_ms: if reach.is_there() {
                 tale.disk_stuck_ms
@@ -243,8 +248,12 @@ pub(super) fn broken(
     who: &LocalMember,
     program: &str,
     serving: ServingStatus,
-    why: &EngineError,
+    why: &StartFailure,
 ) -> ClusterStatus {
+    let (store, other) = match why {
+        StartFailure::Engine(error) => (Some(error), None),
+        StartFailure::Role(error) => (None, Some(error)),
+    };
     let members = who.members.iter().map(|member| MemberStatus {
         id: member.id,
         name: member.name.clone(),
@@ -271,8 +280,9 @@ pub(super) fn broken(
             by_itself: serving.version.is_some(),
             ..Configuration::default()
         },
-        broken_store: Some(why.to_string()),
-        disk_refuses: why.is_of_the_disk(),
+        broken_store: store.map(ToString::to_string),
+        disk_refuses: store.is_some_and(EngineError::is_of_the_disk),
+        cannot_start: other.map(ToString::to_string),
         ..ClusterStatus::default()
     };
     status.put_into_words();

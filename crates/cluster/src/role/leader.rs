@@ -84,7 +84,7 @@ async fn step<M: ServingMachine, N: ConnectionFactory>(
         ..Reachability::default()
     };
     for node in state.nodes() {
-        let stuck_ms = shared.disk_stuck_ms_of(node.id);
+        let stuck_ms = shared.unable_ms_of(node.id);
         seen.disk_stuck_ms.insert(node.id, stuck_ms);
     }
     let now_ms = shared.now_ms();

@@ -44,29 +44,36 @@ use crate::authority::{AuthorityError, MemberIdentity, Trust, disk};
 use crate::file_set::FileSet;
 use crate::machine::{News, ServingMachine};
 use crate::member::MemberKind;
+use crate::message::PART;
 use crate::raft::{EngineError, Settings};
 use crate::request::{ControlReply, Request};
 use crate::role::contents::Keys;
-use crate::role::directory::{DirectoryError, LocalMember, StateDirectory};
+use crate::role::directory::{DirectoryError, StateDirectory};
 use crate::role::leases::LeaseDemand;
 use crate::role::shared::{Agreement, RoleState, ServingStatus};
 use crate::role::socket::{OperatorSocket, Replies, SocketError};
+use crate::role::status::ClusterStatus;
 use crate::store::{Store, StoreError};
 use crate::wire::{ConnectionFactory, MemberWire, WireError};
 use part::report::{Moment, StatusReport};
 use part::role::{MemberNews, VersionStanding};
+use part::voice::write_error;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Capacity of the queue of machine news.
 const NEWS_MAX: usize = 16;
 /// Pause before the role ends when its disk stopped consensus or its store cannot be
 /// opened. The next role then tries again.
 const STORE_REST: Duration = Duration::from_secs(15);
+/// Time for a predecessor to release the state directory, and how often that is checked.
+const PREDECESSOR_MAX: Duration = Duration::from_secs(6);
+const PREDECESSOR_POLL: Duration = Duration::from_millis(50);
 /// Interval at which the role checks whether the disk stopped it.
 const STORE_LOOK: Duration = Duration::from_secs(1);
 /// Timeout of a hand-over by a leader that is being stopped.
@@ -134,10 +141,46 @@ pub async fn run<M: ServingMachine, N: ConnectionFactory>(
     machine: M,
     network: N,
 ) -> Result<(), RoleError> {
-    let directory = StateDirectory::open(options.directory.clone())?;
-    let _lock = directory.lock()?;
-    let store = setup::open_store(&directory, &directory.member()?);
+    let opened = async {
+        let directory = StateDirectory::open(options.directory.clone())?;
+        let lock = lock_after_predecessor(&directory).await?;
+        let who = directory.member()?;
+        Ok::<_, DirectoryError>((directory, lock, who))
+    };
+    let (directory, _lock, who) = match opened.await {
+        Ok(opened) => opened,
+        Err(error) => {
+            return serve_without(options, machine, StartFailure::Role(error.into())).await;
+        }
+    };
+    let store = setup::open_store(&directory, &who);
     run_with(options, machine, network, store, Clock::System, None).await
+}
+
+/// Locks the state directory. The role of a supervisor that died ends when it sees the next
+/// supervisor.
+async fn lock_after_predecessor(
+    directory: &StateDirectory,
+) -> Result<directory::Lock, DirectoryError> {
+    let until = Instant::now() + PREDECESSOR_MAX;
+    loop {
+        match directory.lock() {
+            Err(DirectoryError::InUse(_)) if Instant::now() < until => {
+                tokio::time::sleep(PREDECESSOR_POLL).await;
+            }
+            locked => return locked,
+        }
+    }
+}
+
+/// Reason why this member cannot take part in its cluster at this start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartFailure {
+    /// The log is unusable.
+    #[error("{0}")]
+    Engine(EngineError),
+    #[error("{0}")]
+    Role(RoleError),
 }
 
 /// Requests that arrive other than through a socket, with the sender for their replies.
@@ -158,10 +201,15 @@ pub(crate) async fn run_with<M: ServingMachine, N: ConnectionFactory>(
     let store = match store {
         Ok(store) => store,
         Err(error) => {
-            return serve_without(options, who, machine, accepted, error.into()).await;
+            return serve_without(options, machine, StartFailure::Engine(error.into())).await;
         }
     };
-    let identity = disk::read_identity(directory.path(), &who.cluster, who.id)?;
+    let identity = match disk::read_identity(directory.path(), &who.cluster, who.id) {
+        Ok(identity) => identity,
+        Err(error) => {
+            return serve_without(options, machine, StartFailure::Role(error.into())).await;
+        }
+    };
     let first = Trust {
         cluster: who.cluster.clone(),
         authorities: issuers(&identity),
@@ -178,7 +226,7 @@ pub(crate) async fn run_with<M: ServingMachine, N: ConnectionFactory>(
     let engine = match opened {
         Ok(engine) => engine,
         Err(error) => {
-            return serve_without(options, who, machine, accepted, error).await;
+            return serve_without(options, machine, StartFailure::Engine(error)).await;
         }
     };
     let state = engine.state();
@@ -271,6 +319,9 @@ async fn live<M: ServingMachine, N: ConnectionFactory>(
             News::Heartbeat { part } => {
                 let _ = wants.send(LeaseDemand::Heartbeat { part }).await;
             }
+            News::Connected => {
+                let _ = wants.send(LeaseDemand::Connected).await;
+            }
             News::Records { ask, record } => {
                 // The task ends by itself, within the timeout of a proposal.
                 tokio::spawn(leases::record(shared.clone(), ask, record));
@@ -347,24 +398,42 @@ async fn stopped_by_its_disk<M: ServingMachine, N: ConnectionFactory>(shared: &R
     tokio::time::sleep(STORE_REST).await;
 }
 
-/// Runs the role without its log: the machine continues to serve the accepted version,
-/// and operators learn what to do.
+/// Runs the role without its log, certificates or state directory: the machine continues to serve
+/// the accepted version, and operators learn what to do.
 async fn serve_without<M: ServingMachine>(
     options: Options,
-    who: LocalMember,
     machine: M,
-    accepted: Option<Arc<FileSet>>,
-    why: EngineError,
+    why: StartFailure,
 ) -> Result<(), RoleError> {
+    let directory = StateDirectory::open(options.directory.clone());
+    let who = directory.as_ref().ok().and_then(|one| one.member().ok());
+    let accepted = directory.ok().and_then(|one| one.accepted().ok().flatten());
     let serving = ServingStatus {
         version: accepted.map(|set| set.version),
         ..ServingStatus::default()
     };
-    let mut status = gather::broken(&who, &options.program, serving, &why);
-    if StateDirectory::is_of_a_removed_member(&options.directory) {
+    if let StartFailure::Role(error) = &why {
+        write_error(&format!(
+            "evenkeel: cluster: this member cannot take part in its cluster: {error}\n"
+        ));
+    }
+    let mut status = match &who {
+        Some(who) => gather::broken(who, &options.program, serving, &why),
+        // Not even the name of the cluster is known.
+        None => ClusterStatus {
+            frozen: vec![format!(
+                "this member cannot take part in its cluster: {why}"
+            )],
+            ..ClusterStatus::default()
+        },
+    };
+    if let Some(who) = &who
+        && StateDirectory::is_of_a_removed_member(&options.directory)
+    {
         status.frozen.insert(0, removed_words(who.kind).to_owned());
         machine.report_standing(removed_news()).await;
     }
+    let is_known = who.is_some();
     let status = Arc::new(status);
     let reported = Arc::clone(&status);
     let mut tasks = JoinSet::new();
@@ -375,7 +444,7 @@ async fn serve_without<M: ServingMachine>(
             async move {
                 let words = || status.frozen.join("\n");
                 let reply = match request {
-                    Request::Status => match serde_json::to_string(&*status) {
+                    Request::Status if is_known => match serde_json::to_string(&*status) {
                         Ok(text) => ControlReply::Json(text),
                         Err(_) => ControlReply::Refused { words: words() },
                     },
@@ -388,13 +457,20 @@ async fn serve_without<M: ServingMachine>(
     let told = async {
         loop {
             match machine.news().await {
-                News::Reports { ask } => machine.reported(ask, dated(reported.report())).await,
+                News::Reports { ask } => {
+                    let report = if is_known {
+                        reported.report()
+                    } else {
+                        StatusReport::silent(PART, &reported.frozen.join("; "))
+                    };
+                    machine.reported(ask, dated(report)).await;
+                }
                 News::Stop => break,
                 _ => {}
             }
         }
     };
-    // After this time a new role tries the store again.
+    // After this time a new role tries again.
     let _ = tokio::time::timeout(STORE_REST, told).await;
     tasks.shutdown().await;
     Ok(())

@@ -62,6 +62,8 @@ pub struct MemberSelfStatus {
     pub trouble: String,
     /// Time for which its disk has not responded, milliseconds; 0 if it responds.
     pub disk_stuck_ms: u64,
+    /// Time since its supervisor ended, milliseconds; 0: there is one.
+    pub supervisor_gone_ms: u64,
     /// Newest version that it accepted, according to its own disk.
     pub accepted: Option<VersionId>,
     /// Reason why the member does not vote: its store was lost.
@@ -378,13 +380,19 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
             .map_or(0, millis)
     }
 
-    /// Returns how long the disk of a member has not responded, according to that member.
-    pub(super) fn disk_stuck_ms_of(&self, member: MemberId) -> u64 {
+    /// Returns how long this machine has been unable to check, store and serve a version: its disk
+    /// does not respond, or there is no supervisor.
+    pub(super) fn unable_ms(&self) -> u64 {
+        self.disk_stuck_ms().max(self.machine.supervisor_gone_ms())
+    }
+
+    /// Returns how long a member has been unable to do so, according to that member.
+    pub(super) fn unable_ms_of(&self, member: MemberId) -> u64 {
         if member == self.me() {
-            self.disk_stuck_ms()
+            self.unable_ms()
         } else {
             self.status_of_member(member)
-                .map_or(0, |tale| tale.disk_stuck_ms)
+                .map_or(0, |tale| tale.disk_stuck_ms.max(tale.supervisor_gone_ms))
         }
     }
 

@@ -42,6 +42,10 @@ pub struct ClusterStatus {
     /// The disk fails: it is full, read-only or broken. The member continues by itself
     /// when the disk works again.
     pub disk_refuses: bool,
+    /// Why this member cannot take part in its cluster, apart from its log.
+    pub cannot_start: Option<String>,
+    /// Missing certificate and key files of this member.
+    pub missing_files: Vec<String>,
     /// Status of the CA and its replacement.
     pub authority: AuthorityStatus,
     pub invitations: u64,
@@ -101,6 +105,8 @@ pub struct MemberStatus {
     pub parts: Parts,
     /// View that it reports of the other members.
     pub sees: Vec<Sight>,
+    /// Time since its supervisor ended, as it reports, milliseconds; 0: there is one.
+    pub supervisor_gone_ms: u64,
     /// Status of its disk, as it reports.
     #[serde(flatten)]
     pub disk: DiskStatus,
@@ -266,6 +272,18 @@ impl ClusterStatus {
 
     fn frozen_words(&self) -> Vec<String> {
         let mut words = Vec::new();
+        if let Some(why) = &self.cannot_start {
+            let serves = match self.configuration.serving {
+                Some(version) => format!("serves version {version}, which it accepted last, and"),
+                None => "serves nothing, and".to_owned(),
+            };
+            words.push(format!(
+                "{} cannot take part in its cluster: {why}. It {serves} participates in no change. It tries again from \
+                 time to time",
+                self.name_of(self.me),
+            ));
+            return words;
+        }
         if let Some(why) = self.broken_store.as_ref().filter(|_| self.disk_refuses) {
             words.push(format!(
                 "the disk of {} fails: {why}. Until then it does not participate in changes and is not a voter",

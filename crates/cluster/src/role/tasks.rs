@@ -119,6 +119,7 @@ pub(super) fn local_status<M: ServingMachine, N: ConnectionFactory>(
             .collect(),
         trouble: serving.trouble,
         disk_stuck_ms: shared.disk_stuck_ms(),
+        supervisor_gone_ms: shared.machine.supervisor_gone_ms(),
         accepted: serving.accepted,
         lost: standing.lost.unwrap_or_default(),
         halted: { standing.halted.or(standing.refused) }

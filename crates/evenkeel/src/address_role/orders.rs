@@ -1,6 +1,7 @@
 //! The channel to the supervisor as `address::role` sees it: one descriptor, behind
 //! which are the channel and, for when the supervisor has gone, the socket where
-//! another one comes.
+//! another one comes. Behind it is also the direct channel to the control role, by which leases are
+//! renewed without a supervisor.
 
 use address::message::{AddressRoleMessage as OfAddress, Dump as WantedDump, HandedOver};
 use address::role::{Dump, Lease, Notification, OrderChannel, RoleOrder};
@@ -12,16 +13,36 @@ use part::link::{LinkEvent, SupervisorConnection};
 use part::role::{
     LeaseNews, Manner, MemberNews, PartMessage, SupervisorMessage, WantedLease, WantedLeases,
 };
+use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Time for the control role to accept a direct channel. Then another one is offered: the control
+/// role may not have run.
+const ACCEPT_MAX: Duration = Duration::from_secs(2);
+/// Tag of the direct channel in the epoll set of the link, whose tags are lower.
+const DIRECT: u64 = 16;
+
+/// Direct channel to the control role.
+struct DirectChannel {
+    channel: Channel,
+    /// The control role uses it.
+    is_accepted: bool,
+    offered_at: Instant,
+    /// Number of the supervisor that passed it on: the control role ends with its supervisor.
+    supervisor: u64,
+}
 
 /// A role under a supervisor, or without one for a while.
 pub struct Supervised {
+    direct: Option<DirectChannel>,
+    /// Last requests for leases.
+    wanted: Option<SupervisorMessage>,
     /// The descriptor of the link, which lives as long as it.
     set: OwnedFd,
     link: Rc<RefCell<SupervisorConnection>>,
@@ -54,6 +75,8 @@ impl Supervised {
         let asks = VecDeque::new();
         Ok((
             Supervised {
+                direct: None,
+                wanted: None,
                 set,
                 link,
                 pending_requests: asks,
@@ -80,21 +103,77 @@ impl Supervised {
         self.say_numbered(ask.unwrap_or(0), answer, descriptors);
     }
 
+    /// Returns whether the control role uses the direct channel.
+    fn is_direct(&self) -> bool {
+        self.direct.as_ref().is_some_and(|one| one.is_accepted)
+    }
+
+    /// Offers the control role a direct channel, unless there is one.
+    fn keep_direct(&mut self) {
+        let supervisor = self.link.borrow().supervisors();
+        let is_kept = |one: &DirectChannel| {
+            let is_open = one.is_accepted || one.offered_at.elapsed() < ACCEPT_MAX;
+            is_open && one.supervisor == supervisor
+        };
+        if !self.link.borrow().has_supervisor() || self.direct.as_ref().is_some_and(is_kept) {
+            return;
+        }
+        self.direct = None;
+        let Ok((channel, theirs)) = Channel::pair() else {
+            return;
+        };
+        let data = EventData::new_u64(DIRECT);
+        if epoll::add(&self.set, &channel, data, EventFlags::IN).is_err() {
+            return;
+        }
+        let part = address::message::PART.to_owned();
+        let offer = OfCluster::Connect { part }.envelope();
+        let offer = SupervisorMessage::Part(Box::new(offer));
+        self.say_numbered(0, &offer, &[Arc::new(theirs)]);
+        self.direct = Some(DirectChannel {
+            channel,
+            is_accepted: false,
+            offered_at: Instant::now(),
+            supervisor,
+        });
+    }
+
+    /// Sends a message by the direct channel, if there is one.
+    fn send_directly(&mut self, message: &SupervisorMessage) {
+        if let Some(direct) = &mut self.direct {
+            // The end of the control role is noticed at the next read.
+            let _ = direct.channel.send(message, &[]);
+        }
+    }
+
+    /// Returns the next order of the direct channel.
+    fn next_direct(&mut self) -> Option<RoleOrder> {
+        loop {
+            let direct = self.direct.as_mut()?;
+            let received = direct.channel.flush();
+            match received.and_then(|()| direct.channel.receive()) {
+                Ok(None) => return None,
+                Ok(Some(received)) => {
+                    let is_first = !std::mem::replace(&mut direct.is_accepted, true);
+                    if is_first && let Some(wanted) = self.wanted.clone() {
+                        self.send_directly(&wanted);
+                    }
+                    if let SupervisorMessage::Part(message) = received.message
+                        && let Some(order) = order_of_control(&message)
+                    {
+                        return Some(order);
+                    }
+                }
+                Err(_) => self.direct = None,
+            }
+        }
+    }
+
     /// Returns the order in a message for this part.
     fn order_of_part(&mut self, ask: u64, message: &PartMessage) -> Option<RoleOrder> {
-        if let Some(news) = MemberNews::of(message) {
-            return Some(RoleOrder::Member(news));
-        }
-        match LeaseNews::of(message) {
-            Some(LeaseNews::Known(leases)) => {
-                let held = leases.0.into_iter().map(|lease| Lease {
-                    name: lease.name,
-                    until_ns: lease.until_ns,
-                });
-                return Some(RoleOrder::Hold(held.collect()));
-            }
-            Some(LeaseNews::HandOver { name }) => return Some(RoleOrder::HandOverLease(name)),
-            None => {}
+        if let Some(order) = order_of_control(message) {
+            // A supervisor that was stopped passes on what is outdated.
+            return Some(order).filter(|_| !self.is_direct());
         }
         let Some(message) = message.read() else {
             self.say_numbered(
@@ -153,6 +232,23 @@ impl Supervised {
     }
 }
 
+/// Returns the order in a message of the control role.
+fn order_of_control(message: &PartMessage) -> Option<RoleOrder> {
+    if let Some(news) = MemberNews::of(message) {
+        return Some(RoleOrder::Member(news));
+    }
+    Some(match LeaseNews::of(message)? {
+        LeaseNews::Known(leases) => {
+            let held = leases.0.into_iter().map(|lease| Lease {
+                name: lease.name,
+                until_ns: lease.until_ns,
+            });
+            RoleOrder::Hold(held.collect())
+        }
+        LeaseNews::HandOver { name } => RoleOrder::HandOverLease(name),
+    })
+}
+
 impl OrderChannel for Supervised {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.set.as_fd()
@@ -160,6 +256,9 @@ impl OrderChannel for Supervised {
 
     fn next(&mut self) -> Option<RoleOrder> {
         loop {
+            if let Some(order) = self.next_direct() {
+                return Some(order);
+            }
             let heard = self.link.borrow_mut().next_event()?;
             match heard {
                 LinkEvent::Message(received) => {
@@ -198,16 +297,21 @@ impl OrderChannel for Supervised {
                     part: address::message::PART.to_owned(),
                     leases: WantedLeases(wanted.collect()),
                 };
-                self.say_numbered(
-                    0,
-                    &SupervisorMessage::Part(Box::new(wanted.envelope())),
-                    &[],
-                );
+                let wanted = SupervisorMessage::Part(Box::new(wanted.envelope()));
+                // The supervisor stores the requests for a control role that starts later.
+                self.say_numbered(0, &wanted, &[]);
+                self.send_directly(&wanted);
+                self.wanted = Some(wanted);
             }
             Notification::Heartbeat => {
+                self.keep_direct();
                 let part = address::message::PART.to_owned();
                 let beat = OfCluster::Heartbeat { part }.envelope();
-                self.say_numbered(0, &SupervisorMessage::Part(Box::new(beat)), &[]);
+                let beat = SupervisorMessage::Part(Box::new(beat));
+                self.send_directly(&beat);
+                if !self.is_direct() {
+                    self.say_numbered(0, &beat, &[]);
+                }
             }
             Notification::HandOver(names) => {
                 let handed = HandedOver {

@@ -1,6 +1,8 @@
-//! Channel to the supervisor in a Tokio process: requests with their responses, and the
-//! supervisor's notifications.
+//! Channels to the supervisor and directly to parts: requests with their responses, and
+//! notifications. A part that has a direct channel keeps its leases when the supervisor has died or
+//! does not respond, until another supervisor starts.
 
+use super::channel::AsyncChannel;
 use cluster::machine::News;
 use cluster::message::ControlMessage as OfCluster;
 use part::SharedFd;
@@ -9,22 +11,20 @@ use part::lock;
 use part::role::{PartMessage, SupervisorMessage};
 use part::versions;
 use part::voice::write_error;
-use rustix::event::PollFlags;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Mutex;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::io::unix::AsyncFd;
-use tokio::io::{Interest, Ready};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// News that wait to be heard; of more, the newest are lost.
 const NEWS_MAX: usize = 256;
 /// Questions that wait at one time.
 const WAITING_MAX: usize = 64;
-/// Minimum pause of the channel: the kernel's buffer is full.
-const REST: Duration = Duration::from_millis(5);
+/// Maximum number of direct channels.
+const PARTS_MAX: usize = 16;
 /// After how long a supervisor that says nothing passes on nothing either.
 const SILENT_MAX: Duration = Duration::from_secs(4);
 
@@ -34,15 +34,18 @@ struct PendingResponses {
     open: HashMap<u64, oneshot::Sender<Received>>,
 }
 
-/// The channel, and those who wait for something that comes by it.
+/// The channels, and those who wait for something that comes by them.
 pub struct SupervisorLink {
-    channel: Mutex<Channel>,
-    ready: AsyncFd<OwnedFd>,
-    /// Something is to be sent.
-    send_ready: Notify,
+    channel: AsyncChannel,
+    /// Direct channels to parts, by their names.
+    parts: Mutex<BTreeMap<String, Arc<AsyncChannel>>>,
     waiting: Mutex<PendingResponses>,
     news: mpsc::Sender<News>,
     news_receiver: tokio::sync::Mutex<mpsc::Receiver<News>>,
+    /// Time at which the supervisor died.
+    orphaned_at: Mutex<Option<Instant>>,
+    /// A candidate is served: it does not outlive the supervisor.
+    pub has_candidate: AtomicBool,
     lost: watch::Sender<bool>,
     /// Time of the supervisor's last message, and whether its silence has been reported.
     heard_at: Mutex<(Instant, bool)>,
@@ -51,14 +54,10 @@ pub struct SupervisorLink {
 impl SupervisorLink {
     /// On a runtime of Tokio.
     pub fn new(channel: Channel) -> io::Result<SupervisorLink> {
-        let same = channel.as_fd().try_clone_to_owned()?;
         let (news, heard) = mpsc::channel(NEWS_MAX);
         Ok(SupervisorLink {
-            channel: Mutex::new(channel),
-            // SAFETY: the descriptor is owned by the value that watches it, is the same
-            // for all of its life, and is closed behind that.
-            ready: unsafe { AsyncFd::register(same) }.map_err(io::Error::from)?,
-            send_ready: Notify::new(),
+            channel: AsyncChannel::new(channel)?,
+            parts: Mutex::default(),
             // A number of its own for each process: the supervisor may still answer requests of a
             // previous role.
             waiting: Mutex::new(PendingResponses {
@@ -67,26 +66,42 @@ impl SupervisorLink {
             }),
             news,
             news_receiver: tokio::sync::Mutex::new(heard),
+            orphaned_at: Mutex::default(),
+            has_candidate: AtomicBool::new(false),
             lost: watch::Sender::new(false),
             heard_at: Mutex::new((Instant::now(), false)),
         })
     }
 
-    /// Returns whether the supervisor passes messages on. It requests a heartbeat each second
-    /// ([`part::heart`]), so a longer silence means that it is stopped or hangs.
-    pub fn is_supervisor_responsive(&self) -> bool {
+    /// Returns whether messages reach a part: directly, or through the supervisor. The supervisor
+    /// requests a heartbeat each second ([`part::heart`]), so a longer silence means that it is
+    /// stopped or hangs.
+    pub fn reaches(&self, part: &str) -> bool {
+        if lock(&self.parts).contains_key(part) {
+            return true;
+        }
         let (at, is_reported) = &mut *lock(&self.heard_at);
-        let is_silent = at.elapsed() > SILENT_MAX;
+        let is_silent = self.is_orphaned() || at.elapsed() > SILENT_MAX;
         if is_silent && !std::mem::replace(is_reported, true) {
             write_error(
-                "evenkeel: cluster: the supervisor of this member does not respond: leases are not renewed until it does, so \
-                 that another node can take over\n",
+                "evenkeel: cluster: the supervisor of this member does not respond: leases are renewed only for roles that \
+                 have a direct channel, so that another node can take over the others\n",
             );
         }
         !is_silent
     }
 
-    /// Until the supervisor has gone.
+    /// Returns whether the supervisor has died.
+    pub fn is_orphaned(&self) -> bool {
+        lock(&self.orphaned_at).is_some()
+    }
+
+    /// Returns how long the supervisor has been dead; zero: it lives.
+    pub fn orphaned_for(&self) -> Duration {
+        lock(&self.orphaned_at).map_or(Duration::ZERO, |at| at.elapsed())
+    }
+
+    /// Waits until the supervisor has died and no part needs this role.
     pub async fn lost(&self) {
         let mut lost = self.lost.subscribe();
         // The sender lives as long as this object.
@@ -105,9 +120,18 @@ impl SupervisorLink {
         message: &SupervisorMessage,
         descriptors: &[SharedFd],
     ) -> Result<(), ChannelError> {
-        let sent = lock(&self.channel).send(message, descriptors);
-        self.send_ready.notify_one();
-        sent
+        self.channel.send(0, message, descriptors)
+    }
+
+    /// Sends a message to another part: through the supervisor, which stores it for a part that
+    /// starts later, and directly. If both have ended, it is lost.
+    pub fn send_to_part(&self, message: PartMessage) {
+        let direct = lock(&self.parts).get(&message.part).cloned();
+        let message = SupervisorMessage::Part(Box::new(message));
+        if let Some(direct) = direct {
+            let _ = direct.send(0, &message, &[]);
+        }
+        let _ = self.send_message(&message, &[]);
     }
 
     /// Answers a question. Without a supervisor nobody waits for it.
@@ -117,8 +141,7 @@ impl SupervisorLink {
 
     /// Sends a response with descriptors.
     pub fn answer_with(&self, ask: u64, message: &SupervisorMessage, descriptors: &[SharedFd]) {
-        let _ = lock(&self.channel).send_numbered(ask, message, descriptors);
-        self.send_ready.notify_one();
+        let _ = self.channel.send(ask, message, descriptors);
     }
 
     /// Asks for something, and waits for the answer; None where nobody gives one.
@@ -129,8 +152,7 @@ impl SupervisorLink {
     ) -> Option<Received> {
         let (give, take) = oneshot::channel();
         let ask = self.waits(give)?;
-        let sent = lock(&self.channel).send_numbered(ask, message, descriptors);
-        self.send_ready.notify_one();
+        let sent = self.channel.send(ask, message, descriptors);
         if sent.is_err() {
             lock(&self.waiting).open.remove(&ask);
         }
@@ -150,48 +172,94 @@ impl SupervisorLink {
         Some(waiting.next)
     }
 
-    /// Reads and sends until the supervisor has gone.
-    pub async fn read(link: std::sync::Arc<SupervisorLink>) {
-        while link.exchange_messages().await.is_ok() {}
-        link.lost.send_replace(true);
+    /// Reads and sends until the supervisor has died. Then waits until no part has a direct channel:
+    /// each part closes it when another supervisor adopts it.
+    pub async fn read(link: Arc<SupervisorLink>) {
+        let receive = |received| link.dispatch_received(received);
+        while link.channel.exchange(receive).await.is_ok() {}
+        *lock(&link.orphaned_at) = Some(Instant::now());
         lock(&link.waiting).open.clear();
+        if link.has_candidate.load(Ordering::Relaxed) {
+            lock(&link.parts).clear();
+        }
+        let left: Vec<String> = lock(&link.parts).keys().cloned().collect();
+        if left.is_empty() {
+            link.end();
+        } else {
+            write_error(&format!(
+                "evenkeel: cluster: the supervisor of this member has ended: the leases of {} are renewed until another \
+                 one starts\n",
+                left.join(", ")
+            ));
+        }
+    }
+
+    /// Ends the role of a supervisor that has died.
+    pub fn end(&self) {
+        self.lost.send_replace(true);
         // A failure means that the role ends already.
-        let _ = link.news.try_send(News::Stop);
+        let _ = self.news.try_send(News::Stop);
     }
 
-    async fn exchange_messages(&self) -> Result<(), ChannelError> {
-        loop {
-            let received = {
-                let mut channel = lock(&self.channel);
-                channel.flush()?;
-                channel.receive()?
-            };
-            match received {
-                Some(received) => self.dispatch_received(received),
-                None => break,
-            }
-        }
-        let (interest, rests) = {
-            let channel = lock(&self.channel);
-            let writes = channel.interest().contains(PollFlags::OUT);
-            let interest = if writes {
-                Interest::READABLE | Interest::WRITABLE
-            } else {
-                Interest::READABLE
-            };
-            (interest, channel.next_send_attempt().is_some())
+    /// Uses a direct channel to a part from now on.
+    fn connect_part(self: &Arc<Self>, part: String, descriptors: Vec<OwnedFd>) {
+        let descriptor = descriptors.into_iter().next();
+        let channel = descriptor.and_then(|descriptor| Channel::new(descriptor).ok());
+        let Some(Ok(channel)) = channel.map(AsyncChannel::new) else {
+            return;
         };
-        tokio::select! {
-            ready = self.ready.ready(interest) => {
-                ready?.clear_ready_matching(Ready::ALL);
+        let channel = Arc::new(channel);
+        {
+            let parts = &mut *lock(&self.parts);
+            if parts.len() >= PARTS_MAX && !parts.contains_key(&part) {
+                return;
             }
-            () = self.send_ready.notified() => {}
-            () = tokio::time::sleep(REST), if rests => {}
+            parts.insert(part.clone(), Arc::clone(&channel));
         }
-        Ok(())
+        // The part uses the channel from this response on.
+        let bytes = Vec::new();
+        let _ = channel.send(0, &SupervisorMessage::Answer { bytes }, &[]);
+        self.publish_news(News::Connected);
+        let link = Arc::clone(self);
+        tokio::spawn(async move {
+            let receive = |received: Received| {
+                if let SupervisorMessage::Part(message) = received.message {
+                    link.receive_demand(&part, &message);
+                }
+            };
+            while channel.exchange(receive).await.is_ok() {}
+            let is_last = {
+                let parts = &mut *lock(&link.parts);
+                // The part may have opened another channel.
+                if parts
+                    .get(&part)
+                    .is_some_and(|one| Arc::ptr_eq(one, &channel))
+                {
+                    parts.remove(&part);
+                }
+                parts.is_empty()
+            };
+            if is_last && link.is_orphaned() {
+                link.end();
+            }
+        });
     }
 
-    fn dispatch_received(&self, received: Received) {
+    /// Receives what a part sends directly: its own leases alone.
+    fn receive_demand(&self, from: &str, message: &PartMessage) {
+        match message.read() {
+            Some(OfCluster::Wants { part, leases }) if part == from => {
+                let leases = leases.0;
+                self.publish_news(News::WantsLeases { part, leases });
+            }
+            Some(OfCluster::Heartbeat { part }) if part == from => {
+                self.publish_news(News::Heartbeat { part });
+            }
+            _ => {}
+        }
+    }
+
+    fn dispatch_received(self: &Arc<Self>, received: Received) {
         *lock(&self.heard_at) = (Instant::now(), false);
         match received.message {
             SupervisorMessage::Verdict { .. }
@@ -203,11 +271,16 @@ impl SupervisorLink {
                     let _ = waits.send(received);
                 }
             }
-            SupervisorMessage::WentBack { words } => self.publish_news(News::WentBack { words }),
+            SupervisorMessage::WentBack { words } => {
+                self.has_candidate.store(false, Ordering::Relaxed);
+                self.publish_news(News::WentBack { words });
+            }
             SupervisorMessage::Part(message) if versions::is_envelope(&message) => {
                 self.hear_connection(received.ask, received.descriptors);
             }
-            SupervisorMessage::Part(message) => self.hear_part(received.ask, &message),
+            SupervisorMessage::Part(message) => {
+                self.hear_part(received.ask, &message, received.descriptors);
+            }
             SupervisorMessage::Gone { part } => {
                 let leases = Vec::new();
                 self.publish_news(News::WantsLeases { part, leases });
@@ -224,13 +297,17 @@ impl SupervisorLink {
         }
     }
 
-    fn hear_part(&self, ask: u64, message: &PartMessage) {
+    fn hear_part(self: &Arc<Self>, ask: u64, message: &PartMessage, descriptors: Vec<OwnedFd>) {
         match message.read() {
+            // A delayed copy of what the part sent directly is older.
+            Some(OfCluster::Wants { part, .. } | OfCluster::Heartbeat { part })
+                if lock(&self.parts).contains_key(&part) => {}
             Some(OfCluster::Wants { part, leases }) => {
                 let leases = leases.0;
                 self.publish_news(News::WantsLeases { part, leases });
             }
             Some(OfCluster::Heartbeat { part }) => self.publish_news(News::Heartbeat { part }),
+            Some(OfCluster::Connect { part }) => self.connect_part(part, descriptors),
             Some(OfCluster::Record(record)) => self.publish_news(News::Records { ask, record }),
             None => {
                 let words = "the control role does not know this message".to_owned();

@@ -18,6 +18,7 @@ use part::{SharedFd, codec, lock, memory, row};
 use proxy::message::ProxyMessage as OfProxy;
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use supervisor::report as supervisor_report;
@@ -61,6 +62,11 @@ impl Supervised {
 
     async fn ask(&self, message: SupervisorMessage, descriptors: &[SharedFd]) -> MachineVerdict {
         let Some(told) = self.link.ask(&message, descriptors).await else {
+            if self.link.is_orphaned() {
+                // As with a supervisor that is stopped, this node is silent about versions, which the
+                // others accept without it.
+                return std::future::pending().await;
+            }
             return refused("the supervisor did not respond");
         };
         let words = told
@@ -98,12 +104,9 @@ impl Supervised {
         }
     }
 
-    /// Sends a message to another part of this machine. A failure means that the supervisor has
-    /// ended, and the role ends with it.
+    /// Sends a message to another part of this machine.
     fn say(&self, message: PartMessage) {
-        let _ = self
-            .link
-            .send_message(&SupervisorMessage::Part(Box::new(message)), &[]);
+        self.link.send_to_part(message);
     }
 }
 
@@ -197,16 +200,22 @@ impl ServingMachine for Supervised {
     }
 
     async fn serve(&self, set: Arc<FileSet>, trial: bool) -> MachineVerdict {
+        // Until it is accepted or rolled back.
+        self.link.has_candidate.store(trial, Ordering::Relaxed);
         self.ask_with(SupervisorMessage::Serve { trial }, &set)
             .await
     }
 
     async fn accept(&self) -> MachineVerdict {
-        self.ask(SupervisorMessage::Accept, &[]).await
+        let verdict = self.ask(SupervisorMessage::Accept, &[]).await;
+        self.link.has_candidate.store(false, Ordering::Relaxed);
+        verdict
     }
 
     async fn revert(&self) -> MachineVerdict {
-        self.ask(SupervisorMessage::Revert, &[]).await
+        let verdict = self.ask(SupervisorMessage::Revert, &[]).await;
+        self.link.has_candidate.store(false, Ordering::Relaxed);
+        verdict
     }
 
     async fn health(&self) -> Option<Health> {
@@ -300,8 +309,12 @@ impl ServingMachine for Supervised {
         self.link.answer_with(ask, &answer, &file);
     }
 
-    fn can_report_to_parts(&self) -> bool {
-        self.link.is_supervisor_responsive()
+    fn can_report_to(&self, part: &str) -> bool {
+        self.link.reaches(part)
+    }
+
+    fn supervisor_gone_ms(&self) -> u64 {
+        u64::try_from(self.link.orphaned_for().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn certified(&self) -> Vec<&'static str> {

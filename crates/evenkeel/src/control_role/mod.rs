@@ -3,8 +3,10 @@
 //! machine.
 //!
 //! The process serves no traffic and makes no decisions itself. It ends with its supervisor, and
-//! the next supervisor starts another one. Traffic is served meanwhile.
+//! the next supervisor starts another one. Traffic is served meanwhile. While a part has a direct
+//! channel, the process outlives its supervisor to renew that part's leases ([`link`]).
 
+mod channel;
 mod link;
 mod machine;
 mod rights;
@@ -28,6 +30,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Time for the orderly end of the role without a supervisor.
+const END_MAX: Duration = Duration::from_secs(3);
+/// Interval at which a role without a supervisor looks for the next one.
+const SUCCESSOR_POLL: Duration = Duration::from_millis(250);
 
 /// Controller row for the supervisor.
 pub const GOVERNS: ControllerProperties = ControllerProperties {
@@ -120,14 +128,34 @@ fn serve(mut channel: Channel) -> Result<(), ControlError> {
     runtime.block_on(async move {
         let link = Arc::new(SupervisorLink::new(channel)?);
         let reading = tokio::spawn(SupervisorLink::read(Arc::clone(&link)));
+        let state = options.directory.clone();
+        let succession = tokio::spawn(end_before_successor(Arc::clone(&link), state));
         let machine = Supervised::new(Arc::clone(&link));
         let role = cluster::role::run(options, machine, Tcp);
         let ended = tokio::select! {
             ended = role => ended.map_err(ControlError::Role),
             // Without a supervisor it is nobody's; the next one starts another.
-            () = link.lost() => Ok(()),
+            () = abandoned(&link) => Ok(()),
         };
         reading.abort();
+        succession.abort();
         ended
     })
+}
+
+/// Waits until the role should have ended by itself after the end of its supervisor.
+async fn abandoned(link: &SupervisorLink) {
+    link.lost().await;
+    tokio::time::sleep(END_MAX).await;
+}
+
+/// Ends the role when another supervisor has taken the place of the one that died: its control role
+/// waits for the state directory.
+async fn end_before_successor(link: Arc<SupervisorLink>, state: PathBuf) {
+    loop {
+        tokio::time::sleep(SUCCESSOR_POLL).await;
+        if link.is_orphaned() && supervisor::directory::is_locked(&state) {
+            return link.end();
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use crate::control::{MemberFixture, version};
 use crate::harness::{PATIENCE, evenkeel, run};
-use crate::supervised::{Client, answers, get, lives, origin, passes};
+use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes};
 use cluster::file_set::SetFile;
 use cluster::member::MemberKind;
 use cluster::message::ControlMessage as OfCluster;
@@ -40,6 +40,50 @@ fn a_lost_file_of_membership_is_named_with_its_copy() {
     assert_eq!(outcome.code(), Some(1));
     let restored = "`cp -p ./member.copy ./member`";
     assert!(outcome.stderr.contains(restored), "{}", outcome.stderr);
+}
+
+#[test]
+fn member_restores_its_files_and_names_why_it_cannot_take_part() {
+    lab::enter_own_network();
+    let scratch = ScratchDirectory::new().unwrap();
+    let at = |name: &str| scratch.path().join("state").join(name);
+    let listen = format!("127.0.0.1:{}", free_port().unwrap());
+    let words = [
+        "cluster", "init", "shop", "--name", "a", "--listen", &listen, "--state", "state",
+    ];
+    let created = run(evenkeel(), scratch.path(), words);
+    assert_eq!(created.code(), Some(0), "{}", created.stderr);
+    let start = || Supervised::start(evenkeel(), scratch.path(), ["run", "--state", "state"]);
+    let status = |words: &[&str]| {
+        let words = [&["cluster", "status"], words].concat();
+        let outcome = run(evenkeel(), scratch.path(), words);
+        outcome.stdout + &outcome.stderr
+    };
+    let shows = |words: &str| {
+        let is_shown = eventually(PATIENCE, || status(&[]).contains(words));
+        assert!(is_shown, "{words}: {}", status(&[]));
+    };
+    let member = start();
+    shows("a is the leader");
+    for name in ["member.key", "member.pem", "authority.pem"] {
+        std::fs::remove_file(at(name)).unwrap();
+        assert!(eventually(PATIENCE, || at(name).exists()), "{name}");
+    }
+    shows("member.key was missing and was written again");
+    // A file that is not written again is named as long as it is missing.
+    std::fs::rename(at("sealing.key"), at("sealing.away")).unwrap();
+    shows("sealing.key missing in");
+    std::fs::rename(at("sealing.away"), at("sealing.key")).unwrap();
+    assert_eq!(member.end(Signal::SIGTERM).code(), Some(0));
+    std::fs::rename(at("member.key"), at("key.away")).unwrap();
+    let member = start();
+    shows("a cannot take part in its cluster: ");
+    assert!(status(&["--json"]).contains("\"cannot_start\":\""));
+    assert_eq!(member.end(Signal::SIGTERM).code(), Some(0));
+    std::fs::rename(at("key.away"), at("member.key")).unwrap();
+    let member = start();
+    shows("a is the leader");
+    assert_eq!(member.end(Signal::SIGTERM).code(), Some(0));
 }
 
 #[test]

@@ -54,6 +54,8 @@ pub(super) enum LeaseDemand {
     },
     /// The part runs.
     Heartbeat { part: String },
+    /// A part has a new channel, and may have missed what was sent before.
+    Connected,
 }
 
 /// Last heartbeats of the parts that send some.
@@ -74,11 +76,15 @@ impl Heartbeats {
 
     /// Returns whether the part of a lease is not known to be frozen.
     fn allow(&self, lease: &str, now: Instant) -> bool {
-        let part = lease.split_once('/').map_or(lease, |(part, _)| part);
         self.at
-            .get(part)
+            .get(part_of(lease))
             .is_none_or(|at| now.saturating_duration_since(*at) <= HEARTBEAT_VALID)
     }
+}
+
+/// Returns the part to which a lease belongs, by its name.
+fn part_of(lease: &str) -> &str {
+    lease.split_once('/').map_or(lease, |(part, _)| part)
 }
 
 /// Returns the lease that a request would take or extend; None for a release.
@@ -132,11 +138,13 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
             shared.machine.hold(known.clone()).await;
             told = known;
         }
-        let is_heard = shared.machine.can_report_to_parts();
         for ask in holders.due(shared.clock.boottime()) {
             // A frozen process neither serves nor releases its addresses: its lease ends, so that
             // another node can take over.
-            let may = |lease| is_heard && heartbeats.allow(lease, Instant::now());
+            let may = |lease: &str| {
+                shared.machine.can_report_to(part_of(lease))
+                    && heartbeats.allow(lease, Instant::now())
+            };
             if lease_of(&ask).is_some_and(|lease| !may(lease)) {
                 continue;
             }
@@ -160,6 +168,12 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
                 }
             }
             new = wanted.recv(), if !ending => match new {
+                Some(LeaseDemand::Connected) => {
+                    // Nothing yet: the parts continue with the report of a previous process.
+                    if !told.is_empty() {
+                        shared.machine.hold(told.clone()).await;
+                    }
+                }
                 Some(LeaseDemand::Heartbeat { part }) => heartbeats.receive(part, Instant::now()),
                 Some(LeaseDemand::Wants { part, leases }) => {
                     if leases.is_empty() {

@@ -1,23 +1,60 @@
-//! Problems of a reachable member: its disk, or the expiry of this member's
+//! Problems of a reachable member: its disk, missing files of this member, or the expiry of its
 //! certificate, which is near only if renewal failed for months.
 
-use super::{ClusterStatus, MemberStatus};
-use part::report::{Grade, Subject};
+use super::{ClusterStatus, MemberStatus, list};
+use part::report::{Grade, Subject, span};
+
+impl MemberStatus {
+    /// Returns what the end of the supervisor of a member that is reached means; `None` if it has
+    /// one.
+    pub(super) fn supervisor_words(&self) -> Option<String> {
+        let name = &self.name;
+        (self.reach.is_there() && self.supervisor_gone_ms > 0).then(|| {
+            format!(
+                "the supervisor of {name} ended {} ago: its roles serve on and keep the addresses with leases, but {name} \
+                 counts as away for changes, and no role that fails is restarted. Start `evenkeel run` there",
+                span(self.supervisor_gone_ms)
+            )
+        })
+    }
+}
 
 impl ClusterStatus {
     /// Returns a member that is reached, with what is wrong with it besides its connections.
     pub(super) fn reached_member(&self, member: &MemberStatus, state: &str) -> Subject {
         let subject = Subject::new("member", &member.name);
-        let certificate = self.certificate_words().filter(|_| member.id == self.me);
-        let (what, why) = match (member.disk_words(), certificate) {
-            (Some(why), _) => ("its disk fails", why),
-            (None, Some(why)) => ("its certificate ends", why),
-            (None, None) => return subject.state(state, Grade::Good),
+        let is_me = member.id == self.me;
+        let (what, why) = if let Some(why) = member.disk_words() {
+            ("its disk fails", why)
+        } else if let Some(why) = member.supervisor_words() {
+            ("without a supervisor", why)
+        } else if let Some(why) = self.missing_files_words().filter(|_| is_me) {
+            ("its files are missing", why)
+        } else if let Some(why) = self.certificate_words().filter(|_| is_me) {
+            ("its certificate ends", why)
+        } else {
+            return subject.state(state, Grade::Good);
         };
         Subject {
             why,
             ..subject.state(&format!("{state}, {what}"), Grade::Bad)
         }
+    }
+
+    /// Returns what missing files mean, and what to do; `None` if no file is missing.
+    pub(super) fn missing_files_words(&self) -> Option<String> {
+        if self.missing_files.is_empty() {
+            return None;
+        }
+        let me = self.name_of(self.me);
+        let files = list(self.missing_files.iter().map(String::as_str));
+        Some(format!(
+            "{files} missing in {}: {me} continues with what it has in memory, and writes `member.key`, `member.pem` and \
+             `authority.pem` again when it can (recent events name the reason if it cannot). Without `member.key` it \
+             cannot start again: then run `evenkeel cluster remove {me}` and `evenkeel cluster invite` on another \
+             member, and here delete the state directory and run `evenkeel cluster join TOKEN`",
+            self.directory
+        ))
     }
 
     /// Returns what the end of this member's certificate means, and what to do; `None` while it is not
@@ -62,6 +99,46 @@ mod tests {
         };
         status.put_into_words();
         status
+    }
+
+    #[test]
+    fn missing_files_are_a_note_and_a_problem() {
+        let mut status = ClusterStatus {
+            missing_files: vec!["member.key".to_owned(), "authority.pem".to_owned()],
+            directory: "/state".to_owned(),
+            ..status(None)
+        };
+        status.put_into_words();
+        let words = "member.key and authority.pem missing in /state: tie continues";
+        assert!(status.notes.iter().any(|note| note.starts_with(words)));
+        let report = status.report();
+        let member = report.of_kind("member").next().unwrap();
+        assert_eq!(member.state.grade, Grade::Bad, "{member:?}");
+        assert!(member.why.starts_with(words), "{member:?}");
+    }
+
+    #[test]
+    fn member_without_a_supervisor_is_a_note_and_a_problem() {
+        let mut status = status(None);
+        status.members[0].supervisor_gone_ms = 7_000;
+        status.put_into_words();
+        let words = "the supervisor of tie ended 7 s ago";
+        assert!(status.notes.iter().any(|note| note.starts_with(words)));
+        let report = status.report();
+        let member = report.of_kind("member").next().unwrap();
+        assert_eq!(member.state.grade, Grade::Bad, "{member:?}");
+    }
+
+    #[test]
+    fn member_that_cannot_start_names_the_reason() {
+        let mut status = ClusterStatus {
+            cannot_start: Some("/state/lock: read-only file system".to_owned()),
+            ..status(None)
+        };
+        status.put_into_words();
+        let words = "tie cannot take part in its cluster: /state/lock: read-only file system. It serves nothing";
+        assert!(status.frozen[0].starts_with(words), "{:?}", status.frozen);
+        assert!(status.text().contains(words));
     }
 
     #[test]

@@ -100,6 +100,7 @@ impl ClusterStatus {
     /// Returns the notes about members that were seen to lack something.
     pub(super) fn observed_words(&self) -> Vec<String> {
         let mut notes = self.cloned_words();
+        notes.extend(self.missing_files_words());
         notes.extend(self.certificate_words());
         for member in self
             .members
@@ -125,6 +126,7 @@ impl ClusterStatus {
         }
         for member in self.members.iter().filter(|member| member.reach.is_there()) {
             let name = &member.name;
+            notes.extend(member.supervisor_words());
             if !member.cannot_serve.is_empty() && member.id != self.me {
                 notes.push(format!("{name} serves nothing: {}", member.cannot_serve));
             }

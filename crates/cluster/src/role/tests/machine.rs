@@ -1,5 +1,6 @@
 //! A machine that serves nothing, and records its requests.
 
+use crate::authority::PartCredentials;
 use crate::file_set::FileSet;
 use crate::machine::{Health, MachineVerdict, News, ServingMachine};
 use crate::message::Recorded;
@@ -26,6 +27,10 @@ pub struct Shows {
     pub recorded: Vec<(u64, Recorded)>,
     /// Leases that it was asked to hand over.
     pub handed_over: Vec<String>,
+    /// Credentials that it passed on to its part, in order.
+    pub credentials: Vec<PartCredentials>,
+    /// Number of reports of held leases.
+    pub lease_reports: usize,
     /// Changes of its version status since the start of the role.
     pub standings: Vec<VersionStanding>,
     requests: u64,
@@ -130,7 +135,9 @@ impl ServingMachine for Fake {
     }
 
     async fn hold(&self, leases: Vec<KnownLease>) {
-        self.shows.lock().unwrap().held = leases;
+        let mut shows = self.shows.lock().unwrap();
+        shows.held = leases;
+        shows.lease_reports += 1;
     }
 
     async fn report_standing(&self, news: MemberNews) {
@@ -138,6 +145,14 @@ impl ServingMachine for Fake {
         if shows.standings.last() != Some(&news.version) {
             shows.standings.push(news.version);
         }
+    }
+
+    fn certified(&self) -> Vec<&'static str> {
+        vec!["volume"]
+    }
+
+    async fn certify(&self, credentials: PartCredentials) {
+        self.shows.lock().unwrap().credentials.push(credentials);
     }
 
     async fn recorded(&self, ask: u64, outcome: Recorded) {

@@ -617,6 +617,41 @@ fn lease_of_a_part_without_heartbeats_ends() {
     });
 }
 
+#[test]
+fn part_with_a_new_channel_gets_the_known_leases() {
+    simulate(1, |seats, _, _| async move {
+        wants(&seats[0], 220);
+        comes_to(&seats, 0).await;
+        let reports = || seats[0].machine.borrow().shows().lease_reports;
+        let (began, before) = (Instant::now(), reports());
+        while reports() == before && began.elapsed() < SOON {
+            seats[0].machine.borrow().tell(News::Connected);
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert!(reports() > before && has(&seats[0]));
+    });
+}
+
+#[test]
+fn certificate_of_a_part_is_repeated_without_a_change() {
+    simulate(1, |seats, _, _| async move {
+        let sent = || seats[0].machine.borrow().shows().credentials;
+        let is_repeated = || {
+            let sent = sent();
+            let last = sent.last();
+            last.is_some() && sent.iter().filter(|one| Some(*one) == last).count() >= 3
+        };
+        let began = Instant::now();
+        while !is_repeated() && began.elapsed() < SOON {
+            sleep(A_WHILE).await;
+        }
+        assert!(is_repeated(), "{} times", sent().len());
+        // An arbiter has no such parts.
+        let arbiter = seats[2].machine.borrow().shows().credentials;
+        assert!(arbiter.is_empty());
+    });
+}
+
 /// Requests a record, and waits for its outcome.
 async fn record(seat: &SimulatedMachine, epoch: u64, value: &[u8]) -> Recorded {
     let machine = seat.machine.borrow().clone();

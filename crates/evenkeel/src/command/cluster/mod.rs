@@ -17,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-use supervisor::directory;
+use supervisor::directory::{self, Instance, Membership};
 
 /// Timeout for the role's responses.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
@@ -67,8 +67,26 @@ pub fn socket() -> PathBuf {
 pub fn connect() -> Result<Client, request::AskError> {
     Client::connect(&socket()).map_err(|error| {
         let of_root = directory::of_root().join(request::SOCKET);
-        forbidden(error, directory::is_usual_of_a_user(), &of_root)
+        match forbidden(error, directory::is_usual_of_a_user(), &of_root) {
+            request::AskError::NotRunning(at) => {
+                let instances = directory::instances().unwrap_or_default();
+                not_running(at, &instances, cluster::role::directory::USUAL.as_ref())
+            }
+            error => error,
+        }
     })
+}
+
+/// Describes what is observed where no control role listens.
+fn not_running(at: PathBuf, instances: &[Instance], state: &Path) -> request::AskError {
+    let is_member = |one: &&Instance| one.claims.membership != Membership::None;
+    if let Some(member) = instances.iter().find(is_member) {
+        request::AskError::Ending(at, member.pid)
+    } else if StateDirectory::is_of_a_member(state) {
+        request::AskError::Stopped(at, state.to_owned())
+    } else {
+        request::AskError::NotRunning(at)
+    }
 }
 
 /// Describes a failed connection of a non-root user, who has no control role of its own.
@@ -404,6 +422,7 @@ fn within(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use supervisor::directory::Claims;
 
     #[test]
     fn how_long_a_token_is_good_is_told_to_the_second() {
@@ -439,6 +458,33 @@ mod tests {
         assert!(told(true, &scratch).contains("only root"));
         assert!(told(false, &scratch).contains("no cluster member is running here"));
         assert!(told(true, &nobody).contains("no cluster member is running here"));
+    }
+
+    #[test]
+    fn missing_control_role_is_described_as_observed() {
+        let at = || PathBuf::from("/run/evenkeel/control.sock");
+        let nothing = std::env::temp_dir().join("evenkeel-no-such-directory");
+        let mut instance = Instance {
+            pid: 7,
+            program: "evenkeel".to_owned(),
+            network: 0,
+            paths: Vec::new(),
+            claims: Claims::default(),
+            socket: "7.sock".into(),
+            is_elsewhere: false,
+        };
+        let words = |instance: &Instance, state: &Path| {
+            not_running(at(), std::slice::from_ref(instance), state).to_string()
+        };
+        assert!(words(&instance, &nothing).contains("no cluster member is running here"));
+        // A file that cannot be read counts as that of a member.
+        let own = std::env::temp_dir().join(format!("evenkeel-member-{}", std::process::id()));
+        std::fs::create_dir(&own).unwrap();
+        std::fs::write(own.join(cluster::role::directory::MEMBER), "").unwrap();
+        assert!(words(&instance, &own).contains("this machine is a member"));
+        std::fs::remove_dir_all(&own).unwrap();
+        instance.claims.membership = Membership::Node;
+        assert!(words(&instance, &nothing).contains("its supervisor does (process 7)"));
     }
 
     #[test]
