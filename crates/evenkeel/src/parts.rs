@@ -625,7 +625,7 @@ console
                 "node alpha\n address 10.20.0.2\nnode beta\n address 10.20.0.103\nvirtual-ip www\n \
                  address 10.20.0.105/24 fd00:20::105/64\n interface lo\n prefer alpha beta\n\
                  listen web\n mode http\n timeout client 1s\n timeout connect 1s\n timeout server 1s\n \
-                 bind 10.20.0.106:80\n on beta bind 10.20.0.107:80\n server one 10.20.0.108:80\n\
+                 bind 10.20.0.106:80\n bind 10.20.0.110:80 transparent\n on beta bind 10.20.0.107:80\n server one 10.20.0.108:80\n\
                  boot lan\n interface lo\n network 10.20.0.0/24\n network6 fd00:20::/64\n \
                  range 10.20.0.100 10.20.0.119\n range6 fd00:20::100 fd00:20::1ff\n dns 10.20.0.109 10.20.0.1\n \
                  image rescue disk\n{machines}"
@@ -647,7 +647,8 @@ console
         let six = "fd00:20::105".parse().expect("an address");
         let of_nodes = [four(103), four(105), four(106), six];
         assert_eq!(lan.of_nodes, of_nodes.into());
-        assert_eq!(lan.of_others, [four(107), four(108), four(109)].into());
+        assert_eq!(lan.of_others, [107, 108, 109, 110].map(four).into());
+        assert_eq!(lan.virtual_addresses, [six].into());
         for (address, owner) in [
             ("address 10.20.0.103", "node 'beta'"),
             ("address 10.20.0.105", "virtual-ip 'www'"),
