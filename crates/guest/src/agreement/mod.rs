@@ -17,6 +17,7 @@ mod defect;
 mod erase;
 mod external;
 mod fencing;
+mod gone;
 mod late;
 mod mine;
 mod nowhere;
@@ -469,14 +470,7 @@ impl Agreement {
         let templates = guests.templates.keys().filter(|name| !is_here(name));
         told.leases
             .extend(templates.map(|name| (lease_of(name), 0)));
-        // The lease of a guest without a section is kept until the guest has left.
-        for (name, local) in locals {
-            if local.is_there && !guests.guests.contains_key(name) {
-                told.leases.push((lease_of(name), OWN));
-                let is_held = self.held(name, now_ns).is_some();
-                decided.insert(name.clone(), gone((guests, name), local, is_held));
-            }
-        }
+        decided.extend(self.decide_gone(guests, locals, now_ns, &mut told));
         for (name, local) in locals {
             if let (Some(volume), Some(one)) = (&local.superseded, decided.get_mut(name))
                 && local.is_there
@@ -805,30 +799,6 @@ fn wish_of(
         (true, true) if !(local.may_run || local.has_volumes && is_open) => DesiredState::Hold,
         (true, false) if waits => DesiredState::Hold,
         (true, _) => DesiredState::Run,
-    }
-}
-
-/// Decides about a guest that has no section, or that became a template.
-fn gone((guests, name): (&Guests, &str), local: &LocalState, is_held: bool) -> GuestDecision {
-    let why = if guests.templates.contains_key(name) {
-        "its section says `template yes` now, and a template never runs: it shuts down"
-    } else {
-        "its section is gone: it shuts down"
-    };
-    GuestDecision {
-        wish: if is_held {
-            DesiredState::ShutDown {
-                within_ms: local.stop_ms.unwrap_or(crate::config::STOP_MS),
-            }
-        } else {
-            DesiredState::Freeze
-        },
-        epoch: None,
-        uses_volumes: true,
-        forgives: false,
-        goes_to: None,
-        not_taken_by: None,
-        why: why.to_owned(),
     }
 }
 

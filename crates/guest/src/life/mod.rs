@@ -589,7 +589,7 @@ impl Life {
             return self.freeze(now);
         }
         if let Some(ending) = self.ending {
-            return self.while_ending(ending, status, now);
+            return self.while_ending(ending, (wish, status), now);
         }
         if wish == DesiredState::Stand && status == QemuStatus::Running && self.freezing.is_none() {
             return self.freeze(now);
@@ -631,18 +631,21 @@ impl Life {
     }
 
     fn continue_guest(&mut self, status: QemuStatus, now: u64) -> Option<QemuOrder> {
-        let again = match status {
-            QemuStatus::DiskError => DISK_AGAIN_MS,
-            QemuStatus::Paused => PAUSE_MAX_MS,
-            _ => return None,
-        };
-        if self
-            .continued
-            .is_some_and(|at| now < at.saturating_add(again))
-        {
+        let is_early = self.continue_due(status).is_some_and(|at| now < at);
+        let is_paused = matches!(status, QemuStatus::Paused | QemuStatus::DiskError);
+        if !is_paused || is_early {
             return None;
         }
         self.order_continue(now)
+    }
+
+    /// Returns the earliest time of the next continue order, milliseconds; None: there was none.
+    fn continue_due(&self, status: QemuStatus) -> Option<u64> {
+        let again = match status {
+            QemuStatus::DiskError => DISK_AGAIN_MS,
+            _ => PAUSE_MAX_MS,
+        };
+        Some(self.continued?.saturating_add(again))
     }
 
     fn order_continue(&mut self, now: u64) -> Option<QemuOrder> {
@@ -699,7 +702,7 @@ impl Life {
     fn while_ending(
         &mut self,
         ending: ProcessShutdown,
-        status: QemuStatus,
+        (wish, status): (DesiredState, QemuStatus),
         now: u64,
     ) -> Option<QemuOrder> {
         let is_over = now >= ending.kill_at;
@@ -715,6 +718,13 @@ impl Life {
             QemuStatus::ShutDown | QemuStatus::Panicked | QemuStatus::Broken
         ) {
             return self.quit(now);
+        }
+        // A pause that was ordered before the shutdown can take effect after it. The guest notices
+        // the power button and writes its data only while it runs.
+        if matches!(wish, DesiredState::Run | DesiredState::ShutDown { .. })
+            && let Some(order) = self.continue_guest(status, now)
+        {
+            return Some(order);
         }
         if now >= pressed.saturating_add(POWER_AGAIN_MS) {
             let pressed = Some(now);
@@ -741,17 +751,18 @@ impl Life {
             }
             ProcessState::Silent(since) if wish == DesiredState::Freeze => self.halt_due(since),
             ProcessState::Silent(since) => Some(since.saturating_add(START_MAX_MS)),
-            ProcessState::Speaks(_) => match (self.ending, self.freezing, self.continued) {
-                (Some(_), Some(since), _) if wish == DesiredState::Freeze => {
+            ProcessState::Speaks(status) => match (self.ending, self.freezing) {
+                (Some(_), Some(since)) if wish == DesiredState::Freeze => {
                     Some(since.saturating_add(PAUSE_MAX_MS))
                 }
-                (None, Some(since), _) if wish == DesiredState::Freeze => self.halt_due(since),
-                (Some(ProcessShutdown { pressed, kill_at }), ..) => {
+                (None, Some(since)) if wish == DesiredState::Freeze => self.halt_due(since),
+                (Some(ProcessShutdown { pressed, kill_at }), _) => {
                     let again = pressed.map(|at| at.saturating_add(POWER_AGAIN_MS));
-                    Some(again.map_or(kill_at, |again| again.min(kill_at)))
+                    let continues = self.continue_due(status).filter(|_| pressed.is_some());
+                    let all = [Some(kill_at), again, continues];
+                    all.into_iter().flatten().min()
                 }
-                (None, _, Some(at)) => Some(at.saturating_add(PAUSE_MAX_MS)),
-                (None, _, None) => None,
+                (None, _) => self.continue_due(status),
             },
         }
     }

@@ -63,3 +63,31 @@ fn stopped_process_stays_so_without_the_lease_and_is_stopped_again() {
         Some(QemuOrder::Halt)
     );
 }
+
+#[test]
+fn guest_paused_during_its_shutdown_is_continued() {
+    let shut_down = DesiredState::ShutDown { within_ms: 40_000 };
+    let mut life = running();
+    let pause = life.next(DesiredState::Freeze, 0);
+    assert_eq!(pause, Some(QemuOrder::Pause));
+    // The lease is confirmed before QEMU has paused.
+    assert_eq!(life.next(shut_down, 10), Some(QemuOrder::PowerDown));
+    life.apply_input(Input::Obeyed(QemuOrder::Pause), 20);
+    life.apply_input(Input::Says(QemuStatus::Paused), 20);
+    assert_eq!(life.next(shut_down, 20), Some(QemuOrder::Continue));
+    assert_eq!(life.next(shut_down, 20), None);
+    life.apply_input(Input::Obeyed(QemuOrder::Continue), 30);
+    // QEMU was continued and paused again before it reported a state.
+    assert_eq!(life.deadline(shut_down), Some(20 + PAUSE_MAX_MS));
+    let again = life.next(shut_down, 20 + PAUSE_MAX_MS);
+    assert_eq!(again, Some(QemuOrder::Continue));
+    life.apply_input(Input::Obeyed(QemuOrder::Continue), 600);
+    life.apply_input(Input::Says(QemuStatus::Running), 600);
+    assert_eq!(life.next(shut_down, 600), None);
+    let shown = GuestStatus::ShuttingDown(10 + 40_000);
+    assert_eq!(life.shown(600), shown);
+    // Without the lease it stays paused.
+    life.apply_input(Input::Says(QemuStatus::Paused), 700);
+    assert_eq!(life.next(DesiredState::Freeze, 700), None);
+    assert_eq!(life.next(DesiredState::Hold, 700), None);
+}
