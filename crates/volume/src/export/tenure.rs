@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// delay (16 s).
 pub const RESERVED_FOR: Duration = Duration::from_secs(30);
 
+/// User whose clients at both nodes are one user of a volume: all machines of network boot.
+pub const SHARED_USER: &str = "boot/machines";
+
 /// User of the previous process, and the time until which other users wait for it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reservation {
@@ -57,6 +60,21 @@ pub enum VolumeUser {
     },
     /// Clients without a user name.
     Clients,
+}
+
+/// Start of the names of commands, which do not reconnect.
+const COMMANDS: &str = "command/";
+
+/// Returns whether the clients of the user with this name reconnect by themselves.
+pub fn user_reconnects(name: &str) -> bool {
+    !name.starts_with(COMMANDS)
+}
+
+impl VolumeUser {
+    /// Returns whether the clients of a named user reconnect by themselves.
+    pub fn reconnects(&self) -> bool {
+        matches!(self, VolumeUser::User { name, .. } if user_reconnects(name))
+    }
 }
 
 impl fmt::Display for VolumeUser {

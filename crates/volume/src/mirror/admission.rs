@@ -98,13 +98,18 @@ impl Mirror {
         self.lease.recorded.clients.admits(node) && wanted.is_none_or(|wanted| wanted.admits(node))
     }
 
-    /// Refuses a request of a client that may not write. Returns whether the request has ended.
+    /// Refuses a request of a client that may not write, or lets it wait. Returns whether the
+    /// request must not be submitted.
     pub(super) fn is_refused(&mut self, id: RequestId) -> bool {
         let Some(asked) = self.clients.get(id) else {
             return true;
         };
         if !asked.is_write() || !self.replica.takes_requests() || self.admits(asked.origin) {
             return false;
+        }
+        if self.waits_for_admission(asked.origin) {
+            self.clients.put(id, RequestLocation::Waiting);
+            return true;
         }
         let node = self.node_of(asked.origin);
         let words = format!("a write of a client of {node} is refused");
@@ -133,7 +138,8 @@ impl Mirror {
             };
             self.clients.admission.wanted = None;
             self.shown.is_due = true;
-            return (self.outside.say)(words);
+            (self.outside.say)(words);
+            return self.retry();
         }
         if self.lease.recorded.clients.count >= wanted.count {
             // The cluster has recorded an earlier change meanwhile.

@@ -69,6 +69,8 @@ pub(super) struct Clients {
     pub(super) used: LocalUse,
     /// User whose process has the volume open on this node.
     pub(super) open_user: OpenUser,
+    /// Number of the user at the stop of this process, which reconnects to the next one.
+    pub(super) user_at_stop: Option<u64>,
     /// Time since which neither node is known to serve.
     pub(super) unowned_since: Option<Instant>,
 }

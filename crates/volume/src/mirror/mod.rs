@@ -7,7 +7,7 @@
 //!   the disk.
 //! - [`clients`] tracks requests, which run in the local replica or at the other node;
 //!   [`admission`] decides whose clients may write; [`used`] implements the use by a role of this
-//!   node.
+//!   node, and [`sharing`] that of network boot by both nodes.
 //! - [`apart`] is a refused copy, until an operator discards it; [`keeping`] manages the snapshot
 //!   of a copy before a resync.
 //! - [`without_majority`] fails requests that no node may serve, if configured.
@@ -36,6 +36,7 @@ mod peer;
 mod record;
 mod requests;
 mod room;
+mod sharing;
 mod shown;
 mod turn;
 mod used;

@@ -65,7 +65,7 @@ impl Mirror {
                 match event.data.u64() {
                     STOP_KEY => {
                         let _ = epoll::delete(&self.epoll, stop);
-                        self.export.stop();
+                        self.stop_export();
                         self.apply_input(Input::Order(ReplicaOrder::HandOver));
                         ending = Some(MirrorShutdown::begin(leaves.load(Ordering::Acquire), now));
                     }
@@ -211,6 +211,7 @@ impl Mirror {
             }
         }
         self.shown.is_due |= self.export.show_holder();
+        self.advance_sharing(now);
         self.advance_admission(now);
         self.report_rank();
         self.remove_obsolete_snapshot();
@@ -265,12 +266,22 @@ impl Mirror {
         any
     }
 
+    /// Closes the connections of clients. The user of the volume keeps it: its process reconnects
+    /// to the next process of the role. Otherwise the other node, which becomes the owner now,
+    /// would grant the volume to another user meanwhile.
+    fn stop_export(&mut self) {
+        let user = self.export.holder().filter(|user| user.reconnects());
+        self.clients.user_at_stop = user.map(number);
+        self.export.stop();
+    }
+
     /// Clients connected to this node.
     fn users(&self) -> Users {
         Users {
             clients: u32::try_from(self.export.clients()).unwrap_or(u32::MAX),
             accepted: self.export.counters().accepted,
-            holder: self.export.holder().map_or(0, number),
+            holder: { self.clients.user_at_stop }
+                .unwrap_or_else(|| self.export.holder().map_or(0, number)),
         }
     }
 

@@ -29,8 +29,8 @@ pub(super) struct LocalUse {
 pub(super) struct OpenUser {
     /// User that this node was admitted for while its process had the volume open.
     admitted: Option<String>,
-    /// The cluster has since recorded another node for another user. That user may have written,
-    /// so the local process caches outdated data.
+    /// The cluster has since recorded another node, or both, for another user. That user may have
+    /// written, so the local process caches outdated data.
     pub(super) is_superseded: bool,
 }
 
@@ -69,11 +69,18 @@ impl OpenUser {
                 }
                 if only == me {
                     self.admitted = Some(open.user.clone());
-                } else if !only.is_empty() && user != 0 && self.admitted.is_some() {
+                } else if user != 0 && self.admitted.is_some() {
                     self.is_superseded |= user != number_of(&open.user);
                 }
             }
         }
+    }
+}
+
+impl LocalUse {
+    /// Returns the use of the volume by a role of this node.
+    pub(super) fn here(&self) -> Option<VolumeUse> {
+        self.here
     }
 }
 
@@ -192,6 +199,7 @@ impl Mirror {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::SHARED_USER;
 
     fn open(user: &str) -> Grant {
         Grant {
@@ -218,6 +226,13 @@ mod tests {
         assert!(after(|user| user.follow(
             (alone, Some(&a)),
             ("beta", b),
+            "alpha"
+        )));
+        // Both nodes are admitted for network boot.
+        let boot = number_of(SHARED_USER);
+        assert!(after(|user| user.follow(
+            (alone, Some(&a)),
+            ("", boot),
             "alpha"
         )));
         // During a restart of its role, and after the other user has left.

@@ -17,6 +17,7 @@ pub use elsewhere::refusal as refusal_of_elsewhere;
 pub use socket::path as socket_path;
 pub use worker::{Confine, VolumeEnvironment};
 
+use crate::export::user_reconnects;
 use crate::link::dial::{Registry, ReplicationLink};
 use crate::message::{VolumeOrder, VolumeResponse, copy_socket};
 use crate::mirror::NO_CLUSTER;
@@ -303,7 +304,7 @@ impl VolumeRole {
             .filter_map(|(name, worker)| Some((name.clone(), worker.named_user()?)));
         // Skips commands, which do not reconnect.
         users
-            .filter(|(_, user)| !user.starts_with("command/"))
+            .filter(|(_, user)| user_reconnects(user))
             .collect()
     }
 
