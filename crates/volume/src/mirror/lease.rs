@@ -54,6 +54,9 @@ pub(super) struct Lease {
     /// Last record reported by the cluster.
     pub(super) record: Option<Record>,
     pub(super) recorded: RecordedAdmission,
+    /// Nodes with a complete copy according to that record, if the configuration names none of
+    /// them.
+    pub(super) complete_strangers: Vec<String>,
     /// The cluster has reported the lease at least once.
     pub(super) is_known: bool,
     /// Rank that was reported to the cluster.
@@ -79,6 +82,7 @@ impl Lease {
             told_at: None,
             record: None,
             recorded: RecordedAdmission::default(),
+            complete_strangers: Vec::new(),
             is_known: false,
             told: None,
             adopts: None,
@@ -143,6 +147,7 @@ impl Lease {
             self.releasing = None;
             self.record = None;
             self.recorded = RecordedAdmission::default();
+            self.complete_strangers.clear();
             return news;
         };
         self.is_known = true;
@@ -159,6 +164,10 @@ impl Lease {
         (self.record, self.recorded.clients) = match self.names.decode(&lease.record) {
             Some((record, clients)) => (Some(record), clients),
             None => (None, WriteAdmission::default()),
+        };
+        self.complete_strangers = match &self.record {
+            Some(_) => self.names.complete_strangers(&lease.record),
+            None => Vec::new(),
         };
         let is_unreadable = self.record.is_none() && !lease.record.is_empty();
         if is_unreadable && self.adopts.is_none() {

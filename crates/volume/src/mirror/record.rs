@@ -86,23 +86,27 @@ impl NodeNames {
         bytes
     }
 
+    /// Nodes with a complete copy according to a record, if the configuration names none of them.
+    pub(super) fn complete_strangers(&self, bytes: &[u8]) -> Vec<String> {
+        let names = complete_nodes(bytes).map_or(Vec::new(), |(names, _)| names);
+        if names.iter().all(|name| self.node(name) == STRANGER) {
+            names.into_iter().map(str::to_owned).collect()
+        } else {
+            Vec::new()
+        }
+    }
+
     /// Decodes a record with its write admission; None if the version or format is unknown.
     pub(super) fn decode(&self, bytes: &[u8]) -> Option<(Record, WriteAdmission)> {
-        let (version, mut rest) = bytes.split_first()?;
+        let (version, mut head) = bytes.split_first()?;
         let number = |rest: &mut &[u8]| {
             let (number, behind) = rest.split_first_chunk()?;
             *rest = behind;
             Some(u64::from_le_bytes(*number))
         };
-        let (incarnation, generation) = (number(&mut rest)?, number(&mut rest)?);
-        let (count, mut rest) = rest.split_first()?;
-        let mut nodes = Vec::new();
-        for _ in 0..*count {
-            let (length, behind) = rest.split_first()?;
-            let (name, behind) = behind.split_at_checked(usize::from(*length))?;
-            nodes.push(self.node(std::str::from_utf8(name).ok()?));
-            rest = behind;
-        }
+        let (incarnation, generation) = (number(&mut head)?, number(&mut head)?);
+        let (nodes, mut rest) = complete_nodes(bytes)?;
+        let nodes: Vec<NodeId> = nodes.into_iter().map(|name| self.node(name)).collect();
         let in_sync = match nodes[..] {
             [one] => InSync::One(one),
             [one, other] => InSync::Both(one, other),
@@ -141,6 +145,20 @@ impl NodeNames {
             .contains(version)
             .then_some((record, clients))
     }
+}
+
+/// Decodes the names of the nodes with a complete copy. Also returns the rest of the record.
+fn complete_nodes(bytes: &[u8]) -> Option<(Vec<&str>, &[u8])> {
+    // Follows the version, the incarnation and the generation.
+    let (count, mut rest) = bytes.get(17..)?.split_first()?;
+    let mut nodes = Vec::new();
+    for _ in 0..*count {
+        let (length, behind) = rest.split_first()?;
+        let (name, behind) = behind.split_at_checked(usize::from(*length))?;
+        nodes.push(std::str::from_utf8(name).ok()?);
+        rest = behind;
+    }
+    Some((nodes, rest))
 }
 
 #[cfg(test)]
@@ -200,6 +218,14 @@ mod tests {
         let bytes = alpha.encode(&record(InSync::Both(ME, OTHER)), &all());
         let (changed, _) = names("alpha", "gamma").decode(&bytes).unwrap();
         assert!(changed.in_sync.contains(ME) && !changed.in_sync.contains(OTHER));
+        // A complete copy of such a node is named only if no configured copy is complete.
+        let (nobody, beta_only) = (Vec::<String>::new(), vec!["beta".to_owned()]);
+        assert_eq!(names("alpha", "gamma").complete_strangers(&bytes), nobody);
+        let only_beta = alpha.encode(&record(InSync::One(OTHER)), &all());
+        let strangers = names("alpha", "gamma").complete_strangers(&only_beta);
+        assert_eq!(strangers, beta_only);
+        assert_eq!(alpha.complete_strangers(&only_beta), nobody);
+        assert_eq!(names("alpha", "").complete_strangers(&only_beta), nobody);
         let (single, _) = names("alpha", "").decode(&bytes).unwrap();
         assert_eq!(single.in_sync, InSync::Both(ME, OTHER));
     }

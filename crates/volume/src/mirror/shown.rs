@@ -213,6 +213,15 @@ impl Mirror {
         if !self.lease.is_known {
             return Some(NO_CLUSTER.to_owned());
         }
+        if let [node, ..] = &self.lease.complete_strangers[..]
+            && self.lease.adopts.is_none()
+        {
+            return Some(format!(
+                "only the copy of {node} is complete, and `on` does not name {node}: name it beside one of the two \
+                 nodes until the copy there is complete. If the copy of {node} is lost for good, `evenkeel volume \
+                 adopt NAME --yes` goes on with this one"
+            ));
+        }
         if let Some(words) = self.gone() {
             return Some(words);
         }

@@ -101,6 +101,7 @@ pub(super) fn propose(
     if let Some(old) = &old {
         print(&shortened(&history::unified(&differences)));
         print(&of_guests(old, &new));
+        super::copies::check(old, &new)?;
     }
     let apply = Apply {
         parent,
@@ -240,6 +241,7 @@ pub(super) fn rollback(matches: &ArgMatches) -> Result<(), ConfigError> {
     let differences = history::between(&old, &wanted, &mask());
     print(&shortened(&history::unified(&differences)));
     print(&of_guests(&old, &wanted));
+    super::copies::check(&old, &wanted)?;
     let newest = all.first().map_or(VersionId(0), |record| record.id);
     let request = Request::Rollback {
         version: to,

@@ -2,6 +2,7 @@
 //! sends requests to the control role of this machine, which may be any node.
 
 mod apply;
+mod copies;
 mod definition;
 mod diff;
 mod edit;
