@@ -85,6 +85,19 @@ pub enum GuestOrder {
         /// Number from the answer to the order ([`GuestResponse::waits`]).
         number: u64,
     },
+    /// Prevents the start of a stopped guest while its disks are restored, also after the command
+    /// was interrupted.
+    BeginRestore {
+        /// Name of the guest concerned.
+        #[serde(with = "Name")]
+        name: String,
+    },
+    /// Permits the start of a guest whose disks are restored, or are accepted as they are.
+    EndRestore {
+        /// Name of the guest concerned.
+        #[serde(with = "Name")]
+        name: String,
+    },
 }
 
 /// Request for the fencing methods of a node. The answer is [`Fences`].

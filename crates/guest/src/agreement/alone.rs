@@ -1,6 +1,6 @@
 //! Guests without a cluster: each runs on this machine, unless an operator stopped it.
 
-use super::{Agreement, GuestDecision, LocalState, OperatorOrder, PendingOrder, gone};
+use super::{Agreement, GuestDecision, LocalState, OperatorOrder, PendingOrder, gone, words};
 use crate::config::{Guest, Guests};
 use crate::life::DesiredState;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,15 +13,7 @@ impl Agreement {
         locals: &BTreeMap<String, LocalState>,
     ) -> BTreeMap<String, GuestDecision> {
         let unknown = LocalState::default();
-        let is_stopped = |pending: Option<&PendingOrder>| {
-            matches!(
-                pending,
-                Some(PendingOrder {
-                    order: OperatorOrder::Stop,
-                    ..
-                })
-            )
-        };
+        let is_stopped = |pending: Option<&PendingOrder>| pending.is_some_and(stops);
         let of = |(name, guest): (&String, &Guest)| {
             let local = locals.get(name).unwrap_or(&unknown);
             let stopped = is_stopped(self.pending.get(name));
@@ -37,9 +29,13 @@ impl Agreement {
                 within_ms: guest.stop_ms,
             };
             let (wish, why) = match (stopped, waiting) {
+                (true, _) if self.is_restoring(guests, name) => (shut_down, words::restoring(name)),
                 (true, _) => (
                     shut_down,
-                    format!("an operator stopped it: `evenkeel guest start {name}` starts it"),
+                    format!(
+                        "{}: `evenkeel guest start {name}` starts it",
+                        words::BY_OPERATOR
+                    ),
                 ),
                 _ if self.own.drained => (
                     shut_down,
@@ -77,15 +73,52 @@ impl Agreement {
 
     /// Returns the guests that an operator stopped, since no cluster records them.
     pub fn stopped(&self) -> BTreeSet<String> {
-        let stopped = self
-            .pending
-            .iter()
-            .filter(|(_, one)| one.order == OperatorOrder::Stop);
+        let stopped = self.pending.iter().filter(|(_, one)| stops(one));
         stopped.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Accepts an order without a cluster.
+    pub(super) fn order_alone(&mut self, name: &str, order: OperatorOrder) -> Result<(), String> {
+        let before = self.pending.get(name).map(|pending| &pending.order);
+        let is_restoring = before == Some(&OperatorOrder::BeginRestore);
+        let order = match order {
+            OperatorOrder::Start if is_restoring => {
+                return Err(format!("guest '{name}': {}", words::restoring(name)));
+            }
+            OperatorOrder::BeginRestore
+                if !is_restoring && before != Some(&OperatorOrder::Stop) =>
+            {
+                return Err(format!("guest '{name}' is not stopped"));
+            }
+            OperatorOrder::Stop if is_restoring => return Ok(()),
+            OperatorOrder::EndRestore if is_restoring => OperatorOrder::Stop,
+            OperatorOrder::EndRestore => return Ok(()),
+            order => order,
+        };
+        let pending = PendingOrder { order, epoch: 0 };
+        self.pending.insert(name.to_owned(), pending);
+        Ok(())
+    }
+
+    /// Returns whether the disks of a guest are being restored, or a restore was interrupted.
+    pub fn is_restoring(&self, guests: &Guests, name: &str) -> bool {
+        if guests.me.is_empty() {
+            let pending = self.pending.get(name).map(|pending| &pending.order);
+            return pending == Some(&OperatorOrder::BeginRestore);
+        }
+        self.record_of(name).stopped == words::RESTORING
     }
 
     /// Drains this node without a cluster: its guests shut down, or start again.
     pub fn drain_alone(&mut self, drained: bool) {
         self.own.drained = drained;
     }
+}
+
+/// Returns whether an order keeps its guest down.
+fn stops(pending: &PendingOrder) -> bool {
+    matches!(
+        pending.order,
+        OperatorOrder::Stop | OperatorOrder::BeginRestore
+    )
 }

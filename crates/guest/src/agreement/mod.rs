@@ -98,6 +98,10 @@ pub enum OperatorOrder {
     Move(String),
     /// The planned move is cancelled.
     Stay,
+    /// The disks of a stopped guest are being restored: it does not start before that is complete.
+    BeginRestore,
+    /// The restore is complete, or the operator accepts the disks as they are.
+    EndRestore,
 }
 
 /// Order of an operator that the cluster has not recorded yet.
@@ -685,12 +689,11 @@ impl Agreement {
     /// Returns the rank with which this node requests the lease of a guest that it does not hold.
     fn rank(&self, name: &str, local: &LocalState) -> u32 {
         let is_placed = self.is_place_of(name);
+        // The record of a guest on no node is written under its lease.
+        let pending = self.pending.get(name).map(|pending| &pending.order);
         let ordered = matches!(
-            self.pending.get(name),
-            Some(PendingOrder {
-                order: OperatorOrder::Start,
-                ..
-            })
+            pending,
+            Some(OperatorOrder::Start | OperatorOrder::BeginRestore | OperatorOrder::EndRestore)
         );
         // The lease of an earlier process of this node: only its holder can write to which node
         // the guest goes.
@@ -724,12 +727,19 @@ impl Agreement {
                 wanted.stopped.clear();
                 wanted.failed.clear();
             }
-            Some(OperatorOrder::Stop) => "an operator stopped it".clone_into(&mut wanted.stopped),
+            Some(OperatorOrder::Stop) if wanted.stopped == words::RESTORING => {}
+            Some(OperatorOrder::Stop) => words::BY_OPERATOR.clone_into(&mut wanted.stopped),
+            Some(OperatorOrder::BeginRestore) => words::RESTORING.clone_into(&mut wanted.stopped),
+            Some(OperatorOrder::EndRestore) if wanted.stopped == words::RESTORING => {
+                words::BY_OPERATOR.clone_into(&mut wanted.stopped)
+            }
+            Some(OperatorOrder::EndRestore) => {}
             Some(OperatorOrder::Move(to)) => {
                 wanted.to.clone_from(to);
                 wanted.failed.remove(to);
             }
             Some(OperatorOrder::Stay) => wanted.to.clear(),
+            None if wanted.stopped == words::RESTORING => {}
             None if local.is_off => words::BY_ITSELF.clone_into(&mut wanted.stopped),
             None => {
                 if let Some(why) = &local.failed {

@@ -2,6 +2,7 @@
 
 use super::{
     Agreement, AgreementDefect, GuestRecord, LocalState, OperatorOrder, PendingOrder, lease_of,
+    words,
 };
 use crate::config::Guests;
 use part::role::KnownLease;
@@ -22,9 +23,7 @@ impl Agreement {
             return Err(format!("the served configuration has no guest '{name}'"));
         };
         if guests.me.is_empty() {
-            let pending = PendingOrder { order, epoch: 0 };
-            self.pending.insert(name.to_owned(), pending);
-            return Ok(());
+            return self.order_alone(name, order);
         }
         if !self.is_known {
             return Err("no cluster has reported its leases yet".to_owned());
@@ -34,6 +33,17 @@ impl Agreement {
         let is_mine = lease.is_some_and(|lease| lease.until_ns > now_ns);
         let record = self.record_of(name);
         match &order {
+            OperatorOrder::Start if record.stopped == words::RESTORING => {
+                return Err(format!("guest '{name}': {}", words::restoring(name)));
+            }
+            OperatorOrder::BeginRestore if record.stopped.is_empty() => {
+                return Err(format!("guest '{name}' is not stopped"));
+            }
+            OperatorOrder::BeginRestore | OperatorOrder::EndRestore
+                if !is_mine && (!holder.is_empty() || self.is_alone(now_ns)) =>
+            {
+                return Err(self.not_mine(name, holder, now_ns));
+            }
             OperatorOrder::Start
                 if !is_mine && self.is_there(holder, now_ns) && record.stopped.is_empty() =>
             {
@@ -103,7 +113,15 @@ impl Agreement {
     ) -> Result<(), String> {
         let waits = self.pending.get(name).map(|pending| &pending.order);
         let is_operators = match (waits, to) {
-            (Some(OperatorOrder::Start | OperatorOrder::Stop), _) => true,
+            (
+                Some(
+                    OperatorOrder::Start
+                    | OperatorOrder::Stop
+                    | OperatorOrder::BeginRestore
+                    | OperatorOrder::EndRestore,
+                ),
+                _,
+            ) => true,
             // An operator has ordered another target meanwhile.
             (Some(OperatorOrder::Move(other)), Some(to)) => other != to,
             (Some(OperatorOrder::Move(_) | OperatorOrder::Stay) | None, _) => false,
@@ -155,7 +173,11 @@ impl Agreement {
             .is_some_and(|pending| match pending.order {
                 // An order to start waits while the guest still shuts down.
                 OperatorOrder::Start => record.stopped.is_empty(),
-                OperatorOrder::Stop | OperatorOrder::Move(_) | OperatorOrder::Stay => true,
+                OperatorOrder::Stop
+                | OperatorOrder::Move(_)
+                | OperatorOrder::Stay
+                | OperatorOrder::BeginRestore
+                | OperatorOrder::EndRestore => true,
             });
         if is_elsewhere && is_old && !self.is(AgreementDefect::KeepsOrders) {
             self.pending.remove(name);

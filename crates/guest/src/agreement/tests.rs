@@ -7,6 +7,7 @@ mod copies;
 mod external;
 mod power;
 mod released;
+mod restored;
 mod room;
 mod well;
 
@@ -708,7 +709,10 @@ impl AgreementSimulation {
                     machine.life.apply_input(Input::Forgive, self.now);
                 }
                 OperatorOrder::Stop => expected.may_stop = true,
-                OperatorOrder::Move(_) | OperatorOrder::Stay => {}
+                OperatorOrder::Move(_)
+                | OperatorOrder::Stay
+                | OperatorOrder::BeginRestore
+                | OperatorOrder::EndRestore => {}
             }
         }
         self.note(format!("{order:?} {name} at {}: {done:?}", NODES[at]));

@@ -18,6 +18,9 @@ impl Agreement {
         record: &GuestRecord,
         now_ns: u64,
     ) -> String {
+        if record.stopped == RESTORING {
+            return restoring(name);
+        }
         if !record.stopped.is_empty() {
             return format!(
                 "{}: `evenkeel guest start {name}` starts it",
@@ -105,6 +108,20 @@ impl Agreement {
         let ends = record.to != self.me && wanted.to.is_empty() && wanted.stopped.is_empty();
         (!record.to.is_empty() && ends && !is_ordered).then(|| record.to.clone())
     }
+}
+
+/// Reason recorded for a guest that an operator stopped.
+pub(super) const BY_OPERATOR: &str = "an operator stopped it";
+
+/// Reason recorded for a guest whose disks are being restored.
+pub(super) const RESTORING: &str = "a restore of its disks is not complete";
+
+/// Explains what to do with a guest whose restore is in progress or was interrupted.
+pub(super) fn restoring(name: &str) -> String {
+    format!(
+        "{RESTORING}: if no `evenkeel guest restore {name}` runs, run it again; `evenkeel guest start {name} --yes` starts \
+         it with what its disks have"
+    )
 }
 
 /// Reason recorded for a guest that shut down without an order.

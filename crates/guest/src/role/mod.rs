@@ -93,6 +93,8 @@ pub struct RoleMessages {
 #[serde(default)]
 struct HandoverState {
     stopped: BTreeSet<String>,
+    /// Stopped guests whose disks are being restored.
+    restoring: BTreeSet<String>,
     drained: bool,
     /// Time of the last fencing of each node.
     fenced: BTreeMap<String, u64>,
@@ -178,6 +180,10 @@ impl GuestRole {
                 let _ = role
                     .agreement
                     .order(&role.guests, &name, OperatorOrder::Stop, 0);
+                if kept.restoring.contains(&name) {
+                    let begun = OperatorOrder::BeginRestore;
+                    let _ = role.agreement.order(&role.guests, &name, begun, 0);
+                }
             }
         }
         role.find();
@@ -417,6 +423,8 @@ impl GuestRole {
         let done = match message {
             GuestOrder::Start { name } => self.start(name),
             GuestOrder::Stop { name, kills } => self.stop(name, *kills),
+            GuestOrder::BeginRestore { name } => self.restore(name, OperatorOrder::BeginRestore),
+            GuestOrder::EndRestore { name } => self.restore(name, OperatorOrder::EndRestore),
             GuestOrder::Move { name, node } => self.move_to(name, node),
             GuestOrder::Drain {
                 drained,
@@ -472,6 +480,11 @@ impl GuestRole {
             return Ok(());
         }
         ordered
+    }
+
+    fn restore(&mut self, name: &str, order: OperatorOrder) -> Result<(), String> {
+        self.agreement
+            .order(&self.guests, name, order, boottime_ns())
     }
 
     /// Removes all that is left of a guest whose section is gone.
@@ -556,7 +569,10 @@ impl GuestRole {
         } else {
             BTreeSet::new()
         };
+        let is_restoring = |name: &&String| self.agreement.is_restoring(&self.guests, name);
+        let restoring = stopped.iter().filter(is_restoring).cloned().collect();
         codec::encode(&HandoverState {
+            restoring,
             drained: self.guests.me.is_empty() && self.agreement.is_drained(),
             stopped,
             fenced: self.fencing.nodes.started().clone(),

@@ -24,6 +24,8 @@ pub const FENCING: &str = "fencing";
 pub const THIS_NODE: &str = "this node";
 /// Fact: an operator stopped the guest.
 pub const STOPPED: &str = "stopped";
+/// Value of [`STOPPED`] while the disks of the guest are restored, or after that was interrupted.
+pub const UNTIL_RESTORED: &str = "until it is restored";
 /// List of the nodes on which a guest failed too often, with the reasons. Such a node runs the
 /// guest only if no other node is available.
 pub const FAILED_AT: &str = "failed at";
@@ -269,7 +271,9 @@ fn a_guest(role: &GuestRole, name: &str, guest: Option<&Guest>) -> Subject {
         (false, _) => role.agreement.holder(name).to_owned(),
     };
     subject = subject.fact(ON, holder);
-    if role.agreement.is_stopped(&role.guests, name) {
+    if role.agreement.is_restoring(&role.guests, name) {
+        subject = subject.fact(STOPPED, UNTIL_RESTORED.to_owned());
+    } else if role.agreement.is_stopped(&role.guests, name) {
         subject = subject.fact(STOPPED, "until `guest start`".to_owned());
     }
     if !is_here && role.agreement.is_unplaced(name) {

@@ -43,7 +43,11 @@ pub fn guest(command: Command) -> Command {
                 .arg(flag("json", "Print JSON")),
             Command::new("start")
                 .about("Start a guest that was stopped, shut down by itself or failed too often")
-                .arg(name()),
+                .arg(name())
+                .arg(flag(
+                    "yes",
+                    "Start it although a restore of its disks was interrupted",
+                )),
             Command::new("stop")
                 .about("Shut a guest down; it stays down until `start`")
                 .long_about(

@@ -7,7 +7,8 @@ use crate::command::word;
 use clap::ArgMatches;
 use guest::message::{GuestOrder as OfGuest, GuestResponse};
 use guest::role::report::{
-    self, ELSEWHERE, FENCED, GUEST, NODE, ON, PREFERS, RUNNING, STOPPED, TAKES, THIS_NODE, UNPLACED,
+    self, ELSEWHERE, FENCED, GUEST, NODE, ON, PREFERS, RUNNING, STOPPED, TAKES, THIS_NODE,
+    UNPLACED, UNTIL_RESTORED,
 };
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::SignalFd;
@@ -146,6 +147,33 @@ pub(super) fn keep_down(matches: &ArgMatches, name: &str) -> Result<(), String> 
             Ok(WaitResult::Not(format!("guest {name} is kept down")))
         }
     })
+}
+
+/// Prevents the start of a stopped guest until its disks are restored, or permits it again.
+pub(super) fn set_restoring(matches: &ArgMatches, name: &str, is: bool) -> Result<(), String> {
+    let (instance, _) = load_guest_report(matches)?;
+    let name_of_it = name.to_owned();
+    let order = if is {
+        OfGuest::BeginRestore { name: name_of_it }
+    } else {
+        OfGuest::EndRestore { name: name_of_it }
+    };
+    send_order(&instance, &order)?;
+    wait(matches, RECORD_LIMIT, |report| {
+        if is_restoring(find(report, name)?) == is {
+            return Ok(WaitResult::Done(()));
+        }
+        let words = match is {
+            true => format!("guest {name} is kept down until it is restored"),
+            false => format!("guest {name} may be started again"),
+        };
+        Ok(WaitResult::Not(words))
+    })
+}
+
+/// Returns whether the disks of a guest are restored, or that was interrupted.
+fn is_restoring(subject: &Subject) -> bool {
+    subject.words(STOPPED) == Some(UNTIL_RESTORED.into())
 }
 
 /// Shows changes until a condition holds.
@@ -310,6 +338,9 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
             "running" | ELSEWHERE => Ok(format!("guest {name} is on {node} already\n")),
             _ => Err(words_of(&report, &name)?),
         };
+    }
+    if is_restoring(subject) && matches.get_flag("yes") {
+        set_restoring(matches, &name, false)?;
     }
     let order = OfGuest::Start { name: name.clone() };
     let order = match best(&report, &name) {

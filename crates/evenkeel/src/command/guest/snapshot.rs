@@ -332,17 +332,20 @@ pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
     let ends = ends.map_err(|error| format!("{error}. Nothing was written"))?;
     let before = of_all(matches, &instance, (&name, "", false), &disks);
     let (before, _) = before.map_err(|words| format!("{words}. Nothing was written"))?;
+    let begun = order::set_restoring(matches, &name, true);
+    begun.map_err(|error| format!("{error}. Nothing was written"))?;
     for (volume, (ends, users)) in ends {
         let copied = transfer::signals()
             .and_then(|signals| transfer::copy(&format!("restoring {volume}"), ends, signals));
         copied.map_err(|error| {
             format!(
-                "{error}. Volume {volume} holds a part of the snapshot now, and disks behind it are as before: restore the \
-                 guest again, or to {before}, what it was before"
+                "{error}. Volume {volume} holds a part of the snapshot now, and disks behind it are as before. The guest \
+                 is kept down: restore it again, or to {before}, what it was before"
             )
         })?;
         transfer::warn_of_others(matches, volume, &users);
     }
+    order::set_restoring(matches, &name, false)?;
     Ok(format!(
         "guest {name} is what it was at {words}; what it was before is snapshot {before}. `evenkeel guest start {name}` \
          starts it\n"

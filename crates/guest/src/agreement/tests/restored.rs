@@ -1,0 +1,98 @@
+//! A guest whose restore was interrupted stays down.
+
+use super::super::{GuestRecord, OperatorOrder, lease_of, lease_of_node, words};
+use super::{Agreement, Guests, NODES, Random, agreement, guests};
+use crate::config;
+use crate::record::NodeRecord;
+use part::role::KnownLease;
+use std::collections::BTreeMap;
+
+const NOW_NS: u64 = 1_000_000_000_000;
+
+/// Reports the lease of guest mail with its record. `holder`: alpha, or no node.
+fn learn(alpha: &mut Agreement, epoch: u64, holder: &str, record: &GuestRecord) {
+    let lease = |name: String, epoch, holder: &str, record| KnownLease {
+        name,
+        epoch,
+        until_ns: if holder == "alpha" { NOW_NS + 1 } else { 0 },
+        holder: holder.to_owned(),
+        number: 1,
+        record,
+    };
+    let node = NodeRecord {
+        memory_bytes: 10,
+        cpus: 10,
+        ..NodeRecord::default()
+    };
+    alpha.apply_leases(vec![
+        lease(lease_of_node("alpha"), 1, "alpha", node.encode()),
+        lease(lease_of("mail"), epoch, holder, record.encode()),
+    ]);
+}
+
+/// Returns the record of guest mail that alpha writes, if it writes one.
+fn written(alpha: &mut Agreement, guests: &Guests) -> Option<GuestRecord> {
+    let (_, told) = alpha.decide(guests, &BTreeMap::new(), NOW_NS);
+    let mut records = told.records.iter();
+    let record = records.find(|record| record.name == lease_of("mail"))?;
+    GuestRecord::decode(&record.value)
+}
+
+#[test]
+fn guest_with_an_interrupted_restore_does_not_start() {
+    let mut guests = guests(&mut Random::new(1));
+    NODES[0].clone_into(&mut guests.me);
+    guests.guests.retain(|name, _| name == "mail");
+    let mut alpha = agreement(0, 1, None);
+    let stopped = GuestRecord {
+        stopped: words::BY_OPERATOR.to_owned(),
+        ..GuestRecord::default()
+    };
+    let order = |alpha: &mut Agreement, order| alpha.order(&guests, "mail", order, NOW_NS);
+    learn(&mut alpha, 7, "", &GuestRecord::default());
+    assert!(order(&mut alpha, OperatorOrder::BeginRestore).is_err());
+    learn(&mut alpha, 7, "", &stopped);
+    order(&mut alpha, OperatorOrder::BeginRestore).unwrap();
+    // The guest is on no node: its lease is requested for the record.
+    let (_, told) = alpha.decide(&guests, &BTreeMap::new(), NOW_NS);
+    assert!(told.leases.contains(&(lease_of("mail"), super::super::OWN)));
+    learn(&mut alpha, 8, "alpha", &stopped);
+    let marked = written(&mut alpha, &guests).unwrap();
+    assert_eq!(marked.stopped, words::RESTORING);
+    learn(&mut alpha, 8, "alpha", &marked);
+    assert_eq!(written(&mut alpha, &guests), None);
+    assert!(alpha.is_restoring(&guests, "mail"));
+    // Neither a start nor a stop removes the mark.
+    let why = order(&mut alpha, OperatorOrder::Start).unwrap_err();
+    assert!(
+        why.contains("a restore of its disks is not complete"),
+        "{why}"
+    );
+    order(&mut alpha, OperatorOrder::Stop).unwrap();
+    assert_eq!(written(&mut alpha, &guests), None);
+    order(&mut alpha, OperatorOrder::EndRestore).unwrap();
+    assert_eq!(written(&mut alpha, &guests), Some(stopped.clone()));
+    learn(&mut alpha, 8, "alpha", &stopped);
+    assert_eq!(written(&mut alpha, &guests), None);
+    order(&mut alpha, OperatorOrder::Start).unwrap();
+}
+
+#[test]
+fn interrupted_restore_is_kept_without_a_cluster() {
+    let mut alone = Agreement::default();
+    let mut guests = Guests::default();
+    guests
+        .guests
+        .insert("mail".to_owned(), config::Guest::plain(1));
+    let mut order = |order| alone.order(&guests, "mail", order, 0);
+    assert!(order(OperatorOrder::BeginRestore).is_err());
+    order(OperatorOrder::Stop).unwrap();
+    order(OperatorOrder::BeginRestore).unwrap();
+    order(OperatorOrder::Stop).unwrap();
+    assert!(order(OperatorOrder::Start).is_err());
+    order(OperatorOrder::EndRestore).unwrap();
+    order(OperatorOrder::Start).unwrap();
+    // A guest that runs is not stopped by the end of a restore.
+    order(OperatorOrder::EndRestore).unwrap();
+    assert!(alone.stopped().is_empty());
+}
