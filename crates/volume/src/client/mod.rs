@@ -13,6 +13,7 @@ mod ender;
 pub use address::{Address, AddressError, Server};
 pub use ender::Ender;
 
+use crate::export::RECONNECTS;
 use connection::{Connection, is_silence};
 use protocol::nbd::client::{
     NbdExport, NbdNegotiationError, NbdReplyBody, NbdReplyHeader, NbdRequestKind,
@@ -153,6 +154,8 @@ struct SentRequest {
 #[derive(Debug)]
 pub struct Client {
     address: Address,
+    /// Address for a reconnect.
+    again: Address,
     connection: Connection,
     offer: NbdExport,
     limit: Option<Duration>,
@@ -173,6 +176,17 @@ impl Client {
     /// The server cannot be reached, or does not offer the export.
     pub fn connect(address: Address) -> Result<Client, ClientError> {
         Client::open(address, None, Arc::default())
+    }
+
+    /// Connects to a volume of this program as a named user. After a lost connection the client
+    /// ends with an error if another user may have had the volume meanwhile.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or does not offer the export.
+    pub fn connect_as_user(address: Address) -> Result<Client, ClientError> {
+        let mut client = Client::connect(address)?;
+        client.again.export.push_str(RECONNECTS);
+        Ok(client)
     }
 
     /// Connects to a server with a receive timeout.
@@ -201,6 +215,7 @@ impl Client {
             return Err(ClientError::Ended(address));
         }
         Ok(Client {
+            again: address.clone(),
             address,
             connection,
             offer,
@@ -300,7 +315,7 @@ impl Client {
                     times: self.reopened,
                 });
             }
-            match Connection::open(&self.address, false, self.limit) {
+            match Connection::open(&self.again, false, self.limit) {
                 Ok((connection, mut offer)) => {
                     self.reopened += 1;
                     // Accepts a larger size: the volume has grown meanwhile.

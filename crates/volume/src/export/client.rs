@@ -4,7 +4,7 @@
 
 use super::ranges::Ranges;
 use super::request::{PendingRequest, RequestPiece, RequestSlot, Requests};
-use super::tenure::{ConnectionUser, Grant, VolumeUser, may_open, may_write};
+use super::tenure::{ConnectionUser, Grant, VolumeUser, may_open, may_write, user_of};
 use crate::disk::{Account, Buffer, Failure, Operation, OperationOutput, Pool, Token};
 use crate::stream::{Inbox, Outbox, Received};
 use protocol::nbd::reply::{self, Extent};
@@ -174,7 +174,7 @@ impl Client {
     pub(super) fn tenant(&self) -> Option<ConnectionUser<'_>> {
         let session = self.session.as_ref()?;
         Some(match (&session.user, self.origin) {
-            (Some(user), _) => ConnectionUser::Named(user),
+            (Some(user), _) => ConnectionUser::Named(user_of(user)),
             (None, ConnectionOrigin::Local) => ConnectionUser::Local(self.has_written),
             (None, ConnectionOrigin::Remote) => ConnectionUser::Remote(self.has_written),
         })

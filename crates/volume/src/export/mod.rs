@@ -14,7 +14,9 @@ mod request;
 mod tenure;
 
 pub use request::REQUESTS_MAX;
-pub use tenure::{Grant, Presence, RESERVED_FOR, SHARED_USER, Tenure, VolumeUser, user_reconnects, user_words};
+pub use tenure::{
+    Grant, Presence, RECONNECTS, RESERVED_FOR, SHARED_USER, Tenure, VolumeUser, user_words,
+};
 
 use crate::disk::{Completion, DiskError, Operation, Pool, Token};
 use client::{Client, CloseReason, ConnectionOrigin, Port};

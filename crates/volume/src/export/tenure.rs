@@ -62,19 +62,13 @@ pub enum VolumeUser {
     Clients,
 }
 
-/// Start of the names of commands, which do not reconnect.
-const COMMANDS: &str = "command/";
+/// End of the user name of a client that reconnects, and that must not continue if another user may
+/// have had the volume meanwhile.
+pub const RECONNECTS: &str = "/again";
 
-/// Returns whether the clients of the user with this name reconnect by themselves.
-pub fn user_reconnects(name: &str) -> bool {
-    !name.starts_with(COMMANDS)
-}
-
-impl VolumeUser {
-    /// Returns whether the clients of a named user reconnect by themselves.
-    pub fn reconnects(&self) -> bool {
-        matches!(self, VolumeUser::User { name, .. } if user_reconnects(name))
-    }
+/// Name of the user of a client, without [`RECONNECTS`].
+pub(super) fn user_of(name: &str) -> &str {
+    name.strip_suffix(RECONNECTS).unwrap_or(name)
 }
 
 impl fmt::Display for VolumeUser {
@@ -227,7 +221,11 @@ pub(super) fn holder<'c>(
 /// Checks that a user may open the volume. The error names the current user.
 pub(super) fn may_open(user: &str, holder: Option<&VolumeUser>) -> Result<(), String> {
     match holder {
-        Some(VolumeUser::User { name, .. }) if name == user => Ok(()),
+        Some(VolumeUser::User { name, .. }) if name == user_of(user) => Ok(()),
+        None if user.ends_with(RECONNECTS) => Err(
+            "the volume was free after the connection was lost, so another user may have written to it"
+                .to_owned(),
+        ),
         None => Ok(()),
         Some(other) => Err(format!(
             "{other} uses the volume: it has one user at a time"
@@ -276,6 +274,14 @@ mod tests {
         assert_eq!(may_open("guest/new", has.as_ref()), Ok(()));
         assert!(may_open("guest/old", has.as_ref()).is_err());
         assert_eq!(may_open("guest/old", None), Ok(()));
+        // A command that reconnects continues only if nobody else can have had the volume.
+        let command = [ConnectionUser::Named("command/7")];
+        let has = holder([].into_iter(), Some("command/7"), None);
+        assert_eq!(may_open("command/7/again", has.as_ref()), Ok(()));
+        let has = holder(command.into_iter(), None, None);
+        assert_eq!(may_open("command/7/again", has.as_ref()), Ok(()));
+        assert!(may_open("command/8/again", has.as_ref()).is_err());
+        assert!(may_open("command/7/again", None).is_err());
         // A user that has not started yet blocks nobody.
         let later = Grant {
             is_open: false,

@@ -150,10 +150,7 @@ mod tests {
         // The other node returns.
         let recorded = only("alpha", SHARED_USER);
         let both = Some(String::new());
-        assert_eq!(
-            next(Some(&boot), OtherNode::Connected(0), &recorded),
-            both
-        );
+        assert_eq!(next(Some(&boot), OtherNode::Connected(0), &recorded), both);
     }
 
     #[test]
@@ -164,11 +161,7 @@ mod tests {
         assert_eq!(next(Some(&boot), guest, &recorded), None);
         assert_eq!(next(Some(&boot), OtherNode::Unknown, &recorded), None);
         let there = OtherNode::Connected(number_of(SHARED_USER));
-        for presence in [
-            Presence::Connected,
-            Presence::Reserved,
-            Presence::Expected,
-        ] {
+        for presence in [Presence::Connected, Presence::Reserved, Presence::Expected] {
             let guest = user("guest/a", presence);
             assert_eq!(next(Some(&guest), there, &recorded), None);
         }

@@ -9,7 +9,7 @@ use super::mailbox::{ClusterRequest, MailboxMessage};
 use super::peer::{Users, number};
 use super::record::ME;
 use super::{Data, LETTERS_KEY, Mirror, MirrorError, STOP_KEY, boottime, durable, moment, wire};
-use crate::export::KEYS;
+use crate::export::{KEYS, VolumeUser};
 use crate::layout;
 use crate::link::frame::FrameKind;
 use crate::link::greeting::Greeting;
@@ -270,7 +270,8 @@ impl Mirror {
     /// to the next process of the role. Otherwise the other node, which becomes the owner now,
     /// would grant the volume to another user meanwhile.
     fn stop_export(&mut self) {
-        let user = self.export.holder().filter(|user| user.reconnects());
+        let user = self.export.holder();
+        let user = user.filter(|user| matches!(user, VolumeUser::User { .. }));
         self.clients.user_at_stop = user.map(number);
         self.export.stop();
     }

@@ -17,7 +17,6 @@ pub use elsewhere::refusal as refusal_of_elsewhere;
 pub use socket::path as socket_path;
 pub use worker::{Confine, VolumeEnvironment};
 
-use crate::export::user_reconnects;
 use crate::link::dial::{Registry, ReplicationLink};
 use crate::message::{VolumeOrder, VolumeResponse, copy_socket};
 use crate::mirror::NO_CLUSTER;
@@ -298,13 +297,9 @@ impl VolumeRole {
     }
 
     fn users(&self) -> BTreeMap<String, String> {
-        let users = self
-            .workers
-            .iter()
-            .filter_map(|(name, worker)| Some((name.clone(), worker.named_user()?)));
-        // Skips commands, which do not reconnect.
-        users
-            .filter(|(_, user)| user_reconnects(user))
+        let workers = self.workers.iter();
+        workers
+            .filter_map(|(name, worker)| Some((name.clone(), worker.named_user()?)))
             .collect()
     }
 

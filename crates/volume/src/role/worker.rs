@@ -7,7 +7,7 @@ use crate::command;
 use crate::config::{RESYNC_RATE, ReplicaPair, Spec, size_words};
 use crate::device::{self, Backing, Device, DeviceError};
 use crate::disk::Preference;
-use crate::export::{Grant, Listener, Tenure};
+use crate::export::{Grant, Listener, Presence, Tenure, VolumeUser};
 use crate::layout::{self, LayoutError, Metadata, Superblock};
 use crate::link::dial::Registry;
 use crate::link::greeting::{Greeting, ReplicaProperties};
@@ -363,7 +363,16 @@ impl WorkerState {
             {
                 let mut status = self.status();
                 (status.served, status.mirror) = (None, None);
-                status.meter.tenure.forget_holder();
+                let tenure = &status.meter.tenure;
+                // Its clients reconnect when the volume is served again.
+                if let Some(VolumeUser::User {
+                    name,
+                    presence: Presence::Connected,
+                }) = tenure.holder()
+                {
+                    tenure.reserve(name, Instant::now());
+                }
+                tenure.forget_holder();
                 verified::close(&mut status.verified, Moment::now());
             }
             self.enter(state, why);

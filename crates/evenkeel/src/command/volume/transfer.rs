@@ -559,7 +559,7 @@ fn free(
         export,
         ..volume.address
     };
-    let client = Client::connect(address).map_err(TransferError::from)?;
+    let client = Client::connect_as_user(address).map_err(TransferError::from)?;
     Ok((client, volume.users))
 }
 
