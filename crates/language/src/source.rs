@@ -1,7 +1,7 @@
 //! Source files and positions in them. A [`Span`] is eight bytes and a file ID, and stays valid as
 //! long as its [`SourceMap`].
 
-use crate::difference::{self, Vocabulary};
+use std::any::Any;
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
@@ -70,8 +70,8 @@ impl SourceFile {
 #[derive(Debug, Default)]
 pub struct SourceMap {
     files: Vec<SourceFile>,
-    /// See [`SourceMap::vocabulary`]; of the files so far.
-    vocabulary: OnceLock<Vocabulary<'static>>,
+    /// What [`SourceMap::vocabulary`] has found in the files so far.
+    pub(crate) vocabulary: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 /// A position for display: both numbers start at 1, and the column is in bytes.
@@ -111,15 +111,6 @@ impl SourceMap {
             line_starts,
         });
         FileId(self.files.len() as u32 - 1)
-    }
-
-    /// Returns the vocabulary for these files, by which everything that quotes them masks secrets.
-    pub fn vocabulary(&self) -> &Vocabulary<'static> {
-        self.vocabulary.get_or_init(|| {
-            let known = difference::vocabulary();
-            let texts = self.files.iter().map(|file| file.text.as_slice());
-            known.for_texts(texts).into_owned()
-        })
     }
 
     /// Returns the file of an ID that this map issued.

@@ -113,7 +113,7 @@ language::codes! {
     OF_A_VOLUME = "E1191", "file of a volume in a boot section",
         "A line names the file or block device that stores a `volume`, by this path, another spelling or a link. The volume role \
          alone uses it: it checks and copies each write. For a disk, write `disk NAME volume VOLUME ...`. For an image, name a \
-         file of its own. In a version that was accepted earlier, whoever opens the file first has it.";
+         file of its own. In a version that was accepted earlier, the first user that opens the file has it.";
     SEVERAL_MACHINES = "W1085", "written disk that several machines boot",
         "Machines write this disk, and several of them have an image with it. By `iscsi` and `nbd` one machine has it at a \
          time, and the others are refused until it has gone; by `aoe`, which has no login, they destroy the file systems. \

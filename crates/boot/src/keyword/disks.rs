@@ -226,7 +226,7 @@ pub(super) fn of_volumes(context: &Context, exchange: &Exchange, lan: &Lan) -> V
         let told = Diagnostic::error(&codes::OF_A_VOLUME, span, told)
             .label("only the volume role uses this file")
             .help(format!("for a disk, write `volume {volume}` instead"));
-        Some(told.with_earlier_behaviour("whoever opens the file first has it"))
+        Some(told.with_earlier_behaviour("the first user that opens the file has it"))
     });
     told.collect()
 }

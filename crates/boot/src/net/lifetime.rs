@@ -1,6 +1,5 @@
 //! IPv6 addresses of an interface with their lifetimes, and the one that machines can rely on.
 
-use crate::config::Ipv6Network;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::net::Ipv6Addr;
@@ -77,7 +76,7 @@ fn parse(line: &str, interface: &str) -> Option<Ipv6Lifetime> {
 /// address is used, so that an additional address does not change it.
 pub fn choose(
     all: &[Ipv6Lifetime],
-    network: Ipv6Network,
+    is_in_network: impl Fn(Ipv6Addr) -> bool,
     is_moving: impl Fn(Ipv6Addr) -> bool,
 ) -> Option<Ipv6Addr> {
     let usable = all.iter().filter(|one| {
@@ -86,7 +85,7 @@ pub fn choose(
     });
     let chosen = usable.min_by_key(|one| {
         (
-            !network.has(one.address),
+            !is_in_network(one.address),
             is_moving(one.address),
             one.has(DEPRECATED),
             one.has(TEMPORARY),
@@ -128,16 +127,16 @@ mod tests {
             .filter_map(|line| parse(line, "eth0"))
             .collect();
         assert_eq!(all.len(), 7);
-        let network = Ipv6Network::of("fd00:20::".parse().unwrap(), 64);
+        let is_in_network = |one: Ipv6Addr| one.segments()[..4] == [0xfd00, 0x20, 0, 0];
         let virtual_ip: Ipv6Addr = "fd00:20::105".parse().unwrap();
         // In turn: permanent, dynamic, temporary, deprecated, virtual. A tentative address, and
         // one of the link, are not used.
         for expected in ["99", "2", "1", "dea", "105"] {
-            let chosen = choose(&all, network, |one| one == virtual_ip);
+            let chosen = choose(&all, is_in_network, |one| one == virtual_ip);
             let expected: Ipv6Addr = format!("fd00:20::{expected}").parse().unwrap();
             assert_eq!(chosen, Some(expected));
             all.retain(|one| one.address != expected);
         }
-        assert_eq!(choose(&all, network, |_| false), None);
+        assert_eq!(choose(&all, is_in_network, |_| false), None);
     }
 }

@@ -213,6 +213,6 @@ pub(super) fn interface_address6(
             all.collect()
         }
     };
-    let address = lifetime::choose(&all, network, is_moving)?;
+    let address = lifetime::choose(&all, |one| network.has(one), is_moving)?;
     Some(Dhcpv6ServerIdentity::new(address, card))
 }

@@ -27,6 +27,7 @@ pub use secret::{
     without_parameters,
 };
 
+use crate::SourceMap;
 use lines::{DiffLine, Section};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -108,6 +109,18 @@ pub fn vocabulary() -> &'static Vocabulary<'static> {
     match BUILD.get() {
         Some(build) => KNOWN.get_or_init(build),
         None => &NONE,
+    }
+}
+
+impl SourceMap {
+    /// Returns the vocabulary for these files, by which everything that quotes them masks secrets.
+    pub fn vocabulary(&self) -> &Vocabulary<'static> {
+        let found = self.vocabulary.get_or_init(|| {
+            let texts = self.files().map(|(_, file)| file.text.as_slice());
+            let found: Vocabulary<'static> = vocabulary().for_texts(texts).into_owned();
+            Box::new(found)
+        });
+        found.downcast_ref().unwrap_or_else(|| vocabulary())
     }
 }
 
