@@ -43,10 +43,11 @@ fn enter(
     });
     // Without the directory, other instances in it are unknown. This is reported when the control
     // socket cannot be opened there.
+    let is_own_read = entered.is_ok();
     let entered = entered.ok().transpose()?;
     // Entered first: of two instances that start at once with two directories, at least one finds
     // the other.
-    conflict(&directory::elsewhere())?;
+    conflict(&directory::elsewhere(is_own_read))?;
     Ok(entered)
 }
 
@@ -124,8 +125,9 @@ impl Supervisor {
         });
         // Without the directory other instances in it are unknown. The list comes first, as in
         // `enter`.
+        let is_own_read = claimed.is_ok();
         let is_free = claimed.unwrap_or(Ok(()));
-        let is_free = is_free.and_then(|()| conflict(&directory::elsewhere()));
+        let is_free = is_free.and_then(|()| conflict(&directory::elsewhere(is_own_read)));
         if is_free.is_err() {
             self.list(&held);
         }

@@ -376,21 +376,27 @@ fn search(
 
 /// Returns the instances of this user in this network namespace whose entries are in other runtime
 /// directories. The kernel's list of sockets names these directories.
-pub(crate) fn elsewhere() -> Vec<Instance> {
+///
+/// `is_own_read`: the entries of the own directory are known, so they are not looked for.
+pub(crate) fn elsewhere(is_own_read: bool) -> Vec<Instance> {
     let sockets = std::fs::read("/proc/net/unix").unwrap_or_default();
-    elsewhere_in(&path(), &String::from_utf8_lossy(&sockets))
+    let own = is_own_read.then(path);
+    elsewhere_in(own.as_deref(), &String::from_utf8_lossy(&sockets))
 }
 
-fn elsewhere_in(own: &Path, sockets: &str) -> Vec<Instance> {
+fn elsewhere_in(own: Option<&Path>, sockets: &str) -> Vec<Instance> {
     let identity = |path: &Path| {
         let data = std::fs::metadata(path).ok()?;
         Some((data.dev(), data.ino()))
     };
-    let mut seen: BTreeSet<_> = identity(own).into_iter().collect();
+    let mut seen: BTreeSet<_> = own.and_then(identity).into_iter().collect();
     let mut found = Vec::new();
     for directory in runtime_directories(sockets) {
+        // Other users can bind such names, but not in a directory that only this user may change.
+        if !is_private(&directory) {
+            continue;
+        }
         let identity = identity(&directory).filter(|one| !seen.contains(one));
-        // Other users can bind such names, but not in a directory of this user.
         if let (Some(identity), Ok((entries, _))) = (identity, search(&directory, |_| true)) {
             seen.insert(identity);
             found.extend(entries);
@@ -400,6 +406,16 @@ fn elsewhere_in(own: &Path, sockets: &str) -> Vec<Instance> {
         one.is_elsewhere = true;
     }
     found
+}
+
+/// Returns whether only this user can create files in a directory, which `/tmp` is not.
+fn is_private(directory: &Path) -> bool {
+    let data = std::fs::metadata(directory);
+    data.is_ok_and(|data| {
+        data.is_dir()
+            && data.uid() == rustix::process::geteuid().as_raw()
+            && data.permissions().mode() & 0o022 == 0
+    })
 }
 
 /// Returns the directories of the sockets that instances of this program have bound.
@@ -536,9 +552,10 @@ fn read(socket: &Path) -> Option<Instance> {
         .read(true)
         .custom_flags(flags)
         .open(listing_of(socket));
-    let file = file
-        .ok()
-        .filter(|file| file.metadata().is_ok_and(|data| data.is_file()))?;
+    let file = file.ok().filter(|file| {
+        let data = file.metadata();
+        data.is_ok_and(|data| data.is_file() && data.uid() == rustix::process::geteuid().as_raw())
+    })?;
     let mut text = String::new();
     file.take(LISTING_BYTES_MAX)
         .read_to_string(&mut text)

@@ -202,8 +202,14 @@ impl ServingMachine for Supervised {
     async fn serve(&self, set: Arc<FileSet>, trial: bool) -> MachineVerdict {
         // Until it is accepted or rolled back.
         self.link.has_candidate.store(trial, Ordering::Relaxed);
-        self.ask_with(SupervisorMessage::Serve { trial }, &set)
-            .await
+        let verdict = self
+            .ask_with(SupervisorMessage::Serve { trial }, &set)
+            .await;
+        if !verdict.good {
+            // Nothing is tried, so neither `accept` nor `revert` follows.
+            self.link.has_candidate.store(false, Ordering::Relaxed);
+        }
+        verdict
     }
 
     async fn accept(&self) -> MachineVerdict {

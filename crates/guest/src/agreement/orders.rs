@@ -40,7 +40,7 @@ impl Agreement {
                 return Err(format!("guest '{name}' is not stopped"));
             }
             OperatorOrder::BeginRestore | OperatorOrder::EndRestore
-                if !is_mine && (!holder.is_empty() || self.is_alone(now_ns)) =>
+                if !is_mine && (self.is_there(holder, now_ns) || self.is_alone(now_ns)) =>
             {
                 return Err(self.not_mine(name, holder, now_ns));
             }

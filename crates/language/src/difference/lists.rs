@@ -12,12 +12,15 @@ use super::secret::{
 };
 use super::words::displayed_word;
 use crate::reader::{LINE_BYTES_MAX, written_words};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Limit on how many variables and headers one value is followed through.
 const ROUNDS_MAX: usize = 16;
 /// Longest name of a file, a header or a variable that is looked at, bytes.
 const NAME_BYTES_MAX: usize = 8 << 10;
+/// Limit on the calls in an expression. Of one with more nothing is followed, and it is secret where
+/// anything is carried.
+const CALLS_MAX: usize = 1_000;
 /// Limit on the maps in an expression. In one with more that is masked in part, all are secret.
 const MAPS_MAX: usize = 64;
 /// Texts of lines that can name a list, or pass a value on to a line that does.
@@ -54,15 +57,16 @@ type Carriers = BTreeSet<Carrier>;
 /// headers that carry secrets from one line to another.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct SecretUses {
-    /// Names of lists, as written in the configuration.
-    names: BTreeSet<String>,
+    /// Names of lists, as written in the configuration, by their last component. That of a name
+    /// with a variable is unknown: it is empty.
+    names: BTreeMap<String, BTreeSet<String>>,
     carriers: Carriers,
 }
 
 impl SecretUses {
     /// Without lists and carriers.
     pub const NONE: SecretUses = SecretUses {
-        names: BTreeSet::new(),
+        names: BTreeMap::new(),
         carriers: Carriers::new(),
     };
 
@@ -84,11 +88,17 @@ impl SecretUses {
                 break;
             }
         }
-        let files = lines.iter().flat_map(|line| line.secret_files(&carriers));
-        SecretUses {
-            names: files.map(str::to_owned).collect(),
-            carriers,
+        let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for file in lines.iter().flat_map(|line| line.secret_files(&carriers)) {
+            let last = if file.contains('$') {
+                ""
+            } else {
+                last_component(file)
+            };
+            let same = names.entry(last.to_owned()).or_default();
+            same.insert(file.to_owned());
         }
+        SecretUses { names, carriers }
     }
 
     /// Returns whether nothing is used as a secret.
@@ -99,18 +109,19 @@ impl SecretUses {
     /// Returns whether an expression takes its value from a variable, a header or a capture that
     /// carries a secret.
     pub fn carry(&self, expression: &str) -> bool {
-        !self.carriers.is_empty() && meet(&reads(expression), &self.carriers)
+        let is_carried = || has_many_calls(expression) || meet(&reads(expression), &self.carriers);
+        !self.carriers.is_empty() && is_carried()
     }
 
     /// Returns whether an expression compares its value with a variable that carries a secret, or
     /// whose name suggests one.
     pub(super) fn are_compared_in(&self, expression: &str) -> bool {
-        calls(expression).iter().any(|call| {
+        let is_comparing = |call: &&Call<'_>| COMPARING.contains(&&*call.name);
+        calls(expression).iter().filter(is_comparing).any(|call| {
             let variable = call.first().to_ascii_lowercase();
-            COMPARING.contains(&&*call.name)
-                && (may_name_secret(&variable)
-                    || is_suspect(&variable)
-                    || self.carriers.contains(&Carrier::Variable(variable)))
+            may_name_secret(&variable)
+                || is_suspect(&variable)
+                || self.carriers.contains(&Carrier::Variable(variable))
         })
     }
 
@@ -130,8 +141,18 @@ impl SecretUses {
 
     /// Returns whether the configuration uses the entries of this file as secrets.
     pub fn has_use(&self, path: &str) -> bool {
-        self.names.iter().any(|name| is_same_file(name, path))
+        let keys = [last_component(path), ""];
+        let names = keys.into_iter().filter_map(|key| self.names.get(key));
+        names.flatten().any(|name| is_same_file(name, path))
     }
+}
+
+/// Returns the last component of a path, which `is_same_file` compares; empty if there is none.
+fn last_component(path: &str) -> &str {
+    let path = path.split_once('@').map_or(path, |(_, path)| path);
+    let mut parts = path.rsplit('/');
+    let last = parts.find(|part| !part.is_empty() && *part != ".");
+    last.filter(|part| *part != "..").unwrap_or_default()
 }
 
 /// Returns whether a name of the configuration can be that of this path. The base directory and the
@@ -381,7 +402,14 @@ fn reads(expression: &str) -> Carriers {
             None
         }
     };
+    if has_many_calls(expression) {
+        return Carriers::new();
+    }
     calls(expression).into_iter().filter_map(carrier).collect()
+}
+
+fn has_many_calls(expression: &str) -> bool {
+    expression.matches('(').nth(CALLS_MAX).is_some()
 }
 
 /// Returns the variables with keys of converters: `hmac(sha256,txn.key)`.
@@ -419,13 +447,22 @@ impl<'t> Call<'t> {
     /// Returns the first argument without quotes.
     pub fn first(&self) -> &'t str {
         let quotes = ['"', '\''];
-        let text = self.arguments.trim();
-        let text = text.get(..NAME_BYTES_MAX).unwrap_or(text);
+        // A longer name is of no file, header or variable.
+        let text = cut(self.arguments, NAME_BYTES_MAX).trim();
         match text.strip_prefix(quotes) {
             Some(rest) => rest.split(quotes).next().unwrap_or_default(),
             None => text.split(',').next().unwrap_or_default().trim(),
         }
     }
+}
+
+/// Returns the beginning of a text, at most this number of bytes.
+fn cut(text: &str, bytes_max: usize) -> &str {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// Returns the calls in an expression, in order. Quotes are not considered: an argument list may

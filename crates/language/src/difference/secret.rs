@@ -499,18 +499,25 @@ fn quoted(text: String, variables: bool) -> String {
 /// Masks keys among the arguments of converters.
 fn mask_converter_keys(mut text: String, functions: &[(&str, usize)]) -> String {
     for (name, first) in functions {
+        let mut masked = String::new();
+        // Everything before this position is masked.
         let mut from = 0;
         while let Some(at) = text[from..].find(name).map(|at| from + at + name.len()) {
             let end = end_of_arguments(&text, at);
             let arguments = &text[at..end];
             let commas = arguments.match_indices(',').map(|(comma, _)| comma + 1);
-            from = match std::iter::once(0).chain(commas).nth(*first) {
+            match std::iter::once(0).chain(commas).nth(*first) {
                 Some(start) => {
-                    text.replace_range(at + start..end, COVER);
-                    at + start + COVER.len()
+                    masked.push_str(&text[from..at + start]);
+                    masked.push_str(COVER);
                 }
-                None => end,
-            };
+                None => masked.push_str(&text[from..end]),
+            }
+            from = end;
+        }
+        if from > 0 {
+            masked.push_str(&text[from..]);
+            text = masked;
         }
     }
     text
@@ -570,11 +577,13 @@ fn credentials(mut text: String) -> String {
     }
     // A secret in a query parameter: `?token=…`. The rest of the word is masked, too.
     for at in low.match_indices(['?', '&']).map(|(at, _)| at + 1) {
-        let parameter = low[at..].split('&').next().unwrap_or_default();
-        if let Some((name, value)) = parameter.split_once('=')
-            && !value.is_empty()
-            && may_name_secret(name)
-        {
+        let parameter = &low[at..];
+        let Some(end) = parameter.find(['=', '?', '&']) else {
+            break;
+        };
+        let (name, value) = parameter.split_at(end);
+        let has_value = value.len() > 1 && value.starts_with('=') && !value.starts_with("=&");
+        if has_value && may_name_secret(name) {
             text.truncate(at + name.len() + 1);
             text.push_str(COVER);
             break;

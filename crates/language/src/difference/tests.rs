@@ -235,6 +235,33 @@ fn ten_thousand_servers_are_compared_in_little_processor_time() {
     assert!(spent < std::time::Duration::from_secs(5), "{spent:?}");
 }
 
+#[test]
+fn hostile_texts_are_masked_in_little_processor_time() {
+    let word = |piece: &str| format!("http-request set-header a {}\n", piece.repeat(20_000));
+    let line = |n: usize| format!("http-request set-map(f{n}) %[http_auth_bearer] x\n");
+    let texts = [
+        word("€x("),
+        word("var(a"),
+        word("hdr(a)"),
+        word("?"),
+        word("a?key&"),
+        word("hmac(a,b)"),
+        word("strcmp(a"),
+        (0..4_000).map(line).collect(),
+    ];
+    let carried = "http-request set-var(txn.k) http_auth_bearer\n";
+    for text in texts {
+        let began = processor_time();
+        mask_secrets((carried.to_owned() + &text).as_bytes(), &vocabulary());
+        let spent = processor_time() - began;
+        let beginning = text.get(..40);
+        assert!(
+            spent < std::time::Duration::from_secs(20),
+            "{beginning:?}: {spent:?}"
+        );
+    }
+}
+
 fn anything() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         Just(b"global\n".to_vec()),

@@ -49,7 +49,7 @@ fn instances_in_other_runtime_directories_are_found() {
     let entered = enter_here(&other).unwrap();
     let sockets = std::fs::read_to_string("/proc/net/unix").unwrap();
     let found = |directory: &Path| -> Vec<PathBuf> {
-        let found = elsewhere_in(directory, &sockets).into_iter();
+        let found = elsewhere_in(Some(directory), &sockets).into_iter();
         let here = found.filter(|one| one.is_elsewhere && one.pid == std::process::id());
         here.filter_map(|one| Some(one.socket.parent()?.to_owned()))
             .filter(|at| *at == own || *at == other)
@@ -65,8 +65,16 @@ fn instances_in_other_runtime_directories_are_found() {
         format!("0: 2 0 10000 5 1    77 {}\n", path.display())
     };
     let sockets = line(&link) + &line(&other) + &line(&other.join(".")) + "x\n0: 1 2 3 4 5 6 @a\n";
-    assert_eq!(elsewhere_in(&own, &sockets).len(), 1);
-    assert_eq!(elsewhere_in(&other, &sockets), []);
+    assert_eq!(elsewhere_in(Some(&own), &sockets).len(), 1);
+    assert_eq!(elsewhere_in(Some(&other), &sockets), []);
+    // The own directory could not be read, because it was named by a link.
+    assert_eq!(elsewhere_in(None, &sockets).len(), 1);
+    // Others may create files there.
+    for mode in [0o777, 0o1777, 0o775] {
+        std::fs::set_permissions(&other, std::fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(elsewhere_in(Some(&own), &sockets), [], "{mode:o}");
+    }
+    std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o700)).unwrap();
     std::fs::remove_file(&link).unwrap();
     drop(entered);
     std::fs::remove_dir(&other).unwrap();

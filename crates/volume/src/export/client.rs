@@ -57,6 +57,8 @@ pub(super) struct Port<'a> {
     pub(super) stops: bool,
     /// Current user of the volume, and the granted user.
     pub(super) holder: Option<&'a VolumeUser>,
+    /// See [`may_open`].
+    pub(super) is_used_elsewhere: bool,
     pub(super) grant: Option<&'a Grant>,
 }
 
@@ -312,7 +314,7 @@ impl Client {
         };
         let mut input = self.inbox.bytes();
         let before = input.len();
-        let gate = |user: &str| may_open(user, port.holder);
+        let gate = |user: &str| may_open(user, port.holder, port.is_used_elsewhere);
         let gate: Option<Gate<'_>> = match self.origin {
             ConnectionOrigin::Local => Some(&gate),
             ConnectionOrigin::Remote => None,

@@ -99,6 +99,8 @@ pub struct Export {
     counters: Counters,
     tenure: Arc<Tenure>,
     user: CachedVolumeUser,
+    /// See [`Export::set_used_elsewhere`].
+    is_used_elsewhere: bool,
 }
 
 /// Cached user of the volume, updated when clients, grant or reservation change.
@@ -148,6 +150,7 @@ impl Export {
             counters: Counters::default(),
             tenure: Arc::default(),
             user: CachedVolumeUser::default(),
+            is_used_elsewhere: false,
         };
         for listener in &one.listeners {
             rustix::io::ioctl_fionbio(listener, true).map_err(DiskError::Engine)?;
@@ -217,6 +220,12 @@ impl Export {
             grants,
             reserved_until: reserved.map(|(_, until)| until),
         };
+    }
+
+    /// Sets whether the other node has, or may have, a user other than [`SHARED_USER`]. Machines of
+    /// network boot cannot open the volume then: they would cache what that user still changes.
+    pub fn set_used_elsewhere(&mut self, is_used: bool) {
+        self.is_used_elsewhere = is_used;
     }
 
     /// Number of connected clients.
@@ -379,6 +388,7 @@ impl Export {
         let before = client.uses();
         let mut port = Port {
             holder: self.user.holder.as_ref(),
+            is_used_elsewhere: self.is_used_elsewhere,
             grant: self.user.grant.as_ref(),
             exports: &self.exports,
             pool: &self.pool,

@@ -66,9 +66,19 @@ pub enum VolumeUser {
 /// have had the volume meanwhile.
 pub const RECONNECTS: &str = "/again";
 
+/// Beginning of the names of users that may end with [`RECONNECTS`]. Others, such as guests, may
+/// have any name.
+const COMMANDS: &str = "command/";
+
 /// Name of the user of a client, without [`RECONNECTS`].
 pub(super) fn user_of(name: &str) -> &str {
-    name.strip_suffix(RECONNECTS).unwrap_or(name)
+    let command = name.strip_prefix(COMMANDS).map(|_| name);
+    let user = command.and_then(|name| name.strip_suffix(RECONNECTS));
+    user.unwrap_or(name)
+}
+
+fn reconnects(name: &str) -> bool {
+    user_of(name) != name
 }
 
 impl fmt::Display for VolumeUser {
@@ -219,10 +229,20 @@ pub(super) fn holder<'c>(
 }
 
 /// Checks that a user may open the volume. The error names the current user.
-pub(super) fn may_open(user: &str, holder: Option<&VolumeUser>) -> Result<(), String> {
+///
+/// `is_used_elsewhere`: the other node has, or may have, a user other than [`SHARED_USER`]. Other
+/// users get the volume from their role, which waits for the user of the other node.
+pub(super) fn may_open(
+    user: &str,
+    holder: Option<&VolumeUser>,
+    is_used_elsewhere: bool,
+) -> Result<(), String> {
     match holder {
+        _ if is_used_elsewhere && user == SHARED_USER => Err(
+            "the other node has a user of the volume: it has one user at a time".to_owned(),
+        ),
         Some(VolumeUser::User { name, .. }) if name == user_of(user) => Ok(()),
-        None if user.ends_with(RECONNECTS) => Err(
+        None if reconnects(user) => Err(
             "the volume was free after the connection was lost, so another user may have written to it"
                 .to_owned(),
         ),
@@ -267,21 +287,21 @@ mod tests {
         let old = [ConnectionUser::Named("guest/old")];
         let has = holder(old.into_iter(), None, Some(&new));
         let words = "guest old uses the volume: it has one user at a time".to_owned();
-        assert_eq!(may_open("guest/new", has.as_ref()), Err(words));
+        assert_eq!(may_open("guest/new", has.as_ref(), false), Err(words));
         // A second connection of the same user, as during a migration or a reconnect.
-        assert_eq!(may_open("guest/old", has.as_ref()), Ok(()));
+        assert_eq!(may_open("guest/old", has.as_ref(), false), Ok(()));
         let has = holder([].into_iter(), None, Some(&new));
-        assert_eq!(may_open("guest/new", has.as_ref()), Ok(()));
-        assert!(may_open("guest/old", has.as_ref()).is_err());
-        assert_eq!(may_open("guest/old", None), Ok(()));
+        assert_eq!(may_open("guest/new", has.as_ref(), false), Ok(()));
+        assert!(may_open("guest/old", has.as_ref(), false).is_err());
+        assert_eq!(may_open("guest/old", None, false), Ok(()));
         // A command that reconnects continues only if nobody else can have had the volume.
         let command = [ConnectionUser::Named("command/7")];
         let has = holder([].into_iter(), Some("command/7"), None);
-        assert_eq!(may_open("command/7/again", has.as_ref()), Ok(()));
+        assert_eq!(may_open("command/7/again", has.as_ref(), false), Ok(()));
         let has = holder(command.into_iter(), None, None);
-        assert_eq!(may_open("command/7/again", has.as_ref()), Ok(()));
-        assert!(may_open("command/8/again", has.as_ref()).is_err());
-        assert!(may_open("command/7/again", None).is_err());
+        assert_eq!(may_open("command/7/again", has.as_ref(), false), Ok(()));
+        assert!(may_open("command/8/again", has.as_ref(), false).is_err());
+        assert!(may_open("command/7/again", None, false).is_err());
         // A user that has not started yet blocks nobody.
         let later = Grant {
             is_open: false,
@@ -298,8 +318,8 @@ mod tests {
         let other = grant("boot/machines", false);
         let user = |now: Instant| tenure.reserved(now).map(|(user, _)| user);
         let has = holder([].into_iter(), user(start).as_deref(), Some(&other));
-        assert!(may_open("boot/machines", has.as_ref()).is_err());
-        assert_eq!(may_open("guest/mail", has.as_ref()), Ok(()));
+        assert!(may_open("boot/machines", has.as_ref(), false).is_err());
+        assert_eq!(may_open("guest/mail", has.as_ref(), false), Ok(()));
         // Meanwhile clients without a name cannot write.
         assert!(!may_write(
             ConnectionUser::Remote(false),
@@ -318,7 +338,7 @@ mod tests {
         let new = grant("guest/new", false);
         let reader = [ConnectionUser::Local(false), ConnectionUser::Remote(false)];
         let has = holder(reader.into_iter(), None, Some(&new));
-        assert_eq!(may_open("guest/new", has.as_ref()), Ok(()));
+        assert_eq!(may_open("guest/new", has.as_ref(), false), Ok(()));
         for client in reader {
             assert!(!may_write(client, has.as_ref(), Some(&new)), "{client:?}");
             assert!(may_write(client, None, None), "{client:?}");
@@ -326,7 +346,7 @@ mod tests {
         for writer in [ConnectionUser::Local(true), ConnectionUser::Remote(true)] {
             let has = holder([writer].into_iter(), None, Some(&new));
             assert_eq!(has, Some(VolumeUser::Clients));
-            assert!(may_open("guest/new", has.as_ref()).is_err());
+            assert!(may_open("guest/new", has.as_ref(), false).is_err());
             // NBD clients may share a volume among themselves.
             assert!(may_write(
                 ConnectionUser::Remote(false),
@@ -355,6 +375,26 @@ mod tests {
             has.as_ref(),
             Some(&old)
         ));
-        assert!(may_open("guest/new", has.as_ref()).is_err());
+        assert!(may_open("guest/new", has.as_ref(), false).is_err());
+    }
+
+    #[test]
+    fn names_of_guests_may_end_like_those_of_reconnecting_commands() {
+        assert_eq!(user_of("guest/again"), "guest/again");
+        assert_eq!(may_open("guest/again", None, false), Ok(()));
+        assert_eq!(user_of("command/7/again"), "command/7");
+    }
+
+    #[test]
+    fn machines_of_network_boot_wait_for_the_user_of_the_other_node() {
+        let boot = VolumeUser::User {
+            name: SHARED_USER.to_owned(),
+            presence: Presence::Connected,
+        };
+        for holder in [None, Some(&boot)] {
+            assert!(may_open(SHARED_USER, holder, true).is_err());
+            assert_eq!(may_open(SHARED_USER, holder, false), Ok(()));
+        }
+        assert_eq!(may_open("guest/mail", None, true), Ok(()));
     }
 }

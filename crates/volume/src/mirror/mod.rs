@@ -176,6 +176,7 @@ pub struct Mirror {
     keeping: ResyncSnapshot,
     stopwatch: Stopwatch,
     shown: shown::StatusPublisher,
+    opened: Instant,
     outside: MirrorEnvironment,
 }
 
@@ -246,6 +247,7 @@ impl Mirror {
             keeping: ResyncSnapshot::new(backing),
             stopwatch: Stopwatch::default(),
             shown: shown::StatusPublisher::new(Instant::now()),
+            opened: Instant::now(),
             outside,
         };
         mirror.outside.mailbox.set_facts(mirror.facts());

@@ -9,7 +9,7 @@ use super::Mirror;
 use super::admission::WriteAdmission;
 use super::clients::RequestOrigin;
 use super::peer::number_of;
-use crate::export::{SHARED_USER, VolumeUser};
+use crate::export::{RESERVED_FOR, SHARED_USER, VolumeUser};
 use part::role::VolumeUse;
 use std::time::Instant;
 
@@ -39,9 +39,9 @@ fn next_admission(
     };
     let only = match there {
         OtherNode::Connected(user) if user == number_of(SHARED_USER) => "",
-        OtherNode::Connected(0) if is_here => "",
-        // A process of the previous user may still exist on the other node.
-        OtherNode::Away if is_here => me,
+        // A process of the previous user may still exist on the other node, also where that node
+        // reports none: its reservation has an end, and an earlier version reports no users.
+        OtherNode::Connected(0) | OtherNode::Away if is_here => me,
         _ => return None,
     };
     let is_of_a_user = !recorded.only.is_empty() && recorded.user != 0;
@@ -53,6 +53,35 @@ fn is_shared(user: &VolumeUser) -> bool {
 }
 
 impl Mirror {
+    fn other_node(&self, now: Instant) -> OtherNode {
+        match (self.peer.users(), self.peer.session()) {
+            (Some(users), _) => OtherNode::Connected(users.holder),
+            (None, Some(_)) => OtherNode::Unknown,
+            (None, None) if self.peer.may_have_other(SHARED_USER, now) => OtherNode::Unknown,
+            (None, None) if self.may_have_recorded_user(now) => OtherNode::Unknown,
+            (None, None) => OtherNode::Away,
+        }
+    }
+
+    /// Returns whether a user of the other node, for which that node was admitted last, may
+    /// continue there: this process was not connected to it yet.
+    fn may_have_recorded_user(&self, now: Instant) -> bool {
+        let recorded = &self.lease.recorded.clients;
+        let is_of_another = recorded.user != 0 && recorded.user != number_of(SHARED_USER);
+        let is_there = recorded.only == self.lease.names.other && !recorded.only.is_empty();
+        is_of_another && is_there && now < self.opened + RESERVED_FOR
+    }
+
+    /// Tells the export whether the other node has, or may have, another user than the shared one.
+    pub(super) fn watch_other_user(&mut self, now: Instant) {
+        let is_used = match self.other_node(now) {
+            OtherNode::Connected(user) => user != 0 && user != number_of(SHARED_USER),
+            OtherNode::Unknown => true,
+            OtherNode::Away => false,
+        };
+        self.export.set_used_elsewhere(is_used);
+    }
+
     /// Admits the clients of the shared user once it has the volume.
     pub(super) fn advance_sharing(&mut self, now: Instant) {
         let is_granted = match self.clients.used.here() {
@@ -62,12 +91,7 @@ impl Mirror {
         if is_granted || self.replica.serves().is_none() {
             return;
         }
-        let there = match (self.peer.users(), self.peer.session()) {
-            (Some(users), _) => OtherNode::Connected(users.holder),
-            (None, Some(_)) => OtherNode::Unknown,
-            (None, None) if self.peer.may_have_other(SHARED_USER, now) => OtherNode::Unknown,
-            (None, None) => OtherNode::Away,
-        };
+        let there = self.other_node(now);
         let (here, names) = (self.export.holder(), &self.lease.names);
         let only = next_admission(here, there, &self.lease.recorded.clients, &names.me);
         if let Some(only) = only.filter(|only| !self.is_admitting(only)) {
@@ -126,9 +150,8 @@ mod tests {
         let both = Some(String::new());
         for node in ["alpha", "beta"] {
             let recorded = only(node, "guest/a");
-            // Machines at this node, at both nodes, and at the other node.
+            // Machines at both nodes, and at the other node.
             let free = OtherNode::Connected(0);
-            assert_eq!(next(Some(&boot), free, &recorded), both);
             let there = OtherNode::Connected(number);
             assert_eq!(next(Some(&boot), there, &recorded), both);
             assert_eq!(next(None, there, &recorded), both);
@@ -147,10 +170,16 @@ mod tests {
         let away = |node, user| next(Some(&boot), OtherNode::Away, &only(node, user));
         assert_eq!(away("beta", "guest/a"), Some("alpha".to_owned()));
         assert_eq!(away("alpha", "guest/a"), None);
-        // The other node returns.
+        // The other node has reported no user of its own: a process may still exist there.
+        let free = OtherNode::Connected(0);
+        let alpha = Some("alpha".to_owned());
+        assert_eq!(next(Some(&boot), free, &only("beta", "guest/a")), alpha);
+        // Machines connect to the other node, too.
         let recorded = only("alpha", SHARED_USER);
+        assert_eq!(next(Some(&boot), free, &recorded), None);
         let both = Some(String::new());
-        assert_eq!(next(Some(&boot), OtherNode::Connected(0), &recorded), both);
+        let there = OtherNode::Connected(number_of(SHARED_USER));
+        assert_eq!(next(Some(&boot), there, &recorded), both);
     }
 
     #[test]

@@ -211,6 +211,7 @@ impl Mirror {
             }
         }
         self.shown.is_due |= self.export.show_holder();
+        self.watch_other_user(now);
         self.advance_sharing(now);
         self.advance_admission(now);
         self.report_rank();
