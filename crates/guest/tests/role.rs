@@ -373,7 +373,9 @@ impl RoleFixture {
     fn stop_gone(&mut self) {
         let name = "mail".to_owned();
         let answer = self.role.order(&GuestOrder::Stop { name, kills: true });
-        assert!(answer.good, "{}", answer.words);
+        // Its machine may have heard the power button by then.
+        let is_gone = self.subject("mail").is_none();
+        assert!(answer.good || is_gone, "{}", answer.words);
     }
 }
 

@@ -96,7 +96,8 @@ fn other_parts_may_name_a_volume_and_know_its_nodes() {
         let inputs = Recording::new(files, environment, facts, LoadOptions::default(), words);
         let loaded =
             configuration::load(&[&PART], inputs, configuration::outside::Outside::default());
-        for export in &loaded.recording.imports {
+        let volumes = loaded.recording.imports.iter();
+        for export in volumes.filter(|export| &*export.kind == "volume") {
             let located: Located = export.value().unwrap();
             exchange.push((export.kind.clone(), export.name.clone(), located.nodes));
         }
