@@ -189,7 +189,11 @@ impl Console {
     }
 
     /// Starts a cluster of this machine alone, whose first version has all of it.
+    ///
+    /// From then on the test's thread is in a network of its own: a node of a cluster excludes
+    /// instances beside it.
     pub fn member() -> Console {
+        lab::enter_own_network();
         let (member, state) = (SocketAddr::new(MEMBER, here().port()), "state");
         let site = Prepared::new("");
         let program = |words: &[&str]| {

@@ -14,6 +14,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Pid;
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::panic::resume_unwind;
@@ -49,6 +50,9 @@ pub fn enter_own_network() {
     process::begin_spawner();
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)
         .unwrap_or_else(|errno| panic!("cannot create a network namespace: {errno}"));
+    let network = File::open("/proc/thread-self/ns/net");
+    let network = network.unwrap_or_else(|error| panic!("the namespace is not there: {error}"));
+    process::OWN_NETWORK.set(Some(Arc::new(network.into())));
     let up = Command::new("ip")
         .args(["link", "set", "lo", "up"])
         .status();

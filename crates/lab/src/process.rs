@@ -14,6 +14,7 @@ use rustix::process::{
     pidfd_send_signal, set_parent_process_death_signal, test_kill_process_group, waitid,
 };
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::AsFd;
@@ -73,6 +74,8 @@ impl LabProcess {
         network: Option<Arc<OwnedFd>>,
     ) -> Result<Self, LabError> {
         let line = command_line(&command);
+        // The spawning thread is in the network of the machine.
+        let network = network.or_else(|| OWN_NETWORK.with_borrow(Clone::clone));
         with_default_signals(&mut command).process_group(0);
         // SAFETY: between fork and exec only system calls are made, on values that were there
         // before; nothing is allocated and no lock is taken.
@@ -361,6 +364,11 @@ fn command_line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
     words.join(" ")
+}
+
+thread_local! {
+    /// Network of the calling thread, if it has left that of the machine.
+    pub(crate) static OWN_NETWORK: RefCell<Option<Arc<OwnedFd>>> = const { RefCell::new(None) };
 }
 
 pub(crate) type SpawnJob = (Command, SyncSender<io::Result<Child>>);

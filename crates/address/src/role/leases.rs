@@ -473,7 +473,7 @@ mod tests {
         // The node that has the lease by then may give it back.
         assert_eq!(rank(&leases, rested, false), Some(1));
         // This node holds the lease again.
-        leases.hold([until(9_000_000_000)]);
+        leases.hold([until(9_000_000_002)]);
         assert_eq!(rank(&leases, rested, false), Some(220));
     }
 }
