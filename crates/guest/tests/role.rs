@@ -373,7 +373,7 @@ impl RoleFixture {
     fn stop_gone(&mut self) {
         let name = "mail".to_owned();
         let answer = self.role.order(&GuestOrder::Stop { name, kills: true });
-        // Its machine may have heard the power button by then.
+        // The power button, pressed when the section went, may have ended the guest already.
         let is_gone = self.subject("mail").is_none();
         assert!(answer.good || is_gone, "{}", answer.words);
     }

@@ -70,7 +70,8 @@ impl SourceFile {
 #[derive(Debug, Default)]
 pub struct SourceMap {
     files: Vec<SourceFile>,
-    /// What [`SourceMap::vocabulary`] has found in the files so far.
+    /// Cached result of [`SourceMap::vocabulary`]; a new file clears it. Untyped, because the module
+    /// of the vocabulary imports this one.
     pub(crate) vocabulary: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 

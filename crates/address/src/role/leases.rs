@@ -395,7 +395,7 @@ mod tests {
         }
         leases.hold([held(10)]);
         assert_eq!(leases.missing(Time(5), "address/www"), None);
-        // What has ended needs no memory.
+        // A released lease is forgotten when it has ended.
         leases.hold([]);
         leases.handle_time(Time(10));
         assert!(leases.released.is_empty());

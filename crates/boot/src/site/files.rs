@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(decide(&mut site, now_ms), ConfirmationDecision::Later);
         hold(&mut site, generation);
         assert_eq!(decide(&mut site, now_ms), ConfirmationDecision::Now);
-        // Where the cluster does not write, the client gets its lease all the same.
+        // If the cluster does not record the generation, the client gets its lease after the limit.
         hold(&mut site, 0);
         let change = crate::dhcp::pool::HolderChange {
             address: ADDRESS,

@@ -153,6 +153,7 @@ impl NetworkState {
             let epoch = shares.sharing.epoch(*part)?;
             Some((*part, (epoch, shares.sharing.in_step(*part))))
         });
+        let turns = self.turns_status.stored.as_ref();
         let locked = lock(&shares.copies);
         let parts = 0..usize::try_from(self.parts.count).unwrap_or(1);
         let copies = parts.filter_map(|part| {
@@ -168,7 +169,7 @@ impl NetworkState {
             generations: [
                 self.parts.keeping.generation(),
                 self.six.generation(),
-                { self.turns_status.stored.as_ref() }.map(|turns| turns.generation),
+                turns.map(|turns| turns.generation),
                 Some(locked.generation()),
             ],
             longest_s: self.longest_s(),

@@ -16,7 +16,8 @@ use tokio::sync::Notify;
 /// Minimum pause of the channel: the kernel's buffer is full.
 const REST: Duration = Duration::from_millis(5);
 
-/// One end of a channel. Any task may send; one task exchanges messages.
+/// This process's end of a channel. All tasks may call [`AsyncChannel::send`]; a single task calls
+/// [`AsyncChannel::exchange`], which writes and reads.
 pub struct AsyncChannel {
     channel: Mutex<Channel>,
     ready: AsyncFd<OwnedFd>,
@@ -25,7 +26,7 @@ pub struct AsyncChannel {
 }
 
 impl AsyncChannel {
-    /// Creates it on a runtime of Tokio.
+    /// Registers the channel with the Tokio runtime that calls this.
     pub fn new(channel: Channel) -> io::Result<AsyncChannel> {
         let same = channel.as_fd().try_clone_to_owned()?;
         Ok(AsyncChannel {

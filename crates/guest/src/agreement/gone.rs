@@ -45,7 +45,8 @@ impl Agreement {
         };
         if let Some(lease) = self.held(name, now_ns) {
             // Another node may have held the lease in between.
-            let is_stale = { local.epoch }.is_some_and(|own| lease.epoch > own.saturating_add(1));
+            let own = local.epoch;
+            let is_stale = own.is_some_and(|own| lease.epoch > own.saturating_add(1));
             return if is_stale {
                 decided(DesiredState::Kill, None, true)
             } else {

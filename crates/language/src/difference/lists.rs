@@ -53,8 +53,8 @@ impl Carrier {
 
 type Carriers = BTreeSet<Carrier>;
 
-/// What a configuration uses as secrets: the lists whose entries are secrets, and the variables and
-/// headers that carry secrets from one line to another.
+/// Secrets by use: lists whose entries a configuration compares with credentials or writes as
+/// credentials, and variables, headers and captures that carry credentials from one line to another.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct SecretUses {
     /// Names of lists, as written in the configuration, by their last component. That of a name

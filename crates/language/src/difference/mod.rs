@@ -59,11 +59,7 @@ impl<'a> Vocabulary<'a> {
         &self,
         texts: impl IntoIterator<Item = &'t [u8]>,
     ) -> Cow<'_, Vocabulary<'a>> {
-        self.for_uses(SecretUses::of(texts, self))
-    }
-
-    /// Returns the vocabulary for a configuration with these uses.
-    pub fn for_uses(&self, uses: SecretUses) -> Cow<'_, Vocabulary<'a>> {
+        let uses = SecretUses::of(texts, self);
         if uses.is_empty() || uses == self.uses {
             return Cow::Borrowed(self);
         }

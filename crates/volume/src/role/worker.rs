@@ -364,7 +364,8 @@ impl WorkerState {
                 let mut status = self.status();
                 (status.served, status.mirror) = (None, None);
                 let tenure = &status.meter.tenure;
-                // Its clients reconnect when the volume is served again.
+                // The clients of the user reconnect when the volume is served again: until then no other
+                // user may open it.
                 if let Some(VolumeUser::User {
                     name,
                     presence: Presence::Connected,

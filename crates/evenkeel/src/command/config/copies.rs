@@ -170,7 +170,7 @@ mod tests {
             "not known yet"
         ));
         assert!(!is_refused("beta gamma", "alpha gamma", "alpha", THIS_COPY));
-        // One copy, or the same two, as before.
+        // The new version keeps one of the two nodes alone, or both.
         assert!(!is_refused("beta gamma", "gamma", "beta", THIS_COPY));
         assert!(!is_refused("beta gamma", "gamma beta", "gamma", THE_OTHER));
     }

@@ -51,16 +51,26 @@ fn a_node_that_had_a_part_before_knows_its_leases_only_with_the_file_of_then() {
     assert!(!knows((8, 9)) && !knows((7, 8)) && !knows((0, 0)));
 }
 
+/// Knowledge of a node whose file of leases has this number.
+fn now_in(store: u32) -> Knowledge {
+    Knowledge {
+        stores: (store, 0),
+        ..Knowledge::default()
+    }
+}
+
+/// Record of alpha's part, whose leases are in file 7.
+fn by_store_7_of(alpha: &ClusterLeases) -> Vec<u8> {
+    let record = by_alpha(alpha.range, &["beta"]);
+    let mut record: PartRecord = codec::decode(&record).unwrap();
+    record.stores = (7, 0);
+    codec::encode(&record)
+}
+
 #[test]
 fn a_node_whose_leases_are_lost_leaves_its_part_to_one_that_knows_them() {
     let mut alpha = leases("alpha");
-    let now_in = |store: u32| Knowledge {
-        stores: (store, 0),
-        ..Knowledge::default()
-    };
-    let mut record: PartRecord = codec::decode(&by_alpha(alpha.range, &["beta"])).unwrap();
-    record.stores = (7, 0);
-    let record = codec::encode(&record);
+    let record = by_store_7_of(&alpha);
     let mut looks = |store: u32, epoch: u64, holder: &str, now_ns: u64| {
         let lease = lease("0", epoch, now_ns + SECOND, record.clone());
         let holder = holder.to_owned();
@@ -265,13 +275,8 @@ fn older_copy_of_a_file_is_recognised_by_its_generation() {
 #[test]
 fn node_that_drops_older_files_gives_up_the_parts_that_it_took() {
     let mut alpha = leases("alpha");
-    let now_in = |store: u32| Knowledge {
-        stores: (store, 0),
-        ..Knowledge::default()
-    };
-    let mut record: PartRecord = codec::decode(&by_alpha(alpha.range, &["beta"])).unwrap();
-    record.stores = (7, 0);
-    alpha.apply_known_leases(&[lease("0", 5, SECOND, codec::encode(&record))]);
+    let record = by_store_7_of(&alpha);
+    alpha.apply_known_leases(&[lease("0", 5, SECOND, record)]);
     let evaluate = |alpha: &mut ClusterLeases, store: u32| {
         let (status, written) = alpha.evaluate_parts((None, None), &now_in(store), (&[], true), 0);
         (
