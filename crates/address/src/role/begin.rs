@@ -379,6 +379,7 @@ fn leases_before(kept: Option<&KeptState>) -> Leases {
     let mut leases = Leases::new(held.map(|(name, until_ns)| Lease {
         name: name.clone(),
         until_ns: *until_ns,
+        is_inherited: false,
     }));
     let handed_over = kept.iter().flat_map(|kept| &kept.handed_over_leases);
     leases.restore_handed_over(handed_over.cloned());

@@ -55,6 +55,8 @@ pub struct Lease {
     pub name: String,
     /// End of the lease, nanoseconds of CLOCK_BOOTTIME; zero: not held.
     pub until_ns: u64,
+    /// The end of the previous report is still valid.
+    pub is_inherited: bool,
 }
 
 /// Returns the name of the lease that an instance is bound to.
@@ -101,14 +103,19 @@ impl Leases {
 
     /// Sets the held leases; all others are released.
     fn hold(&mut self, held: impl IntoIterator<Item = Lease>) {
-        let released = &self.released;
         let is_current = |lease: &Lease| {
-            let released = released.get(&lease.name);
-            released.is_none_or(|until| Time(lease.until_ns) > *until)
+            let released = self.released.get(&lease.name);
+            lease.until_ns > 0 && released.is_none_or(|until| Time(lease.until_ns) > *until)
         };
-        let held = held.into_iter().filter(|lease| lease.until_ns > 0);
-        let until = held.filter(is_current);
-        let until = until.map(|lease| (lease.name, Time(lease.until_ns)));
+        let end_of = |lease: Lease| {
+            let until = match lease.is_inherited {
+                // A new control role does not know the end that the previous one reported.
+                true => self.until.get(&lease.name).copied(),
+                false => is_current(&lease).then_some(Time(lease.until_ns)),
+            };
+            Some((lease.name, until?))
+        };
+        let until = held.into_iter().filter_map(end_of);
         let until = until.take(LEASES_MAX).collect();
         let before = std::mem::replace(&mut self.until, until);
         for (name, until) in &before {
@@ -352,6 +359,7 @@ mod tests {
         let lease = |name: &str, until_ns| Lease {
             name: name.to_owned(),
             until_ns,
+            is_inherited: false,
         };
         let none = Leases::default();
         let told = none.missing(Time(5), bound);
@@ -377,7 +385,7 @@ mod tests {
             Some("the lease address/www moves to a healthier node")
         );
         let again = held.kept().into_iter();
-        let again = Leases::new(again.map(|(name, until_ns)| Lease { name, until_ns }));
+        let again = Leases::new(again.map(|(name, until_ns)| lease(&name, until_ns)));
         assert_eq!(again.missing(Time(6), bound), None);
     }
 
@@ -386,6 +394,7 @@ mod tests {
         let held = |until_ns| Lease {
             name: "address/www".to_owned(),
             until_ns,
+            is_inherited: false,
         };
         let mut leases = Leases::new([held(9)]);
         leases.hold([]);
@@ -399,6 +408,27 @@ mod tests {
         leases.hold([]);
         leases.handle_time(Time(10));
         assert!(leases.released.is_empty());
+    }
+
+    #[test]
+    fn new_control_role_neither_ends_nor_extends_a_lease() {
+        let www = "address/www";
+        let report = |until_ns, is_inherited| Lease {
+            name: www.to_owned(),
+            until_ns,
+            is_inherited,
+        };
+        let mut leases = Leases::new([report(9, false)]);
+        leases.hold([report(0, true)]);
+        assert_eq!(leases.missing(Time(8), www), None);
+        assert!(leases.missing(Time(9), www).is_some());
+        // The next grant.
+        leases.hold([report(12, false)]);
+        assert_eq!(leases.missing(Time(11), www), None);
+        // A released lease is not restored.
+        leases.hold([report(0, false)]);
+        leases.hold([report(0, true)]);
+        assert!(leases.missing(Time(5), www).is_some());
     }
 
     #[test]
@@ -441,6 +471,7 @@ mod tests {
         let until = |until_ns| Lease {
             name: www(),
             until_ns,
+            is_inherited: false,
         };
         let now = Time(1_000);
         let rank = |leases: &Leases, now: Time, is_last: bool| {

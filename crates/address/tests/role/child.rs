@@ -49,6 +49,7 @@ fn held(line: &str) -> Vec<Lease> {
     let lease = line.split_once(' ').map(|(name, until_ns)| Lease {
         name: name.to_owned(),
         until_ns: until_ns.parse().unwrap(),
+        is_inherited: false,
     });
     lease.into_iter().collect()
 }

@@ -65,6 +65,8 @@ pub struct Holder {
     /// Send time of the last acknowledged renewal.
     renewed_at: Option<Boottime>,
     asked_at: Option<Boottime>,
+    /// This process has neither held nor released the lease, and no other member had it since.
+    inherits: bool,
     sent: Unanswered,
     broken: InjectedLeaseDefect,
 }
@@ -80,6 +82,7 @@ impl Holder {
             valid_ms: valid_ms.clamp(super::VALID_MS_MIN, super::VALID_MS_MAX),
             wanted: true,
             seen,
+            inherits: true,
             ..Holder::default()
         }
     }
@@ -89,6 +92,13 @@ impl Holder {
     pub fn held(&self, now: Boottime) -> Option<Epoch> {
         let (epoch, _) = self.granted?;
         (now < self.until?).then_some(epoch)
+    }
+
+    /// Returns whether processes of this machine may use the lease until the end that a previous
+    /// process of this member reported. The leader waits for that end before it grants the lease to
+    /// another member, unless this process releases the lease.
+    pub fn inherits(&self) -> bool {
+        self.inherits
     }
 
     /// Returns when the lease expires unless it is renewed. Other roles receive this
@@ -129,6 +139,7 @@ impl Holder {
         let had = self.granted.map(|(epoch, _)| epoch);
         if lease.holder != Some(self.me) {
             self.leftover = None;
+            self.inherits = false;
             // A state from before the grant does not end it.
             if had.is_some_and(|had| lease.epoch >= had) {
                 self.seen = self.seen.max(lease.epoch);
@@ -138,6 +149,7 @@ impl Holder {
             if had.is_none_or(|had| lease.epoch > had) {
                 self.stop();
                 self.granted = Some((lease.epoch, lease.valid_ms));
+                self.inherits = false;
                 self.take_answer(lease);
             }
             self.leftover = None;
@@ -249,6 +261,7 @@ impl Holder {
     /// the log contains it.
     pub fn release(&mut self) -> Option<LeaseCommand> {
         self.wanted = false;
+        self.inherits = false;
         let (epoch, _) = self.granted?;
         self.seen = self.seen.max(epoch);
         self.leftover = Some(epoch);

@@ -140,10 +140,10 @@ impl Supervised {
 
     /// Sends a message by the direct channel, if there is one.
     fn send_directly(&mut self, message: &SupervisorMessage) {
-        if let Some(direct) = &mut self.direct {
-            // The end of the control role is noticed at the next read.
-            let _ = direct.channel.send(message, &[]);
-        }
+        // After a message that could not be sent, the control role would act on an older state. It
+        // gets the current one over the next channel.
+        self.direct
+            .take_if(|direct| direct.channel.send(message, &[]).is_err());
     }
 
     /// Returns the next order of the direct channel.
@@ -242,6 +242,7 @@ fn order_of_control(message: &PartMessage) -> Option<RoleOrder> {
             let held = leases.0.into_iter().map(|lease| Lease {
                 name: lease.name,
                 until_ns: lease.until_ns,
+                is_inherited: lease.is_inherited,
             });
             RoleOrder::Hold(held.collect())
         }

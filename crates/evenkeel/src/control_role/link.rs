@@ -3,6 +3,7 @@
 //! does not respond, until another supervisor starts.
 
 use super::channel::AsyncChannel;
+use super::news::NewsQueue;
 use cluster::machine::News;
 use cluster::message::ControlMessage as OfCluster;
 use part::SharedFd;
@@ -17,10 +18,8 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
-/// News that wait to be heard; of more, the newest are lost.
-const NEWS_MAX: usize = 256;
 /// Questions that wait at one time.
 const WAITING_MAX: usize = 64;
 /// Maximum number of direct channels.
@@ -34,14 +33,21 @@ struct PendingResponses {
     open: HashMap<u64, oneshot::Sender<Received>>,
 }
 
+/// Direct channel to a part. The channel is closed when this value is dropped: when the part offers
+/// another one, which may come from the part's next process.
+struct DirectChannel {
+    channel: Arc<AsyncChannel>,
+    /// Ends the task that reads the channel.
+    _closes: oneshot::Sender<()>,
+}
+
 /// The channels, and those who wait for something that comes by them.
 pub struct SupervisorLink {
     channel: AsyncChannel,
     /// Direct channels to parts, by their names.
-    parts: Mutex<BTreeMap<String, Arc<AsyncChannel>>>,
+    parts: Mutex<BTreeMap<String, DirectChannel>>,
     waiting: Mutex<PendingResponses>,
-    news: mpsc::Sender<News>,
-    news_receiver: tokio::sync::Mutex<mpsc::Receiver<News>>,
+    news: NewsQueue,
     /// Time at which the supervisor died.
     orphaned_at: Mutex<Option<Instant>>,
     /// A candidate is served: it does not outlive the supervisor.
@@ -54,7 +60,6 @@ pub struct SupervisorLink {
 impl SupervisorLink {
     /// On a runtime of Tokio.
     pub fn new(channel: Channel) -> io::Result<SupervisorLink> {
-        let (news, heard) = mpsc::channel(NEWS_MAX);
         Ok(SupervisorLink {
             channel: AsyncChannel::new(channel)?,
             parts: Mutex::default(),
@@ -64,8 +69,7 @@ impl SupervisorLink {
                 next: u64::from(std::process::id()) << 32,
                 open: HashMap::new(),
             }),
-            news,
-            news_receiver: tokio::sync::Mutex::new(heard),
+            news: NewsQueue::default(),
             orphaned_at: Mutex::default(),
             has_candidate: AtomicBool::new(false),
             lost: watch::Sender::new(false),
@@ -110,8 +114,7 @@ impl SupervisorLink {
 
     /// Returns the next unrequested message of the supervisor.
     pub async fn news(&self) -> News {
-        let mut heard = self.news_receiver.lock().await;
-        heard.recv().await.unwrap_or(News::Stop)
+        self.news.next().await
     }
 
     /// Sends a message. Without a supervisor it is lost.
@@ -126,10 +129,15 @@ impl SupervisorLink {
     /// Sends a message to another part: through the supervisor, which stores it for a part that
     /// starts later, and directly. If both have ended, it is lost.
     pub fn send_to_part(&self, message: PartMessage) {
-        let direct = lock(&self.parts).get(&message.part).cloned();
+        let part = message.part.clone();
         let message = SupervisorMessage::Part(Box::new(message));
-        if let Some(direct) = direct {
-            let _ = direct.send(0, &message, &[]);
+        {
+            let parts = &mut *lock(&self.parts);
+            let is_lost = |direct: &DirectChannel| direct.channel.send(0, &message, &[]).is_err();
+            // A part that did not read for so long gets the current state over its next channel.
+            if parts.get(&part).is_some_and(is_lost) {
+                parts.remove(&part);
+            }
         }
         let _ = self.send_message(&message, &[]);
     }
@@ -197,8 +205,7 @@ impl SupervisorLink {
     /// Ends the role of a supervisor that has died.
     pub fn end(&self) {
         self.lost.send_replace(true);
-        // A failure means that the role ends already.
-        let _ = self.news.try_send(News::Stop);
+        self.publish_news(News::Stop);
     }
 
     /// Uses a direct channel to a part from now on.
@@ -209,12 +216,17 @@ impl SupervisorLink {
             return;
         };
         let channel = Arc::new(channel);
+        let (_closes, mut closed) = oneshot::channel();
+        let direct = DirectChannel {
+            channel: Arc::clone(&channel),
+            _closes,
+        };
         {
             let parts = &mut *lock(&self.parts);
             if parts.len() >= PARTS_MAX && !parts.contains_key(&part) {
                 return;
             }
-            parts.insert(part.clone(), Arc::clone(&channel));
+            parts.insert(part.clone(), direct);
         }
         // The part uses the channel from this response on.
         let bytes = Vec::new();
@@ -222,18 +234,27 @@ impl SupervisorLink {
         self.publish_news(News::Connected);
         let link = Arc::clone(self);
         tokio::spawn(async move {
-            let receive = |received: Received| {
-                if let SupervisorMessage::Part(message) = received.message {
-                    link.receive_demand(&part, &message);
+            loop {
+                let receive = |received: Received| {
+                    if let SupervisorMessage::Part(message) = received.message {
+                        link.receive_demand(&part, &message);
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    // What the predecessor of the part still wants does not count.
+                    _ = &mut closed => break,
+                    exchanged = channel.exchange(receive) => if exchanged.is_err() {
+                        break;
+                    },
                 }
-            };
-            while channel.exchange(receive).await.is_ok() {}
+            }
             let is_last = {
                 let parts = &mut *lock(&link.parts);
                 // The part may have opened another channel.
                 if parts
                     .get(&part)
-                    .is_some_and(|one| Arc::ptr_eq(one, &channel))
+                    .is_some_and(|one| Arc::ptr_eq(&one.channel, &channel))
                 {
                     parts.remove(&part);
                 }
@@ -327,7 +348,114 @@ impl SupervisorLink {
     }
 
     fn publish_news(&self, news: News) {
-        // A full queue means that the role hangs and is about to be killed.
-        let _ = self.news.try_send(news);
+        let Err(refused) = self.news.push(news) else {
+            return;
+        };
+        // Too many wait because the role hangs, and is about to be killed.
+        if let News::Records { ask, .. } | News::Reports { ask } = refused {
+            let words = "the control role has too many requests: try again in a moment".to_owned();
+            let missing = true;
+            self.send_reply(ask, &SupervisorMessage::Nobody { words, missing });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use part::role::{WantedLease, WantedLeases};
+
+    const ADDRESS: &str = "address";
+
+    /// Creates a link, with the supervisor's end of its channel.
+    fn link() -> (Arc<SupervisorLink>, Channel) {
+        let (supervisor, ours) = Channel::pair().unwrap();
+        let link = SupervisorLink::new(Channel::new(ours).unwrap()).unwrap();
+        (Arc::new(link), supervisor)
+    }
+
+    /// Opens a direct channel, as the address role does.
+    fn connect(link: &Arc<SupervisorLink>) -> Channel {
+        let (part, ours) = Channel::pair().unwrap();
+        link.connect_part(ADDRESS.to_owned(), vec![ours]);
+        part
+    }
+
+    fn wants(rank: u32) -> SupervisorMessage {
+        let lease = WantedLease {
+            name: "address/www".to_owned(),
+            rank,
+            ..WantedLease::default()
+        };
+        let wants = OfCluster::Wants {
+            part: ADDRESS.to_owned(),
+            leases: WantedLeases(vec![lease]),
+        };
+        SupervisorMessage::Part(Box::new(wants.envelope()))
+    }
+
+    /// Waits for the next message at the part's end; None if the channel is closed.
+    async fn receive(part: &mut Channel) -> Option<SupervisorMessage> {
+        loop {
+            match part.receive() {
+                Ok(Some(received)) => return Some(received.message),
+                Ok(None) => tokio::time::sleep(Duration::from_millis(1)).await,
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Returns the rank in the next message about leases.
+    async fn next_rank(link: &SupervisorLink) -> u32 {
+        loop {
+            if let News::WantsLeases { leases, .. } = link.news().await {
+                return leases.first().map_or(0, |lease| lease.rank);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn superseded_direct_channel_is_closed_and_ignored() {
+        let (link, _supervisor) = link();
+        let mut old = connect(&link);
+        assert!(matches!(
+            receive(&mut old).await,
+            Some(SupervisorMessage::Answer { .. })
+        ));
+        old.send(&wants(1), &[]).unwrap();
+        let mut new = connect(&link);
+        assert!(receive(&mut old).await.is_none(), "still open");
+        new.send(&wants(2), &[]).unwrap();
+        assert_eq!(next_rank(&link).await, 2);
+        // The end of the old channel has not ended the new one.
+        assert!(matches!(
+            receive(&mut new).await,
+            Some(SupervisorMessage::Answer { .. })
+        ));
+        link.send_to_part(PartMessage::new(ADDRESS, 1, &7));
+        assert!(matches!(
+            receive(&mut new).await,
+            Some(SupervisorMessage::Part(_))
+        ));
+        assert!(link.reaches(ADDRESS));
+    }
+
+    #[tokio::test]
+    async fn part_that_does_not_read_loses_its_channel_instead_of_the_newest_state() {
+        let (link, _supervisor) = link();
+        let mut part = connect(&link);
+        let mut sent = 0;
+        while lock(&link.parts).contains_key(ADDRESS) {
+            link.send_to_part(PartMessage::new(ADDRESS, 1, &sent));
+            sent += 1;
+            assert!(sent < 1_000_000, "no bound");
+        }
+        // The part learns that it needs another channel.
+        while receive(&mut part).await.is_some() {}
+        let mut again = connect(&link);
+        assert!(matches!(
+            receive(&mut again).await,
+            Some(SupervisorMessage::Answer { .. })
+        ));
     }
 }

@@ -9,6 +9,7 @@
 mod channel;
 mod link;
 mod machine;
+mod news;
 mod rights;
 
 use cluster::member::MemberKind;

@@ -74,6 +74,10 @@ pub struct KnownLease {
     /// Record that a holder stored last with the lease; empty if there is none.
     #[serde(with = "record")]
     pub record: Vec<u8>,
+    /// The control role that reports this has just started: this machine was the last holder, and
+    /// the end that the previous control role reported is still valid. A part may ignore this, and
+    /// then uses the lease after the next grant.
+    pub is_inherited: bool,
 }
 
 /// A lease that a part of this machine wants to hold or to observe.

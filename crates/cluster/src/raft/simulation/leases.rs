@@ -154,7 +154,10 @@ impl Actor {
         let held = known.iter().find(|lease| lease.until_ns > 0);
         let until = held.map(|held| Boottime(held.until_ns));
         let mut table = lock(&self.common.leases);
-        table.holds[self.link.place] = until.map(|until| (self.clock, until));
+        // Parts of the machine keep what a previous process reported.
+        if !known.iter().any(|lease| lease.is_inherited) {
+            table.holds[self.link.place] = until.map(|until| (self.clock, until));
+        }
         let holding = table.holding();
         if holding.len() > 1 {
             let mut observer = lock(&self.common.observer);

@@ -15,6 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Largest number of leases that one machine may want.
 const WANTED_MAX: usize = LEASES_MAX;
 
+/// Largest number of names in `Holders::settled`. Then no lease counts as inherited.
+const SETTLED_MAX: usize = 4 * LEASES_MAX;
+
 /// A [`Holder`] for each lease that is wanted or not released yet.
 #[derive(Debug)]
 pub(crate) struct Holders {
@@ -24,6 +27,9 @@ pub(crate) struct Holders {
     /// Leases whose holder is only reported.
     watched: BTreeSet<String>,
     by_name: BTreeMap<String, Holder>,
+    /// Leases that this process has held or released, or that others had since it started. What a
+    /// previous process reported about them is over.
+    settled: BTreeSet<String>,
 }
 
 impl Holders {
@@ -35,6 +41,7 @@ impl Holders {
             wanted: Vec::new(),
             watched: BTreeSet::new(),
             by_name: BTreeMap::new(),
+            settled: BTreeSet::new(),
         }
     }
 
@@ -93,7 +100,20 @@ impl Holders {
         }
         for (name, holder) in &mut self.by_name {
             holder.observe(state.lease(name));
+            if !holder.inherits() && self.settled.len() < SETTLED_MAX {
+                self.settled.insert(name.clone());
+            }
         }
+    }
+
+    /// Returns whether the report of a previous process about this lease is still valid. `state` may
+    /// be older than that report until the leader is confirmed, so it does not matter before that.
+    fn is_inherited(&self, name: &str) -> bool {
+        let is_open = |holder: &Holder| holder.inherits();
+        is_wanted(&self.wanted, name)
+            && !self.settled.contains(name)
+            && self.settled.len() < SETTLED_MAX
+            && self.by_name.get(name).is_none_or(is_open)
     }
 
     /// Returns the leases that are held now, and the others that were named and exist: also those
@@ -116,6 +136,7 @@ impl Holders {
                 holder: of.map(|of| state.name_of(of)).unwrap_or_default(),
                 number: record.number,
                 record: record.value,
+                is_inherited: held.is_none() && self.is_inherited(name),
             })
         });
         known.collect()

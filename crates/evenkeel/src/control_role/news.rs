@@ -1,0 +1,165 @@
+//! Queue of the unrequested messages for the control role ([`News`]).
+//!
+//! The queue is bounded and never loses the newest state: a message that makes an earlier one
+//! obsolete replaces it, in its place. Only requests, which get a response, are refused.
+
+use cluster::machine::News;
+use part::lock;
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use tokio::sync::Notify;
+
+/// Largest number of requests that wait.
+const REQUESTS_MAX: usize = 192;
+/// Largest number of other messages that wait: some for each part.
+const STATES_MAX: usize = 64;
+
+/// Messages that wait for the role, in the order in which they will be handled.
+#[derive(Default)]
+pub struct NewsQueue {
+    pending: Mutex<VecDeque<News>>,
+    is_ready: Notify,
+}
+
+impl NewsQueue {
+    /// Adds a message.
+    ///
+    /// # Errors
+    /// Returns the message if too many requests wait.
+    pub fn push(&self, news: News) -> Result<(), News> {
+        {
+            let pending = &mut *lock(&self.pending);
+            if let News::WantsLeases { part, leases } = &news
+                && leases.is_empty()
+            {
+                // The successor of the part may be a program that sends no heartbeats.
+                pending.retain(|one| !matches!(one, News::Heartbeat { part: of } if of == part));
+            }
+            if let Some(old) = pending.iter_mut().find(|old| replaces(&news, old)) {
+                *old = news;
+            } else {
+                let alike = pending
+                    .iter()
+                    .filter(|one| is_request(one) == is_request(&news));
+                let most = if is_request(&news) {
+                    REQUESTS_MAX
+                } else {
+                    STATES_MAX
+                };
+                if alike.count() >= most {
+                    return Err(news);
+                }
+                pending.push_back(news);
+            }
+        }
+        self.is_ready.notify_one();
+        Ok(())
+    }
+
+    /// Waits for the next message. One task at a time may call this.
+    pub async fn next(&self) -> News {
+        loop {
+            if let Some(news) = lock(&self.pending).pop_front() {
+                return news;
+            }
+            self.is_ready.notified().await;
+        }
+    }
+}
+
+/// Returns whether the sender of the message waits for a response.
+fn is_request(news: &News) -> bool {
+    matches!(
+        news,
+        News::Records { .. } | News::Reports { .. } | News::Versions { .. }
+    )
+}
+
+/// Returns whether a message makes an earlier one obsolete.
+fn replaces(new: &News, old: &News) -> bool {
+    match (new, old) {
+        (News::WantsLeases { part: new, .. }, News::WantsLeases { part: old, .. })
+        | (News::Heartbeat { part: new }, News::Heartbeat { part: old }) => new == old,
+        (News::WentBack { .. }, News::WentBack { .. })
+        | (News::Connected, News::Connected)
+        | (News::Stop, News::Stop) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use part::role::WantedLease;
+
+    fn wants(part: &str, rank: u32) -> News {
+        let lease = WantedLease {
+            name: format!("{part}/www"),
+            rank,
+            ..WantedLease::default()
+        };
+        News::WantsLeases {
+            part: part.to_owned(),
+            leases: vec![lease],
+        }
+    }
+
+    /// Returns the messages that wait.
+    fn waiting(queue: &NewsQueue) -> Vec<String> {
+        let pending = lock(&queue.pending);
+        let shown = |news: &News| match news {
+            News::WantsLeases { part, leases } => {
+                let ranks: Vec<u32> = leases.iter().map(|lease| lease.rank).collect();
+                format!("{part} wants {ranks:?}")
+            }
+            News::Heartbeat { part } => format!("{part} lives"),
+            other => format!("{other:?}"),
+        };
+        pending.iter().map(shown).collect()
+    }
+
+    #[test]
+    fn newest_state_waits_however_many_messages_came_before() {
+        let queue = NewsQueue::default();
+        for rank in 0..10_000 {
+            queue.push(wants("address", rank)).unwrap();
+            let part = "address".to_owned();
+            queue.push(News::Heartbeat { part }).unwrap();
+            queue.push(News::Connected).unwrap();
+        }
+        queue.push(wants("volume", 7)).unwrap();
+        queue.push(News::Stop).unwrap();
+        let expected = [
+            "address wants [9999]",
+            "address lives",
+            "Connected",
+            "volume wants [7]",
+            "Stop",
+        ];
+        assert_eq!(waiting(&queue), expected);
+        // The end of a part also ends its heartbeats.
+        let (part, leases) = ("address".to_owned(), Vec::new());
+        queue.push(News::WantsLeases { part, leases }).unwrap();
+        assert_eq!(waiting(&queue)[..2], ["address wants []", "Connected"]);
+    }
+
+    #[test]
+    fn requests_are_refused_and_leave_room_for_states() {
+        let queue = NewsQueue::default();
+        let accepted = (0..1_000).filter(|ask| queue.push(News::Reports { ask: *ask }).is_ok());
+        assert_eq!(accepted.count(), REQUESTS_MAX);
+        queue.push(wants("address", 1)).unwrap();
+        queue.push(News::Stop).unwrap();
+        let accepted = (0..1_000).filter(|at| queue.push(wants(&at.to_string(), 1)).is_ok());
+        assert_eq!(accepted.count(), STATES_MAX - 2);
+    }
+
+    #[tokio::test]
+    async fn messages_are_received_in_their_order() {
+        let queue = NewsQueue::default();
+        queue.push(wants("address", 1)).unwrap();
+        queue.push(News::Stop).unwrap();
+        assert!(matches!(queue.next().await, News::WantsLeases { .. }));
+        assert!(matches!(queue.next().await, News::Stop));
+    }
+}
