@@ -17,6 +17,7 @@
 //! Traffic never waits for it.
 
 pub mod authority;
+pub mod background;
 pub mod command;
 pub mod durable;
 pub mod file_set;

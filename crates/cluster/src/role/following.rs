@@ -1,6 +1,7 @@
 //! The `config` section of the accepted version: followed repositories and the number of
 //! kept versions. The leader reads the section, and has [`crate::follow`] poll.
 
+use crate::background::Background;
 use crate::command::{CommandBody, Judging, Limits, VersionId};
 use crate::file_set::FileSet;
 use crate::follow::{Cluster, Proposed, Wake};
@@ -33,6 +34,7 @@ struct Read {
 struct Following<M: ServingMachine, N: ConnectionFactory> {
     shared: Arc<RoleState<M, N>>,
     grammar: fn(&FileSet) -> Grammar,
+    background: Background,
     read: Mutex<Option<Read>>,
 }
 
@@ -45,6 +47,7 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
     let following = Following {
         shared: shared.clone(),
         grammar,
+        background: Background::default(),
         read: Mutex::default(),
     };
     let wake: &Wake = &shared.follow;
@@ -72,7 +75,12 @@ impl<M: ServingMachine, N: ConnectionFactory> Following<M, N> {
                 && let Ok(set) = self.shared.files_of(Some(version)).await
             {
                 let set = Arc::new(set);
-                let section = ConfigSection::read(&set, &(self.grammar)(&set));
+                let (read, grammar) = (Arc::clone(&set), self.grammar);
+                let read = move || ConfigSection::read(&read, &grammar(&read));
+                let Ok(section) = self.background.run(read).await else {
+                    tokio::time::sleep(LOOK).await;
+                    continue;
+                };
                 self.keep(section.keep).await;
                 *lock(&self.read) = Some(Read {
                     version,

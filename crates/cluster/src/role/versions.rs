@@ -2,6 +2,7 @@
 //! the changes that it requests ([`part::versions`]). Long operations run on a thread
 //! with ordinary priority.
 
+use crate::background::Background;
 use crate::command::{CommandBody, Judging, VersionId, VersionOrigin};
 use crate::file_set::{FileSet, SetFile};
 use crate::history::{
@@ -33,7 +34,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// Largest number of concurrent requests; the connections of others are closed.
@@ -68,8 +69,7 @@ pub(super) struct Answering<M: ServingMachine, N: ConnectionFactory> {
     shared: Arc<RoleState<M, N>>,
     texts: Texts,
     places: Semaphore,
-    /// Admits one task at a time, which runs on its own thread.
-    working: Semaphore,
+    background: Background,
     /// Secrets of the accepted version, and of versions whose reports were requested.
     secrets: Mutex<BTreeMap<VersionId, Arc<Redaction>>>,
 }
@@ -80,7 +80,7 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
             shared,
             texts,
             places: Semaphore::new(AT_ONCE),
-            working: Semaphore::new(1),
+            background: Background::default(),
             secrets: Mutex::default(),
         }
     }
@@ -198,31 +198,14 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
     async fn redaction_of(&self, version: VersionId) -> Option<Arc<Redaction>> {
         let set = self.shared.files_of(Some(version)).await.ok()?;
         let mask = self.texts.mask;
-        let redaction = self.work(move || Redaction::of(&set, &mask()));
+        let redaction = self.background.run(move || Redaction::of(&set, &mask()));
         redaction.await.ok().map(Arc::new)
-    }
-
-    /// Runs a function on a separate thread, with ordinary priority.
-    async fn work<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, String> {
-        let _turn = self.working.acquire().await.map_err(|e| e.to_string())?;
-        let (sender, receiver) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("versions".to_owned());
-        let begun = thread.spawn(move || {
-            crate::follow::be_ordinary();
-            // The client may have gone.
-            let _ = sender.send(work());
-        });
-        begun.map_err(|error| language::reason(&error))?;
-        receiver.await.map_err(|_| "this did not work".to_owned())
     }
 
     async fn files(&self, version: Option<VersionId>) -> Result<VersionsResponse, String> {
         let set = self.shared.files_of(version).await?;
         let mask = self.texts.mask;
-        let files = self.work(move || {
+        let files = self.background.run(move || {
             let mask = mask().of(&set.files);
             let files = set.files.iter().map(|one| mask.shown(one));
             VersionFiles {
@@ -244,19 +227,25 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
         };
         let new = self.shared.files_of(Some(to)).await?;
         let mask = self.texts.mask;
-        let all = self.work(move || between(&old, &new, &mask()));
+        let all = self.background.run(move || between(&old, &new, &mask()));
         let all = all.await?.into_iter().map(difference);
         Ok(VersionsResponse::Differences(all.collect()))
     }
 
-    async fn blame(&self, version: VersionId, path: String) -> Result<VersionsResponse, String> {
-        let mask = self.texts.mask;
-        let text = |set: &FileSet| {
+    /// Returns a file of a version, unless it is missing there or secret.
+    async fn text_of(&self, version: VersionId, path: &str) -> Result<Option<Vec<u8>>, String> {
+        let set = self.shared.files_of(Some(version)).await?;
+        let (mask, path) = (self.texts.mask, path.to_owned());
+        let text = self.background.run(move || {
             let file = set.files.iter().find(|file| file.path == path);
             file.filter(|file| !mask().of(&set.files).is_secret(file))
                 .map(|file| file.bytes.clone())
-        };
-        let newest = text(&self.shared.files_of(Some(version)).await?);
+        });
+        text.await
+    }
+
+    async fn blame(&self, version: VersionId, path: String) -> Result<VersionsResponse, String> {
+        let newest = self.text_of(version, &path).await?;
         let newest = newest.ok_or_else(|| format!("version {version} has no text '{path}'"))?;
         let state = self.shared.engine.state();
         let mut olders = Vec::new();
@@ -265,11 +254,11 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
             if olders.len() >= BLAME_MAX || state.version(parent).is_none() {
                 break;
             }
-            olders.push((parent, text(&self.shared.files_of(Some(parent)).await?)));
+            olders.push((parent, self.text_of(parent, &path).await?));
             oldest = state.version(parent);
         }
         let has_parent = oldest.and_then(VersionRecord::parent).is_some();
-        let lines = self.work(move || {
+        let lines = self.background.run(move || {
             let mut blame = Blame::new(version, &newest);
             for (version, text) in olders {
                 if blame.is_open() {
@@ -297,7 +286,7 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
     async fn edited(&self, edit: &Edit) -> Result<Result<FileSet, Vec<Finding>>, String> {
         let mut set = self.shared.files_of(Some(VersionId(edit.of))).await?;
         let (texts, mask) = (edit.texts.clone(), self.texts.mask);
-        self.work(move || {
+        let restored = self.background.run(move || {
             let mut wrong = Vec::new();
             let of_files = mask().of(&set.files);
             for (path, text) in &texts {
@@ -320,8 +309,8 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
             } else {
                 Err(wrong)
             })
-        })
-        .await?
+        });
+        restored.await?
     }
 
     async fn check(&self, edit: &Edit) -> Result<VersionsResponse, String> {
@@ -341,7 +330,7 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
             let secrets = Redaction::of(&new, &mask());
             (between(&old, &new, &mask()), secrets)
         };
-        let (differences, secrets) = self.work(work).await?;
+        let (differences, secrets) = self.background.run(work).await?;
         let verdict = self.shared.machine.find(set).await;
         let mut findings: Findings = serde_json::from_str(&verdict.words).unwrap_or_else(|_| {
             let finding = Finding {
@@ -390,13 +379,14 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
         if before.files == set.files {
             return Err("nothing was changed: the text is the same".to_owned());
         }
+        let (set, judging) = self.judging(set, &change).await?;
         let apply = Apply {
             parent: Some(VersionId(edit.of)),
             author: change.by.clone(),
             message: change.message.clone(),
             time_s: self.shared.clock.unix_s(),
             origin: VersionOrigin::Applied,
-            judging: self.judging(&set, &change),
+            judging,
             set,
         };
         let proposed = self.shared.propose_files(&apply, |_| {}).await;
@@ -410,7 +400,7 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
     ) -> Result<VersionsResponse, String> {
         self.shared.needs_majority().await?;
         let set = self.shared.files_of(Some(to)).await?;
-        let judging = self.judging(&set, &change);
+        let (_, judging) = self.judging(set, &change).await?;
         let again = self
             .shared
             .propose_again(to, change.by, change.message, judging);
@@ -446,13 +436,23 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
     }
 
     /// Returns the judging rules of the files, unless the change overrides them.
-    fn judging(&self, set: &FileSet, change: &ChangeDescription) -> Judging {
-        let section = ConfigSection::read(set, &(self.texts.grammar)(set));
+    async fn judging(
+        &self,
+        set: FileSet,
+        change: &ChangeDescription,
+    ) -> Result<(FileSet, Judging), String> {
+        let grammar = self.texts.grammar;
+        let read = move || {
+            let section = ConfigSection::read(&set, &grammar(&set));
+            (set, section)
+        };
+        let (set, section) = self.background.run(read).await?;
         let confirm = change.confirm_s.map(Duration::from_secs);
-        Judging {
+        let judging = Judging {
             judge_ms: millis(section.judge),
             confirm_within_ms: confirm.or(section.confirm).map(millis),
-        }
+        };
+        Ok((set, judging))
     }
 
     async fn confirm(&self, version: VersionId, by: &str) -> Result<VersionsResponse, String> {

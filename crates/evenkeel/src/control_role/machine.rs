@@ -5,6 +5,7 @@ use super::link::SupervisorLink;
 use crate::command::mask;
 use address::role::{BAND, FAULT, HEALTH, HEARD_OWNER, HERE, LEASE, VIRTUAL_IP};
 use cluster::authority::PartCredentials;
+use cluster::background::Background;
 use cluster::file_set::FileSet;
 use cluster::history::Redaction;
 use cluster::machine::{
@@ -33,6 +34,7 @@ const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 /// The machine, through its supervisor.
 pub struct Supervised {
     link: Arc<SupervisorLink>,
+    background: Background,
     /// Last membership report to all parts, and its time.
     reported: Mutex<Option<(MemberNews, Instant)>>,
 }
@@ -42,22 +44,25 @@ impl Supervised {
     pub fn new(link: Arc<SupervisorLink>) -> Supervised {
         Supervised {
             link,
+            background: Background::default(),
             reported: Mutex::default(),
         }
     }
 
-    async fn ask_with(&self, message: SupervisorMessage, set: &FileSet) -> MachineVerdict {
-        match sealed(set) {
-            Ok(file) => {
-                // The lines go into the log, which an arbiter reads.
-                let mut verdict = self.ask(message, &[file]).await;
-                if !verdict.words.is_empty() {
-                    verdict.words = Redaction::of(set, &mask()).apply(&verdict.words);
-                }
-                verdict
-            }
-            Err(error) => refused(&format!("cannot pass the version on: {error}")),
+    async fn ask_with(&self, message: SupervisorMessage, set: Arc<FileSet>) -> MachineVerdict {
+        let mut verdict = match sealed(&set) {
+            Ok(file) => self.ask(message, &[file]).await,
+            Err(error) => return refused(&format!("cannot pass the version on: {error}")),
+        };
+        if !verdict.words.is_empty() {
+            // The lines go into the log, which an arbiter reads.
+            let words = std::mem::take(&mut verdict.words);
+            let masked = move || Redaction::of(&set, &mask()).apply(&words);
+            verdict.words = self.background.run(masked).await.unwrap_or_else(|why| {
+                format!("the report of the check is not shown, because its secrets cannot be masked: {why}")
+            });
         }
+        verdict
     }
 
     async fn ask(&self, message: SupervisorMessage, descriptors: &[SharedFd]) -> MachineVerdict {
@@ -83,30 +88,30 @@ impl Supervised {
         }
     }
 
-    /// Returns the report of a part; None if the served version does not contain the part.
-    async fn report(&self, part: &str) -> Option<StatusReport> {
-        let question = SupervisorMessage::TellReport {
-            part: part.to_owned(),
-        };
-        let told = tokio::time::timeout(HEALTH_LIMIT, self.link.ask(&question, &[])).await;
-        let silent = StatusReport::silent(part, "the role does not respond");
-        let Some(told) = told.ok().flatten() else {
-            return Some(silent);
-        };
-        match told.message {
-            SupervisorMessage::Nobody { missing: false, .. } => None,
-            SupervisorMessage::Nobody { words, .. } => Some(StatusReport::silent(part, &words)),
-            _ => {
-                let bytes = told.descriptors.first().map(memory::read);
-                let bytes = bytes.and_then(Result::ok).unwrap_or_default();
-                Some(StatusReport::decode(&bytes).unwrap_or(silent))
-            }
-        }
-    }
-
     /// Sends a message to another part of this machine.
     fn say(&self, message: PartMessage) {
         self.link.send_to_part(message);
+    }
+}
+
+/// Returns the report of a part; None if the served version does not contain the part.
+async fn report_of(link: Arc<SupervisorLink>, part: &'static str) -> Option<StatusReport> {
+    let question = SupervisorMessage::TellReport {
+        part: part.to_owned(),
+    };
+    let told = tokio::time::timeout(HEALTH_LIMIT, link.ask(&question, &[])).await;
+    let silent = StatusReport::silent(part, "the role does not respond");
+    let Some(told) = told.ok().flatten() else {
+        return Some(silent);
+    };
+    match told.message {
+        SupervisorMessage::Nobody { missing: false, .. } => None,
+        SupervisorMessage::Nobody { words, .. } => Some(StatusReport::silent(part, &words)),
+        _ => {
+            let bytes = told.descriptors.first().map(memory::read);
+            let bytes = bytes.and_then(Result::ok).unwrap_or_default();
+            Some(StatusReport::decode(&bytes).unwrap_or(silent))
+        }
     }
 }
 
@@ -192,19 +197,17 @@ fn sealed(set: &FileSet) -> io::Result<SharedFd> {
 
 impl ServingMachine for Supervised {
     async fn check(&self, set: Arc<FileSet>) -> MachineVerdict {
-        self.ask_with(SupervisorMessage::Check, &set).await
+        self.ask_with(SupervisorMessage::Check, set).await
     }
 
     async fn find(&self, set: Arc<FileSet>) -> MachineVerdict {
-        self.ask_with(SupervisorMessage::Find, &set).await
+        self.ask_with(SupervisorMessage::Find, set).await
     }
 
     async fn serve(&self, set: Arc<FileSet>, trial: bool) -> MachineVerdict {
         // Until it is accepted or rolled back.
         self.link.has_candidate.store(trial, Ordering::Relaxed);
-        let verdict = self
-            .ask_with(SupervisorMessage::Serve { trial }, &set)
-            .await;
+        let verdict = self.ask_with(SupervisorMessage::Serve { trial }, set).await;
         if !verdict.good {
             // Nothing is tried, so neither `accept` nor `revert` follows.
             self.link.has_candidate.store(false, Ordering::Relaxed);
@@ -232,7 +235,7 @@ impl ServingMachine for Supervised {
             told.message,
             SupervisorMessage::Nobody { missing: false, .. }
         ) {
-            let report = self.report(address::message::PART).await;
+            let report = report_of(Arc::clone(&self.link), address::message::PART).await;
             return Some(without_proxy(report.as_ref()));
         }
         let file = told.descriptors.into_iter().next()?;
@@ -240,12 +243,16 @@ impl ServingMachine for Supervised {
     }
 
     async fn parts(&self) -> Parts {
+        // All at the same time: silent ones take the time of one.
+        let rows = row::all().iter().filter(|row| row.sidecar().is_some());
+        let query = |part| (part, tokio::spawn(report_of(Arc::clone(&self.link), part)));
+        let queries: Vec<_> = rows.map(|row| query(row.part)).collect();
         let mut parts = Parts::default();
-        for row in row::all().iter().filter(|row| row.sidecar().is_some()) {
-            let Some(mut report) = self.report(row.part).await else {
+        for (part, report) in queries {
+            let Some(mut report) = report.await.ok().flatten() else {
                 continue;
             };
-            if row.part == address::message::PART {
+            if part == address::message::PART {
                 parts.routing = routing(&report);
                 // Links and scripts count through their effect on the virtual routers.
                 let kinds = [VIRTUAL_IP, report::PART];
@@ -257,7 +264,7 @@ impl ServingMachine for Supervised {
     }
 
     async fn observe(&self) -> Option<Observed> {
-        self.report(supervisor_report::PART)
+        report_of(Arc::clone(&self.link), supervisor_report::PART)
             .await
             .as_ref()
             .and_then(observed)
