@@ -161,6 +161,9 @@ impl Supervisor {
         let Some(start) = &self.command.cluster else {
             return true;
         };
+        if self.interfaces.member.is_some() {
+            return true;
+        }
         let path = start.directory.clone();
         match directory::lock(&path) {
             Ok(Some(lock)) => self.interfaces.member = Some(lock),

@@ -123,6 +123,8 @@ impl Instance {
 
 /// Number of attempts to find a socket in the kernel's list.
 const LOOKS: usize = 32;
+/// Number of readings of the kernel's list that are combined.
+const READINGS: usize = 8;
 /// Keywords for the cluster membership of an instance.
 const NODE: &str = "node";
 const ARBITER: &str = "arbiter";
@@ -379,25 +381,35 @@ fn search(
 ///
 /// `is_own_read`: the entries of the own directory are known, so they are not looked for.
 pub(crate) fn elsewhere(is_own_read: bool) -> Vec<Instance> {
-    let sockets = std::fs::read("/proc/net/unix").unwrap_or_default();
+    let read = || {
+        let sockets = std::fs::read("/proc/net/unix").unwrap_or_default();
+        String::from_utf8_lossy(&sockets).into_owned()
+    };
     let own = is_own_read.then(path);
-    elsewhere_in(own.as_deref(), &String::from_utf8_lossy(&sockets))
+    elsewhere_in(own.as_deref(), &directories_of_lists(read))
 }
 
-fn elsewhere_in(own: Option<&Path>, sockets: &str) -> Vec<Instance> {
+/// Returns the runtime directories in several readings of the kernel's list of sockets, because each
+/// reading may lack entries ([`Instance::role`]).
+fn directories_of_lists(mut read: impl FnMut() -> String) -> BTreeSet<PathBuf> {
+    let lists = (0..READINGS).map(|_| read());
+    lists.flat_map(|list| runtime_directories(&list)).collect()
+}
+
+fn elsewhere_in(own: Option<&Path>, directories: &BTreeSet<PathBuf>) -> Vec<Instance> {
     let identity = |path: &Path| {
         let data = std::fs::metadata(path).ok()?;
         Some((data.dev(), data.ino()))
     };
     let mut seen: BTreeSet<_> = own.and_then(identity).into_iter().collect();
     let mut found = Vec::new();
-    for directory in runtime_directories(sockets) {
+    for directory in directories {
         // Other users can bind such names, but not in a directory that only this user may change.
-        if !is_private(&directory) {
+        if !is_private(directory) {
             continue;
         }
-        let identity = identity(&directory).filter(|one| !seen.contains(one));
-        if let (Some(identity), Ok((entries, _))) = (identity, search(&directory, |_| true)) {
+        let identity = identity(directory).filter(|one| !seen.contains(one));
+        if let (Some(identity), Ok((entries, _))) = (identity, search(directory, |_| true)) {
             seen.insert(identity);
             found.extend(entries);
         }

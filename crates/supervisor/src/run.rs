@@ -78,16 +78,18 @@ impl Supervisor {
     /// Continues the work of the previous program image or of another supervisor, or starts from
     /// the files.
     fn begin(&mut self, left: Option<Resumed>) {
-        if !self.claim_member() {
-            return;
+        if let Some(left) = left {
+            if !self.claim_member() {
+                return;
+            }
+            match self.resume(left) {
+                Ok(()) => return self.begin_as_member(),
+                Err(error) => tell::not_resumed(&mut self.voice, &error),
+            }
         }
-        let resumed = left.map(|left| self.resume(left));
-        match resumed {
-            Some(Ok(())) => return self.begin_as_member(),
-            Some(Err(error)) => tell::not_resumed(&mut self.voice, &error),
-            None => {}
-        }
-        if !self.claim() {
+        // The state directory is locked last: a control role whose supervisor died ends then, so a
+        // start that is refused must not lock the directory.
+        if !self.claim() || !self.claim_member() {
             return;
         }
         for (what, left) in orphan::others(&self.command) {

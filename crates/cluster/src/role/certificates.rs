@@ -12,7 +12,7 @@ use crate::member::MemberId;
 use crate::role::directory::{AUTHORITIES, CERTIFICATE, KEY};
 use crate::role::handler;
 use crate::role::requests::{RequestResult, done};
-use crate::role::shared::{RoleState, moved};
+use crate::role::shared::{RoleState, StorageError, moved};
 use crate::role::socket::Replies;
 use crate::role::status::held_back_words;
 use crate::state::{ClusterState, Succession};
@@ -40,6 +40,8 @@ enum Uncertified {
     #[error("{0}")]
     Authority(#[from] AuthorityError),
     #[error("{0}")]
+    Storage(#[from] StorageError),
+    #[error("{0}")]
     Renewal(RenewalError),
     /// The signer does not know the newest CA yet.
     #[error("the signing member does not know the new CA yet")]
@@ -59,22 +61,14 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<Rol
     loop {
         let state = shared.engine.state();
         if state.founded() && state.members.contains_key(&shared.me()) {
-            let authorities = state.trust().authorities;
-            if !restore_files(&shared, &mut failure) {
-                kept.clear();
-            }
-            if kept != authorities {
-                match keep(&shared, &state, &authorities) {
-                    Ok(true) => kept.clone_from(&authorities),
-                    Ok(false) => {}
-                    Err(error) => shared.note(format!("cannot store a CA: {error}")),
+            match shared.directory.writable() {
+                Ok(_) => {
+                    if !restore_files(&shared, &mut failure) {
+                        kept.clear();
+                    }
+                    store_and_certify(&shared, &state, &mut kept).await;
                 }
-            }
-            if let Err(error) = certify(&shared, &state, &authorities).await {
-                shared.note(format!(
-                    "this member has no certificate of the new CA yet: {error}"
-                ));
-                tokio::time::sleep(REST).await;
+                Err(error) => note_once(&shared, &mut failure, error.to_string()),
             }
             certify_parts(&shared, &state, &mut of_parts).await;
         }
@@ -95,6 +89,41 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<Rol
     }
 }
 
+/// Stores the CAs of the state, and gets a certificate of the newest one. `kept`: the CAs that were
+/// stored last.
+async fn store_and_certify<M: ServingMachine, N: ConnectionFactory>(
+    shared: &Arc<RoleState<M, N>>,
+    state: &ClusterState,
+    kept: &mut Vec<Vec<u8>>,
+) {
+    let authorities = state.trust().authorities;
+    if *kept != authorities {
+        match keep(shared, state, &authorities) {
+            Ok(true) => kept.clone_from(&authorities),
+            Ok(false) => {}
+            Err(error) => shared.note(format!("cannot store a CA: {error}")),
+        }
+    }
+    if let Err(error) = certify(shared, state, &authorities).await {
+        shared.note(format!(
+            "this member has no certificate of the new CA yet: {error}"
+        ));
+        tokio::time::sleep(REST).await;
+    }
+}
+
+/// Reports a reason unless it is the last one that was reported.
+fn note_once<M: ServingMachine, N: ConnectionFactory>(
+    shared: &RoleState<M, N>,
+    last: &mut String,
+    words: String,
+) {
+    if *last != words {
+        shared.note(words.clone());
+    }
+    *last = words;
+}
+
 /// Writes the identity of this member again if its files are missing. Returns false if the
 /// certificates of the CAs are missing. `failure`: the reason that was reported last.
 fn restore_files<M: ServingMachine, N: ConnectionFactory>(
@@ -106,15 +135,12 @@ fn restore_files<M: ServingMachine, N: ConnectionFactory>(
         .iter()
         .filter(|name| [KEY, CERTIFICATE].contains(*name));
     if let Some(name) = own.next() {
-        let written = disk::write_identity(shared.directory.path(), &shared.wire.identity());
+        let written = shared.store_identity(&shared.wire.identity());
         let words = match written {
             Ok(()) => format!("{name} was missing and was written again"),
             Err(error) => format!("{name} is missing and cannot be written again: {error}"),
         };
-        if *failure != words {
-            shared.note(words.clone());
-        }
-        *failure = words;
+        note_once(shared, failure, words);
     } else {
         failure.clear();
     }
@@ -187,8 +213,8 @@ fn keep<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
     state: &ClusterState,
     authorities: &[Vec<u8>],
-) -> Result<bool, AuthorityError> {
-    let directory = shared.directory.path();
+) -> Result<bool, StorageError> {
+    let directory = shared.directory.writable()?;
     disk::write_authorities(directory, authorities)?;
     let Some(sealing) = disk::read_sealing_key(directory)? else {
         return Ok(true);
@@ -252,7 +278,7 @@ async fn certify<M: ServingMachine, N: ConnectionFactory>(
         if shared.wire.identity().key().digest() != identity.key().digest() {
             return Ok(());
         }
-        disk::write_identity(shared.directory.path(), &identity)?;
+        shared.store_identity(&identity)?;
         let taken = shared.wire.set_identity(Arc::new(identity));
         taken.map_err(Uncertified::Wire)?;
     }

@@ -72,6 +72,13 @@ pub enum DirectoryError {
         .1
     )]
     Malformed(PathBuf, String),
+    /// The files of the directory were deleted while this process used it; another member may have
+    /// been set up in it since.
+    #[error(
+        "{} was emptied or set up again while this process runs: nothing is written there; restart evenkeel",
+        .0.display()
+    )]
+    Replaced(PathBuf),
     /// Another process uses the directory.
     #[error("{} is in use by another evenkeel process: stop it first", .0.display())]
     InUse(PathBuf),
@@ -145,6 +152,9 @@ impl LocalMember {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StateDirectory {
     path: PathBuf,
+    /// Device and inode of the lock file when this process began to use the directory
+    /// ([`StateDirectory::bind`]).
+    lock_file: Option<(u64, u64)>,
 }
 
 /// Lock of the directory: while it exists, no other process uses the directory.
@@ -164,7 +174,10 @@ impl Drop for Lock {
 impl StateDirectory {
     /// Opens an existing directory of this user.
     pub fn open(path: impl Into<PathBuf>) -> Result<StateDirectory, DirectoryError> {
-        let directory = StateDirectory { path: path.into() };
+        let directory = StateDirectory {
+            path: path.into(),
+            lock_file: None,
+        };
         directory.check()?;
         Ok(directory)
     }
@@ -204,6 +217,7 @@ impl StateDirectory {
 
     /// Marks the member as removed from its cluster. The mark is on disk on return.
     pub fn mark_removed(&self, words: &str) -> Result<(), DirectoryError> {
+        self.writable()?;
         let path = self.file(REMOVED);
         let failed = |error| DirectoryError::Io(path.clone(), error);
         let Err(error) = durable::write(&path, words.as_bytes()) else {
@@ -220,12 +234,43 @@ impl StateDirectory {
 
     /// Removes the mark of [`StateDirectory::mark_removed`], if there is one.
     pub fn clear_removed(&self) -> Result<(), DirectoryError> {
+        self.writable()?;
         let path = self.file(REMOVED);
         match std::fs::remove_file(&path).and_then(|()| self.sync()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(DirectoryError::Io(path, error))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Binds this value to the current files of the directory, which this process has locked. Then
+    /// nothing is written into files that another process has put in their place.
+    pub fn bind(&mut self) {
+        self.lock_file = self.lock_file_now();
+    }
+
+    fn lock_file_now(&self) -> Option<(u64, u64)> {
+        let data = self.file(LOCK).symlink_metadata().ok()?;
+        Some((data.dev(), data.ino()))
+    }
+
+    /// Returns the path of the directory for writing.
+    ///
+    /// # Errors
+    /// The files are no longer those of this process: a setup first creates a lock file and writes
+    /// the identity of the member last.
+    pub fn writable(&self) -> Result<&Path, DirectoryError> {
+        let is_unchanged = match (self.lock_file, self.lock_file_now()) {
+            (None, _) => true,
+            // Nobody can set up a member while there is one.
+            (Some(_), None) => StateDirectory::is_of_a_member(&self.path),
+            (before, now) => before == now,
+        };
+        if is_unchanged {
+            Ok(&self.path)
+        } else {
+            Err(DirectoryError::Replaced(self.path.clone()))
         }
     }
 
@@ -311,6 +356,7 @@ impl StateDirectory {
 
     /// Writes a file, which is on disk on return.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DirectoryError> {
+        self.writable()?;
         let path = self.file(name);
         durable::write(&path, bytes).map_err(|error| DirectoryError::Io(path, error))
     }
@@ -333,6 +379,7 @@ impl StateDirectory {
     }
 
     fn write_twice(&self, name: &str, bytes: &[u8]) -> Result<(), DirectoryError> {
+        self.writable()?;
         let path = self.file(name);
         durable::write_twice(&path, bytes).map_err(|error| DirectoryError::Io(path, error))
     }
@@ -618,5 +665,49 @@ mod tests {
         assert!(matches!(directory.lock(), Err(DirectoryError::InUse(_))));
         drop(first);
         assert!(directory.lock().is_ok());
+    }
+
+    #[test]
+    fn process_writes_nothing_into_a_directory_set_up_again() {
+        let place = TestDirectory::new();
+        let mut directory = StateDirectory::create(&place.0).unwrap();
+        let lock = directory.lock().unwrap();
+        directory.bind();
+        directory.write_who(&who()).unwrap();
+        // A lock file alone may be missing.
+        std::fs::remove_file(directory.file(LOCK)).unwrap();
+        directory.write_who(&who()).unwrap();
+        for name in [MEMBER, "member.copy"] {
+            let _ = std::fs::remove_file(directory.file(name));
+        }
+        let other = StateDirectory::open(&place.0).unwrap();
+        let is_refused = |directory: &StateDirectory| {
+            let results = [
+                directory.write_who(&who()),
+                directory.write(KEY, b"old"),
+                directory.write_accepted(&FileSet::default()),
+                directory.mark_removed("removed"),
+                directory.clear_removed(),
+                directory.writable().map(drop),
+            ];
+            results
+                .iter()
+                .all(|one| matches!(one, Err(DirectoryError::Replaced(_))))
+        };
+        assert!(is_refused(&directory));
+        // Another member is set up, and its lock is free again.
+        drop(other.lock().unwrap());
+        other.write(KEY, b"new").unwrap();
+        assert!(is_refused(&directory));
+        let joined = LocalMember {
+            id: MemberId(7),
+            ..who()
+        };
+        other.write_who(&joined).unwrap();
+        assert!(is_refused(&directory));
+        assert_eq!(other.member().unwrap(), joined);
+        assert_eq!(other.small(KEY).unwrap(), b"new");
+        assert!(!StateDirectory::is_of_a_removed_member(&place.0));
+        drop(lock);
     }
 }

@@ -195,7 +195,8 @@ pub(crate) async fn run_with<M: ServingMachine, N: ConnectionFactory>(
     clock: Clock,
     requests: Option<Requests>,
 ) -> Result<(), RoleError> {
-    let directory = StateDirectory::open(options.directory.clone())?;
+    let mut directory = StateDirectory::open(options.directory.clone())?;
+    directory.bind();
     let who = directory.member()?;
     let accepted = directory.accepted().unwrap_or_default().map(Arc::new);
     let store = match store {

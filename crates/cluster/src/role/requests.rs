@@ -1,6 +1,6 @@
 //! Execution of operators' requests.
 
-use crate::authority::{MemberKey, PREDECESSORS_MAX, Token, disk};
+use crate::authority::{MemberKey, PREDECESSORS_MAX, Token};
 use crate::command::{CommandBody, CommandResult, Decision, Invitation, RolloutStep, VersionId};
 use crate::machine::ServingMachine;
 use crate::member::{ClusterMember, MemberId, MemberKind};
@@ -371,7 +371,8 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         let identity = renewed.map_err(|error| error.to_string())?;
         let digest = identity.key().digest();
         // On disk first: others accept the new key as the successor of the former one.
-        disk::write_identity(self.directory.path(), &identity).map_err(failed)?;
+        self.store_identity(&identity)
+            .map_err(|error| error.to_string())?;
         let shown = self.wire.set_identity(Arc::new(identity));
         shown.map_err(|error| error.to_string())?;
         let kind = member.kind;

@@ -1,5 +1,6 @@
 //! State shared by the tasks of the role.
 
+use crate::authority::{AuthorityError, MemberIdentity, disk};
 use crate::command::{CommandBody, Epoch, FORMAT, VersionId};
 use crate::follow::Wake;
 use crate::gossip::Gossip;
@@ -7,7 +8,7 @@ use crate::machine::{Health, Observed, Parts, ServingMachine};
 use crate::member::{ClusterMember, MemberId};
 use crate::raft::{Changes, Engine, RaftStatus};
 use crate::role::contents::Keys;
-use crate::role::directory::{LocalMember, StateDirectory};
+use crate::role::directory::{DirectoryError, LocalMember, StateDirectory};
 use crate::role::invitations::{self, Invitations};
 use crate::role::leases::Grants;
 use crate::role::status::Reach;
@@ -40,6 +41,17 @@ const OWN_EVENTS_MAX: usize = 32;
 
 /// Consensus engine on the Tokio runtime.
 pub type Agreement = Engine<TokioRuntime>;
+
+/// Why keys or certificates were not stored in the state directory.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StorageError {
+    /// The directory does not belong to this process any more.
+    #[error("{0}")]
+    Directory(#[from] DirectoryError),
+    /// A file cannot be read or written.
+    #[error("{0}")]
+    Authority(#[from] AuthorityError),
+}
 
 /// Status that a member reports about itself.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -217,6 +229,12 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
             grants,
             follow: Wake::default(),
         }
+    }
+
+    /// Stores the certificate and key of this member, unless its state directory was set up again
+    /// meanwhile.
+    pub(super) fn store_identity(&self, identity: &MemberIdentity) -> Result<(), StorageError> {
+        Ok(disk::write_identity(self.directory.writable()?, identity)?)
     }
 
     /// Returns the number of this member.

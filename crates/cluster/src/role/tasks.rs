@@ -1,7 +1,7 @@
 //! Background tasks of every member: confirms that a majority follows the leader,
 //! gossips, and keeps certificates and content keys up to date.
 
-use crate::authority::{PeerRejection, Trust, disk};
+use crate::authority::{PeerRejection, Trust};
 use crate::command::{CommandBody, FORMAT};
 use crate::machine::ServingMachine;
 use crate::member::{MemberId, MemberKind};
@@ -177,7 +177,7 @@ pub(super) async fn listen<M: ServingMachine, N: ConnectionFactory>(shared: Arc<
                 shared.note(format!("{name} refuses this member: {why}"));
             }
             Ok(Event::Renewed(identity)) => {
-                let kept = disk::write_identity(shared.directory.path(), &identity);
+                let kept = shared.store_identity(&identity);
                 shared.note(match kept {
                     Ok(()) => "this member's certificate was renewed".to_owned(),
                     Err(error) => format!("cannot store the renewed certificate: {error}"),
