@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use supervisor::directory::{self, Instance};
 
 /// Sends command lines and returns what the proxy replies; None where there is no proxy.
@@ -22,7 +22,7 @@ pub fn ask(
     limit: Duration,
 ) -> Result<Option<String>, ChannelError> {
     let (mut own, other) = UnixStream::pair()?;
-    own.set_read_timeout(Some(limit))?;
+    let until = Instant::now() + limit;
     let mut channel = Channel::new(directory::connected(&instance.socket)?)?;
     let message = SupervisorMessage::Part(Box::new(OfProxy::Operate { level }.envelope()));
     channel.send_numbered(1, &message, &[Arc::new(OwnedFd::from(other))])?;
@@ -31,6 +31,8 @@ pub fn ask(
         SupervisorMessage::Nobody { words, .. } => return Err(std::io::Error::other(words).into()),
         _ => {}
     }
+    let left = until.saturating_duration_since(Instant::now());
+    own.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
     own.write_all(lines)?;
     let mut bytes = Vec::new();
     own.take(traffic::BYTES_MAX).read_to_end(&mut bytes)?;

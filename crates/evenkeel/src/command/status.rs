@@ -7,14 +7,19 @@ use part::channel::{Channel, ChannelError, Received};
 use part::report::{BYTES_MAX, StatusReport};
 use part::role::{DecodeError, PartMessage, SupervisorMessage, VERSION};
 use part::{codec, identity, memory, row};
+use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use std::process::ExitCode;
-use std::time::Duration;
-use std::{fmt, iter};
+use std::time::{Duration, Instant};
+use std::{fmt, iter, thread};
 use supervisor::directory::{self, Instance};
 
-/// Deadline of a supervisor's response.
+/// Timeout of a supervisor's response to an order.
 pub const ANSWER_LIMIT: Option<Duration> = Some(Duration::from_secs(10));
+/// Timeout of all reports that a command requests.
+const REPORT_LIMIT: Duration = Duration::from_secs(4);
+/// Interval at which a connection is tried again while too many clients wait for the supervisor.
+const CONNECT_POLL: Duration = Duration::from_millis(20);
 
 /// Runs `evenkeel status`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
@@ -53,23 +58,37 @@ pub fn of_part(part: &str, matches: &ArgMatches) -> ExitCode {
 }
 
 /// Reason why there is no response.
+#[derive(Debug)]
 pub struct NoAnswer {
     words: String,
-    /// The version that is served has something of the part that was asked.
-    missing: bool,
+    kind: NoAnswerKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum NoAnswerKind {
+    /// There was no response in time.
+    Silent,
+    /// The served version contains the part, whose role does not run or respond.
+    Missing,
     /// The served version does not contain the part.
-    nothing: bool,
+    NotConfigured,
+    Other,
 }
 
 impl NoAnswer {
     /// Returns whether the served version contains the part, and its report is missing.
     pub fn is_missing(&self) -> bool {
-        self.missing
+        self.kind == NoAnswerKind::Missing
+    }
+
+    /// Returns whether there was no response in time.
+    pub fn is_silent(&self) -> bool {
+        self.kind == NoAnswerKind::Silent
     }
 
     /// Returns whether the served version does not contain the part.
     pub fn has_nothing(&self) -> bool {
-        self.nothing
+        self.kind == NoAnswerKind::NotConfigured
     }
 }
 
@@ -83,8 +102,7 @@ impl From<String> for NoAnswer {
     fn from(words: String) -> NoAnswer {
         NoAnswer {
             words,
-            missing: false,
-            nothing: false,
+            kind: NoAnswerKind::Other,
         }
     }
 }
@@ -94,19 +112,42 @@ fn of_all(parts: &[&str], matches: &ArgMatches) -> ExitCode {
         Ok(instance) => instance,
         Err(words) => return refuse(words),
     };
-    let (mut reports, mut why) = (Vec::new(), Vec::new());
-    for part in parts {
-        match report(&instance, part) {
-            Ok(report) => reports.push(report),
-            Err(error) if error.missing => reports.push(StatusReport::silent(part, &error.words)),
-            Err(error) => why.push(error.words),
+    match known(parts, reports_within(&instance, parts, REPORT_LIMIT)) {
+        Ok(reports) => show(&reports, matches),
+        Err(words) => refuse(words),
+    }
+}
+
+/// Returns the reports of these parts, with a placeholder for each part that should have one.
+///
+/// # Errors
+/// Returns why there is no report at all.
+fn known(
+    parts: &[&str],
+    answers: Vec<Result<StatusReport, NoAnswer>>,
+) -> Result<Vec<StatusReport>, String> {
+    let is_there = |answer: &Result<StatusReport, NoAnswer>| match answer {
+        Ok(_) => true,
+        Err(error) => error.is_missing(),
+    };
+    if !answers.iter().any(is_there) {
+        let mut why: Vec<String> = Vec::new();
+        for error in answers.into_iter().filter_map(Result::err) {
+            if !why.contains(&error.words) {
+                why.push(error.words);
+            }
         }
+        return Err(why.join("; "));
     }
-    if reports.is_empty() {
-        refuse(why.join("; "))
-    } else {
-        show(&reports, matches)
-    }
+    let named = parts.iter().zip(answers);
+    let report = |(part, answer): (&&str, Result<StatusReport, NoAnswer>)| match answer {
+        Ok(report) => Some(report),
+        Err(error) if error.is_missing() || error.is_silent() => {
+            Some(StatusReport::silent(part, &error.words))
+        }
+        Err(_) => None,
+    };
+    Ok(named.filter_map(report).collect())
 }
 
 /// Prints reports in the form that the options name: JSON is a list.
@@ -130,20 +171,48 @@ fn show(reports: &[StatusReport], matches: &ArgMatches) -> ExitCode {
 /// # Errors
 /// Returns why there is no report.
 pub fn report(instance: &Instance, part: &str) -> Result<StatusReport, NoAnswer> {
-    report_within(instance, part, ANSWER_LIMIT)
+    report_within(instance, part, REPORT_LIMIT)
 }
 
-/// The same, within a limit.
-///
-/// # Errors
-/// Returns why there is no report.
-pub fn report_within(
+/// Returns the reports of several parts, as [`reports_within`].
+pub fn reports<const N: usize>(
+    instance: &Instance,
+    parts: [&str; N],
+) -> [Result<StatusReport, NoAnswer>; N] {
+    let mut answers = reports_within(instance, &parts, REPORT_LIMIT).into_iter();
+    let lost = || Err(NoAnswer::from("the query failed".to_owned()));
+    parts.map(|_| answers.next().unwrap_or_else(lost))
+}
+
+/// Returns the reports of several parts, in their order. All parts are queried at the same time, so
+/// that silent ones take the time of one.
+pub fn reports_within(
+    instance: &Instance,
+    parts: &[&str],
+    limit: Duration,
+) -> Vec<Result<StatusReport, NoAnswer>> {
+    thread::scope(|scope| {
+        let query = |part: &&str| {
+            let part = (*part).to_owned();
+            scope.spawn(move || report_within(instance, &part, limit))
+        };
+        let queries: Vec<_> = parts.iter().map(query).collect();
+        let answer = |query: thread::ScopedJoinHandle<'_, _>| {
+            let lost = |_| Err(NoAnswer::from("the query failed".to_owned()));
+            query.join().unwrap_or_else(lost)
+        };
+        queries.into_iter().map(answer).collect()
+    })
+}
+
+fn report_within(
     instance: &Instance,
     part: &str,
-    limit: Option<Duration>,
+    limit: Duration,
 ) -> Result<StatusReport, NoAnswer> {
     let part = part.to_owned();
-    let answer = ask(instance, &SupervisorMessage::TellReport { part }, limit)?;
+    let message = SupervisorMessage::TellReport { part };
+    let answer = ask(instance, &message, Some(limit))?;
     let file = answer.descriptors.first();
     let file = file.ok_or_else(|| not_known(instance))?;
     let gone = |error: &dyn fmt::Display| format!("process {}: {error}", instance.pid);
@@ -161,20 +230,50 @@ pub fn ask(
     message: &SupervisorMessage,
     limit: Option<Duration>,
 ) -> Result<Received, NoAnswer> {
-    let connected = || Channel::new(directory::connected(&instance.socket)?);
-    let asked = connected().map_err(ChannelError::System);
-    let received = asked.and_then(|mut channel| {
+    let until = limit.map(|limit| Instant::now() + limit);
+    let left = || until.map(|until| until.saturating_duration_since(Instant::now()));
+    let received = connect(instance, until).and_then(|mut channel| {
         channel.send_numbered(1, message, &[])?;
-        channel.wait(limit)
+        channel.wait(left())
     });
-    let received = received.map_err(|error| explain_no_response(instance, &error))?;
+    let received = received.map_err(|error| NoAnswer {
+        words: match (&error, limit) {
+            (ChannelError::Timeout, Some(limit)) => format!(
+                "process {} did not respond within {} s",
+                instance.pid,
+                limit.as_secs()
+            ),
+            _ => explain_no_response(instance, &error),
+        },
+        kind: match error {
+            ChannelError::Timeout => NoAnswerKind::Silent,
+            _ => NoAnswerKind::Other,
+        },
+    })?;
     match received.message {
         SupervisorMessage::Nobody { words, missing } => Err(NoAnswer {
             words,
-            missing,
-            nothing: !missing,
+            kind: if missing {
+                NoAnswerKind::Missing
+            } else {
+                NoAnswerKind::NotConfigured
+            },
         }),
         _ => Ok(received),
+    }
+}
+
+/// Connects to a supervisor. While its queue of clients is full, the connection is tried again.
+fn connect(instance: &Instance, until: Option<Instant>) -> Result<Channel, ChannelError> {
+    loop {
+        match directory::connected(&instance.socket) {
+            Ok(connection) => return Ok(Channel::new(connection)?),
+            Err(Errno::AGAIN) if until.is_some_and(|until| until <= Instant::now()) => {
+                return Err(ChannelError::Timeout);
+            }
+            Err(Errno::AGAIN) => thread::sleep(CONNECT_POLL),
+            Err(errno) => return Err(ChannelError::System(errno.into())),
+        }
     }
 }
 
@@ -256,15 +355,12 @@ mod tests {
     use rustix::net::{
         AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept, bind, listen, socket_with,
     };
+    use std::os::fd::OwnedFd;
 
     /// Returns the message about a supervisor that sends this response and hangs up.
     fn said_of(reply: &'static [u8]) -> String {
         let scratch = ScratchDirectory::new().unwrap();
-        let socket = scratch.path().join("1.sock");
-        let kind = SocketType::SEQPACKET;
-        let fd = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
-        bind(&fd, &SocketAddrUnix::new(&socket).unwrap()).unwrap();
-        listen(&fd, 4).unwrap();
+        let (instance, fd) = supervisor(&scratch, 4);
         let served = std::thread::spawn(move || {
             let client = accept(&fd).unwrap();
             rustix::io::read(&client, &mut [0; 64]).unwrap();
@@ -273,15 +369,6 @@ mod tests {
             }
             fd
         });
-        let instance = Instance {
-            pid: 4711,
-            program: "evenkeel".to_owned(),
-            network: 1,
-            paths: Vec::new(),
-            claims: Default::default(),
-            socket,
-            is_elsewhere: false,
-        };
         let asked = ask(&instance, &SupervisorMessage::TellPulse, ANSWER_LIMIT);
         drop(served.join().unwrap());
         asked.err().unwrap().to_string()
@@ -297,5 +384,84 @@ mod tests {
             assert!(said.contains("runs another version of evenkeel"), "{said}");
             assert!(said.contains("/proc/4711/exe"), "{said}");
         }
+    }
+
+    /// Creates a supervisor's socket with this queue of clients.
+    fn supervisor(scratch: &ScratchDirectory, queue: i32) -> (Instance, OwnedFd) {
+        let socket = scratch.path().join("1.sock");
+        let kind = SocketType::SEQPACKET;
+        let fd = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
+        bind(&fd, &SocketAddrUnix::new(&socket).unwrap()).unwrap();
+        listen(&fd, queue).unwrap();
+        let instance = Instance {
+            pid: 4711,
+            program: "evenkeel".to_owned(),
+            network: 1,
+            paths: Vec::new(),
+            claims: Default::default(),
+            socket,
+            is_elsewhere: false,
+        };
+        (instance, fd)
+    }
+
+    #[test]
+    fn several_parts_are_queried_at_the_same_time() {
+        let parts = ["supervisor", "address", "boot", "volume", "guest", "farm"];
+        // With room for all clients, and with less: the others connect later.
+        for queue in [64, 1] {
+            let scratch = ScratchDirectory::new().unwrap();
+            let (instance, socket) = supervisor(&scratch, queue);
+            let served = thread::spawn(move || {
+                // Nobody gets a response before all have asked.
+                let clients = parts.map(|_| Channel::new(accept(&socket).unwrap()).unwrap());
+                for mut client in clients {
+                    let asked = client.wait(None).unwrap();
+                    let SupervisorMessage::TellReport { part } = asked.message else {
+                        panic!("{:?}", asked.message);
+                    };
+                    let (words, missing) = (part, true);
+                    let answer = SupervisorMessage::Nobody { words, missing };
+                    client.send_numbered(asked.ask, &answer, &[]).unwrap();
+                }
+            });
+            let answers = reports_within(&instance, &parts, Duration::from_secs(600));
+            served.join().unwrap();
+            let answers = answers.into_iter();
+            let words = answers.map(|answer| answer.unwrap_err().to_string());
+            let words: Vec<String> = words.collect();
+            assert_eq!(words, parts);
+        }
+    }
+
+    #[test]
+    fn supervisor_without_a_response_is_reported_once() {
+        let scratch = ScratchDirectory::new().unwrap();
+        let (instance, _socket) = supervisor(&scratch, 1);
+        // Some of the queries find the queue full until the end.
+        let parts = ["supervisor", "address", "boot", "volume"];
+        let answers = reports_within(&instance, &parts, Duration::from_secs(1));
+        let mut all = answers.iter();
+        assert!(all.all(|one| one.as_ref().is_err_and(NoAnswer::is_silent)));
+        let words = known(&parts, answers).unwrap_err();
+        assert_eq!(words, "process 4711 did not respond within 1 s");
+    }
+
+    #[test]
+    fn silent_part_is_named_beside_the_others() {
+        let silent = |kind| {
+            let words = "process 1 did not respond within 4 s".to_owned();
+            Err(NoAnswer { words, kind })
+        };
+        let answers = vec![
+            Ok(StatusReport::silent("supervisor", "")),
+            silent(NoAnswerKind::Silent),
+            silent(NoAnswerKind::NotConfigured),
+            silent(NoAnswerKind::Missing),
+        ];
+        let reports = known(&["supervisor", "volume", "farm", "guest"], answers).unwrap();
+        let parts: Vec<&str> = reports.iter().map(|report| &*report.part).collect();
+        assert_eq!(parts, ["supervisor", "volume", "guest"]);
+        assert!(reports[1].text().contains("did not respond within 4 s"));
     }
 }

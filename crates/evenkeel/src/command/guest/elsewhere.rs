@@ -5,6 +5,7 @@ use guest::message::{GuestOrder, GuestResponse};
 use guest::role::report::{ELSEWHERE, GUEST, ON, RUNNING};
 use part::report::{Grade, Moment, StatusReport, Subject, span};
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
 use std::time::Duration;
 use supervisor::directory::Instance;
 
@@ -36,11 +37,19 @@ pub(super) fn complete(instance: &Instance, report: &mut StatusReport, name: Opt
         |one: &&Subject| one.state.word == ELSEWHERE && name.is_none_or(|name| one.name == name);
     let nodes = report.of_kind(GUEST).filter(is_far);
     let nodes: BTreeSet<String> = nodes.filter_map(|one| one.words(ON)).collect();
-    let shown = nodes.into_iter().map(|node| {
-        let shown = ask(instance, report, &node, name.unwrap_or_default());
-        (node, shown)
+    let seen = &*report;
+    // All nodes at the same time: silent ones take the time of one.
+    let shown: BTreeMap<String, RemoteGuestReport> = thread::scope(|scope| {
+        let query = |node: String| {
+            scope.spawn(move || {
+                let shown = ask(instance, seen, &node, name.unwrap_or_default());
+                (node, shown)
+            })
+        };
+        let queries: Vec<_> = nodes.into_iter().map(query).collect();
+        let answers = queries.into_iter().filter_map(|query| query.join().ok());
+        answers.collect()
     });
-    let shown: BTreeMap<String, RemoteGuestReport> = shown.collect();
     let now_ms = report.at.boottime_ms;
     for subject in &mut report.subjects {
         if subject.kind == GUEST

@@ -19,23 +19,33 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// Returns why there is no response.
 pub fn look(matches: &ArgMatches) -> Result<MachineReport, String> {
     let instance = reload::selected(matches)?;
+    let parts: Vec<&str> = status::shown_parts().collect();
+    let (traffic, answers) = std::thread::scope(|scope| {
+        let traffic = scope.spawn(|| operate::ask(&instance, Level::User, traffic::ASK, LIMIT));
+        let answers = status::reports_within(&instance, &parts, LIMIT);
+        (traffic.join(), answers)
+    });
     let mut reports = Vec::new();
-    for part in status::shown_parts() {
-        match status::report_within(&instance, part, Some(LIMIT)) {
+    for (part, answer) in parts.iter().zip(answers) {
+        match answer {
             Ok(report) => reports.push(report),
-            Err(error) if error.is_missing() => {
-                reports.push(StatusReport::silent(part, &error.to_string()));
-            }
             // The first part is the supervisor itself: without it, no other part can be queried.
-            Err(error) if reports.is_empty() && !error.has_nothing() => {
+            Err(error) if reports.is_empty() && !error.is_missing() && !error.has_nothing() => {
                 return Err(format!("the supervisor does not respond: {error}"));
+            }
+            Err(error) if error.is_missing() || error.is_silent() => {
+                reports.push(StatusReport::silent(part, &error.to_string()));
             }
             Err(_) => {}
         }
     }
-    let (traffic, silent) = match operate::ask(&instance, Level::User, traffic::ASK, LIMIT) {
-        Ok(text) => (text.map(|text| Traffic::read(&text)), None),
-        Err(error) => (None, has_proxy(&reports).then(|| error.to_string())),
+    let (traffic, silent) = match traffic {
+        Ok(Ok(text)) => (text.map(|text| Traffic::read(&text)), None),
+        Ok(Err(error)) => (None, has_proxy(&reports).then(|| error.to_string())),
+        Err(_) => (
+            None,
+            has_proxy(&reports).then(|| "the query failed".to_owned()),
+        ),
     };
     Ok(MachineReport {
         changes: VecDeque::new(),

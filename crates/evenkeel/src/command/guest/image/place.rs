@@ -1,12 +1,13 @@
 //! Destination of images: the volumes of a guest, or the named ones. Missing sections are printed
 //! for pasting, with the commands that follow: the operator's files are never edited.
 
-use crate::command::guest::{find, load_guest_report as asked_guests};
+use crate::command::guest::find;
 use crate::command::reload;
-use crate::command::status::report;
+use crate::command::status::reports;
 use clap::ArgMatches;
 use cluster::message::PART as CLUSTER;
 use guest::image::section::{GuestDraft, VolumeLocation};
+use guest::keyword::NAME as GUESTS;
 use guest::role::report::{GUEST, NODE, ON, THIS_NODE};
 use part::report::{StatusReport, Subject};
 use std::fmt::Write;
@@ -73,14 +74,20 @@ pub fn find_place(
 ) -> Result<ImageDestination, String> {
     can_be_named(&draft.name)?;
     let instance = reload::selected(matches)?;
-    let volumes = match report(&instance, VOLUMES) {
+    let [volumes, guests, cluster] = reports(&instance, [VOLUMES, GUESTS, CLUSTER]);
+    let volumes = match volumes {
         Ok(volumes) => volumes,
         // The first volumes are about to be created.
         Err(error) if error.has_nothing() => StatusReport::default(),
         Err(error) => return Err(error.to_string()),
     };
-    // An instance without guests has none of this name.
-    let guests = asked_guests(matches).ok().map(|(_, report)| report);
+    let guests = match guests {
+        Ok(guests) => Some(guests),
+        // An instance without guests has none of this name.
+        Err(error) if error.has_nothing() => None,
+        // The guest may run.
+        Err(error) => return Err(error.to_string()),
+    };
     let known = guests
         .as_ref()
         .is_some_and(|report| report.find(GUEST, &draft.name).is_some());
@@ -90,8 +97,7 @@ pub fn find_place(
     let mut site = site(&volumes, guests.as_ref());
     if site.nodes.is_empty() {
         // Without a cluster there are no other members.
-        let cluster = report(&instance, CLUSTER).ok();
-        site.nodes = cluster.as_ref().map(nodes_of).unwrap_or_default();
+        site.nodes = cluster.ok().as_ref().map(nodes_of).unwrap_or_default();
     }
     let mut before = String::new();
     let mut commands = String::new();
