@@ -23,7 +23,10 @@
 //! as granted. A candidate is not told of votes for itself that it may not have
 //! requested.
 //!
-//! An arbiter starts an election only after twice the timeout, and only if no node did.
+//! An arbiter starts an election only after twice the timeout, and only if no node did. It leads
+//! only until a node can. A node follows it in a term for at most [`Settings::arbiter_leads_max`], and
+//! votes for it again only after it has asked for votes itself: a hostile arbiter must not stay the
+//! leader of nodes that reach each other.
 
 use crate::log::Types;
 use crate::member::{MemberId, MemberKind};
@@ -62,6 +65,14 @@ pub(super) struct Election<R: AsyncRuntime> {
     late: Mutex<BTreeMap<MemberId, WouldVote<R>>>,
     /// Saving the last vote took about as long as a candidate waits.
     saves_slowly: AtomicBool,
+    arbiter: Mutex<Option<ArbiterLeadership<R::Instant>>>,
+}
+
+/// The last term in which this member followed an arbiter, and since when it has followed one. The
+/// time begins again after this member asked for votes or followed a node.
+struct ArbiterLeadership<I> {
+    term: u64,
+    since: I,
 }
 
 impl<R: AsyncRuntime> Election<R> {
@@ -75,7 +86,42 @@ impl<R: AsyncRuntime> Election<R> {
             }),
             late: Mutex::new(BTreeMap::new()),
             saves_slowly: AtomicBool::new(false),
+            arbiter: Mutex::new(None),
         }
+    }
+
+    /// Returns whether this member still follows an arbiter that leads this term.
+    pub(super) fn follows_arbiter(&self, term: u64) -> bool {
+        let mut led = self.arbiter.lock().unwrap_or_else(PoisonError::into_inner);
+        let led = led.get_or_insert_with(|| {
+            let since = R::Instant::now();
+            ArbiterLeadership { term, since }
+        });
+        // A newer term does not extend the time.
+        led.term = led.term.max(term);
+        led.term == term && led.since.elapsed() < self.settings.arbiter_leads_max
+    }
+
+    /// Returns whether an arbiter may become the leader, as far as this member remembers the last
+    /// one that led.
+    pub(super) fn may_elect_arbiter(&self) -> bool {
+        let led = self.arbiter.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = self.settings.arbiter_leads_max;
+        led.as_ref().is_none_or(|one| one.since.elapsed() < limit)
+    }
+
+    /// Makes the time for which an arbiter is followed expire.
+    #[cfg(test)]
+    pub(super) fn expire_arbiters_time(&self) {
+        let mut led = self.arbiter.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(led) = led.as_mut() {
+            led.since -= self.settings.arbiter_leads_max;
+        }
+    }
+
+    /// Records that this member asks for votes, or follows a node.
+    pub(super) fn end_arbiters_time(&self) {
+        *self.arbiter.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Records how long it took to save and grant a vote.
@@ -221,5 +267,24 @@ mod tests {
         let said = VoteResponse::new(question(4).vote, None, true);
         election.would_vote(MemberId(2), question(5), said);
         assert!(election.said_late(MemberId(2), &question(5)).is_none());
+    }
+
+    #[tokio::test]
+    async fn arbiter_leads_again_only_after_this_member_stood() {
+        let settings = Settings {
+            arbiter_leads_max: Duration::ZERO,
+            ..Settings::default()
+        };
+        let over = Election::<TokioRuntime>::new(MemberKind::Node, Arc::new(settings));
+        assert!(over.may_elect_arbiter());
+        assert!(!over.follows_arbiter(4), "its time is over at once");
+        assert!(!over.may_elect_arbiter());
+        over.end_arbiters_time();
+        assert!(over.may_elect_arbiter());
+        let open = Election::<TokioRuntime>::new(MemberKind::Node, Arc::default());
+        assert!(open.follows_arbiter(4) && open.follows_arbiter(4));
+        assert!(open.may_elect_arbiter());
+        assert!(open.follows_arbiter(5));
+        assert!(!open.follows_arbiter(4), "the term is over");
     }
 }

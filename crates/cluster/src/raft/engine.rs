@@ -368,6 +368,9 @@ impl<R: AsyncRuntime> Engine<R> {
         let own = self.inner.store.vote();
         if own.is_none_or(|own| own <= request.vote) {
             self.inner.election.record_leader_message(from);
+            if self.is_node(from) {
+                self.inner.election.end_arbiters_time();
+            }
         }
         let appended = self.inner.raft.append_entries(request);
         let response = if self.is_silent() {

@@ -170,6 +170,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for RaftConnection<R> {
         option: RPCOption,
     ) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
         self.may_stand()?;
+        self.election.end_arbiters_time();
         let lost = self.election.lost_leader();
         let request = Request::Vote { request: rpc, lost };
         match self.ask(request, option.hard_ttl()).await? {
@@ -184,6 +185,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for RaftConnection<R> {
         option: RPCOption,
     ) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
         self.may_stand()?;
+        self.election.end_arbiters_time();
         if let Some(said) = self.election.said_late(self.to, &rpc) {
             return Ok(said);
         }

@@ -4,9 +4,10 @@
 //! A thief of an arbiter's keys can send any message in its name. These checks and
 //! `state::State::check_author` limit an arbiter to this:
 //!
-//! - As a leader it is followed only by members that voted for it or that hear no other leader.
-//! - It commits what nodes signed, and cannot make other memberships than those that keep the
-//!   follower a voter among known members.
+//! - As a leader it is followed only by members that voted for it or that hear no other leader, and
+//!   for a limited time ([`crate::raft::election`]).
+//! - It commits what nodes signed. Its memberships keep the follower and all other voters, except
+//!   for members that a node removed, and contain no strangers.
 //! - Its snapshots are installed only if a node signed them.
 //! - It cannot change the voters, transfer leadership, or propose in another member's name.
 //!
@@ -18,9 +19,10 @@ use crate::raft::engine::Engine;
 use crate::raft::message::{Failure, MembershipChange, RaftReply, Request, SnapshotPart};
 use crate::raft::replica::{SnapshotSeal, Unfounded};
 use crate::raft::store_io::ask;
+use crate::state::ClusterState;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::AppendEntriesRequest;
-use openraft::{AsyncRuntime, EntryPayload};
+use openraft::{AsyncRuntime, EmptyNode, EntryPayload, Membership};
 use std::collections::BTreeSet;
 
 /// Bytes of entries that are searched for admissions which are not applied yet.
@@ -50,6 +52,7 @@ impl<R: AsyncRuntime> Engine<R> {
             }
             Request::Vote { request, .. } | Request::PreVote(request) => {
                 !self.is_plausible(&request.vote)
+                    || !(self.is_node(from) || self.inner.election.may_elect_arbiter())
             }
             Request::Transfer(request) => {
                 let vote = request.from_leader();
@@ -88,9 +91,15 @@ impl<R: AsyncRuntime> Engine<R> {
         }
         let own = self.inner.store.vote();
         // Raft responds with its newer vote and appends nothing.
-        if own.is_some_and(|own| own > *vote || own.leader_id == vote.leader_id) {
+        if own.is_some_and(|own| own > *vote) {
             return true;
         }
+        let is_elected = own.is_some_and(|own| own.leader_id == vote.leader_id);
+        (is_elected || self.hears_no_leader())
+            && self.inner.election.follows_arbiter(vote.leader_id.term)
+    }
+
+    fn hears_no_leader(&self) -> bool {
         let lease = self.inner.settings.election_max;
         let standing = self.raft_status();
         let leads = standing.leading && standing.quorum_acked_ago.is_some_and(|ago| ago < lease);
@@ -124,47 +133,66 @@ impl<R: AsyncRuntime> Engine<R> {
                 continue;
             }
             let before = request.entries.get(..place).unwrap_or_default();
-            let voters = membership.get_joint_config();
-            let members: BTreeSet<MemberId> = membership.nodes().map(|(id, _)| *id).collect();
-            if !voters.iter().all(|config| config.contains(&self.inner.me))
-                || !self.are_members(&members, before).await
-            {
+            if !self.are_safe_voters(membership, before).await {
                 return false;
             }
         }
         true
     }
 
-    /// Returns whether all of these are members, or are admitted by an entry that is not
-    /// applied yet.
-    async fn are_members(&self, members: &BTreeSet<MemberId>, before: &[Entry]) -> bool {
+    /// Returns whether a membership from an arbiter keeps this member and all voters, and has no
+    /// strangers. Without one of the voters, the arbiter could make a majority with each node, and
+    /// the two nodes could follow different logs. A voter is only missing if it was removed from
+    /// the cluster by a command. `before`: entries that precede the membership and are not stored.
+    async fn are_safe_voters(
+        &self,
+        membership: &Membership<MemberId, EmptyNode>,
+        before: &[Entry],
+    ) -> bool {
+        let configs = membership.get_joint_config();
+        let is_kept = |voter: &MemberId| configs.iter().all(|config| config.contains(voter));
+        if !is_kept(&self.inner.me) {
+            return false;
+        }
+        let mut missing: BTreeSet<MemberId> = {
+            let receiver = self.inner.raft.metrics();
+            let metrics = receiver.borrow_watched();
+            metrics.membership_config.membership().voter_ids().collect()
+        };
+        missing.retain(|voter| !is_kept(voter));
         let state = self.state();
-        let mut unknown = members.clone();
+        let mut unknown: BTreeSet<MemberId> = membership.nodes().map(|(id, _)| *id).collect();
         unknown.retain(|id| !state.members.contains_key(id));
-        if unknown.is_empty() {
+        missing.retain(|id| state.members.contains_key(id));
+        if unknown.is_empty() && missing.is_empty() {
             return true;
         }
+        let later = self.state_after(before).await;
+        unknown.iter().all(|id| later.members.contains_key(id))
+            && !missing.iter().any(|id| later.members.contains_key(id))
+    }
+
+    /// Returns the state after the entries that are not applied yet, as far as nodes signed them.
+    async fn state_after(&self, before: &[Entry]) -> ClusterState {
         let applied = self.raft_status().log.applied.map_or(0, |index| index + 1);
         let begin = before.first().map_or(u64::MAX, |entry| entry.log_id.index);
         let store = &self.inner.store;
         let read =
             ask::<R, _>(|done| store.entries(applied..begin, SEARCHED_BYTES_MAX, done)).await;
         let unapplied = read.unwrap_or_default();
-        let mut later = (*state).clone();
+        let mut later = (*self.state()).clone();
         for entry in unapplied.iter().chain(before) {
             let EntryPayload::Normal(proposed) = &entry.payload else {
                 continue;
             };
-            if entry.log_id.index < applied
-                || later.must_stop(&proposed.command)
-                || later.check_author(proposed).is_err()
+            if entry.log_id.index >= applied
+                && !later.must_stop(&proposed.command)
+                && later.check_author(proposed).is_ok()
             {
-                continue;
+                later.apply(&proposed.command);
             }
-            later.apply(&proposed.command);
-            unknown.retain(|id| !later.members.contains_key(id));
         }
-        unknown.is_empty()
+        later
     }
 
     /// Returns whether a snapshot from this member may be installed: the member is a

@@ -26,6 +26,8 @@ pub struct Settings {
     /// See [`Settings::election_min`]. For as long, a follower that heard from the leader
     /// votes for no other member, unless it knows that the leader is lost.
     pub election_max: Duration,
+    /// Time for which a node follows an arbiter, before it asks for votes itself.
+    pub arbiter_leads_max: Duration,
     /// Duration for which a proposal is retried.
     pub propose_limit: Duration,
     /// Number of entries after which a new snapshot is built.
@@ -56,6 +58,7 @@ impl Default for Settings {
             heartbeat: Duration::from_millis(80),
             election_min: Duration::from_millis(200),
             election_max: Duration::from_millis(300),
+            arbiter_leads_max: Duration::from_secs(60),
             propose_limit: Duration::from_secs(5),
             // A longer log is deeper in the file, and each write takes longer.
             snapshot_entries: 512,

@@ -153,13 +153,40 @@ async fn elected_arbiter_commits_only_what_nodes_signed() {
 }
 
 #[tokio::test]
+async fn elected_arbiter_leads_for_a_limited_time() {
+    let hub = Hub::default();
+    let [_a, b, _c] = signed_pair(&hub).await;
+    let term = elected(&hub, &b).await;
+    let end = b.inner.store.ends().1;
+    let blank = || forgery::append(term, end, vec![EntryPayload::Blank]);
+    assert!(is_appended(&say(&b, blank()).await));
+    // As if its time were over.
+    b.inner.election.expire_arbiters_time();
+    assert!(matches!(say(&b, blank()).await, RaftReply::Failed(_)));
+    let reply = say(&b, forgery::vote(term + 1, true)).await;
+    assert!(matches!(reply, RaftReply::Failed(_)));
+    // Beta asks for votes itself. Nobody responds, so the arbiter may lead again.
+    until("B stood", || b.inner.election.may_elect_arbiter()).await;
+    assert!(elected(&hub, &b).await > term);
+}
+
+#[tokio::test]
 async fn elected_arbiter_makes_no_voters_and_no_state() {
     let hub = Hub::default();
     let [_a, b, _c] = signed_pair(&hub).await;
     let term = elected(&hub, &b).await;
     let end = b.inner.store.ends().1;
     let (before, standing) = (b.state(), b.raft_status());
-    for voters in [&[3][..], &[1, 3], &[2, 3, 7], &[7, 8]] {
+    // Without alpha, beta would be a majority alone or with the arbiter, and alpha another one.
+    for voters in [
+        &[3][..],
+        &[2],
+        &[2, 3],
+        &[1, 2],
+        &[1, 3],
+        &[2, 3, 7],
+        &[7, 8],
+    ] {
         let reply = say(
             &b,
             forgery::append(term, end, vec![forgery::voters(voters)]),
