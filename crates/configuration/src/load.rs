@@ -166,7 +166,9 @@ fn read(
     reading.end_section();
     let mut context = reading.context;
     let mut addresses = reading.other_node_addresses;
-    addresses.extend(reading.drafts.iter().flat_map(|draft| draft.addresses()));
+    if reading.drafts.iter().any(|draft| draft.reads_addresses()) {
+        addresses.extend(reading.drafts.iter().flat_map(|draft| draft.addresses()));
+    }
     let mut exchange = Exchange::new(&recording.imports, addresses);
     let drafts = parts.iter().zip(reading.drafts);
     let built = drafts

@@ -124,6 +124,12 @@ pub trait PartDraft: fmt::Debug {
         Vec::new()
     }
 
+    /// Returns whether [`finish`](PartDraft::finish) reads the addresses of all parts, which are
+    /// collected only then.
+    fn reads_addresses(&self) -> bool {
+        false
+    }
+
     /// Returns whether a line was written for HAProxy before 1.6, where quotes were ordinary bytes.
     fn is_old_file(&self, _context: &Context) -> bool {
         false
@@ -193,7 +199,8 @@ impl Exchange {
         }
     }
 
-    /// Returns the addresses that the sections of all parts name, including lines for other nodes.
+    /// Returns the addresses that the sections of all parts name, including lines for other nodes;
+    /// empty if no part reads them.
     pub fn addresses(&self) -> &[NamedAddress] {
         &self.addresses
     }

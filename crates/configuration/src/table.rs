@@ -86,6 +86,11 @@ pub trait Tabled: fmt::Debug + Sized + 'static {
         Vec::new()
     }
 
+    /// Implements [`PartDraft::reads_addresses`].
+    fn reads_addresses(&self) -> bool {
+        false
+    }
+
     /// Implements [`PartDraft::finish`].
     fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any>;
 }
@@ -189,6 +194,10 @@ impl<D: Tabled> PartDraft for TabledDraft<D> {
 
     fn addresses(&self) -> Vec<NamedAddress> {
         self.draft.addresses()
+    }
+
+    fn reads_addresses(&self) -> bool {
+        self.draft.reads_addresses()
     }
 
     fn finish(self: Box<Self>, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {

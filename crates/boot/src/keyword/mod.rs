@@ -112,6 +112,10 @@ impl Tabled for BootSectionDraft {
         &TABLES
     }
 
+    fn reads_addresses(&self) -> bool {
+        !self.lans.is_empty()
+    }
+
     fn finish(mut self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
         for told in check::wrong(&self, context) {
             context.report(told);
