@@ -2,6 +2,7 @@
 //! on which rules are evaluated, as values. It opens no listener and moves no bytes. Its streams
 //! know their thread, and its logs have a thread of their own.
 
+pub mod admission;
 pub mod balance;
 pub mod cache;
 pub mod caching;

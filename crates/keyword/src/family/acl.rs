@@ -3,6 +3,7 @@
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
 use language::Diagnostic;
+use model::compiled::AdmissionLine;
 use model::rules::draft::Section;
 use model::rules::{Test, check_acl_name, codes};
 
@@ -33,9 +34,12 @@ fn acl(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let words = args.rest();
     // The name is declared even if the rest of the line is invalid, so that its uses are not
     // reported as well.
+    let uses = loader.config.lists.use_count();
     match Test::parse(loader, words, args.line().end(), None) {
         Ok(test) => {
-            loader.acls.add(&name.text(), name.span, test);
+            let uses = uses..loader.config.lists.use_count();
+            let line = AdmissionLine::new(args.line(), uses);
+            loader.acls.add(&name.text(), name.span, test, line);
             Ok(())
         }
         Err(diagnostic) => {

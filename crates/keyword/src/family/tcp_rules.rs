@@ -5,6 +5,7 @@ use super::http_rules::not_in_unnamed_defaults;
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
 use language::value::TimeUnit;
+use model::compiled::AdmissionLine;
 use model::config::Proxy;
 use model::rules::{RuleSet, TcpRule, tcp_rule, warn_unreachable};
 
@@ -70,7 +71,13 @@ pub(super) static LINES: &[LineRow] = &[
 
 fn tcp(loader: &mut Loader, args: &mut Args<'_>, set: RuleSet) -> Built {
     not_in_unnamed_defaults(loader, args)?;
+    let uses = loader.config.lists.use_count();
     let rule = tcp_rule(loader, args, set)?;
+    if matches!(set, RuleSet::TcpConnection | RuleSet::TcpSession) {
+        let uses = uses..loader.config.lists.use_count();
+        let line = AdmissionLine::new(args.line(), uses);
+        loader.proxy().admission.push(line);
+    }
     let list: fn(&mut Proxy) -> &mut Vec<TcpRule> = match set {
         RuleSet::TcpConnection => |proxy| &mut proxy.tcp_connection,
         RuleSet::TcpSession => |proxy| &mut proxy.tcp_session,

@@ -1,6 +1,6 @@
 //! Compiled conditions: ACLs that must be true, and the tests of each.
 
-use crate::compiled::Expression;
+use crate::compiled::{AdmissionLine, Expression};
 use crate::sample::live::Live;
 use crate::sample::matching::Patterns;
 use language::Span;
@@ -45,5 +45,7 @@ pub struct Acl {
     /// Tests of the lines read so far, until the section ends.
     pub(crate) draft: Mutex<Vec<Test>>,
     pub(crate) tests: OnceLock<Box<[Test]>>,
+    /// Its lines, in a form that two configurations can compare.
+    pub(crate) lines: Mutex<Vec<AdmissionLine>>,
     pub(crate) used: AtomicBool,
 }

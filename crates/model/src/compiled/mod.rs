@@ -2,6 +2,7 @@
 //! compiles them when a file is loaded, and runs them.
 
 pub(crate) mod action;
+mod admission;
 pub(crate) mod argument;
 mod balance;
 pub(crate) mod condition;
@@ -15,6 +16,7 @@ mod names;
 pub use action::answer::ResponseTemplate;
 pub use action::variable::VariableChange;
 pub use action::{HttpRule, TcpRule};
+pub use admission::AdmissionLine;
 pub use argument::{Argument, Arguments, MessageSide};
 pub use balance::{Balance, HashKey, Hashed};
 pub use condition::{Acl, Condition, Test};

@@ -4,7 +4,7 @@ use super::persistence::{
     AppSession, Cookie, CookiePlaces, HashAffinity, HashType, PersistRule, RetryOn, UseServerRule,
 };
 use super::{Check, LogTarget, Server, SourceWays, StickRule};
-use crate::compiled::{Balance, Condition, ErrorPage, Format, HttpRule, TcpRule};
+use crate::compiled::{AdmissionLine, Balance, Condition, ErrorPage, Format, HttpRule, TcpRule};
 use crate::setting::{
     Bind, Captures, ForwardFor, Mode, OptionSet, ProxyKind, ProxyOption, Reference, ReuseMode,
     Timeouts,
@@ -117,6 +117,9 @@ pub struct Proxy {
     pub tcp_connection: Vec<TcpRule>,
     /// `tcp-request session`.
     pub tcp_session: Vec<TcpRule>,
+    /// The `tcp-request connection` and `session` lines, in a form that two configurations can
+    /// compare.
+    pub admission: Vec<AdmissionLine>,
     /// `tcp-request content`.
     pub tcp_content: Vec<TcpRule>,
     /// `tcp-request inspect-delay`, milliseconds.

@@ -9,8 +9,8 @@ use super::pattern::Patterned;
 use super::usage::Usage;
 use super::value::SampleValue;
 use crate::codes as load_codes;
-use crate::compiled::Expression;
 use crate::compiled::condition::{Acl, Test};
+use crate::compiled::{AdmissionLine, Expression};
 use crate::rules::draft::ConfigDraft;
 use crate::transaction::ProxyStream;
 use crate::transaction::trace::Term;
@@ -178,6 +178,7 @@ impl Acl {
             span,
             draft: Mutex::default(),
             tests: OnceLock::new(),
+            lines: Mutex::default(),
             used: AtomicBool::new(false),
         }
     }
@@ -199,7 +200,17 @@ impl Acl {
         Arc::new(Acl::new("", span))
     }
 
-    fn add(&self, test: Test) {
+    /// Returns its lines, in a form that two configurations can compare.
+    pub(crate) fn lines(&self) -> Vec<AdmissionLine> {
+        let lines = self.lines.lock();
+        lines.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add(&self, test: Test, line: AdmissionLine) {
+        self.lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(line);
         self.draft
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -303,8 +314,8 @@ impl AclTable {
     }
 
     /// Adds a test to the ACL with this name.
-    pub fn add(&mut self, name: &str, span: Span, test: Test) {
-        self.named(name, span).add(test);
+    pub fn add(&mut self, name: &str, span: Span, test: Test, line: AdmissionLine) {
+        self.named(name, span).add(test, line);
     }
 
     /// Declares an ACL whose line was refused and marks it as used, which avoids further

@@ -21,6 +21,7 @@ use index::Index;
 use language::difference::{SecretUses, is_compared_with_secrets, vocabulary};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -216,6 +217,15 @@ struct ConfigLists {
     users: Vec<Arc<Live>>,
 }
 
+impl ConfigLists {
+    /// Returns the entries with which the lists of these users were loaded.
+    fn loaded_entries(&self, users: &Range<usize>) -> impl Iterator<Item = &[Entry]> {
+        let users = self.users.get(users.clone()).unwrap_or_default();
+        let lists = users.iter().flat_map(|user| &user.lists);
+        lists.filter_map(|at| Some(&*self.lists.get(*at)?.base))
+    }
+}
+
 /// Lists of a configuration.
 #[derive(Debug, Default)]
 pub struct Lists {
@@ -321,6 +331,27 @@ impl Lists {
             .lists
             .get(at)
             .is_some_and(|list| list.is_secret || !list.expression.is_empty() && is_compared(list))
+    }
+
+    /// Returns the number of registered tests and maps.
+    pub fn use_count(&self) -> usize {
+        self.inner().users.len()
+    }
+
+    /// Returns whether two ranges of tests and maps, of two configurations, use lists that were
+    /// loaded with the same entries. Changes at run time do not count.
+    pub(crate) fn were_loaded_alike(
+        &self,
+        users: &Range<usize>,
+        older: &Lists,
+        older_users: &Range<usize>,
+    ) -> bool {
+        if std::ptr::eq(self, older) {
+            return users == older_users;
+        }
+        let (older, inner) = (older.inner(), self.inner());
+        let before = older.loaded_entries(older_users);
+        inner.loaded_entries(users).eq(before)
     }
 
     /// Registers a test or a map that uses the lists.

@@ -115,6 +115,8 @@ pub struct Bind {
     pub tls: Option<Arc<Acceptor>>,
     /// The socket receives datagrams (`dgram-bind`), not connections.
     pub datagrams: bool,
+    /// Number of the conditions under which it admits clients; see [`crate::admission`].
+    pub admission: u64,
 }
 
 impl Bind {
@@ -141,6 +143,7 @@ impl Bind {
             tls_words: None,
             tls: None,
             datagrams: false,
+            admission: 0,
         }
     }
 }

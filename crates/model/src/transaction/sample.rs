@@ -3,6 +3,7 @@
 use super::Times;
 use super::born::blank;
 use super::state::{Endpoint, ProxyStream, Session, SessionConfig};
+use crate::compiled::AdmissionLine;
 use crate::config::{Bind, BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyKind};
 use crate::rules::draft::{ConfigDraft, Section};
 use crate::rules::{Condition, Expression, SampleValue, Test, Usage, check_acl_name};
@@ -167,9 +168,12 @@ pub fn condition(
             return (Err(error), Vec::new());
         }
         match Test::parse(&mut draft, &line.words[1..], line.end(), None) {
-            Ok(test) => draft
-                .acls
-                .add(&line.words[0].text(), line.words[0].span, test),
+            Ok(test) => draft.acls.add(
+                &line.words[0].text(),
+                line.words[0].span,
+                test,
+                AdmissionLine::new(&line, 0..0),
+            ),
             Err(error) => return (Err(error), Vec::new()),
         }
     }

@@ -133,10 +133,29 @@ impl Session {
         }
     }
 
+    /// Finds the same listener in a newer configuration. Returns None if the listener was removed,
+    /// or admits clients under other conditions, so that it might not admit this one.
+    pub fn place_in(&self, newer: &Config) -> Option<ListenerIndex> {
+        self.listener_in(newer)
+            .filter(|place| self.has_same_admission(newer, *place))
+    }
+
+    /// Returns whether a newer configuration has the same listener, but might not admit this client.
+    pub fn must_be_admitted_again(&self, newer: &Config) -> bool {
+        self.listener_in(newer)
+            .is_some_and(|place| !self.has_same_admission(newer, place))
+    }
+
+    fn has_same_admission(&self, newer: &Config, place: ListenerIndex) -> bool {
+        let binds = &newer.proxy(place.frontend).binds;
+        let number = |bind: &Bind| bind.admission;
+        binds.get(place.bind as usize).map(number) == self.listener().map(number)
+    }
+
     /// Finds the same listener in a newer configuration: the frontend by its name, the listener by
     /// its address. Returns None if the listener was removed or its mode, state or use of TLS
     /// differs.
-    pub fn place_in(&self, newer: &Config) -> Option<ListenerIndex> {
+    fn listener_in(&self, newer: &Config) -> Option<ListenerIndex> {
         let (frontend, bind) = (self.frontend(), self.bind());
         let index = newer.frontend(&frontend.name)?;
         let there = newer.proxy(index);

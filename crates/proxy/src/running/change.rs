@@ -9,7 +9,7 @@ use crate::listener::{self, Listening, OpenListeners};
 use crate::runtime::lock;
 use crate::tls_orders;
 use model::config::{Config, Global};
-use model::{balance, state};
+use model::{admission, balance, state};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -56,6 +56,7 @@ impl DataPlane {
         lock(&runtime.orders).apply(&mut config);
         let outdated = model::control::adopt(&mut config, Some(&old), state::now_ms());
         balance::prepare(&config, Some(&old));
+        admission::number(&mut config, &old);
         // Closed first: from now on no connection to these servers is kept, so none is left after
         // the threads have checked their pools.
         outdated.close_ways();

@@ -142,6 +142,14 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
                 .is_none()
     }
 
+    /// Returns whether the client must connect again because its listener might not admit it now.
+    fn must_connect_again(&self) -> bool {
+        !current_thread_data().is_newest(&self.session.config)
+            && self
+                .session
+                .must_be_admitted_again(&current_thread_data().config())
+    }
+
     /// Counts and logs a malformed request.
     fn refused(&mut self, stream: Box<ProxyStream>, status: u16) {
         self.note_malformed();
@@ -235,6 +243,9 @@ impl<B: FnMut(Request)> ConnectionHandler for ClientSide<'_, B> {
         if most.is_some_and(|most| self.faults >= most) {
             let now = Some(reactor::now());
             sooner(now, Then::GoAway(ErrorCode::EnhanceYourCalm));
+        }
+        if self.must_connect_again() {
+            sooner(Some(reactor::now()), Then::GoAway(ErrorCode::NoError));
         }
         match self.announced {
             Some(at) => sooner(Some(at + NOTICE), Then::GoAway(ErrorCode::NoError)),

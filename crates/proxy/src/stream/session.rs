@@ -93,6 +93,16 @@ impl Client {
                 .is_some()
     }
 
+    /// Returns whether the client, which is between two requests, must connect again because its
+    /// listener might not admit it now.
+    fn must_connect_again(&self) -> bool {
+        self.streams > 0
+            && !current_thread_data().is_newest(&self.session.config)
+            && self
+                .session
+                .must_be_admitted_again(&current_thread_data().config())
+    }
+
     /// Returns whether there is a newer configuration without the client's listener.
     pub(super) fn is_left_behind(&self) -> bool {
         !current_thread_data().is_newest(&self.session.config)
@@ -357,6 +367,7 @@ pub(super) async fn requests(client: &mut Client) {
             match with_deadline(deadline, next_request(client, leaving)).await {
                 Ok(Coming::Request) => {}
                 Ok(Coming::Leave) => continue,
+                Ok(Coming::Close) => return,
                 Ok(Coming::Configuration) => {
                     client.go_over();
                     continue;
@@ -450,6 +461,8 @@ enum Coming {
     Configuration,
     /// The process started to stop, which shortens the wait.
     Leave,
+    /// A newer configuration might not admit the client.
+    Close,
 }
 
 /// Waits for the first byte of a request, or another event.
@@ -457,6 +470,9 @@ async fn next_request(client: &Client, leaving: bool) -> Coming {
     poll_fn(|context| {
         if client.link.poll_readable(context).is_ready() {
             return Poll::Ready(Coming::Request);
+        }
+        if client.must_connect_again() {
+            return Poll::Ready(Coming::Close);
         }
         if leaving::should_close_idle(client) != leaving {
             return Poll::Ready(Coming::Leave);

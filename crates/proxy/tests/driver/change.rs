@@ -6,7 +6,9 @@ use crate::bed::{
 };
 use crate::clock::turns;
 use crate::living;
+use crate::peer2::{Peer2, PeerEvent};
 use model::state::{AdminState, now_ms};
+use protocol::http2::ErrorCode;
 use proxy::running::ServeOptions;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -747,4 +749,106 @@ fn what_a_session_has_learned_goes_over_with_it() {
         assert_eq!(client.ask(&get("/b")), format!("200 {n} /a 192.0.2.7 4321"));
     }
     bed.versions_become(&[(3, 1)]);
+}
+
+/// Tests that a kept-alive connection whose listener admits clients under other conditions must
+/// connect again, and that other changes leave it alone.
+#[test]
+fn a_change_of_who_is_admitted_ends_idle_connections() {
+    if against_haproxy() {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("evenkeel-admits-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (bad, other) = (folder.join("bad.lst"), folder.join("other.lst"));
+    let write = |bad_ones: &str, others: &str| {
+        std::fs::write(&bad, bad_ones).unwrap();
+        std::fs::write(&other, others).unwrap();
+    };
+    let with = |rules: &str| {
+        let denies = format!(" http-request deny if {{ src -f {} }}\n", other.display());
+        says("here", &format!("{denies}{rules}"))
+    };
+    let acl = format!(" acl bad src -f {}\n", bad.display());
+    let rejects = format!("{acl} tcp-request connection reject if bad\n");
+    let session = |address: &str| format!(" tcp-request session reject if {{ src {address} }}\n");
+    write("192.0.2.1\n", "192.0.2.1\n");
+    let mut bed = ProxyFixture::new(&with(&rejects));
+    // Other rules and their files do not decide who is admitted.
+    let steps = [
+        (true, "192.0.2.1\n", "192.0.2.9\n", with(&rejects)),
+        (
+            true,
+            "192.0.2.1\n",
+            "192.0.2.9\n",
+            with(&format!(
+                " acl new path /new\n{rejects} http-request deny if new\n"
+            )),
+        ),
+        (false, "192.0.2.0/24\n", "192.0.2.9\n", with(&rejects)),
+        (false, "192.0.2.0/24\n", "192.0.2.9\n", with("")),
+        (false, "", "192.0.2.9\n", with(&session("192.0.2.7"))),
+        (false, "", "192.0.2.9\n", with(&session("192.0.2.8"))),
+        (true, "", "192.0.2.9\n", with(&session("192.0.2.8"))),
+    ];
+    for (number, (stays, bad_ones, others, file)) in steps.iter().enumerate() {
+        let mut client = bed.client();
+        assert_eq!(client.ask(GET), "200 here");
+        let mut http2 = Peer2::client(bed.client());
+        assert_eq!(http2.ask("/"), "200 here");
+        settle();
+        write(bad_ones, others);
+        bed.change(file);
+        if *stays {
+            assert_eq!(client.ask(GET), "200 here", "step {number}");
+            assert_eq!(http2.ask("/"), "200 here", "step {number}");
+        } else {
+            assert_eq!(client.ends(), "FIN", "step {number}");
+            assert_eq!(http2.next(), PeerEvent::GoAway(ErrorCode::NoError));
+            assert_eq!(http2.next(), PeerEvent::Closed, "step {number}");
+        }
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Tests that under such a change a running request and the first one of a connection get their
+/// responses.
+#[test]
+fn a_change_of_who_is_admitted_ends_no_request() {
+    if against_haproxy() {
+        return;
+    }
+    let gate = Gate::default();
+    let origin = gated("old", &gate);
+    let mut bed = ProxyFixture::new(&leads_to(&origin, ""));
+    let mut busy = bed.client();
+    busy.send(get("/slow"));
+    let mut silent = bed.client();
+    settle();
+    let reject = " tcp-request connection reject if { src 192.0.2.0/24 }\n";
+    bed.change(&format!("{}{reject}", leads_to(&origin, "")));
+    gate.open();
+    silent.send(get("/first"));
+    // The head of the running request's response had been decided before.
+    for (client, announces) in [(&mut busy, false), (&mut silent, true)] {
+        let answer = client.answer();
+        assert!(answer.body.starts_with(b"old: "), "{:?}", answer.body);
+        let head = answer.head.to_lowercase();
+        assert_eq!(head.contains("connection: close"), announces, "{head}");
+        assert_eq!(client.ends(), "FIN");
+    }
+}
+
+/// Tests that options of a listener decide who is admitted.
+#[test]
+fn a_change_of_the_options_of_a_listener_ends_idle_connections() {
+    if against_haproxy() {
+        return;
+    }
+    let mut bed = ProxyFixture::new(&says("here", ""));
+    let mut client = bed.client();
+    assert_eq!(client.ask(GET), "200 here");
+    settle();
+    bed.change(&says("here", "").replace("{0}\n", "{0} accept-proxy\n"));
+    assert_eq!(client.ends(), "FIN");
 }

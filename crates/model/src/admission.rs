@@ -1,0 +1,231 @@
+//! Finds the listeners whose clients a new configuration might not admit. What decides that is
+//! applied once, when a client connects: the TLS options, the PROXY header, and the rules for
+//! connections and sessions. A kept-alive connection must not go on under a configuration that
+//! would have refused it.
+
+use crate::compiled::condition::Term;
+use crate::compiled::{AdmissionLine, TcpRule};
+use crate::config::{Bind, Config, Proxy};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tls::BindTls;
+use tls::authorities::Authorities;
+use tls::ignore::IgnoredErrors;
+use tls::revocation::Revocations;
+use tls::sni::SniFilter;
+use tls::store::Store;
+use tls::{CertificateSource, TlsLine};
+
+/// Number of the last set of conditions.
+static LAST: AtomicU64 = AtomicU64::new(0);
+
+/// Numbers the conditions under which the listeners of a configuration admit clients. A listener
+/// whose conditions are those of the older configuration gets the same number, any other a new one.
+pub fn number(config: &mut Config, older: &Config) {
+    let mut numbers = Vec::new();
+    for proxy in config
+        .proxies
+        .iter()
+        .filter(|proxy| !proxy.binds.is_empty())
+    {
+        let before = older.frontend(&proxy.name).map(|at| older.proxy(at));
+        let before = before.filter(|before| has_same_rules((config, proxy), (older, before)));
+        for bind in &proxy.binds {
+            let same = before.and_then(|before| {
+                let is = |other: &&Bind| {
+                    other.address == bind.address
+                        && has_same_options((config, bind), (older, other))
+                };
+                before.binds.iter().find(is)
+            });
+            let new = || LAST.fetch_add(1, Ordering::Relaxed) + 1;
+            numbers.push(same.map_or_else(new, |same| same.admission));
+        }
+    }
+    let binds = config.proxies.iter_mut().flat_map(|proxy| &mut proxy.binds);
+    for (bind, number) in binds.zip(numbers) {
+        bind.admission = number;
+    }
+}
+
+/// Returns whether two frontends have the same rules for connections and sessions, with the same
+/// ACLs and lists.
+fn has_same_rules((config, new): (&Config, &Proxy), (older, old): (&Config, &Proxy)) -> bool {
+    let (new, old) = (lines(new), lines(old));
+    let is_same = |(new, old): (&AdmissionLine, &AdmissionLine)| {
+        new.is_same(&config.lists, old, &older.lists)
+    };
+    new.len() == old.len() && new.iter().zip(&old).all(is_same)
+}
+
+/// Returns the rules of a frontend for connections and sessions, and the lines of the ACLs that
+/// they name.
+fn lines(proxy: &Proxy) -> Vec<AdmissionLine> {
+    let mut all = proxy.admission.clone();
+    let rules = proxy.tcp_connection.iter().chain(&proxy.tcp_session);
+    let conditions = rules.filter_map(|rule: &TcpRule| rule.rule().condition.as_ref());
+    let terms = conditions.flat_map(|condition| condition.alternatives.iter().flatten());
+    all.extend(terms.flat_map(|term: &Term| term.acl.lines()));
+    all
+}
+
+/// Returns whether two listeners have the same options for a new connection.
+fn has_same_options((config, new): (&Config, &Bind), (older, old): (&Config, &Bind)) -> bool {
+    let is_tls = |bind: &Bind| bind.tls.is_some();
+    let has_same_tls = || match (&new.tls_words, &old.tls_words) {
+        (Some(new), Some(old)) if config.global.tls.bind == older.global.tls.bind => {
+            TlsConditions::of(new, &config.certificates)
+                == TlsConditions::of(old, &older.certificates)
+        }
+        _ => false,
+    };
+    new.preface == old.preface
+        && new.protocol == old.protocol
+        && is_tls(new) == is_tls(old)
+        && (!is_tls(new) || has_same_tls())
+}
+
+/// What TLS requires of the clients of a listener. The certificates that it presents do not count.
+#[derive(PartialEq)]
+struct TlsConditions {
+    line: LineConditions,
+    ignored_errors: [IgnoredErrors; 2],
+    /// Of the certificates in lists that require anything, with the certificate and its filters.
+    of_certificates: Vec<(Box<str>, Vec<SniFilter>, LineConditions)>,
+}
+
+impl TlsConditions {
+    fn of(words: &BindTls, store: &Store) -> TlsConditions {
+        let mut of_certificates = Vec::new();
+        for source in &words.sources {
+            let CertificateSource::List(name) = source else {
+                continue;
+            };
+            let entries = store.with(|stock| stock.list(name).map(|list| list.entries.clone()));
+            for entry in entries.unwrap_or_default() {
+                let conditions = LineConditions::of(&entry.options, store);
+                if conditions.requires_anything() {
+                    of_certificates.push((entry.certificate, entry.filters, conditions));
+                }
+            }
+        }
+        TlsConditions {
+            line: LineConditions::of(&words.line, store),
+            ignored_errors: [words.ca_ignore_err, words.crt_ignore_err],
+            of_certificates,
+        }
+    }
+}
+
+/// What the options of a `bind` line or of a line in a crt-list require of a client.
+#[derive(PartialEq)]
+struct LineConditions {
+    /// The options, without those that require nothing.
+    options: TlsLine,
+    /// Contents of `ca-file` and `ca-verify-file`.
+    authorities: [Option<Arc<Authorities>>; 2],
+    /// Content of `crl-file`.
+    revocations: Option<Arc<Revocations>>,
+}
+
+impl LineConditions {
+    fn of(line: &TlsLine, store: &Store) -> LineConditions {
+        let authorities = [&line.ca_file, &line.ca_verify_file];
+        LineConditions {
+            options: TlsLine {
+                alpn: None,
+                no_ca_names: false,
+                early_data: false,
+                ..line.clone()
+            },
+            authorities: authorities.map(|name| store.authorities(name.as_deref()?)),
+            revocations: line
+                .crl_file
+                .as_deref()
+                .and_then(|name| store.revocations(name)),
+        }
+    }
+
+    fn requires_anything(&self) -> bool {
+        self.options != TlsLine::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tls::Verify;
+    use tls::crt_list::{Entry, List};
+
+    fn words(change: impl FnOnce(&mut BindTls)) -> BindTls {
+        let mut words = BindTls {
+            ssl: true,
+            sources: vec![CertificateSource::List("list".into())],
+            ..BindTls::default()
+        };
+        change(&mut words);
+        words
+    }
+
+    fn store(entries: Vec<Entry>) -> Store {
+        let store = Store::default();
+        let list = List {
+            entries,
+            ..List::default()
+        };
+        store.add_list("list", list);
+        store
+    }
+
+    fn entry(certificate: &str, verify: Option<Verify>) -> Entry {
+        Entry {
+            certificate: certificate.into(),
+            line: 1,
+            options: TlsLine {
+                verify,
+                ..TlsLine::default()
+            },
+            option_words: "".into(),
+            filters: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn options_that_require_something_of_clients_are_conditions() {
+        let plain = TlsConditions::of(&words(|_| ()), &store(Vec::new()));
+        let changes: [fn(&mut BindTls); 5] = [
+            |words| words.line.verify = Some(Verify::Required),
+            |words| words.line.ca_file = Some("ca.pem".into()),
+            |words| words.line.crl_file = Some("crl.pem".into()),
+            |words| words.line.side.strict_sni = true,
+            |words| words.ca_ignore_err = IgnoredErrors::ALL,
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let changed = TlsConditions::of(&words(change), &store(Vec::new()));
+            assert!(plain != changed, "{number}");
+        }
+        let others: [fn(&mut BindTls); 3] = [
+            |words| words.line.alpn = Some(vec![b"h2".to_vec()]),
+            |words| words.line.early_data = true,
+            |words| {
+                words
+                    .sources
+                    .push(CertificateSource::Certificates(vec!["a.pem".into()]))
+            },
+        ];
+        for (number, change) in others.into_iter().enumerate() {
+            let changed = TlsConditions::of(&words(change), &store(Vec::new()));
+            assert!(plain == changed, "{number}");
+        }
+    }
+
+    #[test]
+    fn certificates_of_lists_are_conditions_if_they_require_something() {
+        let of = |entries| TlsConditions::of(&words(|_| ()), &store(entries));
+        let plain = of(Vec::new());
+        assert!(of(vec![entry("a.pem", None), entry("b.pem", None)]) == plain);
+        let required = of(vec![entry("a.pem", Some(Verify::Required))]);
+        assert!(required != plain);
+        assert!(required != of(vec![entry("b.pem", Some(Verify::Required))]));
+    }
+}
