@@ -3,8 +3,10 @@
 //! A turn runs tasks, empties the inbox, waits in epoll (without blocking while a task can run),
 //! updates the clock and fires deadlines. Charges limit the cost of one poll: the reactor charges
 //! for socket operations and their bytes, and other code charges for its own work (`charge_budget`). The
-//! clock limits a turn. A busy task therefore delays the others by tenths of a millisecond, and new
-//! events and timers by about one.
+//! clock limits a turn. A task that used up its budget (a *busy* one: a transfer, a flood of frames)
+//! waits in a separate queue. A turn ends with a few polls of that queue, whatever else can run. So
+//! events wait for a few budgets, and not for every busy task, and a busy task still makes progress
+//! in each turn.
 //!
 //! The executor never polls a task while one of its own lists is borrowed.
 
@@ -44,6 +46,8 @@ const TURN_NANOS_MAX: u64 = 1_000_000;
 const COST_BETWEEN_CLOCKS: u32 = 2 * COST_PER_POLL;
 /// Maximum cost of a turn, independent of the clock.
 const COST_PER_TURN: u32 = 16 * COST_PER_POLL;
+/// Cost after which a turn polls no further busy task: epoll reports new events first.
+const BUSY_COST_PER_TURN: u32 = 2 * COST_PER_POLL;
 /// Maximum tasks of one event loop. The memory is exhausted before that.
 const TASKS_MAX: usize = 1 << 28;
 
@@ -59,24 +63,49 @@ struct TaskSlot {
 
 /// Set from `spawn` to the end of the future.
 const LIVE: u32 = 1;
-/// The index is in the run queue, exactly once. The flag survives the end of a task.
+/// The index is in one of the queues, exactly once. The flag survives the end of a task.
 const QUEUED: u32 = 2;
+
+/// A queue of tasks that can run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum RunQueue {
+    /// Tasks that were spawned or woken.
+    Ready,
+    /// Tasks that used up the budget of their last poll.
+    Busy,
+}
 
 struct Tasks {
     slots: Vec<TaskSlot>,
     free: Vec<u32>,
     queue: VecDeque<u32>,
+    busy: VecDeque<u32>,
     live: usize,
 }
 
 impl Tasks {
     fn push(&mut self, index: u32) {
+        self.push_to(RunQueue::Ready, index);
+    }
+
+    fn push_to(&mut self, queue: RunQueue, index: u32) {
         if let Some(slot) = self.slots.get_mut(index as usize)
             && slot.flags & QUEUED == 0
         {
             slot.flags |= QUEUED;
-            self.queue.push_back(index);
+            self.queue(queue).push_back(index);
         }
+    }
+
+    fn queue(&mut self, queue: RunQueue) -> &mut VecDeque<u32> {
+        match queue {
+            RunQueue::Ready => &mut self.queue,
+            RunQueue::Busy => &mut self.busy,
+        }
+    }
+
+    fn is_any_runnable(&self) -> bool {
+        !self.queue.is_empty() || !self.busy.is_empty()
     }
 
     fn wake(&mut self, generation: u32, index: u32) {
@@ -88,10 +117,10 @@ impl Tasks {
         }
     }
 
-    /// Removes the next task that can run from its slot and returns it.
-    fn pop(&mut self) -> Option<(u32, u32, Task)> {
+    /// Removes the next task of a queue from its slot and returns it.
+    fn pop(&mut self, queue: RunQueue) -> Option<(u32, u32, Task)> {
         // Indexes of ended tasks are ignored; each was pushed once.
-        while let Some(index) = self.queue.pop_front() {
+        while let Some(index) = self.queue(queue).pop_front() {
             if let Some(slot) = self.slots.get_mut(index as usize) {
                 slot.flags &= !QUEUED;
                 if let Some(future) = slot.future.take() {
@@ -398,6 +427,7 @@ impl Core {
                 slots: Vec::new(),
                 free: Vec::new(),
                 queue: VecDeque::new(),
+                busy: VecDeque::new(),
                 live: 0,
             }),
             wheel: RefCell::new(Wheel::new(now)),
@@ -460,9 +490,9 @@ impl Core {
         self.earliest_deadline.set(Instant::NEVER);
     }
 
-    /// Polls one task. Returns the cost, or `None` when no task can run.
-    fn run_one(&self) -> Option<u32> {
-        let (index, generation, mut future) = self.tasks.borrow_mut().pop()?;
+    /// Polls one task of a queue. Returns the cost, or `None` when the queue is empty.
+    fn run_one(&self, queue: RunQueue) -> Option<u32> {
+        let (index, generation, mut future) = self.tasks.borrow_mut().pop(queue)?;
         self.begin_poll();
         let waker = waker(TaskId {
             thread: self.thread,
@@ -475,7 +505,7 @@ impl Core {
             let mut tasks = self.tasks.borrow_mut();
             tasks.put_back(index, future);
             if self.starved.get() {
-                tasks.push(index);
+                tasks.push_to(RunQueue::Busy, index);
             }
             drop(tasks);
             self.wheel
@@ -494,11 +524,28 @@ impl Core {
         Some(self.spent.get().saturating_add(COST_OF_POLL))
     }
 
-    /// Polls tasks until none can run or the turn reaches its limit.
+    /// Polls ready tasks until none is left or the turn reaches its limit, and a few busy ones in
+    /// between.
     fn run_tasks(&self) {
+        let mut spent = 0u32;
+        loop {
+            self.run_ready_tasks();
+            if spent >= BUSY_COST_PER_TURN {
+                return;
+            }
+            match self.run_one(RunQueue::Busy) {
+                Some(cost) => spent = spent.saturating_add(cost),
+                None => return,
+            }
+        }
+    }
+
+    fn run_ready_tasks(&self) {
         let (mut spent, mut ask_at) = (0u32, COST_BETWEEN_CLOCKS);
         for _ in 0..POLLS_PER_TURN {
-            let Some(cost) = self.run_one() else { break };
+            let Some(cost) = self.run_one(RunQueue::Ready) else {
+                break;
+            };
             spent = spent.saturating_add(cost);
             if spent < ask_at {
                 continue;
@@ -566,7 +613,7 @@ impl Core {
             tv_sec: 0,
             tv_nsec: 0,
         };
-        if !self.tasks.borrow().queue.is_empty() {
+        if self.tasks.borrow().is_any_runnable() {
             return self.poller.wait(Some(&at_once));
         }
         let next = self.wheel.borrow().next();

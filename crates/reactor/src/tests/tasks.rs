@@ -296,3 +296,39 @@ fn a_socket_is_refused_to_who_has_spent_its_budget_and_given_in_the_next_poll() 
         assert_eq!(near.try_read(&mut [0; 8]).unwrap(), 1);
     });
 }
+
+#[test]
+fn event_waits_for_few_polls_of_busy_tasks() {
+    on_loop(|| async {
+        // Many tasks that always have more work, as connections that are flooded with frames.
+        let polls = Rc::new(Cell::new(0u32));
+        let stop = Rc::new(Cell::new(false));
+        for _ in 0..20 {
+            let (polls, stop) = (Rc::clone(&polls), Rc::clone(&stop));
+            spawn(poll_fn(move |_| {
+                polls.set(polls.get() + 1);
+                while has_budget() {
+                    charge_budget(64);
+                }
+                match stop.get() {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                }
+            }));
+        }
+        turn().await;
+        let (near, mut far) = pair(Assumed::Nothing);
+        for _ in 0..50 {
+            far.write_all(b"x").unwrap();
+            let before = polls.get();
+            near.readable().await;
+            assert_eq!(near.try_read(&mut [0; 8]).unwrap(), 1);
+            let meanwhile = polls.get() - before;
+            assert!(meanwhile <= 4, "{meanwhile} polls before the event");
+            // Busy tasks are not starved by the others.
+            turn().await;
+            assert!(polls.get() > before);
+        }
+        stop.set(true);
+    });
+}
