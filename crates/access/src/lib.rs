@@ -18,6 +18,7 @@ mod key;
 pub mod keyword;
 pub mod ldap;
 pub mod limiter;
+pub mod linger;
 pub mod network;
 pub mod origin;
 pub mod page;

@@ -15,14 +15,16 @@ const BYTES_MAX: usize = 16 << 20;
 const READ_BYTES: usize = 4 << 10;
 
 /// Connection that lingers at its end.
-pub(super) struct Linger<S> {
+#[derive(Debug)]
+pub struct Linger<S> {
     stream: S,
     /// Set at the shutdown: the time until which input is dropped, and its remaining bytes.
     ends: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
 impl<S> Linger<S> {
-    pub(super) fn new(stream: S) -> Linger<S> {
+    /// Makes a connection linger.
+    pub fn new(stream: S) -> Linger<S> {
         Linger { stream, ends: None }
     }
 }

@@ -454,7 +454,8 @@ impl MuxState {
                 let _ = self
                     .connection
                     .send_headers(stream, fields.into_iter(), true);
-                if !end {
+                // The client may still be sending, and a reset could make it discard the response.
+                if !end && !self.drains.begin(stream, reactor::now()) {
                     self.connection.reset(stream, ErrorCode::NoError);
                 }
                 self.connection.head_was_overlong();

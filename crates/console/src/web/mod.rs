@@ -8,6 +8,7 @@ mod asks;
 mod bearer;
 mod config;
 mod described;
+mod drain;
 mod inquire;
 mod live;
 mod outcome;

@@ -1,12 +1,15 @@
 //! The listener and its connections, with or without TLS. Limits per connection keep slow or
 //! numerous clients from affecting others.
 
+use super::drain::drained;
 use super::places::ConnectionLimiter;
 use crate::certificate;
 use crate::config::{Config, Security};
+use ::access::linger::Linger;
 use ::access::proxies::{TrustedProxies, read_header};
 use axum::{Extension, Router};
 use hyper::server::conn::{http1, http2};
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
@@ -186,7 +189,8 @@ async fn connection<S>(stream: S, is_two: bool, router: Router)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = TowerToHyperService::new(router);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |request| router.call(drained(request)));
     // Errors are caused by the client, so they are ignored.
     if !is_two {
         let mut builder = http1::Builder::new();
@@ -195,7 +199,7 @@ where
             .header_read_timeout(HEAD_LIMIT)
             .max_buf_size(HEAD_BYTES_MAX as usize);
         let _ = builder
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Linger::new(stream)), service)
             .with_upgrades()
             .await;
         return;
@@ -279,6 +283,77 @@ mod tests {
             }
             let got = response(connect(stranger, at).await, header).await;
             assert!(!got.contains("198.51.100.7"), "{got}");
+        });
+    }
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+        bytes.extend_from_slice(&[kind, flags]);
+        bytes.extend_from_slice(&stream.to_be_bytes());
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    /// Reads frames until one of this kind; returns the kinds with their flags.
+    async fn frames_until(stream: &mut tokio::io::DuplexStream, last: u8) -> Vec<(u8, u8)> {
+        let mut kinds = Vec::new();
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.unwrap();
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; length as usize];
+            stream.read_exact(&mut payload).await.unwrap();
+            kinds.push((head[3], head[4]));
+            if head[3] == last {
+                return kinds;
+            }
+        }
+    }
+
+    #[test]
+    fn response_is_complete_although_the_body_is_not_needed() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().unwrap();
+        runtime.block_on(async {
+            let router = || Router::new().route("/", get(async || "page"));
+            let (mut client, server) = tokio::io::duplex(1 << 20);
+            tokio::spawn(connection(server, true, router()));
+            let mut sent = PREFACE.to_vec();
+            sent.extend(frame(4, 0, 0, &[]));
+            // POST https / with a body that comes later; the response is 405.
+            sent.extend(frame(1, 0x4, 1, &[0x83, 0x87, 0x84, 0x41, 1, b'a']));
+            client.write_all(&sent).await.unwrap();
+            let mut kinds = frames_until(&mut client, 1).await;
+            client
+                .write_all(&frame(0, 0x1, 1, &[b'x'; 9_000]))
+                .await
+                .unwrap();
+            client
+                .write_all(&frame(6, 0, 0, b"12345678"))
+                .await
+                .unwrap();
+            loop {
+                kinds.extend(frames_until(&mut client, 6).await);
+                // hyper sends pings of its own.
+                if kinds.contains(&(6, 0x1)) {
+                    break;
+                }
+            }
+            assert!(kinds.iter().all(|(kind, _)| *kind != 3), "{kinds:?}");
+            // With HTTP/1 the connection can be used again.
+            let (mut client, server) = tokio::io::duplex(1 << 20);
+            tokio::spawn(connection(server, false, router()));
+            for length in [9_000, 9_000] {
+                let head =
+                    format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+                client.write_all(head.as_bytes()).await.unwrap();
+                let mut got = Vec::new();
+                while !got.ends_with(b"\r\n\r\n") {
+                    got.push(client.read_u8().await.unwrap());
+                }
+                assert!(got.starts_with(b"HTTP/1.1 405 "));
+                client.write_all(&vec![b'x'; length]).await.unwrap();
+            }
         });
     }
 }

@@ -2,7 +2,6 @@
 //! the gateway, all others to the portal.
 
 mod host;
-mod linger;
 
 use crate::body::ResponseBody;
 use crate::config::Farm;
@@ -10,6 +9,7 @@ use crate::gateway::{Gateway, Visitor};
 use crate::portal::Portal;
 use crate::server::{ConnectionSlot, FarmListener, Listens, Secure, accept_all, keep_alive};
 use crate::site::FarmState;
+use access::linger::Linger;
 use access::proof::now_s;
 use hyper::body::Incoming;
 use hyper::header::{
@@ -21,7 +21,6 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
-use linger::Linger;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -115,6 +115,41 @@ fn a_request_whose_response_is_whole_is_read_to_a_bound_and_then_reset() {
 }
 
 #[test]
+fn refused_head_with_a_body_is_answered_without_a_reset() {
+    on_loop(|| async {
+        let (near, far) = UnixStream::pair().unwrap();
+        let options = settings::client_options(&limits(|_| {}));
+        serve_on(socket(far), options, echo_path);
+        let near = socket(near);
+        // More fields than the limit allows, and a body follows.
+        let mut block = vec![0x83, 0x86, 0x84];
+        for _ in 0..200 {
+            block.extend_from_slice(b"\0\x01a\x01b");
+        }
+        let mut bytes = raw::hello();
+        bytes.extend(raw::frame(1, 0x4, 1, &block));
+        assert!(send(&near, &bytes).await);
+        let (mut got, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
+        let mut frames_until = async |last: u8| {
+            while !raw::frames(&got).iter().any(|frame| frame.0 == last) {
+                soon("a frame", near.readable()).await;
+                if let Ok(n) = near.try_read(&mut buffer) {
+                    got.extend_from_slice(&buffer[..n]);
+                }
+            }
+            raw::frames(&got)
+        };
+        // The response comes before the body is sent.
+        frames_until(1).await;
+        assert!(send(&near, &raw::frame(0, 0x1, 1, &[b'x'; 5_000])).await);
+        assert!(send(&near, &raw::frame(6, 0, 0, b"12345678")).await);
+        let frames = frames_until(6).await;
+        let resets = frames.iter().filter(|frame| frame.0 == 3);
+        assert_eq!(resets.count(), 0, "the client reads the response");
+    });
+}
+
+#[test]
 fn a_client_that_resets_is_noticed_while_nothing_is_read() {
     on_loop(|| async {
         let gone = Rc::new(Cell::new(false));
