@@ -407,6 +407,7 @@ impl Client {
         if !turn.view.knows(pid) {
             return self.leave(&command::no_such_process(&format!("@!{pid}")));
         }
+        let (line, payload) = self.line_for_worker(target, command, payload, turn.view);
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         match socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None) {
             Ok((ours, theirs)) => {
@@ -419,7 +420,7 @@ impl Client {
                 self.state = MasterClientState::Forwarding(Forward {
                     socket: ours,
                     pid,
-                    outgoing: format!("{}{mark}\n", command.trim()).into_bytes(),
+                    outgoing: format!("{line}{mark}\n").into_bytes(),
                     payload,
                     shut: false,
                 });
@@ -428,6 +429,32 @@ impl Client {
                 self.leave(&format!("The process {pid} cannot be asked: {errno}\n\n"));
             }
         }
+    }
+
+    /// Returns a command with those behind it on the line that the same worker gets, and whether a
+    /// payload follows. They share a session of the worker: `expert-mode on` holds for the rest.
+    fn line_for_worker(
+        &mut self,
+        target: CommandTarget,
+        command: &str,
+        mut payload: bool,
+        view: &View,
+    ) -> (String, bool) {
+        let mut line = command.trim().to_owned();
+        // A prompt follows each command.
+        while target == self.target
+            && !self.prompt
+            && let Some(next) = self.commands.pop_front()
+        {
+            if command::prefixed(&next, view).is_some() || command::own(&next).is_some() {
+                self.commands.push_front(next);
+                break;
+            }
+            line.push(';');
+            line.push_str(next.trim());
+            payload = self.payload && self.commands.is_empty();
+        }
+        (line, payload)
     }
 
     fn run_here(&mut self, command: &str, turn: &mut SessionContext<'_>) {

@@ -131,6 +131,31 @@ fn a_payload_goes_to_the_worker_as_far_as_an_empty_line() {
 }
 
 #[test]
+fn commands_of_a_line_share_a_session_of_the_selected_worker() {
+    let mut pair = SessionFixture::new();
+    assert!(pair.ask("@1; expert-mode on; debug dev log x; @master; show version\n"));
+    let worker = pair.worker();
+    assert_eq!(read(&worker), "expert-mode on;debug dev log x\n");
+    send(&worker, b"\n\n", SendFlags::DONTWAIT).unwrap();
+    drop(worker);
+    assert!(pair.turn());
+    assert_eq!(pair.said(), "\n\n2.6.12-1+deb12u4\n\n");
+    // The payload belongs to the last command, and a prompt follows each one.
+    assert!(pair.ask("@1;show info;add map #0 <<\nkey value\n\n"));
+    let worker = pair.worker();
+    assert_eq!(read(&worker), "show info;add map #0 <<\nkey value\n\n");
+    drop(worker);
+    assert!(pair.turn());
+    assert!(pair.ask("prompt;show info;show stat\n"));
+    let worker = pair.worker();
+    assert_eq!(read(&worker), "show info\n");
+    drop(worker);
+    assert!(pair.turn());
+    let worker = pair.worker();
+    assert_eq!(read(&worker), "show stat\n");
+}
+
+#[test]
 fn a_session_that_asked_for_a_change_hears_its_end_and_is_over() {
     let mut pair = SessionFixture::new();
     assert!(pair.ask("reload\nshow version\n"));
