@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 /// Maximum length of a line, bytes.
-const LINE_BYTES_MAX: usize = 4096;
+const LINE_BYTES_MAX: usize = 16_384;
 /// Maximum length of a description, bytes.
 const WORDS_BYTES_MAX: usize = 256;
 /// Default of `agent-inter`, milliseconds.
@@ -32,10 +32,14 @@ pub(super) struct AgentResponse {
     pub unknown: Option<String>,
 }
 
-/// Parses the line of an agent.
-pub(super) fn read(bytes: &[u8]) -> AgentResponse {
-    let end = bytes.iter().position(|b| matches!(b, b'\r' | b'\n' | 0));
-    let text = String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]);
+/// Parses the line of an agent. None if the line does not end with CR or LF: a truncated `up 10%` must
+/// not take effect as `up`.
+pub(super) fn read(bytes: &[u8]) -> Option<AgentResponse> {
+    let end = bytes.iter().position(|b| matches!(b, b'\r' | b'\n' | 0))?;
+    if bytes[end] == 0 {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&bytes[..end]);
     let (said, description) = text.split_once('#').unwrap_or((&text, ""));
     let mut line = AgentResponse {
         description: words(description),
@@ -63,7 +67,7 @@ pub(super) fn read(bytes: &[u8]) -> AgentResponse {
             }
         }
     }
-    line
+    Some(line)
 }
 
 /// Prepares foreign text for logs: shortened, and without characters that would break a line.
@@ -152,7 +156,15 @@ pub(super) async fn query_agent(
         })
     };
     let line = match (asked, connected) {
-        (Ok(Ok(bytes)), _) => Ok(read(&bytes)),
+        (Ok(Ok(bytes)), _) if bytes.is_empty() => failed(CheckStatus::Layer7Invalid, String::new()),
+        // HAProxy's words and status.
+        (Ok(Ok(bytes)), _) => read(&bytes).map_or_else(
+            || {
+                let info = "Ignoring incomplete line from agent";
+                failed(CheckStatus::Layer7Timeout, info.to_owned())
+            },
+            Ok,
+        ),
         (Ok(Err(error)), _) => failed(CheckStatus::Layer4Error, language::reason(&error)),
         (Err(_), true) => failed(CheckStatus::Layer7Timeout, String::new()),
         (Err(_), false) => failed(CheckStatus::Layer4Timeout, String::new()),
@@ -174,7 +186,8 @@ async fn exchange(server: &Server, connected: &mut bool) -> io::Result<Vec<u8>> 
     loop {
         let length = stream.read(&mut piece).await?;
         bytes.extend_from_slice(&piece[..length]);
-        if length == 0 || bytes.contains(&b'\n') || bytes.len() >= LINE_BYTES_MAX {
+        let has_line = bytes.iter().any(|b| matches!(b, b'\r' | b'\n'));
+        if length == 0 || has_line || bytes.len() >= LINE_BYTES_MAX {
             return Ok(bytes);
         }
     }
@@ -184,22 +197,35 @@ async fn exchange(server: &Server, connected: &mut bool) -> io::Result<Vec<u8>> 
 mod tests {
     use super::*;
 
+    fn read_line(line: &[u8]) -> AgentResponse {
+        read(line).unwrap()
+    }
+
     #[test]
-    fn what_agents_say_is_understood() {
-        let line = read(b"up 75%, maxconn:30\tready\r\nrest");
+    fn words_of_an_agent_are_parsed() {
+        let line = read_line(b"up 75%, maxconn:30\tready\r\nrest");
         assert_eq!(line.health, Some((true, "up")));
         assert_eq!((line.percent, line.maxconn), (Some(75), Some(30)));
         assert_eq!(line.admin, Some(AdminState::Ready));
         assert_eq!((line.weight(10), line.weight(100)), (Some(7), Some(75)));
-        assert_eq!(read(b"4000000000%").weight(256), Some(WEIGHT_MAX));
-        assert_eq!(read(b"maint").admin, Some(AdminState::Maintenance));
-        assert_eq!(read(b"drain\n").admin, Some(AdminState::Drain));
-        assert_eq!(read(b""), AgentResponse::default());
-        assert_eq!(read(b"bogus 5").unknown.as_deref(), Some("bogus"));
-        assert_eq!(
-            read(&[0xff; 9000]).unknown.map(|w| w.chars().count()),
-            Some(256)
-        );
+        assert_eq!(read_line(b"4000000000%\n").weight(256), Some(WEIGHT_MAX));
+        assert_eq!(read_line(b"maint\r").admin, Some(AdminState::Maintenance));
+        assert_eq!(read_line(b"drain\n").admin, Some(AdminState::Drain));
+        assert_eq!(read_line(b"\ndown\n"), AgentResponse::default());
+        assert_eq!(read_line(b"bogus 5\n").unknown.as_deref(), Some("bogus"));
+        let mut long = vec![0xff; 9000];
+        long.push(b'\n');
+        let unknown = read_line(&long).unknown;
+        assert_eq!(unknown.map(|w| w.chars().count()), Some(256));
+    }
+
+    #[test]
+    fn incomplete_line_of_an_agent_has_no_effect() {
+        for line in [
+            "", "down", "up", "up 50%", "Drain", "maint #x", "down\0", "down\0\n",
+        ] {
+            assert_eq!(read(line.as_bytes()), None, "{line:?}");
+        }
     }
 
     proptest::proptest! {
@@ -209,7 +235,7 @@ mod tests {
             bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
         ) {
             for text in [words.into_bytes(), bytes] {
-                let line = read(&text);
+                let Some(line) = read(&text) else { continue };
                 let (_, result) = line.result(1);
                 assert!(result.info.chars().count() < 2 * WORDS_BYTES_MAX);
                 assert!(!result.info.chars().any(char::is_control));
@@ -221,7 +247,8 @@ mod tests {
     #[test]
     fn the_result_is_in_haproxys_words() {
         let of = |text: &str| {
-            let (said, result) = read(text.as_bytes()).result(3);
+            let line = read_line(format!("{text}\n").as_bytes());
+            let (said, result) = line.result(3);
             (said, result.code(), result.text(), result.info.into_owned())
         };
         let down = (
