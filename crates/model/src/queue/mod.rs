@@ -202,7 +202,7 @@ enum Admission {
     Refused(QueueRefusal),
 }
 
-/// Result for an asker, with the number of streams ahead of it if it waits.
+/// Result for an asker, with its position in a queue, from 1, if it waits.
 struct Placement {
     outcome: Admission,
     server_queue: Option<u32>,
@@ -290,10 +290,12 @@ impl Asker<'_> {
             None => self.place_one(),
         }
         let server = server.map(Arc::clone);
+        // Counted from 1, as in HAProxy's logs; 0 is a stream that did not wait.
+        let position = Some(ahead.saturating_add(1));
         let (server_queue, backend_queue) = if server.is_some() {
-            (Some(ahead), None)
+            (position, None)
         } else {
-            (None, Some(ahead))
+            (None, position)
         };
         let mut ticket = Ticket::new(waiter, turn, server, Arc::clone(&proxy.state));
         let outcome = match ticket.granted() {

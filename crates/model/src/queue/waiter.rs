@@ -1,6 +1,6 @@
 //! A stream that waits in a queue, and the transfer of a slot to it from another thread.
 
-use crate::config::{Config, Proxy, ProxyIndex, ServerIndex};
+use crate::config::{Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::state::queue::{Granted, Hand, QueuePosition, ServerSlot, Waiter};
 use crate::state::{ProxyState, ServerState};
 use std::future::Future;
@@ -123,6 +123,14 @@ impl Ticket {
             backend,
             fetched: false,
         }
+    }
+
+    /// Returns the server in whose queue the stream waits; None for the backend's queue.
+    pub fn server(&self, backend: &Proxy) -> Option<ServerIndex> {
+        let waits_at = self.server.as_ref()?;
+        let at = |server: &Server| Arc::ptr_eq(&server.state, waits_at);
+        let at = backend.servers.iter().position(at)?;
+        u32::try_from(at).ok().map(ServerIndex)
     }
 
     /// Returns the slot if it was already granted.

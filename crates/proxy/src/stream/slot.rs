@@ -65,11 +65,13 @@ pub async fn take_slot(
             return Err(Unserved::Unavailable);
         }
         Assignment::Wait(ticket) => {
+            let waits_at = { stream.backend() }.and_then(|backend| ticket.server(backend));
             let deadline = after(stream.queue_ms());
             let granted = with_deadline(deadline, ticket);
             let Some(granted) =
                 listing::run_until_killed(stream.identity.listed.place(), granted).await
             else {
+                stream.times.queued = Some(reactor::now());
                 stream.outcome.end(Termination::Killed, StreamPhase::Queue);
                 return Err(Unserved::Unavailable);
             };
@@ -79,10 +81,12 @@ pub async fn take_slot(
                     granted.slot
                 }
                 Err(_) => {
+                    stream.times.queued = Some(reactor::now());
+                    stream.route.server = waits_at;
                     stream
                         .outcome
                         .end(Termination::ServerTimeout, StreamPhase::Queue);
-                    backend::count_at(stream, None, Tally::ConnectErrors);
+                    backend::count_at(stream, waits_at, Tally::ConnectErrors);
                     return Err(Unserved::Unavailable);
                 }
             }

@@ -101,6 +101,8 @@ pub fn abandoned(stream: &mut ProxyStream) {
     stream.outcome.termination = Termination::ClientAbort;
     let queued = stream.times.queued.is_none();
     stream.outcome.phase = if queued {
+        // The time in the queue ends here.
+        stream.times.queued = Some(reactor::now());
         StreamPhase::Queue
     } else {
         StreamPhase::Connect

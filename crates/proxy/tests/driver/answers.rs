@@ -275,6 +275,47 @@ fn a_tunnel_holds_its_slot_of_the_server() {
 }
 
 #[test]
+fn time_in_a_queue_is_logged_also_without_a_slot() {
+    for (mode, option, letters, server) in [
+        ("http", "timeout queue 100ms", "503 sQ", "<NOSRV>"),
+        ("tcp", "timeout queue 100ms", "0 sQ", "<NOSRV>"),
+        ("http", "option abortonclose", "0 CQ", "<NOSRV>"),
+        // The stream is bound to one server, and waits in its queue.
+        (
+            "http",
+            "timeout queue 100ms\n use-server s if TRUE",
+            "503 sQ",
+            "s",
+        ),
+    ] {
+        let text = format!(
+            "listen o\n bind 127.0.0.1:{{1}}\n mode tcp\n tcp-request inspect-delay 60s\n \
+             tcp-request content reject if WAIT_END\n\
+             listen l\n bind 127.0.0.1:{{0}}\n mode {mode}\n {option}\n server s 127.0.0.1:{{1}} maxconn 1\n"
+        );
+        let bed = ProxyFixture::new(&text);
+        let mut holder = bed.client();
+        holder.send(GET);
+        bed.counts("l/s", "scur", "scur=1");
+        let mut waits = bed.client();
+        waits.send(GET);
+        if letters == "0 CQ" {
+            bed.counts("l/BACKEND", "qcur", "qcur=1");
+            drop(waits);
+        }
+        let ended = &bed.ended(1)[0];
+        assert_eq!(ended.brief(), letters, "{mode} {option}");
+        assert_eq!(ended.server, server, "{mode} {option}");
+        let waited = ended
+            .queue_ms
+            .unwrap_or_else(|| panic!("{mode} {option}: no time"));
+        assert!(letters == "0 CQ" || waited >= 99, "{waited} ms");
+        let queues = if server == "s" { "1/0" } else { "0/1" };
+        assert_eq!(ended.queues, queues, "{mode} {option}");
+    }
+}
+
+#[test]
 fn bytes_behind_an_answer_reach_nobody() {
     for answer in [
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",

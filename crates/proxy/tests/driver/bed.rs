@@ -50,6 +50,10 @@ pub struct StreamLog {
     pub bytes_out: u64,
     /// `%Tt`.
     pub total_ms: u64,
+    /// `%Tw`; None if the stream was in no queue and got no server.
+    pub queue_ms: Option<u64>,
+    /// `%sq/%bq`.
+    pub queues: String,
 }
 
 impl StreamLog {
@@ -452,6 +456,14 @@ fn note_ended(stream: &ProxyStream) {
         bytes_in: stream.transfer.bytes_in,
         bytes_out: stream.transfer.bytes_out,
         total_ms: stream.times.ended.map_or(0, ms),
+        queue_ms: stream.times.queued.map(|at| {
+            let start = stream.times.request.unwrap_or(stream.times.began);
+            at.saturating_duration_since(start).as_millis() as u64
+        }),
+        queues: format!(
+            "{}/{}",
+            stream.route.server_queue, stream.route.backend_queue
+        ),
     };
     ENDED
         .lock()
@@ -475,7 +487,7 @@ fn haproxy(text: &str, options: &ServeOptions) -> System {
         dir.display(),
         log.local_addr().unwrap().port()
     );
-    let format = " log global\n log-format \"@ %ts %ST %rc %s %U %B %Tt\"\n";
+    let format = " log global\n log-format \"@ %ts %ST %rc %s %U %B %Tt %Tw %sq/%bq\"\n";
     let whole = format!("{global}{HEAD}{format}{text}");
     let file = dir.join("haproxy.cfg");
     std::fs::write(&file, whole).unwrap();
@@ -508,6 +520,8 @@ fn read_log(log: &UdpSocket) -> StreamLog {
             bytes_in: fields[4].trim_start_matches('+').parse().unwrap_or(0),
             bytes_out: fields[5].trim_start_matches('+').parse().unwrap_or(0),
             total_ms: fields[6].trim_start_matches('+').parse().unwrap_or(0),
+            queue_ms: fields[7].parse().ok(),
+            queues: fields[8].to_owned(),
         };
     }
 }

@@ -56,7 +56,7 @@ aliases! {
     BackendConnections "bc" false "Number of other streams in the backend.";
     ServerSideIp "bi" false "The source address of the server connection.";
     ServerSidePort "bp" false "The source port of the server connection.";
-    BackendQueue "bq" false "Number of streams before it in the backend's queue when it arrived.";
+    BackendQueue "bq" false "Position in the backend's queue when the stream was queued, from 1; 0 if it did not wait there.";
     ClientIp "ci" false "The client's address, after PROXY headers and rules.";
     ClientPort "cp" false "The client's port, after PROXY headers and rules.";
     FrontendName "f" false "The name of the frontend.";
@@ -78,7 +78,7 @@ aliases! {
     ServerConnections "sc" false "Number of other streams of the server.";
     ServerIp "si" false "The server's address.";
     ServerPort "sp" false "The server's port.";
-    ServerQueue "sq" false "Number of streams before it in the server's queue when it arrived.";
+    ServerQueue "sq" false "Position in the server's queue when the stream was queued, from 1; 0 if it did not wait there.";
     TlsCipher "sslc" false "The cipher suite of the client's TLS connection, by OpenSSL's name.";
     TlsVersion "sslv" false "The TLS version of the client: `TLSv1.3`.";
     DateMillis "t" false "The date of the accept to the millisecond, in the local time zone.";

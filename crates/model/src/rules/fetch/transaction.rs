@@ -76,11 +76,11 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "bc_be_queue",
         number(Needs::Backend, |_, s| Some(SampleValue::Int(s.route.backend_queue.into()))),
         "acl example bc_be_queue -m found",
-        "Number of streams before this one in the queue of the backend: `%bq`.";
+        "Position in the queue of the backend when the stream was queued, from 1: `%bq`. 0 if it did not wait there.";
     "bc_srv_queue",
         number(Needs::Server, |_, s| Some(SampleValue::Int(s.route.server_queue.into()))),
         "acl example bc_srv_queue -m found",
-        "Number of streams before this one in the queue of the server: `%sq`.";
+        "Position in the queue of the server when the stream was queued, from 1: `%sq`. 0 if it did not wait there.";
     "server_status", number(Needs::ResponseKept, server_status).http(), "acl hidden server_status 500",
         "The status of the server's response before any rules; no value for the proxy's own responses.";
     "last_rule_file", FetchBuild::new(Type::Str, Needs::Nothing, rule_file).prepare(ask_rule), "acl example last_rule_file -m found",
