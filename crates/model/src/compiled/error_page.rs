@@ -3,6 +3,7 @@
 use super::ResponseTemplate;
 use http::http1::{self, BodyLength, Limits, ParseStatus, RequestFacts};
 use http::message::HttpMessage;
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 /// Replacement for an error response (`errorfile`, `errorloc`).
@@ -50,6 +51,7 @@ impl ErrorFile {
             ..Limits::default()
         };
         let facts = RequestFacts::default();
+        let bytes = &*as_http1(bytes);
         let parsed = match http1::parse_response(bytes, &facts, &limits, &mut head) {
             Ok(ParseStatus::Done(parsed)) => parsed,
             Ok(ParseStatus::Incomplete) => {
@@ -93,6 +95,41 @@ impl ErrorFile {
     }
 }
 
+/// Replaces the version of a status line by the HTTP/1 version that HAProxy uses for it. Any `HTTP/<digit>.<digit>`
+/// is valid in an error file, because the version of a response is that of its client.
+fn as_http1(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let minor = match bytes {
+        [
+            b'H',
+            b'T',
+            b'T',
+            b'P',
+            b'/',
+            b'0',
+            b'.',
+            b'0'..=b'9',
+            b' ',
+            ..,
+        ] => b'0',
+        [
+            b'H',
+            b'T',
+            b'T',
+            b'P',
+            b'/',
+            b'2'..=b'9',
+            b'.',
+            b'0'..=b'9',
+            b' ',
+            ..,
+        ] => b'1',
+        _ => return bytes.into(),
+    };
+    let mut bytes = bytes.to_vec();
+    (bytes[5], bytes[7]) = (b'1', minor);
+    bytes.into()
+}
+
 /// Statuses of the responses that HAProxy generates itself; 414 and 431 since 3.x.
 pub const ERROR_STATUSES: &[u16] = &[
     200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 414, 421, 422, 425, 429, 431, 500, 501, 502,
@@ -126,6 +163,25 @@ mod tests {
         let mut bytes = Vec::new();
         file.head.write_http1(&mut bytes);
         String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn every_version_of_an_error_file_is_sent_as_http1() {
+        for (version, sent) in [
+            ("HTTP/2.0", "HTTP/1.1"),
+            ("HTTP/3.9", "HTTP/1.1"),
+            ("HTTP/1.2", "HTTP/1.1"),
+            ("HTTP/1.1", "HTTP/1.1"),
+            ("HTTP/1.0", "HTTP/1.0"),
+            ("HTTP/0.9", "HTTP/1.0"),
+        ] {
+            let head = head_of(&format!("{version} 503 Busy\r\nA: b\r\n\r\nlater"));
+            assert!(head.starts_with(&format!("{sent} 503 Busy\r\n")), "{head}");
+        }
+        for version in ["HTTP/2", "HTTP/10.0", "HTTP/2.00", "HTTQ/2.0", "HTTP/x.0"] {
+            let text = format!("{version} 503 Busy\r\n\r\n");
+            assert!(ErrorFile::parse(text.as_bytes()).is_err(), "{version}");
+        }
     }
 
     #[test]
