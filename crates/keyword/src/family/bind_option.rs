@@ -8,7 +8,7 @@ use crate::family::Loader;
 use language::Diagnostic;
 use language::value::TimeUnit;
 use model::codes;
-use model::config::{Bind, HttpProtocol, StatsLevel};
+use model::config::{Bind, HttpProtocol, SeverityOutput, StatsLevel};
 
 fn switch(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
     match args.keyword {
@@ -199,6 +199,16 @@ fn rights(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
                 &["admin", "operator", "user"],
             ));
         }
+        ("severity-output", name) => match SeverityOutput::of_name(name) {
+            Some(severity) => rights.severity = severity,
+            None => {
+                return Err(super::value::unknown_choice_error(
+                    args,
+                    word,
+                    &["none", "number", "string"],
+                ));
+            }
+        },
         (_, "listeners") => rights.expose_listeners = true,
         _ => {
             return Err(super::value::unknown_choice_error(
@@ -267,6 +277,10 @@ pub static OPTIONS: &[BindRow] = rows! {
         "Sets the HTTP version instead of negotiating it by TLS. Without `proto`, a listener without TLS speaks \
          HTTP/1, and HTTP/2 with clients that begin with it. `h1` disables HTTP/2, `h2` requires it. `none`, in `mode \
          tcp`, closes connections that `switch-mode` or a backend in `mode http` would switch to HTTP.";
+    "severity-output { none | number | string }" BIND, rights, "stats socket /run/admin.sock severity-output number",
+        "Precedes replies on this `stats socket` with their severity, as a number (`[3]: `) or a word (`[err]: `), so \
+         that programs can distinguish errors. The default is `none`. The command `set severity-output` changes it for \
+         one connection.";
     "tcp-ut <delay>" BIND, tcp_user_timeout, "bind :8080 tcp-ut 30s",
         "Sets how long sent data may remain unacknowledged before the kernel closes the connection. This detects dead \
          clients much sooner than retransmissions do.";

@@ -275,6 +275,11 @@ fn no_pipes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
+fn no_reuse_port(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    loader.config.global.exclusive_ports = true;
+    args.end()
+}
+
 fn unix_bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     use std::os::unix::ffi::OsStrExt;
     let mut owner = BindOwner::default();
@@ -443,6 +448,11 @@ pub static LINES: &[LineRow] = rows! {
     "nosplice" GLOBAL, no_pipes, "nosplice",
         "Disables splicing between sockets in the kernel: data is always copied through buffers. See `option \
          splice-auto`.";
+    "noreuseport" GLOBAL, no_reuse_port, "noreuseport",
+        "Binds listeners without SO_REUSEPORT, so that a second process cannot listen on the same address. A new \
+         process still takes over the sockets of its predecessor; those that were bound without this line stay \
+         shared. Two `bind` lines whose addresses overlap (`*:80` and \
+         `127.0.0.1:80`) are then refused by the system.";
     "stats timeout <time>" GLOBAL, duration, "stats timeout 30s",
         "Timeout of an idle connection to a `stats socket`. The default is 10 seconds.";
     "unix-bind [prefix <path>] [mode <mode>] [user <user>] [uid <uid>] [group <group>] [gid <gid>]" GLOBAL,

@@ -111,6 +111,19 @@ fn security_level(_: &mut Loader, args: &mut Args<'_>) -> Built {
     }
 }
 
+/// Builds `tune.fail-alloc`.
+fn failing_allocations(_: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.peek();
+    let percent = args.integer("a percentage", 0..=100)?;
+    match word {
+        Some(word) if percent > 0 => {
+            let name = format!("tune.fail-alloc {percent}");
+            Err(super::proxy::unsupported_word(word, &name))
+        }
+        _ => args.warn_of_surplus(),
+    }
+}
+
 /// Builds `ssl-provider`.
 fn provider(_: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a name")?;
@@ -321,6 +334,9 @@ hints! {
         "In HAProxy, ignores some epoll events, for debugging. Evenkeel ignores none.";
     "tune.events.max-events-at-once", " <number>", " 100", number,
         "In HAProxy, the number of applet events per call. Evenkeel has no applets.";
+    "tune.fail-alloc", " <percentage>", " 0", failing_allocations,
+        "In HAProxy, the percentage of memory allocations that fail on purpose, for developers. Evenkeel has no such \
+         fault injection, so only 0 is accepted.";
     "tune.fd.edge-triggered", " { on | off }", " on", on_off,
         "In HAProxy, selects edge-triggered epoll. Evenkeel always uses it.";
     "tune.h2.be.max-frames-at-once", " <number>", " 0", number,
@@ -381,6 +397,9 @@ mod tests {
             ("tune.idletimer 70s", "E0204"),
             ("tune.buffers.limit 0", ""),
             ("tune.buffers.limit 100", "W0116"),
+            ("tune.fail-alloc 0", ""),
+            ("tune.fail-alloc 10", "E0103"),
+            ("tune.fail-alloc 101", "E0204"),
             ("thread-groups 0", "E0204"),
             ("thread-group 1 1-4 5", ""),
             ("thread-group 1 a-b", "E0207"),

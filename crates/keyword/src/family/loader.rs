@@ -3,7 +3,7 @@
 use super::{certificates, order, refused};
 use configuration::LoadOptions;
 use language::{Environment, Span};
-use model::config::{ProxyIndex, StatsLevel};
+use model::config::{ProxyIndex, SeverityOutput, StatsLevel};
 use model::rules::draft::ConfigDraft;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::{Deref, DerefMut};
@@ -81,13 +81,15 @@ impl DerefMut for Loader {
     }
 }
 
-/// Options `level` and `expose-fd` of a `stats socket`.
+/// Options `level`, `expose-fd` and `severity-output` of a `stats socket`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SocketRights {
     /// Access level (`level`).
     pub level: StatsLevel,
     /// Listening descriptors may be fetched (`expose-fd listeners`).
     pub expose_listeners: bool,
+    /// Format of the severity in front of replies (`severity-output`).
+    pub severity: SeverityOutput,
 }
 
 impl Loader {

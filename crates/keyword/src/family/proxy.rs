@@ -100,8 +100,12 @@ fn backlog(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn retries(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let retries = args.count("a number of retries", 0..=i32::MAX as u32)?;
-    loader.proxy().retries = Some(retries);
+    let retries = args.integer(
+        "a number of retries",
+        i64::from(i32::MIN)..=i64::from(i32::MAX),
+    )?;
+    // HAProxy accepts a negative number, too, and does not retry.
+    loader.proxy().retries = Some(u32::try_from(retries).unwrap_or(0));
     args.end()
 }
 
@@ -197,7 +201,7 @@ pub static LINES: &[LineRow] = rows! {
          `maxconn`. The kernel's own limit (net.core.somaxconn) always applies.";
     "retries <value>" BACK, retries, "retries 3",
         "Number of retries for a failed server connection, one second apart, before the request fails with 503. The \
-         default is 3. With `option redispatch` the last attempt can go to another server.";
+         default is 3; 0 or a negative number disables retries. With `option redispatch` the last attempt can go to another server.";
     "rate-limit sessions <rate>" FRONT, rate_limit, "rate-limit sessions 100",
         "Maximum number of new sessions per second; further ones wait in the kernel's queue, which smooths peaks. 0, \
          the default, means no limit.";

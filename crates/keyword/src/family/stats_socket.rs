@@ -26,6 +26,7 @@ fn socket(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             bind,
             level: rights.level,
             expose_listeners: rights.expose_listeners,
+            severity: rights.severity,
         });
     }
     options

@@ -81,6 +81,31 @@ pub struct StatsSocket {
     pub level: StatsLevel,
     /// `expose-fd listeners`.
     pub expose_listeners: bool,
+    /// `severity-output`.
+    pub severity: SeverityOutput,
+}
+
+/// `severity-output`: format of the severity in front of a reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SeverityOutput {
+    #[default]
+    None,
+    /// `[3]: `
+    Number,
+    /// `[err]: `
+    String,
+}
+
+impl SeverityOutput {
+    /// Reads `none`, `number` or `string`.
+    pub fn of_name(name: &str) -> Option<SeverityOutput> {
+        match name {
+            "none" => Some(SeverityOutput::None),
+            "number" => Some(SeverityOutput::Number),
+            "string" => Some(SeverityOutput::String),
+            _ => None,
+        }
+    }
 }
 
 /// `watch`: files are reloaded when they change.
@@ -274,6 +299,8 @@ pub struct Global {
     pub stats_maxconn: Option<u32>,
     /// `maxpipes`; 0 with `nosplice`.
     pub pipes_max: Option<u32>,
+    /// `noreuseport`: no other process can listen on an address of this one.
+    pub exclusive_ports: bool,
     /// `hard-stop-after`, milliseconds.
     pub hard_stop_after_ms: Option<u32>,
     /// `watch`.

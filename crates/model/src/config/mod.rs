@@ -30,8 +30,8 @@ pub use check::{Check, CheckKind, CheckLines, ExternalLines, HealthCheck, MySqlU
 pub use fcgi::{FcgiApp, PassHeader, SetParam};
 pub use forward::{Forwarded, HeaderCases, HeaderNames, KeepAlive, ParameterSource};
 pub use global::{
-    CloseSpread, Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
-    Watch, host_name,
+    CloseSpread, Global, LogTarget, LogTargetAddress, SeverityOutput, StatsLevel, StatsSocket,
+    Tune, VariablesMax, Watch, host_name,
 };
 pub use log_forward::{ForwardedHost, LOG_CONNECTIONS_DEFAULT, LogForward, LogServers};
 pub use log_profile::{LogProfile, LogStep, ProfileReference};

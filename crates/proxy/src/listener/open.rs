@@ -175,7 +175,9 @@ fn open_one(
         return Ok(fd);
     }
     let opened = match &bind.address {
-        BindAddress::Inet(address) if bind.datagrams => open_udp(bind, *address, inherited.dry),
+        BindAddress::Inet(address) if bind.datagrams => {
+            open_udp(bind, *address, &options, inherited.dry)
+        }
         BindAddress::Inet(address) => open_inet(bind, *address, &options, inherited.dry),
         BindAddress::Unix(path) => {
             let path = prefixed(prefix, path);
@@ -255,6 +257,7 @@ fn open_inet(
     };
     let fd = create(family).map_err(at(OpenStep::Create))?;
     options::fixed(&fd, bind, address).map_err(at(OpenStep::Option))?;
+    options.share_port(&fd);
     options.set_on_new(&fd).map_err(at(OpenStep::Option))?;
     rustix::net::bind(&fd, &address).map_err(at(OpenStep::Bind))?;
     options::unfix(&fd, address);
@@ -267,7 +270,7 @@ fn open_inet(
 
 /// Opens a datagram socket. The address is shared with an older process that still receives,
 /// as with listeners.
-fn open_udp(bind: &Bind, address: SocketAddr, dry: bool) -> OpenResult<OwnedFd> {
+fn open_udp(bind: &Bind, address: SocketAddr, options: &Options, dry: bool) -> OpenResult<OwnedFd> {
     let family = if address.is_ipv4() {
         AddressFamily::INET
     } else {
@@ -275,6 +278,7 @@ fn open_udp(bind: &Bind, address: SocketAddr, dry: bool) -> OpenResult<OwnedFd> 
     };
     let fd = create_for_datagrams(family).map_err(at(OpenStep::Create))?;
     options::fixed(&fd, bind, address).map_err(at(OpenStep::Option))?;
+    options.share_port(&fd);
     if dry {
         // A bound socket would receive some of the datagrams of the processes that share the
         // address.

@@ -31,6 +31,8 @@ pub(super) struct Options {
     receive_bytes: Option<u32>,
     send_bytes: Option<u32>,
     unsent_bytes: Option<u32>,
+    /// No other socket can be bound to the address (`noreuseport`).
+    exclusive: bool,
 }
 
 impl Options {
@@ -51,6 +53,7 @@ impl Options {
             receive_bytes: config.global.tune.rcvbuf_client,
             send_bytes: config.global.tune.sndbuf_client,
             unsent_bytes: config.global.tune.unsent_client,
+            exclusive: config.global.exclusive_ports,
         }
     }
 
@@ -83,6 +86,7 @@ impl Options {
     /// Sets the options on a TCP socket that already listens. Options that are not configured
     /// return to the system's defaults.
     pub fn set_on_listening(&self, fd: &OwnedFd) -> Result<(), Errno> {
+        self.share_port(fd);
         sockopt::set_tcp_nodelay(fd, true)?;
         sockopt::set_socket_keepalive(fd, self.keepalive)?;
         self.keepalive_pace.apply(fd)?;
@@ -103,6 +107,13 @@ impl Options {
         set_unsent(fd, self.unsent_bytes.unwrap_or(0))?;
         self.free_buffer_sizes(fd);
         self.set_buffer_sizes(fd)
+    }
+
+    /// Lets other sockets be bound to the address, unless `noreuseport` forbids it: an older Evenkeel
+    /// process, or HAProxy, may still accept there, and so may the listener that this one replaces.
+    pub fn share_port(&self, fd: &OwnedFd) {
+        // If the option is refused, bind(2) fails and reports it.
+        let _ = sockopt::set_socket_reuseport(fd, !self.exclusive);
     }
 
     /// Sets `mss`; a negative value is relative to the system's segment size.
@@ -165,9 +176,6 @@ pub(super) fn create_for_datagrams(family: AddressFamily) -> Result<OwnedFd, Err
 /// of one of these is a different listener.
 pub(super) fn fixed(fd: &OwnedFd, bind: &Bind, address: SocketAddr) -> Result<(), Errno> {
     sockopt::set_socket_reuseaddr(fd, true)?;
-    // An older Evenkeel process, or HAProxy, may still accept on the address, and so may the
-    // listener that this one replaces.
-    let _ = sockopt::set_socket_reuseport(fd, true);
     // Binds also to an address that this host does not have (yet).
     if address.is_ipv4() {
         let _ = sockopt::set_ip_freebind(fd, true);

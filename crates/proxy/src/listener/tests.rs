@@ -146,6 +146,27 @@ fn a_socket_without_reuseport_lets_a_listener_beside_it() {
 }
 
 #[test]
+fn noreuseport_lets_no_other_socket_listen_on_the_address() {
+    let port = port();
+    let line = format!("bind 127.0.0.1:{port}");
+    let exclusive = load_text(&format!("global\nnoreuseport\nfrontend f\n{line}\n"));
+    let (shared, exclusive) = (config(&line), exclusive.config.unwrap());
+    let first = opened(&exclusive, &mut Inherited::default());
+    for other in [&shared, &exclusive] {
+        let (_, errors) = open(other, &mut Inherited::default());
+        assert_eq!(
+            (errors[0].step, errors[0].errno),
+            (OpenStep::Bind, Errno::ADDRINUSE)
+        );
+    }
+    let mut inherited = handed_over(&first);
+    let shares = opened(&shared, &mut inherited);
+    inherited.settle().unwrap();
+    let beside = opened(&shared, &mut Inherited::default());
+    assert_ne!(inodes(&shares), inodes(&beside));
+}
+
+#[test]
 fn options_of_a_socket_that_stays_become_those_of_the_new_line() {
     let port = port();
     let plain = format!("bind 127.0.0.1:{port}");

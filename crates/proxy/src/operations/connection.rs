@@ -212,7 +212,7 @@ fn begin(rights: &Rights, context: &Context) -> Session {
         timeout: silence(context),
         expert: false,
         experimental: false,
-        severity: Default::default(),
+        severity: rights.severity,
         payload: None,
     }
 }

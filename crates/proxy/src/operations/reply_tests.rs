@@ -1,6 +1,7 @@
 //! Tests the severity of replies, and what the level `user` cannot see.
 
-use super::tests::{ask, block_on, context, talk};
+use super::socket::Rights;
+use super::tests::{ask, block_on, context, talk, talk_with};
 use model::config::StatsLevel;
 
 const FILE: &str = "\
@@ -61,6 +62,29 @@ fn replies_begin_with_their_severity_where_the_connection_wants_that() {
         "set severity-output number;show info",
     );
     assert!(counters.starts_with("\nName: HAProxy\n"), "{counters}");
+}
+
+#[test]
+fn severity_of_a_socket_applies_without_a_command() {
+    let text = format!("{FILE}global\n stats socket /run/a.sock severity-output string\n");
+    let context = context(&text);
+    let socket = &context.runtime.config().global.stats_sockets[0];
+    let rights = Rights {
+        level: socket.level,
+        expose_listeners: false,
+        severity: socket.severity,
+    };
+    for (command, reply) in [
+        ("get weight none/s1", "[err]: No such backend.\n\n"),
+        (
+            "set severity-output none;get weight none/s1",
+            "\nNo such backend.\n\n",
+        ),
+    ] {
+        let input = format!("{command}\n");
+        let answer = block_on(talk_with(&context, rights, input.as_bytes()));
+        assert_eq!(answer, reply, "{command}");
+    }
 }
 
 #[test]

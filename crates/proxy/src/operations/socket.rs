@@ -5,7 +5,8 @@
 use crate::listener::{AssignError, Inherited, OpenStep, inode, open_alone};
 use language::Span;
 use model::config::{
-    Bind, BindAddress, BindOwner, Config, LogForward, Peers, StatsLevel, StatsSocket,
+    Bind, BindAddress, BindOwner, Config, LogForward, Peers, SeverityOutput, StatsLevel,
+    StatsSocket,
 };
 use rustix::io::Errno;
 use std::borrow::Cow;
@@ -19,6 +20,8 @@ pub struct Rights {
     pub level: StatsLevel,
     /// The client may request the listening sockets (`expose-fd listeners`).
     pub expose_listeners: bool,
+    /// Initial format of the severity in front of replies (`severity-output`).
+    pub severity: SeverityOutput,
 }
 
 impl From<StatsLevel> for Rights {
@@ -26,6 +29,7 @@ impl From<StatsLevel> for Rights {
         Rights {
             level,
             expose_listeners: false,
+            severity: SeverityOutput::None,
         }
     }
 }
@@ -83,6 +87,7 @@ impl Described<'_> {
             Described::Stats(socket) => Takes::Commands(Rights {
                 level: socket.level,
                 expose_listeners: socket.expose_listeners,
+                severity: socket.severity,
             }),
             Described::Peers(peers, _) => {
                 peers.socket.put(rustix::io::fcntl_dupfd_cloexec(&fd, 0)?);

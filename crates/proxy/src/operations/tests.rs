@@ -3,6 +3,7 @@
 use super::command::Context;
 use super::connection::{self, COMMANDS_MAX, LINE_MAX};
 use super::serving::{SocketListing, SocketsState};
+use super::socket::Rights;
 use super::{open, start};
 use crate::listener::Inherited;
 use crate::runtime::Runtime;
@@ -51,10 +52,18 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 pub(super) async fn talk(context: &Context, level: StatsLevel, input: &[u8]) -> String {
+    talk_with(context, level, input).await
+}
+
+pub(super) async fn talk_with(
+    context: &Context,
+    rights: impl Into<Rights> + Send + 'static,
+    input: &[u8],
+) -> String {
     let (mut peer, ours) = UnixStream::pair().unwrap();
     let context = context.clone();
     let served = tokio::spawn(async move {
-        let _ = connection::serve(ours, level, &context).await;
+        let _ = connection::serve(ours, rights, &context).await;
     });
     peer.write_all(input).await.unwrap();
     let mut answer = Vec::new();

@@ -5,7 +5,9 @@ use super::{codes, text, told};
 use crate::load::load;
 use configuration::LoadOptions;
 use language::{Environment, Facts};
-use model::config::{BindAddress, ErrorPage, Mode, ProxyOption, ServerAddress, StatsLevel};
+use model::config::{
+    BindAddress, ErrorPage, Mode, ProxyOption, ServerAddress, SeverityOutput, StatsLevel,
+};
 
 /// Timeouts, so that nothing is said about them.
 const QUIET: &str = "defaults\n    mode http\n    timeout client 30s\n    timeout connect 5s\n    timeout server 30s\n";
@@ -150,6 +152,24 @@ fn settings_of_the_process_are_kept_and_the_first_of_two_counts() {
     assert!(socket.level == StatsLevel::Admin && socket.expose_listeners);
     assert_eq!(socket.bind.owner.mode, Some(0o660));
     assert_eq!(global.cpus_of_thread(2), Some(vec![5]));
+}
+
+#[test]
+fn rare_lines_have_the_meaning_of_haproxy() {
+    let loaded = text(&format!(
+        "global\n    noreuseport\n    stats socket /run/x.sock severity-output number\n\
+         {QUIET}frontend f\n    bind :1 severity-output string\n    default_backend b\n\
+         backend b\n    retries -1\n    server s 127.0.0.1:80\n"
+    ));
+    // Only a statistics socket accepts commands.
+    assert!(codes(&loaded).contains(&"W0116"), "{}", told(&loaded));
+    let config = loaded.config.expect("no error");
+    assert!(config.global.exclusive_ports);
+    let socket = &config.global.stats_sockets[0];
+    assert_eq!(socket.severity, SeverityOutput::Number);
+    assert_eq!(config.proxies[1].retries, Some(0));
+    let refused = text("global\n    stats socket /run/x.sock severity-output loud\n");
+    assert!(refused.config.is_none());
 }
 
 #[test]

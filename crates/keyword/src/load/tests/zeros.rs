@@ -94,6 +94,7 @@ const ACCEPTED: &[(&str, &[&str])] = &[
             "tune.pipesize 0",
             "grace 0",
             "tune.ssl.capture-buffer-size 0",
+            "tune.fail-alloc 0",
         ],
     ),
     (

@@ -28,14 +28,14 @@ mod ticket_keys;
 mod tls;
 
 pub use events::{Follow, follow};
-pub use reply::{CommandReply, Severity, SeverityOutput};
+pub use reply::{CommandReply, Severity};
 
 use super::serving::SocketsState;
 use crate::runtime::Runtime;
 use language::difference::masked_value;
 use language::keyword::Documented;
 use language::suggest;
-use model::config::{Config, Proxy, Server, StatsLevel};
+use model::config::{Config, Proxy, Server, SeverityOutput, StatsLevel};
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::ops::Deref;

@@ -1,6 +1,8 @@
 //! The reply of a command and its severity (`set severity-output`), by which programs
 //! distinguish errors from reports.
 
+use model::config::SeverityOutput;
+
 /// Severity of a reply, as a syslog number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Severity {
@@ -19,29 +21,6 @@ impl Severity {
             Severity::Warning => "warning",
             Severity::Notice => "notice",
             Severity::Info => "info",
-        }
-    }
-}
-
-/// `set severity-output`: format of the severity in front of a reply.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum SeverityOutput {
-    #[default]
-    None,
-    /// `[3]: `
-    Number,
-    /// `[err]: `
-    String,
-}
-
-impl SeverityOutput {
-    /// Reads `none`, `number` or `string`.
-    pub fn of_name(name: &str) -> Option<SeverityOutput> {
-        match name {
-            "none" => Some(SeverityOutput::None),
-            "number" => Some(SeverityOutput::Number),
-            "string" => Some(SeverityOutput::String),
-            _ => None,
         }
     }
 }
