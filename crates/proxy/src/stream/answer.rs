@@ -164,13 +164,13 @@ impl Failure {
             Failure::Upload(BodyFailure::ReadTimeout) => {
                 (Termination::ClientTimeout, StreamPhase::Data, Some(408))
             }
-            Failure::Upload(BodyFailure::Malformed) => {
+            Failure::Upload(BodyFailure::Malformed(_)) => {
                 (Termination::Proxy, StreamPhase::Headers, Some(400))
             }
             Failure::LateUpload(BodyFailure::ReadTimeout) => {
                 (Termination::ClientTimeout, StreamPhase::Data, None)
             }
-            Failure::LateUpload(BodyFailure::Malformed) => {
+            Failure::LateUpload(BodyFailure::Malformed(_)) => {
                 (Termination::Proxy, StreamPhase::Data, None)
             }
             // A client that aborted gets no error page.
@@ -180,7 +180,7 @@ impl Failure {
             Failure::Body(BodyFailure::ReadTimeout) => {
                 (Termination::ServerTimeout, StreamPhase::Data, None)
             }
-            Failure::Body(BodyFailure::Truncated | BodyFailure::Malformed) => {
+            Failure::Body(BodyFailure::Truncated | BodyFailure::Malformed(_)) => {
                 (Termination::ServerAbort, StreamPhase::Data, None)
             }
             Failure::Body(BodyFailure::WriteTimeout) => {
@@ -207,7 +207,7 @@ impl Failure {
                 | Failure::Timeout
                 | Failure::Malformed
                 | Failure::Interim
-                | Failure::Body(BodyFailure::Truncated | BodyFailure::Malformed)
+                | Failure::Body(BodyFailure::Truncated | BodyFailure::Malformed(_))
         )
     }
 
@@ -223,8 +223,8 @@ impl Failure {
     pub fn is_requests(&self) -> bool {
         matches!(
             self,
-            Failure::Upload(BodyFailure::Malformed | BodyFailure::ReadTimeout)
-                | Failure::LateUpload(BodyFailure::Malformed)
+            Failure::Upload(BodyFailure::Malformed(_) | BodyFailure::ReadTimeout)
+                | Failure::LateUpload(BodyFailure::Malformed(_))
         )
     }
 }
@@ -581,7 +581,11 @@ async fn read_head(
                 }
                 Ok(ParseStatus::Incomplete) => {}
                 Err(fault) => {
-                    super::capture::response(stream, input.filled(), fault);
+                    super::capture::response(
+                        stream,
+                        input.filled(),
+                        super::capture::position_of(fault),
+                    );
                     return Err(Failure::Malformed);
                 }
             }
@@ -791,8 +795,11 @@ async fn send(
         caching::complete(stream);
     }
     compression::count_coded(stream, coded);
+    if let (Err(BodyFailure::Malformed(at)), Some(input)) = (&result, &*input) {
+        super::capture::response(stream, input.filled(), *at);
+    }
     result.map_err(|failure| match failure {
-        BodyFailure::Malformed if !head.is_empty() => {
+        BodyFailure::Malformed(_) if !head.is_empty() => {
             stream.transfer.bytes_out -= head.len() as u64;
             stream.times.response = None;
             stream.outcome.server_status = 0;

@@ -104,7 +104,7 @@ impl IncomingBody {
                     // server.
                     *left = left
                         .checked_sub(data as u64)
-                        .ok_or(BodyFailure::Malformed)?;
+                        .ok_or(BodyFailure::Malformed(0))?;
                 }
                 Ok(Staged {
                     data,
@@ -140,7 +140,7 @@ impl IncomingBody {
     /// is incomplete.
     fn end(&mut self) -> Result<(), BodyFailure> {
         match std::mem::replace(self, IncomingBody::Done) {
-            IncomingBody::Stream(Some(1..)) => Err(BodyFailure::Malformed),
+            IncomingBody::Stream(Some(1..)) => Err(BodyFailure::Malformed(0)),
             _ => Ok(()),
         }
     }
@@ -221,7 +221,13 @@ fn unchunk(decoder: &mut ChunkedDecoder, input: &mut Buffer) -> Result<usize, Bo
         let (length, more) = match decoder.next(&mut rest) {
             Ok(Chunk::Data(piece)) => (piece.len(), true),
             Ok(Chunk::NeedMore | Chunk::End) => (0, false),
-            Err(_) => return Err(BodyFailure::Malformed),
+            Err(_) => {
+                // The invalid bytes stay in the input, behind the decoded ones.
+                let left = bytes.len() - taken;
+                bytes.copy_within(taken.., data);
+                input.truncate(data + left);
+                return Err(BodyFailure::Malformed(data));
+            }
         };
         taken += before - rest.len();
         bytes.copy_within(taken - length..taken, data);
@@ -245,8 +251,8 @@ pub enum BodyFailure {
     ReadTimeout,
     /// The sender closed the connection or aborted within the body.
     Truncated,
-    /// The framing of the body is invalid.
-    Malformed,
+    /// The framing of the body is invalid, at this offset of the input.
+    Malformed(usize),
     /// The receiver accepted no data until its timeout expired.
     WriteTimeout,
     WriteFailed,

@@ -5,21 +5,27 @@ use http::http1::HttpParseError;
 use model::state::{CAPTURED_MAX, Capture};
 use model::thread::current_thread_data;
 
-/// Keeps an invalid request of a client.
-pub fn request(stream: &ProxyStream, bytes: &[u8], fault: HttpParseError) {
-    let captures = &stream.frontend().state.captures;
-    captures.keep(false, capture(stream, bytes, fault));
+/// Returns the offset of an error in a head.
+pub fn position_of(fault: HttpParseError) -> usize {
+    usize::try_from(fault.at).unwrap_or(usize::MAX)
 }
 
-/// Keeps an invalid response of a server.
-pub fn response(stream: &ProxyStream, bytes: &[u8], fault: HttpParseError) {
+/// Keeps an invalid request of a client: its head, or a piece of its body. `position` is the offset of
+/// the error.
+pub fn request(stream: &ProxyStream, bytes: &[u8], position: usize) {
+    let captures = &stream.frontend().state.captures;
+    captures.keep(false, capture(stream, bytes, position));
+}
+
+/// Keeps an invalid response of a server, like [`request`].
+pub fn response(stream: &ProxyStream, bytes: &[u8], position: usize) {
     if let Some(backend) = stream.backend() {
         let captures = &backend.state.captures;
-        captures.keep(true, capture(stream, bytes, fault));
+        captures.keep(true, capture(stream, bytes, position));
     }
 }
 
-fn capture(stream: &ProxyStream, bytes: &[u8], fault: HttpParseError) -> Capture {
+fn capture(stream: &ProxyStream, bytes: &[u8], position: usize) -> Capture {
     let source = match stream.source() {
         Endpoint::Inet(address) => {
             format!("{}:{}", address.ip().to_canonical(), address.port())
@@ -36,7 +42,7 @@ fn capture(stream: &ProxyStream, bytes: &[u8], fault: HttpParseError) -> Capture
         frontend: (frontend.name.clone(), frontend.id),
         backend: backend.map(|backend| (backend.name.clone(), backend.id)),
         server: server.map(|server| (server.name.clone(), server.id)),
-        position: usize::try_from(fault.at).unwrap_or(usize::MAX),
+        position,
         bytes: bytes[..bytes.len().min(CAPTURED_MAX)].into(),
     }
 }

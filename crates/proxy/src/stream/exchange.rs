@@ -565,6 +565,14 @@ async fn failed(
     if !matches!(failure, Failure::Denied(_) | Failure::Rejected) {
         stream.outcome.end(termination, phase);
     }
+    let malformed = match failure {
+        Failure::Upload(BodyFailure::Malformed(at))
+        | Failure::LateUpload(BodyFailure::Malformed(at)) => Some(at),
+        _ => None,
+    };
+    if let (Some(at), Some(input)) = (malformed, &client.input) {
+        super::capture::request(stream, input.filled(), at);
+    }
     if failure.is_requests() {
         stream
             .frontend()

@@ -122,6 +122,10 @@ pub async fn refuse(client: &mut Client, stream: &mut ProxyStream, failure: Head
     let frontend = stream.session.frontend().state.clone();
     count(stream);
     stream.outcome.phase = StreamPhase::Request;
+    // As in HAProxy, a slow client is no error: browsers open connections that they may not use.
+    if !matches!(failure, HeadFailure::Timeout) {
+        tracking::request_error(stream);
+    }
     let status = match failure {
         HeadFailure::Nothing | HeadFailure::NotYet | HeadFailure::Http2 => {
             stream.outcome.termination = Termination::ClientAbort;
@@ -146,7 +150,8 @@ pub async fn refuse(client: &mut Client, stream: &mut ProxyStream, failure: Head
         }
         HeadFailure::Fault(fault) => {
             if let Some(input) = &client.input {
-                super::capture::request(stream, input.filled(), fault);
+                let position = super::capture::position_of(fault);
+                super::capture::request(stream, input.filled(), position);
             }
             stream.outcome.termination = Termination::Proxy;
             fault.kind.request_status()
@@ -157,7 +162,6 @@ pub async fn refuse(client: &mut Client, stream: &mut ProxyStream, failure: Head
         .counters
         .current_shard()
         .count(Tally::RequestErrors);
-    tracking::request_error(stream);
     // The parser's partial result must not appear as a request in the log.
     stream.request.clear();
     let page = error_page(stream, status);

@@ -641,6 +641,7 @@ fn take_addresses(client: &mut Client, header: &Header) {
         details: old.details.clone(),
         tls: old.tls.clone(),
         variables: old.variables.take().into(),
+        tracked: old.tracked.clone(),
         ..Session::new(old.config.clone(), old.place(), source, destination)
     });
 }

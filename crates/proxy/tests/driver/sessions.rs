@@ -218,6 +218,37 @@ fn the_last_messages_that_were_none_are_shown() {
 }
 
 #[test]
+fn messages_with_invalid_chunks_are_shown() {
+    if against_haproxy() {
+        return;
+    }
+    let origin = ScriptedOrigin::new(|mut peer, _| {
+        // The invalid request is refused before its headers are sent.
+        if peer.head().is_some() {
+            peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\nzz\r\n");
+        }
+        peer.rest();
+    });
+    let mut bed = ProxyFixture::new(&format!(
+        "frontend www\n bind 127.0.0.1:{{0}}\n default_backend app\nbackend app\n \
+         server one 127.0.0.1:{}\n",
+        origin.port
+    ));
+    let operator = Operator::new(&mut bed);
+    bed.ask("POST /x HTTP/1.1\r\nhost: q\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabcd\r\n");
+    bed.ask("GET /x HTTP/1.1\r\nhost: q\r\n\r\n");
+    let told = operator.ask("show errors");
+    for part in [
+        "] frontend www (#1): invalid request\n  backend app (#2), server one (#1), event #",
+        "  len 6, error at position 3 :\n  \n  00000  abcd\\r\\n\n",
+        "] backend app (#2): invalid response\n  frontend www (#1), server one (#1), event #",
+        "zz\\r\\n\n",
+    ] {
+        assert!(told.contains(part), "{part}\n{told}");
+    }
+}
+
+#[test]
 fn a_frontend_that_was_shut_down_refuses_its_clients_until_a_change_that_has_it() {
     if against_haproxy() {
         return;

@@ -23,6 +23,56 @@ fn a_client_that_asks_too_often_is_refused() {
 }
 
 #[test]
+fn connections_without_a_request_are_errors_and_slow_ones_are_not() {
+    let bed = ProxyFixture::new(
+        "frontend www\n bind 127.0.0.1:{0}\n timeout http-request 50ms\n \
+         stick-table type ip size 100 expire 1m store http_req_cnt,http_err_cnt\n \
+         tcp-request connection track-sc0 src\n \
+         http-request return status 200 hdr x-seen %[sc0_http_req_cnt]-%[sc0_http_err_cnt]\n",
+    );
+    let seen = || {
+        let answer = bed.ask(GET);
+        let (_, seen) = answer.split_once("x-seen: ").expect("the header");
+        seen.lines().next().unwrap_or_default().to_owned()
+    };
+    // A port scan: connections that are closed at once.
+    drop(bed.client());
+    assert_eq!(bed.end(), "400 CR");
+    drop(bed.client());
+    assert_eq!(bed.end(), "400 CR");
+    assert_eq!(seen(), "3-2");
+    // A browser opens connections that it may not use.
+    let mut idle = bed.client();
+    idle.rest();
+    assert_eq!(seen(), "5-2");
+    let mut slow = bed.client();
+    slow.send("GET /x HTTP/1.1\r\n");
+    assert!(slow.rest().starts_with("HTTP/1.1 408 "));
+    assert_eq!(seen(), "7-2");
+    let mut cut = bed.client();
+    cut.send("GET /x HT");
+    drop(cut);
+    soon("the truncated request is counted", || {
+        seen().ends_with("-3")
+    });
+}
+
+#[test]
+fn tracking_by_connection_rules_holds_behind_a_proxy_header() {
+    let bed = ProxyFixture::new(
+        "frontend www\n bind 127.0.0.1:{0} accept-proxy\n \
+         stick-table type ip size 100 expire 1m store http_req_cnt,conn_cur\n \
+         tcp-request connection track-sc0 src\n \
+         http-request return status 200 hdr x-seen %[sc0_tracked]-%[sc0_http_req_cnt]-%[sc0_conn_cur]\n",
+    );
+    let request = format!("PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\n{GET}");
+    for n in 1..3 {
+        let answer = bed.ask(&request);
+        assert!(answer.contains(&format!("x-seen: 1-{n}-1")), "{answer}");
+    }
+}
+
+#[test]
 fn connections_are_counted_while_they_last() {
     let bed = ProxyFixture::new(
         "frontend www\n bind 127.0.0.1:{0}\n stick-table type ip size 100 expire 1m store conn_cur,conn_cnt,sess_cnt\n \
