@@ -4,7 +4,10 @@
 
 use super::ranges::Ranges;
 use super::request::{PendingRequest, RequestPiece, RequestSlot, Requests};
-use super::tenure::{ConnectionUser, Grant, VolumeUser, may_open, may_write, user_of};
+use super::tenure::{
+    ConnectionUser, Grant, OpenRefusal, OtherNodeUse, VolumeUser, WritePermission, may_open,
+    may_write, user_of,
+};
 use crate::disk::{Account, Buffer, Failure, Operation, OperationOutput, Pool, Token};
 use crate::stream::{Inbox, Outbox, Received};
 use protocol::nbd::reply::{self, Extent};
@@ -12,6 +15,7 @@ use protocol::nbd::{
     Errno, Export, GREETING, Gate, Handshake, NbdCommand, NbdConnectionError, NbdHandshakeStep,
     NbdTransport, REQUEST_BYTES, Request, Session,
 };
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
@@ -58,7 +62,7 @@ pub(super) struct Port<'a> {
     /// Current user of the volume, and the granted user.
     pub(super) holder: Option<&'a VolumeUser>,
     /// See [`may_open`].
-    pub(super) is_used_elsewhere: bool,
+    pub(super) elsewhere: OtherNodeUse,
     pub(super) grant: Option<&'a Grant>,
 }
 
@@ -314,7 +318,15 @@ impl Client {
         };
         let mut input = self.inbox.bytes();
         let before = input.len();
-        let gate = |user: &str| may_open(user, port.holder, port.is_used_elsewhere);
+        let is_unknown = Cell::new(false);
+        let gate = |user: &str| match may_open(user, port.holder, port.elsewhere) {
+            Ok(()) => Ok(()),
+            Err(OpenRefusal::Used(words)) => Err(words),
+            Err(OpenRefusal::Unknown) => {
+                is_unknown.set(true);
+                Err(String::new())
+            }
+        };
         let gate: Option<Gate<'_>> = match self.origin {
             ConnectionOrigin::Local => Some(&gate),
             ConnectionOrigin::Remote => None,
@@ -324,6 +336,10 @@ impl Client {
             .head(|out| handshake.handle_gated(&mut input, port.exports, gate, out));
         let taken = before - input.len();
         self.inbox.take(taken);
+        if is_unknown.get() {
+            // Without a reply, the client connects again.
+            return Err(CloseReason::Left);
+        }
         match step {
             Ok(NbdHandshakeStep::Read) if self.outbox.head_bytes() > HEAD_BYTES_MAX => {
                 return Ok(Some(ClientWait::Room));
@@ -354,6 +370,9 @@ impl Client {
             return Ok(Some(ClientWait::Input));
         };
         let request = Request::decode(bytes)?;
+        if self.must_wait(&request, port) {
+            return Ok(Some(ClientWait::Room));
+        }
         self.inbox.take(REQUEST_BYTES);
         self.begin(request, port);
         Ok(None)
@@ -428,18 +447,28 @@ impl Client {
         self.submit(slot, 0, operation, port);
     }
 
+    /// Returns whether a request is the first change of the client, and the user of the other node
+    /// is not known yet.
+    fn must_wait(&self, request: &Request, port: &Port<'_>) -> bool {
+        let session = self.session.as_ref().filter(|_| !self.has_written);
+        let command = session.and_then(|session| session.command(request).ok());
+        command.is_some_and(|command| self.permission(command, port) == WritePermission::Unknown)
+    }
+
+    fn permission(&self, command: NbdCommand, port: &Port<'_>) -> WritePermission {
+        match self.tenant() {
+            Some(tenant) if changes(command) && !self.has_written => {
+                may_write(tenant, port.holder, port.grant, port.elsewhere)
+            }
+            _ => WritePermission::Granted,
+        }
+    }
+
     /// Returns whether a command may begin. A change needs a volume without another user.
     fn may_do(&mut self, command: NbdCommand, port: &Port<'_>) -> bool {
-        let changes = matches!(
-            command,
-            NbdCommand::Write { .. } | NbdCommand::Trim { .. } | NbdCommand::Zeroes { .. }
-        );
-        if !changes || self.has_written {
-            return true;
-        }
-        let tenant = self.tenant();
-        self.has_written = tenant.is_none_or(|tenant| may_write(tenant, port.holder, port.grant));
-        self.has_written
+        let is_granted = self.permission(command, port) == WritePermission::Granted;
+        self.has_written |= is_granted && changes(command);
+        is_granted
     }
 
     /// Fills buffers with the payload of a write, and submits each to the disk.
@@ -631,6 +660,14 @@ impl Client {
             (None, _) => self.outbox.head(|out| reply::done(session, cookie, out)),
         }
     }
+}
+
+/// Returns whether a command changes data.
+fn changes(command: NbdCommand) -> bool {
+    matches!(
+        command,
+        NbdCommand::Write { .. } | NbdCommand::Trim { .. } | NbdCommand::Zeroes { .. }
+    )
 }
 
 /// NBD error for a disk failure.

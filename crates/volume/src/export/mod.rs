@@ -15,7 +15,8 @@ mod tenure;
 
 pub use request::REQUESTS_MAX;
 pub use tenure::{
-    Grant, Presence, RECONNECTS, RESERVED_FOR, SHARED_USER, Tenure, VolumeUser, user_words,
+    Grant, OtherNodeUse, Presence, RECONNECTS, RESERVED_FOR, SHARED_USER, Tenure, VolumeUser,
+    user_words, waits_in_role,
 };
 
 use crate::disk::{Completion, DiskError, Operation, Pool, Token};
@@ -99,8 +100,8 @@ pub struct Export {
     counters: Counters,
     tenure: Arc<Tenure>,
     user: CachedVolumeUser,
-    /// See [`Export::set_used_elsewhere`].
-    is_used_elsewhere: bool,
+    /// Use of the volume on the other node.
+    elsewhere: OtherNodeUse,
 }
 
 /// Cached user of the volume, updated when clients, grant or reservation change.
@@ -150,7 +151,7 @@ impl Export {
             counters: Counters::default(),
             tenure: Arc::default(),
             user: CachedVolumeUser::default(),
-            is_used_elsewhere: false,
+            elsewhere: OtherNodeUse::default(),
         };
         for listener in &one.listeners {
             rustix::io::ioctl_fionbio(listener, true).map_err(DiskError::Engine)?;
@@ -222,10 +223,30 @@ impl Export {
         };
     }
 
-    /// Sets whether the other node has, or may have, a user other than [`SHARED_USER`]. Machines of
-    /// network boot cannot open the volume then: they would cache what that user still changes.
-    pub fn set_used_elsewhere(&mut self, is_used: bool) {
-        self.is_used_elsewhere = is_used;
+    /// Sets the use of the volume on the other node. Another user that no role waits for cannot
+    /// open the volume or write to it then.
+    pub fn set_elsewhere(&mut self, elsewhere: OtherNodeUse) {
+        self.elsewhere = elsewhere;
+    }
+
+    /// Closes the connections of the current user, and ends its reservation: the volume has
+    /// another user.
+    pub fn end_user(&mut self) {
+        self.tenure.forget_reservation();
+        for place in 0..CLIENTS_MAX {
+            let tenant = self.clients[place].as_ref().and_then(Client::tenant);
+            let is_user = match tenant {
+                Some(tenure::ConnectionUser::Named(_)) => true,
+                Some(
+                    tenure::ConnectionUser::Local(writes) | tenure::ConnectionUser::Remote(writes),
+                ) => writes,
+                None => false,
+            };
+            if is_user {
+                self.close(place, CloseReason::Left);
+            }
+        }
+        self.update_user();
     }
 
     /// Number of connected clients.
@@ -388,7 +409,7 @@ impl Export {
         let before = client.uses();
         let mut port = Port {
             holder: self.user.holder.as_ref(),
-            is_used_elsewhere: self.is_used_elsewhere,
+            elsewhere: self.elsewhere,
             grant: self.user.grant.as_ref(),
             exports: &self.exports,
             pool: &self.pool,

@@ -66,19 +66,58 @@ pub enum VolumeUser {
 /// have had the volume meanwhile.
 pub const RECONNECTS: &str = "/again";
 
-/// Beginning of the names of users that may end with [`RECONNECTS`]. Others, such as guests, may
-/// have any name.
+/// Beginning of the names of commands. They and [`SHARED_USER`] may end with [`RECONNECTS`].
+/// Others, such as guests, may have any name.
 const COMMANDS: &str = "command/";
 
 /// Name of the user of a client, without [`RECONNECTS`].
 pub(super) fn user_of(name: &str) -> &str {
-    let command = name.strip_prefix(COMMANDS).map(|_| name);
-    let user = command.and_then(|name| name.strip_suffix(RECONNECTS));
-    user.unwrap_or(name)
+    let user = name.strip_suffix(RECONNECTS);
+    user.filter(|user| !waits_in_role(user)).unwrap_or(name)
 }
 
 fn reconnects(name: &str) -> bool {
     user_of(name) != name
+}
+
+/// Returns whether a role waits for the user of the other node on behalf of this user, such as a
+/// guest. A command and [`SHARED_USER`] have no such role.
+pub fn waits_in_role(user: &str) -> bool {
+    user != SHARED_USER && !user.starts_with(COMMANDS)
+}
+
+/// Use of a volume on the other node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OtherNodeUse {
+    /// No user has the volume there.
+    #[default]
+    Free,
+    /// The node has not reported its user yet, or its last user may continue.
+    Unknown,
+    /// Clients without a user name have written.
+    Clients,
+    /// [`SHARED_USER`] has the volume.
+    Shared,
+    /// A guest or a command has the volume.
+    User,
+}
+
+/// Refusal to open a volume.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum OpenRefusal {
+    /// Another user has, or may have had, the volume: the text for the client.
+    Used(String),
+    /// The user of the other node is not known yet: the client connects again.
+    Unknown,
+}
+
+/// Permission of the first write of a client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum WritePermission {
+    Granted,
+    Refused,
+    /// The user of the other node is not known yet: the write waits.
+    Unknown,
 }
 
 impl fmt::Display for VolumeUser {
@@ -131,6 +170,12 @@ impl Tenure {
         let reservation = lock(&self.reservation);
         let valid = reservation.as_ref().filter(|one| now < one.until);
         valid.map(|one| (one.user.clone(), one.until))
+    }
+
+    /// Ends the reservation: its user has lost the volume.
+    pub fn forget_reservation(&self) {
+        *lock(&self.reservation) = None;
+        self.grants.fetch_add(1, Ordering::Release);
     }
 
     /// Ends the reservation if its user has opened the volume.
@@ -230,24 +275,33 @@ pub(super) fn holder<'c>(
 
 /// Checks that a user may open the volume. The error names the current user.
 ///
-/// `is_used_elsewhere`: the other node has, or may have, a user other than [`SHARED_USER`]. Other
-/// users get the volume from their role, which waits for the user of the other node.
+/// A user with a role gets the volume from it, which waits for the user of the other node.
 pub(super) fn may_open(
     user: &str,
     holder: Option<&VolumeUser>,
-    is_used_elsewhere: bool,
-) -> Result<(), String> {
-    match holder {
-        _ if is_used_elsewhere && user == SHARED_USER => Err(
-            "the other node has a user of the volume: it has one user at a time".to_owned(),
+    elsewhere: OtherNodeUse,
+) -> Result<(), OpenRefusal> {
+    let own = user_of(user);
+    let elsewhere = match elsewhere {
+        OtherNodeUse::Shared if own == SHARED_USER => OtherNodeUse::Free,
+        _ if waits_in_role(own) => OtherNodeUse::Free,
+        elsewhere => elsewhere,
+    };
+    let used = |words: &str| Err(OpenRefusal::Used(words.to_owned()));
+    match (holder, elsewhere) {
+        (_, OtherNodeUse::Unknown) if reconnects(user) => Err(OpenRefusal::Unknown),
+        (_, OtherNodeUse::Unknown) => {
+            used("the other node may have a user of the volume: it has one user at a time")
+        }
+        (_, OtherNodeUse::Clients | OtherNodeUse::Shared | OtherNodeUse::User) => {
+            used("the other node has a user of the volume: it has one user at a time")
+        }
+        (Some(VolumeUser::User { name, .. }), OtherNodeUse::Free) if name == own => Ok(()),
+        (None, OtherNodeUse::Free) if reconnects(user) => used(
+            "the volume was free after the connection was lost, so another user may have written to it",
         ),
-        Some(VolumeUser::User { name, .. }) if name == user_of(user) => Ok(()),
-        None if reconnects(user) => Err(
-            "the volume was free after the connection was lost, so another user may have written to it"
-                .to_owned(),
-        ),
-        None => Ok(()),
-        Some(other) => Err(format!(
+        (None, OtherNodeUse::Free) => Ok(()),
+        (Some(other), OtherNodeUse::Free) => used(&format!(
             "{other} uses the volume: it has one user at a time"
         )),
     }
@@ -258,14 +312,23 @@ pub(super) fn may_write(
     tenant: ConnectionUser<'_>,
     holder: Option<&VolumeUser>,
     grant: Option<&Grant>,
-) -> bool {
+    elsewhere: OtherNodeUse,
+) -> WritePermission {
     match (tenant, holder) {
         // A named client is connected only if its user has the volume.
-        (ConnectionUser::Named(_), _) | (_, None | Some(VolumeUser::Clients)) => true,
-        (ConnectionUser::Local(_), Some(VolumeUser::User { name, .. })) => {
-            grant.is_some_and(|grant| grant.is_unnamed && grant.user == *name)
+        (ConnectionUser::Named(_), _) => WritePermission::Granted,
+        // Clients without a name are one user at both nodes.
+        (_, None | Some(VolumeUser::Clients)) => match elsewhere {
+            OtherNodeUse::Free | OtherNodeUse::Clients => WritePermission::Granted,
+            OtherNodeUse::Unknown => WritePermission::Unknown,
+            OtherNodeUse::Shared | OtherNodeUse::User => WritePermission::Refused,
+        },
+        (ConnectionUser::Local(_), Some(VolumeUser::User { name, .. }))
+            if grant.is_some_and(|grant| grant.is_unnamed && grant.user == *name) =>
+        {
+            WritePermission::Granted
         }
-        (ConnectionUser::Remote(_), Some(VolumeUser::User { .. })) => false,
+        (_, Some(VolumeUser::User { .. })) => WritePermission::Refused,
     }
 }
 
@@ -287,21 +350,36 @@ mod tests {
         let old = [ConnectionUser::Named("guest/old")];
         let has = holder(old.into_iter(), None, Some(&new));
         let words = "guest old uses the volume: it has one user at a time".to_owned();
-        assert_eq!(may_open("guest/new", has.as_ref(), false), Err(words));
+        assert_eq!(
+            may_open("guest/new", has.as_ref(), OtherNodeUse::Free),
+            Err(OpenRefusal::Used(words))
+        );
         // A second connection of the same user, as during a migration or a reconnect.
-        assert_eq!(may_open("guest/old", has.as_ref(), false), Ok(()));
+        assert_eq!(
+            may_open("guest/old", has.as_ref(), OtherNodeUse::Free),
+            Ok(())
+        );
         let has = holder([].into_iter(), None, Some(&new));
-        assert_eq!(may_open("guest/new", has.as_ref(), false), Ok(()));
-        assert!(may_open("guest/old", has.as_ref(), false).is_err());
-        assert_eq!(may_open("guest/old", None, false), Ok(()));
+        assert_eq!(
+            may_open("guest/new", has.as_ref(), OtherNodeUse::Free),
+            Ok(())
+        );
+        assert!(may_open("guest/old", has.as_ref(), OtherNodeUse::Free).is_err());
+        assert_eq!(may_open("guest/old", None, OtherNodeUse::Free), Ok(()));
         // A command that reconnects continues only if nobody else can have had the volume.
         let command = [ConnectionUser::Named("command/7")];
         let has = holder([].into_iter(), Some("command/7"), None);
-        assert_eq!(may_open("command/7/again", has.as_ref(), false), Ok(()));
+        assert_eq!(
+            may_open("command/7/again", has.as_ref(), OtherNodeUse::Free),
+            Ok(())
+        );
         let has = holder(command.into_iter(), None, None);
-        assert_eq!(may_open("command/7/again", has.as_ref(), false), Ok(()));
-        assert!(may_open("command/8/again", has.as_ref(), false).is_err());
-        assert!(may_open("command/7/again", None, false).is_err());
+        assert_eq!(
+            may_open("command/7/again", has.as_ref(), OtherNodeUse::Free),
+            Ok(())
+        );
+        assert!(may_open("command/8/again", has.as_ref(), OtherNodeUse::Free).is_err());
+        assert!(may_open("command/7/again", None, OtherNodeUse::Free).is_err());
         // A user that has not started yet blocks nobody.
         let later = Grant {
             is_open: false,
@@ -318,14 +396,17 @@ mod tests {
         let other = grant("boot/machines", false);
         let user = |now: Instant| tenure.reserved(now).map(|(user, _)| user);
         let has = holder([].into_iter(), user(start).as_deref(), Some(&other));
-        assert!(may_open("boot/machines", has.as_ref(), false).is_err());
-        assert_eq!(may_open("guest/mail", has.as_ref(), false), Ok(()));
+        assert!(may_open("boot/machines", has.as_ref(), OtherNodeUse::Free).is_err());
+        assert_eq!(
+            may_open("guest/mail", has.as_ref(), OtherNodeUse::Free),
+            Ok(())
+        );
         // Meanwhile clients without a name cannot write.
-        assert!(!may_write(
-            ConnectionUser::Remote(false),
-            has.as_ref(),
-            None
-        ));
+        let write = |user| may_write(user, has.as_ref(), None, OtherNodeUse::Free);
+        assert_eq!(
+            write(ConnectionUser::Remote(false)),
+            WritePermission::Refused
+        );
         tenure.redeem("boot/machines");
         assert!(user(start).is_some());
         assert_eq!(user(start + RESERVED_FOR), None);
@@ -338,21 +419,24 @@ mod tests {
         let new = grant("guest/new", false);
         let reader = [ConnectionUser::Local(false), ConnectionUser::Remote(false)];
         let has = holder(reader.into_iter(), None, Some(&new));
-        assert_eq!(may_open("guest/new", has.as_ref(), false), Ok(()));
+        assert_eq!(
+            may_open("guest/new", has.as_ref(), OtherNodeUse::Free),
+            Ok(())
+        );
         for client in reader {
-            assert!(!may_write(client, has.as_ref(), Some(&new)), "{client:?}");
-            assert!(may_write(client, None, None), "{client:?}");
+            let write = |has, elsewhere| may_write(client, has, Some(&new), elsewhere);
+            let (free, refused) = (OtherNodeUse::Free, WritePermission::Refused);
+            assert_eq!(write(has.as_ref(), free), refused, "{client:?}");
+            assert_eq!(write(None, free), WritePermission::Granted, "{client:?}");
         }
         for writer in [ConnectionUser::Local(true), ConnectionUser::Remote(true)] {
             let has = holder([writer].into_iter(), None, Some(&new));
             assert_eq!(has, Some(VolumeUser::Clients));
-            assert!(may_open("guest/new", has.as_ref(), false).is_err());
+            assert!(may_open("guest/new", has.as_ref(), OtherNodeUse::Free).is_err());
             // NBD clients may share a volume among themselves.
-            assert!(may_write(
-                ConnectionUser::Remote(false),
-                has.as_ref(),
-                Some(&new)
-            ));
+            let second = ConnectionUser::Remote(false);
+            let written = may_write(second, has.as_ref(), Some(&new), OtherNodeUse::Free);
+            assert_eq!(written, WritePermission::Granted);
         }
     }
 
@@ -365,24 +449,61 @@ mod tests {
             presence: Presence::Connected,
         };
         assert_eq!(has, Some(connected));
-        assert!(may_write(
-            ConnectionUser::Local(false),
-            has.as_ref(),
-            Some(&old)
-        ));
-        assert!(!may_write(
-            ConnectionUser::Remote(false),
-            has.as_ref(),
-            Some(&old)
-        ));
-        assert!(may_open("guest/new", has.as_ref(), false).is_err());
+        let write = |user| may_write(user, has.as_ref(), Some(&old), OtherNodeUse::User);
+        assert_eq!(
+            write(ConnectionUser::Local(false)),
+            WritePermission::Granted
+        );
+        assert_eq!(
+            write(ConnectionUser::Remote(false)),
+            WritePermission::Refused
+        );
+        assert!(may_open("guest/new", has.as_ref(), OtherNodeUse::Free).is_err());
     }
 
     #[test]
     fn names_of_guests_may_end_like_those_of_reconnecting_commands() {
         assert_eq!(user_of("guest/again"), "guest/again");
-        assert_eq!(may_open("guest/again", None, false), Ok(()));
+        assert_eq!(may_open("guest/again", None, OtherNodeUse::Free), Ok(()));
         assert_eq!(user_of("command/7/again"), "command/7");
+        assert_eq!(user_of("boot/machines/again"), SHARED_USER);
+    }
+
+    #[test]
+    fn user_without_a_role_waits_for_the_user_of_the_other_node() {
+        let boot = VolumeUser::User {
+            name: SHARED_USER.to_owned(),
+            presence: Presence::Reserved,
+        };
+        let used =
+            |user, elsewhere| matches!(may_open(user, None, elsewhere), Err(OpenRefusal::Used(_)));
+        for elsewhere in [
+            OtherNodeUse::Clients,
+            OtherNodeUse::User,
+            OtherNodeUse::Unknown,
+        ] {
+            assert!(used("command/7", elsewhere), "{elsewhere:?}");
+            assert!(used(SHARED_USER, elsewhere), "{elsewhere:?}");
+            // The role of a guest waits for that user.
+            assert_eq!(may_open("guest/a", None, elsewhere), Ok(()));
+        }
+        assert!(used("command/7", OtherNodeUse::Shared));
+        assert_eq!(may_open(SHARED_USER, None, OtherNodeUse::Shared), Ok(()));
+        // A machine that reconnects keeps what it has cached: nobody else may have written.
+        let again = "boot/machines/again";
+        assert_eq!(may_open(again, Some(&boot), OtherNodeUse::Shared), Ok(()));
+        assert!(used(again, OtherNodeUse::Free));
+        let unknown = may_open(again, Some(&boot), OtherNodeUse::Unknown);
+        assert_eq!(unknown, Err(OpenRefusal::Unknown));
+    }
+
+    #[test]
+    fn first_write_waits_until_the_user_of_the_other_node_is_known() {
+        let write = |elsewhere| may_write(ConnectionUser::Remote(false), None, None, elsewhere);
+        assert_eq!(write(OtherNodeUse::Unknown), WritePermission::Unknown);
+        assert_eq!(write(OtherNodeUse::Clients), WritePermission::Granted);
+        assert_eq!(write(OtherNodeUse::Shared), WritePermission::Refused);
+        assert_eq!(write(OtherNodeUse::User), WritePermission::Refused);
     }
 
     #[test]
@@ -392,9 +513,9 @@ mod tests {
             presence: Presence::Connected,
         };
         for holder in [None, Some(&boot)] {
-            assert!(may_open(SHARED_USER, holder, true).is_err());
-            assert_eq!(may_open(SHARED_USER, holder, false), Ok(()));
+            assert!(may_open(SHARED_USER, holder, OtherNodeUse::User).is_err());
+            assert_eq!(may_open(SHARED_USER, holder, OtherNodeUse::Free), Ok(()));
         }
-        assert_eq!(may_open("guest/mail", None, true), Ok(()));
+        assert_eq!(may_open("guest/mail", None, OtherNodeUse::User), Ok(()));
     }
 }

@@ -104,7 +104,14 @@ impl Mirror {
         let Some(asked) = self.clients.get(id) else {
             return true;
         };
-        if !asked.is_write() || !self.replica.takes_requests() || self.admits(asked.origin) {
+        if !asked.is_write() || !self.replica.takes_requests() {
+            return false;
+        }
+        if self.is_of_another_user(asked.origin) {
+            self.end(id, Err(Errno::SHUTDOWN));
+            return true;
+        }
+        if self.admits(asked.origin) {
             return false;
         }
         if self.waits_for_admission(asked.origin) {

@@ -6,15 +6,18 @@ use super::{Mirror, MirrorEnvironment, MirrorSettings, OpenCopy};
 use crate::config::WithoutMajority;
 use crate::device;
 use crate::device::bed::create_mail;
-use crate::export::Listener;
+use crate::export::{KEYS, Listener};
 use crate::layout::Superblock;
 use crate::link::greeting::{Greeting, ReplicaProperties};
 use crate::replica::Record;
+use crate::stream::wait;
 use lab::ScratchDirectory;
 use part::role::KnownLease;
 use protocol::nbd;
+use rustix::event::epoll::{Event, EventData, EventFlags};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Size of the volume, bytes.
 pub(super) const SIZE: u64 = 16 << 20;
@@ -81,4 +84,24 @@ pub(super) fn learn(mirror: &mut Mirror, holder: &str, until_ns: u64, record: &R
         ..KnownLease::default()
     }));
     mirror.apply_lease_report();
+}
+
+impl Mirror {
+    /// Handles the events on descriptors that are ready, and processes them.
+    pub(super) fn turn_once(&mut self) {
+        let mut events = [const {
+            Event {
+                flags: EventFlags::empty(),
+                data: EventData::new_u64(0),
+            }
+        }; 8];
+        let now = Instant::now();
+        let count = wait(&self.epoll, &mut events, Some(now)).unwrap();
+        for event in &events[..count] {
+            if event.data.u64() >= KEYS {
+                self.export.handle_event(event.data.u64(), event.flags, now);
+            }
+        }
+        self.turn(now);
+    }
 }

@@ -69,6 +69,9 @@ pub(super) struct Clients {
     pub(super) used: LocalUse,
     /// User whose process has the volume open on this node.
     pub(super) open_user: OpenUser,
+    /// Highest sequence number of an admission in the cluster's record; None before the first
+    /// report.
+    pub(super) admissions_known: Option<u64>,
     /// Number of the user at the stop of this process, which reconnects to the next one.
     pub(super) user_at_stop: Option<u64>,
     /// Time since which neither node is known to serve.

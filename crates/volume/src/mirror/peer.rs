@@ -20,6 +20,9 @@ const PULSE: Duration = Duration::from_millis(500);
 const QUIET: Duration = Duration::from_millis(1250);
 /// Time without received data after which the connection is closed.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
+/// Tag of a heartbeat: the receiver's user lost the volume to another one while the nodes were not
+/// connected. Earlier versions ignore the tag.
+const SUPERSEDED: u32 = 1;
 
 /// Clients connected to a node.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -71,6 +74,8 @@ struct Connected {
     users: Option<Users>,
     /// Clients of this node, as last sent.
     told: Users,
+    /// The other node reports that the user of this node has lost the volume.
+    has_superseded: bool,
 }
 
 /// State of the other node.
@@ -83,6 +88,8 @@ pub(super) struct Peer {
     last: u64,
     /// Named user of the other node when the connection broke, and the time of that.
     lost_user: Option<(u64, Instant)>,
+    /// Number of that user, if another one had the volume here before the next connection; or 0.
+    superseded: u64,
     /// Time of the last data received, in this session or the previous one.
     heard: Option<Instant>,
     is_silent: bool,
@@ -106,6 +113,7 @@ impl Peer {
             waiting: None,
             last: 0,
             lost_user: None,
+            superseded: 0,
             heard: None,
             is_silent: false,
             facts: None,
@@ -142,6 +150,37 @@ impl Peer {
             .is_some_and(|(lost, at)| lost != number_of(user) && now < at + RESERVED_FOR)
     }
 
+    /// Number of the named user that had the volume there when the connection broke, and may
+    /// resume.
+    pub(super) fn lost_user(&self, now: Instant) -> Option<u64> {
+        let lost = self.lost_user.filter(|(_, at)| now < *at + RESERVED_FOR);
+        lost.map(|(user, _)| user)
+    }
+
+    /// Records that another user has the volume here, while the last user of the other node is
+    /// not connected. `own`: the number of the user here, or 0.
+    pub(super) fn watch_lost_user(&mut self, own: u64) {
+        if let Some((lost, _)) = self.lost_user.filter(|_| self.connected.is_none())
+            && own != 0
+            && own != lost
+        {
+            self.superseded = lost;
+        }
+    }
+
+    /// Number of the other node's user that lost the volume to one of this node; or 0.
+    #[cfg(test)]
+    pub(super) fn superseded(&self) -> u64 {
+        self.superseded
+    }
+
+    /// Returns whether the user of this node lost the volume to one of the other node.
+    pub(super) fn has_superseded(&self) -> bool {
+        self.connected
+            .as_ref()
+            .is_some_and(|one| one.has_superseded)
+    }
+
     /// Accepts a connection, and closes the previous one.
     pub(super) fn connect(
         &mut self,
@@ -166,6 +205,7 @@ impl Peer {
             serves: false,
             users: None,
             told: Users::default(),
+            has_superseded: false,
         });
         Some(id)
     }
@@ -234,7 +274,12 @@ impl Peer {
             && (at_once || now >= one.pulsed + PULSE || one.told != users)
         {
             (one.pulsed, one.told) = (now, users);
+            let may_continue = one
+                .users
+                .is_none_or(|there| there.holder == self.superseded);
+            let is_superseded = self.superseded != 0 && may_continue;
             let head = FrameHeader {
+                tag: if is_superseded { SUPERSEDED } else { 0 },
                 first: users.accepted,
                 count: users.clients,
                 epoch: users.holder,
@@ -259,7 +304,11 @@ impl Peer {
         });
         let has_changed = std::mem::replace(&mut one.serves, serves) != serves;
         let is_news = std::mem::replace(&mut one.users, users) != users;
+        one.has_superseded = head.tag == SUPERSEDED;
         self.lost_user = None;
+        if head.epoch != self.superseded {
+            self.superseded = 0;
+        }
         (has_changed, has_changed || is_news)
     }
 

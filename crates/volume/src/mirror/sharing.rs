@@ -7,21 +7,39 @@
 
 use super::Mirror;
 use super::admission::WriteAdmission;
-use super::clients::RequestOrigin;
-use super::peer::number_of;
-use crate::export::{RESERVED_FOR, SHARED_USER, VolumeUser};
+use super::clients::{RequestLocation, RequestOrigin};
+use super::peer::{number, number_of};
+use crate::export::{OtherNodeUse, RESERVED_FOR, SHARED_USER, VolumeUser, waits_in_role};
 use part::role::VolumeUse;
+use rustix::io::Errno;
 use std::time::Instant;
 
 /// Presence of users on the other node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum OtherNode {
-    /// The node is connected and has not reported its user yet, or it may still run another user.
+    /// The node is connected and has not reported its user yet.
     Unknown,
     /// The node is connected: the number of its user, or 0.
     Connected(u64),
-    /// The node is away, and no other user is awaited there.
+    /// The node is away, and the user with this number may continue there.
+    Lost(u64),
+    /// The node is away, and no user is awaited there.
     Away,
+}
+
+impl OtherNode {
+    fn volume_use(self) -> OtherNodeUse {
+        let shared = number_of(SHARED_USER);
+        match self {
+            OtherNode::Connected(0) | OtherNode::Away => OtherNodeUse::Free,
+            OtherNode::Connected(user) | OtherNode::Lost(user) if user == shared => {
+                OtherNodeUse::Shared
+            }
+            OtherNode::Connected(user) if user == number_of("") => OtherNodeUse::Clients,
+            OtherNode::Connected(_) => OtherNodeUse::User,
+            OtherNode::Unknown | OtherNode::Lost(_) => OtherNodeUse::Unknown,
+        }
+    }
 }
 
 /// Returns the node to be admitted for the shared user, empty for both nodes. None: the shared user
@@ -39,6 +57,7 @@ fn next_admission(
     };
     let only = match there {
         OtherNode::Connected(user) if user == number_of(SHARED_USER) => "",
+        OtherNode::Lost(user) if user == number_of(SHARED_USER) && is_here => me,
         // A process of the previous user may still exist on the other node, also where that node
         // reports none: its reservation has an end, and an earlier version reports no users.
         OtherNode::Connected(0) | OtherNode::Away if is_here => me,
@@ -52,34 +71,109 @@ fn is_shared(user: &VolumeUser) -> bool {
     matches!(user, VolumeUser::User { name, .. } if name == SHARED_USER)
 }
 
+/// Returns whether clients of the other node may not write while this node, which serves, has a
+/// user. `there`: the number of the other node's user.
+fn conflicts(here: Option<&VolumeUser>, there: u64) -> bool {
+    let own = here.map_or(0, number);
+    match here {
+        Some(VolumeUser::User { name, .. }) if waits_in_role(name) => false,
+        // A command has a single connection. A client that has just left has no number.
+        Some(VolumeUser::User { name, .. }) if name != SHARED_USER => own != 0 && there != own,
+        Some(_) => own != 0 && there != 0 && there != own,
+        None => false,
+    }
+}
+
 impl Mirror {
     fn other_node(&self, now: Instant) -> OtherNode {
         match (self.peer.users(), self.peer.session()) {
             (Some(users), _) => OtherNode::Connected(users.holder),
             (None, Some(_)) => OtherNode::Unknown,
-            (None, None) if self.peer.may_have_other(SHARED_USER, now) => OtherNode::Unknown,
-            (None, None) if self.may_have_recorded_user(now) => OtherNode::Unknown,
-            (None, None) => OtherNode::Away,
+            (None, None) => {
+                let lost = self.peer.lost_user(now).or(self.recorded_user(now));
+                lost.map_or(OtherNode::Away, OtherNode::Lost)
+            }
         }
     }
 
-    /// Returns whether a user of the other node, for which that node was admitted last, may
-    /// continue there: this process was not connected to it yet.
-    fn may_have_recorded_user(&self, now: Instant) -> bool {
+    /// User of the other node, for which that node was admitted last. It may continue there while
+    /// this process was not connected to that node yet.
+    fn recorded_user(&self, now: Instant) -> Option<u64> {
         let recorded = &self.lease.recorded.clients;
         let is_of_another = recorded.user != 0 && recorded.user != number_of(SHARED_USER);
         let is_there = recorded.only == self.lease.names.other && !recorded.only.is_empty();
-        is_of_another && is_there && now < self.opened + RESERVED_FOR
+        let may_continue = is_of_another && is_there && now < self.opened + RESERVED_FOR;
+        may_continue.then_some(recorded.user)
     }
 
-    /// Tells the export whether the other node has, or may have, another user than the shared one.
+    /// Reports the use of the other node to the export, and records that a user of that node loses
+    /// the volume while the two nodes are not connected.
     pub(super) fn watch_other_user(&mut self, now: Instant) {
-        let is_used = match self.other_node(now) {
-            OtherNode::Connected(user) => user != 0 && user != number_of(SHARED_USER),
-            OtherNode::Unknown => true,
-            OtherNode::Away => false,
+        let elsewhere = self.other_node(now).volume_use();
+        self.export.set_elsewhere(elsewhere);
+        let own = self.export.holder().map_or(0, number);
+        self.peer.watch_lost_user(own);
+    }
+
+    /// Ends the connections of the user of this node if another user has, or has had, the volume
+    /// at the other node, which serves it. A process of a guest ends by itself.
+    pub(super) fn yield_to_other_node(&mut self) {
+        let other = self.peer.users().map_or(0, |users| users.holder);
+        let is_other = self.peer.serves() && self.replica.serves().is_none();
+        let own = self.yielding_user();
+        let has_lost = self.peer.has_superseded();
+        if own.is_some_and(|own| has_lost || is_other && other != 0 && other != own) {
+            self.end_user("another user has had the volume at the other node");
+        }
+    }
+
+    /// Ends the connections of the user of this node if the cluster has admitted another user
+    /// meanwhile.
+    pub(super) fn yield_to_recorded(&mut self) {
+        let WriteAdmission { count, user, .. } = self.lease.recorded.clients;
+        let known = &mut self.clients.admissions_known;
+        // The process knows no earlier record at its start.
+        let is_new = known.is_some_and(|known| count > known);
+        *known = Some(known.unwrap_or(0).max(count));
+        let own = self.yielding_user();
+        if is_new && user != 0 && own.is_some_and(|own| own != user) {
+            self.end_user("the cluster has admitted another user of the volume");
+        }
+    }
+
+    /// Number of the user of this node, if no role ends its process.
+    fn yielding_user(&self) -> Option<u64> {
+        let holder = self.export.holder()?;
+        let yields = match holder {
+            VolumeUser::User { name, .. } => !waits_in_role(name),
+            VolumeUser::Clients => true,
         };
-        self.export.set_used_elsewhere(is_used);
+        Some(number(holder)).filter(|user| yields && *user != 0)
+    }
+
+    fn end_user(&mut self, why: &str) {
+        let user = self.export.holder().map(ToString::to_string);
+        self.export.end_user();
+        // Later, they would overwrite what the other user writes.
+        for id in self.clients.take_waiting() {
+            match self.clients.get(id).map(|asked| asked.origin) {
+                Some(RequestOrigin::Here(_)) => self.end(id, Err(Errno::SHUTDOWN)),
+                _ => self.clients.put(id, RequestLocation::Waiting),
+            }
+        }
+        let user = user.unwrap_or_default();
+        (self.outside.say)(format!("{why}: the connections of {user} here are closed"));
+    }
+
+    /// Returns whether a write of the other node's client must not be executed, because another
+    /// user of this node has the volume. Guests are kept apart by the write admission.
+    pub(super) fn is_of_another_user(&self, origin: RequestOrigin) -> bool {
+        let there = match origin {
+            RequestOrigin::Here(_) => return false,
+            RequestOrigin::There(_) => self.peer.users().map_or(0, |users| users.holder),
+        };
+        let recorded = &self.lease.recorded.clients;
+        recorded.only != self.lease.names.other && conflicts(self.export.holder(), there)
     }
 
     /// Admits the clients of the shared user once it has the volume.
@@ -115,8 +209,22 @@ impl Mirror {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bed::{self, SIZE};
+    use super::super::mailbox::MailboxMessage;
     use super::*;
+    use crate::client::{Address, Client, NbdRequest, Server};
+    use crate::device::bed::joined;
     use crate::export::Presence;
+    use crate::link::LinkError;
+    use crate::link::frame::{FrameHeader, FrameKind, HEAD_BYTES};
+    use crate::link::greeting::{Greeting, ReplicaProperties};
+    use ::wire::NodeConnection;
+    use lab::{ScratchDirectory, eventually};
+    use std::io::{Read, Write};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
 
     fn user(name: &str, presence: Presence) -> VolumeUser {
         VolumeUser::User {
@@ -189,11 +297,218 @@ mod tests {
         let guest = OtherNode::Connected(number_of("guest/a"));
         assert_eq!(next(Some(&boot), guest, &recorded), None);
         assert_eq!(next(Some(&boot), OtherNode::Unknown, &recorded), None);
+        let lost = OtherNode::Lost(number_of("guest/a"));
+        assert_eq!(next(Some(&boot), lost, &recorded), None);
         let there = OtherNode::Connected(number_of(SHARED_USER));
         for presence in [Presence::Connected, Presence::Reserved, Presence::Expected] {
             let guest = user("guest/a", presence);
             assert_eq!(next(Some(&guest), there, &recorded), None);
         }
         assert_eq!(next(Some(&VolumeUser::Clients), there, &recorded), None);
+    }
+
+    #[test]
+    fn owner_refuses_writes_of_the_other_node_while_a_command_has_the_volume() {
+        let command = user("command/alpha/7", Presence::Connected);
+        let [own, clients, boot, guest] =
+            ["command/alpha/7", "", SHARED_USER, "guest/a"].map(number_of);
+        for there in [0, clients, boot, guest] {
+            assert!(conflicts(Some(&command), there));
+        }
+        assert!(!conflicts(Some(&command), own));
+        // Clients without a name share the volume, and a node of an earlier version reports none.
+        assert!(!conflicts(Some(&VolumeUser::Clients), clients));
+        assert!(!conflicts(Some(&VolumeUser::Clients), 0));
+        assert!(conflicts(Some(&VolumeUser::Clients), boot));
+        let shared = user(SHARED_USER, Presence::Connected);
+        assert!(!conflicts(Some(&shared), boot));
+        assert!(conflicts(Some(&shared), clients));
+        // A guest has the write admission, also while it migrates.
+        assert!(!conflicts(
+            Some(&user("guest/a", Presence::Connected)),
+            clients
+        ));
+        assert!(!conflicts(None, clients));
+    }
+
+    /// Node alpha of a volume, and the other end of its connection to beta.
+    struct Connected {
+        _scratch: ScratchDirectory,
+        alpha: Mirror,
+        beta: UnixStream,
+        said: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Connected {
+        fn new() -> Connected {
+            let scratch = ScratchDirectory::new().unwrap();
+            let mut alpha = bed::mirror(&scratch, joined(SIZE, 7));
+            let said = Arc::new(Mutex::new(Vec::new()));
+            let says = Arc::clone(&said);
+            alpha.outside.say = Arc::new(move |words| says.lock().unwrap().push(words));
+            let beta = connect(&mut alpha);
+            Connected {
+                _scratch: scratch,
+                alpha,
+                beta,
+                said,
+            }
+        }
+
+        /// Beta reports that it serves, and its user.
+        fn report(&mut self, user: u64, tag: u32) {
+            let head = FrameHeader {
+                epoch: user,
+                tag,
+                ..FrameHeader::new(FrameKind::Pulse).number(1)
+            };
+            self.beta.write_all(&head.encode()).unwrap();
+            let is_known = || {
+                self.alpha.turn(Instant::now());
+                self.alpha
+                    .peer
+                    .users()
+                    .is_some_and(|there| there.holder == user)
+            };
+            assert!(eventually(Duration::from_secs(20), is_known));
+        }
+
+        fn reserve(&mut self, user: &str) {
+            let tenure = Arc::clone(&self.alpha.outside.tenure);
+            tenure.reserve(user.to_owned(), Instant::now());
+            self.alpha.turn(Instant::now());
+            assert!(self.alpha.export.holder().is_some());
+        }
+
+        /// Ends of connections that alpha has reported.
+        fn ends(&self) -> usize {
+            let said = self.said.lock().unwrap();
+            said.iter()
+                .filter(|words| words.contains("are closed"))
+                .count()
+        }
+    }
+
+    fn connect(alpha: &mut Mirror) -> UnixStream {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let greeting = Greeting {
+            volume: "mail".to_owned(),
+            from: "beta".to_owned(),
+            to: "alpha".to_owned(),
+            facts: ReplicaProperties {
+                volume: None,
+                size_bytes: SIZE,
+            },
+        };
+        let wire = NodeConnection::from(OwnedFd::from(ours));
+        let letters = alpha.outside.mailbox.letters();
+        letters.put(MailboxMessage::Connected(wire, greeting));
+        alpha.read_letters(Instant::now());
+        theirs
+    }
+
+    #[test]
+    fn user_of_the_node_that_does_not_serve_ends_for_another_user() {
+        for own in [SHARED_USER, "command/alpha/7"] {
+            let mut both = Connected::new();
+            both.report(0, 0);
+            both.reserve(own);
+            both.report(number_of(own), 0);
+            assert_eq!(both.ends(), 0, "{own} is one user at both nodes");
+            both.report(number_of(""), 0);
+            assert_eq!(both.ends(), 1, "{own}");
+            assert_eq!(both.alpha.export.holder(), None);
+        }
+        let mut both = Connected::new();
+        both.reserve("guest/a");
+        both.report(number_of("guest/b"), 0);
+        assert_eq!(both.ends(), 0, "the guest role ends its process");
+    }
+
+    #[test]
+    fn user_ends_that_lost_the_volume_while_the_nodes_were_apart() {
+        let mut both = Connected::new();
+        // Beta has had the user of alpha, another one meanwhile, and none now.
+        both.reserve(SHARED_USER);
+        both.report(0, 1);
+        assert_eq!(both.ends(), 1);
+        // Alpha reports the same of the user of beta.
+        let mut both = Connected::new();
+        both.report(number_of(SHARED_USER), 0);
+        both.alpha.handle_connection_loss(LinkError::Closed);
+        both.reserve("guest/a");
+        both.alpha.outside.tenure.forget_reservation();
+        both.alpha.turn(Instant::now());
+        assert_eq!(both.alpha.export.holder(), None);
+        both.beta = connect(&mut both.alpha);
+        both.alpha.turn(Instant::now());
+        let mut bytes = [0; HEAD_BYTES];
+        both.beta.read_exact(&mut bytes).unwrap();
+        let head = FrameHeader::decode(&bytes).unwrap();
+        assert_eq!((head.kind, head.tag), (FrameKind::Pulse, 1));
+        // The next user of beta is not meant.
+        both.report(0, 0);
+        both.report(number_of(SHARED_USER), 0);
+        assert_eq!(both.alpha.peer.superseded(), 0);
+    }
+
+    #[test]
+    fn user_ends_when_the_cluster_admits_another_one() {
+        let mut both = Connected::new();
+        let alpha = &mut both.alpha;
+        let admit = |alpha: &mut Mirror, count, user: &str| {
+            alpha.lease.recorded.clients = WriteAdmission {
+                count,
+                ..only("beta", user)
+            };
+            alpha.yield_to_recorded();
+        };
+        admit(alpha, 4, "guest/a");
+        alpha
+            .outside
+            .tenure
+            .reserve(SHARED_USER.to_owned(), Instant::now());
+        alpha.turn(Instant::now());
+        // The record of the previous user, an operator's order, and the own admission.
+        for (count, user) in [(4, "guest/a"), (5, ""), (6, SHARED_USER)] {
+            admit(alpha, count, user);
+            assert!(alpha.export.holder().is_some());
+        }
+        admit(alpha, 7, "guest/b");
+        assert_eq!(alpha.export.holder(), None);
+    }
+
+    #[test]
+    fn first_write_of_a_client_waits_for_the_user_of_the_other_node() {
+        for (there, is_refused) in [(number_of("command/beta/7"), true), (number_of(""), false)] {
+            let mut both = Connected::new();
+            let socket = both._scratch.path().join("socket");
+            let client = std::thread::spawn(move || {
+                let mut client = Client::connect(Address {
+                    server: Server::Unix(socket),
+                    export: "mail".to_owned(),
+                })
+                .unwrap();
+                client.call(NbdRequest::Write(0, vec![1; 4096])).map(drop)
+            });
+            let has_client = || {
+                both.alpha.turn_once();
+                both.alpha.export.clients() == 1
+            };
+            assert!(eventually(Duration::from_secs(20), has_client));
+            both.report(there, 0);
+            let has_decided = || {
+                both.alpha.turn_once();
+                client.is_finished() || both.alpha.export.holder().is_some()
+            };
+            assert!(eventually(Duration::from_secs(20), has_decided));
+            assert_eq!(client.is_finished(), is_refused);
+            drop(both);
+            if is_refused {
+                let error = client.join().unwrap().unwrap_err();
+                assert!(error.to_string().contains("read-only"), "{error}");
+            }
+        }
     }
 }

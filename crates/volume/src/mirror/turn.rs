@@ -196,6 +196,12 @@ impl Mirror {
                 self.export.handle_completion(completion);
             }
             let asked: Vec<_> = self.export.settle().collect();
+            if !asked.is_empty() {
+                // The owner knows the user of a forwarded write.
+                let users = self.users();
+                let serves = self.replica.serves().is_some();
+                self.peer.send_heartbeat((serves, users), now, false);
+            }
             for (token, operation) in asked {
                 any = true;
                 self.handle_operation(token, operation, now);
@@ -243,6 +249,7 @@ impl Mirror {
                 FrameKind::Pulse => {
                     let (has_changed, is_news) = self.peer.handle_heartbeat(&head);
                     self.shown.is_due |= is_news;
+                    self.yield_to_other_node();
                     if has_changed || self.clients.has_waiting() {
                         self.retry();
                     }
@@ -402,6 +409,7 @@ impl Mirror {
                 self.peer.may_have_more = true;
             }
             self.watch_supersession();
+            self.yield_to_recorded();
             self.shown.is_due = true;
         }
     }

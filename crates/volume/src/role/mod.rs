@@ -218,7 +218,7 @@ fn unable(shown: &MirrorStatus, everything: bool) -> Option<String> {
 }
 
 /// Name of a volume's lease.
-fn lease_of(name: &str) -> String {
+pub fn lease_of(name: &str) -> String {
     format!("{}/{name}", crate::keyword::NAME)
 }
 
@@ -536,7 +536,14 @@ impl VolumeRole {
         let all = std::mem::take(&mut self.workers).into_iter();
         let (workers, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = all.partition(stays);
         self.workers = workers;
-        for worker in gone.into_values() {
+        for (name, worker) in gone {
+            // Its clients reconnect to the next worker.
+            if let Some(user) = worker
+                .named_user()
+                .filter(|_| volumes.0.contains_key(&name))
+            {
+                self.former_users.insert(name, user);
+            }
             worker.stop(false);
             self.ending.push(worker);
         }

@@ -7,7 +7,7 @@ use crate::command;
 use crate::config::{RESYNC_RATE, ReplicaPair, Spec, size_words};
 use crate::device::{self, Backing, Device, DeviceError};
 use crate::disk::Preference;
-use crate::export::{Grant, Listener, Presence, Tenure, VolumeUser};
+use crate::export::{Grant, Listener, Tenure};
 use crate::layout::{self, LayoutError, Metadata, Superblock};
 use crate::link::dial::Registry;
 use crate::link::greeting::{Greeting, ReplicaProperties};
@@ -366,12 +366,8 @@ impl WorkerState {
                 let tenure = &status.meter.tenure;
                 // The clients of the user reconnect when the volume is served again: until then no other
                 // user may open it.
-                if let Some(VolumeUser::User {
-                    name,
-                    presence: Presence::Connected,
-                }) = tenure.holder()
-                {
-                    tenure.reserve(name, Instant::now());
+                if let Some(user) = tenure.named_user() {
+                    tenure.reserve(user, Instant::now());
                 }
                 tenure.forget_holder();
                 verified::close(&mut status.verified, Moment::now());

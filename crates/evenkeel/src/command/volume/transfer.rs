@@ -554,7 +554,10 @@ fn free(
         .into());
     }
     // The volume is exclusive until this client has closed it.
-    let export = format!("{name}/command/{}", std::process::id());
+    let node = &volume.users.here.0;
+    let slash = if node.is_empty() { "" } else { "/" };
+    // Commands of two nodes are two users.
+    let export = format!("{name}/command/{node}{slash}{}", std::process::id());
     let address = Address {
         export,
         ..volume.address
