@@ -190,11 +190,15 @@ impl VolumeRole {
         let Ok(volumes) = codec::decode::<Volumes>(payload) else {
             return;
         };
-        let waits = |name: &String| {
-            let has = self.workers.get(name).map(Worker::spec);
-            has.is_some_and(|has| self.hold_reason(name, &has, volumes.0.get(name)).is_some())
+        let reason = |name: &String| {
+            let has = self.workers.get(name)?.spec();
+            let why = self.hold_reason(name, &has, volumes.0.get(name))?;
+            Some((name.clone(), why))
         };
-        if held.keys().all(waits) {
+        // The reason may be another one by now.
+        let reasons: Option<BTreeMap<String, String>> = held.keys().map(reason).collect();
+        if let Some(reasons) = reasons {
+            self.usage.held.0 = reasons;
             return;
         }
         let payload = payload.clone();

@@ -286,8 +286,11 @@ fn volume_removed_under_its_user_survives_a_restart_of_the_role() {
     next.resume(&state);
     next.change(&without).unwrap();
     assert!(next.workers.contains_key("mail"));
+    let why = |role: &VolumeRole| role.waiting_changes()["mail"].clone();
+    assert!(why(&next).contains("has not reported"), "{}", why(&next));
     next.uses(used("guest", "mail", VolumeUse::Alone));
     assert!(next.workers.contains_key("mail"), "its user reported again");
+    assert!(why(&next).contains("uses it here"), "{}", why(&next));
     assert!(next.next_due().is_some());
     next.forget_user("guest");
     assert!(next.workers.is_empty());
