@@ -4,7 +4,8 @@ use super::frame::AoeAddress;
 use super::queue::{AoeClientRequest, Queue};
 use super::request::announcement;
 use crate::counters::{Counters, Counting, FetchOutcome};
-use crate::disk::{Disk, DiskError, OverlayDisk, Overlays};
+use crate::disk::served::replaced;
+use crate::disk::{Disk, DiskError, DiskUser, OverlayDisk, Overlays, ServedDisk};
 use crate::mac::Mac;
 use part::voice::write_error;
 use std::io;
@@ -47,7 +48,7 @@ pub struct AoeTargetConfig {
     pub name: String,
     /// Shelf and slot of the target.
     pub target: AoeAddress,
-    pub disk: Arc<dyn Disk>,
+    pub disk: ServedDisk,
     /// Overlays with the changes of each machine, where they last for one run of the machine.
     pub overlays: Option<Overlays>,
     /// True if the disk is a file, which only an unconfined thread can open.
@@ -58,7 +59,7 @@ impl AoeTargetConfig {
     /// Returns the disk as a machine sees it. None: the machine has no overlay, or the overlay
     /// does not exist yet.
     fn disk_of(&self, mac: Mac) -> Option<Arc<dyn Disk>> {
-        let base = Arc::clone(&self.disk);
+        let base = self.disk.of(DiskUser::Machine(mac));
         let Some(overlays) = &self.overlays else {
             return Some(base);
         };
@@ -165,7 +166,7 @@ impl Drop for AoeTarget {
         lock(&self.shared.queue).stop = true;
         self.shared.changed.notify_all();
         self.shared.lost.notify_all();
-        self.shared.plan.disk.close();
+        self.shared.plan.disk.current().close();
         for thread in self.threads.drain(..) {
             // After a panic the thread replies to no requests, and its message has been printed.
             let _ = thread.join();
@@ -197,7 +198,14 @@ impl AoeTargetState {
                 }
                 is_confined = true;
             }
-            self.note(self.plan.disk.reach());
+            let disk = &self.plan.disk;
+            self.note(disk.current().reach());
+            if let Some(clients) = disk.replace_superseded() {
+                if clients > 0 {
+                    write_error(&replaced(&self.plan.name, clients));
+                }
+                self.note(disk.current().reach());
+            }
             let work = lock(&self.queue);
             if work.stop {
                 return;

@@ -6,7 +6,7 @@ use super::queue::AoeClientRequest;
 use super::request::Request;
 use super::wire::{AoeSocket, FRAME_BYTES_MAX};
 use crate::counters::Counters;
-use crate::disk::{Overlays, Storage};
+use crate::disk::{BootCounts, Overlays, ServedDisk, Storage};
 use part::voice::write_error;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::net::netdevice::name_to_index;
@@ -47,6 +47,7 @@ pub struct AoeDiskStatus {
 /// AoE server of a network's disks. Dropping the value stops it.
 pub struct Server {
     confine: fn() -> io::Result<()>,
+    boots: BootCounts,
     table: Arc<Mutex<Table>>,
     port: SharedInterface,
     wake: Arc<OwnedFd>,
@@ -71,9 +72,10 @@ impl Server {
     /// # Errors
     ///
     /// The system has no descriptor left.
-    pub fn new(confine: fn() -> io::Result<()>) -> io::Result<Server> {
+    pub fn new(confine: fn() -> io::Result<()>, boots: BootCounts) -> io::Result<Server> {
         Ok(Server {
             confine,
+            boots,
             table: Arc::default(),
             port: Arc::default(),
             wake: Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?),
@@ -113,7 +115,7 @@ impl Server {
             let plan = AoeTargetConfig {
                 name: name.clone(),
                 target: served.target,
-                disk: served.storage.disk(),
+                disk: ServedDisk::new(&served.storage, self.boots.clone()),
                 overlays: served.overlays.clone(),
                 is_file: served.storage.is_file(),
             };

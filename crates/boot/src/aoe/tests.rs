@@ -4,13 +4,14 @@ use super::bay::{AoeTarget, AoeTargetConfig, FrameSender};
 use super::frame::{AoeAddress, Header, sectors_max};
 use super::queue::{AoeClientRequest, Queue};
 use super::request::{Request, announcement};
-use crate::disk::{Disk, DiskError, FileDisk, NbdDisk};
+use crate::disk::{BootCounts, Disk, DiskError, FileDisk, NbdDisk, ServedDisk};
 use crate::mac::Mac;
 use lab::{ScratchDirectory, eventually};
 use protocol::nbd::{
     Export, GREETING, Handshake, NbdCommand, NbdHandshakeStep, NbdTransport, REQUEST_BYTES, Session,
 };
 use protocol::nbd::{Request as NbdRequest, reply};
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -386,6 +387,11 @@ impl Disk for Slow {
     fn close(&self) {}
 }
 
+fn served_disk(disk: impl Disk + 'static) -> ServedDisk {
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    ServedDisk::by(move || Arc::clone(&disk), BootCounts::default())
+}
+
 #[test]
 fn a_slow_write_holds_up_nobody_else() {
     let sent = Arc::new(SentFrames(Mutex::default()));
@@ -395,7 +401,7 @@ fn a_slow_write_holds_up_nobody_else() {
         name: "root".to_owned(),
         target: E0_1,
         overlays: None,
-        disk: Arc::new(Slow(AoeMemoryDisk::new(64 * 512), Mutex::new(waits))),
+        disk: served_disk(Slow(AoeMemoryDisk::new(64 * 512), Mutex::new(waits))),
         is_file: false,
     };
     let bay = AoeTarget::start(plan, port, || Ok(())).unwrap();
@@ -427,11 +433,9 @@ fn a_slow_write_holds_up_nobody_else() {
     drop(go);
 }
 
-/// Serves a connection to a volume of 64 KiB with blocks of 4096 bytes.
-fn accept(listener: &UnixListener) -> (UnixStream, Session) {
-    let (mut stream, _) = listener.accept().unwrap();
-    stream.write_all(&GREETING).unwrap();
-    let export = Export {
+/// Volume of 64 KiB with blocks of 4096 bytes.
+fn mail() -> Export {
+    Export {
         name: "mail".to_owned(),
         description: String::new(),
         size: 64 << 10,
@@ -439,8 +443,14 @@ fn accept(listener: &UnixListener) -> (UnixStream, Session) {
         multi_conn: false,
         block_min: 4096,
         block_preferred: 4096,
-    };
-    let exports = [export];
+    }
+}
+
+/// Serves a connection to a volume of 64 KiB with blocks of 4096 bytes.
+fn accept(listener: &UnixListener) -> (UnixStream, Session) {
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.write_all(&GREETING).unwrap();
+    let exports = [mail()];
     let mut handshake = Handshake::new(NbdTransport::Plain);
     let (mut input, mut out) = (Vec::new(), Vec::new());
     loop {
@@ -448,7 +458,9 @@ fn accept(listener: &UnixListener) -> (UnixStream, Session) {
         let read = stream.read(&mut bytes).unwrap();
         input.extend_from_slice(&bytes[..read]);
         let mut rest = input.as_slice();
-        let step = handshake.handle(&mut rest, &exports, &mut out).unwrap();
+        let gate = |_: &str| Ok(());
+        let step = handshake.handle_gated(&mut rest, &exports, Some(&gate), &mut out);
+        let step = step.unwrap();
         let left = rest.len();
         input.drain(..input.len() - left);
         stream.write_all(&std::mem::take(&mut out)).unwrap();
@@ -510,6 +522,71 @@ fn a_volume_is_a_disk_whose_blocks_are_changed_as_a_whole() {
         reply::failed(&session, flush.cookie, protocol::nbd::Errno::Io, &mut out);
         stream.write_all(&out).unwrap();
         assert!(matches!(first.join().unwrap(), Err(DiskError::Failed(_))));
+    });
+}
+
+/// Refuses the user of a connection. Returns the name that the client has sent.
+fn refuse(listener: &UnixListener) -> String {
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.write_all(&GREETING).unwrap();
+    let exports = [mail()];
+    let name = Cell::new(String::new());
+    let gate = |user: &str| {
+        name.set(user.to_owned());
+        Err("another user has had the volume".to_owned())
+    };
+    let mut handshake = Handshake::new(NbdTransport::Plain);
+    let (mut input, mut out) = (Vec::new(), Vec::new());
+    let mut bytes = [0; 4096];
+    loop {
+        let read = stream.read(&mut bytes).unwrap_or(0);
+        if read == 0 {
+            return name.into_inner();
+        }
+        input.extend_from_slice(&bytes[..read]);
+        let mut rest = input.as_slice();
+        // The client may end the handshake.
+        let _ = handshake.handle_gated(&mut rest, &exports, Some(&gate), &mut out);
+        let left = rest.len();
+        input.drain(..input.len() - left);
+        let _ = stream.write_all(&std::mem::take(&mut out));
+    }
+}
+
+#[test]
+fn volume_that_had_another_user_is_superseded() {
+    let scratch = ScratchDirectory::new().unwrap();
+    let socket = scratch.path().join("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let disk = NbdDisk::new(socket, "mail/boot/machines".to_owned());
+    std::thread::scope(|scope| {
+        // The first connection waits for the volume.
+        let reached = scope.spawn(|| disk.reach());
+        assert_eq!(refuse(&listener), "boot/machines");
+        assert!(matches!(reached.join().unwrap(), Err(DiskError::Away(_))));
+        assert!(!disk.is_superseded());
+        scope.spawn(|| disk.reach().unwrap());
+        let (stream, _) = accept(&listener);
+        assert!(eventually(PATIENCE, || disk.size().is_ok()));
+        drop(stream);
+        assert!(eventually(PATIENCE, || disk.size().is_err()));
+        // The connection was lost: the volume may be away, and is not superseded by that.
+        let reached = scope.spawn(|| disk.reach());
+        drop(listener.accept().unwrap());
+        assert!(matches!(reached.join().unwrap(), Err(DiskError::Away(_))));
+        assert!(!disk.is_superseded());
+        let reached = scope.spawn(|| disk.reach());
+        assert_eq!(refuse(&listener), "boot/machines/again");
+        assert!(matches!(reached.join().unwrap(), Err(DiskError::Failed(_))));
+        assert!(disk.is_superseded());
+        // Machines that used it get errors, and it never connects again.
+        assert_eq!(disk.size().unwrap(), 64 << 10);
+        assert!(matches!(disk.reach(), Err(DiskError::Failed(_))));
+        assert!(matches!(
+            disk.write(0, &[1; 4096]),
+            Err(DiskError::Failed(_))
+        ));
+        assert!(matches!(disk.flush(), Err(DiskError::Failed(_))));
     });
 }
 

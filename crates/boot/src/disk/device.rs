@@ -56,6 +56,12 @@ pub trait Disk: Send + Sync {
         false
     }
 
+    /// Returns whether another user may have changed the disk since it was first reached. The disk
+    /// is never reachable again then, and each request fails.
+    fn is_superseded(&self) -> bool {
+        false
+    }
+
     /// Makes earlier writes stable.
     ///
     /// # Errors

@@ -1,13 +1,19 @@
 //! Disk that is stored in a volume of this node, by NBD over the volume's Unix socket. Requests
 //! of several threads run concurrently.
 //!
+//! The volume is reserved for a while for a user whose connection ends. A later connection names
+//! the user as one that reconnects, so the volume refuses it if another user may have had the
+//! volume meanwhile. The disk is superseded then: machines have cached what that user may have
+//! changed.
+//!
 //! The socket exists only where the volume is served, and disappears when the volume moves.
 //! Requests whose connection ends are not repeated here: the machine repeats them, at the node
 //! that then serves the volume.
 
 use super::device::{Disk, DiskError, write_zeroes};
 use protocol::nbd::client::{
-    Dial, HEAD_BYTES_MIN, NbdExport, NbdReplyBody, NbdReplyHeader, NbdRequestKind, request,
+    Dial, HEAD_BYTES_MIN, NbdExport, NbdNegotiationError, NbdReplyBody, NbdReplyHeader,
+    NbdRequestKind, request,
 };
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -28,6 +34,10 @@ const BLOCK_BYTES_MAX: u64 = 4096;
 const ZERO_BYTES_MAX: u64 = 16 << 20;
 /// NBD error ESHUTDOWN: the server is shutting down.
 const SHUTDOWN: u32 = 108;
+/// End of the export name of a user that reconnects.
+const RECONNECTS: &str = "/again";
+/// NBD option error `NBD_REP_ERR_POLICY`: the volume has, or may have had, another user.
+const POLICY: u32 = 1 << 31 | 2;
 /// NBD error EPERM: the server refuses the change.
 const PERMISSION: u32 = 1;
 
@@ -46,6 +56,9 @@ pub struct NbdDisk {
 #[derive(Debug, Default)]
 struct NbdConnectionState {
     connection: Option<Arc<Connection>>,
+    /// Size at the first connection, bytes.
+    first_size: Option<u64>,
+    is_superseded: bool,
     is_closed: bool,
 }
 
@@ -82,6 +95,10 @@ fn malformed(error: impl std::error::Error + Send + Sync + 'static) -> io::Error
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
+fn superseded() -> DiskError {
+    DiskError::Failed(io::Error::from_raw_os_error(libc::ESTALE))
+}
+
 fn gone() -> DiskError {
     DiskError::Away(io::ErrorKind::NotConnected.into())
 }
@@ -99,15 +116,18 @@ impl NbdDisk {
 
     fn connection(&self) -> Result<Arc<Connection>, DiskError> {
         let link = lock(&self.link);
+        if link.is_superseded {
+            return Err(superseded());
+        }
         let usable = link.connection.as_ref().filter(|one| !one.is_gone());
         usable.cloned().ok_or_else(gone)
     }
 
-    fn connect(&self) -> io::Result<Arc<Connection>> {
+    fn connect(&self, export: &str) -> io::Result<Arc<Connection>> {
         let mut stream = UnixStream::connect(&self.socket)?;
         stream.set_read_timeout(Some(HANDSHAKE_MAX))?;
         stream.set_write_timeout(Some(HANDSHAKE_MAX))?;
-        let offer = shake_hands(&mut stream, &self.export)?;
+        let offer = shake_hands(&mut stream, export)?;
         if u64::from(offer.block_min) > BLOCK_BYTES_MAX {
             return Err(io::ErrorKind::Unsupported.into());
         }
@@ -153,7 +173,22 @@ fn shake_hands(stream: &mut UnixStream, export: &str) -> io::Result<NbdExport> {
     }
 }
 
+/// Returns whether the volume has refused the user.
+fn is_refused(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(
+        inner,
+        Some(NbdNegotiationError::Refused { kind: POLICY, .. })
+    )
+}
+
 impl Connection {
+    /// Size of the disk, bytes. A partial block at the end cannot be changed, so it does not count.
+    fn size(&self) -> u64 {
+        let block = u64::from(self.offer.block_min.max(1));
+        self.offer.size / block * block
+    }
+
     fn is_gone(&self) -> bool {
         lock(&self.asked).is_gone
     }
@@ -283,24 +318,44 @@ impl Disk for NbdDisk {
         if self.connection().is_ok() {
             return Ok(());
         }
-        if lock(&self.link).is_closed {
-            return Err(gone());
-        }
-        let connection = self.connect().map_err(DiskError::Away)?;
+        let reconnects = {
+            let link = lock(&self.link);
+            if link.is_closed {
+                return Err(gone());
+            }
+            if link.is_superseded {
+                return Err(superseded());
+            }
+            link.first_size.is_some()
+        };
+        // Only a name with a user can be refused to one that reconnects.
+        let reconnects = reconnects && self.export.contains('/');
+        let mark = if reconnects { RECONNECTS } else { "" };
+        let connected = self.connect(&format!("{}{mark}", self.export));
         let mut link = lock(&self.link);
+        let connection = match connected {
+            Err(error) if reconnects && is_refused(&error) => {
+                link.is_superseded = true;
+                return Err(superseded());
+            }
+            connected => connected.map_err(DiskError::Away)?,
+        };
         if link.is_closed {
             connection.end();
             return Err(gone());
         }
+        link.first_size.get_or_insert(connection.size());
         link.connection = Some(connection);
         Ok(())
     }
 
     fn size(&self) -> Result<u64, DiskError> {
-        let connection = self.connection()?;
-        // A partial block at the end cannot be changed, so it does not count.
-        let block = u64::from(connection.offer.block_min.max(1));
-        Ok(connection.offer.size / block * block)
+        let link = lock(&self.link);
+        if let Some(size) = link.first_size.filter(|_| link.is_superseded) {
+            return Ok(size);
+        }
+        drop(link);
+        Ok(self.connection()?.size())
     }
 
     fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<(), DiskError> {
@@ -357,6 +412,10 @@ impl Disk for NbdDisk {
     fn is_read_only(&self) -> bool {
         self.connection()
             .is_ok_and(|connection| connection.offer.is_read_only())
+    }
+
+    fn is_superseded(&self) -> bool {
+        lock(&self.link).is_superseded
     }
 
     fn flush(&self) -> Result<(), DiskError> {

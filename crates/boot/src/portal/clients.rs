@@ -1,9 +1,8 @@
 //! Client connections of a portal: their limits, the disks that they use, and how they are
 //! closed.
 
-use crate::mac::Mac;
+use crate::disk::DiskUser;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,24 +26,6 @@ pub struct Clients {
 struct ConnectionTable {
     next: u64,
     connections: BTreeMap<u64, Connection>,
-}
-
-/// User of a disk: a configured machine, by whichever of its addresses, or an address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DiskUser {
-    /// A machine with this MAC address.
-    Machine(Mac),
-    /// An address that no configured machine has.
-    Address(IpAddr),
-}
-
-impl fmt::Display for DiskUser {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DiskUser::Machine(mac) => write!(f, "machine {mac}"),
-            DiskUser::Address(address) => write!(f, "{address}"),
-        }
-    }
 }
 
 /// Use of a disk by a connection.
@@ -201,6 +182,7 @@ fn end(one: &Connection) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mac::Mac;
     use std::net::TcpListener;
 
     #[test]

@@ -1,7 +1,7 @@
 //! Keeps a disk reachable for the connections that use it.
 
-use crate::disk::{Disk, OverlayDisk, Overlays, Storage};
-use crate::mac::Mac;
+use crate::disk::served::replaced;
+use crate::disk::{BootCounts, Disk, DiskUser, OverlayDisk, Overlays, ServedDisk, Storage};
 use part::voice::write_error;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ pub struct MonitoredDisk {
 
 struct DiskMonitorState {
     name: String,
-    disk: Arc<dyn Disk>,
+    disk: ServedDisk,
     overlays: Option<Overlays>,
     is_file: bool,
     state: Mutex<DiskReachability>,
@@ -50,11 +50,12 @@ impl MonitoredDisk {
         name: &str,
         storage: &Storage,
         overlays: Option<Overlays>,
+        boots: &BootCounts,
         confine: fn() -> io::Result<()>,
     ) -> io::Result<MonitoredDisk> {
         let inner = Arc::new(DiskMonitorState {
             name: name.to_owned(),
-            disk: storage.disk(),
+            disk: ServedDisk::new(storage, boots.clone()),
             overlays,
             is_file: storage.is_file(),
             state: Mutex::new(DiskReachability {
@@ -74,19 +75,22 @@ impl MonitoredDisk {
 
     /// Returns the disk as a machine sees it: with the machine's changes, where the disk has
     /// overlays. None: the machine has no overlay, and has to boot again.
-    pub fn disk_of(&self, mac: Option<Mac>) -> Option<Arc<dyn Disk>> {
-        let base = Arc::clone(&self.inner.disk);
+    pub fn disk_of(&self, user: DiskUser) -> Option<Arc<dyn Disk>> {
+        let base = self.inner.disk.of(user);
         let Some(overlays) = &self.inner.overlays else {
             return Some(base);
         };
-        let overlay = overlays.of(mac?, OVERLAY_MAX)?;
+        let DiskUser::Machine(mac) = user else {
+            return None;
+        };
+        let overlay = overlays.of(mac, OVERLAY_MAX)?;
         let overlaid = OverlayDisk::new(base, overlay).ok()?;
         Some(Arc::new(overlaid))
     }
 
     /// Returns whether machines write the disk itself, and not their overlays.
     pub fn is_written(&self) -> bool {
-        self.inner.overlays.is_none() && !self.inner.disk.is_read_only()
+        self.inner.overlays.is_none() && !self.inner.disk.current().is_read_only()
     }
 
     /// Returns the reason for which the disk is unreachable; None: it is reachable.
@@ -121,7 +125,7 @@ impl MonitoredDisk {
     pub fn close(&self) {
         lock(&self.inner.state).stop = true;
         self.inner.changed.notify_all();
-        self.inner.disk.close();
+        self.inner.disk.current().close();
     }
 }
 
@@ -151,7 +155,13 @@ impl DiskMonitorState {
                 }
                 is_confined = true;
             }
-            let reached = self.disk.reach();
+            let mut reached = self.disk.current().reach();
+            if let Some(clients) = self.disk.replace_superseded() {
+                if clients > 0 {
+                    write_error(&replaced(&self.name, clients));
+                }
+                reached = self.disk.current().reach();
+            }
             let mut state = lock(&self.state);
             let trouble = reached.err().map(|error| error.to_string());
             if state.trouble != trouble {

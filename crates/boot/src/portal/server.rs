@@ -1,12 +1,12 @@
 //! Portal of one network: a thread that accepts connections at the interface, and the disks.
 
-use super::clients::{Clients, DiskUse, DiskUser, Initiator};
+use super::clients::{Clients, DiskUse, Initiator};
 use super::iscsi::{self, Targets, UsedDisk};
 use super::keeper::MonitoredDisk;
 use super::nbd::{self, Exports, NbdCloseReason};
 use super::stream::PortalConnection;
 use crate::counters::{Counters, Counting, FetchOutcome};
-use crate::disk::{Disk, Overlays, Storage};
+use crate::disk::{BootCounts, Disk, DiskUser, Overlays, Storage};
 use crate::iscsi::LoginRejectStatus;
 use crate::iscsi::login::LoggedInSession;
 use crate::iscsi::pdu::IscsiError;
@@ -86,6 +86,7 @@ pub struct Portal {
 struct PortalState {
     confine: fn() -> io::Result<()>,
     finds: MachineFinder,
+    boots: BootCounts,
     table: Mutex<Table>,
     clients: Clients,
     /// Counters of iSCSI and of NBD.
@@ -130,10 +131,15 @@ impl Portal {
     /// # Errors
     ///
     /// The system has no descriptor left.
-    pub fn new(confine: fn() -> io::Result<()>, finds: MachineFinder) -> io::Result<Portal> {
+    pub fn new(
+        confine: fn() -> io::Result<()>,
+        finds: MachineFinder,
+        boots: BootCounts,
+    ) -> io::Result<Portal> {
         let shared = PortalState {
             confine,
             finds,
+            boots,
             table: Mutex::default(),
             clients: Clients::default(),
             counting: Default::default(),
@@ -185,6 +191,7 @@ impl Portal {
                 &name,
                 &served.storage,
                 served.overlays.clone(),
+                &shared.boots,
                 shared.confine,
             )?);
             let mut table = lock(&shared.table);
@@ -327,12 +334,17 @@ struct ClientVisit<'s> {
 }
 
 impl ClientVisit<'_> {
+    /// Returns who the client is as the user of a disk.
+    fn user_of(&self, name: &str) -> DiskUser {
+        let machine = (self.shared.finds)(self.from, name);
+        machine.map_or(DiskUser::Address(self.from), DiskUser::Machine)
+    }
+
     /// Describes how this client uses a disk.
     fn use_of(&self, name: &str, kept: &MonitoredDisk) -> DiskUse {
-        let machine = (self.shared.finds)(self.from, name);
         DiskUse {
             disk: name.to_owned(),
-            user: machine.map_or(DiskUser::Address(self.from), DiskUser::Machine),
+            user: self.user_of(name),
             is_alone: kept.is_written() && !self.shared.is_open(name),
         }
     }
@@ -373,7 +385,7 @@ impl ClientVisit<'_> {
 
     /// Returns a disk as this client sees it.
     fn disk_of(&self, name: &str, kept: &MonitoredDisk) -> Option<Arc<dyn Disk>> {
-        kept.disk_of((self.shared.finds)(self.from, name))
+        kept.disk_of(self.user_of(name))
     }
 }
 

@@ -14,9 +14,9 @@ pub use server::Server;
 use crate::aoe;
 use crate::aoe::server::AoeDiskConfig;
 use crate::config::{self, BootConfig, LanConfig};
-use crate::disk::Storage;
 use crate::disk::overlay::Limits;
 use crate::disk::overlays::{OverlayConfig, Overlays};
+use crate::disk::{BootCounts, Storage};
 use crate::link::{BootNodeLink, CopyWriter, LinkedNetwork, remove_copies};
 use crate::mac::{Mac, mark};
 use crate::message::{
@@ -25,7 +25,8 @@ use crate::message::{
 };
 use crate::portal::{self, Portal};
 use crate::site::{
-    HeldPart, NetworkState, NodeLeaseStatus, ServerStatus, SharedCopies, SharedNetworkState, rows,
+    Generations, HeldPart, NetworkState, NodeLeaseStatus, ServerStatus, SharedCopies,
+    SharedNetworkState, rows,
 };
 use leases::ClusterLeases;
 use part::codec;
@@ -82,6 +83,8 @@ struct NetworkServer {
     disks: aoe::Server,
     portal: Portal,
     overlays: AllOverlays,
+    /// Recorded generations for which older files were reported.
+    older_reported: Option<Generations>,
     /// None outside of a cluster.
     leases: Option<ClusterLeases>,
     /// Thread that stores the copies of other nodes' parts. None outside of a cluster.
@@ -206,7 +209,10 @@ impl NetworkServer {
         if let Some(newer) = leases.newer_generations(site.compared_generations()) {
             let words = site.forget_older(newer, now / 1_000_000);
             leases.forget_parts();
-            write_error(&format!("evenkeel: boot {}: {words}\n", site.name()));
+            // A file that cannot be replaced is opened and compared again at each poll.
+            if self.older_reported.replace(newer) != Some(newer) {
+                write_error(&format!("evenkeel: boot {}: {words}\n", site.name()));
+            }
             let (directory, section) = (site.lan().leases.clone(), site.name().to_owned());
             // A copy that cannot be removed is replaced when its holder sends it again.
             let _ = moving::confined(&directory.clone(), place, move || {
@@ -452,10 +458,12 @@ impl BootRole {
         let parts = leases.as_ref().map_or(1, ClusterLeases::parts);
         let runtime = (self.place.runtime)();
         let overlays = overlays(name, &lan, &AllOverlays::new(), self.place)?;
-        let disks = aoe::Server::new(self.place.only_reads);
+        let boots = BootCounts::default();
+        let disks = aoe::Server::new(self.place.only_reads, boots.clone());
         let disks = disks.map_err(|error| language::reason(&error))?;
         let admission = self.membership.admission(now_ns());
         let mut site = NetworkState::new(name, lan, parts);
+        site.set_boots(boots.clone());
         site.admit(admission);
         if is_alone {
             // No other node assigns addresses of the range.
@@ -473,7 +481,7 @@ impl BootRole {
         let asked = site.clone();
         let finds: portal::MachineFinder =
             Arc::new(move |from, disk| asked.lock().user_of(from, disk));
-        let portal = Portal::new(self.place.only_reads, finds);
+        let portal = Portal::new(self.place.only_reads, finds, boots);
         let portal = portal.map_err(|error| language::reason(&error))?;
         let server = Server::start(site.clone(), self.place);
         let server = server.map_err(|error| language::reason(&error))?;
@@ -483,6 +491,7 @@ impl BootRole {
             disks,
             portal,
             overlays,
+            older_reported: None,
             leases,
             keeper,
             left: None,

@@ -30,8 +30,8 @@ use crate::dhcp::loads::Leader;
 use crate::dhcp::pool::Pool;
 use crate::dhcp::range::Range;
 use crate::dhcp::reply::DhcpReplyType;
-use crate::dhcp::request::{DhcpMessageType, RelayRoute, Request};
-use crate::disk::Overlays;
+use crate::dhcp::request::{BootStage, DhcpMessageType, RelayRoute, Request};
+use crate::disk::{BootCounts, Overlays};
 use crate::history::{BootHistoryEntry, History};
 use crate::journal::LeaseJournal;
 use crate::mac::Mac;
@@ -104,6 +104,8 @@ pub struct NetworkState {
     counts: NetworkCounters,
     /// Changes of machines to disks, by the disks' names.
     overlays: BTreeMap<String, Overlays>,
+    /// Boots of the machines, for the disks.
+    boots: BootCounts,
     /// Addresses of this host, of all interfaces.
     host: BTreeSet<IpAddr>,
     six: Ipv6State,
@@ -195,6 +197,7 @@ impl NetworkState {
             seen: NetworkObservations::default(),
             counts: NetworkCounters::default(),
             overlays: BTreeMap::new(),
+            boots: BootCounts::default(),
             host: BTreeSet::new(),
             six: Ipv6State::default(),
             files: FileAge::default(),
@@ -461,6 +464,9 @@ impl NetworkState {
             DhcpMessageType::Release | DhcpMessageType::Decline
         );
         let names_another = request.claims.server.is_some_and(|server| server != here);
+        if request.stage != BootStage::System {
+            self.boots.count(request.mac);
+        }
         let silent = if gives_back {
             self.why_closed()
         } else {
@@ -758,6 +764,11 @@ impl NetworkState {
     /// Returns the requests of a machine, the newest last.
     pub fn asked(&self, mac: Mac) -> Vec<BootHistoryEntry> {
         self.history.of(mac)
+    }
+
+    /// Sets where boots of machines are counted.
+    pub fn set_boots(&mut self, boots: BootCounts) {
+        self.boots = boots;
     }
 
     /// Sets the overlays of the network's disks.

@@ -176,9 +176,12 @@ impl NetworkState {
         }
     }
 
-    /// Drops the earlier changes of a machine to its disk when it boots, unless the configuration
+    /// Counts a boot. Drops the earlier changes of a machine to its disk when it boots, unless the configuration
     /// keeps them. Only the machine itself can cause that.
     fn renew(&self, mac: Mac, assigned: BootTarget<'_>, asker: &FetchClient) {
+        if self.is_of(asker.address, mac) {
+            self.boots.count(mac);
+        }
         let BootTarget::Image(_, image) = assigned else {
             return;
         };

@@ -4,7 +4,7 @@
 use boot::aoe::Server;
 use boot::aoe::frame::AoeAddress;
 use boot::aoe::server::AoeDiskConfig;
-use boot::disk::Storage;
+use boot::disk::{BootCounts, Storage};
 use lab::{Lab, LabHost, LabProcess, ScratchDirectory, eventually};
 use std::fs;
 use std::path::Path;
@@ -88,7 +88,7 @@ impl Ether {
                 user: "lan.system".to_owned(),
             },
         };
-        let mut server = Server::new(|| Ok(())).unwrap();
+        let mut server = Server::new(|| Ok(()), BootCounts::default()).unwrap();
         // Threads stay in the network namespace in which they are started.
         node.enter(|| server.change(at.name(), [("system".to_owned(), served)].into()))
             .unwrap();

@@ -3,7 +3,7 @@
 mod clients;
 mod hostile;
 
-use boot::disk::Storage;
+use boot::disk::{BootCounts, Storage};
 use boot::mac::Mac;
 use boot::portal::{Portal, PortalConfig, PortalDiskConfig};
 use lab::{Lab, LabHost, ScratchDirectory, eventually};
@@ -52,7 +52,7 @@ impl RootDiskFixture {
         let finds = |from, disk: &str| {
             (MACHINE.contains(&from) && disk == "system").then_some(Mac([0x52, 0x54, 0, 0, 0, 7]))
         };
-        let portal = Portal::new(|| Ok(()), Arc::new(finds)).unwrap();
+        let portal = Portal::new(|| Ok(()), Arc::new(finds), BootCounts::default()).unwrap();
         let mut node = RootDiskFixture {
             portal,
             node,
