@@ -11,6 +11,11 @@
 //! so that an older copy of the file is recognised. The line `store` has a number that identifies
 //! the file: a file that was removed and created again has another number, and the record of a part
 //! names the file of its leases.
+//!
+//! A section without a file inherits the leases of the other files. A file beside its journal, with
+//! the extension `inherited`, then names the state of each of them by `store` and `generation`. If a
+//! section gets an earlier name again, its old file is still in that state, and it gets the leases
+//! of the time between.
 
 use crate::dhcp::pool::{Holder, HolderChange};
 use crate::dhcp::range::Address;
@@ -34,6 +39,8 @@ const BYTES_MAX: u64 = 64 << 20;
 const ENDING: &str = "leases";
 /// File name extension of a copy of another node's part: see [`crate::link::CopyWriter`].
 pub(crate) const COPY_ENDING: &str = "copy";
+/// File name extension of the list of journals from which a journal has inherited.
+pub(crate) const INHERITED: &str = "inherited";
 /// Prefix of the line with the longest lease.
 const LEASE: &str = "lease ";
 /// Prefix of the line with the number of writes.
@@ -79,7 +86,8 @@ impl<A: Address> LeaseJournal<A> {
 
     /// Opens the file of a section as [`LeaseJournal::open`] does. A section without a file gets
     /// the leases in the files of all other sections whose addresses are in its range: it may be
-    /// one of them under a new name, and their clients still use the addresses.
+    /// one of them under a new name, and their clients still use the addresses. A section whose
+    /// file has not changed since another one inherited from it gets the leases of that one.
     ///
     /// # Errors
     ///
@@ -91,8 +99,12 @@ impl<A: Address> LeaseJournal<A> {
     ) -> io::Result<LeaseJournal<A>> {
         let path = directory.join(format!("{section}.{ENDING}"));
         let lock = Lock::take(&path.with_extension("lock"))?;
-        let was = match File::open(&path) {
-            Ok(file) => read(file)?,
+        let (was, from) = match File::open(&path) {
+            Ok(file) => {
+                let mut was = read(file)?;
+                let from = was.extend_by_heirs(directory, is_in_range)?;
+                (was, from)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 inherited(directory, is_in_range)?
             }
@@ -104,6 +116,9 @@ impl<A: Address> LeaseJournal<A> {
         // A file with damaged lines may lack leases, so it gets another number.
         let store = was.store.filter(|_| was.damaged == 0).unwrap_or_else(any);
         let file = write_anew(&path, (store, was.longest_s, was.generation), &was.known)?;
+        if !from.is_empty() {
+            std::fs::write(path.with_extension(INHERITED), from)?;
+        }
         Ok(LeaseJournal {
             path,
             file,
@@ -362,16 +377,90 @@ impl<A> JournalContents<A> {
             damaged: 0,
         }
     }
+
+    /// Identifies the state of the file in a list of [`INHERITED`]. None: the file has no number.
+    fn state(&self) -> Option<String> {
+        let store = self.store?;
+        Some(format!("{store} {}", self.generation))
+    }
+}
+
+impl<A: Address> JournalContents<A> {
+    /// Adds the leases of the journals that have inherited this state: the section had their names
+    /// since. Where both know an address, theirs is newer. Returns the list of their states.
+    fn extend_by_heirs(
+        &mut self,
+        directory: &Path,
+        is_in_range: impl Fn(A) -> bool,
+    ) -> io::Result<String> {
+        let mut from = String::new();
+        let Some(state) = self.state() else {
+            return Ok(from);
+        };
+        let mut newer: BTreeMap<A, Holder> = BTreeMap::new();
+        let mut longest_s = self.longest_s;
+        for entry in std::fs::read_dir(directory)? {
+            let list = entry?.path();
+            if list.extension() != Some(OsStr::new(INHERITED)) {
+                continue;
+            }
+            let mut text = String::new();
+            File::open(&list)?
+                .take(BYTES_MAX)
+                .read_to_string(&mut text)?;
+            if !text.lines().any(|line| line == state) {
+                continue;
+            }
+            let heir = match File::open(list.with_extension(ENDING)) {
+                Ok(file) => read::<A>(file)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            if let Some(state) = heir.state() {
+                from += &format!("{state}\n");
+            }
+            longest_s = longest_s.max(heir.longest_s);
+            merge(&mut newer, heir.known, &is_in_range);
+        }
+        let is_known = newer
+            .iter()
+            .all(|(one, holder)| self.known.get(one) == Some(holder));
+        if !is_known {
+            self.known.extend(newer);
+            self.longest_s = longest_s;
+            // The file is no longer in the state that others have inherited.
+            self.generation = self.generation.saturating_add(1);
+        }
+        Ok(from)
+    }
+}
+
+/// Adds leases in a range. An address with several clients is unclear.
+fn merge<A: Address>(
+    all: &mut BTreeMap<A, Holder>,
+    leases: BTreeMap<A, Holder>,
+    is_in_range: impl Fn(A) -> bool,
+) {
+    for (address, holder) in leases {
+        if !is_in_range(address) {
+            continue;
+        }
+        let known = all.entry(address).or_insert(holder);
+        if *known != holder {
+            *known = Holder::Unclear(None);
+        }
+    }
 }
 
 /// Returns the leases of all files in a directory whose addresses are in a range, those of copies
-/// of other nodes' parts too. The files of the other address family have none that can be read. An
-/// address with several clients is unclear.
+/// of other nodes' parts too. The files of the other address family have none that can be read. Also
+/// returns the list of the files' states.
 fn inherited<A: Address>(
     directory: &Path,
     is_in_range: impl Fn(A) -> bool,
-) -> io::Result<JournalContents<A>> {
+) -> io::Result<(JournalContents<A>, String)> {
     let mut all = JournalContents::new();
+    let mut from = String::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         let is_read = |ending: &OsStr| ending == ENDING || ending == COPY_ENDING;
@@ -379,17 +468,13 @@ fn inherited<A: Address>(
             continue;
         }
         let one: JournalContents<A> = read(File::open(&path)?)?;
-        let leases = one.known.into_iter();
-        let leases = leases.filter(|(address, _)| is_in_range(*address));
-        all.longest_s = all.longest_s.max(one.longest_s);
-        for (address, holder) in leases {
-            let known = all.known.entry(address).or_insert(holder);
-            if *known != holder {
-                *known = Holder::Unclear(None);
-            }
+        if let Some(state) = one.state() {
+            from += &format!("{state}\n");
         }
+        all.longest_s = all.longest_s.max(one.longest_s);
+        merge(&mut all.known, one.known, &is_in_range);
     }
-    Ok(all)
+    Ok((all, from))
 }
 
 fn read<A: Address>(file: File) -> io::Result<JournalContents<A>> {

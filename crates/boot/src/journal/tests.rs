@@ -337,3 +337,35 @@ fn renamed_section_inherits_copies_of_other_nodes_leases() {
     assert_eq!(new.known().collect::<Vec<_>>(), expected);
     assert_eq!((new.longest_s(), new.damage()), (600, None));
 }
+
+#[test]
+fn section_with_an_earlier_name_again_has_the_leases_of_the_time_between() {
+    let scratch = ScratchDirectory::new().unwrap();
+    let open = |name: &str| {
+        LeaseJournal::<Ipv4Addr>::open_or_inherit(scratch.path(), name, |_| true).unwrap()
+    };
+    let mut lan = open("lan");
+    lan.add(&[lease(1), lease(2)]).unwrap();
+    drop(lan);
+    let mut office = open("office");
+    office.set_longest(900).unwrap();
+    let to_another = with(Holder::Client(mac(7)), 2);
+    office.add(&[lease(3), to_another]).unwrap();
+    drop(office);
+    let lan = open("lan");
+    let expected = [
+        (address(1), Holder::Client(mac(1))),
+        (address(2), Holder::Client(mac(7))),
+        (address(3), Holder::Client(mac(3))),
+    ];
+    assert_eq!(lan.known().collect::<Vec<_>>(), expected);
+    assert_eq!((lan.longest_s(), lan.damage()), (900, None));
+    drop(lan);
+    // A lease that ends now does not come back, and the other name gets what is new.
+    let mut lan = open("lan");
+    lan.add(&[with(Holder::Nobody, 1), lease(4)]).unwrap();
+    drop(lan);
+    assert_eq!(open("lan").known().count(), 3);
+    let office: Vec<_> = open("office").known().collect();
+    assert!(office.contains(&(address(4), Holder::Client(mac(4)))));
+}

@@ -3,7 +3,7 @@
 
 use super::{BootEnvironment, NetworkServer};
 use crate::dhcp::range::Address;
-use crate::journal::{LeaseJournal, name6};
+use crate::journal::{INHERITED, LeaseJournal, name6};
 use crate::link::remove_copies;
 use crate::site::{EnteredFiles, LeavingFiles};
 use crate::turns;
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::thread;
 
 /// File name extensions of a journal, and of the record of single boots.
-const ENDINGS: [&str; 3] = ["leases", "lock", "turns"];
+const ENDINGS: [&str; 4] = ["leases", "lock", "turns", INHERITED];
 
 impl NetworkServer {
     /// Moves the leases, after the DHCP thread has ended. The old files stay until
