@@ -723,6 +723,8 @@ impl Agreement {
             wanted.to.clear();
         }
         match self.pending.get(name).map(|pending| &pending.order) {
+            // Another node has begun a restore since the order.
+            Some(OperatorOrder::Start) if wanted.stopped == words::RESTORING => {}
             Some(OperatorOrder::Start) => {
                 wanted.stopped.clear();
                 wanted.failed.clear();

@@ -236,6 +236,9 @@ struct Restart {
 pub struct Life {
     process: ProcessState,
     ending: Option<ProcessShutdown>,
+    /// Time since which the time limit of the shutdown stands still, because the guest is paused
+    /// for want of its lease; milliseconds.
+    ending_paused: Option<u64>,
     /// Pending restart of an unhealthy guest: its end counts as a failure.
     restart: Option<Restart>,
     /// Time of a pause order that QEMU has not confirmed yet, milliseconds.
@@ -273,6 +276,7 @@ impl Life {
         Life {
             process: ProcessState::None,
             ending: None,
+            ending_paused: None,
             restart: None,
             freezing: None,
             halt: StopSignalState::No,
@@ -351,7 +355,7 @@ impl Life {
         match input {
             Input::Found | Input::Started => {
                 self.process = ProcessState::Silent(now);
-                self.ending = None;
+                (self.ending, self.ending_paused) = (None, None);
                 self.restart = None;
                 self.killed = false;
                 self.was_pressed = false;
@@ -434,6 +438,7 @@ impl Life {
         let last = std::mem::replace(&mut self.process, ProcessState::None);
         let restart = self.restart.take();
         let (ending, killed) = (self.ending.take(), std::mem::take(&mut self.killed));
+        self.ending_paused = None;
         let ordered = ending.is_some() || killed;
         self.freezing = None;
         self.halt = StopSignalState::No;
@@ -480,6 +485,7 @@ impl Life {
         if self.killed {
             return None;
         }
+        self.pause_time_limit(wish, now);
         match self.process {
             ProcessState::None => self.start(wish, now),
             ProcessState::Ordered => None,
@@ -584,8 +590,7 @@ impl Life {
             return self.kill();
         }
         if wish == DesiredState::Freeze && (self.may_run() || self.freezing.is_some()) {
-            // The press of the power button is repeated once the guest may run again.
-            self.ending = self.ending.filter(|ending| ending.pressed.is_none());
+            // A press of the power button is repeated once the guest may run again.
             return self.freeze(now);
         }
         if let Some(ending) = self.ending {
@@ -630,6 +635,30 @@ impl Life {
         }
     }
 
+    /// Stops the time limit of a shutdown while the guest may not run: it cannot react to the power
+    /// button, nor write its data.
+    fn pause_time_limit(&mut self, wish: DesiredState, now: u64) {
+        if self.awaits_lease(wish) {
+            self.ending_paused.get_or_insert(now);
+        } else if let Some(since) = self.ending_paused.take()
+            && let Some(ending) = &mut self.ending
+        {
+            let paused_ms = now.saturating_sub(since);
+            ending.kill_at = ending.kill_at.saturating_add(paused_ms);
+        }
+    }
+
+    /// Returns whether a guest whose power button was pressed may not run.
+    fn awaits_lease(&self, wish: DesiredState) -> bool {
+        let is_pressed = self.ending.is_some_and(|ending| ending.pressed.is_some());
+        is_pressed
+            && match wish {
+                DesiredState::Freeze => true,
+                DesiredState::Hold | DesiredState::Arrive | DesiredState::Stand => !self.may_run(),
+                DesiredState::Run | DesiredState::ShutDown { .. } | DesiredState::Kill => false,
+            }
+    }
+
     fn continue_guest(&mut self, status: QemuStatus, now: u64) -> Option<QemuOrder> {
         let is_early = self.continue_due(status).is_some_and(|at| now < at);
         let is_paused = matches!(status, QemuStatus::Paused | QemuStatus::DiskError);
@@ -646,6 +675,15 @@ impl Life {
             _ => PAUSE_MAX_MS,
         };
         Some(self.continued?.saturating_add(again))
+    }
+
+    /// Returns the time of the next continue order, if one can follow; milliseconds.
+    fn continue_deadline(&self, wish: DesiredState, status: QemuStatus) -> Option<u64> {
+        let is_wanted = matches!(wish, DesiredState::Run | DesiredState::ShutDown { .. });
+        let is_paused = matches!(status, QemuStatus::Paused | QemuStatus::DiskError);
+        let is_free = !self.continuing && self.freezing.is_none();
+        let due = self.continue_due(status);
+        due.filter(|_| is_wanted && is_paused && is_free)
     }
 
     fn order_continue(&mut self, now: u64) -> Option<QemuOrder> {
@@ -665,7 +703,7 @@ impl Life {
                 Some(QemuOrder::Pause)
             }
             // A guest that was being ended anyway is killed instead of stopped by a signal.
-            Some(since) if self.ending.is_some() => {
+            Some(since) if self.ending.is_some_and(|ending| ending.pressed.is_none()) => {
                 let is_late = now >= since.saturating_add(PAUSE_MAX_MS);
                 is_late.then(|| self.kill()).flatten()
             }
@@ -682,7 +720,7 @@ impl Life {
             // The guest notices the power button only while it runs.
             return match status {
                 QemuStatus::DiskError => self.quit(now),
-                _ => self.order_continue(now),
+                _ => self.continue_guest(status, now),
             };
         }
         let pressed = Some(now);
@@ -705,7 +743,8 @@ impl Life {
         (wish, status): (DesiredState, QemuStatus),
         now: u64,
     ) -> Option<QemuOrder> {
-        let is_over = now >= ending.kill_at;
+        let is_paused = self.ending_paused.is_some();
+        let is_over = now >= ending.kill_at && !is_paused;
         let pressed = match ending.pressed {
             None if is_over => return self.kill(),
             None => return None,
@@ -726,7 +765,7 @@ impl Life {
         {
             return Some(order);
         }
-        if now >= pressed.saturating_add(POWER_AGAIN_MS) {
+        if now >= pressed.saturating_add(POWER_AGAIN_MS) && !is_paused {
             let pressed = Some(now);
             self.ending = Some(ProcessShutdown { pressed, ..ending });
             return Some(QemuOrder::PowerDown);
@@ -752,17 +791,21 @@ impl Life {
             ProcessState::Silent(since) if wish == DesiredState::Freeze => self.halt_due(since),
             ProcessState::Silent(since) => Some(since.saturating_add(START_MAX_MS)),
             ProcessState::Speaks(status) => match (self.ending, self.freezing) {
-                (Some(_), Some(since)) if wish == DesiredState::Freeze => {
+                (Some(ProcessShutdown { pressed: None, .. }), Some(since))
+                    if wish == DesiredState::Freeze =>
+                {
                     Some(since.saturating_add(PAUSE_MAX_MS))
                 }
-                (None, Some(since)) if wish == DesiredState::Freeze => self.halt_due(since),
+                (_, Some(since)) if wish == DesiredState::Freeze => self.halt_due(since),
+                (Some(_), _) if self.awaits_lease(wish) => None,
                 (Some(ProcessShutdown { pressed, kill_at }), _) => {
                     let again = pressed.map(|at| at.saturating_add(POWER_AGAIN_MS));
-                    let continues = self.continue_due(status).filter(|_| pressed.is_some());
+                    let continues = self.continue_deadline(wish, status);
+                    let continues = continues.filter(|_| pressed.is_some());
                     let all = [Some(kill_at), again, continues];
                     all.into_iter().flatten().min()
                 }
-                (None, _) => self.continue_due(status),
+                (None, _) => self.continue_deadline(wish, status),
             },
         }
     }
@@ -791,6 +834,9 @@ impl Life {
             _ if self.halt == StopSignalState::Foreign => GuestStatus::Paused(PauseReason::Stopped),
             ProcessState::Ordered | ProcessState::Silent(_) => GuestStatus::Starting,
             ProcessState::Speaks(status) => match (self.ending, status) {
+                (Some(_), QemuStatus::Paused) if self.ending_paused.is_some() => {
+                    GuestStatus::Paused(PauseReason::Wished)
+                }
                 (
                     Some(ProcessShutdown {
                         pressed: Some(_),

@@ -91,3 +91,61 @@ fn guest_paused_during_its_shutdown_is_continued() {
     assert_eq!(life.next(DesiredState::Freeze, 700), None);
     assert_eq!(life.next(DesiredState::Hold, 700), None);
 }
+
+#[test]
+fn time_limit_of_a_shutdown_stands_still_without_the_lease() {
+    let shut_down = DesiredState::ShutDown { within_ms: 40_000 };
+    let mut life = running();
+    assert_eq!(life.next(shut_down, 0), Some(QemuOrder::PowerDown));
+    assert_eq!(
+        life.next(DesiredState::Freeze, 1_000),
+        Some(QemuOrder::Pause)
+    );
+    life.apply_input(Input::Obeyed(QemuOrder::Pause), 1_000);
+    life.apply_input(Input::Says(QemuStatus::Paused), 1_000);
+    for now in [1_000, 60_000, 100_000] {
+        for wish in [DesiredState::Freeze, DesiredState::Hold] {
+            assert_eq!(life.next(wish, now), None);
+            assert_eq!(life.deadline(wish), None);
+            let shown = GuestStatus::Paused(PauseReason::Wished);
+            assert_eq!(life.shown(now), shown);
+        }
+    }
+    // The guest runs again, and has the rest of its time.
+    assert_eq!(life.next(shut_down, 101_000), Some(QemuOrder::Continue));
+    life.apply_input(Input::Obeyed(QemuOrder::Continue), 101_000);
+    life.apply_input(Input::Says(QemuStatus::Running), 101_000);
+    assert_eq!(life.next(shut_down, 101_000), Some(QemuOrder::PowerDown));
+    assert_eq!(life.shown(101_000), GuestStatus::ShuttingDown(140_000));
+    assert_ne!(life.next(shut_down, 139_999), Some(QemuOrder::Quit));
+    assert_eq!(life.next(shut_down, 140_000), Some(QemuOrder::Quit));
+}
+
+#[test]
+fn pause_that_qemu_does_not_confirm_is_enforced_during_a_shutdown() {
+    let mut life = running();
+    let shut_down = DesiredState::ShutDown { within_ms: 40_000 };
+    assert_eq!(life.next(shut_down, 0), Some(QemuOrder::PowerDown));
+    assert_eq!(life.next(DesiredState::Freeze, 10), Some(QemuOrder::Pause));
+    let due = 10 + HALT_AFTER_MS;
+    assert_eq!(life.deadline(DesiredState::Freeze), Some(due));
+    assert_eq!(life.next(DesiredState::Freeze, due), Some(QemuOrder::Halt));
+}
+
+#[test]
+fn disk_error_has_a_deadline_only_where_the_guest_may_be_continued() {
+    let mut life = running();
+    life.apply_input(Input::Says(QemuStatus::DiskError), 0);
+    assert_eq!(life.next(DesiredState::Run, 100), Some(QemuOrder::Continue));
+    // The response of QEMU is an event: there is no deadline for it.
+    assert_eq!(life.deadline(DesiredState::Run), None);
+    life.apply_input(Input::Obeyed(QemuOrder::Continue), 200);
+    life.apply_input(Input::Says(QemuStatus::DiskError), 200);
+    let due = 100 + DISK_AGAIN_MS;
+    assert_eq!(life.deadline(DesiredState::Run), Some(due));
+    for wish in [DesiredState::Hold, DesiredState::Stand] {
+        assert_eq!(life.next(wish, due), None);
+        assert_eq!(life.deadline(wish), None, "{wish:?}");
+    }
+    assert_eq!(life.next(DesiredState::Run, due), Some(QemuOrder::Continue));
+}

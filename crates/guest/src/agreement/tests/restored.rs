@@ -78,6 +78,28 @@ fn guest_with_an_interrupted_restore_does_not_start() {
 }
 
 #[test]
+fn pending_start_does_not_end_a_restore_of_another_node() {
+    let mut guests = guests(&mut Random::new(1));
+    NODES[0].clone_into(&mut guests.me);
+    guests.guests.retain(|name, _| name == "mail");
+    let mut alpha = agreement(0, 1, None);
+    let with = |stopped: &str| GuestRecord {
+        stopped: stopped.to_owned(),
+        ..GuestRecord::default()
+    };
+    learn(&mut alpha, 7, "", &with(words::BY_OPERATOR));
+    let start = OperatorOrder::Start;
+    alpha.order(&guests, "mail", start, NOW_NS).unwrap();
+    // The lease was at another node, which has begun a restore, and is free again.
+    learn(&mut alpha, 8, "alpha", &with(words::RESTORING));
+    assert_eq!(written(&mut alpha, &guests), None);
+    assert!(alpha.is_restoring(&guests, "mail"));
+    // The order is obsolete.
+    learn(&mut alpha, 8, "alpha", &with(words::BY_OPERATOR));
+    assert_eq!(written(&mut alpha, &guests), None);
+}
+
+#[test]
 fn interrupted_restore_is_kept_without_a_cluster() {
     let mut alone = Agreement::default();
     let mut guests = Guests::default();
