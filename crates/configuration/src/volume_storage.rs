@@ -26,23 +26,35 @@ impl VolumeStorage {
     pub fn export(&self, volume: &str) -> Export {
         Export::new(KIND, volume, self)
     }
+}
+
+/// The files and block devices that store the volumes of a load, each with its volume.
+#[derive(Debug)]
+pub struct VolumeFiles(Vec<(FileIdentity, String)>);
+
+impl VolumeFiles {
+    /// Finds the files of all volumes.
+    pub fn of(exchange: &Exchange, context: &Context) -> VolumeFiles {
+        let all = exchange.exports_of_kind(KIND).filter_map(|one| {
+            let VolumeStorage { path, is_local } = one.value()?;
+            let identity = if is_local {
+                file_identity(context, &path)
+            } else {
+                FileIdentity::of_name(&path)
+            };
+            Some((identity, one.name.clone()))
+        });
+        VolumeFiles(all.collect())
+    }
 
     /// Returns the volume that a file stores, under whichever path.
-    pub fn volume_of(exchange: &Exchange, context: &Context, file: &Path) -> Option<String> {
+    pub fn volume_of(&self, context: &Context, file: &Path) -> Option<&str> {
+        if self.0.is_empty() {
+            return None;
+        }
         let file = file_identity(context, file);
-        let mut all = exchange.exports_of_kind(KIND);
-        let stored = all.find(|one| {
-            let storage = one.value::<VolumeStorage>();
-            storage.is_some_and(|storage| {
-                let identity = if storage.is_local {
-                    file_identity(context, &storage.path)
-                } else {
-                    FileIdentity::of_name(&storage.path)
-                };
-                identity.is_same(&file)
-            })
-        });
-        stored.map(|one| one.name.clone())
+        let stored = self.0.iter().find(|(identity, _)| identity.is_same(&file));
+        stored.map(|(_, volume)| volume.as_str())
     }
 }
 

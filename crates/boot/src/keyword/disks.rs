@@ -6,7 +6,7 @@ use super::{BootLineBuilder, codes};
 use crate::aoe::frame::AoeAddress;
 use crate::config::{self, Image, Overlay, StorageConfig};
 use configuration::outside::FileIdentity;
-use configuration::{Context, Exchange, Located, VolumeStorage, VolumeUser};
+use configuration::{Context, Exchange, Located, VolumeFiles, VolumeUser};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
 use language::{Diagnostic, Span, Spanned, suggest};
@@ -209,7 +209,7 @@ pub(super) fn written(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
 }
 
 /// Checks for files that store a volume: the volume role alone uses them.
-pub(super) fn of_volumes(context: &Context, exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
+pub(super) fn of_volumes(context: &Context, stored: &VolumeFiles, lan: &Lan) -> Vec<Diagnostic> {
     let disks = lan
         .disks
         .all
@@ -221,7 +221,7 @@ pub(super) fn of_volumes(context: &Context, exchange: &Exchange, lan: &Lan) -> V
     let images = lan.images.iter().flat_map(|(_, files, _)| files);
     let files = disks.chain(images.map(|file| (&file.value, file.span)));
     let told = files.filter_map(|(path, span)| {
-        let volume = VolumeStorage::volume_of(exchange, context, path)?;
+        let volume = stored.volume_of(context, path)?;
         let told = format!("{} stores the volume '{volume}'", path.display());
         let told = Diagnostic::error(&codes::OF_A_VOLUME, span, told)
             .label("only the volume role uses this file")

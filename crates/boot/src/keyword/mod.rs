@@ -18,7 +18,7 @@ use crate::config::{
 use crate::difference::difference;
 use configuration::{
     ConfigurationPart, Context, Exchange, RoleInput, RoleInterface, SectionTable, Sections, Tabled,
-    TabledDraft, is_name_of,
+    TabledDraft, VolumeFiles, is_name_of,
 };
 use language::Code;
 use language::arguments::ArgumentCodes;
@@ -125,10 +125,11 @@ impl Tabled for BootSectionDraft {
             .iter()
             .flat_map(|lan| disks::written(exchange, lan));
         written.for_each(|told| context.report(told));
+        let stored = VolumeFiles::of(exchange, context);
         let of_volumes = self
             .lans
             .iter()
-            .flat_map(|lan| disks::of_volumes(context, exchange, lan));
+            .flat_map(|lan| disks::of_volumes(context, &stored, lan));
         let of_volumes: Vec<_> = of_volumes.collect();
         of_volumes.into_iter().for_each(|told| context.report(told));
         disks::of_one_storage(context, exchange, &self.lans)

@@ -22,7 +22,7 @@ use crate::qemu::home::GuestDirectory;
 use configuration::outside::Unreadable;
 use configuration::{
     ConfigurationPart, Context, Exchange, Export, NamedAddress, ObjectKind, RoleInput,
-    RoleInterface, SectionTable, Sections, Tabled, TabledDraft,
+    RoleInterface, SectionTable, Sections, Tabled, TabledDraft, VolumeFiles,
 };
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
@@ -189,6 +189,7 @@ impl Tabled for ParsedSections {
 /// Reports problems of sections beyond single lines.
 fn wrong(draft: &ParsedSections, context: &Context, exchange: &Exchange) -> Vec<Diagnostic> {
     let mut wrong = Vec::new();
+    let stored = VolumeFiles::of(exchange, context);
     for guest in &draft.guests {
         wrong.extend(missing(guest));
         wrong.extend(nothing_to_boot(guest));
@@ -197,7 +198,7 @@ fn wrong(draft: &ParsedSections, context: &Context, exchange: &Exchange) -> Vec<
         wrong.extend(shared::copies(exchange, guest));
         wrong.extend(shared::frozen(exchange, guest));
         wrong.extend(shared::not_here(context, guest));
-        wrong.extend(shared::boot_files(context, exchange, guest));
+        wrong.extend(shared::boot_files(context, &stored, guest));
     }
     wrong.extend(shared::volumes(&draft.guests));
     wrong.extend(shared::addresses(&draft.guests));

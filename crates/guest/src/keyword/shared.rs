@@ -6,7 +6,7 @@ use super::section::Guest;
 use crate::config::{Boot, Disk, mac_of, mac_words};
 use configuration::outside::Runs;
 use configuration::{
-    Context, Exchange, Export, External, Located, VolumeStorage, VolumeUser, is_name_of,
+    Context, Exchange, Export, External, Located, VolumeFiles, VolumeUser, is_name_of,
 };
 use language::{Diagnostic, Span, Spanned};
 use std::collections::HashMap;
@@ -178,7 +178,7 @@ pub(super) fn external(exchange: &Exchange, volume: &str) -> Option<External> {
 /// Checks for boot files that store a volume: the volume role alone uses them.
 pub(super) fn boot_files(
     context: &Context,
-    exchange: &Exchange,
+    stored: &VolumeFiles,
     guest: &Guest,
 ) -> Option<Diagnostic> {
     let boot = guest.boot.as_ref()?;
@@ -191,7 +191,7 @@ pub(super) fn boot_files(
         Boot::Disk | Boot::Network => Vec::new(),
     };
     let (path, volume) = files.into_iter().find_map(|path| {
-        let volume = VolumeStorage::volume_of(exchange, context, path)?;
+        let volume = stored.volume_of(context, path)?;
         Some((path, volume))
     })?;
     let told = format!("{} stores the volume '{volume}'", path.display());
