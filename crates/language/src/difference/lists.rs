@@ -14,7 +14,8 @@ use super::words::displayed_word;
 use crate::reader::{LINE_BYTES_MAX, written_words};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Limit on how many variables and headers one value is followed through.
+/// Limit on how often the lines are read to follow values through variables and headers. Beyond it,
+/// every variable and header counts as a carrier of secrets.
 const ROUNDS_MAX: usize = 16;
 /// Longest name of a file, a header or a variable that is looked at, bytes.
 const NAME_BYTES_MAX: usize = 8 << 10;
@@ -81,12 +82,13 @@ impl SecretUses {
         let lines = lines.filter(|line| line.len() <= LINE_BYTES_MAX && is_relevant(line));
         let lines: Vec<Line> = lines.map(|line| Line::read(line, vocabulary)).collect();
         let mut carriers = Carriers::new();
-        for _ in 0..ROUNDS_MAX {
+        let is_complete = (0..ROUNDS_MAX).any(|_| {
             let before = carriers.len();
             lines.iter().for_each(|line| line.follow(&mut carriers));
-            if carriers.len() == before {
-                break;
-            }
+            carriers.len() == before
+        });
+        if !is_complete {
+            carriers.extend(lines.iter().flat_map(Line::names).cloned());
         }
         let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for file in lines.iter().flat_map(|line| line.secret_files(&carriers)) {
@@ -290,6 +292,14 @@ impl Line {
                 carriers.extend(one.reads.iter().cloned());
             }
         }
+    }
+
+    /// All names that the line reads and writes.
+    fn names(&self) -> impl Iterator<Item = &Carrier> {
+        let lists = self.lists.iter().flat_map(|list| &list.reads);
+        let expressions = self.expressions.iter();
+        let names = expressions.flat_map(|one| one.reads.iter().chain(&one.targets));
+        lists.chain(names)
     }
 
     fn secret_files(&self, carriers: &Carriers) -> Vec<&str> {
@@ -635,6 +645,31 @@ mod tests {
         ] {
             let masked = super::super::mask_secrets(text.as_bytes(), &vocabulary);
             assert_eq!(String::from_utf8_lossy(&masked), *text);
+        }
+    }
+
+    #[test]
+    fn value_carried_through_many_variables_is_masked() {
+        for count in [
+            2,
+            ROUNDS_MAX - 1,
+            ROUNDS_MAX,
+            ROUNDS_MAX + 1,
+            3 * ROUNDS_MAX,
+        ] {
+            // Each line sets what the line before it reads, so each round follows one variable.
+            let steps = (0..count).rev();
+            let steps =
+                steps.map(|n| format!("http-request set-var(txn.v{}) var(txn.v{n})\n", n + 1));
+            let text = format!(
+                "acl a var(txn.v{count}) -m str MARK\nacl b var(txn.v{count}) -f /etc/a.lst\n{}http-request \
+                 set-var(txn.v0) req.hdr(x-api-key)\n",
+                steps.collect::<String>()
+            );
+            let masked = super::super::mask_secrets(text.as_bytes(), &Vocabulary::default());
+            let masked = String::from_utf8_lossy(&masked);
+            assert!(!masked.contains("MARK"), "{count}: {masked}");
+            assert!(lists(&text).contains("/etc/a.lst"), "{count}");
         }
     }
 
