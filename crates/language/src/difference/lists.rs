@@ -2,8 +2,18 @@
 //!
 //! A file is secret if its patterns or keys are compared with credentials (`req.hdr(authorization)
 //! -f clients.lst`), or if its values end where a credential is written (`set-header X-Api-Key
-//! %[…,map(keys.map)]`). Variables and headers that the configuration sets in between are followed.
-//! In doubt a file is secret: the cost is that it is not displayed.
+//! %[…,map(keys.map)]`). In doubt a file is secret: the cost is that it is not displayed.
+//!
+//! Values are followed from line to line, in both directions, until nothing changes:
+//!
+//! | part of a line | examples |
+//! |---|---|
+//! | source: a literal | `str(x)`, `set-header X-A x`, `set-var-fmt(txn.a) x`, a pattern, an argument of a converter |
+//! | carrier | a variable of any scope, a header, a capture, the values of a map, a variable of the environment, the keys of stick tables, the path and the query, the unique ID |
+//! | sink | a header whose name suggests a credential, data that a check sends, a key of a converter, a comparison with a sample that is a credential |
+//!
+//! A literal is masked if a line writes it to a carrier that a sink reads, or compares it with a
+//! carrier into which a line writes a credential.
 
 use super::Vocabulary;
 use super::secret::{
@@ -12,43 +22,134 @@ use super::secret::{
 };
 use super::words::displayed_word;
 use crate::reader::{LINE_BYTES_MAX, written_words};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Limit on how often the lines are read to follow values through variables and headers. Beyond it,
-/// every variable and header counts as a carrier of secrets.
-const ROUNDS_MAX: usize = 16;
 /// Longest name of a file, a header or a variable that is looked at, bytes.
 const NAME_BYTES_MAX: usize = 8 << 10;
-/// Limit on the calls in an expression. Of one with more nothing is followed, and it is secret where
-/// anything is carried.
+/// Limit on the calls in an expression. One with more is a secret, and if a sink reads it, every
+/// carrier is one.
 const CALLS_MAX: usize = 1_000;
 /// Limit on the maps in an expression. In one with more that is masked in part, all are secret.
 const MAPS_MAX: usize = 64;
-/// Texts of lines that can name a list, or pass a value on to a line that does.
+/// Texts of lines that can name a list, or pass a value on to another line.
 const RELEVANT: &[&str] = &[
-    "-f", "map", "acl(", "set-var", "-header", "cmp(", "capture", "hmac", "aes_", "jwt_",
+    "(",
+    "%",
+    "$",
+    "-f",
+    "-header",
+    "capture",
+    "-hint",
+    "unique-id",
+    "req",
+    "rsp",
+    "set-",
+    "replace-",
+    " hdr ",
 ];
 /// Actions whose argument is a list, and whose words are added to it.
 const FILLING: &[&str] = &["set-map", "add-acl", "del-map", "del-acl"];
 /// Converters that compare a value with a variable.
 const COMPARING: &[&str] = &["strcmp", "secure_memcmp"];
-/// Headers that are set from many sources and are never secret.
-const PLAIN_HEADERS: &[&str] = &["host", "user-agent", "referer", "origin"];
+/// Actions and converters that write a variable.
+const WRITING: &[&str] = &["set-var", "set-var-fmt", "unset-var", "do-resolve"];
+/// Headers that are set from many sources and compared in most configurations.
+const PLAIN_HEADERS: &[&str] = &[
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "alt-svc",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-security-policy",
+    "content-type",
+    "date",
+    "etag",
+    "expires",
+    "forwarded",
+    "host",
+    "if-modified-since",
+    "if-none-match",
+    "location",
+    "origin",
+    "permissions-policy",
+    "pragma",
+    "range",
+    "referer",
+    "referrer-policy",
+    "server",
+    "strict-transport-security",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "vary",
+    "via",
+    "x-content-type-options",
+    "x-frame-options",
+    "x-real-ip",
+    "x-xss-protection",
+];
+/// Beginnings of the names of more such headers.
+const PLAIN_BEGINNINGS: &[&str] = &["x-forwarded-", "access-control-", ":"];
+/// Actions whose next words become a part of the URL, the number of these words, and the parts.
+const OF_URLS: &[(&str, usize, &[Carrier])] = &[
+    ("set-path", 1, &[Carrier::Path]),
+    ("replace-path", 2, &[Carrier::Path]),
+    ("set-query", 1, &[Carrier::Query]),
+    ("set-pathq", 1, &[Carrier::Path, Carrier::Query]),
+    ("replace-pathq", 2, &[Carrier::Path, Carrier::Query]),
+    ("set-uri", 1, &[Carrier::Path, Carrier::Query]),
+    ("replace-uri", 2, &[Carrier::Path, Carrier::Query]),
+];
+/// Scopes of variables.
+const SCOPES: &[&str] = &["proc.", "sess.", "txn.", "req.", "res.", "check."];
+/// Longest literal that is never a secret, bytes, and longer ones that are none.
+const PLAIN_LITERAL_BYTES_MAX: usize = 4;
+const PLAIN_LITERALS: &[&str] = &["false", "https"];
 
 /// A name under which a value passes from one line to another.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 enum Carrier {
     Variable(String),
     Header(String),
+    /// One of `PLAIN_HEADERS`.
+    PlainHeader(String),
     /// Any captured sample. Its number is not followed.
     Capture,
+    Path,
+    Query,
+    /// Variable of the environment.
+    Environment(String),
+    /// Values of a map, by the last component of its name.
+    List(String),
+    /// Keys of any stick table.
+    Table,
+    UniqueId,
 }
 
 impl Carrier {
-    fn header(name: &str) -> Option<Carrier> {
+    fn header(name: &str) -> Carrier {
         let name = name.to_ascii_lowercase();
-        let is_plain = PLAIN_HEADERS.contains(&&*name) || name.starts_with("x-forwarded-");
-        (!is_plain).then_some(Carrier::Header(name))
+        let begins = |beginning: &&str| name.starts_with(*beginning);
+        if PLAIN_HEADERS.contains(&&*name) || PLAIN_BEGINNINGS.iter().any(begins) {
+            Carrier::PlainHeader(name)
+        } else {
+            Carrier::Header(name)
+        }
+    }
+
+    fn variable(name: &str) -> Carrier {
+        Carrier::Variable(name.to_ascii_lowercase())
+    }
+
+    /// Returns whether a secret in one line makes the values of all other lines secrets. The others
+    /// have many values of different kinds.
+    fn has_one_kind_of_value(&self) -> bool {
+        use Carrier::{Path, PlainHeader, Query, Table};
+        !matches!(self, PlainHeader(_) | Path | Query | Table)
     }
 }
 
@@ -61,14 +162,21 @@ pub struct SecretUses {
     /// Names of lists, as written in the configuration, by their last component. That of a name
     /// with a variable is unknown: it is empty.
     names: BTreeMap<String, BTreeSet<String>>,
-    carriers: Carriers,
+    /// Carriers into which lines write secrets.
+    holders: Carriers,
+    /// Carriers whose values end where a secret is expected.
+    feeders: Carriers,
+    /// True if not all flows are known: all carriers count as secret.
+    is_incomplete: bool,
 }
 
 impl SecretUses {
     /// Without lists and carriers.
     pub const NONE: SecretUses = SecretUses {
         names: BTreeMap::new(),
-        carriers: Carriers::new(),
+        holders: Carriers::new(),
+        feeders: Carriers::new(),
+        is_incomplete: false,
     };
 
     /// Finds the uses in the texts of all files of a configuration.
@@ -81,38 +189,106 @@ impl SecretUses {
             .flat_map(|text| text.split(|b| *b == b'\n'));
         let lines = lines.filter(|line| line.len() <= LINE_BYTES_MAX && is_relevant(line));
         let lines: Vec<Line> = lines.map(|line| Line::read(line, vocabulary)).collect();
-        let mut carriers = Carriers::new();
-        let is_complete = (0..ROUNDS_MAX).any(|_| {
-            let before = carriers.len();
-            lines.iter().for_each(|line| line.follow(&mut carriers));
-            carriers.len() == before
-        });
-        if !is_complete {
-            carriers.extend(lines.iter().flat_map(Line::names).cloned());
-        }
-        let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for file in lines.iter().flat_map(|line| line.secret_files(&carriers)) {
+        let mut uses = follow(&lines);
+        let files: Vec<String> = { lines.iter() }
+            .flat_map(|line| line.secret_files(&uses))
+            .collect();
+        for file in files {
             let last = if file.contains('$') {
                 ""
             } else {
-                last_component(file)
+                last_component(&file)
             };
-            let same = names.entry(last.to_owned()).or_default();
-            same.insert(file.to_owned());
+            let same = uses.names.entry(last.to_owned()).or_default();
+            same.insert(file);
         }
-        SecretUses { names, carriers }
+        uses
+    }
+
+    /// Makes every carrier a secret, because not all lines of the configuration are known.
+    pub fn set_incomplete(&mut self) {
+        self.is_incomplete = true;
     }
 
     /// Returns whether nothing is used as a secret.
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty() && self.carriers.is_empty()
+        self.names.is_empty()
+            && self.holders.is_empty()
+            && self.feeders.is_empty()
+            && !self.is_incomplete
     }
 
-    /// Returns whether an expression takes its value from a variable, a header or a capture that
-    /// carries a secret.
+    /// Returns whether other lines decide if the result of an expression is a secret.
+    pub fn depends_on(expression: &str) -> bool {
+        has_many_calls(expression) || reads(expression).iter().any(Carrier::has_one_kind_of_value)
+    }
+
+    /// Returns whether an expression takes its value from a carrier of a secret.
     pub fn carry(&self, expression: &str) -> bool {
-        let is_carried = || has_many_calls(expression) || meet(&reads(expression), &self.carriers);
-        !self.carriers.is_empty() && is_carried()
+        if self.is_incomplete {
+            return SecretUses::depends_on(expression);
+        }
+        let is_carried = || has_many_calls(expression) || meet(&reads(expression), &self.holders);
+        !self.holders.is_empty() && is_carried()
+    }
+
+    /// Returns whether a literal that a line writes to this carrier is a secret.
+    fn is_secret_in(&self, carrier: &Carrier) -> bool {
+        (self.is_incomplete && carrier.has_one_kind_of_value())
+            || self.holders.contains(carrier)
+            || self.feeders.contains(carrier)
+    }
+
+    /// Returns whether the values of this header are secrets.
+    pub(super) fn are_in_header(&self, name: &str) -> bool {
+        !self.is_empty() && self.is_secret_in(&Carrier::header(name))
+    }
+
+    /// Returns whether the value of a variable of the environment is a secret.
+    pub fn are_in_environment(&self, name: &str) -> bool {
+        !self.is_empty() && self.is_secret_in(&Carrier::Environment(name.to_owned()))
+    }
+
+    /// Returns whether the values of this variable are secrets.
+    pub fn are_in_variable(&self, name: &str) -> bool {
+        !self.is_empty() && self.is_secret_in(&Carrier::variable(name))
+    }
+
+    /// Returns whether the expression after this word is written to a variable or to a table whose
+    /// values are secrets: `set-var(txn.a)`, `track-sc0`, or a name alone.
+    pub(super) fn are_written_after(&self, word: &str) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        if word.starts_with("track-sc") {
+            return self.is_secret_in(&Carrier::Table);
+        }
+        match written_variable(word) {
+            Some(name) => self.are_in_variable(name),
+            None => self.are_in_variable(word),
+        }
+    }
+
+    /// Returns the number of words after an action that are secrets because of the carrier that the
+    /// action writes to.
+    pub(super) fn values_after(&self, word: &str, before: &str) -> usize {
+        if self.is_empty() {
+            return 0;
+        }
+        if let Some((_, count, parts)) = OF_URLS.iter().find(|(action, ..)| *action == word) {
+            let is_secret = parts.iter().any(|part| self.is_secret_in(part));
+            return if is_secret { *count } else { 0 };
+        }
+        let is_format = |name: &str| name.eq_ignore_ascii_case("set-var-fmt");
+        let is_secret = match word {
+            "unique-id-format" => self.is_secret_in(&Carrier::UniqueId),
+            _ if is_format(before) => self.are_in_variable(word),
+            _ if word.len() > 11 && word.get(..11).is_some_and(is_format) => {
+                written_variable(word).is_some_and(|name| self.are_in_variable(name))
+            }
+            _ => false,
+        };
+        usize::from(is_secret)
     }
 
     /// Returns whether an expression compares its value with a variable that carries a secret, or
@@ -121,9 +297,7 @@ impl SecretUses {
         let is_comparing = |call: &&Call<'_>| COMPARING.contains(&&*call.name);
         calls(expression).iter().filter(is_comparing).any(|call| {
             let variable = call.first().to_ascii_lowercase();
-            may_name_secret(&variable)
-                || is_suspect(&variable)
-                || self.carriers.contains(&Carrier::Variable(variable))
+            may_name_secret(&variable) || is_suspect(&variable) || self.are_in_variable(&variable)
         })
     }
 
@@ -147,6 +321,79 @@ impl SecretUses {
         let names = keys.into_iter().filter_map(|key| self.names.get(key));
         names.flatten().any(|name| is_same_file(name, path))
     }
+}
+
+/// Returns the variable that an action writes: `set-var(txn.a,ifexists)`.
+fn written_variable(action: &str) -> Option<&str> {
+    let call = calls(action).into_iter().next()?;
+    let is_writing = call.name.starts_with("set-var") || call.name == "do-resolve";
+    (call.at == 0 && is_writing).then(|| call.first())
+}
+
+/// Follows secrets from line to line until nothing changes. Each expression is passed once in each
+/// direction, so the time grows with the length of the text only.
+fn follow(lines: &[Line]) -> SecretUses {
+    let expressions: Vec<&Expression> = lines.iter().flat_map(|line| &line.expressions).collect();
+    let mut readers: HashMap<&Carrier, Vec<usize>> = HashMap::new();
+    let mut writers: HashMap<&Carrier, Vec<usize>> = HashMap::new();
+    for (at, one) in expressions.iter().enumerate() {
+        for carrier in &one.reads {
+            readers.entry(carrier).or_default().push(at);
+        }
+        for carrier in &one.targets {
+            writers.entry(carrier).or_default().push(at);
+        }
+    }
+    let mut uses = SecretUses::NONE;
+    // Carriers, and true for one into which a secret is written.
+    let mut pending: Vec<(&Carrier, bool)> = Vec::new();
+    let compared: BTreeSet<&Carrier> = lines.iter().flat_map(|line| &line.compared).collect();
+    for line in lines {
+        let literal = line.literals.iter().filter(|one| compared.contains(one));
+        let known = line.carriers.iter().chain(literal);
+        pending.extend(known.map(|carrier| (carrier, true)));
+    }
+    let mut passed = vec![(false, false); expressions.len()];
+    for (one, passed) in expressions.iter().zip(&mut passed) {
+        if one.is_secret {
+            passed.0 = true;
+            pending.extend(one.targets.iter().map(|carrier| (carrier, true)));
+        }
+        if one.is_sink {
+            passed.1 = true;
+            uses.is_incomplete |= one.is_unknown;
+            pending.extend(one.reads.iter().map(|carrier| (carrier, false)));
+        }
+    }
+    while let Some((carrier, is_holder)) = pending.pop() {
+        let set = if is_holder {
+            &mut uses.holders
+        } else {
+            &mut uses.feeders
+        };
+        if !set.insert(carrier.clone()) {
+            continue;
+        }
+        if carrier.has_one_kind_of_value() {
+            pending.push((carrier, !is_holder));
+        }
+        let next = if is_holder { &readers } else { &writers };
+        for at in next.get(carrier).into_iter().flatten() {
+            let one = expressions[*at];
+            let (forward, backward) = &mut passed[*at];
+            let passed = if is_holder { forward } else { backward };
+            if std::mem::replace(passed, true) {
+                continue;
+            }
+            if is_holder {
+                pending.extend(one.targets.iter().map(|carrier| (carrier, true)));
+            } else {
+                uses.is_incomplete |= one.is_unknown;
+                pending.extend(one.reads.iter().map(|carrier| (carrier, false)));
+            }
+        }
+    }
+    uses
 }
 
 /// Returns the last component of a path, which `is_same_file` compares; empty if there is none.
@@ -205,6 +452,8 @@ struct Expression {
     is_secret: bool,
     /// True if its result is written where a secret is expected.
     is_sink: bool,
+    /// True if it has too many calls to know what it reads.
+    is_unknown: bool,
     reads: Carriers,
     /// Names that the result is written to or compared with.
     targets: Carriers,
@@ -220,6 +469,10 @@ struct Line {
     lists: Vec<ListUse>,
     /// Names that always contain secrets: keys of converters.
     carriers: Carriers,
+    /// Headers that the line sets to a literal.
+    literals: Carriers,
+    /// Headers that the line compares with patterns.
+    compared: Carriers,
 }
 
 impl Line {
@@ -239,6 +492,24 @@ impl Line {
                 targets.clear();
                 read.lists.extend(filled.take());
             }
+            if is_condition(&words, at) && has_patterns(&words[at + 1..]) {
+                let of_headers = reads(word).into_iter();
+                read.compared
+                    .extend(of_headers.filter(|one| matches!(one, Carrier::Header(_))));
+            }
+            if is_secret_literal(word) {
+                let of_headers = targets
+                    .iter()
+                    .filter(|one| matches!(one, Carrier::Header(_)));
+                read.literals.extend(of_headers.cloned());
+            }
+            // The last word before the condition is the value, the one before it the key.
+            let fills = filled.as_ref().filter(|_| {
+                words
+                    .get(at.wrapping_sub(2))
+                    .is_some_and(|word| word.starts_with("set-map"))
+            });
+            let fills = fills.map(|list| Carrier::List(last_component(&list.file).to_owned()));
             if word == "-f"
                 && let Some(file) = words.get(at + 1)
             {
@@ -252,6 +523,7 @@ impl Line {
             for piece in pieces(word) {
                 let mut expression = Expression::read(piece, &shown[at], vocabulary);
                 expression.targets.extend(targets.iter().cloned());
+                expression.targets.extend(fills.clone());
                 if let Some(filled) = &mut filled {
                     filled.is_secret |= is_secret(piece, vocabulary);
                     filled.reads.extend(expression.reads.iter().cloned());
@@ -259,7 +531,7 @@ impl Line {
                 read.expressions.push(expression);
                 read.carriers.extend(keys(piece));
             }
-            targets.extend(target(&words, at));
+            targets.extend(written_carriers(&words, at));
             let action = calls(word).into_iter().next().filter(|call| call.at == 0);
             if let Some(call) = action.filter(|call| FILLING.contains(&&*call.name)) {
                 filled = Some(ListUse {
@@ -270,47 +542,76 @@ impl Line {
             }
         }
         read.lists.extend(filled);
-        if words.first().is_some_and(|first| first == "capture") {
-            // `capture request header NAME len …`, `capture cookie NAME len …`.
-            let may_be =
-                |word: &String| may_name_secret(&word.to_ascii_lowercase()) || is_suspect(word);
-            if words.iter().skip(1).any(may_be) {
-                read.carriers.insert(Carrier::Capture);
+        match words.as_slice() {
+            [first, rest @ ..] if first == "capture" => {
+                // `capture request header NAME len …`, `capture cookie NAME len …`.
+                let may_be =
+                    |word: &String| may_name_secret(&word.to_ascii_lowercase()) || is_suspect(word);
+                read.expressions.push(Expression {
+                    is_secret: rest.iter().any(may_be),
+                    reads: rest
+                        .get(2)
+                        .map(|name| Carrier::header(name))
+                        .into_iter()
+                        .collect(),
+                    targets: Carriers::from([Carrier::Capture]),
+                    ..Expression::default()
+                });
             }
+            [first, name, ..] if first == "unique-id-header" => read.expressions.push(Expression {
+                reads: Carriers::from([Carrier::UniqueId]),
+                targets: Carriers::from([Carrier::header(name)]),
+                ..Expression::default()
+            }),
+            [first, line, ..] if first == "reqadd" || first == "rspadd" => {
+                let name = line.split_once(':').map(|(name, _)| Carrier::header(name));
+                let name = name.filter(|one| matches!(one, Carrier::Header(_)));
+                read.literals.extend(name);
+            }
+            _ => {}
         }
         read
     }
 
-    /// Adds the names that carry secrets because of this line.
-    fn follow(&self, carriers: &mut Carriers) {
-        carriers.extend(self.carriers.iter().cloned());
+    fn secret_files(&self, uses: &SecretUses) -> Vec<String> {
+        let is_list = |list: &&ListUse| {
+            let values = Carrier::List(last_component(&list.file).to_owned());
+            list.is_secret || meet(&list.reads, &uses.holders) || uses.holders.contains(&values)
+        };
+        let mut all: Vec<&ListUse> = self.lists.iter().filter(is_list).collect();
         for one in &self.expressions {
-            if one.is_secret || meet(&one.reads, carriers) {
-                carriers.extend(one.targets.iter().cloned());
-            }
-            if one.is_sink || meet(&one.targets, carriers) {
-                carriers.extend(one.reads.iter().cloned());
-            }
+            let is_sink = one.is_sink || meet(&one.targets, &uses.feeders);
+            all.extend(one.maps.iter().filter(|map| is_sink || is_list(map)));
         }
+        all.into_iter().map(|list| list.file.clone()).collect()
     }
+}
 
-    /// All names that the line reads and writes.
-    fn names(&self) -> impl Iterator<Item = &Carrier> {
-        let lists = self.lists.iter().flat_map(|list| &list.reads);
-        let expressions = self.expressions.iter();
-        let names = expressions.flat_map(|one| one.reads.iter().chain(&one.targets));
-        lists.chain(names)
-    }
+/// Returns whether this word is the expression of a condition or an ACL.
+fn is_condition(words: &[String], at: usize) -> bool {
+    let before = at.checked_sub(1).and_then(|at| words.get(at));
+    let is_open = before.is_some_and(|word| word.trim_start_matches('!') == "{");
+    is_open || at == 2 && words.first().is_some_and(|first| first == "acl")
+}
 
-    fn secret_files(&self, carriers: &Carriers) -> Vec<&str> {
-        let is_secret = |list: &&ListUse| list.is_secret || meet(&list.reads, carriers);
-        let mut all: Vec<&ListUse> = self.lists.iter().filter(is_secret).collect();
-        for one in &self.expressions {
-            let is_sink = one.is_sink || meet(&one.targets, carriers);
-            all.extend(one.maps.iter().filter(|map| is_sink || is_secret(map)));
+/// Returns whether patterns follow: not in `-m found`.
+fn has_patterns(words: &[String]) -> bool {
+    let condition = words.iter().take_while(|word| *word != "}");
+    let mut before = "";
+    let mut count = 0;
+    for word in condition {
+        if before == "-m" && word == "found" {
+            return false;
         }
-        all.into_iter().map(|list| list.file.as_str()).collect()
+        before = word;
+        count += 1;
     }
+    count > 0
+}
+
+/// Returns whether a word is a literal that can be a secret.
+fn is_secret_literal(word: &str) -> bool {
+    !word.contains('%') && word.len() > PLAIN_LITERAL_BYTES_MAX && !PLAIN_LITERALS.contains(&word)
 }
 
 fn meet(some: &Carriers, others: &Carriers) -> bool {
@@ -342,14 +643,26 @@ impl Expression {
             } else if call.name == "set-var" && before.ends_with(',')
                 || COMPARING.contains(&&*call.name)
             {
-                let name = call.first().to_ascii_lowercase();
-                read.targets.insert(Carrier::Variable(name));
+                read.targets.insert(Carrier::variable(call.first()));
+            } else if call.name.starts_with("capture-") {
+                read.targets.insert(Carrier::Capture);
+            } else if call.name == "in_table" || call.name.starts_with("table_") {
+                read.targets.insert(Carrier::Table);
             }
         }
         let result = &text[begin.min(text.len())..];
-        read.is_sink |= *shown == Visibility::Covered;
-        read.is_secret = is_secret(result, vocabulary);
+        read.is_unknown = has_many_calls(text);
+        read.is_secret = read.is_unknown || is_secret(result, vocabulary);
         read.reads = reads(result);
+        let last = read.maps.last().map(|map| last_component(&map.file));
+        read.reads
+            .extend(last.map(|name| Carrier::List(name.to_owned())));
+        read.is_sink |= match shown {
+            Visibility::Whole => false,
+            // What the mask hides is a sink: the end of `AUTH %[var(check.p)]`.
+            Visibility::Part(part) => read.is_unknown || !reads(result).is_subset(&reads(part)),
+            Visibility::Covered => true,
+        };
         read
     }
 }
@@ -367,7 +680,10 @@ fn is_secret(expression: &str, vocabulary: &Vocabulary<'_>) -> bool {
 
 /// Returns the expression of the condition or ACL that ends with these words.
 fn compared_expression(words: &[String]) -> &str {
-    let open = words.iter().rposition(|word| word == "{").map(|at| at + 1);
+    let open = words
+        .iter()
+        .rposition(|word| word.trim_start_matches('!') == "{");
+    let open = open.map(|at| at + 1);
     let acl = words.first().filter(|first| *first == "acl").map(|_| 2);
     let at = open.or(acl);
     at.and_then(|at| words.get(at)).map_or("", String::as_str)
@@ -379,43 +695,110 @@ fn pieces(word: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Returns where the words after this one are written to.
-fn target(words: &[String], at: usize) -> Option<Carrier> {
+fn written_carriers(words: &[String], at: usize) -> Vec<Carrier> {
     let word = words[at].as_str();
     let before = at.checked_sub(1).and_then(|at| words.get(at));
     let before = before.map_or("", String::as_str);
     if OF_HEADERS.contains(&before) || OF_TWO_VALUES.contains(&before) {
-        return Carrier::header(word);
+        return vec![Carrier::header(word)];
     }
     // `set-var NAME EXPRESSION` of the section `global`.
     if at == 1 && before.starts_with("set-var") {
-        return Some(Carrier::Variable(word.to_ascii_lowercase()));
+        return vec![Carrier::variable(word)];
     }
-    if word == "capture" && at > 0 {
-        return Some(Carrier::Capture);
+    if let Some((.., parts)) = OF_URLS.iter().find(|(action, ..)| *action == word) {
+        return parts.to_vec();
     }
-    let call = calls(word).into_iter().next()?;
-    let is_action = call.at == 0 && call.name.starts_with("set-var");
-    is_action.then(|| Carrier::Variable(call.first().to_ascii_lowercase()))
+    match word {
+        "capture" if at > 0 => vec![Carrier::Capture],
+        "unique-id-format" if at == 0 => vec![Carrier::UniqueId],
+        _ if word.starts_with("track-sc") => vec![Carrier::Table],
+        _ => written_variable(word)
+            .map(Carrier::variable)
+            .into_iter()
+            .collect(),
+    }
 }
 
-/// Returns the names from which an expression takes values.
+/// Returns the carriers from which an expression takes values.
 fn reads(expression: &str) -> Carriers {
-    let carrier = |call: Call<'_>| {
-        let base = call.name.rsplit('.').next().unwrap_or_default();
-        if call.name == "var" {
-            Some(Carrier::Variable(call.first().to_ascii_lowercase()))
-        } else if call.name.starts_with("capture.") {
-            Some(Carrier::Capture)
-        } else if base.starts_with("hdr") || base.starts_with("fhdr") {
-            Carrier::header(call.first())
-        } else {
-            None
-        }
-    };
+    let mut found = Carriers::new();
     if has_many_calls(expression) {
-        return Carriers::new();
+        return found;
     }
-    calls(expression).into_iter().filter_map(carrier).collect()
+    for call in calls(expression) {
+        let base = call.name.rsplit('.').next().unwrap_or_default();
+        match base {
+            _ if call.name == "var" => found.extend([Carrier::variable(call.first())]),
+            _ if call.name.starts_with("capture.") => found.extend([Carrier::Capture]),
+            _ if base.starts_with("hdr")
+                || base.starts_with("fhdr")
+                || base.starts_with("shdr") =>
+            {
+                found.extend([Carrier::header(call.first())]);
+            }
+            "env" => found.extend([Carrier::Environment(call.first().to_owned())]),
+            _ if base.starts_with("url_param") || base.starts_with("urlp") => {
+                found.extend([Carrier::Query]);
+            }
+            _ if is_map(base) => {
+                let name = last_component(call.first()).to_owned();
+                found.extend([Carrier::List(name)]);
+            }
+            // Variables among the arguments of converters: `concat(,txn.a)`.
+            _ if !COMPARING.contains(&base) && !WRITING.contains(&base) => {
+                let names = cut(call.arguments, NAME_BYTES_MAX).split(',');
+                let names = names.map(|name| name.trim().to_ascii_lowercase());
+                let is_variable = |name: &String| {
+                    SCOPES.iter().any(|scope| name.starts_with(scope)) && !name.contains('(')
+                };
+                found.extend(names.filter(is_variable).map(Carrier::Variable));
+            }
+            _ => {}
+        }
+    }
+    found.extend(reads_without_arguments(expression));
+    found
+}
+
+/// Returns the carriers that an expression reads by functions without arguments, by variables of
+/// the log format and by variables of the environment.
+fn reads_without_arguments(expression: &str) -> Carriers {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let mut found = Carriers::new();
+    for begin in expression.split('[') {
+        let name = begin.trim_start().split(|c| !is_name(c)).next();
+        let parts: &[Carrier] = match name.unwrap_or_default() {
+            "path" => &[Carrier::Path],
+            "query" => &[Carrier::Query],
+            "pathq" | "url" | "base" | "baseq" | "capture.req.uri" => {
+                &[Carrier::Path, Carrier::Query]
+            }
+            "unique-id" => &[Carrier::UniqueId],
+            _ => &[],
+        };
+        found.extend(parts.iter().cloned());
+    }
+    for (name, part) in [
+        ("%HP", Carrier::Path),
+        ("%HU", Carrier::Path),
+        ("%HQ", Carrier::Query),
+        ("%HU", Carrier::Query),
+        ("%ID", Carrier::UniqueId),
+    ] {
+        if expression.contains(name) {
+            found.insert(part);
+        }
+    }
+    for rest in expression.split('$').skip(1) {
+        let rest = rest.trim_start_matches('{');
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let name = rest.split(|c| !is_name(c)).next().unwrap_or_default();
+        if !name.is_empty() {
+            found.insert(Carrier::Environment(cut(name, NAME_BYTES_MAX).to_owned()));
+        }
+    }
+    found
 }
 
 fn has_many_calls(expression: &str) -> bool {
@@ -450,7 +833,7 @@ pub(super) struct Call<'t> {
     pub arguments: &'t str,
     /// Position of the name, and of the end of the arguments.
     pub at: usize,
-    end: usize,
+    pub end: usize,
 }
 
 impl<'t> Call<'t> {
@@ -619,6 +1002,48 @@ mod tests {
         "http-request set-query a=b&key=MARK",
         "http-request deny unless { query -m sub sig=MARK }",
         "acl signed query -m sub access_key=MARK",
+        // Literals that reach a credential through other lines.
+        "http-request set-header X-Tmp MARK\nhttp-request set-header Authorization \"Bearer %[req.hdr(x-tmp)]\"",
+        "http-request add-header X-Tmp a MARK if x\nhttp-request set-header X-Api-Key %[req.hdr(x-tmp),lower]",
+        "http-request replace-header X-Tmp (.*) MARK\nhttp-request set-header X-Api-Key %[req.hdr(x-tmp)]",
+        "http-request set-var(txn.h) req.hdr(x-tmp)\nhttp-request set-header X-Tmp MARK\nhttp-request set-header X-Api-Key %[var(txn.h)]",
+        "set-var-fmt proc.k \"MARK\"\nhttp-request set-header X-Api-Key %[var(proc.k)]",
+        "http-request set-var-fmt(txn.k) \"MARK%[src]\"\nhttp-request set-header X-Api-Key %[var(txn.k)]",
+        "tcp-request connection set-var-fmt(sess.k) MARK\nhttp-request set-header X-Api-Key %[var(sess.k)]",
+        "http-request set-var-fmt(txn.c) \"Bearer-MARK\"\nhttp-request deny unless { req.hdr(authorization),strcmp(txn.c) eq 0 }",
+        "http-check set-var-fmt(check.p) \"MARK\"\nhttp-check send hdr X-Api-Key %[var(check.p)]",
+        "tcp-check set-var-fmt(check.p) \"MARK\"\ntcp-check send-lf \"AUTH %[var(check.p)]\\r\\n\"",
+        "http-check set-var-fmt(check.p) \"MARK\"\nhttp-check send meth POST body-lf \"%[var(check.p)]\"",
+        "http-request set-var-fmt(txn.k) MARK\nhttp-request redirect location https://h/?token=%[var(txn.k)]",
+        "http-request set-var-fmt(txn.c0) MARK\nhttp-request set-var(txn.c1) str(Bearer),concat(\" \",txn.c0)\nhttp-request set-header Authorization %[var(txn.c1)]",
+        "http-request set-var(txn.k) req.hdr(x-a),iif(MARK,no)\nhttp-request set-header X-Api-Key %[var(txn.k)]",
+        "http-request return status 200 hdr X-Tmp MARK\nhttp-response set-header X-Api-Key %[res.hdr(x-tmp)]",
+        "http-request set-header X-Tmp MARK\ncapture request header X-Tmp len 20\nhttp-request set-header X-Api-Key %[capture.req.hdr(0)]",
+        "http-request set-query t=MARK\nhttp-request set-header Authorization %[urlp(t)]",
+        "http-request set-path /MARK\nhttp-request set-header X-Api-Key %[path,lower]",
+        "http-request set-header User-Agent MARK\nhttp-request set-header X-Api-Key %[req.hdr(user-agent)]",
+        "unique-id-format MARK\nhttp-request set-header X-Api-Key %[unique-id]",
+        "unique-id-format MARK\nunique-id-header X-Id\nhttp-request set-header X-Api-Key %[req.hdr(x-id)]",
+        "reqadd X-Tmp:\\ MARK\nhttp-request set-header X-Api-Key %[req.hdr(x-tmp)]",
+        "http-request set-header X-Tmp MARK\nhttp-request set-map(f.map) %[src] %[req.hdr(x-tmp)]\nhttp-request set-header X-Api-Key %[src,map(f.map)]",
+        "http-request set-header X-Api-Key %[src,map(f.map)]\nacl a src,map(f.map) MARK",
+        "http-request track-sc0 str(MARK) table tt\nhttp-request deny unless { req.hdr(x-api-key),in_table(tt) }",
+        "$X=MARK\nauth_pass $X\npassword $X",
+        // Literals that are arguments of converters of a credential.
+        "http-request deny unless { req.hdr(authorization),regsub(^Bearer.MARK$,ok) ok }",
+        "http-request deny unless { req.hdr(authorization),regsub(\"^(a|b)\\)MARK$\",ok,g) ok }",
+        "http-request set-header X-Tmp %[req.hdr(authorization)]\nhttp-request deny unless { req.hdr(x-tmp),lower,regsub(MARK,ok,g) ok }",
+        "use_backend %[req.hdr(x-api-key),regsub(MARK,a),lower,iif(MARK,b)]",
+        "http-request deny unless { req.hdr(x-api-key),iif(MARK,x) -m str y }",
+        "http-request deny unless { req.hdr(x-api-key),map_str(v.map,MARK) -m found }",
+        "http-request deny unless !{ req.hdr(authorization),field(2,:) MARK MARK }",
+        // Headers that one line sets and another compares.
+        "http-request set-header X-Shared MARK-value\nhttp-request deny unless { req.hdr(x-shared) MARK-value }",
+        "http-request set-header X-Origin-Verify MARK",
+        "acl cdn req.hdr(x-origin-verify) -m str MARK",
+        "acl cdn req.hdr(x-pin) MARK",
+        "acl a req.hdrs -m sub MARK",
+        "errorloc 503 https://u:MARK@h.test/?token=MARK",
     ];
 
     #[test]
@@ -642,6 +1067,12 @@ mod tests {
             "acl a query -m sub page=MARK",
             "acl a str(MARK),strcmp(txn.path) eq 0",
             "http-request set-map(routes.map) a MARK",
+            "http-request set-header X-Plain MARK unless { req.hdr(x-plain) -m found }",
+            "http-request set-header X-Plain MARK",
+            "http-request set-var-fmt(txn.x) MARK\nhttp-request set-header X-Other %[var(txn.x)]",
+            "acl a path,regsub(MARK,a) b",
+            "http-request set-path /MARK\nacl a path_beg /MARK",
+            "http-request set-header X-Client-Verify %[ssl_c_verify]\nacl a path_end MARK",
         ] {
             let masked = super::super::mask_secrets(text.as_bytes(), &vocabulary);
             assert_eq!(String::from_utf8_lossy(&masked), *text);
@@ -649,15 +1080,39 @@ mod tests {
     }
 
     #[test]
-    fn value_carried_through_many_variables_is_masked() {
-        for count in [
-            2,
-            ROUNDS_MAX - 1,
-            ROUNDS_MAX,
-            ROUNDS_MAX + 1,
-            3 * ROUNDS_MAX,
+    fn secrets_are_followed_through_chains_of_any_length() {
+        let step = |n: usize| format!("http-request set-header X-{n} %[req.hdr(x-{})]\n", n + 1);
+        let chain: String = (0..200).map(step).collect();
+        for text in [
+            format!(
+                "http-request set-header Authorization %[req.hdr(x-0)]\n{chain}http-request set-header X-200 MARK"
+            ),
+            format!(
+                "acl a req.hdr(x-0) MARK\n{chain}http-request set-header X-200 %[http_auth_bearer]"
+            ),
         ] {
-            // Each line sets what the line before it reads, so each round follows one variable.
+            let masked = super::super::mask_secrets(text.as_bytes(), &Vocabulary::default());
+            assert!(!String::from_utf8_lossy(&masked).contains("MARK"));
+        }
+    }
+
+    #[test]
+    fn unknown_flows_make_all_carriers_secret() {
+        let mut uses = SecretUses::NONE;
+        uses.set_incomplete();
+        assert!(uses.carry("var(txn.a)") && uses.are_in_variable("proc.a"));
+        assert!(!uses.carry("path") && !uses.carry("req.hdr(host)"));
+        let calls = "lower(),".repeat(CALLS_MAX + 1);
+        let text = format!(
+            "http-request set-header X-Tmp MARK\nhttp-request set-header Authorization %[{calls}req.hdr(x-tmp)]"
+        );
+        let masked = super::super::mask_secrets(text.as_bytes(), &Vocabulary::default());
+        assert!(!String::from_utf8_lossy(&masked).contains("MARK"));
+    }
+
+    #[test]
+    fn value_carried_through_many_variables_is_masked() {
+        for count in [2, 15, 16, 17, 48] {
             let steps = (0..count).rev();
             let steps =
                 steps.map(|n| format!("http-request set-var(txn.v{}) var(txn.v{n})\n", n + 1));

@@ -33,7 +33,8 @@ pub(super) const KEYED: &[(&str, usize)] = &[
 
 /// Actions whose next word is the name of a header, followed by its value; the second group has two
 /// values.
-pub(super) const OF_HEADERS: &[&str] = &["set-header", "add-header", "hdr", "set-param"];
+pub(super) const OF_HEADERS: &[&str] =
+    &["set-header", "add-header", "hdr", "set-param", "early-hint"];
 pub(super) const OF_TWO_VALUES: &[&str] = &["replace-header", "replace-value"];
 /// Headers and options that contain credentials.
 const SIGNING_IN: &[&str] = &["cookie", "set-cookie"];
@@ -48,7 +49,10 @@ const WEAK: &[&str] = &[
     "pwd",
     "cookie",
     "credential",
+    "bearer",
 ];
+/// The same as whole words of a name.
+const WEAK_WORDS: &[&str] = &["otp", "pin", "pw"];
 /// Functions in expressions whose argument is such a name, and those whose result is always secret.
 pub(super) const NAMING: &[&str] = &[
     "hdr(",
@@ -60,8 +64,57 @@ pub(super) const NAMING: &[&str] = &[
     "var(",
     "env(",
 ];
-pub(super) const SECRET_SAMPLES: &[&str] =
-    &["cook(", "http_auth_pass", "http_auth_bearer", "hmac("];
+pub(super) const SECRET_SAMPLES: &[&str] = &[
+    "cook(",
+    "http_auth_pass",
+    "http_auth_bearer",
+    "hmac(",
+    "req.hdrs",
+    "res.hdrs",
+];
+/// Converters whose arguments are no secrets: numbers, names and separators.
+const OPEN_CONVERTERS: &[&str] = &[
+    "add",
+    "and",
+    "base2",
+    "bytes",
+    "capture-req",
+    "capture-res",
+    "crc32",
+    "crc32c",
+    "da-csv-conv",
+    "digest",
+    "div",
+    "field",
+    "http_date",
+    "in_table",
+    "json",
+    "json_query",
+    "jwt_header_query",
+    "jwt_payload_query",
+    "ltime",
+    "ltrim",
+    "mod",
+    "mul",
+    "nbsrv",
+    "or",
+    "rtrim",
+    "secure_memcmp",
+    "set-var",
+    "sha2",
+    "strcmp",
+    "sub",
+    "unset-var",
+    "url_dec",
+    "url_enc",
+    "utime",
+    "word",
+    "wt6",
+    "xor",
+    "xxh3",
+    "xxh32",
+    "xxh64",
+];
 /// Words before the data that a check sends.
 pub(super) const SENDING: &[&str] = &["send", "send-lf", "send-binary", "send-binary-lf"];
 /// Lines whose next word is not secret: the name of a console token, a file, and a time.
@@ -108,7 +161,7 @@ pub(super) const ALL_BEHIND: &[&str] = &["append"];
 /// Lines that set an environment variable: the value follows the name.
 pub(super) const ENVIRONMENT: &[&str] = &["setenv", "presetenv"];
 /// Words of conditions that are never secret.
-const STRUCTURE: &[&str] = &["{", "}", "if", "unless", "or", "||", "!"];
+const STRUCTURE: &[&str] = &["{", "!{", "}", "if", "unless", "or", "||", "!"];
 
 /// Returns whether a name suggests a secret.
 pub fn is_suspect(name: &str) -> bool {
@@ -210,10 +263,11 @@ fn is_of_header_lines(first: &str) -> bool {
 
 /// Returns the name before the colon in a header, or in an expression for one, if the header's
 /// value may be a secret.
-fn secret_header(text: &str) -> Option<&str> {
+fn secret_header<'t>(text: &'t str, uses: &SecretUses) -> Option<&'t str> {
     let (name, value) = text.split_once(':')?;
     let low = name.to_ascii_lowercase();
-    let is_secret = may_name_secret(&low) || is_suspect(name);
+    let is_carrier = uses.are_in_header(low.trim_start_matches(['^', '(']));
+    let is_secret = may_name_secret(&low) || is_suspect(name) || is_carrier;
     (is_secret && !value.is_empty()).then_some(name)
 }
 
@@ -228,7 +282,8 @@ fn visible_parts_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<V
     let mut program = None;
     let is_header_line = is_of_header_lines(first);
     for (at, text) in texts.iter().enumerate() {
-        in_condition = (in_condition || text == "{") && text != "}";
+        let is_open = text.trim_start_matches('!') == "{";
+        in_condition = (in_condition || is_open) && text != "}";
         // In `{ req.hdr(x-token) -m str … }` the matching method is not secret.
         let flag = secrets > 0 && text.len() == 2 && text.starts_with('-');
         if flag || method || STRUCTURE.contains(&text.as_str()) {
@@ -273,7 +328,7 @@ fn visible_parts_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<V
             secrets = secrets.max(1);
         }
         // The replacement may contain the value without the header's name.
-        if is_header_line && at > 0 && secret_header(text).is_some() {
+        if is_header_line && at > 0 && secret_header(text, &vocabulary.uses).is_some() {
             secrets = usize::MAX;
             continue;
         }
@@ -342,7 +397,9 @@ fn part(text: &str, first: &str, before: Option<&String>, uses: &SecretUses) -> 
     if let Some((name, value)) = text.split_once('=')
         && name.starts_with('$')
         && !value.is_empty()
-        && (may_name_secret(&name.to_ascii_lowercase()) || is_suspect(name))
+        && (may_name_secret(&name.to_ascii_lowercase())
+            || is_suspect(name)
+            || uses.are_in_environment(name.trim_matches(['$', '{', '}'])))
     {
         return Visibility::Part(format!("{name}={COVER}"));
     }
@@ -352,15 +409,21 @@ fn part(text: &str, first: &str, before: Option<&String>, uses: &SecretUses) -> 
         Some("body" | "body-lf") => COVER.to_owned(),
         _ => text.to_owned(),
     };
-    let part = match secret_header(&part).filter(|_| is_of_header_lines(first)) {
+    let part = match secret_header(&part, uses).filter(|_| is_of_header_lines(first)) {
         Some(name) => format!("{name}: {COVER}"),
         None => part,
     };
     let part = mask_converter_keys(part, KEYED);
     let sets_variable =
         first.contains("set-var") || before.is_some_and(|one| one.contains("set-var"));
-    let part = if sets_variable || uses.are_compared_in(text) {
+    let is_written = before.is_some_and(|before| uses.are_written_after(before));
+    let part = if sets_variable || is_written || uses.are_compared_in(text) {
         mask_converter_keys(part, &[("str(", 0)])
+    } else {
+        part
+    };
+    let part = if is_written || is_secret_expression(text, uses) {
+        mask_arguments(&part)
     } else {
         part
     };
@@ -401,8 +464,12 @@ fn named(
         return 1;
     }
     let before = before.map_or("", String::as_str);
-    let of_header =
-        |list: &[&str]| list.contains(&before) && (may_name_secret(&low) || known(SIGNING_IN));
+    // The name may come from the environment.
+    let is_header = may_name_secret(&low)
+        || known(SIGNING_IN)
+        || text.contains('$')
+        || vocabulary.uses.are_in_header(&low);
+    let of_header = |list: &[&str]| list.contains(&before) && is_header;
     if of_header(OF_TWO_VALUES) {
         return 2;
     }
@@ -412,9 +479,11 @@ fn named(
     if before != "hdr" && of_header(OF_HEADERS) {
         return usize::MAX;
     }
-    let is_sample = SECRET_SAMPLES.iter().any(|sample| low.contains(sample))
-        || super::lists::calls(&low).iter().any(is_secret_sample)
-        || vocabulary.uses.carry(text);
+    let is_sample = is_secret_sample_in(&low) || vocabulary.uses.carry(text);
+    let written = vocabulary.uses.values_after(text, before);
+    if written > 0 {
+        return written;
+    }
     if vocabulary.uses.fill(text) {
         return usize::MAX;
     }
@@ -426,7 +495,58 @@ fn named(
 /// Whether a name may be that of a secret.
 pub(super) fn may_name_secret(low: &str) -> bool {
     let name = low.replace("authority", "");
-    WEAK.iter().any(|weak| name.contains(weak))
+    let is_word = |word: &str| WEAK_WORDS.contains(&word);
+    // `X-Origin-Verify` is a shared secret, and `X-SSL-Client-Verify` a result.
+    let verifies = name.contains("verify") && !name.contains("ssl") && !name.contains("client");
+    verifies
+        || WEAK.iter().any(|weak| name.contains(weak))
+        || name
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .any(is_word)
+}
+
+/// Returns whether an expression, in lower case, takes a credential.
+fn is_secret_sample_in(low: &str) -> bool {
+    SECRET_SAMPLES.iter().any(|sample| low.contains(sample))
+        || super::lists::calls(low).iter().any(is_secret_sample)
+}
+
+/// Returns whether an expression with converters takes a credential, or a value that carries one.
+fn is_secret_expression(text: &str, uses: &SecretUses) -> bool {
+    let low = text.to_ascii_lowercase();
+    text.contains("),") && (is_suspect(&low) || is_secret_sample_in(&low) || uses.carry(text))
+        || low.contains("http_auth_bearer,")
+        || low.contains(".hdrs,")
+}
+
+/// Masks the arguments of converters that may be patterns or values.
+fn mask_arguments(text: &str) -> String {
+    let mut masked = String::new();
+    // Everything before this position is written.
+    let mut from = 0;
+    for call in super::lists::calls(text) {
+        let is_converter = text[..call.at].trim_end().ends_with(',');
+        let begin = call.end - call.arguments.len();
+        let is_keyed = KEYED
+            .iter()
+            .any(|(name, _)| name.strip_suffix('(') == Some(&*call.name));
+        let is_open =
+            is_keyed || OPEN_CONVERTERS.contains(&&*call.name) || call.name.starts_with("table_");
+        if call.at < from || !is_converter || is_open || call.arguments.is_empty() {
+            continue;
+        }
+        // The first argument of a map is a file.
+        let is_map = call.name == "map" || call.name.starts_with("map_");
+        let begin = match call.arguments.find(',').filter(|_| is_map) {
+            Some(comma) => begin + comma + 1,
+            None if is_map => continue,
+            None => begin,
+        };
+        masked.push_str(&text[from..begin]);
+        masked.push_str(COVER);
+        from = call.end.max(end_of_arguments(text, begin));
+    }
+    masked + &text[from..]
 }
 
 /// Returns whether a function takes the value of a cookie, or of a header, parameter or variable
@@ -526,9 +646,13 @@ fn mask_converter_keys(mut text: String, functions: &[(&str, usize)]) -> String 
 /// Returns the end of the arguments that begin at `from`: the matching closing parenthesis outside
 /// quotes.
 fn end_of_arguments(text: &str, from: usize) -> usize {
-    let (mut depth, mut quote) = (0, None);
+    let (mut depth, mut quote, mut is_escaped) = (0, None, false);
     for (at, letter) in text[from..].char_indices() {
+        if std::mem::take(&mut is_escaped) {
+            continue;
+        }
         match (quote, letter) {
+            (_, '\\') if quote != Some('\'') => is_escaped = true,
             (Some(open), _) if open == letter => quote = None,
             (Some(_), _) => {}
             (None, '\'' | '"') => quote = Some(letter),
@@ -557,13 +681,15 @@ pub fn without_parameters(text: &str) -> String {
 /// Masks passwords in URLs (`scheme://user:password@host`, or without a scheme) and the text after
 /// a credential scheme.
 fn credentials(mut text: String) -> String {
-    let low = text.to_ascii_lowercase();
+    let mut low = text.to_ascii_lowercase();
     for scheme in SCHEMES {
-        let at = low.find(&format!("{scheme} "));
-        if let Some(at) = at {
+        let at = [' ', ',']
+            .iter()
+            .filter_map(|behind| low.find(&format!("{scheme}{behind}")));
+        if let Some(at) = at.min() {
             text.truncate(at + scheme.len() + 1);
+            low.truncate(text.len());
             text.push_str(COVER);
-            return text;
         }
     }
     for suspect in SUSPECT {
@@ -571,8 +697,8 @@ fn credentials(mut text: String) -> String {
         let name = format!("{suspect}=");
         if let Some(at) = low.find(&name).map(|at| at + name.len()) {
             text.truncate(at);
+            low.truncate(at);
             text.push_str(COVER);
-            return text;
         }
     }
     // A secret in a query parameter: `?token=…`. The rest of the word is masked, too.

@@ -303,13 +303,9 @@ impl Lists {
     }
 
     /// Returns whether other lines decide if the entries of a list are secrets: it has them from a
-    /// file, or they are compared with a variable or a capture.
+    /// file, or they are compared with a variable, a capture or a header that rules may set.
     pub fn depend_on_uses(&self) -> bool {
-        let depends = |list: &List| {
-            let from_other_lines = ["var(", "capture."];
-            let is_carried = |name: &&str| list.expression.contains(*name);
-            list.file.is_some() || from_other_lines.iter().any(is_carried)
-        };
+        let depends = |list: &List| list.file.is_some() || SecretUses::depends_on(&list.expression);
         self.inner().lists.iter().any(depends)
     }
 
