@@ -167,10 +167,22 @@ impl FarmRole {
             gone: BTreeMap::new(),
             membership: Membership::new(farms.shared),
         };
+        let is_gone = |name: &String| !opened.iter().any(|(one, ..)| one == name);
+        let mut gone = std::mem::take(&mut state.farms);
+        let mut known: BTreeMap<String, SavedFarm> = BTreeMap::new();
+        gone.retain(|name, saved| {
+            let is_gone = is_gone(name);
+            if !is_gone {
+                known.insert(name.clone(), std::mem::take(saved));
+            }
+            is_gone
+        });
         for (name, farm, doors) in opened {
-            let kept = state.farms.remove(&name).unwrap_or_default();
-            let portal = state.portals.remove(&name);
-            role.start(name, farm, doors, (kept, portal))?;
+            let state = match known.remove(&name) {
+                Some(kept) => (kept, state.portals.remove(&name)),
+                None => continued(&name, &farm, &mut gone, &mut state.portals),
+            };
+            role.start(name, farm, doors, state)?;
         }
         role.gone = state.portals;
         role.close(closed);
@@ -247,9 +259,14 @@ impl FarmRole {
         let before = self.all_listeners();
         let (opened, closed) = open_all(farms.farms, &before);
         self.close(closed);
+        let mut gone = BTreeMap::new();
         for (name, running) in &self.farms {
-            let is_gone = !opened.iter().any(|(one, ..)| one == name);
-            if is_gone && self.gone.len() < GONE_MAX {
+            if opened.iter().any(|(one, ..)| one == name) {
+                continue;
+            }
+            let count = self.farms.len();
+            gone.insert(name.clone(), running.site.state_to_save(count));
+            if self.gone.len() < GONE_MAX {
                 self.gone
                     .insert(name.clone(), running.portal.state_to_save());
             }
@@ -264,8 +281,8 @@ impl FarmRole {
                     running.listen(doors)?;
                 }
                 None => {
-                    let portal = self.gone.remove(&name);
-                    self.start(name, farm, doors, (SavedFarm::default(), portal))?;
+                    let state = continued(&name, &farm, &mut gone, &mut self.gone);
+                    self.start(name, farm, doors, state)?;
                 }
             }
         }
@@ -614,6 +631,27 @@ impl RunningFarm {
         all.extend(web.unwrap_or_default());
         all
     }
+}
+
+/// Returns the state for a new farm: that of a farm that has left the configuration and has the same
+/// hosts, because its section was renamed. The sign-ins are those of a former farm of this name, or
+/// of that one.
+fn continued(
+    name: &str,
+    farm: &Farm,
+    gone: &mut BTreeMap<String, SavedFarm>,
+    portals: &mut BTreeMap<String, session::SavedSessions>,
+) -> (SavedFarm, Option<session::SavedSessions>) {
+    let portal = portals.remove(name);
+    let Some((former, kept)) = SavedFarm::take_renamed(gone, farm) else {
+        return (SavedFarm::default(), portal);
+    };
+    write_error(&format!(
+        "evenkeel: farm {name}: continues farm {former}, which has the same hosts: its users come back to their \
+         sessions. Routing tokens with the former name route nobody: download .rdp files again\n"
+    ));
+    let portal = portal.or_else(|| portals.remove(&former));
+    (kept, portal)
 }
 
 /// Starts the HTTPS server, if the farm has an address for it.

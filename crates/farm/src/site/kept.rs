@@ -2,6 +2,7 @@
 
 use super::FarmState;
 use crate::collection::{Assignee, CollectionId};
+use crate::config::Farm;
 use crate::directory::{self, DecisionVersion, DirectoryId, Entry, HostOrder, Presence};
 use crate::user::{ID_BYTES, UserId};
 use part::lock;
@@ -25,6 +26,37 @@ pub struct SavedFarm {
     pub removed: BTreeMap<String, SocketAddr>,
     /// Latest order for each host. State files of older versions may lack it.
     pub orders: BTreeMap<String, HostOrder>,
+    /// Hosts of the configuration, and addresses for RDP: they tell a farm whose section was renamed
+    /// from another one. State files of older versions may lack them.
+    pub hosts: BTreeMap<String, SocketAddr>,
+    pub binds: Vec<SocketAddr>,
+}
+
+impl SavedFarm {
+    /// Removes the state of the farm that this one continues under another name, and returns it with
+    /// the former name: a farm with the same session hosts. Among several, one with an address of
+    /// this farm comes first, then the one with the most hosts of this farm.
+    pub fn take_renamed(
+        saved: &mut BTreeMap<String, SavedFarm>,
+        farm: &Farm,
+    ) -> Option<(String, SavedFarm)> {
+        let rank = |saved: &SavedFarm| {
+            let hosts_of_farm = farm.hosts.values();
+            let has_address = |one: &SocketAddr| farm.binds.iter().any(|bind| bind.address == *one);
+            let is_bound = saved.binds.iter().any(has_address);
+            let hosts = saved
+                .hosts
+                .values()
+                .filter(|one| hosts_of_farm.clone().any(|host| host.address == **one));
+            (is_bound, hosts.count())
+        };
+        let ranked = saved.iter().map(|(name, saved)| (rank(saved), name));
+        let best = ranked
+            .filter(|((_, hosts), _)| *hosts > 0)
+            .max_by_key(|(rank, _)| *rank);
+        let name = best.map(|(_, name)| name.clone())?;
+        saved.remove_entry(&name)
+    }
 }
 
 /// A saved user: identity, name, host, start and expiry in milliseconds of the boot clock, whether
@@ -86,6 +118,10 @@ impl FarmState {
             versions,
             removed: removed.collect(),
             orders: directory.orders().clone(),
+            hosts: { inner.farm.hosts.iter() }
+                .map(|(name, host)| (name.clone(), host.address))
+                .collect(),
+            binds: inner.farm.binds.iter().map(|bind| bind.address).collect(),
         }
     }
 
@@ -95,6 +131,12 @@ impl FarmState {
         let directory = &mut inner.agreement.directory;
         for (host, address) in &kept.removed {
             directory.know_removed(host, *address);
+        }
+        // A host may have left the configuration together with the former name of the farm.
+        for KeptUser(_, _, host, ..) in &kept.users {
+            if let Some(address) = kept.hosts.get(host) {
+                directory.know_removed(host, *address);
+            }
         }
         directory.take_orders(&kept.orders);
         if kept.orders.is_empty() {
@@ -140,6 +182,47 @@ mod tests {
         let host = "ts1".to_owned();
         let collection = CollectionId([7; 8]);
         KeptUser(user.id.0, user.name, host, 0, until_ms, true, collection)
+    }
+
+    #[test]
+    fn renamed_farm_takes_users_of_its_hosts() {
+        let config = |hosts: &[u32]| farm(Default::default(), hosts);
+        let before = FarmState::new("office", config(&[1, 1]), &[7; 32], None);
+        before.restore(SavedFarm {
+            users: (0..3).map(user).collect(),
+            ..SavedFarm::default()
+        });
+        let other = SavedFarm {
+            hosts: BTreeMap::from([("other".to_owned(), "192.0.2.99:3389".parse().unwrap())]),
+            ..SavedFarm::default()
+        };
+        let mut saved = BTreeMap::from([
+            ("office".to_owned(), before.state_to_save(1)),
+            ("aside".to_owned(), other),
+        ]);
+        let (name, kept) = SavedFarm::take_renamed(&mut saved, &config(&[1, 1])).unwrap();
+        assert_eq!((name.as_str(), kept.users.len()), ("office", 3));
+        let after = FarmState::new("buero", config(&[1, 1]), &[7; 32], None);
+        after.restore(kept);
+        assert_eq!(after.state_to_save(1).users.len(), 3);
+        // The other farm has none of these hosts, so it is no predecessor.
+        assert_eq!(SavedFarm::take_renamed(&mut saved, &config(&[1, 1])), None);
+        assert!(saved.contains_key("aside"));
+    }
+
+    #[test]
+    fn users_of_a_host_that_left_with_the_name_come_back() {
+        let before = FarmState::new("office", farm(Default::default(), &[1, 1]), &[7; 32], None);
+        before.restore(SavedFarm {
+            users: vec![user(1)],
+            ..SavedFarm::default()
+        });
+        let kept = before.state_to_save(1);
+        let mut config = farm(Default::default(), &[1, 1]);
+        config.hosts.remove("ts1");
+        let after = FarmState::new("buero", config, &[7; 32], None);
+        after.restore(kept);
+        assert_eq!(after.state_to_save(1).users.len(), 1);
     }
 
     #[test]
