@@ -3,10 +3,11 @@
 
 use super::renamed::FoundDown;
 use crate::cache::Cache;
+use crate::config::target::target;
 use crate::config::{
     Bind, BindAddress, Config, Proxy, ProxyIndex, ProxyOption, Rare, Server, SourceWays, Tune,
 };
-use crate::state::{ProxyState, ServerState};
+use crate::state::{HealthState, ProxyState, ServerState};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub struct Outdated {
     /// Servers whose address in the file changed, which takes precedence over one set by
     /// an operator.
     moved: Vec<Arc<ServerState>>,
+    /// Servers whose checks query another address now, and whether that one was found down.
+    checked_elsewhere: Vec<(Arc<ServerState>, HealthState)>,
 }
 
 impl Outdated {
@@ -42,6 +45,9 @@ impl Outdated {
         for server in self.moved {
             server.set_address(None, now_ms);
         }
+        for (server, health) in self.checked_elsewhere {
+            server.begin_checks_anew(health, now_ms);
+        }
         for server in self.gone {
             server.retire(now_ms);
         }
@@ -50,7 +56,7 @@ impl Outdated {
 
 /// Variant of [`install`] that returns the changes that must wait until the configuration serves.
 pub fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> Outdated {
-    let mut moved = Vec::new();
+    let (mut moved, mut checked_elsewhere) = (Vec::new(), Vec::new());
     config.version = old.map_or(0, |old| old.version) + 1;
     if let Some(old) = old {
         config.lists.adopt(&old.lists);
@@ -93,8 +99,16 @@ pub fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> Outdated
             let described = known.and_then(|known| known.servers.get(&*server.name));
             if let (Some(described), Some(known)) = (described, known) {
                 let alike = known.settings.as_ref() == Some(&settings) && same_tune;
-                if go_on(server, described, alike) {
+                let is_moved = go_on(server, described, alike);
+                if is_moved {
                     moved.push(Arc::clone(&server.state));
+                }
+                if server.options.check && (is_moved || is_checked_elsewhere(server, described)) {
+                    let health = match !is_moved && found_down.has(proxy, server) {
+                        true => HealthState::Down,
+                        false => HealthState::Up,
+                    };
+                    checked_elsewhere.push((Arc::clone(&server.state), health));
                 }
             } else if !Arc::ptr_eq(&server.state.backend, &proxy.state) {
                 server.state = Arc::new(ServerState::new(&server.name, Arc::clone(&proxy.state)));
@@ -117,7 +131,11 @@ pub fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> Outdated
     }
     track(config, now_ms);
     let gone = old.map(|old| missing(config, old)).unwrap_or_default();
-    Outdated { gone, moved }
+    Outdated {
+        gone,
+        moved,
+        checked_elsewhere,
+    }
 }
 
 /// Gives states to a configuration that is a copy of `old`, except for the servers of at most one
@@ -145,7 +163,7 @@ pub fn succeed(
     track(config, now_ms);
     Outdated {
         gone: missing(config, old),
-        moved: Vec::new(),
+        ..Outdated::default()
     }
 }
 
@@ -217,6 +235,12 @@ fn go_on(server: &mut Server, described: &Server, alike: bool) -> bool {
         return false;
     }
     described.address != server.address && server.state.address_override().is_some()
+}
+
+/// Returns whether checks query another address than before: what they found belongs to that one.
+fn is_checked_elsewhere(server: &Server, described: &Server) -> bool {
+    let is_followed = server.is_followed() && described.is_followed();
+    !is_followed && target(server) != target(described)
 }
 
 /// Returns the servers of `old` that the configuration no longer contains.

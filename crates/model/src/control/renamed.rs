@@ -1,6 +1,6 @@
-//! Servers that were renamed, or whose backend was, at an address that checks found down: a reload
-//! must not make clients try it. States are kept by name and a new server starts up; this is the
-//! only exception, and it only concerns the health.
+//! Servers that are new at an address that checks found down, because they, or their backend, were
+//! renamed, or have another address: a reload must not make clients try it. States are kept by name
+//! and a new server starts up; this is the only exception, and it only concerns the health.
 
 use crate::config::target::{CheckAddress, target};
 use crate::config::{Config, Proxy, Server};
@@ -8,31 +8,32 @@ use crate::state::HealthState;
 use std::collections::{HashMap, HashSet};
 
 /// Servers of an older configuration that checks found down and that the newer one does not
-/// contain, by the checked address.
+/// contain at that address, by the checked address.
 #[derive(Default)]
 pub(super) struct FoundDown<'c>(HashMap<CheckAddress, Vec<&'c Proxy>>);
 
 impl<'c> FoundDown<'c> {
     pub(super) fn of(old: &'c Config, new: &Config) -> Self {
-        let all = |config: &'c Config| {
-            let servers = |proxy: &'c Proxy| proxy.servers.iter().map(move |s| (proxy, s));
-            config.proxies.iter().flat_map(servers)
-        };
-        let mut down: Vec<(&Proxy, &Server)> = all(old)
-            .filter(|(_, server)| !server.state.is_up())
-            .collect();
+        let servers = |proxy: &'c Proxy| proxy.servers.iter().map(move |s| (proxy, s));
+        let all = old.proxies.iter().flat_map(servers);
+        let down = all.filter(|(_, server)| !server.state.is_up());
+        let mut down: Vec<(&Proxy, &Server)> = down.collect();
         if down.is_empty() {
             return FoundDown::default();
         }
         let named = |proxy: &Proxy| {
             let name = proxy.name.clone();
-            let servers = proxy.servers.iter().map(|server| server.name.clone());
+            let servers = proxy.servers.iter();
+            let servers = servers.map(|server| (server.name.clone(), target(server)));
             servers
                 .map(move |server| (name.clone(), server))
                 .collect::<Vec<_>>()
         };
         let stay: HashSet<_> = new.proxies.iter().flat_map(named).collect();
-        down.retain(|(proxy, server)| !stay.contains(&(proxy.name.clone(), server.name.clone())));
+        down.retain(|(proxy, server)| {
+            let server = (server.name.clone(), target(server));
+            !stay.contains(&(proxy.name.clone(), server))
+        });
         let mut found = FoundDown::default();
         for (proxy, server) in down {
             let report = server.state.report(0);

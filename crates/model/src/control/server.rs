@@ -192,6 +192,19 @@ impl ServerState {
             .store(control.flags(self.backup()), Relaxed);
     }
 
+    /// Lets checks begin anew, because they query another address now. Like a new server it is up
+    /// until the first failed check, unless the address was found down already.
+    pub(super) fn begin_checks_anew(self: &Arc<Self>, health: HealthState, now_ms: u64) {
+        {
+            let checks = &mut self.control().checks;
+            checks.restart();
+            if health == HealthState::Down {
+                (checks.health, checks.streak) = (health, 0);
+            }
+        }
+        self.recompute_state(now_ms);
+    }
+
     /// Retires a server that the newest file no longer contains. Its backend stops counting it and
     /// gives it no more streams. Existing sessions continue. Waiting streams move to other servers
     /// of their configuration, if it has any (see [`crate::queue`]).

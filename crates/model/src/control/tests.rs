@@ -1,6 +1,6 @@
 //! Tests of changes of servers, and of the state that a new configuration keeps.
 
-use super::install;
+use super::{adopt, install};
 use crate::config::{Balance, Config, ServerAddress, ServerOptions};
 use crate::queue::testing::{following, tree};
 use crate::state::{AdminState, CheckResult, CheckStatus, HealthState, ServerState, now_ms};
@@ -312,4 +312,37 @@ fn an_operators_address_makes_another_way_also_while_a_tree_is_installed() {
         done.store(true, SeqCst);
         assert_eq!(ways.len(), 30_000);
     });
+}
+
+#[test]
+fn what_checks_found_belongs_to_the_address_that_they_queried() {
+    let at = |port: u16| ServerAddress::Inet(([127, 0, 0, 1], port).into());
+    let file = |ports: [u16; 2]| {
+        let next = tree(Balance::RoundRobin, &[checked(), checked()]);
+        let mut config = Config {
+            proxies: next.proxies.clone(),
+            ..Config::default()
+        };
+        for (server, port) in config.proxies[0].servers.iter_mut().zip(ports) {
+            server.address = at(port);
+        }
+        config
+    };
+    let (alive, dead) = (1, 2);
+    let mut old = file([alive, dead]);
+    install(&mut old, None, 4);
+    let failure = CheckResult::new(CheckStatus::Layer4Error, 3);
+    server(&old, 1).take_check(failure, 5);
+    let mut exchanged = file([dead, alive]);
+    let outdated = adopt(&mut exchanged, Some(&old), 6);
+    // The older configuration still serves.
+    assert!(server(&old, 0).usable() && !server(&old, 1).usable());
+    outdated.end(7);
+    assert!(!server(&exchanged, 0).usable());
+    assert_eq!(server(&exchanged, 1).report(7).status_text(), "UP 1/3");
+    // The same addresses again: nothing begins anew.
+    server(&exchanged, 0).take_check(CheckResult::new(CheckStatus::Layer4Ok, 3), 8);
+    let mut same = file([dead, alive]);
+    adopt(&mut same, Some(&exchanged), 9).end(9);
+    assert_eq!(server(&same, 0).report(9).status_text(), "DOWN 1/2");
 }
