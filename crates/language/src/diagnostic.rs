@@ -243,7 +243,7 @@ impl Diagnostic {
 pub const DIAGNOSTICS_MAX: usize = 1000;
 
 /// The diagnostics of one run, in the order in which they were found.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
     errors: usize,
@@ -267,17 +267,32 @@ impl Diagnostics {
             Severity::Warning => self.warnings += 1,
             _ => {}
         }
-        if self.list.len() < DIAGNOSTICS_MAX {
-            diagnostic.strip_numbers();
-            self.list.push(diagnostic);
-        } else {
+        if self.list.len() == DIAGNOSTICS_MAX {
             self.dropped += 1;
+            // An error is the reason why the files are refused, so it replaces a warning.
+            let mut list = self.list.iter();
+            let last = list.rposition(|one| one.severity != Severity::Error);
+            match last.filter(|_| diagnostic.severity == Severity::Error) {
+                Some(last) => drop(self.list.remove(last)),
+                None => return,
+            }
         }
+        diagnostic.strip_numbers();
+        self.list.push(diagnostic);
     }
 
     /// Iterates over the stored diagnostics.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.list.iter()
+    }
+
+    /// Returns the same diagnostics, with the errors before all others.
+    pub fn with_errors_first(&self) -> Diagnostics {
+        let mut sorted = self.clone();
+        sorted
+            .list
+            .sort_by_key(|one| one.severity != Severity::Error);
+        sorted
     }
 
     /// Returns the number of errors, stored or not.

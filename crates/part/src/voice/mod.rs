@@ -47,13 +47,16 @@ pub struct MessagePrinter {
     log: Option<Arc<Mutex<Log>>>,
 }
 
-/// Collected messages, for a later reader.
+/// Collected messages, for a later reader. In this program's form the errors come first, because
+/// readers show or keep only the beginning.
 #[derive(Clone, Debug)]
 pub struct Collected {
     /// Plain text, for a log.
     pub plain: String,
     /// Text in the requester's format.
     pub shown: String,
+    /// Ends of the errors in `plain` and in `shown`.
+    errors_end: (usize, usize),
     look: RenderOptions,
     /// True if the requester is a program: `shown` then has one JSON object per line.
     as_json: bool,
@@ -96,7 +99,7 @@ impl MessagePrinter {
             Gravity::Notice => Level::Info,
         };
         let Some(log) = &self.log else {
-            return self.write(&format!("{text}\n"));
+            return self.write(&format!("{text}\n"), false);
         };
         // The lock is never poisoned: no code panics while it writes a line.
         if let Ok(mut log) = log.lock() {
@@ -109,6 +112,7 @@ impl MessagePrinter {
         self.collected = Some(Collected {
             plain: String::new(),
             shown: String::new(),
+            errors_end: (0, 0),
             look,
             as_json: false,
         });
@@ -133,9 +137,11 @@ impl MessagePrinter {
         self.collected.take()
     }
 
-    fn write(&mut self, text: &str) {
+    fn write(&mut self, text: &str, is_error: bool) {
+        let comes_first = is_error && self.form == Form::Own;
         match &mut self.collected {
             None => write_error(text),
+            Some(collected) if comes_first => collected.push_error(text, text),
             Some(collected) => {
                 push(&mut collected.plain, text);
                 push(&mut collected.shown, text);
@@ -184,7 +190,7 @@ impl MessagePrinter {
             let line = serde_json::json!({ "severity": severity, "message": message });
             return push(&mut collected.shown, &format!("{line}\n"));
         }
-        self.write(&text);
+        self.write(&text, gravity == Gravity::Alert);
     }
 
     /// Logs the error that ends the process.
@@ -276,8 +282,13 @@ impl MessagePrinter {
                         push(&mut collected.shown, &short);
                         return;
                     }
+                    let has_errors = diagnostics.errors() > 0;
+                    let diagnostics = &diagnostics.with_errors_first();
                     let for_log = render::full(sources, diagnostics, &plain(diag));
                     let for_asker = render::full(sources, diagnostics, &collected.look);
+                    if has_errors {
+                        return collected.push_error(&for_log, &for_asker);
+                    }
                     push(&mut collected.plain, &for_log);
                     push(&mut collected.shown, &for_asker);
                     return;
@@ -296,8 +307,33 @@ impl MessagePrinter {
                 render::haproxy(sources, diagnostics, &form)
             }
         };
-        self.write(&text);
+        self.write(&text, false);
     }
+}
+
+impl Collected {
+    /// Inserts an error behind the previous errors.
+    fn push_error(&mut self, plain: &str, shown: &str) {
+        insert(&mut self.plain, &mut self.errors_end.0, plain);
+        insert(&mut self.shown, &mut self.errors_end.1, shown);
+    }
+}
+
+/// Inserts a text at `end` and moves `end` behind it, if it fits there within the limit. What
+/// follows is cut.
+fn insert(to: &mut String, end: &mut usize, text: &str) {
+    let Some(mut room) = COLLECTED_MAX.checked_sub(text.len()) else {
+        return;
+    };
+    if room < *end {
+        return;
+    }
+    while room < to.len() && !to.is_char_boundary(room) {
+        room -= 1;
+    }
+    to.truncate(room);
+    to.insert_str(*end, text);
+    *end += text.len();
 }
 
 /// Formats a number with its noun: `1 proxy`, `2 proxies`.
@@ -403,6 +439,7 @@ pub fn terminal_width() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use language::{Diagnostic, Severity};
 
     #[test]
     fn haproxys_form_introduces_itself_once_and_before_what_is_grave() {
@@ -450,6 +487,54 @@ mod tests {
             [told(0), told(1), told(2)],
             ["0 proxies", "1 proxy", "2 proxies"]
         );
+    }
+
+    #[test]
+    fn collected_errors_come_before_warnings() {
+        static CODE: language::Code = language::Code {
+            id: "E0000",
+            title: "",
+            explanation: "",
+        };
+        let sources = SourceMap::default();
+        let mut diagnostics = Diagnostics::default();
+        for (severity, message) in [
+            (Severity::Warning, "no reason"),
+            (Severity::Error, "the reason"),
+        ] {
+            diagnostics.push(&sources, Diagnostic::global(&CODE, severity, message));
+        }
+        let collected = |form| {
+            let mut voice = MessagePrinter::new(form, false);
+            voice.collect(plain(false));
+            voice.warning("no reason");
+            voice.alert("the reason");
+            let alone = voice.collected().unwrap();
+            voice.collect(plain(false));
+            voice.warning("no reason");
+            voice.diagnostics(&sources, &diagnostics, false, false);
+            [alone, voice.collected().unwrap()]
+        };
+        for own in collected(Form::Own) {
+            for text in [own.plain, own.shown] {
+                let first = text.lines().next().unwrap();
+                assert!(first.ends_with("the reason"), "{text}");
+                assert!(text.contains("no reason"), "{text}");
+            }
+        }
+        let [haproxy, _] = collected(Form::Haproxy);
+        assert!(haproxy.plain.find("no reason") < haproxy.plain.find("the reason"));
+    }
+
+    #[test]
+    fn collected_errors_replace_warnings_at_the_limit() {
+        let (mut text, mut end) = (String::new(), 0);
+        insert(&mut text, &mut end, "first\n");
+        push(&mut text, &"é".repeat(COLLECTED_MAX / 2 - 3));
+        insert(&mut text, &mut end, "second\n");
+        assert!(text.starts_with("first\nsecond\né") && text.len() <= COLLECTED_MAX);
+        insert(&mut text, &mut end, &"x".repeat(COLLECTED_MAX));
+        assert_eq!(end, "first\nsecond\n".len());
     }
 
     #[test]
