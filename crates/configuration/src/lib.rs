@@ -27,7 +27,7 @@ pub use console::ConsoleAddress;
 pub use context::Context;
 pub use external::{External, Login, Storage};
 pub use load::{Loaded, load, replay};
-pub use node::{ConfiguredNode, Located, Nodes, is_name_of};
+pub use node::{ConfiguredNode, Located, NodeMatch, Nodes, is_name_of};
 pub use nodes::DOCUMENTED as ON_DOCUMENTED;
 pub use options::LoadOptions;
 pub use part::{

@@ -15,6 +15,64 @@ pub struct ConfiguredNode {
     pub addresses: Vec<IpAddr>,
 }
 
+/// Reason why a machine is a configured node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NodeMatch {
+    /// The node is spelled exactly as the machine.
+    ExactName,
+    /// This name or `hostname` of the node refers to the machine.
+    Name(String),
+    /// The node has no name, so it matches every machine.
+    Unnamed,
+    /// The machine has this address of the node.
+    Address(IpAddr),
+}
+
+impl NodeMatch {
+    /// Returns the precedence, the smallest first. A machine with a node's name is that node,
+    /// whatever addresses it has besides.
+    pub fn rank(&self) -> u8 {
+        match self {
+            NodeMatch::ExactName => 0,
+            NodeMatch::Name(_) | NodeMatch::Unnamed => 1,
+            NodeMatch::Address(_) => 2,
+        }
+    }
+
+    /// Returns whether the machine only has an address of the node.
+    pub fn is_by_address(&self) -> bool {
+        matches!(self, NodeMatch::Address(_))
+    }
+}
+
+impl ConfiguredNode {
+    /// Returns why a machine is this node; `None` if it is not. `has_address` is called only if no
+    /// name matches.
+    pub fn match_machine(
+        &self,
+        host: &str,
+        has_address: impl FnMut(&&IpAddr) -> bool,
+    ) -> Option<NodeMatch> {
+        let Some(name) = &self.name else {
+            return Some(NodeMatch::Unnamed);
+        };
+        if name == host {
+            return Some(NodeMatch::ExactName);
+        }
+        let mut names = self.host_names.iter();
+        let by_name = names.find(|name| is_name_of(name, host));
+        match Some(name).filter(|name| is_name_of(name, host)).or(by_name) {
+            Some(name) => Some(NodeMatch::Name(name.clone())),
+            None => self
+                .addresses
+                .iter()
+                .find(has_address)
+                .copied()
+                .map(NodeMatch::Address),
+        }
+    }
+}
+
 /// The nodes of a configuration, and the node for which it is loaded.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Nodes {

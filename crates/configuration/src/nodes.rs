@@ -18,6 +18,8 @@ use language::keyword::Documented;
 use language::reader::Reader;
 use language::source::Text;
 use language::{ConfigLine, Diagnostic, FileId, SourceMap};
+use std::iter;
+use std::net::IpAddr;
 
 /// The section of a machine.
 const NODE: &str = "node";
@@ -98,25 +100,29 @@ fn local_names(
             .into_iter()
             .collect();
     }
-    let mut here = vec![options.host.clone()];
-    for section in sections {
-        let Some(name) = &section.name else {
-            continue;
-        };
-        let by_name = section.host_names.iter();
-        let by_name = by_name.clone().any(|name| is_name_of(name, &options.host));
-        let mut by_address = || {
-            let own = outside.own_addresses().unwrap_or_default();
-            section
-                .addresses
-                .iter()
-                .any(|address| own.contains(address))
-        };
-        if by_name || (!section.addresses.is_empty() && options.resolve_names && by_address()) {
-            here.push(name.clone());
+    let host = &options.host;
+    let of_sections = |has_address: &mut dyn FnMut(&&IpAddr) -> bool| {
+        let mut found = Vec::new();
+        for section in sections {
+            found.extend(
+                section
+                    .name
+                    .clone()
+                    .zip(section.match_machine(host, &mut *has_address)),
+            );
         }
+        found
+    };
+    let mut found = of_sections(&mut |_| false);
+    if found.is_empty() && options.resolve_names {
+        // A machine with a node's name is that node only, whatever addresses it has besides.
+        found = of_sections(&mut |address| {
+            let own = outside.own_addresses().unwrap_or_default();
+            own.contains(address)
+        });
     }
-    here
+    let names = found.into_iter().map(|(name, _)| name);
+    iter::once(host.clone()).chain(names).collect()
 }
 
 /// The node information in files.

@@ -26,7 +26,8 @@ language::codes! {
     NO_INTERFACE = "E0656", "ambiguous interface",
         "The interface of a virtual address is the one whose network contains the address. On this machine, no \
          interface or several match. Add `interface <interface>`, or `interface <interface> on <node>` if the names \
-         differ between machines.";
+         differ between machines. A version of a cluster that was accepted earlier is served: of several interfaces \
+         the first one is used, and without any this machine does not own the addresses until there is one.";
     NOT_A_NODE = "E0657", "machine not named in the file",
         "All machines share one file. A machine is the node with its host name (`uname -n`, with or without its \
          domain), with a matching `hostname` line, or with an `address` on one of its interfaces. This machine \
@@ -35,8 +36,10 @@ language::codes! {
         "If the file has `node` sections, `prefer` and `on` must name one of them. The nearest name is shown. A \
          machine with a misspelt name would never own the addresses, and nobody would notice until a failover.";
     NODES_HERE = "E0659", "machine matches two nodes",
-        "Two `node` sections match this machine, by its name or by one of its addresses, so its priority is \
-         ambiguous. Correct the name or the address in one of them.";
+        "Two `node` sections match this machine, both by a name or both by an address, so its priority is ambiguous. \
+         Correct the name or the address in one of them. A machine that matches one section by its name, and has an \
+         address of another one, is the node with its name. That is only a warning: the machine may have taken the \
+         address of a node that failed.";
     ROUTER_ID = "E0660", "duplicate VRID",
         "On each link a virtual router has its own id, from 1 to 255; two routers with the same id would mistake each \
          other's adverts for their own. Without `vrid` the id is derived from the section name, and two names can \

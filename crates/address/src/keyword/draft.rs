@@ -3,6 +3,7 @@
 use super::instance::options;
 use super::{TargetHost, codes};
 use crate::config::{NotifyScripts, Options, Script};
+use configuration::ConfiguredNode;
 use configuration::outside::SystemQuery;
 use language::arguments::Built;
 use language::{Diagnostic, Span};
@@ -24,6 +25,16 @@ pub(super) struct NodeDraft {
     pub(super) span: Span,
     pub(super) addresses: Vec<Spanned<IpAddr>>,
     pub(super) host_name: Option<Spanned<String>>,
+}
+
+impl NodeDraft {
+    pub(super) fn configured(&self) -> ConfiguredNode {
+        ConfiguredNode {
+            name: self.name.clone(),
+            host_names: self.host_name.iter().map(|n| n.value.clone()).collect(),
+            addresses: self.addresses.iter().map(|a| a.value).collect(),
+        }
+    }
 }
 
 /// An address as written in the file.

@@ -2,8 +2,10 @@
 
 use super::codes;
 use super::draft::{AddressConfigDraft, NodeDraft};
+use configuration::NodeMatch;
 pub(super) use configuration::is_name_of;
 use language::{Diagnostic, Span, suggest};
+use std::net::IpAddr;
 
 /// Identity of this machine among the nodes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,20 +23,44 @@ pub(super) fn name_of<'n>(node: &'n NodeDraft, host: Option<&'n str>) -> &'n str
     node.name.as_deref().or(host).unwrap_or("")
 }
 
-/// Returns why a section describes this machine; None if it does not.
-fn explain_local_match(draft: &AddressConfigDraft, node: &NodeDraft, host: &str) -> Option<String> {
-    if node.name.is_none() {
-        return Some("it has no name, so it matches every machine".to_owned());
+/// Describes why a section is this machine's.
+fn describe_match(found: &NodeMatch, name: &str) -> String {
+    match found {
+        NodeMatch::ExactName => format!("'{name}' is this machine's name"),
+        NodeMatch::Name(name) => format!("'{name}' refers to this machine's name"),
+        NodeMatch::Unnamed => "it has no name, so it matches every machine".to_owned(),
+        NodeMatch::Address(address) => format!("this machine has the address {address}"),
     }
-    let names = node
-        .name
-        .iter()
-        .chain(node.host_name.as_ref().map(|n| &n.value));
-    if let Some(name) = names.into_iter().find(|name| is_name_of(name, host)) {
-        return Some(format!("'{name}' is this machine's host name"));
+}
+
+/// Reports a second section that matches this machine. A name decides against an address: the
+/// machine may have taken the address of another node that failed.
+fn second_match(
+    (node, first): &(&NodeDraft, NodeMatch),
+    (other, second): &(&NodeDraft, NodeMatch),
+    host: &str,
+) -> Diagnostic {
+    let (name, other_name) = (name_of(node, Some(host)), name_of(other, Some(host)));
+    let (why, other_why) = (
+        describe_match(first, name),
+        describe_match(second, other_name),
+    );
+    if second.is_by_address() && !first.is_by_address() {
+        let told = format!(
+            "this machine is node '{name}', but also has an address of node '{other_name}'"
+        );
+        return Diagnostic::warning(&codes::NODES_HERE, other.span, told)
+            .label(other_why)
+            .with_label(node.span, why)
+            .note(format!("the machine serves as node '{name}'"))
+            .help("correct the address here, or remove it from this machine");
     }
-    let own = node.addresses.iter().find(|a| draft.host.has(a.value))?;
-    Some(format!("this machine has the address {}", own.value))
+    let told = format!("this machine matches both node '{name}' and node '{other_name}'");
+    Diagnostic::error(&codes::NODES_HERE, other.span, told)
+        .label(other_why)
+        .with_label(node.span, why)
+        .help("a machine must match exactly one node: use different names, `hostname` lines and addresses")
+        .with_earlier_behaviour("the machine is the first one of them, and an exact name comes first")
 }
 
 /// Finds the node of this machine, and reports errors.
@@ -43,24 +69,22 @@ pub(super) fn find(draft: &mut AddressConfigDraft) -> NodeIdentity {
     let Some(host) = draft.host.name.clone() else {
         return NodeIdentity::First;
     };
-    let here: Vec<(String, Span, String)> = draft
-        .nodes
-        .iter()
+    let mut here: Vec<(&NodeDraft, NodeMatch)> = { draft.nodes.iter() }
         .filter_map(|node| {
-            let why = explain_local_match(draft, node, &host)?;
-            Some((name_of(node, Some(&host)).to_owned(), node.span, why))
+            let has_address = |address: &&IpAddr| draft.host.has(**address);
+            Some((node, node.configured().match_machine(&host, has_address)?))
         })
         .collect();
-    if let [(first, first_span, first_why), (other, span, why), ..] = &here[..] {
-        let told = format!("this machine matches both node '{first}' and node '{other}'");
-        draft.add_diagnostic(
-            Diagnostic::error(&codes::NODES_HERE, *span, told)
-                .label(why.as_str())
-                .with_label(*first_span, first_why.as_str())
-                .help("a machine must match exactly one node: use different names, `hostname` lines and addresses"),
-        );
-    }
-    if let Some((name, ..)) = here.into_iter().next() {
+    here.sort_by_key(|(_, found)| found.rank());
+    let second = match &here[..] {
+        [first, second, ..] => Some(second_match(first, second, &host)),
+        _ => None,
+    };
+    let first = here
+        .first()
+        .map(|(node, _)| name_of(node, Some(&host)).to_owned());
+    draft.diagnostics.extend(second);
+    if let Some(name) = first {
         return NodeIdentity::Node(name);
     }
     let mut preferred = draft.virtual_ips.iter().flat_map(|v| &v.prefer);
@@ -107,7 +131,8 @@ fn tell_nobody(draft: &mut AddressConfigDraft, host: &str) {
     draft.add_diagnostic(
         Diagnostic::error(&codes::NOT_A_NODE, span, told)
             .label("none of these is this machine")
-            .help(help),
+            .help(help)
+            .with_earlier_behaviour("this machine owns no virtual address"),
     );
 }
 

@@ -57,8 +57,13 @@ pub(super) fn finish(draft: &mut AddressConfigDraft) -> SectionConfig {
         let order = order(draft, &virtual_ip);
         let place = place(&identity, &order);
         let interface = link::interface(draft, &virtual_ip, &identity, &order, place.is_some());
+        if interface.is_empty() && draft.host.is_accepted {
+            continue;
+        }
         let vrid = link::router_id(draft, &virtual_ip, &interface, &mut taken);
-        let Some(place) = place else { continue };
+        let (Some(place), Some(vrid)) = (place, vrid) else {
+            continue;
+        };
         let (transport, source) = link::transport(draft, &virtual_ip, &order, place);
         let part = InstanceRole {
             addresses: addresses(draft, &virtual_ip, &interface),

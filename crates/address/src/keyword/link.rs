@@ -5,6 +5,7 @@ use super::draft::{self, AddressConfigDraft, VirtualIp};
 use super::identity::{NodeIdentity, is_name_of, name_of};
 use super::{codes, vrid};
 use crate::config::{InstanceTransport, Peer};
+use configuration::outside::SystemQuery;
 use language::{Diagnostic, Span, suggest};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -17,7 +18,8 @@ pub(super) fn is_ipv6(virtual_ip: &VirtualIp) -> bool {
     virtual_ip.addresses.iter().all(|a| a.address.is_ipv6())
 }
 
-/// Returns the configured interface, or the one whose network contains the first address.
+/// Returns the configured interface, or the one whose network contains the first address. It is
+/// empty if there is none, which is an error, or for an accepted version a missing resource.
 pub(super) fn interface(
     draft: &mut AddressConfigDraft,
     virtual_ip: &VirtualIp,
@@ -65,9 +67,16 @@ pub(super) fn interface(
     if let [(interface, _)] = &around[..] {
         return interface.name.clone();
     }
+    let names: Vec<String> = around.iter().map(|(i, _)| i.name.clone()).collect();
     if complain {
-        let names: Vec<String> = around.iter().map(|(i, _)| i.name.clone()).collect();
         tell_no_interface(draft, virtual_ip, first, &names);
+    }
+    if complain && draft.host.is_accepted {
+        if names.is_empty() {
+            let (address, name) = (first.address, virtual_ip.name.clone());
+            draft.lacks.push(SystemQuery::InterfaceOf(address, name));
+        }
+        return names.into_iter().next().unwrap_or_default();
     }
     String::new()
 }
@@ -85,7 +94,7 @@ fn tell_no_interface(
         .map(|i| i.name.as_str())
         .collect();
     all.retain(|name| *name != "lo");
-    let (told, label, choice) = match around {
+    let (told, label, choice, applies) = match around {
         [] => (
             format!(
                 "no interface of this machine is in the network of {}",
@@ -93,6 +102,7 @@ fn tell_no_interface(
             ),
             "no interface matches",
             all.join(", "),
+            "this machine does not own the addresses until there is one",
         ),
         several => (
             format!(
@@ -101,6 +111,7 @@ fn tell_no_interface(
             ),
             "the interface is ambiguous",
             several.join(", "),
+            "the first one of them is used",
         ),
     };
     let told = Diagnostic::error(&codes::NO_INTERFACE, address.span, told)
@@ -108,7 +119,8 @@ fn tell_no_interface(
         .help(format!(
             "add a line `interface <interface>` to 'virtual-ip {}'",
             virtual_ip.name
-        ));
+        ))
+        .with_earlier_behaviour(applies);
     let told = match choice.as_str() {
         "" => told,
         choice => told.note(format!("interfaces: {choice}")),
@@ -126,14 +138,14 @@ pub(super) struct UsedRouterId {
     span: Span,
 }
 
-/// Returns the router id that is configured or derived from the name, and that no other instance on
-/// the link uses.
+/// Returns the router id that is configured or derived from the name. `None` if the version was
+/// accepted on other links, and another instance on the link uses the id.
 pub(super) fn router_id(
     draft: &mut AddressConfigDraft,
     virtual_ip: &VirtualIp,
     interface: &str,
     taken: &mut Vec<UsedRouterId>,
-) -> u8 {
+) -> Option<u8> {
     let ipv6 = is_ipv6(virtual_ip);
     let same_link = |other: &UsedRouterId| {
         other.ipv6 == ipv6
@@ -158,7 +170,8 @@ pub(super) fn router_id(
         };
         let told = Diagnostic::error(&codes::ROUTER_ID, span, told)
             .label(label)
-            .with_label(first.span, "first used here");
+            .with_label(first.span, "first used here")
+            .with_earlier_behaviour("this machine does not own the addresses of the second one");
         draft.add_diagnostic(match free {
             Some(free) => told.help(format!(
                 "write `vrid {free}` in 'virtual-ip {}', in the file of every machine",
@@ -166,6 +179,9 @@ pub(super) fn router_id(
             )),
             None => told,
         });
+        if draft.host.is_accepted {
+            return None;
+        }
     }
     taken.push(UsedRouterId {
         vrid,
@@ -174,7 +190,7 @@ pub(super) fn router_id(
         name: virtual_ip.name.clone(),
         span,
     });
-    vrid
+    Some(vrid)
 }
 
 /// Returns the transport of adverts and their source address.

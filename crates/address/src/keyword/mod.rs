@@ -112,7 +112,8 @@ static DOCUMENTED_SECTIONS: &[Documented] = &[
         syntax: "node [<name>]",
         doc: "One of the machines that share the file: its addresses, and its host name if that differs from the \
             section name. A machine is the node with its host name (`uname -n`, with or without its domain), with a \
-            matching `hostname` line, or with one of its `address`es. In `global`, the line `node` is HAProxy's; \
+            matching `hostname` line, or otherwise with one of its `address`es. A member of a cluster has its member \
+            name in place of its host name. In `global`, the line `node` is HAProxy's; \
             start the section at the left margin.",
         example: "node alpha\n    address 10.0.0.1",
         family: "Nodes",
@@ -199,7 +200,7 @@ fn host(context: &Context) -> TargetHost {
     };
     TargetHost {
         name: Some(context.options.node.clone().unwrap_or_else(own)),
-        is_accepted: context.outside.is_accepted(),
+        is_accepted: context.is_accepted(),
         interfaces: context.outside.interfaces(),
     }
 }
@@ -243,12 +244,10 @@ impl Tabled for AddressConfigDraft {
     }
 
     fn nodes(&self) -> Vec<ConfiguredNode> {
-        let node = |node: &draft::NodeDraft| ConfiguredNode {
-            name: node.name.clone(),
-            host_names: node.host_name.iter().map(|n| n.value.clone()).collect(),
-            addresses: node.addresses.iter().map(|a| a.value).collect(),
-        };
-        self.nodes.iter().map(node).collect()
+        self.nodes
+            .iter()
+            .map(draft::NodeDraft::configured)
+            .collect()
     }
 
     fn addresses(&self) -> Vec<NamedAddress> {

@@ -31,6 +31,10 @@ fn host(name: &str) -> TargetHost {
 /// Loads a text on a host; returns the configuration and the messages.
 fn load_on(host: &TargetHost, text: &str) -> (Option<SectionConfig>, String) {
     let mut context = Context::default();
+    if host.is_accepted {
+        context.options.ignore_unresolved = true;
+        context.options.version = "version 1".to_owned();
+    }
     let file = context.sources.add("test.cfg", text.as_bytes().to_vec());
     let mut reader = Reader::new(vec![file], Facts::new("2.6.12"));
     let draft = TabledDraft::new(AddressConfigDraft::new(host.clone()));
@@ -177,8 +181,94 @@ fn a_machine_is_a_node_by_its_name_its_other_name_or_an_address() {
         Some("alpha")
     );
     assert_eq!(node("lb7", "node alpha\n    address 10.0.0.4"), None);
-    let told = bad("alpha", "node alpha\nnode beta\n    address 10.0.0.2\n");
-    assert!(told.contains("E0659"), "{told}");
+    let two_names = "node alpha\nnode beta\n    hostname alpha\n";
+    let two_addresses = "node gamma\n    address 10.0.0.2\nnode beta\n    address 172.16.61.2\n";
+    for text in [two_names, two_addresses] {
+        let told = bad("alpha", text);
+        assert!(told.contains("error[E0659]"), "{told}");
+    }
+}
+
+/// Loads a text as a version that the cluster accepted earlier.
+fn load_accepted(name: &str, text: &str) -> (Option<SectionConfig>, String) {
+    let host = TargetHost {
+        is_accepted: true,
+        ..host(name)
+    };
+    load_on(&host, text)
+}
+
+#[test]
+fn name_of_a_node_decides_against_the_address_of_another() {
+    let sections = [
+        "node alpha\n    address 10.0.0.9\n",
+        "node beta\n    address 10.0.0.2\n",
+    ];
+    let lines = "virtual-ip www\n    address 172.16.61.150/24\n    prefer beta alpha\n";
+    for nodes in [sections.concat(), sections.iter().rev().copied().collect()] {
+        for load in [load, load_accepted] {
+            let (outcome, told) = load("alpha", &format!("{nodes}{lines}"));
+            let outcome = outcome.unwrap_or_else(|| panic!("{told}"));
+            assert!(told.contains("warning[E0659]"), "{told}");
+            assert_eq!(outcome.node.as_deref(), Some("alpha"));
+            assert_eq!(
+                outcome.config.instances[0].priority,
+                crate::standing::plain(1)[0]
+            );
+        }
+    }
+}
+
+#[test]
+fn accepted_version_starts_whatever_node_the_machine_matches() {
+    let lines = "virtual-ip www\n    address 172.16.61.150/24\n";
+    for (nodes, code, node) in [
+        ("node alpha.example.org\nnode alpha\n", "E0659", "alpha"),
+        (
+            "node x\n    address 10.0.0.2\nnode y\n    address 172.16.61.2\n",
+            "E0659",
+            "x",
+        ),
+        ("node x\n    address 10.0.0.4\nnode y\n", "E0657", "alpha"),
+    ] {
+        let text = format!("{nodes}{lines}");
+        let told = bad("alpha", &text);
+        assert!(told.contains(&format!("error[{code}]")), "{told}");
+        let (outcome, told) = load_accepted("alpha", &text);
+        let outcome = outcome.unwrap_or_else(|| panic!("{told}"));
+        assert!(told.contains(&format!("warning[{code}]")), "{told}");
+        assert_eq!(outcome.node.as_deref(), Some(node));
+        assert_eq!(outcome.config.instances.len(), usize::from(code == "E0659"));
+    }
+}
+
+#[test]
+fn accepted_version_starts_without_an_interface_of_its_addresses() {
+    let served = "virtual-ip good\n    address 172.16.61.9\n    vrid 7\n";
+    let lost = "virtual-ip lost\n    address 192.0.2.1/24\n    vrid 7\n";
+    let text = format!("{lost}{served}");
+    let (outcome, told) = load_accepted("alpha", &text);
+    let outcome = outcome.unwrap_or_else(|| panic!("{told}"));
+    assert!(told.contains("warning[E0656]"), "{told}");
+    let names: Vec<_> = outcome
+        .config
+        .instances
+        .iter()
+        .map(|one| &one.name)
+        .collect();
+    assert_eq!(names, ["good"]);
+
+    // Of several interfaces one is used, and no router id is used twice on it.
+    let mut host = host("alpha");
+    host.is_accepted = true;
+    host.interfaces[2].addresses = host.interfaces[1].addresses.clone();
+    let second = served.replace("good", "two").replace("61.9", "61.10");
+    let (outcome, told) = load_on(&host, &format!("{served}{second}"));
+    let outcome = outcome.unwrap_or_else(|| panic!("{told}"));
+    let served = outcome.config.instances.iter();
+    let served: Vec<_> = served.map(|one| (&*one.name, &*one.interface)).collect();
+    assert_eq!(served, [("good", "eth0")]);
+    assert!(told.contains("warning[E0660]"), "{told}");
 }
 
 #[test]

@@ -97,6 +97,9 @@ pub enum SystemQuery {
     Account(AccountKind, String),
     /// The addresses of this host.
     OwnAddresses,
+    /// The interface of a virtual address: the network that contains it. With the name of its
+    /// section.
+    InterfaceOf(IpAddr, String),
     /// The protection of a program that runs as root: only root can change it.
     Unchangeable(PathBuf),
 }
@@ -119,6 +122,9 @@ impl fmt::Display for SystemQuery {
             SystemQuery::Account(AccountKind::User, name) => write!(f, "the user '{name}'"),
             SystemQuery::Account(AccountKind::Group, name) => write!(f, "the group '{name}'"),
             SystemQuery::OwnAddresses => write!(f, "the addresses of this host"),
+            SystemQuery::InterfaceOf(address, _) => {
+                write!(f, "the interface in whose network {address} is")
+            }
             SystemQuery::Unchangeable(path) => {
                 write!(f, "whether only root can change '{}'", path.display())
             }

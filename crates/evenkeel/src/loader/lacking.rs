@@ -167,6 +167,13 @@ fn describe(lack: &Lack) -> Missing {
             let what = "addresses of this machine".to_owned();
             (MissingKind::Listener, what, "they are not known".to_owned())
         }
+        SystemQuery::InterfaceOf(address, name) => {
+            let why = format!(
+                "no interface of this machine is in its network; the machine does not own the addresses of \
+                 virtual-ip '{name}'"
+            );
+            (MissingKind::Listener, format!("address {address}"), why)
+        }
     };
     Missing { kind, what, why }
 }

@@ -105,6 +105,15 @@ fn without_a_node_the_host_says_and_without_a_host_the_first_node_is_meant() {
         ..host("elsewhere")
     };
     assert_eq!(ports(&load_as(&local, options))[0], "127.0.0.1:2");
+    // A machine with the name of a node is not also the node whose address it has taken.
+    let options = LoadOptions {
+        resolve_names: true,
+        ..host("alpha")
+    };
+    assert_eq!(
+        ports(&load_as(&local, options)),
+        ["127.0.0.1:1", "127.0.0.1:9"]
+    );
 }
 
 #[test]
