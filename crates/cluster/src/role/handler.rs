@@ -8,6 +8,7 @@ use crate::raft::ProposeError;
 use crate::role::shared::{RoleMessage, RoleState};
 use crate::wire::join::{self, Admitted, Denied, Registrar};
 use crate::wire::{Binding, ConnectionFactory, Handler, Service, Signer};
+use configuration::is_name_of;
 use part::codec;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -174,7 +175,12 @@ impl<M: ServingMachine, N: ConnectionFactory> Registrar for Present<M, N> {
             Some(_) => {}
         }
         for _ in 0..DRAWS_MAX {
-            let id = self.0.engine.state().next_member();
+            let state = self.0.engine.state();
+            if let Some(words) = matching_name(state.members.values(), &newcomer.name) {
+                return Err(self.denied(&newcomer, Denied::Members { words }));
+            }
+            let id = state.next_member();
+            drop(state);
             let member = ClusterMember {
                 id,
                 ..newcomer.clone()
@@ -202,6 +208,21 @@ impl<M: ServingMachine, N: ConnectionFactory> Registrar for Present<M, N> {
         }
         Err(Denied::Unable)
     }
+}
+
+/// Returns why a name cannot be told from that of a member in a configuration; `None` if it can.
+/// The log refuses only equal names, as all programs of the cluster must decide alike.
+fn matching_name<'m>(
+    members: impl IntoIterator<Item = &'m ClusterMember>,
+    name: &str,
+) -> Option<String> {
+    let mut members = members.into_iter();
+    let other = members.find(|other| other.name != name && is_name_of(&other.name, name))?;
+    Some(format!(
+        "the name '{name}' also refers to the member '{}': upper and lower case, and a domain that only one of two \
+         names has, do not count. Choose another one with `--name`",
+        other.name
+    ))
 }
 
 impl<M: ServingMachine, N: ConnectionFactory> Present<M, N> {
@@ -265,5 +286,33 @@ impl<M: ServingMachine, N: ConnectionFactory> Present<M, N> {
             shared.try_to(CommandBody::Event { words }).await;
         });
         why
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::sample::member;
+
+    #[test]
+    fn name_that_matches_a_member_is_refused() {
+        let members = [
+            member(MemberId(1), "alpha", MemberKind::Node),
+            member(MemberId(2), "beta.example.org", MemberKind::Node),
+        ];
+        let refused = |name| matching_name(&members, name);
+        for name in [
+            "ALPHA",
+            "alpha.example.org",
+            "Alpha.x",
+            "beta",
+            "BETA.Example.org",
+        ] {
+            assert!(refused(name).is_some(), "{name}");
+        }
+        // The log itself refuses an equal name.
+        for name in ["alpha", "alphabet", "beta.example.com", "gamma"] {
+            assert_eq!(refused(name), None, "{name}");
+        }
     }
 }

@@ -315,6 +315,14 @@ fn a_member_is_removed_and_replaced_and_cannot_come_back() {
     };
     eventually("b is told", || told(&b), || b.text());
     b.stop();
+    let namesake = Real::new(&scratch, "A.example.org");
+    let (kind, valid_ms) = (MemberKind::Node, 60_000);
+    let Ok(ControlReply::Token { token, .. }) = a.ask(&Request::Invite { kind, valid_ms }) else {
+        panic!("no token");
+    };
+    let refused = setup::join(&namesake.place, &token, kind, SOON).unwrap_err();
+    let words = refused.to_string();
+    assert!(words.contains("also refers to the member 'a'"), "{words}");
     let mut d = Real::new(&scratch, "d");
     d.join(&a, MemberKind::Node);
     eventually("d votes", || all_vote(&a, 3), || a.text());
