@@ -9,7 +9,7 @@ use crate::authority::{
 use crate::command::{CommandBody, NextAuthority};
 use crate::machine::ServingMachine;
 use crate::member::MemberId;
-use crate::role::directory::{AUTHORITIES, CERTIFICATE, KEY};
+use crate::role::directory::{AUTHORITIES, CERTIFICATE, KEY, MEMBER};
 use crate::role::handler;
 use crate::role::requests::{RequestResult, done};
 use crate::role::shared::{RoleState, StorageError, moved};
@@ -133,9 +133,15 @@ fn restore_files<M: ServingMachine, N: ConnectionFactory>(
     let missing = shared.directory.missing_files(shared.who.kind);
     let mut own = missing
         .iter()
-        .filter(|name| [KEY, CERTIFICATE].contains(*name));
+        .filter(|name| [MEMBER, KEY, CERTIFICATE].contains(*name));
     if let Some(name) = own.next() {
-        let written = shared.store_identity(&shared.wire.identity());
+        let written = if *name == MEMBER {
+            let written = shared.directory.restore_who(&shared.who);
+            written.map_err(|error| error.to_string())
+        } else {
+            let written = shared.store_identity(&shared.wire.identity());
+            written.map_err(|error| error.to_string())
+        };
         let words = match written {
             Ok(()) => format!("{name} was missing and was written again"),
             Err(error) => format!("{name} is missing and cannot be written again: {error}"),

@@ -49,8 +49,8 @@ impl ClusterStatus {
         let me = self.name_of(self.me);
         let files = list(self.missing_files.iter().map(String::as_str));
         Some(format!(
-            "{files} missing in {}: {me} continues with what it has in memory, and writes `member.key`, `member.pem` and \
-             `authority.pem` again when it can (recent events name the reason if it cannot). Without `member.key` it \
+            "{files} missing in {}: {me} continues with what it has in memory, and writes `member`, `member.key`, \
+             `member.pem` and `authority.pem` again when it can (recent events name the reason if it cannot). Without `member.key` it \
              cannot start again: then run `evenkeel cluster remove {me}` and `evenkeel cluster invite` on another \
              member, and here delete the state directory and run `evenkeel cluster join TOKEN`",
             self.directory
