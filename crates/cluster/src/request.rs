@@ -91,6 +91,8 @@ pub enum Request {
         /// The line, at most [`crate::state::WORDS_BYTES_MAX`].
         words: String,
     },
+    /// Records of the leases, by the leases' names: [`ControlReply::Json`].
+    Records,
 }
 
 /// A change that an operator applies.

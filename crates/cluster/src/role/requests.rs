@@ -11,6 +11,7 @@ use crate::role::shared::{RoleMessage, RoleState};
 use crate::role::socket::Replies;
 use crate::state::RolloutStage;
 use crate::wire::ConnectionFactory;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +67,10 @@ pub(super) async fn answer<M: ServingMachine, N: ConnectionFactory>(
             return shared.conclude(proposed, &replies).await;
         }
         Request::Status => json(&gather::status(&shared)),
+        Request::Records => {
+            let state = shared.engine.state();
+            json(&state.lease_records().collect::<BTreeMap<_, _>>())
+        }
         Request::Invite { kind, valid_ms } => shared.invite(kind, valid_ms).await,
         Request::Remove { name } => shared.remove(&name, &replies).await,
         Request::HandOver { name } => shared.hand_over(name).await,
@@ -91,7 +96,7 @@ pub(super) async fn answer<M: ServingMachine, N: ConnectionFactory>(
 /// Returns whether the request changes the replicated state.
 fn needs_majority(request: &Request) -> bool {
     match request {
-        Request::Status | Request::Log { .. } | Request::Show { .. } => false,
+        Request::Status | Request::Records | Request::Log { .. } | Request::Show { .. } => false,
         Request::Invite { .. }
         | Request::Remove { .. }
         | Request::HandOver { .. }

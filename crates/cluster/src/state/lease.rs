@@ -67,6 +67,12 @@ impl Leases {
         self.records.get(name)
     }
 
+    /// Returns the values of all records, by the name of the lease.
+    pub(super) fn records(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let records = self.records.iter();
+        records.map(|(name, record)| (name.as_str(), record.value.as_slice()))
+    }
+
     /// Returns whether the lease can be dropped without losing information.
     fn is_free(&self, name: &str, lease: &Lease) -> bool {
         lease.holder.is_none() && self.record(name).is_none_or(|one| one.value.is_empty())

@@ -240,6 +240,11 @@ impl ClusterState {
         self.leases.iter()
     }
 
+    /// Returns the values of the records of all leases, by name.
+    pub fn lease_records(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.leases.records()
+    }
+
     /// Returns the events, the oldest first.
     pub fn events(&self) -> impl DoubleEndedIterator<Item = &Event> {
         self.events.iter()

@@ -46,6 +46,7 @@ mod without_majority;
 pub use apart::Apart;
 pub use local::Sums;
 pub use peer::Users;
+pub use record::nodes_with_complete_copy;
 pub use shown::{MirrorStatus, NO_CLUSTER, SizeStatus};
 
 use crate::config::WithoutMajority;

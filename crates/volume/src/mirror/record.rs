@@ -147,6 +147,11 @@ impl NodeNames {
     }
 }
 
+/// Names of the nodes with a complete copy, according to a volume's record in the cluster.
+pub fn nodes_with_complete_copy(record: &[u8]) -> Vec<&str> {
+    complete_nodes(record).map_or(Vec::new(), |(nodes, _)| nodes)
+}
+
 /// Decodes the names of the nodes with a complete copy. Also returns the rest of the record.
 fn complete_nodes(bytes: &[u8]) -> Option<(Vec<&str>, &[u8])> {
     // Follows the version, the incarnation and the generation.

@@ -101,7 +101,7 @@ pub(super) fn propose(
     if let Some(old) = &old {
         print(&shortened(&history::unified(&differences)));
         print(&of_guests(old, &new));
-        super::copies::check(old, &new)?;
+        super::copies::check(old, &new, matches)?;
     }
     let apply = Apply {
         parent,
@@ -241,7 +241,7 @@ pub(super) fn rollback(matches: &ArgMatches) -> Result<(), ConfigError> {
     let differences = history::between(&old, &wanted, &mask());
     print(&shortened(&history::unified(&differences)));
     print(&of_guests(&old, &wanted));
-    super::copies::check(&old, &wanted)?;
+    super::copies::check(&old, &wanted, matches)?;
     let newest = all.first().map_or(VersionId(0), |record| record.id);
     let request = Request::Rollback {
         version: to,

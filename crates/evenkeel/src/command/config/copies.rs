@@ -1,48 +1,85 @@
 //! Refusal of a version that replaces the node with the only complete copy of a volume: neither
 //! node of the new version could serve the volume, and each would wait for the other.
+//!
+//! Which copies are complete is in the record of the cluster, which each member has.
 
 use super::ConfigError;
 use super::files;
 use crate::command::{reload, status};
+use clap::ArgMatches;
 use cluster::file_set::FileSet;
 use cluster::member::MemberKind;
+use cluster::request::Request;
 use part::codec;
 use part::report::StatusReport;
 use std::collections::{BTreeMap, BTreeSet};
 use volume::config::Volumes;
+use volume::device::Backing;
 use volume::keyword::NAME;
+use volume::mirror::nodes_with_complete_copy;
 use volume::report::{BOTH_COPIES, COMPLETE, THE_OTHER, THIS_COPY, VOLUME};
+use volume::role::lease_of;
 
-/// Nodes of each volume with two copies.
-type Pairs = BTreeMap<String, BTreeSet<String>>;
+/// Argument for a volume whose complete copies are given up.
+pub(super) const ABANDON: &str = "abandon-copies";
+
+/// Volume with two copies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Pair {
+    nodes: BTreeSet<String>,
+    /// Storage at each node, and the size: what a renamed volume keeps.
+    stored: (BTreeMap<String, Backing>, u64),
+}
+
+type Pairs = BTreeMap<String, Pair>;
+
+/// Knowledge of this machine about complete copies.
+#[derive(Default)]
+struct CompleteCopies {
+    me: String,
+    /// Values of the cluster's records, by the leases' names.
+    records: BTreeMap<String, Vec<u8>>,
+    /// Report of the volumes of this machine.
+    report: StatusReport,
+}
 
 /// Checks that each volume whose nodes change keeps a node with a complete copy, as far as this
-/// machine knows.
+/// machine knows. Volumes that the operator names are left out.
 ///
 /// # Errors
 /// A volume would have no complete copy.
-pub(super) fn check(old: &FileSet, new: &FileSet) -> Result<(), ConfigError> {
+pub(super) fn check(old: &FileSet, new: &FileSet, matches: &ArgMatches) -> Result<(), ConfigError> {
     let status = super::log::status_of()?;
     let members = status.members.iter();
     let nodes = members.filter(|member| member.kind == MemberKind::Node);
     let nodes: Vec<String> = nodes.map(|node| node.name.clone()).collect();
-    let old = pairs(old, &nodes);
+    let mut old = pairs(old, &nodes);
+    let abandoned = matches.get_many::<String>(ABANDON).into_iter().flatten();
+    for name in abandoned {
+        old.remove(name);
+    }
     if old.is_empty() {
         return Ok(());
     }
     let new = pairs(new, &nodes);
     if old.iter().all(|(name, before)| {
-        let then = new.get(name);
-        then.is_none_or(|then| then == before)
+        successor(&old, &new, name).is_none_or(|(_, then)| then.nodes == before.nodes)
     }) {
         return Ok(());
     }
+    // A control role of an earlier version does not know the request.
+    let records = super::json(&Request::Records).ok();
+    let records = records.and_then(|text| serde_json::from_str(&text).ok());
     // A node without volumes has no report of that role.
     let report = reload::find_instance(&[], None)
         .ok()
         .and_then(|instance| status::report(&instance, NAME).ok());
-    let me = status.name_of(status.me);
-    let lost = lost((&old, &new), &me, &report.unwrap_or_default());
+    let known = CompleteCopies {
+        me: status.name_of(status.me),
+        records: records.unwrap_or_default(),
+        report: report.unwrap_or_default(),
+    };
+    let lost = lost((&old, &new), &known);
     if lost.is_empty() {
         Ok(())
     } else {
@@ -72,38 +109,81 @@ fn pairs(set: &FileSet, nodes: &[String]) -> Pairs {
         let volumes = payload.and_then(|bytes| codec::decode::<Volumes>(&bytes).ok());
         for (name, spec) in volumes.unwrap_or_default().0 {
             if let Some(pair) = spec.pair.filter(|pair| !pair.other.is_empty()) {
-                all.insert(name, [pair.me, pair.other].into());
+                let one = all.entry(name).or_insert_with(|| Pair {
+                    nodes: [pair.me, pair.other].into(),
+                    stored: (BTreeMap::new(), spec.size_bytes),
+                });
+                one.stored.0.insert(node.clone(), spec.backing);
             }
         }
     }
     all
 }
 
-/// Returns the volumes without a complete copy in the new version, with the reason. `report` is that
-/// of the volumes of this machine, which is `me`.
-fn lost((old, new): (&Pairs, &Pairs), me: &str, report: &StatusReport) -> Vec<String> {
-    let mut lost = Vec::new();
-    for (name, before) in old {
-        let Some(then) = new.get(name) else {
-            continue;
-        };
-        let subject = report.find(VOLUME, name).filter(|_| before.contains(me));
+/// Returns the volume of the new version that continues one of the old version: that of the same
+/// name, or the only new one with the same storage.
+fn successor<'n>(old: &Pairs, new: &'n Pairs, name: &str) -> Option<(&'n str, &'n Pair)> {
+    if let Some((name, then)) = new.get_key_value(name) {
+        return Some((name, then));
+    }
+    let before = old.get(name)?;
+    let is_same = |then: &Pair| {
+        let backings = || then.stored.0.values();
+        let is_used = |backing| backings().any(|other| other == backing);
+        then.stored.1 == before.stored.1 && before.stored.0.values().any(is_used)
+    };
+    let mut all = new
+        .iter()
+        .filter(|(name, then)| !old.contains_key(*name) && is_same(then));
+    let found = all.next().filter(|_| all.next().is_none());
+    found.map(|(name, then)| (name.as_str(), then))
+}
+
+impl CompleteCopies {
+    /// Returns the nodes with a complete copy of a volume; none if they are not known.
+    fn of(&self, name: &str, before: &Pair) -> Vec<String> {
+        let record = self.records.get(&lease_of(name));
+        let nodes = record.map_or(Vec::new(), |record| nodes_with_complete_copy(record));
+        if !nodes.is_empty() {
+            return nodes.into_iter().map(str::to_owned).collect();
+        }
+        let is_here = before.nodes.contains(&self.me);
+        let subject = self.report.find(VOLUME, name).filter(|_| is_here);
         let complete = subject.and_then(|subject| subject.words(COMPLETE));
         let is_complete = |node: &&String| match complete.as_deref() {
             Some(BOTH_COPIES) => true,
-            Some(THIS_COPY) => *node == me,
-            Some(THE_OTHER) => *node != me,
+            Some(THIS_COPY) => **node == self.me,
+            Some(THE_OTHER) => **node != self.me,
             _ => false,
         };
-        let complete: Vec<&String> = before.iter().filter(is_complete).collect();
-        if let [node, ..] = complete[..]
-            && !complete.iter().any(|node| then.contains(*node))
+        before.nodes.iter().filter(is_complete).cloned().collect()
+    }
+}
+
+/// Returns the volumes without a complete copy in the new version, with the reason.
+fn lost((old, new): (&Pairs, &Pairs), known: &CompleteCopies) -> Vec<String> {
+    let mut lost = Vec::new();
+    for (name, before) in old {
+        let Some((now, then)) = successor(old, new, name) else {
+            continue;
+        };
+        if then.nodes == before.nodes {
+            continue;
+        }
+        let complete = known.of(name, before);
+        if let [node, ..] = &complete[..]
+            && !complete.iter().any(|node| then.nodes.contains(node))
         {
+            let renamed = if now == name {
+                String::new()
+            } else {
+                format!(" (now {now})")
+            };
             lost.push(format!(
-                "volume {name}: {} complete, and the new line `on` does not name {node}, so no node could serve the \
+                "volume {name}{renamed}: {} complete, and the new line `on` does not name {node}, so no node could serve the \
                  volume. Name {node} and one other node until `evenkeel volume show {name}` reports both copies as \
                  complete. If {node} is lost for good, first run `evenkeel volume adopt {name} --yes` on the node that \
-                 stays",
+                 stays; if none stays, `--{ABANDON} {name}` applies the version without the data",
                 match complete.len() {
                     1 => format!("only the copy of {node} is"),
                     _ => "the copies of both nodes are".to_owned(),
@@ -121,8 +201,12 @@ mod tests {
     use part::report::Subject;
 
     fn version(on: &str) -> Pairs {
+        named("mail", on)
+    }
+
+    fn named(name: &str, on: &str) -> Pairs {
         let text =
-            format!("volume mail\n    size 1g\n    on {on}\n    backing file /srv/volumes\n");
+            format!("volume {name}\n    size 1g\n    on {on}\n    backing file /srv/volumes\n");
         let file = SetFile {
             path: "site.cfg".to_owned(),
             main: true,
@@ -145,13 +229,46 @@ mod tests {
             subjects: vec![mail],
             ..StatusReport::default()
         };
-        !lost((&version(old), &version(new)), me, &report).is_empty()
+        let known = CompleteCopies {
+            me: me.to_owned(),
+            report,
+            ..CompleteCopies::default()
+        };
+        !lost((&version(old), &version(new)), &known).is_empty()
+    }
+
+    #[test]
+    fn record_of_the_cluster_protects_copies_at_any_member() {
+        // Version 1, incarnation, generation, and one node with a complete copy: beta.
+        let mut record = vec![1];
+        record.extend_from_slice(&[7; 16]);
+        record.extend_from_slice(&[1, 4]);
+        record.extend_from_slice(b"beta");
+        let known = CompleteCopies {
+            me: "delta".to_owned(),
+            records: [("volume/mail".to_owned(), record)].into(),
+            ..CompleteCopies::default()
+        };
+        let old = version("beta gamma");
+        let lost = |new: &Pairs| lost((&old, new), &known);
+        let words = lost(&version("alpha gamma")).concat();
+        assert!(
+            words.contains("only the copy of beta is complete"),
+            "{words}"
+        );
+        assert!(words.contains("--abandon-copies mail"), "{words}");
+        assert!(lost(&version("alpha beta")).is_empty());
+        // The volume has another name and other nodes.
+        let words = lost(&named("post", "alpha gamma")).concat();
+        assert!(words.contains("volume mail (now post)"), "{words}");
+        assert!(lost(&named("post", "beta gamma")).is_empty());
+        assert!(lost(&Pairs::new()).is_empty(), "the volume is removed");
     }
 
     #[test]
     fn node_with_the_only_complete_copy_is_not_replaced() {
         let both: BTreeSet<String> = ["beta", "gamma"].map(str::to_owned).into();
-        assert_eq!(version("gamma beta")["mail"], both);
+        assert_eq!(version("gamma beta")["mail"].nodes, both);
         assert!(is_refused("beta gamma", "alpha gamma", "beta", THIS_COPY));
         assert!(is_refused("beta gamma", "alpha gamma", "gamma", THE_OTHER));
         assert!(!is_refused("beta gamma", "alpha beta", "beta", THIS_COPY));

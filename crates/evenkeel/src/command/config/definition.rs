@@ -2,7 +2,7 @@
 
 use crate::command::address::duration;
 use crate::command::definition::{flag, option};
-use clap::{Arg, Command, value_parser};
+use clap::{Arg, ArgAction, Command, value_parser};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -102,6 +102,14 @@ fn judging(command: Command) -> Command {
                 "Roll the version back unless `evenkeel config confirm` is run within this time",
             )
             .value_parser(time),
+        )
+        .arg(
+            option(
+                super::copies::ABANDON,
+                "VOLUME",
+                "Apply the version although no node of this volume has its data",
+            )
+            .action(ArgAction::Append),
         )
 }
 
