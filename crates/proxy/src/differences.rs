@@ -113,7 +113,7 @@ pub static DIFFERENCES: &[Difference] = &[
         kinds: &["keyword"],
         haproxy: "`show env` and `get var` show all values at the level `operator`, and `show acl` and `show map` all \
             entries at the level `user`.",
-        evenkeel: "Below the level `admin`, values of variables whose names say that they are secret (`API_TOKEN`), passwords \
+        evenkeel: "Below the level `admin`, values of variables whose names say that they are secret (`API_TOKEN`) or which rules use as credentials, passwords \
             in URLs, patterns that are compared with credentials (`req.hdr(x-api-key)`), entries of files that are \
             used for credentials (`req.hdr(x-api-key) -f clients.lst`, `set-header Authorization %[src,map_ip(a.map)]`) \
             and entries of files such as `tokens.map` are `***`.",

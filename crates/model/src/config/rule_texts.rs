@@ -3,7 +3,7 @@
 //! load that nobody queries must not pay for it.
 
 use language::SourceMap;
-use language::difference::{Vocabulary, mask_secrets, vocabulary};
+use language::difference::{SecretUses, Vocabulary, mask_secrets, vocabulary};
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -12,8 +12,12 @@ const SHOWN_BYTES_MAX: usize = 512;
 const LINE_BYTES_MAX: usize = 2_048;
 /// Maximum length of all lines of a configuration, bytes.
 const BYTES_MAX: usize = 4 << 20;
-/// Prefixes of the lines to which requests may refer.
-const BEGINNINGS: [&str; 15] = [
+/// Prefixes of the lines to which requests may refer, or through which secrets reach such lines.
+const BEGINNINGS: [&str; 19] = [
+    "acl",
+    "capture",
+    "set-var",
+    "unique-id",
     "http-",
     "tcp-",
     "use_backend",
@@ -37,6 +41,8 @@ pub struct RuleTexts {
     files: Vec<(Box<str>, Vec<LineRange>)>,
     /// The lines as they are written, secrets included.
     text: Vec<u8>,
+    /// True if not all lines had room, so that not all ways of secrets are known.
+    is_cut: bool,
     /// Vocabulary by which the lines are masked, from the first query on.
     vocabulary: OnceLock<Vocabulary<'static>>,
 }
@@ -78,7 +84,9 @@ impl RuleTexts {
     fn keep(&mut self, number: u32, line: &[u8], lines: &mut Vec<LineRange>) -> bool {
         let line = line.trim_ascii();
         let kept = &line[..line.len().min(LINE_BYTES_MAX)];
-        if self.text.len() + kept.len() > BYTES_MAX {
+        let has_room = self.text.len() + kept.len() <= BYTES_MAX;
+        self.is_cut |= !has_room || kept.len() < line.len();
+        if !has_room {
             return false;
         }
         let begin = self.text.len() as u32;
@@ -95,8 +103,17 @@ impl RuleTexts {
         self.vocabulary.get_or_init(|| {
             let lines = self.files.iter().flat_map(|(_, lines)| lines);
             let texts = lines.map(|line| self.line(line));
-            vocabulary().for_texts(texts).into_owned()
+            let mut found = vocabulary().for_texts(texts).into_owned();
+            if self.is_cut {
+                found.uses.set_incomplete();
+            }
+            found
         })
+    }
+
+    /// Returns the variables and headers that carry secrets.
+    pub fn uses(&self) -> &SecretUses {
+        &self.vocabulary().uses
     }
 
     fn line(&self, line: &LineRange) -> &[u8] {
@@ -171,6 +188,22 @@ mod tests {
         for (file, line) in [("a.cfg", 2), ("a.cfg", 6), ("a.cfg", 99), ("b.cfg", 3)] {
             assert_eq!(all.get(file, line), None);
         }
+    }
+
+    #[test]
+    fn secrets_are_followed_through_all_kept_lines() {
+        let all = texts(
+            "global\n set-var-fmt proc.k MARK\nfrontend a\n http-request set-header X-Tmp MARK\n \
+             http-request set-header X-Key %[req.hdr(x-tmp)]%[var(proc.k)]%[env(PLAIN)]\n",
+        );
+        let shown = all.get("a.cfg", 4);
+        assert_eq!(shown, Some("http-request set-header X-Tmp ***".to_owned()));
+        let uses = all.uses();
+        assert!(uses.are_in_variable("proc.k") && uses.are_in_environment("PLAIN"));
+        assert!(!uses.are_in_variable("proc.x") && !uses.are_in_environment("HOME"));
+        let long = "x".repeat(LINE_BYTES_MAX);
+        let all = texts(&format!("frontend a\n http-request deny if {long}\n"));
+        assert!(all.uses().are_in_variable("proc.x"));
     }
 
     #[test]

@@ -16,6 +16,8 @@ global
  setenv API_TOKEN mArKer7Q
  setenv DB_PASSWORD mArKer7Q
  setenv DATABASE_URL postgres://anna:mArKer7Q@db.example/x
+ setenv PLAIN mArKer7Q
+ set-var-fmt proc.plain mArKer7Q
  set-var proc.secrecy_key str(mArKer7Q)
  stats socket /run/x.sock level user
 userlist u
@@ -38,6 +40,11 @@ frontend f
  bind 127.0.0.1:1 ssl crt AT/a.pem tls-ticket-keys AT/keys
  stats auth admin:mArKer7Q
  acl ok req.hdr(x-api-key) mArKer7Q
+ http-request set-header X-Tmp %[var(proc.plain)]%[env(PLAIN)]
+ http-request set-header X-Api-Key %[req.hdr(x-tmp)]
+ acl shared req.hdr(x-tmp) mArKer7Q
+ http-request set-header X-Shared mArKer7Q-2
+ http-request deny unless { req.hdr(x-shared) mArKer7Q-2 }
  acl signed http_auth(u)
  http-request deny unless ok or { url_param(token) -m str mArKer7Q }
  http-request set-header Authorization: mArKer7Q
@@ -66,6 +73,8 @@ const COMMANDS: &[&str] = &[
     "show env DB_PASSWORD",
     "show env DATABASE_URL",
     "get var proc.secrecy_key",
+    "get var proc.plain",
+    "show env PLAIN",
     "show stat -1 -1 -1 json desc",
     "show stat typed",
     "show info json desc",
@@ -75,6 +84,11 @@ const COMMANDS: &[&str] = &[
     "show table b",
     "show acl #0",
     "show acl #1",
+    "show acl #2",
+    "show acl #3",
+    "show acl #4",
+    "show acl #5",
+    "show acl #6",
     "get acl #0 mArKer7",
     "show map AT/tokens.map",
     "get map AT/tokens.map k",

@@ -157,7 +157,7 @@ pub fn trace(_: &Context, _: &mut Session, words: &[&str]) -> String {
 }
 
 /// `get var <name>`
-pub fn get_variable(_: &Context, session: &mut Session, words: &[&str]) -> CommandReply {
+pub fn get_variable(context: &Context, session: &mut Session, words: &[&str]) -> CommandReply {
     let Some(name) = words.get(2).filter(|name| !name.is_empty()) else {
         return CommandReply::error("Missing process-wide variable identifier.\n");
     };
@@ -177,11 +177,13 @@ pub fn get_variable(_: &Context, session: &mut Session, words: &[&str]) -> Comma
         SampleValue::Bin(bytes) => ("bin", printed(bytes)),
         SampleValue::Method(bytes) => ("meth", printed(bytes)),
     };
+    let config = context.runtime.config();
+    let is_secret = || config.rule_texts.uses().are_in_variable(name);
     CommandReply::message(
         Severity::Info,
         format!(
             "{name}: type={kind} value=<{}>",
-            session.visible(name, &text)
+            session.visible(name, &text, is_secret)
         ),
     )
 }

@@ -32,7 +32,7 @@ pub use reply::{CommandReply, Severity};
 
 use super::serving::SocketsState;
 use crate::runtime::Runtime;
-use language::difference::masked_value;
+use language::difference::{COVER, masked_value};
 use language::keyword::Documented;
 use language::suggest;
 use model::config::{Config, Proxy, Server, SeverityOutput, StatsLevel};
@@ -72,10 +72,17 @@ pub struct Session {
 
 impl Session {
     /// Returns the value of a variable as this connection may see it; only administrators see
-    /// secret ones.
-    fn visible<'v>(&self, name: &str, value: &'v str) -> Cow<'v, str> {
+    /// secret ones: by their names, or because rules use them as credentials.
+    fn visible<'v>(
+        &self,
+        name: &str,
+        value: &'v str,
+        is_secret: impl FnOnce() -> bool,
+    ) -> Cow<'v, str> {
         if self.level >= StatsLevel::Admin {
             Cow::Borrowed(value)
+        } else if is_secret() {
+            Cow::Borrowed(COVER)
         } else {
             Cow::Owned(masked_value(name, value))
         }

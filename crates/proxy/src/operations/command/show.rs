@@ -55,11 +55,12 @@ pub fn sockets(context: &Context, _: &mut Session, _: &[&str]) -> String {
 /// `show env`: the variables of the configuration. Under a supervisor these are the ones that
 /// the files name.
 pub fn environment(context: &Context, session: &mut Session, words: &[&str]) -> CommandReply {
+    let config = context.runtime.config();
     let line = |(name, value): (&str, &[u8])| {
         let value = String::from_utf8_lossy(value);
-        format!("{name}={}\n", session.visible(name, &value))
+        let is_secret = || config.rule_texts.uses().are_in_environment(name);
+        format!("{name}={}\n", session.visible(name, &value, is_secret))
     };
-    let config = context.runtime.config();
     match words.get(2) {
         None => CommandReply::report(config.environment.iter().map(line).collect::<String>()),
         Some(name) => match config.environment.get(name) {
