@@ -37,6 +37,7 @@ pub static ROLE: RoleRow = RoleRow {
     life: Life::Beside(SidecarProperties {
         dependencies: &[volume::keyword::NAME],
         continues_after_stop: true,
+        has_runtime_files: true,
         ..SidecarProperties::plain("guests")
     }),
     ..RoleRow::plain(

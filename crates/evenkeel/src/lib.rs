@@ -72,6 +72,7 @@ static PARTS: [Feature; 10] = [
                 has_clients: false,
                 can_overlap: true,
                 continues_after_stop: false,
+                has_runtime_files: false,
             }),
         }),
         commands: &command::OF_ADDRESSES,

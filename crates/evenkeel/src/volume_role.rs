@@ -33,6 +33,7 @@ pub static ROLE: RoleRow = RoleRow {
     life: Life::Beside(SidecarProperties {
         // Guests that continue to run while the program is stopped reconnect.
         state_survives_stop: true,
+        has_runtime_files: true,
         ..SidecarProperties::plain("volumes")
     }),
     ..RoleRow::plain(

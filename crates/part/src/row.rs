@@ -132,6 +132,9 @@ pub struct SidecarProperties {
     /// True if the role's work continues when the program stops: its leases are not released, and
     /// expire unless the program starts again before.
     pub continues_after_stop: bool,
+    /// True if others reach the role, or what it runs, by files in the runtime directory that only
+    /// its start creates.
+    pub has_runtime_files: bool,
 }
 
 impl SidecarProperties {
@@ -146,6 +149,7 @@ impl SidecarProperties {
             has_clients: false,
             can_overlap: false,
             continues_after_stop: false,
+            has_runtime_files: false,
         }
     }
 }

@@ -630,6 +630,11 @@ impl Entry {
         &self.socket
     }
 
+    /// Returns whether nobody has removed the entry.
+    pub fn exists(&self) -> bool {
+        self.socket.exists() && listing_of(&self.socket).exists()
+    }
+
     /// Makes the entry that of this process, which continues in the background.
     pub fn move_to_this_process(&mut self) {
         self.pid = std::process::id();

@@ -27,6 +27,7 @@ mod conflict;
 mod control;
 mod crashes;
 mod ended;
+mod entries;
 mod error;
 mod first;
 mod follower;

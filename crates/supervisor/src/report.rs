@@ -1,6 +1,7 @@
 //! The status of the processes on this machine: the supervisor, the roles and those that finish, as
 //! a [`StatusReport`] of its own part.
 
+use crate::directory;
 use crate::slot::{RoleSlot, RunningRole};
 use crate::state::Supervisor;
 use crate::tell;
@@ -175,6 +176,12 @@ impl Supervisor {
             subject.why.clone_from(&missing.why);
             subjects.push(subject);
         }
+        if let Some(words) = self.lost_files() {
+            let directory = directory::path().display().to_string();
+            let mut subject = Subject::new(MISSING, &directory).state("removed", Grade::Bad);
+            subject.why = words;
+            subjects.push(subject);
+        }
         let now_s = unix_s();
         let kept = self.versions.last_good.iter();
         let ends = kept.flat_map(|kept| &kept.plan().certificates);
@@ -208,7 +215,8 @@ impl Supervisor {
         };
         let counts = self.changing.counts;
         let kept = self.versions.last_good.as_ref();
-        let missing = kept.map_or(0, |kept| kept.plan().lacks.missing.len());
+        let missing = kept.map_or(0, |kept| kept.plan().lacks.missing.len())
+            + usize::from(self.lost_files().is_some());
         let ends = kept.and_then(|kept| kept.plan().certificates.first());
         let ends_s = ends.map(|end| u64::try_from(end.until_s).unwrap_or_default());
         let mut subject = Subject::new("supervisor", &std::process::id().to_string())

@@ -53,6 +53,7 @@ impl Supervisor {
             self.serve_master_clients();
             self.check_deadlines();
             self.tell_missing();
+            self.check_entries(Instant::now());
             self.poll_heartbeats();
             self.look_at_files();
             self.carried.reap();
@@ -173,6 +174,7 @@ impl Supervisor {
             self.cluster.deadline(),
             self.between.deadline(),
             self.pulses.deadline(),
+            self.interfaces.entries_due,
         ]
         .into_iter()
         .chain(self.slots.all().map(RoleSlot::deadline))
@@ -546,24 +548,6 @@ impl Supervisor {
             // not have.
             Err(_) => {}
         }
-    }
-
-    /// Restores the entries in the runtime directory if they were removed.
-    fn restore_entries(&mut self) {
-        let gone = |control: &ControlSocket| !control.socket().1.exists();
-        if !self.interfaces.control.as_ref().is_some_and(gone) {
-            return;
-        }
-        // Dropping the old entries later would remove new ones of the same name.
-        self.interfaces.control = None;
-        self.slots.all_mut().for_each(|slot| slot.guard = None);
-        self.open_control();
-        self.slots.serving.send_adoption_socket();
-        self.keep_version();
-        self.guard_parts();
-        self.voice.warning(
-            "the entry in the runtime directory was gone and is there again: `evenkeel reload` finds this process",
-        );
     }
 
     pub(super) fn proxy_ended(&mut self, proxy: &RunningRole, ending: ProcessExit) {

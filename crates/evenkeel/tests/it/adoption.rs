@@ -321,13 +321,22 @@ fn of_two_that_start_with_the_same_files_at_once_one_serves() {
 }
 
 #[test]
-fn a_runtime_directory_that_was_removed_is_there_again_after_a_reload_by_signal() {
+fn removed_runtime_directory_is_restored() {
     let (scratch, _port, first) = serving_one();
-    std::fs::remove_dir_all(scratch.path().join("runtime")).unwrap();
-    assert_eq!(first.reload().code(), Some(1), "it is not found");
-    first.signal(Signal::SIGHUP);
+    let runtime = scratch.path().join("runtime");
+    std::fs::remove_dir_all(&runtime).unwrap();
     let found = || first.reload().code() == Some(0);
     assert!(eventually(PATIENCE, found));
+    // A cleaner that keeps the directory.
+    for entry in std::fs::read_dir(&runtime).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    assert!(eventually(PATIENCE, found));
+    // A second instance is refused again.
+    let second = Supervised::run(&scratch, "a.cfg");
+    let refused = || second.has_said("another supervisor already serves these files");
+    assert!(eventually(PATIENCE, refused));
+    drop(second);
     // The role can be adopted again, too.
     let role = kill_supervisor(&first);
     let second = Supervised::run(&scratch, "a.cfg");

@@ -620,10 +620,12 @@ impl GuestMachine {
                 "its QEMU, process {}, has lost its lock file: killed",
                 stray.id()
             ));
-            // The kill leaves the disks open, as any kill does.
-            self.home.make()?;
-            fs::write(self.home.open(), b"")?;
+            // The kill leaves the disks open, as any kill does. A directory that cannot be written
+            // does not prevent the kill, since the guest may run on another node already.
+            let marked = self.home.make();
+            let marked = marked.and_then(|()| fs::write(self.home.open(), b""));
             stray.end()?;
+            marked?;
         }
         Ok(())
     }

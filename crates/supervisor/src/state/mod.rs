@@ -84,6 +84,12 @@ pub struct Doors {
     /// Master sockets; None until they are opened.
     pub master: Option<Master>,
     pub notify: Notify,
+    /// Time of the next check of the entries in the runtime directory.
+    pub entries_due: Option<Instant>,
+    /// Roles whose files in the runtime directory were removed: part and process.
+    pub roles_without_files: Vec<(&'static str, i32)>,
+    /// The control role must restart, because its socket was removed.
+    pub is_control_socket_lost: bool,
 }
 
 /// The known versions.
