@@ -204,3 +204,47 @@ fn files_of_another_volume_are_not_served_in_the_place_of_the_own() {
     has(&volumes, 1);
     volumes.holds(Vec::new());
 }
+
+/// Exchanges the files of both nodes, which do not run.
+fn swap_nodes(volumes: &VolumeSite) {
+    let [alpha, beta] = NODES.map(|node| files(volumes, node));
+    for (one, other) in alpha.iter().zip(&beta) {
+        let aside = one.with_extension("aside");
+        fs::copy(one, &aside).unwrap();
+        fs::copy(other, one).unwrap();
+        fs::copy(&aside, other).unwrap();
+        fs::remove_file(&aside).unwrap();
+    }
+}
+
+#[test]
+fn copies_swapped_between_nodes_are_refused_and_kept() {
+    lab::skip_unless_root!();
+    let mut volumes = VolumeSite::new("volume-nodes-swapped");
+    let owner = volumes.in_sync();
+    write(&volumes, owner, 1);
+    // The copy of the other node misses an acknowledged write.
+    volumes.site.machine_mut(other(owner)).stop();
+    write(&volumes, owner, 2);
+    volumes.site.machine_mut(owner).stop();
+    swap_nodes(&volumes);
+    for node in NODES {
+        volumes.site.machine_mut(node).start();
+    }
+    for node in NODES {
+        says(&volumes, node, "in the place of the copy of");
+        volumes.becomes(node, "refused");
+    }
+    assert_eq!(volumes.owner(), None, "{}", volumes.tell());
+    // Nothing was written, so the complete copy serves when it is back.
+    for node in NODES {
+        volumes.site.machine_mut(node).stop();
+    }
+    swap_nodes(&volumes);
+    for node in NODES {
+        volumes.site.machine_mut(node).start();
+    }
+    volumes.in_sync();
+    has(&volumes, 2);
+    volumes.holds(Vec::new());
+}

@@ -3,7 +3,7 @@
 
 use crate::config::Spec;
 use crate::device::{self, Backing, DeviceError, LeftoverFiles, Snapshot, SnapshotError, snapshot};
-use crate::layout::{LayoutError, Metadata, Superblock, SyncState, VolumeId};
+use crate::layout::{CopyIdentity, LayoutError, Metadata, Superblock, SyncState, VolumeId};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 /// Reason why a replica was not created or removed.
@@ -73,7 +73,7 @@ pub fn create_from(name: &str, spec: &Spec, snapshot: &Snapshot) -> Result<Volum
 
 /// Identifier and metadata of a new volume.
 fn founded(spec: &Spec) -> Result<(VolumeId, Superblock), CommandError> {
-    let mut bytes = [0; 24];
+    let mut bytes = [0; 32];
     getrandom(&mut bytes, GetRandomFlags::empty()).map_err(CommandError::Random)?;
     let id = VolumeId(std::array::from_fn(|at| bytes[at]));
     // One of two replicas stays blank until both have connected.
@@ -93,6 +93,11 @@ fn founded(spec: &Spec) -> Result<(VolumeId, Superblock), CommandError> {
         },
         unflushed: None,
         hot: Vec::new(),
+        identity: spec.pair.as_ref().map(|pair| CopyIdentity {
+            node: pair.me.clone(),
+            copy: u64::from_ne_bytes(std::array::from_fn(|at| bytes[24 + at])).max(1),
+            tracked: 0,
+        }),
     };
     Ok((id, head))
 }

@@ -15,6 +15,7 @@ pub(crate) fn joined(size_bytes: u64, incarnation: u64) -> Superblock {
         state: SyncState::Joined(1),
         unflushed: None,
         hot: Vec::new(),
+        identity: None,
     }
 }
 

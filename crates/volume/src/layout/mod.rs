@@ -17,7 +17,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use slot::{Superblock, SyncState, VolumeId};
+pub use slot::{CopyIdentity, Superblock, SyncState, VolumeId};
 pub use store::{Loaded, Metadata, MetadataChange, Write, WritePhase, stored_size};
 
 /// Length of a block, the unit of the dirty bitmap, bytes.

@@ -7,6 +7,8 @@ use std::fmt;
 
 /// Magic number of the volume's name, which follows the record of a slot.
 const NAME_MAGIC: [u8; 8] = *b"EKname01";
+/// Magic number of the copy's identity, which follows the name.
+const IDENTITY_MAGIC: [u8; 8] = *b"EKcopy01";
 /// Maximum length of a volume's name, bytes: that of a file name.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -34,6 +36,17 @@ pub enum SyncState {
     Syncing(u64),
 }
 
+/// Identity of one of two copies. The same files at another node are not that node's copy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CopyIdentity {
+    /// Name of the node that the copy belongs to.
+    pub node: String,
+    /// Random number, drawn when the copy is created; never 0.
+    pub copy: u64,
+    /// Number of the other copy that the dirty bits describe; 0 if unknown.
+    pub tracked: u64,
+}
+
 /// Head of a replica: values that change atomically.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Superblock {
@@ -54,6 +67,9 @@ pub struct Superblock {
     pub unflushed: Option<u128>,
     /// Numbers of the extents in the activity log, at most [`LOG_EXTENTS_MAX`].
     pub hot: Vec<u32>,
+    /// Identity of the copy; None for a single replica, and in metadata that an earlier program
+    /// wrote.
+    pub identity: Option<CopyIdentity>,
 }
 
 /// Stored head.
@@ -78,7 +94,7 @@ pub(super) struct Fill {
 /// Content of a slot.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum SlotContent {
-    Valid(SuperblockSlot),
+    Valid(Box<SuperblockSlot>),
     /// Valid record of a newer format.
     Newer(u32),
     /// Torn or damaged record of this program.
@@ -135,9 +151,11 @@ impl SuperblockSlot {
         let length = (bytes.len() + CHECKSUM_BYTES) as u32;
         bytes[12..FRAME_BYTES].copy_from_slice(&length.to_le_bytes());
         seal(&mut bytes);
-        // Behind the record, where programs without support for names do not look.
+        // Behind the record, where programs without support for names and identities do not look.
         let name = self.name.as_deref().map(|name| self.name_record(name));
         bytes.extend(name.unwrap_or_default());
+        let identity = head.identity.as_ref();
+        bytes.extend(identity.map_or(Vec::new(), |one| self.identity_record(one)));
         bytes.resize(bytes.len().next_multiple_of(SECTOR_BYTES), 0);
         bytes
     }
@@ -152,20 +170,41 @@ impl SuperblockSlot {
         bytes
     }
 
-    /// Decodes the name behind the record of the store with this number.
-    fn name_of(bytes: &[u8], number: u64) -> Option<String> {
+    /// Encodes the identity, bound to this store.
+    fn identity_record(&self, identity: &CopyIdentity) -> Vec<u8> {
+        let mut bytes = IDENTITY_MAGIC.to_vec();
+        for number in [self.number, identity.copy, identity.tracked] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend_from_slice(&(identity.node.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(identity.node.as_bytes());
+        seal(&mut bytes);
+        bytes
+    }
+
+    /// Decodes the name at the start of `bytes`, which follow the record of the store with this
+    /// number. Also returns what is behind the name.
+    fn name_of(bytes: &[u8], number: u64) -> Option<(String, &[u8])> {
         let mut reader = Reader(bytes);
         if reader.array()? != NAME_MAGIC || reader.u64()? != number {
             return None;
         }
-        let length = reader.u32()? as usize;
-        if length > NAME_BYTES_MAX {
+        sealed_name(bytes, reader)
+    }
+
+    /// Decodes the identity at the start of `bytes` like the name.
+    fn identity_of(bytes: &[u8], number: u64) -> Option<CopyIdentity> {
+        let mut reader = Reader(bytes);
+        if reader.array()? != IDENTITY_MAGIC || reader.u64()? != number {
             return None;
         }
-        let name = reader.0.get(..length)?;
-        let whole = bytes.len() - reader.0.len() + length + CHECKSUM_BYTES;
-        bytes.get(..whole).and_then(unseal)?;
-        String::from_utf8(name.to_vec()).ok()
+        let (copy, tracked) = (reader.u64()?, reader.u64()?);
+        let (node, _) = sealed_name(bytes, reader)?;
+        Some(CopyIdentity {
+            node,
+            copy,
+            tracked,
+        })
     }
 
     /// Decodes the content of a slot.
@@ -184,10 +223,13 @@ impl SuperblockSlot {
         match format {
             FORMAT => match SuperblockSlot::content(content) {
                 None => SlotContent::Damaged,
-                Some(slot) => {
-                    let behind = bytes.get(length as usize..).unwrap_or_default();
-                    let name = SuperblockSlot::name_of(behind, slot.number);
-                    SlotContent::Valid(SuperblockSlot { name, ..slot })
+                Some(mut slot) => {
+                    let mut behind = bytes.get(length as usize..).unwrap_or_default();
+                    if let Some((name, rest)) = SuperblockSlot::name_of(behind, slot.number) {
+                        (slot.name, behind) = (Some(name), rest);
+                    }
+                    slot.head.identity = SuperblockSlot::identity_of(behind, slot.number);
+                    SlotContent::Valid(Box::new(slot))
                 }
             },
             0 => SlotContent::Damaged,
@@ -239,11 +281,26 @@ impl SuperblockSlot {
                 state,
                 unflushed: has_unflushed.then_some(boot),
                 hot,
+                identity: None,
             },
             fill,
             name: None,
         })
     }
+}
+
+/// Decodes a name and the checksum of the record that it ends. The reader is at the length of the
+/// name. Also returns what is behind the record.
+fn sealed_name<'b>(record: &'b [u8], mut reader: Reader<'b>) -> Option<(String, &'b [u8])> {
+    let length = reader.u32()? as usize;
+    if length > NAME_BYTES_MAX {
+        return None;
+    }
+    let name = reader.0.get(..length)?;
+    let whole = record.len() - reader.0.len() + length + CHECKSUM_BYTES;
+    let (sealed, behind) = record.split_at_checked(whole)?;
+    unseal(sealed)?;
+    Some((String::from_utf8(name.to_vec()).ok()?, behind))
 }
 
 fn flag(number: u32) -> Option<bool> {

@@ -249,7 +249,7 @@ fn newest(bytes: &[u8], expected: Option<VolumeId>) -> Result<SuperblockSlot, La
                     other = Some(LayoutError::OtherVolume { found, expected });
                 }
                 _ if best.as_ref().is_none_or(|best| best.number < slot.number) => {
-                    best = Some(slot);
+                    best = Some(*slot);
                 }
                 _ => {}
             },

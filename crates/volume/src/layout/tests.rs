@@ -18,6 +18,7 @@ fn head(promised: u64, hot: &[u32]) -> Superblock {
         state: SyncState::Joined(3),
         unflushed: Some(5),
         hot: hot.to_vec(),
+        identity: None,
     }
 }
 
@@ -359,5 +360,53 @@ proptest! {
         }
         let _ = Metadata::load(&disk, None);
         let _ = Metadata::load(&disk[..at], Some(ID));
+    }
+}
+
+#[test]
+fn identity_is_read_as_it_was_stored_and_is_unknown_to_earlier_programs() {
+    let identity = |node: &str| {
+        Some(CopyIdentity {
+            node: node.to_owned(),
+            copy: 7,
+            tracked: 8,
+        })
+    };
+    let full: Vec<u32> = (0..256).collect();
+    for (name, hot) in [("mail", &[][..]), (&"m".repeat(255), &full)] {
+        let mut first = head(1, hot);
+        first.size_bytes = 1 << 30;
+        first.identity = identity(&"n".repeat(63));
+        let (mut metadata, phases) = Metadata::create(first.clone(), name).unwrap();
+        let mut bytes = vec![0; metadata_bytes(first.size_bytes).unwrap() as usize];
+        let mut write = |phases: Vec<WritePhase>| {
+            for write in phases.into_iter().flat_map(|phase| phase.0) {
+                let at = write.offset as usize;
+                bytes[at..at + write.bytes.len()].copy_from_slice(&write.bytes);
+            }
+            bytes.clone()
+        };
+        let (loaded, found) = Metadata::load(&write(phases), None).unwrap();
+        assert_eq!((found.head, loaded.name()), (first.clone(), Some(name)));
+        // A change stores the identity with the head.
+        let next = Superblock {
+            identity: identity("alpha"),
+            ..first.clone()
+        };
+        let stored = write(metadata.plan(&MetadataChange {
+            head: next.clone(),
+            fill: None,
+            bits: Vec::new(),
+        }));
+        let (_, found) = Metadata::load(&stored, None).unwrap();
+        assert_eq!(found.head, next);
+        // An identity that is damaged, or of another store, is none.
+        let mut damaged = stored.clone();
+        for at in (0..stored.len() - 8).filter(|at| stored[*at..].starts_with(b"EKcopy01")) {
+            damaged[at + 9] ^= 1;
+        }
+        assert!(damaged != stored);
+        let (loaded, found) = Metadata::load(&damaged, None).unwrap();
+        assert_eq!((found.head.identity, loaded.name()), (None, Some(name)));
     }
 }

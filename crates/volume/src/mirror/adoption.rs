@@ -97,11 +97,11 @@ impl Mirror {
     fn copies(&self, record: &Record) -> Copies<'_> {
         let connected = self.peer.session().is_some();
         let theirs = self.peer.facts.as_ref().filter(|_| connected);
-        let head = super::durable::kept(self.local.head());
+        let head = self.local.header();
         Copies {
             other: &self.lease.names.other,
             listed: [ME, OTHER].map(|node| record.in_sync.contains(node)),
-            belongs: belongs(&head, record),
+            belongs: belongs(&head, record, ME),
             has_data: head.volume.is_some(),
             there: theirs.map(|facts| facts.volume.is_some()),
             there_serves: self.peer.serves(),
@@ -129,8 +129,7 @@ impl Mirror {
 
     /// Returns whether the record contains this node, but its copy is not the recorded one.
     pub(super) fn is_another(&self, record: &Record) -> bool {
-        let head = super::durable::kept(self.local.head());
-        record.in_sync.contains(ME) && !belongs(&head, record)
+        record.in_sync.contains(ME) && !belongs(&self.local.header(), record, ME)
     }
 
     /// Executes an operator's order to adopt this copy.
@@ -238,6 +237,7 @@ mod tests {
             generation: Generation(4),
             epoch: Epoch(3),
             in_sync: InSync::Both(ME, OTHER),
+            copies: Vec::new(),
             forks: Vec::new(),
         }
     }
@@ -292,6 +292,30 @@ mod tests {
         bed::learn(&mut mirror, "beta", 0, &earlier(8));
         assert_eq!(mirror.gone(), None);
     }
+
+    #[test]
+    fn copy_of_the_other_node_does_not_found_the_volume() {
+        let scratch = ScratchDirectory::new().unwrap();
+        let identity = |node: &str| layout::CopyIdentity {
+            node: node.to_owned(),
+            copy: 3,
+            tracked: 0,
+        };
+        for (node, rank) in [("alpha", 2), ("beta", 0)] {
+            let head = layout::Superblock {
+                identity: Some(identity(node)),
+                ..joined(SIZE, 5)
+            };
+            let directory = scratch.path().join(node);
+            std::fs::create_dir(&directory).unwrap();
+            let mut mirror = bed::mirror_in(&directory, head);
+            mirror.report_rank();
+            assert_eq!(mirror.lease.told, Some(rank), "{node}");
+            let words = mirror.foreign_words().unwrap_or_default();
+            assert_eq!(words.contains("the copy of beta"), rank == 0, "{words}");
+        }
+    }
+
     #[test]
     fn connection_without_tls_takes_the_place_of_a_lost_one_only() {
         let scratch = ScratchDirectory::new().unwrap();

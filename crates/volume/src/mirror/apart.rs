@@ -1,7 +1,8 @@
 //! Local copy that is not part of the volume served by the other node. An operator may discard it;
 //! nothing else ever does.
 
-use super::{Mirror, durable};
+use super::record::NodeNames;
+use super::{ME, Mirror, OTHER, durable};
 use crate::layout;
 use crate::replica::{BLOCK_BYTES, EXTENT_BLOCKS, JoinRefusal, Record, VolumeId, belongs, refusal};
 
@@ -21,14 +22,20 @@ fn reason(
     head: &layout::Superblock,
     record: &Record,
     theirs: Option<VolumeId>,
-    other: &str,
+    names: &NodeNames,
 ) -> Option<String> {
-    let mine = head.volume.map(|volume| VolumeId(volume.0))?;
-    if record.in_sync.contains(super::ME) {
-        let is_meant = belongs(&durable::kept(head), record);
+    let kept = durable::kept(head, names);
+    let is_listed = record.in_sync.contains(ME);
+    if kept.identity.node == Some(OTHER) || is_listed && kept.identity.is_foreign(ME) {
+        return foreign_words(head, names);
+    }
+    let mine = kept.volume?;
+    let other = &names.other;
+    if is_listed {
+        let is_meant = belongs(&kept, record, ME);
         return (!is_meant).then(|| {
-            "this copy is not the one that the cluster knows: its files are those of another volume, or of another \
-             history of this one. Were files renamed, swapped or restored?"
+            "this copy is not the one that the cluster knows: its files are those of another volume, of another \
+             history of this one, or of an earlier copy of this node. Were files renamed, swapped or restored?"
                 .to_owned()
         });
     }
@@ -37,7 +44,7 @@ fn reason(
             "this copy belongs to another volume than the one of {other}"
         ));
     }
-    Some(match refusal(record, &durable::kept(head))? {
+    Some(match refusal(record, &kept)? {
         JoinRefusal::Diverged { ours, theirs } => format!(
             "the copies have diverged: this one left the volume's history (incarnation {theirs} here, {ours} at \
              {other})"
@@ -46,13 +53,43 @@ fn reason(
             "this copy joined at generation {theirs}, and the cluster knows {known} only: the cluster's state was \
              replaced by an older one"
         ),
-        JoinRefusal::OtherVolume | JoinRefusal::OtherSize { .. } | JoinRefusal::OldEpoch { .. } => {
-            return None;
-        }
+        JoinRefusal::OtherVolume
+        | JoinRefusal::OfAnotherNode
+        | JoinRefusal::Duplicate
+        | JoinRefusal::OtherSize { .. }
+        | JoinRefusal::OldEpoch { .. } => return None,
     })
 }
 
+/// Error message for the copy of another node; None if the copy is this node's one.
+fn foreign_words(head: &layout::Superblock, names: &NodeNames) -> Option<String> {
+    let NodeNames { me, .. } = names;
+    let is_foreign = durable::kept(head, names).identity.is_foreign(ME);
+    let node = &head.identity.as_ref().filter(|_| is_foreign)?.node;
+    Some(format!(
+        "this is the copy of {node}, in the place of the copy of {me}: files or disks were swapped, restored or copied \
+         to the wrong node. Nothing on it is changed. Stop this node, put the files of {me} here and those of {node} \
+         back there, and start it"
+    ))
+}
+
 impl Mirror {
+    /// Error message if the copy belongs to another node.
+    pub(super) fn foreign_words(&self) -> Option<String> {
+        foreign_words(self.local.head(), &self.lease.names)
+    }
+
+    /// New identity for a copy that begins a history or becomes blank. None: the kernel has no
+    /// random bytes, and the caller repeats the attempt.
+    pub(super) fn next_identity(&self) -> Option<layout::CopyIdentity> {
+        let copy = durable::draw_copy().ok()?;
+        Some(layout::CopyIdentity {
+            node: self.lease.names.me.clone(),
+            copy: copy.0,
+            tracked: 0,
+        })
+    }
+
     /// Reason why this copy is not part of the volume; None if it is.
     pub(super) fn apart(&self) -> Option<Apart> {
         let record = self.lease.record.as_ref()?;
@@ -63,8 +100,7 @@ impl Mirror {
         let connected = self.peer.session().is_some();
         let theirs = self.peer.facts.as_ref().filter(|_| connected);
         let theirs = theirs.and_then(|facts| facts.volume);
-        let other = &self.lease.names.other;
-        let words = reason(head, record, theirs, other)?;
+        let words = reason(head, record, theirs, &self.lease.names)?;
         let dirty = self.replica.report(super::boottime()).dirty_blocks;
         let hot = head.hot.len() as u64 * u64::from(EXTENT_BLOCKS);
         let blocks = (dirty + hot).min(head.size_bytes / BLOCK_BYTES);
@@ -83,6 +119,9 @@ impl Mirror {
             let words = "the copy was not discarded: it is part of the volume, or the other node does not serve";
             return (self.outside.say)(words.to_owned());
         }
+        let Some(identity) = self.next_identity() else {
+            return;
+        };
         let before = self.local.head().clone();
         self.local.found(&layout::MetadataChange {
             head: layout::Superblock {
@@ -91,6 +130,7 @@ impl Mirror {
                 state: layout::SyncState::Syncing(0),
                 unflushed: None,
                 hot: Vec::new(),
+                identity: Some(identity),
                 ..before
             },
             fill: Some(false),
@@ -102,7 +142,6 @@ impl Mirror {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::{ME, OTHER};
     use super::*;
     use crate::replica::{Epoch, Generation, HistoryFork, InSync, Incarnation};
 
@@ -116,7 +155,50 @@ mod tests {
             state: layout::SyncState::Joined(joined),
             unflushed: None,
             hot: Vec::new(),
+            identity: None,
         }
+    }
+
+    fn names() -> NodeNames {
+        NodeNames {
+            me: "alpha".to_owned(),
+            other: "beta".to_owned(),
+        }
+    }
+
+    #[test]
+    fn copy_of_the_other_node_is_refused_in_each_state_of_the_record() {
+        let named = |node: &str| {
+            Some(layout::CopyIdentity {
+                node: node.to_owned(),
+                copy: 1,
+                tracked: 0,
+            })
+        };
+        let records = [InSync::One(ME), InSync::One(OTHER), InSync::Both(ME, OTHER)].map(record);
+        for (node, volume, refused) in [
+            ("alpha", Some(1), [false; 3]),
+            ("beta", Some(1), [true; 3]),
+            ("beta", None, [true; 3]),
+            // A disk of a former node is filled, unless the record means another copy.
+            ("gamma", Some(1), [true, false, true]),
+        ] {
+            let mut head = head(volume, 9, 5);
+            head.identity = named(node);
+            let theirs = Some(VolumeId([1; 16]));
+            let found = { &records }.each_ref().map(|record| {
+                let words = reason(&head, record, theirs, &names());
+                words.is_some_and(|words| words.contains(&format!("the copy of {node}")))
+            });
+            assert_eq!(found, refused, "{node} {volume:?}");
+        }
+        let single = NodeNames {
+            other: String::new(),
+            ..names()
+        };
+        let mut head = head(Some(1), 9, 5);
+        head.identity = named("beta");
+        assert!(reason(&head, &records[0], None, &single).is_some());
     }
 
     fn record(in_sync: InSync) -> Record {
@@ -125,6 +207,7 @@ mod tests {
             generation: Generation(5),
             epoch: Epoch(0),
             in_sync,
+            copies: Vec::new(),
             forks: vec![HistoryFork {
                 incarnation: Incarnation(8),
                 at: Generation(4),
@@ -154,7 +237,7 @@ mod tests {
                 Some("belongs to another volume"),
             ),
         ] {
-            let found = reason(&head, &of_other, theirs, "beta");
+            let found = reason(&head, &of_other, theirs, &names());
             let fits = match (&found, expected) {
                 (Some(words), Some(expected)) => words.contains(expected),
                 (found, expected) => found.is_none() && expected.is_none(),
@@ -162,7 +245,8 @@ mod tests {
             assert!(fits, "{head:?}: {found:?}");
         }
         let of_both = record(InSync::Both(ME, OTHER));
-        let found = |incarnation| reason(&head(Some(1), incarnation, 5), &of_both, theirs, "beta");
+        let found =
+            |incarnation| reason(&head(Some(1), incarnation, 5), &of_both, theirs, &names());
         assert_eq!(found(9), None);
         assert!(found(7).is_some_and(|words| words.contains("not the one that the cluster knows")));
     }

@@ -16,6 +16,7 @@ use part::role::KnownLease;
 use protocol::nbd;
 use rustix::event::epoll::{Event, EventData, EventFlags};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,7 +25,12 @@ pub(super) const SIZE: u64 = 16 << 20;
 
 /// Volume without a lease, which the other node does not know.
 pub(super) fn mirror(scratch: &ScratchDirectory, head: Superblock) -> Mirror {
-    let backing = create_mail(scratch.path(), head);
+    mirror_in(scratch.path(), head)
+}
+
+/// Volume with its files in this directory.
+pub(super) fn mirror_in(directory: &Path, head: Superblock) -> Mirror {
+    let backing = create_mail(directory, head);
     let (device, layout, loaded) = device::open(&backing, "mail", None).unwrap();
     let mailbox = Mailbox::new(Greeting {
         volume: "mail".to_owned(),
@@ -64,7 +70,7 @@ pub(super) fn mirror(scratch: &ScratchDirectory, head: Superblock) -> Mirror {
         block_min: 4096,
         block_preferred: 4096,
     };
-    let listener = UnixListener::bind(scratch.path().join("socket")).unwrap();
+    let listener = UnixListener::bind(directory.join("socket")).unwrap();
     Mirror::new(opened, &pair, export, Listener::Unix(listener), outside).unwrap()
 }
 

@@ -1,22 +1,24 @@
 //! Conversion between the replica's durable state and the on-disk metadata.
 
+use super::record::NodeNames;
 use crate::layout;
 use crate::replica::{
-    BLOCK_BYTES, Boot, CopyHeader, CopyState, Durable, DurableChange, Epoch, Extent, Generation,
-    Incarnation, VolumeId,
+    BLOCK_BYTES, Boot, CopyHeader, CopyId, CopyIdentity, CopyState, Durable, DurableChange, Epoch,
+    Extent, Generation, Incarnation, VolumeId,
 };
+use rustix::rand::{GetRandomFlags, getrandom};
 
-pub(super) fn loaded(loaded: &layout::Loaded) -> Durable {
+pub(super) fn loaded(loaded: &layout::Loaded, names: &NodeNames) -> Durable {
     let head = &loaded.head;
     Durable {
-        head: kept(head),
+        head: kept(head, names),
         hot: head.hot.iter().copied().map(Extent).collect(),
         dirty: loaded.dirty.clone(),
     }
 }
 
 /// Converts a head, without its activity log.
-pub(super) fn kept(head: &layout::Superblock) -> CopyHeader {
+pub(super) fn kept(head: &layout::Superblock, names: &NodeNames) -> CopyHeader {
     CopyHeader {
         volume: head.volume.map(|volume| VolumeId(volume.0)),
         blocks: head.size_bytes / BLOCK_BYTES,
@@ -29,7 +31,44 @@ pub(super) fn kept(head: &layout::Superblock) -> CopyHeader {
             },
         },
         unflushed: head.unflushed.map(Boot),
+        identity: head
+            .identity
+            .as_ref()
+            .map_or_else(CopyIdentity::default, |one| CopyIdentity {
+                node: Some(names.node(&one.node)),
+                copy: copy_id(one.copy),
+                tracked: copy_id(one.tracked),
+            }),
     }
+}
+
+fn copy_id(number: u64) -> Option<CopyId> {
+    (number != 0).then_some(CopyId(number))
+}
+
+/// Draws the identity of a copy.
+pub(super) fn draw_copy() -> Result<CopyId, rustix::io::Errno> {
+    let mut bytes = [0; 8];
+    getrandom(&mut bytes, GetRandomFlags::empty())?;
+    Ok(CopyId(u64::from_ne_bytes(bytes).max(1)))
+}
+
+/// Converts the identity of a copy with the identity `on`. The name of another node stays.
+fn identity(
+    on: Option<&layout::CopyIdentity>,
+    identity: CopyIdentity,
+    names: &NodeNames,
+) -> Option<layout::CopyIdentity> {
+    let same = on.filter(|on| identity.node == Some(names.node(&on.node)));
+    let node = match same {
+        Some(on) => on.node.as_str(),
+        None => names.of(identity.node?),
+    };
+    Some(layout::CopyIdentity {
+        node: node.to_owned(),
+        copy: identity.copy.map_or(0, |copy| copy.0),
+        tracked: identity.tracked.map_or(0, |copy| copy.0),
+    })
 }
 
 /// Converts a head and its activity log, based on the copy's current head `on`.
@@ -37,6 +76,7 @@ pub(super) fn head(
     on: &layout::Superblock,
     head: &CopyHeader,
     hot: &[Extent],
+    names: &NodeNames,
 ) -> layout::Superblock {
     layout::Superblock {
         volume: head.volume.map(|volume| layout::VolumeId(volume.0)),
@@ -50,12 +90,17 @@ pub(super) fn head(
         hot: hot.iter().map(|extent| extent.0).collect(),
         size_bytes: head.blocks * BLOCK_BYTES,
         data_offset: on.data_offset,
+        identity: identity(on.identity.as_ref(), head.identity, names),
     }
 }
 
-pub(super) fn change(on: &layout::Superblock, change: DurableChange) -> layout::MetadataChange {
+pub(super) fn change(
+    on: &layout::Superblock,
+    change: DurableChange,
+    names: &NodeNames,
+) -> layout::MetadataChange {
     layout::MetadataChange {
-        head: head(on, &change.head, &change.hot),
+        head: head(on, &change.head, &change.hot, names),
         fill: change.fill,
         bits: { change.bits.into_iter() }
             .map(|(extent, words)| (extent.0, words))
@@ -65,6 +110,7 @@ pub(super) fn change(on: &layout::Superblock, change: DurableChange) -> layout::
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::{ME, OTHER};
     use super::*;
 
     #[test]
@@ -78,12 +124,23 @@ mod tests {
             state: layout::SyncState::Syncing(0),
             unflushed: None,
             hot: Vec::new(),
+            identity: None,
+        };
+        let names = NodeNames {
+            me: "alpha".to_owned(),
+            other: "beta".to_owned(),
+        };
+        let identity = |node, copy, tracked| CopyIdentity {
+            node,
+            copy,
+            tracked,
         };
         let heads = [
             (
                 Some(VolumeId([9; 16])),
                 CopyState::Joined(Generation(7)),
                 Some(Boot(5)),
+                identity(Some(ME), Some(CopyId(3)), Some(CopyId(4))),
             ),
             (
                 None,
@@ -91,9 +148,16 @@ mod tests {
                     base: Generation(3),
                 },
                 None,
+                identity(Some(OTHER), Some(CopyId(3)), None),
+            ),
+            (
+                None,
+                CopyState::Joined(Generation(1)),
+                None,
+                identity(None, None, None),
             ),
         ];
-        for (volume, state, unflushed) in heads {
+        for (volume, state, unflushed, identity) in heads {
             let kept = CopyHeader {
                 volume,
                 blocks: 1 << 19,
@@ -101,17 +165,45 @@ mod tests {
                 incarnation: Incarnation(2),
                 state,
                 unflushed,
+                identity,
             };
             let hot = [Extent(1), Extent(200)];
-            let stored = head(&on, &kept, &hot);
+            let stored = head(&on, &kept, &hot, &names);
             assert_eq!((stored.size_bytes, stored.data_offset), (1 << 31, 1 << 20));
-            let found = loaded(&layout::Loaded {
-                head: stored,
-                dirty: vec![3, 4],
-                damaged_pages: 0,
-            });
+            let found = loaded(
+                &layout::Loaded {
+                    head: stored,
+                    dirty: vec![3, 4],
+                    damaged_pages: 0,
+                },
+                &names,
+            );
             assert_eq!(found.head, kept);
             assert_eq!((found.hot, found.dirty), (hot.to_vec(), vec![3, 4]));
         }
+    }
+
+    #[test]
+    fn name_of_a_former_node_stays_until_the_copy_is_adopted() {
+        let names = NodeNames {
+            me: "alpha".to_owned(),
+            other: "beta".to_owned(),
+        };
+        let on = layout::CopyIdentity {
+            node: "gamma".to_owned(),
+            copy: 7,
+            tracked: 0,
+        };
+        let mut found = CopyIdentity {
+            node: Some(names.node("gamma")),
+            copy: Some(CopyId(7)),
+            tracked: None,
+        };
+        assert_eq!(identity(Some(&on), found, &names), Some(on.clone()));
+        found.node = Some(ME);
+        let adopted = identity(Some(&on), found, &names).map(|one| one.node);
+        assert_eq!(adopted.as_deref(), Some("alpha"));
+        found.node = None;
+        assert_eq!(identity(None, found, &names), None);
     }
 }

@@ -88,6 +88,7 @@ mod tests {
             generation: Generation(1),
             epoch: Epoch(0),
             in_sync: InSync::One(ME),
+            copies: Vec::new(),
             forks: Vec::new(),
         };
         let until_ns = boottime().0 + 60_000_000_000;

@@ -13,10 +13,10 @@ use crate::link::frame::{
 };
 use crate::link::greeting::{Greeting, ReplicaProperties};
 use crate::replica::{
-    BLOCK_BYTES, Blocks, Boot, CopyState, DiskResult, Durable, EXTENT_BLOCKS, Epoch, Extent,
-    FollowerCommand, Generation, Geometry, HistoryFork, InSync, Incarnation, Input, Introduction,
-    LOG_EXTENTS, Operation, Record, Replica, ReplicaAction, ReplicaLimits, ReplicaMessage,
-    ReplicaOrder, Request, RequestId, Session, Settings, Time, VolumeId,
+    BLOCK_BYTES, Blocks, Boot, CopyId, CopyState, DiskResult, Durable, EXTENT_BLOCKS, Epoch,
+    Extent, FollowerCommand, Generation, Geometry, HistoryFork, InSync, Incarnation, Input,
+    Introduction, LOG_EXTENTS, Operation, Record, Replica, ReplicaAction, ReplicaLimits,
+    ReplicaMessage, ReplicaOrder, Request, RequestId, Session, Settings, Time, VolumeId,
 };
 use lab::{Random, setting};
 use part::role::SHORT_RECORD_BYTES_MAX;
@@ -79,6 +79,7 @@ fn record(random: &mut Random) -> Record {
             InSync::Both(ME, OTHER),
             InSync::Both(OTHER, ME),
         ]),
+        copies: Vec::new(),
         forks: (0..random.below(20))
             .map(|_| HistoryFork {
                 incarnation: Incarnation(number(random)),
@@ -106,6 +107,8 @@ fn introduction(random: &mut Random) -> Introduction {
             .collect(),
         lacks: random.percent(20),
         unclean: random.percent(50),
+        copy: random.pick(&[None, Some(CopyId(1)), Some(CopyId(7))]),
+        is_foreign: random.percent(10),
     }
 }
 
@@ -199,6 +202,7 @@ impl FuzzReplica {
             me: ME,
             other: OTHER,
             boot: Boot(1),
+            copy: CopyId(9),
             geometry,
             bounds: ReplicaLimits::default(),
         };
@@ -316,6 +320,7 @@ fn first_record(random: &mut Random) -> Record {
         generation: Generation(1),
         epoch: Epoch(0),
         in_sync: random.pick(&[InSync::One(ME), InSync::Both(ME, OTHER)]),
+        copies: Vec::new(),
         forks: Vec::new(),
     }
 }

@@ -99,7 +99,7 @@ impl Mirror {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replica::{CopyHeader, Epoch, Generation, Incarnation, VolumeId};
+    use crate::replica::{CopyHeader, CopyIdentity, Epoch, Generation, Incarnation, VolumeId};
 
     #[test]
     fn a_snapshot_comes_before_a_whole_copy_is_resynchronised_and_not_before_another_one() {
@@ -112,6 +112,7 @@ mod tests {
             state,
             unflushed: None,
             hot: Vec::new(),
+            identity: None,
         };
         let change = |state| DurableChange {
             head: CopyHeader {
@@ -121,6 +122,7 @@ mod tests {
                 incarnation: Incarnation(1),
                 state,
                 unflushed: None,
+                identity: CopyIdentity::default(),
             },
             hot: Vec::new(),
             fill: None,

@@ -229,6 +229,7 @@ mod tests {
             generation: Generation(generation),
             epoch: Epoch(0),
             in_sync: InSync::Both(ME, OTHER),
+            copies: Vec::new(),
             forks: Vec::new(),
         }
     }

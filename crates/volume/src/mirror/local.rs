@@ -1,5 +1,6 @@
 //! Local disk of a mirrored volume: operations of the replica, and metadata stores.
 
+use super::record::NodeNames;
 use super::{Data, durable};
 use crate::disk::{
     self, Account, BackingFile, Buffer, Completion, Disk, DiskError, Failure, OperationOutput,
@@ -7,8 +8,8 @@ use crate::disk::{
 };
 use crate::layout::{self, Metadata};
 use crate::replica::{
-    BLOCK_BYTES, Blocks, CopyState, DiskResult, DurableChange, Input, Operation, OperationId,
-    WriteContent,
+    BLOCK_BYTES, Blocks, CopyHeader, CopyState, DiskResult, DurableChange, Input, Operation,
+    OperationId, WriteContent,
 };
 use crate::store::Store;
 use crate::sums::area::Area;
@@ -31,6 +32,7 @@ const STALL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct LocalDisk {
     disk: Checked,
+    names: NodeNames,
     store: Store,
     pool: Pool,
     /// Account for resync reads and for data received from the other copy.
@@ -69,6 +71,7 @@ impl LocalDisk {
         metadata: &BackingFile,
         layout: Metadata,
         sums: Option<Sums>,
+        names: NodeNames,
     ) -> Result<LocalDisk, DiskError> {
         let pool = Pool::new()?;
         let best = Preference::Best;
@@ -80,6 +83,7 @@ impl LocalDisk {
         disk.keep_damaged();
         Ok(LocalDisk {
             disk,
+            names,
             // Uses threads, because rare metadata writes need no second ring.
             store: Store::new(metadata, &pool, layout, Preference::Threads)?,
             account: pool.account(),
@@ -113,6 +117,11 @@ impl LocalDisk {
 
     pub(super) fn uses_ring(&self) -> bool {
         self.disk.uses_ring()
+    }
+
+    /// Head that was stored last or is being stored, as the replica knows it.
+    pub(super) fn header(&self) -> CopyHeader {
+        durable::kept(self.head(), &self.names)
     }
 
     /// Head that was stored last or is being stored.
@@ -217,7 +226,7 @@ impl LocalDisk {
             // A failed flush may have lost data. The owner compares that data with this disk.
             self.disk.reset_flush_failure();
         }
-        let change = durable::change(self.store.head(), change);
+        let change = durable::change(self.store.head(), change, &self.names);
         self.store.store(&change);
     }
 

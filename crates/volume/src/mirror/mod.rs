@@ -58,7 +58,7 @@ use crate::link::dial::Dialer;
 use crate::link::greeting::ReplicaProperties;
 use crate::meter::{Meter, Stopwatch};
 use crate::replica::{
-    self, BLOCK_BYTES, Boot, EXTENT_BLOCKS, Epoch, Geometry, LOG_EXTENTS, Payload, Replica,
+    self, BLOCK_BYTES, Boot, CopyId, EXTENT_BLOCKS, Epoch, Geometry, LOG_EXTENTS, Payload, Replica,
     ReplicaLimits, Settings, Time, VolumeId,
 };
 use clients::Clients;
@@ -112,6 +112,9 @@ pub enum MirrorError {
     Disk(#[from] DiskError),
     #[error("cannot wait for events: {0}")]
     Wait(Errno),
+    /// No random bytes are available for the identity of the copy.
+    #[error("cannot draw an identity for the copy: {0}")]
+    Random(Errno),
     /// The copy has shrunk and no longer fits its checksums.
     #[error("the copy became smaller: it is opened again")]
     Reopens,
@@ -204,7 +207,13 @@ impl Mirror {
         let size = layout.head().size_bytes;
         let size_max = sums.as_ref().map_or(u64::MAX, |(area, ..)| area.size_max);
         let room = Room::new(device, backing, &export.name, (size, size_max));
-        let local = LocalDisk::new(&device.data, &device.metadata, layout, sums)?;
+        let names = NodeNames {
+            me: pair.me.clone(),
+            other: pair.other.clone(),
+        };
+        let copy = durable::draw_copy().map_err(MirrorError::Random)?;
+        let durable = durable::loaded(&loaded, &names);
+        let local = LocalDisk::new(&device.data, &device.metadata, layout, sums, names.clone())?;
         let watch = |descriptor, key| {
             let data = EventData::new_u64(key);
             epoll::add(&epoll, descriptor, data, EventFlags::IN).map_err(MirrorError::Wait)
@@ -213,16 +222,9 @@ impl Mirror {
             watch(descriptor, DISK_KEY)?;
         }
         watch(outside.mailbox.letters().as_fd(), LETTERS_KEY)?;
-        let settings = settings(size, pair, outside.boot);
-        let durable = durable::loaded(&loaded);
+        let settings = settings(size, pair, outside.boot, copy);
         let replica = Replica::new(settings, &durable, boottime());
-        let lease = Lease::new(
-            NodeNames {
-                me: pair.me.clone(),
-                other: pair.other.clone(),
-            },
-            Epoch(loaded.head.promised),
-        );
+        let lease = Lease::new(names, Epoch(loaded.head.promised));
         let peer = Peer::new(Rc::clone(&epoll), LINK_KEY, local.pool());
         let mut export = Export::new(
             Rc::clone(&epoll),
@@ -276,11 +278,12 @@ fn block_ns(rate: u64) -> u64 {
 }
 
 /// Replica settings for a volume of this size, bytes.
-fn settings(size: u64, pair: &MirrorSettings, boot: u128) -> Settings {
+fn settings(size: u64, pair: &MirrorSettings, boot: u128, copy: CopyId) -> Settings {
     Settings {
         me: ME,
         other: OTHER,
         boot: Boot(boot),
+        copy,
         geometry: Geometry {
             blocks: size / BLOCK_BYTES,
             extent_blocks: EXTENT_BLOCKS,

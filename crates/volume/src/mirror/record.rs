@@ -2,7 +2,10 @@
 //! means the same on both nodes and after a configuration change.
 
 use super::admission::WriteAdmission;
-use crate::replica::{Epoch, Generation, HistoryFork, InSync, Incarnation, NodeId, Record};
+use crate::link::frame::checksum;
+use crate::replica::{
+    CopyId, Epoch, Generation, HistoryFork, InSync, Incarnation, NodeId, Record, RecordedCopy,
+};
 use part::role::SHORT_RECORD_BYTES_MAX;
 
 /// Version byte of a record without write admission, and of one with it.
@@ -14,6 +17,11 @@ const SAYS_EPOCH: Incarnation = Incarnation(0);
 /// Marker of a fork entry that contains the user whose node was admitted; no real fork has this
 /// value. Versions without users preserve the entry.
 const SAYS_USER: Incarnation = Incarnation(u64::MAX);
+/// First 16 bits of the marker of a fork entry that contains the identity of a copy. The rest is a
+/// checksum of the node's name and of the generation: versions without identities preserve the
+/// entry, and a record that they have changed does not have that generation. Markers are even, and
+/// real forks odd.
+const SAYS_COPY: u64 = 0xc0b1;
 /// Node that the configuration no longer names.
 const STRANGER: NodeId = NodeId(2);
 
@@ -29,8 +37,19 @@ pub(super) struct NodeNames {
     pub(super) other: String,
 }
 
+/// Marker of the fork entry with the identity of the node's copy.
+fn copy_marker(node: &str, generation: u64) -> Incarnation {
+    let sum = checksum(&[&generation.to_le_bytes(), node.as_bytes()].concat());
+    Incarnation(SAYS_COPY << 48 | sum >> 16 & !1)
+}
+
+/// Returns whether a fork entry contains the identity of a copy, in this generation or another.
+fn says_copy(entry: Incarnation) -> bool {
+    entry.0 >> 48 == SAYS_COPY && entry.0 & 1 == 0
+}
+
 impl NodeNames {
-    fn of(&self, node: NodeId) -> &str {
+    pub(super) fn of(&self, node: NodeId) -> &str {
         match node {
             ME => &self.me,
             OTHER => &self.other,
@@ -38,7 +57,7 @@ impl NodeNames {
         }
     }
 
-    fn node(&self, name: &str) -> NodeId {
+    pub(super) fn node(&self, name: &str) -> NodeId {
         match name {
             name if name == self.me => ME,
             name if name == self.other || self.other.is_empty() => OTHER,
@@ -68,7 +87,12 @@ impl NodeNames {
             bytes.push(clients.only.len() as u8);
             bytes.extend_from_slice(clients.only.as_bytes());
         }
-        let room = SHORT_RECORD_BYTES_MAX.saturating_sub(bytes.len() + 32) / 16;
+        let copies = record.copies.iter().map(|one| HistoryFork {
+            incarnation: copy_marker(self.of(one.node), record.generation.0),
+            at: Generation(one.copy.0),
+        });
+        let needs = 32 + copies.len() * 16;
+        let room = SHORT_RECORD_BYTES_MAX.saturating_sub(bytes.len() + needs) / 16;
         let left_out = record.forks.len().saturating_sub(room);
         let epoch = HistoryFork {
             incarnation: SAYS_EPOCH,
@@ -79,7 +103,8 @@ impl NodeNames {
             at: Generation(clients.user),
         });
         let forks = record.forks[left_out..].iter();
-        for fork in forks.chain([&epoch]).chain(&user) {
+        let forks = forks.copied().chain(copies);
+        for fork in forks.chain([epoch]).chain(user) {
             bytes.extend_from_slice(&fork.incarnation.0.to_le_bytes());
             bytes.extend_from_slice(&fork.at.0.to_le_bytes());
         }
@@ -105,8 +130,8 @@ impl NodeNames {
             Some(u64::from_le_bytes(*number))
         };
         let (incarnation, generation) = (number(&mut head)?, number(&mut head)?);
-        let (nodes, mut rest) = complete_nodes(bytes)?;
-        let nodes: Vec<NodeId> = nodes.into_iter().map(|name| self.node(name)).collect();
+        let (names, mut rest) = complete_nodes(bytes)?;
+        let nodes: Vec<NodeId> = names.iter().map(|name| self.node(name)).collect();
         let in_sync = match nodes[..] {
             [one] => InSync::One(one),
             [one, other] => InSync::Both(one, other),
@@ -122,12 +147,20 @@ impl NodeNames {
                 .clone_into(&mut clients.only);
             rest = behind;
         }
-        let mut forks = Vec::new();
+        let (mut forks, mut copies) = (Vec::new(), Vec::new());
         let mut epoch = 0;
         while !rest.is_empty() {
             match (Incarnation(number(&mut rest)?), number(&mut rest)?) {
                 (SAYS_EPOCH, at) => epoch = epoch.max(at),
                 (SAYS_USER, user) => clients.user = user,
+                (entry, copy) if says_copy(entry) => {
+                    let mut marked = names.iter().zip(&nodes);
+                    let of = marked.find(|(name, _)| copy_marker(name, generation) == entry);
+                    copies.extend(of.filter(|_| copy != 0).map(|(_, node)| RecordedCopy {
+                        node: *node,
+                        copy: CopyId(copy),
+                    }));
+                }
                 (incarnation, at) => forks.push(HistoryFork {
                     incarnation,
                     at: Generation(at),
@@ -139,6 +172,7 @@ impl NodeNames {
             generation: Generation(generation),
             epoch: Epoch(epoch),
             in_sync,
+            copies,
             forks,
         };
         [VERSION, WITH_CLIENTS]
@@ -198,6 +232,7 @@ mod tests {
             generation: Generation(70_000),
             epoch: Epoch(9),
             in_sync,
+            copies: Vec::new(),
             forks: vec![HistoryFork {
                 incarnation: Incarnation(2),
                 at: Generation(4),
@@ -235,10 +270,44 @@ mod tests {
         assert_eq!(single.in_sync, InSync::Both(ME, OTHER));
     }
 
+    /// Record with identities of its copies.
+    fn identified(in_sync: InSync) -> Record {
+        let copies = [(ME, 11), (OTHER, 22)].map(|(node, copy)| RecordedCopy {
+            node,
+            copy: CopyId(copy),
+        });
+        let copies = copies.into_iter().filter(|one| in_sync.contains(one.node));
+        Record {
+            copies: copies.collect(),
+            ..record(in_sync)
+        }
+    }
+
+    #[test]
+    fn identities_of_copies_are_of_their_nodes_and_of_one_generation() {
+        let (alpha, beta) = (names("alpha", "beta"), names("beta", "alpha"));
+        for in_sync in [InSync::One(ME), InSync::One(OTHER), InSync::Both(ME, OTHER)] {
+            let record = identified(in_sync);
+            let bytes = alpha.encode(&record, &only("beta", 3));
+            assert_eq!(
+                alpha.decode(&bytes),
+                Some((record.clone(), only("beta", 3)))
+            );
+            let (there, _) = beta.decode(&bytes).unwrap();
+            assert_eq!(there.copy_of(ME), record.copy_of(OTHER));
+            assert_eq!(there.copy_of(OTHER), record.copy_of(ME));
+        }
+        // A version without identities preserves the entries and changes the generation.
+        let mut bytes = alpha.encode(&identified(InSync::One(ME)), &all());
+        bytes[9..17].copy_from_slice(&70_001_u64.to_le_bytes());
+        let (changed, _) = alpha.decode(&bytes).unwrap();
+        assert_eq!((changed.copies, changed.forks.len()), (Vec::new(), 1));
+    }
+
     #[test]
     fn a_record_has_the_room_that_the_cluster_gives() {
         let long = names(&"a".repeat(63), &"b".repeat(63));
-        let mut full = record(InSync::Both(ME, OTHER));
+        let mut full = identified(InSync::Both(ME, OTHER));
         full.forks = (1..=FORKS_MAX as u64)
             .map(|number| HistoryFork {
                 incarnation: Incarnation(number),
@@ -250,7 +319,8 @@ mod tests {
         assert!(bytes.len() <= SHORT_RECORD_BYTES_MAX, "{}", bytes.len());
         let (back, back_clients) = long.decode(&bytes).unwrap();
         assert_eq!(back.forks.last(), full.forks.last());
-        assert_eq!(back_clients, clients);
+        assert_eq!((back.copies, back_clients), (full.copies.clone(), clients));
+        full.copies.clear();
         let short = names("alpha", "beta");
         let back = short.decode(&short.encode(&full, &all()));
         assert_eq!(back, Some((full, all())));

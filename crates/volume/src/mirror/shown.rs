@@ -225,6 +225,12 @@ impl Mirror {
         if let Some(words) = self.gone() {
             return Some(words);
         }
+        if self.lease.record.is_none()
+            && self.lease.adopts.is_none()
+            && let Some(words) = self.foreign_words()
+        {
+            return Some(words);
+        }
         match self.lease.founding.as_ref()? {
             FoundingAction::Waits if self.lease.names.other.is_empty() => Some(
                 "it is one of two copies, and the cluster has no record of which one is complete: \

@@ -15,8 +15,8 @@ use crate::link::frame::FrameKind;
 use crate::link::greeting::Greeting;
 use crate::link::{Incoming, LinkError};
 use crate::replica::{
-    Durable, Epoch, Generation, InSync, Incarnation, Input, Notice, Record, Replica, ReplicaAction,
-    ReplicaMessage, ReplicaOrder,
+    Durable, Epoch, Generation, InSync, Incarnation, Input, Notice, Record, RecordedCopy, Replica,
+    ReplicaAction, ReplicaMessage, ReplicaOrder,
 };
 use crate::stream::wait;
 use ::wire::NodeConnection;
@@ -459,7 +459,10 @@ impl Mirror {
         let connected = self.peer.session().is_some();
         let theirs = self.peer.facts.as_ref().filter(|_| connected);
         let adopts = self.lease.adopts.is_some();
-        let founding = founding::decide(&self.facts(), theirs, adopts);
+        let founding = match self.foreign_words() {
+            Some(words) if !adopts => FoundingAction::Refuses(words),
+            _ => founding::decide(&self.facts(), theirs, adopts),
+        };
         self.shown.is_due = true;
         match &founding {
             FoundingAction::Waits => {}
@@ -483,6 +486,9 @@ impl Mirror {
         if self.local.is_storing() || getrandom(&mut bytes, GetRandomFlags::empty()).is_err() {
             return;
         }
+        let Some(identity) = self.next_identity() else {
+            return;
+        };
         let random = u128::from_ne_bytes(bytes);
         let before = self.local.head().clone();
         let volume = if is_new {
@@ -502,6 +508,7 @@ impl Mirror {
                 state: layout::SyncState::Joined(1),
                 unflushed: None,
                 hot: Vec::new(),
+                identity: Some(identity),
                 ..before
             },
             fill: Some(false),
@@ -516,7 +523,7 @@ impl Mirror {
             dirty: Vec::new(),
             damaged_pages: 0,
         };
-        let durable: Durable = durable::loaded(&loaded);
+        let durable: Durable = durable::loaded(&loaded, &self.lease.names);
         self.replica = Replica::new(self.settings, &durable, boottime());
         self.room.reset_reported_space();
         self.forget_waiting_store();
@@ -543,11 +550,14 @@ impl Mirror {
         let layout::SyncState::Joined(at) = head.state else {
             return;
         };
+        let copy = self.local.header().identity.copy;
+        let copies = copy.map(|copy| RecordedCopy { node: ME, copy });
         let record = Record {
             incarnation: Incarnation(head.incarnation),
             generation: Generation(at.max(self.lease.recorded.number.saturating_add(1))),
             epoch: Epoch(0),
             in_sync: InSync::One(ME),
+            copies: copies.into_iter().collect(),
             forks: Vec::new(),
         };
         // No node is admitted yet in a new history.
@@ -560,13 +570,15 @@ impl Mirror {
     }
 
     /// Reports this node's lease rank to the cluster.
-    fn report_rank(&mut self) {
+    pub(super) fn report_rank(&mut self) {
         let rank = match &self.lease.record {
             _ if self.lease.is_releasing() => 0,
             _ if self.lease.adopts.is_some() => 3,
             Some(record) if !record.in_sync.contains(ME) || self.is_another(record) => 0,
             Some(record) => self.used_rank(self.replica.rank(boottime(), record)),
             None if self.lease.founding == Some(FoundingAction::Unreadable) => 0,
+            // Another node's copy never founds the volume without an order.
+            None if self.foreign_words().is_some() => 0,
             // Without a record, a copy with data takes precedence.
             None => match self.facts().volume {
                 Some(_) => 2,

@@ -224,7 +224,7 @@ mod tests {
     use super::*;
     use crate::disk::Pool;
     use crate::replica::{
-        BLOCK_BYTES, Blocks, CopyState, Extent, Incarnation, Introduction, VolumeId,
+        BLOCK_BYTES, Blocks, CopyId, CopyState, Extent, Incarnation, Introduction, VolumeId,
     };
     use std::collections::VecDeque;
     use std::os::unix::net::UnixStream;
@@ -241,6 +241,8 @@ mod tests {
             hot: (0..1024).map(Extent).collect(),
             lacks: true,
             unclean: false,
+            copy: Some(CopyId(5)),
+            is_foreign: true,
         }
     }
 

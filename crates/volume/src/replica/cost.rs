@@ -26,6 +26,7 @@ pub(super) fn granted() -> (Replica<Handle>, [Input<Handle>; 2]) {
         me: NodeId(0),
         other: NodeId(1),
         boot: Boot(1),
+        copy: CopyId(9),
         geometry: GEOMETRY,
         bounds: ReplicaLimits::default(),
     };
@@ -35,6 +36,7 @@ pub(super) fn granted() -> (Replica<Handle>, [Input<Handle>; 2]) {
         generation: Generation(1),
         epoch: Epoch(0),
         in_sync: InSync::Both(NodeId(0), NodeId(1)),
+        copies: Vec::new(),
         forks: Vec::new(),
     };
     let granted = Input::Granted {
@@ -59,6 +61,8 @@ pub(super) fn mirrored() -> Replica<Handle> {
         hot: Vec::new(),
         lacks: false,
         unclean: false,
+        copy: None,
+        is_foreign: false,
     };
     let welcome = ReplicaMessage::Welcome {
         number: 1,

@@ -38,6 +38,8 @@ pub(crate) enum ReplicaDefect {
     JoinsWithoutFlush,
     /// A copy that is not in the record serves.
     ServesOutOfRecord,
+    /// A copy of the other node is used as this node's one.
+    IgnoresIdentity,
     /// A copy that lost power serves as if it had lost nothing.
     IgnoresPowerLoss,
     /// The follower begins a resync before the owner has stored that everything is dirty.

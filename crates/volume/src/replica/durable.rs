@@ -2,7 +2,7 @@
 //! actions that depend on it wait until it is stored.
 
 use super::geometry::{Extent, Geometry};
-use super::record::{Epoch, Generation, Incarnation};
+use super::record::{CopyId, Epoch, Generation, Incarnation, NodeId};
 use serde::{Deserialize, Serialize};
 
 /// Identifier of a volume: 16 random bytes, generated at its creation.
@@ -27,6 +27,25 @@ pub enum CopyState {
     },
 }
 
+/// Identity of a copy. Files of another copy may be in its place: swapped, restored or copied to
+/// the wrong node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct CopyIdentity {
+    /// Node that the copy belongs to; None in metadata of an earlier program.
+    pub node: Option<NodeId>,
+    /// Number of the copy; None in metadata of an earlier program.
+    pub copy: Option<CopyId>,
+    /// Copy that the dirty bits describe; None if it is unknown.
+    pub tracked: Option<CopyId>,
+}
+
+impl CopyIdentity {
+    /// Returns whether the copy is known to belong to another node.
+    pub fn is_foreign(&self, me: NodeId) -> bool {
+        self.node.is_some_and(|node| node != me)
+    }
+}
+
 /// Head of a copy: values that change together, stored atomically.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CopyHeader {
@@ -42,6 +61,7 @@ pub struct CopyHeader {
     /// Boot in which the copy acknowledged writes that may not be flushed. After another boot the
     /// copy may lack them.
     pub unflushed: Option<Boot>,
+    pub identity: CopyIdentity,
 }
 
 /// Complete durable state, as read at the start.
@@ -79,6 +99,7 @@ impl Durable {
                     base: Generation(0),
                 },
                 unflushed: None,
+                identity: CopyIdentity::default(),
             },
             hot: Vec::new(),
             dirty: vec![0; geometry.blocks.div_ceil(64) as usize],

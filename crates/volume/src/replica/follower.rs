@@ -3,7 +3,7 @@
 
 use super::defect::ReplicaDefect;
 use super::exchange::{DiskResult, Operation, ReplicaAction};
-use super::handshake::{Introduction, joined};
+use super::handshake::{Introduction, NO_VOLUME, joined};
 use super::message::{FollowerCommand, Payload, ReplicaMessage};
 use super::operations::OperationPurpose;
 use super::record::{Epoch, Generation};
@@ -111,9 +111,13 @@ impl<P: Payload> Replica<P> {
             self.step_down();
         }
         self.following.end();
+        self.following.number = number;
+        if self.has_others_copy() {
+            // Nothing is promised, because nothing is written.
+            return self.introduce();
+        }
         self.following.task = FollowerTask::Draining;
         self.following.epoch = epoch;
-        self.following.number = number;
         if self.is_drained() {
             self.drained();
         }
@@ -123,15 +127,31 @@ impl<P: Payload> Replica<P> {
         if self.following.task != FollowerTask::Draining {
             return;
         }
+        self.identify(self.settings.copy);
         self.copy.head.promised = self.following.epoch;
         self.following.task = FollowerTask::Promising(self.copy.store());
     }
 
     fn welcome_owner(&mut self) {
         self.following.task = FollowerTask::Ready;
+        self.introduce();
+    }
+
+    /// Returns whether the other node's copy is in the place of this node's one. A copy of a node
+    /// that is no longer named is filled like a new one.
+    fn has_others_copy(&self) -> bool {
+        self.is_foreign() && self.copy.head.identity.node == Some(self.settings.other)
+    }
+
+    fn introduce(&mut self) {
+        let is_foreign = self.has_others_copy();
         let head = &self.copy.head;
         let introduction = Introduction {
-            volume: head.volume,
+            volume: if is_foreign {
+                Some(NO_VOLUME)
+            } else {
+                head.volume
+            },
             blocks: head.blocks,
             room: self.copy.room,
             incarnation: head.incarnation,
@@ -139,6 +159,8 @@ impl<P: Payload> Replica<P> {
             hot: self.copy.log.extents().collect(),
             lacks: self.copy.lacks,
             unclean: head.unflushed.is_some(),
+            copy: head.identity.copy,
+            is_foreign,
         };
         let number = self.following.number;
         self.send(ReplicaMessage::Welcome {
@@ -204,6 +226,7 @@ impl<P: Payload> Replica<P> {
                 head.volume = Some(volume);
                 head.incarnation = incarnation;
                 head.state = CopyState::Syncing { base };
+                head.identity.node = Some(self.settings.me);
                 if self.broken.is(ReplicaDefect::ForgetsLogEarly) {
                     self.copy.log.clear();
                 }
@@ -381,6 +404,7 @@ impl<P: Payload> Replica<P> {
         self.copy.faulty = false;
         self.copy.head.state = CopyState::Joined(generation);
         self.copy.head.unflushed = Some(self.settings.boot);
+        self.copy.head.identity.tracked = None;
         self.following.task = FollowerTask::Joining(self.copy.store());
     }
 }

@@ -4,7 +4,7 @@
 
 use super::durable::{CopyHeader, CopyState, VolumeId};
 use super::geometry::Extent;
-use super::record::{Epoch, Generation, Incarnation, Record};
+use super::record::{CopyId, Epoch, Generation, Incarnation, NodeId, Record};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -26,7 +26,16 @@ pub struct Introduction {
     pub lacks: bool,
     /// The copy has acknowledged writes since its last clean state.
     pub unclean: bool,
+    /// Identity of the copy; None if its node runs an earlier program.
+    #[serde(default)]
+    pub copy: Option<CopyId>,
+    /// The copy belongs to another node, and refuses to be written. Its volume is [`NO_VOLUME`].
+    #[serde(default)]
+    pub is_foreign: bool,
 }
+
+/// Volume in the introduction of a foreign copy, which owners of earlier programs refuse.
+pub const NO_VOLUME: VolumeId = VolumeId([0; 16]);
 
 /// Starting point of a resync.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +54,18 @@ pub enum JoinRefusal {
         "the other copy belongs to another volume; nothing on it is changed. To go on with this one, run `evenkeel volume resync NAME --discard-mine` there"
     )]
     OtherVolume,
+    /// The copy belongs to another node than the one that it is on.
+    #[error(
+        "the files in the place of the other copy are those of another node's copy: they were swapped, restored or \
+         copied to the wrong node. Nothing on them is changed. Put the files of that node back"
+    )]
+    OfAnotherNode,
+    /// Both copies have the same identity.
+    #[error(
+        "the other copy is a duplicate of this one: its files were copied from here. Nothing on them is changed. Put \
+         the files of that node back, or remove them (`evenkeel volume remove`) and create the copy again"
+    )]
+    Duplicate,
     /// The copy has too little space for the volume.
     #[error(
         "the other copy has room for {theirs} blocks of 4 KiB, the volume has {ours}: the other node has not \
@@ -80,6 +101,12 @@ pub fn decide(
     record: &Record,
     theirs: &Introduction,
 ) -> Result<Resume, JoinRefusal> {
+    if theirs.is_foreign {
+        return Err(JoinRefusal::OfAnotherNode);
+    }
+    if theirs.copy.is_some() && theirs.copy == mine.identity.copy {
+        return Err(JoinRefusal::Duplicate);
+    }
     if theirs.volume.is_some() && theirs.volume != mine.volume {
         return Err(JoinRefusal::OtherVolume);
     }
@@ -103,6 +130,10 @@ pub fn decide(
     let CopyState::Joined(joined) = mine.state else {
         return Ok(Resume::Everything);
     };
+    let tracked = mine.identity.tracked.zip(theirs.copy);
+    if tracked.is_some_and(|(tracked, theirs)| tracked != theirs) {
+        return Ok(Resume::Everything);
+    }
     Ok(match theirs.state {
         // At a later generation the copy has joined, and this node missed the confirmation. The
         // bits count from an earlier time.
@@ -152,16 +183,18 @@ pub fn is_clean(mine: &CopyHeader, is_quiet: bool, record: &Record, theirs: &Int
         && theirs.state == mine.state
 }
 
-/// Returns whether a copy belongs to the recorded history.
-pub fn belongs(mine: &CopyHeader, record: &Record) -> bool {
-    mine.volume.is_some() && mine.incarnation == record.incarnation
+/// Returns whether this node's copy belongs to the recorded history, and is the copy that the
+/// record means if it lists the node.
+pub fn belongs(mine: &CopyHeader, record: &Record, me: NodeId) -> bool {
+    let is_meant = !mine.identity.is_foreign(me) && record.can_mean(me, mine.identity.copy);
+    is_meant && mine.volume.is_some() && mine.incarnation == record.incarnation
 }
 
 /// Returns whether a copy may own the volume according to its disk and the record, provided that
 /// it is not [older](is_older) than the record.
-pub fn may_own(mine: &CopyHeader, record: &Record) -> bool {
+pub fn may_own(mine: &CopyHeader, record: &Record, me: NodeId) -> bool {
     let is_joined = matches!(mine.state, CopyState::Joined(_));
-    belongs(mine, record) && is_joined
+    belongs(mine, record, me) && is_joined
 }
 
 /// Returns whether a recorded copy is older than the record. Its disk was reset to an earlier
@@ -190,8 +223,8 @@ pub fn joined(head: &CopyHeader) -> Generation {
 mod tests {
     use super::*;
     use crate::replica::geometry::Geometry;
-    use crate::replica::record::{HistoryFork, InSync, NodeId};
-    use crate::replica::{Durable, durable};
+    use crate::replica::record::{HistoryFork, InSync, RecordedCopy};
+    use crate::replica::{CopyIdentity, Durable, durable};
 
     const VOLUME: VolumeId = VolumeId([7; 16]);
     const BLOCKS: u64 = 64;
@@ -214,6 +247,7 @@ mod tests {
             generation: Generation(8),
             epoch: Epoch(0),
             in_sync: InSync::One(NodeId(0)),
+            copies: Vec::new(),
             forks: vec![HistoryFork {
                 incarnation: Incarnation(2),
                 at: Generation(4),
@@ -231,6 +265,8 @@ mod tests {
             hot: Vec::new(),
             lacks: false,
             unclean: false,
+            copy: None,
+            is_foreign: false,
         }
     }
 
@@ -297,10 +333,63 @@ mod tests {
     }
 
     #[test]
+    fn foreign_and_duplicate_copies_are_refused_and_another_one_gets_everything() {
+        let mut mine = mine();
+        mine.identity = CopyIdentity {
+            node: Some(NodeId(0)),
+            copy: Some(CopyId(10)),
+            tracked: Some(CopyId(20)),
+        };
+        let mut other = theirs(3, CopyState::Joined(Generation(7)));
+        for (copy, is_foreign, decided) in [
+            (Some(20), false, Ok(Resume::Bits)),
+            (None, false, Ok(Resume::Bits)),
+            (Some(30), false, Ok(Resume::Everything)),
+            (Some(10), false, Err(JoinRefusal::Duplicate)),
+            (Some(10), true, Err(JoinRefusal::OfAnotherNode)),
+        ] {
+            other.copy = copy.map(CopyId);
+            other.is_foreign = is_foreign;
+            assert_eq!(decide(&mine, &record(), &other), decided, "{copy:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_recorded_copy_of_its_own_node_may_own() {
+        let me = NodeId(0);
+        let recorded = |copy: Option<u64>| {
+            let copies = copy.map(|copy| RecordedCopy {
+                node: me,
+                copy: CopyId(copy),
+            });
+            Record {
+                copies: copies.into_iter().collect(),
+                ..record()
+            }
+        };
+        for (node, copy, record, may) in [
+            (None, None, None, true),
+            (None, None, Some(1), true),
+            (Some(0), Some(1), None, true),
+            (Some(0), Some(1), Some(1), true),
+            (Some(0), Some(2), Some(1), false),
+            (Some(1), Some(1), Some(1), false),
+            (Some(1), Some(1), None, false),
+            (Some(2), Some(1), None, false),
+        ] {
+            let mut mine = mine();
+            mine.identity.node = node.map(NodeId);
+            mine.identity.copy = copy.map(CopyId);
+            let found = may_own(&mine, &recorded(record), me);
+            assert_eq!(found, may, "{node:?} {copy:?} {record:?}");
+        }
+    }
+
+    #[test]
     fn a_copy_older_than_its_record_is_known() {
         let mut record = record();
         let mut mine = mine();
-        assert!(may_own(&mine, &record) && !is_older(&mine, &record));
+        assert!(may_own(&mine, &record, NodeId(0)) && !is_older(&mine, &record));
         record.in_sync = InSync::Both(NodeId(0), NodeId(1));
         assert!(is_older(&mine, &record));
         record.generation = Generation(7);

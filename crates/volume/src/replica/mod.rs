@@ -13,6 +13,8 @@
 //! - A follower executes only commands of the epoch that it has promised on disk.
 //! - Before a node switches between owner and follower, all its earlier disk operations have
 //!   ended.
+//! - The record is about copies, not only about their nodes: a copy of another node, or another
+//!   copy than the recorded one, never serves. A copy of the other node is never written.
 //! - A copy that is not in the record never serves. A copy that lost power with acknowledged but
 //!   unflushed writes serves only in three cases: the other copy also lost power, the record
 //!   excludes the other copy, or an operator permits it.
@@ -49,7 +51,7 @@ mod tenure;
 mod verify;
 
 pub use damage::RepairFailure;
-pub use durable::{Boot, CopyHeader, CopyState, Durable, DurableChange, VolumeId};
+pub use durable::{Boot, CopyHeader, CopyIdentity, CopyState, Durable, DurableChange, VolumeId};
 pub use exchange::{
     DiskResult, Input, Notice, Operation, OperationId, ReplicaAction, ReplicaOrder, Request,
     RequestId, RequestOutcome, Time,
@@ -57,7 +59,10 @@ pub use exchange::{
 pub use geometry::{BLOCK_BYTES, Blocks, EXTENT_BLOCKS, Extent, Geometry, LOG_EXTENTS};
 pub use handshake::{Introduction, JoinRefusal, Resume, belongs, decide, refusal};
 pub use message::{FollowerCommand, Payload, ReplicaMessage, Session, WriteContent};
-pub use record::{Epoch, FORKS_MAX, Generation, HistoryFork, InSync, Incarnation, NodeId, Record};
+pub use record::{
+    CopyId, Epoch, FORKS_MAX, Generation, HistoryFork, InSync, Incarnation, NodeId, Record,
+    RecordedCopy,
+};
 pub use report::{OtherState, ReplicaReport};
 pub use settings::{ReplicaLimits, Settings};
 pub use verify::{BlockFault, FOUND_MAX, Verify, VerifyInterruption};
@@ -119,6 +124,9 @@ impl<P: Payload> Replica<P> {
         self.broken = broken;
         if broken.is(defect::ReplicaDefect::IgnoresPowerLoss) {
             self.copy.lacks = false;
+        }
+        if broken.is(defect::ReplicaDefect::IgnoresIdentity) {
+            self.copy.head.identity = CopyIdentity::default();
         }
     }
 

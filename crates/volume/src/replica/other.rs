@@ -5,7 +5,7 @@ use super::exchange::{Notice, ReplicaAction, Time};
 use super::handshake::{Introduction, JoinRefusal, Resume, decide};
 use super::message::{ReplicaMessage, Session};
 use super::owner::YIELD_TAG;
-use super::record::InSync;
+use super::record::{CopyId, InSync};
 use super::tenure::LeaseRole;
 use super::{Payload, Replica};
 use std::collections::BTreeSet;
@@ -56,6 +56,8 @@ pub struct PeerCopy {
     pub skips: BTreeSet<u64>,
     /// Time of the next copy, according to the rate.
     pub copy_at: Time,
+    /// Identity of the other copy, as it introduced itself last.
+    pub copy: Option<CopyId>,
     /// Space in the other copy's backing store, blocks.
     pub room: u64,
     /// Reason for a refusal in this session.
@@ -189,6 +191,7 @@ impl<P: Payload> Replica<P> {
             return;
         }
         self.other.room = theirs.room.max(theirs.blocks);
+        self.other.copy = theirs.copy;
         self.other.refusal = None;
         let decided = decide(&self.copy.head, &self.tenure.record, &theirs);
         let resume = match decided {
@@ -205,6 +208,8 @@ impl<P: Payload> Replica<P> {
             self.introduced(&theirs);
             return;
         }
+        // From now on the bits describe this copy. Another one gets everything.
+        self.copy.head.identity.tracked = theirs.copy;
         match resume {
             Resume::Bits => {
                 if !self.broken.is(ReplicaDefect::IgnoresTheirLog) {

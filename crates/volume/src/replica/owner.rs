@@ -8,7 +8,7 @@ use super::geometry::Blocks;
 use super::handshake::{Introduction, is_clean, is_cut, is_older, joined, may_own};
 use super::message::{FollowerCommand, ReplicaMessage};
 use super::other::PeerPhase;
-use super::record::{Epoch, Generation, InSync, Record};
+use super::record::{CopyId, Epoch, Generation, InSync, Record, RecordedCopy};
 use super::requests::{RequestInitiator, RequestOperation};
 use super::tenure::{LeaseRole, Proposal, Tenure};
 use super::{Payload, Replica};
@@ -21,6 +21,9 @@ impl<P: Payload> Replica<P> {
     /// last known record.
     pub fn rank(&self, now: Time, record: &Record) -> u32 {
         let head = &self.copy.head;
+        if self.is_foreign() || !record.can_mean(self.settings.me, head.identity.copy) {
+            return 0;
+        }
         let is_cut = is_cut(head) && record.in_sync.contains(self.settings.me);
         let may = joined(head).0 > 0 || is_cut;
         if !may || now < self.tenure.rests_until {
@@ -65,7 +68,8 @@ impl<P: Payload> Replica<P> {
             ..Tenure::default()
         };
         let record = &self.tenure.record;
-        let listed = record.in_sync.contains(self.settings.me) && may_own(&self.copy.head, record);
+        let me = self.settings.me;
+        let listed = record.in_sync.contains(me) && may_own(&self.copy.head, record, me);
         let older = listed && is_older(&self.copy.head, record);
         if !listed && !self.broken.is(ReplicaDefect::ServesOutOfRecord) {
             self.release(Notice::NotInSync);
@@ -106,8 +110,16 @@ impl<P: Payload> Replica<P> {
         self.now < self.tenure.until || self.broken.is(ReplicaDefect::IgnoresLeaseEnd)
     }
 
+    /// Returns whether the copy belongs to another node.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.copy.head.identity.is_foreign(self.settings.me)
+    }
+
     /// Stores the promise of this node's epoch.
     pub(super) fn promise(&mut self) {
+        // The record can mean a copy whose identity was lost under an earlier program.
+        let recorded = self.tenure.record.copy_of(self.settings.me);
+        self.identify(recorded.unwrap_or(self.settings.copy));
         self.copy.head.promised = self.tenure.epoch;
         self.tenure.role = LeaseRole::Promising(self.copy.store());
     }
@@ -132,7 +144,8 @@ impl<P: Payload> Replica<P> {
     pub(super) fn introduced(&mut self, theirs: &Introduction) {
         let is_quiet = self.copy.log.is_empty() && self.copy.dirty.count() == 0;
         let record = &self.tenure.record;
-        let is_named = record.in_sync.contains(self.settings.other);
+        let other = self.settings.other;
+        let is_named = record.in_sync.contains(other) && record.can_mean(other, theirs.copy);
         if is_named && is_clean(&self.copy.head, is_quiet, record, theirs) {
             self.other.phase = PeerPhase::Mirrored;
             self.serve();
@@ -157,6 +170,13 @@ impl<P: Payload> Replica<P> {
             self.tenure.role = LeaseRole::Recording;
             self.secure();
         }
+    }
+
+    /// Gives an identity to the copy of an earlier program. The caller stores it.
+    pub(super) fn identify(&mut self, copy: CopyId) {
+        let identity = &mut self.copy.head.identity;
+        identity.node.get_or_insert(self.settings.me);
+        identity.copy.get_or_insert(copy);
     }
 
     fn serve(&mut self) {
@@ -207,7 +227,15 @@ impl<P: Payload> Replica<P> {
 
     /// Proposes a record with these copies.
     pub(super) fn propose(&mut self, in_sync: InSync) {
-        let record = self.tenure.record.with(self.tenure.epoch, in_sync);
+        let mut copies = Vec::new();
+        for (node, copy) in [
+            (self.settings.me, self.copy.head.identity.copy),
+            (self.settings.other, self.other.copy),
+        ] {
+            let copy = copy.filter(|_| in_sync.contains(node));
+            copies.extend(copy.map(|copy| RecordedCopy { node, copy }));
+        }
+        let record = { &self.tenure.record }.with(self.tenure.epoch, in_sync, copies);
         let action = ReplicaAction::Propose(self.tenure.epoch, record.clone());
         self.out.push(action);
         self.tenure.proposal = Some(Proposal {

@@ -32,6 +32,17 @@ pub struct HistoryFork {
     pub at: Generation,
 }
 
+/// Identity of one copy: a random number, drawn when the copy is created.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CopyId(pub u64);
+
+/// Identity of the copy that a record lists for a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RecordedCopy {
+    pub node: NodeId,
+    pub copy: CopyId,
+}
+
 /// Copies with every acknowledged write: one or both.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum InSync {
@@ -65,6 +76,9 @@ pub struct Record {
     pub epoch: Epoch,
     /// Copies with every acknowledged write.
     pub in_sync: InSync,
+    /// Identities of those copies, as far as they are known. Another copy at the node is not the
+    /// one that has every acknowledged write.
+    pub copies: Vec<RecordedCopy>,
     /// Earlier incarnations, the newest last; at most [`FORKS_MAX`].
     pub forks: Vec<HistoryFork>,
 }
@@ -78,13 +92,27 @@ impl Generation {
 
 impl Record {
     /// Returns the next record with other copies in sync, proposed by an owner in this epoch.
-    pub fn with(&self, epoch: Epoch, in_sync: InSync) -> Record {
+    pub fn with(&self, epoch: Epoch, in_sync: InSync, copies: Vec<RecordedCopy>) -> Record {
         Record {
             generation: self.generation.next(),
             epoch,
             in_sync,
-            ..self.clone()
+            copies,
+            incarnation: self.incarnation,
+            forks: self.forks.clone(),
         }
+    }
+
+    /// Identity of the copy that is in sync at the node; None if it is unknown.
+    pub fn copy_of(&self, node: NodeId) -> Option<CopyId> {
+        let mut copies = self.copies.iter();
+        copies.find(|one| one.node == node).map(|one| one.copy)
+    }
+
+    /// Returns whether the copy at the node can be the recorded one. An unknown identity matches.
+    pub fn can_mean(&self, node: NodeId, copy: Option<CopyId>) -> bool {
+        let known = copy.zip(self.copy_of(node));
+        known.is_none_or(|(copy, recorded)| copy == recorded)
     }
 }
 
@@ -105,9 +133,11 @@ mod tests {
             generation: Generation(u64::MAX),
             epoch: Epoch(1),
             in_sync: InSync::One(NodeId(0)),
+            copies: Vec::new(),
             forks: Vec::new(),
         };
-        let next = damaged.with(Epoch(1), InSync::Both(NodeId(0), NodeId(1)));
+        let both = InSync::Both(NodeId(0), NodeId(1));
+        let next = damaged.with(Epoch(1), both, Vec::new());
         assert_eq!(next.generation, damaged.generation);
     }
 }

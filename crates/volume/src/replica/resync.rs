@@ -222,6 +222,7 @@ mod tests {
             me: NodeId(0),
             other: NodeId(1),
             boot: Boot(1),
+            copy: CopyId(9),
             geometry: GEOMETRY,
             bounds: ReplicaLimits {
                 resync_block_ns: 0,
@@ -236,6 +237,7 @@ mod tests {
             generation: Generation(1),
             epoch: Epoch(0),
             in_sync: InSync::One(NodeId(0)),
+            copies: Vec::new(),
             forks: Vec::new(),
         };
         let introduction = Introduction {
@@ -247,6 +249,8 @@ mod tests {
             hot: Vec::new(),
             lacks: false,
             unclean: false,
+            copy: None,
+            is_foreign: false,
         };
         let (epoch, until, number) = (Epoch(1), Time(u64::MAX), 1);
         let granted = Input::Granted {

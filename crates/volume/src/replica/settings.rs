@@ -2,7 +2,7 @@
 
 use super::durable::Boot;
 use super::geometry::Geometry;
-use super::record::NodeId;
+use super::record::{CopyId, NodeId};
 
 /// Timeouts, in nanoseconds, and limits of memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +69,8 @@ pub struct Settings {
     pub other: NodeId,
     /// Boot identifier of this machine.
     pub boot: Boot,
+    /// Random identity for a copy of an earlier program, which has none.
+    pub copy: CopyId,
     /// Size and layout of the volume.
     pub geometry: Geometry,
     pub bounds: ReplicaLimits,

@@ -71,6 +71,7 @@ impl Default for Tenure {
                 generation: Generation(0),
                 epoch: Epoch(0),
                 in_sync: InSync::One(NodeId(u16::MAX)),
+                copies: Vec::new(),
                 forks: Vec::new(),
             },
             proposal: None,

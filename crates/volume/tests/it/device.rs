@@ -24,6 +24,7 @@ fn head(size_bytes: u64) -> Superblock {
         state: SyncState::Joined(1),
         unflushed: None,
         hot: Vec::new(),
+        identity: None,
     }
 }
 

@@ -85,6 +85,7 @@ impl VolumeServer {
             state: SyncState::Joined(1),
             unflushed: None,
             hot: Vec::new(),
+            identity: None,
         };
         let backing = Backing::File(scratch.path().to_path_buf());
         drop(device::create(&backing, NAME, head, false, &mut |_| {}).expect("a copy"));

@@ -48,6 +48,7 @@ fn head() -> Superblock {
         state: SyncState::Joined(1),
         unflushed: None,
         hot: Vec::new(),
+        identity: None,
     }
 }
 

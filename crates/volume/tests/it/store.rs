@@ -21,6 +21,7 @@ fn head() -> Superblock {
         state: SyncState::Syncing(0),
         unflushed: None,
         hot: Vec::new(),
+        identity: None,
     }
 }
 

@@ -53,6 +53,7 @@ impl Copy {
             state: SyncState::Joined(1),
             unflushed: None,
             hot: Vec::new(),
+            identity: None,
         };
         let copy = Copy { scratch };
         let created = device::create(&copy.backing(), "mail", head, false, &mut |_| {});

@@ -109,6 +109,7 @@ mod tests {
                 me: NodeId(0),
                 other: NodeId(1),
                 boot: Boot(1),
+                copy: CopyId(9),
                 geometry: GEOMETRY,
                 bounds: ReplicaLimits {
                     fail_ns,
@@ -121,6 +122,7 @@ mod tests {
                 generation: Generation(1),
                 epoch: Epoch(0),
                 in_sync,
+                copies: Vec::new(),
                 forks: Vec::new(),
             };
             let mut owner = LeaseOwner {
@@ -146,6 +148,8 @@ mod tests {
                 hot: Vec::new(),
                 lacks: false,
                 unclean: false,
+                copy: None,
+                is_foreign: false,
             };
             let number = 1;
             let welcome = ReplicaMessage::Welcome {
@@ -273,7 +277,9 @@ mod tests {
             None,
             "the other copy could serve another content"
         );
-        let alone = owner.record.with(Epoch(0), InSync::One(NodeId(0)));
+        let alone = owner
+            .record
+            .with(Epoch(0), InSync::One(NodeId(0)), Vec::new());
         let recorded = owner.at(122, Input::Recorded(alone));
         assert!(disk(&recorded).is_some(), "{recorded:?}");
     }

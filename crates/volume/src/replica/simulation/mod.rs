@@ -29,6 +29,8 @@ const HISTORIES: u64 = 10_000;
 const VERIFIES: u64 = 8;
 /// Number of histories with rot; each repair defect must be found within them.
 const ROT_HISTORIES: u64 = 1_500;
+/// Number of histories with misplaced disks.
+const MISPLACED_HISTORIES: u64 = 2_000;
 /// Number of histories within which each defect must be found.
 const FOUND_WITHIN: u64 = 10_000;
 
@@ -189,6 +191,36 @@ fn a_replica_that_repairs_wrongly_is_found_out() {
         );
         assert!(found.is_some(), "nobody found {defect:?}");
     }
+}
+
+/// Runs a history in which a machine gets the disk of the other one, or a clone of it, for a while.
+fn history_with_misplaced_disks(seed: u64, defect: Option<ReplicaDefect>) -> Result<u64, String> {
+    let mut random = Random::new(seed);
+    let mut plan = plan::draw(&mut random);
+    plan.misplace(&mut Random::new(!seed));
+    let mut world = ReplicaSimulation::new(plan, random, defect, setting("VOLUME_SEED").is_some());
+    world
+        .run()
+        .map_err(|what| format!("{what}\n{}", world.told()))
+}
+
+#[test]
+fn misplaced_disk_is_neither_served_nor_written() {
+    let seeds = match setting("VOLUME_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..setting("VOLUME_SEEDS").unwrap_or(MISPLACED_HISTORIES),
+    };
+    let run = |defect| {
+        first_failure(seeds.clone(), |seed| {
+            history_with_misplaced_disks(seed, defect)
+        })
+    };
+    if let (_, Some(seed)) = run(None) {
+        let what = history_with_misplaced_disks(seed, None).err();
+        panic!("VOLUME_SEED={seed}: {}", what.unwrap_or_default());
+    }
+    let found = run(Some(ReplicaDefect::IgnoresIdentity)).1;
+    assert!(found.is_some() || seeds.end < MISPLACED_HISTORIES);
 }
 
 /// Runs a history in which node 1's disk reports flushes without effect, with or without power

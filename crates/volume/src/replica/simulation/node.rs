@@ -4,7 +4,7 @@ use super::AttemptNumbers;
 use super::disk::Disk;
 use crate::replica::defect::InjectedDefect;
 use crate::replica::{
-    Boot, Epoch, Geometry, NodeId, Record, Replica, ReplicaLimits, Settings, Time, VolumeId,
+    Boot, CopyId, Epoch, Geometry, NodeId, Record, Replica, ReplicaLimits, Settings, Time, VolumeId,
 };
 
 pub const GEOMETRY: Geometry = Geometry {
@@ -111,6 +111,7 @@ impl SimulatedNode {
                 NodeId(1 - me as u16)
             },
             boot: Boot(u128::from(self.boot)),
+            copy: CopyId(100 + me as u64),
             geometry: GEOMETRY,
             bounds: ReplicaLimits { fail_ns, ..BOUNDS },
         };

@@ -28,6 +28,10 @@ pub enum PlannedFault {
     /// A block cannot be read or written.
     BadBlock(usize, u64, u64),
     DeadDisk(usize, u64),
+    /// Both machines lose power, and get the disks of each other for this time.
+    Swap(u64),
+    /// Both machines lose power, and this one gets a clone of the other's disk for this time.
+    Duplicate(usize, u64),
     HandOver,
     /// Starts a verify, or stops a running one.
     Verify(bool),
@@ -171,6 +175,20 @@ impl SimulationPlan {
         if random.percent(30) {
             self.verify(random);
         }
+    }
+
+    /// Puts disks into the wrong machine once.
+    pub fn misplace(&mut self, random: &mut Random) {
+        let at = random.between(4, self.healed_at / MS) * MS;
+        let wait = random.between(30, 90) * MS;
+        let fault = random.pick(&[
+            PlannedFault::Swap(wait),
+            PlannedFault::Swap(wait),
+            PlannedFault::Duplicate(0, wait),
+            PlannedFault::Duplicate(1, wait),
+        ]);
+        self.faults.push((at, fault));
+        self.healed_at = self.healed_at.max(at + wait + 2 * MS);
     }
 
     /// Adds verifies.

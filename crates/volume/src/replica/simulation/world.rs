@@ -11,8 +11,9 @@ use super::plan::{MS, PlannedFault, SimulationPlan};
 use super::traffic::{Next, Traffic};
 use crate::replica::defect::{InjectedDefect, ReplicaDefect};
 use crate::replica::{
-    DiskResult, Durable, Epoch, Generation, Geometry, InSync, Incarnation, Input, NodeId, Notice,
-    OperationId, Record, ReplicaAction, ReplicaOrder, RequestId, RequestOutcome, Session, Time,
+    CopyId, DiskResult, Durable, Epoch, Generation, Geometry, InSync, Incarnation, Input, NodeId,
+    Notice, OperationId, Record, ReplicaAction, ReplicaOrder, RequestId, RequestOutcome, Session,
+    Time,
 };
 use lab::Random;
 use std::cmp::Reverse;
@@ -57,6 +58,8 @@ enum Event {
     DiskHealed(usize),
     /// The node's configuration names both nodes again.
     Both(usize),
+    /// The disks go back into their machines.
+    PutBack,
     /// A process has zeroed the space behind the volume, from one block to another.
     Prepared(usize, u64, u64, u64),
     Order(ReplicaOrder),
@@ -81,11 +84,22 @@ pub struct ReplicaSimulation {
     traffic: Traffic,
     /// True for each copy that still has all of its acknowledged writes.
     intact: [bool; 2],
+    /// Disks in the wrong machine.
+    misplaced: Option<MisplacedDisks>,
     /// Last epoch that began to serve.
     decided: Epoch,
     told: Option<String>,
     /// Steps after everything is healed.
     steps: VecDeque<CalmStep>,
+}
+
+/// Disks in the wrong machine.
+#[derive(Debug)]
+struct MisplacedDisks {
+    /// Machine with a clone, and its own disk; None: the disks are swapped.
+    replaced: Option<(usize, Disk)>,
+    /// Machines with the disk of the other one, and the state of that disk, which must not change.
+    unchanged: Vec<(usize, Durable, Vec<u32>)>,
 }
 
 /// Step of the calm phase at the end.
@@ -113,6 +127,7 @@ impl ReplicaSimulation {
             } else {
                 InSync::Both(NodeId(0), NodeId(1))
             },
+            copies: Vec::new(),
             forks: Vec::new(),
         };
         let blocks = GEOMETRY.blocks as usize;
@@ -132,6 +147,10 @@ impl ReplicaSimulation {
         }
         if plan.stale {
             kept[1].head.state = crate::replica::CopyState::Joined(Generation(0));
+        }
+        for (node, kept) in kept.iter_mut().enumerate() {
+            kept.head.identity.node = Some(NodeId(node as u16));
+            kept.head.identity.copy = Some(CopyId(node as u64 + 1));
         }
         let [kept_0, kept_1] = kept;
         let [image_0, image_1] = images;
@@ -164,6 +183,7 @@ impl ReplicaSimulation {
             network: SimulatedNetwork::default(),
             reaches: [true; 2],
             intact: [true; 2],
+            misplaced: None,
             decided: Epoch(0),
             told: traced.then(String::new),
         }
@@ -324,6 +344,7 @@ impl ReplicaSimulation {
                 Ok(())
             }
             Event::Prepared(node, life, from, to) => self.prepared(node, life, from, to),
+            Event::PutBack => self.put_back(),
             Event::Order(order) => self.order(order),
             Event::Heal => self.heal(),
             Event::Hear(..) => Ok(()),

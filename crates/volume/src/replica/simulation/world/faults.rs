@@ -4,7 +4,7 @@ use super::super::client::Want;
 use super::super::node::{GEOMETRY, SimulatedNode};
 use super::super::plan::{MS, PlannedFault};
 use super::super::traffic::SPAN;
-use super::{CalmStep, Event, ReplicaSimulation};
+use super::{CalmStep, Event, MisplacedDisks, ReplicaSimulation};
 use crate::replica::{Blocks, Input, NodeId, ReplicaOrder, Verify};
 
 impl ReplicaSimulation {
@@ -25,6 +25,8 @@ impl ReplicaSimulation {
                     self.after(wait, Event::PowerOn(node));
                 }
             }
+            PlannedFault::Swap(wait) => self.misplace(None, wait),
+            PlannedFault::Duplicate(node, wait) => self.misplace(Some(node), wait),
             PlannedFault::Pause(node, wait) => {
                 let until = self.now + wait;
                 self.nodes[node].paused_until = until;
@@ -161,6 +163,60 @@ impl ReplicaSimulation {
                 self.traffic.at[client] = 1 - node;
             }
             self.after(wait, Event::Send(op));
+        }
+    }
+
+    /// Swaps the disks of both machines, or replaces that of one machine with a clone of the
+    /// other's.
+    fn misplace(&mut self, duplicate_at: Option<usize>, wait: u64) {
+        self.lose_power_of_both();
+        let [one, other] = &mut self.nodes;
+        std::mem::swap(&mut one.disk, &mut other.disk);
+        let replaced = duplicate_at.map(|node| {
+            let clone = self.nodes[node].disk.clone();
+            let own = std::mem::replace(&mut self.nodes[1 - node].disk, clone);
+            (node, own)
+        });
+        let nodes = (0..2).filter(|node| duplicate_at.is_none_or(|at| at == *node));
+        let unchanged = nodes.map(|node| {
+            let disk = &self.nodes[node].disk;
+            (node, disk.kept.clone(), disk.image.clone())
+        });
+        self.misplaced = Some(MisplacedDisks {
+            unchanged: unchanged.collect(),
+            replaced,
+        });
+        self.after(wait, Event::PutBack);
+    }
+
+    /// Puts the disks back, and checks that nothing was written to a disk of the other machine.
+    pub(super) fn put_back(&mut self) -> Result<(), String> {
+        let Some(misplaced) = self.misplaced.take() else {
+            return Ok(());
+        };
+        self.tell(|| "the disks go back".to_owned());
+        self.lose_power_of_both();
+        for (node, kept, image) in &misplaced.unchanged {
+            let disk = &self.nodes[*node].disk;
+            let size = kept.head.blocks as usize;
+            if disk.kept != *kept || disk.image[..size] != image[..size] {
+                return Err(format!("the disk of {} was written at {node}", 1 - node));
+            }
+        }
+        match misplaced.replaced {
+            Some((node, disk)) => self.nodes[node].disk = disk,
+            None => {
+                let [one, other] = &mut self.nodes;
+                std::mem::swap(&mut one.disk, &mut other.disk);
+            }
+        }
+        Ok(())
+    }
+
+    fn lose_power_of_both(&mut self) {
+        for node in 0..2 {
+            self.stop(node, true);
+            self.after(MS, Event::PowerOn(node));
         }
     }
 
