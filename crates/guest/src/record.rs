@@ -31,6 +31,10 @@ pub struct GuestRecord {
 #[serde(default)]
 pub struct NodeRecord {
     pub drained: bool,
+    /// The node is drained next, unless no other node takes its guests.
+    pub wants_drain: bool,
+    /// Number of drains that were refused because no other node takes guests.
+    pub refused_drains: u32,
     /// Memory for guests, bytes.
     pub memory_bytes: u64,
     /// Number of CPUs for guests.

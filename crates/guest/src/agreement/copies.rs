@@ -81,6 +81,7 @@ mod tests {
             holder: holder.to_owned(),
             number: 1,
             record,
+            is_inherited: false,
         }
     }
 

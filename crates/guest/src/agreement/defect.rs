@@ -41,4 +41,6 @@ pub enum AgreementDefect {
     TurnsBack,
     /// A guest starts while another one that has to leave still uses its capacity.
     PromisesTwice,
+    /// A node is drained without a look at the other nodes.
+    DrainsAtOnce,
 }

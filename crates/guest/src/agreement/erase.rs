@@ -97,6 +97,7 @@ mod tests {
             holder: "alpha".to_owned(),
             number: 3,
             record: record.to_vec(),
+            is_inherited: false,
         }
     }
 

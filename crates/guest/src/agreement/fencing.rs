@@ -65,7 +65,7 @@ impl Agreement {
         });
     }
 
-    fn node_record(&self, node: &str) -> Option<NodeRecord> {
+    pub(super) fn node_record(&self, node: &str) -> Option<NodeRecord> {
         let lease = self.leases.get(&lease_of_node(node))?;
         NodeRecord::decode(&lease.record)
     }
@@ -234,6 +234,7 @@ mod tests {
             holder: holder.to_owned(),
             number: 1,
             record: record.to_vec(),
+            is_inherited: false,
         }
     }
 

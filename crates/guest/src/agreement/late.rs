@@ -129,6 +129,7 @@ mod tests {
                 } else {
                     Vec::new()
                 },
+                is_inherited: false,
             };
             let names = ["guest/@alpha", "guest/@beta", "guest/mail"];
             let leases = names.into_iter().zip(holders).map(lease);

@@ -14,6 +14,7 @@
 mod alone;
 mod copies;
 mod defect;
+mod drain;
 mod erase;
 mod external;
 mod fencing;
@@ -181,7 +182,7 @@ pub struct Agreement {
     /// Guests that returned here because the target of their move did not take them.
     targets_gone: BTreeSet<String>,
     /// Requested drain state of this node, until the cluster has recorded it.
-    drains: Option<bool>,
+    drains: Option<drain::DrainRequest>,
     places: BTreeMap<String, PlacementResult>,
     broken: Option<AgreementDefect>,
     fencing: fencing::FencingState,
@@ -246,10 +247,8 @@ impl Agreement {
             .leases
             .get(&lease_of_node(&self.me))
             .and_then(|lease| NodeRecord::decode(&lease.record));
-        // The drain state comes from the record, so it survives a restart of the role.
         if let Some(record) = drained {
-            self.own.drained = record.drained;
-            self.drains = self.drains.filter(|drains| *drains != record.drained);
+            self.apply_drain_record(&record);
         }
         self.update_holders();
         let leases = &self.leases;
@@ -267,38 +266,6 @@ impl Agreement {
         if is_others && !self.is(AgreementDefect::NeverYields) {
             self.yields.insert(name.to_owned());
         }
-    }
-
-    /// Returns whether this node is drained.
-    pub fn is_drained(&self) -> bool {
-        self.own.drained
-    }
-
-    /// Drains this node of its guests, or lets it accept guests again. The change takes effect
-    /// once the returned record is written.
-    ///
-    /// # Errors
-    /// The record cannot be written now.
-    pub fn drain(&mut self, drained: bool, now_ns: u64) -> Result<RecordWrite, String> {
-        let name = lease_of_node(&self.me);
-        let lease = self
-            .leases
-            .get(&name)
-            .filter(|lease| lease.until_ns > now_ns);
-        let Some(lease) = lease else {
-            return Err(
-                "the cluster cannot be told: this node is not connected with a majority of it"
-                    .to_owned(),
-            );
-        };
-        let record = NodeRecord {
-            drained,
-            ..self.own.clone()
-        };
-        let written = RecordWrite::next(lease, record.encode());
-        // The record is written again until the cluster has it.
-        self.drains = Some(drained);
-        Ok(written)
     }
 
     fn is(&self, defect: AgreementDefect) -> bool {
@@ -335,13 +302,6 @@ impl Agreement {
     fn holds_a_guest(&self, now_ns: u64) -> bool {
         let mut held = self.leases.values().filter(|one| one.until_ns > now_ns);
         held.any(|one| !one.name.starts_with(NODES))
-    }
-
-    /// Returns whether a node is drained, according to its record.
-    pub fn has_drained(&self, node: &str) -> bool {
-        let lease = self.leases.get(&lease_of_node(node));
-        let record = lease.and_then(|lease| NodeRecord::decode(&lease.record));
-        record.is_some_and(|record| record.drained)
     }
 
     /// Returns all nodes, each with whether it is available.
@@ -461,6 +421,7 @@ impl Agreement {
             leases: self.of_nodes(guests),
             records: self.results(now_ns),
         };
+        self.decide_drain(guests, now_ns);
         self.write_node_record(&mut told, now_ns);
         let mut decided = BTreeMap::new();
         let unknown = LocalState::default();
@@ -516,10 +477,7 @@ impl Agreement {
         else {
             return;
         };
-        let wanted = NodeRecord {
-            drained: self.drains.unwrap_or(self.own.drained),
-            ..self.own.clone()
-        };
+        let wanted = self.requested_record();
         let is_known = NodeRecord::decode(&lease.record).as_ref() == Some(&wanted);
         if !is_known && !self.is_leaving() {
             told.records.push(RecordWrite::next(lease, wanted.encode()));

@@ -4,6 +4,7 @@
 //! what it is told to. After phases of failures and orders, each guest has to be where it belongs.
 
 mod copies;
+mod drained;
 mod external;
 mod power;
 mod released;
@@ -308,6 +309,7 @@ impl AgreementSimulation {
                 holder: { lease.holder }.map_or_else(String::new, |who| NODES[who].to_owned()),
                 number: lease.number,
                 record: lease.record.clone(),
+                is_inherited: false,
             }
         };
         named.map(of).collect()
@@ -674,7 +676,13 @@ impl AgreementSimulation {
         if !seat.is_powered || seat.role_returns > 0 {
             return;
         }
-        if let Ok(written) = seat.agreement.drain(drained, self.now * 1_000_000) {
+        let now_ns = self.now * 1_000_000;
+        let written = if drained {
+            seat.agreement.drain(&self.guests, true, now_ns)
+        } else {
+            seat.agreement.fill(now_ns)
+        };
+        if let Ok(written) = written {
             self.note(format!("{} is drained: {drained}", NODES[at]));
             // It writes no record of a guest.
             let _ = self.write(at, written);

@@ -431,7 +431,7 @@ impl GuestRole {
                 shuts_down,
             } => {
                 self.moves.shuts_down = *drained && *shuts_down;
-                self.drain(*drained)
+                self.drain(*drained, *shuts_down)
             }
             GuestOrder::ConfirmOff { node } => {
                 let now = boottime_ns();
@@ -540,12 +540,17 @@ impl GuestRole {
             .order(&self.guests, name, order, boottime_ns())
     }
 
-    fn drain(&mut self, drained: bool) -> Result<(), String> {
+    fn drain(&mut self, drained: bool, shuts_down: bool) -> Result<(), String> {
         if self.guests.me.is_empty() {
             self.agreement.drain_alone(drained);
             return Ok(());
         }
-        let written = self.agreement.drain(drained, boottime_ns())?;
+        let written = if drained {
+            self.agreement
+                .drain(&self.guests, shuts_down, boottime_ns())?
+        } else {
+            self.agreement.fill(boottime_ns())?
+        };
         self.said.next.records.push(written);
         Ok(())
     }

@@ -24,6 +24,8 @@ pub const FENCING: &str = "fencing";
 pub const THIS_NODE: &str = "this node";
 /// Fact: an operator stopped the guest.
 pub const STOPPED: &str = "stopped";
+/// Number of a node: drains that were refused because no other node takes its guests.
+pub const REFUSED_DRAINS: &str = "refused drains";
 /// Value of [`STOPPED`] while the disks of the guest are restored, or after that was interrupted.
 pub const UNTIL_RESTORED: &str = "until it is restored";
 /// List of the nodes on which a guest failed too often, with the reasons. Such a node runs the
@@ -94,6 +96,7 @@ pub(super) fn of(role: &GuestRole) -> StatusReport {
         } else {
             role.agreement.has_drained(&name)
         };
+        subject = subject.number(REFUSED_DRAINS, role.agreement.refused_drains(&name).into());
         let subject = match (is_there, is_drained) {
             (true, true) => subject.state("drained", Grade::Standby),
             (true, false) => subject.state(TAKES, Grade::Good),
@@ -578,6 +581,7 @@ mod tests {
             holder: holder.to_owned(),
             number: 0,
             record: Vec::new(),
+            is_inherited: false,
         };
         let known = vec![lease("guest/mail", "beta"), lease("guest/@beta", beta)];
         role.apply_lease_news(LeaseNews::Known(KnownLeases(known)));

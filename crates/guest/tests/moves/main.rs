@@ -313,6 +313,7 @@ impl MigrationFixture {
                 holder: lease.holder.map_or("", |holder| NODES[holder]).to_owned(),
                 number: lease.number,
                 record: lease.record.clone(),
+                is_inherited: false,
             });
             role.apply_lease_news(LeaseNews::Known(KnownLeases(known.collect())));
             // A volume is where it is used alone.

@@ -50,6 +50,7 @@ fn lease(name: &str, epoch: u64, until_ns: u64, record: Vec<u8>) -> KnownLease {
         holder: "alpha".to_owned(),
         number: 3,
         record,
+        is_inherited: false,
     }
 }
 

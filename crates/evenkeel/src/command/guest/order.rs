@@ -7,8 +7,8 @@ use crate::command::word;
 use clap::ArgMatches;
 use guest::message::{GuestOrder as OfGuest, GuestResponse};
 use guest::role::report::{
-    self, ELSEWHERE, FENCED, GUEST, NODE, ON, PREFERS, RUNNING, STOPPED, TAKES, THIS_NODE,
-    UNPLACED, UNTIL_RESTORED,
+    self, ELSEWHERE, FENCED, GUEST, NODE, ON, PREFERS, REFUSED_DRAINS, RUNNING, STOPPED, TAKES,
+    THIS_NODE, UNPLACED, UNTIL_RESTORED,
 };
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::SignalFd;
@@ -501,8 +501,16 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
         drained: true,
         shuts_down,
     };
+    let refused = refused_drains(&report, &node);
     send_order(&instance, &to(&node, is_here, order))?;
     wait(matches, RECORD_LIMIT, |report| {
+        if refused_drains(report, &node) > refused {
+            return Err(format!(
+                "{} is not drained: the other nodes that could take its guests are drained at the same moment. Nothing was \
+                 changed. With `--shut-down` the guests shut down",
+                named(&node)
+            ));
+        }
         is_drained(report, &node, true)
     })?;
     let mut refused_since = None;
@@ -620,6 +628,13 @@ pub(super) fn confirm_off(matches: &ArgMatches) -> Result<String, String> {
     Ok(format!(
         "the cluster has {node} as off: guests that waited for that start now\n"
     ))
+}
+
+fn refused_drains(report: &StatusReport, node: &str) -> u64 {
+    let subject = report.find(NODE, node);
+    subject
+        .and_then(|subject| subject.value(REFUSED_DRAINS))
+        .unwrap_or_default()
 }
 
 fn is_drained(report: &StatusReport, here: &str, drained: bool) -> Result<WaitResult<()>, String> {

@@ -16,6 +16,7 @@ fn known(name: &str, epoch: u64, holder: &str, is_held: bool, record: Vec<u8>) -
         holder: holder.to_owned(),
         number: 1,
         record,
+        is_inherited: false,
     }
 }
 

@@ -18,6 +18,7 @@ fn learn(alpha: &mut Agreement, epoch: u64, holder: &str, record: &GuestRecord) 
         holder: holder.to_owned(),
         number: 1,
         record,
+        is_inherited: false,
     };
     let node = NodeRecord {
         memory_bytes: 10,

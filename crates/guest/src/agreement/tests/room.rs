@@ -67,6 +67,7 @@ impl TestNode {
             holder: holder.to_owned(),
             number: 1,
             record,
+            is_inherited: false,
         };
         self.leases.insert(name.to_owned(), lease);
     }

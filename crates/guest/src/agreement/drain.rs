@@ -1,0 +1,213 @@
+//! Drain of a node, agreed with the other nodes. A node that would leave its guests without a node
+//! proposes its drain first, in its own record. Once the cluster has the proposal, the node decides
+//! from the records of the others. The cluster orders all records, so of two nodes that propose at
+//! the same time at least one sees the proposal of the other.
+
+use super::{Agreement, AgreementDefect, RecordWrite, lease_of_node, names};
+use crate::config::Guests;
+use crate::placement::PlacementResult;
+use crate::record::NodeRecord;
+
+/// Requested drain state of this node that the cluster has not recorded yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum DrainRequest {
+    /// The node accepts guests again.
+    Fill,
+    /// The node is drained if another node takes its guests.
+    Propose,
+    /// The node is drained.
+    Drain,
+}
+
+/// Drain state of another node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum OtherNode {
+    TakesGuests,
+    Proposes,
+    /// The node is drained or away.
+    TakesNone,
+}
+
+impl Agreement {
+    /// Returns whether this node is drained.
+    pub fn is_drained(&self) -> bool {
+        self.own.drained
+    }
+
+    /// Returns whether a node is drained, according to its record.
+    pub fn has_drained(&self, node: &str) -> bool {
+        self.node_record(node).is_some_and(|record| record.drained)
+    }
+
+    /// Returns how often a drain of a node was refused, according to its record.
+    pub fn refused_drains(&self, node: &str) -> u32 {
+        self.node_record(node)
+            .map_or(0, |record| record.refused_drains)
+    }
+
+    /// Drains this node of its guests. The drain takes effect once the returned record is written
+    /// and, unless `shuts_down`, once this node has seen that another node takes guests.
+    ///
+    /// # Errors
+    /// The record cannot be written now, or no other node takes the guests.
+    pub fn drain(
+        &mut self,
+        guests: &Guests,
+        shuts_down: bool,
+        now_ns: u64,
+    ) -> Result<RecordWrite, String> {
+        let needs_others =
+            !shuts_down && !self.own.drained && !self.is(AgreementDefect::DrainsAtOnce);
+        if needs_others && self.others_take(guests, now_ns) == OtherNode::TakesNone {
+            self.has_no_guests_to_move(guests, now_ns)?;
+        }
+        let request = if needs_others {
+            DrainRequest::Propose
+        } else {
+            DrainRequest::Drain
+        };
+        self.request_drain(request, now_ns)
+    }
+
+    /// Lets this node accept guests again, once the returned record is written.
+    ///
+    /// # Errors
+    /// The record cannot be written now.
+    pub fn fill(&mut self, now_ns: u64) -> Result<RecordWrite, String> {
+        self.request_drain(DrainRequest::Fill, now_ns)
+    }
+
+    fn request_drain(&mut self, request: DrainRequest, now_ns: u64) -> Result<RecordWrite, String> {
+        let name = lease_of_node(&self.me);
+        let lease = self
+            .leases
+            .get(&name)
+            .filter(|lease| lease.until_ns > now_ns);
+        let Some(lease) = lease else {
+            return Err(
+                "the cluster cannot be told: this node is not connected with a majority of it"
+                    .to_owned(),
+            );
+        };
+        // The record is written again until the cluster has it.
+        self.drains = Some(request);
+        Ok(RecordWrite::next(lease, self.requested_record().encode()))
+    }
+
+    /// Returns the record of this node with its requested drain state.
+    pub(super) fn requested_record(&self) -> NodeRecord {
+        let mut record = self.own.clone();
+        match self.drains {
+            Some(DrainRequest::Fill) => record.drained = false,
+            Some(DrainRequest::Propose) => record.wants_drain = true,
+            Some(DrainRequest::Drain) => record.drained = true,
+            None => {}
+        }
+        record
+    }
+
+    /// Applies the record of this node as the cluster has it, so the state survives a restart of
+    /// the role.
+    pub(super) fn apply_drain_record(&mut self, record: &NodeRecord) {
+        self.own.drained = record.drained;
+        self.own.refused_drains = self.own.refused_drains.max(record.refused_drains);
+        self.drains = self.drains.filter(|request| match request {
+            DrainRequest::Fill => record.drained || record.wants_drain,
+            DrainRequest::Propose => true,
+            DrainRequest::Drain => !record.drained,
+        });
+    }
+
+    /// Decides about the proposed drain of this node once the cluster has the proposal.
+    pub(super) fn decide_drain(&mut self, guests: &Guests, now_ns: u64) {
+        let is_proposed = self.drains == Some(DrainRequest::Propose)
+            && self
+                .node_record(&self.me)
+                .is_some_and(|record| record.wants_drain);
+        if !is_proposed {
+            return;
+        }
+        let is_refused = match self.others_take(guests, now_ns) {
+            OtherNode::TakesGuests => false,
+            // The last of them by name takes the guests. The others wait until it has decided.
+            OtherNode::Proposes if !self.proposes_last(guests, now_ns) => return,
+            OtherNode::Proposes => true,
+            OtherNode::TakesNone => self.has_no_guests_to_move(guests, now_ns).is_err(),
+        };
+        if is_refused {
+            self.drains = None;
+            self.own.refused_drains = self.own.refused_drains.saturating_add(1);
+        } else {
+            self.drains = Some(DrainRequest::Drain);
+        }
+    }
+
+    fn other_nodes<'g>(
+        &'g self,
+        guests: &Guests,
+        now_ns: u64,
+    ) -> impl Iterator<Item = (String, OtherNode)> + 'g {
+        let others = names(guests).into_iter().filter(|node| *node != self.me);
+        others.map(move |node| {
+            let state = match self.node_record(&node).unwrap_or_default() {
+                _ if !self.is_there(&node, now_ns) => OtherNode::TakesNone,
+                record if record.drained => OtherNode::TakesNone,
+                record if record.wants_drain => OtherNode::Proposes,
+                _ => OtherNode::TakesGuests,
+            };
+            (node, state)
+        })
+    }
+
+    /// Returns the best state of the other nodes. A node without others drains like one of which
+    /// the others take guests.
+    fn others_take(&self, guests: &Guests, now_ns: u64) -> OtherNode {
+        let states: Vec<OtherNode> = self
+            .other_nodes(guests, now_ns)
+            .map(|(_, state)| state)
+            .collect();
+        if states.is_empty() || states.contains(&OtherNode::TakesGuests) {
+            OtherNode::TakesGuests
+        } else if states.contains(&OtherNode::Proposes) {
+            OtherNode::Proposes
+        } else {
+            OtherNode::TakesNone
+        }
+    }
+
+    fn proposes_last(&self, guests: &Guests, now_ns: u64) -> bool {
+        let mut others = self.other_nodes(guests, now_ns);
+        !others.any(|(node, state)| state == OtherNode::Proposes && node > self.me)
+    }
+
+    /// Returns whether no guest depends on this node: none runs here, and none is on its way from a
+    /// drained node.
+    ///
+    /// # Errors
+    /// The guests that would shut down, as text.
+    fn has_no_guests_to_move(&self, guests: &Guests, now_ns: u64) -> Result<(), String> {
+        let depends = |name: &String, prefer: &[String]| {
+            let holder = self.holder(name);
+            let is_placed = matches!(self.places.get(name), Some(PlacementResult::On(node)) if *node == self.me);
+            let comes = is_placed
+                && (holder.is_empty() || self.has_drained(holder) && self.is_there(holder, now_ns));
+            self.record_of(name).stopped.is_empty()
+                && prefer.contains(&self.me)
+                && (holder == self.me || comes)
+        };
+        let left: Vec<&str> = guests
+            .guests
+            .iter()
+            .filter(|(name, guest)| depends(name, &guest.prefer))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "no other node takes guests now, so {} would shut down. Nothing was changed. With `--shut-down` they do; with \
+             `node fill` another node takes guests again",
+            left.join(", ")
+        ))
+    }
+}
