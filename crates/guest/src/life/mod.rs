@@ -346,6 +346,11 @@ impl Life {
         self.failures >= FAILURES_MAX
     }
 
+    /// Returns the reason of the last failure of a guest without a process.
+    pub fn failure(&self) -> Option<&str> {
+        (self.process == ProcessState::None && self.failures > 0).then_some(self.why.as_str())
+    }
+
     fn is(&self, defect: LifecycleDefect) -> bool {
         self.broken == Some(defect)
     }
@@ -496,17 +501,21 @@ impl Life {
     }
 
     fn start(&mut self, wish: DesiredState, now: u64) -> Option<QemuOrder> {
-        let too_often = self.has_failed() && !self.is(LifecycleDefect::NeverGivesUp);
-        let arrives = wish == DesiredState::Arrive;
-        let waits = self.is_off || too_often || now < self.not_before;
-        if !arrives && (wish != DesiredState::Run || waits) {
+        let may_start = match wish {
+            DesiredState::Run => {
+                let too_often = self.has_failed() && !self.is(LifecycleDefect::NeverGivesUp);
+                !self.is_off && !too_often && now >= self.not_before
+            }
+            // The guest runs on at its source node, which is told of a failure and tries again
+            // later.
+            DesiredState::Arrive => self.failures == 0,
+            _ => false,
+        };
+        if !may_start {
             return None;
         }
-        if arrives {
-            // The guest runs on the source node, so an earlier shutdown or failure here is
-            // obsolete.
-            (self.is_off, self.failures) = (false, 0);
-        }
+        // Only an arriving guest starts after it has shut down here: it runs on the source node.
+        self.is_off = false;
         self.process = ProcessState::Ordered;
         Some(QemuOrder::Start)
     }

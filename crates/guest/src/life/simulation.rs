@@ -94,8 +94,9 @@ impl LifecycleSimulation {
                 }
                 let since = self.failed_at.map(|at| self.now - at);
                 if self.wish == DesiredState::Arrive {
-                    // What it did here before does not count.
-                    self.failed = 0;
+                    if self.failed > 0 {
+                        return Err("started again for a migration that failed".to_owned());
+                    }
                 } else if self.failed >= FAILURES_MAX {
                     return Err("started after too many failures".to_owned());
                 } else if since.is_some_and(|since| since < 500) {
@@ -284,6 +285,11 @@ impl LifecycleSimulation {
             6 => DesiredState::Stand,
             _ => DesiredState::Run,
         };
+        if self.wish == DesiredState::Arrive {
+            // Failures from before the migration do not count.
+            self.failed = 0;
+            self.see(Input::Forgive);
+        }
         self.note(format!("wish {:?}", self.wish));
     }
 

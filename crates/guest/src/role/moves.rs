@@ -105,6 +105,8 @@ struct IncomingMigration {
     target: MigrationTarget,
     number: u64,
     talk: MigrationConnection,
+    /// The process for the migration was there.
+    has_started: bool,
     /// Downtime of the guest as reported by the source, and the time of the report, milliseconds.
     still: Option<(u64, u64)>,
 }
@@ -629,12 +631,16 @@ impl GuestRole {
             target: MigrationTarget::default(),
             number: ask.number,
             talk,
+            has_started: false,
             still: None,
         };
         if let Some(machine) = self.machines.get_mut(&ask.guest) {
             machine.note(&format!("it comes from {from}"));
             machine.moved.clear();
             machine.arrives = true;
+            // The guest runs on the source node, so an earlier shutdown or failure here is
+            // obsolete.
+            machine.life.apply_input(LifeInput::Forgive, boottime_ms());
         }
         self.moves.arrivals.insert(ask.guest, arrival);
     }
@@ -713,10 +719,25 @@ impl GuestRole {
             has_lease: { self.decided.get(name) }.is_some_and(|one| one.epoch.is_some()),
             has_volumes: self.has_volumes(name, machine),
         };
+        let me = &self.guests.me;
         let Some(machine) = self.machines.get_mut(name) else {
             return false;
         };
         let mut orders = Vec::new();
+        let is_there = machine.life.is_there();
+        arrival.has_started |= is_there;
+        if !is_there && !arrival.target.has_arrived() {
+            let ended = match machine.life.failure() {
+                Some(why) => Some(Progress::Failed(format!("{me} cannot start it: {why}"))),
+                None => arrival.has_started.then_some(Progress::Gone),
+            };
+            let ended = ended.map(target::Input::Qemu);
+            orders.extend(
+                ended
+                    .into_iter()
+                    .flat_map(|one| arrival.target.apply_input(one)),
+            );
+        }
         if machine.life.status() == Some(QemuStatus::Arriving) {
             orders.extend(arrival.target.apply_input(target::Input::Waits));
         }
@@ -797,6 +818,85 @@ impl GuestRole {
             if let Some(machine) = self.machines.get_mut(&name) {
                 machine.cancel_move();
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Guest, Guests};
+    use crate::role::RoleEnvironment;
+    use part::codec;
+    use part::role::{KnownLease, KnownLeases, LeaseNews};
+    use std::sync::mpsc::sync_channel;
+
+    /// Creates the role of beta, which has no QEMU, while guest mail runs on alpha.
+    fn beta(scratch: &lab::ScratchDirectory, mail: &Guest) -> GuestRole {
+        let place = RoleEnvironment {
+            runtime: scratch.path().to_owned(),
+            program: "/nonexistent/qemu".into(),
+            confine: None,
+            has_kvm: false,
+            move_bandwidth: 0,
+            claimed: std::collections::BTreeSet::new(),
+            commands: "/nonexistent".into(),
+        };
+        let guests = Guests {
+            me: "beta".to_owned(),
+            guests: [("mail".to_owned(), mail.clone())].into(),
+            ..Guests::default()
+        };
+        let mut role = GuestRole::new(place, &codec::encode(&guests), None).unwrap();
+        role.apply_lease_news(LeaseNews::Known(KnownLeases(vec![KnownLease {
+            name: "guest/mail".to_owned(),
+            epoch: 1,
+            until_ns: 0,
+            holder: "alpha".to_owned(),
+            number: 0,
+            record: Vec::new(),
+            is_inherited: false,
+        }])));
+        role
+    }
+
+    #[test]
+    fn target_that_cannot_start_qemu_aborts_with_its_reason() {
+        let scratch = lab::ScratchDirectory::new().unwrap();
+        let mail = Guest {
+            prefer: vec!["alpha".to_owned(), "beta".to_owned()],
+            ..Guest::plain(1 << 20)
+        };
+        let mut role = beta(&scratch, &mail);
+        // The second attempt, after a failed one, is made and reported as well.
+        for attempt in 1..=2 {
+            let ask = MigrationRequest {
+                guest: "mail".to_owned(),
+                number: attempt,
+                spec: mail.clone(),
+                has_kvm: false,
+            };
+            let (give, given) = sync_channel(1);
+            let now = boottime_ms();
+            role.queue_migration_request(ask, "alpha", &give, now);
+            for _ in 0..5 {
+                role.turn();
+            }
+            let line = OutgoingConnection::default();
+            let mut alpha = MigrationConnection::new(given.recv().unwrap(), line, now);
+            let (messages, _) = alpha.read(now);
+            let [MigrationMessage::Abort(why)] = &messages[..] else {
+                panic!("attempt {attempt}: {messages:?}");
+            };
+            assert!(
+                why.starts_with("beta cannot start it: ") && why.contains("/nonexistent/qemu"),
+                "{why}"
+            );
+            let events = &role.machines["mail"].events;
+            let starts = events
+                .iter()
+                .filter(|event| event.to.starts_with("/nonexistent"));
+            assert_eq!(starts.count() as u64, attempt);
         }
     }
 }
