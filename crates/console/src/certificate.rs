@@ -63,7 +63,12 @@ pub fn fingerprint(pem: &[u8]) -> String {
     let Some(Ok(first)) = CertificateDer::pem_slice_iter(pem).next() else {
         return String::new();
     };
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &first);
+    der_fingerprint(&first)
+}
+
+/// Returns the SHA-256 fingerprint of a certificate, DER.
+pub fn der_fingerprint(certificate: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate);
     let pairs = digest.as_ref().iter().map(|byte| format!("{byte:02X}"));
     pairs.collect::<Vec<_>>().join(":")
 }

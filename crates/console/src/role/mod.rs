@@ -225,6 +225,8 @@ impl ConsoleRole {
         let runtime = runtime.map_err(|error| language::reason(&error))?;
         let thread = thread::Builder::new().name("console/http".to_owned());
         let thread = thread.spawn(move || {
+            // Also set after a panic.
+            let _ended = SetWhenDropped(ended);
             let router = web::router(Arc::clone(&shared));
             let versions = versions::keep(Arc::clone(&shared));
             let far = far::run(trusted, shared);
@@ -237,7 +239,6 @@ impl ConsoleRole {
             });
             // Closes the connections.
             runtime.shutdown_background();
-            ended.store(true, Ordering::Release);
         });
         thread.map_err(|error| language::reason(&error))?;
         Ok(())
@@ -261,12 +262,12 @@ impl ConsoleRole {
             (address, security, proxies, accepts_proxy)
         };
         if of_door(&before) != of_door(&config) {
-            if before.address == config.address {
-                // The old socket must be closed first: two sockets with the same address cannot
-                // both listen.
-                self.listeners.send_replace(None);
-            }
-            let door = ConsoleListener::open(&config, &self.state_saver.state.certificate)?;
+            let own = &self.state_saver.state.certificate;
+            let open = self.listeners.borrow().clone();
+            let door = match open {
+                Some(open) => open.replace(&config, own)?,
+                None => return Err("the console is stopping".to_owned()),
+            };
             self.listeners.send_replace(Some(Arc::new(door)));
         }
         self.shared.set_config(config);
@@ -637,6 +638,7 @@ impl ConsoleRole {
             .number("live", self.shared.watchers.live() as u64);
         let admission = self.shared.admission();
         let mut subject = match admission {
+            _ if !self.is_listening() => subject.state("not listening", Grade::Bad),
             Admission::Admitted => subject.state("serving", Grade::Good),
             Admission::Removed => subject.state("removed", Grade::Bad),
             Admission::Unconfirmed | Admission::Outdated => subject.state("waits", Grade::Busy),
@@ -652,6 +654,13 @@ impl ConsoleRole {
                 "Pages that are live.",
             )],
         }
+    }
+
+    /// Returns whether connections are accepted.
+    fn is_listening(&self) -> bool {
+        let listens = self.listeners.borrow();
+        let listens = listens.as_ref().is_some_and(|listener| listener.listens());
+        listens && !self.has_stopped()
     }
 
     /// Makes a link that signs in once.
@@ -716,6 +725,15 @@ impl ConsoleRole {
     /// Returns whether the thread of the pages has ended.
     pub fn has_stopped(&self) -> bool {
         self.ended.load(Ordering::Acquire)
+    }
+}
+
+/// Flag that is set when this value is dropped.
+struct SetWhenDropped(Arc<AtomicBool>);
+
+impl Drop for SetWhenDropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 

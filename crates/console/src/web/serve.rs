@@ -12,7 +12,9 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+use rustix::net::{
+    AddressFamily, Shutdown, SocketFlags, SocketType, bind, listen, socket_with, sockopt,
+};
 use rustls::ServerConfig;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -36,7 +38,8 @@ const BACKLOG: i32 = 128;
 
 /// A listening socket with its protocol settings.
 pub struct ConsoleListener {
-    listener: TcpListener,
+    address: SocketAddr,
+    listener: Arc<TcpListener>,
     tls: Option<Arc<ServerConfig>>,
     proxies: TrustedProxies,
     accepts_proxy: bool,
@@ -49,30 +52,87 @@ impl ConsoleListener {
     /// # Errors
     /// The reason why the console cannot listen.
     pub fn open(config: &Config, own: &[u8]) -> Result<ConsoleListener, String> {
-        let address = config.address;
-        let tls = match &config.security {
-            Security::Plain => None,
-            Security::Own => Some(certificate::read(own)?),
-            Security::Certificate(pem) => Some(certificate::read(pem)?),
+        let tls = tls(config, own)?;
+        let listener = listen_at(config.address)?;
+        Ok(ConsoleListener::new(config, tls, Arc::new(listener)))
+    }
+
+    /// Makes the listener of another configuration. At the same address it uses the same socket, so
+    /// no connection is refused meanwhile. After an error this listener still accepts connections.
+    ///
+    /// # Errors
+    /// The reason why the console cannot listen.
+    pub fn replace(&self, config: &Config, own: &[u8]) -> Result<ConsoleListener, String> {
+        let tls = tls(config, own)?;
+        let listener = if config.address == self.address {
+            Arc::clone(&self.listener)
+        } else if config.address.port() == self.address.port() {
+            Arc::new(self.listen_beside(config.address)?)
+        } else {
+            Arc::new(listen_at(config.address)?)
         };
-        let listener = listener(address).or_else(|error| match address.ip().is_unspecified() {
-            // The machine has no IPv6.
-            true if address.is_ipv6() && error != rustix::io::Errno::ADDRINUSE => {
-                listener((Ipv4Addr::UNSPECIFIED, address.port()).into())
-            }
-            _ => Err(error),
-        });
-        let listener = listener.map_err(|errno| {
-            let reason = language::reason(&errno.into());
-            format!("the console cannot listen at {address}: {reason}")
-        })?;
-        Ok(ConsoleListener {
+        Ok(ConsoleListener::new(config, tls, listener))
+    }
+
+    fn new(
+        config: &Config,
+        tls: Option<Arc<ServerConfig>>,
+        listener: Arc<TcpListener>,
+    ) -> ConsoleListener {
+        ConsoleListener {
+            address: config.address,
             listener,
             tls,
             proxies: config.proxies.clone(),
             accepts_proxy: config.accepts_proxy,
-        })
+        }
     }
+
+    /// Opens a socket with the port of this one at another address. One address may include the
+    /// other, such as `:8600` and `127.0.0.1:8600`. Two such sockets cannot both listen, so this one
+    /// does not listen while the other one is opened, and listens again after an error.
+    fn listen_beside(&self, address: SocketAddr) -> Result<TcpListener, String> {
+        if let Ok(opened) = listen_at(address) {
+            return Ok(opened);
+        }
+        let said = |errno: rustix::io::Errno| cannot_listen(address, errno);
+        // Closing is not enough: the accepting task has a copy of the descriptor.
+        rustix::net::shutdown(&self.listener, Shutdown::Read).map_err(said)?;
+        let opened = listen_at(address);
+        if opened.is_err() {
+            listen(&self.listener, BACKLOG).map_err(said)?;
+        }
+        opened
+    }
+
+    /// Returns whether the socket listens.
+    pub fn listens(&self) -> bool {
+        sockopt::socket_acceptconn(&self.listener).unwrap_or(false)
+    }
+}
+
+fn tls(config: &Config, own: &[u8]) -> Result<Option<Arc<ServerConfig>>, String> {
+    match &config.security {
+        Security::Plain => Ok(None),
+        Security::Own => certificate::read(own).map(Some),
+        Security::Certificate(pem) => certificate::read(pem).map(Some),
+    }
+}
+
+fn listen_at(address: SocketAddr) -> Result<TcpListener, String> {
+    let listener = listener(address).or_else(|error| match address.ip().is_unspecified() {
+        // The machine has no IPv6.
+        true if address.is_ipv6() && error != rustix::io::Errno::ADDRINUSE => {
+            listener((Ipv4Addr::UNSPECIFIED, address.port()).into())
+        }
+        _ => Err(error),
+    });
+    listener.map_err(|errno| cannot_listen(address, errno))
+}
+
+fn cannot_listen(address: SocketAddr, errno: rustix::io::Errno) -> String {
+    let reason = language::reason(&errno.into());
+    format!("the console cannot listen at {address}: {reason}")
 }
 
 fn listener(address: SocketAddr) -> Result<TcpListener, rustix::io::Errno> {
@@ -259,16 +319,9 @@ mod tests {
             accepts_proxy: true,
             ..Config::default()
         };
-        let door = ConsoleListener::open(&config, &[]).unwrap();
-        let at = door.listener.local_addr().unwrap();
-        let seen =
-            async |Extension(ClientAddress(from)): Extension<ClientAddress>| from.to_string();
-        let router = Router::new().route("/", get(seen));
-        let (_doors, opened) = watch::channel(Some(Arc::new(door)));
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_all().build().unwrap();
-        runtime.block_on(async {
-            tokio::spawn(run(opened, router));
+        serve_and(&config, async |listeners| {
+            let open = listeners.borrow().clone().unwrap();
+            let at = open.listener.local_addr().unwrap();
             let header = "PROXY TCP4 198.51.100.7 127.0.0.1 4711 8600\r\n";
             let (proxy, stranger) = ([127, 0, 0, 2], [127, 0, 0, 3]);
             for (from, header, expected) in [
@@ -355,5 +408,137 @@ mod tests {
                 client.write_all(&vec![b'x'; length]).await.unwrap();
             }
         });
+    }
+
+    /// Runs a test with a listener of this configuration that serves the client's address.
+    fn serve_and<F: Future<Output = ()>>(
+        config: &Config,
+        test: impl FnOnce(watch::Sender<Option<Arc<ConsoleListener>>>) -> F,
+    ) {
+        let open = ConsoleListener::open(config, &[]).unwrap();
+        let seen =
+            async |Extension(ClientAddress(from)): Extension<ClientAddress>| from.to_string();
+        let router = Router::new().route("/", get(seen));
+        let (listeners, opened) = watch::channel(Some(Arc::new(open)));
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().unwrap();
+        runtime.block_on(async {
+            tokio::spawn(run(opened, router));
+            test(listeners).await;
+        });
+    }
+
+    fn plain(ip: [u8; 4], port: u16) -> Config {
+        Config {
+            address: SocketAddr::from((ip, port)),
+            security: Security::Plain,
+            ..Config::default()
+        }
+    }
+
+    /// Returns a port that is free at all addresses.
+    fn free_port() -> u16 {
+        let any = std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        any.local_addr().unwrap().port()
+    }
+
+    /// Switches to a configuration as the role does.
+    fn change(
+        listeners: &watch::Sender<Option<Arc<ConsoleListener>>>,
+        config: &Config,
+        own: &[u8],
+    ) -> Result<(), String> {
+        let before = listeners.borrow().clone().unwrap();
+        let next = before.replace(config, own)?;
+        listeners.send_replace(Some(Arc::new(next)));
+        Ok(())
+    }
+
+    #[test]
+    fn listener_with_other_options_keeps_its_port() {
+        let first = plain([127, 0, 0, 1], free_port());
+        let networks: Vec<::access::network::IpPrefix> = vec!["127.0.0.2".parse().unwrap()];
+        let own = certificate::make(vec!["a".to_owned()]).unwrap();
+        let renewed = certificate::make(vec!["a".to_owned()]).unwrap();
+        let tls = |pem: &[u8]| Config {
+            security: Security::Certificate(pem.to_vec()),
+            ..first.clone()
+        };
+        serve_and(&first, async |listeners| {
+            let (stranger, proxy) = ([127, 0, 0, 3], [127, 0, 0, 2]);
+            // A client in the backlog, accepted after the change.
+            let early = connect(stranger, first.address).await;
+            let trusting = Config {
+                proxies: networks.clone().into(),
+                accepts_proxy: true,
+                ..first.clone()
+            };
+            change(&listeners, &trusting, &[]).unwrap();
+            assert_eq!(response(early, "").await, "127.0.0.3");
+            let header = "PROXY TCP4 198.51.100.7 127.0.0.1 4711 8600\r\n";
+            let of_proxy = connect(proxy, first.address).await;
+            assert_eq!(response(of_proxy, header).await, "198.51.100.7");
+            // A certificate that cannot be read changes nothing.
+            change(&listeners, &tls(b"none"), &[]).unwrap_err();
+            let of_proxy = connect(proxy, first.address).await;
+            assert_eq!(response(of_proxy, header).await, "198.51.100.7");
+            for pem in [&own, &renewed] {
+                change(&listeners, &tls(pem), &[]).unwrap();
+                let expected = certificate::fingerprint(pem);
+                assert_eq!(shown_certificate(first.address).await, expected);
+            }
+            change(&listeners, &first, &[]).unwrap();
+            let plain = connect(stranger, first.address).await;
+            assert_eq!(response(plain, "").await, "127.0.0.3");
+            assert!(listeners.borrow().as_ref().unwrap().listens());
+        });
+    }
+
+    #[test]
+    fn listener_moves_between_an_address_and_all_addresses() {
+        let one = plain([127, 0, 0, 1], free_port());
+        let all = plain([0, 0, 0, 0], one.address.port());
+        let other = plain([127, 0, 0, 4], one.address.port());
+        serve_and(&one, async |listeners| {
+            for config in [&all, &one, &all, &other, &one] {
+                change(&listeners, config, &[]).unwrap();
+                let at = match config.address.ip().is_unspecified() {
+                    true => one.address,
+                    false => config.address,
+                };
+                let stream = connect([127, 0, 0, 3], at).await;
+                assert_eq!(response(stream, "").await, "127.0.0.3");
+            }
+        });
+    }
+
+    #[test]
+    fn refused_address_leaves_the_listener_as_it_was() {
+        let one = plain([127, 0, 0, 1], free_port());
+        let all = plain([0, 0, 0, 0], one.address.port());
+        serve_and(&one, async |listeners| {
+            // Another program listens at one of all addresses.
+            let other = SocketAddr::from(([127, 0, 0, 4], one.address.port()));
+            let other = std::net::TcpListener::bind(other).unwrap();
+            let error = change(&listeners, &all, &[]).unwrap_err();
+            assert!(error.contains("in use"), "{error}");
+            assert!(listeners.borrow().as_ref().unwrap().listens());
+            let stream = connect([127, 0, 0, 3], one.address).await;
+            assert_eq!(response(stream, "").await, "127.0.0.3");
+            drop(other);
+            change(&listeners, &all, &[]).unwrap();
+            let stream = connect([127, 0, 0, 3], one.address).await;
+            assert_eq!(response(stream, "").await, "127.0.0.3");
+        });
+    }
+
+    /// Returns the fingerprint of the certificate that a server sends.
+    async fn shown_certificate(at: SocketAddr) -> String {
+        let shown = tokio::task::spawn_blocking(move || {
+            let client = lab::tls::TlsClient::new_local(&lab::tls::TlsOffer::default()).unwrap();
+            let connection = client.connect(at).unwrap();
+            connection.negotiated().certificates[0].clone()
+        });
+        certificate::der_fingerprint(&shown.await.unwrap())
     }
 }
