@@ -23,6 +23,10 @@ impl Supervisor {
         }
         self.look_at_proxy_pulse(look);
         self.look_at_helpers(look);
+        if let Some(loading) = &mut self.changing.loading {
+            // The main loop ends a frozen one.
+            loading.poll_process(look);
+        }
         for slot in self.slots.all_mut().filter(|slot| !slot.is_primary()) {
             let what = slot.row.entry.display_name;
             let Some((role, runs)) = slot.beating() else {

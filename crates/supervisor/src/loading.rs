@@ -1,6 +1,8 @@
 //! A running loader, as seen by the supervisor.
 
+use crate::pulse;
 use part::channel::{ChannelError, Received};
+use part::heart::{LOOK_EVERY_MS, LOOKS_MAX, PollTiming};
 use part::role::{Load, NotLoaded, SupervisorMessage, VersionPlan};
 use part::spawn::{self, StartFailure, Started, Why};
 use part::{SharedFd, memory};
@@ -13,6 +15,8 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(300);
 /// Environment variable with another timeout, in seconds.
 const LIMIT_VARIABLE: &str = "EVENKEEL_LOADER_SECONDS";
+/// Time after which a running loader is reported.
+const SLOW: Duration = Duration::from_secs(10);
 /// Maximum value of that variable.
 const LIMIT_SECONDS_MAX: u64 = 86_400;
 
@@ -22,6 +26,11 @@ pub struct Loading {
     /// Time at which the loader is killed.
     pub until: Instant,
     limit: Duration,
+    began: Instant,
+    /// True once the slow loader was reported in the log.
+    is_slow_reported: bool,
+    /// True once a signal has stopped the process for too long.
+    is_frozen: bool,
 }
 
 fn limit() -> Duration {
@@ -60,6 +69,12 @@ pub enum LoadError {
         .0.as_secs()
     )]
     TooLong(Duration),
+    /// A signal stopped the loader with this process ID.
+    #[error(
+        "the loader (process {0}) was killed because a signal had stopped it for {seconds} s",
+        seconds = u64::from(LOOKS_MAX) * LOOK_EVERY_MS / 1_000
+    )]
+    Frozen(i32),
     /// The loader ended without a message.
     #[error("the loader ended without a message")]
     Ended,
@@ -79,12 +94,59 @@ impl Loading {
         let entry = spawn::LOADER_ENTRY;
         let process = spawn::start(program, entry, personality, variables, first)
             .map_err(LoadError::Process)?;
-        let limit = limit();
-        Ok(Loading {
+        Ok(Loading::of(process, limit()))
+    }
+
+    fn of(process: Started, limit: Duration) -> Loading {
+        let began = Instant::now();
+        Loading {
             process,
-            until: Instant::now() + limit,
+            until: began + limit,
             limit,
+            began,
+            is_slow_reported: false,
+            is_frozen: false,
+        }
+    }
+
+    /// Records one of the supervisor's polls. A process that a signal has stopped for
+    /// [`LOOKS_MAX`] of them fails.
+    pub fn poll_process(&mut self, timing: PollTiming) {
+        self.is_frozen |= pulse::is_stopped(&mut self.process, timing).is_some();
+    }
+
+    /// Returns when the loader must be reported or killed.
+    pub fn deadline(&self) -> Instant {
+        if self.is_slow_reported {
+            return self.until;
+        }
+        self.until.min(self.began + SLOW)
+    }
+
+    /// Returns when the loader began.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Describes a loader that takes long; None before that.
+    pub fn slowness(&self, now: Instant) -> Option<String> {
+        let runs = now.saturating_duration_since(self.began);
+        (runs >= SLOW).then(|| {
+            format!(
+                "the loader (process {}) has been reading the files for {} s (a file system or nameserver that \
+                 does not respond?); reloads wait for it, and it is killed after {} s",
+                self.process.number(),
+                runs.as_secs(),
+                self.limit.as_secs()
+            )
         })
+    }
+
+    /// As [`Self::slowness`], once for each loader.
+    pub fn report_slowness(&mut self, now: Instant) -> Option<String> {
+        let words = self.slowness(now).filter(|_| !self.is_slow_reported);
+        self.is_slow_reported |= words.is_some();
+        words
     }
 
     /// Returns the result, once the loader has sent it.
@@ -92,6 +154,7 @@ impl Loading {
         let channel = &mut self.process.channel;
         let received = channel.flush().and_then(|()| channel.receive());
         match received {
+            Ok(None) if self.is_frozen => Err(LoadError::Frozen(self.process.number())),
             Ok(None) if Instant::now() >= self.until => Err(LoadError::TooLong(self.limit)),
             Ok(None) => Ok(None),
             Ok(Some(received)) => read(received).map(Some),
@@ -149,4 +212,73 @@ fn read(received: Received) -> Result<LoaderResult, LoadError> {
         shown: text()?,
         descriptors: descriptors.collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bed::bed;
+    use part::heart::ThreadState;
+    use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
+    #[test]
+    fn stopped_loader_is_killed_with_an_error_message() {
+        let (process, theirs) = bed();
+        let number = process.number();
+        let mut place = Some(Loading::of(process, LIMIT));
+        let poll = |place: &mut Option<Loading>| {
+            let loading = place.as_mut().expect("a loader");
+            loading.poll_process(PollTiming::InTime);
+        };
+        // A loader that sleeps may wait for a response.
+        for _ in 0..3 * LOOKS_MAX {
+            poll(&mut place);
+        }
+        assert!(Loading::settle(&mut place).is_none());
+        let pid = Pid::from_child(&theirs.child);
+        kill_process(pid, Signal::STOP).unwrap();
+        waitpid(Some(pid), WaitOptions::UNTRACED).unwrap();
+        for _ in 1..LOOKS_MAX {
+            poll(&mut place);
+        }
+        assert!(Loading::settle(&mut place).is_none());
+        // A process that continues is not frozen.
+        kill_process(pid, Signal::CONT).unwrap();
+        assert!(lab::eventually(Duration::from_secs(60), || {
+            pulse::sample::thread(number, number) == ThreadState::Sleeps
+        }));
+        poll(&mut place);
+        kill_process(pid, Signal::STOP).unwrap();
+        waitpid(Some(pid), WaitOptions::UNTRACED).unwrap();
+        for _ in 1..LOOKS_MAX {
+            poll(&mut place);
+        }
+        assert!(Loading::settle(&mut place).is_none());
+        poll(&mut place);
+        let Some(Err(error)) = Loading::settle(&mut place) else {
+            panic!("the loader is still waited for");
+        };
+        let words = error.to_string();
+        assert!(words.contains(&format!("process {number}")), "{words}");
+        assert!(
+            words.contains("a signal had stopped it for 10 s"),
+            "{words}"
+        );
+        assert!(place.is_none());
+    }
+
+    #[test]
+    fn slow_loader_is_reported_once() {
+        let (process, _theirs) = bed();
+        let mut loading = Loading::of(process, LIMIT);
+        let slow = loading.began + SLOW;
+        assert_eq!(loading.deadline(), slow);
+        assert_eq!(loading.report_slowness(loading.began), None);
+        let words = loading.report_slowness(slow).expect("a report");
+        assert!(words.contains("for 10 s"), "{words}");
+        assert!(words.contains("killed after 300 s"), "{words}");
+        assert_eq!(loading.report_slowness(slow), None);
+        assert_eq!(loading.deadline(), loading.until);
+        assert!(loading.slowness(slow).is_some());
+    }
 }

@@ -2,11 +2,12 @@
 //! a [`StatusReport`] of its own part.
 
 use crate::directory;
+use crate::loading::Loading;
 use crate::slot::{RoleSlot, RunningRole};
 use crate::state::Supervisor;
 use crate::tell;
 use part::report::{Grade, Moment, NumberRow, StatusReport, Subject};
-use part::spawn::CHECKS;
+use part::spawn::{CHECKS, LOADER_ENTRY};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -105,6 +106,19 @@ fn with_process(mut subject: Subject, running: &RunningRole) -> Subject {
     subject.fact("process", running.process.number().to_string())
 }
 
+/// Returns the status of a running loader.
+fn loader(loading: &Loading) -> Subject {
+    let slowness = loading.slowness(Instant::now());
+    let subject = Subject::new("process", LOADER_ENTRY.display_name);
+    let mut subject = match slowness {
+        Some(_) => subject.state("slow", Grade::Bad),
+        None => subject.state("reading the files", Grade::Busy),
+    };
+    subject.why = slowness.unwrap_or_default();
+    subject.since = Some(ago(loading.began().elapsed()));
+    subject.fact("process", loading.process.number().to_string())
+}
+
 impl Supervisor {
     /// Returns the current status of the processes.
     pub(super) fn report(&self) -> StatusReport {
@@ -121,6 +135,7 @@ impl Supervisor {
             let subject = Subject::new("process", CHECKS).state("running", Grade::Good);
             subjects.push(subject.fact("process", helper.number().to_string()));
         }
+        subjects.extend(self.changing.loading.as_ref().map(loader));
         for former in &self.service.formers {
             let name = former.proxy.process.number().to_string();
             let mut subject = Subject::new("previous proxy", &name).state("finishing", Grade::Busy);
@@ -250,7 +265,6 @@ mod tests {
     use super::*;
     use crate::bed::bed;
     use part::row::RoleRow;
-    use part::spawn::LOADER_ENTRY;
     use std::process::ExitCode;
 
     static ROW: RoleRow = RoleRow::plain("test", LOADER_ENTRY, |_| ExitCode::SUCCESS, "tests");

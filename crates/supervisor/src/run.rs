@@ -158,7 +158,7 @@ impl Supervisor {
     /// Returns when the next timer expires.
     fn deadline(&self) -> Option<Instant> {
         [
-            self.changing.loading.as_ref().map(|loading| loading.until),
+            self.changing.loading.as_ref().map(Loading::deadline),
             self.versions
                 .candidate
                 .as_ref()
@@ -672,6 +672,10 @@ impl Supervisor {
         let now = Instant::now();
         self.interfaces.notify.look_at_clock(now);
         self.expire_requests();
+        let loading = self.changing.loading.as_mut();
+        if let Some(words) = loading.and_then(|loading| loading.report_slowness(now)) {
+            self.voice.warning(words);
+        }
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if due(self
             .versions
