@@ -46,7 +46,7 @@ impl Outdated {
             server.set_address(None, now_ms);
         }
         for (server, health) in self.checked_elsewhere {
-            server.begin_checks_anew(health, now_ms);
+            server.restart_checks(health, now_ms);
         }
         for server in self.gone {
             server.retire(now_ms);

@@ -192,9 +192,9 @@ impl ServerState {
             .store(control.flags(self.backup()), Relaxed);
     }
 
-    /// Lets checks begin anew, because they query another address now. Like a new server it is up
+    /// Restarts the checks, because they query another address now. Like a new server it is up
     /// until the first failed check, unless the address was found down already.
-    pub(super) fn begin_checks_anew(self: &Arc<Self>, health: HealthState, now_ms: u64) {
+    pub(super) fn restart_checks(self: &Arc<Self>, health: HealthState, now_ms: u64) {
         {
             let checks = &mut self.control().checks;
             checks.restart();

@@ -340,7 +340,7 @@ fn what_checks_found_belongs_to_the_address_that_they_queried() {
     outdated.end(7);
     assert!(!server(&exchanged, 0).usable());
     assert_eq!(server(&exchanged, 1).report(7).status_text(), "UP 1/3");
-    // The same addresses again: nothing begins anew.
+    // The same addresses again: nothing is restarted.
     server(&exchanged, 0).take_check(CheckResult::new(CheckStatus::Layer4Ok, 3), 8);
     let mut same = file([dead, alive]);
     adopt(&mut same, Some(&exchanged), 9).end(9);
