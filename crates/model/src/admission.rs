@@ -6,6 +6,7 @@
 use crate::compiled::condition::Term;
 use crate::compiled::{AdmissionLine, TcpRule};
 use crate::config::{Bind, Config, Proxy};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tls::BindTls;
@@ -30,16 +31,18 @@ pub fn number(config: &mut Config, older: &Config) {
     {
         let before = older.frontend(&proxy.name).map(|at| older.proxy(at));
         let before = before.filter(|before| has_same_rules((config, proxy), (older, before)));
-        for bind in &proxy.binds {
+        let new = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        for (index, bind) in proxy.binds.iter().enumerate() {
             let same = before.and_then(|before| {
                 let is = |other: &&Bind| {
                     other.address == bind.address
                         && has_same_options((config, bind), (older, other))
                 };
-                before.binds.iter().find(is)
+                // Several listeners of a proxy may have one address, on different interfaces.
+                let same = before.binds.get(index).filter(is);
+                same.or_else(|| before.binds.iter().find(is))
             });
-            let new = || LAST.fetch_add(1, Ordering::Relaxed) + 1;
-            numbers.push(same.map_or_else(new, |same| same.admission));
+            numbers.push(same.map_or(new, |same| same.admission));
         }
     }
     let binds = config.proxies.iter_mut().flat_map(|proxy| &mut proxy.binds);
@@ -65,7 +68,10 @@ fn lines(proxy: &Proxy) -> Vec<AdmissionLine> {
     let rules = proxy.tcp_connection.iter().chain(&proxy.tcp_session);
     let conditions = rules.filter_map(|rule: &TcpRule| rule.rule().condition.as_ref());
     let terms = conditions.flat_map(|condition| condition.alternatives.iter().flatten());
-    all.extend(terms.flat_map(|term: &Term| term.acl.lines()));
+    let mut seen = HashSet::new();
+    let acls = terms.map(|term: &Term| &term.acl);
+    let acls = acls.filter(|acl| seen.insert(Arc::as_ptr(acl)));
+    all.extend(acls.flat_map(|acl| acl.lines()));
     all
 }
 
@@ -154,6 +160,8 @@ impl LineConditions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{BindAddress, ProxyIndex};
+    use language::Span;
     use tls::Verify;
     use tls::crt_list::{Entry, List};
 
@@ -217,6 +225,39 @@ mod tests {
             let changed = TlsConditions::of(&words(change), &store(Vec::new()));
             assert!(plain == changed, "{number}");
         }
+    }
+
+    /// Returns a frontend with two listeners at one address, on two interfaces.
+    fn twice(line: u64) -> Config {
+        let address = BindAddress::Inet(([127, 0, 0, 1], 80).into());
+        let mut binds = vec![Bind::new(Span::default(), address); 2];
+        for (bind, interface) in binds.iter_mut().zip(["eth0", "eth1"]) {
+            bind.interface = Some(interface.into());
+        }
+        let proxy = Proxy {
+            name: "f".into(),
+            binds,
+            admission: vec![AdmissionLine::of_words(line)],
+            ..Proxy::default()
+        };
+        Config {
+            proxies: vec![proxy],
+            frontends: [("f".into(), ProxyIndex(0))].into(),
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn listeners_at_one_address_keep_their_numbers() {
+        let numbers = |config: &Config| -> Vec<u64> {
+            let binds = config.proxies[0].binds.iter();
+            binds.map(|bind| bind.admission).collect()
+        };
+        let (old, mut changed, mut same) = (twice(1), twice(2), twice(2));
+        number(&mut changed, &old);
+        assert!(numbers(&changed).iter().all(|number| *number > 0));
+        number(&mut same, &changed);
+        assert_eq!(numbers(&same), numbers(&changed));
     }
 
     #[test]

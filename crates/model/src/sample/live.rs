@@ -20,10 +20,11 @@ use entries::Entries;
 use index::Index;
 use language::difference::{SecretUses, is_compared_with_secrets, vocabulary};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 /// Maximum number of entries in a changed list.
 pub const ENTRIES_MAX: usize = 4 << 20;
@@ -167,6 +168,8 @@ pub struct List {
     /// Expression that the patterns of a line are compared with; empty for a file.
     expression: Box<str>,
     base: Vec<Entry>,
+    /// Hash of `base`, computed when it is first needed.
+    base_hash: OnceLock<u64>,
     changed: Option<Arc<Entries>>,
     /// Entries of an older configuration on which `changed` is based.
     adopted: Option<Arc<Entries>>,
@@ -193,6 +196,16 @@ impl Versions {
 }
 
 impl List {
+    fn base_hash(&self) -> u64 {
+        *self.base_hash.get_or_init(|| {
+            let mut hasher = DefaultHasher::new();
+            for entry in &self.base {
+                (&entry.key, &entry.value).hash(&mut hasher);
+            }
+            hasher.finish()
+        })
+    }
+
     fn base_bytes(&self) -> usize {
         self.base.iter().map(Entry::bytes).sum()
     }
@@ -218,11 +231,11 @@ struct ConfigLists {
 }
 
 impl ConfigLists {
-    /// Returns the entries with which the lists of these users were loaded.
-    fn loaded_entries(&self, users: &Range<usize>) -> impl Iterator<Item = &[Entry]> {
+    /// Returns hashes of the entries with which the lists of these users were loaded.
+    fn loaded_hashes(&self, users: &Range<usize>) -> impl Iterator<Item = u64> {
         let users = self.users.get(users.clone()).unwrap_or_default();
         let lists = users.iter().flat_map(|user| &user.lists);
-        lists.filter_map(|at| Some(&*self.lists.get(*at)?.base))
+        lists.filter_map(|at| Some(self.lists.get(*at)?.base_hash()))
     }
 }
 
@@ -288,6 +301,7 @@ impl Lists {
             is_map,
             used_by,
             base: entries.enumerate().map(entry).collect(),
+            base_hash: OnceLock::new(),
             changed: None,
             adopted: None,
             versions: Versions::default(),
@@ -346,8 +360,8 @@ impl Lists {
             return users == older_users;
         }
         let (older, inner) = (older.inner(), self.inner());
-        let before = older.loaded_entries(older_users);
-        inner.loaded_entries(users).eq(before)
+        let before = older.loaded_hashes(older_users);
+        inner.loaded_hashes(users).eq(before)
     }
 
     /// Registers a test or a map that uses the lists.
