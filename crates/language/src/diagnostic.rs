@@ -269,10 +269,13 @@ impl Diagnostics {
         }
         if self.list.len() == DIAGNOSTICS_MAX {
             self.dropped += 1;
+            if diagnostic.severity != Severity::Error {
+                return;
+            }
             // An error is the reason why the files are refused, so it replaces a warning.
             let mut list = self.list.iter();
             let last = list.rposition(|one| one.severity != Severity::Error);
-            match last.filter(|_| diagnostic.severity == Severity::Error) {
+            match last {
                 Some(last) => drop(self.list.remove(last)),
                 None => return,
             }

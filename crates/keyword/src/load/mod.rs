@@ -69,10 +69,7 @@ impl Loaded {
         if config.lists.depend_on_uses() {
             config.lists.hide_secrets(&loaded.sources.vocabulary().uses);
         }
-        if config.global.requests_kept() > 0 {
-            let texts = RuleTexts::of(&loaded.sources);
-            config.rule_texts = Arc::new(texts);
-        }
+        config.rule_texts = Arc::new(RuleTexts::of(&loaded.sources));
         config.reported = startup_log_text(&loaded.sources, &loaded.diagnostics);
         Loaded {
             quiet: config.global.quiet,

@@ -29,7 +29,7 @@ const NAME_BYTES_MAX: usize = 8 << 10;
 /// Limit on the calls in an expression. One with more is a secret, and if a sink reads it, every
 /// carrier is one.
 const CALLS_MAX: usize = 1_000;
-/// Limit on the maps in an expression. In one with more that is masked in part, all are secret.
+/// Limit on the maps in a word. In one with more that is masked in part, the others are secret.
 const MAPS_MAX: usize = 64;
 /// Texts of lines that can name a list, or pass a value on to another line.
 const RELEVANT: &[&str] = &[
@@ -106,9 +106,8 @@ const OF_URLS: &[(&str, usize, &[Carrier])] = &[
 ];
 /// Scopes of variables.
 const SCOPES: &[&str] = &["proc.", "sess.", "txn.", "req.", "res.", "check."];
-/// Longest literal that is never a secret, bytes, and longer ones that are none.
+/// Longest literal that is never a secret, bytes.
 const PLAIN_LITERAL_BYTES_MAX: usize = 4;
-const PLAIN_LITERALS: &[&str] = &["false", "https"];
 
 /// A name under which a value passes from one line to another.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -520,8 +519,9 @@ impl Line {
                     reads: reads(compared),
                 });
             }
+            let mut shown = ShownWord::new(&shown[at]);
             for piece in pieces(word) {
-                let mut expression = Expression::read(piece, &shown[at], vocabulary);
+                let mut expression = Expression::read(piece, &mut shown, vocabulary);
                 expression.targets.extend(targets.iter().cloned());
                 expression.targets.extend(fills.clone());
                 if let Some(filled) = &mut filled {
@@ -609,17 +609,42 @@ fn has_patterns(words: &[String]) -> bool {
     count > 0
 }
 
-/// Returns whether a word is a literal that can be a secret.
+/// Returns whether a word is a literal that can be a secret. Words of letters alone are common values
+/// of headers that route requests: `mobile`, `canary`.
 fn is_secret_literal(word: &str) -> bool {
-    !word.contains('%') && word.len() > PLAIN_LITERAL_BYTES_MAX && !PLAIN_LITERALS.contains(&word)
+    let is_plain = |c: char| c.is_ascii_alphabetic() || c == '-' || c == '_';
+    !word.contains('%') && word.len() > PLAIN_LITERAL_BYTES_MAX && !word.chars().all(is_plain)
 }
 
 fn meet(some: &Carriers, others: &Carriers) -> bool {
     some.iter().any(|one| others.contains(one))
 }
 
+/// What is shown of a word with expressions. Its size is that of the word, so it is evaluated once
+/// for all of them.
+struct ShownWord<'s> {
+    visibility: &'s Visibility,
+    /// Carriers that its visible part reads.
+    reads: Carriers,
+    /// Number of the maps in its expressions so far.
+    maps: usize,
+}
+
+impl ShownWord<'_> {
+    fn new(visibility: &Visibility) -> ShownWord<'_> {
+        ShownWord {
+            visibility,
+            reads: match visibility {
+                Visibility::Part(part) => reads(part),
+                _ => Carriers::new(),
+            },
+            maps: 0,
+        }
+    }
+}
+
 impl Expression {
-    fn read(text: &str, shown: &Visibility, vocabulary: &Vocabulary<'_>) -> Expression {
+    fn read(text: &str, shown: &mut ShownWord<'_>, vocabulary: &Vocabulary<'_>) -> Expression {
         let mut read = Expression::default();
         // A map gives another value than the one that it looks up.
         let mut begin = 0;
@@ -632,9 +657,10 @@ impl Expression {
                     is_secret: is_secret(compared, vocabulary),
                     reads: reads(compared),
                 });
-                read.is_sink |= match shown {
+                shown.maps += 1;
+                read.is_sink |= match shown.visibility {
                     Visibility::Whole => false,
-                    Visibility::Part(part) if read.maps.len() <= MAPS_MAX => {
+                    Visibility::Part(part) if shown.maps <= MAPS_MAX => {
                         !part.contains(call.arguments)
                     }
                     Visibility::Covered | Visibility::Part(_) => true,
@@ -657,10 +683,10 @@ impl Expression {
         let last = read.maps.last().map(|map| last_component(&map.file));
         read.reads
             .extend(last.map(|name| Carrier::List(name.to_owned())));
-        read.is_sink |= match shown {
+        read.is_sink |= match shown.visibility {
             Visibility::Whole => false,
             // What the mask hides is a sink: the end of `AUTH %[var(check.p)]`.
-            Visibility::Part(part) => read.is_unknown || !reads(result).is_subset(&reads(part)),
+            Visibility::Part(_) => read.is_unknown || !reads(result).is_subset(&shown.reads),
             Visibility::Covered => true,
         };
         read
@@ -806,8 +832,11 @@ fn has_many_calls(expression: &str) -> bool {
 }
 
 /// Returns the variables with keys of converters: `hmac(sha256,txn.key)`.
-fn keys(expression: &str) -> Vec<Carrier> {
-    let mut all = Vec::new();
+fn keys(expression: &str) -> Carriers {
+    let mut all = Carriers::new();
+    if has_many_calls(expression) {
+        return all;
+    }
     for call in calls(expression) {
         let keyed = KEYED
             .iter()
@@ -1038,7 +1067,7 @@ mod tests {
         "http-request deny unless { req.hdr(x-api-key),map_str(v.map,MARK) -m found }",
         "http-request deny unless !{ req.hdr(authorization),field(2,:) MARK MARK }",
         // Headers that one line sets and another compares.
-        "http-request set-header X-Shared MARK-value\nhttp-request deny unless { req.hdr(x-shared) MARK-value }",
+        "http-request set-header X-Shared MARK-7\nhttp-request deny unless { req.hdr(x-shared) MARK-7 }",
         "http-request set-header X-Origin-Verify MARK",
         "acl cdn req.hdr(x-origin-verify) -m str MARK",
         "acl cdn req.hdr(x-pin) MARK",
@@ -1073,6 +1102,8 @@ mod tests {
             "acl a path,regsub(MARK,a) b",
             "http-request set-path /MARK\nacl a path_beg /MARK",
             "http-request set-header X-Client-Verify %[ssl_c_verify]\nacl a path_end MARK",
+            "http-request set-header X-Client-Type mobile\nacl m req.hdr(x-client-type) mobile",
+            "http-request set-var(txn.s) http_auth_bearer,jwt_payload_query('$.sub')",
         ] {
             let masked = super::super::mask_secrets(text.as_bytes(), &vocabulary);
             assert_eq!(String::from_utf8_lossy(&masked), *text);
@@ -1093,6 +1124,18 @@ mod tests {
         ] {
             let masked = super::super::mask_secrets(text.as_bytes(), &Vocabulary::default());
             assert!(!String::from_utf8_lossy(&masked).contains("MARK"));
+        }
+    }
+
+    #[test]
+    fn words_of_many_expressions_are_read_in_linear_time() {
+        let pieces = "%[src]".repeat(20_000);
+        let nested = "hmac(a.b,".repeat(20_000);
+        for text in [
+            format!("http-request set-var-fmt(txn.a) \"{pieces}%[path,hmac(sha256,txn.key)]\""),
+            format!("http-request set-header X-Api-Key %[{nested}"),
+        ] {
+            SecretUses::of([text.as_bytes()], &Vocabulary::default());
         }
     }
 

@@ -683,10 +683,14 @@ pub fn without_parameters(text: &str) -> String {
 fn credentials(mut text: String) -> String {
     let mut low = text.to_ascii_lowercase();
     for scheme in SCHEMES {
-        let at = [' ', ',']
-            .iter()
-            .filter_map(|behind| low.find(&format!("{scheme}{behind}")));
-        if let Some(at) = at.min() {
+        let is_word = |at: &usize| {
+            // Not `http_auth_bearer,…`, a sample.
+            let is_of_name = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+            let ends = low[at + scheme.len()..].starts_with([' ', ',']);
+            ends && !low[..*at].ends_with(is_of_name)
+        };
+        let at = low.match_indices(scheme).map(|(at, _)| at).find(is_word);
+        if let Some(at) = at {
             text.truncate(at + scheme.len() + 1);
             low.truncate(text.len());
             text.push_str(COVER);

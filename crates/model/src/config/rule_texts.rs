@@ -145,8 +145,12 @@ impl RuleTexts {
     }
 }
 
-/// Returns whether a line is a rule; also one for a cluster node (`on NODE …`).
+/// Returns whether a line is a rule, also one for a cluster node (`on NODE …`), or uses a variable of
+/// the environment, which can be a secret because of that.
 fn is_rule(line: &[u8]) -> bool {
+    if line.contains(&b'$') {
+        return true;
+    }
     let mut words = line
         .split(u8::is_ascii_whitespace)
         .filter(|word| !word.is_empty());
