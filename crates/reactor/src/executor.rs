@@ -104,8 +104,12 @@ impl Tasks {
         }
     }
 
+    fn is_any_ready(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     fn is_any_runnable(&self) -> bool {
-        !self.queue.is_empty() || !self.busy.is_empty()
+        self.is_any_ready() || !self.busy.is_empty()
     }
 
     fn wake(&mut self, generation: u32, index: u32) {
@@ -529,7 +533,7 @@ impl Core {
     fn run_tasks(&self) {
         let mut spent = 0u32;
         loop {
-            self.run_ready_tasks();
+            let is_turn_over = self.run_ready_tasks();
             if spent >= BUSY_COST_PER_TURN {
                 return;
             }
@@ -537,14 +541,18 @@ impl Core {
                 Some(cost) => spent = spent.saturating_add(cost),
                 None => return,
             }
+            if is_turn_over {
+                return;
+            }
         }
     }
 
-    fn run_ready_tasks(&self) {
+    /// Returns whether the turn reached its limit before the last ready task.
+    fn run_ready_tasks(&self) -> bool {
         let (mut spent, mut ask_at) = (0u32, COST_BETWEEN_CLOCKS);
         for _ in 0..POLLS_PER_TURN {
             let Some(cost) = self.run_one(RunQueue::Ready) else {
-                break;
+                return false;
             };
             spent = spent.saturating_add(cost);
             if spent < ask_at {
@@ -556,6 +564,7 @@ impl Core {
             }
             ask_at = spent.saturating_add(COST_BETWEEN_CLOCKS);
         }
+        self.tasks.borrow().is_any_ready()
     }
 
     /// Processes the requests of other threads.

@@ -12,6 +12,7 @@
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::io::Errno;
 use std::cell::RefCell;
 use std::io;
 use std::ops::BitOr;
@@ -275,13 +276,18 @@ impl Poller {
         let mut events = self.events.take();
         events.clear();
         events.reserve(EVENTS_MAX); // no-op, unless a foreign waker has panicked
-        let result = epoll::wait(
-            &self.epoll,
-            rustix::buffer::spare_capacity(&mut events),
-            timeout,
-        );
+        let mut wait = |timeout| {
+            let room = rustix::buffer::spare_capacity(&mut events);
+            epoll::wait(&self.epoll, room, timeout)
+        };
+        let mut result = wait(timeout);
+        if result == Err(Errno::INTR) {
+            // The process may have been stopped for long. What arrived meanwhile was in time, so it
+            // is seen before deadlines are.
+            result = wait(Some(&Timespec::default()));
+        }
         match result {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         for event in &events {
