@@ -13,7 +13,7 @@
 //!
 //! A member that is not known here (it joined while this one was away) counts as an arbiter.
 
-use crate::log::{Entry, Types, Vote};
+use crate::log::{Entry, LogId, Types, Vote};
 use crate::member::{MemberId, MemberKind};
 use crate::raft::engine::Engine;
 use crate::raft::message::{Failure, MembershipChange, RaftReply, Request, SnapshotPart};
@@ -129,7 +129,9 @@ impl<R: AsyncRuntime> Engine<R> {
                 continue;
             };
             // This member already has the entry.
-            if Some(entry.log_id.index) <= committed.map(|id| id.index) {
+            if Some(entry.log_id.index) <= committed.map(|id| id.index)
+                || self.has_membership(entry.log_id, membership).await
+            {
                 continue;
             }
             let before = request.entries.get(..place).unwrap_or_default();
@@ -138,6 +140,19 @@ impl<R: AsyncRuntime> Engine<R> {
             }
         }
         true
+    }
+
+    /// Returns whether this member already has this membership. It was accepted from its author then;
+    /// a new leader sends entries again whose commitment this member did not hear of.
+    async fn has_membership(&self, id: LogId, wanted: &Membership<MemberId, EmptyNode>) -> bool {
+        let store = &self.inner.store;
+        let range = id.index..id.index + 1;
+        let read = ask::<R, _>(|done| store.entries(range, SEARCHED_BYTES_MAX, done)).await;
+        let own = read.ok().and_then(|found| found.into_iter().next());
+        own.is_some_and(|own| {
+            let is_wanted = matches!(&own.payload, EntryPayload::Membership(own) if own == wanted);
+            own.log_id == id && is_wanted
+        })
     }
 
     /// Returns whether a membership from an arbiter keeps this member and all voters, and has no
