@@ -69,7 +69,8 @@ fn foreign_words(head: &layout::Superblock, names: &NodeNames) -> Option<String>
     Some(format!(
         "this is the copy of {node}, in the place of the copy of {me}: files or disks were swapped, restored or copied \
          to the wrong node. Nothing on it is changed. Stop this node, put the files of {me} here and those of {node} \
-         back there, and start it"
+         back there, and start it. If this is the only copy, and the node {node} is {me} now: `evenkeel volume adopt`; \
+         if {node} serves the volume: `evenkeel volume resync --discard-mine` here"
     ))
 }
 

@@ -90,6 +90,8 @@ pub(super) struct Peer {
     lost_user: Option<(u64, Instant)>,
     /// Number of that user, if another one had the volume here before the next connection; or 0.
     superseded: u64,
+    /// User that this node had told the other one when they were connected last; 0 for none.
+    told_before: u64,
     /// Time of the last data received, in this session or the previous one.
     heard: Option<Instant>,
     is_silent: bool,
@@ -114,6 +116,7 @@ impl Peer {
             last: 0,
             lost_user: None,
             superseded: 0,
+            told_before: 0,
             heard: None,
             is_silent: false,
             facts: None,
@@ -174,11 +177,15 @@ impl Peer {
         self.superseded
     }
 
-    /// Returns whether the user of this node lost the volume to one of the other node.
-    pub(super) fn has_superseded(&self) -> bool {
-        self.connected
-            .as_ref()
-            .is_some_and(|one| one.has_superseded)
+    /// Returns whether this user of this node lost the volume to one of the other node. A later user
+    /// than the one that the other node knew did not.
+    pub(super) fn has_superseded(&self, user: u64) -> bool {
+        let is_known = self.told_before == 0 || self.told_before == user;
+        is_known
+            && self
+                .connected
+                .as_ref()
+                .is_some_and(|one| one.has_superseded)
     }
 
     /// Accepts a connection, and closes the previous one.
@@ -215,6 +222,9 @@ impl Peer {
         let user = self.users().map_or(0, |users| users.holder);
         if user != 0 && user != number_of("") {
             self.lost_user = Some((user, Instant::now()));
+        }
+        if let Some(one) = &self.connected {
+            self.told_before = one.told.holder;
         }
         // Closing the descriptor removes it from epoll, because there is no duplicate.
         self.connected = None;

@@ -121,8 +121,8 @@ impl Mirror {
         let other = self.peer.users().map_or(0, |users| users.holder);
         let is_other = self.peer.serves() && self.replica.serves().is_none();
         let own = self.yielding_user();
-        let has_lost = self.peer.has_superseded();
-        if own.is_some_and(|own| has_lost || is_other && other != 0 && other != own) {
+        let has_lost = |own| self.peer.has_superseded(own);
+        if own.is_some_and(|own| has_lost(own) || is_other && other != 0 && other != own) {
             self.end_user("another user has had the volume at the other node");
         }
     }

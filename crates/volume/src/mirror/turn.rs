@@ -405,6 +405,9 @@ impl Mirror {
             for news in self.lease.apply_report(lease) {
                 self.apply_lease_event(news);
             }
+            if let Some(record) = &self.lease.record {
+                self.replica.expect_copy(record);
+            }
             if was_known && self.lease.history() != before {
                 self.peer.may_have_more = true;
             }

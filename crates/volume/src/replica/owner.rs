@@ -5,7 +5,7 @@ use super::defect::ReplicaDefect;
 use super::durable::CopyState;
 use super::exchange::{Notice, ReplicaAction, ReplicaOrder, Time};
 use super::geometry::Blocks;
-use super::handshake::{Introduction, is_clean, is_cut, is_older, joined, may_own};
+use super::handshake::{Introduction, belongs, is_clean, is_cut, is_older, joined, may_own};
 use super::message::{FollowerCommand, ReplicaMessage};
 use super::other::PeerPhase;
 use super::record::{CopyId, Epoch, Generation, InSync, Record, RecordedCopy};
@@ -169,6 +169,17 @@ impl<P: Payload> Replica<P> {
         } else {
             self.tenure.role = LeaseRole::Recording;
             self.secure();
+        }
+    }
+
+    /// Lets the copy of an earlier program, whose identity was lost, become the one that the record
+    /// means.
+    pub fn expect_copy(&mut self, record: &Record) {
+        let me = self.settings.me;
+        if belongs(&self.copy.head, record, me)
+            && let Some(copy) = record.copy_of(me)
+        {
+            self.settings.copy = copy;
         }
     }
 
