@@ -2,6 +2,7 @@
 //! roles run: without its entry no command finds this process, no other supervisor can adopt the
 //! roles, and a second instance would start beside a node of a cluster.
 
+use crate::control::ControlSocket;
 use crate::directory;
 use crate::state::Supervisor;
 use part::role::Manner;
@@ -10,39 +11,74 @@ use std::time::{Duration, Instant};
 
 /// Interval of the checks.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// Interval of the attempts to restore an entry after one that failed, which is logged.
+const RETRY_EVERY: Duration = Duration::from_secs(30);
 /// Timeout for the control role to end before it is killed.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
 impl Supervisor {
     /// Restores removed entries, if a check is due.
     pub(super) fn check_entries(&mut self, now: Instant) {
-        if self.interfaces.control.is_none() || self.service.stop.is_some() {
+        let interfaces = &self.interfaces;
+        let has_entry = interfaces.control.is_some() || interfaces.is_entry_lost;
+        if !has_entry || self.service.stop.is_some() {
             self.interfaces.entries_due = None;
             return;
         }
         if *self.interfaces.entries_due.get_or_insert(now) > now {
             return;
         }
-        self.interfaces.entries_due = Some(now + CHECK_EVERY);
         self.restore_entries();
+        let pause = match self.interfaces.is_entry_lost {
+            true => RETRY_EVERY,
+            false => CHECK_EVERY,
+        };
+        self.interfaces.entries_due = Some(now + pause);
         self.replace_control_socket(now);
     }
 
     /// Restores the entries in the runtime directory if they were removed.
     pub(super) fn restore_entries(&mut self) {
-        let control = self.interfaces.control.as_ref();
-        let exists = control.is_none_or(|control| control.entry().exists());
+        let exists = match &self.interfaces.control {
+            Some(control) => control.entry().exists(),
+            None => !self.interfaces.is_entry_lost,
+        };
+        if exists {
+            return;
+        }
+        let was_removed = is_removed(self.interfaces.control.as_ref());
         // Without a directory the old entries stay until there is one again.
-        if exists || directory::place("").is_err() {
+        if directory::place("").is_err() {
             return;
         }
         // Dropping the old entries later would remove new ones of the same name.
         self.interfaces.control = None;
         self.slots.all_mut().for_each(|slot| slot.guard = None);
         self.open_control();
+        let was_lost = self.interfaces.is_entry_lost;
+        self.interfaces.is_entry_lost = self.interfaces.control.is_none();
+        if was_lost && self.interfaces.is_entry_lost {
+            return;
+        }
         self.slots.serving.send_adoption_socket();
         self.keep_version();
         self.guard_parts();
+        if was_removed {
+            self.note_lost_files();
+        }
+        if self.interfaces.is_entry_lost {
+            return;
+        }
+        self.voice.warning(
+            "the entry in the runtime directory was gone and is there again: `evenkeel reload` finds this process",
+        );
+        if let Some(words) = self.lost_files() {
+            self.voice.warning(words);
+        }
+    }
+
+    /// Notes the roles that run without their files, because the whole directory was removed.
+    fn note_lost_files(&mut self) {
         self.interfaces.is_control_socket_lost = self.slots.governing.running.is_some();
         let slots = self.slots.all();
         let with_files = slots.filter(|slot| {
@@ -55,12 +91,6 @@ impl Supervisor {
                 Some((slot.row.part, running.process.number()))
             })
             .collect();
-        self.voice.warning(
-            "the entry in the runtime directory was gone and is there again: `evenkeel reload` finds this process",
-        );
-        if let Some(words) = self.lost_files() {
-            self.voice.warning(words);
-        }
     }
 
     /// Restarts the control role, which opens its socket only at its start. A candidate is decided
@@ -79,7 +109,8 @@ impl Supervisor {
         if let Some(role) = &mut slot.running {
             self.voice
                 .notice("restarting the control role, whose socket was removed");
-            role.process.stop(Manner::Soft, rustix::process::Signal::TERM);
+            role.process
+                .stop(Manner::Soft, rustix::process::Signal::TERM);
             slot.stop_until = slot.stop_until.or(Some(now + END_LIMIT));
         }
     }
@@ -105,4 +136,14 @@ impl Supervisor {
             )
         })
     }
+}
+
+/// Returns whether the runtime directory, or all that it had, was removed, and not only the entry of
+/// this process.
+fn is_removed(control: Option<&ControlSocket>) -> bool {
+    let folder = control.and_then(|control| control.entry().socket().parent());
+    let Some(files) = folder.and_then(|folder| std::fs::read_dir(folder).ok()) else {
+        return true;
+    };
+    files.flatten().next().is_none()
 }

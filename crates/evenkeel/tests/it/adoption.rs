@@ -334,7 +334,7 @@ fn removed_runtime_directory_is_restored() {
     assert!(eventually(PATIENCE, found));
     // A second instance is refused again.
     let second = Supervised::run(&scratch, "a.cfg");
-    let refused = || second.has_said("another supervisor already serves these files");
+    let refused = || second.has_said("already serves these files");
     assert!(eventually(PATIENCE, refused));
     drop(second);
     // The role can be adopted again, too.

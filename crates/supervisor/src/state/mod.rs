@@ -88,6 +88,8 @@ pub struct Doors {
     pub entries_due: Option<Instant>,
     /// Roles whose files in the runtime directory were removed: part and process.
     pub roles_without_files: Vec<(&'static str, i32)>,
+    /// The entry was removed, and could not be restored yet.
+    pub is_entry_lost: bool,
     /// The control role must restart, because its socket was removed.
     pub is_control_socket_lost: bool,
 }
