@@ -180,7 +180,7 @@ impl Agreement {
         !others.any(|(node, state)| state == OtherNode::Proposes && node > self.me)
     }
 
-    /// Returns whether no guest depends on this node: none runs here, and none is on its way from a
+    /// Returns whether no guest depends on this node: none runs here, and none moves here from a
     /// drained node.
     ///
     /// # Errors

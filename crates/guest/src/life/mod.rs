@@ -506,7 +506,7 @@ impl Life {
                 let too_often = self.has_failed() && !self.is(LifecycleDefect::NeverGivesUp);
                 !self.is_off && !too_often && now >= self.not_before
             }
-            // The guest runs on at its source node, which is told of a failure and tries again
+            // The guest runs on at its source node, which hears of a failure and tries again
             // later.
             DesiredState::Arrive => self.failures == 0,
             _ => false,

@@ -174,16 +174,19 @@ fn lost((old, new): (&Pairs, &Pairs), known: &CompleteCopies) -> Vec<String> {
         if let [node, ..] = &complete[..]
             && !complete.iter().any(|node| then.nodes.contains(node))
         {
-            let renamed = if now == name {
-                String::new()
+            let (renamed, or_new) = if now == name {
+                (String::new(), String::new())
             } else {
-                format!(" (now {now})")
+                (
+                    format!(" (now {now})"),
+                    format!(", or if {now} is another volume"),
+                )
             };
             lost.push(format!(
                 "volume {name}{renamed}: {} complete, and the new line `on` does not name {node}, so no node could serve the \
                  volume. Name {node} and one other node until `evenkeel volume show {name}` reports both copies as \
                  complete. If {node} is lost for good, first run `evenkeel volume adopt {name} --yes` on the node that \
-                 stays; if none stays, `--{ABANDON} {name}` applies the version without the data",
+                 stays; if none stays{or_new}, `--{ABANDON} {name}` applies the version without the data",
                 match complete.len() {
                     1 => format!("only the copy of {node} is"),
                     _ => "the copies of both nodes are".to_owned(),
