@@ -3,6 +3,7 @@
 
 use crate::cluster_site::{Machine, SOON, Site};
 use lab::eventually;
+use rustix::process::{Signal, kill_process};
 use std::fs;
 use std::path::Path;
 
@@ -121,14 +122,18 @@ fn a_second_supervisor_of_a_member_is_refused_although_the_socket_of_the_first_i
     lab::skip_unless_root!();
     let site = Site::new("members-twice");
     let alpha = &site.alpha;
-    let pid = alpha.supervisor().expect("it runs").as_raw_nonzero();
+    let supervisor = alpha.supervisor().expect("it runs");
+    let pid = supervisor.as_raw_nonzero();
     let socket = alpha.runtime().join(format!("{pid}.sock"));
+    // A running supervisor restores its socket.
+    kill_process(supervisor, Signal::STOP).unwrap();
     fs::remove_file(&socket).unwrap();
     let state = alpha.state();
     let words = ["run", "--state", state.to_str().unwrap()];
     alpha
         .command(&words)
         .refused(&["another supervisor runs with the state in", "was removed"]);
+    kill_process(supervisor, Signal::CONT).unwrap();
     assert!(Path::new(&format!("/proc/{pid}")).exists());
     site.healed();
 }
