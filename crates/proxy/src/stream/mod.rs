@@ -23,6 +23,7 @@ mod judge;
 pub(crate) mod leaving;
 mod meter;
 mod multiplexed;
+mod newest;
 mod observe;
 mod request;
 mod retry;

@@ -1,11 +1,10 @@
 //! A client's HTTP/2 connection. Each request becomes a stream with a task of its own.
 
-use super::{Endpoint, ProxyStream, Session, leaving};
+use super::{Endpoint, ProxyStream, Session, leaving, newest};
 use http::http1::FaultKind::{HeadTooLong, TooManyHeaders};
 use http::http1::{HttpParseError, Limits, Parsed};
 use model::log::{self, Level};
 use model::state::Tally;
-use model::thread::current_thread_data;
 use model::tracking;
 use mux::{Accept, ConnectionHandler, MuxStream, RequestDecision, Then, View};
 use protocol::http2::{ConnectionError, ErrorCode, FieldList};
@@ -66,7 +65,7 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
     type Request = (Box<ProxyStream>, Result<Parsed, HttpParseError>);
 
     fn accept(&mut self, fields: &FieldList, end: bool) -> RequestDecision<Self::Request> {
-        self.go_over();
+        newest::go_over(self.session);
         let mut stream = super::new_stream(Rc::clone(self.session), true);
         if fields.is_overflowed() {
             self.refused(stream, 431);
@@ -121,35 +120,6 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
 }
 
 impl<B: FnMut(Request)> ClientSide<'_, B> {
-    /// Switches to the newest configuration, if the listener still exists in it. Running streams
-    /// keep theirs.
-    fn go_over(&mut self) {
-        if current_thread_data().is_newest(&self.session.config) {
-            return;
-        }
-        let newest = current_thread_data().config();
-        if let Some(place) = self.session.place_in(&newest) {
-            self.session.move_to_config(newest, place);
-        }
-    }
-
-    /// Returns whether there is a newer configuration without the listener.
-    fn is_left_behind(&self) -> bool {
-        !current_thread_data().is_newest(&self.session.config)
-            && self
-                .session
-                .place_in(&current_thread_data().config())
-                .is_none()
-    }
-
-    /// Returns whether the client must connect again because its listener might not admit it now.
-    fn must_connect_again(&self) -> bool {
-        !current_thread_data().is_newest(&self.session.config)
-            && self
-                .session
-                .must_be_admitted_again(&current_thread_data().config())
-    }
-
     /// Counts and logs a malformed request.
     fn refused(&mut self, stream: Box<ProxyStream>, status: u16) {
         self.note_malformed();
@@ -175,7 +145,7 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
     /// Returns when to announce the end of the connection: the process stops, or the
     /// configuration no longer contains the listener.
     fn leaves_at(&self, view: &View) -> Option<Instant> {
-        if self.is_left_behind() {
+        if newest::is_left_behind(self.session) {
             return Some(reactor::now());
         }
         leaving::close_starts_at(self.session, view.carried > 0)
@@ -220,7 +190,7 @@ impl<B: FnMut(Request)> ConnectionHandler for ClientSide<'_, B> {
     }
 
     fn next_action(&mut self, view: &View) -> (Option<Instant>, Then) {
-        self.go_over();
+        newest::go_over(self.session);
         let client_ms = self.session.frontend().timeouts.client_ms;
         let stuck = view.stuck_since.zip(client_ms);
         let mut next = (None, Then::Ask);
@@ -244,7 +214,7 @@ impl<B: FnMut(Request)> ConnectionHandler for ClientSide<'_, B> {
             let now = Some(reactor::now());
             sooner(now, Then::GoAway(ErrorCode::EnhanceYourCalm));
         }
-        if self.must_connect_again() {
+        if newest::must_connect_again(self.session) {
             sooner(Some(reactor::now()), Then::GoAway(ErrorCode::NoError));
         }
         match self.announced {

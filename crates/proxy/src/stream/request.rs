@@ -243,7 +243,7 @@ fn keeps(client: &Client, stream: &ProxyStream, request: &Parsed) -> Keep {
         by_header.unwrap_or(request.keep_alive) && !stream.frontend().has(ProxyOption::HttpClose);
     if !keeps {
         Keep::No
-    } else if super::leaving::is_last(client) || client.is_left_behind() {
+    } else if super::leaving::is_last(client) || super::newest::is_left_behind(&client.session) {
         Keep::ForChallenge
     } else {
         Keep::Yes

@@ -3,7 +3,7 @@
 //! request is boxed and exists only during the request.
 
 use super::request::{self, Next};
-use super::{Endpoint, Session, leaving, multiplexed, secure, tcp};
+use super::{Endpoint, Session, leaving, multiplexed, newest, secure, tcp};
 use crate::runtime::{self, ClientPermit};
 use crate::server_connection::PrivateConnections;
 use model::config::{BindAddress, Config, HttpProtocol, ListenerIndex, Mode, Proxy, ProxyOption};
@@ -74,42 +74,9 @@ impl Client {
     /// Switches to the newest configuration between two requests, if the listener still exists in
     /// it.
     fn go_over(&mut self) {
-        if current_thread_data().is_newest(&self.session.config) {
-            return;
+        if newest::go_over(&mut self.session) {
+            self.private_connections.forget_moved();
         }
-        let newest = current_thread_data().config();
-        if let Some(place) = self.session.place_in(&newest) {
-            self.session.move_to_config(newest, place);
-        }
-        self.private_connections.forget_moved();
-    }
-
-    /// Returns whether a newer configuration contains the client's listener.
-    fn can_go_over(&self) -> bool {
-        !current_thread_data().is_newest(&self.session.config)
-            && self
-                .session
-                .place_in(&current_thread_data().config())
-                .is_some()
-    }
-
-    /// Returns whether the client, which is between two requests, must connect again because its
-    /// listener might not admit it now.
-    fn must_connect_again(&self) -> bool {
-        self.streams > 0
-            && !current_thread_data().is_newest(&self.session.config)
-            && self
-                .session
-                .must_be_admitted_again(&current_thread_data().config())
-    }
-
-    /// Returns whether there is a newer configuration without the client's listener.
-    pub(super) fn is_left_behind(&self) -> bool {
-        !current_thread_data().is_newest(&self.session.config)
-            && self
-                .session
-                .place_in(&current_thread_data().config())
-                .is_none()
     }
 }
 
@@ -471,13 +438,13 @@ async fn next_request(client: &Client, leaving: bool) -> Coming {
         if client.link.poll_readable(context).is_ready() {
             return Poll::Ready(Coming::Request);
         }
-        if client.must_connect_again() {
+        if client.streams > 0 && newest::must_connect_again(&client.session) {
             return Poll::Ready(Coming::Close);
         }
         if leaving::should_close_idle(client) != leaving {
             return Poll::Ready(Coming::Leave);
         }
-        if client.can_go_over() {
+        if newest::can_continue(&client.session) {
             return Poll::Ready(Coming::Configuration);
         }
         Poll::Pending
