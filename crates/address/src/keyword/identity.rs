@@ -69,7 +69,8 @@ pub(super) fn find(draft: &mut AddressConfigDraft) -> NodeIdentity {
     let Some(host) = draft.host.name.clone() else {
         return NodeIdentity::First;
     };
-    let mut here: Vec<(&NodeDraft, NodeMatch)> = { draft.nodes.iter() }
+    let nodes = draft.nodes.iter();
+    let mut here: Vec<(&NodeDraft, NodeMatch)> = nodes
         .filter_map(|node| {
             let has_address = |address: &&IpAddr| draft.host.has(**address);
             Some((node, node.configured().match_machine(&host, has_address)?))

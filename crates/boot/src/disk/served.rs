@@ -250,7 +250,7 @@ mod tests {
         // Another machine has cached nothing.
         let other = DiskUser::Machine(Mac([2, 0, 0, 0, 0, 8]));
         served.of(other).write(0, &[1]).unwrap();
-        // It is a machine whose boots are seen here, so silence proves nothing.
+        // The boots of the machine are seen here, so only a boot ends the errors, not a silence.
         let quiet = Instant::now().checked_sub(QUIET).unwrap();
         let mut clients = lock(&served.clients);
         clients.superseded.get_mut(&MACHINE).unwrap().last_request = quiet;

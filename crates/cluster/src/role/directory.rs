@@ -263,7 +263,7 @@ impl StateDirectory {
     pub fn writable(&self) -> Result<&Path, DirectoryError> {
         let is_unchanged = match (self.lock_file, self.lock_file_now()) {
             (None, _) => true,
-            // Nobody can set up a member while there is one.
+            // The lock file was deleted. The identity is still there, so no other member was set up.
             (Some(_), None) => StateDirectory::is_of_a_member(&self.path),
             (before, now) => before == now,
         };

@@ -413,7 +413,7 @@ mod tests {
             let scratch = ScratchDirectory::new().unwrap();
             let (instance, socket) = supervisor(&scratch, queue);
             let served = thread::spawn(move || {
-                // Nobody gets a response before all have asked.
+                // The responses are sent after all requests have arrived.
                 let clients = parts.map(|_| Channel::new(accept(&socket).unwrap()).unwrap());
                 for mut client in clients {
                     let asked = client.wait(None).unwrap();

@@ -242,7 +242,7 @@ impl SupervisorLink {
                 };
                 tokio::select! {
                     biased;
-                    // What the predecessor of the part still wants does not count.
+                    // Messages of the replaced process of the part are discarded.
                     _ = &mut closed => break,
                     exchanged = channel.exchange(receive) => if exchanged.is_err() {
                         break;

@@ -112,15 +112,15 @@ impl FarmState {
         });
         users.truncate(USERS_MAX / farms.max(1));
         let (users, versions) = users.into_iter().unzip();
+        let addresses = inner.farm.hosts.iter();
+        let addresses = addresses.map(|(name, host)| (name.clone(), host.address));
         SavedFarm {
             drained: hosts.map(|(name, _)| name.to_owned()).collect(),
             users,
             versions,
             removed: removed.collect(),
             orders: directory.orders().clone(),
-            hosts: { inner.farm.hosts.iter() }
-                .map(|(name, host)| (name.clone(), host.address))
-                .collect(),
+            hosts: addresses.collect(),
             binds: inner.farm.binds.iter().map(|bind| bind.address).collect(),
         }
     }

@@ -114,7 +114,7 @@ const PLAIN_LITERAL_BYTES_MAX: usize = 4;
 enum Carrier {
     Variable(String),
     Header(String),
-    /// One of `PLAIN_HEADERS`.
+    /// A header in `PLAIN_HEADERS`, or with one of `PLAIN_BEGINNINGS`.
     PlainHeader(String),
     /// Any captured sample. Its number is not followed.
     Capture,
@@ -189,7 +189,8 @@ impl SecretUses {
         let lines = lines.filter(|line| line.len() <= LINE_BYTES_MAX && is_relevant(line));
         let lines: Vec<Line> = lines.map(|line| Line::read(line, vocabulary)).collect();
         let mut uses = follow(&lines);
-        let files: Vec<String> = { lines.iter() }
+        let files: Vec<String> = lines
+            .iter()
             .flat_map(|line| line.secret_files(&uses))
             .collect();
         for file in files {
@@ -685,7 +686,7 @@ impl Expression {
             .extend(last.map(|name| Carrier::List(name.to_owned())));
         read.is_sink |= match shown.visibility {
             Visibility::Whole => false,
-            // What the mask hides is a sink: the end of `AUTH %[var(check.p)]`.
+            // The mask hides a part of the word, so this part is a sink: the end of `AUTH %[var(check.p)]`.
             Visibility::Part(_) => read.is_unknown || !reads(result).is_subset(&shown.reads),
             Visibility::Covered => true,
         };

@@ -45,7 +45,7 @@ pub struct Acl {
     /// Tests of the lines read so far, until the section ends.
     pub(crate) draft: Mutex<Vec<Test>>,
     pub(crate) tests: OnceLock<Box<[Test]>>,
-    /// Its lines, in a form that two configurations can compare.
+    /// The `acl` lines, in a form that two configurations can compare.
     pub(crate) lines: Mutex<Vec<AdmissionLine>>,
     pub(crate) used: AtomicBool,
 }

@@ -246,7 +246,8 @@ impl<P: Payload> Replica<P> {
             let copy = copy.filter(|_| in_sync.contains(node));
             copies.extend(copy.map(|copy| RecordedCopy { node, copy }));
         }
-        let record = { &self.tenure.record }.with(self.tenure.epoch, in_sync, copies);
+        let tenure = &self.tenure;
+        let record = tenure.record.with(tenure.epoch, in_sync, copies);
         let action = ReplicaAction::Propose(self.tenure.epoch, record.clone());
         self.out.push(action);
         self.tenure.proposal = Some(Proposal {

@@ -537,7 +537,7 @@ impl VolumeRole {
         let (workers, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = all.partition(stays);
         self.workers = workers;
         for (name, worker) in gone {
-            // Its clients reconnect to the next worker.
+            // Clients of the volume reconnect to the next worker.
             if let Some(user) = worker
                 .named_user()
                 .filter(|_| volumes.0.contains_key(&name))
