@@ -417,16 +417,30 @@ impl Lists {
             .map_or_else(Vec::new, |list| list.entries().cloned().collect())
     }
 
-    /// Returns the entries of a version; empty if it no longer exists.
-    pub fn entries_of(&self, at: usize, version: u32) -> Vec<Entry> {
+    /// Returns the number of the version in use of a list.
+    pub fn current_version(&self, at: usize) -> Option<u32> {
+        Some(self.inner().lists.get(at)?.versions.current)
+    }
+
+    /// Returns the next entries of a version, with larger numbers than `after`, in their order.
+    /// Empty at the end, or if the version no longer exists.
+    pub fn entries_after(&self, at: usize, version: u32, after: u64, max: usize) -> Vec<Entry> {
         let inner = self.inner();
         let Some(list) = inner.lists.get(at) else {
             return Vec::new();
         };
-        match list.versions.prepared.get(&version) {
-            Some(entries) => entries.iter().cloned().collect(),
-            None if version == list.versions.current => list.entries().cloned().collect(),
-            None => Vec::new(),
+        let entries = match list.versions.prepared.get(&version) {
+            None if version != list.versions.current => return Vec::new(),
+            None => list.changed.as_ref(),
+            prepared => prepared,
+        };
+        match entries {
+            Some(entries) => entries.after(after).take(max).cloned().collect(),
+            None => {
+                // The entries of a file have ascending numbers.
+                let start = list.base.partition_point(|entry| entry.number <= after);
+                list.base.iter().skip(start).take(max).cloned().collect()
+            }
         }
     }
 

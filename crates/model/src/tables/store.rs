@@ -714,10 +714,9 @@ impl Table {
 
     /// Returns the keys of all entries, in no particular order.
     pub fn keys(&self) -> Vec<Box<[u8]>> {
-        let now = entry_time_now();
         let mut keys = Vec::with_capacity(self.used() as usize);
         for at in 0..self.shards.len() {
-            self.keys_of(at, now, &mut keys);
+            self.keys_of(at, &mut keys);
         }
         keys
     }
@@ -728,7 +727,8 @@ impl Table {
     }
 
     /// Appends the keys of one shard.
-    pub fn keys_of(&self, at: usize, now: u32, keys: &mut Vec<Box<[u8]>>) {
+    pub fn keys_of(&self, at: usize, keys: &mut Vec<Box<[u8]>>) {
+        let now = entry_time_now();
         let Some(shard) = self.shards.get(at) else {
             return;
         };

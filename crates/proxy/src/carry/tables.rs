@@ -72,7 +72,7 @@ fn one(table: &Arc<Table>, room_bytes: usize) -> TableTold {
     let mut entries = Writer::default();
     let mut keys = Vec::new();
     for shard in 0..table.shard_count() {
-        table.keys_of(shard, model::tables::store::entry_time_now(), &mut keys);
+        table.keys_of(shard, &mut keys);
         for key in keys.drain(..) {
             if entries.bytes.len() < room_bytes
                 && let Some(held) = table.find(&key)

@@ -6,6 +6,7 @@
 use super::command::{self, CommandAction, CommandReply, Context, Payload, Session};
 use super::places::{ConnectionPermit, Rest};
 use super::socket::Rights;
+use crate::stats::piece::{self, PieceSource};
 use crate::takeover::{self, TakeoverError};
 use model::log::ring;
 use std::future::poll_fn;
@@ -192,7 +193,14 @@ where
             let payload = (n + 1 < last).then(|| session.payload.take()).flatten();
             let answer = run(context, &mut session, &words).await;
             session.payload = payload;
-            write(&mut stream, answer.as_bytes(), session.timeout).await?;
+            let text = match answer {
+                Answer::Text(text) => text,
+                Answer::Long(source) => {
+                    let ends_line = write_long(&mut stream, source, session.timeout).await?;
+                    ended(String::new(), ends_line, &session)
+                }
+            };
+            write(&mut stream, text.as_bytes(), session.timeout).await?;
             if session.ended {
                 return Ok(());
             }
@@ -293,8 +301,15 @@ fn may_change(word: &str) -> bool {
     !word.is_empty() && CHANGING.iter().any(|changing| changing.starts_with(word))
 }
 
+/// Output of a command.
+enum Answer {
+    Text(String),
+    /// A report that is produced while the client reads it.
+    Long(Box<dyn PieceSource>),
+}
+
 /// Runs a command; a report on many servers on a thread of its own.
-async fn run(context: &Context, session: &mut Session, words: &[&str]) -> String {
+async fn run(context: &Context, session: &mut Session, words: &[&str]) -> Answer {
     let mut bare = false;
     let reply = match command::find(session, words) {
         CommandAction::Now(run, severity) => CommandReply {
@@ -311,19 +326,34 @@ async fn run(context: &Context, session: &mut Session, words: &[&str]) -> String
                 text: report(context, session, words),
                 severity,
             };
-            beside(context, session, words, report).await
+            let made = beside(context, session, words, report).await;
+            made.unwrap_or_else(nothing)
         }
-        CommandAction::ReportReply(report) => beside(context, session, words, report).await,
+        CommandAction::ReportReply(report) => {
+            let made = beside(context, session, words, report).await;
+            made.unwrap_or_else(nothing)
+        }
+        CommandAction::LongReport(report) => match beside(context, session, words, report).await {
+            Some(Ok(source)) => return Answer::Long(source),
+            Some(Err(reply)) => reply,
+            None => nothing(),
+        },
         CommandAction::Refuse(reply) => reply,
     };
     if words.first().is_some_and(|word| may_change(word)) {
         ORDERS.fetch_add(1, Ordering::Relaxed);
     }
-    let mut answer = reply.shown(session.severity);
+    let answer = reply.shown(session.severity);
     if session.ended {
-        return String::new();
+        return Answer::Text(String::new());
     }
-    if !bare && !answer.is_empty() && !answer.ends_with('\n') {
+    let ends_line = bare || answer.is_empty() || answer.ends_with('\n');
+    Answer::Text(ended(answer, ends_line, session))
+}
+
+/// Appends the end of a reply. `ends_line`: the text needs no line feed.
+fn ended(mut answer: String, ends_line: bool, session: &Session) -> String {
+    if !ends_line {
         answer.push('\n');
     }
     answer.push('\n');
@@ -333,13 +363,47 @@ async fn run(context: &Context, session: &mut Session, words: &[&str]) -> String
     answer
 }
 
-/// Creates a reply on a thread of its own.
-async fn beside(
+/// Reply of a process that ends.
+fn nothing() -> CommandReply {
+    CommandReply::report("")
+}
+
+/// Sends a long report. Each piece is produced, outside the side thread, when the client has
+/// read the one before. Returns whether the output is empty or ends with a line feed.
+async fn write_long<S: AsyncWrite + Unpin>(
+    stream: &mut At<'_, S>,
+    mut source: Box<dyn PieceSource>,
+    silent: Duration,
+) -> Result<bool, ConnectionEnd> {
+    let (mut piece, mut ends_line) = (String::new(), true);
+    loop {
+        let work = move || {
+            let more = piece::fill(&mut *source, &mut piece);
+            (source, piece, more)
+        };
+        // Fails only when the process ends.
+        let made = tokio::task::spawn_blocking(work).await;
+        let more;
+        (source, piece, more) = made.map_err(|_| ConnectionEnd::Failed)?;
+        write(stream, piece.as_bytes(), silent).await?;
+        if !piece.is_empty() {
+            ends_line = piece.ends_with('\n');
+        }
+        if !more {
+            return Ok(ends_line);
+        }
+        piece.clear();
+        piece.shrink_to(WRITE_BYTES);
+    }
+}
+
+/// Creates a reply on a thread of its own. None only when the process ends.
+async fn beside<T: Send + 'static>(
     context: &Context,
     session: &Session,
     words: &[&str],
-    report: impl FnOnce(&Context, &Session, &[&str]) -> CommandReply + Send + 'static,
-) -> CommandReply {
+    report: impl FnOnce(&Context, &Session, &[&str]) -> T + Send + 'static,
+) -> Option<T> {
     let owned: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
     let owned = Zeroizing::new(owned);
     let (context, session) = (context.clone(), session.clone());
@@ -347,9 +411,7 @@ async fn beside(
         let words: Vec<&str> = owned.iter().map(String::as_str).collect();
         report(&context, &session, &words)
     };
-    // Fails only when the process ends.
-    let made = tokio::task::spawn_blocking(work).await;
-    made.unwrap_or_else(|_| CommandReply::report(""))
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 /// Reads the next line without its end. Inner None: the line is too long; outer None: the

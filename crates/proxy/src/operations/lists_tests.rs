@@ -1,9 +1,13 @@
 //! Tests commands about maps and ACLs: changes, versions, and what a new configuration keeps.
 
-use super::tests::{ask, context};
+use super::command::Context;
+use super::connection;
+use super::tests::{ask, block_on, context, talk};
 use keyword::testing::load_text;
 use model::config::StatsLevel;
 use model::state;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 /// A directory of one test, removed at the end.
 struct Folder(std::path::PathBuf);
@@ -210,4 +214,58 @@ fn what_was_changed_in_a_list_goes_on_also_where_its_file_has_changed() {
         .named(&list.display().to_string(), false)
         .unwrap();
     assert!(second.lists.find_matches(at, "/x/y")[0].entry.is_some());
+}
+
+/// Number of entries of a map that does not fit into the buffers of a socket.
+const ENTRIES: usize = 30_000;
+
+/// Begins to show a map, runs other commands, and returns the shown entries.
+fn shown_while(context: &Context, map: &str, commands: &str) -> Vec<String> {
+    block_on(async {
+        let (mut peer, ours) = UnixStream::pair().unwrap();
+        let serving = connection::serve(ours, StatsLevel::Admin, context);
+        let client = async {
+            peer.write_all(format!("show map {map}\n").as_bytes())
+                .await
+                .unwrap();
+            let mut text = vec![peer.read_u8().await.unwrap()];
+            let changed = talk(context, StatsLevel::Admin, commands.as_bytes()).await;
+            assert!(changed.trim().is_empty(), "{changed}");
+            peer.read_to_end(&mut text).await.unwrap();
+            String::from_utf8(text).unwrap()
+        };
+        let (served, text) = tokio::join!(serving, client);
+        served.unwrap();
+        let lines = text.strip_suffix("\n\n").expect("the end of the reply");
+        lines.lines().map(str::to_owned).collect()
+    })
+}
+
+#[test]
+fn large_map_is_shown_in_pieces_of_one_version() {
+    let folder = Folder::new("pieces");
+    let lines: String = (1..=ENTRIES)
+        .map(|n| format!("key{n} value{n}\n"))
+        .collect();
+    let map = folder.write("m.map", &lines);
+    let file = format!(
+        "frontend www\n mode http\n bind 127.0.0.1:8080\n \
+         use_backend %[req.hdr(host),lower,map({map},app)]\n default_backend app\nbackend app\n mode http\n"
+    );
+    let context = context(&file);
+    // Changes behind the shown entries are visible, as with HAProxy.
+    let commands = format!("del map {map} key{ENTRIES};add map {map} new x\n");
+    let shown = shown_while(&context, &map, &commands);
+    let line = |n| format!("{n:#x} key{n} value{n}");
+    let mut expected: Vec<String> = (1..ENTRIES).map(line).collect();
+    expected.push(format!("{ENTRIES:#x} new x"));
+    assert!(shown == expected, "{} entries", shown.len());
+    // Entries of another version are not mixed in.
+    let prepared = ask(&context, StatsLevel::Admin, &format!("prepare map {map}"));
+    assert!(prepared.contains(": 1\n"), "{prepared}");
+    let commands = format!("add map @1 {map} other x;commit map @1 {map}\n");
+    let shown = shown_while(&context, &map, &commands);
+    assert!(shown.len() < ENTRIES && shown[..] == expected[..shown.len()]);
+    let shown = ask(&context, StatsLevel::Admin, &format!("show map {map}"));
+    assert_eq!(shown, "0x1 other x\n\n");
 }

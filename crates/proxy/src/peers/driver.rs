@@ -7,7 +7,6 @@ use model::shared_tables::{
     Section, entry,
 };
 use model::state::now_ms;
-use model::tables::store::entry_time_now;
 use protocol::peers::{
     Event, Hello, PeersControlMessage, PeersError, PeersRole, PeersSessionState, PeersStatus,
     Session, Update,
@@ -470,9 +469,7 @@ impl Connection {
                         session.describe(lesson.table);
                     }
                     if lesson.shard < shared.table.shard_count() {
-                        shared
-                            .table
-                            .keys_of(lesson.shard, entry_time_now(), &mut lesson.keys);
+                        shared.table.keys_of(lesson.shard, &mut lesson.keys);
                         lesson.shard += 1;
                     } else {
                         (lesson.table, lesson.shard) = (lesson.table + 1, 0);

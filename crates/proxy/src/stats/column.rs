@@ -213,6 +213,47 @@ columns! {
 
 pub const COLUMN_COUNT: usize = Column::H1SplicedBytesOut as usize + 1;
 
+/// Set of columns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ColumnSet(u128);
+
+const _: () = assert!(COLUMN_COUNT < u128::BITS as usize);
+
+impl ColumnSet {
+    /// Every column.
+    pub const ALL: ColumnSet = ColumnSet((1 << COLUMN_COUNT) - 1);
+
+    /// Creates a set of these columns.
+    pub fn of(columns: &[Column]) -> ColumnSet {
+        ColumnSet(0).with(columns)
+    }
+
+    /// Returns the set with these columns added.
+    pub fn with(self, columns: &[Column]) -> ColumnSet {
+        let added = columns.iter().map(|column| 1 << *column as usize);
+        ColumnSet(added.fold(self.0, |set, column: u128| set | column))
+    }
+
+    pub fn has(self, column: Column) -> bool {
+        self.0 >> (column as usize) & 1 != 0
+    }
+
+    /// Returns the index of a column among those of the set; None if it is not in the set.
+    pub fn index_of(self, column: Column) -> Option<usize> {
+        let before = self.0 & ((1 << column as usize) - 1);
+        self.has(column).then(|| before.count_ones() as usize)
+    }
+
+    /// Returns the number of columns.
+    pub fn count(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    pub fn is_all(self) -> bool {
+        self == ColumnSet::ALL
+    }
+}
+
 /// The first column of the modules. The CSV has a dash in front of it.
 pub const FIRST_MODULE: Column = Column::SslSess;
 

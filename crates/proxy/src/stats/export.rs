@@ -1,7 +1,8 @@
 //! Output formats for programs: CSV, typed lines, JSON and its schema.
 
-use super::column::{ALL, COLUMNS, Column, FIRST_MODULE, Tags};
-use super::row::{ColumnValue, Moment, Object, Row, Selection, each};
+use super::column::{ALL, COLUMNS, Column, ColumnSet, FIRST_MODULE, Tags};
+use super::piece::Piece;
+use super::row::{ColumnValue, Moment, Object, Row, RowCursor, Selection};
 use model::config::Config;
 use std::fmt::Write;
 
@@ -16,41 +17,70 @@ pub enum Format {
     Json,
 }
 
-/// Estimated size of a row in bytes, so that the output seldom has to grow.
-const ROW_BYTES: usize = 512;
+/// Position in the output of all selected rows in a format.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RowsOutput {
+    format: Format,
+    rows: RowCursor,
+    /// The beginning was written.
+    has_begun: bool,
+    /// A row was written.
+    has_rows: bool,
+}
 
-/// Formats all selected rows.
-pub fn rows(config: &Config, selection: &Selection<'_>, moment: &Moment, format: Format) -> String {
-    let count: usize = config
-        .proxies
-        .iter()
-        .map(|p| p.servers.len() + p.binds.len() + 2)
-        .sum();
-    let mut out = String::with_capacity(count * ROW_BYTES);
-    match format {
-        Format::Csv => {
-            csv_header(&mut out);
-            each(config, selection, moment, |row| csv_row(&mut out, row));
-        }
-        Format::Typed | Format::TypedMeaning => {
-            let meaning = format == Format::TypedMeaning;
-            each(config, selection, moment, |row| {
-                typed_row(&mut out, row, meaning)
-            });
-        }
-        Format::Json => {
-            out.push('[');
-            let mut first = true;
-            each(config, selection, moment, |row| {
-                if !std::mem::take(&mut first) {
-                    out.push(',');
-                }
-                json_row(&mut out, row);
-            });
-            out.push_str("]\n");
+impl RowsOutput {
+    /// Starts at the beginning.
+    pub fn new(format: Format) -> RowsOutput {
+        RowsOutput {
+            format,
+            ..RowsOutput::default()
         }
     }
-    out
+
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Appends the next piece; returns whether another one follows.
+    pub fn write(
+        &mut self,
+        piece: &mut Piece<'_>,
+        config: &Config,
+        selection: &Selection<'_>,
+        moment: &Moment,
+    ) -> bool {
+        let format = self.format;
+        if !std::mem::replace(&mut self.has_begun, true) {
+            match format {
+                Format::Csv => csv_header(piece.out),
+                Format::Json => piece.out.push('['),
+                Format::Typed | Format::TypedMeaning => {}
+            }
+        }
+        while piece.has_room() {
+            let (out, has_rows) = (&mut *piece.out, &mut self.has_rows);
+            let give = |row: &Row<'_>| match format {
+                Format::Csv => csv_row(out, row),
+                Format::Typed | Format::TypedMeaning => {
+                    typed_row(out, row, format == Format::TypedMeaning);
+                }
+                Format::Json => {
+                    if std::mem::replace(has_rows, true) {
+                        out.push(',');
+                    }
+                    json_row(out, row);
+                }
+            };
+            let columns = ColumnSet::ALL;
+            if !self.rows.step(config, selection, moment, columns, give) {
+                if format == Format::Json {
+                    piece.out.push_str("]\n");
+                }
+                return false;
+            }
+        }
+        true
+    }
 }
 
 /// Appends the header line of the CSV.

@@ -1,13 +1,13 @@
 //! Statistics: the page, CSV, typed lines, JSON, and the page's actions.
 //!
-//! [`answer`] decides on the thread of the request, which takes microseconds. A report takes
-//! about as long per server as a small request. Reports of large configurations are therefore
-//! created on a thread of their own (see [`StatisticsReport::make`]), so that no stream waits for them.
+//! A report is as long as the configuration, so it is never complete in memory: it is produced
+//! in pieces while its client reads (see [`StatisticsReport`]).
 
 pub mod asked;
 pub mod column;
 pub mod export;
 pub mod information;
+pub mod piece;
 pub mod process;
 pub mod prometheus;
 pub mod row;
@@ -22,20 +22,19 @@ mod tests;
 use crate::runtime;
 use admin::AdminOutcome;
 use asked::{ActionStatus, StatisticsFormat, StatisticsQuery};
-use export::Format;
+use export::{Format, RowsOutput};
 use http::message::{HttpMessage, HttpVersion, MessageEditError, reason_of};
 use model::config::{Config, Proxy, ProxyIndex, StatsPage};
 use model::rules::{self, MessageVerdict};
 use model::transaction::Wait;
 use model::transaction::{ProxyResponse, ProxyStream, StreamPhase, Termination, error_page};
 use model::users;
-use page::Html;
+use page::{Html, PageOutput};
+use piece::{Piece, PieceSource};
 use process::ProcessSnapshot;
+use prometheus::{MetricsOf, MetricsOutput};
 use row::{Moment, Selection};
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 /// Verdict on a request that may be for the statistics.
 #[derive(Debug)]
@@ -47,7 +46,7 @@ pub enum StatisticsVerdict {
     /// This many bytes of the request body are needed; then the check is repeated.
     NeedBody(usize),
     Ready(ProxyResponse),
-    /// Create this report and send it.
+    /// Send this report.
     Report(Box<StatisticsReport>),
 }
 
@@ -98,14 +97,14 @@ pub fn answer(stream: &mut ProxyStream, in_backend: bool) -> StatisticsVerdict {
         process: ProcessSnapshot::now(runtime, &config),
         moment: process::moment(runtime, page.legends),
         proxy: index,
-        query: asked,
         admin,
         console: page.console.and_then(|console| {
             let host = stream.request.get(b"host");
             console::link(console, host.unwrap_or_default())
         }),
         config,
-        metrics: None,
+        output: ReportOutput::of_format(asked.kind),
+        query: asked,
     }))
 }
 
@@ -113,7 +112,7 @@ pub fn answer(stream: &mut ProxyStream, in_backend: bool) -> StatisticsVerdict {
 pub fn metrics(stream: &ProxyStream, query: &[u8]) -> Option<StatisticsReport> {
     let runtime = runtime::of_thread();
     Some(StatisticsReport {
-        metrics: Some(prometheus::Query::parse(query)?),
+        output: ReportOutput::Metrics(MetricsOutput::new(prometheus::Query::parse(query)?)),
         process: ProcessSnapshot::now(runtime, &stream.config),
         moment: process::moment(runtime, false),
         proxy: stream.route.frontend,
@@ -259,7 +258,10 @@ fn selection<'s>(
     }
 }
 
-/// A requested report that is still to be created.
+/// A report for an HTTP client, with the position up to which it was produced. It keeps the
+/// version of the configuration that it began with, so a reload changes no row of it. First
+/// [`StatisticsReport::survey`] is called until it is complete, then
+/// [`StatisticsReport::head`], then [`PieceSource::write`].
 #[derive(Debug)]
 pub struct StatisticsReport {
     config: Arc<Config>,
@@ -270,131 +272,114 @@ pub struct StatisticsReport {
     console: Option<String>,
     process: ProcessSnapshot,
     moment: Moment,
-    metrics: Option<prometheus::Query>,
+    output: ReportOutput,
 }
 
-/// Number of servers from which a report is no longer created on the thread of its request:
-/// some milliseconds.
-const SERVERS_INLINE: usize = 200;
-/// Maximum number of reports that are created concurrently outside the data plane.
-const REPORTS_MAX: usize = 4;
-
-static REPORTS: AtomicUsize = AtomicUsize::new(0);
-
-/// Permit for one of the concurrent reports.
-struct ReportPermit;
-
-impl ReportPermit {
-    fn take() -> Option<ReportPermit> {
-        let taken = REPORTS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
-            (n < REPORTS_MAX).then_some(n + 1)
-        });
-        taken.ok().map(|_| ReportPermit)
-    }
+/// Position in a report.
+#[derive(Debug)]
+enum ReportOutput {
+    Rows(RowsOutput),
+    Schema,
+    Metrics(MetricsOutput),
+    Page(Box<PageOutput>),
 }
 
-impl Drop for ReportPermit {
-    fn drop(&mut self) {
-        REPORTS.fetch_sub(1, Ordering::Relaxed);
+impl ReportOutput {
+    fn of_format(format: StatisticsFormat) -> ReportOutput {
+        let rows = |format| ReportOutput::Rows(RowsOutput::new(format));
+        match format {
+            StatisticsFormat::Csv => rows(Format::Csv),
+            StatisticsFormat::Typed => rows(Format::Typed),
+            StatisticsFormat::Json => rows(Format::Json),
+            StatisticsFormat::Schema => ReportOutput::Schema,
+            StatisticsFormat::Page => ReportOutput::Page(Box::default()),
+        }
     }
 }
 
 impl StatisticsReport {
-    /// Creates the reply; a large one on a thread of its own. None if too many are being created,
-    /// or the system provided no thread.
-    pub async fn make(self) -> Option<ProxyResponse> {
-        let servers: usize = self
-            .config
-            .proxies
-            .iter()
-            .map(|proxy| proxy.servers.len())
-            .sum();
-        if servers <= SERVERS_INLINE {
-            return self.render().ok();
-        }
-        let place = ReportPermit::take()?;
-        let (send, made) = tokio::sync::oneshot::channel();
-        let work = move || {
-            let _place = place;
-            // The client may have disconnected.
-            let _ = send.send(self.render());
-        };
-        let spawned: io::Result<_> = thread::Builder::new().name("report".into()).spawn(work);
-        spawned.ok()?;
-        made.await.ok()?.ok()
-    }
-
-    fn render(&self) -> Result<ProxyResponse, MessageEditError> {
-        let proxy = self.config.proxy(self.proxy);
-        let fallback = StatsPage::default();
-        let page = proxy.stats.as_deref().unwrap_or(&fallback);
-        let ReportBody { kind, text, policy } = self.body(proxy, page);
-        let mut head = page_head(kind)?;
-        if let Some(policy) = &policy {
-            let frames = if self.admin { IN_NO_FRAME } else { "" };
-            let policy = [policy, frames].concat();
-            head.add(b"content-security-policy", policy.as_bytes())?;
-        }
-        // The page refreshes itself.
-        let refreshes = page.refresh_s > 0 && !self.query.no_refresh && policy.is_none();
-        if refreshes && self.metrics.is_none() {
-            head.add(b"refresh", page.refresh_s.to_string().as_bytes())?;
-        }
-        Ok(ProxyResponse {
-            head,
-            body: text.into_bytes().into(),
-            close: false,
+    /// Collects what the beginning of the report says about all rows, some rows at a time.
+    /// Returns false once that is complete. `scratch` is an empty buffer.
+    pub fn survey(&mut self, scratch: &mut String) -> bool {
+        self.with_view(|output, view| match output {
+            ReportOutput::Page(page) => page.survey(&mut Piece::new(scratch), view),
+            ReportOutput::Rows(_) | ReportOutput::Schema | ReportOutput::Metrics(_) => false,
         })
     }
 
-    fn body(&self, proxy: &Proxy, page: &StatsPage) -> ReportBody {
-        if let Some(query) = self.metrics {
-            let text = prometheus::render(&self.config, &self.process, &self.moment, query);
-            return ReportBody::plain(b"text/plain; version=0.0.4", text);
-        }
-        let selection = selection(proxy, page, &self.query);
-        let rows = |format| export::rows(&self.config, &selection, &self.moment, format);
-        match self.query.kind {
-            StatisticsFormat::Csv => ReportBody::plain(b"text/plain", rows(Format::Csv)),
-            StatisticsFormat::Typed => ReportBody::plain(b"text/plain", rows(Format::Typed)),
-            StatisticsFormat::Json => ReportBody::plain(b"application/json", rows(Format::Json)),
-            StatisticsFormat::Schema => {
-                ReportBody::plain(b"application/json", export::SCHEMA.to_owned())
-            }
-            StatisticsFormat::Page => {
-                let view = page::View {
-                    config: &self.config,
-                    page,
-                    query: &self.query,
-                    selection,
-                    moment: self.moment,
-                    process: &self.process,
-                    admin: self.admin,
-                    console: self.console.as_deref(),
-                };
-                let Html { text, policy } = view.render();
-                ReportBody {
-                    policy: Some(policy),
-                    ..ReportBody::plain(b"text/html; charset=utf-8", text)
+    /// Creates the head of the response, without the length.
+    pub fn head(&mut self) -> Result<HttpMessage, MessageEditError> {
+        let admin = self.admin;
+        let no_refresh = self.query.no_refresh;
+        self.with_view(|output, view| {
+            let (kind, policy): (&[u8], _) = match output {
+                ReportOutput::Metrics(_) => (b"text/plain; version=0.0.4", None),
+                ReportOutput::Schema => (b"application/json", None),
+                ReportOutput::Rows(rows) if rows.format() == Format::Json => {
+                    (b"application/json", None)
                 }
+                ReportOutput::Rows(_) => (b"text/plain", None),
+                ReportOutput::Page(page) => (b"text/html; charset=utf-8", Some(page.policy(view))),
+            };
+            let mut head = page_head(kind)?;
+            if let Some(policy) = &policy {
+                let frames = if admin { IN_NO_FRAME } else { "" };
+                let policy = [policy, frames].concat();
+                head.add(b"content-security-policy", policy.as_bytes())?;
             }
-        }
+            // The page refreshes itself.
+            let refreshes = view.page.refresh_s > 0 && !no_refresh;
+            if refreshes && matches!(output, ReportOutput::Rows(_) | ReportOutput::Schema) {
+                head.add(b"refresh", view.page.refresh_s.to_string().as_bytes())?;
+            }
+            Ok(head)
+        })
+    }
+
+    /// Passes the position, and what the report is about, to a function.
+    fn with_view<T>(&mut self, run: impl FnOnce(&mut ReportOutput, &page::View<'_>) -> T) -> T {
+        let proxy = self.config.proxy(self.proxy);
+        let fallback;
+        let page = match proxy.stats.as_deref() {
+            Some(page) => page,
+            None => {
+                fallback = StatsPage::default();
+                &fallback
+            }
+        };
+        let view = page::View {
+            config: &self.config,
+            page,
+            query: &self.query,
+            selection: selection(proxy, page, &self.query),
+            moment: self.moment,
+            process: &self.process,
+            admin: self.admin,
+            console: self.console.as_deref(),
+        };
+        run(&mut self.output, &view)
     }
 }
 
-struct ReportBody {
-    kind: &'static [u8],
-    text: String,
-    /// `Content-Security-Policy` of a page.
-    policy: Option<String>,
-}
-
-impl ReportBody {
-    fn plain(kind: &'static [u8], text: String) -> ReportBody {
-        ReportBody {
-            kind,
-            text,
-            policy: None,
-        }
+impl PieceSource for StatisticsReport {
+    fn write(&mut self, piece: &mut Piece<'_>) -> bool {
+        self.with_view(|output, view| match output {
+            ReportOutput::Rows(rows) => {
+                rows.write(piece, view.config, &view.selection, &view.moment)
+            }
+            ReportOutput::Schema => {
+                piece.out.push_str(export::SCHEMA);
+                false
+            }
+            ReportOutput::Metrics(metrics) => {
+                let of = MetricsOf {
+                    config: view.config,
+                    process: view.process,
+                    moment: &view.moment,
+                };
+                metrics.write(piece, of)
+            }
+            ReportOutput::Page(page) => page.write(piece, view),
+        })
     }
 }

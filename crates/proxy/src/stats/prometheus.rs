@@ -2,13 +2,15 @@
 //! dashboards made for it still work. The descriptions are our own, those of the columns.
 //! Only process metrics that exist here are included.
 
-use super::column::Column as C;
+use super::column::{Column as C, ColumnSet};
 use super::information::{self, MetricType};
+use super::piece::Piece;
 use super::process::ProcessSnapshot;
-use super::row::{ColumnValue, Moment, Object, Row, Selection, each};
+use super::row::{self, ColumnValue, Moment, Object, Row, RowCursor, Selection};
 use model::config::Config;
 use model::config::product::VERSION;
 use model::names::{SectionReport, Tallies};
+use model::tables::Table;
 use part::report::escaped;
 use std::fmt::Write;
 
@@ -70,6 +72,15 @@ impl Query {
         Some(asked)
     }
 
+    fn has_family(&self, kind: u32) -> bool {
+        match kind {
+            F => self.frontend,
+            L => self.listener,
+            B => self.backend,
+            _ => self.server,
+        }
+    }
+
     fn of(all: bool) -> Query {
         Query {
             global: all,
@@ -108,13 +119,22 @@ const OF_CHECK: &[&str] = &[
     "L7OK", "L7OKC", "L7STS", "PROCERR", "PROCTOUT", "PROCOK",
 ];
 
-const F: u8 = 1;
-const L: u8 = 2;
-const B: u8 = 4;
-const S: u8 = 8;
+// The bits of `Selection::kinds`.
+const F: u32 = 1;
+const B: u32 = 2;
+const S: u32 = 4;
+const L: u32 = 8;
+
+/// The objects that have metrics, in HAProxy's order.
+const FAMILIES: [(u32, &str); 4] = [
+    (F, "frontend"),
+    (L, "listener"),
+    (B, "backend"),
+    (S, "server"),
+];
 
 /// All proxy metrics, in HAProxy's order: the objects that have it, its name, column, type.
-static METRICS: &[(u8, &str, C, How)] = &[
+static METRICS: &[(u32, &str, C, How)] = &[
     (B | S, "current_queue", C::Qcur, Gauge),
     (B | S, "max_queue", C::Qmax, Gauge),
     (F | L | B | S, "current_sessions", C::Scur, Gauge),
@@ -219,51 +239,242 @@ static METRICS: &[(u8, &str, C, How)] = &[
     (B, "agg_check_status", C::AggCheckStatus, States(OF_CHECK)),
 ];
 
-/// Formats all selected metrics.
-pub fn render(config: &Config, process: &ProcessSnapshot, moment: &Moment, query: Query) -> String {
-    let mut out = String::new();
-    if query.global {
-        of_process(&mut out, process);
-    }
-    let mut rows: Vec<Row<'_>> = Vec::new();
-    each(config, &Selection::default(), moment, |row| {
-        rows.push(row.clone());
-    });
-    let families = [
-        (query.frontend, F, "frontend"),
-        (query.listener, L, "listener"),
-        (query.backend, B, "backend"),
-        (query.server, S, "server"),
-    ];
-    for (wanted, family, name) in families {
-        if wanted {
-            let of_family: Vec<&Row<'_>> = rows
-                .iter()
-                .filter(|row| family_of(row) == family && !row.proxy.disabled)
-                .filter(|row| !(query.no_maintenance && state_of(row) == "MAINT"))
-                .collect();
-            of_proxies(&mut out, (family, name), &of_family, &rows);
-            durations(&mut out, name, &of_family);
-        }
-    }
-    if query.tables {
-        of_tables(&mut out, config);
-    }
-    if query.resolvers {
-        of_resolvers(&mut out, &process.services.resolvers);
-    }
-    if query.addresses {
-        process.addresses.metrics(&mut out);
-    }
-    out
+/// Position in the output of all selected metrics. The output is ordered by metric, and each
+/// metric has a line for every row, so the rows are walked over once for each metric.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MetricsOutput {
+    query: Query,
+    section: Section,
+    rows: RowCursor,
+    /// The description of the current metric was written.
+    has_head: bool,
 }
 
-fn family_of(row: &Row<'_>) -> u8 {
-    match row.object {
-        Object::Frontend => F,
-        Object::Listener(_) => L,
-        Object::Backend => B,
-        Object::Server(..) => S,
+/// A part of the output that is written by at least one step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Section {
+    Process,
+    /// A metric of [`METRICS`] for the objects of a family; for statuses, those of one class.
+    Metric {
+        family: usize,
+        metric: usize,
+        class: usize,
+    },
+    Durations {
+        family: usize,
+    },
+    /// A metric of [`TABLES`], for the stick table with this index.
+    Tables {
+        metric: usize,
+        table: usize,
+    },
+    Resolvers,
+    Addresses,
+    End,
+}
+
+impl Section {
+    /// The first metric of a family; behind the families, the first one of the stick tables.
+    fn family(family: usize) -> Section {
+        match FAMILIES.get(family) {
+            Some(_) => Section::Metric {
+                family,
+                metric: 0,
+                class: 0,
+            },
+            None => Section::Tables {
+                metric: 0,
+                table: 0,
+            },
+        }
+    }
+}
+
+/// What the metrics are about.
+#[derive(Clone, Copy)]
+pub struct MetricsOf<'m> {
+    pub config: &'m Config,
+    pub process: &'m ProcessSnapshot,
+    pub moment: &'m Moment,
+}
+
+impl MetricsOutput {
+    /// Starts at the beginning.
+    pub fn new(query: Query) -> MetricsOutput {
+        MetricsOutput {
+            query,
+            section: Section::Process,
+            rows: RowCursor::default(),
+            has_head: false,
+        }
+    }
+
+    /// Appends the next piece; returns whether another one follows.
+    pub fn write(&mut self, piece: &mut Piece<'_>, of: MetricsOf<'_>) -> bool {
+        while piece.has_room() {
+            if self.section == Section::End {
+                return false;
+            }
+            self.step(piece.out, of);
+        }
+        true
+    }
+
+    /// Begins another section.
+    fn enter(&mut self, section: Section) {
+        // The classes of statuses are one metric.
+        let continues = matches!(section, Section::Metric { class, .. } if class > 0)
+            || matches!(section, Section::Tables { table, .. } if table > 0);
+        self.has_head &= continues;
+        self.section = section;
+        self.rows = RowCursor::default();
+    }
+
+    fn step(&mut self, out: &mut String, of: MetricsOf<'_>) {
+        let query = self.query;
+        match self.section {
+            Section::Process => {
+                if query.global {
+                    of_process(out, of.process);
+                }
+                self.enter(Section::family(0));
+            }
+            Section::Metric {
+                family,
+                metric,
+                class,
+            } => self.metric(out, of, (family, metric, class)),
+            Section::Durations { family } => {
+                let row = |out: &mut String, row: &Row<'_>| durations(out, FAMILIES[family].1, row);
+                let head = |out: &mut String| durations_head(out, FAMILIES[family].1);
+                if !self.row(out, of, family, &[], head, row) {
+                    self.enter(Section::family(family + 1));
+                }
+            }
+            Section::Tables { metric, table } => {
+                let Some((name, meaning)) = TABLES.get(metric).filter(|_| query.tables) else {
+                    return self.enter(Section::Resolvers);
+                };
+                let mut tables = of.config.tables.serving();
+                let Some(found) = tables.nth(table) else {
+                    return self.enter(Section::Tables {
+                        metric: metric + 1,
+                        table: 0,
+                    });
+                };
+                if table == 0 {
+                    head(out, name, meaning, Gauge);
+                }
+                of_table(out, name, metric, found);
+                self.enter(Section::Tables {
+                    metric,
+                    table: table + 1,
+                });
+            }
+            Section::Resolvers => {
+                if query.resolvers {
+                    of_resolvers(out, &of.process.services.resolvers);
+                }
+                self.enter(Section::Addresses);
+            }
+            Section::Addresses => {
+                if query.addresses {
+                    of.process.addresses.metrics(out);
+                }
+                self.enter(Section::End);
+            }
+            Section::End => {}
+        }
+    }
+
+    /// Appends the line of the next row for one metric.
+    fn metric(
+        &mut self,
+        out: &mut String,
+        of: MetricsOf<'_>,
+        (family, metric, class): (usize, usize, usize),
+    ) {
+        let (kind, family_name) = FAMILIES[family];
+        if !self.query.has_family(kind) {
+            return self.enter(Section::family(family + 1));
+        }
+        let Some((objects, name, column, how)) = METRICS.get(metric) else {
+            return self.enter(Section::Durations { family });
+        };
+        let next = Section::Metric {
+            family,
+            metric: metric + 1,
+            class: 0,
+        };
+        if objects & kind == 0 {
+            return self.enter(next);
+        }
+        let name = format!("{family_name}_{name}");
+        let column = match how {
+            Statuses => CLASSES[class].1,
+            _ => *column,
+        };
+        let head = |out: &mut String| head(out, &name, &meaning(column, *how), *how);
+        let line = |out: &mut String, row: &Row<'_>| match how {
+            Statuses => status(out, &name, class, row),
+            _ => metric_of(out, &name, (column, *how), row, of.moment),
+        };
+        if self.row(out, of, family, &[column], head, line) {
+            return;
+        }
+        let class = class + 1;
+        self.enter(if *how == Statuses && class < CLASSES.len() {
+            Section::Metric {
+                family,
+                metric,
+                class,
+            }
+        } else {
+            next
+        });
+    }
+
+    /// Appends the lines of the next row, and in front of the first lines the description of the
+    /// metric. Returns false at the end of the rows.
+    fn row(
+        &mut self,
+        out: &mut String,
+        MetricsOf { config, moment, .. }: MetricsOf<'_>,
+        family: usize,
+        columns: &[C],
+        head: impl FnOnce(&mut String),
+        lines: impl FnOnce(&mut String, &Row<'_>),
+    ) -> bool {
+        let selection = Selection {
+            kinds: FAMILIES[family].0,
+            ..Selection::default()
+        };
+        let no_maintenance = self.query.no_maintenance;
+        let mut columns = ColumnSet::of(columns);
+        if columns.has(C::CheckCode) {
+            // Says whether there is a check.
+            columns = columns.with(&[C::CheckStatus]);
+        }
+        if no_maintenance {
+            columns = columns.with(&[C::Status]);
+        }
+        let has_head = &mut self.has_head;
+        self.rows.step(config, &selection, moment, columns, |row| {
+            if no_maintenance && state_of(row) == "MAINT" {
+                return;
+            }
+            let before = out.len();
+            if !*has_head {
+                head(out);
+            }
+            let start = out.len();
+            lines(out, row);
+            if out.len() > start {
+                *has_head = true;
+            } else {
+                out.truncate(before);
+            }
+        })
     }
 }
 
@@ -292,67 +503,40 @@ fn labels(row: &Row<'_>) -> String {
     }
 }
 
-fn of_proxies(
-    out: &mut String,
-    (family, family_name): (u8, &str),
-    rows: &[&Row<'_>],
-    all: &[Row<'_>],
-) {
-    for (who, name, column, how) in METRICS.iter().filter(|(who, ..)| who & family != 0) {
-        let _ = who;
-        let mut lines = String::new();
-        let name = format!("{family_name}_{name}");
-        match how {
-            Statuses => statuses(&mut lines, &name, rows),
-            _ => {
-                for row in rows {
-                    metric(&mut lines, &name, (*column, *how), row, all);
-                }
-            }
-        }
-        if !lines.is_empty() {
-            head(out, &name, &meaning(*column, *how), *how);
-            out.push_str(&lines);
-        }
-    }
-}
-
 /// Appends the durations of recent requests as percentiles, which HAProxy's exporter does not
 /// have. They cover a moving window, so they are a summary and not a histogram, whose buckets
 /// never decrease.
-fn durations(out: &mut String, family_name: &str, rows: &[&Row<'_>]) {
-    let name = format!("evenkeel_{family_name}_request_duration_seconds");
-    let mut lines = String::new();
-    for row in rows {
-        let state = &row.proxy.state;
-        let counters = match &row.object {
-            Object::Frontend => &state.frontend.counters,
-            Object::Backend => &state.backend.counters,
-            Object::Server(server, _) => &server.state.traffic.counters,
-            Object::Listener(_) => continue,
-        };
-        let of = counters.percentiles();
-        if of.samples == 0 {
-            continue;
-        }
-        let labels = labels(row);
-        for (quantile, ms) in [("0.5", of.p50_ms), ("0.95", of.p95_ms), ("0.99", of.p99_ms)] {
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                lines,
-                "{name}{{{labels},quantile=\"{quantile}\"}} {}.{:03}",
-                ms / 1000,
-                ms % 1000
-            );
-        }
+fn durations(out: &mut String, family_name: &str, row: &Row<'_>) {
+    let state = &row.proxy.state;
+    let counters = match &row.object {
+        Object::Frontend => &state.frontend.counters,
+        Object::Backend => &state.backend.counters,
+        Object::Server(server, _) => &server.state.traffic.counters,
+        Object::Listener(_) => return,
+    };
+    let of = counters.percentiles();
+    if of.samples == 0 {
+        return;
     }
-    if !lines.is_empty() {
-        let _ = write!(
+    let labels = labels(row);
+    for (quantile, ms) in [("0.5", of.p50_ms), ("0.95", of.p95_ms), ("0.99", of.p99_ms)] {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
             out,
-            "# HELP {name} how long the last 1,024 to 2,048 requests or TCP sessions of each thread took, at most a \
-             quarter too high\n# TYPE {name} summary\n{lines}"
+            "evenkeel_{family_name}_request_duration_seconds{{{labels},quantile=\"{quantile}\"}} {}.{:03}",
+            ms / 1000,
+            ms % 1000
         );
     }
+}
+
+fn durations_head(out: &mut String, family_name: &str) {
+    let name = format!("evenkeel_{family_name}_request_duration_seconds");
+    let _ = write!(
+        out,
+        "# HELP {name} how long the last 1,024 to 2,048 requests or TCP sessions of each thread took, at most a \
+         quarter too high\n# TYPE {name} summary\n"
+    );
 }
 
 /// Returns the description of a metric. Milliseconds become seconds as in HAProxy's exporter,
@@ -365,23 +549,22 @@ fn meaning(column: C, how: How) -> String {
     }
 }
 
-fn statuses(out: &mut String, name: &str, rows: &[&Row<'_>]) {
-    let columns = [
-        ("1xx", C::Hrsp1xx),
-        ("2xx", C::Hrsp2xx),
-        ("3xx", C::Hrsp3xx),
-        ("4xx", C::Hrsp4xx),
-        ("5xx", C::Hrsp5xx),
-        ("other", C::HrspOther),
-    ];
-    for (code, column) in columns {
-        for row in rows {
-            if row.get(column) != &ColumnValue::Empty {
-                let labels = labels(row);
-                let _ = write!(out, "haproxy_{name}{{{labels},code=\"{code}\"}} ");
-                number(out, row.get(column));
-            }
-        }
+/// Classes of responses, and their columns.
+const CLASSES: [(&str, C); 6] = [
+    ("1xx", C::Hrsp1xx),
+    ("2xx", C::Hrsp2xx),
+    ("3xx", C::Hrsp3xx),
+    ("4xx", C::Hrsp4xx),
+    ("5xx", C::Hrsp5xx),
+    ("other", C::HrspOther),
+];
+
+fn status(out: &mut String, name: &str, class: usize, row: &Row<'_>) {
+    let (code, column) = CLASSES[class];
+    if row.get(column) != &ColumnValue::Empty {
+        let labels = labels(row);
+        let _ = write!(out, "haproxy_{name}{{{labels},code=\"{code}\"}} ");
+        number(out, row.get(column));
     }
 }
 
@@ -407,20 +590,34 @@ fn number(out: &mut String, value: &ColumnValue<'_>) {
     };
 }
 
-fn metric(out: &mut String, name: &str, (column, how): (C, How), row: &Row<'_>, all: &[Row<'_>]) {
+fn metric_of(
+    out: &mut String,
+    name: &str,
+    (column, how): (C, How),
+    row: &Row<'_>,
+    moment: &Moment,
+) {
     let value = row.get(column);
     let labels = labels(row);
     match how {
         States(states) => {
-            let counts = match column {
-                C::Status => count(states, [state_of(row)].into_iter()),
+            let mut counts = vec![0; states.len()];
+            match column {
+                C::Status => add(&mut counts, states, Some(state_of(row))),
                 C::CheckStatus => match check_of(row) {
-                    Some(state) => count(states, [state].into_iter()),
+                    Some(state) => add(&mut counts, states, Some(state)),
                     None => return,
                 },
-                C::AggCheckStatus => count(states, servers(row, all).filter_map(check_of)),
-                _ => count(states, servers(row, all).map(state_of)),
-            };
+                _ => {
+                    for server in servers(row, moment) {
+                        let state = match column {
+                            C::AggCheckStatus => check_of(&server),
+                            _ => Some(state_of(&server)),
+                        };
+                        add(&mut counts, states, state);
+                    }
+                }
+            }
             for (state, n) in states.iter().zip(counts) {
                 let _ = writeln!(out, "haproxy_{name}{{{labels},state=\"{state}\"}} {n}");
             }
@@ -453,21 +650,23 @@ fn metric(out: &mut String, name: &str, (column, how): (C, How), row: &Row<'_>, 
     }
 }
 
-/// Counts how often each of these states occurs.
-fn count<'s>(states: &[&'static str], found: impl Iterator<Item = &'s str>) -> Vec<usize> {
-    let mut counts = vec![0; states.len()];
-    for state in found {
-        if let Some(at) = states.iter().position(|known| *known == state) {
-            counts[at] += 1;
-        }
+/// Counts a state, if it is one of those of a metric.
+fn add(counts: &mut [usize], states: &[&'static str], found: Option<&str>) {
+    let at = found.and_then(|found| states.iter().position(|known| *known == found));
+    if let Some(count) = at.and_then(|at| counts.get_mut(at)) {
+        *count += 1;
     }
-    counts
 }
 
-fn servers<'r, 'c>(backend: &'r Row<'c>, all: &'r [Row<'c>]) -> impl Iterator<Item = &'r Row<'c>> {
-    all.iter().filter(|row| {
-        matches!(row.object, Object::Server(..)) && std::ptr::eq(row.proxy, backend.proxy)
-    })
+/// Returns the rows of a backend's servers, with their states only.
+fn servers<'r, 'c>(
+    backend: &'r Row<'c>,
+    moment: &'r Moment,
+) -> impl Iterator<Item = Row<'c>> + use<'r, 'c> {
+    let columns = ColumnSet::of(&[C::Status, C::CheckStatus]);
+    let proxy = backend.proxy;
+    let servers = proxy.servers.iter();
+    servers.map(move |server| row::server(proxy, server, moment, columns))
 }
 
 /// Returns the state in the form of the metrics: the first word of the statistics text.
@@ -510,36 +709,28 @@ fn of_process(out: &mut String, process: &ProcessSnapshot) {
     let _ = writeln!(out, "haproxy_process_build_info{{version=\"{VERSION}\"}} 1");
 }
 
-/// Appends the sizes of stick tables and their numbers of entries.
-fn of_tables(out: &mut String, config: &Config) {
-    let families = [
-        (
-            "sticktable_size",
-            "maximum number of entries of the stick table",
-        ),
-        (
-            "sticktable_used",
-            "current number of entries of the stick table",
-        ),
-    ];
-    for (at, (name, meaning)) in families.into_iter().enumerate() {
-        let mut lines = String::new();
-        for table in config.tables.serving() {
-            let n = match at {
-                0 => u64::from(table.make.size),
-                _ => u64::from(table.used()),
-            };
-            let (label, kind) = (escaped(&table.name), table.make.key.name());
-            let _ = writeln!(
-                lines,
-                "haproxy_{name}{{name=\"{label}\",type=\"{kind}\"}} {n}"
-            );
-        }
-        if !lines.is_empty() {
-            head(out, name, meaning, Gauge);
-            out.push_str(&lines);
-        }
-    }
+/// Metrics of stick tables.
+const TABLES: [(&str, &str); 2] = [
+    (
+        "sticktable_size",
+        "maximum number of entries of the stick table",
+    ),
+    (
+        "sticktable_used",
+        "current number of entries of the stick table",
+    ),
+];
+
+fn of_table(out: &mut String, name: &str, metric: usize, table: &Table) {
+    let n = match metric {
+        0 => u64::from(table.make.size),
+        _ => u64::from(table.used()),
+    };
+    let (label, kind) = (escaped(&table.name), table.make.key.name());
+    let _ = writeln!(
+        out,
+        "haproxy_{name}{{name=\"{label}\",type=\"{kind}\"}} {n}"
+    );
 }
 
 /// Appends the counters of nameservers. The families are present even without a nameserver,
@@ -606,25 +797,23 @@ mod tests {
                 .current_shard()
                 .took(ms);
         }
-        let mut rows: Vec<Row<'_>> = Vec::new();
-        let moment = Moment {
-            state_ms: 0,
-            rate_ms: 0,
-            connections_max: 10,
-            legends: false,
+        let of = MetricsOf {
+            config: &config,
+            process: &ProcessSnapshot::default(),
+            moment: &Moment {
+                state_ms: 0,
+                rate_ms: 0,
+                connections_max: 10,
+                legends: false,
+            },
         };
-        each(&config, &Selection::default(), &moment, |row| {
-            rows.push(row.clone());
-        });
         let mut out = String::new();
-        for (family, name) in [
-            (F, "frontend"),
-            (L, "listener"),
-            (B, "backend"),
-            (S, "server"),
-        ] {
-            let of: Vec<_> = rows.iter().filter(|row| family_of(row) == family).collect();
-            durations(&mut out, name, &of);
+        for family in 0..FAMILIES.len() {
+            let mut metrics = MetricsOutput::new(Query::of(true));
+            metrics.section = Section::Durations { family };
+            while metrics.section == (Section::Durations { family }) {
+                metrics.step(&mut out, of);
+            }
         }
         let lines = out.lines().filter(|line| !line.starts_with("# HELP"));
         let expected = [

@@ -1,13 +1,15 @@
 //! Statistics of one frontend, listener, server or backend: a value for each column. They are
-//! read from atomics and, for a server, under its short lock; nothing is changed here.
+//! read from atomics and, for a server, under its short lock; nothing is changed here. A
+//! [`RowCursor`] walks over the rows one by one, so that a report needs no list of them.
 
-use super::column::{COLUMN_COUNT, Column};
+use super::column::{Column, ColumnSet};
 use crate::persistence;
 use crate::runtime;
 use model::config::{Balance, Bind, BindAddress, Config, Mode, Proxy, Server, ServerAddress};
 use model::state::{AdminReport, Average, Counters, ServerReport, Tally};
 use reactor::{Gauge, Rate};
 use std::borrow::Cow;
+use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Value of a column.
@@ -69,7 +71,7 @@ pub enum Object<'c> {
     Frontend,
     Listener(&'c Bind),
     /// A server and its state.
-    Server(&'c Server, Box<ServerReport>),
+    Server(&'c Server, Rc<ServerReport>),
     /// The server side of a proxy.
     Backend,
 }
@@ -80,15 +82,21 @@ pub struct Row<'c> {
     /// Proxy that the row belongs to.
     pub proxy: &'c Proxy,
     pub object: Object<'c>,
-    values: [ColumnValue<'c>; COLUMN_COUNT],
+    /// Columns that are computed; the others are empty.
+    columns: ColumnSet,
+    /// Values of these columns.
+    values: Vec<ColumnValue<'c>>,
 }
 
 impl<'c> Row<'c> {
-    fn new(proxy: &'c Proxy, object: Object<'c>) -> Self {
+    fn new(proxy: &'c Proxy, object: Object<'c>, columns: ColumnSet) -> Self {
+        // The name is always present.
+        let columns = columns.with(&[Column::Svname]);
         let mut row = Row {
             proxy,
             object,
-            values: [const { ColumnValue::Empty }; COLUMN_COUNT],
+            columns,
+            values: vec![ColumnValue::Empty; columns.count()],
         };
         let (name, kind, id) = match &row.object {
             Object::Frontend => (Cow::Borrowed("FRONTEND"), 0u32, 0),
@@ -107,12 +115,23 @@ impl<'c> Row<'c> {
     }
 
     fn put(&mut self, column: Column, value: impl Into<ColumnValue<'c>>) {
-        self.values[column as usize] = value.into();
+        let index = self.columns.index_of(column);
+        if let Some(place) = index.and_then(|index| self.values.get_mut(index)) {
+            *place = value.into();
+        }
+    }
+
+    /// Returns whether a column is computed. Callers of [`Row::put`] ask first where a value
+    /// costs more than a read.
+    fn has(&self, column: Column) -> bool {
+        self.columns.has(column)
     }
 
     /// Returns the value of a column.
     pub fn get(&self, column: Column) -> &ColumnValue<'c> {
-        &self.values[column as usize]
+        let index = self.columns.index_of(column);
+        let value = index.and_then(|index| self.values.get(index));
+        value.unwrap_or(&ColumnValue::Empty)
     }
 
     /// Returns the number in a column; 0 without one.
@@ -147,7 +166,9 @@ impl<'c> Row<'c> {
 
     fn tallies(&mut self, counters: &Counters, of: &[(Column, Tally)]) {
         for (column, tally) in of {
-            self.put(*column, counters.read(*tally));
+            if self.has(*column) {
+                self.put(*column, counters.read(*tally));
+            }
         }
     }
 
@@ -157,6 +178,9 @@ impl<'c> Row<'c> {
     }
 
     fn rate(&mut self, rate: &Rate, now_ms: u64, now: Column, most: Column) {
+        if !self.has(now) && !self.has(most) {
+            return;
+        }
         let clip = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
         self.put(now, clip(rate.read(now_ms)));
         self.put(most, clip(rate.highest(now_ms)));
@@ -171,37 +195,50 @@ impl<'c> Row<'c> {
         ];
         let clip = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
         for (which, average, most) in of {
-            self.put(average, clip(counters.average_ms(which)));
-            self.put(most, clip(counters.highest_ms(which)));
+            if self.has(average) {
+                self.put(average, clip(counters.average_ms(which)));
+            }
+            if self.has(most) {
+                self.put(most, clip(counters.highest_ms(which)));
+            }
         }
     }
 
     fn last_session(&mut self, ago_s: Option<u64>) {
         let ago = ago_s.map_or(-1, |s| i32::try_from(s).unwrap_or(i32::MAX));
-        self.values[Column::Lastsess as usize] = ColumnValue::S32(ago);
+        self.put(Column::Lastsess, ColumnValue::S32(ago));
     }
 
     /// Sets zeros for the HTTP/2 columns, and the counters of compression and the cache.
     fn absent(&mut self, counters: &Counters) {
         use Column as C;
-        let zeros = (C::H2HeadersRcvd as usize)..=(C::H2BackendTotalStreams as usize);
-        self.values[zeros].fill(ColumnValue::U64(0));
-        for (column, tally) in [
+        if self.columns.is_all() {
+            let zeros = (C::H2HeadersRcvd as usize)..=(C::H2BackendTotalStreams as usize);
+            self.values[zeros].fill(ColumnValue::U64(0));
+        }
+        let of_compression = [
             (C::CompIn, Tally::CompressedIn),
             (C::CompOut, Tally::CompressedOut),
             (C::CompByp, Tally::CompressionBypassed),
             (C::CompRsp, Tally::CompressedAnswers),
-        ] {
-            self.put(column, counters.read(tally));
-        }
+        ];
+        self.tallies(counters, &of_compression);
         if self.http() {
-            self.put(C::CacheLookups, counters.read(Tally::CacheLookups));
-            self.put(C::CacheHits, counters.read(Tally::CacheHits));
+            let of_cache = [
+                (C::CacheLookups, Tally::CacheLookups),
+                (C::CacheHits, Tally::CacheHits),
+            ];
+            self.tallies(counters, &of_cache);
         }
     }
 
+    /// Sets the counters of HTTP/1 and HTTP/2, which are only in reports of all columns: some are
+    /// differences of others.
     fn http1(&mut self, open: u32, streams: u32, counters: &Counters, connections: Tally) {
         use Column as C;
+        if !self.columns.is_all() {
+            return;
+        }
         let (open, streams) = if self.http() { (open, streams) } else { (0, 0) };
         let of = [
             C::H1TotalConnections,
@@ -248,7 +285,7 @@ impl<'c> Row<'c> {
     fn served(&mut self, counters: &Counters) {
         self.statuses(counters);
         if self.http() {
-            self.put(Column::ReqTot, counters.read(Tally::Requests));
+            self.tallies(counters, &[(Column::ReqTot, Tally::Requests)]);
         }
         self.times(counters);
     }
@@ -317,9 +354,9 @@ fn listener_name(bind: &Bind) -> Cow<'_, str> {
 }
 
 /// Creates the row of a frontend.
-pub fn frontend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
+fn frontend<'c>(proxy: &'c Proxy, moment: &Moment, columns: ColumnSet) -> Row<'c> {
     use Column as C;
-    let mut row = Row::new(proxy, Object::Frontend);
+    let mut row = Row::new(proxy, Object::Frontend, columns);
     let state = &proxy.state;
     row.gauge(&state.frontend.sessions, C::Scur, C::Smax);
     row.put(C::Slim, runtime::maxconn(proxy).min(moment.connections_max));
@@ -348,18 +385,23 @@ pub fn frontend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
         C::ReqRate,
         C::ReqRateMax,
     );
-    row.put(C::ReqTot, state.frontend.counters.read(Tally::Requests));
+    row.tallies(
+        &state.frontend.counters,
+        &[
+            (C::ReqTot, Tally::Requests),
+            (C::ConnTot, Tally::Connections),
+        ],
+    );
     row.rate(
         &state.frontend.connection_rate,
         moment.rate_ms,
         C::ConnRate,
         C::ConnRateMax,
     );
-    row.put(C::ConnTot, state.frontend.counters.read(Tally::Connections));
     if row.http() {
-        row.put(
-            C::Intercepted,
-            state.frontend.counters.read(Tally::Intercepted),
+        row.tallies(
+            &state.frontend.counters,
+            &[(C::Intercepted, Tally::Intercepted)],
         );
     }
     row.absent(&state.frontend.counters);
@@ -374,9 +416,9 @@ pub fn frontend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
 }
 
 /// Creates the row of a listener (`option socket-stats`).
-pub fn listener<'c>(proxy: &'c Proxy, bind: &'c Bind, moment: &Moment) -> Row<'c> {
+fn listener<'c>(proxy: &'c Proxy, bind: &'c Bind, moment: &Moment, columns: ColumnSet) -> Row<'c> {
     use Column as C;
-    let mut row = Row::new(proxy, Object::Listener(bind));
+    let mut row = Row::new(proxy, Object::Listener(bind), columns);
     let state = proxy.state.listener(bind.id);
     row.gauge(&state.sessions, C::Scur, C::Smax);
     row.put(C::Slim, bind.maxconn.unwrap_or(0));
@@ -419,10 +461,16 @@ fn weight_now(report: &ServerReport) -> u32 {
 }
 
 /// Creates the row of a server.
-pub fn server<'c>(proxy: &'c Proxy, server: &'c Server, moment: &Moment) -> Row<'c> {
+pub fn server<'c>(
+    proxy: &'c Proxy,
+    server: &'c Server,
+    moment: &Moment,
+    columns: ColumnSet,
+) -> Row<'c> {
     use Column as C;
-    let report = server.state.report(moment.state_ms);
-    let mut row = Row::new(proxy, Object::Server(server, Box::new(report.clone())));
+    let report = Rc::new(server.state.report(moment.state_ms));
+    let object = Object::Server(server, Rc::clone(&report));
+    let mut row = Row::new(proxy, object, columns);
     let state = &server.state;
     row.gauge(&state.queue.waiting, C::Qcur, C::Qmax);
     row.gauge(&state.traffic.sessions, C::Scur, C::Smax);
@@ -430,7 +478,9 @@ pub fn server<'c>(proxy: &'c Proxy, server: &'c Server, moment: &Moment) -> Row<
         row.put(C::Slim, state.maxconn());
     }
     row.tallies(&state.traffic.counters, SERVER_SIDE);
-    row.put(C::Status, report.status_text());
+    if row.has(C::Status) {
+        row.put(C::Status, report.status_text());
+    }
     row.put(C::Weight, weight_now(&report));
     row.put(C::Uweight, report.weight);
     row.put(C::Act, u32::from(!state.backup()));
@@ -502,10 +552,11 @@ fn checks(row: &mut Row<'_>, report: &ServerReport) {
     let Object::Server(server, _) = &row.object else {
         return;
     };
-    let went_down = server.state.traffic.counters.read(Tally::WentDown);
-    let failures = server.state.traffic.counters.read(Tally::CheckFailures);
-    row.put(C::Chkfail, failures);
-    row.put(C::Chkdown, went_down);
+    let of_checks = [
+        (C::Chkfail, Tally::CheckFailures),
+        (C::Chkdown, Tally::WentDown),
+    ];
+    row.tallies(&server.state.traffic.counters, &of_checks);
     row.put(C::Downtime, clip_seconds(report.downtime_ms));
     if matches!(
         report.admin,
@@ -521,7 +572,9 @@ fn checks(row: &mut Row<'_>, report: &ServerReport) {
     if report.last_check_ms.is_some() {
         row.put(C::CheckDuration, u64::from(last.duration_ms));
     }
-    row.put(C::LastChk, last.info.to_string());
+    if row.has(C::LastChk) {
+        row.put(C::LastChk, last.info.to_string());
+    }
     row.put(C::CheckDesc, last.status.text());
     row.put(C::CheckRise, report.rise);
     row.put(C::CheckFall, report.fall);
@@ -557,21 +610,23 @@ fn weights(proxy: &Proxy, moment: &Moment) -> (u32, u32) {
 }
 
 /// Creates the row of a backend.
-pub fn backend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
+fn backend<'c>(proxy: &'c Proxy, moment: &Moment, columns: ColumnSet) -> Row<'c> {
     use Column as C;
-    let mut row = Row::new(proxy, Object::Backend);
+    let mut row = Row::new(proxy, Object::Backend, columns);
     let state = &proxy.state;
     let report = state.backend_report(moment.state_ms);
     row.gauge(&state.backend.queue.waiting, C::Qcur, C::Qmax);
     row.gauge(&state.backend.sessions, C::Scur, C::Smax);
     row.put(C::Slim, state.backend.fullconn.load(Relaxed));
     row.tallies(&state.backend.counters, SERVER_SIDE);
-    row.put(C::Dreq, state.backend.counters.read(Tally::DeniedRequests));
+    row.tallies(&state.backend.counters, &[(C::Dreq, Tally::DeniedRequests)]);
     let up = proxy.servers.is_empty() || report.up;
     row.put(C::Status, if up { "UP" } else { "DOWN" });
-    let (weight, user_weight) = weights(proxy, moment);
-    row.put(C::Weight, weight);
-    row.put(C::Uweight, user_weight);
+    if row.has(C::Weight) || row.has(C::Uweight) {
+        let (weight, user_weight) = weights(proxy, moment);
+        row.put(C::Weight, weight);
+        row.put(C::Uweight, user_weight);
+    }
     row.put(C::Act, report.active);
     row.put(C::Bck, report.backup);
     row.put(C::Chkdown, u64::from(report.downs));
@@ -650,9 +705,10 @@ impl Selection<'_> {
         self.object_id.is_none_or(|wanted| wanted == id)
     }
 
-    fn has_server(&self, row: &Row<'_>) -> bool {
+    /// Returns whether the state of a row's server is selected; true for other objects.
+    pub fn has_state(&self, row: &Row<'_>) -> bool {
         let Object::Server(server, report) = &row.object else {
-            return false;
+            return true;
         };
         let maintenance = matches!(
             report.admin,
@@ -664,51 +720,85 @@ impl Selection<'_> {
     }
 }
 
-/// Passes every selected row of one proxy to a function, in HAProxy's order.
-pub fn of_proxy<'c>(
-    proxy: &'c Proxy,
-    selection: &Selection<'_>,
-    moment: &Moment,
-    mut give: impl FnMut(&Row<'c>),
-) {
-    use model::config::ProxyOption::SocketStats;
-    if proxy.kind.is_frontend() {
-        if selection.has_kind(1) && selection.has_id(0) {
-            give(&frontend(proxy, moment));
-        }
-        if proxy.has(SocketStats) && selection.has_kind(8) {
-            for bind in proxy.binds.iter().filter(|bind| selection.has_id(bind.id)) {
-                give(&listener(proxy, bind, moment));
-            }
-        }
+/// Position in the rows of a configuration, which are in HAProxy's order. It consists of
+/// indices into one version of the configuration, which never changes, so it is valid for as
+/// long as its owner keeps that version; the values are those of the time of each step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RowCursor {
+    /// Index of the proxy.
+    proxy: usize,
+    /// Index within the proxy: its frontend, then the selected listeners and servers, then its
+    /// backend.
+    item: usize,
+}
+
+impl RowCursor {
+    /// Returns the proxy at this position; None at the end.
+    pub fn proxy<'c>(&self, config: &'c Config) -> Option<&'c Proxy> {
+        config.proxies.get(self.proxy)
     }
-    if proxy.kind.is_backend() {
-        if selection.has_kind(4) {
-            for described in proxy.servers.iter().filter(|s| selection.has_id(s.id)) {
-                let row = server(proxy, described, moment);
-                if selection.has_server(&row) {
+
+    /// Returns whether no row of the current proxy was passed yet.
+    pub fn is_at_start(&self) -> bool {
+        self.item == 0
+    }
+
+    /// Moves to the next proxy.
+    pub fn skip_proxy(&mut self) {
+        self.proxy += 1;
+        self.item = 0;
+    }
+
+    /// Passes the row at this position to a function, if it exists and is selected, and moves to
+    /// the next position. Returns false at the end. The selection must be the same at every
+    /// step.
+    pub fn step<'c>(
+        &mut self,
+        config: &'c Config,
+        selection: &Selection<'_>,
+        moment: &Moment,
+        columns: ColumnSet,
+        give: impl FnOnce(&Row<'c>),
+    ) -> bool {
+        use model::config::ProxyOption::SocketStats;
+        let Some(proxy) = self.proxy(config) else {
+            return false;
+        };
+        if self.item == 0 && !selection.has_proxy(proxy) {
+            self.skip_proxy();
+            return true;
+        }
+        let (clients, servers) = (proxy.kind.is_frontend(), proxy.kind.is_backend());
+        let has_listeners = clients && proxy.has(SocketStats) && selection.has_kind(8);
+        let binds = if has_listeners { &*proxy.binds } else { &[] };
+        let members = if servers && selection.has_kind(4) {
+            &*proxy.servers
+        } else {
+            &[]
+        };
+        let item = self.item;
+        self.item += 1;
+        if item == 0 {
+            if clients && selection.has_kind(1) && selection.has_id(0) {
+                give(&frontend(proxy, moment, columns));
+            }
+        } else if let Some(bind) = binds.get(item - 1) {
+            if selection.has_id(bind.id) {
+                give(&listener(proxy, bind, moment, columns));
+            }
+        } else if let Some(member) = members.get(item - 1 - binds.len()) {
+            if selection.has_id(member.id) {
+                let row = server(proxy, member, moment, columns);
+                if selection.has_state(&row) {
                     give(&row);
                 }
             }
+        } else {
+            self.skip_proxy();
+            if servers && selection.has_kind(2) && selection.has_id(0) {
+                give(&backend(proxy, moment, columns));
+            }
         }
-        if selection.has_kind(2) && selection.has_id(0) {
-            give(&backend(proxy, moment));
-        }
-    }
-}
-
-/// Passes every selected row to a function.
-pub fn each<'c>(
-    config: &'c Config,
-    selection: &Selection<'_>,
-    moment: &Moment,
-    mut give: impl FnMut(&Row<'c>),
-) {
-    for proxy in config
-        .proxies
-        .iter()
-        .filter(|proxy| selection.has_proxy(proxy))
-    {
-        of_proxy(proxy, selection, moment, &mut give);
+        true
     }
 }

@@ -2,9 +2,11 @@
 
 use super::asked::{ActionStatus, StatisticsQuery};
 use super::export::{self, Format};
+use super::piece::{Piece, whole};
 use super::process::ProcessSnapshot;
+use super::prometheus::{MetricsOutput, Query};
 use super::row::{Moment, Selection};
-use super::{StatisticsReport, page};
+use super::{ReportOutput, StatisticsReport, page};
 use keyword::testing::load_text;
 use model::config::{Config, ProxyIndex, StatsPage};
 use model::state::{AdminState, CheckResult, CheckStatus, Tally};
@@ -119,18 +121,45 @@ fn process() -> ProcessSnapshot {
     process
 }
 
-fn rows(format: Format, selection: &Selection<'_>) -> String {
-    export::rows(&config(), selection, &moment(), format)
+/// Creates a report of everything. The page of the statistics has index 1.
+fn report(config: Arc<Config>, query: StatisticsQuery) -> StatisticsReport {
+    StatisticsReport {
+        config,
+        proxy: ProxyIndex(1),
+        output: ReportOutput::of_format(query.kind),
+        query,
+        admin: false,
+        console: Some("https://lb1:8600/".to_owned()),
+        process: process(),
+        moment: moment(),
+    }
 }
 
+fn unlimited(out: &mut String) -> Piece<'_> {
+    Piece::limited(out, usize::MAX, usize::MAX)
+}
+
+fn rows(format: Format, selection: &Selection<'_>) -> String {
+    let mut output = export::RowsOutput::new(format);
+    let (config, mut out) = (config(), String::new());
+    assert!(!output.write(&mut unlimited(&mut out), &config, selection, &moment()));
+    out
+}
+
+/// Returns the page with other settings than those of the file.
 fn html(asked: &StatisticsQuery, admin: bool, page: &StatsPage) -> String {
+    page_of(asked, admin, page).0
+}
+
+/// Returns a page and its security policy.
+fn page_of(asked: &StatisticsQuery, admin: bool, page: &StatsPage) -> (String, String) {
     let config = config();
     let selection = Selection {
         hide_down: asked.up,
         ..Selection::default()
     };
     let process = process();
-    page::View {
+    let view = page::View {
         config: &config,
         page,
         query: asked,
@@ -139,9 +168,13 @@ fn html(asked: &StatisticsQuery, admin: bool, page: &StatsPage) -> String {
         process: &process,
         admin,
         console: Some("https://lb1:8600/"),
-    }
-    .render()
-    .text
+    };
+    let (mut output, mut out) = (page::PageOutput::default(), String::new());
+    assert!(!output.survey(&mut unlimited(&mut out), &view));
+    assert!(out.is_empty());
+    let policy = output.policy(&view);
+    assert!(!output.write(&mut unlimited(&mut out), &view));
+    (out, policy)
 }
 
 fn stats_page() -> StatsPage {
@@ -322,41 +355,85 @@ fn the_scope_form_keeps_the_query_of_the_page() {
 }
 
 #[test]
-fn a_large_report_is_made_beside_the_thread_that_asked() {
+fn pieces_of_any_size_give_the_same_report() {
+    let servers: String = (0..300)
+        .map(|n| format!("server s{n} 127.0.0.1:{} check\n", 1000 + n))
+        .collect();
+    let file = format!(
+        "{FILE}listen empty\n bind 127.0.0.1:1\nbackend many\n mode http\n stick-table type ip size 1k\n{servers}"
+    );
+    let mut config = load_text(&file).config.unwrap();
+    model::control::install(&mut config, None, NOW_MS - 100_000_000);
+    let config = Arc::new(config);
+    let queries: [&[u8]; 9] = [
+        b";csv",
+        b";typed",
+        b";json",
+        b";json-schema",
+        b"",
+        b";up",
+        b"?scope=many",
+        b"?scope=nothing",
+        b";no-maint",
+    ];
+    for query in queries {
+        let asked = StatisticsQuery::parse(query);
+        let of = |bytes_max, steps_max| {
+            let mut report = report(config.clone(), asked.clone());
+            while report.survey(&mut String::new()) {}
+            whole(&mut report, bytes_max, steps_max)
+        };
+        let all = of(usize::MAX, usize::MAX);
+        for (bytes_max, steps_max) in [(1, 1), (1000, 3), (14 * 1024, 64)] {
+            let pieces = of(bytes_max, steps_max);
+            assert!(pieces == all, "{}: {bytes_max}", query.escape_ascii());
+        }
+    }
+    for query in [
+        "",
+        "scope=server&no-maint",
+        "scope=backend&scope=sticktable",
+    ] {
+        let of = |bytes_max, steps_max| {
+            let query = Query::parse(query.as_bytes()).unwrap();
+            let output = ReportOutput::Metrics(MetricsOutput::new(query));
+            let mut report = StatisticsReport {
+                output,
+                ..report(config.clone(), StatisticsQuery::default())
+            };
+            whole(&mut report, bytes_max, steps_max)
+        };
+        let all = of(usize::MAX, usize::MAX);
+        assert!(all.contains("haproxy_") && of(1, 1) == all, "{query}");
+        assert_eq!(
+            all.matches("# TYPE haproxy_backend_status ").count() > 0,
+            query != "scope=server&no-maint"
+        );
+    }
+}
+
+#[test]
+fn a_piece_is_bounded_also_without_output() {
     let servers: String = (0..1000)
-        .map(|n| format!("server s{n} 127.0.0.1:{}\n", 1000 + n))
+        .map(|n| format!("server s{n} 127.0.0.1:{} disabled\n", 1000 + n))
         .collect();
     let file = format!("listen l\nmode http\nbind 127.0.0.1:1\nstats uri /s\n{servers}");
     let mut config = load_text(&file).config.unwrap();
     model::control::install(&mut config, None, 1);
-    let report = || StatisticsReport {
-        metrics: None,
-        config: Arc::new(Config::default()),
+    let mut report = StatisticsReport {
         proxy: ProxyIndex(0),
-        query: StatisticsQuery::parse(b";csv"),
-        admin: false,
-        console: None,
-        process: process(),
-        moment: moment(),
+        ..report(Arc::new(config), StatisticsQuery::parse(b";csv;no-maint"))
     };
-    let config = Arc::new(config);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
-    let reply = runtime
-        .block_on(
-            StatisticsReport {
-                config: config.clone(),
-                ..report()
-            }
-            .make(),
-        )
-        .unwrap();
-    assert_eq!(reply.head.status(), 200);
-    assert_eq!(
-        reply.body.iter().filter(|b| **b == b'\n').count(),
-        1 + 1000 + 2
-    );
+    let (mut pieces, mut text) = (0, String::new());
+    let mut more = true;
+    while more {
+        let mut out = String::new();
+        more = super::PieceSource::write(&mut report, &mut Piece::new(&mut out));
+        assert!(out.len() < 16 * 1024);
+        (pieces, text) = (pieces + 1, text + &out);
+    }
+    assert!(pieces > 10, "{pieces}");
+    assert_eq!(text.lines().count(), 1 + 2);
 }
 
 #[test]
@@ -432,35 +509,21 @@ fn a_page_keeps_what_is_checked_over_a_refresh() {
 
 #[test]
 fn the_policy_allows_the_styles_and_the_script_of_the_page_and_no_others() {
-    let (config, process) = (config(), process());
-    let html = page::View {
-        config: &config,
-        page: &stats_page(),
-        query: &StatisticsQuery::default(),
-        selection: Selection::default(),
-        moment: moment(),
-        process: &process,
-        admin: true,
-        console: None,
-    }
-    .render();
+    let (text, policy) = page_of(&StatisticsQuery::default(), true, &stats_page());
     let hash = |text: &str| {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
         base64::Engine::encode(&base64::engine::general_purpose::STANDARD, digest)
     };
     let mut count = 0;
     for tag in ["style", "script"] {
-        for part in html.text.split(&format!("<{tag}>")).skip(1) {
+        for part in text.split(&format!("<{tag}>")).skip(1) {
             let (own, _) = part.split_once(&format!("</{tag}>")).unwrap();
-            assert!(
-                html.policy.contains(&format!("'sha256-{}'", hash(own))),
-                "{tag}"
-            );
+            assert!(policy.contains(&format!("'sha256-{}'", hash(own))), "{tag}");
             count += 1;
         }
     }
-    assert_eq!((count, html.policy.matches("sha256-").count()), (3, 3));
-    assert!(!html.text.contains(" style="), "the policy refuses it");
+    assert_eq!((count, policy.matches("sha256-").count()), (3, 3));
+    assert!(!text.contains(" style="), "the policy refuses it");
 }
 
 #[test]

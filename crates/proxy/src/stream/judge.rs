@@ -6,6 +6,7 @@ use super::session::Client;
 use super::{
     ProxyResponse, ProxyStream, StreamPhase, Termination, backend, error_page, send, watch,
 };
+use crate::stats::StatisticsReport;
 use crate::{persistence, stats};
 use http::message::{HttpMessage, HttpVersion};
 use model::config::{Mode, Rare};
@@ -24,6 +25,8 @@ pub enum Ruled {
     Forward,
     /// Answer the request with this reply.
     Answer(ProxyResponse),
+    /// Answer the request with this report.
+    Report(Box<StatisticsReport>),
     /// Close the connection without a response.
     Close,
 }
@@ -100,10 +103,7 @@ async fn side_rules(
             MessageVerdict::Metrics => {
                 let query = stream.request.query().unwrap_or_default();
                 match stats::metrics(stream, query) {
-                    Some(report) => match report.make().await {
-                        Some(answer) => Ruled::Answer(answer),
-                        None => Ruled::Answer(error_page(stream, 503)),
-                    },
+                    Some(report) => Ruled::Report(Box::new(report)),
                     None => Ruled::Answer(error_page(stream, 400)),
                 }
             }
@@ -189,10 +189,7 @@ async fn statistics(
         return match answer {
             stats::StatisticsVerdict::No => Ruled::Forward,
             stats::StatisticsVerdict::Ready(reply) => Ruled::Answer(reply),
-            stats::StatisticsVerdict::Report(report) => match report.make().await {
-                Some(reply) => Ruled::Answer(reply),
-                None => Ruled::Answer(error_page(stream, 503)),
-            },
+            stats::StatisticsVerdict::Report(report) => Ruled::Report(report),
             stats::StatisticsVerdict::Wait(wait) => {
                 if watch::await_rule(stream, &client.link, wait).await {
                     continue;

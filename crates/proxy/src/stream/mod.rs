@@ -25,6 +25,7 @@ mod meter;
 mod multiplexed;
 mod newest;
 mod observe;
+mod report;
 mod request;
 mod retry;
 mod secure;

@@ -1,7 +1,7 @@
 //! Sends responses to the client: completes their heads and writes their bytes.
 
 use super::session::Client;
-use super::shape::{self, Interim};
+use super::shape::{self, BodyEnd, Interim};
 use super::{Endpoint, ProxyResponse, ProxyStream, Termination};
 use http::http1;
 use http::message::{HttpMessage, HttpVersion};
@@ -83,7 +83,8 @@ pub async fn send(
         return SendOutcome::Failed;
     }
     let may_keep = may_keep && !close;
-    let Ok(Completed { has_body, keeps }) = complete(client, stream, body.len(), may_keep) else {
+    let end = BodyEnd::Length(body.len());
+    let Ok(Completed { has_body, keeps }) = complete(client, stream, end, may_keep) else {
         client.link.abort_output();
         return SendOutcome::Failed;
     };
@@ -109,46 +110,59 @@ pub async fn send(
             }
         }
     };
-    if sent.is_err() && stream.outcome.termination == Termination::Normal {
-        stream.outcome.termination = Termination::ClientAbort;
-    }
+    outcome(stream, &sent, keeps)
+}
+
+/// Returns the effect of a response on the client's connection, and notes a failure.
+pub(super) fn outcome(
+    stream: &mut ProxyStream,
+    sent: &Result<(), WriteFailure>,
+    keeps: bool,
+) -> SendOutcome {
     match sent {
         Ok(()) if keeps => SendOutcome::Keeps,
         Ok(()) => SendOutcome::Closes,
-        Err(_) => SendOutcome::Failed,
+        Err(_) => {
+            if stream.outcome.termination == Termination::Normal {
+                stream.outcome.termination = Termination::ClientAbort;
+            }
+            SendOutcome::Failed
+        }
     }
 }
 
 /// A response head that is ready to be sent.
-struct Completed {
+pub(super) struct Completed {
     /// The client gets the body.
-    has_body: bool,
-    keeps: bool,
+    pub(super) has_body: bool,
+    pub(super) keeps: bool,
 }
 
-/// Completes the head of a response: the length, the rules for every response, and whether
-/// the connection stays open.
-fn complete(
+/// Completes the head of a response: the framing of the body, the rules for every response,
+/// and whether the connection stays open.
+pub(super) fn complete(
     client: &Client,
     stream: &mut ProxyStream,
-    body_len: usize,
+    body: BodyEnd,
     may_keep: bool,
 ) -> Result<Completed, Interim> {
     let old_status = stream.response.status();
     // An HTTP/1.0 response from a file closes the connection unless it says otherwise.
     let old = stream.response.version() == HttpVersion::Http10 && !client.link.is_http2();
-    say_length(&mut stream.response, old, body_len);
+    frame(&mut stream.response, old, body);
     // As with HAProxy, no rule sees the response to an invalid request.
     if stream.request.is_request() {
         rules::http_after_response(stream);
         // The rules may have changed the framing.
         stream.response.remove(b"transfer-encoding");
-        say_length(&mut stream.response, old, body_len);
+        frame(&mut stream.response, old, body);
     }
-    let has_body = shape::settle_own(stream, old_status, body_len)?;
+    let has_body = shape::settle_own(stream, old_status, body)?;
     dress_answer(stream, &client.link);
     let status = stream.response.status();
-    let ends = shape::is_bodiless(status) || stream.response.get(b"content-length").is_some();
+    let ends = shape::is_bodiless(status)
+        || body == BodyEnd::Chunks
+        || stream.response.get(b"content-length").is_some();
     let closes_by_rule = http1::take_close(&mut stream.response);
     let keep = may_keep && ends && !closes_by_rule && !stream.begins_tunnel(status);
     if client.link.is_http2() || stream.switches(status) {
@@ -169,21 +183,31 @@ fn complete(
     Ok(Completed { has_body, keeps })
 }
 
-/// Sets the length of the body in a response head. `old`: an HTTP/1.0 response may omit the
+/// Sets the framing of the body in a response head. `old`: an HTTP/1.0 response may omit the
 /// length and end with the connection.
-fn say_length(response: &mut HttpMessage, old: bool, body_len: usize) {
+fn frame(response: &mut HttpMessage, old: bool, body: BodyEnd) {
+    let BodyEnd::Length(length) = body else {
+        response.remove(b"content-length");
+        if body == BodyEnd::Chunks && !shape::is_bodiless(response.status()) {
+            set_framing(response, b"transfer-encoding", b"chunked");
+        }
+        return;
+    };
     let said = response.get(b"content-length");
     if shape::is_bodiless(response.status()) || old && said.is_none() {
         return;
     }
-    let length = body_len.to_string();
-    if said == Some(length.as_bytes()) {
-        return;
+    let length = length.to_string();
+    if said != Some(length.as_bytes()) {
+        set_framing(response, b"content-length", length.as_bytes());
     }
-    // The client could not find the end of the response without the length, so a full head gets
-    // extra room.
-    if response.set(b"content-length", length.as_bytes()).is_err() {
+}
+
+/// Sets a header field without which the client could not find the end of the response. A full
+/// head gets extra room for it.
+fn set_framing(response: &mut HttpMessage, name: &[u8], value: &[u8]) {
+    if response.set(name, value).is_err() {
         response.set_limit(response.wire_len() + FRAMING_BYTES);
-        let _ = response.set(b"content-length", length.as_bytes());
+        let _ = response.set(name, value);
     }
 }

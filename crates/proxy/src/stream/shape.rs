@@ -24,6 +24,16 @@ const LENGTH_BYTES: usize = 32;
 #[derive(Debug)]
 pub(super) struct Interim;
 
+/// How the client finds the end of a body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum BodyEnd {
+    /// The body has this length.
+    Length(usize),
+    Chunks,
+    /// The body ends with its connection or HTTP/2 stream.
+    Close,
+}
+
 /// Returns whether a response with this status never has a body.
 pub(super) fn is_bodiless(status: u16) -> bool {
     matches!(status, 100..200 | 204 | 304)
@@ -55,7 +65,7 @@ pub(super) fn settle(stream: &mut ProxyStream, body: BodyLength) -> Result<BodyL
 pub(super) fn settle_own(
     stream: &mut ProxyStream,
     old_status: u16,
-    length: usize,
+    body: BodyEnd,
 ) -> Result<bool, Interim> {
     let status = stream.response.status();
     if status < 200 && !stream.switches(status) {
@@ -64,9 +74,11 @@ pub(super) fn settle_own(
     match (is_bodiless(old_status), is_bodiless(status)) {
         (_, true) if matches!(status, 101 | 204) => remove_framing(&mut stream.response),
         (true, false) => {
-            let response = &mut stream.response;
-            make_room(response);
-            _ = response.set(b"content-length", length.to_string().as_bytes());
+            if let BodyEnd::Length(length) = body {
+                let response = &mut stream.response;
+                make_room(response);
+                _ = response.set(b"content-length", length.to_string().as_bytes());
+            }
         }
         _ => {}
     }

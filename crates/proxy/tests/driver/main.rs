@@ -33,6 +33,7 @@ mod persistence;
 mod private;
 mod random;
 mod raw2;
+mod reports;
 mod reuse;
 mod rules;
 mod sessions;

@@ -32,9 +32,14 @@ impl Operator {
         }
     }
 
+    /// Serves a connection.
+    pub fn adopt(&self, peer: UnixStream, level: StatsLevel) {
+        self.serving.adopt(peer, level).unwrap();
+    }
+
     pub fn ask(&self, command: &str) -> String {
         let (mut peer, ours) = UnixStream::pair().unwrap();
-        self.serving.adopt(ours, StatsLevel::Admin).unwrap();
+        self.adopt(ours, StatsLevel::Admin);
         peer.write_all(command.as_bytes()).unwrap();
         peer.shutdown(std::net::Shutdown::Write).unwrap();
         let mut answer = String::new();

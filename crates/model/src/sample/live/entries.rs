@@ -3,6 +3,7 @@
 
 use super::{Entry, ListError, PatternPair, Which};
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 
 /// Entries of a changed list.
 #[derive(Clone, Default, Debug)]
@@ -30,6 +31,12 @@ impl Entries {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.by_number.values()
+    }
+
+    /// Returns the entries with larger numbers.
+    pub(super) fn after(&self, number: u64) -> impl Iterator<Item = &Entry> {
+        let larger = (Bound::Excluded(number), Bound::Unbounded);
+        self.by_number.range(larger).map(|(_, entry)| entry)
     }
 
     fn put(&mut self, entry: Entry) {

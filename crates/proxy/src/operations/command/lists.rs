@@ -1,6 +1,7 @@
 //! Commands about ACLs and maps. A change affects the process only; no file is written.
 
-use super::{CommandReply, Context, Session, Severity};
+use super::{CommandReply, Context, LongReply, Session, Severity};
+use crate::stats::piece::RowSource;
 use language::difference::{COVER, without_parameters};
 use model::config::{Config, StatsLevel};
 use model::rules::live::{Edit, Entry, How, ListError, Which};
@@ -90,15 +91,13 @@ fn show_entry(out: &mut String, entry: &Entry) {
     };
 }
 
-/// `show acl [<acl>]`, `show map [<map>]`.
-pub fn show(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
-    shown(context, session, words).into()
-}
+/// Number of entries that are copied at a time while a list is shown.
+const ENTRIES_MAX: usize = 256;
 
-fn shown(context: &Context, session: &Session, words: &[&str]) -> Result<String, String> {
-    let mut out = String::new();
+/// `show acl [<acl>]`, `show map [<map>]`.
+pub fn show(context: &Context, session: &Session, words: &[&str]) -> LongReply {
     if words.len() < 3 {
-        out.push_str("# id (file) description\n");
+        let mut out = String::from("# id (file) description\n");
         for list in context.runtime.config().lists.summaries(maps(words)) {
             let _ = writeln!(
                 out,
@@ -106,19 +105,31 @@ fn shown(context: &Context, session: &Session, words: &[&str]) -> Result<String,
                 list.id, list.file, list.used_by, list.versions.0, list.versions.1, list.entries
             );
         }
-        return Ok(out);
+        return Err(CommandReply::report(out));
     }
-    let (version, words) = version(words)?;
-    let (config, at) = named(context, &words, words.get(2))?;
+    let (version, words) = version(words).map_err(CommandReply::error)?;
+    let found = named(context, &words, words.get(2));
+    let (config, at) = found.map_err(CommandReply::error)?;
     let is_secret = config.lists.is_secret(at);
-    version
-        .map_or_else(
-            || config.lists.entries(at),
-            |version| config.lists.entries_of(at, version),
-        )
-        .iter()
-        .for_each(|entry| show_entry(&mut out, &visible(session, is_secret, entry)));
-    Ok(out)
+    // If another version is committed meanwhile, the output ends: its entries are others.
+    let version = version.or_else(|| config.lists.current_version(at));
+    let version = version.unwrap_or_default();
+    let (session, mut last) = (session.clone(), 0);
+    let mut entries = Vec::new().into_iter();
+    Ok(Box::new(RowSource(move |out: &mut String| {
+        let mut next = entries.next();
+        if next.is_none() {
+            let more = config.lists.entries_after(at, version, last, ENTRIES_MAX);
+            entries = more.into_iter();
+            next = entries.next();
+        }
+        let Some(entry) = next else {
+            return false;
+        };
+        last = entry.number;
+        show_entry(out, &visible(&session, is_secret, &entry));
+        true
+    })))
 }
 
 /// `prepare acl <acl>`, `prepare map <map>`.

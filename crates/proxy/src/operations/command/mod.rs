@@ -32,6 +32,7 @@ pub use reply::{CommandReply, Severity};
 
 use super::serving::SocketsState;
 use crate::runtime::Runtime;
+use crate::stats::piece::PieceSource;
 use language::difference::{COVER, masked_value};
 use language::keyword::Documented;
 use language::suggest;
@@ -110,6 +111,9 @@ type CommandFunction = fn(&Context, &mut Session, &[&str]) -> String;
 type Replies = fn(&Context, &mut Session, &[&str]) -> CommandReply;
 type ReportRun = fn(&Context, &Session, &[&str]) -> String;
 type ReportReplies = fn(&Context, &Session, &[&str]) -> CommandReply;
+/// A long report, which is produced while the client reads it; Err: a short reply instead of it.
+pub type LongReply = Result<Box<dyn PieceSource>, CommandReply>;
+type LongReports = fn(&Context, &Session, &[&str]) -> LongReply;
 
 /// Outcome of parsing a command line.
 pub enum CommandAction {
@@ -124,6 +128,8 @@ pub enum CommandAction {
     Report(ReportRun, Option<Severity>),
     /// Run this function outside the side thread; its reply contains the severity.
     ReportReply(ReportReplies),
+    /// As above; the report may be long.
+    LongReport(LongReports),
     /// Refuse the command with this reply.
     Refuse(CommandReply),
 }
@@ -147,6 +153,8 @@ enum Does {
     SlowChange(ReportRun),
     /// A slow command whose reply contains its severity.
     SlowSays(ReportReplies),
+    /// A report with a line for each server, session or entry.
+    Long(LongReports),
 }
 
 /// A command in the table.
@@ -159,7 +167,7 @@ struct Row {
     does: Does,
 }
 
-use Does::{Bare, Change, Inform, Now, Report, Says, SlowChange, SlowSays};
+use Does::{Bare, Change, Inform, Long, Now, Report, Says, SlowChange, SlowSays};
 use StatsLevel::{Admin, Operator, User};
 
 const fn row(
@@ -244,7 +252,7 @@ static COMMANDS: &[Row] = &[
     row(&["set", "timeout"], "set timeout cli <delay>", "change the timeout of this connection", User, Change(change::timeout)),
     row(&["set", "var"], "set var <name> [expr] <expression>|fmt <format>", "set a process-wide variable (experimental mode)", Admin, SlowChange(developer::set_variable)),
     row(&["set", "weight"], "set weight <bk>/<srv> <weight>", "change the weight of a server (or use 'set server')", Admin, Change(server::set_weight)),
-    row(&["show", "acl"], "show acl [[@<ver>] <acl>]", "list the ACLs, or the patterns of one", User, SlowSays(lists::show)),
+    row(&["show", "acl"], "show acl [[@<ver>] <acl>]", "list the ACLs, or the patterns of one", User, Long(lists::show)),
     row(&["show", "activity"], "show activity", "show the activity of each thread", Operator, Now(process::activity)),
     row(&["show", "backend"], "show backend", "list the backends", User, Now(show::backends)),
     row(&["show", "cache"], "show cache", "show the caches and their entries", Operator, Report(cache::show)),
@@ -257,8 +265,8 @@ static COMMANDS: &[Row] = &[
     row(&["show", "fd"], "show fd [num]", "list the open file descriptors", Operator, Report(process::descriptors)),
     row(&["show", "info"], "show info [desc|json|typed|float]*", "show information about the process", User, Now(info::show)),
     row(&["show", "libs"], "show libs", "list the loaded object files", Operator, Inform(developer::libraries)),
-    row(&["show", "map"], "show map [[@<ver>] <map>]", "list the maps, or the entries of one", User, SlowSays(lists::show)),
-    row(&["show", "metrics"], "show metrics [<query>]", "show the statistics for Prometheus (query: scope=<family>&... and no-maint, as for the exporter)", User, SlowSays(metrics::show)),
+    row(&["show", "map"], "show map [[@<ver>] <map>]", "list the maps, or the entries of one", User, Long(lists::show)),
+    row(&["show", "metrics"], "show metrics [<query>]", "show the statistics for Prometheus (query: scope=<family>&... and no-maint, as for the exporter)", User, Long(metrics::show)),
     row(&["show", "peers"], "show peers [<section>]", "show the peers and their tables", User, SlowSays(tables::peers)),
     row(&["show", "pools"], "show pools", "show the memory pools", Operator, Now(process::pools)),
     row(&["show", "profiling"], "show profiling [<what>]", "show the state of profiling", Operator, Now(developer::profiling)),
@@ -267,9 +275,9 @@ static COMMANDS: &[Row] = &[
     row(&["show", "requests"], "show requests [<filter> <value>]* [json]", "list the newest finished requests (filters: since host path status client server frontend outcome max)", Operator, SlowSays(requests::show)),
     row(&["show", "resolvers"], "show resolvers [id]", "show the counters of nameservers", Operator, SlowSays(resolvers::show)),
     row(&["show", "schema", "json"], "show schema json", "show the JSON schema of 'show info' and 'show stat'", User, Now(show::schema)),
-    row(&["show", "servers", "conn"], "show servers conn [<backend>]", "show the connections to servers", User, SlowSays(state::connections)),
-    row(&["show", "servers", "state"], "show servers state [<backend>]", "show the states of servers, for a state file", User, SlowSays(state::states)),
-    row(&["show", "sess"], "show sess [<id>|all]", "list the sessions, or show the details of one or all", Operator, SlowSays(sessions::show)),
+    row(&["show", "servers", "conn"], "show servers conn [<backend>]", "show the connections to servers", User, Long(state::connections)),
+    row(&["show", "servers", "state"], "show servers state [<backend>]", "show the states of servers, for a state file", User, Long(state::states)),
+    row(&["show", "sess"], "show sess [<id>|all]", "list the sessions, or show the details of one or all", Operator, Long(sessions::show)),
     row(&["show", "ssl", "ca-file"], "show ssl ca-file [<cafile>[:<index>]]", "list the CA files, or show the certificates of one", Operator, SlowSays(tls::show)),
     row(&["show", "ssl", "cert"], "show ssl cert [<certfile>]", "list the certificates, or show one", Operator, SlowSays(tls::show)),
     row(&["show", "ssl", "crl-file"], "show ssl crl-file [<crlfile[:<index>>]]", "list the CRL files, or show one", Operator, SlowSays(tls::show)),
@@ -277,8 +285,8 @@ static COMMANDS: &[Row] = &[
     row(&["show", "ssl", "ocsp-response"], "show ssl ocsp-response [id]", "list the OCSP responses, or show one", User, SlowSays(tls::show_ocsp)),
     row(&["show", "ssl", "providers"], "show ssl providers", "show the TLS library", User, Now(tls::providers)),
     row(&["show", "startup-logs"], "show startup-logs", "show the messages of the configuration load", Operator, Now(show::startup_logs)),
-    row(&["show", "stat"], "show stat [<iid>|<px> <type> <sid>] [desc|json|no-maint|typed|up]*", "show the counters of proxies and servers", User, SlowSays(show::statistics)),
-    row(&["show", "table"], "show table <table> [json] [<filter>]*", "list the stick tables, or the entries of one (json: sort has max)", User, SlowSays(tables::show)),
+    row(&["show", "stat"], "show stat [<iid>|<px> <type> <sid>] [desc|json|no-maint|typed|up]*", "show the counters of proxies and servers", User, Long(show::statistics)),
+    row(&["show", "table"], "show table <table> [json] [<filter>]*", "list the stick tables, or the entries of one (json: sort has max)", User, Long(tables::show)),
     row(&["show", "tasks"], "show tasks", "show the number of running tasks", Operator, Now(developer::tasks)),
     row(&["show", "threads"], "show threads", "list the threads that serve traffic", Operator, Now(developer::threads)),
     row(&["show", "tls-keys"], "show tls-keys [id|*]", "list the TLS ticket key files, or show their keys", User, Says(ticket_keys::show)),
@@ -357,6 +365,7 @@ pub fn find(session: &Session, words: &[&str]) -> CommandAction {
             Report(run) => CommandAction::Report(run, None),
             SlowChange(run) => CommandAction::Report(run, Some(Severity::Error)),
             SlowSays(run) => CommandAction::ReportReply(run),
+            Long(run) => CommandAction::LongReport(run),
         };
     }
     let missing = NOT_BUILT.iter().find(|name| {

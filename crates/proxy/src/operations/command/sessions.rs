@@ -2,7 +2,8 @@
 //! for its next request is not listed. The threads of the data plane are queried one after
 //! the other, some of their streams at a time.
 
-use super::{CommandReply, Context, Session, find_proxy};
+use super::{CommandReply, Context, LongReply, Session, find_proxy};
+use crate::stats::piece::RowSource;
 use model::log::clf_date;
 use model::state;
 use model::transaction::Endpoint;
@@ -29,19 +30,33 @@ pub(super) fn ask<T: Send + 'static>(
     take.recv_timeout(PATIENCE).ok()
 }
 
-/// Passes every stream to `see` until that returns false.
-fn each(mut see: impl FnMut(&StreamSummary) -> bool) {
-    for thread in 0..reactor::THREADS_MAX {
-        let mut from = Some(0);
-        while let Some(place) = from {
-            let Some((told, next)) = ask(thread, move || listing::list_streams(place, LOOK_MAX))
-            else {
-                break;
-            };
-            if !told.iter().all(&mut see) {
-                return;
+/// Streams of all threads, some of one thread at a time.
+#[derive(Default)]
+struct Streams {
+    thread: usize,
+    from: usize,
+    found: std::vec::IntoIter<StreamSummary>,
+}
+
+impl Iterator for Streams {
+    type Item = StreamSummary;
+
+    fn next(&mut self) -> Option<StreamSummary> {
+        loop {
+            if let Some(found) = self.found.next() {
+                return Some(found);
             }
-            from = next;
+            if self.thread >= reactor::THREADS_MAX {
+                return None;
+            }
+            let from = self.from;
+            let list = ask(self.thread, move || listing::list_streams(from, LOOK_MAX));
+            let (found, next) = list.unwrap_or_default();
+            self.found = found.into_iter();
+            match next {
+                Some(next) => self.from = next,
+                None => (self.thread, self.from) = (self.thread + 1, 0),
+            }
         }
     }
 }
@@ -52,29 +67,25 @@ fn number(word: &str) -> Option<u64> {
 }
 
 /// `show sess [<id> | all]`.
-pub fn show(_: &Context, _: &Session, words: &[&str]) -> CommandReply {
-    let mut out = String::new();
+pub fn show(_: &Context, _: &Session, words: &[&str]) -> LongReply {
     let wanted = words.get(2).copied().unwrap_or_default();
+    let mut streams = Streams::default();
     if let Some(id) = number(wanted) {
-        each(|told| {
-            if told.id == id {
-                detail(&mut out, told);
+        let mut out = String::new();
+        return Err(match streams.find(|told| told.id == id) {
+            Some(told) => {
+                detail(&mut out, &told);
+                CommandReply::report(out)
             }
-            out.is_empty()
+            None => CommandReply::error("Session not found.\n"),
         });
-        if out.is_empty() {
-            return CommandReply::error("Session not found.\n");
-        }
-        return CommandReply::report(out);
     }
-    each(|told| {
-        match wanted {
-            "all" => detail(&mut out, told),
-            _ => line(&mut out, told),
-        }
-        true
-    });
-    CommandReply::report(out)
+    let write = if wanted == "all" { detail } else { line };
+    Ok(Box::new(RowSource(move |out: &mut String| {
+        let told = streams.next();
+        told.iter().for_each(|told| write(out, told));
+        told.is_some()
+    })))
 }
 
 /// `shutdown session <id>`.

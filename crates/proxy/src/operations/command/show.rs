@@ -1,12 +1,14 @@
 //! `show …` commands that concern neither a server's state nor the process.
 
-use super::{CommandReply, Context, Session, find_proxy};
-use crate::stats::export::{self, Format};
+use super::{CommandReply, Context, LongReply, Session, find_proxy};
+use crate::stats::export::{self, Format, RowsOutput};
+use crate::stats::piece::{Piece, PieceSource};
 use crate::stats::process;
-use crate::stats::row::Selection;
+use crate::stats::row::{Moment, Selection};
 use model::config::product::VERSION;
 use model::config::{Config, StatsLevel};
 use std::fmt::Write;
+use std::sync::Arc;
 
 pub fn version(_: &Context, _: &mut Session, _: &[&str]) -> String {
     format!("{VERSION}\n")
@@ -105,19 +107,31 @@ fn bound(config: &Config, words: &[&str]) -> Result<Option<Bound>, String> {
     }))
 }
 
-pub fn statistics(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
+/// The reply to `show stat`.
+struct StatisticsReply {
+    config: Arc<Config>,
+    selection: Selection<'static>,
+    moment: Moment,
+    output: RowsOutput,
+}
+
+impl PieceSource for StatisticsReply {
+    fn write(&mut self, piece: &mut Piece<'_>) -> bool {
+        self.output
+            .write(piece, &self.config, &self.selection, &self.moment)
+    }
+}
+
+pub fn statistics(context: &Context, session: &Session, words: &[&str]) -> LongReply {
     let mut words = words.get(2..).unwrap_or_default();
     if words.first() == Some(&"domain") {
         if words.get(1) != Some(&"proxy") {
-            return CommandReply::error("Invalid statistics domain.\n");
+            return Err(CommandReply::error("Invalid statistics domain.\n"));
         }
         words = &words[2..];
     }
     let config = context.runtime.config();
-    let bound = match bound(&config, words) {
-        Ok(bound) => bound,
-        Err(text) => return CommandReply::error(text),
-    };
+    let bound = bound(&config, words).map_err(CommandReply::error)?;
     let mut selection = Selection::default();
     if let Some(bound) = bound {
         selection.proxy_id = bound.proxy_id;
@@ -140,8 +154,12 @@ pub fn statistics(context: &Context, session: &Session, words: &[&str]) -> Comma
         format = Format::TypedMeaning;
     }
     let legends = session.level >= StatsLevel::Operator;
-    let moment = process::moment(context.runtime, legends);
-    CommandReply::report(export::rows(&config, &selection, &moment, format))
+    Ok(Box::new(StatisticsReply {
+        config,
+        selection,
+        moment: process::moment(context.runtime, legends),
+        output: RowsOutput::new(format),
+    }))
 }
 
 /// `show startup-logs`

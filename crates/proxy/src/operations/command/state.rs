@@ -1,9 +1,11 @@
 //! `show servers …`: one line per server, in the columns of state files.
 
-use super::{CommandReply, Context, Session, find_backend};
+use super::{CommandReply, Context, LongReply, Session, find_backend};
+use crate::stats::piece::RowSource;
 use model::config::{Config, NamedPort, Proxy, Server, ServerAddress};
 use model::state::{self, AdminReport, CheckStatus, HealthState, ServerReport, Verdict};
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 const STATE_HEADER: &str = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state \
@@ -11,19 +13,40 @@ srv_uweight srv_iweight srv_time_since_last_change srv_check_status srv_check_re
 srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl \
 srv_check_port srv_check_addr srv_agent_addr srv_agent_port\n";
 
-/// Returns the backends that a command selects.
-fn backends<'c>(config: &'c Config, name: Option<&&str>) -> Result<Vec<&'c Proxy>, String> {
-    match name {
-        Some(name) => match find_backend(config, name) {
-            Some(proxy) => Ok(vec![proxy]),
-            None => Err("Can't find backend.\n".into()),
+/// Creates a reply with a line for each server of the backends that a command selects.
+fn server_lines(
+    config: Arc<Config>,
+    name: Option<&&str>,
+    header: &'static str,
+    line: fn(&mut String, &Proxy, &Server),
+) -> LongReply {
+    let only = match name {
+        Some(name) => match find_backend(&config, name) {
+            Some(proxy) => Some(proxy.id),
+            None => return Err(CommandReply::error("Can't find backend.\n")),
         },
-        None => Ok(config
-            .proxies
-            .iter()
-            .filter(|p| p.kind.is_backend() && !p.disabled)
-            .collect()),
-    }
+        None => None,
+    };
+    let selects = move |proxy: &Proxy| match only {
+        Some(id) => proxy.kind.is_backend() && proxy.id == id,
+        None => proxy.kind.is_backend() && !proxy.disabled,
+    };
+    let mut header = Some(header);
+    let (mut proxy_at, mut server_at) = (0, 0);
+    Ok(Box::new(RowSource(move |out: &mut String| {
+        out.push_str(header.take().unwrap_or_default());
+        let Some(proxy) = config.proxies.get(proxy_at) else {
+            return false;
+        };
+        match proxy.servers.get(server_at) {
+            Some(server) if selects(proxy) => {
+                line(out, proxy, server);
+                server_at += 1;
+            }
+            _ => (proxy_at, server_at) = (proxy_at + 1, 0),
+        }
+        true
+    })))
 }
 
 /// Returns the address and port in the format of these lines.
@@ -77,55 +100,49 @@ fn last_address(server: &Server) -> (String, i32) {
     }
 }
 
-pub fn states(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
+pub fn states(context: &Context, _: &Session, words: &[&str]) -> LongReply {
     let config = context.runtime.config();
-    let backends = match backends(&config, words.get(3)) {
-        Ok(backends) => backends,
-        Err(text) => return CommandReply::error(text),
-    };
+    server_lines(config, words.get(3), STATE_HEADER, state_line)
+}
+
+fn state_line(out: &mut String, proxy: &Proxy, server: &Server) {
     let now_ms = state::now_ms();
-    let mut out = String::from(STATE_HEADER);
-    for proxy in backends {
-        for server in &proxy.servers {
-            let report = server.state.report(now_ms);
-            let (ip, port) = address(server);
-            let (name, service) = names(server);
-            let since = now_ms.saturating_sub(report.last_change_ms) / 1000;
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                out,
-                "{} {} {} {} {ip} {} {} {} {} {since} {} {} {} {} {} 0 0 {name} {port} {service} {} {} {} {} {}",
-                proxy.id,
-                proxy.name,
-                server.id,
-                server.name,
-                operational(&report),
-                administrative(server, &report),
-                report.weight,
-                report.file_weight,
-                check_status(report.last_check.status, &report),
-                check_result(&report),
-                if report.checked { report.streak } else { 0 },
-                check_state(server, &report),
-                agent_state(server),
-                use_ssl(server),
-                server
-                    .state
-                    .check_set()
-                    .1
-                    .or(server.options.check_port)
-                    .unwrap_or(0),
-                check_host(server),
-                server
-                    .options
-                    .agent
-                    .address
-                    .map_or_else(|| "-".to_owned(), |ip| ip.to_string()),
-                server.options.agent.port.unwrap_or(0),
-            );
-        }
-    }
-    CommandReply::report(out)
+    let report = server.state.report(now_ms);
+    let (ip, port) = address(server);
+    let (name, service) = names(server);
+    let since = now_ms.saturating_sub(report.last_change_ms) / 1000;
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        out,
+        "{} {} {} {} {ip} {} {} {} {} {since} {} {} {} {} {} 0 0 {name} {port} {service} {} {} {} {} {}",
+        proxy.id,
+        proxy.name,
+        server.id,
+        server.name,
+        operational(&report),
+        administrative(server, &report),
+        report.weight,
+        report.file_weight,
+        check_status(report.last_check.status, &report),
+        check_result(&report),
+        if report.checked { report.streak } else { 0 },
+        check_state(server, &report),
+        agent_state(server),
+        use_ssl(server),
+        server
+            .state
+            .check_set()
+            .1
+            .or(server.options.check_port)
+            .unwrap_or(0),
+        check_host(server),
+        server
+            .options
+            .agent
+            .address
+            .map_or_else(|| "-".to_owned(), |ip| ip.to_string()),
+        server.options.agent.port.unwrap_or(0),
+    );
 }
 
 /// Returns 1 with TLS, 0 without, -1 if the configuration disables it.
@@ -234,35 +251,29 @@ fn agent_state(server: &Server) -> u32 {
     }
 }
 
-pub fn connections(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
+const CONNECTIONS_HEADER: &str = "# bkname/svname bkid/svid addr port - purge_delay used_cur used_max \
+need_est unsafe_nb safe_nb idle_lim idle_cur\n";
+
+pub fn connections(context: &Context, _: &Session, words: &[&str]) -> LongReply {
     let config = context.runtime.config();
-    let backends = match backends(&config, words.get(3)) {
-        Ok(backends) => backends,
-        Err(text) => return CommandReply::error(text),
-    };
-    let mut out = String::from(
-        "# bkname/svname bkid/svid addr port - purge_delay used_cur used_max need_est unsafe_nb \
-         safe_nb idle_lim idle_cur\n",
+    server_lines(config, words.get(3), CONNECTIONS_HEADER, connections_line)
+}
+
+fn connections_line(out: &mut String, proxy: &Proxy, server: &Server) {
+    let (ip, port) = address(server);
+    let idle = server.state.idle.count.load(Relaxed);
+    let limit = server.options.pool_max.map_or(-1, i64::from);
+    let used = &server.state.traffic.sessions;
+    let _ = writeln!(
+        out,
+        "{}/{} {}/{} {ip} {port} - {} {} {} {} {idle} 0 {limit} {idle}",
+        proxy.name,
+        server.name,
+        proxy.id,
+        server.id,
+        server.options.pool_purge_delay_ms,
+        used.current(),
+        used.highest(),
+        used.current(),
     );
-    for proxy in backends {
-        for server in &proxy.servers {
-            let (ip, port) = address(server);
-            let idle = server.state.idle.count.load(Relaxed);
-            let limit = server.options.pool_max.map_or(-1, i64::from);
-            let used = &server.state.traffic.sessions;
-            let _ = writeln!(
-                out,
-                "{}/{} {}/{} {ip} {port} - {} {} {} {} {idle} 0 {limit} {idle}",
-                proxy.name,
-                server.name,
-                proxy.id,
-                server.id,
-                server.options.pool_purge_delay_ms,
-                used.current(),
-                used.highest(),
-                used.current(),
-            );
-        }
-    }
-    CommandReply::report(out)
 }

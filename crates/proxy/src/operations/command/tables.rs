@@ -1,8 +1,10 @@
 //! Commands that show and change stick tables.
 
-use super::{CommandReply, Context, Session, table_rows};
+use super::{CommandReply, Context, LongReply, Session, table_rows};
+use crate::stats::piece::RowSource;
 use model::config::StatsLevel;
 use model::tables::{DataType, HeldEntry, Removal, Shape, Table};
+use std::collections::BinaryHeap;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -192,77 +194,135 @@ pub fn peers(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     report.ok_or_else(|| "No such peers\n".to_owned()).into()
 }
 
-/// Returns the keys of a table in HAProxy's order: by their bytes.
-fn sorted(table: &Table) -> Vec<Box<[u8]>> {
-    let mut keys = table.keys();
-    keys.sort_unstable();
-    keys
+/// Maximum number of keys that are stored while a table is listed.
+const KEYS_MAX: usize = 1 << 16;
+
+/// Entries of a table in HAProxy's order: by the bytes of their keys. Of a large table only the
+/// next keys are stored, which costs another walk over the table for each [`KEYS_MAX`] entries.
+struct SortedEntries {
+    table: Arc<Table>,
+    keys_max: usize,
+    keys: std::vec::IntoIter<Box<[u8]>>,
+    /// The largest key so far; None at the beginning.
+    last: Option<Box<[u8]>>,
+    /// The table has larger keys than the stored ones.
+    has_more: bool,
+}
+
+impl SortedEntries {
+    fn new(table: Arc<Table>, keys_max: usize) -> SortedEntries {
+        SortedEntries {
+            table,
+            keys_max,
+            keys: Vec::new().into_iter(),
+            last: None,
+            has_more: true,
+        }
+    }
+
+    /// Finds the next keys.
+    fn find_keys(&mut self) {
+        let (table, last) = (&self.table, self.last.as_deref());
+        // The largest of the smallest keys is on top.
+        let mut smallest = BinaryHeap::new();
+        let mut of_shard = Vec::new();
+        self.has_more = false;
+        for shard in 0..table.shard_count() {
+            table.keys_of(shard, &mut of_shard);
+            for key in of_shard.drain(..) {
+                if last.is_some_and(|last| *key <= *last) {
+                    continue;
+                }
+                if smallest.len() < self.keys_max {
+                    smallest.push(key);
+                    continue;
+                }
+                self.has_more = true;
+                if let Some(mut largest) = smallest.peek_mut()
+                    && key < *largest
+                {
+                    *largest = key;
+                }
+            }
+        }
+        let keys = smallest.into_sorted_vec();
+        self.last = keys.last().cloned();
+        self.keys = keys.into_iter();
+    }
+}
+
+impl Iterator for SortedEntries {
+    type Item = HeldEntry;
+
+    fn next(&mut self) -> Option<HeldEntry> {
+        loop {
+            for key in self.keys.by_ref() {
+                // The entry may have been removed since.
+                if let Some(held) = self.table.find(&key) {
+                    return Some(held);
+                }
+            }
+            if !self.has_more {
+                return None;
+            }
+            self.find_keys();
+        }
+    }
 }
 
 /// `show table [<table> [json … | key <key> | data.<type> <operator> <value>]...]`.
 ///
 /// Keys are addresses and cookies of clients: the level `user` sees the head of a table only.
-pub fn show(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
-    shown(context, session, words).into()
-}
-
-fn shown(context: &Context, session: &Session, words: &[&str]) -> Result<String, String> {
+pub fn show(context: &Context, session: &Session, words: &[&str]) -> LongReply {
     let mut out = String::new();
     let Some(name) = words.get(2) else {
         let config = context.runtime.config();
         for table in config.tables.serving().rev() {
             one_line(table, &mut out);
         }
-        return Ok(out);
+        return Err(CommandReply::report(out));
     };
     let Some(table) = find(context, name) else {
-        return Err("No such table\n".into());
+        return Err(CommandReply::error("No such table\n"));
     };
     if let Some(["json", wanted @ ..]) = words.get(3..) {
-        return if session.level < StatsLevel::Operator {
-            Err("Permission denied\n".into())
+        return Err(if session.level < StatsLevel::Operator {
+            CommandReply::error("Permission denied\n")
         } else {
-            table_rows::json(&table, wanted)
-        };
+            table_rows::json(&table, wanted).into()
+        });
     }
-    let which = which(&table, words.get(3..).unwrap_or_default())?;
+    let which = which(&table, words.get(3..).unwrap_or_default()).map_err(CommandReply::error)?;
     if session.level < StatsLevel::Operator {
         if matches!(which, Which::Key(_)) {
-            return Err("Permission denied\n".into());
+            return Err(CommandReply::error("Permission denied\n"));
         }
         one_line(&table, &mut out);
         out.push_str("# contents not dumped due to insufficient privileges\n");
-        return Ok(out);
+        return Err(CommandReply::report(out));
     }
-    match which {
+    let filters = match which {
         Which::Key(key) => {
             if let Some(held) = table.find(&key) {
                 one_line(&table, &mut out);
                 entry(&held, &mut out);
             }
+            return Err(CommandReply::report(out));
         }
-        Which::All => {
-            one_line(&table, &mut out);
-            each(&table, |held| entry(held, &mut out));
-        }
-        Which::Those(filters) => {
-            one_line(&table, &mut out);
-            each(&table, |held| {
-                if filters.iter().all(|filter| filter.takes(held)) {
-                    entry(held, &mut out);
-                }
-            });
-        }
-    }
-    Ok(out)
-}
-
-fn each(table: &Arc<Table>, mut look: impl FnMut(&HeldEntry)) {
-    for key in sorted(table) {
-        if let Some(held) = table.find(&key) {
-            look(&held);
-        }
-    }
+        Which::All => Vec::new(),
+        Which::Those(filters) => filters,
+    };
+    one_line(&table, &mut out);
+    let mut entries = SortedEntries::new(table, KEYS_MAX);
+    Ok(Box::new(RowSource(move |piece: &mut String| {
+        piece.push_str(&std::mem::take(&mut out));
+        let held = entries.next();
+        let selected = held.iter();
+        selected
+            .filter(|held| filters.iter().all(|filter| filter.takes(held)))
+            .for_each(|held| entry(held, piece));
+        held.is_some()
+    })))
 }
 
 /// `set table <table> key <key> [data.<type> <value>]...`.
@@ -354,4 +414,41 @@ pub fn clear(context: &Context, _: &Session, words: &[&str]) -> String {
         }
     }
     String::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::tables::{KeyType, Layout, Make, Settings};
+
+    #[test]
+    fn entries_are_listed_in_order_with_any_number_of_stored_keys() {
+        let make = Make {
+            key: KeyType::Integer,
+            length: 4,
+            size: 1000,
+            layout: Layout::new(vec![(DataType::Gpc0, 1, 0)]),
+        };
+        let settings = Settings {
+            expire_ms: 0,
+            no_purge: false,
+            has_peers: false,
+        };
+        let table = Arc::new(Table::new("t", make, settings));
+        for n in (0..300u32).rev() {
+            drop(table.get(&n.to_be_bytes()).expect("room"));
+        }
+        let all: Vec<Vec<u8>> = (0..300u32).map(|n| n.to_be_bytes().to_vec()).collect();
+        for keys_max in [1, 7, 299, 300, 301] {
+            let entries = SortedEntries::new(table.clone(), keys_max);
+            let keys: Vec<Vec<u8>> = entries.map(|held| held.key()).collect();
+            assert_eq!(keys, all, "{keys_max}");
+        }
+        let mut entries = SortedEntries::new(table.clone(), 10);
+        entries.next().expect("the first");
+        for n in [5u32, 250] {
+            assert_eq!(table.remove(&n.to_be_bytes()), Removal::Removed);
+        }
+        assert_eq!(entries.count(), 300 - 1 - 2);
+    }
 }

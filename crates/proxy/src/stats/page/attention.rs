@@ -4,7 +4,7 @@ use super::View;
 use super::state::Concern;
 use super::text::{escape, seconds};
 use crate::stats::asked::StatisticsQuery;
-use model::config::Proxy;
+use crate::stats::row::{Object, Row};
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -12,73 +12,101 @@ use std::sync::atomic::Ordering::Relaxed;
 const LINKS_MAX: usize = 12;
 
 /// An item that needs attention.
-struct Item<'c> {
-    concern: Concern,
-    proxy: &'c str,
+#[derive(Debug)]
+struct Item {
+    proxy: Box<str>,
     /// Anchor of the row in the table.
-    row: &'c str,
+    row: Box<str>,
     /// Text next to the name.
     words: String,
     /// The item is the whole proxy.
     is_whole: bool,
 }
 
-/// Appends the strip.
-pub fn write(out: &mut String, view: &View<'_>) {
-    let proxies = view.config.proxies.iter();
-    let mut items = Vec::new();
-    for proxy in proxies.filter(|proxy| view.selection.has_proxy(proxy)) {
-        of_proxy(&mut items, proxy, view.moment.state_ms);
-    }
-    if items.is_empty() {
-        out.push_str("<p class=\"alert active_up\">Nothing needs attention.</p>\n");
-        return;
-    }
-    out.push_str("<nav class=\"alerts\" aria-label=\"Needs attention\">\n");
-    for concern in Concern::ALL {
-        let some: Vec<&Item<'_>> = items
-            .iter()
-            .filter(|item| item.concern == concern)
-            .collect();
-        if !some.is_empty() {
-            list(out, view, concern, &some);
-        }
-    }
-    out.push_str("</nav>\n");
+/// Items of one concern: all are counted, and those that may get a link are stored.
+#[derive(Debug, Default)]
+struct Items {
+    count: usize,
+    proxies: Vec<Item>,
+    servers: Vec<Item>,
 }
 
-fn of_proxy<'c>(items: &mut Vec<Item<'c>>, proxy: &'c Proxy, now_ms: u64) {
-    let mut add = |concern, row, words: String, is_whole| {
-        items.push(Item {
-            concern,
-            proxy: &proxy.name,
-            row,
-            words,
-            is_whole,
-        });
-    };
-    if proxy.kind.is_frontend() {
-        if proxy.state.is_shut_down() {
-            add(Concern::Down, "Frontend", "stopped".to_owned(), true);
-        } else if proxy.state.frontend.paused.load(Relaxed) {
-            add(Concern::Maintenance, "Frontend", "paused".to_owned(), true);
+/// Items that need attention, collected from the rows of all servers, including those that the
+/// page hides.
+#[derive(Debug, Default)]
+pub struct Attention([Items; Concern::ALL.len()]);
+
+impl Attention {
+    /// Examines the row of an object at a time of states.
+    pub fn note(&mut self, row: &Row<'_>, now_ms: u64) {
+        let proxy = row.proxy;
+        let short_since = |since_ms: u64| short(now_ms.saturating_sub(since_ms) / 1000);
+        match &row.object {
+            Object::Frontend if proxy.state.is_shut_down() => {
+                self.add(Concern::Down, row, "Frontend", || "stopped".to_owned());
+            }
+            Object::Frontend if proxy.state.frontend.paused.load(Relaxed) => {
+                self.add(Concern::Maintenance, row, "Frontend", || {
+                    "paused".to_owned()
+                });
+            }
+            Object::Backend if !proxy.servers.is_empty() => {
+                let whole = proxy.state.backend_report(now_ms);
+                if !whole.up {
+                    self.add(Concern::Down, row, "Backend", || {
+                        format!("no server, {}", short_since(whole.last_change_ms))
+                    });
+                }
+            }
+            Object::Server(server, report) => {
+                if let Some(concern) = Concern::of_server(report) {
+                    self.add(concern, row, &server.name, || {
+                        short_since(report.last_change_ms)
+                    });
+                }
+            }
+            Object::Frontend | Object::Backend | Object::Listener(_) => {}
         }
     }
-    if !proxy.kind.is_backend() || proxy.servers.is_empty() {
-        return;
-    }
-    let whole = proxy.state.backend_report(now_ms);
-    if !whole.up {
-        let for_s = now_ms.saturating_sub(whole.last_change_ms) / 1000;
-        let words = format!("no server, {}", short(for_s));
-        add(Concern::Down, "Backend", words, true);
-    }
-    for server in &proxy.servers {
-        let report = server.state.report(now_ms);
-        if let Some(concern) = Concern::of_server(&report) {
-            let for_s = now_ms.saturating_sub(report.last_change_ms) / 1000;
-            add(concern, &server.name, short(for_s), false);
+
+    fn add(
+        &mut self,
+        concern: Concern,
+        row: &Row<'_>,
+        anchor: &str,
+        words: impl FnOnce() -> String,
+    ) {
+        let items = &mut self.0[concern as usize];
+        items.count += 1;
+        let is_whole = !matches!(row.object, Object::Server(..));
+        let list = if is_whole {
+            &mut items.proxies
+        } else {
+            &mut items.servers
+        };
+        if list.len() <= LINKS_MAX {
+            list.push(Item {
+                proxy: (*row.proxy.name).into(),
+                row: anchor.into(),
+                words: words(),
+                is_whole,
+            });
         }
+    }
+
+    /// Appends the strip.
+    pub fn write(&self, out: &mut String, view: &View<'_>) {
+        if self.0.iter().all(|items| items.count == 0) {
+            out.push_str("<p class=\"alert active_up\">Nothing needs attention.</p>\n");
+            return;
+        }
+        out.push_str("<nav class=\"alerts\" aria-label=\"Needs attention\">\n");
+        for (concern, items) in Concern::ALL.into_iter().zip(&self.0) {
+            if items.count > 0 {
+                list(out, view, concern, items);
+            }
+        }
+        out.push_str("</nav>\n");
     }
 }
 
@@ -88,7 +116,7 @@ fn short(s: u64) -> String {
     text
 }
 
-fn list(out: &mut String, view: &View<'_>, concern: Concern, items: &[&Item<'_>]) {
+fn list(out: &mut String, view: &View<'_>, concern: Concern, items: &Items) {
     let (class, word) = match concern {
         Concern::Down => ("active_down", "down"),
         Concern::Draining => ("active_draining", "draining"),
@@ -97,12 +125,11 @@ fn list(out: &mut String, view: &View<'_>, concern: Concern, items: &[&Item<'_>]
     let _ = write!(
         out,
         "<p class=\"alert {class}\"><b>{} {word}</b><span>",
-        items.len()
+        items.count
     );
     // A proxy is more urgent than one of its servers.
-    let ordered = items.iter().filter(|item| item.is_whole);
-    let ordered = ordered.chain(items.iter().filter(|item| !item.is_whole));
-    let hidden = items.len().saturating_sub(LINKS_MAX);
+    let ordered = items.proxies.iter().chain(&items.servers);
+    let hidden = items.count.saturating_sub(LINKS_MAX);
     for (at, item) in ordered.take(LINKS_MAX + 1).enumerate() {
         let Item { proxy, row, .. } = item;
         out.push_str("<span><a href=\"");

@@ -1,7 +1,7 @@
 //! The upper part of the page: the program, the process, the legend and links.
 
 use super::View;
-use super::attention;
+use super::attention::Attention;
 use super::text::{bytes, escape};
 use crate::stats::asked::{ActionStatus, StatisticsQuery};
 use crate::vitals;
@@ -24,7 +24,7 @@ pub fn begin(out: &mut String) {
 }
 
 /// Appends everything before the proxies; `widths` is the style of their columns.
-pub fn write(out: &mut String, view: &View<'_>, widths: &str) {
+pub fn write(out: &mut String, view: &View<'_>, widths: &str, attention: &Attention) {
     begin(out);
     let body = refresh(out, view);
     out.push_str("<title>Statistics of ");
@@ -56,7 +56,7 @@ pub fn write(out: &mut String, view: &View<'_>, widths: &str) {
     if let Some(outcome) = view.query.outcome {
         said(out, view, outcome);
     }
-    attention::write(out, view);
+    attention.write(out, view);
     process(out, view);
     options(out, view);
     legend(out);

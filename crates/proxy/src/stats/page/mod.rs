@@ -1,5 +1,4 @@
-//! The statistics page: HAProxy's table per proxy with its columns and colours. The page is
-//! created in one pass over the rows, independently of requests.
+//! The statistics page: HAProxy's table per proxy with its columns and colours.
 
 mod attention;
 mod confirm;
@@ -13,10 +12,14 @@ mod table;
 pub(super) mod text;
 
 use super::asked::StatisticsQuery;
+use super::column::ColumnSet;
+use super::piece::Piece;
 use super::process::ProcessSnapshot;
-use super::row::{Moment, Selection};
+use super::row::{Moment, Row, RowCursor, Selection};
+use attention::Attention;
 use base64::Engine;
 use layout::Widths;
+use line::PageRow;
 use model::config::{Config, StatsPage};
 use std::fmt::Write;
 
@@ -37,7 +40,7 @@ pub struct View<'v> {
     pub console: Option<&'v str>,
 }
 
-/// A page and its security policy.
+/// A short page and its security policy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Html {
     pub text: String,
@@ -74,46 +77,104 @@ fn link(page: &StatsPage, words: &str) -> String {
     link
 }
 
-/// Estimated size of a row in bytes.
-const ROW_BYTES: usize = 2100;
-/// Estimated size in bytes of a page without proxies, and of a proxy without rows.
-const FRAME_BYTES: usize = 14_000;
-const PROXY_BYTES: usize = 1500;
+/// Position in the output of a page. The output begins with what only all rows show: the
+/// widths of the columns, and the items that need attention. So the rows are walked over twice:
+/// [`survey`](PageOutput::survey) collects these and drops the rows,
+/// [`write`](PageOutput::write) produces them.
+#[derive(Debug, Default)]
+pub struct PageOutput {
+    rows: RowCursor,
+    widths: Widths,
+    attention: Attention,
+    has_tables: bool,
+    /// The beginning was written.
+    has_begun: bool,
+}
 
-impl View<'_> {
-    /// Creates the whole page.
-    pub fn render(&self) -> Html {
-        let proxies = || {
-            self.config
-                .proxies
-                .iter()
-                .filter(|proxy| self.selection.has_proxy(proxy))
+impl PageOutput {
+    /// Examines some rows. Returns false once it has examined all, and the page can be written.
+    pub fn survey(&mut self, piece: &mut Piece<'_>, view: &View<'_>) -> bool {
+        let all = Selection {
+            hide_down: false,
+            hide_maintenance: false,
+            ..view.selection.clone()
         };
-        let rows: usize = proxies().map(|p| p.servers.len() + p.binds.len() + 2).sum();
-        let bytes = proxies().count() * PROXY_BYTES + rows * ROW_BYTES;
-        let (mut tables, mut widths) = (String::with_capacity(bytes), Widths::default());
-        for proxy in proxies() {
-            table::write(&mut tables, &mut widths, self, proxy);
+        while piece.has_room() {
+            let (widths, attention, out) = (&mut self.widths, &mut self.attention, &mut *piece.out);
+            let give = |row: &Row<'_>| {
+                attention.note(row, view.moment.state_ms);
+                if view.selection.has_state(row) {
+                    let form = table::has_form(view, row.proxy);
+                    PageRow { view, row, form }.write(out, widths);
+                    out.clear();
+                }
+            };
+            let columns = ColumnSet::ALL;
+            if !self
+                .rows
+                .step(view.config, &all, &view.moment, columns, give)
+            {
+                self.rows = RowCursor::default();
+                self.has_tables = view.config.proxies.iter().any(|proxy| all.has_proxy(proxy));
+                return false;
+            }
         }
-        let mut out = String::with_capacity(FRAME_BYTES + tables.len());
-        // The column widths are known only after all rows.
-        let style = widths.style(self.admin);
-        head::write(&mut out, self, &style);
-        if tables.is_empty() {
-            out.push_str("<p>No proxy of this name.</p>\n");
-        }
-        out.push_str(&tables);
-        out.push_str("</main>");
-        if self.admin {
-            let _ = write!(out, "<script>{SCRIPT}</script>");
-        }
-        out.push_str("</body></html>\n");
-        Html {
-            policy: policy(&[head::STYLE, &style]),
-            text: out,
-        }
+        true
     }
 
+    /// Returns the `Content-Security-Policy`, after the survey. It permits the page's own styles
+    /// and script, and forms to its origin.
+    pub fn policy(&self, view: &View<'_>) -> String {
+        policy(&[head::STYLE, &self.widths.style(view.admin)])
+    }
+
+    /// Appends the next piece, after the survey; returns whether another one follows.
+    pub fn write(&mut self, piece: &mut Piece<'_>, view: &View<'_>) -> bool {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            let style = self.widths.style(view.admin);
+            head::write(piece.out, view, &style, &self.attention);
+            if !self.has_tables {
+                piece.out.push_str("<p>No proxy of this name.</p>\n");
+            }
+        }
+        while piece.has_room() {
+            let out = &mut *piece.out;
+            let Some(proxy) = self.rows.proxy(view.config) else {
+                end(out, view);
+                return false;
+            };
+            if !view.selection.has_proxy(proxy) {
+                self.rows.skip_proxy();
+                continue;
+            }
+            if self.rows.is_at_start() {
+                table::begin(out, view, proxy);
+            }
+            let form = table::has_form(view, proxy);
+            // The widths are sent already.
+            let widths = &mut Widths::default();
+            let give = |row: &Row<'_>| PageRow { view, row, form }.write(out, widths);
+            let columns = ColumnSet::ALL;
+            self.rows
+                .step(view.config, &view.selection, &view.moment, columns, give);
+            if self.rows.is_at_start() {
+                table::end(out, view, proxy);
+            }
+        }
+        true
+    }
+}
+
+/// Appends everything behind the proxies.
+fn end(out: &mut String, view: &View<'_>) {
+    out.push_str("</main>");
+    if view.admin {
+        let _ = write!(out, "<script>{SCRIPT}</script>");
+    }
+    out.push_str("</body></html>\n");
+}
+
+impl View<'_> {
     /// Returns a link to this page with other parameters.
     fn link(&self, words: &str) -> String {
         link(self.page, words)

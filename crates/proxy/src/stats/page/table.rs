@@ -1,12 +1,10 @@
 //! The table of one proxy, with the actions on its servers.
 
 use super::View;
-use super::layout::{self, Widths};
-use super::line::PageRow;
+use super::layout;
 use super::state::Census;
 use super::text::{escape, tip};
 use crate::stats::admin;
-use crate::stats::row::of_proxy;
 use model::config::{Mode, Proxy, ProxyKind};
 use std::fmt::Write;
 
@@ -14,9 +12,14 @@ use std::fmt::Write;
 const CHECK_ALL: &str = "<th rowspan=\"2\" class=\"k\"><input type=\"checkbox\" class=\"every\" \
 title=\"All servers\" aria-label=\"All servers\"></th>";
 
-/// Appends the table of a proxy, and records the required column widths.
-pub fn write(out: &mut String, widths: &mut Widths, view: &View<'_>, proxy: &Proxy) {
-    let form = view.admin && proxy.kind.is_backend() && !proxy.servers.is_empty();
+/// Returns whether a table has a form with actions.
+pub fn has_form(view: &View<'_>, proxy: &Proxy) -> bool {
+    view.admin && proxy.kind.is_backend() && !proxy.servers.is_empty()
+}
+
+/// Appends the beginning of a proxy's table, up to its rows.
+pub fn begin(out: &mut String, view: &View<'_>, proxy: &Proxy) {
+    let form = has_form(view, proxy);
     let of_servers = proxy.kind.is_backend();
     out.push_str(if of_servers {
         "<section>"
@@ -40,11 +43,12 @@ pub fn write(out: &mut String, widths: &mut Widths, view: &View<'_>, proxy: &Pro
         layout::OF_CLIENTS
     };
     layout::heads(out, columns, form.then_some(CHECK_ALL), view.admin);
-    of_proxy(proxy, &view.selection, &view.moment, |row| {
-        PageRow { view, row, form }.write(out, widths);
-    });
+}
+
+/// Appends the end of a proxy's table, behind its rows.
+pub fn end(out: &mut String, view: &View<'_>, proxy: &Proxy) {
     out.push_str("</tbody></table></div>");
-    if form {
+    if has_form(view, proxy) {
         actions(out, proxy);
     }
     out.push_str("</section>\n");
