@@ -104,6 +104,7 @@ mod volume_in_use;
 mod volume_network;
 mod volume_only;
 mod volume_orders;
+mod volume_overwrite;
 mod volume_pair;
 mod volume_power;
 mod volume_restored;

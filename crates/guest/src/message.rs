@@ -85,14 +85,7 @@ pub enum GuestOrder {
         /// Number from the answer to the order ([`GuestResponse::waits`]).
         number: u64,
     },
-    /// Prevents the start of a stopped guest while its disks are restored, also after the command
-    /// was interrupted.
-    BeginRestore {
-        /// Name of the guest concerned.
-        #[serde(with = "Name")]
-        name: String,
-    },
-    /// Permits the start of a guest whose disks are restored, or are accepted as they are.
+    /// Permits the start of a guest that an earlier version marked while it restored its disks.
     EndRestore {
         /// Name of the guest concerned.
         #[serde(with = "Name")]

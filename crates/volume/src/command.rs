@@ -98,6 +98,7 @@ fn founded(spec: &Spec) -> Result<(VolumeId, Superblock), CommandError> {
             copy: u64::from_ne_bytes(std::array::from_fn(|at| bytes[24 + at])).max(1),
             tracked: 0,
         }),
+        overwrite: None,
     };
     Ok((id, head))
 }

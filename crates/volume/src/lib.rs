@@ -12,6 +12,7 @@
 //! - [`disk`] runs I/O operations on the backing store.
 //! - [`export`] serves NBD clients.
 //! - [`network`] accepts clients of other machines over TCP with TLS.
+//! - [`overwrite`] is the mark of a volume that a command is overwriting.
 //! - [`layout`] encodes the on-disk metadata of a replica.
 //! - [`store`] writes metadata updates.
 //! - [`sums`] keeps the checksums of a replica's blocks on its disk.
@@ -37,6 +38,7 @@ pub mod message;
 pub mod meter;
 pub mod mirror;
 pub mod network;
+pub mod overwrite;
 pub mod replica;
 pub mod report;
 pub mod role;

@@ -73,6 +73,21 @@ pub enum VolumeOrder {
         /// Number of the socket, different for each attempt.
         socket: u64,
     },
+    /// Marks the volume as incomplete while a command replaces its content, or removes that mark.
+    /// The command has the volume open while it sets the mark.
+    Mark {
+        #[serde(with = "Name")]
+        name: String,
+        /// [`crate::overwrite::OverwriteMark::number`].
+        mark: u64,
+        /// The command has ended: removes the mark.
+        is_done: bool,
+    },
+    /// Removes the mark of an incomplete volume: its content is used as it is.
+    Accept {
+        #[serde(with = "Name")]
+        name: String,
+    },
 }
 
 /// Path of the socket on which a command waits for the role.

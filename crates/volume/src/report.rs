@@ -61,6 +61,10 @@ pub const USED_BY: &str = "used by";
 pub const CHANGE: &str = "change waits";
 /// Fact with the user that has the volume open on this node.
 pub const USER: &str = "user";
+/// Fact with the command that has not completed its overwrite of the volume.
+pub const INCOMPLETE: &str = "incomplete";
+/// Number that is 1 if there is such a command.
+const MARKED: &str = "marked as incomplete";
 /// Number with the configured size, bytes.
 pub const SIZE: &str = "size bytes";
 /// State of a replica that is not part of the volume served by the other node.
@@ -216,6 +220,11 @@ const NUMBERS: &[[&str; 3]] = &[
         "evenkeel_volume_damaged_bytes",
         "Bytes that are damaged and were not overwritten or repaired since.",
     ],
+    [
+        MARKED,
+        "evenkeel_volume_incomplete",
+        "1 if a command that replaces the content has not ended, or was interrupted.",
+    ],
     [CLIENTS, "evenkeel_volume_clients", "Connected clients."],
     [
         ACCEPTED,
@@ -349,6 +358,15 @@ fn subject(volume: VolumeStatus) -> Subject {
             (word, grade) = ("failing", Grade::Bad);
         }
     }
+    let overwrite = volume.overwrite();
+    if let Some(overwrite) = overwrite {
+        match (overwrite.is_running, is_served) {
+            (false, true) => (word, grade) = (INCOMPLETE, Grade::Bad),
+            _ => grade = grade.max(Grade::Busy),
+        }
+        let colon = if why.is_empty() { "" } else { "; " };
+        why = format!("{}{colon}{why}", overwrite.refusal(&volume.name));
+    }
     if volume.is_deleted() {
         (word, grade) = ("failing", Grade::Bad);
         let colon = if why.is_empty() { "" } else { "; " };
@@ -371,6 +389,7 @@ fn subject(volume: VolumeStatus) -> Subject {
     let subject = subject
         .number(SIZE, size)
         .number(SERVING, u64::from(is_served))
+        .number(MARKED, u64::from(overwrite.is_some()))
         .number(CLIENTS, open(volume.meter.clients() as u64))
         .number(ACCEPTED, open(volume.meter.accepted()))
         .number(CLIENTS_REFUSED, volume.meter.refused());
@@ -425,6 +444,9 @@ fn facts(subject: Subject, volume: &VolumeStatus) -> Subject {
             holder => holder.to_string(),
         };
         subject = subject.fact(USER, words);
+    }
+    if let Some(overwrite) = volume.overwrite() {
+        subject = subject.fact(INCOMPLETE, overwrite.status_words());
     }
     if volume.is_deleted() {
         subject = subject.fact(FILES, "deleted".to_owned());

@@ -4,6 +4,7 @@
 use crate::disk::{BackingFile, Completion, Disk, DiskError, Pool, Preference};
 use crate::export::{Export, KEYS, Listener, Tenure};
 use crate::meter::{Meter, Stopwatch};
+use crate::overwrite::OverwriteMark;
 use crate::stream::wait;
 use crate::sums::area::Area;
 use crate::sums::{Checked, Tally};
@@ -61,6 +62,8 @@ pub struct VolumeChanges {
     pub rate: Option<u64>,
     /// Makes the volume end with [`ServeError::Reopens`].
     pub reopens: bool,
+    /// New mark of an incomplete volume, which is stored; `Some(None)` if it was removed.
+    pub overwrite: Option<Option<OverwriteMark>>,
 }
 
 /// Volume with one replica, being served.
@@ -142,6 +145,11 @@ impl Single {
     pub fn attach_tenure(&mut self, tenure: Arc<Tenure>, changed: Arc<dyn Fn() + Send + Sync>) {
         self.export.attach_tenure(tenure);
         self.user_changed = Some(changed);
+    }
+
+    /// Sets the stored mark of an incomplete volume, which only commands may open.
+    pub fn set_overwrite(&mut self, mark: Option<OverwriteMark>) {
+        self.export.set_overwrite(mark);
     }
 
     /// Returns whether io_uring does the operations.
@@ -242,6 +250,9 @@ impl Single {
         }
         if let Some(rate) = wanted.rate {
             self.disk.set_rate(rate);
+        }
+        if let Some(mark) = wanted.overwrite {
+            self.set_overwrite(mark);
         }
         match wanted.check {
             Some(true) => self.disk.scrub(),

@@ -2,9 +2,11 @@
 
 use crate::config::{Schedule, Spec};
 use crate::device::{Device, Stamp};
+use crate::export::OverwriteStatus;
 use crate::meter::{Meter, OperationKind};
 use crate::mirror::MirrorStatus;
 use crate::network::ListenerStatus;
+use crate::overwrite::OverwriteMark;
 use crate::sums::Tally;
 use crate::verified::VerifyRecord;
 use part::report::{Event, Grade, Moment};
@@ -116,6 +118,8 @@ pub struct VolumeStatus {
     pub opened: Vec<Weak<File>>,
     /// Replication status; None for a volume with one replica.
     pub mirror: Option<MirrorStatus>,
+    /// Stored mark of an incomplete volume with one replica.
+    pub overwrite: Option<OverwriteMark>,
     pub verified: Option<VerifyRecord>,
     /// Last state changes, the newest last.
     pub events: Vec<Event>,
@@ -145,6 +149,13 @@ impl VolumeStatus {
                 is_file && stat.st_nlink == 0
             })
         })
+    }
+
+    /// Overwrite that has not been completed: a command runs, or was interrupted.
+    pub fn overwrite(&self) -> Option<OverwriteStatus> {
+        let mirrored = self.mirror.as_ref().and_then(|shown| shown.overwrite);
+        let holder = self.meter.tenure.holder();
+        OverwriteStatus::new(mirrored.or(self.overwrite), holder.as_ref())
     }
 
     /// Returns whether the last write or the last flush failed.

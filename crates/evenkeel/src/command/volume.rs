@@ -6,6 +6,7 @@ pub mod completion;
 pub mod copy;
 pub mod definition;
 pub mod order;
+pub(in crate::command) mod overwrite;
 pub mod progress;
 pub mod resync;
 pub(in crate::command) mod snapshot;
@@ -60,6 +61,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(("resync", matches)) => resync::resync(matches),
         Some(("serve-alone", matches)) => order::serve_alone(matches),
         Some(("reopen", matches)) => order::reopen(matches),
+        Some(("accept", matches)) => overwrite::accept(matches),
         Some(("admit", matches)) => order::admit(matches),
         _ => return ExitCode::FAILURE,
     };

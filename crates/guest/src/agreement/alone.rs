@@ -29,7 +29,6 @@ impl Agreement {
                 within_ms: guest.stop_ms,
             };
             let (wish, why) = match (stopped, waiting) {
-                (true, _) if self.is_restoring(guests, name) => (shut_down, words::restoring(name)),
                 (true, _) => (
                     shut_down,
                     format!(
@@ -79,33 +78,17 @@ impl Agreement {
 
     /// Accepts an order without a cluster.
     pub(super) fn order_alone(&mut self, name: &str, order: OperatorOrder) -> Result<(), String> {
-        let before = self.pending.get(name).map(|pending| &pending.order);
-        let is_restoring = before == Some(&OperatorOrder::BeginRestore);
-        let order = match order {
-            OperatorOrder::Start if is_restoring => {
-                return Err(format!("guest '{name}': {}", words::restoring(name)));
-            }
-            OperatorOrder::BeginRestore
-                if !is_restoring && before != Some(&OperatorOrder::Stop) =>
-            {
-                return Err(format!("guest '{name}' is not stopped"));
-            }
-            OperatorOrder::Stop if is_restoring => return Ok(()),
-            OperatorOrder::EndRestore if is_restoring => OperatorOrder::Stop,
-            OperatorOrder::EndRestore => return Ok(()),
-            order => order,
-        };
+        // Only the record of a cluster can have the mark of an earlier version.
+        if order == OperatorOrder::EndRestore {
+            return Ok(());
+        }
         let pending = PendingOrder { order, epoch: 0 };
         self.pending.insert(name.to_owned(), pending);
         Ok(())
     }
 
-    /// Returns whether the disks of a guest are being restored, or a restore was interrupted.
-    pub fn is_restoring(&self, guests: &Guests, name: &str) -> bool {
-        if guests.me.is_empty() {
-            let pending = self.pending.get(name).map(|pending| &pending.order);
-            return pending == Some(&OperatorOrder::BeginRestore);
-        }
+    /// Returns whether an earlier version marked the guest, because its disks were being restored.
+    pub fn is_restoring(&self, name: &str) -> bool {
         self.record_of(name).stopped == words::RESTORING
     }
 
@@ -117,8 +100,5 @@ impl Agreement {
 
 /// Returns whether an order keeps its guest down.
 fn stops(pending: &PendingOrder) -> bool {
-    matches!(
-        pending.order,
-        OperatorOrder::Stop | OperatorOrder::BeginRestore
-    )
+    pending.order == OperatorOrder::Stop
 }

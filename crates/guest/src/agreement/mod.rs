@@ -99,9 +99,7 @@ pub enum OperatorOrder {
     Move(String),
     /// The planned move is cancelled.
     Stay,
-    /// The disks of a stopped guest are being restored: it does not start before that is complete.
-    BeginRestore,
-    /// The restore is complete, or the operator accepts the disks as they are.
+    /// Removes the mark of an earlier version, with which a restore of the guest's disks began.
     EndRestore,
 }
 
@@ -651,7 +649,7 @@ impl Agreement {
         let pending = self.pending.get(name).map(|pending| &pending.order);
         let ordered = matches!(
             pending,
-            Some(OperatorOrder::Start | OperatorOrder::BeginRestore | OperatorOrder::EndRestore)
+            Some(OperatorOrder::Start | OperatorOrder::EndRestore)
         );
         // The lease of an earlier process of this node: only its holder can write to which node
         // the guest goes.
@@ -681,7 +679,7 @@ impl Agreement {
             wanted.to.clear();
         }
         match self.pending.get(name).map(|pending| &pending.order) {
-            // Another node has begun a restore since the order.
+            // Another node, with an earlier version, has begun a restore since the order.
             Some(OperatorOrder::Start) if wanted.stopped == words::RESTORING => {}
             Some(OperatorOrder::Start) => {
                 wanted.stopped.clear();
@@ -689,7 +687,6 @@ impl Agreement {
             }
             Some(OperatorOrder::Stop) if wanted.stopped == words::RESTORING => {}
             Some(OperatorOrder::Stop) => words::BY_OPERATOR.clone_into(&mut wanted.stopped),
-            Some(OperatorOrder::BeginRestore) => words::RESTORING.clone_into(&mut wanted.stopped),
             Some(OperatorOrder::EndRestore) if wanted.stopped == words::RESTORING => {
                 words::BY_OPERATOR.clone_into(&mut wanted.stopped)
             }

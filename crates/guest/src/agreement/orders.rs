@@ -36,10 +36,7 @@ impl Agreement {
             OperatorOrder::Start if record.stopped == words::RESTORING => {
                 return Err(format!("guest '{name}': {}", words::restoring(name)));
             }
-            OperatorOrder::BeginRestore if record.stopped.is_empty() => {
-                return Err(format!("guest '{name}' is not stopped"));
-            }
-            OperatorOrder::BeginRestore | OperatorOrder::EndRestore
+            OperatorOrder::EndRestore
                 if !is_mine && (self.is_there(holder, now_ns) || self.is_alone(now_ns)) =>
             {
                 return Err(self.not_mine(name, holder, now_ns));
@@ -113,15 +110,9 @@ impl Agreement {
     ) -> Result<(), String> {
         let waits = self.pending.get(name).map(|pending| &pending.order);
         let is_operators = match (waits, to) {
-            (
-                Some(
-                    OperatorOrder::Start
-                    | OperatorOrder::Stop
-                    | OperatorOrder::BeginRestore
-                    | OperatorOrder::EndRestore,
-                ),
-                _,
-            ) => true,
+            (Some(OperatorOrder::Start | OperatorOrder::Stop | OperatorOrder::EndRestore), _) => {
+                true
+            }
             // An operator has ordered another target meanwhile.
             (Some(OperatorOrder::Move(other)), Some(to)) => other != to,
             (Some(OperatorOrder::Move(_) | OperatorOrder::Stay) | None, _) => false,
@@ -176,7 +167,6 @@ impl Agreement {
                 OperatorOrder::Stop
                 | OperatorOrder::Move(_)
                 | OperatorOrder::Stay
-                | OperatorOrder::BeginRestore
                 | OperatorOrder::EndRestore => true,
             });
         if is_elsewhere && is_old && !self.is(AgreementDefect::KeepsOrders) {

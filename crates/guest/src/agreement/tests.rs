@@ -717,10 +717,7 @@ impl AgreementSimulation {
                     machine.life.apply_input(Input::Forgive, self.now);
                 }
                 OperatorOrder::Stop => expected.may_stop = true,
-                OperatorOrder::Move(_)
-                | OperatorOrder::Stay
-                | OperatorOrder::BeginRestore
-                | OperatorOrder::EndRestore => {}
+                OperatorOrder::Move(_) | OperatorOrder::Stay | OperatorOrder::EndRestore => {}
             }
         }
         self.note(format!("{order:?} {name} at {}: {done:?}", NODES[at]));

@@ -93,8 +93,6 @@ pub struct RoleMessages {
 #[serde(default)]
 struct HandoverState {
     stopped: BTreeSet<String>,
-    /// Stopped guests whose disks are being restored.
-    restoring: BTreeSet<String>,
     drained: bool,
     /// Time of the last fencing of each node.
     fenced: BTreeMap<String, u64>,
@@ -180,10 +178,6 @@ impl GuestRole {
                 let _ = role
                     .agreement
                     .order(&role.guests, &name, OperatorOrder::Stop, 0);
-                if kept.restoring.contains(&name) {
-                    let begun = OperatorOrder::BeginRestore;
-                    let _ = role.agreement.order(&role.guests, &name, begun, 0);
-                }
             }
         }
         role.find();
@@ -423,8 +417,7 @@ impl GuestRole {
         let done = match message {
             GuestOrder::Start { name } => self.start(name),
             GuestOrder::Stop { name, kills } => self.stop(name, *kills),
-            GuestOrder::BeginRestore { name } => self.restore(name, OperatorOrder::BeginRestore),
-            GuestOrder::EndRestore { name } => self.restore(name, OperatorOrder::EndRestore),
+            GuestOrder::EndRestore { name } => self.end_restore(name),
             GuestOrder::Move { name, node } => self.move_to(name, node),
             GuestOrder::Drain {
                 drained,
@@ -482,7 +475,8 @@ impl GuestRole {
         ordered
     }
 
-    fn restore(&mut self, name: &str, order: OperatorOrder) -> Result<(), String> {
+    fn end_restore(&mut self, name: &str) -> Result<(), String> {
+        let order = OperatorOrder::EndRestore;
         self.agreement
             .order(&self.guests, name, order, boottime_ns())
     }
@@ -574,10 +568,7 @@ impl GuestRole {
         } else {
             BTreeSet::new()
         };
-        let is_restoring = |name: &&String| self.agreement.is_restoring(&self.guests, name);
-        let restoring = stopped.iter().filter(is_restoring).cloned().collect();
         codec::encode(&HandoverState {
-            restoring,
             drained: self.guests.me.is_empty() && self.agreement.is_drained(),
             stopped,
             fenced: self.fencing.nodes.started().clone(),

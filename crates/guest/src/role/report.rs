@@ -274,7 +274,7 @@ fn a_guest(role: &GuestRole, name: &str, guest: Option<&Guest>) -> Subject {
         (false, _) => role.agreement.holder(name).to_owned(),
     };
     subject = subject.fact(ON, holder);
-    if role.agreement.is_restoring(&role.guests, name) {
+    if role.agreement.is_restoring(name) {
         subject = subject.fact(STOPPED, UNTIL_RESTORED.to_owned());
     } else if role.agreement.is_stopped(&role.guests, name) {
         subject = subject.fact(STOPPED, "until `guest start`".to_owned());

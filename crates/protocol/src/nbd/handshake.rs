@@ -107,9 +107,15 @@ pub struct Handshake {
     allocation: Option<String>,
 }
 
-/// Decides whether a client may open the export as this user. An error is the reason, which the
-/// client is shown.
-pub type Gate<'g> = &'g dyn Fn(&str) -> Result<(), String>;
+/// Admission of clients to the exports.
+#[derive(Clone, Copy)]
+pub struct Gate<'g> {
+    /// A client may name the user for whom it opens an export, as `EXPORT/USER`.
+    pub names_users: bool,
+    /// Decides whether a client may open the export as this user, or without a name. An error is
+    /// the reason, which the client is shown.
+    pub admit: &'g dyn Fn(Option<&str>) -> Result<(), String>,
+}
 
 /// A received option.
 struct NbdOption<'b> {
@@ -155,8 +161,8 @@ impl Handshake {
         self.handle_gated(input, exports, None, out)
     }
 
-    /// Handles bytes as [`Handshake::handle`], with a gate: then a client may name the user for
-    /// whom it opens an export, as `EXPORT/USER`.
+    /// Handles bytes as [`Handshake::handle`], with a gate that decides whether the client may open
+    /// an export.
     ///
     /// # Errors
     /// The connection is unusable; replies in `out` are sent before it is closed.
@@ -251,8 +257,8 @@ impl Handshake {
         out: &mut Vec<u8>,
     ) -> Result<NbdHandshakeStep, NbdConnectionError> {
         let (export, user) = find(exports, gate, name).ok_or(NbdConnectionError::NoSuchExport)?;
-        if let (Some(gate), Some(user)) = (gate, user) {
-            gate(user).map_err(|_| NbdConnectionError::InUse)?;
+        if let Some(gate) = gate {
+            (gate.admit)(user).map_err(|_| NbdConnectionError::InUse)?;
         }
         let session = self.session(export, user);
         out.extend_from_slice(&export.size.to_be_bytes());
@@ -280,8 +286,8 @@ impl Handshake {
         };
         // Information alone changes nothing, so it needs no permission.
         if asked.option == option::GO
-            && let (Some(gate), Some(user)) = (gate, user)
-            && let Err(why) = gate(user)
+            && let Some(gate) = gate
+            && let Err(why) = (gate.admit)(user)
         {
             refuse(out, asked.option, kind::POLICY, &why);
             return NbdHandshakeStep::Read;
@@ -397,7 +403,7 @@ fn list(asked: &NbdOption<'_>, exports: &[Export], out: &mut Vec<u8>) {
     reply(out, asked.option, kind::ACK, &[]);
 }
 
-/// Finds the export of a name, and with a gate the user behind it (`EXPORT/USER`). An empty name
+/// Finds the export of a name, and with a gate that permits it the user behind it (`EXPORT/USER`). An empty name
 /// means the default export, which exists only if there is a single one.
 fn find<'e, 'n>(
     exports: &'e [Export],
@@ -410,7 +416,7 @@ fn find<'e, 'n>(
     if let Some(whole) = exports.iter().find(|one| one.name.as_bytes() == name) {
         return Some((whole, None));
     }
-    gate?;
+    gate.filter(|gate| gate.names_users)?;
     let (name, user) = std::str::from_utf8(name).ok()?.split_once('/')?;
     let is_sane = !user.is_empty()
         && user.len() <= USER_BYTES_MAX

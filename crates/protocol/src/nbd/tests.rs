@@ -121,9 +121,13 @@ fn session(structured: bool) -> Session {
 
 #[test]
 fn named_user_opens_an_export_only_through_the_gate() {
-    let gate = |user: &str| match user {
-        "guest/mail" => Ok(()),
+    let admit = |user: Option<&str>| match user {
+        Some("guest/mail") => Ok(()),
         _ => Err("guest/mail has it open".to_owned()),
+    };
+    let gate = crate::nbd::Gate {
+        names_users: true,
+        admit: &admit,
     };
     let try_to = |bytes: &[u8], gate: Option<crate::nbd::Gate<'_>>| {
         let mut client = Client::new(NbdTransport::Plain);
@@ -133,20 +137,35 @@ fn named_user_opens_an_export_only_through_the_gate() {
             .handle_gated(&mut input, &exports(), gate, &mut client.out);
         (step, replies(&client.out).pop())
     };
-    let (step, _) = try_to(&go(7, "mail/guest/mail", &[]), Some(&gate));
+    let (step, _) = try_to(&go(7, "mail/guest/mail", &[]), Some(gate));
     let Ok(NbdHandshakeStep::Transmit(session)) = step else {
         panic!("{step:?}");
     };
     assert_eq!(session.user.as_deref(), Some("guest/mail"));
-    let (step, last) = try_to(&go(7, "mail/guest/old", &[]), Some(&gate));
+    let (step, last) = try_to(&go(7, "mail/guest/old", &[]), Some(gate));
     assert_eq!(step, Ok(NbdHandshakeStep::Read));
     let (_, kind, words) = last.unwrap();
     assert_eq!(
         (kind, &*words),
         (1 << 31 | 2, &b"guest/mail has it open"[..])
     );
-    let (step, _) = try_to(&option(1, b"mail/guest/old"), Some(&gate));
+    let (step, _) = try_to(&option(1, b"mail/guest/old"), Some(gate));
     assert_eq!(step, Err(NbdConnectionError::InUse));
+    // The gate also decides about clients without a name.
+    let (step, last) = try_to(&go(7, "mail", &[]), Some(gate));
+    assert_eq!(
+        (step, &*last.unwrap().2),
+        (Ok(NbdHandshakeStep::Read), &b"guest/mail has it open"[..])
+    );
+    let nobody_names = crate::nbd::Gate {
+        names_users: false,
+        ..gate
+    };
+    let (step, last) = try_to(&go(7, "mail/guest/mail", &[]), Some(nobody_names));
+    assert_eq!(
+        (step, last.unwrap().1),
+        (Ok(NbdHandshakeStep::Read), 1 << 31 | 6)
+    );
     // Without a gate there are no users, so no export has such a name.
     let (step, last) = try_to(&go(7, "mail/guest/mail", &[]), None);
     assert_eq!(
@@ -161,7 +180,7 @@ fn named_user_opens_an_export_only_through_the_gate() {
 b",
         &long,
     ] {
-        let (step, last) = try_to(&go(7, name, &[]), Some(&gate));
+        let (step, last) = try_to(&go(7, name, &[]), Some(gate));
         assert_eq!(
             (step, last.unwrap().1),
             (Ok(NbdHandshakeStep::Read), 1 << 31 | 6),

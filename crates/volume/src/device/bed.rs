@@ -16,6 +16,7 @@ pub(crate) fn joined(size_bytes: u64, incarnation: u64) -> Superblock {
         unflushed: None,
         hot: Vec::new(),
         identity: None,
+        overwrite: None,
     }
 }
 

@@ -15,7 +15,7 @@ pub mod snapshot;
 
 pub use grow::{grow, prepare};
 pub use lvm::{LogicalVolume, LvmError};
-pub use named::{is_own, rename};
+pub use named::{is_own, rename, set_overwrite};
 pub use remove::{LeftoverFiles, remove};
 pub use signature::Signature;
 pub use snapshot::{Label, Snapshot, SnapshotError, SnapshotReason, Stamp};

@@ -1,9 +1,10 @@
-//! Volume name in the metadata: for a volume with one replica, no cluster record identifies the
-//! replica.
+//! Volume name and mark of an incomplete volume in the metadata: for a volume with one replica, no
+//! cluster record has them.
 
 use super::grow::places;
 use super::{Backing, Device, DeviceError, LogicalVolume};
 use crate::layout::Metadata;
+use crate::overwrite::OverwriteMark;
 
 /// Checks that the replica belongs to the volume with this name. Replicas of versions that stored
 /// no name match any volume.
@@ -36,4 +37,24 @@ pub fn rename(
 ) -> Result<(), DeviceError> {
     let phases = layout.rename(name);
     places(device, backing, name)?.1.write(&phases)
+}
+
+/// Stores the mark of an incomplete volume in an open replica, or removes it. The change is on
+/// stable storage when this function returns.
+///
+/// # Errors
+/// A system call fails. The mark may be stored or not.
+pub fn set_overwrite(
+    device: &Device,
+    layout: &mut Metadata,
+    backing: &Backing,
+    name: &str,
+    mark: Option<OverwriteMark>,
+) -> Result<(), DeviceError> {
+    let phases = layout.set_overwrite(mark);
+    let written = places(device, backing, name)?.1.write(&phases);
+    if written.is_err() {
+        layout.failed();
+    }
+    written
 }

@@ -5,7 +5,8 @@
 //! ones. The snapshot contains every write acknowledged before, from any process, and no write
 //! begun after. The role is not involved.
 
-use super::{Backing, DeviceError, LogicalVolume, OpenFile, names};
+use super::{Backing, DeviceError, LogicalVolume, OpenFile, RING_BYTES, names};
+use crate::layout::stored_overwrite;
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, fstat, fsync, ioctl_ficlone, linkat, openat, unlinkat,
 };
@@ -155,6 +156,12 @@ pub enum SnapshotError {
     /// The snapshot does not exist.
     #[error("volume '{name}' has no snapshot '{stamp}': `evenkeel volume show {name}` lists them")]
     Missing { name: String, stamp: String },
+    /// The volume has parts of two contents.
+    #[error(
+        "volume '{0}' is incomplete, because a command replaces its content or was interrupted: `evenkeel volume show \
+         {0}` says which"
+    )]
+    Incomplete(String),
     /// Accessing the backing store failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -243,15 +250,7 @@ pub(super) type SnapshotTitle = (Stamp, SnapshotReason);
 
 /// Builds the description of an LVM snapshot from its metadata.
 fn thin((stamp, kind): SnapshotTitle, logical: LogicalVolume) -> Result<Snapshot, DeviceError> {
-    let path = logical.device()?;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = openat(CWD, &path, flags, Mode::empty()).map_err(|errno| DeviceError::Io {
-        action: "open",
-        path: path.clone(),
-        errno,
-    })?;
-    let file = file.into();
-    let (_, loaded) = OpenFile { file, path }.load(None)?;
+    let (_, loaded) = open_at(logical.device()?)?.load(None)?;
     Ok(Snapshot {
         stamp,
         kind,
@@ -262,25 +261,52 @@ fn thin((stamp, kind): SnapshotTitle, logical: LogicalVolume) -> Result<Snapshot
     })
 }
 
+/// Opens a device for reading.
+fn open_at(path: PathBuf) -> Result<OpenFile, DeviceError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    match openat(CWD, &path, flags, Mode::empty()) {
+        Ok(file) => Ok(OpenFile {
+            file: file.into(),
+            path,
+        }),
+        Err(errno) => Err(DeviceError::Io {
+            action: "open",
+            path,
+            errno,
+        }),
+    }
+}
+
 fn file_name(name: &str, stamp: Stamp, kind: SnapshotReason) -> String {
     // `@` cannot occur in the name of a volume.
     format!("{name}@{stamp}{}{ENDING}", kind.suffix())
 }
 
-/// Takes a snapshot, which is durable when this returns.
+/// Takes a snapshot, which is durable when this returns. An incomplete volume has none, except that
+/// from before a resync or of discarded data.
 ///
 /// # Errors
-/// The backing store does not support snapshots, or the volume does not exist. Nothing was
-/// written.
+/// The backing store does not support snapshots, or the volume does not exist or is incomplete.
+/// Nothing was written.
 pub fn take(
     backing: &Backing,
     name: &str,
     stamp: Stamp,
     kind: SnapshotReason,
 ) -> Result<Snapshot, SnapshotError> {
+    let takes_any = matches!(
+        kind,
+        SnapshotReason::BeforeResync | SnapshotReason::Discarded
+    );
+    // A mark is stored before the first write, and removed after the last one.
+    let check = || match takes_any {
+        true => Ok(()),
+        false => check_complete(backing, name),
+    };
     let directory = match able(backing)? {
         Able::Directory(directory) => directory,
         Able::Thin(logical) => {
+            check()?;
             // A file clone includes dirty pages of the page cache; an LVM snapshot does not.
             let device = logical.device()?;
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -291,10 +317,19 @@ pub fn take(
                 path: device,
                 errno,
             })?;
-            return Ok(thin((stamp, kind), logical.snapshot(stamp, kind)?)?);
+            let taken = thin((stamp, kind), logical.snapshot(stamp, kind)?)?;
+            return match check() {
+                Ok(()) => Ok(taken),
+                Err(error) => {
+                    taken.remove()?;
+                    Err(error)
+                }
+            };
         }
     };
+    check()?;
     let (place, data, unnamed) = unnamed(directory, name)?;
+    check()?;
     let size = fstat(&unnamed).map_err(data.io("look at a snapshot of"))?;
     fsync(&unnamed).map_err(data.io("flush a snapshot of"))?;
     let file = file_name(name, stamp, kind);
@@ -314,6 +349,23 @@ pub fn take(
         first: 0,
         logical: None,
     })
+}
+
+/// Checks that a volume is not marked as incomplete.
+fn check_complete(backing: &Backing, name: &str) -> Result<(), SnapshotError> {
+    let metadata = match backing {
+        Backing::File(directory) => {
+            let (opened, _, metadata) = names(directory, name)?;
+            open(&opened, &metadata)?
+        }
+        Backing::Lvm(logical) => open_at(logical.device()?)?,
+        Backing::Device(path) => open_at(path.clone())?,
+    };
+    let ring = metadata.read(0, RING_BYTES)?;
+    match stored_overwrite(&ring) {
+        Some(_) => Err(SnapshotError::Incomplete(name.to_owned())),
+        None => Ok(()),
+    }
 }
 
 /// Clones the data of a volume into an unnamed file, which is linked when it is complete.

@@ -6,9 +6,10 @@ use super::ranges::Ranges;
 use super::request::{PendingRequest, RequestPiece, RequestSlot, Requests};
 use super::tenure::{
     ConnectionUser, Grant, OpenRefusal, OtherNodeUse, VolumeUser, WritePermission, may_open,
-    may_write, user_of,
+    may_open_unnamed, may_write, user_of,
 };
 use crate::disk::{Account, Buffer, Failure, Operation, OperationOutput, Pool, Token};
+use crate::overwrite::OverwriteMark;
 use crate::stream::{Inbox, Outbox, Received};
 use protocol::nbd::reply::{self, Extent};
 use protocol::nbd::{
@@ -63,6 +64,7 @@ pub(super) struct Port<'a> {
     pub(super) holder: Option<&'a VolumeUser>,
     /// See [`may_open`].
     pub(super) elsewhere: OtherNodeUse,
+    pub(super) overwrite: Option<OverwriteMark>,
     pub(super) grant: Option<&'a Grant>,
 }
 
@@ -319,21 +321,30 @@ impl Client {
         let mut input = self.inbox.bytes();
         let before = input.len();
         let is_unknown = Cell::new(false);
-        let gate = |user: &str| match may_open(user, port.holder, port.elsewhere) {
-            Ok(()) => Ok(()),
-            Err(OpenRefusal::Used(words)) => Err(words),
-            Err(OpenRefusal::Unknown) => {
-                is_unknown.set(true);
-                Err(String::new())
-            }
+        let admit = |user: Option<&str>| {
+            let opened = match user {
+                Some(user) => may_open(user, port.holder, port.elsewhere, port.overwrite),
+                None => may_open_unnamed(port.holder, port.overwrite),
+            };
+            opened.map_err(|refusal| match refusal {
+                OpenRefusal::Used(words) => words,
+                OpenRefusal::Incomplete(status) => {
+                    let name = port.exports.first().map_or("", |export| &export.name);
+                    format!("volume {name} is incomplete: {}", status.refusal(name))
+                }
+                OpenRefusal::Unknown => {
+                    is_unknown.set(true);
+                    String::new()
+                }
+            })
         };
-        let gate: Option<Gate<'_>> = match self.origin {
-            ConnectionOrigin::Local => Some(&gate),
-            ConnectionOrigin::Remote => None,
+        let gate = Gate {
+            names_users: self.origin == ConnectionOrigin::Local,
+            admit: &admit,
         };
         let step = self
             .outbox
-            .head(|out| handshake.handle_gated(&mut input, port.exports, gate, out));
+            .head(|out| handshake.handle_gated(&mut input, port.exports, Some(gate), out));
         let taken = before - input.len();
         self.inbox.take(taken);
         if is_unknown.get() {

@@ -15,11 +15,12 @@ mod tenure;
 
 pub use request::REQUESTS_MAX;
 pub use tenure::{
-    Grant, OtherNodeUse, Presence, RECONNECTS, RESERVED_FOR, SHARED_USER, Tenure, VolumeUser,
-    user_words, waits_in_role,
+    Grant, OtherNodeUse, OverwriteStatus, Presence, RECONNECTS, RESERVED_FOR, SHARED_USER, Tenure,
+    VolumeUser, is_command, overwrite_event, user_words, waits_in_role,
 };
 
 use crate::disk::{Completion, DiskError, Operation, Pool, Token};
+use crate::overwrite::OverwriteMark;
 use client::{Client, CloseReason, ConnectionOrigin, Port};
 use protocol::nbd;
 use request::RequestPiece;
@@ -102,6 +103,8 @@ pub struct Export {
     user: CachedVolumeUser,
     /// Use of the volume on the other node.
     elsewhere: OtherNodeUse,
+    /// Mark of an incomplete volume, which only commands may open.
+    overwrite: Option<OverwriteMark>,
 }
 
 /// Cached user of the volume, updated when clients, grant or reservation change.
@@ -152,6 +155,7 @@ impl Export {
             tenure: Arc::default(),
             user: CachedVolumeUser::default(),
             elsewhere: OtherNodeUse::default(),
+            overwrite: None,
         };
         for listener in &one.listeners {
             rustix::io::ioctl_fionbio(listener, true).map_err(DiskError::Engine)?;
@@ -227,6 +231,27 @@ impl Export {
     /// open the volume or write to it then.
     pub fn set_elsewhere(&mut self, elsewhere: OtherNodeUse) {
         self.elsewhere = elsewhere;
+    }
+
+    /// Sets or removes the mark of an incomplete volume. Clients that may not open such a volume are
+    /// disconnected.
+    pub fn set_overwrite(&mut self, mark: Option<OverwriteMark>) {
+        let was_complete = self.overwrite.is_none();
+        self.overwrite = mark;
+        if mark.is_none() || !was_complete {
+            return;
+        }
+        for place in 0..CLIENTS_MAX {
+            let tenant = self.clients[place].as_ref().and_then(Client::tenant);
+            let may_stay = match tenant {
+                None => true,
+                Some(tenure::ConnectionUser::Named(user)) => is_command(user),
+                Some(tenure::ConnectionUser::Local(_) | tenure::ConnectionUser::Remote(_)) => false,
+            };
+            if !may_stay {
+                self.close(place, CloseReason::Left);
+            }
+        }
     }
 
     /// Closes the connections of the current user, and ends its reservation: the volume has
@@ -410,6 +435,7 @@ impl Export {
         let mut port = Port {
             holder: self.user.holder.as_ref(),
             elsewhere: self.elsewhere,
+            overwrite: self.overwrite,
             grant: self.user.grant.as_ref(),
             exports: &self.exports,
             pool: &self.pool,

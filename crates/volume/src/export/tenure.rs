@@ -8,6 +8,8 @@
 //!
 //! [`Gate`]: protocol::nbd::Gate
 
+use crate::device::Stamp;
+use crate::overwrite::{OverwriteKind, OverwriteMark};
 use part::lock;
 use std::fmt;
 use std::sync::Mutex;
@@ -70,6 +72,11 @@ pub const RECONNECTS: &str = "/again";
 /// Others, such as guests, may have any name.
 const COMMANDS: &str = "command/";
 
+/// Returns whether a user is a command, which may open an incomplete volume.
+pub fn is_command(user: &str) -> bool {
+    user.starts_with(COMMANDS)
+}
+
 /// Name of the user of a client, without [`RECONNECTS`].
 pub(super) fn user_of(name: &str) -> &str {
     let user = name.strip_suffix(RECONNECTS);
@@ -83,7 +90,7 @@ fn reconnects(name: &str) -> bool {
 /// Returns whether a role waits for the user of the other node on behalf of this user, such as a
 /// guest. A command and [`SHARED_USER`] have no such role.
 pub fn waits_in_role(user: &str) -> bool {
-    user != SHARED_USER && !user.starts_with(COMMANDS)
+    user != SHARED_USER && !is_command(user)
 }
 
 /// Use of a volume on the other node.
@@ -109,6 +116,72 @@ pub(super) enum OpenRefusal {
     Used(String),
     /// The user of the other node is not known yet: the client connects again.
     Unknown,
+    /// A command is overwriting the volume, or was interrupted.
+    Incomplete(OverwriteStatus),
+}
+
+/// Overwrite of a volume that has not been completed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OverwriteStatus {
+    pub mark: OverwriteMark,
+    /// A command has the volume open.
+    pub is_running: bool,
+}
+
+impl OverwriteStatus {
+    /// Status of a volume with this mark and this user.
+    pub fn new(mark: Option<OverwriteMark>, holder: Option<&VolumeUser>) -> Option<Self> {
+        Some(OverwriteStatus {
+            mark: mark?,
+            is_running: matches!(
+                holder,
+                Some(VolumeUser::User { name, .. }) if is_command(name)
+            ),
+        })
+    }
+
+    /// Command that overwrites the volume, and its begin.
+    pub fn command_words(self) -> String {
+        let command = self.mark.kind().map_or_else(
+            || "a command of a newer version".to_owned(),
+            |kind| format!("`{}`", kind.command()),
+        );
+        format!("{command} of {}", Stamp(self.mark.begun_seconds()))
+    }
+
+    /// Short status for lists.
+    pub fn status_words(self) -> String {
+        let command = self.command_words();
+        if self.is_running {
+            format!("{command} overwrites it")
+        } else {
+            format!("{command} was interrupted")
+        }
+    }
+
+    /// Reason for refusing the volume with this name, and the remedy.
+    pub fn refusal(self, volume: &str) -> String {
+        let status = self.status_words();
+        if self.is_running {
+            return format!("{status}: wait until it has ended");
+        }
+        let guest = match self.mark.kind() {
+            Some(OverwriteKind::GuestRestore) => ", or start the guest with `--yes`",
+            _ => "",
+        };
+        format!(
+            "{status}, so it has parts of the old and of the new content: run that command again; or `evenkeel volume \
+             accept {volume} --yes`{guest}, to use it as it is"
+        )
+    }
+}
+
+/// Log message about a new status.
+pub fn overwrite_event(status: Option<OverwriteStatus>) -> String {
+    status.map_or_else(
+        || "it is complete".to_owned(),
+        |status| format!("it is incomplete: {}", status.status_words()),
+    )
 }
 
 /// Permission of the first write of a client.
@@ -273,15 +346,30 @@ pub(super) fn holder<'c>(
         .or_else(|| grant.filter(|grant| grant.is_open).map(expected))
 }
 
+/// Checks that a client without a user name may open the volume. It may not write if the volume has
+/// a user, which is checked at its first write.
+pub(super) fn may_open_unnamed(
+    holder: Option<&VolumeUser>,
+    overwrite: Option<OverwriteMark>,
+) -> Result<(), OpenRefusal> {
+    let overwrite = OverwriteStatus::new(overwrite, holder);
+    overwrite.map_or(Ok(()), |status| Err(OpenRefusal::Incomplete(status)))
+}
+
 /// Checks that a user may open the volume. The error names the current user.
 ///
-/// A user with a role gets the volume from it, which waits for the user of the other node.
+/// A user with a role gets the volume from it, which waits for the user of the other node. Only a
+/// command may open an incomplete volume.
 pub(super) fn may_open(
     user: &str,
     holder: Option<&VolumeUser>,
     elsewhere: OtherNodeUse,
+    overwrite: Option<OverwriteMark>,
 ) -> Result<(), OpenRefusal> {
     let own = user_of(user);
+    if !is_command(own) {
+        may_open_unnamed(holder, overwrite)?;
+    }
     let elsewhere = match elsewhere {
         OtherNodeUse::Shared if own == SHARED_USER => OtherNodeUse::Free,
         _ if waits_in_role(own) => OtherNodeUse::Free,
@@ -351,35 +439,38 @@ mod tests {
         let has = holder(old.into_iter(), None, Some(&new));
         let words = "guest old uses the volume: it has one user at a time".to_owned();
         assert_eq!(
-            may_open("guest/new", has.as_ref(), OtherNodeUse::Free),
+            may_open("guest/new", has.as_ref(), OtherNodeUse::Free, None),
             Err(OpenRefusal::Used(words))
         );
         // A second connection of the same user, as during a migration or a reconnect.
         assert_eq!(
-            may_open("guest/old", has.as_ref(), OtherNodeUse::Free),
+            may_open("guest/old", has.as_ref(), OtherNodeUse::Free, None),
             Ok(())
         );
         let has = holder([].into_iter(), None, Some(&new));
         assert_eq!(
-            may_open("guest/new", has.as_ref(), OtherNodeUse::Free),
+            may_open("guest/new", has.as_ref(), OtherNodeUse::Free, None),
             Ok(())
         );
-        assert!(may_open("guest/old", has.as_ref(), OtherNodeUse::Free).is_err());
-        assert_eq!(may_open("guest/old", None, OtherNodeUse::Free), Ok(()));
+        assert!(may_open("guest/old", has.as_ref(), OtherNodeUse::Free, None).is_err());
+        assert_eq!(
+            may_open("guest/old", None, OtherNodeUse::Free, None),
+            Ok(())
+        );
         // A command that reconnects continues only if nobody else can have had the volume.
         let command = [ConnectionUser::Named("command/7")];
         let has = holder([].into_iter(), Some("command/7"), None);
         assert_eq!(
-            may_open("command/7/again", has.as_ref(), OtherNodeUse::Free),
+            may_open("command/7/again", has.as_ref(), OtherNodeUse::Free, None),
             Ok(())
         );
         let has = holder(command.into_iter(), None, None);
         assert_eq!(
-            may_open("command/7/again", has.as_ref(), OtherNodeUse::Free),
+            may_open("command/7/again", has.as_ref(), OtherNodeUse::Free, None),
             Ok(())
         );
-        assert!(may_open("command/8/again", has.as_ref(), OtherNodeUse::Free).is_err());
-        assert!(may_open("command/7/again", None, OtherNodeUse::Free).is_err());
+        assert!(may_open("command/8/again", has.as_ref(), OtherNodeUse::Free, None).is_err());
+        assert!(may_open("command/7/again", None, OtherNodeUse::Free, None).is_err());
         // A user that has not started yet blocks nobody.
         let later = Grant {
             is_open: false,
@@ -396,9 +487,9 @@ mod tests {
         let other = grant("boot/machines", false);
         let user = |now: Instant| tenure.reserved(now).map(|(user, _)| user);
         let has = holder([].into_iter(), user(start).as_deref(), Some(&other));
-        assert!(may_open("boot/machines", has.as_ref(), OtherNodeUse::Free).is_err());
+        assert!(may_open("boot/machines", has.as_ref(), OtherNodeUse::Free, None).is_err());
         assert_eq!(
-            may_open("guest/mail", has.as_ref(), OtherNodeUse::Free),
+            may_open("guest/mail", has.as_ref(), OtherNodeUse::Free, None),
             Ok(())
         );
         // Meanwhile clients without a name cannot write.
@@ -420,7 +511,7 @@ mod tests {
         let reader = [ConnectionUser::Local(false), ConnectionUser::Remote(false)];
         let has = holder(reader.into_iter(), None, Some(&new));
         assert_eq!(
-            may_open("guest/new", has.as_ref(), OtherNodeUse::Free),
+            may_open("guest/new", has.as_ref(), OtherNodeUse::Free, None),
             Ok(())
         );
         for client in reader {
@@ -432,7 +523,7 @@ mod tests {
         for writer in [ConnectionUser::Local(true), ConnectionUser::Remote(true)] {
             let has = holder([writer].into_iter(), None, Some(&new));
             assert_eq!(has, Some(VolumeUser::Clients));
-            assert!(may_open("guest/new", has.as_ref(), OtherNodeUse::Free).is_err());
+            assert!(may_open("guest/new", has.as_ref(), OtherNodeUse::Free, None).is_err());
             // NBD clients may share a volume among themselves.
             let second = ConnectionUser::Remote(false);
             let written = may_write(second, has.as_ref(), Some(&new), OtherNodeUse::Free);
@@ -458,13 +549,16 @@ mod tests {
             write(ConnectionUser::Remote(false)),
             WritePermission::Refused
         );
-        assert!(may_open("guest/new", has.as_ref(), OtherNodeUse::Free).is_err());
+        assert!(may_open("guest/new", has.as_ref(), OtherNodeUse::Free, None).is_err());
     }
 
     #[test]
     fn names_of_guests_may_end_like_those_of_reconnecting_commands() {
         assert_eq!(user_of("guest/again"), "guest/again");
-        assert_eq!(may_open("guest/again", None, OtherNodeUse::Free), Ok(()));
+        assert_eq!(
+            may_open("guest/again", None, OtherNodeUse::Free, None),
+            Ok(())
+        );
         assert_eq!(user_of("command/7/again"), "command/7");
         assert_eq!(user_of("boot/machines/again"), SHARED_USER);
     }
@@ -475,8 +569,12 @@ mod tests {
             name: SHARED_USER.to_owned(),
             presence: Presence::Reserved,
         };
-        let used =
-            |user, elsewhere| matches!(may_open(user, None, elsewhere), Err(OpenRefusal::Used(_)));
+        let used = |user, elsewhere| {
+            matches!(
+                may_open(user, None, elsewhere, None),
+                Err(OpenRefusal::Used(_))
+            )
+        };
         for elsewhere in [
             OtherNodeUse::Clients,
             OtherNodeUse::User,
@@ -485,15 +583,21 @@ mod tests {
             assert!(used("command/7", elsewhere), "{elsewhere:?}");
             assert!(used(SHARED_USER, elsewhere), "{elsewhere:?}");
             // The role of a guest waits for that user.
-            assert_eq!(may_open("guest/a", None, elsewhere), Ok(()));
+            assert_eq!(may_open("guest/a", None, elsewhere, None), Ok(()));
         }
         assert!(used("command/7", OtherNodeUse::Shared));
-        assert_eq!(may_open(SHARED_USER, None, OtherNodeUse::Shared), Ok(()));
+        assert_eq!(
+            may_open(SHARED_USER, None, OtherNodeUse::Shared, None),
+            Ok(())
+        );
         // A machine that reconnects keeps what it has cached: nobody else may have written.
         let again = "boot/machines/again";
-        assert_eq!(may_open(again, Some(&boot), OtherNodeUse::Shared), Ok(()));
+        assert_eq!(
+            may_open(again, Some(&boot), OtherNodeUse::Shared, None),
+            Ok(())
+        );
         assert!(used(again, OtherNodeUse::Free));
-        let unknown = may_open(again, Some(&boot), OtherNodeUse::Unknown);
+        let unknown = may_open(again, Some(&boot), OtherNodeUse::Unknown, None);
         assert_eq!(unknown, Err(OpenRefusal::Unknown));
     }
 
@@ -513,9 +617,64 @@ mod tests {
             presence: Presence::Connected,
         };
         for holder in [None, Some(&boot)] {
-            assert!(may_open(SHARED_USER, holder, OtherNodeUse::User).is_err());
-            assert_eq!(may_open(SHARED_USER, holder, OtherNodeUse::Free), Ok(()));
+            assert!(may_open(SHARED_USER, holder, OtherNodeUse::User, None).is_err());
+            assert_eq!(
+                may_open(SHARED_USER, holder, OtherNodeUse::Free, None),
+                Ok(())
+            );
         }
-        assert_eq!(may_open("guest/mail", None, OtherNodeUse::User), Ok(()));
+        assert_eq!(
+            may_open("guest/mail", None, OtherNodeUse::User, None),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn incomplete_volume_is_opened_only_by_commands() {
+        let mark = OverwriteMark::new(OverwriteKind::GuestRestore, 1_796_043_600, 7);
+        let command = VolumeUser::User {
+            name: "command/alpha/7".to_owned(),
+            presence: Presence::Connected,
+        };
+        let free = OtherNodeUse::Free;
+        let refused = |user: &str, holder, is_running| {
+            let status = OverwriteStatus { mark, is_running };
+            assert_eq!(
+                may_open(user, holder, free, Some(mark)),
+                Err(OpenRefusal::Incomplete(status)),
+                "{user}"
+            );
+            assert_eq!(
+                may_open_unnamed(holder, Some(mark)),
+                Err(OpenRefusal::Incomplete(status))
+            );
+        };
+        for user in [
+            "guest/mail",
+            "guest/command/7",
+            SHARED_USER,
+            "boot/machines/again",
+        ] {
+            refused(user, None, false);
+            refused(user, Some(&command), true);
+        }
+        assert_eq!(may_open("command/alpha/8", None, free, Some(mark)), Ok(()));
+        // The command that overwrites it reconnects, and no second one opens the volume.
+        let again = "command/alpha/7/again";
+        assert_eq!(may_open(again, Some(&command), free, Some(mark)), Ok(()));
+        let second = may_open("command/alpha/8", Some(&command), free, Some(mark));
+        assert!(matches!(second, Err(OpenRefusal::Used(_))));
+        assert_eq!(may_open_unnamed(None, None), Ok(()));
+        let words = |is_running| OverwriteStatus { mark, is_running }.refusal("mail");
+        assert_eq!(
+            words(true),
+            "`evenkeel guest restore` of 20261130T130000Z overwrites it: wait until it has ended"
+        );
+        assert_eq!(
+            words(false),
+            "`evenkeel guest restore` of 20261130T130000Z was interrupted, so it has parts of the old and of the new \
+             content: run that command again; or `evenkeel volume accept mail --yes`, or start the guest with `--yes`, \
+             to use it as it is"
+        );
     }
 }

@@ -18,7 +18,9 @@ mod store;
 mod tests;
 
 pub use slot::{CopyIdentity, Superblock, SyncState, VolumeId};
-pub use store::{Loaded, Metadata, MetadataChange, Write, WritePhase, stored_size};
+pub use store::{
+    Loaded, Metadata, MetadataChange, Write, WritePhase, stored_overwrite, stored_size,
+};
 
 /// Length of a block, the unit of the dirty bitmap, bytes.
 pub const BLOCK_BYTES: u64 = 4096;

@@ -3,12 +3,17 @@
 
 use super::bytes::{CHECKSUM_BYTES, Reader, seal, unseal};
 use super::{FORMAT, LOG_EXTENTS_MAX, MAGIC, SECTOR_BYTES, SLOT_BYTES};
+use crate::overwrite::OverwriteMark;
 use std::fmt;
 
 /// Magic number of the volume's name, which follows the record of a slot.
 const NAME_MAGIC: [u8; 8] = *b"EKname01";
 /// Magic number of the copy's identity, which follows the name.
 const IDENTITY_MAGIC: [u8; 8] = *b"EKcopy01";
+/// Magic number of the mark of an incomplete volume, which follows the name and the identity.
+const OVERWRITE_MAGIC: [u8; 8] = *b"EKpart01";
+/// Length of the record of that mark: magic number, number of the store, mark, checksum.
+const OVERWRITE_BYTES: usize = 24 + CHECKSUM_BYTES;
 /// Maximum length of a volume's name, bytes: that of a file name.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -70,6 +75,9 @@ pub struct Superblock {
     /// Identity of the copy; None for a single replica, and in metadata that an earlier program
     /// wrote.
     pub identity: Option<CopyIdentity>,
+    /// Mark of a command that has not completed its overwrite of the volume. Earlier programs
+    /// ignore it, and remove it with their next store.
+    pub overwrite: Option<OverwriteMark>,
 }
 
 /// Stored head.
@@ -156,6 +164,10 @@ impl SuperblockSlot {
         bytes.extend(name.unwrap_or_default());
         let identity = head.identity.as_ref();
         bytes.extend(identity.map_or(Vec::new(), |one| self.identity_record(one)));
+        bytes.extend(
+            head.overwrite
+                .map_or(Vec::new(), |mark| self.overwrite_record(mark)),
+        );
         bytes.resize(bytes.len().next_multiple_of(SECTOR_BYTES), 0);
         bytes
     }
@@ -182,6 +194,15 @@ impl SuperblockSlot {
         bytes
     }
 
+    /// Encodes the mark of an incomplete volume, bound to this store.
+    fn overwrite_record(&self, mark: OverwriteMark) -> Vec<u8> {
+        let mut bytes = OVERWRITE_MAGIC.to_vec();
+        bytes.extend_from_slice(&self.number.to_le_bytes());
+        bytes.extend_from_slice(&mark.number().to_le_bytes());
+        seal(&mut bytes);
+        bytes
+    }
+
     /// Decodes the name at the start of `bytes`, which follow the record of the store with this
     /// number. Also returns what is behind the name.
     fn name_of(bytes: &[u8], number: u64) -> Option<(String, &[u8])> {
@@ -193,18 +214,29 @@ impl SuperblockSlot {
     }
 
     /// Decodes the identity at the start of `bytes` like the name.
-    fn identity_of(bytes: &[u8], number: u64) -> Option<CopyIdentity> {
+    fn identity_of(bytes: &[u8], number: u64) -> Option<(CopyIdentity, &[u8])> {
         let mut reader = Reader(bytes);
         if reader.array()? != IDENTITY_MAGIC || reader.u64()? != number {
             return None;
         }
         let (copy, tracked) = (reader.u64()?, reader.u64()?);
-        let (node, _) = sealed_name(bytes, reader)?;
-        Some(CopyIdentity {
+        let (node, behind) = sealed_name(bytes, reader)?;
+        let identity = CopyIdentity {
             node,
             copy,
             tracked,
-        })
+        };
+        Some((identity, behind))
+    }
+
+    /// Decodes the mark of an incomplete volume at the start of `bytes`.
+    fn overwrite_of(bytes: &[u8], number: u64) -> Option<OverwriteMark> {
+        let content = bytes.get(..OVERWRITE_BYTES).and_then(unseal)?;
+        let mut reader = Reader(content);
+        if reader.array()? != OVERWRITE_MAGIC || reader.u64()? != number {
+            return None;
+        }
+        OverwriteMark::from_number(reader.u64()?)
     }
 
     /// Decodes the content of a slot.
@@ -228,7 +260,11 @@ impl SuperblockSlot {
                     if let Some((name, rest)) = SuperblockSlot::name_of(behind, slot.number) {
                         (slot.name, behind) = (Some(name), rest);
                     }
-                    slot.head.identity = SuperblockSlot::identity_of(behind, slot.number);
+                    if let Some((identity, rest)) = SuperblockSlot::identity_of(behind, slot.number)
+                    {
+                        (slot.head.identity, behind) = (Some(identity), rest);
+                    }
+                    slot.head.overwrite = SuperblockSlot::overwrite_of(behind, slot.number);
                     SlotContent::Valid(Box::new(slot))
                 }
             },
@@ -282,6 +318,7 @@ impl SuperblockSlot {
                 unflushed: has_unflushed.then_some(boot),
                 hot,
                 identity: None,
+                overwrite: None,
             },
             fill,
             name: None,

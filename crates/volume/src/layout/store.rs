@@ -6,6 +6,7 @@ use super::{
     BITMAP_OFFSET, EXTENT_WORDS, LayoutError, PAGE_BYTES, PAGE_EXTENTS, SLOT_BYTES, SLOTS, extents,
     metadata_bytes, pages,
 };
+use crate::overwrite::OverwriteMark;
 use std::collections::BTreeSet;
 
 /// Write to the metadata.
@@ -149,6 +150,20 @@ impl Metadata {
         self.plan(&change)
     }
 
+    /// Plans the writes that set or remove the mark of an incomplete volume, like
+    /// [`Metadata::plan`].
+    pub fn set_overwrite(&mut self, mark: Option<OverwriteMark>) -> Vec<WritePhase> {
+        let change = MetadataChange {
+            head: Superblock {
+                overwrite: mark,
+                ..self.slot.head.clone()
+            },
+            fill: None,
+            bits: Vec::new(),
+        };
+        self.plan(&change)
+    }
+
     /// Records that a planned write failed. The next change then writes every page.
     pub fn failed(&mut self) {
         self.is_unknown = true;
@@ -230,6 +245,12 @@ impl Metadata {
 pub fn stored_size(bytes: &[u8]) -> Option<u64> {
     let slot = newest(bytes, None).ok()?;
     Some(slot.head.size_bytes)
+}
+
+/// Returns the mark of an incomplete volume at the start of its metadata. None also if this program
+/// cannot decode the metadata.
+pub fn stored_overwrite(bytes: &[u8]) -> Option<OverwriteMark> {
+    newest(bytes, None).ok()?.head.overwrite
 }
 
 /// Newest valid slot of the ring.

@@ -3,6 +3,7 @@
 
 use super::store::newest_number;
 use super::*;
+use crate::overwrite::OverwriteMark;
 use proptest::prelude::*;
 
 const SIZE: u64 = 300 << 20;
@@ -19,6 +20,7 @@ fn head(promised: u64, hot: &[u32]) -> Superblock {
         unflushed: Some(5),
         hot: hot.to_vec(),
         identity: None,
+        overwrite: None,
     }
 }
 
@@ -408,5 +410,143 @@ fn identity_is_read_as_it_was_stored_and_is_unknown_to_earlier_programs() {
         assert!(damaged != stored);
         let (loaded, found) = Metadata::load(&damaged, None).unwrap();
         assert_eq!((found.head.identity, loaded.name()), (None, Some(name)));
+    }
+}
+
+fn mark(number: u64) -> OverwriteMark {
+    OverwriteMark::from_number(number).unwrap()
+}
+
+/// Bytes of the newest slot from the magic number of the mark on, up to the next sector.
+fn stored_mark(disk: &[u8]) -> Option<&[u8]> {
+    let at = newest_number(disk) as usize % SLOTS as usize * SLOT_BYTES;
+    let slot = &disk[at..at + SLOT_BYTES];
+    let begin = slot.windows(8).position(|window| window == b"EKpart01")?;
+    Some(&slot[begin..])
+}
+
+#[test]
+fn mark_of_an_incomplete_volume_is_stored_behind_name_and_identity() {
+    let identity = CopyIdentity {
+        node: "alpha".to_owned(),
+        copy: 7,
+        tracked: 8,
+    };
+    let full: Vec<u32> = (0..75).collect();
+    for (name, identity, hot) in [
+        ("mail", None, &[][..]),
+        ("mail", Some(identity.clone()), &[]),
+        (&"m".repeat(255), Some(identity), &full),
+    ] {
+        let mut first = head(1, hot);
+        first.identity = identity;
+        let (mut metadata, phases) = Metadata::create(first.clone(), name).unwrap();
+        let mut disk = vec![0; metadata_bytes(SIZE).unwrap() as usize];
+        phases.iter().for_each(|phase| apply(&mut disk, phase));
+        assert_eq!(stored_mark(&disk), None);
+        assert_eq!(stored_overwrite(&disk), None);
+        let set = Some(mark(0x0100_0000_0000_0007));
+        for phase in metadata.set_overwrite(set) {
+            apply(&mut disk, &phase);
+        }
+        // Magic number, number of the store, mark, checksum.
+        let bytes = stored_mark(&disk).unwrap();
+        assert_eq!(bytes[..8], *b"EKpart01");
+        assert_eq!(bytes[8..16], newest_number(&disk).to_le_bytes());
+        assert_eq!(bytes[16..24], [7, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(bytes::unseal(&bytes[..32]), Some(&bytes[..24]));
+        let (loaded, found) = Metadata::load(&disk, Some(ID)).unwrap();
+        assert_eq!(loaded.name(), Some(name));
+        assert_eq!(
+            (found.head.overwrite, &found.head.identity),
+            (set, &first.identity)
+        );
+        assert_eq!(stored_overwrite(&disk), set);
+        // Each further change stores it again.
+        let next = MetadataChange {
+            head: Superblock {
+                promised: 9,
+                ..found.head
+            },
+            fill: Some(true),
+            bits: vec![(2, vec![5; 16])],
+        };
+        for phase in metadata.plan(&next) {
+            apply(&mut disk, &phase);
+            assert_eq!(stored_overwrite(&disk), set);
+        }
+        // A damaged record is none: the rest of the slot is valid without it.
+        let mut damaged = disk.clone();
+        for at in (0..disk.len() - 8).filter(|at| disk[*at..].starts_with(b"EKpart01")) {
+            damaged[at + 17] ^= 1;
+        }
+        assert!(damaged != disk);
+        assert_eq!(
+            (stored_overwrite(&damaged), load(&damaged).head.promised),
+            (None, 9)
+        );
+        for phase in metadata.set_overwrite(None) {
+            apply(&mut disk, &phase);
+        }
+        assert_eq!((stored_mark(&disk), stored_overwrite(&disk)), (None, None));
+    }
+}
+
+/// Step of a command that overwrites a volume, in the order in which they become durable.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum OverwriteStep {
+    SetMark,
+    /// A part of the new content.
+    Write(usize),
+    /// Store of the owner, such as for its activity log.
+    OtherStore(u64),
+    RemoveMark,
+}
+
+proptest! {
+    /// A kill or a power cut at any step of an overwrite leaves the old content without a mark, the
+    /// new content without a mark, or the mark. Of the interrupted store, any sectors are written.
+    #[test]
+    fn interrupted_overwrite_leaves_the_mark(
+        end in 0_usize..12,
+        written in any::<[u64; 4]>(),
+        others in proptest::collection::vec(0_usize..6, 5),
+    ) {
+        const PARTS: usize = 4;
+        let mut steps = vec![OverwriteStep::SetMark];
+        steps.extend((0..PARTS).map(OverwriteStep::Write));
+        steps.push(OverwriteStep::RemoveMark);
+        for (number, at) in others.into_iter().enumerate() {
+            let at = at.min(steps.len());
+            steps.insert(at, OverwriteStep::OtherStore(number as u64 + 1));
+        }
+        let (mut metadata, mut disk) = created();
+        let mut is_new = [false; PARTS];
+        for (index, step) in steps.into_iter().take(end + 1).enumerate() {
+            let phases = match step {
+                OverwriteStep::SetMark => metadata.set_overwrite(Some(mark(9))),
+                OverwriteStep::RemoveMark => metadata.set_overwrite(None),
+                OverwriteStep::OtherStore(promised) => {
+                    let head = Superblock { promised, ..metadata.head().clone() };
+                    metadata.plan(&MetadataChange { head, fill: None, bits: Vec::new() })
+                }
+                OverwriteStep::Write(part) => {
+                    is_new[part] = index < end || written[0] & 1 == 1;
+                    continue;
+                }
+            };
+            for write in phases.into_iter().flat_map(|phase| phase.0) {
+                for (number, sector) in write.bytes.chunks(512).enumerate() {
+                    let is_written = written[number / 64 % 4] >> (number % 64) & 1 == 1;
+                    if index < end || is_written {
+                        let at = write.offset as usize + number * 512;
+                        disk[at..at + sector.len()].copy_from_slice(sector);
+                    }
+                }
+            }
+        }
+        let is_marked = stored_overwrite(&disk).is_some();
+        let is_whole = is_new.iter().all(|new| *new == is_new[0]);
+        prop_assert!(is_marked || is_whole, "{is_new:?}");
     }
 }

@@ -9,6 +9,7 @@
 use super::clients::{RequestLocation, RequestOrigin};
 use super::mailbox::ClusterRequest;
 use super::{Mirror, lease};
+use crate::overwrite::{MarkChange, OverwriteMark};
 use crate::replica::{Epoch, RequestId};
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
@@ -25,17 +26,53 @@ pub(super) struct WriteAdmission {
     pub(super) only: String,
     /// [`super::peer::number_of`] the user that the node was admitted for; 0 if unknown.
     pub(super) user: u64,
+    /// Mark of an incomplete volume.
+    pub(super) overwrite: Option<OverwriteMark>,
+    /// Number of the changes that changed only that mark.
+    pub(super) marks: u64,
 }
 
 impl WriteAdmission {
+    /// Number of changes of the admitted node or user.
+    pub(super) fn admissions(&self) -> u64 {
+        self.count.saturating_sub(self.marks)
+    }
+
     fn admits(&self, node: &str) -> bool {
         self.only.is_empty() || self.only == node
     }
 
     /// Next change, which admits only clients of this node on behalf of this user.
     fn next(&self, only: String, user: u64) -> WriteAdmission {
-        let count = self.count.saturating_add(1);
-        WriteAdmission { count, only, user }
+        WriteAdmission {
+            count: self.count.saturating_add(1),
+            only,
+            user,
+            ..self.clone()
+        }
+    }
+
+    /// Next change, which changes only the mark of an incomplete volume.
+    fn next_mark(&self, overwrite: Option<OverwriteMark>) -> WriteAdmission {
+        WriteAdmission {
+            count: self.count.saturating_add(1),
+            marks: self.marks.saturating_add(1),
+            overwrite,
+            ..self.clone()
+        }
+    }
+
+    /// Repeats a change on the basis of this record.
+    fn rebased(&self, change: &WriteAdmission) -> WriteAdmission {
+        let is_same_user = (&self.only, self.user) == (&change.only, change.user);
+        if is_same_user {
+            self.next_mark(change.overwrite)
+        } else {
+            WriteAdmission {
+                overwrite: change.overwrite,
+                ..self.next(change.only.clone(), change.user)
+            }
+        }
     }
 }
 
@@ -47,6 +84,8 @@ pub(super) struct Admission {
     proposed: Option<Instant>,
     /// Change for which a refused write was reported.
     reported: Option<u64>,
+    /// Number of the admission change that needs no log message.
+    shown_admissions: u64,
 }
 
 impl Admission {
@@ -57,6 +96,27 @@ impl Admission {
             _ => recorded,
         }
     }
+
+    /// Last change: the pending one, which the cluster may still record, or the recorded one.
+    fn last(&self, recorded: &WriteAdmission) -> WriteAdmission {
+        let pending = self.wanted.as_ref();
+        let pending = pending.filter(|wanted| wanted.count > recorded.count);
+        pending.unwrap_or(recorded).clone()
+    }
+
+    /// Starts a change of the mark. Returns false if it does not apply.
+    pub(super) fn change_mark(&mut self, change: MarkChange, recorded: &WriteAdmission) -> bool {
+        let last = self.last(recorded);
+        let mark = change.applied(last.overwrite);
+        if let Some(mark) = mark {
+            if self.wanted.is_none() {
+                self.shown_admissions = recorded.admissions();
+            }
+            self.proposed = None;
+            self.wanted = Some(last.next_mark(mark));
+        }
+        mark.is_some()
+    }
 }
 
 impl Mirror {
@@ -64,14 +124,7 @@ impl Mirror {
     /// user that the node is admitted for, or 0.
     pub(super) fn admit(&mut self, only: String, user: u64) {
         if self.replica.serves().is_some() {
-            let recorded = &self.lease.recorded.clients;
-            // Uses a higher number than a pending change, which the cluster may still record.
-            let wanted = self.clients.admission.wanted.as_ref();
-            let count = wanted.map_or(0, |wanted| wanted.count).max(recorded.count);
-            let last = WriteAdmission {
-                count,
-                ..WriteAdmission::default()
-            };
+            let last = self.clients.admission.last(&self.lease.recorded.clients);
             self.clients.admission.proposed = None;
             self.clients.admission.wanted = Some(last.next(only, user));
             self.shown.is_due = true;
@@ -143,15 +196,19 @@ impl Mirror {
                 "" => "clients of both nodes may write".to_owned(),
                 node => format!("only clients of {node} may write"),
             };
+            let known = self.clients.admission.shown_admissions;
+            let admissions = wanted.admissions();
+            self.clients.admission.shown_admissions = admissions;
             self.clients.admission.wanted = None;
             self.shown.is_due = true;
-            (self.outside.say)(words);
+            if admissions != known {
+                (self.outside.say)(words);
+            }
             return self.retry();
         }
         if self.lease.recorded.clients.count >= wanted.count {
             // The cluster has recorded an earlier change meanwhile.
-            let recorded = &self.lease.recorded.clients;
-            let next = recorded.next(wanted.only.clone(), wanted.user);
+            let next = self.lease.recorded.clients.rebased(wanted);
             self.clients.admission.wanted = Some(next);
             return self.advance_admission(now);
         }
@@ -194,5 +251,83 @@ impl lease::Lease {
     ) -> (u64, Vec<u8>) {
         let number = record.generation.0.saturating_add(clients.count);
         (number, self.names.encode(record, clients))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::overwrite::OverwriteKind;
+    use proptest::prelude::*;
+
+    fn mark(random: u16) -> OverwriteMark {
+        OverwriteMark::new(OverwriteKind::VolumeRestore, 7, random)
+    }
+
+    #[test]
+    fn change_of_the_mark_and_admission_of_a_node_keep_each_other() {
+        let recorded = WriteAdmission::default().next("alpha".to_owned(), 5);
+        let mut admission = Admission::default();
+        assert!(admission.change_mark(MarkChange::Set(mark(1)), &recorded));
+        let marked = admission.wanted.clone().unwrap();
+        assert_eq!((&*marked.only, marked.user), ("alpha", 5));
+        assert_eq!((marked.count, marked.marks), (2, 1));
+        // It is no new admission, after which the user of a node would end.
+        assert_eq!(marked.admissions(), recorded.admissions());
+        // Repeated requests start nothing new.
+        assert!(!admission.change_mark(MarkChange::Set(mark(1)), &recorded));
+        let moved = admission.last(&recorded).next("beta".to_owned(), 6);
+        assert_eq!(moved.overwrite, Some(mark(1)));
+        assert_eq!(moved.admissions(), recorded.admissions() + 1);
+        // The cluster has recorded another change first.
+        let other = recorded.next("beta".to_owned(), 6);
+        let again = other.rebased(&marked);
+        assert_eq!((&*again.only, again.overwrite), ("alpha", Some(mark(1))));
+        assert!(again.count > other.count);
+    }
+
+    proptest! {
+        /// Whatever a node requests and the cluster records late or never, numbers grow, and the
+        /// last request is in force at the end.
+        #[test]
+        fn last_requested_mark_is_recorded(steps in proptest::collection::vec(0_u8..6, 0..40)) {
+            let mut recorded = WriteAdmission::default();
+            let mut admission = Admission::default();
+            let mut expected = None;
+            let mut highest = 0;
+            for step in steps {
+                let change = match step {
+                    0 | 1 => MarkChange::Set(mark(u16::from(step) + 1)),
+                    2 => MarkChange::Clear(mark(1)),
+                    3 => {
+                        // Another owner's admission, recorded meanwhile.
+                        recorded = admission.last(&recorded).next("beta".to_owned(), 3);
+                        expected = recorded.overwrite;
+                        admission = Admission::default();
+                        highest = highest.max(recorded.count);
+                        continue;
+                    }
+                    4 => {
+                        admission.wanted = Some(admission.last(&recorded).next("alpha".to_owned(), 9));
+                        continue;
+                    }
+                    _ => {
+                        recorded = admission.last(&recorded);
+                        admission = Admission::default();
+                        continue;
+                    }
+                };
+                if let Some(mark) = change.applied(expected) {
+                    expected = mark;
+                }
+                if admission.change_mark(change, &recorded) {
+                    let count = admission.last(&recorded).count;
+                    prop_assert!(count > highest);
+                    highest = count;
+                }
+            }
+            prop_assert_eq!(admission.last(&recorded).overwrite, expected);
+            prop_assert!(recorded.marks <= recorded.count);
+        }
     }
 }

@@ -132,6 +132,7 @@ impl Mirror {
                 unflushed: None,
                 hot: Vec::new(),
                 identity: Some(identity),
+                overwrite: None,
                 ..before
             },
             fill: Some(false),
@@ -157,6 +158,7 @@ mod tests {
             unflushed: None,
             hot: Vec::new(),
             identity: None,
+            overwrite: None,
         }
     }
 

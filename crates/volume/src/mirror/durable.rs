@@ -91,6 +91,7 @@ pub(super) fn head(
         size_bytes: head.blocks * BLOCK_BYTES,
         data_offset: on.data_offset,
         identity: identity(on.identity.as_ref(), head.identity, names),
+        overwrite: on.overwrite,
     }
 }
 
@@ -125,6 +126,7 @@ mod tests {
             unflushed: None,
             hot: Vec::new(),
             identity: None,
+            overwrite: None,
         };
         let names = NodeNames {
             me: "alpha".to_owned(),

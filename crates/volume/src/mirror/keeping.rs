@@ -113,6 +113,7 @@ mod tests {
             unflushed: None,
             hot: Vec::new(),
             identity: None,
+            overwrite: None,
         };
         let change = |state| DurableChange {
             head: CopyHeader {

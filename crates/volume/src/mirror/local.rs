@@ -7,6 +7,7 @@ use crate::disk::{
     Pool, Preference, Token,
 };
 use crate::layout::{self, Metadata};
+use crate::overwrite::OverwriteMark;
 use crate::replica::{
     BLOCK_BYTES, Blocks, CopyHeader, CopyState, DiskResult, DurableChange, Input, Operation,
     OperationId, WriteContent,
@@ -22,6 +23,8 @@ use std::time::{Duration, Instant};
 
 /// Number of a founding store. The replica's own numbers begin at one.
 pub(super) const FOUNDING: u64 = 0;
+/// Number of a store that changes only the mark of an incomplete volume.
+pub(super) const MARKING: u64 = u64::MAX;
 /// First token of extent queries, which bypass the replica.
 const LOOKS: u64 = 1 << 32;
 
@@ -234,6 +237,20 @@ impl LocalDisk {
     pub(super) fn found(&mut self, change: &layout::MetadataChange) {
         self.storing = Some(FOUNDING);
         self.store.store(change);
+    }
+
+    /// Starts to store the mark of an incomplete volume, or its removal. No store may be in
+    /// progress.
+    pub(super) fn store_mark(&mut self, mark: Option<OverwriteMark>) {
+        self.storing = Some(MARKING);
+        self.store.store(&layout::MetadataChange {
+            head: layout::Superblock {
+                overwrite: mark,
+                ..self.store.head().clone()
+            },
+            fill: None,
+            bits: Vec::new(),
+        });
     }
 
     /// Returns whether any operation is in progress.

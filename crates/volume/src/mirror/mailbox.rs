@@ -4,6 +4,7 @@
 use crate::config::WithoutMajority;
 use crate::link::dial::Receiver;
 use crate::link::greeting::{Greeting, ReplicaProperties};
+use crate::overwrite::MarkChange;
 use crate::replica::ReplicaOrder;
 use ::wire::NodeConnection;
 use part::lock;
@@ -33,6 +34,8 @@ pub enum MailboxMessage {
     Use,
     /// Admits only writes from clients of this node; empty: of both nodes.
     Admit(String),
+    /// Changes the mark of an incomplete volume.
+    Mark(MarkChange),
     /// An operator adopts this copy.
     Adopt,
     /// An operator discards this copy.

@@ -7,7 +7,8 @@
 //!   the disk.
 //! - [`clients`] tracks requests, which run in the local replica or at the other node;
 //!   [`admission`] decides whose clients may write; [`used`] implements the use by a role of this
-//!   node, and [`sharing`] that of network boot by both nodes.
+//!   node, and [`sharing`] that of network boot by both nodes; [`overwriting`] marks a volume whose
+//!   content a command replaces.
 //! - [`apart`] is a refused copy, until an operator discards it; [`keeping`] manages the snapshot
 //!   of a copy before a resync.
 //! - [`without_majority`] fails requests that no node may serve, if configured.
@@ -32,6 +33,7 @@ mod keeping;
 mod lease;
 mod local;
 pub mod mailbox;
+mod overwriting;
 mod peer;
 mod record;
 mod requests;
@@ -66,6 +68,7 @@ use keeping::ResyncSnapshot;
 use lease::Lease;
 use local::LocalDisk;
 use mailbox::{ClusterRequest, Mailbox};
+use overwriting::Overwriting;
 use peer::Peer;
 use protocol::nbd;
 use record::{ME, NodeNames, OTHER};
@@ -178,6 +181,7 @@ pub struct Mirror {
     lease: Lease,
     room: Room,
     keeping: ResyncSnapshot,
+    overwriting: Overwriting,
     stopwatch: Stopwatch,
     shown: shown::StatusPublisher,
     opened: Instant,
@@ -213,6 +217,7 @@ impl Mirror {
         };
         let copy = durable::draw_copy().map_err(MirrorError::Random)?;
         let durable = durable::loaded(&loaded, &names);
+        let overwriting = Overwriting::new(loaded.head.overwrite);
         let local = LocalDisk::new(&device.data, &device.metadata, layout, sums, names.clone())?;
         let watch = |descriptor, key| {
             let data = EventData::new_u64(key);
@@ -233,6 +238,7 @@ impl Mirror {
             local.pool().clone(),
         )?;
         export.attach_tenure(Arc::clone(&outside.tenure));
+        export.set_overwrite(overwriting.stored);
         // A process that was connected to the previous process of this role continues.
         let clients = Clients::after_restart(outside.tenure.named_user());
         let mirror = Mirror {
@@ -248,6 +254,7 @@ impl Mirror {
             lease,
             room,
             keeping: ResyncSnapshot::new(backing),
+            overwriting,
             stopwatch: Stopwatch::default(),
             shown: shown::StatusPublisher::new(Instant::now()),
             opened: Instant::now(),

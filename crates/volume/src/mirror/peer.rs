@@ -6,6 +6,7 @@ use crate::export::{Presence, RESERVED_FOR, VolumeUser};
 use crate::link::frame::{FrameHeader, FrameKind, checksum};
 use crate::link::greeting::{Greeting, ReplicaProperties};
 use crate::link::{Incoming, LinkError, Session};
+use crate::overwrite::MarkChange;
 use crate::replica::{self, ReplicaMessage};
 use ::wire::NodeConnection;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -74,6 +75,8 @@ struct Connected {
     users: Option<Users>,
     /// Clients of this node, as last sent.
     told: Users,
+    /// Requested change of the mark, as last sent.
+    told_mark: Option<MarkChange>,
     /// The other node reports that the user of this node has lost the volume.
     has_superseded: bool,
 }
@@ -101,6 +104,8 @@ pub(super) struct Peer {
     pub(super) may_have_more: bool,
     /// Reason why there is no connection.
     pub(super) why_not: String,
+    /// Change of the mark of an incomplete volume that this node requests from the owner.
+    pub(super) wanted_mark: Option<MarkChange>,
     came: VecDeque<Incoming>,
     /// Account for the payloads of its clients' requests.
     foreign: Account,
@@ -122,6 +127,7 @@ impl Peer {
             facts: None,
             may_have_more: false,
             why_not: "not connected yet".to_owned(),
+            wanted_mark: None,
             came: VecDeque::new(),
             foreign: pool.account(),
         }
@@ -212,6 +218,7 @@ impl Peer {
             serves: false,
             users: None,
             told: Users::default(),
+            told_mark: None,
             has_superseded: false,
         });
         Some(id)
@@ -281,9 +288,13 @@ impl Peer {
         at_once: bool,
     ) {
         if let Some(one) = &mut self.connected
-            && (at_once || now >= one.pulsed + PULSE || one.told != users)
+            && (at_once
+                || now >= one.pulsed + PULSE
+                || one.told != users
+                || one.told_mark != self.wanted_mark)
         {
             (one.pulsed, one.told) = (now, users);
+            one.told_mark = self.wanted_mark;
             let may_continue = one
                 .users
                 .is_none_or(|there| there.holder == self.superseded);
@@ -295,7 +306,10 @@ impl Peer {
                 epoch: users.holder,
                 ..FrameHeader::new(FrameKind::Pulse).number(u64::from(serves))
             };
-            one.session.send(&head);
+            match self.wanted_mark {
+                Some(wanted) => one.session.send_value(wire::with_wanted_mark(head, wanted)),
+                None => one.session.send(&head),
+            }
         }
     }
 

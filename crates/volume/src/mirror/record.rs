@@ -3,6 +3,7 @@
 
 use super::admission::WriteAdmission;
 use crate::link::frame::checksum;
+use crate::overwrite::OverwriteMark;
 use crate::replica::{
     CopyId, Epoch, Generation, HistoryFork, InSync, Incarnation, NodeId, Record, RecordedCopy,
 };
@@ -22,6 +23,10 @@ const SAYS_USER: Incarnation = Incarnation(u64::MAX);
 /// entry, and a record that they have changed does not have that generation. Markers are even, and
 /// real forks odd.
 const SAYS_COPY: u64 = 0xc0b1;
+/// First 16 bits of the marker of a fork entry with the mark of an incomplete volume, or 0. The rest
+/// is the number of changes of the mark, and a zero bit: markers are even, and real forks odd.
+/// Versions without marks preserve the entry.
+const SAYS_OVERWRITE: u64 = 0xc0b2;
 /// Node that the configuration no longer names.
 const STRANGER: NodeId = NodeId(2);
 
@@ -46,6 +51,17 @@ fn copy_marker(node: &str, generation: u64) -> Incarnation {
 /// Returns whether a fork entry contains the identity of a copy, in this generation or another.
 fn says_copy(entry: Incarnation) -> bool {
     entry.0 >> 48 == SAYS_COPY && entry.0 & 1 == 0
+}
+
+/// Marker of the fork entry with the mark of an incomplete volume.
+fn overwrite_marker(marks: u64) -> Incarnation {
+    Incarnation(SAYS_OVERWRITE << 48 | (marks << 1) & 0xffff_ffff_fffe)
+}
+
+/// Number of changes of the mark, if a fork entry contains it.
+fn says_overwrite(entry: Incarnation) -> Option<u64> {
+    let is_one = entry.0 >> 48 == SAYS_OVERWRITE && entry.0 & 1 == 0;
+    is_one.then_some(entry.0 >> 1 & 0x7fff_ffff_ffff)
 }
 
 impl NodeNames {
@@ -91,7 +107,12 @@ impl NodeNames {
             incarnation: copy_marker(self.of(one.node), record.generation.0),
             at: Generation(one.copy.0),
         });
-        let needs = 32 + copies.len() * 16;
+        let has_mark = clients.marks > 0 || clients.overwrite.is_some();
+        let mark = has_mark.then(|| HistoryFork {
+            incarnation: overwrite_marker(clients.marks),
+            at: Generation(clients.overwrite.map_or(0, OverwriteMark::number)),
+        });
+        let needs = 32 + (copies.len() + usize::from(has_mark)) * 16;
         let room = SHORT_RECORD_BYTES_MAX.saturating_sub(bytes.len() + needs) / 16;
         let left_out = record.forks.len().saturating_sub(room);
         let epoch = HistoryFork {
@@ -104,7 +125,7 @@ impl NodeNames {
         });
         let forks = record.forks[left_out..].iter();
         let forks = forks.copied().chain(copies);
-        for fork in forks.chain([epoch]).chain(user) {
+        for fork in forks.chain(mark).chain([epoch]).chain(user) {
             bytes.extend_from_slice(&fork.incarnation.0.to_le_bytes());
             bytes.extend_from_slice(&fork.at.0.to_le_bytes());
         }
@@ -153,6 +174,10 @@ impl NodeNames {
             match (Incarnation(number(&mut rest)?), number(&mut rest)?) {
                 (SAYS_EPOCH, at) => epoch = epoch.max(at),
                 (SAYS_USER, user) => clients.user = user,
+                (entry, mark) if says_overwrite(entry).is_some() => {
+                    clients.marks = says_overwrite(entry).unwrap_or_default();
+                    clients.overwrite = OverwriteMark::from_number(mark);
+                }
                 (entry, copy) if says_copy(entry) => {
                     let mut marked = names.iter().zip(&nodes);
                     let of = marked.find(|(name, _)| copy_marker(name, generation) == entry);
@@ -223,6 +248,15 @@ mod tests {
             count,
             only,
             user: count / 2,
+            ..WriteAdmission::default()
+        }
+    }
+
+    fn marked(admission: WriteAdmission, marks: u64, number: u64) -> WriteAdmission {
+        WriteAdmission {
+            marks,
+            overwrite: OverwriteMark::from_number(number),
+            ..admission
         }
     }
 
@@ -305,6 +339,40 @@ mod tests {
     }
 
     #[test]
+    fn mark_of_an_incomplete_volume_is_read_by_both_nodes() {
+        let (alpha, beta) = (names("alpha", "beta"), names("beta", "alpha"));
+        let record = identified(InSync::Both(ME, OTHER));
+        for clients in [
+            marked(all(), 0, 1),
+            marked(only("beta", 7), 3, u64::MAX),
+            // The mark was removed; its changes count on.
+            marked(only("", 9), 4, 0),
+        ] {
+            let bytes = alpha.encode(&record, &clients);
+            assert_eq!(
+                alpha.decode(&bytes),
+                Some((record.clone(), clients.clone()))
+            );
+            assert_eq!(beta.decode(&bytes).unwrap().1, clients);
+        }
+        // Versions without marks read the entry as a fork, and write it again.
+        let clients = marked(only("beta", 7), 3, 0x0100_0000_0000_0007);
+        let bytes = alpha.encode(&record, &clients);
+        let marker = overwrite_marker(3).0.to_le_bytes();
+        assert_eq!(marker, [6, 0, 0, 0, 0, 0, 0xb2, 0xc0]);
+        let at = bytes.windows(8).position(|window| window == marker);
+        assert_eq!(bytes[at.unwrap() + 8..][..8], [7, 0, 0, 0, 0, 0, 0, 1]);
+        assert!(
+            record
+                .forks
+                .iter()
+                .all(|fork| says_overwrite(fork.incarnation).is_none())
+        );
+        let without = alpha.encode(&record, &only("beta", 7));
+        assert_eq!(bytes.len(), without.len() + 16);
+    }
+
+    #[test]
     fn a_record_has_the_room_that_the_cluster_gives() {
         let long = names(&"a".repeat(63), &"b".repeat(63));
         let mut full = identified(InSync::Both(ME, OTHER));
@@ -314,7 +382,7 @@ mod tests {
                 at: Generation(number),
             })
             .collect();
-        let clients = only(&"b".repeat(63), u64::MAX);
+        let clients = marked(only(&"b".repeat(63), u64::MAX), 9, 7);
         let bytes = long.encode(&full, &clients);
         assert!(bytes.len() <= SHORT_RECORD_BYTES_MAX, "{}", bytes.len());
         let (back, back_clients) = long.decode(&bytes).unwrap();

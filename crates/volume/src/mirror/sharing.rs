@@ -130,7 +130,8 @@ impl Mirror {
     /// Ends the connections of the user of this node if the cluster has admitted another user
     /// meanwhile.
     pub(super) fn yield_to_recorded(&mut self) {
-        let WriteAdmission { count, user, .. } = self.lease.recorded.clients;
+        let user = self.lease.recorded.clients.user;
+        let count = self.lease.recorded.clients.admissions();
         let known = &mut self.clients.admissions_known;
         // The process knows no earlier record at its start.
         let is_new = known.is_some_and(|known| count > known);
@@ -239,6 +240,7 @@ mod tests {
             count: 3,
             only: node.to_owned(),
             user,
+            ..WriteAdmission::default()
         }
     }
 

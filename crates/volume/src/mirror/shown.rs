@@ -1,6 +1,7 @@
 //! Status of a mirrored volume for operators.
 
 use super::{Apart, Mirror, boottime};
+use crate::overwrite::OverwriteMark;
 use crate::replica::{InSync, OtherState, ReplicaReport, Time};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,9 @@ pub struct MirrorStatus {
     pub no_adoption: Option<String>,
     pub size: SizeStatus,
     pub admission: AdmissionStatus,
+    /// Mark of an incomplete volume, once the cluster has recorded it and a complete local copy has
+    /// stored it.
+    pub overwrite: Option<OverwriteMark>,
     pub resync: ResyncStatus,
     /// Set if this copy is not part of the volume that the other node serves.
     pub apart: Option<Apart>,
@@ -188,6 +192,7 @@ impl Mirror {
                     .filter(|only| !only.is_empty()),
                 is_superseded: self.is_superseded(),
             },
+            overwrite: self.shown_overwrite(),
             apart: self.apart(),
             fails: self.fails(now),
             said: self.shown.said.clone(),

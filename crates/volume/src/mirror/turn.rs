@@ -4,7 +4,7 @@ use super::admission::WriteAdmission;
 use super::ending::MirrorShutdown;
 use super::founding::{self, FoundingAction};
 use super::lease::News;
-use super::local::FOUNDING;
+use super::local::{FOUNDING, MARKING};
 use super::mailbox::{ClusterRequest, MailboxMessage};
 use super::peer::{Users, number};
 use super::record::ME;
@@ -97,6 +97,7 @@ impl Mirror {
             self.shown.deadline(),
             self.failing_deadline(),
             self.admission_deadline(),
+            self.overwrite_deadline(),
             retry,
         ];
         deadlines.into_iter().flatten().min()
@@ -175,8 +176,13 @@ impl Mirror {
             for input in ended.drain(..) {
                 any = true;
                 match input {
-                    Input::Stored(FOUNDING) => self.finish_founding(),
+                    Input::Stored(FOUNDING) => {
+                        self.mark_stored(true);
+                        self.finish_founding();
+                    }
                     Input::StoreFailed(FOUNDING) => {}
+                    Input::Stored(MARKING) => self.mark_stored(true),
+                    Input::StoreFailed(MARKING) => self.mark_stored(false),
                     input => {
                         let stored = matches!(input, Input::Stored(_));
                         self.apply_input(input);
@@ -219,6 +225,7 @@ impl Mirror {
         self.shown.is_due |= self.export.show_holder();
         self.watch_other_user(now);
         self.advance_sharing(now);
+        self.advance_overwrite(now);
         self.advance_admission(now);
         self.report_rank();
         self.remove_obsolete_snapshot();
@@ -248,6 +255,11 @@ impl Mirror {
             match head.kind {
                 FrameKind::Pulse => {
                     let (has_changed, is_news) = self.peer.handle_heartbeat(&head);
+                    if let Incoming::Value(_, value) = &incoming
+                        && let Some(change) = wire::wanted_mark(value)
+                    {
+                        self.change_mark(change);
+                    }
                     self.shown.is_due |= is_news;
                     self.yield_to_other_node();
                     if has_changed || self.clients.has_waiting() {
@@ -394,6 +406,7 @@ impl Mirror {
                 MailboxMessage::Kept(what, result) => self.handle_snapshot_result(what, result),
                 MailboxMessage::Order(order) => self.apply_input(Input::Order(order)),
                 MailboxMessage::Admit(only) => self.admit(only, 0),
+                MailboxMessage::Mark(change) => self.request_mark(change, now),
                 MailboxMessage::Adopt => self.adopt(),
             }
         }
@@ -512,6 +525,7 @@ impl Mirror {
                 unflushed: None,
                 hot: Vec::new(),
                 identity: Some(identity),
+                overwrite: before.overwrite.filter(|_| !is_new),
                 ..before
             },
             fill: Some(false),
@@ -563,8 +577,12 @@ impl Mirror {
             copies: copies.into_iter().collect(),
             forks: Vec::new(),
         };
-        // No node is admitted yet in a new history.
-        let (number, value) = self.lease.proposal(&record, &WriteAdmission::default());
+        // No node is admitted yet in a new history. The content of the copy stays incomplete.
+        let clients = WriteAdmission {
+            overwrite: head.overwrite,
+            ..WriteAdmission::default()
+        };
+        let (number, value) = self.lease.proposal(&record, &clients);
         (self.outside.wishes)(ClusterRequest::Record {
             epoch,
             number,

@@ -6,6 +6,7 @@ use crate::link::frame::{
     BLOCKS_MAX, BlockContent, FrameHeader, FrameKind, Membership, with_value,
 };
 use crate::link::{Incoming, Session};
+use crate::overwrite::{MarkChange, OverwriteMark};
 use crate::replica::{
     BLOCK_BYTES, Blocks, Epoch, FollowerCommand, Generation, ReplicaMessage, WriteContent,
 };
@@ -116,6 +117,27 @@ pub(super) fn send_body(session: &mut Session, head: FrameHeader, body: WriteCon
         WriteContent::Zero => session.send(&with(BlockContent::Zero)),
         WriteContent::Trim => session.send(&with(BlockContent::Trim)),
     }
+}
+
+/// Encodes the change of a mark that the sender of a heartbeat requests. Earlier versions ignore
+/// the payload of a heartbeat.
+pub(super) fn with_wanted_mark(head: FrameHeader, wanted: MarkChange) -> (FrameHeader, Vec<u8>) {
+    let value = match wanted {
+        MarkChange::Set(mark) => (true, mark.number()),
+        MarkChange::Clear(mark) => (false, mark.number()),
+    };
+    with_value(head, &value)
+}
+
+/// Decodes the payload of a heartbeat.
+pub(super) fn wanted_mark(value: &[u8]) -> Option<MarkChange> {
+    let (sets, number): (bool, u64) = codec::decode(value).ok()?;
+    let mark = OverwriteMark::from_number(number)?;
+    Some(if sets {
+        MarkChange::Set(mark)
+    } else {
+        MarkChange::Clear(mark)
+    })
 }
 
 /// Body of a frame; None if it has none.

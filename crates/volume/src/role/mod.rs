@@ -17,11 +17,13 @@ pub use elsewhere::refusal as refusal_of_elsewhere;
 pub use socket::path as socket_path;
 pub use worker::{Confine, VolumeEnvironment};
 
+use crate::export::is_command;
 use crate::link::dial::{Registry, ReplicationLink};
 use crate::message::{VolumeOrder, VolumeResponse, copy_socket};
 use crate::mirror::NO_CLUSTER;
 use crate::mirror::mailbox::{ClusterRequest, MailboxMessage, Queue};
 use crate::mirror::{self, MirrorStatus};
+use crate::overwrite::{MarkChange, OverwriteMark};
 use crate::replica::{OtherState, ReplicaOrder};
 use copies::CopyService;
 use elsewhere::ExternalVolumeState;
@@ -191,6 +193,42 @@ fn order_of_one(message: &VolumeOrder, worker: &Worker) -> Result<(), String> {
             "volume '{name}' has one copy: this order is for two"
         )),
     }
+}
+
+/// Executes an order that changes the mark of an incomplete volume.
+fn change_mark(message: &VolumeOrder, worker: &Worker) -> Result<(), String> {
+    let name = worker.name();
+    let change = match message {
+        VolumeOrder::Mark { mark, is_done, .. } => {
+            let mark = OverwriteMark::from_number(*mark);
+            let mark = mark.ok_or("the mark of an incomplete volume is not zero")?;
+            let user = worker.named_user();
+            if !is_done && !user.is_some_and(|user| is_command(&user)) {
+                return Err(format!(
+                    "no command has volume '{name}' open, so it is not marked as incomplete"
+                ));
+            }
+            if *is_done {
+                MarkChange::Clear(mark)
+            } else {
+                MarkChange::Set(mark)
+            }
+        }
+        _ => {
+            let overwrite = worker.status().overwrite();
+            let overwrite = overwrite
+                .ok_or_else(|| format!("volume '{name}' is complete as far as this node knows"))?;
+            if overwrite.is_running {
+                return Err(format!("volume '{name}': {}", overwrite.refusal(&name)));
+            }
+            MarkChange::Clear(overwrite.mark)
+        }
+    };
+    match worker.mailbox().filter(|_| worker.is_mirror()) {
+        Some(mailbox) => mailbox.letters().put_once(MailboxMessage::Mark(change)),
+        None => worker.change_mark(change),
+    }
+    Ok(())
 }
 
 fn is_verifying(shown: &MirrorStatus) -> bool {
@@ -450,7 +488,9 @@ impl VolumeRole {
                 (name, Some(MailboxMessage::Order(ReplicaOrder::StopVerify)))
             }
             VolumeOrder::Discard { name } => (name, Some(MailboxMessage::Discard)),
-            VolumeOrder::Reopen { name } => (name, None),
+            VolumeOrder::Reopen { name }
+            | VolumeOrder::Mark { name, .. }
+            | VolumeOrder::Accept { name } => (name, None),
             VolumeOrder::Resync { name, everything } => {
                 let everything = *everything;
                 (
@@ -469,6 +509,15 @@ impl VolumeRole {
             && !(node.is_empty() || worker.has_copy_at(node))
         {
             return refused(format!("volume '{name}' has no copy on node '{node}'"));
+        }
+        if let VolumeOrder::Mark { .. } | VolumeOrder::Accept { .. } = message {
+            return match change_mark(message, worker) {
+                Ok(()) => VolumeResponse {
+                    good: true,
+                    words: String::new(),
+                },
+                Err(words) => refused(words),
+            };
         }
         let shown = worker.status().mirror;
         match worker.mailbox().filter(|_| worker.is_mirror()) {

@@ -379,9 +379,16 @@ fn used_elsewhere(status: &VolumeStatus, other: &str) -> String {
     )
 }
 
-/// Checks that no other user has the volume open on this node. The error names the user.
+/// Checks that the volume is complete, and that no other user has it open on this node. The error
+/// names the user.
 fn is_free(status: &VolumeStatus, used: &UsedVolume) -> Result<(), String> {
     let holder = status.meter.tenure.holder();
+    if used.r#use == VolumeUse::Alone
+        && let Some(overwrite) = status.overwrite()
+    {
+        let refusal = overwrite.refusal(&status.name);
+        return Err(format!("it is incomplete: {refusal}"));
+    }
     match holder {
         _ if used.r#use != VolumeUse::Alone || used.user.is_empty() => Ok(()),
         None => Ok(()),

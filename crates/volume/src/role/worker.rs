@@ -7,16 +7,18 @@ use crate::command;
 use crate::config::{RESYNC_RATE, ReplicaPair, Spec, size_words};
 use crate::device::{self, Backing, Device, DeviceError};
 use crate::disk::Preference;
-use crate::export::{Grant, Listener, Tenure};
+use crate::export::{Grant, Listener, Tenure, overwrite_event};
 use crate::layout::{self, LayoutError, Metadata, Superblock};
 use crate::link::dial::Registry;
 use crate::link::greeting::{Greeting, ReplicaProperties};
 use crate::mirror::mailbox::{ClusterRequest, Mailbox, MailboxMessage, Queue, SnapshotAction};
+use crate::overwrite::{MarkChange, OverwriteMark};
 use crate::single::{ChangeSource, ServeError, Single, VolumeChanges};
 use crate::status::{LocalVolumeState, ServedProperties, VolumeStatus};
 use crate::sums::area::{self, Area, AreaError};
 use crate::sums::{BLOCK_BYTES, Tally};
 use crate::verified;
+use part::lock;
 use part::report::Moment;
 use part::role::VolumeUse;
 use part::voice::write_error;
@@ -88,6 +90,8 @@ pub(super) struct WorkerState {
     wanted_bytes: AtomicU64,
     /// Last order of the operator for a volume with one replica.
     asked: AtomicU8,
+    /// Changes of the mark of an incomplete volume with one replica, oldest first.
+    mark_changes: Mutex<Vec<MarkChange>>,
     /// The configuration names no other node.
     pub(super) is_single: AtomicBool,
     /// A role of this node uses the volume and receives notifications.
@@ -129,6 +133,7 @@ impl Worker {
             network: None,
             spec: spec.clone(),
             mirror: None,
+            overwrite: None,
             verified: None,
         };
         if let Some(user) = user {
@@ -154,6 +159,7 @@ impl Worker {
             tenure: Arc::clone(&status.meter.tenure),
             leaves: AtomicBool::new(false),
             asked: AtomicU8::new(0),
+            mark_changes: Mutex::default(),
             status: Mutex::new(status),
             stop: event(),
             wake: event(),
@@ -197,6 +203,13 @@ impl Worker {
     /// Makes the thread reopen a volume with one replica.
     pub(super) fn reopen(&self) {
         self.ask(REOPEN);
+    }
+
+    /// Changes the mark of an incomplete volume with one replica. The status shows the mark once it
+    /// is stored.
+    pub(super) fn change_mark(&self, change: MarkChange) {
+        lock(&self.shared.mark_changes).push(change);
+        signal(self.shared.wake.as_ref());
     }
 
     fn ask(&self, asked: u8) {
@@ -499,6 +512,9 @@ impl WorkerState {
         };
         single.count_in(meter);
         self.heed(&mut single);
+        let mark = layout.head().overwrite;
+        single.set_overwrite(mark);
+        self.status().overwrite = mark;
         self.enter(LocalVolumeState::Serving, String::new());
         let (stop, wake) = self
             .stop
@@ -509,6 +525,7 @@ impl WorkerState {
             is_signalled(Some(wake));
             let asked = self.asked.swap(0, Ordering::AcqRel);
             VolumeChanges {
+                overwrite: self.store_mark(&device, &mut layout, (backing, name)),
                 size: self.grown(&device, &mut layout, (backing, name), size_max),
                 check: matches!(asked, CHECK | END_CHECK).then_some(asked == CHECK),
                 rate: self.status().spec.verify,
@@ -612,6 +629,51 @@ impl WorkerState {
             grown.map_err(|error| failed(format!("cannot grow: {error}")))?;
         }
         Ok(())
+    }
+
+    /// Stores the requested changes of the mark of an incomplete volume. Returns the new mark if it
+    /// has changed. After a failure the volume counts as incomplete.
+    fn store_mark(
+        &self,
+        device: &Device,
+        layout: &mut Metadata,
+        (backing, name): (&Backing, &str),
+    ) -> Option<Option<OverwriteMark>> {
+        let before = layout.head().overwrite;
+        let mut stored = Ok(());
+        for change in std::mem::take(&mut *lock(&self.mark_changes)) {
+            let current = layout.head().overwrite;
+            let Some(mark) = change.applied(current) else {
+                continue;
+            };
+            if stored.is_ok() {
+                stored = device::set_overwrite(device, layout, backing, name, mark);
+            }
+        }
+        let mark = layout.head().overwrite;
+        let mark = match stored {
+            Ok(()) => {
+                let mut status = self.status();
+                status.overwrite = mark;
+                if mark != before {
+                    let words = overwrite_event(status.overwrite());
+                    write_error(&format!("evenkeel: volume {name}: {words}\n"));
+                }
+                mark
+            }
+            // The status does not show the mark, so that no command begins to write.
+            Err(error) => {
+                write_error(&format!(
+                    "evenkeel: volume {name}: cannot store whether it is incomplete: {error}\n"
+                ));
+                mark.or(before)
+            }
+        };
+        let has_changed = mark != before;
+        if has_changed {
+            self.notify_user_change();
+        }
+        has_changed.then_some(mark)
     }
 
     /// Grows the volume while it is served. Returns the new size.

@@ -25,6 +25,7 @@ fn head(size_bytes: u64) -> Superblock {
         unflushed: None,
         hot: Vec::new(),
         identity: None,
+        overwrite: None,
     }
 }
 

@@ -86,6 +86,7 @@ impl VolumeServer {
             unflushed: None,
             hot: Vec::new(),
             identity: None,
+            overwrite: None,
         };
         let backing = Backing::File(scratch.path().to_path_buf());
         drop(device::create(&backing, NAME, head, false, &mut |_| {}).expect("a copy"));

@@ -49,6 +49,7 @@ fn head() -> Superblock {
         unflushed: None,
         hot: Vec::new(),
         identity: None,
+        overwrite: None,
     }
 }
 

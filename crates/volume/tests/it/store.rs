@@ -22,6 +22,7 @@ fn head() -> Superblock {
         unflushed: None,
         hot: Vec::new(),
         identity: None,
+        overwrite: None,
     }
 }
 

@@ -54,6 +54,7 @@ impl Copy {
             unflushed: None,
             hot: Vec::new(),
             identity: None,
+            overwrite: None,
         };
         let copy = Copy { scratch };
         let created = device::create(&copy.backing(), "mail", head, false, &mut |_| {});

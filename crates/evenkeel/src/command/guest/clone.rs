@@ -4,6 +4,7 @@
 use super::disks::{self, Disk, Moment};
 use super::image::place::can_be_named;
 use super::{find, load_guest_report, order, snapshot, unknown};
+use crate::command::volume::overwrite::Overwrite;
 use crate::command::volume::{is_usable, served, transfer};
 use crate::command::word;
 use clap::ArgMatches;
@@ -16,6 +17,7 @@ use std::io::{Read, Write, stderr};
 use volume::command::{self, CommandError};
 use volume::config::{backing_words, size_words};
 use volume::device::{Backing, DeviceError, Snapshot, SnapshotError, snapshot as snapshots};
+use volume::overwrite::OverwriteKind;
 use volume::transfer::TransferSource;
 
 /// Note about the contents of the disks, which are equal in both guests.
@@ -318,11 +320,15 @@ fn copy(
     };
     let (ends, users) = transfer::ends_of_new(matches, name, (source, &old.volume), may_hold)?;
     let signals = transfer::signals()?;
+    let mark = Overwrite::begin(matches, name, OverwriteKind::GuestClone)?;
     let copied = transfer::copy(&format!("copying {} to {name}", old.volume), ends, signals);
+    let copied = copied.and_then(|summary| {
+        mark.end(matches)?;
+        Ok(summary)
+    });
     let summary = copied.map_err(|error| {
         transfer::Stopped::from(format!(
-            "{error}. It holds a part of {} now, and its guest would not start with that: clone again with `--yes`",
-            old.volume
+            "{error}. Its guest does not start with that: clone again with `--yes`"
         ))
     })?;
     transfer::warn_of_others(matches, name, &users);

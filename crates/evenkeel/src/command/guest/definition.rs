@@ -46,7 +46,7 @@ pub fn guest(command: Command) -> Command {
                 .arg(name())
                 .arg(flag(
                     "yes",
-                    "Start it although a restore of its disks was interrupted",
+                    "Start it although a volume is incomplete, and use that as it is",
                 )),
             Command::new("stop")
                 .about("Shut a guest down; it stays down until `start`")
@@ -110,7 +110,9 @@ fn of_snapshots() -> [Command; 3] {
             .about("Restore all disks of a stopped guest to a snapshot")
             .long_about(
                 "Restores each disk of a stopped guest to a snapshot, after a snapshot of what they are now. It writes \
-                 through the sockets of the volumes, so all copies get it. The guest stays down until `guest start`.",
+                 through the sockets of the volumes, so all copies get it. The guest stays down until `guest start`. If the \
+                 command is interrupted, its volumes are incomplete: they are refused, whichever guest names them, until the \
+                 guest is restored again, or started with `--yes`.",
             )
             .arg(name())
             .arg(

@@ -2,6 +2,7 @@
 
 use super::{PART, elsewhere as far, find, load_guest_report};
 use crate::command::status::not_known;
+use crate::command::volume::overwrite;
 use crate::command::volume::transfer::signals;
 use crate::command::word;
 use clap::ArgMatches;
@@ -149,29 +150,52 @@ pub(super) fn keep_down(matches: &ArgMatches, name: &str) -> Result<(), String> 
     })
 }
 
-/// Prevents the start of a stopped guest until its disks are restored, or permits it again.
-pub(super) fn set_restoring(matches: &ArgMatches, name: &str, is: bool) -> Result<(), String> {
-    let (instance, _) = load_guest_report(matches)?;
-    let name_of_it = name.to_owned();
-    let order = if is {
-        OfGuest::BeginRestore { name: name_of_it }
-    } else {
-        OfGuest::EndRestore { name: name_of_it }
+/// Removes the mark of a restore that an earlier version stored with the guest.
+pub(super) fn end_restore(matches: &ArgMatches, name: &str) -> Result<(), String> {
+    let (instance, report) = load_guest_report(matches)?;
+    if !is_restoring(find(&report, name)?) {
+        return Ok(());
+    }
+    let order = OfGuest::EndRestore {
+        name: name.to_owned(),
     };
     send_order(&instance, &order)?;
     wait(matches, RECORD_LIMIT, |report| {
-        if is_restoring(find(report, name)?) == is {
+        if !is_restoring(find(report, name)?) {
             return Ok(WaitResult::Done(()));
         }
-        let words = match is {
-            true => format!("guest {name} is kept down until it is restored"),
-            false => format!("guest {name} may be started again"),
-        };
-        Ok(WaitResult::Not(words))
+        Ok(WaitResult::Not(format!(
+            "guest {name} may be started again"
+        )))
     })
 }
 
-/// Returns whether the disks of a guest are restored, or that was interrupted.
+/// Checks that the volumes of a guest are complete. With `--yes`, they are used as they are.
+fn has_complete_volumes(
+    matches: &ArgMatches,
+    instance: &Instance,
+    name: &str,
+) -> Result<(), String> {
+    let guest = super::disks::known(instance, name)?.served;
+    let disks = guest.map_or(Vec::new(), |guest| guest.disks);
+    for disk in disks {
+        let volume = &disk.volume;
+        // A volume without a copy on this node is checked by the node that starts the guest.
+        let Ok(Some(words)) = overwrite::incomplete(matches, volume) else {
+            continue;
+        };
+        if !matches.get_flag("yes") {
+            return Err(format!(
+                "guest {name} was not started: volume {volume} is incomplete: {words}. Run that command again; or \
+                 `evenkeel guest start {name} --yes` starts the guest with the volume as it is"
+            ));
+        }
+        overwrite::accepted(matches, volume)?;
+    }
+    Ok(())
+}
+
+/// Returns whether an earlier version marked the guest, because its disks were being restored.
 fn is_restoring(subject: &Subject) -> bool {
     subject.words(STOPPED) == Some(UNTIL_RESTORED.into())
 }
@@ -339,8 +363,9 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
             _ => Err(words_of(&report, &name)?),
         };
     }
-    if is_restoring(subject) && matches.get_flag("yes") {
-        set_restoring(matches, &name, false)?;
+    has_complete_volumes(matches, &instance, &name)?;
+    if matches.get_flag("yes") {
+        end_restore(matches, &name)?;
     }
     let order = OfGuest::Start { name: name.clone() };
     let order = match best(&report, &name) {

@@ -6,17 +6,20 @@ use super::disks::{self, Disk, Moment};
 use super::moment::{self, SnapshotEnvironment};
 use super::{find, load_guest_report, order, tell_of};
 use crate::command::status::not_known;
+use crate::command::volume::overwrite::{self, Overwrite};
 use crate::command::volume::{snapshot as of_volume, transfer};
 use crate::command::word;
 use clap::ArgMatches;
 use guest::message::{Stand, StandstillProgress, StandstillRequest, StandstillStatus};
 use part::codec;
 use rustix::rand::{GetRandomFlags, getrandom};
+use std::fmt;
 use std::io::{Write, stderr};
 use std::time::{Duration, Instant, SystemTime};
 use supervisor::directory::Instance;
 use volume::config::size_words;
 use volume::device::{Label, Snapshot, SnapshotReason, Stamp, snapshot};
+use volume::overwrite::OverwriteKind;
 
 /// Poll interval and timeout until the guest is paused.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -330,26 +333,72 @@ pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
         .map(|(volume, from)| transfer::ends(matches, volume, from).map(|ends| (volume, ends)))
         .collect::<Result<Vec<_>, _>>();
     let ends = ends.map_err(|error| format!("{error}. Nothing was written"))?;
-    let before = of_all(matches, &instance, (&name, "", false), &disks);
-    let (before, _) = before.map_err(|words| format!("{words}. Nothing was written"))?;
-    let begun = order::set_restoring(matches, &name, true);
-    begun.map_err(|error| format!("{error}. Nothing was written"))?;
+    let not_written = |error: &dyn fmt::Display| format!("{error}. Nothing was written");
+    let before = match incomplete_of(matches, &all)? {
+        Some(_) => None,
+        None => {
+            let before = of_all(matches, &instance, (&name, "", false), &disks);
+            Some(before.map_err(|words| not_written(&words))?.0)
+        }
+    };
+    // All volumes are marked before the first one is written: the guest needs all of one moment.
+    let mut marks = Vec::new();
+    for volume in &all {
+        marks.push(
+            Overwrite::begin(matches, volume, OverwriteKind::GuestRestore)
+                .map_err(|error| marked_only(&not_written(&error), &all, marks.len()))?,
+        );
+    }
+    let or_before = before.map_or(String::new(), |before| {
+        format!(", or to {before}, what it was before")
+    });
     for (volume, (ends, users)) in ends {
         let copied = transfer::signals()
             .and_then(|signals| transfer::copy(&format!("restoring {volume}"), ends, signals));
         copied.map_err(|error| {
             format!(
-                "{error}. Volume {volume} holds a part of the snapshot now, and disks behind it are as before. The guest \
-                 is kept down: restore it again, or to {before}, what it was before"
+                "{error}. Volume {volume} holds a part of the snapshot now, and disks behind it are as before. They are \
+                 refused as incomplete: restore the guest again{or_before}"
             )
         })?;
         transfer::warn_of_others(matches, volume, &users);
     }
-    order::set_restoring(matches, &name, false)?;
+    for mark in marks {
+        mark.end(matches)?;
+    }
+    // Earlier versions marked the guest instead of its volumes.
+    order::end_restore(matches, &name)?;
+    let before = before.map_or_else(
+        || "it was incomplete before".to_owned(),
+        |before| format!("what it was before is snapshot {before}"),
+    );
     Ok(format!(
-        "guest {name} is what it was at {words}; what it was before is snapshot {before}. `evenkeel guest start {name}` \
-         starts it\n"
+        "guest {name} is what it was at {words}; {before}. `evenkeel guest start {name}` starts it\n"
     ))
+}
+
+/// Returns the first incomplete volume, and the reason.
+pub(super) fn incomplete_of(
+    matches: &ArgMatches,
+    volumes: &[&str],
+) -> Result<Option<(String, String)>, String> {
+    for volume in volumes {
+        if let Some(words) = overwrite::incomplete(matches, volume)? {
+            return Ok(Some(((*volume).to_owned(), words)));
+        }
+    }
+    Ok(None)
+}
+
+/// Adds to an error which volumes were marked before it. Their content has not changed.
+fn marked_only(error: &str, volumes: &[&str], count: usize) -> String {
+    match &volumes[..count.min(volumes.len())] {
+        [] => error.to_owned(),
+        marked => format!(
+            "{error}, but {} is marked as incomplete: restore again, or `evenkeel volume accept` with its name",
+            marked.join(", ")
+        ),
+    }
 }
 
 /// Refuses a guest that is not down, here or elsewhere.

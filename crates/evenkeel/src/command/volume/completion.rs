@@ -51,7 +51,7 @@ complete -F _evenkeel_volumes -o bashdefault -o default evenkeel
         }
         Shell::Fish => {
             let commands = "show create grow attach detach remove export import snapshot restore clone \
-                            verify resync hand-over adopt serve-alone reopen admit";
+                            verify resync hand-over adopt serve-alone reopen accept admit";
             format!(
                 "{script}complete -c evenkeel -n \"__fish_seen_subcommand_from volume; and \
                  __fish_seen_subcommand_from {commands}\" -f -a \"({})\"\n",

@@ -31,7 +31,7 @@ const ADMIT_LIMIT: Duration = Duration::from_secs(10);
 const REOPEN_LIMIT: Duration = Duration::from_secs(15);
 
 /// Defines the commands.
-pub fn commands() -> [Command; 5] {
+pub fn commands() -> [Command; 6] {
     let name = || Arg::new("NAME").required(true).help("The volume");
     [
         Command::new("hand-over")
@@ -81,6 +81,18 @@ pub fn commands() -> [Command; 5] {
             )
             .arg(name())
             .arg(flag("yes", "Serve with what this copy has")),
+        Command::new("accept")
+            .about("Use an incomplete volume as it is")
+            .long_about(
+                "A command that replaces the content of a volume (`volume restore`, `volume import`, `guest restore`, \
+                 `guest import`, `guest clone`, `guest create`) marks it as incomplete before it writes, and removes the \
+                 mark at its end. If it is interrupted, the volume has parts of the old and of the new content, and \
+                 guests, machines of network boot and NBD clients are refused. Run the command again: when it ends well, \
+                 the volume is complete. `accept` removes the mark instead, and the volume is used as it is: its file \
+                 systems may be damaged.",
+            )
+            .arg(name())
+            .arg(flag("yes", "Use the volume as it is")),
         Command::new("reopen")
             .about("Open a volume with one copy again, after a flush of it failed")
             .long_about(

@@ -2,6 +2,7 @@
 //! privileges of the caller: the file system makes it atomic. A restore writes through the volume's
 //! socket, so that every copy of the volume receives it.
 
+use super::overwrite::{self, Overwrite};
 use super::transfer::{self, CopyEndpoints, Stopped};
 use super::{connects, find, load_volume_report, section};
 use crate::command::{print, refuse, word};
@@ -13,7 +14,8 @@ use std::time::{Duration, SystemTime};
 use volume::command;
 use volume::config::{Spec, size_words};
 use volume::device::{DeviceError, Snapshot, SnapshotError, SnapshotReason, Stamp, snapshot};
-use volume::report::{BOTH_COPIES, COMPLETE, NEITHER, THE_OTHER, THIS_COPY};
+use volume::overwrite::OverwriteKind;
+use volume::report::{BOTH_COPIES, COMPLETE, INCOMPLETE, NEITHER, THE_OTHER, THIS_COPY};
 
 /// Number of waits for the next second, if the current one has a snapshot already, and the duration
 /// of each: together more than a second.
@@ -46,18 +48,24 @@ fn manual(matches: &ArgMatches, spec: &Spec, name: &str) -> Result<Snapshot, Str
     now(spec, name, SnapshotReason::Manual).map_err(|error| error.to_string())
 }
 
-/// Refuses an incomplete copy, as far as a running instance knows.
+/// Refuses an incomplete volume or copy, as far as a running instance knows.
 pub(in crate::command) fn is_complete(
     matches: &ArgMatches,
     spec: &Spec,
     name: &str,
 ) -> Result<(), String> {
     let (_, instance) = section(matches, name)?;
-    if let Some(pair) = &spec.pair
-        && instance.is_some()
-    {
-        let (_, report) = load_volume_report(matches)?;
-        let subject = find(&report, name)?;
+    if instance.is_none() {
+        return Ok(());
+    }
+    let (_, report) = load_volume_report(matches)?;
+    let subject = find(&report, name)?;
+    if let Some(words) = subject.words(INCOMPLETE) {
+        return Err(format!(
+            "volume '{name}' is incomplete, so it has no snapshot: {words}. `evenkeel volume show {name}` says what to do"
+        ));
+    }
+    if let Some(pair) = &spec.pair {
         match subject.words(COMPLETE).as_deref() {
             Some(BOTH_COPIES | THIS_COPY) => {}
             Some(THE_OTHER | NEITHER) => {
@@ -128,33 +136,55 @@ pub(super) fn lines(matches: &ArgMatches, name: &str) -> String {
     all.unwrap_or_default().iter().map(line).collect()
 }
 
-/// Restores a volume from a snapshot, after taking a snapshot of its current state.
+/// Restores a volume from a snapshot, after taking a snapshot of its current state. An incomplete
+/// volume has none.
 pub(super) fn restore(matches: &ArgMatches) -> ExitCode {
     let (name, stamp) = (word(matches, "NAME"), word(matches, "SNAPSHOT"));
     match prepare(matches, &name, &stamp) {
         Err(error) => error.exit(". Nothing was written"),
-        Ok(((ends, users), signals, before)) => {
+        Ok(Restore {
+            ends: (ends, users),
+            signals,
+            before,
+            mark,
+        }) => {
             let copied = transfer::copy(&format!("restoring {name}"), ends, signals);
-            match copied {
-                Ok(_) => {
+            let copied = copied.and_then(|_| Ok(mark.end(matches)?));
+            match (copied, before) {
+                (Ok(()), before) => {
                     transfer::warn_of_others(matches, &name, &users);
+                    let before = before.map_or_else(
+                        || "it was incomplete before".to_owned(),
+                        |before| format!("what it was before is snapshot {before}"),
+                    );
                     print(&format!(
-                        "volume {name} is what it was at {stamp}; what it was before is snapshot {before}\n"
+                        "volume {name} is what it was at {stamp}; {before}\n"
                     ))
                 }
-                Err(error) => error.exit(&format!(
-                    ". Volume {name} holds a part of the snapshot now: restore it again, or {before}, what it was before"
-                )),
+                (Err(error), before) => {
+                    let before = before.map_or(String::new(), |before| {
+                        format!(", or {before}, what it was before")
+                    });
+                    error.exit(&format!(
+                        ". Volume {name} is refused as incomplete until you restore it again{before}; or `evenkeel volume \
+                         accept {name} --yes` uses it as it is"
+                    ))
+                }
             }
         }
     }
 }
 
-fn prepare(
-    matches: &ArgMatches,
-    name: &str,
-    stamp: &str,
-) -> Result<(CopyEndpoints, SignalFd, Stamp), Stopped> {
+/// Prepared restore of a volume.
+struct Restore {
+    ends: CopyEndpoints,
+    signals: SignalFd,
+    /// Snapshot of the state before; None if the volume was incomplete.
+    before: Option<Stamp>,
+    mark: Overwrite,
+}
+
+fn prepare(matches: &ArgMatches, name: &str, stamp: &str) -> Result<Restore, Stopped> {
     let (spec, _) = section(matches, name)?;
     let found = one(&spec, name, stamp)?;
     if !matches.get_flag("yes") {
@@ -165,8 +195,17 @@ fn prepare(
     }
     let ends = transfer::ends(matches, name, &found)?;
     let signals = transfer::signals()?;
-    let before = manual(matches, &spec, name)?;
-    Ok((ends, signals, before.stamp))
+    let before = match overwrite::incomplete(matches, name)? {
+        None => Some(manual(matches, &spec, name)?.stamp),
+        Some(_) => None,
+    };
+    let mark = Overwrite::begin(matches, name, OverwriteKind::VolumeRestore)?;
+    Ok(Restore {
+        ends,
+        signals,
+        before,
+        mark,
+    })
 }
 
 /// Creates a volume from a snapshot.

@@ -1,6 +1,7 @@
 //! `evenkeel volume export` and `import`: copies a whole volume to a file or a stream, and a raw
 //! disk into a volume. Both are clients of the volume's socket, as QEMU is.
 
+use super::overwrite::Overwrite;
 use super::progress::{DRAW_EVERY, ProgressDisplay, amount};
 use super::{find, load_volume_report, section};
 use crate::command::{refuse, word};
@@ -25,6 +26,7 @@ use volume::client::{Address, Client, Server};
 use volume::config::size_words;
 use volume::device::{Snapshot, snapshot};
 use volume::layout::VOLUME_BYTES_MAX;
+use volume::overwrite::OverwriteKind;
 use volume::report::{
     ACCEPTED, ACCEPTED_THERE, CLIENTS, CLIENTS_THERE, COPIES, ONLY_CLIENTS_OF, READ_ONLY, SIZE,
     SOCKET, clients_words,
@@ -418,14 +420,17 @@ pub(in crate::command) fn import(matches: &ArgMatches) -> ExitCode {
         Ok(source)
     });
     let filled = opened.map_err(Unfilled::Before);
-    match filled.and_then(|source| fill(matches, &name, (&from, source), matches.get_flag("yes"))) {
+    let yes = matches.get_flag("yes");
+    let kind = OverwriteKind::VolumeImport;
+    match filled.and_then(|source| fill(matches, (&name, kind), (&from, source), yes)) {
         Ok(summary) => {
             let _ = writeln!(stderr(), "imported {from} into volume {name}: {summary}");
             ExitCode::SUCCESS
         }
         Err(Unfilled::Before(error)) => error.exit(". Nothing was written"),
         Err(Unfilled::During(error)) => error.exit(&format!(
-            ". Volume {name} holds a part of {from} now: import it again"
+            ". Volume {name} is refused as incomplete until you import again (with `--yes`); or `evenkeel volume accept \
+             {name} --yes` uses it as it is"
         )),
     }
 }
@@ -439,17 +444,21 @@ pub(in crate::command) enum Unfilled {
 }
 
 /// Writes a source into a volume without clients. Without `overwrites` the volume has to be empty.
+/// The volume is marked as incomplete meanwhile.
 pub(in crate::command) fn fill(
     matches: &ArgMatches,
-    name: &str,
+    (name, kind): (&str, OverwriteKind),
     (from, source): (&str, TransferSource),
     overwrites: bool,
 ) -> Result<String, Unfilled> {
     let prepared = prepare(matches, name, (from, source), overwrites);
     let prepared = prepared.and_then(|ends| Ok((ends, signals()?)));
     let ((ends, before), signals) = prepared.map_err(Unfilled::Before)?;
+    let mark = Overwrite::begin(matches, name, kind).map_err(Unfilled::Before)?;
     let copied = copy(&format!("importing {name}"), ends, signals);
     let summary = copied.map_err(Unfilled::During)?;
+    let ended = mark.end(matches).map_err(Stopped::from);
+    ended.map_err(Unfilled::During)?;
     warn_of_others(matches, name, &before);
     Ok(summary)
 }

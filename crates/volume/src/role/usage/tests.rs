@@ -6,7 +6,10 @@ use super::*;
 use crate::config::{KeptState, RESYNC_RATE, ReplicaPair, Spec, Volumes};
 use crate::device::Backing;
 use crate::device::bed::{create_mail, joined};
+use crate::layout::{Superblock, stored_overwrite};
 use crate::link::dial::ReplicationLink;
+use crate::message::VolumeOrder;
+use crate::overwrite::{OverwriteKind, OverwriteMark};
 use crate::report::CHANGE;
 use lab::{ScratchDirectory, eventually};
 use part::codec;
@@ -304,4 +307,53 @@ fn kept_state_of_an_earlier_program_has_the_users() {
     let state = KeptState::decode(&codec::encode(&users));
     assert_eq!((state.users, state.waiting.len()), (users, 0));
     assert_eq!(KeptState::decode(b"no state"), KeptState::default());
+}
+
+#[test]
+fn incomplete_volume_is_not_ready_until_it_is_accepted() {
+    let (runtime, directory) = (
+        ScratchDirectory::new().unwrap(),
+        ScratchDirectory::new().unwrap(),
+    );
+    let mark = OverwriteMark::new(OverwriteKind::VolumeRestore, 1_796_043_600, 7);
+    let head = Superblock {
+        overwrite: Some(mark),
+        ..joined(SIZE, 1)
+    };
+    create_mail(directory.path(), head);
+    let mut role = role(runtime.path());
+    role.change(&version(directory.path())).unwrap();
+    role.uses(used("guest", "mail", VolumeUse::Alone));
+    let mut last = None;
+    let mut is = |role: &mut VolumeRole, ready: bool, words: &str| {
+        let is = || {
+            role.wishes();
+            last = one(role).or(last.take());
+            let state = last.as_ref();
+            state.is_some_and(|state| state.ready == ready && state.why.contains(words))
+        };
+        assert!(eventually(SOON, is), "{last:?}");
+    };
+    let words = "it is incomplete: `evenkeel volume restore` of 20261130T130000Z was interrupted";
+    is(&mut role, false, words);
+    let name = || "mail".to_owned();
+    // A command may change the mark only while it has the volume open, and another mark stays.
+    let other = VolumeOrder::Mark {
+        name: name(),
+        mark: 1,
+        is_done: false,
+    };
+    assert!(!role.order(&other).good);
+    let other = VolumeOrder::Mark {
+        name: name(),
+        mark: 1,
+        is_done: true,
+    };
+    assert!(role.order(&other).good);
+    is(&mut role, false, words);
+    assert!(role.order(&VolumeOrder::Accept { name: name() }).good);
+    is(&mut role, true, "");
+    assert!(!role.order(&VolumeOrder::Accept { name: name() }).good);
+    let metadata = std::fs::read(directory.path().join("mail.metadata")).unwrap();
+    assert_eq!(stored_overwrite(&metadata), None);
 }

@@ -23,6 +23,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+use volume::overwrite::OverwriteKind;
 use volume::transfer::TransferSource;
 
 /// Packages of a guest in addition to those of priority "important".
@@ -222,7 +223,12 @@ fn create(matches: &ArgMatches) -> Result<String, Unfilled> {
     drop(runner);
     let source = TransferSource::open(&disk.to_string_lossy()).map_err(Stopped::from)?;
     let words = format!("Debian {}", wanted.suite);
-    let summary = fill(matches, volume, (&words, source), matches.get_flag("yes"))?;
+    let summary = fill(
+        matches,
+        (volume, OverwriteKind::GuestCreate),
+        (&words, source),
+        matches.get_flag("yes"),
+    )?;
     Ok(format!(
         "created {words} on volume {volume}: {summary}\n{}",
         place.after

@@ -23,6 +23,7 @@ use std::io::{Read, Seek, SeekFrom, Write, stderr};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use volume::overwrite::OverwriteKind;
 
 /// Size of one read for a member's checksum, in bytes.
 const DIGEST_BYTES: usize = 1 << 20;
@@ -116,7 +117,12 @@ fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
     plan.clear();
     let yes = matches.get_flag("yes");
     for ((volume, (_server, source)), disk) in place.volumes.iter().zip(servers).zip(&disks) {
-        let filled = fill(matches, volume, (&disk.words, source), yes);
+        let filled = fill(
+            matches,
+            (volume, OverwriteKind::GuestImport),
+            (&disk.words, source),
+            yes,
+        );
         let summary = filled.map_err(|error| error.behind(!plan.is_empty()))?;
         plan += &format!("imported {} into volume {volume}: {summary}\n", disk.words);
     }

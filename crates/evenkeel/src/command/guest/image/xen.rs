@@ -30,6 +30,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+use volume::overwrite::OverwriteKind;
 use volume::transfer::TransferSource;
 
 /// Required programs, besides GRUB's files.
@@ -345,7 +346,12 @@ fn carry_out(
         } else {
             &name
         };
-        let filled = fill(matches, volume, (words, source), overwrites);
+        let filled = fill(
+            matches,
+            (volume, OverwriteKind::GuestImport),
+            (words, source),
+            overwrites,
+        );
         let summary = filled.map_err(|error| error.behind(!text.is_empty()))?;
         text += &format!("imported {words} into volume {volume}: {summary}\n");
     }
