@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Maximum number of drained streams of a connection. Further ones are reset.
 const STREAMS_MAX: usize = 8;
 /// Maximum length of a discarded body, bytes. Then its stream is reset.
-const BYTES_MAX: u32 = 1 << 20;
+pub(super) const BYTES_MAX: u32 = 1 << 20;
 /// A stream is reset when nothing has arrived for this time.
 const QUIET: Duration = Duration::from_millis(500);
 /// Maximum time in which a body is discarded. Then its stream is reset.
@@ -36,13 +36,14 @@ impl Drain {
 pub(super) struct Drains(Vec<Drain>);
 
 impl Drains {
-    /// Begins to drain a stream. Returns false if there are already too many.
-    pub(super) fn begin(&mut self, stream: StreamId, now: Instant) -> bool {
+    /// Begins to drain a stream of which bytes may have been discarded already. Returns false if
+    /// there are already too many.
+    pub(super) fn begin(&mut self, stream: StreamId, discarded: u32, now: Instant) -> bool {
         let has_room = self.0.len() < STREAMS_MAX;
         if has_room {
             self.0.push(Drain {
                 stream,
-                bytes_left: BYTES_MAX,
+                bytes_left: BYTES_MAX.saturating_sub(discarded),
                 quiet_at: now + QUIET,
                 end_at: now + TIME_MAX,
             });
@@ -98,7 +99,7 @@ mod tests {
         let now = Instant::from_nanos(1);
         let mut drains = Drains::default();
         let (short, long) = (StreamId(1), StreamId(3));
-        assert!(drains.begin(short, now) && drains.begin(long, now));
+        assert!(drains.begin(short, 0, now) && drains.begin(long, 0, now));
         assert!(drains.count_received(short, 100, false, now));
         assert!(drains.count_received(short, 100, true, now));
         assert!(drains.count_received(long, BYTES_MAX, false, now));
@@ -115,10 +116,10 @@ mod tests {
         let now = Instant::from_nanos(1);
         let mut drains = Drains::default();
         let ids = || (0..STREAMS_MAX as u32).map(|n| StreamId(2 * n + 1));
-        assert!(ids().all(|id| drains.begin(id, now)));
-        assert!(!drains.begin(StreamId(99), now));
+        assert!(ids().all(|id| drains.begin(id, 0, now)));
+        assert!(!drains.begin(StreamId(99), 0, now));
         drains.end(StreamId(1));
-        assert!(drains.begin(StreamId(99), now));
+        assert!(drains.begin(StreamId(99), 0, now));
     }
 
     #[test]
@@ -127,7 +128,7 @@ mod tests {
         let mut drains = Drains::default();
         assert_eq!(drains.deadline(), None);
         let (quiet, slow) = (StreamId(1), StreamId(3));
-        assert!(drains.begin(quiet, start) && drains.begin(slow, start));
+        assert!(drains.begin(quiet, 0, start) && drains.begin(slow, 0, start));
         assert_eq!(drains.deadline(), Some(start + QUIET));
         assert_eq!(drains.pop_expired(start), None);
         let mut now = start;

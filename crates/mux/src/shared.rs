@@ -329,7 +329,15 @@ impl MuxState {
             } => {
                 let bytes = data.len() as u32;
                 match self.streams.stream_by_id(stream) {
-                    Some(slot) => self.woke |= slot.take_data(data, end_stream),
+                    Some(slot) => match &mut slot.discarded {
+                        None => self.woke |= slot.take_data(data, end_stream),
+                        Some(discarded) => {
+                            *discarded = discarded.saturating_add(bytes);
+                            slot.received_end |= end_stream;
+                            // The stream has the window for its rest.
+                            self.connection.consumed(StreamId(0), bytes);
+                        }
+                    },
                     // The user of the stream is gone, but the window is needed for other streams.
                     None => self.discard_data(stream, bytes, end_stream),
                 }
@@ -455,7 +463,7 @@ impl MuxState {
                     .connection
                     .send_headers(stream, fields.into_iter(), true);
                 // The client may still be sending, and a reset could make it discard the response.
-                if !end && !self.drains.begin(stream, reactor::now()) {
+                if !end && !self.drains.begin(stream, 0, reactor::now()) {
                     self.connection.reset(stream, ErrorCode::NoError);
                 }
                 self.connection.head_was_overlong();

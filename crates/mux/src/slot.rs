@@ -92,6 +92,8 @@ pub(super) struct StreamSlot {
     /// Received data of the body.
     pub(super) received: Received,
     pub(super) trailers: Option<Box<Fields>>,
+    /// Number of bytes that were discarded as they arrived; None if data is stored.
+    pub(super) discarded: Option<u32>,
     /// For a stream of a client: true if its request is an extended CONNECT.
     pub(super) extended: bool,
     /// For a stream to a server: data for parsing its response.

@@ -1,5 +1,6 @@
 //! Handle for the user of a stream.
 
+use super::drains::BYTES_MAX;
 use super::mapping;
 use super::shared::{ConnectionState, MuxState, OUTPUT_MAX_BYTES};
 use super::slot::{Expected, Gone, Interest};
@@ -160,6 +161,24 @@ impl MuxStream {
         slot.sent_end |= end;
         self.flush(inner);
         Ok(())
+    }
+
+    /// Discards the rest of a request body as it arrives, because the response that follows does
+    /// not depend on it. The client gets the window for all of a short rest before the response:
+    /// some clients (curl 7.88) no longer read once they have the response, but send the rest. A
+    /// rest that is too long is stored and not read, so it ends with its window.
+    pub fn discard_body(&self) {
+        let mut inner = self.shared.inner.borrow_mut();
+        let (connection, slot) = inner.connection_and_stream(self.slot);
+        let id = StreamId(slot.id);
+        if slot.received_end || slot.discarded.is_some() || slot.gone.is_some() {
+            return;
+        }
+        if connection.grant_rest(id, BYTES_MAX) {
+            connection.consumed(StreamId(0), slot.received.len() as u32);
+            slot.received.clear();
+            slot.discarded = Some(0);
+        }
     }
 
     /// Waits for the server's SETTINGS, or the end of the stream. Returns whether the server
@@ -351,10 +370,15 @@ impl Drop for MuxStream {
         let mut is_drained = false;
         if slot.id != 0 && connection.is_open(id) {
             let sent_end = slot.sent_end;
+            let discarded = slot.discarded.unwrap_or(0);
             let code = match connection.role() {
                 Http2Role::Client => Some(ErrorCode::Cancel),
                 // The response is complete, so the client need not send the rest.
-                Http2Role::Server if sent_end && inner.drains.begin(id, reactor::now()) => None,
+                Http2Role::Server
+                    if sent_end && inner.drains.begin(id, discarded, reactor::now()) =>
+                {
+                    None
+                }
                 Http2Role::Server if sent_end => Some(ErrorCode::NoError),
                 Http2Role::Server => Some(ErrorCode::InternalError),
             };

@@ -66,6 +66,12 @@ impl Http2Stream {
         let total = self.received.saturating_add(more);
         self.expected == ANY_LENGTH || total == self.expected || (!end && total < self.expected)
     }
+
+    /// Returns the number of bytes that the peer has announced and not sent; None if it has not
+    /// announced a length.
+    pub(super) fn rest(&self) -> Option<u64> {
+        (self.expected != ANY_LENGTH).then(|| self.expected.saturating_sub(self.received))
+    }
 }
 
 /// Table of open streams, with open addressing and the stream in its slot. Numbers are sequential,

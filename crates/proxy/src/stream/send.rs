@@ -179,6 +179,9 @@ pub(super) fn complete(
         0 => stream.response.status(),
         status => status,
     };
+    if let PeerConnection::Http2(link) = &client.link {
+        link.discard_body();
+    }
     let keeps = keep || client.link.is_http2();
     Ok(Completed { has_body, keeps })
 }

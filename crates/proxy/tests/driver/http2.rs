@@ -1,8 +1,9 @@
 //! Tests HTTP/2 with clients and servers: streams use the same rules, queues, logs and
 //! counters as HTTP/1 requests.
 
-use crate::bed::{ProxyFixture, ScriptedOrigin, settle};
+use crate::bed::{ProxyFixture, ScriptedOrigin, against_haproxy, settle};
 use crate::peer2::{Peer2, PeerEvent, request};
+use crate::raw2;
 use protocol::http2::ErrorCode;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
@@ -463,6 +464,63 @@ fn a_client_whose_upload_gets_an_early_response_may_send_the_rest() {
             PeerEvent::Reset(id, code) => panic!("stream {id} was reset: {code:?}"),
             PeerEvent::Fields(id, ..) if id == next => break,
             _ => {}
+        }
+    }
+}
+
+/// Some clients no longer read once they have a response with a length, but go on to send: they
+/// need the window for the rest of their upload before the response (curl 7.88).
+#[test]
+fn short_upload_gets_its_window_before_an_early_response() {
+    if against_haproxy() {
+        return;
+    }
+    let bed = ProxyFixture::new(
+        "frontend f\n bind 127.0.0.1:{0}\n http-request return status 200 content-type text/plain string hi\n",
+    );
+    let limit = 1 << 20;
+    for (length, expected) in [
+        (Some(300_000), Some(300_000)),
+        (Some(10), None),
+        (Some(limit), Some(limit)),
+        (Some(limit + 1), None),
+        (None, Some(limit)),
+    ] {
+        let mut client = raw2::Raw::client(bed.client());
+        let mut block = raw2::method("POST", "/up");
+        if let Some(length) = length {
+            raw2::field(b"content-length", length.to_string().as_bytes(), &mut block);
+        }
+        client.send(raw2::headers(1, &block, false));
+        let mut window = 65_535;
+        let granted = loop {
+            let frame = client.next().expect("the response");
+            match (frame.kind, frame.stream) {
+                (raw2::WINDOW_UPDATE, 1) => {
+                    let grown = frame.payload.first_chunk().map(|n| u32::from_be_bytes(*n));
+                    window += grown.unwrap_or_default() as usize;
+                }
+                (raw2::HEADERS, 1) => break (window > 65_535).then_some(window),
+                _ => {}
+            }
+        };
+        assert_eq!(granted, expected, "{length:?}");
+        if length != Some(300_000) {
+            continue;
+        }
+        // All of it fits without another look at what the proxy sends.
+        for n in 0..20 {
+            let flags = if n == 19 { raw2::END_STREAM } else { 0 };
+            client.send(raw2::frame(raw2::DATA, flags, 1, &[b'x'; 15_000]));
+        }
+        client.send(raw2::headers(3, &raw2::get("/next"), true));
+        loop {
+            let frame = client.next().expect("the next response");
+            assert_ne!(frame.kind, raw2::RST_STREAM, "{frame:?}");
+            assert_ne!(frame.kind, raw2::GOAWAY, "{frame:?}");
+            if (frame.kind, frame.stream) == (raw2::HEADERS, 3) {
+                break;
+            }
         }
     }
 }

@@ -181,6 +181,27 @@ impl Connection {
         }
     }
 
+    /// Grants the window for the rest of a body at once, for an owner that discards the data as it
+    /// arrives: a peer that has the whole response may no longer read window updates. Returns false,
+    /// and grants nothing, if the rest is longer than `bytes_max` or the peer has ended. A body of
+    /// unknown length gets `bytes_max`.
+    pub fn grant_rest(&mut self, stream: StreamId, bytes_max: u32) -> bool {
+        let Some(stream) = self.streams.get_mut(stream.0).filter(|one| !one.peer_ended) else {
+            return false;
+        };
+        let rest = match stream.rest() {
+            None => bytes_max,
+            Some(rest) if rest <= u64::from(bytes_max) => rest as u32,
+            Some(_) => return false,
+        };
+        let missing = i64::from(rest) - i64::from(stream.receive_window);
+        if let Ok(missing @ 1..) = i32::try_from(missing) {
+            stream.receive_window += missing;
+            self.output.window_update(stream.id, missing as u32);
+        }
+        true
+    }
+
     /// Returns windows: that of the stream and of the connection (stream 0: only the connection's).
     pub(super) fn give_back(&mut self, stream: u32, bytes: u32) {
         let window = self.options.connection_window;
