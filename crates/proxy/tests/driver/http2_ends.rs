@@ -86,14 +86,23 @@ fn a_client_whose_end_comes_with_its_request_costs_no_server_where_aborts_are_wa
     }
     let origin = ScriptedOrigin::echo();
     let bed = ProxyFixture::new(&origin.behind("", " option abortonclose"));
-    let mut client = Peer2::client(bed.client());
-    assert_eq!(client.ask("/a"), "200 0: GET /a ");
-    assert_eq!(bed.end(), "200 --");
-    client.cork();
-    client.get("/b");
-    client.half_close();
-    assert_eq!(bed.end(), "0 CQ");
-    bed.counts("back/s", "hrsp_2xx", "hrsp_2xx=1");
+    // The kernel keeps a corked request for at most 200 ms. If this thread is paused for longer, the
+    // end comes later than the request.
+    let mut responses = 0;
+    let came_together = (0..20).any(|_| {
+        let mut client = Peer2::client(bed.client());
+        assert_eq!(client.ask("/a"), "200 0: GET /a ");
+        assert_eq!(bed.end(), "200 --");
+        client.cork();
+        client.get("/b");
+        client.half_close();
+        let end = bed.end();
+        assert!(["0 CQ", "200 --"].contains(&end.as_str()), "{end}");
+        responses += 1 + u32::from(end == "200 --");
+        end == "0 CQ"
+    });
+    assert!(came_together);
+    bed.counts("back/s", "hrsp_2xx", &format!("hrsp_2xx={responses}"));
 }
 
 #[test]
