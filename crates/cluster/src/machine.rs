@@ -8,6 +8,7 @@ use crate::message::Recorded;
 use part::report::{StatusReport, Summary};
 use part::role::{KnownLease, MemberNews, WantedLease};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -185,8 +186,13 @@ pub trait ServingMachine: Send + Sync + 'static {
     fn observe(&self) -> impl Future<Output = Option<Observed>> + Send {
         std::future::ready(None)
     }
-    /// Reports the leases that parts named to them, both held and not held.
-    fn hold(&self, leases: Vec<KnownLease>) -> impl Future<Output = ()> + Send;
+    /// Reports to each of these parts its leases, both held and not held. The parts are those that
+    /// named their leases to this role, also if they named none.
+    fn hold(
+        &self,
+        parts: BTreeSet<String>,
+        leases: Vec<KnownLease>,
+    ) -> impl Future<Output = ()> + Send;
     /// Reports the status of this machine as a member to all parts.
     fn report_standing(&self, news: MemberNews) -> impl Future<Output = ()> + Send {
         drop(news);

@@ -155,7 +155,11 @@ impl Health {
         let begun = match vitals.pulse(clock::as_ms(now)) {
             Pulse::NotBegun => false,
             Pulse::Beats => true,
-            // Some threads of a proxy that has just started may not have written a heartbeat yet.
+            // A thread may not have written its first heartbeat into this memory yet.
+            Pulse::Stuck {
+                oldest_ms: u64::MAX,
+                ..
+            } => false,
             Pulse::Stuck { .. } => all.clone().all(|(_, steady)| steady.known),
         };
         let settled = begun && all.all(|(name, _)| vitals.find(name).is_some());
@@ -499,6 +503,29 @@ mod tests {
         assert_eq!(health.deadline(), Some(at(310)));
         health.drains(0, None, at(2_000));
         assert_eq!(health.deadline(), Some(at(310)));
+    }
+
+    #[test]
+    fn thread_that_has_not_written_into_another_memory_yet_is_waited_for() {
+        let words: &'static [AtomicU64] = (0..WORDS)
+            .map(|_| AtomicU64::new(0))
+            .collect::<Vec<_>>()
+            .leak();
+        let vitals = Vitals::begin(words).expect("long enough");
+        vitals.claim(7, 2);
+        let health = || Health {
+            // The band is known from the previous memory.
+            steady: vec![Some(("www".to_owned(), Steady::new(at(0), 0)))],
+            settles_until: Some(at(10_000)),
+            ..Health::default()
+        };
+        assert!(health().settles(at(9_000), &vitals));
+        vitals.write_thread_heartbeat(7, 0, 9_000);
+        assert!(health().settles(at(9_000), &vitals), "one of two threads");
+        assert!(!health().settles(at(10_000), &vitals), "too late");
+        vitals.write_thread_heartbeat(7, 1, 1_000);
+        vitals.describe(7, ["www"]);
+        assert!(!health().settles(at(9_000), &vitals), "a stuck thread");
     }
 
     #[test]

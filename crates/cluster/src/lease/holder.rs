@@ -65,7 +65,8 @@ pub struct Holder {
     /// Send time of the last acknowledged renewal.
     renewed_at: Option<Boottime>,
     asked_at: Option<Boottime>,
-    /// This process has neither held nor released the lease, and no other member had it since.
+    /// This process has had no end of the lease yet and has not released it, and no other member
+    /// has had it since.
     inherits: bool,
     sent: Unanswered,
     broken: InjectedLeaseDefect,
@@ -149,8 +150,9 @@ impl Holder {
             if had.is_none_or(|had| lease.epoch > had) {
                 self.stop();
                 self.granted = Some((lease.epoch, lease.valid_ms));
-                self.inherits = false;
                 self.take_answer(lease);
+                // Without an end, the lease is held only after the first renewal.
+                self.inherits &= self.until.is_none();
             }
             self.leftover = None;
         } else if had.is_none() {
@@ -242,6 +244,7 @@ impl Holder {
         };
         self.renewed_at = Some(sent.at);
         self.until = Some(counted.after_ns(good_for));
+        self.inherits = false;
     }
 
     /// Handles the leader's response that this epoch is outdated.
@@ -376,6 +379,43 @@ mod tests {
         // Another epoch is another answer.
         holder.observe(Some(&passed(4, sent[2].0)));
         assert_eq!(holder.held(sent[2]), None);
+    }
+
+    #[test]
+    fn previous_report_is_valid_until_the_first_renewal_release_or_other_holder() {
+        let other = Lease {
+            holder: Some(MemberId(2)),
+            ..lease(2)
+        };
+        let mut granted = holder();
+        assert!(granted.inherits());
+        granted.observe(Some(&lease(1)));
+        let now = Boottime(1_000);
+        assert_eq!(granted.held(now), None);
+        assert!(granted.inherits(), "granted without an end");
+        let sent = renewal(&mut granted, now);
+
+        let mut renewed = granted.clone();
+        renewed.renewed(&sent, now);
+        assert_eq!(renewed.held(now), Some(Epoch(1)));
+        assert!(!renewed.inherits());
+        let mut released = granted.clone();
+        assert!(released.release().is_some());
+        assert!(!released.inherits());
+        let mut lost = granted.clone();
+        lost.observe(Some(&other));
+        assert!(!lost.inherits());
+        // A grant that answers a request of this process has an end.
+        let mut answered = holder();
+        let Some(HolderRequest::Want(want)) = answered.due(now) else {
+            panic!("it is requested at once");
+        };
+        answered.observe(Some(&Lease {
+            asked_ns: want.sent_ns,
+            ..lease(1)
+        }));
+        assert_eq!(answered.held(now), Some(Epoch(1)));
+        assert!(!answered.inherits());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use part::report::{self, Grade, StatusReport, Subject};
 use part::role::{KnownLease, KnownLeases, LeaseNews, MemberNews, PartMessage, SupervisorMessage};
 use part::{SharedFd, codec, lock, memory, row};
 use proxy::message::ProxyMessage as OfProxy;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -270,13 +270,15 @@ impl ServingMachine for Supervised {
             .and_then(observed)
     }
 
-    async fn hold(&self, leases: Vec<KnownLease>) {
-        // A part whose last lease is gone has to be notified of that, too.
+    async fn hold(&self, parts: BTreeSet<String>, leases: Vec<KnownLease>) {
+        // The console queries versions, and has no leases.
         let bound = row::all().iter();
         let bound = bound.filter(|row| row.message_recipients.contains(&PART));
-        // The console queries versions, and has no leases.
         let bound = bound.filter(|row| row.part != console::keyword::NAME);
-        let mut by_part: BTreeMap<&str, Vec<_>> = bound.map(|row| (row.part, Vec::new())).collect();
+        let informed = bound.filter(|row| parts.contains(row.part));
+        // A part whose last lease is gone has to be notified of that, too.
+        let mut by_part: BTreeMap<&str, Vec<_>> =
+            informed.map(|row| (row.part, Vec::new())).collect();
         for lease in leases {
             if let Some(of_part) = by_part.get_mut(part_of(&lease.name)) {
                 of_part.push(lease);

@@ -132,10 +132,11 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
         let state = shared.engine.state();
         holders.update_holders(&state);
         let known = holders.known(shared.clock.boottime(), &state);
-        // The machine still relies on the report of a previous process until it gets a new
+        // A part relies on the report of a previous process until it has named its leases to this
         // one.
+        let parts = || wishes.keys().cloned().collect();
         if known != told || gives_up {
-            shared.machine.hold(known.clone()).await;
+            shared.machine.hold(parts(), known.clone()).await;
             told = known;
         }
         for ask in holders.due(shared.clock.boottime()) {
@@ -171,7 +172,7 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
                 Some(LeaseDemand::Connected) => {
                     // Nothing yet: the parts continue with the report of a previous process.
                     if !told.is_empty() {
-                        shared.machine.hold(told.clone()).await;
+                        shared.machine.hold(parts(), told.clone()).await;
                     }
                 }
                 Some(LeaseDemand::Heartbeat { part }) => heartbeats.receive(part, Instant::now()),

@@ -5,6 +5,7 @@ use crate::file_set::FileSet;
 use crate::machine::{Health, MachineVerdict, News, ServingMachine};
 use crate::message::Recorded;
 use part::role::{KnownLease, MemberNews, VersionStanding, WantedLease};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
@@ -23,6 +24,8 @@ pub struct Shows {
     /// All versions that it ever served, in order.
     pub history: Vec<String>,
     pub held: Vec<KnownLease>,
+    /// Parts that were informed of their leases.
+    pub informed_parts: BTreeSet<String>,
     /// Outcomes of records, by the numbers of their requests.
     pub recorded: Vec<(u64, Recorded)>,
     /// Leases that it was asked to hand over.
@@ -134,8 +137,9 @@ impl ServingMachine for Fake {
         })
     }
 
-    async fn hold(&self, leases: Vec<KnownLease>) {
+    async fn hold(&self, parts: BTreeSet<String>, leases: Vec<KnownLease>) {
         let mut shows = self.shows.lock().unwrap();
+        shows.informed_parts.extend(parts);
         shows.held = leases;
         shows.lease_reports += 1;
     }

@@ -675,6 +675,27 @@ async fn record(seat: &SimulatedMachine, epoch: u64, value: &[u8]) -> Recorded {
 }
 
 #[test]
+fn only_parts_that_named_their_leases_are_informed_of_them() {
+    simulate(1, |seats, _, _| async move {
+        let machine = seats[0].machine.borrow().clone();
+        wants(&seats[0], 220);
+        comes_to(&seats, 0).await;
+        machine.tell(News::Connected);
+        let reports = machine.shows().lease_reports;
+        while machine.shows().lease_reports == reports {
+            sleep(Duration::from_millis(5)).await;
+        }
+        assert!(machine.shows().informed_parts.iter().eq(["address"]));
+        let part = "guest".to_owned();
+        let leases = Vec::new();
+        machine.tell(News::WantsLeases { part, leases });
+        while !machine.shows().informed_parts.contains("guest") {
+            sleep(Duration::from_millis(5)).await;
+        }
+    });
+}
+
+#[test]
 fn the_record_of_a_lease_is_its_holders_and_the_next_one_has_it() {
     simulate(1, |seats, _, _| async move {
         let refused = record(&seats[0], 0, b"early").await;
