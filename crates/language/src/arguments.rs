@@ -365,6 +365,21 @@ impl<'l> Args<'l> {
         }
     }
 
+    /// Takes a time in seconds, rounded up; a number without a unit is in seconds.
+    ///
+    /// # Errors
+    /// The word is missing, not a time, or too large.
+    pub fn time_s(&mut self) -> Result<u32, Diagnostic> {
+        let word = self.required("a time")?;
+        match value::seconds(word.str()) {
+            Ok(seconds) => Ok(seconds),
+            Err(error) => {
+                let value = self.accept_or_warn(word, &error, self.codes.time)?;
+                Ok(value::rounded_up_to_seconds(value).unwrap_or(u32::MAX))
+            }
+        }
+    }
+
     /// Takes a size in bytes (`k`, `m`, `g`).
     ///
     /// # Errors

@@ -12,7 +12,10 @@ pub use address::{Accepts, Address, AddressError, AddressHost, Port, PortRule, a
 pub use network::{AddressNetwork, NetworkError, V4Network, V6Network, ipv4_as_written, network};
 pub use number::{IntegerError, PercentageError, SizeError, integer, percentage, size};
 pub use prefix::{Family, SocketTransport};
-pub use time::{MILLISECONDS_MAX, TimeError, TimeUnit, milliseconds, time, written_time};
+pub use time::{
+    MILLISECONDS_MAX, TimeError, TimeUnit, milliseconds, rounded_up_to_seconds, seconds, time,
+    written_time,
+};
 
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::source::Span;

@@ -6,7 +6,7 @@ use super::places::{ALL, BACK, FRONT, GLOBAL};
 use super::value::parse_choice;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
-use language::value::{self, AddressNetwork, TimeUnit, ValueError};
+use language::value::{self, AddressNetwork, ValueError};
 use language::{ConfigWord, Diagnostic};
 use model::codes;
 use model::config::{ForwardFor, Forwarded, HeaderCases, HeaderNames, KeepAlive, ParameterSource};
@@ -210,10 +210,7 @@ fn keep_alive(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let number = if keyword.ends_with("-cnt") {
         args.count("a number of probes", 0..=PROBES_MAX)?
     } else {
-        match args.time_ms(TimeUnit::Seconds)? {
-            0 => 0,
-            time_ms => (time_ms / 1000).clamp(1, SECONDS_MAX),
-        }
+        args.time_s()?.min(SECONDS_MAX)
     };
     args.end()?;
     let proxy = loader.proxy();

@@ -170,7 +170,7 @@ fn seconds(args: &mut Args<'_>, what: &str) -> Result<Option<u32>, Diagnostic> {
     if args.peek().is_none() {
         args.required(what)?;
     }
-    let seconds = args.time_ms(TimeUnit::Seconds)?.div_ceil(1000);
+    let seconds = args.time_s()?;
     Ok((seconds > 0).then_some(seconds))
 }
 
@@ -403,6 +403,8 @@ mod tests {
             ("cookie SRV indirect preserve", &[]),
             ("cookie SRV insert maxidle", &["E0201"]),
             ("cookie SRV insert maxidle 0", &[]),
+            ("cookie SRV insert maxidle 30d maxlife 365d", &[]),
+            ("cookie SRV insert maxlife 24856d", &["E0205"]),
             ("cookie SRV insert domain foo", &["W0450"]),
             ("cookie SRV insert attr \"a;b\"", &["E0207"]),
             ("cookie SRV insert foo", &["E0207"]),

@@ -4,7 +4,6 @@
 use super::places::{ALL, PROXIES};
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
-use language::value::TimeUnit;
 use language::{Diagnostic, Span};
 use model::codes;
 use model::config::StatsPage;
@@ -114,8 +113,7 @@ pub(super) fn readable_password(loader: &mut Loader, args: &mut Args<'_>, span: 
 }
 
 fn refresh(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let ms = args.time_ms(TimeUnit::Seconds)?;
-    page(loader).refresh_s = ms.div_ceil(1000);
+    page(loader).refresh_s = args.time_s()?;
     args.warn_of_surplus()
 }
 

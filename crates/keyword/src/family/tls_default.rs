@@ -6,7 +6,6 @@ use super::places::GLOBAL;
 use super::value::{on_off, parse_choice};
 use super::{Args, Built, LineRow, tls_words};
 use crate::family::Loader;
-use language::value::TimeUnit;
 use language::{ConfigWord, Diagnostic};
 use model::codes;
 use model::rules::draft::Section;
@@ -272,8 +271,7 @@ fn number(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn lifetime(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let ms = args.time_ms(TimeUnit::Seconds)?;
-    loader.config.global.tls.session_lifetime_s = Some(ms / 1000);
+    loader.config.global.tls.session_lifetime_s = Some(args.time_s()?);
     args.end()
 }
 

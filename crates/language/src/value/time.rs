@@ -5,8 +5,10 @@ use crate::codes;
 use crate::diagnostic::Code;
 use std::time::Duration;
 
-/// The maximum time of HAProxy's timers, in milliseconds.
+/// The maximum time of HAProxy's timers, in milliseconds. A few keywords take seconds, with the same
+/// number as the maximum.
 pub const MILLISECONDS_MAX: u64 = 2_147_483_647;
+const SECONDS_MAX: u64 = MILLISECONDS_MAX;
 
 /// The unit of a time that is written without one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +61,9 @@ pub enum TimeError {
         "timer overflow in argument '{text}' (maximum value is {MILLISECONDS_MAX} ms or ~24.8 days)"
     )]
     Overflow { text: String },
+    /// More than the maximum of a time in seconds.
+    #[error("timer overflow in argument '{text}' (maximum value is {SECONDS_MAX} s or ~68 years)")]
+    OverflowOfSeconds { text: String },
 }
 
 impl ValueError for TimeError {
@@ -71,6 +76,7 @@ impl ValueError for TimeError {
     fn help(&self) -> Option<String> {
         match self {
             TimeError::Overflow { .. } => Some("write 24d or less".to_owned()),
+            TimeError::OverflowOfSeconds { .. } => Some("write 24855d or less".to_owned()),
             TimeError::Unexpected { character: '.', .. } => {
                 Some("fractions are not supported: use a smaller unit, as in 1500ms".to_owned())
             }
@@ -91,6 +97,35 @@ impl ValueError for TimeError {
 /// # Errors
 /// The text is not a time.
 pub fn time(text: &str, default: TimeUnit) -> Result<Duration, TimeError> {
+    let too_large = || TimeError::Overflow {
+        text: text.to_owned(),
+    };
+    time_up_to(text, default, MILLISECONDS_MAX * 1_000, too_large)
+}
+
+/// Parses a time in seconds, rounded up; a number without a unit is in seconds.
+///
+/// # Errors
+/// The text is not a time, or too large.
+pub fn seconds(text: &str) -> Result<u32, TimeError> {
+    let too_large = || TimeError::OverflowOfSeconds {
+        text: text.to_owned(),
+    };
+    let value = time_up_to(text, TimeUnit::Seconds, SECONDS_MAX * 1_000_000, too_large)?;
+    rounded_up_to_seconds(value).ok_or_else(too_large)
+}
+
+/// Returns a time in seconds, rounded up; None if that is more than 32 bits.
+pub fn rounded_up_to_seconds(time: Duration) -> Option<u32> {
+    u32::try_from(time.as_micros().div_ceil(1_000_000)).ok()
+}
+
+fn time_up_to(
+    text: &str,
+    default: TimeUnit,
+    max_us: u64,
+    too_large: impl Fn() -> TimeError,
+) -> Result<Duration, TimeError> {
     if text.is_empty() {
         return Err(TimeError::Empty);
     }
@@ -112,10 +147,8 @@ pub fn time(text: &str, default: TimeUnit) -> Result<Duration, TimeError> {
         });
     };
     let microseconds = number.saturating_mul(unit.microseconds());
-    if microseconds > MILLISECONDS_MAX * 1000 {
-        return Err(TimeError::Overflow {
-            text: text.to_owned(),
-        });
+    if microseconds > max_us {
+        return Err(too_large());
     }
     let value = Duration::from_micros(microseconds);
     let end = digits + length;
@@ -179,6 +212,29 @@ mod tests {
             time("250us", TimeUnit::Seconds),
             Ok(Duration::from_micros(250))
         );
+    }
+
+    #[test]
+    fn times_in_seconds_may_be_years() {
+        for (text, wanted) in [
+            ("0", 0),
+            ("1", 1),
+            ("1ms", 1),
+            ("1001ms", 2),
+            ("30d", 2_592_000),
+            ("365d", 31_536_000),
+            ("24855d", 2_147_472_000),
+            ("2147483647", 2_147_483_647),
+        ] {
+            assert_eq!(seconds(text), Ok(wanted), "{text}");
+        }
+        for text in ["2147483648", "24856d", "99999999999999999999999"] {
+            let error = seconds(text).unwrap_err();
+            assert!(
+                matches!(error, TimeError::OverflowOfSeconds { .. }),
+                "{text}"
+            );
+        }
     }
 
     #[test]
