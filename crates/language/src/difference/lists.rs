@@ -291,9 +291,12 @@ impl SecretUses {
         usize::from(is_secret)
     }
 
-    /// Returns whether an expression compares its value with a variable that carries a secret, or
-    /// whose name suggests one.
+    /// Returns whether an expression compares its value with a variable that carries a secret or
+    /// whose name suggests one, or looks it up in a table of secrets.
     pub(super) fn are_compared_in(&self, expression: &str) -> bool {
+        if self.is_secret_in(&Carrier::Table) && calls(expression).iter().any(is_lookup_in_table) {
+            return true;
+        }
         let is_comparing = |call: &&Call<'_>| COMPARING.contains(&&*call.name);
         calls(expression).iter().filter(is_comparing).any(|call| {
             let variable = call.first().to_ascii_lowercase();
@@ -673,7 +676,7 @@ impl Expression {
                 read.targets.insert(Carrier::variable(call.first()));
             } else if call.name.starts_with("capture-") {
                 read.targets.insert(Carrier::Capture);
-            } else if call.name == "in_table" || call.name.starts_with("table_") {
+            } else if is_lookup_in_table(&call) {
                 read.targets.insert(Carrier::Table);
             }
         }
@@ -692,6 +695,11 @@ impl Expression {
         };
         read
     }
+}
+
+/// Returns whether a call is a converter that looks a value up in a stick table.
+fn is_lookup_in_table(call: &Call<'_>) -> bool {
+    call.name == "in_table" || call.name.starts_with("table_")
 }
 
 /// Returns whether a call is a converter that looks a value up in a file.
@@ -1058,6 +1066,16 @@ mod tests {
         "http-request set-header X-Tmp MARK\nhttp-request set-map(f.map) %[src] %[req.hdr(x-tmp)]\nhttp-request set-header X-Api-Key %[src,map(f.map)]",
         "http-request set-header X-Api-Key %[src,map(f.map)]\nacl a src,map(f.map) MARK",
         "http-request track-sc0 str(MARK) table tt\nhttp-request deny unless { req.hdr(x-api-key),in_table(tt) }",
+        "http-request track-sc1 req.hdr(x-api-key) table tt\nhttp-request deny if { str(MARK),table_http_req_cnt(tt) gt 5 }",
+        "http-request track-sc1 req.hdr(x-api-key) table tt\nhttp-request deny unless { str(MARK),lower,in_table(tt) }",
+        // Values that a check expects.
+        "http-check expect hdr name \"x-api-key\" value MARK",
+        "http-check expect ! fhdr name x-auth-token value -m beg MARK",
+        "http-check expect status-code L7STS hdr name \"set-cookie\" value \"sid=MARK\"",
+        "http-check expect hdr name authorization value Bearer\\ MARK",
+        "http-check expect rstring \"password.*MARK\"",
+        "tcp-check expect rstring \"token: *MARK\"",
+        "http-check expect string \"api_key=MARK\"",
         "$X=MARK\nauth_pass $X\npassword $X",
         // Literals that are arguments of converters of a credential.
         "http-request deny unless { req.hdr(authorization),regsub(^Bearer.MARK$,ok) ok }",
@@ -1105,6 +1123,10 @@ mod tests {
             "http-request set-header X-Client-Verify %[ssl_c_verify]\nacl a path_end MARK",
             "http-request set-header X-Client-Type mobile\nacl m req.hdr(x-client-type) mobile",
             "http-request set-var(txn.s) http_auth_bearer,jwt_payload_query('$.sub')",
+            "http-request track-sc0 src\nhttp-request deny if { str(MARK),in_table(tt) }",
+            "http-check expect hdr name x-mode value MARK",
+            "http-check expect string \"authentication required by MARK\"",
+            "tcp-check expect rstring \"^220 .*MARK\"",
         ] {
             let masked = super::super::mask_secrets(text.as_bytes(), &vocabulary);
             assert_eq!(String::from_utf8_lossy(&masked), *text);

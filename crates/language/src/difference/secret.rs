@@ -281,7 +281,25 @@ fn visible_parts_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<V
     // The arguments follow a program.
     let mut program = None;
     let is_header_line = is_of_header_lines(first);
+    let expects = first == "http-check" && texts.iter().any(|text| text == "expect");
+    // True behind `http-check expect hdr name NAME` with a name whose values may be secrets.
+    let mut expects_secret = false;
     for (at, text) in texts.iter().enumerate() {
+        let is_behind = |words: [&str; 2]| {
+            let before = at.checked_sub(2).and_then(|from| texts.get(from..at));
+            before.is_some_and(|before| before == words)
+        };
+        if expects && (is_behind(["hdr", "name"]) || is_behind(["fhdr", "name"])) {
+            expects_secret = is_secret_header(text, vocabulary);
+            secrets = 0;
+            all.push(Visibility::Whole);
+            continue;
+        }
+        if expects_secret && text == "value" {
+            secrets = usize::MAX;
+            all.push(Visibility::Whole);
+            continue;
+        }
         let is_open = text.trim_start_matches('!') == "{";
         in_condition = (in_condition || is_open) && text != "}";
         // In `{ req.hdr(x-token) -m str … }` the matching method is not secret.
@@ -407,6 +425,7 @@ fn part(text: &str, first: &str, before: Option<&String>, uses: &SecretUses) -> 
     let part = match of_check.map(String::as_str) {
         Some(word) if SENDING.contains(&word) => visible_check_data(text),
         Some("body" | "body-lf") => COVER.to_owned(),
+        Some("string" | "rstring") if assigns_secret(text) => COVER.to_owned(),
         _ => text.to_owned(),
     };
     let part = match secret_header(&part, uses).filter(|_| is_of_header_lines(first)) {
@@ -464,11 +483,7 @@ fn named(
         return 1;
     }
     let before = before.map_or("", String::as_str);
-    // The name may come from the environment.
-    let is_header = may_name_secret(&low)
-        || known(SIGNING_IN)
-        || text.contains('$')
-        || vocabulary.uses.are_in_header(&low);
+    let is_header = is_secret_header(text, vocabulary);
     let of_header = |list: &[&str]| list.contains(&before) && is_header;
     if of_header(OF_TWO_VALUES) {
         return 2;
@@ -490,6 +505,16 @@ fn named(
     // The path of a URL may contain any word.
     let is_named = known(&vocabulary.secrets) || (!text.contains("://") && is_suspect(text));
     usize::from(is_named || is_sample || is_variable || is_option || of_header(OF_HEADERS))
+}
+
+/// Returns whether the values of a header may be secrets. Its name may come from the environment.
+fn is_secret_header(name: &str, vocabulary: &Vocabulary<'_>) -> bool {
+    let low = name.to_ascii_lowercase();
+    may_name_secret(&low)
+        || SIGNING_IN.contains(&&*low)
+        || is_suspect(name)
+        || name.contains('$')
+        || vocabulary.uses.are_in_header(&low)
 }
 
 /// Whether a name may be that of a secret.
@@ -564,6 +589,24 @@ fn is_secret_sample(call: &super::lists::Call<'_>) -> bool {
         .into_iter()
         .any(is_of);
     is_cookie || takes_name && may_name_secret(call.first())
+}
+
+/// Returns whether an expected text, or an expression for one, gives a value to a name that may be that
+/// of a secret: `password.*x`. In `authentication required` a space follows.
+fn assigns_secret(text: &str) -> bool {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let mut from = 0;
+    while let Some(begin) = text[from..].find(is_name).map(|at| from + at) {
+        let rest = &text[begin..];
+        let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+        let (name, behind) = rest.split_at(end);
+        let has_value = behind.len() > 1 && !behind.starts_with(char::is_whitespace);
+        if has_value && (may_name_secret(&name.to_ascii_lowercase()) || is_suspect(name)) {
+            return true;
+        }
+        from = begin + end;
+    }
+    false
 }
 
 /// Returns the visible part of the data that a check sends: the command without its arguments.
