@@ -56,7 +56,20 @@ impl Request {
         let [a, b, c, d, ..] = self.value;
         i32::from_ne_bytes([a, b, c, d])
     }
+
+    /// Sets an Ethernet address: a `struct sockaddr` with the hardware type as family.
+    fn set_mac(&mut self, [a, b, c, d, e, f]: MacAddress) {
+        let [low, high] = libc::ARPHRD_ETHER.to_ne_bytes();
+        self.set(&[low, high, a, b, c, d, e, f]);
+    }
+
+    fn mac(&self) -> MacAddress {
+        let [_, _, a, b, c, d, e, f, ..] = self.value;
+        [a, b, c, d, e, f]
+    }
 }
+
+type MacAddress = [u8; 6];
 
 fn control(fd: BorrowedFd<'_>, number: u64, request: &mut Request) -> io::Result<()> {
     // SAFETY: each of these requests reads and writes a `struct ifreq`, which this is: a name and
@@ -72,8 +85,12 @@ const TUNSETIFF: u64 = 0x4004_54ca;
 /// SIOCBRADDIF, of `linux/sockios.h`.
 const SIOCBRADDIF: u64 = 0x89a2;
 
+/// First byte of the MAC addresses of the host's side of cards. A bridge without an address of its
+/// own uses the lowest one of its ports.
+const HIGHEST: u8 = 0xfe;
+
 /// Creates a card at its bridge, with the bridge's MTU. The kernel chooses the name, `vm0` and so
-/// on.
+/// on. The MAC address of the bridge, which is that of this node, stays the same.
 ///
 /// # Errors
 /// The step that the kernel refused.
@@ -95,6 +112,8 @@ pub fn make(nic: &Nic) -> Result<OwnedFd, TapError> {
     let mut of_bridge = Request::new(bridge).ok_or_else(none)?;
     control(socket, libc::SIOCGIFMTU, &mut of_bridge).map_err(|_| none())?;
     let mtu = of_bridge.number();
+    control(socket, libc::SIOCGIFHWADDR, &mut of_bridge).map_err(failed("look at the address"))?;
+    let mac_before = of_bridge.mac();
 
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let tun = openat(CWD, "/dev/net/tun", flags, Mode::empty());
@@ -107,14 +126,80 @@ pub fn make(nic: &Nic) -> Result<OwnedFd, TapError> {
 
     card.set(&mtu.to_ne_bytes());
     control(socket, libc::SIOCSIFMTU, &mut card).map_err(failed("set the MTU of a TAP device"))?;
+    let [_, b, c, d, e, f] = nic.mac;
+    card.set_mac([HIGHEST, b, c, d, e, f]);
+    control(socket, libc::SIOCSIFHWADDR, &mut card)
+        .map_err(failed("set the address of a TAP device"))?;
     control(socket, libc::SIOCGIFINDEX, &mut card).map_err(failed("find a TAP device"))?;
     let index = card.number();
     let mut to = Request::new(bridge).ok_or_else(none)?;
     to.set(&index.to_ne_bytes());
     control(socket, SIOCBRADDIF, &mut to).map_err(failed("attach a TAP device"))?;
+    // A bridge that only guests use takes the address of its first card, and loses it with that.
+    control(socket, libc::SIOCGIFHWADDR, &mut of_bridge).map_err(failed("look at the address"))?;
+    if of_bridge.mac() != mac_before && mac_before != MacAddress::default() {
+        of_bridge.set_mac(mac_before);
+        control(socket, libc::SIOCSIFHWADDR, &mut of_bridge).map_err(failed("keep the address"))?;
+    }
     control(socket, libc::SIOCGIFFLAGS, &mut card).map_err(failed("look at a TAP device"))?;
     let up = card.number() as i16 | libc::IFF_UP as i16;
     card.set(&up.to_ne_bytes());
     control(socket, libc::SIOCSIFFLAGS, &mut card).map_err(failed("switch on a TAP device"))?;
     Ok(tun)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Model;
+    use std::process::Command;
+
+    fn ip(words: &str) -> String {
+        let output = Command::new("ip").args(words.split(' ')).output().unwrap();
+        assert!(output.status.success(), "{words}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn mac_of(interface: &str) -> String {
+        let shown = ip(&format!("-o link show dev {interface}"));
+        let (_, rest) = shown.split_once("link/ether ").expect(&shown);
+        rest.split(' ').next().unwrap_or_default().to_owned()
+    }
+
+    fn nic(last: u8) -> Nic {
+        Nic {
+            bridge: "br0".to_owned(),
+            mac: [0x02, 0, 0, 0, 0, last],
+            addresses: Vec::new(),
+            model: Model::default(),
+        }
+    }
+
+    #[test]
+    fn cards_do_not_change_the_address_of_their_bridge() {
+        lab::skip_unless_root!();
+        lab::enter_own_network();
+        // At first without another port: a bridge that only guests use.
+        ip("link add br0 type bridge");
+        ip("link set br0 up");
+        let before = mac_of("br0");
+        let first = make(&nic(1)).unwrap();
+        assert_eq!(mac_of("vm0"), "fe:00:00:00:00:01");
+        assert_eq!(mac_of("br0"), before);
+        let second = make(&nic(2)).unwrap();
+        drop(first);
+        assert_eq!(mac_of("br0"), before);
+        drop(second);
+        assert_eq!(mac_of("br0"), before);
+
+        ip("link del br0");
+        ip("link add br0 type bridge");
+        ip("link add eth0 address f4:2e:99:00:00:01 type veth peer name far");
+        ip("link set eth0 master br0");
+        assert_eq!(mac_of("br0"), "f4:2e:99:00:00:01");
+        let card = make(&nic(1)).unwrap();
+        assert_eq!(mac_of("br0"), "f4:2e:99:00:00:01");
+        drop(card);
+        assert_eq!(mac_of("br0"), "f4:2e:99:00:00:01");
+    }
 }
