@@ -660,6 +660,19 @@ console
             let words = format!("is the address of {owner}");
             assert!(told.contains("E1070") && told.contains(&words), "{told}");
         }
+        for (address, owner) in [
+            ("10.20.0.103", "node 'beta'"),
+            ("10.20.0.105", "virtual-ip 'www'"),
+            ("10.20.0.106", "`bind` of 'web'"),
+            ("fd00:20::105", "virtual-ip 'www'"),
+        ] {
+            let guest = format!(
+                "volume v\n size 1g\nguest g\n prefer alpha\n memory 64m\n disk v\n nic br0 address {address}\n"
+            );
+            let told = told(&site_of(&guest));
+            let words = format!("{address} is the address of {owner}");
+            assert!(told.contains("E1215") && told.contains(&words), "{told}");
+        }
         // The host of a farm, or a server, may boot here with its address.
         let line = " machine m mac 52:54:00:00:00:07 address 10.20.0.108 image rescue\n";
         assert!(!told(&site_of(line)).contains("error["));

@@ -54,6 +54,10 @@ language::codes! {
          one of them, or remove `mac`: the default is derived from the name of the guest and differs for each card.";
     ADDRESS_TWICE = "E0854", "duplicate address of guests",
         "Two network cards of guests have the same IP address. Each address belongs to one card.";
+    OF_A_NODE = "E1215", "address of a node given to a guest",
+        "A `nic` line gives a guest an address that a node has by another section: a `virtual-ip`, a `node` or a `bind`. Two \
+         machines would answer for it, and the node announces the guest's addresses at each start and move. Give the guest \
+         another address.";
     NO_COPY = "E0855", "guest on a node without a copy of its disk",
         "`prefer` names a node on which a volume of the guest has no copy, so the guest could not start there. Name nodes \
          with a copy, or give the volume one there by its line `on`.";

@@ -148,6 +148,11 @@ impl Tabled for ParsedSections {
         all.collect()
     }
 
+    fn reads_addresses(&self) -> bool {
+        let mut nics = self.guests.iter().flat_map(|guest| &guest.nics);
+        nics.any(|nic| !nic.addresses.is_empty())
+    }
+
     fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
         for told in wrong(&self, context, exchange) {
             context.report(told);
@@ -202,6 +207,7 @@ fn wrong(draft: &ParsedSections, context: &Context, exchange: &Exchange) -> Vec<
     }
     wrong.extend(shared::volumes(&draft.guests));
     wrong.extend(shared::addresses(&draft.guests));
+    wrong.extend(shared::of_nodes(exchange, &draft.guests));
     wrong.extend(GuestIndex::new(&draft.guests).check());
     wrong.extend(places::of_cluster(context, &draft.guests));
     let is_external = |guest: &Guest| {

@@ -9,8 +9,10 @@ use configuration::{
     Context, Exchange, Export, External, Located, VolumeFiles, VolumeUser, is_name_of,
 };
 use language::{Diagnostic, Span, Spanned};
+use protocol::vitals::Service;
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::net::IpAddr;
 
 /// Export kind of volumes, which are the disks of guests; the value is the location of the volume.
 const VOLUME: &str = "volume";
@@ -65,6 +67,31 @@ pub(super) fn addresses<'d>(guests: &'d [Guest]) -> Vec<Diagnostic> {
             .with_label(at, "the first is here")
     });
     macs.chain(addresses).collect()
+}
+
+/// Reports cards with an address that nodes have by other sections.
+pub(super) fn of_nodes(exchange: &Exchange, guests: &[Guest]) -> Vec<Diagnostic> {
+    let nodes = exchange.addresses().iter().filter(|one| one.is_of_a_node);
+    let nodes = nodes.map(|one| (one.address, one.owner.clone()));
+    let services = exchange.exports_of_kind(Service::KIND);
+    let services = services.filter_map(|one| one.value::<Service>());
+    let virtual_addresses = services.flat_map(|one| {
+        let owner = format!("virtual-ip '{}'", one.name);
+        let all = one.addresses.into_iter();
+        all.map(move |address| (address, owner.clone()))
+    });
+    let owners: HashMap<IpAddr, String> = nodes.chain(virtual_addresses).collect();
+    let cards = guests.iter().flat_map(|guest| &guest.nics);
+    let addresses = cards.flat_map(|nic| &nic.addresses);
+    let wrong = addresses.filter_map(|address| {
+        let owner = owners.get(&address.value)?;
+        let told = format!("{} is the address of {owner}", address.value);
+        let told = Diagnostic::error(&codes::OF_A_NODE, address.span, told);
+        let told = told.label("a node has this address, so no guest can have it");
+        let told = told.help("give the guest another address");
+        Some(told.with_earlier_behaviour("the node announces it for the guest, too"))
+    });
+    wrong.collect()
 }
 
 /// Reports volumes used by two guests, or twice by one guest.
