@@ -148,7 +148,13 @@ struct Live {
     /// Number of commands that had no effect because their author did not sign them, and
     /// the last such author.
     forged: Option<(u64, MemberId)>,
+    /// Index of the entry since which signatures are required, if this process applied it.
+    signed_since: Option<u64>,
 }
+
+/// Number of entries behind the one that requires signatures in which a command without one is
+/// usual: its author proposed it before it had applied that entry, and repeats it with a signature.
+const UNSIGNED_IN_FLIGHT: u64 = 64;
 
 /// The first entry is not applied yet: this member knows nothing of the cluster from
 /// its log.
@@ -340,6 +346,12 @@ impl<R: AsyncRuntime> Replica<R> {
             // Checked first: neither the tickets of another member nor the state may depend
             // on a stranger's entry.
             if let Err(refusal) = live.state.check_author(&proposed) {
+                let is_in_flight = live
+                    .signed_since
+                    .is_some_and(|since| index <= since.saturating_add(UNSIGNED_IN_FLIGHT));
+                if !proposed.is_signed() && is_in_flight {
+                    return Ok(CommandResult::Refused(refusal));
+                }
                 let count = live.forged.map_or(0, |(count, _)| count);
                 live.forged = Some((count.saturating_add(1), proposed.command.from));
                 return Ok(CommandResult::Refused(refusal));
@@ -360,7 +372,11 @@ impl<R: AsyncRuntime> Replica<R> {
                 TicketState::New => {}
             }
             live.shared = None;
+            let was_required = live.state.requires_signatures();
             let answer = live.state.apply(command);
+            if !was_required && live.state.requires_signatures() {
+                live.signed_since = Some(index);
+            }
             live.sessions.answered(ticket, &answer);
             // A snapshot names the chunks to keep; all others are found by that.
             drop(live.state.take_dropped());
