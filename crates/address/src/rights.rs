@@ -85,16 +85,16 @@ fn programs(config: &Config) -> Vec<(&[String], Option<&Account>)> {
     let of_instances = config.instances.iter().map(|one| &one.notify);
     let of_groups = config.groups.iter().map(|one| &one.notify);
     for notify in of_instances.chain(of_groups) {
-        let deleted = notify.deleted.iter().flatten();
         let all = [
             &notify.master,
             &notify.backup,
             &notify.fault,
             &notify.stop,
+            &notify.deleted,
             &notify.lower_priority,
             &notify.any,
         ];
-        for one in all.into_iter().flatten().chain(deleted) {
+        for one in all.into_iter().flatten() {
             programs.push((&one.words[..], one.account.as_ref()));
         }
     }

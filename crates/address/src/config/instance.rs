@@ -59,8 +59,11 @@ pub struct Vmac {
     pub mac: Option<[u8; 6]>,
     /// `vmac_xmit_base`: adverts are sent from the parent interface.
     pub transmit_on_base: bool,
-    /// `use_ipvlan`: an ipvlan instead of a macvlan, with this address.
-    pub ipvlan: Option<Option<IpAddr>>,
+    /// `use_ipvlan`: an ipvlan instead of a macvlan.
+    #[serde(default)]
+    pub is_ipvlan: bool,
+    /// Address of the ipvlan.
+    pub ipvlan: Option<IpAddr>,
     /// Mode flag of the ipvlan: `bridge`, `private`, `vepa`.
     pub ipvlan_mode: Option<String>,
 }
@@ -118,8 +121,11 @@ pub struct NotifyScripts {
     pub fault: Option<Notify>,
     /// `notify_stop`
     pub stop: Option<Notify>,
-    /// `notify_deleted`: without a script, only the state word of the generic script changes.
-    pub deleted: Option<Option<Notify>>,
+    /// `notify_deleted`, with a script or without: the state word of the generic script changes.
+    #[serde(default)]
+    pub reports_deleted: bool,
+    /// Script of `notify_deleted`.
+    pub deleted: Option<Notify>,
     /// `notify_master_rx_lower_pri`
     pub lower_priority: Option<Notify>,
     /// `notify`: runs for every state, with four arguments.

@@ -173,7 +173,7 @@ impl AddressRole {
         let deleted = self
             .members
             .get(at)
-            .is_some_and(|m| m.config.notify.deleted.is_some());
+            .is_some_and(|m| m.config.notify.reports_deleted);
         self.notify(at, if deleted { "DELETED" } else { "FAULT" });
     }
 

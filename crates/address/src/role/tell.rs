@@ -288,7 +288,7 @@ impl AddressRole {
             "BACKUP" => scripts.backup.clone(),
             "FAULT" => scripts.fault.clone(),
             "STOP" => scripts.stop.clone(),
-            "DELETED" => scripts.deleted.clone().flatten(),
+            "DELETED" => scripts.deleted.clone(),
             "MASTER_RX_LOWER_PRI" => scripts.lower_priority.clone(),
             _ => None,
         };

@@ -28,7 +28,7 @@ fn wish<'a>(member: &'a VrrpInstance, address: &'a Address) -> Option<(&'a str, 
     let base = address.interface.as_deref().filter(|_| address.vmac)?;
     let ipv6 = address.address.is_ipv6();
     let own = member.config.vmac.as_ref();
-    let has = own.is_some_and(|own| own.ipvlan.is_none())
+    let has = own.is_some_and(|own| !own.is_ipvlan)
         && base == member.config.interface
         && ipv6 == member.config.ipv6;
     (!has).then_some((base, ipv6))
@@ -132,11 +132,11 @@ impl AddressRole {
         let (vrid, ipv6) = (member.config.vrid, member.config.ipv6);
         let name = wanted.name.clone();
         let mac = wanted.mac.unwrap_or_else(|| VmacSpec::mac(vrid, ipv6));
-        let kind = match wanted.ipvlan {
-            Some(_) => VmacKind::Ipvlan {
+        let kind = match wanted.is_ipvlan {
+            true => VmacKind::Ipvlan {
                 flag: ipvlan_flag(wanted.ipvlan_mode.as_deref()),
             },
-            None => VmacKind::Macvlan { mac },
+            false => VmacKind::Macvlan { mac },
         };
         let spec = VmacSpec {
             name: name.unwrap_or_else(|| VmacSpec::name(vrid, ipv6)),

@@ -414,7 +414,7 @@ fn virtual_mac(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) 
     };
     vmac.transmit_on_base = draft.vmac_transmit_on_base.is_some();
     let unicast = matches!(built.transport, InstanceTransport::Unicast { .. });
-    if unicast && vmac.ipvlan.is_none() && !vmac.transmit_on_base {
+    if unicast && !vmac.is_ipvlan && !vmac.transmit_on_base {
         vmac.transmit_on_base = true;
         let span = draft.peers.as_ref().map_or(draft.place, |p| p.span);
         let message = "unicast adverts cannot use the virtual interface, so they use the one below";
@@ -431,7 +431,7 @@ fn virtual_mac(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) 
     if let Some(mac) = vmac.mac.as_mut().filter(|mac| mac[5] == 0) {
         mac[5] = built.vrid;
     }
-    if vmac.ipvlan == Some(None) && !built.ipv6 {
+    if vmac.is_ipvlan && vmac.ipvlan.is_none() && !built.ipv6 {
         let message = "an IPv4 ipvlan needs its own address";
         l.report(
             Diagnostic::error(&codes::MISSING_VALUE, draft.place, message)

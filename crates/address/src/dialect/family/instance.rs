@@ -416,7 +416,7 @@ fn mac(text: &str, vrid: Option<u8>) -> Option<[u8; 6]> {
 
 fn use_ipvlan(l: &mut Loader<'_>, node: &ConfigStatement) {
     let mut vmac = Vmac {
-        ipvlan: Some(None),
+        is_ipvlan: true,
         ..Vmac::default()
     };
     for word in node.arguments() {
@@ -425,7 +425,7 @@ fn use_ipvlan(l: &mut Loader<'_>, node: &ConfigStatement) {
             (mode @ ("bridge" | "private" | "vepa"), _) => {
                 vmac.ipvlan_mode = Some(mode.to_owned());
             }
-            (_, Ok(address)) => vmac.ipvlan = Some(Some(address)),
+            (_, Ok(address)) => vmac.ipvlan = Some(address),
             _ => vmac.name = interface_name(l, word),
         }
     }

@@ -271,7 +271,9 @@ fn deleted(l: &mut Loader<'_>, node: &ConfigStatement) {
         Some(_) => script(l, node, "notify script"),
         None => None,
     };
-    scripts(l).deleted = Some(found);
+    let scripts = scripts(l);
+    scripts.reports_deleted = true;
+    scripts.deleted = found;
 }
 
 fn fifo(l: &mut Loader<'_>, node: &ConfigStatement, which: usize) {

@@ -1,6 +1,7 @@
 //! Tests that every example of the manual loads in its block.
 
 use super::*;
+use crate::config::Config;
 use crate::dialect::documented;
 use language::Severity;
 
@@ -78,6 +79,11 @@ fn every_example_loads_where_it_is_legal() {
                 .collect();
             if !errors.is_empty() || loaded.config.is_none() {
                 wrong.push(format!("{place} / {}: {errors:?}\n{text}", row.name));
+            }
+            // The role receives the configuration in this encoding.
+            if let Some(config) = loaded.config {
+                let decoded = Config::decode(&config.encode()).unwrap();
+                assert_eq!(decoded, config, "{text}");
             }
         }
     }

@@ -291,7 +291,7 @@ fn notify_to(out: &mut String, c: &Configured) -> std::fmt::Result {
         "no"
     };
     writeln!(out, "   Using smtp notification = {smtp}")?;
-    let deleted = c.notify.deleted.is_some();
+    let deleted = c.notify.reports_deleted;
     writeln!(
         out,
         "   Notify deleted = {}",
@@ -431,7 +431,7 @@ fn instance(member: &VrrpInstance, status: &VrrpStatus) -> Value {
         "wantstate": state_number(wanted(c)),
         "version": c.options.version,
         "smtp_alert": c.options.smtp_alert == Some(true),
-        "notify_deleted": c.notify.deleted.is_some(),
+        "notify_deleted": c.notify.reports_deleted,
     }) else {
         return Value::Null;
     };
