@@ -418,15 +418,22 @@ pub(super) fn stop(matches: &ArgMatches) -> Result<String, String> {
         kills,
     };
     send_order(&instance, &at(&report, &name, order))?;
+    let mut was_recorded = false;
     wait(matches, STOP_LIMIT, |report| {
         let Some(subject) = report.find(GUEST, &name) else {
             return Ok(WaitResult::Done(format!("guest {name} is stopped\n")));
         };
         if is_down(subject) {
-            Ok(WaitResult::Done(format!("guest {name} is stopped\n")))
-        } else {
-            Ok(WaitResult::Not(words_of(report, &name)?))
+            return Ok(WaitResult::Done(format!("guest {name} is stopped\n")));
         }
+        let is_recorded = subject.words(STOPPED).is_some();
+        if was_recorded && !is_recorded {
+            return Err(format!(
+                "guest {name} is not stopped: another order came meanwhile, it is to run"
+            ));
+        }
+        was_recorded = is_recorded;
+        Ok(WaitResult::Not(words_of(report, &name)?))
     })
 }
 
