@@ -22,7 +22,7 @@ mod page;
 mod request;
 mod response;
 
-pub use cache::{is_cacheable, shares_cookie};
+pub use cache::Cacheability;
 pub use chunked::{Chunk, ChunkHead, ChunkedDecoder, LAST_CHUNK, write_last_chunk};
 pub use connection::{proxy_connection_keep_alive, take_close};
 pub use fault::{FaultKind, HttpParseError};

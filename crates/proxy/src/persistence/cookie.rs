@@ -2,7 +2,7 @@
 
 use super::dynamic;
 use super::line::{self, Edit, Edited};
-use http::http1;
+use http::http1::Cacheability;
 use http::message::Fields;
 use model::config::{Config, Cookie, CookieMode, Proxy, Server, ServerIndex};
 use model::thread::current_thread_data;
@@ -347,10 +347,11 @@ fn add(stream: &mut ProxyStream, cookie: &Cookie, known: &Persistence, value: Op
     }
     line.extend_from_slice(b"; path=/");
     line.extend_from_slice(&cookie.attributes);
-    let cacheable = cookie.nocache && http1::is_cacheable(&stream.request, &stream.response);
+    let is_cacheable = || Cacheability::of(&stream.request, &stream.response).response;
+    let is_marked = cookie.nocache && is_cacheable();
     // A head that rules have filled to its limit lacks the cookie.
     let added = stream.response.add(b"set-cookie", &line);
-    if added.is_ok() && cacheable {
+    if added.is_ok() && is_marked {
         let _ = stream.response.add(b"cache-control", b"private");
     }
 }

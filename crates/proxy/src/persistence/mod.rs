@@ -14,9 +14,7 @@ mod dynamic;
 mod line;
 mod rdp;
 
-use model::config::{
-    PersistRuleKind, Proxy, ProxyOption, Server, ServerIndex, ServerName, UseServerRule,
-};
+use model::config::{PersistRuleKind, Proxy, ProxyOption, Server, ServerIndex, ServerName};
 use model::transaction::trace::{Tie, TraceStep};
 use model::transaction::{PersistentServer, ProxyStream};
 
@@ -146,7 +144,8 @@ pub fn cookie_of(backend: &Proxy, server: &Server) -> Option<String> {
     Some(String::from_utf8_lossy(&value).into_owned())
 }
 
-/// Applies the first matching `use-server` whose server exists.
+/// Applies the first matching `use-server` whose server takes streams. As in HAProxy, a name that no
+/// server has ends the search: the server is chosen by load balancing.
 fn use_server(stream: &mut ProxyStream) {
     let Some(backend) = stream.backend().filter(|b| !b.use_server.is_empty()) else {
         return;
@@ -156,24 +155,32 @@ fn use_server(stream: &mut ProxyStream) {
         .persistence
         .as_deref()
         .is_some_and(|p| p.forced);
+    let mut found = None;
     let mut name = Vec::new();
-    let mut found = |rule: &UseServerRule| {
+    for rule in &backend.use_server {
         if !rule.condition.test(stream) {
-            return None;
+            continue;
         }
         let index = match &rule.server {
-            ServerName::Static(_, index) => (*index)?,
+            ServerName::Static(_, index) => *index,
             ServerName::Dynamic(format) => {
                 name.clear();
                 format.append(stream, &mut name);
                 let is = |server: &Server| server.name.as_bytes() == name;
-                ServerIndex(backend.servers.iter().position(is)? as u32)
+                let index = backend.servers.iter().position(is);
+                let Some(index) = index else { break };
+                Some(ServerIndex(index as u32))
             }
         };
-        let server = backend.servers.get(index.0 as usize)?;
-        takes(backend, server, forced).then_some((index, rule.span))
-    };
-    let found = backend.use_server.iter().find_map(&mut found);
+        let takes = |index: ServerIndex| {
+            let server = backend.servers.get(index.0 as usize);
+            server.is_some_and(|server| takes(backend, server, forced))
+        };
+        if let Some(index) = index.filter(|index| takes(*index)) {
+            found = Some((index, rule.span));
+            break;
+        }
+    }
     if let Some((server, rule)) = found {
         // Not affected by `ignore-persist`, because `use-server` comes before it.
         stream.route.persistence_mut().server = Some(server);

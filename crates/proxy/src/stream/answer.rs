@@ -12,8 +12,8 @@ use super::{
 use crate::compression::{self, Coded, Encoder};
 use crate::persistence;
 use http::http1::{
-    self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode, Limits, ParseStatus, Parsed,
-    RequestFacts, Upgrade,
+    self, BodyLength, Cacheability, ClientFraming, ConnectionHeader, ConnectionMode, Limits,
+    ParseStatus, Parsed, RequestFacts, Upgrade,
 };
 use http::http2;
 use http::message::{ConnectionChallenge, HttpVersion};
@@ -517,15 +517,19 @@ fn check(
 /// Processes the cookies of a response: inserts or rewrites those for persistence, and
 /// applies `option checkcache`.
 fn check_cookies(stream: &mut ProxyStream) -> Result<(), Failure> {
+    // A cookie that is inserted here does not count.
+    let sets_cookie = stream.response.get(b"set-cookie").is_some();
     persistence::process_response_cookies(stream);
-    if stream
-        .backend()
-        .is_some_and(|backend| backend.has(ProxyOption::CheckCache))
-        && http1::shares_cookie(&stream.request, &stream.response)
-    {
-        return Err(Failure::Denied(Box::new(blocked(stream))));
-    }
     persistence::answer(stream);
+    let is_checked = stream
+        .backend()
+        .is_some_and(|backend| backend.has(ProxyOption::CheckCache));
+    if is_checked && sets_cookie {
+        let may = Cacheability::of(&stream.request, &stream.response);
+        if may.response && may.cookies {
+            return Err(Failure::Denied(Box::new(blocked(stream))));
+        }
+    }
     Ok(())
 }
 

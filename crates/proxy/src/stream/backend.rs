@@ -2,7 +2,7 @@
 
 use super::ProxyStream;
 use language::Span;
-use model::config::{ProxyIndex, ServerIndex, SwitchTarget};
+use model::config::{ProxyIndex, ServerIndex, SwitchRule, SwitchTarget};
 use model::state::Tally;
 use model::thread::current_thread_data;
 use model::transaction::trace::{Fate, TraceStep};
@@ -56,38 +56,32 @@ pub fn choose(stream: &mut ProxyStream) {
     }
 }
 
-/// Returns the backend of the first matching `use_backend`, and the line of that rule.
+/// Returns the backend of the first matching `use_backend`, and the line of that rule. As in HAProxy, a
+/// name that no backend has ends the search: the default applies.
 fn switched(stream: &ProxyStream) -> Option<(ProxyIndex, Option<Span>)> {
-    for rule in &stream.frontend().use_backend {
-        if rule
-            .condition
-            .as_ref()
-            .is_some_and(|condition| !condition.test(stream))
-        {
-            continue;
-        }
-        let found = match &rule.target {
-            SwitchTarget::Static(reference) => return Some((reference.index?, Some(rule.span))),
-            SwitchTarget::Dynamic(format) => {
-                let mut name = Vec::new();
-                format.append(stream, &mut name);
-                let found = std::str::from_utf8(&name).ok();
-                let found = found.and_then(|name| stream.config.backend(name));
-                if found.is_none() {
-                    stream.session.note(|| TraceStep::Backend {
-                        name: String::from_utf8_lossy(&name).into(),
-                        by: Some(rule.span),
-                        fate: Fate::Unknown,
-                    });
-                }
-                found
+    let matches = |rule: &&SwitchRule| {
+        let condition = rule.condition.as_ref();
+        condition.is_none_or(|condition| condition.test(stream))
+    };
+    let rule = stream.frontend().use_backend.iter().find(matches)?;
+    let index = match &rule.target {
+        SwitchTarget::Static(reference) => reference.index?,
+        SwitchTarget::Dynamic(format) => {
+            let mut name = Vec::new();
+            format.append(stream, &mut name);
+            let found = std::str::from_utf8(&name).ok();
+            let found = found.and_then(|name| stream.config.backend(name));
+            if found.is_none() {
+                stream.session.note(|| TraceStep::Backend {
+                    name: String::from_utf8_lossy(&name).into(),
+                    by: Some(rule.span),
+                    fate: Fate::Unknown,
+                });
             }
-        };
-        if let Some(found) = found {
-            return Some((found, Some(rule.span)));
+            found?
         }
-    }
-    None
+    };
+    Some((index, Some(rule.span)))
 }
 
 /// Counts a stream that enters its backend. [`leave`] reverts it.

@@ -453,6 +453,11 @@ fn redispatches(stream: &ProxyStream, retries: u32) -> bool {
     let Some(interval) = backend.redispatch.filter(|interval| *interval != 0) else {
         return false;
     };
+    // `force-persist` tests this server.
+    let known = stream.route.persistence.as_deref();
+    if known.is_some_and(|known| known.forced) {
+        return false;
+    }
     let belongs = stream.route.is_direct() || backend.balance.is_by_key();
     let (retry, last) = (i64::from(stream.route.retries), i64::from(retries));
     let due = match i64::from(interval) {

@@ -82,28 +82,36 @@ fn prefer_last_server_keeps_a_client_on_its_server() {
 
 #[test]
 fn checkcache_blocks_answers_that_would_share_their_cookie() {
-    if against_haproxy() {
-        // 2.6 lets them pass, whatever its manual says.
-        return;
-    }
     let origin = ScriptedOrigin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
-            let private = if head.contains("/private") {
-                "Cache-Control: private\r\n"
-            } else {
+            let fields = if head.contains("/private") {
+                "ETag: \"1\"\r\nCache-Control: private\r\n"
+            } else if head.contains("/bare") {
                 ""
+            } else {
+                "ETag: \"1\"\r\n"
             };
             peer.send(format!(
-                "HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\n{private}Content-Length: 0\r\n\r\n"
+                "HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\n{fields}Content-Length: 0\r\n\r\n"
             ));
         }
     });
     let bed = ProxyFixture::new(&origin.behind("", "option checkcache"));
     assert_eq!(bed.client().ask(GET).split(' ').next(), Some("502"));
     assert_eq!(bed.end(), "502 PH");
-    assert_eq!(bed.client().ask(&GET.replace("/a", "/private")), "200 ");
-    assert_eq!(bed.end(), "200 --");
+    for path in ["/private", "/bare"] {
+        assert_eq!(bed.client().ask(&GET.replace("/a", path)), "200 ");
+        assert_eq!(bed.end(), "200 --");
+    }
     bed.counts("back/s", "dresp", "dresp=1");
+    // `nocache` marks the response first.
+    let lines =
+        " option checkcache\n cookie SRV insert indirect nocache dynamic\n dynamic-cookie-key k";
+    let bed = ProxyFixture::new(&origin.behind("", lines));
+    let mut client = bed.client();
+    client.send(GET);
+    let head = client.answer().head;
+    assert!(head.contains("cache-control: private"), "{head}");
 }
 
 #[test]

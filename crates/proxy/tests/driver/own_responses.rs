@@ -71,7 +71,9 @@ fn server() -> ScriptedOrigin {
                     peer.ends();
                     return;
                 }
-                "/cookie" => "HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 2\r\n\r\nok",
+                "/cookie" => {
+                    "HTTP/1.1 200 OK\r\nETag: \"1\"\r\nSet-Cookie: a=b\r\nContent-Length: 2\r\n\r\nok"
+                }
                 _ => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
             };
             let whole = bytes.ends_with("ok");

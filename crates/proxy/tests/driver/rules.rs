@@ -432,3 +432,108 @@ fn rules_about_all_bytes_decide_as_soon_as_they_can() {
     client.send("10=000\u{1}");
     assert_eq!(client.ends(), "FIN");
 }
+
+#[test]
+fn backend_name_that_does_not_exist_selects_the_default() {
+    let origins = [
+        "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\ndefault",
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nother",
+    ]
+    .map(ScriptedOrigin::fixed);
+    let text = format!(
+        "frontend front\n bind 127.0.0.1:{{0}}\n mode http\n \
+         use_backend %[req.hdr(tenant)] if {{ path_beg /tenant }}\n use_backend other\n \
+         default_backend main\n\
+         backend main\n mode http\n server s 127.0.0.1:{}\n\
+         backend other\n mode http\n server s 127.0.0.1:{}\n",
+        origins[0].port, origins[1].port
+    );
+    let bed = ProxyFixture::new(&text);
+    for (path, tenant, body) in [
+        ("/", "unknown", "other"),
+        ("/tenant", "unknown", "default"),
+        ("/tenant", "", "default"),
+        ("/tenant", "other", "other"),
+        ("/tenant", "main", "default"),
+    ] {
+        let answer = bed.ask(&format!(
+            "GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\ntenant: {tenant}\r\n\r\n"
+        ));
+        assert!(answer.contains(body), "{path} {tenant}: {answer}");
+    }
+}
+
+#[test]
+fn server_name_that_does_not_exist_leaves_the_choice_to_load_balancing() {
+    let origins = [
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst",
+        "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecond",
+    ]
+    .map(ScriptedOrigin::fixed);
+    let text = format!(
+        "listen front\n bind 127.0.0.1:{{0}}\n mode http\n balance first\n \
+         use-server %[req.hdr(wanted)] if {{ path_beg /named }}\n \
+         use-server down if {{ path_beg /down }}\n use-server b if {{ always_true }}\n \
+         server a 127.0.0.1:{}\n server b 127.0.0.1:{}\n server down 127.0.0.1:1 disabled\n",
+        origins[0].port, origins[1].port
+    );
+    let bed = ProxyFixture::new(&text);
+    for (path, wanted, body) in [
+        ("/", "a", "second"),
+        ("/named", "a", "first"),
+        ("/named", "unknown", "first"),
+        ("/named", "", "first"),
+        ("/named", "b", "second"),
+        ("/named", "down", "second"),
+        ("/down", "", "second"),
+    ] {
+        let answer = bed.ask(&format!(
+            "GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nwanted: {wanted}\r\n\r\n"
+        ));
+        assert!(answer.contains(body), "{path} {wanted}: {answer}");
+    }
+}
+
+#[test]
+fn forced_persistence_leaves_the_server_to_no_other() {
+    let origin = ScriptedOrigin::fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let text = format!(
+        "listen front\n bind 127.0.0.1:{{0}}\n mode http\n option redispatch\n retries 2\n \
+         cookie C insert indirect\n force-persist if {{ path /forced }}\n \
+         server a 127.0.0.1:{} cookie a\n server refuses 127.0.0.1:1 cookie r\n \
+         server disabled 127.0.0.1:1 cookie d disabled\n",
+        origin.port
+    );
+    let bed = ProxyFixture::new(&text);
+    for (path, cookie, status) in [
+        ("/", "r", "200"),
+        ("/", "d", "200"),
+        ("/forced", "a", "200"),
+        ("/forced", "r", "503"),
+        ("/forced", "d", "503"),
+    ] {
+        let answer = bed.ask(&format!(
+            "GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nCookie: C={cookie}\r\n\r\n"
+        ));
+        let answered = answer.split(' ').nth(1);
+        assert_eq!(answered, Some(status), "{path} {cookie}: {answer}");
+    }
+}
+
+#[test]
+fn rules_read_the_rates_of_proxies_and_servers() {
+    let origin = ScriptedOrigin::echo();
+    let line = " http-response set-header rates \
+                %[fe_req_rate],%[fe_sess_rate],%[be_sess_rate(back)],%[srv_sess_rate(back/s)]";
+    let bed = ProxyFixture::new(&origin.behind(line, ""));
+    // Each counts this request; a pause of more than a second would hide it.
+    let has_all = (0..20).any(|_| {
+        let mut client = bed.client();
+        client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        let head = client.answer().head;
+        let (_, rates) = head.split_once("rates: ").expect(&head);
+        let rates = rates.lines().next().unwrap_or_default();
+        rates.split(',').all(|rate| rate.trim() != "0")
+    });
+    assert!(has_all);
+}

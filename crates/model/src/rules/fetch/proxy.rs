@@ -5,8 +5,9 @@ use crate::config::Proxy;
 use crate::rules::argument::{ArgumentKind, Arguments};
 use crate::rules::usage::Needs;
 use crate::rules::value::{SampleValue, Type};
-use crate::state::now_ms;
+use crate::thread;
 use crate::transaction::ProxyStream;
+use reactor::Rate;
 
 const fn text(needs: Needs, one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Str, needs, one)
@@ -138,24 +139,20 @@ fn fe_conn<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<Samp
     ))
 }
 
+/// Returns the events of the last second. The rates of proxies and servers count by the clock of
+/// the data plane; outside it there are none.
+pub(super) fn per_second<'a>(rate: &Rate) -> SampleValue<'a> {
+    SampleValue::count(thread::running().map_or(0, |thread| rate.read(thread.now_ms())))
+}
+
 fn fe_req_rate<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    Some(SampleValue::count(
-        frontend(arguments, stream)?
-            .state
-            .frontend
-            .request_rate
-            .read(now_ms()),
-    ))
+    let state = &frontend(arguments, stream)?.state.frontend;
+    Some(per_second(&state.request_rate))
 }
 
 fn fe_sess_rate<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    Some(SampleValue::count(
-        frontend(arguments, stream)?
-            .state
-            .frontend
-            .session_rate
-            .read(now_ms()),
-    ))
+    let state = &frontend(arguments, stream)?.state.frontend;
+    Some(per_second(&state.session_rate))
 }
 
 /// Returns the stream's backend. Before one is chosen, a `listen` counts as the backend.
@@ -191,13 +188,8 @@ fn be_conn<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<Samp
 }
 
 fn be_sess_rate<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
-    Some(SampleValue::count(
-        backend(arguments, stream)?
-            .state
-            .backend
-            .session_rate
-            .read(now_ms()),
-    ))
+    let state = &backend(arguments, stream)?.state.backend;
+    Some(per_second(&state.session_rate))
 }
 
 fn be_conn_free<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {

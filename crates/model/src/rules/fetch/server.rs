@@ -7,7 +7,7 @@ use crate::rules::draft::ConfigDraft;
 use crate::rules::format::server_address;
 use crate::rules::usage::Needs;
 use crate::rules::value::{SampleValue, Type};
-use crate::state::{WEIGHT_SCALE, now_ms};
+use crate::state::WEIGHT_SCALE;
 use crate::transaction::ProxyStream;
 use language::{Diagnostic, Span};
 use tls::FailureCodes;
@@ -53,7 +53,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "srv_queue([<backend>/]<server>)", of_server(Type::Int, srv_queue), "acl waiting srv_queue(app/web1) gt 0",
         "Number of streams queued for a server.";
     "srv_sess_rate([<backend>/]<server>)",
-        of_server(Type::Int, |a, s| Some(SampleValue::count(server(a, s)?.state.traffic.session_rate.read(now_ms())))),
+        of_server(Type::Int, |a, s| Some(super::proxy::per_second(&server(a, s)?.state.traffic.session_rate))),
         "acl busy srv_sess_rate(app/web1) gt 50",
         "Number of sessions per second of a server.";
     "srv_weight([<backend>/]<server>)", of_server(Type::Int, srv_weight), "acl weak srv_weight(app/web1) lt 50",
