@@ -8,7 +8,8 @@ use crate::disk::{BootCounts, Disk, DiskError, FileDisk, NbdDisk, ServedDisk};
 use crate::mac::Mac;
 use lab::{ScratchDirectory, eventually};
 use protocol::nbd::{
-    Export, GREETING, Handshake, NbdCommand, NbdHandshakeStep, NbdTransport, REQUEST_BYTES, Session,
+    Export, GREETING, Gate, Handshake, NbdCommand, NbdHandshakeStep, NbdTransport, REQUEST_BYTES,
+    Session,
 };
 use protocol::nbd::{Request as NbdRequest, reply};
 use std::cell::Cell;
@@ -458,8 +459,11 @@ fn accept(listener: &UnixListener) -> (UnixStream, Session) {
         let read = stream.read(&mut bytes).unwrap();
         input.extend_from_slice(&bytes[..read]);
         let mut rest = input.as_slice();
-        let gate = |_: &str| Ok(());
-        let step = handshake.handle_gated(&mut rest, &exports, Some(&gate), &mut out);
+        let gate = Gate {
+            names_users: true,
+            admit: &|_| Ok(()),
+        };
+        let step = handshake.handle_gated(&mut rest, &exports, Some(gate), &mut out);
         let step = step.unwrap();
         let left = rest.len();
         input.drain(..input.len() - left);
@@ -531,9 +535,13 @@ fn refuse(listener: &UnixListener) -> String {
     stream.write_all(&GREETING).unwrap();
     let exports = [mail()];
     let name = Cell::new(String::new());
-    let gate = |user: &str| {
-        name.set(user.to_owned());
+    let admit = |user: Option<&str>| {
+        name.set(user.unwrap_or_default().to_owned());
         Err("another user has had the volume".to_owned())
+    };
+    let gate = Gate {
+        names_users: true,
+        admit: &admit,
     };
     let mut handshake = Handshake::new(NbdTransport::Plain);
     let (mut input, mut out) = (Vec::new(), Vec::new());
@@ -546,7 +554,7 @@ fn refuse(listener: &UnixListener) -> String {
         input.extend_from_slice(&bytes[..read]);
         let mut rest = input.as_slice();
         // The client may end the handshake.
-        let _ = handshake.handle_gated(&mut rest, &exports, Some(&gate), &mut out);
+        let _ = handshake.handle_gated(&mut rest, &exports, Some(gate), &mut out);
         let left = rest.len();
         input.drain(..input.len() - left);
         let _ = stream.write_all(&std::mem::take(&mut out));
