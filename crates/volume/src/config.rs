@@ -196,6 +196,12 @@ impl Spec {
         })
     }
 
+    /// Returns whether clients can access only whole blocks of 4 KiB. A connected client keeps the
+    /// block size that it has negotiated.
+    pub fn has_whole_blocks(&self) -> bool {
+        self.pair.is_some() || self.verify.is_some()
+    }
+
     /// Returns whether a running volume can continue with this configuration: it is the same, or
     /// names one node instead of two.
     pub fn continues(&self, before: &Spec) -> bool {
@@ -358,6 +364,11 @@ pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
                 if other.verify.is_some() != spec.verify.is_some() {
                     let [from, to] = [other, spec].map(|one| word(one.verify.is_some()));
                     lines.push(format!("~ volume {name}: verify {from} -> {to}"));
+                }
+                if spec.has_whole_blocks() && !other.has_whole_blocks() {
+                    lines.push(format!(
+                        "~ volume {name}: minimum block -> 4 KiB, once no guest, network boot or command uses it"
+                    ));
                 }
                 let rates = [other, spec].map(|one| one.verify.filter(|_| one.pair.is_none()));
                 if let [Some(from), Some(to)] = rates.map(|rate| rate.map(size_words))

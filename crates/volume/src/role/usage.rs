@@ -147,8 +147,11 @@ impl VolumeRole {
 
     /// Returns why a volume keeps its old configuration. None if the new one can be applied.
     fn hold_reason(&self, name: &str, has: &Spec, then: Option<&Spec>) -> Option<String> {
-        let leaves =
-            then.is_none_or(|then| then.backing != has.backing || then.read_only != has.read_only);
+        let leaves = then.is_none_or(|then| {
+            then.backing != has.backing
+                || then.read_only != has.read_only
+                || then.has_whole_blocks() && !has.has_whole_blocks()
+        });
         let other = has.pair.as_ref().map(|pair| pair.other.as_str());
         let partner = then.and_then(|then| then.pair.as_ref().map(|pair| pair.other.as_str()));
         let leaves_pair = then.is_some() && other.is_some() && partner != other;

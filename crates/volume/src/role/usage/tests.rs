@@ -271,6 +271,35 @@ fn copy_leaves_its_pair_after_the_other_node_released_the_volume() {
 }
 
 #[test]
+fn block_size_of_a_volume_stays_while_it_is_used() {
+    let (runtime, directory) = (
+        ScratchDirectory::new().unwrap(),
+        ScratchDirectory::new().unwrap(),
+    );
+    create(directory.path());
+    let one = version(directory.path());
+    let two = version_of_two(directory.path(), "beta");
+    let mut checked = codec::decode::<Volumes>(&one).unwrap();
+    checked.0.get_mut("mail").unwrap().verify = Some(RESYNC_RATE);
+    for then in [two, codec::encode(&checked)] {
+        let mut role = role(runtime.path());
+        role.change(&one).unwrap();
+        role.uses(used("guest", "mail", VolumeUse::Alone));
+        role.change(&then).unwrap();
+        assert!(!role.workers["mail"].spec().has_whole_blocks());
+        let words = role.report().subjects[0].words(CHANGE);
+        let words = words.unwrap_or_default();
+        assert!(words.contains("uses it here"), "{words}");
+        role.forget_user("guest");
+        assert!(role.workers["mail"].spec().has_whole_blocks());
+        // Smaller requests than before disturb nobody.
+        role.uses(used("guest", "mail", VolumeUse::Alone));
+        role.change(&one).unwrap();
+        assert!(role.waiting_changes().is_empty());
+    }
+}
+
+#[test]
 fn volume_removed_under_its_user_survives_a_restart_of_the_role() {
     let (runtime, directory) = (
         ScratchDirectory::new().unwrap(),
