@@ -274,6 +274,15 @@ impl Export {
         self.update_user();
     }
 
+    /// Closes the connections of all clients, and ends the reservation.
+    pub fn end_clients(&mut self) {
+        self.tenure.forget_reservation();
+        for place in 0..CLIENTS_MAX {
+            self.close(place, CloseReason::Left);
+        }
+        self.update_user();
+    }
+
     /// Number of connected clients.
     pub fn clients(&self) -> usize {
         self.clients.iter().flatten().count()

@@ -157,6 +157,12 @@ impl Mirror {
         let Some(asked) = self.clients.get(id) else {
             return true;
         };
+        let is_local = matches!(asked.origin, RequestOrigin::Here(_));
+        let is_stale = is_local && asked.is_write() && self.is_superseded();
+        if is_stale || self.clients.has_ended(id) {
+            self.end(id, Err(Errno::SHUTDOWN));
+            return true;
+        }
         if !asked.is_write() || !self.replica.takes_requests() {
             return false;
         }

@@ -123,6 +123,8 @@ impl Mirror {
         let Some(identity) = self.next_identity() else {
             return;
         };
+        // The record may have the same history, for instance after the cluster was restored.
+        self.end_local_users("the copy is discarded");
         let before = self.local.head().clone();
         self.local.found(&layout::MetadataChange {
             head: layout::Superblock {

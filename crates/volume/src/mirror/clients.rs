@@ -57,6 +57,8 @@ pub(super) struct MirrorRequest {
 pub(super) struct Clients {
     open: HashMap<u64, MirrorRequest>,
     last: u64,
+    /// Requests of local clients up to this one belong to a discarded history.
+    ended: u64,
     waiting: VecDeque<u64>,
     /// Requests whose remaining range has to be submitted to the replica.
     ready: VecDeque<RequestId>,
@@ -142,6 +144,17 @@ impl Clients {
         };
         self.open.insert(self.last, asked);
         RequestId(self.last)
+    }
+
+    /// Fails the current requests of local clients once they would be executed.
+    pub(super) fn end_local_requests(&mut self) {
+        self.ended = self.last;
+    }
+
+    /// Returns whether a request was ended by [`Clients::end_local_requests`].
+    pub(super) fn has_ended(&self, id: RequestId) -> bool {
+        let is_local = |asked: &MirrorRequest| matches!(asked.origin, RequestOrigin::Here(_));
+        id.0 <= self.ended && self.get(id).is_some_and(is_local)
     }
 
     pub(super) fn get(&self, RequestId(id): RequestId) -> Option<&MirrorRequest> {

@@ -40,6 +40,8 @@ pub(super) struct Lease {
     used: Epoch,
     /// Last epoch known to be granted to any node.
     seen: Epoch,
+    /// Epoch of the cluster's last report.
+    pub(super) reported: Option<Epoch>,
     /// Current epoch of the replica.
     granted: Option<Epoch>,
     /// Epoch of the current or last lease of this node.
@@ -74,6 +76,7 @@ impl Lease {
             names,
             used: promised,
             seen: promised,
+            reported: None,
             granted: None,
             epoch: None,
             held: false,
@@ -155,6 +158,7 @@ impl Lease {
         self.recorded.number = lease.number;
         let epoch = Epoch(lease.epoch);
         self.seen = self.seen.max(epoch);
+        self.reported = Some(epoch);
         if self.holder == self.names.other && self.adopts.is_some_and(|one| epoch > one.at) {
             self.adopts = None;
         }

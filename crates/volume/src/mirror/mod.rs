@@ -11,6 +11,7 @@
 //!   content a command replaces.
 //! - [`apart`] is a refused copy, until an operator discards it; [`keeping`] manages the snapshot
 //!   of a copy before a resync.
+//! - [`history`] ends the users of this node when the volume continues with another history.
 //! - [`without_majority`] fails requests that no node may serve, if configured.
 //! - [`ending`] decides what a stop waits for.
 //! - [`room`] prepares the backing store for growth.
@@ -29,6 +30,7 @@ mod ending;
 mod founding;
 #[cfg(test)]
 mod fuzz;
+mod history;
 mod keeping;
 mod lease;
 mod local;
@@ -60,8 +62,8 @@ use crate::link::dial::Dialer;
 use crate::link::greeting::ReplicaProperties;
 use crate::meter::{Meter, Stopwatch};
 use crate::replica::{
-    self, BLOCK_BYTES, Boot, CopyId, EXTENT_BLOCKS, Epoch, Geometry, LOG_EXTENTS, Payload, Replica,
-    ReplicaLimits, Settings, Time, VolumeId,
+    self, BLOCK_BYTES, Boot, CopyId, EXTENT_BLOCKS, Epoch, Geometry, Incarnation, LOG_EXTENTS,
+    Payload, Replica, ReplicaLimits, Settings, Time, VolumeId,
 };
 use clients::Clients;
 use keeping::ResyncSnapshot;
@@ -177,6 +179,8 @@ pub struct Mirror {
     actions: Vec<replica::ReplicaAction<Data>>,
     peer: Peer,
     clients: Clients,
+    /// History that the users of this node have read and written; None if it is unknown.
+    history: Option<Incarnation>,
     completed: Vec<Completion>,
     lease: Lease,
     room: Room,
@@ -241,6 +245,8 @@ impl Mirror {
         export.set_overwrite(overwriting.stored);
         // A process that was connected to the previous process of this role continues.
         let clients = Clients::after_restart(outside.tenure.named_user());
+        let head = local.header();
+        let history = head.volume.map(|_| head.incarnation);
         let mirror = Mirror {
             epoll,
             export,
@@ -250,6 +256,7 @@ impl Mirror {
             actions: Vec::new(),
             peer,
             clients,
+            history,
             completed: Vec::new(),
             lease,
             room,

@@ -7,7 +7,7 @@ use crate::link::frame::{FrameHeader, FrameKind, checksum};
 use crate::link::greeting::{Greeting, ReplicaProperties};
 use crate::link::{Incoming, LinkError, Session};
 use crate::overwrite::MarkChange;
-use crate::replica::{self, ReplicaMessage};
+use crate::replica::{self, Epoch, Incarnation, ReplicaMessage};
 use ::wire::NodeConnection;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use std::collections::VecDeque;
@@ -79,6 +79,10 @@ struct Connected {
     told_mark: Option<MarkChange>,
     /// The other node reports that the user of this node has lost the volume.
     has_superseded: bool,
+    /// Epoch in which the other node has called this copy.
+    epoch: Option<Epoch>,
+    /// History that this copy joins in this session.
+    joins: Option<Incarnation>,
 }
 
 /// State of the other node.
@@ -145,6 +149,24 @@ impl Peer {
     /// Returns whether the node reports that it serves.
     pub(super) fn serves(&self) -> bool {
         self.connected.as_ref().is_some_and(|one| one.serves)
+    }
+
+    /// Records the epoch and the history that the other node, as the owner, announces.
+    pub(super) fn note_history(&mut self, message: &ReplicaMessage<Data>) {
+        let Some(one) = &mut self.connected else {
+            return;
+        };
+        match *message {
+            ReplicaMessage::Hello { epoch, .. } => (one.epoch, one.joins) = (Some(epoch), None),
+            ReplicaMessage::Begin { incarnation, .. } => one.joins = Some(incarnation),
+            _ => {}
+        }
+    }
+
+    /// Epoch in which the other node serves, and the history that this copy joins there.
+    pub(super) fn served_history(&self) -> Option<(Epoch, Option<Incarnation>)> {
+        let one = self.connected.as_ref()?;
+        Some((one.epoch?, one.joins))
     }
 
     /// Clients of the node; None while unknown.
@@ -220,6 +242,8 @@ impl Peer {
             told: Users::default(),
             told_mark: None,
             has_superseded: false,
+            epoch: None,
+            joins: None,
         });
         Some(id)
     }

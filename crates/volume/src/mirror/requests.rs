@@ -134,9 +134,12 @@ impl Mirror {
                 self.clients.close(id);
                 self.send_forward_response(tag, ForwardResult::Moved, None);
             }
+            RequestOrigin::Here(_) if self.clients.has_ended(id) => {
+                self.end(id, Err(Errno::SHUTDOWN));
+            }
             RequestOrigin::Here(_) => {
                 let fits = self.clients.has_room_abroad(asked);
-                if self.peer.serves() && fits {
+                if self.peer.serves() && fits && self.knows_served_history() {
                     self.send_abroad(id)
                 } else {
                     self.clients.put(id, RequestLocation::Waiting)
@@ -256,6 +259,7 @@ impl Mirror {
     }
 
     pub(super) fn end(&mut self, id: RequestId, result: Result<Option<Data>, Errno>) {
+        let has_ended = self.clients.has_ended(id);
         let Some(asked) = self.clients.close(id) else {
             return;
         };
@@ -276,6 +280,7 @@ impl Mirror {
             }
         };
         if result.is_ok()
+            && !has_ended
             && let Some((token, first, end, body)) = asked.rest()
         {
             let next = self.clients.open_range(token, first, end, body);

@@ -156,14 +156,19 @@ impl Mirror {
         let user = self.export.holder().map(ToString::to_string);
         self.export.end_user();
         // Later, they would overwrite what the other user writes.
+        self.fail_waiting_requests();
+        let user = user.unwrap_or_default();
+        (self.outside.say)(format!("{why}: the connections of {user} here are closed"));
+    }
+
+    /// Fails the waiting requests of this node's clients.
+    pub(super) fn fail_waiting_requests(&mut self) {
         for id in self.clients.take_waiting() {
             match self.clients.get(id).map(|asked| asked.origin) {
                 Some(RequestOrigin::Here(_)) => self.end(id, Err(Errno::SHUTDOWN)),
                 _ => self.clients.put(id, RequestLocation::Waiting),
             }
         }
-        let user = user.unwrap_or_default();
-        (self.outside.say)(format!("{why}: the connections of {user} here are closed"));
     }
 
     /// Returns whether a write of the other node's client must not be executed, because another
@@ -212,13 +217,19 @@ impl Mirror {
 mod tests {
     use super::super::bed::{self, SIZE};
     use super::super::mailbox::MailboxMessage;
+    use super::super::record::OTHER;
     use super::*;
     use crate::client::{Address, Client, NbdRequest, Server};
     use crate::device::bed::joined;
+    use crate::disk::{Operation, Token};
     use crate::export::Presence;
+    use crate::layout::{Superblock, SyncState};
     use crate::link::LinkError;
     use crate::link::frame::{FrameHeader, FrameKind, HEAD_BYTES};
     use crate::link::greeting::{Greeting, ReplicaProperties};
+    use crate::replica::{
+        Epoch, Generation, InSync, Incarnation, Record, ReplicaMessage, VolumeId,
+    };
     use ::wire::NodeConnection;
     use lab::{ScratchDirectory, eventually};
     use std::io::{Read, Write};
@@ -343,8 +354,12 @@ mod tests {
 
     impl Connected {
         fn new() -> Connected {
+            Connected::with(joined(SIZE, 7))
+        }
+
+        fn with(head: Superblock) -> Connected {
             let scratch = ScratchDirectory::new().unwrap();
-            let mut alpha = bed::mirror(&scratch, joined(SIZE, 7));
+            let mut alpha = bed::mirror(&scratch, head);
             let said = Arc::new(Mutex::new(Vec::new()));
             let says = Arc::clone(&said);
             alpha.outside.say = Arc::new(move |words| says.lock().unwrap().push(words));
@@ -453,6 +468,82 @@ mod tests {
         both.report(0, 0);
         both.report(number_of(SHARED_USER), 0);
         assert_eq!(both.alpha.peer.superseded(), 0);
+    }
+
+    /// Beta alone is complete in a record of alpha's own history.
+    fn learn_record(alpha: &mut Mirror, generation: u64) {
+        let record = Record {
+            incarnation: Incarnation(7),
+            generation: Generation(generation),
+            epoch: Epoch(0),
+            in_sync: InSync::One(OTHER),
+            copies: Vec::new(),
+            forks: Vec::new(),
+        };
+        bed::learn(alpha, "beta", 0, &record);
+    }
+
+    #[test]
+    fn discarded_copy_ends_the_guest_of_its_node() {
+        let mut both = Connected::with(Superblock {
+            state: SyncState::Joined(9),
+            ..joined(SIZE, 7)
+        });
+        both.report(0, 0);
+        // The cluster was restored from an older state than the copy's.
+        learn_record(&mut both.alpha, 1);
+        both.reserve("guest/a");
+        assert!(both.alpha.apart().is_some_and(|apart| apart.other_serves));
+        assert!(!both.alpha.is_superseded());
+        both.alpha.discard();
+        assert!(both.alpha.is_superseded());
+        assert_eq!(both.alpha.outside.tenure.named_user(), None);
+    }
+
+    #[test]
+    fn requests_wait_until_the_history_of_the_owner_is_known() {
+        // The cluster has granted epoch 5.
+        for (epoch, joins, is_sent) in [
+            (5, None, true),
+            (6, None, false),
+            (6, Some(8), false),
+            (6, Some(7), true),
+        ] {
+            let mut both = Connected::new();
+            learn_record(&mut both.alpha, 9);
+            let number = 1;
+            let hello = ReplicaMessage::Hello {
+                epoch: Epoch(epoch),
+                number,
+            };
+            both.alpha.peer.note_history(&hello);
+            if let Some(joins) = joins {
+                both.alpha.peer.note_history(&ReplicaMessage::Begin {
+                    epoch: Epoch(epoch),
+                    volume: VolumeId([1; 16]),
+                    incarnation: Incarnation(joins),
+                    base: Generation(1),
+                    blocks: 1,
+                });
+            }
+            both.report(0, 0);
+            let operation = Operation::Discard {
+                offset: 0,
+                length: 4096,
+            };
+            let now = Instant::now();
+            both.alpha.handle_operation(Token(1), operation, now);
+            assert_eq!(
+                both.alpha.clients.has_abroad(),
+                is_sent,
+                "{epoch} {joins:?}"
+            );
+            assert_eq!(both.alpha.clients.has_waiting(), !is_sent);
+            // A write of a client that waits goes on once the lease is known.
+            both.alpha.lease.reported = Some(Epoch(epoch));
+            both.alpha.retry();
+            assert!(both.alpha.clients.has_abroad());
+        }
     }
 
     #[test]

@@ -275,6 +275,7 @@ impl Mirror {
                         && let Some(message) = wire::message(incoming)
                         && !self.is_absurd(&message)
                     {
+                        self.peer.note_history(&message);
                         self.apply_input(Input::Message(session, message));
                     }
                 }
@@ -415,7 +416,10 @@ impl Mirror {
     pub(super) fn apply_lease_report(&mut self) {
         if let Some(lease) = self.outside.mailbox.lease() {
             let (was_known, before) = (self.lease.is_known, self.lease.history());
-            for news in self.lease.apply_report(lease) {
+            let all = self.lease.apply_report(lease);
+            // First, because a lease event executes waiting requests.
+            self.follow_history();
+            for news in all {
                 self.apply_lease_event(news);
             }
             if let Some(record) = &self.lease.record {
@@ -426,6 +430,9 @@ impl Mirror {
             }
             self.watch_supersession();
             self.yield_to_recorded();
+            if self.clients.has_waiting() && self.peer.serves() {
+                self.retry();
+            }
             self.shown.is_due = true;
         }
     }

@@ -43,6 +43,14 @@ impl OpenUser {
         }
     }
 
+    /// Marks the process of this user as superseded, whether or not its node was admitted.
+    pub(super) fn supersede(&mut self, user: String) {
+        *self = OpenUser {
+            admitted: Some(user),
+            is_superseded: true,
+        };
+    }
+
     /// Updates the state from the use of this node and the recorded write admission.
     ///
     /// A user that hands over or closes the volume is no longer tracked. If no role reports a use,
@@ -56,6 +64,8 @@ impl OpenUser {
         let open = grant.filter(|grant| grant.is_open);
         match (used, open) {
             (None | Some(VolumeUse::Reads), _) => {}
+            // A process of a discarded history does not become valid by a migration.
+            (Some(VolumeUse::HandsOver), Some(_)) if self.is_superseded => {}
             (Some(VolumeUse::HandsOver), _) | (Some(VolumeUse::Alone), None) => {
                 *self = OpenUser::default();
             }
