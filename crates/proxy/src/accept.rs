@@ -6,13 +6,13 @@
 //! A loop belongs to a socket, not to a configuration: a change gives it another [`AcceptTarget`],
 //! and connections in the kernel's queue stay there.
 
+use crate::admission::AdmissionPermit;
 use crate::listener::{Listening, SocketKey};
 use crate::runtime::{self, ClientPermit, Runtime};
 use crate::stream;
 use model::config::{Bind, Config, ListenerIndex, Proxy};
 use model::state::Tally;
 use model::thread::{Room, current_thread_data};
-use reactor::Rate;
 use reactor::{self, Listener, with_deadline};
 use rustix::net::SocketAddrAny;
 use std::cell::{Cell, RefCell};
@@ -64,11 +64,10 @@ impl AcceptTarget {
 
     /// Returns how many connections are accepted in a row.
     fn in_one_go(&self) -> u32 {
-        let global = &self.config.global;
-        let one_by_one =
-            self.frontend().session_rate_max.is_some() || global.session_rate_max.is_some();
+        let one_by_one = self.frontend().session_rate_max.is_some();
         let usual = if one_by_one { 1 } else { u32::MAX };
-        let accept_max = global.tune.accept_max.filter(|_| !one_by_one);
+        let accept_max = self.config.global.tune.accept_max;
+        let accept_max = accept_max.filter(|_| !one_by_one);
         accept_max.unwrap_or(usual)
     }
 }
@@ -213,7 +212,7 @@ fn take_what_is_left(listener: &Listener, target: &Rc<AcceptTarget>) {
             return;
         };
         let seat = ClientPermit::beyond_limits(runtime::of_thread(), target.frontend());
-        begin(target, fd, peer, seat);
+        begin(target, fd, peer, seat, None);
     }
 }
 
@@ -228,10 +227,10 @@ async fn accept_for(own: &AcceptLoop, listener: &Listener, target: Rc<AcceptTarg
             reactor::yield_now().await;
         }
         match next(own, listener, &target, &mut taken).await {
-            Ok((fd, peer)) => {
+            Ok(((fd, peer), mut admission)) => {
                 taken += 1;
-                let (target, seat) = seat(own, listener, Rc::clone(&target)).await;
-                begin(&target, fd, peer, seat);
+                let (target, seat) = seat(own, listener, Rc::clone(&target), &mut admission).await;
+                begin(&target, fd, peer, seat, admission);
             }
             Err(Quiet::Ended) => return false,
             Err(Quiet::Ordered) => {}
@@ -259,35 +258,30 @@ async fn pause(own: &AcceptLoop, listener: &Listener) {
     let _ = with_deadline(Some(reactor::now() + FULL_PAUSE), woken(own)).await;
 }
 
-/// Returns whether the limits on connections and sessions per second allow another
-/// connection.
-fn slow_enough(config: &Config, frontend: &Proxy, bind: &Bind) -> bool {
-    let tls_max = config.global.tls.rate_max.filter(|_| bind.tls.is_some());
-    let (thread, process) = (current_thread_data(), current_thread_data().process);
-    let below = |limit: Option<u32>, rate: &Rate| {
-        limit.is_none_or(|limit| rate.read(thread.now_ms()) < u64::from(limit))
-    };
-    below(
-        frontend.session_rate_max,
-        &frontend.state.frontend.session_rate,
-    ) && below(config.global.connection_rate_max, &process.connection_rate)
-        && below(config.global.session_rate_max, &process.session_rate)
-        && below(tls_max, &tls::counters().rate)
+/// Returns whether `rate-limit sessions` allows another connection.
+fn is_below_session_rate(frontend: &Proxy) -> bool {
+    let rate = &frontend.state.frontend.session_rate;
+    frontend
+        .session_rate_max
+        .is_none_or(|most| rate.read(current_thread_data().now_ms()) < u64::from(most))
 }
 
 /// Takes the connection slots for an accepted connection. Another thread may have taken the
 /// last ones meanwhile. Then this waits for a free one, under the newest configuration that
-/// has the listener.
+/// has the listener. A full frontend must not use up the rate of the others, so a connection that
+/// waits gives up its `admission`.
 async fn seat(
     own: &AcceptLoop,
     listener: &Listener,
     mut target: Rc<AcceptTarget>,
+    admission: &mut Option<AdmissionPermit>,
 ) -> (Rc<AcceptTarget>, ClientPermit) {
     let runtime = runtime::of_thread();
     let (frontend, state) = (target.frontend(), &target.listening.state);
     if let Some(seat) = ClientPermit::take(runtime, frontend, target.bind(), state) {
         return (target, seat);
     }
+    *admission = None;
     // Keeps the thread from ending while it holds the connection.
     let _in_hand = InHand::new();
     loop {
@@ -342,12 +336,16 @@ async fn woken(own: &AcceptLoop) {
     .await;
 }
 
+type Accepted = (OwnedFd, Option<SocketAddrAny>);
+
+/// Accepts a connection if all limits allow it. The permit is None if no limit on connections per
+/// second applies.
 async fn next(
     own: &AcceptLoop,
     listener: &Listener,
     target: &Rc<AcceptTarget>,
     taken: &mut u32,
-) -> Result<(OwnedFd, Option<SocketAddrAny>), Quiet> {
+) -> Result<(Accepted, Option<AdmissionPermit>), Quiet> {
     let runtime = runtime::of_thread();
     let frontend = target.frontend();
     let most = target.bind().maxconn;
@@ -364,21 +362,32 @@ async fn next(
             return Poll::Ready(Err(Quiet::Elsewhere));
         }
         let full = most.is_some_and(|most| state.sessions.current() >= most);
-        if full || !runtime.takes(frontend) || !slow_enough(&target.config, frontend, target.bind())
-        {
+        if full || !runtime.takes(frontend) || !is_below_session_rate(frontend) {
             return Poll::Ready(Err(Quiet::Full));
         }
+        let Ok(admission) = AdmissionPermit::take(&target.config.global, target.bind()) else {
+            return Poll::Ready(Err(Quiet::Full));
+        };
         let accepted = accept.as_mut().poll(context);
         if accepted.is_pending() {
             *taken = 0;
             own.task.set(Some(context.waker().clone()));
         }
-        accepted.map_err(|_| Quiet::Failed)
+        accepted.map(|accepted| match accepted {
+            Ok(accepted) => Ok((accepted, admission)),
+            Err(_) => Err(Quiet::Failed),
+        })
     })
     .await
 }
 
-fn begin(target: &AcceptTarget, fd: OwnedFd, peer: Option<SocketAddrAny>, seat: ClientPermit) {
+fn begin(
+    target: &AcceptTarget,
+    fd: OwnedFd,
+    peer: Option<SocketAddrAny>,
+    seat: ClientPermit,
+    admission: Option<AdmissionPermit>,
+) {
     let runtime = runtime::of_thread();
     let frontend = target.frontend();
     let now_ms = current_thread_data().now_ms();
@@ -400,7 +409,10 @@ fn begin(target: &AcceptTarget, fd: OwnedFd, peer: Option<SocketAddrAny>, seat: 
         frontend: target.listening.proxy,
         bind: target.listening.bind,
     };
-    let session = move || stream::begin(config, place, fd, peer, seat);
+    let session = move || {
+        stream::begin(config, place, fd, peer, seat);
+        drop(admission);
+    };
     match less_busy(runtime) {
         None => session(),
         Some(thread) => {

@@ -7,6 +7,7 @@
 //! plane go through the reactor.
 
 pub mod accept;
+mod admission;
 pub mod carry;
 pub mod compression;
 pub mod differences;

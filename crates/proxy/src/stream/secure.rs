@@ -28,8 +28,6 @@ pub(super) async fn accept(client: &mut Client) -> bool {
     let Some(acceptor) = client.session.bind().tls.clone() else {
         return true;
     };
-    let now_ms = current_thread_data().now_ms();
-    counters().rate.count(now_ms);
     let shaken = perform_handshake(client, &acceptor).await;
     let tally = match &shaken {
         Ok(true) => Tally::TlsResumed,
@@ -48,7 +46,7 @@ pub(super) async fn accept(client: &mut Client) -> bool {
     match shaken {
         Ok(resumed) => {
             if !resumed {
-                counters().client_keys.count(now_ms);
+                counters().client_keys.count(current_thread_data().now_ms());
             }
             true
         }

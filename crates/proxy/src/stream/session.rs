@@ -171,6 +171,7 @@ fn admit(
             }
         }
     }
+    count_admission(&session);
     let idle_since = session.accepted;
     let client = Client {
         link,
@@ -184,6 +185,19 @@ fn admit(
         expects_netscaler,
     };
     reactor::spawn(life(client, counted));
+}
+
+/// Counts a connection that the connection rules accepted in the rates that `maxsessrate` and
+/// `maxsslrate` limit. The limits must include clients that are slow to complete a handshake.
+fn count_admission(session: &Session) {
+    if super::request::health(session).is_some() {
+        return;
+    }
+    let thread = current_thread_data();
+    thread.process.session_rate.count(thread.now_ms());
+    if session.bind().tls.is_some() {
+        tls::counters().rate.count(thread.now_ms());
+    }
 }
 
 /// Returns the future of a connection's task. A plain function around an async block, because
@@ -266,7 +280,6 @@ async fn run(client: &mut Client) {
     if let Some(listener) = listener_state(frontend, client.session.bind) {
         listener.counters.current_shard().count(Tally::Sessions);
     }
-    current_thread_data().process.session_rate.count(now_ms);
     match frontend.mode {
         // The loader refuses listeners in log mode.
         Mode::Tcp | Mode::Log => pool_box(tcp::serve(client)).await,

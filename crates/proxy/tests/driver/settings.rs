@@ -1,8 +1,9 @@
 //! Tests limits of listeners, frontends and the process, and the distribution of connections
 //! over threads.
 
-use crate::bed::{PATIENCE, Peer, ProxyFixture, ScriptedOrigin, pause, soon};
+use crate::bed::{PATIENCE, Peer, ProxyFixture, ScriptedOrigin, against_haproxy, pause, soon};
 use crate::clock::{turns, undisturbed};
+use crate::hostile_tls::secure;
 use proxy::running::ServeOptions;
 use std::time::{Duration, Instant};
 
@@ -169,4 +170,38 @@ fn a_head_larger_than_the_usual_buffer_passes_where_bufsize_allows_it() {
         "{}",
         &answer[..answer.len().min(200)]
     );
+}
+
+#[test]
+fn rates_include_clients_that_have_not_completed_a_handshake() {
+    if against_haproxy() {
+        return;
+    }
+    let origin = ScriptedOrigin::echo();
+    let (_files, text) = secure(&origin);
+    for limit in ["maxsslrate", "maxsessrate"] {
+        let options = ServeOptions {
+            threads: 2,
+            connections_max: 2000,
+        };
+        let most = 20;
+        let began = Instant::now();
+        let text = format!("global\n {limit} {most}\n{text}");
+        let bed = ProxyFixture::with(&text, &options);
+        let _silent: Vec<_> = (0..100).map(|_| bed.client()).collect();
+        let mut sessions = 0;
+        soon(
+            "more than the clients of the first second are accepted",
+            || {
+                let counted = bed.counted("front", "scur");
+                // A counter that is 0 is left out.
+                sessions = counted
+                    .strip_prefix("scur=")
+                    .map_or(0, |n| n.parse().unwrap());
+                sessions > most
+            },
+        );
+        let allowed = most + 1 + began.elapsed().as_millis() as u64 * most / 1000;
+        assert!(sessions <= allowed, "{limit}: {sessions} of {allowed}");
+    }
 }
