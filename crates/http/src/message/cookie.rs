@@ -4,27 +4,36 @@
 use super::fields::Fields;
 use super::trim::trim;
 
-/// The `name=value` pairs of a line. Pairs without `=` or without a value are ignored.
+/// Names and values of the cookies of a line. Parts without `=` are ignored, and so are attributes
+/// (`$Path`). A name or value may be empty.
 #[derive(Clone, Debug)]
-pub struct CookiePairs<'a> {
+pub struct CookiePairs<'a, 'n> {
+    /// Remaining pairs up to the next comma.
+    element: &'a [u8],
     rest: &'a [u8],
+    name: Option<&'n [u8]>,
     response: bool,
 }
 
-/// Returns the pairs of a `cookie` line, separated by `;` and `,`.
-pub fn request_cookies(line: &[u8]) -> CookiePairs<'_> {
+/// Returns the cookies of a `cookie` line, separated by `;` and `,`; with a name, only those with
+/// this name. As in HAProxy, `name=` is not found by its name where a line or an element ends with
+/// it and no blank precedes it.
+pub fn request_cookies<'a, 'n>(line: &'a [u8], name: Option<&'n [u8]>) -> CookiePairs<'a, 'n> {
     CookiePairs {
+        element: &[],
         rest: line,
+        name,
         response: false,
     }
 }
 
-/// Returns the pairs of a `set-cookie` line. Between two commas only the first pair is a cookie;
-/// the others are its attributes.
-pub fn response_cookies(line: &[u8]) -> CookiePairs<'_> {
+/// Returns the cookies of a `set-cookie` line, likewise. Between two commas only the first pair is
+/// a cookie; the others are its attributes. As in HAProxy, attributes with the name of the cookie
+/// that is searched are cookies, too.
+pub fn response_cookies<'a, 'n>(line: &'a [u8], name: Option<&'n [u8]>) -> CookiePairs<'a, 'n> {
     CookiePairs {
-        rest: line,
         response: true,
+        ..request_cookies(line, name)
     }
 }
 
@@ -44,40 +53,54 @@ pub fn pair_end(line: &[u8], stops: &[u8]) -> usize {
     line.len()
 }
 
-impl<'a> Iterator for CookiePairs<'a> {
+impl<'a> Iterator for CookiePairs<'a, '_> {
     type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        while !self.rest.is_empty() {
-            let end = pair_end(self.rest, b";,");
-            let pair = &self.rest[..end];
-            let mut next = end;
-            if self.response {
-                next = end + pair_end(&self.rest[end..], b",");
+        let cut = |text: &mut &'a [u8], stops: &[u8]| {
+            let (part, rest) = text.split_at(pair_end(text, stops));
+            *text = rest.get(1..).unwrap_or_default();
+            part
+        };
+        loop {
+            if self.element.is_empty() {
+                if self.rest.is_empty() {
+                    return None;
+                }
+                self.element = trim(cut(&mut self.rest, b","));
             }
-            self.rest = self.rest.get(next + 1..).unwrap_or_default();
+            let length = self.element.len();
+            let pair = cut(&mut self.element, b";");
             let Some(equals) = memchr::memchr(b'=', pair) else {
                 continue;
             };
-            let name = trim(&pair[..equals]);
-            let value = trim(&pair[equals + 1..]);
-            if !name.is_empty() && !value.is_empty() {
+            let (name, value) = (trim(&pair[..equals]), trim(&pair[equals + 1..]));
+            if name.starts_with(b"$") {
+                continue;
+            }
+            let wanted = self.name.unwrap_or_default();
+            let found = length > wanted.len() + 1 && self.name.is_none_or(|wanted| wanted == name);
+            if self.response && !(found && self.name.is_some()) {
+                self.element = &[];
+            }
+            if found {
                 return Some((name, value));
             }
         }
-        None
     }
 }
 
 impl Fields {
-    /// Returns the pairs of all `cookie` lines.
-    pub fn request_cookies(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.get_all(b"cookie").flat_map(request_cookies)
+    /// Returns the cookies of all `cookie` lines; with a name, only those with this name.
+    pub fn request_cookies(&self, name: Option<&[u8]>) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.get_all(b"cookie")
+            .flat_map(move |line| request_cookies(line, name))
     }
 
-    /// Returns the pairs of all `set-cookie` lines.
-    pub fn response_cookies(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.get_all(b"set-cookie").flat_map(response_cookies)
+    /// Returns the cookies of all `set-cookie` lines; with a name, only those with this name.
+    pub fn response_cookies(&self, name: Option<&[u8]>) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.get_all(b"set-cookie")
+            .flat_map(move |line| response_cookies(line, name))
     }
 }
 
@@ -85,9 +108,8 @@ impl Fields {
 mod tests {
     use super::*;
 
-    fn pairs<'a>(all: impl Iterator<Item = (&'a [u8], &'a [u8])>, name: &str) -> Vec<String> {
-        all.filter(|(n, _)| *n == name.as_bytes())
-            .map(|(_, v)| String::from_utf8(v.to_vec()).unwrap())
+    fn values<'a>(all: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<String> {
+        all.map(|(_, value)| String::from_utf8(value.to_vec()).unwrap())
             .collect()
     }
 
@@ -115,13 +137,25 @@ mod tests {
             (&["=1; a=2"], &["2"]),
             (&[""], &[]),
             (&["\"\\"], &[]),
+            (&["a=; b=1"], &[""]),
+            (&["b=1; a="], &[""]),
+            (&["b=1;a="], &[]),
+            (&["b=1,a="], &[]),
+            (&["b=1, a="], &[]),
+            (&["a=;"], &[""]),
+            (&["a=; a=1"], &["", "1"]),
+            (&["a=1; a="], &["1", ""]),
+            (&["a = ; b"], &[""]),
+            (&["$a=1; a="], &[""]),
+            (&["a=", "a=; b"], &[""]),
         ];
         for (lines, expected) in table {
             let mut fields = Fields::new();
             for line in *lines {
                 fields.add(b"Cookie", line.as_bytes()).unwrap();
             }
-            assert_eq!(pairs(fields.request_cookies(), "a"), *expected, "{lines:?}");
+            let found = values(fields.request_cookies(Some(b"a")));
+            assert_eq!(found, *expected, "{lines:?}");
         }
     }
 
@@ -135,17 +169,44 @@ mod tests {
             (&["a = 5 ; b"], &["5"]),
             (&["b=1, a=2"], &["2"]),
             (&["b=1; c, a=2; d"], &["2"]),
+            (&["a=; Path=/"], &[""]),
+            (&["a="], &[]),
+            (&["b=; a=1"], &[]),
+            (&["c; a=1"], &["1"]),
+            (&["$b=1; a=2"], &["2"]),
+            (&["=1; a=2"], &[]),
+            (&["a=1; a="], &["1", ""]),
+            (&["a=;,a=1"], &["", "1"]),
         ];
         for (lines, expected) in table {
             let mut fields = Fields::new();
             for line in *lines {
                 fields.add(b"Set-Cookie", line.as_bytes()).unwrap();
             }
-            assert_eq!(
-                pairs(fields.response_cookies(), "a"),
-                *expected,
-                "{lines:?}"
-            );
+            let found = values(fields.response_cookies(Some(b"a")));
+            assert_eq!(found, *expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn all_cookies_are_found_without_a_name() {
+        let table: &[(&str, &[&str], &[&str])] = &[
+            ("c=", &[""], &[""]),
+            ("c=; d=1", &["", "1"], &[""]),
+            ("=1; c=2", &["1", "2"], &["1"]),
+            ("=; c=", &["", ""], &[""]),
+            ("$v=1; c=2", &["2"], &["2"]),
+            ("c=,d=1", &["", "1"], &["", "1"]),
+            ("c; d=1", &["1"], &["1"]),
+            ("=", &[], &[]),
+            ("$=", &[], &[]),
+            (";", &[], &[]),
+            (",", &[], &[]),
+        ];
+        for (line, request, response) in table {
+            let line = line.as_bytes();
+            assert_eq!(values(request_cookies(line, None)), *request);
+            assert_eq!(values(response_cookies(line, None)), *response);
         }
     }
 }

@@ -34,7 +34,7 @@ fn pair_of<'t>(text: &'t [u8], name: &[u8], value: &[u8]) -> &'t [u8] {
 /// Returns the session id in a request: from a cookie, otherwise from its target.
 fn shown<'s>(stream: &'s ProxyStream, settings: &AppSession) -> Option<&'s [u8]> {
     for line in stream.request.fields().get_all(b"cookie") {
-        for (name, value) in request_cookies(line) {
+        for (name, value) in request_cookies(line, None) {
             let id = id_of(settings, name, value, pair_of(line, name, value));
             if id.is_some() {
                 return id;
@@ -88,7 +88,7 @@ pub(super) fn learn(stream: &mut ProxyStream) {
         .fields()
         .get_all(b"set-cookie")
         .find_map(|line| {
-            let (name, value) = response_cookies(line).next()?;
+            let (name, value) = response_cookies(line, None).next()?;
             id_of(settings, name, value, pair_of(line, name, value))
         });
     let id = match begun {
@@ -128,7 +128,7 @@ mod tests {
             query_string: false,
         };
         let line = b"ASPSESSIONIDXXX=YYYYYYY; a=b";
-        let (name, value) = request_cookies(line).next().unwrap();
+        let (name, value) = request_cookies(line, None).next().unwrap();
         let pair = pair_of(line, name, value);
         assert_eq!(id_of(&settings, name, value, pair), Some(&b"XXX=YYYY"[..]));
         settings.prefix = false;

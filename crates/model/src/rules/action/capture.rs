@@ -142,9 +142,11 @@ fn cookie(stream: &mut ProxyStream, response: bool) {
         pair.starts_with(&wanted.begin).then_some(pair)
     };
     let found = if response {
-        stream.response.fields().response_cookies().find_map(begins)
+        let mut cookies = stream.response.fields().response_cookies(None);
+        cookies.find_map(begins)
     } else {
-        stream.request.fields().request_cookies().find_map(begins)
+        let mut cookies = stream.request.fields().request_cookies(None);
+        cookies.find_map(begins)
     };
     let Some(mut pair) = found else { return };
     pair.truncate(wanted.length_max);

@@ -75,12 +75,11 @@ fn visit<'a>(
     name: Option<&[u8]>,
     take: &mut dyn FnMut(&'a [u8]) -> bool,
 ) -> bool {
-    let mut look =
-        |(found, value): (&[u8], &'a [u8])| name.is_none_or(|name| name == found) && take(value);
+    let mut look = |(_, value): (&[u8], &'a [u8])| take(value);
     if side == MessageSide::Response {
-        message.fields().response_cookies().any(&mut look)
+        message.fields().response_cookies(name).any(&mut look)
     } else {
-        message.fields().request_cookies().any(&mut look)
+        message.fields().request_cookies(name).any(&mut look)
     }
 }
 
@@ -147,9 +146,11 @@ fn cookie_names<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option
         out.extend_from_slice(name);
     };
     if side_of(arguments, stream) == MessageSide::Response {
-        fields.response_cookies().for_each(|(name, _)| add(name));
+        fields
+            .response_cookies(None)
+            .for_each(|(name, _)| add(name));
     } else {
-        fields.request_cookies().for_each(|(name, _)| add(name));
+        fields.request_cookies(None).for_each(|(name, _)| add(name));
     }
     // Without a cookie there is no value, which `-m found` can test.
     (!out.is_empty()).then_some(SampleValue::Str(Cow::Owned(out)))
