@@ -127,7 +127,9 @@ pub fn make(nic: &Nic) -> Result<OwnedFd, TapError> {
     card.set(&mtu.to_ne_bytes());
     control(socket, libc::SIOCSIFMTU, &mut card).map_err(failed("set the MTU of a TAP device"))?;
     let [_, b, c, d, e, f] = nic.mac;
-    card.set_mac([HIGHEST, b, c, d, e, f]);
+    // The card of the guest needs another address.
+    let first = if nic.mac[0] == HIGHEST { HIGHEST - 4 } else { HIGHEST };
+    card.set_mac([first, b, c, d, e, f]);
     control(socket, libc::SIOCSIFHWADDR, &mut card)
         .map_err(failed("set the address of a TAP device"))?;
     control(socket, libc::SIOCGIFINDEX, &mut card).map_err(failed("find a TAP device"))?;
@@ -197,7 +199,10 @@ mod tests {
         ip("link add eth0 address f4:2e:99:00:00:01 type veth peer name far");
         ip("link set eth0 master br0");
         assert_eq!(mac_of("br0"), "f4:2e:99:00:00:01");
-        let card = make(&nic(1)).unwrap();
+        let mut of_guest = nic(1);
+        of_guest.mac[0] = HIGHEST;
+        let card = make(&of_guest).unwrap();
+        assert_eq!(mac_of("vm0"), "fa:00:00:00:00:01");
         assert_eq!(mac_of("br0"), "f4:2e:99:00:00:01");
         drop(card);
         assert_eq!(mac_of("br0"), "f4:2e:99:00:00:01");

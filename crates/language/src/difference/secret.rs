@@ -285,17 +285,13 @@ fn visible_parts_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<V
     // True behind `http-check expect hdr name NAME` with a name whose values may be secrets.
     let mut expects_secret = false;
     for (at, text) in texts.iter().enumerate() {
-        let is_behind = |words: [&str; 2]| {
-            let before = at.checked_sub(2).and_then(|from| texts.get(from..at));
-            before.is_some_and(|before| before == words)
-        };
-        if expects && (is_behind(["hdr", "name"]) || is_behind(["fhdr", "name"])) {
+        if expects && is_expected_header(&texts[..at]) {
             expects_secret = is_secret_header(text, vocabulary);
             secrets = 0;
             all.push(Visibility::Whole);
             continue;
         }
-        if expects_secret && text == "value" {
+        if expects_secret && matches!(text.as_str(), "value" | "value-lf") {
             secrets = usize::MAX;
             all.push(Visibility::Whole);
             continue;
@@ -367,6 +363,17 @@ fn visible_parts_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<V
     all
 }
 
+/// Returns whether these words of `http-check expect` precede the name of a header: `hdr name`, with a
+/// matching method or without.
+fn is_expected_header(before: &[String]) -> bool {
+    let before = match before {
+        [before @ .., flag, _] if flag == "-m" => before,
+        before => before,
+    };
+    matches!(before, [.., hdr, name]
+        if ["hdr", "fhdr"].contains(&hdr.as_str()) && ["name", "name-lf"].contains(&name.as_str()))
+}
+
 /// The visible part of a word that is not secret as a whole.
 fn visible_part(
     text: &str,
@@ -425,7 +432,7 @@ fn part(text: &str, first: &str, before: Option<&String>, uses: &SecretUses) -> 
     let part = match of_check.map(String::as_str) {
         Some(word) if SENDING.contains(&word) => visible_check_data(text),
         Some("body" | "body-lf") => COVER.to_owned(),
-        Some("string" | "rstring") if assigns_secret(text) => COVER.to_owned(),
+        Some("string" | "rstring" | "string-lf") if assigns_secret(text) => COVER.to_owned(),
         _ => text.to_owned(),
     };
     let part = match secret_header(&part, uses).filter(|_| is_of_header_lines(first)) {

@@ -14,6 +14,8 @@ use reactor::yield_now;
 
 /// Initial size of the buffer for pieces, bytes. Few pieces are longer.
 const BUFFER_BYTES: usize = 16 * 1024;
+/// Cost of a piece for the budget of the turn: it takes as long as some requests.
+const PIECE_COST: usize = 4_096;
 /// End of a chunk.
 const CHUNK_END: &[u8] = b"\r\n";
 /// End of the last chunk, and the end of the body.
@@ -29,6 +31,7 @@ pub(super) async fn send(
 ) -> SendOutcome {
     let mut piece = String::with_capacity(BUFFER_BYTES);
     while report.survey(&mut piece) {
+        reactor::charge_budget(PIECE_COST);
         yield_now().await;
     }
     let Ok(head) = report.head() else {
@@ -115,7 +118,7 @@ async fn stream_body(
         if !more {
             return Ok(());
         }
-        // A piece takes as long as some requests.
+        reactor::charge_budget(PIECE_COST);
         yield_now().await;
         piece.clear();
         piece.shrink_to(BUFFER_BYTES);

@@ -158,7 +158,7 @@ impl Mirror {
             return true;
         };
         let is_local = matches!(asked.origin, RequestOrigin::Here(_));
-        let is_stale = is_local && asked.is_write() && self.is_superseded();
+        let is_stale = is_local && asked.is_write() && self.is_used_by_superseded();
         if is_stale || self.clients.has_ended(id) {
             self.end(id, Err(Errno::SHUTDOWN));
             return true;

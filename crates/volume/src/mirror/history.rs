@@ -132,6 +132,14 @@ mod tests {
         use_by_guest(&mut alpha, VolumeUse::HandsOver, true);
         assert!(alpha.is_superseded(), "its migration keeps its memory");
 
+        // Another user is not concerned, also if the guest role has not reported the end.
+        alpha.outside.tenure.grant(None);
+        alpha.outside.mailbox.set_use(None);
+        alpha.apply_use_change();
+        assert!(alpha.is_superseded());
+        alpha.handle_operation(Token(4), WRITE, Instant::now());
+        assert!(!is_refused(&mut alpha, 4));
+
         // The next process begins with the new history.
         use_by_guest(&mut alpha, VolumeUse::Alone, false);
         assert!(!alpha.is_superseded());

@@ -87,6 +87,20 @@ impl OpenUser {
     }
 }
 
+impl Mirror {
+    /// Returns whether the user of this node is the one whose process is superseded. Later users may
+    /// write.
+    pub(super) fn is_used_by_superseded(&self) -> bool {
+        if !self.is_superseded() {
+            return false;
+        }
+        let tenure = &self.outside.tenure;
+        let granted = tenure.granted().filter(|grant| grant.is_open);
+        let user = granted.map(|grant| grant.user).or(tenure.named_user());
+        user.is_some() && user == self.clients.open_user.admitted
+    }
+}
+
 impl LocalUse {
     /// Returns the use of the volume by a role of this node.
     pub(super) fn here(&self) -> Option<VolumeUse> {

@@ -95,6 +95,9 @@ impl<P: Payload> Replica<P> {
         if self.other.attempts <= 1 {
             self.other.retry_at = Time(0);
         }
+        // Requests of the other node's clients wait for the first message to it.
+        let soon = self.now.after(self.settings.bounds.retry_ns);
+        self.other.retry_at = self.other.retry_at.min(soon);
         if matches!(self.tenure.role, LeaseRole::Greeting(_)) {
             self.greet();
         }

@@ -26,6 +26,8 @@ use supervisor::directory::Instance;
 const FAR_EVERY: Duration = Duration::from_millis(20);
 /// Poll interval of the progress.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Number of looks without the order to stop after which another order must have come.
+const LOOKS_WITHOUT_ORDER: u32 = 50;
 /// State of a failed guest.
 const FAILED: &str = "failed";
 /// Time for which the command waits for a start; the start continues afterwards.
@@ -419,6 +421,8 @@ pub(super) fn stop(matches: &ArgMatches) -> Result<String, String> {
     };
     send_order(&instance, &at(&report, &name, order))?;
     let mut was_recorded = false;
+    // The guest role may be restarting.
+    let mut looks_without_order = 0;
     wait(matches, STOP_LIMIT, |report| {
         let Some(subject) = report.find(GUEST, &name) else {
             return Ok(WaitResult::Done(format!("guest {name} is stopped\n")));
@@ -427,12 +431,13 @@ pub(super) fn stop(matches: &ArgMatches) -> Result<String, String> {
             return Ok(WaitResult::Done(format!("guest {name} is stopped\n")));
         }
         let is_recorded = subject.words(STOPPED).is_some();
-        if was_recorded && !is_recorded {
+        looks_without_order = if is_recorded { 0 } else { looks_without_order + 1 };
+        if was_recorded && looks_without_order > LOOKS_WITHOUT_ORDER {
             return Err(format!(
                 "guest {name} is not stopped: another order came meanwhile, it is to run"
             ));
         }
-        was_recorded = is_recorded;
+        was_recorded |= is_recorded;
         Ok(WaitResult::Not(words_of(report, &name)?))
     })
 }

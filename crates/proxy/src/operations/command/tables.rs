@@ -194,8 +194,10 @@ pub fn peers(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     report.ok_or_else(|| "No such peers\n".to_owned()).into()
 }
 
-/// Maximum number of keys that are stored while a table is listed.
+/// Number of keys that are stored while a table is listed, unless it would be walked through more
+/// often than [`WALKS_MAX`].
 const KEYS_MAX: usize = 1 << 16;
+const WALKS_MAX: usize = 8;
 
 /// Entries of a table in HAProxy's order: by the bytes of their keys. Of a large table only the
 /// next keys are stored, which costs another walk over the table for each [`KEYS_MAX`] entries.
@@ -313,7 +315,8 @@ pub fn show(context: &Context, session: &Session, words: &[&str]) -> LongReply {
         Which::Those(filters) => filters,
     };
     one_line(&table, &mut out);
-    let mut entries = SortedEntries::new(table, KEYS_MAX);
+    let keys_max = KEYS_MAX.max(table.used() as usize / WALKS_MAX);
+    let mut entries = SortedEntries::new(table, keys_max);
     Ok(Box::new(RowSource(move |piece: &mut String| {
         piece.push_str(&std::mem::take(&mut out));
         let held = entries.next();

@@ -31,5 +31,5 @@ const again = () => {
   store(' y', scrollY);
   location.replace(link);
 };
-setTimeout(again, refresh * 1000);
+setTimeout(again, Math.min(refresh * 1000, 2147483647));
 })();
