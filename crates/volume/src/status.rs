@@ -155,7 +155,11 @@ impl VolumeStatus {
     pub fn overwrite(&self) -> Option<OverwriteStatus> {
         let mirrored = self.mirror.as_ref().and_then(|shown| shown.overwrite);
         let holder = self.meter.tenure.holder();
-        OverwriteStatus::new(mirrored.or(self.overwrite), holder.as_ref())
+        let mut status = OverwriteStatus::new(mirrored.or(self.overwrite), holder.as_ref())?;
+        // Only commands can have an incomplete volume open.
+        let there = self.mirror.as_ref().and_then(|shown| shown.users);
+        status.is_running |= there.is_some_and(|users| users.holder != 0);
+        Some(status)
     }
 
     /// Returns whether the last write or the last flush failed.
