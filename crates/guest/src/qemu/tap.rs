@@ -128,7 +128,11 @@ pub fn make(nic: &Nic) -> Result<OwnedFd, TapError> {
     control(socket, libc::SIOCSIFMTU, &mut card).map_err(failed("set the MTU of a TAP device"))?;
     let [_, b, c, d, e, f] = nic.mac;
     // The card of the guest needs another address.
-    let first = if nic.mac[0] == HIGHEST { HIGHEST - 4 } else { HIGHEST };
+    let first = if nic.mac[0] == HIGHEST {
+        HIGHEST - 4
+    } else {
+        HIGHEST
+    };
     card.set_mac([first, b, c, d, e, f]);
     control(socket, libc::SIOCSIFHWADDR, &mut card)
         .map_err(failed("set the address of a TAP device"))?;

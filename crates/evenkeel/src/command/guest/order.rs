@@ -431,7 +431,11 @@ pub(super) fn stop(matches: &ArgMatches) -> Result<String, String> {
             return Ok(WaitResult::Done(format!("guest {name} is stopped\n")));
         }
         let is_recorded = subject.words(STOPPED).is_some();
-        looks_without_order = if is_recorded { 0 } else { looks_without_order + 1 };
+        looks_without_order = if is_recorded {
+            0
+        } else {
+            looks_without_order + 1
+        };
         if was_recorded && looks_without_order > LOOKS_WITHOUT_ORDER {
             return Err(format!(
                 "guest {name} is not stopped: another order came meanwhile, it is to run"
