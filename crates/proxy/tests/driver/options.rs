@@ -104,6 +104,8 @@ fn checkcache_blocks_answers_that_would_share_their_cookie() {
         assert_eq!(bed.end(), "200 --");
     }
     bed.counts("back/s", "dresp", "dresp=1");
+    // Two fixtures would wait for each other.
+    drop(bed);
     // `nocache` marks the response first.
     let lines =
         " option checkcache\n cookie SRV insert indirect nocache dynamic\n dynamic-cookie-key k";
