@@ -250,7 +250,7 @@ fn interrupted_import_into_one_copy_is_refused_after_a_kill_of_its_role() {
         .command(&["volume", "import", "store", &file, "--yes"])
         .well();
     opens(alpha, "store");
-    // A volume that is created anew is complete.
+    // The mark ends with the volume: a new one of this name is complete.
     interrupt_import(alpha, "store", &source);
     volumes.site.alpha.apply("node alpha\n\taddress 10.61.0.1\nnode beta\n\taddress 10.61.0.2\n\nfrontend www\n\tmode http\n\ttimeout client 20s\n\tbind :80\n\thttp-request return status 200\n", &["--now"]).well();
     let backing = volumes.backing();

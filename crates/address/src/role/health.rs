@@ -484,6 +484,13 @@ impl AddressRole {
     }
 }
 
+/// Returns zeroed memory for heartbeats that lives as long as the process, for tests.
+#[cfg(test)]
+pub(super) fn static_memory() -> &'static [AtomicU64] {
+    let words: Vec<AtomicU64> = (0..WORDS).map(|_| AtomicU64::new(0)).collect();
+    words.leak()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -507,11 +514,7 @@ mod tests {
 
     #[test]
     fn thread_that_has_not_written_into_another_memory_yet_is_waited_for() {
-        let words: &'static [AtomicU64] = (0..WORDS)
-            .map(|_| AtomicU64::new(0))
-            .collect::<Vec<_>>()
-            .leak();
-        let vitals = Vitals::begin(words).expect("long enough");
+        let vitals = Vitals::begin(static_memory()).expect("long enough");
         vitals.claim(7, 2);
         let health = || Health {
             // The band is known from the previous memory.

@@ -83,14 +83,11 @@ impl AddressRole {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::vitals::WORDS;
+    use crate::role::health::static_memory;
 
     #[test]
     fn a_proxy_that_goes_back_is_waited_for_and_one_that_does_not_only_a_moment() {
-        let words: &'static [AtomicU64] = (0..WORDS)
-            .map(|_| AtomicU64::new(0))
-            .collect::<Vec<_>>()
-            .leak();
+        let words = static_memory();
         let vitals = Vitals::begin(words).expect("long enough");
         vitals.claim(7, 1);
         assert!(back(&vitals), "nothing is on trial");

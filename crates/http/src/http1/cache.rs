@@ -19,12 +19,12 @@ const FORBIDDING: [&[u8]; 5] = [
 /// Beginning of a list of fields that must not be cached, with cookies as the first.
 const SET_COOKIE_LIST: &[u8] = b"no-cache=\"set-cookie";
 
-/// What a shared cache may do with a response.
+/// Whether a shared cache may store a response, and its cookies with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cacheability {
-    /// It may store the response.
+    /// The response may be stored.
     pub response: bool,
-    /// It may store the cookies of the response, too.
+    /// The cookies of the response may be stored with it.
     pub cookies: bool,
 }
 

@@ -24,7 +24,7 @@ const LENGTH_BYTES: usize = 32;
 #[derive(Debug)]
 pub(super) struct Interim;
 
-/// How the client finds the end of a body.
+/// Framing of a body: what tells the client where it ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum BodyEnd {
     /// The body has this length.

@@ -278,7 +278,7 @@ mod tests {
         let marked = admission.wanted.clone().unwrap();
         assert_eq!((&*marked.only, marked.user), ("alpha", 5));
         assert_eq!((marked.count, marked.marks), (2, 1));
-        // It is no new admission, after which the user of a node would end.
+        // A new admission would end the user of a node, so the number of admissions stays.
         assert_eq!(marked.admissions(), recorded.admissions());
         // Repeated requests start nothing new.
         assert!(!admission.change_mark(MarkChange::Set(mark(1)), &recorded));

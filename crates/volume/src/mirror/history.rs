@@ -23,10 +23,7 @@ impl Mirror {
 
     /// Closes the connections of all clients of this node for good.
     pub(super) fn end_local_users(&mut self, why: &str) {
-        let tenure = &self.outside.tenure;
-        let granted = tenure.granted().filter(|grant| grant.is_open);
-        let user = granted.map(|grant| grant.user).or(tenure.named_user());
-        let user = user.filter(|user| waits_in_role(user));
+        let user = self.local_user().filter(|user| waits_in_role(user));
         let is_used = user.is_some() || self.export.clients() > 0;
         self.clients.end_local_requests();
         self.export.end_clients();

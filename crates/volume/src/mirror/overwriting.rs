@@ -253,7 +253,7 @@ mod tests {
         for _ in 0..4 {
             alpha.turn_once();
         }
-        // Its content is still incomplete, should an operator adopt it.
+        // The copy keeps the mark: an operator may adopt it, and its content is incomplete.
         assert_eq!(on_disk(&scratch), Some(mark()));
         record(&mut alpha, InSync::One(OTHER), 2, Some(mark()));
         assert_eq!(alpha.shown_overwrite(), Some(mark()));

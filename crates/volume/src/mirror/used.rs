@@ -88,16 +88,20 @@ impl OpenUser {
 }
 
 impl Mirror {
+    /// Returns the user of this node: the one whose process has the volume open according to its
+    /// role, or the one that is connected or has a reservation.
+    pub(super) fn local_user(&self) -> Option<String> {
+        let tenure = &self.outside.tenure;
+        let granted = tenure.granted().filter(|grant| grant.is_open);
+        granted.map(|grant| grant.user).or(tenure.named_user())
+    }
+
     /// Returns whether the user of this node is the one whose process is superseded. Later users may
     /// write.
     pub(super) fn is_used_by_superseded(&self) -> bool {
-        if !self.is_superseded() {
-            return false;
-        }
-        let tenure = &self.outside.tenure;
-        let granted = tenure.granted().filter(|grant| grant.is_open);
-        let user = granted.map(|grant| grant.user).or(tenure.named_user());
-        user.is_some() && user == self.clients.open_user.admitted
+        let admitted = self.clients.open_user.admitted.as_ref();
+        let is_same = |user: String| Some(&user) == admitted;
+        self.is_superseded() && self.local_user().is_some_and(is_same)
     }
 }
 
