@@ -1,6 +1,5 @@
 //! Errors of HTTP/1 messages, with their position.
 
-/// Kinds of errors.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum FaultKind {
     /// The head exceeds the limit of the buffer.

@@ -20,9 +20,7 @@ pub enum ConnectionMode {
 pub enum ConnectionHeader {
     /// Absent: the default of the version applies.
     Absent,
-    /// `connection: close`
     Close,
-    /// `connection: keep-alive`
     KeepAlive,
 }
 

@@ -49,9 +49,9 @@ pub struct Limits {
     pub message_bytes: usize,
     /// `tune.http.maxhdr`: maximum number of lines, including the start line.
     pub headers: usize,
-    /// `option accept-invalid-http-request` (or `-response`).
+    /// Accepts what `option accept-invalid-http-request` or `-response` allows.
     pub accept_invalid: bool,
-    /// `h1-accept-payload-with-any-method`.
+    /// Accepts bodies with any method (`h1-accept-payload-with-any-method`).
     pub body_with_any_method: bool,
 }
 
@@ -101,7 +101,6 @@ pub struct Parsed {
     pub interim: bool,
 }
 
-/// Protocol of an upgrade.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Upgrade {
     /// `websocket`, with its key validated.

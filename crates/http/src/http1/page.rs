@@ -3,7 +3,7 @@
 
 use crate::message::{HttpMessage, HttpVersion, MessageEditError, reason_of};
 
-/// A default page.
+/// A default error page with the status, reason and text of HAProxy 2.6.
 #[derive(PartialEq, Eq, Debug)]
 pub struct ErrorPage {
     pub status: u16,
@@ -131,19 +131,13 @@ impl ErrorPage {
     }
 }
 
-/// Status codes of redirects.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum RedirectCode {
-    /// 301
     MovedPermanently,
-    /// 302
     #[default]
     Found,
-    /// 303
     SeeOther,
-    /// 307
     TemporaryRedirect,
-    /// 308
     PermanentRedirect,
 }
 
@@ -160,7 +154,6 @@ impl RedirectCode {
         })
     }
 
-    /// Returns the number.
     pub fn status(self) -> u16 {
         match self {
             RedirectCode::MovedPermanently => 301,
@@ -179,7 +172,6 @@ impl RedirectCode {
     }
 }
 
-/// A redirect.
 #[derive(Clone, Copy, Debug)]
 pub struct Redirect<'a> {
     pub code: RedirectCode,
@@ -187,7 +179,7 @@ pub struct Redirect<'a> {
     pub location: &'a [u8],
     /// `set-cookie NAME=VALUE` as written in the rule.
     pub set_cookie: Option<&'a [u8]>,
-    /// `clear-cookie NAME`.
+    /// Cookie that the response deletes (`clear-cookie NAME`).
     pub clear_cookie: Option<&'a [u8]>,
 }
 

@@ -20,7 +20,6 @@ pub enum Unsendable {
     Kind,
 }
 
-/// A request as fields.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestFields<'a> {
     pseudo: [HeaderPair<'a>; 5],
@@ -122,7 +121,6 @@ impl<'a> RequestFields<'a> {
     }
 }
 
-/// A response as fields.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseFields<'a> {
     status: [u8; 3],

@@ -191,7 +191,7 @@ impl Fields {
             .map(|f| (self.name_of(*f), self.value_of(*f)))
     }
 
-    /// Returns the n-th field.
+    /// Returns the name and value of the field at this position, if there is one.
     pub fn at(&self, index: usize) -> Option<(&[u8], &[u8])> {
         let field = *self.list.get(index)?;
         Some((self.name_of(field), self.value_of(field)))
@@ -323,7 +323,6 @@ impl Fields {
         self.remove_if(|n, _| n.eq_ignore_ascii_case(name))
     }
 
-    /// Removes the n-th field.
     pub fn remove_at(&mut self, index: usize) {
         if index < self.list.len() {
             self.live -= self.list.remove(index).wire_len();

@@ -28,13 +28,10 @@ use std::sync::Arc;
 /// Version of HTTP that the sender used.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum HttpVersion {
-    /// HTTP/1.0
     Http10,
     /// HTTP/1.1, or any later minor version of 1, which is compatible.
     Http11,
-    /// HTTP/2
     Http2,
-    /// HTTP/3
     Http3,
 }
 
@@ -58,12 +55,10 @@ impl HttpVersion {
     }
 }
 
-/// A start line, borrowed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StartLine<'a> {
     /// Start line of a request.
     Request {
-        /// Method, such as `GET`.
         method: &'a [u8],
         /// Target as sent: `/path?query`, `http://host/path`, `*`, `host:443`.
         target: &'a [u8],
@@ -97,7 +92,6 @@ pub struct HttpMessage {
     version: HttpVersion,
     /// See [`HttpMessage::is_target_composed`].
     composed: bool,
-    /// See [`HttpMessage::set_cases`].
     cases: Option<Arc<HeaderCases>>,
 }
 
@@ -254,7 +248,6 @@ impl HttpMessage {
         Ok(())
     }
 
-    /// Returns the header fields.
     pub fn fields(&self) -> &Fields {
         &self.fields
     }
@@ -376,7 +369,6 @@ impl HttpMessage {
         &self.fields.bytes()[self.reason_range()]
     }
 
-    /// Replaces the method.
     pub fn set_method(&mut self, method: &[u8]) -> Result<(), MessageEditError> {
         check_name(method)?;
         let MessageKind::Request { target_len, .. } = self.kind else {

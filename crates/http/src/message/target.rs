@@ -9,11 +9,10 @@ use super::{HttpMessage, MessageKind};
 /// The form of a request target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TargetForm {
-    /// `/path?query`
     Origin,
     /// `scheme://authority/path?query`
     Absolute,
-    /// `*`
+    /// `*`, of OPTIONS for the whole server.
     Asterisk,
     /// `host:port` of CONNECT, and anything that is none of the others.
     Authority,
