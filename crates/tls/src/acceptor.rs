@@ -165,7 +165,7 @@ impl Acceptor {
         })
     }
 
-    /// `strict-sni`
+    /// Returns whether `strict-sni` is set on the line or in `global`.
     pub fn strict_sni(&self) -> bool {
         self.options.line.side.strict_sni || self.defaults.strict_sni
     }
@@ -291,7 +291,6 @@ fn override_options(own: &TlsSide, line: &TlsSide) -> TlsSide {
     side
 }
 
-/// A [`AcceptorState`] under construction.
 struct Maker<'m> {
     acceptor: &'m Acceptor,
     stock: &'m Stock,

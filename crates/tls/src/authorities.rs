@@ -41,7 +41,6 @@ pub enum NoAuthorities {
     TooMany,
 }
 
-/// A trusted CA certificate.
 #[derive(Clone, Debug)]
 pub struct Authority {
     pub der: CertificateDer<'static>,

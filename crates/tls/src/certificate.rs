@@ -9,7 +9,7 @@ use webpki::RawPublicKeyEntity;
 /// The signed bytes of a certificate or CRL with the signature.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Signed {
-    /// The signed bytes.
+    /// Bytes that the signature covers, as received.
     pub message: Box<[u8]>,
     pub algorithm: Box<[u8]>,
     pub signature: Box<[u8]>,
@@ -110,7 +110,6 @@ impl Signed {
     }
 }
 
-/// Extension `basicConstraints`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Basic {
     /// True if the certificate may sign others.
@@ -119,7 +118,6 @@ pub struct Basic {
     pub path_len: Option<u32>,
 }
 
-/// Extension `extendedKeyUsage`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Purposes {
     /// True if valid for TLS servers.
@@ -128,7 +126,6 @@ pub struct Purposes {
     pub client: bool,
 }
 
-/// A parsed certificate.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Certificate {
     /// Signature with the signed bytes.
@@ -145,13 +142,10 @@ pub struct Certificate {
     /// Valid until, seconds since 1970.
     pub not_after_s: i64,
     pub key: Box<[u8]>,
-    /// Extension `basicConstraints`.
     pub basic: Option<Basic>,
     /// First two bytes of the extension `keyUsage`, unchanged.
     pub key_usage: Option<u16>,
-    /// Extension `extendedKeyUsage`.
     pub purposes: Option<Purposes>,
-    /// Extension `subjectKeyIdentifier`.
     pub key_id: Option<Box<[u8]>>,
     /// Key identifier in the extension `authorityKeyIdentifier`.
     pub issuer_key_id: Option<Box<[u8]>>,
@@ -166,15 +160,10 @@ pub struct Certificate {
 /// Maximum number of extensions of a certificate. Real ones have about ten.
 const EXTENSIONS_MAX: usize = 64;
 
-/// Bit keyCertSign of `keyUsage`.
 pub const KEY_CERT_SIGN: u16 = 0x0400;
-/// Bit cRLSign of `keyUsage`.
 pub const CRL_SIGN: u16 = 0x0200;
-/// Bit digitalSignature of `keyUsage`.
 pub const DIGITAL_SIGNATURE: u16 = 0x8000;
-/// Bit keyEncipherment of `keyUsage`.
 pub const KEY_ENCIPHERMENT: u16 = 0x2000;
-/// Bit keyAgreement of `keyUsage`.
 pub const KEY_AGREEMENT: u16 = 0x0800;
 
 impl Certificate {
@@ -246,7 +235,6 @@ impl Certificate {
     }
 
     fn extension(&mut self, mut extension: Der<'_>) -> Option<()> {
-        /// id-ce, 2.5.29
         const ID_CE: [u8; 2] = [0x55, 0x1d];
         let id = extension.take(OID)?.content;
         let critical = extension.take(BOOLEAN).is_some_and(|e| e.content != [0]);
@@ -315,7 +303,6 @@ impl Certificate {
     /// Returns whether a common name looks like a host name and is not among the alternative names.
     /// Name constraints must hold for it, too, but webpki does not check that.
     pub fn has_unlisted_host(&self) -> bool {
-        /// commonName, 2.5.4.3
         const COMMON_NAME: [u8; 3] = [0x55, 4, 3];
         let could_be_host = |name: &[u8]| {
             let fits = |b: &u8| b.is_ascii_alphanumeric() || b"-_.*".contains(b);
@@ -343,7 +330,6 @@ impl Certificate {
 }
 
 fn purposes(mut value: Der<'_>) -> Option<Purposes> {
-    /// id-kp, 1.3.6.1.5.5.7.3
     const ID_KP: [u8; 7] = [0x2b, 6, 1, 5, 5, 7, 3];
     let mut found = Purposes::default();
     let mut list = value.take(SEQUENCE)?.inside();

@@ -12,9 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// id-ce-subjectAltName, 2.5.29.17
 const ALT_NAMES: &[u8] = &[0x55, 0x1d, 17];
-/// id-at-commonName, 2.5.4.3
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 /// Tag of a host name in subjectAltName (RFC 5280, 4.2.1.6: dNSName).
 pub const DNS_NAME: u8 = 0x82;
@@ -60,7 +58,6 @@ pub enum CertError {
 pub enum KeyKind {
     Ecdsa,
     Rsa,
-    /// Ed25519.
     Ed25519,
 }
 
@@ -335,13 +332,11 @@ impl Certified {
         self.stapled.as_ref().map(|(_, response)| response)
     }
 
-    /// Returns the leaf certificate.
     pub fn leaf(&self) -> &CertificateDer<'static> {
         // `certify` has checked that the chain is not empty.
         &self.parts.chain[0]
     }
 
-    /// Returns the private key.
     pub fn key(&self) -> &Arc<dyn SigningKey> {
         &self.plain.key
     }

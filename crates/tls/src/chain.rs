@@ -15,7 +15,6 @@ pub(super) const DEPTH_MAX: usize = 32;
 /// verification.
 pub(super) const SAME_NAME_MAX: usize = 8;
 
-/// OpenSSL's error numbers.
 pub mod code {
     #![allow(
         missing_docs,

@@ -29,19 +29,14 @@ pub struct ClientSettings {
     pub parameters: Parameters,
     /// `alpn`, the preferred first.
     pub alpn: Vec<Vec<u8>>,
-    /// `verify required`
     pub verify: bool,
-    /// `ca-file`
     pub authorities: Option<Arc<Authorities>>,
-    /// `crl-file`
     pub crls: Option<Arc<Revocations>>,
     /// `verifyhost`: name that the certificate must have if no SNI is sent.
     pub verify_host: Option<Box<str>>,
     /// `crt`: the client certificate that is presented.
     pub certificate: Option<Arc<CertifiedKey>>,
-    /// `no-ssl-reuse`
     pub no_resumption: bool,
-    /// `no-tls-tickets`
     pub no_tickets: bool,
 }
 
@@ -78,11 +73,8 @@ struct Made {
 /// Names in the store of the files that a `server` line uses.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ServerLineFiles {
-    /// `crt`
     pub certificate: Option<Box<str>>,
-    /// `ca-file`
     pub authorities: Option<Box<str>>,
-    /// `crl-file`
     pub crls: Option<Box<str>>,
 }
 
@@ -151,7 +143,6 @@ impl Connector {
         Arc::new(config)
     }
 
-    /// Returns its settings.
     pub fn settings(&self) -> ClientSettings {
         self.made().settings.clone()
     }

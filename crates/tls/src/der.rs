@@ -1,17 +1,14 @@
 //! A parser of DER that returns the raw bytes of elements, because signatures cover the bytes as
 //! received. It accepts definite lengths only.
 
-/// The unread input.
 #[derive(Clone, Copy, Debug)]
 pub struct Der<'a>(pub &'a [u8]);
 
-/// A DER element.
 #[derive(Clone, Copy, Debug)]
 pub struct Element<'a> {
     pub tag: u8,
     /// Bytes of the element, including tag and length.
     pub whole: &'a [u8],
-    /// Bytes of the content.
     pub content: &'a [u8],
 }
 
@@ -69,7 +66,6 @@ impl<'a> Der<'a> {
 }
 
 impl<'a> Element<'a> {
-    /// Returns the content.
     pub fn inside(&self) -> Der<'a> {
         Der(self.content)
     }

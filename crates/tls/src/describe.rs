@@ -29,7 +29,6 @@ const ATTRIBUTES: &[(&[u8], &str)] = &[
     (b"\x09\x92\x26\x89\x93\xf2\x2c\x64\x01\x01", "UID"),
 ];
 
-/// Formats bytes in hexadecimal.
 pub fn hex(bytes: &[u8], upper: bool) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {

@@ -136,7 +136,7 @@ impl FailureCodes {
         }
     }
 
-    /// Returns HAProxy's text.
+    /// Returns HAProxy's text for the connection error.
     pub fn words(self) -> &'static str {
         match self.connection {
             0 => "Success",
@@ -167,7 +167,6 @@ impl FailureCodes {
 }
 
 impl Failure {
-    /// Returns the error numbers.
     pub fn broken(&self) -> FailureCodes {
         let of = |connection, reason| FailureCodes { connection, reason };
         match self {

@@ -20,7 +20,7 @@ const CLIENT_HELLO: u8 = 1;
 pub struct Cursor<'b>(pub &'b [u8]);
 
 impl<'b> Cursor<'b> {
-    /// Takes `n` bytes.
+    /// Returns the next `n` bytes. With fewer left, consumes nothing.
     pub fn take(&mut self, n: usize) -> Option<&'b [u8]> {
         let (taken, rest) = self.0.split_at_checked(n)?;
         self.0 = rest;
@@ -43,7 +43,6 @@ impl<'b> Cursor<'b> {
     }
 }
 
-/// A ClientHello.
 #[derive(Clone, Copy, Debug)]
 pub struct Hello<'b> {
     /// Legacy version field. TLS 1.3 is indicated in an extension.

@@ -10,7 +10,6 @@ const SET: u8 = 0x31;
 const DNS_NAME: u8 = 0x82;
 /// Tag of iPAddress in an alternative name.
 const IP_ADDRESS: u8 = 0x87;
-/// commonName, 2.5.4.3
 const COMMON_NAME: [u8; 3] = [0x55, 4, 3];
 
 /// Returns whether a certificate is valid for this host name or address.

@@ -17,7 +17,6 @@ pub struct BadError {
 }
 
 impl IgnoredErrors {
-    /// `all`
     pub const ALL: IgnoredErrors = IgnoredErrors(u128::MAX);
 
     /// Parses `all`, or numbers and names separated by commas. Letters after a number are

@@ -26,7 +26,7 @@ impl Secrets {
         found.map(|(_, secret)| &secret[..])
     }
 
-    /// Stores a secret.
+    /// Stores a secret. Secrets beyond the limit are dropped.
     pub fn store_secret(&mut self, label: &str, secret: &[u8]) {
         if self.0.len() < SECRETS_MAX {
             self.0.push((label.into(), Zeroizing::new(secret.to_vec())));

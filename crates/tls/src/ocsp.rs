@@ -7,7 +7,6 @@ use aws_lc_rs::digest;
 /// Maximum length of an OCSP response, bytes.
 pub const BYTES_MAX: usize = 64 << 10;
 
-/// ASN.1 tag of ENUMERATED.
 pub(crate) const ENUMERATED: u8 = 0x0a;
 /// First context-specific tag of a constructed element.
 pub(crate) const CONTEXT_0: u8 = 0xa0;

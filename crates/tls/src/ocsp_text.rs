@@ -89,7 +89,6 @@ fn name(content: &[u8]) -> String {
     parts.join(", ")
 }
 
-/// Formats a whole response.
 pub fn response(response: &Response) -> String {
     let mut out = String::from(
         "OCSP Response Data:\n    OCSP Response Status: successful (0x0)\n    Response Type: Basic OCSP Response\n    Version: 1 (0x0)\n",

@@ -15,7 +15,6 @@ use zeroize::Zeroizing;
 
 /// Default number of sessions (`tune.ssl.cachesize`).
 const SESSIONS_DEFAULT: u32 = 20_000;
-/// Upper limit for `tune.ssl.cachesize`.
 const SESSIONS_MAX: u32 = 10_000_000;
 /// Maximum length of a cached session, bytes. It contains the certificates of the client.
 const SESSION_BYTES_MAX: usize = 8 * 1024;

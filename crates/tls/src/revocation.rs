@@ -103,7 +103,6 @@ impl Revoked {
         text
     }
 
-    /// Number of revoked certificates.
     pub fn len(&self) -> usize {
         self.serials.len()
     }
@@ -117,7 +116,6 @@ impl Revoked {
 /// The fields of a CRL for display only.
 #[derive(Debug)]
 pub struct RevokedText<'a> {
-    /// Version: 1 or 2.
     pub version: u32,
     /// Serial numbers of revoked certificates, and their revocation dates in seconds
     /// since 1970.
@@ -193,7 +191,6 @@ impl Revocations {
         }
     }
 
-    /// Returns all CRLs.
     pub fn iter(&self) -> impl Iterator<Item = &Revoked> {
         self.lists.iter()
     }

@@ -71,7 +71,6 @@ pub(super) enum LaterKeys {
     Client(Box<KernelConnection<ClientConnectionData>>),
 }
 
-/// An established TLS connection.
 pub struct Session {
     inner: RefCell<TlsSessionState>,
 }
@@ -353,7 +352,6 @@ impl Session {
 }
 
 impl TlsSessionState {
-    /// Frees empty buffers.
     fn release(&mut self) {
         self.incoming.take_if(|bytes| bytes.is_empty());
     }

@@ -18,18 +18,12 @@ pub struct TlsSide {
     pub ciphers: Option<Listed<CipherSuite>>,
     /// `ciphersuites`: suites of TLS 1.3.
     pub ciphersuites: Option<Listed<CipherSuite>>,
-    /// `curves`.
     pub curves: Option<Listed<NamedGroup>>,
-    /// `sigalgs`.
     pub sigalgs: Option<Listed<SignatureScheme>>,
-    /// `client-sigalgs`.
     pub client_sigalgs: Option<Listed<SignatureScheme>>,
     pub versions: TlsVersions,
-    /// `no-tls-tickets`.
     pub no_tickets: bool,
-    /// `strict-sni`.
     pub strict_sni: bool,
-    /// `prefer-client-ciphers`.
     pub prefer_client_ciphers: bool,
 }
 
@@ -38,13 +32,9 @@ pub struct TlsSide {
 pub struct ExtraFiles {
     /// `.rsa`, `.ecdsa`: bundles.
     pub bundle: bool,
-    /// `.sctl`
     pub sctl: bool,
-    /// `.ocsp`
     pub ocsp: bool,
-    /// `.issuer`
     pub issuer: bool,
-    /// `.key`
     pub key: bool,
 }
 
@@ -60,30 +50,19 @@ impl Default for ExtraFiles {
     }
 }
 
-/// TLS settings of `global`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TlsDefaults {
-    /// `ca-base`.
     pub ca_base: Option<PathBuf>,
-    /// `crt-base`.
     pub crt_base: Option<PathBuf>,
-    /// `key-base`.
     pub key_base: Option<PathBuf>,
-    /// `ssl-default-bind-…`.
     pub bind: TlsSide,
-    /// `ssl-default-server-…`.
     pub server: TlsSide,
-    /// `ssl-server-verify none`.
     pub server_verify_none: bool,
-    /// `ssl-dh-param-file`.
     pub dh_param_file: Option<PathBuf>,
-    /// `issuers-chain-path`.
     pub issuers_chain_path: Option<PathBuf>,
-    /// `ssl-load-extra-files`.
     pub extra_files: ExtraFiles,
-    /// `ssl-load-extra-del-ext`.
+    /// Extra files replace the extension of the certificate file instead of following it.
     pub extra_files_without_extension: bool,
-    /// `ssl-skip-self-issued-ca`.
     pub skip_self_issued_ca: bool,
     /// `maxsslconn`.
     pub connections_max: Option<u32>,
@@ -93,16 +72,13 @@ pub struct TlsDefaults {
     pub dh_bits: Option<u32>,
     /// `tune.ssl.cachesize`, sessions.
     pub cached_sessions_max: Option<u32>,
-    /// `tune.ssl.lifetime`, seconds.
     pub session_lifetime_s: Option<u32>,
-    /// `tune.ssl.maxrecord`, bytes.
     pub record_max: Option<u32>,
-    /// `tune.ssl.hard-maxrecord`, bytes.
+    /// Hard limit for `record_max`, bytes.
     pub record_hard_max: Option<u32>,
-    /// `tune.ssl.capture-buffer-size`, bytes.
+    /// Maximum size of a captured ClientHello (`tune.ssl.capture-buffer-size`), bytes.
     pub capture_max: Option<u32>,
     /// `tune.ssl.ssl-ctx-cache-size`, certificates.
     pub generated_certificates_max: Option<u32>,
-    /// `tune.ssl.keylog`.
     pub key_log: bool,
 }

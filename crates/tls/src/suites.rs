@@ -18,7 +18,6 @@ pub struct Translation<T> {
 }
 
 impl<T> Translation<T> {
-    /// Creates an empty translation.
     pub fn new() -> Self {
         Translation {
             supported: Vec::new(),

@@ -3,27 +3,19 @@
 
 use std::fmt;
 
-/// A TLS version.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum TlsVersion {
-    /// SSL 3.0
     Ssl3,
-    /// TLS 1.0
     Tls10,
-    /// TLS 1.1
     Tls11,
-    /// TLS 1.2
     Tls12,
-    /// TLS 1.3
     Tls13,
 }
 
 /// Lowest and highest version, and single disabled versions.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TlsVersions {
-    /// `ssl-min-ver`.
     pub min: Option<TlsVersion>,
-    /// `ssl-max-ver`.
     pub max: Option<TlsVersion>,
     /// `no-tlsv10` and similar options.
     pub off: Vec<TlsVersion>,
@@ -32,9 +24,7 @@ pub struct TlsVersions {
 /// The enabled protocol versions that rustls supports.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SpokenVersions {
-    /// TLS 1.2
     pub tls12: bool,
-    /// TLS 1.3
     pub tls13: bool,
 }
 
@@ -113,7 +103,6 @@ fn merged(
     (min, max, off)
 }
 
-/// Returns the enabled versions.
 pub fn enabled_versions(
     line: &TlsVersions,
     defaults: &TlsVersions,

@@ -16,15 +16,11 @@ pub struct TlsLine {
     pub side: TlsSide,
     /// `alpn`, the preferred first. Empty for `no-alpn`.
     pub alpn: Option<Vec<Vec<u8>>>,
-    /// `verify`
     pub verify: Option<Verify>,
     /// `ca-file`, by its name in the store.
     pub ca_file: Option<Box<str>>,
-    /// `ca-verify-file`
     pub ca_verify_file: Option<Box<str>>,
-    /// `crl-file`
     pub crl_file: Option<Box<str>>,
-    /// `no-ca-names`
     pub no_ca_names: bool,
     /// `allow-0rtt`
     pub early_data: bool,
@@ -35,13 +31,12 @@ pub struct TlsLine {
 pub enum CertificateSource {
     /// `crt`: a file, or the files of a bundle.
     Certificates(Vec<Box<str>>),
-    /// `default-crt`
+    /// `default-crt`: presented if no name matches.
     Default(Vec<Box<str>>),
     /// `crt-list`, or `crt` with a directory.
     List(Box<str>),
 }
 
-/// `tls-ticket-keys`
 #[derive(Clone, Debug)]
 pub struct TicketKeys {
     pub path: PathBuf,
@@ -66,12 +61,9 @@ pub struct BindTls {
     pub ssl: bool,
     /// The options that a crt-list line can override.
     pub line: TlsLine,
-    /// `ca-ignore-err`
     pub ca_ignore_err: IgnoredErrors,
-    /// `crt-ignore-err`
     pub crt_ignore_err: IgnoredErrors,
     /// `crt`, `default-crt`, `crt-list`, in their order.
     pub sources: Vec<CertificateSource>,
-    /// `tls-ticket-keys`
     pub ticket_keys: Option<TicketKeys>,
 }

@@ -69,7 +69,6 @@ impl Parameters {
     }
 }
 
-/// Requirement for client certificates.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Verify {
     #[default]
@@ -79,16 +78,13 @@ pub enum Verify {
     Required,
 }
 
-/// Verification of client certificates.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ClientAuth {
-    /// `verify`
     pub mode: Verify,
     /// `ca-file`: the trusted CAs, whose names are sent to clients.
     pub authorities: Option<Arc<Authorities>>,
     /// `ca-verify-file`: further trusted CAs, whose names are not sent.
     pub more_authorities: Option<Arc<Authorities>>,
-    /// `crl-file`
     pub crls: Option<Arc<Revocations>>,
     /// `ca-ignore-err`: ignored errors of the certificates above the client's own.
     pub ca_ignore_err: IgnoredErrors,
@@ -106,10 +102,8 @@ pub struct ServerSettings {
     /// `alpn`, the preferred first.
     pub alpn: Vec<Vec<u8>>,
     pub client: ClientAuth,
-    /// `no-tls-tickets`
     pub no_tickets: bool,
     /// `allow-0rtt`: maximum length of early data, bytes. 0 disables it.
     pub early_data_max: u32,
-    /// `prefer-client-ciphers`
     pub prefer_client_ciphers: bool,
 }

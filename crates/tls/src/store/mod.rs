@@ -74,7 +74,6 @@ fn found<'m, T>(map: &'m BTreeMap<Box<str>, Option<T>>, name: &str) -> Result<&'
 }
 
 impl Stock {
-    /// Returns a certificate.
     pub fn certificate(&self, name: &str) -> Result<&Arc<Certified>, Missing> {
         found(&self.certificates, name)
     }
@@ -89,7 +88,6 @@ impl Stock {
         found(&self.revocations, name).map(Arc::clone)
     }
 
-    /// Returns a crt-list.
     pub fn list(&self, name: &str) -> Result<&List, Missing> {
         let list = self.lists.get(name);
         list.ok_or_else(|| Missing(name.into()))
@@ -136,7 +134,6 @@ impl Store {
         look(&self.inner().stock)
     }
 
-    /// Returns a certificate.
     pub fn certificate(&self, name: &str) -> Option<Arc<Certified>> {
         let inner = self.inner();
         inner.stock.certificate(name).ok().map(Arc::clone)
@@ -162,7 +159,6 @@ impl Store {
         self.inner().stock.lists.contains_key(name)
     }
 
-    /// Adds a loaded certificate.
     pub fn add_certificate(&self, name: &str, certified: Certified) {
         let mut inner = self.inner();
         let certified = Some(Arc::new(certified));
@@ -187,7 +183,6 @@ impl Store {
             .insert(name.into(), Some(revocations));
     }
 
-    /// Adds a crt-list.
     pub fn add_list(&self, name: &str, list: List) {
         self.inner().stock.lists.insert(name.into(), list);
     }

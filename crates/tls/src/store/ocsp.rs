@@ -38,7 +38,6 @@ impl Store {
         Ok("OCSP Response updated!\n".to_owned())
     }
 
-    /// Command `show ssl ocsp-response`.
     pub fn show_ocsp(&self) -> String {
         let inner = self.inner();
         let certificates = inner.stock.certificates.values().flatten();

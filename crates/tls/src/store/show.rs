@@ -46,7 +46,6 @@ fn indexed<'a>(asked: &'a str, kind: &str) -> Result<(&'a str, Option<usize>), S
 }
 
 impl Store {
-    /// Command `show ssl cert`.
     pub fn show_certificates(&self) -> String {
         let inner = self.inner();
         let nothing = |_: &_| String::new();
@@ -100,7 +99,6 @@ impl Store {
         Ok(head(asked, status) + &parts(&found.parts, Some(&found)))
     }
 
-    /// Command `show ssl ca-file`.
     pub fn show_authorities(&self) -> String {
         let inner = self.inner();
         let count = |all: &Authorities| format!(" - {} certificate(s)", all.len());
@@ -138,7 +136,6 @@ impl Store {
         Ok(out)
     }
 
-    /// Command `show ssl crl-file`.
     pub fn show_revocations(&self) -> String {
         let inner = self.inner();
         let nothing = |_: &_| String::new();
@@ -190,7 +187,6 @@ impl Store {
         Ok((found, if used { "Used" } else { "Unused" }))
     }
 
-    /// Command `show ssl crt-list`.
     pub fn show_lists(&self) -> String {
         let inner = self.inner();
         let names = inner.stock.lists.keys();

@@ -88,7 +88,6 @@ impl ConnectionTransport {
         })
     }
 
-    /// Switches to FastCGI.
     pub fn switch_to_fastcgi(&mut self) {
         self.fastcgi = Some(Box::default());
     }
@@ -121,7 +120,6 @@ impl ConnectionTransport {
         self.socket.connected().await
     }
 
-    /// See [`StreamSocket::try_read_uninit`].
     pub fn try_read_uninit(&self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
         match &self.fastcgi {
             None => self.receive(buffer),
@@ -166,12 +164,10 @@ impl ConnectionTransport {
         Ok(n)
     }
 
-    /// See [`StreamSocket::try_write`].
     pub fn try_write(&self, data: &[u8]) -> io::Result<usize> {
         self.try_write_before(data, false)
     }
 
-    /// See [`StreamSocket::try_write_before`].
     pub fn try_write_before(&self, data: &[u8], more: bool) -> io::Result<usize> {
         match (&self.tls, &self.fastcgi) {
             (None, None) => self.socket.try_write_before(data, more),
@@ -179,7 +175,6 @@ impl ConnectionTransport {
         }
     }
 
-    /// See [`StreamSocket::try_write_vectored_before`].
     pub fn try_write_vectored_before(
         &self,
         pieces: &[IoSlice<'_>],
