@@ -40,7 +40,6 @@ pub struct View {
     pub closing: bool,
 }
 
-/// Action at a deadline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Then {
     /// Ask for the plan again.

@@ -32,7 +32,6 @@ fn return_block(block: ReceiveBlock) {
     });
 }
 
-/// A queue of bytes.
 #[derive(Default)]
 pub(super) struct Received {
     blocks: VecDeque<ReceiveBlock>,
@@ -87,7 +86,6 @@ impl Received {
         moved
     }
 
-    /// Discards all bytes.
     pub(super) fn clear(&mut self) {
         self.blocks.drain(..).for_each(return_block);
         (self.start, self.length) = (0, 0);

@@ -11,7 +11,6 @@ const FIELD_OVERHEAD_BYTES: u32 = 32;
 const WINDOWS_OF_CONNECTION: u32 = 16;
 const WINDOW_MAX: u32 = (1 << 31) - 1;
 
-/// Settings `tune.h2.*`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Http2 {
     /// `tune.h2.header-table-size`, bytes.
@@ -20,7 +19,6 @@ pub struct Http2 {
     pub frame_bytes_max: u32,
     /// `tune.h2.initial-window-size`, bytes.
     pub initial_window: u32,
-    /// `tune.h2.max-concurrent-streams`.
     pub concurrent_streams_max: u32,
     /// `tune.h2.fe.*`: settings for the connections of clients.
     pub client: Http2Side,
@@ -57,7 +55,6 @@ impl Default for Http2 {
 /// Limits of a connection and of its message heads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// `tune.h2.*`.
     pub http2: Http2,
     /// Maximum size of a head, bytes.
     pub head_bytes: usize,
