@@ -16,7 +16,7 @@ const INSTRUCTIONS_MAX: usize = 60_000;
 /// Maximum characters that a look-behind goes back.
 const BEHIND_MAX: u64 = 65_535;
 
-/// A compiled pattern.
+/// A pattern compiled to instructions. Immutable, so threads share one program.
 #[derive(Debug)]
 pub struct Program {
     pub(super) code: Vec<Instruction>,

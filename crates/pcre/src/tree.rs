@@ -28,7 +28,7 @@ pub struct Tree {
     pub(crate) not_empty: bool,
     /// `(*NOTEMPTY_ATSTART)`: an empty match at the start of the search is not allowed.
     pub(crate) not_empty_at_start: bool,
-    /// Word characters, for `\b`.
+    /// Word characters for `\b` and `\B`.
     pub(crate) word: Set,
     /// Number of capturing groups, without the whole match.
     pub(crate) groups: u32,
@@ -43,7 +43,7 @@ pub enum PatternNode {
     /// `\C`, also within UTF-8.
     AnyByte,
     Assert(Assertion),
-    /// `\K`.
+    /// `\K`: the reported match starts here.
     KeepOut,
     Group(u32, Box<PatternNode>),
     Concat(Vec<PatternNode>),
@@ -97,7 +97,6 @@ pub struct Repeat {
     pub greed: Greed,
 }
 
-/// A look-around assertion.
 #[derive(Clone, Debug)]
 pub struct LookAround {
     /// Looks ahead if true, behind if false.

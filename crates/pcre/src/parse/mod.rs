@@ -14,7 +14,6 @@ const NAME_MAX: usize = 32;
 /// Maximum count in a quantifier, as in PCRE2.
 const REPEAT_MAX: u32 = 65_535;
 
-/// Options of the parser.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Syntax {
     /// Letters match in both cases.
@@ -94,7 +93,6 @@ struct Parser<'p> {
     /// `None` in the first pass.
     known: Option<GroupTable>,
     depth: usize,
-    /// True within `\Q…\E`.
     quoting: bool,
     /// Number of look-arounds around this position.
     looks: usize,
@@ -113,7 +111,6 @@ enum ParsedItem {
 
 type Parsed<T> = Result<T, SyntaxError>;
 
-/// Parses a pattern.
 pub fn parse(pattern: &[u8], syntax: Syntax) -> Parsed<Tree> {
     let mut first = Parser::new(pattern, syntax, None)?;
     first.parse_pattern()?;
