@@ -57,7 +57,6 @@ fn cookie(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.warn_of_surplus()
 }
 
-/// `len <length>`
 fn length(args: &mut Args<'_>) -> Result<usize, Diagnostic> {
     if !args.take_if("len") {
         // At the end of the line the missing word is reported; otherwise the surplus word.

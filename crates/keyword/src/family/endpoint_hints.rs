@@ -9,7 +9,6 @@ use crate::family::Loader;
 use model::codes;
 use model::config::{Bind, ServerOptions};
 
-/// Range of `nice`.
 const NICE: std::ops::RangeInclusive<i64> = -1024..=1024;
 
 fn bind_number(_: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
@@ -34,7 +33,6 @@ fn word(args: &mut Args<'_>) -> Built {
     args.required("a value").map(|_| ())
 }
 
-/// Options of `bind`.
 pub static BINDS: &[BindRow] = rows! {
     "shards { <number> | by-thread | by-group }" BIND, shards, "bind :8080 shards by-thread",
         "In HAProxy, the number of sockets for the address. Evenkeel always uses one socket; any idle thread accepts \
@@ -63,7 +61,6 @@ fn nothing(_: &mut Loader, _: &mut ServerOptions, _: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Options of `server`.
 pub static SERVERS: &[ServerRow] = rows! {
     "no-sni-auto" SERVER, nothing, "server web1 192.0.2.11:8080 no-sni-auto",
         "Disables the automatic SNI of newer HAProxy versions. Evenkeel never adds one: `sni` sets the name.";

@@ -82,7 +82,6 @@ fn no_client(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.warn_of_surplus()
 }
 
-/// Builds `ocsp-update.mode`.
 fn ocsp_mode(_: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("on or off")?;
     match word.str() {
@@ -96,7 +95,6 @@ fn ocsp_mode(_: &mut Loader, args: &mut Args<'_>) -> Built {
     }
 }
 
-/// Builds `ssl-security-level`.
 fn security_level(_: &mut Loader, args: &mut Args<'_>) -> Built {
     /// Highest supported security level, in OpenSSL's numbers.
     const HERE: i64 = 2;
@@ -111,7 +109,6 @@ fn security_level(_: &mut Loader, args: &mut Args<'_>) -> Built {
     }
 }
 
-/// Builds `tune.fail-alloc`.
 fn failing_allocations(_: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.peek();
     let percent = args.integer("a percentage", 0..=100)?;
@@ -124,7 +121,6 @@ fn failing_allocations(_: &mut Loader, args: &mut Args<'_>) -> Built {
     }
 }
 
-/// Builds `ssl-provider`.
 fn provider(_: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a name")?;
     match word.str() {
@@ -176,7 +172,6 @@ fn buffers(_: &mut Loader, args: &mut Args<'_>) -> Built {
     args.warn_of_surplus()
 }
 
-/// Builds `thread-group <group> [<threads>…]`.
 fn thread_group(_: &mut Loader, args: &mut Args<'_>) -> Built {
     args.count("the number of a group", 1..=super::global::THREADS_MAX)?;
     for set in args.rest() {

@@ -9,7 +9,6 @@ use language::{ConfigWord, Diagnostic};
 use model::codes;
 use model::config::Mode;
 
-/// Builds `mode health`.
 pub(super) fn mode(loader: &mut Loader, word: &ConfigWord) {
     let proxy = loader.proxy();
     proxy.mode = Mode::Tcp;

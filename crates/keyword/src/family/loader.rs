@@ -57,9 +57,7 @@ pub(crate) struct TlsSources {
 /// Sections to which others refer, as read so far.
 #[derive(Debug, Default)]
 pub(crate) struct Sections {
-    /// Sections `healthcheck`.
     pub(crate) health_checks: Vec<model::config::HealthCheck>,
-    /// Sections `mailers`.
     pub(crate) mailers: Vec<model::config::Mailers>,
     /// Sections `log-profile`, until they are assigned to log targets.
     pub(crate) log_profiles: Vec<model::config::LogProfile>,
@@ -84,7 +82,6 @@ impl DerefMut for Loader {
 /// Options `level`, `expose-fd` and `severity-output` of a `stats socket`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SocketRights {
-    /// Access level (`level`).
     pub level: StatsLevel,
     /// Listening descriptors may be fetched (`expose-fd listeners`).
     pub expose_listeners: bool,
@@ -93,7 +90,6 @@ pub struct SocketRights {
 }
 
 impl Loader {
-    /// Creates an empty loader.
     pub(crate) fn new(environment: Environment, options: LoadOptions) -> Self {
         Loader {
             draft: ConfigDraft::new(environment, options),

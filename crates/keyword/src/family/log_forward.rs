@@ -98,7 +98,6 @@ pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Section {
     Section::LogForward
 }
 
-/// Builds `bind` and `dgram-bind`.
 pub(super) fn sockets(loader: &mut Loader, args: &mut Args<'_>, datagrams: bool) -> Built {
     let word = args.required("an address")?;
     let mut template = bind::template(word.span);

@@ -105,7 +105,6 @@ pub type ServerBuilder = fn(&mut Loader, &mut ServerOptions, &mut Args<'_>) -> B
 #[derive(Debug)]
 pub struct Registry {
     pub lines: Table<LoaderLineBuilder>,
-    /// Options of `bind`.
     pub binds: Table<BindBuilder>,
     /// Options of `server` and `default-server`.
     pub servers: Table<ServerBuilder>,

@@ -10,7 +10,6 @@ use model::config::StatsPage;
 use model::rules::{HttpRule, RuleSet, Usage, action_codes, http_rule, warn_unreachable};
 use std::path::Path;
 
-/// Default `stats uri`.
 const URI_DEFAULT: &[u8] = b"/haproxy?stats";
 
 /// Returns the statistics page of the current section.
@@ -168,7 +167,6 @@ fn admin(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Actions of `stats http-request`.
 const RULES: &[&str] = &["allow", "deny", "auth"];
 
 fn http_request(loader: &mut Loader, args: &mut Args<'_>) -> Built {

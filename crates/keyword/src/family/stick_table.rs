@@ -330,7 +330,6 @@ pub(super) fn named_or_own(
     Ok(loader.config.tables.place(&name))
 }
 
-/// Builds `tune.stick-counters`.
 pub(super) static TUNE: &[LineRow] = &[LineRow {
     places: places::GLOBAL,
     syntax: "tune.stick-counters <number>",

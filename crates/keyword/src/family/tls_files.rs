@@ -122,7 +122,6 @@ fn texts(loader: &mut Loader, path: &Path) -> Result<Vec<Text>, Unreadable> {
         .collect()
 }
 
-/// Loads `crl-file`.
 pub(crate) fn revocations(
     loader: &mut Loader,
     args: &Args<'_>,

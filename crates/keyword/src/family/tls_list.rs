@@ -134,12 +134,10 @@ fn first_names<T: AsRef<str>>(names: &[T]) -> String {
     }
 }
 
-/// Translates `ciphers`.
 pub(crate) fn ciphers(args: &mut Args<'_>, word: &ConfigWord) -> Made<CipherSuite> {
     list_or_error(args, word, suites::ciphers(&word.text()), &CIPHERS)
 }
 
-/// Translates `ciphersuites`.
 pub(crate) fn ciphersuites(args: &mut Args<'_>, word: &ConfigWord) -> Made<CipherSuite> {
     let made = suites::ciphersuites(&word.text());
     list_or_error(args, word, made, &CIPHERSUITES)
@@ -165,7 +163,6 @@ fn plain<T: Copy + PartialEq>(
     made
 }
 
-/// Translates `curves`.
 pub(crate) fn curves(args: &mut Args<'_>, word: &ConfigWord) -> Made<NamedGroup> {
     let made = plain(&word.text(), groups::by_name);
     list_or_error(args, word, made, &CURVES)
@@ -182,7 +179,6 @@ pub(crate) fn ecdhe(args: &mut Args<'_>, word: &ConfigWord) -> Made<NamedGroup> 
     list_or_error(args, word, made, &CURVE)
 }
 
-/// Translates `sigalgs` and `client-sigalgs`.
 pub(crate) fn sigalgs(args: &mut Args<'_>, word: &ConfigWord) -> Made<SignatureScheme> {
     let made = plain(&word.text(), schemes::by_name);
     list_or_error(args, word, made, &ALGORITHMS)

@@ -33,7 +33,6 @@ pub(super) fn parse_choice<T: Copy>(
     })
 }
 
-/// Parses `on` or `off`.
 pub(super) fn on_off(args: &mut Args<'_>) -> Result<bool, Diagnostic> {
     parse_choice(args, "on or off", &[("off", false), ("on", true)])
 }

@@ -39,7 +39,6 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Result of a load.
 #[derive(Debug)]
 pub struct Loaded {
     /// Configuration; None: there were errors.
@@ -109,7 +108,6 @@ const OWN_WARNINGS: &[&str] = &[
 /// Files that are watched for changes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Watched {
-    /// Setting of `watch`.
     pub setting: Option<Watch>,
     /// State files of an earlier process: their change is no change of the configuration.
     pub states: BTreeSet<PathBuf>,

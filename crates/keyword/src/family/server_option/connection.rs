@@ -116,7 +116,6 @@ fn send_proxy_tls(options: &mut ServerOptions, common_name: bool) -> Built {
 /// Function that returns the flag of a field.
 type Switch = fn(&mut ProxyExtensions) -> &mut bool;
 
-/// Fields of `proxy-v2-options`.
 const PROXY_V2_FIELDS: [(&str, Switch); 8] = [
     ("ssl", |told| &mut told.tls),
     ("cert-cn", |told| &mut told.common_name),
