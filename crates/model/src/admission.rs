@@ -130,7 +130,6 @@ struct LineConditions {
     options: TlsLine,
     /// Contents of `ca-file` and `ca-verify-file`.
     authorities: [Option<Arc<Authorities>>; 2],
-    /// Content of `crl-file`.
     revocations: Option<Arc<Revocations>>,
 }
 

@@ -31,11 +31,11 @@ pub const HEARTBEATS_OUT: usize = 0;
 pub const HEARTBEATS_IN: usize = 1;
 /// Index in [`Peer::counts`]: connections that timed out.
 pub const SILENCES: usize = 2;
-/// Index in [`Peer::counts`]: connections.
+/// Index in [`Peer::counts`]: connections that were established.
 pub const CONNECTIONS: usize = 3;
 /// Index in [`Peer::counts`]: invalid messages.
 pub const FAULTS: usize = 4;
-/// Index in [`Peer::counts`]: collisions.
+/// Index in [`Peer::counts`]: two connections at once, of which one is closed.
 pub const COLLISIONS: usize = 5;
 
 /// Returns the tables that a section shares.

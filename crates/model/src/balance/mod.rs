@@ -71,7 +71,7 @@ pub enum Take {
     Busy,
 }
 
-/// Result of the choice.
+/// Result of [`choose`]. None: no server is usable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Choice {
     /// A slot of this server was taken.

@@ -19,15 +19,13 @@ pub struct Settings {
     pub total_max: usize,
     /// `max-object-size`, bytes.
     pub object_max: usize,
-    /// `max-age`, seconds.
     pub age_max_s: u32,
-    /// `process-vary`.
+    /// Stores one response per combination of the request headers in `Vary` (`process-vary`).
     pub vary: bool,
-    /// `max-secondary-entries`.
+    /// Maximum number of responses per primary key (`max-secondary-entries`).
     pub secondary_max: usize,
 }
 
-/// A stored response.
 #[derive(Debug)]
 pub struct Entry {
     /// Status line and headers, without hop-by-hop headers.
@@ -127,7 +125,6 @@ struct Stored {
 }
 
 impl Cache {
-    /// Creates an empty cache.
     pub fn new(settings: Settings) -> Self {
         Cache {
             settings,

@@ -42,7 +42,6 @@ impl Matcher {
 }
 
 impl Filled<'_> {
-    /// Returns whether `text` matches.
     pub fn matches(&self, text: &[u8]) -> bool {
         match self {
             Filled::Exact(want) => text == &**want,
@@ -58,19 +57,17 @@ fn contains(text: &[u8], want: &[u8]) -> bool {
     memchr::memmem::find(text, want).is_some()
 }
 
-/// Data received so far.
 pub struct ReceivedResponse<'a> {
-    /// The bytes so far.
     pub bytes: &'a [u8],
     /// No more data follows, or none is examined.
     pub ended: bool,
-    /// `http-check disable-on-404` is active.
+    /// `http-check disable-on-404`: a server that returns 404 gets persistent sessions only.
     pub(crate) gentle_404: bool,
     /// Message style of the script, which also selects HTTP.
     pub voice: MessageStyle,
 }
 
-/// Result of an expectation.
+/// Verdict of an `expect` step on the data received so far.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Judged {
     Wait,

@@ -108,7 +108,7 @@ pub enum Unfinished {
     Never,
 }
 
-/// A response so far.
+/// A response whose body may still be incomplete.
 pub struct HttpCheckResponse {
     pub code: u16,
     pub reason: Vec<u8>,

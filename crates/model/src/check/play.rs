@@ -10,10 +10,8 @@ use crate::script::{CheckStep, Connect, MessageStyle, PortSource, Script, Send, 
 use crate::state::{CheckResult, CheckStatus};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Data to send.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outgoing {
-    /// Plain bytes.
     Bytes(Vec<u8>),
     /// A request in the HTTP version of the connection.
     Http(Request),
@@ -32,7 +30,7 @@ pub enum Next<'s> {
     Verdict(CheckResult),
 }
 
-/// A running check script.
+/// One execution of a check script. The caller does the I/O that [`Play::next_step`] requests.
 pub struct Play<'s> {
     script: &'s Script,
     subject: Subject,
@@ -78,7 +76,6 @@ impl<'s> Play<'s> {
         }
     }
 
-    /// Returns the next action.
     pub fn next_step(&mut self) -> Next<'s> {
         let script = self.script;
         while let Some(step) = script.steps.get(self.at) {

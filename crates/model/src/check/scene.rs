@@ -19,7 +19,6 @@ pub struct Subject {
     pub server: ServerIndex,
 }
 
-/// Variables of a check.
 #[derive(Default)]
 pub struct CheckVariables {
     /// Variables of the scope `check` and of scopes that end with it.
@@ -41,7 +40,6 @@ pub struct Scene<'p> {
 }
 
 impl Scene<'_> {
-    /// Evaluates a format.
     pub fn text<'f>(&mut self, format: &'f Format) -> Cow<'f, [u8]> {
         match format.as_constant() {
             Some(text) => Cow::Borrowed(text),
@@ -59,7 +57,6 @@ impl Scene<'_> {
         )
     }
 
-    /// Changes a variable.
     pub fn change(&mut self, change: &VariableChange) {
         self.with(|stream| change.apply(stream));
     }

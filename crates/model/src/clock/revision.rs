@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 static CHANGES: AtomicU64 = AtomicU64::new(0);
 
-/// Counts a change.
 pub fn advance() {
     CHANGES.fetch_add(1, Relaxed);
 }

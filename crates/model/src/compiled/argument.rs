@@ -10,9 +10,7 @@ use std::sync::Arc;
 /// Compiled argument of a fetch or converter.
 #[derive(Clone, Debug)]
 pub enum Argument {
-    /// Text, as bytes.
     Text(Box<[u8]>),
-    /// Integer of 64 bits.
     Int(i64),
     Variable(VariableName),
     /// IPv4 mask or address.

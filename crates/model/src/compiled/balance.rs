@@ -48,9 +48,7 @@ impl Balance {
 /// Key that the algorithm hashes.
 #[derive(Clone, Debug)]
 pub enum HashKey {
-    /// `balance source`.
     Source,
-    /// `balance uri`.
     Uri {
         /// `len`: number of bytes to hash; None hashes all.
         bytes_max: Option<u32>,
@@ -61,20 +59,17 @@ pub enum HashKey {
         /// `path-only`: excludes the host and the scheme.
         path_only: bool,
     },
-    /// `balance url_param`.
     UrlParameter {
         name: Box<[u8]>,
         /// `check_post`: also looks for the parameter in the body of a POST.
         check_post: bool,
     },
-    /// `balance hdr`.
     Header {
         /// Name of the header, in lower case.
         name: Box<[u8]>,
         /// `use_domain_only`: hashes only the main part of the domain.
         domain_only: bool,
     },
-    /// `balance rdp-cookie`.
     RdpCookie(Box<[u8]>),
     /// `balance hash`.
     Expression(Arc<Expression>),

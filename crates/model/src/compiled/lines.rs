@@ -11,9 +11,7 @@ use language::Span;
 pub struct LineRuleSet {
     /// Rules of `block`: run before all other rules of HTTP messages.
     pub block: Vec<HttpRule>,
-    /// Rules `req…`, on requests.
     pub request: LineRules,
-    /// Rules `rsp…`, on responses.
     pub response: LineRules,
 }
 

@@ -5,7 +5,6 @@ use crate::sample::live::Live;
 use crate::sample::matching::Patterns;
 use std::sync::Arc;
 
-/// Compiled map.
 #[derive(Clone, Debug)]
 pub struct Map {
     /// Name of the file in the configuration.

@@ -22,7 +22,6 @@ impl HeaderNameList {
         }
     }
 
-    /// Appends a name.
     pub fn add(&mut self, name: &[u8]) {
         self.0.extend_from_slice(name);
         self.0.push(b'\n');

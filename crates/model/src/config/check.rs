@@ -25,13 +25,9 @@ pub enum CheckKind {
     MySql(Option<MySqlUser>),
     /// `option pgsql-check`, with the account.
     PostgreSql(Box<[u8]>),
-    /// `option redis-check`
     Redis,
-    /// `option ldap-check`
     Ldap,
-    /// `option spop-check`
     Spop,
-    /// `option external-check`: a program.
     External,
 }
 
@@ -56,9 +52,7 @@ pub struct CheckLines {
 /// The program of external checks.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ExternalLines {
-    /// `external-check command`
     pub command: Option<Box<str>>,
-    /// `external-check path`
     pub path: Option<Box<str>>,
     /// Position of the section's own lines.
     pub span: Option<Span>,
@@ -70,15 +64,11 @@ pub struct Check {
     pub kind: CheckKind,
     /// Request of `option httpchk`; `http-check send` takes precedence.
     pub line: HttpSend,
-    /// `external-check` lines.
     pub external: ExternalLines,
-    /// `tcp-check` lines.
     pub tcp: CheckLines,
-    /// `http-check` lines.
     pub http: CheckLines,
     /// `http-check disable-on-404`: 404 means "up, no new sessions".
     pub disable_on_404: bool,
-    /// `http-check send-state`.
     pub send_state: bool,
     /// Steps of the check, compiled at the end of loading.
     pub script: Arc<Script>,
@@ -129,7 +119,6 @@ impl Check {
     }
 }
 
-/// A `healthcheck` section.
 #[derive(Clone, Debug, Default)]
 pub struct HealthCheck {
     pub name: Box<str>,

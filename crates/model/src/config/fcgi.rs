@@ -6,19 +6,14 @@ use crate::sample::regular::Regular;
 use language::Span;
 use std::sync::Arc;
 
-/// A FastCGI application.
 #[derive(Clone, Debug)]
 pub struct FcgiApp {
     pub name: Box<str>,
     /// Position of the section's name.
     pub span: Span,
-    /// `docroot`
     pub docroot: Option<Box<[u8]>>,
-    /// `index`
     pub index: Box<[u8]>,
-    /// `path-info`
     pub path_info: Option<Arc<Regular>>,
-    /// `option keep-conn`
     pub keep_connections: bool,
     /// `set-param`, in the order of the file.
     pub params: Vec<Arc<SetParam>>,
@@ -26,7 +21,6 @@ pub struct FcgiApp {
     pub passed: Vec<Arc<PassHeader>>,
     /// `log-stderr`
     pub logs: Vec<LogTarget>,
-    /// `log-stderr global`
     pub log_global: bool,
 }
 
@@ -48,7 +42,6 @@ impl FcgiApp {
     }
 }
 
-/// `set-param`
 #[derive(Debug)]
 pub struct SetParam {
     /// Name in upper case; characters other than letters and digits are `_`.
@@ -59,7 +52,6 @@ pub struct SetParam {
     pub condition: Option<Condition>,
 }
 
-/// `pass-header`
 #[derive(Debug)]
 pub struct PassHeader {
     pub name: Box<[u8]>,

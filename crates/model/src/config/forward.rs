@@ -19,17 +19,11 @@ pub enum HeaderNames {
 /// `option forwarded` (RFC 7239): the parameters to send.
 #[derive(Clone, Default, Debug)]
 pub struct Forwarded {
-    /// `proto`
     pub proto: bool,
-    /// `host`
     pub host: Option<ParameterSource>,
-    /// `by`
     pub by: Option<ParameterSource>,
-    /// `by_port`
     pub by_port: Option<ParameterSource>,
-    /// `for`
     pub for_: Option<ParameterSource>,
-    /// `for_port`
     pub for_port: Option<ParameterSource>,
 }
 
@@ -48,7 +42,6 @@ pub struct KeepAlive {
     pub probes: Option<u32>,
     /// Idle time before the first probe, seconds.
     pub idle_s: Option<u32>,
-    /// Interval between probes, seconds.
     pub interval_s: Option<u32>,
 }
 

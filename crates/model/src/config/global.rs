@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tls::TlsDefaults;
 
-/// Destination of log lines.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum LogTargetAddress {
     Udp(SocketAddr),
@@ -38,14 +37,12 @@ impl fmt::Display for LogTargetAddress {
     }
 }
 
-/// A `log` line.
 #[derive(Clone, Debug)]
 pub struct LogTarget {
     pub span: Span,
     pub address: LogTargetAddress,
     /// `len`: maximum length of a line, bytes.
     pub length_max: usize,
-    /// `format`.
     pub format: crate::setting::SyslogFormat,
     /// The line contains `format`; otherwise the ring's format applies.
     pub format_said: bool,
@@ -74,14 +71,12 @@ pub enum StatsLevel {
     Admin,
 }
 
-/// A `stats socket` line.
 #[derive(Clone, Debug)]
 pub struct StatsSocket {
     pub bind: Bind,
     pub level: StatsLevel,
-    /// `expose-fd listeners`.
+    /// The socket passes the listening descriptors to its clients (`expose-fd listeners`).
     pub expose_listeners: bool,
-    /// `severity-output`.
     pub severity: SeverityOutput,
 }
 
@@ -117,14 +112,12 @@ pub struct Watch {
     pub delay_ms: u32,
 }
 
-/// `tune.*`.
 #[derive(Clone, Debug)]
 pub struct Tune {
     /// `tune.bufsize`, bytes: maximum size of a message's head.
     pub bufsize: usize,
     /// `tune.maxrewrite`, bytes of the buffer that are reserved for rewriting.
     pub maxrewrite: usize,
-    /// `tune.stick-counters`.
     pub stick_counters: u32,
     /// `tune.http.maxhdr`.
     pub headers_max: usize,
@@ -132,29 +125,22 @@ pub struct Tune {
     pub log_uri_max: usize,
     /// `tune.maxaccept`: maximum number of connections that are accepted at once.
     pub accept_max: Option<u32>,
-    /// `tune.rcvbuf.client`, bytes.
     pub rcvbuf_client: Option<u32>,
-    /// `tune.sndbuf.client`, bytes.
     pub sndbuf_client: Option<u32>,
-    /// `tune.rcvbuf.server`, bytes.
     pub rcvbuf_server: Option<u32>,
-    /// `tune.sndbuf.server`, bytes.
     pub sndbuf_server: Option<u32>,
-    /// `tune.vars.*-max-size`.
     pub variables_max: VariablesMax,
     /// `tune.pool-high-fd-ratio`, percent.
     pub pool_high_fd_ratio: Option<u32>,
     /// `tune.pool-low-fd-ratio`, percent.
     pub pool_low_fd_ratio: Option<u32>,
-    /// `tune.h2.*`.
     pub http2: Http2,
-    /// `tune.notsent-lowat.client`, bytes.
+    /// Unsent bytes above which the socket counts as not writable (`tune.notsent-lowat.client`).
     pub unsent_client: Option<u32>,
-    /// `tune.notsent-lowat.server`, bytes.
+    /// Like `unsent_client`, for servers (`tune.notsent-lowat.server`).
     pub unsent_server: Option<u32>,
     /// `tune.http.cookielen`: maximum length of `capture cookie`, bytes.
     pub cookie_capture_max: usize,
-    /// `tune.idle-pool.shared off`.
     pub idle_not_shared: bool,
     /// `harden.reject-privileged-ports.tcp` and others: see [`super::Workarounds`].
     pub workarounds: super::Workarounds,
@@ -182,7 +168,6 @@ pub struct VariablesMax {
     pub transaction: Option<usize>,
     /// `req.` or `res.`
     pub message: Option<usize>,
-    /// `check.`
     pub check: Option<usize>,
 }
 
@@ -224,26 +209,21 @@ impl Default for Tune {
     }
 }
 
-/// The `global` sections, merged.
+/// The `global` sections, merged in the order of the files.
 #[derive(Clone, Debug, Default)]
 pub struct Global {
-    /// `daemon`.
     pub daemon: bool,
     /// `master-worker`: same as -W on the command line.
     pub master_worker: bool,
     /// `debug`: the process stays in the foreground.
     pub debug: bool,
-    /// `quiet`.
     pub quiet: bool,
     /// `zero-warning`: the file is rejected if it causes a warning.
     pub zero_warning: bool,
-    /// `http-err-codes`, `http-fail-codes`.
     pub counted_codes: CountedCodes,
     /// `server-state-base`: directory for relative names of state files.
     pub server_state_base: Option<Box<[u8]>>,
-    /// `server-state-file`.
     pub server_state_file: Option<Box<[u8]>>,
-    /// `maxconn` of the process.
     pub maxconn: Option<u32>,
     /// `fd-hard-limit`: maximum number of file descriptors unless more are requested.
     pub files_hard_max: Option<u64>,
@@ -251,7 +231,7 @@ pub struct Global {
     pub threads_hard_max: Option<u16>,
     /// `nbthread`.
     pub threads: Option<u16>,
-    /// `ulimit-n`.
+    /// Maximum number of open descriptors (`ulimit-n`).
     pub files_max: Option<u64>,
     /// `external-check`: checks may execute programs.
     pub external_checks: bool,
@@ -265,65 +245,46 @@ pub struct Global {
     pub cpu_maps: Vec<CpuMap>,
     /// TLS defaults for `bind` and `server` lines.
     pub tls: TlsDefaults,
-    /// False with `no strict-limits`.
     pub strict_limits: Option<bool>,
-    /// `uid` or `user`.
     pub uid: Option<u32>,
-    /// `gid` or `group`.
     pub gid: Option<u32>,
-    /// `chroot`.
     pub chroot: Option<PathBuf>,
-    /// `pidfile`.
     pub pidfile: Option<PathBuf>,
     /// `node`; None uses the host name.
     pub node: Option<Box<str>>,
-    /// `localpeer`
     pub local_peer: Option<Box<str>>,
     /// `tune.peers.max-updates-at-once`
     pub peers_batch: Option<u32>,
     /// Version of the cluster's configuration, as shown to operators.
     pub version: Option<Box<str>>,
-    /// `description`.
     pub description: Option<Box<str>>,
-    /// `log`.
     pub logs: Vec<LogTarget>,
-    /// `log-tag`.
     pub log_tag: Option<Box<[u8]>>,
     /// `log-send-hostname`; the empty string means the system's host name.
     pub log_hostname: Option<Box<[u8]>>,
-    /// `stats socket`.
     pub stats_sockets: Vec<StatsSocket>,
-    /// `stats timeout`, milliseconds.
     pub stats_timeout_ms: Option<u32>,
-    /// `stats maxconn`.
     pub stats_maxconn: Option<u32>,
     /// `maxpipes`; 0 with `nosplice`.
     pub pipes_max: Option<u32>,
     /// `noreuseport`: no other process can listen on an address of this one.
     pub exclusive_ports: bool,
-    /// `hard-stop-after`, milliseconds.
     pub hard_stop_after_ms: Option<u32>,
-    /// `watch`.
     pub watch: Option<Watch>,
-    /// `grace`, milliseconds.
     pub grace_ms: Option<u32>,
-    /// `close-spread-time`.
     pub close_spread: Option<CloseSpread>,
     /// `spread-checks`, percent.
     pub spread_checks: u32,
-    /// `max-spread-checks`, milliseconds.
     pub max_spread_checks_ms: Option<u32>,
     /// `maxconnrate`: maximum number of connections per second of the process.
     pub connection_rate_max: Option<u32>,
-    /// `maxsessrate`.
+    /// Maximum number of new sessions per second of the process (`maxsessrate`).
     pub session_rate_max: Option<u32>,
     /// `unix-bind`: prefix of the paths of Unix sockets.
     pub unix_bind_prefix: Option<PathBuf>,
     /// `unix-bind`: owner and mode of Unix sockets.
     pub unix_bind_owner: BindOwner,
-    /// `tune.*`.
     pub tune: Tune,
-    /// `h1-case-adjust`, `h1-case-adjust-file`.
     pub header_cases: Option<std::sync::Arc<super::HeaderCases>>,
     /// Position of the first rule that sets a packet mark. The process keeps the required
     /// privilege.

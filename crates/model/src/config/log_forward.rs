@@ -19,30 +19,24 @@ pub enum ForwardedHost {
     Append,
 }
 
-/// A `log-forward` section.
 #[derive(Clone, Debug, Default)]
 pub struct LogForward {
     pub name: Box<str>,
     /// Position of the section's name.
     pub span: Span,
-    /// `bind` and `dgram-bind`.
     pub binds: Vec<Bind>,
-    /// `maxconn`.
     pub connections_max: Option<u32>,
-    /// `backlog`.
     pub backlog: Option<u32>,
-    /// `timeout client`, milliseconds.
     pub client_ms: Option<u32>,
     /// `log`: targets of the messages.
     pub logs: Vec<LogTarget>,
     /// A `log global` line is present.
     pub log_global: bool,
-    /// `option dont-parse-log`.
+    /// Messages are forwarded without being parsed (`option dont-parse-log`).
     pub opaque: bool,
     /// `option assume-rfc6587-ntf`: messages over TCP end with a newline, regardless of
     /// how they begin.
     pub newlines_only: bool,
-    /// `option host`.
     pub host: ForwardedHost,
 }
 

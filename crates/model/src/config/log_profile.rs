@@ -7,19 +7,15 @@ use language::Span;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A `log-profile` section.
 #[derive(Clone, Debug)]
 pub struct LogProfile {
     pub name: Box<str>,
     /// Position of the section's name.
     pub span: Span,
-    /// `log-tag`.
     pub tag: Option<Box<[u8]>>,
-    /// `on` lines by step.
     pub steps: BTreeMap<StreamLogStep, LogStep>,
 }
 
-/// An `on` line.
 #[derive(Clone, Debug, Default)]
 pub struct LogStep {
     /// `drop`: the step logs no line.

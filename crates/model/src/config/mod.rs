@@ -65,7 +65,6 @@ use std::collections::HashMap;
 /// A complete configuration, checked and resolved.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// The `global` sections.
     pub global: Global,
     /// All frontends, backends and listens, in the order of the file.
     pub proxies: Vec<Proxy>,
@@ -94,18 +93,13 @@ pub struct Config {
     /// `peers` sections, with which stick tables are shared.
     pub peers: Vec<Peers>,
     pub tables: crate::tables::Tables,
-    /// `ring` sections.
     pub rings: Vec<Ring>,
     /// Client connections that use this configuration.
     pub sessions: Presence,
-    /// The `cache` sections.
     pub caches: Vec<std::sync::Arc<crate::cache::Cache>>,
     // Name resolution.
-    /// The `resolvers` sections.
     pub resolvers: Vec<Resolvers>,
-    /// The `fcgi-app` sections.
     pub fcgi_apps: Vec<FcgiApp>,
-    /// The `log-forward` sections.
     pub log_forwards: Vec<LogForward>,
     /// Addresses that are added and removed at run time. No line of the configuration itself
     /// contains them.

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tls::BindTls;
 use tls::acceptor::Acceptor;
 
-/// A `peer` line.
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// Name by which both sides identify the peer.
@@ -21,7 +20,6 @@ pub struct Peer {
     pub tls: ServerTls,
 }
 
-/// A `peers` section.
 #[derive(Clone, Debug, Default)]
 pub struct Peers {
     pub name: Box<str>,

@@ -16,7 +16,6 @@ pub enum CookieMode {
     Prefix,
 }
 
-/// `cookie` of a backend.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cookie {
     /// Name of the cookie, case-sensitive.
@@ -36,9 +35,7 @@ pub struct Cookie {
     pub dynamic: bool,
     /// Attributes behind `path=/` of an inserted cookie, semicolons included.
     pub attributes: Box<[u8]>,
-    /// `maxidle`, seconds.
     pub idle_max_s: Option<u32>,
-    /// `maxlife`, seconds.
     pub life_max_s: Option<u32>,
 }
 
@@ -75,7 +72,6 @@ pub enum ServerName {
     Dynamic(Format),
 }
 
-/// A `use-server` rule.
 #[derive(Clone, Debug)]
 pub struct UseServerRule {
     /// Position of the server's name in the configuration.
@@ -85,7 +81,6 @@ pub struct UseServerRule {
     pub condition: Condition,
 }
 
-/// The method of `hash-type`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum HashMethod {
     /// A table with as many entries as the sum of the weights. The load is even, but all keys move
@@ -96,23 +91,17 @@ pub enum HashMethod {
     Consistent,
 }
 
-/// The function of `hash-type`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum HashFunction {
-    /// `sdbm`.
     #[default]
     Sdbm,
-    /// `djb2`.
     Djb2,
-    /// `wt6`.
     Wt6,
-    /// `crc32`.
     Crc32,
     /// `none`: the leading digits of the key are the hash.
     None,
 }
 
-/// `hash-type`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct HashType {
     pub method: HashMethod,

@@ -22,7 +22,6 @@ pub enum SwitchTarget {
     Dynamic(Format),
 }
 
-/// A `use_backend` rule.
 #[derive(Clone, Debug)]
 pub struct SwitchRule {
     pub span: Span,
@@ -41,23 +40,16 @@ pub struct StatsPage {
     /// The settings come from `defaults`: the first `stats` line of the section itself replaces
     /// them.
     pub inherited: bool,
-    /// `stats uri`.
     pub uri: Box<[u8]>,
-    /// `stats realm`.
     pub realm: Option<Box<[u8]>>,
-    /// `stats auth`.
     pub users: Vec<StatsUser>,
     /// `stats refresh`, seconds; 0 disables it.
     pub refresh_s: u32,
     /// `stats show-node`; the empty string means the host name.
     pub node: Option<Box<str>>,
-    /// `stats show-desc`.
     pub description: Option<Box<str>>,
-    /// `stats show-legends`.
     pub legends: bool,
-    /// `stats show-modules`.
     pub modules: bool,
-    /// `stats hide-version`.
     pub hide_version: bool,
     /// `stats scope`: names of the proxies to show; "." is this one; empty shows all.
     pub scope: Vec<Box<str>>,
@@ -78,75 +70,47 @@ pub struct Proxy {
     pub id: u32,
     pub name: Box<str>,
     pub kind: ProxyKind,
-    /// `disabled`.
     pub disabled: bool,
-    /// `description`.
     pub description: Option<Box<str>>,
-    /// `mode`.
     pub mode: Mode,
-    /// `bind`.
     pub binds: Vec<Bind>,
-    /// `server`.
     pub servers: Vec<Server>,
-    /// `default-server`.
     pub default_server: super::ServerOptions,
-    /// `timeout`.
     pub timeouts: Timeouts,
-    /// `option`.
     pub options: OptionSet,
-    /// `balance`.
     pub balance: Balance,
-    /// `http-reuse`.
     pub reuse: ReuseMode,
-    /// `retries`.
     pub retries: Option<u32>,
     /// `option redispatch`: number of retries after which another server is used (negative counts
     /// from the last); None is off.
     pub redispatch: Option<i32>,
-    /// `maxconn`.
     pub maxconn: Option<u32>,
-    /// `fullconn`.
     pub fullconn: Option<u32>,
-    /// `backlog`.
     pub backlog: Option<u32>,
-    /// `rate-limit sessions`, a second.
+    /// Maximum number of new sessions per second (`rate-limit sessions`).
     pub session_rate_max: Option<u32>,
-    /// `source`.
     pub source: Option<std::net::SocketAddr>,
-    /// `tcp-request connection`.
     pub tcp_connection: Vec<TcpRule>,
-    /// `tcp-request session`.
     pub tcp_session: Vec<TcpRule>,
     /// The `tcp-request connection` and `session` lines, in a form that two configurations can
     /// compare.
     pub admission: Vec<AdmissionLine>,
-    /// `tcp-request content`.
     pub tcp_content: Vec<TcpRule>,
-    /// `tcp-request inspect-delay`, milliseconds.
     pub inspect_delay_ms: Option<u32>,
     /// `http-request`, and `redirect` after them.
     pub http_request: Vec<HttpRule>,
-    /// `redirect`.
     pub redirects: Vec<HttpRule>,
-    /// `http-response`.
     pub http_response: Vec<HttpRule>,
-    /// `http-after-response`.
     pub http_after_response: Vec<HttpRule>,
-    /// `use_backend`.
     pub use_backend: Vec<SwitchRule>,
-    /// `default_backend`.
     pub default_backend: Option<Reference>,
-    /// `option forwardfor`.
     pub forward_for: Option<ForwardFor>,
     /// `errorfile`, `errorloc…`, by status.
     pub errors: Vec<(u16, ErrorPage)>,
-    /// `monitor-uri`.
     pub monitor_uri: Option<Box<[u8]>>,
-    /// `monitor fail`.
     pub monitor_fail: Vec<Condition>,
     /// Health checks: `option httpchk` and similar ones.
     pub check: Check,
-    /// `stats`.
     pub stats: Option<Box<StatsPage>>,
     /// `log` targets; `log global` copies those of `global`.
     pub logs: Vec<LogTarget>,
@@ -154,19 +118,14 @@ pub struct Proxy {
     pub log_global: bool,
     /// `log-format`, `option httplog`, `option tcplog`; None is the short format for connections.
     pub log_format: Option<Arc<Format>>,
-    /// `error-log-format`.
     pub error_log_format: Option<Arc<Format>>,
     /// `log-format-sd`: the structured data of RFC 5424.
     pub log_format_sd: Option<Arc<Format>>,
-    /// `unique-id-format`.
     pub unique_id_format: Option<Arc<Format>>,
-    /// `unique-id-header`.
     pub unique_id_header: Option<Box<[u8]>>,
     /// `capture … header`, `declare capture`.
     pub captures: Captures,
-    /// `log-tag`.
     pub log_tag: Option<Box<[u8]>>,
-    /// `load-server-state-from-file`, and its position.
     pub state_source: Option<(StateSource, Span)>,
     /// `server-state-file-name`; None is the name of the backend.
     pub state_file_name: Option<Box<[u8]>>,
@@ -174,36 +133,25 @@ pub struct Proxy {
     /// Servers as the balance algorithm arranges them.
     pub line: crate::line::BalanceState,
     // Stick tables.
-    /// `stick …`.
     pub stick: Vec<StickRule>,
     // Alerts.
-    /// `email-alert`
     pub email: Option<Box<super::EmailAlert>>,
 
     // Persistence, hashes and retries.
-    /// `cookie`.
     pub cookie: Option<Arc<Cookie>>,
     /// Indices of the servers by their cookies.
     pub cookie_places: CookiePlaces,
-    /// `dynamic-cookie-key`.
     pub dynamic_cookie_key: Option<Box<[u8]>>,
-    /// `force-persist` and `ignore-persist`.
     pub persist_rules: Vec<PersistRule>,
-    /// `use-server`.
     pub use_server: Vec<UseServerRule>,
     /// `persist rdp-cookie`: the cookie's name.
     pub rdp_persist: Option<Box<[u8]>>,
-    /// `appsession`.
     pub app_session: Option<Arc<AppSession>>,
-    /// `hash-type`.
     pub hash: HashType,
     /// `hash-balance-factor`; 0 is none.
     pub hash_balance_factor: u32,
-    /// `hash-preserve-affinity`.
     pub hash_affinity: HashAffinity,
-    /// `retry-on`.
     pub retry_on: RetryOn,
-    /// Further settings of `source`.
     pub source_ways: SourceWays,
     /// A `balance` line is present.
     pub balance_said: bool,
@@ -216,24 +164,17 @@ pub struct Proxy {
     pub dispatch_server: Option<super::ServerIndex>,
     /// `max-session-srv-conns`: maximum number of server connections that a session reserves.
     pub own_connections_max: Option<u32>,
-    /// `log-steps`.
     pub log_steps: Option<super::LogSteps>,
-    /// `max-keep-alive-queue`.
     pub keep_alive_queue_max: Option<u32>,
-    /// `http-send-name-header`, in lower case.
+    /// Request header that contains the server's name (`http-send-name-header`), in lower case.
     pub name_header: Option<Box<[u8]>>,
-    /// `compression …`.
     pub compression: Option<Box<super::Compression>>,
     // More rules and data that are sent to servers.
-    /// `tcp-response content`.
     pub tcp_response: Vec<TcpRule>,
     /// `tcp-response inspect-delay`, milliseconds.
     pub response_delay_ms: Option<u32>,
-    /// `option forwarded`.
     pub forwarded: Option<Arc<super::Forwarded>>,
-    /// `option originalto`.
     pub original_to: Option<ForwardFor>,
-    /// `option http-restrict-req-hdr-names`.
     pub header_names: super::HeaderNames,
     /// An `option http-restrict-req-hdr-names` line is present.
     pub header_names_said: bool,
@@ -241,20 +182,16 @@ pub struct Proxy {
     pub fcgi_app_named: Option<(Box<str>, Span)>,
     /// Index of the application in [`super::Config::fcgi_apps`].
     pub fcgi_app: Option<usize>,
-    /// `clitcpka-*`.
     pub client_keep_alive: super::KeepAlive,
-    /// `srvtcpka-*`.
     pub server_keep_alive: super::KeepAlive,
     // Keywords of HAProxy 1.x.
     /// `req…`, `rsp…`, `block`; None without such a line.
     pub lines: Option<Box<crate::compiled::LineRuleSet>>,
     /// `monitor-net`, `mode health`; None without both.
     pub health: Option<Box<Health>>,
-    /// `capture cookie`.
     pub capture_cookie: Option<Box<CaptureCookie>>,
     /// `mode log`: the servers and the targets of messages.
     pub log_servers: Option<Arc<super::LogServers>>,
-    /// `balance sticky`.
     pub balance_sticky: bool,
     /// Features that few proxies use; known when the whole section is loaded.
     pub rare: super::Rare,
@@ -271,7 +208,6 @@ pub struct Health {
     pub always: bool,
 }
 
-/// `capture cookie`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CaptureCookie {
     /// Prefix that `name=value` must have.
@@ -280,11 +216,9 @@ pub struct CaptureCookie {
     pub length_max: usize,
 }
 
-/// `load-server-state-from-file`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StateSource {
     None,
-    /// The `server-state-file` of `global`.
     Global,
     Local,
 }

@@ -3,7 +3,6 @@
 
 use super::{HeaderNames, Observe, Proxy, ProxyOption};
 
-/// A set of features.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Rare(u32);
 
@@ -12,23 +11,18 @@ impl Rare {
     pub const OWN_SERVER: Rare = Rare(1);
     /// `cookie`, `appsession`, `option checkcache`: response cookies are processed.
     pub const ANSWERED_COOKIES: Rare = Rare(1 << 1);
-    /// `stick`
     pub const STICK: Rare = Rare(1 << 2);
     /// `retry-on` with a failure that is detected after the request was sent.
     pub const RETRY_AFTER_SENDING: Rare = Rare(1 << 3);
-    /// `compression`
     pub const COMPRESSION: Rare = Rare(1 << 4);
     /// Information for servers besides `option forwardfor`.
     pub const TOLD: Rare = Rare(1 << 5);
-    /// `option http-restrict-req-hdr-names`
     pub const HEADER_NAMES: Rare = Rare(1 << 6);
     /// `balance` by content of the body.
     pub const BALANCE_BY_BODY: Rare = Rare(1 << 7);
-    /// `observe` on a server.
     pub const OBSERVED: Rare = Rare(1 << 8);
     /// Response rules: `http-response`, `rsp…`.
     pub const ANSWER_RULES: Rare = Rare(1 << 9);
-    /// `http-after-response`
     pub const AFTER_RULES: Rare = Rare(1 << 10);
 
     /// Returns the features of a completely loaded proxy.

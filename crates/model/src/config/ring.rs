@@ -13,7 +13,6 @@ pub struct Ring {
     /// Name; for the implicit ring of a server, its address.
     pub name: Box<str>,
     pub span: Span,
-    /// `description`.
     pub description: Box<str>,
     /// `format`: of lines whose `log` sets none.
     pub format: SyslogFormat,
@@ -23,11 +22,9 @@ pub struct Ring {
     pub line_max: usize,
     /// `size`: bytes of all lines. The oldest lines are dropped first.
     pub size: usize,
-    /// `timeout connect`, milliseconds.
     pub connect_ms: Option<u32>,
     /// `timeout server`: time for which a server may accept no data, milliseconds.
     pub server_ms: Option<u32>,
-    /// `server`.
     pub servers: Vec<RingServer>,
 }
 

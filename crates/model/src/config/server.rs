@@ -53,7 +53,6 @@ impl PartialEq for ProxyField {
 pub struct ServerOptions {
     /// `weight`, 0..=256.
     pub weight: u32,
-    /// `backup`.
     pub backup: bool,
     /// `disabled`: starts in maintenance.
     pub disabled: bool,
@@ -67,13 +66,11 @@ pub struct ServerOptions {
     pub minconn: u32,
     /// `maxqueue`; 0 means no limit.
     pub maxqueue: u32,
-    /// `check`.
     pub check: bool,
     /// `rise`: successful checks until the server is up.
     pub rise: u32,
     /// `fall`: failed checks until the server is down.
     pub fall: u32,
-    /// `inter`, milliseconds.
     pub inter_ms: u32,
     /// `fastinter`, milliseconds; None is `inter`.
     pub fastinter_ms: Option<u32>,
@@ -83,7 +80,6 @@ pub struct ServerOptions {
     pub check_host: Option<ServerAddress>,
     /// `port`: port for the checks; None is the server's.
     pub check_port: Option<u16>,
-    /// `check-send-proxy`.
     pub check_send_proxy: bool,
     /// `send-proxy` (1) or `send-proxy-v2` (2).
     pub send_proxy: Option<u8>,
@@ -100,25 +96,18 @@ pub struct ServerOptions {
     pub cookie: Option<Box<[u8]>>,
     /// `source`: source address of connections to the server.
     pub source: Option<SocketAddr>,
-    /// Further settings of `source`.
     pub source_ways: SourceWays,
-    /// `tcp-ut`, milliseconds.
     pub tcp_user_timeout_ms: Option<u32>,
-    /// `tfo`.
     pub tcp_fast_open: bool,
     /// `pool-low-conn`: number of idle connections below which threads do not share them.
     pub pool_low: Option<u32>,
     /// `pool-max-conn`: maximum number of idle connections; None means no limit, 0 keeps none.
     pub pool_max: Option<u32>,
-    /// `pool-purge-delay`, milliseconds.
     pub pool_purge_delay_ms: u32,
     /// `max-reuse`: maximum number of requests on a connection; None means no limit.
     pub reuse_max: Option<u32>,
-    /// `slowstart`, milliseconds.
     pub slowstart_ms: u32,
-    /// `on-marked-down shutdown-sessions`.
     pub shutdown_sessions_on_down: bool,
-    /// `on-marked-up shutdown-backup-sessions`.
     pub shutdown_backup_sessions_on_up: bool,
     /// `id`; 0 if the line has none.
     pub id: u32,
@@ -127,9 +116,7 @@ pub struct ServerOptions {
     /// `redir`: GET and HEAD requests are redirected to this prefix.
     pub redirect_prefix: Option<Box<[u8]>>,
     pub tls: ServerTls,
-    /// `check-proto`
     pub check_proto: Option<HttpProtocol>,
-    /// `ws`
     pub web_socket: WebSocketProto,
     /// `non-stick`: no stick table stores this server for a client.
     pub non_stick: bool,
@@ -145,11 +132,9 @@ pub struct ServerOptions {
     pub resolving: Resolving,
     /// Settings of the agent check.
     pub agent: Agent,
-    /// `track`, and its position.
     pub track: Option<(Span, Box<str>)>,
     /// Reaction to errors of the server's traffic (`observe`, `on-error`).
     pub observing: Observing,
-    /// `init-state`
     pub init_state: InitState,
 
     // Hashes.

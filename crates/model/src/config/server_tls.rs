@@ -27,7 +27,6 @@ impl<T> Clone for NamedContent<T> {
 /// TLS settings of a server.
 #[derive(Clone, Debug, Default)]
 pub struct ServerTls {
-    /// `ssl`
     pub ssl: bool,
     /// The line or `default-server` contains `ssl`; a later `no-ssl` leaves this set.
     pub ssl_said: bool,
@@ -40,25 +39,19 @@ pub struct ServerTls {
     pub side: Arc<TlsSide>,
     /// `verify`; None uses `ssl-server-verify`.
     pub verify: Option<bool>,
-    /// `verifyhost`
     pub verify_host: Option<Box<str>>,
-    /// `ca-file`
     pub authorities: Option<NamedContent<Authorities>>,
     /// A file of the settings was rejected, so missing settings are not reported again.
     pub refused: bool,
-    /// `crl-file`
     pub crls: Option<NamedContent<Revocations>>,
-    /// `crt`
     pub certificate: Option<NamedContent<CertifiedKey>>,
     /// `sni`, as written in the file, and the compiled expression.
     pub sni: Option<(Box<str>, Arc<Expression>)>,
-    /// `alpn`
     pub alpn: Vec<Vec<u8>>,
-    /// `check-sni`
     pub check_sni: Option<Box<str>>,
     /// `check-alpn`; None is `alpn`.
     pub check_alpn: Option<Vec<Vec<u8>>>,
-    /// `no-ssl-reuse`
+    /// Sessions are not resumed (`no-ssl-reuse`).
     pub no_reuse: bool,
     /// Connector for traffic with `ssl`, or only for checks; built at the end of loading.
     pub connector: Option<Arc<Connector>>,
@@ -89,8 +82,6 @@ pub enum WebSocketProto {
     /// Version of the other streams, but HTTP/1 if ALPN offers it.
     #[default]
     Auto,
-    /// HTTP/1
     H1,
-    /// HTTP/2 (RFC 8441)
     H2,
 }

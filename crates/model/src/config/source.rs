@@ -16,14 +16,13 @@ pub enum Borrowed {
     Address(SocketAddr),
 }
 
-/// Further settings of `source`.
+/// Options of `source` besides the address.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SourceWays {
-    /// `usesrc`.
+    /// Foreign source address (`usesrc`), such as the client's.
     pub borrowed: Option<Borrowed>,
     /// Port range: the first and the last.
     pub ports: Option<(u16, u16)>,
-    /// `interface`.
     pub interface: Option<Box<str>>,
 }
 

@@ -3,7 +3,6 @@
 use super::{Server, ServerAddress};
 use std::net::SocketAddr;
 
-/// Address of a check.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum CheckAddress {
     /// An IP address and a port.

@@ -218,7 +218,6 @@ impl ServerState {
         queue::redistribute(self);
     }
 
-    /// Sets the administrative state.
     pub fn set_admin(self: &Arc<Self>, admin: AdminState, now_ms: u64) -> ServerChange {
         {
             let mut control = self.control();

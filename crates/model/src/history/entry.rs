@@ -22,7 +22,6 @@ pub enum EntryText {
     Server,
     /// The method as it was received.
     Method,
-    /// The `Host` header.
     Host,
     /// The path as it was received, without its query.
     Path,
@@ -87,15 +86,12 @@ pub enum BackendBy {
     None,
     /// The proxy is a `listen` section and its own backend.
     Own,
-    /// `default_backend`.
     Default(RuleLocation),
-    /// A `use_backend` rule.
     Rule(RuleLocation),
     /// A `reqsetbe` rule, or a rule that was not recorded.
     Other,
 }
 
-/// Result of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RequestOutcome {
     /// Status of the response; 0: none.

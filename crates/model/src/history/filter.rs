@@ -72,7 +72,6 @@ enum Client {
 
 type Bytes = Box<[u8]>;
 
-/// Conditions for returned entries.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HistoryFilter {
     /// Only entries after these numbers, one for each thread.
@@ -85,7 +84,6 @@ pub struct HistoryFilter {
     frontend: Option<Bytes>,
     /// Only failed requests (true), or only others (false).
     failed: Option<bool>,
-    /// Maximum number of entries.
     pub max: usize,
     pub json: bool,
 }

@@ -94,7 +94,6 @@ pub struct HistoryRange {
     pub since: u64,
     /// Only entries older than this one; None starts with the newest.
     pub before: Option<u64>,
-    /// Maximum number of entries.
     pub max: usize,
 }
 

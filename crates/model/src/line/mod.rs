@@ -75,7 +75,7 @@ pub(crate) struct AlgorithmState {
     pub(crate) backup: BalanceGroup,
     /// Backups in the order of the file.
     pub(crate) backups: Vec<u32>,
-    /// `first`: indices by id.
+    /// Server indices in the order of their ids, for `balance first`.
     pub(crate) by_id: Vec<u32>,
     pub(crate) table: Option<Vec<u32>>,
     /// `hash-type consistent`: used in place of the table.

@@ -39,7 +39,6 @@ struct LogBuffer {
     lost: u64,
 }
 
-/// Ring of log lines.
 #[derive(Debug)]
 pub struct Ring {
     settings: Arc<Settings>,

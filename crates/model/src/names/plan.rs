@@ -171,7 +171,6 @@ fn keys_of(config: &Config, server: &Server) -> Vec<Key> {
 }
 
 impl ResolutionSchedule {
-    /// Applies a new configuration.
     pub fn change(&mut self, config: &Arc<Config>, now_ms: u64) {
         self.config = Arc::clone(config);
         self.tallies.retain(|(section, server), _| {
@@ -433,7 +432,6 @@ impl ResolutionSchedule {
         self.config.resolvers.iter().map(of).collect()
     }
 
-    /// Returns the current configuration.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config)
     }

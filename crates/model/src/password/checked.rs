@@ -9,7 +9,6 @@ use zeroize::Zeroizing;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Key(pub(crate) [u8; 32]);
 
-/// A password to verify.
 #[derive(Debug)]
 pub struct PasswordCheck {
     pub key: Key,

@@ -12,7 +12,6 @@ const TEXT_MAX: usize = 256;
 /// Maximum length of a password, bytes: that of libxcrypt.
 pub const PASSWORD_MAX: usize = 512;
 
-/// A kind of hash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum HashKind {
     Des,

@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-/// Substitute for a stream.
 pub(super) struct Stub {
     config: Arc<Config>,
     server: Option<ServerIndex>,

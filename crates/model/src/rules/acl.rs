@@ -76,7 +76,6 @@ impl Test {
         self.patterns.find(value).is_some()
     }
 
-    /// Evaluates the test.
     pub fn run(&self, stream: &ProxyStream) -> TestResult {
         self.find(stream, |value| self.has(value))
     }

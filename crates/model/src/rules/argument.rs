@@ -91,11 +91,9 @@ pub enum ArgumentKind {
     Variable,
     /// A network mask: a number of bits or, for IPv4, an address.
     Mask4,
-    /// The same, for IPv6.
+    /// A network mask for IPv6: a number of bits or an address.
     Mask6,
-    /// An IPv4 address.
     Ipv4,
-    /// An IPv6 address.
     Ipv6,
     /// `true`, `false`, `1` or `0`.
     Bool,

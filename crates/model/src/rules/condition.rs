@@ -10,7 +10,6 @@ use language::arguments::Args;
 use language::{ConfigWord, Diagnostic, Span, suggest};
 use std::sync::Arc;
 
-/// Result of a test.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum TestResult {
     Fail,
@@ -117,7 +116,6 @@ impl Condition {
         self.run(stream).met()
     }
 
-    /// Evaluates the condition.
     pub fn run(&self, stream: &ProxyStream) -> TestResult {
         if stream.session.is_traced() {
             return self.run_traced(stream);

@@ -17,7 +17,6 @@ use language::{ConfigWord, Diagnostic, Span, suggest};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Parsed flags and patterns.
 #[derive(Debug, Default)]
 pub struct Patterned {
     /// Method of `-m`, with its position.
@@ -40,7 +39,6 @@ pub struct Patterned {
 const FLAGS: &[&str] = &["-i", "-n", "-M", "-f", "-u", "-m"];
 
 impl Patterned {
-    /// Parses flags and patterns.
     pub fn read(loader: &mut ConfigDraft, words: &[ConfigWord]) -> Result<Self, Diagnostic> {
         let mut read = Patterned::default();
         let mut files: Vec<&ConfigWord> = Vec::new();

@@ -37,7 +37,6 @@ const RULE_BYTES_MAX: usize = 64 << 20;
 /// Maximum number of prepared versions of a list.
 const PREPARED_MAX: usize = 16;
 
-/// Entry of a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
     /// Number that identifies the entry in commands (`#` and the number), even if other entries are
@@ -146,7 +145,6 @@ pub enum Edit {
     Clear,
 }
 
-/// Selection of entries.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Which {
     /// All entries with this key.
@@ -239,7 +237,6 @@ impl ConfigLists {
     }
 }
 
-/// Lists of a configuration.
 #[derive(Debug, Default)]
 pub struct Lists {
     inner: Mutex<ConfigLists>,

@@ -9,7 +9,6 @@ use std::net::IpAddr;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Gives {
     Text,
-    /// Integer of 64 bits.
     Int,
     Address,
     /// Key that matched, instead of its value.

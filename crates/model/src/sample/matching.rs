@@ -8,7 +8,7 @@ use super::value::{SampleValue, Type};
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-/// Matching method (`-m`).
+/// Matching method of an ACL (`-m`) or map.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Method {
     Found,

@@ -79,7 +79,6 @@ impl std::fmt::Display for RegularError {
 pub type Groups = [Option<(usize, usize)>; GROUPS_MAX];
 
 impl Regular {
-    /// Compiles a PCRE2 expression.
     pub fn new(pattern: &[u8], ignore_case: bool) -> Result<Self, RegularError> {
         let syntax = Syntax {
             ignore_case,

@@ -8,11 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SampleValue<'a> {
     Bool(bool),
-    /// Integer of 64 bits.
     Int(i64),
-    /// An IPv4 address.
     Ipv4(Ipv4Addr),
-    /// An IPv6 address.
     Ipv6(Ipv6Addr),
     /// Text with arbitrary bytes.
     Str(Cow<'a, [u8]>),
@@ -26,21 +23,14 @@ pub enum SampleValue<'a> {
 pub enum Type {
     /// Any type. As an output: known only at run time.
     Any,
-    /// [`SampleValue::Bool`].
     Bool,
-    /// [`SampleValue::Int`].
     Int,
     /// IPv4 or IPv6 address.
     Address,
-    /// [`SampleValue::Ipv4`].
     Ipv4,
-    /// [`SampleValue::Ipv6`].
     Ipv6,
-    /// [`SampleValue::Str`].
     Str,
-    /// [`SampleValue::Bin`].
     Bin,
-    /// [`SampleValue::Method`].
     Method,
 }
 
@@ -222,7 +212,6 @@ impl<'a> SampleValue<'a> {
         }
     }
 
-    /// Appends the text form.
     pub fn write_text(&self, out: &mut Vec<u8>) {
         use std::io::Write;
         // Writing into memory does not fail.

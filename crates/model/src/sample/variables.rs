@@ -20,7 +20,6 @@ pub enum Scope {
     Request,
     /// `res`: processing of the response.
     Response,
-    /// `check`: one health check.
     Check,
 }
 
@@ -163,7 +162,6 @@ impl Variables {
         true
     }
 
-    /// Removes a variable.
     pub fn unset(&mut self, name: VariableName) {
         if let Ok(at) = self.find(name) {
             let (_, value) = self.list.remove(at);
@@ -181,7 +179,6 @@ impl Variables {
             .sum();
     }
 
-    /// Removes all variables.
     pub fn clear(&mut self) {
         self.list.clear();
         self.bytes = 0;
@@ -223,7 +220,6 @@ pub fn set_process_variable(
         .set(name, value, bytes_max)
 }
 
-/// Removes a process variable.
 pub fn unset_process_variable(name: VariableName) {
     PROCESS
         .write()

@@ -7,13 +7,10 @@ use crate::state::CheckStatus;
 /// A status or a range of statuses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StatusRange {
-    /// First status, inclusive.
     pub first: u16,
-    /// Last status, inclusive.
     pub last: u16,
 }
 
-/// Comparison of a text.
 #[derive(Clone, Debug)]
 pub enum Matcher {
     /// The whole text is equal.
@@ -29,9 +26,7 @@ pub enum Matcher {
 /// Expected property of a response.
 #[derive(Clone, Debug)]
 pub enum Pattern {
-    /// `status`.
     Status(Vec<StatusRange>),
-    /// `rstatus`.
     StatusText(Regular),
     /// `hdr` (each comma-separated value) and `fhdr` (whole fields).
     Header {
@@ -46,13 +41,10 @@ pub enum Pattern {
     Text(Box<[u8]>),
     /// `binary`: like `string`, written in hexadecimal digits.
     Binary(Box<[u8]>),
-    /// `rstring`.
     Regex(Regular),
     /// `rbinary`: a regular expression over the hexadecimal digits of the bytes.
     BinaryRegex(Regular),
-    /// `string-lf`
     TextFormat(Format),
-    /// `binary-lf`
     BinaryFormat(Format),
     Dialogue(Dialogue),
 }
@@ -60,7 +52,6 @@ pub enum Pattern {
 /// Source of the text that a log line reports about a response.
 #[derive(Clone, Debug)]
 pub enum ReportedText {
-    /// `on-success`, `on-error`
     Format(Format),
     Text(&'static str),
     /// First line of the response, from this offset on.
@@ -72,7 +63,6 @@ pub enum ReportedText {
 /// Source of the code of a result.
 #[derive(Clone, Debug)]
 pub enum Code {
-    /// `status-code`
     Expression(Expression),
     /// The first three digits of the response.
     Digits,
@@ -87,15 +77,10 @@ pub struct Expect {
     /// `min-recv`: minimum number of bytes for a result, at which the result is final. None waits
     /// for more bytes until the pattern matches.
     pub min_recv: Option<usize>,
-    /// `ok-status`
     pub ok_status: Option<CheckStatus>,
-    /// `error-status`
     pub error_status: Option<CheckStatus>,
-    /// `tout-status`
     pub timeout_status: Option<CheckStatus>,
-    /// `on-success`
     pub on_success: Option<ReportedText>,
-    /// `on-error`
     pub on_error: Option<ReportedText>,
     /// `status-code`
     pub code: Option<Code>,

@@ -42,7 +42,6 @@ pub struct CheckStep {
     pub text: Box<[u8]>,
 }
 
-/// Action of a step.
 #[derive(Clone, Debug)]
 pub enum StepAction {
     /// No action; carries a comment.
@@ -63,41 +62,29 @@ pub enum PortSource {
     Expression(Expression),
 }
 
-/// Options of a connection.
 #[derive(Clone, Debug, Default)]
 pub struct Connect {
     /// `default`: options that are not set here are those of the server line.
     pub default: bool,
-    /// `port`
     pub port: Option<PortSource>,
-    /// `addr`
     pub address: Option<ServerAddress>,
-    /// `send-proxy`
     pub send_proxy: bool,
-    /// `via-socks4`
     pub via_socks4: bool,
-    /// `ssl`
     pub tls: bool,
-    /// `sni`
     pub sni: Option<Box<str>>,
-    /// `alpn`
     pub alpn: Option<Vec<Vec<u8>>>,
     /// `linger`: the connection is closed without a reset.
     pub linger: bool,
-    /// `proto`
     pub protocol: Option<HttpProtocol>,
 }
 
 /// Data of a send step.
 #[derive(Clone, Debug)]
 pub enum Send {
-    /// Bytes.
     Bytes(Box<[u8]>),
-    /// `send-lf`
     Format(Format),
     /// `send-binary-lf`: hexadecimal digits.
     HexFormat(Format),
-    /// The ClientHello of `crate::check`.
     TlsHello,
     Http(HttpSend),
 }
@@ -110,7 +97,7 @@ pub type HttpField = (Box<[u8]>, Format);
 pub struct HttpSend {
     pub method: Option<Box<str>>,
     pub uri: Option<Format>,
-    /// "HTTP/1.1"
+    /// Version as in the request line, such as `HTTP/1.1`.
     pub version: Option<Box<str>>,
     /// Header fields (`Host` among them), in order.
     pub headers: Vec<HttpField>,

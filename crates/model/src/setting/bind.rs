@@ -8,7 +8,6 @@ use std::sync::Arc;
 use tls::BindTls;
 use tls::acceptor::Acceptor;
 
-/// Address of a listener.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum BindAddress {
     /// An IPv4 or IPv6 address and port.
@@ -47,16 +46,13 @@ impl BindAddress {
 pub struct BindOwner {
     pub uid: Option<u32>,
     pub gid: Option<u32>,
-    /// Permission bits.
     pub mode: Option<u32>,
 }
 
 /// HTTP version that `proto` selects on a `bind` or `server` line.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum HttpProtocol {
-    /// `h1`
     Http1,
-    /// `h2`
     Http2,
     /// `fcgi`, only for servers.
     FastCgi,
@@ -87,21 +83,14 @@ pub struct Bind {
     pub stays_raw: bool,
     /// Headers that must precede all other data.
     pub preface: Preface,
-    /// `backlog`.
     pub backlog: Option<u32>,
-    /// `maxconn` of this listener.
     pub maxconn: Option<u32>,
-    /// `defer-accept`.
     pub defer_accept: bool,
-    /// `interface`.
     pub interface: Option<Box<str>>,
     /// `mss`; negative values are relative to the interface's.
     pub mss: Option<i32>,
-    /// `tcp-ut`, milliseconds.
     pub tcp_user_timeout_ms: Option<u32>,
-    /// `tfo`.
     pub tcp_fast_open: bool,
-    /// `transparent`.
     pub transparent: bool,
     /// `v4v6` or `v6only`: whether an IPv6 listener also accepts IPv4; None uses the system's
     /// default.

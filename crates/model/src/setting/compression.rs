@@ -1,13 +1,12 @@
 //! `compression …` of a proxy.
 
-/// A compression algorithm.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Algorithm {
     /// `identity`: no compression.
     Identity,
     /// `gzip` (RFC 1952).
     Gzip,
-    /// `deflate` (RFC 1950).
+    /// `deflate`: the zlib format (RFC 1950).
     Deflate,
     /// `raw-deflate` (RFC 1951), which some clients mean by "deflate".
     RawDeflate,
@@ -56,7 +55,6 @@ pub enum Direction {
     Both,
 }
 
-/// `compression …`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Compression {
     pub response: Compressed,

@@ -30,7 +30,6 @@ impl ThreadSet {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct CpuSet(pub Vec<u32>);
 
-/// A `cpu-map` line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CpuMap {
     /// `auto:`: the n-th thread of the set only gets the n-th processor.

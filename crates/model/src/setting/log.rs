@@ -6,9 +6,7 @@ pub enum SyslogFormat {
     /// RFC 3164 without the host name.
     #[default]
     Local,
-    /// RFC 3164.
     Rfc3164,
-    /// RFC 5424.
     Rfc5424,
     /// Only the priority in front of the message.
     Priority,

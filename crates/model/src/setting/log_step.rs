@@ -16,19 +16,12 @@ pub enum StreamLogStep {
     Any,
     /// Start of a QUIC connection.
     QuicInit,
-    /// `do-log` in `tcp-request connection`.
     TcpConnection,
-    /// `do-log` in `tcp-request session`.
     TcpSession,
-    /// `do-log` in `tcp-request content`.
     TcpContent,
-    /// `do-log` in `tcp-response content`.
     TcpResponse,
-    /// `do-log` in `http-request`.
     HttpRequest,
-    /// `do-log` in `http-response`.
     HttpResponse,
-    /// `do-log` in `http-after-response`.
     HttpAfterResponse,
 }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 /// Default timeout of a whole dialogue with a mail server, milliseconds.
 const TIMEOUT_MS: u32 = 10_000;
 
-/// A `mailers` section.
 #[derive(Clone, Debug)]
 pub struct Mailers {
     pub name: Box<str>,
@@ -16,7 +15,6 @@ pub struct Mailers {
     pub span: Span,
     /// `mailer` lines; each server receives every mail.
     pub servers: Vec<Mailer>,
-    /// `timeout mail`
     pub timeout_ms: u32,
 }
 
@@ -32,7 +30,6 @@ impl Mailers {
     }
 }
 
-/// A mail server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mailer {
     /// Name of the mail server.
@@ -48,11 +45,8 @@ pub struct EmailAlert {
     pub mailers_name: Option<(Box<str>, Span)>,
     /// The `mailers` section of that name.
     pub mailers: Option<Arc<Mailers>>,
-    /// `email-alert from`
     pub from: Option<Box<str>>,
-    /// `email-alert to`
     pub to: Option<Box<str>>,
-    /// `email-alert myhostname`
     pub host_name: Option<Box<str>>,
     /// `email-alert level`: alerts of this level and more severe ones are sent; None is `alert`.
     pub level: Option<u8>,

@@ -3,18 +3,15 @@
 
 use std::net::IpAddr;
 
-/// `agent-check` and related settings.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Agent {
     /// The agent check is enabled.
     pub check: bool,
-    /// `agent-port`
     pub port: Option<u16>,
     /// `agent-addr`; None is the server's address.
     pub address: Option<IpAddr>,
     /// `agent-inter`, milliseconds; None is `inter`.
     pub inter_ms: Option<u32>,
-    /// `agent-send`
     pub send: Option<Box<[u8]>>,
 }
 

@@ -10,9 +10,7 @@ pub enum ProxyKind {
     /// `defaults` (exists only while loading).
     #[default]
     Defaults,
-    /// `frontend`.
     Frontend,
-    /// `backend`.
     Backend,
     /// `listen`: both in one.
     Listen,
@@ -40,10 +38,8 @@ impl ProxyKind {
     }
 }
 
-/// `mode`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Mode {
-    /// Plain bytes.
     #[default]
     Tcp,
     Http,
@@ -65,27 +61,16 @@ impl Mode {
 /// `timeout …`, milliseconds each; None means no limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Timeouts {
-    /// `timeout client`.
     pub client_ms: Option<u32>,
-    /// `timeout client-fin`.
     pub client_fin_ms: Option<u32>,
-    /// `timeout http-request`.
     pub http_request_ms: Option<u32>,
-    /// `timeout http-keep-alive`.
     pub http_keep_alive_ms: Option<u32>,
-    /// `timeout connect`.
     pub connect_ms: Option<u32>,
-    /// `timeout queue`.
     pub queue_ms: Option<u32>,
-    /// `timeout server`.
     pub server_ms: Option<u32>,
-    /// `timeout server-fin`.
     pub server_fin_ms: Option<u32>,
-    /// `timeout tunnel`.
     pub tunnel_ms: Option<u32>,
-    /// `timeout tarpit`.
     pub tarpit_ms: Option<u32>,
-    /// `timeout check`.
     pub check_ms: Option<u32>,
     /// `timeout client-hs`: for the TLS handshake.
     pub handshake_ms: Option<u32>,
@@ -96,75 +81,46 @@ pub struct Timeouts {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum ProxyOption {
-    /// `option dontlognull`
     DontLogNull,
-    /// `option dontlog-normal`
     DontLogNormal,
-    /// `option log-health-checks`
     LogHealthChecks,
-    /// `option log-separate-errors`
     LogSeparateErrors,
-    /// `option logasap`
     LogAsap,
-    /// `option contstats`
     ContStats,
-    /// `option socket-stats`
     SocketStats,
-    /// `option nolinger`
     NoLinger,
     /// `option clitcpka` (and `option tcpka`)
     ClientTcpKeepAlive,
     /// `option srvtcpka` (and `option tcpka`)
     ServerTcpKeepAlive,
-    /// `option http-server-close`
     HttpServerClose,
-    /// `option httpclose`
     HttpClose,
     /// `option http-keep-alive`, explicitly set: it disables the two above.
     HttpKeepAlive,
-    /// `option http-pretend-keepalive`
     HttpPretendKeepAlive,
-    /// `option http-buffer-request`
     HttpBufferRequest,
-    /// `option http-no-delay`
     HttpNoDelay,
-    /// `option http-ignore-probes`
     HttpIgnoreProbes,
-    /// `option abortonclose`
     AbortOnClose,
-    /// `option allbackups`
     AllBackups,
-    /// `option independent-streams`
     IndependentStreams,
     /// `option splice-auto`, `-request`, `-response`
     SpliceAuto,
-    /// `option tcp-smart-accept`
     TcpSmartAccept,
-    /// `option tcp-smart-connect`
     TcpSmartConnect,
-    /// `option accept-invalid-http-request`
     AcceptInvalidHttpRequest,
-    /// `option accept-invalid-http-response`
     AcceptInvalidHttpResponse,
-    /// `option prefer-last-server`
     PreferLastServer,
-    /// `option http-use-proxy-header`
     HttpUseProxyHeader,
-    /// `option idle-close-on-response`
     IdleCloseOnResponse,
-    /// `option checkcache`
     CheckCache,
     /// `option h1-case-adjust-bogus-client`
     H1CaseClient,
     /// `option h1-case-adjust-bogus-server`
     H1CaseServer,
-    /// `option disable-h2-upgrade`
     DisableH2Upgrade,
-    /// `option http-drop-request-trailers`
     DropRequestTrailers,
-    /// `option http-drop-response-trailers`
     DropResponseTrailers,
-    /// `option persist`
     Persist,
 }
 
@@ -188,7 +144,6 @@ impl OptionSet {
     }
 }
 
-/// `http-reuse`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ReuseMode {
     /// Idle connections are not shared between sessions.
@@ -212,14 +167,11 @@ pub struct Reference {
     pub index: Option<ProxyIndex>,
 }
 
-/// `option forwardfor`.
 #[derive(Clone, Debug)]
 pub struct ForwardFor {
     /// Header name, lower case: "x-forwarded-for".
     pub header: Box<[u8]>,
-    /// `except` networks.
     pub except: Vec<(IpAddr, u8)>,
-    /// `if-none`.
     pub if_none: bool,
 }
 

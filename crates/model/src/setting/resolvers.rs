@@ -4,7 +4,6 @@ use crate::sample::network::MaskedNetwork;
 use language::Span;
 use std::net::{IpAddr, SocketAddr};
 
-/// A nameserver.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NameServer {
     /// Name in the file, or the address if the nameserver comes from `/etc/resolv.conf`.
@@ -44,7 +43,6 @@ impl Default for Hold {
     }
 }
 
-/// A `resolvers` section.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Resolvers {
     /// Position of the section's name.
@@ -79,12 +77,9 @@ impl Resolvers {
     }
 }
 
-/// A version of IP.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum AddressFamily {
-    /// IPv4.
     V4,
-    /// IPv6.
     V6,
 }
 
@@ -111,15 +106,12 @@ pub const NETWORKS_MAX: usize = 5;
 /// Settings of a server line for the resolution of its name at run time.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Resolving {
-    /// `resolvers`, and its position.
     pub resolvers: Option<(Span, Box<str>)>,
-    /// `resolve-prefer`
     pub prefer: AddressFamily,
-    /// `resolve-net`
+    /// Networks whose addresses are preferred (`resolve-net`).
     pub networks: Vec<MaskedNetwork>,
-    /// `resolve-opts allow-dup-ip`
+    /// Servers of a backend may have the same address (`resolve-opts allow-dup-ip`).
     pub same_address: bool,
-    /// `resolve-opts ignore-weight`
     pub ignore_weight: bool,
     /// `init-addr`; None is HAProxy's default.
     pub init: Option<Vec<InitAddress>>,
@@ -151,7 +143,7 @@ pub enum NamedPort {
 pub struct HostName {
     /// Name as written, without the port; empty if the line has an address.
     pub text: Box<str>,
-    /// `ipv4@`, `ipv6@`.
+    /// Address family that `ipv4@` or `ipv6@` requires.
     pub family: Option<AddressFamily>,
     pub port: NamedPort,
     /// The name is a service (`_http._tcp.name`), whose SRV records contain hosts and ports.

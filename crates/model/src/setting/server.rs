@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Address of a server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ServerAddress {
     /// Address and port, resolved at the start.

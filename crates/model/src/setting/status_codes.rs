@@ -32,7 +32,6 @@ impl Default for CountedCodes {
 }
 
 impl StatusCodes {
-    /// The empty set.
     pub const NONE: StatusCodes = StatusCodes([0; WORDS]);
 
     fn place(status: u16) -> Option<(usize, u64)> {

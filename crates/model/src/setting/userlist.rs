@@ -9,13 +9,10 @@ use std::sync::{Arc, OnceLock};
 pub enum Password {
     /// No password, or a hash of an unsupported kind: the user is never accepted.
     None,
-    /// `insecure-password`
     Clear(Secret),
-    /// `password`
     Hashed(Arc<Hash>),
 }
 
-/// A user.
 #[derive(Clone, Debug)]
 pub struct UserAccount {
     pub name: Box<str>,
@@ -23,7 +20,6 @@ pub struct UserAccount {
     pub groups: Vec<Box<str>>,
 }
 
-/// A list of users.
 #[derive(Clone, Debug, Default)]
 pub struct Userlist {
     pub name: Box<str>,

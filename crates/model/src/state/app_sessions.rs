@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Maximum number of sessions of a backend.
 pub const SESSIONS_MAX: usize = 1 << 18;
 
-/// Sessions of a backend.
+/// Server of each session of a backend's application.
 #[derive(Debug, Default)]
 pub struct AppSessions(Mutex<Generations>);
 

@@ -14,7 +14,7 @@ static EVENTS: AtomicU64 = AtomicU64::new(0);
 /// Name and id of a proxy or server.
 pub type NameAndId = (Box<str>, u32);
 
-/// An invalid message.
+/// An invalid message as `show errors` displays it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Capture {
     pub at: SystemTime,

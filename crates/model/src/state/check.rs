@@ -198,7 +198,6 @@ impl CheckResult {
         }
     }
 
-    /// Sets the layer-7 code.
     pub fn code(mut self, code: u16) -> Self {
         self.code = code;
         self

@@ -11,13 +11,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 pub enum Tally {
     /// `stot` of frontends (streams), backends and servers.
     Sessions,
-    /// Connections accepted (`conn_tot`).
     Connections,
-    /// `bin`.
     BytesIn,
-    /// `bout`.
     BytesOut,
-    /// `req_tot`.
     Requests,
     /// `dreq`: requests denied by rules.
     DeniedRequests,
@@ -27,55 +23,35 @@ pub enum Tally {
     DeniedConnections,
     /// `dses`: sessions rejected by `tcp-request session`.
     DeniedSessions,
-    /// `ereq`.
     RequestErrors,
-    /// `econ`.
     ConnectErrors,
-    /// `eresp`.
     ResponseErrors,
-    /// `wretr`.
     Retries,
-    /// `wredis`.
     Redispatches,
-    /// `hrsp_1xx`.
     Status1xx,
-    /// `hrsp_2xx`.
     Status2xx,
-    /// `hrsp_3xx`.
     Status3xx,
-    /// `hrsp_4xx`.
     Status4xx,
-    /// `hrsp_5xx`.
     Status5xx,
-    /// `hrsp_other`.
     StatusOther,
-    /// `cli_abrt`.
     ClientAborts,
-    /// `srv_abrt`.
     ServerAborts,
     /// `lbtot`: number of times that balancing chose the server.
     Chosen,
-    /// `intercepted`.
+    /// Requests to which the proxy itself responded (`intercepted`).
     Intercepted,
     /// `connect`: connection attempts to servers.
     Connects,
     /// `reuse`: requests sent over an idle connection.
     Reuses,
-    /// `chkfail`.
     CheckFailures,
-    /// `chkdown`.
     WentDown,
-    /// `hanafail`.
+    /// Failures that `observe` found in the traffic of clients (`hanafail`).
     HealthAnalyseFailures,
-    /// Failed header rewrites (`wrew`).
     RewriteFailures,
-    /// Internal errors (`eint`).
     InternalErrors,
-    /// Full TLS handshakes (`ssl_sess`).
     TlsSessions,
-    /// Resumed TLS handshakes (`ssl_reused_sess`).
     TlsResumed,
-    /// Failed TLS handshakes (`ssl_failed_handshake`).
     TlsFailed,
     /// Bytes before compression (`comp_in`).
     CompressedIn,
@@ -83,11 +59,8 @@ pub enum Tally {
     CompressedOut,
     /// Bytes that bypassed compression (`comp_byp`).
     CompressionBypassed,
-    /// Compressed responses (`comp_rsp`).
     CompressedAnswers,
-    /// Cache lookups (`cache_lookups`).
     CacheLookups,
-    /// Cache hits (`cache_hits`).
     CacheHits,
     /// HTTP/2 connections of clients (`h2_total_connections`).
     Http2Connections,
@@ -231,7 +204,6 @@ impl Counters {
         })
     }
 
-    /// Returns this thread's shard.
     pub fn current_shard(&self) -> &Shard {
         let shards = self.shards();
         &shards[shard_here(shards.len())]

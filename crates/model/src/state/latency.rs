@@ -81,9 +81,7 @@ pub struct Percentiles {
     /// Number of requests in the sample.
     pub samples: u64,
     pub p50_ms: u64,
-    /// 95th percentile.
     pub p95_ms: u64,
-    /// 99th percentile.
     pub p99_ms: u64,
 }
 

@@ -25,7 +25,6 @@ pub struct SharedTable {
     pub last: u32,
 }
 
-/// A remote peer.
 pub struct Peer {
     pub name: Box<str>,
     /// Address on which the peer listens.

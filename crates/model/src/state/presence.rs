@@ -36,7 +36,6 @@ impl Presence {
         &shares[shard_here(shares.len())].0
     }
 
-    /// Adds one.
     pub fn increment(&self) {
         self.here().fetch_add(1, Relaxed);
     }

@@ -42,7 +42,7 @@ pub struct ServerSlot {
     pub listed: u32,
 }
 
-/// A granted slot.
+/// A server's slot that a waiting stream received.
 #[derive(Debug)]
 pub struct Granted {
     /// Index of the server in the stream's configuration.

@@ -89,7 +89,6 @@ const SHUTDOWN_BITS: u32 = 2;
 
 /// Units of a weight of 1, so that a server in slow start can have less than 1.
 pub const WEIGHT_SCALE: u32 = 16;
-/// Maximum of `weight`.
 pub const WEIGHT_MAX: u32 = 256;
 
 pub(crate) const USABLE: u32 = 1;

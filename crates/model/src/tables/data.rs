@@ -3,7 +3,6 @@
 /// Representation of a data type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shape {
-    /// A 32-bit number.
     Number,
     /// A 64-bit counter.
     Long,
@@ -47,7 +46,6 @@ macro_rules! data_types {
                 match self { $(DataType::$variant => $doc,)* }
             }
 
-            /// Returns the representation.
             pub const fn shape(self) -> Shape {
                 match self { $(DataType::$variant => Shape::$shape,)* }
             }
@@ -136,7 +134,6 @@ pub struct Layout {
     words: u32,
 }
 
-/// Location of an element.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cell {
     /// Index of the first word within the data.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// A held entry.
+/// Reference to a table entry. The entry does not expire while one exists.
 pub struct HeldEntry {
     table: Arc<Table>,
     place: Position,
@@ -45,7 +45,6 @@ impl HeldEntry {
         (u64::from(self.place.shard) << 32) + u64::from(self.place.slot) + 1
     }
 
-    /// Returns the key.
     pub fn key(&self) -> Vec<u8> {
         let mut key = Vec::new();
         self.row().key(&mut key);

@@ -3,18 +3,12 @@
 use crate::sample::{SampleValue, Type};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// `type` of a table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KeyType {
-    /// `ip`
     Ip,
-    /// `ipv6`
     Ipv6,
-    /// `integer`
     Integer,
-    /// `string`
     String,
-    /// `binary`
     Binary,
 }
 
@@ -35,7 +29,6 @@ impl KeyType {
         ("binary", KeyType::Binary),
     ];
 
-    /// Returns the name.
     pub fn name(self) -> &'static str {
         Self::NAMES
             .iter()

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// Words of a rate.
+/// View of the three words of a rate.
 pub struct Rate<'w> {
     began: &'w AtomicU32,
     current: &'w AtomicU32,

@@ -77,7 +77,6 @@ impl Tables {
         self.places.get(name)?.get()
     }
 
-    /// Returns all running tables.
     pub fn serving(&self) -> impl DoubleEndedIterator<Item = &Arc<Table>> {
         self.all.iter().filter_map(|table| table.place.get())
     }

@@ -62,20 +62,17 @@ const SWEEP_MAX: usize = 256;
 const BUCKETS_MIN: usize = 16;
 /// Maximum number of recorded keys of a table.
 const NOTED_MAX: usize = 64;
-/// Maximum of `size`.
 pub const SIZE_MAX: u32 = 1 << 30;
 
 /// Structure of a table. After a configuration change, two tables with equal structures share their
 /// entries.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Make {
-    /// `type`
     pub key: KeyType,
     /// `len` of the key.
     pub length: u32,
-    /// `size`
+    /// Maximum number of entries (`size`).
     pub size: u32,
-    /// `store`
     pub layout: Layout,
 }
 
@@ -84,7 +81,6 @@ pub struct Make {
 pub struct Settings {
     /// `expire`, milliseconds; 0 means never.
     pub expire_ms: u32,
-    /// `nopurge`
     pub no_purge: bool,
     /// Updates are collected for peers.
     pub has_peers: bool,
@@ -374,7 +370,6 @@ impl Table {
         self.noted.get_or_init(Mutex::default);
     }
 
-    /// Returns the recorded keys.
     pub fn noted_keys(&self) -> Vec<Box<[u8]>> {
         let noted = self.noted.get().map(lock);
         noted.iter().flat_map(|keys| keys.iter().cloned()).collect()

@@ -139,7 +139,6 @@ impl Thread {
         self.process.generation() == config.version
     }
 
-    /// Returns the newest configuration.
     pub fn config(&self) -> Arc<Config> {
         if self.process.generation() != self.generation.get() {
             let newest = self.process.config();

@@ -77,7 +77,6 @@ impl ProcessState {
         std::mem::replace(&mut *newest, config)
     }
 
-    /// Returns the newest configuration.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&lock(&self.newest))
     }

@@ -118,7 +118,6 @@ pub fn session_glitch(session: &Session) {
     }
 }
 
-/// Counts a request.
 #[inline]
 pub fn request(stream: &ProxyStream) {
     if any(stream) {

@@ -80,7 +80,6 @@ impl Assigned {
 }
 
 impl ProxyStream {
-    /// Applies the pending changes.
     pub fn apply_pending(&mut self) {
         let Some(list) = self.rules.assigned.0.get_mut().take() else {
             return;

@@ -59,7 +59,6 @@ pub fn of_check(session: Rc<Session>, http: bool) -> ProxyStream {
     blank(0, session, http, times)
 }
 
-/// Creates a new stream.
 pub fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> ProxyStream {
     ProxyStream {
         identity: StreamIdentity {

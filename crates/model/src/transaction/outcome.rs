@@ -33,7 +33,6 @@ pub enum Termination {
 }
 
 impl Termination {
-    /// Returns the letter.
     pub fn letter(self) -> u8 {
         match self {
             Termination::Normal => b'-',
@@ -75,7 +74,6 @@ pub enum StreamPhase {
 }
 
 impl StreamPhase {
-    /// Returns the letter.
     pub fn letter(self) -> u8 {
         match self {
             StreamPhase::Request => b'R',
@@ -90,7 +88,6 @@ impl StreamPhase {
     }
 }
 
-/// Result of a stream.
 #[derive(Debug, Default)]
 pub struct StreamOutcome {
     pub termination: Termination,

@@ -10,12 +10,10 @@ use rustix::net::sockopt;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
-/// Settings that rules overrode.
 #[derive(Clone, Default, Debug)]
 pub struct Overrides {
     /// Timeouts (`set-timeout`); None keeps that of the proxy.
     pub limits: Timeouts,
-    /// `set-retries`.
     pub retries: Option<u32>,
     pub priority: Priority,
     /// Packet settings of the client's connection.
@@ -53,9 +51,7 @@ pub struct Inspection {
 /// offset.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Priority {
-    /// `set-priority-class`.
     pub class: i16,
-    /// `set-priority-offset`, milliseconds.
     pub offset_ms: i32,
 }
 

@@ -105,7 +105,6 @@ impl Route {
         self.known(|known| known.server.is_some())
     }
 
-    /// Returns whether `ignore-persist` applies.
     pub fn is_ignored(&self) -> bool {
         self.known(|known| known.ignored)
     }

@@ -11,15 +11,11 @@ use std::cell::OnceCell;
 /// Rule lists of a request, and of a response, in the order of evaluation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum List {
-    /// `tcp-request content`.
     Content,
-    /// `block`.
     Block,
-    /// `http-request`.
     Request,
     /// Line rules of a request (`reqrep` and similar ones).
     Lines,
-    /// `redirect`.
     Redirects,
     /// Response rules of the backend.
     Backend,

@@ -72,7 +72,6 @@ pub struct Session {
     /// Configuration of the session: the one at the start of the connection or, with HTTP, at its
     /// last request. Its streams use the same.
     pub config: SessionConfig,
-    /// The frontend in `config`.
     pub frontend: ProxyIndex,
     /// Index of the listener in the frontend's `binds`.
     pub bind: u32,
@@ -88,7 +87,6 @@ pub struct Session {
     pub details: OnceCell<Box<Details>>,
     /// Result of the TLS handshake; None without TLS.
     pub tls: Option<Rc<tls::Info>>,
-    /// Variables of scope `sess`.
     pub variables: std::cell::RefCell<Variables>,
     /// Stick table entries that the session tracks.
     pub tracked: OnceCell<SessionTrackers>,
@@ -224,7 +222,6 @@ impl Session {
     }
 }
 
-/// Identifiers of a stream.
 #[derive(Debug)]
 pub struct StreamIdentity {
     /// Unique in the process (`%rt`, `uuid`-like fetches).
@@ -270,7 +267,6 @@ pub struct ProxyStream {
 }
 
 impl ProxyStream {
-    /// Returns the frontend.
     pub fn frontend(&self) -> &Proxy {
         self.config.proxy(self.route.frontend)
     }

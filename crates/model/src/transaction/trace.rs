@@ -13,7 +13,6 @@ const STEPS_MAX: usize = 10_000;
 const VALUES_MAX: usize = 8;
 const VALUE_BYTES_MAX: usize = 160;
 
-/// Recorded decisions, in order.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Trace {
     /// The recorded steps, in order.
@@ -22,7 +21,6 @@ pub struct Trace {
     pub left_out: usize,
 }
 
-/// A recorded decision.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TraceStep {
     Condition {
@@ -77,7 +75,6 @@ pub enum Fate {
 /// Kind of persistence that assigns a stream to a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tie {
-    /// A `use-server` rule.
     Rule,
     Cookie,
     /// An entry of a stick table.

@@ -3,7 +3,6 @@
 use crate::cache;
 use crate::setting::Algorithm;
 
-/// Compression of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct CompressionChoice {
     /// Algorithm that the client accepts, according to the request.

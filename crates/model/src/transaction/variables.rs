@@ -34,7 +34,6 @@ pub fn set(stream: &mut ProxyStream, name: VariableName, value: SampleValue<'sta
     };
 }
 
-/// Unsets a variable.
 pub fn unset(stream: &mut ProxyStream, name: VariableName) {
     match name.scope() {
         Scope::Process => unset_process_variable(name),

@@ -2,7 +2,6 @@
 
 use crate::compiled::Expression;
 
-/// Duration of a pause.
 #[derive(Clone, Debug)]
 pub enum Pause {
     /// Constant, in milliseconds.

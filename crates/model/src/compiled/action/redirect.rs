@@ -3,7 +3,6 @@
 use crate::compiled::Format;
 use http::http1::RedirectCode;
 
-/// Redirect to another location.
 #[derive(Clone, Debug)]
 pub struct Redirection {
     pub(crate) to: RedirectKind,

@@ -3,7 +3,6 @@
 use crate::compiled::{Expression, Format};
 use crate::sample::VariableName;
 
-/// Change of a variable.
 #[derive(Clone, Debug)]
 pub struct VariableChange {
     pub(crate) name: VariableName,

@@ -37,13 +37,11 @@ pub(crate) enum FormatItem {
     Space,
     /// Alias, such as `%ci`.
     Alias(Alias, Flags),
-    /// Expression, such as `%[src]`.
     Expression(Expression, Flags),
     /// Expression as JSON (`%{+json}[src]`), or an item of a line that is a JSON object.
     Json(Box<JsonMember>),
 }
 
-/// Compiled format.
 #[derive(Clone, Debug)]
 pub struct Format {
     pub(crate) pieces: Box<[FormatItem]>,

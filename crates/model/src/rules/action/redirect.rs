@@ -11,7 +11,6 @@ use http::message::HttpMessage;
 use language::{Diagnostic, suggest};
 use std::sync::Arc;
 
-/// Syntax of the keyword.
 pub const LINE_SYNTAX: &str = "redirect { location <text> | prefix <text> | scheme <text> } [ code <code> ] \
      [ drop-query ] [ append-slash ] [ ignore-empty ] [ set-cookie <name>[=<value>] ] [ clear-cookie <name>[=] ]";
 

@@ -18,7 +18,6 @@ use language::{Code, Diagnostic, Diagnostics, Environment, Span};
 use named::{ErrorGroupUses, TableKey, UserlistUses};
 use std::path::PathBuf;
 
-/// Configuration under construction.
 #[derive(Debug)]
 pub struct ConfigDraft {
     /// Context that the builders of all lines share.
@@ -67,7 +66,6 @@ pub enum DefaultPath {
     Config,
     /// Parent of the configuration file's directory.
     Parent,
-    /// Fixed directory (`origin`).
     Origin(PathBuf),
 }
 
@@ -98,7 +96,6 @@ impl ConfigDraft {
         }
     }
 
-    /// Calls [`Context::suggests`].
     pub fn suggests(&self) -> bool {
         self.context.suggests()
     }
@@ -155,12 +152,10 @@ impl ConfigDraft {
         })
     }
 
-    /// Reports several diagnostics.
     pub fn report_all(&mut self, told: impl IntoIterator<Item = Diagnostic>) {
         told.into_iter().for_each(|told| self.report(told));
     }
 
-    /// Reports a warning.
     pub fn warn(&mut self, code: &'static Code, span: Span, message: impl Into<String>) {
         self.report(Diagnostic::warning(code, span, message));
     }

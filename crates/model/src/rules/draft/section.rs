@@ -7,7 +7,6 @@ use crate::rules::AclTable;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Section {
     None,
-    /// `global`.
     Global,
     /// Section `defaults`, by its index in the loader's list.
     Defaults(usize),
@@ -71,7 +70,6 @@ impl Section {
     }
 }
 
-/// Section `defaults`.
 #[derive(Debug, Default)]
 pub struct Defaults {
     pub proxy: Proxy,

@@ -148,7 +148,6 @@ impl FetchBuild {
         self
     }
 
-    /// Sets [`FetchBuild::versions`].
     pub const fn versions(mut self) -> Self {
         self.versions = true;
         self
@@ -166,13 +165,11 @@ impl FetchBuild {
         self
     }
 
-    /// Sets [`FetchBuild::of_hello`].
     pub const fn of_hello(mut self) -> Self {
         self.of_hello = true;
         self
     }
 
-    /// Sets [`FetchBuild::waits`].
     pub const fn waits(mut self) -> Self {
         self.waits = true;
         self

@@ -11,13 +11,9 @@ use std::sync::{Arc, OnceLock};
 /// Format that an option selects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BuiltIn {
-    /// `option httplog`
     Http,
-    /// `option httplog clf`
     Clf,
-    /// `option tcplog`
     Tcp,
-    /// `option httpslog`
     Https,
 }
 
@@ -40,7 +36,6 @@ pub fn built_in_texts() -> [(&'static str, Vec<u8>); 4] {
     ]
 }
 
-/// Returns the compiled format.
 pub fn built_in(which: BuiltIn) -> Arc<Format> {
     static FORMATS: OnceLock<[Arc<Format>; 4]> = OnceLock::new();
     let formats = FORMATS.get_or_init(|| {

@@ -16,9 +16,7 @@ type RefusedLine = Diagnostic;
 /// Direction of the messages that a keyword applies to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {
-    /// Requests: keywords `req…`.
     Request,
-    /// Responses: keywords `rsp…`.
     Response,
 }
 
@@ -254,7 +252,6 @@ pub(super) fn header(text: &[u8]) -> Option<(&[u8], &[u8])> {
     valid.then(|| (name, text[colon + 1..].trim_ascii()))
 }
 
-/// Parses `reqadd` or `rspadd`.
 pub fn addition(
     loader: &mut ConfigDraft,
     args: &mut Args<'_>,

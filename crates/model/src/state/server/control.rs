@@ -62,7 +62,6 @@ pub(crate) struct CheckState {
 }
 
 impl CheckState {
-    /// Returns the maximum streak.
     pub(crate) fn top(&self) -> u32 {
         self.rise + self.fall - 1
     }
@@ -74,7 +73,6 @@ impl CheckState {
     }
 }
 
-/// `slowstart`.
 #[derive(Debug, Default)]
 pub(crate) struct Warmup {
     pub slowstart_ms: u32,
@@ -93,7 +91,6 @@ pub(crate) struct Location {
     pub file_unresolved: bool,
     /// The host name is resolved at run time.
     pub follows: bool,
-    /// See [`super::ServerState::host`].
     pub host: Option<Box<super::HostNow>>,
 }
 

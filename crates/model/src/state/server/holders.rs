@@ -7,7 +7,6 @@ use reactor::{Gauge, Rate};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 use std::sync::{Mutex, Weak};
 
-/// Traffic of a server.
 #[derive(Debug, Default)]
 pub struct Traffic {
     /// Counters of the server's sessions.
@@ -31,7 +30,6 @@ pub struct Idle {
     pub(crate) purge_delay_ms: AtomicU32,
 }
 
-/// Availability of a server.
 #[derive(Debug)]
 pub(crate) struct ServerAvailability {
     /// Bits: usable, usable for persistent sessions, up, backup, address set.
@@ -94,7 +92,6 @@ pub struct InBalance {
 /// Connection settings of a server.
 #[derive(Debug, Default)]
 pub(crate) struct Reach {
-    /// See [`super::Way`].
     pub(crate) way: AtomicU64,
     /// TLS setting of an operator.
     pub(crate) tls: AtomicU8,

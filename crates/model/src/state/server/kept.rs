@@ -21,11 +21,9 @@ pub struct Kept {
     pub health: HealthState,
     /// Position between down and fully up.
     pub streak: u32,
-    /// `rise` of that file.
     pub rise: u32,
-    /// `fall` of that file.
     pub fall: u32,
-    /// `check` of that file.
+    /// Health checks were configured (`check`).
     pub checked: bool,
     pub weight: u32,
     pub file_weight: u32,

@@ -4,7 +4,6 @@ use super::{AdminState, AgentReport, HealthState, ServerState};
 use crate::state::CheckResult;
 use std::net::SocketAddr;
 
-/// Administrative state for statistics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AdminReport {
     Ready,
@@ -25,9 +24,7 @@ pub struct ServerReport {
     pub checked: bool,
     /// Position between down (0) and fully up (rise + fall - 1).
     pub streak: u32,
-    /// `rise`.
     pub rise: u32,
-    /// `fall`.
     pub fall: u32,
     /// `weight` as currently set.
     pub weight: u32,
