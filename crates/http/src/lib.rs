@@ -1,5 +1,5 @@
-//! HTTP as values: one message type for every version, and the encoding of each version. This crate
-//! never reads or writes a socket.
+//! HTTP without I/O: one message type for all versions, and the encoding of each version. This
+//! crate never reads or writes a socket.
 
 pub mod http1;
 pub mod http2;

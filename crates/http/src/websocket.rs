@@ -37,8 +37,8 @@ impl Accept {
     }
 }
 
-/// Returns whether a request asks for a WebSocket in HTTP/1's form. The parsers of heads remove an
-/// `upgrade` that `connection` does not name.
+/// Returns whether a request is a WebSocket upgrade in HTTP/1's form. The parsers of heads remove
+/// an `upgrade` that `connection` does not name.
 pub fn is_request(message: &HttpMessage) -> bool {
     let fields = message.fields();
     let has =

@@ -1,6 +1,6 @@
 //! Cacheability of responses: `option checkcache` detects responses with which a shared cache would
-//! give one user's cookie to everyone, and `cookie … nocache` those that it has to mark. A value; the
-//! reaction is elsewhere.
+//! give one user's cookie to everyone, and `cookie … nocache` those that it has to mark. This
+//! module only determines the facts; its callers act on them.
 
 use crate::message::HttpMessage;
 
@@ -19,7 +19,7 @@ const FORBIDDING: [&[u8]; 5] = [
 /// Beginning of a list of fields that must not be cached, with cookies as the first.
 const SET_COOKIE_LIST: &[u8] = b"no-cache=\"set-cookie";
 
-/// Whether a shared cache may store a response, and its cookies with it.
+/// Parts of a response that a shared cache may store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cacheability {
     /// The response may be stored.
@@ -34,8 +34,8 @@ impl Cacheability {
         cookies: false,
     };
 
-    /// Judges a response like HAProxy: the last directive counts, and a response without any sign of
-    /// freshness and without a validator is not stored.
+    /// Evaluates a response like HAProxy: the last directive counts, and a response without any
+    /// sign of freshness and without a validator is not stored.
     pub fn of(request: &HttpMessage, response: &HttpMessage) -> Cacheability {
         let fields = response.fields();
         let mut pragma = fields.values(b"pragma");

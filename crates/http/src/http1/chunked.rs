@@ -2,7 +2,7 @@
 //! copying, and the heads for writing chunks.
 //!
 //! The decoder is stricter than the parser of heads: no bare line feed, no folding in trailers.
-//! Extensions are dropped, because forwarded bodies are always chunked anew.
+//! Extensions are dropped, because the proxy always writes its own chunks.
 
 use super::fault::{FaultKind, HttpParseError};
 use super::head;

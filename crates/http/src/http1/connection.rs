@@ -1,8 +1,8 @@
 //! The Connection header and related headers: persistence, upgrades, TE.
 //!
-//! `close` and `keep-alive` are meant for the next hop only: they are removed and written anew by
-//! [`super::framing`]. Other options are kept, as in HAProxy; but none may name a header that
-//! frames the message, because the server would drop that header.
+//! `close` and `keep-alive` concern the next hop only: they are removed, and [`super::framing`]
+//! adds its own. Other options are kept, as in HAProxy; but none may name a header that frames the
+//! message, because the server would drop that header.
 
 use super::Upgrade;
 use super::fault::{FaultKind, HttpParseError};
@@ -154,7 +154,7 @@ fn clean_te(fields: &mut Fields) {
     fields.remove(b"te");
 }
 
-/// Returns whether a request asks for another protocol. If it cannot (HTTP/1.0, a body, no
+/// Returns whether a request is an upgrade to another protocol. If it cannot (HTTP/1.0, a body, no
 /// `connection: upgrade`), its Upgrade header is not forwarded. Nor is `h2c`: within such a tunnel
 /// rules could not see requests.
 pub(super) fn request_upgrade(

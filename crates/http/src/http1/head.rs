@@ -1,8 +1,8 @@
 //! Parser for the lines of a head: preceding blank lines, line ends, and header fields with their
 //! folding. Shared by requests, responses and trailers.
 //!
-//! It does not parse start lines. Of the header names it knows only those that frame or route a
-//! message, and records their positions.
+//! Start lines are parsed elsewhere. Headers that frame or route a message are recognized, and
+//! their positions recorded.
 
 use super::Limits;
 use super::fault::{FaultKind, HttpParseError};

@@ -1,14 +1,14 @@
-//! HTTP/1 as values: heads are parsed into a [`HttpMessage`], chunked bodies are decoded and encoded,
-//! and the `connection` header of each direction is determined.
+//! HTTP/1 without I/O: parses heads into an [`HttpMessage`], decodes and encodes chunked bodies,
+//! and determines the `connection` header of each direction.
 //!
 //! This module does no I/O, reads no clock and keeps no state between heads. Input that two
-//! recipients could interpret differently is either refused with a [`HttpParseError`], or written in the one
-//! form in which it was understood. The reference for acceptance is haproxy 2.6, except where that
-//! is laxer than is safe.
+//! recipients could interpret differently is either refused with an [`HttpParseError`] or rewritten
+//! in a form that has only one interpretation. HAProxy 2.6 determines what is accepted, except
+//! where it is less strict than is safe.
 //!
-//! Heads are parsed by this module and not by httparse: faults need a position, folded lines and
-//! relaxed names need further checks anyway, and two parsers could disagree. The tests require
-//! agreement with httparse.
+//! This module does not use httparse, because errors need a position, folded lines and relaxed
+//! names need further checks, and two parsers could disagree. The tests require agreement with
+//! httparse.
 
 mod cache;
 mod chunked;

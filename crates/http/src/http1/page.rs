@@ -111,7 +111,6 @@ impl ErrorPage {
         PAGES.iter().map(|p| p.status)
     }
 
-    /// Returns the body of the page.
     pub fn body(&self) -> Vec<u8> {
         format!(
             "<html><body><h1>{} {}</h1>\n{}\n</body></html>\n",
@@ -142,7 +141,6 @@ pub enum RedirectCode {
 }
 
 impl RedirectCode {
-    /// Returns the code of a number.
     pub fn of(status: u16) -> Option<Self> {
         Some(match status {
             301 => RedirectCode::MovedPermanently,

@@ -16,7 +16,7 @@ pub struct RequestFacts {
     pub head: bool,
     /// CONNECT: a success is a tunnel.
     pub connect: bool,
-    /// Protocol that the request asked for.
+    /// Protocol that the request offered to switch to.
     pub upgrade: Option<Upgrade>,
     /// The expected `Sec-WebSocket-Accept`.
     pub accept: Option<Accept>,

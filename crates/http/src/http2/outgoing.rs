@@ -1,5 +1,5 @@
-//! Conversion of messages to the fields that HTTP/2 sends. The fields borrow from the message
-//! without copies. Headers that are specific to HTTP/1 connections are left out.
+//! Conversion of messages to the fields that HTTP/2 sends. The fields borrow from the message.
+//! Headers that are specific to HTTP/1 connections are omitted.
 
 use super::list::is_connection_specific;
 use crate::http1::is_forbidden_trailer;

@@ -1,5 +1,5 @@
-//! Cookies as `req.cook` and `res.cook` see them. Values keep their quotes. The meaning of cookies
-//! is not known here.
+//! Cookies as `req.cook` and `res.cook` see them. Values keep their quotes. This module does not
+//! interpret cookies.
 
 use super::fields::Fields;
 use super::trim::trim;

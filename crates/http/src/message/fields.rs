@@ -133,7 +133,6 @@ impl Fields {
         self.limit.saturating_sub(self.live)
     }
 
-    /// Returns the number of fields.
     pub fn len(&self) -> usize {
         self.list.len()
     }

@@ -57,14 +57,12 @@ impl HttpVersion {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StartLine<'a> {
-    /// Start line of a request.
     Request {
         method: &'a [u8],
         /// Target as sent: `/path?query`, `http://host/path`, `*`, `host:443`.
         target: &'a [u8],
         version: HttpVersion,
     },
-    /// Start line of a response.
     Response {
         version: HttpVersion,
         /// Status code, 100 to 999.
@@ -95,8 +93,7 @@ pub struct HttpMessage {
     cases: Option<Arc<HeaderCases>>,
 }
 
-/// Names of headers with the case in which they are written for recipients that depend on it, by
-/// their names in lower case.
+/// Spelling of header names for recipients that depend on the case. The keys are in lower case.
 pub type HeaderCases = HashMap<Box<[u8]>, Box<[u8]>>;
 
 impl Default for HttpMessage {
@@ -280,7 +277,6 @@ impl HttpMessage {
         }
     }
 
-    /// Returns whether it is a request.
     pub fn is_request(&self) -> bool {
         matches!(self.kind, MessageKind::Request { .. })
     }
