@@ -1,7 +1,7 @@
-//! The reaction of an `ssl` listener to a ClientHello: the certificate to present, and
-//! the settings of the handshake. The acceptor is built from the options of the line, the
-//! crt-lists and the content of the store, and built again when an operator changes one
-//! of those. Handshakes in progress keep their settings.
+//! Acceptors of `ssl` listeners: for a ClientHello, they select the certificate to present and the
+//! settings of the handshake. An acceptor is built from the options of the line, the crt-lists and
+//! the store, and rebuilt when an operator changes one of them. Handshakes in progress keep their
+//! settings.
 
 use super::NoVersion;
 use super::authorities::Authorities;
@@ -57,7 +57,7 @@ pub struct Chosen {
     pub certified: Arc<Certified>,
 }
 
-/// Makes the session resumption for a listener with some settings.
+/// Creates the tickets and session cache of a listener with these settings.
 pub type MakeResumption = fn(&BindTls, &ServerSettings) -> Resumption;
 
 /// The acceptor of a listener with `ssl`.
@@ -112,8 +112,8 @@ impl ResolvesServerCert for Nothing {
     }
 }
 
-/// Makes tickets with keys of their own, and a small session cache. A session is resumed only under
-/// the same requirements for clients.
+/// Creates tickets with separate keys, and a small session cache. Listeners with other requirements
+/// for clients thus cannot resume these sessions.
 pub fn own_resumption(_: &BindTls, _: &ServerSettings) -> Resumption {
     /// Maximum number of cached sessions of listeners without tickets.
     const SESSIONS_MAX: usize = 1_024;
@@ -124,8 +124,8 @@ pub fn own_resumption(_: &BindTls, _: &ServerSettings) -> Resumption {
 }
 
 impl Acceptor {
-    /// Creates the acceptor of a line with the contents of the store. `defaults` are those of
-    /// `global` for all `bind` lines.
+    /// Creates the acceptor of a line from the certificates in the store. `defaults` are the
+    /// options of `ssl-default-bind-…`.
     pub fn new(
         words: Arc<BindTls>,
         defaults: TlsSide,
@@ -175,7 +175,6 @@ impl Acceptor {
         &self.options
     }
 
-    /// Returns the number of certificates.
     pub fn certificates(&self) -> usize {
         self.index().index.entries().len()
     }

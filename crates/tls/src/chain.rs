@@ -63,7 +63,6 @@ pub struct Failure {
     pub code: u8,
 }
 
-/// The inputs of a verification.
 #[derive(Clone, Copy, Debug)]
 pub struct ChainVerificationInput<'a> {
     pub leaf: &'a [u8],

@@ -95,7 +95,6 @@ impl PartialEq for Connector {
 }
 
 impl Connector {
-    /// Creates a connector for these settings.
     pub fn new(settings: ClientSettings) -> Result<Connector, BuildError> {
         let config = Arc::new(client_config(&settings)?);
         Ok(Connector {

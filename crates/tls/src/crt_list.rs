@@ -16,7 +16,6 @@ pub struct CrtListTokens {
     pub misplaced: bool,
 }
 
-/// The errors of a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LineError {
     /// The line begins with a bracket.

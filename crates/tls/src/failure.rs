@@ -1,6 +1,5 @@
 //! Reasons for failed handshakes, with HAProxy's numbers and texts for connection errors, and those
-//! of OpenSSL. If rustls is less specific than OpenSSL, the nearest reason is used. This code
-//! decides nothing.
+//! of OpenSSL. If rustls is less specific than OpenSSL, the nearest reason is used.
 
 use super::verify::{Verified, WrongCurve};
 use rustls::{AlertDescription, CipherSuite, Error, OtherError, PeerIncompatible, ProtocolVersion};

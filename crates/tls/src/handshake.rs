@@ -1,6 +1,6 @@
-//! TLS handshakes over a socket of the event loop, with clients and servers. rustls performs them;
-//! this code transfers its records and sends an alert on failure. Only a complete handshake yields
-//! a [`Session`].
+//! TLS handshakes with clients and servers, over a socket of the event loop. rustls performs them;
+//! this code transfers the records and sends an alert on failure. A [`Session`] exists only after a
+//! complete handshake.
 
 pub use super::failure::{Agreed, ClientHelloAlert, Failure};
 
@@ -299,8 +299,8 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Takes the terms from the global settings. Fails if there are already as many connections as
-    /// `maxsslconn` allows.
+    /// Derives the parameters from the global settings. Fails if there are already as many
+    /// connections as `maxsslconn` allows.
     pub fn new(deadline: Option<Instant>, tls: &TlsDefaults) -> Result<Terms, Failure> {
         Ok(Terms {
             deadline,

@@ -80,7 +80,6 @@ impl<'b> Hello<'b> {
         })
     }
 
-    /// Returns each extension with its number.
     pub fn all_extensions(&self) -> impl Iterator<Item = (u16, &'b [u8])> + use<'b> {
         let mut rest = self.extensions;
         std::iter::from_fn(move || {

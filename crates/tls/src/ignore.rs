@@ -44,7 +44,6 @@ impl IgnoredErrors {
         Ok(found)
     }
 
-    /// Returns whether an error is ignored.
     pub fn has(self, code: u8) -> bool {
         code < 128 && self.0 & (1 << code) != 0
     }

@@ -1,5 +1,4 @@
-//! The facts about a TLS connection after its handshake, for fetches and logs. Nothing
-//! here decides anything.
+//! Properties of a TLS connection after its handshake, for fetches and logs.
 
 use super::failure::Failure;
 use super::failure::FailureCodes;

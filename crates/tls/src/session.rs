@@ -1,9 +1,9 @@
 //! An established TLS connection over a socket, which converts between records and plaintext.
 //! rustls has made the handshake and keeps the secrets for later keys; this code encrypts and
-//! decrypts the records. It holds memory for records only while there are some.
+//! decrypts the records. A session has buffers only while they contain records.
 //!
-//! No method waits. Bytes that the socket does not take stay and are sent first; an incomplete
-//! record stays until the rest arrives.
+//! No method waits. Records that the socket does not accept are kept and sent first next time. An
+//! incomplete record is kept until the rest arrives.
 
 use super::bytes::Bytes;
 use super::counters::Counted;
@@ -61,7 +61,7 @@ fn longest(secrets: &LaterKeys, message: u8) -> Option<usize> {
     }
 }
 
-/// Source of the keys for key updates.
+/// Source of the keys after a key update (RFC 8446, section 4.6.3).
 pub(super) enum LaterKeys {
     /// TLS 1.2, which has no key updates. True if the peer is the client.
     Fixed(bool),

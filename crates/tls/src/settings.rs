@@ -1,5 +1,5 @@
-//! TLS settings: those of the `global` section, and those of a single line. They are validated and
-//! stored here; they take effect where a `bind` or `server` line has the option `ssl`.
+//! TLS settings of the `global` section and of single lines, validated but not applied yet. They
+//! take effect on `bind` and `server` lines with the option `ssl`.
 
 mod bind;
 mod line;
@@ -73,8 +73,9 @@ pub struct TlsDefaults {
     /// `tune.ssl.cachesize`, sessions.
     pub cached_sessions_max: Option<u32>,
     pub session_lifetime_s: Option<u32>,
+    /// Maximum content of the first records of a transfer, bytes (`tune.ssl.maxrecord`).
     pub record_max: Option<u32>,
-    /// Hard limit for `record_max`, bytes.
+    /// Maximum content of all sent records, bytes.
     pub record_hard_max: Option<u32>,
     /// Maximum size of a captured ClientHello (`tune.ssl.capture-buffer-size`), bytes.
     pub capture_max: Option<u32>,

@@ -170,9 +170,9 @@ impl Index {
     }
 }
 
-/// Selects the best of some certificates for a client: one that it can verify, elliptic curves
-/// preferred, and the first of a type. If the client can verify none, returns the first, so that
-/// the handshake fails with a reason.
+/// Selects the best of these certificates for a client: a certificate that it can verify, elliptic
+/// curves preferred, and the first of a type. If the client can verify none, returns the first, so
+/// that the handshake fails with a reason.
 fn best<'e>(
     entries: impl Iterator<Item = &'e Entry>,
     offer: &CertificateCriteria<'_>,

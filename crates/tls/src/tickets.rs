@@ -149,7 +149,6 @@ pub(super) fn set_lifetime(lifetime_s: u32) {
     LIFETIME.store(lifetime_s, Relaxed);
 }
 
-/// The errors of a file of ticket keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FileKeysError {
     /// A line, counted from 1, is not 48 or 80 bytes in Base64, or its length differs from that of

@@ -289,7 +289,7 @@ fn is_stricter(error: &webpki::Error) -> bool {
     )
 }
 
-/// Converts an error to the one that rustls sends to the peer.
+/// Converts an OpenSSL error number to the rustls error that determines the alert.
 pub(super) fn refusal(code: u8) -> Error {
     let error = match code {
         code::CERT_HAS_EXPIRED => CertificateError::Expired,

@@ -1,6 +1,5 @@
-//! The TLS settings of `bind` lines and crt-list lines: words and names. The effective
-//! settings are computed from them at the end of loading, and again when an operator
-//! changes a certificate or a list.
+//! TLS options of `bind` lines and crt-list lines, as written. The effective settings are computed
+//! from them at the end of loading, and again when an operator changes a certificate or a list.
 
 use super::{TlsSide, Verify};
 use crate::ignore::IgnoredErrors;
@@ -9,7 +8,8 @@ use aws_lc_rs::digest::Digest;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The options that apply to a whole listener, or to one certificate of a crt-list.
+/// TLS options of a listener, or of one certificate of a crt-list, which override those of the
+/// listener.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TlsLine {
     /// Versions, ciphers, groups and signature algorithms.
@@ -57,7 +57,7 @@ impl Eq for TicketKeys {}
 /// The TLS options of a `bind` line.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct BindTls {
-    /// `ssl`: without it nothing else counts.
+    /// `ssl`: without this option, all others are ignored.
     pub ssl: bool,
     /// The options that a crt-list line can override.
     pub line: TlsLine,

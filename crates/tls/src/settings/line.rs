@@ -59,7 +59,6 @@ impl Parameters {
         })
     }
 
-    /// Returns whether a version is enabled.
     pub fn is_version_enabled(&self, version: TlsVersion) -> bool {
         match version {
             TlsVersion::Tls12 => self.versions.tls12,

@@ -31,10 +31,11 @@ pub struct ConfigLocation {
     pub line: Box<str>,
 }
 
-/// The second phase of a change, after all dependents have prepared.
+/// Second phase of a change: installs the prepared state. Cannot fail.
 pub type Prepared = Box<dyn FnOnce() + Send>;
 
-/// A user of files in the store.
+/// A user of files in the store, such as a listener. A change is applied in two phases: all
+/// dependents prepare, and only if none fails does each of them install its new state.
 pub trait Dependent: Send + Sync {
     /// Builds the new state from the store without using it yet.
     fn prepare(self: Arc<Self>, stock: &Stock) -> Result<Prepared, String>;

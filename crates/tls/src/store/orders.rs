@@ -1,6 +1,6 @@
-//! Commands of operators that changed certificates and other files of the store, for a process
-//! that goes on with the same files. Keys are among them: they are kept in memory, and wiped
-//! when they are dropped.
+//! Commands by which operators changed certificates and other files of the store. The next process
+//! repeats them, because the files themselves did not change. Commands contain private keys, which
+//! are kept in memory only and wiped when they are dropped.
 
 use super::command::{decoded, part};
 use super::lists::list_name;
@@ -12,21 +12,21 @@ use std::fmt;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// Most orders that are kept, and bytes of what was sent with them.
+/// Maximum number of stored orders. The next one limits the bytes of their payloads.
 const ORDERS_MAX: usize = 10_000;
 const BYTES_MAX: usize = 16 << 20;
 
 /// A command that changed the store, or is a step of such a change.
 #[derive(Clone)]
 pub struct StoreOrder {
-    /// Its words up to the name of the file: `set`, `ssl`, `cert`, `/etc/ssl/a.pem`; of
-    /// crt-lists also the certificate.
+    /// Words of the command up to the file name: `set`, `ssl`, `cert`, `/etc/ssl/a.pem`. For a
+    /// crt-list, also the certificate.
     pub words: Vec<Box<str>>,
-    /// What was sent with it. It may hold a key.
+    /// Payload of the command. May contain a private key.
     pub payload: Option<Arc<Zeroizing<String>>>,
-    /// What it changes: the name of a certificate, file or list.
+    /// Name of the certificate, file or list that the command changes.
     pub subject: Box<str>,
-    /// The digest of the subject as it was loaded. None: it had no file.
+    /// Digest of the subject as loaded; None if the subject had no file.
     pub of_file: Option<[u8; 32]>,
 }
 
@@ -36,10 +36,9 @@ impl fmt::Debug for StoreOrder {
     }
 }
 
-/// The orders of a store.
 #[derive(Debug, Default)]
 pub(super) struct StoreOrders {
-    /// Those that took effect, in their order.
+    /// Orders that took effect, oldest first.
     effective: Vec<StoreOrder>,
     /// The steps of transactions that are not committed.
     pending: Vec<StoreOrder>,
@@ -58,7 +57,7 @@ impl StoreOrder {
         self.kind() == other.kind() && self.subject == other.subject
     }
 
-    /// Whether it replaces all of its subject.
+    /// Returns whether the order replaces the whole subject, and not one of its extra files.
     fn replaces_subject(&self) -> bool {
         self.words.get(3) == Some(&self.subject)
     }
@@ -71,12 +70,13 @@ impl StoreOrder {
 }
 
 impl Store {
-    /// An order before it is carried out; afterwards it goes to [`Store::ordered`].
+    /// Creates an order from the words of a command. The caller executes the command, then calls
+    /// [`Store::ordered`].
     pub fn order(&self, words: &[&str], payload: Option<&str>) -> StoreOrder {
         let inner = self.inner();
         let kind = words.get(2).copied().unwrap_or_default();
         let asked = words.get(3).copied().unwrap_or_default();
-        // What a ticket key or a response is comes as a word, or as the payload.
+        // Ticket keys and OCSP responses are passed as a word or as the payload.
         let (known, sent) = match kind {
             "tls-key" => (4, payload.or(words.get(4).copied())),
             "ocsp-response" => (3, payload.or(words.get(3).copied())),
@@ -110,13 +110,13 @@ impl Store {
         order
     }
 
-    /// Whether the subject of an order is as it was when its first order was given. If its file
-    /// has changed since, the file counts.
+    /// Returns whether the file of the subject is the same as before the subject's first order. If
+    /// not, the new file takes precedence over the orders.
     pub fn is_subject_unchanged(&self, order: &StoreOrder) -> bool {
         self.inner().digest(order) == order.of_file
     }
 
-    /// Keeps an order that was carried out. False: there is no room for it.
+    /// Stores an order that was executed. Returns false if a limit is exceeded.
     pub fn ordered(&self, order: StoreOrder) -> bool {
         let mut inner = self.inner();
         let orders = &mut inner.orders;
@@ -176,14 +176,14 @@ impl Store {
         has_room
     }
 
-    /// The orders that took effect.
+    /// Returns the orders that took effect, oldest first.
     pub fn orders(&self) -> Vec<StoreOrder> {
         self.inner().orders.effective.clone()
     }
 }
 
 impl StoreState {
-    /// The digest of what an order is about, as it is now.
+    /// Returns the current digest of the subject of an order.
     fn digest(&self, order: &StoreOrder) -> Option<[u8; 32]> {
         let (stock, name) = (&self.stock, &*order.subject);
         let digest = |parts: Vec<Vec<u8>>| {

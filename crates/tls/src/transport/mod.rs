@@ -1,5 +1,5 @@
-//! The transport of a connection: a socket, or TLS over one; and FastCGI over either. Streams use
-//! all of them in the same way.
+//! The transport of a connection: a socket, or TLS over a socket, either with FastCGI on top.
+//! Streams use all of them in the same way.
 
 mod fastcgi;
 
