@@ -1,4 +1,4 @@
-//! A client's HTTP/2 connection. Its `Side` decides how the requests are handled.
+//! HTTP/2 connections of clients. A [`ConnectionHandler`] handles their requests.
 
 use super::driver::{ConnectionHandler, Driver};
 use super::settings::{self, Limits};

@@ -1,6 +1,6 @@
 //! The task of a connection. It reads, passes the input to the streams, writes the output of the
-//! streams and of the protocol, and ends the connection when its time has come. The `Side`
-//! decides when that is.
+//! streams and of the protocol, and closes the connection when the [`ConnectionHandler`] requests
+//! it.
 
 use super::shared::{Accept, ConnectionState, EventResult, OUTPUT_MAX_BYTES};
 use super::stream::MuxStream;
@@ -24,11 +24,11 @@ const RELEASE_AFTER: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
 
-/// The state of a connection, for the decision how long it continues.
+/// State of a connection, from which a [`ConnectionHandler`] decides how long it continues.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
     pub open: u32,
-    /// Number of streams so far.
+    /// Number of streams so far, including the open ones.
     pub carried: u32,
     /// Time since which there is no stream.
     pub idle_since: Instant,
@@ -42,7 +42,7 @@ pub struct View {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Then {
-    /// Ask for the plan again.
+    /// Call [`ConnectionHandler::next_action`] again.
     Ask,
     /// Announce the end with a GOAWAY. Streams are still accepted.
     Announce,
@@ -52,14 +52,15 @@ pub enum Then {
     Cut,
 }
 
-/// Handler of a connection, implemented for clients and for servers.
+/// Policy for the life of a connection, implemented for clients and for servers. The driver calls
+/// it on the thread of the connection. [`Accept`] handles the requests.
 pub trait ConnectionHandler: Accept {
     fn begin(&mut self, stream: MuxStream, request: Self::Request);
-    /// Returns the next action and its deadline. Called at every turn.
+    /// Returns the next action and its deadline. The driver calls this after each turn.
     fn next_action(&mut self, view: &View) -> (Option<Instant>, Then);
-    /// Notes that the planned action was done.
+    /// Reports that the driver has executed the action.
     fn note_action_done(&mut self, then: Then);
-    /// Notes that an error in the peer's frames has ended the connection.
+    /// Reports that an error in the peer's frames has ended the connection.
     fn note_failure(&mut self, error: &ConnectionError);
 }
 
@@ -261,7 +262,7 @@ impl<'t> Driver<'t> {
         }
     }
 
-    /// Passes the input to the streams, as much as one poll may.
+    /// Passes the input to the streams until the budget of the poll is used up.
     fn process_input<S: ConnectionHandler>(&mut self, side: &mut S) -> InputProgress {
         let Some(input) = self.input.as_mut() else {
             return InputProgress::All;

@@ -1,7 +1,7 @@
-//! Access to the two ends of a stream. The code of a stream is the same for every version of HTTP:
-//! it reads, writes, waits and aborts through a [`PeerConnection`]. Only this file (and `body`, which handles
-//! the framing of bodies) distinguishes HTTP/1, which uses the whole connection, from HTTP/2, which
-//! uses one stream of it.
+//! The connections of a stream with its client and its server. Streams use the same code for every
+//! version of HTTP: they read, write, wait and abort through a [`PeerConnection`]. A stream has an
+//! HTTP/1 connection to itself, but shares an HTTP/2 connection with others. Only this file, and
+//! the code that frames bodies, distinguishes the two.
 //!
 //! This module parses nothing and decides nothing.
 
@@ -93,7 +93,7 @@ impl PeerConnection {
         }
     }
 
-    /// Writes as much of `data`, the bytes of a tunnel, as fits.
+    /// Writes as much of `data`, bytes of a tunnel, as the connection accepts.
     pub fn try_write(&self, data: &[u8]) -> io::Result<usize> {
         match self {
             PeerConnection::Http1(transport) => transport.try_write(data),
@@ -118,7 +118,7 @@ impl PeerConnection {
         }
     }
 
-    /// Returns whether the end of the input is unauthenticated, see `ConnectionTransport::is_end_unauthenticated`.
+    /// See [`ConnectionTransport::is_end_unauthenticated`].
     pub fn is_end_unauthenticated(&self) -> bool {
         match self {
             PeerConnection::Http1(transport) => transport.is_end_unauthenticated(),
@@ -195,8 +195,8 @@ impl PeerConnection {
         }
     }
 
-    /// Sends a head that no body data follows immediately. `end`: no body follows at all. Returns
-    /// the number of bytes to count for the head.
+    /// Sends a head. The body, if any, follows later; with `end` there is none. Returns the size of
+    /// the head for the counters, bytes.
     pub async fn send_head(
         &self,
         head: &HttpMessage,

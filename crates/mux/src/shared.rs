@@ -15,7 +15,8 @@ use std::rc::Weak;
 use std::task::{Context, Waker};
 use tls::transport::ConnectionTransport;
 
-/// Number of bytes that a waiting writer may write per turn: one frame. More if few writers wait.
+/// Number of bytes that a waiting writer may write per turn: one frame, or more if few writers
+/// wait.
 const TURN_BYTES: usize = 16 * 1024;
 /// Amount of output above which no waiting writer may continue.
 const OUTPUT_LOW_BYTES: usize = OUTPUT_MAX_BYTES - TURN_BYTES;
@@ -36,7 +37,6 @@ const BLOCK_BYTES_A_UNIT: usize = 4;
 /// Number of body bytes that cost one unit.
 const DATA_BYTES_A_UNIT: usize = 256;
 
-/// Shared state of a connection.
 pub(super) struct ConnectionState {
     pub(super) inner: RefCell<MuxState>,
     /// Waker of the task that drives the connection.
@@ -84,7 +84,7 @@ pub(super) struct Streams {
     /// may not know of the reset yet. This limit allows a peer that opens and resets streams only
     /// twice the regular number of tasks.
     pub(super) open_max: u32,
-    /// Number of local streams in use that have no id yet.
+    /// Number of open streams to the server that have no id yet.
     pub(super) unsent: u32,
     /// Number of streams so far.
     pub(super) carried: u32,
@@ -130,7 +130,7 @@ pub trait Accept {
     type Request;
     /// Processes the head of a request. Must not use the connection.
     fn accept(&mut self, fields: &FieldList, end: bool) -> RequestDecision<Self::Request>;
-    /// Notes that a body differs from its declared length, or that its trailers are malformed.
+    /// Counts a body that differs from its declared length, or malformed trailers.
     fn note_malformed(&mut self);
     /// Returns the number of faults that ended a stream but not the connection.
     fn faults(&self) -> u32;
@@ -258,7 +258,6 @@ impl MuxState {
         !self.writers.waiters.is_empty()
     }
 
-    /// Returns a stream by its slot.
     pub(super) fn slot(&mut self, at: u32) -> &mut StreamSlot {
         &mut self.streams.slots[at as usize]
     }
@@ -406,7 +405,6 @@ impl MuxState {
         self.mark_stream_lost(stream, code, ours);
     }
 
-    /// Marks a stream as lost.
     fn mark_stream_lost(&mut self, stream: StreamId, code: ErrorCode, ours: bool) {
         let why = if code == ErrorCode::RefusedStream && !ours {
             Gone::Refused
@@ -606,7 +604,6 @@ fn accept_request<A: Accept>(
 }
 
 impl Streams {
-    /// Returns the stream with this id.
     fn stream_by_id(&mut self, stream: StreamId) -> Option<&mut StreamSlot> {
         let place = self
             .table

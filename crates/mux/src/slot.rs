@@ -102,7 +102,6 @@ pub(super) struct StreamSlot {
     pub(super) heads: VecDeque<(HttpMessage, Parsed)>,
     /// The error of a message.
     pub(super) fault: Option<HttpParseError>,
-    /// Error code with which the peer reset the stream.
     pub(super) peer_reset: Option<ErrorCode>,
     /// The watcher of the end of the stream.
     pub(super) watched: Option<Testament>,

@@ -201,8 +201,8 @@ impl MuxStream {
     }
 
     /// Sends the head of a request to a server, and assigns the id of the stream. `expected` has
-    /// the data for parsing the response. `ConnectionRefused` if the connection accepts no more
-    /// streams, so that another one must be used.
+    /// the data for parsing the response. Fails with `ConnectionRefused` if the connection accepts
+    /// no further streams; the caller then uses another connection.
     pub fn send_request(
         &self,
         head: &HttpMessage,
@@ -318,7 +318,7 @@ impl MuxStream {
     }
 
     /// Ends the whole connection: with a GOAWAY ENHANCE_YOUR_CALM, or silently, so that the peer
-    /// keeps its side open until it gives up.
+    /// keeps its side open until its own timeout.
     pub fn kill_connection(&self, silently: bool) {
         if !silently {
             self.reset(ErrorCode::EnhanceYourCalm);

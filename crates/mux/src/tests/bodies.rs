@@ -152,7 +152,7 @@ fn what_nobody_reads_is_bounded_by_the_windows_and_given_back_at_the_end() {
                 .unwrap();
             let data = pattern(200_000);
             let mut sent = 0;
-            // Until the window is full and stays full.
+            // Write until the window is full and stays full.
             for _ in 0..200 {
                 match stream.try_write(&data[sent..], false) {
                     Ok(n) => sent += n,

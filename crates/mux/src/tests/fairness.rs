@@ -152,7 +152,7 @@ fn a_client_that_reads_nothing_costs_a_bounded_output() {
         let near = socket(near);
         send(&near, &raw::hello()).await;
         let mut sent = 0_u32;
-        // Until nothing more is accepted for a while.
+        // Send until the connection accepts nothing for a while.
         let mut idle = 0;
         while idle < 50 && sent < 1_000_000 {
             match near.try_write(&raw::get(1 + 2 * sent, "/x")) {
