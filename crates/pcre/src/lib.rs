@@ -1,5 +1,5 @@
-//! PCRE2 regular expressions: the syntax is parsed into a tree, which becomes a pattern for the
-//! linear engine or a program for a backtracking one. Independent of the configuration.
+//! PCRE2 regular expressions. A pattern is parsed into a tree, which is converted to a pattern for
+//! the linear engine (crate `regex`) or compiled to a program for the backtracking machine.
 
 mod instruction;
 mod linear;

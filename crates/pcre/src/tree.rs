@@ -34,7 +34,6 @@ pub struct Tree {
     pub(crate) groups: u32,
 }
 
-/// A node of a pattern.
 #[derive(Clone, Debug)]
 pub enum PatternNode {
     Empty,

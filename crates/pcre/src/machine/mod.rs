@@ -1,5 +1,5 @@
-//! The machine for patterns that the linear engine cannot match: backtracking with an explicit
-//! stack, so that time and memory are bounded.
+//! Backtracking machine for patterns that the linear engine cannot match. The stack is explicit, so
+//! that time and memory are bounded.
 
 mod step;
 

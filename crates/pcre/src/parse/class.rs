@@ -180,7 +180,6 @@ impl Parser<'_> {
         }
     }
 
-    /// Returns a POSIX class by its name.
     pub(super) fn posix(&self, name: &[u8]) -> Option<Set> {
         let name = match name {
             b"lower" | b"upper" if self.options.ignore_case && !self.settings.ucp => b"alpha",
