@@ -337,7 +337,6 @@ pub struct SentLine {
     /// Parsed options of the line.
     pub options: TlsLine,
     pub option_words: Box<str>,
-    /// SNI filters of the line.
     pub filters: Vec<SniFilter>,
 }
 

@@ -1,5 +1,6 @@
-//! Keywords `monitor-net` and `mode health`: connections of other load balancers, answered before
-//! any data is read. HAProxy removed both; `http-request return` and `monitor-uri` replace them.
+//! Keywords `monitor-net` and `mode health`: connections of other load balancers, which get a
+//! response before any data is read. HAProxy removed both; `http-request return` and `monitor-uri`
+//! replace them.
 
 use super::places::FRONT;
 use super::{Args, Built, LineRow};

@@ -1,6 +1,5 @@
-//! The keywords of the data plane, a file a family, and the registry that
-//! joins their tables. A row is everything about a keyword: see
-//! [`language::keyword`].
+//! The keywords of the data plane, with one file for each family, and the registry that joins their
+//! tables. A row contains everything about a keyword: see [`language::keyword`].
 
 /// Defines the rows of a table, each with its syntax and places, builder, example and
 /// documentation.
@@ -94,7 +93,7 @@ use model::config::{Bind, ServerOptions};
 use model::known;
 use std::sync::OnceLock;
 
-/// Builder of a line of a section. The loader knows the section.
+/// Builder of a line. The loader has the current section and the draft of the configuration.
 pub type LoaderLineBuilder = fn(&mut Loader, &mut Args<'_>) -> Built;
 /// Builder of an option of a `bind` line.
 pub type BindBuilder = fn(&mut Loader, &mut Bind, &mut Args<'_>) -> Built;

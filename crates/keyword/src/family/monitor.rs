@@ -1,5 +1,5 @@
 //! Keywords `monitor-uri` and `monitor fail`: the request by which another load balancer checks
-//! whether this frontend is available. The proxy itself answers it.
+//! whether this frontend is available. The proxy itself responds.
 
 use super::places::{FRONT, FRONT_ONLY};
 use super::{Args, Built, LineRow};

@@ -22,8 +22,8 @@ pub(crate) struct RuleOrder {
 }
 
 impl RuleOrder {
-    /// Records a line. Returns its family and the first later family of which a line stands before
-    /// it.
+    /// Records a line. Returns its family, and the first family that runs later but has an earlier
+    /// line.
     pub(crate) fn line(&mut self, keyword: &str) -> Option<(&'static str, &'static str)> {
         let of = |family: &&str| {
             keyword

@@ -105,7 +105,6 @@ const NOT_ADDED: &[&str] = &[
     "socks4",
 ];
 
-/// Checks the name of a server.
 pub(super) fn check_name(name: &ConfigWord, what: &str) -> Built {
     let bad = |b: &&u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
     match name.bytes.iter().find(bad) {

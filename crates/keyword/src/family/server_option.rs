@@ -70,7 +70,6 @@ fn parse_choice<T: Copy>(
     Err(Diagnostic::error(&codes::BAD_VALUE, word.span, message).did_you_mean(word.span, near))
 }
 
-/// Sets the field of an option.
 fn set<T>(field: &mut T, value: T) -> Built {
     *field = value;
     Ok(())

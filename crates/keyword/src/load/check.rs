@@ -170,8 +170,8 @@ fn no_bind(proxy: &Proxy, elsewhere: bool) -> Option<Diagnostic> {
     })
 }
 
-/// Warns of a backend that can answer only 503. A backend that answers by its rules or with its
-/// own error page (for maintenance, say) or shows statistics needs no server.
+/// Warns of a backend whose only response is 503. A backend needs no server if its rules respond,
+/// if it has its own error page (for maintenance, say), or if it shows statistics.
 fn no_servers(proxy: &Proxy) -> Option<Diagnostic> {
     let answers = proxy.stats.is_some()
         || !proxy.http_request.is_empty()

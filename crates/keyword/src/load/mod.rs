@@ -130,7 +130,7 @@ pub fn load(
 }
 
 /// Repeats an earlier load: the result is the same configuration with the same diagnostics. The
-/// system is not queried; a query without an answer in the recording is an error.
+/// system is not queried; a query without a result in the recording is an error.
 pub fn replay(recording: Recording) -> Loaded {
     Loaded::of(configuration::replay(&[&PART], recording))
 }

@@ -1,5 +1,6 @@
-//! Builds one server from the words of an operator at run time instead of a file. Queries of its
-//! options are answered by the current configuration and never by the environment.
+//! Builds one server at run time from the arguments of an operator's command instead of a file.
+//! Files and names that its options need come from the current configuration, never from the
+//! environment.
 
 use super::{Loader, Section};
 use crate::family::{Args, server};
@@ -110,7 +111,6 @@ pub(super) fn line(loader: &mut Loader, keyword: &str, words: &[Box<str>]) -> Co
     }
 }
 
-/// Returns the diagnostics as text.
 pub(super) fn diagnostics_text(loader: &Loader) -> String {
     let errors = loader
         .context

@@ -188,7 +188,6 @@ fn number(fields: &[&str], at: usize, name: &'static str, max: u32) -> Result<u3
     })
 }
 
-/// Parses the state of a server.
 fn parse_state(fields: &[&str], server: &Server) -> Result<Kept, BadField> {
     let options = &server.options;
     let operational = number(fields, 5, "srv_op_state", 3)?;

@@ -125,7 +125,8 @@ fn a_variable_without_a_value_is_named_where_its_line_is_refused() {
         notes("dispatch \"$HOST:$PORT$HOST\""),
         ["the environment variables 'HOST', 'PORT' are not set and expand to empty strings"]
     );
-    // One that has a value, or needs none, has nothing to do with it.
+    // Variables with a default, and addresses that are valid without the variable, are not
+    // reported.
     assert!(notes("server s \"${HOST-x:y:z}\"").is_empty());
     assert!(notes("server s \"127.0.0.1${NOTHING}:80\"").is_empty());
 }

@@ -143,7 +143,7 @@ fn what_is_left_out_is_told() {
     ] {
         assert_eq!(codes(text), [want], "{text}");
     }
-    // What is left out anyway need not be known, and a long list makes a short line.
+    // Excluded names need not be known. The message for a long list is shortened.
     let left_out = "ssl verify none ciphers ECDHE-RSA-AES128-GCM-SHA256:!FOO:-BAR:!aNULL";
     assert_eq!(codes(left_out), Vec::<&str>::new());
     let many = "server a 127.0.0.1:443 ssl verify none ciphers \

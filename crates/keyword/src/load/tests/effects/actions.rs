@@ -243,7 +243,7 @@ fn every_example_of_an_action_and_an_alias_loads() {
         .iter()
         .filter(|row| row.built && !matches!(row.kind, "fetch" | "converter"))
     {
-        // What answers without a condition would make the section's own rules unreachable.
+        // An unconditional response would make the other rules of the section unreachable.
         let section = match row.places {
             ["tcp-response content"] => "listen",
             _ => "frontend",

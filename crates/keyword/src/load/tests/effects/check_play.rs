@@ -203,7 +203,7 @@ fn steps_follow_each_other_on_connections_of_their_own() {
                  tcp-check expect min-recv 1 string one";
     let (sent, result) = played(lines, &[Bytes(b"one"), Bytes(b"two")]);
     assert_eq!(sent, b"<8080>x8080y<9>zz");
-    // What the first connection said is not the second's.
+    // Data of the first connection does not count for the second.
     assert_eq!(result.info, "TCPCHK did not match content 'one' at step 9");
 }
 

@@ -29,7 +29,7 @@ fn one_server_gets_all_messages_until_it_fails_and_the_longest_usable_follows() 
     assert_eq!(chosen(), Some(0));
     set(0, false);
     assert_eq!(chosen(), Some(1));
-    // What comes back waits behind what stayed.
+    // A server that returns is chosen after those that stayed usable.
     set(1, false);
     set(0, true);
     assert_eq!(chosen(), Some(2));

@@ -127,7 +127,7 @@ fn what_would_break_a_message_or_move_its_end_is_refused() {
         let (stream, verdict) = request_of(lines, REQUEST);
         assert_eq!(status(&verdict), 400, "{lines}: {}", head(&stream.request));
     }
-    // What says where the body ends stays, whatever a rule wants of it.
+    // Rules cannot change the headers that frame the body.
     for lines in [
         "reqdel ^Content-Length",
         "reqrep ^Content-Length:.* X-A:\\ 1",
