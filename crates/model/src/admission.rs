@@ -1,7 +1,7 @@
-//! Finds the listeners whose clients a new configuration might not admit. What decides that is
-//! applied once, when a client connects: the TLS options, the PROXY header, and the rules for
-//! connections and sessions. A kept-alive connection must not go on under a configuration that
-//! would have refused it.
+//! Finds the listeners whose connected clients a new configuration might refuse. Admission is
+//! decided only once, when a client connects: by the TLS options, the PROXY header, and the rules
+//! for connections and sessions. A kept-alive connection must not continue under a configuration
+//! that would have refused it.
 
 use crate::compiled::condition::Term;
 use crate::compiled::{AdmissionLine, TcpRule};
@@ -91,12 +91,14 @@ fn has_same_options((config, new): (&Config, &Bind), (older, old): (&Config, &Bi
         && (!is_tls(new) || has_same_tls())
 }
 
-/// What TLS requires of the clients of a listener. The certificates that it presents do not count.
+/// Requirements of TLS for the clients of a listener. Changed certificates of the listener do not
+/// matter.
 #[derive(PartialEq)]
 struct TlsConditions {
     line: LineConditions,
     ignored_errors: [IgnoredErrors; 2],
-    /// Of the certificates in lists that require anything, with the certificate and its filters.
+    /// Conditions of crt-list lines, each with the certificate and its filters. Lines without
+    /// requirements are omitted.
     of_certificates: Vec<(Box<str>, Vec<SniFilter>, LineConditions)>,
 }
 
@@ -123,7 +125,7 @@ impl TlsConditions {
     }
 }
 
-/// What the options of a `bind` line or of a line in a crt-list require of a client.
+/// Requirements of a `bind` line or crt-list line for a client.
 #[derive(PartialEq)]
 struct LineConditions {
     /// The options, without those that require nothing.

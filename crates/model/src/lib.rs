@@ -1,6 +1,7 @@
-//! The model of the data plane: the configuration, the state of its servers, its rules, and streams
-//! on which rules are evaluated, as values. It opens no listener and moves no bytes. Its streams
-//! know their thread, and its logs have a thread of their own.
+//! The model of the data plane: the configuration, the state of servers, rules, and the streams on
+//! which rules are evaluated. This crate opens no listener and transfers no data of streams.
+//! Streams belong to a thread of the data plane ([`thread`]), and a separate thread delivers log
+//! lines.
 
 pub mod admission;
 pub mod balance;

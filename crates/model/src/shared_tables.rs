@@ -22,7 +22,7 @@ const NEWS_MAX: usize = 1 << 14;
 const RESYNC_MS: u64 = 5_000;
 /// Maximum duration of a full resynchronization, milliseconds.
 const LESSON_MS: u64 = 60_000;
-/// Number of interrupted resynchronizations after which a peer is no longer asked.
+/// Number of interrupted resynchronizations after which a peer gets no further requests for one.
 const BROKEN_LESSONS_MAX: u32 = 3;
 
 /// Index in [`Peer::counts`]: heartbeats sent.
@@ -125,7 +125,6 @@ impl Section {
         }
     }
 
-    /// Returns the descriptions of all tables.
     pub fn descriptions(&self) -> Vec<TableDescription> {
         let tables = self.tables.iter();
         tables.map(|shared| shared.description.clone()).collect()
@@ -215,10 +214,11 @@ impl Section {
         updates
     }
 
-    /// Returns whether this peer must be asked for a full resynchronization now, and records that.
+    /// Returns whether to request a full resynchronization from this peer now, and records the
+    /// request.
     pub fn start_resync_if_due(&mut self, peer: usize, now: Milliseconds) -> bool {
         if self.resync != Resync::Done && now >= self.resync_until {
-            // The peer that was asked takes too long; another one may be available.
+            // The peer takes too long to respond; another one may be available.
             self.resync = Resync::Needed;
             if self
                 .peers
@@ -272,7 +272,7 @@ impl Section {
         }
         if let Some(peer) = self.peers.get_mut(peer) {
             if in_lesson {
-                // The peer is asked again when it returns.
+                // The request is repeated when the peer returns.
                 peer.broken_lessons += 1;
                 peer.resync_was_partial = peer.broken_lessons >= BROKEN_LESSONS_MAX;
             }

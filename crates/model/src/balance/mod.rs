@@ -1,5 +1,5 @@
-//! Balancing: chooses the server of a stream. Values only: the caller knows whether a server has
-//! room, and takes a slot in the same step.
+//! Load balancing: chooses the server of a stream. The caller's [`Taker`] takes a slot of the
+//! chosen server in the same step, or reports that the server is full.
 //!
 //! Round robin and least connections cost O(log n) per choice. Servers are in a heap, and their
 //! changes (state, weight, a slot released by a full server) arrive as a list of servers to update.

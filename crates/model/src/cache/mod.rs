@@ -43,7 +43,6 @@ impl Used {
         }
     }
 
-    /// Returns the name of the cache.
     pub fn name(&self) -> &str {
         &self.cache.settings.name
     }

@@ -111,7 +111,6 @@ impl Drop for Filling {
 
 /// An entry with its sequence number.
 type Turned = (u64, Arc<Entry>);
-/// An entry with its key.
 pub type Keyed = (Box<[u8]>, Arc<Entry>);
 
 #[derive(Debug, Default)]

@@ -158,7 +158,6 @@ fn is_unsafe(method: &[u8]) -> bool {
     )
 }
 
-/// Returns whether a request has a body.
 fn has_body(request: &HttpMessage) -> bool {
     request.get(b"transfer-encoding").is_some()
         || request

@@ -8,7 +8,6 @@ use crate::script::HttpSend;
 /// Maximum number of header fields of a response.
 const HEADERS_MAX: usize = 101;
 
-/// A request of a check.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
     pub method: Vec<u8>,

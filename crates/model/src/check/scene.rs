@@ -30,7 +30,6 @@ pub struct CheckVariables {
 /// Evaluation context of a check.
 pub struct Scene<'p> {
     pub subject: &'p Subject,
-    /// The variables of the check.
     pub memory: &'p mut CheckVariables,
     /// Data received from the server.
     pub bytes: &'p [u8],

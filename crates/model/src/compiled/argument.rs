@@ -56,7 +56,6 @@ impl Arguments {
         self.list.get(n)?.as_ref()
     }
 
-    /// Returns the n-th argument if it is a text.
     pub fn text(&self, n: usize) -> Option<&[u8]> {
         match self.at(n)? {
             Argument::Text(text) => Some(text),
@@ -64,7 +63,6 @@ impl Arguments {
         }
     }
 
-    /// Returns the n-th argument if it is a number.
     pub fn int(&self, n: usize) -> Option<i64> {
         match self.at(n)? {
             Argument::Int(n) => Some(*n),
@@ -80,7 +78,6 @@ impl Arguments {
         }
     }
 
-    /// Returns the n-th argument if it is a variable.
     pub fn variable(&self, n: usize) -> Option<VariableName> {
         match self.at(n)? {
             Argument::Variable(name) => Some(*name),
@@ -144,7 +141,6 @@ impl Arguments {
         }
     }
 
-    /// Returns the n-th argument if it is a userlist.
     pub fn userlist(&self, n: usize) -> Option<&Userlist> {
         Some(self.userlist_slot(n)?.get()?)
     }
@@ -158,7 +154,6 @@ impl Arguments {
         }
     }
 
-    /// Returns the n-th argument if it is a map.
     pub fn map(&self, n: usize) -> Option<&Map> {
         match self.at(n)? {
             Argument::Map(map) => Some(map),

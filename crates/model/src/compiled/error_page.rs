@@ -95,8 +95,9 @@ impl ErrorFile {
     }
 }
 
-/// Replaces the version of a status line by the HTTP/1 version that HAProxy uses for it. Any `HTTP/<digit>.<digit>`
-/// is valid in an error file, because the version of a response is that of its client.
+/// Replaces the version of a status line by HAProxy's HTTP/1 version for it. Any
+/// `HTTP/<digit>.<digit>` is valid in an error file, because the version of a response is that of
+/// its client.
 fn as_http1(bytes: &[u8]) -> Cow<'_, [u8]> {
     let minor = match bytes {
         [

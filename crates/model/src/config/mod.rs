@@ -1,6 +1,6 @@
-//! The typed configuration: an immutable structure behind an `Arc`. A connection holds the one with
-//! which it began. Data that changes at run time (server state, counters, queues) is in
-//! [`crate::state`], keyed by name; the configuration only refers to it.
+//! The typed configuration: an immutable structure behind an `Arc`. A connection keeps the
+//! configuration with which it began. Data that changes at run time (server state, counters,
+//! queues) is in [`crate::state`], keyed by name; the configuration only refers to it.
 
 mod check;
 mod fcgi;
@@ -62,7 +62,9 @@ pub use crate::setting::{
 use crate::state::Presence;
 use std::collections::HashMap;
 
-/// A complete configuration, checked and resolved.
+/// A complete configuration: names are resolved to indices, which are valid only in this
+/// configuration. [`crate::control::install`] connects it with the run-time states before it
+/// serves. Connections under an older configuration keep that one alive.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     pub global: Global,
@@ -77,14 +79,14 @@ pub struct Config {
     pub files: Vec<String>,
     /// Offsets of the line starts of each file.
     pub line_starts: std::sync::Arc<[Box<[u32]>]>,
-    /// Lines of its rules, if requests are recorded.
+    /// Texts of the rule lines, for operators who query the request history.
     pub rule_texts: std::sync::Arc<RuleTexts>,
     /// Messages of the load, in HAProxy's format.
     pub reported: Box<str>,
-    /// Environment variables after its last line.
+    /// Environment variables at the end of the file.
     pub environment: language::Environment,
-    /// Version within the process, from 1 upwards: [`crate::control::install`] assigns it. 0 has
-    /// never served.
+    /// Version within the process, from 1 upwards, assigned by [`crate::control::install`]. 0: not
+    /// installed.
     pub version: u64,
     /// Certificates, CAs and revocation lists, which operators can change.
     pub certificates: std::sync::Arc<tls::store::Store>,
@@ -151,8 +153,8 @@ impl Config {
         self.backends.get(name).copied()
     }
 
-    /// Returns whether there is any listener, including a statistics socket. A process without one
-    /// is useless.
+    /// Returns whether there is any listener, including a statistics socket. A process without a
+    /// listener is useless.
     pub fn listens(&self) -> bool {
         let forwards = |section: &LogForward| !section.binds.is_empty();
         !self.global.stats_sockets.is_empty()

@@ -50,7 +50,7 @@ impl Cookie {
 /// Effect of a persistence rule on a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PersistRuleKind {
-    /// `force-persist`: the stream goes to its server, even if that is down.
+    /// `force-persist`: the stream uses its persistent server, even if that is down.
     Force,
     /// `ignore-persist`: the stream is balanced without persistence.
     Ignore,

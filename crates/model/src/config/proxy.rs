@@ -34,7 +34,6 @@ pub struct SwitchRule {
 /// Name and password of a `stats auth` line.
 pub type StatsUser = (Box<[u8]>, Box<[u8]>);
 
-/// `stats …` of a proxy.
 #[derive(Clone, Debug, Default)]
 pub struct StatsPage {
     /// The settings come from `defaults`: the first `stats` line of the section itself replaces
@@ -224,7 +223,6 @@ pub enum StateSource {
 }
 
 impl Proxy {
-    /// Returns whether an option is on.
     pub fn has(&self, option: ProxyOption) -> bool {
         self.options.has(option)
     }

@@ -145,8 +145,8 @@ impl RuleTexts {
     }
 }
 
-/// Returns whether a line is a rule, also one for a cluster node (`on NODE …`), or uses a variable of
-/// the environment, which can be a secret because of that.
+/// Returns whether a line is a rule (with or without `on NODE …`) or uses a variable of the
+/// environment, which can be a secret because of that.
 fn is_rule(line: &[u8]) -> bool {
     if line.contains(&b'$') {
         return true;

@@ -214,9 +214,9 @@ pub struct Server {
     /// Other options of the line.
     pub options: ServerOptions,
     pub state: Arc<ServerState>,
-    /// Number of the address and connection options of this server. The number changes when another
-    /// configuration has other ones, so that old connections are not reused.
-    /// [`crate::control::install`] assigns it.
+    /// Generation of the address and connection options, assigned by [`crate::control::install`].
+    /// Another configuration with other options gets another number, so that old connections are
+    /// not reused.
     pub way: u32,
     // Name resolution.
     /// Host name of the line in place of an address. With `resolvers` and an address, the name is

@@ -5,7 +5,6 @@ pub use protocol::vitals::Service;
 use std::net::IpAddr;
 
 impl super::Config {
-    /// Returns whether an address is a virtual one.
     pub fn is_virtual(&self, address: IpAddr) -> bool {
         let mut all = self.services.iter();
         all.any(|service| service.addresses.contains(&address))

@@ -16,7 +16,6 @@ pub struct StickRule {
     /// Stores the server for a key of the response.
     pub stores_of_answer: bool,
     pub expression: Expression,
-    /// Stick table of the rule.
     pub table: Arc<TablePlace>,
     /// Condition; None always applies.
     pub condition: Option<Condition>,

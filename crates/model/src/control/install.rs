@@ -1,5 +1,5 @@
-//! Puts a configuration into service: connects it with the states of the previous configuration by
-//! name, and applies the settings of the new file to them.
+//! Installs a configuration: finds the states of the previous configuration by name, and applies
+//! the settings of the new file to them.
 
 use super::renamed::FoundDown;
 use crate::cache::Cache;
@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Gives a new configuration its states. Names that `old` contains keep theirs, so that counters,
-/// health, queues and weights of an operator continue. Removed servers are retired. Must be called
-/// once for each configuration before its first stream, even without an older one.
+/// health, queues and weights of an operator continue. Removed servers are retired. Call this once
+/// for each configuration, before its first stream; without an older configuration, too.
 pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
     adopt(config, old, now_ms).end(now_ms);
 }
@@ -237,7 +237,8 @@ fn go_on(server: &mut Server, described: &Server, alike: bool) -> bool {
     described.address != server.address && server.state.address_override().is_some()
 }
 
-/// Returns whether checks query another address than before: what they found belongs to that one.
+/// Returns whether checks query another address than before. Their previous results are then
+/// meaningless.
 fn is_checked_elsewhere(server: &Server, described: &Server) -> bool {
     let is_followed = server.is_followed() && described.is_followed();
     !is_followed && target(server) != target(described)

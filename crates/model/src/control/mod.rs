@@ -1,5 +1,5 @@
-//! Changes of states from above: new configurations, and changes of servers (up, down, another
-//! limit) for which streams wait.
+//! Changes of run-time states: a new configuration is installed, or a server changes (up, down,
+//! another limit) and waiting streams get its slots.
 
 mod install;
 mod kept;

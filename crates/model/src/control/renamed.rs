@@ -1,6 +1,6 @@
-//! Servers that are new at an address that checks found down, because they, or their backend, were
-//! renamed, or have another address: a reload must not make clients try it. States are kept by name
-//! and a new server starts up; this is the only exception, and it only concerns the health.
+//! Health of renamed servers. States are kept by name, and a new server starts up. If a reload only
+//! renames a server that is down, or its backend, or moves a server to the address of one that is
+//! down, clients must not try it. Such a server therefore starts down.
 
 use crate::config::target::{CheckAddress, target};
 use crate::config::{Config, Proxy, Server};

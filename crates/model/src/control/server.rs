@@ -284,8 +284,8 @@ impl ServerState {
         change
     }
 
-    /// Sets the address to which the host name resolved. With None, the server goes into
-    /// maintenance and remembers its last address.
+    /// Sets the address to which the host name resolved. With None, the server enters maintenance
+    /// and remembers its last address.
     pub fn set_resolved(
         self: &Arc<Self>,
         address: Option<ServerAddress>,

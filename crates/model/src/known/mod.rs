@@ -21,7 +21,6 @@ pub fn all() -> &'static [UnsupportedKeywords] {
     &KNOWN
 }
 
-/// Returns the names of a kind.
 pub fn names(kind: &str) -> impl Iterator<Item = &'static str> {
     let groups = KNOWN.iter().filter(move |group| group.kind == kind);
     groups.flat_map(|group| group.names.iter().copied())

@@ -1,5 +1,5 @@
-//! All names that are resolved, of all sections of the newest configuration, with the servers that
-//! follow them and the rules that wait for them. A pure state machine.
+//! Schedule of the names that are resolved for the newest configuration, with the servers that use
+//! them and the rules that wait for them. A pure state machine.
 
 use super::resolution::{NameserverQuery, QueryOutcome, RecordKind, Resolution, ResolutionStatus};
 use crate::config::{Config, ProxyIndex, Resolvers, Server, ServerIndex};
@@ -99,7 +99,6 @@ pub struct Due {
 #[derive(Debug)]
 pub struct ResolutionResult {
     pub status: ResolutionStatus,
-    /// The addresses of the name.
     pub addresses: Vec<IpAddr>,
     /// The services of the name (SRV records).
     pub services: Vec<Service>,
@@ -371,7 +370,7 @@ impl ResolutionSchedule {
         }
     }
 
-    /// Returns the records known for a name, and answers the rules that wait for it.
+    /// Returns the known records of a name, and sends the address to the rules that wait for it.
     pub fn found(&mut self, key: &Key) -> Option<ResolutionResult> {
         let section = self.section(key)?;
         let entry = self.entries.get_mut(key)?;

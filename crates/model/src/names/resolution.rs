@@ -1,6 +1,6 @@
 //! Resolution of one name: the time of the next query, its type, and the records known so far. A
-//! pure state machine: responses and the time go in, queries come out. It owns no socket and reads
-//! no clock.
+//! pure state machine without socket or clock: the caller passes responses and the time, and gets
+//! the queries to send.
 //!
 //! All nameservers of the section are queried at once, and the first valid response ends the round.
 //! If all of them respond with an error, the other IP version is queried. If some do not respond,
@@ -150,7 +150,7 @@ impl Resolution {
             && self.last_valid_ms.is_some_and(|at| at + valid_ms > now_ms)
     }
 
-    /// Does what is due. Returns the query to send, and whether a timeout ended the resolution.
+    /// Applies due timeouts. Returns the query to send, and whether a timeout ended the resolution.
     pub fn poll(&mut self, section: &Resolvers, now_ms: u64) -> (Option<NameserverQuery>, bool) {
         if self.due_ms() > now_ms {
             return (None, false);

@@ -25,7 +25,6 @@ enum HashKind {
     Yescrypt,
 }
 
-/// The hash of a password.
 #[derive(Clone, Debug)]
 pub struct Hash {
     kind: HashKind,

@@ -6,13 +6,13 @@
 //! A released slot goes directly to the stream that waits longest, so no later stream
 //! overtakes it. Nothing here waits while it holds a lock; the caller has the timeouts.
 //!
-//! A server that a reload removed takes no more streams, except those of older
-//! configurations in which no other is usable, because their requests must not fail
-//! because of a reload. It serves them until they are gone.
+//! A server that a reload removed takes no new streams. The exception is a stream of an older
+//! configuration in which no other server is usable, because a reload must not make its request
+//! fail.
 //!
-//! Why no stream is forgotten: a new stream adds itself to the list, then looks for a
-//! slot once more; a releasing stream decrements the count, then looks for waiters. All
-//! four operations are sequentially consistent, so one of the two sees the other.
+//! No wake-up is lost: a new stream adds itself to the list, then checks for a slot once more; a
+//! releasing stream decrements the count, then checks for waiters. All four operations are
+//! sequentially consistent, so one of the two sees the other.
 
 #[cfg(test)]
 mod across;
@@ -67,7 +67,6 @@ impl Queue {
 }
 
 impl ServerSlot {
-    /// Returns the server of the slot.
     pub fn server(&self) -> &Arc<ServerState> {
         &self.server
     }
@@ -470,8 +469,8 @@ fn has_usable(backend: &Proxy) -> bool {
     backend.servers.iter().any(|server| server.state.usable())
 }
 
-/// Maximum number of waiters of a backend's queue that are asked whether they accept a server. Only
-/// those on which it failed before refuse.
+/// Maximum number of waiters of a backend's queue that are offered a server. A waiter refuses only
+/// a server that failed for it before.
 const LOOK_MAX: usize = 1024;
 /// Maximum number of skipped waiters: those of a configuration without this server.
 const PASSED_MAX: usize = 16 * 1024;

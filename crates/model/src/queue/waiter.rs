@@ -99,7 +99,7 @@ impl Waiter {
 }
 
 /// A position in a queue. Resolves to a server and its slot. Dropping the ticket leaves the queue,
-/// and a slot that was transferred meanwhile goes to the next waiter.
+/// and the next waiter gets a slot that was transferred meanwhile.
 #[derive(Debug)]
 pub struct Ticket {
     waiter: Arc<Waiter>,

@@ -312,7 +312,6 @@ impl AclTable {
         })
     }
 
-    /// Adds a test to the ACL with this name.
     pub fn add(&mut self, name: &str, span: Span, test: Test, line: AdmissionLine) {
         self.named(name, span).add(test, line);
     }

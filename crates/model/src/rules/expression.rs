@@ -123,7 +123,6 @@ impl Expression {
         fetch::row(self.fetch).build.needs
     }
 
-    /// Returns the name of the fetch.
     pub fn fetch_name(&self) -> &'static str {
         fetch::row(self.fetch).name()
     }

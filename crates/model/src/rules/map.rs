@@ -89,7 +89,6 @@ impl Map {
         })
     }
 
-    /// Returns the value of a key.
     pub fn find(&self, key: &SampleValue<'_>) -> Option<SampleValue<'_>> {
         if self.live.is_changed() {
             return self.live.find(key)?.1;

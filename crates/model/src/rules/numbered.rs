@@ -31,7 +31,6 @@ pub(super) const fn numbered<B, const N: usize>(
     all
 }
 
-/// Returns the number of a row in its table.
 pub(super) fn number_of<B>(table: &Table<B>, row: &Keyword<B>) -> u16 {
     let number = table.number(row).and_then(|n| u16::try_from(n).ok());
     number.expect("a row of the same families, which are some hundred")

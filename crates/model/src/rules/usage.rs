@@ -84,7 +84,6 @@ impl Usage {
         Self::of(kind, Self::FRONT_TCP_CONTENT, Self::BACK_TCP_CONTENT)
     }
 
-    /// Returns the usage of `http-request` in a proxy of this kind.
     pub fn http_request(kind: ProxyKind) -> Usage {
         Self::of(kind, Self::FRONT_HTTP_REQUEST, Self::BACK_HTTP_REQUEST)
     }

@@ -56,7 +56,6 @@ impl Method {
         ("reg", Method::Reg),
     ];
 
-    /// Returns the method with a name.
     pub fn named(name: &str) -> Option<Method> {
         Self::ALL
             .iter()
@@ -169,7 +168,6 @@ impl Patterns {
         }
     }
 
-    /// Creates patterns that match a number in one of the ranges.
     pub fn numbers(ranges: Vec<RangeInclusive<i64>>) -> Self {
         Patterns {
             ignore_case: false,
@@ -180,7 +178,6 @@ impl Patterns {
         }
     }
 
-    /// Creates patterns that match a length in one of the ranges.
     pub fn lengths(ranges: Vec<RangeInclusive<i64>>) -> Self {
         Patterns {
             ignore_case: false,

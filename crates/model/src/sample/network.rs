@@ -42,7 +42,6 @@ impl MaskedNetwork {
         }
     }
 
-    /// Returns whether the network contains an address.
     pub fn contains(self, address: IpAddr) -> bool {
         match (self, address) {
             (MaskedNetwork::V4(network, mask), IpAddr::V4(v4)) => u32::from(v4) & mask == network,

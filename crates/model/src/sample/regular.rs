@@ -198,8 +198,8 @@ impl Regular {
         self.find(text).ok()?
     }
 
-    /// Returns the first match with its groups. If `inner` is true, the text is the rest of a longer
-    /// one, so that `^` does not match at its start.
+    /// Returns the first match with its groups. With `inner`, the text is the rest of a longer one,
+    /// so that `^` does not match at its start.
     fn find_in(&self, text: &[u8], inner: bool) -> Result<Option<Groups>, LimitExceeded> {
         let mut groups: Groups = [None; GROUPS_MAX];
         match self.engine(text, inner) {

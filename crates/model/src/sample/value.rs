@@ -81,7 +81,6 @@ impl<'a> SampleValue<'a> {
         SampleValue::Bin(Cow::Borrowed(bytes))
     }
 
-    /// Creates a value from an IP address.
     pub fn ip(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(v4) => SampleValue::Ipv4(v4),
@@ -94,7 +93,6 @@ impl<'a> SampleValue<'a> {
         SampleValue::Int(n.try_into().unwrap_or(i64::MAX))
     }
 
-    /// Returns the type of the value.
     pub fn kind(&self) -> Type {
         match self {
             SampleValue::Bool(_) => Type::Bool,

@@ -41,7 +41,6 @@ pub struct VariableName {
     id: u32,
 }
 
-/// Error in the name of a variable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum VariableNameError {
     /// The name does not begin with a scope and a dot.
@@ -109,7 +108,6 @@ impl VariableName {
         Some(VariableName { scope: *scope, id })
     }
 
-    /// Returns the scope of the variable.
     pub fn scope(self) -> Scope {
         self.scope
     }
@@ -135,7 +133,6 @@ impl Variables {
         self.list.binary_search_by_key(&name, |(n, _)| *n)
     }
 
-    /// Returns the value of a variable.
     pub fn get(&self, name: VariableName) -> Option<&SampleValue<'static>> {
         self.find(name).ok().map(|at| &self.list[at].1)
     }
@@ -199,7 +196,6 @@ impl Variables {
 /// copied.
 static PROCESS: RwLock<Variables> = RwLock::new(Variables::new());
 
-/// Returns the value of a process variable.
 pub fn process_variable(name: VariableName) -> Option<SampleValue<'static>> {
     PROCESS
         .read()

@@ -30,7 +30,6 @@ pub enum MessageStyle {
     Http,
 }
 
-/// A step of a script.
 #[derive(Clone, Debug)]
 pub struct CheckStep {
     pub action: StepAction,

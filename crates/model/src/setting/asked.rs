@@ -11,7 +11,7 @@ pub struct RecordingOptions {
     pub client_socket: bool,
     /// Addresses of clients' connections, besides those of their PROXY headers.
     pub connection: bool,
-    /// Whether a client's connection began with a PROXY header that a rule required.
+    /// PROXY header at the start of a client's connection, if a rule required one.
     pub proxy_header: bool,
     /// The rule that ended a list of rules.
     pub last_rule: bool,

@@ -129,7 +129,6 @@ pub enum ProxyOption {
 pub struct OptionSet(u64);
 
 impl OptionSet {
-    /// Returns whether an option is on.
     pub fn has(self, option: ProxyOption) -> bool {
         self.0 & (1 << option as u8) != 0
     }

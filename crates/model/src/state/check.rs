@@ -88,8 +88,8 @@ impl CheckStatus {
             .find(|status| status.code() == code)
     }
 
-    /// Finds the status of a number in state files. The inner None stands for a status that only
-    /// HAProxy has, the outer one for an unknown number.
+    /// Returns the status of a number in state files. The outer None means an unknown number, the
+    /// inner None a status that only HAProxy has.
     pub fn of_number(number: u32) -> Option<Option<Self>> {
         Some(match number {
             1 => Some(CheckStatus::Initializing),

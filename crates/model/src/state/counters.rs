@@ -5,7 +5,8 @@ use reactor::{shard_count, shard_here};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// Counted events; the same list for frontends, backends, servers and listeners.
+/// Counted events; the same list for frontends, backends, servers and listeners. `proxy::stats`
+/// maps them to HAProxy's statistics columns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(usize)]
 pub enum Tally {

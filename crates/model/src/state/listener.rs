@@ -49,7 +49,6 @@ impl Listeners {
         list.extend(ids.iter().filter_map(stays));
     }
 
-    /// Returns all listeners with their ids.
     pub(crate) fn with_ids(&self) -> Vec<(u32, Arc<ListenerState>)> {
         let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
         list.clone()

@@ -10,12 +10,10 @@ use std::time::{Instant, SystemTime};
 use tls::Connector;
 use tls::acceptor::Acceptor;
 
-/// A table that is shared with peers.
 pub struct SharedTable {
     pub table: Arc<Table>,
     /// Second table that receives the updates of peers.
     pub write_to: Option<Arc<Table>>,
-    /// Description of the table for peers.
     pub description: TableDescription,
     /// Keys that changed locally, by the number of their last update.
     pub updates: BTreeMap<u32, Box<[u8]>>,
@@ -40,7 +38,7 @@ pub struct Peer {
     pub pushed: Vec<u32>,
     /// Last update of the peer that was applied, by table.
     pub learned: Vec<u32>,
-    /// The peer was asked for a full resynchronization and did not have all data.
+    /// The peer received a request for a full resynchronization and did not have all data.
     pub resync_was_partial: bool,
     /// Interrupted full resynchronizations from the peer.
     pub broken_lessons: u32,
@@ -56,11 +54,11 @@ pub struct Peer {
 /// Progress of the full resynchronization from peers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Resync {
-    /// A reachable peer will be asked.
+    /// A reachable peer will get a request.
     Needed,
-    /// The peer with this index was asked.
+    /// The peer with this index received a request.
     Asked(usize),
-    /// The resynchronization is complete, or no peer could be asked.
+    /// The resynchronization is complete, or no peer was reachable.
     Done,
 }
 
@@ -81,7 +79,7 @@ pub struct Section {
     pub tables: Vec<SharedTable>,
     /// Progress of the full resynchronization.
     pub resync: Resync,
-    /// Time until which a peer may be asked for a full resynchronization.
+    /// Time until which a full resynchronization may be requested from a peer.
     pub resync_until: Milliseconds,
     /// Time until which the running resynchronization must end.
     pub lesson_until: Milliseconds,

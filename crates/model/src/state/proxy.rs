@@ -64,7 +64,6 @@ pub struct BackendState {
     /// `option allbackups` of the newest file.
     pub all_backups: AtomicBool,
     lineup: Mutex<Lineup>,
-    /// Time of the last session.
     pub last_session: LastTime,
     /// `appsession`: sessions of the application.
     pub app_sessions: super::AppSessions,
@@ -124,7 +123,6 @@ pub struct LineupChange {
 }
 
 impl ProxyState {
-    /// Creates the state of a new proxy.
     pub fn new(name: &str) -> Self {
         ProxyState {
             name: name.into(),
@@ -173,7 +171,6 @@ impl ProxyState {
         self.backend.active_usable.load(Relaxed)
     }
 
-    /// Returns the number of usable backups.
     pub fn backup_usable(&self) -> u32 {
         self.backend.backup_usable.load(Relaxed)
     }

@@ -32,7 +32,7 @@ impl Queue {
     }
 }
 
-/// Right to one session of a server. When dropped, the slot goes to the next waiting stream.
+/// Right to one session of a server. When dropped, the next waiting stream gets the slot.
 #[derive(Debug)]
 pub struct ServerSlot {
     pub(crate) server: Arc<ServerState>,

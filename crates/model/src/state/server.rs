@@ -24,7 +24,7 @@ use crate::setting::ServerAddress;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Generation of the settings by which a server is reached (address, TLS). Connections of another
+/// Generation of the connection settings of a server (address, TLS). Idle connections of an older
 /// generation are not reused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Way(u64);
@@ -101,7 +101,7 @@ const TLS_ON: u8 = 1;
 const TLS_OFF: u8 = 2;
 
 /// Uids of removed servers, for reuse. A user of a uid must also hold the server, or tolerate that
-/// the uid means another one.
+/// another server gets the uid.
 static FREE_UIDS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 static NEXT_UID: AtomicU32 = AtomicU32::new(0);
 /// The next [`ServerState::rank`]; 0 is the rank of servers that have always been usable.
@@ -245,7 +245,6 @@ impl ServerState {
         (is_checked && checks.last_ms.is_none()) || (has_agent && agent.last.is_none())
     }
 
-    /// Returns whether it is a `backup`.
     pub fn backup(&self) -> bool {
         self.flag(BACKUP)
     }

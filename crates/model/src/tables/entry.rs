@@ -35,7 +35,6 @@ impl HeldEntry {
         self.table.row(self.place)
     }
 
-    /// Returns the table of the entry.
     pub fn table(&self) -> &Arc<Table> {
         &self.table
     }

@@ -1,7 +1,6 @@
-//! Entries of a stick table. They live in chunks that never move and are not freed before the
-//! table. A holder of an entry thus changes its data by atomics, without a lock and without another
-//! lookup. The lock of a shard protects its index and its list by age, for the few steps of a
-//! lookup.
+//! Entries of a stick table. They are stored in chunks that never move and are freed only with the
+//! table. A holder of an entry thus changes its data atomically, without a lock or another lookup.
+//! The lock of a shard protects only its index and its list by age.
 //!
 //! An entry is a row of 32-bit words: a head of [`HEAD`], the key, the data.
 
@@ -179,7 +178,6 @@ impl<'t> Row<'t> {
         }
     }
 
-    /// Returns `count` words from `from` on.
     pub fn words(self, from: usize, count: usize) -> &'t [AtomicU32] {
         self.0.get(from..from + count).unwrap_or(&[])
     }
@@ -637,7 +635,7 @@ impl Table {
             }
         }
         self.take_out(shard, index, slot);
-        // It may be in the list of updates, whose reader ignores it.
+        // The entry may still be in the list of updates, whose reader ignores it.
         row.set(STATE, row.get(STATE) & IS_NEWS);
         row.set(NEXT, index.free);
         index.free = slot;
@@ -716,7 +714,6 @@ impl Table {
         keys
     }
 
-    /// Returns the number of shards.
     pub fn shard_count(&self) -> usize {
         self.shards.len()
     }

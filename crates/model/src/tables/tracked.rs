@@ -38,7 +38,6 @@ pub struct Trackers {
 pub type SessionTrackers = Rc<RefCell<Trackers>>;
 
 impl Trackers {
-    /// Returns the entry that a counter tracks.
     pub fn get(&self, counter: u32) -> Option<&HeldEntry> {
         let mut all = self.held.iter();
         all.find(|(at, _)| u32::from(*at) == counter)

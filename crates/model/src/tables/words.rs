@@ -35,7 +35,6 @@ impl StringTable {
         words.len() as u32
     }
 
-    /// Returns the text with a number.
     pub fn text(&self, number: u32) -> Option<Arc<str>> {
         let words = self.0.read().unwrap_or_else(PoisonError::into_inner);
         words.get((number as usize).checked_sub(1)?).cloned()

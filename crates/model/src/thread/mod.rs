@@ -42,7 +42,7 @@ pub struct Thread {
     rooms: RefCell<Vec<Rc<Room>>>,
 }
 
-/// Wait slot of an accept loop for room for another session.
+/// Slot in which an accept loop waits until the thread may have another session.
 #[derive(Default)]
 pub struct Room(Cell<Option<Waker>>);
 
@@ -238,7 +238,6 @@ impl Thread {
         }
     }
 
-    /// Returns the number of sessions of this thread.
     pub fn sessions(&self) -> usize {
         self.sessions.get()
     }

@@ -107,7 +107,7 @@ impl ProcessState {
         self.ending.has_successor.load(Ordering::Relaxed)
     }
 
-    /// Returns the start of the shutdown, in the time of [`ProcessState::now_ms`]; None if not stopping.
+    /// Returns the start of the shutdown, as in [`ProcessState::now_ms`]; None if not stopping.
     pub fn stopping_since_ms(&self) -> Option<u64> {
         let stopping = self.ending.stopping.load(Ordering::Acquire);
         stopping.then(|| self.ending.stopping_at_ms.load(Ordering::Relaxed))

@@ -77,7 +77,8 @@ impl Session {
         }
     }
 
-    /// Returns whether the connection began with a PROXY header: the listener or a rule required it.
+    /// Returns whether the connection began with a PROXY header, as the listener or a rule
+    /// required.
     pub fn has_proxy_header(&self) -> bool {
         // A listener with `accept-proxy` refuses connections without the header.
         let by_listener = self.listener().is_some_and(|bind| bind.preface.proxy);

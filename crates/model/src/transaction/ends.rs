@@ -26,7 +26,6 @@ pub struct Links {
 pub struct ConnectionRecords {
     /// HTTP/2 stream of the client.
     client: Option<StreamWatch>,
-    /// The connection to the server.
     server: Option<ServerEnd>,
     /// Position of the last rule that ended its list.
     last_rule: Option<RulePlace>,
@@ -50,9 +49,7 @@ pub struct ServerEnd {
 /// Selects one of the stream's two connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ConnectionSide {
-    /// The connection of the client.
     Client,
-    /// The connection to the server.
     Server,
 }
 
@@ -109,7 +106,6 @@ impl ProxyStream {
         }
     }
 
-    /// Returns whether one end aborted the stream.
     pub fn is_aborted_by(&self, end: ConnectionSide) -> bool {
         let by = match end {
             ConnectionSide::Client => Termination::ClientAbort,

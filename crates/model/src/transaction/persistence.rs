@@ -80,9 +80,7 @@ pub struct Persistence {
     pub ignored: bool,
     /// `http-request disable-l7-retry`: the request is sent only once.
     pub once: bool,
-    /// The cookie of the request.
     pub request: RequestCookie,
-    /// The cookie of the response.
     pub response: ResponseCookie,
     /// Last-seen date in the client's cookie.
     pub last: Option<Date>,

@@ -30,7 +30,6 @@ impl ProxyResponse {
         })
     }
 
-    /// Creates the response of an error file.
     pub fn of_file(file: &ErrorFile) -> ProxyResponse {
         ProxyResponse {
             head: file.head.clone(),
@@ -66,7 +65,6 @@ pub fn error(stream: &ProxyStream, status: u16) -> ProxyResponse {
     })
 }
 
-/// Returns the response of a configured page.
 pub fn configured(stream: &ProxyStream, status: u16, page: &ErrorPage) -> Option<ProxyResponse> {
     let mut head = HttpMessage::default();
     stream.outcome.error_status.set(status);

@@ -66,11 +66,12 @@ impl std::ops::Deref for SessionConfig {
     }
 }
 
-/// A client's connection, as its streams see it.
+/// A client's connection, as its streams see it. Shared by the streams of an HTTP/2 connection, and
+/// by consecutive requests of an HTTP/1 one.
 #[derive(Debug)]
 pub struct Session {
-    /// Configuration of the session: the one at the start of the connection or, with HTTP, at its
-    /// last request. Its streams use the same.
+    /// Configuration at the start of the connection or, with HTTP, at the start of the last
+    /// request. All streams of the session use the same one.
     pub config: SessionConfig,
     pub frontend: ProxyIndex,
     /// Index of the listener in the frontend's `binds`.
@@ -118,7 +119,6 @@ impl Session {
         }
     }
 
-    /// Returns the frontend of the session.
     pub fn frontend(&self) -> &Proxy {
         self.config.proxy(self.frontend)
     }
@@ -138,7 +138,7 @@ impl Session {
             .filter(|place| self.has_same_admission(newer, *place))
     }
 
-    /// Returns whether a newer configuration has the same listener, but might not admit this client.
+    /// Returns whether a newer configuration has the same listener, but might refuse this client.
     pub fn must_be_admitted_again(&self, newer: &Config) -> bool {
         self.listener_in(newer)
             .is_some_and(|place| !self.has_same_admission(newer, place))
@@ -234,7 +234,8 @@ pub struct StreamIdentity {
     pub listed: Listed,
 }
 
-/// A request with its response, or a tunnel.
+/// A request with its response, or a tunnel. A stream belongs to one thread of the data plane,
+/// whose driver (`proxy::stream`) moves the bytes. Its indices are valid in `config` only.
 #[derive(Debug)]
 pub struct ProxyStream {
     pub identity: StreamIdentity,

@@ -17,7 +17,6 @@ pub type Applied = Box<dyn FnOnce(&mut ProxyStream)>;
 pub struct Wait(Pin<Box<dyn Future<Output = Applied>>>);
 
 impl Wait {
-    /// Creates a wait for a future.
     pub fn new(future: impl Future<Output = Applied> + 'static) -> Wait {
         Wait(Box::pin(future))
     }

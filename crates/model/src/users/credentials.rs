@@ -46,7 +46,6 @@ impl Basic {
         Basic::in_header(super::request(stream)?, header(stream))
     }
 
-    /// Returns the credentials of a header.
     pub fn in_header(request: &HttpMessage, header: &[u8]) -> Option<Basic> {
         let (scheme, encoded) = value(request, header)?;
         if !scheme.eq_ignore_ascii_case(b"basic") {

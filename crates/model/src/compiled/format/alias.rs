@@ -95,7 +95,6 @@ pub fn alias_doc(name: &str) -> Option<&'static str> {
 }
 
 impl Alias {
-    /// Returns the alias with a name.
     pub fn by_name(name: &str) -> Option<Alias> {
         ROWS.iter()
             .find(|row| row.name == name)

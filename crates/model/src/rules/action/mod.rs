@@ -111,7 +111,6 @@ pub(super) enum ActionResult {
     Next,
     /// Skips the rest of this list of rules.
     Accept,
-    /// Ends all rules of a message.
     End(MessageVerdict),
     /// Ends all rules of a connection.
     Closed(Gate),
@@ -158,7 +157,6 @@ impl RuleAction {
         }
     }
 
-    /// Runs the action on the stream.
     pub(super) fn run(&self, stream: &mut ProxyStream) -> ActionResult {
         match self {
             RuleAction::Flow(flow) => flow.run(stream),

@@ -139,7 +139,6 @@ const FAMILIES: &[Family<ConverterBuild>] = &[
 const COUNT: usize = count(FAMILIES);
 static NUMBERED: [&ConverterRow; COUNT] = numbered(FAMILIES);
 
-/// Returns the row with a number.
 #[inline]
 pub(super) fn row(id: ConverterId) -> &'static ConverterRow {
     NUMBERED[usize::from(id.0)]

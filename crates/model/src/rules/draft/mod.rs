@@ -125,11 +125,12 @@ impl ConfigDraft {
         })
     }
 
-    /// Like `Draft::regular`, for the result of a compilation and the diagnostic for its failure.
+    /// Variant of [`ConfigDraft::regular`] for an expression that was already compiled. `diagnose`
+    /// makes the diagnostic for a failure.
     ///
     /// # Errors
     ///
-    /// That diagnostic.
+    /// The diagnostic from `diagnose`.
     pub fn regular_or_earlier(
         &mut self,
         compiled: Result<Regular, RegularError>,

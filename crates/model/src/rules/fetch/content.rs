@@ -176,8 +176,8 @@ fn check_slice(
 /// Maximum size of the length field, in bytes.
 const COUNT_BYTES_MAX: i64 = 8;
 
-/// Checks the arguments of `payload_lv`. The third one becomes the offset of the value. A fourth
-/// one is added, which says whether that is relative to the end of the length field.
+/// Checks the arguments of `payload_lv`. The third argument becomes the offset of the value. A
+/// fourth one is added: whether the offset is relative to the end of the length field.
 fn check_counted(
     _: &mut ConfigDraft,
     arguments: &mut Arguments,

@@ -155,7 +155,6 @@ fn server_http<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleVa
     count(1 + u32::from(stream.links.watched(ConnectionSide::Server).is_some()))
 }
 
-/// Returns whether the stream has a connection at that end.
 fn is_there(stream: &ProxyStream, end: ConnectionSide) -> bool {
     end == ConnectionSide::Client || stream.links.server_end().is_some()
 }

@@ -222,7 +222,6 @@ const FAMILIES: &[Family<FetchBuild>] = &[
 const COUNT: usize = count(FAMILIES);
 static NUMBERED: [&FetchRow; COUNT] = numbered(FAMILIES);
 
-/// Returns the row with a number.
 #[inline]
 pub(super) fn row(id: FetchId) -> &'static FetchRow {
     NUMBERED[usize::from(id.0)]

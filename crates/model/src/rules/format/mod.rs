@@ -77,7 +77,6 @@ impl Format {
         Ok(format)
     }
 
-    /// Creates a format of constant text.
     pub fn constant(text: &[u8]) -> Format {
         Format {
             pieces: Box::new([FormatItem::Text(text.into())]),

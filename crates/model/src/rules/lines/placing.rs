@@ -49,7 +49,7 @@ fn turn(keyword: &str) -> LegacyPhase {
 
 /// Move of a line to another position.
 struct Move {
-    /// Line next to which it goes; None if the position is correct.
+    /// Line next to which the rule belongs; None if the position is correct.
     to: Option<Span>,
 }
 

@@ -46,7 +46,6 @@ impl Entries {
         self.by_number.insert(entry.number, entry);
     }
 
-    /// Returns the entries with a key.
     pub(super) fn of_key(&self, key: &[u8]) -> impl Iterator<Item = &Entry> {
         let numbers = self.by_key.get(key).into_iter().flatten();
         numbers.filter_map(|number| self.by_number.get(number))

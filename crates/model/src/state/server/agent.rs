@@ -45,7 +45,6 @@ impl AgentResult {
 /// Status of an agent for statistics.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AgentReport {
-    /// The agent reports the server down.
     pub down: bool,
     /// An operator has disabled the agent check.
     pub stopped: bool,
@@ -202,7 +201,6 @@ impl ServerState {
         }
     }
 
-    /// Returns the server that this one tracks.
     pub fn tracked(&self) -> Option<Arc<ServerState>> {
         self.control().tracking.server.clone()
     }

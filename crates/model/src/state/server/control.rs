@@ -162,7 +162,6 @@ impl ServerChange {
 /// Origin of a server's state when a file is applied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Adoption {
-    /// New state: the server is new.
     Fresh,
     /// The state of an earlier file, except for what the new file changes.
     Adopted,

@@ -15,7 +15,6 @@ pub struct Traffic {
     pub sessions: Gauge,
     /// Rate of sessions per second.
     pub session_rate: Rate,
-    /// Time of the last session.
     pub last_session: LastTime,
 }
 
@@ -103,7 +102,7 @@ pub(crate) struct ServerShutdown {
     /// The newest file no longer contains the server.
     pub(crate) retired: AtomicBool,
     /// Number of times that the sessions of the server were shut down, above the bits of the last
-    /// [`super::Shutdown`]. Streams end when the value differs from the one that they saved.
+    /// [`super::Shutdown`]. Streams end when the value differs from their saved one.
     pub(crate) shutdowns: AtomicU32,
 }
 

@@ -50,7 +50,6 @@ pub struct ServerReport {
     pub agent: Option<AgentReport>,
     /// Tracked server: `backend/server`.
     pub tracked: Option<Box<str>>,
-    /// The tracked server is in maintenance.
     pub tracked_maintenance: bool,
 }
 

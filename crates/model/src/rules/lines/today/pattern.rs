@@ -89,7 +89,6 @@ fn uses(text: &str, group: usize) -> bool {
     text.contains(&format!("\\{group}"))
 }
 
-/// Returns the number of groups in a pattern.
 fn groups(pattern: &str) -> usize {
     let bytes = pattern.as_bytes();
     let (mut count, mut at, mut class) = (0, 0, false);
