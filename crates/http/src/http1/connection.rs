@@ -154,9 +154,9 @@ fn clean_te(fields: &mut Fields) {
     fields.remove(b"te");
 }
 
-/// Returns whether a request is an upgrade to another protocol. If it cannot (HTTP/1.0, a body, no
-/// `connection: upgrade`), its Upgrade header is not forwarded. Nor is `h2c`: within such a tunnel
-/// rules could not see requests.
+/// Returns whether a request is an upgrade to another protocol. If it must not be one (HTTP/1.0, a
+/// body, no `connection: upgrade`), its Upgrade header is removed. So is `h2c`, because rules could
+/// not see the requests within such a tunnel.
 pub(super) fn request_upgrade(
     message: &mut HttpMessage,
     noted: &Noted,
