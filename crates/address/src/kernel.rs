@@ -59,7 +59,6 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Opens a connection.
     pub fn open() -> Result<Kernel, KernelError> {
         Ok(Kernel {
             socket: NetlinkSocket::open(None)?,

@@ -42,9 +42,7 @@ pub(super) mod kind {
     pub const GET_RULE: u16 = 34;
 }
 
-/// Address family `AF_INET`.
 pub(super) const INET: u8 = 2;
-/// Address family `AF_INET6`.
 pub(super) const INET6: u8 = 10;
 
 /// Returns the family of an address.
@@ -169,7 +167,6 @@ impl NetlinkMessage {
     }
 }
 
-/// A received message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Incoming<'a> {
     pub kind: u16,

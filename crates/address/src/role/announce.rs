@@ -18,7 +18,6 @@ const BREATH: Duration = Duration::from_millis(1);
 /// Maximum number of waiting frames per line; further ones are dropped and counted.
 const MAX_WAITING: usize = 8192;
 
-/// A frame to send.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Announcement {
     pub instance: usize,

@@ -57,7 +57,6 @@ pub(super) struct RoleProcess {
     pub(super) timer: Option<clock::Timer>,
 }
 
-/// A polled descriptor.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum EventSource {
     Adverts(usize),

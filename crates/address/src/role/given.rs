@@ -179,12 +179,7 @@ pub enum RoleError {
     },
     /// The configuration exceeds a limit of the role.
     #[error("more than {at_most} {what}")]
-    TooMany {
-        what: &'static str,
-        /// Maximum number.
-        at_most: usize,
-    },
-    /// `net_namespace` cannot be entered.
+    TooMany { what: &'static str, at_most: usize },
     #[error("cannot enter the network namespace {name}: {error}")]
     Namespace {
         name: String,

@@ -17,7 +17,6 @@ const FLAP_WINDOW: Duration = Duration::from_secs(30);
 /// Time for which an interface that flapped must stay up.
 const FLAP_HOLD: Duration = Duration::from_secs(10);
 
-/// State of an interface.
 #[derive(Debug)]
 pub struct LinkStatus {
     /// Last report of the kernel.
@@ -96,7 +95,6 @@ impl Links {
             .any(|seen| seen.link.mac == Some(mac))
     }
 
-    /// Returns all interfaces.
     pub fn all(&self) -> impl Iterator<Item = &LinkStatus> {
         self.by_index.values()
     }
