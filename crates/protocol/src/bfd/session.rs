@@ -12,7 +12,6 @@ const INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// Maximum number of unread state changes; the oldest ones are dropped.
 const CHANGES_MAX: usize = 16;
 
-/// Settings of a session.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
     /// Desired sending interval while up.

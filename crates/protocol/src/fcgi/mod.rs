@@ -46,7 +46,6 @@ pub enum Length {
     None,
     /// A body of this many bytes.
     Bytes(u64),
-    /// HTTP/1 chunks.
     Chunked,
 }
 

@@ -15,7 +15,6 @@ struct Span {
     value_len: u32,
 }
 
-/// Decoded fields.
 #[derive(Clone, Debug)]
 pub struct FieldList {
     bytes: Vec<u8>,

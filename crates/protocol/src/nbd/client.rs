@@ -45,14 +45,13 @@ pub enum NbdNegotiationError {
     NameTooLong,
 }
 
-/// An export that a server offers to this client.
+/// An export that a server offers to this client. All sizes are in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NbdExport {
     /// Size of the export in bytes.
     pub size: u64,
     /// Granularity of offsets and lengths, in bytes.
     pub block_min: u32,
-    /// Maximum payload in bytes.
     pub payload_max: u32,
     /// Id of the context `base:allocation`, if block status is offered.
     pub allocation: Option<u32>,
@@ -325,7 +324,6 @@ fn next<'b>(input: &mut &'b [u8]) -> Result<Option<NbdOptionReply<'b>>, NbdNegot
 /// Kind of a client's request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NbdRequestKind {
-    /// Read bytes.
     Read,
     /// Write the payload that follows the head.
     Write,

@@ -85,7 +85,6 @@ pub enum NbdTransport {
 /// Next action of the connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NbdHandshakeStep {
-    /// Read more bytes.
     Read,
     /// Send the replies, then begin TLS and call [`Handshake::secured`].
     StartTls,
@@ -95,7 +94,6 @@ pub enum NbdHandshakeStep {
     Transmit(Session),
 }
 
-/// Handshake with one client.
 #[derive(Clone, Debug)]
 pub struct Handshake {
     transport: NbdTransport,
@@ -117,7 +115,6 @@ pub struct Gate<'g> {
     pub admit: &'g dyn Fn(Option<&str>) -> Result<(), String>,
 }
 
-/// A received option.
 struct NbdOption<'b> {
     option: u32,
     data: &'b [u8],

@@ -29,7 +29,6 @@ pub struct Acceptor {
     packets: usize,
 }
 
-/// Identity of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Logon {
     /// Domain as sent by the client; often empty.

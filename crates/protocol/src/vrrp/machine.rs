@@ -63,7 +63,6 @@ pub(super) struct VirtualRouter {
     pub wait: Wait,
     /// Timers of the master state.
     pub rule: Rule,
-    /// Delays repeated preemptions.
     pub damper: Damper,
     /// Last notes for the status.
     pub notes: Notes,

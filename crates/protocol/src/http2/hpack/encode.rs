@@ -18,7 +18,6 @@ const ENTRY_SHARE: usize = 4;
 const PLACES: usize = 64;
 const SLOTS: usize = 4;
 
-/// Hashes of an entry.
 #[derive(Clone, Copy, Debug)]
 struct Hashes {
     name: u32,
