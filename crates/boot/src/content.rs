@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Protocol of a fetch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FetchProtocol {
     /// TFTP, as firmware uses it.
@@ -23,7 +22,6 @@ pub struct FetchClient {
     pub via: FetchProtocol,
 }
 
-/// Content of a name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FetchContent {
     /// Bytes that were generated for the client.
@@ -42,7 +40,6 @@ impl fmt::Display for MissingContent {
     }
 }
 
-/// Result of a fetch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FetchReport {
     /// The client has everything: the number of bytes.

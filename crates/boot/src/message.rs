@@ -62,7 +62,6 @@ impl OperatorRequest {
     }
 }
 
-/// Response to an order.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct OperatorResponse {
@@ -114,7 +113,6 @@ pub struct MachineHistoryResponse {
     pub steps: Vec<BootHistoryEntry>,
 }
 
-/// Response with all machines.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct MachineListResponse {

@@ -200,7 +200,6 @@ impl DhcpServer {
         &self.here
     }
 
-    /// Returns the address pool.
     pub fn pool(&mut self) -> Option<&mut Pool> {
         self.pool.as_mut()
     }

@@ -68,7 +68,6 @@ impl Limits {
     }
 }
 
-/// Overlay of one machine.
 #[derive(Debug)]
 pub struct Overlay {
     file: File,

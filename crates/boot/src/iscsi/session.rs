@@ -29,7 +29,6 @@ const TRANSFERS_MAX: usize = WINDOW as usize;
 /// Most bytes that VERIFY reads at once.
 const VERIFY_BYTES: u64 = 256 << 10;
 
-/// Target of a session.
 pub struct SessionTarget<'u> {
     /// Name of the target; empty: a discovery session.
     pub name: &'u str,

@@ -31,7 +31,6 @@ pub(super) struct Ipv6Sockets {
     waiting: Vec<(u64, Outgoing)>,
 }
 
-/// Packet to send.
 struct Outgoing {
     mac: Mac,
     to: SocketAddrV6,

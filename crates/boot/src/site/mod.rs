@@ -86,7 +86,6 @@ impl SharedNetworkState {
     }
 }
 
-/// State of one network.
 pub struct NetworkState {
     name: String,
     lan: LanConfig,

@@ -54,9 +54,7 @@ pub struct MovedPart {
 /// Addresses that were assigned by previous ranges.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PreviousRanges {
-    /// Addresses of IPv4.
     pub four: Option<Span>,
-    /// Addresses of IPv6.
     pub six: Option<Span<Ipv6Addr>>,
 }
 

@@ -107,7 +107,6 @@ impl TftpSimulation {
     }
 }
 
-/// Result of a run.
 #[derive(Debug)]
 struct SimulatedTransferResult {
     got: Vec<u8>,

@@ -95,7 +95,6 @@ impl TransferTerms {
     }
 }
 
-/// Packets to send now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DuePackets {
     Options,
@@ -123,7 +122,6 @@ pub enum TransferError {
     Slow,
 }
 
-/// Result of a transfer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TransferResult {
     Whole,
@@ -132,7 +130,6 @@ pub enum TransferResult {
     Broken(TransferError),
 }
 
-/// State of a transfer.
 #[derive(Clone, Debug)]
 pub struct Transfer {
     terms: TransferTerms,
@@ -183,7 +180,6 @@ impl Transfer {
         }
     }
 
-    /// Returns the negotiated terms.
     pub fn terms(&self) -> &TransferTerms {
         &self.terms
     }
