@@ -62,7 +62,6 @@ pub(super) struct Port<'a> {
     pub(super) stops: bool,
     /// Current user of the volume, and the granted user.
     pub(super) holder: Option<&'a VolumeUser>,
-    /// See [`may_open`].
     pub(super) elsewhere: OtherNodeUse,
     pub(super) overwrite: Option<OverwriteMark>,
     pub(super) grant: Option<&'a Grant>,
@@ -124,7 +123,6 @@ pub(super) struct Client {
     since: Instant,
 }
 
-/// Origin of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ConnectionOrigin {
     /// A program on this machine, which may name its user.

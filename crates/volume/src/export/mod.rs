@@ -52,7 +52,6 @@ const VANISHED_MS: u32 = 30_000;
 pub const KEYS: u64 = 1 << 32;
 const CLIENT_KEYS: u64 = 2 << 32;
 
-/// Listening socket for clients.
 #[derive(Debug)]
 pub enum Listener {
     /// Clients on this host only.
@@ -69,7 +68,6 @@ impl AsFd for Listener {
     }
 }
 
-/// Counters since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counters {
     pub accepted: u64,
@@ -164,7 +162,6 @@ impl Export {
         Ok(one)
     }
 
-    /// Counters since the start.
     pub fn counters(&self) -> Counters {
         self.counters
     }
@@ -283,7 +280,6 @@ impl Export {
         self.update_user();
     }
 
-    /// Number of connected clients.
     pub fn clients(&self) -> usize {
         self.clients.iter().flatten().count()
     }
@@ -343,7 +339,6 @@ impl Export {
         }
     }
 
-    /// Processes an epoll event.
     pub fn handle_event(&mut self, key: u64, flags: EventFlags, now: Instant) {
         if (KEYS..CLIENT_KEYS).contains(&key) {
             return self.accept((key - KEYS) as usize, now);

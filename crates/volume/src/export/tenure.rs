@@ -149,7 +149,6 @@ impl OverwriteStatus {
         format!("{command} of {}", Stamp(self.mark.begun_seconds()))
     }
 
-    /// Short status for lists.
     pub fn status_words(self) -> String {
         let command = self.command_words();
         if self.is_running {
@@ -272,7 +271,6 @@ impl Tenure {
         self.grants.load(Ordering::Acquire)
     }
 
-    /// Current grant.
     pub fn granted(&self) -> Option<Grant> {
         lock(&self.state).0.clone()
     }
@@ -296,7 +294,6 @@ impl Tenure {
     }
 }
 
-/// User of one connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ConnectionUser<'c> {
     /// User named by its client.

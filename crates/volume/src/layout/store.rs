@@ -9,7 +9,6 @@ use super::{
 use crate::overwrite::OverwriteMark;
 use std::collections::BTreeSet;
 
-/// Write to the metadata.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Write {
     /// Offset from the start of the metadata, bytes.
@@ -32,7 +31,6 @@ pub struct MetadataChange {
     pub bits: Vec<(u32, Vec<u64>)>,
 }
 
-/// Loaded metadata.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Loaded {
     pub head: Superblock,
@@ -128,7 +126,6 @@ impl Metadata {
         Ok((metadata, loaded))
     }
 
-    /// Stored head.
     pub fn head(&self) -> &Superblock {
         &self.slot.head
     }

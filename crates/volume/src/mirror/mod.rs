@@ -144,7 +144,6 @@ pub struct MirrorEnvironment {
     pub boot: u128,
 }
 
-/// Open copy.
 pub struct OpenCopy<'d> {
     /// Open files of the backing store.
     pub device: &'d Device,
@@ -169,7 +168,6 @@ pub struct MirrorSettings {
     pub without_majority: WithoutMajority,
 }
 
-/// Mirrored volume.
 pub struct Mirror {
     epoll: Rc<OwnedFd>,
     export: Export,

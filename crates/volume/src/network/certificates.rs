@@ -17,7 +17,6 @@ pub const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Maximum number of certificates in one file.
 const CERTIFICATES_MAX: usize = 1000;
 
-/// Certificates for TLS.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Certificates {
     /// Certificate chain and key of the server.

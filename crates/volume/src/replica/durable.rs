@@ -14,7 +14,6 @@ pub struct VolumeId(pub [u8; 16]);
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Boot(pub u128);
 
-/// Completeness of a copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum CopyState {
     /// Complete: everything from the join at this generation, and all writes since.
@@ -115,7 +114,6 @@ impl Durable {
         durable
     }
 
-    /// Applies a stored change.
     pub fn apply(&mut self, geometry: Geometry, change: &DurableChange) {
         let blocks = self.head.blocks.max(change.head.blocks);
         let geometry = Geometry { blocks, ..geometry };

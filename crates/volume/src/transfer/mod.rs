@@ -36,13 +36,11 @@ const GRAIN_BYTES: usize = 64 << 10;
 /// Part of a disk. Pieces follow each other without gaps.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DiskPiece {
-    /// Data bytes.
     Data(Vec<u8>),
     /// Number of zero bytes.
     Zeroes(u64),
 }
 
-/// Progress of a copy.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Size of the source, bytes.
