@@ -37,7 +37,6 @@ pub enum GuestRunState {
     Other,
 }
 
-/// Progress of the standstill.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum StandstillPhase {
     /// The agent freezes the file systems, since this time, milliseconds.
@@ -65,7 +64,6 @@ enum FreezeState {
     Frozen,
 }
 
-/// Standstill of one guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Standstill {
     number: u64,
@@ -89,7 +87,6 @@ pub struct Standstill {
     frozen_ms: u64,
 }
 
-/// Outcome of a standstill.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StandstillOutcome<'a> {
     /// The guest is not paused yet.

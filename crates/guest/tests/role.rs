@@ -158,7 +158,6 @@ fn a_guest_is_found_by_the_next_role_and_started_again_if_its_qemu_is_killed() {
     assert_eq!(site.runs("web"), web);
 }
 
-/// A field of `/proc/PID/status`.
 fn status(pid: u64, field: &str) -> String {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(field));

@@ -29,7 +29,6 @@ pub struct Checker {
     number: u64,
 }
 
-/// Result of a turn.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CheckResult {
     /// The state has not changed.

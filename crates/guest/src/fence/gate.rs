@@ -26,7 +26,6 @@ pub enum NodeLeaseState {
     Unknown,
 }
 
-/// Previous nodes of guests.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct PreviousNodes {

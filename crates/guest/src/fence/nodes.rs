@@ -13,7 +13,6 @@ pub const AGAIN_MS: u64 = 300_000;
 /// Maximum number of orders for one node in one turn; more would be a bug.
 const ORDERS_MAX: usize = 16;
 
-/// Fencing of one node.
 #[derive(Debug)]
 struct NodeFencing {
     fences: Vec<PowerControl>,

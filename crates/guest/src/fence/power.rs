@@ -37,7 +37,6 @@ impl Method {
     }
 }
 
-/// Order to the caller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FenceOrder {
     /// Start the command of a method.
@@ -67,7 +66,6 @@ enum FencingPhase {
     Ended(FencingOutcome, u64),
 }
 
-/// Fencing of one node.
 #[derive(Clone, Debug)]
 pub struct Fencing {
     methods: Vec<Method>,

@@ -25,7 +25,6 @@ const MAGIC: &[u8] = b"V";
 /// Device number of `/dev/watchdog`, an alias of `watchdog0`.
 const MISC: (u32, u32) = (10, 130);
 
-/// Open watchdog device.
 #[derive(Debug)]
 struct Device {
     fd: OwnedFd,
@@ -35,7 +34,6 @@ struct Device {
     stays: bool,
 }
 
-/// Watchdog of this node.
 #[derive(Debug, Default)]
 pub struct Watchdog {
     path: Option<PathBuf>,

@@ -355,7 +355,6 @@ impl Life {
         self.broken == Some(defect)
     }
 
-    /// Applies an event.
     pub fn apply_input(&mut self, input: Input, now: u64) {
         match input {
             Input::Found | Input::Started => {

@@ -64,7 +64,6 @@ enum SourcePhase {
     Ended,
 }
 
-/// Outcome of a migration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MigrationOutcome {
     /// The guest belongs to the target.
@@ -73,7 +72,6 @@ pub enum MigrationOutcome {
     Stays(String),
 }
 
-/// Event of a migration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
     /// A message of the target arrived.

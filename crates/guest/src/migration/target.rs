@@ -16,7 +16,6 @@ pub enum TargetOrder {
     Send(MigrationMessage),
 }
 
-/// Event of a migration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
     /// A message of the source arrived.

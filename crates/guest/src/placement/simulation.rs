@@ -10,7 +10,6 @@ const STEPS: u64 = 30;
 /// Rounds until nothing changes any more.
 const ROUNDS_MAX: usize = 4;
 
-/// A history.
 struct PlacementSimulation {
     random: Random,
     defect: Option<PlacementDefect>,

@@ -41,7 +41,6 @@ const OVMF: &[[&str; 2]] = &[
     ],
 ];
 
-/// Parameters of a start.
 #[derive(Debug)]
 pub struct StartParameters<'a> {
     pub name: &'a str,

@@ -233,12 +233,10 @@ impl QemuProcess {
         }
     }
 
-    /// Returns the process ID.
     pub fn id(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// Kills the process (SIGKILL).
     pub fn kill(&self) {
         // A process that has ended already is no error.
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);

@@ -22,7 +22,6 @@ const ORDERS_MAX: usize = 64;
 /// Maximum number of reports of other nodes that are kept.
 const SHOWN_MAX: usize = 256;
 
-/// Orders for other nodes.
 #[derive(Debug, Default)]
 pub(super) struct RemoteRequests {
     last: u64,
