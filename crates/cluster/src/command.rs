@@ -328,7 +328,6 @@ pub enum VersionOrigin {
     },
 }
 
-/// A proposed version.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Proposal {
     /// Version on which the author's change is based. Refused if another version is
@@ -423,10 +422,7 @@ pub enum RolloutStep {
     AwaitConfirmation,
     /// Remaining time for the confirmation, in milliseconds; updated from time to time,
     /// so that a new leader need not start over.
-    Remaining {
-        /// Remaining time in milliseconds.
-        ms: u64,
-    },
+    Remaining { ms: u64 },
     /// The version becomes the accepted one.
     Accept,
     /// The version is rolled back.

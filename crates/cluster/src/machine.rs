@@ -121,7 +121,9 @@ pub struct Observed {
 #[derive(Debug)]
 pub enum News {
     /// The node had to take over an address, and rolled back to the accepted version.
-    WentBack { words: String },
+    WentBack {
+        words: String,
+    },
     /// All leases that a part of the machine could use, or wants to know. Sent at the start and
     /// after each change.
     WantsLeases {
@@ -130,9 +132,7 @@ pub enum News {
         /// Leases that the part wants, with their parameters.
         leases: Vec<WantedLease>,
     },
-    /// A part runs ([`crate::message::ControlMessage::Heartbeat`]).
     Heartbeat {
-        /// Name of the part.
         part: String,
     },
     /// A part has opened a direct channel, and needs the known leases.

@@ -63,7 +63,6 @@ pub const VALID_MS_MAX: u64 = 3_600_000;
 pub struct LeaseRequest {
     /// Name of the requested lease.
     pub name: String,
-    /// Validity of renewals, milliseconds.
     pub valid_ms: u64,
     /// No epoch up to this one will be used by who asks.
     pub seen: Epoch,
