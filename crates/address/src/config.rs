@@ -34,7 +34,8 @@ pub enum Dialect {
     Keepalived,
 }
 
-/// Complete configuration of the address role.
+/// Complete configuration of the address role. The loader builds it, and a reload replaces it as a
+/// whole.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Config {
     /// Language in which it was written.

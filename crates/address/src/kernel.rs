@@ -51,7 +51,8 @@ pub enum Ack {
     Already,
 }
 
-/// A connection to the kernel's rtnetlink.
+/// A connection to the kernel's rtnetlink. A request blocks until the reply, for [`ANSWER_WITHIN`]
+/// at most.
 #[derive(Debug)]
 pub struct Kernel {
     socket: NetlinkSocket,

@@ -113,9 +113,9 @@ impl NetlinkMessage {
         self.open(kind | NESTED, &[], inside);
     }
 
-    /// Adds a nested attribute like [`NetlinkMessage::nested`], with a fixed part before the attributes,
-    /// and without the NLA_F_NESTED flag (as for the next hops of a route and old attributes of the
-    /// kernel).
+    /// Adds a nested attribute like [`NetlinkMessage::nested`], with a fixed part before the
+    /// attributes, and without the NLA_F_NESTED flag (as for the next hops of a route and old
+    /// attributes of the kernel).
     pub fn open(&mut self, kind: u16, fixed: &[u8], inside: impl FnOnce(&mut NetlinkMessage)) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 2]);

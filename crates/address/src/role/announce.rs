@@ -44,7 +44,9 @@ struct AnnouncementQueue {
     next_at: Time,
 }
 
-/// All waiting announcements, by line.
+/// Announcements that wait to be sent. Each line has its own rate limit and a bound, beyond which
+/// frames are dropped and counted. The caller sends the frames of [`Announcer::due`] at
+/// [`Announcer::deadline`].
 #[derive(Debug, Default)]
 pub struct Announcer {
     lines: BTreeMap<AnnounceQueue, AnnouncementQueue>,

@@ -118,8 +118,8 @@ pub enum Notification {
     Stopped,
 }
 
-/// Channel to a supervisor or a test. The role polls [`OrderChannel::as_fd`] and calls [`OrderChannel::next`]
-/// until no orders are left. Neither may block.
+/// Channel to a supervisor or a test. The role polls [`OrderChannel::as_fd`], and calls
+/// [`OrderChannel::next`] until no orders are left. No function may block.
 pub trait OrderChannel {
     /// Returns the descriptor that is readable when an order is waiting.
     fn as_fd(&self) -> BorrowedFd<'_>;
@@ -130,7 +130,7 @@ pub trait OrderChannel {
     fn send_notification(&mut self, told: Notification);
 }
 
-/// Everything that the role gets when it starts.
+/// Resources that the role receives at its start.
 pub struct RoleInputs {
     pub orders: Box<dyn OrderChannel>,
     pub log: Log,

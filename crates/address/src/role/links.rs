@@ -42,7 +42,8 @@ pub enum LinkEvent {
     Flaps(String, Duration),
 }
 
-/// All interfaces of this machine, with configured delays.
+/// All interfaces of this machine, and whether each counts as up after its delay. Reports of the
+/// kernel go in. [`Links::handle_time`] is called at [`Links::deadline`].
 #[derive(Debug, Default)]
 pub struct Links {
     by_index: BTreeMap<u32, LinkStatus>,

@@ -163,7 +163,7 @@ impl<T: Clone + Send + 'static> Runner<T> {
         self.outcomes.try_iter().collect()
     }
 
-    /// Kills the groups of all running programs, and starts no more.
+    /// Kills the groups of all running programs, and starts no further ones.
     pub fn kill_all(mut self) {
         self.given_up.store(true, Ordering::Release);
         self.jobs = None;
