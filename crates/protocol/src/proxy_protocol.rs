@@ -29,6 +29,7 @@ pub const MAX_HEADER_BYTES: usize = MAX_BINARY_BYTES;
 /// Length of a path in a Unix address on the wire.
 pub const UNIX_PATH_BYTES: usize = 108;
 
+/// Content of a PROXY header, of either version.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Header {
     /// The sender's own connection (a health check, for example): the addresses of the real

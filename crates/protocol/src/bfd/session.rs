@@ -55,7 +55,9 @@ struct Peer {
     heard: Time,
 }
 
-/// A session with one neighbour.
+/// A session with one neighbour. The driver passes in all received packets, calls
+/// [`Session::handle_time`] at [`Session::deadline`], and then [`Session::poll`] until there are no
+/// more events.
 #[derive(Clone, Debug)]
 pub struct Session {
     settings: Settings,

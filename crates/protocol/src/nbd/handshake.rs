@@ -94,6 +94,8 @@ pub enum NbdHandshakeStep {
     Transmit(Session),
 }
 
+/// Server side of a handshake: options and replies, until the client chooses an export. The caller
+/// sends [`GREETING`] first, and then executes the steps that [`Handshake::handle`] returns.
 #[derive(Clone, Debug)]
 pub struct Handshake {
     transport: NbdTransport,
@@ -400,8 +402,8 @@ fn list(asked: &NbdOption<'_>, exports: &[Export], out: &mut Vec<u8>) {
     reply(out, asked.option, kind::ACK, &[]);
 }
 
-/// Finds the export of a name, and with a gate that permits it the user behind it (`EXPORT/USER`). An empty name
-/// means the default export, which exists only if there is a single one.
+/// Finds the export of a name, and with a gate that permits it the user behind it (`EXPORT/USER`).
+/// An empty name means the default export, which exists only if there is a single one.
 fn find<'e, 'n>(
     exports: &'e [Export],
     gate: Option<Gate<'_>>,

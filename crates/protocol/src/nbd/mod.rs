@@ -1,6 +1,7 @@
 //! NBD, the network block device: the server's side of the handshake ([`Handshake`]) and of the
-//! transmission ([`Request`], [`Session`], `reply`), and the client's ([`client`]). Only the fixed
-//! newstyle handshake; simple and structured replies; the metadata context `base:allocation`.
+//! transmission ([`Request`], [`Session`], `reply`), and the client's ([`client`]). Supported are
+//! the fixed newstyle handshake, simple and structured replies, and the metadata context
+//! `base:allocation`.
 //! Payloads are not handled: the caller reads and writes them after the headers that this module
 //! builds.
 //!

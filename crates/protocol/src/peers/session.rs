@@ -133,6 +133,9 @@ struct Theirs {
     acknowledged: u32,
 }
 
+/// One connection to a peer: a greeting, then messages in both directions. The owner sends the
+/// bytes of [`Session::output`], and calls [`Session::handle_time`] at [`Session::deadline`]. After
+/// an error it closes the connection.
 #[derive(Debug)]
 pub struct Session {
     role: PeersRole,

@@ -1,6 +1,6 @@
 //! Extensions of version 2: type, length, value.
 //!
-//! They are kept in wire format and checked once, because most connections never use them.
+//! Extensions stay in wire format and are checked once, because most connections never use them.
 
 use super::{MAX_TLV_BYTES, TlvError};
 

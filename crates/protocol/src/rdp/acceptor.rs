@@ -20,7 +20,7 @@ enum RdpAcceptorPhase {
     Attached,
 }
 
-/// State of the server side.
+/// Server side of a client's login, until the client has sent the name of its user.
 #[derive(Clone, Debug)]
 pub struct Acceptor {
     requested: u32,

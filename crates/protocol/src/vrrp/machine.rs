@@ -41,7 +41,7 @@ pub(super) enum FinalAdvert {
     Stop,
 }
 
-/// State of one virtual router.
+/// State machine of one virtual router. [`Router`](super::Router) drives it.
 #[derive(Debug)]
 pub(super) struct VirtualRouter {
     pub state: VrrpState,

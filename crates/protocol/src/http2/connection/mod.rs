@@ -149,6 +149,9 @@ pub struct Statistics {
     pub lists_overflowed: u64,
 }
 
+/// One HTTP/2 connection in either role. Received bytes go into [`Connection::receive`], and the
+/// bytes to send are in [`Connection::output`]. The connection owns no socket and never blocks. The
+/// head of the module `http2` lists the duties of the owner.
 #[derive(Debug)]
 pub struct Connection {
     options: Options,
