@@ -47,6 +47,7 @@ struct MachineHistory {
     last: u64,
 }
 
+/// Last requests of all machines with their responses. Bounded: the oldest entry is dropped first.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     machines: HashMap<Mac, MachineHistory>,

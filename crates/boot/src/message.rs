@@ -48,7 +48,8 @@ pub enum OperatorRequest {
     },
     /// Queries all machines. The response is [`MachineListResponse`].
     Machines {},
-    /// Queries the requests of all machines since the last query. The response is [`RecentRequestsResponse`].
+    /// Queries the requests of all machines since the last query. The response is
+    /// [`RecentRequestsResponse`].
     Watch {
         /// Numbers in the previous response, by network; empty: only later requests are returned.
         after: BTreeMap<String, u64>,

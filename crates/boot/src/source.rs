@@ -1,5 +1,5 @@
-//! Opened [`FetchContent`]: its length and its bytes, for all servers. Opening never blocks: a FIFO, a
-//! directory or a device is refused.
+//! Opened [`FetchContent`]: its length and its bytes, for all servers. Opening never blocks: a
+//! FIFO, a directory or a device is refused.
 
 use crate::content::FetchContent;
 use rustix::fs::{Advice, CWD, FileType, Mode, OFlags, ResolveFlags};

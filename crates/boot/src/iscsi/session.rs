@@ -38,7 +38,8 @@ pub struct SessionTarget<'u> {
     pub targets: &'u dyn Fn() -> Vec<(String, String)>,
 }
 
-/// Full feature phase of a session.
+/// Full feature phase of one session, without a socket. Commands are executed one after the other,
+/// in the order of their CmdSN. After an error the caller closes the connection.
 #[derive(Debug)]
 pub struct Session {
     parameters: Parameters,

@@ -121,7 +121,7 @@ pub struct Knowledge {
     pub longest_s: u32,
 }
 
-/// Numbers of writes of the files with the leases of IPv4, with those of IPv6, with the single boots,
-/// and with the copies of other nodes' leases. They only grow: an older copy of a file has a smaller
-/// number. None: the file is not open.
+/// Numbers of writes of the files with the leases of IPv4, with those of IPv6, with the single
+/// boots, and with the copies of other nodes' leases. They only grow: an older copy of a file has a
+/// smaller number. None: the file is not open.
 pub type Generations = [Option<u32>; 4];

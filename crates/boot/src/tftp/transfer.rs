@@ -130,6 +130,8 @@ pub enum TransferResult {
     Broken(TransferError),
 }
 
+/// Transfer of one file to one client, without I/O. The caller sends what is due and reports that
+/// ([`Transfer::sent`]), and passes in the packets of the client and the time.
 #[derive(Clone, Debug)]
 pub struct Transfer {
     terms: TransferTerms,
