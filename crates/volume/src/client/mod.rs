@@ -147,6 +147,8 @@ struct SentRequest {
     failed: Option<(Errno, String)>,
 }
 
+/// Client of one export, with several requests in flight. The client reconnects by itself and
+/// repeats the requests that have no reply. All calls block.
 #[derive(Debug)]
 pub struct Client {
     address: Address,

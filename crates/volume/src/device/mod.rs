@@ -2,7 +2,7 @@
 //! that begins with the metadata. One process at a time can open it. Errors are detected before
 //! anything is written.
 //!
-//! These functions block. A role calls them at its start, not from its event loop.
+//! All functions here block. A role calls them at its start, not from its event loop.
 
 #[cfg(test)]
 pub(crate) mod bed;

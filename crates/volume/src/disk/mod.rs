@@ -3,8 +3,8 @@
 //! blocks.
 //!
 //! Flushes that wait while one runs share the next one. After a failed flush every later one fails
-//! until `Disk::reset_flush_failure`: the kernel reports a write-back error once, and may have dropped the
-//! data.
+//! until `Disk::reset_flush_failure`: the kernel reports a write-back error once, and may have
+//! dropped the data.
 //!
 //! A file is used either with direct I/O or through the page cache ([`cached`]), never both.
 
@@ -182,7 +182,9 @@ enum Engine {
     Threads(DiskThreads),
 }
 
-/// Disk with its operations in flight.
+/// Disk with its operations in flight. [`Disk::submit`] queues an operation, [`Disk::start`] starts
+/// the queued ones, and [`Disk::completions`] returns each of them once, in any order. No call
+/// blocks.
 pub struct Disk {
     engine: Engine,
     first: u64,

@@ -1,4 +1,4 @@
-//! One NBD client: its handshake, its requests in order of arrival, and its replies. The client
+//! NBD client: its handshake, its requests in order of arrival, and its replies. The client
 //! reads from its socket only what it has space for, so a peer that does not read replies blocks
 //! only itself.
 

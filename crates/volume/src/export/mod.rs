@@ -81,7 +81,9 @@ pub struct Counters {
     pub broken: u64,
 }
 
-/// Export with its listeners and clients.
+/// Export with its listeners and clients. Events of epoll and completions of the disk go in.
+/// [`Export::settle`] returns the operations for the disk, and is called once at the end of each
+/// turn. A client that does not read its replies blocks only itself.
 pub struct Export {
     epoll: Rc<OwnedFd>,
     listeners: Vec<Listener>,
@@ -230,8 +232,8 @@ impl Export {
         self.elsewhere = elsewhere;
     }
 
-    /// Sets or removes the mark of an incomplete volume. Clients that may not open such a volume are
-    /// disconnected.
+    /// Sets or removes the mark of an incomplete volume. Clients that may not open such a volume
+    /// are disconnected.
     pub fn set_overwrite(&mut self, mark: Option<OverwriteMark>) {
         let was_complete = self.overwrite.is_none();
         self.overwrite = mark;

@@ -206,8 +206,9 @@ pub fn user_words(user: &str) -> String {
     user.replacen('/', " ", 1)
 }
 
-/// State shared by the role and the volume's thread. The thread writes the holder, the role writes
-/// the grant.
+/// The user of a volume, shared by the role and the volume's thread. The role writes the grant: the
+/// user that may open the volume next. The thread writes the holder: the user that has it open. A
+/// connected user keeps the volume, whatever is granted.
 #[derive(Debug, Default)]
 pub struct Tenure {
     state: Mutex<(Option<Grant>, Option<VolumeUser>)>,

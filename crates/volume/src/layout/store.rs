@@ -40,7 +40,9 @@ pub struct Loaded {
     pub damaged_pages: u32,
 }
 
-/// State of the metadata on disk after the planned writes.
+/// State of the metadata on disk after the planned writes. The caller executes the writes of
+/// [`Metadata::plan`] phase by phase before it plans the next change. If a write fails, it calls
+/// [`Metadata::failed`].
 #[derive(Clone, Debug)]
 pub struct Metadata {
     slot: SuperblockSlot,

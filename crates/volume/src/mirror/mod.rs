@@ -168,6 +168,8 @@ pub struct MirrorSettings {
     pub without_majority: WithoutMajority,
 }
 
+/// Mirrored volume on this node: drives a [`Replica`], and connects it with the disk, the other
+/// node, the lease and the clients. One thread owns the value and runs its event loop.
 pub struct Mirror {
     epoll: Rc<OwnedFd>,
     export: Export,

@@ -65,7 +65,8 @@ impl InSync {
     }
 }
 
-/// The cluster's knowledge of a volume's copies.
+/// The cluster's knowledge of a volume's copies: which of them have every acknowledged write. Only
+/// the holder of the lease proposes the next record, with the next generation.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Record {
     /// Valid history of the content.

@@ -26,6 +26,8 @@ const PART_BLOCKS: u64 = 32 * PAGE_BLOCKS;
 /// Delay before the checksum build is retried after a failure.
 const BUILD_PAUSE: Duration = Duration::from_secs(1);
 
+/// Disk that verifies reads against its checksums, if there are any, with the interface of
+/// [`Disk`]. A read of damaged blocks fails.
 #[derive(Debug)]
 pub struct Checked {
     data: Disk,

@@ -143,8 +143,8 @@ pub(crate) fn data_of(
     Ok(())
 }
 
-/// Copies the whole source. The target is complete only after [`TransferTarget::finish`], which this
-/// function calls at the end.
+/// Copies the whole source. The target is complete only after [`TransferTarget::finish`], which
+/// this function calls at the end.
 ///
 /// # Errors
 /// Returns the first error. The target then contains a part of the data.
