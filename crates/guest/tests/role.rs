@@ -1,5 +1,5 @@
-//! Guests on one machine with the real QEMU: what becomes of them when they, or their role, end. They
-//! have no system: their firmware finds nothing to boot, and goes on looking.
+//! Tests guests on one machine with the real QEMU: what happens when they, or their role, end. The
+//! guests have no operating system: their firmware keeps looking for something to boot.
 
 use guest::config::{Check, Console, Guest, Guests, Probe};
 use guest::message::GuestOrder;
@@ -551,7 +551,8 @@ impl Drop for VolumeServer {
 }
 
 impl RoleFixture {
-    /// The volume role reports that these are ready. Returns the users that the role wants for them.
+    /// The volume role reports that these are ready. Returns the users that the role wants for
+    /// them.
     fn ready(&mut self) -> Vec<(String, String)> {
         self.role.turn();
         let Some(used) = self.role.take_outbox().volumes else {

@@ -21,7 +21,8 @@ struct NodeFencing {
     child: Option<(usize, PowerAction, Child)>,
 }
 
-/// Fencing of all other nodes.
+/// Fencing of all other nodes. [`Nodes::fence`] sets the nodes to be fenced, and [`Nodes::turn`]
+/// runs their commands without blocking.
 #[derive(Debug, Default)]
 pub struct Nodes {
     by_name: BTreeMap<String, NodeFencing>,

@@ -34,6 +34,9 @@ struct Device {
     stays: bool,
 }
 
+/// Watchdog of this node. [`Watchdog::turn`] opens the device with the first guest, and feeds it
+/// unless a guest may run without its lease. The device resets the machine if it is not fed for
+/// [`TIMEOUT_S`].
 #[derive(Debug, Default)]
 pub struct Watchdog {
     path: Option<PathBuf>,

@@ -51,6 +51,7 @@ pub struct AvailableNode {
     pub is_drained: bool,
 }
 
+/// Input of the placement. Nodes with equal views compute equal placements.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct View {
     /// Guests that should run, in any order, with unique names.

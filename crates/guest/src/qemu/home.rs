@@ -35,6 +35,7 @@ pub const LOCK: &str = "lock";
 /// Maximum number of bytes read from a lock file.
 const PID_BYTES_MAX: usize = 16;
 
+/// Path of a guest's directory, and of the files in it. Only some functions access the disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GuestDirectory(PathBuf);
 

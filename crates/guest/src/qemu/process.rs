@@ -168,7 +168,7 @@ impl QemuProcess {
         };
         let all = [written.map(|(number, _)| number), in_lock];
         let number = all.into_iter().flatten().find(is_its);
-        // Both files may be empty, because the file system was full or somebody has emptied them.
+        // Both files may be empty, because the file system was full or they were emptied.
         let number = match number {
             None => holder(home)?,
             number => number,

@@ -56,7 +56,8 @@ impl RemoteRequests {
         waits.map(|waits| waits.socket.as_fd())
     }
 
-    /// Returns the next time at which `RemoteRequests::poll_responses` has something to do, milliseconds.
+    /// Returns the next time at which `RemoteRequests::poll_responses` has something to do,
+    /// milliseconds.
     pub(super) fn due(&self) -> Option<u64> {
         let limit = |sent: &RemoteRequest| match sent.waits {
             Some(_) => sent.at + ANSWER_MAX_MS,
