@@ -160,7 +160,9 @@ pub enum News {
     Stop,
 }
 
-/// Interface to the machine that serves the traffic.
+/// Interface to the machine that serves the traffic. The control role calls it, and traffic
+/// continues whatever becomes of the role. Messages that the machine sends by itself come from
+/// [`ServingMachine::news`].
 pub trait ServingMachine: Send + Sync + 'static {
     /// Checks the version against the machine without serving it.
     fn check(&self, set: Arc<FileSet>) -> impl Future<Output = MachineVerdict> + Send;
@@ -214,8 +216,8 @@ pub trait ServingMachine: Send + Sync + 'static {
         let _ = part;
         true
     }
-    /// Returns how long no supervisor has been there, milliseconds; 0: there is one. Without it, the
-    /// machine can neither check nor serve another version.
+    /// Returns how long no supervisor has been there, milliseconds; 0: there is one. Without it,
+    /// the machine can neither check nor serve another version.
     fn supervisor_gone_ms(&self) -> u64 {
         0
     }

@@ -50,7 +50,7 @@ struct RoleFacts {
     serves: Option<VersionId>,
     /// Names of the other nodes, and what each serves.
     others: BTreeMap<MemberId, (String, PeerVersion)>,
-    /// Another member, of whichever kind, is reachable.
+    /// Another member of any kind is reachable.
     reaches_another: bool,
     /// CLOCK_BOOTTIME, nanoseconds.
     now_ns: u64,
