@@ -278,7 +278,7 @@ impl Client {
     }
 
     /// Sends a request, passes progress lines to `progress`, and returns the final reply.
-    /// It waits at most `limit` between two replies.
+    /// Waits at most `limit` between two replies.
     pub fn done(
         &mut self,
         request: &Request,

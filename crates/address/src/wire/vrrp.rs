@@ -255,7 +255,7 @@ impl VrrpSocket {
     /// Sends a packet like [`VrrpSender::send`].
     ///
     /// # Errors
-    /// Those of [`VrrpSender::send`].
+    /// The errors of [`VrrpSender::send`].
     pub fn send(&self, from: Option<IpAddr>, to: IpAddr, bytes: &[u8]) -> Result<(), WireError> {
         self.sender().send(from, to, bytes)
     }

@@ -65,7 +65,7 @@ impl Certificates {
     /// are required.
     ///
     /// # Errors
-    /// One of the files is invalid.
+    /// A file is invalid; the error names the file.
     pub fn server(&self) -> Result<Arc<ServerConfig>, (CertificateFile, CertificateError)> {
         let of_authorities = |error| (CertificateFile::Authorities, error);
         let of_own = |error| (CertificateFile::Own, error);

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VolumeId(pub [u8; 16]);
 
-/// One boot of a machine (Linux: `/proc/sys/kernel/random/boot_id`). Unflushed writes of a disk
-/// persist until the boot ends.
+/// Identifier of a boot of a machine (Linux: `/proc/sys/kernel/random/boot_id`). Unflushed writes
+/// of a disk persist until the boot ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Boot(pub u128);
 

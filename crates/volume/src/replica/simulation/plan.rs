@@ -17,7 +17,7 @@ pub enum PlannedFault {
     Pause(usize, u64),
     /// Cuts the direct link to these receivers.
     Cut([bool; 2], u64),
-    /// These nodes do not reach a majority.
+    /// Cuts these nodes off from the majority.
     Alone([bool; 2], u64),
     /// The node reaches neither the other node nor the cluster.
     Isolate(usize, u64),
