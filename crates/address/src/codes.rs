@@ -57,7 +57,6 @@ Priorities and VRIDs are 1 to 255, weights -253 to 253.";
 "`{` opens the block of the keyword before it, on the same line or the line above. `}` closes the
 innermost open block. This brace has no keyword or no partner, or its keyword takes no block.";
 
-    /// `{` without `}`.
     UNCLOSED_BLOCK = "E0705", "block not closed",
 "The `}` of this block is missing. The error is detected at the end of the configuration, or at a keyword
 that is only allowed outside all blocks.
@@ -94,7 +93,6 @@ cannot be read. Plain `include` only warns. Names are relative to the directory 
 variables and sequences, 4096 files, 100 nested files or variables, 16 nested blocks. The usual reason
 is a variable that refers to itself, a file that includes itself, or a file of another kind.";
 
-    /// Invalid `~SEQ` or `~LST`.
     BAD_SEQUENCE = "E0710", "invalid ~SEQ or ~LST",
 "`~SEQ(NAME, start, step, end)` repeats the rest of its line for every number, `~LST(NAME, a, b)` for
 every value. `start` and `step` are optional. Put several variables at once in braces.
@@ -114,7 +112,6 @@ nameserver. Groups are multicast addresses.";
 "Two blocks have the same name, or share something that only one can have. keepalived would ignore the
 second one. Rename or remove one of them.";
 
-    /// Instance without `virtual_router_id`.
     NO_ROUTER_ID = "E0713", "instance without virtual_router_id",
 "All machines that share an address must use the same number from 1 to 255, and no other virtual router
 on that network may use it. There is no default.
@@ -123,7 +120,6 @@ on that network may use it. There is no default.
     virtual_router_id 51
 ```";
 
-    /// Instance without `interface`.
     NO_INTERFACE = "E0714", "instance without interface",
 "Adverts are sent on an interface, and the addresses are added to it. Only an instance with
 `unicast_peer` can omit it: then every address names its interface with `dev`.";
@@ -153,7 +149,6 @@ so the object would not be tracked. Define it, or correct the name. It may also 
 "Members of a sync group move together, so an instance can be in one group only. Put all instances that
 must move together into one group.";
 
-    /// Block `virtual_server`.
     VIRTUAL_SERVER = "E0719", "virtual_server is not supported: use a listen section",
 "keepalived balances the connections of a `virtual_server` in the kernel, with IPVS. Evenkeel uses its
 proxy: the help shows a `listen` section with the same address, servers and checks. Put it into an
@@ -238,7 +233,6 @@ global_defs {
 }
 ```";
 
-    /// `${NAME}` without a value.
     UNDEFINED_VARIABLE = "W0707", "undefined variable",
 "`${NAME}` is not defined, so the text stays in the line unchanged. Define variables above their use with
 `$NAME=value`, without a space before the sign. Environment variables are not available, and scripts are
@@ -315,7 +309,6 @@ network without multicast, both machines then own the addresses.";
 "The same address on the same interface appears in two instances, or twice in one. When one instance
 releases it, the other one loses it too.";
 
-    /// `state MASTER` without effect.
     STATE_WITHOUT_EFFECT = "N0700", "state MASTER has no effect",
 "With a priority below 255 a machine waits for adverts first, whatever its `state` is: the highest priority
 owns the addresses. This is reported only with `-dD`, since nearly all files have it.";

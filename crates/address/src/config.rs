@@ -1,5 +1,8 @@
 //! The typed model of both configuration languages, which the role runs. The model is plain data:
 //! the loader validates it and passes it to the role as JSON ([`Config::encode`]).
+//!
+//! Fields have the names of keepalived's keywords. A comment names the keyword where the field
+//! alone does not show it.
 
 mod instance;
 mod kernel;
@@ -25,30 +28,24 @@ use std::time::Duration;
 /// Language of the configuration, which determines the wording of log lines and some defaults.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Dialect {
-    /// `virtual-ip` sections.
+    /// Our own language: `virtual-ip` sections.
     #[default]
     Own,
-    /// A `keepalived.conf`.
     Keepalived,
 }
 
-/// Complete configuration of the address role.
+/// Complete configuration of the address role. The loader builds it, and a reload replaces it as a
+/// whole.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Config {
     /// Language in which it was written.
     pub dialect: Dialect,
     pub global: Global,
-    /// `vrrp_instance`, `virtual-ip`.
     pub instances: Vec<Instance>,
-    /// `vrrp_sync_group`.
     pub groups: Vec<SyncGroup>,
-    /// `vrrp_script`.
     pub scripts: Vec<Script>,
-    /// `vrrp_track_file`, `track_file`.
     pub files: Vec<TrackFile>,
-    /// `vrrp_track_process`.
     pub processes: Vec<TrackProcess>,
-    /// `bfd_instance`.
     pub bfd: Vec<BfdSession>,
     /// `static_ipaddress`.
     pub addresses: Vec<Address>,
@@ -58,16 +55,14 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// `track_group`: name and the instances that fail with a static address.
     pub track_groups: Vec<(String, Vec<String>)>,
-    /// `garp_group`.
     pub garp_groups: Vec<GarpGroup>,
-    /// `interface_up_down_delays`.
     pub interface_delays: Vec<InterfaceDelay>,
     /// `linkbeat_interfaces` and `linkbeat_use_polling`: interfaces whose carrier is
     /// polled.
     pub polled_interfaces: Vec<String>,
 }
 
-/// `vrrp_sync_group`
+/// Instances that change state together (`vrrp_sync_group`).
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct SyncGroup {
     pub name: String,
@@ -76,17 +71,13 @@ pub struct SyncGroup {
     /// Tracked objects, which apply to all members.
     pub tracked: Tracked,
     pub notify: NotifyScripts,
-    /// `smtp_alert`
     pub smtp_alert: Option<bool>,
-    /// `notify_priority_changes`
     pub notify_priority_changes: Option<bool>,
-    /// `sync_group_tracking_weight`
     pub tracking_weight: bool,
-    /// `global_tracking`
     pub global_tracking: bool,
 }
 
-/// `garp_group`
+/// Interfaces that share a limited rate of announcements (`garp_group`).
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct GarpGroup {
     /// Pause between two gratuitous ARPs.
@@ -97,12 +88,11 @@ pub struct GarpGroup {
     pub interfaces: Vec<String>,
 }
 
-/// Global settings: `global_defs`.
+/// Settings of `global_defs`, and their counterparts in our language.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Global {
     /// `router_id`; default: the host name.
     pub router_id: String,
-    /// `default_interface`, if configured.
     pub default_interface: Option<String>,
     /// `vrrp_startup_delay`: time after the start in which missing adverts cause no takeover.
     pub startup_delay: Duration,
@@ -114,35 +104,29 @@ pub struct Global {
     pub fifos: Vec<Fifo>,
     /// `notification_email` and the other SMTP settings; `None` sends no mail.
     pub mail: Option<Mail>,
-    /// `vrrp_garp_interval`
     pub garp_interval: Duration,
-    /// `vrrp_gna_interval`
     pub gna_interval: Duration,
-    /// `startup_script` and its timeout.
+    /// `startup_script`, and the timeout for it.
     pub startup_script: Option<(Notify, Duration)>,
-    /// `shutdown_script` and its timeout.
+    /// `shutdown_script`, and the timeout for it.
     pub shutdown_script: Option<(Notify, Duration)>,
     /// `vrrp_priority`, -20 to 19 of nice(2).
     pub nice: Option<i32>,
     /// `vrrp_rt_priority` for SCHED_RR; None: chosen automatically (our language) or off.
     pub realtime_priority: Option<u32>,
-    /// `vrrp_rlimit_rttime`, in microseconds.
+    /// `vrrp_rlimit_rttime`: CPU time without a blocking system call (RLIMIT_RTTIME).
     pub rttime_us: Option<u64>,
     /// `vrrp_no_swap`; always set in our language.
     pub lock_memory: bool,
     /// `vrrp_cpu_affinity`
     pub processors: Vec<u32>,
-    /// `process_names` and `vrrp_process_name`.
     pub process_name: Option<String>,
     /// `dynamic_interfaces`: missing interfaces may appear later.
     pub dynamic_interfaces: bool,
-    /// `no_email_faults`
     pub no_mail_on_faults: bool,
     /// `smtp_alert` and `smtp_alert_vrrp`: default for instances without the setting.
     pub smtp_alert: bool,
-    /// `vrrp_notify_priority_changes`
     pub notify_priority_changes: bool,
-    /// `disable_local_igmp`
     pub disable_local_igmp: bool,
     /// The packet filter for `no_accept` and virtual MACs.
     #[serde(flatten)]
@@ -155,15 +139,11 @@ pub struct Global {
     pub receive_buffer_packets: Option<u32>,
     /// `instance NAME`: part of the file names of dumps with `data_use_instance`.
     pub instance: Option<String>,
-    /// `net_namespace`
     pub network_namespace: Option<String>,
-    /// `fifo_write_vrrp_states_on_reload`
     pub fifo_states_on_reload: bool,
-    /// `log_unknown_vrids`
     pub log_unknown_vrids: bool,
     /// `vmac_addr_prefix`: prefix of the names of virtual interfaces of single addresses.
     pub vmac_address_prefix: Option<String>,
-    /// `umask`
     pub umask: Option<u32>,
     /// `child_wait_time`: maximum time in seconds that the process may take to stop.
     pub child_wait_s: Option<u32>,
@@ -217,18 +197,15 @@ pub struct Fifo {
     pub script: Option<Notify>,
 }
 
-/// SMTP settings.
+/// Server, sender and recipients of notification mail.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Mail {
-    /// `notification_email`
     pub to: Vec<String>,
-    /// `notification_email_from`
     pub from: String,
     /// `smtp_server`, a name or an address.
     pub server: String,
     /// TCP port of the server.
     pub port: u16,
-    /// `smtp_helo_name`
     pub helo: String,
     /// `smtp_connect_timeout`
     pub timeout: Duration,

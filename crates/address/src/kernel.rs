@@ -51,7 +51,8 @@ pub enum Ack {
     Already,
 }
 
-/// A connection to the kernel's rtnetlink.
+/// A connection to the kernel's rtnetlink. A request blocks until the reply, for [`ANSWER_WITHIN`]
+/// at most.
 #[derive(Debug)]
 pub struct Kernel {
     socket: NetlinkSocket,
@@ -59,7 +60,6 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Opens a connection.
     pub fn open() -> Result<Kernel, KernelError> {
         Ok(Kernel {
             socket: NetlinkSocket::open(None)?,

@@ -27,13 +27,10 @@ pub enum AddressRoleMessage {
 /// Kind of dump to write.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Dump {
-    /// `keepalived.data`
     Data,
-    /// `keepalived.stats`
     Statistics,
     /// Write `keepalived.stats`, then reset the counters.
     ClearStatistics,
-    /// `keepalived.json`
     Json,
 }
 

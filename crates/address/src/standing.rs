@@ -1,6 +1,6 @@
 //! Determines which priority a node may announce, and from which live owner it may take the
-//! addresses: [`OwnershipFacts::row`] chooses a row of the table in docs/virtual-addresses.md from the
-//! facts that the role knows. The module does no IO, and a simulation checks it.
+//! addresses: [`OwnershipFacts::row`] chooses a row of the table in docs/virtual-addresses.md from
+//! the facts that the role knows. The module does no IO, and a simulation checks it.
 //!
 //! Invariants:
 //!
@@ -8,8 +8,8 @@
 //!   and a node that tries a candidate version take nothing from a live owner that serves anything;
 //! - nor do the first two while another machine responds for an address: its version may name
 //!   another router, so they may not understand its adverts;
-//! - an owner whose processes were all restarted and that no majority has confirmed since leaves the
-//!   addresses to a node with the accepted version that hears it;
+//! - an owner whose processes were all restarted and that no majority has confirmed since leaves
+//!   the addresses to a node with the accepted version that hears it;
 //! - a node whose servers are not checked yet takes nothing from a live owner that serves anything;
 //! - a removed member owns nothing;
 //! - a node with the accepted version outranks nodes that are known not to serve it;
@@ -62,7 +62,8 @@ impl Service {
     }
 }
 
-/// Facts of the role about its node and one virtual router.
+/// Facts about this node and one virtual router. [`OwnershipFacts::row`] chooses the row of the
+/// ownership table that applies to them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OwnershipFacts {
     /// The machine is a member of a cluster.
@@ -90,7 +91,8 @@ pub struct OwnershipFacts {
     pub preempt: bool,
 }
 
-/// A row of the table.
+/// Row of the ownership table in docs/virtual-addresses.md: the situation of a node, which limits
+/// the priorities that it announces and the owners from which it takes addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Row {
     /// The machine is not a member of a cluster.
@@ -314,8 +316,8 @@ pub fn priorities(place: u8) -> Vec<u8> {
     all
 }
 
-/// Returns the position in `prefer` to which a priority belongs. The last position has none, because
-/// later nodes share its priorities.
+/// Returns the position in `prefer` to which a priority belongs. The last position has none,
+/// because later nodes share its priorities.
 pub fn position(priority: u8) -> Option<u8> {
     (0..PLACE_MAX).find(|place| priorities(*place).contains(&priority))
 }

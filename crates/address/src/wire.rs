@@ -16,7 +16,6 @@ use std::io;
 /// Maximum number of packets that one call delivers: a flood must not stop the timers.
 pub const DRAINED_AT_MOST: usize = 256;
 
-/// Error of a socket.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
     /// The socket could not be opened with its options.

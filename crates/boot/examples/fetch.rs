@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 type ExampleResult = Result<(), Box<dyn Error + Send + Sync>>;
 
-/// Files of a directory.
 struct DirectoryContent(PathBuf);
 
 impl ContentSource for DirectoryContent {

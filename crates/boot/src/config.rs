@@ -61,7 +61,6 @@ pub struct LanConfig {
     /// Network of the clients, where it differs from the interface's: clients behind a relay.
     pub network: Option<Ipv4Network>,
     pub gives: AddressSource,
-    /// Lease time, seconds.
     pub lease_s: u32,
     /// Parameters that clients get besides their address.
     pub tells: ClientParameters,
@@ -119,13 +118,11 @@ impl Default for LanPorts {
     }
 }
 
-/// IPv6 of a network.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Ipv6Config {
     pub network: Ipv6Network,
     /// First and last address for machines without a fixed address.
     pub range: Option<(Ipv6Addr, Ipv6Addr)>,
-    /// Lease time, seconds.
     pub lease_s: u32,
     /// Machines with a fixed IPv6 address.
     pub machines: BTreeMap<Mac, Ipv6Addr>,
@@ -170,7 +167,6 @@ impl fmt::Display for Ipv6Network {
     }
 }
 
-/// IPv4 network.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ipv4Network {
     /// First address of the network.
@@ -194,12 +190,10 @@ impl Ipv4Network {
         u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
     }
 
-    /// Returns the subnet mask.
     pub fn mask(self) -> Ipv4Addr {
         Ipv4Network::bits(self.prefix).into()
     }
 
-    /// Returns the broadcast address.
     pub fn broadcast(self) -> Ipv4Addr {
         (self.first.to_bits() | !Ipv4Network::bits(self.prefix)).into()
     }
@@ -249,7 +243,6 @@ pub struct ClientParameters {
     pub server: Option<Ipv4Addr>,
 }
 
-/// Image that machines boot.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Image {
     /// Linux kernel with initial RAM disks.
@@ -323,7 +316,6 @@ pub struct Overlay {
     pub is_kept: bool,
 }
 
-/// Storage of a disk.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum StorageConfig {
     /// A volume with this name, on the node that serves it.
@@ -337,7 +329,6 @@ pub enum StorageConfig {
     },
 }
 
-/// Configured machine.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct MachineConfig {
     /// Name of the machine in the configuration.

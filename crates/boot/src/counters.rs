@@ -60,7 +60,6 @@ impl Counting {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Returns the current counters.
     pub fn read(&self) -> Counters {
         Counters {
             open: self.open.load(Ordering::Relaxed),

@@ -39,7 +39,6 @@ pub struct LastBoot {
     pub node: String,
 }
 
-/// History of one machine.
 #[derive(Clone, Debug, Default)]
 struct MachineHistory {
     steps: VecDeque<BootHistoryEntry>,
@@ -48,7 +47,7 @@ struct MachineHistory {
     last: u64,
 }
 
-/// History of all machines.
+/// Last requests of all machines with their responses. Bounded: the oldest entry is dropped first.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     machines: HashMap<Mac, MachineHistory>,

@@ -4,18 +4,18 @@
 //! Lines: `10.20.0.100 52:54:00:12:34:56` for a lease, `10.20.0.100 ?` for an address that an
 //! unknown client may have, `10.20.0.100 before` for one that the previous holder of the part may
 //! have assigned, `10.20.0.100 -` for the end of any of these. After `?` and `before` follows the
-//! client, if one is known to use the address. No client got a response for an incomplete line.
-//! The file has no times: a lease begins again at a start, so no clock has to be right. Only the
-//! line `lease 43200` records the longest lease, in seconds, because the section may have another
-//! lease time by then. The last line `generation` counts the writes. The cluster records the number,
-//! so that an older copy of the file is recognised. The line `store` has a number that identifies
-//! the file: a file that was removed and created again has another number, and the record of a part
+//! client, if one is known to use the address. No client got a response for an incomplete line. The
+//! file has no times: a lease begins again at a start, so no clock has to be right. Only the line
+//! `lease 43200` records the longest lease, in seconds, because the section may have another lease
+//! time by then. The last line `generation` counts the writes. The cluster records the number, so
+//! that an older copy of the file is recognised. The line `store` has a number that identifies the
+//! file: a file that was removed and created again has another number, and the record of a part
 //! names the file of its leases.
 //!
 //! A section without a file inherits the leases of the other files. A file beside its journal, with
-//! the extension `inherited`, then names the state of each of them by `store` and `generation`. If a
-//! section gets an earlier name again, its old file is still in that state, and it gets the leases
-//! of the time between.
+//! the extension `inherited`, then names the state of each of them by `store` and `generation`. If
+//! a section gets an earlier name again, its old file is still in that state, and it gets the
+//! leases of the time between.
 
 use crate::dhcp::pool::{Holder, HolderChange};
 use crate::dhcp::range::Address;
@@ -54,7 +54,8 @@ const DAMAGED: &str = "damaged";
 /// Number of superfluous lines after which the file is rewritten.
 const STALE_MAX: usize = 65_536;
 
-/// Open journal file of a range.
+/// Open journal of a range, locked against other processes. A new lease is on disk when
+/// [`LeaseJournal::add`] returns.
 #[derive(Debug)]
 pub struct LeaseJournal<A = Ipv4Addr> {
     path: PathBuf,
@@ -168,7 +169,7 @@ impl<A: Address> LeaseJournal<A> {
             .map(|(address, holder)| (*address, *holder))
     }
 
-    /// Writes changes. They are on disk when the function returns.
+    /// Writes changes. New holders are on disk when the function returns.
     ///
     /// # Errors
     ///
@@ -453,8 +454,8 @@ fn merge<A: Address>(
 }
 
 /// Returns the leases of all files in a directory whose addresses are in a range, those of copies
-/// of other nodes' parts too. The files of the other address family have none that can be read. Also
-/// returns the list of the files' states.
+/// of other nodes' parts too. The files of the other address family have none that can be read.
+/// Also returns the list of the files' states.
 fn inherited<A: Address>(
     directory: &Path,
     is_in_range: impl Fn(A) -> bool,

@@ -23,7 +23,6 @@ pub const SHIM: &str = "shimx64.efi";
 /// Signed GRUB for UEFI on x86-64.
 pub const GRUB: &str = "grubx64.efi";
 
-/// All boot loaders.
 pub static LOADERS: &[Loader] = &[
     Loader {
         name: UNDIONLY,

@@ -48,7 +48,8 @@ pub enum OperatorRequest {
     },
     /// Queries all machines. The response is [`MachineListResponse`].
     Machines {},
-    /// Queries the requests of all machines since the last query. The response is [`RecentRequestsResponse`].
+    /// Queries the requests of all machines since the last query. The response is
+    /// [`RecentRequestsResponse`].
     Watch {
         /// Numbers in the previous response, by network; empty: only later requests are returned.
         after: BTreeMap<String, u64>,
@@ -62,7 +63,6 @@ impl OperatorRequest {
     }
 }
 
-/// Response to an order.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct OperatorResponse {
@@ -114,7 +114,6 @@ pub struct MachineHistoryResponse {
     pub steps: Vec<BootHistoryEntry>,
 }
 
-/// Response with all machines.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct MachineListResponse {

@@ -1,5 +1,5 @@
-//! Opened [`FetchContent`]: its length and its bytes, for all servers. Opening never blocks: a FIFO, a
-//! directory or a device is refused.
+//! Opened [`FetchContent`]: its length and its bytes, for all servers. Opening never blocks: a
+//! FIFO, a directory or a device is refused.
 
 use crate::content::FetchContent;
 use rustix::fs::{Advice, CWD, FileType, Mode, OFlags, ResolveFlags};
@@ -21,7 +21,6 @@ const FLAGS: OFlags = OFlags::RDONLY
 /// Opened content. A clone reads from the same file.
 #[derive(Clone, Debug)]
 pub enum OpenContent {
-    /// Bytes in memory.
     Bytes(Arc<[u8]>),
     File(OpenFile),
 }
@@ -30,7 +29,6 @@ pub enum OpenContent {
 #[derive(Clone, Debug)]
 pub struct OpenFile {
     file: Arc<File>,
-    /// Length, bytes.
     pub bytes: u64,
     /// Modification time: seconds and nanoseconds since 1970.
     pub modified: (i64, u32),

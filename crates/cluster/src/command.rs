@@ -1,7 +1,7 @@
 //! The replicated commands of the log, and the result of each.
 //!
 //! A command names the format that it needs ([`ClusterCommand::format`]). A proposer uses the
-//! newest format that all members support (`state::State::format`). A member
+//! newest format that all members support (`ClusterState::format`). A member
 //! that reads a newer format than its own stops there, so that its state never diverges.
 
 use crate::member::{ClusterMember, Digest, MemberId};
@@ -46,7 +46,8 @@ impl fmt::Display for VersionId {
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
-/// A command of the replicated log.
+/// A command of the replicated log: a change, its proposer, and the format that a member must
+/// support. Takes effect only when a member applies the committed entry.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ClusterCommand {
     /// Format that a member must support to apply the command.
@@ -328,7 +329,8 @@ pub enum VersionOrigin {
     },
 }
 
-/// A proposed version.
+/// A proposed version: the digests of its files, and where they come from. The proposer stores the
+/// chunks of the files before it proposes.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Proposal {
     /// Version on which the author's change is based. Refused if another version is
@@ -423,10 +425,7 @@ pub enum RolloutStep {
     AwaitConfirmation,
     /// Remaining time for the confirmation, in milliseconds; updated from time to time,
     /// so that a new leader need not start over.
-    Remaining {
-        /// Remaining time in milliseconds.
-        ms: u64,
-    },
+    Remaining { ms: u64 },
     /// The version becomes the accepted one.
     Accept,
     /// The version is rolled back.

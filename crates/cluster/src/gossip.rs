@@ -2,10 +2,10 @@
 //! servers), spread outside of the log.
 //!
 //! Each member writes only its own entry: topics with bytes. Two members exchange what
-//! the other one lacks ([`Gossip::ask`], [`Gossip::answer`], `Gossip::take`), including
+//! the other one lacks ([`Gossip::ask`], [`Gossip::answer`], [`Gossip::merge_response`]), including
 //! entries of third members, so that two members without a connection learn of each other
 //! through a third. Merging is commutative and idempotent. No clock is read: the time is
-//! an argument, and only used for how long ago a member was heard of.
+//! an argument, and only used for the age of the last news of a member.
 
 use crate::member::MemberId;
 use part::codec::{self, InvalidEncoding};
@@ -150,7 +150,8 @@ struct GossipMessage {
     delta: Delta,
 }
 
-/// Entries of all members that a member knows.
+/// Entries of all members that a member knows. Each member writes only its own entry, so messages
+/// merge in any order and may be repeated. The time is an argument, milliseconds.
 #[derive(Clone, Debug)]
 pub struct Gossip {
     me: MemberId,

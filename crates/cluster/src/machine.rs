@@ -121,7 +121,9 @@ pub struct Observed {
 #[derive(Debug)]
 pub enum News {
     /// The node had to take over an address, and rolled back to the accepted version.
-    WentBack { words: String },
+    WentBack {
+        words: String,
+    },
     /// All leases that a part of the machine could use, or wants to know. Sent at the start and
     /// after each change.
     WantsLeases {
@@ -130,9 +132,7 @@ pub enum News {
         /// Leases that the part wants, with their parameters.
         leases: Vec<WantedLease>,
     },
-    /// A part runs ([`crate::message::ControlMessage::Heartbeat`]).
     Heartbeat {
-        /// Name of the part.
         part: String,
     },
     /// A part has opened a direct channel, and needs the known leases.
@@ -160,7 +160,9 @@ pub enum News {
     Stop,
 }
 
-/// Interface to the machine that serves the traffic.
+/// Interface to the machine that serves the traffic. The control role calls it, and traffic
+/// continues whatever becomes of the role. Messages that the machine sends by itself come from
+/// [`ServingMachine::news`].
 pub trait ServingMachine: Send + Sync + 'static {
     /// Checks the version against the machine without serving it.
     fn check(&self, set: Arc<FileSet>) -> impl Future<Output = MachineVerdict> + Send;
@@ -214,8 +216,8 @@ pub trait ServingMachine: Send + Sync + 'static {
         let _ = part;
         true
     }
-    /// Returns how long no supervisor has been there, milliseconds; 0: there is one. Without it, the
-    /// machine can neither check nor serve another version.
+    /// Returns how long no supervisor has been there, milliseconds; 0: there is one. Without it,
+    /// the machine can neither check nor serve another version.
     fn supervisor_gone_ms(&self) -> u64 {
         0
     }

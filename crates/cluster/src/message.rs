@@ -29,9 +29,9 @@ pub enum ControlMessage {
         #[serde(with = "Part")]
         part: String,
     },
-    /// The part offers a direct channel: the descriptor is a socket of type SOCK_SEQPACKET. After the
-    /// response over it, an empty `Answer`, both sides use it for their messages about leases, so
-    /// that these need no supervisor.
+    /// The part offers a direct channel: the descriptor is a socket of type SOCK_SEQPACKET. After
+    /// the response over it, an empty `Answer`, both sides use it for their messages about leases,
+    /// so that these need no supervisor.
     Connect {
         #[serde(with = "Part")]
         part: String,

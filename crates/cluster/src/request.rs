@@ -52,7 +52,8 @@ pub enum Request {
     /// Replace the CA, and certify all members by the new one: [`ControlReply::Progress`] until
     /// [`ControlReply::Done`] or [`ControlReply::Refused`].
     RotateAuthority,
-    /// A change: [`ControlReply::Progress`] until [`ControlReply::Done`] or [`ControlReply::Refused`].
+    /// A change: [`ControlReply::Progress`] until [`ControlReply::Done`] or
+    /// [`ControlReply::Refused`].
     Apply(Box<Apply>),
     /// Confirm the version that waits for confirmation.
     Confirm {
@@ -255,7 +256,7 @@ impl Client {
         limit.map_err(|error| AskError::Io(self.path.clone(), error))?;
         match self.stream.write_all(&bytes) {
             Ok(()) => Ok(()),
-            // It refuses without reading all: its answer is there to be read.
+            // The server refuses without reading everything. Its response can still be read.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             Err(error) => Err(AskError::Io(self.path.clone(), error)),
         }
@@ -277,7 +278,7 @@ impl Client {
     }
 
     /// Sends a request, passes progress lines to `progress`, and returns the final reply.
-    /// It waits at most `limit` between two replies.
+    /// Waits at most `limit` between two replies.
     pub fn done(
         &mut self,
         request: &Request,

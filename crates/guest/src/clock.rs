@@ -10,7 +10,6 @@ pub fn boottime_ns() -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
-/// Returns CLOCK_BOOTTIME in milliseconds.
 pub fn boottime_ms() -> u64 {
     boottime_ns() / 1_000_000
 }

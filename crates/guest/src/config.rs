@@ -139,7 +139,6 @@ pub struct PlacementRules {
     pub fails_back: bool,
 }
 
-/// Disk of a guest.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Disk {
     pub volume: String,
@@ -152,7 +151,6 @@ pub struct Disk {
     pub external: Option<External>,
 }
 
-/// Bus of a disk.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Bus {
     /// virtio-blk: needs a driver that every Linux has.

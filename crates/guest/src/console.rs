@@ -58,7 +58,6 @@ pub fn pass(operator: &UnixStream, terminal: &UnixStream) {
     });
 }
 
-/// Shuts both connections down.
 pub fn end(sockets: [&UnixStream; 2]) {
     for socket in sockets {
         // A connection that has ended already is no error.

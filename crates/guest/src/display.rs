@@ -1,11 +1,15 @@
-//! Displays by SPICE of guests: one operator at a time has one, with a connection for each of its channels. They end
-//! together, and the operator hears why if this relay ends one.
+//! SPICE displays of guests. One operator at a time has the display of a guest, with one connection
+//! for each channel. The channels end together; if this relay ends one, the operator gets the
+//! reason.
 //!
-//! QEMU is not safe from its clients: it ends with a signal at messages that it does not expect, and when the client of
-//! the channel with the picture goes, or is silent for long, before QEMU has answered the first message behind the
-//! ticket. So the relay passes only messages that a browser needs, sends that first one where the client does not, and
-//! stays until QEMU has answered. Of a display QEMU ends the session that there is when a client with a valid ticket
-//! begins another one: so a client has the display once it sends its ticket, not before.
+//! Clients can crash QEMU: a message that it does not expect ends it with a signal. The same
+//! happens if the client of the display channel disconnects, or is silent for long, before QEMU has
+//! answered the first message after the ticket. So the relay passes on only messages that a browser
+//! needs. It sends that first message if the client does not, and stays connected until QEMU has
+//! answered.
+//!
+//! QEMU ends the current session of a display when another client presents a valid ticket. A client
+//! therefore acquires the display when it sends its ticket, not before.
 
 use crate::console::end;
 use part::lock;

@@ -105,7 +105,6 @@ pub struct FencesRequest {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Fences(pub Option<Vec<PowerControl>>);
 
-/// Message kind of [`FencesRequest`].
 const ASK_FENCES: u16 = 2;
 /// Request for the configuration of a guest. The answer is [`GuestConfiguration`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -124,7 +123,6 @@ pub struct GuestConfiguration {
     pub started_as: Option<Guest>,
 }
 
-/// Message kind of [`GuestConfigurationRequest`].
 const ASK_GUEST: u16 = 4;
 
 impl GuestConfigurationRequest {
@@ -139,7 +137,6 @@ impl GuestConfigurationRequest {
     }
 }
 
-/// Message kind of [`StandstillRequest`].
 const ASK_STAND: u16 = 3;
 
 /// Step of a standstill, for snapshots of all disks of a guest. The answer is [`StandstillStatus`].
@@ -163,7 +160,6 @@ pub struct StandstillRequest {
     pub step: Stand,
 }
 
-/// Progress of a standstill.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StandstillProgress {
     /// No such standstill exists, or the guest was not paused until the end.

@@ -25,7 +25,6 @@ pub enum QmpError {
     Unknown(String),
 }
 
-/// Message of QEMU.
 #[derive(Clone, PartialEq, Debug)]
 pub enum QmpMessage {
     /// Greeting, the first message. `qmp_capabilities` has to be the first command.

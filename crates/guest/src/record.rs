@@ -35,7 +35,6 @@ pub struct NodeRecord {
     pub wants_drain: bool,
     /// Number of drains that were refused because no other node takes guests.
     pub refused_drains: u32,
-    /// Memory for guests, bytes.
     pub memory_bytes: u64,
     /// Number of CPUs for guests.
     pub cpus: u32,
@@ -90,7 +89,6 @@ impl NodeRecord {
         codec::decode(bytes).ok()
     }
 
-    /// Encodes the record.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
     }

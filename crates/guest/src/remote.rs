@@ -12,9 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// Maximum length of one piece in either direction, bytes.
 pub const PIECE_BYTES_MAX: usize = 32 << 10;
-/// Message kind of [`StreamRequest`].
 const ASK_STREAM: u16 = 5;
-/// Message kind of [`OpenRequest`].
 const ASK_OPEN: u16 = 6;
 
 /// Command that another node runs, with its output relayed.
@@ -190,7 +188,6 @@ pub enum StreamRequest {
     },
 }
 
-/// Response to [`StreamRequest`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct StreamResponse {

@@ -37,7 +37,6 @@ pub enum GuestRunState {
     Other,
 }
 
-/// Progress of the standstill.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum StandstillPhase {
     /// The agent freezes the file systems, since this time, milliseconds.
@@ -65,7 +64,10 @@ enum FreezeState {
     Frozen,
 }
 
-/// Standstill of one guest.
+/// Standstill of one guest: freeze, pause, snapshots, resume. The caller applies the state of the
+/// guest ([`Standstill::turn`]), keeps it paused while [`Standstill::must_pause`] is true, and
+/// sends the commands to the agent, until [`Standstill::is_over`]. Each step has a timeout after
+/// which the guest resumes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Standstill {
     number: u64,
@@ -89,7 +91,6 @@ pub struct Standstill {
     frozen_ms: u64,
 }
 
-/// Outcome of a standstill.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StandstillOutcome<'a> {
     /// The guest is not paused yet.
@@ -549,8 +550,8 @@ mod tests {
     }
 
     proptest! {
-            /// After any sequence of events the standstill ends in time, and nothing stays frozen that
-            /// the agent thaws.
+            /// After any sequence of events the standstill ends in time, and nothing stays frozen
+            /// that the agent thaws.
             #[test]
             fn a_guest_never_stands_still_for_longer_than_its_limits(
                 steps in proptest::collection::vec((0u8..8, 0u64..4_000), 0..60),

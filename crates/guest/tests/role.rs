@@ -1,5 +1,5 @@
-//! Guests on one machine with the real QEMU: what becomes of them when they, or their role, end. They
-//! have no system: their firmware finds nothing to boot, and goes on looking.
+//! Tests guests on one machine with the real QEMU: what happens when they, or their role, end. The
+//! guests have no operating system: their firmware keeps looking for something to boot.
 
 use guest::config::{Check, Console, Guest, Guests, Probe};
 use guest::message::GuestOrder;
@@ -158,7 +158,6 @@ fn a_guest_is_found_by_the_next_role_and_started_again_if_its_qemu_is_killed() {
     assert_eq!(site.runs("web"), web);
 }
 
-/// A field of `/proc/PID/status`.
 fn status(pid: u64, field: &str) -> String {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(field));
@@ -317,7 +316,7 @@ impl Drop for SuspendedThread {
     }
 }
 
-/// Whether a process is there and has not ended.
+/// Returns whether a process exists and has not ended.
 fn is_alive(pid: u64) -> bool {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = text
@@ -552,7 +551,8 @@ impl Drop for VolumeServer {
 }
 
 impl RoleFixture {
-    /// The volume role reports that these are ready. Returns the users that the role wants for them.
+    /// The volume role reports that these are ready. Returns the users that the role wants for
+    /// them.
     fn ready(&mut self) -> Vec<(String, String)> {
         self.role.turn();
         let Some(used) = self.role.take_outbox().volumes else {

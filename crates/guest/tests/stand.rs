@@ -1,5 +1,5 @@
-//! Guests that stand still for a snapshot, with the real QEMU, and somebody in the place of the guest
-//! agent: the guests have no system.
+//! Tests standstills for snapshots with the real QEMU and a simulated guest agent. The guests have
+//! no operating system.
 
 use guest::config::{Console, Guest, Guests};
 use guest::message::{GuestOrder, Stand, StandstillProgress, StandstillRequest, StandstillStatus};

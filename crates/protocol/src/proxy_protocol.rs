@@ -29,7 +29,7 @@ pub const MAX_HEADER_BYTES: usize = MAX_BINARY_BYTES;
 /// Length of a path in a Unix address on the wire.
 pub const UNIX_PATH_BYTES: usize = 108;
 
-/// Content of a header.
+/// Content of a PROXY header, of either version.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Header {
     /// The sender's own connection (a health check, for example): the addresses of the real
@@ -64,7 +64,6 @@ pub enum Endpoints {
     /// The sender does not know or does not disclose them: the addresses of the real connection
     /// apply.
     Unknown,
-    /// An IPv4 connection.
     Inet4 {
         /// TCP or UDP. Version 1 supports only TCP.
         transport: ProxiedTransport,
@@ -72,7 +71,6 @@ pub enum Endpoints {
         /// Address to which the source connected.
         destination: SocketAddrV4,
     },
-    /// An IPv6 connection.
     Inet6 {
         /// TCP or UDP. Version 1 supports only TCP.
         transport: ProxiedTransport,
@@ -193,7 +191,6 @@ fn on_the_wire(address: SocketAddr) -> SocketAddrV6 {
 /// Use of the checksum in version 2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Checksum {
-    /// A CRC32C is written.
     Crc32c,
     None,
 }
@@ -219,7 +216,6 @@ impl Header {
     }
 }
 
-/// Progress of [`parse`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Progress {
     /// The bytes may be the start of a header. At least this many more bytes are needed: never

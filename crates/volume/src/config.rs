@@ -36,7 +36,6 @@ impl Volumes {
     }
 }
 
-/// Volume in external storage.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ExternalVolume {
     /// Image in the storage system.
@@ -68,7 +67,7 @@ impl fmt::Display for ExternalVolume {
     }
 }
 
-/// Configuration of a volume.
+/// Configuration of a volume with a replica on this node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Spec {
     /// Size of the volume, bytes.
@@ -143,10 +142,8 @@ impl WithoutMajority {
     }
 }
 
-/// Schedule of snapshots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Schedule {
-    /// Interval between snapshots, seconds.
     pub every_seconds: u64,
     /// Number of snapshots to keep.
     pub keep: u32,

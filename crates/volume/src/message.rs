@@ -95,7 +95,6 @@ pub fn copy_socket(runtime: &Path, number: u64) -> PathBuf {
     runtime.join(format!("copy-{number:016x}.sock"))
 }
 
-/// Response to an order.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct VolumeResponse {
     /// True if the order is being executed.

@@ -17,7 +17,6 @@ const EVENTS_MAX: usize = 16;
 /// Interval at which repeated errors of the same kind are recorded, milliseconds.
 const EVENT_AGAIN_MS: u64 = 60_000;
 
-/// Kind of operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OperationKind {
     Read,
@@ -88,7 +87,6 @@ impl Meter {
         self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counters of a kind.
     pub fn count(&self, kind: OperationKind) -> Count {
         let mut numbers = self.lock();
         let latency = &mut numbers.latencies[kind as usize];
@@ -116,7 +114,6 @@ impl Meter {
         numbers.counts.iter_mut().for_each(|one| one.trouble = None);
     }
 
-    /// Number of connected clients.
     pub fn clients(&self) -> usize {
         self.clients.load(Ordering::Relaxed)
     }

@@ -31,7 +31,6 @@ const KINDS: [OverwriteKind; 7] = [
 ];
 
 impl OverwriteKind {
-    /// Name of the command.
     pub fn command(self) -> &'static str {
         match self {
             OverwriteKind::VolumeRestore => "evenkeel volume restore",

@@ -22,7 +22,6 @@ const ENDED: &str = "verify end";
 /// Number of repaired bytes.
 pub const REPAIRED: &str = "verify repaired bytes";
 
-/// Verify with its times.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifyRecord {
     pub verify: Verify,

@@ -5,43 +5,34 @@ use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-/// Configured initial state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Start {
-    /// `state BACKUP`
     #[default]
     Backup,
-    /// `state MASTER`
     Master,
 }
 
-/// Transport of adverts.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum InstanceTransport {
     /// To a multicast group: 224.0.0.18, ff02::12, or `mcast_dst_ip`.
     Multicast { group: IpAddr },
     /// To each of the peers.
     Unicast {
-        /// `unicast_peer`
         peers: Vec<Peer>,
-        /// `unicast_ttl`
         ttl: Option<u8>,
-        /// `check_unicast_src`
         check_source: bool,
     },
 }
 
-/// A line of `unicast_peer`.
+/// Unicast peer, and the range of TTLs accepted from it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Peer {
     pub address: IpAddr,
-    /// `min_ttl`
     pub min_ttl: Option<u8>,
-    /// `max_ttl`
     pub max_ttl: Option<u8>,
 }
 
-/// `authentication`
+/// Authentication of adverts, which only VRRP version 2 has.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Authentication {
     /// `auth_type PASS`: the password, padded with zeroes.
@@ -50,7 +41,7 @@ pub enum Authentication {
     Ah([u8; 16]),
 }
 
-/// `use_vmac`, `use_ipvlan`
+/// Virtual interface of an instance (`use_vmac`, `use_ipvlan`).
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Vmac {
     /// Name of the interface; `Config::name_vmacs` assigns one if it is None.
@@ -62,26 +53,22 @@ pub struct Vmac {
     /// `use_ipvlan`: an ipvlan instead of a macvlan.
     #[serde(default)]
     pub is_ipvlan: bool,
-    /// Address of the ipvlan.
     pub ipvlan: Option<IpAddr>,
     /// Mode flag of the ipvlan: `bridge`, `private`, `vepa`.
     pub ipvlan_mode: Option<String>,
 }
 
-/// `garp_*`: announcements to neighbours.
+/// Announcements to neighbours after a transition (`garp_*`).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Garp {
     /// `garp_master_delay`: delay of the second block; zero sends none.
     pub delay: Duration,
     /// `garp_master_repeat`: number of announcements in a block.
     pub repeat: u32,
-    /// `garp_lower_prio_delay`
     pub lower_prio_delay: Duration,
-    /// `garp_lower_prio_repeat`
     pub lower_prio_repeat: u32,
     /// `garp_master_refresh`: interval of repeated announcements; zero disables them.
     pub refresh: Duration,
-    /// `garp_master_refresh_repeat`
     pub refresh_repeat: u32,
     /// `garp_extra_if`: interval, where zero disables it; true: on all interfaces, not only virtual
     /// ones.
@@ -113,18 +100,13 @@ pub struct Notify {
 /// `notify_master` and the other notify scripts.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct NotifyScripts {
-    /// `notify_master`
     pub master: Option<Notify>,
-    /// `notify_backup`
     pub backup: Option<Notify>,
-    /// `notify_fault`
     pub fault: Option<Notify>,
-    /// `notify_stop`
     pub stop: Option<Notify>,
     /// `notify_deleted`, with a script or without: the state word of the generic script changes.
     #[serde(default)]
     pub reports_deleted: bool,
-    /// Script of `notify_deleted`.
     pub deleted: Option<Notify>,
     /// `notify_master_rx_lower_pri`
     pub lower_priority: Option<Notify>,
@@ -141,36 +123,29 @@ pub struct Probing {
     pub bound: Duration,
 }
 
-/// `vrrp_instance`, `virtual-ip`
+/// Virtual router: one `vrrp_instance` block or `virtual-ip` section.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Instance {
     pub name: String,
     /// `interface`; empty if unicast needs none.
     pub interface: String,
-    /// `virtual_router_id`
     pub vrid: u8,
     /// `priority`, 1 to 255.
     pub priority: u8,
-    /// True: adverts use IPv6.
     pub ipv6: bool,
-    /// `state`
     pub start: Start,
     /// Settings with a single value.
     pub options: Options,
     pub transport: InstanceTransport,
     /// `mcast_src_ip`, `unicast_src_ip`
     pub source: Option<IpAddr>,
-    /// `use_vmac`
     pub vmac: Option<Vmac>,
     /// `virtual_ipaddress`: addresses that adverts name.
     pub addresses: Vec<Address>,
-    /// `virtual_ipaddress_excluded`
+    /// `virtual_ipaddress_excluded`: addresses that adverts do not name.
     pub excluded: Vec<Address>,
-    /// `virtual_routes`
     pub routes: Vec<Route>,
-    /// `virtual_rules`
     pub rules: Vec<Rule>,
-    /// `track_*`
     pub tracked: Tracked,
     pub garp: Garp,
     pub notify: NotifyScripts,
@@ -216,7 +191,5 @@ impl Default for Instance {
 
 /// Default priority of an instance.
 pub const PRIORITY_DEFAULT: u8 = 100;
-/// Default IPv4 multicast group.
 pub const GROUP4: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18));
-/// Default IPv6 multicast group.
 pub const GROUP6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12));

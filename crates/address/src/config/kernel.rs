@@ -9,12 +9,10 @@ use std::time::Duration;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Scope(pub u8);
 
-/// `preferred_lft`
+/// Preferred lifetime of an address (`preferred_lft`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Lifetime {
-    /// `forever`
     Forever,
-    /// Lifetime in seconds.
     Seconds(u32),
 }
 
@@ -29,27 +27,18 @@ pub struct Address {
     pub interface: Option<String>,
     /// `brd`: an address, or `+`/`-` resolved to one; None: no broadcast address.
     pub broadcast: Option<IpAddr>,
-    /// `peer`
     pub peer: Option<IpAddr>,
-    /// `scope`
     pub scope: Option<Scope>,
-    /// `label`
     pub label: Option<String>,
-    /// `-nodad`
     pub no_dad: bool,
-    /// `home`
     pub home: bool,
     /// `mngtmpaddr`
     pub manage_temporary: bool,
-    /// `noprefixroute`
     pub no_prefix_route: bool,
-    /// `autojoin`
     pub auto_join: bool,
-    /// `preferred_lft`
     pub preferred: Option<Lifetime>,
     /// `no_track`: the loss of the address causes no fault.
     pub no_track: bool,
-    /// `track_group`
     pub track_group: Option<String>,
     /// `use_vmac` of this address, or `use_vmac_addr`: the address is on a virtual interface on top
     /// of its interface.
@@ -85,38 +74,25 @@ impl Address {
 pub enum RouteKind {
     #[default]
     Unicast,
-    /// `local`
     Local,
-    /// `broadcast`
     Broadcast,
-    /// `multicast`
     Multicast,
-    /// `anycast`
     Anycast,
-    /// `throw`
     Throw,
-    /// `unreachable`
     Unreachable,
-    /// `prohibit`
     Prohibit,
-    /// `blackhole`
     Blackhole,
-    /// `nat`
     Nat,
 }
 
 /// A next hop of a route.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct NextHop {
-    /// `via`, `gw`
     pub via: Option<IpAddr>,
-    /// `dev`
     pub interface: Option<String>,
     /// `weight`, 1 to 256.
     pub weight: u16,
-    /// `onlink`
     pub on_link: bool,
-    /// `realms`
     pub realms: Option<u32>,
 }
 
@@ -133,15 +109,10 @@ pub struct Route {
     /// `src`: preferred source address.
     pub source: Option<IpAddr>,
     pub hops: Vec<NextHop>,
-    /// `scope`
     pub scope: Option<Scope>,
-    /// `table`, as a number.
     pub table: Option<u32>,
-    /// `protocol`, as a number.
     pub protocol: Option<u8>,
-    /// `metric`, `priority`, `preference`
     pub metric: Option<u32>,
-    /// `tos`, `dsfield`
     pub tos: Option<u8>,
     /// `mtu`, `window`, `rtt` and other metrics: the kernel's RTAX number, the value,
     /// and whether it is locked.
@@ -150,11 +121,8 @@ pub struct Route {
     pub congestion: Option<String>,
     /// `pref`: low 3, medium 0, high 1.
     pub preference: Option<u8>,
-    /// `append`
     pub append: bool,
-    /// `no_track`
     pub no_track: bool,
-    /// `track_group`
     pub track_group: Option<String>,
     /// Text in the file, for messages.
     pub text: String,
@@ -163,72 +131,50 @@ pub struct Route {
 /// The action of a rule.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum RuleAction {
-    /// `table`, `lookup`
     Table(u32),
-    /// `goto`
     Goto(u32),
-    /// `nop`
     #[default]
     Nop,
-    /// `blackhole`
     Blackhole,
-    /// `unreachable`
     Unreachable,
-    /// `prohibit`
     Prohibit,
-    /// `l3mdev`
     L3mdev,
 }
 
 /// A line of `virtual_rules`, `static_rules`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Rule {
-    /// Address family is IPv6.
     pub ipv6: bool,
-    /// `not`
     pub invert: bool,
-    /// `from`
     pub from: Option<(IpAddr, u8)>,
-    /// `to`
     pub to: Option<(IpAddr, u8)>,
     /// `iif`
     pub input: Option<String>,
     /// `oif`
     pub output: Option<String>,
-    /// `tos`
     pub tos: Option<u8>,
     /// `fwmark VALUE/MASK`
     pub mark: Option<(u32, u32)>,
-    /// `preference`, `priority`
     pub preference: Option<u32>,
-    /// `realms`
     pub realms: Option<u32>,
-    /// `suppress_prefixlength`
     pub suppress_prefix: Option<u32>,
-    /// `suppress_ifgroup`
     pub suppress_group: Option<u32>,
-    /// `uidrange`
     pub uids: Option<(u32, u32)>,
-    /// `ip_proto`
     pub protocol: Option<u8>,
-    /// `sport`
     pub source_ports: Option<(u16, u16)>,
-    /// `dport`
     pub destination_ports: Option<(u16, u16)>,
     /// `tun_id`
     pub tunnel: Option<u64>,
     /// `protocol`: the originator of the rule.
     pub made_by: Option<u8>,
     pub action: RuleAction,
-    /// `no_track`
     pub no_track: bool,
-    /// `track_group`
     pub track_group: Option<String>,
     /// Text in the file, for messages.
     pub text: String,
 }
 
-/// A line of `interface_up_down_delays`.
+/// Delays before a change of an interface counts (`interface_up_down_delays`).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct InterfaceDelay {
     pub interface: String,

@@ -8,46 +8,29 @@ use std::time::Duration;
 /// Options of one virtual router, all with a single value.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Options {
-    /// `version`: 2 or 3.
     pub version: u8,
-    /// `advert_int`
     pub advert_interval: Duration,
-    /// `down_timer_adverts`
     pub down_timer_adverts: u8,
-    /// `authentication`
     pub authentication: Option<Authentication>,
-    /// `preempt`, not `nopreempt`.
     pub preempt: bool,
-    /// `preempt_delay`
     pub preempt_delay: Duration,
-    /// `accept`, not `no_accept`.
     pub accept: bool,
-    /// `strict_mode`, `vrrp_strict`
     pub strict: bool,
-    /// `lower_prio_no_advert`
     pub lower_prio_no_advert: bool,
-    /// `higher_prio_send_advert`
     pub higher_prio_send_advert: bool,
-    /// `skip_check_adv_addr`
     pub skip_check_addresses: bool,
     /// `old_unicast_checksum`: None accepts both forms, true sends the old one, false never accepts
     /// it.
     pub old_unicast_checksum: Option<bool>,
-    /// `track_src_ip`
     pub track_source: bool,
-    /// `promote_secondaries`
     pub promote_secondaries: bool,
     /// `dont_track_primary`
     pub ignore_interface_faults: bool,
-    /// `unicast_fault_no_peer`
     pub fault_without_peer: bool,
-    /// `notify_priority_changes`
     pub notify_priority_changes: Option<bool>,
-    /// `smtp_alert`
     pub smtp_alert: Option<bool>,
     /// `kernel_rx_buf_size`
     pub receive_buffer_bytes: Option<u32>,
-    /// `vrf`
     pub vrf: Option<String>,
     /// Our language, `handover-drain`: time for which connections may finish at the old owner after
     /// a planned hand-over, while the new owner gets all new ones.

@@ -11,14 +11,12 @@ pub(super) const LINE_BYTES_MAX: usize = 64 << 10;
 /// Maximum number of bytes that variables and sequences produce in a configuration.
 pub(super) const MADE_BYTES_MAX: usize = 8 << 20;
 
-/// Value of a variable.
 #[derive(Clone, Debug)]
 pub(super) struct VariableValue {
     /// Lines of the value; usually one.
     pub(super) lines: Vec<Text>,
 }
 
-/// Variables of a configuration.
 #[derive(Default)]
 pub(super) struct Variables {
     values: HashMap<String, VariableValue>,
@@ -34,7 +32,6 @@ pub(super) struct Fixed<'a> {
     pub(super) outside: &'a mut dyn Outside,
 }
 
-/// Result of an expansion.
 pub(super) enum Replaced {
     /// The line contains no variable.
     Unchanged,

@@ -23,7 +23,6 @@ pub(super) struct Build {
     pub(super) effect: Effect,
 }
 
-/// Effect of a keyword.
 #[derive(Debug)]
 pub(super) enum Effect {
     /// Adds it to the model.

@@ -70,9 +70,7 @@ pub(super) struct Loader<'a> {
     /// Configuration built so far; defaults are applied at the end.
     pub(super) config: Config,
     pub(super) drafts: Drafts,
-    /// Current `vrrp_instance`.
     pub(super) instance: InstanceDraft,
-    /// Current `vrrp_sync_group`.
     pub(super) group: GroupDraft,
 }
 

@@ -87,7 +87,7 @@ impl LocalMachine {
 /// Returns the account of a user, by name or number, and of a group other than the user's.
 ///
 /// # Errors
-/// One of them does not exist.
+/// The user or the group does not exist.
 pub fn account_of(user: &str, group: Option<&str>) -> Result<Account, NoAccount> {
     let found = match user.parse::<u32>() {
         Ok(number) => User::from_uid(number.into()),

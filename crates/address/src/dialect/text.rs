@@ -3,7 +3,7 @@
 
 use language::Span;
 
-/// Bytes with their positions.
+/// Text whose every byte has its position in a file.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Text {
     bytes: Vec<u8>,

@@ -19,11 +19,10 @@ pub(super) struct ConfigStatement {
     pub(super) block: Option<StatementBlock>,
 }
 
-/// Statements between braces.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StatementBlock {
     pub(super) nodes: Vec<ConfigStatement>,
-    /// `{`
+    /// Position of the opening brace.
     pub(super) open: Span,
 }
 
@@ -54,7 +53,7 @@ impl ConfigStatement {
         self.words.get(1..).unwrap_or_default()
     }
 
-    /// Returns the second word.
+    /// Returns the first word behind the keyword.
     pub(super) fn argument(&self) -> Option<&SourceWord> {
         self.words.get(1)
     }

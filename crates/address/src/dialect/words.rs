@@ -19,9 +19,7 @@ pub(super) struct SourceWord {
 #[derive(Clone, Debug)]
 pub(super) enum Token {
     Word(SourceWord),
-    /// `{`
     Open(Span),
-    /// `}`
     Close(Span),
 }
 

@@ -36,15 +36,10 @@ mod attribute {
 pub struct AddressFlags(pub u32);
 
 impl AddressFlags {
-    /// `nodad`
     pub const NO_DAD: AddressFlags = AddressFlags(0x02);
-    /// `home`
     pub const HOME: AddressFlags = AddressFlags(0x10);
-    /// `mngtmpaddr`
     pub const MANAGE_TEMPORARY: AddressFlags = AddressFlags(0x100);
-    /// `noprefixroute`
     pub const NO_PREFIX_ROUTE: AddressFlags = AddressFlags(0x200);
-    /// `autojoin`
     pub const AUTO_JOIN: AddressFlags = AddressFlags(0x400);
 
     /// Returns both flags if `if_so`, else only this one.
@@ -81,13 +76,10 @@ pub struct AddressSpec {
     /// Address to add, IPv4 or IPv6.
     pub address: IpAddr,
     pub prefix: u8,
-    /// `brd`
     pub broadcast: Option<IpAddr>,
-    /// `peer`
     pub peer: Option<IpAddr>,
     /// `scope`; None: the scope that fits the address.
     pub scope: Option<Scope>,
-    /// `label`
     pub label: Option<String>,
     pub flags: AddressFlags,
     /// `preferred_lft`; None: equal to the lifetime.
@@ -191,7 +183,6 @@ pub struct AddressSeen {
     /// Address of the other end of a point-to-point link, if it differs.
     pub peer: Option<IpAddr>,
     pub scope: Scope,
-    /// Label (IPv4).
     pub label: Option<String>,
     pub flags: AddressFlags,
     /// Remaining lifetime in seconds; None: unlimited.
@@ -345,7 +336,6 @@ impl Kernel {
         removed.into_iter().map(outcome).collect()
     }
 
-    /// Lists all addresses.
     pub fn addresses(&mut self) -> Result<Vec<AddressSeen>, KernelError> {
         let ask = NetlinkMessage::new(kind::GET_ADDRESS, flag::REQUEST | flag::DUMP, &[0; BODY]);
         let read = |m: &Incoming<'_>| {

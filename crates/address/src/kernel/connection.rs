@@ -72,7 +72,6 @@ fn question(family: u8, address: IpAddr) -> NetlinkMessage {
     message
 }
 
-/// Parses `struct inet_diag_msg`.
 fn connection(body: &[u8]) -> Option<Connection> {
     let family = *body.first()?;
     let port = |at: usize| Some(u16::from_be_bytes(body.get(at..at + 2)?.try_into().ok()?));

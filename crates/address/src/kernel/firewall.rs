@@ -54,7 +54,7 @@ const GROUP_REPORT: u8 = 143;
 /// Maximum number of addresses and interfaces of one table, which must fit one send.
 const MOST_RULES: usize = 1024;
 
-/// Packets to drop.
+/// Content of the table: packets to drop, as addresses and interfaces.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Firewall {
     /// Name of the table in the families ip and ip6: `keepalived`.

@@ -29,7 +29,6 @@ pub(super) mod attribute {
     pub const INFO_DATA: u16 = 2;
 }
 
-/// `RTEXT_FILTER_SKIP_STATS`: omit counters.
 const SKIP_STATISTICS: u32 = 8;
 
 /// Flags of an interface (`IFF_*`).
@@ -47,12 +46,10 @@ impl LinkFlags {
         self.0 & 0x40 != 0
     }
 
-    /// `IFF_LOOPBACK`
     pub fn loopback(self) -> bool {
         self.0 & 0x8 != 0
     }
 
-    /// `IFF_MULTICAST`
     pub fn multicast(self) -> bool {
         self.0 & 0x1000 != 0
     }
@@ -63,7 +60,6 @@ impl LinkFlags {
     }
 }
 
-/// A network interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NetworkInterface {
     pub index: u32,
@@ -184,7 +180,6 @@ pub(super) fn good_name(name: &str) -> Result<(), KernelError> {
 }
 
 impl Kernel {
-    /// Lists all interfaces.
     pub fn links(&mut self) -> Result<Vec<NetworkInterface>, KernelError> {
         let mut ask =
             NetlinkMessage::new(kind::GET_LINK, flag::REQUEST | flag::DUMP, &body(0, 0, 0));

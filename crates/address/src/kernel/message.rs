@@ -42,9 +42,7 @@ pub(super) mod kind {
     pub const GET_RULE: u16 = 34;
 }
 
-/// Address family `AF_INET`.
 pub(super) const INET: u8 = 2;
-/// Address family `AF_INET6`.
 pub(super) const INET6: u8 = 10;
 
 /// Returns the family of an address.
@@ -115,9 +113,9 @@ impl NetlinkMessage {
         self.open(kind | NESTED, &[], inside);
     }
 
-    /// Adds a nested attribute like [`NetlinkMessage::nested`], with a fixed part before the attributes,
-    /// and without the NLA_F_NESTED flag (as for the next hops of a route and old attributes of the
-    /// kernel).
+    /// Adds a nested attribute like [`NetlinkMessage::nested`], with a fixed part before the
+    /// attributes, and without the NLA_F_NESTED flag (as for the next hops of a route and old
+    /// attributes of the kernel).
     pub fn open(&mut self, kind: u16, fixed: &[u8], inside: impl FnOnce(&mut NetlinkMessage)) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 2]);
@@ -169,7 +167,6 @@ impl NetlinkMessage {
     }
 }
 
-/// A received message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Incoming<'a> {
     pub kind: u16,

@@ -116,7 +116,8 @@ pub struct Passes {
     pub by: u32,
 }
 
-/// Hand-over table of an instance.
+/// The nftables table of one hand-over, which is created and removed as a whole. The table outlives
+/// a killed process; the next one finds it by its name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Passage {
     /// Name of the table, the same in all families.

@@ -21,7 +21,6 @@ const SCOPE_LINK: u8 = 253;
 const SCOPE_HOST: u8 = 254;
 const SCOPE_NOWHERE: u8 = 255;
 
-/// Next-hop flag `RTNH_F_ONLINK`.
 const ON_LINK: u8 = 4;
 /// Route flag `RTM_F_CLONED`: a cache entry, not a route.
 const CLONED: u32 = 0x200;
@@ -203,7 +202,6 @@ fn write_ways(message: &mut NetlinkMessage, ways: &[ResolvedHop<'_>], ipv6: bool
 /// A route as reported by the kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RouteSeen {
-    /// Address family is IPv6.
     pub ipv6: bool,
     /// Kernel's number of the route type.
     pub kind: u8,

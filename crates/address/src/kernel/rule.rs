@@ -8,7 +8,6 @@ use std::net::IpAddr;
 
 /// Length of `struct fib_rule_hdr`.
 const BODY: usize = 12;
-/// Rule flag `FIB_RULE_INVERT`.
 const INVERT: u32 = 2;
 
 /// Attribute types `FRA_*`.
@@ -131,21 +130,14 @@ fn write_packets(message: &mut NetlinkMessage, rule: &Rule) {
 /// A rule as reported by the kernel: the fields that distinguish it from others.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RuleSeen {
-    /// Address family is IPv6.
     pub ipv6: bool,
-    /// `not`
     pub invert: bool,
     /// Preference (position in the list of rules).
     pub preference: u32,
-    /// `from`
     pub from: Option<(IpAddr, u8)>,
-    /// `to`
     pub to: Option<(IpAddr, u8)>,
-    /// `iif`
     pub input: Option<String>,
-    /// `oif`
     pub output: Option<String>,
-    /// `fwmark`
     pub mark: Option<(u32, u32)>,
     /// Kernel's number of the action.
     pub action: u8,

@@ -34,7 +34,6 @@ const READ_BYTES: usize = 64 * 1024;
 /// Maximum number of unrelated datagrams that one request ignores.
 const STRAY_AT_MOST: u32 = 4096;
 
-/// Options of `SOL_NETLINK`.
 const SOL_NETLINK: i32 = 270;
 const NETLINK_ADD_MEMBERSHIP: i32 = 1;
 const NETLINK_CAP_ACK: i32 = 10;

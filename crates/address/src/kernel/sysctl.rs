@@ -62,13 +62,11 @@ pub fn interfaces(ipv6: bool) -> Result<Vec<String>, KernelError> {
         .collect())
 }
 
-/// Reads a setting.
 pub fn read(path: &str) -> Result<String, KernelError> {
     let text = fs::read_to_string(place(path)?).map_err(|error| failed(path, error))?;
     Ok(text.trim_end().to_owned())
 }
 
-/// Writes a setting.
 pub fn write(path: &str, value: &str) -> Result<(), KernelError> {
     fs::write(place(path)?, value).map_err(|error| failed(path, error))
 }

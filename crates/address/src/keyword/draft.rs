@@ -17,7 +17,6 @@ pub(super) struct Spanned<T> {
     pub(super) span: Span,
 }
 
-/// A `node` section.
 #[derive(Debug)]
 pub(super) struct NodeDraft {
     /// Name of the node; None: the host name of the machine.
@@ -45,7 +44,6 @@ pub(super) struct Address {
     pub(super) span: Span,
 }
 
-/// A line `interface`.
 #[derive(Debug)]
 pub(super) struct Interface {
     pub(super) name: Spanned<String>,
@@ -53,19 +51,16 @@ pub(super) struct Interface {
     pub(super) nodes: Vec<Spanned<String>>,
 }
 
-/// Transport of adverts.
 #[derive(Debug)]
 pub(super) enum TransportDraft {
     /// `multicast`, with an optional group.
     Multicast(Option<IpAddr>),
-    /// `unicast`
     Unicast,
 }
 
 /// Programs that a `virtual-ip` section runs.
 #[derive(Debug, Default)]
 pub(super) struct Programs {
-    /// `track script`
     pub(super) scripts: Vec<Script>,
     pub(super) notify: NotifyScripts,
     /// Command lines of an accepted version that are not run.
@@ -76,7 +71,6 @@ pub(super) struct Programs {
     pub(super) user: Option<Spanned<(String, Option<String>)>>,
 }
 
-/// A `virtual-ip` section.
 #[derive(Debug, Default)]
 pub(super) struct VirtualIp {
     pub(super) name: String,

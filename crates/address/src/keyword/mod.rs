@@ -144,7 +144,6 @@ pub fn documented() -> Vec<Documented> {
     all
 }
 
-/// Configuration in the sections.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SectionConfig {
     /// The configuration of the role on this machine.

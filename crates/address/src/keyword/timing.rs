@@ -13,7 +13,6 @@ use std::time::Duration;
 pub(super) const FAILOVER_MIN: Duration = Duration::from_millis(50);
 /// Maximum `failover`: an advert has 12 bits for its interval in hundredths of a second.
 pub(super) const FAILOVER_MAX: Duration = Duration::from_secs(200);
-/// Default `failover`.
 pub(super) const FAILOVER_DEFAULT: Duration = Duration::from_secs(1);
 
 /// Number of advert intervals in a `failover`.

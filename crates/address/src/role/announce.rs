@@ -18,7 +18,6 @@ const BREATH: Duration = Duration::from_millis(1);
 /// Maximum number of waiting frames per line; further ones are dropped and counted.
 const MAX_WAITING: usize = 8192;
 
-/// A frame to send.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Announcement {
     pub instance: usize,
@@ -45,7 +44,9 @@ struct AnnouncementQueue {
     next_at: Time,
 }
 
-/// All waiting announcements, by line.
+/// Announcements that wait to be sent. Each line has its own rate limit and a bound, beyond which
+/// frames are dropped and counted. The caller sends the frames of [`Announcer::due`] at
+/// [`Announcer::deadline`].
 #[derive(Debug, Default)]
 pub struct Announcer {
     lines: BTreeMap<AnnounceQueue, AnnouncementQueue>,

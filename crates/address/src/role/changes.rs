@@ -19,7 +19,8 @@ const MAX_CHANGES: usize = 4096;
 /// Maximum number of unknown routers that one turn logs.
 const MAX_UNKNOWN: usize = 16;
 
-/// Time for which the kernel of a dead predecessor may still answer for the addresses of a new owner.
+/// Time for which the kernel of a dead predecessor may still answer for the addresses of a new
+/// owner.
 const PREDECESSOR_KEEPS: Duration = Duration::from_millis(2_500);
 
 /// Consequences of the changes of one turn.

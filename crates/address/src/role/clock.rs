@@ -13,7 +13,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const NS_PER_SECOND: u64 = 1_000_000_000;
 const NS_PER_MS: u64 = 1_000_000;
 
-/// Returns the current time.
 pub fn now() -> Time {
     let t = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(t.tv_sec).unwrap_or(0);

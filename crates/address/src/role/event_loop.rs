@@ -26,7 +26,7 @@ const ASK_ALONE: Duration = Duration::from_millis(100);
 /// Maximum number of actions in one turn, because actions may cause further actions.
 const MAX_ACTIONS: usize = 100_000;
 
-/// State of the address role.
+/// State of the address role, which only the thread of its event loop uses.
 pub(super) struct AddressRole {
     pub(super) config: Config,
     pub(super) given: RoleInputs,
@@ -57,7 +57,6 @@ pub(super) struct RoleProcess {
     pub(super) timer: Option<clock::Timer>,
 }
 
-/// A polled descriptor.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum EventSource {
     Adverts(usize),

@@ -118,8 +118,8 @@ pub enum Notification {
     Stopped,
 }
 
-/// Channel to a supervisor or a test. The role polls [`OrderChannel::as_fd`] and calls [`OrderChannel::next`]
-/// until no orders are left. Neither may block.
+/// Channel to a supervisor or a test. The role polls [`OrderChannel::as_fd`], and calls
+/// [`OrderChannel::next`] until no orders are left. No function may block.
 pub trait OrderChannel {
     /// Returns the descriptor that is readable when an order is waiting.
     fn as_fd(&self) -> BorrowedFd<'_>;
@@ -130,7 +130,7 @@ pub trait OrderChannel {
     fn send_notification(&mut self, told: Notification);
 }
 
-/// Everything that the role gets when it starts.
+/// Resources that the role receives at its start.
 pub struct RoleInputs {
     pub orders: Box<dyn OrderChannel>,
     pub log: Log,
@@ -179,12 +179,7 @@ pub enum RoleError {
     },
     /// The configuration exceeds a limit of the role.
     #[error("more than {at_most} {what}")]
-    TooMany {
-        what: &'static str,
-        /// Maximum number.
-        at_most: usize,
-    },
-    /// `net_namespace` cannot be entered.
+    TooMany { what: &'static str, at_most: usize },
     #[error("cannot enter the network namespace {name}: {error}")]
     Namespace {
         name: String,

@@ -61,7 +61,6 @@ impl Steady {
         }
     }
 
-    /// Returns the effective band.
     pub fn band(&self) -> usize {
         self.counts
     }

@@ -13,10 +13,8 @@ use std::time::Duration;
 /// Poll interval of interfaces that do not report their carrier.
 const POLL_LINKS: Duration = Duration::from_millis(500);
 
-/// Interface flag `IFF_RUNNING`.
 const RUNNING: u32 = 0x40;
 
-/// Network of this machine.
 #[derive(Debug)]
 pub(super) struct HostNetwork {
     pub(super) kernel: Kernel,
@@ -72,7 +70,6 @@ impl HostNetwork {
         addresses.iter().filter_map(spec).collect()
     }
 
-    /// Adds addresses for `name`.
     pub(super) fn add(&mut self, log: &mut Log, name: &str, specs: &[AddressSpec]) {
         let results = self.kernel.add_addresses(specs);
         log_results(log, name, words(specs).iter(), results);
@@ -84,7 +81,6 @@ impl HostNetwork {
         log_results(log, name, words(specs).iter(), results);
     }
 
-    /// Adds routes for `name`.
     pub(super) fn add_routes(&mut self, log: &mut Log, name: &str, routes: &[Route]) {
         let results = self.kernel.add_routes(routes);
         log_results(log, name, routes.iter().map(|r| &r.text), results);
@@ -96,7 +92,6 @@ impl HostNetwork {
         log_results(log, name, routes.iter().map(|r| &r.text), results);
     }
 
-    /// Adds rules for `name`.
     pub(super) fn add_rules(&mut self, log: &mut Log, name: &str, rules: &[Rule]) {
         let results = self.kernel.add_rules(rules);
         log_results(log, name, rules.iter().map(|r| &r.text), results);

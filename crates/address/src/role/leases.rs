@@ -68,8 +68,8 @@ pub fn name_of(instance: &Configured) -> String {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Leases {
     until: BTreeMap<String, Time>,
-    /// Ends of leases that are no longer held. A later grant ends later, so a report with this end or
-    /// an earlier one is outdated.
+    /// Ends of leases that are no longer held. A later grant ends later, so a report with this end
+    /// or an earlier one is outdated.
     released: BTreeMap<String, Time>,
     /// Handed-over leases, each with the time at which this node may request it again.
     resting: BTreeMap<String, Time>,

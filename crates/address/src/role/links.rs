@@ -17,7 +17,6 @@ const FLAP_WINDOW: Duration = Duration::from_secs(30);
 /// Time for which an interface that flapped must stay up.
 const FLAP_HOLD: Duration = Duration::from_secs(10);
 
-/// State of an interface.
 #[derive(Debug)]
 pub struct LinkStatus {
     /// Last report of the kernel.
@@ -43,7 +42,8 @@ pub enum LinkEvent {
     Flaps(String, Duration),
 }
 
-/// All interfaces of this machine, with configured delays.
+/// All interfaces of this machine, and whether each counts as up after its delay. Reports of the
+/// kernel go in. [`Links::handle_time`] is called at [`Links::deadline`].
 #[derive(Debug, Default)]
 pub struct Links {
     by_index: BTreeMap<u32, LinkStatus>,
@@ -96,7 +96,6 @@ impl Links {
             .any(|seen| seen.link.mac == Some(mac))
     }
 
-    /// Returns all interfaces.
     pub fn all(&self) -> impl Iterator<Item = &LinkStatus> {
         self.by_index.values()
     }

@@ -20,7 +20,6 @@ const MAX_LINES: usize = 100;
 /// Maximum time for one mail, as a multiple of the connection timeout.
 const WHOLE: u32 = 3;
 
-/// A mail.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Letter {
     /// Subject, without the prefix `[router] `.

@@ -121,7 +121,6 @@ impl History {
         true
     }
 
-    /// Returns the recent conflicts.
     pub fn conflicts(&self, now: Time) -> Vec<String> {
         let told = self
             .conflicts

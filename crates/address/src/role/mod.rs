@@ -3,7 +3,8 @@
 //!
 //! [`run`] opens the kernel's sockets and those for packets, and starts the
 //! [`protocol::vrrp::Router`]. In every turn it then handles all received packets, advances the
-//! router's time, and executes its actions. Requests from the process arrive through [`OrderChannel`].
+//! router's time, and executes its actions. Requests from the process arrive through
+//! [`OrderChannel`].
 //!
 //! Invariants:
 //!

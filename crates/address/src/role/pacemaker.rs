@@ -76,7 +76,6 @@ struct Master<P> {
     packets: P,
 }
 
-/// Packets of one advert.
 #[derive(Debug)]
 struct Packets {
     sender: VrrpSender,

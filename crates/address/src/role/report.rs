@@ -30,7 +30,7 @@ pub const LEASE: &str = "lease";
 pub const HEARD_OWNER: &str = "node";
 /// Advert intervals after which the last advert no longer shows who owns the addresses.
 const HEARD_INTERVALS: u32 = 5;
-/// Minimum of this time.
+/// Minimum of that time, for short advert intervals.
 const HEARD_LEAST: Duration = Duration::from_secs(1);
 
 /// Name of the fact with the reasons why a virtual router owns none or not all of its addresses.

@@ -35,7 +35,6 @@ const ORDER_WAIT: Duration = Duration::from_secs(1);
 /// Time between SIGTERM and SIGKILL to a group.
 const TERM_GRACE: Duration = Duration::from_secs(1);
 
-/// A program to start.
 #[derive(Debug)]
 pub struct ProgramJob<T = Token> {
     /// Identifier that is returned with the outcome.
@@ -54,7 +53,6 @@ pub struct ProgramJob<T = Token> {
     pub stays: bool,
 }
 
-/// Purpose of a job.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Token {
     /// A `vrrp_script`, by name, and the generation of its configuration.
@@ -63,11 +61,9 @@ pub enum Token {
     Notify(String),
     /// A script that reads a pipe for as long as the role runs.
     Reader(String),
-    /// A `startup_script` or `shutdown_script`.
     Once(&'static str),
 }
 
-/// Outcome of a job.
 #[derive(Debug)]
 pub enum JobResult {
     /// Ended with this exit status.
@@ -167,7 +163,7 @@ impl<T: Clone + Send + 'static> Runner<T> {
         self.outcomes.try_iter().collect()
     }
 
-    /// Kills the groups of all running programs, and starts no more.
+    /// Kills the groups of all running programs, and starts no further ones.
     pub fn kill_all(mut self) {
         self.given_up.store(true, Ordering::Release);
         self.jobs = None;

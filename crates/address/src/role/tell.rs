@@ -19,7 +19,7 @@ use std::time::Duration;
 /// Maximum number of remembered lines that are logged only once.
 const MAX_ONCE: usize = 256;
 
-/// Outputs of transitions.
+/// Notify pipes, scripts and mail, which report transitions.
 #[derive(Debug)]
 pub(super) struct Teller {
     fifos: Vec<(Fifo, OwnedFd)>,

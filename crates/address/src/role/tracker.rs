@@ -11,13 +11,9 @@ use crate::config::{Config, Instance, InstanceTransport, Tracked, Weight};
 /// Tracked objects other than interfaces ([`Links`]).
 #[derive(Debug, Default)]
 pub struct Tracker {
-    /// State of each `vrrp_script`.
     pub scripts: Vec<TrackedScript>,
-    /// State of each `track_file`.
     pub files: Option<TrackedFiles>,
-    /// State of each `vrrp_track_process`.
     pub processes: Option<Processes>,
-    /// State of each `bfd_instance`.
     pub bfd: Bfd,
     /// Number of the configuration; outcomes that belong to an older one are ignored.
     pub generation: u64,

@@ -509,8 +509,8 @@ impl OwnershipSimulation {
         }
     }
 
-    /// Checks that an owner that was only restarted, with an older version, does not keep the address
-    /// from a node with the accepted version.
+    /// Checks that an owner that was only restarted, with an older version, does not keep the
+    /// address from a node with the accepted version.
     fn check_resumed_owner(&mut self) -> Result<(), String> {
         let now_ms = self.now_ms;
         let is_bound = |at: usize| {

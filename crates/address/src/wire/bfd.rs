@@ -16,7 +16,6 @@ const PORTS_TRIED: u16 = 64;
 /// Size of the receive buffer of a sending socket, in bytes: its input is never read.
 const UNREAD_BYTES: usize = 1;
 
-/// A received packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BfdSeen<'a> {
     pub from: IpAddr,
@@ -173,7 +172,6 @@ impl BfdSender {
         Err(failed("port that BFD sends from")(last))
     }
 
-    /// Sends one packet.
     pub fn send(&self, bytes: &[u8]) -> Result<(), WireError> {
         let sent = self.socket.send_to(bytes, self.to);
         sent.map(|_| ()).map_err(WireError::Send)

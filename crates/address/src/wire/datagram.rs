@@ -153,7 +153,7 @@ impl Buffers {
     /// their number.
     ///
     /// # Errors
-    /// Those of `recvmmsg`, except `EAGAIN` and `EINTR`.
+    /// The errors of `recvmmsg`, except `EAGAIN` and `EINTR`.
     pub fn read(
         &mut self,
         fd: impl AsFd,

@@ -6,11 +6,8 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socket_with};
 use std::io;
 
-/// Ethernet protocol `ETH_P_ARP`.
 const ARP: u16 = 0x0806;
-/// Ethernet protocol `ETH_P_IPV6`.
 const IPV6: u16 = 0x86dd;
-/// Packet type `PACKET_OUTGOING`.
 const OUTGOING: u8 = 4;
 /// Offsets in a frame: the next header of IPv6, and the type of the ICMPv6 message.
 const NEXT_HEADER: u32 = 20;

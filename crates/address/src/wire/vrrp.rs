@@ -19,7 +19,6 @@ const PRIORITY: i32 = 7;
 /// Type of service of network control traffic.
 const CONTROL: u8 = 0xc0;
 
-/// Destination of adverts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum VrrpTransport {
     /// To a multicast group (224.0.0.18, ff02::12), which is joined.
@@ -35,7 +34,6 @@ pub enum VrrpTransport {
 /// Options of a VRRP socket.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VrrpOptions {
-    /// The socket uses IPv6.
     pub ipv6: bool,
     /// Index and name of the interface to which the socket is bound; optional for unicast.
     pub interface: Option<(u32, String)>,
@@ -47,7 +45,6 @@ pub struct VrrpOptions {
     pub receive_buffer_bytes: Option<u32>,
 }
 
-/// A received packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Received<'a> {
     /// Whole packet with its IP header, which the authentication of adverts covers (IPv4). For IPv6
@@ -87,7 +84,6 @@ fn step<T, E: Into<io::Error>>(step: &'static str, done: Result<T, E>) -> Result
 }
 
 impl VrrpSocket {
-    /// Opens a socket.
     pub fn open(options: &VrrpOptions) -> Result<VrrpSocket, WireError> {
         if options.ipv6 && options.authenticated {
             return Err(WireError::Family);
@@ -259,12 +255,11 @@ impl VrrpSocket {
     /// Sends a packet like [`VrrpSender::send`].
     ///
     /// # Errors
-    /// Those of [`VrrpSender::send`].
+    /// The errors of [`VrrpSender::send`].
     pub fn send(&self, from: Option<IpAddr>, to: IpAddr, bytes: &[u8]) -> Result<(), WireError> {
         self.sender().send(from, to, bytes)
     }
 
-    /// Returns its sending side.
     pub fn sender(&self) -> VrrpSender {
         VrrpSender {
             fd: Arc::clone(&self.fd),

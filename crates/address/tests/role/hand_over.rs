@@ -103,7 +103,6 @@ fn reach(scene: &Scene, family: Family, name: &str) -> TcpStream {
     reached.unwrap()
 }
 
-/// Results of the clients.
 #[derive(Default)]
 struct ClientResults {
     answers: Vec<String>,

@@ -124,7 +124,6 @@ impl Scene {
     }
 }
 
-/// A running role.
 pub struct AddressRoleFixture {
     pub process: LabProcess,
     stream: UnixStream,

@@ -22,7 +22,6 @@ const ALL: Mac = Mac([0xff; 6]);
 
 /// Sender of frames at an interface.
 pub trait FrameSender: Send + Sync {
-    /// Returns the MTU, bytes.
     fn mtu(&self) -> usize;
 
     /// Sends a frame to a MAC address without blocking. A frame for which there is no room is
@@ -43,7 +42,6 @@ pub struct AoeTarget {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Configuration of a target.
 pub struct AoeTargetConfig {
     pub name: String,
     /// Shelf and slot of the target.

@@ -11,7 +11,6 @@ pub const HEADER_BYTES: usize = 10;
 pub const FRAME_BYTES_MIN: usize = 46;
 /// Length of all headers around the sectors, bytes: Ethernet, AoE and ATA.
 pub const OVERHEAD_BYTES: usize = 36;
-/// Sector size, bytes.
 pub const SECTOR_BYTES: usize = 512;
 /// Most sectors in a frame: the field has one byte.
 pub const SECTORS_MAX: usize = 255;

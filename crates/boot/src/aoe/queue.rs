@@ -14,7 +14,6 @@ const WAITING_MAX: usize = 2 * WINDOW as usize;
 /// Smallest block that a disk changes at once, bytes.
 const BLOCK_BYTES: u64 = 4096;
 
-/// Request and its client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AoeClientRequest {
     /// MAC address of the client.

@@ -20,7 +20,6 @@ pub struct Request {
     pub asked: AoeRequestCommand,
 }
 
-/// Command of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AoeRequestCommand {
     /// Query config information (command 1).

@@ -23,7 +23,6 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Most frames that are received before the interface and the orders are checked.
 const TURN: usize = 256;
 
-/// Disk that is served.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AoeDiskConfig {
     /// Shelf and slot of the target.
@@ -33,7 +32,6 @@ pub struct AoeDiskConfig {
     pub overlays: Option<Overlays>,
 }
 
-/// Status of a disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AoeDiskStatus {
     pub name: String,

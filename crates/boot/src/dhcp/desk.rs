@@ -100,7 +100,8 @@ impl DhcpDecision {
     }
 }
 
-/// DHCP server logic of one network.
+/// DHCP server logic of one network. [`DhcpServer::decide`] returns the response to a request, and
+/// the reason. The caller stores a changed lease before it sends the response. No I/O and no clock.
 pub struct DhcpServer {
     lan: LanConfig,
     here: DhcpNodeAddresses,
@@ -200,7 +201,6 @@ impl DhcpServer {
         &self.here
     }
 
-    /// Returns the address pool.
     pub fn pool(&mut self) -> Option<&mut Pool> {
         self.pool.as_mut()
     }

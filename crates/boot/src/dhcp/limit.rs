@@ -60,7 +60,6 @@ const DECLINES_MAX: usize = 2;
 /// Period of the limit, equal to the quarantine of a declined address, milliseconds.
 const DECLINES_MS: u64 = super::pool::DECLINED_MS;
 
-/// DECLINE messages of clients.
 #[derive(Debug, Default)]
 pub struct DeclineLimiter {
     clients: HashMap<Mac, [Option<u64>; DECLINES_MAX]>,

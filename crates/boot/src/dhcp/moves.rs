@@ -159,7 +159,6 @@ struct LeaseCopySource {
     part: usize,
     node: String,
     epoch: u64,
-    /// See [`OtherPart::is_former`].
     is_former: bool,
 }
 

@@ -36,7 +36,9 @@ const PACKET_MS: u64 = 60_000;
 /// Fraction of a lease (one in so many) that is added to it: the clocks of the client and of this
 /// machine may each be wrong by 500 ppm.
 const DRIFT: u64 = 900;
-/// The addresses of a range.
+/// Addresses of a range, and the client of each. The node assigns only addresses of the parts that
+/// it holds ([`Pool::take`], [`Pool::give_up`]). [`Pool::expire`] is called before anything else at
+/// a given time. All times are milliseconds of one clock.
 #[derive(Clone, Debug)]
 pub struct Pool<A = Ipv4Addr> {
     range: Range<A>,

@@ -99,7 +99,6 @@ impl<A: Address> Range<A> {
     }
 }
 
-/// Consecutive addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Span<A = Ipv4Addr> {
     /// First address of the span.

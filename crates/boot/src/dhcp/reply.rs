@@ -23,7 +23,6 @@ pub const MESSAGE_MAX: usize = 60;
 /// iPXE option (176 in 175) that stops iPXE from waiting ten seconds for a proxyDHCP offer.
 const NOBODY_ELSE: &[u8] = &[0xb0, 1, 1];
 
-/// Response to a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DhcpReply {
     /// Message type of the response.
@@ -78,7 +77,6 @@ pub struct File {
     pub name: String,
 }
 
-/// Destination of a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReplyDestination {
     /// The relay agent with this address.

@@ -91,7 +91,6 @@ impl BootStage {
 /// DHCP message of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
-    /// Message type (option 53).
     pub kind: DhcpMessageType,
     pub xid: u32,
     /// MAC address of the client.
@@ -111,7 +110,7 @@ pub struct Request {
     pub room: usize,
 }
 
-/// Path of a request.
+/// Relay agents that the request has passed, and fields for the way back.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RelayRoute {
     /// Broadcast flag: the client cannot receive packets for an address that it does not have

@@ -43,7 +43,6 @@ const PACKET_MS: u64 = 50_000;
 /// Time for which the cluster grants a part, milliseconds.
 const GRANT_MS: u64 = 10_000;
 const PARTS: usize = 2;
-/// Possible lease times, seconds.
 const LEASES_S: [u32; 4] = [120, 600, 3_600, 2_073_600];
 
 /// Clock with its own start and rate.
@@ -72,7 +71,6 @@ impl Clock {
     }
 }
 
-/// Response to a client.
 #[derive(Clone, Copy, Debug)]
 struct SimulatedReply {
     xid: u32,
@@ -117,7 +115,6 @@ struct Record {
     before: u64,
     /// While the record is not clear: all leases by the previous records are the node's own.
     own: bool,
-    /// Longest lease, seconds.
     longest_s: u32,
     /// Node that knows what is withheld because of the record's node, and the number of its disk.
     former: Option<(String, u64)>,
@@ -161,7 +158,6 @@ struct Tally {
     squatted: u64,
 }
 
-/// Probabilities of the events.
 struct Odds {
     /// Percentage of packets that are late.
     late: u64,

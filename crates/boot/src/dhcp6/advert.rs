@@ -30,7 +30,6 @@ const WAITING_MAX: usize = 64;
 const VALID_S: u32 = 2_592_000;
 const PREFERRED_S: u32 = 604_800;
 
-/// Destination of an advertisement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AdvertDestination {
     /// All nodes of the link.
@@ -39,7 +38,6 @@ pub enum AdvertDestination {
     One(SocketAddrV6),
 }
 
-/// Schedule of router advertisements.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AdvertSchedule {
     /// Number of initial advertisements that are left.

@@ -158,7 +158,6 @@ impl Dhcpv6Server {
         self.six.network
     }
 
-    /// Returns the address pool.
     pub fn pool(&mut self) -> Option<&mut Pool<Ipv6Addr>> {
         self.pool.as_mut()
     }
@@ -188,7 +187,6 @@ impl Dhcpv6Server {
         self.leader = leader;
     }
 
-    /// Decides about a request.
     pub fn decide(&mut self, request: &Request, now_ms: u64) -> Dhcpv6Decision {
         if let Some(pool) = &mut self.pool {
             pool.expire(now_ms);

@@ -7,7 +7,6 @@ use crate::config::Ipv6Config;
 use crate::dhcp::request::BootStage;
 use std::net::Ipv6Addr;
 
-/// Response to a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Dhcpv6Response {
     /// Message type of the response.

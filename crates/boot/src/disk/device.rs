@@ -6,7 +6,8 @@ use thiserror::Error;
 /// Zeroes that are written at once where a disk has no command for them, bytes.
 const ZEROES: &[u8] = &[0; 64 << 10];
 
-/// Disk that several threads use.
+/// Disk that several threads use at once. Only [`Disk::reach`] opens it; requests fail while it is
+/// unreachable.
 pub trait Disk: Send + Sync {
     /// Connects to the disk or opens it, if it is not reachable. The other functions never do
     /// this themselves.

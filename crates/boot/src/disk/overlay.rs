@@ -68,7 +68,8 @@ impl Limits {
     }
 }
 
-/// Overlay of one machine.
+/// Changes of one machine to a shared disk, in a sparse file. A block is in the file before it is
+/// marked as changed, so a crash of the process loses nothing.
 #[derive(Debug)]
 pub struct Overlay {
     file: File,

@@ -21,7 +21,7 @@ const BOOTS_MAX: usize = 20_000;
 /// Time without requests after which a client counts as a new one, if its boots are not seen here.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// User of a disk: a machine, by whichever of its addresses, or an address.
+/// User of a disk: a machine with any of its addresses, or a single address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum DiskUser {
     /// A machine with this MAC address.

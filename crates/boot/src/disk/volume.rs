@@ -41,7 +41,6 @@ const POLICY: u32 = 1 << 31 | 2;
 /// NBD error EPERM: the server refuses the change.
 const PERMISSION: u32 = 1;
 
-/// Volume as a disk.
 #[derive(Debug)]
 pub struct NbdDisk {
     socket: PathBuf,

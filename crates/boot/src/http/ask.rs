@@ -32,7 +32,6 @@ fn digit(byte: u8) -> Option<u8> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RequestedRange {
     Whole,
-    /// A range of bytes.
     Some(Range<u64>),
     /// A range that the file does not have.
     Outside,

@@ -87,7 +87,6 @@ impl UnsentFetches {
     }
 }
 
-/// Body of a response.
 pub(super) enum Payload {
     /// A text; None: an empty body.
     Text(Option<Bytes>),
@@ -106,7 +105,6 @@ pub(super) struct SourceBody {
 }
 
 impl Payload {
-    /// Returns an empty body.
     pub(super) fn empty() -> Payload {
         Payload::Text(None)
     }

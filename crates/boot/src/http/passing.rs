@@ -1,9 +1,9 @@
 //! Zero-copy transfer of file chunks from the page cache to the socket (sendfile).
 //!
-//! hyper writes the bytes of a body that it was given. So the body gives it a placeholder of the
-//! length of the chunk, with meaningless bytes, and the connection sends the chunk where hyper
-//! writes the placeholder. hyper writes in the order in which it gets data, and merges pieces
-//! only where the connection does not support vectored writes.
+//! hyper writes only bytes from memory. The body therefore gives it a placeholder with the length
+//! of the chunk and meaningless bytes, and the connection sends the chunk where hyper writes the
+//! placeholder. hyper writes data in the order in which it gets them. It merges pieces only if the
+//! connection does not support vectored writes.
 
 use crate::source::{OpenFile, SourceReadError};
 use hyper::body::Bytes;

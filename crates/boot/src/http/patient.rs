@@ -11,7 +11,6 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// Connection of a client.
 pub(super) struct TimeoutStream {
     stream: TcpStream,
     patience: Duration,

@@ -38,7 +38,6 @@ const DISK_THREADS: usize = 16;
 /// Pause of a listener when there are no descriptors left.
 const REST: Duration = Duration::from_millis(50);
 
-/// Limits for clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     pub connections: usize,
@@ -117,7 +116,6 @@ impl Server {
         Ok(())
     }
 
-    /// Returns the counters.
     pub fn counters(&self) -> Counters {
         self.counting.read()
     }

@@ -2,7 +2,6 @@
 
 /// Length of a command descriptor block, bytes.
 pub const COMMAND_BYTES: usize = 16;
-/// Logical block size, bytes.
 pub const BLOCK_BYTES: u64 = 512;
 /// Most blocks that one command reads or writes.
 pub const TRANSFER_BLOCKS_MAX: u32 = 8192;
@@ -92,7 +91,6 @@ pub enum ScsiCommand {
     Same(Blocks),
 }
 
-/// Range of blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Blocks {
     pub first: u64,
@@ -109,7 +107,6 @@ impl Blocks {
         self.first.saturating_mul(BLOCK_BYTES)
     }
 
-    /// Returns the length, bytes.
     pub fn bytes(self) -> u64 {
         u64::from(self.count) * BLOCK_BYTES
     }

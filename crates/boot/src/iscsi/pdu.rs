@@ -37,7 +37,6 @@ pub mod opcode {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Header(pub [u8; HEADER_BYTES]);
 
-/// PDU of the initiator.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pdu {
     /// Basic header segment of the PDU.
@@ -63,7 +62,6 @@ pub enum IscsiError {
 }
 
 impl Header {
-    /// Returns the opcode.
     pub fn opcode(&self) -> u8 {
         self.0[0] & 0x3f
     }

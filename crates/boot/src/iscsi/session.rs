@@ -29,7 +29,6 @@ const TRANSFERS_MAX: usize = WINDOW as usize;
 /// Most bytes that VERIFY reads at once.
 const VERIFY_BYTES: u64 = 256 << 10;
 
-/// Target of a session.
 pub struct SessionTarget<'u> {
     /// Name of the target; empty: a discovery session.
     pub name: &'u str,
@@ -39,7 +38,8 @@ pub struct SessionTarget<'u> {
     pub targets: &'u dyn Fn() -> Vec<(String, String)>,
 }
 
-/// Full feature phase of a session.
+/// Full feature phase of one session, without a socket. Commands are executed one after the other,
+/// in the order of their CmdSN. After an error the caller closes the connection.
 #[derive(Debug)]
 pub struct Session {
     parameters: Parameters,

@@ -1,4 +1,4 @@
-//! PDUs as bytes: logins, commands with data in every way, and what no initiator may send.
+//! Tests PDUs as bytes: logins, commands with data in every form, and invalid PDUs of an initiator.
 
 use super::login::{LoggedInSession, Login, LoginRejectStatus};
 use super::pdu::{HEADER_BYTES, Header, IscsiError, Pdu, opcode};

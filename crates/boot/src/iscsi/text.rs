@@ -6,7 +6,6 @@ use super::pdu::{DATA_BYTES_MAX, IscsiError};
 const TEXT_BYTES_MAX: usize = 16 << 10;
 /// Most keys of one exchange.
 const KEYS_MAX: usize = 64;
-/// Longest key, bytes.
 const KEY_BYTES_MAX: usize = 63;
 
 /// Negotiated parameters of a session.

@@ -41,7 +41,6 @@ enum TransferKind {
     Nothing,
 }
 
-/// Sequence of Data-Out PDUs.
 #[derive(Clone, Copy, Debug)]
 struct Sequence {
     /// Target transfer tag that the PDUs repeat; the reserved tag for unsolicited data.

@@ -1,4 +1,4 @@
-//! Leases on disks that are torn, full, or not there.
+//! Tests leases on disks that are torn, full or missing.
 
 use super::*;
 use crate::mac::Mac;

@@ -1,5 +1,5 @@
-//! Checks for leases of addresses that the section no longer gives to their clients, which still
-//! use them: a node or another machine has the address now, or no range has it.
+//! Checks for leases in use whose addresses the section has since given to a node, to another
+//! machine, or to no range.
 
 use super::check::named;
 use super::{codes, section};

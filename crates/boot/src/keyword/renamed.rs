@@ -1,5 +1,6 @@
-//! Checks for what machines have changed of disks whose section or line has another name now. The
-//! leases and single boots of a renamed section continue; kept overlays belong to the two names.
+//! Checks for kept overlays of disks whose section or line has another name now. The leases and
+//! single boots of a renamed section continue, but a kept overlay belongs to the names of its
+//! section and its disk.
 
 use super::codes;
 use super::section::Lan;

@@ -25,7 +25,6 @@ const SERVERS_MAX: usize = 8;
 /// Lease time, milliseconds: 2 minutes to 24 days.
 const LEASE_MS: RangeInclusive<u32> = 120_000..=2_073_600_000;
 
-/// Parsed section `boot`.
 #[derive(Debug)]
 pub(super) struct Lan {
     pub(super) name: Spanned<String>,
@@ -45,7 +44,6 @@ pub(super) struct Lan {
     pub(super) given: Vec<(&'static str, Span)>,
 }
 
-/// Lines for IPv6.
 #[derive(Debug, Default)]
 pub(super) struct Ipv6Lines {
     pub(super) network: Option<Spanned<Ipv6Network>>,
@@ -53,7 +51,6 @@ pub(super) struct Ipv6Lines {
     pub(super) dns: Vec<Ipv6Addr>,
 }
 
-/// IPv6 addresses for clients.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Range6 {
     pub(super) first: Ipv6Addr,
@@ -68,7 +65,6 @@ pub(super) struct InterfaceLines {
     pub(super) network: Option<Spanned<Ipv4Network>>,
 }
 
-/// IPv4 addresses for clients.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Range {
     pub(super) first: Ipv4Addr,
@@ -101,7 +97,6 @@ pub(super) enum DiskProtocol {
     Nbd,
 }
 
-/// Line of a disk.
 #[derive(Debug)]
 pub(super) struct DiskLine {
     pub(super) name: Spanned<String>,
@@ -113,7 +108,6 @@ pub(super) struct DiskLine {
     pub(super) overlay: Option<Overlay>,
 }
 
-/// Line of a machine.
 #[derive(Debug)]
 pub(super) struct MachineLine {
     pub(super) name: Spanned<String>,

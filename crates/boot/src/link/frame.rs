@@ -28,8 +28,8 @@ pub(super) enum HolderMessage {
         /// The part and its changes.
         told: LeaseCopyMessage,
     },
-    /// Activities of the holder for machines. Sent only to a node that has sent [`ReceiverMessage::Known`]
-    /// with `reads_activities`: others would end the connection.
+    /// Activities of the holder for machines. Sent only to a node that has sent
+    /// [`ReceiverMessage::Known`] with `reads_activities`: others would end the connection.
     Did {
         /// Name of the network's section.
         network: String,

@@ -106,7 +106,6 @@ impl BootNodeLink {
         self.trusted.send_replace(Some(Arc::new(trusted)));
     }
 
-    /// Replaces the networks.
     pub fn set_networks(&self, networks: BTreeMap<String, LinkedNetwork>) {
         *lock(&self.shared.networks) = networks;
         self.shared.notify_connections();

@@ -25,7 +25,6 @@ pub struct PacketBatch {
     filled: usize,
 }
 
-/// Buffers of one packet.
 #[derive(Clone)]
 struct PacketBuffer {
     bytes: [u8; BYTES],
@@ -36,7 +35,6 @@ struct PacketBuffer {
     control_length: usize,
 }
 
-/// Packet that was received.
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'b> {
     pub bytes: &'b [u8],

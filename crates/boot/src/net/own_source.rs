@@ -11,11 +11,9 @@ use std::mem::zeroed;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// Ethernet type of IPv4.
 const IPV4: u16 = 0x0800;
 /// Length of the headers of IPv4 without options and of UDP, bytes.
 const HEAD_BYTES: usize = 28;
-/// Longest packet, bytes.
 const PACKET_BYTES: usize = 2_048;
 /// Limit of packets that are read in search of one for this host.
 const OTHERS_MAX: usize = 64;

@@ -21,7 +21,6 @@ pub const CLIENT: u16 = 546;
 const SERVERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2);
 /// Limit of connections that wait to be accepted.
 const BACKLOG: i32 = 1_024;
-/// Ethernet type of IPv6.
 const IPV6: u16 = 0x86dd;
 /// Length of the IPv6 header and the UDP ports, bytes.
 const HEAD_BYTES: usize = 44;

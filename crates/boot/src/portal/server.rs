@@ -40,7 +40,6 @@ const STACK_BYTES: usize = 256 << 10;
 /// Function that finds the machine at an address, if the machine may use a disk.
 pub type MachineFinder = Arc<dyn Fn(IpAddr, &str) -> Option<Mac> + Send + Sync>;
 
-/// Disk that is served.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PortalDiskConfig {
     pub storage: Storage,
@@ -54,7 +53,6 @@ pub struct PortalDiskConfig {
     pub overlays: Option<Overlays>,
 }
 
-/// Configuration of a portal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PortalConfig {
     pub interface: String,
@@ -65,7 +63,6 @@ pub struct PortalConfig {
     pub disks: BTreeMap<String, PortalDiskConfig>,
 }
 
-/// Status of a disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PortalDiskStatus {
     pub name: String,
@@ -107,7 +104,6 @@ struct Table {
     troubles: [Option<String>; 2],
 }
 
-/// Protocol of a port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Protocol {
     Iscsi,

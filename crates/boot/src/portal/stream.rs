@@ -19,7 +19,6 @@ const BUFFER_BYTES: usize = 64 << 10;
 const KEEP_IDLE: Duration = Duration::from_secs(30);
 const KEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Connection of a client.
 pub struct PortalConnection {
     reader: BufReader<TcpStream>,
     writer: BufWriter<TcpStream>,

@@ -20,7 +20,6 @@ pub(super) struct DhcpThreadControl {
     pub(super) troubles: Vec<String>,
 }
 
-/// TFTP and HTTP servers.
 #[derive(Debug)]
 pub(super) struct FileServers {
     pub(super) tftp: tftp::Server,

@@ -31,7 +31,6 @@ pub(super) struct Ipv6Sockets {
     waiting: Vec<(u64, Outgoing)>,
 }
 
-/// Packet to send.
 struct Outgoing {
     mac: Mac,
     to: SocketAddrV6,
@@ -190,8 +189,8 @@ impl Ipv6Sockets {
 
 /// Returns this node's address at an interface: one of the network of the section, or else any,
 /// where its clients are behind relays. Machines keep it in their scripts and use disks there, so
-/// it must not expire or move: see [`crate::net::lifetime::choose`]. `virtual_addresses`: those that
-/// move between nodes.
+/// it must not expire or move: see [`crate::net::lifetime::choose`]. `virtual_addresses`: those
+/// that move between nodes.
 pub(super) fn interface_address6(
     (table, interface): (Option<&File>, &str),
     card: Mac,

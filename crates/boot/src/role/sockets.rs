@@ -31,7 +31,6 @@ pub(super) struct Sockets {
     pub(super) router: Option<RouterSocket>,
 }
 
-/// Packet to send.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) mac: Mac,

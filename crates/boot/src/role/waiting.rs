@@ -26,7 +26,6 @@ struct PendingOffer<T> {
     out: T,
 }
 
-/// Request whose response waits.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct PendingRequest {
     pub(super) packet: Vec<u8>,

@@ -58,11 +58,9 @@ impl<A> Default for LeaseStore<A> {
 /// Function that returns, for a part that a node takes, what is known of each address.
 pub(super) type Fates<'a, A> = dyn Fn(&HeldPart) -> Box<dyn Fn(A) -> AddressKnowledge> + 'a;
 
-/// Configuration of a pool.
 pub(super) struct PoolConfig<A> {
     /// Range of addresses, with its parts.
     pub(super) range: Range<A>,
-    /// Lease time, seconds.
     pub(super) lease_s: u32,
     /// Addresses that no client gets.
     pub(super) reserved: HashSet<A>,

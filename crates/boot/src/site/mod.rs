@@ -86,7 +86,8 @@ impl SharedNetworkState {
     }
 }
 
-/// State of one network.
+/// State of one network: its leases, single boots, history, and the status of this node. The
+/// threads of its servers share the value behind one lock.
 pub struct NetworkState {
     name: String,
     lan: LanConfig,

@@ -176,8 +176,8 @@ impl NetworkState {
         }
     }
 
-    /// Counts a boot. Drops the earlier changes of a machine to its disk when it boots, unless the configuration
-    /// keeps them. Only the machine itself can cause that.
+    /// Counts a boot. Drops the earlier changes of a machine to its disk when it boots, unless the
+    /// configuration keeps them. Only the machine itself can cause that.
     fn renew(&self, mac: Mac, assigned: BootTarget<'_>, asker: &FetchClient) {
         if self.is_of(asker.address, mac) {
             self.boots.count(mac);

@@ -54,9 +54,7 @@ pub struct MovedPart {
 /// Addresses that were assigned by previous ranges.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PreviousRanges {
-    /// Addresses of IPv4.
     pub four: Option<Span>,
-    /// Addresses of IPv6.
     pub six: Option<Span<Ipv6Addr>>,
 }
 
@@ -123,7 +121,7 @@ pub struct Knowledge {
     pub longest_s: u32,
 }
 
-/// Numbers of writes of the files with the leases of IPv4, with those of IPv6, with the single boots,
-/// and with the copies of other nodes' leases. They only grow: an older copy of a file has a smaller
-/// number. None: the file is not open.
+/// Numbers of writes of the files with the leases of IPv4, with those of IPv6, with the single
+/// boots, and with the copies of other nodes' leases. They only grow: an older copy of a file has a
+/// smaller number. None: the file is not open.
 pub type Generations = [Option<u32>; 4];

@@ -42,9 +42,7 @@ pub enum TftpMode {
 /// Options of a request that this server supports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options {
-    /// `blksize`: block size, bytes.
     pub block_bytes: Option<u64>,
-    /// `timeout`: retransmission timeout, seconds.
     pub timeout_s: Option<u64>,
     /// `tsize`: whether the client requests the length of the file.
     pub size: bool,
@@ -62,7 +60,6 @@ pub struct Request {
     pub options: Options,
 }
 
-/// Packet of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TftpPacket {
     Read(Request),
@@ -203,7 +200,6 @@ pub fn data_head(block: u16) -> [u8; HEAD_BYTES] {
     [a, b, c, d]
 }
 
-/// Returns an ERROR packet.
 pub fn error(code: TftpErrorCode, words: &str) -> Vec<u8> {
     let mut bytes = ERROR.to_be_bytes().to_vec();
     bytes.extend_from_slice(&(code as u16).to_be_bytes());

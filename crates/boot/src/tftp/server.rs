@@ -42,7 +42,6 @@ const EVENTS: usize = 256;
 const ORDERS: u64 = u64::MAX;
 const FIRST: u64 = 1 << 32;
 
-/// Socket that receives requests.
 #[derive(Debug)]
 pub struct Listener {
     /// UDP socket that is bound to the port.
@@ -120,7 +119,6 @@ impl Server {
         Ok(())
     }
 
-    /// Returns the counters.
     pub fn counters(&self) -> Counters {
         self.shared.counting.read()
     }
@@ -142,7 +140,6 @@ impl Drop for Server {
     }
 }
 
-/// Transfer with its socket.
 struct ActiveTransfer {
     transfer: Transfer,
     socket: OwnedFd,
@@ -169,7 +166,6 @@ fn asker(client: SocketAddr) -> FetchClient {
     }
 }
 
-/// Outcome of a transfer.
 enum TransferOutcome {
     Ended(TransferResult),
     /// An error on this side, which the client gets, too.

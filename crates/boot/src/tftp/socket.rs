@@ -16,7 +16,6 @@ const UDP_AND_DATA_BYTES: u32 = 8 + 4;
 const USUAL_MTU: u32 = 1_500;
 const CONTROL_BYTES: usize = 128;
 
-/// Datagram that was received.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReceivedDatagram {
     /// Length, bytes; datagrams longer than the buffer are not reported.

@@ -1,5 +1,5 @@
-//! Transfers in virtual time, with a client of RFC 7440 behind a link that loses, doubles and delays
-//! by a seed; and single packets against the value.
+//! Tests transfers in virtual time, with a client of RFC 7440 behind a link that loses, duplicates
+//! and delays packets by a seed. Also tests single packets.
 
 use super::packet::{Options, TftpPacket};
 use super::transfer::{DuePackets, Transfer, TransferError, TransferResult, TransferTerms};
@@ -107,7 +107,6 @@ impl TftpSimulation {
     }
 }
 
-/// Result of a run.
 #[derive(Debug)]
 struct SimulatedTransferResult {
     got: Vec<u8>,

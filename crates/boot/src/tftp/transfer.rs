@@ -95,7 +95,6 @@ impl TransferTerms {
     }
 }
 
-/// Packets to send now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DuePackets {
     Options,
@@ -123,7 +122,6 @@ pub enum TransferError {
     Slow,
 }
 
-/// Result of a transfer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TransferResult {
     Whole,
@@ -132,7 +130,8 @@ pub enum TransferResult {
     Broken(TransferError),
 }
 
-/// State of a transfer.
+/// Transfer of one file to one client, without I/O. The caller sends what is due and reports that
+/// ([`Transfer::sent`]), and passes in the packets of the client and the time.
 #[derive(Clone, Debug)]
 pub struct Transfer {
     terms: TransferTerms,
@@ -183,7 +182,6 @@ impl Transfer {
         }
     }
 
-    /// Returns the negotiated terms.
     pub fn terms(&self) -> &TransferTerms {
         &self.terms
     }

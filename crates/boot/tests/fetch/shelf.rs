@@ -1,4 +1,4 @@
-//! Shelf with the files of a directory, which records the end of each fetch.
+//! Content source with the files of a directory, which records the end of each fetch.
 
 use boot::content::{ContentSource, FetchClient, FetchContent, FetchReport, MissingContent};
 use lab::{ScratchDirectory, eventually};

@@ -24,7 +24,6 @@ const SCRIPT: &str = "#!/bin/sh
 echo \"$reason $new_ip6_address$old_ip6_address\" >>\"$TOLD\"
 ";
 
-/// Node and its network.
 pub struct Ipv6NetworkFixture {
     role: Option<BootRole>,
     pub server: LabHost,
@@ -114,14 +113,12 @@ impl Ipv6NetworkFixture {
         assert!(eventually(PATIENCE, answers), "{:?}", self.role().report());
     }
 
-    /// Applies another section.
     pub fn change(&mut self, lan: LanConfig) {
         let payload = self.payload(lan);
         let role = self.role.as_mut().unwrap();
         role.change(&payload).unwrap();
     }
 
-    /// Stops the role.
     pub fn stop(&mut self) {
         self.role = None;
     }
@@ -231,7 +228,6 @@ impl Client {
         address.unwrap()
     }
 
-    /// Releases the address.
     pub fn gives_back(&self) {
         let program = self.dhclient(&["-r"]);
         assert!(program.wait(PATIENCE).is_some(), "dhclient ends");

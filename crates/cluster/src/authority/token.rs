@@ -288,7 +288,6 @@ pub(super) mod base32 {
 
     const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-    /// Encodes bytes as letters.
     pub(in super::super) fn encode(bytes: &[u8]) -> String {
         let mut out = String::with_capacity(bytes.len() * 8 / 5 + 1);
         let (mut held, mut bits) = (0u32, 0u32);

@@ -1,5 +1,5 @@
 //! Following of repositories: turns the newest revision of a branch into a version, or
-//! refuses it. The leading node polls (`Follower::look`); its proposals are treated
+//! refuses it. The leading node polls ([`Follower::poll_repository`]); its proposals are treated
 //! like every other change.
 //!
 //! [`decide`] is a value: it maps knowledge of the branch and of the past to an action.
@@ -112,7 +112,9 @@ pub struct FollowStatus {
     pub looks: u64,
 }
 
-/// Follower of one repository, on the leading node.
+/// Follower of one repository, on the leading node. [`Follower::poll_repository`] fetches the
+/// branch and returns the revision to propose, if there is one. The caller proposes it and reports
+/// the result to [`Follower::judged`]. Nothing of the repository is ever run.
 #[derive(Debug)]
 pub struct Follower {
     settings: Followed,

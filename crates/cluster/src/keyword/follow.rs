@@ -45,7 +45,6 @@ impl fmt::Display for System {
     }
 }
 
-/// A followed repository.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Followed {
     /// Version control system of the repository.

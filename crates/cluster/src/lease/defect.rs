@@ -1,5 +1,5 @@
-//! Leases broken on purpose: the simulation has to find each of these. Outside of
-//! tests nothing is ever broken, and the compiler drops every question.
+//! Deliberate defects of leases, each of which the simulation must find. Outside of tests none is
+//! active, and the compiler removes the checks for them.
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "asked for, never set"))]

@@ -81,7 +81,9 @@ impl RefusedLeaseRequest {
     }
 }
 
-/// A leader's knowledge of leases; created for each term in which it leads.
+/// The leader's decisions about leases in one term: which renewals it may acknowledge, and which
+/// grants it may propose. Nothing of it is stored, and a new leader starts with a new value. No I/O
+/// and no clock.
 #[derive(Clone, Debug)]
 pub struct Grantor {
     term: u64,

@@ -44,7 +44,11 @@ struct Unanswered {
     requests: VecDeque<Boottime>,
 }
 
-/// A lease from the view of a member that requests or holds it.
+/// The holder's side of one lease: requested, held until a time, or released.
+///
+/// The caller checks [`Holder::held`] at each use, sends what [`Holder::due`] returns, and passes
+/// in responses and changes of the log. While it returns an epoch, no other
+/// member holds the lease. No I/O and no clock.
 #[derive(Clone, Debug, Default)]
 pub struct Holder {
     me: MemberId,

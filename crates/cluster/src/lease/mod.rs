@@ -24,8 +24,8 @@
 //!   leader took office after the proposal, and this one counts from the proposal.
 //!
 //! Among several candidates the highest rank should have the lease. The leader remembers
-//! refused requests for a moment ([`Grantor::better_waits`]) and tells the holder with its
-//! next renewal; the holder releases the lease when it is ready. This is a preference, not
+//! refused requests for a moment ([`Grantor::better_waits`]) and notifies the holder with
+//! its next renewal. The holder releases the lease when it is ready. This is a preference, not
 //! a right: the invariants do not depend on it.
 //!
 //! The clock is CLOCK_BOOTTIME, which continues while a machine sleeps. Clocks of two
@@ -63,9 +63,8 @@ pub const VALID_MS_MAX: u64 = 3_600_000;
 pub struct LeaseRequest {
     /// Name of the requested lease.
     pub name: String,
-    /// Validity of renewals, milliseconds.
     pub valid_ms: u64,
-    /// No epoch up to this one will be used by who asks.
+    /// The requester uses no epoch up to this one.
     pub seen: Epoch,
     /// Rank of the node as a user of the resource: a holder with a lower rank hands the
     /// lease over.

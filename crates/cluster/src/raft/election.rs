@@ -1,31 +1,28 @@
 //! Rules for starting elections, as far as openraft leaves them open.
 //!
-//! In openraft, a follower that heard from a leader waits until the leader's lease has
-//! expired, and refuses its vote to others for as long. That is right while it is
-//! unknown whether the leader has died or the network is slow. If the leader's process
-//! is killed, the kernel closes its connections, and all members see that at once.
-//! Members that agree that the leader is lost then vote without waiting. Each member
-//! decides by its own observation: it refuses if its connection is alive, or if it
-//! heard from the leader since. Terms alone keep votes safe; the lease only keeps
-//! elections rare, and no reads depend on it.
+//! In openraft, a follower that heard from a leader waits until the leader's lease has expired, and
+//! refuses its vote to others for as long. That is right while it is unknown whether the leader has
+//! died or the network is slow. If the leader's process is killed, the kernel closes its
+//! connections, and all members see that at once. Members that agree that the leader is lost then
+//! vote without waiting. Each member decides by its own observation: it refuses if its connection
+//! is alive, or if it heard from the leader since. Terms alone keep votes safe. The lease only
+//! keeps elections rare, and no reads depend on it.
 //!
-//! Before an election a candidate asks for pre-votes, and openraft drops late
-//! responses. On an overloaded machine all of them are a little too late, and there
-//! would never be an election. Therefore a late pre-vote is kept and answers the next
-//! identical request. A pre-vote is not binding, and the votes themselves are always
-//! requested.
+//! Before an election a candidate requests pre-votes, and openraft drops late responses. On an
+//! overloaded machine every response is a little too late, and no election would ever begin.
+//! Therefore a late pre-vote is kept, and answers the next identical request. A pre-vote is not
+//! binding; the votes themselves are always requested.
 //!
-//! A vote is binding, so it is on disk before it is granted, and openraft drops it
-//! after [`Settings::election_min`]. With syncs slower than that nobody would ever be
-//! elected. Therefore a member whose last vote was slow writes its vote when it grants
-//! a pre-vote, and sends the pre-vote once the vote is on disk. Granting the vote then
-//! needs no sync. Openraft does not know of a prepared vote; after a restart it counts
-//! as granted. A candidate is not told of votes for itself that it may not have
-//! requested.
+//! A vote is binding, so it is on disk before it is granted, and openraft drops it after
+//! [`Settings::election_min`]. With slower syncs no member would ever be elected. Therefore a
+//! member whose last vote was slow writes its vote when it grants a pre-vote, and sends the
+//! pre-vote once the vote is on disk. Granting the vote then needs no sync. Openraft does not know
+//! of a prepared vote; after a restart it counts as granted. A candidate is not notified of votes
+//! that it may not have requested.
 //!
 //! An arbiter starts an election only after twice the timeout, and only if no node did. It leads
-//! only until a node can. A node follows it in a term for at most [`Settings::arbiter_leads_max`], and
-//! votes for it again only after it has asked for votes itself: a hostile arbiter must not stay the
+//! only until a node can. A node follows it in a term for at most [`Settings::arbiter_leads_max`],
+//! and votes for it again only after requesting votes itself: a hostile arbiter must not stay the
 //! leader of nodes that reach each other.
 
 use crate::log::Types;

@@ -104,7 +104,10 @@ pub(super) struct EngineInner<R: AsyncRuntime> {
     pub(super) stopped: AtomicBool,
 }
 
-/// A member's consensus engine. Clones share it.
+/// A member's consensus engine on its store. Clones share it.
+///
+/// Any member may propose and read: the engine sends both to the leader. The owner passes the calls
+/// of other members to [`Engine::handle`], and ends the engine with [`Engine::stop`].
 pub struct Engine<R: AsyncRuntime> {
     pub(super) inner: Arc<EngineInner<R>>,
 }

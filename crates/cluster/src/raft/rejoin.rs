@@ -1,43 +1,44 @@
 //! A member that lost its store becomes a voter again.
 //!
-//! A voter's votes and acknowledgements count in majorities. One whose store was lost
-//! (see `store/promise.rs`) no longer has what it acknowledged, and does not know for
-//! whom it voted. If it continued as a voter with an empty log, it could elect a leader
-//! together with a member that is behind: an acknowledged change would be lost. So it
-//! is on probation:
+//! A voter's votes and acknowledgements count in majorities. A voter whose store was lost (see
+//! `store/promise.rs`) no longer has the entries that it acknowledged, and does not know for whom
+//! it voted. If it continued as a voter with an empty log, it could elect a leader together with a
+//! member that is behind, and an acknowledged change would be lost. So the member is on probation:
 //!
-//! 1. *Closed.* It grants no vote, never stands, and refuses entries and snapshots. To the
-//!    others it is a voter that does not answer. It asks the leader to remove it from
-//!    the voters.
-//! 2. *Open.* The removal is committed. It takes entries like a new member, still without
+//! 1. *Closed.* The member grants no vote, never stands for election, and refuses entries and
+//!    snapshots. To the others it is a voter that does not respond. It asks the leader to remove it
+//!    from the voters.
+//!
+//! 2. *Open.* The removal is committed. The member accepts entries like a new member, still without
 //!    a vote, and asks to be added again.
-//! 3. *Over.* Its state has all entries up to the removal and it is a voter in the
-//!    newest membership that it knows. From now on it votes and may lead.
 //!
-//! Why that is safe. Let `C` be the membership with the lost voter `M`, `n` its voters.
+//! 3. *Over.* The member's state has all entries up to the removal, and the member is a voter in
+//!    the newest membership that it knows. From now on it votes and may lead.
 //!
-//! - The removal commits in `C` too (joint consensus), and `M` acknowledges nothing while
-//!   it is closed: more than `n/2` *other* members have the removal and its term `T`. They
-//!   elected, or follow, a leader without `M`'s vote, so that leader has every entry
-//!   that was committed before, also those which only `M` and one other member
-//!   acknowledged: `M` counts no more for any of them.
-//! - Any majority of `C` with `M` in it needs at least `n/2` (rounded down) others, out of
-//!   `n - 1`. With the more than `n/2` above they share a member, which refuses
-//!   everything of a term below `T`. So no leader from before the removal can use an
-//!   acknowledgement that `M` gives after it, and no candidate its vote.
+//! Proof of safety. Let `C` be the membership with the lost voter `M`, and `n` the number of its
+//! voters.
+//!
+//! - The removal commits in `C` too (joint consensus), and `M` acknowledges nothing while it is
+//!   closed. So more than `n/2` *other* members have the removal and its term `T`. They elected or
+//!   follow a leader without the vote of `M`. That leader therefore has every entry that was
+//!   committed before, also those that only `M` and one other member acknowledged.
+//! - Any majority of `C` that includes `M` needs at least `n/2` (rounded down) of the `n - 1` other
+//!   voters. It shares a member with the more than `n/2` members above, and that member refuses
+//!   everything of a term below `T`. So no leader from before the removal can use a later
+//!   acknowledgement of `M`, and no candidate its vote.
 //! - Adding `M` after that is adding a new member: it has promised nothing.
-//! - `M` must not act on a membership from before the removal while it reads the log
-//!   once more. So it stays on probation until its state is past the index that
-//!   the leader of the removal confirmed afterwards (a linearizable read).
-//! - The leader reports the removal only when the membership without `M` is committed,
-//!   also when somebody else asked for it first.
+//! - `M` must not act on a membership from before the removal while it reads the log again. So it
+//!   stays on probation until its state is past the index that the leader of the removal confirmed
+//!   afterwards (a linearizable read).
+//! - The leader reports the removal only when the membership without `M` is committed, also when
+//!   another member requested it first.
 //!
-//! After a restart in the middle the member starts again from 1: being removed twice harms
-//! nobody. Where the others are no majority of `C` without `M` (two voters, or the
-//! stores of two of three are lost) nothing is automatic: the cluster stays frozen, and the
-//! status says which command decides. A member cannot know that its state directory,
-//! store and promise file, was replaced by an older copy as a whole; the others can, and
-//! what they notice ends in a probation too.
+//! After a restart during the probation the member starts again from 1: a second removal does no
+//! harm. If the others are no majority of `C` without `M` (two voters, or the stores of two of
+//! three are lost), nothing is automatic. The cluster stays frozen, and the status names the
+//! command that decides. A member cannot know that its whole state directory, store and promise
+//! file, was replaced by an older copy. The others can notice that, which also leads to a
+//! probation.
 
 use crate::member::{MemberId, MemberKind};
 use crate::raft::engine::Engine;

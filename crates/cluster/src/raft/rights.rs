@@ -2,7 +2,7 @@
 //! requests as a leader are restricted to what that takes.
 //!
 //! A thief of an arbiter's keys can send any message in its name. These checks and
-//! `state::State::check_author` limit an arbiter to this:
+//! `ClusterState::check_author` limit an arbiter to this:
 //!
 //! - As a leader it is followed only by members that voted for it or that hear no other leader, and
 //!   for a limited time ([`crate::raft::election`]).
@@ -142,8 +142,8 @@ impl<R: AsyncRuntime> Engine<R> {
         true
     }
 
-    /// Returns whether this member already has this membership. It was accepted from its author then;
-    /// a new leader sends entries again whose commitment this member did not hear of.
+    /// Returns whether this member already has this membership. It was accepted from its author
+    /// then; a new leader sends entries again whose commitment this member did not hear of.
     async fn has_membership(&self, id: LogId, wanted: &Membership<MemberId, EmptyNode>) -> bool {
         let store = &self.inner.store;
         let range = id.index..id.index + 1;

@@ -38,7 +38,6 @@ impl CallError {
     }
 }
 
-/// Transport to other members.
 pub trait MemberTransport: Clone + Send + Sync + 'static {
     /// Calls a member, whose [`crate::raft::Engine::handle`] responds.
     fn call(

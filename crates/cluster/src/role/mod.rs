@@ -176,7 +176,6 @@ async fn lock_after_predecessor(
 /// Reason why this member cannot take part in its cluster at this start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartFailure {
-    /// The log is unusable.
     #[error("{0}")]
     Engine(EngineError),
     #[error("{0}")]

@@ -1,9 +1,8 @@
-//! The removal of this member from its cluster, kept on its own disk.
+//! The removal of this member from its cluster, recorded on its own disk.
 //!
-//! A removed member hears of its removal from another member. After a restart without a link to
+//! A removed member learns of its removal from another member. After a restart without a link to
 //! one, only the mark in its state directory keeps it from serving as a member. A majority that
-//! confirms the membership clears the mark: somebody who is not a majority had reported the
-//! removal.
+//! confirms the membership clears the mark: the report of the removal then came from a minority.
 
 use crate::machine::ServingMachine;
 use crate::role::removed_words;

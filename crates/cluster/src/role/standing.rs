@@ -25,9 +25,13 @@ const BEHIND_AFTER_MS: u64 = 3_000;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum PeerVersion {
     /// The node reports it now. `has_served`: it reported before that it served the version.
-    Reported { serves: bool, has_served: bool },
-    /// The node is silent.
-    Silent { has_served: bool },
+    Reported {
+        serves: bool,
+        has_served: bool,
+    },
+    Silent {
+        has_served: bool,
+    },
     /// The node's process ended: what it reported was about that process.
     Ended,
 }
@@ -46,7 +50,7 @@ struct RoleFacts {
     serves: Option<VersionId>,
     /// Names of the other nodes, and what each serves.
     others: BTreeMap<MemberId, (String, PeerVersion)>,
-    /// Another member, of whichever kind, is reachable.
+    /// Another member of any kind is reachable.
     reaches_another: bool,
     /// CLOCK_BOOTTIME, nanoseconds.
     now_ns: u64,

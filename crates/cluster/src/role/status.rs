@@ -1,6 +1,7 @@
-//! The status of the cluster as one member sees it: members, the leader, links, served
-//! versions, what is frozen, and in words the effect of each member's failure. A value made of
-//! gathered facts, for operators and the console, that makes no requests and reads no clock.
+//! The status of the cluster as one member sees it: members, the leader, links, served versions,
+//! what is frozen, and the effect of each member's failure as text. The status is a value for
+//! operators and the console, made of gathered facts. This module makes no requests and reads no
+//! clock.
 
 mod addresses;
 mod certificate;
@@ -77,8 +78,8 @@ pub struct MemberStatus {
     pub reach: Reach,
     /// Milliseconds since it was last heard; `None` if never since the start.
     pub silent_ms: Option<u64>,
-    /// Milliseconds since the direct link to it was cut; `None` while it is reached directly, or not
-    /// at all.
+    /// Milliseconds since the direct link to it was cut; `None` while it is reached directly, or
+    /// not at all.
     pub cut_ms: Option<u64>,
     /// Version of its program; `None` if unknown.
     pub program: Option<String>,
@@ -182,8 +183,8 @@ pub struct Configuration {
     pub by_itself: bool,
     /// Version in progress, if there is one.
     pub moving: Option<VersionId>,
-    /// The version in progress is rolled back after these milliseconds unless it is confirmed; None:
-    /// it waits for no confirmation.
+    /// The version in progress is rolled back after these milliseconds unless it is confirmed;
+    /// None: it waits for no confirmation.
     pub confirm_within_ms: Option<u64>,
     /// Author and progress of the version in progress.
     pub moving_words: String,

@@ -58,7 +58,8 @@ struct Trial {
     found: Option<Finding>,
 }
 
-/// The state of a node in a rollout.
+/// The tasks of a node in a rollout, one at a time. The caller executes the task that
+/// [`Agent::next`] returns and reports its result before it calls again.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Agent {
     me: MemberId,

@@ -331,8 +331,8 @@ pub struct Reachability {
 /// Position of a version in its rollout: a window restarts when this changes.
 type WindowKey = (VersionId, &'static str, Option<u64>);
 
-/// Memory of a leader: the start times of the current conditions, and its last
-/// proposal. One for each term.
+/// Memory of a leader in one term: the start times of the current conditions, and its last
+/// proposal. A new leader starts with an empty one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Driver {
     place: Option<WindowKey>,

@@ -51,7 +51,8 @@ use std::sync::Arc;
 /// Largest text of a report or an event, bytes. A longer one is cut.
 pub const WORDS_BYTES_MAX: usize = 64 << 10;
 
-/// The replicated state: the result of all applied commands.
+/// The replicated state: the result of all applied commands, equal on all members that have applied
+/// the same ones. Nothing but [`ClusterState::apply`] changes what members share.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ClusterState {
     /// Newest format of an applied command. A program that does not support it must not

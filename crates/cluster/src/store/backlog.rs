@@ -65,7 +65,8 @@ impl From<WriteRefusal> for io::Error {
     }
 }
 
-/// The file. Clones share it.
+/// The store's file, with the changes that the disk has not accepted yet. Clones share it. Reads
+/// include those changes; none counts as stored before [`Backlog::flush`] succeeds.
 #[derive(Clone, Debug)]
 pub(super) struct Backlog {
     file: Arc<dyn StorageBackend>,

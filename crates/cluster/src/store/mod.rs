@@ -133,7 +133,10 @@ impl Metadata {
     }
 }
 
-/// The store. Clones share it.
+/// The file with the votes, the log, the snapshots and the chunks of a member. Clones share it.
+///
+/// A function that takes `done` may return before the operation is on disk; `done` reports the
+/// result. Writes take effect in the order of the calls.
 #[derive(Clone)]
 pub struct Store {
     disk: Arc<Disk>,

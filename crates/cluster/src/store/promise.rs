@@ -18,9 +18,9 @@
 //!
 //! A vote syncs the promise file. Entries do not: that would be a second fsync a write.
 //! They overwrite one of two slots in place, which a killed process does not undo; it is
-//! synced with every [`SYNC_EVERY`]th write and when the store is idle. Only a power cut
-//! together with a store that is older than the file afterwards escapes: by at most that
-//! many writes.
+//! synced with every [`SYNC_EVERY`]th write and when the store is idle. One loss therefore
+//! goes undetected: after a power cut that undid unsynced promises, the store may lack at
+//! most that many acknowledged writes.
 //!
 //! Nothing here decides what follows from a loss: see [`super::tied`] and
 //! `raft/rejoin.rs`.

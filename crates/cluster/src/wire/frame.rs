@@ -144,7 +144,6 @@ pub(crate) struct WireMessage {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Reassembles messages from pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Assembler {
     partials: HashMap<(FrameKind, u64), Partial>,

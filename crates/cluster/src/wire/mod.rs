@@ -121,7 +121,7 @@ pub enum WireError {
     Started,
 }
 
-/// The wire of a member. Clones share it.
+/// The connections of this member to all others, and the requests on them. Clones share them.
 pub struct MemberWire<N: ConnectionFactory> {
     shared: Arc<WireState<N>>,
 }

@@ -7,7 +7,6 @@ use super::frame::{
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Bytes that may wait.
 pub(crate) const QUEUE_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 pub(crate) const QUEUE_MESSAGES_MAX: usize = 4096;
 

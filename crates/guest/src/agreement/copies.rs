@@ -147,7 +147,7 @@ mod tests {
         let (wish, why, _) = decide(&superseded, &up, true);
         assert_eq!(wish, DesiredState::Kill);
         assert!(why.contains("another user has had volume data"), "{why}");
-        // Nothing is there that could write.
+        // No process could still write.
         let ended = LocalState {
             is_there: false,
             ..superseded

@@ -15,7 +15,6 @@ pub(super) enum DrainRequest {
     Fill,
     /// The node is drained if another node takes its guests.
     Propose,
-    /// The node is drained.
     Drain,
 }
 

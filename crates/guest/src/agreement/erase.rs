@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(agreement.erase(&guests, "mail", false, NOW), Ok(None));
         let wanted = (lease_of("mail"), OWN);
         assert!(told(&mut agreement, &guests, NOW).leases.contains(&wanted));
-        // It is seen and removed before somebody asks again.
+        // The record is seen and removed before it is requested again.
         agreement.apply_leases(vec![lease(b"record")]);
         let written = told(&mut agreement, &guests, NOW).records;
         let written = written

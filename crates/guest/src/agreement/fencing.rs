@@ -7,7 +7,6 @@ use crate::fence::gate::{NodeLeaseState, PreviousNodes};
 use part::power::control::PowerControl;
 use std::collections::BTreeMap;
 
-/// State of fencing.
 #[derive(Debug, Default)]
 pub(super) struct FencingState {
     pub(super) gate: PreviousNodes,

@@ -50,8 +50,8 @@ const NODES: &str = "guest/@";
 const AWAY_MS: u64 = 5_000;
 /// Validity of a renewal of a node's own lease if nodes are fenced, milliseconds. Short, so that a
 /// failed node is noticed before the leases of its guests end: as short as a leader is trusted. A
-/// node that misses a renewal for want of CPU time still accepts a connection, and is not fenced
-/// for that.
+/// node that misses a renewal because it lacks CPU time still accepts a connection, and is not
+/// fenced for that.
 pub const FENCED_VALID_MS: u64 = 500;
 /// Validity for a node that holds the lease of another one, milliseconds. It also sets the
 /// interval of requests for that lease: a 14th of the validity.
@@ -166,7 +166,10 @@ impl RecordWrite {
     }
 }
 
-/// Agreement as seen by this node.
+/// The agreement of the nodes about guests, as seen by this node. The reports of the cluster go in
+/// by [`Agreement::apply_leases`]. [`Agreement::decide`] returns the desired state of each guest
+/// here and the requests to the cluster, which the caller sends. To be called after each change,
+/// and at [`Agreement::deadline_ms`].
 #[derive(Debug, Default)]
 pub struct Agreement {
     me: String,

@@ -7,7 +7,6 @@ use crate::life::WELL_AFTER_MS;
 use crate::placement::{self, Room, UnsuitableReason};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Guests of this node.
 #[derive(Debug, Default)]
 pub(super) struct LocalGuests {
     /// Guests with a QEMU process that may still run.

@@ -1,7 +1,10 @@
-//! Two nodes and the leases of a cluster with an arbiter, by seed. `AGREEMENT_SEED=n` replays one.
-//! The model of leases: an epoch grows with each grant; a lease ends at its holder before it is granted
-//! elsewhere; only its holder writes its record; a holder hears of one with a higher rank. QEMU does
-//! what it is told to. After phases of failures and orders, each guest has to be where it belongs.
+//! Simulates two nodes, and the leases of a cluster with an arbiter. `AGREEMENT_SEED=n` replays one
+//! seed.
+//!
+//! Model of leases: each grant increments the epoch. A lease ends at its holder before another node
+//! gets it. Only the holder writes its record, and it is notified of a request with a higher rank.
+//! QEMU executes every order. After phases of failures and orders, each guest must be where it
+//! belongs.
 
 mod copies;
 mod drained;

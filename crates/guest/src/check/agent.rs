@@ -12,16 +12,13 @@ const BYTES_MAX: usize = 64 << 10;
 /// Next step of the conversation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AgentStep {
-    /// Wait for more bytes.
     Wait,
-    /// Send these bytes.
     Send(Vec<u8>),
     Well,
     /// The command failed, with the reason.
     Failed(String),
 }
 
-/// Command to the agent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AgentCommand {
     /// Check that the agent responds.
@@ -43,7 +40,6 @@ impl AgentCommand {
     }
 }
 
-/// Conversation for one command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Conversation {
     command: AgentCommand,
@@ -72,7 +68,6 @@ impl Conversation {
         self.is_synced
     }
 
-    /// Handles received bytes.
     pub fn take(&mut self, bytes: &[u8]) -> AgentStep {
         self.count = self.count.saturating_add(bytes.len());
         if self.count > BYTES_MAX {

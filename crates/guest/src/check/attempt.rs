@@ -30,7 +30,6 @@ pub struct CheckTarget<'a> {
     pub bridge: &'a str,
 }
 
-/// Attempt in progress.
 #[derive(Debug)]
 pub struct Attempt {
     socket: OwnedFd,
@@ -39,10 +38,12 @@ pub struct Attempt {
 
 #[derive(Debug)]
 enum AttemptKind {
-    /// TCP connection attempt.
     Tcp,
     /// ICMP echo request. `is_raw`: IPv4 packets are received with their header.
-    Ping { echo: Echo, is_raw: bool },
+    Ping {
+        echo: Echo,
+        is_raw: bool,
+    },
     /// Conversation with the guest agent.
     Agent(Conversation),
 }

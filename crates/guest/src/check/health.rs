@@ -6,7 +6,6 @@
 
 use crate::config::Check;
 
-/// Health of a guest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HealthState {
     /// The guest was started recently, and neither `rise` nor `fall` was reached.

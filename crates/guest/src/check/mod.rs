@@ -17,7 +17,9 @@ use health::{CheckTiming, Health, HealthState};
 use rustix::event::epoll::EventFlags;
 use std::os::fd::BorrowedFd;
 
-/// Health check of a guest on this node.
+/// Health check of a guest on this node: one attempt at a time, and the count of results.
+/// [`Checker::turn`] is called when the watched descriptor has an event, and at
+/// [`Checker::deadline`]. Nothing here blocks.
 #[derive(Debug)]
 pub struct Checker {
     check: Check,
@@ -29,7 +31,6 @@ pub struct Checker {
     number: u64,
 }
 
-/// Result of a turn.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CheckResult {
     /// The state has not changed.

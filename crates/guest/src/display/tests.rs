@@ -1,5 +1,5 @@
-//! Operators and guests of a display by SPICE, played by hand over pairs of sockets: who gets a display, what is passed,
-//! and how all channels end.
+//! Tests the display relay with hand-written operators and guests over socket pairs: who gets a
+//! display, which messages pass, and how all channels end.
 
 use super::*;
 use std::thread::ScopedJoinHandle;

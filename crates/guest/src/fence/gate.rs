@@ -26,7 +26,9 @@ pub enum NodeLeaseState {
     Unknown,
 }
 
-/// Previous nodes of guests.
+/// Nodes that may still run a guest, because they held its lease before and did not release it.
+/// [`PreviousNodes::waits`] decides how long the guest waits for the fencing of that node. All
+/// times are milliseconds of one clock.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct PreviousNodes {

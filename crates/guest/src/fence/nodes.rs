@@ -13,7 +13,6 @@ pub const AGAIN_MS: u64 = 300_000;
 /// Maximum number of orders for one node in one turn; more would be a bug.
 const ORDERS_MAX: usize = 16;
 
-/// Fencing of one node.
 #[derive(Debug)]
 struct NodeFencing {
     fences: Vec<PowerControl>,
@@ -22,7 +21,8 @@ struct NodeFencing {
     child: Option<(usize, PowerAction, Child)>,
 }
 
-/// Fencing of all other nodes.
+/// Fencing of all other nodes. [`Nodes::fence`] sets the nodes to be fenced, and [`Nodes::turn`]
+/// runs their commands without blocking.
 #[derive(Debug, Default)]
 pub struct Nodes {
     by_name: BTreeMap<String, NodeFencing>,

@@ -37,7 +37,6 @@ impl Method {
     }
 }
 
-/// Order to the caller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FenceOrder {
     /// Start the command of a method.
@@ -67,7 +66,9 @@ enum FencingPhase {
     Ended(FencingOutcome, u64),
 }
 
-/// Fencing of one node.
+/// Fencing of one node, from its start to a [`FencingOutcome`]. The caller executes the orders of
+/// [`Fencing::next`], and reports the end of each command to [`Fencing::apply_command_result`]. All
+/// times are milliseconds of one clock.
 #[derive(Clone, Debug)]
 pub struct Fencing {
     methods: Vec<Method>,

@@ -63,7 +63,8 @@ impl SilentNodes {
         matches!(self.by_node.get(node), Some(ProbeState::Responded(_)))
     }
 
-    /// Returns the next time at which the result of [`SilentNodes::allows`] may change, milliseconds.
+    /// Returns the next time at which the result of [`SilentNodes::allows`] may change,
+    /// milliseconds.
     pub fn deadline(&self, now: u64) -> Option<u64> {
         let all = self.by_node.values().filter_map(|asked| match asked {
             ProbeState::Waits(..) => Some(now + LOOK_MS),

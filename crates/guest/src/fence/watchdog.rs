@@ -25,7 +25,6 @@ const MAGIC: &[u8] = b"V";
 /// Device number of `/dev/watchdog`, an alias of `watchdog0`.
 const MISC: (u32, u32) = (10, 130);
 
-/// Open watchdog device.
 #[derive(Debug)]
 struct Device {
     fd: OwnedFd,
@@ -35,7 +34,9 @@ struct Device {
     stays: bool,
 }
 
-/// Watchdog of this node.
+/// Watchdog of this node. [`Watchdog::turn`] opens the device with the first guest, and feeds it
+/// unless a guest may run without its lease. The device resets the machine if it is not fed for
+/// [`TIMEOUT_S`].
 #[derive(Debug, Default)]
 pub struct Watchdog {
     path: Option<PathBuf>,

@@ -40,7 +40,6 @@ pub enum BootError {
         "GRUB needs {needs} bytes behind the first sector, and the first partition begins after {has}"
     )]
     Gap {
-        /// Size of `core.img`, bytes.
         needs: u64,
         /// Space between the first sector and the first partition, bytes.
         has: u64,
@@ -53,7 +52,6 @@ pub enum BootError {
     Large(u64),
 }
 
-/// Partition of a disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Partition {
     /// Offset on the disk, bytes.

@@ -17,7 +17,6 @@ const EXTERNAL_DATA: u64 = 1 << 2;
 /// Parent content ID of a VMDK without a parent.
 const NO_PARENT: &str = "ffffffff";
 
-/// Format of an image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
     /// Raw bytes of the disk.

@@ -22,7 +22,6 @@ const PROCESSORS: &str = "3";
 const MEMORY: &str = "4";
 const DISK: &str = "17";
 
-/// Member of an archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ArchiveMember {
     /// Name as stored in the archive.
@@ -36,7 +35,6 @@ pub struct ArchiveMember {
 /// Virtual machine as described by an OVF.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OvfMachine {
-    /// Memory in MiB.
     pub memory_mib: u64,
     pub cpus: u32,
     /// Disks in order: name of the member, and size in bytes if the OVF has it.

@@ -9,7 +9,6 @@ use std::net::IpAddr;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct GuestDraft {
     pub name: String,
-    /// Memory in MiB.
     pub memory_mib: u64,
     pub cpus: u32,
     /// Names of the volumes, and sizes of the disks in bytes.
@@ -32,7 +31,6 @@ pub struct NetworkCard {
     pub model: Model,
 }
 
-/// Location of the volumes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VolumeLocation {
     /// Names of the nodes; empty: no cluster.

@@ -22,9 +22,9 @@ pub struct Fstab {
     pub left: Vec<String>,
 }
 
-/// Replaces devices in `fstab` by the UUIDs of their file systems. `uuids` has them by the name of the
-/// partition at the old machine, such as `xvda1`; a name that begins with `sd` or `hd` there is the
-/// same disk under an older name.
+/// Replaces devices in `fstab` by the UUIDs of their file systems. `uuids` has them by the name of
+/// the partition at the old machine, such as `xvda1`; a name that begins with `sd` or `hd` there is
+/// the same disk under an older name.
 pub fn fstab(text: &str, uuids: &BTreeMap<String, String>) -> Fstab {
     let mut fstab = Fstab::default();
     for line in text.lines() {
@@ -71,8 +71,8 @@ fn is_disk(name: &str) -> bool {
     prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Changes `inittab` so that a login is on the serial terminal: lines of Xen's terminals are for it,
-/// and one is added where there is none.
+/// Changes `inittab` so that a login is on the serial terminal: lines of Xen's terminals are for
+/// it, and one is added where there is none.
 pub fn inittab(text: &str) -> String {
     let mut has = false;
     let mut new = String::new();

@@ -581,7 +581,8 @@ mod tests {
         }
     }
 
-    /// Cuts an image at several places. Each cut one is refused, by its format or by QEMU, or has the whole disk.
+    /// Cuts an image at several places. Each cut one is refused, by its format or by QEMU, or has
+    /// the whole disk.
     fn cut_everywhere((driver, options): (&'static str, &str), image: &Path, out: &Path) {
         let bytes = fs::read(image).unwrap();
         let length = bytes.len();

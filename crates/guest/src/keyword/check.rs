@@ -34,7 +34,6 @@ enum Tried {
     Agent,
 }
 
-/// Parsed line `check`.
 #[derive(Debug)]
 pub(super) struct Check {
     tried: Tried,

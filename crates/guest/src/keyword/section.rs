@@ -12,7 +12,6 @@ use language::{ConfigLine, Diagnostic, Span, Spanned};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-/// Maximum number of sections.
 const SECTIONS_MAX: usize = 256;
 /// Maximum length of a name, bytes.
 const NAME_MAX: usize = 64;
@@ -73,7 +72,6 @@ impl Guest {
     }
 }
 
-/// Sections read so far.
 #[derive(Debug, Default)]
 pub(super) struct ParsedSections {
     pub(super) guests: Vec<Guest>,

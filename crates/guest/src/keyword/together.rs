@@ -7,7 +7,6 @@ use configuration::is_name_of;
 use language::{Diagnostic, Spanned, suggest};
 use std::collections::HashMap;
 
-/// Guests by name.
 pub(super) struct GuestIndex<'d> {
     guests: &'d [Guest],
     numbers: HashMap<&'d str, usize>,

@@ -3,8 +3,8 @@
 //!
 //! - At most one QEMU process: a new one is started only after its predecessor is known to have
 //!   ended.
-//! - The virtual CPUs run only while [`DesiredState::Run`] holds. QEMU starts paused, so a guest that was
-//!   started for a lease that has ended meanwhile never runs.
+//! - The virtual CPUs run only while [`DesiredState::Run`] holds. QEMU starts paused, so a guest
+//!   that was started for a lease that has ended meanwhile never runs.
 //! - A guest that must not run is paused at once. QEMU confirms a pause only after all outstanding
 //!   disk requests have ended, which they do not without a majority. After [`HALT_AFTER_MS`] a
 //!   signal therefore stops the process; it is continued once the guest may run. The process is
@@ -103,8 +103,8 @@ pub enum Input {
     NotStarted(String),
     /// QEMU reports the state of the guest.
     Says(QemuStatus),
-    /// [`QemuOrder::Continue`] or [`QemuOrder::Pause`] was carried out or refused by QEMU, or the process
-    /// was seen to be stopped (`QemuOrder::StopSignalState`).
+    /// [`QemuOrder::Continue`] or [`QemuOrder::Pause`] was carried out or refused by QEMU, or the
+    /// process was seen to be stopped (`QemuOrder::StopSignalState`).
     Obeyed(QemuOrder),
     /// Kernel's view of the process: stopped (state T) or not.
     IsHalted(bool),
@@ -231,13 +231,16 @@ struct Restart {
     within_ms: u64,
 }
 
-/// Life cycle of one guest: events go in by `Life::see`, orders come out of [`Life::next`].
+/// Life cycle of one guest, from its desired state to orders for QEMU. Events go in by
+/// [`Life::apply_input`]. The caller executes each order of [`Life::next`], and calls it again
+/// after each order, after each event, and at [`Life::deadline`]. All times are milliseconds of one
+/// clock.
 #[derive(Clone, Debug)]
 pub struct Life {
     process: ProcessState,
     ending: Option<ProcessShutdown>,
-    /// Time since which the time limit of the shutdown stands still, because the guest is paused
-    /// for want of its lease; milliseconds.
+    /// Time since which the time limit of the shutdown is suspended, because the guest is
+    /// paused without its lease; milliseconds.
     ending_paused: Option<u64>,
     /// Pending restart of an unhealthy guest: its end counts as a failure.
     restart: Option<Restart>,
@@ -355,7 +358,6 @@ impl Life {
         self.broken == Some(defect)
     }
 
-    /// Applies an event.
     pub fn apply_input(&mut self, input: Input, now: u64) {
         match input {
             Input::Found | Input::Started => {

@@ -1,4 +1,5 @@
-//! Lives of a guest with a QEMU that fails, hangs and ends, by seed. `GUEST_SEED=n` replays one.
+//! Simulates life cycles of a guest whose QEMU fails, hangs and ends. `GUEST_SEED=n` replays one
+//! seed.
 
 use super::{
     DesiredState, FAILURES_MAX, GuestStatus, Input, Life, LifecycleDefect, PAUSE_MAX_MS,

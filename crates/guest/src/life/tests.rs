@@ -1,4 +1,4 @@
-//! Processes of QEMU that somebody else stops or continues.
+//! Tests QEMU processes that another program stops or continues.
 
 use super::*;
 

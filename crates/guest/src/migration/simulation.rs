@@ -1,8 +1,8 @@
-//! Moves with connections that are cut, roles that are killed, leases that end and a QEMU that
-//! fails, by seed. `MOVE_SEED=n` replays one.
+//! Simulates migrations: connections are cut, roles are killed, leases end and QEMU fails.
+//! `MOVE_SEED=n` replays one seed.
 //!
-//! A guest is a number that only grows, in its memory and on its disk. An instance that runs with
-//! another number than the disk has is one that must not run.
+//! The model of a guest is a counter in its memory and on its disk. An instance whose counter
+//! differs from that on the disk must not run.
 
 use super::source::{self, MigrationSource};
 use super::target::{self, MigrationTarget};

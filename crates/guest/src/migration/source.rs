@@ -64,7 +64,6 @@ enum SourcePhase {
     Ended,
 }
 
-/// Outcome of a migration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MigrationOutcome {
     /// The guest belongs to the target.
@@ -73,7 +72,6 @@ pub enum MigrationOutcome {
     Stays(String),
 }
 
-/// Event of a migration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
     /// A message of the target arrived.
@@ -96,7 +94,9 @@ pub struct SourceResources {
     pub has_volumes: bool,
 }
 
-/// State machine of a migration on its source.
+/// Source side of one migration, from the connection to the target to a [`MigrationOutcome`]. The
+/// caller executes the orders of [`MigrationSource::apply_input`] and [`MigrationSource::next`]. A
+/// failure before QEMU has completed the migration leaves the guest here.
 #[derive(Clone, Debug)]
 pub struct MigrationSource {
     phase: SourcePhase,

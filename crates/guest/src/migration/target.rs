@@ -2,8 +2,8 @@
 
 use super::{MigrationDefect, MigrationMessage, Progress};
 
-/// Timeouts for the lease after everything else has arrived, and for [`MigrationMessage::Done`] after the
-/// lease; milliseconds.
+/// Timeouts for the lease after everything else has arrived, and for [`MigrationMessage::Done`]
+/// after the lease; milliseconds.
 const LEASE_MAX_MS: u64 = 60_000;
 const DONE_MAX_MS: u64 = 10_000;
 
@@ -16,7 +16,6 @@ pub enum TargetOrder {
     Send(MigrationMessage),
 }
 
-/// Event of a migration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
     /// A message of the source arrived.
@@ -38,7 +37,8 @@ pub struct TargetResources {
     pub has_volumes: bool,
 }
 
-/// State machine of a migration on its target.
+/// Target side of one migration. The guest may run here only when [`MigrationTarget::has_arrived`]
+/// is true. After a failure ([`MigrationTarget::failed`]) the caller kills the QEMU process.
 #[derive(Clone, Debug, Default)]
 pub struct MigrationTarget {
     is_listening: bool,

@@ -21,7 +21,6 @@ use std::fmt;
 /// Memory and CPUs: used by a guest, or offered by a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Room {
-    /// Memory in bytes.
     pub memory_bytes: u64,
     pub cpus: u32,
 }
@@ -44,7 +43,6 @@ pub struct Guest {
     pub apart: BTreeSet<String>,
 }
 
-/// Available node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AvailableNode {
     pub name: String,
@@ -53,7 +51,7 @@ pub struct AvailableNode {
     pub is_drained: bool,
 }
 
-/// Input of the placement.
+/// Input of the placement. Nodes with equal views compute equal placements.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct View {
     /// Guests that should run, in any order, with unique names.
@@ -282,7 +280,6 @@ impl Guest {
     }
 }
 
-/// Decisions so far.
 struct Table<'v> {
     view: &'v View,
     defect: Option<PlacementDefect>,

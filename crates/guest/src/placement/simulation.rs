@@ -1,5 +1,5 @@
-//! Histories of nodes that fail, return and are drained, by seed. `GUEST_SEED=n` replays one,
-//! `GUEST_SEEDS=n` runs so many.
+//! Simulates nodes that fail, return and are drained. `GUEST_SEED=n` replays one seed,
+//! `GUEST_SEEDS=n` runs that many.
 
 use super::{AvailableNode, Guest, PlacementDefect, PlacementResult, Room, View, place_with};
 use lab::{Random, setting};
@@ -10,7 +10,6 @@ const STEPS: u64 = 30;
 /// Rounds until nothing changes any more.
 const ROUNDS_MAX: usize = 4;
 
-/// A history.
 struct PlacementSimulation {
     random: Random,
     defect: Option<PlacementDefect>,

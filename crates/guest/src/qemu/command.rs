@@ -1,9 +1,10 @@
-//! Command line of QEMU for a guest (QEMU manual, "System Emulation", "Invocation"). It is the
-//! same on each node, so that a guest can be migrated between them.
+//! Command line of QEMU for a guest (QEMU manual, "System Emulation", "Invocation"). The line is
+//! the same on each node, so that a guest can be migrated between them.
 //!
-//! - QEMU reads no configuration of its own and makes no device that is not named here.
-//! - The guest begins paused, and stays paused when it has shut down or failed: the role sees why.
-//! - Nothing that a file says can become an option: values that QEMU would split are JSON.
+//! - QEMU reads no configuration of its own and creates no device that is not named here.
+//! - The guest starts paused, and stays paused after a shutdown or a failure, so that the role sees
+//!   the reason.
+//! - No configured value can become an option: values that QEMU would split are passed as JSON.
 
 use super::external;
 use super::home::GuestDirectory;
@@ -41,7 +42,6 @@ const OVMF: &[[&str; 2]] = &[
     ],
 ];
 
-/// Parameters of a start.
 #[derive(Debug)]
 pub struct StartParameters<'a> {
     pub name: &'a str,

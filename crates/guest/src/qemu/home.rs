@@ -35,11 +35,10 @@ pub const LOCK: &str = "lock";
 /// Maximum number of bytes read from a lock file.
 const PID_BYTES_MAX: usize = 16;
 
-/// Directory of a guest.
+/// Path of a guest's directory, and of the files in it. Only some functions access the disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GuestDirectory(PathBuf);
 
-/// State of the lock.
 #[derive(Debug)]
 pub enum Lock {
     /// No QEMU process runs, and none is started while the descriptor is held.
@@ -94,7 +93,6 @@ impl GuestDirectory {
         Ok(all.filter(|other| other != self).collect())
     }
 
-    /// Returns the directory.
     pub fn path(&self) -> &Path {
         &self.0
     }

@@ -1,7 +1,10 @@
-//! QEMU on this machine: where a guest's files are ([`home`]), its command line ([`command`]), its
-//! process ([`process`]) and the user that this becomes ([`user`]), its disks ([`mod@volume`]), its network cards ([`tap`]) and its monitor ([`monitor`]).
+//! QEMU on this machine. Nothing here decides whether a guest may run.
 //!
-//! Nothing here decides whether a guest may run.
+//! - [`home`] is the directory with the files of a guest.
+//! - [`command`] is the command line, [`process`] the process, and [`user`] the user to which the
+//!   process changes.
+//! - [`mod@volume`] has the disks, [`tap`] the network cards, and [`monitor`] the monitor
+//!   connection.
 
 pub mod command;
 pub mod external;

@@ -36,7 +36,6 @@ pub enum MonitorError {
     Silent,
 }
 
-/// Purpose of a command.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum CommandPurpose {
     /// Negotiation of the capabilities after the greeting.

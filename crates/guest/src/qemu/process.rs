@@ -168,7 +168,7 @@ impl QemuProcess {
         };
         let all = [written.map(|(number, _)| number), in_lock];
         let number = all.into_iter().flatten().find(is_its);
-        // Both files may be empty, because the file system was full or somebody has emptied them.
+        // Both files may be empty, because the file system was full or they were emptied.
         let number = match number {
             None => holder(home)?,
             number => number,
@@ -233,12 +233,10 @@ impl QemuProcess {
         }
     }
 
-    /// Returns the process ID.
     pub fn id(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// Kills the process (SIGKILL).
     pub fn kill(&self) {
         // A process that has ended already is no error.
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);

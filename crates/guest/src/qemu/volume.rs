@@ -1,6 +1,6 @@
-//! The disks that the volume role serves. QEMU connects to the socket of a volume, and again after a
-//! restart of that role, by the descriptor of the socket's directory: its user cannot pass through the
-//! runtime directory.
+//! Disks that the volume role serves. QEMU connects to the socket of a volume through the
+//! descriptor of the socket's directory, because its user cannot enter the runtime directory. After
+//! a restart of the volume role QEMU reconnects in the same way.
 
 use crate::config::Guest;
 use part::role::{VOLUME_SOCKET, volume_directory};

@@ -203,7 +203,7 @@ mod tests {
     use std::io::Read;
     use std::net::TcpListener;
 
-    /// A connection of somebody, at both ends.
+    /// Returns both ends of a new connection.
     fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
         let at = listener.local_addr().unwrap();
         let own = TcpStream::connect(at).unwrap();

@@ -22,7 +22,6 @@ const ORDERS_MAX: usize = 64;
 /// Maximum number of reports of other nodes that are kept.
 const SHOWN_MAX: usize = 256;
 
-/// Orders for other nodes.
 #[derive(Debug, Default)]
 pub(super) struct RemoteRequests {
     last: u64,
@@ -57,7 +56,8 @@ impl RemoteRequests {
         waits.map(|waits| waits.socket.as_fd())
     }
 
-    /// Returns the next time at which `RemoteRequests::poll_responses` has something to do, milliseconds.
+    /// Returns the next time at which `RemoteRequests::poll_responses` has something to do,
+    /// milliseconds.
     pub(super) fn due(&self) -> Option<u64> {
         let limit = |sent: &RemoteRequest| match sent.waits {
             Some(_) => sent.at + ANSWER_MAX_MS,

@@ -44,7 +44,6 @@ const ASKED_MAX: usize = 31;
 /// Maximum number of concurrent outgoing migrations.
 const DEPARTURES_MAX: usize = 2;
 
-/// Migrations of this node.
 #[derive(Debug, Default)]
 pub(super) struct Migrations {
     pub(super) carrier: Option<NodeConnections>,
@@ -71,7 +70,6 @@ impl Migrations {
     }
 }
 
-/// Outgoing migration.
 #[derive(Debug)]
 pub(super) struct OutgoingMigration {
     pub(super) to: String,
@@ -98,7 +96,6 @@ struct QueuedMigrationRequest {
     at: u64,
 }
 
-/// Incoming migration.
 #[derive(Debug)]
 struct IncomingMigration {
     from: String,

@@ -36,7 +36,6 @@ const COMMANDS_MAX: usize = 16;
 /// two nodes may open, with four channels of a SPICE display.
 const OPERATORS_MAX: usize = 256;
 
-/// Streams of this node.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     last: u64,

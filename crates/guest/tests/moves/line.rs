@@ -1,5 +1,5 @@
-//! A connection between two roles, on which the stream of a guest goes. QEMU may have sent all of a
-//! small guest, and ended, before the other node has finished its handshake.
+//! Tests a connection between two roles that carries the memory stream of a guest. QEMU may have
+//! sent all of a small guest, and ended, before the other node has finished its handshake.
 
 use super::trusted;
 use guest::migration::{ConnectionPurpose, frame};

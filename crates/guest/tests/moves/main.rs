@@ -1,5 +1,6 @@
-//! A guest moves between two roles with the real QEMU while it runs. The cluster, which grants the
-//! leases, is the test. The guest has no system and no disk: its firmware goes on looking.
+//! Tests live migrations between two roles with the real QEMU. The test takes the place of the
+//! cluster that grants the leases. The guest has no operating system and no disk: its firmware
+//! keeps looking for something to boot.
 
 mod line;
 mod remote;
@@ -217,8 +218,8 @@ impl MigrationFixture {
         site
     }
 
-    /// Waits for something of alpha's before beta does anything: on a busy machine beta could be the
-    /// first to want the guest.
+    /// Waits for something of alpha's before beta does anything: on a busy machine beta could be
+    /// the first to want the guest.
     #[track_caller]
     fn until_alpha(&mut self, what: &str, is: impl Fn(&MigrationFixture) -> bool) {
         self.stopped = Some(1);

@@ -1,4 +1,4 @@
-//! Commands of an operator at one node about a guest of the other one.
+//! Tests commands that an operator gives at one node for a guest of the other one.
 
 use crate::{MigrationFixture, NODES, PATIENCE};
 use guest::console;

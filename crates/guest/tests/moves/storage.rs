@@ -1,5 +1,5 @@
-//! Guests with a disk of a storage system: the real QEMU with its driver for iSCSI, and a real target in
-//! user space (tgt).
+//! Tests migrations of guests with a disk on a storage system: the real QEMU with its iSCSI driver,
+//! and a real target in user space (tgt).
 
 use super::{MigrationFixture, NODES, guest};
 use configuration::{External, Login, Storage};

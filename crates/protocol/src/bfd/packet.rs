@@ -127,7 +127,6 @@ pub enum BfdPacketError {
     /// The packet belongs to a multipoint session.
     #[error("it has the multipoint bit")]
     Multipoint,
-    /// The multiplier is zero.
     #[error("its multiplier is zero")]
     Multiplier,
     /// The packet names no sender.
@@ -173,7 +172,6 @@ fn microseconds(duration: Duration) -> u32 {
 }
 
 impl Packet {
-    /// Encodes the packet.
     pub fn encode(&self) -> [u8; PACKET_BYTES] {
         let mut flags = self.state.number() << 6;
         flags |= if self.poll { POLL } else { 0 };

@@ -12,7 +12,6 @@ const INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// Maximum number of unread state changes; the oldest ones are dropped.
 const CHANGES_MAX: usize = 16;
 
-/// Settings of a session.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
     /// Desired sending interval while up.
@@ -56,7 +55,9 @@ struct Peer {
     heard: Time,
 }
 
-/// A session with one neighbour.
+/// A session with one neighbour. The driver passes in all received packets, calls
+/// [`Session::handle_time`] at [`Session::deadline`], and then [`Session::poll`] until there are no
+/// more events.
 #[derive(Clone, Debug)]
 pub struct Session {
     settings: Settings,

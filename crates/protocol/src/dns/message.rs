@@ -76,7 +76,6 @@ impl DnsQuestion {
     }
 }
 
-/// Result of a query.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DnsResponseCode {
     /// The server knows the name; there may be no records.

@@ -46,7 +46,6 @@ pub enum Length {
     None,
     /// A body of this many bytes.
     Bytes(u64),
-    /// HTTP/1 chunks.
     Chunked,
 }
 
@@ -114,7 +113,8 @@ enum Incoming {
     Padding(usize),
 }
 
-/// A connection to an application.
+/// A connection to an application, with one request at a time. No other request may begin once
+/// [`Connection::is_spent`] is true.
 #[derive(Debug)]
 pub struct Connection {
     out: Vec<u8>,

@@ -15,7 +15,8 @@ struct Span {
     value_len: u32,
 }
 
-/// Decoded fields.
+/// Decoded fields in order, with repetitions. After the first field without room every further one
+/// is left out, too, and [`FieldList::is_overflowed`] is true.
 #[derive(Clone, Debug)]
 pub struct FieldList {
     bytes: Vec<u8>,

@@ -12,7 +12,6 @@ pub(super) const ENABLE_CONNECT_PROTOCOL: u16 = 0x8;
 
 /// Initial window of a connection and its streams, in bytes.
 pub(super) const WINDOW_DEFAULT: u32 = 65_535;
-/// Maximum window in bytes.
 pub(super) const WINDOW_MAX: u32 = (1 << 31) - 1;
 /// Frame size in bytes that every endpoint accepts, and the minimum that may be announced.
 pub(super) const FRAME_BYTES_MIN: u32 = 16_384;

@@ -12,7 +12,6 @@ const TABLE_PLACES_MIN: usize = 16;
 /// Value of a body without a declared length.
 pub(super) const ANY_LENGTH: u64 = u64::MAX;
 
-/// Number of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub u32);
 
@@ -35,7 +34,6 @@ pub(super) struct Http2Stream {
     pub(super) we_ended: bool,
     /// Send window in bytes; negative after the peer reduced its initial window.
     pub(super) send_window: i32,
-    /// Receive window in bytes.
     pub(super) receive_window: i32,
     /// Bytes consumed by the owner that no WINDOW_UPDATE has returned yet.
     pub(super) unreturned: u32,
@@ -221,7 +219,7 @@ pub(super) enum StreamEnd {
     Unknown,
 }
 
-/// Memory of closed streams.
+/// Closed streams that late frames may still name.
 #[derive(Debug)]
 pub(super) struct Closed {
     resets: VecDeque<u32>,

@@ -28,7 +28,6 @@ pub enum WrongFilter {
     TooLarge,
 }
 
-/// A search filter.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LdapFilter {
     And(Vec<LdapFilter>),

@@ -2,7 +2,8 @@
 //!
 //! - [`request`] builds the requests.
 //! - [`Replies`] splits a server's stream of bytes into [`LdapResponse`]s.
-//! - [`LdapFilter`] is a search filter (RFC 4515), and [`escape`] escapes a value for the text of one.
+//! - [`LdapFilter`] is a search filter (RFC 4515), and [`escape`] escapes a value for the text of
+//!   one.
 //! - [`first_value`] is the first value of a distinguished name (RFC 4514).
 //!
 //! Every byte of a server is hostile: a message has at most [`MESSAGE_BYTES_MAX`], values are not

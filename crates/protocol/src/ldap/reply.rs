@@ -14,7 +14,6 @@ const ELSEWHERE: u8 = 0x73;
 const EXTENDED: u8 = 0x78;
 const INTERMEDIATE: u8 = 0x79;
 
-/// Result of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LdapResult {
     pub code: u32,
@@ -66,7 +65,6 @@ pub struct Replies {
 }
 
 impl Replies {
-    /// Appends received bytes.
     pub fn add(&mut self, bytes: &[u8]) {
         self.bytes.extend(bytes);
     }

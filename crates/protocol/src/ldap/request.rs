@@ -13,7 +13,6 @@ const EXTENDED: u8 = 0x77;
 const SUBTREE: u32 = 2;
 const NEVER: u32 = 0;
 
-/// Parameters of a search.
 #[derive(Clone, Copy, Debug)]
 pub struct Search<'s> {
     /// Distinguished name of the base entry.
@@ -21,7 +20,6 @@ pub struct Search<'s> {
     /// Filter that entries must match.
     pub filter: &'s LdapFilter,
     pub attributes: &'s [&'s str],
-    /// Maximum number of entries.
     pub entries_max: u32,
     /// Time limit for the server in seconds.
     pub time_s: u32,
@@ -43,7 +41,6 @@ pub fn bind(id: u32, name: &str, password: &[u8]) -> Vec<u8> {
     message(id, &value(BIND, &inside.concat()))
 }
 
-/// Searches for entries.
 pub fn search(id: u32, search: &Search<'_>) -> Vec<u8> {
     let attributes = search.attributes.iter();
     let attributes = attributes.flat_map(|name| value(OCTETS, name.as_bytes()));

@@ -1,5 +1,6 @@
-//! The client side: the handshake until an export is chosen ([`Dial`]), heads of requests (`Ask`),
-//! and what the server sends ([`NbdReplyHeader`]). The caller handles payloads.
+//! The client side: the handshake until an export is chosen ([`Dial`]), heads of requests
+//! ([`NbdRequestKind`]), and what the server sends ([`NbdReplyHeader`]). The caller handles
+//! payloads.
 
 use super::handshake::{
     FIXED_NEWSTYLE, NBD_MAGIC, NO_ZEROES, OPTION_MAGIC, REPLY_MAGIC, info, kind, option,
@@ -45,14 +46,13 @@ pub enum NbdNegotiationError {
     NameTooLong,
 }
 
-/// An export that a server offers to this client.
+/// An export that a server offers to this client. All sizes are in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NbdExport {
     /// Size of the export in bytes.
     pub size: u64,
     /// Granularity of offsets and lengths, in bytes.
     pub block_min: u32,
-    /// Maximum payload in bytes.
     pub payload_max: u32,
     /// Id of the context `base:allocation`, if block status is offered.
     pub allocation: Option<u32>,
@@ -325,7 +325,6 @@ fn next<'b>(input: &mut &'b [u8]) -> Result<Option<NbdOptionReply<'b>>, NbdNegot
 /// Kind of a client's request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NbdRequestKind {
-    /// Read bytes.
     Read,
     /// Write the payload that follows the head.
     Write,

@@ -85,7 +85,6 @@ pub enum NbdTransport {
 /// Next action of the connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NbdHandshakeStep {
-    /// Read more bytes.
     Read,
     /// Send the replies, then begin TLS and call [`Handshake::secured`].
     StartTls,
@@ -95,7 +94,8 @@ pub enum NbdHandshakeStep {
     Transmit(Session),
 }
 
-/// Handshake with one client.
+/// Server side of a handshake: options and replies, until the client chooses an export. The caller
+/// sends [`GREETING`] first, and then executes the steps that [`Handshake::handle`] returns.
 #[derive(Clone, Debug)]
 pub struct Handshake {
     transport: NbdTransport,
@@ -117,7 +117,6 @@ pub struct Gate<'g> {
     pub admit: &'g dyn Fn(Option<&str>) -> Result<(), String>,
 }
 
-/// A received option.
 struct NbdOption<'b> {
     option: u32,
     data: &'b [u8],
@@ -403,8 +402,8 @@ fn list(asked: &NbdOption<'_>, exports: &[Export], out: &mut Vec<u8>) {
     reply(out, asked.option, kind::ACK, &[]);
 }
 
-/// Finds the export of a name, and with a gate that permits it the user behind it (`EXPORT/USER`). An empty name
-/// means the default export, which exists only if there is a single one.
+/// Finds the export of a name, and with a gate that permits it the user behind it (`EXPORT/USER`).
+/// An empty name means the default export, which exists only if there is a single one.
 fn find<'e, 'n>(
     exports: &'e [Export],
     gate: Option<Gate<'_>>,

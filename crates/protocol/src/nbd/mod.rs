@@ -1,6 +1,7 @@
 //! NBD, the network block device: the server's side of the handshake ([`Handshake`]) and of the
-//! transmission ([`Request`], [`Session`], `reply`), and the client's ([`client`]). Only the fixed
-//! newstyle handshake; simple and structured replies; the metadata context `base:allocation`.
+//! transmission ([`Request`], [`Session`], `reply`), and the client's ([`client`]). Supported are
+//! the fixed newstyle handshake, simple and structured replies, and the metadata context
+//! `base:allocation`.
 //! Payloads are not handled: the caller reads and writes them after the headers that this module
 //! builds.
 //!
@@ -23,14 +24,13 @@ pub const NAME_BYTES_MAX: usize = 4096;
 /// Maximum payload of a request or a reply in bytes, which every client may use.
 pub const PAYLOAD_BYTES_MAX: u32 = 32 << 20;
 
-/// A block device that a server offers.
+/// A block device that a server offers. All sizes are in bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Export {
     /// Name of the export; the default export has an empty one.
     pub name: String,
     /// Description for clients that list exports.
     pub description: String,
-    /// Size in bytes.
     pub size: u64,
     pub read_only: bool,
     /// Data that one connection has flushed is visible to others, so a client may use several

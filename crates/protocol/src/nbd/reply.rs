@@ -17,12 +17,10 @@ pub(super) const CHUNK_MAGIC: u32 = 0x668e_33ef;
 /// Flag of the last chunk of a reply.
 pub(super) const DONE: u16 = 1;
 
-/// A part of a read, and whether it ends the reply.
+/// A part of a read, in bytes, and whether it ends the reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NbdReadChunk {
-    /// Offset in bytes.
     pub offset: u64,
-    /// Length in bytes.
     pub length: u32,
     /// No further chunk of this reply follows. A simple reply has only one.
     pub is_last: bool,
@@ -41,10 +39,9 @@ pub(super) mod kind {
 const HOLE: u32 = 1;
 pub(super) const ZERO: u32 = 1 << 1;
 
-/// A range of a device.
+/// A range of a device, with its length in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Extent {
-    /// Length in bytes.
     pub length: u32,
     /// The range is unallocated, and reads as zeroes.
     pub hole: bool,

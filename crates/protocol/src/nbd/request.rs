@@ -42,16 +42,14 @@ pub(super) mod command {
     pub const BLOCK_STATUS: u16 = 7;
 }
 
-/// Head of a received request.
+/// Head of a received request. Offset and length are in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Request {
     flags: u16,
     command: u16,
     /// Client's identifier of the request, which the reply repeats.
     pub cookie: u64,
-    /// Offset in bytes.
     pub offset: u64,
-    /// Length in bytes.
     pub length: u32,
 }
 

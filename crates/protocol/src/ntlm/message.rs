@@ -143,7 +143,6 @@ impl Exchange {
     }
 }
 
-/// A client's AUTHENTICATE.
 #[derive(Clone, Debug)]
 pub struct Authenticate {
     /// User name as the client writes it.

@@ -5,7 +5,6 @@ pub(super) const NUMBERS: usize = 128;
 /// Maximum length of one text in bytes.
 pub(super) const TEXT_BYTES_MAX: usize = 255;
 
-/// Dictionary of one direction.
 #[derive(Debug, Default)]
 pub(super) struct Dictionary {
     texts: Vec<Option<Box<str>>>,

@@ -3,7 +3,6 @@
 /// Maximum length of a 64-bit number in bytes.
 pub const BYTES_MAX: usize = 10;
 
-/// Appends a number.
 pub fn write(out: &mut Vec<u8>, n: u64) {
     if n < 240 {
         out.push(n as u8);

@@ -21,7 +21,6 @@ pub(super) const ACKNOWLEDGE: u8 = 132;
 pub(super) const TIMED: u8 = 133;
 pub(super) const INCREMENTAL_TIMED: u8 = 134;
 
-/// Messages without content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PeersControlMessage {
     /// Resync request: send me everything.
@@ -80,7 +79,6 @@ pub enum PeersError {
     Silent,
 }
 
-/// A received message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PeersMessage<'b> {
     Control(PeersControlMessage),

@@ -28,7 +28,6 @@ pub enum PeersRole {
     Accepting,
 }
 
-/// Response to a greeting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PeersStatus {
     Succeeded,
@@ -68,7 +67,6 @@ pub struct Hello {
     pub process: u32,
 }
 
-/// Progress of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PeersSessionState {
     /// The peer's greeting is awaited.
@@ -135,7 +133,9 @@ struct Theirs {
     acknowledged: u32,
 }
 
-/// State of one connection.
+/// One connection to a peer: a greeting, then messages in both directions. The owner sends the
+/// bytes of [`Session::output`], and calls [`Session::handle_time`] at [`Session::deadline`]. After
+/// an error it closes the connection.
 #[derive(Debug)]
 pub struct Session {
     role: PeersRole,

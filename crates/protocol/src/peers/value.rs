@@ -15,11 +15,8 @@ const KEY_BYTES_MAX: u64 = 16_384;
 /// Type of a table's keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KeyType {
-    /// A 32-bit number.
     Integer,
-    /// An IPv4 address.
     Ipv4,
-    /// An IPv6 address.
     Ipv6,
     String,
     Binary,

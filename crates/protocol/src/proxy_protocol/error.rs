@@ -30,10 +30,7 @@ pub enum ParseError {
     LineTooLong,
     /// Version 1: a CR without its LF, or a LF without its CR.
     #[error("PROXY line has an incomplete line end at byte {at_byte}")]
-    LineEnd {
-        /// Offset of the byte.
-        at_byte: usize,
-    },
+    LineEnd { at_byte: usize },
     /// Version 1: neither `TCP4` nor `TCP6` nor `UNKNOWN`.
     #[error("PROXY line: expected TCP4, TCP6 or UNKNOWN after PROXY")]
     TextFamily,
@@ -87,10 +84,7 @@ pub enum TlvError {
     Truncated { at_byte: usize },
     /// All extensions together are longer than [`MAX_TLV_BYTES`].
     #[error("{found_bytes} bytes of extensions; the maximum is {MAX_TLV_BYTES}")]
-    TooManyBytes {
-        /// Total length in bytes.
-        found_bytes: usize,
-    },
+    TooManyBytes { found_bytes: usize },
     /// The value is longer or shorter than its type allows.
     #[error("an extension of type {kind:#04x} cannot be {found_bytes} bytes long")]
     Length {

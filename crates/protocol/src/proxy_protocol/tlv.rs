@@ -1,10 +1,9 @@
 //! Extensions of version 2: type, length, value.
 //!
-//! They are kept in wire format and checked once, because most connections never use them.
+//! Extensions stay in wire format and are checked once, because most connections never use them.
 
 use super::{MAX_TLV_BYTES, TlvError};
 
-/// Types of extensions.
 pub mod kind {
     /// Protocol that was negotiated by ALPN.
     pub const ALPN: u8 = 0x01;
@@ -16,7 +15,6 @@ pub mod kind {
     pub const NOOP: u8 = 0x04;
     /// Id of the connection that the first proxy chose.
     pub const UNIQUE_ID: u8 = 0x05;
-    /// TLS information; see [`Ssl`](super::Ssl).
     pub const SSL: u8 = 0x20;
     /// Name of the network namespace.
     pub const NETNS: u8 = 0x30;
@@ -32,7 +30,6 @@ pub mod ssl_kind {
     pub const VERSION: u8 = 0x21;
     /// Common name of the client's certificate.
     pub const COMMON_NAME: u8 = 0x22;
-    /// Cipher, such as `ECDHE-RSA-AES128-GCM-SHA256`.
     pub const CIPHER: u8 = 0x23;
     /// Signature algorithm of the frontend's certificate, such as `SHA256`.
     pub const SIGNATURE_ALGORITHM: u8 = 0x24;
@@ -54,7 +51,6 @@ const SSL_CLIENT: u8 = 0x01;
 const SSL_CERTIFICATE_CONNECTION: u8 = 0x02;
 const SSL_CERTIFICATE_SESSION: u8 = 0x04;
 
-/// An extension (TLV).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tlv<'a> {
     /// Type of the extension: see [`kind`].
@@ -143,7 +139,6 @@ impl Tlvs {
         self.get(kind::NETNS)
     }
 
-    /// Returns the TLS information.
     pub fn ssl(&self) -> Option<Ssl<'_>> {
         Ssl::read(self.get(kind::SSL)?)
     }
@@ -262,23 +257,14 @@ impl<'a> IntoIterator for &Ssl<'a> {
 /// TLS information to send. Its presence means that TLS was used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SslFields<'a> {
-    /// See [`Ssl::is_used`].
     pub used: bool,
-    /// See [`Ssl::certificate_on_connection`].
     pub certificate_on_connection: bool,
-    /// See [`Ssl::certificate_in_session`].
     pub certificate_in_session: bool,
-    /// See [`Ssl::verify_result`].
     pub verify_result: u32,
-    /// See [`Ssl::version`].
     pub version: Option<&'a [u8]>,
-    /// See [`Ssl::common_name`].
     pub common_name: Option<&'a [u8]>,
-    /// See [`Ssl::cipher`].
     pub cipher: Option<&'a [u8]>,
-    /// See [`Ssl::signature_algorithm`].
     pub signature_algorithm: Option<&'a [u8]>,
-    /// See [`Ssl::key_algorithm`].
     pub key_algorithm: Option<&'a [u8]>,
 }
 

@@ -20,7 +20,7 @@ enum RdpAcceptorPhase {
     Attached,
 }
 
-/// State of the server side.
+/// Server side of a client's login, until the client has sent the name of its user.
 #[derive(Clone, Debug)]
 pub struct Acceptor {
     requested: u32,
@@ -29,7 +29,6 @@ pub struct Acceptor {
     packets: usize,
 }
 
-/// Identity of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Logon {
     /// Domain as sent by the client; often empty.

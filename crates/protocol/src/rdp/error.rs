@@ -7,9 +7,7 @@ use std::fmt;
 pub enum Pdu {
     /// TPKT, around each packet (RFC 1006).
     Packet,
-    /// X.224 Connection Request.
     ConnectionRequest,
-    /// X.224 Connection Confirm.
     ConnectionConfirm,
     ConnectInitial,
     /// GCC Conference Create Request, within Connect Initial.
@@ -77,8 +75,5 @@ pub enum RdpPacketError {
     },
     /// The client sends packet after packet without its identity.
     #[error("more than {max} packets before the Client Info")]
-    TooMany {
-        /// Maximum number of packets.
-        max: usize,
-    },
+    TooMany { max: usize },
 }

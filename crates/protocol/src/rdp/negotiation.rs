@@ -9,9 +9,7 @@ const RESPONSE: u8 = 2;
 const FAILURE: u8 = 3;
 const BYTES: u8 = 8;
 
-/// Failure code `SSL_REQUIRED_BY_SERVER`.
 pub const FAILED_SSL_REQUIRED: u32 = 1;
-/// Failure code `HYBRID_REQUIRED_BY_SERVER`.
 pub const FAILED_HYBRID_REQUIRED: u32 = 5;
 
 /// Response to a Connection Request.
@@ -33,7 +31,6 @@ pub enum Negotiated {
 }
 
 impl Negotiated {
-    /// Encodes the packet.
     pub fn encode(&self) -> Vec<u8> {
         let mut variable = Vec::new();
         let (kind, flags, value) = match *self {

@@ -24,7 +24,7 @@ const HEAD_BYTES: usize = 12;
 /// Padding at the end, which clients read.
 const PAD_BYTES: usize = 9;
 
-/// Destination for a client.
+/// Server to which the client shall connect instead (MS-RDPBCGR, 2.2.13.1).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Redirection {
     /// Address to connect to; empty: that of this connection.
@@ -36,7 +36,6 @@ pub struct Redirection {
 }
 
 impl Redirection {
-    /// Encodes the packet.
     pub fn encode(&self) -> Vec<u8> {
         let mut fields = Vec::new();
         let mut flags = 0;

@@ -50,7 +50,6 @@ pub struct NegotiationRequest {
     pub protocols: u32,
 }
 
-/// A client's Connection Request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConnectionRequest {
     /// Destination that the client requests.

@@ -13,7 +13,6 @@ const VERSION: u8 = 3;
 /// X.224 header of data: its length, DT, end of the unit.
 const DATA: [u8; 3] = [2, 0xf0, 0x80];
 
-/// Completeness of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TpktFrame {
     /// At least this many more bytes are needed: never zero, and never beyond the packet.

@@ -94,7 +94,6 @@ pub fn data(bytes: &[u8]) -> Vec<u8> {
     packet(TsguPacketType::DATA, &[&length.to_le_bytes(), bytes])
 }
 
-/// Returns a keep-alive packet.
 pub fn keep_alive() -> Vec<u8> {
     packet(TsguPacketType::KEEP_ALIVE, &[])
 }

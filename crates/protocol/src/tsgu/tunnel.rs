@@ -15,7 +15,6 @@ pub struct Limits {
     pub idle_minutes: u32,
 }
 
-/// Request in a packet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TsguRequest {
     Nothing,
@@ -46,7 +45,6 @@ pub enum TsguRequest {
     Close,
 }
 
-/// Expected next step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum TunnelPhase {
     Handshake,

@@ -112,7 +112,6 @@ pub enum VrrpAction {
         instance: Instance,
         /// Destination: the group or a peer.
         to: IpAddr,
-        /// Bytes of the packet.
         bytes: Vec<u8>,
     },
     /// Add the addresses, routes and rules to the kernel. `Announce` follows.

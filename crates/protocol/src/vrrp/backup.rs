@@ -10,8 +10,8 @@ use super::{Reason, Time, VrrpAction};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Divisor of the interval: a timer that is later than this shows that this machine stood still,
-/// not that the owner did.
+/// Divisor of the interval: a timer that is later than this shows that this machine was delayed,
+/// not that the owner is silent.
 const LATE_PART: u32 = 4;
 /// Number of consecutive times that silence is ignored because this machine itself was late.
 const LATE_GRACES: u8 = 2;

@@ -1,7 +1,6 @@
 //! Deliberate defects, each of which the simulation must find. Outside tests no defect is ever
 //! active, and the compiler removes every check.
 
-/// A deliberate defect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "asked for, never set"))]
 pub(super) enum VrrpDefect {

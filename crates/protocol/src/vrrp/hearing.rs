@@ -5,7 +5,6 @@ use super::{AdvertTransport, Counter, Settings, VrrpVersion};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// A valid advert.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReceivedAdvert {
     pub from: IpAddr,

@@ -41,7 +41,7 @@ pub(super) enum FinalAdvert {
     Stop,
 }
 
-/// State of one virtual router.
+/// State machine of one virtual router. [`Router`](super::Router) drives it.
 #[derive(Debug)]
 pub(super) struct VirtualRouter {
     pub state: VrrpState,
@@ -63,7 +63,6 @@ pub(super) struct VirtualRouter {
     pub wait: Wait,
     /// Timers of the master state.
     pub rule: Rule,
-    /// Delays repeated preemptions.
     pub damper: Damper,
     /// Last notes for the status.
     pub notes: Notes,

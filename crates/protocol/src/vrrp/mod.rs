@@ -2,9 +2,9 @@
 //! keepalived) and version 3 (RFC 9568), over IPv4 and IPv6, multicast and unicast.
 //!
 //! [`Router`] holds all virtual routers of one machine with their sync groups. Its input is
-//! packets, the time, and the state of interfaces and tracked objects; its output is [`VrrpAction`]s
-//! and one deadline. [`advert`] is the packet, [`neighbour`] the announcements and probes to
-//! neighbours.
+//! packets, the time, and the state of interfaces and tracked objects; its output is
+//! [`VrrpAction`]s and one deadline. [`advert`] is the packet, [`neighbour`] the announcements and
+//! probes to neighbours.
 //!
 //! Invariants:
 //!

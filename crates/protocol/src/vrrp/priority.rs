@@ -6,8 +6,8 @@ use super::Settings;
 /// Priority of an address owner.
 pub(super) const OWNER: u8 = 255;
 
-/// Limits on what a virtual router may announce and own, as decided by its driver. A standing
-/// replaces the configured priority and [`Settings::preempt`].
+/// Limits on what a virtual router may announce and own, as decided by its driver. They
+/// replace the configured priority and [`Settings::preempt`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OwnershipLimits {
     /// Announced instead of the configured priority; None: the configured one.
@@ -27,7 +27,7 @@ pub struct OwnershipLimits {
 pub(super) struct PriorityInputs {
     /// Priority with all weights; None: as configured.
     pub effective: Option<u8>,
-    /// Standing decided by the driver; None: as configured.
+    /// Limits that the driver decided; None: as configured.
     pub standing: Option<OwnershipLimits>,
     /// Another machine also claims to be the address owner.
     pub reduced: bool,

@@ -18,7 +18,6 @@ pub struct Rejected {
     pub why: String,
 }
 
-/// All remembered senders.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rejections(Vec<(IpAddr, u64, Time, Dropped)>);
 

@@ -156,10 +156,10 @@ impl Router {
         self.settle(now, at, want.flatten());
     }
 
-    /// Handles a neighbour's claim of an address of the instance: the reply to [`VrrpAction::Probe`],
-    /// or any other ARP packet or neighbour advertisement with the address as the sender's.
-    /// `mac_is_ours`: the MAC belongs to one of this machine's interfaces (the virtual MAC counts
-    /// only while the instance is master).
+    /// Handles a neighbour's claim of an address of the instance: the reply to
+    /// [`VrrpAction::Probe`], or any other ARP packet or neighbour advertisement with the address
+    /// as the sender's. `mac_is_ours`: the MAC belongs to one of this machine's interfaces (the
+    /// virtual MAC counts only while the instance is master).
     ///
     /// For a backup that probes, the claim shows that the owner's kernel is alive. For a master,
     /// another machine uses the address. The master reports that and responds with announcements at

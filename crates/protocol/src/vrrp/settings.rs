@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Protocol version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum VrrpVersion {
     /// RFC 3768; intervals are whole seconds on the wire.
@@ -21,7 +20,6 @@ pub enum Authentication {
     Ah([u8; 16]),
 }
 
-/// A unicast peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Peer {
     pub address: IpAddr,
@@ -29,7 +27,6 @@ pub struct Peer {
     pub ttl: Option<(u8, u8)>,
 }
 
-/// Transport of adverts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AdvertTransport {
     /// To a multicast group, with TTL 255 both ways.

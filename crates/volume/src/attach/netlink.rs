@@ -40,7 +40,6 @@ mod attribute {
     pub(super) const SOCKET_FD: u16 = 1;
 }
 
-/// Parameters of a device.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NbdDeviceParameters<'a> {
     /// Descriptor of the connection, after its handshake.
@@ -57,7 +56,6 @@ pub struct NbdDeviceParameters<'a> {
     pub backend: &'a str,
 }
 
-/// Request to the kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NetlinkRequest<'a> {
     /// Queries the number of the family `nbd`.

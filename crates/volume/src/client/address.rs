@@ -6,7 +6,6 @@ use std::path::PathBuf;
 /// Default TCP port of NBD.
 const PORT: u16 = 10809;
 
-/// Server and export name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Address {
     /// Address of the server: a Unix socket or a TCP endpoint.

@@ -33,7 +33,6 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// seconds. A server that restarts refuses connections instead of closing them.
 const REOPENED_MAX: u32 = 40;
 
-/// NBD request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NbdRequest {
     /// Reads a number of bytes at an offset.
@@ -48,7 +47,6 @@ pub enum NbdRequest {
     Flush,
 }
 
-/// Successful reply.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NbdReply {
     /// Data of a read, with its offset.
@@ -139,7 +137,6 @@ pub fn plain(address: &Address) -> Result<(OwnedFd, NbdExport), ClientError> {
     Ok((connection.into(), offer))
 }
 
-/// Request in flight.
 #[derive(Debug)]
 struct SentRequest {
     ask: NbdRequest,
@@ -150,7 +147,8 @@ struct SentRequest {
     failed: Option<(Errno, String)>,
 }
 
-/// Connection to an export.
+/// Client of one export, with several requests in flight. The client reconnects by itself and
+/// repeats the requests that have no reply. All calls block.
 #[derive(Debug)]
 pub struct Client {
     address: Address,

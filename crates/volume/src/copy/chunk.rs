@@ -73,7 +73,6 @@ impl std::fmt::Debug for DiskChecksum {
 }
 
 impl DiskChecksum {
-    /// Adds the next chunk.
     pub fn add(&mut self, sum: &Sum) {
         self.0.update(&sum.0);
     }
@@ -83,7 +82,6 @@ impl DiskChecksum {
         (0..count).for_each(|_| self.add(&ZEROES));
     }
 
-    /// Returns the checksum.
     pub fn sum(self) -> Sum {
         let mut sum = [0; 32];
         sum.copy_from_slice(self.0.finish().as_ref());
@@ -103,7 +101,6 @@ pub struct Batch {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ChunkRun {
     Data(Batch),
-    /// Chunks of zeroes.
     Zeroes {
         /// Number of the first chunk.
         first: u64,
@@ -203,7 +200,6 @@ pub fn read(
     Ok(())
 }
 
-/// Compressor of chunks.
 pub struct ChunkCompressor(Compress);
 
 impl Default for ChunkCompressor {

@@ -104,7 +104,6 @@ fn cut(words: &str) -> &str {
 }
 
 impl CopyFrame {
-    /// Appends the encoded frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let begin = out.len();
         out.extend_from_slice(&[0; HEAD_BYTES]);

@@ -39,13 +39,11 @@ pub struct CopyTransfer {
     pub has_begun: bool,
 }
 
-/// Batch with its checksums.
 struct OfferedBatch {
     batch: Batch,
     sums: Vec<Sum>,
 }
 
-/// Resume points in order.
 type ResumePoints = Mutex<VecDeque<(u64, DiskChecksum)>>;
 
 /// Sends the source over a new stream. After a broken connection, the next call with the same

@@ -48,13 +48,7 @@ pub enum LvmError {
     Missing(String),
     /// The volume group does not have enough free space.
     #[error("volume group '{group}' has {has} bytes free, {needs} are needed")]
-    Room {
-        group: String,
-        /// Free space, bytes.
-        has: u64,
-        /// Required space, bytes.
-        needs: u64,
-    },
+    Room { group: String, has: u64, needs: u64 },
     #[error("{program} failed: {words}")]
     Failed {
         program: &'static str,

@@ -2,7 +2,7 @@
 //! that begins with the metadata. One process at a time can open it. Errors are detected before
 //! anything is written.
 //!
-//! These functions block. A role calls them at its start, not from its event loop.
+//! All functions here block. A role calls them at its start, not from its event loop.
 
 #[cfg(test)]
 pub(crate) mod bed;
@@ -54,7 +54,7 @@ const CLAIM_PAUSE: Duration = Duration::from_millis(10);
 /// Smallest logical sector, bytes.
 const SECTOR_BYTES: u32 = 512;
 
-/// Location of a replica.
+/// Backing store of one replica, as configured.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Backing {
     /// Directory with the files `NAME.volume` and `NAME.metadata`.
@@ -126,9 +126,7 @@ pub enum DeviceError {
     Shrunk {
         /// Path of the file or device.
         path: PathBuf,
-        /// Actual length, bytes.
         has: u64,
-        /// Required length, bytes.
         needs: u64,
     },
     /// The device is not empty.

@@ -60,7 +60,6 @@ impl Label {
         Some(label)
     }
 
-    /// Text of the label.
     pub fn text(&self) -> &str {
         let end = self.0.iter().position(|byte| *byte == 0);
         let bytes = self.0.get(..end.unwrap_or(LABEL_BYTES_MAX));
@@ -114,7 +113,6 @@ impl SnapshotReason {
     }
 }
 
-/// Snapshot of a volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Snapshot {
     /// Time of the snapshot, which is part of its name.

@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Cached {
     file: Arc<File>,
-    /// Until then writes go to the engine, because they may block.
+    /// End of the time in which writes go to the engine, because they may block.
     blocks_until: Option<Instant>,
 }
 

@@ -3,8 +3,8 @@
 //! blocks.
 //!
 //! Flushes that wait while one runs share the next one. After a failed flush every later one fails
-//! until `Disk::reset_flush_failure`: the kernel reports a write-back error once, and may have dropped the
-//! data.
+//! until `Disk::reset_flush_failure`: the kernel reports a write-back error once, and may have
+//! dropped the data.
 //!
 //! A file is used either with direct I/O or through the page cache ([`cached`]), never both.
 
@@ -101,13 +101,11 @@ pub struct Token(pub u64);
 #[derive(Debug)]
 pub enum Operation {
     Read {
-        /// Offset, bytes.
         offset: u64,
         /// Buffer that receives the data.
         buffer: Buffer,
     },
     Write {
-        /// Offset, bytes.
         offset: u64,
         /// Data to write. Others may read it meanwhile.
         buffer: Rc<Buffer>,
@@ -118,34 +116,21 @@ pub enum Operation {
     Flush,
     /// Makes a range read as zeroes.
     Zero {
-        /// Offset, bytes.
         offset: u64,
-        /// Length, bytes.
         length: u64,
         allocate: bool,
         /// Fails instead of writing zeroes.
         fast: bool,
     },
     /// Frees the space of a range, if possible. The content of the range is undefined afterwards.
-    Discard {
-        /// Offset, bytes.
-        offset: u64,
-        /// Length, bytes.
-        length: u64,
-    },
+    Discard { offset: u64, length: u64 },
     /// Queries which parts of a range are holes.
-    Extents {
-        /// Offset, bytes.
-        offset: u64,
-        /// Length, bytes.
-        length: u64,
-    },
+    Extents { offset: u64, length: u64 },
 }
 
 /// Contiguous part of a volume that is either allocated or a hole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Extent {
-    /// Length, bytes.
     pub length: u64,
     /// The extent takes no space and reads as zeroes.
     pub is_hole: bool,
@@ -162,7 +147,6 @@ pub enum OperationOutput {
     Extents(Vec<Extent>),
 }
 
-/// Completion of an operation.
 #[derive(Debug)]
 pub struct Completion {
     pub token: Token,
@@ -184,7 +168,6 @@ enum OperationBuffer {
     Written(#[allow(dead_code)] Rc<Buffer>),
 }
 
-/// Operation in flight.
 struct PendingDiskOperation {
     token: Token,
     step: DiskStep,
@@ -199,7 +182,9 @@ enum Engine {
     Threads(DiskThreads),
 }
 
-/// Disk with its operations in flight.
+/// Disk with its operations in flight. [`Disk::submit`] queues an operation, [`Disk::start`] starts
+/// the queued ones, and [`Disk::completions`] returns each of them once, in any order. No call
+/// blocks.
 pub struct Disk {
     engine: Engine,
     first: u64,

@@ -93,7 +93,6 @@ struct PoolState {
     returned: Cell<u64>,
 }
 
-/// Allocator of buffers.
 #[derive(Clone)]
 pub struct Pool {
     shared: Rc<PoolState>,
@@ -133,7 +132,6 @@ impl Pool {
         &self.shared.memory
     }
 
-    /// Unused memory, bytes.
     pub fn free_bytes(&self) -> usize {
         self.shared.pages.borrow().free * PAGE_BYTES
     }
@@ -262,7 +260,6 @@ impl Buffer {
         unsafe { self.shared.memory.base().add(self.page * PAGE_BYTES) }
     }
 
-    /// Content of the buffer.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: these pages are within the mapping, initialised (the kernel maps zeroes)
         // and this buffer's alone; they are changed only through `&mut self`, or by an

@@ -48,7 +48,6 @@ pub(super) enum DiskStep {
     },
 }
 
-/// Completion of a step.
 #[derive(Debug)]
 pub(super) struct StepCompletion {
     pub(super) slot: u32,

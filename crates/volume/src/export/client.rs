@@ -1,4 +1,4 @@
-//! One NBD client: its handshake, its requests in order of arrival, and its replies. The client
+//! NBD client: its handshake, its requests in order of arrival, and its replies. The client
 //! reads from its socket only what it has space for, so a peer that does not read replies blocks
 //! only itself.
 
@@ -62,7 +62,6 @@ pub(super) struct Port<'a> {
     pub(super) stops: bool,
     /// Current user of the volume, and the granted user.
     pub(super) holder: Option<&'a VolumeUser>,
-    /// See [`may_open`].
     pub(super) elsewhere: OtherNodeUse,
     pub(super) overwrite: Option<OverwriteMark>,
     pub(super) grant: Option<&'a Grant>,
@@ -124,7 +123,6 @@ pub(super) struct Client {
     since: Instant,
 }
 
-/// Origin of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ConnectionOrigin {
     /// A program on this machine, which may name its user.

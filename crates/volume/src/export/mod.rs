@@ -52,7 +52,6 @@ const VANISHED_MS: u32 = 30_000;
 pub const KEYS: u64 = 1 << 32;
 const CLIENT_KEYS: u64 = 2 << 32;
 
-/// Listening socket for clients.
 #[derive(Debug)]
 pub enum Listener {
     /// Clients on this host only.
@@ -69,7 +68,6 @@ impl AsFd for Listener {
     }
 }
 
-/// Counters since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counters {
     pub accepted: u64,
@@ -83,7 +81,9 @@ pub struct Counters {
     pub broken: u64,
 }
 
-/// Export with its listeners and clients.
+/// Export with its listeners and clients. Events of epoll and completions of the disk go in.
+/// [`Export::settle`] returns the operations for the disk, and is called once at the end of each
+/// turn. A client that does not read its replies blocks only itself.
 pub struct Export {
     epoll: Rc<OwnedFd>,
     listeners: Vec<Listener>,
@@ -164,7 +164,6 @@ impl Export {
         Ok(one)
     }
 
-    /// Counters since the start.
     pub fn counters(&self) -> Counters {
         self.counters
     }
@@ -233,8 +232,8 @@ impl Export {
         self.elsewhere = elsewhere;
     }
 
-    /// Sets or removes the mark of an incomplete volume. Clients that may not open such a volume are
-    /// disconnected.
+    /// Sets or removes the mark of an incomplete volume. Clients that may not open such a volume
+    /// are disconnected.
     pub fn set_overwrite(&mut self, mark: Option<OverwriteMark>) {
         let was_complete = self.overwrite.is_none();
         self.overwrite = mark;
@@ -283,7 +282,6 @@ impl Export {
         self.update_user();
     }
 
-    /// Number of connected clients.
     pub fn clients(&self) -> usize {
         self.clients.iter().flatten().count()
     }
@@ -343,7 +341,6 @@ impl Export {
         }
     }
 
-    /// Processes an epoll event.
     pub fn handle_event(&mut self, key: u64, flags: EventFlags, now: Instant) {
         if (KEYS..CLIENT_KEYS).contains(&key) {
             return self.accept((key - KEYS) as usize, now);

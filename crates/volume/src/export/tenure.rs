@@ -149,7 +149,6 @@ impl OverwriteStatus {
         format!("{command} of {}", Stamp(self.mark.begun_seconds()))
     }
 
-    /// Short status for lists.
     pub fn status_words(self) -> String {
         let command = self.command_words();
         if self.is_running {
@@ -207,8 +206,9 @@ pub fn user_words(user: &str) -> String {
     user.replacen('/', " ", 1)
 }
 
-/// State shared by the role and the volume's thread. The thread writes the holder, the role writes
-/// the grant.
+/// The user of a volume, shared by the role and the volume's thread. The role writes the grant: the
+/// user that may open the volume next. The thread writes the holder: the user that has it open. A
+/// connected user keeps the volume, whatever is granted.
 #[derive(Debug, Default)]
 pub struct Tenure {
     state: Mutex<(Option<Grant>, Option<VolumeUser>)>,
@@ -272,7 +272,6 @@ impl Tenure {
         self.grants.load(Ordering::Acquire)
     }
 
-    /// Current grant.
     pub fn granted(&self) -> Option<Grant> {
         lock(&self.state).0.clone()
     }
@@ -296,7 +295,6 @@ impl Tenure {
     }
 }
 
-/// User of one connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ConnectionUser<'c> {
     /// User named by its client.

@@ -15,7 +15,6 @@ const RATE_MIN: u64 = 1 << 20;
 /// Maximum resync rate, bytes per second.
 const RATE_MAX: u64 = 100 << 30;
 
-/// Section being parsed.
 #[derive(Debug, Default)]
 pub(super) struct Defaults {
     begun: Option<Span>,

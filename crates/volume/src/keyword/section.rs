@@ -65,7 +65,6 @@ impl Volume {
     }
 }
 
-/// Sections parsed so far.
 #[derive(Debug, Default)]
 pub(super) struct ParsedSections {
     pub(super) volumes: Vec<Volume>,

@@ -57,17 +57,11 @@ const EXTENT_WORDS: usize = EXTENT_BLOCKS as usize / 64;
 /// Reason why metadata cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LayoutError {
-    /// The metadata is empty.
     #[error("the metadata is empty (0 bytes)")]
     Empty,
     /// The metadata is shorter than the ring of slots, or than the bitmap of the volume.
     #[error("the metadata is truncated: {has} bytes, at least {needs} expected")]
-    Truncated {
-        /// Actual length, bytes.
-        has: u64,
-        /// Required length, bytes.
-        needs: u64,
-    },
+    Truncated { has: u64, needs: u64 },
     /// No slot begins with the magic number.
     #[error("no metadata of a volume")]
     NotOurs,

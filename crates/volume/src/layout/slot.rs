@@ -80,7 +80,6 @@ pub struct Superblock {
     pub overwrite: Option<OverwriteMark>,
 }
 
-/// Stored head.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct SuperblockSlot {
     /// Sequence number of the store.
@@ -99,7 +98,6 @@ pub(super) struct Fill {
     pub(super) value: bool,
 }
 
-/// Content of a slot.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum SlotContent {
     Valid(Box<SuperblockSlot>),

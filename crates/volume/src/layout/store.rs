@@ -9,7 +9,6 @@ use super::{
 use crate::overwrite::OverwriteMark;
 use std::collections::BTreeSet;
 
-/// Write to the metadata.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Write {
     /// Offset from the start of the metadata, bytes.
@@ -32,7 +31,6 @@ pub struct MetadataChange {
     pub bits: Vec<(u32, Vec<u64>)>,
 }
 
-/// Loaded metadata.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Loaded {
     pub head: Superblock,
@@ -42,7 +40,9 @@ pub struct Loaded {
     pub damaged_pages: u32,
 }
 
-/// State of the metadata on disk after the planned writes.
+/// State of the metadata on disk after the planned writes. The caller executes the writes of
+/// [`Metadata::plan`] phase by phase before it plans the next change. If a write fails, it calls
+/// [`Metadata::failed`].
 #[derive(Clone, Debug)]
 pub struct Metadata {
     slot: SuperblockSlot,
@@ -128,7 +128,6 @@ impl Metadata {
         Ok((metadata, loaded))
     }
 
-    /// Stored head.
     pub fn head(&self) -> &Superblock {
         &self.slot.head
     }

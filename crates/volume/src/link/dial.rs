@@ -513,7 +513,6 @@ enum DialRequest {
 }
 
 impl Dialer {
-    /// Requests a connection.
     pub fn dial(&self) {
         self.wish(DialRequest::Connection);
     }

@@ -18,14 +18,13 @@ pub const EXTRA_BYTES_MAX: usize = 16 << 10;
 /// Magic number at the start of every header.
 const MAGIC: [u8; 4] = *b"EVL1";
 
-/// Type of a frame.
+/// Type of a frame. Most carry the `replica::ReplicaMessage` of the same name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum FrameKind {
     /// Heartbeat. `number` is 1 if the sender serves the volume, `count` its clients, `first` the
     /// total of its client connections, `epoch` the number of the user there, or 0.
     Pulse = 1,
-    /// `replica::Message::Hello`.
     Hello,
     /// `Welcome`, with an introduction.
     Welcome,
@@ -33,25 +32,18 @@ pub enum FrameKind {
     Refused,
     /// `Begin`; `first` is the incarnation, `number` the base.
     Begin,
-    /// `Begun`.
     Begun,
     Write,
     Flush,
     /// Command: compare for a resync; `number` is the checksum.
     Compare,
-    /// `Done`.
     Done,
-    /// `Differs`.
     Differs,
-    /// `Failed`.
     Failed,
     /// `Finish`; `number` is the generation.
     Finish,
-    /// `Finished`.
     Finished,
-    /// `Settle`.
     Settle,
-    /// `Settled`.
     Settled,
     /// Read request that the sender forwards for its client.
     AskRead,
@@ -65,18 +57,14 @@ pub enum FrameKind {
     Room,
     /// `Grow`; `number` is in blocks.
     Grow,
-    /// `Grown`.
     Grown,
     /// `Resized`; `number` is in blocks.
     Resized,
     /// Command: compare for a verify; `number` is the checksum.
     Verify,
-    /// `Unreadable`.
     Unreadable,
     Read,
-    /// `Content`.
     Content,
-    /// `Damaged`.
     Damaged,
 }
 
@@ -147,7 +135,6 @@ pub enum BlockContent {
     None = 0,
     /// The payload behind the header.
     Data = 1,
-    /// Zeroes.
     Zero = 2,
     /// Zeroes; the space on the disk is freed.
     Trim = 3,
@@ -192,22 +179,18 @@ impl FrameHeader {
         }
     }
 
-    /// Sets the tag.
     pub fn tag(self, tag: u32) -> FrameHeader {
         FrameHeader { tag, ..self }
     }
 
-    /// Sets the epoch.
     pub fn epoch(self, Epoch(epoch): Epoch) -> FrameHeader {
         FrameHeader { epoch, ..self }
     }
 
-    /// Sets the number.
     pub fn number(self, number: u64) -> FrameHeader {
         FrameHeader { number, ..self }
     }
 
-    /// Sets the block range.
     pub fn blocks(self, Blocks { first, count }: Blocks) -> FrameHeader {
         FrameHeader {
             first,
@@ -304,7 +287,6 @@ impl FrameHeader {
     }
 }
 
-/// Checksum of a payload.
 pub fn checksum(bytes: &[u8]) -> u64 {
     XxHash3_64::oneshot(bytes)
 }

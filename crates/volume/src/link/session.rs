@@ -57,7 +57,6 @@ impl From<Errno> for LinkError {
     }
 }
 
-/// Complete frame.
 #[derive(Debug)]
 pub enum Incoming {
     Head(FrameHeader),
@@ -113,7 +112,6 @@ impl Session {
         self.starves
     }
 
-    /// Queues a header.
     pub fn send(&mut self, head: &FrameHeader) {
         self.outbox
             .head(|out| out.extend_from_slice(&head.encode()));

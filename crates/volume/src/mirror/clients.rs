@@ -23,7 +23,6 @@ pub(super) fn tag(RequestId(id): RequestId) -> u32 {
     id as u32
 }
 
-/// Origin of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RequestOrigin {
     /// Client of this node, identified by the export's token.
@@ -32,7 +31,6 @@ pub(super) enum RequestOrigin {
     There(u32),
 }
 
-/// Location of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RequestLocation {
     Replica,
@@ -42,7 +40,6 @@ pub(super) enum RequestLocation {
     Waiting,
 }
 
-/// Request in progress.
 #[derive(Clone, Debug)]
 pub(super) struct MirrorRequest {
     pub(super) origin: RequestOrigin,
@@ -52,7 +49,6 @@ pub(super) struct MirrorRequest {
     rest: Option<(u64, u64)>,
 }
 
-/// All requests in progress.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     open: HashMap<u64, MirrorRequest>,

@@ -14,7 +14,6 @@ const LEAVE_MAX: Duration = Duration::from_secs(1);
 /// Part of the timeout for storing checksums. Checksums that are not stored are rebuilt.
 const SUMS_STOP_MAX: Duration = Duration::from_secs(1);
 
-/// Shutdown in progress.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MirrorShutdown {
     /// A new process follows, and clients repeat requests without a reply there.

@@ -100,7 +100,7 @@ mod tests {
         alpha.apply_use_change();
     }
 
-    /// Whether the request was refused.
+    /// Returns whether the request was refused.
     fn is_refused(alpha: &mut Mirror, token: u64) -> bool {
         let refused = Failure::Io(Errno::SHUTDOWN);
         let is_meant = |one: &Completion| {

@@ -33,6 +33,8 @@ pub(super) struct RecordedAdmission {
     pub(super) clients: WriteAdmission,
 }
 
+/// Lease of the volume, as the cluster reports it. The replica never gets an epoch that a previous
+/// process had, or that this one has released.
 #[derive(Debug)]
 pub(super) struct Lease {
     pub(super) names: NodeNames,

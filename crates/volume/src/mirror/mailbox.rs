@@ -112,13 +112,11 @@ impl<T> Queue<T> {
         self.wake();
     }
 
-    /// Makes the descriptor readable.
     pub fn wake(&self) {
         // The write fails only if the descriptor is readable already.
         let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
     }
 
-    /// Takes all items.
     pub fn take(&self) -> Vec<T> {
         let _ = rustix::io::read(&self.event, &mut [0; 8]);
         std::mem::take(&mut *lock(&self.items))
@@ -155,7 +153,6 @@ impl Mailbox {
         })
     }
 
-    /// Queue of messages.
     pub fn letters(&self) -> &Queue<MailboxMessage> {
         &self.letters
     }

@@ -144,7 +144,6 @@ pub struct MirrorEnvironment {
     pub boot: u128,
 }
 
-/// Open copy.
 pub struct OpenCopy<'d> {
     /// Open files of the backing store.
     pub device: &'d Device,
@@ -169,7 +168,8 @@ pub struct MirrorSettings {
     pub without_majority: WithoutMajority,
 }
 
-/// Mirrored volume.
+/// Mirrored volume on this node: drives a [`Replica`], and connects it with the disk, the other
+/// node, the lease and the clients. One thread owns the value and runs its event loop.
 pub struct Mirror {
     epoll: Rc<OwnedFd>,
     export: Export,

@@ -205,8 +205,8 @@ impl Peer {
         self.superseded
     }
 
-    /// Returns whether this user of this node lost the volume to one of the other node. A later user
-    /// than the one that the other node knew did not.
+    /// Returns whether this user of this node lost the volume to one of the other node. A later
+    /// user than the one that the other node knew did not.
     pub(super) fn has_superseded(&self, user: u64) -> bool {
         let is_known = self.told_before == 0 || self.told_before == user;
         is_known

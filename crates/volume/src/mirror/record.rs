@@ -23,8 +23,8 @@ const SAYS_USER: Incarnation = Incarnation(u64::MAX);
 /// entry, and a record that they have changed does not have that generation. Markers are even, and
 /// real forks odd.
 const SAYS_COPY: u64 = 0xc0b1;
-/// First 16 bits of the marker of a fork entry with the mark of an incomplete volume, or 0. The rest
-/// is the number of changes of the mark, and a zero bit: markers are even, and real forks odd.
+/// First 16 bits of the marker of a fork entry with the mark of an incomplete volume, or 0. The
+/// rest is the number of changes of the mark, and a zero bit: markers are even, and real forks odd.
 /// Versions without marks preserve the entry.
 const SAYS_OVERWRITE: u64 = 0xc0b2;
 /// Node that the configuration no longer names.

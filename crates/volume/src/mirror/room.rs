@@ -58,7 +58,6 @@ impl Room {
         self.told = self.stored;
     }
 
-    /// Size for clients, bytes.
     pub(super) fn client_size_bytes(&self) -> u64 {
         self.shown
     }

@@ -16,7 +16,6 @@ const RATE_OVER: Duration = Duration::from_secs(5);
 pub const NO_CLUSTER: &str = "no cluster has reported the lease of this volume: a volume with two copies needs \
                               `evenkeel run` without -f on a member of a cluster";
 
-/// Status for operators.
 #[derive(Clone, PartialEq, Debug)]
 pub struct MirrorStatus {
     pub report: ReplicaReport,
@@ -52,7 +51,6 @@ pub struct MirrorStatus {
     pub trouble: Option<String>,
 }
 
-/// Write admission for operators.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AdmissionStatus {
     /// Node whose clients alone may write; None: both nodes.
@@ -73,7 +71,6 @@ pub struct ResyncStatus {
 /// Size of a volume, and its deviation from the configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SizeStatus {
-    /// Size for clients, bytes.
     pub bytes: u64,
     /// Reason why the size differs from the configuration.
     pub why: Option<String>,

@@ -96,8 +96,8 @@ impl Mirror {
         granted.map(|grant| grant.user).or(tenure.named_user())
     }
 
-    /// Returns whether the user of this node is the one whose process is superseded. Later users may
-    /// write.
+    /// Returns whether the user of this node is the one whose process is superseded. Later users
+    /// may write.
     pub(super) fn is_used_by_superseded(&self) -> bool {
         let admitted = self.clients.open_user.admitted.as_ref();
         let is_same = |user: String| Some(&user) == admitted;

@@ -17,7 +17,6 @@ pub const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Maximum number of certificates in one file.
 const CERTIFICATES_MAX: usize = 1000;
 
-/// Certificates for TLS.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Certificates {
     /// Certificate chain and key of the server.
@@ -66,7 +65,7 @@ impl Certificates {
     /// are required.
     ///
     /// # Errors
-    /// One of the files is invalid.
+    /// A file is invalid; the error names the file.
     pub fn server(&self) -> Result<Arc<ServerConfig>, (CertificateFile, CertificateError)> {
         let of_authorities = |error| (CertificateFile::Authorities, error);
         let of_own = |error| (CertificateFile::Own, error);

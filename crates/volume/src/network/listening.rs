@@ -144,7 +144,6 @@ impl TcpListening {
         true
     }
 
-    /// Current status.
     pub fn seen(&self) -> ListenerStatus {
         let front = &self.front;
         ListenerStatus {

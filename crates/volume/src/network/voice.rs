@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 const LINES_MAX: u32 = 5;
 const SPAN: Duration = Duration::from_secs(1);
 
-/// Recently logged lines.
 #[derive(Debug, Default)]
 pub struct LogThrottle(Mutex<ThrottleState>);
 

@@ -14,7 +14,6 @@ enum ExtentState {
     Leaving,
 }
 
-/// Extent in the log.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     extent: Extent,
@@ -214,7 +213,6 @@ impl ActivityLog {
         self.entries.retain(|entry| entry.extent.0 < end);
     }
 
-    /// Removes all extents.
     pub fn clear(&mut self) {
         self.entries.clear();
     }

@@ -64,7 +64,6 @@ impl DirtyBitmap {
         self.suspect.resize(extents, false);
     }
 
-    /// Number of dirty blocks.
     pub fn count(&self) -> u64 {
         self.count
     }
@@ -85,7 +84,6 @@ impl DirtyBitmap {
         self.suspect[extent.0 as usize] = true;
     }
 
-    /// Marks all blocks.
     pub fn set_all(&mut self) {
         for extent in 0..self.geometry.extents() {
             self.set_extent(Extent(extent));

@@ -1,7 +1,6 @@
 //! Deliberate bugs in the replica, each of which the simulation has to find. Outside of tests none
 //! is active, and the compiler removes all checks for them.
 
-/// Deliberate bug.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "asked for, never set"))]
 pub(crate) enum ReplicaDefect {
@@ -86,7 +85,6 @@ pub(crate) enum ReplicaDefect {
     SumsBeforeData,
 }
 
-/// Injected defect, if any.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct InjectedDefect {
     #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Durable state of a copy besides its data, and its changes. One [`DurableChange`] is stored at a time;
-//! actions that depend on it wait until it is stored.
+//! Durable state of a copy besides its data, and its changes. One [`DurableChange`] is stored at a
+//! time; actions that depend on it wait until it is stored.
 
 use super::geometry::{Extent, Geometry};
 use super::record::{CopyId, Epoch, Generation, Incarnation, NodeId};
@@ -9,12 +9,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VolumeId(pub [u8; 16]);
 
-/// One boot of a machine (Linux: `/proc/sys/kernel/random/boot_id`). Unflushed writes of a disk
-/// persist until the boot ends.
+/// Identifier of a boot of a machine (Linux: `/proc/sys/kernel/random/boot_id`). Unflushed writes
+/// of a disk persist until the boot ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Boot(pub u128);
 
-/// Completeness of a copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum CopyState {
     /// Complete: everything from the join at this generation, and all writes since.
@@ -115,7 +114,6 @@ impl Durable {
         durable
     }
 
-    /// Applies a stored change.
     pub fn apply(&mut self, geometry: Geometry, change: &DurableChange) {
         let blocks = self.head.blocks.max(change.head.blocks);
         let geometry = Geometry { blocks, ..geometry };

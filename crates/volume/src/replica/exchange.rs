@@ -29,7 +29,6 @@ pub struct RequestId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct OperationId(pub u32);
 
-/// Client request.
 #[derive(Clone, Debug)]
 pub enum Request<P> {
     Read(Blocks),
@@ -44,7 +43,6 @@ pub enum Request<P> {
     Flush,
 }
 
-/// Result of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RequestOutcome<P> {
     /// The write or flush is complete.
@@ -104,7 +102,6 @@ pub enum ReplicaOrder {
     /// Freezes requests, makes both copies clean and waits for [`ReplicaOrder::HandOver`] or
     /// [`ReplicaOrder::Thaw`].
     Freeze,
-    /// Resumes after [`ReplicaOrder::Freeze`].
     Thaw,
     /// Makes both copies clean and releases the lease.
     HandOver,
@@ -123,7 +120,6 @@ pub enum ReplicaOrder {
     },
 }
 
-/// Event for a replica.
 #[derive(Clone, Debug)]
 pub enum Input<P> {
     /// A client sent a request.
@@ -192,7 +188,6 @@ pub enum ReplicaAction<P> {
     Say(Notice),
 }
 
-/// Event for operators.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Notice {
     /// This node serves the volume.

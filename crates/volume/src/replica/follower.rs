@@ -14,7 +14,6 @@ use std::collections::VecDeque;
 /// Limit of concurrent commands that do not come from clients: resync, verify and flushes.
 const OWN_REQUESTS_MAX: usize = 256;
 
-/// State of the follower.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum FollowerTask {
     #[default]

@@ -51,7 +51,6 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Number of extents.
     pub fn extents(&self) -> u32 {
         self.blocks.div_ceil(u64::from(self.extent_blocks)) as u32
     }

@@ -16,7 +16,6 @@ use super::other::PeerPhase;
 use super::tenure::LeaseRole;
 use super::{Payload, Replica};
 
-/// Progress of a growth.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GrowthStep {
     /// The other copy stores its new size.
@@ -25,7 +24,6 @@ pub enum GrowthStep {
     Storing(u64),
 }
 
-/// Growth in progress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Growth {
     /// New size of the volume, blocks.

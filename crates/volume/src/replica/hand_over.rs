@@ -12,7 +12,6 @@ use super::requests::{RequestInitiator, RequestOperation};
 use super::tenure::LeaseRole;
 use super::{Payload, Replica};
 
-/// Progress of a hand-over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HandOverStep {
     /// Waits for the requests in progress.
@@ -25,7 +24,6 @@ pub enum HandOverStep {
     Clean,
 }
 
-/// Hand-over in progress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HandOver {
     pub step: HandOverStep,

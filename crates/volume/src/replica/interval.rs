@@ -59,7 +59,6 @@ impl IntervalLock {
         }
     }
 
-    /// Releases all ranges.
     pub fn clear(&mut self) {
         self.entries.clear();
     }

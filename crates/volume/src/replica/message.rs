@@ -19,9 +19,7 @@ pub struct Session(pub u64);
 /// New content of blocks. Trimmed blocks read as zeroes on both copies.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum WriteContent<P> {
-    /// Data bytes.
     Data(P),
-    /// Zeroes.
     Zero,
     /// Zeroes; the space on the disk is freed.
     Trim,
@@ -56,7 +54,6 @@ pub enum FollowerCommand<P> {
     Read { blocks: Blocks },
 }
 
-/// Message of either side.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ReplicaMessage<P> {
     /// Greeting: the owner of this epoch calls the other copy.
@@ -112,7 +109,6 @@ pub enum ReplicaMessage<P> {
     /// Content of blocks that were read.
     Content {
         tag: u32,
-        /// Data bytes.
         data: P,
     },
     Failed {

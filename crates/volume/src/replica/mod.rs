@@ -77,7 +77,9 @@ use requests::Requests;
 use tenure::{LeaseRole, Tenure};
 use verify::VerifyState;
 
-/// State machine of one copy of a volume.
+/// State machine of one copy of a volume. The driver passes each event to [`Replica::handle`],
+/// executes the returned actions in order, and reports their results as further inputs.
+/// [`Input::Tick`] is due at [`Replica::deadline`].
 #[derive(Debug)]
 pub struct Replica<P> {
     settings: Settings,

@@ -54,7 +54,6 @@ pub struct Operations {
 }
 
 impl Operations {
-    /// Registers an operation.
     pub fn begin(&mut self, purpose: OperationPurpose) -> OperationId {
         match self.free.pop() {
             Some(place) => {

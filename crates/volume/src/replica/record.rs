@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Node with a copy.
+/// Number of a node that has, or had, a copy.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct NodeId(pub u16);
 
@@ -65,7 +65,8 @@ impl InSync {
     }
 }
 
-/// The cluster's knowledge of a volume's copies.
+/// The cluster's knowledge of a volume's copies: which of them have every acknowledged write. Only
+/// the holder of the lease proposes the next record, with the next generation.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Record {
     /// Valid history of the content.

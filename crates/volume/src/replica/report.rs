@@ -17,7 +17,6 @@ pub enum OtherState {
     InSync,
 }
 
-/// State of a replica.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReplicaReport {
     /// True if this node is the owner and serves.

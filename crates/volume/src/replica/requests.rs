@@ -18,7 +18,6 @@ use std::collections::VecDeque;
 
 mod without_majority;
 
-/// Origin of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RequestInitiator {
     Client(RequestId),
@@ -33,7 +32,6 @@ pub enum RequestInitiator {
     Repair,
 }
 
-/// Operation of a request.
 #[derive(Clone, Debug)]
 pub enum RequestOperation<P> {
     /// Reads from the local copy.
@@ -70,7 +68,6 @@ impl<P> RequestOperation<P> {
     }
 }
 
-/// Stage of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum RequestStage {
     Free,
@@ -98,7 +95,6 @@ pub enum RequestPartState {
     Failed,
 }
 
-/// Request in progress.
 #[derive(Clone, Debug)]
 pub struct ReplicaRequest<P> {
     pub(super) origin: RequestInitiator,
@@ -122,7 +118,6 @@ pub struct ReplicaRequest<P> {
     pub(super) rounds: u8,
 }
 
-/// All requests in progress.
 #[derive(Debug)]
 pub struct Requests<P> {
     slots: Vec<ReplicaRequest<P>>,

@@ -24,7 +24,6 @@ pub enum LeaseRole {
     Yielding,
 }
 
-/// Proposed record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proposal {
     pub record: Record,

@@ -22,7 +22,6 @@ use std::fmt;
 /// Maximum number of listed ranges; all are counted.
 pub const FOUND_MAX: usize = 64;
 
-/// Fault of blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BlockFault {
     Differs,

@@ -10,7 +10,6 @@ use part::role::{KnownLease, VolumeUse};
 /// Lease rank of a node that uses the volume exclusively.
 const USED_HERE: u32 = 4;
 
-/// Volume in external storage.
 #[derive(Debug)]
 pub(super) struct ExternalVolumeState {
     pub(super) spec: ExternalVolume,

@@ -674,7 +674,6 @@ impl VolumeRole {
         }
     }
 
-    /// Report for operators.
     pub fn report(&self) -> StatusReport {
         let ending = self.ending.iter().filter(|worker| !worker.has_ended());
         let new = |name: &str| self.workers.contains_key(name);

@@ -51,7 +51,6 @@ const REOPEN: u8 = 3;
 /// the runtime directory. Returns an error message.
 pub type Confine = fn(runtime: &Path, backing: &Backing) -> Result<(), String>;
 
-/// Environment of the volumes.
 #[derive(Clone, Debug)]
 pub struct VolumeEnvironment {
     /// Directory of the volumes' sockets.
@@ -86,7 +85,6 @@ pub(super) struct WorkerState {
     /// Mailbox of a volume with two replicas.
     pub(super) mailbox: Option<Arc<Mailbox>>,
     status: Mutex<VolumeStatus>,
-    /// Configured size, bytes.
     wanted_bytes: AtomicU64,
     /// Last order of the operator for a volume with one replica.
     asked: AtomicU8,

@@ -18,7 +18,6 @@ enum Segment {
     Shared(Rc<Buffer>),
 }
 
-/// Bytes in sending order.
 #[derive(Default)]
 pub(crate) struct Outbox {
     segments: VecDeque<Segment>,

@@ -1,7 +1,7 @@
 //! Location of a replica's checksums. With files: behind the bitmap in the metadata file. On a
 //! device: the log at the end of the metadata space, and the pages at the end of the device.
 //!
-//! These functions block.
+//! All functions here block.
 
 use super::record::{ChecksumLogRecord, LOG_MAGIC, RECORD_BYTES, SLOTS};
 use super::{BLOCK_BYTES, PAGE_BLOCKS, pages_of};

@@ -26,7 +26,8 @@ const PART_BLOCKS: u64 = 32 * PAGE_BLOCKS;
 /// Delay before the checksum build is retried after a failure.
 const BUILD_PAUSE: Duration = Duration::from_secs(1);
 
-/// Disk with optional checksums.
+/// Disk that verifies reads against its checksums, if there are any, with the interface of
+/// [`Disk`]. A read of damaged blocks fails.
 #[derive(Debug)]
 pub struct Checked {
     data: Disk,
@@ -35,7 +36,6 @@ pub struct Checked {
     sums: Option<Box<Summing>>,
 }
 
-/// Checksums of a disk.
 #[derive(Debug)]
 pub(super) struct Summing {
     pub(super) keeper: Keeper,
@@ -72,7 +72,6 @@ pub(super) struct Builder {
 }
 
 impl Checked {
-    /// Disk without checksums.
     pub fn new(data: Disk) -> Checked {
         Checked {
             data,
@@ -293,7 +292,6 @@ impl Checked {
         sums.jobs.values().filter(|job| job.is_callers()).count() + sums.refused.len()
     }
 
-    /// Starts the queued operations.
     pub fn start(&mut self) {
         if let Some(sums) = &mut self.sums {
             sums.settle(&mut self.data);
@@ -301,7 +299,6 @@ impl Checked {
         self.data.start();
     }
 
-    /// Collects completions.
     pub fn completions(&mut self, out: &mut Vec<Completion>) {
         match &mut self.sums {
             None => {

@@ -60,7 +60,6 @@ impl BlockEffect {
     }
 }
 
-/// Action for the driver.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum KeeperAction {
     /// Execute the request's operation on the data, and report its result.

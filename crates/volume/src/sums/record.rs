@@ -43,7 +43,6 @@ pub(super) fn decode_page(bytes: &[u8], draw: u64, index: u32) -> Option<Sums> {
     (0..PAGE_BLOCKS).map(|_| reader.u64()).collect()
 }
 
-/// Record of the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct ChecksumLogRecord {
     /// Sequence number. The slot with the highest number is current.

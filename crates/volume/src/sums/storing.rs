@@ -34,7 +34,6 @@ struct PendingStore {
     failed: Option<Failure>,
 }
 
-/// Disk of the checksums.
 #[derive(Debug)]
 pub(super) struct Storing {
     disk: Disk,

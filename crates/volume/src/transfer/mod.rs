@@ -36,13 +36,11 @@ const GRAIN_BYTES: usize = 64 << 10;
 /// Part of a disk. Pieces follow each other without gaps.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DiskPiece {
-    /// Data bytes.
     Data(Vec<u8>),
     /// Number of zero bytes.
     Zeroes(u64),
 }
 
-/// Progress of a copy.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Size of the source, bytes.
@@ -145,8 +143,8 @@ pub(crate) fn data_of(
     Ok(())
 }
 
-/// Copies the whole source. The target is complete only after [`TransferTarget::finish`], which this
-/// function calls at the end.
+/// Copies the whole source. The target is complete only after [`TransferTarget::finish`], which
+/// this function calls at the end.
 ///
 /// # Errors
 /// Returns the first error. The target then contains a part of the data.

@@ -263,7 +263,6 @@ impl Disk {
 struct Reading<'c> {
     client: &'c mut Client,
     size: u64,
-    /// Alignment of pieces, bytes.
     align: u64,
     /// Known extents that were not requested yet: length, and whether they are zeroes.
     known: VecDeque<(u64, bool)>,

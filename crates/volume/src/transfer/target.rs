@@ -16,7 +16,6 @@ use std::sync::Arc;
 
 /// Maximum length of one zero request, bytes: a multiple of every sector size.
 const ZEROES_BYTES_MAX: u64 = 1 << 30;
-/// Source of zeroes.
 static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Disk that is written from start to end.
@@ -50,7 +49,6 @@ pub struct Partial {
 }
 
 impl TransferTarget {
-    /// Writes to an export.
     pub fn server(client: Client) -> TransferTarget {
         let client = Box::new(client);
         TransferTarget::Server { client, at: 0 }

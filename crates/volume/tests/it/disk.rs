@@ -15,7 +15,6 @@ use volume::disk::{
 
 const SIZE: u64 = 8 << 20;
 
-/// Disk with synchronous operations.
 pub(crate) struct Bench {
     disk: Disk,
     pool: Pool,

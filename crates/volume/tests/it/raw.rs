@@ -10,7 +10,6 @@ pub(crate) const FLUSH: u16 = 3;
 pub(crate) const WRITE_ZEROES: u16 = 6;
 pub(crate) const FUA: u16 = 1;
 
-/// Connection after its handshake.
 pub(crate) struct Raw {
     pub(crate) stream: UnixStream,
     next: u64,

@@ -88,7 +88,6 @@ pub(in crate::dialect) struct GarpDraft {
     pub(in crate::dialect) place: Option<Span>,
 }
 
-/// `vrrp_instance`
 #[derive(Clone, Debug, Default)]
 pub(in crate::dialect) struct InstanceDraft {
     pub(in crate::dialect) name: String,
@@ -125,7 +124,6 @@ pub(in crate::dialect) struct InstanceDraft {
     pub(in crate::dialect) polls_carrier: bool,
 }
 
-/// `vrrp_sync_group`
 #[derive(Clone, Debug, Default)]
 pub(in crate::dialect) struct GroupDraft {
     pub(in crate::dialect) name: String,
@@ -238,7 +236,6 @@ pub(in crate::dialect) struct Defaults {
     pub(in crate::dialect) linkbeat_all: bool,
 }
 
-/// `vrrp_rx_bufs_policy`
 #[derive(Clone, Copy, Debug)]
 pub(in crate::dialect) enum ReceivePolicy {
     Mtu,

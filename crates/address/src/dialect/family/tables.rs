@@ -13,11 +13,9 @@ pub(super) struct NumberNames {
     pub(super) files: &'static [&'static str],
     /// Names that need no file.
     pub(super) fixed: &'static [(&'static str, u32)],
-    /// Maximum value.
     pub(super) most: u32,
 }
 
-/// `table`
 pub(super) static TABLE: NumberNames = NumberNames {
     what: "a routing table",
     files: &["/etc/iproute2/rt_tables", "/usr/share/iproute2/rt_tables"],
@@ -55,7 +53,6 @@ pub(super) static PROTOCOL: NumberNames = NumberNames {
     most: 255,
 };
 
-/// `scope`
 pub(super) static SCOPE: NumberNames = NumberNames {
     what: "a scope",
     files: &["/etc/iproute2/rt_scopes", "/usr/share/iproute2/rt_scopes"],
@@ -70,7 +67,6 @@ pub(super) static SCOPE: NumberNames = NumberNames {
     most: 255,
 };
 
-/// `tos`, `dsfield`
 pub(super) static TOS: NumberNames = NumberNames {
     what: "a type of service",
     files: &["/etc/iproute2/rt_dsfield", "/usr/share/iproute2/rt_dsfield"],
@@ -78,7 +74,6 @@ pub(super) static TOS: NumberNames = NumberNames {
     most: 255,
 };
 
-/// `realms`
 pub(super) static REALM: NumberNames = NumberNames {
     what: "a realm",
     files: &["/etc/iproute2/rt_realms", "/usr/share/iproute2/rt_realms"],
@@ -94,7 +89,6 @@ pub(super) static GROUP: NumberNames = NumberNames {
     most: i32::MAX as u32,
 };
 
-/// `ip_proto`
 pub(super) static IP_PROTOCOL: NumberNames = NumberNames {
     what: "an IP protocol",
     files: &["/etc/protocols"],

@@ -149,7 +149,6 @@ impl LeaseCopies {
         self.read(newest);
     }
 
-    /// Drops a lost copy.
     pub fn forget(&mut self, part: usize) {
         self.whole.remove(&part);
         self.coming.remove(&part);

@@ -1,8 +1,8 @@
 //! Copies of the leases of a part at the other nodes, so that one of them knows the leases when
 //! it takes the part over. All types are values without a clock.
 //!
-//! - [`LeaseSharing`] is at the holder of parts: it sends changes to each other node, and tracks which
-//!   nodes have all of them.
+//! - [`LeaseSharing`] is at the holder of parts: it sends changes to each other node, and tracks
+//!   which nodes have all of them.
 //! - [`LeaseCopies`] is at the other nodes: their copies of parts of others.
 //!
 //! The record of a part in the cluster names the nodes that have all leases. A client gets its

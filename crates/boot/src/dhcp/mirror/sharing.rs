@@ -125,7 +125,6 @@ impl LeaseSharing {
         }
     }
 
-    /// Returns the connected nodes.
     pub fn linked_nodes(&self) -> impl Iterator<Item = &String> {
         self.linked.keys()
     }

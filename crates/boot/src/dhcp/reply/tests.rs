@@ -1,4 +1,4 @@
-//! Answers as bytes, and what is in them.
+//! Tests the bytes of responses, and their contents.
 
 use super::super::samples::{all, packet};
 use super::*;

@@ -1,4 +1,4 @@
-//! Packets of real clients, and of none.
+//! Tests packets of real clients, and invalid packets.
 
 use super::super::samples::{CARD, Raw, all, packet};
 use super::*;

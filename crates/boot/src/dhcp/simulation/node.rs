@@ -266,7 +266,6 @@ impl SimulatedNode {
         self.copies = LeaseCopies::default();
     }
 
-    /// Empties the disk.
     pub(super) fn lose_disk(&mut self) {
         self.disk.leases.clear();
         self.disk.losses = self.backup.next_loss();

@@ -120,10 +120,10 @@ impl ClusterLeases {
         record.node != self.me && files != 0 && record.former == (mark_of(&self.me), files)
     }
 
-    /// Returns the node that knows what is withheld because this one has a part, and a checksum
-    /// of its files. `is_stored`: see [`AcquiredPart::former`]. The result may be this node itself: the
-    /// node that withheld the addresses may still get the part back, as long as no client gets a
-    /// lease.
+    /// Returns the node that knows what is withheld because this one has a part, and a checksum of
+    /// its files. `is_stored`: see [`AcquiredPart::former`]. The result may be this node itself:
+    /// the node that withheld the addresses may still get the part back, as long as no client gets
+    /// a lease.
     pub(super) fn former(&self, taken: &AcquiredPart, is_stored: bool) -> (u32, u32) {
         let former = taken.former(is_stored);
         if taken.previous_holder.is_some() || self.is_anothers(former) {

@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Flag in [`PartRecord::past`] and [`PartRecord::past6`]: there was another range, and every lease of it
-/// is known.
+/// Flag in [`PartRecord::past`] and [`PartRecord::past6`]: there was another range, and every lease
+/// of it is known.
 pub(super) const PAST: u8 = 1;
 pub(super) const KNOWN: u8 = 2;
-/// Flag in [`PartRecord::past`]: no client has got a lease in this epoch, so the named node knows all
-/// earlier ones.
+/// Flag in [`PartRecord::past`]: no client has got a lease in this epoch, so the named node knows
+/// all earlier ones.
 pub(super) const UNHEARD: u8 = 8;
 /// Flag in the same field, in a record that is not clear: all leases that were given by the
 /// previous records are this node's own.
 pub(super) const OWN: u8 = 16;
-/// Flag in the same field, about [`PartRecord::former`]: that node had all of the part, and not only
-/// some of its addresses by another range.
+/// Flag in the same field, about [`PartRecord::former`]: that node had all of the part, and not
+/// only some of its addresses by another range.
 pub(super) const ALL: u8 = 32;
 /// Flag in the same field: the node that wrote the record knows the leases that the former node
 /// did not know.

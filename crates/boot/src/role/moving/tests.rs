@@ -1,4 +1,4 @@
-//! A role whose leases move, and what is on the disk then.
+//! Tests a role whose leases move to another directory, and the files on disk afterwards.
 
 use super::*;
 use crate::config::{AddressSource, BootConfig, LanConfig};

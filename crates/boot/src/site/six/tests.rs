@@ -1,4 +1,5 @@
-//! A network over IPv6: which packets are of it, and what is on the disk before a machine hears of it.
+//! Tests a network over IPv6: which packets belong to it, and what is on disk before a machine gets
+//! its response.
 
 use super::*;
 use crate::config::{Ipv6Config as Config, LanConfig, UnknownMachinePolicy};

@@ -1,4 +1,4 @@
-//! git.
+//! Tests with real git repositories.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Mercurial.
+//! Tests with real Mercurial repositories.
 
 use super::*;
 

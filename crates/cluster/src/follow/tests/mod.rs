@@ -1,4 +1,4 @@
-//! Real repositories, made by the real programs, followed.
+//! Tests the follower with repositories that the real programs create.
 
 mod decide;
 mod git;

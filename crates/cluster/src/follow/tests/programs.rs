@@ -1,4 +1,4 @@
-//! Programs that take too long, say too much or are not there.
+//! Tests programs that run too long, print too much or are missing.
 
 use super::super::program::{Asking, ProgramOutput, ask};
 use super::*;

@@ -5,7 +5,6 @@ use crate::command::{Epoch, LeaseCommand};
 use crate::lease::Lease;
 use crate::lease::defect::{InjectedLeaseDefect, LeaseDefect};
 
-/// The agreement.
 pub struct Agreement {
     pub term: u64,
     pub leader: Option<usize>,
@@ -29,7 +28,6 @@ impl Agreement {
         (self.leader == Some(host) && self.term == term).then(|| self.committed())
     }
 
-    /// How much is committed.
     pub fn committed(&self) -> usize {
         self.leases.len() - 1
     }

@@ -17,7 +17,6 @@ const HOSTS: usize = 3;
 const NAME: &str = "volume/a";
 /// Events in a history at most.
 const EVENTS: usize = 60_000;
-/// A millisecond, in nanoseconds.
 const MS: u64 = 1_000_000;
 const VALID_MS: [u64; 3] = [500, 700, 1_500];
 /// Duration of the phase with disturbances.
@@ -25,7 +24,6 @@ const DISTURBED_MS: u64 = 20_000;
 /// Duration of the calm phase, in which every member that wants the lease gets it.
 const CALM_MS: u64 = 12_000;
 
-/// Message to a process.
 #[derive(Clone, Debug)]
 enum SimulatedMessage {
     Elected(u64),
@@ -75,7 +73,6 @@ struct LeaseHost {
     cut: bool,
 }
 
-/// A history.
 pub struct LeaseSimulation {
     now: u64,
     random: Random,
@@ -150,7 +147,6 @@ impl LeaseSimulation {
         Err(format!("more than {EVENTS} events"))
     }
 
-    /// What happened, for people.
     pub fn describe_events(&self) -> String {
         let drifts: Vec<i64> = self.hosts.iter().map(|host| host.drift_ppm).collect();
         let mut told = format!("at {} ms, drift {drifts:?}\n", self.now / MS);

@@ -25,7 +25,6 @@ const GIVES_UP: Duration = Duration::from_millis(2_500);
 /// Number of leases that clients use.
 const LEASES: u64 = 2;
 
-/// A client.
 pub struct Client {
     pub number: usize,
     pub random: Random,

@@ -7,7 +7,6 @@ use crate::raft::message::{Failure, RaftReply, Request};
 use openraft::raft::{AppendEntriesResponse, VoteResponse};
 use part::codec;
 
-/// Kind of defect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RaftDefect {
     /// A sync is acknowledged without effect: votes and entries are acknowledged before

@@ -172,7 +172,7 @@ impl Disk {
         self.inner().slow = slow;
     }
 
-    /// Makes syncs keep nothing.
+    /// Makes later syncs report success without storing anything.
     pub fn lie(&self) {
         self.inner().lies = true;
     }

@@ -84,7 +84,6 @@ impl Stores {
     }
 }
 
-/// A machine.
 pub struct RaftHost {
     pub place: usize,
     pub kind: MemberKind,
@@ -271,7 +270,6 @@ impl RaftHost {
         self.promise.fill(full);
     }
 
-    /// Empties its store.
     pub fn lose_store(&self) {
         self.disk.restore(Vec::new());
     }
@@ -281,12 +279,10 @@ impl RaftHost {
         self.disk.restore(self.backup.clone());
     }
 
-    /// Empties its promise file.
     pub fn lose_promise(&self) {
         self.promise.restore(Vec::new());
     }
 
-    /// The machine loses power.
     pub fn cut_power(&mut self, common: &Common) {
         common.note(|| format!("{} loses power", self.id()));
         self.disk.cut_power();

@@ -30,7 +30,6 @@ const LIMIT: Duration = Duration::from_millis(500);
 /// First byte that no message between engines has.
 pub const MARK: u8 = 0xc1;
 
-/// A machine's clock.
 #[derive(Clone, Copy)]
 pub struct Clock {
     booted_ns: u64,

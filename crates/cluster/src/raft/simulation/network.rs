@@ -16,7 +16,6 @@ use std::time::Duration;
 /// Largest number of members, including those that join later.
 pub const MEMBERS: usize = 6;
 
-/// How packets fare.
 #[derive(Clone, Copy, Debug)]
 pub struct Weather {
     /// Smallest delay of a packet, microseconds; `jitter_us` is the largest addition.
@@ -45,7 +44,6 @@ struct SimulatedNetworkState {
     running: [Option<RunningProcess>; MEMBERS],
 }
 
-/// The network.
 #[derive(Clone)]
 pub struct RaftSimulatedNetwork(Arc<Mutex<SimulatedNetworkState>>);
 

@@ -6,7 +6,6 @@ use crate::raft::RaftStatus;
 use crate::state::ClusterState;
 use std::collections::BTreeMap;
 
-/// Observations of the history.
 #[derive(Default)]
 pub struct Observer {
     leaders: BTreeMap<u64, MemberId>,
@@ -55,7 +54,7 @@ impl Observer {
         }
     }
 
-    /// Something must not be.
+    /// Records the first violation of an invariant.
     pub fn report_violation(&mut self, what: String) {
         self.wrong.get_or_insert(what);
     }

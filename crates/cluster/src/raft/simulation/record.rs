@@ -36,7 +36,6 @@ pub enum Observed {
 }
 
 impl Observed {
-    /// Converts the state's result.
     pub fn of(answer: CommandResult) -> Observed {
         match answer {
             CommandResult::Done => Observed::Done,

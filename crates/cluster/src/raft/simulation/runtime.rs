@@ -33,7 +33,6 @@ struct ProcessState {
     panics: Vec<String>,
 }
 
-/// A process.
 #[derive(Clone, Default)]
 pub struct SimulatedProcess(Arc<Mutex<ProcessState>>);
 
@@ -165,7 +164,6 @@ impl<F: Future + Send> Future for Gate<F> {
     }
 }
 
-/// The runtime.
 #[derive(Debug)]
 pub struct Members(pub SimRuntime);
 

@@ -24,12 +24,10 @@ use std::time::Duration;
 /// Time of calm within which all members must agree.
 const CALM: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(20);
-/// Largest number of attempts.
 const TRIES: usize = 50;
 /// Client number of the simulation itself.
 const WORLD: usize = 99;
 
-/// A history.
 pub struct RaftSimulation {
     plan: SimulationPlan,
     random: Random,

@@ -106,8 +106,9 @@ impl Holders {
         }
     }
 
-    /// Returns whether the report of a previous process about this lease is still valid. `state` may
-    /// be older than that report until the leader is confirmed, so it does not matter before that.
+    /// Returns whether the report of a previous process about this lease is still valid. `state`
+    /// may be older than that report until the leader is confirmed, so it does not matter before
+    /// that.
     fn is_inherited(&self, name: &str) -> bool {
         let is_open = |holder: &Holder| holder.inherits();
         is_wanted(&self.wanted, name)

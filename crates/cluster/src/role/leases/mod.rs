@@ -52,8 +52,9 @@ pub(super) enum LeaseDemand {
         part: String,
         leases: Vec<WantedLease>,
     },
-    /// The part runs.
-    Heartbeat { part: String },
+    Heartbeat {
+        part: String,
+    },
     /// A part has a new channel, and may have missed what was sent before.
     Connected,
 }

@@ -126,7 +126,8 @@ impl ClusterStatus {
 }
 
 impl ClusterStatus {
-    /// Returns the virtual routers whose adverts reachable nodes receive from a member that is away.
+    /// Returns the virtual routers whose adverts reachable nodes receive from a member that is
+    /// away.
     fn owned_while_away(&self, away: &MemberStatus) -> BTreeSet<&str> {
         let there = self.members.iter().filter(|one| one.reach.is_there());
         let routers = there.flat_map(|node| &node.parts.routing.routers);

@@ -57,8 +57,8 @@ impl ClusterStatus {
         ))
     }
 
-    /// Returns what the end of this member's certificate means, and what to do; `None` while it is not
-    /// near.
+    /// Returns what the end of this member's certificate means, and what to do; `None` while it is
+    /// not near.
     pub(super) fn certificate_words(&self) -> Option<String> {
         let me = self.name_of(self.me);
         let when = match self.authority.own_ends_days? {

@@ -14,7 +14,6 @@ pub const BAD: &str = "a mistake";
 /// Text of a file with which every request fails.
 pub const WORSE: &str = "errors";
 
-/// What it serves.
 #[derive(Clone, Debug, Default)]
 pub struct Shows {
     /// The text that is served.

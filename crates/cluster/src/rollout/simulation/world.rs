@@ -17,7 +17,6 @@ const FAILING_MS: u64 = 70_000;
 const QUIET_MS: u64 = 200_000;
 /// Interval at which the end condition is checked, milliseconds.
 const SETTLED_MS: u64 = 10_000;
-/// Simulation step, milliseconds.
 const STEP_MS: u64 = 100;
 /// Interval at which a node reports its disk's status, and age from which a stuck disk
 /// is reported, milliseconds.

@@ -1,4 +1,4 @@
-//! A disk that loses power: what was not synced is there, torn, or not.
+//! A simulated disk that loses power: unsynced data is then present, torn or missing.
 
 use lab::Random;
 use redb::StorageBackend;

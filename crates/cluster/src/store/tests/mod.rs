@@ -1,4 +1,4 @@
-//! The store against a model of it, with power that is lost at any operation.
+//! Compares the store with a model of it, with power losses at any operation.
 
 mod faulty;
 mod promises;

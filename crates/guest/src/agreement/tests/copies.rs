@@ -1,4 +1,4 @@
-//! Copies of volumes that are gone on one node, while the other node serves them.
+//! Tests volumes that have lost their copy on one node, while the other node serves them.
 
 use super::{AgreementDefect, AgreementSimulation, GUESTS, GuestRecord, NODES};
 use std::collections::BTreeSet;

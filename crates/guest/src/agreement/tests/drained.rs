@@ -1,4 +1,4 @@
-//! Nodes that are drained at the same moment: the guests keep a node.
+//! Tests two nodes that are drained at the same moment: their guests keep a node.
 
 use super::super::{Agreement, AgreementDefect, GuestRecord, RecordWrite, lease_of, lease_of_node};
 use super::{Guests, Random, guests};

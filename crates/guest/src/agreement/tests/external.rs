@@ -1,7 +1,8 @@
-//! Storage that executes whatever reaches it, nodes that are fenced, and their watchdogs.
+//! Simulates external storage that executes every write it receives, nodes that are fenced, and
+//! their watchdogs.
 //!
-//! The model: what a QEMU has opened is over when it has quit, or when its node has lost its power;
-//! a QEMU that was killed may have left writes on their way. Nobody else may open it before.
+//! Model: a QEMU process has no more writes in flight once it has quit or its node has lost power.
+//! A killed process may have left some. No other process may open its disks before they have ended.
 
 use super::super::external::DiskUser;
 use super::{AgreementSimulation, GUESTS, Guests, NODES};

@@ -1,4 +1,4 @@
-//! The power of nodes.
+//! Powers nodes off and on in the simulation.
 
 use super::{AgreementSimulation, NODES, SimulatedGuest};
 

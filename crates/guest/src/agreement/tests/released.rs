@@ -1,4 +1,4 @@
-//! A lease that a node has given up for another one is left to it.
+//! Tests that a lease that was released for another node is left to that node.
 
 use super::super::{GuestRecord, NodeRecord, OWN, lease_of, lease_of_node};
 use super::{Agreement, Guests, LocalState, NODES, Random, agreement, guests};

@@ -93,8 +93,8 @@ impl AgreementSimulation {
         }
     }
 
-    /// While all is well, a guest that was stopped and started again runs, although a move of it that
-    /// began before comes to nothing meanwhile.
+    /// While all is well, a guest that was stopped and started again runs, although a move of it
+    /// that began before comes to nothing meanwhile.
     pub(super) fn starts_again(&mut self) -> Result<(), String> {
         let name = self.random.pick(&GUESTS).to_owned();
         let Some(at) = (0..2).find(|at| self.runs(*at, &name)) else {

@@ -10,11 +10,9 @@ use std::path::{Path, PathBuf};
 /// Maximum number of disks and of network cards that are read.
 const DEVICES_MAX: usize = 64;
 
-/// Guest of Xen.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct XenDomain {
     pub name: String,
-    /// Memory in MiB.
     pub memory_mib: u64,
     pub cpus: u32,
     pub boot: Boot,

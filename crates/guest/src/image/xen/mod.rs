@@ -19,7 +19,6 @@ const ITEMS_MAX: usize = 512;
 /// Maximum number of complaints about a file.
 const COMPLAINTS_MAX: usize = 32;
 
-/// Value of an assignment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum XenValue {
     Text(String),
@@ -36,7 +35,6 @@ pub struct ParseError {
     pub words: String,
 }
 
-/// Assignments of a file.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct XenConfiguration {
     /// Last value assigned to each name.
@@ -44,7 +42,6 @@ pub struct XenConfiguration {
     pub complaints: Vec<ParseError>,
 }
 
-/// Token of the text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Token {
     Name(String),
@@ -83,7 +80,6 @@ impl XenValue {
     }
 }
 
-/// Parses a file.
 pub fn parse(text: &str) -> XenConfiguration {
     let mut file = XenConfiguration::default();
     let text = match text.char_indices().nth(FILE_BYTES_MAX) {

@@ -7,7 +7,6 @@ use crate::config::{Bus, Firmware, Model};
 use crate::image::section::{GuestDraft, NetworkCard};
 use std::fmt::Write;
 
-/// Step of a conversion.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConversionStep {
     pub what: String,
@@ -16,7 +15,6 @@ pub struct ConversionStep {
     pub how: StepExecutor,
 }
 
-/// Executor of a step.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StepExecutor {
     /// Carried out by this program, as described by the text.
@@ -122,7 +120,6 @@ pub enum System {
     Unknown,
 }
 
-/// Plan of a conversion.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConversionPlan {
     /// Steps in the order of execution.
@@ -134,7 +131,6 @@ pub struct ConversionPlan {
     pub targets: Vec<TargetDisk>,
 }
 
-/// Kernel that will boot.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KernelChoice {
     pub version: String,

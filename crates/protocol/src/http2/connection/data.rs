@@ -182,9 +182,9 @@ impl Connection {
     }
 
     /// Grants the window for the rest of a body at once, for an owner that discards the data as it
-    /// arrives: a peer that has the whole response may no longer read window updates. Returns false,
-    /// and grants nothing, if the rest is longer than `bytes_max` or the peer has ended. A body of
-    /// unknown length gets `bytes_max`.
+    /// arrives: a peer that has the whole response may no longer read window updates. Returns
+    /// false, and grants nothing, if the rest is longer than `bytes_max` or the peer has ended. A
+    /// body of unknown length gets `bytes_max`.
     pub fn grant_rest(&mut self, stream: StreamId, bytes_max: u32) -> bool {
         let Some(stream) = self.streams.get_mut(stream.0).filter(|one| !one.peer_ended) else {
             return false;

@@ -9,7 +9,6 @@ use super::super::Why;
 pub struct Rate {
     /// Number of tokens that a bucket holds.
     pub burst: u32,
-    /// Tokens per second.
     pub per_second: u32,
     /// Tokens for each piece of useful work: a stream that ended normally, or DATA with content.
     /// For stream resets only streams that ended normally count, because DATA costs an attacker
@@ -17,7 +16,6 @@ pub struct Rate {
     pub per_work: u32,
 }
 
-/// Limits of all floods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Streams that the peer resets before we responded (CVE-2023-44487).
@@ -93,7 +91,6 @@ impl Default for Limits {
     }
 }
 
-/// Metered kinds of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flood {
     RapidResets,
@@ -161,7 +158,6 @@ struct Meter {
     work: u32,
 }
 
-/// Levels of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Meters {
     meters: [Meter; FLOODS],

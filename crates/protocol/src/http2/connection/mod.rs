@@ -26,7 +26,6 @@ use receive::{Reading, ReceiveStep};
 /// would accept.
 const TABLE_BYTES_DEFAULT: u32 = 4096;
 
-/// Options of a connection.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub role: Http2Role,
@@ -129,7 +128,6 @@ pub enum Event<'a> {
         last: StreamId,
         code: ErrorCode,
     },
-    /// Response to [`Connection::ping`].
     Pong,
     /// The connection has failed because of what the peer sent. GOAWAY is in the output: write it
     /// and close. Reported once.
@@ -151,7 +149,9 @@ pub struct Statistics {
     pub lists_overflowed: u64,
 }
 
-/// State of one connection.
+/// One HTTP/2 connection in either role. Received bytes go into [`Connection::receive`], and the
+/// bytes to send are in [`Connection::output`]. The connection owns no socket and never blocks. The
+/// head of the module `http2` lists the duties of the owner.
 #[derive(Debug)]
 pub struct Connection {
     options: Options,
@@ -385,7 +385,6 @@ impl Connection {
         self.statistics
     }
 
-    /// Returns our role.
     pub fn role(&self) -> Http2Role {
         self.options.role
     }

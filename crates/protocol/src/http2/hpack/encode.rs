@@ -1,8 +1,8 @@
 //! The HPACK encoder.
 //!
-//! It finds entries of its table with a hash table whose buckets have four slots each. A full
-//! bucket drops its oldest slot: then a field is written out once more than necessary, and nothing
-//! takes longer.
+//! The encoder finds entries of its table with a hash table whose buckets have four slots each. A
+//! full bucket drops its oldest slot. A field may then be written in full once more than necessary,
+//! but no operation takes longer.
 
 use super::super::fields::FIELD_OVERHEAD_BYTES;
 use super::indexing::Indexing;
@@ -18,7 +18,6 @@ const ENTRY_SHARE: usize = 4;
 const PLACES: usize = 64;
 const SLOTS: usize = 4;
 
-/// Hashes of an entry.
 #[derive(Clone, Copy, Debug)]
 struct Hashes {
     name: u32,

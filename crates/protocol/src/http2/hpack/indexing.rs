@@ -5,7 +5,6 @@
 //! indexed: an attacker who can add fields could guess it from the sizes (RFC 7541,
 //! section 7.1).
 
-/// Representation of a field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Indexing {
     /// From the table, and added to it if missing.

@@ -44,7 +44,6 @@ pub struct AuthenticatedAdvert<'a> {
     /// IP header fields of the packet.
     pub envelope: Envelope,
     pub sequence: u32,
-    /// Bytes of the advert.
     pub advert: &'a [u8],
 }
 

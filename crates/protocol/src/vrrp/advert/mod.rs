@@ -40,7 +40,7 @@ const ADVERTISEMENT: u8 = 1;
 /// Maximum interval of version 3, in hundredths of a second: twelve bits.
 const CENTISECONDS_MAX: u16 = 0xfff;
 
-/// A VRRP advertisement.
+/// A VRRP advertisement without its IP header.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Advert {
     pub version: VrrpVersion,

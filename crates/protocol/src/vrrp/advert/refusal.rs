@@ -7,12 +7,7 @@ use crate::vrrp::Counter;
 pub enum AdvertError {
     /// The packet has the wrong length.
     #[error("malformed: {is} bytes instead of {should}")]
-    Length {
-        /// Actual length in bytes.
-        is: usize,
-        /// Required length in bytes.
-        should: usize,
-    },
+    Length { is: usize, should: usize },
     /// The version differs from ours.
     #[error("its VRRP version is {is}")]
     Version { is: u8 },
@@ -34,7 +29,6 @@ pub enum AdvertError {
     /// The password, or the digest of the authentication header, is wrong.
     #[error("wrong password or key")]
     AuthenticationFailed,
-    /// The interval is zero.
     #[error("malformed: its advert interval is zero")]
     Interval,
 }

@@ -3,7 +3,6 @@
 use super::{ETHERNET_BYTES, ETHERTYPE_ARP, ETHERTYPE_IPV6, Mac, arp, discovery};
 use std::net::IpAddr;
 
-/// Kind of a claim.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Manner {
     Answers,

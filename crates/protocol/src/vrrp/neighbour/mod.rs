@@ -15,12 +15,10 @@ pub use claim::{AddressClaim, Manner, claim};
 
 use std::net::IpAddr;
 
-/// An Ethernet address.
 pub type Mac = [u8; 6];
 
 pub const BROADCAST: Mac = [0xff; 6];
 pub const ETHERTYPE_ARP: u16 = 0x0806;
-/// Ethernet type of IPv6.
 pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// Maximum number of bytes that [`fn@claim`] needs of a frame.
 pub const FRAME_BYTES_MAX: usize = 1514;

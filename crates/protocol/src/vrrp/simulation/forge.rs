@@ -8,7 +8,6 @@ use lab::Random;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-/// Returns one forged packet.
 pub fn packet(random: &mut Random, settings: &Settings) -> Input {
     let stranger = IpAddr::from([10, 9, 0, 66]);
     let from = random.pick(&[stranger, source(0), source(1)]);

@@ -3,7 +3,6 @@
 
 use lab::Random;
 
-/// Maximum number of machines.
 pub const HOSTS: usize = 4;
 
 #[derive(Clone, Debug)]

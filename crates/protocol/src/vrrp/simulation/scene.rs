@@ -17,7 +17,6 @@ pub enum Input {
     Claim { by: Option<usize> },
 }
 
-/// Suspension of a machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Pause {
     pub since: u64,
@@ -25,7 +24,6 @@ pub struct Pause {
     pub suspended: bool,
 }
 
-/// State of one machine.
 #[derive(Debug)]
 pub struct VrrpSimulatedHost {
     pub place: usize,

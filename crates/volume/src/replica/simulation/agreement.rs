@@ -12,7 +12,6 @@ pub const DRIFT_DIVISOR: u64 = 8;
 /// Time for which a request for the lease is remembered, nanoseconds.
 const WISH_NS: u64 = 8_000_000;
 
-/// Request of a node.
 #[derive(Clone, Debug)]
 pub enum AgreementRequest {
     /// Requests the lease with this rank. The node uses no epoch up to this one.
@@ -22,7 +21,6 @@ pub enum AgreementRequest {
     Propose(Epoch, Record),
 }
 
-/// Reply to a node.
 #[derive(Clone, Debug)]
 pub enum AgreementReply {
     Granted(Epoch, Record),
@@ -31,7 +29,6 @@ pub enum AgreementReply {
     Recorded(Record),
 }
 
-/// Simulated cluster state.
 #[derive(Clone, Debug)]
 pub struct Agreement {
     pub epoch: Epoch,

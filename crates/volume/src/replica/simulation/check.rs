@@ -63,7 +63,6 @@ const POSSIBLE_MAX: usize = 4_000;
 /// Number of histories above which they are distinguished only by current value and open writes.
 const PRECISE_MAX: usize = 32;
 
-/// State of all blocks.
 #[derive(Clone, Debug)]
 pub struct Checker {
     blocks: Vec<BlockHistory>,

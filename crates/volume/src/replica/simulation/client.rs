@@ -21,7 +21,6 @@ pub struct Op {
     pub want: Want,
     pub node: usize,
     pub done: bool,
-    /// Current attempt.
     pub attempt: Attempt,
 }
 

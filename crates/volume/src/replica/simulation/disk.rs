@@ -9,7 +9,6 @@ use crate::replica::{
 };
 use lab::Random;
 
-/// Faults of a disk.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
     /// Operations that begin do not end before this time.
@@ -21,7 +20,6 @@ pub struct Faults {
     pub lies: bool,
 }
 
-/// Operation in flight.
 #[derive(Clone, Debug)]
 enum PendingOperation {
     Data(Operation<AttemptNumbers>),
@@ -30,7 +28,6 @@ enum PendingOperation {
     Store(DurableChange),
 }
 
-/// Disk of a machine.
 #[derive(Clone, Debug)]
 pub struct Disk {
     geometry: Geometry,
@@ -71,7 +68,6 @@ impl Disk {
         }
     }
 
-    /// Enables checksums.
     pub fn keep_sums(&mut self, broken: InjectedDefect) {
         self.sums = Some(Sums::new(&self.image));
         self.broken = broken;
@@ -199,7 +195,6 @@ impl Disk {
         self.pending.push((key, pending));
     }
 
-    /// Starts a store.
     pub fn store(&mut self, key: u64, change: DurableChange) {
         self.pending.push((key, PendingOperation::Store(change)));
     }
@@ -280,7 +275,6 @@ impl Disk {
         self.image.clone_from(&self.durable);
     }
 
-    /// Zeroes blocks durably.
     pub fn prepare(&mut self, from: u64, to: u64) {
         let range = from as usize..to as usize;
         self.cache

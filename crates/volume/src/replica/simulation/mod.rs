@@ -25,7 +25,7 @@ use world::ReplicaSimulation;
 
 /// Number of histories per run.
 const HISTORIES: u64 = 10_000;
-/// One in this many histories contains verifies.
+/// Number of histories of which one contains verifies.
 const VERIFIES: u64 = 8;
 /// Number of histories with rot; each repair defect must be found within them.
 const ROT_HISTORIES: u64 = 1_500;

@@ -35,7 +35,6 @@ impl SimulatedNetwork {
         session
     }
 
-    /// Ends the connection.
     pub fn close(&mut self) {
         self.session = None;
         self.queues = Default::default();

@@ -29,7 +29,6 @@ pub const BOUNDS: ReplicaLimits = ReplicaLimits {
     fail_ns: None,
 };
 
-/// Simulated machine.
 #[derive(Debug)]
 pub struct SimulatedNode {
     pub replica: Option<Replica<AttemptNumbers>>,
@@ -92,7 +91,6 @@ impl SimulatedNode {
         self.clock_from + since as u64 + 2_000
     }
 
-    /// Starts the process.
     pub fn start(
         &mut self,
         me: usize,
@@ -122,7 +120,6 @@ impl SimulatedNode {
         true
     }
 
-    /// Ends the process.
     pub fn stop(&mut self) {
         self.replica = None;
         self.life += 1;
@@ -131,7 +128,6 @@ impl SimulatedNode {
         self.served = None;
     }
 
-    /// Cuts the power.
     pub fn power_off(&mut self, now: u64) {
         self.stop();
         self.powered = false;

@@ -3,7 +3,6 @@
 use super::node::GEOMETRY;
 use lab::Random;
 
-/// One millisecond, in nanoseconds.
 pub const MS: u64 = 1_000_000;
 
 /// Fault, or action of an operator.
@@ -18,7 +17,7 @@ pub enum PlannedFault {
     Pause(usize, u64),
     /// Cuts the direct link to these receivers.
     Cut([bool; 2], u64),
-    /// These nodes do not reach a majority.
+    /// Cuts these nodes off from the majority.
     Alone([bool; 2], u64),
     /// The node reaches neither the other node nor the cluster.
     Isolate(usize, u64),
@@ -48,7 +47,6 @@ pub enum PlannedFault {
     Freeze(u64, bool),
 }
 
-/// Plan of a history.
 #[derive(Clone, Debug)]
 pub struct SimulationPlan {
     pub faults: Vec<(u64, PlannedFault)>,
@@ -164,7 +162,6 @@ impl SimulationPlan {
         self.healed_at = at;
     }
 
-    /// Adds repeated rot.
     pub fn rot(&mut self, random: &mut Random) {
         self.rots = Some(random.percent(50));
         for _ in 0..random.between(4, 24) {
@@ -191,7 +188,6 @@ impl SimulationPlan {
         self.healed_at = self.healed_at.max(at + wait + 2 * MS);
     }
 
-    /// Adds verifies.
     pub fn verify(&mut self, random: &mut Random) {
         for _ in 0..random.between(1, 4) {
             let what = if random.percent(80) {

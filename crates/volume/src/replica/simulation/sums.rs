@@ -7,7 +7,6 @@ use lab::Random;
 /// Bit that marks a rotten block. No attempt has this bit; unknown content has all bits.
 const ROT: u32 = 1 << 31;
 
-/// Checksums of a disk.
 #[derive(Clone, Debug)]
 pub struct Sums {
     /// Content that each checksum belongs to: the last content written.

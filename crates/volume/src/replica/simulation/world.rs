@@ -31,7 +31,6 @@ enum DiskReportKind {
     Store(u64),
 }
 
-/// Event of the simulation.
 #[derive(Debug)]
 enum Event {
     Deliver(Session, usize),
@@ -66,7 +65,6 @@ enum Event {
     Heal,
 }
 
-/// Complete history.
 #[derive(Debug)]
 pub struct ReplicaSimulation {
     plan: SimulationPlan,

@@ -1,5 +1,5 @@
-//! A range that changes while another node is not heard: that node knows whose the addresses are which come from its
-//! part.
+//! Tests a range that changes while another node is unreachable: only that node knows the clients
+//! of addresses that come from its part.
 
 use super::*;
 use crate::dhcp::pool::{AddressClaimResult, ClientRequestState, Holder, Pool};

@@ -240,7 +240,6 @@ fn client() -> Connection {
     client_with(Options::new(Http2Role::Client))
 }
 
-/// Converts fields for `send_headers`.
 fn list<'a>(fields: &'a [(&'a str, &'a str)]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
     fields
         .iter()

@@ -12,10 +12,9 @@ mod unowned;
 use super::scene::Scene;
 use crate::vrrp::VrrpAction;
 
-/// Description of a violation.
+/// The error is the description of the violated invariant.
 pub type InvariantResult = Result<(), String>;
 
-/// All checkers.
 #[derive(Default)]
 pub struct InvariantChecks {
     belief: belief::Belief,
