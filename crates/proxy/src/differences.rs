@@ -9,7 +9,6 @@ mod tests;
 use language::manual::{Applies, Difference};
 use lines::*;
 
-/// All differences, by subject.
 pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "body-cut",

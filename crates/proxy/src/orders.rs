@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Settings of `set rate-limit`.
+/// Settings that `set rate-limit` accepts, as operators write them.
 pub(crate) const RATES: [&str; 4] = [
     "connections",
     "sessions",
@@ -27,7 +27,7 @@ struct Replaced<T> {
     ordered: T,
 }
 
-/// The orders in effect.
+/// Settings that operators changed at run time, with the values of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct OperatorOverrides {

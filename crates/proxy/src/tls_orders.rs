@@ -102,7 +102,6 @@ pub fn replaced_by_files(config: &Config) -> Vec<String> {
     lines.collect()
 }
 
-/// `new ssl …`
 pub fn create(config: &Config, words: &[&str], _: Option<&str>) -> Result<String, StoreError> {
     let store = &config.certificates;
     let Some(name) = words.get(3) else {
@@ -115,7 +114,6 @@ pub fn create(config: &Config, words: &[&str], _: Option<&str>) -> Result<String
     }
 }
 
-/// `set ssl …`
 pub fn set(config: &Config, words: &[&str], payload: Option<&str>) -> Result<String, StoreError> {
     let (kind, store) = (kind(words), &config.certificates);
     let (Some(name), Some(payload)) = (words.get(3), payload) else {
@@ -137,7 +135,6 @@ pub fn set(config: &Config, words: &[&str], payload: Option<&str>) -> Result<Str
     }
 }
 
-/// `commit ssl …`
 pub fn commit(config: &Config, words: &[&str], _: Option<&str>) -> Result<String, StoreError> {
     let (kind, store) = (kind(words), &config.certificates);
     let Some(name) = words.get(3) else {
@@ -159,7 +156,6 @@ pub fn commit(config: &Config, words: &[&str], _: Option<&str>) -> Result<String
     committed
 }
 
-/// `abort ssl …`
 pub fn abort(config: &Config, words: &[&str], _: Option<&str>) -> Result<String, StoreError> {
     let store = &config.certificates;
     let Some(name) = words.get(3) else {
@@ -172,7 +168,6 @@ pub fn abort(config: &Config, words: &[&str], _: Option<&str>) -> Result<String,
     }
 }
 
-/// `del ssl …`
 pub fn delete(config: &Config, words: &[&str], _: Option<&str>) -> Result<String, StoreError> {
     let (kind, store) = (kind(words), &config.certificates);
     let Some(name) = words.get(3) else {

@@ -46,7 +46,6 @@ const ADDED_WORDS_MAX: usize = 1024;
 /// An exported state, and the snapshot needed to export the later counts.
 #[derive(Debug)]
 pub struct Exported {
-    /// Bytes for [`import`].
     pub bytes: Zeroizing<Vec<u8>>,
     /// Snapshot from which the later counts are calculated.
     pub mark: Mark,
@@ -109,7 +108,6 @@ pub enum CarryError {
     Cut,
 }
 
-/// Result of an import.
 #[derive(Debug, Default)]
 pub struct Imported {
     /// Number of proxies whose names are known here.

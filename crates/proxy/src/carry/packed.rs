@@ -12,7 +12,6 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Packs a number.
     pub fn plain(&mut self, mut n: u64) {
         while n >= 0x80 {
             self.bytes.push(n as u8 | 0x80);
@@ -38,7 +37,6 @@ impl<'b> Reader<'b> {
         Reader { rest: bytes }
     }
 
-    /// Reads a number.
     pub fn plain(&mut self) -> Result<u64, CarryError> {
         let mut n = 0;
         for (at, byte) in self.rest.iter().take(NUMBER_BYTES_MAX).enumerate() {

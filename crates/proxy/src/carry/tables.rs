@@ -123,7 +123,6 @@ fn entry(w: &mut Writer, key: &[u8], held: &HeldEntry) {
     }
 }
 
-/// An exported table.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct TableTold {
@@ -138,7 +137,6 @@ pub(super) struct TableTold {
     entries: Vec<u8>,
 }
 
-/// A decoded value.
 enum DecodedValue<'b> {
     Number(u64),
     Rate(u32, u32, u32),

@@ -39,7 +39,6 @@ pub(super) fn export_state(
     Zeroizing::new(encode(&told))
 }
 
-/// Recipient of the state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Receiver {
     /// The supervisor, which keeps it in memory: it gets keys, too.

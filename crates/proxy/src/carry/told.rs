@@ -30,7 +30,6 @@ pub(super) struct CarriedState {
     pub live: Option<LiveTold>,
 }
 
-/// Momentary state.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct LiveTold {

@@ -40,7 +40,6 @@ enum Check {
     Zlib { low: u32, high: u32 },
 }
 
-/// Compressor of one body.
 #[derive(Debug)]
 pub struct Encoder {
     algorithm: Algorithm,

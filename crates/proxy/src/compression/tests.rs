@@ -141,7 +141,6 @@ fn a_strong_tag_becomes_weak_and_a_strange_one_stops_compression() {
     }
 }
 
-/// Decodes compressed bytes.
 fn decoded(algorithm: Algorithm, bytes: &[u8], length: usize) -> Vec<u8> {
     let mut decoder = match algorithm {
         Algorithm::Gzip => Decompress::new_gzip(15),

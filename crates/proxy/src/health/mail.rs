@@ -51,7 +51,6 @@ pub(super) enum Then {
     Refused(String),
 }
 
-/// Delivery of one mail.
 #[derive(Debug)]
 pub(super) struct Delivery {
     /// Lines still to be sent, each with the response code that must precede it.

@@ -29,7 +29,6 @@ pub const INFO: u8 = 6;
 /// The default of `email-alert level`.
 const LEVEL: u8 = log::Level::Alert as u8;
 
-/// One queued mail.
 struct Letter {
     mail: Mail,
     timeout: Duration,

@@ -129,7 +129,6 @@ pub(super) fn is_in_place(fd: &OwnedFd, place: &ListenAddress) -> bool {
 }
 
 impl TemporarySocketFile {
-    /// Returns the final path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -163,14 +162,12 @@ impl Drop for TemporarySocketFile {
 }
 
 impl Placed {
-    /// Makes the rename permanent.
     pub fn keep(self) {
         if let Some(before) = &self.before {
             let _ = rustix::fs::unlink(before);
         }
     }
 
-    /// Restores the previous file.
     pub fn undo(self) {
         let _ = match &self.before {
             Some(before) => rustix::fs::rename(before, &self.path),

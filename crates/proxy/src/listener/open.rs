@@ -84,13 +84,9 @@ pub struct OpenError {
 /// A step of opening a listener.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OpenStep {
-    /// socket(2)
     Create,
-    /// setsockopt(2)
     Option,
-    /// bind(2)
     Bind,
-    /// listen(2)
     Listen,
     /// chown(2), chmod(2) of a Unix socket
     Own,

@@ -1,7 +1,6 @@
 //! Parses syslog messages: RFC 3164, RFC 5424, or neither. A message in neither format is
 //! plain text and forwarded completely.
 
-/// Format of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SyslogMessageFormat {
     /// Text, with or without a priority in front.
@@ -24,7 +23,6 @@ pub struct SyslogMessage<'a> {
     pub host: Option<&'a [u8]>,
     pub tag: Option<&'a [u8]>,
     pub pid: Option<&'a [u8]>,
-    /// Message ID (RFC 5424).
     pub id: Option<&'a [u8]>,
     /// Structured data with its brackets (RFC 5424).
     pub structured: Option<&'a [u8]>,

@@ -53,7 +53,6 @@ struct Loop {
 /// Connection limit of each section, and its free slots.
 type ConnectionLimits = HashMap<Arc<str>, (u32, Arc<Semaphore>)>;
 
-/// The active sockets.
 #[derive(Debug)]
 pub struct LogReceivers {
     runtime: &'static Runtime,

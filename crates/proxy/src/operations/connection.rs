@@ -301,7 +301,6 @@ fn may_change(word: &str) -> bool {
     !word.is_empty() && CHANGING.iter().any(|changing| changing.starts_with(word))
 }
 
-/// Output of a command.
 enum Answer {
     Text(String),
     /// A report that is produced while the client reads it.

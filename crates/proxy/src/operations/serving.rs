@@ -71,7 +71,7 @@ impl SocketsState {
         Arc::clone(&lock(&self.shown))
     }
 
-    /// `stats maxconn`
+    /// Applies `stats maxconn` of this configuration.
     fn limit(&self, config: &Config) {
         let most = config.global.stats_maxconn.unwrap_or(CONNECTIONS_DEFAULT);
         self.places

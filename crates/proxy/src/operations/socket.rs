@@ -43,7 +43,6 @@ pub struct OperationsSocket {
     pub(super) takes: Takes,
 }
 
-/// Purpose of a socket.
 #[derive(Clone, Debug)]
 pub(super) enum Takes {
     Commands(Rights),

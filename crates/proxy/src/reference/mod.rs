@@ -37,7 +37,6 @@ const fn row(
     }
 }
 
-/// Returns all rows.
 pub fn documented() -> Vec<Documented> {
     static ALL: OnceLock<Vec<Documented>> = OnceLock::new();
     let all = ALL.get_or_init(|| {

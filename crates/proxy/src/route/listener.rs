@@ -3,7 +3,6 @@
 use model::config::{BindAddress, Config, ListenerIndex, Mode, Proxy, ProxyIndex};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Criteria for the listener.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ListenerCriteria {
     pub tls: bool,

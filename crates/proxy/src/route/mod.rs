@@ -27,7 +27,6 @@ const REPLY_BYTES_MAX: usize = 64 * 1024;
 /// Connection limit of the data plane that serves the request.
 const CONNECTIONS_MAX: u32 = 16;
 
-/// The request to trace.
 #[derive(Clone, Debug)]
 pub struct RouteQuery {
     /// Listener that receives the request.
@@ -38,14 +37,12 @@ pub struct RouteQuery {
     pub through: SocketAddr,
     /// Server name for TLS; None: without TLS.
     pub tls: Option<String>,
-    /// Bytes of the request.
     pub bytes: Vec<u8>,
     /// The client closes its sending side after the request, so that rules do not wait for
     /// further bytes.
     pub closes: bool,
 }
 
-/// Result of the trace.
 #[derive(Clone, Debug)]
 pub struct RouteTrace {
     pub trace: Trace,

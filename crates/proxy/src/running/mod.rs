@@ -16,7 +16,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
-/// A running data plane.
 #[derive(Debug)]
 pub struct DataPlane {
     /// State shared by the threads.

@@ -12,11 +12,8 @@ const MEASURE_MS: u64 = 1000;
 /// Values measured over the last second.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Measured {
-    /// Bytes sent to clients.
     pub bytes_out: u64,
-    /// Bytes before compression.
     pub compressed_in: u64,
-    /// Bytes after compression.
     pub compressed_out: u64,
     /// Percent of the threads' time that was idle.
     pub idle_percent: u32,

@@ -25,7 +25,6 @@ use tls::transport::ConnectionTransport;
 /// Reason why a connection failed.
 #[derive(Debug)]
 pub enum ConnectFailure {
-    /// `timeout connect` expired.
     Timeout,
     /// The server (or the system) refused the connection.
     Refused(io::Error),

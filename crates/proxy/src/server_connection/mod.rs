@@ -129,7 +129,6 @@ impl ServerConnection {
         }
     }
 
-    /// Returns the local address.
     pub fn local_address(&self) -> Option<SocketAddr> {
         let address = self
             .with_fd(|fd| rustix::net::getsockname(fd).ok())

@@ -169,7 +169,6 @@ thread_local! {
     static POOLS: &'static Pools = Box::leak(Box::default());
 }
 
-/// Returns this thread's pools.
 pub fn pools() -> &'static Pools {
     POOLS.with(|pools| *pools)
 }
@@ -375,7 +374,6 @@ impl Pools {
         }
     }
 
-    /// Closes all idle connections.
     pub fn clear(&self) {
         for pool in self.by_server.borrow_mut().iter_mut().flatten() {
             let idle = std::mem::take(&mut pool.idle);

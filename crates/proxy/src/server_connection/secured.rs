@@ -52,7 +52,7 @@ enum WantedName {
 #[derive(Clone, Debug)]
 pub struct ConnectionRequirements {
     name: WantedName,
-    /// None: no connection matches.
+    /// Properties as one value; None if no connection matches.
     mark: Option<Mark>,
 }
 

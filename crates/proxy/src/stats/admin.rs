@@ -95,7 +95,6 @@ pub fn actions() -> impl Iterator<Item = (&'static str, &'static str)> {
     ACTIONS.iter().map(|(word, text, _)| (*word, *text))
 }
 
-/// Parsed form.
 #[derive(Default)]
 struct AdminForm {
     backend: Vec<u8>,

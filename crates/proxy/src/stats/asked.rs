@@ -1,7 +1,6 @@
 //! Parameters of a statistics request: the words behind `stats uri` (`;csv`, `;up`,
 //! `;norefresh`, `?scope=…`), with HAProxy's syntax.
 
-/// Requested output format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum StatisticsFormat {
     #[default]

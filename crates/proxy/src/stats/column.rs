@@ -10,7 +10,7 @@ impl Tags {
         self.0.as_bytes().get(at).copied().unwrap_or(b'?')
     }
 
-    /// Metric, Status, Key, …
+    /// Returns the origin for the typed output: Metric, Status, Key and so on.
     pub fn origin(self) -> &'static str {
         match self.letter(0) {
             b'M' => "Metric",
@@ -22,7 +22,7 @@ impl Tags {
         }
     }
 
-    /// Gauge, Counter, Limit, …
+    /// Returns the nature for the typed output: Gauge, Counter, Limit and so on.
     pub fn nature(self) -> &'static str {
         match self.letter(1) {
             b'A' => "Age",
@@ -41,7 +41,7 @@ impl Tags {
         }
     }
 
-    /// Process, Service or Cluster.
+    /// Returns the scope for the typed output: Process, Service or Cluster.
     pub fn scope(self) -> &'static str {
         match self.letter(2) {
             b'C' => "Cluster",
@@ -52,7 +52,6 @@ impl Tags {
     }
 }
 
-/// Properties of a column.
 #[derive(Clone, Copy, Debug)]
 pub struct ColumnRow {
     /// Name in the header line of the CSV.
@@ -71,7 +70,7 @@ macro_rules! columns {
             $(#[doc = $meaning] $variant,)*
         }
 
-        /// Every column, in order.
+        /// Every column, in the order of the CSV.
         pub static COLUMNS: &[ColumnRow] = &[
             $(ColumnRow { name: $name, tags: Tags($tags), meaning: $meaning },)*
         ];
@@ -213,14 +212,12 @@ columns! {
 
 pub const COLUMN_COUNT: usize = Column::H1SplicedBytesOut as usize + 1;
 
-/// Set of columns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ColumnSet(u128);
 
 const _: () = assert!(COLUMN_COUNT < u128::BITS as usize);
 
 impl ColumnSet {
-    /// Every column.
     pub const ALL: ColumnSet = ColumnSet((1 << COLUMN_COUNT) - 1);
 
     /// Creates a set of these columns.

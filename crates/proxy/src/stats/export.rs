@@ -6,7 +6,6 @@ use super::row::{ColumnValue, Moment, Object, Row, RowCursor, Selection};
 use model::config::Config;
 use std::fmt::Write;
 
-/// An output format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Format {
     #[default]
@@ -22,14 +21,11 @@ pub enum Format {
 pub struct RowsOutput {
     format: Format,
     rows: RowCursor,
-    /// The beginning was written.
     has_begun: bool,
-    /// A row was written.
     has_rows: bool,
 }
 
 impl RowsOutput {
-    /// Starts at the beginning.
     pub fn new(format: Format) -> RowsOutput {
         RowsOutput {
             format,

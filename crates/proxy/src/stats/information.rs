@@ -7,7 +7,6 @@ use super::process::ProcessSnapshot;
 use super::row::ColumnValue;
 use model::config::product::{NAME, RELEASE_DATE, VERSION};
 
-/// Type of a metric.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MetricType {
     /// A value that only increases.

@@ -46,7 +46,6 @@ pub enum StatisticsVerdict {
     /// This many bytes of the request body are needed; then the check is repeated.
     NeedBody(usize),
     Ready(ProxyResponse),
-    /// Send this report.
     Report(Box<StatisticsReport>),
 }
 
@@ -275,7 +274,6 @@ pub struct StatisticsReport {
     output: ReportOutput,
 }
 
-/// Position in a report.
 #[derive(Debug)]
 enum ReportOutput {
     Rows(RowsOutput),

@@ -29,7 +29,6 @@ pub struct Limits {
     pub compression_rate: u64,
 }
 
-/// Snapshot of the process.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ProcessSnapshot {
     pub about: About,
@@ -45,13 +44,11 @@ pub struct ProcessSnapshot {
     pub addresses: StatusReport,
 }
 
-/// Identity of the process.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct About {
     pub pid: u32,
     /// Number of data plane threads.
     pub threads: u32,
-    /// Uptime, milliseconds.
     pub uptime_ms: u64,
     /// Start time, seconds since 1970.
     pub started_s: u64,
@@ -61,7 +58,6 @@ pub struct About {
     pub node: String,
     /// Version of the cluster configuration, as text in one line.
     pub configuration: Option<String>,
-    /// `description`.
     pub description: Option<String>,
 }
 
@@ -105,10 +101,8 @@ pub struct Tls {
     pub lookups: (u64, u64),
 }
 
-/// System resources in use.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Resources {
-    /// Maximum number of descriptors.
     pub files_max: u64,
     /// Limit of the address space, bytes; 0 is none.
     pub memory_max: u64,

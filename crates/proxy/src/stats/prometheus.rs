@@ -14,7 +14,6 @@ use model::tables::Table;
 use part::report::escaped;
 use std::fmt::Write;
 
-/// Selection of metric families.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Query {
     global: bool,
@@ -299,7 +298,6 @@ pub struct MetricsOf<'m> {
 }
 
 impl MetricsOutput {
-    /// Starts at the beginning.
     pub fn new(query: Query) -> MetricsOutput {
         MetricsOutput {
             query,
@@ -320,7 +318,6 @@ impl MetricsOutput {
         true
     }
 
-    /// Begins another section.
     fn enter(&mut self, section: Section) {
         // The classes of statuses are one metric.
         let continues = matches!(section, Section::Metric { class, .. } if class > 0)
@@ -709,7 +706,6 @@ fn of_process(out: &mut String, process: &ProcessSnapshot) {
     let _ = writeln!(out, "haproxy_process_build_info{{version=\"{VERSION}\"}} 1");
 }
 
-/// Metrics of stick tables.
 const TABLES: [(&str, &str); 2] = [
     (
         "sticktable_size",

@@ -12,17 +12,13 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Value of a column.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum ColumnValue<'c> {
     /// The object has no value in this column.
     #[default]
     Empty,
-    /// Unsigned 32-bit number.
     U32(u32),
-    /// Unsigned 64-bit number.
     U64(u64),
-    /// Signed 32-bit number.
     S32(i32),
     Text(Cow<'c, str>),
 }
@@ -64,7 +60,6 @@ pub struct Moment {
     pub legends: bool,
 }
 
-/// Subject of a row.
 #[derive(Clone, Debug)]
 pub enum Object<'c> {
     /// The client side of a proxy.
@@ -84,7 +79,7 @@ pub struct Row<'c> {
     pub object: Object<'c>,
     /// Columns that are computed; the others are empty.
     columns: ColumnSet,
-    /// Values of these columns.
+    /// Values of `columns`, in the order of the columns.
     values: Vec<ColumnValue<'c>>,
 }
 
@@ -664,7 +659,6 @@ fn backend<'c>(proxy: &'c Proxy, moment: &Moment, columns: ColumnSet) -> Row<'c>
     row
 }
 
-/// Selection of rows.
 #[derive(Clone, Debug, Default)]
 pub struct Selection<'s> {
     /// Selects proxies whose name contains this.
@@ -725,7 +719,6 @@ impl Selection<'_> {
 /// long as its owner keeps that version; the values are those of the time of each step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RowCursor {
-    /// Index of the proxy.
     proxy: usize,
     /// Index within the proxy: its frontend, then the selected listeners and servers, then its
     /// backend.

@@ -35,7 +35,6 @@ use std::task::Poll;
 use std::time::Duration;
 use tls::transport::ConnectionTransport;
 
-/// A request being forwarded.
 pub struct Outgoing<'r> {
     /// Properties of the request, from its head.
     pub request: &'r Parsed,

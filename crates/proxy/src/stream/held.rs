@@ -13,7 +13,6 @@ use reactor::{self, Buffer, with_deadline};
 use std::io;
 use std::pin::pin;
 
-/// Source of the response.
 pub(super) struct ResponseSource<'o> {
     pub server: &'o PeerConnection,
     /// Detects that the client disconnects, if that matters.

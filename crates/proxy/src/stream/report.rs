@@ -16,7 +16,6 @@ use reactor::yield_now;
 const BUFFER_BYTES: usize = 16 * 1024;
 /// Cost of a piece for the budget of the turn: it takes as long as some requests.
 const PIECE_COST: usize = 4_096;
-/// End of a chunk.
 const CHUNK_END: &[u8] = b"\r\n";
 /// End of the last chunk, and the end of the body.
 const LAST_CHUNK_END: &[u8] = b"\r\n0\r\n\r\n";

@@ -53,7 +53,6 @@ pub async fn timed_out(client: &mut Client) {
     linger(client).await;
 }
 
-/// Serves one request.
 pub async fn serve(client: &mut Client) -> Next {
     let mut stream = new_stream(client.session.clone(), true);
     stream.times.follow(client.idle_since, client.streams);

@@ -26,7 +26,6 @@ pub struct Half {
     pub ended: bool,
     /// The end was forwarded to the receiver.
     shut: bool,
-    /// Number of bytes forwarded.
     pub bytes: u64,
 }
 

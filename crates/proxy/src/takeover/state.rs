@@ -33,7 +33,6 @@ const READ_BYTES: usize = 64 * 1024;
 /// State received from another Evenkeel process.
 #[derive(Debug)]
 pub struct TakenState {
-    /// State for [`carry::import`].
     pub bytes: Vec<u8>,
     /// Connection for the later counts.
     pub rest: OwnedFd,

@@ -14,13 +14,12 @@ pub const REQUEST: &[u8] = b"_getsocks\n";
 pub const PART_MAX: usize = 252;
 /// Maximum number of sockets: four times the ports of one address.
 pub const SOCKETS_MAX: usize = 1 << 18;
-/// Bytes of a number.
+/// Size of an encoded number in bytes.
 pub const NUMBER_BYTES: usize = 4;
 /// Maximum size of a record in bytes: two names and the options.
 const RECORD_BYTES_MAX: usize = 2 * (1 + u8::MAX as usize) + NUMBER_BYTES;
 pub const PART_BYTES_MAX: usize = PART_MAX * RECORD_BYTES_MAX;
 
-/// Description of one socket.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Record {
     /// Network namespace of the listener; empty for that of the process.

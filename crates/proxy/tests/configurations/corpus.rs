@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 pub struct Sample {
     /// The name of its file.
     pub name: String,
-    /// Its bytes.
     pub text: Vec<u8>,
 }
 

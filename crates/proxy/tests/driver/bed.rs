@@ -77,7 +77,6 @@ enum System {
     },
 }
 
-/// A running proxy.
 pub struct ProxyFixture {
     system: System,
     /// Ports of `{0}`, `{1}`… in the text.
@@ -630,7 +629,6 @@ pub fn soon(what: &str, mut is: impl FnMut() -> bool) {
     }
 }
 
-/// Waits.
 pub fn pause(ms: u64) {
     std::thread::sleep(Duration::from_millis(ms));
 }

@@ -36,7 +36,6 @@ impl Peer {
         }
     }
 
-    /// Sends all bytes.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.socket.write_all(bytes.as_ref()).expect("write");
     }
@@ -163,7 +162,6 @@ impl Peer {
         self.answer_of_if_any(false)
     }
 
-    /// Reads a response.
     pub fn answer(&mut self) -> ClientResponse {
         self.answer_of(false)
     }
@@ -213,12 +211,10 @@ impl Peer {
         self.end(PATIENCE.as_millis() as u64)
     }
 
-    /// Closes the sending side.
     pub fn half_close(&mut self) {
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
     }
 
-    /// Closes with a reset.
     pub fn reset(self) {
         let zero = rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
         zero.unwrap();
@@ -230,13 +226,11 @@ impl Peer {
 pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
 impl Gate {
-    /// Opens the gate.
     pub fn open(&self) {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.0.1.notify_all();
     }
 
-    /// Closes the gate.
     pub fn close(&self) {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
     }
@@ -265,7 +259,6 @@ impl Drop for ScriptedOrigin {
 }
 
 impl ScriptedOrigin {
-    /// Starts an origin.
     pub fn new(serve: impl Fn(Peer, u64) + Send + Sync + 'static) -> ScriptedOrigin {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -48,12 +48,10 @@ pub struct Peer2 {
 }
 
 impl Peer2 {
-    /// Creates the client's end.
     pub fn client(peer: Peer) -> Peer2 {
         Peer2::new(peer, Http2Role::Client)
     }
 
-    /// Creates the origin's end.
     pub fn origin(peer: Peer) -> Peer2 {
         Peer2::new(peer, Http2Role::Server)
     }
@@ -123,7 +121,6 @@ impl Peer2 {
         self.flush();
     }
 
-    /// Returns the next event.
     pub fn next(&mut self) -> PeerEvent {
         loop {
             if let Some(seen) = self.ahead.pop_front() {
@@ -153,7 +150,6 @@ impl Peer2 {
         self.fields(0, &request("GET", path), true)
     }
 
-    /// Sends data.
     pub fn data(&mut self, stream: u32, mut data: &[u8], end: bool) {
         loop {
             let taken = self.connection.send_data(StreamId(stream), data, end);
@@ -176,7 +172,6 @@ impl Peer2 {
         self.peer.half_close();
     }
 
-    /// Resets a stream.
     pub fn reset(&mut self, stream: u32, code: ErrorCode) {
         self.connection.reset(StreamId(stream), code);
         self.flush();

@@ -23,7 +23,6 @@ pub const ACK: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 pub const PADDED: u8 = 8;
 
-/// Builds a frame.
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = payload.len() as u32;
     let mut out = length.to_be_bytes()[1..].to_vec();
@@ -97,7 +96,6 @@ pub fn headers(stream: u32, block: &[u8], end: bool) -> Vec<u8> {
     frame(HEADERS, flags, stream, block)
 }
 
-/// Builds a RST_STREAM frame.
 pub fn reset(stream: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())
 }
@@ -107,7 +105,6 @@ pub fn preface() -> Vec<u8> {
     [&PREFACE[..], &frame(SETTINGS, 0, 0, b"")].concat()
 }
 
-/// A received frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RawFrame {
     pub kind: u8,

@@ -32,7 +32,6 @@ impl Operator {
         }
     }
 
-    /// Serves a connection.
     pub fn adopt(&self, peer: UnixStream, level: StatsLevel) {
         self.serving.adopt(peer, level).unwrap();
     }

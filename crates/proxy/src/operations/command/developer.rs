@@ -20,12 +20,10 @@ fn mode(name: &str, is: &mut bool, word: Option<&&str>) -> String {
     String::new()
 }
 
-/// `expert-mode [on|off]`
 pub fn expert(_: &Context, session: &mut Session, words: &[&str]) -> String {
     mode("expert-mode", &mut session.expert, words.get(1))
 }
 
-/// `experimental-mode [on|off]`
 pub fn experimental(_: &Context, session: &mut Session, words: &[&str]) -> String {
     mode("experimental-mode", &mut session.experimental, words.get(1))
 }
@@ -40,7 +38,6 @@ pub fn log(context: &Context, session: &mut Session, words: &[&str]) -> String {
     String::new()
 }
 
-/// `show threads`
 pub fn threads(context: &Context, _: &mut Session, _: &[&str]) -> String {
     let mut out = String::new();
     for thread in 0..context.runtime.threads() {
@@ -120,7 +117,6 @@ pub fn libraries(_: &Context, _: &mut Session, _: &[&str]) -> String {
     "Not available on this system.\n".into()
 }
 
-/// `show profiling`
 pub fn profiling(_: &Context, _: &mut Session, _: &[&str]) -> String {
     "Per-task CPU profiling              : off           # not available\n\
      Memory usage profiling              : off           # not available\n"
@@ -156,7 +152,6 @@ pub fn trace(_: &Context, _: &mut Session, words: &[&str]) -> String {
     }
 }
 
-/// `get var <name>`
 pub fn get_variable(context: &Context, session: &mut Session, words: &[&str]) -> CommandReply {
     let Some(name) = words.get(2).filter(|name| !name.is_empty()) else {
         return CommandReply::error("Missing process-wide variable identifier.\n");

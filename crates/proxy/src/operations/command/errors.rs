@@ -10,7 +10,6 @@ use std::time::SystemTime;
 /// Maximum number of characters in a line of a dump.
 const WIDTH: usize = 70;
 
-/// `show errors [<proxy>|<id>] [request|response]`.
 pub fn show(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     let config = context.runtime.config();
     let (mut only, mut requests, mut responses) = (None, true, true);

@@ -291,7 +291,6 @@ pub fn add_map(context: &Context, session: &Session, words: &[&str]) -> String {
     edit(context, (version, &words), Edit::Add(entries), "")
 }
 
-/// `add acl <acl> <pattern>`.
 pub fn add_acl(context: &Context, _: &Session, words: &[&str]) -> String {
     let (version, words) = match version(words) {
         Ok(found) => found,

@@ -51,23 +51,17 @@ pub struct Context {
     pub(super) shared: Arc<SocketsState>,
 }
 
-/// Settings of a connection.
 #[derive(Clone, Debug)]
 pub struct Session {
     /// Access level of the connection.
     pub level: StatsLevel,
     /// The connection stays open and shows a prompt.
     pub prompt: bool,
-    /// `quit` was received.
     pub ended: bool,
     pub timeout: Duration,
-    /// `expert-mode on` was received.
     pub expert: bool,
-    /// `experimental-mode on` was received.
     pub experimental: bool,
-    /// `set severity-output`
     pub severity: SeverityOutput,
-    /// Payload behind `<<`.
     pub payload: Option<Arc<Payload>>,
 }
 
@@ -134,7 +128,6 @@ pub enum CommandAction {
     Refuse(CommandReply),
 }
 
-/// Implementation of a command.
 #[derive(Clone, Copy)]
 enum Does {
     /// A report, produced at once.
@@ -162,7 +155,6 @@ struct Row {
     words: &'static [&'static str],
     syntax: &'static str,
     doc: &'static str,
-    /// Minimum access level.
     level: StatsLevel,
     does: Does,
 }

@@ -25,7 +25,6 @@ impl Severity {
     }
 }
 
-/// Reply of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CommandReply {
     /// Severity; None for a report.

@@ -76,12 +76,10 @@ fn set_dynamic(context: &Context, words: &[&str], on: bool) -> String {
     })
 }
 
-/// `enable dynamic-cookie backend <backend>`
 pub fn enable_dynamic_cookie(context: &Context, _: &Session, words: &[&str]) -> String {
     set_dynamic(context, words, true)
 }
 
-/// `disable dynamic-cookie backend <backend>`
 pub fn disable_dynamic_cookie(context: &Context, _: &Session, words: &[&str]) -> String {
     set_dynamic(context, words, false)
 }

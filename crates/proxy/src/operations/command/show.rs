@@ -162,7 +162,6 @@ pub fn statistics(context: &Context, session: &Session, words: &[&str]) -> LongR
     }))
 }
 
-/// `show startup-logs`
 pub fn startup_logs(context: &Context, _: &mut Session, _: &[&str]) -> String {
     context.runtime.config().reported.to_string()
 }

@@ -187,7 +187,6 @@ fn entry(held: &HeldEntry, out: &mut String) {
     out.push('\n');
 }
 
-/// `show peers [<section>]`.
 pub fn peers(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     let config = context.runtime.config();
     let report = crate::peers::report(&config, words.get(2).copied());
@@ -222,7 +221,6 @@ impl SortedEntries {
         }
     }
 
-    /// Finds the next keys.
     fn find_keys(&mut self) {
         let (table, last) = (&self.table, self.last.as_deref());
         // The largest of the smallest keys is on top.

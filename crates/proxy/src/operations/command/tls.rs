@@ -47,27 +47,22 @@ fn changed(
     said(outcome(context, session, words, change))
 }
 
-/// `new ssl …`
 pub fn create(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
     changed(context, session, words, tls_orders::create)
 }
 
-/// `set ssl …`
 pub fn set(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
     changed(context, session, words, tls_orders::set)
 }
 
-/// `commit ssl …`
 pub fn commit(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
     changed(context, session, words, tls_orders::commit)
 }
 
-/// `abort ssl …`
 pub fn abort(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
     changed(context, session, words, tls_orders::abort)
 }
 
-/// `del ssl …`
 pub fn delete(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
     changed(context, session, words, tls_orders::delete)
 }
@@ -134,7 +129,6 @@ pub fn set_ticket_key(context: &Context, session: &Session, words: &[&str]) -> C
     }
 }
 
-/// `show ssl ocsp-response [id]`
 pub fn show_ocsp(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     match words.get(3) {
         Some(id) => shown(store(context).show_ocsp_of(id)),

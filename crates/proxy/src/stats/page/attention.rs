@@ -94,7 +94,6 @@ impl Attention {
         }
     }
 
-    /// Appends the strip.
     pub fn write(&self, out: &mut String, view: &View<'_>) {
         if self.0.iter().all(|items| items.count == 0) {
             out.push_str("<p class=\"alert active_up\">Nothing needs attention.</p>\n");

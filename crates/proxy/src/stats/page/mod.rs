@@ -25,7 +25,6 @@ use std::fmt::Write;
 
 pub use confirm::render as confirm;
 
-/// Data for the page.
 pub struct View<'v> {
     pub config: &'v Config,
     pub page: &'v StatsPage,
@@ -87,7 +86,6 @@ pub struct PageOutput {
     widths: Widths,
     attention: Attention,
     has_tables: bool,
-    /// The beginning was written.
     has_begun: bool,
 }
 
