@@ -14,7 +14,6 @@ pub struct Feature {
     pub commands: &'static [Subcommand],
 }
 
-/// A subcommand.
 pub struct Subcommand {
     /// Name on the command line.
     pub name: &'static str,
@@ -24,7 +23,6 @@ pub struct Subcommand {
 }
 
 impl Subcommand {
-    /// Creates a row.
     pub const fn new(
         name: &'static str,
         define: fn(Command) -> Command,

@@ -20,7 +20,6 @@ use supervisor::MasterSocket;
 /// Limit of ports in one `-S`.
 const PORTS_MAX: u16 = 64;
 
-/// Parsed `-S` option.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MasterAddress {
     pub text: String,

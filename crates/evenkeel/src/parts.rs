@@ -184,7 +184,6 @@ pub fn codes() -> Vec<&'static Code> {
     codes
 }
 
-/// Result of loading files.
 #[derive(Debug)]
 pub struct LoadedParts {
     /// Proxy, with the diagnostics of all sections. An error in any section leaves it without a
@@ -215,7 +214,6 @@ impl LoadedParts {
         }
     }
 
-    /// Returns the virtual addresses.
     pub fn addresses(&self) -> Option<Config> {
         self.read()?.config()
     }

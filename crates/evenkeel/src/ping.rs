@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 /// Second word of its command line.
 pub const WORD: &str = "ping";
 
-/// Maximum timeout.
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
 /// Limit of a reply, in bytes.
 const ANSWER_BYTES_MAX: usize = 2_048;

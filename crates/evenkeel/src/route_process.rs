@@ -53,7 +53,6 @@ enum RouteError {
     Console(#[from] io::Error),
 }
 
-/// Runs the process.
 pub fn main(channel: Channel) -> ExitCode {
     entry::exit("the process of a route", serve(channel))
 }

@@ -42,7 +42,6 @@ impl AddressRoleInput {
         })
     }
 
-    /// Decodes the configuration.
     pub fn config(&self) -> Result<Config, ConfigError> {
         let bytes = memory::read(&self.parcel.payload)?;
         Config::decode(&bytes).map_err(ConfigError::Decode)

@@ -41,7 +41,7 @@ struct DirectChannel {
 /// A role under a supervisor, or without one for a while.
 pub struct Supervised {
     direct: Option<DirectChannel>,
-    /// Last requests for leases.
+    /// Last request for leases, repeated when a direct channel opens.
     wanted: Option<SupervisorMessage>,
     /// The descriptor of the link, which lives as long as it.
     set: OwnedFd,

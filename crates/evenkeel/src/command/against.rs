@@ -25,7 +25,6 @@ struct ApplicableDifference<'f> {
     places: Vec<Span>,
 }
 
-/// Type of a difference.
 enum What<'f> {
     Difference(&'f Difference),
     WithoutEffect(&'f Documented),

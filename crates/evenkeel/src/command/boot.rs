@@ -31,7 +31,6 @@ fn machine() -> Arg {
     Arg::new("MACHINE").required(true).help(help)
 }
 
-/// Defines the options.
 pub fn definition(command: Command) -> Command {
     command
         .about("Show machines that boot from the network, and order what they boot")

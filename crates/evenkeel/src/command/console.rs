@@ -9,7 +9,6 @@ use clap::{ArgMatches, Command};
 use console::message::{LinkRequest, LinkResponse};
 use std::process::ExitCode;
 
-/// Defines the options.
 pub fn definition(command: Command) -> Command {
     command
         .about("Sign in to the web console; make second factors and tokens")

@@ -38,7 +38,6 @@ pub fn definition() -> Command {
         }))
 }
 
-/// Defines a switch: `--NAME`.
 pub fn flag(name: &'static str, help: impl IntoResettable<StyledStr>) -> Arg {
     let flag = Arg::new(name).long(name);
     flag.action(ArgAction::SetTrue).help(help)

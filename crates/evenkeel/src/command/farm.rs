@@ -19,7 +19,6 @@ fn host() -> Arg {
     Arg::new("HOST").required(true).help(help)
 }
 
-/// Defines the options.
 pub fn definition(command: Command) -> Command {
     command
         .about("Show remote desktops, drain session hosts and disconnect users")

@@ -10,7 +10,6 @@ use farm::agent::show::Screens;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-/// Defines the options.
 pub fn definition() -> Command {
     let allow = option(
         "allow",

@@ -9,7 +9,6 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Formats the files.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let (check, stdout) = (matches.get_flag("check"), matches.get_flag("stdout"));
     let mut result = ExitCode::SUCCESS;

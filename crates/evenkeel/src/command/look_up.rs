@@ -11,7 +11,6 @@ use part::voice::terminal_width;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-/// Runs `evenkeel explain`.
 pub fn explain(matches: &ArgMatches) -> ExitCode {
     if matches.get_flag("list") {
         let lines: String = codes()
@@ -31,7 +30,6 @@ pub fn explain(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Runs `evenkeel keyword`.
 pub fn keyword(matches: &ArgMatches) -> ExitCode {
     let mut documented = parts::documented();
     documented.extend(parts::DIRECTIVES);

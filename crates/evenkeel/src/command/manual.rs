@@ -13,7 +13,6 @@ use std::process::ExitCode;
 /// Title of the HTML manual.
 const TITLE: &str = "The configuration language of Evenkeel";
 
-/// Runs `evenkeel manual`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let rows: Vec<Documented> = parts::documented();
     let codes = parts::codes();

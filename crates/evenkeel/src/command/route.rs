@@ -22,7 +22,6 @@ use std::process::ExitCode;
 /// Exit code if the request gets neither a server nor a response.
 const NOWHERE: u8 = 3;
 
-/// Defines the options.
 pub fn definition(command: Command) -> Command {
     command
         .about("Show where a request would go, rule by rule, and why")
@@ -127,7 +126,6 @@ fn connection() -> [Arg; 7] {
     ]
 }
 
-/// Prints the result.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match answered(matches) {
         Ok((text, gets_something)) => {

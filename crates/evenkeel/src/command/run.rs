@@ -15,7 +15,6 @@ use std::process::ExitCode;
 use supervisor::MasterSocket;
 use supervisor::{ClusterStart, directory};
 
-/// Source of the configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ConfigurationSource {
     /// Files of the command line.

@@ -21,7 +21,6 @@ const REPORT_LIMIT: Duration = Duration::from_secs(4);
 /// Interval at which a connection is tried again while too many clients wait for the supervisor.
 const CONNECT_POLL: Duration = Duration::from_millis(20);
 
-/// Runs `evenkeel status`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let parts: Vec<&str> = parts().collect();
     let wanted = matches.get_one::<String>("PART").map(String::as_str);

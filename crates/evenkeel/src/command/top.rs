@@ -33,7 +33,6 @@ const ENDS: [Signal; 4] = [
     Signal::SIGQUIT,
 ];
 
-/// Defines the options.
 pub fn definition(command: Command) -> Command {
     command
         .about("Show everything that runs here, live in the terminal")
@@ -63,7 +62,6 @@ fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Runs `evenkeel top`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let first = match ask::look(matches) {
         Ok(look) => look,

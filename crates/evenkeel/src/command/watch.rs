@@ -50,7 +50,6 @@ const FILTERS: [(&str, &str, &str); 7] = [
     ),
 ];
 
-/// Defines the options.
 pub fn definition(command: Command) -> Command {
     let command = command
         .about("Show requests as they end, line by line, filtered")
@@ -87,7 +86,6 @@ fn filters(matches: &ArgMatches) -> String {
     given.collect()
 }
 
-/// Result of a poll.
 #[derive(Debug, PartialEq, Eq)]
 struct RequestLogBatch {
     /// Start of the next poll.
@@ -120,7 +118,6 @@ fn read(reply: &str, is_json: bool) -> Option<RequestLogBatch> {
     })
 }
 
-/// Runs `evenkeel watch`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let (filters, is_json) = (filters(matches), why::is_json(matches));
     let json = if is_json { " json" } else { "" };

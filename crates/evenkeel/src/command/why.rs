@@ -14,7 +14,6 @@ const HELP: [&str; 2] = ["--help", "-h"];
 /// Limit of a line that is sent, in bytes.
 const LINE_MAX: usize = 8 * 1024;
 
-/// Defines the options.
 pub fn definition(command: Command) -> Command {
     command
         .about("Show what was decided for a request that has ended, with times and reasons")
@@ -127,7 +126,6 @@ fn reread(matches: &ArgMatches) -> Result<(String, Option<ArgMatches>), clap::Er
         .map(|matches| (asked, Some(matches)))
 }
 
-/// Runs `evenkeel why`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let (asked, reread) = match reread(matches) {
         Ok(read) => read,

@@ -4,7 +4,6 @@ use super::capabilities;
 use rustix::thread::CapabilitySet;
 use std::fmt;
 
-/// Confinement of file access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FileConfinement {
     Confined {
@@ -18,7 +17,6 @@ pub enum FileConfinement {
     Unconfined,
 }
 
-/// Filter of system calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Filtered {
     Yes,

@@ -93,7 +93,6 @@ enum ControlError {
     Role(#[from] RoleError),
 }
 
-/// Runs a control role.
 pub fn main(channel: Channel) -> ExitCode {
     part::voice::limit_log();
     entry::exit("the control role", serve(channel))

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Amount of load.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pace {
     pub clients: u32,
@@ -89,7 +88,6 @@ impl Counted {
         }
     }
 
-    /// Number of all requests.
     pub fn requests(self) -> u64 {
         self.served.iter().sum::<u64>() + self.failed
     }

@@ -14,7 +14,6 @@ pub fn show(stage: &RunningDemo) -> ExitCode {
     }
 }
 
-/// Prints the introduction.
 pub fn introduce(out: &mut impl Write, stage: &RunningDemo) -> io::Result<()> {
     writeln!(out, "{CONFIGURATION}")?;
     for server in &stage.servers {

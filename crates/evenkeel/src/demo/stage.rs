@@ -110,7 +110,6 @@ impl Events {
             .collect()
     }
 
-    /// Takes all events.
     pub fn take(&self) -> Vec<Event> {
         self.list
             .lock()

@@ -54,7 +54,6 @@ pub fn show(stage: &RunningDemo) -> ExitCode {
     }
 }
 
-/// Function of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Key {
     Toggle(usize),
@@ -122,7 +121,6 @@ impl Rates {
     }
 }
 
-/// Data of one frame.
 struct Scene {
     proxy: SocketAddr,
     /// Addresses of the first two servers.

@@ -47,7 +47,6 @@ pub struct FaultOrder {
     pub is_faulty: bool,
 }
 
-/// Part of the demonstration.
 pub static PART: ConfigurationPart = ConfigurationPart {
     name: NAME,
     sections: Sections {

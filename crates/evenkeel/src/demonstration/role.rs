@@ -34,7 +34,6 @@ pub static ROLE: RoleRow = RoleRow {
     )
 };
 
-/// Message number of [`FaultOrder`].
 const ORDER: u16 = 1;
 const WHAT: &str = "this is the demonstration: its nodes, links and servers are processes and networks of one machine, \
                     and the faults below are made on purpose";

@@ -4,7 +4,6 @@
 use part::before::{Before, PredecessorSignal};
 use std::path::PathBuf;
 
-/// Parsed arguments.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Arguments {
     /// `-f`, and what stands behind `--`.

@@ -204,7 +204,6 @@ fn evaluate(condition: &str, arguments: &Arguments, voice: &mut MessagePrinter) 
     }
 }
 
-/// Parses the command line.
 pub fn arguments(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, ArgumentError> {
     arguments::parse(words)
 }

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 /// The file that is read where none is named.
 const FILE: &str = "/etc/keepalived/keepalived.conf";
 
-/// Parsed arguments.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Arguments {
     /// `-f`
@@ -28,7 +27,6 @@ pub struct Arguments {
     pub facility: u8,
     /// `-g`
     pub log_file: Option<PathBuf>,
-    /// `--flush-log-file`
     pub flush: bool,
     /// `-G`
     pub no_syslog: bool,
@@ -76,18 +74,15 @@ pub enum ArgumentError {
     /// The errors have been reported already.
     #[error("{}", .0.join("\n"))]
     Told(Vec<String>),
-    /// `-C`
     #[error(
         "-C (health checkers of virtual servers only) is not supported: use a `listen` section of an \
              haproxy.cfg; `evenkeel run -f` reads both files"
     )]
     Checkers,
-    /// `-T`
     #[error("-T (genhash) is not supported; `curl -s URL | md5sum` computes the same hash")]
     Genhash,
 }
 
-/// Value of an option.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum ValueRequirement {
     No,

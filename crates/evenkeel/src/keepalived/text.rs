@@ -2,7 +2,7 @@
 
 use crate::identity::keepalived_name;
 
-/// `-v`
+/// Returns the output of `keepalived -v`.
 pub fn version() -> String {
     let system = rustix::system::uname();
     format!(
@@ -28,7 +28,7 @@ pub fn signal(purpose: &str) -> Option<i32> {
     })
 }
 
-/// `-h`
+/// Output of `keepalived -h`, after the version.
 pub const USAGE: &str = "\
 Usage: keepalived [OPTION...]
   -f, --use-file=FILE          Use the specified configuration file

@@ -21,7 +21,6 @@ pub struct AddressWishes {
     pub namespace: Option<String>,
     /// `-u`: overrides the file.
     pub umask: Option<u32>,
-    /// `-B`: no BFD.
     pub no_bfd: bool,
     /// `-V`: addresses stay when the program ends, so they have no lifetime.
     pub keeps: bool,

@@ -34,7 +34,6 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// Parses the command line of a start.
 pub type WishesOf = fn(&Load, &mut MessagePrinter) -> Result<Wishes, LoadFailure>;
 
-/// Runs a loader.
 pub fn main(mut channel: Channel, wishes: WishesOf) -> ExitCode {
     match work(&mut channel, wishes) {
         Ok(()) => ExitCode::SUCCESS,

@@ -157,7 +157,7 @@ fn warn_of_missing(load: &Load, made: &Made, voice: &mut MessagePrinter) -> bool
     true
 }
 
-/// Previous version.
+/// Contents of the previous version, as received from the supervisor.
 struct Before {
     recording: Option<Recording>,
     payloads: Payloads,

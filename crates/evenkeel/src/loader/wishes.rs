@@ -16,7 +16,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Options of a load.
 #[derive(Debug, Default)]
 pub struct Wishes {
     /// The files and directories of the command line.

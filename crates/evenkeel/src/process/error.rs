@@ -38,13 +38,10 @@ pub enum StartError {
         resource: &'static str,
         errno: Errno,
     },
-    /// `chroot` failed.
     #[error("Cannot chroot({}) ({}).", .path.display(), .errno.desc())]
     Chroot { path: PathBuf, errno: Errno },
-    /// `group` or `gid` failed.
     #[error("Cannot set gid {gid} ({}).", .errno.desc())]
     Group { gid: u32, errno: Errno },
-    /// `user` or `uid` failed.
     #[error("Cannot set uid {uid} ({}).", .errno.desc())]
     User { uid: u32, errno: Errno },
     /// Privileges could not be dropped.

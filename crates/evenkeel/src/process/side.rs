@@ -125,7 +125,6 @@ impl SideThreadHandle {
         self.change();
     }
 
-    /// Returns the statistics sockets.
     pub fn sockets(&self) -> &StatisticsSockets {
         &self.sockets
     }

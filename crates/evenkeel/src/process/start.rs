@@ -52,7 +52,6 @@ pub struct ProcessOverrides {
     pub before: Before,
 }
 
-/// A process that serves.
 pub struct ServingProcess {
     /// Data plane of the process.
     pub running: Arc<DataPlane>,

@@ -23,7 +23,6 @@ pub struct ReloadedVersion {
     pub former: Option<RollbackVersion>,
 }
 
-/// A reload in progress.
 pub struct PendingReload {
     version: u64,
     event: Arc<OwnedFd>,

@@ -21,7 +21,6 @@ use part::voice::{Form, MessagePrinter};
 use std::process::ExitCode;
 use version::SupervisorInput;
 
-/// Runs a proxy role.
 pub fn main(mut channel: Channel) -> ExitCode {
     let (given, guard) = match entry::first_of_role(&mut channel, first) {
         Ok(first) => first,

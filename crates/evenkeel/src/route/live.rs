@@ -23,7 +23,6 @@ pub struct Live {
     pub notes: Vec<String>,
 }
 
-/// State of a server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LiveServer {
     pub name: String,

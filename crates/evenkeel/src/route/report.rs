@@ -51,7 +51,6 @@ pub struct TermText {
     pub values: Vec<String>,
 }
 
-/// Destination of the request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RouteDestination {
     Server {

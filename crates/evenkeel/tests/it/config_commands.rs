@@ -14,7 +14,6 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex};
 
-/// State of the cluster.
 #[derive(Default)]
 struct Cluster {
     versions: Vec<(VersionRecord, FileSet)>,
@@ -131,7 +130,6 @@ fn status() -> String {
     serde_json::json!({ "cluster": "north", "me": 1, "members": members }).to_string()
 }
 
-/// A control role.
 struct ControlRoleFixture {
     scratch: ScratchDirectory,
     cluster: Arc<Mutex<Cluster>>,

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 /// No command of these tests may take longer.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Result of a command.
 #[derive(Debug)]
 pub struct CommandOutput {
     pub status: ExitStatus,

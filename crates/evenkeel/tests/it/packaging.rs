@@ -46,7 +46,7 @@ impl Unit {
         these.map(|(_, value)| value.as_str()).collect()
     }
 
-    /// `Environment="NAME=VALUE" …`
+    /// Returns the variables of the `Environment=` lines.
     fn variables(&self) -> BTreeMap<String, String> {
         let quoted = self.all("Environment").into_iter().flat_map(|line| {
             line.split('"')

@@ -63,7 +63,6 @@ impl Supervised {
         children
     }
 
-    /// The proxy role.
     pub fn role(&self) -> Option<i32> {
         let is_role = |pid: &i32| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -106,7 +105,6 @@ impl Supervised {
         run(evenkeel(), &self.directory, ["reload", "--pid", &pid])
     }
 
-    /// Waits for its end.
     pub fn finish(mut self) -> CommandOutput {
         self.children();
         finish(self.child.take().unwrap())

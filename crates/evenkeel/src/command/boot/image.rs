@@ -46,7 +46,6 @@ struct BootImageArguments {
     size: u64,
 }
 
-/// Defines `evenkeel boot image`.
 pub fn definition() -> Command {
     Command::new("image")
         .about("Build what machines boot")

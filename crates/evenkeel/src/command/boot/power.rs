@@ -18,7 +18,6 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// second).
 const OFF: Duration = Duration::from_secs(1);
 
-/// Defines `evenkeel boot power`.
 pub fn definition() -> Command {
     Command::new("power")
         .about("Switch a machine on or off by its management controller, or show whether it is on")

@@ -106,7 +106,6 @@ pub fn sources(suite: &str, mirror: &str, security: &str) -> String {
     text
 }
 
-/// Sources of packages.
 pub struct Mirrors {
     pub mirror: String,
     pub security: String,

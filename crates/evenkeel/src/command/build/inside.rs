@@ -16,7 +16,6 @@ const FILE_MAX: u64 = 4 << 20;
 /// Limit of directory entries that are read.
 const ENTRIES_MAX: usize = 4096;
 
-/// A file system tree.
 pub struct Inside {
     root: OwnedFd,
     path: PathBuf,

@@ -204,7 +204,6 @@ fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// Output of a program.
 #[derive(Default)]
 struct Output {
     kept: String,

@@ -53,7 +53,6 @@ impl Workshop {
         }
     }
 
-    /// Path of the directory.
     pub fn path(&self) -> &Path {
         &self.0
     }

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 /// Default listening address of members.
 pub const LISTEN: &str = "[::]:7443";
 
-/// Defines `evenkeel cluster`.
 pub fn cluster(command: Command) -> Command {
     command
         .about("Join two machines and an arbiter into a cluster, and show its status")
@@ -33,7 +32,6 @@ pub fn cluster(command: Command) -> Command {
         .subcommands([remove(), hand_over(), rotate(), renumber(), recover()])
 }
 
-/// Defines `evenkeel arbiter`.
 pub fn arbiter(command: Command) -> Command {
     command
         .about("Make this machine the arbiter of a cluster")

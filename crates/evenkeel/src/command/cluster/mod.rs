@@ -25,7 +25,6 @@ const JOIN_LIMIT: Duration = Duration::from_secs(60);
 /// Limit of addresses that other members receive.
 const ADDRESSES_MAX: usize = 4;
 
-/// Runs `evenkeel cluster`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match matches.subcommand() {
         Some(("init", matches)) => show(init(matches)),
@@ -47,7 +46,6 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Runs `evenkeel arbiter`.
 pub fn arbiter_main(matches: &ArgMatches) -> ExitCode {
     match matches.subcommand() {
         Some(("join", matches)) => show(join(matches, MemberKind::Arbiter)),

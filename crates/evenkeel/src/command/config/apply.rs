@@ -25,7 +25,6 @@ const LINES_MAX: usize = 200;
 /// Number of recent versions that are searched for the result of a change.
 const RECENT: u64 = 8;
 
-/// Runs `config apply`.
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     let paths: Vec<PathBuf> = super::super::files(matches);
     let paths: Vec<PathBuf> = paths
@@ -224,7 +223,6 @@ fn shortened(text: &str) -> String {
     shown
 }
 
-/// Runs `config rollback`.
 pub(super) fn rollback(matches: &ArgMatches) -> Result<(), ConfigError> {
     let Some(to) = version(matches, "VERSION") else {
         return Err(ConfigError::NoVersion(None));

@@ -23,7 +23,6 @@ use volume::role::lease_of;
 /// Argument for a volume whose complete copies are given up.
 pub(super) const ABANDON: &str = "abandon-copies";
 
-/// Volume with two copies.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Pair {
     nodes: BTreeSet<String>,

@@ -12,7 +12,6 @@ const CODES: &str = "Exit codes:
   3  the version was tried and rolled back; the output shows the reason
   4  the outcome is not known; `evenkeel config log` shows it when a majority is available";
 
-/// Defines `evenkeel config`.
 pub fn config(command: Command) -> Command {
     command
         .about("Show and change the configuration of a cluster, and its history")

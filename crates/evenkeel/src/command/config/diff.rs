@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 /// Limit of an author's name beside a line, in characters.
 const AUTHOR_MAX: usize = 16;
 
-/// Runs `config diff`.
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     let all = records(VERSIONS_MAX)?;
     let served = accepted(&all).ok_or(ConfigError::NoVersion(None))?;
@@ -39,7 +38,6 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Runs `config blame`.
 pub(super) fn blame(matches: &ArgMatches) -> Result<(), ConfigError> {
     let all = records(VERSIONS_MAX)?;
     let wanted = version(matches, "version");

@@ -19,7 +19,6 @@ const ROUNDS_MAX: usize = 4;
 /// Limit of an answer to a question, in bytes.
 const ANSWER_BYTES_MAX: u64 = 1024;
 
-/// Runs `config edit`.
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     let asks = std::io::stdin().is_terminal();
     let message = matches.get_one::<String>("message");

@@ -16,7 +16,6 @@ const WORDS_LINES_MAX: usize = 12;
 /// Displayed digits of a revision.
 const REVISION_DIGITS: usize = 12;
 
-/// Runs `config log`.
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     let max = matches.get_one::<u64>("count").copied().unwrap_or(20);
     if matches.get_flag("json") {
@@ -116,7 +115,6 @@ fn entry(
     out
 }
 
-/// Runs `config status`.
 pub(super) fn status(json: bool) -> Result<(), ConfigError> {
     let text = super::json(&Request::Status)?;
     let status: ClusterStatus = serde_json::from_str(&text)?;

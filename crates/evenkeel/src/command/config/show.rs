@@ -8,7 +8,6 @@ use cluster::history::{FileMask, MaskedFile};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-/// Runs `config show`.
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     let set = set(version(matches, "version"))?;
     if let Some(directory) = matches.get_one::<PathBuf>("export") {

@@ -18,7 +18,6 @@ const COLOURS: [&str; 2] = ["\x1b[38;5;16;48;5;231m", "\x1b[0m"];
 /// Text between a secret and its line.
 const ADD: &str = "Add this line to the section `console` of the configuration, and reload:";
 
-/// The options of `second-factor`.
 pub(super) fn of_second_factor(command: Command) -> Command {
     command
         .about("Make the second factor of a user: a QR code for an app, and the line for the file")
@@ -31,7 +30,6 @@ pub(super) fn of_second_factor(command: Command) -> Command {
         .arg(user().value_name("NAME"))
 }
 
-/// The options of `token`.
 pub(super) fn of_token(command: Command) -> Command {
     command
         .about("Make a token for programs, and the line for the file")

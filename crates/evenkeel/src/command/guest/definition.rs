@@ -7,7 +7,6 @@ fn name() -> Arg {
     Arg::new("NAME").required(true).help("The guest")
 }
 
-/// Defines `evenkeel guest`.
 pub fn guest(command: Command) -> Command {
     command
         .about("Show, start, stop and move guests")
@@ -166,7 +165,6 @@ fn of_copies() -> [Command; 3] {
     ]
 }
 
-/// Defines `evenkeel node`.
 pub fn node(command: Command) -> Command {
     command
         .about("Take a node out of service for maintenance, and back")

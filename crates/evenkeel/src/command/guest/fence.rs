@@ -16,7 +16,6 @@ use part::role::SupervisorMessage;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Defines `evenkeel fence`.
 pub fn definition(command: Command) -> Command {
     command
         .about("Prove that a node can be powered off by the others, or confirm that it is off")

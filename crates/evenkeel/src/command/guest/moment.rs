@@ -5,7 +5,6 @@ use guest::message::{Stand, StandstillProgress, StandstillStatus};
 
 /// Environment that executes the steps.
 pub(super) trait SnapshotEnvironment {
-    /// Snapshot of one disk.
     type Made;
     /// Sends an order to the guest role, and returns the state of the guest.
     fn control_guest(&mut self, step: Stand) -> Result<StandstillStatus, String>;

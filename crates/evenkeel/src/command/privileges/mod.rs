@@ -70,13 +70,11 @@ struct Reason {
     place: String,
 }
 
-/// Capabilities of a process.
 enum Capabilities {
     All,
     Only(Vec<Reason>),
 }
 
-/// Filter of system calls.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Calls {
     Any,
@@ -88,7 +86,6 @@ enum Calls {
     Unfiltered,
 }
 
-/// Confinement of file access.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {
     User,
@@ -98,7 +95,6 @@ enum Access {
     Unavailable,
 }
 
-/// Privileges of a process.
 struct ProcessPrivileges {
     name: &'static str,
     purpose: &'static str,

@@ -155,7 +155,6 @@ pub fn concise(processes: &[ProcessPrivileges]) -> String {
     text
 }
 
-/// Formats everything as JSON.
 pub fn json(processes: &[ProcessPrivileges]) -> String {
     let processes: Vec<Value> = processes.iter().map(value).collect();
     format!("{:#}\n", json!({ "processes": processes }))

@@ -11,7 +11,6 @@ use ratatui::style::{Color, Style, Stylize};
 use ratatui::text::{Line, Span};
 use std::collections::VecDeque;
 
-/// Content of a page.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TopPage {
     Overview,
@@ -33,7 +32,6 @@ impl TopPage {
         first.chain(parts).chain([TopPage::Events]).collect()
     }
 
-    /// Title on the screen.
     pub fn title(&self) -> String {
         let name = match self {
             TopPage::Overview => "overview",
@@ -45,7 +43,6 @@ impl TopPage {
     }
 }
 
-/// Rates between two polls.
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
     /// Bytes per second from and to clients; None after a single poll.

@@ -139,7 +139,6 @@ impl Screen {
         self.scrolled = 0;
     }
 
-    /// Draws the screen.
     pub fn draw(&mut self, frame: &mut Frame<'_>, zone: &TimeZone) {
         let trouble = self.trouble_line();
         let (columns, rows) = (frame.area().width, frame.area().height);

@@ -30,7 +30,6 @@ const AGAIN: Duration = Duration::from_millis(250);
 /// Timeout for this node's role to connect to the command.
 const MEET_MAX: Duration = Duration::from_secs(5);
 
-/// Defines `evenkeel copy`.
 pub fn definition(command: Command) -> Command {
     command
         .about("Copy a volume or a raw disk to a volume of another node")
@@ -78,7 +77,6 @@ struct Copy {
     sending: CopyTransfer,
 }
 
-/// Executes the copy.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let (from, to) = (word(matches, "SOURCE"), word(matches, "TARGET"));
     let prepared = prepare(matches, &from, &to);

@@ -22,7 +22,6 @@ fn from() -> Arg {
         .help("Read the section from this file, instead of asking the running instance")
 }
 
-/// Defines `evenkeel volume`.
 pub fn volume(command: Command) -> Command {
     command
         .about("Show, create, copy and remove volumes")

@@ -30,7 +30,6 @@ const ADMIT_LIMIT: Duration = Duration::from_secs(10);
 /// Timeout for reopening a volume: pending requests complete first.
 const REOPEN_LIMIT: Duration = Duration::from_secs(15);
 
-/// Defines the commands.
 pub fn commands() -> [Command; 6] {
     let name = || Arg::new("NAME").required(true).help("The volume");
     [

@@ -30,7 +30,6 @@ const AWAY_MAX: Duration = Duration::from_secs(30);
 /// Timeout until a discarded copy has restarted as an empty one.
 const DISCARD_MAX: Duration = Duration::from_secs(10);
 
-/// Defines the command.
 pub fn command() -> Command {
     Command::new("resync")
         .about("Compare the other copy as a whole, or give up a copy that has diverged")
@@ -64,7 +63,6 @@ pub fn command() -> Command {
         .arg(flag("yes", "Discard it").requires("discard-mine"))
 }
 
-/// Executes the command.
 pub fn resync(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (instance, report) = load_volume_report(matches)?;

@@ -16,7 +16,6 @@ const LINE_BYTES_MAX: usize = 256;
 /// Poll interval of a condition.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Received event.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum InputEvent {
     /// A line, without its end.
@@ -26,7 +25,6 @@ pub enum InputEvent {
     Nothing,
 }
 
-/// Signals and standard input.
 #[derive(Debug)]
 pub struct DemoInput {
     signals: SignalFd,

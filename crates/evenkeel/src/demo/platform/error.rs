@@ -22,7 +22,7 @@ pub enum PlatformError {
     Lab(#[from] LabError),
     #[error("cannot {doing}: {}", reason(.source))]
     System {
-        /// The attempted action.
+        /// The attempted action, as an infinitive: `cannot {doing}`.
         doing: &'static str,
         source: io::Error,
     },

@@ -49,7 +49,6 @@ impl PlatformMember {
         })
     }
 
-    /// Name of the member.
     pub fn name(&self) -> &str {
         self.host.name()
     }

@@ -42,7 +42,6 @@ impl Choice {
     }
 }
 
-/// Active faults.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ActiveFaults {
     /// The link between alpha and beta is cut.

@@ -55,7 +55,6 @@ pub struct DemoPlatform {
     base: Base,
 }
 
-/// Active faults.
 #[derive(Default)]
 struct Faults {
     state: ActiveFaults,

@@ -18,7 +18,6 @@ pub(super) struct Root<'a> {
     pub(super) tree: &'a Path,
     /// Path of the image, which does not exist yet.
     pub(super) image: &'a Path,
-    /// Size in bytes.
     pub(super) size: u64,
     /// Timestamp of all files, seconds since 1970.
     pub(super) epoch: u64,

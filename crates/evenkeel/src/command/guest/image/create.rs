@@ -46,7 +46,6 @@ struct GuestImageArguments {
     network: Option<StaticNetwork>,
 }
 
-/// Static network configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct StaticNetwork {
     address: IpAddr,
@@ -54,7 +53,6 @@ struct StaticNetwork {
     gateway: Option<IpAddr>,
 }
 
-/// Executes the command.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match create(matches) {
         Ok(text) => {
@@ -142,7 +140,7 @@ impl StaticNetwork {
     }
 }
 
-/// Returns `/etc/network/interfaces`.
+/// Returns the contents of `/etc/network/interfaces`.
 fn interfaces(network: Option<&StaticNetwork>) -> String {
     let begin = "auto lo\niface lo inet loopback\n\nauto eth0\n";
     let Some(network) = network else {

@@ -26,7 +26,6 @@ fn boot_limit() -> Arg {
     .value_parser(value_parser!(u64).range(1..=86_400))
 }
 
-/// Defines `evenkeel guest create`.
 pub fn create() -> Command {
     Command::new("create")
         .about("Build a Debian for a guest from the packages of a mirror")
@@ -58,7 +57,6 @@ pub fn create() -> Command {
         .arg(flag("yes", "Overwrite what the volume holds"))
 }
 
-/// Defines `evenkeel guest import`.
 pub fn import() -> Command {
     Command::new("import")
         .about("Import an image of another hypervisor, or a guest of Xen")

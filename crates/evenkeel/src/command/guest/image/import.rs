@@ -36,7 +36,6 @@ struct Disk {
     image: Image,
 }
 
-/// Executes the import.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match import(matches) {
         Ok(text) => {

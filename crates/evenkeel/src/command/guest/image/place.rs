@@ -17,11 +17,10 @@ use volume::report::{BACKING, COPIES, SIZE, SOCKET, VOLUME};
 /// Limit of a name, in bytes.
 const NAME_MAX: usize = 64;
 
-/// Destination of images.
 pub struct ImageDestination {
     /// Existing volumes, in the order of the images.
     pub volumes: Vec<String>,
-    /// Sizes in bytes.
+    /// Sizes in bytes, in the order of the images.
     pub sizes: Vec<u64>,
     /// Steps that are necessary before; empty: none.
     pub before: String,

@@ -148,7 +148,6 @@ impl Server {
         })
     }
 
-    /// Address of the server.
     pub fn address(&self) -> Address {
         Address {
             server: Place::Unix(self.socket()),

@@ -40,19 +40,16 @@ const FAILURES: [&str; 8] = [
     "Give root password for maintenance",
 ];
 
-/// A trial boot.
 pub struct Trial<'a> {
     pub name: &'a str,
     /// Disks of the guest: raw files.
     pub disks: &'a [PathBuf],
-    /// Memory size, MiB.
     pub memory_mib: u64,
     pub bus: Bus,
     pub firmware: Firmware,
     pub limit: Duration,
 }
 
-/// State of the terminal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum TerminalState {
     Login,

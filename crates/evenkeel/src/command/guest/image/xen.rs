@@ -44,7 +44,6 @@ const NEEDS: [(&str, &str); 7] = [
     ("bwrap", "bubblewrap"),
 ];
 
-/// Properties that were detected.
 struct DetectedGuest {
     domain: XenDomain,
     /// Disks of the configuration, each as a read-only raw disk.
@@ -53,7 +52,6 @@ struct DetectedGuest {
     system: System,
 }
 
-/// Executes the import.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match import(matches) {
         Ok(text) => {
