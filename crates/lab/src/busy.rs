@@ -41,7 +41,6 @@ impl BusyProcessors {
         started.map(BusyProcessors)
     }
 
-    /// Returns the processes.
     pub fn processes(&self) -> &[LabProcess] {
         &self.0
     }

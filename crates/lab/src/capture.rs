@@ -26,19 +26,15 @@ const PROTOCOL_VRRP: u8 = 112;
 const PROTOCOL_ICMPV6: u8 = 58;
 const ARP_BYTES: usize = 28;
 
-/// Kind of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Talk {
     Vrrp,
     ArpRequest,
     ArpReply,
-    /// An ICMPv6 neighbour solicitation.
     NeighbourSolicitation,
-    /// An ICMPv6 neighbour advertisement.
     NeighbourAdvertisement,
 }
 
-/// A recorded frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CapturedFrame {
     pub at: Instant,

@@ -75,7 +75,6 @@ impl Controller {
         }
     }
 
-    /// Returns its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -39,12 +39,10 @@ impl FullDisk {
         Ok(disk)
     }
 
-    /// Returns its path.
     pub fn path(&self) -> PathBuf {
         self.scratch.path().join(DISK)
     }
 
-    /// Fills all remaining space.
     pub fn fill(&self) -> Result<(), LabError> {
         let path = self.path().join(FILLER);
         let failed = || LabError::io("fill", path.display());

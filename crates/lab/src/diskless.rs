@@ -18,7 +18,6 @@ use std::time::Duration;
 /// time.
 pub const BOOT_MAX: Duration = Duration::from_secs(240);
 
-/// Firmware of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Firmware {
     /// BIOS, whose network card has iPXE.
@@ -63,7 +62,6 @@ impl Diskless {
         })
     }
 
-    /// Returns its host.
     pub fn host(&self) -> &LabHost {
         &self.host
     }

@@ -21,7 +21,6 @@ impl Echo {
         Acceptor::start(place.into(), address, handler).map(Echo)
     }
 
-    /// Returns its listening address.
     pub fn address(&self) -> SocketAddr {
         self.0.address()
     }

@@ -46,7 +46,6 @@ impl Drop for InjectedFault {
     }
 }
 
-/// Faults of a laboratory.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Mutex<FaultRegistry>);
 

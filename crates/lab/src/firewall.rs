@@ -7,7 +7,6 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::process::Command;
 
-/// A protocol with ports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TransportProtocol {
     Tcp,
@@ -23,7 +22,6 @@ pub struct PacketFilter {
 }
 
 impl PacketFilter {
-    /// Matches all packets.
     pub fn all() -> Self {
         PacketFilter::default()
     }

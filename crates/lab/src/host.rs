@@ -204,12 +204,10 @@ impl LabHost {
             .map_err(LabError::io("set", name))
     }
 
-    /// Connects from this host.
     pub fn tcp_connect(&self, to: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
         self.enter(|| TcpStream::connect_timeout(&to, timeout))
     }
 
-    /// Listens on this host.
     pub fn tcp_listen(&self, at: SocketAddr) -> io::Result<TcpListener> {
         self.enter(|| TcpListener::bind(at))
     }
@@ -276,7 +274,6 @@ impl From<&LabHost> for Location {
 }
 
 impl Location {
-    /// Runs a closure there.
     pub fn enter<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
         match self {
             Location::Here => inside(),
@@ -284,7 +281,6 @@ impl Location {
         }
     }
 
-    /// Starts a program there.
     pub fn spawn(&self, command: Command) -> Result<LabProcess, LabError> {
         match self {
             Location::Here => LabProcess::start(command, None),

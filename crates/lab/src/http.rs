@@ -36,7 +36,6 @@ pub(crate) enum ReadError {
     Io(ErrorKind),
 }
 
-/// An HTTP response.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HttpResponse {
     pub status: u16,
@@ -130,7 +129,6 @@ fn find<'h>(headers: &'h [(String, String)], name: &str) -> Option<&'h str> {
     found.map(|(_, value)| value.as_str())
 }
 
-/// Framing of a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Length {
     Bytes(usize),

@@ -33,7 +33,6 @@ impl Interface {
         &self.name
     }
 
-    /// Returns its host.
     pub fn host(&self) -> &LabHost {
         &self.host
     }
@@ -51,7 +50,6 @@ impl Interface {
         words
     }
 
-    /// Removes an address.
     pub fn remove_address(&self, address: &str) -> Result<(), LabError> {
         self.host.remove_command(&self.address_words(address));
         let words = ["address", "delete", address, "dev", &self.name];
@@ -86,7 +84,6 @@ impl Interface {
         set(&self.host, &self.name, "down")
     }
 
-    /// Switches the interface on.
     pub fn up(&self) -> Result<(), LabError> {
         set(&self.host, &self.name, "up")
     }
@@ -234,7 +231,6 @@ impl Switch {
         })
     }
 
-    /// Connects a host.
     pub fn attach(&self, host: &LabHost) -> Result<Interface, LabError> {
         let name = format!("eth{}", host.next_interface());
         let interface = self.connect(host, name)?;

@@ -17,7 +17,6 @@ const QUESTION_BYTES_MAX: usize = 512;
 /// Maximum number of recorded queries: the first ones.
 const QUESTIONS_MAX: usize = 100_000;
 
-/// Response for a name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Records {
     Addresses(Vec<IpAddr>),
@@ -79,7 +78,6 @@ impl Nameserver {
         })
     }
 
-    /// Returns its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

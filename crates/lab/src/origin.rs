@@ -17,7 +17,6 @@ use std::time::Duration;
 /// Maximum number of recorded requests: the last ones.
 const MAX_REMEMBERED: usize = 1024;
 
-/// Behaviour on a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Behaviour {
     /// Responds with 200 and its name in the header `x-origin` and in the body.
@@ -104,7 +103,6 @@ impl OriginServer {
         OriginServer::start(Location::Here, name, SocketAddr::from(([127, 0, 0, 1], 0)))
     }
 
-    /// Returns its listening address.
     pub fn address(&self) -> SocketAddr {
         self.acceptor.address()
     }

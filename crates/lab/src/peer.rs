@@ -120,7 +120,6 @@ impl Peer {
         &self.process
     }
 
-    /// Returns its directory.
     pub fn directory(&self) -> &Path {
         self.scratch.path()
     }

@@ -44,11 +44,9 @@ pub enum KeyKind {
     /// ECDSA over P-256: fast to generate, the choice of most tests.
     #[default]
     Ecdsa,
-    /// ECDSA over P-384.
     EcdsaP384,
     /// RSA of 2048 bits: always the same key, see [`TEST_RSA_KEY`].
     Rsa2048,
-    /// Ed25519.
     Ed25519,
 }
 
@@ -201,7 +199,6 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Creates a self-signed root.
     pub fn new(name: &str) -> Result<Self, LabError> {
         Authority::with_key(name, KeyKind::Ecdsa)
     }
@@ -320,7 +317,6 @@ impl Authority {
     }
 }
 
-/// Creates a self-signed certificate.
 pub fn self_signed(leaf: &Leaf) -> Result<Issued, LabError> {
     let key = key_pair(leaf.key)?;
     let (params, serial) = leaf_params(leaf)?;

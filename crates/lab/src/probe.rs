@@ -41,7 +41,6 @@ pub enum Failure {
     Io(ErrorKind),
 }
 
-/// Record of one request.
 #[derive(Clone, Debug)]
 pub struct Record {
     pub started: Instant,
@@ -93,7 +92,6 @@ impl Probe {
         self
     }
 
-    /// Requests a path.
     pub fn get(&mut self, path: &str) -> Result<HttpResponse, Failure> {
         self.request("GET", path, &[], b"")
     }

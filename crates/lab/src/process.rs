@@ -182,7 +182,6 @@ impl LabProcess {
         }
     }
 
-    /// Waits for its end.
     pub fn wait(&self, timeout: Duration) -> Option<Exit> {
         let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
         let timeout = Timespec::try_from(timeout).ok();
@@ -213,7 +212,6 @@ pub struct Frozen<'a> {
 }
 
 impl Frozen<'_> {
-    /// Lets the processes continue.
     pub fn thaw(self) {}
 }
 

@@ -10,7 +10,6 @@ impl Random {
         Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0x9e37_79b9_7f4a_7c15)
     }
 
-    /// Returns the next number.
     #[allow(
         clippy::should_implement_trait,
         reason = "an endless iterator invites loops without an end"
@@ -28,7 +27,6 @@ impl Random {
         self.next() % bound.max(1)
     }
 
-    /// Fills bytes with noise.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         for part in bytes.chunks_mut(8) {
             part.copy_from_slice(&self.next().to_le_bytes()[..part.len()]);
@@ -60,7 +58,6 @@ impl Random {
         self.below(times) == 0
     }
 
-    /// Returns a random element.
     pub fn pick<T: Copy>(&mut self, all: &[T]) -> T {
         all[self.index(all.len())]
     }

@@ -27,7 +27,6 @@ impl ScratchDirectory {
         Ok(ScratchDirectory(path))
     }
 
-    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.0
     }

@@ -91,7 +91,6 @@ impl IscsiTarget {
         NAME
     }
 
-    /// Returns its address.
     pub fn address(&self) -> SocketAddr {
         self.target.address()
     }

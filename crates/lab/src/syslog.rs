@@ -102,7 +102,6 @@ impl Syslog {
         }
     }
 
-    /// Returns its UDP address.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }

@@ -40,12 +40,9 @@ const SESSIONS: usize = 64;
 /// TLS versions that are offered or accepted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Versions {
-    /// Versions 1.2 and 1.3.
     #[default]
     Both,
-    /// Only version 1.2.
     Only12,
-    /// Only version 1.3.
     Only13,
 }
 
@@ -97,7 +94,6 @@ pub struct Terms<'a> {
     pub suites: &'a [CipherSuite],
 }
 
-/// Result of a handshake.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Negotiated {
     /// `TLSv1.2` or `TLSv1.3`.
@@ -265,7 +261,6 @@ impl TlsConnection {
         &self.negotiated
     }
 
-    /// Requests a path.
     pub fn get(&mut self, path: &str) -> Result<HttpResponse, TlsFailure> {
         self.request("GET", path, &[], b"")
     }
@@ -294,7 +289,6 @@ impl TlsConnection {
         })
     }
 
-    /// Sends the close_notify alert.
     pub fn close(&mut self) -> io::Result<()> {
         self.wire.stream.conn.send_close_notify();
         self.wire.stream.flush()
@@ -353,7 +347,6 @@ impl TlsServer {
         Ok(TlsServer(Arc::new(config)))
     }
 
-    /// The configuration of rustls.
     pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.0)
     }

@@ -124,7 +124,6 @@ impl From<Errno> for Miss {
     }
 }
 
-/// Result of one poll.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PollRecord {
     /// Start of the poll, relative to the start of the watcher.
@@ -135,7 +134,6 @@ pub struct PollRecord {
     pub outcome: Result<Arc<str>, Miss>,
 }
 
-/// Pace of a watcher.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     /// Time from one new connection to the next.
@@ -279,7 +277,6 @@ impl Drop for Watcher {
     }
 }
 
-/// Results of a watcher.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct WatcherResults {
     /// All polls, in the order in which they ended.
@@ -364,7 +361,6 @@ impl fmt::Display for WatcherResults {
     }
 }
 
-/// An open connection.
 struct UnderWay {
     begun: Duration,
     socket: OwnedFd,

@@ -70,7 +70,7 @@ pub(crate) enum Fate {
     },
 }
 
-/// Decisions for one way.
+/// Random decisions for the frames of one direction.
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(Random);
 

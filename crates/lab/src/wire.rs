@@ -31,7 +31,6 @@ const STOP_POLL: Duration = Duration::from_millis(20);
 const NEAR: &str = "near";
 const FAR: &str = "far";
 
-/// Counters of a wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Passed {
     /// Frames that were passed on; each copy counts.
@@ -119,7 +118,6 @@ impl ImpairedCable {
         })
     }
 
-    /// Changes the weather.
     pub fn set(&self, weather: Weather) {
         self.shared.set_weather(weather);
     }
@@ -157,7 +155,6 @@ impl ImpairedCable {
         })
     }
 
-    /// Returns the counters.
     pub fn counters(&self) -> Passed {
         let [frames, lost, doubled, overtaken] =
             [0, 1, 2, 3].map(|at: usize| self.shared.counts[at].load(Ordering::Relaxed));

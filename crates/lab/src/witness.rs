@@ -42,7 +42,6 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Starts to measure.
     pub fn start() -> Witness {
         let (stop, waited_ns) = (
             Arc::new(AtomicBool::new(false)),

@@ -9,7 +9,7 @@ pub(super) const SECTOR: usize = 512;
 
 type Sector = Box<[u8; SECTOR]>;
 
-/// Contents of one file.
+/// Contents of a file, of which a power cut keeps only flushed sectors.
 #[derive(Debug, Default)]
 pub(super) struct FileContent {
     pub(super) length: u64,

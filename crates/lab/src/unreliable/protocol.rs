@@ -114,7 +114,6 @@ fn long(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
-/// Content of a reply.
 #[derive(Debug, Default)]
 pub(super) struct FuseReply(pub(super) Vec<u8>);
 
