@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
-/// Body of a response.
 #[derive(Debug)]
 pub enum ResponseBody {
     /// A complete body; None after it was sent.
@@ -16,7 +15,6 @@ pub enum ResponseBody {
 }
 
 impl ResponseBody {
-    /// Creates an empty body.
     pub fn empty() -> ResponseBody {
         ResponseBody::Whole(None)
     }

@@ -163,7 +163,6 @@ pub struct Portal {
     pub signs: Vec<u8>,
 }
 
-/// The full desktop.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Desktop {
     pub title: String,
@@ -213,7 +212,6 @@ pub struct Bind {
     pub accepts_proxy: bool,
 }
 
-/// A session host.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SessionHost {
     /// Address at which the host accepts RDP.

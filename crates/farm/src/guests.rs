@@ -296,7 +296,6 @@ impl Asker {
         self.number
     }
 
-    /// Takes the outgoing requests.
     pub fn take_outgoing_requests(&mut self) -> Vec<PartRequest> {
         std::mem::take(&mut self.questions)
     }

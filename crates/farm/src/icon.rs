@@ -46,7 +46,7 @@ pub fn ico(png: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Draws an icon, PNG.
+/// Draws an icon as PNG, with sides of that many pixels.
 pub fn draw(what: Drawn, side: u32) -> Vec<u8> {
     let mut lines = Vec::new();
     for y in 0..side {

@@ -48,7 +48,6 @@ impl OperatorMessage {
     }
 }
 
-/// Response to an order.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct OrderResponse {
@@ -58,7 +57,6 @@ pub struct OrderResponse {
     pub words: String,
 }
 
-/// Users of all farms.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Sessions {

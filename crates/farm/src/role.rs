@@ -54,7 +54,6 @@ pub struct Program {
     pub guests: GuestProvider,
 }
 
-/// The role.
 pub struct FarmRole {
     verify: Verify,
     farms: BTreeMap<String, RunningFarm>,
@@ -414,7 +413,6 @@ impl FarmRole {
         self.kept.clone()
     }
 
-    /// Closes all connections.
     pub fn stop(&mut self) {
         self.save_state();
         if let Some(link) = self.link.take() {
@@ -423,7 +421,6 @@ impl FarmRole {
         self.farms.clear();
     }
 
-    /// The report.
     pub fn report(&self) -> StatusReport {
         let trouble = self
             .link

@@ -40,7 +40,6 @@ impl NameId {
         NameId(id)
     }
 
-    /// Bytes of the digest.
     pub fn bytes(&self) -> &[u8; NAME_BYTES] {
         &self.0
     }
@@ -49,7 +48,6 @@ impl NameId {
 /// Value in a token that names no host.
 const NO_HOST: [u8; NAME_BYTES] = [0; NAME_BYTES];
 
-/// Contents of a token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claims {
     /// Digest of the farm's name.

@@ -11,7 +11,6 @@ const NOTICES_MAX: usize = 8;
 /// Limit of a notice, in bytes.
 pub const NOTICE_BYTES_MAX: usize = 512;
 
-/// Notices that are valid.
 #[derive(Debug)]
 pub struct Notices<S> {
     all: Vec<Notice<S>>,

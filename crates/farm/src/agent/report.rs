@@ -220,7 +220,6 @@ impl Incoming {
         self.line > 0
     }
 
-    /// Returns the received bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }

@@ -31,7 +31,6 @@ const LINE_BYTES_MAX: usize = 1_024;
 /// Pause after a failed accept.
 const REST: Duration = Duration::from_millis(100);
 
-/// Configuration of the agent.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub listen: SocketAddr,

@@ -52,7 +52,6 @@ impl Program {
     }
 }
 
-/// Displays notices in sessions.
 #[derive(Clone, Debug)]
 pub struct Screens {
     directories: Vec<PathBuf>,

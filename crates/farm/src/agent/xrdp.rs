@@ -26,7 +26,6 @@ const TABLE_BYTES_MAX: u64 = 16 << 20;
 /// Returns the name of a user by the user ID.
 pub type NameOf = fn(u32) -> Option<String>;
 
-/// Session of xrdp.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Session {
     /// Display number and start time of the display server: no other session has both.
@@ -40,7 +39,6 @@ pub struct Session {
     pub authority: Option<PathBuf>,
 }
 
-/// Result of a search.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SessionSearch {
     pub is_served: bool,

@@ -26,7 +26,7 @@ impl UserDirectory {
         }
     }
 
-    /// Origin of this directory.
+    /// Returns the id under which this node numbers its changes.
     pub fn origin(&self) -> DirectoryId {
         self.me
     }

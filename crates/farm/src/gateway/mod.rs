@@ -45,7 +45,6 @@ const SEED_BYTES: usize = 10;
 /// Interval at which expired halves are removed.
 const EXPIRE: Duration = Duration::from_secs(5);
 
-/// Gateway of a farm.
 pub struct Gateway {
     site: Arc<FarmState>,
     desk: Arc<Authenticator>,
@@ -77,7 +76,6 @@ impl Gateway {
         is_here && self.site.with_farm(|farm| farm.gateway.is_some())
     }
 
-    /// Handles a request.
     pub async fn handle(
         self: &Arc<Gateway>,
         visitor: Arc<Visitor>,

@@ -31,7 +31,7 @@ pub(super) enum Half {
     In(Reader, oneshot::Sender<()>),
 }
 
-/// Both requests.
+/// Both requests of a client, which together are one tunnel.
 pub(super) struct Whole {
     pub(super) reader: Reader,
     pub(super) writer: Writer,

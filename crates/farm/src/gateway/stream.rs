@@ -73,7 +73,6 @@ pub(super) fn body() -> (ResponseBody, Writer) {
 }
 
 impl Reader {
-    /// Reads the next bytes.
     pub(super) async fn read(&mut self) -> Result<Bytes, Over> {
         use tokio_tungstenite::tungstenite::Error;
         use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -111,7 +110,6 @@ impl Reader {
 }
 
 impl Writer {
-    /// Sends bytes.
     pub(super) async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Over> {
         let sent = async {
             match self {

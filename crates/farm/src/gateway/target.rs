@@ -4,7 +4,6 @@
 use crate::config::Farm;
 use std::net::{IpAddr, SocketAddr};
 
-/// Target of a tunnel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum TunnelTarget {
     /// The farm itself, at this address. The farm decides the host.

@@ -10,7 +10,6 @@ use language::{Diagnostic, Span, Spanned};
 use std::ops::RangeInclusive;
 
 const HTTPS: u16 = 443;
-/// Bounds of timeouts, milliseconds.
 const LIMIT_MS: RangeInclusive<u32> = 60_000..=2_073_600_000;
 
 /// Parsed lines of the gateway.

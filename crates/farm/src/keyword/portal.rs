@@ -37,14 +37,12 @@ pub(super) struct Portal {
     pub(super) required: Option<Span>,
 }
 
-/// Parsed `users` line.
 #[derive(Debug)]
 pub(super) struct Users {
     pub(super) list: Spanned<String>,
     pub(super) groups: Vec<Spanned<String>>,
 }
 
-/// Parsed `desktop` line.
 #[derive(Debug)]
 pub(super) struct Desktop {
     pub(super) title: String,
@@ -52,7 +50,6 @@ pub(super) struct Desktop {
     pub(super) hosts: Vec<Spanned<String>>,
 }
 
-/// Parsed `app` line.
 #[derive(Debug)]
 pub(super) struct App {
     pub(super) name: Spanned<String>,
@@ -64,7 +61,6 @@ pub(super) struct App {
     pub(super) hosts: Vec<Spanned<String>>,
 }
 
-/// Parsed `guest-consoles` line.
 #[derive(Debug)]
 pub(super) struct Consoles {
     pub(super) guests: Vec<Spanned<String>>,

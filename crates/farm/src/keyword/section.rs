@@ -22,7 +22,6 @@ const NAME_MAX: usize = 64;
 /// Limit of the name of a farm, in bytes (RFC 1035).
 const FQDN_MAX: usize = 253;
 
-/// Parsed section.
 #[derive(Debug)]
 pub(super) struct Farm {
     pub(super) name: Spanned<String>,
@@ -38,7 +37,7 @@ pub(super) struct Farm {
     given: Vec<(&'static str, Span)>,
 }
 
-/// Lines that have defaults.
+/// Settings of optional lines, which begin with their defaults.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) balance: Balance,
@@ -49,7 +48,6 @@ pub(super) struct Settings {
     pub(super) notice: String,
 }
 
-/// Parsed `bind` line.
 #[derive(Debug)]
 pub(super) struct Bind {
     pub(super) address: Spanned<SocketAddr>,
@@ -57,7 +55,6 @@ pub(super) struct Bind {
     pub(super) accepts_proxy: bool,
 }
 
-/// Parsed `host` line.
 #[derive(Debug)]
 pub(super) struct NamedHost {
     pub(super) name: Spanned<String>,

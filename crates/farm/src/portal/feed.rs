@@ -10,7 +10,6 @@ const TYPE: &str = "application/x-msts-radc+xml";
 /// XML namespace of all versions.
 const SPACE: &str = "http://schemas.microsoft.com/ts/2007/05/tswf";
 
-/// Version of a feed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FeedVersion {
     /// Version 1.1, for clients that request none.

@@ -64,7 +64,6 @@ pub struct Portal {
     events: Mutex<VecDeque<Event>>,
 }
 
-/// Configuration of the portal.
 struct PortalConfiguration {
     portal: config::Portal,
     users: List,

@@ -40,7 +40,6 @@ impl<'o> PublishedResource<'o> {
         }
     }
 
-    /// Name in URLs.
     pub fn name(self) -> &'o str {
         match self {
             PublishedResource::Desktop(_) => "desktop",
@@ -48,7 +47,6 @@ impl<'o> PublishedResource<'o> {
         }
     }
 
-    /// Title for users.
     pub fn title(self) -> &'o str {
         match self {
             PublishedResource::Desktop(desktop) => &desktop.title,
@@ -64,7 +62,7 @@ impl<'o> PublishedResource<'o> {
         }
     }
 
-    /// Returns the icon, PNG.
+    /// Returns the icon as PNG, drawn if none is configured.
     pub fn icon(self) -> Cow<'o, [u8]> {
         match self {
             PublishedResource::App(app) if !app.icon.is_empty() => Cow::Borrowed(&app.icon),

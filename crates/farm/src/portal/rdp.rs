@@ -14,7 +14,6 @@ const GATEWAY_WHERE_NEEDED: u8 = 2;
 /// Gateway credentials: the cookie in the file.
 const GATEWAY_BY_COOKIE: u8 = 5;
 
-/// Contents of a file.
 #[derive(Clone, Copy, Debug)]
 pub struct File<'f> {
     /// Address to which the client connects: a name, with a port that is not 3389.

@@ -14,7 +14,6 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 use maud::Markup;
 
-/// Response of the portal.
 pub type PortalResponse = Response<ResponseBody>;
 
 /// Content security policy: nothing from other sites, and no script at all.

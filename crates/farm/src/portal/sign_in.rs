@@ -33,7 +33,6 @@ const WRONG_CODE: &str = "the password was right, and the code was wrong or was 
 const MISSING: &str = "the user needs a second factor, and has none";
 const NEXT: &str = "/";
 
-/// Fields of a form.
 struct FormFields(Vec<(String, String)>);
 
 impl FormFields {

@@ -17,7 +17,6 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 const LIMIT: Duration = Duration::from_secs(5);
 /// Interval at which changed configuration is detected.
 const LOOK: Duration = Duration::from_millis(500);
-/// Bytes of one read.
 const PIECE_BYTES: usize = 4_096;
 
 /// Time of the next poll of an agent.

@@ -78,7 +78,7 @@ impl FarmListener {
         self.bind.accepts_proxy
     }
 
-    /// Configured address.
+    /// Returns the address in the configuration, where the port may be 0.
     pub fn address(&self) -> SocketAddr {
         self.bind.address
     }

@@ -71,7 +71,6 @@ impl Server {
         self.doors.send_replace(doors);
     }
 
-    /// Returns the addresses.
     pub fn listeners(&self) -> Vec<Arc<FarmListener>> {
         self.doors.borrow().clone()
     }

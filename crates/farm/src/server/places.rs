@@ -22,7 +22,6 @@ const FEW_PART: usize = 16;
 /// Below this number of slots none is reserved: a small office may be behind one address.
 const RESERVED_FROM: usize = 64;
 
-/// Connections of a farm.
 #[derive(Debug, Default)]
 pub(super) struct ConnectionSlots(Mutex<SlotUsage>);
 

@@ -12,7 +12,6 @@ use protocol::rdp::{ConnectionRequest, FAILED_SSL_REQUIRED, HYBRID, Logon, Redir
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-/// Host of a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Routed {
     /// User and collection of the connection.

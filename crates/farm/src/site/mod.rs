@@ -223,12 +223,11 @@ impl FarmState {
         self.ring();
     }
 
-    /// Name of the farm.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Limit of simultaneous connections.
+    /// Returns the limit of simultaneous connections of the farm.
     pub fn maxconn(&self) -> u32 {
         lock(&self.inner).farm.maxconn
     }
@@ -246,7 +245,6 @@ impl FarmState {
         (inner.farm.check, hosts.collect())
     }
 
-    /// Increments a counter.
     pub fn count(&self, which: impl FnOnce(&mut Counters) -> &mut u64) {
         let mut inner = lock(&self.inner);
         let count = which(&mut inner.counters);
@@ -377,7 +375,6 @@ impl FarmState {
         inner.agreement.directory.checked(host, health);
     }
 
-    /// Forgets expired users.
     pub fn expire(&self) {
         let mut inner = lock(&self.inner);
         let now_ms = Moment::now().boottime_ms;

@@ -87,13 +87,11 @@ impl Server {
         self.doors.send_replace(doors);
     }
 
-    /// Returns the addresses.
     pub fn listeners(&self) -> Vec<Arc<FarmListener>> {
         self.doors.borrow().clone()
     }
 }
 
-/// Handler of the connections.
 #[derive(Clone)]
 struct Web {
     site: Arc<FarmState>,

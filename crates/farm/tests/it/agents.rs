@@ -14,7 +14,6 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// An agent by hand.
 struct Hand {
     port: u16,
     says: Arc<Mutex<String>>,

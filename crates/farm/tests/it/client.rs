@@ -25,7 +25,6 @@ pub fn request(routing: Routing, protocols: u32) -> ConnectionRequest {
     }
 }
 
-/// Connects and sends bytes.
 pub fn sends(to: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(to).expect("it listens");
     stream.set_read_timeout(Some(SOON)).expect("a timeout");
@@ -33,7 +32,6 @@ pub fn sends(to: SocketAddr, bytes: &[u8]) -> TcpStream {
     stream
 }
 
-/// Reads one packet.
 pub fn packet(stream: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; 4];
     stream.read_exact(&mut bytes)?;

@@ -58,7 +58,6 @@ fn site(hosts: &[SocketAddr]) -> (Farm, SocketAddr, SocketAddr) {
     (farm, at, web)
 }
 
-/// A connection of HTTPS.
 struct Client(StreamOwned<ClientConnection, TcpStream>);
 
 /// The head of a response.
