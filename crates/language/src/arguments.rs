@@ -147,7 +147,6 @@ impl<'l> Args<'l> {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Returns the whole line.
     pub fn line(&self) -> &'l ConfigLine {
         self.line
     }
@@ -191,7 +190,6 @@ impl<'l> Args<'l> {
         found
     }
 
-    /// Takes all remaining words.
     pub fn rest(&mut self) -> &'l [ConfigWord] {
         let rest = self.remaining_words();
         self.at = self.line.words.len();

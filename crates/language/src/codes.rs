@@ -126,7 +126,6 @@ Predicates are `defined`, `feature`, `enabled`, `streq`, `strneq`, `strstr`, `ve
 "`.if` blocks can be nested up to 100 deep, and one condition can have up to 256 parentheses and
 negations.";
 
-    /// The directive `.alert`.
     ALERT = "E0016", "`.alert` in the configuration",
 "A line `.alert \"message\"` of the configuration was reached, which refuses the configuration. The
 message comes from the author of the file. Look at the `.if` around it for the reason.";
@@ -200,7 +199,6 @@ this is reported only with `-dD`, since some files switch lines on and off this 
 
 Set the variable, or write `\"${OPTIONS[*]-weight 1}\"` with a default that changes nothing.";
 
-    /// The directive `.warning`.
     WARNING = "W0004", "`.warning` in the configuration",
 "A line `.warning \"message\"` of the configuration was reached. The message comes from the author of
 the file.";
@@ -216,12 +214,10 @@ time, so this quote without a partner is read as a character.
 
 Write `\\'` (or `\\\"`) for the character, which every version understands.";
 
-    /// The directive `.notice`.
     NOTICE = "N0001", "`.notice` in the configuration",
 "A line `.notice \"message\"` of the configuration was reached. The message comes from the author of
 the file.";
 
-    /// The directive `.diag`.
     DIAG = "N0002", "`.diag` in the configuration",
 "A line `.diag \"message\"` of the configuration was reached. It is reported only with `-dD`.";
 }

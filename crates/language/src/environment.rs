@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 
-/// Variables, sorted by name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Environment {
     variables: BTreeMap<String, Vec<u8>>,

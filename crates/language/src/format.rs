@@ -14,7 +14,6 @@ enum LineKind {
     Comment,
     /// `.if` and similar directives except `.endif`; the following line belongs to it.
     Opening,
-    /// The directive `.endif`.
     Closing,
     Section,
     Keyword,

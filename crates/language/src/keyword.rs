@@ -31,13 +31,9 @@ pub struct Documented {
     pub kind: &'static str,
     /// Name of one or more words: `maxconn`, `option httplog`, `http-request deny`.
     pub name: &'static str,
-    /// See [`Keyword::places`].
     pub places: &'static [&'static str],
-    /// See [`Keyword::syntax`].
     pub syntax: &'static str,
-    /// See [`Keyword::doc`].
     pub doc: &'static str,
-    /// See [`Keyword::example`].
     pub example: &'static str,
     /// The title of its family, which is a page of the manual; empty if the keyword is not
     /// supported.

@@ -16,7 +16,6 @@ pub struct FileId(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Span {
     pub file: FileId,
-    /// First byte.
     pub start: u32,
     /// End of the span, one past the last byte.
     pub end: u32,

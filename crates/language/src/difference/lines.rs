@@ -25,7 +25,6 @@ impl Section {
 /// A line with at least one word.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct DiffLine {
-    /// Never empty.
     pub words: Vec<Vec<u8>>,
     /// The conditions around the line, as text.
     pub conditions: Vec<u8>,
@@ -78,7 +77,6 @@ pub(super) fn read(files: &[(String, Vec<u8>)], vocabulary: &Vocabulary<'_>) -> 
     sections
 }
 
-/// The open `.if` blocks.
 #[derive(Default)]
 struct Conditions {
     open: Vec<Vec<u8>>,

@@ -104,7 +104,6 @@ const OF_URLS: &[(&str, usize, &[Carrier])] = &[
     ("set-uri", 1, &[Carrier::Path, Carrier::Query]),
     ("replace-uri", 2, &[Carrier::Path, Carrier::Query]),
 ];
-/// Scopes of variables.
 const SCOPES: &[&str] = &["proc.", "sess.", "txn.", "req.", "res.", "check."];
 /// Longest literal that is never a secret, bytes.
 const PLAIN_LITERAL_BYTES_MAX: usize = 4;
@@ -120,7 +119,6 @@ enum Carrier {
     Capture,
     Path,
     Query,
-    /// Variable of the environment.
     Environment(String),
     /// Values of a map, by the last component of its name.
     List(String),
@@ -170,7 +168,6 @@ pub struct SecretUses {
 }
 
 impl SecretUses {
-    /// Without lists and carriers.
     pub const NONE: SecretUses = SecretUses {
         names: BTreeMap::new(),
         holders: Carriers::new(),
@@ -460,7 +457,6 @@ struct Expression {
     reads: Carriers,
     /// Names that the result is written to or compared with.
     targets: Carriers,
-    /// The maps in it.
     maps: Vec<ListUse>,
 }
 

@@ -139,7 +139,6 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// Returns whether nothing changed.
     pub fn is_empty(&self) -> bool {
         self.sections.is_empty() && self.texts.is_empty()
     }
@@ -202,7 +201,6 @@ pub enum TextDifference {
     Bytes,
 }
 
-/// Compares two versions.
 pub fn compute(old: Texts<'_>, new: Texts<'_>, vocabulary: &Vocabulary<'_>) -> Difference {
     let files = old.files.iter().chain(new.files);
     let vocabulary = &*vocabulary.for_texts(files.map(|(_, text)| text.as_slice()));

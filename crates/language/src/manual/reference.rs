@@ -43,7 +43,6 @@ pub struct Entry<'m> {
     pub rows: Vec<&'m Documented>,
 }
 
-/// Related keywords: a page.
 #[derive(Clone, Debug)]
 pub struct Chapter<'m> {
     pub title: &'static str,

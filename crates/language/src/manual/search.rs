@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 /// A synonym, and the names of its keywords.
 pub type Phrase = (&'static str, &'static [&'static str]);
 
-/// Maximum results shown.
 const MOST: usize = 40;
 /// Words that are ignored in a search.
 const EMPTY_WORDS: &[&str] = &[
@@ -18,7 +17,6 @@ const EMPTY_WORDS: &[&str] = &[
 /// Minimum length of a word that is corrected, because too many words are similar to shorter ones.
 const CORRECTED_MIN: usize = 4;
 
-/// A search result.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hit {
     /// The name of the keyword, or the code.

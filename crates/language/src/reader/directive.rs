@@ -33,7 +33,6 @@ struct ConditionalBlock {
     otherwise: Option<Span>,
 }
 
-/// The open blocks.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     open: Vec<ConditionalBlock>,

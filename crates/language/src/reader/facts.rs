@@ -39,13 +39,11 @@ impl Facts {
         self
     }
 
-    /// Adds features.
     pub fn with_features<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         self.features.extend(names.into_iter().map(str::to_owned));
         self
     }
 
-    /// Adds enabled names.
     pub fn with_enabled<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         self.enabled.extend(names.into_iter().map(str::to_owned));
         self

@@ -76,7 +76,6 @@ pub(super) struct Lexer<'a> {
     pub unset: Vec<String>,
 }
 
-/// An incomplete word.
 struct Building {
     start: usize,
     bytes: Vec<u8>,

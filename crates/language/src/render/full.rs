@@ -11,7 +11,6 @@ use annotate_snippets::{
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Output style.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RenderOptions {
     pub color: bool,

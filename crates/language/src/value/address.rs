@@ -47,13 +47,9 @@ pub enum AddressHost {
     },
     /// `fd@3`: an inherited socket.
     Descriptor(u32),
-    /// `sockpair@3`
     Pair(u32),
-    /// `stdout`
     Stdout,
-    /// `stderr`
     Stderr,
-    /// `ring@name`
     Ring(String),
 }
 

@@ -25,9 +25,7 @@ pub struct V6Network {
 /// A network of either family.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum AddressNetwork {
-    /// An IPv4 network.
     V4(V4Network),
-    /// An IPv6 network.
     V6(V6Network),
 }
 
@@ -81,11 +79,7 @@ pub enum NetworkError {
     },
     /// Invalid prefix length or mask after the slash.
     #[error("'{text}' is not a valid IPv4 or IPv6 address")]
-    BadMask {
-        text: String,
-        /// The maximum prefix length.
-        max: u8,
-    },
+    BadMask { text: String, max: u8 },
 }
 
 impl ValueError for NetworkError {

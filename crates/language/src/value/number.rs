@@ -23,13 +23,7 @@ pub enum IntegerError {
     },
     /// The number is out of range.
     #[error("'{text}' is out of range: expected {min} {}", up_to(*.max))]
-    OutOfRange {
-        text: String,
-        /// The minimum.
-        min: i64,
-        /// The maximum.
-        max: i64,
-    },
+    OutOfRange { text: String, min: i64, max: i64 },
 }
 
 /// Returns the end of a range that begins with a number.
@@ -184,11 +178,7 @@ pub enum PercentageError {
     NotAPercentage { text: String },
     /// The percentage exceeds its limit.
     #[error("'{text}' is more than {max}%")]
-    TooLarge {
-        text: String,
-        /// The maximum.
-        max: u32,
-    },
+    TooLarge { text: String, max: u32 },
 }
 
 impl ValueError for PercentageError {

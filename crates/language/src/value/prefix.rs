@@ -19,9 +19,7 @@ pub enum SocketTransport {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Family {
     Any,
-    /// IPv4.
     V4,
-    /// IPv6.
     V6,
 }
 

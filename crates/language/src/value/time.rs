@@ -13,17 +13,11 @@ const SECONDS_MAX: u64 = MILLISECONDS_MAX;
 /// The unit of a time that is written without one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TimeUnit {
-    /// `us`
     Microseconds,
-    /// `ms`
     Milliseconds,
-    /// `s`
     Seconds,
-    /// `m`
     Minutes,
-    /// `h`
     Hours,
-    /// `d`
     Days,
 }
 
@@ -56,7 +50,6 @@ pub enum TimeError {
         character: char,
         text: String,
     },
-    /// More than [`MILLISECONDS_MAX`].
     #[error(
         "timer overflow in argument '{text}' (maximum value is {MILLISECONDS_MAX} ms or ~24.8 days)"
     )]
