@@ -13,7 +13,7 @@ const SERVED_WAIT: Duration = Duration::from_millis(100);
 /// Delays after consecutive deaths of roles that never served, milliseconds; the last one repeats.
 const WAITS_MS: [u64; 6] = [0, 100, 500, 1_000, 2_000, 5_000];
 
-/// Counts of consecutive deaths.
+/// Delay before the next start of a role, by its consecutive deaths.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backoff {
     /// Consecutive deaths of roles that had served.

@@ -23,7 +23,6 @@ const MESSAGES_MAX: usize = 16;
 pub enum RequestInterface {
     /// The control socket in the runtime directory.
     Control,
-    /// A master socket (`-S`).
     Master,
     /// The control role of a cluster member.
     Cluster,
@@ -53,7 +52,6 @@ struct Client {
     ask: u64,
 }
 
-/// Requests of the clients.
 #[derive(Default)]
 pub struct ClientRequests {
     pub askers: Vec<Asker>,

@@ -200,7 +200,6 @@ pub struct Claims {
     pub resources: BTreeSet<Resource>,
 }
 
-/// Returns root's default directory.
 pub fn of_root() -> PathBuf {
     "/run/evenkeel".into()
 }

@@ -42,7 +42,7 @@ pub enum Next {
 }
 
 impl PrimaryEnd {
-    /// Returns the reaction.
+    /// Returns what the supervisor does about this end.
     pub fn next(self) -> Next {
         if self.was_asked_to_end {
             return Next::Nothing;

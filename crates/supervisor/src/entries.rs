@@ -9,7 +9,7 @@ use part::role::Manner;
 use part::row;
 use std::time::{Duration, Instant};
 
-/// Interval of the checks.
+/// Interval at which the supervisor checks that its entries still exist.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Interval of the attempts to restore an entry after one that failed, which is logged.
 const RETRY_EVERY: Duration = Duration::from_secs(30);

@@ -20,7 +20,6 @@ const SLOW: Duration = Duration::from_secs(10);
 /// Maximum value of that variable.
 const LIMIT_SECONDS_MAX: u64 = 86_400;
 
-/// A running loader.
 pub struct Loading {
     pub process: Started,
     /// Time at which the loader is killed.

@@ -47,7 +47,6 @@ pub struct Notify {
     ready: bool,
 }
 
-/// The relevant environment variables.
 #[derive(Clone, Debug, Default)]
 struct NotifyEnvironment {
     socket: Option<OsString>,
@@ -146,7 +145,6 @@ impl Notify {
         ));
     }
 
-    /// Reports a status text.
     pub fn status(&mut self, status: &str) {
         self.tell(format!("STATUS={}", line(status)));
     }

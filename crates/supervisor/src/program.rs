@@ -12,7 +12,6 @@ pub struct Program {
     path: Option<PathBuf>,
 }
 
-/// A newly installed program.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Newer {
     pub path: PathBuf,

@@ -88,7 +88,6 @@ impl Resumed {
             .ok_or(ResumeError::Incomplete)
     }
 
-    /// Restores a role.
     pub fn role(&mut self, role: &HandedRole, entry: Entry) -> Result<RunningRole, ResumeError> {
         let (pidfd, channel) = (self.take(role.process)?, self.take(role.channel)?);
         let pid = Pid::from_raw(role.pid.cast_signed()).ok_or(ResumeError::Incomplete)?;

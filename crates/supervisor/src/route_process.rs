@@ -21,7 +21,6 @@ const LIMIT: Duration = Duration::from_secs(6);
 /// Maximum number of messages of one process that are read in one turn.
 const MESSAGES_MAX: usize = 16;
 
-/// A running process.
 pub struct RouteProcess {
     process: Started,
     until: Instant,
@@ -44,7 +43,6 @@ impl RouteProcess {
         })
     }
 
-    /// Returns the process id.
     pub fn number(&self) -> i32 {
         self.process.number()
     }

@@ -42,7 +42,6 @@ pub enum SelfTestError {
     TooLong,
 }
 
-/// A self-test in progress.
 pub struct SelfTest {
     child: Child,
     output: Option<OwnedFd>,
@@ -51,7 +50,6 @@ pub struct SelfTest {
 }
 
 impl SelfTest {
-    /// Starts the self-test.
     pub fn begin(program: &Path) -> Result<SelfTest, SelfTestError> {
         let mut child = Command::new(program)
             .arg0("evenkeel: self-test")

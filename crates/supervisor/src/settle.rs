@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// Maximum wait for files that change all the time, in multiples of the delay.
 const DELAYS_MAX: u32 = 10;
-/// Minimum of that wait.
+/// Lower bound of that maximum wait.
 const LATEST_MIN: Duration = Duration::from_secs(5);
 /// Maximum time without an event for which a file that was written to and is still open is waited
 /// for.
@@ -29,7 +29,6 @@ pub struct Settle {
 }
 
 impl Settle {
-    /// Records a change.
     pub fn happened(&mut self, now: Instant) {
         self.first.get_or_insert(now);
         self.last = Some(now);

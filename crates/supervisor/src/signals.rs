@@ -22,7 +22,6 @@ pub const JSON: i32 = 36;
 /// Signal that makes keepalived clear its statistics.
 pub const CLEAR_STATISTICS: i32 = 63;
 
-/// A received signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Caught {
     Signal(Signal),
@@ -61,7 +60,6 @@ impl Signals {
         let _ = set().thread_unblock();
     }
 
-    /// Blocks the signals again.
     pub fn block() {
         let _ = set().thread_block();
     }

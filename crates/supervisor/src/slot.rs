@@ -32,7 +32,6 @@ pub struct SidecarConfiguration {
     pub without_proxy: bool,
 }
 
-/// A running role.
 pub struct RunningRole {
     /// The process of the role.
     pub process: Started,
@@ -171,7 +170,6 @@ pub struct RoleSlot {
 }
 
 impl RoleSlot {
-    /// Creates an empty slot.
     pub fn of(row: &'static RoleRow) -> RoleSlot {
         RoleSlot {
             row,

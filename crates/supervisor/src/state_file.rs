@@ -66,12 +66,10 @@ impl Keep {
         Keep { path, file }
     }
 
-    /// Returns the file.
     pub fn file(&self) -> &SharedFd {
         &self.file
     }
 
-    /// Returns the path.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -13,7 +13,6 @@ pub const FAILED: u8 = 1;
 /// shell.
 const BY_SIGNAL: u8 = 128;
 
-/// A requested stop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stop {
     /// The last signal that requested the stop.

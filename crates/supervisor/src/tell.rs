@@ -130,7 +130,6 @@ pub fn as_text(lines: &[(Gravity, String)]) -> String {
     text
 }
 
-/// Reports an applied change.
 pub fn taken(voice: &mut MessagePrinter, lines: &[(Gravity, String)]) {
     let form = voice.form();
     let shown = |gravity: &Gravity| form == Form::Own || *gravity != Gravity::Notice;

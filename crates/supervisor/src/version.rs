@@ -107,17 +107,14 @@ impl LoadedVersion {
         all
     }
 
-    /// Returns the bundle.
     pub fn bundle(&self) -> &SharedFd {
         &self.bundle
     }
 
-    /// Returns the sockets.
     pub fn sockets(&self) -> &[SharedFd] {
         &self.descriptors
     }
 
-    /// Returns the loader's plan.
     pub fn plan(&self) -> &VersionPlan {
         &self.take.plan
     }

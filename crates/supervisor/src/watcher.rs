@@ -92,7 +92,7 @@ impl Watcher {
         self.left
     }
 
-    /// Replaces the watched files.
+    /// Replaces the watched files; None watches nothing.
     pub fn arm(&mut self, watch: Option<Watch>, voice: &mut MessagePrinter) {
         self.retry_at = None;
         self.wanted = watch;

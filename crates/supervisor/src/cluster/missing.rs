@@ -14,9 +14,8 @@ use std::time::{Duration, Instant};
 /// Name of the file in the state directory with the results of earlier loads: addresses of host
 /// names and ids of accounts.
 const FOUND: &str = "found";
-/// Shortest interval between attempts.
+/// Shortest interval between attempts to find what the version lacks.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
-/// Longest interval between attempts.
 const LAST_PAUSE: Duration = Duration::from_secs(20);
 
 /// Returns the time until the next attempt after this number of attempts.

@@ -4,7 +4,6 @@ use super::processes::View;
 use language::suggest;
 use part::role::Level;
 
-/// A parsed command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MasterCommand {
     /// A text to print at once.

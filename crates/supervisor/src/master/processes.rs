@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-/// A worker process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Worker {
     pub pid: i32,
@@ -46,7 +45,6 @@ impl View {
         self.workers.iter().any(|worker| worker.pid == pid)
     }
 
-    /// Formats the table.
     pub fn table(&self) -> String {
         let uptime = |since| shown(self.now.saturating_duration_since(since));
         let mut text = row(["#<PID>", "<type>", "<reloads>", "<uptime>", "<version>"]);

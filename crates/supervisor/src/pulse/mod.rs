@@ -48,7 +48,6 @@ pub struct Pulses {
 }
 
 impl Pulses {
-    /// Returns the heartbeat memory.
     pub fn file(&self) -> Option<&SharedFd> {
         self.file.as_ref()
     }

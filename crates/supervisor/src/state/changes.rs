@@ -9,13 +9,11 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Counts a successful reload.
     pub fn taken(&mut self) {
         self.asked = self.asked.saturating_add(1);
         self.failed = 0;
     }
 
-    /// Counts a refused reload.
     pub fn refused(&mut self) {
         self.asked = self.asked.saturating_add(1);
         self.failed = self.failed.saturating_add(1);

@@ -37,12 +37,11 @@ pub struct Cluster {
     pub retry_at: Option<Instant>,
     /// True if the load in progress is such an attempt.
     pub retrying: bool,
-    /// Number of unsuccessful attempts.
+    /// Number of unsuccessful attempts to find what the version lacks.
     pub retries: u32,
 }
 
 impl Cluster {
-    /// Returns the candidate version.
     pub fn trial_version(&self) -> Option<&LoadedVersion> {
         self.trial.as_ref().map(|trial| &trial.version)
     }
@@ -130,7 +129,6 @@ pub struct VersionInProgress {
     pub shown: String,
 }
 
-/// A candidate version.
 pub struct Trial {
     pub version: LoadedVersion,
     pub set: SharedFd,

@@ -55,7 +55,6 @@ pub struct Supervisor {
     pub carried: Carried,
 }
 
-/// State of this process.
 pub struct SupervisorProcess {
     pub signals: Signals,
     /// Soft limit of open files at the start.
@@ -94,7 +93,6 @@ pub struct Doors {
     pub is_control_socket_lost: bool,
 }
 
-/// The known versions.
 #[derive(Default)]
 pub struct Versions {
     pub last_good: Option<LoadedVersion>,

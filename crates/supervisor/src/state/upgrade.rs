@@ -13,7 +13,6 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(3);
 /// Interval at which the supervisor checks whether it may execute the new program.
 const QUIET_TICK: Duration = Duration::from_millis(20);
 
-/// An upgrade in progress.
 pub struct Upgrade {
     pub newer: Newer,
     pub stage: UpgradeStage,
@@ -31,7 +30,6 @@ impl Upgrade {
         }
     }
 
-    /// Returns the candidate role.
     pub fn trial(&self) -> Option<&RunningRole> {
         match &self.stage {
             UpgradeStage::Trying(trial) => Some(&trial.new),
