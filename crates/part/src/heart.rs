@@ -11,7 +11,6 @@ pub const LOOKS_MAX: u32 = 10;
 /// much.
 pub const LOOP_CPU_MS: u64 = 2_000;
 
-/// Punctuality of a poll.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PollTiming {
     /// The poll took place when it was due.

@@ -103,7 +103,6 @@ pub struct StartFailure {
     why: Why,
 }
 
-/// The step that failed.
 #[derive(Debug)]
 pub enum Why {
     /// The process did not start.
@@ -254,7 +253,6 @@ impl Started {
         }
     }
 
-    /// Returns the process id.
     pub fn pid(&self) -> Pid {
         self.pid
     }

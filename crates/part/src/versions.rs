@@ -41,10 +41,7 @@ pub fn framed<T: Serialize>(value: &T, max: usize) -> Option<Vec<u8>> {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum VersionsRequest {
     /// Requests the versions, the newest first: [`VersionsResponse::Versions`].
-    Versions {
-        /// Maximum number of versions.
-        max: u32,
-    },
+    Versions { max: u32 },
     /// Requests the files of a version: `VersionsResponse::VersionFiles`.
     Files {
         /// Version number; None for the accepted version.

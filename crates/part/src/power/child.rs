@@ -24,7 +24,6 @@ const OUTPUT_TURN_MAX: usize = 64 << 10;
 /// Maximum size of the input in bytes: it fits into a pipe, so writing it never blocks.
 const INPUT_MAX: usize = 60 << 10;
 
-/// A running command.
 #[derive(Debug)]
 pub struct Child {
     pid: Pid,

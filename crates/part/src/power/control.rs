@@ -49,7 +49,6 @@ pub enum PowerControl {
     Program(Vec<String>),
 }
 
-/// A power action.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PowerAction {
     On,

@@ -70,7 +70,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Returns the current time.
+    /// Reads the boot-time clock and the wall clock.
     pub fn now() -> Moment {
         let boottime = clock_gettime(ClockId::Boottime);
         let seconds = u64::try_from(boottime.tv_sec).unwrap_or_default();
@@ -236,7 +236,7 @@ pub enum FactValue {
     Lines(Vec<String>),
 }
 
-/// A change of state.
+/// A change of a subject's state, for the history.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Event {
     pub at: Moment,
@@ -252,7 +252,6 @@ pub struct NumberRow {
     /// Name, unique in a report.
     pub name: String,
     pub words: String,
-    /// Unit of the value.
     pub unit: Unit,
     pub kind: NumberKind,
     /// Name of the metric; empty if the number is not exported.
@@ -265,7 +264,6 @@ pub struct NumberRow {
 pub enum Unit {
     /// A count or a rank, without a unit.
     Count,
-    /// Seconds.
     Seconds,
     /// Milliseconds; exported to metrics as seconds.
     Milliseconds,
@@ -450,7 +448,6 @@ impl Subject {
         self
     }
 
-    /// Adds contained subjects.
     pub fn children(mut self, children: impl IntoIterator<Item = Subject>) -> Subject {
         self.children.extend(children);
         self
@@ -500,7 +497,6 @@ impl NumberRow {
         }
     }
 
-    /// Sets the unit.
     pub fn unit(mut self, unit: Unit) -> NumberRow {
         self.unit = unit;
         self

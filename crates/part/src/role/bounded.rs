@@ -58,15 +58,11 @@ fn cut(text: &str, max: usize) -> &str {
 /// unprivileged process may have sent the text.
 pub struct Text<const MAX: usize>;
 
-/// A text for operators.
 pub type Words = Text<WORDS_BYTES_MAX>;
-/// Name of a lease.
 pub type Name = Text<LEASE_NAME_BYTES_MAX>;
-/// Name of a volume.
 pub type VolumeName = Text<VOLUME_NAME_BYTES_MAX>;
 /// Reason why a volume is not ready.
 pub type VolumeWhy = Text<VOLUME_WHY_BYTES_MAX>;
-/// Name of a part.
 pub type Part = Text<PART_BYTES_MAX>;
 
 impl<const MAX: usize> Text<MAX> {
@@ -127,9 +123,7 @@ pub mod record {
 /// A list of at most `COUNT` values.
 pub struct List<const COUNT: usize>;
 
-/// Leases of a message.
 pub type Leases = List<LEASES_MAX>;
-/// Volumes of a message.
 pub type UsedOnes = List<USED_VOLUMES_MAX>;
 
 impl<const COUNT: usize> List<COUNT> {

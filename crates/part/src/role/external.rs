@@ -113,7 +113,6 @@ impl ExternalCheck {
 }
 
 impl ExternalResult {
-    /// Encodes the frame.
     pub fn frame(&self) -> Vec<u8> {
         framed(self).unwrap_or_default()
     }

@@ -46,7 +46,7 @@ pub struct HandOver {
     pub extras: Vec<HandedExtra>,
 }
 
-/// A running role.
+/// A running role, as handed to the next supervisor program.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct HandedRole {
@@ -80,19 +80,18 @@ pub struct HandedPart {
 pub struct HandedSocket {
     /// Descriptor of the socket or file.
     pub descriptor: u32,
-    /// Path as bytes.
+    /// Bytes of the path, which may be no valid UTF-8.
     #[serde(with = "serde_bytes")]
     pub path: Vec<u8>,
 }
 
 impl HandedSocket {
-    /// Returns the path.
     pub fn path(&self) -> PathBuf {
         OsStr::from_bytes(&self.path).into()
     }
 }
 
-/// A connected command.
+/// A connection to a command that waits for a result.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct HandedClient {
@@ -130,7 +129,6 @@ impl HandOver {
             .chain(self.extras.iter().filter_map(|extra| extra.descriptor))
     }
 
-    /// Encodes the state.
     pub fn encode(&self) -> Vec<u8> {
         [HEAD, &HAND_OVER_VERSION.to_le_bytes(), &codec::encode(self)].concat()
     }

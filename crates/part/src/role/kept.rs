@@ -60,7 +60,6 @@ pub struct SavedVersion {
 }
 
 impl SavedVersion {
-    /// Encodes the file.
     pub fn encode(&self) -> Vec<u8> {
         let fields = codec::encode(self);
         // The length is at most KEPT_BYTES_MAX, so it fits into a u32.

@@ -110,7 +110,6 @@ pub enum Level {
     Admin,
 }
 
-/// Output format of diagnostics.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct DiagnosticFormat {

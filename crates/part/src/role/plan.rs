@@ -41,7 +41,6 @@ pub struct VersionPlan {
     pub pid_file: Option<Vec<u8>>,
     /// `hard-stop-after`.
     pub hard_stop_after_ms: Option<u64>,
-    /// `quiet`.
     pub quiet: bool,
     /// The configuration files, as named on the command line.
     #[serde(serialize_with = "texts::<NAMES_MAX, { PATH_BYTES_MAX / 8 }, _>")]
@@ -225,12 +224,9 @@ pub struct CheckProgram {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Rights {
-    /// `user`, `uid`.
     pub uid: Option<u32>,
-    /// `group`, `gid`.
     pub gid: Option<u32>,
     pub groups: Vec<u32>,
-    /// `chroot`.
     #[serde(with = "serde_bytes")]
     pub chroot: Option<Vec<u8>>,
     /// Capabilities that the role keeps, as the kernel's bit mask.

@@ -38,7 +38,6 @@ pub enum Level {
     Detail,
 }
 
-/// Targets of a log.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct LogWish {
@@ -54,7 +53,6 @@ pub struct LogWish {
     pub detail: bool,
 }
 
-/// The process that logs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Speaker {
     Parent,
@@ -70,7 +68,6 @@ impl Speaker {
     }
 }
 
-/// An open log.
 #[derive(Debug)]
 pub struct Log {
     wish: LogWish,

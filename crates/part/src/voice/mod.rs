@@ -21,7 +21,6 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-/// Severity of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Gravity {
     /// An error: the process ends.
@@ -167,7 +166,6 @@ impl MessagePrinter {
         self.quiet && self.log.is_none() && self.collected.is_none() && !must
     }
 
-    /// Logs a message.
     pub fn log_message(&mut self, gravity: Gravity, message: impl std::fmt::Display) {
         if self.keeps_silent(gravity == Gravity::Alert) {
             return;
@@ -206,12 +204,10 @@ impl MessagePrinter {
         }
     }
 
-    /// Logs a warning.
     pub fn warning(&mut self, message: impl std::fmt::Display) {
         self.log_message(Gravity::Warning, message);
     }
 
-    /// Logs an informational message.
     pub fn notice(&mut self, message: impl std::fmt::Display) {
         self.log_message(Gravity::Notice, message);
     }
@@ -245,7 +241,6 @@ impl MessagePrinter {
         }
     }
 
-    /// Logs diagnostics.
     pub fn diagnostics(
         &mut self,
         sources: &SourceMap,
