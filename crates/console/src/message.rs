@@ -4,7 +4,6 @@ use crate::keyword::NAME;
 use part::role::PartMessage;
 use serde::{Deserialize, Serialize};
 
-/// Message kind of [`LinkRequest`].
 const LINK: u16 = 1;
 
 /// Requests a link that signs the administrator of the machine in, once. The response is a

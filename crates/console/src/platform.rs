@@ -23,7 +23,6 @@ pub struct Platform {
     pub versions: Option<Arc<Versions>>,
 }
 
-/// State of a machine.
 #[derive(Clone, Debug)]
 pub struct PlatformMember {
     pub name: String,
@@ -43,7 +42,6 @@ pub struct PlatformMember {
     pub if_it_fails: String,
 }
 
-/// Kind of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MemberKind {
     Node,
@@ -99,7 +97,7 @@ impl Platform {
         })
     }
 
-    /// Returns the drawing machine.
+    /// Returns the machine that draws the page.
     pub fn me(&self) -> Option<&PlatformMember> {
         self.members.first()
     }

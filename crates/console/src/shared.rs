@@ -34,7 +34,6 @@ const SEEN_MS: u64 = 10_000;
 /// Maximum number of pending orders.
 const ORDERS_MAX: usize = 64;
 
-/// The reference manual.
 #[derive(Clone, Copy, Debug)]
 pub struct Manual {
     /// Returns the entry for a line of a section.
@@ -53,7 +52,7 @@ impl Default for Manual {
     }
 }
 
-/// Returns CLOCK_BOOTTIME, nanoseconds.
+/// Returns CLOCK_BOOTTIME in nanoseconds: it also counts while suspended.
 fn now_ns() -> u64 {
     Moment::now().boottime_ms.saturating_mul(1_000_000)
 }
@@ -215,7 +214,6 @@ pub struct UserOrder {
     /// True if the order becomes an event. A further connection to something that is already open
     /// does not.
     pub is_noted: bool,
-    /// Receiver of the outcome.
     pub reply: oneshot::Sender<Result<String, String>>,
 }
 
@@ -234,7 +232,6 @@ pub struct RemoteRequest {
     pub by: Viewer,
     /// The action or the query.
     pub wanted: RemoteRequestKind,
-    /// Receiver of the outcome.
     pub reply: oneshot::Sender<Result<String, String>>,
 }
 
@@ -252,7 +249,6 @@ pub struct LocalProxyQuery {
     pub reply: oneshot::Sender<Result<String, String>>,
 }
 
-/// All other nodes.
 #[derive(Default)]
 pub struct RemoteNodes {
     /// State of each node by name.
@@ -382,13 +378,11 @@ impl ConsoleState {
         })
     }
 
-    /// Returns the current configuration.
     pub fn config(&self) -> Arc<Config> {
         let config = self.config.read();
         Arc::clone(&config.unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Replaces the configuration.
     pub fn set_config(&self, config: Config) {
         end_stale_sessions(&mut lock(&self.authentication.sessions), &config);
         lock(&self.membership).set_member(config.is_member);
@@ -496,7 +490,6 @@ impl ConsoleState {
         }
     }
 
-    /// Wakes the main thread.
     pub fn wake(&self) {
         // A full counter also wakes the thread, so the error can be ignored.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
@@ -507,7 +500,6 @@ impl ConsoleState {
         self.wake.as_fd()
     }
 
-    /// Resets the wake-up descriptor.
     pub fn reset_wakeup(&self) {
         let _ = rustix::io::read(&self.wake, &mut [0; 8]);
     }

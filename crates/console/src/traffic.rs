@@ -15,7 +15,6 @@ const LIMIT: &str = "limit of sessions";
 /// Maximum number of tables that are read.
 const TABLES_MAX: usize = 1_000;
 
-/// Kind of a row.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum TrafficRowKind {
     Frontend,
@@ -112,7 +111,6 @@ impl Traffic {
         })
     }
 
-    /// The frontends.
     pub fn frontends(&self) -> impl Iterator<Item = &TrafficRow> {
         self.rows
             .iter()

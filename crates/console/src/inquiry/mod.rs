@@ -41,11 +41,7 @@ const MISSING: &str = "No such ";
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum ProxyQuery {
     /// The newest requests that match a filter.
-    Requests {
-        filter: RequestFilter,
-        /// Maximum number of requests.
-        max: u16,
-    },
+    Requests { filter: RequestFilter, max: u16 },
     /// A single request, by its number.
     Request {
         /// Identifier of the request, as in `show sess`.
@@ -138,7 +134,6 @@ impl RequestFilter {
     }
 }
 
-/// Response to a query.
 #[derive(Clone, PartialEq, Debug)]
 pub enum ProxyResponse {
     Requests(FinishedRequests),

@@ -190,7 +190,6 @@ pub struct ConditionTerm {
     pub values: Vec<String>,
 }
 
-/// Destination of a request.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum RouteDestination {

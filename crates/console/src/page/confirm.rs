@@ -8,7 +8,6 @@ use ::access::page::hidden;
 use maud::{DOCTYPE, Markup, html};
 use part::report::SubjectAction;
 
-/// An action to confirm.
 pub struct ActionConfirmation<'q> {
     pub object: &'q str,
     pub machine: &'q str,

@@ -262,7 +262,6 @@ pub fn once(secret: &str) -> Markup {
     }
 }
 
-/// Draws an error page.
 pub fn failure(status: u16, words: &str) -> Markup {
     shared::failure(BRAND, status, words, "To the overview")
 }

@@ -107,7 +107,6 @@ impl<'s> PageContext<'s> {
 }
 
 impl ConsolePage {
-    /// Returns the path, percent-encoded.
     pub fn path(&self) -> String {
         match self {
             ConsolePage::Overview => "/".to_owned(),
@@ -146,7 +145,6 @@ impl ConsolePage {
         path.starts_with('/') && !path.starts_with("//") && !path.contains(is_odd)
     }
 
-    /// Returns the heading.
     pub fn title(&self) -> String {
         match self {
             ConsolePage::Overview => "Overview".to_owned(),
@@ -189,7 +187,6 @@ impl<'s> PageContext<'s> {
     }
 }
 
-/// Draws the whole document.
 pub fn document(page: &ConsolePage, shown: &PageContext<'_>) -> Markup {
     frame::document(page, shown, &parts(page, shown))
 }

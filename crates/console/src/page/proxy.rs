@@ -14,7 +14,7 @@ use maud::{Markup, html};
 use part::report::Grade;
 use std::cmp::Reverse;
 
-/// Maximum number of servers.
+/// Maximum number of servers on the page.
 const SERVERS_MAX: usize = 200;
 /// Maximum number of rows in the table of durations.
 const TIMED_MAX: usize = 42;

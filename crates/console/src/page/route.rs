@@ -34,7 +34,6 @@ const FIELDS: [(&str, &str, &str); 4] = [
 /// Methods of the selection. Other methods can be given in the URL of the page.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// Draws the page.
 pub fn route(shown: &PageContext<'_>, question: &DescribedRequest) -> Markup {
     let content = match (member(shown), shown.viewer.role >= UserRole::Operator) {
         (None, _) => no_machine_text(),

@@ -99,7 +99,7 @@ enum PeerConsoleResponse {
     Look(Option<Box<MachineReportMessage>>),
     Done(Result<String, String>),
     Read(Result<String, String>),
-    /// The attempts are counted.
+    /// The reported attempts have been counted.
     Counted,
     /// True if the code had not been used there.
     IsNew(bool),

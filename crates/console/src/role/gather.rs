@@ -40,7 +40,6 @@ pub enum PollResponse {
     Silent(String),
 }
 
-/// A poll in progress.
 #[derive(Debug, Default)]
 pub struct PollProgress {
     /// Queries without a response, by their numbers.

@@ -98,7 +98,6 @@ enum RoleEvent {
     Acted(UserOrder, Result<String, String>),
 }
 
-/// The role.
 pub struct ConsoleRole {
     place: ConsoleEnvironment,
     shared: Arc<ConsoleState>,
@@ -304,7 +303,7 @@ impl ConsoleRole {
         self.shared.wakes()
     }
 
-    /// Does all pending work.
+    /// Handles the results and orders of other threads, after a wake-up.
     pub fn do_pending_work(&mut self) {
         self.shared.reset_wakeup();
         while let Ok(came) = self.results.1.try_recv() {

@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 /// Maximum size of the saved state, bytes.
 const BYTES_MAX: usize = 4 << 20;
 
-/// The saved state.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SavedConsoleState {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// Maximum waiting time.
+/// Longest time that a page waits for the outcome.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(300);
 /// Interval of the queries to the control role for the progress of a version.
 const LOOK_EVERY: Duration = Duration::from_millis(300);

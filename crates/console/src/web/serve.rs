@@ -154,7 +154,6 @@ fn listener(address: SocketAddr) -> Result<TcpListener, rustix::io::Errno> {
     Ok(socket.into())
 }
 
-/// Address of a client.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddress(pub IpAddr);
 

@@ -50,7 +50,6 @@ fn fields(shown: &PageContext<'_>, editing: &EditState<'_>) -> Markup {
     }
 }
 
-/// Draws the editor.
 pub fn editor(
     shown: &PageContext<'_>,
     editing: &EditState<'_>,

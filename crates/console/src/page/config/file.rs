@@ -9,7 +9,6 @@ use part::versions::{BlameLine, File};
 /// Maximum number of lines that are shown.
 const LINES_MAX: usize = 20_000;
 
-/// A file to show.
 pub struct ViewedFile<'v> {
     pub version: u64,
     /// The file with its text.

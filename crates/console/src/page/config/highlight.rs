@@ -12,7 +12,6 @@ enum HighlightKind {
     /// The first word of any other line.
     Keyword,
     Quoted,
-    /// Text after a `#`.
     Comment,
     Plain,
 }
