@@ -11,7 +11,6 @@ pub const LASTS_S: u64 = 180 * 86_400;
 /// Maximum length of a cookie value that is verified, bytes.
 const VALUE_MAX: usize = 128;
 
-/// Identifier of a browser.
 pub type Id = [u8; 16];
 
 fn signed(id: Id, until_s: u64, user: &str) -> Vec<u8> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// Number of attempts at once.
 const TRIES: u64 = 5;
-/// Maximum number of keys.
+/// Maximum number of keys that are counted.
 const ENTRIES_MAX: usize = 4_096;
 
 /// Time at which all attempts of each key are available again, milliseconds. Keys without failures

@@ -11,7 +11,6 @@ use tokio::time::{Sleep, sleep};
 /// Time that the client has to close, and the limit of its input that is dropped.
 const LIMIT: Duration = Duration::from_secs(2);
 const BYTES_MAX: usize = 16 << 20;
-/// Bytes of one read.
 const READ_BYTES: usize = 4 << 10;
 
 /// Connection that lingers at its end.
@@ -23,7 +22,6 @@ pub struct Linger<S> {
 }
 
 impl<S> Linger<S> {
-    /// Makes a connection linger.
     pub fn new(stream: S) -> Linger<S> {
         Linger { stream, ends: None }
     }

@@ -23,7 +23,6 @@ const ANSWER_MAX: usize = 1_024;
 /// A name that no user has. It is sent in place of a name that is not in the list.
 pub const NOBODY: &str = "evenkeel-no-such-user";
 
-/// PAM settings.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct System {
     /// Name of the PAM service.

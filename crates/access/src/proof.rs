@@ -54,7 +54,7 @@ impl SignInError {
     }
 }
 
-/// Origin of an attempt.
+/// Origin of an attempt: its address, and the devices that it claims.
 pub struct Client<'h> {
     from: IpAddr,
     devices: Vec<&'h str>,
@@ -167,7 +167,6 @@ impl Drop for PendingAttempt<'_> {
 /// Authentication of users: their sessions and attempts.
 pub struct Authenticator {
     pub sessions: Mutex<Sessions>,
-    /// Limits of attempts.
     pub limiter: Mutex<Limiter>,
     /// Attempts whose outcome is not known yet. They count as failed. A client that would have an
     /// attempt left without them waits for their outcome.

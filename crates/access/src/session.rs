@@ -29,7 +29,6 @@ const STEPS_AHEAD_MAX: u64 = 4;
 const TOKEN_MAX: usize = 3_072;
 const GROUPS_BYTES_MAX: usize = 1_500;
 
-/// Content of a token.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct SessionClaims {
     user: String,
@@ -92,7 +91,6 @@ pub struct Visitor {
     pub account: Option<Account>,
 }
 
-/// All sessions.
 pub struct Sessions {
     key: hmac::Key,
     secret: Vec<u8>,
@@ -475,7 +473,6 @@ impl Sessions {
         BASE64.encode(&tag.as_ref()[..16])
     }
 
-    /// Ends a session.
     pub fn end(&self, token: &str, now: u64) {
         if let Some(claim) = self.claim(token, now) {
             let of = older_of(&claim.user, claim.unlisted);

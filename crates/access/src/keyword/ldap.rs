@@ -50,7 +50,6 @@ struct LdapServerArgument {
     tls: bool,
 }
 
-/// A line `users ldap`.
 #[derive(Debug)]
 pub struct Ldap {
     pub span: Span,

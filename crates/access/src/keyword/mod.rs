@@ -63,7 +63,7 @@ impl Codes {
 /// lines `pam` have".
 #[derive(Clone, Debug)]
 pub struct UserSources {
-    /// Name of the `userlist`.
+    /// Name of the `userlist`, if there is one.
     pub list: Option<String>,
     /// True if there are users of the operating system.
     pub has_pam: bool,

@@ -94,7 +94,6 @@ impl Pam {
         !self.users.is_empty() || !self.groups.is_empty()
     }
 
-    /// Returns the PAM settings.
     pub fn system(&self) -> System {
         let default = System::default();
         System {

@@ -46,12 +46,10 @@ impl Proxies {
         }
     }
 
-    /// Notes an option `accept-proxy`.
     pub fn accept(&mut self, span: Span) {
         self.accepts.push(span);
     }
 
-    /// Returns the trusted proxies.
     pub fn trusted(&self) -> TrustedProxies {
         let networks = self.networks.iter().map(|(network, _)| *network);
         networks.collect::<Vec<_>>().into()

@@ -179,7 +179,6 @@ async fn start_tls(stream: TcpStream) -> Result<TcpStream, String> {
     }
 }
 
-/// A connection before TLS.
 struct Plain {
     stream: TcpStream,
     replies: Replies,

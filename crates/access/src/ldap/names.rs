@@ -34,7 +34,6 @@ pub(super) struct ServerResolver {
     resolved: Notify,
 }
 
-/// State of one name.
 struct ResolvedName {
     loaded: Vec<SocketAddr>,
     addresses: Vec<SocketAddr>,

@@ -43,7 +43,6 @@ pub fn head(title: &str, brand: &str, script: Option<&str>) -> Markup {
     }
 }
 
-/// Draws the logo.
 pub fn mark() -> Markup {
     html! {
         svg.mark viewBox="0 0 16 16" aria-hidden="true" {
