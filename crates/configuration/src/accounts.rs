@@ -2,14 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A list of users.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Accounts {
     pub users: Vec<Account>,
     pub groups: Vec<String>,
 }
 
-/// A user.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Account {
     pub name: String,

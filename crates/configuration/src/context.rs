@@ -10,7 +10,7 @@ use language::{Code, Diagnostic, Diagnostics, Environment, Severity, SourceMap, 
 /// Maximum errors of a file for which similar names are searched.
 const SUGGESTED_MAX: usize = 100;
 
-/// A load in progress.
+/// A load in progress: its files, options, and diagnostics so far.
 #[derive(Debug, Default)]
 pub struct Context {
     /// The files of the load.
@@ -69,7 +69,6 @@ impl Context {
         self.diagnostics.push(&self.sources, diagnostic);
     }
 
-    /// Adds a warning.
     pub fn warn(&mut self, code: &'static Code, span: Span, message: impl Into<String>) {
         self.report(Diagnostic::warning(code, span, message));
     }

@@ -30,7 +30,6 @@ pub enum Storage {
         portal: SocketAddr,
         /// The name of the target.
         target: String,
-        /// The logical unit number.
         lun: u32,
         /// The CHAP credentials of this side.
         login: Option<Login>,

@@ -127,7 +127,6 @@ fn local_names(
 
 /// The node information in files.
 struct Scanned {
-    /// The `node` sections.
     sections: Vec<ConfiguredNode>,
     /// The nodes that lines or sections apply to.
     named: Vec<String>,

@@ -81,7 +81,6 @@ impl SectionKeywords {
         words
     }
 
-    /// Returns all names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)
     }

@@ -62,7 +62,7 @@ impl VolumeFiles {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VolumeUser {
     pub volume: String,
-    /// Name of the part.
+    /// Name of the part to which the user belongs.
     pub part: String,
     /// Words for messages: `guest mail`.
     pub user: String,

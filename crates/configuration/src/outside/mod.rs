@@ -71,7 +71,6 @@ pub enum Account {
     Unknown(Option<Box<str>>),
 }
 
-/// The kind of account.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum AccountKind {
     User,

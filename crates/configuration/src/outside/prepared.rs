@@ -40,7 +40,6 @@ impl Prepared {
         }
     }
 
-    /// Adds a file.
     pub fn add_file(&mut self, path: impl Into<PathBuf>, file: PreparedFile) {
         self.files.insert(path.into(), file);
     }

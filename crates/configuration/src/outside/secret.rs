@@ -46,7 +46,6 @@ impl Secret {
         Ok(Secret(Arc::new(bytes)))
     }
 
-    /// Returns the bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
