@@ -159,7 +159,6 @@ impl Buffer {
         self.end = self.start + n.min(self.len()) as u32;
     }
 
-    /// Removes all bytes.
     pub fn clear(&mut self) {
         self.start = 0;
         self.end = 0;

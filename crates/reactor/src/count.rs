@@ -80,13 +80,11 @@ impl Gauge {
         self.current.fetch_sub(1, SeqCst) - 1
     }
 
-    /// Returns the current value.
     #[inline]
     pub fn current(&self) -> u32 {
         self.current.load(SeqCst)
     }
 
-    /// Returns the highest value.
     #[inline]
     pub fn highest(&self) -> u32 {
         self.highest.load(Relaxed)
@@ -215,7 +213,7 @@ impl Rate {
         carried.current.store(at + current, Relaxed);
     }
 
-    /// Returns the highest rate.
+    /// Returns the highest rate since the last [`clear_highest`](Self::clear_highest).
     pub fn highest(&self, now_ms: u64) -> u64 {
         self.highest
             .load(Relaxed)
@@ -240,7 +238,6 @@ impl Rate {
         before.max(at)
     }
 
-    /// Resets the highest rate.
     pub fn clear_highest(&self) {
         let shards = self.shards.get().map_or(&[][..], |shards| shards);
         let last = shards.iter().map(|s| s.second.load(Relaxed)).max();

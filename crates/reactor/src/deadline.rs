@@ -67,7 +67,6 @@ fn is_deadline_reached(at: Instant) -> bool {
     false
 }
 
-/// Waits until `at`.
 pub fn sleep_until(at: Instant) -> Sleep {
     Sleep { at }
 }

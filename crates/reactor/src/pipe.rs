@@ -89,7 +89,7 @@ pub fn set_pipes_max(most: u32) {
 /// Statistics of the pipes of the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pipes {
-    /// Maximum number of pipes.
+    /// Limit from the configuration, above which no pipe is created.
     pub max_pipes: u32,
     /// Number of pipes that contain bytes or are about to.
     pub used: u32,
