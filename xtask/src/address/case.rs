@@ -7,7 +7,7 @@ use lab::{BusyProcessors, Signal, WatcherResults};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Adverts where moments count.
+/// Advert interval in seconds for cases that measure single moments.
 const FAST: &str = "0.01";
 const SLOW: &str = "1";
 
@@ -24,7 +24,6 @@ const DRAIN_AFTER: Duration = Duration::from_millis(2500);
 /// How long it is watched whether a killed program's address vanishes.
 const LEFT_MAX: Duration = Duration::from_secs(10);
 
-/// A case.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Case {
     Death,

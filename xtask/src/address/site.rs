@@ -73,7 +73,6 @@ impl Node {
         }
     }
 
-    /// What its program said.
     pub fn said(&self) -> String {
         let bytes = fs::read(self.scratch.path().join("said")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -166,7 +165,6 @@ impl Site {
         }
     }
 
-    /// Lets time pass.
     pub fn pass(&self, time: Duration) {
         thread::sleep(time);
     }
@@ -182,7 +180,6 @@ impl Site {
         }
     }
 
-    /// What the client saw.
     pub fn seen(&mut self) -> WatcherResults {
         self.watcher.take().map(Watcher::stop).unwrap_or_default()
     }

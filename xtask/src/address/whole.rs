@@ -21,7 +21,6 @@ const HTTP: u16 = 80;
 /// How long the slow server takes.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Clients with slow requests.
 const SLOW_CLIENTS: u32 = 4;
 
 /// How long such a client waits for an answer.
@@ -171,7 +170,6 @@ fn listens(host: &LabHost) -> bool {
     shown.contains(&format!("{ADDRESS}:{HTTP}"))
 }
 
-/// Clients at work.
 #[derive(Debug)]
 pub struct Slow {
     clients: Vec<JoinHandle<Vec<Result<u16, Failure>>>>,

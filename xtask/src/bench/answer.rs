@@ -13,7 +13,6 @@ pub const HEAD_BYTES_MAX: usize = 512;
 /// What an answer has to be.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
-    /// The body, whole.
     pub body: &'a [u8],
     /// Whether the bytes of the body are compared, or only counted. Status and
     /// length are always verified.
@@ -27,19 +26,22 @@ pub struct Expected<'a> {
 pub enum Fault {
     /// The head does not end within [`HEAD_BYTES_MAX`].
     LongHead,
-    /// Not HTTP/1.x.
     NotHttp,
-    /// Another status than 200.
     Status([u8; 3]),
-    /// No usable Content-Length.
     NoLength,
     /// A Content-Length, but not that of the origin.
-    Length { got: u64, expected: u64 },
+    Length {
+        got: u64,
+        expected: u64,
+    },
     /// The bytes of the body differ within the block that begins here.
-    Body { offset: usize },
+    Body {
+        offset: usize,
+    },
     /// Bytes after the end of the answer.
-    Excess { bytes: usize },
-    /// Chunks that are none.
+    Excess {
+        bytes: usize,
+    },
     Chunk,
     /// Compressed with something else, or cut off.
     NotGzip,

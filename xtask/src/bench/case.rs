@@ -11,13 +11,9 @@ use super::secure::Talk;
 pub enum Unit {
     /// CPU time of one request, or of one handshake.
     MicrosecondsPerRequest,
-    /// Memory of one connection.
     BytesPerConnection,
-    /// Time of one run.
     Milliseconds,
-    /// Memory of one run.
     Mebibytes,
-    /// Of one answer.
     Bytes,
     /// A cost as a multiple of another one.
     Times,
@@ -26,7 +22,6 @@ pub enum Unit {
 /// Whose number ours is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Against {
-    /// haproxy's.
     Haproxy,
     /// The better of haproxy's and nginx's, where nginx is measured.
     TheBetter,
@@ -39,20 +34,17 @@ pub enum Against {
 pub struct Metric {
     /// What the table calls it.
     pub about: &'static str,
-    /// Of the absolute numbers.
     pub unit: Unit,
     /// What haproxy's number divided by ours is to be at least.
     pub target: f64,
-    /// What it should be.
+    /// Ratio that is desired beyond the target; None without one.
     pub stretch: Option<f64>,
-    /// Whose number it is.
     pub against: Against,
 }
 
 /// One situation which is measured.
 #[derive(Debug)]
 pub struct Case {
-    /// For `--case`.
     pub name: &'static str,
     /// Its lines of the table.
     pub metrics: &'static [Metric],

@@ -13,7 +13,6 @@ const LINES_MAX: usize = 1 << 16;
 /// What a line of `option httplog` about a request that was served has in it.
 const SERVED: &[u8] = b"\"GET /bench/";
 
-/// The socket.
 #[derive(Debug)]
 pub struct Collector {
     socket: UdpSocket,

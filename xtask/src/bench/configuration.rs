@@ -46,7 +46,6 @@ pub enum File {
     HttpLargeBuffers,
     /// HTTP with fifty ACLs, a table and a log.
     Rules,
-    /// HTTP that compresses.
     Compression,
     /// HTTP with persistence by a cookie.
     Cookie,
@@ -56,7 +55,6 @@ pub enum File {
     Uri,
     /// HTTP with a lookup in a map of so many entries.
     Map(Lookup, usize),
-    /// TCP.
     Tcp,
     /// HTTPS, HTTP/2 among it, with a certificate of that kind.
     Https(Key),

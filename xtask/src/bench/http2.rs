@@ -48,7 +48,6 @@ pub enum Fault {
     Settings,
     /// A stream that carries no request.
     Stream(u32),
-    /// Not status 200.
     Status,
     /// The body is not what the origin sent.
     Body,
@@ -69,7 +68,6 @@ impl fmt::Display for Fault {
     }
 }
 
-/// A request under way.
 #[derive(Debug)]
 struct Stream {
     id: u32,
@@ -77,7 +75,6 @@ struct Stream {
     body_bytes: Option<usize>,
 }
 
-/// One connection.
 #[derive(Debug)]
 pub struct Client {
     streams: Vec<Stream>,
@@ -87,7 +84,7 @@ pub struct Client {
     /// The beginning of a frame.
     ahead: Vec<u8>,
     window_used: u32,
-    /// To be sent.
+    /// Encoded frames that are not sent yet.
     pub output: Vec<u8>,
 }
 
@@ -150,7 +147,6 @@ impl Client {
         self.streams.len() < self.streams_max
     }
 
-    /// Begins a request.
     pub fn request(&mut self) {
         let id = self.next_id;
         self.next_id += 2;

@@ -24,7 +24,6 @@ pub const STALL_SECONDS: u64 = 10;
 /// Connections that open at the same time when a crowd of idle ones is built.
 pub const OPENING_MAX: usize = 64;
 
-/// What to ask for.
 #[derive(Debug, Clone)]
 pub struct Job<'a> {
     /// The port of the proxy on 127.0.0.1.
@@ -133,7 +132,7 @@ impl<'a> Generator<'a> {
         self.compare = compare;
     }
 
-    /// Whether answers come compressed.
+    /// Returns whether the responses are compressed.
     pub fn is_coded(&self) -> bool {
         self.job.gzip
     }

@@ -18,7 +18,6 @@ const ADDRESSES_A_NETWORK: usize = 256;
 /// How a value is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lookup {
-    /// A whole text.
     Text,
     /// The beginning of a text.
     Beginning,

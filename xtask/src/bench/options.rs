@@ -10,7 +10,6 @@ use super::case::Case;
 use super::cases::CASES;
 use super::error::Error;
 
-/// What `--help` prints.
 pub const HELP: &str = "\
 Compares the CPU time per request and the memory of haproxy and evenkeel.
 
@@ -155,7 +154,6 @@ fn rounds_of(text: &str) -> Result<usize, std::num::ParseIntError> {
         .min(ROUNDS_MAX))
 }
 
-/// What `--list` prints.
 pub fn list() -> String {
     let mut text = String::new();
     for case in &CASES {

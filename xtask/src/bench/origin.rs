@@ -29,11 +29,11 @@ const CONNECTIONS_MAX: usize = 16 * 1024;
 /// Events taken by one wait.
 const EVENTS_MAX: usize = 256;
 
-/// What is behind `/bench/text`.
+/// Size of the response at `/bench/text`.
 pub const TEXT_BYTES: usize = 16 * 1024;
-/// Which answer it is.
+/// Index of the response with the text.
 const TEXT: usize = BODY_SIZES_BYTES.len();
-/// And which one refuses.
+/// Index of the response that refuses the request.
 const REFUSED: usize = TEXT + 1;
 
 const LISTENER: u64 = u64::MAX;

@@ -362,7 +362,7 @@ impl Proxy {
         Ok(total)
     }
 
-    /// It and its descendants.
+    /// Returns the process and its descendants.
     pub fn processes(&self) -> Vec<Pid> {
         let mut found = vec![self.pid];
         let mut at = 0;
@@ -408,7 +408,6 @@ pub fn anonymous_bytes(pid: Pid) -> Result<u64, Error> {
     Ok(kilobytes * 1024)
 }
 
-/// Its folder below /proc.
 pub fn process_folder(pid: Pid) -> PathBuf {
     Path::new("/proc").join(pid.as_raw_nonzero().to_string())
 }
@@ -434,7 +433,6 @@ fn first_number(path: &Path) -> Result<u64, Error> {
 /// What one run of `-c` cost.
 #[derive(Debug, Clone, Copy)]
 pub struct CheckCost {
-    /// Time on the wall.
     pub wall: Duration,
     /// User and system time, of its descendants that ended too.
     pub cpu: Duration,

@@ -38,7 +38,6 @@ const AFTER_TRAFFIC: Duration = Duration::from_secs(6);
 /// What a proxy answers by itself.
 const PONG: &[u8] = b"pong";
 
-/// What every sample needs.
 #[derive(Debug)]
 pub struct Bench {
     pub cores: Cores,
@@ -87,7 +86,6 @@ impl Case {
         measured
     }
 
-    /// Measures these sides once.
     pub fn round<'s>(
         &self,
         bench: &'s Bench,
@@ -168,7 +166,7 @@ struct Served<'s> {
     side: &'s Side,
     proxy: Proxy,
     port: u16,
-    /// nginx has none.
+    /// None for nginx, which has no statistics port.
     statistics_port: Option<u16>,
 }
 
@@ -240,7 +238,6 @@ impl<'s> Served<'s> {
 /// What is done in a round.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
-    /// Requests in each slice.
     slice: u64,
     connections: usize,
     /// The origin serves them, not the proxy.
@@ -253,7 +250,7 @@ struct Plan {
 trait Load {
     /// Makes exactly so many requests.
     fn run(&mut self, requests: u64, connections: usize) -> Result<(), Error>;
-    /// What follows is measured.
+    /// Ends the warm-up: the requests that follow are measured.
     fn is_warm(&mut self);
     /// Bytes of the last answer's body, where that is a number to be told.
     fn body_bytes(&self) -> Option<usize> {

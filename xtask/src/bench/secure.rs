@@ -53,7 +53,6 @@ pub enum Talk {
     Http2 { streams: usize },
 }
 
-/// What to ask for.
 #[derive(Debug, Clone)]
 pub struct Job<'a> {
     /// The port of the proxy on 127.0.0.1.
@@ -123,7 +122,6 @@ enum Speaker {
     Http2(Box<http2::Client>),
 }
 
-/// An open connection.
 #[derive(Debug)]
 struct Open {
     socket: OwnedFd,

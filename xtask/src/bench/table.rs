@@ -8,7 +8,6 @@ use std::path::Path;
 use super::case::{Against, Metric, Unit};
 use super::error::Error;
 
-/// Columns of the table.
 const COLUMNS: usize = 8;
 const MARK_BEGIN: &str = "<!-- bench -->";
 const MARK_END: &str = "<!-- /bench -->";
@@ -32,7 +31,7 @@ pub enum Verdict {
     Stretch,
     /// The lower quartile reaches the target.
     Reached,
-    /// Only the median does.
+    /// Only the median reaches the target.
     ByMedian,
     /// Not even the median does.
     Missed,
@@ -50,7 +49,6 @@ impl Verdict {
 }
 
 impl Row {
-    /// A row without numbers.
     pub fn new(metric: &'static Metric) -> Self {
         Self {
             metric,
@@ -83,7 +81,7 @@ impl Row {
         (quantile(&ratios, 0.25), quantile(&ratios, 0.5))
     }
 
-    /// By the lower quartile.
+    /// Compares the lower quartile of the ratios with the goals.
     pub fn verdict(&self) -> Verdict {
         let (quartile, median) = self.ratio();
         let reaches = |ratio: f64, goal: f64| ratio >= goal;
@@ -143,7 +141,6 @@ pub fn in_unit(value: f64, unit: Unit) -> String {
     }
 }
 
-/// The whole table.
 #[derive(Debug)]
 pub struct Table {
     pub left: String,
@@ -166,7 +163,6 @@ impl Table {
         ]
     }
 
-    /// For a terminal.
     pub fn text(&self) -> String {
         self.lines(|cells, widths| {
             let mut line = String::new();
@@ -183,7 +179,6 @@ impl Table {
         })
     }
 
-    /// For a page.
     pub fn markdown(&self) -> String {
         let mut lines = self.lines(|cells, _| format!("| {} |", cells.join(" | ")));
         let rule = "|---|--:|--:|--:|--:|--:|--:|---|\n";

@@ -14,7 +14,6 @@ use std::path::Path;
 const RATE_KEA: u32 = 4_000;
 const RATE_DNSMASQ: u32 = 200;
 
-/// A case.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Case {
     Machines,
@@ -203,7 +202,6 @@ fn fetches(
         .collect())
 }
 
-/// A machine boots.
 fn boots(
     firmware: Firmware,
     options: &Options,

@@ -14,11 +14,10 @@ use std::time::{Duration, Instant};
 
 const MAC: &str = "52:54:00:00:00:07";
 
-/// A kind of machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Kind {
     pub firmware: Firmware,
-    /// Another server gives addresses.
+    /// Proxy DHCP: another server assigns the addresses.
     pub is_proxy: bool,
 }
 
@@ -28,7 +27,7 @@ struct Scene {
     programs: Vec<LabProcess>,
     machine: Diskless,
     scratch: ScratchDirectory,
-    /// Of the other server.
+    /// Files of the other DHCP server.
     beside: ScratchDirectory,
     _hosts: Vec<LabHost>,
     _lan: Switch,

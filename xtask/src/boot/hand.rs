@@ -13,7 +13,6 @@ pub const HTTP_PORT: u16 = 7447;
 /// iPXE of the distribution.
 const LOADERS: &str = "/usr/lib/ipxe";
 
-/// Writes their files.
 pub struct Hand;
 
 impl Hand {

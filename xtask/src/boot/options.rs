@@ -7,7 +7,6 @@ use std::ffi::OsString;
 
 pub type Options = options::Options<Case>;
 
-/// What `--help` prints.
 pub const HELP: &str = "\
 Network boot: Kea, dnsmasq or nginx and evenkeel in turn, in namespaces (as root).
 
@@ -31,7 +30,6 @@ usage: cargo xtask bench-boot [OPTION...]
 
 /// Of each case where nothing else is said.
 const REPETITIONS: usize = 5;
-/// What is compared with.
 const LEFT: &str = "/usr/sbin/kea-dhcp4";
 
 /// Reads the arguments. None: help is wanted.

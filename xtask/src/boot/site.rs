@@ -14,7 +14,7 @@ pub const SECONDS: u32 = 5;
 const SOON: Duration = Duration::from_secs(60);
 /// Machines that the servers know.
 const MACHINES: u32 = 10_000;
-/// Clients of the range.
+/// Number of clients that get addresses of the range.
 const CLIENTS: u32 = 60_000;
 /// The cards of known machines, and of others.
 const KNOWN: &str = "02:01:00:00:00:00";
@@ -22,7 +22,6 @@ const UNKNOWN: &str = "02:02:00:00:00:00";
 /// Kea writes its leases nowhere else.
 const KEA_LEASES: &str = "/var/lib/kea/evenkeel-bench.csv";
 
-/// A server of DHCP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     Evenkeel,
@@ -30,7 +29,6 @@ pub enum Kind {
     Dnsmasq,
 }
 
-/// What clients do.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
     /// Exchanges that begin in a second.
@@ -39,7 +37,6 @@ pub struct Load {
     pub is_known: bool,
 }
 
-/// What came of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
     pub exchanges: f64,
@@ -47,7 +44,6 @@ pub struct Measured {
     pub p99: Duration,
 }
 
-/// A server that answers.
 #[derive(Debug)]
 pub struct Site {
     program: LabProcess,

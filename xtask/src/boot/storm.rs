@@ -22,7 +22,7 @@ pub const MACHINES: u16 = 1_000;
 pub const HTTP_BYTES: usize = 2 << 20;
 /// How long a machine waits for a packet before it repeats its own, as iPXE does at first.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How often it does.
+/// Maximum number of repetitions of a packet.
 const AGAIN_MAX: u32 = 30;
 /// How long a server may take to start, and a fetch to end.
 const SOON: Duration = Duration::from_secs(120);
@@ -30,17 +30,14 @@ const SOON: Duration = Duration::from_secs(120);
 const BLOCK: usize = 1_432;
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 1);
 
-/// By what is fetched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum By {
     Tftp,
     Http,
 }
 
-/// What came of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
-    /// Bytes of all machines.
     pub bytes: u64,
     /// Until the last one had its file.
     pub all: Duration,

@@ -37,12 +37,10 @@ pub struct Errand {
     pub body: Arc<[u8]>,
     /// Whether a connection serves one request after the other.
     pub keep_alive: bool,
-    /// Between two requests.
     pub interval: Duration,
     /// Whether a request that could not begin when it was due is made later, its
     /// latency counted from when it was due.
     pub catch_up: bool,
-    /// What messages call it.
     pub name: &'static str,
 }
 
@@ -72,14 +70,13 @@ enum Phase {
     Idle,
 }
 
-/// The client.
 #[derive(Debug)]
 pub struct Client {
     errand: Errand,
     request: Vec<u8>,
     socket: Option<OwnedFd>,
     phase: Phase,
-    /// The answer so far.
+    /// The part of the response received so far.
     answer: Vec<u8>,
     /// Where the body begins, once the head is there.
     head_bytes: Option<usize>,
@@ -115,7 +112,7 @@ impl Client {
         self.errand.interval
     }
 
-    /// A request is due.
+    /// Starts a request if none is in progress; otherwise notes that one is due.
     pub fn tick(&mut self, due: Instant, turn: &mut Turn<'_>) {
         if matches!(self.phase, Phase::Off | Phase::Idle) {
             self.begin(due, turn);

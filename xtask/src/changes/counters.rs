@@ -35,7 +35,6 @@ pub struct Counters {
     states: BTreeMap<String, String>,
 }
 
-/// A counter that fell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fallen {
     /// `proxy/server column`.
@@ -74,7 +73,6 @@ impl Counters {
         self.states.get(row).map(String::as_str)
     }
 
-    /// One counter.
     pub fn of(&self, row: &str, column: &str) -> Option<u64> {
         self.rows.get(row)?.get(column).copied()
     }

@@ -23,7 +23,6 @@ use super::turn::{Turn, addressee};
 
 /// Events taken by one wait.
 const EVENTS_MAX: usize = 256;
-/// Clients of one crowd.
 const CLIENTS_MAX: usize = 4096;
 /// Longest sleep, so that a stop is seen.
 const SLEEP_MAX: Duration = Duration::from_millis(50);
@@ -39,12 +38,11 @@ pub enum Member {
 }
 
 impl Member {
-    /// An HTTP client.
     pub fn http(errand: Errand) -> Self {
         Self::Http(Box::new(Client::new(errand)))
     }
 
-    /// A connection that stays.
+    /// Creates a client that keeps its connection open.
     pub fn echo(held: Held, port: u16, interval: Duration) -> Self {
         Self::Echo(Box::new(Echo::new(held, port, interval)))
     }
@@ -93,7 +91,6 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Starts it.
     pub fn start(members: Vec<Member>) -> Result<Self, Error> {
         if members.len() > CLIENTS_MAX {
             return Err(Error::TooManyClients { most: CLIENTS_MAX });
@@ -116,7 +113,6 @@ impl Crowd {
         })
     }
 
-    /// Since it began.
     pub fn elapsed(&self) -> Duration {
         self.begin.elapsed()
     }

@@ -54,7 +54,6 @@ enum End {
     Silent,
 }
 
-/// The client.
 #[derive(Debug)]
 pub struct Echo {
     held: Held,
@@ -65,7 +64,7 @@ pub struct Echo {
     handshake: Vec<u8>,
     said: u64,
     heard: u64,
-    /// When something came last.
+    /// Time at which data arrived last.
     alive: Instant,
     /// Whether it broke, and is not open again yet: attempts that fail meanwhile
     /// are no further breaks.

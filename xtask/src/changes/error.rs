@@ -12,27 +12,45 @@ pub enum Error {
     /// An argument that lexopt refuses.
     Arguments(lexopt::Error),
     /// A case that does not exist.
-    NoSuchCase { name: String },
+    NoSuchCase {
+        name: String,
+    },
     /// A word that an option does not know.
-    NoSuchChoice { option: &'static str, word: String },
+    NoSuchChoice {
+        option: &'static str,
+        word: String,
+    },
     /// A command without a program.
-    NoProgram { option: &'static str },
+    NoProgram {
+        option: &'static str,
+    },
     /// Something that the benchmark does too, and that failed.
     Bench(BenchError),
-    /// The laboratory refused something.
     Lab(lab::LabError),
     /// More clients than one thread should have.
-    TooManyClients { most: usize },
+    TooManyClients {
+        most: usize,
+    },
     /// The thread of the clients panicked.
     ClientsDied,
     /// The first version did not answer on the probe path.
-    NeverServed { label: String, said: String },
+    NeverServed {
+        label: String,
+        said: String,
+    },
     /// The checks of a server that is down did not find it out.
-    StaysUp { label: String },
+    StaysUp {
+        label: String,
+    },
     /// The page of statistics is not there.
-    NoStatistics { label: String },
+    NoStatistics {
+        label: String,
+    },
     /// The program ended by itself.
-    Ended { label: String, said: String },
+    Ended {
+        label: String,
+        said: String,
+    },
 }
 
 impl Error {

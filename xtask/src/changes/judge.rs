@@ -36,7 +36,6 @@ const DESCRIPTORS_NEEDED: u64 = 4096;
 /// How long checks may take to find out that a server is down.
 const DOWN_PATIENCE: Duration = Duration::from_secs(15);
 
-/// What every case needs.
 #[derive(Debug)]
 pub struct Judge<'o> {
     pub options: &'o Options,
@@ -54,7 +53,6 @@ pub struct Judge<'o> {
 }
 
 impl<'o> Judge<'o> {
-    /// Starts the servers.
     pub fn new(options: &'o Options) -> Result<Self, Error> {
         raise_descriptor_limit(DESCRIPTORS_NEEDED)?;
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

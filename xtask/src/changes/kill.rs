@@ -24,7 +24,6 @@ const LOADER_PATIENCE: Duration = Duration::from_millis(500);
 /// claimed, and what the probe's own connection may take.
 const RESTART_MS_MAX: f64 = 200.0 + 50.0;
 
-/// Who is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Victim {
     Supervisor,

@@ -9,7 +9,6 @@ use crate::bench::options::evenkeel;
 
 use super::error::Error;
 
-/// What `--help` prints.
 pub const HELP: &str = "\
 Changes the configuration of haproxy and evenkeel under load, again and again,
 and prints what clients saw.
@@ -47,7 +46,6 @@ const ROUNDS_MAX: u64 = 100_000;
 /// Most requests a second: one thread of clients has to make them.
 const RATE_MAX: u32 = 20_000;
 
-/// One situation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Case {
     Reload,
@@ -92,7 +90,7 @@ impl Case {
 /// Who takes over from whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pair {
-    /// Each program from itself.
+    /// Each program replaces another process of the same program.
     Same,
     /// The left from the right and back.
     Mixed,

@@ -41,7 +41,6 @@ pub struct SpecialServer {
 }
 
 impl SpecialServer {
-    /// Starts it.
     pub fn start() -> Result<Self, Error> {
         let failed = "starting a server";
         let listener =
@@ -61,7 +60,6 @@ impl SpecialServer {
         self.shared.tried.load(Ordering::Relaxed)
     }
 
-    /// Checks so far.
     pub fn checks(&self) -> u64 {
         self.shared.checks.load(Ordering::Relaxed)
     }

@@ -25,7 +25,7 @@ const BAD_PATIENCE: Duration = Duration::from_millis(250);
 /// Load before the first change, and after the last.
 const BEFORE: Duration = Duration::from_millis(700);
 const SETTLE: Duration = Duration::from_millis(1500);
-/// Between two changes.
+/// Pause between two changes of the configuration.
 const PAUSE: Duration = Duration::from_millis(60);
 /// After so many changes that were never seen no more are asked for.
 const UNSEEN_MAX: u64 = 2;
@@ -145,7 +145,6 @@ pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Repo
     Ok(report)
 }
 
-/// Where the changes are.
 struct Course<'c> {
     site: &'c Site,
     running: &'c Running<'c>,

@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 
 use super::tally::{Failure, Held, Tally};
 
-/// One measured thing.
 #[derive(Debug)]
 struct Row {
     name: String,
@@ -98,7 +97,7 @@ impl Report {
         }
     }
 
-    /// Whether nothing fell short.
+    /// Returns whether every claim was met.
     pub fn keeps_claims(&self) -> bool {
         self.short.is_empty()
     }

@@ -22,13 +22,12 @@ use super::report::Report;
 use super::site::Site;
 use super::subject::{CHANGE_PATIENCE, Running, Subject};
 
-/// Connections of the load.
 const CONNECTIONS: u32 = 64;
 /// Requests that find out what the proxy can do.
 const SATURATION_REQUESTS: u64 = 30_000;
 /// Highest rate: beyond it the clients themselves would be slow.
 const RATE_MAX: f64 = 12_000.0;
-/// One window.
+/// Duration of one window in which latencies are measured.
 const WINDOW: Duration = Duration::from_secs(4);
 const WINDOW_QUICK: Duration = Duration::from_secs(2);
 /// Load before the first window, and between a change and the next.

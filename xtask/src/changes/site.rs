@@ -41,7 +41,7 @@ pub struct Where {
     pub websocket: u16,
     pub down: u16,
     pub echo: u16,
-    /// UDP.
+    /// UDP ports that receive the logs.
     pub logs: [u16; 2],
     /// Of somebody else: a bind to it fails.
     pub taken: u16,
@@ -111,17 +111,14 @@ impl Promise {
 }
 
 impl Site {
-    /// The configuration file.
     pub fn file(&self) -> PathBuf {
         self.folder.join("proxy.cfg")
     }
 
-    /// The statistics socket.
     pub fn socket(&self) -> PathBuf {
         self.folder.join("socket")
     }
 
-    /// Makes the folder.
     pub fn create(&self) -> Result<(), Error> {
         for folder in [self.folder.clone(), self.folder.join("empty")] {
             fs::create_dir_all(&folder).map_err(BenchError::file("creating", &folder))?;
@@ -133,7 +130,7 @@ impl Site {
         put(&self.folder.join(name), text).map_err(Error::from)
     }
 
-    /// Writes a good file.
+    /// Writes a valid configuration and the list that it includes.
     pub fn write(&self, version: u64, shape: u64) -> Result<Promise, Error> {
         let promise = Promise::of(version, shape);
         let mut list = format!("# version {version}\n{}\n", promise.listed);

@@ -20,7 +20,7 @@ use super::report::Report;
 use super::site::Site;
 use super::subject::{Kin, Running, Subject, kill};
 
-/// Between two steps, about.
+/// Mean pause between two steps.
 const STEP: Duration = Duration::from_secs(1);
 /// Steps before memory is read first: all kinds were there by then.
 const WARM_UP: u64 = 20;
@@ -49,7 +49,6 @@ enum Step {
 }
 
 impl Step {
-    /// By a random number.
     fn of(random: u64) -> Step {
         match random % 24 {
             0..=5 => Step::Reload,

@@ -27,10 +27,8 @@ const START_LOOK: Duration = Duration::from_millis(100);
 const PROMISE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long one probe may take.
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
-/// Between two probes.
 const PROBE_INTERVAL: Duration = Duration::from_millis(2);
 
-/// The program.
 #[derive(Debug)]
 pub struct Subject {
     pub side: Side,
@@ -56,7 +54,6 @@ impl Subject {
         })
     }
 
-    /// What tables call it.
     pub fn label(&self) -> &str {
         &self.side.label
     }
@@ -122,7 +119,7 @@ impl Running<'_> {
         Ok(self.proxy.status()?)
     }
 
-    /// Asks for a change.
+    /// Sends the signal that requests a change.
     pub fn ask(&self) -> Result<(), Error> {
         let signal = match self.subject.ask {
             Ask::Usr2 => Signal::USR2,
@@ -193,7 +190,6 @@ impl Running<'_> {
         })
     }
 
-    /// The counters of now.
     pub fn counters(&self) -> Result<Counters, Error> {
         let page = self.get(self.site.at.statistics, STATISTICS_PATH).ok();
         page.and_then(|page| Counters::read(&page))

@@ -7,10 +7,8 @@ const LATENCIES_MAX: usize = 4_000_000;
 /// Failures that are told one by one.
 const EXAMPLES_MAX: usize = 12;
 
-/// How a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// Nobody accepted the connection.
     Refused,
     /// The connection was reset before or within the answer.
     Reset,
@@ -21,7 +19,6 @@ pub enum Failure {
     Cut,
     /// A status of 500 or more.
     ServerError,
-    /// Another status than 200.
     Status,
     /// A whole answer, but not that of the origin.
     WrongBody,
@@ -64,14 +61,12 @@ impl Failure {
 /// What an echo client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
-    /// Upgraded from HTTP.
     WebSocket,
     /// `mode tcp`.
     Tunnel,
 }
 
 impl Held {
-    /// What messages call it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::WebSocket => "WebSocket",
@@ -83,13 +78,11 @@ impl Held {
 /// One failure, told; the same of others at the same change are counted.
 #[derive(Debug, Clone)]
 pub struct Example {
-    /// Since the load began.
+    /// Time since the load began.
     pub at: Duration,
     /// Which change was the last when it happened.
     pub change: u64,
-    /// What happened to whom.
     pub what: String,
-    /// How often.
     pub times: u64,
 }
 
@@ -112,7 +105,6 @@ pub struct Tally {
     /// The latest of all good answers, since the load began.
     pub last_good: Duration,
     latencies_us: Vec<u32>,
-    /// The first failures.
     pub examples: Vec<Example>,
 }
 
@@ -161,12 +153,10 @@ impl Tally {
         }
     }
 
-    /// Failures of one kind.
     pub fn of(&self, failure: Failure) -> u64 {
         self.failures.get(failure as usize).copied().unwrap_or(0)
     }
 
-    /// Failures of all kinds.
     pub fn all_failed(&self) -> u64 {
         self.failures.iter().sum()
     }

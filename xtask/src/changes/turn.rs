@@ -9,32 +9,25 @@ use rustix::io::Errno;
 
 use super::tally::{Example, Tally};
 
-/// One client's turn.
 #[derive(Debug)]
 pub struct Turn<'a> {
-    /// Now.
     pub now: Instant,
-    /// What was seen.
     pub tally: &'a mut Tally,
-    /// When the load began.
     pub begin: Instant,
     /// The last change that was asked for.
     pub change: u64,
-    /// Where sockets are watched.
     pub epoll: &'a OwnedFd,
-    /// Which client it is.
     pub client: u32,
     /// How manieth socket of this client it is: events of older ones are stale.
     pub generation: &'a mut u32,
 }
 
 impl Turn<'_> {
-    /// Since the load began.
     pub fn at(&self) -> Duration {
         self.now.saturating_duration_since(self.begin)
     }
 
-    /// A failure of now.
+    /// Describes a failure that happens in this turn.
     pub fn example(&self, what: String) -> Example {
         Example {
             at: self.at(),

@@ -24,7 +24,6 @@ const PAUSE: Duration = Duration::from_millis(1200);
 /// How long an old process may go on: `hard-stop-after` and some.
 const END_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the upgrades showed.
 #[derive(Debug, Default)]
 struct Upgrades {
     asked: u64,

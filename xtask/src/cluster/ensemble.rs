@@ -16,7 +16,6 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long one question may take before a fault.
 pub const CALM: Duration = Duration::from_secs(5);
 
-/// What is measured.
 #[derive(Clone, Debug)]
 pub enum Side {
     /// etcd, with its times, and whether its members use TLS among themselves.
@@ -58,11 +57,10 @@ impl Side {
 /// What a member says of all of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Standing {
-    /// Who says it.
+    /// The member that reports this status.
     pub own: u64,
     /// The leader, if there is one.
     pub leader: Option<u64>,
-    /// In which term.
     pub term: u64,
 }
 
@@ -74,7 +72,6 @@ pub trait Client: Send {
     fn write(&mut self, text: &str, limit: Duration) -> bool;
 }
 
-/// A member.
 #[derive(Debug)]
 pub struct Member {
     pub process: LabProcess,
@@ -86,7 +83,6 @@ pub struct Member {
 }
 
 impl Member {
-    /// What its program said.
     pub fn said(&self) -> String {
         let bytes = std::fs::read(self.scratch.path().join("said")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -139,7 +135,6 @@ impl Seat {
     }
 }
 
-/// All of them.
 #[derive(Debug)]
 pub struct Ensemble {
     side: Side,

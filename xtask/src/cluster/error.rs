@@ -4,7 +4,6 @@ use super::rpc::RpcError;
 use crate::comparison;
 use std::fmt;
 
-/// Why the comparison stopped.
 #[derive(Debug)]
 pub enum Error {
     /// What goes wrong in any comparison.

@@ -7,7 +7,6 @@ use std::ffi::OsString;
 
 pub type Options = options::Options<Case>;
 
-/// What `--help` prints.
 pub const HELP: &str = "\
 Agreement: three members of etcd, and two nodes with an arbiter, in turn, in
 namespaces (as root).
@@ -30,7 +29,6 @@ usage: cargo xtask bench-cluster [OPTION...]
 
 /// Of each case where nothing else is said.
 const REPETITIONS: usize = 5;
-/// What is compared with.
 const LEFT: &str = "/usr/bin/etcd";
 
 /// Reads the arguments. None: help is wanted.

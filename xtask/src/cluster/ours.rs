@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Where members listen.
+/// Port for connections between members.
 const MEMBERS: u16 = 7443;
 
 /// How often a command is given until its cluster has a leader.
@@ -114,7 +114,7 @@ fn token(program: &Path, member: &Member, words: &[&str]) -> Result<String, Erro
     }
 }
 
-/// What both nodes serve.
+/// Configuration that both nodes serve.
 const SERVED: &str = "\
 defaults
     mode http

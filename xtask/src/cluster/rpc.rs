@@ -74,7 +74,6 @@ impl From<h2::Error> for RpcError {
 }
 
 impl Rpc {
-    /// Connects from a host.
     pub fn connect(host: &LabHost, address: SocketAddr, limit: Duration) -> Result<Rpc, RpcError> {
         let stream = host.tcp_connect(address, limit)?;
         stream.set_nodelay(true)?;
@@ -167,7 +166,6 @@ fn put_varint(message: &mut Vec<u8>, mut value: u64) {
     message.push(value as u8);
 }
 
-/// What a field holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Value<'m> {
     Number(u64),

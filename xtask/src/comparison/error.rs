@@ -6,7 +6,6 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Why the comparison stopped.
 #[derive(Debug)]
 pub enum Error {
     /// An argument that lexopt refuses.
@@ -14,8 +13,9 @@ pub enum Error {
     /// A case that does not exist.
     NoSuchCase(String),
     /// No repetition at all, or too many.
-    Repetitions { most: usize },
-    /// The laboratory refused something.
+    Repetitions {
+        most: usize,
+    },
     Lab(lab::LabError),
     /// This machine cannot make namespaces.
     Missing(lab::Missing),
@@ -34,7 +34,10 @@ pub enum Error {
         said: String,
     },
     /// The table could not be put where it belongs.
-    Table { path: PathBuf, source: WriteError },
+    Table {
+        path: PathBuf,
+        source: WriteError,
+    },
 }
 
 impl From<lab::LabError> for Error {

@@ -4,29 +4,36 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Why the run stopped.
 #[derive(Debug)]
 pub enum Error {
     /// An argument that lexopt refuses.
     Arguments(lexopt::Error),
-    /// Neither `--source` nor HAPROXY_SOURCE.
+    /// Neither `--source` nor `HAPROXY_SOURCE` is set.
     NoSource,
     /// A release without a list of expected results.
     NoSuchRelease(String),
     /// A number that is 0 or above 1000.
     Count,
-    /// The laboratory refused something.
     Lab(lab::LabError),
     /// This machine cannot make namespaces.
     Missing(lab::Missing),
     /// The program under test is not there.
     NoProgram(PathBuf),
     /// The source has no tests of a release.
-    NoTests { source: PathBuf, release: String },
+    NoTests {
+        source: PathBuf,
+        release: String,
+    },
     /// A line of a list that is none.
-    Line { path: PathBuf, number: usize },
+    Line {
+        path: PathBuf,
+        number: usize,
+    },
     /// A file that could not be read or written.
-    File { path: PathBuf, source: io::Error },
+    File {
+        path: PathBuf,
+        source: io::Error,
+    },
     /// A program that could not be started.
     Start {
         program: &'static str,

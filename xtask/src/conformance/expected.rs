@@ -20,13 +20,11 @@ pub enum Expectation {
 /// A line of a list.
 #[derive(Debug)]
 enum Line {
-    /// A comment, or nothing.
     Other(String),
     /// A test: what is expected, its name, and what stands behind it.
     Test(Expectation, String, String),
 }
 
-/// A list.
 #[derive(Debug)]
 pub struct Expected {
     path: PathBuf,

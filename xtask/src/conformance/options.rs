@@ -7,7 +7,6 @@ use lexopt::prelude::{Long, Short, Value, ValueExt};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// What `--help` prints.
 pub const HELP: &str = "\
 HAProxy's regression tests, driven by varnishtest (as root: each in namespaces of
 its own). tests/conformance says which of them pass.

@@ -10,7 +10,6 @@ use std::process::{Command, Stdio};
 /// Where the tests of a release stand.
 #[derive(Debug)]
 pub struct Source {
-    /// The directory `reg-tests`.
     pub folder: PathBuf,
 }
 

@@ -11,7 +11,6 @@ use std::process::{Command, Stdio};
 /// What came of a test.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Outcome {
-    /// It passed each time.
     Passed,
     /// It failed, or did not run; with what it said.
     Failed(String),
@@ -26,7 +25,6 @@ const REASON_BYTES: usize = 160;
 /// Seconds that a test has beyond the driver's own timeout.
 const GRACE_S: u32 = 10;
 
-/// Where tests run.
 #[derive(Debug)]
 pub struct Bench {
     source: Source,

@@ -9,7 +9,6 @@ use crate::cluster::Error;
 use crate::comparison::Unit;
 use std::time::Duration;
 
-/// A case.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Case {
     Routed,
@@ -40,7 +39,6 @@ impl crate::comparison::Case for Case {
 }
 
 impl Case {
-    /// One turn of it.
     pub fn turn(self, options: &Options) -> Result<Vec<Sample>, Error> {
         let (by, kills) = match self {
             Case::Routed => (By::Hint, false),

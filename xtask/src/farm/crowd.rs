@@ -42,7 +42,6 @@ pub enum By {
     Redirection,
 }
 
-/// What a crowd does.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub by: By,
@@ -51,7 +50,6 @@ pub struct Plan {
     pub doomed: Option<usize>,
 }
 
-/// What one client saw.
 #[derive(Clone, Debug)]
 pub struct Seen {
     /// From its first connection to its first answer of a host.
@@ -64,7 +62,6 @@ pub struct Seen {
     pub failed: u32,
 }
 
-/// What all clients share.
 struct Crowd {
     plan: Plan,
     tls: Arc<ClientConfig>,
@@ -225,7 +222,6 @@ async fn requests(
     }
 }
 
-/// Reads one packet.
 pub async fn packet<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Vec<u8>> {
     let mut head = [0; 4];
     stream.read_exact(&mut head).await?;

@@ -37,7 +37,7 @@ const RDP: u16 = 3389;
 /// How xfreerdp comes to its session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
-    /// Without a farm.
+    /// Directly to the session host, without a farm.
     Straight,
     Token,
     Redirected,

@@ -7,7 +7,6 @@ use std::ffi::OsString;
 
 pub type Options = options::Options<Case>;
 
-/// What `--help` prints.
 pub const HELP: &str = "\
 Remote desktops: logons of 1,000 simulated clients at two nodes, and sessions of
 xfreerdp with xrdp, in namespaces (as root).
@@ -29,7 +28,6 @@ usage: cargo xtask bench-farm [OPTION...]
 
 /// Of each case where nothing else is said.
 const REPETITIONS: usize = 5;
-/// The client of desktops.
 const LEFT: &str = "/usr/bin/xfreerdp";
 
 /// Reads the arguments. None: help is wanted.

@@ -25,7 +25,6 @@ const FIRST_HOST: u8 = 101;
 /// How long anything but a logon may take.
 const SOON: Duration = Duration::from_secs(60);
 
-/// The site.
 pub struct Site {
     // What works in the hosts goes before them.
     ensemble: Ensemble,

@@ -13,7 +13,6 @@ pub enum Kind {
     Library,
     /// The unit tests of a program.
     Program,
-    /// An integration test.
     Test,
 }
 
@@ -21,7 +20,6 @@ pub enum Kind {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TestBinary {
     pub package: String,
-    /// Name of the target.
     pub name: String,
     pub kind: Kind,
     /// The root of its source, below the directory of its package.

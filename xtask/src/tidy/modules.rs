@@ -165,7 +165,7 @@ struct Reader<'f> {
 }
 
 impl Reader<'_> {
-    /// A path was named.
+    /// Records a dependency on the module of a path.
     fn names(&mut self, path: &[String]) {
         let mut rest = path;
         let mut base: Vec<String> = match path.first().map(String::as_str) {

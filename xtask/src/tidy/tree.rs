@@ -8,10 +8,9 @@ use std::process::Command;
 /// Crates of others, with a change that they do not have yet.
 const THIRD_PARTY: &str = "third-party/";
 
-/// A text file.
 #[derive(Debug)]
 pub(super) struct TextFile {
-    /// From the root.
+    /// Path relative to the root of the repository.
     pub(super) path: String,
     pub(super) text: String,
     /// Rust only: the text with comments and literals blanked, same length.
@@ -35,7 +34,6 @@ impl TextFile {
     }
 }
 
-/// All text files.
 #[derive(Debug)]
 pub(super) struct Tree {
     root: PathBuf,

@@ -4,7 +4,6 @@ use super::fio::Numbers;
 use super::table::Unit;
 use crate::comparison;
 
-/// A load.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Case {
     Flush1,
@@ -47,7 +46,6 @@ impl comparison::Case for Case {
 }
 
 impl Case {
-    /// The arguments of fio.
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
             Case::Flush1 => &["--rw=randwrite", "--bs=4k", "--iodepth=1", "--fsync=1"],

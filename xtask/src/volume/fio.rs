@@ -13,7 +13,7 @@ pub const SIZE_MIB: u64 = 256;
 /// Where fio finds a volume.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// By its NBD engine.
+    /// Socket or URI for fio's NBD engine.
     Nbd(String),
     /// A file, in the mount namespace of a process.
     File(PathBuf, i32),
@@ -24,7 +24,7 @@ pub enum Target {
 pub struct Numbers {
     /// Reads and writes a second.
     pub operations: f64,
-    /// Reads and writes.
+    /// Total number of reads and writes.
     pub count: f64,
     pub mebibytes: f64,
     pub write_p50_us: f64,

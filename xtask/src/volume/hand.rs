@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 const BLOCK_BYTES: usize = 4096;
 const PORT: u16 = 7;
 
-/// Both machines.
 #[derive(Debug)]
 pub struct Hand {
     near: LabHost,
@@ -90,7 +89,7 @@ fn open(path: &Path) -> std::io::Result<File> {
     File::options().read(true).write(true).open(path)
 }
 
-/// Microseconds of each write.
+/// Writes for that time, and returns the duration of each write in microseconds.
 fn write(mut stream: TcpStream, path: &Path, time: Duration) -> std::io::Result<Vec<f64>> {
     stream.set_nodelay(true)?;
     let file = open(path)?;

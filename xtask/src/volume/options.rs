@@ -8,7 +8,6 @@ use lexopt::prelude::{Long, Short, ValueExt};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// What `--help` prints.
 pub const HELP: &str = "\
 Volumes: nbdkit beside a volume with one copy, QEMU's quorum driver and GlusterFS
 beside one with two copies, in turn, by fio, in namespaces (as root).

@@ -18,7 +18,6 @@ pub const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Ticks of CPU time a second, as the kernel counts them for programs.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Who serves.
 #[derive(Debug)]
 pub enum Servers {
     /// All that runs on these hosts: some programs leave their process group.
@@ -29,12 +28,10 @@ pub enum Servers {
     Roles(Box<Ensemble>),
 }
 
-/// Who uses it.
 #[derive(Debug)]
 pub enum Client {
-    /// fio on this host.
     Fio(LabHost, Target),
-    /// This process.
+    /// This process, without any client program.
     Hand(Hand),
 }
 

@@ -12,9 +12,7 @@ pub enum Unit {
     Processor,
     /// Of memory: less is better.
     Memory,
-    /// Operations a second.
     PerSecond,
-    /// Mebibytes a second.
     Mebibytes,
 }
 
@@ -22,7 +20,7 @@ pub enum Unit {
 struct Row {
     name: &'static str,
     unit: Unit,
-    /// By side.
+    /// Values of each side, in the order of the sides.
     values: Vec<Vec<f64>>,
 }
 

@@ -36,7 +36,6 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const PATIENCE_OF_ALL: Duration = Duration::from_secs(12);
 /// How long an attacker waits for the end of a connection that is said.
 const GOODBYE: Duration = Duration::from_millis(50);
-/// The good client's request.
 const REQUEST: &[u8] = b"GET /bench/100 HTTP/1.1\r\nHost: www.example.com\r\n\r\n";
 
 /// Attackers; they stop when dropped.

@@ -1,9 +1,7 @@
 //! What attackers send, as bytes.
 
-/// One attacker's connection.
 #[derive(Debug)]
 pub struct Script {
-    /// Sent first.
     pub first: Vec<u8>,
     /// Bytes that are sent repeatedly until the proxy closes the connection. If empty,
     /// the connection is closed and opened again.
@@ -27,11 +25,8 @@ pub enum Attack {
     Headers,
     /// A header block that never ends.
     Continuations,
-    /// SETTINGS.
     Settings,
-    /// PING.
     Pings,
-    /// WINDOW_UPDATE of one byte.
     Windows,
     /// Large answers that are hardly read.
     SlowReaders,
@@ -60,7 +55,6 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 impl Attack {
-    /// What it sends.
     pub fn script(self) -> Script {
         let mut script = Script {
             first: Vec::new(),
