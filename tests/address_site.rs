@@ -21,7 +21,6 @@ pub const PORT: u16 = 7;
 pub const VIP: &str = "10.60.0.100";
 pub const VIP6: &str = "fd60::100";
 
-/// Who keeps the address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Router {
     Evenkeel,
@@ -61,7 +60,6 @@ pub struct Site {
     pub lab: Lab,
 }
 
-/// A machine.
 #[derive(Debug)]
 pub struct Node {
     pub host: LabHost,

@@ -32,7 +32,6 @@ pub fn boots(image: &Image, more: &str) -> String {
 pub struct Pair {
     pub machine: Diskless,
     pub site: Site,
-    /// What machines fetch.
     _image: Option<Image>,
 }
 

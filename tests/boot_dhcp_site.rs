@@ -32,7 +32,6 @@ pub struct BootSite {
     pub scratch: ScratchDirectory,
 }
 
-/// A client.
 #[derive(Debug)]
 pub struct Client {
     pub host: LabHost,

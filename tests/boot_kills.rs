@@ -42,7 +42,6 @@ const BOOT_SECTOR: &[u8] = &[
     0xeb, 0xe5, // jmp -27: mov dl, 80h
 ];
 
-/// How a node dies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Death {
     /// All its processes are killed: its kernel ends connections.
@@ -56,7 +55,7 @@ struct Scene {
     pair: Pair,
     /// Beta does not hear the machine.
     deaf: Option<InjectedFault>,
-    /// Alpha has no power.
+    /// Alpha is switched off while this exists.
     off: Option<InjectedFault>,
 }
 

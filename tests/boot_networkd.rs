@@ -35,7 +35,6 @@ dbus-daemon --config-file=\"$1/bus.conf\" --fork --nopidfile
 exec /lib/systemd/systemd-networkd
 ";
 
-/// A client with networkd.
 struct Networkd {
     program: LabProcess,
     client: Client,

@@ -58,7 +58,6 @@ fn refused(site: &BootSite, machine: &str, words: &[&str]) {
     }
 }
 
-/// Machines that are refused.
 fn refusals(site: &BootSite) {
     refused(
         site,

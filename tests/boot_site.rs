@@ -11,7 +11,6 @@ use std::process::{Command, Stdio};
 /// The card of the machine that most scenarios boot.
 pub const MAC: &str = "52:54:00:00:00:07";
 
-/// What machines boot.
 pub fn image() -> Option<Image> {
     Image::with(include_bytes!("boot-init.sh"), &["busybox"], &[])
 }

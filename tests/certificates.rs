@@ -365,7 +365,6 @@ impl Drop for StopsLoad<'_> {
     }
 }
 
-/// One client's account.
 #[derive(Default)]
 struct Account {
     answered: AtomicUsize,
@@ -481,7 +480,6 @@ listen site
         assert!(eventually(SOON, || self.shows(offer, &new)), "not taken in");
     }
 
-    /// By the socket.
     fn change_by_command(&self, offer: &TlsOffer) {
         let new = issue(&self.authority);
         let (file, socket) = (self.path("site.pem"), self.path("sock"));

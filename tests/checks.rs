@@ -25,7 +25,7 @@ enum Server {
     Answers(&'static [&'static [u8]]),
     /// Gives these answers, then ends.
     Ends(&'static [&'static [u8]]),
-    /// Nobody listens.
+    /// Nothing listens at the address.
     Gone,
 }
 

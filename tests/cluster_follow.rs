@@ -35,7 +35,7 @@ fn frame(follow: &str) -> String {
     format!("{frame}\nconfig\n\t{follow}\n\tjudge 1s\n")
 }
 
-/// What the repository holds.
+/// Contents of the file in the repository.
 fn proxy(word: &str) -> String {
     let whole = configuration(word);
     let (_, proxy) = whole.split_once("\ndefaults").unwrap();

@@ -91,7 +91,6 @@ pub struct Machine {
     scratch: ScratchDirectory,
 }
 
-/// How a command ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Said {
     pub good: bool,
@@ -100,12 +99,11 @@ pub struct Said {
 }
 
 impl Said {
-    /// All that it said.
     pub fn text(&self) -> String {
         format!("{}{}", self.out, self.err)
     }
 
-    /// It ended well.
+    /// Asserts that the command succeeded.
     #[track_caller]
     pub fn well(self) -> Said {
         assert!(self.good, "{}", self.text());
@@ -277,7 +275,6 @@ impl Site {
         found
     }
 
-    /// Waits until all agree.
     #[track_caller]
     pub fn leader(&self) -> (String, u64) {
         let mut found = None;
@@ -407,12 +404,12 @@ impl Machine {
         self.host.name()
     }
 
-    /// Where its proxy answers.
+    /// Address of the proxy of this member.
     pub fn service(&self) -> SocketAddr {
         SocketAddr::from(([10, 60, 0, self.number], 80))
     }
 
-    /// Where members reach it.
+    /// Address for connections between members.
     pub fn member_address(&self) -> SocketAddr {
         SocketAddr::from(([10, 61, 0, self.number], 7443))
     }
@@ -558,7 +555,6 @@ impl Machine {
         Some((self.supervisor()?, self.role("proxy-role")?))
     }
 
-    /// The supervisor.
     pub fn supervisor(&self) -> Option<Pid> {
         self.process.as_ref()?.tree().into_iter().next()
     }
@@ -625,7 +621,6 @@ impl Machine {
         self.host.has_address(address.parse().unwrap())
     }
 
-    /// Its control role.
     pub fn control(&self) -> Option<Pid> {
         self.role("control-role")
     }
@@ -641,7 +636,6 @@ impl Machine {
         self.process.as_ref()?.tree().into_iter().rfind(is_it)
     }
 
-    /// Kills its control role.
     #[track_caller]
     pub fn kill_control(&self) {
         let control = self.control().expect("a control role runs");
@@ -674,14 +668,12 @@ impl Machine {
     }
 }
 
-/// Clients at work.
 #[derive(Debug)]
 pub struct Load {
     own: [Steady; 2],
     shared: Steady,
 }
 
-/// How clients fared.
 #[derive(Debug)]
 pub struct Fared {
     /// Requests to the nodes' own addresses, alpha's first.

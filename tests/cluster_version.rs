@@ -65,7 +65,6 @@ fn what_one_node_cannot_serve_is_refused_with_its_words_and_nothing_changes() {
     load.stop().without_a_failure();
 }
 
-/// Servers where nobody listens.
 fn without_servers(word: &str) -> String {
     configuration(word)
         .replace("10.60.0.181:80", "10.60.0.181:82")

@@ -22,7 +22,7 @@ fn editor_text(page: &str) -> String {
     plain.replace("&gt;", ">").replace("&amp;", "&")
 }
 
-/// An administrator without scripts.
+/// Signed-in administrator whose browser runs no scripts.
 struct Admin<'c> {
     console: &'c Console,
     cookie: String,

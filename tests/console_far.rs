@@ -39,7 +39,6 @@ const CONSOLE: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8600);
 const TERMINAL: &str = "/terminal/guest/guest/mail/terminal";
 const SCREEN: &str = "/screen/guest/guest/mail/screen";
-/// The name of certificates.
 pub const NAME: &str = "desktop.example.org";
 /// How long one read of a connection may take.
 const READ: Duration = Duration::from_secs(60);
@@ -49,7 +48,6 @@ const TURN: Duration = Duration::from_millis(20);
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
-/// A connection to pages.
 pub trait Stream: Read + Write + Send {
     /// Has reads return after [`TURN`], though nothing came.
     fn turns(&self);
@@ -172,7 +170,6 @@ impl Socket {
         (Socket { sends, comes, read }, outgoing, incoming)
     }
 
-    /// Sends a short message.
     pub fn send(&mut self, bytes: &[u8]) {
         self.sends.send(frame(2, bytes)).expect("it is open");
     }

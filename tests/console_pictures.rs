@@ -79,7 +79,6 @@ impl Pages {
         );
     }
 
-    /// All pages, as paths.
     fn all(&self) -> Vec<String> {
         let mut all = Vec::new();
         for platform in std::fs::read_dir(self.scratch.path()).unwrap().flatten() {

@@ -160,7 +160,6 @@ pub struct Relay {
     lost: Arc<AtomicUsize>,
 }
 
-/// One of its connections.
 struct Relayed {
     number: usize,
     is_socket: AtomicBool,

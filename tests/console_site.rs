@@ -59,15 +59,12 @@ pub struct Console {
     process: LabProcess,
     pub scratch: ScratchDirectory,
     pub origins: [OriginServer; 2],
-    /// Where the proxy listens.
     pub web: SocketAddr,
-    /// Where the console listens.
     pub at: SocketAddr,
     scheme: &'static str,
     config: String,
 }
 
-/// A response.
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
@@ -83,7 +80,6 @@ impl Response {
         found.map_or("", |(_, value)| value.trim())
     }
 
-    /// The body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
@@ -227,7 +223,6 @@ impl Console {
         command.arg(&site.file);
         site.begin(Location::Here.spawn(command).unwrap())
     }
-    /// The supervisor's process id.
     pub fn pid(&self) -> i32 {
         self.process.pid()
     }

@@ -26,7 +26,6 @@ const NT_HASH: &str = "878d8014606cda29677a44efa1353fc7";
 
 /// Starts a host of desktops, with its name, its address and its first display.
 pub type Start = fn(&ScratchDirectory, &LabHost, &str, &str, &str) -> LabProcess;
-/// What the program serves.
 const CONFIG: &str = "office.cfg";
 const OTHER_CONFIG: &str = "other.cfg";
 /// Where the display of the clients is written.

@@ -66,7 +66,6 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// What it printed.
     pub fn said(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.output).unwrap_or_default()).into_owned()
     }

@@ -27,7 +27,6 @@ struct Fenced {
 }
 
 impl Fenced {
-    /// By a program.
     fn new(name: &str) -> Option<Fenced> {
         let site = GuestSite::new(name)?;
         Some(Fenced::begun(site, Means::Program))

@@ -97,7 +97,6 @@ impl Instance {
         self.command(&["guest", "stop", guest, "--kill"]).well();
     }
 
-    /// What a volume holds.
     fn content(&self, volume: &str) -> Vec<u8> {
         let path = self.path("exported.raw");
         // Of the volume before.

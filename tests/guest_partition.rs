@@ -28,7 +28,6 @@ const PAUSE_MS: [u64; 2] = [2000, 8000];
 /// after a pause from outside until the role has paused its guest: half a second, then QEMU is
 /// killed.
 const OVERLAP_MAX: usize = 10;
-/// The port of volumes.
 const VOLUMES: u16 = 7444;
 
 /// What a member that is cut from the others still does.
@@ -39,20 +38,17 @@ enum Cut {
     Sends,
 }
 
-/// What happens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
     /// A member is cut from the others.
     Member(&'static str, Cut),
     /// The copies do not reach each other.
     Copies,
-    /// All is connected again.
     Heal,
     /// A node stands still for so many milliseconds, and goes on.
     Pause(&'static str, u64),
     /// The guest is to move to the node where it is not; the order is given on this one.
     Move(&'static str),
-    /// A role is killed.
     Kill(&'static str, &'static str),
 }
 
@@ -77,7 +73,6 @@ impl Step {
     }
 }
 
-/// What is broken.
 #[derive(Default)]
 struct Broken {
     faults: Vec<InjectedFault>,
@@ -130,7 +125,6 @@ fn pause(site: &GuestSite, node: &str, time: Duration) {
     frozen.thaw();
 }
 
-/// One history.
 struct History<'a> {
     site: &'a GuestSite,
     seed: u64,

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 const GUEST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 25);
 const INTERVAL: Duration = Duration::from_millis(5);
-/// Moves of each series.
+/// Number of migrations in each series.
 const MOVES: usize = 10;
 /// A longer standstill is none that clients overlook, on a machine of two processors as well.
 const GAP_MAX: Duration = Duration::from_secs(2);

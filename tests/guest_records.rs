@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 
-/// Bytes of a record.
 const SECTOR: usize = 512;
 /// Where record 0 would be, bytes: before it is the number that was written last.
 const FIRST: usize = 4096;

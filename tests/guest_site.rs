@@ -236,7 +236,6 @@ impl GuestSite {
         assert!(eventually(PATIENCE, is), "{}", self.tell());
     }
 
-    /// All that is known.
     pub fn tell(&self) -> String {
         let of = |node: &str| {
             let said = self.machine(node).said();
@@ -260,7 +259,6 @@ impl GuestSite {
     }
 }
 
-/// Whether a process lives.
 pub fn lives(pid: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = status
@@ -289,7 +287,6 @@ pub fn cut_power(site: &mut GuestSite, node: &str) {
     }
 }
 
-/// Kills a process.
 pub fn kill(pid: Option<u32>) {
     let pid = pid.and_then(|pid| i32::try_from(pid).ok());
     let pid = pid.and_then(rustix::process::Pid::from_raw);

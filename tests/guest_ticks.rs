@@ -24,7 +24,7 @@ struct Console {
 }
 
 impl Console {
-    /// At its end.
+    /// Starts at the current end of the file.
     fn new(home: &Path) -> Console {
         let mut console = Console {
             path: home.join("serial.log"),

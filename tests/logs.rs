@@ -157,7 +157,7 @@ impl Bench {
     }
 }
 
-/// When a client goes.
+/// When the client closes its connection.
 #[derive(Clone, Copy)]
 enum Until {
     Answer,

@@ -93,7 +93,6 @@ impl Bed {
         asked.map_or_else(|error| error.to_string(), |_| text)
     }
 
-    /// The nameserver is back.
     fn names_come(&self) {
         fs::write(
             &self.hosts,

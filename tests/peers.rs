@@ -37,13 +37,11 @@ const CONFIG: &str = "
         stick-table type string len 32 size 1000 expire 1h store gpc0,http_req_cnt,gpc0_rate(1h),server_id peers mesh
 ";
 
-/// Where both sides are.
 struct Mesh {
     peers: [SocketAddr; 2],
     web: [SocketAddr; 2],
 }
 
-/// One side that runs.
 struct Side {
     peer: Peer,
     web: SocketAddr,

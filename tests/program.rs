@@ -15,7 +15,6 @@ pub enum Program {
 }
 
 impl Program {
-    /// Both, ours first.
     pub const BOTH: [Program; 2] = [Program::Evenkeel, Program::Haproxy];
 
     /// A command that takes haproxy's flags.

@@ -13,7 +13,6 @@ use std::time::Duration;
 /// A browser takes its time, on a machine that does other things.
 const SOON: Duration = Duration::from_secs(90);
 
-/// Parts of the page.
 const PARTS: usize = 150;
 
 /// What the browser runs: it gets all parts at once, posts to the server, and talks

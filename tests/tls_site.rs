@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-/// The name in certificates.
 pub const NAME: &str = "site.test";
 
 /// Certificates and keys as files.

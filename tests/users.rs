@@ -119,7 +119,7 @@ impl Site {
         }
     }
 
-    /// All that comes back.
+    /// Returns everything that the server sends until it closes the connection.
     fn ask(&self, at: SocketAddr, request: &str) -> String {
         let mut stream = TcpStream::connect(at).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();

@@ -6,7 +6,7 @@ use crate::volume_site::{Client, Log, NODES, Reader, VolumeSite, Writer, other};
 use lab::{Random, Trouble, eventually};
 use std::time::Duration;
 
-/// Whose disk.
+/// The node whose disk fails.
 #[derive(Clone, Copy)]
 enum Under {
     Owner,

@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Bytes of the volume.
 pub const SIZE: u64 = 32 << 20;
 const BLOCK: usize = 4096;
 /// How long a request may wait for a volume that moves.
@@ -38,7 +37,6 @@ pub struct VolumeSite {
 /// The nodes with the copies.
 pub const NODES: [&str; 2] = ["alpha", "beta"];
 
-/// How the nodes are.
 struct Setting<'a> {
     size: u64,
     disks: Vec<UnreliableDisk>,
@@ -135,7 +133,6 @@ impl VolumeSite {
         VolumeSite::configured(name, bytes, Vec::new(), "").created()
     }
 
-    /// A directory for files.
     pub fn scratch(&self) -> &Path {
         self.own.path()
     }
@@ -552,7 +549,7 @@ impl Reader {
         Reader { stop, thread }
     }
 
-    /// It had no error.
+    /// Asserts that no read failed.
     #[track_caller]
     pub fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -683,7 +680,6 @@ impl Log {
         }
     }
 
-    /// Writes that were acknowledged.
     pub fn acknowledged(&self) -> usize {
         let some = self.blocks.iter().filter(|one| one.acknowledged > 0);
         some.count()

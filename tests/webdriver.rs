@@ -91,7 +91,6 @@ impl Browser {
         done.unwrap_or_else(|error| panic!("{path}: {error}\npage:\n{}", self.text()))
     }
 
-    /// Loads a page.
     pub fn open(&self, url: &str) {
         self.post("/url", &json!({ "url": url }));
     }
@@ -221,7 +220,6 @@ impl Element<'_> {
         self.post("click", &json!({}));
     }
 
-    /// Types text into it.
     pub fn type_text(&self, text: &str) {
         self.post("value", &json!({ "text": text }));
     }

@@ -66,7 +66,6 @@ mod users;
 
 use table::{Case, Family, Normal, Sample, case, sample};
 
-/// All of them.
 static FAMILIES: &[&Family] = &[
     &authenticated::FAMILY,
     &balance::FAMILY,

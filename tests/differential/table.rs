@@ -26,7 +26,6 @@ pub struct Sample {
     pub request: Option<&'static str>,
     /// It is evaluated when the server has answered this.
     pub answer: Option<&'static str>,
-    /// What is not compared.
     pub normal: &'static [Normal],
     /// The key of the reason why it differs.
     pub differs: Option<&'static str>,
@@ -34,7 +33,6 @@ pub struct Sample {
     pub newer: Option<&'static str>,
 }
 
-/// A sample without more.
 pub const fn sample(expression: &'static str) -> Sample {
     Sample {
         expression,
