@@ -1,7 +1,6 @@
-//! What users of virtual addresses complain of most, each as a scenario: with ours
-//! it goes well, and beside it stands what keepalived 2.2.7 does, where that is
-//! the same every time. A twin that no longer fails has to be looked at: the
-//! rival got better.
+//! Frequent complaints of users of virtual addresses, a scenario each, in which Evenkeel must not
+//! fail. Where keepalived 2.2.7 fails every time, a second scenario shows that. If such a scenario
+//! no longer fails, keepalived has improved, and the comparison has to be revised.
 
 use crate::address_site::{Router, Running, SOON, Site, VIP, Vrrp};
 use lab::{BusyProcessors, CapturedFrame, Signal, eventually};

@@ -1,5 +1,5 @@
-//! Planned moves of the whole program: proxy and virtual address from one file for both
-//! machines. Requests that were begun finish, and no new connection fails.
+//! Planned hand-overs with the whole program: proxy and virtual address of both machines from one
+//! file. Requests in progress complete, and no new connection fails.
 
 use crate::address_site::{Node, Running, SOON, Site};
 use crate::program::binary;

@@ -1,5 +1,5 @@
-//! One of each on a cable with the other: whoever is master, the other one
-//! listens, and takes over when it should.
+//! Evenkeel and keepalived on one network, in both roles: the backup follows the adverts of the
+//! other program, and takes over when it must.
 
 use crate::address_site::{Router, SOON, Site, VIP, VIP6, Vrrp};
 use lab::{CapturedFrame, eventually};

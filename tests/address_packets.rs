@@ -1,9 +1,9 @@
-//! What both programs say with the same configuration, byte by byte: adverts from
-//! the first to the goodbye, and how neighbours are told of the address.
+//! Compares the packets of both programs with the same configuration, byte by byte: the adverts
+//! from the first one to the one with priority zero, and the announcements of the address to
+//! neighbours.
 //!
-//! Left out of the comparison is only what the protocol leaves to the sender: an
-//! IPv4 packet's identification (and the checksum over it) and an IPv6 packet's
-//! flow label.
+//! The comparison omits only the fields that the protocol leaves to the sender: the identification
+//! of an IPv4 packet (and the checksum over it), and the flow label of an IPv6 packet.
 
 use crate::address_site::{Router, SOON, Site, Vrrp};
 use lab::{CapturedFrame, Talk, eventually};

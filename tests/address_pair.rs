@@ -1,6 +1,5 @@
-//! The pair that a small business ran in 2011, both machines whole: its proxy and
-//! its virtual addresses in one program, from the files of then, and from one
-//! file of ours for both machines.
+//! The two machines of a small business in 2011: proxy and virtual addresses in one program, from
+//! the original files, and from one file of Evenkeel for both machines.
 
 use crate::address_site::{Node, Running, SOON, Site};
 use crate::program::binary;

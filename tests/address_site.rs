@@ -1,5 +1,5 @@
-//! Where the scenarios of virtual addresses take place: two machines and a client
-//! on a switch, and either program on each machine.
+//! Setup of the scenarios with virtual addresses: two machines and a client on a switch, with
+//! either program on each machine.
 
 use crate::program::binary;
 use lab::{

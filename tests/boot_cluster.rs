@@ -1,4 +1,4 @@
-//! Two nodes of a cluster that boot one machine: whichever is there.
+//! Two nodes of a cluster that boot one machine, whichever node is available.
 
 use crate::boot_site::{MAC, image};
 use crate::cluster_site::{SOON, Site, configuration};

@@ -1,4 +1,4 @@
-//! Where the scenarios of network boot take place: a server, and clients on a switch with it.
+//! Setup of the DHCP scenarios: a server, and its clients on the same switch.
 
 use crate::program::binary;
 use lab::{Interface, Lab, LabHost, LabProcess, ScratchDirectory, Switch, eventually};

@@ -1,5 +1,5 @@
-//! A Debian for machines without disks is built from packages twice with the same bytes, and boots with its
-//! root on the node. It takes minutes, and is a part of `make test-long`.
+//! Builds a Debian system for diskless machines twice, with the same bytes, and boots it with its
+//! root on the node. Takes minutes, so it is part of `make test-long`.
 
 use crate::boot_site::{BootSite, MAC};
 use crate::program::binary;

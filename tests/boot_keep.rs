@@ -1,5 +1,5 @@
-//! Overlays that are kept: what a machine has changed of a common disk is there after its boots, another
-//! process of the role and a reload, and goes by an order alone. The machine is a host that fetches its
+//! Persistent overlays: the changes of a machine to a common disk survive its boots, a restart of
+//! the role and a reload. Only an order discards them. The machine is a host that fetches its
 //! script and uses the disk by NBD.
 
 use crate::boot_site::{BootSite, MAC};

@@ -1,6 +1,7 @@
-//! A node dies while it boots a machine, or while the machine runs from a disk of it: the machine goes
-//! on at the other node. In each scenario alpha alone hears the machine, until it dies in the phase
-//! that its own record of what the machine asked (`evenkeel boot why`) shows.
+//! A node dies while it boots a machine, or while the machine runs from one of its disks. The
+//! machine continues at the other node. In each scenario only alpha receives the packets of the
+//! machine, until it dies in a phase that its record of the machine's requests (`evenkeel boot
+//! why`) shows.
 
 use crate::boot_cluster::{Pair, boots};
 use crate::boot_site::{MAC, image};

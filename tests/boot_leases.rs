@@ -1,5 +1,5 @@
-//! Machines without an address of their own at two nodes: whichever fails, each gets its address again from
-//! the other one.
+//! Machines with dynamic addresses at two nodes: after the failure of either node, each machine
+//! gets its address again from the other one.
 
 use crate::boot_cluster::Pair;
 use crate::boot_dhcp_site::{Client, SOON};

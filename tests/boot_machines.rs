@@ -1,4 +1,5 @@
-//! Machines of every firmware boot what the file says: QEMU with the real firmware and loaders.
+//! Machines with every kind of firmware boot what the file says: QEMU with the real firmware and
+//! boot loaders.
 
 use crate::boot_site::{BootSite, MAC};
 use lab::Firmware;

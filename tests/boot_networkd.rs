@@ -1,5 +1,5 @@
-//! DHCP over IPv4 and IPv6 with systemd-networkd as the client, in mount namespaces of its own: its
-//! state below /run and its bus are not those of this machine.
+//! DHCP over IPv4 and IPv6 with systemd-networkd as the client, in its own mount namespaces, which
+//! separate its state below /run and its bus from those of this machine.
 
 use crate::boot_dhcp_site::{BootSite, Client, SOON};
 use lab::{LabProcess, ScratchDirectory, Signal, eventually, installed, may_run, privileged};

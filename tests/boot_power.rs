@@ -1,5 +1,5 @@
-//! Machines of a `boot` section are switched by what their lines name: a real `ipmitool` with a simulated
-//! management controller, and a program.
+//! Power control of the machines of a `boot` section: a real `ipmitool` with a simulated management
+//! controller, and a program.
 
 use crate::boot_site::BootSite;
 use lab::{Controller, ScratchDirectory};

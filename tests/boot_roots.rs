@@ -1,4 +1,5 @@
-//! Machines whose root is on a node: by iSCSI, by NBD, and as copies that last until the next boot.
+//! Machines whose root is on a node: by iSCSI, by NBD, and as copies that exist until the next
+//! boot.
 
 use crate::boot_site::{BootSite, MAC};
 use lab::Image;

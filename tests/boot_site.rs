@@ -1,5 +1,5 @@
-//! Where machines boot from the network: a host of the lab that is a machine without a disk, as QEMU
-//! at a bridge, and a node with a `boot` section.
+//! Setup of the scenarios in which machines boot: a diskless machine in QEMU at a bridge of a lab
+//! host, and a node with a `boot` section.
 
 use crate::program::binary;
 use lab::{

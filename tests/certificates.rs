@@ -1,5 +1,5 @@
-//! Certificates while the proxy serves: the commands of the statistics socket
-//! beside haproxy's, and changes of certificates under load.
+//! Certificates while the proxy serves: changes under load, and the commands of the statistics
+//! socket, compared with HAProxy.
 
 use crate::program::{Program, binary};
 use lab::pki::{Authority, Issued, KeyKind, Leaf};

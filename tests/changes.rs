@@ -1,8 +1,5 @@
-//! The judge of changes in short, on our binary alone: changes with differing
-//! files under load, some of them mistaken, cost no client anything.
-//!
-//! The judge itself is `cargo xtask changes`; what it prints besides is not looked
-//! at here.
+//! A short run of `cargo xtask changes` with our binary alone: changes with different files under
+//! load, some of them invalid, disturb no client. The output of that task is not tested here.
 
 use crate::program::{binary, build, root};
 use std::process::{Command, Stdio};

@@ -1,6 +1,5 @@
-//! What health checks send and what they make of an answer, beside haproxy: the
-//! same lines, the same servers, and the columns of the statistics that operators
-//! and their scripts read.
+//! Health checks compared with HAProxy: the bytes that they send, their verdict on a response, and
+//! the columns of the statistics that operators and their scripts read.
 
 use crate::program::Program;
 use lab::{Location, free_port};

@@ -1,5 +1,5 @@
-//! Which member of a cluster may own a virtual address: by membership, majority, version, and
-//! what the node can do.
+//! Conditions under which a cluster member may own a virtual address: membership, majority,
+//! version, and what the node can serve.
 
 use crate::cluster_site::{Machine, SOON, Site, VIP, configuration, vip};
 use lab::eventually;

@@ -1,5 +1,5 @@
-//! A branch of a git or a Mercurial repository is the configuration: good commits are
-//! served, bad ones and rewritten histories are refused and told of.
+//! A branch of a git or Mercurial repository as the configuration: valid commits are served,
+//! invalid ones and rewritten histories are refused and reported.
 
 use crate::cluster_site::{Machine, SOON, Site, configuration, vip};
 use lab::{ScratchDirectory, eventually};

@@ -1,5 +1,5 @@
-//! A node whose state disk is full keeps what it holds: its control role stays, leases that it has
-//! are renewed, guests run on. It votes again when the disk has room.
+//! A node whose state disk is full: its control role stays, its leases are renewed, and its guests
+//! continue. The node votes again when the disk has space.
 
 use crate::cluster_site::{Machine, SOON, Site, configuration};
 use crate::guest_site::GuestSite;

@@ -1,5 +1,5 @@
-//! Who leads, and what does not change that: the death of a leader, busy processors,
-//! the cut of the direct link of the pair.
+//! The leader of a cluster. After the death of a leader another member leads. Busy processors and a
+//! cut of the direct link between the nodes cause no election.
 
 use crate::cluster_site::{SOON, Site};
 use lab::{BusyProcessors, eventually};

@@ -1,5 +1,5 @@
-//! Losing the control plane: traffic and addresses go on, it is said in words what is
-//! frozen, and all resumes by itself.
+//! Loss of the control plane: traffic and addresses continue, the status names what is frozen, and
+//! everything resumes by itself.
 
 use crate::cluster_site::{SOON, Site, VIP, configuration};
 use lab::{FullDisk, eventually};

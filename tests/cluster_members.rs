@@ -1,5 +1,5 @@
-//! More members than three, one that dies for good and is replaced, and programs that are
-//! replaced one after the other while all goes on.
+//! Clusters with more than three members, the replacement of a member that is lost for good, and
+//! rolling upgrades during service.
 
 use crate::cluster_site::{Machine, SOON, Site};
 use lab::eventually;

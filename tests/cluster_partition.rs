@@ -1,5 +1,5 @@
-//! Partitions of every shape under load: what a single machine would have served
-//! is served.
+//! Partitions of every shape under load: the cluster serves what a single machine would have
+//! served.
 
 use crate::cluster_site::{Load, Machine, SOON, Site, vip};
 use lab::{InjectedFault, LabHost, eventually};

@@ -1,6 +1,5 @@
-//! Where the scenarios of a cluster take place: two nodes, an arbiter, a client, two
-//! servers, and two switches. `lan` is where clients come from and addresses
-//! move; over `back` the members talk.
+//! Setup of the cluster scenarios: two nodes, an arbiter, a client, two servers, and two switches.
+//! Clients and virtual addresses are on `lan`; the members communicate over `back`.
 
 use crate::program::binary;
 use lab::{

@@ -1,5 +1,5 @@
-//! Who is let in: nobody by a certificate of another authority, with a token that was
-//! used, or after a removal; and what a stolen disk of the arbiter tells.
+//! Refused members: a certificate of another CA, a token that was used, a member that was removed.
+//! Also what a stolen disk of the arbiter reveals.
 
 use crate::cluster_site::{Machine, SECRET, SOON, Site, configuration};
 use lab::eventually;

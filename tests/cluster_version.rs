@@ -1,5 +1,5 @@
-//! Versions of the configuration: how one comes to both nodes, how a bad one is taken
-//! back, and what is told of them.
+//! Versions of the configuration: how a version reaches both nodes, how a bad one is rolled back,
+//! and what is reported.
 
 use crate::cluster_site::{SECRET, SOON, Said, Site, VIP, configuration, failed, vip};
 use lab::{Echo, eventually};

@@ -1,5 +1,5 @@
-//! The console as programs and browsers without scripts see it: signing in, sessions,
-//! forms, the API, and what each role may do.
+//! The console from the view of programs and of browsers without scripts: sign-in, sessions, forms,
+//! the API, and the permissions of each role.
 
 use crate::console_site::{ANNA, Console, OLGA, Response, SOON, VERA, VERA_LINE};
 use lab::{Location, Probe, Signal, eventually};

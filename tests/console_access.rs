@@ -1,4 +1,5 @@
-//! Second factors and tokens of the console, from the commands that make them to what they let in.
+//! Second factors and tokens of the console, from the commands that make them to the access that
+//! they give.
 
 use crate::console_site::{ANNA, Console, OLGA, Response, SOON};
 use crate::program::binary;

@@ -1,5 +1,5 @@
-//! The configuration in the console, on a member of a cluster: its versions, an edit with a mistake, a
-//! change that is tried, taken back and confirmed, and secrets that stay covered.
+//! The configuration in the console of a cluster member: its versions, an edit with an error, a
+//! change that is tried, rolled back and confirmed, and masked secrets.
 
 use crate::console_site::{ANNA, Console, OLGA, SOON};
 use crate::webdriver::Browser;

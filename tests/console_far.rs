@@ -1,5 +1,5 @@
-//! A cluster of two nodes: the console of one shows what the other one does, and opens the display and
-//! the terminal of a guest that runs there.
+//! A cluster of two nodes: the console of one node shows the state of the other one, and opens the
+//! display and the terminal of a guest that runs there.
 
 use crate::cluster_site::{Machine, SOON, Site, configuration};
 use crate::console_screen::INIT;

@@ -1,5 +1,5 @@
-//! The console under hostile clients: it responds to the others meanwhile, and its
-//! process is the same afterwards.
+//! The console under hostile clients: other clients get responses meanwhile, and the process is
+//! unchanged afterwards.
 
 use crate::console_site::{Console, OLGA, SOON, VERA};
 use lab::eventually;

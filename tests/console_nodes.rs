@@ -1,4 +1,4 @@
-//! The consoles of two nodes: what somebody has tried or used at one counts at the other one.
+//! The consoles of two nodes: failed attempts and used codes at one node count at the other one.
 
 use crate::cluster_site::{Machine, SOON, Site, configuration};
 use lab::eventually;

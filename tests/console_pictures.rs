@@ -1,5 +1,5 @@
-//! The pages of sample platforms and of a sample portal in a browser: their accessibility, checked by
-//! axe-core, and the pictures of the manual.
+//! The pages of sample platforms and of a sample portal in a browser: axe-core checks their
+//! accessibility, and the pictures for the manual are taken.
 
 use crate::program::{example, root};
 use crate::tls_site::{output, said};

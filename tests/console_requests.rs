@@ -1,4 +1,4 @@
-//! Requests and entries of stick tables in the console, with real ones.
+//! Requests and entries of stick tables in the console, from real traffic.
 
 use crate::console_site::{Console, OLGA, SOON, VERA};
 use lab::{Location, Probe, eventually};

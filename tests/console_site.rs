@@ -1,5 +1,5 @@
-//! What the scenarios of the console have in common: a supervisor with a proxy, two
-//! servers and a console, and the clients that ask it.
+//! Setup of the console scenarios: a supervisor with a proxy, two servers and a console, and the
+//! clients of the console.
 
 use crate::program::binary;
 use crate::tls_site::here;

@@ -1,5 +1,5 @@
-//! External checks: what a program is given and what its end means, beside haproxy; and
-//! the process that runs it, over changes and its own death.
+//! External checks compared with HAProxy: the input of a program, and the meaning of its end. Also
+//! the process that runs the programs, across reloads and after its own death.
 
 use crate::program::{Program, binary};
 use lab::{Location, ScratchDirectory, eventually, free_port};

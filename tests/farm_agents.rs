@@ -1,4 +1,5 @@
-//! Agents with the real xrdp: a farm that knows nothing brings a user to the session that there is.
+//! Agents with the real xrdp: a farm without any earlier knowledge routes a user to the existing
+//! session.
 
 use crate::farm_desktops::{SOON, Site, is_ready, xrdp};
 use crate::program::binary;

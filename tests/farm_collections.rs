@@ -1,5 +1,5 @@
-//! Programs on some hosts only, with the real programs: a user signs in at the portal with curl, and opens its
-//! `.rdp` files with xfreerdp.
+//! Programs on some hosts only, with the real programs: a user signs in at the portal with curl,
+//! and opens its `.rdp` files with xfreerdp.
 
 use crate::farm_desktops::{Site, address, certificate, is_ready, xrdp};
 use lab::{LabProcess, ScratchDirectory, may_run, privileged};

@@ -1,5 +1,5 @@
-//! Displays and terminals of guests in the portal of a farm: a real QEMU, drawn in a browser on one machine,
-//! and reached at the other node of a cluster.
+//! Displays and terminals of guests in the portal of a farm: a real QEMU, drawn in a browser on one
+//! machine, and reached through the other node of a cluster.
 
 use crate::cluster_site::{SOON, Site, configuration};
 use crate::console_far::{NAME, Pages, runs_on_beta};

@@ -1,5 +1,5 @@
-//! Remote desktops with the real programs: two hosts with xrdp, and xfreerdp as the client, which is
-//! redirected and comes back to its session.
+//! Remote desktops with the real programs: two hosts with xrdp, and xfreerdp as the client, which
+//! is redirected and returns to its session.
 
 use crate::program::{binary, root};
 use lab::pki::{Authority, Leaf};

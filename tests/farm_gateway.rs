@@ -1,5 +1,5 @@
-//! The gateway of a farm with the real programs: xfreerdp reaches its session through HTTPS, by a WebSocket
-//! and by the pair of two requests.
+//! The gateway of a farm with the real programs: xfreerdp reaches its session through HTTPS, by a
+//! WebSocket and by the pair of two requests.
 
 use crate::farm_desktops::{SOON, Site, address, certificate, is_ready, xrdp};
 use lab::{LabProcess, ScratchDirectory, eventually};

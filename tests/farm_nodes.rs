@@ -1,5 +1,5 @@
-//! Remote desktops on a cluster: both nodes have one directory, so a user comes back to the session also
-//! when the node dies that knew it first.
+//! Remote desktops on a cluster. Both nodes have one directory, so a user returns to the session
+//! even when the node that created it has died.
 
 use crate::cluster_site::{Machine, SOON, Site, configuration};
 use crate::farm_client::{Person, logs_on, negotiates, packet, request, token};

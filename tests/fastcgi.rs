@@ -1,5 +1,5 @@
-//! FastCGI applications, beside haproxy: the parameters that an application gets, what
-//! becomes of its responses, and applications that fail.
+//! FastCGI applications compared with HAProxy: the parameters of an application, its responses, and
+//! applications that fail.
 
 use crate::program::Program;
 use lab::{Location, free_port};

@@ -1,5 +1,5 @@
-//! A guest of QEMU on a volume: the distribution's kernel, and a first process of our own that
-//! checks a file system and a database, and writes both until it is killed.
+//! A QEMU guest on a volume: the kernel of the distribution, and an init script of the test, which
+//! checks a file system and a database, and writes to both until it is killed.
 
 use lab::{Image, LabHost, LabProcess, eventually};
 use std::fs::{self, File};

@@ -1,5 +1,5 @@
-//! The disks of a guest with two nodes: it writes the same numbers to two disks in turn, so snapshots
-//! of one moment have the same number, or the first disk the next one.
+//! The disks of a guest with two nodes. The guest writes the same numbers to two disks in turn, so
+//! in snapshots of one moment both have the same number, or the first disk has the next one.
 
 use crate::cluster_site::SOON;
 use crate::guest_site::{MODULES, PATIENCE, PROGRAMS};

@@ -1,5 +1,5 @@
-//! A node that is gone is fenced, and its guests start on the other one as soon as it is confirmed
-//! off: before its leases have ended.
+//! A lost node is fenced. Its guests start on the other node as soon as it is confirmed off, before
+//! its leases have expired.
 
 use crate::cluster_site::SOON;
 use crate::guest_site::{GuestSite, cut_power};

@@ -1,5 +1,5 @@
-//! Operating systems that are brought onto volumes: images of other hypervisors, guests of Xen, and Debian
-//! from its packages. What boots takes minutes, and is a part of `make test-long`.
+//! Operating systems on volumes: images of other hypervisors, Xen guests, and Debian from its
+//! packages. The tests that boot take minutes, and are part of `make test-long`.
 
 use crate::cluster_site::{SOON, Said};
 use crate::program::binary;

@@ -1,4 +1,5 @@
-//! Guests on the nodes of a cluster: they outlive everything but their node, and are in one place.
+//! Guests on the nodes of a cluster: they survive every failure but that of their node, and run in
+//! one place.
 
 use crate::cluster_site::SOON;
 use crate::guest_site::{GuestSite, cut_power, ends, kill, lives};

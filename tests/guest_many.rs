@@ -1,4 +1,4 @@
-//! A node with twenty guests: what its role takes of memory.
+//! Memory of the guest role on a node with twenty guests.
 
 use crate::guest_site::{GuestSite, PATIENCE};
 use lab::eventually;

@@ -1,5 +1,5 @@
-//! Guests that move between two nodes while they run: they go on with the next number, and say
-//! nothing of a start.
+//! Live migration of guests between two nodes: they continue with the next number, and report no
+//! start.
 
 use crate::cluster_site::SOON;
 use crate::guest_site::{GuestSite, PATIENCE, kill};

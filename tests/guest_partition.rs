@@ -1,6 +1,7 @@
-//! Histories of partitions, pauses, moves and killed roles, each by its seed: at no time two
-//! instances of a guest whose writes both reach a copy, and afterwards it runs at one node, with all
-//! that it had flushed. `GUEST_PARTITIONS` says how many, `GUEST_PARTITION_SEED` which is the first.
+//! Histories of partitions, pauses, migrations and killed roles, each from its seed. At no time do
+//! two instances of a guest exist whose writes both reach a copy. Afterwards the guest runs on one
+//! node, with all data that it had flushed. `GUEST_PARTITIONS` is the number of histories,
+//! `GUEST_PARTITION_SEED` the first seed.
 
 use crate::cluster_site::Said;
 use crate::guest_records::{self, Shown};

@@ -1,4 +1,5 @@
-//! How long a guest does not respond while it moves: it is pinged on a bridge that both nodes have.
+//! Measures how long a guest does not respond during a migration, by pings over a bridge that both
+//! nodes have.
 
 use crate::cluster_site::SOON;
 use crate::guest_ping_hand;

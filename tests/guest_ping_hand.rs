@@ -1,5 +1,5 @@
-//! The same moves by hand, for comparison: two QEMU that share one NBD export, without a cluster,
-//! leases, TLS and a second copy.
+//! The same migrations by hand, for comparison: two QEMU processes that share one NBD export,
+//! without a cluster, leases, TLS and a second copy.
 
 use crate::guest_ping::{Ping, bridge};
 use crate::guest_site::{MODULES, PROGRAMS};

@@ -1,6 +1,6 @@
-//! What the guest of [`crate::guest_site::GuestSite::recording`] left on its volume: each number, in
-//! a sector of its own, with a word of the start that wrote it. So it is seen which instance wrote
-//! what, in both copies, without a word of ours or of QEMU.
+//! Data that the guest of [`crate::guest_site::GuestSite::recording`] left on its volume: each
+//! number in its own sector, with the start of the guest that wrote it. Both copies thus show which
+//! instance wrote what, independent of the reports of Evenkeel and QEMU.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Where the scenarios of guests take place: the machines of [`crate::volume_site`], and a small
-//! guest on the volume that both nodes have.
+//! Setup of the guest scenarios: the machines of [`crate::volume_site`], and a small guest on the
+//! volume that both nodes have.
 
 use crate::cluster_site::{Machine, SOON};
 use crate::volume_site::{NODES, VolumeSite, other};

@@ -1,5 +1,5 @@
-//! A guest with a disk of a storage system (iSCSI) in a cluster: it moves while it runs, and after the
-//! loss of its node it starts only when a person has confirmed that the node is off.
+//! A guest with a disk of a storage system (iSCSI) in a cluster. The guest migrates live. After the
+//! loss of its node it starts only once an operator has confirmed that the node is off.
 
 use crate::guest_site::{PATIENCE, kill};
 use crate::volume_site::VolumeSite;

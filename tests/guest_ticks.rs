@@ -1,5 +1,5 @@
-//! Watches whether two instances of a guest run at once: each prints ticks as long as its processor
-//! runs, whatever becomes of its disk.
+//! Detects two instances of a guest that run at once: each prints ticks as long as its processor
+//! runs, whatever happens to its disk.
 
 use crate::volume_site::NODES;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! The program is replaced on the nodes, one after the other, while a guest runs: the guest notices
+//! The program is replaced on the nodes, one after the other, while a guest runs and notices
 //! nothing.
 
 use crate::cluster_site::SOON;

@@ -1,5 +1,5 @@
-//! Log messages of others that are passed on, and who gets the lines of a backend
-//! for logs: what the targets get of the same bytes beside haproxy.
+//! Forwarded syslog messages, and the targets of the lines of a log backend: the bytes that the
+//! targets receive, compared with HAProxy.
 
 use crate::program::Program;
 use lab::{Location, Peer, Syslog, free_port};

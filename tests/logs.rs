@@ -1,6 +1,5 @@
-//! What is logged for the same requests: our lines beside haproxy's, field by
-//! field. Addresses, dates and durations differ by nature and are only compared
-//! by their form.
+//! Log lines for the same requests, compared with HAProxy field by field. Addresses, dates and
+//! durations always differ, so only their format is compared.
 
 use crate::program::Program;
 use lab::{Behaviour, Location, OriginServer, Peer, Syslog, free_port};

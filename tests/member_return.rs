@@ -1,5 +1,5 @@
-//! Members whose state or address is not that of the cluster any more: both sides report it, and
-//! the documented commands bring them back.
+//! Members whose state or address no longer matches the cluster: both sides report it, and the
+//! documented commands bring them back.
 
 use crate::cluster_site::{Machine, SOON, Site, configuration};
 use lab::eventually;

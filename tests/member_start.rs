@@ -1,5 +1,5 @@
-//! A member starts with the version that it accepted, whatever the machine lacks for it by now,
-//! reports what is missing, and serves that as soon as it is there.
+//! A member starts with the version that it accepted, whatever the machine lacks for it. The member
+//! reports what is missing, and serves it as soon as it exists.
 
 use crate::cluster_site::{Machine, SOON, Site, configuration};
 use lab::{OriginServer, eventually};

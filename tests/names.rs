@@ -1,4 +1,4 @@
-//! Servers that follow names, ours beside haproxy's, with the same server of names.
+//! Servers that follow host names, compared with HAProxy, with the same nameserver.
 
 use crate::program::Program;
 use lab::{

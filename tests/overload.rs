@@ -1,5 +1,5 @@
-//! More than there is room for: connections, descriptors, lines of logs. Who
-//! behaves is served all the same.
+//! More connections, descriptors and log lines than there is room for. Well-behaved clients are
+//! still served.
 
 use crate::program::evenkeel;
 use lab::{Location, OriginServer, Peer, Probe, Syslog, eventually, free_port};

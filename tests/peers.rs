@@ -1,6 +1,5 @@
-//! Peers: tables that haproxy and ours share, learned at the start, told both ways,
-//! and kept where one of them starts anew, changes its file or is followed by
-//! another process.
+//! Peers: stick tables shared with HAProxy. They are learned at the start, sent in both directions,
+//! and kept when either program restarts, changes its file, or is replaced by another process.
 
 use crate::program::{Program, binary};
 use lab::{Location, Peer, Probe, Signal, eventually, free_port};

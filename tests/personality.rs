@@ -1,5 +1,5 @@
-//! The process under the name of haproxy: exit codes, the background, signals,
-//! rights. What is asked of ours is asked of the real one beside it.
+//! The process under the name `haproxy`: exit codes, the background, signals, privileges. The real
+//! HAProxy has to pass the same tests.
 
 use crate::program::{Program, binary, link_named_haproxy};
 use lab::{

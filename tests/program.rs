@@ -1,5 +1,5 @@
-//! The programs under test: ours, built by this run, and the haproxy whose
-//! behaviour it has to show. It never takes an `evenkeel` that is merely installed.
+//! The programs under test: ours, built by this run, and the HAProxy with which it is compared. An
+//! installed `evenkeel` is never used.
 
 use lab::{LabError, Location, Peer, ScratchDirectory};
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! The same requests through the same file: what the server gets and what the
-//! client gets has to be what haproxy makes of them.
+//! The same requests through the same file: the server and the client have to receive the same
+//! bytes as with HAProxy.
 
 use crate::program::Program;
 use lab::{Behaviour, Location, OriginServer, Peer, free_port};

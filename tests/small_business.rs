@@ -1,6 +1,6 @@
-//! A whole small business of 2011 in network namespaces: its file unchanged, and
-//! a check of its every purpose. haproxy has to pass the same, except for the one
-//! line that today's does not take any more.
+//! A whole small business of 2011 in network namespaces: its file unchanged, and a check of each of
+//! its purposes. HAProxy has to pass the same checks, except for the one line that current versions
+//! refuse.
 
 use crate::program::{Program, root};
 use base64::prelude::{BASE64_STANDARD, Engine};

@@ -1,4 +1,4 @@
-//! The table of statistics after the same traffic, ours beside haproxy's.
+//! The statistics after the same traffic, compared with HAProxy.
 
 use crate::program::Program;
 use lab::{Behaviour, Location, OriginServer, Peer, Probe, eventually, free_port};

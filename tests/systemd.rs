@@ -1,5 +1,5 @@
-//! The shipped unit under a systemd of its own, as process 1 of namespaces: every part runs, and
-//! a guest is kept apart from the network of the machine.
+//! The shipped unit under its own systemd, as process 1 of namespaces: every part runs, and a guest
+//! is isolated from the network of the machine.
 
 use lab::{ScratchDirectory, eventually, installed, may_run, privileged};
 use std::fs;

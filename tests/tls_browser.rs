@@ -1,5 +1,5 @@
-//! A browser over TLS and HTTP/2: a page with many parts and a WebSocket. It tells
-//! itself what it got, so that nobody reads a picture or waits for a while.
+//! A browser over TLS and HTTP/2: a page with many parts and a WebSocket. The page reports its
+//! results to the server, so the test needs no picture and no fixed wait.
 
 use crate::program::evenkeel;
 use crate::tls_site::{Site, here};

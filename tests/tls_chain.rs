@@ -1,5 +1,5 @@
-//! Other programs at the other end of TLS and HTTP/2: nginx and haproxy as servers,
-//! haproxy as the client, ours on either side.
+//! TLS and HTTP/2 with other programs: nginx and HAProxy as servers, HAProxy as the client, ours on
+//! either side.
 
 use crate::program::{Program, evenkeel};
 use crate::tls_site::{NAME, Site, all_said, here, much, output, said};

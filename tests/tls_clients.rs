@@ -1,4 +1,4 @@
-//! Clients that people have, over TLS and HTTP/2: curl, openssl, nghttp, h2load.
+//! Common clients over TLS and HTTP/2: curl, openssl, nghttp, h2load.
 
 use crate::program::evenkeel;
 use crate::tls_site::{NAME, Site, all_said, here, much, output, s_client, said};

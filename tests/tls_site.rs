@@ -1,5 +1,5 @@
-//! What the scenarios with TLS have in common: a site with certificates of both
-//! kinds in a directory of its own, and the programs that ask it.
+//! Setup of the TLS scenarios: a site with certificates of both kinds in its own directory, and the
+//! programs that connect to it.
 
 use lab::pki::{Authority, KeyKind, Leaf};
 use lab::{Location, Peer, ScratchDirectory, free_port};

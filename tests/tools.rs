@@ -1,5 +1,5 @@
-//! The tools of HAProxy's users beside our statistics socket and our logs: what
-//! they show is what they would show of haproxy.
+//! The tools of HAProxy's users with our statistics socket and our logs: they show what they would
+//! show of HAProxy.
 
 use crate::program::evenkeel;
 use lab::{Location, OriginServer, Peer, Probe, Syslog, eventually, free_port};

@@ -1,5 +1,4 @@
-//! Tools in Python that administrators script with, haproxyadmin and haproxy-cli: what they
-//! show of ours is what they show of haproxy.
+//! Python tools of administrators, haproxyadmin and haproxy-cli: they show the same as of HAProxy.
 
 use crate::program::{Program, root};
 use lab::{Location, Missing, OriginServer, Probe, free_port};

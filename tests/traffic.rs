@@ -1,4 +1,4 @@
-//! Real clients, real servers and other proxies with ours in the middle.
+//! Real clients, real servers and other proxies, with Evenkeel between them.
 
 use crate::program::{Program, evenkeel};
 use lab::{

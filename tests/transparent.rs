@@ -1,5 +1,5 @@
-//! A proxy that shows its servers the addresses of its clients: `source … usesrc`,
-//! as an ordinary user, with the one capability that it takes.
+//! A proxy that connects to its servers from the addresses of its clients (`source … usesrc`), as
+//! an unprivileged user with the one capability that this needs.
 
 use crate::program::Program;
 use lab::{Lab, LabHost, Probe, ScratchDirectory, eventually};

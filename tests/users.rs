@@ -1,6 +1,6 @@
-//! Users and pages of a site: a page that one frontend only may serve, one with
-//! a customer's password, and statistics with a user who may look and one who may
-//! act. What clients get, byte for byte, and what the actions do, beside haproxy.
+//! Users and pages of a site: a page that only one frontend may serve, one with a customer's
+//! password, and statistics with one user who may look and one who may act. The responses, byte for
+//! byte, and the effects of actions are compared with HAProxy.
 
 use crate::program::Program;
 use base64::prelude::{BASE64_STANDARD, Engine};

@@ -1,4 +1,4 @@
-//! Whose clients may write to a volume with two copies: those of the node where its guest runs.
+//! The clients that may write to a volume with two copies: those of the node where its guest runs.
 
 use crate::cluster_site::SOON;
 use crate::volume_site::{Client, VolumeSite, other};

@@ -1,5 +1,5 @@
-//! Volumes whose copies are not those that the cluster knows: removed and created again, lost
-//! with their disk, or in the place of others.
+//! Volumes whose copies are not those that the cluster knows: removed and created again, lost with
+//! their disk, or in the place of others.
 
 use crate::cluster_site::SOON;
 use crate::volume_site::{Client, NODES, VolumeSite, other};

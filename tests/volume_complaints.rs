@@ -1,5 +1,5 @@
-//! What users of replicated block devices complain of most, each as a test by its name, on real
-//! machines. Those of slow variations run with `VOLUME_LONG=1`.
+//! Frequent complaints of users of replicated block devices, a test each, on real machines. The
+//! slow variations run with `VOLUME_LONG=1`.
 
 use crate::cluster_site::SOON;
 use crate::volume_site::{Client, VolumeSite, Writer, clients, other};

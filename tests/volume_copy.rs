@@ -1,4 +1,5 @@
-//! `evenkeel copy`: a raw disk and a volume to a volume of another node, by a real cluster.
+//! `evenkeel copy`: a raw disk and a volume are copied to a volume of another node, in a real
+//! cluster.
 
 use crate::cluster_site::SOON;
 use crate::volume_site::{Client, VolumeSite};

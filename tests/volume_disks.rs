@@ -1,5 +1,4 @@
-//! Disks that misbehave, under one of two copies: clients see no error, and nothing that was
-//! acknowledged is lost.
+//! Faulty disks under one of two copies: clients see no error, and no acknowledged write is lost.
 
 use crate::cluster_site::SOON;
 use crate::volume_site::{Client, Log, NODES, Reader, VolumeSite, Writer, other};

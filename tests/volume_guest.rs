@@ -1,5 +1,5 @@
-//! File systems and a database in guests on a volume with two copies: a machine is killed with
-//! its guest, and the guest is started again at the other node.
+//! File systems and a database in guests on a volume with two copies: a machine is killed with its
+//! guest, and the guest starts again at the other node.
 
 use crate::guest::{self, format};
 use crate::volume_site::{VolumeSite, other};

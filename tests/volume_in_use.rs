@@ -1,5 +1,5 @@
-//! Volumes with two copies while clients use them at either node: what overwrites them is refused,
-//! and long ranges go to the owner.
+//! Volumes with two copies while clients use them at either node: commands that would overwrite
+//! them are refused, and long ranges go to the owner.
 
 use crate::cluster_site::SOON;
 use crate::volume_site::{Client, VolumeSite, other};

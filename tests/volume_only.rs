@@ -1,5 +1,5 @@
-//! Clusters that serve volumes and nothing else: a node that serves nothing any more, and the
-//! first and the last listener of a proxy.
+//! Clusters that serve only volumes: a node that serves nothing any longer, and the first and the
+//! last listener of a proxy.
 
 use crate::cluster_site::{Machine, SOON};
 use crate::volume_site::{Client, VolumeSite, Writer};

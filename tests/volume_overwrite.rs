@@ -1,5 +1,5 @@
-//! Commands that replace the content of a volume and are killed in the middle: nobody takes the
-//! half for whole, under any name, at any node, after any restart.
+//! Commands that replace the content of a volume and are killed meanwhile. The incomplete content
+//! is never served as complete, under any name, at any node, after any restart.
 
 use crate::cluster_site::{Machine, SOON};
 use crate::volume_site::{Client, NODES, VolumeSite, other};

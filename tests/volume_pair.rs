@@ -1,5 +1,5 @@
-//! Volumes with two copies on real machines: what was acknowledged is there after each loss,
-//! and both copies are equal in the end.
+//! Volumes with two copies on real machines: acknowledged writes survive each loss, and both copies
+//! are equal in the end.
 
 use crate::cluster_site::SOON;
 use crate::volume_site::{Client, Reader, VolumeSite, Writer, clients, other};

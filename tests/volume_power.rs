@@ -1,5 +1,5 @@
-//! The power of all three machines fails at once, at random moments, while clients write, and
-//! with it what the disks had not flushed.
+//! The power of all three machines fails at once, at random moments, while clients write. The disks
+//! lose all data that was not flushed.
 
 use crate::volume_site::{Log, NODES, VolumeSite, Writer};
 use lab::{Random, setting, sleep_in_test};

@@ -1,4 +1,4 @@
-//! A copy whose disk becomes what it was before, as when a machine is restored from a backup, or
+//! A copy whose disk returns to an earlier state, as when a machine is restored from a backup, or
 //! loses its end.
 
 use crate::cluster_site::SOON;

@@ -1,5 +1,5 @@
-//! `verify yes` with two copies: what a disk damages without an error is found at reads and by a
-//! verify, and repaired from the other copy under the eyes of clients.
+//! `verify yes` with two copies: silent damage on a disk is found by reads and by a verify, and
+//! repaired from the other copy while clients use the volume.
 
 use crate::cluster_site::SOON;
 use crate::volume_site::{Client, Log, NODES, SIZE, VolumeSite, Writer, clients, other};

@@ -1,6 +1,5 @@
-//! Where the scenarios of volumes with two copies take place: the machines of
-//! [`crate::cluster_site`], each with a directory of its own at one path, and clients that
-//! know what they wrote.
+//! Setup of the scenarios with volumes of two copies: the machines of [`crate::cluster_site`], each
+//! with its own directory at the same path, and clients that record their writes.
 
 use crate::cluster_site::{Machine, SOON, Site};
 use lab::{Random, ScratchDirectory, UnreliableDisk, eventually};

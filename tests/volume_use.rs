@@ -1,5 +1,5 @@
-//! Volumes with two copies that another part of the machine uses, as guests do: this test says
-//! in its place which volumes it uses, and reads how they are.
+//! Volumes with two copies that another part of the machine uses, as guests do. The test takes the
+//! place of that part: it reports which volumes it uses, and reads their state.
 
 use crate::cluster_site::SOON;
 use crate::volume_site::{Client, NODES, Reader, VolumeSite, Writer, clients, other};

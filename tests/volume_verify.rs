@@ -1,5 +1,5 @@
-//! `evenkeel volume verify` on real machines: what differs is found while clients write, and
-//! each end of a verify has a message.
+//! `evenkeel volume verify` on real machines: differences are found while clients write, and each
+//! outcome of a verify has a message.
 
 use crate::cluster_site::{SOON, Said};
 use crate::volume_site::{Client, NODES, VolumeSite, clients, other};

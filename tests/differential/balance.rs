@@ -1,4 +1,4 @@
-//! How a server is chosen: hashes of all kinds, and turns.
+//! Load balancing: hashes of all kinds, and round robin.
 
 use super::{Case, Family, WITH_SOCKET, case};
 

@@ -1,4 +1,4 @@
-//! Converters that pick, compare and keep.
+//! Converters that select, compare and store.
 
 use super::{Case, Family, Normal, Sample, case, sample};
 

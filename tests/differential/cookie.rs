@@ -1,4 +1,4 @@
-//! Cookies that lead clients back to their servers.
+//! Cookies by which clients return to their servers.
 
 use super::{Case, Family, Normal, WITH_SOCKET, case};
 

@@ -1,4 +1,4 @@
-//! Which of what is built no case of any family covers.
+//! Finds the supported actions, converters and fetches that no case of any family covers.
 
 use super::FAMILIES;
 use crate::program::binary;

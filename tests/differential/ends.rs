@@ -1,5 +1,5 @@
-//! Fetches of a stream's connections themselves, of PROXY headers, of answers'
-//! bodies, of the rule that ended a list, of distcc; and the converters xxh3 and when.
+//! Fetches about the connections of a stream, PROXY headers, response bodies, the rule that ended a
+//! list, and distcc; the converters xxh3 and when.
 
 use super::{Case, Family, Normal, Sample, case, sample};
 

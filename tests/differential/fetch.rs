@@ -1,4 +1,4 @@
-//! Fetches of the process, proxies, requests and answers.
+//! Fetches about the process, proxies, requests and responses.
 
 use super::{Case, Family, Normal, Sample, case, sample};
 

@@ -1,5 +1,4 @@
-//! Actions of `http-after-response`: they run over answers of servers and over the
-//! proxy's own.
+//! Actions of `http-after-response`, which apply to responses of servers and to the proxy's own.
 
 use super::{Case, Family, Normal, case};
 

@@ -1,4 +1,4 @@
-//! Actions of `http-request`, and what the server got after them.
+//! Actions of `http-request`, and the requests that the server receives after them.
 
 use super::{Case, Family, Normal, case};
 

@@ -1,4 +1,4 @@
-//! JSON, and tokens made of it.
+//! JSON, and JSON web tokens.
 
 use super::{Family, Sample, sample};
 

@@ -1,4 +1,4 @@
-//! Maps: every way to look up, with what is given and without.
+//! Maps: every matching method, with and without a default value.
 
 use super::{Family, Sample, sample};
 

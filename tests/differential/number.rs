@@ -1,4 +1,4 @@
-//! Converters of numbers, and what other types are as numbers.
+//! Numeric converters, and other types converted to numbers.
 
 use super::{Family, Sample, sample};
 

@@ -1,4 +1,4 @@
-//! Rules and options that lead streams to servers, and retries.
+//! Rules and options that choose the server of a stream, and retries.
 
 use super::{Case, Family, Normal, WITH_SOCKET, case};
 

@@ -1,5 +1,5 @@
-//! Serves a family with both programs, one after the other at the same addresses,
-//! sends what its cases say, and tells what differs.
+//! Serves a family with both programs, one after the other at the same addresses, sends the bytes
+//! of its cases, and reports the differences.
 
 use super::table::{Case, Family, Normal, Sample};
 use crate::program::{Program, root};

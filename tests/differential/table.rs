@@ -1,4 +1,4 @@
-//! What the tables of the differential test are made of. It starts nothing.
+//! The types from which the tables of the differential test are built. This module starts nothing.
 
 /// Something that is not compared byte for byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

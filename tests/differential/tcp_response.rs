@@ -1,4 +1,4 @@
-//! Actions of `tcp-response content`, and what rules see of a server's bytes.
+//! Actions of `tcp-response content`, and the rules that inspect the bytes of a server.
 
 use super::{Case, Family, case};
 

@@ -1,5 +1,5 @@
-//! Fetches of TLS: that ends here, with `openssl s_client` for a client, and that
-//! passes through, with hellos that it sent once.
+//! Fetches about TLS: of connections that end here, with `openssl s_client` as the client, and of
+//! forwarded ones, with recorded ClientHellos.
 
 use super::{Case, Family, Normal, case};
 

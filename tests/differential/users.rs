@@ -1,4 +1,4 @@
-//! Users: what a request says of its user, lists of users, and how one is asked.
+//! Users: the credentials in a request, user lists, and how a client is asked to authenticate.
 
 use super::{Case, Family, Sample, case, sample};
 

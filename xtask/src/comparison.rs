@@ -1,6 +1,6 @@
-//! Two programs compared in turn: the command line and the errors that all such
-//! comparisons share, and what both sides did as a table: medians, the worst, and how
-//! the two compare; and where it is put into a document.
+//! Common code of the comparisons of two programs in turn: the command line, the errors, and the
+//! table of both sides' results (medians, the worst values, and their ratios), which can also be
+//! written into a document.
 
 mod error;
 pub mod options;

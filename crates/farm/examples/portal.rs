@@ -1,5 +1,5 @@
-//! Writes the pages of a sample portal as files, with the style sheet and the icons beside them, to look at
-//! them: `cargo run -p evenkeel-farm --example portal -- DIRECTORY`.
+//! Writes the pages of a sample portal as files, together with the style sheet and the icons, for
+//! visual inspection: `cargo run -p evenkeel-farm --example portal -- DIRECTORY`.
 
 use access::session::Visitor;
 use farm::config::{App, Desktop};

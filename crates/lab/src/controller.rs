@@ -1,5 +1,5 @@
-//! The management controller of a machine (BMC): `ipmi_sim` of OpenIPMI, with the power state of
-//! the machine in a file.
+//! The management controller of a machine (BMC): OpenIPMI's `ipmi_sim`, with the power state of the
+//! machine in a file.
 
 use crate::error::LabError;
 use crate::host::Location;

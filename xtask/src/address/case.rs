@@ -1,4 +1,4 @@
-//! What happens to the pair, and what is counted.
+//! The cases: the faults of the pair, and the values that are measured.
 
 use super::site::{Side, Site};
 use crate::comparison::Error;

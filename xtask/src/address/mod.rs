@@ -1,9 +1,8 @@
-//! `cargo xtask bench-address`: keepalived beside Evenkeel as keepers of a virtual
-//! address, on the same file, in one run and in turn.
+//! `cargo xtask bench-address`: keepalived and Evenkeel with a virtual address, on the same file,
+//! in turn within one run.
 //!
-//! A client makes a new connection every 5 ms; a gap is the longest time from one
-//! answer to the next. It never compares numbers of different runs or
-//! machines.
+//! A client opens a connection every 5 ms. A gap is the longest time between two responses. Numbers
+//! of different runs or machines are never compared.
 
 mod case;
 mod options;

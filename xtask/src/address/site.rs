@@ -1,5 +1,5 @@
-//! Two machines and a client on a switch, made anew for every turn, with the same
-//! program on both machines.
+//! Two machines and a client on a switch, created for every turn, with the same program on both
+//! machines.
 
 use crate::comparison::Error;
 use lab::{

@@ -1,6 +1,6 @@
-//! The pair with proxies: quick requests that the proxy answers itself, and ones that
-//! take a second at a server behind it. Ours runs one file of its own language for
-//! both machines; beside keepalived stands haproxy, with the sysctl that it needs.
+//! The pair with proxies: fast requests that the proxy itself answers, and slow ones that take a
+//! second at a server behind it. Evenkeel runs one file of its own language on both machines;
+//! keepalived runs together with HAProxy, with the sysctl that this needs.
 
 use super::site::{ADDRESS, Node, READY_TIMEOUT, STEADY_LOOKS, Side, Site, output};
 use crate::comparison::Error;

@@ -1,7 +1,7 @@
-//! Reading one HTTP answer, as a value: bytes in, "complete" or a fault out.
+//! Parser of one HTTP response, as a value: bytes in, "complete" or a fault out.
 //!
-//! It knows exactly what the origin sends and refuses everything else, so that a
-//! proxy that fails requests cannot look fast. It never allocates and does no IO.
+//! The parser accepts exactly what the origin sends and refuses everything else, so that a proxy
+//! that fails requests cannot look fast. It never allocates and does no IO.
 
 use std::fmt;
 

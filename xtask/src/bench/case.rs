@@ -1,5 +1,4 @@
-//! What a case is. All of them are in `cases`; how a round of one is taken is in
-//! `round`.
+//! Type of the benchmark's cases. The cases are in `cases`, and `round` runs a round of one.
 
 use super::attack::Attack;
 use super::configuration::File;

@@ -1,6 +1,5 @@
-//! Reading the body of an answer that the proxy compressed: chunks, and in them
-//! gzip. While it is compared the whole of it is kept and decoded; later only its
-//! chunks are counted.
+//! Reads the body of a compressed response: gzip in chunks. During the comparison the whole body is
+//! kept and decoded; later only the chunks are counted.
 
 use std::io::Read;
 

@@ -1,6 +1,6 @@
-//! Where the proxies send their log: a socket on 127.0.0.1 that is emptied between
-//! the measured windows, never during one, so that no core is busy with it. What
-//! its buffer cannot hold is lost, as it is with a real one that is too slow.
+//! Destination of the proxies' logs: a socket on 127.0.0.1 that is emptied between the measured
+//! windows, never during one, so that it uses no CPU time then. Messages beyond its buffer are
+//! lost, as with a real syslog server that is too slow.
 
 use std::net::{Ipv4Addr, UdpSocket};
 

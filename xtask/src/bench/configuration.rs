@@ -1,5 +1,5 @@
-//! The files that both programs get. Ports are not in them: they come by
-//! environment variables, so one file serves both sides at once.
+//! The configuration files of both programs. Ports come from environment variables, so one file
+//! serves both sides at once.
 
 use std::fmt::Write;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What can go wrong in a benchmark. Never a missed target: that is a result.
+//! Errors of a benchmark. A missed target is no error but a result.
 
 use std::fmt;
 use std::io;

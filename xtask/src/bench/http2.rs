@@ -1,9 +1,9 @@
-//! The client's end of HTTP/2 as a value: bytes in, requests and finished answers
-//! out. Only what the benchmark needs, and strict where a proxy could look fast by
-//! being wrong: the status, the length and the bytes of every answer.
+//! The client's end of HTTP/2 as a value: bytes in, requests and finished responses out. Only what
+//! the benchmark needs, and strict where an incorrect proxy could look fast: the status, the length
+//! and the bytes of every response.
 //!
-//! It does no IO, never pushes back (its windows are as good as endless) and is no
-//! reference: what it does not expect is a fault.
+//! The client does no IO and has no flow control (its windows are practically endless). It is no
+//! reference implementation: unexpected input is a fault.
 
 use std::fmt;
 

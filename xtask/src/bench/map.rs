@@ -1,5 +1,4 @@
-//! Maps of many entries: what a request with a lookup costs, and whether a large
-//! map costs what a small one does.
+//! Maps with many entries: the cost of a request with a lookup, in a large map and in a small one.
 
 use std::fmt::Write;
 use std::fs;

@@ -1,11 +1,10 @@
-//! `cargo xtask bench`: haproxy beside Evenkeel on the same files, in one run, and
-//! nginx beside both where TLS is measured.
+//! `cargo xtask bench`: HAProxy and Evenkeel on the same files, within one run, and also nginx
+//! where TLS is measured.
 //!
-//! Each side has one thread on a core of its own; the clients and the origin
-//! share the other core. The sides alternate, each window is a fixed number of
-//! verified requests, and what counts is the CPU time that the
-//! proxy took for one, as a ratio within a round. It never compares numbers of
-//! different runs or machines.
+//! Each side has one thread on its own core; the clients and the origin share the other core. The
+//! sides alternate, and each window has a fixed number of verified requests. The result is the
+//! proxy's CPU time per request, as a ratio within a round. Numbers of different runs or machines
+//! are never compared.
 
 pub mod answer;
 pub mod attack;

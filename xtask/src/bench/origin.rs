@@ -1,10 +1,9 @@
-//! The server behind the proxies: one thread, edge-triggered epoll, answers that
-//! were built before it starts.
+//! The server behind the proxies: one thread, edge-triggered epoll, responses that are built before
+//! the start.
 //!
-//! It serves `GET /bench/SIZE` only to requests which carry what the rules of the
-//! configuration add, so a proxy that skips its rules gets an error; `/plain/SIZE`
-//! asks for nothing, `/bench/text` gives words. It never allocates per request and never closes a connection
-//! which behaves.
+//! `GET /bench/SIZE` requires what the rules of the configuration add to a request, so a proxy that
+//! skips its rules gets an error. `/plain/SIZE` requires nothing, and `/bench/text` returns words.
+//! The server never allocates per request and never closes a correct connection.
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::os::fd::OwnedFd;

@@ -1,8 +1,7 @@
-//! The processes that are measured: starting them on their core, reading what
-//! they cost, ending them whatever happens.
+//! The measured processes: starts them on their core, reads their resource use, and ends them in
+//! any case.
 //!
-//! What is read of a proxy includes its descendants, so work moved into a child
-//! stays visible.
+//! The values of a proxy include its descendants, so that work moved into a child is counted.
 
 use std::ffi::OsString;
 use std::fs;

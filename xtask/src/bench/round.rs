@@ -1,7 +1,7 @@
-//! How one round of a case is taken.
+//! Runs one round of a case.
 //!
-//! A round begins with fresh processes, so that the luck of one process (where its
-//! memory lies) is not in every round.
+//! A round begins with new processes, so that the chance properties of one process, such as its
+//! memory layout, do not affect every round.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,9 +1,9 @@
-//! The clients over TLS: handshakes, requests over connections that stay, and
-//! HTTP/2, each verified.
+//! The clients over TLS: handshakes, requests over persistent connections, and HTTP/2, each
+//! verified.
 //!
-//! One thread (the caller's), edge-triggered epoll, rustls. What is measured is the
-//! proxy's CPU time, so these clients need no great speed, but they say exactly
-//! which version, suite and group is spoken, and whether a session goes on.
+//! One thread (the caller's), edge-triggered epoll, rustls. The proxy's CPU time is measured, so
+//! these clients need not be fast. They report exactly which version, cipher suite and group were
+//! negotiated, and whether a session was resumed.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};

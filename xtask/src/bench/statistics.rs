@@ -1,6 +1,5 @@
-//! Whether a proxy counted what it did: the statistics page in its CSV form.
-//!
-//! It is asked after a measured window, never during one.
+//! Checks that a proxy counted its work, by the statistics page in CSV format. The page is
+//! requested after a measured window, never during one.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};

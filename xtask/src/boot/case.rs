@@ -1,4 +1,4 @@
-//! Which clients ask, and what is counted.
+//! The cases: the clients that send requests, and the values that are measured.
 
 use super::firmware;
 use super::hand::DNSMASQ;

@@ -1,5 +1,5 @@
-//! How long a machine takes from its power switch to its kernel: the real firmware and loaders, with
-//! dnsmasq and nginx by hand, or Evenkeel.
+//! Measures the time of a machine from power-on to its kernel: the real firmware and boot loaders,
+//! with dnsmasq and nginx configured by hand, or with Evenkeel.
 
 use super::hand::{HTTP_PORT, Hand};
 use super::site::output;

@@ -1,4 +1,4 @@
-//! The other side of files and boots: dnsmasq and nginx, configured by hand.
+//! The peer for files and boots: dnsmasq and nginx, configured by hand.
 
 use crate::comparison::Error;
 use lab::ScratchDirectory;

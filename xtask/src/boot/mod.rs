@@ -1,8 +1,8 @@
-//! `cargo xtask bench-boot`: Kea, dnsmasq and nginx beside Evenkeel, in one run and in turn: DHCP with
-//! the same machines and the same range, files that many machines fetch at one time, and boots of
-//! machines with real firmware.
+//! `cargo xtask bench-boot`: Kea, dnsmasq and nginx compared with Evenkeel, in turn within one run:
+//! DHCP with the same machines and the same range, files that many machines fetch at once, and
+//! boots of machines with real firmware.
 //!
-//! It never compares numbers of different runs or machines.
+//! Numbers of different runs or machines are never compared.
 
 mod case;
 mod firmware;

@@ -1,4 +1,4 @@
-//! A server and its clients in two namespaces, made anew for every turn.
+//! A server and its clients in two namespaces, created for every turn.
 
 use crate::comparison::Error;
 use lab::{Lab, LabHost, LabProcess, ScratchDirectory, Switch, eventually};

@@ -1,4 +1,4 @@
-//! Many machines that fetch a file at one time: TFTP beside dnsmasq, HTTP beside nginx.
+//! Many machines that fetch a file at once: TFTP compared with dnsmasq, HTTP with nginx.
 
 use super::hand::{self, Hand};
 use super::site::{cpu_of, output};

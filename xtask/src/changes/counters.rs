@@ -1,4 +1,4 @@
-//! Whether counters go on: the page of statistics before and after a change.
+//! Checks that counters survive a change: compares the statistics page before and after it.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
-//! The load: all clients of one run on one thread, each in its own rhythm.
+//! The load: all clients of one run on one thread, each with its own interval.
 //!
-//! Edge-triggered epoll, and a heap of when who is due. The rate is fixed, so two
-//! proxies get the same load however fast they answer.
+//! Edge-triggered epoll, and a heap of the clients by due time. The rate is fixed, so two proxies
+//! get the same load however fast they respond.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,9 +1,8 @@
-//! One client of a connection that stays: a WebSocket or a TCP tunnel. It says
-//! some bytes each time that they are due and compares what comes back.
+//! A client with a persistent connection: a WebSocket or a TCP tunnel. It sends some bytes at each
+//! interval and compares the bytes that return.
 //!
-//! The bytes are a fixed pattern by their position in the stream, so one that is
-//! lost, repeated or exchanged shows. A connection that broke is counted once and
-//! opened again.
+//! The bytes are a fixed pattern by their position in the stream, so that lost, repeated and
+//! exchanged bytes are detected. A broken connection is counted once and opened again.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};

@@ -1,5 +1,4 @@
-//! What can go wrong while a proxy is judged. Never what the judgement is: a
-//! request that failed is a result.
+//! Errors while a proxy is judged. A failed request is no error but a result.
 
 use std::fmt;
 use std::io;

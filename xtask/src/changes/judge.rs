@@ -1,5 +1,4 @@
-//! What every case needs: the servers behind the proxies, ports, folders, and the
-//! load that all cases share.
+//! Common context of all cases: the servers behind the proxies, ports, directories, and the load.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;

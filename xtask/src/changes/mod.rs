@@ -1,9 +1,9 @@
-//! `cargo xtask changes`: what clients see while a proxy is changed, haproxy
-//! beside Evenkeel.
+//! `cargo xtask changes`: the effects of changes to a proxy on its clients, for HAProxy and
+//! Evenkeel.
 //!
-//! Each case starts a proxy, puts it under a load whose clients never retry, does
-//! to it what the case says, and prints what the clients saw. It measures no CPU
-//! time (that is `bench`) and knows nothing of what is inside of a proxy.
+//! Each case starts a proxy, puts it under a load whose clients never retry, changes it, and prints
+//! the results of the clients. The task measures no CPU time (`bench` does) and knows nothing of
+//! the internals of a proxy.
 
 mod client;
 mod counters;

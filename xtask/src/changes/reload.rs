@@ -1,5 +1,4 @@
-//! Case `reload`: many changes with differing files under load, every tenth of
-//! them mistaken.
+//! Case `reload`: many changes between different files under load; every tenth file is invalid.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! The results of a case: what was measured of each side, what the right side
-//! fell short of, as a table and as one line of JSON.
+//! The results of a case: the measured values of each side and the claims that the right side did
+//! not meet, as a table and as one line of JSON.
 
 use std::fmt::Write;
 

@@ -1,9 +1,9 @@
 //! Case `servers`: a file of ten thousand servers is changed while others serve.
 //!
-//! The load is an open loop at half of what the proxy can do: a request that could
-//! not begin when it was due counts from then. Windows with changes and without
-//! take turns and are equally long; in both the judge writes files and probes, so
-//! that its own work is no difference.
+//! The load is an open loop at half of the proxy's capacity: the latency of a request that could
+//! not begin on time counts from its due time. Windows with changes alternate with equally long
+//! windows without. In both the judge writes files and probes, so that its own work makes no
+//! difference.
 
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,8 @@
-//! The files that a proxy is given: one family that differs in every respect which
-//! may change, and one of ten thousand servers.
+//! The configuration files of a proxy: a family that varies everything which may change, and one of
+//! ten thousand servers.
 //!
-//! A file is made of a number, which it answers on `/version`, and a shape, which
-//! says what is in it. Two files of the same shape differ in the number only.
+//! A file is built from a number, which it returns on `/version`, and a shape, which determines its
+//! content. Two files of the same shape differ only in the number.
 
 use std::fmt::Write;
 use std::fs;

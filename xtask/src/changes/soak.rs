@@ -1,6 +1,6 @@
-//! `soak`: traffic of all kinds, and every second something is done to the proxy, or to
-//! its clients, by a seed. What nobody did harm to must not fail, and in the end
-//! memory and descriptors are back where they were.
+//! `soak`: traffic of all kinds, and every second a random action on the proxy or on its clients,
+//! from a seed. Requests that no action affects must not fail, and in the end memory and
+//! descriptors must be back at their initial values.
 
 use lab::Random;
 use std::io::{Read, Write};

@@ -1,5 +1,5 @@
-//! A program that is judged: starting it, asking it for a change, looking at its
-//! processes, asking what it serves.
+//! A program under judgement: starts it, requests changes, inspects its processes, and queries the
+//! configuration that it serves.
 
 use std::ffi::OsString;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What the clients saw, as a value. It counts and never judges.
+//! The results of the clients, as a value that counts and never judges.
 
 use std::time::Duration;
 

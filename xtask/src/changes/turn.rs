@@ -1,5 +1,4 @@
-//! What a client gets when it is its turn: the time, where to count, and how to
-//! have its socket watched.
+//! Context of a client's turn: the time, the counters, and the epoll instance for its socket.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Case `upgrade`: another process takes over from the running one, again and
-//! again, under the load of `reload`.
+//! Case `upgrade`: another process repeatedly takes over from the running one, under the load of
+//! `reload`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

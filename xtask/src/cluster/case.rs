@@ -1,4 +1,4 @@
-//! What happens to the members, and what is counted.
+//! The cases: the faults of the members, and the values that are measured.
 
 use super::ensemble::{CALM, Client, Ensemble, Side};
 use super::error::Error;

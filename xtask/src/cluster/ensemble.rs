@@ -1,4 +1,4 @@
-//! Three members that agree, on three hosts, whichever program they run.
+//! Three members of a consensus group on three hosts, for either program.
 
 use super::error::Error;
 use super::{etcd, ours};

@@ -1,4 +1,4 @@
-//! What can go wrong while members are compared.
+//! Errors of the comparison.
 
 use super::rpc::RpcError;
 use crate::comparison;

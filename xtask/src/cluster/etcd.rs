@@ -1,4 +1,4 @@
-//! Three members of etcd, and a client that speaks its own protocol.
+//! Three members of etcd, and a client for its own protocol.
 
 use super::ensemble::{Client, Member, Seat, Standing};
 use super::error::Error;

@@ -1,7 +1,7 @@
-//! `cargo xtask bench-cluster`: etcd beside Evenkeel as those who agree, three
-//! members each, in one run and in turn, on the same disk.
+//! `cargo xtask bench-cluster`: etcd and Evenkeel as consensus groups of three members each, in
+//! turn within one run, on the same disk.
 //!
-//! It never compares numbers of different runs or machines.
+//! Numbers of different runs or machines are never compared.
 
 mod case;
 pub mod ensemble;

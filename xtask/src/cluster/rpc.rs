@@ -1,5 +1,5 @@
-//! As much of gRPC as it takes to ask etcd: one call at a time over one connection
-//! of HTTP/2, and messages of two kinds of fields.
+//! The part of gRPC that queries to etcd need: one call at a time over one HTTP/2 connection, and
+//! messages with two kinds of fields.
 
 use bytes::Bytes;
 use h2::client::SendRequest;

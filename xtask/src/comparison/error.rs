@@ -1,5 +1,4 @@
-//! What can go wrong while two programs are compared. Never what the comparison
-//! is: an address that nobody serves is a result.
+//! Errors of a comparison. An address that nobody serves is no error but a result.
 
 use super::WriteError;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The command line of a comparison, and how one runs from it to its exit code.
+//! The command line of a comparison, and its run up to the exit code.
 
 use super::{Error, Table, write_between};
 use crate::bench::options::{evenkeel, workspace};

@@ -1,4 +1,4 @@
-//! What can go wrong. A test that fails is a result, not an error.
+//! Errors of the run. A test that fails is no error but a result.
 
 use std::fmt;
 use std::io;

@@ -1,5 +1,5 @@
-//! What is expected of each test: the lists in `tests/conformance`. They hold names
-//! and reasons, nothing of the tests themselves.
+//! The expected result of each test, from the lists in `tests/conformance`. They contain names and
+//! reasons, and nothing of the tests themselves.
 
 use super::error::Error;
 use super::trial::Outcome;

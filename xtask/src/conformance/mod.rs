@@ -1,11 +1,10 @@
-//! `cargo xtask conformance`: HAProxy's own regression tests against Evenkeel.
+//! `cargo xtask conformance`: HAProxy's own regression tests with Evenkeel.
 //!
-//! The tests come out of a directory of HAProxy's repository, which is not part of
-//! this one, and varnishtest drives them. What is expected of each stands in
-//! `tests/conformance`, by name; an unexpected failure and an unexpected pass are
-//! both reported. Each test runs in a network and process namespace of its own, on
-//! one processor: idle server connections belong to a thread, and which thread serves
-//! a client would be chance.
+//! The tests come from a directory of HAProxy's repository, which is not part of this one, and
+//! varnishtest runs them. `tests/conformance` lists the expected result of each test by name; an
+//! unexpected failure and an unexpected success are both reported. Each test runs in its own
+//! network and process namespace, on one processor: idle server connections belong to a thread, and
+//! the thread of a client would otherwise be random.
 
 mod error;
 mod expected;

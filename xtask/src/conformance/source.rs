@@ -1,6 +1,5 @@
-//! The tests themselves: out of a git directory, at the revision of a release, or as
-//! they stand in a checkout. They are unpacked into a scratch directory and never
-//! copied into the tree.
+//! The source of the tests: a git directory at the revision of a release, or a checkout. The tests
+//! are unpacked into a scratch directory and never copied into the tree.
 
 use super::error::Error;
 use super::expected::RELEASES;

@@ -1,4 +1,4 @@
-//! One test, run by varnishtest in namespaces of its own.
+//! Runs one test with varnishtest in its own namespaces.
 
 use super::error::Error;
 use super::options::Options;

@@ -1,4 +1,4 @@
-//! Clients that log on at one time: what each of them saw.
+//! Clients that log on at the same time, and the results of each.
 
 use super::packets::{self, Person};
 use lab::tls::{TlsClient, TlsOffer};

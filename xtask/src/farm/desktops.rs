@@ -1,5 +1,5 @@
-//! Real desktops: a host with xrdp and Xvnc, a farm before it, and xfreerdp, which comes in each way to the
-//! same session.
+//! Real desktops: a host with xrdp and Xvnc, a farm in front of it, and xfreerdp, which connects to
+//! the same session in each way.
 
 use super::crowd;
 use super::table::{Row, Sample, row};

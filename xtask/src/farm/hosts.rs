@@ -1,4 +1,5 @@
-//! Simulated session hosts: each accepts, confirms, says its number, and keeps the connection.
+//! Simulated session hosts: each accepts and confirms connections, sends its number, and keeps the
+//! connection open.
 
 use super::crowd::packet;
 use lab::LabHost;

@@ -1,7 +1,8 @@
-//! `cargo xtask bench-farm`: how long logons at a farm of remote desktops take: 1,000 simulated clients at two
-//! nodes, also while one of them dies, and xfreerdp with xrdp in each way that the farm has.
+//! `cargo xtask bench-farm`: duration of logons at a farm of remote desktops: 1,000 simulated
+//! clients at two nodes, also while one of them dies, and xfreerdp with xrdp in each way that the
+//! farm supports.
 //!
-//! It never compares numbers of different runs or machines.
+//! Numbers of different runs or machines are never compared.
 
 mod case;
 mod crowd;

@@ -1,4 +1,4 @@
-//! Two nodes and an arbiter that serve a farm of simulated hosts, and a machine of clients.
+//! Two nodes and an arbiter that serve a farm of simulated hosts, and a machine for the clients.
 
 use super::crowd::{self, By, NETWORK, Plan, Seen};
 use super::hosts::Hosts;

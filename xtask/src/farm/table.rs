@@ -1,4 +1,4 @@
-//! The numbers of all turns as a table: medians, the worst, and what was aimed at.
+//! The results of all turns as a table: medians, the worst values, and the targets.
 
 use crate::comparison::{Unit, median, worst};
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! Why the tests could not be run.
+//! Errors of the test runner.
 
 use std::path::PathBuf;
 use std::process::ExitStatus;

@@ -1,13 +1,12 @@
 //! `cargo xtask test`: every test of the workspace, several test binaries at a time.
 //!
-//! Most tests wait: for timers of the product, for the boot of a guest, or for the data
-//! plane, of which a process has only one. `cargo test` runs one binary after another, with
-//! one test per processor, so the processors are idle for most of that time. This runner
-//! builds what `cargo test` builds, and runs two binaries side by side, each with more
-//! tests than processors.
+//! Most tests wait: for timers of the product, for the boot of a guest, or for the data plane,
+//! which exists once per process. `cargo test` runs one binary after another, with one test per
+//! processor, so the processors are idle for most of that time. This runner builds what `cargo
+//! test` builds, and runs two binaries side by side, each with more tests than processors.
 //!
-//! It never prints the output of two binaries mixed: each one's stands together, below the
-//! line `Running`, when the binary ends.
+//! The output of two binaries is never mixed: that of each binary is printed when it ends, below
+//! its line `Running`.
 
 mod binary;
 mod error;

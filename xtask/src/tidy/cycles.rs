@@ -1,4 +1,4 @@
-//! Modules that import each other in a circle: none may. `cargo xtask house` prints all modules.
+//! Detects modules that import each other in a circle. `cargo xtask house` prints all modules.
 
 use super::modules::Floor;
 use super::{Finding, Wrong};

@@ -1,5 +1,5 @@
-//! Which crate may depend on which. A dependency that is not in the table is refused, and so is a
-//! crate without a row. ARCHITECTURE.md has the same table, and a test compares them.
+//! The permitted dependencies between crates. Any other dependency is refused, and so is a crate
+//! without a row. ARCHITECTURE.md has the same table, and a test compares them.
 
 use super::tree::output;
 use super::{Finding, TidyError, Wrong};

@@ -1,8 +1,7 @@
-//! A keyword is defined once. The tables refuse a name twice when they are made;
-//! this finds rows that no table holds, too, and says where both are. Rows of
-//! different types (of lines, bind options, server options…) may share a name, and
-//! in languages whose words are looked up by their place ([`BY_PLACE`]) so may rows
-//! of different places.
+//! Detects keywords that are defined twice. The tables themselves refuse a duplicate name when they
+//! are built. This check also finds rows that are in no table, and reports the position of both.
+//! Rows of different types (lines, bind options, server options…) may share a name. So may rows of
+//! different places in languages that look words up by place ([`BY_PLACE`]).
 
 use super::tree::Tree;
 use super::{Finding, Wrong, scan};

@@ -1,6 +1,6 @@
-//! Which modules of a crate know which: the arrows between the modules below its root,
-//! by what their files import and name; tests apart. It sees names and no types: a method
-//! that is called on a value is no arrow.
+//! Dependencies between the modules below the root of a crate, from the imports and paths in their
+//! files, without tests. The check resolves names and no types, so a method call on a value is no
+//! dependency.
 
 use super::tree::Tree;
 use proc_macro2::{TokenStream, TokenTree};

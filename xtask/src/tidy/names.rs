@@ -1,4 +1,4 @@
-//! Modules say what they are for, in their name and in their first lines.
+//! Checks that modules describe their purpose in their name and in their first lines.
 
 use super::tree::Tree;
 use super::{Finding, Wrong};

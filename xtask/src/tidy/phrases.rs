@@ -1,6 +1,5 @@
-//! Banned phrases: those that sound translated, each with the trade's words for it. Users
-//! search for the trade's words. Messages, manual and docs contain none of the phrases;
-//! comments contain fewer with every change, never more.
+//! Banned phrases: phrases that sound translated, each with the usual term, which users search for.
+//! Messages, manual and docs contain none of them; the number in comments may only decrease.
 
 use super::scan;
 use super::tree::{TextFile, Tree};

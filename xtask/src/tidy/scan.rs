@@ -1,6 +1,5 @@
-//! As much of Rust's grammar as the checks need: where code is and where only
-//! text, where a function ends. Not a parser: it takes well-formed files, which
-//! the compiler sees to, and is at worst wrong about one that is not.
+//! The part of Rust's grammar that the checks need: the ranges of code and of text, and the ends of
+//! functions. Not a parser: the files are expected to compile, and results for others may be wrong.
 
 use std::ops::Range;
 

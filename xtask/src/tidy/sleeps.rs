@@ -1,4 +1,4 @@
-//! Tests wait for events. One that sleeps says why time itself is what it tests.
+//! Checks that tests wait for events. A test that sleeps must say why time itself is its subject.
 
 use super::tree::{TextFile, Tree};
 use super::{Finding, Wrong};

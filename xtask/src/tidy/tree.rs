@@ -1,4 +1,4 @@
-//! The files of the tree: those that git tracks, and new ones that it would.
+//! The files of the tree: those that git tracks, and new ones that it would track.
 
 use super::TidyError;
 use super::scan;

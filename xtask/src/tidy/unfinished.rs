@@ -1,4 +1,4 @@
-//! Macros which say that something is not finished.
+//! Detects macros for unfinished code.
 
 use super::tree::Tree;
 use super::{Finding, Wrong, scan};

@@ -1,5 +1,5 @@
-//! Words that give away on whose machine something was made: paths of a home or
-//! a workplace, and package indexes other than the public one.
+//! Detects text that belongs to one machine: paths of a home or work directory, and package indexes
+//! other than the public one.
 
 use super::tree::{TextFile, Tree};
 use super::{Finding, Wrong};

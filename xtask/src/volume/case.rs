@@ -1,4 +1,4 @@
-//! What fio does to a volume, and which numbers of it count.
+//! The cases: the loads of fio, and the values that are measured.
 
 use super::fio::Numbers;
 use super::table::Unit;

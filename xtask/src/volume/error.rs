@@ -1,4 +1,4 @@
-//! What can go wrong while volumes are compared.
+//! Errors of the comparison.
 
 use crate::{cluster, comparison};
 use std::fmt;

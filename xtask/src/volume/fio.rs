@@ -1,4 +1,4 @@
-//! One run of fio, and the numbers of it.
+//! Runs fio once and reads its results.
 
 use super::case::Case;
 use super::error::Error;

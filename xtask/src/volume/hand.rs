@@ -1,6 +1,6 @@
-//! Two copies by hand: the least that a write on two machines costs. A client writes 4 KiB
-//! to a file, and sends it to the other machine; both have it on stable storage before the
-//! next one. No NBD, no order of several clients, no failure: nothing that a volume is for.
+//! Two copies by hand: the minimal cost of a write on two machines. A client writes 4 KiB to a file
+//! and sends it to the other machine; both have it on stable storage before the next write. There
+//! is no NBD, no order between clients, and no handling of failures.
 
 use super::error::Error;
 use super::fio::{Numbers, SIZE_MIB};

@@ -1,7 +1,7 @@
-//! `cargo xtask bench-volume`: volumes beside nbdkit, QEMU's quorum driver and GlusterFS, in
-//! one run and in turn, on the same disk.
+//! `cargo xtask bench-volume`: volumes compared with nbdkit, QEMU's quorum driver and GlusterFS, in
+//! turn within one run, on the same disk.
 //!
-//! It never compares numbers of different runs or machines.
+//! Numbers of different runs or machines are never compared.
 
 mod case;
 mod error;

@@ -1,4 +1,4 @@
-//! Volumes of ours: with one copy, and with two on two nodes of a cluster.
+//! Evenkeel's volumes: with one copy, and with two copies on two nodes of a cluster.
 
 use super::error::Error;
 use super::fio::{SIZE_MIB, Target};

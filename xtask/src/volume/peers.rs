@@ -1,5 +1,5 @@
-//! What ours is compared with: nbdkit, QEMU's quorum driver, and GlusterFS. Each runs in
-//! namespaces and directories of its own; nothing of the host's is touched.
+//! The peers of the comparison: nbdkit, QEMU's quorum driver, and GlusterFS. Each runs in its own
+//! namespaces and directories, and changes nothing on the host.
 
 use super::error::Error;
 use super::fio::{SIZE_MIB, Target};

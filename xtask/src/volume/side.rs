@@ -1,4 +1,4 @@
-//! A volume that is compared: who serves it, and where its client is.
+//! A volume under comparison: its servers, and the location of its client.
 
 use super::case::Case;
 use super::error::Error;

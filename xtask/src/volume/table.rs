@@ -1,4 +1,4 @@
-//! What each side did, as tables: medians, and how ours compares with each peer.
+//! The results of each side as tables: medians, and the ratios between Evenkeel and each peer.
 
 use crate::comparison::median;
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! From what the supervisor gave to a role that runs, and on to its end.
+//! Start of the role from the input of the supervisor, its run, and its end.
 
 use super::orders::Supervised;
 use crate::confinement;

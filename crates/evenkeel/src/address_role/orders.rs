@@ -1,7 +1,7 @@
-//! The channel to the supervisor as `address::role` sees it: one descriptor, behind
-//! which are the channel and, for when the supervisor has gone, the socket where
-//! another one comes. Behind it is also the direct channel to the control role, by which leases are
-//! renewed without a supervisor.
+//! The channels of the address role behind one descriptor, as `address::role` polls them: the
+//! channel to the supervisor, and the socket on which another supervisor connects after the first
+//! one has died. Also the direct channel to the control role, over which leases are renewed without
+//! a supervisor.
 
 use address::message::{AddressRoleMessage as OfAddress, Dump as WantedDump, HandedOver};
 use address::role::{Dump, Lease, Notification, OrderChannel, RoleOrder};

@@ -1,5 +1,4 @@
-//! `evenkeel check`: everything that is wrong with files, for people and for
-//! programs.
+//! `evenkeel check`: all errors and warnings of files, for people and for programs.
 
 use super::{against, print, privileges, refuse};
 use crate::loader::addresses::{self, AddressWishes, Read};

@@ -1,5 +1,4 @@
-//! `evenkeel explain` and `keyword`: what the tables of the crates
-//! say, laid out for a terminal.
+//! `evenkeel explain` and `keyword`: entries of the crates' tables, formatted for a terminal.
 
 use super::{print, refuse};
 use crate::parts::{self, codes};

@@ -1,4 +1,4 @@
-//! The runtime API of a running proxy, asked through its supervisor: no `stats socket` is needed.
+//! The runtime API of a running proxy, over its supervisor: no `stats socket` is needed.
 
 use console::traffic;
 use part::channel::{Channel, ChannelError};

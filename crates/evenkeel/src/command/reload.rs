@@ -1,5 +1,5 @@
-//! `evenkeel reload`: asks a supervisor to change to what its files say now,
-//! waits, and prints what changed or what is wrong.
+//! `evenkeel reload`: requests that a supervisor applies the current content of its files, waits
+//! for the result, and prints the changes or the errors.
 
 use super::status::{ask, not_known};
 use super::{files, refuse, run};

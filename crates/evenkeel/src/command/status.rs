@@ -1,5 +1,5 @@
-//! `evenkeel status`: the state of the processes and of every part that runs beside the
-//! proxy, or of one of these. It asks the running supervisor, as `evenkeel reload` does.
+//! `evenkeel status`: the state of the processes and of every part, or of one of these. The command
+//! queries the running supervisor, as `evenkeel reload` does.
 
 use super::{print, refuse, reload};
 use clap::ArgMatches;

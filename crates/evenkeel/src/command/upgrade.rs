@@ -1,5 +1,5 @@
-//! `evenkeel upgrade`: old forms of files to those of today. What an old form is
-//! today says the warning about it; this only reads and writes files.
+//! `evenkeel upgrade`: replaces old syntax in files by the current one. The warning about an old
+//! form contains its replacement; this module only reads and writes files.
 
 use super::format::replace;
 use super::{print, refuse};

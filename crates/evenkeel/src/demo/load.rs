@@ -1,6 +1,6 @@
-//! The load of the demo: a few clients that ask through the proxy at a steady
-//! pace, and count what they saw. A request fails when it gets no whole answer,
-//! or one whose status is not 200; nothing is tried twice.
+//! The load of the demo: a few clients that send requests through the proxy at a steady pace, and
+//! count the results. A request fails without a complete response, or with a status other than 200.
+//! No request is repeated.
 
 use super::stage::{NAMES, SERVERS};
 use std::collections::BTreeMap;

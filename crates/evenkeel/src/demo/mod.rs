@@ -1,6 +1,6 @@
-//! `evenkeel demo`: two sample web servers, a proxy before them from
-//! `examples/demo.cfg`, a load, and a view of what happens. All in one process
-//! and on loopback, without rights and with nothing to install.
+//! `evenkeel demo`: two sample web servers, a proxy in front of them from `examples/demo.cfg`, a
+//! load, and a view of the events. The demo is one process on loopback, which needs no privileges
+//! and no installation.
 
 mod load;
 mod plain;

@@ -1,4 +1,4 @@
-//! The demo without a terminal: a line a second, until a signal ends it.
+//! The demo without a terminal: a line per second, until a signal ends the demo.
 
 use super::stage::{BLOCKED, CONFIGURATION, RunningDemo};
 use std::io::{self, Write};

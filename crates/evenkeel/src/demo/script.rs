@@ -1,6 +1,6 @@
-//! The demo by itself, once: each server stops and returns, and a change adds a
-//! third one and takes it away again, while clients ask all the time. It ends
-//! well only when no request failed and all servers did what they were to do.
+//! A scripted run of the demo: each server stops and returns, and changes add a third server and
+//! remove it again, while clients send requests all the time. The run succeeds only if no request
+//! failed and every server stopped and returned as planned.
 
 use super::load::Counted;
 use super::plain;

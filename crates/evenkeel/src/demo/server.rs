@@ -1,6 +1,6 @@
-//! A sample web server: a page with its name on loopback. It stops as good web
-//! servers do: it takes no new connection, answers what comes on those that it
-//! has with `Connection: close`, and ends them after a moment.
+//! A sample web server: a page with its name on loopback. A stop is graceful: the server accepts no
+//! new connections, sends `Connection: close` in the responses on existing ones, and closes them
+//! after a moment.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};

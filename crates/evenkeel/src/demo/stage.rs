@@ -1,5 +1,5 @@
-//! Everything that the demo shows, running: the servers, the proxy, the load,
-//! and the list of what happened. It prints nothing.
+//! All running components of the demo: the servers, the proxy, the load, and the list of events.
+//! This module prints nothing.
 
 use super::load::{Load, LoadStatistics, PACE};
 use super::server::{Sample, listen};

@@ -1,5 +1,5 @@
-//! The link of two copies with certificates of the cluster: who is let in, and that frames
-//! come as they were sent.
+//! Tests of the connection between two copies with certificates of the cluster: which peers are
+//! accepted, and that frames arrive as they were sent.
 
 use crate::trusted::{RoleCredentials, trusted};
 use cluster::authority::{Authority, PartCredentials, Trust};

@@ -1,5 +1,5 @@
-//! A healthy node counts itself healthy, whatever became of its processes: upgrades of the
-//! binary, killed supervisors, proxies and address roles, in every order.
+//! A healthy node considers itself healthy after any upgrade of the binary and any killed
+//! supervisor, proxy or address role, in every order.
 
 use crate::addresses::{AddressFixture, VIP, address_roles, end};
 use crate::harness::{CommandOutput, PATIENCE, evenkeel};

@@ -1,5 +1,5 @@
-//! The address role under its supervisor: its life, what is asked about it, and
-//! what becomes of addresses when processes die, change and stop.
+//! The address role under its supervisor: its life cycle, its status, and the state of the
+//! addresses when processes die, change and stop.
 
 use crate::harness::{CommandOutput, PATIENCE, evenkeel, run};
 use crate::supervised::{Supervised, lives, passes, roles_of};

@@ -1,5 +1,5 @@
-//! A supervisor that was killed and one that is started in its place: no second
-//! role, no connection lost, and everything works as before.
+//! A new supervisor after the previous one was killed: there is no second role, no connection is
+//! lost, and everything works as before.
 
 use crate::harness::{PATIENCE, evenkeel, run};
 use crate::supervised::{

@@ -1,5 +1,5 @@
-//! A machine that belongs to a cluster: which version it serves, what it does with one
-//! on trial, and what becomes of it when its processes die.
+//! A cluster member: the version that it serves, its candidate versions, and the version in service
+//! after its processes have died.
 
 use crate::control::{MemberFixture, version};
 use crate::harness::{PATIENCE, evenkeel, run};

@@ -1,5 +1,5 @@
-//! `evenkeel config` beside a control role that answers as the test says: what is asked
-//! of it, what is printed, and the exit codes.
+//! `evenkeel config` with a scripted control role: the requests that it receives, the output of the
+//! commands, and their exit codes.
 
 use crate::harness::{CommandOutput, evenkeel, finish, start_with};
 use cluster::command::{Judging, Proposal, VersionId, VersionOrigin};

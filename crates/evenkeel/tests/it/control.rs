@@ -1,6 +1,6 @@
-//! A control role that is a test: this binary, started by the supervisor in its place,
-//! hands the channel over to the test and does nothing else. Beside it, a machine that
-//! belongs to a cluster.
+//! A control role that a test plays: the supervisor starts this binary as the control role, which
+//! hands its channel over to the test and does nothing else. Also a machine that is a cluster
+//! member.
 
 use crate::harness::{PATIENCE, evenkeel};
 use crate::supervised::Supervised;

@@ -1,5 +1,5 @@
-//! The way in which people keep a configuration in Mercurial today: a job looks for new
-//! changesets, takes them, and reloads.
+//! A configuration in Mercurial with a cron job, as users have it today: the job pulls new
+//! changesets, updates the files, and reloads.
 
 use crate::harness::{Bench, run};
 use crate::supervised::{Supervised, answers, origin, passes};

@@ -1,6 +1,5 @@
-//! What a new supervisor believes of a role that it finds: its sockets, and
-//! nothing else. A role that somebody has taken over cannot choose as whom the
-//! next one runs, nor what is written where.
+//! A new supervisor trusts an orphaned role only for its sockets. A compromised role cannot choose
+//! the user of the next role, nor the path or content of a file that is written.
 
 use crate::harness::{PATIENCE, evenkeel};
 use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes, roles_of};

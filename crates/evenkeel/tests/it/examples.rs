@@ -1,4 +1,4 @@
-//! Every configuration of `examples/` loads, and without a warning.
+//! Every configuration of `examples/` loads without a warning.
 
 use crate::harness::{Bench, evenkeel, run};
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Roles that are frozen are followed, and roles that die are followed quickly; operators
-//! are heard beside connections that say nothing.
+//! Frozen roles are replaced, dead roles are replaced quickly, and the commands of operators are
+//! handled while other connections are silent.
 
 use crate::addresses::{AddressFixture, VIP, address_roles, end};
 use crate::harness::{PATIENCE, evenkeel, run};

@@ -1,5 +1,5 @@
-//! The disks of guests from outside: snapshots at one moment, restores, templates, clones, and what
-//! is left of a guest that is removed. With the real QEMU; the guests have no system.
+//! The disks of guests from outside: snapshots of one moment, restores, templates, clones, and the
+//! remains of a removed guest. The tests use the real QEMU; the guests have no operating system.
 
 use crate::harness::PATIENCE;
 use crate::volume_snapshots::Xfs;

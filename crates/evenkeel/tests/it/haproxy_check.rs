@@ -1,4 +1,4 @@
-//! `-c`, `-cc`, `-v` and refused command lines, beside the real program.
+//! `-c`, `-cc`, `-v` and refused command lines, compared with the real HAProxy.
 
 use crate::harness::Bench;
 

@@ -1,5 +1,5 @@
-//! A serving process from start to end: the background, the file of its id,
-//! signals, addresses that are taken.
+//! A serving process from start to end: the background, the PID file, signals, addresses that are
+//! already in use.
 
 use crate::harness::{Bench, PATIENCE, finish, start};
 use lab::{eventually, free_port};

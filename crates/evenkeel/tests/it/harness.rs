@@ -1,5 +1,4 @@
-//! Starting the binary under a name, with a time limit, and reading what it
-//! said.
+//! Starts the binary under a name, with a timeout, and reads its output.
 
 use lab::ScratchDirectory;
 use std::ffi::OsStr;

@@ -1,6 +1,6 @@
-//! Private keys: no file that processes write or hold open has their bytes, the
-//! role forgets their text, what serves as nobody in an empty root signs with them
-//! all the same, and their files are told of and watched.
+//! Private keys: no file that a process writes or holds open contains their bytes. The role forgets
+//! their text, and signs with them as an unprivileged user in an empty root directory. Their files
+//! are reported and watched.
 
 use crate::harness::{Bench, PATIENCE, evenkeel, run};
 use crate::supervised::Supervised;

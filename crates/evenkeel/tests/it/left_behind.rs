@@ -1,5 +1,5 @@
-//! What processes that were killed left on the machine, where its section went out of the file while
-//! no process ran: the next start ends it. With the real QEMU; the guests have no system.
+//! Remains of killed processes whose section was removed while no process ran: the next start
+//! cleans them up. The tests use the real QEMU; the guests have no operating system.
 
 use crate::harness::PATIENCE;
 use crate::supervised::Supervised;

@@ -1,5 +1,5 @@
-//! The built binary from outside: command lines, exit codes, messages, the
-//! life of its processes; beside the real haproxy where that is installed.
+//! The built binary from outside: command lines, exit codes, messages and the life of its
+//! processes, compared with the real HAProxy if that is installed.
 
 mod address_health;
 mod addresses;

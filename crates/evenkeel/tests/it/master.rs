@@ -1,5 +1,5 @@
-//! The master's socket (`-S`) beside the real one, and what a service manager
-//! is told (`-Ws`, `evenkeel run`).
+//! The master socket (`-S`), compared with the real one, and the notifications to a service manager
+//! (`-Ws`, `evenkeel run`).
 
 use crate::harness::{Bench, PATIENCE, evenkeel, oracle_path, run};
 use crate::supervised::{Supervised, answers, children_of, get, origin, passes};

@@ -1,5 +1,5 @@
-//! The systemd units of `packaging`: what stands in them is understood, and
-//! does what systemd expects of it.
+//! The systemd units of `packaging`: systemd accepts their lines, and the program behaves as
+//! systemd expects.
 
 use crate::harness::{Bench, PATIENCE, evenkeel, run};
 use crate::supervised::{Supervised, answers, origin, passes};

@@ -1,4 +1,4 @@
-//! Changes that take too long, and those that nobody waits for any more.
+//! Reloads that take too long, and reloads whose caller no longer waits.
 
 use crate::harness::{PATIENCE, evenkeel, start};
 use crate::supervised::{Client, Supervised, answers, get, origin, passes};

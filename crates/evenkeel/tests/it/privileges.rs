@@ -1,5 +1,5 @@
-//! What a process that serves was left with, and that it serves with it:
-//! servers and logs of every kind, operators, signals, a soft stop.
+//! The remaining privileges of a serving process, and that they suffice: servers and logs of every
+//! kind, operators, signals, a soft stop.
 
 use crate::harness::{Bench, PATIENCE, evenkeel, finish, run, start};
 use crate::supervised::Supervised;

@@ -1,5 +1,5 @@
-//! `evenkeel route`: where a request would go, from outside. What it says is compared with what the
-//! program does with the same request.
+//! `evenkeel route` from outside: where a request would go, compared with what the program does
+//! with the same request.
 
 use crate::harness::{CommandOutput, PATIENCE, evenkeel, run};
 use crate::supervised::Supervised;

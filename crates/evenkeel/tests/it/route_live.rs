@@ -1,5 +1,5 @@
-//! `evenkeel route --live`: where a request would go in a running instance, which is not changed by
-//! the question.
+//! `evenkeel route --live`: where a request would go in a running instance, which the query does
+//! not change.
 
 use crate::harness::{CommandOutput, PATIENCE, evenkeel, run};
 use crate::supervised::{Supervised, origin};

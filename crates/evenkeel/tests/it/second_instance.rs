@@ -1,5 +1,5 @@
-//! A second instance on one machine: on a node of a cluster there is none, and elsewhere two
-//! of them share no listener, address, guest or volume. HAProxy's name may be started twice.
+//! A second instance on one machine: refused on a node of a cluster. Elsewhere two instances share
+//! no listener, address, guest or volume. HAProxy's name may be started twice.
 
 use crate::harness::{CommandOutput, PATIENCE, evenkeel, run, run_with};
 use crate::supervised::{Supervised, answers, lives, origin, passes, roles_of};

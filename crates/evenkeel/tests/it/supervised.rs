@@ -1,5 +1,5 @@
-//! A supervisor under test, with the processes that it started: found by their
-//! parent, and ended with it whatever a test does.
+//! A supervisor under test. The processes that it started are found by their parent, and end with
+//! it whatever a test does.
 
 use crate::harness::{CommandOutput, PATIENCE, evenkeel, finish, run, start_with};
 use lab::{ScratchDirectory, eventually, free_port};

@@ -1,5 +1,5 @@
-//! `evenkeel run`: what it starts, changes in place, deaths, and that nothing
-//! is left behind.
+//! `evenkeel run`: the processes that it starts, changes in service, deaths, and that nothing
+//! remains.
 
 use crate::harness::{PATIENCE, evenkeel, run};
 use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes, serving_one};

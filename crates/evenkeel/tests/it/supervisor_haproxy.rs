@@ -1,5 +1,5 @@
-//! `haproxy -W` beside the real one: signals, exit codes, what scripts look
-//! for, the file of the process id, the background.
+//! `haproxy -W`, compared with the real one: signals, exit codes, messages that scripts search for,
+//! the PID file, the background.
 
 use crate::harness::{Bench, PATIENCE, listening, oracle_path};
 use crate::supervised::{

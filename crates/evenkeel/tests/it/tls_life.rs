@@ -1,5 +1,5 @@
-//! The life of processes that serve TLS and HTTP/2: changes of the file, upgrades,
-//! adoption and soft stops, with connections open and streams under way.
+//! The life of processes that serve TLS and HTTP/2: reloads, upgrades, adoption and soft stops,
+//! with open connections and streams in progress.
 
 use crate::harness::{PATIENCE, evenkeel, start};
 use crate::supervised::{Supervised, lives};

@@ -1,4 +1,4 @@
-//! `evenkeel top` beside a running program, and in a terminal.
+//! `evenkeel top` with a running program, and in a terminal.
 
 use crate::addresses::{AddressFixture, VIP};
 use crate::harness::{PATIENCE, evenkeel, run};

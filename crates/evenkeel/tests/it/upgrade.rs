@@ -1,5 +1,5 @@
-//! Another program in the place of the one that runs: it is taken over by the
-//! same process, without a connection lost, or refused without a trace.
+//! Replacement of the running program's binary: the same process executes the new program without
+//! losing a connection, or refuses it without a trace.
 
 use crate::harness::{CommandOutput, PATIENCE, evenkeel};
 use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes};

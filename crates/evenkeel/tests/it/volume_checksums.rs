@@ -1,5 +1,5 @@
-//! `verify yes` with the real role: its privileges suffice, damage behind its back is found, and
-//! what the line says holds after a kill and a reload.
+//! `verify yes` with the real role: its privileges suffice, silent damage is found, and the setting
+//! survives a kill and a reload.
 
 use crate::harness::PATIENCE;
 use crate::volumes::{VolumeFixture, role};

@@ -1,6 +1,6 @@
-//! Volumes on logical volumes. The machines of tests have no device-mapper, so LVM's programs
-//! are replaced: these record their arguments, and a loop device takes the place of a
-//! logical volume. What LVM itself makes of the arguments is not tested here.
+//! Volumes on logical volumes. Test machines have no device-mapper, so LVM's programs are replaced
+//! by scripts that record their arguments, and loop devices take the place of logical volumes. The
+//! real LVM's reaction to the arguments is not tested here.
 
 use crate::harness::{CommandOutput, evenkeel, run_with};
 use crate::volumes::VolumeFixture;

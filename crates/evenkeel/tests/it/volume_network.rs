@@ -1,4 +1,4 @@
-//! Volumes over TCP with TLS, with the clients that people use.
+//! Volumes over TCP with TLS, with common clients.
 
 use crate::harness::PATIENCE;
 use crate::supervised::Supervised;

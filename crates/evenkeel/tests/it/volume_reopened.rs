@@ -1,4 +1,4 @@
-//! A volume with one copy whose disk failed and is well again: `evenkeel volume reopen`.
+//! A volume with one copy whose disk failed and has recovered: `evenkeel volume reopen`.
 
 use crate::volumes::VolumeFixture;
 use lab::skip_unless_installed;

@@ -1,4 +1,4 @@
-//! Snapshots of volumes, on an XFS of the test's own.
+//! Snapshots of volumes, on a separate XFS.
 
 use crate::harness::PATIENCE;
 use crate::volumes::{Connected, VolumeFixture};

@@ -1,5 +1,5 @@
-//! Volumes from outside: sections, the role with its sockets, the commands, and what becomes
-//! of data when processes die and files change.
+//! Volumes from outside: sections, the role with its sockets, the commands, and the data when
+//! processes die and files change.
 
 use crate::harness::{CommandOutput, PATIENCE, evenkeel, run};
 use crate::supervised::{Supervised, lives, roles_of};

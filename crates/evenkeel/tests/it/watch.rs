@@ -1,5 +1,5 @@
-//! `watch`: files that change by themselves are noticed, whichever way they
-//! are written; bad ones are refused once.
+//! `watch`: changes of files are noticed, whichever way they are written; invalid ones are refused
+//! once.
 
 use crate::harness::{Bench, CommandOutput, PATIENCE};
 use crate::supervised::{Supervised, answers, get, passes};

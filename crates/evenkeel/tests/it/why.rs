@@ -1,4 +1,4 @@
-//! `evenkeel why` and `evenkeel watch` beside a running program.
+//! `evenkeel why` and `evenkeel watch` with a running program.
 
 use crate::harness::{CommandOutput, PATIENCE, evenkeel, run, start_with};
 use crate::supervised::{Supervised, origin};

@@ -1,4 +1,4 @@
-//! Agents of hosts: what they say decides where users come to, and what the farm sends them.
+//! Agents of hosts: their reports determine the hosts of users, and the farm sends them notices.
 
 use crate::client::{Person, SOON, logs_on, negotiates, request, token};
 use crate::scene::{Peer, farm, number, payload, peer, role, state, subject, users, why};

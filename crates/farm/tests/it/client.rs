@@ -1,4 +1,5 @@
-//! A client by hand: it goes as far as a redirection, and speaks with a host behind the farm.
+//! A scripted client, which proceeds up to a redirection, and communicates with a host behind the
+//! farm.
 
 #[path = "packets.rs"]
 mod packets;

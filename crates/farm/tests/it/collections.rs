@@ -1,4 +1,4 @@
-//! Programs that are on some hosts only.
+//! Programs that run on some hosts only.
 
 use crate::client::{Person, SOON, logs_on, logs_on_with, negotiates, request, token};
 use crate::routes::comes;

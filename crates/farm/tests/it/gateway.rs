@@ -1,5 +1,5 @@
-//! The gateway with a client by hand: WebSocket and the pair of two requests, passwords and cookies, hosts
-//! that are not of the farm, and what no client sends.
+//! The gateway with a scripted client: the WebSocket and the pair of two requests, passwords and
+//! cookies, hosts that do not belong to the farm, and input that no real client sends.
 
 mod proxies;
 mod tunnels;

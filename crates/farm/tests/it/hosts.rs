@@ -1,4 +1,4 @@
-//! Hosts that do not answer.
+//! Hosts that do not respond.
 
 use crate::client::{Person, SOON, logs_on, negotiates, request, token};
 use crate::scene::{

@@ -1,5 +1,5 @@
-//! The role with clients and hosts over loopback, without TLS between client and host: what the farm
-//! never looks into.
+//! The role with clients and hosts over loopback, without TLS between client and host, whose data
+//! the farm never inspects.
 
 mod agents;
 mod client;

@@ -1,4 +1,4 @@
-//! Users come to hosts, and back to them.
+//! Users are routed to hosts, and return to them.
 
 use crate::client::{
     Person, SOON, logs_on, logs_on_with, negotiates, packet, request, sends, token,

@@ -1,4 +1,4 @@
-//! A role with hosts by hand, over loopback.
+//! A role with scripted hosts, over loopback.
 
 use crate::client::SOON;
 use configuration::Password;

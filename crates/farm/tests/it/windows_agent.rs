@@ -1,5 +1,5 @@
-//! The agent for Windows, a script: what can be said of it without Windows. With PowerShell at hand its parser
-//! reads it, too.
+//! The agent for Windows, a script: the properties that can be tested without Windows. If
+//! PowerShell is installed, its parser checks the script, too.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,10 +1,9 @@
-//! The configuration language attacked: thousands of damaged copies of whole
-//! files are loaded, and nothing may panic, hang, point outside of its file, or
-//! accept an unknown word in silence.
+//! Attacks the configuration language: thousands of damaged copies of whole files are loaded. No
+//! load may panic, hang, report a position outside of its file, or accept an unknown word silently.
 //!
-//! The files are `*.cfg` beside this one; a directory named by the environment
-//! variable `EVENKEEL_CORPUS` adds all of its own. `EVENKEEL_SEED` chooses
-//! other damage, `EVENKEEL_MUTANTS` more of it.
+//! The files are the `*.cfg` files in this directory. The environment variable `EVENKEEL_CORPUS`
+//! names a directory with further ones, `EVENKEEL_SEED` selects other damage, and
+//! `EVENKEEL_MUTANTS` sets the number of copies.
 
 mod against_haproxy;
 mod corpus;

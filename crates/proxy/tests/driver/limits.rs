@@ -1,5 +1,5 @@
-//! Limits of frontends and the process; those of servers and descriptors are
-//! in `overload`, the settings behind limits in `settings`.
+//! Tests limits of frontends and of the process. Those of servers and descriptors are in
+//! `overload`, the settings behind the limits in `settings`.
 
 use crate::bed::{ProxyFixture, ScriptedOrigin};
 use crate::clock::turns;

@@ -1,8 +1,7 @@
-//! A good client beside attackers: how long its requests take, p99.
+//! A well-behaved client during attacks: the 99th percentile of its response times.
 //!
-//! The attackers have the load's core and the lowest priority on it, so that what the
-//! good client waits for is the proxy, not their threads. They come again as soon as
-//! they are thrown out.
+//! The attackers share the core of the load with the lowest priority, so that the client waits for
+//! the proxy and not for their threads. They reconnect as soon as their connection is closed.
 
 mod origin;
 mod script;

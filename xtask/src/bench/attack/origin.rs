@@ -1,5 +1,5 @@
-//! The server behind a proxy under attack: a thread a connection, bodies without
-//! end, and a count of what came and went in chunks of one byte.
+//! The server behind an attacked proxy: a thread per connection, endless bodies, and counters of
+//! the chunks of one byte that were received and sent.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! What attackers send, as bytes.
+//! The bytes that attackers send.
 
 #[derive(Debug)]
 pub struct Script {
