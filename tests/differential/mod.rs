@@ -1,40 +1,43 @@
-//! The differential test: the same bytes go through haproxy and through Evenkeel,
-//! both with the same file, and what comes back (and what servers received) has to
-//! be the same.
+//! The differential test: the same bytes go through HAProxy and through Evenkeel with the same
+//! file. The clients must get the same bytes back, and the servers must receive the same ones.
 //!
-//! A family is a file with a [`Family`]: everything in it is served by one start of
-//! haproxy and, after that, one of ours at the same addresses, so the two files are
-//! the same byte for byte. It has
+//! A family is a file with a [`Family`]. One start of HAProxy serves everything in it, and after
+//! that one start of Evenkeel at the same addresses, so the two files are equal byte for byte. A
+//! family has
 //!
-//! - **samples**, lines such as `sample("str(ABC),lower")`: the value of an
-//!   expression, or that it has none, asked by the default request [`REQUEST`] or by
-//!   one of its own (`.asked("GET /x HTTP/1.1\r\n…")`, without the empty line), or
-//!   on the way back (`.answered("HTTP/1.1 200 OK\r\n…")`). What an expression
-//!   names is covered by it, nothing else is to be said;
-//! - **cases**, for all else: [`case`] has a frontend of its own. Give it `.lines(…)`
-//!   of that frontend, `.sections(…)` (backends, lists) if it needs some, what it
-//!   `.covers(&["http-request action set-path"])`, and `.send(&[b"…"])`, each of
-//!   them a connection (`.half_close()`: the client ends its side then; `.pieces(n)`:
-//!   so many bytes at a time; `.tls(…)`: over TLS, by `openssl s_client`, to a
-//!   `.bind("ssl …")`; the family then has `certificates`). `@SERVER@` is a web server whose requests are compared,
-//!   `.server_says(…)` what it answers, `@ECHO@` a TCP echo, `@DIR@` a directory with
-//!   the family's `files`, `@CASE@` a name that no other case has (use it for
-//!   sections), `@ADDRESS@` where the frontend listens. Requests should say
-//!   `Connection: close`, so that the answer has an end;
+//! - **samples**: lines such as `sample("str(ABC),lower")`, each the value of an expression, or
+//!   that it has none. The expression is evaluated for the default request [`REQUEST`], for a
+//!   request of the sample (`.asked("GET /x HTTP/1.1\r\n…")`, without the empty line), or for a
+//!   response (`.answered("HTTP/1.1 200 OK\r\n…")`). The sample covers whatever its expression
+//!   names.
+//! - **cases** for everything else. Each [`case`] has its own frontend, with
+//!   - `.lines(…)`: lines of that frontend, and `.sections(…)`: further sections (backends, lists);
+//!   - `.covers(&["http-request action set-path"])`: the keywords that the case covers;
+//!   - `.send(&[b"…"])`: the bytes of each connection, with `.half_close()` (the client then closes
+//!     its sending side), `.pieces(n)` (that many bytes at a time), or `.tls(…)` (over TLS, by
+//!     `openssl s_client`, to a `.bind("ssl …")`; the family then has `certificates`);
+//!   - `.server_says(…)`: the response of `@SERVER@`.
 //! - **refused** lines of a frontend, which neither program may accept.
 //!
-//! What is sent may also be a command of the statistics socket: `b"@SOCKET@ show
-//! table @CASE@"`, in families whose `global` is [`WITH_SOCKET`].
+//! The texts of a case may contain `@SERVER@` (a web server whose requests are compared), `@ECHO@`
+//! (a TCP echo), `@DIR@` (a directory with the family's `files`), `@CASE@` (a name that no other
+//! case has, for sections) and `@ADDRESS@` (the address of the frontend). Requests should contain
+//! `Connection: close`, so that the response has an end. In families whose `global` is
+//! [`WITH_SOCKET`], a case may also send a command to the statistics socket: `b"@SOCKET@ show table
+//! @CASE@"`.
 //!
-//! What must differ (a client's port, a time) is named by `.normal(…)`. What differs
-//! for a reason carries `.differs("key")`: a key of the table of differences in
-//! `crates/proxy/src/differences.rs`, which the manual prints; a case that does not
-//! differ any more fails. What haproxy of the version installed does not
-//! know yet is `.newer("the value")`: only ours is asked, and has to say that.
+//! Permitted differences are marked:
 //!
-//! To add a family: copy `number.rs`, add it below and to [`FAMILIES`]. To see one
-//! alone: `cargo test -p scenarios differential::number`. At the end of everything,
-//! `coverage` says which built actions, converters and fetches no case covers.
+//! - `.normal(…)`: a value that always differs, such as a client's port or a time;
+//! - `.differs("key")`: an intended difference, with its key in the table of
+//!   `crates/proxy/src/differences.rs`, which the manual prints. A case that no longer differs
+//!   fails;
+//! - `.newer("the value")`: the installed HAProxy does not support it yet. Only Evenkeel is
+//!   queried, and must give that value.
+//!
+//! To add a family, copy `number.rs`, and add it below and to [`FAMILIES`]. To run a single one:
+//! `cargo test -p scenarios differential::number`. In the end, `coverage` lists the supported
+//! actions, converters and fetches that no case covers.
 
 mod coverage;
 mod run;
