@@ -16,8 +16,8 @@ fn pair(name: &str, router: Router, vrrp: &Vrrp) -> (Site, Running, Running) {
     (site, high, low)
 }
 
-/// Lets so much time pass that a machine which counts intervals must have acted.
-/// Not a limit: it only gives what should not happen the time to happen.
+/// Waits until a machine that counts intervals must have acted. No timeout: the wait only gives an
+/// undesired effect the time to happen.
 fn intervals(site: &Site, node: &crate::address_site::Node, count: usize) {
     let before = site.adverts(node).len();
     let later = || site.adverts(node).len() >= before + count;
@@ -105,8 +105,8 @@ fn after_a_partition_a_client_is_served_by_the_owner_and_all_agree() {
     );
 }
 
-/// How often somebody became master while eight processes kept two processors
-/// busy and adverts came every 10 ms.
+/// Returns how often a machine became master while eight processes kept two processors busy and
+/// adverts were sent every 10 ms.
 fn takeovers_under_load(router: Router, seconds: u64) -> usize {
     let vrrp = Vrrp::new(3).advert("0.01");
     let (_site, high, low) = pair("load", router, &vrrp);
@@ -169,7 +169,7 @@ fn a_reload_with_another_address_moves_nothing() {
     reload(Router::Evenkeel).unwrap();
 }
 
-/// Whether the address is gone from a machine on which everything was killed.
+/// Returns whether the address disappears from a machine on which everything was killed.
 fn vanishes_after_sigkill(router: Router) -> bool {
     let (site, high, low) = pair("sigkill", router, &Vrrp::new(3));
     high.process.kill_tree();
@@ -225,7 +225,7 @@ fn a_role_that_is_killed_is_started_again_and_nobody_notices() {
     assert_eq!(site.owners(VIP), ["alpha"]);
 }
 
-/// Somebody deletes the address by hand.
+/// Removes the address by hand, and waits until it is restored.
 fn put_back(router: Router) -> (Site, Running, Running) {
     let (site, high, low) = pair("deleted", router, &Vrrp::new(3));
     let at = site.alpha.at.name();

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 const VIP: &str = "10.60.0.100";
 
-/// So long a slow request takes: well within the drain, on a busy machine, too.
+/// Duration of a slow request: well within the drain, also on a busy machine.
 const SLOW: Duration = Duration::from_secs(1);
 const SLOW_CLIENTS: u32 = 4;
 
@@ -25,7 +25,7 @@ const PACE: Pace = Pace {
     patience: Duration::from_secs(20),
 };
 
-/// How many looks tell that somebody serves steadily.
+/// Number of polls after which a machine counts as serving steadily.
 const STEADY_LOOKS: usize = 50;
 
 const BOTH: &str = "

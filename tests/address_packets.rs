@@ -38,8 +38,8 @@ fn distinct(frames: &[CapturedFrame], keep: impl Fn(&CapturedFrame) -> bool) -> 
     all
 }
 
-/// What a machine on its own says from its start to its end: adverts, and how it
-/// announces its addresses.
+/// Returns the packets of a single machine from its start to its end: adverts, and the
+/// announcements of its addresses.
 fn says(site: &Site, router: Router, configuration: &str, vips: &[&str]) -> [Vec<Vec<u8>>; 2] {
     site.capture.clear();
     let running = site.alpha.run(router, configuration);

@@ -61,7 +61,7 @@ fn at(vip: &str, port: u16) -> SocketAddr {
     format!("{vip}:{port}").parse().unwrap()
 }
 
-/// Whether a client gets a page and both tunnels with new connections.
+/// Returns whether a client gets a page and both tunnels with new connections.
 fn serves(site: &Site) -> bool {
     let page = |vip: &str| {
         let mut probe = Probe::new(&site.client, at(vip, 80)).timeout(Duration::from_secs(2));

@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// How long anything may take on a machine that is busy with other tests.
+/// Timeout of every wait, for a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(120);
 
-/// Where the machines say their names.
+/// Port at which the machines return their names.
 pub const PORT: u16 = 7;
 
 pub const VIP: &str = "10.60.0.100";
@@ -40,7 +40,7 @@ impl Router {
         }
     }
 
-    /// One of each, both ways.
+    /// Both programs in one pair, in both orders.
     pub const MIXED: [[Router; 2]; 2] = [
         [Router::Evenkeel, Router::Keepalived],
         [Router::Keepalived, Router::Evenkeel],
@@ -101,7 +101,7 @@ impl Site {
         [&self.alpha, &self.beta]
     }
 
-    /// Who has an address now.
+    /// Returns the machines that have an address now.
     pub fn owners(&self, vip: &str) -> Vec<&str> {
         let owners = self.nodes().into_iter().filter(|node| node.has(vip));
         owners.map(Node::name).collect()
@@ -172,7 +172,7 @@ impl Node {
         address.split('/').next()?.parse().ok()
     }
 
-    /// Whether the machine has an address on any interface.
+    /// Returns whether the machine has an address on any interface.
     pub fn has(&self, address: &str) -> bool {
         self.host.has_address(address.parse().unwrap())
     }

@@ -6,7 +6,7 @@ use lab::Image;
 use lab::eventually;
 use lab::{Diskless, Firmware};
 
-/// What is served beside the site's own.
+/// Configuration lines in addition to those of the site.
 const LINES: &str = "
 boot lan
 \tinterface eth0

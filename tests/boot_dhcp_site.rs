@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// How long anything may take on a machine that is busy with other tests.
+/// Timeout of every wait, for a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(120);
 
 /// Notes what a client is told: the event, and the address. udhcpc gets the address, too: without it
@@ -107,7 +107,7 @@ impl BootSite {
         self.program.as_ref().unwrap()
     }
 
-    /// What a command of ours prints.
+    /// Returns what a command of ours prints.
     pub fn ours(&self, words: &[&str]) -> String {
         let mut command = Command::new(binary());
         command.args(words);
@@ -199,7 +199,7 @@ impl Client {
         command
     }
 
-    /// What it was told, line by line.
+    /// Returns the configuration that the client received, line by line.
     pub fn told(&self) -> Vec<String> {
         let text = fs::read_to_string(self.scratch.path().join("told")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
@@ -209,7 +209,7 @@ impl Client {
         self.scratch.path().join("script").display().to_string()
     }
 
-    /// Asks for an address once with udhcpc. None: it gets none.
+    /// Requests an address once with udhcpc. None: the client gets none.
     pub fn asks(&self) -> Option<String> {
         self.asks_with(&[])
     }
@@ -257,7 +257,7 @@ impl Client {
         heard.unwrap_or_default()
     }
 
-    /// Asks for an address with dhclient.
+    /// Requests an address with dhclient.
     pub fn asks_with_dhclient(&self) -> String {
         let at = |name: &str| self.scratch.path().join(name).display().to_string();
         let (script, leases, pid) = (self.script(), at("leases"), at("pid"));

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// How long a Debian may take to its login prompt, emulated beside other tests.
+/// Time of an emulated Debian to its login prompt, beside other tests.
 const PATIENCE: Duration = Duration::from_secs(1200);
 
 /// Builds into this directory, and returns the lines to copy.

@@ -22,7 +22,7 @@ fn boots(machine: &LabHost) {
     assert!(script.contains("nbdroot="), "{script}");
 }
 
-/// What `qemu-io` says of a command at the disk; empty: it cannot be used.
+/// Returns the output of a `qemu-io` command on the disk; empty if the disk cannot be used.
 fn disk(machine: &LabHost, command: &str) -> String {
     let mut qemu = Command::new("qemu-io");
     qemu.args([

@@ -14,7 +14,7 @@ use lab::{
 use std::fs::File;
 use std::process::Command;
 
-/// What is served beside the site's own.
+/// Configuration lines in addition to those of the site.
 const LINES: &str = "
 boot lan
 \tinterface eth0
@@ -47,7 +47,7 @@ const BOOT_SECTOR: &[u8] = &[
 enum Death {
     /// All its processes are killed: its kernel ends connections.
     Killed,
-    /// It loses its power: nothing more is heard of it.
+    /// The node loses its power, and is silent from then on.
     PowerOff,
 }
 

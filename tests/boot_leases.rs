@@ -42,7 +42,7 @@ fn all_as_before(pair: &Pair, clients: &[Client], before: &[String], new: &str) 
     assert!(!before.contains(&address), "{address} is another's");
 }
 
-/// What a node shows of a subject in JSON.
+/// Returns what a node shows of a subject in JSON.
 fn json(pair: &Pair, node: &str, words: &[&str]) -> Value {
     let text = pair.site.machine(node).command(words).well().text();
     serde_json::from_str(&text).expect("JSON")
@@ -154,7 +154,7 @@ fn each_machine_keeps_its_address_when_a_role_and_then_a_node_is_killed() {
     all_as_before(&pair, &clients, &before, "seven");
 }
 
-/// What a node says that withholds all addresses that are left.
+/// Message of a node that withholds all remaining addresses.
 const WITHHELD: &str = "another node may have given";
 
 #[test]

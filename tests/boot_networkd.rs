@@ -13,7 +13,7 @@ const BUS: &str = "<busconfig><type>system</type>
 <allow send_destination='*'/><allow receive_sender='*'/></policy></busconfig>
 ";
 
-/// What its log has for each ACK.
+/// Part of the log line for each ACK.
 const ACK: &str = "DHCPv4 client: ACK";
 
 const NETWORK: &str = "[Match]
@@ -72,7 +72,7 @@ impl Networkd {
         fs::read_to_string(path).unwrap_or_default()
     }
 
-    /// Its lease of IPv4, as it keeps it.
+    /// Returns the IPv4 lease that networkd has stored.
     fn lease(&self) -> String {
         let index = self.client.host.ip(&["-oneline", "link", "show", "eth0"]);
         let index = index.unwrap_or_default();

@@ -11,7 +11,7 @@ use std::process::Command;
 
 const RANGE: &str = "\trange 10.20.0.100 10.20.0.109\n";
 const MACHINE: &str = "\tmachine node7 mac 52:54:00:00:00:07 address 10.20.0.107 image root\n";
-/// What the disk prints on the serial port.
+/// Output of the boot disk on the serial port.
 const WORDS: &[u8] = b"this disk came over the network\r\nbooted: by its boot sector\r\n\0";
 /// Reads the next sector to 0x7e00 by the BIOS, writes it to the one behind it, and prints what it reads
 /// from there.

@@ -144,7 +144,7 @@ impl BootSite {
         assert!(came, "no `{words}`: {}\n{said}", shown());
     }
 
-    /// What a machine asked and was answered.
+    /// Returns the requests of a machine and the replies to them.
     #[track_caller]
     pub fn why(&self, machine: &str) -> String {
         self.command(&["boot", "why", machine])

@@ -18,8 +18,8 @@ fn here() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()))
 }
 
-/// What a statistics socket answers. A program that serves already may not have
-/// put it into its place yet.
+/// Returns the reply of a statistics socket. A new process may not have put its socket in place
+/// yet.
 fn ask(socket: &Path, command: &str) -> io::Result<String> {
     let mut connected = None;
     let is_there = eventually(SOON, || {
@@ -125,7 +125,7 @@ backend b
         )
     }
 
-    /// What a word of the table stands for.
+    /// Returns the payload that a word of the table stands for.
     fn payload(&self, word: &str) -> String {
         match word {
             "$new" => self.new.bundle(),
@@ -239,7 +239,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("del ssl crl-file @/ca", ""),
 ];
 
-/// What is asked before anything changes.
+/// Commands that run before anything changes.
 const SHOWN: &str = "show ssl cert
     show ssl cert @/a.pem
     show ssl cert @/b.pem
@@ -386,7 +386,7 @@ impl Account {
     }
 }
 
-/// What asks without a pause: over one connection, or a new one each time.
+/// Clients that send requests without a pause: over one connection, or a new one each time.
 struct Load<'a> {
     address: SocketAddr,
     offer: TlsOffer<'a>,
@@ -467,12 +467,12 @@ listen site
         self.proxy.scratch.path().join(name)
     }
 
-    /// Whether a new handshake gets this certificate.
+    /// Returns whether a new handshake gets this certificate.
     fn shows(&self, offer: &TlsOffer, new: &Issued) -> bool {
         shown(self.address, offer).as_ref() == Some(&new.der)
     }
 
-    /// By the file, which is then taken in.
+    /// Changes the file and reloads.
     fn change_by_file(&self, offer: &TlsOffer) {
         let new = issue(&self.authority);
         std::fs::write(self.path("site.pem"), new.bundle()).unwrap();

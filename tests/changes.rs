@@ -4,7 +4,7 @@
 use crate::program::{binary, build, root};
 use std::process::{Command, Stdio};
 
-/// How many changes, every tenth with a mistaken file.
+/// Number of changes, of which every tenth has an invalid file.
 const CHANGES: &str = "25";
 
 /// Runs the judge on a personality of ours and gives its line of JSON.

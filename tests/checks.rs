@@ -15,10 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Until a server gives up a client that says nothing more.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// What a server does with a connection: each answer but the first waits for bytes.
+/// Behaviour of a server on a connection: each response but the first waits for bytes.
 #[derive(Clone, Copy)]
 enum Server {
-    /// Says this at once, then the answers.
+    /// Sends this at once, then the responses.
     Greets(&'static [u8], &'static [&'static [u8]]),
     /// Gives these answers, then waits for the end.
     Answers(&'static [&'static [u8]]),
@@ -225,7 +225,7 @@ fn listening(server: Server) -> Listening {
     Listening { address, received }
 }
 
-/// One connection, until the client ends it; what came on it.
+/// Serves one connection until the client ends it. Returns the bytes received.
 fn serve(mut stream: TcpStream, server: Server) -> Vec<u8> {
     let mut received = Vec::new();
     let mut bytes = [0; 4096];
@@ -300,7 +300,7 @@ fn values(line: &str) -> Vec<String> {
     values
 }
 
-/// What each case comes to: the columns, and the bytes of its first connection.
+/// Returns the results of each case: the columns, and the bytes of its first connection.
 fn outcomes(program: Program) -> Vec<(Vec<String>, Vec<u8>)> {
     let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
     let mut config = format!(

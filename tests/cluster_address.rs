@@ -7,13 +7,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What clients of the virtual address get.
+/// Returns the response to clients of the virtual address.
 fn served_at_vip(site: &Site) -> Option<String> {
     let answer = site.ask(vip(), "/version").ok()?;
     Some(answer.text().trim().to_owned())
 }
 
-/// Whether `evenkeel address` on a machine shows these words.
+/// Returns whether `evenkeel address` on a machine shows these words.
 fn shows(machine: &Machine, words: &str) -> bool {
     machine.command(&["address"]).text().contains(words)
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 const FILE: &str = "haproxy.cfg";
 
-/// Where the repository's files stand on the nodes.
+/// Returns the directory of the repository's files on the nodes.
 fn place(site: &Site) -> PathBuf {
     site.alpha.scratch().join("haproxy")
 }
@@ -28,7 +28,7 @@ fn begin(site: &Site, follow: &str) {
     assert!(site.ask(vip(), "/version").is_ok(), "{}", site.tell());
 }
 
-/// What stays with the cluster: all but the proxy.
+/// Returns the part of the configuration that stays with the cluster: all but the proxy.
 fn frame(follow: &str) -> String {
     let whole = configuration("none");
     let frame = whole.split("\ndefaults").next().unwrap_or_default();
@@ -76,7 +76,7 @@ impl Repository {
     }
 }
 
-/// Tells the nodes to look now, and waits until both say a word.
+/// Makes the nodes poll now, and waits until both return a word.
 #[track_caller]
 fn follows(site: &Site, word: &str) {
     let mut said = None;

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 /// Room for a store and a little.
 const DISK_BYTES: u64 = 64 << 20;
-/// How long a disk stays full: many leases, and longer than a role used to rest.
+/// Time for which a disk stays full: many leases, and longer than an earlier pause of a failed
+/// role.
 const FULL_TIME: Duration = Duration::from_secs(25);
-/// How long a disk without room may still take entries in place, and a change without a majority
-/// is waited for.
+/// Longest time in which a disk without space may still accept entries in place, and a change waits
+/// for a majority.
 const FILLS: Duration = Duration::from_secs(180);
 const LEASED: &str = "10.60.0.101";
 const FAILS: [&str; 2] = ["the disk of beta fails", "no space left on the disk"];
@@ -33,7 +34,8 @@ fn leased(word: &str) -> String {
     format!("{}\n{lease}", configuration(word))
 }
 
-/// Whether alpha shows that the log of this member cannot be written, as its disk is full.
+/// Returns whether alpha reports that the log of this member cannot be written, because its disk is
+/// full.
 fn shows_full(site: &Site, name: &str) -> bool {
     let full = |status: Value| {
         let members = status["members"].as_array()?;

@@ -5,11 +5,11 @@ use crate::cluster_site::{SOON, Site};
 use lab::{BusyProcessors, eventually};
 use std::time::Duration;
 
-/// How long the processors are busy.
+/// Time for which the processors are busy.
 const BUSY_TIME: Duration = Duration::from_secs(6);
 const BUSY_PROCESSES: usize = 8;
 
-/// How long the link stays cut: many election timeouts.
+/// Time for which the link is cut: many election timeouts.
 const CUT_TIME: Duration = Duration::from_secs(3);
 
 #[test]

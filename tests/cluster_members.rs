@@ -7,7 +7,7 @@ use rustix::process::{Signal, kill_process};
 use std::fs;
 use std::path::Path;
 
-/// What any number of nodes serves, without virtual addresses.
+/// Returns a configuration for any number of nodes, without virtual addresses.
 fn plain(word: &str) -> String {
     format!(
         "defaults\n\tmode http\n\ttimeout connect 2s\n\ttimeout client 20s\n\ttimeout server 20s\n\

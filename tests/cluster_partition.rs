@@ -5,7 +5,7 @@ use crate::cluster_site::{Load, Machine, SOON, Site, vip};
 use lab::{InjectedFault, LabHost, eventually};
 use std::time::Duration;
 
-/// How long each shape lasts: several election timeouts.
+/// Duration of each shape: several election timeouts.
 const SHAPE_TIME: Duration = Duration::from_millis(1500);
 
 /// Cuts the ways between members over which these groups would talk; the way of

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// How long anything may take on a machine that is busy with other tests.
+/// Timeout of every wait, for a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(120);
 
 /// The address that both nodes serve.
@@ -25,7 +25,7 @@ pub const VIP: &str = "10.60.0.100";
 /// ever have it on its disk.
 pub const SECRET: &str = "a-password-that-nobody-else-has";
 
-/// What the nodes serve, `{word}` in it at `/version`.
+/// Configuration of the nodes, with `{word}` at `/version`.
 const CONFIGURATION: &str = "
 node alpha
 \taddress 10.60.0.1
@@ -109,7 +109,7 @@ impl Said {
         self
     }
 
-    /// It was refused, and said so in these words.
+    /// Asserts that the command was refused with these words.
     #[track_caller]
     pub fn refused(self, words: &[&str]) -> Said {
         assert!(!self.good, "not refused: {}", self.text());
@@ -176,7 +176,7 @@ impl Site {
         site
     }
 
-    /// It serves its first version, and alpha has the address.
+    /// Waits until the site serves its first version, and alpha has the address.
     #[track_caller]
     pub fn begin(&self) {
         let site = self;
@@ -244,8 +244,8 @@ impl Site {
         machine.unwrap_or_else(|| panic!("there is no {name}"))
     }
 
-    /// Who leads and in which term, when these all say the same, all members vote, and
-    /// a majority answers.
+    /// Returns the leader and its term if all of these machines agree, all members vote, and a
+    /// majority responds.
     pub fn agree(&self, machines: &[&Machine]) -> Option<(String, u64)> {
         self.agree_as(3, machines)
     }
@@ -292,23 +292,23 @@ impl Site {
             .apply(&configuration(word), &["--now"])
     }
 
-    /// Whether both nodes say a word at their own addresses.
+    /// Returns whether both nodes return a word at their own addresses.
     pub fn serves_everywhere(&self, word: &str) -> bool {
         self.nodes().iter().all(|node| self.serves(node, word))
     }
 
-    /// Whether a node says a word at its own address.
+    /// Returns whether a node returns a word at its own address.
     pub fn serves(&self, node: &Machine, word: &str) -> bool {
         self.word_of(node).as_deref() == Some(word)
     }
 
-    /// What a node says at `/version`.
+    /// Returns the response of a node at `/version`.
     pub fn word_of(&self, node: &Machine) -> Option<String> {
         let answer = self.ask(node.service(), "/version").ok()?;
         Some(answer.text().trim().to_owned())
     }
 
-    /// Asks once, over a connection of its own, with some patience.
+    /// Sends a request over its own connection, with retries for a while.
     pub fn ask(&self, at: SocketAddr, path: &str) -> Result<HttpResponse, Failure> {
         let mut probe = Probe::new(&self.client, at).timeout(Duration::from_secs(5));
         probe.get(path)
@@ -417,7 +417,7 @@ impl Machine {
         self.state.clone()
     }
 
-    /// It runs this program from its next start on.
+    /// Makes the machine run this program from its next start on.
     pub fn set_program(&mut self, path: &Path) {
         self.program = path.to_owned();
     }
@@ -558,7 +558,7 @@ impl Machine {
         self.process.as_ref()?.tree().into_iter().next()
     }
 
-    /// Whether all its processes run the program that is installed.
+    /// Returns whether all processes of the machine run the installed program.
     pub fn runs_what_is_installed(&self) -> bool {
         let current = |pid: &Pid| {
             let path = format!("/proc/{}/exe", pid.as_raw_nonzero());
@@ -615,7 +615,7 @@ impl Machine {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Whether it has an address now.
+    /// Returns whether the machine has an address now.
     pub fn has(&self, address: &str) -> bool {
         self.host.has_address(address.parse().unwrap())
     }
@@ -624,7 +624,7 @@ impl Machine {
         self.role("control-role")
     }
 
-    /// One of its roles, by a word of its command line.
+    /// Returns a role of the machine, by a word of its command line.
     pub fn role(&self, name: &str) -> Option<Pid> {
         let is_it = |pid: &Pid| {
             let path = format!("/proc/{}/cmdline", pid.as_raw_nonzero());
@@ -641,7 +641,7 @@ impl Machine {
         kill_process(control, Signal::KILL).unwrap();
     }
 
-    /// How the cluster is, by its word.
+    /// Returns the state of the cluster as this machine reports it.
     pub fn status(&self) -> Option<Value> {
         self.process.as_ref()?;
         let said = self.command(&["cluster", "status", "--json"]);
@@ -690,7 +690,7 @@ impl Load {
     }
 }
 
-/// Those that failed or were answered with an error.
+/// Returns the requests that failed or got an error.
 pub fn failed(records: &[Record]) -> Vec<&Record> {
     let bad = |record: &&Record| !matches!(record.outcome, Ok(200));
     records.iter().filter(bad).collect()

@@ -6,7 +6,7 @@ use lab::eventually;
 use std::fs;
 use std::path::Path;
 
-/// Whether any file below a directory holds these bytes.
+/// Returns whether any file below a directory holds these bytes.
 fn holds(directory: &Path, bytes: &[u8]) -> bool {
     let entries = fs::read_dir(directory).unwrap();
     entries.flatten().any(|entry| {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// How often the proxy is asked while the console dies.
+/// Interval between requests to the proxy while the console dies.
 const PACE: Duration = Duration::from_millis(5);
 /// Tries with a wrong password until they must have been refused.
 const TRIES_MAX: usize = 50;
@@ -31,7 +31,7 @@ fn wait_for_state(console: &Console, server: &str, state: &str) {
     assert!(eventually(SOON, has), "{server}: {}", console.platform());
 }
 
-/// Whether an event of a server has these words.
+/// Returns whether an event of a server has these words.
 fn has_event(console: &Console, server: &str, words: &[&str]) -> bool {
     let of = format!("app/{server}");
     let events = console.events();

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 const DOCUMENTATION: &str = include_str!("../docs/console.md");
-/// Where the console of the documentation is.
+/// Address of the console in the documentation.
 const AT: &str = "https://alpha:8600";
 /// The table of the documentation, in the backend `app`.
 const TABLE: &str = "    stick-table type ip size 100 store http_req_rate(10s)\n    stick on src\n";

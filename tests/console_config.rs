@@ -207,7 +207,7 @@ fn a_change_is_reviewed_tried_and_taken_back_without_scripts() {
     history(&admin);
 }
 
-/// Where each line comes from, and what a version changed.
+/// Checks the origin of each line, and the changes of a version.
 fn history(admin: &Admin<'_>) {
     let path = format!("/config/file?path={}&blame=yes", admin.path);
     assert!(admin.page(&path).contains("alpha"), "{}", admin.page(&path));
@@ -261,7 +261,7 @@ fn a_change_takes_an_administrator_and_a_form_of_this_console() {
     }
 }
 
-/// Somebody edits version 1, and version 2 is accepted: the text is kept, and what changed is shown.
+/// A user edits version 1 while version 2 is accepted: the text is kept, and the changes are shown.
 fn who_has_begun_before(console: &Console, text: &str) {
     let admin = admin(console);
     let text = text.replace("timeout client 10s", "timeout client 11s");

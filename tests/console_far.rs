@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 use std::time::Duration;
 
-/// What is served beside the site's own.
+/// Configuration lines in addition to those of the site.
 const FURTHER: &str = "
 global
 \trequest-history 64
@@ -40,9 +40,9 @@ const CONSOLE: SocketAddr =
 const TERMINAL: &str = "/terminal/guest/guest/mail/terminal";
 const SCREEN: &str = "/screen/guest/guest/mail/screen";
 pub const NAME: &str = "desktop.example.org";
-/// How long one read of a connection may take.
+/// Timeout of one read on a connection.
 const READ: Duration = Duration::from_secs(60);
-/// How long what is sent waits at most.
+/// Longest delay of bytes to be sent.
 const TURN: Duration = Duration::from_millis(20);
 /// Kinds of frames (RFC 6455, section 5.2).
 const PING: u8 = 9;
@@ -163,7 +163,8 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// It, where what came has to go, and where what it sends comes from.
+    /// Returns the socket, the channel for received data, and the channel of the data that it
+    /// sends.
     fn new() -> (Socket, Sender<String>, Receiver<Vec<u8>>) {
         let ((sends, incoming), (outgoing, comes)) = (channel(), channel());
         let read = String::new();
@@ -236,7 +237,7 @@ fn take_frame(bytes: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
     Some((kind, content))
 }
 
-/// Whether the guest runs on beta, as alpha shows it.
+/// Returns whether alpha shows that the guest runs on beta.
 pub fn runs_on_beta(site: &Site) -> bool {
     let said = site.alpha.command(&["guest", "list", "--json"]).out;
     let report: Value = serde_json::from_str(&said).unwrap_or_default();

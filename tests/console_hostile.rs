@@ -11,7 +11,7 @@ const SLOW: usize = 100;
 /// Connections of a flood: more than one address may have.
 const FLOOD: usize = 400;
 
-/// Whether another client gets a page.
+/// Returns whether another client gets a page.
 fn serves(console: &Console) -> bool {
     let response = console.try_get(&["/sign-in"]);
     response.is_some_and(|response| response.status == 200)

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// What is served beside the site's own.
+/// Configuration lines in addition to those of the site.
 const FURTHER: &str = "
 userlist staff
 \tuser olga insecure-password kiwi
@@ -54,7 +54,7 @@ fn request(machine: &Machine, head: &str, body: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&response).into_owned())
 }
 
-/// Whether the console of a machine hears those of both nodes.
+/// Returns whether the console of a machine has the reports of both nodes.
 fn hears_both(machine: &Machine) -> bool {
     // "vera:plum"
     let head = "GET /api/v1/platform HTTP/1.1\r\nAuthorization: Basic dmVyYTpwbHVt\r\n";

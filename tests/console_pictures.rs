@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where the pictures are written; without it they are only taken.
+/// Variable with the directory of the pictures; without it they are taken and discarded.
 const PICTURES: &str = "CONSOLE_PICTURES";
 /// The largest picture, bytes: they are part of the repository.
 const PICTURE_MAX: usize = 150 << 10;
@@ -38,7 +38,7 @@ const TAKEN: [(&str, u32, u32, &str); 16] = [
 const CHECKED: [(u32, u32); 2] = [(360, 780), (1400, 900)];
 const SCHEMES: [&str; 2] = ["light", "dark"];
 
-/// What axe-core finds: violations by rule, each with its impact and its elements.
+/// Script for the findings of axe-core: violations by rule, each with its impact and its elements.
 const CHECK: &str = "const done = arguments[arguments.length - 1];
     axe.run(document).then((found) => done(found.violations.map((one) => ({
         rule: one.id, impact: one.impact, help: one.help,
@@ -131,7 +131,7 @@ fn serve(mut stream: TcpStream, directory: &Path) -> std::io::Result<()> {
     stream.write_all(&bytes)
 }
 
-/// Where `scripts/install-test-peers` unpacks axe-core.
+/// Returns the directory into which `scripts/install-test-peers` unpacks axe-core.
 fn axe() -> Result<PathBuf, Missing> {
     let file = root().join("target/test-tools/axe-core/axe.min.js");
     if file.is_file() {

@@ -22,7 +22,7 @@ exec /bin/busybox sh -i
 ";
 const SCREEN: &str = "/screen/guest/guest/mail/screen";
 const TERMINAL: &str = "/terminal/guest/guest/mail/terminal";
-/// What the terminal shows, for screen readers.
+/// Text of the terminal for screen readers.
 const SHOWN: &str = "document.querySelector('.xterm-accessibility-tree').textContent";
 pub const STATE: &str = "document.getElementById('screen-state').textContent";
 
@@ -72,7 +72,7 @@ pub fn picture(browser: &Browser, name: &str, (width, height, scheme): (u32, u32
     }
 }
 
-/// How many different colours the middle of the display has.
+/// Script for the number of different colours in the middle of the display.
 pub const COLOURS: &str = "(() => {
     const canvas = document.querySelector('#screen canvas');
     if (!canvas || canvas.width < 300) return 0;
@@ -151,8 +151,8 @@ fn an_operator_uses_the_display_and_the_terminal_of_a_guest_and_others_do_not() 
     browser.wait_for(&again);
 }
 
-/// What is between a browser and the console, and can lose the WebSockets: they stay open, and nothing comes
-/// over them any more.
+/// Relay between a browser and the console that can lose the WebSockets: they stay open, and
+/// transfer nothing any longer.
 pub struct Relay {
     pub at: SocketAddr,
     /// Connections that there were, and how many of the first of them are lost.

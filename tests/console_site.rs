@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// How long something may take on a machine that does other things.
+/// Timeout of every wait, for a machine with other load.
 pub const SOON: Duration = Duration::from_secs(90);
 /// An operator, a viewer and an admin, with their passwords.
 pub const OLGA: [&str; 2] = ["olga", "kiwi"];
@@ -100,7 +100,7 @@ impl Response {
     }
 }
 
-/// What a machine with a console needs before it starts.
+/// Preparations of a machine with a console before its start.
 struct Prepared {
     scratch: ScratchDirectory,
     origins: [OriginServer; 2],
@@ -288,7 +288,7 @@ impl Console {
         response.cookie()
     }
 
-    /// Whether a session sees the pages.
+    /// Returns whether a session sees the pages.
     pub fn sees(&self, cookie: &str) -> bool {
         let response = self.try_get(&["-H", cookie, "/"]);
         response.is_some_and(|response| response.status == 200)
@@ -328,7 +328,7 @@ impl Console {
             .unwrap_or_else(|| panic!("{text}"))
     }
 
-    /// Which server responds to a client of the proxy.
+    /// Returns the server that responds to a client of the proxy.
     pub fn served_by(&self) -> String {
         let mut probe = Probe::new(Location::Here, self.web);
         probe

@@ -38,7 +38,7 @@ const FORBIDDEN: &str = "
     const { inputs } = document.querySelector('#screen canvas').sc;
     inputs.ws.send(new Uint8Array([200, 0, 0, 0, 0, 0]).buffer);";
 
-/// What the library makes of an encrypted number that is small.
+/// Padding of a small number that the library encrypts.
 const PADS: &str = "
     const [done] = arguments;
     import('/spice-html5/thirdparty/rsa.js').then(({ RSAKey }) => {

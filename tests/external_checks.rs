@@ -68,7 +68,7 @@ fn config(address: SocketAddr, command: &str) -> String {
     )
 }
 
-/// What the program was given, but for the port of the proxy, which is another one.
+/// Returns the input of the program, except for the port of the proxy, which differs.
 fn given(scratch: &ScratchDirectory, name: &str, server: &str) -> Vec<String> {
     let text = std::fs::read_to_string(scratch.path().join(format!("{name}.{server}")));
     let text = text.unwrap_or_default();

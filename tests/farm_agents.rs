@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-/// What the `host` lines have, and what says it to the hosts.
+/// Options of the `host` lines, which point to the agents of the hosts.
 const OPTIONS: &str = " agent-port 9707 agent-inter 300ms";
 
 /// Starts a host with xrdp and our agent, which answers the farm.
@@ -39,7 +39,7 @@ fn running(site: &Site, host: usize, name: &str) -> Vec<Pid> {
     tree.into_iter().filter(is_so).collect()
 }
 
-/// What the agent of a host answers to a line of the farm's machine.
+/// Returns the reply of a host's agent to a line from the farm's machine.
 fn answers(site: &Site, host: u8, line: &str) -> String {
     site.node().enter(|| {
         let at = SocketAddr::from(([10, 77, 0, 10 + host], 9_707));

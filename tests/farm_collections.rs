@@ -19,7 +19,7 @@ fn portal(scratch: &ScratchDirectory) -> String {
     )
 }
 
-/// What curl gets of the portal, with the cookies of a user.
+/// Returns the response of the portal to curl, with the cookies of a user.
 fn curl(site: &Site, user: &str, path: &str, options: &[&str]) -> String {
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--insecure", "--max-time", "60"]);

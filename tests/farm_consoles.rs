@@ -45,9 +45,9 @@ const SPICE: &str = "/spice/desk";
 /// With what a client of SPICE begins a session: the main channel, and two words with what it can do.
 const LINK: &[u8] = b"REDQ\x02\0\0\0\x02\0\0\0\x1a\0\0\0\0\0\0\0\x01\0\x01\0\0\0\x01\0\0\0\x12\0\0\0\x09\0\0\0\0\0\0\0";
 const STATE: &str = "document.getElementById('screen-state').textContent";
-/// What the terminal shows, for screen readers.
+/// Text of the terminal for screen readers.
 const SHOWN: &str = "document.querySelector('.xterm-accessibility-tree').textContent";
-/// Whether the display shows more than one colour: drawing changes no element.
+/// Returns whether the display shows more than one colour: drawing changes no element.
 const DRAWN: &str = "return (() => {
     const canvas = document.querySelector('#screen canvas');
     if (!canvas || canvas.width < 300) return false;

@@ -14,21 +14,21 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// How long anything may take on a machine that is busy with other tests.
+/// Timeout of every wait, for a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(90);
 /// The first display of the sessions of the next host: displays are those of the whole machine.
 static NEXT_DISPLAY: AtomicU32 = AtomicU32::new(610);
 /// Displays that a host may have.
 const DISPLAYS: u32 = 20;
 
-/// What anna's password, `secret`, is for NLA: its MD4.
+/// Hash of anna's password, `secret`, for NLA: its MD4.
 const NT_HASH: &str = "878d8014606cda29677a44efa1353fc7";
 
 /// Starts a host of desktops, with its name, its address and its first display.
 pub type Start = fn(&ScratchDirectory, &LabHost, &str, &str, &str) -> LabProcess;
 const CONFIG: &str = "office.cfg";
 const OTHER_CONFIG: &str = "other.cfg";
-/// Where the display of the clients is written.
+/// Directory for pictures of the clients' display.
 const SCREEN: &str = "screen";
 
 /// A farm of two hosts, and a machine for clients.
@@ -145,7 +145,7 @@ impl Site {
         self.scratch.write(name, text).unwrap()
     }
 
-    /// What a command prints on the machine of the clients.
+    /// Returns the output of a command on the machine of the clients.
     pub fn at_client(&self, command: Command) -> Result<String, LabError> {
         self.client.run(command)
     }
@@ -154,7 +154,7 @@ impl Site {
         fs::read_to_string(self.scratch.path().join(name)).unwrap_or_default()
     }
 
-    /// What a command of ours prints.
+    /// Returns the output of a command of ours.
     pub fn ours(&self, words: &[&str]) -> String {
         let mut command = Command::new(binary());
         command.args(words);
@@ -214,7 +214,7 @@ impl Site {
         spawn(&self.scratch, &self.client, command, "xfreerdp")
     }
 
-    /// How many sessions have begun on each host, and how many were taken up again.
+    /// Returns how many sessions have begun on each host, and how many were resumed.
     pub fn sessions(&self) -> [[usize; 2]; 2] {
         ["ts1", "ts2"].map(|host| {
             ["sessions", "reconnects"]

@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-/// What is served beside the site's own.
+/// Configuration lines in addition to those of the site.
 const LINES: &str = "
 farm office
 \tbind 0.0.0.0:3389 crt {crt}

@@ -72,7 +72,7 @@ fn end(status: u8) -> Vec<u8> {
     record(3, &[0, 0, 0, 0, status, 0, 0, 0])
 }
 
-/// What the application answers, and whether it closes in the middle.
+/// Returns the response of the application, and whether it closes in the middle.
 fn respond(given: &Pairs, body: &[u8]) -> (Vec<u8>, bool) {
     let script = given.get("SCRIPT_NAME").map_or("", String::as_str);
     let is_head = given
@@ -153,7 +153,7 @@ fn config(address: SocketAddr, application: SocketAddr, logs: SocketAddr) -> Str
     )
 }
 
-/// Asks on a connection, and reads one response.
+/// Sends a request on a connection, and reads one response.
 fn ask(stream: &mut TcpStream, request: &str, body: &[u8]) -> String {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(request.as_bytes()).unwrap();

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// How long a guest may take: its processor is emulated, beside other tests.
+/// Timeout of a guest, whose processor is emulated beside other tests.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// What the first process runs.
+/// Programs that the init process runs.
 const PROGRAMS: [&str; 4] = ["busybox", "sqlite3", "e2fsck", "xfs_repair"];
 const MODULES: [&str; 8] = [
     "virtio",
@@ -23,7 +23,7 @@ const MODULES: [&str; 8] = [
     "xfs",
 ];
 
-/// What guests begin with. None where the kernel, QEMU or a program is not installed.
+/// Returns the boot image of guests. None if the kernel, QEMU or a program is not installed.
 pub fn image() -> Option<Image> {
     Image::with(include_bytes!("guest-init.sh"), &PROGRAMS, &MODULES)
 }

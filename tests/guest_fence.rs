@@ -12,11 +12,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// By what nodes are powered off.
+/// Method by which nodes are powered off.
 enum Means {
-    /// By a program that writes that down.
+    /// A program that records the calls.
     Program,
-    /// By their management controllers, alpha's first.
+    /// The management controllers of the nodes, alpha's first.
     Controllers(Vec<Controller>),
 }
 
@@ -32,7 +32,7 @@ impl Fenced {
         Some(Fenced::begun(site, Means::Program))
     }
 
-    /// By management controllers on the network of the nodes.
+    /// Creates a site with management controllers on the network of the nodes.
     fn with_controllers(name: &str) -> Option<Fenced> {
         let site = GuestSite::new(name)?;
         let farm = &site.volumes.site.farm;
@@ -102,7 +102,7 @@ impl Fenced {
         self.site.volumes.scratch().join(format!("off-{node}.log"))
     }
 
-    /// How often a node was powered off.
+    /// Returns how often a node was powered off.
     fn offs(&self, node: &str) -> usize {
         if let Some(controller) = self.controller(node) {
             return controller.power_off_count();
@@ -111,8 +111,8 @@ impl Fenced {
         log.lines().count()
     }
 
-    /// How often the guest was started on a node, by the node's log: a command there waits for the
-    /// other node, which may not respond.
+    /// Returns how often the guest was started on a node, by the node's log: a command there waits
+    /// for the other node, which may not respond.
     fn starts(&self, node: &str) -> usize {
         let said = self.site.machine(node).said();
         said.matches("guest mail: started, as process").count()

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 use std::time::Duration;
 
-/// How long a guest may take, emulated beside other tests.
+/// Timeout of a guest, emulated beside other tests.
 const BOOT_SECONDS: &str = "1200";
 const BOOT: Duration = Duration::from_secs(1200);
 
-/// One machine without a cluster.
+/// A machine without a cluster.
 struct Instance {
     child: Child,
     scratch: ScratchDirectory,

@@ -23,15 +23,15 @@ const STEPS_MIN: u64 = 3;
 const STEPS_MAX: u64 = 6;
 /// The longest time from a step to the next one, milliseconds: longer than a lease is good.
 const NEXT_MS_MAX: u64 = 6000;
-/// How long a node is paused, milliseconds.
+/// Range of the duration of a pause, milliseconds.
 const PAUSE_MS: [u64; 2] = [2000, 8000];
-/// How long two instances may run at once, ticks. One of them cannot write then. It is the moment
-/// after a pause from outside until the role has paused its guest: half a second, then QEMU is
+/// Longest overlap of two instances, ticks. One of them cannot write then. The overlap lasts from
+/// the end of an external pause until the role has paused its guest: half a second, then QEMU is
 /// killed.
 const OVERLAP_MAX: usize = 10;
 const VOLUMES: u16 = 7444;
 
-/// What a member that is cut from the others still does.
+/// Remaining abilities of a member that is cut from the others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Cut {
     Nothing,
@@ -213,7 +213,8 @@ fn holds(site: &GuestSite, shown: &mut Shown) -> usize {
     starts[0].len()
 }
 
-/// It runs at one node, and goes on; its copies are in sync, and both nodes are there.
+/// Waits until the guest runs on one node and continues, its copies are in sync, and both nodes are
+/// there.
 #[track_caller]
 fn rests(site: &GuestSite) -> &'static str {
     let wrote = NODES.map(|node| site.wrote(node)).into_iter().max();

@@ -32,7 +32,7 @@ pub fn bridge(host: &LabHost, switch: &Switch) {
     host.ip(&["link", "set", "br0", "up"]).unwrap();
 }
 
-/// Somebody who pings the guest, and those whom the guest is to reach.
+/// The sender of the pings, and the hosts that the guest has to reach.
 struct Pinged {
     site: GuestSite,
     caller: LabHost,
@@ -70,7 +70,7 @@ impl Pinged {
         Some(pinged)
     }
 
-    /// How long the guest did not respond while it did not move, and in each of ten moves.
+    /// Measures the gaps without a migration, and in each of ten migrations.
     fn series(&self, from: &'static str, what: &str) -> &'static str {
         let ping = Ping::start(&self.caller);
         ping.responses(1000, || self.site.tell());

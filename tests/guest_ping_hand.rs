@@ -200,7 +200,7 @@ impl Qmp {
     }
 }
 
-/// How long it did not respond in each of so many moves.
+/// Returns the longest gap in each of so many migrations.
 pub fn gaps(moves: usize) -> Option<Vec<Duration>> {
     let mut hand = ByHand::new()?;
     let ping = Ping::start(&hand.caller);

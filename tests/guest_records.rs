@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 const SECTOR: usize = 512;
-/// Where record 0 would be, bytes: before it is the number that was written last.
+/// Offset of record 0 in bytes. Before it is the number that was written last.
 const FIRST: usize = 4096;
 /// Characters of the word of a start.
 const BOOT: usize = 8;

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long a guest may take: its processor is emulated, beside other tests.
+/// Timeout of a guest, whose processor is emulated beside other tests.
 pub const PATIENCE: Duration = Duration::from_secs(240);
 
 pub const PROGRAMS: [&str; 1] = ["busybox"];
@@ -102,7 +102,7 @@ impl GuestSite {
         );
     }
 
-    /// What the nodes serve, with further lines for the guest.
+    /// Returns the configuration of the nodes, with further lines for the guest.
     pub fn configuration(&self, further: &str) -> String {
         format!(
             "{}\nguest mail\n\tprefer alpha beta\n\tmemory 96m\n\tcpus 1\n\tdisk mail\n\tconsole serial\n\t\
@@ -136,13 +136,13 @@ impl GuestSite {
         self.machine(node).runtime().join("guest-mail")
     }
 
-    /// What the guest printed on a node.
+    /// Returns the output of the guest on a node.
     pub fn said(&self, node: &str) -> String {
         let path = self.home(node).join("serial.log");
         String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
     }
 
-    /// What a node shows of the guest.
+    /// Returns the report of a node about the guest.
     pub fn shown(&self, node: &str) -> String {
         self.machine(node)
             .command(&["guest", "show", "mail"])
@@ -197,7 +197,7 @@ impl GuestSite {
         (lives(pid) && line.contains("qemu")).then_some(pid)
     }
 
-    /// Where it runs, if it runs at exactly one node.
+    /// Returns the node on which the guest runs, if there is exactly one.
     pub fn runs(&self) -> Option<&'static str> {
         let running = |node: &&str| self.fact(node, "running").as_deref() == Some("1");
         let all: Vec<&str> = NODES.into_iter().filter(running).collect();

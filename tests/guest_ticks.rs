@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often the consoles are looked at.
+/// Interval at which the consoles are polled.
 const LOOK: Duration = Duration::from_millis(100);
 /// After a longer time between two looks, what came first is not known.
 const LOOK_MAX: Duration = Duration::from_millis(300);
@@ -34,7 +34,7 @@ impl Console {
         console
     }
 
-    /// How many ticks came since.
+    /// Returns the number of ticks since the last call.
     fn ticks(&mut self) -> usize {
         let mut bytes = Vec::new();
         let Ok(mut file) = File::open(&self.path) else {
@@ -58,7 +58,7 @@ impl Console {
     }
 }
 
-/// How long two instances ran at once: ticks of the one that had fewer.
+/// Longest overlap of two instances: ticks of the one that had fewer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Overlap {
     now: usize,
@@ -67,7 +67,7 @@ pub struct Overlap {
 }
 
 impl Overlap {
-    /// What came on both consoles between two looks.
+    /// Evaluates the new output of both consoles between two polls.
     fn see(&mut self, ticks: [usize; 2], between: Duration) {
         self.seen += ticks.iter().sum::<usize>();
         match ticks.into_iter().min() {

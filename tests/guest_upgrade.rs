@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-/// What the log of a node says of a guest that was touched.
+/// Log messages of a node about a guest that was touched.
 const TOUCHED: [&str; 6] = [
     "guest mail: paused",
     "guest mail: started",
@@ -21,11 +21,11 @@ const TOUCHED: [&str; 6] = [
     "has lost its lock file",
 ];
 
-/// How long a guest may wait for its disk while the program of a node is replaced, in ticks, of
-/// which there are about ten a second: the volume role leaves, and the next one begins.
+/// Longest wait of a guest for its disk while the program of a node is replaced, in ticks, of which
+/// there are about ten a second: the volume role ends, and the next one starts.
 const WAIT_TICKS_MAX: usize = 20;
 
-/// What the nodes serve beside the guest: the old proxy goes on for some seconds.
+/// Further sections of the nodes: the old proxy continues for some seconds.
 const TRAFFIC: &str = "
 defaults
 \tmode http
@@ -41,7 +41,7 @@ backend farm
 \tserver one 10.60.0.181:80 check inter 200ms
 ";
 
-/// Whether a role runs this program.
+/// Returns whether a role runs this program.
 fn runs_program(site: &GuestSite, node: &str, role: &str, program: &Path) -> bool {
     let pid = site.machine(node).role(role);
     pid.is_some_and(|pid| {

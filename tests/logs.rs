@@ -132,7 +132,7 @@ impl Bench {
         line.unwrap_or_else(|| "no line".to_owned())
     }
 
-    /// What is logged for a client that sends this, reads so much and goes.
+    /// Returns the log line for a client that sends this, reads so much, and disconnects.
     fn client(&mut self, to: SocketAddr, bytes: &[u8], until: Until) -> String {
         let mut stream = TcpStream::connect(to).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();

@@ -228,8 +228,8 @@ fn rules_wait_for_an_address() {
     });
 }
 
-/// What haproxy takes for an error of the server of names, and we do not: an answer
-/// that does not fit into a datagram comes over TCP.
+/// Differs from HAProxy, which treats it as an error of the nameserver: a response that does not
+/// fit into a datagram arrives over TCP.
 #[test]
 fn garbage_changes_nothing_and_a_cut_answer_comes_over_tcp() {
     let side = Side::start(Program::Evenkeel);

@@ -87,7 +87,7 @@ fn serve(mut stream: TcpStream) -> Option<()> {
     }
 }
 
-/// What two requests of one connection see: status, headers of interest, body.
+/// Returns the responses to two requests of one connection: status, headers of interest, body.
 fn seen(at: SocketAddr, target: &str, header: &str) -> Vec<String> {
     let mut stream = TcpStream::connect(at).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();

@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_secs(120);
 /// Clients that say next to nothing.
 const SLOW_CLIENTS: usize = 5_000;
 
-/// What a client that has sent half a head may cost, in a debug build.
+/// Memory that a client with half a request head may use, in a debug build.
 const SLOW_CLIENT_BYTES: u64 = 16 * 1024;
 
 const DEFAULTS: &str = "

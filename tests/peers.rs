@@ -91,7 +91,7 @@ impl Side {
         assert_eq!(probe.get(target).unwrap().status, 204, "{target}");
     }
 
-    /// What its statistics socket says; nothing where nobody listens for a moment.
+    /// Returns the reply of the statistics socket; empty while nothing listens for a moment.
     fn command(&self, command: &str) -> String {
         let ask = || -> std::io::Result<String> {
             let mut stream = UnixStream::connect(self.peer.directory().join("socket"))?;
@@ -104,7 +104,7 @@ impl Side {
         ask().unwrap_or_default()
     }
 
-    /// Whether an entry of the table comes to that, sooner or later.
+    /// Waits until an entry of the table has that value.
     fn comes_to(&self, table: &str, key: &str, value: &str) {
         let found = || {
             let said = self.command(&format!("show table {table}"));

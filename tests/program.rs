@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// Who serves in a scenario that both have to pass.
+/// The serving program of a scenario that both have to pass.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Program {
     Evenkeel,

@@ -102,7 +102,7 @@ const CONFIG: &str = r#"
 const ERROR_PAGE: &str =
     "HTTP/1.0 503 Nothing here\r\nContent-Type: text/plain\r\nX-Page: own\r\n\r\nown\n";
 
-/// What went on of one request.
+/// Observed traffic of one request.
 #[derive(PartialEq, Eq)]
 struct Seen {
     server: Vec<String>,
@@ -259,11 +259,11 @@ const HEADERS: &[&str] = &[
     "Host: a b\r\n",
 ];
 
-/// Where we differ on purpose: HTTP/1 has no version 2.
+/// Intended difference: HTTP/1 has no version 2.
 const STRICTER_LINES: &[&str] = &["GET /x HTTP/2.0"];
 
-/// Where we differ on purpose: an upgrade that `connection` does not name is none,
-/// and a host with a space is nobody's.
+/// Intended difference: an upgrade that `connection` does not name is ignored, and a host with a
+/// space is invalid.
 const STRICTER_HEADERS: &[&str] = &[
     "GET /x HTTP/1.1\r\nHost: a\r\nUpgrade: h2c",
     "GET /x HTTP/1.1\r\nHost: a b",

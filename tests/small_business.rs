@@ -15,9 +15,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(120);
-/// One attempt to connect: a lost packet must not take all of [`SOON`].
+/// Timeout of one attempt to connect: a lost packet must not use up all of [`SOON`].
 const ATTEMPT: Duration = Duration::from_secs(3);
-/// How long the farm is looked at while one of it is known to be down.
+/// Time for which the farm is observed while one of its servers is known to be down.
 const WATCHED: Duration = Duration::from_secs(3);
 
 /// Three checks, two seconds apart, and one that is under way.
@@ -111,7 +111,7 @@ impl Business {
         pid.trim().parse().unwrap()
     }
 
-    /// What an attempt to connect depends on, for the message of a failure.
+    /// Returns the state on which connecting depends, for the message of a failure.
     fn state(&self, pid: i32) -> String {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
         let run = |host: &LabHost, words: &[&str]| {
@@ -304,7 +304,7 @@ fn statistics_need_the_password(business: &Business) {
     assert_eq!(ask("/", &known).unwrap().status, 503);
 }
 
-/// Whether the checks of the farm found its first server down.
+/// Returns whether the checks of the farm found its first server down.
 fn is_down(business: &Business) -> bool {
     let known = format!("Basic {}", BASE64_STANDARD.encode(CREDENTIALS));
     let mut probe = Probe::new(&business.public, at(STATISTICS));

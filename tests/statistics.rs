@@ -55,8 +55,8 @@ const CONFIG: &str = "
         server a @A@
 ";
 
-/// What differs by nature: times, peaks that depend on them, the order of the
-/// process, and our length of an answer's head (compared elsewhere).
+/// Columns that always differ: times, peaks that depend on them, the order of the process, and the
+/// length of response heads (compared elsewhere).
 const VARIES: &[&str] = &[
     "bin",
     "bout",

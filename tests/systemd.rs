@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// How long the machine may take to start all of it.
+/// Time in which the machine must have started everything.
 const STARTS: Duration = Duration::from_secs(90);
 
 /// Makes a root directory of this machine's programs, with a `/run`, `/etc` and `/var` of its own,

@@ -15,8 +15,8 @@ const SOON: Duration = Duration::from_secs(90);
 
 const PARTS: usize = 150;
 
-/// What the browser runs: it gets all parts at once, posts to the server, and talks
-/// to a WebSocket, then reports.
+/// Script of the browser: it loads all parts at once, posts to the server, uses a WebSocket, and
+/// then reports.
 const PAGE: &str = r#"<!doctype html><title>page</title><script>
 async function part(n) {
   const answer = await fetch("/part/" + n);
@@ -47,7 +47,7 @@ function socket() {
 })().catch((error) => fetch("/report?" + encodeURIComponent("failed: " + error)));
 </script>"#;
 
-/// What the server was told: the report, and the heads of WebSockets.
+/// Messages to the server: the report, and the heads of WebSockets.
 #[derive(Default)]
 struct Told {
     report: Option<String>,
@@ -109,7 +109,7 @@ fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     fields.find_map(|(field, value)| field.eq_ignore_ascii_case(name).then_some(value))
 }
 
-/// How long the body of a request was.
+/// Returns the length of a request body.
 fn posted(stream: &mut TcpStream, head: &str) -> std::io::Result<String> {
     let length = field(head, "content-length").and_then(|value| value.parse().ok());
     let mut body = vec![0; length.unwrap_or_default()];
@@ -117,7 +117,7 @@ fn posted(stream: &mut TcpStream, head: &str) -> std::io::Result<String> {
     Ok(format!("{} bytes", body.len()))
 }
 
-/// What a server of WebSockets answers to a key (RFC 6455 4.2.2).
+/// Returns a WebSocket server's response to a key (RFC 6455, 4.2.2).
 fn accepted(key: &str) -> std::io::Result<String> {
     use base64::Engine;
     let mut digest = Command::new("openssl")

@@ -19,7 +19,7 @@ fn listen(bind: &str, more: &str, server: &str) -> String {
     format!("{DEFAULTS}    listen web\n        bind {bind}\n{more}        server s {server}\n")
 }
 
-/// What a request through ours to a server with these words is answered.
+/// Returns the status of a request through ours to a server with these words.
 fn status_by(words: &str, server: SocketAddr) -> u16 {
     let address = here();
     let config = listen(
@@ -130,7 +130,7 @@ const HOPS: &[(&str, &str)] = &[
     ("send-proxy", "accept-proxy"),
 ];
 
-/// What the second program says of the hop between both.
+/// Returns the report of the second program about the hop between both.
 fn hop(server: &str, bind: &str) -> String {
     let both = |word| server.contains(word) && bind.contains(word);
     let (alpn, major) = match (both("h2"), both("alpn")) {

@@ -6,7 +6,7 @@ use lab::{Location, OriginServer, Peer};
 use std::net::SocketAddr;
 use std::process::Command;
 
-/// Of an upload and of a download.
+/// Size of an upload and of a download.
 const MUCH_BYTES: usize = 8 << 20;
 
 const DEFAULTS: &str = "

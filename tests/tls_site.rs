@@ -103,7 +103,7 @@ pub fn output(command: &mut Command) -> Output {
     command.stdin(Stdio::null()).output().unwrap()
 }
 
-/// What it wrote, where it ended well.
+/// Returns the output of a program that succeeded.
 pub fn said(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
     String::from_utf8_lossy(&output.stdout).into_owned()

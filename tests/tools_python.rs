@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// What both tools do, line by line.
+/// The steps of both tools, line by line.
 const STEPS: &str = include_str!("tools_python.py");
 
 const CONFIG: &str = "
@@ -35,7 +35,7 @@ const CONFIG: &str = "
         server three @ORIGIN@
 ";
 
-/// Where `scripts/install-test-peers` installs the tools.
+/// Returns the directory into which `scripts/install-test-peers` installs the tools.
 fn tools() -> Result<PathBuf, Missing> {
     lab::installed("python3")?;
     let directory = root().join("target/test-tools");

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(120);
 
-/// Of an upload and of a download.
+/// Size of an upload and of a download.
 const MUCH_BYTES: usize = 100 << 20;
 
 const DEFAULTS: &str = "
@@ -375,7 +375,7 @@ impl Cabled {
     }
 }
 
-/// Whether a new connection is served by that server.
+/// Returns whether that server serves a new connection.
 fn served_by(probe: &mut Probe, path: &str, name: &str) -> bool {
     probe.disconnect();
     probe.get(path).is_ok_and(|answer| answer.text() == name)

@@ -76,7 +76,7 @@ const CONFIG: &str = r#"
 const PAGE: &str =
     "HTTP/1.1 404 Nothing here\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\nnone";
 
-/// Where something is asked, and what.
+/// The address of a request, and its text.
 type Asked = (fn(&Site) -> SocketAddr, String);
 
 fn here() -> SocketAddr {
@@ -147,7 +147,7 @@ impl Site {
             .collect()
     }
 
-    /// What the form of the page answers: the place that it leads to.
+    /// Returns the location in the response to the form of the page.
     fn act(&self, credentials: &str, body: &str) -> String {
         let answer = self.ask(
             self.statistics,
@@ -177,8 +177,8 @@ fn get(target: &str, credentials: &str) -> String {
     request(target, &basic("Authorization", credentials))
 }
 
-/// What has to be the same byte for byte; of answers of servers and of the page
-/// itself only how they begin.
+/// Returns the part that has to be equal byte for byte: of responses of servers and of the page
+/// itself only the beginning.
 fn seen(answer: String) -> String {
     if answer.starts_with("HTTP/1.1 200 ") && !answer.contains("text/plain") {
         "200".to_owned()

@@ -6,7 +6,7 @@ use crate::volume_site::{Client, VolumeSite, Writer, clients, other};
 use lab::{eventually, setting};
 use std::fs;
 
-/// How often something is repeated.
+/// Returns the number of repetitions.
 fn rounds(few: u64, many: u64) -> u64 {
     match setting("VOLUME_LONG") {
         Some(_) => many,

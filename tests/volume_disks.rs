@@ -12,7 +12,7 @@ enum Under {
     Other,
 }
 
-/// What a disk does, and how long clients may wait for it, by the page about volumes.
+/// A fault of a disk, and the longest wait of clients according to the documentation of volumes.
 struct Case {
     name: &'static str,
     trouble: Trouble,
@@ -21,7 +21,7 @@ struct Case {
 
 /// The owner gives its lease to the other node, which records that it serves alone.
 const ERROR: Duration = Duration::from_secs(6);
-/// What a machine that is busy with other tests may add.
+/// Additional time on a machine that is busy with other tests.
 const BUSY: Duration = Duration::from_secs(10);
 
 fn case(name: &'static str, bound: Duration, change: impl Fn(&mut Trouble)) -> Case {

@@ -13,7 +13,7 @@ const XFS_BYTES: u64 = 320 << 20;
 const EXT4_BYTES: u64 = 64 << 20;
 const LOAD_MS_MAX: u64 = 3000;
 
-/// So many times a machine and its guest are killed under load.
+/// Kills a machine and its guest several times under load.
 #[track_caller]
 fn guests_are_killed(kind: &str, bytes: u64) {
     let kills = setting("VOLUME_KILLS").unwrap_or(KILLS);

@@ -19,7 +19,7 @@ fn address(node: &str) -> &'static str {
 
 /// Writes one block after another.
 const WRITES: usize = 3000;
-/// How many of them are acknowledged before the role is killed.
+/// Number of acknowledged writes before the role is killed.
 const BEFORE: usize = 100;
 
 fn pattern(block: usize) -> u8 {

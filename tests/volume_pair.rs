@@ -28,7 +28,8 @@ fn a_volume_begins_when_both_copies_are_there_and_is_used_at_both_nodes() {
     volumes.holds(clients(&volumes));
 }
 
-/// Its control role is alive, and would renew leases of which the volume role hears nothing.
+/// The control role is alive, and would renew leases of a volume role that it has lost contact
+/// with.
 #[test]
 #[ignore = "it takes minutes: make test-long"]
 fn a_supervisor_that_is_stopped_leaves_the_volume_to_the_other_node() {

@@ -6,7 +6,7 @@ use crate::volume_site::{Client, NODES, SIZE, VolumeSite, other};
 use lab::eventually;
 use std::fs;
 
-/// What a node has of a volume: data and metadata.
+/// Files of a volume on a node: data and metadata.
 struct Backup([Vec<u8>; 2]);
 
 impl Backup {

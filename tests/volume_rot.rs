@@ -52,7 +52,7 @@ fn rot(volumes: &VolumeSite, node: &str, block: u64) {
     file.sync_all().unwrap();
 }
 
-/// Whether a block of a copy has these bytes on its disk.
+/// Returns whether a block of a copy has these bytes on its disk.
 fn has(volumes: &VolumeSite, node: &str, block: u64, byte: u8) -> bool {
     let file = OpenOptions::new().read(true).open(volumes.file(node));
     let mut bytes = [0; 4096];

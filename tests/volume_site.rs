@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 pub const SIZE: u64 = 32 << 20;
 const BLOCK: usize = 4096;
-/// How long a request may wait for a volume that moves.
+/// Timeout of a request while a volume moves.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A cluster with a volume on alpha and beta.
@@ -24,9 +24,9 @@ pub struct VolumeSite {
     pub site: Site,
     /// The disks of alpha and beta, if they can fail.
     pub disks: Vec<UnreliableDisk>,
-    /// Where the directories of machines are mounted, if they are.
+    /// Mounts of the machines' directories, if there are any.
     mounts: Vec<Xfs>,
-    /// Where each machine sees its own directory.
+    /// Path at which each machine sees its own directory.
     shared: ScratchDirectory,
     own: ScratchDirectory,
     boots: u64,
@@ -219,7 +219,7 @@ impl VolumeSite {
         self.shared.path().display().to_string()
     }
 
-    /// What the nodes serve, with further lines for the volume.
+    /// Returns the configuration of the nodes, with further lines for the volume.
     pub fn configuration(&self, further: &str) -> String {
         format!(
             "node alpha\n\taddress 10.61.0.1\nnode beta\n\taddress 10.61.0.2\n\n\
@@ -229,7 +229,7 @@ impl VolumeSite {
         )
     }
 
-    /// What the nodes serve, with another size of the volume.
+    /// Returns the configuration of the nodes, with another size of the volume.
     pub fn sized(&self, size: &str) -> String {
         let good = self.configuration("");
         let other = good.replace(&format!("size {SIZE}"), &format!("size {size}"));
@@ -252,8 +252,8 @@ impl VolumeSite {
         &self.disks[usize::from(node == "beta")]
     }
 
-    /// These machines lose their power at one moment, and with it what their disks had not
-    /// flushed; nothing of them runs afterwards.
+    /// Cuts the power of these machines at one moment: unflushed data of their disks is lost, and
+    /// no process of theirs continues.
     pub fn lose_power(&mut self, machines: &[&str], random: &mut Random) {
         let nodes = || NODES.into_iter().filter(|node| machines.contains(node));
         nodes().for_each(|node| self.disk(node).cut_power());
@@ -277,7 +277,7 @@ impl VolumeSite {
         self.site.machine(node).runtime().join("volume-mail.sock")
     }
 
-    /// What a node shows of the volume.
+    /// Returns the report of a node about the volume.
     pub fn shown(&self, node: &str) -> String {
         let machine = self.site.machine(node);
         machine.command(&["volume", "show", "mail"]).text()
@@ -391,7 +391,7 @@ pub fn clients(volumes: &VolumeSite) -> Vec<Writer> {
     writers
 }
 
-/// What the kernel would say after a boot.
+/// Returns the boot ID that the kernel would report after a boot.
 fn boot_id(number: u64) -> String {
     format!("{number:08x}-0000-4000-8000-000000000000\n")
 }
@@ -490,7 +490,7 @@ impl Client {
     }
 }
 
-/// What a client wrote to one block.
+/// Content that a client wrote to one block.
 #[derive(Clone, Copy, Default)]
 struct Written {
     /// The last number that was acknowledged.
@@ -501,7 +501,7 @@ struct Written {
     stable: u64,
 }
 
-/// What a client wrote to the blocks that are its own.
+/// Content that a client wrote to its own blocks.
 pub struct Log {
     first: u64,
     blocks: Vec<Written>,
@@ -556,7 +556,7 @@ impl Reader {
     }
 }
 
-/// What a block with this number has: a different word at each place.
+/// Returns the content of a block with this number: a different word at each place.
 fn content(block: u64, number: u64) -> Vec<u8> {
     let words = (0..BLOCK as u64 / 8).map(|at| (number << 24 | at) ^ block << 48);
     words.flat_map(u64::to_le_bytes).collect()
@@ -604,7 +604,7 @@ impl Writer {
 }
 
 impl Log {
-    /// Of blocks from `first` on.
+    /// Creates a log of the blocks from `first` on.
     pub fn new(first: u64) -> Log {
         Log {
             first,
@@ -621,7 +621,7 @@ impl Log {
         stable.max().unwrap_or_default()
     }
 
-    /// What a flush covers from now on is what is there, and not what was lost.
+    /// Adapts the log to a power failure: only flushed writes still count as acknowledged.
     pub fn power_failed(&mut self) {
         for block in &mut self.blocks {
             block.acknowledged = block.stable;

@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 
 /// The error of a client that may not write: NBD's ESHUTDOWN.
 const SHUTDOWN: i32 = 108;
-/// How long the supervisor may take to respond.
+/// Timeout of a response of the supervisor.
 const ANSWER: Option<Duration> = Some(Duration::from_secs(5));
-/// How long a guest may stand still while its volume moves, on a machine with nothing else to do.
-/// Ten times what is measured: tests run beside others.
+/// Longest pause of a guest while its volume moves, on an idle machine. Ten times the measured
+/// value, because tests run beside others.
 const MOVES: Duration = Duration::from_millis(1000);
 
 /// The supervisor's socket of a node.
@@ -67,7 +67,7 @@ impl Part {
         self.ask(&SupervisorMessage::Part(Box::new(used.envelope("volume"))));
     }
 
-    /// What its node says of that; empty: nothing.
+    /// Returns the report of the node about the use; empty if there is none.
     fn told(&self) -> String {
         let part = "volume".to_owned();
         let answer = self.ask(&SupervisorMessage::TellReport { part });

@@ -153,8 +153,8 @@ impl Browser {
         self.post("/actions", &json!({ "actions": [keyboard] }));
     }
 
-    /// What the browser complains of on its console since the last time: scripts that fail, and what
-    /// a policy forbids.
+    /// Returns the browser's console messages since the last call: failed scripts, and violations
+    /// of a policy.
     pub fn complaints(&self) -> Vec<String> {
         let entries = self.post("/se/log", &json!({ "type": "browser" }));
         let entries = entries.as_array().cloned().unwrap_or_default();

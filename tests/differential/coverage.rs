@@ -5,8 +5,8 @@ use crate::program::binary;
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// What has no case yet, by the beginnings of `kind name`. Whoever adds a family
-/// takes its beginning out of here.
+/// Keywords that have no case yet, by the beginnings of `kind name`. A commit that adds a family
+/// removes its beginning here.
 static WITHOUT_CASES: &[&str] = &[
     // The client would wait for ever; tests of the driver look at it.
     "http-request action silent-drop",

@@ -95,7 +95,7 @@ static FAMILIES: &[&Family] = &[
     &users::FAMILY,
 ];
 
-/// What begins a command of the statistics socket among what is sent.
+/// Prefix of a command for the statistics socket.
 const COMMAND: &[u8] = b"@SOCKET@ ";
 /// The name of that socket in `@DIR@`.
 const SOCKET: &str = "socket";

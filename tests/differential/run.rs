@@ -13,14 +13,14 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long an answer may take: no case is slow, so only a fault takes it.
+/// Timeout of a response: no case is slow, so only a fault reaches it.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How long a client waits between the pieces that it sends.
+/// Wait of a client between the pieces that it sends.
 const BETWEEN_PIECES: Duration = Duration::from_millis(10);
 /// Most bytes that are read of an answer.
 const ANSWER_MAX: u64 = 1 << 20;
 
-/// Where everything of a family is, for both programs.
+/// Addresses and files of a family, for both programs.
 struct Bed {
     family: &'static Family,
     port: u16,
@@ -29,7 +29,7 @@ struct Bed {
     scratch: ScratchDirectory,
 }
 
-/// What came of one case.
+/// Result of one case.
 type Outcome = Result<String, String>;
 
 impl Bed {
@@ -58,8 +58,8 @@ impl Bed {
         }
     }
 
-    /// Where samples are asked, and behind it the cases: one port at as many
-    /// addresses of this machine's own.
+    /// Returns the address of the samples, or of a case: one port at as many addresses of this
+    /// machine.
     fn address(&self, n: usize) -> SocketAddr {
         let n = u16::try_from(n).unwrap();
         let [high, low] = n.to_be_bytes();
@@ -133,7 +133,7 @@ impl Bed {
         assert!(lab::eventually(PATIENCE, || asks().is_ok()));
     }
 
-    /// What came of all of them, samples first.
+    /// Returns the results of all, samples first.
     fn serve(&self, program: Program) -> Vec<Outcome> {
         let config = self.config(program);
         let peer = match program.start(Location::Here, &config, self.address(0)) {
@@ -243,8 +243,8 @@ impl Bed {
         Ok(all)
     }
 
-    /// What the statistics socket says to a command. What still counts a client
-    /// who has gone is asked again.
+    /// Returns the reply of the statistics socket to a command. The command is repeated while it
+    /// still counts a client that has disconnected.
     fn command(&self, command: &str) -> Outcome {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -405,7 +405,7 @@ fn without_dates(text: &str) -> String {
     plain
 }
 
-/// How long ago the answers of a family are.
+/// Age of the responses of a family.
 const DATES_SECONDS: u64 = 600;
 
 fn stamp(fours: u64) -> String {

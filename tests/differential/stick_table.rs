@@ -32,14 +32,14 @@ const BROKEN: &[u8] = b"GET /b HTTP/1.1\r\nHo st: h\r\n\r\n";
 const SHOW: &[u8] = b"@SOCKET@ show table @CASE@";
 const ENTRIES: &[Normal] = &[Normal::Entries];
 
-/// One table that stores all.
+/// A table that stores all data types.
 macro_rules! full {
     () => {
         "stick-table type ip size 100 expire 1h store server_id,conn_cnt,conn_cur,conn_rate(1h),sess_cnt,sess_rate(1h),http_req_cnt,http_req_rate(1h),http_err_cnt,http_err_rate(1h),http_fail_cnt,http_fail_rate(1h),bytes_in_cnt,bytes_in_rate(1h),bytes_out_cnt,bytes_out_rate(1h),gpc0,gpc0_rate(1h),gpc1,gpc1_rate(1h),gpt0\n"
     };
 }
 
-/// What each of some expressions says, in the body of an answer.
+/// The values of some expressions in the body of a response.
 macro_rules! says {
     ($($expression:literal)*) => {
         concat!(

@@ -11,7 +11,7 @@ pub enum Normal {
     ProxyPorts,
     /// The order and the case of the names of header lines, which no protocol minds.
     HeaderOrder,
-    /// Where entries of `show table` lie in memory, and when they expire.
+    /// Memory addresses and expiry times in entries of `show table`.
     Entries,
     /// Dates, as cookies have them.
     Dates,
@@ -24,7 +24,7 @@ pub struct Sample {
     pub expression: &'static str,
     /// The head of the request without its empty line.
     pub request: Option<&'static str>,
-    /// It is evaluated when the server has answered this.
+    /// The expression is evaluated for this response of the server.
     pub answer: Option<&'static str>,
     pub normal: &'static [Normal],
     /// The key of the reason why it differs.
@@ -79,15 +79,15 @@ pub struct Case {
     /// `kind name`, as `evenkeel keyword --list` has them: `fetch path`.
     pub covers: &'static [&'static str],
     pub lines: &'static str,
-    /// What stands behind the address on its `bind` line.
+    /// Words after the address on the `bind` line.
     pub bind: &'static str,
     pub sections: &'static str,
-    /// What the web server answers, if not its usual answer.
+    /// Response of the web server, if not its usual one.
     pub server_says: Option<&'static [u8]>,
     pub send: &'static [&'static [u8]],
     /// The client ends its side behind what it sends.
     pub half_close: bool,
-    /// What is sent goes in pieces of so many bytes.
+    /// Size of the pieces in which the bytes are sent.
     pub pieces: Option<usize>,
     /// The client is `openssl s_client` with these arguments besides the address.
     pub tls: Option<&'static [&'static str]>,
@@ -179,7 +179,7 @@ impl Case {
     }
 }
 
-/// What is compared by one start of each program.
+/// Cases that are compared with one start of each program.
 #[derive(Clone, Copy, Debug)]
 pub struct Family {
     pub name: &'static str,
@@ -197,7 +197,7 @@ pub struct Family {
 }
 
 impl Family {
-    /// One without anything, to be completed with `..Family::named("…")`.
+    /// Creates an empty family, to be completed with `..Family::named("…")`.
     pub const fn named(name: &'static str) -> Self {
         Family {
             name,

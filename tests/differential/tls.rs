@@ -31,7 +31,7 @@ const HELLO: &[u8] = b"\x16\x03\x01\x01\x4f\x01\x00\x01\x4b\x03\x03\xb6\xd9\xb0\
     \x03\x02\x03\x01\x00\x2d\x00\x02\x01\x01\x00\x33\x00\x26\x00\x24\x00\x1d\x00\x20\xc6\x0c\x8a\x12\
     \x1f\xd1\xbc\x08\x3f\x11\x0d\x70\x6e\x25\x52\x96\x0d\xb1\x5d\x5f\xff\x73\x03\xcb\xd3\x41\xa4\x49\
     \xc1\x3f\x8b\x14";
-/// One for TLS 1.2 alone, without a name, a ticket or curves.
+/// A ClientHello for TLS 1.2 only, without a name, a ticket or curves.
 const OLD_HELLO: &[u8] = b"\x16\x03\x01\x00\x67\x01\x00\x00\x63\x03\x03\xf5\x69\x11\x0e\xc7\xa7\xea\xb3\x27\xf4\xca\x18\xfd\
     \x3e\x90\x22\x4b\x25\x9a\xf9\x4b\x5a\x25\xe1\x87\x40\xa0\xa4\x2b\xad\x80\xc0\x00\x00\x04\x00\x2f\
     \x00\xff\x01\x00\x00\x36\x00\x16\x00\x00\x00\x17\x00\x00\x00\x0d\x00\x2a\x00\x28\x04\x03\x05\x03\
@@ -40,7 +40,7 @@ const OLD_HELLO: &[u8] = b"\x16\x03\x01\x00\x67\x01\x00\x00\x63\x03\x03\xf5\x69\
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n\r\n";
 
-/// What both sides agreed on, and what the client offered.
+/// The negotiated values, and the offer of the client.
 const AGREED: &str = "http-request return status 200 content-type text/plain lf-string \
     [%[ssl_fc]][%[ssl_fc_protocol]][%[ssl_fc_cipher]][%[ssl_fc_alg_keysize]][%[ssl_fc_use_keysize]][%[ssl_fc_alpn]][%[ssl_fc_npn]]\
     [%[ssl_fc_sni]][%[ssl_fc_has_sni]][%[ssl_fc_has_crt]][%[ssl_fc_is_resumed]][%[ssl_fc_has_early]][%[ssl_fc_err]][%[ssl_fc_err_str]]\
@@ -76,7 +76,7 @@ const COVERS_AGREED: &[&str] = &[
     "fetch ssl_fc_ecformats_bin",
 ];
 
-/// What stands in certificates, and how the client's was verified.
+/// The contents of certificates, and the result of verifying the client's.
 const CERTIFICATES: &str = "http-request return status 200 content-type text/plain lf-string \
     [%[ssl_c_used]][%[ssl_c_verify]][%[ssl_c_err]][%[ssl_c_ca_err]][%[ssl_c_ca_err_depth]][%[ssl_fc_has_crt]]\
     [%[ssl_c_version]][%[ssl_c_key_alg]][%[ssl_c_sig_alg]][%[ssl_c_notbefore]][%[ssl_c_notafter]][%[ssl_c_serial,hex]][%[ssl_c_sha1,hex]]\

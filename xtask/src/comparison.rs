@@ -21,7 +21,7 @@ pub struct Sample {
     pub value: f64,
 }
 
-/// In what a number is counted.
+/// Unit of a number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unit {
     Milliseconds,
@@ -111,8 +111,7 @@ impl Unit {
     }
 }
 
-/// How many times as much the left one has; none where there is nothing to
-/// divide by.
+/// Returns the ratio of the medians; `-` if there is nothing to divide by.
 fn ratio(left: &[f64], right: &[f64]) -> String {
     match (median(left), median(right)) {
         (Some(l), Some(r)) if r > 0.0 => format!("{:.2}", l / r),
@@ -120,7 +119,7 @@ fn ratio(left: &[f64], right: &[f64]) -> String {
     }
 }
 
-/// Why a text is not where it belongs.
+/// Reason why a text was not written into its document.
 #[derive(Debug)]
 pub enum WriteError {
     /// The file cannot be read or written.
@@ -128,7 +127,7 @@ pub enum WriteError {
         doing: &'static str,
         source: io::Error,
     },
-    /// It has no markers between which the text belongs.
+    /// The document has no markers for the text.
     NoMarkers,
 }
 

@@ -26,7 +26,7 @@ struct Finding {
     wrong: Wrong,
 }
 
-/// What is not as agreed.
+/// Violation of a rule.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Wrong {
     Unfinished {
@@ -119,7 +119,7 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// Why the tree could not be looked at.
+/// Reason why the tree could not be checked.
 #[derive(Debug)]
 enum TidyError {
     /// A program could not be run.

@@ -47,8 +47,8 @@ impl Context {
         sections.flat_map(move |one| one.line_words_in(section))
     }
 
-    /// Whether the version was accepted earlier, perhaps by a program with fewer checks. Also known
-    /// to the role, which builds the configuration again.
+    /// Returns whether the version was accepted earlier, perhaps by a program with fewer checks.
+    /// The role knows this, too, when it builds the configuration again.
     pub fn is_accepted(&self) -> bool {
         self.options.is_accepted() || self.outside.is_accepted()
     }

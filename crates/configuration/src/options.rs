@@ -28,8 +28,8 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
-    /// Whether this is a version of the cluster that was accepted earlier, which has to be served:
-    /// any other version of a cluster is refused for a name that does not resolve.
+    /// Returns whether this is a version of the cluster that was accepted earlier and has to be
+    /// served. Any other version of a cluster is refused for a name that does not resolve.
     pub fn is_accepted(&self) -> bool {
         self.ignore_unresolved && !self.version.is_empty()
     }

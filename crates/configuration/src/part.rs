@@ -47,7 +47,7 @@ pub struct RoleInterface {
     pub refusals: fn(&[u8]) -> Vec<String>,
 }
 
-/// What is known of earlier processes of a role, all of which may have been killed.
+/// Facts about earlier processes of a role, all of which may have been killed.
 #[derive(Clone, Copy, Debug)]
 pub struct Rest<'r> {
     pub runtime: &'r Path,

@@ -225,10 +225,10 @@ pub struct SessionHost {
 /// Algorithm that chooses the host of a user without a session.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Balance {
-    /// By sessions, including disconnected ones, and pending logons.
+    /// Counts sessions, including disconnected ones, and pending logons.
     #[default]
     Load,
-    /// By connections and pending logons.
+    /// Counts connections and pending logons.
     Leastconn,
 }
 

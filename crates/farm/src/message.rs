@@ -98,7 +98,7 @@ pub struct UserHistoryResponse {
     pub farms: Vec<AskedFarm>,
 }
 
-/// What a user got of one farm.
+/// Result of a farm for a user: assigned hosts and recent steps.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct AskedFarm {

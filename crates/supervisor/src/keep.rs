@@ -255,7 +255,7 @@ mod tests {
             sockets.map(|fd| fd.try_clone().unwrap()).collect()
         }
 
-        /// What the role sends: its version, and the bundle.
+        /// Returns the version and the bundle that the role sends.
         fn given(&self) -> (Take, Option<OwnedFd>) {
             let bundle = self.version.bundle().try_clone().unwrap();
             (self.version.take.clone(), Some(bundle))

@@ -14,14 +14,13 @@ const SLOW: &str = "1";
 const BUSY_PROCESSES: usize = 8;
 const BUSY_TIME: Duration = Duration::from_secs(8);
 
-/// How long clients have requests of one second before a hand-over: each has one
-/// under way.
+/// Load of requests of one second before a hand-over: each client has one in progress.
 const DRAIN_BEFORE: Duration = Duration::from_millis(1900);
 
-/// How long it is watched after one: longer than connections may finish.
+/// Observation after a hand-over: longer than connections may need to finish.
 const DRAIN_AFTER: Duration = Duration::from_millis(2500);
 
-/// How long it is watched whether a killed program's address vanishes.
+/// Longest time in which the address of a killed program may vanish.
 const LEFT_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,7 +62,7 @@ impl crate::comparison::Case for Case {
 }
 
 impl Case {
-    /// One turn of one side.
+    /// Runs one turn of one side.
     pub fn turn(self, side: &Side) -> Result<Vec<Sample>, Error> {
         let advert = if self == Case::SlowStop { SLOW } else { FAST };
         let mut site = match self {

@@ -28,7 +28,7 @@ usage: cargo xtask bench-address [OPTION...]
   --write             write the table to docs/benchmarks.md
 ";
 
-/// Of each case where nothing else is said.
+/// Default number of turns of each case.
 const REPETITIONS: usize = 10;
 const LEFT: &str = "/usr/sbin/keepalived";
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub const ADDRESS: &str = "10.60.0.100";
 const PORT: u16 = 7;
 
-/// How long the pair may take until one is master and the client is served.
+/// Time until the pair has a master and the client is served.
 pub const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Answers in a row until the address is served steadily, before a fault and
@@ -40,7 +40,7 @@ impl Side {
         command
     }
 
-    /// What it says of its version.
+    /// Returns the version that the program reports.
     pub fn version(&self) -> Option<String> {
         let output = self.command().arg("-v").output().ok()?;
         let said = [output.stdout, output.stderr].concat();
@@ -78,7 +78,7 @@ impl Node {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// How often it became master.
+    /// Returns how often the node became master.
     pub fn masters(&self) -> usize {
         self.said().matches("Entering MASTER STATE").count()
     }

@@ -18,15 +18,15 @@ use std::time::{Duration, Instant};
 const HAPROXY: &str = "/usr/sbin/haproxy";
 const HTTP: u16 = 80;
 
-/// How long the slow server takes.
+/// Response time of the slow server.
 const SLOW: Duration = Duration::from_secs(1);
 
 const SLOW_CLIENTS: u32 = 4;
 
-/// How long such a client waits for an answer.
+/// Timeout of a client of the slow server.
 const SLOW_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What both proxies serve. NODE is the machine's name.
+/// Configuration of both proxies. NODE is the machine's name.
 const PROXY: &str = "\
 defaults
     mode http
@@ -41,7 +41,7 @@ backend slow
     server origin 10.60.0.50:80
 ";
 
-/// What ours reads before it, on both machines.
+/// Lines before it for Evenkeel, on both machines.
 const OURS: &str = "\
 node alpha
     address 10.60.0.1
@@ -162,7 +162,7 @@ impl Site {
 
 const ADDRESS_BYTES: [u8; 4] = [10, 60, 0, 100];
 
-/// Whether a machine's proxy listens at the address.
+/// Returns whether a machine's proxy listens at the address.
 fn listens(host: &LabHost) -> bool {
     let mut command = Command::new("ss");
     command.args(["-H", "-l", "-t", "-n"]);
@@ -177,7 +177,7 @@ pub struct Slow {
 }
 
 impl Slow {
-    /// Lets those under way end: how many succeeded, and how many failed.
+    /// Waits for the requests in progress. Returns how many succeeded, and how many failed.
     pub fn end(self) -> (usize, usize) {
         self.stop.store(true, Ordering::Relaxed);
         let joined = self.clients.into_iter().map(JoinHandle::join);

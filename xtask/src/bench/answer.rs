@@ -10,18 +10,17 @@ use super::coded::Coded;
 /// Longest head of an answer that is accepted.
 pub const HEAD_BYTES_MAX: usize = 512;
 
-/// What an answer has to be.
+/// The required response.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
     pub body: &'a [u8],
-    /// Whether the bytes of the body are compared, or only counted. Status and
-    /// length are always verified.
+    /// The bytes of the body are compared, not only counted. Status and length are always verified.
     pub compare: bool,
-    /// Whether it comes compressed, in chunks.
+    /// The body is compressed, in chunks.
     pub gzip: bool,
 }
 
-/// How an answer differs from what was expected.
+/// Difference between a response and the required one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// The head does not end within [`HEAD_BYTES_MAX`].
@@ -163,7 +162,7 @@ impl Reader {
     }
 }
 
-/// Where the head that `bytes` begin with ends, its empty line included.
+/// Returns the end of the head at the front of `bytes`, including its empty line.
 pub fn head_end(bytes: &[u8]) -> Option<usize> {
     bytes
         .windows(4)

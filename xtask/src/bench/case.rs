@@ -5,7 +5,7 @@ use super::configuration::File;
 use super::map::Lookup;
 use super::secure::Talk;
 
-/// What the numbers of a metric are.
+/// Unit of a metric's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// CPU time of one request, or of one handshake.
@@ -18,7 +18,7 @@ pub enum Unit {
     Times,
 }
 
-/// Whose number ours is compared with.
+/// The program whose number ours is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Against {
     Haproxy,
@@ -28,24 +28,24 @@ pub enum Against {
     One,
 }
 
-/// One line of the table.
+/// A row of the table.
 #[derive(Debug)]
 pub struct Metric {
-    /// What the table calls it.
+    /// Name in the table.
     pub about: &'static str,
     pub unit: Unit,
-    /// What haproxy's number divided by ours is to be at least.
+    /// Required ratio: HAProxy's number divided by ours.
     pub target: f64,
     /// Ratio that is desired beyond the target; None without one.
     pub stretch: Option<f64>,
     pub against: Against,
 }
 
-/// One situation which is measured.
+/// A measured situation.
 #[derive(Debug)]
 pub struct Case {
     pub name: &'static str,
-    /// Its lines of the table.
+    /// Rows of the case in the table.
     pub metrics: &'static [Metric],
     pub(super) file: File,
     pub(super) kind: Kind,
@@ -85,8 +85,8 @@ pub(super) struct Traffic {
 #[derive(Debug)]
 pub(super) struct Secure {
     pub(super) connections: usize,
-    /// What a request that reaches the origin asks for. Handshakes ask the proxy
-    /// itself for a few bytes, so that nothing else is in their numbers.
+    /// Body size of a request that reaches the origin. Handshakes request a few bytes from the
+    /// proxy itself, so that their numbers contain nothing else.
     pub(super) body_bytes: usize,
     pub(super) requests: u64,
     pub(super) talk: Talk,

@@ -119,7 +119,7 @@ const fn map(
     }
 }
 
-/// What a large map costs beside a small one: not more than a tenth, or ten times.
+/// Cost of a large map relative to a small one: at most a tenth more.
 const fn growth(about: &'static str) -> Metric {
     Metric {
         about,

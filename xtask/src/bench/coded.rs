@@ -25,7 +25,7 @@ enum State {
     Data {
         left: usize,
     },
-    /// Its two bytes behind the data, or behind the last chunk.
+    /// Two bytes after the data, or after the last chunk.
     End {
         left: usize,
         last: bool,

@@ -10,13 +10,13 @@ use super::error::Error;
 const LINE_BYTES_MAX: usize = 2048;
 /// Most lines that are taken at once: its buffer holds fewer.
 const LINES_MAX: usize = 1 << 16;
-/// What a line of `option httplog` about a request that was served has in it.
+/// Part of a line of `option httplog` about a request that was served.
 const SERVED: &[u8] = b"\"GET /bench/";
 
 #[derive(Debug)]
 pub struct Collector {
     socket: UdpSocket,
-    /// Where it is, on 127.0.0.1.
+    /// Port on 127.0.0.1.
     pub port: u16,
 }
 

@@ -37,7 +37,7 @@ const CHECKED_SERVERS: usize = 10_000;
 /// And how many of them a backend has.
 const CHECKED_SERVERS_A_BACKEND: usize = 100;
 
-/// Which file a case wants.
+/// Configuration file of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum File {
     /// HTTP with haproxy's default buffers.

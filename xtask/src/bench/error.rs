@@ -8,7 +8,7 @@ use std::process::ExitStatus;
 use super::answer::Fault;
 use super::http2;
 
-/// Why a benchmark, or one of its cases, stopped.
+/// Reason why a benchmark, or one of its cases, stopped.
 #[derive(Debug)]
 pub enum Error {
     /// An argument of `cargo xtask bench` that lexopt refuses.
@@ -79,7 +79,7 @@ pub enum Error {
     },
     /// Certificates or clients could not be prepared.
     Laboratory(lab::LabError),
-    /// One of these, while that side was measured.
+    /// Any other error, while that side was measured.
     Side { label: String, source: Box<Error> },
     /// Nothing arrived for a long time.
     Stalled { outstanding: u64, seconds: u64 },

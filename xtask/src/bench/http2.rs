@@ -13,9 +13,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEAD_BYTES: usize = 9;
 /// Longest frame that may come: we announce no other limit.
 const FRAME_BYTES_MAX: usize = 16 * 1024;
-/// What a stream may receive. Larger than every answer.
+/// Receive window of a stream: larger than every response.
 const STREAM_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
-/// What the connection may receive, given anew when half of it is used.
+/// Receive window of the connection, renewed when half of it is used.
 const WINDOW_BYTES: u32 = 1 << 30;
 /// The table of header fields that our first request relies on.
 const TABLE_BYTES: u32 = 4096;
@@ -33,18 +33,18 @@ const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const PRIORITY: u8 = 32;
 
-/// What is wrong with what a proxy sent.
+/// Fault in the proxy's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// A frame longer than allowed, or too short for what it is.
     FrameLength,
     /// A type of frame that has no place here.
     Frame(u8),
-    /// It ended the connection, with that code.
+    /// The proxy ended the connection with that code.
     GoAway(u32),
-    /// It ended a stream, with that code.
+    /// The proxy ended a stream with that code.
     Reset(u32),
-    /// It allows fewer streams, or a smaller table, than the case needs.
+    /// The proxy allows fewer streams, or a smaller table, than the case needs.
     Settings,
     /// A stream that carries no request.
     Stream(u32),
@@ -88,7 +88,7 @@ pub struct Client {
     pub output: Vec<u8>,
 }
 
-/// What repeats from request to request.
+/// Header fields that repeat from request to request.
 const REPEATED: [u8; 6] = [
     0x82, // GET
     0x87, // https
@@ -142,7 +142,7 @@ impl Client {
         self.output.extend_from_slice(payload);
     }
 
-    /// Whether another request may begin.
+    /// Returns whether another request may begin.
     pub fn has_room(&self) -> bool {
         self.streams.len() < self.streams_max
     }

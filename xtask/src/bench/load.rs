@@ -19,7 +19,7 @@ use super::error::Error;
 const EVENTS_MAX: usize = 256;
 /// Bytes taken by one read.
 const READ_BYTES_MAX: usize = 256 * 1024;
-/// How long nothing may arrive while answers are awaited.
+/// Timeout without any input while responses are pending.
 pub const STALL_SECONDS: u64 = 10;
 /// Connections that open at the same time when a crowd of idle ones is built.
 pub const OPENING_MAX: usize = 64;
@@ -32,11 +32,11 @@ pub struct Job<'a> {
     pub path: String,
     /// The body of every answer.
     pub body: &'a [u8],
-    /// Whether a connection serves one request after the other.
+    /// A connection serves one request after the other.
     pub keep_alive: bool,
     /// Further lines of the head.
     pub lines: &'static str,
-    /// Whether the answer is to be compressed.
+    /// The response has to be compressed.
     pub gzip: bool,
 }
 
@@ -73,7 +73,7 @@ struct Connection {
     reader: Reader,
 }
 
-/// Which connection gets the next request.
+/// The connection that gets the next request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
     /// The one whose answer is complete.
@@ -82,7 +82,7 @@ enum Order {
     Next,
 }
 
-/// How far a run is.
+/// Progress of a run.
 #[derive(Debug)]
 struct Pace {
     order: Order,
@@ -102,7 +102,7 @@ pub struct Generator<'a> {
     buffer: Vec<u8>,
     connections: Vec<Connection>,
     compare: bool,
-    /// Of the last answer's body, as it was sent.
+    /// Size of the last response body as it was sent.
     pub body_bytes: usize,
 }
 

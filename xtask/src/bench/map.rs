@@ -14,7 +14,7 @@ pub const ENTRIES_SMALL: usize = 100;
 /// Addresses in each network of a map of networks.
 const ADDRESSES_A_NETWORK: usize = 256;
 
-/// How a value is looked up.
+/// Kind of lookup in a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lookup {
     Text,

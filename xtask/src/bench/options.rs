@@ -37,7 +37,6 @@ const ROUNDS_QUICK: usize = 3;
 /// Most rounds: beyond that the machine has changed meanwhile.
 const ROUNDS_MAX: usize = 1000;
 
-/// What a run is to do.
 #[derive(Debug)]
 pub struct Options {
     pub cases: Vec<&'static Case>,
@@ -51,7 +50,7 @@ pub struct Options {
     pub strict: bool,
 }
 
-/// What the command line asks for.
+/// Request of the command line.
 #[derive(Debug)]
 pub enum Asked {
     Help,

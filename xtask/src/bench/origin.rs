@@ -103,7 +103,7 @@ pub fn text() -> Arc<[u8]> {
 /// The origin server; stops when dropped.
 #[derive(Debug)]
 pub struct Origin {
-    /// Where it listens, on 127.0.0.1.
+    /// Port on 127.0.0.1.
     pub port: u16,
     served: Arc<AtomicU64>,
     stop: Arc<OwnedFd>,
@@ -164,7 +164,7 @@ impl Drop for Origin {
     }
 }
 
-/// One connection of a proxy.
+/// A connection of a proxy.
 #[derive(Debug)]
 struct Connection {
     socket: OwnedFd,
@@ -174,7 +174,7 @@ struct Connection {
     sending: Option<(usize, usize)>,
 }
 
-/// What a pass over a connection leaves behind.
+/// State after a pass over a connection.
 #[derive(Debug, PartialEq, Eq)]
 enum After {
     Keep,
@@ -187,7 +187,7 @@ struct Server {
     listener: TcpListener,
     connections: Vec<Option<Box<Connection>>>,
     free: Vec<usize>,
-    /// One for each size, the text and the refusal behind them.
+    /// A response for each size, then the text and the refusal.
     answers: Vec<Box<[u8]>>,
     served: Arc<AtomicU64>,
 }

@@ -18,11 +18,11 @@ use rustix::thread::CpuSet;
 
 use super::error::Error;
 
-/// How long a proxy may take until it listens.
+/// Time in which a proxy must listen.
 const START_SECONDS: u64 = 10;
-/// How long a proxy may take to end by SIGTERM before it is killed.
+/// Time to end by SIGTERM before a proxy is killed.
 const STOP_SECONDS: u64 = 2;
-/// How long `-c` may take.
+/// Timeout of `-c`.
 const CHECK_SECONDS: i64 = 60;
 /// Bytes of a failed program's standard error which are shown.
 const STDERR_BYTES_MAX: usize = 1000;
@@ -34,9 +34,9 @@ const DESCENDANTS_MAX: usize = 64;
 /// The two cores of a benchmark.
 #[derive(Debug, Clone, Copy)]
 pub struct Cores {
-    /// Where the proxy runs, alone.
+    /// Processor of the proxy, which it has alone.
     pub proxy: usize,
-    /// Where the clients and the origin run.
+    /// Processor of the clients and the origin.
     pub load: usize,
 }
 
@@ -88,10 +88,10 @@ pub fn free_port() -> Result<u16, Error> {
     lab::free_port().map_err(|_| Error::NoPort)
 }
 
-/// One of the two programs that are compared.
+/// A program of the comparison.
 #[derive(Debug)]
 pub struct Side {
-    /// What the table calls it.
+    /// Name in the table.
     pub label: String,
     /// A link to it, by default named `haproxy`: then both see haproxy's command line.
     pub program: PathBuf,
@@ -102,7 +102,7 @@ pub struct Side {
 }
 
 impl Side {
-    /// Whether it takes nginx's command line and file.
+    /// Returns whether the program takes nginx's command line and file.
     pub fn is_nginx(&self) -> bool {
         self.nginx
     }
@@ -301,15 +301,15 @@ impl Proxy {
         self.pid
     }
 
-    /// How it ended, if it did.
+    /// Returns the exit status if the process has ended.
     pub fn status(&mut self) -> Result<Option<ExitStatus>, Error> {
         self.child
             .try_wait()
             .map_err(Error::system("asking for the state of a proxy"))
     }
 
-    /// What a failure was really about: the proxy's end, when it ended, or else
-    /// the failure with the side's name.
+    /// Returns the underlying error of a failure: the end of the proxy if it ended, otherwise the
+    /// failure with the side's name.
     pub fn explain(&mut self, side: &Side, error: Error) -> Error {
         // A process which crashed may take a moment to be gone.
         std::thread::sleep(Duration::from_millis(20));
@@ -429,7 +429,7 @@ fn first_number(path: &Path) -> Result<u64, Error> {
         })
 }
 
-/// What one run of `-c` cost.
+/// Cost of one run of `-c`.
 #[derive(Debug, Clone, Copy)]
 pub struct CheckCost {
     pub wall: Duration,
@@ -480,7 +480,7 @@ pub fn check(side: &Side, configuration: &Path, cores: Cores) -> Result<CheckCos
     }
 }
 
-/// Whether the process ended in time. It stays to be reaped.
+/// Returns whether the process ended in time. The process is not reaped.
 fn wait_for_end(pid: Pid) -> Result<bool, Error> {
     let descriptor = rustix::process::pidfd_open(pid, PidfdFlags::empty())
         .map_err(Error::system("opening a process descriptor"))?;

@@ -20,7 +20,7 @@ use super::process::{self, Cores, PortNames, Proxy, Side};
 use super::secure::{self, Clients, Key, Talk};
 use super::statistics;
 
-/// What `--quick` divides the numbers of requests by.
+/// Divisor of the numbers of requests with `--quick`.
 const QUICK_DIVISOR: u64 = 8;
 /// Slices of a round, in which the sides take turns, and those before it which are
 /// not measured.
@@ -33,9 +33,9 @@ const BUSY_LEAST: f64 = 0.85;
 const IDLE_WARM_UP: (usize, u64) = (64, 2000);
 /// The same over TLS, each request with a handshake.
 const SECURE_WARM_UP: (usize, u64) = (64, 200);
-/// Between the last request and the look at a proxy's memory.
+/// Wait between the last request and the measurement of a proxy's memory.
 const AFTER_TRAFFIC: Duration = Duration::from_secs(6);
-/// What a proxy answers by itself.
+/// Response that a proxy generates itself.
 const PONG: &[u8] = b"pong";
 
 #[derive(Debug)]
@@ -43,9 +43,9 @@ pub struct Bench {
     pub cores: Cores,
     pub origin: Origin,
     pub body: Arc<[u8]>,
-    /// What is asked for where answers are compressed.
+    /// Text that is requested where responses are compressed.
     pub text: Arc<[u8]>,
-    /// Where the proxies' logs go.
+    /// Destination of the proxies' logs.
     pub log: Collector,
     /// For the generated files; removed at the end.
     pub folder: PathBuf,
@@ -60,14 +60,13 @@ pub struct Sides {
     pub nginx: Option<Side>,
 }
 
-/// One sample of one side.
 #[derive(Debug)]
 pub struct Sample {
     /// A number for each metric of the case.
     pub values: Vec<f64>,
-    /// How busy the proxy's core was by it, where that says something.
+    /// Share of the time in which the proxy's core was busy, where that is meaningful.
     pub busy: Option<f64>,
-    /// What should be known about the numbers.
+    /// Remarks on the numbers for the reader.
     pub notes: Vec<String>,
 }
 
@@ -235,7 +234,7 @@ impl<'s> Served<'s> {
     }
 }
 
-/// What is done in a round.
+/// Amount of work of a round.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     slice: u64,
@@ -282,7 +281,7 @@ impl Load for Clients<'_> {
     }
 }
 
-/// One side of a round of traffic.
+/// One side in a round of traffic.
 struct Lane<'s, L> {
     // Dropped before the proxy: clients leave, then it ends.
     clients: L,
@@ -472,7 +471,7 @@ fn key_of(file: File) -> Key {
     }
 }
 
-/// Asks for a body of the origin, or for what the proxy answers by itself.
+/// Builds a request for a body of the origin, or for a response of the proxy itself.
 fn secure_job<'a>(
     bench: &'a Bench,
     served: &Served<'_>,
@@ -615,7 +614,7 @@ fn memory_after(bench: &Bench, served: &Served<'_>) -> Result<Sample, Error> {
     })
 }
 
-/// What each of so many connections added to the proxy's memory.
+/// Returns the memory that each of these connections added to the proxy.
 fn grown(served: &Served<'_>, before: u64, count: usize) -> Result<f64, Error> {
     served.proxy.quiet_cpu_ns()?;
     let after = served.proxy.anonymous_bytes()?;

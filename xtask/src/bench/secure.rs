@@ -33,7 +33,7 @@ const SESSIONS_MAX: usize = 8;
 /// Streams that each connection of the largest case has.
 pub const STREAMS_MAX: usize = 100;
 
-/// Which key the certificate has.
+/// Key type of the certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
     /// ECDSA over P-256.
@@ -42,12 +42,12 @@ pub enum Key {
     Rsa,
 }
 
-/// What goes over the connections.
+/// Traffic over the connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Talk {
     /// A connection for each request, its session new or resumed.
     Handshakes { resumed: bool },
-    /// One request after the other on connections that stay.
+    /// Consecutive requests on persistent connections.
     Http1,
     /// As many streams as that on each connection.
     Http2 { streams: usize },
@@ -63,9 +63,8 @@ pub struct Job<'a> {
     pub body: &'a [u8],
     /// The key of the certificate that is expected.
     pub key: Key,
-    /// Whether TLS 1.2 is spoken, not 1.3.
+    /// TLS 1.2 instead of 1.3.
     pub old: bool,
-    /// What is spoken over it.
     pub talk: Talk,
 }
 
@@ -111,7 +110,7 @@ impl Job<'_> {
     }
 }
 
-/// What is read of the answers.
+/// Reader of the responses.
 #[derive(Debug)]
 enum Speaker {
     Http1 {
@@ -129,7 +128,7 @@ struct Open {
     speaker: Speaker,
     /// The answer is complete, the end of the connection is not there yet.
     ending: bool,
-    /// Its handshake was looked at.
+    /// The handshake has been verified.
     verified: bool,
 }
 
@@ -141,7 +140,7 @@ struct Place {
     open: Option<Open>,
 }
 
-/// How far a run is.
+/// Progress of a run.
 #[derive(Debug)]
 struct Pace {
     started: u64,
@@ -191,8 +190,8 @@ impl<'a> Clients<'a> {
         })
     }
 
-    /// What comes from now on is measured: bodies are only counted, and sessions
-    /// resumed where the job says so.
+    /// Ends the warm-up: bodies are only counted from now on, and sessions are resumed if the job
+    /// requires that.
     pub fn is_warm(&mut self) {
         self.compare = false;
         self.resuming = self.job.talk == Talk::Handshakes { resumed: true };

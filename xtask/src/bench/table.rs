@@ -12,7 +12,7 @@ const COLUMNS: usize = 8;
 const MARK_BEGIN: &str = "<!-- bench -->";
 const MARK_END: &str = "<!-- /bench -->";
 
-/// One line of the table.
+/// A row of the table.
 #[derive(Debug)]
 pub struct Row {
     pub metric: &'static Metric,
@@ -24,7 +24,7 @@ pub struct Row {
     pub nginx: Vec<f64>,
 }
 
-/// How a row stands to its target.
+/// Result of a row with respect to its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The lower quartile reaches the stretch goal.

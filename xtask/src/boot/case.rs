@@ -62,7 +62,7 @@ impl crate::comparison::Case for Case {
 }
 
 impl Case {
-    /// One turn of one side.
+    /// Runs one turn of one side.
     pub fn turn(self, options: &Options, is_left: bool) -> Result<Vec<Sample>, Error> {
         match self {
             Case::Machines | Case::Range | Case::DnsmasqMachines | Case::DnsmasqRange => {

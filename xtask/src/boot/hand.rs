@@ -8,7 +8,7 @@ use std::process::Command;
 
 pub const DNSMASQ: &str = "/usr/sbin/dnsmasq";
 pub const NGINX: &str = "/usr/sbin/nginx";
-/// Where files are fetched by HTTP.
+/// Port from which files are fetched by HTTP.
 pub const HTTP_PORT: u16 = 7447;
 /// iPXE of the distribution.
 const LOADERS: &str = "/usr/lib/ipxe";

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// For how long exchanges begin.
 pub const SECONDS: u32 = 5;
-/// How long a server may take to start, and perfdhcp to end.
+/// Timeout of the start of a server, and of perfdhcp.
 const SOON: Duration = Duration::from_secs(60);
 /// Machines that the servers know.
 const MACHINES: u32 = 10_000;
@@ -202,7 +202,7 @@ impl Site {
         }
     }
 
-    /// Lets clients ask, and returns what perfdhcp prints.
+    /// Runs the clients, and returns the output of perfdhcp.
     fn perfdhcp(&self, words: &[&str]) -> Result<String, Error> {
         let path = self.scratch.path().join("perfdhcp");
         let mut command = Command::new("perfdhcp");
@@ -221,7 +221,7 @@ impl Site {
         })
     }
 
-    /// Lets clients ask for a while.
+    /// Runs the clients for a while.
     pub fn load(&self, load: Load) -> Result<Measured, Error> {
         let (clients, base) = if load.is_known {
             (MACHINES, KNOWN)
@@ -295,7 +295,7 @@ fn p99(text: &str) -> Option<Duration> {
     Some(Duration::from_secs_f64(time.max(0.0)))
 }
 
-/// What a command prints goes to a file.
+/// Redirects the output of a command to a file.
 pub fn output(command: &mut Command, path: &PathBuf) -> Result<(), Error> {
     let failed = |source| Error::File {
         doing: "creating",

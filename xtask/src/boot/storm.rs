@@ -20,11 +20,11 @@ use tokio::time::timeout;
 pub const MACHINES: u16 = 1_000;
 /// Bytes of the file that is fetched by HTTP: a small kernel.
 pub const HTTP_BYTES: usize = 2 << 20;
-/// How long a machine waits for a packet before it repeats its own, as iPXE does at first.
+/// Time after which a machine repeats a packet, as iPXE does at first.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Maximum number of repetitions of a packet.
 const AGAIN_MAX: u32 = 30;
-/// How long a server may take to start, and a fetch to end.
+/// Timeout of the start of a server, and of a fetch.
 const SOON: Duration = Duration::from_secs(120);
 /// The bytes of a block, as iPXE asks for them.
 const BLOCK: usize = 1_432;
@@ -158,7 +158,7 @@ impl Drop for Storm {
     }
 }
 
-/// Lets these machines fetch at one time, and returns the bytes.
+/// Runs the simultaneous fetches of these machines, and returns the bytes.
 fn run(by: By, machines: std::ops::Range<u16>) -> io::Result<u64> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

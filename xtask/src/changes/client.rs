@@ -19,27 +19,27 @@ use crate::bench::answer;
 use super::tally::Failure;
 use super::turn::Turn;
 
-/// How long a request may take.
+/// Timeout of a request.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes taken by one read.
 const READ_BYTES_MAX: usize = 64 * 1024;
 /// Longest head of an answer.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 
-/// What one client asks, and how often.
+/// Requests of a client: path and interval.
 #[derive(Debug, Clone)]
 pub struct Errand {
     /// The proxy's port on 127.0.0.1.
     pub port: u16,
-    /// What it calls the site.
+    /// Name of the site in the requests.
     pub host: &'static str,
     /// The body of every answer; its length is in the path.
     pub body: Arc<[u8]>,
-    /// Whether a connection serves one request after the other.
+    /// A connection serves one request after the other.
     pub keep_alive: bool,
     pub interval: Duration,
-    /// Whether a request that could not begin when it was due is made later, its
-    /// latency counted from when it was due.
+    /// A request that could not begin when it was due is sent later, and its latency counts from
+    /// its due time.
     pub catch_up: bool,
     pub name: &'static str,
 }
@@ -78,19 +78,19 @@ pub struct Client {
     phase: Phase,
     /// The part of the response received so far.
     answer: Vec<u8>,
-    /// Where the body begins, once the head is there.
+    /// Position of the body, once the head is complete.
     head_bytes: Option<usize>,
-    /// When the request under way was due, and when it began.
+    /// Due time and start of the request in progress.
     due: Instant,
     began: Instant,
     /// Requests that became due while another was under way.
     behind: u32,
-    /// Whether its connection has brought an answer.
+    /// The connection has carried a response.
     served: bool,
 }
 
 impl Client {
-    /// One that has no connection yet.
+    /// Creates a client that has no connection yet.
     pub fn new(errand: Errand) -> Self {
         let now = Instant::now();
         Self {
@@ -107,7 +107,7 @@ impl Client {
         }
     }
 
-    /// Between two calls of [`Self::tick`].
+    /// Returns the interval between two calls of [`Self::tick`].
     pub fn interval(&self) -> Duration {
         self.errand.interval
     }
@@ -267,7 +267,7 @@ impl Client {
         }
     }
 
-    /// Whether the answer is complete, and as it should be.
+    /// Returns whether the response is complete and correct.
     fn whole(&mut self) -> Result<bool, Failure> {
         let head_bytes = match self.head_bytes {
             Some(bytes) => bytes,
@@ -331,7 +331,7 @@ fn announces_close(head: &[u8]) -> bool {
     answer::header(head, b"connection").is_some_and(|value| value.eq_ignore_ascii_case(b"close"))
 }
 
-/// What an errno means to a client.
+/// Returns the kind of failure that an errno means to a client.
 pub fn kind(errno: Errno) -> Failure {
     match errno {
         Errno::CONNREFUSED => Failure::Refused,

@@ -30,7 +30,6 @@ const SLEEP_MAX: Duration = Duration::from_millis(50);
 /// not look like the proxy's.
 const NICE: i32 = -10;
 
-/// One member of a crowd.
 #[derive(Debug)]
 pub enum Member {
     Http(Box<Client>),
@@ -117,7 +116,7 @@ impl Crowd {
         self.begin.elapsed()
     }
 
-    /// What was seen so far.
+    /// Returns the results so far.
     pub fn tally(&self) -> Tally {
         self.shared.tally().clone()
     }

@@ -23,7 +23,7 @@ const SAID_BYTES: usize = 32;
 const OUTSTANDING_BYTES_MAX: u64 = 64 * 1024;
 /// Longest answer to the handshake.
 const HANDSHAKE_BYTES_MAX: usize = 8 * 1024;
-/// Its period is a prime, so that a block which is lost shows.
+/// A prime, so that a lost block is detected.
 const PATTERN_PERIOD: u64 = 251;
 
 const HANDSHAKE: &[u8] = b"GET /websocket HTTP/1.1\r\nHost: one.test\r\nConnection: Upgrade\r\n\
@@ -43,7 +43,7 @@ enum Phase {
     Open,
 }
 
-/// Why a connection is over.
+/// Reason why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Closed,
@@ -65,13 +65,13 @@ pub struct Echo {
     heard: u64,
     /// Time at which data arrived last.
     alive: Instant,
-    /// Whether it broke, and is not open again yet: attempts that fail meanwhile
-    /// are no further breaks.
+    /// The connection broke and is not open again yet: attempts that fail meanwhile are no further
+    /// breaks.
     broken: bool,
 }
 
 impl Echo {
-    /// One that has no connection yet.
+    /// Creates a client that has no connection yet.
     pub fn new(held: Held, port: u16, interval: Duration) -> Self {
         Self {
             held,
@@ -87,7 +87,7 @@ impl Echo {
         }
     }
 
-    /// Between two calls of [`Self::tick`].
+    /// Returns the interval between two calls of [`Self::tick`].
     pub fn interval(&self) -> Duration {
         self.interval
     }

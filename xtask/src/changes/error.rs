@@ -5,7 +5,7 @@ use std::io;
 
 use crate::bench::error::Error as BenchError;
 
-/// Why a run, or one of its cases, stopped.
+/// Reason why a run, or one of its cases, stopped.
 #[derive(Debug)]
 pub enum Error {
     /// An argument that lexopt refuses.

@@ -26,13 +26,13 @@ const NEW_SHARE: u32 = 10;
 /// Connections that speak once in a while, and how often.
 const IDLE_CONNECTIONS: u32 = 8;
 const IDLE_INTERVAL: Duration = Duration::from_secs(3);
-/// Between two answers of a mebibyte.
+/// Interval between two responses of a mebibyte.
 const LARGE_INTERVAL: Duration = Duration::from_millis(500);
-/// Between two messages over a WebSocket or a tunnel.
+/// Interval between two messages over a WebSocket or a tunnel.
 const SAY_INTERVAL: Duration = Duration::from_millis(10);
 /// File descriptors that a run needs in one process.
 const DESCRIPTORS_NEEDED: u64 = 4096;
-/// How long checks may take to find out that a server is down.
+/// Time in which checks must detect that a server is down.
 const DOWN_PATIENCE: Duration = Duration::from_secs(15);
 
 #[derive(Debug)]

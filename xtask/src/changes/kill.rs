@@ -15,13 +15,12 @@ use super::tally::Tally;
 /// Load before a process is killed, and how long clients go on after it.
 const BEFORE: Duration = Duration::from_millis(1000);
 const AFTER: Duration = Duration::from_millis(2500);
-/// How long a new request may wait for an answer before nobody is expected to give
-/// one any more.
+/// Wait of a new request for a response before it counts as unanswered.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(3);
-/// How long a process that a change starts is looked for.
+/// Time in which the process that a change starts must appear.
 const LOADER_PATIENCE: Duration = Duration::from_millis(500);
-/// How soon a new proxy process serves where the old one was killed: what is
-/// claimed, and what the probe's own connection may take.
+/// Time in which a new proxy process must serve after the old one was killed: the claimed value,
+/// and an allowance for the probe's own connection.
 const RESTART_MS_MAX: f64 = 200.0 + 50.0;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +64,7 @@ pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Repo
     Ok(report)
 }
 
-/// One proxy under load, and who of it is killed.
+/// A proxy under load, and the process to be killed.
 struct Scene<'s> {
     subject: &'s Subject,
     site: &'s Site,
@@ -129,8 +128,8 @@ impl Scene<'_> {
         None
     }
 
-    /// What comes after: the same command again for a supervisor that is gone, a
-    /// change otherwise.
+    /// Continues after the kill: runs the command again if the supervisor is gone, otherwise makes
+    /// a change.
     fn go_on(mut self, report: &mut Report) -> Result<(), Error> {
         let name = self.victim.name();
         let before = self.crowd.tally();
@@ -165,7 +164,7 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// What clients saw since `before`.
+    /// Reports the clients' results since `before`.
     fn tell_further(&self, report: &mut Report, before: &Tally) {
         let name = self.victim.name();
         let after = self.crowd.tally();

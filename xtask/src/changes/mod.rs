@@ -84,8 +84,7 @@ fn run(options: &Options) -> Result<bool, Error> {
 
 type Run = fn(&mut Judge<'_>, &Subject, bool) -> Result<Report, Error>;
 
-/// One case of both sides, one after the other; whether the right one keeps what
-/// is claimed of it.
+/// Runs a case for both sides, one after the other. Returns whether the right one meets its claims.
 fn both(judge: &mut Judge<'_>, sides: &Sides, title: &str, run: Run) -> bool {
     let mut reports = Vec::new();
     let mut good = true;

@@ -87,7 +87,7 @@ impl Case {
     }
 }
 
-/// Who takes over from whom.
+/// The programs between which a takeover happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pair {
     /// Each program replaces another process of the same program.
@@ -98,7 +98,7 @@ pub enum Pair {
     Binary,
 }
 
-/// Which signal asks for a change.
+/// Signal that requests a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
     Usr2,
@@ -123,13 +123,12 @@ impl CommandLine {
         Ok(Self { program, words })
     }
 
-    /// Whether it runs under its own name, not under that of haproxy.
+    /// Returns whether the program runs under its own name, not under that of HAProxy.
     pub fn is_evenkeel(&self) -> bool {
         self.words.first().is_some_and(|word| word == "run")
     }
 }
 
-/// What a run is to do.
 #[derive(Debug)]
 pub struct Options {
     pub cases: Vec<Case>,
@@ -143,9 +142,9 @@ pub struct Options {
     pub signal: Option<Ask>,
     pub pairs: Vec<Pair>,
     pub quick: bool,
-    /// What happens in a soak.
+    /// Seed of the actions in a soak.
     pub seed: u64,
-    /// Whether the file names a user and a root directory, where this process may.
+    /// The file names a user and a root directory, if this process may use them.
     pub confined: bool,
 }
 

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use super::error::Error;
 
-/// What the checks ask for.
+/// Path that the checks request.
 pub const CHECK_PATH: &str = "/check";
 /// Longest line of a request, and most lines of its head.
 const LINE_BYTES_MAX: u64 = 4096;
 const LINES_MAX: usize = 100;
-/// How long a quiet connection is held.
+/// Time for which a silent connection is kept.
 const QUIET: Duration = Duration::from_secs(120);
 
 const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
@@ -31,11 +31,10 @@ struct Shared {
     checks: AtomicU64,
 }
 
-/// One of the two: it answers a WebSocket, and everything else with 500. It stops
-/// when dropped.
+/// A server that accepts WebSockets and responds to everything else with 500. Dropping it stops it.
 #[derive(Debug)]
 pub struct SpecialServer {
-    /// Where it listens, on 127.0.0.1.
+    /// Port on 127.0.0.1.
     pub port: u16,
     shared: Arc<Shared>,
 }
@@ -84,7 +83,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-/// One request. How its connection ends is for the other side to see.
+/// Serves one request. The other side decides how its connection ends.
 fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(QUIET))?;

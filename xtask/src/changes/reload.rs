@@ -19,7 +19,7 @@ use super::tally::{Held, Tally};
 const BAD_EVERY: u64 = 10;
 /// After how many changes memory and descriptors are read first.
 const BASELINE: u64 = 9;
-/// How long a mistaken file gets to do harm.
+/// Observation time after an invalid file.
 const BAD_PATIENCE: Duration = Duration::from_millis(250);
 /// Load before the first change, and after the last.
 const BEFORE: Duration = Duration::from_millis(700);
@@ -28,13 +28,12 @@ const SETTLE: Duration = Duration::from_millis(1500);
 const PAUSE: Duration = Duration::from_millis(60);
 /// After so many changes that were never seen no more are asked for.
 const UNSEEN_MAX: u64 = 2;
-/// By how much memory may have grown: a share of it, and some for the pools that
-/// a peak leaves behind.
+/// Permitted growth of memory: a factor, and an allowance for the pools that a peak leaves behind.
 const MEMORY_GROWTH: f64 = 1.10;
 const MEMORY_SLACK_BYTES: u64 = 2 * 1024 * 1024;
-/// By how many the descriptors may differ: idle server connections come and go.
+/// Permitted difference of the number of descriptors, because idle server connections vary.
 const DESCRIPTORS_SLACK: u64 = 16;
-/// How long they may take to go.
+/// Time in which these must be closed.
 const REST: Duration = Duration::from_secs(15);
 
 /// Memory and descriptors of all processes at one moment.
@@ -67,7 +66,7 @@ fn at_rest(running: &Running<'_>, baseline: Footprint) -> Vec<Kin> {
     }
 }
 
-/// What the changes themselves showed.
+/// Results of the changes themselves.
 #[derive(Debug, Default)]
 struct Changes {
     asked: u64,
@@ -147,7 +146,7 @@ pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Repo
 struct Course<'c> {
     site: &'c Site,
     running: &'c Running<'c>,
-    /// Of the file in force.
+    /// Properties of the file in service.
     promise: Promise,
     rounds: u64,
 }

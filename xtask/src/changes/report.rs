@@ -14,7 +14,7 @@ struct Row {
     value: Value,
 }
 
-/// What was measured of one side.
+/// Measured values of a side.
 #[derive(Debug, Default)]
 pub struct Report {
     rows: Vec<Row>,
@@ -55,7 +55,7 @@ impl Report {
         self.notes.push(note.into());
     }
 
-    /// What clients saw, with a prefix for the names.
+    /// Adds the clients' results, with a prefix for the names.
     pub fn clients(&mut self, prefix: &str, tally: &Tally) {
         self.count(format!("{prefix}requests"), tally.requests);
         self.count(format!("{prefix}failed requests"), tally.all_failed());

@@ -33,7 +33,7 @@ const WINDOW_QUICK: Duration = Duration::from_secs(2);
 /// Load before the first window, and between a change and the next.
 const SETTLE: Duration = Duration::from_millis(1000);
 const BETWEEN: Duration = Duration::from_millis(400);
-/// By how much the slowest request of a window may be slower with changes.
+/// Permitted increase of the slowest request of a window by changes.
 const SLOWER_MS_MAX: f64 = 5.0;
 
 /// The latencies of one window.
@@ -140,7 +140,7 @@ struct Changes {
 }
 
 impl Changes {
-    /// One window: with changes, or with all that the judge does for them.
+    /// Runs one window: with changes, or with all other work of the judge.
     fn window(
         &mut self,
         site: &Site,

@@ -15,25 +15,25 @@ use crate::bench::process::free_port;
 use super::error::Error;
 use super::origins::CHECK_PATH;
 
-/// Where a new request learns which file is in force.
+/// Path at which a new request reads the version in service.
 pub const VERSION_PATH: &str = "/version";
-/// Where it learns which frontend a listener belongs to.
+/// Path at which a request reads the frontend of a listener.
 pub const OWNER_PATH: &str = "/owner";
-/// Where the counters are told, as CSV.
+/// Path of the counters as CSV.
 pub const STATISTICS_PATH: &str = "/stats;csv";
-/// How many kinds of mistakes there are.
+/// Number of kinds of invalid files.
 pub const MISTAKES: u64 = 4;
-/// How long connections of an old process may last, where that is limited.
+/// Maximum lifetime of an old process's connections, where that is limited.
 const HARD_STOP_SECONDS: u64 = 4;
 
-/// Where everything listens, on 127.0.0.1.
+/// Ports of everything, on 127.0.0.1.
 #[derive(Debug, Clone, Copy)]
 pub struct Where {
     pub web: u16,
     pub other: u16,
-    /// Of the listener that moves between `web` and `other`.
+    /// Port of the listener that moves between `web` and `other`.
     pub moving: u16,
-    /// Of the frontend that comes and goes. Below 1024, where root can try that.
+    /// Port of the frontend that comes and goes. Below 1024 if root can test that.
     pub passing: u16,
     pub tunnel: u16,
     pub statistics: u16,
@@ -43,7 +43,7 @@ pub struct Where {
     pub echo: u16,
     /// UDP ports that receive the logs.
     pub logs: [u16; 2],
-    /// Of somebody else: a bind to it fails.
+    /// Port of another process: a bind to it fails.
     pub taken: u16,
 }
 
@@ -72,24 +72,24 @@ impl Where {
 pub struct Site {
     pub folder: PathBuf,
     pub at: Where,
-    /// Whether the file names a user and a root directory.
+    /// The file names a user and a root directory.
     pub confined: bool,
-    /// Whether backends have a server that is down.
+    /// Backends have a server that is down.
     pub down: bool,
-    /// Whether old processes end their connections after some seconds.
+    /// Old processes end their connections after some seconds.
     pub hard_stop: bool,
     /// Idle connections are not closed while a process finishes: HAProxy closes
     /// them at once otherwise, under requests that are on their way.
     pub keeps_idle: bool,
 }
 
-/// What must hold once a file is in force.
+/// Properties that must hold once a file is in service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Promise {
     pub version: u64,
     /// The frontend that the moving listener belongs to.
     pub owner: &'static str,
-    /// Whether the passing frontend is there.
+    /// The passing frontend exists.
     pub passing: bool,
     /// A path that the ACL's file lists.
     pub listed: String,

@@ -24,11 +24,11 @@ use super::subject::{Kin, Running, Subject, kill};
 const STEP: Duration = Duration::from_secs(1);
 /// Steps before memory is read first: all kinds were there by then.
 const WARM_UP: u64 = 20;
-/// How long a change may take, and a proxy whose role was killed.
+/// Timeout of a change, and of the recovery after a role was killed.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Behind a kill, until what it broke is known.
 const AFTERMATH: Duration = Duration::from_secs(2);
-/// How long the proxy gets to rest in the end.
+/// Time that the proxy has to settle in the end.
 const REST: Duration = Duration::from_secs(10);
 /// Memory in the end: so much more than at first, and a part of it.
 const BYTES_SLACK: u64 = 48 << 20;
@@ -36,7 +36,7 @@ const DESCRIPTORS_SLACK: u64 = 16;
 /// Clients that are cut in the middle of a request.
 const CUT: usize = 50;
 
-/// What is done in a step.
+/// Action of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Reload,
@@ -66,7 +66,7 @@ impl Step {
     }
 }
 
-/// What the processes besides the supervisor hold.
+/// Resources of the processes besides the supervisor.
 #[derive(Debug, Clone, Copy, Default)]
 struct Held {
     bytes: u64,

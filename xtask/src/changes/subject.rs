@@ -18,14 +18,14 @@ use super::error::Error;
 use super::options::{Ask, CommandLine};
 use super::site::{OWNER_PATH, Promise, STATISTICS_PATH, Site, VERSION_PATH};
 
-/// How long a start or a change may take.
+/// Timeout of a start or a change.
 pub const CHANGE_PATIENCE: Duration = Duration::from_secs(10);
-/// How often a program that starts is looked at whether it still runs.
+/// Interval at which a starting program is checked for its end.
 const START_LOOK: Duration = Duration::from_millis(100);
-/// How long what a file promises may take once its version answers: old processes
-/// may have accepted a connection in the moment before.
+/// Time in which the properties of a file must hold once its version is served: old processes may
+/// have accepted a connection just before.
 const PROMISE_PATIENCE: Duration = Duration::from_secs(2);
-/// How long one probe may take.
+/// Timeout of one probe.
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 const PROBE_INTERVAL: Duration = Duration::from_millis(2);
 
@@ -95,7 +95,7 @@ pub struct Running<'s> {
     pub proxy: Proxy,
 }
 
-/// One process of a running program.
+/// A process of a running program.
 #[derive(Debug, Clone)]
 pub struct Kin {
     pub pid: Pid,
@@ -104,7 +104,7 @@ pub struct Kin {
     pub words: String,
     pub anonymous_bytes: u64,
     pub descriptors: u64,
-    /// Whether the file that it was started from is still there.
+    /// The file from which the process was started still exists.
     pub current_binary: bool,
 }
 
@@ -114,7 +114,7 @@ impl Running<'_> {
         self.proxy.pid()
     }
 
-    /// How the started process ended, if it did.
+    /// Returns the exit status of the started process if it has ended.
     pub fn ended(&mut self) -> Result<Option<std::process::ExitStatus>, Error> {
         Ok(self.proxy.status()?)
     }
@@ -152,7 +152,7 @@ impl Running<'_> {
         probe.get(path).map(|answer| answer.text())
     }
 
-    /// What of a promise does not hold, in words.
+    /// Returns a description of the properties that do not hold.
     pub fn unkept(&self, promise: &Promise) -> Option<String> {
         let mut unkept = None;
         let _ = lab::eventually(PROMISE_PATIENCE, || {

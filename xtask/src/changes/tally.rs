@@ -42,7 +42,7 @@ impl Failure {
         Self::System,
     ];
 
-    /// What tables and JSON call it.
+    /// Name in tables and JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Refused => "refused",
@@ -58,7 +58,7 @@ impl Failure {
     }
 }
 
-/// What an echo client speaks.
+/// Protocol of an echo client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
     WebSocket,
@@ -75,12 +75,12 @@ impl Held {
     }
 }
 
-/// One failure, told; the same of others at the same change are counted.
+/// A failure as an example; further ones of its kind at the same change are only counted.
 #[derive(Debug, Clone)]
 pub struct Example {
     /// Time since the load began.
     pub at: Duration,
-    /// Which change was the last when it happened.
+    /// Number of the last change before the failure.
     pub change: u64,
     pub what: String,
     pub times: u64,
@@ -161,7 +161,7 @@ impl Tally {
         self.failures.iter().sum()
     }
 
-    /// How often one of the kind broke.
+    /// Returns how often connections of this kind broke.
     pub fn breaks(&self, held: Held) -> u64 {
         match held {
             Held::WebSocket => self.websocket_breaks,

@@ -17,7 +17,7 @@ pub struct Turn<'a> {
     pub change: u64,
     pub epoll: &'a OwnedFd,
     pub client: u32,
-    /// How manieth socket of this client it is: events of older ones are stale.
+    /// Number of this client's socket; events of older ones are stale.
     pub generation: &'a mut u32,
 }
 

@@ -21,7 +21,7 @@ use super::tally::Tally;
 
 /// Load before the first, between two, and after the last.
 const PAUSE: Duration = Duration::from_millis(1200);
-/// How long an old process may go on: `hard-stop-after` and some.
+/// Maximum lifetime of an old process: somewhat more than `hard-stop-after`.
 const END_PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]

@@ -20,17 +20,17 @@ const BUSY_TIME: Duration = Duration::from_secs(8);
 
 /// From one question to a survivor to the next.
 const POLL: Duration = Duration::from_millis(2);
-/// How long one attempt to write may take after a death: one that was passed on to
-/// the dead would wait for seconds.
+/// Timeout of one attempt to write after a death: an attempt that was forwarded to the dead member
+/// would wait for seconds.
 const ATTEMPT: Duration = Duration::from_millis(20);
 /// Before, during and after the silence of a link.
 const CUT_BEFORE: Duration = Duration::from_millis(300);
 const CUT_TIME: Duration = Duration::from_secs(4);
 const CUT_AFTER: Duration = Duration::from_secs(2);
-/// How long one attempt may take meanwhile.
+/// Timeout of one attempt during a cut.
 const CUT_ATTEMPT: Duration = Duration::from_millis(100);
 
-/// How long it may take until another one leads.
+/// Time in which another member must lead.
 const DEATH_MAX: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,7 +43,7 @@ pub enum Case {
     Apply,
 }
 
-/// How a side is set up: a row compares ours with one of etcd's.
+/// Settings of a side: a row compares ours with one of etcd's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Setting {
     /// Heartbeat interval and election timeout are etcd's defaults.
@@ -77,17 +77,17 @@ impl crate::comparison::Case for Case {
 }
 
 impl Case {
-    /// Whether etcd's times matter: else it runs with its own.
+    /// Returns whether etcd's timeouts matter; otherwise it runs with its defaults.
     pub fn depends_on_times(self) -> bool {
         matches!(self, Case::Death | Case::Load | Case::Cut)
     }
 
-    /// Whether etcd does something like it.
+    /// Returns whether etcd has a counterpart of the case.
     pub fn has_etcd(self) -> bool {
         self != Case::Apply
     }
 
-    /// One turn of one side, for the rows of these settings.
+    /// Runs one turn of one side, for the rows of these settings.
     pub fn turn(self, side: &Side, settings: &[Setting]) -> Result<Vec<Sample>, Error> {
         let ensemble = Ensemble::start(side)?;
         let found = match self {
@@ -299,7 +299,7 @@ fn apply(ensemble: &Ensemble) -> Result<Vec<f64>, Error> {
     Ok(vec![milliseconds(begun.elapsed())])
 }
 
-/// When something was first seen.
+/// Time at which something was first seen.
 #[derive(Debug, Default)]
 struct First(Mutex<Option<Instant>>);
 

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// How long three members may take until they have a leader.
+/// Time in which three members must have a leader.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long one question may take before a fault.
+/// Timeout of one query before a fault.
 pub const CALM: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ impl Side {
         }
     }
 
-    /// What it says of its version.
+    /// Returns the version that the program reports.
     pub fn version(&self) -> Option<String> {
         let output = Command::new(self.program())
             .arg("--version")
@@ -54,7 +54,7 @@ impl Side {
     }
 }
 
-/// What a member says of all of them.
+/// Status that a member reports about the whole group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Standing {
     /// The member that reports this status.
@@ -64,9 +64,9 @@ pub struct Standing {
     pub term: u64,
 }
 
-/// Somebody who asks one member, one thing at a time.
+/// A client of one member, with one request at a time.
 pub trait Client: Send {
-    /// What the member says; None: it does not answer within the limit.
+    /// Returns the member's status; None without a response within the limit.
     fn standing(&mut self, limit: Duration) -> Option<Standing>;
     /// Writes a text; whether it was acknowledged within the limit.
     fn write(&mut self, text: &str, limit: Duration) -> bool;
@@ -201,7 +201,7 @@ impl Ensemble {
         ours::apply(self.side.program(), first, word)
     }
 
-    /// What two members send each other is lost, without a word to either.
+    /// Drops everything that two members send each other, silently for both.
     pub fn silence(&self, one: usize, other: usize) -> Result<[InjectedFault; 2], Error> {
         let host = |number: usize| {
             let member = self.members.get(number);

@@ -6,7 +6,6 @@ use std::fmt;
 
 #[derive(Debug)]
 pub enum Error {
-    /// What goes wrong in any comparison.
     Comparison(comparison::Error),
     /// A member that cannot be asked.
     Rpc(RpcError),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const CLIENTS: u16 = 2379;
 const PEERS: u16 = 2380;
 
-/// How long a connection may take.
+/// Timeout of connecting.
 const CONNECT: Duration = Duration::from_secs(2);
 
 /// Starts them, with times for heartbeats and elections in milliseconds.
@@ -58,7 +58,7 @@ pub fn start(
     seats.into_iter().map(start).collect()
 }
 
-/// Somebody who asks one member.
+/// A client of one member.
 #[derive(Debug)]
 pub struct Asker {
     rpc: Rpc,

@@ -27,7 +27,7 @@ usage: cargo xtask bench-cluster [OPTION...]
   --write             write the table to docs/benchmarks.md
 ";
 
-/// Of each case where nothing else is said.
+/// Default number of turns of each case.
 const REPETITIONS: usize = 5;
 const LEFT: &str = "/usr/bin/etcd";
 

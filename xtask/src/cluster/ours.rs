@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Port for connections between members.
 const MEMBERS: u16 = 7443;
 
-/// How often a command is given until its cluster has a leader.
+/// Attempts at a command until its cluster has a leader.
 const COMMAND_TRIES: usize = 100;
 const COMMAND_PAUSE: Duration = Duration::from_millis(100);
 
@@ -150,7 +150,7 @@ pub fn ask(program: &Path, member: &Member, words: &[&str]) -> Result<String, Er
     Ok(member.host.run(command)?)
 }
 
-/// Somebody who asks one member, on one connection as long as that answers.
+/// A client of one member, on one connection as long as the member responds.
 #[derive(Debug)]
 pub struct Asker {
     socket: PathBuf,

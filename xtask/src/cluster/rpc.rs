@@ -31,7 +31,7 @@ impl fmt::Debug for Rpc {
     }
 }
 
-/// Why a call has no answer.
+/// Reason why a call has no response.
 #[derive(Debug)]
 pub enum RpcError {
     Io(io::Error),
@@ -39,7 +39,7 @@ pub enum RpcError {
     Request(http_types::Error),
     /// Timeout; the call was cancelled.
     TimedOut,
-    /// What the server says itself (`grpc-status`), where it says anything.
+    /// The server's own status (`grpc-status`), if it sent one.
     Status(Option<u32>),
     /// No message, or one that is too long.
     Malformed,

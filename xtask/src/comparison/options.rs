@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 const REPETITIONS_MAX: usize = 1000;
 
-/// What is compared of two programs, one at a time.
+/// A case of the comparison of two programs.
 pub trait Case: Copy + 'static {
     /// All of them, in the order in which they run.
     const ALL: &'static [Self];
@@ -19,7 +19,6 @@ pub trait Case: Copy + 'static {
     fn name(self) -> &'static str;
 }
 
-/// What a run is to do.
 #[derive(Debug)]
 pub struct Options<C> {
     pub cases: Vec<C>,
@@ -74,7 +73,7 @@ pub fn parse<C: Case>(
 }
 
 impl<C> Options<C> {
-    /// Whether both programs are there, and namespaces can be made.
+    /// Checks that both programs exist, and that namespaces can be created.
     pub fn look(&self) -> Result<(), Error> {
         lab::privileged().map_err(Error::Missing)?;
         let gone = [&self.left, &self.right].into_iter().find(|p| !p.is_file());

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// The releases that have a list, each with the revision whose tests they are.
 pub const RELEASES: [(&str, &str); 3] = [("2.6", "v2.6.0"), ("3.2", "v3.2.0"), ("3.4", "v3.4.0")];
 
-/// What is expected of a test.
+/// Expected result of a test.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expectation {
     Pass,

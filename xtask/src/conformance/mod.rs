@@ -29,7 +29,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     comparison::options::main("conformance", options::HELP, parsed, run)
 }
 
-/// Whether everything was as expected.
+/// Returns whether all results were as expected.
 fn run(options: &Options) -> Result<bool, Error> {
     lab::privileged().map_err(Error::Missing)?;
     let mut fine = true;
@@ -54,7 +54,7 @@ fn run(options: &Options) -> Result<bool, Error> {
     Ok(fine)
 }
 
-/// What came of a test, and of how many trials.
+/// Name of a test, and the result of its trials.
 type TestResult = (String, Outcome);
 
 fn try_all(
@@ -95,7 +95,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// How results compare with what is expected.
+/// Comparison of the results with the expected ones.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Verdict {
     passed: usize,

@@ -24,7 +24,6 @@ usage: cargo xtask conformance [OPTION...] [PREFIX...]
   --write             writes what came into tests/conformance
 ";
 
-/// What a run is to do.
 #[derive(Debug)]
 pub struct Options {
     pub source: PathBuf,
@@ -38,7 +37,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Whether a test is among those that are asked for.
+    /// Returns whether a test is selected.
     pub fn chooses(&self, name: &str) -> bool {
         let mut prefixes = self.prefixes.iter();
         self.prefixes.is_empty() || prefixes.any(|prefix| name.starts_with(prefix.as_str()))

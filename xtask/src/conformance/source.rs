@@ -6,7 +6,7 @@ use super::expected::RELEASES;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Where the tests of a release stand.
+/// Location of the tests of a release.
 #[derive(Debug)]
 pub struct Source {
     pub folder: PathBuf,
@@ -75,7 +75,7 @@ fn for_varnishtest(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether git gave the tests of a revision.
+/// Returns whether git has the tests of a revision.
 fn archive(source: &Path, revision: &str, scratch: &Path) -> Result<bool, Error> {
     let start = |program| move |source| Error::Start { program, source };
     let mut git = Command::new("git")

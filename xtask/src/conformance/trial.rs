@@ -8,13 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What came of a test.
+/// Result of a test.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Outcome {
     Passed,
-    /// It failed, or did not run; with what it said.
+    /// The test failed, or did not run; with its output.
     Failed(String),
-    /// It passed now and then.
+    /// The test passed in some trials only.
     Flaky(String),
 }
 
@@ -75,7 +75,7 @@ impl Bench {
         })
     }
 
-    /// Why a test failed; None: it passed.
+    /// Returns the reason why a test failed; None if it passed.
     fn try_once(&self, name: &str, job: usize) -> Result<Option<String>, Error> {
         let log = self.logs.join(name.replace('/', "_")).with_extension("log");
         let temporary = self.scratch.join(format!("job-{job}"));
@@ -117,8 +117,8 @@ fn processor(job: usize) -> usize {
     job % std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Why a test failed, by its exit code and by what the driver said. Only a test that
-/// the driver counts as passed has passed.
+/// Returns the reason why a test failed, by its exit code and the driver's output. A test has
+/// passed only if the driver counts it as passed.
 fn reason(code: Option<i32>, said: &str) -> Option<String> {
     let passed = said
         .lines()

@@ -26,17 +26,17 @@ pub const NETWORK: &str = "10.63.0.0/16";
 const FIRST: Ipv4Addr = Ipv4Addr::new(10, 63, 0, 1);
 /// From a connection that failed to the next one.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long all of them may take.
+/// Timeout of all clients together.
 const SOON: Duration = Duration::from_secs(120);
-/// How long one connection may take until it has its answer.
+/// Timeout of one connection until its response.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 /// The largest packet that is read.
 const PACKET_MAX: usize = 4_096;
 
-/// How a client says who it is.
+/// How a client transmits its user name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum By {
-    /// By the name in its first request, which is routed in place.
+    /// By the name in its first request, which is routed without a redirection.
     Hint,
     /// Over TLS, and it follows the redirection.
     Redirection,
@@ -56,7 +56,7 @@ pub struct Seen {
     pub took: Duration,
     /// The hosts that answered, in their order.
     pub hosts: Vec<u8>,
-    /// When the last one did.
+    /// Time at which the last client was done.
     pub last: Instant,
     /// Connections that ended without an answer.
     pub failed: u32,
@@ -103,7 +103,7 @@ pub fn logs_on(plan: Plan, half: mpsc::Sender<()>) -> io::Result<Vec<Seen>> {
 }
 
 impl Crowd {
-    /// One client, which comes back by the other node where one does not serve it.
+    /// Runs one client, which retries through the other node if one does not serve it.
     async fn client(self: Arc<Self>, number: u16) -> Seen {
         let mut over = self.over.subscribe();
         let mut node = usize::from(number) % 2;

@@ -18,15 +18,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long anything may take.
+/// Timeout of every wait.
 const SOON: Duration = Duration::from_secs(60);
 /// The first display of sessions: displays are those of the whole machine.
 const DISPLAY: &str = "570";
-/// What xrdp logs when the display of the session is there.
+/// Line that xrdp logs when the display of the session is ready.
 const CONNECTED: &str = "[INFO ] VNC connection complete, connected ok";
-/// What it logs when a client is gone.
+/// Line that xrdp logs when a client has disconnected.
 const GONE: &str = "xrdp_mm_module_cleanup";
-/// What is needed beside the client.
+/// Required programs besides the client.
 const PROGRAMS: [&str; 6] = ["xrdp", "Xvnc", "Xvfb", "openssl", "unshare", "xrdp-sesman"];
 
 const NODE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -34,7 +34,7 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 const DESKTOP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
 const RDP: u16 = 3389;
 
-/// How xfreerdp comes to its session.
+/// How xfreerdp reaches its session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
     /// Directly to the session host, without a farm.
@@ -42,13 +42,13 @@ pub enum Way {
     Token,
     Redirected,
     WebSocket,
-    /// By the gateway, with the pair of two requests.
+    /// Through the gateway, with the pair of two requests.
     Pair,
-    /// By the gateway, without a token.
+    /// Through the gateway, without a token.
     Both,
-    /// By itself, after the farm has ended its connection.
+    /// xfreerdp reconnects by itself after the farm has ended its connection.
     Cut,
-    /// By itself, after the process that has its tunnel was killed.
+    /// xfreerdp reconnects by itself after the process with its tunnel was killed.
     Restart,
 }
 
@@ -68,7 +68,8 @@ const WAYS: [Way; 8] = [
 const DIRECT: &str = "xfreerdp straight to the host";
 
 impl Way {
-    /// Its row; the targets are what stand-ins by hand took, where the way straight to the host took 1 second.
+    /// Returns the row; the targets were measured with stand-ins by hand, where the direct way to
+    /// the host took 1 second.
     fn row(self) -> Row {
         let (name, most) = match self {
             Way::Straight => (DIRECT, None),
@@ -194,7 +195,7 @@ impl Site {
         Some(format!(":{number}"))
     }
 
-    /// What a command of ours prints.
+    /// Returns the output of a command of ours.
     fn ours(&self, words: &[&str]) -> Result<String, Error> {
         let mut command = Command::new(&self.evenkeel);
         command.args(words);
@@ -202,7 +203,7 @@ impl Site {
         Ok(self.node.run(command)?)
     }
 
-    /// How long a client takes to its session in this way.
+    /// Returns the time that a client needs to reach its session in this way.
     fn measure(&self, way: Way) -> Result<Duration, Error> {
         let options = self.options(way)?;
         let mut log = Log::at_end(self.scratch.path().join("ts1/xrdp.log"));
@@ -226,7 +227,7 @@ impl Site {
         Ok(took)
     }
 
-    /// What xfreerdp is started with.
+    /// Returns the arguments of xfreerdp.
     fn options(&self, way: Way) -> Result<Vec<String>, Error> {
         let host = match way {
             Way::Straight => DESKTOP,
@@ -313,7 +314,7 @@ impl Log {
         }
     }
 
-    /// Whether these words came since the last ones.
+    /// Returns whether the words were logged since the last match.
     fn has(&mut self, words: &str) -> bool {
         let bytes = fs::read(&self.path).unwrap_or_default();
         let new = String::from_utf8_lossy(bytes.get(self.read..).unwrap_or_default());

@@ -22,7 +22,7 @@ const RDP: u16 = 3389;
 /// The address of the clients' machine at the switch, and that of the first host.
 const CLIENTS: u8 = 9;
 const FIRST_HOST: u8 = 101;
-/// How long anything but a logon may take.
+/// Timeout of everything but a logon.
 const SOON: Duration = Duration::from_secs(60);
 
 pub struct Site {
@@ -35,16 +35,16 @@ pub struct Site {
     _files: ScratchDirectory,
 }
 
-/// How long a node says that its decisions took, microseconds: median, 99th percentile and longest.
+/// Decision times that a node reports, microseconds: median, 99th percentile and longest.
 pub type Decisions = [f64; 3];
 
-/// What came of a crowd.
+/// Results of a crowd.
 #[derive(Debug)]
 pub struct Storm {
     pub seen: Vec<Seen>,
     /// From the death of a node until all clients had an answer that lasts.
     pub back: Option<Duration>,
-    /// Of the slower node; None: this program does not say it.
+    /// Decision times of the slower node; None if this program does not report them.
     pub decisions: Option<Decisions>,
 }
 
@@ -110,7 +110,7 @@ impl Site {
         Ok(site)
     }
 
-    /// What a node says of the farm.
+    /// Returns a node's report of the farm.
     fn list(&self, node: usize) -> Option<Value> {
         let member = self.ensemble.members.get(node)?;
         let text = ours::ask(&self.program, member, &["farm", "list", "--json"]).ok()?;

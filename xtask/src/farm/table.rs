@@ -86,7 +86,7 @@ impl Table {
         text
     }
 
-    /// Whether each row with a target has a median within it.
+    /// Returns whether each row with a target has a median within it.
     pub fn meets(&self) -> bool {
         let is_within = |value: Option<f64>, most: Option<f64>| {
             value.zip(most).is_none_or(|(v, most)| v <= most)

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What a test binary was built from.
+/// Kind of target from which a test binary was built.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// The unit tests of a library.
@@ -40,7 +40,7 @@ impl TestBinary {
         format!("-p {} {target}", self.package)
     }
 
-    /// Where its output is kept, beside the directory that it was built into.
+    /// Returns the file for its output, next to the directory that it was built into.
     pub fn output_file(&self) -> PathBuf {
         let file = self.executable.file_name().unwrap_or_default();
         let built = self.executable.ancestors().nth(2).unwrap_or(Path::new("."));

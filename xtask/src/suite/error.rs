@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::{fmt, io};
 
-/// Why the tests could not be run. That a test failed is no error of the runner.
+/// Reason why the tests could not be run. A failed test is no error of the runner.
 #[derive(Debug)]
 pub enum SuiteError {
     /// A program could not be started.

@@ -26,9 +26,9 @@ use std::time::Instant;
 const BINARIES_AT_ONCE: usize = 2;
 /// The binaries that take longest, which start first: none of them runs alone at the end.
 const LONGEST: [&str; 5] = ["scenarios", "driver", "it", "cluster", "role"];
-/// How many tests a binary runs at a time, if the environment does not set it.
+/// Variable with the number of simultaneous tests of a binary, set unless the environment has it.
 const THREADS: &str = "RUST_TEST_THREADS";
-/// What `cargo test` and `cargo build` take together, so that nothing is built twice.
+/// Options that `cargo test` and `cargo build` share, so that nothing is built twice.
 const WORKSPACE: &[&str] = &["--locked", "--workspace"];
 
 /// Runs all tests; further arguments are the names of tests, as those of a test binary.
@@ -108,8 +108,8 @@ fn run_all(
     })
 }
 
-/// Whether all tests of a binary passed. Its output goes to a file first: a process that it
-/// leaves behind would keep a pipe open.
+/// Returns whether all tests of a binary passed. The output goes to a file first, because a process
+/// that the binary leaves behind would keep a pipe open.
 fn run_one(
     binary: &TestBinary,
     mut command: Command,
@@ -162,7 +162,7 @@ fn print(binary: &TestBinary, output: &Path, seconds: u64) -> std::io::Result<()
     screen.flush()
 }
 
-/// Whether the examples of the documentation work.
+/// Returns whether the examples of the documentation work.
 fn documentation() -> Result<bool, SuiteError> {
     let mut command = Command::new(binary::cargo());
     command.arg("test").args(WORKSPACE).arg("--doc");

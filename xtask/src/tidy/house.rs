@@ -127,10 +127,10 @@ const HOUSE: &[(&str, Knows)] = &[
     ("sample", Knows::All),
 ];
 
-/// What the tests of every crate may know besides.
+/// Crate on which the tests of every crate may depend.
 const KNOWN_TO_TESTS: &str = "lab";
 
-/// What nobody may know: they stand on top.
+/// Crates on which no other crate may depend.
 const KNOWN_TO_NOBODY: [&str; 4] = ["evenkeel", "xtask", "scenarios", "sample"];
 
 /// A binary with a part of its own, which may know the one without it.

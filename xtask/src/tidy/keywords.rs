@@ -85,8 +85,8 @@ fn row_places(code: &str, after_type: usize) -> Option<Vec<&str>> {
     Some(names.into_iter().filter(|name| !name.is_empty()).collect())
 }
 
-/// Where the value of the field `name` is, or of `syntax`, which begins with the name, if
-/// what follows is a struct literal whose field is a literal (blanked here).
+/// Returns the position of the value of the field `name`, or of `syntax`, which begins with the
+/// name, if a struct literal follows whose field is a literal (blanked here).
 fn row_name(code: &str, after_type: usize) -> Option<usize> {
     let open = after_type + code[after_type..].find(|c: char| !c.is_whitespace())?;
     if code.as_bytes().get(open) != Some(&b'{') {

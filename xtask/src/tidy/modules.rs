@@ -41,7 +41,8 @@ impl Floor {
         cycles
     }
 
-    /// What can be reached along the arrows, or against them; with the beginning.
+    /// Returns the modules that can be reached along the dependencies, or against them, including
+    /// the first one.
     fn reached<'a>(&'a self, from: &'a str, along: bool) -> BTreeSet<&'a str> {
         let mut reached = BTreeSet::from([from]);
         let mut next = vec![from];
@@ -154,10 +155,10 @@ fn floor(files: &[SourceFile]) -> Floor {
 
 /// Reads what a file names of its crate.
 struct Reader<'f> {
-    /// Where it reads, modules in the file with it.
+    /// Module of the current code, including modules within the file.
     module: Vec<String>,
     tops: &'f BTreeSet<String>,
-    /// What the root imports, by the module that it is from.
+    /// Imports of the root, by the module that they come from.
     reexports: &'f BTreeMap<String, String>,
     /// Modules below the root that were named.
     known: Vec<String>,
@@ -277,7 +278,7 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// Whether something is compiled for tests only.
+/// Returns whether an item is compiled for tests only.
 fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let tokens = match &attribute.meta {

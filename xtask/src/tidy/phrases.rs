@@ -7,7 +7,7 @@ use super::{Finding, Wrong};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// What is banned, in lower case, and what to write instead.
+/// Banned phrases in lower case, each with its replacement.
 const PHRASES: &[(&str, &str)] = &[
     ("file of authorities", "CA file"),
     ("files of authorities", "CA files"),
@@ -65,11 +65,11 @@ const PHRASES: &[(&str, &str)] = &[
 /// Text that quotes the phrases, or names something else by the same words.
 const EXCEPTIONS: &[&str] = &["xtask/src/tidy/phrases.rs", "crates/language/src/lib.rs"];
 
-/// So many still stand in the comments of a crate (or in that page). Lower the number
-/// when you rewrite some; a number that is much too high is a finding, too.
+/// Number of phrases that remain in the comments of a crate (or in a page). Lower the number when
+/// you rewrite some; a number that is much too high is a finding, too.
 const LEFT: &[(&str, usize)] = &[];
 
-/// How much too high a limit may be: changes that land side by side do not collide.
+/// Permitted excess of a limit, so that changes that are merged together do not collide.
 const SLACK: usize = 25;
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {

@@ -19,7 +19,7 @@ pub(super) fn blank(text: &str) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-/// Where the comments and literals are, in their order.
+/// Returns the ranges of the comments and literals, in their order.
 pub(super) fn literals(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let (mut found, mut at) = (Vec::new(), 0);
@@ -33,7 +33,7 @@ pub(super) fn literals(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// Where the comment or literal that begins here ends; here if none begins.
+/// Returns the end of the comment or literal that begins here; `at` if none begins.
 fn literal_end(bytes: &[u8], at: usize) -> usize {
     let rest = &bytes[at..];
     let in_word = at > 0 && is_word(bytes[at - 1]);
@@ -131,7 +131,7 @@ pub(super) fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// Where the brace that opens at `start` is closed.
+/// Returns the position of the brace that closes the one at `start`.
 pub(super) fn matching_brace(code: &str, start: usize) -> Option<usize> {
     let mut depth = 0;
     for (at, byte) in code.bytes().enumerate().skip(start) {

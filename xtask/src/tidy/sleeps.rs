@@ -40,7 +40,7 @@ fn long_sleeps(file: &TextFile) -> Vec<Finding> {
     sleeps.collect()
 }
 
-/// How long it is, where that is a literal or a constant of the same file.
+/// Returns the duration if it is a literal or a constant of the same file.
 fn milliseconds(code: &str, argument: &str) -> Option<u64> {
     let of_literal = |text: &str| {
         UNITS.into_iter().find_map(|(unit, ms)| {

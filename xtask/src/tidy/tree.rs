@@ -88,7 +88,7 @@ impl Tree {
     }
 }
 
-/// What a program writes to its standard output.
+/// Returns the standard output of a program.
 pub(super) fn output(program: &'static str, mut command: Command) -> Result<Vec<u8>, TidyError> {
     let output = command
         .output()

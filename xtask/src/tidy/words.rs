@@ -8,7 +8,7 @@ use super::{Finding, Wrong};
 /// slashes, so that this file does not find itself.
 const OWN_DIRECTORIES: [&str; 3] = ["home", "root", "work"];
 
-/// Where Cargo.lock may say that a package comes from.
+/// The only source of packages that Cargo.lock may name.
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {

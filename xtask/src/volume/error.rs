@@ -3,15 +3,16 @@
 use crate::{cluster, comparison};
 use std::fmt;
 
-/// Why the comparison, or one side of it, stopped.
+/// Reason why the comparison, or one side of it, stopped.
 #[derive(Debug)]
 pub enum Error {
-    /// What goes wrong in any comparison.
     Comparison(comparison::Error),
     /// The members of our cluster.
     Cluster(Box<cluster::Error>),
     /// Turns without a length, or too long ones.
-    Seconds { most: u32 },
+    Seconds {
+        most: u32,
+    },
     /// Output of fio without the numbers.
     NoNumbers(String),
     /// A program that is not installed.

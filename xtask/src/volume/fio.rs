@@ -10,7 +10,7 @@ use std::process::Command;
 /// Bytes of a volume: as much as fio uses of it.
 pub const SIZE_MIB: u64 = 256;
 
-/// Where fio finds a volume.
+/// Access of fio to a volume.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// Socket or URI for fio's NBD engine.
@@ -19,7 +19,7 @@ pub enum Target {
     File(PathBuf, i32),
 }
 
-/// What a turn came to.
+/// Results of a turn.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Numbers {
     /// Reads and writes a second.

@@ -31,7 +31,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     comparison::options::main(COMMAND, options::HELP, parsed, run)
 }
 
-/// How a side is started.
+/// Function that starts a side.
 type Start = fn(&Path) -> Result<Side, Error>;
 
 /// The sides of volumes with so many copies. The last one is ours.

@@ -35,7 +35,6 @@ const ROUNDS_MAX: usize = 1000;
 const SECONDS: u32 = 3;
 const SECONDS_MAX: u32 = 20;
 
-/// What a run is to do.
 #[derive(Debug)]
 pub struct Options {
     pub cases: Vec<Case>,
@@ -90,7 +89,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options
 }
 
 impl Options {
-    /// Whether the program is there, and namespaces can be made.
+    /// Checks that the program exists, and that namespaces can be created.
     pub fn look(&self) -> Result<(), Error> {
         lab::privileged().map_err(comparison::Error::Missing)?;
         if self.program.is_file() {

@@ -119,7 +119,7 @@ pub fn quorum() -> Result<Side, Error> {
     })
 }
 
-/// What GlusterFS does in a mount namespace of its own. `$1` is its directory.
+/// Setup of GlusterFS in its own mount namespace. `$1` is its directory.
 const GLUSTER_SCRIPT: &str = r#"
 set -e
 for part in lib log run 1 2 3 volume; do mkdir -p "$1/$part"; done

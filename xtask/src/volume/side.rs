@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// How long a volume may take until it is served.
+/// Time in which a volume must be served.
 pub const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Ticks of CPU time a second, as the kernel counts them for programs.
@@ -102,7 +102,7 @@ impl Side {
     }
 }
 
-/// What a turn came to.
+/// Results of a turn.
 #[derive(Clone, Copy, Debug)]
 pub struct Turn {
     pub numbers: Numbers,
@@ -118,7 +118,7 @@ fn is_role(pid: Pid) -> bool {
     read(pid, "cmdline").is_some_and(|line| line.contains("volume-role"))
 }
 
-/// Of user and system, of all threads.
+/// Returns the user and system time of all threads.
 fn ticks(pid: Pid) -> Option<u64> {
     let stat = read(pid, "stat")?;
     // pid (name) and the fields from the third on: the name may hold anything.

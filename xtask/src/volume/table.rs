@@ -3,14 +3,14 @@
 use crate::comparison::median;
 use std::fmt::Write;
 
-/// In what a number is counted, which says whether more is better.
+/// Unit of a number, which determines whether more is better.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unit {
-    /// Of time that a client waits: less is better.
+    /// Time that a client waits: less is better.
     Microseconds,
-    /// Of CPU time: less is better.
+    /// CPU time: less is better.
     Processor,
-    /// Of memory: less is better.
+    /// Memory size: less is better.
     Memory,
     PerSecond,
     Mebibytes,

@@ -507,7 +507,7 @@ mod tests {
     use lab::pki::{Authority, Issued, Leaf};
     use lab::tls::{Terms, TlsClient, TlsOffer, TlsServer};
 
-    /// How long anything may take on a machine that is busy.
+    /// Timeout of every wait, for a busy machine.
     const SOON: Duration = Duration::from_secs(60);
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -515,7 +515,8 @@ mod tests {
         runtime.enable_all().build().unwrap().block_on(future)
     }
 
-    /// What a node knows of both. `accepts`: of which nodes it accepts certificates.
+    /// Builds the knowledge of a node about both. `accepts`: the nodes whose certificates it
+    /// accepts.
     fn trusted(
         authority: &Authority,
         nodes: &[Issued; 2],

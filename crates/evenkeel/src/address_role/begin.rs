@@ -48,7 +48,7 @@ impl AddressRoleInput {
     }
 }
 
-/// Why a configuration cannot be read.
+/// Reason why a configuration cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error(transparent)]
@@ -58,7 +58,7 @@ pub enum ConfigError {
     Decode(serde_json::Error),
 }
 
-/// Why a role does not begin.
+/// Reason why a role does not start.
 #[derive(Debug, thiserror::Error)]
 enum BeginError {
     #[error(transparent)]

@@ -36,7 +36,7 @@ const RUN_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Variables begin with it; PATH is not the role's to choose.
 const VARIABLE_PREFIX: &[u8] = b"HAPROXY_";
 
-/// Why it does not begin, or why it ends.
+/// Reason why the runner does not start, or why it ends.
 #[derive(Debug, thiserror::Error)]
 enum RunnerError {
     /// Error of the supervisor's channel.

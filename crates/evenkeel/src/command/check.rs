@@ -92,7 +92,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Why the program would not start.
+/// Returns the message for files with which the program would not start.
 fn nothing_runs(matches: &ArgMatches) -> String {
     let (machine, other) = match matches.get_one::<String>("node") {
         Some(node) => (format!("on node {node}"), ""),

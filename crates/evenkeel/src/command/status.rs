@@ -322,8 +322,8 @@ pub fn sections(matches: &ArgMatches, part: &str, argument: &str) -> Result<Stri
     }
 }
 
-/// Why there is no answer. A supervisor of another version drops the connection, or its
-/// reply cannot be read.
+/// Explains why there is no response: a supervisor of another version drops the connection, or its
+/// response cannot be read.
 fn explain_no_response(instance: &Instance, error: &ChannelError) -> String {
     let pid = instance.pid;
     let differs = match error {

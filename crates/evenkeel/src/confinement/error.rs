@@ -17,7 +17,6 @@ pub enum ConfinementError {
     #[error("cannot keep access to {}: {error}", .path.display())]
     Path {
         path: PathBuf,
-        /// Why it cannot be opened.
         #[source]
         error: landlock::PathFdError,
     },

@@ -152,7 +152,7 @@ impl SupervisorLink {
         let _ = self.channel.send(ask, message, descriptors);
     }
 
-    /// Asks for something, and waits for the answer; None where nobody gives one.
+    /// Sends a request and waits for the response; None if there is none.
     pub async fn ask(
         &self,
         message: &SupervisorMessage,

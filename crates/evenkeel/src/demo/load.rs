@@ -180,7 +180,7 @@ fn connect(proxy: SocketAddr, patience: Duration) -> io::Result<BufReader<TcpStr
     Ok(BufReader::new(stream))
 }
 
-/// Asks once; gives which server answered, and the connection if it goes on.
+/// Sends one request. Returns the number of the server, and the connection if it stays open.
 fn ask(mut connection: BufReader<TcpStream>) -> io::Result<(usize, Option<BufReader<TcpStream>>)> {
     connection
         .get_mut()

@@ -46,7 +46,7 @@ const OPTIONS: ServeOptions = ServeOptions {
     connections_max: CONNECTIONS_MAX,
 };
 
-/// Why the demo cannot start.
+/// Reason why the demo cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
     /// No free port, no thread.
@@ -215,7 +215,7 @@ impl RunningDemo {
         Ok(())
     }
 
-    /// Asks for what the rule blocks, and tells what came.
+    /// Requests a page that a rule blocks, and records the response as an event.
     pub fn try_blocked(&self) {
         let what = match ask(self.address, BLOCKED) {
             Ok(answer) => {

@@ -62,7 +62,7 @@ pub struct Arguments {
     pub without_effect: Vec<(String, &'static str)>,
 }
 
-/// Why a command line is refused.
+/// Reason why a command line is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ArgumentError {
     /// The usage has to be printed.

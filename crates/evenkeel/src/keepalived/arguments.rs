@@ -68,7 +68,7 @@ pub struct Arguments {
     pub wrong: bool,
 }
 
-/// Why a command line is refused.
+/// Reason why a command line is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ArgumentError {
     /// The errors have been reported already.

@@ -177,7 +177,7 @@ fn payloads(previous: Option<&VersionPlan>, descriptors: &mut Vec<OwnedFd>) -> P
     all
 }
 
-/// Why a version of the cluster cannot be read.
+/// Reason why a version of the cluster cannot be read.
 #[derive(Debug, thiserror::Error)]
 enum SetError {
     #[error("no version was given")]

@@ -161,7 +161,7 @@ pub fn run(
     result
 }
 
-/// Where the serving process runs.
+/// State of the serving process with respect to the background.
 enum Background {
     No,
     /// In the background, with a parent that waits until it serves.

@@ -27,7 +27,7 @@ pub struct SupervisorInput {
     pub state: Option<SharedFd>,
 }
 
-/// Why a version cannot be served.
+/// Reason why a version cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum VersionError {
     /// The bundle cannot be read.

@@ -202,7 +202,7 @@ fn text(maxconn: u32) -> String {
     )
 }
 
-/// Somebody else's version of the same files.
+/// Builds another author's version of the same files.
 fn others(path: &str, maxconn: u32) -> FileSet {
     FileSet {
         files: vec![SetFile {

@@ -148,14 +148,14 @@ impl TestControlRole {
         send_bytes(self.channel.as_fd(), &bytes, &descriptors);
     }
 
-    /// Asks, without waiting for the answer.
+    /// Sends a request without waiting for the response.
     pub fn begin(&mut self, message: &SupervisorMessage, set: Option<&FileSet>) -> u64 {
         self.asks += 1;
         self.say_numbered(self.asks, message, set);
         self.asks
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a request and waits for the response.
     fn answer(
         &mut self,
         message: &SupervisorMessage,
@@ -172,7 +172,7 @@ impl TestControlRole {
         }
     }
 
-    /// Asks, and waits for the verdict.
+    /// Sends a request and waits for the verdict.
     pub fn ask(&mut self, message: &SupervisorMessage, set: Option<&FileSet>) -> (bool, String) {
         let (message, descriptors) = self.answer(message, set);
         let SupervisorMessage::Verdict { good, .. } = message else {

@@ -96,8 +96,8 @@ impl UpgradeFixture {
     }
 }
 
-/// By another process: a descriptor that this one writes with may be inherited by
-/// what another test starts meanwhile, and then the copy cannot be executed.
+/// Copies with another process: a process that another test starts meanwhile may inherit a
+/// descriptor with which this one writes, and then the copy cannot be executed.
 pub fn copy(from: &Path, to: &Path) {
     let status = std::process::Command::new("cp").args([from, to]).status();
     assert!(status.unwrap().success());

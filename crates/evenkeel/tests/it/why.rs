@@ -47,7 +47,7 @@ backend dead
     )
 }
 
-/// Asks for a path, on a connection of its own, and returns the client's port.
+/// Requests a path on its own connection, and returns the client's port.
 fn get(port: u16, path: &str) -> u16 {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

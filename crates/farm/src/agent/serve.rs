@@ -58,7 +58,7 @@ struct AgentServerState {
 /// Times at which sessions became active or inactive.
 #[derive(Debug, Default)]
 struct Since {
-    /// Whether a client is connected, and the time of the last change, milliseconds; None: before
+    /// True if a client is connected, and the time of the last change, milliseconds; None: before
     /// the agent started.
     sessions: BTreeMap<(u32, u64), (bool, Option<u64>)>,
     has_looked: bool,

@@ -41,7 +41,7 @@ pub enum PeerState {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PeerStatus {
     pub state: PeerState,
-    /// Why there is no connection.
+    /// Reason why there is no connection.
     pub why: String,
     /// Time of the last change of the state, milliseconds.
     pub since_ms: u64,
@@ -319,8 +319,8 @@ impl Agreement {
         synced.map(|(node, _)| node.clone()).collect()
     }
 
-    /// Asks all connected nodes to close their connections of a user. Returns the names of these
-    /// nodes.
+    /// Requests that all connected nodes close their connections of a user. Returns the names of
+    /// these nodes.
     pub fn disconnect(&mut self, user: UserId, host: &str) -> Vec<String> {
         let linked = self.peers.iter().filter(|(_, peer)| peer.is_linked());
         let linked: Vec<String> = linked.map(|(node, _)| node.clone()).collect();

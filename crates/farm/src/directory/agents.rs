@@ -72,7 +72,7 @@ impl AgentState {
     }
 }
 
-/// How the agent's name of a user compares with the farm's name.
+/// Relation of the agent's name of a user to the farm's name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Naming {
     /// Not known: there was a connection, and no report came while it lasted.

@@ -24,7 +24,7 @@ pub struct Routed {
 /// Decision about a client after its Connection Request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Meeting {
-    /// Its bytes are relayed to a host.
+    /// The client's bytes are relayed to a host.
     Route(Routed),
     /// The connection continues here over TLS until the client has sent its user name.
     Ask {

@@ -168,7 +168,7 @@ trait Tunnel {
         self.send(&framed(10, &[&length, bytes].concat()));
     }
 
-    /// What the host says: the content of the next data packet.
+    /// Returns the content of the next data packet of the host.
     fn hears(&mut self) -> Vec<u8> {
         let packet = self.receive().expect("data");
         assert_eq!(packet[0], 10, "{packet:?}");

@@ -620,8 +620,8 @@ fn meet(some: &Carriers, others: &Carriers) -> bool {
     some.iter().any(|one| others.contains(one))
 }
 
-/// What is shown of a word with expressions. Its size is that of the word, so it is evaluated once
-/// for all of them.
+/// The visible part of a word with expressions. All expressions of the word share it, because its
+/// size is that of the word.
 struct ShownWord<'s> {
     visibility: &'s Visibility,
     /// Carriers that its visible part reads.

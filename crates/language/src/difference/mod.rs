@@ -48,7 +48,7 @@ pub struct Vocabulary<'a> {
     /// All words that keywords have, sorted. A word that is not one of them may be misspelt,
     /// and stand before a secret. Empty: misspelt words are not looked for.
     pub words: Vec<&'a str>,
-    /// What the masked configuration uses as secrets; see [`Vocabulary::for_texts`].
+    /// Uses of secrets in the masked configuration; see [`Vocabulary::for_texts`].
     pub uses: SecretUses,
 }
 

@@ -179,7 +179,7 @@ pub fn masked_value(name: &str, value: &str) -> String {
     }
 }
 
-/// Whether the patterns of an ACL with this expression are secrets.
+/// Returns whether the patterns of an ACL with this expression are secrets.
 pub fn is_compared_with_secrets(expression: &str, vocabulary: &Vocabulary<'_>) -> bool {
     let line = ["acl", "name", expression, "pattern"].map(str::to_owned);
     visible_parts_of_line(&line, vocabulary).last() == Some(&Visibility::Covered)
@@ -524,7 +524,7 @@ fn is_secret_header(name: &str, vocabulary: &Vocabulary<'_>) -> bool {
         || vocabulary.uses.are_in_header(&low)
 }
 
-/// Whether a name may be that of a secret.
+/// Returns whether a name may be that of a secret.
 pub(super) fn may_name_secret(low: &str) -> bool {
     let name = low.replace("authority", "");
     let is_word = |word: &str| WEAK_WORDS.contains(&word);

@@ -380,7 +380,8 @@ pub enum SupervisorMessage {
     Verdict {
         /// True if the action succeeded or is possible.
         good: bool,
-        /// Of a check: whether values that all machines must agree on differ from the current ones.
+        /// Result of a check: whether values that all machines must agree on differ from the
+        /// current ones.
         together: bool,
     },
     /// A command to the supervisor: reload the files.

@@ -92,7 +92,7 @@ pub struct VolumeState {
     /// process must end, because what it has in memory is of an older volume.
     #[serde(rename = "superseded")]
     pub is_superseded: bool,
-    /// Why it is not ready, or why it stays, in words; otherwise empty.
+    /// Reason why the volume is not ready, or why it does not move; otherwise empty.
     #[serde(with = "VolumeWhy")]
     pub why: String,
 }

@@ -164,7 +164,7 @@ pub(super) struct ServerTold {
     /// Arguments of the command that added the server.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<String>,
-    /// Whether an operator has stopped the checks, and those of the agent.
+    /// True if an operator has stopped the checks, and those of the agent.
     #[serde(skip_serializing_if = "is_default")]
     pub stopped: Option<(bool, bool)>,
     #[serde(skip_serializing_if = "is_default")]
@@ -182,7 +182,7 @@ pub(super) struct ServerSettingsTold {
     pub agent_send: Option<ByteBuf>,
     /// Host name (`set server … fqdn`).
     pub host: Option<String>,
-    /// That name has no address yet.
+    /// True if `host` has no address yet.
     pub unresolved: bool,
 }
 

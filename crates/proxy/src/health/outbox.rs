@@ -32,7 +32,7 @@ const LEVEL: u8 = log::Level::Alert as u8;
 struct Letter {
     mail: Mail,
     timeout: Duration,
-    /// Where a failed delivery is logged.
+    /// Configuration whose logs get a failed delivery.
     config: Arc<Config>,
     proxy: Box<str>,
     mailer: Box<str>,

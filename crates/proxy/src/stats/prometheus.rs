@@ -289,7 +289,7 @@ impl Section {
     }
 }
 
-/// What the metrics are about.
+/// Data that the metrics describe.
 #[derive(Clone, Copy)]
 pub struct MetricsOf<'m> {
     pub config: &'m Config,

@@ -54,7 +54,7 @@ impl Reuse {
     }
 }
 
-/// How a stream may obtain its server connection.
+/// Conditions under which a stream may obtain a server connection.
 pub struct Establish<'c> {
     /// Connections that may be reused.
     pub reuse: Reuse,

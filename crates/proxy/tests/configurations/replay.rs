@@ -24,7 +24,7 @@ fn tree(loaded: &Loaded) -> Vec<String> {
     lines
 }
 
-/// What descriptors are given to by their order alone.
+/// Returns everything that descriptors are assigned to by their order alone.
 fn order(loaded: &Loaded) -> Option<String> {
     let config = loaded.config.as_ref()?;
     let binds: Vec<_> = listener::wanted(config)

@@ -23,17 +23,17 @@ use super::process::pin;
 use super::table::quantile;
 use script::Script;
 
-/// How many attack at once.
+/// Number of simultaneous attackers.
 const ATTACKERS: usize = 4;
 /// Before the good client is timed.
 const HEAD_START: Duration = Duration::from_millis(500);
-/// Between two requests of the good client.
+/// Pause between two requests of the well-behaved client.
 const PAUSE: Duration = Duration::from_millis(5);
-/// How long an answer may take at most; it counts as that long.
+/// Timeout of a response, which then counts as that long.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// And all of them; fewer are told about then.
 const PATIENCE_OF_ALL: Duration = Duration::from_secs(12);
-/// How long an attacker waits for the end of a connection that is said.
+/// Wait of an attacker for the end of a connection after an announced end.
 const GOODBYE: Duration = Duration::from_millis(50);
 const REQUEST: &[u8] = b"GET /bench/100 HTTP/1.1\r\nHost: www.example.com\r\n\r\n";
 
@@ -74,7 +74,7 @@ impl Drop for Attackers {
     }
 }
 
-/// One connection of an attacker, until the proxy or the script ends it.
+/// Runs one connection of an attacker, until the proxy or the script ends it.
 fn connection(port: u16, script: &Script, stop: &AtomicBool) -> io::Result<()> {
     let socket = TcpStream::connect(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
     socket.set_nonblocking(true)?;
@@ -154,7 +154,7 @@ pub fn good_client(port: u16, requests: usize) -> Result<f64, Error> {
     Ok(quantile(&times, 0.99))
 }
 
-/// One request, on the connection that is there or a new one.
+/// Sends one request, on the kept connection or on a new one.
 fn ask(port: u16, kept: &mut Option<TcpStream>) -> io::Result<()> {
     let mut socket = match kept.take() {
         Some(socket) => socket,

@@ -20,7 +20,7 @@ const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 /// Serves until it is dropped.
 #[derive(Debug)]
 pub struct Origin {
-    /// Where it listens, on 127.0.0.1.
+    /// Port on 127.0.0.1.
     pub port: u16,
     /// Bytes of bodies that came, or went.
     pub bytes: Arc<AtomicU64>,

@@ -10,7 +10,7 @@ pub struct Script {
     pub reads: bool,
 }
 
-/// What is done to a proxy.
+/// Kinds of attacks on a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attack {
     /// Uploads in chunks of one byte.
@@ -36,7 +36,7 @@ pub enum Attack {
 const RESETS: u32 = 490;
 /// Streams of one connection that unpack a bomb.
 const BOMBS: u32 = 100;
-/// How often each of them names the large header.
+/// Number of references to the large header in each request.
 const BOMB_NAMES: usize = 8000;
 const BOMB_BYTES: usize = 4000;
 /// Bytes that are sent at once where they repeat.

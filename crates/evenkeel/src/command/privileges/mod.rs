@@ -89,7 +89,7 @@ enum Calls {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {
     User,
-    /// By Landlock, too: only the listed paths.
+    /// Landlock also restricts access to the listed paths. The number is its version.
     Listed(u32),
     /// The kernel has no Landlock, or it is disabled.
     Unavailable,

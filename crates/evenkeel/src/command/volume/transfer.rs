@@ -93,7 +93,7 @@ struct Volume {
 /// Clients of a volume; with two copies, at both nodes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(in crate::command) struct Users {
-    /// By node: current clients, and total clients so far. Those of the other node are not known
+    /// Node name, current clients, and total clients so far. Those of the other node are not known
     /// while it is not connected.
     here: (String, u64, u64),
     there: Option<(String, Option<(u64, u64)>)>,
