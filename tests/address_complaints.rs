@@ -32,9 +32,9 @@ fn announcements(site: &Site, from: &crate::address_site::Node) -> usize {
     frames.iter().filter(about).count()
 }
 
-/// Both own the address for a while, and the neighbours have heard of the second
-/// last. When the adverts pass again, the second yields at the first one that it
-/// hears; whether the neighbours are told is whether the address is served.
+/// Both machines own the address for a while, and the neighbours have learned of the second last.
+/// When adverts pass again, the second one becomes backup with the first advert that it receives.
+/// Returns whether the neighbours are then updated, so that the address is served.
 fn announced_after_a_partition(router: Router) -> bool {
     let site = Site::new("partition");
     // The second one speaks so rarely that it always hears before it is heard.
@@ -254,8 +254,8 @@ fn an_address_that_somebody_deletes_is_put_back_by_its_owner() {
     assert!(watcher.wait_for(Some("alpha"), 20, SOON));
 }
 
-/// A master stands still until the other one has taken over, and goes on. With
-/// `nopreempt` it has nothing to say any more. Whether the other one kept it.
+/// A master is suspended until the other machine has taken over, and then resumed. With `nopreempt`
+/// it must stay backup. Returns whether the other one kept the address.
 fn kept_from_a_frozen_master(router: Router) -> bool {
     let vrrp = Vrrp::new(3).more("nopreempt");
     let site = Site::new("frozen");

@@ -78,7 +78,7 @@ fn service() -> SocketAddr {
 }
 
 impl Pair {
-    /// `alpha` serves, and `beta` stands by.
+    /// Starts both machines: `alpha` serves, and `beta` is backup.
     fn start(name: &str) -> Pair {
         let site = Site::new(name);
         let farm = site.lab.host("farm").unwrap();
@@ -119,7 +119,7 @@ impl Pair {
         format!("alpha: {}\nbeta: {}", self.alpha.said(), self.beta.said())
     }
 
-    /// The address goes from `alpha` to `beta` while clients ask.
+    /// Moves the address from `alpha` to `beta` while clients send requests.
     fn moves(&self, order: impl FnOnce() -> Result<(), lab::LabError>) {
         let watcher = Watcher::asking(&self.site.client, service(), "/quick", PACE).unwrap();
         let serves = |who| watcher.wait_for(Some(who), STEADY_LOOKS, SOON);

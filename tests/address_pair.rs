@@ -74,7 +74,7 @@ fn serves(site: &Site) -> bool {
     VIPS.iter().all(|vip| page(vip) && tunnel(vip))
 }
 
-/// The owner dies with its cable while a client asks; then it comes back.
+/// The owner and its cable fail while a client sends requests; then both return.
 fn survives(site: &Site, start: impl Fn(&Node) -> Running) {
     let (alpha, beta) = (start(&site.alpha), start(&site.beta));
     for vip in VIPS {

@@ -208,7 +208,7 @@ impl Node {
     }
 }
 
-/// A program at work on a machine.
+/// A running program on a machine.
 #[derive(Debug)]
 pub struct Running {
     // Before the directory that it writes to: fields drop in this order.
@@ -237,13 +237,13 @@ impl Running {
         }
     }
 
-    /// All that it said so far.
+    /// Returns the output of the program so far.
     pub fn said(&self) -> String {
         let bytes = std::fs::read(self.scratch.path().join("said")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Waits until it has said something that many times.
+    /// Waits until the program has printed a text that many times.
     pub fn says(&self, text: &str, times: usize) -> bool {
         eventually(SOON, || self.said().matches(text).count() >= times)
     }

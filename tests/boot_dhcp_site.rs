@@ -11,8 +11,8 @@ use std::time::Duration;
 /// Timeout of every wait, for a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(120);
 
-/// Notes what a client is told: the event, and the address. udhcpc gets the address, too: without it
-/// it cannot renew.
+/// Records the events and addresses of a client. udhcpc also sets the address: without it, renewals
+/// are not possible.
 const SCRIPT: &str = "#!/bin/sh
 echo \"$1$reason $ip$new_ip_address\" >>\"$TOLD\"
 case $1 in
@@ -79,14 +79,14 @@ impl BootSite {
         fs::write(self.config(), text).unwrap();
     }
 
-    /// Starts the program, and waits until it answers.
+    /// Starts the program, and waits until it responds.
     pub fn start(&mut self, lines: &str) {
         self.write(lines);
         self.start_again();
         self.shows("answers");
     }
 
-    /// Starts the program with the file that is there.
+    /// Starts the program with the existing file.
     pub fn start_again(&mut self) {
         let said = File::create(self.scratch.path().join("said")).unwrap();
         let mut command = Command::new(binary());
@@ -214,7 +214,7 @@ impl Client {
         self.asks_with(&[])
     }
 
-    /// The same; it asks for this address first.
+    /// Like `asks`, but the client first requests this address.
     pub fn asks_for(&self, address: &str) -> Option<String> {
         self.asks_with(&["-r", address])
     }
@@ -242,7 +242,7 @@ impl Client {
         self.host.spawn(self.command("udhcpc", &words)).unwrap()
     }
 
-    /// Waits until a line that begins so was told, and returns its address.
+    /// Waits until a line begins so, and returns its address.
     pub fn hears(&self, event: &str) -> String {
         let mut heard = None;
         let good = eventually(SOON, || {

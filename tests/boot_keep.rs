@@ -10,7 +10,7 @@ use std::process::Command;
 
 const URL: &str = "nbd://10.20.0.2/system";
 
-/// The machine boots: it asks for its address, and fetches its script.
+/// Boots the machine: it requests its address, and fetches its script.
 #[track_caller]
 fn boots(machine: &LabHost) {
     let mut ask = Command::new("busybox");

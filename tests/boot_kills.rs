@@ -51,10 +51,10 @@ enum Death {
     PowerOff,
 }
 
-/// A cluster of which alpha alone hears a machine, until alpha dies.
+/// A cluster in which only alpha receives the machine's packets, until alpha dies.
 struct Scene {
     pair: Pair,
-    /// Beta does not hear the machine.
+    /// Beta receives no packets of the machine while this exists.
     deaf: Option<InjectedFault>,
     /// Alpha is switched off while this exists.
     off: Option<InjectedFault>,
@@ -92,7 +92,7 @@ impl Scene {
         );
     }
 
-    /// Alpha dies, and beta hears the machine.
+    /// Alpha dies, and beta receives the machine's packets.
     fn dies(&mut self, death: Death) {
         match death {
             Death::Killed => self.pair.site.alpha.kill(),
@@ -101,7 +101,7 @@ impl Scene {
         self.deaf = None;
     }
 
-    /// Alpha gets no more packets that fit a rule of nftables.
+    /// Drops packets to alpha that match a rule of nftables.
     fn loses(&self, rule: &str) {
         let rules = format!(
             "table inet loses {{ chain in {{ type filter hook prerouting priority -300; {rule}; }}; }}"
@@ -123,7 +123,7 @@ impl Scene {
         assert!(eventually(BOOT_MAX, lost), "{}", listed());
     }
 
-    /// Files do not come from alpha.
+    /// Blocks the files of alpha.
     fn without_http(&self) -> FirewallBlock {
         let filter = PacketFilter::all().port(TransportProtocol::Tcp, 7447);
         self.pair.site.alpha.host.block(&filter).unwrap()

@@ -6,7 +6,7 @@ use lab::{LabProcess, ScratchDirectory, Signal, eventually, installed, may_run, 
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
 
-/// A bus on which everybody may speak: `networkctl` asks for renewals over it.
+/// A bus without access control: `networkctl` requests renewals over it.
 const BUS: &str = "<busconfig><type>system</type>
 <listen>unix:path=/run/dbus/system_bus_socket</listen><auth>EXTERNAL</auth>
 <policy context='default'><allow user='*'/><allow own='*'/>
@@ -80,7 +80,7 @@ impl Networkd {
         self.file(&format!("leases/{index}")) + &self.file(&format!("links/{index}"))
     }
 
-    /// Waits until what it says of its lease has a line.
+    /// Waits until the status of the lease has a line.
     #[track_caller]
     fn has(&self, line: &str) {
         let has = || self.lease().lines().any(|one| one == line);

@@ -72,7 +72,7 @@ fn refusals(site: &BootSite) {
     refused(site, "nobody", &["there is no machine 'nobody'"]);
 }
 
-/// Other commands say what has power control.
+/// Checks the other commands, which show the power control.
 fn is_shown(site: &BootSite) {
     let woken = site.command(&["boot", "wake", "node7"]);
     assert!(woken.contains("`evenkeel boot power on node7`"), "{woken}");

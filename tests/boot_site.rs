@@ -129,7 +129,7 @@ impl BootSite {
         self.at.run(command).unwrap_err().to_string()
     }
 
-    /// Waits until `evenkeel boot show` says this.
+    /// Waits until `evenkeel boot show` prints this.
     #[track_caller]
     pub fn shows(&self, words: &str) {
         let shown = || {

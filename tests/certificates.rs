@@ -155,8 +155,7 @@ backend b
     }
 }
 
-/// Changes, and what is asked between them: commands, with `@` for the directory,
-/// and payloads.
+/// Changes, and the commands between them, with `@` for the directory, and payloads.
 const CHANGED: &[(&str, &str)] = &[
     ("set ssl cert @/a.pem", "$new"),
     ("show ssl cert", ""),
@@ -342,7 +341,7 @@ impl Supervisor {
         Supervisor { process, scratch }
     }
 
-    /// Makes it take its file in; it is done when what the file says is served.
+    /// Reloads, and returns when the content of the file is served.
     fn reload(&self) {
         self.process.signal(Signal::HUP).unwrap();
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// Longest wait for a check's result.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Until a server gives up a client that says nothing more.
+/// Time until a server closes the connection of a silent client.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// Behaviour of a server on a connection: each response but the first waits for bytes.
@@ -20,9 +20,9 @@ const SILENCE: Duration = Duration::from_secs(5);
 enum Server {
     /// Sends this at once, then the responses.
     Greets(&'static [u8], &'static [&'static [u8]]),
-    /// Gives these answers, then waits for the end.
+    /// Sends these responses, then waits for the end.
     Answers(&'static [&'static [u8]]),
-    /// Gives these answers, then ends.
+    /// Sends these responses, then ends the connection.
     Ends(&'static [&'static [u8]]),
     /// Nothing listens at the address.
     Gone,

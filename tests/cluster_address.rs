@@ -263,7 +263,7 @@ fn leased_address_has_one_owner_while_processes_are_frozen_or_killed() {
     drop(dead);
 }
 
-/// Waits until nothing moves the leased address from alpha any more.
+/// Waits until nothing moves the leased address from alpha any longer.
 fn wait_until_settled_at_alpha(site: &Site) {
     // beta may have had the lease while the servers of alpha were not checked yet.
     wait_for(site, "settled", || {

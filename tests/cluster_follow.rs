@@ -13,7 +13,7 @@ fn place(site: &Site) -> PathBuf {
     site.alpha.scratch().join("haproxy")
 }
 
-/// From now on the proxy's part stands there, and is followed.
+/// Moves the proxy's part into the repository, which is followed from now on.
 #[track_caller]
 fn begin(site: &Site, follow: &str) {
     let place = place(site);
@@ -88,7 +88,7 @@ fn follows(site: &Site, word: &str) {
     assert!(served, "{said:?}\n{status}\n{}", site.tell());
 }
 
-/// Waits until a refusal is told of in these words, and sees that a word stays.
+/// Waits until a refusal is reported with these words, and checks that a word stays.
 #[track_caller]
 fn refuses(site: &Site, told: &[&str], stays: &str) {
     let is_told = |machine: &Machine| {
@@ -195,7 +195,7 @@ fn key(at: &Path, name: &str) -> (String, String) {
     (file, public)
 }
 
-/// Commits all that is there, signed with a key.
+/// Commits all files, signed with a key.
 fn signed(repository: &Repository, key: &str, message: &str) {
     let key = format!("user.signingKey={key}");
     let how = ["-c", "gpg.format=ssh", "-c", &key];

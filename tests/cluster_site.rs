@@ -57,7 +57,7 @@ backend farm
 \tserver two 10.60.0.182:80 check inter 200ms
 ";
 
-/// A configuration that says a word at `/version`.
+/// Returns a configuration that responds with a word at `/version`.
 pub fn configuration(word: &str) -> String {
     CONFIGURATION
         .replace("{word}", word)
@@ -122,7 +122,7 @@ impl Said {
 }
 
 impl Site {
-    /// Three machines that belong to nobody.
+    /// Creates three machines that belong to no cluster.
     pub fn empty(name: &str) -> Site {
         let lab = Lab::new(name).unwrap();
         let (lan, back) = (lab.switch("lan").unwrap(), lab.switch("back").unwrap());
@@ -159,7 +159,7 @@ impl Site {
         }
     }
 
-    /// A further machine that belongs to nobody.
+    /// Creates a further machine that belongs to no cluster.
     pub fn machine_more(&self, name: &str, number: u8) -> Machine {
         let machine = Machine::new(&self.lab, name, number);
         let at = self.lan.attach(&machine.host).unwrap();
@@ -250,7 +250,7 @@ impl Site {
         self.agree_as(3, machines)
     }
 
-    /// The same of a cluster with so many members.
+    /// Like `agree`, for a cluster with that many members.
     pub fn agree_as(&self, members: usize, machines: &[&Machine]) -> Option<(String, u64)> {
         let mut found: Option<(String, u64)> = None;
         for machine in machines {
@@ -285,7 +285,7 @@ impl Site {
         found.unwrap_or_default()
     }
 
-    /// A new version without judgement, from alpha, or from whoever runs.
+    /// Applies a new version without judgement, from alpha, or from any running machine.
     pub fn apply(&self, word: &str) -> Said {
         let by = self.machines().into_iter().find(|m| m.process.is_some());
         by.unwrap_or(&self.alpha)
@@ -346,7 +346,7 @@ impl Site {
         }
     }
 
-    /// Waits until nothing is broken any more and all agree.
+    /// Waits until no fault remains and all machines agree.
     #[track_caller]
     pub fn healed(&self) {
         let mut agreed = Condition::new("all three agree on a leader", || {
@@ -362,7 +362,7 @@ impl Site {
         assert!(healed.is_ok(), "{healed:?}\n{}", self.tell());
     }
 
-    /// All that there is to say when something is not as it should be.
+    /// Returns all status information for the message of a failure.
     pub fn tell(&self) -> String {
         let of = |machine: &Machine| {
             let status = machine.command(&["cluster", "status"]).text();
@@ -506,7 +506,7 @@ impl Machine {
         self.apply_with(text, &[], further)
     }
 
-    /// The same with files that stand behind it on the command line.
+    /// Like `apply`, with further files on the command line.
     pub fn apply_with(&self, text: &str, files: &[&str], further: &[&str]) -> Said {
         let file = self.scratch.write("site.cfg", text).unwrap();
         // It holds a password.
@@ -583,7 +583,7 @@ impl Machine {
         Some(process)
     }
 
-    /// Freezes all its processes until the guard goes.
+    /// Freezes all processes of the machine until the guard is dropped.
     #[track_caller]
     pub fn freeze(&self) -> Frozen<'_> {
         self.process.as_ref().expect("it runs").freeze().unwrap()
@@ -609,7 +609,7 @@ impl Machine {
         }
     }
 
-    /// All that it said so far.
+    /// Returns the output of the machine so far.
     pub fn said(&self) -> String {
         let bytes = std::fs::read(self.scratch.path().join("said")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -653,7 +653,7 @@ impl Machine {
         self.status()?["configuration"]["accepted"].as_u64()
     }
 
-    /// Waits until it says something of the status that fits.
+    /// Waits until the reported status of the cluster satisfies a condition.
     pub fn tells(&self, fits: impl Fn(&Value) -> bool) -> bool {
         eventually(SOON, || self.status().is_some_and(|status| fits(&status)))
     }

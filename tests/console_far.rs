@@ -49,7 +49,7 @@ const PING: u8 = 9;
 const PONG: u8 = 10;
 
 pub trait Stream: Read + Write + Send {
-    /// Has reads return after [`TURN`], though nothing came.
+    /// Makes reads return after [`TURN`], even without data.
     fn turns(&self);
 }
 
@@ -65,7 +65,7 @@ impl Stream for StreamOwned<ClientConnection, TcpStream> {
     }
 }
 
-/// Pages of a machine for somebody who has signed in, from within the machine.
+/// Pages of a machine for a signed-in user, from within the machine.
 pub struct Pages<'m> {
     host: &'m LabHost,
     at: SocketAddr,
@@ -155,7 +155,7 @@ impl<'m> Pages<'m> {
     }
 }
 
-/// A WebSocket (RFC 6455), and the text that came over it. It responds to pings, as browsers do.
+/// A WebSocket (RFC 6455), and the received text. It responds to pings, as browsers do.
 pub struct Socket {
     sends: Sender<Vec<u8>>,
     comes: Receiver<String>,
@@ -221,7 +221,7 @@ fn carry(mut stream: Box<dyn Stream>, sends: &Receiver<Vec<u8>>, comes: &Sender<
     }
 }
 
-/// Takes out the first frame, if it is there: its kind and its content.
+/// Removes the first frame if it is complete: its kind and its content.
 fn take_frame(bytes: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
     let (kind, length) = (bytes.first()? & 0xf, *bytes.get(1)?);
     let (start, length) = match length {

@@ -141,7 +141,7 @@ fn axe() -> Result<PathBuf, Missing> {
     }
 }
 
-/// The violations of the current page that keep somebody from using it.
+/// Returns the violations of the current page that prevent a user from using it.
 fn violations(browser: &Browser) -> Vec<String> {
     let found = browser.run_async(CHECK);
     let found = found

@@ -60,7 +60,7 @@ pub fn connects(browser: &Browser) {
     browser.wait_for(&format!("{STATE}.startsWith('Connected')"));
 }
 
-/// Writes the picture of the page, if somebody wants it: see `SCREEN_PICTURE`.
+/// Writes the picture of the page, if `SCREEN_PICTURE` is set.
 pub fn picture(browser: &Browser, name: &str, (width, height, scheme): (u32, u32, &str)) {
     if let Ok(path) = std::env::var("SCREEN_PICTURE") {
         browser.emulate(width, height, scheme);

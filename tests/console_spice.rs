@@ -7,7 +7,7 @@ use lab::{Image, eventually};
 
 const GUEST: &str = "guest mail\n    memory 96m\n    console spice\n    stop-timeout 1s\n    \
                      boot kernel {kernel} initrd {initrd} append \"console=ttyS0 quiet panic=-1\"\n";
-/// The first process of the guest: what is typed at its display, it says on its serial line.
+/// The init process of the guest, which prints on its serial line what is typed at its display.
 const INIT: &[u8] = b"#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs dev /dev
 echo guest: on the display >/dev/tty1
@@ -15,8 +15,8 @@ echo guest: ready
 while read line; do echo \"guest: typed $line\"; done </dev/tty1
 ";
 const SPICE: &str = "/spice/guest/guest/mail/screen";
-/// Moves the mouse to places in the page, and returns what the guest is told: two corners of the picture, a
-/// place between them, and one beside it.
+/// Moves the mouse to places in the page, and returns what the guest receives: two corners of the
+/// picture, a place between them, and one outside.
 const MOUSE: &str = "
     const canvas = document.querySelector('#screen canvas');
     const box = canvas.getBoundingClientRect();
@@ -30,7 +30,7 @@ const MOUSE: &str = "
         return `${canvas.sc.mousex - canvas.width / 2} ${canvas.sc.mousey - canvas.height / 2}`;
     }).concat(`${canvas.width / 2} ${canvas.height / 2}`).join();";
 
-/// Sends a message that no browser needs, and keeps what the page says from then on.
+/// Sends a message that no browser needs, and records the messages of the page from then on.
 const FORBIDDEN: &str = "
     window.said = [];
     const state = document.getElementById('screen-state');

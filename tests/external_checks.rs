@@ -22,7 +22,7 @@ fn haproxy_is_there() -> bool {
     there
 }
 
-/// A program: it leaves what it was given, then ends as the file `end` beside it says.
+/// Installs a program that records its input, then ends as the file `end` next to it says.
 fn install(scratch: &ScratchDirectory, name: &str) -> String {
     let directory = scratch.path().display();
     let text = format!(

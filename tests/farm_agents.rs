@@ -12,7 +12,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 /// Options of the `host` lines, which point to the agents of the hosts.
 const OPTIONS: &str = " agent-port 9707 agent-inter 300ms";
 
-/// Starts a host with xrdp and our agent, which answers the farm.
+/// Starts a host with xrdp and our agent, which responds to the farm.
 fn with_agent(
     scratch: &ScratchDirectory,
     host: &LabHost,

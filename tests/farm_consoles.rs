@@ -101,7 +101,7 @@ fn sign_in(browser: &Browser, url: &str, [name, password]: [&str; 2]) {
     browser.wait_for("document.readyState === 'complete' && document.querySelector('.viewer')");
 }
 
-/// Writes a picture of the page, if somebody wants it: see `SCREEN_PICTURE`.
+/// Writes a picture of the page, if `SCREEN_PICTURE` is set.
 fn picture(browser: &Browser, name: &str, (width, height, scheme): (u32, u32, &str)) {
     if let Ok(path) = std::env::var("SCREEN_PICTURE") {
         browser.emulate(width, height, scheme);
@@ -303,7 +303,8 @@ fn a_portal_opens_what_runs_on_another_node() {
     opens_by_spice(&olga);
 }
 
-/// A display by SPICE at the other node: a client has it once it has sent its ticket, and keeps nobody out before.
+/// Opens a SPICE display at the other node. A client takes the display only once it has sent its
+/// ticket, and locks nobody out before.
 fn opens_by_spice(pages: &Pages<'_>) {
     let mut channels = [(); 2].map(|()| pages.open(SPICE));
     for channel in &mut channels {

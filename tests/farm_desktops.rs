@@ -191,13 +191,13 @@ impl Site {
         self.freerdp(&format!("/v:{host}"), options)
     }
 
-    /// Starts a client of anna with a `.rdp` file. Nobody here knows the name in it.
+    /// Starts a client of anna with a `.rdp` file. The name in it resolves to nothing here.
     pub fn client_of_file(&self, file: &Path) -> LabProcess {
         let farm = format!("/v:{}", address(1));
         self.freerdp(&file.display().to_string(), &[&farm])
     }
 
-    /// Starts a program on the client's machine; its output goes to this file.
+    /// Starts a program on the client's machine, with its output in this file.
     pub fn start_at_client(&self, command: Command, output: &str) -> LabProcess {
         spawn(&self.scratch, &self.client, command, output)
     }
@@ -222,7 +222,7 @@ impl Site {
         })
     }
 
-    /// Waits until so many sessions have begun and were taken up again.
+    /// Waits until that many sessions have begun and were resumed.
     pub fn has(&self, expected: [[usize; 2]; 2]) {
         let good = eventually(SOON, || self.sessions() == expected);
         let log = self.read("xfreerdp");
@@ -241,7 +241,7 @@ fn serve(scratch: &ScratchDirectory, node: &LabHost, config: &str) -> LabProcess
     spawn(scratch, node, command, "said")
 }
 
-/// The display of the clients, once its server is there: that chooses a free one.
+/// Returns the display of the clients, once its server, which chooses a free one, runs.
 fn display(scratch: &ScratchDirectory) -> Option<String> {
     let said = fs::read_to_string(scratch.path().join(SCREEN)).ok()?;
     // It may print warnings before.

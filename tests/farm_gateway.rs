@@ -22,7 +22,7 @@ fn gateway(scratch: &ScratchDirectory) -> String {
     )
 }
 
-/// Starts a client of anna that goes through the gateway as this user.
+/// Starts a client of anna that connects through the gateway as this user.
 fn client(site: &Site, host: &str, transport: &str, user: &str, password: &str) -> LabProcess {
     let options = [
         format!("/g:{}:443", address(1)),
@@ -147,7 +147,7 @@ fn a_wrong_password_a_user_of_no_group_and_a_host_of_others_are_refused() {
     assert_eq!(site.sessions(), [[0, 0], [0, 0]]);
 }
 
-/// The role serves as nobody by then.
+/// The role has dropped its privileges by then.
 #[test]
 fn a_reload_opens_a_port_below_1024() {
     if !is_ready("a further port of the gateway") {

@@ -20,7 +20,7 @@ farm office
 \thost ts2 10.60.0.182
 ";
 
-/// Starts a host: it answers requests, and repeats what comes behind them with its letter in front.
+/// Starts a host that responds to requests, and then echoes all data with its letter in front.
 fn host(farm: &LabHost, number: u8, letter: u8) {
     let at = SocketAddr::from(([10, 60, 0, number], 3389));
     let listener = farm.enter(|| TcpListener::bind(at)).unwrap();

@@ -127,7 +127,7 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// An application, and how many connections came.
+/// Starts an application, and returns its address and the counter of its connections.
 fn application() -> (SocketAddr, Arc<AtomicU32>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

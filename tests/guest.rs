@@ -87,7 +87,7 @@ impl Guest {
         committed.find_map(|line| line.strip_prefix("committed ")?.parse().ok())
     }
 
-    /// Waits until it has committed so many more.
+    /// Waits until the guest has committed that many more transactions.
     #[track_caller]
     pub fn commits(&self, more: u64) {
         let mut first = None;

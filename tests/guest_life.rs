@@ -120,7 +120,8 @@ fn a_guest_whose_copy_is_gone_goes_to_the_other_one_and_may_come_back() {
     site.runs_on("alpha");
 }
 
-/// The node that is there first has the older copy: it must not keep the guest until it is filled.
+/// The first available node has the older copy: it must not keep the guest until the copy is
+/// filled.
 #[test]
 #[ignore = "it takes minutes: make test-long"]
 fn a_guest_goes_to_the_complete_copy_where_the_node_with_the_older_one_came_first() {

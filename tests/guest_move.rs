@@ -62,7 +62,7 @@ fn moves(site: &GuestSite, from: &str) {
     assert!(without_a_gap(&came), "{came:?}");
 }
 
-/// Waits until a node shows that the guest moves, with so many bytes sent.
+/// Waits until a node shows a migration with that many bytes sent.
 #[track_caller]
 fn is_on_its_way(site: &GuestSite, node: &str) {
     let sent = || {

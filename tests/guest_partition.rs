@@ -46,7 +46,7 @@ enum Step {
     /// The copies do not reach each other.
     Copies,
     Heal,
-    /// A node stands still for so many milliseconds, and goes on.
+    /// A node is suspended for that many milliseconds.
     Pause(&'static str, u64),
     /// The guest is to move to the node where it is not; the order is given on this one.
     Move(&'static str),

@@ -127,7 +127,7 @@ impl Ping {
         }
     }
 
-    /// Waits for so many more responses.
+    /// Waits for that many further responses.
     #[track_caller]
     pub fn responses(&self, more: usize, tell: impl Fn() -> String) {
         let wanted = self.responses.load(Ordering::Relaxed) + more;

@@ -184,7 +184,7 @@ impl Qmp {
         qmp
     }
 
-    /// Gives an order, and returns what comes back.
+    /// Sends a command, and returns its result.
     fn order(&mut self, word: &str, arguments: Value) -> Value {
         let order = json!({"execute": word, "arguments": arguments});
         writeln!(self.0.get_mut(), "{order}").unwrap();
@@ -200,7 +200,7 @@ impl Qmp {
     }
 }
 
-/// Returns the longest gap in each of so many migrations.
+/// Returns the longest gap in each of that many migrations.
 pub fn gaps(moves: usize) -> Option<Vec<Duration>> {
     let mut hand = ByHand::new()?;
     let ping = Ping::start(&hand.caller);

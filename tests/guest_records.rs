@@ -9,7 +9,7 @@ const SECTOR: usize = 512;
 const FIRST: usize = 4096;
 /// Characters of the word of a start.
 const BOOT: usize = 8;
-/// Records that may come while the copies are read.
+/// Number of records that may be written while the copies are read.
 const COMING_MAX: usize = 500;
 
 /// Numbers that a guest showed as flushed, each with its start.

@@ -43,7 +43,7 @@ impl GuestSite {
         GuestSite::slow(name, 0)
     }
 
-    /// The same, where a guest moves with so many bytes a second at most; zero: without a limit.
+    /// Like `new`, with a limit of a migration's bytes per second; zero: no limit.
     pub fn slow(name: &str, bandwidth: u64) -> Option<GuestSite> {
         let variable = format!("EVENKEEL_GUEST_MOVE_BANDWIDTH={bandwidth}");
         GuestSite::begun("", || VolumeSite::with_variable(name, &variable))
@@ -114,7 +114,7 @@ impl GuestSite {
         )
     }
 
-    /// Sections of so many guests without disks, which do nothing.
+    /// Returns the sections of idle guests without disks.
     pub fn idle_guests(&self, count: usize) -> String {
         let section = |number: usize| {
             format!(
@@ -273,7 +273,7 @@ pub fn ends(pid: u32) {
     assert!(eventually(SOON, || !lives(pid)), "process {pid} lives");
 }
 
-/// Kills everything that runs on a machine: its power is gone.
+/// Kills all processes of a machine, as if its power were cut.
 pub fn cut_power(site: &mut GuestSite, node: &str) {
     let runtime = site.machine(node).runtime();
     let pid = site.qemu(node);

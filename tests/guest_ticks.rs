@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// Interval at which the consoles are polled.
 const LOOK: Duration = Duration::from_millis(100);
-/// After a longer time between two looks, what came first is not known.
+/// Interval between two polls above which the order of the output is unknown.
 const LOOK_MAX: Duration = Duration::from_millis(300);
 /// The word of a tick.
 const TICK: &[u8] = b"guest: tick ";

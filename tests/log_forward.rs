@@ -34,8 +34,8 @@ const TARGETS: [(&str, bool); 11] = [
     ("len 100 local3", false),
 ];
 
-/// Messages, and whether they have a date. None ends within its priority: haproxy
-/// goes on with what the buffer held before.
+/// Messages, and whether they have a date. None ends within its priority: HAProxy would continue
+/// with earlier content of the buffer.
 const MESSAGES: [(&str, bool); 19] = [
     ("<165>Aug  4 05:34:00 mymachine myproc[10]: hello\n", true),
     ("<165>Aug 24 05:34:00 mymachine myproc: hello", true),

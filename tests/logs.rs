@@ -11,8 +11,8 @@ const SOON: Duration = Duration::from_secs(60);
 /// A line may be late on a machine that is busy.
 const LINE_LIMIT: Duration = Duration::from_secs(60);
 
-/// haproxy counts an answer's head in its inner form, without the headers that it
-/// adds on the wire; we count what is sent.
+/// HAProxy counts a response head in its internal form, without the headers that it adds on the
+/// wire; we count the bytes sent.
 const HEAD_BYTES: u64 = 32;
 
 fn here() -> SocketAddr {
@@ -201,8 +201,8 @@ fn masked(line: &str) -> String {
     )
 }
 
-/// Equal but for what the head of an answer counts, and for a head that was none,
-/// whose answer haproxy does not count at all.
+/// Returns whether two lines are equal, except for the counted size of a response head, and for
+/// invalid request heads, whose response HAProxy does not count at all.
 fn same(ours: &str, theirs: &str, tcp: bool) -> bool {
     let bytes_at = if tcp { 7 } else { 8 };
     let near = |a: &str, b: &str| match (a.parse::<u64>(), b.parse::<u64>()) {

@@ -54,7 +54,7 @@ backend farm
 	server a @ORIGIN@
 ";
 
-/// A server that tells too much and shows the head that it got.
+/// Starts a server that reveals too much and returns the head that it received.
 fn origin() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(120);
 
-/// Clients that say next to nothing.
+/// Number of clients that send next to nothing.
 const SLOW_CLIENTS: usize = 5_000;
 
 /// Memory that a client with half a request head may use, in a debug build.

@@ -197,7 +197,7 @@ fn in_the_background_its_outputs_are_closed_and_usr1_lets_a_download_finish() {
     }
 }
 
-/// Answers at once, except a request for `/slow`, which takes until the test says so.
+/// Responds at once, except to a request for `/slow`, which waits for the test.
 struct SlowServer(SocketAddr, Arc<AtomicBool>);
 
 impl SlowServer {

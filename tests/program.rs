@@ -29,7 +29,7 @@ impl Program {
         }
     }
 
-    /// In the foreground with a configuration in a file, ready when it answers.
+    /// Starts the program in the foreground with a configuration in a file. Ready when it responds.
     pub fn start(
         self,
         place: impl Into<Location>,
@@ -43,7 +43,7 @@ impl Program {
     }
 }
 
-/// Ours under the name of haproxy, ready when it answers.
+/// Starts ours under the name of HAProxy. Ready when it responds.
 pub fn evenkeel(
     place: impl Into<Location>,
     config: &str,
@@ -54,8 +54,8 @@ pub fn evenkeel(
     Peer::start(place, &binary, &args, config, address)
 }
 
-/// The binary, built once a run by the cargo that runs the tests: cargo tells a
-/// test only where the binaries of its own package are.
+/// Returns the binary, built once per run by the cargo that runs the tests: cargo gives a test only
+/// the paths of its own package's binaries.
 pub fn binary() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| build("evenkeel"))

@@ -123,9 +123,8 @@ fn accept(listener: &TcpListener) -> TcpStream {
     accepted.unwrap().0
 }
 
-/// Reads no byte more than is asked for, so that nothing of the connection's own
-/// is taken with the header. None when the connection was reset, as that of the
-/// readiness may be.
+/// Reads exactly the header, so that the data of the connection remains. None if the connection was
+/// reset, as that of the readiness check may be.
 fn read(mut stream: TcpStream) -> Option<(Proxied, Vec<u8>)> {
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let mut bytes = Vec::new();

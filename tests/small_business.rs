@@ -20,7 +20,7 @@ const ATTEMPT: Duration = Duration::from_secs(3);
 /// Time for which the farm is observed while one of its servers is known to be down.
 const WATCHED: Duration = Duration::from_secs(3);
 
-/// Three checks, two seconds apart, and one that is under way.
+/// Three checks, two seconds apart, and one in progress.
 const CHECKED: Duration = Duration::from_secs(12);
 
 const FILE: &str = "tests/small-business-2011.cfg";
@@ -229,8 +229,8 @@ fn ports_are_mapped(business: &Business) {
     }
 }
 
-/// Reads all before it closes: with `option nolinger` what is under way at a close
-/// is lost.
+/// Checks an echo. Reads everything before it closes, because with `option nolinger` a close
+/// discards data in transit.
 fn echoes(from: &LabHost, to: SocketAddr, bytes: &[u8]) {
     let stream = from.tcp_connect(to, SOON).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();

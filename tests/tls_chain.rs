@@ -117,8 +117,8 @@ fn sessions_with_a_server_are_resumed() {
     }
 }
 
-/// The middle of a chain: what the first program's server line says, and the second
-/// one's `bind`.
+/// The middle of a chain: options of the first program's server line, and of the second one's
+/// `bind`.
 const HOPS: &[(&str, &str)] = &[
     ("", ""),
     ("alpn h2", "alpn h2,http/1.1"),
@@ -146,7 +146,7 @@ fn hop(server: &str, bind: &str) -> String {
     format!("x-hop: {alpn},{version},{major}\r\n")
 }
 
-/// A chain of both programs, asked by curl over both versions of HTTP.
+/// Checks a chain of both programs with curl over both versions of HTTP.
 fn passes(site: &Site, (first, second): (Program, Program), (server, bind): (&str, &str)) {
     let what = format!("{first:?} {second:?} '{server}' '{bind}'");
     let (ca, crt) = (site.word("ca.pem"), site.word("site.pem"));

@@ -274,7 +274,7 @@ fn openssl_resumes_sessions_by_tickets_and_without() {
     assert!(last.contains("Reused, TLSv1.3"), "{last}");
 }
 
-/// An OCSP answer for `site.pem` beside it, made by openssl itself.
+/// Writes an OCSP response for `site.pem` next to it, made by openssl itself.
 fn staple(site: &Site) {
     let directory = site.scratch.path().display();
     let script = format!(

@@ -72,8 +72,7 @@ impl Site {
         output(command.args(arguments))
     }
 
-    /// nginx on this machine that speaks TLS at an address, with what stands in
-    /// its directory `www`.
+    /// Starts nginx with TLS on this machine, which serves its directory `www`.
     pub fn nginx(&self, more: &str) -> Peer {
         let address = here();
         let files = self.path("www");
@@ -123,7 +122,7 @@ pub fn much(bytes: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Runs `openssl s_client` with nothing to say.
+/// Runs `openssl s_client` without any input.
 pub fn s_client(at: SocketAddr, arguments: &[&str]) -> String {
     let mut command = Command::new("openssl");
     command.args(["s_client", "-connect", &at.to_string()]);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(120);
 
-/// A server that answers with the address that it sees.
+/// Starts a server that responds with the address of its client.
 fn mirror(host: &LabHost, at: SocketAddr) {
     let listener: TcpListener = host.tcp_listen(at).unwrap();
     std::thread::spawn(move || {

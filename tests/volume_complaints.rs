@@ -38,8 +38,8 @@ fn a_resync_does_not_stop_at_99_percent() {
     volumes.holds(writers);
 }
 
-/// The arbiter has no data, and a resync needs it neither to begin nor to end: the two nodes are
-/// a majority. When it comes and goes, the resync goes on.
+/// The arbiter has no data, and a resync needs it neither to begin nor to end: the two nodes are a
+/// majority. The resync continues when the arbiter disappears and returns.
 #[test]
 #[ignore = "it takes minutes: make test-long"]
 fn a_resync_is_not_latched_by_a_tie_breaker_without_data() {
@@ -164,7 +164,7 @@ fn a_deletion_is_not_stuck_while_the_other_node_is() {
     remove(other(owner));
 }
 
-/// A peer that is lost without a word freezes nobody for longer than its detection takes.
+/// The silent loss of a peer freezes no client for longer than the detection takes.
 #[test]
 #[ignore = "it takes long: make test-long"]
 fn two_nodes_do_not_freeze_on_a_lost_peer() {

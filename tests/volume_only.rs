@@ -12,14 +12,14 @@ fn alone(volumes: &VolumeSite) -> String {
     text[text.find("volume mail").unwrap()..].to_owned()
 }
 
-/// Waits until a node does not serve the volume any more.
+/// Waits until a node no longer serves the volume.
 #[track_caller]
 fn gone(volumes: &VolumeSite, node: &str) {
     let socket = volumes.socket(node);
     assert!(eventually(SOON, || !socket.exists()), "{}", volumes.tell());
 }
 
-/// A proxy that says a word.
+/// Adds a proxy that responds with a word.
 fn with_proxy(text: &str, word: &str) -> String {
     format!(
         "{text}\nfrontend www\n\tmode http\n\ttimeout client 20s\n\tbind :80\n\thttp-request return status 200 content-type text/plain \

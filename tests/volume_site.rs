@@ -55,7 +55,7 @@ impl Default for Setting<'_> {
     }
 }
 
-/// A mounted XFS. It goes with this value.
+/// A mounted XFS, unmounted when this value is dropped.
 struct Xfs(PathBuf);
 
 impl Xfs {
@@ -366,7 +366,7 @@ impl VolumeSite {
         self.copies_are_equal();
     }
 
-    /// No client is left, so nothing changes any more.
+    /// Compares the copies. No client is left, so nothing changes any longer.
     #[track_caller]
     fn copies_are_equal(&self) {
         let [alpha, beta] = NODES.map(|node| fs::read(self.file(node)).unwrap());
@@ -375,7 +375,7 @@ impl VolumeSite {
         assert_eq!(differs, None, "{}", self.tell());
     }
 
-    /// All that there is to say.
+    /// Returns all status information for the message of a failure.
     pub fn tell(&self) -> String {
         let shown = ["alpha", "beta"].map(|node| format!("--- {node}\n{}", self.shown(node)));
         shown.concat() + &self.site.tell()
@@ -470,7 +470,7 @@ impl Client {
         self.reply()
     }
 
-    /// Gives up a range, which reads as zeroes here.
+    /// Discards a range, which reads as zeroes here.
     pub fn trim(&mut self, block: u64, bytes: u32) -> io::Result<()> {
         self.request(0, 4, block, bytes)?;
         self.reply()
@@ -569,7 +569,7 @@ impl Writer {
         Writer::go_on(socket, Log::new(first))
     }
 
-    /// Goes on with a log.
+    /// Continues with an existing log.
     pub fn go_on(socket: PathBuf, mut log: Log) -> Writer {
         log.longest = Duration::ZERO;
         let stop = Arc::new(AtomicBool::new(false));
@@ -586,7 +586,7 @@ impl Writer {
         }
     }
 
-    /// Waits until so many more writes are acknowledged.
+    /// Waits until that many further writes are acknowledged.
     #[track_caller]
     pub fn gets_on(&self, more: u64) {
         let from = self.acknowledged.load(Ordering::Relaxed);

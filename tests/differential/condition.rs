@@ -18,7 +18,7 @@ pub static FAMILY: Family = Family {
 
 const REQUEST: &[u8] = b"GET /dir/File.html?a=1 HTTP/1.1\r\nHost: www.Example.org:8080\r\nX-N: 42\r\nX-V: 3.1\r\nX-E:\r\nX-L: one, two,three\r\nX-Ip: 10.1.2.3\r\nX-Ip6: 2001:db8::5\r\nCookie: id=42\r\nConnection: close\r\n\r\n";
 
-/// Every condition that holds adds its number to the answer.
+/// Every condition that is true adds its number to the response.
 static CASES: &[Case] = &[case("conditions")
     .covers(&["http-request action add-header"])
     .lines(

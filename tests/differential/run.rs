@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Wait of a client between the pieces that it sends.
 const BETWEEN_PIECES: Duration = Duration::from_millis(10);
-/// Most bytes that are read of an answer.
+/// Maximum bytes of a response that are read.
 const ANSWER_MAX: u64 = 1 << 20;
 
 /// Addresses and files of a family, for both programs.
@@ -122,7 +122,7 @@ impl Bed {
         text
     }
 
-    /// Waits for an answer at the first address.
+    /// Waits for a response at the first address.
     fn is_answered(&self) {
         let asks = || -> std::io::Result<()> {
             let mut client = TcpStream::connect(self.address(0))?;
@@ -192,7 +192,7 @@ impl Bed {
         Ok(normalised(&value, sample.normal, port))
     }
 
-    /// The same over TLS; the answer ends with the connection.
+    /// Like `talk`, over TLS; the response ends with the connection.
     fn talk_tls(
         &self,
         address: SocketAddr,
@@ -269,7 +269,7 @@ impl Bed {
     }
 }
 
-/// Sends, and reads until the connection ends; also says from which port.
+/// Sends bytes, and reads until the connection ends. Also returns the local port.
 fn talk(
     address: SocketAddr,
     bytes: &[u8],
@@ -440,7 +440,7 @@ fn lines_named(config: &str, message: &str) -> String {
     out
 }
 
-/// The keys of the differences that the manual tells.
+/// Returns the keys of the differences in the manual.
 fn differences() -> Vec<String> {
     let file = root().join("crates/proxy/src/differences.rs");
     let text = std::fs::read_to_string(file).unwrap();

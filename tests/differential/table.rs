@@ -20,7 +20,7 @@ pub enum Normal {
 /// An expression whose value is compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    /// As it stands in a file: what quotes it needs there it needs here.
+    /// The expression as in a file, with the quotes that it needs there.
     pub expression: &'static str,
     /// The head of the request without its empty line.
     pub request: Option<&'static str>,
@@ -93,7 +93,7 @@ pub struct Case {
     pub tls: Option<&'static [&'static str]>,
     pub normal: &'static [Normal],
     pub differs: Option<&'static str>,
-    /// The installed haproxy does not know it: what ours has to say.
+    /// The installed HAProxy does not support the case: the expected result of ours.
     pub newer: Option<&'static str>,
 }
 

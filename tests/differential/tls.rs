@@ -133,8 +133,7 @@ const HELLO_RULES: &str = "mode tcp\n tcp-request inspect-delay 5s\n\
 const ECHO: &str =
     "backend @CASE@\n mode tcp\n server s @ECHO@ send-proxy-v2 proxy-v2-options unique-id";
 
-/// The same for an answer: the server sends the client's bytes back, so they are
-/// an answer, too.
+/// The same for a response: the server sends the client's bytes back, so they are a response, too.
 const ANSWER: &str = "backend @CASE@\n mode tcp\n tcp-response inspect-delay 5s\n\
     tcp-response content accept if { res.ssl_hello_type 1 } { rep_ssl_hello_type 1 } { res.payload(0,1) -m bin 16 }\n\
     tcp-response content reject\n server s @ECHO@";

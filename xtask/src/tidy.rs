@@ -132,7 +132,7 @@ enum TidyError {
         program: &'static str,
         stderr: String,
     },
-    /// `cargo metadata` said what it should not.
+    /// Unexpected output of `cargo metadata`.
     Metadata(serde_json::Error),
 }
 
@@ -146,7 +146,7 @@ impl fmt::Display for TidyError {
     }
 }
 
-/// Looks, tells, and fails when there is something to tell.
+/// Runs all checks, prints the findings, and fails if there are any.
 pub fn main() -> ExitCode {
     match findings() {
         Ok(found) if found.is_empty() => ExitCode::SUCCESS,

@@ -6,8 +6,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
 
-/// Years of validity of a self-signed certificate, first and last. The period is long because a
-/// browser asks once about the certificate and must not ask again because it has expired.
+/// Years of validity of a self-signed certificate, first and last. The period is long, so that a
+/// user has to accept the certificate only once in a browser.
 const YEARS: [i32; 2] = [2020, 2100];
 
 /// Reads a certificate with its issuers and its private key from PEM.

@@ -72,7 +72,7 @@ impl Work for Boots {
         self.0.evaluate_networks();
     }
 
-    /// Empty: the state for the next role is stored beside the leases.
+    /// Empty: the state for the next role is stored next to the leases.
     fn state(&self) -> Vec<u8> {
         Vec::new()
     }

@@ -45,7 +45,7 @@ fn end_of_chain(file: &str, text: &[u8]) -> Option<CertificateEnd> {
 }
 
 /// Returns the latest expiry date of a CA file. Until then the file verifies something, and files
-/// often contain an older CA beside its successor.
+/// often contain both an older CA and its successor.
 fn end_of_authorities(file: &str, text: &[u8]) -> Option<CertificateEnd> {
     memchr::memmem::find(text, CERTIFICATE_MARKER)?;
     let authorities = Certificate::all_of(text);

@@ -133,7 +133,7 @@ impl Work for Console {
     }
 }
 
-/// Returns the parts with a report, except the console: the processes, the roles beside the proxy,
+/// Returns the parts with a report, except the console: the processes, the roles besides the proxy,
 /// and the cluster.
 fn parts() -> Vec<&'static str> {
     let shown = crate::command::status::shown_parts();

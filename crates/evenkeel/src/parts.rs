@@ -218,7 +218,7 @@ impl LoadedParts {
         self.read()?.config()
     }
 
-    /// Returns the roles that run beside the proxy; `before` has the payloads of the previous
+    /// Returns the roles that run besides the proxy; `before` has the payloads of the previous
     /// version.
     pub fn running(&self, before: &Payloads) -> Vec<RolePayload> {
         let all = self.parts.iter().filter_map(|(part, built)| {

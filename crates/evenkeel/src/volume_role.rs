@@ -86,7 +86,7 @@ impl Work for Volumes {
         self.0.check_waiting_changes();
     }
 
-    /// Returns the users of each volume; all other state of a volume is stored beside its data.
+    /// Returns the users of each volume; all other state of a volume is stored next to its data.
     fn state(&self) -> Vec<u8> {
         self.0.kept()
     }

@@ -24,8 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// A host of a [`Lab`](crate::Lab). Clones refer to the same host. When its laboratory is dropped,
-/// the host and all processes in it are gone.
+/// A host of a [`Lab`](crate::Lab). Clones refer to the same host. Dropping its laboratory ends all
+/// processes in it and removes the host.
 #[derive(Clone)]
 pub struct LabHost(Arc<LabHostState>);
 

@@ -629,7 +629,7 @@ impl Entry {
         &self.socket
     }
 
-    /// Returns whether nobody has removed the entry.
+    /// Returns whether the entry still exists.
     pub fn exists(&self) -> bool {
         self.socket.exists() && listing_of(&self.socket).exists()
     }

@@ -113,7 +113,7 @@ impl RunningRole {
         self.process.send_message(message, &[])
     }
 
-    /// Tells the role to end and to leave everything to its successor.
+    /// Requests that the role ends and leaves everything to its successor.
     pub fn ask_to_leave(&mut self, until: Instant) {
         if self.leaves_until.is_none() {
             self.process
@@ -259,8 +259,8 @@ impl RoleSlot {
         self.guard.as_ref().map(|(_, listener)| listener)
     }
 
-    /// Tells the role to continue without a supervisor, and sends the socket on which it would be
-    /// adopted.
+    /// Notifies the role that it continues without a supervisor, and sends the socket for an
+    /// adoption.
     pub fn send_adoption_socket(&mut self) {
         let listener = self.guard.as_ref().map(|(_, listener)| listener);
         if let Some(running) = &mut self.running {

@@ -139,7 +139,7 @@ fn move_away(site: &Site, side: &Side, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// The same, with proxies, while requests are under way.
+/// Runs the hand-over with proxies, while requests are in progress.
 fn drain(site: &mut Site, side: &Side) -> Result<Vec<Sample>, Error> {
     let slow = site.slow_clients();
     site.pass(DRAIN_BEFORE);

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 /// The command, and the markers in docs/benchmarks.md.
 const COMMAND: &str = "bench-address";
 
-/// Runs the comparison that the arguments ask for.
+/// Runs the comparison of the command line.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let parsed = options::parse(arguments);
     comparison::options::main(COMMAND, options::HELP, parsed, run)

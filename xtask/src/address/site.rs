@@ -19,8 +19,8 @@ const PORT: u16 = 7;
 /// Time until the pair has a master and the client is served.
 pub const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Answers in a row until the address is served steadily, before a fault and
-/// after it.
+/// Number of consecutive responses after which the address counts as served steadily, before a
+/// fault and after it.
 pub const STEADY_LOOKS: usize = 60;
 
 /// A program that keeps addresses.
@@ -169,8 +169,8 @@ impl Site {
         thread::sleep(time);
     }
 
-    /// Waits until the first machine has the address no more, and tells how long
-    /// that took: at most as long as it may.
+    /// Waits until the first machine no longer has the address, and returns the time that this
+    /// took, at most `most`.
     pub fn left_behind(&self, since: Instant, most: Duration) -> Duration {
         let gone = || !self.alpha.has_address().unwrap_or(false);
         if eventually(most.saturating_sub(since.elapsed()), gone) {
@@ -214,7 +214,7 @@ pub fn run(
     Ok(host.spawn(command)?)
 }
 
-/// Keeps what a program says.
+/// Redirects the output of a program to a file.
 pub fn output(command: &mut Command, scratch: &ScratchDirectory) -> Result<(), Error> {
     let path = scratch.path().join("said");
     let (out, err) = File::create(&path)

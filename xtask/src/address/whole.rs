@@ -56,7 +56,7 @@ virtual-ip www
 ";
 
 impl Site {
-    /// Waits until the first machine serves steadily, and the second one stands by.
+    /// Waits until the first machine serves steadily and the second one is backup.
     pub fn whole(side: &Side, advert: &str) -> Result<Site, Error> {
         let lab = Lab::new("bench")?;
         let lan = lab.switch("lan")?;
@@ -130,7 +130,7 @@ impl Site {
         Ok(())
     }
 
-    /// Clients that have slow requests under way from now on.
+    /// Starts clients that have slow requests in progress from now on.
     pub fn slow_clients(&self) -> Slow {
         let stop = Arc::new(AtomicBool::new(false));
         let service = SocketAddr::from((ADDRESS_BYTES, HTTP));

@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::coded::Coded;
 
-/// Longest head of an answer that is accepted.
+/// Longest head of a response that is accepted.
 pub const HEAD_BYTES_MAX: usize = 512;
 
 /// The required response.
@@ -37,14 +37,14 @@ pub enum Fault {
     Body {
         offset: usize,
     },
-    /// Bytes after the end of the answer.
+    /// Bytes after the end of the response.
     Excess {
         bytes: usize,
     },
     Chunk,
     /// Compressed with something else, or cut off.
     NotGzip,
-    /// The connection ended before the answer did.
+    /// The connection ended before the response did.
     Truncated,
     /// The proxy closed a connection which should be kept.
     ClosedIdle,
@@ -70,7 +70,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The state of one answer.
+/// Parser state of one response.
 #[derive(Debug)]
 pub struct Reader {
     head: [u8; HEAD_BYTES_MAX],
@@ -80,7 +80,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader in front of an answer.
+    /// Creates a reader at the start of a response.
     pub const fn new() -> Self {
         Self {
             head: [0; HEAD_BYTES_MAX],
@@ -90,7 +90,7 @@ impl Reader {
         }
     }
 
-    /// Begins with the next answer.
+    /// Starts the next response.
     pub fn reset(&mut self) {
         self.head_bytes = 0;
         self.body_bytes = None;
@@ -105,7 +105,7 @@ impl Reader {
         self.coded.as_ref().map_or(counted, |coded| coded.bytes)
     }
 
-    /// Takes what arrived; true when the answer is complete.
+    /// Processes received bytes. Returns true when the response is complete.
     pub fn take(&mut self, bytes: &[u8], expected: Expected<'_>) -> Result<bool, Fault> {
         let body = match self.body_bytes {
             Some(_) => bytes,

@@ -54,17 +54,17 @@ pub struct Case {
 #[derive(Debug)]
 pub(super) enum Kind {
     Traffic(Traffic),
-    /// The same, asking for a text that is to come compressed.
+    /// The same for a text that has to be compressed.
     Compressed(Traffic),
     /// Lookups in the map of the file, and in a small one.
     Map(Lookup, Traffic),
     /// Idle connections; a metric for each number.
     Idle(&'static [usize]),
     Check,
-    /// A good client beside attackers, so many requests; where they send or get
-    /// chunks, what a thousand of them cost.
+    /// A well-behaved client during an attack, with so many requests; for attacks with chunks, the
+    /// cost of a thousand of them.
     Attack(Attack, usize),
-    /// Memory after traffic of all kinds, its clients gone.
+    /// Memory after traffic of all kinds, when its clients have disconnected.
     Memory,
     /// Traffic over TLS, for nginx too.
     Secure(Secure),

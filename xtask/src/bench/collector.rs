@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 
 use super::error::Error;
 
-/// Longest line that is looked at.
+/// Longest line that is evaluated.
 const LINE_BYTES_MAX: usize = 2048;
 /// Most lines that are taken at once: its buffer holds fewer.
 const LINES_MAX: usize = 1 << 16;
@@ -33,7 +33,7 @@ impl Collector {
         open().map_err(failed)
     }
 
-    /// Takes what is there; how many lines were about requests that were served.
+    /// Empties the socket. Returns the number of lines about requests that were served.
     pub fn drain(&self) -> usize {
         let mut line = [0; LINE_BYTES_MAX];
         let mut served = 0;

@@ -53,7 +53,7 @@ pub enum File {
     Attack,
     /// HTTP with `balance uri`.
     Uri,
-    /// HTTP with a lookup in a map of so many entries.
+    /// HTTP with a lookup in a map with so many entries.
     Map(Lookup, usize),
     Tcp,
     /// HTTPS, HTTP/2 among it, with a certificate of that kind.
@@ -96,8 +96,8 @@ impl File {
     }
 }
 
-/// A file for nginx that says what [`File::Https`] says, with its ports. What it
-/// keeps in files goes below `folder`.
+/// Writes a file for nginx that corresponds to [`File::Https`], with its ports. nginx's own files
+/// are below `folder`.
 pub fn write_nginx(key: Key, folder: &Path, port: u16, origin: u16) -> Result<PathBuf, Error> {
     let text = NGINX
         .replace("@CERTIFICATE@", &certificate(key, folder)?)

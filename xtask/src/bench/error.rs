@@ -53,7 +53,7 @@ pub enum Error {
     },
     /// `-c` accepts a file with a mistake, so its time means nothing.
     AcceptsMistake { label: String },
-    /// An answer is not what the origin sent.
+    /// A response differs from that of the origin.
     Answer { connection: usize, fault: Fault },
     /// A connection to the proxy failed.
     Connection {
@@ -66,13 +66,13 @@ pub enum Error {
         connection: usize,
         source: rustls::Error,
     },
-    /// A session that should go on began anew.
+    /// A session that should be resumed was not.
     NotResumed { connection: usize },
     /// The keys were not agreed on with X25519, as everywhere else.
     OtherGroup { connection: usize },
     /// The proxy does not choose HTTP/2.
     NoHttp2 { connection: usize },
-    /// An answer by HTTP/2 is not what the origin sent.
+    /// An HTTP/2 response differs from that of the origin.
     Http2 {
         connection: usize,
         fault: http2::Fault,
@@ -96,7 +96,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// For `map_err`: the system refused what `doing` says.
+    /// For `map_err`: the system call that `doing` names failed.
     pub fn system<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::System {
             doing,

@@ -11,7 +11,7 @@ use super::answer::Expected;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEAD_BYTES: usize = 9;
-/// Longest frame that may come: we announce no other limit.
+/// Longest frame that may arrive: the client announces no other limit.
 const FRAME_BYTES_MAX: usize = 16 * 1024;
 /// Receive window of a stream: larger than every response.
 const STREAM_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
@@ -71,7 +71,7 @@ impl fmt::Display for Fault {
 #[derive(Debug)]
 struct Stream {
     id: u32,
-    /// Bytes of the body so far, once the head is there.
+    /// Bytes of the body so far, once the head is complete.
     body_bytes: Option<usize>,
 }
 
@@ -99,7 +99,7 @@ const REPEATED: [u8; 6] = [
 ];
 
 impl Client {
-    /// A connection that asks for one path, on up to `streams_max` streams at once.
+    /// Creates a connection that requests one path, on up to `streams_max` streams at once.
     pub fn new(path: &str, streams_max: usize) -> Self {
         let mut first_request = vec![0x82, 0x87];
         // Literals which both ends put into their tables, by the static table's
@@ -163,7 +163,7 @@ impl Client {
         });
     }
 
-    /// Takes what arrived; how many answers are complete by it.
+    /// Processes received bytes. Returns the number of responses that they complete.
     pub fn take(&mut self, bytes: &[u8], expected: Expected<'_>) -> Result<u64, Fault> {
         let mut complete = 0;
         let mut bytes = bytes;
@@ -299,8 +299,7 @@ impl Client {
     }
 }
 
-/// A block of fields without what may stand in front of them: another size of the
-/// table.
+/// Returns a field block without a size update of the table in front.
 fn fields_of(block: &[u8]) -> &[u8] {
     let mut block = block;
     while let Some((&first, rest)) = block.split_first()

@@ -30,7 +30,7 @@ pub struct Job<'a> {
     pub port: u16,
     /// The path of every request.
     pub path: String,
-    /// The body of every answer.
+    /// Body of every response.
     pub body: &'a [u8],
     /// A connection serves one request after the other.
     pub keep_alive: bool,
@@ -61,7 +61,7 @@ enum Phase {
     Closed,
     Connecting,
     Waiting,
-    /// The answer is complete, the end of the connection is not there yet.
+    /// The response is complete, but the connection has not ended yet.
     Ending,
     Idle,
 }
@@ -76,7 +76,7 @@ struct Connection {
 /// The connection that gets the next request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
-    /// The one whose answer is complete.
+    /// The connection whose response is complete.
     Same,
     /// The next one that had none yet.
     Next,
@@ -127,7 +127,7 @@ impl<'a> Generator<'a> {
         })
     }
 
-    /// Compares the bodies of the answers from now on, or only counts them.
+    /// Selects whether response bodies are compared from now on, or only counted.
     pub fn compare_bodies(&mut self, compare: bool) {
         self.compare = compare;
     }
@@ -328,8 +328,8 @@ impl<'a> Generator<'a> {
         Ok(())
     }
 
-    /// Reads what is there; true when the request is over: the answer complete
-    /// and, where the connection serves only one, its end seen.
+    /// Reads the available bytes. Returns true when the request is finished: the response is
+    /// complete and, on a connection for one request, its end was seen.
     fn read(&mut self, index: usize, ended: bool) -> Result<bool, Error> {
         let expected = Expected {
             gzip: self.job.gzip,

@@ -63,7 +63,7 @@ impl Lookup {
         }
     }
 
-    /// Writes the map of so many entries and the file that uses it.
+    /// Writes a map with so many entries and the file that uses it.
     pub fn write(self, entries: usize, folder: &Path) -> Result<PathBuf, Error> {
         let name = self.converter();
         let map = folder.join(format!("{name}-{entries}.map"));

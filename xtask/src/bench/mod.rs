@@ -40,7 +40,7 @@ use process::{Cores, Side};
 use round::{Bench, Sample, Sides};
 use table::{Row, Table, Verdict, in_unit};
 
-/// Runs the benchmark that the arguments ask for.
+/// Runs the benchmark of the command line.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let result = match options::parse(arguments) {
         Ok(Asked::Help) => {
@@ -63,7 +63,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     })
 }
 
-/// A folder which goes when it is dropped.
+/// A directory that is removed on drop.
 #[derive(Debug)]
 struct Scratch(PathBuf);
 
@@ -143,7 +143,7 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
     })
 }
 
-/// The programs, each in a folder of its own; without nginx a note says so.
+/// Prepares the programs, each in its own directory; without nginx a note says so.
 fn prepare(options: &Options, folder: &Path, notes: &mut Vec<String>) -> Result<Sides, Error> {
     let (left_label, right_label) = options.labels();
     let nginx = folder.join("nginx");

@@ -19,7 +19,7 @@ use super::answer;
 use super::error::Error;
 use super::process::pin;
 
-/// The sizes of the bodies that can be asked for.
+/// Available sizes of bodies.
 pub const BODY_SIZES_BYTES: [usize; 3] = [100, 16 * 1024, 1024 * 1024];
 /// Longest request head; a longer one closes its connection.
 const REQUEST_BYTES_MAX: usize = 2048;
@@ -170,7 +170,7 @@ struct Connection {
     socket: OwnedFd,
     request: [u8; REQUEST_BYTES_MAX],
     request_bytes: usize,
-    /// The answer being sent, as an index into the answers, and what was sent.
+    /// The response being sent, as an index into the responses, and the bytes sent.
     sending: Option<(usize, usize)>,
 }
 
@@ -305,7 +305,7 @@ impl Server {
 }
 
 impl Connection {
-    /// Goes on until the socket has neither bytes nor room.
+    /// Processes a connection until the socket has neither bytes nor room.
     fn pass(&mut self, answers: &[Box<[u8]>], served: &AtomicU64) -> After {
         loop {
             if let Some((index, sent)) = self.sending {

@@ -28,7 +28,7 @@ const CHECK_SECONDS: i64 = 60;
 const STDERR_BYTES_MAX: usize = 1000;
 /// Steps of 2 ms that a proxy gets to fall asleep.
 const QUIET_STEPS_MAX: usize = 50;
-/// Processes of one proxy that are looked at.
+/// Maximum number of processes that are counted for a proxy.
 const DESCENDANTS_MAX: usize = 64;
 
 /// The two cores of a benchmark.
@@ -95,7 +95,7 @@ pub struct Side {
     pub label: String,
     /// A link to it, by default named `haproxy`: then both see haproxy's command line.
     pub program: PathBuf,
-    /// The first line of `-v`, when it says one.
+    /// First line of the output of `-v`, if there is one.
     pub version: Option<String>,
     stderr: PathBuf,
     nginx: bool,
@@ -276,7 +276,7 @@ impl Proxy {
         Ok(Self { child, pid })
     }
 
-    /// Waits until somebody listens on `port`, while the program runs.
+    /// Waits until a listener exists on `port`, while the program runs.
     pub fn wait_for_listener(&mut self, side: &Side, port: u16) -> Result<(), Error> {
         let deadline = Instant::now() + Duration::from_secs(START_SECONDS);
         loop {
@@ -326,8 +326,8 @@ impl Proxy {
         }
     }
 
-    /// CPU time of all threads so far. A thread that runs is accounted up to its
-    /// last tick only, so ask when it is quiet.
+    /// Returns the CPU time of all threads so far. A running thread is accounted up to its last
+    /// tick only, so call this when the process is idle.
     pub fn cpu_ns(&self) -> Result<u64, Error> {
         let mut total = 0;
         for pid in self.processes() {

@@ -247,11 +247,11 @@ struct Plan {
 
 /// The clients of one side.
 trait Load {
-    /// Makes exactly so many requests.
+    /// Sends exactly so many requests.
     fn run(&mut self, requests: u64, connections: usize) -> Result<(), Error>;
     /// Ends the warm-up: the requests that follow are measured.
     fn is_warm(&mut self);
-    /// Bytes of the last answer's body, where that is a number to be told.
+    /// Returns the size of the last response body, if the result should include it.
     fn body_bytes(&self) -> Option<usize> {
         None
     }
@@ -367,8 +367,8 @@ fn alternate<L: Load>(
     Ok(samples.collect())
 }
 
-/// The samples of large maps, which stand behind those of small ones, with what they
-/// cost beside these.
+/// Returns the samples of large maps, which follow those of small ones, with their cost relative to
+/// these.
 fn grown_of(mut samples: Vec<Sample>, sides: usize) -> Vec<Sample> {
     let large = samples.split_off(sides);
     let both = samples.into_iter().zip(large);
@@ -542,7 +542,7 @@ fn secure_idle_of(bench: &Bench, served: &Served<'_>, count: usize) -> Result<Sa
     })
 }
 
-/// A good client beside attackers.
+/// Runs a well-behaved client during an attack.
 fn attacked(
     bench: &Bench,
     side: &Side,
@@ -569,8 +569,8 @@ fn attacked(
     })
 }
 
-/// Memory of a proxy some seconds after its clients have gone: many connections at
-/// once, large answers, compressed ones.
+/// Returns the memory of a proxy some seconds after its clients have disconnected: many connections
+/// at once, large responses, compressed ones.
 fn memory_after(bench: &Bench, served: &Served<'_>) -> Result<Sample, Error> {
     let [small, _, large] = BODY_SIZES_BYTES;
     for (connections, requests, size, gzip) in [

@@ -59,7 +59,7 @@ pub struct Job<'a> {
     pub port: u16,
     /// The path of every request.
     pub path: String,
-    /// The body of every answer.
+    /// Body of every response.
     pub body: &'a [u8],
     /// The key of the certificate that is expected.
     pub key: Key,
@@ -115,7 +115,7 @@ impl Job<'_> {
 enum Speaker {
     Http1 {
         reader: Box<Reader>,
-        /// A request is under way.
+        /// A request is in progress.
         busy: bool,
     },
     Http2(Box<http2::Client>),
@@ -126,7 +126,7 @@ struct Open {
     socket: OwnedFd,
     tls: ClientConnection,
     speaker: Speaker,
-    /// The answer is complete, the end of the connection is not there yet.
+    /// The response is complete, but the connection has not ended yet.
     ending: bool,
     /// The handshake has been verified.
     verified: bool,
@@ -395,7 +395,7 @@ impl<'a> Clients<'a> {
         Ok(())
     }
 
-    /// Reads what is there, and goes on.
+    /// Reads the available bytes of a connection, and continues.
     fn pass(&mut self, index: usize, pace: &mut Pace) -> Result<(), Error> {
         let mut ended = false;
         while let Some(open) = &mut self.places[index].open {

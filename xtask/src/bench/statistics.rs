@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Longest page that is read.
 const PAGE_BYTES_MAX: u64 = 256 * 1024;
 
-/// A counter of the frontend `web`, or None when the page does not tell it.
+/// Returns a counter of the frontend `web`, or None if the page does not have it.
 pub fn frontend_counter(port: u16, column: &str) -> Option<u64> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;

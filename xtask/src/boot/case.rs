@@ -10,7 +10,7 @@ use crate::comparison::{Sample, Unit};
 use lab::Firmware;
 use std::path::Path;
 
-/// Exchanges that begin in a second: what each server answers without a loss.
+/// Exchanges that begin per second: the rate that each server handles without loss.
 const RATE_KEA: u32 = 4_000;
 const RATE_DNSMASQ: u32 = 200;
 

@@ -148,7 +148,7 @@ impl Scene {
         self.wait("evenkeel answers", answers)
     }
 
-    /// As the manuals of iPXE and dnsmasq say.
+    /// Starts the servers as the manuals of iPXE and dnsmasq describe.
     fn by_hand(&mut self, server: &LabHost, kind: Kind, image: &Image) -> Result<(), Error> {
         let base = format!("http://10.20.0.2:{HTTP_PORT}");
         let addresses = if kind.is_proxy {

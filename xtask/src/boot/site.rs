@@ -138,7 +138,7 @@ impl Kind {
     }
 }
 
-/// Removes the leases of a turn of Kea, with what it writes beside them.
+/// Removes the leases of a turn of Kea, and the files next to them.
 fn remove_leases() {
     for end in ["", ".1", ".2", ".completed", ".output", ".pid"] {
         // Most of them are not there.
@@ -154,7 +154,7 @@ impl Drop for Site {
 }
 
 impl Site {
-    /// Starts a server, and waits until it answers.
+    /// Starts a server, and waits until it responds.
     pub fn start(kind: Kind, program: &Path) -> Result<Site, Error> {
         let lab = Lab::new("bench")?;
         let lan = lab.switch("lan")?;
@@ -268,7 +268,7 @@ fn cpu_of_process(pid: i32) -> Duration {
     Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second().max(1))
 }
 
-/// Exchanges that were finished: the packets of the last kind that came.
+/// Returns the number of complete exchanges: the received packets of the last kind.
 fn received(text: &str) -> f64 {
     let mut counts = text
         .lines()

@@ -26,7 +26,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: u32 = 30;
 /// Timeout of the start of a server, and of a fetch.
 const SOON: Duration = Duration::from_secs(120);
-/// The bytes of a block, as iPXE asks for them.
+/// Block size in bytes, as iPXE requests it.
 const BLOCK: usize = 1_432;
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 1);
 

@@ -23,7 +23,7 @@ use super::turn::Turn;
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes taken by one read.
 const READ_BYTES_MAX: usize = 64 * 1024;
-/// Longest head of an answer.
+/// Longest head of a response.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 
 /// Requests of a client: path and interval.
@@ -33,7 +33,7 @@ pub struct Errand {
     pub port: u16,
     /// Name of the site in the requests.
     pub host: &'static str,
-    /// The body of every answer; its length is in the path.
+    /// Body of every response; its length is in the path.
     pub body: Arc<[u8]>,
     /// A connection serves one request after the other.
     pub keep_alive: bool,
@@ -65,7 +65,7 @@ enum Phase {
     Off,
     Connecting,
     Waiting,
-    /// The answer is complete; the end of the connection is not there yet.
+    /// The response is complete, but the connection has not ended yet.
     Ending,
     Idle,
 }
@@ -83,7 +83,7 @@ pub struct Client {
     /// Due time and start of the request in progress.
     due: Instant,
     began: Instant,
-    /// Requests that became due while another was under way.
+    /// Requests that became due while another one was in progress.
     behind: u32,
     /// The connection has carried a response.
     served: bool,
@@ -225,7 +225,7 @@ impl Client {
         self.catch_up(turn);
     }
 
-    /// Goes on at once with a request that has been due while another was made.
+    /// Starts a request at once if one became due while another was in progress.
     fn catch_up(&mut self, turn: &mut Turn<'_>) {
         // One call deep at most: a failure to connect counts down, too.
         if self.behind > 0 && matches!(self.phase, Phase::Off | Phase::Idle) {

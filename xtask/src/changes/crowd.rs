@@ -131,7 +131,7 @@ impl Crowd {
         self.shared.change.store(number, Ordering::Relaxed);
     }
 
-    /// Ends it and tells what was seen.
+    /// Ends the load and returns its results.
     pub fn stop(mut self) -> Result<Tally, Error> {
         self.end()?;
         Ok(self.tally())

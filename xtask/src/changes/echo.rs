@@ -17,11 +17,11 @@ use super::client::{PATIENCE, connect};
 use super::tally::Held;
 use super::turn::Turn;
 
-/// Bytes said at a time.
+/// Bytes of one message.
 const SAID_BYTES: usize = 32;
 /// Most bytes on their way; beyond that it only waits.
 const OUTSTANDING_BYTES_MAX: u64 = 64 * 1024;
-/// Longest answer to the handshake.
+/// Longest response to the handshake.
 const HANDSHAKE_BYTES_MAX: usize = 8 * 1024;
 /// A prime, so that a lost block is detected.
 const PATTERN_PERIOD: u64 = 251;
@@ -92,7 +92,7 @@ impl Echo {
         self.interval
     }
 
-    /// Something is to be said.
+    /// Sends a message, if the connection is open.
     pub fn tick(&mut self, turn: &mut Turn<'_>) {
         match self.phase {
             Phase::Off => self.open(turn),

@@ -32,7 +32,7 @@ pub enum Error {
     },
     /// The thread of the clients panicked.
     ClientsDied,
-    /// The first version did not answer on the probe path.
+    /// The first version did not respond on the probe path.
     NeverServed {
         label: String,
         said: String,
@@ -53,7 +53,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// For `map_err`: the system refused what `doing` says.
+    /// For `map_err`: the system call that `doing` names failed.
     pub fn system<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::Bench(BenchError::system(doing)(source))
     }

@@ -40,7 +40,7 @@ pub struct Judge<'o> {
     pub options: &'o Options,
     pub scratch: ScratchDirectory,
     pub down: SpecialServer,
-    /// Bodies of answers by size.
+    /// Bodies of responses, by size.
     pub body: Arc<[u8]>,
     origin: Origin,
     websocket: SpecialServer,
@@ -188,7 +188,7 @@ impl<'o> Judge<'o> {
     }
 }
 
-/// The version that a program says of itself.
+/// Returns the version that a program reports.
 pub fn version(side: &Side) -> &str {
     side.version.as_deref().unwrap_or("no version")
 }

@@ -34,13 +34,13 @@ use options::{Case, Options, Pair};
 use report::{Labelled, Report};
 use subject::Subject;
 
-/// Runs what the arguments ask for.
+/// Runs the cases of the command line.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let parsed = options::parse(arguments);
     comparison::options::main("changes", options::HELP, parsed, run)
 }
 
-/// The two programs; one that is not asked for is not looked at.
+/// The two programs; one that is not selected is not checked.
 struct Sides {
     left: Option<Subject>,
     right: Option<Subject>,

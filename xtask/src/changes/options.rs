@@ -41,7 +41,7 @@ apart by its `run`; without words it is started under the name haproxy with -W.
 The exit code is 1 when the right side falls short of what is claimed of it.
 ";
 
-/// Most rounds, whatever is asked for.
+/// Maximum number of rounds.
 const ROUNDS_MAX: u64 = 100_000;
 /// Most requests a second: one thread of clients has to make them.
 const RATE_MAX: u32 = 20_000;
@@ -52,7 +52,7 @@ pub enum Case {
     Servers,
     Upgrade,
     Kill,
-    /// Only where it is asked for.
+    /// Only if selected explicitly.
     Soak,
 }
 
@@ -71,7 +71,7 @@ impl Case {
         }
     }
 
-    /// Rounds of the right and of the left side, where nothing else is asked for.
+    /// Default rounds of the right and of the left side.
     const fn rounds(self, quick: bool) -> (u64, u64) {
         match (self, quick) {
             (Self::Reload, false) => (500, 6),
@@ -94,7 +94,7 @@ pub enum Pair {
     Same,
     /// The left from the right and back.
     Mixed,
-    /// The right side's binary is replaced, then asked for a change.
+    /// The right side's binary is replaced before the change.
     Binary,
 }
 
@@ -160,7 +160,7 @@ impl Options {
     }
 }
 
-/// Reads the arguments behind `changes`; None asks for help.
+/// Parses the arguments after `changes`; None for help.
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>, Error> {
     let default = |program: PathBuf| CommandLine {
         program,

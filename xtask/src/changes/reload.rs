@@ -26,7 +26,7 @@ const BEFORE: Duration = Duration::from_millis(700);
 const SETTLE: Duration = Duration::from_millis(1500);
 /// Pause between two changes of the configuration.
 const PAUSE: Duration = Duration::from_millis(60);
-/// After so many changes that were never seen no more are asked for.
+/// Number of unseen changes after which no more are requested.
 const UNSEEN_MAX: u64 = 2;
 /// Permitted growth of memory: a factor, and an allowance for the pools that a peak leaves behind.
 const MEMORY_GROWTH: f64 = 1.10;
@@ -52,8 +52,8 @@ impl Footprint {
     }
 }
 
-/// The processes once they have no more descriptors than at first, or after a
-/// while all the same: idle server connections go, what is lost stays.
+/// Returns the processes once they have as many descriptors as at first, or after a timeout: idle
+/// server connections are closed, leaked ones remain.
 fn at_rest(running: &Running<'_>, baseline: Footprint) -> Vec<Kin> {
     let until = Instant::now() + REST;
     loop {

@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const AFTERMATH: Duration = Duration::from_secs(2);
 /// Time that the proxy has to settle in the end.
 const REST: Duration = Duration::from_secs(10);
-/// Memory in the end: so much more than at first, and a part of it.
+/// Permitted growth of memory at the end, in addition to a share of it.
 const BYTES_SLACK: u64 = 48 << 20;
 const DESCRIPTORS_SLACK: u64 = 16;
 /// Clients that are cut in the middle of a request.
@@ -124,7 +124,7 @@ struct Soak<'s> {
     /// Failures, and connections that were closed, for which a kill was the cause.
     allowed: u64,
     closed_allowed: u64,
-    /// Steps that did not come to their end.
+    /// Steps that did not complete.
     stuck: Vec<String>,
 }
 
@@ -179,15 +179,15 @@ impl Soak<'_> {
         Ok(())
     }
 
-    /// Waits until the version in force answers.
+    /// Waits until the current version responds.
     fn served(&mut self, number: u64, step: Step) {
         if self.running.wait_for(self.version, PATIENCE).is_none() {
             self.stuck.push(format!("{number}: {step:?}"));
         }
     }
 
-    /// A command at the statistics socket; what it answers is not looked at: the
-    /// server may not be there in this version of the file.
+    /// Sends a command to the statistics socket and ignores the reply: this version of the file may
+    /// not have the server.
     fn command(&self, command: &str) {
         let sent = UnixStream::connect(self.site.socket()).and_then(|mut socket| {
             socket.set_read_timeout(Some(STEP))?;

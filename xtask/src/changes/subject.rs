@@ -132,7 +132,7 @@ impl Running<'_> {
         })
     }
 
-    /// Waits until a new request is answered by the version, and says how long.
+    /// Waits until a new request gets this version, and returns how long that took.
     pub fn wait_for(&self, version: u64, patience: Duration) -> Option<Duration> {
         let wanted = format!("version-{version}");
         let begin = Instant::now();
@@ -237,7 +237,7 @@ fn group_of(pid: Pid) -> Option<String> {
     (state != "Z" && state != "X").then(|| group.to_owned())
 }
 
-/// None when it is gone, or only waits to be reaped.
+/// Returns None if the process has ended, or only waits to be reaped.
 fn kin(pid: Pid) -> Option<Kin> {
     group_of(pid)?;
     let folder = process_folder(pid);

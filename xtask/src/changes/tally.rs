@@ -4,27 +4,27 @@ use std::time::Duration;
 
 /// Latencies that are kept for one window.
 const LATENCIES_MAX: usize = 4_000_000;
-/// Failures that are told one by one.
+/// Maximum number of failures that are reported individually.
 const EXAMPLES_MAX: usize = 12;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     Refused,
-    /// The connection was reset before or within the answer.
+    /// The connection was reset before or during the response.
     Reset,
-    /// The connection ended before the first byte of the answer, and no answer
-    /// before had announced it.
+    /// The connection ended before the first byte of the response, and no earlier response had
+    /// announced that.
     Closed,
-    /// The connection ended within the answer.
+    /// The connection ended during the response.
     Cut,
     /// A status of 500 or more.
     ServerError,
     Status,
-    /// A whole answer, but not that of the origin.
+    /// A complete response, but not that of the origin.
     WrongBody,
-    /// No whole answer in time.
+    /// No complete response in time.
     Timeout,
-    /// Anything else that the system said.
+    /// Any other error of a system call.
     System,
 }
 
@@ -94,15 +94,15 @@ pub struct Tally {
     failures: [u64; Failure::ALL.len()],
     /// Idle kept-alive connections that the proxy closed unasked and unannounced.
     pub closed_idle: u64,
-    /// Kept-alive connections that an answer ended with `Connection: close`.
+    /// Kept-alive connections that a response ended with `Connection: close`.
     pub closed_announced: u64,
     websocket_breaks: u64,
     tunnel_breaks: u64,
-    /// Bytes that came back over WebSocket and tunnel.
+    /// Bytes that were echoed over WebSocket and tunnel.
     pub echoed_bytes: u64,
     /// The slowest request, from when it was due.
     pub slowest: Duration,
-    /// The latest of all good answers, since the load began.
+    /// Time of the latest correct response, since the load began.
     pub last_good: Duration,
     latencies_us: Vec<u32>,
     pub examples: Vec<Example>,
@@ -169,7 +169,7 @@ impl Tally {
         }
     }
 
-    /// Connections that ended without the client's wish and without notice.
+    /// Returns the connections that ended without notice and not by the client.
     pub fn closed(&self) -> u64 {
         self.closed_idle + self.websocket_breaks + self.tunnel_breaks
     }

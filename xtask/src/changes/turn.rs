@@ -13,7 +13,7 @@ pub struct Turn<'a> {
     pub now: Instant,
     pub tally: &'a mut Tally,
     pub begin: Instant,
-    /// The last change that was asked for.
+    /// Number of the last requested change.
     pub change: u64,
     pub epoll: &'a OwnedFd,
     pub client: u32,

@@ -35,7 +35,7 @@ struct Upgrades {
     tally: Tally,
     /// Failed requests after each takeover, by who took over.
     failed_by: BTreeMap<String, u64>,
-    /// Processes that run a file which is not there any more.
+    /// Processes whose program file no longer exists.
     old_binaries: u64,
     workers: u64,
 }
@@ -110,7 +110,7 @@ fn take_over(
     upgrades.finish(&current, crowd)
 }
 
-/// The program's file is replaced by another copy, then a change is asked for.
+/// Replaces the program's file by another copy before each change.
 pub fn binary(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Report, Error> {
     let rounds = judge.options.rounds(Case::Upgrade, right);
     let mut site = judge.site(&format!("binary-{right}"))?;

@@ -259,8 +259,8 @@ fn load(ensemble: &Ensemble) -> Result<Vec<f64>, Error> {
 /// The second one never leads in its first moments: an arbiter is the third.
 const SECOND: [usize; 3] = [1, 0, 0];
 
-/// The link between the leader and another one goes silent, and comes back: how many
-/// elections that took, and the longest time without an acknowledged write.
+/// Silences the link between the leader and another member, and restores it. Returns the number of
+/// elections, and the longest time without an acknowledged write.
 fn cut(ensemble: &Ensemble) -> Result<Vec<f64>, Error> {
     let (leader, before) = ensemble.leader()?;
     let mut client = ensemble.client(leader)?;
@@ -314,8 +314,8 @@ impl First {
     }
 }
 
-/// From the death of the leader until a survivor says that another one leads, and
-/// until one acknowledges a write.
+/// Measures the time from the death of the leader until a survivor reports another one, and until
+/// one acknowledges a write.
 fn death(ensemble: &Ensemble) -> Result<Vec<f64>, Error> {
     let (leader, _) = ensemble.leader()?;
     let mut asked = ensemble.client(leader)?;

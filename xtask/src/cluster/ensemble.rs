@@ -117,7 +117,7 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// Starts a program here and keeps what it says.
+    /// Starts a program on the host and records its output.
     pub fn spawn(&self, mut command: Command) -> Result<LabProcess, Error> {
         let path = self.scratch.path().join("said");
         let (out, err) = File::options()
@@ -195,7 +195,7 @@ impl Ensemble {
         matches!(self.side, Side::Evenkeel { .. })
     }
 
-    /// A configuration that says a word, served by both nodes.
+    /// Applies a configuration with a word, which both nodes then serve.
     pub fn apply(&self, word: &str) -> Result<(), Error> {
         let first = self.members.first().ok_or(Error::NoMember(0))?;
         ours::apply(self.side.program(), first, word)

@@ -7,11 +7,11 @@ use std::fmt;
 #[derive(Debug)]
 pub enum Error {
     Comparison(comparison::Error),
-    /// A member that cannot be asked.
+    /// A query to a member failed.
     Rpc(RpcError),
     /// An invitation without a token.
     NoToken(String),
-    /// A member that does not answer.
+    /// A member does not respond.
     NoMember(usize),
 }
 

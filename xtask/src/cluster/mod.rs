@@ -30,10 +30,10 @@ const COMMAND: &str = "bench-cluster";
 const USUAL: (u32, u32) = (100, 1000);
 const SHORT: (u32, u32) = (20, 200);
 
-/// Writes that tell how fast the disk is.
+/// Number of writes that measure the disk.
 const DISK_WRITES: usize = 200;
 
-/// Runs the comparison that the arguments ask for.
+/// Runs the comparison of the command line.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let parsed = options::parse(arguments);
     comparison::options::main(COMMAND, options::HELP, parsed, run)

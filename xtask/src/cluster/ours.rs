@@ -91,7 +91,7 @@ impl Ours<'_> {
     }
 }
 
-/// A token, as soon as there is somebody who gives one.
+/// Returns a token, as soon as a member can issue one.
 fn token(program: &Path, member: &Member, words: &[&str]) -> Result<String, Error> {
     let directory = member.scratch.path();
     let mut tries = 0;
@@ -126,7 +126,7 @@ frontend www
     http-request return status 200 content-type text/plain string WORD
 ";
 
-/// Has both nodes serve a configuration that says a word.
+/// Applies a configuration with a word at both nodes.
 pub fn apply(program: &Path, member: &Member, word: &str) -> Result<(), Error> {
     apply_text(program, member, &SERVED.replace("WORD", word), word)
 }

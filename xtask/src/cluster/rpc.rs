@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 
-/// Largest answer that is read.
+/// Largest response that is read.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// A message begins with a byte (compressed or not) and its length.
 const PREFIX_BYTES: usize = 5;
@@ -93,7 +93,7 @@ impl Rpc {
         })
     }
 
-    /// Calls a method, and gives the answer's message.
+    /// Calls a method, and returns the message of the response.
     pub fn call(
         &mut self,
         method: &str,

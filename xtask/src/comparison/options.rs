@@ -29,8 +29,8 @@ pub struct Options<C> {
     document: Option<PathBuf>,
 }
 
-/// Reads the arguments; these repetitions and this left side where nothing else is
-/// said. None: help is wanted.
+/// Parses the arguments, with these defaults of repetitions and of the left side. None: help is
+/// wanted.
 pub fn parse<C: Case>(
     arguments: impl Iterator<Item = OsString>,
     repetitions: usize,
@@ -97,7 +97,7 @@ impl<C> Options<C> {
 }
 
 impl Table {
-    /// Notes a turn that failed, and tells why.
+    /// Records a failed turn, and prints the reason.
     pub fn failed(&mut self, command: &str, case: &str, label: &str, error: &dyn Display) {
         eprintln!("{command}: {case}: {error}");
         self.notes
@@ -105,8 +105,8 @@ impl Table {
     }
 }
 
-/// From what the arguments came to, to the exit code: 2 where they are wrong. Running
-/// says whether all went well.
+/// Runs a comparison and returns the exit code: 2 for invalid arguments. `run` returns whether
+/// everything succeeded.
 pub fn main<O, E: Display>(
     command: &str,
     help: &str,

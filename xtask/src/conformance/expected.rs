@@ -21,7 +21,7 @@ pub enum Expectation {
 #[derive(Debug)]
 enum Line {
     Other(String),
-    /// A test: what is expected, its name, and what stands behind it.
+    /// A test: the expected result, its name, and the text after it.
     Test(Expectation, String, String),
 }
 

@@ -23,7 +23,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use trial::{Bench, Outcome};
 
-/// Runs what the arguments ask for.
+/// Runs the tests of the command line.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let parsed = options::parse(arguments);
     comparison::options::main("conformance", options::HELP, parsed, run)

@@ -149,7 +149,7 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1_000.0
 }
 
-/// The users of a host beyond, or below, what its weight says: the largest part of that, per cent.
+/// Returns the largest deviation of a host's users from its weight, per cent.
 fn deviation(storm: &Storm) -> f64 {
     let of = |(number, weight): (usize, u16)| {
         let last = storm.seen.iter().filter_map(|one| one.hosts.last());

@@ -46,34 +46,34 @@ pub enum By {
 pub struct Plan {
     pub by: By,
     pub nodes: [SocketAddr; 2],
-    /// The node that dies when half of all clients have their answer.
+    /// The node that dies when half of all clients have a response.
     pub doomed: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// From its first connection to its first answer of a host.
+    /// Time from the first connection to the first response of a host.
     pub took: Duration,
     /// The hosts that answered, in their order.
     pub hosts: Vec<u8>,
     /// Time at which the last client was done.
     pub last: Instant,
-    /// Connections that ended without an answer.
+    /// Connections that ended without a response.
     pub failed: u32,
 }
 
 struct Crowd {
     plan: Plan,
     tls: Arc<ClientConfig>,
-    /// Clients that had an answer, and those that need no other one.
+    /// Clients that got a response, and those that need no other one.
     answered: AtomicUsize,
     settled: AtomicUsize,
     half: mpsc::Sender<()>,
     over: watch::Sender<bool>,
 }
 
-/// Has all clients log on at one time, from within their machine. `half` gets a word when half of them have
-/// their answer. Ends when all have one that lasts.
+/// Runs all clients at once, from within their machine. `half` is notified when half of them have a
+/// response. Ends when all have a lasting one.
 pub fn logs_on(plan: Plan, half: mpsc::Sender<()>) -> io::Result<Vec<Seen>> {
     super::yields()?;
     let tls = TlsClient::new_local(&TlsOffer::default()).map_err(io::Error::other)?;
@@ -153,7 +153,7 @@ impl Crowd {
         }
     }
 
-    /// Comes to a host through a node; returns the connection and the number of the host.
+    /// Connects to a host through a node. Returns the connection and the number of the host.
     async fn comes(&self, number: u16, to: SocketAddr) -> io::Result<(TcpStream, u8)> {
         let user = format!("u{number:04}");
         let from = Ipv4Addr::from_bits(FIRST.to_bits() + u32::from(number));

@@ -91,7 +91,7 @@ impl Way {
     }
 }
 
-/// A turn: each way once, to a session that is there.
+/// Runs a turn: each way once, to an existing session.
 pub fn turn(xfreerdp: &Path, evenkeel: &Path) -> Result<Vec<Sample>, Error> {
     for program in PROGRAMS {
         installed(program).map_err(Error::Missing)?;
@@ -186,7 +186,7 @@ impl Site {
         }
     }
 
-    /// The display of clients, once its server is there.
+    /// Returns the display of the clients, once its server runs.
     fn display(&self) -> Option<String> {
         let said = self.read("screen");
         // It may print warnings before.

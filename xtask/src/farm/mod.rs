@@ -24,7 +24,7 @@ use table::Table;
 /// The command, and the markers in docs/benchmarks.md.
 const COMMAND: &str = "bench-farm";
 
-/// Runs the benchmark that the arguments ask for.
+/// Runs the benchmark of the command line.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let parsed = options::parse(arguments).map_err(Error::from);
     comparison::options::main(COMMAND, options::HELP, parsed, run)

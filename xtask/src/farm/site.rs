@@ -42,7 +42,7 @@ pub type Decisions = [f64; 3];
 #[derive(Debug)]
 pub struct Storm {
     pub seen: Vec<Seen>,
-    /// From the death of a node until all clients had an answer that lasts.
+    /// Time from the death of a node until all clients had a lasting response.
     pub back: Option<Duration>,
     /// Decision times of the slower node; None if this program does not report them.
     pub decisions: Option<Decisions>,
@@ -125,7 +125,8 @@ impl Site {
         Some([p50?, p99?, max?])
     }
 
-    /// Has all clients log on, and kills a node when half of them have their answer, if `kills` says so.
+    /// Runs the logons of all clients; with `kills`, kills a node when half of them have a
+    /// response.
     pub fn storm(&self, by: By, kills: bool) -> Result<Storm, Error> {
         let doomed = kills.then_some(0);
         let plan = Plan {

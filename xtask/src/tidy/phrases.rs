@@ -170,8 +170,8 @@ fn phrases(file: &TextFile, range: Range<usize>) -> Vec<Finding> {
     found
 }
 
-/// In lower case with one space between words, and where each byte came from. Line ends,
-/// the backslashes before them in literals and the marks of comments are spaces.
+/// Returns the text in lower case with one space between words, and the origin of each byte. Line
+/// ends, the backslashes before them in literals and comment markers become spaces.
 fn plain(text: &str, range: Range<usize>) -> (String, Vec<usize>) {
     let (mut plain, mut places) = (String::new(), Vec::new());
     let bytes = &text.as_bytes()[range.clone()];

@@ -64,7 +64,7 @@ impl Target {
         self.fio(host, &arguments).map(drop)
     }
 
-    /// Runs a case for so many seconds.
+    /// Runs a case for that many seconds.
     pub fn run(&self, host: &LabHost, case: Case, seconds: u32) -> Result<Numbers, Error> {
         let runtime = format!("--runtime={seconds}");
         let mut arguments = vec!["--time_based", &runtime];

@@ -58,7 +58,7 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Er
 }
 
 impl Hand {
-    /// Writes for so many seconds.
+    /// Writes for that many seconds.
     pub fn run(&self, seconds: u32) -> Result<Numbers, Error> {
         let at = SocketAddr::from(([10, 63, 0, 2], PORT));
         let listener = self.far.tcp_listen(at);
@@ -109,7 +109,7 @@ fn write(mut stream: TcpStream, path: &Path, time: Duration) -> std::io::Result<
     Ok(took)
 }
 
-/// The other machine: writes what comes until the connection ends.
+/// The other machine: writes received data until the connection ends.
 fn follow(listener: &TcpListener, path: &Path) -> std::io::Result<()> {
     let (mut stream, _) = listener.accept()?;
     stream.set_nodelay(true)?;

@@ -25,7 +25,7 @@ use table::{Table, Unit};
 /// The command, and the markers in docs/benchmarks.md.
 const COMMAND: &str = "bench-volume";
 
-/// Runs the comparison that the arguments ask for.
+/// Runs the comparison of the command line.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let parsed = options::parse(arguments);
     comparison::options::main(COMMAND, options::HELP, parsed, run)
@@ -34,7 +34,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 /// Function that starts a side.
 type Start = fn(&Path) -> Result<Side, Error>;
 
-/// The sides of volumes with so many copies. The last one is ours.
+/// Returns the sides for volumes with that many copies. The last one is ours.
 fn sides(copies: u8) -> Vec<(&'static str, Start)> {
     match copies {
         1 => vec![
@@ -68,8 +68,8 @@ fn run(options: &Options) -> Result<bool, Error> {
     Ok(good)
 }
 
-/// All sides with so many copies in all cases. A peer that is not there is skipped with a
-/// note, ours must be.
+/// Runs all sides with that many copies in all cases. A missing peer is skipped with a note; ours
+/// must be present.
 fn compare(options: &Options, copies: u8, good: &mut bool) -> Table {
     let sides = sides(copies);
     let mut table = Table::new(sides.iter().map(|(label, _)| *label).collect());

@@ -28,10 +28,10 @@ usage: cargo xtask bench-volume [OPTION...]
   --write             write the table to docs/benchmarks.md
 ";
 
-/// Turns where nothing else is said, and at most.
+/// Default and maximum number of turns.
 const ROUNDS: usize = 5;
 const ROUNDS_MAX: usize = 1000;
-/// Seconds of a turn where nothing else is said, and at most: what runs longer is ended.
+/// Default and maximum duration of a turn in seconds; a longer one is ended.
 const SECONDS: u32 = 3;
 const SECONDS_MAX: u32 = 20;
 

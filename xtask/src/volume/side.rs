@@ -35,7 +35,7 @@ pub enum Client {
     Hand(Hand),
 }
 
-/// A volume with all that belongs to it. What it started goes with it.
+/// A volume with everything that belongs to it. Dropping it ends the started programs.
 #[derive(Debug)]
 pub struct Side {
     pub client: Client,

@@ -54,7 +54,7 @@ impl LdapAvailability {
         self.names.servers(servers, has_none).await
     }
 
-    /// Returns the servers in the order of their use: those that did not respond come last.
+    /// Returns the servers in the order of their use: those that did not respond are last.
     pub(super) fn order<'s>(&self, servers: &'s [Server]) -> Vec<(&'s Server, SocketAddr)> {
         let mut all: Vec<(&Server, SocketAddr)> = addresses(servers).collect();
         let mut state = lock(&self.state);

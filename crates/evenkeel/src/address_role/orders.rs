@@ -46,7 +46,7 @@ pub struct Supervised {
     /// The descriptor of the link, which lives as long as it.
     set: OwnedFd,
     link: Rc<RefCell<SupervisorConnection>>,
-    /// The numbers of questions that the loop has, which answers in their order.
+    /// Numbers of the requests that the loop has not answered yet, in their order.
     pending_requests: VecDeque<u64>,
 }
 
@@ -91,13 +91,13 @@ impl Supervised {
             .send_numbered(ask, message, descriptors);
     }
 
-    /// The loop is asked for something that it answers later.
+    /// Queues the number of a request, and returns its order.
     fn asks(&mut self, ask: u64, order: RoleOrder) -> Option<RoleOrder> {
         self.pending_requests.push_back(ask);
         Some(order)
     }
 
-    /// Answers the question that the loop was asked first.
+    /// Sends the response to the oldest pending request.
     fn send_response(&mut self, answer: &SupervisorMessage, descriptors: &[Arc<OwnedFd>]) {
         let ask = self.pending_requests.pop_front();
         self.say_numbered(ask.unwrap_or(0), answer, descriptors);

@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 const READ_BYTES: usize = 16 * 1024;
-/// The longest that a program may run, whatever a request says.
+/// Longest run time of a program, whatever a request says.
 const RUN_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Variables begin with it; PATH is not the role's to choose.
 const VARIABLE_PREFIX: &[u8] = b"HAPROXY_";
@@ -45,7 +45,7 @@ enum RunnerError {
     /// The root directory, the user.
     #[error(transparent)]
     Rights(#[from] StartError),
-    /// The rest that it gives up.
+    /// A privilege could not be dropped.
     #[error(transparent)]
     Confinement(#[from] ConfinementError),
     #[error(transparent)]
@@ -116,7 +116,7 @@ struct Programs {
 }
 
 impl Programs {
-    /// Does what is asked until nobody asks any more.
+    /// Executes requests until the connection closes.
     fn obey(&mut self) -> Result<(), RunnerError> {
         let system = |errno: Errno| RunnerError::System(errno.into());
         loop {
@@ -139,7 +139,7 @@ impl Programs {
         }
     }
 
-    /// Takes what has come; false at the end.
+    /// Reads the available bytes. Returns false at the end of the connection.
     fn read(&mut self) -> Result<bool, RunnerError> {
         let mut bytes = [0; READ_BYTES];
         match self.connection.read(&mut bytes) {

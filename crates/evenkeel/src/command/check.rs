@@ -16,7 +16,7 @@ use std::process::ExitCode;
 /// Exit code for a valid configuration with nothing to run, as in HAProxy without a listener.
 const NOTHING_RUNS: u8 = 2;
 
-/// Loads the files and tells.
+/// Loads the files and reports their diagnostics.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let mut files = match files::read_some(&super::files(matches)) {
         Ok(files) => files,
@@ -106,7 +106,7 @@ fn nothing_runs(matches: &ArgMatches) -> String {
     )
 }
 
-/// As which machine the files are looked at.
+/// Returns the load options for the machine as which the files are checked.
 fn options(matches: &ArgMatches) -> LoadOptions {
     let node = matches.get_one::<String>("node");
     let here = !matches.get_flag("no-resolve");

@@ -267,7 +267,7 @@ fn with_names(command: clap::Command) -> clap::Command {
         })
 }
 
-/// Makes subcommands sections of this man page instead of separate pages. References come last.
+/// Makes subcommands sections of this man page instead of separate pages. References are last.
 fn with_own_sections(page: &str) -> String {
     let mut text = String::new();
     for line in page.lines() {

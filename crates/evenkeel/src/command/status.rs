@@ -34,7 +34,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// The parts that have a report: the processes, and all parts beside the proxy.
+/// The parts that have a report: the processes, and all parts besides the proxy.
 pub fn parts() -> impl Iterator<Item = &'static str> {
     let beside = row::all().iter().filter(|row| row.sidecar().is_some());
     iter::once(supervisor::PART).chain(beside.map(|row| row.part))
@@ -342,7 +342,7 @@ fn explain_no_response(instance: &Instance, error: &ChannelError) -> String {
     }
 }
 
-/// The words where a supervisor of another program answers.
+/// Returns the message for a supervisor of another program version.
 pub fn not_known(instance: &Instance) -> String {
     format!("process {} does not support this command", instance.pid)
 }

@@ -120,7 +120,7 @@ fn once(look: &MachineReport, zone: &TimeZone) -> String {
     text
 }
 
-/// Looks again and again, until nobody wants to know.
+/// Polls repeatedly until the receiver is dropped.
 fn ask(
     matches: &ArgMatches,
     interval: Duration,
@@ -134,8 +134,8 @@ fn ask(
     }
 }
 
-/// Waits for a signal, or for the end of the terminal; then it ends the program. The thread of the
-/// view may never come back from a terminal that is gone.
+/// Waits for a signal, or for the end of the terminal, and then ends the program: the thread of the
+/// view may block in a terminal that no longer exists.
 fn end(ends: &SignalFd) {
     let stdin = io::stdin();
     let mut watched = vec![PollFd::new(ends, PollFlags::IN)];
@@ -151,7 +151,7 @@ fn end(ends: &SignalFd) {
     std::process::exit(128 + number.unwrap_or(Signal::SIGHUP as i32));
 }
 
-/// Shows what comes, until a key ends it.
+/// Shows the polled data until a key ends the view.
 fn show(mut screen: Screen, looks: &Receiver<Result<MachineReport, String>>) -> io::Result<()> {
     let zone = TimeZone::system();
     let mut terminal = ratatui::try_init()?;

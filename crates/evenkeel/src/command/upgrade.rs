@@ -101,7 +101,7 @@ fn is_old(diagnostic: &&Diagnostic) -> bool {
     old.contains(&diagnostic.code.id)
 }
 
-/// The texts after all rounds, and what the last one says of them.
+/// Returns the texts after all rounds, and the diagnostics of the last one.
 fn rewrite(mut files: Vec<files::NamedFile>) -> (Vec<files::NamedFile>, Loaded) {
     let mut rounds = 0;
     loop {
@@ -146,7 +146,7 @@ fn tell(loaded: &Loaded) -> usize {
     left.len()
 }
 
-/// Keeps the old text beside the file, then puts the new one in its place.
+/// Stores the old text next to the file, then replaces the file.
 fn write(path: &Path, old: &[u8], new: &[u8]) -> std::io::Result<()> {
     let real = std::fs::canonicalize(path)?;
     let mut backup: OsString = real.clone().into();

@@ -21,7 +21,7 @@ const FAST: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
 /// Logs refused calls in the kernel's log.
 const LOUD: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_LOG;
 
-/// Installs the filters of a role. The one that knows the fewest calls comes last.
+/// Installs the filters of a role. The filter that permits the fewest calls is installed last.
 pub fn install(confinement: &Confinement) -> Result<Filtered, ConfinementError> {
     let programs = match confinement.role {
         ConfinedProcess::Loader | ConfinedProcess::Console | ConfinedProcess::Boot => {

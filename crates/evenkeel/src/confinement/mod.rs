@@ -52,7 +52,7 @@ pub enum ConfinedProcess {
     Volume,
     /// Serves browsers; it opens no file.
     Console,
-    /// Answers booting machines. Its threads are confined to the files that each of them needs.
+    /// Serves booting machines. Its threads are confined to the files that each of them needs.
     Boot,
 }
 

@@ -24,7 +24,7 @@ use tokio::sync::{oneshot, watch};
 const WAITING_MAX: usize = 64;
 /// Maximum number of direct channels.
 const PARTS_MAX: usize = 16;
-/// After how long a supervisor that says nothing passes on nothing either.
+/// Silence after which a supervisor counts as not forwarding messages either.
 const SILENT_MAX: Duration = Duration::from_secs(4);
 
 /// The tasks that wait for a response, by the numbers of their requests.
@@ -41,7 +41,7 @@ struct DirectChannel {
     _closes: oneshot::Sender<()>,
 }
 
-/// The channels, and those who wait for something that comes by them.
+/// The channels, and the tasks that wait for their messages.
 pub struct SupervisorLink {
     channel: AsyncChannel,
     /// Direct channels to parts, by their names.
@@ -142,7 +142,7 @@ impl SupervisorLink {
         let _ = self.send_message(&message, &[]);
     }
 
-    /// Answers a question. Without a supervisor nobody waits for it.
+    /// Responds to a request. Without a supervisor the response is dropped.
     pub fn send_reply(&self, ask: u64, message: &SupervisorMessage) {
         self.answer_with(ask, message, &[]);
     }
@@ -167,8 +167,7 @@ impl SupervisorLink {
         take.await.ok()
     }
 
-    /// The number of a question whose answer is waited for from now on; None where too many
-    /// are.
+    /// Registers a wait for a response and returns its number; None if there are too many.
     fn waits(&self, one: oneshot::Sender<Received>) -> Option<u64> {
         let waiting = &mut *lock(&self.waiting);
         waiting.open.retain(|_, one| !one.is_closed());
@@ -338,7 +337,7 @@ impl SupervisorLink {
         }
     }
 
-    /// A part asks about versions.
+    /// Handles a part's connection for queries about versions.
     fn hear_connection(&self, ask: u64, descriptors: Vec<OwnedFd>) {
         if let Some(connection) = descriptors.into_iter().next() {
             self.publish_news(News::Versions { connection });

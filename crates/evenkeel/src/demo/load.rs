@@ -34,7 +34,7 @@ const ANSWER_MAX: u64 = 1 << 20;
 /// The statistics of the clients.
 #[derive(Debug, Default)]
 pub struct LoadStatistics {
-    /// Whole answers with status 200, by server.
+    /// Complete responses with status 200, by server.
     pub served: [AtomicU64; SERVERS],
     pub failed: AtomicU64,
     /// Time at which each client began to wait for a response.
@@ -61,7 +61,7 @@ impl LoadStatistics {
         waiting.values().filter(hangs).count()
     }
 
-    /// Answers by server, and failures.
+    /// Returns the responses by server, and the failures.
     pub fn read(&self) -> Counted {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Counted {
@@ -74,7 +74,7 @@ impl LoadStatistics {
 /// A snapshot of the statistics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counted {
-    /// Whole answers with status 200, by server.
+    /// Complete responses with status 200, by server.
     pub served: [u64; SERVERS],
     pub failed: u64,
 }
@@ -93,14 +93,14 @@ impl Counted {
     }
 }
 
-/// Clients that ask until dropped.
+/// Clients that send requests until this value is dropped.
 pub struct Load {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Load {
-    /// Starts the clients. `told` hears why a request failed.
+    /// Starts the clients. `told` receives the reason of each failed request.
     pub fn start(
         proxy: SocketAddr,
         pace: Pace,

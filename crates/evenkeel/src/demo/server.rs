@@ -61,7 +61,7 @@ impl Sample {
         self.lock().is_some()
     }
 
-    /// Stops it; returns when it listens no more.
+    /// Stops the server. Returns when it no longer listens.
     pub fn stop(&self) {
         let running = self.lock().take();
         if let Some(running) = running {

@@ -36,7 +36,7 @@ pub const ADDED: &str = "    server three \"${DEMO_SERVER_3}\"\n";
 /// A path that the example's rule blocks.
 pub const BLOCKED: &str = "/private";
 const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
-/// Most bytes of it that are looked at.
+/// Maximum size of a response that is read.
 const ANSWER_MAX: u64 = 4096;
 const EVENTS_MAX: usize = 200;
 /// Most connections of clients, browsers included.
@@ -52,7 +52,7 @@ pub enum StageError {
     /// No free port, no thread.
     #[error("{}", reason(.0))]
     System(#[from] io::Error),
-    /// The example is refused, as told.
+    /// The example configuration is invalid; its diagnostics.
     #[error("examples/demo.cfg is refused\n{0}")]
     Configuration(String),
     /// A listener of the example could not be opened.
@@ -89,7 +89,7 @@ impl Events {
         }
     }
 
-    /// Adds one; the oldest goes when there are too many.
+    /// Adds an event, and drops the oldest above the limit.
     pub fn add(&self, text: impl Into<String>) {
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         if list.len() == EVENTS_MAX {
@@ -250,7 +250,7 @@ impl Drop for RunningDemo {
     }
 }
 
-/// The whole answer to a request, as far as it is looked at.
+/// Returns the response to a request, up to [`ANSWER_MAX`] bytes.
 fn ask(address: SocketAddr, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWERED_WITHIN)?;
     stream.set_read_timeout(Some(ANSWERED_WITHIN))?;

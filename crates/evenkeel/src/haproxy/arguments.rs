@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Arguments {
-    /// `-f`, and what stands behind `--`.
+    /// `-f`, and the arguments after `--`.
     pub files: Vec<PathBuf>,
     /// `-c`
     pub check: bool,
@@ -26,7 +26,7 @@ pub struct Arguments {
     pub master_worker: bool,
     /// `-db`, `-d`: stays in the foreground.
     pub foreground: bool,
-    /// `-Ws`: the service manager is told what happens.
+    /// `-Ws`: the service manager is notified.
     pub notify: bool,
     /// `-S`
     pub masters: Vec<String>,
@@ -40,7 +40,7 @@ pub struct Arguments {
     pub unverified_servers: bool,
     /// `-dL`
     pub dump_libraries: bool,
-    /// `-dK…`, what stands behind it.
+    /// `-dK…`, with the text after it.
     pub dump_keywords: Option<String>,
     /// `-p`
     pub pid_file: Option<PathBuf>,
@@ -56,7 +56,7 @@ pub struct Arguments {
     pub local_peer: Option<String>,
     /// `-x`, `-sf`, `-st`
     pub before: Before,
-    /// `-x` stood there more than once.
+    /// `-x` was given more than once.
     pub socket_twice: bool,
     /// Flags of HAProxy that have nothing to switch here, and why.
     pub without_effect: Vec<(String, &'static str)>,
@@ -77,7 +77,7 @@ pub enum ArgumentError {
     /// The name is not UTF-8.
     #[error("the value of {0} is not UTF-8")]
     Name(&'static str),
-    /// A number of `-sf` or `-st` goes on with something else.
+    /// A number of `-sf` or `-st` is followed by other text.
     #[error("{flag} option: some bytes unconsumed in PID list {{{rest}}}")]
     Pid {
         flag: &'static str,
@@ -170,7 +170,7 @@ fn pids(
     Ok(())
 }
 
-/// `/dev/null` stands for no socket.
+/// Sets the socket of `-x`; `/dev/null` means no socket.
 fn take_over(parsed: &mut Arguments, socket: std::ffi::OsString) {
     let before = &mut parsed.before;
     parsed.socket_twice |= before.socket.is_some();

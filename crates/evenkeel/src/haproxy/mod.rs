@@ -29,7 +29,7 @@ const REFUSED: u8 = 1;
 const NOTHING_LISTENS: u8 = 2;
 const NOT_UNDERSTOOD: u8 = 2;
 
-/// Does what a command line (without the program's name) asks.
+/// Executes a command line, without the program's name.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = words.into_iter().collect();
     let arguments = match arguments::parse(words.iter().cloned()) {
@@ -135,7 +135,7 @@ fn masters(
     Ok(all)
 }
 
-/// Without a master its socket has nobody behind it.
+/// Warns about master sockets without a master process.
 fn warn_of_sockets(arguments: &Arguments, voice: &mut MessagePrinter) {
     if !arguments.masters.is_empty() && !arguments.master_worker {
         voice.warning(
@@ -208,8 +208,8 @@ pub fn arguments(words: impl IntoIterator<Item = OsString>) -> Result<Arguments,
     arguments::parse(words)
 }
 
-/// Goes to the directory of the command line and reads the files; None when
-/// that was refused, which was told.
+/// Changes to the directory of the command line and reads the files. Returns None after a reported
+/// error.
 pub fn read(arguments: &Arguments, voice: &mut MessagePrinter) -> Option<Vec<NamedFile>> {
     enter(arguments, voice)?;
     match files::read_all(&arguments.files) {
@@ -221,7 +221,7 @@ pub fn read(arguments: &Arguments, voice: &mut MessagePrinter) -> Option<Vec<Nam
     }
 }
 
-/// Goes to where the names of files count from (`-C`).
+/// Changes to the directory to which the names of files are relative (`-C`).
 pub fn enter(arguments: &Arguments, voice: &mut MessagePrinter) -> Option<()> {
     if let Some(directory) = &arguments.directory
         && let Err(error) = std::env::set_current_dir(directory)
@@ -261,7 +261,7 @@ pub fn plan(arguments: &Arguments) -> ProcessOverrides {
     }
 }
 
-/// Reads and loads the files; None when that was refused, which was told.
+/// Reads and loads the files. Returns None after a reported error.
 fn load(arguments: &Arguments, voice: &mut MessagePrinter) -> Option<Loaded> {
     let files = read(arguments, voice)?;
     let local_peer = arguments.local_peer.as_deref();

@@ -52,7 +52,7 @@ pub struct Arguments {
     pub config_id: Option<String>,
     /// `-m`, `-M`
     pub core: bool,
-    /// `-t`, with the file of what it says.
+    /// `-t`, with the file for its output.
     pub test: Option<Option<PathBuf>>,
     /// `-v`
     pub version: bool,

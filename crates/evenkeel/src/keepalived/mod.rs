@@ -50,7 +50,7 @@ const ERRORS_THERE: &[&str] = &[
 /// A script that cannot be run.
 const SCRIPT_UNUSABLE: &str = "W0705";
 
-/// Does what a command line (without the program's name) asks.
+/// Executes a command line, without the program's name.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = words.into_iter().collect();
     let parsed = arguments::parse(words.iter().cloned());

@@ -57,7 +57,7 @@ pub fn split(files: &mut Vec<NamedFile>) -> Vec<NamedFile> {
     files.extract_if(.., is).collect()
 }
 
-/// Reads files of keepalived's; what else they ask for is asked of `outside`.
+/// Reads files of keepalived. Other queries to the system go through `outside`.
 pub fn read(files: &[NamedFile], wishes: &AddressWishes, outside: &mut dyn Outside) -> Read {
     let mut sources = SourceMap::default();
     let ids: Vec<_> = files

@@ -24,7 +24,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Default permissions of a file whose mode is not known any more.
+/// Default permissions of a file whose mode is no longer known.
 const MODE: u32 = 0o600;
 /// Permission bits of a file's mode.
 const PERMISSIONS: u32 = 0o7777;

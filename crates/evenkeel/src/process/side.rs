@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// Poll interval for versions that nothing uses any more.
+/// Poll interval for versions that nothing uses any longer.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// Reports lost log lines as warnings in this format.

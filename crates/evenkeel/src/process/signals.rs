@@ -93,7 +93,7 @@ pub trait OrderSource {
     fn due(&self) -> Option<Instant> {
         None
     }
-    /// Returns the descriptors to poll; empty when it has gone.
+    /// Returns the descriptors to poll; empty when the source has closed.
     fn watched(&self) -> Vec<PollFd<'_>>;
     /// Returns the next order, if there is one. Called when a descriptor may be ready, or after a
     /// while.

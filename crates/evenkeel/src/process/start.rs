@@ -168,7 +168,7 @@ enum Background {
     Child(Ready),
 }
 
-/// Goes into the background if configured, and signals the previous processes. Returns None in the
+/// Moves to the background if configured, and signals the previous processes. Returns None in the
 /// process that only started the other one.
 fn into_background(
     config: &Config,

@@ -285,7 +285,7 @@ impl Supervised {
         }
     }
 
-    /// The supervisor has gone: what follows from that, once.
+    /// Handles the loss of the supervisor, once.
     fn handle_supervisor_loss(&mut self, voice: &mut MessagePrinter) -> Option<ServingOrder> {
         if std::mem::replace(&mut self.is_loss_handled, true) || self.given.is_none() {
             return None;
@@ -310,7 +310,7 @@ impl Supervised {
         }
     }
 
-    /// A new supervisor, if one has come.
+    /// Accepts a new supervisor. Returns whether one has connected.
     fn adopted(&mut self, voice: &mut MessagePrinter) -> bool {
         let (Some(guard), Some(given)) = (&self.guard, &self.given) else {
             return false;

@@ -69,7 +69,7 @@ impl AddressTestNode {
         );
     }
 
-    /// The same of one that was so all the time: nothing that it logged says otherwise.
+    /// Checks a node that was healthy all the time: none of its log messages says otherwise.
     fn was_always_fit(&self, outcome: &CommandOutput) {
         assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
         let said = &outcome.stderr;
@@ -83,7 +83,7 @@ impl AddressTestNode {
         std::fs::rename(&new, &self.program).unwrap();
     }
 
-    /// Another program of the same kind, taken in by a reload, until all runs it.
+    /// Reloads with another program of the same kind, and waits until all processes run it.
     fn upgrade(&self, supervised: &Supervised) {
         let address = address_roles(self.directory());
         self.replace(|new| copy(evenkeel(), new));

@@ -447,7 +447,7 @@ fn an_orphan_whose_part_the_files_no_longer_have_is_adopted_and_ends() {
     }
 }
 
-/// Listens where an orphaned address role would, and says nothing that can be understood.
+/// Listens where an orphaned address role would, and sends invalid bytes.
 const FOREIGN: &str = "\
 import os, socket, sys, time
 directory, file = sys.argv[1:]

@@ -17,7 +17,7 @@ fn free() -> u16 {
     free_port().unwrap()
 }
 
-/// The roles that serve with the files of a directory, whoever's they are.
+/// Returns the roles that serve with the files of a directory, under any supervisor.
 fn roles(directory: &Path) -> Vec<i32> {
     let is_role = |pid: &i32| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -26,7 +26,7 @@ fn roles(directory: &Path) -> Vec<i32> {
     roles_of(directory).into_iter().filter(is_role).collect()
 }
 
-/// Kills the supervisor and sees that it is gone.
+/// Kills the supervisor and checks that its process has ended.
 fn kill_supervisor(supervised: &Supervised) -> i32 {
     let role = supervised.role().unwrap();
     supervised.signal(Signal::SIGKILL);

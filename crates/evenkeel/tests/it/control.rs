@@ -211,7 +211,7 @@ impl TestControlRole {
         Some(serde_json::from_slice(&bytes_of(file)).unwrap())
     }
 
-    /// Waits until something is told.
+    /// Waits for a message of this kind.
     pub fn wait_for(
         &mut self,
         wanted: impl Fn(&SupervisorMessage) -> bool,

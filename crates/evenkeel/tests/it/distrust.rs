@@ -176,7 +176,7 @@ fn a_role_that_dies_before_its_version_is_known_is_followed_by_one_of_the_files(
     assert_eq!(Supervised::left_behind(bed.scratch.path()), 0);
 }
 
-/// The role that somebody has taken over, as a process of its own.
+/// Starts a compromised role as a separate process.
 fn hostile(bed: &UntrustedRoleFixture) -> std::process::Child {
     let name = "distrust::plays_a_role_that_somebody_has_taken_over";
     lab::with_default_signals(&mut Command::new(std::env::current_exe().unwrap()))
@@ -219,7 +219,7 @@ fn a_role_that_was_taken_over_chooses_no_path_no_rights_and_no_bundle() {
     );
 }
 
-/// Returns a request in which the role asks that root serves it.
+/// Returns a message in which the role requests to run as root.
 fn wished(scratch: &Path) -> Take {
     use std::os::unix::ffi::OsStrExt;
     Take {

@@ -13,14 +13,14 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
-/// A session whose answers are read until the end.
+/// Opens a session whose responses are read until the end.
 fn connect(path: &Path) -> UnixStream {
     let stream = UnixStream::connect(path).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
-/// Sends all of this, says that nothing follows, and reads the answer.
+/// Sends the text, closes the sending side, and reads the response.
 fn ask(path: &Path, text: &str) -> String {
     try_ask(path, text).unwrap()
 }
@@ -35,7 +35,7 @@ fn try_ask(path: &Path, text: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
-/// Reads until the answer ends so.
+/// Reads until the response ends with this text.
 fn read_to(stream: &mut UnixStream, end: &str) -> String {
     let mut answer = Vec::new();
     let mut byte = [0];
@@ -215,7 +215,7 @@ fn a_session_stays_open_until_its_client_ends_it() {
     }
 }
 
-/// The rows of `show proc`: kind, reloads with what stands behind them, pid.
+/// Rows of `show proc`: kind, reloads with the text after them, pid.
 fn rows(table: &str) -> Vec<(String, String, i32)> {
     let lines = table.lines().filter(|line| !line.starts_with('#'));
     lines

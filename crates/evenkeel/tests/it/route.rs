@@ -133,7 +133,7 @@ fn shop() -> ScratchDirectory {
     scratch
 }
 
-/// Words of the command, its exit code, and what it says.
+/// Words of the command, its exit code, and its output.
 type Row = (&'static [&'static str], i32, &'static [&'static str]);
 
 const DECISIONS: &[Row] = &[
@@ -498,7 +498,7 @@ fn what_decides_is_shown_behind_any_number_of_rules() {
     ));
 }
 
-/// The program does what the command says.
+/// The program acts as the command predicts.
 #[test]
 fn what_it_says_is_what_the_program_does() {
     let scratch = ScratchDirectory::new().unwrap();

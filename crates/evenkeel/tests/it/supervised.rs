@@ -14,7 +14,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 
-/// Bytes of standard error that are looked at: a pipe holds no more.
+/// Maximum of standard error that is read: a pipe holds no more.
 const SAID_MAX: usize = 64 * 1024;
 
 /// A supervisor that was started.
@@ -157,8 +157,8 @@ fn said_so_far(stream: std::process::ChildStderr) -> String {
     String::from_utf8_lossy(&said).into_owned()
 }
 
-/// A master of haproxy blocks signals until it waits for them, and loses one that comes
-/// before it waits in its event loop; ours reads them from its first moment on.
+/// Returns whether a process reads signals. HAProxy's master blocks signals until it waits for
+/// them, and loses one that arrives before its event loop; ours reads them from its start.
 pub fn reads_signals(pid: Pid) -> bool {
     let wait = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
     // A kernel may hide where a process waits; one that runs waits nowhere.
@@ -218,7 +218,7 @@ pub fn lives(pid: i32) -> bool {
     !rest.is_empty() && !is_zombie
 }
 
-/// A server that answers every request on a connection with its name.
+/// Starts a server that responds to every request with its name.
 pub fn origin(name: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -265,7 +265,7 @@ impl Client {
         Some(Client(stream))
     }
 
-    /// The body of an answer; None when the connection does not give one.
+    /// Returns the body of a response; None if the connection has none.
     pub fn get(&mut self) -> Option<String> {
         self.0
             .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -204,7 +204,7 @@ fn ttou_pauses_and_ttin_goes_on() {
     assert_eq!(master.end(Signal::SIGTERM).code(), Some(0));
 }
 
-/// A server that takes connections and never answers.
+/// Starts a server that accepts connections and never responds.
 fn silent_server() -> (std::net::TcpListener, u16) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

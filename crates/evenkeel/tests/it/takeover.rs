@@ -264,8 +264,8 @@ fn the_next_role_knows_what_the_one_that_was_killed_knew() {
     process.end();
 }
 
-/// The file of a `haproxy -W` that runs is replaced by ours, and it is asked to
-/// reload: then it becomes ours, with the same process id.
+/// Our binary replaces the file of a running `haproxy -W`, which is then reloaded: Evenkeel
+/// continues in the same process.
 #[test]
 fn a_running_haproxy_becomes_ours_by_a_reload() {
     if !lab::may_run("takeover", lab::installed("haproxy")) {

@@ -57,8 +57,7 @@ impl TlsProcessFixture {
         format!("ssl crt {} alpn h2,http/1.1", self.word("site.pem"))
     }
 
-    /// Writes the file: what stands in `global`, behind the address of `bind`, and
-    /// in the frontend.
+    /// Writes the file with these lines in `global`, options of `bind`, and lines of the frontend.
     pub fn write(&self, global: &str, bind: &str, more: &str) {
         self.write_to(global, bind, more, &self.origin.address().to_string());
     }
@@ -111,7 +110,7 @@ impl TlsProcessFixture {
         client.connect(self.address()).unwrap()
     }
 
-    /// curl over HTTP/2, while the test goes on.
+    /// Starts curl over HTTP/2 while the test continues.
     fn curl(&self, arguments: &[&str]) -> Child {
         Command::new("curl")
             .args([
@@ -142,7 +141,7 @@ fn reloads(supervised: &Supervised) {
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
 }
 
-/// An answer that comes in pieces until somebody lets it end.
+/// A response in pieces that ends only when the test permits it.
 struct Slow {
     address: SocketAddr,
     begun: std::sync::mpsc::Receiver<()>,
@@ -279,7 +278,7 @@ fn a_takeover_by_another_process_lets_streams_end_in_the_first() {
     assert!(eventually(PATIENCE, ended), "the first does not end");
 }
 
-/// A process that goes with its value.
+/// A process that is killed when this value is dropped.
 struct ChildGuard(Child);
 
 impl Drop for ChildGuard {
@@ -450,7 +449,7 @@ fn an_upgrade_of_the_program_lets_streams_end_in_the_old_one() {
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
 }
 
-/// An HTTP/2 connection by hand: what frames come, by type, with their payload.
+/// Reads the next frame of an HTTP/2 connection: its type and payload.
 fn next_frame(connection: &mut TlsConnection) -> Option<(u8, Vec<u8>)> {
     use std::io::Read;
     let mut head = [0; 9];

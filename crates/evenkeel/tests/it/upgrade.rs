@@ -186,7 +186,7 @@ struct Slow {
     answer: std::sync::mpsc::Sender<()>,
 }
 
-/// A server whose first answer comes when it is told.
+/// Starts a server whose first response waits for the test.
 fn slow_origin() -> Slow {
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -514,7 +514,7 @@ fn the_masters_socket_its_sessions_and_its_figures_survive_the_new_program() {
     ends_well(supervised);
 }
 
-/// A sign of life comes from the new program, and no second word that it serves.
+/// Checks that the new program sends a watchdog ping, and reports only once that it serves.
 fn lives_and_says_once_that_it_serves(notify: &UnixDatagram) {
     let mut said = String::new();
     let mut alive = || {

@@ -6,8 +6,8 @@ use nix::sys::signal::Signal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A loop device on a file in a small tmpfs: what does not fit there is an error of the disk. It
-/// goes with this value.
+/// A loop device on a file in a small tmpfs: data that does not fit is an error of the disk.
+/// Dropping the value removes it.
 struct Thin {
     directory: PathBuf,
     device: String,

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// A mounted XFS. It goes with this value.
+/// A mounted XFS, removed when this value is dropped.
 pub(crate) struct Xfs(pub(crate) PathBuf);
 
 impl Xfs {

@@ -59,7 +59,7 @@ impl VolumeFixture {
             .join(format!("runtime/volume-{name}.sock"))
     }
 
-    /// The state of a volume; empty where nobody says.
+    /// Returns the state of a volume; empty if no role reports it.
     pub(crate) fn state(&self, name: &str) -> String {
         let outcome = self.run(&["volume", "show", name]);
         let line = outcome
@@ -564,7 +564,7 @@ fn shells_complete_the_names_of_volumes() {
     );
 }
 
-/// A loop device with a file system. It goes with this value.
+/// A loop device with a file system, removed when this value is dropped.
 struct Loop(String);
 
 impl Loop {
@@ -645,7 +645,7 @@ fn a_device_with_a_file_system_is_taken_only_with_yes_and_given_back() {
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
 }
 
-/// A device does not tell what is allocated, and has no snapshots.
+/// Checks a volume on a device, which does not report allocated ranges and has no snapshots.
 fn uses_a_device(bed: &VolumeFixture) {
     bed.scratch.write("source", vec![0x5a; 1 << 20]).unwrap();
     let refused = bed.run(&["volume", "import", "mail", "source"]);

@@ -18,7 +18,7 @@ fn free() -> u16 {
     free_port().unwrap()
 }
 
-/// A file that answers with what a page says.
+/// Returns a configuration that responds with the content of a page.
 fn pages(watch: &str, port: u16, page: &Path) -> String {
     format!(
         "global\n    maxconn 100\n    watch {watch} delay 200ms\ndefaults\n    mode http\n    timeout client 30s\n    \
@@ -41,7 +41,8 @@ const RELOADED: &str = "configuration reloaded; serving on";
 const REFUSED: &str = "nothing was changed";
 const RETURNED: &str = "have returned to the served content";
 
-/// The end, once it has said this so often. What serves does so before that is said.
+/// Ends the supervisor once it has printed this text that often. The serving process applies a
+/// change before the supervisor reports it.
 fn end(supervised: Supervised, words: &str, times: usize) -> CommandOutput {
     let said = eventually(PATIENCE, || supervised.times_said(words) >= times);
     assert!(said, "{words}: {times} times");

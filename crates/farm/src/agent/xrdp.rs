@@ -237,7 +237,7 @@ fn of(proc: &Path, pid: u32, name: &str) -> PathBuf {
     proc.join(pid.to_string()).join(name)
 }
 
-/// Reads a file of `/proc` up to the limit. Returns None if the file is gone.
+/// Reads a file of `/proc` up to the limit. Returns None if the file no longer exists.
 fn read(path: &Path, bytes_max: u64) -> Option<String> {
     let mut bytes = Vec::new();
     let file = File::open(path).ok()?;

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 /// Limit of proposals for one logon. After that, a decision that another node knows is accepted.
 const ROUNDS_MAX: u8 = 3;
 
-/// A proposal that waits for the other nodes' answers.
+/// A proposal that waits for the responses of the other nodes.
 #[derive(Debug)]
 pub(super) struct PendingProposal {
     number: u64,
@@ -307,7 +307,7 @@ impl Agreement {
         }
     }
 
-    /// Closes the connections of nodes that do not answer claims in time.
+    /// Closes the connections of nodes that do not respond to claims in time.
     pub(super) fn close_unresponsive_nodes(&mut self, now_ms: u64) {
         let late = self.claims.values().filter(|claim| claim.due_ms <= now_ms);
         let late: BTreeSet<String> = late.flat_map(|claim| claim.open.clone()).collect();

@@ -36,7 +36,7 @@ pub const START_MS: u64 = 1_500;
 pub const BROKEN_MS: u64 = 300;
 /// Timeout for receiving the directory of another node, milliseconds.
 pub const SYNC_MS: u64 = 5_000;
-/// Timeout for the answer to a claim, milliseconds; the connection is closed when it expires.
+/// Timeout of the response to a claim, milliseconds; the connection is closed when it expires.
 pub const CLAIM_MS: u64 = 1_000;
 const WAITING_MAX: usize = 20_000;
 

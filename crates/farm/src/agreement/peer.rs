@@ -313,7 +313,7 @@ impl Agreement {
         })
     }
 
-    /// Returns the nodes that have to answer a claim.
+    /// Returns the nodes that have to respond to a claim.
     pub(super) fn synced(&self) -> BTreeSet<String> {
         let synced = self.peers.iter().filter(|(_, peer)| peer.is_synced());
         synced.map(|(node, _)| node.clone()).collect()

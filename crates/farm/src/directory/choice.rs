@@ -63,7 +63,7 @@ pub struct HostState {
     pub is_ordered: bool,
     /// Only the configurations of other nodes have the host.
     pub is_far: bool,
-    /// No configuration has the host any more; its sessions stay until they end.
+    /// The host is in no configuration any longer; its sessions stay until they end.
     pub is_removed: bool,
     /// Health according to the checks.
     pub health: Health,

@@ -56,7 +56,7 @@ struct Begun<'g> {
     wakes: Option<Arc<Notify>>,
 }
 
-/// Serves a client until it is gone.
+/// Serves a client until its connection ends.
 pub(super) async fn serve(gateway: Arc<Gateway>, mut channel: Channel) {
     let site = &gateway.site;
     let Some(visitor) = channel.visitors.first().cloned() else {

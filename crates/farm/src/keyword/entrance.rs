@@ -119,7 +119,7 @@ pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange)
     }
 }
 
-/// Reports a userlist of which nobody can sign in.
+/// Reports a userlist without any user who can sign in.
 fn nobody(list: &Spanned<String>, context: &mut Context) {
     let told = format!(
         "nobody can sign in by userlist '{}': no user of it may",

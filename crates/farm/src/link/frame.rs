@@ -35,7 +35,7 @@ pub enum LinkFrame {
         message: AgreementMessage,
     },
     Ping,
-    /// The sender stops: nobody has to wait for it.
+    /// The sender stops: no node has to wait for it.
     Leave,
 }
 

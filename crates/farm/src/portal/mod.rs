@@ -441,7 +441,8 @@ impl Portal {
     }
 }
 
-/// Returns the response while nobody may sign in: a page with the reason, or its text for programs.
+/// Returns the response while sign-ins are not possible: a page with the reason, or its text for
+/// programs.
 fn closed(facts: &PortalConfiguration, head: &Parts, why: &str) -> PortalResponse {
     let path = head.uri.path().to_ascii_lowercase();
     let is_program =

@@ -33,7 +33,7 @@ pub(super) enum ClientEnd {
     Gone(#[from] io::Error),
 }
 
-/// Serves a client until it is gone.
+/// Serves a client until its connection ends.
 pub(super) async fn serve(
     site: Arc<FarmState>,
     tls: Arc<ServerConfig>,

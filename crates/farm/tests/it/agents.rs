@@ -21,7 +21,7 @@ struct Hand {
     lines: Receiver<String>,
 }
 
-/// An agent that says this, and then closes the connection or keeps it.
+/// Starts an agent that sends this text, and then closes the connection or keeps it.
 fn agent(says: &str, closes: bool) -> Hand {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("its address").port();
@@ -51,7 +51,7 @@ impl Hand {
         text.clone_into(&mut lock(&self.says));
     }
 
-    /// Waits until it is asked by a line that begins so.
+    /// Waits until the farm has sent a line that begins so.
     fn hears(&self, begin: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(SOON).expect("a line");
@@ -79,7 +79,7 @@ fn peers() -> [Peer; 2] {
     [peer(b'1'), peer(b'2')]
 }
 
-/// The letter of the host to which a user comes, with the connection.
+/// Returns the letter of the host to which a user is routed, with the connection.
 fn comes(at: SocketAddr, name: &str) -> (TcpStream, u8) {
     let redirection = logs_on(at, Person::named(name)).expect("a redirection");
     let (mut stream, confirm) = negotiates(at, &request(token(&redirection), SSL));

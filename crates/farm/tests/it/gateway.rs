@@ -175,7 +175,7 @@ trait Tunnel {
         packet[10..].to_vec()
     }
 
-    /// A host behind the tunnel answers.
+    /// Checks that a host behind the tunnel responds.
     fn meets_a_host(&mut self) {
         let request = ConnectionRequest {
             routing: Routing::Hint("anna".to_owned()),

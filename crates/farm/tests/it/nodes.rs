@@ -105,7 +105,7 @@ fn node(authority: &Authority) -> Issued {
     authority.issue(&leaf).expect("a certificate")
 }
 
-/// Waits until a node stands so with another one.
+/// Waits until a node reports this state of its connection with another one.
 fn stands(role: &FarmRole, other: usize, word: &str) -> String {
     let now = || {
         let subject = subject(role);

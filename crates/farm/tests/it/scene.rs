@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-/// A host: it answers a request, and repeats what comes behind it with its own first letter in front.
+/// A host that responds to a request, and then echoes all data with its own letter in front.
 pub struct Peer {
     pub address: SocketAddr,
     /// The requests with a token or a hint, whole, that it has got: checks have neither.
@@ -67,7 +67,7 @@ pub fn peer(letter: u8) -> Peer {
     Peer { address, requests }
 }
 
-/// A host that answers requests, and hangs behind them until `is_well` is set.
+/// Starts a host that responds to requests, and then hangs until `is_well` is set.
 pub fn half_dead(is_well: &Arc<AtomicBool>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address");
@@ -93,7 +93,7 @@ pub fn half_dead(is_well: &Arc<AtomicBool>) -> SocketAddr {
     address
 }
 
-/// A host that accepts and never answers.
+/// Starts a host that accepts connections and never responds.
 pub fn hung() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address");

@@ -77,7 +77,7 @@ struct FileSystemState {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Power {
     On,
-    /// Power is cut: operations hang, and nothing changes any more.
+    /// Power is cut: operations hang, and the content no longer changes.
     Cut,
     /// After a power cut: all operations fail, since only killed processes still wait.
     Gone,
@@ -162,7 +162,7 @@ impl UnreliableDisk {
     }
 
     /// Lets killed processes end, by failing their operations. Returns whether no file is open any
-    /// more.
+    /// longer.
     pub fn release(&self) -> bool {
         let mut state = self.shared.lock();
         state.power = Power::Gone;

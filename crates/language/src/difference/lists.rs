@@ -24,7 +24,7 @@ use super::words::displayed_word;
 use crate::reader::{LINE_BYTES_MAX, written_words};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Longest name of a file, a header or a variable that is looked at, bytes.
+/// Longest name of a file, a header or a variable that is evaluated, bytes.
 const NAME_BYTES_MAX: usize = 8 << 10;
 /// Limit on the calls in an expression. One with more is a secret, and if a sink reads it, every
 /// carrier is one.

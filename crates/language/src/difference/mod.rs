@@ -45,8 +45,8 @@ pub struct Vocabulary<'a> {
     pub secrets: Vec<&'a str>,
     /// Words before a program and its arguments: `notify_master`.
     pub programs: Vec<&'a str>,
-    /// All words that keywords have, sorted. A word that is not one of them may be misspelt,
-    /// and stand before a secret. Empty: misspelt words are not looked for.
+    /// All words of keywords, sorted. Any other word may be misspelt, and precede a secret. Empty:
+    /// misspelt words are not detected.
     pub words: Vec<&'a str>,
     /// Uses of secrets in the masked configuration; see [`Vocabulary::for_texts`].
     pub uses: SecretUses,

@@ -169,8 +169,8 @@ pub fn is_suspect(name: &str) -> bool {
     SUSPECT.iter().any(|suspect| low.contains(suspect))
 }
 
-/// The value of a variable as it may be seen: covered if the name says that it is secret, and
-/// without the passwords of URLs.
+/// Returns the value of a variable for display: masked if the name suggests a secret, and without
+/// the passwords of URLs.
 pub fn masked_value(name: &str, value: &str) -> String {
     if is_suspect(name) || may_name_secret(&name.to_ascii_lowercase()) {
         COVER.to_owned()
@@ -185,7 +185,7 @@ pub fn is_compared_with_secrets(expression: &str, vocabulary: &Vocabulary<'_>) -
     visible_parts_of_line(&line, vocabulary).last() == Some(&Visibility::Covered)
 }
 
-/// Schemes of credentials; what stands behind them is secret.
+/// Schemes of credentials; the word after one is secret.
 pub(super) const SCHEMES: &[&str] = &["basic", "bearer"];
 
 /// The visible part of a word.
@@ -416,7 +416,7 @@ fn joined<'t>(text: &'t str, vocabulary: &Vocabulary<'_>) -> Option<&'t str> {
     is_secret.then(|| &text[..=at])
 }
 
-/// The visible part of a word by what it is, and what stands before it.
+/// Returns the visible part of a word, by its form and by the word before it.
 fn part(text: &str, first: &str, before: Option<&String>, uses: &SecretUses) -> Visibility {
     // A definition in keepalived's syntax: `$AUTH_PASS=…`.
     if let Some((name, value)) = text.split_once('=')

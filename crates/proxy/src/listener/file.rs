@@ -21,8 +21,8 @@ const ATTRIBUTE_HEAD_BYTES: usize = 4;
 /// Size of the response buffer, ten times what a response needs.
 const ANSWER_BYTES: usize = 512;
 
-/// Returns whether the file at a path is that of the socket. If the kernel does not tell, the
-/// answer is yes for any socket at the path, so that it is not given up.
+/// Returns whether the file at a path is that of the socket. If the kernel does not report that,
+/// any socket at the path counts, so that the socket stays in use.
 pub(super) fn is_bound_to(fd: &OwnedFd, path: &Path) -> bool {
     let Ok(there) = rustix::fs::lstat(path) else {
         return false;

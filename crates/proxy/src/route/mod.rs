@@ -61,8 +61,8 @@ pub fn prepare(mut config: Config) -> Arc<Config> {
     Arc::new(config)
 }
 
-/// The same with the state that another process told (`TellLive`), where names agree.
-/// Returns what is too large to be in it.
+/// Like `prepare`, with the state that another process exported (`TellLive`), where the names
+/// match. Returns the data that was too large to be included.
 ///
 /// # Errors
 /// The state is none.

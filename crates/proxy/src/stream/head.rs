@@ -117,7 +117,7 @@ fn begins_http2(session: &Session, bytes: &[u8]) -> bool {
         && http1::http2_preface(bytes) != Preface::No
 }
 
-/// Answers input that is not a valid request.
+/// Responds to input that is not a valid request.
 pub async fn refuse(client: &mut Client, stream: &mut ProxyStream, failure: HeadFailure) {
     let frontend = stream.session.frontend().state.clone();
     count(stream);

@@ -24,7 +24,7 @@ const LENGTH_BYTES: usize = 32;
 #[derive(Debug)]
 pub(super) struct Interim;
 
-/// Framing of a body: what tells the client where it ends.
+/// Framing of a body, by which the client finds its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum BodyEnd {
     /// The body has this length.

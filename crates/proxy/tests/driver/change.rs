@@ -17,7 +17,7 @@ use std::time::Instant;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// Returns a frontend `f` on `{0}` that answers all requests with this word, followed by
+/// Returns a frontend `f` on `{0}` that responds to all requests with this word, followed by
 /// `rest`.
 fn says(word: &str, rest: &str) -> String {
     format!(

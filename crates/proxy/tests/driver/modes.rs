@@ -4,8 +4,8 @@ use crate::bed::{ProxyFixture, ScriptedOrigin, against_haproxy, pause, settle, s
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// Returns what the server and the client are told about their connections, and how the
-/// client's ends: "server: …, client: …, open".
+/// Returns what the server and the client learn about their connections, and whether the client's
+/// stays open: "server: …, client: …, open".
 fn told(front: &str, back: &str, request: &str) -> String {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         while let Some(head) = peer.head() {

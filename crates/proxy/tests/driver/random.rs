@@ -59,7 +59,7 @@ impl ProxySimulation {
     }
 }
 
-/// Answers with its number, the target and the body; upgrades to an echo.
+/// Responds with its number, the target and the body; upgrades to an echo.
 fn origin(number: usize) -> ScriptedOrigin {
     ScriptedOrigin::new(move |mut peer, _| {
         while let Some(head) = peer.head() {

@@ -150,7 +150,7 @@ impl Supervisor {
         }
     }
 
-    /// Returns whether the change in progress brings a candidate, beside an accepted
+    /// Returns whether the change in progress brings a candidate in addition to an accepted
     /// version.
     pub(in super::super) fn brings_trial(&self) -> bool {
         let serving = self.cluster.serving.as_ref();

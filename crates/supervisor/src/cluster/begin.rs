@@ -58,7 +58,8 @@ impl Supervisor {
         }
     }
 
-    /// Holds for the parts what the state directory says, until the control role reports.
+    /// Stores the messages for parts that follow from the state directory, until the control role
+    /// reports.
     fn hold_first_messages(&mut self, start: &Start) {
         let governing = self.slots.governing.row.part;
         let first = (self.governs().read_first_messages)(&start.directory);

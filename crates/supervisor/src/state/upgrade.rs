@@ -57,7 +57,7 @@ pub enum UpgradeStage {
     Loading,
     /// The old role was asked for its state, until this deadline.
     Asking(Next, Instant),
-    /// The new role starts, or serves beside the old one.
+    /// The new role starts, or serves together with the old one.
     Trying(Trial),
     /// The new role serves; the supervisor executes the new program by this deadline.
     Executing(Instant),
@@ -70,7 +70,7 @@ pub struct Next {
     pub shown: String,
 }
 
-/// The role of the new program during its trial beside the old one.
+/// The new program's role during its trial, while the old role still exists.
 pub struct Trial {
     pub new: RunningRole,
     /// Time for the role to become ready.

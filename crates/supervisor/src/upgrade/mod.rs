@@ -23,7 +23,7 @@ use part::role::SupervisorMessage;
 use part::voice::Gravity;
 use std::time::{Duration, Instant};
 
-/// Time for which a new role serves beside the old one before it is trusted.
+/// Time for which a new role serves together with the old one before it is trusted.
 const PROBATION: Duration = Duration::from_secs(3);
 /// Deadline for the state of the old role.
 const STATE_LIMIT: Duration = Duration::from_secs(10);

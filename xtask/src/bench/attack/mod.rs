@@ -31,7 +31,7 @@ const HEAD_START: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(5);
 /// Timeout of a response, which then counts as that long.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// And all of them; fewer are told about then.
+/// Timeout of all requests; the result then covers fewer of them.
 const PATIENCE_OF_ALL: Duration = Duration::from_secs(12);
 /// Wait of an attacker for the end of a connection after an announced end.
 const GOODBYE: Duration = Duration::from_millis(50);
@@ -126,8 +126,8 @@ fn connection(port: u16, script: &Script, stop: &AtomicBool) -> io::Result<()> {
     Ok(())
 }
 
-/// A good client for so many requests, every other one on a new connection: the
-/// time, in milliseconds, in which 99 of 100 are answered.
+/// Runs a well-behaved client with so many requests, every other one on a new connection. Returns
+/// the 99th percentile of the response times, milliseconds.
 pub fn good_client(port: u16, requests: usize) -> Result<f64, Error> {
     std::thread::sleep(HEAD_START);
     let (mut kept, start) = (None, Instant::now());

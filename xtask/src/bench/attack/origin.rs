@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::super::error::Error;
 use super::super::process::pin;
 
-/// A chunk of one byte, as it stands on the wire.
+/// Encoded chunk of one byte.
 const CHUNK: &[u8] = b"1\r\nx\r\n";
 const PIECE_BYTES: usize = 60_000;
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -22,7 +22,7 @@ const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 pub struct Origin {
     /// Port on 127.0.0.1.
     pub port: u16,
-    /// Bytes of bodies that came, or went.
+    /// Bytes of bodies, received and sent.
     pub bytes: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 }

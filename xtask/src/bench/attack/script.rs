@@ -6,7 +6,7 @@ pub struct Script {
     /// Bytes that are sent repeatedly until the proxy closes the connection. If empty,
     /// the connection is closed and opened again.
     pub endless: Vec<u8>,
-    /// Answers are read; else they are left in the socket, but for a little.
+    /// Responses are read; otherwise they stay in the socket, except for a few bytes.
     pub reads: bool,
 }
 
@@ -15,11 +15,11 @@ pub struct Script {
 pub enum Attack {
     /// Uploads in chunks of one byte.
     ChunkedUpload,
-    /// Answers in chunks of one byte.
+    /// Responses in chunks of one byte.
     ChunkedAnswer,
     /// HTTP/2 streams that are reset at once, below the burst that is allowed.
     RapidReset,
-    /// A header that stands in HPACK's table and is named thousands of times.
+    /// A header in HPACK's table to which a request refers thousands of times.
     HpackBomb,
     /// Requests with as many headers as are taken.
     Headers,
@@ -28,7 +28,7 @@ pub enum Attack {
     Settings,
     Pings,
     Windows,
-    /// Large answers that are hardly read.
+    /// Large responses that are read very slowly.
     SlowReaders,
 }
 

@@ -23,7 +23,7 @@ const LINES_SHOWN: usize = 12;
 const END_MAX: Duration = Duration::from_secs(10);
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Runs programs until a signal comes.
+/// Runs programs until a signal arrives.
 pub struct Runner(SignalFd);
 
 /// Returns where a program is.
@@ -182,7 +182,7 @@ impl Runner {
     }
 }
 
-/// Asks a program and its children to end, and kills them if they do not.
+/// Ends a program and its children, with SIGKILL if SIGTERM has no effect.
 fn end(child: &mut Child, pid: Pid) {
     // A process that has ended already is no error.
     let _ = kill_process_group(pid, Kill::TERM);

@@ -155,7 +155,7 @@ fn print_change_result(
     }
 }
 
-/// Returns how a change is judged: as the command line says, or else as the changed files say.
+/// Returns how a candidate is judged: by the command line, otherwise by the changed files.
 fn judging(matches: &ArgMatches, set: &FileSet) -> Judging {
     let section = ConfigSection::read(set, &file_set::grammar(set));
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);

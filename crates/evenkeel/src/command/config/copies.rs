@@ -224,7 +224,7 @@ mod tests {
         pairs(&set, &["alpha", "beta", "gamma"].map(str::to_owned))
     }
 
-    /// Returns whether a change is refused at a node whose report says which copies are complete.
+    /// Returns whether a change is refused at a node with this report of complete copies.
     fn is_refused(old: &str, new: &str, me: &str, complete: &str) -> bool {
         let mail = Subject::new(VOLUME, "mail").fact(COMPLETE, complete.to_owned());
         let report = StatusReport {

@@ -9,7 +9,7 @@ use cluster::history::{self, Blame, BlamedLine, MaskedFile};
 use cluster::state::VersionRecord;
 use std::collections::BTreeMap;
 
-/// Limit of an author's name beside a line, in characters.
+/// Limit of an author's name next to a line, in characters.
 const AUTHOR_MAX: usize = 16;
 
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {

@@ -82,7 +82,7 @@ fn checked(mut new: FileSet) -> Result<FileSet, ConfigError> {
     }
 }
 
-/// Asks a question on the terminal. Returns None at the end of input.
+/// Prints a question on the terminal and reads the answer. Returns None at the end of input.
 fn ask(question: &str) -> Option<String> {
     print(question);
     let _ = std::io::stdout().flush();
@@ -93,7 +93,7 @@ fn ask(question: &str) -> Option<String> {
         .then(|| answer.trim().to_owned())
 }
 
-/// Returns the reason of the change; asks for it if the command line has none.
+/// Returns the reason of the change, read from the terminal if the command line has none.
 fn reason(given: Option<&String>) -> Result<String, ConfigError> {
     let reason = given
         .cloned()

@@ -72,7 +72,7 @@ fn user() -> Arg {
         .help("The user, as the `userlist` names them")
 }
 
-/// A name that stands in a line as it is.
+/// Checks that a name needs no quotes in a line of the file.
 fn user_name(name: &str) -> Result<String, String> {
     let fits = |c: char| c.is_alphanumeric() || "._-:@+".contains(c);
     if !name.is_empty() && name.chars().all(fits) {

@@ -26,7 +26,7 @@ use supervisor::directory::Instance;
 const FAR_EVERY: Duration = Duration::from_millis(20);
 /// Poll interval of the progress.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Number of looks without the order to stop after which another order must have come.
+/// Number of polls without the order to stop after which another order must have arrived.
 const LOOKS_WITHOUT_ORDER: u32 = 50;
 /// State of a failed guest.
 const FAILED: &str = "failed";

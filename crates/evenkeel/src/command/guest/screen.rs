@@ -67,7 +67,7 @@ impl Drop for Screen {
     }
 }
 
-/// Writes what waits, until no more comes or the terminal is gone.
+/// Writes pending output until its sender is dropped or the terminal is closed.
 fn write(mut out: impl Write, waiting: &Mutex<PendingOutput>, changed: &Condvar) {
     loop {
         let is_idle = |waiting: &mut PendingOutput| {

@@ -19,7 +19,7 @@ use supervisor::directory;
 use volume::config::Volumes;
 use volume::role::socket_path;
 
-/// Parts beside the proxy whose processes are described; `None`: the files have none.
+/// Parts besides the proxy whose processes are described; `None`: the files have none.
 pub struct Parts<'p> {
     pub volumes: Option<&'p Volumes>,
     pub console: Option<&'p ConsoleConfig>,

@@ -44,7 +44,7 @@ const PACE: Pace = Pace {
     patience: Duration::from_secs(2),
 };
 
-/// The running platform. Dropped, all of it is gone.
+/// The running platform. Dropping it removes everything.
 pub struct DemoPlatform {
     // In this order: what works in the hosts goes before them.
     forwarders: [Forwarder; 3],

@@ -139,7 +139,7 @@ impl TestGuestPart {
         }
     }
 
-    /// Answers requests until the future completes.
+    /// Responds to requests until the future completes.
     async fn answers<T>(&self, what: impl Future<Output = T>) -> T {
         let answers = async {
             loop {
@@ -191,7 +191,7 @@ fn farm_with(lines: Vec<Consoles>) -> Farm {
     farm
 }
 
-/// Returns the response to a request while the part answers.
+/// Returns the response to a request while the part responds.
 fn get(bed: &PortalFixture, part: &TestGuestPart, path: &str, headers: &[(&str, &str)]) -> Got {
     let headers = headers.iter();
     let request = Request::get(path).header("host", "desktop.example.org");

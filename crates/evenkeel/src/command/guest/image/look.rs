@@ -20,7 +20,7 @@ const LINUX: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "btrfs"];
 /// Virtio drivers that Windows needs to boot.
 const DRIVERS: [&str; 2] = ["viostor.sys", "netkvm.sys"];
 
-/// Returns what `blkid` says about a place of a file.
+/// Returns the output of `blkid` for a position in a file.
 fn probe(
     runner: &Runner,
     path: &Path,

@@ -136,7 +136,7 @@ fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
     carry_out(matches, &shop, runner, (&looked, &plan, &place))
 }
 
-/// Asks the operator at the terminal for confirmation.
+/// Requests confirmation from the operator at the terminal.
 fn confirmed() -> bool {
     if !stdin().is_terminal() || !stderr().is_terminal() {
         return false;
