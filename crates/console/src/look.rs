@@ -163,7 +163,7 @@ impl MachineReport {
         changed.into_iter().for_each(|one| self.note(one));
     }
 
-    /// Adds an event of a subject, and drops the oldest beyond [`CHANGES_MAX`].
+    /// Adds an event of a subject, and drops the oldest beyond `CHANGES_MAX`.
     pub fn note(&mut self, one: (String, Event)) {
         if self.changes.len() >= CHANGES_MAX {
             self.changes.pop_front();

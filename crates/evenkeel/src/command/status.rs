@@ -220,7 +220,7 @@ fn report_within(
     Ok(report.map_err(|error| gone(&error))?)
 }
 
-/// Asks a supervisor, and waits for the answer; without a limit for as long as it takes.
+/// Sends a query to a supervisor, and waits for the response. A `limit` of None waits forever.
 ///
 /// # Errors
 /// Returns why there is no report.
@@ -276,10 +276,10 @@ fn connect(instance: &Instance, until: Option<Instant>) -> Result<Channel, Chann
     }
 }
 
-/// Asks the role of a part, which has the name of its section.
+/// Sends a query to the role of a part, which has the name of its section.
 ///
 /// # Errors
-/// Why there is no answer, in words.
+/// Returns why there is no response.
 pub fn ask_part<T: DeserializeOwned>(
     instance: &Instance,
     message: PartMessage,

@@ -148,7 +148,7 @@ pub(super) fn with_idle(server: &Server, wanted: &ConnectionRequirements) -> u64
     }
 }
 
-/// Asks these threads for an idle connection that has carried at least this many streams.
+/// Requests an idle connection from these threads that has carried at least this many streams.
 pub(super) async fn request_idle_connection(
     server: &Server,
     wanted: &ConnectionRequirements,
