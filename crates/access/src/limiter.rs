@@ -12,10 +12,13 @@ const TRIES: u64 = 5;
 /// Maximum number of keys that are counted.
 const ENTRIES_MAX: usize = 4_096;
 
-/// Time at which all attempts of each key are available again, milliseconds. Keys without failures
-/// have no entry.
+/// Limits the failed attempts of each key: several at once, then one after each recovery time of
+/// the key. An attempt that counts for several keys needs one left for all of them. Under a flood
+/// of keys, those with the fewest and oldest failures are dropped.
 #[derive(Debug, Default)]
 pub struct Limiter {
+    /// Time at which all attempts of a key are available again, milliseconds. Keys without failures
+    /// have no entry.
     until: HashMap<Key, u64>,
     /// Connection to the other nodes. None on a node without a cluster.
     peers: Option<Arc<dyn Peers>>,

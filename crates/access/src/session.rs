@@ -91,6 +91,9 @@ pub struct Visitor {
     pub account: Option<Account>,
 }
 
+/// Issues and verifies the signed tokens of sessions. A running session exists only as its token.
+/// Stored are the secret, the sessions that ended early, and the one-time codes that users have
+/// used; the next process gets them as [`SavedSessions`].
 pub struct Sessions {
     key: hmac::Key,
     secret: Vec<u8>,

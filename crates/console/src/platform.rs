@@ -12,7 +12,8 @@ pub const UNSEEN_MS: u64 = 5_000;
 /// Timeout of a poll, and of the response of another machine, milliseconds.
 pub const PATIENCE_MS: u64 = 3_000;
 
-/// State of all machines, with the history.
+/// State of all machines as one of them knows it, with the history. Pages are drawn from this
+/// value.
 #[derive(Clone, Debug, Default)]
 pub struct Platform {
     /// The machines, the drawing one first. Without a cluster there is no other.

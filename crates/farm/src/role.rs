@@ -54,6 +54,8 @@ pub struct Program {
     pub guests: GuestProvider,
 }
 
+/// All farms of this machine while they run. The main thread of the role calls the methods;
+/// connections are on the threads of each farm ([`Server`], [`web::Server`]).
 pub struct FarmRole {
     verify: Verify,
     farms: BTreeMap<String, RunningFarm>,

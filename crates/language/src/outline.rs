@@ -2,7 +2,7 @@
 //! within another section (`node`, which is also a keyword of `global`): then the indentation
 //! decides.
 
-/// The names of sections, and the section of the current line.
+/// Decides which lines begin a section. The caller passes the first word of each line, in order.
 #[derive(Clone, Debug)]
 pub struct Outline<'n> {
     names: Vec<&'n str>,

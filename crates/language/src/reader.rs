@@ -86,7 +86,9 @@ fn words_of(
     lexer.words.into_iter().map(placed).collect()
 }
 
-/// Reads the files of a configuration, in their order, as a single text.
+/// Reads the files of a configuration, in their order, as a single text. The caller takes one line
+/// at a time, so that a `setenv` affects the lines below it, and names the section that each line
+/// begins ([`Reader::section`]).
 #[derive(Debug)]
 pub struct Reader {
     files: Vec<FileId>,

@@ -82,7 +82,8 @@ struct Partial {
     descriptors: Vec<OwnedFd>,
 }
 
-/// An end of a channel.
+/// An end of a channel. [`Channel::send`], [`Channel::flush`] and [`Channel::receive`] never block;
+/// [`Channel::finish`] and [`Channel::wait`] do.
 pub struct Channel {
     socket: OwnedFd,
     outgoing: VecDeque<Packet>,

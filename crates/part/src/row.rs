@@ -34,7 +34,8 @@ pub enum Environment {
     All,
 }
 
-/// The properties of a role.
+/// The properties of a role, as a row of the table of roles. The supervisor treats all roles alike
+/// except for these.
 pub struct RoleRow {
     /// The part whose role this is.
     pub part: &'static str,

@@ -29,7 +29,8 @@ pub struct PartRequest {
     pub descriptors: Vec<SharedFd>,
 }
 
-/// The work of a role.
+/// The work of a role with a single thread. [`main`] calls all methods on that thread, one at a
+/// time. No method may block: the supervisor kills a role whose main loop does not respond.
 pub trait Work: Sized {
     /// Starts with the payload of a version and with the last state that the previous role stored
     /// ([`Work::state`]); another version of the program may have written the state.

@@ -58,7 +58,8 @@ impl Assumed {
     }
 }
 
-/// A connected stream socket (TCP or Unix) that belongs to this thread's event loop.
+/// A connected stream socket (TCP or Unix) that belongs to this thread's event loop and never moves
+/// to another one. The `try_` functions never block. Dropping the socket closes it.
 pub struct StreamSocket {
     fd: OwnedFd,
     key: Key,

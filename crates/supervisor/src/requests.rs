@@ -6,7 +6,9 @@ use crate::control::{Asker, RequestInterface};
 /// Maximum number of clients that get the result of one reload.
 const ASKERS_MAX: usize = 256;
 
-/// Running and pending reload requests.
+/// Reload requests: those of the reload in progress, and those that arrived since it began. The
+/// latter are all served by one more reload. A reload is given up when none of its requesters waits
+/// any longer, except if one of them never waits.
 #[derive(Debug, Default)]
 pub struct Requests {
     running: Option<Request>,

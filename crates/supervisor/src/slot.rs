@@ -32,6 +32,8 @@ pub struct SidecarConfiguration {
     pub without_proxy: bool,
 }
 
+/// A process of a role and what the supervisor knows about it, from its start or adoption until its
+/// end has been handled.
 pub struct RunningRole {
     /// The process of the role.
     pub process: Started,
@@ -142,7 +144,9 @@ impl RunningRole {
     }
 }
 
-/// The slot of a role.
+/// The slot of a role: its current process, a predecessor during a replacement, the configuration
+/// that the role should run, and the times of its next start and of its kill. A slot exists for
+/// each row of the table, also if the role does not run.
 pub struct RoleSlot {
     /// The properties of the role.
     pub row: &'static RoleRow,

@@ -9,7 +9,9 @@ use part::row;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// A version of the configuration.
+/// A version of the configuration, complete enough to start any role with it: the plan, and the
+/// descriptors of the bundle, the sockets and the payloads. The supervisor forwards the contents
+/// unread.
 #[derive(Debug)]
 pub struct LoadedVersion {
     /// The message for the primary role.

@@ -98,6 +98,8 @@ enum RoleEvent {
     Acted(UserOrder, Result<String, String>),
 }
 
+/// The part of the console role on its main thread: it polls the machine, executes orders, and
+/// saves the state. Pages and proxy queries are on other threads, which share [`ConsoleState`].
 pub struct ConsoleRole {
     place: ConsoleEnvironment,
     shared: Arc<ConsoleState>,

@@ -46,7 +46,8 @@ use tokio::sync::{Notify, oneshot, watch};
 /// Events of a host that are kept.
 const EVENTS_MAX: usize = 20;
 
-/// State of one farm, and the operations on it.
+/// State of one farm, shared by its connections, its checks, the link to the other nodes and the
+/// role. All methods may be called on any thread. The lock is never held across a wait.
 pub struct FarmState {
     name: String,
     id: NameId,

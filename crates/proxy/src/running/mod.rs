@@ -16,6 +16,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
+/// The threads that serve traffic, as started by [`serve`]. All methods may be called on any
+/// thread.
+///
+/// Dropping the value stops nothing. [`DataPlane::soft_stop`] ends the accept loops and lets
+/// connections finish, [`DataPlane::stop`] ends them, and [`DataPlane::wait`] returns when all
+/// threads have ended.
 #[derive(Debug)]
 pub struct DataPlane {
     /// State shared by the threads.

@@ -38,7 +38,8 @@ use upgrade::Upgrade;
 /// Time for a role to apply a version.
 pub const TAKE_LIMIT: Duration = Duration::from_secs(300);
 
-/// The supervisor with all of its state.
+/// The supervisor with all of its state. Only its single thread accesses the state, one event of
+/// the main loop at a time.
 pub struct Supervisor {
     pub command: StartParameters,
     pub voice: MessagePrinter,
