@@ -17,7 +17,6 @@ const AT: &str = "https://alpha:8600";
 const TABLE: &str = "    stick-table type ip size 100 store http_req_rate(10s)\n    stick on src\n";
 /// The site of the documentation.
 const SHOP: &str = "https://shop.example.org/";
-/// A group without members.
 const MEMBERS: u32 = 4_243;
 /// The last line of the section in the configuration.
 const LAST: &str = "    role admin user anna\n";

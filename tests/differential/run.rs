@@ -29,7 +29,6 @@ struct Bed {
     scratch: ScratchDirectory,
 }
 
-/// Result of one case.
 type Outcome = Result<String, String>;
 
 impl Bed {

@@ -21,7 +21,6 @@ pub struct Sample {
     pub value: f64,
 }
 
-/// Unit of a number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unit {
     Milliseconds,

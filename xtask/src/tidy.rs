@@ -26,7 +26,6 @@ struct Finding {
     wrong: Wrong,
 }
 
-/// Violation of a rule.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Wrong {
     Unfinished {

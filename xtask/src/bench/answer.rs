@@ -10,7 +10,6 @@ use super::coded::Coded;
 /// Longest head of a response that is accepted.
 pub const HEAD_BYTES_MAX: usize = 512;
 
-/// The required response.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
     pub body: &'a [u8],
@@ -90,7 +89,6 @@ impl Reader {
         }
     }
 
-    /// Starts the next response.
     pub fn reset(&mut self) {
         self.head_bytes = 0;
         self.body_bytes = None;

@@ -41,7 +41,6 @@ pub struct Metric {
     pub against: Against,
 }
 
-/// A measured situation.
 #[derive(Debug)]
 pub struct Case {
     pub name: &'static str,

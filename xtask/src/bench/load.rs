@@ -82,7 +82,6 @@ enum Order {
     Next,
 }
 
-/// Progress of a run.
 #[derive(Debug)]
 struct Pace {
     order: Order,

@@ -19,7 +19,6 @@ use super::answer;
 use super::error::Error;
 use super::process::pin;
 
-/// Available sizes of bodies.
 pub const BODY_SIZES_BYTES: [usize; 3] = [100, 16 * 1024, 1024 * 1024];
 /// Longest request head; a longer one closes its connection.
 const REQUEST_BYTES_MAX: usize = 2048;

@@ -42,7 +42,6 @@ pub enum Key {
     Rsa,
 }
 
-/// Traffic over the connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Talk {
     /// A connection for each request, its session new or resumed.
@@ -110,7 +109,6 @@ impl Job<'_> {
     }
 }
 
-/// Reader of the responses.
 #[derive(Debug)]
 enum Speaker {
     Http1 {
@@ -140,7 +138,6 @@ struct Place {
     open: Option<Open>,
 }
 
-/// Progress of a run.
 #[derive(Debug)]
 struct Pace {
     started: u64,

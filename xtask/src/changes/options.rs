@@ -41,7 +41,6 @@ apart by its `run`; without words it is started under the name haproxy with -W.
 The exit code is 1 when the right side falls short of what is claimed of it.
 ";
 
-/// Maximum number of rounds.
 const ROUNDS_MAX: u64 = 100_000;
 /// Most requests a second: one thread of clients has to make them.
 const RATE_MAX: u32 = 20_000;

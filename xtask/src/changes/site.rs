@@ -89,7 +89,6 @@ pub struct Promise {
     pub version: u64,
     /// The frontend that the moving listener belongs to.
     pub owner: &'static str,
-    /// The passing frontend exists.
     pub passing: bool,
     /// A path that the ACL's file lists.
     pub listed: String,

@@ -36,7 +36,6 @@ const DESCRIPTORS_SLACK: u64 = 16;
 /// Clients that are cut in the middle of a request.
 const CUT: usize = 50;
 
-/// Action of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Reload,

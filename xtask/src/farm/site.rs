@@ -38,7 +38,6 @@ pub struct Site {
 /// Decision times that a node reports, microseconds: median, 99th percentile and longest.
 pub type Decisions = [f64; 3];
 
-/// Results of a crowd.
 #[derive(Debug)]
 pub struct Storm {
     pub seen: Vec<Seen>,

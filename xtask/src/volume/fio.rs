@@ -19,7 +19,6 @@ pub enum Target {
     File(PathBuf, i32),
 }
 
-/// Results of a turn.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Numbers {
     /// Reads and writes a second.

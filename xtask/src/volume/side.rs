@@ -102,7 +102,6 @@ impl Side {
     }
 }
 
-/// Results of a turn.
 #[derive(Clone, Copy, Debug)]
 pub struct Turn {
     pub numbers: Numbers,

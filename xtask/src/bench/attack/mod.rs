@@ -23,7 +23,6 @@ use super::process::pin;
 use super::table::quantile;
 use script::Script;
 
-/// Number of simultaneous attackers.
 const ATTACKERS: usize = 4;
 /// Before the good client is timed.
 const HEAD_START: Duration = Duration::from_millis(500);
