@@ -127,7 +127,7 @@ screenshots: toolchain ## take the pictures of docs/console.md and check the pag
 	scripts/install-test-peers
 	mkdir -p docs/pictures
 	CI=true CONSOLE_PICTURES='$(abspath docs/pictures)' $(CARGO) test --locked --workspace \
-		--test scenarios -- --ignored console_pictures
+		--test scenarios -- --ignored console::pictures
 
 manual: build ## write the reference manual as HTML, target/manual/index.html
 	$(built) manual --html target/manual

@@ -1,7 +1,7 @@
 //! A small WebDriver client: headless Chromium, driven by chromedriver over HTTP/1.1
 //! (W3C WebDriver, and Chromium's commands for the emulation of screens).
 
-use crate::tls_site::here;
+use crate::tls::site::here;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use lab::{Location, Peer, ScratchDirectory};
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 
 use super::table::{Case, Family, Normal, Sample};
 use crate::program::{Program, root};
-use crate::tls_site::Site;
+use crate::tls::site::Site;
 use lab::{Behaviour, Echo, Location, OriginServer, ScratchDirectory, free_port};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

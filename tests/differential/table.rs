@@ -188,7 +188,7 @@ pub struct Family {
     pub defaults: &'static str,
     /// Files of `@DIR@`: name and text.
     pub files: &'static [(&'static str, &'static str)],
-    /// `@DIR@` also has the certificates of `tls_site::Site`.
+    /// `@DIR@` also has the certificates of `tls::site::Site`.
     pub certificates: bool,
     pub samples: &'static [Sample],
     pub cases: &'static [Case],

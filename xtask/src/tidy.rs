@@ -11,6 +11,7 @@ mod phrases;
 mod scan;
 mod sleeps;
 mod tree;
+mod undeclared;
 mod unfinished;
 mod words;
 
@@ -31,6 +32,7 @@ enum Wrong {
     Unfinished {
         macro_name: &'static str,
     },
+    Undeclared,
     NoHead,
     ModuleName {
         name: String,
@@ -80,6 +82,9 @@ impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Wrong::Unfinished { macro_name } => write!(f, "{macro_name}! left in the code"),
+            Wrong::Undeclared => f.write_str(
+                "no module declares this file, so nothing in it is compiled: add `mod` to its parent",
+            ),
             Wrong::NoHead => f.write_str(
                 "no module head: begin with //! and say what it is for and what it never does",
             ),
@@ -180,6 +185,7 @@ pub fn print_house() -> ExitCode {
 fn findings() -> Result<Vec<Finding>, TidyError> {
     let tree = Tree::read()?;
     let mut found = unfinished::check(&tree);
+    found.extend(undeclared::check(&tree));
     found.extend(names::check(&tree));
     found.extend(words::check(&tree));
     found.extend(sleeps::check(&tree));

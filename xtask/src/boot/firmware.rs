@@ -36,7 +36,7 @@ struct Scene {
 
 /// Boots a machine, and returns how long it took to its first process.
 pub fn measure(kind: Kind, evenkeel: Option<&Path>) -> Result<Duration, Error> {
-    let init = include_bytes!("../../../tests/boot-init.sh");
+    let init = include_bytes!("../../../tests/boot/boot-init.sh");
     let image = Image::with(init, &["busybox"], &[]);
     let image = image.ok_or(Error::Missing(lab::Missing::Program("qemu-system-x86_64")))?;
     let scene = Scene::start(kind, evenkeel, &image)?;

@@ -368,7 +368,7 @@ fn xrdp(scratch: &ScratchDirectory, host: &LabHost) -> Result<LabProcess, Error>
     }
     let mut command = Command::new("unshare");
     command.args(["--mount", "--pid", "--fork", "--kill-child"]);
-    command.arg(workspace().join("tests/farm-host.sh"));
+    command.arg(workspace().join("tests/farm/farm-host.sh"));
     command
         .arg(&directory)
         .args([&DESKTOP.to_string(), DISPLAY]);

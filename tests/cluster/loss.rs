@@ -1,0 +1,268 @@
+//! Loss of the control plane: traffic and addresses continue, the status names what is frozen, and
+//! everything resumes by itself.
+
+use crate::cluster::site::{SOON, Site, VIP, configuration};
+use lab::{FullDisk, eventually};
+use std::fs;
+use std::io::{Seek, SeekFrom, Write};
+use std::time::Duration;
+
+const SOME_TIME: Duration = Duration::from_millis(1500);
+
+#[test]
+fn killing_every_control_role_fails_no_request_and_all_resumes_by_itself() {
+    lab::skip_unless_root!();
+    let site = Site::new("control");
+    site.leader();
+    let load = site.load();
+    let before: Vec<_> = site.machines().map(|m| m.control().unwrap()).into();
+    for machine in site.machines() {
+        machine.kill_control();
+    }
+    let anew = || {
+        let now = site.machines().map(|machine| machine.control());
+        let pairs = now.iter().zip(&before);
+        pairs
+            .clone()
+            .all(|(now, before)| now.is_some_and(|now| now != *before))
+    };
+    assert!(eventually(SOON, anew), "{}", site.tell());
+    site.leader();
+    site.apply("two").well();
+    assert!(
+        eventually(SOON, || site.serves_everywhere("two")),
+        "{}",
+        site.tell()
+    );
+    load.stop().without_a_failure();
+}
+
+#[test]
+fn without_a_majority_changes_are_refused_in_words_and_traffic_goes_on() {
+    lab::skip_unless_root!();
+    let mut site = Site::new("minority");
+    site.leader();
+    site.beta.kill();
+    site.arbiter.kill();
+    let frozen = [
+        "frozen",
+        "1 of 3 members are reachable and 2 are needed",
+        "traffic",
+    ];
+    assert!(site.alpha.tells_words(&frozen), "{}", site.tell());
+    assert!(eventually(SOON, || site.vip_serves()), "{}", site.tell());
+    let load = site.load();
+    let said = site.apply("two");
+    assert!(!said.good, "{said:?}");
+    lab::sleep_in_test(SOME_TIME, "a loss lasts");
+    let own = &load.stop().own[0];
+    let failed = crate::cluster::site::failed(own);
+    assert!(own.len() > 10 && failed.is_empty(), "{failed:?}");
+    assert!(site.serves(&site.alpha, "one"), "{}", site.tell());
+    site.beta.start();
+    site.arbiter.start();
+    site.leader();
+    site.apply("three").well();
+    assert!(
+        eventually(SOON, || site.serves_everywhere("three")),
+        "{}",
+        site.tell()
+    );
+}
+
+#[test]
+fn a_node_that_starts_alone_serves_what_it_accepted_last_and_says_so() {
+    lab::skip_unless_root!();
+    let mut site = Site::new("starts-alone");
+    for name in ["alpha", "beta", "arbiter"] {
+        site.machine_mut(name).kill();
+    }
+    site.alpha.start();
+    assert!(
+        eventually(SOON, || site.serves(&site.alpha, "one")),
+        "{}",
+        site.tell()
+    );
+    assert!(
+        site.alpha
+            .tells(|s| s["configuration"]["by_itself"] == true),
+        "{}",
+        site.tell()
+    );
+    let words = ["serves the version that it accepted last"];
+    assert!(site.alpha.tells_words(&words), "{}", site.tell());
+    // The majority is lost for good.
+    site.alpha.stop();
+    // Told first what it means.
+    let recover = ["cluster", "recover", "--alone"];
+    site.alpha
+        .command(&recover)
+        .refused(&["nothing was changed"]);
+    let recover = ["cluster", "recover", "--alone", "--yes"];
+    site.alpha.command(&recover).well();
+    site.alpha.start();
+    let alone = |status: &serde_json::Value| {
+        let members = status["members"].as_array().map(Vec::len);
+        status["majority"] == true && members == Some(1)
+    };
+    assert!(site.alpha.tells(alone), "{}", site.tell());
+    site.apply("two").well();
+    // It goes back from it for a moment if it has to take its address over just then.
+    let serves = || site.serves(&site.alpha, "two");
+    assert!(eventually(SOON, serves), "{}", site.tell());
+}
+
+#[test]
+fn a_corrupt_store_is_told_of_and_its_node_comes_back_by_itself() {
+    lab::skip_unless_root!();
+    let mut site = Site::new("corrupt");
+    site.leader();
+    site.beta.kill();
+    let store = site.beta.state().join("store.redb");
+    let mut file = fs::File::options().write(true).open(&store).unwrap();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.write_all(&[0xa5; 64 * 1024]).unwrap();
+    drop(file);
+    site.alpha.apply(&configuration("two"), &["--now"]).well();
+    site.beta.start();
+    let words = ["the log of beta was lost (the store is damaged"];
+    assert!(site.alpha.tells_words(&words), "{}", site.tell());
+    site.leader();
+    assert!(
+        eventually(SOON, || site.serves_everywhere("two")),
+        "{}",
+        site.tell()
+    );
+}
+
+#[test]
+fn an_emptied_store_makes_no_second_truth() {
+    lab::skip_unless_root!();
+    let mut site = Site::new("empty");
+    site.leader();
+    let set = site.beta.state().join("accepted.set");
+    let before = fs::read(&set).unwrap_or_default();
+    site.arbiter.kill();
+    let applied = || site.apply("two").good;
+    assert!(eventually(SOON, applied), "{}", site.tell());
+    assert!(
+        eventually(SOON, || site.serves_everywhere("two")),
+        "{}",
+        site.tell()
+    );
+    // It is served first, and accepted then.
+    let changed = || {
+        let kept = fs::read(&set).unwrap_or_default();
+        site.beta.accepted() == Some(2) && kept != before
+    };
+    assert!(eventually(SOON, changed), "{}", site.tell());
+    let kept = fs::read(&set).unwrap();
+    site.alpha.kill();
+    site.beta.kill();
+    let store = site.beta.state().join("store.redb");
+    let file = fs::File::options().write(true).open(&store).unwrap();
+    file.set_len(0).unwrap();
+    drop(file);
+    site.beta.start();
+    site.arbiter.start();
+    let words = ["beta: the store is empty; it is not a voter"];
+    assert!(site.beta.tells_words(&words), "{}", site.tell());
+    let words = ["beta: the store is empty; it is not a voter"];
+    assert!(site.arbiter.tells_words(&words), "{}", site.tell());
+    // Longer than several elections.
+    lab::sleep_in_test(SOME_TIME, "a loss lasts");
+    for member in [&site.beta, &site.arbiter] {
+        let frozen = |status: &serde_json::Value| status["majority"] == false;
+        assert!(member.tells(frozen), "{}", site.tell());
+    }
+    assert_eq!(fs::read(&set).unwrap(), kept);
+    assert!(site.ask(site.beta.service(), "/version").is_ok());
+    site.alpha.start();
+    site.leader();
+    let words = ["the log of beta was lost (the store is empty)"];
+    assert!(site.alpha.tells_words(&words), "{}", site.tell());
+    assert!(
+        eventually(SOON, || site.serves_everywhere("two")),
+        "{}",
+        site.tell()
+    );
+    let applied = || site.apply("three").good;
+    assert!(eventually(SOON, applied), "{}", site.tell());
+    assert!(
+        eventually(SOON, || site.serves_everywhere("three")),
+        "{}",
+        site.tell()
+    );
+}
+
+#[test]
+#[ignore = "it takes long: make test-long"]
+fn a_full_disk_stops_changes_and_not_traffic() {
+    lab::skip_unless_root!();
+    /// Room for a store and a little.
+    const DISK_BYTES: u64 = 64 << 20;
+    let mut site = Site::new("full");
+    site.leader();
+    site.beta.kill();
+    let disk = FullDisk::new(DISK_BYTES).unwrap();
+    disk.free_space().unwrap();
+    site.beta.move_state(&disk.path().join("state"));
+    site.beta.start();
+    site.leader();
+    let load = site.load();
+    disk.fill().unwrap();
+    // The others are a majority.
+    site.alpha.apply(&configuration("two"), &["--now"]);
+    lab::sleep_in_test(SOME_TIME, "a loss lasts");
+    assert!(site.ask(site.beta.service(), "/").is_ok());
+    disk.free_space().unwrap();
+    site.leader();
+    // Once the version that waited for beta is decided.
+    let applied = || site.apply("three").good;
+    assert!(eventually(SOON, applied), "{}", site.tell());
+    // Somebody who looks all the time, as a console does, keeps it from nothing.
+    let serves = || {
+        site.beta.command(&["status", "cluster"]);
+        site.serves_everywhere("three")
+    };
+    assert!(eventually(SOON, serves), "{}", site.tell());
+    load.stop().without_a_failure();
+    site.beta.kill();
+}
+
+const LEASED: &str = "10.60.0.101";
+
+#[test]
+fn an_address_with_a_lease_goes_when_its_lease_ends_and_no_other_does() {
+    lab::skip_unless_root!();
+    let mut site = Site::new("leased");
+    site.leader();
+    let lease = "virtual-ip leased\n\taddress 10.60.0.101/24\n\tinterface eth0\n\tprefer alpha beta\n\tlease\n";
+    let text = format!("{}\n{lease}", configuration("two"));
+    site.alpha.apply(&text, &["--now"]).well();
+    // Whoever is preferred has it, whoever was the first.
+    let only_alpha = |site: &Site| site.alpha.has(LEASED) && !site.beta.has(LEASED);
+    assert!(eventually(SOON, || only_alpha(&site)), "{}", site.tell());
+    let hand_over = ["address", "hand-over", "leased"];
+    site.alpha.command(&hand_over).well();
+    let only_beta = |site: &Site| site.beta.has(LEASED) && !site.alpha.has(LEASED);
+    assert!(eventually(SOON, || only_beta(&site)), "{}", site.tell());
+    // It may be handed back.
+    site.beta.command(&hand_over).well();
+    assert!(eventually(SOON, || only_alpha(&site)), "{}", site.tell());
+    site.alpha.command(&hand_over).well();
+    assert!(eventually(SOON, || only_beta(&site)), "{}", site.tell());
+    site.beta.kill();
+    assert!(eventually(SOON, || only_alpha(&site)), "{}", site.tell());
+    site.arbiter.kill();
+    assert!(
+        eventually(SOON, || !site.alpha.has(LEASED)),
+        "{}",
+        site.tell()
+    );
+    assert!(site.alpha.has(VIP) && site.vip_serves(), "{}", site.tell());
+    site.beta.start();
+    site.arbiter.start();
+    site.leader();
+    assert!(eventually(SOON, || only_alpha(&site)), "{}", site.tell());
+}

@@ -1,0 +1,14 @@
+//! Scenarios of clusters.
+
+pub mod address;
+pub mod follow;
+pub mod full;
+pub mod leader;
+pub mod loss;
+pub mod member_return;
+pub mod member_start;
+pub mod members;
+pub mod partition;
+pub mod site;
+pub mod trust;
+pub mod version;

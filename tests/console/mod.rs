@@ -1,0 +1,14 @@
+//! Scenarios of the web console.
+
+pub mod access;
+pub mod browser;
+pub mod config;
+pub mod far;
+pub mod hostile;
+pub mod nodes;
+pub mod pages;
+pub mod pictures;
+pub mod requests;
+pub mod screen;
+pub mod site;
+pub mod spice;

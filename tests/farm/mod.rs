@@ -1,0 +1,8 @@
+//! Scenarios of remote desktops.
+
+pub mod agents;
+pub mod collections;
+pub mod consoles;
+pub mod desktops;
+pub mod gateway;
+pub mod nodes;

@@ -1,0 +1,7 @@
+//! Scenarios of TLS and certificates.
+
+pub mod browser;
+pub mod certificates;
+pub mod chain;
+pub mod clients;
+pub mod site;
