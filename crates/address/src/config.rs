@@ -259,6 +259,9 @@ impl Config {
     }
 
     /// Decodes the configuration that a loader passed on.
+    ///
+    /// # Errors
+    /// Fails if the bytes are not the JSON of a configuration.
     pub fn decode(bytes: &[u8]) -> Result<Config, serde_json::Error> {
         serde_json::from_slice(bytes)
     }

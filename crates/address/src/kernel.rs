@@ -53,6 +53,11 @@ pub enum Ack {
 
 /// A connection to the kernel's rtnetlink. A request blocks until the reply, for [`ANSWER_WITHIN`]
 /// at most.
+///
+/// A request fails with [`KernelError::Refused`] if the kernel refuses it, with
+/// [`KernelError::NoAnswer`] if no reply arrives in time, and with [`KernelError::Socket`] if the
+/// socket cannot be used. A list also fails with [`KernelError::NeverStill`] if it changes during
+/// each attempt.
 #[derive(Debug)]
 pub struct Kernel {
     socket: NetlinkSocket,
@@ -60,6 +65,10 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// Connects to the kernel's tables in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// Fails if the socket cannot be created.
     pub fn open() -> Result<Kernel, KernelError> {
         Ok(Kernel {
             socket: NetlinkSocket::open(None)?,

@@ -190,7 +190,11 @@ impl Gossip {
         self.heard_ms.retain(|id, _| self.members.contains(id));
     }
 
-    /// Sets the content of a topic; None removes it. On an error nothing changes.
+    /// Sets the content of a topic; None removes it.
+    ///
+    /// # Errors
+    /// Fails if the entry would exceed a limit on topics, their names or their bytes. Nothing
+    /// changes then.
     pub fn put(&mut self, topic: &str, bytes: Option<Vec<u8>>) -> Result<(), TooMuch> {
         let own = self.entries.entry(self.me).or_default();
         let known = own.topics.get(topic).and_then(|topic| topic.bytes.as_ref());
@@ -290,6 +294,9 @@ impl Gossip {
     }
 
     /// Returns the response to another member's message.
+    ///
+    /// # Errors
+    /// Fails if the message cannot be decoded or exceeds a limit. Nothing is merged then.
     pub fn answer(&mut self, bytes: &[u8], now_ms: u64) -> Result<Vec<u8>, GossipError> {
         let message = read(bytes)?;
         self.merge(&message.delta, now_ms);
@@ -305,6 +312,9 @@ impl Gossip {
 
     /// Merges a response. Returns the message to send next, if the other member lacks
     /// anything.
+    ///
+    /// # Errors
+    /// As [`Gossip::answer`].
     pub fn merge_response(
         &mut self,
         bytes: &[u8],

@@ -233,6 +233,11 @@ pub struct Client {
 
 impl Client {
     /// Connects to the role's socket.
+    ///
+    /// # Errors
+    /// - [`AskError::NotRunning`]: no process listens at the socket.
+    /// - [`AskError::Forbidden`]: this user may not use the socket.
+    /// - [`AskError::Io`]: connect(2) fails otherwise.
     pub fn connect(path: &Path) -> Result<Client, AskError> {
         let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
@@ -248,6 +253,11 @@ impl Client {
     }
 
     /// Sends a request; replies are read separately.
+    ///
+    /// # Errors
+    /// Fails with [`AskError::TooLarge`] if the request exceeds the largest size, and with
+    /// [`AskError::Io`] if it cannot be sent in time. A closed connection is no error, because the
+    /// reply may say why.
     pub fn ask(&mut self, request: &Request) -> Result<(), AskError> {
         let Some(bytes) = framed(request) else {
             return Err(AskError::TooLarge(codec::encode(request).len()));
@@ -263,6 +273,13 @@ impl Client {
     }
 
     /// Returns the next reply; waits at most `limit`.
+    ///
+    /// # Errors
+    /// - [`AskError::Silent`]: the role did not respond within `limit`.
+    /// - [`AskError::Ended`]: the role closed the connection.
+    /// - [`AskError::TooLarge`], [`AskError::Malformed`]: the reply is too large, or cannot be
+    ///   decoded.
+    /// - [`AskError::Io`]: the socket cannot be read.
     pub fn reply(&mut self, limit: Duration) -> Result<ControlReply, AskError> {
         let set = self.stream.set_read_timeout(Some(limit));
         set.map_err(|error| AskError::Io(self.path.clone(), error))?;
@@ -279,6 +296,9 @@ impl Client {
 
     /// Sends a request, passes progress lines to `progress`, and returns the final reply.
     /// Waits at most `limit` between two replies.
+    ///
+    /// # Errors
+    /// As [`Client::ask`] and [`Client::reply`]. The connection is then closed.
     pub fn done(
         &mut self,
         request: &Request,

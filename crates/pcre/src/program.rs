@@ -83,6 +83,10 @@ const NOWHERE: InstructionIndex = InstructionIndex::MAX;
 impl Program {
     /// Compiles a tree. When the memo is impossible, each instruction is tried as often as it is
     /// reached.
+    ///
+    /// # Errors
+    /// Fails if the program would have too many instructions, or if an alternative of a look-behind
+    /// has no fixed length or a too large one.
     pub fn new(tree: &Tree) -> Result<Self, SyntaxErrorReason> {
         let mut groups = vec![None; tree.groups as usize + 1];
         collect_groups(&tree.root, &mut groups);

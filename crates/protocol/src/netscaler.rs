@@ -23,6 +23,10 @@ pub struct NotNetScaler;
 
 /// Parses the header at the start of `bytes`; returns it with its length, or None while it is
 /// incomplete.
+///
+/// # Errors
+/// Fails if the bytes do not begin with `magic`, if the length of the headers is too large, or if
+/// the headers are not those of a TCP packet.
 pub fn parse(bytes: &[u8], magic: u32) -> Result<Option<(Header, usize)>, NotNetScaler> {
     let known = bytes.len().min(4);
     if bytes[..known] != magic.to_be_bytes()[..known] {

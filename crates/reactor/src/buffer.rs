@@ -123,8 +123,11 @@ impl Buffer {
     }
 
     /// Reads from `socket` into the free space. Returns the number of bytes read, 0 at the end of
-    /// the stream. Fails with `OutOfMemory` when the buffer is full, because 0 would mean the end
-    /// of the stream.
+    /// the stream.
+    ///
+    /// # Errors
+    /// Fails with `OutOfMemory` if the buffer is full, because 0 would mean the end of the stream.
+    /// Other errors are those of [`StreamSocket::try_read_uninit`].
     pub fn read_from(&mut self, socket: &StreamSocket) -> io::Result<usize> {
         if self.spare_capacity().is_empty() {
             return Err(io::ErrorKind::OutOfMemory.into());

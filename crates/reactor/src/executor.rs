@@ -344,9 +344,12 @@ pub fn set_end_condition(may_end: fn() -> bool) {
 }
 
 /// Runs an event loop on this thread until [`stop`](super::stop)`(thread)`: calls `init`, which
-/// spawns the first tasks, and then runs turns. At the end all tasks are dropped. Fails with
-/// `AlreadyExists` when this thread or this index already runs an event loop, and with
-/// `InvalidInput` for an index that is not below [`THREADS_MAX`](super::THREADS_MAX).
+/// spawns the first tasks, and then runs turns. At the end all tasks are dropped.
+///
+/// # Errors
+/// - `AlreadyExists`: this thread or this index already runs an event loop.
+/// - `InvalidInput`: the index is not below [`THREADS_MAX`](super::THREADS_MAX).
+/// - The error of eventfd(2), epoll_create1(2), epoll_ctl(2) or epoll_wait(2).
 pub fn run(thread: usize, init: impl FnOnce()) -> io::Result<()> {
     let Some(inbox) = Inbox::of(thread) else {
         return Err(io::ErrorKind::InvalidInput.into());

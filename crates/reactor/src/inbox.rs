@@ -275,6 +275,9 @@ impl<F> fmt::Debug for RefusedJob<F> {
 /// Runs a closure on the event loop of `thread`, soon and outside any task. To hand over an
 /// accepted socket, the closure creates the `StreamSocket` on that thread and spawns a task. An
 /// event loop that ends drops the jobs that have not run.
+///
+/// # Errors
+/// Returns the job with [`Why::NoLoop`] or [`Why::Full`]; it has not run.
 pub fn inject<F: FnOnce() + Send + 'static>(thread: usize, job: F) -> Result<(), RefusedJob<F>> {
     match Inbox::of(thread) {
         Some(inbox) => inbox.push(job),

@@ -44,12 +44,19 @@ pub struct Listener {
 
 impl Listener {
     /// Registers a listening socket and makes it nonblocking if necessary.
+    ///
+    /// # Errors
+    /// As [`Listener::from_shared`].
     pub fn from_fd(fd: OwnedFd) -> io::Result<Listener> {
         Listener::from_shared(Arc::new(fd))
     }
 
     /// Does the same as [`Listener::from_fd`] for a descriptor that several threads share: one
     /// descriptor is enough for all of them.
+    ///
+    /// # Errors
+    /// Fails with `NotConnected` if this thread runs no event loop, otherwise as fcntl(2) or
+    /// epoll_ctl(2) does.
     pub fn from_shared(fd: Arc<OwnedFd>) -> io::Result<Listener> {
         let flags = rustix::fs::fcntl_getfl(&fd)?;
         if !flags.contains(OFlags::NONBLOCK) {
@@ -65,8 +72,13 @@ impl Listener {
     }
 
     /// Returns the next connection, nonblocking and close-on-exec, with the address of its peer if
-    /// the address family has one. Errors of the process (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`)
-    /// are returned at once: pause the listener and call again later.
+    /// the address family has one.
+    ///
+    /// # Errors
+    /// Fails with `NotConnected` if the thread no longer runs the event loop to which the listener
+    /// belongs, otherwise as epoll_ctl(2) or accept4(2) does. Errors of the process (`EMFILE`,
+    /// `ENFILE`, `ENOBUFS`, `ENOMEM`) are returned at once: pause the listener and call again
+    /// later. Errors of single connections are skipped, unless many follow each other.
     pub async fn accept(&self) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
         self.resume()?;
         poll_fn(|context| self.poll_accept(context)).await
@@ -112,10 +124,13 @@ impl Listener {
         }
     }
 
-    /// Accepts a connection without waiting, also while paused; fails with `WouldBlock` when there
-    /// is none. To leave a socket to another process, call [`Listener::pause`], then accept the
-    /// remaining connections with this function: this event loop may have received their edge, and
-    /// the other process would not be notified.
+    /// Accepts a connection without waiting, also while paused. To leave a socket to another
+    /// process, call [`Listener::pause`], then accept the remaining connections with this function:
+    /// this event loop may have received their edge, and the other process would not be notified.
+    ///
+    /// # Errors
+    /// Fails with `WouldBlock` if no connection waits, otherwise as accept4(2) does. Errors of
+    /// single connections are skipped, unless many follow each other.
     pub fn try_accept(&self) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let mut last = Errno::CONNABORTED;

@@ -142,6 +142,10 @@ impl Pipe {
 
     /// Moves up to `most` received bytes from `socket` into the pipe, which must be empty. 0 is the
     /// end of the stream. A short result has no meaning, because the pipe may be full.
+    ///
+    /// # Errors
+    /// Fails with `InvalidInput` if the pipe is not empty or `most` is 0, otherwise as
+    /// [`StreamSocket::try_operation`] with splice(2) does.
     pub fn fill_from(&mut self, socket: &StreamSocket, most: usize) -> io::Result<usize> {
         let Some(ends) = self.ends.as_ref().filter(|_| self.bytes == 0 && most > 0) else {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -155,6 +159,10 @@ impl Pipe {
 
     /// Moves as many bytes as possible from the pipe to `socket`. `more` has the meaning of
     /// [`StreamSocket::try_write_before`].
+    ///
+    /// # Errors
+    /// Fails with `InvalidInput` if the pipe is empty, with `WriteZero` if splice(2) moves nothing,
+    /// otherwise as [`StreamSocket::try_operation`] with splice(2) does.
     pub fn drain_to(&mut self, socket: &StreamSocket, more: bool) -> io::Result<usize> {
         let Some(ends) = self.ends.as_ref().filter(|_| self.bytes > 0) else {
             return Err(io::ErrorKind::InvalidInput.into());

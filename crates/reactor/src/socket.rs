@@ -60,6 +60,10 @@ impl Assumed {
 
 /// A connected stream socket (TCP or Unix) that belongs to this thread's event loop and never moves
 /// to another one. The `try_` functions never block. Dropping the socket closes it.
+///
+/// A `try_` function fails with `WouldBlock` if the socket is not ready or the task has used up its
+/// budget, with `NotConnected` if this thread does not run the socket's event loop, and otherwise
+/// as the system call does. `EINTR` is retried.
 pub struct StreamSocket {
     fd: OwnedFd,
     key: Key,
@@ -69,6 +73,9 @@ pub struct StreamSocket {
 
 impl StreamSocket {
     /// Registers a connected socket and makes it nonblocking if necessary.
+    ///
+    /// # Errors
+    /// Fails as fcntl(2) does, or as [`StreamSocket::from_nonblocking`].
     pub fn from_fd(fd: OwnedFd) -> io::Result<StreamSocket> {
         let flags = rustix::fs::fcntl_getfl(&fd)?;
         if !flags.contains(OFlags::NONBLOCK) {
@@ -79,6 +86,9 @@ impl StreamSocket {
 
     /// Registers a socket that is known to be nonblocking, such as those of [`super::Listener`],
     /// with the given assumed readiness.
+    ///
+    /// # Errors
+    /// Fails with `NotConnected` if this thread runs no event loop, otherwise as epoll_ctl(2) does.
     pub fn from_nonblocking(fd: OwnedFd, assumed: Assumed) -> io::Result<StreamSocket> {
         let events = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI;
         let key = executor::with(|core| core.poller.add(fd.as_fd(), events, assumed.readiness()))
@@ -90,8 +100,11 @@ impl StreamSocket {
         })
     }
 
-    /// Starts a connection to `address`; [`StreamSocket::connected`] waits for it. `WouldBlock` means
-    /// that the backlog of a Unix listener is full.
+    /// Starts a connection to `address`; [`StreamSocket::connected`] waits for it.
+    ///
+    /// # Errors
+    /// Fails as socket(2) or setsockopt(2) does, or as [`StreamSocket::connect_with`]. `WouldBlock`
+    /// means that the backlog of a Unix listener is full.
     pub fn connect(address: &rustix::net::SocketAddrAny) -> io::Result<StreamSocket> {
         let fd = rustix::net::socket_with(
             address.address_family(),
@@ -110,6 +123,10 @@ impl StreamSocket {
 
     /// Does the same as [`StreamSocket::connect`] with a socket of the caller, nonblocking and not
     /// connected: bound to a source address, marked, or with other options.
+    ///
+    /// # Errors
+    /// Fails as connect(2) does, or as [`StreamSocket::from_nonblocking`]. A connection in progress
+    /// is no error.
     pub fn connect_with(fd: OwnedFd, address: &impl SocketAddrArg) -> io::Result<StreamSocket> {
         let assumed = match rustix::net::connect(&fd, address) {
             Ok(()) => Assumed::Writable,
@@ -121,6 +138,9 @@ impl StreamSocket {
     }
 
     /// Waits until a pending connection is established or has failed.
+    ///
+    /// # Errors
+    /// Returns the error with which the connection failed (`SO_ERROR`).
     pub async fn connected(&self) -> io::Result<()> {
         self.writable().await;
         if self
@@ -134,6 +154,9 @@ impl StreamSocket {
     }
 
     /// Reads into `buffer`. 0 is the end of the stream (or an empty buffer).
+    ///
+    /// # Errors
+    /// As described at [`StreamSocket`]; the system call is recv(2).
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         // SAFETY: the slice covers the same bytes as possibly uninitialised; `try_read_uninit` only
         // writes initialised ones.
@@ -143,6 +166,9 @@ impl StreamSocket {
 
     /// Reads into an uninitialised buffer: when `n` is returned, its first `n` bytes are
     /// initialised.
+    ///
+    /// # Errors
+    /// As [`StreamSocket::try_read`].
     pub fn try_read_uninit(&self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
         let length = buffer.len();
         if length == 0 {
@@ -168,6 +194,9 @@ impl StreamSocket {
     }
 
     /// Writes as much of `data` as fits.
+    ///
+    /// # Errors
+    /// As described at [`StreamSocket`]; the system call is send(2).
     pub fn try_write(&self, data: &[u8]) -> io::Result<usize> {
         self.try_write_before(data, false)
     }
@@ -175,6 +204,9 @@ impl StreamSocket {
     /// Does the same as [`StreamSocket::try_write`]. With `more` the kernel may hold back a partial
     /// segment for the bytes that are written next, which should follow at once (it waits 200 ms at
     /// most).
+    ///
+    /// # Errors
+    /// As [`StreamSocket::try_write`].
     pub fn try_write_before(&self, data: &[u8], more: bool) -> io::Result<usize> {
         if data.is_empty() {
             return Ok(0);
@@ -191,12 +223,18 @@ impl StreamSocket {
     }
 
     /// Writes as much of several slices as fits, in one system call.
+    ///
+    /// # Errors
+    /// As described at [`StreamSocket`]; the system call is sendmsg(2).
     pub fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         self.try_write_vectored_before(pieces, false)
     }
 
     /// Does the same as [`StreamSocket::try_write_vectored`], with `more` as in
     /// [`StreamSocket::try_write_before`].
+    ///
+    /// # Errors
+    /// As [`StreamSocket::try_write_vectored`].
     pub fn try_write_vectored_before(
         &self,
         pieces: &[IoSlice<'_>],
@@ -223,6 +261,9 @@ impl StreamSocket {
     /// `operation` is called when the socket may be ready, again after EINTR, and its `WouldBlock`
     /// is remembered. It must therefore return `WouldBlock` only for this socket, not for the pipe
     /// on the other side of a splice.
+    ///
+    /// # Errors
+    /// As described at [`StreamSocket`]; the system call is that of `operation`.
     pub fn try_operation<R>(
         &self,
         reads: bool,
@@ -387,12 +428,18 @@ impl StreamSocket {
     }
 
     /// Returns and clears the pending error of the socket.
+    ///
+    /// # Errors
+    /// Fails only if getsockopt(2) fails.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         Ok(sockopt::socket_error(&self.fd)?.err().map(io::Error::from))
     }
 
     /// Ends the sending direction; written data is still delivered. A connection that is already
     /// closed is no error.
+    ///
+    /// # Errors
+    /// Fails if shutdown(2) fails with another error than `ENOTCONN`.
     pub fn shutdown_write(&self) -> io::Result<()> {
         match rustix::net::shutdown(&self.fd, Shutdown::Write) {
             Ok(()) | Err(Errno::NOTCONN) => Ok(()),
@@ -401,6 +448,9 @@ impl StreamSocket {
     }
 
     /// Makes the close a reset (TCP): unsent data is discarded.
+    ///
+    /// # Errors
+    /// Fails only if setsockopt(2) fails.
     pub fn set_linger_zero(&self) -> io::Result<()> {
         Ok(sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO))?)
     }
@@ -451,6 +501,9 @@ impl StreamSocket {
 
     /// Removes the socket from the event loop and returns the descriptor, for another thread or
     /// process.
+    ///
+    /// # Errors
+    /// Fails if epoll_ctl(2) cannot remove the descriptor, which is then closed.
     pub fn into_fd(self) -> io::Result<OwnedFd> {
         let this = ManuallyDrop::new(self);
         // SAFETY: `this` is not dropped or used again, so the descriptor is moved out once.

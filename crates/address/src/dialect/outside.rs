@@ -53,10 +53,20 @@ pub enum NoAccount {
 pub trait Outside {
     /// Returns the host name, with its domain if it has one.
     fn host_name(&mut self) -> String;
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read.
     fn read(&mut self, path: &Path) -> io::Result<Vec<u8>>;
     /// Returns the names in a directory, sorted.
+    ///
+    /// # Errors
+    /// Fails if the directory cannot be read.
     fn list(&mut self, directory: &Path) -> io::Result<Vec<String>>;
     /// Looks up an account by its user name and, if given, its group name.
+    ///
+    /// # Errors
+    /// Returns which of the two does not exist.
     fn account(&mut self, user: &str, group: Option<&str>) -> Result<Account, NoAccount>;
     /// Returns the state of an interface.
     fn interface(&mut self, name: &str) -> Interface;

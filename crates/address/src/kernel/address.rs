@@ -336,6 +336,10 @@ impl Kernel {
         removed.into_iter().map(outcome).collect()
     }
 
+    /// Lists the addresses of all interfaces.
+    ///
+    /// # Errors
+    /// As described at [`Kernel`].
     pub fn addresses(&mut self) -> Result<Vec<AddressSeen>, KernelError> {
         let ask = NetlinkMessage::new(kind::GET_ADDRESS, flag::REQUEST | flag::DUMP, &[0; BODY]);
         let read = |m: &Incoming<'_>| {

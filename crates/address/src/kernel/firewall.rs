@@ -118,6 +118,11 @@ impl Firewall {
 
     /// Creates the tables and replaces existing ones. If there is nothing to drop, the tables are
     /// removed.
+    ///
+    /// # Errors
+    /// Fails with [`KernelError::BadValue`] if there are too many addresses, otherwise if the
+    /// netlink socket cannot be used or the kernel refuses the tables. If there is nothing to drop,
+    /// a kernel without nftables is no error.
     pub fn apply(&self) -> Result<(), KernelError> {
         if self.refused.len() + self.quiet.len() > MOST_RULES {
             return Err(KernelError::BadValue(
@@ -162,6 +167,9 @@ impl Firewall {
     }
 
     /// Removes the tables with this name.
+    ///
+    /// # Errors
+    /// As [`Firewall::apply`].
     pub fn remove(table: &str) -> Result<(), KernelError> {
         Firewall {
             table: table.to_owned(),

@@ -180,6 +180,10 @@ pub(super) fn good_name(name: &str) -> Result<(), KernelError> {
 }
 
 impl Kernel {
+    /// Lists all interfaces.
+    ///
+    /// # Errors
+    /// As described at [`Kernel`].
     pub fn links(&mut self) -> Result<Vec<NetworkInterface>, KernelError> {
         let mut ask =
             NetlinkMessage::new(kind::GET_LINK, flag::REQUEST | flag::DUMP, &body(0, 0, 0));
@@ -193,6 +197,10 @@ impl Kernel {
     }
 
     /// Returns the interface with this name, if there is one.
+    ///
+    /// # Errors
+    /// Fails with [`KernelError::BadName`] if no interface can have this name, otherwise as
+    /// described at [`Kernel`].
     pub fn link(&mut self, name: &str) -> Result<Option<NetworkInterface>, KernelError> {
         good_name(name)?;
         let mut ask = NetlinkMessage::new(kind::GET_LINK, flag::REQUEST, &body(0, 0, 0));
@@ -201,6 +209,9 @@ impl Kernel {
     }
 
     /// Returns the interface with this index, if there is one.
+    ///
+    /// # Errors
+    /// As described at [`Kernel`].
     pub fn link_of(&mut self, index: u32) -> Result<Option<NetworkInterface>, KernelError> {
         self.ask_link(NetlinkMessage::new(
             kind::GET_LINK,
@@ -230,12 +241,18 @@ impl Kernel {
     }
 
     /// Returns the index of the interface with this name.
+    ///
+    /// # Errors
+    /// Fails with [`KernelError::NoInterface`] if there is none, otherwise as [`Kernel::link`].
     pub fn index_of(&mut self, name: &str) -> Result<u32, KernelError> {
         let none = || KernelError::NoInterface(name.to_owned());
         self.link(name)?.map(|link| link.index).ok_or_else(none)
     }
 
     /// Sets an interface up or down.
+    ///
+    /// # Errors
+    /// As described at [`Kernel`].
     pub fn set_link_up(&mut self, index: u32, up: bool) -> Result<(), KernelError> {
         let body = body(index, u32::from(up), 1);
         let ask = NetlinkMessage::new(kind::NEW_LINK, flag::REQUEST | flag::ACK, &body);
@@ -243,6 +260,9 @@ impl Kernel {
     }
 
     /// Removes an interface; one that is already gone is no error.
+    ///
+    /// # Errors
+    /// As described at [`Kernel`].
     pub fn delete_link(&mut self, index: u32) -> Result<super::Ack, KernelError> {
         let ask = NetlinkMessage::new(
             kind::DELETE_LINK,

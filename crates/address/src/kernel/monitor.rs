@@ -53,6 +53,9 @@ pub struct Monitor {
 impl Monitor {
     /// Subscribes to links and addresses, and with `routes` to routes and rules. A router with a
     /// full routing table need not receive the latter.
+    ///
+    /// # Errors
+    /// Fails if the socket cannot be created, or cannot join a group.
     pub fn open(routes: bool) -> Result<Monitor, KernelError> {
         let socket = NetlinkSocket::open(None)?;
         for group in [group::LINK, group::ADDRESS, group::IPV6_ADDRESS] {

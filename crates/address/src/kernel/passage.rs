@@ -154,6 +154,11 @@ impl Passage {
 
     /// Creates the table, and replaces an existing one. Creation takes less than a millisecond;
     /// removal, as in `Passage::remove_tables`, can take tens of milliseconds.
+    ///
+    /// # Errors
+    /// Fails with [`KernelError::BadValue`] if there are too many addresses, otherwise if the
+    /// netlink socket cannot be used, or the kernel refuses the table or a query for connections. A
+    /// part of the table may then exist.
     pub fn apply(&self) -> Result<(), KernelError> {
         if self.quiet.len() + self.passes.len() + self.offered.len() > MOST_ADDRESSES {
             return Err(KernelError::BadValue(
@@ -230,6 +235,10 @@ impl Passage {
     }
 
     /// Removes the table in all families.
+    ///
+    /// # Errors
+    /// Fails if the netlink socket cannot be used, or the kernel refuses. A table that is already
+    /// gone is no error.
     pub fn remove_tables(&self) -> Result<(), KernelError> {
         if self.quiet.is_empty() && self.passes.is_empty() && self.offered.is_empty() {
             return Passage::remove(&self.table).map(|_| ());
@@ -247,6 +256,10 @@ impl Passage {
 
     /// Removes tables of this name that another process may have left; returns whether there was
     /// one.
+    ///
+    /// # Errors
+    /// Fails if the kernel refuses for another reason than a missing table or missing support. If
+    /// the netlink socket cannot be opened, the function returns false.
     pub fn remove(table: &str) -> Result<bool, KernelError> {
         // A kernel without nftables has no tables.
         let Ok(mut socket) = NetlinkSocket::open(Some(netlink::NETFILTER)) else {
@@ -272,6 +285,10 @@ impl Passage {
 
     /// Tests whether the kernel supports everything that the tables need, and makes it load the
     /// modules. No table is created, because a killed process would leave it behind.
+    ///
+    /// # Errors
+    /// Fails if the netlink socket cannot be used, or the kernel lacks support for a rule or for
+    /// queries for connections.
     pub fn probe_kernel_support() -> Result<(), KernelError> {
         let pair = |ours: IpAddr, theirs: IpAddr| {
             let quiet = Quiet {

@@ -407,6 +407,9 @@ impl Kernel {
     }
 
     /// Lists the IPv4 and IPv6 routes of all tables.
+    ///
+    /// # Errors
+    /// As described at [`Kernel`].
     pub fn routes(&mut self) -> Result<Vec<RouteSeen>, KernelError> {
         let kinds = (kind::GET_ROUTE, kind::NEW_ROUTE);
         self.socket

@@ -249,6 +249,9 @@ impl Kernel {
     }
 
     /// Lists all IPv4 and IPv6 rules.
+    ///
+    /// # Errors
+    /// As described at [`Kernel`].
     pub fn rules(&mut self) -> Result<Vec<RuleSeen>, KernelError> {
         let kinds = (kind::GET_RULE, kind::NEW_RULE);
         self.socket

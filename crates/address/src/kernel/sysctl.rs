@@ -24,6 +24,9 @@ pub struct Saved {
 impl Saved {
     /// Restores the original value, unless another program has changed the setting since, or its
     /// interface is gone.
+    ///
+    /// # Errors
+    /// Fails if the setting cannot be read or written. A missing one is no error.
     pub fn restore(&self) -> Result<(), KernelError> {
         match read(&self.path) {
             Ok(now) if now == self.ours => write(&self.path, &self.before),
@@ -62,17 +65,31 @@ pub fn interfaces(ipv6: bool) -> Result<Vec<String>, KernelError> {
         .collect())
 }
 
+/// Reads a setting, without the line feed at its end.
+///
+/// # Errors
+/// Fails with [`KernelError::BadName`] if the path could leave `/proc/sys`, and with
+/// [`KernelError::Sysctl`] if the setting does not exist or cannot be read.
 pub fn read(path: &str) -> Result<String, KernelError> {
     let text = fs::read_to_string(place(path)?).map_err(|error| failed(path, error))?;
     Ok(text.trim_end().to_owned())
 }
 
+/// Writes a setting.
+///
+/// # Errors
+/// Fails with [`KernelError::BadName`] if the path could leave `/proc/sys`, and with
+/// [`KernelError::Sysctl`] if the setting does not exist, cannot be written, or does not accept the
+/// value.
 pub fn write(path: &str, value: &str) -> Result<(), KernelError> {
     fs::write(place(path)?, value).map_err(|error| failed(path, error))
 }
 
 /// Writes a setting unless it has the value already; returns the original value for its
 /// restoration.
+///
+/// # Errors
+/// As [`read`] and [`write`].
 pub fn set(path: &str, value: &str) -> Result<Option<Saved>, KernelError> {
     let before = read(path)?;
     if before == value {

@@ -137,8 +137,14 @@ const BESIDE_VMACS: [&str; 3] = ["arp_filter", "arp_ignore", "rp_filter"];
 
 impl Kernel {
     /// Creates a virtual interface and sets it up. An equal existing interface is adopted with its
-    /// addresses; a different macvlan or ipvlan with this name is created again. Any other
-    /// interface with this name is an error (`EEXIST`).
+    /// addresses; a different macvlan or ipvlan with this name is created again.
+    ///
+    /// # Errors
+    /// Fails with [`KernelError::BadName`] if no interface can have this name, with
+    /// [`KernelError::Refused`] (`EEXIST`) if an interface of another kind has it, with
+    /// [`KernelError::NoInterface`] if the interface disappears meanwhile, and with
+    /// [`KernelError::Sysctl`] if a setting cannot be changed; otherwise as described at
+    /// [`Kernel`]. A new interface is then removed.
     pub fn create_vmac(&mut self, spec: &VmacSpec) -> Result<Vmac, KernelError> {
         good_name(&spec.name)?;
         let before = self.link(&spec.name)?;
@@ -178,6 +184,10 @@ impl Kernel {
 
     /// Removes a virtual interface. With the last one, the settings of other interfaces are
     /// restored.
+    ///
+    /// # Errors
+    /// Fails if the kernel does not remove the interface, or if a setting cannot be restored. An
+    /// interface that is already gone is no error.
     pub fn remove_vmac(&mut self, vmac: &Vmac) -> Result<(), KernelError> {
         self.remove_link_of_vmac(vmac.link.index)
     }
@@ -192,6 +202,9 @@ impl Kernel {
     }
 
     /// Restores all settings, for a stop that leaves nothing behind.
+    ///
+    /// # Errors
+    /// Returns the first setting that cannot be restored. The others are restored nevertheless.
     pub fn restore_settings(&mut self) -> Result<(), KernelError> {
         self.vmacs.restore(|_| true)
     }

@@ -67,6 +67,11 @@ pub use report::{
 use crate::config::Config;
 
 /// Runs a configuration until the role must stop.
+///
+/// # Errors
+/// - [`RoleError::TooMany`]: the configuration exceeds a limit of the role.
+/// - [`RoleError::Namespace`]: the network namespace cannot be entered.
+/// - [`RoleError::System`]: the kernel refused a socket or a descriptor of the event loop.
 pub fn run(config: Config, given: RoleInputs) -> Result<Exit, RoleError> {
     event_loop::run(config, given)
 }

@@ -62,6 +62,9 @@ fn anywhere(ipv6: bool) -> IpAddr {
 
 impl BfdListener {
     /// Listens on the BFD port. A successor of this process may listen at the same time.
+    ///
+    /// # Errors
+    /// Fails with [`WireError::Open`] if the socket cannot be created, configured or bound.
     pub fn open(ipv6: bool) -> Result<BfdListener, WireError> {
         let socket = unbound(ipv6)?;
         let on = 1_i32;
@@ -99,6 +102,9 @@ impl BfdListener {
 
     /// Passes received packets to `each`, [`DRAINED_AT_MOST`] at most. A packet whose TTL the
     /// kernel did not report counts as coming from far away.
+    ///
+    /// # Errors
+    /// Fails with [`WireError::Receive`] if the socket cannot be read.
     pub fn drain(&mut self, mut each: impl FnMut(BfdSeen<'_>)) -> Result<(), WireError> {
         let mut seen = 0;
         while seen < DRAINED_AT_MOST {
@@ -130,6 +136,11 @@ pub struct BfdSender {
 
 impl BfdSender {
     /// Binds to the first free one of a few ports; `first` is where the search begins.
+    ///
+    /// # Errors
+    /// Fails with [`WireError::Family`] if `from` is of another address family, and with
+    /// [`WireError::Open`] if the socket cannot be created or configured, or if none of the ports
+    /// is free.
     pub fn open(
         from: Option<IpAddr>,
         to: IpAddr,
@@ -172,6 +183,11 @@ impl BfdSender {
         Err(failed("port that BFD sends from")(last))
     }
 
+    /// Sends a packet to the other end of the session.
+    ///
+    /// # Errors
+    /// Fails with [`WireError::Send`] if the system does not send the packet. The call never waits:
+    /// a full queue is an error, too.
     pub fn send(&self, bytes: &[u8]) -> Result<(), WireError> {
         let sent = self.socket.send_to(bytes, self.to);
         sent.map(|_| ()).map_err(WireError::Send)

@@ -37,6 +37,9 @@ pub struct PacketSocket {
 
 impl PacketSocket {
     /// Opens a socket on the interface with this index.
+    ///
+    /// # Errors
+    /// Fails with [`WireError::Open`] if the socket cannot be created, configured or bound.
     pub fn open(interface: u32, ipv6: bool) -> Result<PacketSocket, WireError> {
         let failed = |step| move |error: io::Error| WireError::Open { step, error };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -70,7 +73,11 @@ impl PacketSocket {
         self.interface
     }
 
-    /// Sends a whole frame. The call never waits: a full queue is an error.
+    /// Sends a whole frame.
+    ///
+    /// # Errors
+    /// Fails with [`WireError::Send`] if send(2) fails. The call never waits: a full queue is an
+    /// error, too.
     pub fn send(&self, frame: &[u8]) -> Result<(), WireError> {
         loop {
             match rustix::net::send(&self.fd, frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
@@ -83,6 +90,10 @@ impl PacketSocket {
 
     /// Passes the received frames to `each`, at most [`super::DRAINED_AT_MOST`], and returns their
     /// number.
+    ///
+    /// # Errors
+    /// Fails with [`WireError::Receive`] if the socket cannot be read. Path errors, which the
+    /// kernel reports once, are skipped.
     pub fn drain(&mut self, mut each: impl FnMut(FrameSeen<'_>)) -> Result<usize, WireError> {
         self.buffers.drain(&self.fd, |bytes, beside| {
             if beside.packet_type != OUTGOING {

@@ -84,6 +84,14 @@ fn step<T, E: Into<io::Error>>(step: &'static str, done: Result<T, E>) -> Result
 }
 
 impl VrrpSocket {
+    /// Opens a socket with these options.
+    ///
+    /// # Errors
+    /// - [`WireError::Family`]: the addresses are of different families, or authentication is
+    ///   combined with IPv6.
+    /// - [`WireError::NoInterface`]: multicast needs an interface, or the name of the interface is
+    ///   too long.
+    /// - [`WireError::Open`]: the socket cannot be created, configured or bound.
     pub fn open(options: &VrrpOptions) -> Result<VrrpSocket, WireError> {
         if options.ipv6 && options.authenticated {
             return Err(WireError::Family);
@@ -270,6 +278,10 @@ impl VrrpSocket {
 
     /// Passes the received packets to `each`, at most [`super::DRAINED_AT_MOST`], and returns
     /// their number. Packets without a complete IP header are ignored.
+    ///
+    /// # Errors
+    /// Fails with [`WireError::Receive`] if the socket cannot be read. Path errors, which the
+    /// kernel reports once, are skipped.
     pub fn drain(&mut self, mut each: impl FnMut(Received<'_>)) -> Result<usize, WireError> {
         let ipv6 = self.ipv6;
         self.buffers.drain(&self.fd, |bytes, beside| {

@@ -133,11 +133,17 @@ pub struct MemberKey(KeyPair);
 
 impl MemberKey {
     /// Generates a new random key pair.
+    ///
+    /// # Errors
+    /// Fails if the library cannot generate a key, for example without random numbers.
     pub fn generate() -> Result<MemberKey, AuthorityError> {
         Ok(MemberKey(KeyPair::generate_for(&PKCS_ED25519)?))
     }
 
     /// Loads a key pair from PKCS #8.
+    ///
+    /// # Errors
+    /// Fails with [`AuthorityError::Key`] if the bytes are not an Ed25519 key pair.
     pub fn from_pkcs8(bytes: &[u8]) -> Result<MemberKey, AuthorityError> {
         key_pair(bytes).map(MemberKey)
     }
@@ -154,6 +160,9 @@ impl MemberKey {
     }
 
     /// Signs a message. Each kind of message must begin with a context of its own.
+    ///
+    /// # Errors
+    /// Fails only if the library refuses to sign.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, AuthorityError> {
         use rcgen::SigningKey;
         Ok(self.0.sign(message)?)
@@ -167,6 +176,9 @@ impl MemberKey {
     /// Creates a certificate request. The binding is that of the connection on which the
     /// request is sent, so that nobody can replay it on another one. It is empty if the
     /// connection itself authenticates the requester.
+    ///
+    /// # Errors
+    /// As [`MemberKey::sign`].
     pub fn request(&self, binding: &[u8]) -> Result<CertificateRequest, AuthorityError> {
         use rcgen::SigningKey;
         let public = self.0.public_key_raw().to_vec();
@@ -201,6 +213,10 @@ pub struct CertificateRequest {
 
 impl CertificateRequest {
     /// Verifies that the signature was made with its key, for this binding.
+    ///
+    /// # Errors
+    /// Fails with [`AuthorityError::Key`] if the public key has another length, and with
+    /// [`AuthorityError::Unproven`] if the signature is of another key or binding.
     pub fn verify(&self, binding: &[u8]) -> Result<(), AuthorityError> {
         if self.public.len() != PUBLIC_KEY_BYTES {
             return Err(AuthorityError::Key);
@@ -228,6 +244,10 @@ pub struct Authority {
 
 impl Authority {
     /// Creates a CA with a new key, for a new cluster.
+    ///
+    /// # Errors
+    /// Fails if the cluster name is invalid, or if the library cannot create a key or a
+    /// certificate.
     pub fn found(cluster: &str) -> Result<Authority, AuthorityError> {
         check_cluster_name(cluster)?;
         let key = KeyPair::generate_for(&PKCS_ED25519)?;
@@ -240,6 +260,11 @@ impl Authority {
     }
 
     /// Creates the CA from its certificate (DER) and key (PKCS #8).
+    ///
+    /// # Errors
+    /// - [`AuthorityError::ClusterName`]: the cluster name is invalid.
+    /// - [`AuthorityError::Key`]: the key is not an Ed25519 key pair.
+    /// - [`AuthorityError::NotOurs`]: the certificate is invalid, or of another key.
     pub fn from_parts(
         cluster: &str,
         certificate: &[u8],
@@ -281,6 +306,9 @@ impl Authority {
     /// Issues a certificate (DER) for a member, valid from now by this clock. The
     /// previous keys are those by which the cluster knew the member before, newest first.
     /// The caller has verified the request.
+    ///
+    /// # Errors
+    /// Fails if a name is no valid DNS name, or if the library cannot create the certificate.
     pub fn sign(
         &self,
         member: MemberId,
@@ -348,6 +376,9 @@ impl Authority {
 
     /// Issues a certificate (DER) for a newer CA's key: a member that knows only this CA
     /// then trusts what the newer one signs.
+    ///
+    /// # Errors
+    /// Fails if the library cannot create the certificate.
     pub fn vouch_for(&self, newer: &Authority) -> Result<Vec<u8>, AuthorityError> {
         let params = authority_params(&newer.cluster, &newer.key)?;
         let issuer = Issuer::new(authority_params(&self.cluster, &self.key)?, &self.key);
@@ -428,6 +459,10 @@ impl MemberIdentity {
     /// Creates the identity from a member's certificate (DER) and its chain. The chain
     /// leads to CAs that others may know: certificates of newer CAs by older ones, and
     /// the CAs' own.
+    ///
+    /// # Errors
+    /// Fails with [`AuthorityError::Tls`] if the certificate cannot be parsed, and with
+    /// [`AuthorityError::NotOurs`] if it is of another key or of another member.
     pub fn new(
         cluster: &str,
         member: MemberId,
@@ -476,6 +511,9 @@ impl MemberIdentity {
     }
 
     /// Returns the identity with another chain to CAs.
+    ///
+    /// # Errors
+    /// As [`MemberIdentity::new`].
     pub fn with_chain(&self, authorities: &[Vec<u8>]) -> Result<MemberIdentity, AuthorityError> {
         let key = MemberKey::from_pkcs8(&self.key.pkcs8())?;
         let own = self.chain.first().cloned().unwrap_or_default();

@@ -69,6 +69,11 @@ impl ChunkContext<'_> {
 
 impl Rings {
     /// Seals a content with the newest key.
+    ///
+    /// # Errors
+    /// - [`AuthorityError::NoRings`]: this member has no content key.
+    /// - [`AuthorityError::TooLarge`]: the content exceeds the largest size.
+    /// - [`AuthorityError::Key`]: the system has no random numbers.
     pub fn seal(&self, plain: &[u8]) -> Result<Sealed, AuthorityError> {
         let epoch = self.newest().ok_or(AuthorityError::NoRings)?;
         let key = aead(self.key(epoch)?)?;
@@ -100,6 +105,13 @@ impl Rings {
     }
 
     /// Decrypts a content; requests its chunks one by one.
+    ///
+    /// # Errors
+    /// - [`AuthorityError::TooLarge`]: the content exceeds the largest size.
+    /// - [`AuthorityError::NoRing`]: this member does not have the key of its epoch.
+    /// - [`AuthorityError::MissingChunk`]: `chunk` returned None.
+    /// - [`AuthorityError::NotSealed`]: the chunks do not form this content, or cannot be
+    ///   decrypted.
     pub fn open(
         &self,
         content: &EncryptedContent,
@@ -139,6 +151,10 @@ impl Rings {
 
     /// Encrypts a small secret that is not a content, for a purpose: the epoch, then
     /// nonce, ciphertext and tag.
+    ///
+    /// # Errors
+    /// Fails with [`AuthorityError::NoRings`] if this member has no content key, or if the system
+    /// has no random numbers.
     pub fn seal_secret(&self, purpose: &str, plain: &[u8]) -> Result<Vec<u8>, AuthorityError> {
         let epoch = self.newest().ok_or(AuthorityError::NoRings)?;
         let key = aead(self.key(epoch)?)?;
@@ -147,6 +163,10 @@ impl Rings {
     }
 
     /// Decrypts the output of [`Rings::seal_secret`] for the same purpose.
+    ///
+    /// # Errors
+    /// Fails with [`AuthorityError::NoRing`] if this member does not have the key of its epoch, and
+    /// with [`AuthorityError::NotSealed`] if the secret cannot be decrypted for this purpose.
     pub fn open_secret(
         &self,
         purpose: &str,

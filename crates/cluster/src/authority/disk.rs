@@ -27,6 +27,9 @@ const SEALED_KEY: &str = "EVENKEEL SEALED KEY";
 const AUTHORITY_PURPOSE: &str = "evenkeel authority key 1";
 
 /// Writes a member's certificate and key, and the digests of its former keys.
+///
+/// # Errors
+/// Fails if a file cannot be written.
 pub fn write_identity(directory: &Path, identity: &MemberIdentity) -> Result<(), AuthorityError> {
     let key = pem(PRIVATE_KEY, &identity.key().pkcs8());
     let before = identity.predecessors().iter();
@@ -44,6 +47,11 @@ pub fn write_identity(directory: &Path, identity: &MemberIdentity) -> Result<(),
 
 /// Reads the identity of the member. Everything needed is in `member.key`; `member.pem`
 /// is for people and their programs.
+///
+/// # Errors
+/// - [`AuthorityError::File`]: the file cannot be read.
+/// - [`AuthorityError::Malformed`]: the file has no key or no certificate, or invalid PEM.
+/// - The errors of [`MemberKey::from_pkcs8`] and [`MemberIdentity::new`].
 pub fn read_identity(
     directory: &Path,
     cluster: &str,
@@ -69,6 +77,9 @@ pub fn read_identity(
 }
 
 /// Writes the certificates (DER) of CAs.
+///
+/// # Errors
+/// Fails if the file cannot be written.
 pub fn write_authorities(directory: &Path, authorities: &[Vec<u8>]) -> Result<(), AuthorityError> {
     let all: String = authorities
         .iter()
@@ -78,12 +89,18 @@ pub fn write_authorities(directory: &Path, authorities: &[Vec<u8>]) -> Result<()
 }
 
 /// Writes a node's decryption key to the state directory.
+///
+/// # Errors
+/// Fails if the file cannot be written.
 pub fn write_sealing_key(directory: &Path, key: &SealingKey) -> Result<(), AuthorityError> {
     let both = Zeroizing::new([key.public(), key.private()].concat());
     write(&directory.join("sealing.key"), &pem(SEALING_KEY, &both))
 }
 
 /// Reads the key; None if there is none, as on an arbiter.
+///
+/// # Errors
+/// Fails if the file cannot be read, or if it does not contain a key pair.
 pub fn read_sealing_key(directory: &Path) -> Result<Option<SealingKey>, AuthorityError> {
     let at = directory.join("sealing.key");
     if missing(&at) {
@@ -126,6 +143,9 @@ pub fn sealing_key_or_new(
 
 /// Writes the encrypted CA keys: one, or two during a replacement. All others are
 /// deleted.
+///
+/// # Errors
+/// Fails if a key cannot be encrypted, or if the file cannot be written.
 pub fn write_authority_keys(
     directory: &Path,
     authorities: &[Authority],
@@ -140,6 +160,10 @@ pub fn write_authority_keys(
 }
 
 /// Reads the CA with this certificate; None if its key is not here, as on an arbiter.
+///
+/// # Errors
+/// Fails if the file cannot be read or is invalid, or as [`Authority::from_parts`]. A key that was
+/// encrypted for another decryption key is no error.
 pub fn read_authority(
     directory: &Path,
     cluster: &str,

@@ -29,6 +29,9 @@ pub struct SealingKey {
 
 impl SealingKey {
     /// Generates a random X25519 key pair.
+    ///
+    /// # Errors
+    /// Fails if the library cannot generate a key, for example without random numbers.
     pub fn generate() -> Result<SealingKey, AuthorityError> {
         let (public, private) = DH_KEM_X25519_HKDF_SHA256_AES_256.generate_key_pair()?;
         SealingKey::from_halves(&public.0, private.secret_bytes())
@@ -61,6 +64,10 @@ impl SealingKey {
     }
 
     /// Decrypts the output of [`seal_to`] for this key and purpose.
+    ///
+    /// # Errors
+    /// Fails with [`AuthorityError::NotSealed`] if the bytes were encrypted for another key or
+    /// purpose, or changed.
     pub fn open(&self, purpose: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, AuthorityError> {
         let (encapsulated, ciphertext) = sealed
             .split_at_checked(X25519_BYTES)
@@ -86,6 +93,10 @@ impl fmt::Debug for SealingKey {
 
 /// Seals to the public half of a sealing key, for a purpose: HPKE's encapsulated key,
 /// then the ciphertext.
+///
+/// # Errors
+/// Fails with [`AuthorityError::Key`] if `public` is no X25519 public key by its length, or if the
+/// library cannot encrypt for it.
 pub fn seal_to(public: &[u8], purpose: &str, plain: &[u8]) -> Result<Vec<u8>, AuthorityError> {
     if public.len() != X25519_BYTES {
         return Err(AuthorityError::Key);
@@ -114,6 +125,10 @@ pub struct Rings {
 impl Rings {
     /// Creates a content key, encrypted for nodes, given by their numbers and sealing
     /// keys. Its creator applies it like every other member, once it is committed.
+    ///
+    /// # Errors
+    /// Fails with [`AuthorityError::SealingKey`] if the key of a node is unusable, or if the system
+    /// has no random numbers.
     pub fn begin<'a>(
         cluster: &str,
         epoch: Epoch,
@@ -126,6 +141,10 @@ impl Rings {
 
     /// Decrypts the keys that are encrypted for this node; returns how many are new. Keys
     /// for others only are ignored.
+    ///
+    /// # Errors
+    /// Fails with [`AuthorityError::NotSealed`] at the first ring of which no key for this node can
+    /// be decrypted. The rings before it are loaded, those after it are not.
     pub fn decrypt_keys<'a>(
         &mut self,
         cluster: &str,
@@ -162,6 +181,9 @@ impl Rings {
     }
 
     /// Encrypts all known keys for another node.
+    ///
+    /// # Errors
+    /// Fails with [`AuthorityError::SealingKey`] if `public` is unusable.
     pub fn seal_all_to(
         &self,
         cluster: &str,

@@ -48,6 +48,9 @@ impl fmt::Debug for TlsConfigs {
 impl TlsConfigs {
     /// Creates the TLS configurations from the identity that this member presents and the
     /// CAs that it trusts.
+    ///
+    /// # Errors
+    /// Fails if TLS rejects a certificate of a CA, or the key or the certificate of the member.
     pub fn new(identity: &MemberIdentity, trust: &Trust) -> Result<TlsConfigs, AuthorityError> {
         let verifier = Verifier::new(Anchor::Cluster {
             roots: roots(&trust.authorities)?,

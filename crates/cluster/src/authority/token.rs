@@ -77,6 +77,10 @@ pub enum TokenError {
 
 impl Token {
     /// Creates a token for the CA with this fingerprint.
+    ///
+    /// # Errors
+    /// Fails with [`TokenError::Addresses`] if the number of addresses is out of range, and with
+    /// [`TokenError::Random`] if the system has no random numbers.
     pub fn new(
         kind: MemberKind,
         addresses: Vec<SocketAddr>,

@@ -97,6 +97,10 @@ impl Trust {
 
     /// Checks whether the bearer of a certificate with a verified chain is the member
     /// that it claims to be.
+    ///
+    /// # Errors
+    /// Returns the reason why the bearer is not trusted. [`PeerRejection::Removed`] also means a
+    /// number that was given once and belongs to no member now.
     pub fn judge(
         &self,
         certificate: &[u8],

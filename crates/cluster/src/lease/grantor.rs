@@ -120,6 +120,12 @@ impl Grantor {
     /// Checks whether a renewal may be acknowledged. `lease` comes from the state after
     /// all entries committed when leadership was confirmed. After Ok the acknowledgement
     /// may be sent right away or never.
+    ///
+    /// # Errors
+    /// - [`NotRenewed::Unconfirmed`]: leadership of this term was not confirmed after the renewal
+    ///   arrived.
+    /// - [`NotRenewed::OldEpoch`]: the sender does not hold the lease in this epoch.
+    /// - [`NotRenewed::Granting`]: a grant of the lease is in progress.
     pub fn answer(
         &mut self,
         lease: Option<&Lease>,
@@ -154,6 +160,10 @@ impl Grantor {
     /// Returns a grant to propose in [`Grantor::term`] or not at all. No renewal of this
     /// lease is acknowledged until [`Grantor::settled`] is called. `lease` must come from
     /// a state that was read after a confirmation in this term.
+    ///
+    /// # Errors
+    /// Returns the reason why the lease is not granted now. Every variant of [`NotGranted`] can
+    /// occur.
     pub fn grant(
         &mut self,
         lease: Option<&Lease>,

@@ -122,6 +122,10 @@ impl<R: AsyncRuntime> Clone for Engine<R> {
 
 impl<R: AsyncRuntime> Engine<R> {
     /// Starts the engine with the contents of the store.
+    ///
+    /// # Errors
+    /// Fails if the settings contradict each other, if the store cannot be read or written, if its
+    /// snapshot cannot be decoded, or if consensus stops while it starts.
     pub async fn open(
         me: MemberId,
         kind: MemberKind,
@@ -183,6 +187,12 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 
     /// Founds a cluster with this member as its first.
+    ///
+    /// # Errors
+    /// - [`EngineError::Founded`]: this member already belongs to a cluster.
+    /// - [`EngineError::Unfit`]: this member is not among the first members.
+    /// - [`EngineError::NoMajority`]: the first command has no result.
+    /// - The reason why consensus has stopped.
     pub async fn found(
         &self,
         cluster: String,
@@ -288,6 +298,9 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 
     /// Promises that this node accepted a version. The promise is on disk on return.
+    ///
+    /// # Errors
+    /// Fails if the promise file cannot be written.
     pub fn accepts(&self, version: VersionId) -> Result<(), StoreError> {
         self.inner.store.accepts(version)
     }
@@ -298,6 +311,9 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 
     /// Reads a chunk of a content.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read, if the chunk is damaged, or if the store was closed.
     pub async fn chunk(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
         ask::<R, _>(|done| self.inner.store.chunk(digest, done)).await
     }

@@ -24,16 +24,31 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 impl<R: AsyncRuntime> Engine<R> {
     /// Adds a member: first as a learner, then, when it has the whole log, as a voter.
+    ///
+    /// # Errors
+    /// - [`EngineError::NoLeader`]: no leader was found in time.
+    /// - [`EngineError::Changing`]: another change did not end in time.
+    /// - [`EngineError::NoMajority`]: no majority responded in time; the change may still be made.
+    /// - [`EngineError::Unanswered`]: the leader did not respond; the change may have been made.
+    /// - [`EngineError::Unfit`]: the member cannot make the change.
+    /// - [`EngineError::Stopped`], or another reason: consensus has stopped here or on the leader.
     pub async fn add(&self, member: MemberId) -> Result<(), EngineError> {
         self.change(MembershipChange::Add(member)).await
     }
 
     /// Removes a member from the voters and learners.
+    ///
+    /// # Errors
+    /// As [`Engine::add`].
     pub async fn drop(&self, member: MemberId) -> Result<(), EngineError> {
         self.change(MembershipChange::Drop(member)).await
     }
 
     /// Transfers leadership to a member, by default to the best candidate.
+    ///
+    /// # Errors
+    /// As [`Engine::add`]. [`EngineError::Unfit`] means that there is no candidate, or that `to` is
+    /// an arbiter or has no vote.
     pub async fn hand_over(&self, to: Option<MemberId>) -> Result<(), EngineError> {
         self.change(MembershipChange::HandOver(to)).await
     }

@@ -91,6 +91,11 @@ enum Try {
 impl<R: AsyncRuntime> Engine<R> {
     /// Proposes a command to the leader. The returned result was committed and is applied
     /// to the leader's state; the command is applied once, however often it was retried.
+    ///
+    /// # Errors
+    /// Every variant of [`ProposeError`] can occur. [`ProposeError::Stopped`] also reports that the
+    /// member's key cannot sign the command. A command that the state refuses is a result, not an
+    /// error.
     pub async fn propose(&self, body: CommandBody) -> Result<CommandResult, ProposeError> {
         let time_s = (self.inner.settings.clock)();
         let deadline = R::Instant::now() + self.inner.settings.propose_limit;
@@ -139,6 +144,12 @@ impl<R: AsyncRuntime> Engine<R> {
 
     /// Proposes a command as the leader of this term, or not at all: it enters the log in
     /// no other term, and is not retried.
+    ///
+    /// # Errors
+    /// - [`ProposeError::NoLeader`]: this member does not lead in this term, or may not.
+    /// - [`ProposeError::Busy`]: too many proposals are outstanding.
+    /// - [`ProposeError::Unknown`]: the command may have been committed.
+    /// - [`ProposeError::Stopped`]: consensus has stopped, or the member's key cannot sign.
     pub async fn propose_in(
         &self,
         term: u64,
@@ -256,6 +267,13 @@ impl<R: AsyncRuntime> Engine<R> {
 
     /// Confirms that this member's state is current: on return, the state has all entries
     /// committed before the call. Returns the index up to which it has them.
+    ///
+    /// # Errors
+    /// - [`EngineError::NoLeader`]: no leader was reached in time.
+    /// - [`EngineError::NoMajority`]: no majority confirmed the leader, or the entries did not
+    ///   arrive in time.
+    /// - [`EngineError::Unanswered`]: the leader did not respond.
+    /// - The reason why consensus has stopped.
     pub async fn confirm(&self) -> Result<u64, EngineError> {
         let deadline = R::Instant::now() + self.inner.settings.propose_limit;
         let mut pause = PAUSE_MIN;

@@ -83,6 +83,9 @@ impl Keys {
     }
 
     /// Loads the keys of a member from its directory.
+    ///
+    /// # Errors
+    /// Fails if the decryption key of a node cannot be read, or a new one cannot be written.
     pub fn of(who: &LocalMember, directory: &StateDirectory) -> Result<Keys, AuthorityError> {
         let mut keys = Keys::new(&who.cluster, who.id, None);
         if who.kind == MemberKind::Node {
@@ -113,6 +116,9 @@ impl Keys {
     }
 
     /// Decrypts the content keys that the state contains for this node.
+    ///
+    /// # Errors
+    /// As [`Rings::decrypt_keys`]. On an arbiter it never fails.
     pub fn decrypt_content_keys(&self, state: &ClusterState) -> Result<(), AuthorityError> {
         let Some(sealing) = &self.sealing else {
             return Ok(());
@@ -146,6 +152,9 @@ impl Keys {
     }
 
     /// Creates a content key for all current nodes.
+    ///
+    /// # Errors
+    /// As [`Rings::begin`].
     pub fn begin(&self, state: &ClusterState) -> Result<Ring, AuthorityError> {
         let newest = state.rings.keys().next_back().copied().unwrap_or_default();
         let nodes = state
@@ -155,6 +164,9 @@ impl Keys {
     }
 
     /// Encrypts the key of a CA for all nodes.
+    ///
+    /// # Errors
+    /// As [`Rings::seal_secret`].
     pub fn seal_authority(&self, authority: &Authority) -> Result<SealedAuthority, AuthorityError> {
         let rings = self.rings();
         let epoch = rings.0.newest().ok_or(AuthorityError::NoRings)?;
@@ -164,6 +176,9 @@ impl Keys {
     }
 
     /// Returns the CA with this certificate, from its encrypted key.
+    ///
+    /// # Errors
+    /// As [`Rings::open_secret`] and [`Authority::from_parts`].
     pub fn open_authority(
         &self,
         certificate: &[u8],
@@ -191,6 +206,11 @@ impl Keys {
     }
 
     /// Returns the files of a version, as this node loads them.
+    ///
+    /// # Errors
+    /// - [`ContentError::Missing`]: not all chunks have arrived yet.
+    /// - [`ContentError::Store`]: the store cannot be read.
+    /// - [`ContentError::Authority`]: a file cannot be decrypted.
     pub async fn file_set(
         &self,
         engine: &Engine<TokioRuntime>,
@@ -220,6 +240,10 @@ impl Keys {
     }
 
     /// Prepares a proposal from files. Content that the parent has is referenced.
+    ///
+    /// # Errors
+    /// Fails with [`ContentError::Authority`] if a file is too large or cannot be encrypted. If the
+    /// content of the parent cannot be read, the file is encrypted again.
     pub async fn prepare(
         &self,
         engine: &Engine<TokioRuntime>,

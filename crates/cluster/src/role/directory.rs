@@ -173,6 +173,11 @@ impl Drop for Lock {
 
 impl StateDirectory {
     /// Opens an existing directory of this user.
+    ///
+    /// # Errors
+    /// - [`DirectoryError::Io`]: the directory does not exist or cannot be accessed.
+    /// - [`DirectoryError::Owner`]: the directory belongs to another user.
+    /// - [`DirectoryError::Others`]: other users have access to it.
     pub fn open(path: impl Into<PathBuf>) -> Result<StateDirectory, DirectoryError> {
         let directory = StateDirectory {
             path: path.into(),
@@ -183,6 +188,9 @@ impl StateDirectory {
     }
 
     /// Opens the directory, and creates it with its parents if it is missing.
+    ///
+    /// # Errors
+    /// Fails if the directory cannot be created, or as [`StateDirectory::open`].
     pub fn create(path: impl Into<PathBuf>) -> Result<StateDirectory, DirectoryError> {
         let path: PathBuf = path.into();
         let failed = |error| DirectoryError::Io(path.clone(), error);
@@ -216,6 +224,9 @@ impl StateDirectory {
     }
 
     /// Marks the member as removed from its cluster. The mark is on disk on return.
+    ///
+    /// # Errors
+    /// Fails if the mark cannot be written, or as [`StateDirectory::writable`].
     pub fn mark_removed(&self, words: &str) -> Result<(), DirectoryError> {
         self.writable()?;
         let path = self.file(REMOVED);
@@ -233,6 +244,9 @@ impl StateDirectory {
     }
 
     /// Removes the mark of [`StateDirectory::mark_removed`], if there is one.
+    ///
+    /// # Errors
+    /// Fails if the mark cannot be removed, or as [`StateDirectory::writable`].
     pub fn clear_removed(&self) -> Result<(), DirectoryError> {
         self.writable()?;
         let path = self.file(REMOVED);
@@ -307,6 +321,10 @@ impl StateDirectory {
     }
 
     /// Locks the directory against other processes.
+    ///
+    /// # Errors
+    /// Fails with [`DirectoryError::InUse`] if another process holds the lock, and with
+    /// [`DirectoryError::Io`] if the lock file cannot be opened or locked.
     pub fn lock(&self) -> Result<Lock, DirectoryError> {
         let path = self.file(LOCK);
         let failed = |errno: rustix::io::Errno| DirectoryError::Io(path.clone(), errno.into());
@@ -328,6 +346,9 @@ impl StateDirectory {
     }
 
     /// Reads a file; `None` if it is missing.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read, or is larger than `bytes_max`.
     pub fn read(&self, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, DirectoryError> {
         let path = self.file(name);
         let failed = |error| DirectoryError::Io(path.clone(), error);
@@ -348,6 +369,9 @@ impl StateDirectory {
     }
 
     /// Reads a small file (a key, a certificate) that must exist.
+    ///
+    /// # Errors
+    /// As [`StateDirectory::read`]. A missing file is an error, too.
     pub fn small(&self, name: &str) -> Result<Vec<u8>, DirectoryError> {
         self.read(name, SMALL_BYTES_MAX)?.ok_or_else(|| {
             DirectoryError::Io(self.file(name), io::Error::from(io::ErrorKind::NotFound))
@@ -355,6 +379,9 @@ impl StateDirectory {
     }
 
     /// Writes a file, which is on disk on return.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be written, or as [`StateDirectory::writable`].
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DirectoryError> {
         self.writable()?;
         let path = self.file(name);
@@ -386,6 +413,10 @@ impl StateDirectory {
 
     /// Returns the identity of this machine; `None` if it is not a member. A copy alone
     /// is left over from an incomplete setup, or from a removed machine.
+    ///
+    /// # Errors
+    /// Fails with [`DirectoryError::Io`] if the file cannot be read, and with
+    /// [`DirectoryError::Malformed`] if it and its copy are damaged, or if its content is invalid.
     pub fn local_member(&self) -> Result<Option<LocalMember>, DirectoryError> {
         if !StateDirectory::is_of_a_member(&self.path) {
             return Ok(None);
@@ -413,12 +444,19 @@ impl StateDirectory {
     }
 
     /// Returns the identity of this machine, which must be a member.
+    ///
+    /// # Errors
+    /// Fails with [`DirectoryError::NoMember`] if this machine is not a member, or as
+    /// [`StateDirectory::local_member`].
     pub fn member(&self) -> Result<LocalMember, DirectoryError> {
         self.local_member()?
             .ok_or_else(|| DirectoryError::NoMember(self.file(MEMBER)))
     }
 
     /// Writes the identity of this machine.
+    ///
+    /// # Errors
+    /// Fails if the file or its copy cannot be written, or as [`StateDirectory::writable`].
     pub fn write_who(&self, who: &LocalMember) -> Result<(), DirectoryError> {
         let mut text = serde_json::to_vec_pretty(who).map_err(|error| {
             DirectoryError::Malformed(self.file(MEMBER), format!("invalid membership: {error}"))
@@ -429,6 +467,9 @@ impl StateDirectory {
 
     /// Writes the missing file `member` of a running member again: from its copy, or else with the
     /// identity at its start.
+    ///
+    /// # Errors
+    /// As [`StateDirectory::write_who`].
     pub fn restore_who(&self, at_start: &LocalMember) -> Result<(), DirectoryError> {
         match self.either(MEMBER, SMALL_BYTES_MAX) {
             Ok(Some(bytes)) if serde_json::from_slice::<LocalMember>(&bytes).is_ok() => {
@@ -439,6 +480,10 @@ impl StateDirectory {
     }
 
     /// Refuses a machine that belongs to a cluster.
+    ///
+    /// # Errors
+    /// Fails with [`DirectoryError::Taken`] if the machine belongs to a cluster, or as
+    /// [`StateDirectory::local_member`].
     pub fn is_free(&self) -> Result<(), DirectoryError> {
         match self.local_member()? {
             Some(who) => Err(DirectoryError::Taken(self.path.clone(), who.cluster)),
@@ -447,6 +492,10 @@ impl StateDirectory {
     }
 
     /// Returns the version that this node accepted last.
+    ///
+    /// # Errors
+    /// Fails with [`DirectoryError::Io`] if the file cannot be read, and with
+    /// [`DirectoryError::Malformed`] if it and its copy are damaged, or if its content is invalid.
     pub fn accepted(&self) -> Result<Option<FileSet>, DirectoryError> {
         let Some(bytes) = self.either(ACCEPTED, ACCEPTED_BYTES_MAX)? else {
             return Ok(None);
@@ -457,6 +506,9 @@ impl StateDirectory {
     }
 
     /// Saves a version as the one that was accepted last.
+    ///
+    /// # Errors
+    /// Fails if the file or its copy cannot be written, or as [`StateDirectory::writable`].
     pub fn write_accepted(&self, set: &FileSet) -> Result<(), DirectoryError> {
         self.write_twice(ACCEPTED, &Zeroizing::new(set.encode()))
     }

@@ -136,6 +136,11 @@ pub enum RoleError {
 
 /// Runs the role until the machine ends it. Requires a Tokio runtime of one thread,
 /// with IO and time.
+///
+/// # Errors
+/// Fails if the operators' socket cannot be opened, if the decryption key cannot be read or
+/// written, or if TLS cannot be set up. A state directory, identity or store that cannot be used
+/// is no error: the role then only reports this to operators.
 pub async fn run<M: ServingMachine, N: ConnectionFactory>(
     options: Options,
     machine: M,

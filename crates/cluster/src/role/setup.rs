@@ -134,6 +134,14 @@ fn runtime() -> Result<tokio::runtime::Runtime, SetupError> {
 }
 
 /// Founds a cluster with this machine as its first node.
+///
+/// # Errors
+/// - [`SetupError::Directory`]: the directory cannot be used, or the machine already belongs to a
+///   cluster.
+/// - [`SetupError::Authority`]: the cluster name is invalid, or keys cannot be created or written.
+/// - [`SetupError::Store`], [`SetupError::Engine`], [`SetupError::Propose`],
+///   [`SetupError::Refused`]: the log cannot be created, or refuses a first command.
+/// - [`SetupError::Io`]: the system has no resources left.
 pub fn found(place: &SetupOptions, cluster: &str) -> Result<LocalMember, SetupError> {
     let (directory, _lock) = free(place)?;
     let owner = StoreOwner {
@@ -208,6 +216,15 @@ fn done(answer: CommandResult) -> Result<(), SetupError> {
 }
 
 /// Joins a cluster with a token, within a time.
+///
+/// # Errors
+/// - [`SetupError::Directory`]: the directory cannot be used, or the machine already belongs to a
+///   cluster.
+/// - [`SetupError::Token`], [`SetupError::Join`]: the token is invalid, or the cluster did not
+///   admit the machine.
+/// - [`SetupError::TimedOut`]: no member admitted the machine within `limit`.
+/// - [`SetupError::Authority`], [`SetupError::Store`], [`SetupError::Io`]: the files of the member
+///   cannot be written.
 pub fn join(
     place: &SetupOptions,
     token: &str,
@@ -292,6 +309,11 @@ pub struct Renumbering {
 /// Changes the addresses of a stopped member. It announces its own when it has a
 /// majority, and reaches the others at theirs until then. Needs none of the old
 /// addresses, no majority and no store.
+///
+/// # Errors
+/// Fails with [`SetupError::Directory`] if the machine is not a member, if evenkeel runs, or if the
+/// identity cannot be written, and with [`SetupError::NoSuchMember`] if no other member has one of
+/// the names.
 pub fn renumber(directory: &Path, new: &Renumbering) -> Result<LocalMember, SetupError> {
     let directory = StateDirectory::open(directory)?;
     let mut who = directory.member()?;
@@ -325,6 +347,12 @@ pub fn renumber(directory: &Path, new: &Renumbering) -> Result<LocalMember, Setu
 }
 
 /// Makes this machine alone the cluster. The caller must warn the operator.
+///
+/// # Errors
+/// - [`SetupError::Arbiter`]: an arbiter cannot continue alone.
+/// - [`SetupError::Lost`]: the store was lost.
+/// - [`SetupError::Directory`]: the machine is not a member, or evenkeel runs.
+/// - Any other error is a failed step. The log may then already name this member alone.
 pub fn recover_alone(directory: &Path) -> Result<String, SetupError> {
     let directory = StateDirectory::open(directory)?;
     let who = directory.member()?;

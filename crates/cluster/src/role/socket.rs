@@ -83,6 +83,10 @@ pub struct OperatorSocket {
 
 impl OperatorSocket {
     /// Creates the socket; replaces one that a dead process left.
+    ///
+    /// # Errors
+    /// Fails with [`SocketError::InUse`] if a process listens on the path, and with
+    /// [`SocketError::Io`] if the socket cannot be created.
     pub fn bind(path: &Path) -> Result<OperatorSocket, SocketError> {
         let failed = |error| SocketError::Io(path.into(), error);
         match std::os::unix::net::UnixStream::connect(path) {

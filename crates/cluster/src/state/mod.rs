@@ -166,6 +166,10 @@ impl ClusterState {
     }
 
     /// Decodes a state, unless its format is too new.
+    ///
+    /// # Errors
+    /// Fails with [`StateError::Newer`] if a newer program wrote the state, and with
+    /// [`StateError::Malformed`] if the bytes do not encode a state.
     pub fn decode(bytes: &[u8]) -> Result<ClusterState, StateError> {
         /// The only field that is decoded from a state whose format may be too new.
         #[derive(Deserialize)]

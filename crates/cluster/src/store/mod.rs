@@ -149,6 +149,10 @@ pub struct Store {
 impl Store {
     /// Opens or creates the file. One thread writes, and another reads what is not in
     /// memory.
+    ///
+    /// # Errors
+    /// Fails if another process has the store, if it is damaged, if a newer program wrote it, if
+    /// the disk fails, or if the threads cannot be started.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         Store::threaded(Disk::open(path)?, path)
     }
@@ -176,6 +180,9 @@ impl Store {
 
     /// A store on something else than a file, of which each write is done before the
     /// call for it returns: for simulations.
+    ///
+    /// # Errors
+    /// Fails if the store is damaged, if a newer program wrote it, or if the backend fails.
     pub fn with_backend(backend: impl StorageBackend) -> Result<Store, StoreError> {
         let disk = Arc::new(Disk::with_backend(backend)?);
         let book = Arc::new(Mutex::new(Store::book(&disk)?));

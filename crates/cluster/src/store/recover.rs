@@ -25,6 +25,9 @@ impl Store {
     /// Makes this member alone the cluster, while no engine uses the store. Everything
     /// that the others committed without it is lost, and they must not return as the
     /// members that they were. The caller must warn of that.
+    ///
+    /// # Errors
+    /// Fails if the disk does.
     pub fn rewrite_membership(&self, alone: MemberId) -> Result<Recovered, StoreError> {
         let (last, committed, vote) = {
             let book = lock(&self.book);

@@ -105,6 +105,10 @@ impl Store {
     }
 
     /// Compares an open store with its promise file.
+    ///
+    /// # Errors
+    /// Fails if the store or the promise file cannot be read or written. Missing promised data is
+    /// no error, but [`OpenedStore::Lost`].
     pub fn compare_with_promise(
         mut self,
         at: &PromiseLocation<'_>,
@@ -167,6 +171,10 @@ impl Store {
     /// Ties a new, empty store to a new promise file. With a loss, the store replaces a
     /// lost one: promises about starts and versions remain, and the others must admit the
     /// member again.
+    ///
+    /// # Errors
+    /// Fails if the store or the promise file cannot be read or written, or if the system has no
+    /// random numbers.
     pub fn renew(
         mut self,
         at: &PromiseLocation<'_>,
@@ -262,6 +270,9 @@ impl Store {
     }
 
     /// Promises that this node accepted a version. The promise is on disk on return.
+    ///
+    /// # Errors
+    /// Fails if the promise file cannot be written.
     pub fn accepts(&self, version: VersionId) -> Result<(), StoreError> {
         let Some(promises) = &self.promises else {
             return Ok(());

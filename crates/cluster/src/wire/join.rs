@@ -279,6 +279,10 @@ struct Keys {
 
 /// Joins with a token and new keys. Writes nothing: the caller must save the result
 /// before it uses it.
+///
+/// # Errors
+/// Fails with [`JoinError::Kind`] if the token is for another kind of member, if keys cannot be
+/// created, or as [`join_with`].
 pub async fn join<N: ConnectionFactory>(
     network: &N,
     token: &Token,
@@ -299,6 +303,11 @@ pub async fn join<N: ConnectionFactory>(
 /// Joins with keys that were created (and saved) before. If the joiner repeats its
 /// request with the same keys, the cluster gives the same member its certificate,
 /// although the token is used up.
+///
+/// # Errors
+/// - [`JoinError::Denied`]: a node that has the invitation refused the joiner.
+/// - [`JoinError::Malformed`], [`JoinError::Authority`]: the response of the cluster is invalid.
+/// - Otherwise the failure at the last address that was tried.
 pub async fn join_with<N: ConnectionFactory>(
     network: &N,
     token: &Token,

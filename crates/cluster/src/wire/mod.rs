@@ -143,6 +143,9 @@ impl<N: ConnectionFactory> fmt::Debug for MemberWire<N> {
 impl<N: ConnectionFactory> MemberWire<N> {
     /// Creates a wire that does nothing yet: calls find no route. The handler may need
     /// the wire, so it exists before [`MemberWire::serve`].
+    ///
+    /// # Errors
+    /// As [`TlsConfigs::new`](crate::authority::TlsConfigs::new).
     pub fn new(
         identity: Arc<MemberIdentity>,
         trust: Trust,
@@ -155,6 +158,11 @@ impl<N: ConnectionFactory> MemberWire<N> {
 
     /// Listens and dials from now on; requests go to the handler. Must be called once, on
     /// the Tokio runtime that runs the wire. Returns the listening addresses.
+    ///
+    /// # Errors
+    /// Fails with [`WireError::TooManyAddresses`] above [`LISTEN_MAX`], and with
+    /// [`WireError::Started`] if the wire was started before. An address on which this member
+    /// cannot listen is no error: see [`MemberWire::unbound`].
     pub async fn serve<H: Handler>(
         &self,
         listen: &[SocketAddr],
@@ -171,6 +179,9 @@ impl<N: ConnectionFactory> MemberWire<N> {
 
     /// Sets the members of the cluster. Connections to others are closed, with the
     /// reason.
+    ///
+    /// # Errors
+    /// As [`MemberWire::new`]. The former members and CAs stay trusted then.
     pub fn set_trust(&self, trust: Trust) -> Result<(), WireError> {
         self.shared.set_trust(trust)
     }
@@ -181,6 +192,9 @@ impl<N: ConnectionFactory> MemberWire<N> {
     }
 
     /// Sets the identity that this member presents on new connections.
+    ///
+    /// # Errors
+    /// As [`MemberWire::new`]. The former identity stays then.
     pub fn set_identity(&self, identity: Arc<MemberIdentity>) -> Result<(), WireError> {
         self.shared.set_identity(identity)
     }
@@ -190,6 +204,12 @@ impl<N: ConnectionFactory> MemberWire<N> {
     /// be told of it (`command::CommandBody::Announce`). Nothing needs to call this
     /// before a certificate expires: the wire renews its own certificate with the same
     /// key, and reports that ([`Event::Renewed`]).
+    ///
+    /// # Errors
+    /// - [`RenewalError::NoNode`]: the CA key is not here, and no node is reachable.
+    /// - [`RenewalError::Denied`]: a node refused, or sent an invalid response.
+    /// - [`RenewalError::Authority`]: the request or the certificate cannot be created, or is
+    ///   invalid.
     pub async fn renew(&self, key: MemberKey) -> Result<MemberIdentity, RenewalError> {
         self.shared.renew(key).await
     }
@@ -197,6 +217,9 @@ impl<N: ConnectionFactory> MemberWire<N> {
     /// Sends a request to a member, and waits for the response at most this long. A
     /// process that restarted meanwhile may handle requests to [`Service::Raft`] and
     /// [`Service::Gossip`] again, but no others.
+    ///
+    /// # Errors
+    /// Every variant of [`CallError`] can occur.
     pub async fn call(
         &self,
         to: MemberId,

@@ -31,6 +31,9 @@ pub trait ConnectionFactory: Clone + Send + Sync + 'static {
     /// Starts to listen on an address.
     fn listen(&self, at: SocketAddr) -> impl Future<Output = io::Result<Self::Listener>> + Send;
     /// Returns the address of a listener.
+    ///
+    /// # Errors
+    /// Fails if the system does not report the address.
     fn address(&self, listener: &Self::Listener) -> io::Result<SocketAddr>;
     /// Accepts the next incoming connection.
     fn accept(

@@ -295,6 +295,9 @@ fn key_length(line: &[u8]) -> Option<usize> {
 }
 
 /// Parses the options in the brackets of a crt-list line.
+///
+/// # Errors
+/// Returns the first error: an unknown option, or an invalid argument of one.
 pub fn list_options(loader: &mut Loader, line: &ConfigLine) -> Result<TlsLine, Diagnostic> {
     let mut args = Args::new(line, 0, "crt-list", "", &codes::OF_ARGUMENTS);
     let read = options(&mut FileSource::Loading(loader), &mut args);
@@ -341,6 +344,10 @@ pub struct SentLine {
 }
 
 /// Parses the payload of `add ssl crt-list`. Files named in its options must be in the store.
+///
+/// # Errors
+/// Returns the message for the operator if the payload has no certificate or several lines, or if
+/// an option is unknown or invalid.
 pub fn sent_line(text: &str, store: &Store) -> Result<SentLine, String> {
     let at_line = |why: String| format!("parsing [CLI:1]: {why}");
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());

@@ -105,6 +105,10 @@ struct BacktrackMachine<'m> {
 
 impl Program {
     /// Returns the first match: the start and end of the whole match and of each group.
+    ///
+    /// # Errors
+    /// Fails if the search takes more steps or memory than its limits allow, or if calls of groups
+    /// nest too deeply or without end.
     pub fn find(&self, text: &[u8], search: Search) -> Result<Option<Vec<usize>>, LimitExceeded> {
         if self.utf && std::str::from_utf8(text).is_err() {
             return Ok(None);

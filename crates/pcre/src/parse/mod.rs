@@ -111,6 +111,11 @@ enum ParsedItem {
 
 type Parsed<T> = Result<T, SyntaxError>;
 
+/// Parses a pattern.
+///
+/// # Errors
+/// Fails if the pattern violates PCRE2's syntax, uses an unsupported feature, or exceeds a limit.
+/// The error has the offset in the pattern.
 pub fn parse(pattern: &[u8], syntax: Syntax) -> Parsed<Tree> {
     let mut first = Parser::new(pattern, syntax, None)?;
     first.parse_pattern()?;

@@ -156,6 +156,11 @@ pub fn import_servers(bytes: &[u8], config: &mut Config) -> Vec<Lost> {
 /// Imports the state of another process, or its later counts: adds counters, and sets the
 /// states that it contains. The configuration must be installed; `runtime` is None before it
 /// serves. Nothing is imported from incomplete bytes.
+///
+/// # Errors
+/// - [`CarryError::Foreign`]: the bytes are not a state of this program.
+/// - [`CarryError::Version`]: this program does not support the version of the format.
+/// - [`CarryError::Cut`]: the bytes or the entries of a table are truncated or malformed.
 pub fn import(
     bytes: &[u8],
     config: &Config,

@@ -165,6 +165,9 @@ impl Encoder {
 
     /// Compresses data and returns the output; nothing after the end. [`Encoder::recycle`] may
     /// return the buffer.
+    ///
+    /// # Errors
+    /// Fails if the compression library does, which should not occur.
     pub fn feed(
         &mut self,
         data: &[u8],

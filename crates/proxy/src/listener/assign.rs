@@ -72,6 +72,10 @@ pub(super) fn places(
 
 /// Assigns sockets to the listeners of a configuration, in the order of [`wanted`], except
 /// for those at the indices `left_out`, which have none.
+///
+/// # Errors
+/// Fails if the number of sockets differs from that of the listeners, or if fstat(2) fails for one.
+/// All sockets are then closed.
 pub fn assign(
     config: &Config,
     sockets: Vec<OwnedFd>,

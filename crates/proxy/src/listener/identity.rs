@@ -161,6 +161,9 @@ pub(super) fn prefixed(prefix: Option<&Path>, path: &Path) -> PathBuf {
 }
 
 /// Returns the inode of a socket, which identifies it under any descriptor number.
+///
+/// # Errors
+/// Fails only if fstat(2) fails.
 pub fn inode(fd: &OwnedFd) -> Result<u64, Errno> {
     rustix::fs::fstat(fd).map(|stat| stat.st_ino)
 }

@@ -93,6 +93,10 @@ impl Inherited {
     }
 
     /// Adds a listening socket; one that cannot be used is closed.
+    ///
+    /// # Errors
+    /// Fails as described at [`Unrecognized`] if the descriptor is no listening socket that a
+    /// configuration can use.
     pub fn add(&mut self, fd: OwnedFd) -> Result<(), Unrecognized> {
         let identity = SocketIdentity::of(&fd)?;
         let place = self.keep(fd, &identity);
@@ -103,6 +107,10 @@ impl Inherited {
 
     /// Adds the socket that the configuration names `fd@NUMBER`, regardless of its number here.
     /// It need not listen yet.
+    ///
+    /// # Errors
+    /// As [`Inherited::add`], except for [`Unrecognized::NotListening`] and
+    /// [`Unrecognized::OtherNamespace`], which are accepted. On an error the socket is closed.
     pub fn add_tagged(&mut self, fd: OwnedFd, number: RawFd) -> Result<(), Unrecognized> {
         let place = match SocketIdentity::of(&fd) {
             Ok(identity) => {
@@ -150,6 +158,9 @@ impl Inherited {
     /// Applies the pending changes: names of new Unix sockets, and options of reused sockets. If
     /// a change fails, the names are restored. Nothing is applied if an address could not be
     /// opened.
+    ///
+    /// # Errors
+    /// Returns every change that failed, with the step and the error of its system call.
     pub fn settle(&mut self) -> Result<(), Vec<SettleError>> {
         let pending = std::mem::take(&mut self.pending);
         if self.failed || self.dry {

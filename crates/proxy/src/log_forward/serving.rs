@@ -81,6 +81,10 @@ impl LogReceivers {
 
     /// Replaces the sockets by those of the newest configuration. An error leaves everything
     /// unchanged.
+    ///
+    /// # Errors
+    /// Fails if the kernel does not describe a socket, or if a new one cannot be made nonblocking
+    /// or registered with the Tokio runtime.
     pub fn change(&self, sockets: Vec<LogSocket>) -> io::Result<()> {
         let mut loops = lock(&self.loops);
         // All steps that may fail come first.

@@ -103,6 +103,9 @@ pub struct StatisticsSockets {
 }
 
 /// Serves the sockets on a Tokio runtime until the runtime ends.
+///
+/// # Errors
+/// As [`StatisticsSockets::change`].
 pub fn start(
     runtime: &'static Runtime,
     sockets: Vec<OperationsSocket>,
@@ -126,6 +129,10 @@ impl StatisticsSockets {
     /// Replaces the sockets by those of the newest configuration. An active socket (the same
     /// inode) keeps its descriptor and gets the new permissions. An error leaves everything
     /// unchanged.
+    ///
+    /// # Errors
+    /// Fails if the kernel does not describe a socket, or if a new one cannot be duplicated, made
+    /// nonblocking, or registered with the Tokio runtime.
     pub fn change(&self, sockets: Vec<OperationsSocket>) -> io::Result<()> {
         self.context.shared.limit(&self.context.runtime.config());
         let mut loops = lock(&self.loops);
@@ -189,7 +196,11 @@ impl StatisticsSockets {
     }
 
     /// Serves a connection that another process accepted (the master's `@1`). It does not count
-    /// among those of the sockets. `WouldBlock`: too many such connections.
+    /// among those of the sockets.
+    ///
+    /// # Errors
+    /// Fails with `WouldBlock` if too many such connections exist, otherwise if the stream cannot
+    /// be made nonblocking or registered with the Tokio runtime. The stream is then closed.
     pub fn adopt(&self, stream: StdUnixStream, rights: impl Into<Rights>) -> io::Result<()> {
         let rights = rights.into();
         let Ok(place) = Arc::clone(&self.adopted).try_acquire_owned() else {

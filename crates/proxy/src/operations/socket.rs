@@ -172,6 +172,9 @@ pub fn open(
 
 /// Opens a socket for commands that is not in the configuration (the master's), with the
 /// initial privileges.
+///
+/// # Errors
+/// Returns the first step that failed, with the error of its system call.
 pub fn open_one(
     address: BindAddress,
     owner: BindOwner,
@@ -210,6 +213,10 @@ fn own(fd: Arc<OwnedFd>) -> Result<OwnedFd, (OpenStep, Errno)> {
 
 /// Assigns sockets that another process opened to the `stats socket`s and then the peers, in
 /// configuration order, except for those at the indices `left_out`.
+///
+/// # Errors
+/// Fails if the number of sockets differs from that of the configuration, or if fstat(2) or the
+/// duplication of a peers socket fails. All sockets are then closed.
 pub fn assign(
     config: &Config,
     sockets: Vec<OwnedFd>,

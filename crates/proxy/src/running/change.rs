@@ -31,8 +31,9 @@ impl DataPlane {
     /// same inode) continues unchanged, and its new descriptor is closed. Call this on a thread
     /// that may block.
     ///
-    /// `ResourceBusy`: the process is stopping. Any other error comes from a thread that could
-    /// not be started. In both cases nothing changes.
+    /// # Errors
+    /// Fails with `ResourceBusy` if the process is stopping, otherwise with the error of a thread
+    /// that could not be started. In both cases nothing changes.
     pub fn change(
         &self,
         mut config: Config,

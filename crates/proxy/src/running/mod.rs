@@ -39,6 +39,10 @@ pub struct ServeOptions {
 }
 
 /// Starts the threads and begins to serve.
+///
+/// # Errors
+/// Fails if a thread cannot be spawned, or as [`reactor::run`] if its event loop cannot start.
+/// Threads that have started are stopped.
 pub fn serve(
     config: Arc<Config>,
     listening: Vec<Listening>,
@@ -147,6 +151,10 @@ impl DataPlane {
 
     /// Waits until all threads have ended. Only one caller waits; others may still request the
     /// end. A second caller finds nothing to wait for.
+    ///
+    /// # Errors
+    /// Returns the error of an event loop that failed, or reports a thread that panicked. Of
+    /// several errors one is returned, after all threads have ended.
     pub fn wait(&self) -> io::Result<()> {
         let mut result = Ok(());
         loop {

@@ -189,6 +189,14 @@ fn set_options(fd: &OwnedFd, server: &Server, tune: &Tune) -> io::Result<()> {
 /// Connects to a server for a stream, within `timeout connect`, and sends the PROXY header if
 /// it is configured. `shared`: if the connection speaks HTTP/2, other streams may use it at
 /// the same time.
+///
+/// # Errors
+/// - [`ConnectFailure::Unresolved`]: the server has no address for this stream.
+/// - [`ConnectFailure::Refused`]: a system call failed, or the server or the SOCKS proxy refused or
+///   closed the connection.
+/// - [`ConnectFailure::Timeout`]: the timeout expired before the connection was ready.
+/// - [`ConnectFailure::Insecure`], [`ConnectFailure::BadName`]: the TLS handshake failed, or the
+///   name for it is invalid.
 pub async fn connect(
     stream: &ProxyStream,
     backend: &Proxy,

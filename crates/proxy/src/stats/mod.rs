@@ -306,6 +306,9 @@ impl StatisticsReport {
     }
 
     /// Creates the head of the response, without the length.
+    ///
+    /// # Errors
+    /// Fails if the head does not fit into an [`HttpMessage`].
     pub fn head(&mut self) -> Result<HttpMessage, MessageEditError> {
         let admin = self.admin;
         let no_refresh = self.query.no_refresh;

@@ -108,6 +108,9 @@ pub enum TakeoverError {
 
 /// Requests the listening sockets of another process, including its statistics sockets.
 /// `limit` is the timeout for all of it.
+///
+/// # Errors
+/// Fails as described at [`TakeoverError`], except with [`TakeoverError::NotUnix`].
 pub fn fetch(source: &TakeoverSource, limit: Duration) -> Result<Vec<TakenSocket>, TakeoverError> {
     let until = Instant::now() + limit;
     let stream = connect(source, until)?;

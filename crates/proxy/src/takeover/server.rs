@@ -17,6 +17,12 @@ const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 
 /// Passes sockets to the process at the other end of a connection. Blocks, so it must not be
 /// called on a thread that others need.
+///
+/// # Errors
+/// - [`TakeoverError::NotUnix`]: the connection cannot carry descriptors.
+/// - [`TakeoverError::Timeout`]: the receiver did not read everything within two seconds.
+/// - [`TakeoverError::Ended`]: the receiver closed the connection between two parts.
+/// - [`TakeoverError::Failed`]: a system call failed.
 pub fn hand_over(to: &OwnedFd, sockets: &[Arc<OwnedFd>]) -> Result<(), TakeoverError> {
     if sockopt::socket_domain(to).map_err(TakeoverError::Failed)? != AddressFamily::UNIX {
         return Err(TakeoverError::NotUnix);

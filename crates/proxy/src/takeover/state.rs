@@ -40,6 +40,12 @@ pub struct TakenState {
 
 /// Requests the state of a process; None if the process is not Evenkeel or does not permit
 /// it. `limit` is the timeout for all of it.
+///
+/// # Errors
+/// - [`TakeoverError::Connect`]: no connection is possible.
+/// - [`TakeoverError::Timeout`]: `limit` expired.
+/// - [`TakeoverError::Ended`]: the state is truncated, or larger than this program accepts.
+/// - [`TakeoverError::Failed`]: a system call failed.
 pub fn fetch(
     source: &TakeoverSource,
     limit: Duration,
@@ -67,6 +73,10 @@ pub fn fetch(
 
 /// Waits until the predecessor ends, however long that takes, and returns what it has counted
 /// since the first response.
+///
+/// # Errors
+/// Fails with [`TakeoverError::Ended`] if the predecessor ends without sending it, or announces
+/// more than this program accepts, and with [`TakeoverError::Failed`] if a system call fails.
 pub fn fetch_rest(from: &OwnedFd) -> Result<Vec<u8>, TakeoverError> {
     rustix::io::ioctl_fionbio(from, false).map_err(TakeoverError::Failed)?;
     read_part(from.as_fd(), None)

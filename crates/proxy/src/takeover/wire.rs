@@ -54,6 +54,9 @@ pub fn number(value: usize) -> [u8; NUMBER_BYTES] {
 }
 
 /// Encodes the records of one part.
+///
+/// # Errors
+/// Fails with [`WireError::LongName`] if a name is longer than 255 bytes.
 pub fn part(records: &[Record]) -> Result<Vec<u8>, WireError> {
     let mut bytes = Vec::new();
     for record in records {
@@ -88,6 +91,10 @@ pub struct Taker {
 
 impl Taker {
     /// Processes bytes and the number of descriptors that came with them.
+    ///
+    /// # Errors
+    /// Fails if the sender violates the protocol: [`WireError::TooMany`],
+    /// [`WireError::MoreDescriptors`] or [`WireError::MoreBytes`].
     pub fn handle(
         &mut self,
         bytes: &[u8],

@@ -40,6 +40,9 @@ pub(crate) fn now_ms() -> u64 {
 /// Begins to use the heartbeat memory mapped at `words`, for as long as the process
 /// lives. Called again, it claims whatever memory is mapped there now: a supervisor that
 /// adopted this process has brought its own.
+///
+/// # Errors
+/// Fails if the memory is too short, or has the layout of another version.
 pub fn share(runtime: &'static Runtime, words: &'static [AtomicU64]) -> Result<(), VitalsError> {
     let vitals = Vitals::open(words)?;
     let owner = u64::from(std::process::id()).max(1);

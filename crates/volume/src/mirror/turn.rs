@@ -34,11 +34,13 @@ const ROUNDS_MAX: usize = 8;
 const RETRY: Duration = Duration::from_millis(1);
 
 impl Mirror {
-    /// Serves until `stop` is readable or closed. `leaves` then says whether a new process
-    /// follows. In both cases the other copy becomes the owner if it can. A new process could not
-    /// use this lease, because it never serves in an epoch that it finds.
+    /// Serves until `stop` is readable or closed. `leaves` then says whether a new process follows.
+    /// In both cases the other copy becomes the owner if it can. A new process could not use this
+    /// lease, because it never serves in an epoch that it finds.
     ///
-    /// Waiting for events failed.
+    /// # Errors
+    /// Fails with [`MirrorError::Wait`] if epoll_ctl(2) or epoll_wait(2) fails, and with
+    /// [`MirrorError::Reopens`] if the copy has shrunk and must be opened again.
     pub fn run(mut self, stop: BorrowedFd<'_>, leaves: &AtomicBool) -> Result<(), MirrorError> {
         let data = EventData::new_u64(STOP_KEY);
         epoll::add(&self.epoll, stop, data, EventFlags::IN).map_err(MirrorError::Wait)?;
