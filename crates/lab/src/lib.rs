@@ -76,6 +76,11 @@
 //! # }
 //! ```
 
+#![expect(
+    clippy::missing_errors_doc,
+    reason = "the errors of a test bed only fail the test"
+)]
+
 mod acceptor;
 mod busy;
 mod capture;

@@ -60,8 +60,11 @@ impl PeerConnection {
         }
     }
 
-    /// Reads body bytes into the free space of a buffer. Returns their number, 0 at the end. A full
-    /// buffer is the error `OutOfMemory`, because 0 would mean the end.
+    /// Reads body bytes into the free space of a buffer. Returns their number, 0 at the end.
+    ///
+    /// # Errors
+    /// `OutOfMemory` if the buffer is full, because 0 would mean the end. Others as
+    /// [`ConnectionTransport::read_into`] and [`MuxStream::read_into`].
     #[inline]
     pub fn read_into(&self, buffer: &mut Buffer) -> io::Result<usize> {
         match self {
@@ -94,6 +97,9 @@ impl PeerConnection {
     }
 
     /// Writes as much of `data`, bytes of a tunnel, as the connection accepts.
+    ///
+    /// # Errors
+    /// As [`ConnectionTransport::try_write`] and [`MuxStream::try_write`].
     pub fn try_write(&self, data: &[u8]) -> io::Result<usize> {
         match self {
             PeerConnection::Http1(transport) => transport.try_write(data),
@@ -152,8 +158,11 @@ impl PeerConnection {
         }
     }
 
-    /// Closes the write direction. Written bytes are still delivered. `WouldBlock` if there is no
-    /// space even for the end.
+    /// Closes the write direction. Written bytes are still delivered.
+    ///
+    /// # Errors
+    /// HTTP/1: as [`ConnectionTransport::shutdown_write`]. HTTP/2: `ConnectionReset` if the stream
+    /// is lost, has not sent its head, or has ended already.
     pub fn shutdown_write(&self) -> io::Result<()> {
         match self {
             PeerConnection::Http1(transport) => transport.shutdown_write(),
@@ -220,6 +229,9 @@ impl PeerConnection {
 
 /// Writes data to an HTTP/2 stream, and its end if requested. `limit` is the timeout in
 /// milliseconds of each wait for the peer.
+///
+/// # Errors
+/// `Timeout` if a wait exceeds `limit`. `Failed` with the error of [`MuxStream::try_write`].
 pub async fn write_data(
     stream: &MuxStream,
     mut data: &[u8],

@@ -90,8 +90,11 @@ impl MuxStream {
     }
 
     /// Moves received body data into the free space of a buffer, and opens the peer's window by as
-    /// much. 0 is the end of the body. Errors: `WouldBlock` if there is no data, `OutOfMemory` if
-    /// the buffer is full, `ConnectionReset` if the stream is [`Self::gone`].
+    /// much. 0 is the end of the body.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is no data. `OutOfMemory` if the buffer is full. `ConnectionReset` if
+    /// the stream is [`Self::gone`] before its end.
     pub fn read_into(&self, buffer: &mut Buffer) -> io::Result<usize> {
         let mut inner = self.shared.inner.borrow_mut();
         let (connection, slot) = inner.connection_and_stream(self.slot);
@@ -147,8 +150,13 @@ impl MuxStream {
         poll_fn(|context| self.poll_writable(context)).await;
     }
 
-    /// Sends the head of a response to a client, interim (1xx) or final. Never blocks, because a
-    /// stream has few heads. An interim head cannot end the stream.
+    /// Sends the head of a response to a client, interim (1xx) or final. A final head is sent even
+    /// if the output is full, because a stream has only one. An interim head cannot end the stream.
+    ///
+    /// # Errors
+    /// `ConnectionReset` if the stream is lost or this side has ended. `WouldBlock` if the head is
+    /// interim and the output of the connection is full. `InvalidInput` if the message is not a
+    /// response.
     pub fn send_head(&self, head: &HttpMessage, end: bool) -> io::Result<()> {
         let interim = (100..200).contains(&head.status()) && head.status() != 101;
         let mut inner = self.sendable_connection()?;
@@ -201,8 +209,12 @@ impl MuxStream {
     }
 
     /// Sends the head of a request to a server, and assigns the id of the stream. `expected` has
-    /// the data for parsing the response. Fails with `ConnectionRefused` if the connection accepts
-    /// no further streams; the caller then uses another connection.
+    /// the data for parsing the response.
+    ///
+    /// # Errors
+    /// `ConnectionReset` if the stream is lost or this side has ended. `ConnectionRefused` if the
+    /// connection accepts no further streams; the caller then uses another connection.
+    /// `InvalidInput` if HTTP/2 cannot express the request.
     pub fn send_request(
         &self,
         head: &HttpMessage,
@@ -229,8 +241,11 @@ impl MuxStream {
     }
 
     /// Sends as much body data as fits. `end` takes effect only if all of `data`, which may be
-    /// empty, was accepted. `WouldBlock` while the peer's window or the connection's output is
-    /// full.
+    /// empty, was accepted.
+    ///
+    /// # Errors
+    /// `ConnectionReset` if the stream is lost, has not sent its head, or this side has ended.
+    /// `WouldBlock` while the peer's window or the connection's output is full.
     pub fn try_write(&self, data: &[u8], end: bool) -> io::Result<usize> {
         let mut inner = self.sendable_connection()?;
         let room = inner.writable(self.slot).min(data.len());
@@ -249,6 +264,9 @@ impl MuxStream {
     }
 
     /// Ends this side with trailers.
+    ///
+    /// # Errors
+    /// `ConnectionReset` if the stream is lost or this side has ended.
     pub fn send_trailers(&self, trailers: &Fields) -> io::Result<()> {
         let mut inner = self.sendable_connection()?;
         let (connection, slot) = inner.connection_and_stream(self.slot);
@@ -352,6 +370,9 @@ impl MuxStream {
     }
 
     /// Waits for the next head of the response.
+    ///
+    /// # Errors
+    /// `Gone` if the stream is lost. `Fault` if the head was malformed.
     pub async fn head(&self, into: &mut HttpMessage) -> Result<Parsed, HeadFailure> {
         poll_fn(|context| self.poll_head(context, into)).await
     }

@@ -126,6 +126,11 @@ pub fn own_resumption(_: &BindTls, _: &ServerSettings) -> Resumption {
 impl Acceptor {
     /// Creates the acceptor of a line from the certificates in the store. `defaults` are the
     /// options of `ssl-default-bind-…`.
+    ///
+    /// # Errors
+    /// `NoCertificate` if there is none, without `strict-sni`. `Missing` if the store lacks a file
+    /// of the line. `NoAuthorities` if clients are verified without a CA file. `NoVersion` if no
+    /// version is enabled. `Build` if rustls does not support the settings.
     pub fn new(
         words: Arc<BindTls>,
         defaults: TlsSide,
@@ -153,6 +158,9 @@ impl Acceptor {
     }
 
     /// Selects the certificate and the settings for a client.
+    ///
+    /// # Errors
+    /// The listener has no certificate for the client, see [`MissingCertificate`].
     pub fn choose(&self, offer: &CertificateCriteria<'_>) -> Result<Chosen, MissingCertificate> {
         let index = self.index();
         let found = index.index.choose(offer, !self.strict_sni());

@@ -78,11 +78,18 @@ impl Eq for Authorities {}
 
 impl Authorities {
     /// Parses the certificates of a PEM file; other blocks are ignored.
+    ///
+    /// # Errors
+    /// As [`Self::from_texts`].
     pub fn from_pem(text: &[u8]) -> Result<Authorities, NoAuthorities> {
         Self::from_texts([text])
     }
 
     /// Returns the CA certificates of many files, such as those of a directory.
+    ///
+    /// # Errors
+    /// `Malformed` if a certificate cannot be parsed. `TooMany` if there are more than
+    /// [`AUTHORITIES_MAX`]. `Empty` if there is none.
     pub fn from_texts<'t>(
         texts: impl IntoIterator<Item = &'t [u8]>,
     ) -> Result<Authorities, NoAuthorities> {
@@ -99,6 +106,9 @@ impl Authorities {
     }
 
     /// Creates a set of CA certificates, without duplicates.
+    ///
+    /// # Errors
+    /// `Malformed` if a certificate cannot be parsed. `Empty` if there is none.
     pub fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Authorities, NoAuthorities> {
         let mut made = Authorities {
             list: Vec::with_capacity(certificates.len()),

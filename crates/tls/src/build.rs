@@ -66,6 +66,10 @@ pub(super) fn restricted(
 
 /// Makes the configuration of a listener. Early data needs cached sessions, so that none is
 /// replayed: a listener that allows it issues no tickets.
+///
+/// # Errors
+/// `NoCipher`, `NoCiphersuite` or `NoGroup` if the parameters leave none. `NoAuthorities` if
+/// clients are verified without CA certificates. `Refused` if rustls refuses the combination.
 pub fn server_config(
     settings: &ServerSettings,
     resolver: Arc<dyn ResolvesServerCert>,

@@ -80,6 +80,9 @@ impl fmt::Debug for Parts {
 }
 
 /// Converts a key for rustls. Its bytes may be wiped afterwards.
+///
+/// # Errors
+/// `BadKey` if the key is malformed or of an unsupported type.
 pub fn signing_key(key: &Key) -> Result<Arc<dyn SigningKey>, CertError> {
     rustls::crypto::aws_lc_rs::sign::any_supported_type(&key.der())
         .map_err(|error| CertError::BadKey(error.to_string().into()))
@@ -87,6 +90,10 @@ pub fn signing_key(key: &Key) -> Result<Arc<dyn SigningKey>, CertError> {
 
 impl Parts {
     /// Adds the certificates and the key of a file. Parts that the file lacks stay.
+    ///
+    /// # Errors
+    /// `Pem` if the file is malformed. `BadKey` if the key cannot be used; the certificates are
+    /// then already replaced.
     pub fn take(&mut self, text: &[u8]) -> Result<(), CertError> {
         let found = Contents::parse(text)?;
         if !found.certificates.is_empty() {
@@ -99,6 +106,10 @@ impl Parts {
     }
 
     /// Adds the certificate of the issuer.
+    ///
+    /// # Errors
+    /// `BadIssuer` if the text has no certificate that can be parsed. `NotIssuer` if the
+    /// certificate names another issuer.
     pub fn take_issuer(&mut self, text: &[u8]) -> Result<(), CertError> {
         let found = Contents::parse(text).map_err(|_| CertError::BadIssuer)?;
         let issuer = found.certificates.into_iter().next();
@@ -114,6 +125,11 @@ impl Parts {
 
     /// Checks the parts and combines them. An OCSP response that cannot be stapled is left out and
     /// returned as an error.
+    ///
+    /// # Errors
+    /// `NoCertificate` or `NoKey` if that part is missing. `BadCertificate` if a certificate of the
+    /// chain cannot be parsed. `Mismatch` if the key belongs to another certificate.
+    /// `OcspWithoutIssuer` if there is an OCSP response, but no issuer.
     pub fn certify(self) -> Result<(Certified, Option<OcspError>), CertError> {
         let leaf = self.chain.first().ok_or(CertError::NoCertificate)?;
         let info = Certificate::parse(leaf).ok_or(CertError::BadCertificate(1))?;
@@ -294,6 +310,9 @@ impl Certified {
     }
 
     /// Returns a copy with another OCSP response.
+    ///
+    /// # Errors
+    /// As [`ocsp::Response::parse`]. `OtherCertificate` also if the issuer is unknown.
     pub fn with_ocsp(&self, der: &[u8]) -> Result<Certified, OcspError> {
         let mut parts = self.parts.clone();
         parts.ocsp = Some(der.to_vec());

@@ -89,6 +89,10 @@ struct Chain<'t> {
 }
 
 /// Verifies a chain. Reports each error to `tell`, which returns whether it is ignored.
+///
+/// # Errors
+/// The verification stops at the first error that is not ignored. A leaf certificate that cannot be
+/// parsed stops it in any case.
 pub fn verify(
     question: &ChainVerificationInput<'_>,
     tell: &mut dyn FnMut(Failure) -> bool,

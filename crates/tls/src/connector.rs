@@ -95,6 +95,8 @@ impl PartialEq for Connector {
 }
 
 impl Connector {
+    /// # Errors
+    /// As [`client_config`].
     pub fn new(settings: ClientSettings) -> Result<Connector, BuildError> {
         let config = Arc::new(client_config(&settings)?);
         Ok(Connector {
@@ -157,8 +159,10 @@ impl Connector {
         self.made().settings.alpn.clone()
     }
 
-    /// Parses the name for a new connection (`sni`, `check-sni`). Refuses a name that cannot be
-    /// verified if verification is enabled.
+    /// Parses the name for a new connection (`sni`, `check-sni`).
+    ///
+    /// # Errors
+    /// Verification is enabled, and the text is not a host name.
     pub fn name(&self, text: &[u8]) -> Result<ServerName<'static>, BadName> {
         match parse_name(text) {
             Some(name) => Ok(name),
@@ -252,6 +256,10 @@ fn is_number(text: &str) -> bool {
 }
 
 /// Makes the configuration of rustls for a server.
+///
+/// # Errors
+/// `NoCipher`, `NoCiphersuite` or `NoGroup` if the parameters leave none. `NoAuthorities` if
+/// servers are verified without CA certificates. `Refused` if rustls refuses the combination.
 pub fn client_config(settings: &ClientSettings) -> Result<ClientConfig, BuildError> {
     let (provider, versions) = build::restricted(&settings.parameters)?;
     if settings.verify && settings.authorities.is_none() {

@@ -27,6 +27,10 @@ pub enum LineError {
 }
 
 /// Splits a line of a text into tokens. None for an empty line or a comment.
+///
+/// # Errors
+/// `NoCertificate` if the line begins with a bracket. `TooManyBrackets` at a second opening
+/// bracket.
 pub fn words(text: &[u8], line: Range<usize>) -> Result<Option<CrtListTokens>, LineError> {
     let mut words = CrtListTokens::default();
     let (mut seen, mut brackets, mut inside) = (false, false, false);

@@ -299,8 +299,10 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Derives the parameters from the global settings. Fails if there are already as many
-    /// connections as `maxsslconn` allows.
+    /// Derives the parameters from the global settings.
+    ///
+    /// # Errors
+    /// `TooMany` if there are already as many connections as `maxsslconn` allows.
     pub fn new(deadline: Option<Instant>, tls: &TlsDefaults) -> Result<Terms, Failure> {
         Ok(Terms {
             deadline,
@@ -312,6 +314,12 @@ impl Terms {
 
 /// Makes the handshake with a client. `input` has the bytes that were already read from it;
 /// `choose` selects the settings for its hello.
+///
+/// # Errors
+/// `Timeout` at the deadline. `Nothing` if the connection ends or breaks before any input, `Closed`
+/// if it does so later. `Foreign` or `Http` if the input is not a valid ClientHello. `Refused` with
+/// the alert that `choose` returns. `Tls` if rustls refuses the client, or the client refuses the
+/// server.
 pub async fn accept(
     socket: &StreamSocket,
     input: &[u8],
@@ -337,6 +345,10 @@ pub async fn accept(
 }
 
 /// Makes the handshake with a server over an established connection.
+///
+/// # Errors
+/// `Timeout` at the deadline. `Closed` if the connection ends or breaks. `Tls` if rustls refuses
+/// the server, or the server refuses the client.
 pub async fn connect(
     socket: &StreamSocket,
     config: Arc<ClientConfig>,

@@ -21,6 +21,9 @@ impl IgnoredErrors {
 
     /// Parses `all`, or numbers and names separated by commas. Letters after a number are
     /// ignored, as in HAProxy.
+    ///
+    /// # Errors
+    /// The first entry that is neither a known name nor a number from 1 to [`ERROR_MAX`].
     pub fn parse(text: &str) -> Result<IgnoredErrors, BadError> {
         if text == "all" {
             return Ok(Self::ALL);

@@ -83,6 +83,11 @@ pub struct Response {
 
 impl Response {
     /// Parses a response, and checks that it belongs to a certificate and is currently valid.
+    ///
+    /// # Errors
+    /// `Unparsable` if the response is malformed. `Status` if the responder returned an error.
+    /// `NoNextUpdate`, `Unknown`, `OtherCertificate` or `Expired` if it may not be stapled for that
+    /// reason.
     pub fn parse(der: &[u8], about: &Subject<'_>, now_s: i64) -> Result<Response, OcspError> {
         let one = Single::read(der)?;
         let next_update_s = one.next_update_s.ok_or(OcspError::NoNextUpdate)?;
@@ -103,6 +108,9 @@ impl Response {
     }
 
     /// Returns the CertID of a response, to find its certificate.
+    ///
+    /// # Errors
+    /// `Unparsable` or `Status`.
     pub fn id_of(der: &[u8]) -> Result<Vec<u8>, OcspError> {
         Single::read(der).map(|one| one.id.to_vec())
     }

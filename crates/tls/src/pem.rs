@@ -153,6 +153,10 @@ fn first_value(der: &[u8]) -> &[u8] {
 impl Contents {
     /// Parses the content of a file. Blocks of other kinds (Diffie-Hellman or curve
     /// parameters) are ignored.
+    ///
+    /// # Errors
+    /// `Unfinished` or `NotBase64` at a malformed block. `Encrypted` or `OldKey` if the key cannot
+    /// be used. `TooMany` if there are too many certificates.
     pub fn parse(text: &[u8]) -> Result<Contents, PemError> {
         let mut found = Contents::default();
         let mut at = 0;

@@ -168,6 +168,10 @@ impl Eq for Revocations {}
 impl Revocations {
     /// Parses the CRLs of a PEM file. Other blocks are ignored, and a file with
     /// certificates only is an empty list, as in HAProxy.
+    ///
+    /// # Errors
+    /// `Malformed` if a CRL cannot be parsed. `Empty` if the file has neither a CRL nor a
+    /// certificate.
     pub fn from_pem(text: &[u8]) -> Result<Revocations, NoRevocations> {
         let mut made = Revocations {
             lists: Vec::new(),

@@ -187,13 +187,22 @@ impl Session {
         }
     }
 
-    /// Reads plaintext. Returns 0 at the end, see `Session::is_cut`.
+    /// Reads plaintext. Returns 0 at the end, see [`Self::is_truncated`].
+    ///
+    /// # Errors
+    /// `WouldBlock` if no record with data is complete. `InvalidData` after an invalid record,
+    /// `ConnectionReset` after a fatal alert of the peer. Others as the read of the socket.
     pub fn read(&self, socket: &StreamSocket, out: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
         self.inner.borrow_mut().read(socket, out)
     }
 
     /// Encrypts as much plaintext as fits, and writes as much as the socket accepts. Encrypts
     /// nothing while earlier records are pending.
+    ///
+    /// # Errors
+    /// `WouldBlock` while earlier records are pending. `BrokenPipe` after close_notify.
+    /// `ConnectionAborted` if the encryption fails. `InvalidData` or `ConnectionReset` after a
+    /// failed read. Others as the write of the socket.
     pub fn write(
         &self,
         socket: &StreamSocket,
@@ -292,6 +301,9 @@ impl Session {
 
     /// Sends close_notify and closes the write direction, now or when everything is
     /// flushed.
+    ///
+    /// # Errors
+    /// The system call `shutdown` fails. A failed write is not reported.
     pub fn shutdown_write(&self, socket: &StreamSocket) -> io::Result<()> {
         let mut inner = self.inner.borrow_mut();
         inner.send_close_notify();

@@ -162,6 +162,10 @@ pub enum FileKeysError {
 
 impl FileKeys {
     /// Reads a file: a key on each line, as base64 of 48 or 80 bytes.
+    ///
+    /// # Errors
+    /// `BadKey` if a line is not a key, or differs in length from the first. `TooFew` if there are
+    /// fewer than three keys.
     pub fn parse(text: &str) -> Result<FileKeys, FileKeysError> {
         let mut masters: Vec<Master> = Vec::new();
         for (at, line) in text.lines().enumerate() {

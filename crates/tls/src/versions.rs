@@ -103,6 +103,10 @@ fn merged(
     (min, max, off)
 }
 
+/// Returns the versions that a line enables, with `defaults` for missing options.
+///
+/// # Errors
+/// `AllOff` if no version is enabled, `TooOld` if only unsupported ones are.
 pub fn enabled_versions(
     line: &TlsVersions,
     defaults: &TlsVersions,

@@ -93,6 +93,12 @@ impl ChunkedDecoder {
 
     /// Consumes the next item from the front of the input. After a fault the rest of the body
     /// cannot be read.
+    ///
+    /// # Errors
+    /// The chunks are malformed (`ChunkSize`, `ChunkExtension`, `ChunkLineTooLong`, `ChunkEnd`,
+    /// `BareLineFeed`) or announce too many bytes in total (`BodyTooLong`). The trailers are too
+    /// long (`TrailersTooLong`), or a trailer is malformed (`BareLineFeed`, `ControlByte`,
+    /// `ColonMissing`, `NameMissing`, `NameByte`).
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Chunk<'a>, HttpParseError> {
         loop {
             match self.state {

@@ -26,6 +26,9 @@ pub enum ConnectionHeader {
 
 impl ConnectionHeader {
     /// Adds the header at the end of a message.
+    ///
+    /// # Errors
+    /// `Full` if the header does not fit into the message.
     pub fn add_to(self, message: &mut HttpMessage) -> Result<(), MessageEditError> {
         match self {
             ConnectionHeader::Absent => Ok(()),
@@ -69,6 +72,9 @@ pub struct ClientFraming {
 
 impl ClientFraming {
     /// Changes the head of a response accordingly.
+    ///
+    /// # Errors
+    /// `Full` if the head with the new headers would exceed [`crate::message::MESSAGE_BYTES_MAX`].
     pub fn apply(&self, response: &mut HttpMessage) -> Result<(), MessageEditError> {
         if self.unchunk {
             response.remove(b"transfer-encoding");

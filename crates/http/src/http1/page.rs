@@ -120,6 +120,9 @@ impl ErrorPage {
     }
 
     /// Fills the message with the head of this page, and returns the body.
+    ///
+    /// # Errors
+    /// `Full` if the head exceeds the limit of the message, which then has only a part of the head.
     pub fn respond(&self, message: &mut HttpMessage) -> Result<Vec<u8>, MessageEditError> {
         let body = self.body();
         message.begin_response(HttpVersion::Http11, self.status, self.reason.as_bytes())?;
@@ -183,6 +186,10 @@ pub struct Redirect<'a> {
 
 impl Redirect<'_> {
     /// Fills the message with the head of this redirect. There is no body.
+    ///
+    /// # Errors
+    /// `Full` if the head exceeds the limit of the message. `Byte` if the location or a cookie
+    /// contains a NUL, CR or LF. The message then has only a part of the head.
     pub fn respond(&self, message: &mut HttpMessage) -> Result<(), MessageEditError> {
         let status = self.code.status();
         // Redirects use the newer reason phrase.

@@ -38,6 +38,11 @@ pub fn http2_preface(bytes: &[u8]) -> Preface {
 
 /// Parses the head of a request from all bytes received so far. The message is unspecified unless
 /// the result is [`ParseStatus::Done`].
+///
+/// # Errors
+/// The head is longer than `limits.head_bytes`, has more lines than `limits.headers`, or is
+/// malformed: see [`FaultKind`]. An incomplete first line that cannot begin a request fails at
+/// once.
 pub fn parse_request(
     bytes: &[u8],
     limits: &Limits,

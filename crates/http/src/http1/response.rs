@@ -43,6 +43,11 @@ impl RequestFacts {
 
 /// Parses the head of a response from all bytes received so far. The message is unspecified unless
 /// the result is [`ParseStatus::Done`].
+///
+/// # Errors
+/// The head is longer than `limits.head_bytes`, has more lines than `limits.headers`, or is
+/// malformed: see [`FaultKind`]. An incomplete first line that cannot begin a response fails at
+/// once. A 101 that the request did not ask for is `UnexpectedUpgrade`.
 pub fn parse_response(
     bytes: &[u8],
     request: &RequestFacts,

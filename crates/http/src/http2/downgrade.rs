@@ -61,6 +61,9 @@ const CHUNKED: &[u8] = b"transfer-encoding: chunked\r\n";
 /// Prepares a response for an HTTP/1 client. A response without a body declares this, because
 /// otherwise HTTP/1 would wait for the close. Chunks are added by [`crate::http1::to_client`],
 /// which knows the client.
+///
+/// # Errors
+/// `Full` if the length does not fit into the message.
 #[inline]
 pub fn response_to_http1(
     message: &mut HttpMessage,

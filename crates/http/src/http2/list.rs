@@ -147,6 +147,12 @@ impl HeaderCollector {
 /// Parses the trailers after a body. As in HAProxy, those that would frame or route the message, or
 /// belong to a connection, are faults. Others that a recipient must not merge into the head are
 /// dropped, as in HTTP/1.
+///
+/// # Errors
+/// The list has overflowed (`HeadTooLong`), or the trailers are too long for a message
+/// (`TrailersTooLong`). A name or value is malformed, or the field is a pseudo-header
+/// (`NameMissing`, `NameByte`, `NameCase`, `ControlByte`, `PseudoHeader`). The field is `host`,
+/// `content-length` or one of an HTTP/1 connection (`ConnectionSpecific`).
 pub fn trailers(list: &FieldList) -> Result<Box<Fields>, HttpParseError> {
     let mut trailers = Box::new(Fields::new());
     for field in list_fields(list)? {

@@ -30,6 +30,10 @@ pub struct RequestFields<'a> {
 /// Converts a request for a server. An upgrade becomes an extended CONNECT, which the server must
 /// have allowed. `scheme` is that of the connection; a scheme in the client's target takes
 /// precedence.
+///
+/// # Errors
+/// `Kind` if the message is not a request. `Target` if the target has no form that HTTP/2 can
+/// express. `Authority` if an upgrade names no host.
 pub fn request<'a>(
     message: &'a HttpMessage,
     scheme: &'a [u8],
@@ -131,6 +135,9 @@ pub struct ResponseFields<'a> {
 /// Converts a response for a client. `extended_connect` indicates that its request was an extended
 /// CONNECT. Then the 101 of HTTP/1 is its success, and no other success may look the same, because
 /// the client would use a tunnel that does not exist.
+///
+/// # Errors
+/// `Kind` if the message is not a response.
 pub fn response(
     message: &HttpMessage,
     extended_connect: bool,

@@ -55,6 +55,12 @@ impl<'a> RequestForm<'a> {
 }
 
 /// Converts the field list of a request to a message. After a fault the message is unspecified.
+///
+/// # Errors
+/// The list has overflowed, or the message exceeds the limits. A pseudo-header is missing,
+/// repeated, unknown, malformed or after a header. A header is malformed, or specific to an HTTP/1
+/// connection. The host differs from the authority. The lengths are malformed or differ, or the
+/// stream ends although a length announces a body.
 pub fn request(
     list: &FieldList,
     end_stream: bool,

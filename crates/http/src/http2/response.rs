@@ -12,6 +12,12 @@ use protocol::http2::FieldList;
 /// Converts the field list of a response to a message. The reason is empty, because HTTP/2 has
 /// none. The success of a WebSocket's extended CONNECT becomes the 101 of HTTP/1. After a fault the
 /// message is unspecified.
+///
+/// # Errors
+/// The list has overflowed, or the message exceeds the limits. The status is missing or malformed,
+/// or there is another pseudo-header. The status is 101, or an interim response ends the stream. A
+/// header is malformed, or specific to an HTTP/1 connection. The lengths are malformed or differ,
+/// or the stream ends although a length announces a body.
 pub fn response(
     list: &FieldList,
     end_stream: bool,

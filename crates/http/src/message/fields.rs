@@ -14,7 +14,7 @@ pub const MESSAGE_BYTES_MAX: usize = 256 << 20;
 /// Unused bytes in the arena below which it is not compacted.
 const HOLES_TOLERATED: usize = 4096;
 
-/// Reason why a change was refused. The message is unchanged.
+/// Reason why a change was refused. The message is unchanged, unless the function states otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum MessageEditError {
     /// The message would become larger than its limit.
@@ -242,6 +242,10 @@ impl Fields {
     }
 
     /// Adds a field at the end, with its name in lower case.
+    ///
+    /// # Errors
+    /// `Empty` or `Byte` if the name is not a token. `Byte` if the value contains a NUL, CR or LF.
+    /// `Full` if the field does not fit.
     pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), MessageEditError> {
         check_name(name)?;
         self.check_value(name, value, 0)?;
@@ -252,6 +256,10 @@ impl Fields {
     }
 
     /// Removes all fields of a name and adds one at the end.
+    ///
+    /// # Errors
+    /// `Empty` or `Byte` if the name is not a token. `Byte` if the value contains a NUL, CR or LF.
+    /// `Full` if the field does not fit in place of those that it replaces.
     pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), MessageEditError> {
         check_name(name)?;
         let freed = self
@@ -267,6 +275,10 @@ impl Fields {
 
     /// Replaces the value of the n-th field, in its position. Does nothing if there is no such
     /// field.
+    ///
+    /// # Errors
+    /// `Byte` if the value contains a NUL, CR or LF. `Full` if the value is longer than before and
+    /// does not fit.
     pub fn replace_value(&mut self, index: usize, value: &[u8]) -> Result<(), MessageEditError> {
         let Some(old) = self.list.get(index).copied() else {
             return Ok(());
@@ -299,6 +311,10 @@ impl Fields {
     }
 
     /// Replaces the n-th field by one with another name, in its position.
+    ///
+    /// # Errors
+    /// `Empty` or `Byte` if the name is not a token, even if there is no such field. `Byte` if the
+    /// value contains a NUL, CR or LF. `Full` if the field does not fit in place of the old one.
     pub fn replace(
         &mut self,
         index: usize,

@@ -144,6 +144,10 @@ impl HttpMessage {
     }
 
     /// Replaces the contents by a request line.
+    ///
+    /// # Errors
+    /// `Empty` or `Byte` if the method is not a token, or the target is empty or contains a space
+    /// or a control character. `Full` if the line exceeds the limit; the message is then empty.
     pub fn begin_request(
         &mut self,
         method: &[u8],
@@ -207,6 +211,10 @@ impl HttpMessage {
 
     /// Replaces the contents by a status line. A status outside of 100 to 999 cannot be written and
     /// becomes 500.
+    ///
+    /// # Errors
+    /// `Byte` if the reason contains a NUL, CR or LF. `Full` if the line exceeds the limit; the
+    /// message is then empty.
     pub fn begin_response(
         &mut self,
         version: HttpVersion,
@@ -365,6 +373,10 @@ impl HttpMessage {
         &self.fields.bytes()[self.reason_range()]
     }
 
+    /// Replaces the method of a request. Does nothing to a response.
+    ///
+    /// # Errors
+    /// `Empty` or `Byte` if the method is not a token. `Full` if it does not fit.
     pub fn set_method(&mut self, method: &[u8]) -> Result<(), MessageEditError> {
         check_name(method)?;
         let MessageKind::Request { target_len, .. } = self.kind else {
@@ -387,6 +399,9 @@ impl HttpMessage {
     }
 
     /// Replaces the status. If `reason` is `None`, the standard reason of the status is used.
+    ///
+    /// # Errors
+    /// `Byte` if the reason contains a NUL, CR or LF. `Full` if the line does not fit.
     pub fn set_status(
         &mut self,
         status: u16,
@@ -408,12 +423,20 @@ impl HttpMessage {
     }
 
     /// Adds a header at the end.
+    ///
+    /// # Errors
+    /// As [`Fields::add`].
     pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), MessageEditError> {
         self.fields.add(name, value)
     }
 
     /// Removes all headers of a name and adds one at the end. The host of a request is also
     /// replaced in an absolute target, so that both stay equal.
+    ///
+    /// # Errors
+    /// As [`Fields::set`]. `Byte` also if a host for an absolute target contains a space or a
+    /// control character. If only the header does not fit (`Full`), the target already has the new
+    /// host.
     pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), MessageEditError> {
         if name.eq_ignore_ascii_case(b"host") && self.is_request() {
             self.set_authority_of_target(trim(value))?;

@@ -125,6 +125,11 @@ impl HttpMessage {
     }
 
     /// Replaces the target (`set-uri`). An absolute one also sets `host`.
+    ///
+    /// # Errors
+    /// `Empty` if the target is empty. `Byte` if it contains a space or a control character. `Full`
+    /// if the target or `host` does not fit; if only `host` does not, the target is already
+    /// replaced.
     pub fn set_target(&mut self, target: &[u8]) -> Result<(), MessageEditError> {
         let parts = TargetParts::of(target);
         self.set_target_pieces(0, &[target], usize::MAX)?;
@@ -143,6 +148,10 @@ impl HttpMessage {
     /// Replaces the path and keeps the query (`set-path`). If there was no path, the whole target
     /// is replaced. A slash is added to a path without one, because it would otherwise become part
     /// of the authority and name another host.
+    ///
+    /// # Errors
+    /// `Byte` if the path contains a space or a control character. `Full` if the target does not
+    /// fit.
     pub fn set_path(&mut self, path: &[u8]) -> Result<(), MessageEditError> {
         let parts = self.target_parts();
         let slash: &[u8] = if path.first() == Some(&b'/') {
@@ -158,6 +167,10 @@ impl HttpMessage {
     }
 
     /// Replaces the path and the query (`set-pathq`).
+    ///
+    /// # Errors
+    /// `Byte` if the new part contains a space or a control character. `Full` if the target does
+    /// not fit.
     pub fn set_path_and_query(&mut self, path_and_query: &[u8]) -> Result<(), MessageEditError> {
         let parts = self.target_parts();
         let slash: &[u8] = if path_and_query.first() == Some(&b'/') {
@@ -175,6 +188,10 @@ impl HttpMessage {
 
     /// Replaces the query, given without its question mark (`set-query`). An empty query keeps an
     /// existing question mark. `*` and CONNECT have no query.
+    ///
+    /// # Errors
+    /// `Byte` if the query contains a space or a control character. `Full` if the target does not
+    /// fit.
     pub fn set_query(&mut self, query: &[u8]) -> Result<(), MessageEditError> {
         let parts = self.target_parts();
         let target_len = self.target().len();

@@ -119,6 +119,10 @@ pub struct HttpCheckResponse {
 
 impl HttpCheckResponse {
     /// Parses the received bytes. `ended`: the data is complete.
+    ///
+    /// # Errors
+    /// `Wait` if the head is incomplete and the data is not. `Never` if the head is invalid or has
+    /// too many headers, or the data ended within the head.
     pub fn parse(bytes: &[u8], ended: bool) -> Result<HttpCheckResponse, Unfinished> {
         let bytes = &bytes[..bytes.len().min(ANSWER_MAX)];
         let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];

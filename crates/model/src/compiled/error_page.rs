@@ -42,7 +42,11 @@ pub struct ParsedErrorFile {
 }
 
 impl ErrorFile {
-    /// Parses the bytes of a file as a response. The error says why they are none.
+    /// Parses the bytes of a file as a response.
+    ///
+    /// # Errors
+    /// A message for the operator: the head is incomplete, malformed or too long. The status is
+    /// that of an interim response. The body is in chunks, or the status allows none.
     pub fn parse(bytes: &[u8]) -> Result<ParsedErrorFile, String> {
         let mut head = HttpMessage::default();
         let limits = Limits {

@@ -47,6 +47,9 @@ pub struct KeepAlive {
 
 impl KeepAlive {
     /// Applies the settings to a socket. Unset ones keep the system's default.
+    ///
+    /// # Errors
+    /// The system call `setsockopt` fails. Earlier settings stay applied.
     pub fn apply(self, socket: impl std::os::fd::AsFd) -> Result<(), rustix::io::Errno> {
         use rustix::net::sockopt;
         use std::time::Duration;

@@ -21,6 +21,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 impl Test {
     /// Parses a test from its words: `path_beg -i /static /images`.
+    ///
+    /// # Errors
+    /// The fetch is missing. The expression or a flag is invalid. A file cannot be read. A matching
+    /// method is missing, or cannot compare values of this type. A pattern is invalid.
     pub fn parse(
         loader: &mut ConfigDraft,
         words: &[ConfigWord],
@@ -399,7 +403,10 @@ pub static PREDEFINED: &[(&str, &[&str])] = &[
     ("WAIT_END", &["wait_end"]),
 ];
 
-/// Checks that a word is a valid name of an ACL; the error says why it is not.
+/// Checks that a word is a valid name of an ACL.
+///
+/// # Errors
+/// The word has a byte that is not allowed, or is `or`.
 pub fn check_name(word: &ConfigWord) -> Result<(), Diagnostic> {
     let wrong = |message: String| Diagnostic::error(&codes::BAD_ACL_NAME, word.span, message);
     if let Some(bad) = word

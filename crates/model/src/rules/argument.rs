@@ -152,6 +152,9 @@ pub const ARGUMENTS_MAX: usize = 12;
 
 /// Parses a list whose opening parenthesis is at `open`. Also returns the offset after the closing
 /// parenthesis.
+///
+/// # Errors
+/// A quote or the list itself is not closed, or the list has more than [`ARGUMENTS_MAX`] arguments.
 pub fn read_list(
     piece: &ArgumentText<'_>,
     open: usize,
@@ -253,6 +256,9 @@ fn unescape(byte: u8) -> Option<u8> {
 }
 
 /// Converts the parsed arguments to the kinds that the keyword requires.
+///
+/// # Errors
+/// There are too many arguments, a required one is missing or empty, or one is not of its kind.
 pub fn build(
     loader: &mut ConfigDraft,
     piece: &ArgumentText<'_>,

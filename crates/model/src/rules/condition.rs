@@ -42,6 +42,10 @@ pub const TERMS_MAX: usize = 1024;
 
 impl Condition {
     /// Parses the rest of a line: nothing, or a condition.
+    ///
+    /// # Errors
+    /// The next word is neither `if` nor `unless`. An ACL is not declared, a brace is not closed,
+    /// or a test is invalid. There are too many terms.
     pub fn parse(
         loader: &mut ConfigDraft,
         args: &mut Args<'_>,

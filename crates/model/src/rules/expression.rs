@@ -20,6 +20,10 @@ use std::ops::Range;
 
 impl Converters {
     /// Parses a list of converters; the first one takes a string.
+    ///
+    /// # Errors
+    /// A converter is missing, unknown or not supported. Its arguments are invalid, or it does not
+    /// take values of the preceding type. Other text follows the list.
     pub fn parse(loader: &mut ConfigDraft, word: &ConfigWord) -> Result<Converters, Diagnostic> {
         let piece = ArgumentText::of(&loader.context.sources, word);
         let (mut steps, mut given, mut start) = (Vec::new(), Type::Str, 0);
@@ -77,6 +81,10 @@ pub struct Parsed {
 impl Expression {
     /// Parses an expression that is a whole word. The data that its fetch needs must be available
     /// in `usage`.
+    ///
+    /// # Errors
+    /// The fetch is missing, unknown, not supported, or needs data that `usage` lacks. Its
+    /// arguments or a converter are invalid. Other text follows the expression.
     pub fn parse(
         loader: &mut ConfigDraft,
         word: &ConfigWord,
@@ -90,6 +98,9 @@ impl Expression {
 
     /// Parses an expression within a text (a log format). Also returns its end, which is the first
     /// byte that is not part of it.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], except that any text may follow.
     pub fn parse_part(
         loader: &mut ConfigDraft,
         piece: &ArgumentText<'_>,

@@ -17,6 +17,10 @@ use std::sync::Arc;
 impl Map {
     /// Returns the map in a file for a matching method. It is read now, or was read for an earlier
     /// line.
+    ///
+    /// # Errors
+    /// The file cannot be read. A value is not of the type that the map returns, or a key is
+    /// invalid for the matching method.
     pub fn read(
         loader: &mut ConfigDraft,
         name: &str,

@@ -442,6 +442,10 @@ impl Lists {
     }
 
     /// Prepares a new version of a list, which is empty and not in use. Returns its number.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such list. `Prepared` if it has too many prepared versions.
+    /// `Range` if the version numbers are used up.
     pub fn prepare(&self, at: usize) -> Result<u32, ListError> {
         let mut inner = self.inner();
         let list = inner.lists.get_mut(at).ok_or(ListError::NotFound)?;
@@ -455,6 +459,10 @@ impl Lists {
     }
 
     /// Changes a version of a list, prepared or in use.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such list or entry. `Future` if the version is not prepared yet,
+    /// `Range` if it no longer exists. Others as [`Self::edit`].
     pub fn edit_version(&self, at: usize, version: u32, edit: Edit) -> Result<(), ListError> {
         let mut inner = self.inner();
         let ConfigLists { lists, users } = &mut *inner;
@@ -476,6 +484,11 @@ impl Lists {
     }
 
     /// Puts a prepared version into use in one step. Earlier versions are dropped.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such list. `Range` if the version is not newer than the one in
+    /// use, or was never prepared. `BadPattern` or `BadValue` if a user of the list cannot use its
+    /// entries.
     pub fn commit(&self, at: usize, version: u32) -> Result<(), ListError> {
         let mut inner = self.inner();
         let list = inner.lists.get_mut(at).ok_or(ListError::NotFound)?;
@@ -508,6 +521,10 @@ impl Lists {
     /// Changes a list for all its users, or changes nothing. The first change compiles the whole
     /// list, unless [`Lists::make_ready`] did so before; further changes process only the changed
     /// entries.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such list or entry. `Full` if the list would exceed
+    /// [`ENTRIES_MAX`]. `BadPattern` or `BadValue` if a user of the list cannot use an entry.
     pub fn edit(&self, at: usize, edit: Edit) -> Result<(), ListError> {
         self.inner().edit(at, edit)?;
         revision::advance();
@@ -521,6 +538,10 @@ impl Lists {
 
     /// Sets the value of a key in a map, or adds the key to a list of patterns unless it exists.
     /// Called for rules.
+    ///
+    /// # Errors
+    /// `NotFound` if the list does not exist or was not made ready. `Full` if it would exceed the
+    /// limits for rules. Others as [`Self::edit`].
     pub fn put(&self, at: usize, key: &[u8], value: Option<&[u8]>) -> Result<(), ListError> {
         let mut inner = self.inner();
         let list = inner.lists.get(at).ok_or(ListError::NotFound)?;
@@ -544,6 +565,10 @@ impl Lists {
     }
 
     /// Removes a key, which need not exist. Called for rules.
+    ///
+    /// # Errors
+    /// `Full` if the list has more than [`ENTRIES_MAX`] entries. Others as [`Self::edit`], except
+    /// `NotFound`.
     pub fn take(&self, at: usize, key: &[u8]) -> Result<(), ListError> {
         match self.inner().edit(at, Edit::Delete(Which::Key(key.into()))) {
             Err(ListError::NotFound) => Ok(()),

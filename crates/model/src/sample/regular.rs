@@ -79,6 +79,10 @@ impl std::fmt::Display for RegularError {
 pub type Groups = [Option<(usize, usize)>; GROUPS_MAX];
 
 impl Regular {
+    /// Compiles an expression in the syntax of PCRE2.
+    ///
+    /// # Errors
+    /// The syntax is invalid or not supported, or the expression is too large.
     pub fn new(pattern: &[u8], ignore_case: bool) -> Result<Self, RegularError> {
         let syntax = Syntax {
             ignore_case,
@@ -112,6 +116,10 @@ impl Regular {
     }
 
     /// Returns the same expression with case ignored.
+    ///
+    /// # Errors
+    /// The expression cannot be compiled without its case, for example because it is then too
+    /// large.
     pub fn ignoring_case(&self) -> Result<Self, RegularError> {
         let pattern = self.pattern();
         Regular::new(pattern, true).or_else(|error| {
@@ -123,6 +131,9 @@ impl Regular {
     }
 
     /// Compiles an expression of a HAProxy 1.x rule, which is matched with each line of a message.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
     pub fn of_line(pattern: &[u8], ignore_case: bool) -> Result<Self, RegularError> {
         let syntax = Syntax {
             ignore_case,
@@ -187,7 +198,10 @@ impl Regular {
         }
     }
 
-    /// Returns the first match with its groups; the error means that the match gave up.
+    /// Returns the first match with its groups.
+    ///
+    /// # Errors
+    /// The backtracking engine exceeded its limit of steps or memory.
     pub fn find(&self, text: &[u8]) -> Result<Option<Groups>, LimitExceeded> {
         self.find_in(text, false)
     }

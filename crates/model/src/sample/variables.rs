@@ -69,6 +69,10 @@ fn interned() -> &'static Mutex<HashMap<Box<str>, u32>> {
 
 impl VariableName {
     /// Parses a name such as `txn.user` and interns it.
+    ///
+    /// # Errors
+    /// `Scope`, `Empty` or `Character` if the name is malformed. `TooMany` if it is new and the
+    /// process has [`NAMES_MAX`] names.
     pub fn parse(text: &str) -> Result<Self, VariableNameError> {
         let (scope, name) = text.split_once('.').ok_or(VariableNameError::Scope)?;
         let Some((_, scope_found)) = Scope::NAMES.iter().find(|(known, _)| *known == scope) else {

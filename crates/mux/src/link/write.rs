@@ -28,6 +28,9 @@ impl From<WriteFailure> for io::Error {
 }
 
 /// Writes all of `data`. `limit` is the timeout in milliseconds of each wait for the peer.
+///
+/// # Errors
+/// `Timeout` if a wait exceeds `limit`. `Failed` with the error of the transport.
 pub async fn write_all(
     socket: &ConnectionTransport,
     data: &[u8],
@@ -66,6 +69,9 @@ async fn flush(socket: &ConnectionTransport, limit: Option<u32>) -> Result<(), W
 
 /// Writes all pieces, in one system call if there is space. `more` announces that other bytes
 /// follow at once, so that the last segment can be filled.
+///
+/// # Errors
+/// As [`write_all`].
 pub async fn write_pieces<const N: usize>(
     socket: &ConnectionTransport,
     pieces: [&[u8]; N],

@@ -37,8 +37,10 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Returns the parameters of a line, with `defaults` for missing ones. Err if no version is
-    /// enabled.
+    /// Returns the parameters of a line, with `defaults` for missing ones.
+    ///
+    /// # Errors
+    /// No supported version is enabled.
     pub fn of(line: &TlsSide, defaults: &TlsSide) -> Result<Parameters, NoVersion> {
         fn kept<T: Copy>(
             line: Option<&Listed<T>>,

@@ -18,12 +18,14 @@ use std::sync::Arc;
 /// Maximum number of certificates, and of lines of a list, that operators may add.
 const ENTRIES_MAX: usize = 1_000_000;
 
-/// Reason why nothing was changed, for the operator.
+/// Reason for which a command was refused, for the operator. Nothing was changed, unless the
+/// function states otherwise.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct StoreError(pub String);
 
-/// Response to the operator.
+/// Response to the operator. The store has one transaction of each kind, and applies it only if all
+/// users of the file can be prepared ([`Dependent::prepare`]).
 pub type StoreResponse = Result<String, StoreError>;
 
 pub(super) fn refuse<T>(words: impl Into<String>) -> Result<T, StoreError> {
@@ -99,6 +101,9 @@ fn words_of(error: &CertError, name: &str) -> String {
 
 impl Store {
     /// Command `new ssl cert <name>`.
+    ///
+    /// # Errors
+    /// A certificate of this name exists, or the store is full.
     pub fn new_certificate(&self, name: &str) -> StoreResponse {
         let mut inner = self.inner();
         let all = &mut inner.stock.certificates;
@@ -112,6 +117,10 @@ impl Store {
 
     /// `set ssl cert <name> <payload>`: sets the certificate with its key, or the part that the
     /// extension of the name denotes.
+    ///
+    /// # Errors
+    /// The transaction is about another certificate. The store has no such certificate. The payload
+    /// is malformed, or its kind is not supported.
     pub fn set_certificate(&self, asked: &str, payload: &[u8]) -> StoreResponse {
         let mut inner = self.inner();
         let (name, part) = part(asked, &inner);
@@ -143,6 +152,10 @@ impl Store {
     }
 
     /// Command `commit ssl cert <name>`.
+    ///
+    /// # Errors
+    /// No transaction is about this certificate. The certificate or the key is missing, or the
+    /// parts do not belong together. A user of the certificate cannot be prepared.
     pub fn commit_certificate(&self, name: &str) -> StoreResponse {
         let mut inner = self.inner();
         let failed = |why: &str| refuse(format!("{why}\nCan't commit {name}!"));
@@ -177,11 +190,17 @@ impl Store {
     }
 
     /// Command `abort ssl cert <name>`.
+    ///
+    /// # Errors
+    /// No transaction is about this certificate.
     pub fn abort_certificate(&self, name: &str) -> StoreResponse {
         abort(&mut self.inner().certificate, name)
     }
 
     /// Command `del ssl cert <name>`.
+    ///
+    /// # Errors
+    /// The store has no such certificate, or it is in use.
     pub fn delete_certificate(&self, name: &str) -> StoreResponse {
         let mut inner = self.inner();
         let failed = |why: String| refuse(format!("Can't remove the certificate: {why}\n\n"));
@@ -196,6 +215,9 @@ impl Store {
     }
 
     /// Command `new ssl ca-file <name>`.
+    ///
+    /// # Errors
+    /// A CA file or CRL file of this name exists, or the store is full.
     pub fn new_authorities(&self, name: &str) -> StoreResponse {
         let mut inner = self.inner();
         let taken = inner.stock.revocations.contains_key(name);
@@ -203,6 +225,10 @@ impl Store {
     }
 
     /// Command `set ssl ca-file <name> <payload>`.
+    ///
+    /// # Errors
+    /// The transaction is about another CA file. The store has no such file. The payload is not a
+    /// set of CA certificates.
     pub fn set_authorities(&self, name: &str, payload: &[u8]) -> StoreResponse {
         let mut inner = self.inner();
         let StoreState {
@@ -213,6 +239,9 @@ impl Store {
     }
 
     /// Command `commit ssl ca-file <name>`.
+    ///
+    /// # Errors
+    /// No transaction is about this file. A user of the file cannot be prepared.
     pub fn commit_authorities(&self, name: &str) -> StoreResponse {
         let mut inner = self.inner();
         let new = pending_transaction(&inner.authorities, name)?;
@@ -227,11 +256,17 @@ impl Store {
     }
 
     /// Command `abort ssl ca-file <name>`.
+    ///
+    /// # Errors
+    /// No transaction is about this file.
     pub fn abort_authorities(&self, name: &str) -> StoreResponse {
         abort(&mut self.inner().authorities, name)
     }
 
     /// Command `del ssl ca-file <name>`.
+    ///
+    /// # Errors
+    /// The store has no such file, or it is in use.
     pub fn delete_authorities(&self, name: &str) -> StoreResponse {
         let mut inner = self.inner();
         let used = inner.uses_file(name);
@@ -239,6 +274,9 @@ impl Store {
     }
 
     /// Command `new ssl crl-file <name>`.
+    ///
+    /// # Errors
+    /// A CA file or CRL file of this name exists, or the store is full.
     pub fn new_revocations(&self, name: &str) -> StoreResponse {
         let mut inner = self.inner();
         let taken = inner.stock.authorities.contains_key(name);
@@ -246,6 +284,10 @@ impl Store {
     }
 
     /// Command `set ssl crl-file <name> <payload>`.
+    ///
+    /// # Errors
+    /// The transaction is about another CRL file. The store has no such file. The payload is not a
+    /// set of CRLs.
     pub fn set_revocations(&self, name: &str, payload: &[u8]) -> StoreResponse {
         let mut inner = self.inner();
         let StoreState {
@@ -256,6 +298,9 @@ impl Store {
     }
 
     /// Command `commit ssl crl-file <name>`.
+    ///
+    /// # Errors
+    /// No transaction is about this file. A user of the file cannot be prepared.
     pub fn commit_revocations(&self, name: &str) -> StoreResponse {
         let mut inner = self.inner();
         let new = pending_transaction(&inner.revocations, name)?;
@@ -270,11 +315,17 @@ impl Store {
     }
 
     /// Command `abort ssl crl-file <name>`.
+    ///
+    /// # Errors
+    /// No transaction is about this file.
     pub fn abort_revocations(&self, name: &str) -> StoreResponse {
         abort(&mut self.inner().revocations, name)
     }
 
     /// Command `del ssl crl-file <name>`.
+    ///
+    /// # Errors
+    /// The name is that of a CA file. The store has no such CRL file, or it is in use.
     pub fn delete_revocations(&self, name: &str) -> StoreResponse {
         let mut inner = self.inner();
         if inner.stock.authorities.contains_key(name) {

@@ -55,6 +55,10 @@ fn find(list: &List, asked: &str) -> Result<usize, String> {
 impl Store {
     /// `add ssl crt-list <list> <certificate>`, optionally with the options and filters of a line,
     /// which the caller has parsed.
+    ///
+    /// # Errors
+    /// The store has no such list or certificate, or the certificate is empty. The list is full, or
+    /// a directory without the certificate. A user of the list cannot be prepared.
     pub fn add_to_list(
         &self,
         asked: &str,
@@ -107,6 +111,11 @@ impl Store {
     }
 
     /// Command `del ssl crt-list <list> <certificate[:line]>`.
+    ///
+    /// # Errors
+    /// The store has no such list, or the list has no such entry. Several entries have the
+    /// certificate, and no line is given. The entry is the default of a listener. A user of the
+    /// list cannot be prepared.
     pub fn delete_from_list(&self, asked_list: &str, asked: &str) -> StoreResponse {
         let mut inner = self.inner();
         let failed = |why: String| refuse(format!("Can't delete the entry: {why}"));

@@ -38,6 +38,9 @@ pub type Prepared = Box<dyn FnOnce() + Send>;
 /// dependents prepare, and only if none fails does each of them install its new state.
 pub trait Dependent: Send + Sync {
     /// Builds the new state from the store without using it yet.
+    ///
+    /// # Errors
+    /// A message for the operator: the store lacks a file, or the files do not fit the settings.
     fn prepare(self: Arc<Self>, stock: &Stock) -> Result<Prepared, String>;
     /// Number of times that it presents a certificate.
     fn certificate_uses(&self, name: &str) -> usize;
@@ -75,20 +78,30 @@ fn found<'m, T>(map: &'m BTreeMap<Box<str>, Option<T>>, name: &str) -> Result<&'
 }
 
 impl Stock {
+    /// # Errors
+    /// The store has no such certificate, or it is still empty.
     pub fn certificate(&self, name: &str) -> Result<&Arc<Certified>, Missing> {
         found(&self.certificates, name)
     }
 
     /// Returns the CA certificates of a file.
+    ///
+    /// # Errors
+    /// The store has no such file, or it is still empty.
     pub fn authorities(&self, name: &str) -> Result<Arc<Authorities>, Missing> {
         found(&self.authorities, name).map(Arc::clone)
     }
 
     /// Returns the revocations of a CRL file.
+    ///
+    /// # Errors
+    /// The store has no such file, or it is still empty.
     pub fn revocations(&self, name: &str) -> Result<Arc<Revocations>, Missing> {
         found(&self.revocations, name).map(Arc::clone)
     }
 
+    /// # Errors
+    /// The store has no such list.
     pub fn list(&self, name: &str) -> Result<&List, Missing> {
         let list = self.lists.get(name);
         list.ok_or_else(|| Missing(name.into()))

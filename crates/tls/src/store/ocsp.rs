@@ -10,6 +10,11 @@ use std::sync::Arc;
 
 impl Store {
     /// Command `set ssl ocsp-response <base64>`.
+    ///
+    /// # Errors
+    /// The payload is not Base64, or not a valid response. No certificate has its CertID. A user of
+    /// such a certificate cannot be prepared. Other certificates with the CertID may already have
+    /// the response.
     pub fn set_ocsp(&self, payload: &[u8]) -> StoreResponse {
         let Some(der) = decoded(payload) else {
             return refuse("'set ssl ocsp-response' received invalid base64 encoded response.");
@@ -59,6 +64,9 @@ impl Store {
     }
 
     /// Command `show ssl ocsp-response <id>`.
+    ///
+    /// # Errors
+    /// No certificate with this CertID has a response.
     pub fn show_ocsp_of(&self, id: &str) -> StoreResponse {
         let inner = self.inner();
         let certificates = inner.stock.certificates.values().flatten();

@@ -58,6 +58,9 @@ impl Store {
     }
 
     /// Command `show ssl cert <name>`, `<name>.ocsp`, `*<name>`.
+    ///
+    /// # Errors
+    /// The store has no such certificate, or no such transaction.
     pub fn show_certificate(&self, asked: &str) -> StoreResponse {
         let mut inner = self.inner();
         let missing = || {
@@ -114,6 +117,9 @@ impl Store {
     }
 
     /// Command `show ssl ca-file <name>[:<index>]`, `*<name>`.
+    ///
+    /// # Errors
+    /// The index is not a positive number. The store has no such file, or no such transaction.
     pub fn show_authority(&self, asked: &str) -> StoreResponse {
         let (name, index) = indexed(asked, "CA")?;
         let (found, status) = self.file(
@@ -148,6 +154,9 @@ impl Store {
     }
 
     /// Command `show ssl crl-file <name>[:<index>]`, `*<name>`.
+    ///
+    /// # Errors
+    /// The index is not a positive number. The store has no such file, or no such transaction.
     pub fn show_revocation(&self, asked: &str) -> StoreResponse {
         let (name, index) = indexed(asked, "CRL")?;
         let (found, status) = self.file(
@@ -194,6 +203,9 @@ impl Store {
     }
 
     /// Command `show ssl crt-list [-n] <name>`.
+    ///
+    /// # Errors
+    /// The store has no such list.
     pub fn show_list(&self, name: &str, numbered: bool) -> StoreResponse {
         let inner = self.inner();
         let name = super::lists::list_name(name);

@@ -13,6 +13,11 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
 /// The transport of a connection. Its functions have the contract of those of [`StreamSocket`].
+///
+/// Reads and writes return `WouldBlock` if they would have to wait, and otherwise the error of the
+/// system call. TLS adds the errors of [`Session::read`] and [`Session::write`]. FastCGI adds
+/// `InvalidData`: the application refused the request or sent an invalid response, or the body of
+/// the request has an invalid chunk.
 #[derive(Debug)]
 pub struct ConnectionTransport {
     socket: StreamSocket,
@@ -65,6 +70,9 @@ impl ConnectionTransport {
     }
 
     /// Removes the connection from the event loop, for another thread.
+    ///
+    /// # Errors
+    /// The system call `epoll_ctl` fails. The connection is then closed.
     pub fn into_parts(self) -> io::Result<Parts> {
         let mut this = ManuallyDrop::new(self);
         let (session, fastcgi) = (this.tls.take(), this.fastcgi.take());
@@ -79,6 +87,10 @@ impl ConnectionTransport {
     }
 
     /// Adds a connection from another thread to this thread's event loop.
+    ///
+    /// # Errors
+    /// The system call `epoll_ctl` fails, or the thread has no event loop (`NotConnected`). The
+    /// connection is then closed.
     pub fn from_parts(parts: Parts) -> io::Result<ConnectionTransport> {
         let writable = reactor::Assumed::Writable;
         Ok(ConnectionTransport {
@@ -116,10 +128,17 @@ impl ConnectionTransport {
     }
 
     /// Waits until a pending connect has succeeded or failed.
+    ///
+    /// # Errors
+    /// The connect failed: the error of the socket.
     pub async fn connected(&self) -> io::Result<()> {
         self.socket.connected().await
     }
 
+    /// Reads as [`StreamSocket::try_read_uninit`] does. TLS returns plaintext, FastCGI HTTP/1.
+    ///
+    /// # Errors
+    /// See [`ConnectionTransport`].
     pub fn try_read_uninit(&self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
         match &self.fastcgi {
             None => self.receive(buffer),
@@ -144,6 +163,9 @@ impl ConnectionTransport {
     }
 
     /// Reads into the free space of a buffer, see [`Buffer::read_from`].
+    ///
+    /// # Errors
+    /// `OutOfMemory` if the buffer is full. Others: see [`ConnectionTransport`].
     #[inline]
     pub fn read_into(&self, buffer: &mut Buffer) -> io::Result<usize> {
         match (&self.tls, &self.fastcgi) {
@@ -164,10 +186,19 @@ impl ConnectionTransport {
         Ok(n)
     }
 
+    /// Writes as much of `data` as fits. TLS and FastCGI may keep accepted bytes until
+    /// [`Self::flushed`].
+    ///
+    /// # Errors
+    /// See [`ConnectionTransport`].
     pub fn try_write(&self, data: &[u8]) -> io::Result<usize> {
         self.try_write_before(data, false)
     }
 
+    /// Does the same as [`Self::try_write`]. With `more`, other bytes follow at once.
+    ///
+    /// # Errors
+    /// See [`ConnectionTransport`].
     pub fn try_write_before(&self, data: &[u8], more: bool) -> io::Result<usize> {
         match (&self.tls, &self.fastcgi) {
             (None, None) => self.socket.try_write_before(data, more),
@@ -175,6 +206,10 @@ impl ConnectionTransport {
         }
     }
 
+    /// Does the same as [`Self::try_write_before`] with several slices.
+    ///
+    /// # Errors
+    /// See [`ConnectionTransport`].
     pub fn try_write_vectored_before(
         &self,
         pieces: &[IoSlice<'_>],
@@ -229,6 +264,9 @@ impl ConnectionTransport {
     }
 
     /// Waits until all written bytes are in the kernel.
+    ///
+    /// # Errors
+    /// The errors of a write except `WouldBlock`, see [`ConnectionTransport`].
     pub async fn flushed(&self) -> io::Result<()> {
         std::future::poll_fn(|context| self.poll_flush(context)).await
     }
@@ -278,6 +316,9 @@ impl ConnectionTransport {
     }
 
     /// Closes the write direction. Written bytes are still delivered. TLS sends close_notify.
+    ///
+    /// # Errors
+    /// The system call `shutdown` fails.
     pub fn shutdown_write(&self) -> io::Result<()> {
         match &self.tls {
             None => self.socket.shutdown_write(),
@@ -286,6 +327,9 @@ impl ConnectionTransport {
     }
 
     /// Makes the close a reset (TCP). Unsent bytes are discarded.
+    ///
+    /// # Errors
+    /// The system call `setsockopt` fails.
     pub fn set_linger_zero(&self) -> io::Result<()> {
         self.suppress_close_notify();
         self.socket.set_linger_zero()

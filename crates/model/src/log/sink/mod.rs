@@ -266,6 +266,10 @@ pub(super) fn count_dropped() {
 
 /// Starts the delivery thread, once per process; it ends with the process. The thread calls
 /// `report` when a target begins to lose lines.
+///
+/// # Errors
+/// The thread cannot be started. All lines are then dropped, and a second call does not start the
+/// thread.
 pub fn start(sink: Sink, report: LossReporter) -> io::Result<()> {
     let (sender, receiver) = sync_channel(QUEUE_MAX);
     if QUEUE.set(sender).is_ok() {

@@ -450,6 +450,10 @@ fn documented_of(set: RuleSet) -> Vec<Documented> {
 }
 
 /// Parses a rule of HTTP messages: its action, then its condition.
+///
+/// # Errors
+/// The action is missing, unknown, not supported, or not allowed in these rules. An argument or the
+/// condition is invalid.
 pub fn http_rule(
     loader: &mut ConfigDraft,
     args: &mut Args<'_>,
@@ -459,6 +463,9 @@ pub fn http_rule(
 }
 
 /// Parses a rule of `tcp-request` or `tcp-response`.
+///
+/// # Errors
+/// As [`http_rule`].
 pub fn tcp_rule(
     loader: &mut ConfigDraft,
     args: &mut Args<'_>,
@@ -468,6 +475,10 @@ pub fn tcp_rule(
 }
 
 /// Parses the rule of a `redirect` line.
+///
+/// # Errors
+/// The target is missing, a word is unknown, or its value is missing or malformed. The condition is
+/// invalid.
 pub fn redirect_rule(
     loader: &mut ConfigDraft,
     args: &mut Args<'_>,

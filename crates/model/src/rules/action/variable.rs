@@ -140,6 +140,10 @@ impl VariableChange {
 
     /// Parses the words after `tcp-check` or `http-check`. `word` is `set-var(…)`, `set-var-fmt(…)`
     /// or `unset-var(…)`.
+    ///
+    /// # Errors
+    /// The name of the variable is missing or invalid, or a condition is unknown. The expression or
+    /// the format is missing or invalid.
     pub fn of_check<'l>(
         loader: &mut ConfigDraft,
         args: &mut Args<'l>,
@@ -155,6 +159,9 @@ impl VariableChange {
 
     /// Parses the words after `set-var` or `set-var-fmt` in `global`. `word` is the name of the
     /// variable.
+    ///
+    /// # Errors
+    /// As [`Self::of_check`].
     pub fn of_process<'l>(
         loader: &mut ConfigDraft,
         args: &mut Args<'l>,

@@ -13,6 +13,9 @@ const ADDRESS_BYTES_MAX: usize = 4096;
 
 impl ConfigDraft {
     /// Parses an address of a keyword, which is a whole word or a part of it.
+    ///
+    /// # Errors
+    /// The text is not an address, or not of an accepted kind.
     pub fn address(
         &mut self,
         word: &ConfigWord,

@@ -107,6 +107,9 @@ impl ConfigDraft {
     }
 
     /// Returns the name of the section's own table.
+    ///
+    /// # Errors
+    /// The section is not a proxy, such as `defaults`.
     pub fn own_table(&self, span: Span) -> Result<Box<str>, Diagnostic> {
         match self.section {
             Section::Proxy(index, _) => Ok(self.config.proxy(index).name.clone()),

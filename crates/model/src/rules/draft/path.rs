@@ -33,7 +33,10 @@ impl ConfigDraft {
         }
     }
 
-    /// Reads the file that a word names; the error says why that failed.
+    /// Reads the file that a word names.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is larger than 64 MiB.
     pub fn read_file(&mut self, word: &ConfigWord) -> Result<Text, Diagnostic> {
         let path = self.path(word);
         self.context

@@ -35,6 +35,9 @@ impl FormatItem {
 impl Format {
     /// Parses a format from a word. The usage determines the data that expressions can read, and
     /// the dialect: logs have their own.
+    ///
+    /// # Errors
+    /// As [`Self::parse_as`].
     pub fn parse(
         loader: &mut ConfigDraft,
         word: &ConfigWord,
@@ -49,6 +52,10 @@ impl Format {
     }
 
     /// Parses a format with an explicit dialect.
+    ///
+    /// # Errors
+    /// An item is malformed, not closed, unknown or not supported. An expression is invalid, or
+    /// needs data that `usage` lacks. The format has too many items.
     pub fn parse_as(
         loader: &mut ConfigDraft,
         word: &ConfigWord,

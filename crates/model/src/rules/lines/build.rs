@@ -57,6 +57,10 @@ fn bounded(count: usize, args: &Args<'_>) -> Result<(), RefusedLine> {
 }
 
 /// Parses `reqrep` and the other keywords with a pattern.
+///
+/// # Errors
+/// The pattern, the replacement or the name of the backend is missing. The pattern, the replacement
+/// or the condition is invalid. The section has too many rules.
 pub fn filter(
     loader: &mut ConfigDraft,
     args: &mut Args<'_>,
@@ -252,6 +256,10 @@ pub(super) fn header(text: &[u8]) -> Option<(&[u8], &[u8])> {
     valid.then(|| (name, text[colon + 1..].trim_ascii()))
 }
 
+/// Parses `reqadd` or `rspadd`.
+///
+/// # Errors
+/// The header is missing or malformed, the condition is invalid, or the section has too many rules.
 pub fn addition(
     loader: &mut ConfigDraft,
     args: &mut Args<'_>,
@@ -291,6 +299,9 @@ pub fn addition(
 }
 
 /// Parses `block if …`, which is `http-request deny if …` before all other rules.
+///
+/// # Errors
+/// The condition is missing or invalid, or the section has too many rules.
 pub fn blocking(loader: &mut ConfigDraft, args: &mut Args<'_>) -> Result<(), RefusedLine> {
     let span = args.keyword_span();
     if args.peek().is_none() {
