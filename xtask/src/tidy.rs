@@ -9,13 +9,16 @@ mod modules;
 mod names;
 mod phrases;
 mod scan;
+mod seams;
 mod sleeps;
 mod tree;
 mod undeclared;
 mod unfinished;
 mod words;
 
+use std::ffi::OsString;
 use std::fmt;
+use std::path::Path;
 use std::process::ExitCode;
 use tree::Tree;
 
@@ -61,6 +64,10 @@ enum Wrong {
     LongSleep {
         ms: u64,
     },
+    Seam {
+        name: String,
+    },
+    SeamFeature,
     Phrase {
         phrase: &'static str,
         instead: &'static str,
@@ -111,6 +118,11 @@ impl fmt::Display for Wrong {
                 f,
                 "a test sleeps {ms} ms: use lab::eventually, or lab::let_pass with a reason"
             ),
+            Wrong::Seam { name } => write!(
+                f,
+                "{name} is neither in docs/operations.md nor behind the feature `test-seams`"
+            ),
+            Wrong::SeamFeature => f.write_str("only tests may enable the feature `test-seams`"),
             Wrong::Phrase { phrase, instead } => {
                 write!(f, "\"{phrase}\" is banned, write \"{instead}\"")
             }
@@ -138,6 +150,13 @@ enum TidyError {
     },
     /// Unexpected output of `cargo metadata`.
     Metadata(serde_json::Error),
+    /// A program that is searched cannot be read.
+    Program {
+        path: std::path::PathBuf,
+        source: std::io::Error,
+    },
+    /// The tree has no test seam to search for.
+    NoSeams,
 }
 
 impl fmt::Display for TidyError {
@@ -146,6 +165,8 @@ impl fmt::Display for TidyError {
             TidyError::Run { program, source } => write!(f, "cannot run {program}: {source}"),
             TidyError::Failed { program, stderr } => write!(f, "{program}: {}", stderr.trim()),
             TidyError::Metadata(error) => write!(f, "cargo metadata: {error}"),
+            TidyError::Program { path, source } => write!(f, "{}: {source}", path.display()),
+            TidyError::NoSeams => f.write_str("no test seam is known: nothing to search for"),
         }
     }
 }
@@ -182,6 +203,23 @@ pub fn print_house() -> ExitCode {
     }
 }
 
+/// Searches programs that were built for use for test seams, and fails if one has any.
+pub fn search_seams(programs: impl Iterator<Item = OsString>) -> ExitCode {
+    let programs: Vec<OsString> = programs.collect();
+    let paths: Vec<&Path> = programs.iter().map(Path::new).collect();
+    match seams::search(&paths) {
+        Ok(found) if found.is_empty() => ExitCode::SUCCESS,
+        Ok(found) => {
+            eprintln!("{}", found.join("\n"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("seams: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn findings() -> Result<Vec<Finding>, TidyError> {
     let tree = Tree::read()?;
     let mut found = unfinished::check(&tree);
@@ -191,7 +229,9 @@ fn findings() -> Result<Vec<Finding>, TidyError> {
     found.extend(sleeps::check(&tree));
     found.extend(phrases::check(&tree));
     found.extend(keywords::check(&tree));
-    found.extend(house::check(&house::arrows(tree.root())?));
+    let crates = house::arrows(tree.root())?;
+    found.extend(house::check(&crates));
+    found.extend(seams::check(&tree, &crates));
     found.extend(cycles::check(&modules::floors(&tree)));
     found.sort();
     Ok(found)

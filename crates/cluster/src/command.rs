@@ -5,6 +5,8 @@
 //! that reads a newer format than its own stops there, so that its state never diverges.
 
 use crate::member::{ClusterMember, Digest, MemberId};
+pub use part::control::{Epoch, LeaseRecord, RECORD_BYTES_MAX};
+pub use part::file_set::VersionId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,32 +21,10 @@ pub const PASSES_FORMAT: u32 = 4;
 pub const LONG_RECORDS_FORMAT: u32 = 5;
 /// First format in which authors sign their commands: see [`CommandBody::RequireSignatures`].
 pub const SIGNED_FORMAT: u32 = 6;
-/// Longest record of a lease, bytes.
-pub const RECORD_BYTES_MAX: usize = 512;
 /// Largest record before [`LONG_RECORDS_FORMAT`], bytes.
 pub const SHORT_RECORD_BYTES_MAX: usize = 320;
 /// Largest piece of a content in one command, bytes.
 pub const CHUNK_BYTES_MAX: usize = 256 << 10;
-
-/// Version of the configuration: versions are numbered consecutively from 1.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
-)]
-#[serde(transparent)]
-pub struct VersionId(pub u64);
-
-impl fmt::Display for VersionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
-
-/// Generation of a lease or of a key ring; each grant or new ring increments it.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
-)]
-#[serde(transparent)]
-pub struct Epoch(pub u64);
 
 /// A command of the replicated log: a change, its proposer, and the format that a member must
 /// support. Takes effect only when a member applies the committed entry.
@@ -482,29 +462,6 @@ pub struct NextHolder {
     /// Time at which the member sent the request that this command grants, nanoseconds by
     /// its own clock.
     pub asked_ns: u64,
-}
-
-/// Record that the holder of a lease writes for the next holder, such as the copies of
-/// a volume that have all acknowledged writes. Only the holder of the current epoch can
-/// write one.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct LeaseRecord {
-    /// Name of the lease whose record is written.
-    pub name: String,
-    /// Epoch of the holder. With an older epoch nothing is written.
-    pub epoch: Epoch,
-    /// Sequence number; must exceed that of the previous record, or nothing is written.
-    /// So a record whose outcome was unknown cannot overwrite one that was proposed
-    /// later.
-    pub number: u64,
-    /// The record, at most [`RECORD_BYTES_MAX`]; an empty one removes it.
-    #[serde(with = "serde_bytes")]
-    pub value: Vec<u8>,
-    /// Name of a node whose machine is known to be off: all its leases become free
-    /// together with the record. Only the holder of a lease `PART/@NODE`, which
-    /// represents the node itself, may set it (format 3). Empty: none.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub frees: String,
 }
 
 /// The result of a command.

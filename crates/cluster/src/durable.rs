@@ -1,83 +1,15 @@
-//! Files that are on disk when the write returns, complete or not at all.
-//!
-//! A member cannot start without some of them. Those are stored twice, each copy with
-//! its digest: if a disk returns other bytes than were written, that is noticed, and
-//! the other copy is read.
+//! Files without which a member cannot start. They are stored twice, each copy with its digest: if
+//! a disk returns other bytes than were written, that is noticed, and the other copy is read.
+
+pub use part::durable::{copy_of, replace, write};
 
 use crate::member::digest;
 use rustix::fs::OFlags;
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use zeroize::Zeroizing;
-
-/// Replaces the content of a file that only its owner may read. A file must have at
-/// most one writer at a time: for a member's files the lock of the state directory
-/// ensures that.
-///
-/// # Errors
-/// Returns the system's errors; the file is then unchanged.
-pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    write_by(
-        &beside(path, "new"),
-        path,
-        Permissions::from_mode(0o600),
-        bytes,
-    )
-}
-
-/// Replaces the content of a file with these permissions. Each process first writes to
-/// a file of its own, so that several may write at the same time.
-///
-/// # Errors
-/// Returns the system's errors; the file is then unchanged.
-pub fn replace(path: &Path, permissions: Permissions, bytes: &[u8]) -> io::Result<()> {
-    write_by(&beside_of_process(path), path, permissions, bytes)
-}
-
-fn write_by(beside: &Path, path: &Path, permissions: Permissions, bytes: &[u8]) -> io::Result<()> {
-    // Removed so that nothing is written through a link that an earlier process left.
-    match std::fs::remove_file(beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let write_beside = || {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(beside)?;
-        file.set_permissions(permissions)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(beside, path)
-    };
-    if let Err(error) = write_beside() {
-        // A full disk needs the space; the first error is more important than this one.
-        let _ = std::fs::remove_file(beside);
-        return Err(error);
-    }
-    match path.parent() {
-        Some(directory) => File::open(directory)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
-fn beside_of_process(path: &Path) -> PathBuf {
-    beside(path, &format!("{}.new", std::process::id()))
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{ending}"))
-}
-
-/// The path of a file's second copy.
-pub fn copy_of(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!("{name}.copy"))
-}
 
 const SEAL: &[u8] = b"\n#sha256:";
 /// Bytes behind the content: seal, digest in hexadecimal, line end.
@@ -163,26 +95,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_another_process_is_writing_is_left_to_it() {
-        let place = std::env::temp_dir().join(format!("evenkeel-others-{}", std::process::id()));
-        std::fs::create_dir_all(&place).unwrap();
-        let path = place.join("file");
-        let (theirs, others) = (place.join(".file.1.new"), place.join(".file.new"));
-        std::fs::write(&theirs, "half").unwrap();
-        std::fs::write(&others, "half").unwrap();
-        replace(&path, Permissions::from_mode(0o640), b"whole").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"whole");
-        assert_eq!(
-            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o640
-        );
-        assert_eq!(std::fs::read(&theirs).unwrap(), b"half");
-        assert_eq!(std::fs::read(&others).unwrap(), b"half");
-        assert_eq!(std::fs::read_dir(&place).unwrap().count(), 3);
-        std::fs::remove_dir_all(&place).unwrap();
-    }
-
-    #[test]
     fn a_file_of_which_one_copy_is_left_is_read_and_half_of_one_never() {
         let place = std::env::temp_dir().join(format!("evenkeel-durable-{}", std::process::id()));
         std::fs::create_dir_all(&place).unwrap();
@@ -212,24 +124,6 @@ mod tests {
         assert_eq!(kind(), io::ErrorKind::InvalidData);
         write_twice(&path, b"").unwrap();
         assert_eq!(read().unwrap(), (Vec::new(), None));
-        std::fs::remove_dir_all(&place).unwrap();
-    }
-
-    #[test]
-    fn a_replaced_file_has_the_permissions_asked_for_and_leaves_nothing_beside() {
-        let place = std::env::temp_dir().join(format!("evenkeel-replace-{}", std::process::id()));
-        std::fs::create_dir_all(&place).unwrap();
-        let path = place.join("file");
-        std::fs::write(beside_of_process(&path), b"left").unwrap();
-        replace(&path, Permissions::from_mode(0o664), b"new").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"new");
-        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o664);
-        // A directory cannot be replaced by a file.
-        let inner = place.join("inner");
-        std::fs::create_dir(&inner).unwrap();
-        assert!(write(&inner, b"x").is_err());
-        assert_eq!(std::fs::read_dir(&place).unwrap().count(), 2);
         std::fs::remove_dir_all(&place).unwrap();
     }
 }

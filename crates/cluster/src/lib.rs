@@ -20,7 +20,6 @@ pub mod authority;
 pub mod background;
 pub mod command;
 pub mod durable;
-pub mod file_set;
 pub mod follow;
 pub mod gossip;
 pub mod history;
@@ -37,3 +36,5 @@ pub mod rollout;
 pub mod state;
 pub mod store;
 pub mod wire;
+
+pub use part::file_set;

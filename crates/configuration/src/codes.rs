@@ -11,6 +11,10 @@ language::codes! {
     ON_NODE = "E0113", "invalid line for one node",
         "A line `on NODE …` lacks the node or the keyword, or begins a section. Only lines can apply to one node, not \
          sections. A `config` section applies to the whole cluster, so none of its lines can.";
+    UNBUILT = "E0114", "section of a part that was not built",
+        "The section, or the line in a `node` section, belongs to a part that this program was built without. A release has all \
+         parts; `make run` builds only `proxy` and `address`. Install a complete program, or build one with `cargo build \
+         --release -p evenkeel`.";
     CERTIFICATE_END = "W1060", "certificate that ends soon, or has ended",
         "Clients refuse a certificate after its end. The warning comes 14 days before it, or for the last third of the \
          validity if that is shorter. Let the tool that renews the file load it as well: `evenkeel reload` on a single \

@@ -22,14 +22,14 @@ pub mod drawing;
 pub mod history;
 pub mod inquiry;
 pub mod keyword;
-pub mod look;
 pub mod message;
 pub mod page;
 pub mod platform;
 pub mod role;
 pub mod sample;
 pub mod shared;
-pub mod traffic;
 pub mod user;
 pub mod versions;
 pub mod web;
+
+pub use overview::{look, traffic};

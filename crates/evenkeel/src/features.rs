@@ -34,14 +34,22 @@ impl Subcommand {
 
 static FEATURES: OnceLock<Vec<&'static Feature>> = OnceLock::new();
 
+/// Returns the parts of this crate, with those that were not built.
+fn parts_of_program() -> impl Iterator<Item = &'static Feature> {
+    let all = crate::PARTS.iter();
+    #[cfg(not(all(feature = "boot", feature = "farm", feature = "demonstration")))]
+    let all = all.chain(crate::unbuilt::parts());
+    all
+}
+
 /// Sets the parts in addition to those of this crate. Called once at the start of a process.
 pub fn add(further: &[&'static Feature]) {
-    let all = crate::PARTS.iter().chain(further.iter().copied());
+    let all = parts_of_program().chain(further.iter().copied());
     // A second call has no effect.
     let _ = FEATURES.set(all.collect());
 }
 
 /// Returns all parts, each after those whose sections it refers to.
 pub fn all() -> &'static [&'static Feature] {
-    FEATURES.get_or_init(|| crate::PARTS.iter().collect())
+    FEATURES.get_or_init(|| parts_of_program().collect())
 }

@@ -53,9 +53,6 @@ pub static ROLE: RoleRow = RoleRow {
     )
 };
 
-/// Limits the bandwidth of a live migration, in bytes per second: for tests.
-const BANDWIDTH: &str = "EVENKEEL_GUEST_MOVE_BANDWIDTH";
-
 /// Guest role behind the common interface of roles.
 struct Guests(GuestRole);
 
@@ -66,9 +63,7 @@ impl Work for Guests {
             program: program(),
             confine: Some(confine),
             has_kvm: has_kvm(),
-            move_bandwidth: { env::var(BANDWIDTH).ok() }
-                .and_then(|value| value.parse().ok())
-                .unwrap_or(0),
+            move_bandwidth: guest::role::move_bandwidth(),
             claimed: directory::claimed_by_others(std::os::unix::process::parent_id()),
             // This path is valid even if the file on disk was replaced since the start.
             commands: "/proc/self/exe".into(),

@@ -1,19 +1,31 @@
 //! Evenkeel: two ordinary servers and a small tie-breaker as one highly available platform. The
 //! binary checks the name under which it was started, and runs that personality.
 
+// A complete build finds what nothing uses.
+#![cfg_attr(
+    not(all(feature = "boot", feature = "farm", feature = "demonstration")),
+    allow(dead_code, unused_imports, reason = "parts that are not built use it")
+)]
+
 mod address_role;
+#[cfg(feature = "boot")]
 mod boot_role;
 mod certificates;
 mod check_runner;
 mod command;
 mod confinement;
+#[cfg(feature = "console")]
 mod console_role;
+#[cfg(feature = "cluster")]
 mod control_role;
 mod demo;
+#[cfg(feature = "demonstration")]
 mod demonstration;
 mod expect;
+#[cfg(feature = "farm")]
 mod farm_role;
 mod features;
+#[cfg(feature = "guest")]
 mod guest_role;
 mod haproxy;
 mod identity;
@@ -21,20 +33,26 @@ mod keepalived;
 mod loader;
 mod master;
 mod parts;
+#[cfg(any(feature = "console", feature = "farm"))]
 mod password;
 mod personality;
 mod ping;
 mod process;
 mod role;
 mod route;
+#[cfg(feature = "console")]
 mod route_process;
+#[cfg(feature = "cluster")]
 mod trusted;
+#[cfg(not(all(feature = "boot", feature = "farm", feature = "demonstration")))]
+mod unbuilt;
+#[cfg(feature = "volume")]
 mod volume_role;
 
 use address::message::PART as ADDRESS;
-use cluster::message::PART as CLUSTER;
 pub use command::{status_of_part, status_options};
 pub use features::{Feature, Subcommand};
+use part::control::PART as CLUSTER;
 use part::row::{self, Entry, Environment, Life, PrimaryProperties, RoleRow, SidecarProperties};
 use part::spawn;
 use part::voice::refuse;
@@ -45,7 +63,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// Parts of this crate, each after those whose sections it refers to.
-static PARTS: [Feature; 10] = [
+static PARTS: &[Feature] = &[
     Feature {
         part: &address::keyword::PART,
         role: Some(&RoleRow {
@@ -77,21 +95,25 @@ static PARTS: [Feature; 10] = [
         }),
         commands: &command::OF_ADDRESSES,
     },
+    #[cfg(feature = "volume")]
     Feature {
         part: &volume::keyword::PART,
         role: Some(&volume_role::ROLE),
         commands: &command::OF_VOLUMES,
     },
+    #[cfg(feature = "guest")]
     Feature {
         part: &guest::keyword::PART,
         role: Some(&guest_role::ROLE),
         commands: &command::OF_GUESTS,
     },
+    #[cfg(feature = "boot")]
     Feature {
         part: &boot::keyword::PART,
         role: Some(&boot_role::ROLE),
         commands: &command::OF_BOOT,
     },
+    #[cfg(feature = "cluster")]
     Feature {
         part: &cluster::keyword::PART,
         role: Some(&RoleRow {
@@ -108,10 +130,15 @@ static PARTS: [Feature; 10] = [
             message_recipients: &[
                 PROXY,
                 ADDRESS,
+                #[cfg(feature = "volume")]
                 volume::keyword::NAME,
+                #[cfg(feature = "guest")]
                 guest::keyword::NAME,
+                #[cfg(feature = "boot")]
                 boot::keyword::NAME,
+                #[cfg(feature = "console")]
                 console::keyword::NAME,
+                #[cfg(feature = "farm")]
                 farm::keyword::NAME,
             ],
             reads_reports: true,
@@ -142,16 +169,19 @@ static PARTS: [Feature; 10] = [
         }),
         commands: &[],
     },
+    #[cfg(feature = "farm")]
     Feature {
         part: &farm::keyword::PART,
         role: Some(&farm_role::ROLE),
         commands: &command::OF_FARMS,
     },
+    #[cfg(feature = "console")]
     Feature {
         part: &console::keyword::PART,
         role: Some(&console_role::ROLE),
         commands: &command::OF_CONSOLE,
     },
+    #[cfg(feature = "demonstration")]
     Feature {
         part: &demonstration::PART,
         role: Some(&demonstration::ROLE),
@@ -163,6 +193,9 @@ static PARTS: [Feature; 10] = [
         commands: &[],
     },
 ];
+
+#[cfg(not(all(feature = "proxy", feature = "address")))]
+compile_error!("every build has the parts proxy and address: add `--features proxy,address`");
 
 /// Runs the program under whose name this process was started, with these additional parts.
 pub fn main(further: &[&'static Feature]) -> ExitCode {
@@ -210,6 +243,7 @@ fn internal(words: &[OsString]) -> ExitCode {
         Ok(entered) => match entered.word {
             spawn::LOADER => loader::main(entered.channel, personality::wishes),
             spawn::CHECKS => check_runner::main(entered.channel),
+            #[cfg(feature = "console")]
             spawn::ROUTE => route_process::main(entered.channel),
             word => {
                 let row = row::all().iter().find(|row| row.entry.argument == word);

@@ -1,5 +1,7 @@
 //! Configuration of guests, and of the nodes that run them, as the role receives it.
 
+pub use image::hardware::{Bus, Firmware, Model, mac_words};
+
 use configuration::External;
 use part::power::control::PowerControl;
 use part::role::{Resource, ResourceKind};
@@ -151,28 +153,6 @@ pub struct Disk {
     pub external: Option<External>,
 }
 
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Bus {
-    /// virtio-blk: needs a driver that every Linux has.
-    #[default]
-    Virtio,
-    /// AHCI, for systems without drivers for virtio.
-    Sata,
-    /// IDE, for old systems without drivers for AHCI.
-    Ide,
-}
-
-impl Bus {
-    /// Returns the words of a line `disk` that select the bus; empty for the default.
-    pub fn words(self) -> &'static str {
-        match self {
-            Bus::Virtio => "",
-            Bus::Sata => " bus sata",
-            Bus::Ide => " bus ide",
-        }
-    }
-}
-
 /// Network card of a guest.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Nic {
@@ -184,25 +164,6 @@ pub struct Nic {
     pub addresses: Vec<IpAddr>,
     /// Emulated model of the card.
     pub model: Model,
-}
-
-/// Model of a network card.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Model {
-    #[default]
-    Virtio,
-    /// Intel e1000, for systems without drivers for virtio.
-    E1000,
-}
-
-impl Model {
-    /// Returns the words of a line `nic` that select the model; empty for the default.
-    pub fn words(self) -> &'static str {
-        match self {
-            Model::Virtio => "",
-            Model::E1000 => " model e1000",
-        }
-    }
 }
 
 /// Boot source of a guest.
@@ -235,14 +196,6 @@ impl Boot {
             }
         }
     }
-}
-
-/// The firmware of a guest.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Firmware {
-    #[default]
-    Bios,
-    Uefi,
 }
 
 /// Display of a guest. A serial terminal exists in any case.
@@ -305,11 +258,6 @@ pub enum Probe {
 /// Returns the name under which a guest is registered as the user of a volume.
 pub fn user_of(guest: &str) -> String {
     format!("guest/{guest}")
-}
-
-/// Returns a MAC address in the usual notation, such as `52:54:00:12:34:56`.
-pub fn mac_words(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// Returns the generated MAC address of a card that has none in the configuration. It is the same

@@ -4,7 +4,7 @@ use crate::config::{
     Boot, Check, Console, Disk, Firmware, Guest, Guests, Migrate, NodeSettings, PlacementRules,
     Probe,
 };
-use crate::size;
+use image::size;
 use std::collections::BTreeSet;
 
 /// Effect of a change to the virtual hardware.

@@ -10,13 +10,11 @@
 //! - [`qemu`] runs QEMU on this machine; [`qmp`] encodes its machine protocol without I/O.
 //! - [`section`] writes the section of a guest as text, for clones.
 //! - [`standstill`] keeps a guest from writing while snapshots of its disks are taken.
-//! - [`image`] inspects disk images and the machines that they come from.
 //! - [`check`] checks the health of a guest; [`announce`] announces its addresses.
 //! - [`remote`] relays commands of an operator to the node of a guest, and their output.
 //! - [`role`] joins them.
 //!
-//! This crate never decides which node holds a lease, and never reads the disks of a guest:
-//! [`image`] serves commands that run before a guest exists.
+//! This crate never decides which node holds a lease, and never reads the disks of a guest.
 
 pub mod agreement;
 pub mod announce;
@@ -24,10 +22,10 @@ pub mod check;
 mod clock;
 pub mod config;
 pub mod console;
+mod defect;
 mod difference;
 mod display;
 pub mod fence;
-pub mod image;
 pub mod keyword;
 pub mod life;
 pub mod message;
@@ -39,5 +37,4 @@ mod record;
 pub mod remote;
 pub mod role;
 pub mod section;
-mod size;
 pub mod standstill;

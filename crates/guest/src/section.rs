@@ -1,7 +1,7 @@
 //! Configuration section of a guest as text, for a clone of another guest.
 
 use crate::config::{Boot, Console, Firmware, Guest, Migrate, Probe, STOP_MS};
-use crate::size;
+use image::size;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;

@@ -1,9 +1,8 @@
 //! Common part of the servers inside a test: a listener that can be stopped with all its
 //! connections, and started again at the same address.
 
-use crate::error::LabError;
-use crate::host::Location;
 use crate::port::free_port;
+use namespace::{LabError, Location};
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

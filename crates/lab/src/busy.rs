@@ -1,8 +1,6 @@
 //! Processes that use all the time of the processors.
 
-use crate::error::LabError;
-use crate::host::Location;
-use crate::process::LabProcess;
+use namespace::{LabError, LabProcess, Location};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -57,7 +55,7 @@ fn command() -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eventually;
+    use namespace::eventually;
     use std::time::Duration;
 
     /// Returns the processor ticks that a process used in user space.

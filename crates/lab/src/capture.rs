@@ -1,9 +1,7 @@
 //! Capture of frames on a cable: a listener in a host that records VRRP adverts, ARP and neighbour
 //! discovery with their times, byte by byte.
 
-use crate::error::LabError;
-use crate::link::Interface;
-use crate::packet::{FRAME_BYTES_MAX, PacketSocket, Way, raise_priority};
+use namespace::{FRAME_BYTES_MAX, Interface, LabError, PacketSocket, Way, raise_priority};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,11 +1,7 @@
 //! The management controller of a machine (BMC): OpenIPMI's `ipmi_sim`, with the power state of the
 //! machine in a file.
 
-use crate::error::LabError;
-use crate::host::Location;
-use crate::process::LabProcess;
-use crate::scratch::ScratchDirectory;
-use crate::wait::eventually;
+use namespace::{LabError, LabProcess, Location, ScratchDirectory, eventually};
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};

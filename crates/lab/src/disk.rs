@@ -1,7 +1,6 @@
 //! A disk without free space: a small file system in memory, and a file that fills it.
 
-use crate::error::LabError;
-use crate::scratch::ScratchDirectory;
+use namespace::{LabError, ScratchDirectory};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};

@@ -1,13 +1,7 @@
 //! Machines without a disk that boot from the network: QEMU with real firmware, at a bridge of a
 //! host of the lab.
 
-use crate::error::LabError;
-use crate::host::LabHost;
-use crate::link::Switch;
-use crate::process::LabProcess;
-use crate::scratch::ScratchDirectory;
-use crate::topology::Lab;
-use crate::wait::eventually;
+use namespace::{Lab, LabError, LabHost, LabProcess, ScratchDirectory, Switch, eventually};
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,7 @@
 //! A TCP server that returns what it receives.
 
 use crate::acceptor::Acceptor;
-use crate::error::LabError;
-use crate::host::Location;
+use namespace::{LabError, Location};
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 

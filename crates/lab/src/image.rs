@@ -1,7 +1,7 @@
 //! Boot images of emulated machines: the distribution's kernel, and an initial RAM disk whose first
 //! process is a script of a test.
 
-use crate::scratch::ScratchDirectory;
+use namespace::ScratchDirectory;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,8 +1,9 @@
-//! Test bed of every crate: hosts, links and faults built from network namespaces, real peers as
-//! child processes, simple servers inside the test process, and probes.
+//! Test bed of every crate: the hosts, links and faults of the crate `namespace`, real peers as
+//! child processes, simple servers inside the test process, and probes. Only tests and `xtask`
+//! depend on this crate.
 //!
 //! Each resource belongs to a value and is removed when that value is dropped, also when a test
-//! panics. A guard process, and [`mod@clean`], remove what a killed or interrupted test leaves
+//! panics. A guard process, and [`clean`], remove what a killed or interrupted test leaves
 //! behind. The crate never touches the host's own interfaces, addresses or rules, never finds a
 //! process by its name, and bounds every wait.
 //!
@@ -84,80 +85,50 @@
 mod acceptor;
 mod busy;
 mod capture;
-mod clean;
 mod controller;
 mod disk;
 mod diskless;
 mod echo;
-mod error;
-mod exit;
-mod fault;
-mod firewall;
-mod ground;
-mod guard;
-mod healed;
-mod host;
 mod http;
 mod image;
-mod link;
-mod name;
 mod names;
 mod origin;
-mod packet;
-mod partition;
 mod peer;
 pub mod pki;
 mod port;
 mod probe;
-mod process;
-mod random;
-mod relay;
-mod scratch;
 mod slapd;
 mod storage;
 mod syslog;
 pub mod tls;
-mod topology;
 mod unreliable;
-mod wait;
 mod watcher;
-mod weather;
-mod wire;
 mod witness;
+
+pub use namespace::{
+    Condition, Exit, FirewallBlock, Frozen, HostLink, ImpairedCable, InjectedFault, Interface, Lab,
+    LabError, LabHost, LabProcess, Location, Missing, PacketFilter, Passed, Random, Removed,
+    ScratchDirectory, Signal, Switch, TransportProtocol, Way, Weather, clean, enter_own_network,
+    eventually, installed, may_run, privileged, setting, skip_unless_installed, skip_unless_root,
+    sleep_in_test, with_default_signals,
+};
 
 pub use busy::BusyProcessors;
 pub use capture::{Capture, CapturedFrame, Talk};
-pub use clean::{Removed, clean};
 pub use controller::Controller;
 pub use disk::FullDisk;
 pub use diskless::{BOOT_MAX, Booting, Diskless, Firmware};
 pub use echo::Echo;
-pub use error::LabError;
-pub use exit::Exit;
-pub use fault::InjectedFault;
-pub use firewall::{FirewallBlock, PacketFilter, TransportProtocol};
-pub use guard::{Missing, installed, may_run, privileged};
-pub use healed::Condition;
-pub use host::{LabHost, Location, enter_own_network};
 pub use http::{HttpResponse, MalformedMessage};
 pub use image::Image;
-pub use link::{HostLink, Interface, Switch};
 pub use names::{Nameserver, Records};
 pub use origin::{Behaviour, OriginServer};
-pub use packet::Way;
 pub use peer::Peer;
 pub use port::{free_port, free_privileged_port};
 pub use probe::{Failure, Probe, Record, Steady, exchange};
-pub use process::{Frozen, LabProcess, Signal, with_default_signals};
-pub use random::{Random, setting};
-pub use scratch::ScratchDirectory;
 pub use slapd::Slapd;
 pub use storage::IscsiTarget;
 pub use syslog::Syslog;
-pub use topology::Lab;
 pub use unreliable::{Trouble, UnreliableDisk};
-pub use wait::{eventually, sleep_in_test};
 pub use watcher::{Answerer, Miss, Pace, PollRecord, Watcher, WatcherResults};
-pub use weather::Weather;
-pub use wire::{ImpairedCable, Passed};
 pub use witness::{WITNESS, Witness, undisturbed};

@@ -1,7 +1,6 @@
 //! A nameserver inside the test, over UDP and TCP, whose zone a test changes while the server runs.
 
-use crate::error::LabError;
-use crate::host::Location;
+use namespace::{LabError, Location};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};

@@ -2,10 +2,9 @@
 //! demand.
 
 use crate::acceptor::Acceptor;
-use crate::error::LabError;
-use crate::host::Location;
 use crate::http::{BufferedConnection, Carrier, Length, MessageHead};
 use crate::tls::{Negotiated, TlsServer};
+use namespace::{LabError, Location};
 use std::collections::VecDeque;
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -1,11 +1,7 @@
 //! Real programs with a configuration of the test: peers and competitors with which the product
 //! must work.
 
-use crate::error::LabError;
-use crate::exit::Exit;
-use crate::host::Location;
-use crate::process::{LabProcess, MAX_SAID_BYTES};
-use crate::scratch::ScratchDirectory;
+use namespace::{Exit, LabError, LabProcess, Location, MAX_SAID_BYTES, ScratchDirectory};
 use std::fs::File;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};

@@ -18,7 +18,7 @@
 //! # }
 //! ```
 
-use crate::error::LabError;
+use namespace::LabError;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
     DnType, DnValue, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyIdMethod, KeyPair,
@@ -331,7 +331,10 @@ pub fn self_signed(leaf: &Leaf) -> Result<Issued, LabError> {
 }
 
 fn pki(doing: &'static str) -> impl FnOnce(rcgen::Error) -> LabError {
-    move |source| LabError::Certificate { doing, source }
+    move |source| LabError::Certificate {
+        doing,
+        source: Box::new(source),
+    }
 }
 
 fn now_s() -> u64 {

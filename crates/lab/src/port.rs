@@ -6,7 +6,7 @@
 //! abstract Unix socket. Such a socket exists once per network namespace, like a port, and the
 //! kernel removes it with the process.
 
-use crate::error::LabError;
+use namespace::LabError;
 use std::collections::HashSet;
 use std::io;
 use std::os::linux::net::SocketAddrExt;

@@ -1,8 +1,8 @@
 //! Clients that measure. A probe keeps its connection as a browser would, never retries a request,
 //! and records how each one ended.
 
-use crate::host::Location;
 use crate::http::{BufferedConnection, Carrier, HttpResponse, Length, MalformedMessage, ReadError};
+use namespace::Location;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -334,7 +334,7 @@ mod tests {
         let steady = probe.steadily("/", Duration::from_millis(2));
         let served = |origin: &OriginServer, more: u64| {
             let goal = origin.request_count() + more;
-            assert!(crate::eventually(Duration::from_secs(5), || {
+            assert!(namespace::eventually(Duration::from_secs(5), || {
                 origin.request_count() >= goal
             }));
         };

@@ -1,12 +1,8 @@
 //! A directory of users: OpenLDAP's `slapd` with entries of a test, on an address of this machine.
 
-use crate::error::LabError;
-use crate::host::Location;
 use crate::pki::{Authority, Issued, Leaf};
 use crate::port::free_port;
-use crate::process::LabProcess;
-use crate::scratch::ScratchDirectory;
-use crate::wait::eventually;
+use namespace::{LabError, LabProcess, Location, ScratchDirectory, eventually};
 use std::fs;
 use std::io;
 use std::net::TcpStream;

@@ -1,10 +1,8 @@
 //! A storage system: an iSCSI target in user space (tgt) with one unit. A guest that boots from it
 //! counts there, so a test sees that a guest runs, how often it was started, and what was written.
 
-use crate::error::LabError;
-use crate::host::Location;
 use crate::peer::Peer;
-use crate::scratch::ScratchDirectory;
+use namespace::{LabError, Location, ScratchDirectory};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;

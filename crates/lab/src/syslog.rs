@@ -1,7 +1,6 @@
 //! A syslog server inside the test, which keeps the messages that it receives.
 
-use crate::error::LabError;
-use crate::host::Location;
+use namespace::{LabError, Location};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;

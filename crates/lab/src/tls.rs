@@ -5,11 +5,10 @@
 //! not support (old versions, odd ciphers) a test uses the `openssl` program.
 
 use crate::Failure;
-use crate::error::LabError;
-use crate::host::Location;
 use crate::http::{BufferedConnection, Carrier, HttpResponse};
 use crate::pki::Issued;
 use crate::probe::{CLOSED_FRESH, failure_of, read_answer, request_bytes};
+use namespace::{LabError, Location};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
@@ -464,7 +463,10 @@ fn roots(ders: &[&[u8]]) -> Result<RootCertStore, LabError> {
 }
 
 fn tls(doing: &'static str) -> impl FnOnce(Error) -> LabError {
-    move |source| LabError::Tls { doing, source }
+    move |source| LabError::Tls {
+        doing,
+        source: Box::new(source),
+    }
 }
 
 /// Records the server's certificates, and trusts them if no other verifier is set.

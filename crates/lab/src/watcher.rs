@@ -6,9 +6,7 @@
 //! priority over ordinary processes if permitted, so that a busy machine causes no gap. It can also
 //! query a web server that returns the name of its machine in the last line of its response.
 
-use crate::error::LabError;
-use crate::host::Location;
-use crate::packet::raise_priority;
+use namespace::{LabError, Location, raise_priority};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -247,7 +245,7 @@ impl Watcher {
     pub fn wait_for(&self, who: Option<&str>, looks: usize, within: Duration) -> bool {
         let mut from = lock(&self.polls).len();
         let mut found = 0;
-        crate::eventually(within, || {
+        namespace::eventually(within, || {
             let all = lock(&self.polls);
             let new = all.get(from..).unwrap_or_default();
             found += new
@@ -623,7 +621,7 @@ mod tests {
         assert!(watcher.wait_for(Some("HTTP/1.1 503 Status"), 20, SOON));
         origin.set_behaviour(crate::Behaviour::Close);
         let broken = || watcher.results().misses().contains_key(&Miss::BrokenOff);
-        assert!(crate::eventually(SOON, broken));
+        assert!(namespace::eventually(SOON, broken));
         assert!(origin.take_requests()[0].starts_with("GET / HTTP/1.0\r\n"));
     }
 
@@ -641,7 +639,7 @@ mod tests {
         ] {
             let pace = Pace::default();
             let watcher = Watcher::start(&client, address.parse().unwrap(), pace).unwrap();
-            assert!(crate::eventually(SOON, || {
+            assert!(namespace::eventually(SOON, || {
                 watcher
                     .results()
                     .misses()

@@ -1,6 +1,7 @@
 //! The permitted dependencies between crates. Any other dependency is refused, and so is a crate
 //! without a row. ARCHITECTURE.md has the same table, and a test compares them.
 
+use super::seams;
 use super::tree::output;
 use super::{Finding, TidyError, Wrong};
 use std::path::Path;
@@ -13,10 +14,12 @@ const HOUSE: &[(&str, Knows)] = &[
     ("protocol", Knows::Only(&[])),
     ("part", Knows::Only(&["language"])),
     ("wire", Knows::Only(&[])),
-    ("lab", Knows::Only(&[])),
+    ("namespace", Knows::Only(&[])),
+    ("lab", Knows::Only(&["namespace"])),
     ("reactor", Knows::Only(&[])),
     ("pcre", Knows::Only(&[])),
     ("configuration", Knows::Only(&["language"])),
+    ("image", Knows::Only(&["language"])),
     ("http", Knows::Only(&["protocol"])),
     ("tls", Knows::Only(&["reactor", "protocol"])),
     ("mux", Knows::Only(&["reactor", "http", "tls", "protocol"])),
@@ -75,7 +78,14 @@ const HOUSE: &[(&str, Knows)] = &[
     ),
     (
         "guest",
-        Knows::Only(&["configuration", "language", "protocol", "part", "wire"]),
+        Knows::Only(&[
+            "configuration",
+            "image",
+            "language",
+            "protocol",
+            "part",
+            "wire",
+        ]),
     ),
     (
         "boot",
@@ -115,11 +125,13 @@ const HOUSE: &[(&str, Knows)] = &[
             "configuration",
             "language",
             "nodes",
+            "overview",
             "part",
             "screen",
             "wire",
         ]),
     ),
+    ("overview", Knows::Only(&["part"])),
     ("screen", Knows::Only(&["part"])),
     ("evenkeel", Knows::All),
     ("xtask", Knows::All),
@@ -127,8 +139,9 @@ const HOUSE: &[(&str, Knows)] = &[
     ("sample", Knows::All),
 ];
 
-/// Crate on which the tests of every crate may depend.
+/// Crate on which the tests of every crate may depend; of programs, only `xtask`.
 const KNOWN_TO_TESTS: &str = "lab";
+const BENCHMARKS: &str = "xtask";
 
 /// Crates on which no other crate may depend.
 const KNOWN_TO_NOBODY: [&str; 4] = ["evenkeel", "xtask", "scenarios", "sample"];
@@ -147,6 +160,8 @@ enum Knows {
 pub(super) struct Arrows {
     pub(super) krate: String,
     pub(super) manifest: String,
+    /// A build without tests has the test seams.
+    pub(super) has_seams: bool,
     /// With whether it is for tests only.
     pub(super) to: Vec<(String, bool)>,
 }
@@ -171,6 +186,7 @@ pub(super) fn arrows(root: &Path) -> Result<Vec<Arrows>, TidyError> {
         .map(|package| Arrows {
             krate: short(&package["name"]),
             manifest: manifest(&package["manifest_path"], &metadata["workspace_root"]),
+            has_seams: has_seams(package),
             to: list(&package["dependencies"])
                 .iter()
                 .filter(|dependency| dependency["path"].is_string())
@@ -178,6 +194,19 @@ pub(super) fn arrows(root: &Path) -> Result<Vec<Arrows>, TidyError> {
                 .collect(),
         })
         .collect())
+}
+
+/// Returns whether the default features or a dependency outside of tests enable the test seams.
+fn has_seams(package: &serde_json::Value) -> bool {
+    let names_seams = |features: &serde_json::Value| {
+        let features = features.as_array().into_iter().flatten();
+        let mut names = features.filter_map(serde_json::Value::as_str);
+        names.any(|name| name == seams::FEATURE || name.ends_with("/test-seams"))
+    };
+    let dependencies = package["dependencies"].as_array().into_iter().flatten();
+    let mut of_product = dependencies.filter(|dependency| dependency["kind"] != "dev");
+    names_seams(&package["features"]["default"])
+        || of_product.any(|dependency| names_seams(&dependency["features"]))
 }
 
 fn short(name: &serde_json::Value) -> String {
@@ -211,7 +240,7 @@ pub(super) fn check(crates: &[Arrows]) -> Vec<Finding> {
             let allowed = match knows {
                 _ if (krate.krate.as_str(), to.as_str()) == BINARY => true,
                 _ if KNOWN_TO_NOBODY.contains(&to.as_str()) => false,
-                Knows::All => true,
+                Knows::All => *dev || to != KNOWN_TO_TESTS || krate.krate == BENCHMARKS,
                 Knows::Only(list) => list.contains(&to.as_str()) || (*dev && to == KNOWN_TO_TESTS),
             };
             if !allowed {
@@ -234,6 +263,7 @@ mod tests {
         let arrows = Arrows {
             krate: krate.to_owned(),
             manifest: "Cargo.toml".to_owned(),
+            has_seams: false,
             to: vec![(to.to_owned(), dev)],
         };
         check(&[arrows]).is_empty()
@@ -253,6 +283,10 @@ mod tests {
             ("proxy", "lab", false, false),
             ("proxy", "lab", true, true),
             ("lab", "protocol", false, false),
+            ("lab", "namespace", false, true),
+            ("evenkeel", "lab", false, false),
+            ("evenkeel", "lab", true, true),
+            ("xtask", "lab", false, true),
             ("evenkeel", "proxy", false, true),
             ("xtask", "evenkeel", false, false),
             ("attic", "language", false, false),

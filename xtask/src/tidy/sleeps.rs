@@ -20,7 +20,8 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
 /// The laboratory itself and the programs of xtask measure time.
 fn is_test(path: &str) -> bool {
     let names_tests = path.contains("tests/") || path.ends_with("tests.rs");
-    names_tests && !path.starts_with("crates/lab/") && !path.starts_with("xtask/")
+    let is_lab = path.starts_with("crates/lab/") || path.starts_with("crates/namespace/");
+    names_tests && !is_lab && !path.starts_with("xtask/")
 }
 
 fn long_sleeps(file: &TextFile) -> Vec<Finding> {

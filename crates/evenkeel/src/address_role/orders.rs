@@ -5,9 +5,9 @@
 
 use address::message::{AddressRoleMessage as OfAddress, Dump as WantedDump, HandedOver};
 use address::role::{Dump, Lease, Notification, OrderChannel, RoleOrder};
-use cluster::message::ControlMessage as OfCluster;
 use part::channel::{Channel, Received};
 use part::codec;
+use part::control::ControlMessage as OfCluster;
 use part::guard::Guard;
 use part::link::{LinkEvent, SupervisorConnection};
 use part::role::{

@@ -9,7 +9,6 @@ use clap::ArgMatches;
 use configuration::LoadOptions;
 use configuration::files;
 use language::{Diagnostics, SourceMap, render};
-use part::codec;
 use part::voice::{self, counted};
 use std::process::ExitCode;
 
@@ -45,17 +44,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         let addresses = all
             .as_ref()
             .map(|all| privileges::of_addresses(all, format));
-        let of_part = |one: &&RolePayload| one.part.name == volume::keyword::NAME;
-        let volumes = running.iter().find(of_part);
-        let volumes = volumes.and_then(|one| codec::decode(&one.given.payload).ok());
-        let of_console = |one: &&RolePayload| one.part.name == console::keyword::NAME;
-        let console = running.iter().find(of_console);
-        let console = console.and_then(|one| codec::decode(&one.given.payload).ok());
-        let parts = privileges::Parts {
-            volumes: volumes.as_ref(),
-            console: console.as_ref(),
-        };
-        let text = privileges::render_privileges(&loaded, config, &parts, format);
+        let text = privileges::render_privileges(&loaded, config, &running, format);
         return print(&(text + &addresses.unwrap_or_default()));
     }
     if matches.get_flag("against-haproxy")

@@ -159,6 +159,7 @@ pub fn process_id() -> Arg {
     option("pid", "PID", "Select the instance with this process id").value_parser(pid)
 }
 
+#[cfg(feature = "demonstration")]
 pub fn lab(command: Command) -> Command {
     command
         .about("Manage the test laboratory of network namespaces")

@@ -54,5 +54,5 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let path = std::fs::canonicalize(path)?;
     let permissions = std::fs::metadata(&path)?.permissions();
-    cluster::durable::replace(&path, permissions, text)
+    part::durable::replace(&path, permissions, text)
 }

@@ -2,8 +2,8 @@
 //! process.
 
 use super::{print, refuse};
-use ::lab::Removed;
 use clap::ArgMatches;
+use namespace::Removed;
 use std::process::ExitCode;
 
 /// Executes the subcommands of `lab`.
@@ -18,7 +18,7 @@ fn clean() -> ExitCode {
     if !rustix::process::geteuid().is_root() {
         return refuse("only root can remove network namespaces");
     }
-    let removed = ::lab::clean();
+    let removed = namespace::clean();
     let lines = removed.iter().map(|what| match what {
         Removed::Host(name) => format!("removed namespace {name}\n"),
         Removed::Directory(path) => format!("removed {}\n", path.display()),

@@ -3,19 +3,28 @@
 
 mod address;
 mod against;
+#[cfg(feature = "boot")]
 mod boot;
+#[cfg(any(feature = "guest", feature = "boot"))]
 mod build;
 mod check;
+#[cfg(feature = "cluster")]
 pub mod cluster;
+#[cfg(feature = "cluster")]
 mod config;
+#[cfg(feature = "console")]
 mod console;
 mod definition;
 #[cfg(test)]
 mod documented;
+#[cfg(feature = "farm")]
 mod farm;
+#[cfg(feature = "farm")]
 mod farm_agent;
 mod format;
+#[cfg(feature = "guest")]
 mod guest;
+#[cfg(feature = "demonstration")]
 mod lab;
 pub mod look_up;
 mod manual;
@@ -25,12 +34,16 @@ mod reload;
 mod route;
 mod run;
 pub mod status;
+#[cfg(any(feature = "volume", feature = "boot"))]
+mod stopped;
 mod top;
 mod upgrade;
+#[cfg(feature = "volume")]
 mod volume;
 mod watch;
 mod why;
 
+#[cfg(feature = "cluster")]
 pub use config::mask;
 pub use run::absolute;
 pub use status::of_part as status_of_part;
@@ -68,7 +81,8 @@ static RUNNING: [Subcommand; 6] = [
 ];
 
 /// Commands about files and the language.
-static OTHERS: [Subcommand; 12] = [
+static OTHERS: &[Subcommand] = &[
+    #[cfg(feature = "demonstration")]
     Subcommand::new("lab", definition::lab, lab::main),
     Subcommand::new("check", definition::check, check::main),
     Subcommand::new("route", route::definition, route::main),
@@ -79,7 +93,7 @@ static OTHERS: [Subcommand; 12] = [
     Subcommand::new("manual", definition::manual, manual::main),
     Subcommand::new("demo", definition::demo, |matches| {
         if matches.get_flag("platform") {
-            crate::demo::platform()
+            platform_demo()
         } else {
             crate::demo::main(matches.get_flag("script"))
         }
@@ -102,6 +116,7 @@ pub static OF_ADDRESSES: [Subcommand; 1] = [Subcommand::new(
 )];
 
 /// Commands of the cluster part.
+#[cfg(feature = "cluster")]
 pub static OF_CLUSTERS: [Subcommand; 3] = [
     Subcommand::new("cluster", cluster::cluster, cluster::main),
     Subcommand::new("arbiter", cluster::arbiter, cluster::arbiter_main),
@@ -109,12 +124,14 @@ pub static OF_CLUSTERS: [Subcommand; 3] = [
 ];
 
 /// Commands of the volume part.
+#[cfg(feature = "volume")]
 pub static OF_VOLUMES: [Subcommand; 2] = [
     Subcommand::new("volume", volume::definition::volume, volume::main),
     Subcommand::new("copy", volume::copy::definition, volume::copy::main),
 ];
 
 /// Commands of the guest part.
+#[cfg(feature = "guest")]
 pub static OF_GUESTS: [Subcommand; 3] = [
     Subcommand::new("guest", guest::guest, guest::main),
     Subcommand::new("node", guest::node, guest::node_main),
@@ -122,21 +139,36 @@ pub static OF_GUESTS: [Subcommand; 3] = [
 ];
 
 /// Commands of the boot part.
+#[cfg(feature = "boot")]
 pub static OF_BOOT: [Subcommand; 1] = [Subcommand::new("boot", boot::definition, boot::main)];
 /// Commands of the farm part.
+#[cfg(feature = "farm")]
 pub static OF_FARMS: [Subcommand; 1] = [Subcommand::new("farm", farm::definition, farm::main)];
 
 /// Commands of the console part.
+#[cfg(feature = "console")]
 pub static OF_CONSOLE: [Subcommand; 1] = [Subcommand::new(
     "console",
     console::definition,
     console::main,
 )];
 
+#[cfg(feature = "demonstration")]
+fn platform_demo() -> ExitCode {
+    crate::demo::platform()
+}
+
+#[cfg(not(feature = "demonstration"))]
+fn platform_demo() -> ExitCode {
+    refuse(
+        "this evenkeel was built without the part demonstration; `make demo-platform` builds and runs it, as root",
+    )
+}
+
 /// Returns every subcommand, in the order of the help.
 fn all() -> impl Iterator<Item = &'static Subcommand> {
     let of_parts = features::all().iter().flat_map(|feature| feature.commands);
-    RUNNING.iter().chain(of_parts).chain(&OTHERS)
+    RUNNING.iter().chain(of_parts).chain(OTHERS)
 }
 
 /// Executes a command line, without the program's name.
@@ -231,7 +263,9 @@ fn completions(matches: &ArgMatches) -> ExitCode {
     let mut text = Vec::new();
     clap_complete::generate(*shell, &mut with_names(definition()), "evenkeel", &mut text);
     let text = String::from_utf8_lossy(&text);
-    print(&volume::completion::with_volumes(*shell, &text))
+    #[cfg(feature = "volume")]
+    let text = volume::completion::with_volumes(*shell, &text);
+    print(&text)
 }
 
 /// Returns the command with the possible names of its arguments, for completions only. In normal

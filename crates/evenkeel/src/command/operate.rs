@@ -1,6 +1,6 @@
 //! The runtime API of a running proxy, over its supervisor: no `stats socket` is needed.
 
-use console::traffic;
+use overview::traffic;
 use part::channel::{Channel, ChannelError};
 use part::role::{Level, SupervisorMessage};
 use proxy::message::ProxyMessage as OfProxy;

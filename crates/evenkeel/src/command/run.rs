@@ -3,10 +3,11 @@
 use super::refuse;
 use crate::master::{self, MasterAddress};
 use clap::ArgMatches;
-use cluster::durable;
-use cluster::member::MemberKind;
-use cluster::role::directory::{DirectoryError, MEMBER, StateDirectory, USUAL};
+#[cfg(feature = "cluster")]
+use cluster::role::directory::DirectoryError;
 use part::before::{Before, PredecessorSignal};
+#[cfg(feature = "cluster")]
+use part::durable;
 use part::role::Personality;
 use part::voice::Form;
 use std::ffi::OsString;
@@ -27,15 +28,24 @@ pub enum ConfigurationSource {
 #[derive(Debug, thiserror::Error)]
 pub enum WantedError {
     /// Neither files nor a cluster; contains the searched path.
+    #[cfg(feature = "cluster")]
     #[error("nothing to serve: name a file with `evenkeel run -f FILE`. This machine is not a member of a cluster \
              ({} contains no cluster state); `evenkeel cluster init NAME` creates a cluster, `evenkeel cluster join \
              TOKEN` joins one", .0.display())]
     Nothing(PathBuf),
+    /// No files; the cluster's state is not read.
+    #[cfg(not(feature = "cluster"))]
+    #[error(
+        "nothing to serve: name a file with `evenkeel run -f FILE`. This evenkeel was built without the part cluster"
+    )]
+    Unbuilt,
     /// The file with the cluster membership is missing, and its copy exists.
+    #[cfg(feature = "cluster")]
     #[error("{file} is missing, but its copy {copy} is there. If this machine is a member of a cluster, restore it: \
              `cp -p {copy} {file}`. If it was removed from the cluster, delete the copy",
             file = .0.display(), copy = durable::copy_of(.0).display())]
     Copy(PathBuf),
+    #[cfg(feature = "cluster")]
     #[error(transparent)]
     Directory(#[from] DirectoryError),
 }
@@ -48,6 +58,19 @@ pub fn wanted(
     if !files.is_empty() {
         return Ok(ConfigurationSource::Files(files));
     }
+    membership(state)
+}
+
+#[cfg(not(feature = "cluster"))]
+fn membership(_: Option<&Path>) -> Result<ConfigurationSource, WantedError> {
+    Err(WantedError::Unbuilt)
+}
+
+/// Returns the cluster whose state is in a directory.
+#[cfg(feature = "cluster")]
+fn membership(state: Option<&Path>) -> Result<ConfigurationSource, WantedError> {
+    use cluster::member::MemberKind;
+    use cluster::role::directory::{MEMBER, StateDirectory, USUAL};
     let state = state.unwrap_or_else(|| Path::new(USUAL));
     if !StateDirectory::is_of_a_member(state) {
         let member = state.join(MEMBER);

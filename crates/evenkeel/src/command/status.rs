@@ -44,7 +44,7 @@ pub fn parts() -> impl Iterator<Item = &'static str> {
 /// a member has.
 pub fn shown_parts() -> impl Iterator<Item = &'static str> {
     let all = row::all().iter().map(|row| row.part);
-    parts().chain(all.filter(|part| *part == cluster::message::PART))
+    parts().chain(all.filter(|part| *part == part::control::PART))
 }
 
 /// Prints the state of one part.

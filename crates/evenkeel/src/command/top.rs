@@ -7,10 +7,10 @@ mod screen;
 use super::definition::{flag, option, process_id, serving_files};
 use super::{address, print, refuse};
 use clap::{ArgMatches, Command};
-use console::look::MachineReport;
 use jiff::tz::TimeZone;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use overview::look::MachineReport;
 use pages::{Measured, TopPage};
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn once_prints_every_page() {
-        let text = once(&console::sample::sample(), &TimeZone::UTC);
+        let text = once(&overview::sample::sample(), &TimeZone::UTC);
         let heads: Vec<&str> = text
             .lines()
             .filter(|line| line.starts_with("== "))

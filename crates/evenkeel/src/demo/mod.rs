@@ -4,6 +4,7 @@
 
 mod load;
 mod plain;
+#[cfg(feature = "demonstration")]
 mod platform;
 mod script;
 mod server;
@@ -15,6 +16,7 @@ use stage::RunningDemo;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+#[cfg(feature = "demonstration")]
 pub use platform::main as platform;
 
 /// Runs the demo, by script or by hand.

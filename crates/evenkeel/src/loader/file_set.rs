@@ -7,14 +7,14 @@ use crate::identity;
 use crate::parts::{self, LoadedParts};
 use address::config::Account;
 use address::dialect::{Interface, LocalMachine, NoAccount, Outside, Program};
-use cluster::command::VersionId;
-use cluster::file_set::{FILES_MAX, FileSet, SET_BYTES_MAX, SetFile};
+#[cfg(feature = "cluster")]
 use cluster::keyword::Grammar;
 use configuration::LoadOptions;
 use configuration::files::{self, FileError, NamedFile};
 use configuration::outside::{
     AccountKind, Fallback, Outside as Asked, Prepared, PreparedFile, Secret, SystemQuery,
 };
+use part::file_set::{FILES_MAX, FileSet, SET_BYTES_MAX, SetFile, VersionId};
 use part::voice::MessagePrinter;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -38,6 +38,7 @@ fn label(set: &FileSet) -> String {
 }
 
 /// Returns the inputs of the parser for a `config` section.
+#[cfg(feature = "cluster")]
 pub fn grammar(set: &FileSet) -> Grammar {
     let mains = set.files.iter().filter(|file| file.main);
     let names: Vec<String> = mains.map(|file| file.path.clone()).collect();

@@ -3,9 +3,9 @@
 //! them.
 
 use super::{LoadFailure, Wishes};
-use cluster::durable;
 use configuration::Recording;
 use configuration::outside::{EarlierAnswers, Fallback, Lack, SystemQuery};
+use part::durable;
 use part::role::{Load, Missing, MissingKind, VersionPlan};
 use part::voice::{Form, MessagePrinter};
 use std::ffi::OsStr;

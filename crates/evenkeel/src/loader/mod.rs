@@ -10,6 +10,7 @@ pub mod addresses;
 mod compare;
 pub mod file_set;
 mod lacking;
+#[cfg(feature = "cluster")]
 mod nothing;
 mod outcome;
 mod rest;

@@ -1,19 +1,21 @@
 //! Builds a version from a command line: reads and loads files, reports diagnostics, opens sockets.
 
+#[cfg(feature = "cluster")]
+use super::nothing;
 use super::outcome::Made;
 use super::wishes::Wishes;
-use super::{LoadFailure, LoadResult, compare, lacking, nothing, rest, watched};
+use super::{LoadFailure, LoadResult, compare, lacking, rest, watched};
 use crate::certificates;
 use crate::confinement::{self, Confinement};
 use crate::parts::{self, Payloads, RolePayload};
 use crate::process::{self, LeftOut, StartError};
-use cluster::file_set::FileSet;
 use configuration::{Recording, waiting_for_volumes};
 use keyword::load::Loaded;
 use model::config::Config;
 use model::log::{self, Sink};
 use part::before;
 use part::codec::InvalidEncoding;
+use part::file_set::FileSet;
 use part::memory;
 use part::role::{
     Lacks, Load, Missing, PartPlan, Resource, ResourceKind, Rights, Settings, VersionPlan,
@@ -64,6 +66,7 @@ pub fn make(
     if load.dry {
         site.check_expectations();
     }
+    #[cfg(feature = "cluster")]
     if let (Some(set), true) = (&wishes.set, load.dry) {
         let runs = load
             .previous

@@ -3,8 +3,8 @@
 //! end.
 
 use crate::process::ServingProcess;
-use cluster::machine::{FrontendHealth, Health};
 use model::state::revision;
+use part::health::{FrontendHealth, Health};
 use part::memory;
 use proxy::carry::{self, Mark};
 use proxy::message::AskedKey;

@@ -2,7 +2,8 @@
 
 /// Deliberate defect of the agreement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AgreementDefect {
+#[cfg_attr(not(test), allow(dead_code, reason = "checked, never injected"))]
+pub(crate) enum AgreementDefect {
     /// A guest runs on although its node does not hold its lease.
     RunsWithoutLease,
     /// A paused guest continues after it has run elsewhere.

@@ -34,6 +34,7 @@ pub use nowhere::IdleGuests;
 pub use room::WaitReason;
 
 use crate::config::{Guest, Guests};
+use crate::defect::InjectedDefect;
 use crate::life::DesiredState;
 use crate::placement::{self, PlacementResult, Room, View};
 use defect::AgreementDefect;
@@ -185,7 +186,7 @@ pub struct Agreement {
     /// Requested drain state of this node, until the cluster has recorded it.
     drains: Option<drain::DrainRequest>,
     places: BTreeMap<String, PlacementResult>,
-    broken: Option<AgreementDefect>,
+    broken: InjectedDefect<AgreementDefect>,
     fencing: fencing::FencingState,
     /// Guests without a section whose record is being removed.
     erases: BTreeMap<String, erase::RecordRemoval>,
@@ -270,7 +271,7 @@ impl Agreement {
     }
 
     fn is(&self, defect: AgreementDefect) -> bool {
-        self.broken == Some(defect)
+        self.broken.is(&defect)
     }
 
     fn record_of(&self, name: &str) -> GuestRecord {

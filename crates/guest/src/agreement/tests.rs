@@ -18,6 +18,7 @@ mod well;
 use super::defect::AgreementDefect;
 use super::{Agreement, GuestRecord, LocalState, OperatorOrder, RecordWrite};
 use crate::config::{self, Guests, Migrate};
+use crate::defect::InjectedDefect;
 use crate::life::{self, DesiredState, GuestStatus, Input, Life, QemuStatus};
 use crate::placement::Room;
 use lab::{Random, setting};
@@ -166,7 +167,7 @@ fn agreement(at: usize, boot: u32, defect: Option<AgreementDefect>) -> Agreement
         cpus: 10,
     };
     Agreement {
-        broken: defect,
+        broken: InjectedDefect::new(defect),
         ..Agreement::new(NODES[at], room).with_boot(boot)
     }
 }

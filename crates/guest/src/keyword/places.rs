@@ -5,8 +5,8 @@ use super::codes;
 use super::node::NodeSection;
 use super::section::{Guest, ParsedSections};
 use crate::config::Room;
-use crate::size;
 use configuration::{Context, is_name_of};
+use image::size;
 use language::{Diagnostic, Span, Spanned, suggest};
 
 /// Returns the name of a node in the cluster, or else that of its section.

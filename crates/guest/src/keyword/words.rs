@@ -1,7 +1,7 @@
 //! Helpers for lines of several families: times and sizes within bounds.
 
 use super::codes;
-use crate::size::{self, MIB};
+use image::size::{self, MIB};
 use language::arguments::Args;
 use language::value::TimeUnit;
 use language::{Diagnostic, Span, Spanned};

@@ -2,7 +2,8 @@
 
 /// Deliberate defect of the life cycle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LifecycleDefect {
+#[cfg_attr(not(test), allow(dead_code, reason = "checked, never injected"))]
+pub(crate) enum LifecycleDefect {
     /// A guest continues to run after its lease has ended.
     RunsWithoutLease,
     /// The process of a QEMU that does not confirm a pause is not stopped.

@@ -16,14 +16,14 @@
 //! - An unhealthy guest ([`Input::Unwell`]) is shut down and restarted. That counts as a failure.
 //!   Earlier failures are reset only if the guest was healthy for [`WELL_AFTER_MS`].
 
-pub mod defect;
+mod defect;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;
 
-pub use defect::LifecycleDefect;
-
+use crate::defect::InjectedDefect;
+use defect::LifecycleDefect;
 use std::fmt;
 
 /// Deadline for a guest to be known as paused or stopped. Shorter than the 1.25 s after the end of
@@ -264,18 +264,18 @@ pub struct Life {
     was_pressed: bool,
     /// Reason of the last failure.
     pub why: String,
-    broken: Option<LifecycleDefect>,
+    broken: InjectedDefect<LifecycleDefect>,
 }
 
 impl Default for Life {
     fn default() -> Life {
-        Life::with(None)
+        Life::with(InjectedDefect::default())
     }
 }
 
 impl Life {
     /// Creates a life cycle with a deliberate defect.
-    pub(crate) fn with(broken: Option<LifecycleDefect>) -> Life {
+    pub(crate) fn with(broken: InjectedDefect<LifecycleDefect>) -> Life {
         Life {
             process: ProcessState::None,
             ending: None,
@@ -355,7 +355,7 @@ impl Life {
     }
 
     fn is(&self, defect: LifecycleDefect) -> bool {
-        self.broken == Some(defect)
+        self.broken.is(&defect)
     }
 
     pub fn apply_input(&mut self, input: Input, now: u64) {

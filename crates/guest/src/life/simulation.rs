@@ -5,6 +5,7 @@ use super::{
     DesiredState, FAILURES_MAX, GuestStatus, Input, Life, LifecycleDefect, PAUSE_MAX_MS,
     QUIT_MAX_MS, QemuOrder, QemuStatus, START_MAX_MS, WELL_AFTER_MS,
 };
+use crate::defect::InjectedDefect;
 use lab::{Random, setting};
 
 const SEEDS: u64 = 3_000;
@@ -54,7 +55,7 @@ impl LifecycleSimulation {
     fn new(seed: u64, defect: Option<LifecycleDefect>) -> LifecycleSimulation {
         LifecycleSimulation {
             random: Random::new(seed),
-            life: Life::with(defect),
+            life: Life::with(InjectedDefect::new(defect)),
             qemu: Qemu::default(),
             wish: DesiredState::Run,
             now: 0,

@@ -2,7 +2,8 @@
 
 /// Deliberate defect of a migration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MigrationDefect {
+#[cfg_attr(not(test), allow(dead_code, reason = "checked, never injected"))]
+pub(crate) enum MigrationDefect {
     /// The target continues a guest without `Message::Done`.
     TrustsTheStream,
     /// The source lets the guest run without its lease.

@@ -11,13 +11,13 @@
 //! Until QEMU has completed the migration, every failure leaves the guest on the source. After
 //! that the guest belongs to the target; if it fails there, it is started again from its disks.
 
-pub mod defect;
+mod defect;
 #[cfg(test)]
 mod simulation;
 pub mod source;
 pub mod target;
 
-pub use defect::MigrationDefect;
+use defect::MigrationDefect;
 pub use source::MigrationSource;
 pub use target::MigrationTarget;
 

@@ -1,6 +1,7 @@
 //! Source side of a migration: the node that the guest leaves.
 
 use super::{MigrationDefect, MigrationMessage, Progress};
+use crate::defect::InjectedDefect;
 
 /// Timeout for QEMU of the target to listen, milliseconds.
 const ASK_MAX_MS: u64 = 90_000;
@@ -112,7 +113,7 @@ pub struct MigrationSource {
     /// Reason of an early end.
     why: Option<String>,
     outcome: Option<MigrationOutcome>,
-    broken: Option<MigrationDefect>,
+    broken: InjectedDefect<MigrationDefect>,
 }
 
 impl MigrationSource {
@@ -128,12 +129,13 @@ impl MigrationSource {
             is_ready: false,
             why: None,
             outcome: None,
-            broken: None,
+            broken: InjectedDefect::default(),
         }
     }
 
     #[cfg(test)]
     pub(super) fn with(self, broken: Option<MigrationDefect>) -> MigrationSource {
+        let broken = InjectedDefect::new(broken);
         MigrationSource { broken, ..self }
     }
 
@@ -284,7 +286,6 @@ impl MigrationSource {
 
     /// Returns the orders that follow from the held resources and from the time.
     pub fn next(&mut self, here: SourceResources, now: u64) -> Vec<SourceOrder> {
-        let is = |defect| self.broken == Some(defect);
         match self.phase {
             SourcePhase::Switching if here.has_lease && self.is_ready => {
                 self.enter(SourcePhase::Completing, REST_MAX_MS + CANCEL_MAX_MS, now);
@@ -293,8 +294,9 @@ impl MigrationSource {
             }
             // Without the lease no order may let the guest run.
             SourcePhase::Returning
-                if (here.has_lease || is(MigrationDefect::ReturnsWithoutLease))
-                    && (here.has_volumes || is(MigrationDefect::ReturnsWithoutVolumes)) =>
+                if (here.has_lease || self.broken.is(&MigrationDefect::ReturnsWithoutLease))
+                    && (here.has_volumes
+                        || self.broken.is(&MigrationDefect::ReturnsWithoutVolumes)) =>
             {
                 vec![self.cancel(now)]
             }

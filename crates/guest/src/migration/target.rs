@@ -1,6 +1,7 @@
 //! Target side of a migration: the node to which the guest comes.
 
 use super::{MigrationDefect, MigrationMessage, Progress};
+use crate::defect::InjectedDefect;
 
 /// Timeouts for the lease after everything else has arrived, and for [`MigrationMessage::Done`]
 /// after the lease; milliseconds.
@@ -53,7 +54,7 @@ pub struct MigrationTarget {
     /// Deadline for the missing resource, milliseconds.
     until: Option<u64>,
     failed: Option<String>,
-    broken: Option<MigrationDefect>,
+    broken: InjectedDefect<MigrationDefect>,
 }
 
 impl MigrationTarget {
@@ -61,7 +62,7 @@ impl MigrationTarget {
     #[cfg(test)]
     pub(super) fn with(broken: Option<MigrationDefect>) -> MigrationTarget {
         MigrationTarget {
-            broken,
+            broken: InjectedDefect::new(broken),
             ..MigrationTarget::default()
         }
     }
@@ -69,7 +70,7 @@ impl MigrationTarget {
     /// Returns whether the guest is complete here and runs nowhere else, so that it may run with
     /// its lease.
     pub fn has_arrived(&self) -> bool {
-        let done = self.is_done || self.broken == Some(MigrationDefect::TrustsTheStream);
+        let done = self.is_done || self.broken.is(&MigrationDefect::TrustsTheStream);
         self.failed.is_none() && self.is_complete && done
     }
 
@@ -117,7 +118,7 @@ impl MigrationTarget {
             }
             // After `Done` a lost source no longer matters.
             Input::Heard(MigrationMessage::Abort(words)) | Input::Lost(words)
-                if !self.is_done && self.broken != Some(MigrationDefect::TrustsTheStream) =>
+                if !self.is_done && !self.broken.is(&MigrationDefect::TrustsTheStream) =>
             {
                 self.fail(words)
             }

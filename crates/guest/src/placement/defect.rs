@@ -2,7 +2,8 @@
 
 /// Deliberate defect of the placement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PlacementDefect {
+#[cfg_attr(not(test), allow(dead_code, reason = "checked, never injected"))]
+pub(crate) enum PlacementDefect {
     /// The capacity of a node is offered in full to each guest.
     PromisesTwice,
     /// Names instead of priorities decide which guests run.

@@ -13,8 +13,8 @@ mod defect;
 #[cfg(test)]
 mod simulation;
 
-pub use defect::PlacementDefect;
-
+use crate::defect::InjectedDefect;
+use defect::PlacementDefect;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -151,7 +151,7 @@ impl UnsuitableReason {
 /// Returns the missing capacity as text.
 pub fn lacks_words(lacks: Room) -> String {
     let memory = (lacks.memory_bytes > 0)
-        .then(|| format!("{} of memory", crate::size::words(lacks.memory_bytes)));
+        .then(|| format!("{} of memory", image::size::words(lacks.memory_bytes)));
     let word = if lacks.cpus == 1 {
         "processor"
     } else {
@@ -190,18 +190,21 @@ impl Room {
 
 /// Returns the placement of each guest, by name.
 pub fn place(view: &View) -> BTreeMap<String, PlacementResult> {
-    place_with(view, None)
+    place_with(view, InjectedDefect::default())
 }
 
 /// Computes the placement with a deliberate defect.
 pub(crate) fn place_with(
     view: &View,
-    defect: Option<PlacementDefect>,
+    defect: InjectedDefect<PlacementDefect>,
 ) -> BTreeMap<String, PlacementResult> {
     let mut order: Vec<&Guest> = view.guests.iter().collect();
-    let priority = |guest: &Guest| match defect {
-        Some(PlacementDefect::IgnoresPriority) => 0,
-        _ => guest.priority,
+    let priority = |guest: &Guest| {
+        if defect.is(&PlacementDefect::IgnoresPriority) {
+            0
+        } else {
+            guest.priority
+        }
     };
     order.sort_by_key(|guest| (std::cmp::Reverse(priority(guest)), &guest.name));
     let mut table = Table {
@@ -262,7 +265,7 @@ pub fn suits(view: &View, guest: &Guest, node: &str) -> Result<(), UnsuitableRea
     };
     let table = Table {
         view,
-        defect: None,
+        defect: InjectedDefect::default(),
         // Guests that must share its node follow the guest, so they do not count.
         placed: { others.filter(|other| !guest.is_tied_to(other)) }
             .filter_map(|other| Some((&*other.name, place(other)?)))
@@ -282,7 +285,7 @@ impl Guest {
 
 struct Table<'v> {
     view: &'v View,
-    defect: Option<PlacementDefect>,
+    defect: InjectedDefect<PlacementDefect>,
     placed: BTreeMap<&'v str, String>,
     /// Guests without a decision yet.
     waiting: BTreeSet<&'v str>,
@@ -344,7 +347,7 @@ impl<'v> Table<'v> {
     }
 
     fn is(&self, defect: PlacementDefect) -> bool {
-        self.defect == Some(defect)
+        self.defect.is(&defect)
     }
 
     /// Checks whether a node suits a guest. `spares`: running guests without a decision yet keep
@@ -378,9 +381,10 @@ impl<'v> Table<'v> {
             place.is_some_and(|place| *place == node.name)
         });
         let taken = there.fold(Room::default(), |sum, other| sum.and(other.takes));
-        let is_enough = match self.defect {
-            Some(PlacementDefect::PromisesTwice) => node.room.holds(guest.takes, Room::default()),
-            _ => node.room.holds(taken, guest.takes),
+        let is_enough = if self.is(PlacementDefect::PromisesTwice) {
+            node.room.holds(guest.takes, Room::default())
+        } else {
+            node.room.holds(taken, guest.takes)
         };
         if is_enough {
             Ok(())

@@ -2,6 +2,7 @@
 //! `GUEST_SEEDS=n` runs that many.
 
 use super::{AvailableNode, Guest, PlacementDefect, PlacementResult, Room, View, place_with};
+use crate::defect::InjectedDefect;
 use lab::{Random, setting};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -120,7 +121,7 @@ impl PlacementSimulation {
         let mut told = Vec::new();
         for _ in 0..ROUNDS_MAX {
             let before = self.view();
-            let places = place_with(&before, self.defect);
+            let places = place_with(&before, InjectedDefect::new(self.defect));
             sound(&before, &places)?;
             stable(&before, &places)?;
             // The reasons may be others.

@@ -58,6 +58,23 @@ const TURNS_MAX: usize = 4;
 /// Memory reserved for the node itself if its section sets no capacity, bytes.
 const RESERVE_BYTES: u64 = 512 << 20;
 
+/// Environment variable that limits the bandwidth of a migration, bytes per second.
+#[cfg(feature = "test-seams")]
+const BANDWIDTH_VARIABLE: &str = "EVENKEEL_GUEST_MOVE_BANDWIDTH";
+
+/// Returns [`RoleEnvironment::move_bandwidth`] of the environment: tests limit it.
+#[cfg(feature = "test-seams")]
+pub fn move_bandwidth() -> u64 {
+    let limit = std::env::var(BANDWIDTH_VARIABLE).ok();
+    limit.and_then(|limit| limit.parse().ok()).unwrap_or(0)
+}
+
+/// Returns [`RoleEnvironment::move_bandwidth`]: unlimited.
+#[cfg(not(feature = "test-seams"))]
+pub const fn move_bandwidth() -> u64 {
+    0
+}
+
 /// Environment of the role: paths and limits.
 #[derive(Clone, Debug)]
 pub struct RoleEnvironment {

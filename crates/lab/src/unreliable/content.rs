@@ -1,7 +1,7 @@
 //! Contents of a disk: what would survive a power failure, and what was written since the last
 //! flush.
 
-use crate::random::Random;
+use namespace::Random;
 use std::collections::{BTreeMap, HashMap};
 
 /// Size of a sector in bytes, which a power failure keeps or loses as a whole.

@@ -7,10 +7,8 @@
 mod content;
 mod protocol;
 
-use crate::error::LabError;
-use crate::random::Random;
-use crate::scratch::ScratchDirectory;
 use content::{FileContent, SECTOR};
+use namespace::{LabError, Random, ScratchDirectory};
 use protocol::{DSYNC, FuseOpcode, FuseReply, ROOT, Request};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -505,7 +503,7 @@ mod tests {
         });
         let writes = Arc::clone(&file);
         let writer = std::thread::spawn(move || writes.write_all_at(&[2; 4096], 0));
-        assert!(crate::eventually(LOOK * 50, || disk.stalled() == 1));
+        assert!(namespace::eventually(LOOK * 50, || disk.stalled() == 1));
         assert!(!writer.is_finished());
         disk.set(Trouble::default());
         writer.join().unwrap().unwrap();
@@ -528,6 +526,6 @@ mod tests {
         }
         assert!(lost > 0);
         drop(file);
-        assert!(crate::eventually(LOOK * 50, || disk.release()));
+        assert!(namespace::eventually(LOOK * 50, || disk.release()));
     }
 }

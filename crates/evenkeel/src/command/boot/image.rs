@@ -10,7 +10,7 @@ use crate::command::build::inside::Inside;
 use crate::command::build::run::{Runner, need, program};
 use crate::command::build::workshop::Workshop;
 use crate::command::definition::option;
-use crate::command::volume::transfer::Stopped;
+use crate::command::stopped::Stopped;
 use crate::command::{print, word};
 use clap::{Arg, ArgMatches, Command};
 use language::value;

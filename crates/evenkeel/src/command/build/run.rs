@@ -1,7 +1,7 @@
 //! Runs programs for a command. Progress lines are shown as they come, the end of the output is
 //! kept for errors, and a signal ends the programs.
 
-use crate::command::volume::transfer::{Stopped, signals};
+use crate::command::stopped::{Stopped, signals};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use part::channel::timespec;

@@ -2,8 +2,8 @@
 
 use super::{PART, elsewhere as far, find, load_guest_report};
 use crate::command::status::not_known;
+use crate::command::stopped::signals;
 use crate::command::volume::overwrite;
-use crate::command::volume::transfer::signals;
 use crate::command::word;
 use clap::ArgMatches;
 use guest::message::{GuestOrder as OfGuest, GuestResponse};

@@ -8,41 +8,49 @@ use crate::confinement::{
     self, Confinement, FileConfinement, Filtered, IdentityOrigin, ProcessIdentity, ServiceUser,
     StartedAs, group_name, identity_for, user_name,
 };
+use crate::parts::RolePayload;
 use crate::process::address_text;
 use address::rights;
-use console::config::Config as ConsoleConfig;
 use keyword::load::Loaded;
 use model::config::{Config, LogTargetAddress, ServerAddress};
 use part::voice::Form;
 use std::path::PathBuf;
-use supervisor::directory;
-use volume::config::Volumes;
-use volume::role::socket_path;
 
-/// Parts besides the proxy whose processes are described; `None`: the files have none.
-pub struct Parts<'p> {
-    pub volumes: Option<&'p Volumes>,
-    pub console: Option<&'p ConsoleConfig>,
-}
-
-/// Describes the processes of a configuration, as text or JSON.
+/// Describes the processes of a configuration, as text or JSON; of those beside the proxy, the
+/// volume role and the console.
 pub fn render_privileges(
     loaded: &Loaded,
     config: &Config,
-    parts: &Parts<'_>,
+    running: &[RolePayload],
     format: Option<&str>,
 ) -> String {
     let mut accounts = accounts(loaded, config);
-    accounts.extend(parts.volumes.map(|volumes| volume_role(volumes, config)));
-    if let Some(console) = parts.console {
-        accounts.push(console_role(console));
-        accounts.push(route_process());
+    for one in running {
+        accounts.extend(beside(one, config));
     }
     match format {
         Some("json") => render::json(&accounts),
         Some("concise") => render::concise(&accounts),
         _ => render::full(&accounts),
     }
+}
+
+/// Describes the processes of a part beside the proxy.
+fn beside(one: &RolePayload, config: &Config) -> Vec<ProcessPrivileges> {
+    #[cfg(feature = "volume")]
+    if one.part.name == volume::keyword::NAME {
+        let volumes = part::codec::decode::<volume::config::Volumes>(&one.given.payload).ok();
+        let described = volumes.map(|volumes| volume_role(&volumes, config));
+        return described.into_iter().collect();
+    }
+    #[cfg(feature = "console")]
+    if one.part.name == console::keyword::NAME {
+        let console = part::codec::decode::<console::config::Config>(&one.given.payload).ok();
+        let described = console.map(|console| [console_role(&console), route_process()]);
+        return described.into_iter().flatten().collect();
+    }
+    let _ = (one, config);
+    Vec::new()
 }
 
 /// Renders the privileges of the address role, with reasons.
@@ -257,13 +265,14 @@ fn proxy(
 }
 
 /// Each of its threads may open only the files of its own volume.
-fn volume_role(volumes: &Volumes, config: &Config) -> ProcessPrivileges {
+#[cfg(feature = "volume")]
+fn volume_role(volumes: &volume::config::Volumes, config: &Config) -> ProcessPrivileges {
     let own = identity_for(&config.global, StartedAs::Root, Form::Own);
     let kernel = Kernel::try_out(&Confinement::volume());
     let sockets = volumes
         .0
         .keys()
-        .map(|name| socket_path(&directory::path(), name));
+        .map(|name| volume::role::socket_path(&supervisor::directory::path(), name));
     ProcessPrivileges {
         capabilities: Capabilities::Only(Vec::new()),
         no_new_privileges: kernel.no_new_privileges,
@@ -283,6 +292,7 @@ fn volume_role(volumes: &Volumes, config: &Config) -> ProcessPrivileges {
 }
 
 /// Describes a process that changes to its own user, or `nobody`, without capabilities and files.
+#[cfg(feature = "console")]
 fn as_service(
     name: &'static str,
     purpose: &'static str,
@@ -310,7 +320,8 @@ fn as_service(
     }
 }
 
-fn console_role(config: &ConsoleConfig) -> ProcessPrivileges {
+#[cfg(feature = "console")]
+fn console_role(config: &console::config::Config) -> ProcessPrivileges {
     // If `saslauthd` exists, the process is a member of its group.
     let asks = config
         .system
@@ -327,6 +338,7 @@ fn console_role(config: &ConsoleConfig) -> ProcessPrivileges {
     }
 }
 
+#[cfg(feature = "console")]
 fn route_process() -> ProcessPrivileges {
     as_service(
         "route process",

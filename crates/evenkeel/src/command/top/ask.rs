@@ -3,8 +3,8 @@
 use super::super::{operate, reload, status};
 use crate::identity;
 use clap::ArgMatches;
-use console::look::{MachineReport, has_proxy};
-use console::traffic::{self, Traffic};
+use overview::look::{MachineReport, has_proxy};
+use overview::traffic::{self, Traffic};
 use part::report::StatusReport;
 use part::role::Level;
 use std::collections::VecDeque;

@@ -1,11 +1,11 @@
 //! Pages as lines. All texts come from files, unprivileged processes or the network, so they are
 //! escaped before they reach the terminal.
 
-use console::look::{MachineProblem, MachineReport, grade};
-use console::traffic::{Traffic, TrafficRow, TrafficRowKind};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use language::render::visible;
+use overview::look::{MachineProblem, MachineReport, grade};
+use overview::traffic::{Traffic, TrafficRow, TrafficRowKind};
 use part::report::{Event, Grade, StatusReport, span};
 use ratatui::style::{Color, Style, Stylize};
 use ratatui::text::{Line, Span};
@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn every_page_says_what_there_is() {
-        let look = console::sample::sample();
+        let look = overview::sample::sample();
         let pages = TopPage::all(&look);
         let titles: Vec<String> = pages.iter().map(TopPage::title).collect();
         assert_eq!(
@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_program_with_nothing_says_so() {
-        let mut look = console::sample::sample();
+        let mut look = overview::sample::sample();
         look.traffic = None;
         look.reports.truncate(1);
         look.reports[0].subjects.clear();

@@ -1,8 +1,8 @@
 //! Screen of `evenkeel top`: a page of lines that can be scrolled and filtered, and its keys.
 
 use super::pages::{Measured, TopPage, ago, color, heading, lines, name_width};
-use console::look::MachineReport;
 use jiff::tz::TimeZone;
+use overview::look::MachineReport;
 use part::report::Grade;
 use ratatui::Frame;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn a_terminal_of_80_columns_and_24_lines_is_enough() {
         let mut screen = Screen::default();
-        screen.take(Ok(console::sample::sample()));
+        screen.take(Ok(overview::sample::sample()));
         let overview = shown(&mut screen, 80, 24);
         press(&mut screen, "2");
         let traffic = shown(&mut screen, 80, 12);
@@ -320,7 +320,7 @@ mod tests {
         let mut screen = Screen::default();
         // Before anything was seen.
         press(&mut screen, "\t<2$");
-        screen.take(Ok(console::sample::sample()));
+        screen.take(Ok(overview::sample::sample()));
         press(&mut screen, "\t");
         assert_eq!(screen.page, "traffic");
         press(&mut screen, "<<");
@@ -349,7 +349,7 @@ mod tests {
         let nothing = shown(&mut screen, 80, 5);
         assert!(nothing.contains("no running"), "{nothing}");
         assert!(!nothing.contains('\u{1b}'));
-        screen.take(Ok(console::sample::sample()));
+        screen.take(Ok(overview::sample::sample()));
         screen.take(Err("process 4711: gone".to_owned()));
         let left = shown(&mut screen, 100, 24);
         assert!(left.contains("\"process 4711: gone "), "{left}");
@@ -359,7 +359,7 @@ mod tests {
     #[test]
     fn an_old_look_says_how_old_it_is() {
         let mut screen = Screen::default();
-        let mut look = console::sample::sample();
+        let mut look = overview::sample::sample();
         look.at = look.at.checked_sub(Duration::from_secs(90)).unwrap();
         screen.take(Ok(look));
         let old = shown(&mut screen, 80, 24);
@@ -369,13 +369,13 @@ mod tests {
     #[test]
     fn a_server_that_changes_is_an_event() {
         let mut screen = Screen::default();
-        screen.take(Ok(console::sample::sample()));
-        let mut down = console::sample::sample();
+        screen.take(Ok(overview::sample::sample()));
+        let mut down = overview::sample::sample();
         let rows = &mut down.traffic.as_mut().unwrap().rows;
         rows[2].status = "DOWN 1/3".to_owned();
         rows[2].check = "L4CON".to_owned();
         screen.take(Ok(down));
-        screen.take(Ok(console::sample::sample()));
+        screen.take(Ok(overview::sample::sample()));
         let seen = screen.look.as_ref().unwrap().changes.iter();
         let seen: Vec<String> = seen
             .map(|(of, event)| format!("{of} {} {}", event.from, event.to))
@@ -392,21 +392,21 @@ mod tests {
     #[test]
     fn counters_that_begin_anew_are_no_rate() {
         let mut screen = Screen::default();
-        let mut first = console::sample::sample();
+        let mut first = overview::sample::sample();
         first.at = first
             .at
             .checked_sub(std::time::Duration::from_secs(2))
             .unwrap();
         screen.take(Ok(first));
         assert_eq!(screen.measured.bytes, None);
-        let mut more = console::sample::sample();
+        let mut more = overview::sample::sample();
         let rows = &mut more.traffic.as_mut().unwrap().rows;
         rows[0].bytes[1] += 2_000_000;
         screen.take(Ok(more));
         let [from, to] = screen.measured.bytes.unwrap();
         assert_eq!(from, 0);
         assert!((900_000..=1_000_000).contains(&to), "{to}");
-        screen.take(Ok(console::sample::sample()));
+        screen.take(Ok(overview::sample::sample()));
         assert_eq!(screen.measured.bytes, None);
         assert_eq!(screen.measured.rates, VecDeque::from([341, 341, 341]));
     }

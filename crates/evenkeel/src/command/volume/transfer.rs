@@ -4,16 +4,17 @@
 use super::overwrite::Overwrite;
 use super::progress::{DRAW_EVERY, ProgressDisplay, amount};
 use super::{find, load_volume_report, section};
+pub(in crate::command) use crate::command::stopped::{Stopped, signals};
+
 use crate::command::{refuse, word};
+use ::image::format::{Format, check_name, detect_image};
+use ::image::whole;
 use clap::ArgMatches;
-use guest::image::format::{Format, check_name, detect_image};
-use guest::image::whole;
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
 use part::channel::timespec;
 use part::report::Subject;
 use rustix::event::{PollFd, PollFlags, poll};
-use std::fmt;
 use std::fs::File;
 use std::io::{IsTerminal, Seek, SeekFrom, Write, stderr, stdout};
 use std::os::fd::AsFd;
@@ -35,49 +36,13 @@ use volume::transfer::{
     self, Image, Partial, Progress, TransferError, TransferSource, TransferTarget,
 };
 
-/// Signals that end a copy. The last one is sent when the terminal is closed.
-const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
-
 /// Time until the end of a volume's client is noticed.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 const LEAVE_LOOK: Duration = Duration::from_millis(50);
 
-/// Reason why a copy is incomplete.
-pub(in crate::command) enum Stopped {
-    Failed(String),
-    By(Signal),
-}
-
-impl From<String> for Stopped {
-    fn from(words: String) -> Stopped {
-        Stopped::Failed(words)
-    }
-}
-
 impl From<TransferError> for Stopped {
     fn from(error: TransferError) -> Stopped {
         Stopped::Failed(error.to_string())
-    }
-}
-
-impl fmt::Display for Stopped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Stopped::Failed(words) => f.write_str(words),
-            Stopped::By(signal) => write!(f, "interrupted ({signal})"),
-        }
-    }
-}
-
-impl Stopped {
-    /// Prints the reason, and the consequence for the target. After a signal, the process ends as
-    /// shells expect.
-    pub(in crate::command) fn exit(&self, after: &str) -> ExitCode {
-        let code = refuse(format_args!("{self}{after}"));
-        match self {
-            Stopped::Failed(_) => code,
-            Stopped::By(signal) => ExitCode::from(128 + (*signal as i32) as u8),
-        }
     }
 }
 
@@ -202,15 +167,6 @@ fn not_served(subject: &Subject) -> String {
         "volume '{}' is not served ({}{colon}{})",
         subject.name, subject.state.word, subject.why
     )
-}
-
-/// Blocks the signals, and returns the descriptor for [`copy`].
-pub(in crate::command) fn signals() -> Result<SignalFd, Stopped> {
-    let failed = |error: nix::errno::Errno| format!("cannot wait for signals: {error}");
-    let set: SigSet = ENDING.into_iter().collect();
-    set.thread_block().map_err(failed)?;
-    let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
-    Ok(signals.map_err(failed)?)
 }
 
 /// Copies, shows the progress, and handles signals meanwhile.

@@ -1,7 +1,7 @@
 //! Errors that prevent the platform demo from starting or continuing.
 
-use lab::LabError;
 use language::reason;
+use namespace::LabError;
 use std::io;
 use std::time::Duration;
 

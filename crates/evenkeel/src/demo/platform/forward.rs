@@ -3,7 +3,7 @@
 //! machine's network changes.
 
 use crate::demo::server::listen_at;
-use lab::LabHost;
+use namespace::LabHost;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -3,7 +3,7 @@
 
 use super::ends::DemoInput;
 use super::error::PlatformError;
-use lab::{LabError, LabHost, LabProcess};
+use namespace::{LabError, LabHost, LabProcess};
 use part::spawn::OWN_PROGRAM;
 use serde_json::Value;
 use std::fs::{self, File};

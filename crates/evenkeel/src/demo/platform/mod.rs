@@ -40,7 +40,7 @@ fn run() -> Result<(), PlatformError> {
         return Err(PlatformError::NotRoot);
     }
     for (program, package) in [("ip", "iproute2"), ("nft", "nftables")] {
-        lab::installed(program).map_err(|_| PlatformError::Missing { program, package })?;
+        namespace::installed(program).map_err(|_| PlatformError::Missing { program, package })?;
     }
     // Before any thread is started, so that threads inherit the blocked signals.
     let mut ends = DemoInput::new()?;

@@ -13,7 +13,7 @@ use crate::demo::load::{Counted, Load, LoadStatistics, Pace};
 use crate::demo::server::Sample;
 use crate::demo::stage::{NAMES, SERVERS};
 use crate::demonstration::NAME;
-use lab::{InjectedFault, Interface, Lab, LabHost, ScratchDirectory, Switch};
+use namespace::{InjectedFault, Interface, Lab, LabHost, ScratchDirectory, Switch};
 use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -2,6 +2,7 @@
 
 use super::super::{Agreement, AgreementDefect, GuestRecord, RecordWrite, lease_of, lease_of_node};
 use super::{Guests, Random, guests};
+use crate::defect::InjectedDefect;
 use crate::placement::Room;
 use crate::record::NodeRecord;
 use part::role::KnownLease;
@@ -40,7 +41,7 @@ impl Cluster {
             ..site.clone()
         };
         let node = |me: &String| Agreement {
-            broken: defect,
+            broken: InjectedDefect::new(defect),
             ..Agreement::new(me, room)
         };
         let record = NodeRecord {

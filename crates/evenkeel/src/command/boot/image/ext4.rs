@@ -2,7 +2,7 @@
 //! and the build (the ctime and atime of inodes) are replaced.
 
 use crate::command::build::run::{Runner, program};
-use crate::command::volume::transfer::Stopped;
+use crate::command::stopped::Stopped;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;

@@ -4,8 +4,8 @@ use super::{BootImageArguments, KEYRING};
 use crate::command::build::debian::{self, Mirrors};
 use crate::command::build::inside::Inside;
 use crate::command::build::run::{Runner, program};
-use crate::command::volume::transfer::Stopped;
-use guest::image::system::version_key;
+use crate::command::stopped::Stopped;
+use ::image::system::version_key;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 

@@ -1,10 +1,10 @@
 //! Installs GRUB on a raw disk in a file, with the host's packages grub-common and grub-pc-bin, in
-//! the layout of [`guest::image::boot`].
+//! the layout of [`::image::boot`].
 
 use crate::command::build::inside::Inside;
 use crate::command::build::run::{Runner, program};
-use crate::command::volume::transfer::Stopped;
-use guest::image::boot::{self, MODULES};
+use crate::command::stopped::Stopped;
+use ::image::boot::{self, MODULES};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;

@@ -5,17 +5,16 @@ use super::place::{ImageDestination, find_place};
 use super::server::{Image, Server, file};
 use crate::command::build::run::need;
 use crate::command::build::workshop::Workshop;
+use crate::command::stopped::Stopped;
 use crate::command::volume::progress::amount;
-use crate::command::volume::transfer::{Stopped, Unfilled, fill};
+use crate::command::volume::transfer::{Unfilled, fill};
 use crate::command::word;
+use ::image::format::{Format, HEAD_BYTES, check_name, detect_image, flat_extents, references};
+use ::image::ova;
+use ::image::section::{GuestDraft, NetworkCard};
 use aws_lc_rs::digest;
 use clap::ArgMatches;
 use guest::config::Bus;
-use guest::image::format::{
-    Format, HEAD_BYTES, check_name, detect_image, flat_extents, references,
-};
-use guest::image::ova;
-use guest::image::section::{GuestDraft, NetworkCard};
 use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -216,7 +215,7 @@ pub(super) fn whole(
     (offset, length): (u64, u64),
     path: &Path,
 ) -> Result<(), String> {
-    let checked = guest::image::whole::check(format, file, (offset, length));
+    let checked = ::image::whole::check(format, file, (offset, length));
     checked.map_err(|error| format!("{}: {error}", path.display()))
 }
 

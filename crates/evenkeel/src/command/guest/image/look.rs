@@ -4,10 +4,10 @@
 use crate::command::build::inside::Inside;
 use crate::command::build::run::{Runner, program};
 use crate::command::build::workshop::Workshop;
-use crate::command::volume::transfer::Stopped;
-use guest::image::system::{self, version_key};
-use guest::image::xen::domain::Disk;
-use guest::image::xen::plan::{
+use crate::command::stopped::Stopped;
+use ::image::system::{self, version_key};
+use ::image::xen::domain::Disk;
+use ::image::xen::plan::{
     DetectedFileSystem, DiskContents, InitrdTool, Kernel, Linux, LinuxTraits, System, Windows,
 };
 use serde_json::Value;

@@ -4,9 +4,9 @@
 use crate::command::guest::find;
 use crate::command::reload;
 use crate::command::status::reports;
+use ::image::section::{GuestDraft, VolumeLocation};
 use clap::ArgMatches;
 use cluster::message::PART as CLUSTER;
-use guest::image::section::{GuestDraft, VolumeLocation};
 use guest::keyword::NAME as GUESTS;
 use guest::role::report::{GUEST, NODE, ON, THIS_NODE};
 use part::report::{StatusReport, Subject};

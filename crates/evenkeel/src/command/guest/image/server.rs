@@ -3,7 +3,7 @@
 //! memory.
 
 use crate::command::build::workshop::Workshop;
-use crate::command::volume::transfer::Stopped;
+use crate::command::stopped::Stopped;
 use crate::guest_role::confine;
 use guest::qemu::home::{GuestDirectory, Lock};
 use guest::qemu::process::{ProcessRights, QemuProcess};

@@ -4,7 +4,7 @@
 use super::server::{Image, Server};
 use crate::command::build::run::{Runner, program};
 use crate::command::build::workshop::Workshop;
-use crate::command::volume::transfer::Stopped;
+use crate::command::stopped::Stopped;
 use crate::guest_role;
 use guest::config::{Bus, Disk, Firmware, Guest};
 use guest::qemu::command::{StartParameters, arguments, ovmf};

@@ -15,13 +15,14 @@ use super::{
 };
 use crate::command::build::run::{Runner, find, need, program};
 use crate::command::build::workshop::Workshop;
-use crate::command::volume::transfer::{Stopped, Unfilled, fill};
+use crate::command::stopped::Stopped;
+use crate::command::volume::transfer::{Unfilled, fill};
 use crate::command::word;
+use ::image::format::{Format, check_name, detect_image, references};
+use ::image::xen::domain::{self, Disk, XenDomain};
+use ::image::xen::plan::{self, ConversionPlan, DiskContents, System};
+use ::image::xen::{FILE_BYTES_MAX, parse};
 use clap::ArgMatches;
-use guest::image::format::{Format, check_name, detect_image, references};
-use guest::image::xen::domain::{self, Disk, XenDomain};
-use guest::image::xen::plan::{self, ConversionPlan, DiskContents, System};
-use guest::image::xen::{FILE_BYTES_MAX, parse};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use serde_json::json;
 use std::fs::{self, File};
@@ -238,7 +239,7 @@ fn a_disk(
     let head = head(&mut opened, 0).map_err(at)?;
     let format = detect_image(&head, &tail(&mut opened, (0, size)).map_err(at)?);
     check_name(&disk.path.to_string_lossy(), format).map_err(|error| error.to_string())?;
-    guest::image::whole::check(format, &opened, (0, size)).map_err(|error| error.to_string())?;
+    ::image::whole::check(format, &opened, (0, size)).map_err(|error| error.to_string())?;
     match format {
         Format::Raw => {
             let seen = look::disk(runner, &disk.path, size, "raw")?;

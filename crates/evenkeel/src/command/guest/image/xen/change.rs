@@ -6,13 +6,13 @@ use super::{DetectedGuest, kernel, say};
 use crate::command::build::inside::Inside;
 use crate::command::build::run::{Runner, program};
 use crate::command::build::workshop::Workshop;
-use crate::command::volume::transfer::Stopped;
-use guest::config::Firmware;
-use guest::image::boot::{self, GrubEntry};
-use guest::image::system;
-use guest::image::xen::plan::{
+use crate::command::stopped::Stopped;
+use ::image::boot::{self, GrubEntry};
+use ::image::system;
+use ::image::xen::plan::{
     ConversionPlan, DetectedFileSystem, DiskContents, InitrdTool, KernelChoice, Linux, is_swap,
 };
+use guest::config::Firmware;
 use std::cell::Cell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -54,14 +54,14 @@ pub enum LabError {
     /// A certificate could not be created.
     Certificate {
         doing: &'static str,
-        source: rcgen::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A field of a subject is unknown, or occurs more than twice.
     SubjectField(String),
     /// The settings of a TLS client or server contradict each other.
     Tls {
         doing: &'static str,
-        source: rustls::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// There is no CA to verify with.
     NoAuthority,
@@ -70,7 +70,8 @@ pub enum LabError {
 }
 
 impl LabError {
-    pub(crate) fn io(doing: &'static str, on: impl fmt::Display) -> impl FnOnce(io::Error) -> Self {
+    /// Converts an error of the system; `doing` and `on` say which action failed.
+    pub fn io(doing: &'static str, on: impl fmt::Display) -> impl FnOnce(io::Error) -> Self {
         let on = on.to_string();
         move |source| LabError::Io { doing, on, source }
     }
@@ -144,8 +145,7 @@ impl std::error::Error for LabError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             LabError::Io { source, .. } => Some(source),
-            LabError::Certificate { source, .. } => Some(source),
-            LabError::Tls { source, .. } => Some(source),
+            LabError::Certificate { source, .. } | LabError::Tls { source, .. } => Some(&**source),
             _ => None,
         }
     }

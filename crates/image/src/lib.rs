@@ -13,8 +13,10 @@
 
 pub mod boot;
 pub mod format;
+pub mod hardware;
 pub mod ova;
 pub mod section;
+pub mod size;
 pub mod system;
 pub mod whole;
 pub mod xen;

@@ -1,6 +1,6 @@
 //! Configuration sections `volume` and `guest` of a new guest, for an operator to paste.
 
-use crate::config::{Bus, Firmware, Model, mac_words};
+use crate::hardware::{Bus, Firmware, Model, mac_words};
 use crate::size::{MIB, words};
 use std::fmt::Write;
 use std::net::IpAddr;

@@ -1,10 +1,10 @@
 //! Memory sizes in the notation of the configuration, such as `4g`.
 
 /// Unit of a guest's memory size, bytes.
-pub(crate) const MIB: u64 = 1 << 20;
+pub const MIB: u64 = 1 << 20;
 
 /// Parses a size: a number of bytes, or of `k`, `m`, `g` or `t` (powers of 1024).
-pub(crate) fn parse(word: &str) -> Option<u64> {
+pub fn parse(word: &str) -> Option<u64> {
     let (shift, unit_bytes) = match word.bytes().last()?.to_ascii_lowercase() {
         b'k' => (10, 1),
         b'm' => (20, 1),
@@ -19,7 +19,7 @@ pub(crate) fn parse(word: &str) -> Option<u64> {
 }
 
 /// Returns a size with the largest unit of which it is a whole number.
-pub(crate) fn words(bytes: u64) -> String {
+pub fn words(bytes: u64) -> String {
     let units = [(40, 't'), (30, 'g'), (20, 'm'), (10, 'k')];
     let whole = |(shift, _): &(u32, char)| bytes > 0 && bytes.trailing_zeros() >= *shift;
     match units.into_iter().find(whole) {

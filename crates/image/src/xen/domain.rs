@@ -2,7 +2,7 @@
 //! xl-network-configuration(5), and the forms of `xm` of 2009.
 
 use super::XenConfiguration;
-use crate::config::Model;
+use crate::hardware::Model;
 use language::render::visible;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

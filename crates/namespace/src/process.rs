@@ -37,7 +37,7 @@ const TREE_ROUNDS_MAX: usize = 20;
 const GROUP_POLL: Duration = Duration::from_millis(1);
 
 /// Maximum number of bytes of a program's output that are kept.
-pub(crate) const MAX_SAID_BYTES: u64 = 64 * 1024;
+pub const MAX_SAID_BYTES: u64 = 64 * 1024;
 
 /// A running program. When it is dropped, its whole process group is killed.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 //! the contents of the disks before anything is written.
 
 use super::domain::{Boot, Disk, XenDomain};
-use crate::config::{Bus, Firmware, Model};
-use crate::image::section::{GuestDraft, NetworkCard};
+use crate::hardware::{Bus, Firmware, Model};
+use crate::section::{GuestDraft, NetworkCard};
 use std::fmt::Write;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -184,7 +184,7 @@ impl ConversionStep {
 pub fn targets(
     disks: &[Disk],
     seen: &[DiskContents],
-) -> Result<Vec<TargetDisk>, crate::image::boot::BootError> {
+) -> Result<Vec<TargetDisk>, crate::boot::BootError> {
     let mut targets: Vec<TargetDisk> = Vec::new();
     for (index, disk) in disks.iter().enumerate() {
         let known = seen.get(index).cloned().unwrap_or_default();
@@ -210,7 +210,7 @@ pub fn targets(
         if target.wraps {
             let sizes = target.parts.iter().filter_map(|part| seen.get(*part));
             let sizes: Vec<(u64, bool)> = sizes.map(|one| (one.size, is_swap(one))).collect();
-            target.size = crate::image::boot::place(&sizes)?.1;
+            target.size = crate::boot::place(&sizes)?.1;
         }
     }
     Ok(targets)
@@ -257,7 +257,7 @@ pub fn make(
     seen: &[DiskContents],
     system: &System,
     host_has: bool,
-) -> Result<ConversionPlan, crate::image::boot::BootError> {
+) -> Result<ConversionPlan, crate::boot::BootError> {
     let mut targets = targets(&domain.disks, seen)?;
     if let System::Linux(linux) = system {
         // The BIOS boots from the first disk.

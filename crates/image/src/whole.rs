@@ -515,7 +515,7 @@ fn extended_bytes(bitmap: u64, cluster: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::format::{detect, detect_image};
+    use crate::format::{detect, detect_image};
     use proptest::prelude::*;
     use std::fs::{self, File};
     use std::io::Cursor;

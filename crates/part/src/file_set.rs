@@ -2,8 +2,7 @@
 //! file that they name, as plain bytes. The loader receives it in a sealed memory file.
 //! A node stores it on disk, and starts with it when it is alone.
 
-use crate::command::VersionId;
-use part::codec::{self, InvalidEncoding};
+use crate::codec::{self, InvalidEncoding};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use zeroize::Zeroize;
@@ -12,6 +11,19 @@ use zeroize::Zeroize;
 pub const SET_BYTES_MAX: u64 = 64 << 20;
 /// Largest number of files in a set.
 pub const FILES_MAX: usize = 4096;
+
+/// Version of the configuration: versions are numbered consecutively from 1.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct VersionId(pub u64);
+
+impl fmt::Display for VersionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
 
 /// A file of a version, with its content.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

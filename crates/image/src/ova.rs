@@ -2,7 +2,7 @@
 //! Nothing is unpacked: a disk is read from its position in the archive. Member names are only
 //! compared and never used as paths.
 
-use crate::config::Firmware;
+use crate::hardware::Firmware;
 use roxmltree::{Document, Node, ParsingOptions};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

@@ -9,7 +9,7 @@ use std::io;
 use std::mem::{size_of, zeroed};
 
 /// Maximum length of a frame, which segmentation offload passes on as one.
-pub(crate) const FRAME_BYTES_MAX: usize = 65_536 + 64;
+pub const FRAME_BYTES_MAX: usize = 65_536 + 64;
 
 /// Length of the kernel's header about checksums and segmentation in front of a frame.
 pub(crate) const OFFLOAD_BYTES: usize = 10;
@@ -55,11 +55,11 @@ pub enum Way {
 
 /// A socket that receives every frame of an interface. It never blocks.
 #[derive(Debug)]
-pub(crate) struct PacketSocket(OwnedFd);
+pub struct PacketSocket(OwnedFd);
 
 impl PacketSocket {
     /// Opens a socket that receives frames of both directions, and is only read.
-    pub(crate) fn to_watch(interface: &str) -> io::Result<Self> {
+    pub fn to_watch(interface: &str) -> io::Result<Self> {
         Self::open(interface, false)
     }
 
@@ -113,7 +113,7 @@ impl PacketSocket {
     }
 
     /// Reads the next frame: its length and direction. `WouldBlock` if there is none.
-    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Way)> {
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Way)> {
         // SAFETY: all zero is a valid address of that kind.
         let mut from: libc::sockaddr_ll = unsafe { zeroed() };
         let mut from_length = length::<libc::sockaddr_ll>();
@@ -207,7 +207,7 @@ pub(crate) fn switch(interfaces: &[String], on: bool) -> io::Result<()> {
 
 /// Gives this thread priority over every ordinary process, so that load on the machine does not
 /// disturb a measurement. Returns whether that is permitted.
-pub(crate) fn raise_priority() -> bool {
+pub fn raise_priority() -> bool {
     let parameter = libc::sched_param {
         sched_priority: REAL_TIME_PRIORITY,
     };

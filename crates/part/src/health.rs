@@ -1,0 +1,35 @@
+//! Health of the traffic of a machine, which the proxy reports to the control role: a change of
+//! the configuration is judged by it.
+
+use serde::{Deserialize, Serialize};
+
+/// Health of the traffic: counters that only grow, and current values.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Health {
+    /// Requests (HTTP) and sessions (TCP) finished.
+    pub requests: u64,
+    /// Responses with 5xx, and failed connections to servers.
+    pub errors: u64,
+    /// Number of servers that are up, of all that are checked.
+    pub servers_up: u64,
+    /// Number of servers that are checked.
+    pub servers: u64,
+    /// Frontends that serve something, by name, with their listening addresses.
+    pub frontends: Vec<FrontendHealth>,
+    /// Number of virtual addresses that this machine owns now.
+    pub addresses_owned: u64,
+    /// Number of virtual addresses that are configured.
+    pub addresses: u64,
+}
+
+/// Health of one frontend of the machine.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct FrontendHealth {
+    pub name: String,
+    /// Listening addresses with ports, for synthetic requests.
+    pub listens: Vec<String>,
+    /// The listener speaks plain HTTP at these addresses.
+    pub http: bool,
+    /// The listener has a usable server, or responds by itself.
+    pub usable: bool,
+}
