@@ -31,6 +31,13 @@ lib  = $(DESTDIR)$(PREFIX)/lib
 
 built = target/release/evenkeel
 
+# The parts that `make run` builds, and the others, each of which builds with them alone.
+small = --no-default-features --features proxy,address
+others = cluster volume guest boot farm console demonstration
+
+# Names of the test seams, which no program outside of tests may contain.
+seams := $(shell grep -rhA 1 -F 'cfg(feature = "test-seams")' crates/*/src | sed -n 's/.*"\(EVENKEEL_[A-Z_]*\)".*/\1/p')
+
 # The development tasks, built with the features that the tests give the libraries: those of
 # `cargo run --package xtask` are others, and would build the cluster and its crates again.
 xtask = $(CARGO) build --locked --workspace --bin xtask --test scenarios && \
@@ -39,24 +46,33 @@ xtask = $(CARGO) build --locked --workspace --bin xtask --test scenarios && \
 # The oldest supported compiler, as Cargo.toml states it.
 oldest := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help run demo-platform build test test-peers test-programs test-long fuzz bench changes conformance soak tidy screenshots manual install install-haproxy install-keepalived toolchain
+.PHONY: help run demo-platform build test test-parts test-peers test-programs test-long fuzz bench changes conformance soak tidy screenshots manual install install-haproxy install-keepalived toolchain
 .DEFAULT_GOAL := help
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
 run: toolchain ## build quickly and run the demo
-	$(CARGO) run --profile demo -p evenkeel -- demo $(ARGS)
+	$(CARGO) run --profile demo -p evenkeel $(small) -- demo $(ARGS)
 
 demo-platform: toolchain ## build quickly and run a whole platform with the web console (as root)
 	$(CARGO) run --profile demo -p evenkeel -- demo --platform $(ARGS)
 
 build: toolchain ## build the release binary, target/release/evenkeel
 	$(CARGO) build --release -p evenkeel
+	test -n '$(seams)' && ! grep -aoF $(seams:%=-e %) $(built)
 
 test: toolchain ## install missing test programs (as root) and run all tests
 	$(MAKE) --jobs 2 test-peers test-programs
 	$(xtask) test
+
+test-parts: toolchain ## test the program with the parts of make run only, and build it with each other part
+	$(CARGO) test --locked -p evenkeel $(small)
+	for part in $(others); do \
+		$(CARGO) check --locked -p evenkeel $(small),$$part || exit 1; \
+	done
+	$(CARGO) build --locked -p evenkeel
+	test -n '$(seams)' && ! grep -aoF $(seams:%=-e %) $${CARGO_TARGET_DIR:-target}/debug/evenkeel
 
 test-peers:
 	scripts/install-test-peers
@@ -65,7 +81,7 @@ test-peers:
 test-programs:
 	$(CARGO) test --locked --workspace --no-run
 
-test-long: toolchain ## run simulations with many more seeds, and all faults of volumes and guests (hours)
+test-long: toolchain test-parts ## run simulations with many more seeds, all faults of volumes and guests, and test-parts (hours)
 	scripts/install-test-peers
 	CLUSTER_SEEDS=500 CLUSTER_SCENARIOS=50 LEASE_SEEDS=50000 ROLLOUT_SEEDS=3000 EVENKEEL_SEED=1 \
 		$(CARGO) test -p evenkeel-cluster --lib -- simul
@@ -107,6 +123,7 @@ tidy: toolchain ## check format, lints, house rules, licences and advisories
 		$(CARGO) doc --locked --workspace --lib --bin xtask --bin evenkeel-sample --examples \
 		--no-deps --document-private-items
 	$(xtask) tidy
+	$(CARGO) check --locked -p evenkeel $(small) --all-targets
 	@if $(CARGO) +$(oldest) --version >/dev/null 2>&1; then \
 		$(CARGO) +$(oldest) check --locked --workspace --target-dir target/oldest; \
 	else \

@@ -30,7 +30,6 @@ fn main() -> ExitCode {
         Some("changes") => changes::main(arguments),
         Some("conformance") => conformance::main(arguments),
         Some("house") => tidy::print_house(),
-        Some("seams") => tidy::search_seams(arguments),
         Some("test") => suite::main(arguments),
         Some("tidy") => tidy::main(),
         _ => {
@@ -38,7 +37,7 @@ fn main() -> ExitCode {
                 "usage: cargo xtask bench [OPTION...]\n       cargo xtask \
                  bench-address [OPTION...]\n       cargo xtask bench-boot [OPTION...]\n       cargo xtask bench-cluster [OPTION...]\n       \
                  cargo xtask bench-farm [OPTION...]\n       cargo xtask bench-volume [OPTION...]\n       cargo xtask changes [OPTION...]\n       cargo xtask conformance \
-                 [OPTION...]\n       cargo xtask house\n       cargo xtask seams PROGRAM...\n       cargo xtask test \
+                 [OPTION...]\n       cargo xtask house\n       cargo xtask test \
                  [NAME...]\n       cargo xtask tidy"
             );
             ExitCode::from(2)

@@ -16,9 +16,7 @@ mod undeclared;
 mod unfinished;
 mod words;
 
-use std::ffi::OsString;
 use std::fmt;
-use std::path::Path;
 use std::process::ExitCode;
 use tree::Tree;
 
@@ -150,13 +148,6 @@ enum TidyError {
     },
     /// Unexpected output of `cargo metadata`.
     Metadata(serde_json::Error),
-    /// A program that is searched cannot be read.
-    Program {
-        path: std::path::PathBuf,
-        source: std::io::Error,
-    },
-    /// The tree has no test seam to search for.
-    NoSeams,
 }
 
 impl fmt::Display for TidyError {
@@ -165,8 +156,6 @@ impl fmt::Display for TidyError {
             TidyError::Run { program, source } => write!(f, "cannot run {program}: {source}"),
             TidyError::Failed { program, stderr } => write!(f, "{program}: {}", stderr.trim()),
             TidyError::Metadata(error) => write!(f, "cargo metadata: {error}"),
-            TidyError::Program { path, source } => write!(f, "{}: {source}", path.display()),
-            TidyError::NoSeams => f.write_str("no test seam is known: nothing to search for"),
         }
     }
 }
@@ -198,23 +187,6 @@ pub fn print_house() -> ExitCode {
         }
         Err(error) => {
             eprintln!("house: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Searches programs that were built for use for test seams, and fails if one has any.
-pub fn search_seams(programs: impl Iterator<Item = OsString>) -> ExitCode {
-    let programs: Vec<OsString> = programs.collect();
-    let paths: Vec<&Path> = programs.iter().map(Path::new).collect();
-    match seams::search(&paths) {
-        Ok(found) if found.is_empty() => ExitCode::SUCCESS,
-        Ok(found) => {
-            eprintln!("{}", found.join("\n"));
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("seams: {error}");
             ExitCode::FAILURE
         }
     }

@@ -1,5 +1,8 @@
 //! Table of the parts in this binary, one row each.
 
+#[cfg(not(all(feature = "boot", feature = "farm", feature = "demonstration")))]
+mod unbuilt;
+
 use clap::{ArgMatches, Command};
 use configuration::ConfigurationPart;
 use part::row::RoleRow;
@@ -38,7 +41,7 @@ static FEATURES: OnceLock<Vec<&'static Feature>> = OnceLock::new();
 fn parts_of_program() -> impl Iterator<Item = &'static Feature> {
     let all = crate::PARTS.iter();
     #[cfg(not(all(feature = "boot", feature = "farm", feature = "demonstration")))]
-    let all = all.chain(crate::unbuilt::parts());
+    let all = all.chain(unbuilt::parts());
     all
 }
 

@@ -44,8 +44,6 @@ mod route;
 mod route_process;
 #[cfg(feature = "cluster")]
 mod trusted;
-#[cfg(not(all(feature = "boot", feature = "farm", feature = "demonstration")))]
-mod unbuilt;
 #[cfg(feature = "volume")]
 mod volume_role;
 

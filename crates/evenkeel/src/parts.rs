@@ -361,7 +361,7 @@ pub fn load(
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "boot", feature = "farm", feature = "demonstration"))]
 mod secrets;
 
 #[cfg(test)]
@@ -413,6 +413,7 @@ virtual-ip www
         assert_eq!(replayed.services, config.services);
     }
 
+    #[cfg(feature = "console")]
     #[test]
     fn the_proxy_that_serves_knows_where_the_console_is() {
         let file = "listen l\n mode http\n bind 127.0.0.1:80\n stats uri /s\n timeout client 1s\n\
@@ -513,6 +514,7 @@ console
         assert_eq!(instance.prefer, ["alpha", "beta"]);
     }
 
+    #[cfg(feature = "guest")]
     #[test]
     fn the_example_of_guests_is_good_on_both_machines_of_a_cluster() {
         for node in ["alpha", "beta"] {
@@ -537,6 +539,7 @@ console
         }
     }
 
+    #[cfg(feature = "guest")]
     #[test]
     fn words_of_all_parts_are_known_within_a_node() {
         let site =
@@ -563,6 +566,7 @@ console
         "E0663", "E0720", "E1071", "E1072",
     ];
 
+    #[cfg(all(feature = "boot", feature = "farm", feature = "demonstration"))]
     #[test]
     fn every_example_of_the_documents_loads_alone_and_on_a_cluster() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
@@ -616,6 +620,7 @@ console
         assert!(seen > 20, "{seen}");
     }
 
+    #[cfg(all(feature = "boot", feature = "farm", feature = "demonstration"))]
     #[test]
     fn addresses_that_sections_name_are_kept_from_machines_that_boot() {
         let site_of = |machines: &str| {

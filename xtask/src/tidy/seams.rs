@@ -3,8 +3,7 @@
 
 use super::house::Arrows;
 use super::tree::{TextFile, Tree};
-use super::{Finding, TidyError, Wrong};
-use std::path::Path;
+use super::{Finding, Wrong};
 
 /// The feature of every crate that has test seams.
 pub(super) const FEATURE: &str = "test-seams";
@@ -76,38 +75,6 @@ fn is_of_product(path: &str) -> bool {
         && path.ends_with(".rs")
         && !path.contains("/tests")
         && !path.starts_with("crates/lab/")
-}
-
-/// Searches programs for the names of all test seams. Returns the found ones, one line each.
-///
-/// # Errors
-/// Fails if the tree or a program cannot be read, or if the tree has no seam, so that nothing would
-/// be searched.
-pub(super) fn search(programs: &[&Path]) -> Result<Vec<String>, TidyError> {
-    let tree = Tree::read()?;
-    let seams: Vec<Variable> = variables(&tree).filter(|one| one.is_seam).collect();
-    if seams.is_empty() {
-        return Err(TidyError::NoSeams);
-    }
-    let mut found = Vec::new();
-    for program in programs {
-        let bytes = std::fs::read(program).map_err(|source| TidyError::Program {
-            path: program.to_path_buf(),
-            source,
-        })?;
-        let inside = seams.iter().filter(|seam| {
-            let name = seam.name.as_bytes();
-            bytes.windows(name.len()).any(|window| window == name)
-        });
-        found.extend(inside.map(|seam| {
-            format!(
-                "{}: the test seam {} is built in",
-                program.display(),
-                seam.name
-            )
-        }));
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

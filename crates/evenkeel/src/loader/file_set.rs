@@ -415,7 +415,7 @@ impl Gathering {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "boot", feature = "farm", feature = "demonstration"))]
 mod accepted;
 
 #[cfg(test)]

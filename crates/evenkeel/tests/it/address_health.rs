@@ -264,6 +264,7 @@ fn an_adopted_address_role_does_not_wait_for_a_proxy_that_the_files_no_longer_ha
     assert_eq!(second.end(Signal::SIGTERM).code(), Some(0));
 }
 
+#[cfg(feature = "farm")]
 #[test]
 fn a_node_whose_farm_cannot_serve_is_unfit_and_says_why_until_it_can() {
     lab::skip_unless_root!();

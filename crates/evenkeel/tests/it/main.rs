@@ -4,22 +4,29 @@
 mod address_health;
 mod addresses;
 mod adoption;
+#[cfg(feature = "cluster")]
 mod cluster_versions;
 mod commands;
+#[cfg(feature = "cluster")]
 mod config_commands;
+#[cfg(feature = "cluster")]
 mod control;
 mod cron_script;
+#[cfg(feature = "demonstration")]
 mod demo_platform;
 mod distrust;
 mod environment;
+#[cfg(all(feature = "boot", feature = "farm", feature = "demonstration"))]
 mod examples;
 mod frozen;
+#[cfg(feature = "guest")]
 mod guest_disks;
 mod haproxy_check;
 mod haproxy_life;
 mod harness;
 mod keepalived_check;
 mod keys;
+#[cfg(feature = "guest")]
 mod left_behind;
 mod master;
 mod packaging;
@@ -27,6 +34,7 @@ mod patience;
 mod privileges;
 mod route;
 mod route_live;
+#[cfg(feature = "volume")]
 mod second_instance;
 mod supervised;
 mod supervisor;
@@ -35,12 +43,19 @@ mod takeover;
 mod tls_life;
 mod top;
 mod upgrade;
+#[cfg(feature = "volume")]
 mod volume_checksums;
+#[cfg(feature = "volume")]
 mod volume_copies;
+#[cfg(feature = "volume")]
 mod volume_lvm;
+#[cfg(feature = "volume")]
 mod volume_network;
+#[cfg(feature = "volume")]
 mod volume_reopened;
+#[cfg(feature = "volume")]
 mod volume_snapshots;
+#[cfg(feature = "volume")]
 mod volumes;
 mod watch;
 mod why;

@@ -225,6 +225,7 @@ fn under_its_own_name_root_serves_as_nobody_where_the_file_names_no_user() {
     );
 }
 
+#[cfg(feature = "console")]
 #[test]
 fn check_tells_what_each_process_would_hold() {
     let bench = Bench::new();
@@ -297,6 +298,7 @@ fn check_tells_what_each_process_would_hold() {
     assert!(refused.stdout.contains("error["), "{}", refused.stdout);
 }
 
+#[cfg(feature = "cluster")]
 #[test]
 fn the_control_role_of_a_cluster_is_confined_and_answers() {
     lab::enter_own_network();

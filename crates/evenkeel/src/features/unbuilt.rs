@@ -1,12 +1,11 @@
 //! Parts that this program was built without. A section or line of one is an error that names the
 //! part, so that it is not taken for a misspelt keyword.
 
+use super::Feature;
 use configuration::codes::UNBUILT;
 use configuration::{ConfigurationPart, Context, Exchange, PartDraft, Sections};
 use language::{ConfigLine, Diagnostic};
 use std::any::Any;
-
-use crate::features::Feature;
 
 /// Defines the row of a part that is not built: its name, its sections, and its lines in sections of
 /// other parts.
