@@ -1,9 +1,9 @@
 //! No command and no page decides by a text that another process rendered for people: with noise
 //! in place of all of them (`part::words`), exit codes and the states in JSON stay the same.
 
-use crate::cluster_site::{Machine, SOON};
-use crate::guest_site::GuestSite;
-use crate::volume_site::other;
+use crate::cluster::site::{Machine, SOON};
+use crate::guest::site::GuestSite;
+use crate::volume::site::other;
 use lab::eventually;
 use lab::pki::{Authority, Leaf};
 use serde_json::{Value, json};

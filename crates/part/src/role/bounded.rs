@@ -59,15 +59,20 @@ fn cut(text: &str, max: usize) -> &str {
 /// unprivileged process may have sent the text.
 pub struct Text<const MAX: usize>;
 
-/// A text for operators: rendered, so no receiver decides by it ([`crate::words`]).
-pub struct Words;
+/// A text for operators of at most `MAX` bytes: rendered, so no receiver decides by it
+/// ([`crate::words`]).
+pub struct RenderedText<const MAX: usize>;
+
+/// A text for operators.
+pub type Words = RenderedText<WORDS_BYTES_MAX>;
 
 /// A label of an operator's choice, or another text of that length that is data.
 pub type Label = Text<WORDS_BYTES_MAX>;
 pub type Name = Text<LEASE_NAME_BYTES_MAX>;
 pub type VolumeName = Text<VOLUME_NAME_BYTES_MAX>;
 /// Reason why a volume is not ready.
-pub type VolumeWhy = Text<VOLUME_WHY_BYTES_MAX>;
+pub type VolumeWhy = RenderedText<VOLUME_WHY_BYTES_MAX>;
+/// Name of a part.
 pub type Part = Text<PART_BYTES_MAX>;
 
 impl<const MAX: usize> Text<MAX> {
@@ -97,13 +102,13 @@ impl<const MAX: usize> Text<MAX> {
     }
 }
 
-impl Words {
+impl<const MAX: usize> RenderedText<MAX> {
     /// Serializes the text, truncated.
     ///
     /// # Errors
     /// The serializer fails.
     pub fn serialize<S: Serializer>(value: &str, to: S) -> Result<S::Ok, S::Error> {
-        text::<WORDS_BYTES_MAX, S>(&rendered(value), to)
+        text::<MAX, S>(&rendered(value), to)
     }
 
     /// Deserializes the text.
@@ -111,7 +116,7 @@ impl Words {
     /// # Errors
     /// The deserializer fails, or the text is too long.
     pub fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<String, D::Error> {
-        Text::<WORDS_BYTES_MAX>::deserialize(from)
+        Text::<MAX>::deserialize(from)
     }
 }
 

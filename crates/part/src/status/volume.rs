@@ -118,16 +118,6 @@ impl VolumeReport {
     pub fn of(subject: &Subject) -> VolumeReport {
         subject.status().unwrap_or_else(|| of_texts(subject))
     }
-
-    /// Returns whether clients can use the volume.
-    pub fn is_served(&self) -> bool {
-        matches!(
-            self.state,
-            PublishedVolumeState::Serving
-                | PublishedVolumeState::Alone
-                | PublishedVolumeState::Resync
-        )
-    }
 }
 
 /// Reads the report of a version that published only texts. The number of a command's mark is not
