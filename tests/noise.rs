@@ -85,17 +85,30 @@ fn console(machine: &Machine, words: &[&str], path: &str) -> (String, String) {
     (code.to_owned(), body.to_owned())
 }
 
-/// Requests an action that a report offers, until the console knows the offer.
+/// Requests an action that a report offers; returns the status code and the body.
+fn act(site: &GuestSite, node: &str, [part, kind, name, word]: [&str; 4]) -> (String, String) {
+    let fields = [
+        "what=offer".to_owned(),
+        format!("part={part}"),
+        format!("kind={kind}"),
+        format!("name={name}"),
+        format!("word={word}"),
+    ];
+    let words = fields.iter().flat_map(|one| ["--data-urlencode", one]);
+    let words: Vec<&str> = words.collect();
+    console(site.machine(node), &words, "/api/v1/act")
+}
+
+/// Requests an action until the console knows the offer.
 #[track_caller]
-fn acts(site: &GuestSite, node: &str, [part, kind, name, word]: [&str; 4]) {
-    let form = format!("what=offer&part={part}&kind={kind}&name={name}&word={word}");
+fn acts(site: &GuestSite, node: &str, offer: [&str; 4]) {
     let mut said = Default::default();
     let done = || {
-        said = console(site.machine(node), &["-d", &form], "/api/v1/act");
+        said = act(site, node, offer);
         said.0 == "200"
     };
     let is_done = eventually(SOON, done);
-    assert!(is_done, "{node}: {form}: {said:?}\n{}", site.tell());
+    assert!(is_done, "{node}: {offer:?}: {said:?}\n{}", site.tell());
 }
 
 fn volume_commands(site: &GuestSite) {
@@ -190,8 +203,8 @@ fn console_actions(site: &GuestSite) {
         ["address", "virtual-ip", "www"],
         &json!({ "state": "master" }),
     );
-    let form = "what=offer&part=guest&kind=guest&name=mail&word=fly";
-    let (refused, _) = console(alpha, &["-d", form], "/api/v1/act");
+    let unknown = ["guest", "guest", "mail", "fly"];
+    let (refused, _) = act(site, "alpha", unknown);
     assert_eq!(refused, "409", "{}", site.tell());
 }
 

@@ -159,6 +159,7 @@ fn take_over(own: &mut Subject, node: &str, shown: &RemoteGuestReport, now_ms: u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use guest::role::report::{ELSEWHERE, ON};
     use part::report::{Event, Grade};
 
     fn own() -> Subject {
