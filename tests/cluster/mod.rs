@@ -8,6 +8,7 @@ pub mod loss;
 pub mod member_return;
 pub mod member_start;
 pub mod members;
+pub mod noise;
 pub mod partition;
 pub mod site;
 pub mod trust;

@@ -3,8 +3,8 @@
 
 use crate::program::binary;
 use lab::{
-    Condition, Failure, Frozen, HttpResponse, InjectedFault, Lab, LabError, LabHost, LabProcess,
-    OriginServer, Probe, Record, ScratchDirectory, Steady, Switch, eventually,
+    Condition, Exit, Failure, Frozen, HttpResponse, InjectedFault, Lab, LabError, LabHost,
+    LabProcess, OriginServer, Probe, Record, ScratchDirectory, Steady, Switch, eventually,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -464,6 +464,20 @@ impl Machine {
             command.args(["--listen", &listen]);
         }
         self.finish(command)
+    }
+
+    /// Runs a command of ours here and returns its exit code; None: it did not end by itself.
+    pub fn exit_code(&self, words: &[&str]) -> Option<i32> {
+        let mut command = self.evenkeel();
+        command.args(words);
+        match self.host.run(command) {
+            Ok(_) => Some(0),
+            Err(LabError::Command {
+                exit: Exit::Code(code),
+                ..
+            }) => Some(code),
+            Err(_) => None,
+        }
     }
 
     fn finish(&self, command: Command) -> Said {

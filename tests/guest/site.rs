@@ -59,6 +59,11 @@ impl GuestSite {
         GuestSite::begun(words, || VolumeSite::with_variable(name, ""))
     }
 
+    /// The same, where the processes send noise instead of texts for people.
+    pub fn noisy(name: &str) -> Option<GuestSite> {
+        GuestSite::begun("", || VolumeSite::with_variable(name, "EVENKEEL_NOISE=1"))
+    }
+
     /// The same, where each node has a program of its own.
     pub fn with_programs(name: &str) -> Option<GuestSite> {
         GuestSite::begun("records", || VolumeSite::with_programs(name, ""))
@@ -92,7 +97,7 @@ impl GuestSite {
             let report: Value = serde_json::from_str(&said).unwrap_or_default();
             let subjects = report["subjects"].as_array().cloned().unwrap_or_default();
             let mut named = subjects.iter().filter(|one| one["name"] == node);
-            named.any(|one| one["state"] == "takes guests")
+            named.any(|one| one["status"]["state"] == "available")
         };
         let all = || NODES.iter().all(|at| takes(at));
         assert!(

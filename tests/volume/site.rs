@@ -291,6 +291,15 @@ impl VolumeSite {
         line.map(str::to_owned)
     }
 
+    /// The state of a node's copy in JSON.
+    pub fn state(&self, node: &str) -> Option<String> {
+        let show = ["volume", "show", "mail", "--json"];
+        let shown = self.site.machine(node).command(&show).out;
+        let report: serde_json::Value = serde_json::from_str(&shown).ok()?;
+        let state = report["subjects"][0]["status"]["state"].as_str();
+        state.map(str::to_owned)
+    }
+
     /// The node that serves it.
     pub fn owner(&self) -> Option<&'static str> {
         let serves = |node: &&str| self.fact(node, "owner here").as_deref() == Some("1");
@@ -316,7 +325,7 @@ impl VolumeSite {
             owner = self.owner().filter(|owner| {
                 let mirrored = self.fact(owner, "mirrored").as_deref() == Some("1");
                 let other = other(owner);
-                mirrored && self.fact(other, "state").as_deref() == Some("copy")
+                mirrored && self.state(other).as_deref() == Some("following")
             });
             owner.is_some()
         };

@@ -37,9 +37,24 @@ pub enum Dump {
 /// Response to [`AddressRoleMessage::HandOver`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct HandedOver {
+    /// True if the order is being executed.
     pub moves: bool,
+    /// Error message, or the names of the instances for an older version.
     #[serde(with = "Words")]
     pub words: String,
+    /// Names of the instances that are handed over; empty from an older version.
+    #[serde(default)]
+    pub names: Vec<String>,
+}
+
+impl HandedOver {
+    /// Returns the names of the instances that are handed over.
+    pub fn instances(&self) -> Vec<String> {
+        if self.names.is_empty() && self.moves {
+            return self.words.split_whitespace().map(str::to_owned).collect();
+        }
+        self.names.clone()
+    }
 }
 
 /// Command-line options for the role.

@@ -5,7 +5,7 @@ use crate::keyword::NAME;
 use crate::mac::Mac;
 use part::power::control::PowerControl;
 use part::role::PartMessage;
-use part::role::bounded::Name;
+use part::role::bounded::{Name, long_words};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -69,6 +69,7 @@ pub struct OperatorResponse {
     /// True if the order was executed.
     pub good: bool,
     /// Result of the order, or the reason of the failure.
+    #[serde(with = "long_words")]
     pub words: String,
 }
 
@@ -135,8 +136,18 @@ pub struct RecentRequestsResponse {
     pub after: BTreeMap<String, u64>,
     /// Number of steps that are forgotten already.
     pub missed: u64,
-    /// Steps, with their network and machine, those of a network the newest last.
+    /// Steps, with their network and the machine as text, those of a network the newest last.
     pub steps: Vec<(String, String, BootHistoryEntry)>,
+    /// Machines of the steps, in the same order; empty from an older version.
+    pub machines: Vec<SteppedMachine>,
+}
+
+/// Machine of a step.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct SteppedMachine {
+    /// Name of the machine; empty: it is not configured.
+    pub name: String,
+    pub mac: Mac,
 }
 
 /// Machine as operators see it.

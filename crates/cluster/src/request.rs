@@ -9,6 +9,7 @@ use crate::command::{Judging, VersionId, VersionOrigin};
 use crate::file_set::FileSet;
 use crate::member::{MemberId, MemberKind};
 use part::codec::{self, InvalidEncoding};
+use part::role::bounded::long_words;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -120,22 +121,26 @@ pub enum ControlReply {
     /// A progress line; more replies follow.
     Progress {
         /// Text of the progress line.
+        #[serde(with = "long_words")]
         words: String,
     },
     /// The request succeeded: the final reply.
     Done {
+        #[serde(with = "long_words")]
         words: String,
         version: Option<VersionId>,
     },
     /// The change failed: nothing was changed, or it was rolled back.
     Refused {
         /// The problem, its reason, and what to do.
+        #[serde(with = "long_words")]
         words: String,
     },
     /// The request was sent, and its outcome is unknown: the change may have been made,
     /// or may still be made.
     Unknown {
         /// The problem, its reason, and how to find the outcome.
+        #[serde(with = "long_words")]
         words: String,
     },
     /// A token to join with.

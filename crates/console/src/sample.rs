@@ -9,6 +9,10 @@ pub use overview::sample::{ANSWER, sample};
 use overview::sample::{ago, event};
 use part::report::{Grade, NumberRow, StatusReport, Subject, SubjectAction, SubjectState, Unit};
 use part::role::PartMessage;
+use part::status::{
+    CLUSTER, ClusterReport, GUEST, GUEST_NODE, GuestNodeReport, GuestReport, MEMBER, MemberReport,
+    ROLE, RoleReport, RouterReport, VIRTUAL_IP, VOLUME, VolumeReport,
+};
 use part::versions::{ConfigurationVersion, Happened, VersionStage, Versions};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -248,7 +252,8 @@ fn number_rows() -> Vec<NumberRow> {
             "running",
             "evenkeel_guest_running",
             "1 where the guest runs on this node.",
-        ),
+        )
+        .flag(),
     ]
 }
 
@@ -434,6 +439,54 @@ pub fn platform() -> Platform {
         members,
         history: history(&shop(2).rows, 300),
         versions: Some(Arc::new(versions())),
+    }
+}
+
+/// Publishes the typed statuses of all reports, and replaces their texts by noise: whatever is
+/// decided must stay the same.
+pub fn with_noise(mut platform: Platform) -> Platform {
+    for member in &mut platform.members {
+        let look = member.look.as_mut().map(Arc::make_mut);
+        for report in look.into_iter().flat_map(|look| &mut look.reports) {
+            let subjects = std::mem::take(&mut report.subjects).into_iter();
+            report.subjects = subjects.map(published).collect();
+            *report = std::mem::take(report).with_noise();
+        }
+    }
+    platform
+}
+
+fn published(one: Subject) -> Subject {
+    match one.kind.as_str() {
+        CLUSTER => {
+            let status = ClusterReport::of(&one);
+            one.publish(&status)
+        }
+        MEMBER => {
+            let status = MemberReport::of(&one);
+            one.publish(&status)
+        }
+        VIRTUAL_IP => {
+            let status = RouterReport::of(&one);
+            one.publish(&status)
+        }
+        VOLUME => {
+            let status = VolumeReport::of(&one);
+            one.publish(&status)
+        }
+        GUEST => {
+            let status = GuestReport::of(&one);
+            one.publish(&status)
+        }
+        GUEST_NODE => {
+            let status = GuestNodeReport::of(&one);
+            one.publish(&status)
+        }
+        ROLE => {
+            let status = RoleReport::of(&one);
+            one.publish(&status)
+        }
+        _ => one,
     }
 }
 

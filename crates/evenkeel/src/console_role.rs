@@ -9,7 +9,7 @@ use crate::demonstration;
 use crate::identity;
 use crate::password::verify;
 use crate::trusted::RoleCredentials;
-use address::message::{HandedOver, PART as ADDRESS};
+use address::message::PART as ADDRESS;
 use cluster::message::PART as CLUSTER;
 use console::keyword::NAME;
 use console::message::LinkRequest;
@@ -75,7 +75,6 @@ impl Work for Console {
                 of_line: look_up::of_line,
                 of_code: look_up::of_code,
             },
-            outcome,
             confine: confinement::as_console,
         };
         ConsoleRole::new(place, payload, state).map(Console)
@@ -138,15 +137,4 @@ impl Work for Console {
 fn parts() -> Vec<&'static str> {
     let shown = crate::command::status::shown_parts();
     shown.filter(|part| *part != NAME).collect()
-}
-
-/// Decodes a part's response to an operation that its report offered.
-fn outcome(part: &str, answer: &[u8]) -> Result<String, String> {
-    let known = |words: String, good: bool| if good { Ok(words) } else { Err(words) };
-    let said = match part {
-        ADDRESS => codec::decode::<HandedOver>(answer).map(|said| known(said.words, said.moves)),
-        _ => codec::decode::<guest::message::GuestResponse>(answer)
-            .map(|said| known(said.words, said.good)),
-    };
-    said.unwrap_or_else(|_| Err("its answer is of another program".to_owned()))
 }

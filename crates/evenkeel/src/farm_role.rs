@@ -11,7 +11,6 @@ use farm::keyword::NAME;
 use farm::message::OperatorMessage;
 use farm::role::{FarmRole, Program};
 use part::channel::Received;
-use part::codec;
 use part::report::StatusReport;
 use part::role::{Manner, MemberNews, PartMessage};
 use part::row::{Entry, Environment, Life, RoleRow, SidecarProperties};
@@ -55,8 +54,6 @@ impl Work for Farms {
             verify,
             guests: GuestProvider {
                 part: guest::keyword::NAME,
-                elsewhere: guest::role::report::ELSEWHERE,
-                outcome,
             },
         };
         FarmRole::new(program, payload, state).map(Farms)
@@ -108,14 +105,5 @@ impl Work for Farms {
 
     fn stop(&mut self, _: Manner) {
         self.0.stop();
-    }
-}
-
-/// Decodes a response of the part that runs the guests.
-fn outcome(answer: &[u8]) -> Result<String, String> {
-    match codec::decode::<guest::message::GuestResponse>(answer) {
-        Ok(answer) if answer.good => Ok(answer.words),
-        Ok(answer) => Err(answer.words),
-        Err(_) => Err("its answer is of another program".to_owned()),
     }
 }

@@ -3,13 +3,13 @@
 
 use part::channel::Received;
 use part::report::{BYTES_MAX, Opens, StatusReport, SubjectAction, SubjectState};
-use part::role::{Level, PartMessage, SupervisorMessage};
+use part::role::{Level, OrderResponse, PartMessage, SupervisorMessage};
+use part::status::{GuestReport, GuestState};
 use part::work::PartRequest;
 use part::{lock, memory};
 use rustix::event::{EventfdFlags, eventfd};
 use screen::library::Libraries;
 use screen::open::Screens;
-use screen::standing::ON;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -33,10 +33,6 @@ const ASKS_MAX: usize = 64;
 #[derive(Clone, Copy)]
 pub struct GuestProvider {
     pub part: &'static str,
-    /// State of a guest that is on another node. Only that node knows the details.
-    pub elsewhere: &'static str,
-    /// Decodes the part's response to a message: what was done, or the error.
-    pub outcome: fn(&[u8]) -> Result<String, String>,
 }
 
 /// A guest that has a display or a terminal to open.
@@ -91,10 +87,10 @@ impl Guest {
     }
 
     /// Extracts the guests from a report.
-    fn of(report: StatusReport, elsewhere: &str) -> Vec<Guest> {
+    fn of(report: StatusReport) -> Vec<Guest> {
         let part = report.part;
         let subjects = report.subjects.into_iter().map(|subject| {
-            let on = subject.words(ON).unwrap_or_default();
+            let guest = GuestReport::of(&subject);
             let may = |offer: &SubjectAction| offer.level != Level::Admin;
             let offers = subject.offers.into_iter().filter(may);
             let opens = offers.filter_map(|offer| {
@@ -109,8 +105,9 @@ impl Guest {
             });
             Guest {
                 name: subject.name,
-                state: Some(subject.state).filter(|state| state.word != elsewhere),
-                on,
+                // Only the other node knows the details.
+                state: Some(subject.state).filter(|_| guest.state != GuestState::Elsewhere),
+                on: guest.node,
                 offers: opens.collect(),
             }
         });
@@ -304,7 +301,7 @@ impl Asker {
     pub fn handle_guest_response(&mut self, answer: &Received) {
         if let Some(reply) = self.opening.remove(&answer.ask) {
             let outcome = match &answer.message {
-                SupervisorMessage::Answer { bytes } => (self.source.outcome)(bytes),
+                SupervisorMessage::Answer { bytes } => OrderResponse::read(bytes),
                 SupervisorMessage::Nobody { words, .. } => Err(words.clone()),
                 _ => Err("the part does not know this".to_owned()),
             };
@@ -312,14 +309,14 @@ impl Asker {
             let _ = reply.send(outcome);
         } else if self.report.is_some_and(|(number, _)| number == answer.ask) {
             self.report = None;
-            let known = (Instant::now(), read(answer, self.source.elsewhere));
+            let known = (Instant::now(), read(answer));
             self.guests.known.send_replace(Some(known));
         }
     }
 }
 
 /// Reads the guests of a response. A configuration without guests has none.
-fn read(answer: &Received, elsewhere: &str) -> GuestList {
+fn read(answer: &Received) -> GuestList {
     if let SupervisorMessage::Nobody { words, missing } = &answer.message {
         return if *missing {
             Err(words.clone())
@@ -332,5 +329,5 @@ fn read(answer: &Received, elsewhere: &str) -> GuestList {
     let bytes = memory::check(file, BYTES_MAX).and_then(|_| memory::read(file));
     let bytes = bytes.map_err(|error| error.to_string())?;
     let report = StatusReport::decode(&bytes).map_err(|error| error.to_string())?;
-    Ok(Arc::new(Guest::of(report, elsewhere)))
+    Ok(Arc::new(Guest::of(report)))
 }

@@ -3,6 +3,7 @@
 
 use crate::history::HistoryStep;
 use crate::keyword::NAME;
+pub use part::role::OrderResponse;
 use part::role::PartMessage;
 use part::role::bounded::Text;
 use serde::{Deserialize, Serialize};
@@ -50,19 +51,40 @@ impl OperatorMessage {
 
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct OrderResponse {
-    /// True if the order was executed.
-    pub good: bool,
-    /// Result of the order, or the error.
-    pub words: String,
-}
-
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
-#[serde(default)]
 pub struct Sessions {
     /// Users, those with connections first.
     pub sessions: Vec<Session>,
     pub more: u64,
+}
+
+/// State of a user's session.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionState {
+    Connected,
+    /// The session is kept at its host without a connection.
+    Disconnected,
+    /// The user was sent to the host, and has not arrived yet.
+    Pending,
+    /// The connection has ended, and the host's agent reports no session.
+    #[serde(rename = "no session seen")]
+    Unseen,
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+impl SessionState {
+    /// Returns the state as text.
+    pub fn words(self) -> &'static str {
+        match self {
+            SessionState::Connected => "connected",
+            SessionState::Disconnected => "disconnected",
+            SessionState::Pending => "pending",
+            SessionState::Unseen => "no session seen",
+            SessionState::Unknown => "unknown",
+        }
+    }
 }
 
 /// A user with a session, or on the way to one.
@@ -73,8 +95,7 @@ pub struct Session {
     /// Name of the user; empty if only a token of the user was seen.
     pub user: String,
     pub host: String,
-    /// `connected`, `disconnected`, `pending` or `no session seen`.
-    pub state: String,
+    pub state: SessionState,
     /// Client addresses of the connections that this node carries.
     pub from: Vec<String>,
     /// Nodes that carry connections of the user; empty on a node alone.

@@ -225,8 +225,19 @@ impl FencesRequest {
     }
 }
 
-/// Text of the answer while parts of a removed guest still exist: the client repeats the request.
-pub const BEING_REMOVED: &str = "the cluster has not removed its record yet";
+/// Text of the response while parts of a removed guest still exist. Older roles send no
+/// [`RefusalReason`].
+pub(crate) const BEING_REMOVED: &str = "the cluster has not removed its record yet";
+
+/// Reason of a refusal, where a command decides by it.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RefusalReason {
+    /// Parts of a removed guest still exist: the client repeats the request.
+    BeingRemoved,
+    #[default]
+    #[serde(other)]
+    Other,
+}
 
 /// Response to an order of an operator.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -246,6 +257,9 @@ pub struct GuestResponse {
     /// Age of the report, milliseconds.
     #[serde(default)]
     pub age_ms: u64,
+    /// Reason of a refusal.
+    #[serde(default)]
+    pub reason: RefusalReason,
 }
 
 impl GuestResponse {
@@ -259,7 +273,14 @@ impl GuestResponse {
             waits: 0,
             bytes: Vec::new(),
             age_ms: 0,
+            reason: RefusalReason::Other,
         }
+    }
+
+    /// Returns whether the order was refused because parts of the guest still exist.
+    pub fn is_being_removed(&self) -> bool {
+        let is_named = self.reason == RefusalReason::BeingRemoved || self.words == BEING_REMOVED;
+        !self.good && is_named
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::keyword::NAME;
 use part::report::Opens;
 use part::role::PartMessage;
-use part::role::bounded::{Name, Words};
+use part::role::bounded::{Label, Name, Words};
 use serde::{Deserialize, Serialize};
 
 /// Maximum length of one piece in either direction, bytes.
@@ -41,14 +41,14 @@ pub enum RemoteCommand {
         #[serde(with = "Name")]
         name: String,
         /// Label of the snapshot; empty: none.
-        #[serde(with = "Words")]
+        #[serde(with = "Label")]
         label: String,
     },
     RemoveSnapshot {
         /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
-        #[serde(with = "Words")]
+        #[serde(with = "Label")]
         snapshot: String,
     },
     Snapshots {
@@ -60,7 +60,7 @@ pub enum RemoteCommand {
         /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
-        #[serde(with = "Words")]
+        #[serde(with = "Label")]
         snapshot: String,
         /// The data of all disks may be replaced.
         replaces: bool,
@@ -73,7 +73,7 @@ pub enum RemoteCommand {
         #[serde(with = "Name")]
         new: String,
         /// Snapshot to clone; empty: the current state.
-        #[serde(with = "Words")]
+        #[serde(with = "Label")]
         snapshot: String,
         /// Data on volumes of the new guest may be replaced.
         #[serde(default)]

@@ -2,6 +2,7 @@
 
 use crate::traffic::{Traffic, TrafficRow, TrafficRowKind};
 use part::report::{Event, Grade, StatusReport, Subject, span};
+use part::status::{ROLE, RoleReport};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
@@ -9,8 +10,6 @@ use std::time::Instant;
 const CHANGES_MAX: usize = 500;
 /// Number of servers of a backend whose failure reasons are shown.
 const REASONS_MAX: usize = 3;
-/// Fact with the process of a role in the report of the supervisor.
-const PROCESS: &str = "process";
 /// Part with the processes, and its subject for itself.
 const SUPERVISOR: &str = "supervisor";
 const CLUSTER: &str = "cluster";
@@ -45,6 +44,22 @@ pub struct MachineProblem {
     pub state: String,
     pub why: String,
     pub next: String,
+    pub source: ProblemSource,
+}
+
+/// The source of a problem, which has a page of its own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ProblemSource {
+    /// A machine as a whole.
+    Machine,
+    /// A subject of a part's report, by its kind and name.
+    Subject {
+        part: String,
+        kind: String,
+        name: String,
+    },
+    /// A frontend or backend of the proxy, or its servers.
+    Proxy(String),
 }
 
 impl MachineReport {
@@ -55,6 +70,11 @@ impl MachineReport {
             state: "does not respond".to_owned(),
             why: why.clone(),
             next: "evenkeel status supervisor".to_owned(),
+            source: ProblemSource::Subject {
+                part: SUPERVISOR.to_owned(),
+                kind: ROLE.to_owned(),
+                name: "proxy".to_owned(),
+            },
         });
         let mut all: Vec<MachineProblem> = silent.collect();
         let rows = self.traffic.iter().flat_map(|traffic| &traffic.rows);
@@ -224,7 +244,8 @@ fn find_state_changes(before: &MachineReport, now: &MachineReport) -> Vec<(Strin
                 let (from, to) = (&was.state.word, &subject.state.word);
                 all.push((named(subject), event(from, to, &subject.why)));
             } else if !has_said
-                && let (Some(old), Some(new)) = (was.words(PROCESS), subject.words(PROCESS))
+                && subject.kind == ROLE
+                && let (Some(old), Some(new)) = (process(was), process(subject))
                 && old != new
             {
                 let why = format!("process {new} has followed process {old}");
@@ -233,6 +254,11 @@ fn find_state_changes(before: &MachineReport, now: &MachineReport) -> Vec<(Strin
         }
     }
     all
+}
+
+/// Returns the process of a role.
+fn process(role: &Subject) -> Option<u32> {
+    RoleReport::of(role).process
 }
 
 fn named(subject: &Subject) -> String {
@@ -251,6 +277,11 @@ fn problems_of(report: &StatusReport, subject: &Subject, all: &mut Vec<MachinePr
             next: match report.part.as_str() {
                 CLUSTER => CLUSTER_STATUS.to_owned(),
                 part => format!("evenkeel status {part}"),
+            },
+            source: ProblemSource::Subject {
+                part: report.part.clone(),
+                kind: subject.kind.clone(),
+                name: subject.name.clone(),
             },
         });
     }
@@ -280,6 +311,7 @@ fn problem_of_rows(rows: &[&TrafficRow]) -> MachineProblem {
             rows => reasons(rows),
         },
         next: String::new(),
+        source: ProblemSource::Proxy(first.map_or_else(String::new, |row| row.proxy.clone())),
     }
 }
 
@@ -369,7 +401,7 @@ mod tests {
     fn with(state: (&str, Grade), process: &str, events: &[Event]) -> MachineReport {
         let mut subject = Subject::new("role", "guest")
             .state(state.0, state.1)
-            .fact(PROCESS, process.to_owned());
+            .fact("process", process.to_owned());
         subject.events = events.to_vec();
         MachineReport {
             reports: vec![StatusReport {

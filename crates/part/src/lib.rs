@@ -29,8 +29,10 @@ pub mod role;
 pub mod row;
 pub mod spawn;
 pub mod state_file;
+pub mod status;
 pub mod versions;
 pub mod voice;
+pub mod words;
 pub mod work;
 
 pub use lock::lock;

@@ -8,6 +8,7 @@
 
 use crate::codec;
 use crate::role::PartMessage;
+use crate::role::bounded::long_words;
 use serde::{Deserialize, Serialize};
 
 /// Kind of the message that carries a connection, above all kinds of the parts themselves.
@@ -118,17 +119,20 @@ pub enum VersionsResponse {
     Blame(Vec<BlameLine>),
     Findings(Findings),
     Done {
+        #[serde(with = "long_words")]
         words: String,
         /// Number of the resulting version.
         version: Option<u64>,
     },
     Refused {
         /// The reason for the refusal.
+        #[serde(with = "long_words")]
         words: String,
     },
     /// The outcome of the action is unknown.
     Unknown {
         /// Reason why the outcome is unknown.
+        #[serde(with = "long_words")]
         words: String,
     },
 }
@@ -157,6 +161,7 @@ pub struct Happened {
     pub time_s: i64,
     /// Name of the member that reported the event.
     pub from: String,
+    #[serde(with = "long_words")]
     pub words: String,
 }
 
@@ -175,8 +180,10 @@ pub struct ConfigurationVersion {
     pub time_s: i64,
     pub stage: VersionStage,
     /// Progress in a few words.
+    #[serde(with = "long_words")]
     pub stage_words: String,
     /// The reason for a refusal or rollback.
+    #[serde(with = "long_words")]
     pub why: String,
     /// Report of each node about the version: node name and text.
     pub reports: Vec<(String, String)>,
@@ -245,6 +252,7 @@ pub struct Difference {
     /// Difference in the format of `patch`; empty if only `words` describes it.
     pub lines: String,
     /// Description of a change that has no line difference.
+    #[serde(with = "long_words")]
     pub words: String,
 }
 

@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-/// The fact that names the node of a guest.
-pub const ON: &str = "on";
 /// The reason when no cause is known.
 pub const ENDED: &str = "The connection to the guest has ended.";
 

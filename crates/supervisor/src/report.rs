@@ -8,6 +8,7 @@ use crate::state::Supervisor;
 use crate::tell;
 use part::report::{Grade, Moment, NumberRow, StatusReport, Subject};
 use part::spawn::{CHECKS, LOADER_ENTRY};
+use part::status::{ROLE, RoleReport, RoleState};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -58,9 +59,14 @@ fn role(
     if absent && slot.wanted.is_none() {
         // Without a first version no role has a configuration.
         return failure.filter(|_| slot.is_primary()).map(|failure| {
-            let mut subject = Subject::new("role", name)
+            let status = RoleReport {
+                state: RoleState::NotStarted,
+                ..RoleReport::default()
+            };
+            let mut subject = Subject::new(ROLE, name)
                 .label("role")
                 .state("not started", Grade::Bad)
+                .publish(&status)
                 .number("up", 0);
             subject.why = failure.to_owned();
             subject
@@ -68,12 +74,12 @@ fn role(
     }
     // A role without a start timeout does not report that it is ready.
     let is_ready = |one: &RunningRole| one.ready || slot.row.ready_limit.is_none();
-    let (word, grade) = match running {
-        None => ("restarting", Grade::Bad),
-        Some(_) if slot.stop_until.is_some() => ("stopping", Grade::Busy),
-        Some(one) if !is_ready(one) => ("starting", Grade::Busy),
-        Some(_) if paused || successor.is_some() => ("paused", Grade::Busy),
-        Some(_) => ("running", Grade::Good),
+    let (state, word, grade) = match running {
+        None => (RoleState::Restarting, "restarting", Grade::Bad),
+        Some(_) if slot.stop_until.is_some() => (RoleState::Stopping, "stopping", Grade::Busy),
+        Some(one) if !is_ready(one) => (RoleState::Starting, "starting", Grade::Busy),
+        Some(_) if paused || successor.is_some() => (RoleState::Paused, "paused", Grade::Busy),
+        Some(_) => (RoleState::Running, "running", Grade::Good),
     };
     let up = running.is_some_and(is_ready);
     let trouble = slot.crashes.trouble(Moment::now());
@@ -82,9 +88,17 @@ fn role(
         (Some(_), Grade::Good) => ("unstable", Grade::Bad),
         _ => (word, grade),
     };
-    let mut subject = Subject::new("role", name)
+    let number = |process: i32| u32::try_from(process).ok();
+    let status = RoleReport {
+        state,
+        is_unstable: trouble.is_some(),
+        process: running.and_then(|one| number(one.process.number())),
+        successor: successor.and_then(number),
+    };
+    let mut subject = Subject::new(ROLE, name)
         .label("role")
         .state(word, grade)
+        .publish(&status)
         .number("up", up.into());
     subject.events = slot.crashes.events();
     subject.why = trouble.filter(|_| grade == Grade::Bad).unwrap_or_default();
@@ -150,7 +164,7 @@ impl Supervisor {
             at: ago(Duration::ZERO),
             subjects,
             rows: vec![
-                NumberRow::new("up", "evenkeel_role_up", "Whether the role is ready."),
+                NumberRow::new("up", "evenkeel_role_up", "Whether the role is ready.").flag(),
                 NumberRow::new(
                     "changes",
                     "evenkeel_changes_total",
@@ -165,7 +179,8 @@ impl Supervisor {
                     SERVES,
                     "evenkeel_version_served",
                     "Whether this machine serves a version of its configuration.",
-                ),
+                )
+                .flag(),
                 NumberRow::new(
                     CERTIFICATE_END,
                     "evenkeel_certificate_end_timestamp_seconds",

@@ -169,16 +169,14 @@ pub struct ReplicaPair {
 }
 
 impl ReplicaPair {
-    /// Parses the names of both nodes in a report. The link is unknown then, so the default is
-    /// used.
-    pub fn parse(words: &str) -> Option<ReplicaPair> {
-        let (me, other) = words.split_once(' ')?;
-        Some(ReplicaPair {
+    /// Creates the pair of two nodes. The link is unknown, so the default is used.
+    pub fn of(me: &str, other: &str) -> ReplicaPair {
+        ReplicaPair {
             me: me.to_owned(),
             other: other.to_owned(),
             cable: ReplicationLink::default(),
             resync_rate: RESYNC_RATE,
-        })
+        }
     }
 }
 

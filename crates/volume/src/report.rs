@@ -10,6 +10,7 @@ use crate::status::{VolumeStatus, named};
 use crate::sums::Sums;
 use crate::verified;
 use part::report::{Grade, Moment, NumberRow, StatusReport, Subject, Unit};
+use part::status::{CompleteCopies, CopyNodes, FoundFaults, Overwriting, VolumeReport};
 use std::time::Duration;
 
 /// Kind of the report's subjects.
@@ -253,11 +254,28 @@ const NUMBERS: &[[&str; 3]] = &[
     ],
 ];
 
+/// Numbers that are 1 for yes and 0 for no.
+const FLAGS: [&str; 6] = [
+    SERVING,
+    OWNER_HERE,
+    MIRRORED,
+    CONNECTED_NUMBER,
+    CHECKED,
+    MARKED,
+];
+
 /// Builds the report of these volumes.
 pub fn of(volumes: impl Iterator<Item = VolumeStatus>) -> StatusReport {
     let mut rows: Vec<NumberRow> = NUMBERS
         .iter()
-        .map(|[name, metric, help]| NumberRow::new(name, metric, help))
+        .map(|[name, metric, help]| {
+            let row = NumberRow::new(name, metric, help);
+            if FLAGS.contains(name) {
+                row.flag()
+            } else {
+                row
+            }
+        })
         .collect();
     rows.extend(verified::rows());
     for words in &WORDS {
@@ -381,7 +399,7 @@ fn subject(volume: VolumeStatus) -> Subject {
     subject.events.extend(sums.events.iter().cloned());
     subject.events.extend(volume.meter.events());
     subject.events.sort_by_key(|event| event.at.boottime_ms);
-    let subject = checked(facts(subject, &volume), &sums);
+    let subject = checked(facts(subject, &volume), &sums).publish(&status(&volume));
     // Clients of a following replica are clients of the volume, too.
     let is_open = volume.served.is_some();
     let open = |number: u64| if is_open { number } else { 0 };
@@ -394,6 +412,47 @@ fn subject(volume: VolumeStatus) -> Subject {
         .number(ACCEPTED, open(volume.meter.accepted()))
         .number(CLIENTS_REFUSED, volume.meter.refused());
     counts.into_iter().fold(subject, numbers)
+}
+
+/// Returns the status for programs.
+fn status(volume: &VolumeStatus) -> VolumeReport {
+    let mirror = volume.mirror.as_ref();
+    let copies = volume.spec.pair.as_ref().map(|pair| CopyNodes {
+        local: pair.me.clone(),
+        other: pair.other.clone(),
+    });
+    let overwriting = volume.overwrite().map(|overwrite| Overwriting {
+        mark: overwrite.mark.number(),
+        is_running: overwrite.is_running,
+    });
+    let socket = volume.served.map(|_| volume.socket.display().to_string());
+    let only = mirror.and_then(|shown| shown.admission.only.clone());
+    VolumeReport {
+        state: volume.state.published(),
+        backing: backing_words(&volume.spec.backing),
+        external_storage: String::new(),
+        copies,
+        owner: mirror.map_or_else(String::new, |shown| shown.owner.clone()),
+        is_owner: mirror.is_some_and(|shown| shown.report.serves),
+        complete: match mirror.and_then(|shown| shown.in_sync) {
+            None => CompleteCopies::Unknown,
+            Some([true, true]) => CompleteCopies::Both,
+            Some([true, false]) => CompleteCopies::Local,
+            Some([false, true]) => CompleteCopies::Other,
+            Some([false, false]) => CompleteCopies::Neither,
+        },
+        is_connected: mirror.is_some_and(|shown| shown.link.is_ok()),
+        refused_hand_overs: mirror.map_or(0, |shown| shown.refused_hand_overs),
+        only_clients_of: only.unwrap_or_default(),
+        is_read_only: volume.spec.read_only,
+        socket: socket.unwrap_or_default(),
+        has_deleted_files: volume.is_deleted(),
+        overwriting,
+        found: volume
+            .verified
+            .as_ref()
+            .map_or_else(FoundFaults::default, |one| verified::found(&one.verify)),
+    }
 }
 
 /// Size of a volume, bytes.

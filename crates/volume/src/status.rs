@@ -10,6 +10,7 @@ use crate::overwrite::OverwriteMark;
 use crate::sums::Tally;
 use crate::verified::VerifyRecord;
 use part::report::{Event, Grade, Moment};
+use part::status::PublishedVolumeState;
 use rustix::fs::{FileType, fstat};
 use std::fs::File;
 use std::path::PathBuf;
@@ -57,6 +58,24 @@ impl LocalVolumeState {
             self,
             LocalVolumeState::Serving | LocalVolumeState::Alone | LocalVolumeState::Resync
         )
+    }
+
+    /// The state as a report publishes it.
+    pub fn published(self) -> PublishedVolumeState {
+        match self {
+            LocalVolumeState::Opening => PublishedVolumeState::Opening,
+            LocalVolumeState::Serving => PublishedVolumeState::Serving,
+            LocalVolumeState::Alone => PublishedVolumeState::Alone,
+            LocalVolumeState::Resync => PublishedVolumeState::Resync,
+            LocalVolumeState::Following => PublishedVolumeState::Following,
+            LocalVolumeState::Filling => PublishedVolumeState::Filling,
+            LocalVolumeState::Refused => PublishedVolumeState::Refused,
+            LocalVolumeState::Frozen => PublishedVolumeState::Frozen,
+            LocalVolumeState::NotCreated => PublishedVolumeState::NotCreated,
+            LocalVolumeState::InUse => PublishedVolumeState::InUse,
+            LocalVolumeState::Failed => PublishedVolumeState::Failed,
+            LocalVolumeState::Stopping => PublishedVolumeState::Stopping,
+        }
     }
 
     /// Display name and severity of the state.

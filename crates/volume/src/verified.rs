@@ -2,6 +2,7 @@
 
 use crate::replica::{BLOCK_BYTES, BlockFault, Blocks, Verify};
 use part::report::{Moment, NumberRow, Subject, Unit};
+use part::status::FoundFaults;
 
 /// Fact with the progress or result of a verify.
 pub const VERIFY: &str = "verify";
@@ -71,7 +72,8 @@ pub(crate) fn rows() -> [NumberRow; 7] {
             RUNNING,
             "evenkeel_volume_verify_running",
             "1 while a verify runs.",
-        ),
+        )
+        .flag(),
         row(
             BEGAN,
             "evenkeel_volume_verify_begin_timestamp_seconds",
@@ -88,7 +90,8 @@ pub(crate) fn rows() -> [NumberRow; 7] {
             COMPLETE,
             "evenkeel_volume_verify_complete",
             "1 if the last verify went over the whole volume.",
-        ),
+        )
+        .flag(),
         row(
             DONE,
             "evenkeel_volume_verified_bytes",
@@ -132,6 +135,15 @@ pub(crate) fn add(subject: Subject, known: &VerifyRecord) -> Subject {
         .number(DONE, bytes(verify.done))
         .number(FOUND, bytes(verify.faults()))
         .number(REPAIRED, bytes(verify.repaired))
+}
+
+/// Returns the kinds of faults that a verify found.
+pub(crate) fn found(verify: &Verify) -> FoundFaults {
+    FoundFaults {
+        has_differences: verify.differing > 0,
+        has_unreadable: verify.unreadable != [0, 0],
+        has_damage: verify.damaged > 0 || verify.damaged_there > 0,
+    }
 }
 
 /// Text lines of the found ranges.

@@ -60,9 +60,7 @@ pub use given::{
 };
 pub use kept::{KeptInstance, KeptState};
 pub use leases::{Lease, WantedLease};
-pub use report::{
-    BAND, FAULT, HAND_OVER, HEALTH, HEARD_OWNER, HERE, LEASE, LEASE_MOVES, VIRTUAL_IP,
-};
+pub use report::{BAND, FAULT, HAND_OVER, HEALTH, HEARD_OWNER, HERE, LEASE, VIRTUAL_IP};
 
 use crate::config::Config;
 

@@ -8,6 +8,7 @@ use crate::message::AddressRoleMessage;
 use crate::standing::Row;
 use part::report::SubjectAction;
 use part::report::{Grade, Moment, NumberRow, StatusReport, Subject, Unit, span};
+use part::status::{AddressReport, LeaseUse, RouterReport, RouterState};
 use protocol::bfd;
 use protocol::vrrp::{
     COUNTERS, Counters, Instance, NUMBERS, Rejected, Time, VrrpState, VrrpStatus,
@@ -42,9 +43,6 @@ pub const HEALTH: &str = "health";
 /// Name of the number of the health band; 0 is the best.
 pub const BAND: &str = "band";
 
-/// Value of [`LEASE`] when the lease was released to a healthier node.
-pub const LEASE_MOVES: &str = "moves to a healthier node";
-
 /// Returns keepalived's word for a state.
 pub fn state_word(state: VrrpState) -> &'static str {
     match state {
@@ -52,6 +50,16 @@ pub fn state_word(state: VrrpState) -> &'static str {
         VrrpState::Backup => "BACKUP",
         VrrpState::Master => "MASTER",
         VrrpState::Fault => "FAULT",
+    }
+}
+
+/// Returns a state as a report publishes it.
+fn published(state: VrrpState) -> RouterState {
+    match state {
+        VrrpState::Init => RouterState::Init,
+        VrrpState::Backup => RouterState::Backup,
+        VrrpState::Master => RouterState::Master,
+        VrrpState::Fault => RouterState::Fault,
     }
 }
 
@@ -169,11 +177,28 @@ impl AddressRole {
             one = one.fact("sync group", group);
         }
         one = with_hand_over(one, &status, &config.name);
-        one = match (config.options.lease, self.leases.moves(config)) {
-            (_, true) => one.fact(LEASE, LEASE_MOVES),
-            (true, false) => one.fact(LEASE, "determines the owner of the addresses"),
-            (false, false) => one,
+        let lease = match (config.options.lease, self.leases.moves(config)) {
+            (_, true) => LeaseUse::Moves,
+            (true, false) => LeaseUse::Decides,
+            (false, false) => LeaseUse::None,
         };
+        one = match lease {
+            LeaseUse::Moves => one.fact(LEASE, "moves to a healthier node"),
+            LeaseUse::Decides => one.fact(LEASE, "determines the owner of the addresses"),
+            LeaseUse::None | LeaseUse::Unknown => one,
+        };
+        let is_master = status.state == VrrpState::Master;
+        let other_owner = status.owner.filter(|_| !is_master);
+        let other_node = self.heard_owner(member, &status, now);
+        let band = self.health_band(at).filter(|_| config.bands.is_some());
+        one = one.publish(&RouterReport {
+            state: published(status.state),
+            other_owner: other_owner.map_or_else(String::new, |(address, ..)| address.to_string()),
+            other_node: other_node.unwrap_or_default(),
+            is_handing_over: status.handing_over,
+            lease,
+            has_unavailable_frontends: band.is_some_and(|band| band > 0),
+        });
         one = self.health_of(one, at, now);
         one = self.standing_of(one, at, now);
         let conflicts = history.conflicts(now);
@@ -222,15 +247,20 @@ impl AddressRole {
         Some(name.cloned().unwrap_or_else(|| address.to_string()))
     }
 
+    /// Returns the health band of an instance. Without a proxy, the health of running frontends is
+    /// unknown.
+    fn health_band(&self, at: usize) -> Option<usize> {
+        let band = self.health.band(at);
+        band.filter(|band| self.health.is_known() || *band > 0)
+    }
+
     /// Adds the availability of the frontends behind the address, if it is known.
     fn health_of(&self, one: Subject, at: usize, now: Time) -> Subject {
         let Some(member) = self.members.get(at).filter(|m| m.config.bands.is_some()) else {
             return one;
         };
         let why = self.health.why(&member.config.name, clock::as_ms(now));
-        let band = self.health.band(at);
-        // Without a proxy, the health of running frontends is unknown.
-        let band = band.filter(|band| self.health.is_known() || *band > 0);
+        let band = self.health_band(at);
         let health = match band {
             Some(0) => "all frontends are available",
             Some(1) => "some frontends are unavailable",
@@ -378,6 +408,9 @@ impl AddressRole {
     }
 }
 
+/// Numbers that are 1 for yes and 0 for no.
+const FLAGS: [&str; 2] = ["up", "content"];
+
 /// Describes the numbers; the proxy exports [`NUMBERS`] and [`COUNTERS`], too.
 fn rows() -> Vec<NumberRow> {
     let counters = COUNTERS.iter().map(|row| (row.name, row.metric, row.words));
@@ -406,9 +439,15 @@ fn rows() -> Vec<NumberRow> {
     let all = NUMBERS.iter().copied().chain(counters).chain(own);
     let words = "time of the last transition, in seconds since 1970";
     let since = NumberRow::new("since", "evenkeel_address_since_seconds", words);
-    all.map(|(name, metric, words)| NumberRow::new(name, metric, words))
-        .chain([since.unit(Unit::Seconds)])
-        .collect()
+    let row = |(name, metric, words)| {
+        let row = NumberRow::new(name, metric, words);
+        if FLAGS.contains(&name) {
+            row.flag()
+        } else {
+            row
+        }
+    };
+    all.map(row).chain([since.unit(Unit::Seconds)]).collect()
 }
 
 fn grade(status: &VrrpStatus, member: &VrrpInstance) -> Grade {
@@ -486,6 +525,9 @@ fn addresses(member: &VrrpInstance, state: VrrpState) -> Vec<Subject> {
         } else {
             one.state("not here", Grade::Standby)
         };
+        one = one.publish(&AddressReport {
+            is_local: member.holds,
+        });
         let interface = member.name_of_interface(address);
         if interface != member.config.interface {
             one = one.fact("on", interface);

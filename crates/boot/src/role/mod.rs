@@ -21,7 +21,7 @@ use crate::link::{BootNodeLink, CopyWriter, LinkedNetwork, remove_copies};
 use crate::mac::{Mac, mark};
 use crate::message::{
     MachineHistoryResponse, MachineListResponse, OperatorRequest, OperatorResponse,
-    PowerControlResponse, RecentRequestsResponse,
+    PowerControlResponse, RecentRequestsResponse, SteppedMachine,
 };
 use crate::portal::{self, Portal};
 use crate::site::{
@@ -781,7 +781,11 @@ impl BootRole {
                 // Sends as many steps as one response has room for.
                 bytes += codec::encode(step).len();
                 if bytes < SHOWN_BYTES {
-                    watched.steps.push((name.clone(), who, step.clone()))
+                    watched.steps.push((name.clone(), who, step.clone()));
+                    watched.machines.push(SteppedMachine {
+                        name: named.map_or_else(String::new, |machine| machine.name.clone()),
+                        mac: *mac,
+                    });
                 } else {
                     watched.missed += 1
                 }

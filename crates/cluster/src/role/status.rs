@@ -15,6 +15,10 @@ use crate::command::VersionId;
 use crate::machine::Parts;
 use crate::member::{Digest, MemberId, MemberKind};
 use part::report::{Grade, StatusReport, Subject, Summary, span};
+use part::status::{
+    ClusterReport, MemberFault, MemberKind as PublishedKind, MemberReach, MemberReport,
+};
+use part::words::rendered;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -250,7 +254,11 @@ impl ClusterStatus {
         self.notes = self.notes_words();
         let words: Vec<String> = self.members.iter().map(|m| self.failure_of(m)).collect();
         for (member, words) in self.members.iter_mut().zip(words) {
-            member.if_it_fails = words;
+            member.if_it_fails = rendered(&words).into_owned();
+        }
+        for words in [&mut self.frozen, &mut self.disagreements, &mut self.notes] {
+            let sent = words.iter().map(|line| rendered(line).into_owned());
+            *words = sent.collect();
         }
     }
 
@@ -562,6 +570,11 @@ impl ClusterStatus {
             _ => whole.state("no majority, changes are frozen", Grade::Bad),
         };
         let whole = whole
+            .publish(&ClusterReport {
+                leader: self.leader.map_or_else(String::new, |id| self.name_of(id)),
+                has_majority: self.majority,
+                version_in_progress: self.configuration.moving.map(|version| version.0),
+            })
             .fact("this member", self.name_of(self.me))
             .lines("frozen", self.frozen.clone())
             .lines("disagreement", self.disagreements.clone())
@@ -671,6 +684,7 @@ impl ClusterStatus {
         if member.addresses_owned > 0 {
             one = one.joined("virtual addresses", member.addresses_owned.to_string());
         }
+        one = one.publish(&self.member_report(member));
         for Summary { part, words, .. } in &member.parts.summaries {
             one = one.fact(part, words);
         }
@@ -688,6 +702,35 @@ impl ClusterStatus {
             one.fact("if it fails", &member.if_it_fails)
         } else {
             one.fact("failed", &member.if_it_fails)
+        }
+    }
+
+    /// Returns the status of a member for programs.
+    fn member_report(&self, member: &MemberStatus) -> MemberReport {
+        let (reach, relay, rtt_us) = match &member.reach {
+            Reach::Itself => (MemberReach::Local, String::new(), None),
+            Reach::Direct { rtt_us } => (MemberReach::Direct, String::new(), *rtt_us),
+            Reach::Through { member, rtt_us } => {
+                (MemberReach::Relayed, self.name_of(*member), *rtt_us)
+            }
+            Reach::Away => (MemberReach::Away, String::new(), None),
+        };
+        MemberReport {
+            kind: match member.kind {
+                MemberKind::Node => PublishedKind::Node,
+                MemberKind::Arbiter => PublishedKind::Arbiter,
+            },
+            is_leader: self.leader == Some(member.id),
+            reach,
+            relay,
+            rtt_us,
+            silent_ms: member.silent_ms.filter(|_| !member.reach.is_there()),
+            fault: self
+                .fault_of(member)
+                .map_or(MemberFault::None, |(fault, _)| fault),
+            served_version: member.serves.map(|version| version.0),
+            is_candidate: member.on_trial,
+            serves_nothing: member.reach.is_there() && !member.cannot_serve.is_empty(),
         }
     }
 

@@ -5,11 +5,7 @@ use super::words::{clean, counted, list};
 use crate::platform::{MemberKind, Platform, PlatformMember};
 use maud::{Markup, html};
 use part::report::{Grade, Subject};
-
-/// Kind of the subject for a node that can run guests, and its state while an operator forbids
-/// that.
-pub(super) const NODE: &str = "node";
-pub(super) const DRAINED: &str = "drained";
+use part::status::{GUEST_NODE, GuestNodeReport, GuestNodeState, VolumeReport};
 
 /// Draws the section for all machines.
 pub(super) fn of(platform: &Platform) -> Markup {
@@ -98,7 +94,7 @@ fn effect(platform: &Platform, member: &PlatformMember) -> String {
     if member.kind == MemberKind::Arbiter {
         return "Traffic would not change.".to_owned();
     }
-    let takes_guests = nodes.iter().any(|node| !is_drained(platform, node));
+    let takes_guests = nodes.iter().any(|node| !has_drained(platform, node));
     if !nodes.is_empty() && !takes_guests && !running(member).is_empty() {
         let addresses = match count_good(member, "virtual-ip") {
             0 => String::new(),
@@ -187,10 +183,16 @@ fn subjects<'m>(member: &'m PlatformMember, kind: &'m str) -> impl Iterator<Item
     reports.flat_map(move |report| report.of_kind(kind))
 }
 
-/// Returns whether an operator has drained a node, as far as the machines report.
-pub(super) fn is_drained(platform: &Platform, name: &str) -> bool {
-    let mut nodes = platform.members.iter().flat_map(|one| subjects(one, NODE));
-    nodes.any(|node| node.name == name && node.state.word == DRAINED)
+/// Returns whether an operator has forbidden guests on a node.
+pub(super) fn is_drained(node: &&Subject) -> bool {
+    GuestNodeReport::of(node).state == GuestNodeState::Drained
+}
+
+/// Returns whether a node of this name is drained, as far as the machines report.
+fn has_drained(platform: &Platform, name: &str) -> bool {
+    let members = platform.members.iter();
+    let mut nodes = members.flat_map(|one| subjects(one, GUEST_NODE));
+    nodes.any(|node| node.name == name && is_drained(&node))
 }
 
 fn count_good(member: &PlatformMember, kind: &str) -> usize {
@@ -220,7 +222,7 @@ fn describe_guests_and_volumes(
         .filter(|one| is_up(one) && one.kind == MemberKind::Node);
     let nodes: Vec<&str> = nodes.map(|node| node.name.as_str()).collect();
     let (drained, free): (Vec<&str>, Vec<&str>) =
-        nodes.iter().partition(|node| is_drained(platform, node));
+        nodes.iter().partition(|node| has_drained(platform, node));
     let mut words = String::new();
     let guests = running(member);
     if !guests.is_empty() {
@@ -236,7 +238,7 @@ fn describe_guests_and_volumes(
         };
     }
     let is_moved = |volume: &&Subject| {
-        volume.value("owner here") == Some(1) && volume.value("mirrored") == Some(1)
+        VolumeReport::of(volume).is_owner && volume.value("mirrored") == Some(1)
     };
     let volumes: Vec<&str> = subjects(member, "volume")
         .filter(is_moved)
@@ -276,9 +278,8 @@ fn describe_load(member: &PlatformMember) -> Option<String> {
 /// Lists the volumes that no other machine has in full.
 fn lost(member: &PlatformMember) -> String {
     let is_only = |volume: &&Subject| {
-        let is_owner = volume.value("owner here") == Some(1);
-        let is_single = volume.words("copies").is_none();
-        is_single || (is_owner && volume.value("mirrored") == Some(0))
+        let status = VolumeReport::of(volume);
+        status.copies.is_none() || (status.is_owner && volume.value("mirrored") == Some(0))
     };
     let only: Vec<&str> = subjects(member, "volume")
         .filter(is_only)
@@ -298,6 +299,23 @@ fn lost(member: &PlatformMember) -> String {
 mod tests {
     use super::*;
     use crate::sample;
+
+    #[test]
+    fn effects_are_the_same_with_noise_for_texts() {
+        let effects = |platform: Platform| {
+            let members = platform.members.iter();
+            let all = members.map(|member| effect(&platform, member));
+            all.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            effects(sample::with_noise(sample::platform())),
+            effects(sample::platform())
+        );
+        assert_eq!(
+            effects(sample::with_noise(sample::broken())),
+            effects(sample::broken())
+        );
+    }
 
     #[test]
     fn the_effect_of_a_failure_follows_from_the_members() {
@@ -326,7 +344,7 @@ mod tests {
         let mut drained = sample::platform();
         let mut look = drained.members[0].look.as_deref().unwrap().clone();
         let report = look.reports.iter_mut().find(|one| one.part == "guest");
-        let beta = Subject::new(NODE, "beta").state(DRAINED, Grade::Standby);
+        let beta = Subject::new(GUEST_NODE, "beta").state("drained", Grade::Standby);
         report.unwrap().subjects.push(beta);
         drained.members[0].look = Some(std::sync::Arc::new(look));
         let words = of(&drained, 0);

@@ -10,6 +10,7 @@ use crate::platform::Platform;
 use crate::traffic::{Traffic, TrafficRow, TrafficRowKind};
 use maud::{Markup, html};
 use part::report::Grade;
+use part::status::{CLUSTER, ClusterReport, MEMBER, MemberReport};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Maximum number of orders on single machines that are listed.
@@ -168,14 +169,20 @@ fn serves_one_version(platform: &Platform) -> bool {
     let reports = platform.members.iter().flat_map(|one| &one.look);
     let subjects = reports
         .flat_map(|look| &look.reports)
-        .filter(|report| report.part == "cluster")
+        .filter(|report| report.part == CLUSTER)
         .flat_map(|report| &report.subjects);
     let mut served = BTreeSet::new();
     for subject in subjects {
-        if subject.words("in progress").is_some() {
-            return false;
+        if subject.kind == CLUSTER {
+            if ClusterReport::of(subject).version_in_progress.is_some() {
+                return false;
+            }
+        } else if subject.kind == MEMBER {
+            let member = MemberReport::of(subject);
+            if member.serves_nothing || member.served_version.is_some() {
+                served.insert((member.served_version, member.is_candidate));
+            }
         }
-        served.extend(subject.words("serves"));
     }
     served.len() <= 1
 }

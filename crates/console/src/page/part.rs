@@ -255,10 +255,9 @@ fn is_bytes(row: &NumberRow) -> bool {
 fn with_unit(row: &NumberRow, value: u64) -> String {
     /// Lower bound from which seconds are a Unix time and not a duration: September 2001.
     const TIMES_FROM: u64 = 1_000_000_000;
-    let is_question = row.words.starts_with("1 ") || row.words.starts_with("Whether ");
     match row.unit {
-        Unit::Count if is_question && value == 0 => "no".to_owned(),
-        Unit::Count if is_question && value == 1 => "yes".to_owned(),
+        Unit::Count if row.is_flag && value == 0 => "no".to_owned(),
+        Unit::Count if row.is_flag && value == 1 => "yes".to_owned(),
         Unit::Seconds if value >= TIMES_FROM => {
             let (day, time) = moment(value.saturating_mul(1000));
             format!("{day} {time}")

@@ -9,6 +9,7 @@ use crate::platform::{MemberKind, Platform, PlatformMember};
 use boxes::{HEAD, MachineBox, content};
 use maud::{Markup, html};
 use part::report::Grade;
+use part::status::{MEMBER, MemberReach, MemberReport};
 
 /// Maximum number of machines that are drawn.
 const MACHINES_MAX: usize = 8;
@@ -186,20 +187,15 @@ fn seen(from: &PlatformMember, to: &PlatformMember) -> Option<MachineLink> {
         .reports
         .iter()
         .find(|report| report.part == "cluster")?;
-    let state = &report.find("member", &to.name)?.state;
-    if state.grade == Grade::Bad {
-        return Some(MachineLink {
-            grade: Grade::Bad,
-            words: "no link".to_owned(),
-        });
-    }
+    let member = MemberReport::of(report.find(MEMBER, &to.name)?);
     // The round-trip time is left out because it changes with each poll.
-    let words = state.word.strip_prefix("reachable, ").unwrap_or("linked");
-    let words = words.split(',').next().unwrap_or_default();
-    Some(MachineLink {
-        grade: state.grade,
-        words: words.to_owned(),
-    })
+    let (grade, words) = match member.reach {
+        MemberReach::Away => (Grade::Bad, "no link".to_owned()),
+        MemberReach::Direct => (Grade::Good, "direct link".to_owned()),
+        MemberReach::Relayed => (Grade::Good, format!("through {}", member.relay)),
+        MemberReach::Local | MemberReach::Unknown => (Grade::Good, "linked".to_owned()),
+    };
+    Some(MachineLink { grade, words })
 }
 
 fn path(link: &MachineLink, d: &str) -> Markup {
@@ -260,5 +256,28 @@ fn behind(all: &[PlacedBox<'_>]) -> Markup {
         @for (a, b) in pairs {
             (path(&link(a.member, b.member), &format!("M{} {}L{} {}", a.middle(), a.dock(), b.middle(), b.dock())))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn links_are_the_same_with_noise_for_texts() {
+        let links = |platform: &Platform| {
+            let pairs = platform.members.windows(2);
+            let links = pairs.map(|pair| link(&pair[0], &pair[1]));
+            links
+                .map(|link| (link.grade, link.words))
+                .collect::<Vec<_>>()
+        };
+        for make in [sample::platform, sample::broken] {
+            let plain = links(&make());
+            assert_eq!(links(&sample::with_noise(make())), plain);
+        }
+        let plain = links(&sample::platform());
+        assert_eq!(plain[0], (Grade::Good, "direct link".to_owned()));
     }
 }

@@ -1,17 +1,15 @@
 //! Problems of all machines that need attention, without duplicates.
 
 use super::ConsolePage;
-use super::effects::{DRAINED, NODE};
+use super::effects::is_drained;
 use super::machine::explain_stale_data;
 use super::words::list;
-use crate::look::{CLUSTER_STATUS, MachineProblem};
+use crate::look::{CLUSTER_STATUS, MachineProblem, ProblemSource};
 use crate::platform::{Platform, PlatformMember};
 use part::report::{Grade, StatusReport, Subject};
+use part::status::{GUEST_NODE, MEMBER, RouterReport, RouterState, VIRTUAL_IP};
 use std::collections::BTreeMap;
 
-/// Kind of subject for a virtual address, and the state of its owner.
-const ADDRESS: &str = "virtual-ip";
-const OWNER: &str = "MASTER";
 /// Minimum age of ownership before two owners of an address are a conflict, milliseconds.
 const SETTLED_MS: u64 = 4_000;
 
@@ -36,9 +34,11 @@ pub(super) fn all(platform: &Platform) -> Vec<SharedProblem<'_>> {
     for member in members {
         let problems = member.look.iter().flat_map(|look| look.problems());
         for problem in problems {
-            let machine = problem.what.strip_prefix("member ");
             // The cluster report repeats a problem of a machine that is already listed.
-            if machine.is_some_and(|name| away.iter().any(|one| one.name == name)) {
+            if let ProblemSource::Subject { kind, name, .. } = &problem.source
+                && kind == MEMBER
+                && away.iter().any(|one| one.name == *name)
+            {
                 continue;
             }
             let same = |known: &&mut SharedProblem<'_>| {
@@ -66,20 +66,18 @@ fn drained(platform: &Platform) -> Vec<SharedProblem<'_>> {
         .filter(|one| explain_stale_data(one).is_none())
     {
         for report in member.look.iter().flat_map(|look| &look.reports) {
-            let nodes = report
-                .of_kind(NODE)
-                .filter(|node| node.state.word == DRAINED);
-            for node in nodes {
+            for node in report.of_kind(GUEST_NODE).filter(is_drained) {
                 names.entry(&node.name).or_default().push(&member.name);
             }
         }
     }
     let known = names.into_keys().map(|name| SharedProblem {
         problem: MachineProblem {
-            what: format!("{NODE} {name}"),
-            state: DRAINED.to_owned(),
+            what: format!("node {name}"),
+            state: "drained".to_owned(),
             why: "by an order; it takes no guests, also if another node fails, until the order is revoked".to_owned(),
             next: format!("evenkeel node fill {name}"),
+            source: ProblemSource::Machine,
         },
         on: Vec::new(),
         page: Some(ConsolePage::Part("guest".to_owned())),
@@ -98,7 +96,7 @@ fn conflicts(platform: &Platform) -> Vec<SharedProblem<'_>> {
     {
         for report in member.look.iter().flat_map(|look| &look.reports) {
             for address in report
-                .of_kind(ADDRESS)
+                .of_kind(VIRTUAL_IP)
                 .filter(|one| is_settled(report, one))
             {
                 owners.entry(&address.name).or_default().push(&member.name);
@@ -108,12 +106,13 @@ fn conflicts(platform: &Platform) -> Vec<SharedProblem<'_>> {
     owners.retain(|_, owners| owners.len() > 1);
     let known = owners.into_iter().map(|(name, on)| SharedProblem {
         problem: MachineProblem {
-            what: format!("{ADDRESS} {name}"),
-            state: format!("{OWNER} on {}", list(&on)),
+            what: format!("{VIRTUAL_IP} {name}"),
+            state: format!("MASTER on {}", list(&on)),
             why: "they do not hear each other's adverts: something between them drops VRRP (IP protocol 112), \
                   or their `virtual_router_id` or passwords differ"
                 .to_owned(),
             next: "evenkeel status address".to_owned(),
+            source: ProblemSource::Machine,
         },
         on,
         page: Some(ConsolePage::Part("address".to_owned())),
@@ -125,7 +124,8 @@ fn conflicts(platform: &Platform) -> Vec<SharedProblem<'_>> {
 fn is_settled(report: &StatusReport, address: &Subject) -> bool {
     let since = address.since.map(|since| since.boottime_ms);
     let age_ms = since.map(|since| report.at.boottime_ms.saturating_sub(since));
-    address.state.word == OWNER && age_ms.is_some_and(|ms| ms >= SETTLED_MS)
+    RouterReport::of(address).state == RouterState::Master
+        && age_ms.is_some_and(|ms| ms >= SETTLED_MS)
 }
 
 fn of_machine(member: &PlatformMember) -> SharedProblem<'_> {
@@ -147,36 +147,28 @@ fn of_machine(member: &PlatformMember) -> SharedProblem<'_> {
             state,
             why: whys.join("; "),
             next: CLUSTER_STATUS.to_owned(),
+            source: ProblemSource::Machine,
         },
         on: Vec::new(),
         page: None,
     }
 }
 
-/// Returns the page with the details of a problem: by the name in [`MachineProblem::what`] or by the
-/// command in [`MachineProblem::next`].
+/// Returns the page with the details of a problem.
 fn page_of(problem: &MachineProblem) -> Option<ConsolePage> {
-    if let Some(part) = problem.next.strip_prefix("evenkeel status ") {
-        return Some(ConsolePage::Part(part.to_owned()));
+    match &problem.source {
+        ProblemSource::Subject { part, .. } => Some(ConsolePage::Part(part.clone())),
+        ProblemSource::Proxy(name) => Some(ConsolePage::Proxy(name.clone())),
+        ProblemSource::Machine => None,
     }
-    if problem.next == CLUSTER_STATUS {
-        return Some(ConsolePage::Part("cluster".to_owned()));
-    }
-    let what = problem.what.as_str();
-    let server = what
-        .strip_prefix("server ")
-        .and_then(|name| name.split_once('/'));
-    let proxy = what
-        .strip_prefix("backend ")
-        .or_else(|| what.strip_prefix("frontend "))
-        .or_else(|| what.split_once(" servers of ").map(|(_, name)| name));
-    let name = server.map(|(name, _)| name).or(proxy)?;
-    Some(ConsolePage::Proxy(name.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Word of the owner of an address.
+    const OWNER: &str = "MASTER";
     use crate::sample;
     use part::report::Moment;
     use std::sync::Arc;
@@ -190,7 +182,7 @@ mod tests {
                 boottime_ms,
                 unix_ms: 0,
             };
-            let mut address = Subject::new(ADDRESS, "www").state(state, Grade::Good);
+            let mut address = Subject::new(VIRTUAL_IP, "www").state(state, Grade::Good);
             address.since = Some(at(100_000 - for_ms));
             let mut look = member.look.as_deref().unwrap().clone();
             look.reports = vec![StatusReport {
@@ -205,6 +197,24 @@ mod tests {
     }
 
     #[test]
+    fn problems_are_the_same_with_noise_for_texts() {
+        let problems = |platform: Platform| {
+            let problems = all(&platform).into_iter();
+            let facts = problems.map(|one| {
+                let on: Vec<String> = one.on.into_iter().map(str::to_owned).collect();
+                let page = one.page.map(|page| page.path());
+                (one.problem.what, one.problem.source, on, page)
+            });
+            facts.collect::<Vec<_>>()
+        };
+        for make in [sample::platform, sample::broken] {
+            assert_eq!(problems(sample::with_noise(make())), problems(make()));
+        }
+        let both = || with([(OWNER, 60_000), (OWNER, 60_000)]);
+        assert_eq!(problems(sample::with_noise(both())), problems(both()));
+    }
+
+    #[test]
     fn drained_node_needs_attention_until_it_is_filled() {
         let mut platform = with([(OWNER, 60_000), ("BACKUP", 60_000)]);
         let has = |platform: &Platform| {
@@ -216,7 +226,7 @@ mod tests {
         let mut look = platform.members[0].look.as_deref().unwrap().clone();
         look.reports.push(StatusReport {
             part: "guest".to_owned(),
-            subjects: vec![Subject::new(NODE, "beta").state(DRAINED, Grade::Standby)],
+            subjects: vec![Subject::new(GUEST_NODE, "beta").state("drained", Grade::Standby)],
             ..StatusReport::default()
         });
         platform.members[0].look = Some(Arc::new(look));

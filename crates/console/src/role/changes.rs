@@ -2,7 +2,8 @@
 
 use super::members::{CLUSTER, MEMBER, cluster_of};
 use crate::look::MachineReport;
-use part::report::{Event, Grade, Moment, StatusReport, Subject};
+use part::report::{Event, Moment, StatusReport, Subject, span};
+use part::status::{ClusterReport, MemberFault, MemberReach, MemberReport};
 
 /// Part with the processes, and its kind of subject for a role.
 const SUPERVISOR: &str = "supervisor";
@@ -10,10 +11,9 @@ const ROLE: &str = "role";
 /// Time after the start of the control role before its report is used, milliseconds. Until then the
 /// role is still looking for the other members and a leader.
 const SETTLES_MS: u64 = 10_000;
-/// The states of a member.
+/// The states of a member in events.
 const AWAY: &str = "away";
 const REACHABLE: &str = "reachable";
-const DISK_FAILS: &str = "its disk fails";
 
 /// Returns the report of the cluster, unless its role has only just begun to look for the others.
 pub fn settled(look: &MachineReport) -> Option<&StatusReport> {
@@ -48,7 +48,9 @@ pub fn between(before: &StatusReport, now: &StatusReport, at: Moment) -> Vec<(St
     let cluster = now.of_kind(CLUSTER).filter_map(|whole| {
         let was = before.find(CLUSTER, &whole.name)?;
         let (from, to) = (&was.state.word, &whole.state.word);
-        (from != to).then(|| {
+        let (old, new) = (ClusterReport::of(was), ClusterReport::of(whole));
+        let is_changed = old.leader != new.leader || old.has_majority != new.has_majority;
+        is_changed.then(|| {
             let why = leader_away(before, now).unwrap_or_default();
             (
                 format!("{CLUSTER} {}", whole.name),
@@ -71,26 +73,27 @@ fn event(at: Moment, from: &str, to: &str, why: String) -> Event {
 /// Returns the state of a member in a word. The path to it is shown at its link, and the duration
 /// of its absence changes all the time; both are left out.
 fn state(member: &Subject) -> &'static str {
-    let word = member.state.word.as_str();
-    match member.state.grade == Grade::Bad {
-        true if word.starts_with(AWAY) => AWAY,
-        true => DISK_FAILS,
-        false => REACHABLE,
+    let member = MemberReport::of(member);
+    match (member.reach, member.fault) {
+        (MemberReach::Away, _) => AWAY,
+        (_, MemberFault::None) => REACHABLE,
+        (_, MemberFault::Disk) => "its disk fails",
+        (_, MemberFault::Supervisor) => "without a supervisor",
+        (_, MemberFault::Files) => "its files are missing",
+        (_, MemberFault::Certificate) => "its certificate ends",
+        (_, MemberFault::Unknown) => "it fails",
     }
 }
 
 /// Describes how long a member that is away has been silent. Empty if it was never heard.
 fn silence(member: &Subject, words: &str) -> String {
-    let since = member.state.word.split_once(" for ");
-    since.map_or_else(String::new, |(_, since)| format!("{words} {since}"))
+    let silent_ms = MemberReport::of(member).silent_ms;
+    silent_ms.map_or_else(String::new, |ms| format!("{words} {}", span(ms)))
 }
 
 /// Explains that the previous leader is away. None if it is not.
 fn leader_away(before: &StatusReport, now: &StatusReport) -> Option<String> {
-    let leads = |member: &&Subject| {
-        let kind = member.words("kind").unwrap_or_default();
-        kind.ends_with(", leader")
-    };
+    let leads = |member: &&Subject| MemberReport::of(member).is_leader;
     let name = &before.of_kind(MEMBER).find(leads)?.name;
     let member = now.find(MEMBER, name)?;
     (state(member) == AWAY).then(|| format!("{name} is away"))
@@ -100,30 +103,55 @@ fn leader_away(before: &StatusReport, now: &StatusReport) -> Option<String> {
 mod tests {
     use super::*;
     use crate::sample::sample;
+    use part::report::Grade;
+
+    /// Returns a member that reports nothing.
+    fn away(silent_ms: Option<u64>) -> MemberReport {
+        MemberReport {
+            reach: MemberReach::Away,
+            silent_ms,
+            ..MemberReport::default()
+        }
+    }
+
+    /// Returns a member that is reached.
+    fn reached(reach: MemberReach, rtt_us: u64) -> MemberReport {
+        MemberReport {
+            reach,
+            rtt_us: Some(rtt_us),
+            ..MemberReport::default()
+        }
+    }
 
     /// Makes a report of beta with this state of alpha and this leader.
-    fn report(alpha: &str, leader: Option<&str>) -> StatusReport {
+    fn report(alpha: MemberReport, leader: Option<&str>) -> StatusReport {
         let grade = |bad| if bad { Grade::Bad } else { Grade::Good };
         let whole = match leader {
             Some(leader) => format!("{leader} is the leader"),
             None => "no majority, changes are frozen".to_owned(),
         };
-        let kind = |name| {
-            if leader == Some(name) {
-                "node, leader"
-            } else {
-                "node"
-            }
+        let member = |name: &str, status: MemberReport| {
+            let is_leader = leader == Some(name);
+            Subject::new(MEMBER, name).publish(&MemberReport {
+                is_leader,
+                ..status
+            })
         };
-        let is_bad = alpha.starts_with(AWAY) || alpha.ends_with(DISK_FAILS);
-        let alpha = Subject::new(MEMBER, "alpha").state(alpha, grade(is_bad));
-        let beta = Subject::new(MEMBER, "beta").state("this machine", Grade::Good);
+        let alpha = member("alpha", alpha);
+        let beta = member("beta", reached(MemberReach::Local, 0));
+        let cluster = ClusterReport {
+            leader: leader.unwrap_or_default().to_owned(),
+            has_majority: leader.is_some(),
+            version_in_progress: None,
+        };
         StatusReport {
             part: CLUSTER.to_owned(),
             subjects: vec![
-                Subject::new(CLUSTER, "shop").state(&whole, grade(leader.is_none())),
-                alpha.fact("kind", kind("alpha")),
-                beta.fact("kind", kind("beta")),
+                Subject::new(CLUSTER, "shop")
+                    .state(&whole, grade(leader.is_none()))
+                    .publish(&cluster),
+                alpha,
+                beta,
             ],
             ..StatusReport::default()
         }
@@ -139,11 +167,11 @@ mod tests {
 
     #[test]
     fn a_lost_member_another_leader_and_the_return_are_events_once() {
-        let there = report("reachable, direct link, 0.3 ms", Some("alpha"));
-        let slower = report("reachable, through gamma, 0.9 ms", Some("alpha"));
-        let lost = report("away for 3 s", Some("beta"));
-        let later = report("away for 52 s", Some("beta"));
-        let back = report("reachable, direct link", Some("beta"));
+        let there = report(reached(MemberReach::Direct, 300), Some("alpha"));
+        let slower = report(reached(MemberReach::Relayed, 900), Some("alpha"));
+        let lost = report(away(Some(3_000)), Some("beta"));
+        let later = report(away(Some(52_000)), Some("beta"));
+        let back = report(reached(MemberReach::Direct, 300), Some("beta"));
         let mut all = Vec::new();
         let looks = [there, slower, lost, later, back.clone()];
         for pair in looks.windows(2) {
@@ -154,7 +182,11 @@ mod tests {
         cluster shop: alpha is the leader → beta is the leader: alpha is away
         member alpha: away → reachable: it was away for 52 s
         ");
-        let fails = report("reachable, direct link, its disk fails", None);
+        let failing = MemberReport {
+            fault: MemberFault::Disk,
+            ..reached(MemberReach::Direct, 300)
+        };
+        let fails = report(failing, None);
         insta::assert_snapshot!(told(&back, &fails).join("\n"), @r"
         member alpha: reachable → its disk fails: 
         cluster shop: beta is the leader → no majority, changes are frozen: 
@@ -177,7 +209,7 @@ mod tests {
                 ..StatusReport::default()
             };
             let mut look = sample();
-            look.reports = vec![processes, report("away", None)];
+            look.reports = vec![processes, report(away(None), None)];
             settled(&look).is_some()
         };
         assert!(!after(2_000));

@@ -4,17 +4,15 @@ use crate::look::{MachineReport, has_proxy};
 use crate::platform::PATIENCE_MS;
 use crate::traffic::Traffic;
 use part::report::StatusReport;
+use part::status::{ROLE, RoleReport};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 /// Timeout of the responses, milliseconds.
 const LIMIT_MS: u64 = PATIENCE_MS;
 
-/// Role of the proxy in the report of the supervisor, and its fact with the process that serves
-/// while this one is paused.
-const ROLE: &str = "role";
+/// Role of the proxy in the report of the supervisor.
 const PROXY: &str = "proxy";
-const SUCCESSOR: &str = "successor";
 /// Status of a paused frontend, and of one that another process serves meanwhile.
 const PAUSED: &str = "PAUSED";
 const UPGRADED: &str = "OPEN (upgrade)";
@@ -103,7 +101,7 @@ impl PollProgress {
             self.silent = None;
         }
         if let (Some(traffic), Some(successor)) = (&mut self.traffic, successor(&reports)) {
-            serves_elsewhere(traffic, &successor);
+            serves_elsewhere(traffic, successor);
         }
         MachineReport {
             changes: VecDeque::new(),
@@ -119,13 +117,13 @@ impl PollProgress {
 
 /// Returns the process of a new program that serves while the queried proxy is paused, according to
 /// the supervisor.
-fn successor(reports: &[StatusReport]) -> Option<String> {
+fn successor(reports: &[StatusReport]) -> Option<u32> {
     let mut proxies = reports.iter().filter_map(|report| report.find(ROLE, PROXY));
-    proxies.find_map(|role| role.words(SUCCESSOR))
+    proxies.find_map(|role| RoleReport::of(role).successor)
 }
 
 /// Marks the paused frontends of the queried proxy as served by another process.
-fn serves_elsewhere(traffic: &mut Traffic, successor: &str) {
+fn serves_elsewhere(traffic: &mut Traffic, successor: u32) {
     for row in traffic.rows.iter_mut().filter(|row| row.status == PAUSED) {
         UPGRADED.clone_into(&mut row.status);
         row.check = format!(
@@ -233,7 +231,7 @@ mod tests {
         let proxy = || Subject::new(ROLE, PROXY);
         // Without a successor, an operator has paused the frontend.
         assert_eq!(shown(proxy()).0, PAUSED);
-        let (status, check) = shown(proxy().fact(SUCCESSOR, "77"));
+        let (status, check) = shown(proxy().fact("successor", "77"));
         assert_eq!(status, UPGRADED);
         assert!(check.contains("process 77"), "{check}");
         assert_eq!(crate::look::grade(&status), part::report::Grade::Good);

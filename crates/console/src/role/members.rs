@@ -3,7 +3,8 @@
 use crate::look::MachineReport;
 use crate::platform::{MemberKind, PlatformMember};
 use crate::shared::RemoteNodeState;
-use part::report::{Grade, StatusReport, Subject, SubjectState};
+use part::report::{Grade, StatusReport, Subject, SubjectState, span};
+use part::status::{MemberKind as PublishedKind, MemberReach, MemberReport};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,8 +15,6 @@ pub const MEMBER: &str = "member";
 /// Facts with the effect of a failure: the predicted one, and that of a failure that has happened.
 const IF_IT_FAILS: &str = "if it fails";
 const FAILED: &str = "failed";
-/// State of the reporting member itself.
-const ITSELF: &str = "this machine";
 
 /// Returns the report of the cluster if it names the members. A control role that does not respond
 /// names none.
@@ -37,8 +36,10 @@ pub fn of(
     others: &BTreeMap<String, RemoteNodeState>,
 ) -> Vec<PlatformMember> {
     let subjects = report.iter().flat_map(|report| report.of_kind(MEMBER));
-    let mut members: Vec<PlatformMember> = subjects.map(member).collect();
-    let itself = members.iter().position(|one| one.state.word == ITSELF);
+    let subjects: Vec<&Subject> = subjects.collect();
+    let mut members: Vec<PlatformMember> = subjects.iter().map(|one| member(one)).collect();
+    let is_local = |one: &&Subject| MemberReport::of(one).reach == MemberReach::Local;
+    let itself = subjects.iter().position(is_local);
     let mut me = match itself {
         Some(at) => members.remove(at),
         None => PlatformMember {
@@ -74,19 +75,22 @@ pub fn of(
 }
 
 fn member(subject: &Subject) -> PlatformMember {
-    let kind = subject.words("kind").unwrap_or_default();
-    let is_arbiter = kind.starts_with("arbiter");
+    let member = MemberReport::of(subject);
     let mut effect = [IF_IT_FAILS, FAILED].iter();
     let effect = effect.find_map(|fact| subject.words(fact));
     let mut state = subject.state.clone();
     // The path to the member is shown at its link.
-    state.word = state.word.split(',').next().unwrap_or_default().to_owned();
+    state.word = match (member.reach, member.silent_ms) {
+        (MemberReach::Local, _) => "this machine".to_owned(),
+        (MemberReach::Away, Some(ms)) => format!("away for {}", span(ms)),
+        (MemberReach::Away, None) => "away".to_owned(),
+        _ => "reachable".to_owned(),
+    };
     PlatformMember {
         name: subject.name.clone(),
-        kind: if is_arbiter {
-            MemberKind::Arbiter
-        } else {
-            MemberKind::Node
+        kind: match member.kind {
+            PublishedKind::Arbiter => MemberKind::Arbiter,
+            PublishedKind::Node | PublishedKind::Unknown => MemberKind::Node,
         },
         state,
         why: subject.why.clone(),

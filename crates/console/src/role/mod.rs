@@ -30,7 +30,7 @@ use gather::{PollProgress, PollQuery, PollResponse};
 use operate::RuntimeApiClient;
 use part::channel::Received;
 use part::report::{BYTES_MAX, Event, Grade, Moment, StatusReport, Subject};
-use part::role::{Admission, Level, MemberNews, PartMessage, SupervisorMessage};
+use part::role::{Admission, Level, MemberNews, OrderResponse, PartMessage, SupervisorMessage};
 use part::voice::write_error;
 use part::work::PartRequest;
 use part::{lock, memory};
@@ -77,8 +77,6 @@ pub struct ConsoleEnvironment {
     pub versions: fn() -> PartMessage,
     pub verify: Verify,
     pub manual: Manual,
-    /// Reads a part's response to an order: what was done, or the reason for a refusal.
-    pub outcome: fn(part: &str, answer: &[u8]) -> Result<String, String>,
     /// Drops all privileges but the membership in a group. Called once the console listens, and
     /// before there is a second thread.
     pub confine: fn(Option<u32>) -> Result<(), String>,
@@ -579,9 +577,9 @@ impl ConsoleRole {
                 let command = command.into_bytes();
                 self.operate.send(connection, command, REPLY_MAX, then);
             }
-            (_, _, OperatorAction::Offer { part, .. }) => {
+            (_, _, OperatorAction::Offer { .. }) => {
                 let answer = match answer {
-                    SupervisorMessage::Answer { bytes } => (self.place.outcome)(part, bytes),
+                    SupervisorMessage::Answer { bytes } => OrderResponse::read(bytes),
                     _ => Err("the part does not know this".to_owned()),
                 };
                 self.finish_action(order, answer);

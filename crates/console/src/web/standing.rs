@@ -4,12 +4,8 @@
 use crate::platform::Platform;
 use crate::shared::OperatorAction;
 use part::report::Grade;
-use screen::standing::{ON, ScreenStatus};
-
-/// Fact with the process of a role.
-const PROCESS: &str = "process";
-/// Kind of subject for a role in the report of the supervisor.
-const ROLE: &str = "role";
+use part::status::{GuestReport, ROLE, RoleReport};
+use screen::standing::ScreenStatus;
 
 /// Returns the status of what an action opens.
 pub fn of(platform: &Platform, action: &OperatorAction) -> ScreenStatus {
@@ -25,14 +21,13 @@ pub fn of(platform: &Platform, action: &OperatorAction) -> ScreenStatus {
         reports.find_map(|report| report.find(kind, name))
     };
     let guest = look.reports.iter().find(|report| report.part == *part);
-    let on = guest.and_then(|report| report.find(kind, name)?.words(ON));
-    let on = on.unwrap_or_default();
+    let guest = guest.and_then(|report| report.find(kind, name));
+    let on = guest.map_or_else(String::new, |guest| GuestReport::of(guest).node);
+    let process = find(ROLE, part).and_then(|role| RoleReport::of(role).process);
     let mut members = platform.members.iter();
     ScreenStatus {
         is_away: members.any(|one| one.name == on && one.state.grade == Grade::Bad),
-        process: { find(ROLE, part) }
-            .and_then(|role| role.words(PROCESS))
-            .unwrap_or_default(),
+        process: process.map_or_else(String::new, |process| process.to_string()),
         is_offered: action.offer(look).is_some(),
         on,
     }
@@ -55,14 +50,14 @@ mod tests {
         for report in &mut look.reports {
             match report.part.as_str() {
                 "guest" => {
-                    let mut mail = Subject::new("guest", "mail").fact(ON, on);
+                    let mut mail = Subject::new("guest", "mail").fact("on", on);
                     if is_offered {
                         mail.offers = vec![sample::screen()];
                     }
                     report.subjects = vec![mail];
                 }
                 "supervisor" => {
-                    report.subjects = vec![Subject::new(ROLE, "guest").fact(PROCESS, process)];
+                    report.subjects = vec![Subject::new(ROLE, "guest").fact("process", process)];
                 }
                 _ => {}
             }

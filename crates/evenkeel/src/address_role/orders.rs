@@ -318,6 +318,7 @@ impl OrderChannel for Supervised {
                 let handed = HandedOver {
                     moves: !names.is_empty(),
                     words: names.join(" "),
+                    names,
                 };
                 let bytes = codec::encode(&handed);
                 self.send_response(&SupervisorMessage::Answer { bytes }, &[]);

@@ -4,12 +4,13 @@
 use super::status::{ANSWER_LIMIT, ask, not_known, report};
 use super::{print, refuse, reload};
 use address::message::{AddressRoleMessage as OfAddress, HandedOver, PART};
-use address::role::{HAND_OVER, LEASE, LEASE_MOVES, VIRTUAL_IP};
+use address::role::VIRTUAL_IP;
 use clap::ArgMatches;
 use part::channel::Received;
 use part::codec;
 use part::report::StatusReport;
 use part::role::SupervisorMessage;
+use part::status::{LeaseUse, RouterReport, RouterState};
 use std::process::ExitCode;
 use std::time::{Duration, Instant as Moment};
 use supervisor::directory::Instance;
@@ -68,8 +69,11 @@ fn hand_over(instance: &Instance, name: Option<String>, drain: Option<Duration>)
         Ok(handed) => handed,
         Err(error) => return refuse(error),
     };
+    let names = handed.instances();
     match handed {
-        HandedOver { moves: true, words } => wait_for_takers(instance, words.split_whitespace()),
+        HandedOver { moves: true, .. } => {
+            wait_for_takers(instance, names.iter().map(String::as_str))
+        }
         HandedOver { words, .. } if !words.is_empty() => refuse(words),
         HandedOver { .. } => refuse(nothing_moves(instance, wanted.as_deref())),
     }
@@ -168,37 +172,35 @@ fn end_of(report: &StatusReport, name: &str, waited: Duration) -> Option<HandOve
         let words = format!("{name} is no longer configured");
         return Some(HandOverResult::Unknown(words));
     };
-    let lease = one.words(LEASE);
-    let state = one.state.word.as_str();
-    if state != "MASTER" {
-        // Only a machine that sends adverts has a known priority.
-        let owner = one.words("with priority").and(one.words("owner"));
-        return match (owner, state) {
-            (Some(owner), "BACKUP") => {
+    let router = RouterReport::of(one);
+    if router.state != RouterState::Master {
+        let owner = router.other_owner;
+        return match router.state {
+            RouterState::Backup if !owner.is_empty() => {
                 Some(HandOverResult::Taken(format!("{name}: {owner} took over")))
             }
             // The new holder of the lease will send adverts in a moment.
-            (None, "BACKUP") if waited < LEASE_LIMIT => None,
+            RouterState::Backup if waited < LEASE_LIMIT => None,
             // Without its lease, an address is at fault here and receives no adverts: the lease has
             // moved to the new owner.
-            (_, "FAULT") if lease.as_deref() == Some(LEASE_MOVES) => {
+            RouterState::Fault if router.lease == LeaseUse::Moves => {
                 Some(HandOverResult::Taken(format!("{name}: {}", one.why)))
             }
-            (_, state) => Some(HandOverResult::Unknown(format!(
-                "{name}: this machine released the addresses ({state}: {}), but no other machine announces them",
-                one.why
+            _ => Some(HandOverResult::Unknown(format!(
+                "{name}: this machine released the addresses ({}: {}), but no other machine announces them",
+                one.state.word, one.why
             ))),
         };
     }
-    match (one.words(HAND_OVER), lease) {
-        (Some(_), _) => None,
-        (None, Some(_)) if waited < LEASE_LIMIT => None,
-        (None, Some(_)) => Some(HandOverResult::Kept(format!(
+    match (router.is_handing_over, router.lease.is_leased()) {
+        (true, _) => None,
+        (false, true) if waited < LEASE_LIMIT => None,
+        (false, true) => Some(HandOverResult::Kept(format!(
             "{name}: no other member took the lease within {} s, so this machine keeps the addresses; they move when \
              another member can serve them",
             LEASE_LIMIT.as_secs()
         ))),
-        (None, None) => Some(HandOverResult::Kept(format!(
+        (false, false) => Some(HandOverResult::Kept(format!(
             "{name}: no other node took over, so this machine keeps the addresses. Check with `evenkeel address` on another \
              node: it must run this instance, reach this machine, and accept its adverts"
         ))),
@@ -233,6 +235,7 @@ mod tests {
 
     #[test]
     fn a_hand_over_ends_when_somebody_took_over_or_nobody_did() {
+        use address::role::{HAND_OVER, LEASE};
         use part::report::{Grade, Subject};
         let one = |state: &str| Subject::new(VIRTUAL_IP, "www").state(state, Grade::Unknown);
         let end = |one: &Subject, seconds: u64| {
@@ -258,7 +261,7 @@ mod tests {
             matches!(fault, Some(HandOverResult::Unknown(_))),
             "{fault:?}"
         );
-        let moved = one("FAULT").fact(LEASE, LEASE_MOVES);
+        let moved = one("FAULT").fact(LEASE, "moves to a healthier node");
         assert!(matches!(end(&moved, 0), Some(HandOverResult::Taken(_))));
         let leased = one("MASTER").fact(LEASE, "decides");
         assert_eq!(end(&leased, 1), None);

@@ -6,7 +6,7 @@ use super::{end, farm_agent, reload, word};
 use clap::{Arg, ArgMatches, Command};
 use farm::keyword::NAME as PART;
 use farm::message::{
-    OperatorMessage as OfFarm, OrderResponse, Session, Sessions, UserHistoryResponse,
+    OperatorMessage as OfFarm, OrderResponse, Session, SessionState, Sessions, UserHistoryResponse,
 };
 use part::report::{Grade, Moment, StatusReport, Subject, span};
 use serde::de::DeserializeOwned;
@@ -135,10 +135,10 @@ fn sessions(matches: &ArgMatches) -> Result<String, String> {
 /// Formats a user as a row of a table.
 fn row(one: &Session) -> Subject {
     let name = Some(one.user.as_str()).filter(|name| !name.is_empty());
-    let grade = match one.state.as_str() {
-        "connected" => Grade::Good,
-        "pending" => Grade::Busy,
-        _ => Grade::Standby,
+    let grade = match one.state {
+        SessionState::Connected => Grade::Good,
+        SessionState::Pending => Grade::Busy,
+        SessionState::Disconnected | SessionState::Unseen | SessionState::Unknown => Grade::Standby,
     };
     let joined = |all: &[String]| {
         if all.is_empty() {
@@ -148,7 +148,7 @@ fn row(one: &Session) -> Subject {
         }
     };
     Subject::new("session", name.unwrap_or("-"))
-        .state(&one.state, grade)
+        .state(one.state.words(), grade)
         .fact("host", one.host.clone())
         .fact("farm", one.farm.clone())
         .fact("node", joined(&one.nodes))

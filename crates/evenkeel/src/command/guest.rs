@@ -22,9 +22,10 @@ use super::status::{ANSWER_LIMIT, ask, not_known, report};
 use super::{end, reload, word};
 use clap::ArgMatches;
 use guest::keyword::NAME as PART;
-use guest::role::report::{FENCING, GUEST, NODE, ON, TAKES};
+use guest::role::report::{FENCING, GUEST, NODE, ON};
 use part::report::{StatusReport, Subject};
 use part::role::{PartMessage, SupervisorMessage};
+use part::status::{GuestNodeReport, GuestNodeState};
 use std::process::ExitCode;
 use supervisor::directory::Instance;
 
@@ -82,7 +83,9 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
 
 /// Returns the nodes that accept no guests, with the result of their fencing.
 fn nodes_without(report: &StatusReport) -> String {
-    let nodes = report.of_kind(NODE).filter(|one| one.state.word != TAKES);
+    let nodes = report
+        .of_kind(NODE)
+        .filter(|one| GuestNodeReport::of(one).state != GuestNodeState::Available);
     let line = |one: &Subject| {
         let fencing = one.words(FENCING);
         let fencing = fencing.map_or_else(String::new, |words| format!("; fencing: {words}"));
@@ -128,7 +131,7 @@ fn unknown(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use guest::role::report::{FENCED, THIS_NODE};
+    use guest::role::report::{TAKES, THIS_NODE};
     use part::report::Grade;
 
     #[test]
@@ -137,7 +140,7 @@ mod tests {
         let report = StatusReport {
             subjects: vec![
                 node("alpha", TAKES),
-                node("beta", FENCED).fact(FENCING, "off confirmed by exec /bin/off 3 s ago"),
+                node("beta", "fenced").fact(FENCING, "off confirmed by exec /bin/off 3 s ago"),
                 node(THIS_NODE, "drained"),
             ],
             ..StatusReport::default()

@@ -18,6 +18,7 @@ use super::{end, payload_of_files, reload, word};
 use clap::ArgMatches;
 use part::codec;
 use part::report::{StatusReport, Subject};
+use part::status::VolumeReport;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::io::{self, Read};
@@ -33,7 +34,7 @@ use volume::config::{
 };
 use volume::device::{Backing, DeviceError, device_bytes};
 use volume::keyword::NAME as PART;
-use volume::report::{BACKING, CLIENTS, COPIES, FILES, REPLICATION, SERVING, SIZE, VOLUME};
+use volume::report::{BACKING, CLIENTS, SERVING, SIZE, VOLUME};
 use volume::role::{refusal_of_elsewhere, socket_path};
 
 /// Timeout until a role serves a new volume.
@@ -99,9 +100,9 @@ fn show(matches: &ArgMatches) -> Result<String, String> {
 /// Finds a volume with a local copy.
 fn find<'r>(report: &'r StatusReport, name: &str) -> Result<&'r Subject, String> {
     let subject = find_volume(report, name)?;
-    match subject.words(REPLICATION).zip(subject.words(BACKING)) {
-        Some((_, storage)) => Err(refusal_of_elsewhere(name, &storage)),
-        None => Ok(subject),
+    match VolumeReport::of(subject).external_storage.as_str() {
+        "" => Ok(subject),
+        storage => Err(refusal_of_elsewhere(name, storage)),
     }
 }
 
@@ -126,14 +127,14 @@ pub(in crate::command) fn section(
     let hint = |words| format!("{words}. `--from FILE` reads the section from a file");
     let (instance, report) = load_volume_report(matches).map_err(hint)?;
     let subject = find(&report, name)?;
-    let backing = subject.words(BACKING);
-    let backing = backing.and_then(|words| parse_backing(&words, name));
+    let volume = VolumeReport::of(subject);
+    let backing = parse_backing(&volume.backing, name);
     let (size_bytes, backing) = subject
         .value(SIZE)
         .zip(backing)
         .ok_or("the role does not report the size and the backing of the volume")?;
-    let pair = subject.words(COPIES);
-    let pair = pair.as_deref().and_then(ReplicaPair::parse);
+    let copies = volume.copies.as_ref();
+    let pair = copies.map(|copies| ReplicaPair::of(&copies.local, &copies.other));
     let spec = Spec {
         size_bytes,
         backing,
@@ -164,9 +165,7 @@ fn create(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (spec, instance) = section(matches, &name)?;
     if instance.is_some()
-        && find(&load_volume_report(matches)?.1, &name)?
-            .words(FILES)
-            .is_some()
+        && VolumeReport::of(find(&load_volume_report(matches)?.1, &name)?).has_deleted_files
     {
         return Err(format!(
             "volume '{name}' is still open, with files that were deleted: `evenkeel volume show {name}` says what to do"
@@ -366,8 +365,7 @@ fn remove_leftover(
 /// Returns the process of a running instance that has the volume in its configuration.
 fn configured(name: &str, backing: &Backing) -> Option<u32> {
     let same = |one: &Subject| {
-        let has = one.words(BACKING);
-        let has = has.and_then(|words| parse_backing(&words, name));
+        let has = parse_backing(&VolumeReport::of(one).backing, name);
         has.is_none_or(|has| is_same(has.path(), backing.path()))
     };
     let all = directory::instances().unwrap_or_default();

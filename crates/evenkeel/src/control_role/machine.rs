@@ -3,7 +3,7 @@
 
 use super::link::SupervisorLink;
 use crate::command::mask;
-use address::role::{BAND, FAULT, HEALTH, HEARD_OWNER, HERE, LEASE, VIRTUAL_IP};
+use address::role::{FAULT, HEALTH, VIRTUAL_IP};
 use cluster::authority::PartCredentials;
 use cluster::background::Background;
 use cluster::file_set::FileSet;
@@ -15,6 +15,7 @@ use cluster::machine::{
 use cluster::message::{PART, Recorded};
 use part::report::{self, Grade, StatusReport, Subject};
 use part::role::{KnownLease, KnownLeases, LeaseNews, MemberNews, PartMessage, SupervisorMessage};
+use part::status::{AddressReport, RouterReport};
 use part::{SharedFd, codec, lock, memory, row};
 use proxy::message::ProxyMessage as OfProxy;
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,12 +121,17 @@ fn without_proxy(report: Option<&StatusReport>) -> Health {
     let instances = report.into_iter().flat_map(|report| &report.subjects);
     let instances = instances.filter(|subject| subject.kind == VIRTUAL_IP);
     let addresses: Vec<&Subject> = instances.flat_map(|one| &one.children).collect();
-    let owned = addresses.iter().filter(|one| one.state.word == HERE);
+    let owned = addresses.iter().filter(|one| is_local(one));
     Health {
         addresses_owned: owned.count() as u64,
         addresses: addresses.len() as u64,
         ..Health::default()
     }
+}
+
+/// Returns whether this machine has an address.
+fn is_local(address: &Subject) -> bool {
+    AddressReport::of(address).is_local
 }
 
 /// Returns the virtual routers of a report of the address role.
@@ -134,13 +140,13 @@ fn routing(report: &StatusReport) -> Routing {
     let router = |one: &Subject| {
         let is_bad = one.state.grade == Grade::Bad;
         let fault = one.words(FAULT).filter(|_| is_bad);
-        let is_limited = one.value(BAND).is_some_and(|band| band > 0);
+        let status = RouterReport::of(one);
         RouterStatus {
             name: one.name.clone(),
             addresses: one.children.len() as u64,
-            is_owner: one.children.iter().any(|one| one.state.word == HERE),
-            heard_owner: one.words(HEARD_OWNER).map_or_else(String::new, cut),
-            has_lease: one.words(LEASE).is_some(),
+            is_owner: one.children.iter().any(is_local),
+            heard_owner: cut(status.other_node),
+            has_lease: status.lease.is_leased(),
             fault: match fault {
                 Some(words) => cut(words),
                 None if is_bad => cut(one.why.clone()),
@@ -148,7 +154,7 @@ fn routing(report: &StatusReport) -> Routing {
             },
             unavailable: one
                 .words(HEALTH)
-                .filter(|_| is_limited)
+                .filter(|_| status.has_unavailable_frontends)
                 .map_or_else(String::new, cut),
         }
     };
@@ -349,6 +355,7 @@ impl ServingMachine for Supervised {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use address::role::{BAND, HERE};
 
     #[test]
     fn a_machine_that_cannot_serve_is_observed_as_such() {

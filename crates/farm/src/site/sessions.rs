@@ -4,7 +4,7 @@ use super::agents::seen_word;
 use super::{FarmState, FarmStateInner};
 use crate::collection::Assignee;
 use crate::directory::{Entry, Presence};
-use crate::message::Session;
+use crate::message::{Session, SessionState};
 use crate::user::UserId;
 use part::lock;
 use part::report::Moment;
@@ -50,7 +50,7 @@ impl FarmState {
                 farm: self.name.clone(),
                 user: inner.agreement.directory.name_of(id).to_owned(),
                 host: entry.host.clone(),
-                state: inner.state(entry).to_owned(),
+                state: inner.state(entry),
                 from: own.cloned().unwrap_or_default(),
                 nodes: inner.carriers(id, entry, me),
                 collections: inner.collections_of(id, &entry.host),
@@ -94,13 +94,13 @@ impl FarmState {
 }
 
 impl FarmStateInner {
-    /// Returns the display name of a session's state.
-    fn state(&self, entry: &Entry) -> &'static str {
+    /// Returns the state of a session.
+    fn state(&self, entry: &Entry) -> SessionState {
         match entry.presence {
-            Presence::Pending => "pending",
-            Presence::Connected(_) => "connected",
-            Presence::Left if self.is_unseen(entry) => "no session seen",
-            Presence::Left => "disconnected",
+            Presence::Pending => SessionState::Pending,
+            Presence::Connected(_) => SessionState::Connected,
+            Presence::Left if self.is_unseen(entry) => SessionState::Unseen,
+            Presence::Left => SessionState::Disconnected,
         }
     }
 

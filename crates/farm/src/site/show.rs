@@ -178,9 +178,19 @@ const DECISIONS: [(&str, &str, &str, u64); 3] = [
     ),
 ];
 
+/// Numbers that are 1 for yes and 0 for no.
+const FLAGS: [&str; 2] = ["agent answers", "agrees"];
+
 /// Returns the numbers of a report.
 pub fn rows() -> Vec<NumberRow> {
-    let rows = ROWS.map(|(name, metric, words)| NumberRow::new(name, metric, words));
+    let rows = ROWS.map(|(name, metric, words)| {
+        let row = NumberRow::new(name, metric, words);
+        if FLAGS.contains(&name) {
+            row.flag()
+        } else {
+            row
+        }
+    });
     let decisions = DECISIONS.map(|(name, metric, words, _)| {
         NumberRow::new(name, metric, words).unit(Unit::Microseconds)
     });

@@ -3,7 +3,7 @@
 use crate::client::{Person, SOON, logs_on, negotiates, request, token};
 use crate::scene::{Peer, farm, number, payload, peer, role, state, subject, users, why};
 use farm::config::{Agent, Farm};
-use farm::message::OperatorMessage;
+use farm::message::{OperatorMessage, SessionState};
 use farm::role::FarmRole;
 use lab::eventually;
 use part::lock;
@@ -232,7 +232,7 @@ fn a_logon_of_which_the_agent_reports_no_session_is_not_called_a_session() {
     let (stream, letter) = comes(at, "anna");
     assert_eq!(letter, b'1');
     drop(stream);
-    let is_unseen = |role: &mut FarmRole| users(role).sessions[0].state == "no session seen";
+    let is_unseen = |role: &mut FarmRole| users(role).sessions[0].state == SessionState::Unseen;
     assert!(
         eventually(SOON, || is_unseen(&mut role)),
         "{:?}",
@@ -246,7 +246,7 @@ fn a_logon_of_which_the_agent_reports_no_session_is_not_called_a_session() {
     assert!(next.ends_with("no session there is known yet"), "{next}");
     // A report of it makes it one.
     agents[0].says("up\nsessions 1\nsession anna disconnected\n");
-    let is_left = |role: &mut FarmRole| users(role).sessions[0].state == "disconnected";
+    let is_left = |role: &mut FarmRole| users(role).sessions[0].state == SessionState::Disconnected;
     assert!(eventually(SOON, || is_left(&mut role)));
     assert_eq!(number_of(&role, "ts1", "disconnected"), Some(1));
 }

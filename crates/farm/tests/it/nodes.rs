@@ -3,7 +3,7 @@
 use crate::client::{Person, SOON, logs_on, negotiates, request, token};
 use crate::scene::{farm, number, peer, program, subject, users, why};
 use farm::config::{Farm, Farms};
-use farm::message::{OperatorMessage, OrderResponse};
+use farm::message::{OperatorMessage, OrderResponse, SessionState};
 use farm::role::FarmRole;
 use lab::eventually;
 use lab::pki::{Authority, Issued, Leaf};
@@ -189,7 +189,7 @@ fn a_user_whose_node_dies_comes_back_to_the_session_without_a_token() {
         stands(&beta, 0, "gone");
         let others = users(&mut beta).sessions;
         let mut others = others.iter().filter(|one| one.user != name);
-        assert!(others.all(|one| one.state == "disconnected"));
+        assert!(others.all(|one| one.state == SessionState::Disconnected));
         return;
     }
 }

@@ -6,7 +6,7 @@ use crate::client::{
 use crate::scene::{
     Peer, farm, next_role, number, payload, peer, program, role, state, subject, users, why,
 };
-use farm::message::{OperatorMessage, OrderResponse};
+use farm::message::{OperatorMessage, OrderResponse, SessionState};
 use farm::role::FarmRole;
 use lab::eventually;
 use part::codec;
@@ -86,7 +86,7 @@ fn a_user_is_redirected_with_a_token_and_comes_back_to_the_same_host() {
         let users = users(role).sessions;
         users
             .iter()
-            .any(|one| one.user == "anna" && one.state == "disconnected")
+            .any(|one| one.user == "anna" && one.state == SessionState::Disconnected)
     };
     assert!(
         eventually(SOON, || is_left(&mut role)),

@@ -28,6 +28,8 @@ impl Agreement {
             let shut_down = DesiredState::ShutDown {
                 within_ms: guest.stop_ms,
             };
+            let is_without_volumes = !local.has_volumes && !local.may_run;
+            let waits_for_volumes = !stopped && !self.own.drained && is_without_volumes;
             let (wish, why) = match (stopped, waiting) {
                 (true, _) => (
                     shut_down,
@@ -40,7 +42,7 @@ impl Agreement {
                     shut_down,
                     "this node is drained: `evenkeel node fill` starts its guests".to_owned(),
                 ),
-                (false, _) if !local.has_volumes && !local.may_run => (
+                (false, _) if is_without_volumes => (
                     DesiredState::Hold,
                     "its volumes are not here yet".to_owned(),
                 ),
@@ -57,6 +59,7 @@ impl Agreement {
                 forgives: false,
                 goes_to: None,
                 not_taken_by: None,
+                waits_for_volumes,
                 why,
             };
             (name.clone(), decided)

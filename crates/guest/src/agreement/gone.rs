@@ -41,6 +41,7 @@ impl Agreement {
             forgives: false,
             goes_to: None,
             not_taken_by: None,
+            waits_for_volumes: false,
             why: words(guests, name).to_owned(),
         };
         if let Some(lease) = self.held(name, now_ns) {
@@ -83,6 +84,7 @@ pub(super) fn alone((guests, name): (&Guests, &str), local: &LocalState) -> Gues
         forgives: false,
         goes_to: None,
         not_taken_by: None,
+        waits_for_volumes: false,
         why: words(guests, name).to_owned(),
     }
 }

@@ -128,6 +128,8 @@ pub struct GuestDecision {
     pub goes_to: Option<String>,
     /// Target of a move that did not take the guest.
     pub not_taken_by: Option<String>,
+    /// The guest waits only for its volumes.
+    pub waits_for_volumes: bool,
     /// Reason why the guest is elsewhere or does not run, as text; empty if it runs here.
     pub why: String,
 }
@@ -536,6 +538,7 @@ impl Agreement {
         let fencing = self.fencing_of(name, guests, (local, &record), now_ns);
         let is_open = self.is_open_here(guest, &record);
         let open = self.open_words(name, guests, &record, now_ns);
+        let waits_for_volumes = stays && !local.has_volumes && open.is_none();
         let why = match (stays, local.has_volumes) {
             (false, _) => open.unwrap_or_else(|| self.why((name, guests), &wanted, now_ns)),
             (true, has_volumes) => open
@@ -558,6 +561,7 @@ impl Agreement {
             forgives,
             goes_to: self.goes_to(name, &wanted).filter(|_| !stays),
             not_taken_by: self.not_taken_by(name, &record, &wanted),
+            waits_for_volumes: waits_for_volumes && cut_off.is_none(),
             why: cut_off.unwrap_or(why),
         }
     }
@@ -642,6 +646,7 @@ impl Agreement {
             forgives: false,
             goes_to: None,
             not_taken_by: None,
+            waits_for_volumes: false,
             why,
         }
     }

@@ -3,7 +3,7 @@
 use super::GuestRole;
 use super::carrier::PORT;
 use super::machine::GuestMachine;
-use super::report::{FENCED, FENCING};
+use super::report::FENCING;
 use crate::agreement::{Fenced, GuestDecision, RecordWrite};
 use crate::clock::{boottime_ms, boottime_ns};
 use crate::fence::nodes::Nodes;
@@ -12,6 +12,7 @@ use crate::fence::watchdog::{LocalGuestState, Watchdog};
 use crate::life::{DesiredState, GuestStatus};
 use part::power::control::PowerControl;
 use part::report::{Grade, NumberRow, Subject};
+use part::status::GuestNodeState;
 use part::voice::write_error;
 use std::collections::BTreeMap;
 
@@ -125,7 +126,12 @@ impl GuestRole {
     }
 
     /// Adds what is known about fencing to the subject of a node.
-    pub(super) fn fencing_of(&self, mut subject: Subject, is_there: bool) -> Subject {
+    pub(super) fn fencing_of(
+        &self,
+        mut subject: Subject,
+        is_there: bool,
+        state: &mut GuestNodeState,
+    ) -> Subject {
         let name = subject.name.clone();
         let mut number = 0;
         if name == self.guests.me {
@@ -139,7 +145,8 @@ impl GuestRole {
         } else if !is_there {
             let (words, fenced, runs) = self.fencing_words(&name);
             if fenced == Fenced::Off {
-                subject = subject.state(FENCED, Grade::Bad);
+                *state = GuestNodeState::Fenced;
+                subject = subject.state("fenced", Grade::Bad);
             }
             number = match fenced {
                 Fenced::No => u64::from(runs),

@@ -32,7 +32,7 @@ use crate::fence::gate::PreviousNodes;
 use crate::fence::nodes::Nodes;
 use crate::keyword::NAME;
 use crate::life::{DesiredState, GuestStatus, Input};
-use crate::message::{BEING_REMOVED, GuestConfiguration, GuestOrder, GuestResponse};
+use crate::message::{BEING_REMOVED, GuestConfiguration, GuestOrder, GuestResponse, RefusalReason};
 use crate::placement::Room;
 use crate::qemu::home::GuestDirectory;
 use crate::qemu::process::Confine;
@@ -448,7 +448,7 @@ impl GuestRole {
                 self.agreement.confirm_off(&self.guests, node, now)
             }
             GuestOrder::How { name } => return GuestResponse::of(report::how(self, name)),
-            GuestOrder::Remove { name } => return GuestResponse::of(self.remove(name)),
+            GuestOrder::Remove { name } => return self.remove(name),
             GuestOrder::Shown { name } => {
                 return GuestResponse {
                     bytes: report::shown(self, name),
@@ -499,7 +499,19 @@ impl GuestRole {
     }
 
     /// Removes all that is left of a guest whose section is gone.
-    fn remove(&mut self, name: &str) -> Result<String, String> {
+    fn remove(&mut self, name: &str) -> GuestResponse {
+        match self.erase(name) {
+            Ok(Some(words)) => GuestResponse::of(Ok(words)),
+            Ok(None) => GuestResponse {
+                reason: RefusalReason::BeingRemoved,
+                ..GuestResponse::of(Err(BEING_REMOVED.to_owned()))
+            },
+            Err(words) => GuestResponse::of(Err(words)),
+        }
+    }
+
+    /// Removes what is left of a guest. Returns None while parts of it still exist.
+    fn erase(&mut self, name: &str) -> Result<Option<String>, String> {
         let guests = &self.guests;
         if guests.guests.contains_key(name) || guests.templates.contains_key(name) {
             return Err(format!(
@@ -525,11 +537,13 @@ impl GuestRole {
         let erased = self
             .agreement
             .erase(&self.guests, name, has_home, boottime_ns())?;
-        match erased {
-            None => Err(BEING_REMOVED.to_owned()),
-            Some(true) => Ok(format!("removed what was left of guest {name}")),
-            Some(false) => Ok(format!("nothing is left of a guest {name}")),
-        }
+        Ok(erased.map(|has_erased| {
+            if has_erased {
+                format!("removed what was left of guest {name}")
+            } else {
+                format!("nothing is left of a guest {name}")
+            }
+        }))
     }
 
     fn move_to(&mut self, name: &str, node: &str) -> Result<(), String> {

@@ -9,14 +9,15 @@ use crate::keyword::NAME;
 use crate::life::{GuestStatus, PauseReason};
 
 use part::report::{Grade, Moment, NumberRow, StatusReport, Subject, span};
+use part::status::{
+    GuestDisk, GuestNodeReport, GuestNodeState, GuestReport, GuestState, StopOrder,
+};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Subject kind of guests and templates.
 pub const GUEST: &str = "guest";
 pub const NODE: &str = "guest node";
-/// State of a node that is confirmed off.
-pub const FENCED: &str = "fenced";
 /// Fact and number of a node that is gone: the state of its fencing. The number is 0 for none, 1
 /// in progress, 2 off confirmed, 3 failed.
 pub const FENCING: &str = "fencing";
@@ -26,8 +27,6 @@ pub const THIS_NODE: &str = "this node";
 pub const STOPPED: &str = "stopped";
 /// Number of a node: drains that were refused because no other node takes its guests.
 pub const REFUSED_DRAINS: &str = "refused drains";
-/// Value of [`STOPPED`] while the disks of the guest are restored, or after that was interrupted.
-pub const UNTIL_RESTORED: &str = "until it is restored";
 /// List of the nodes on which a guest failed too often, with the reasons. Such a node runs the
 /// guest only if no other node is available.
 pub const FAILED_AT: &str = "failed at";
@@ -73,14 +72,19 @@ pub(super) fn of(role: &GuestRole) -> StatusReport {
         let mut subject = Subject::new(GUEST, name).label("guest");
         // A guest that became a template may still shut down there.
         let holder = role.agreement.holder(name);
+        let mut status = GuestReport::default();
         subject = if holder.is_empty() || holder == role.guests.me {
+            status.state = GuestState::Template;
             subject.state(TEMPLATE, Grade::Standby)
         } else {
+            holder.clone_into(&mut status.node);
+            status.state = GuestState::Elsewhere;
             subject.why = format!("on {holder}");
             subject.state(ELSEWHERE, Grade::Standby).fact(ON, holder)
         };
         let subject = subject.number(RUNNING, 0).number("process", 0);
-        facts(subject, role, None, guest)
+        describe(&mut status, role, None, guest);
+        facts(subject, role, None, guest).publish(&status)
     }));
     let now_ns = clock::boottime_ns();
     let nodes = nodes_of(&role.guests.me, role.agreement.nodes(&role.guests, now_ns));
@@ -97,13 +101,20 @@ pub(super) fn of(role: &GuestRole) -> StatusReport {
             role.agreement.has_drained(&name)
         };
         subject = subject.number(REFUSED_DRAINS, role.agreement.refused_drains(&name).into());
-        let subject = match (is_there, is_drained) {
-            (true, true) => subject.state("drained", Grade::Standby),
-            (true, false) => subject.state(TAKES, Grade::Good),
-            (false, _) if is_me => subject.state("no majority", Grade::Bad),
-            (false, _) => subject.state("away", Grade::Bad),
+        let (subject, mut state) = match (is_there, is_drained) {
+            (true, true) => (
+                subject.state("drained", Grade::Standby),
+                GuestNodeState::Drained,
+            ),
+            (true, false) => (subject.state(TAKES, Grade::Good), GuestNodeState::Available),
+            (false, _) if is_me => (
+                subject.state("no majority", Grade::Bad),
+                GuestNodeState::NoMajority,
+            ),
+            (false, _) => (subject.state("away", Grade::Bad), GuestNodeState::Away),
         };
-        role.fencing_of(subject, is_there)
+        let subject = role.fencing_of(subject, is_there, &mut state);
+        subject.publish(&GuestNodeReport { state })
     }));
     StatusReport {
         part: NAME.to_owned(),
@@ -137,7 +148,8 @@ pub(super) fn shown(role: &GuestRole, name: &str) -> Vec<u8> {
         .iter_mut()
         .for_each(|one| one.offers.clear());
     report.subjects.retain(|one| {
-        one.kind == GUEST && one.state.word != ELSEWHERE && (name.is_empty() || one.name == name)
+        let is_elsewhere = GuestReport::of(one).state == GuestState::Elsewhere;
+        one.kind == GUEST && !is_elsewhere && (name.is_empty() || one.name == name)
     });
     if name.is_empty() {
         report
@@ -193,17 +205,20 @@ fn rows() -> Vec<NumberRow> {
             "here",
             "evenkeel_guest_node_here",
             "1 for the node that reports it.",
-        ),
+        )
+        .flag(),
         NumberRow::new(
             RUNNING,
             "evenkeel_guest_running",
             "1 where the guest runs on this node.",
-        ),
+        )
+        .flag(),
         NumberRow::new(
             CHECK,
             "evenkeel_guest_check_up",
             "1 where the guest runs on this node and its check is up.",
-        ),
+        )
+        .flag(),
         NumberRow::new(
             "memory",
             "evenkeel_guest_memory_bytes",
@@ -245,9 +260,12 @@ fn a_guest(role: &GuestRole, name: &str, guest: Option<&Guest>) -> Subject {
         .map(|decided| decided.why.clone())
         .unwrap_or_default();
     let is_here = machine.is_some_and(|machine| machine.life.is_there());
-    let (word, grade) = state(role, name, shown.as_ref().map(|(shown, _)| shown), is_here);
+    let (state, grade) = state(role, name, shown.as_ref().map(|(shown, _)| shown), is_here);
     if let Some(machine) = machine {
-        why = why_not(role, machine, guest, &shown, why);
+        let waits_for_volumes = decided.is_some_and(|decided| decided.waits_for_volumes);
+        let volumes = guest.filter(|_| waits_for_volumes);
+        let volumes = volumes.and_then(|guest| role.volume_words(name, guest));
+        why = why_not(role, machine, &shown, volumes.unwrap_or(why));
     }
     let is_down = machine.is_some_and(|one| one.is_running() && is_down(one));
     let is_silent = is_here && machine.is_some_and(GuestMachine::is_silent);
@@ -263,7 +281,12 @@ fn a_guest(role: &GuestRole, name: &str, guest: Option<&Guest>) -> Subject {
     } else {
         grade
     };
-    let mut subject = Subject::new(GUEST, name).label("guest").state(word, grade);
+    let subject = Subject::new(GUEST, name).label("guest");
+    let mut subject = subject.state(state_word(state), grade);
+    let mut status = GuestReport {
+        state,
+        ..GuestReport::default()
+    };
     subject.since = shown.as_ref().filter(|_| is_here).map(|(_, since)| *since);
     subject.why = why;
     subject = moving(subject, role, name);
@@ -273,18 +296,25 @@ fn a_guest(role: &GuestRole, name: &str, guest: Option<&Guest>) -> Subject {
         (true, true) => THIS_NODE.to_owned(),
         (false, _) => role.agreement.holder(name).to_owned(),
     };
+    holder.clone_into(&mut status.node);
     subject = subject.fact(ON, holder);
     if role.agreement.is_restoring(name) {
-        subject = subject.fact(STOPPED, UNTIL_RESTORED.to_owned());
+        status.stop_order = StopOrder::UntilRestored;
+        subject = subject.fact(STOPPED, "until it is restored");
     } else if role.agreement.is_stopped(&role.guests, name) {
-        subject = subject.fact(STOPPED, "until `guest start`".to_owned());
+        status.stop_order = StopOrder::UntilStart;
+        subject = subject.fact(STOPPED, "until `guest start`");
     }
     if !is_here && role.agreement.is_unplaced(name) {
-        subject = subject.fact(UNPLACED, "on no node".to_owned());
+        status.is_unplaced = true;
+        subject = subject.fact(UNPLACED, "on no node");
     }
+    status.has_failed_move = role.moves.stays.contains_key(name);
     if let Some(guest) = guest {
         subject = facts(subject, role, machine, guest);
+        describe(&mut status, role, machine, guest);
     }
+    subject = subject.publish(&status);
     let running = matches!(shown, Some((GuestStatus::Running, _)));
     let process = machine.and_then(|machine| machine.process());
     subject = subject.number(RUNNING, u64::from(running)).number(
@@ -299,32 +329,55 @@ fn a_guest(role: &GuestRole, name: &str, guest: Option<&Guest>) -> Subject {
     subject
 }
 
+/// Adds the configuration of a guest to its status for programs.
+fn describe(
+    status: &mut GuestReport,
+    role: &GuestRole,
+    machine: Option<&GuestMachine>,
+    guest: &Guest,
+) {
+    // A running guest keeps the disks of its start, whatever its section says since.
+    let described = machine.and_then(|machine| role.described(&machine.name, machine));
+    let disks = described.unwrap_or(guest).disks.iter();
+    let disks = disks.map(|disk| GuestDisk {
+        volume: disk.volume.clone(),
+        is_read_only: disk.read_only,
+    });
+    status.disks = disks.collect();
+    status.prefers.clone_from(&guest.prefer);
+    if let Some(machine) = machine.filter(|machine| machine.life.is_there()) {
+        status.files = machine.home.path().display().to_string();
+    }
+}
+
 /// Returns the state and grade of a guest. `shown`: status on this node.
 fn state(
     role: &GuestRole,
     name: &str,
     shown: Option<&GuestStatus>,
     is_here: bool,
-) -> (&'static str, Grade) {
+) -> (GuestState, Grade) {
     if is_here && role.moves.departures.contains_key(name) {
-        return ("moving", Grade::Busy);
+        return (GuestState::Moving, Grade::Busy);
     }
     let rests = role.agreement.rests(&role.guests, name);
     let machine = role.machines.get(name);
     let stays_frozen = machine.is_some_and(|one| one.stays_frozen(clock::boottime_ms()));
     match shown {
         Some(GuestStatus::Paused(PauseReason::Moving)) if is_here && is_left_paused(role, name) => {
-            ("paused", Grade::Bad)
+            (GuestState::Paused, Grade::Bad)
         }
         Some(shown @ GuestStatus::Running) if is_here && stays_frozen => {
-            (words(shown).0, Grade::Bad)
+            (published(shown).0, Grade::Bad)
         }
-        Some(shown) if is_here => words(shown),
+        Some(shown) if is_here => published(shown),
         // An earlier status on this node does not matter.
-        _ if elsewhere(role, name).0 == ELSEWHERE => elsewhere(role, name),
-        _ if rests.is_some() => rests.as_ref().map_or(("down", Grade::Standby), words),
+        _ if elsewhere(role, name).0 == GuestState::Elsewhere => elsewhere(role, name),
+        _ if rests.is_some() => rests
+            .as_ref()
+            .map_or((GuestState::Down, Grade::Standby), published),
         Some(shown @ (GuestStatus::Waits(_) | GuestStatus::Failed | GuestStatus::Off)) => {
-            words(shown)
+            published(shown)
         }
         _ => elsewhere(role, name),
     }
@@ -436,32 +489,53 @@ fn check(subject: Subject, machine: &GuestMachine) -> Subject {
 
 /// The word for a state.
 pub(super) fn state_words(shown: &GuestStatus) -> &'static str {
-    words(shown).0
+    state_word(published(shown).0)
 }
 
-fn words(shown: &GuestStatus) -> (&'static str, Grade) {
+/// Returns the state as a report publishes it, and its grade.
+fn published(shown: &GuestStatus) -> (GuestState, Grade) {
     match shown {
-        GuestStatus::Down => ("down", Grade::Standby),
-        GuestStatus::Waits(_) => ("restarting", Grade::Bad),
-        GuestStatus::Starting => ("starting", Grade::Busy),
-        GuestStatus::Running => ("running", Grade::Good),
-        GuestStatus::Paused(PauseReason::Moving) => ("moving", Grade::Busy),
-        GuestStatus::Paused(PauseReason::Snapshot) => ("paused", Grade::Busy),
-        GuestStatus::Paused(_) => ("paused", Grade::Bad),
-        GuestStatus::ShuttingDown(_) => ("shutting down", Grade::Busy),
-        GuestStatus::Ending => ("ending", Grade::Busy),
-        GuestStatus::Off => ("off", Grade::Standby),
-        GuestStatus::Failed => ("failed", Grade::Bad),
+        GuestStatus::Down => (GuestState::Down, Grade::Standby),
+        GuestStatus::Waits(_) => (GuestState::Restarting, Grade::Bad),
+        GuestStatus::Starting => (GuestState::Starting, Grade::Busy),
+        GuestStatus::Running => (GuestState::Running, Grade::Good),
+        GuestStatus::Paused(PauseReason::Moving) => (GuestState::Moving, Grade::Busy),
+        GuestStatus::Paused(PauseReason::Snapshot) => (GuestState::Paused, Grade::Busy),
+        GuestStatus::Paused(_) => (GuestState::Paused, Grade::Bad),
+        GuestStatus::ShuttingDown(_) => (GuestState::ShuttingDown, Grade::Busy),
+        GuestStatus::Ending => (GuestState::Ending, Grade::Busy),
+        GuestStatus::Off => (GuestState::Off, Grade::Standby),
+        GuestStatus::Failed => (GuestState::Failed, Grade::Bad),
     }
 }
 
-fn elsewhere(role: &GuestRole, name: &str) -> (&'static str, Grade) {
-    let holder = role.agreement.holder(name);
-    if holder.is_empty() || holder == role.guests.me {
-        ("down", Grade::Standby)
-    } else {
-        (ELSEWHERE, Grade::Standby)
+fn state_word(state: GuestState) -> &'static str {
+    match state {
+        GuestState::Down => "down",
+        GuestState::Restarting => "restarting",
+        GuestState::Starting => "starting",
+        GuestState::Running => "running",
+        GuestState::Moving => "moving",
+        GuestState::Paused => "paused",
+        GuestState::ShuttingDown => "shutting down",
+        GuestState::Ending => "ending",
+        GuestState::Off => "off",
+        GuestState::Failed => "failed",
+        GuestState::Elsewhere => ELSEWHERE,
+        GuestState::Template => TEMPLATE,
+        GuestState::Unknown => "unknown",
     }
+}
+
+fn elsewhere(role: &GuestRole, name: &str) -> (GuestState, Grade) {
+    let holder = role.agreement.holder(name);
+    let is_down = holder.is_empty() || holder == role.guests.me;
+    let state = if is_down {
+        GuestState::Down
+    } else {
+        GuestState::Elsewhere
+    };
+    (state, Grade::Standby)
 }
 
 /// Returns why a guest that should run is on no node that responds, as text.
@@ -481,7 +555,6 @@ fn nowhere(role: &GuestRole, name: &str, why: String) -> String {
 fn why_not(
     role: &GuestRole,
     machine: &GuestMachine,
-    guest: Option<&Guest>,
     shown: &Option<(GuestStatus, part::report::Moment)>,
     why: String,
 ) -> String {
@@ -533,9 +606,6 @@ why
                 if why.is_empty() { "" } else { "; " }
             )
         }
-        _ if why == "its volumes are not here yet" => guest
-            .and_then(|guest| role.volume_words(&machine.name, guest))
-            .unwrap_or(why),
         _ => why,
     }
 }
@@ -602,6 +672,7 @@ mod tests {
         let mail = report.find(GUEST, "mail").unwrap();
         assert_eq!(mail.state.grade, Grade::Standby, "{mail:?}");
         assert_eq!(mail.state.word, ELSEWHERE);
+        assert_eq!(GuestReport::of(mail).state, GuestState::Elsewhere);
         hear(&mut role, "");
         let report = of(&role);
         let mail = report.find(GUEST, "mail").unwrap();

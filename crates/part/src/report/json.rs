@@ -29,6 +29,7 @@ fn row(row: &NumberRow) -> (String, Json) {
         unit,
         kind,
         metric,
+        is_flag: _,
     } = row;
     let known = json!({ "words": words, "unit": unit, "kind": kind, "metric": metric });
     (name.clone(), known)
@@ -48,7 +49,7 @@ fn subject(one: &Subject) -> Json {
         let Event { at, from, to, why } = event;
         json!({ "at": at, "from": from, "to": to, "why": why })
     });
-    json!({
+    let mut json = json!({
         "kind": one.kind,
         "name": one.name,
         "state": one.state.word,
@@ -59,5 +60,9 @@ fn subject(one: &Subject) -> Json {
         "numbers": numbers.collect::<Map<_, _>>(),
         "children": subjects(&one.children),
         "events": events.collect::<Json>(),
-    })
+    });
+    if let Some(status) = one.status::<Json>() {
+        json["status"] = status;
+    }
+    json
 }

@@ -17,8 +17,9 @@ pub use text::span;
 
 use crate::codec::{self, InvalidEncoding};
 use crate::role::{Level, PartMessage, SupervisorMessage};
-use crate::{SharedFd, memory};
+use crate::{SharedFd, memory, words};
 use rustix::time::{ClockId, clock_gettime};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -31,6 +32,10 @@ pub const BYTES_MAX: usize = 16 << 20;
 
 /// Maximum nesting of values; each level of children takes four.
 const DEPTH_MAX: usize = 32;
+
+/// Maximum size of the typed status of a subject that is read, in bytes, and its maximum nesting.
+const STATUS_BYTES_MAX: usize = 64 << 10;
+const STATUS_DEPTH_MAX: usize = 12;
 
 /// Maximum length of a summary, in characters.
 const SUMMARY_MAX: usize = 200;
@@ -86,8 +91,8 @@ impl Moment {
     }
 }
 
-// No field here may be optional for a writer: a subject of one byte would become a value of some
-// hundred bytes, and the size of a report would no longer bound the memory.
+// No other field here may be optional for a writer: a subject of one byte would become a value of
+// some hundred bytes, and the size of a report would no longer bound the memory.
 
 /// An object that a report describes, such as a virtual address.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -113,6 +118,10 @@ pub struct Subject {
     pub events: Vec<Event>,
     /// Actions that an operator may request now.
     pub offers: Vec<SubjectAction>,
+    /// Encoded status for programs, of a type in [`crate::status`]; empty if the part, or an older
+    /// version of it, publishes none. Whoever decides reads this, and nothing that is a text.
+    #[serde(default, with = "serde_bytes")]
+    pub status: Vec<u8>,
 }
 
 /// An action that an operator may request for a subject: a message to the part of the report.
@@ -256,6 +265,9 @@ pub struct NumberRow {
     pub kind: NumberKind,
     /// Name of the metric; empty if the number is not exported.
     pub metric: String,
+    /// True if the value is 1 for yes and 0 for no.
+    #[serde(default)]
+    pub is_flag: bool,
 }
 
 /// The unit of a number.
@@ -282,7 +294,20 @@ pub enum NumberKind {
 impl StatusReport {
     /// Encodes the report for another process.
     pub fn encode(&self) -> Vec<u8> {
+        if words::is_noisy() {
+            return codec::encode(&self.clone().with_noise());
+        }
         codec::encode(self)
+    }
+
+    /// Replaces every text for people by noise. What identifies or counts something stays, and the
+    /// typed statuses.
+    pub fn with_noise(mut self) -> StatusReport {
+        self.subjects.iter_mut().for_each(Subject::add_noise);
+        for row in &mut self.rows {
+            row.words = words::noise(&row.words);
+        }
+        self
     }
 
     /// Returns the response to a request for the report. The report is a memory file among the
@@ -371,6 +396,37 @@ impl Subject {
             *text = language::without_numbers(mem::take(text));
         }
         self.children.iter_mut().for_each(Subject::strip_numbers);
+    }
+
+    /// Replaces the texts for people by noise.
+    fn add_noise(&mut self) {
+        let events = self.events.iter_mut();
+        let events = events.flat_map(|event| [&mut event.from, &mut event.to, &mut event.why]);
+        let offers = self.offers.iter_mut();
+        let offers = offers.flat_map(|offer| [&mut offer.label, &mut offer.follows]);
+        let facts = self
+            .facts
+            .iter_mut()
+            .flat_map(|fact| match &mut fact.value {
+                FactValue::Text(text) => slice::from_mut(text),
+                FactValue::List(words) | FactValue::Lines(words) => words,
+            });
+        let own = [&mut self.why, &mut self.state.word];
+        for text in facts.chain(events).chain(offers).chain(own) {
+            *text = words::noise(text);
+        }
+        self.children.iter_mut().for_each(Subject::add_noise);
+    }
+
+    /// Publishes the status for programs.
+    pub fn publish<T: Serialize>(mut self, status: &T) -> Subject {
+        self.status = codec::encode(status);
+        self
+    }
+
+    /// Returns the status that the part published; None if there is none of this type.
+    pub fn status<T: DeserializeOwned>(&self) -> Option<T> {
+        codec::decode_within(&self.status, STATUS_BYTES_MAX, STATUS_DEPTH_MAX).ok()
     }
 
     /// Creates a subject in an unknown state.
@@ -494,7 +550,14 @@ impl NumberRow {
                 NumberKind::Gauge
             },
             metric: metric.to_owned(),
+            is_flag: false,
         }
+    }
+
+    /// Declares that the value is 1 for yes and 0 for no.
+    pub fn flag(mut self) -> NumberRow {
+        self.is_flag = true;
+        self
     }
 
     pub fn unit(mut self, unit: Unit) -> NumberRow {

@@ -1,7 +1,7 @@
 //! Messages between parts, and from commands to a part. The supervisor forwards them by the name of
 //! the part without decoding them.
 
-use super::bounded::{Leases, Name, Part, record};
+use super::bounded::{Leases, Name, Part, long_words, record};
 use crate::codec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -114,6 +114,34 @@ pub enum LeaseNews {
         #[serde(with = "Name")]
         name: String,
     },
+}
+
+/// Fields of every part's response to an order that its report offered
+/// ([`crate::report::SubjectAction`]). Each part has a type of its own with further fields.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct OrderResponse {
+    /// True if the order was executed, or is being executed. The address role has another name for
+    /// it.
+    #[serde(alias = "moves")]
+    pub good: bool,
+    /// Result of the order, or the error.
+    #[serde(with = "long_words")]
+    pub words: String,
+}
+
+impl OrderResponse {
+    /// Reads the response of a part: the result, or the error.
+    ///
+    /// # Errors
+    /// The order was refused, or the response cannot be decoded. The reason as text.
+    pub fn read(bytes: &[u8]) -> Result<String, String> {
+        match codec::decode::<OrderResponse>(bytes) {
+            Ok(response) if response.good => Ok(response.words),
+            Ok(response) => Err(response.words),
+            Err(_) => Err("its response cannot be decoded".to_owned()),
+        }
+    }
 }
 
 /// Kinds of [`LeaseNews`], above all kinds of the parts themselves.

@@ -4,6 +4,7 @@
 use super::between::{LEASE_NAME_BYTES_MAX, LEASES_MAX, PART_BYTES_MAX, RECORD_BYTES_MAX};
 use super::volumes::{USED_VOLUMES_MAX, VOLUME_NAME_BYTES_MAX, VOLUME_WHY_BYTES_MAX};
 use super::{PATH_BYTES_MAX, WORDS_BYTES_MAX};
+use crate::words::rendered;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -58,11 +59,20 @@ fn cut(text: &str, max: usize) -> &str {
 /// unprivileged process may have sent the text.
 pub struct Text<const MAX: usize>;
 
-pub type Words = Text<WORDS_BYTES_MAX>;
+/// A text for operators of at most `MAX` bytes: rendered, so no receiver decides by it
+/// ([`crate::words`]).
+pub struct RenderedText<const MAX: usize>;
+
+/// A text for operators.
+pub type Words = RenderedText<WORDS_BYTES_MAX>;
+
+/// A label of an operator's choice, or another text of that length that is data.
+pub type Label = Text<WORDS_BYTES_MAX>;
 pub type Name = Text<LEASE_NAME_BYTES_MAX>;
 pub type VolumeName = Text<VOLUME_NAME_BYTES_MAX>;
 /// Reason why a volume is not ready.
-pub type VolumeWhy = Text<VOLUME_WHY_BYTES_MAX>;
+pub type VolumeWhy = RenderedText<VOLUME_WHY_BYTES_MAX>;
+/// Name of a part.
 pub type Part = Text<PART_BYTES_MAX>;
 
 impl<const MAX: usize> Text<MAX> {
@@ -89,6 +99,45 @@ impl<const MAX: usize> Text<MAX> {
         } else {
             text
         })
+    }
+}
+
+impl<const MAX: usize> RenderedText<MAX> {
+    /// Serializes the text, truncated.
+    ///
+    /// # Errors
+    /// The serializer fails.
+    pub fn serialize<S: Serializer>(value: &str, to: S) -> Result<S::Ok, S::Error> {
+        text::<MAX, S>(&rendered(value), to)
+    }
+
+    /// Deserializes the text.
+    ///
+    /// # Errors
+    /// The deserializer fails, or the text is too long.
+    pub fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<String, D::Error> {
+        Text::<MAX>::deserialize(from)
+    }
+}
+
+/// A text for operators of any length.
+pub mod long_words {
+    use super::{Deserialize, Deserializer, Serializer, rendered};
+
+    /// Serializes the text.
+    ///
+    /// # Errors
+    /// The serializer fails.
+    pub fn serialize<S: Serializer>(value: &str, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&rendered(value))
+    }
+
+    /// Deserializes the text.
+    ///
+    /// # Errors
+    /// The deserializer fails.
+    pub fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<String, D::Error> {
+        String::deserialize(from)
     }
 }
 

@@ -28,8 +28,9 @@ mod volumes;
 mod watch;
 
 pub use between::{
-    KnownLease, KnownLeases, LEASE_NAME_BYTES_MAX, LEASES_MAX, LeaseNews, PART_BYTES_MAX,
-    PartMessage, RECORD_BYTES_MAX, SHORT_RECORD_BYTES_MAX, WantedLease, WantedLeases,
+    KnownLease, KnownLeases, LEASE_NAME_BYTES_MAX, LEASES_MAX, LeaseNews, OrderResponse,
+    PART_BYTES_MAX, PartMessage, RECORD_BYTES_MAX, SHORT_RECORD_BYTES_MAX, WantedLease,
+    WantedLeases,
 };
 pub use external::{
     EXTERNAL_ARGUMENTS_MAX, EXTERNAL_FRAME_MAX, EXTERNAL_RUNNING_MAX, ExternalCheck, ExternalEnd,

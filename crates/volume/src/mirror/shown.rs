@@ -47,6 +47,8 @@ pub struct MirrorStatus {
     /// True if requests fail instead of waiting for an owner.
     pub fails: bool,
     pub said: String,
+    /// Hand-overs that this node refused as the owner.
+    pub refused_hand_overs: u64,
     /// Problem of the local disk, as text.
     pub trouble: Option<String>,
 }
@@ -89,6 +91,7 @@ pub(super) struct StatusPublisher {
     /// Last ignored epoch of the other node.
     pub(super) absurd: Option<crate::replica::Epoch>,
     pub(super) resyncs: u64,
+    pub(super) refused_hand_overs: u64,
     /// An event occurred, so the status is published at once.
     pub(super) is_due: bool,
 }
@@ -193,6 +196,7 @@ impl Mirror {
             apart: self.apart(),
             fails: self.fails(now),
             said: self.shown.said.clone(),
+            refused_hand_overs: self.shown.refused_hand_overs,
             trouble,
         };
         let failed = self.shown.last.as_ref().is_some_and(|last| last.fails);

@@ -150,6 +150,7 @@ impl Mirror {
             }
             ReplicaAction::Say(notice) => {
                 self.shown.resyncs += u64::from(notice == Notice::InSync);
+                self.shown.refused_hand_overs += u64::from(notice == Notice::NotHandedOver);
                 self.shown.said = notice.to_string();
                 self.shown.is_due = true;
                 (self.outside.say)(notice.to_string());

@@ -6,6 +6,7 @@ use crate::config::{ExternalVolume, size_words};
 use crate::report::{BACKING, NO_OWNER, OWNER, OWNER_HERE, REPLICATION, SERVING, SIZE, VOLUME};
 use part::report::{Grade, Moment, Subject};
 use part::role::{KnownLease, VolumeUse};
+use part::status::{PublishedVolumeState, VolumeReport};
 
 /// Lease rank of a node that uses the volume exclusively.
 const USED_HERE: u32 = 4;
@@ -131,9 +132,21 @@ impl ExternalVolumeState {
             subject.why = self.is_ready(VolumeUse::Alone).err().unwrap_or_default();
         }
         subject.since = Some(since);
+        let status = VolumeReport {
+            state: match word {
+                OWNED => PublishedVolumeState::Serving,
+                WAITING => PublishedVolumeState::Frozen,
+                _ => PublishedVolumeState::External,
+            },
+            external_storage: storage.to_string(),
+            owner: self.owner().to_owned(),
+            is_owner: word == OWNED,
+            ..VolumeReport::default()
+        };
         let is_owned = u64::from(word == OWNED);
         let epoch = self.lease.as_ref().map_or(0, |lease| lease.epoch);
         subject
+            .publish(&status)
             .number(SIZE, size.unwrap_or_default())
             .number(SERVING, is_owned)
             .number(OWNER_HERE, is_owned)

@@ -3,6 +3,7 @@
 
 use super::{ClusterStatus, MemberStatus, list};
 use part::report::{Grade, Subject, span};
+use part::status::MemberFault;
 
 impl MemberStatus {
     /// Returns what the end of the supervisor of a member that is reached means; `None` if it has
@@ -23,22 +24,42 @@ impl ClusterStatus {
     /// Returns a member that is reached, with what is wrong with it besides its connections.
     pub(super) fn reached_member(&self, member: &MemberStatus, state: &str) -> Subject {
         let subject = Subject::new("member", &member.name);
-        let is_me = member.id == self.me;
-        let (what, why) = if let Some(why) = member.disk_words() {
-            ("its disk fails", why)
-        } else if let Some(why) = member.supervisor_words() {
-            ("without a supervisor", why)
-        } else if let Some(why) = self.missing_files_words().filter(|_| is_me) {
-            ("its files are missing", why)
-        } else if let Some(why) = self.certificate_words().filter(|_| is_me) {
-            ("its certificate ends", why)
-        } else {
+        let Some((fault, why)) = self.fault_of(member) else {
             return subject.state(state, Grade::Good);
+        };
+        let what = match fault {
+            MemberFault::Disk => "its disk fails",
+            MemberFault::Supervisor => "without a supervisor",
+            MemberFault::Files => "its files are missing",
+            MemberFault::Certificate => "its certificate ends",
+            MemberFault::None | MemberFault::Unknown => "it fails",
         };
         Subject {
             why,
             ..subject.state(&format!("{state}, {what}"), Grade::Bad)
         }
+    }
+
+    /// Returns the worst fault of a member besides its connections, and what to do; `None` if it
+    /// has none, or is not reached.
+    pub(super) fn fault_of(&self, member: &MemberStatus) -> Option<(MemberFault, String)> {
+        if !member.reach.is_there() {
+            return None;
+        }
+        if let Some(why) = member.disk_words() {
+            return Some((MemberFault::Disk, why));
+        }
+        if let Some(why) = member.supervisor_words() {
+            return Some((MemberFault::Supervisor, why));
+        }
+        if member.id != self.me {
+            return None;
+        }
+        if let Some(why) = self.missing_files_words() {
+            return Some((MemberFault::Files, why));
+        }
+        let why = self.certificate_words()?;
+        Some((MemberFault::Certificate, why))
     }
 
     /// Returns what missing files mean, and what to do; `None` if no file is missing.

@@ -10,6 +10,7 @@ use crate::platform::{MemberKind, PlatformMember};
 use crate::traffic::TrafficRowKind;
 use maud::{Markup, html};
 use part::report::{Grade, Subject};
+use part::status::{GUEST, GuestReport, GuestState};
 
 /// Height of the head of a box.
 pub(super) const HEAD: usize = 44;
@@ -141,7 +142,7 @@ fn add_subject_lines(member: &PlatformMember, part: &str, kind: &str, lines: &mu
         .filter(|report| report.part == part)
         .flat_map(|report| report.of_kind(kind))
         // An object that is elsewhere appears in the box of that machine.
-        .filter(|one| one.state.word != "elsewhere")
+        .filter(|one| one.kind != GUEST || GuestReport::of(one).state != GuestState::Elsewhere)
         .collect();
     if subjects.is_empty() {
         return;

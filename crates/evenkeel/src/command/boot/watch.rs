@@ -55,12 +55,20 @@ pub fn watch(matches: &ArgMatches) -> Result<String, String> {
                 watched.missed
             );
         }
-        let steps = watched.steps.iter();
-        let wanted = steps.filter(|(_, who, _)| is_of(who, &machine));
         let mut out = io::stdout().lock();
-        for (network, who, step) in wanted {
+        for (at, (network, who, step)) in watched.steps.iter().enumerate() {
+            let of = match watched.machines.get(at) {
+                Some(of) => WatchedMachine {
+                    name: of.name.clone(),
+                    mac: of.mac.to_string(),
+                },
+                None => WatchedMachine::of_text(who),
+            };
+            if !of.is_named(&machine) {
+                continue;
+            }
             let line = if is_json {
-                json(network, who, step)
+                json(network, &of, step)
             } else {
                 text(network, who, step)
             };
@@ -75,12 +83,30 @@ pub fn watch(matches: &ArgMatches) -> Result<String, String> {
     }
 }
 
-/// Returns whether a machine is the requested one; it is shown as `node7 (52:54:00:00:00:07)`, or
-/// by its MAC address alone.
-fn is_of(who: &str, wanted: &str) -> bool {
-    let who = who.to_ascii_lowercase();
-    let (name, card) = who.split_once(" (").unwrap_or(("", &who));
-    wanted.is_empty() || wanted == name || wanted == card.trim_end_matches(')')
+/// Machine of a step.
+struct WatchedMachine {
+    /// Name of the machine; empty: it is not configured.
+    name: String,
+    mac: String,
+}
+
+impl WatchedMachine {
+    /// Reads the text of an older role, which sends no more: `node7 (52:54:00:00:00:07)`, or the
+    /// MAC address alone.
+    fn of_text(who: &str) -> WatchedMachine {
+        let (name, mac) = who.split_once(" (").unwrap_or(("", who));
+        WatchedMachine {
+            name: name.to_owned(),
+            mac: mac.trim_end_matches(')').to_owned(),
+        }
+    }
+
+    /// Returns whether this is the requested machine, by name or MAC address; empty: all are.
+    fn is_named(&self, wanted: &str) -> bool {
+        wanted.is_empty()
+            || self.name.eq_ignore_ascii_case(wanted)
+            || self.mac.eq_ignore_ascii_case(wanted)
+    }
 }
 
 fn text(network: &str, who: &str, step: &BootHistoryEntry) -> String {
@@ -99,10 +125,9 @@ fn text(network: &str, who: &str, step: &BootHistoryEntry) -> String {
     format!("{at} {network} {who}: {} -> {answered}{why}", step.asked)
 }
 
-fn json(network: &str, who: &str, step: &BootHistoryEntry) -> String {
-    let (name, card) = who.split_once(" (").unwrap_or(("", who));
+fn json(network: &str, of: &WatchedMachine, step: &BootHistoryEntry) -> String {
     let value = serde_json::json!({
-        "unix_ms": step.at.unix_ms, "network": network, "name": name, "mac": card.trim_end_matches(')'),
+        "unix_ms": step.at.unix_ms, "network": network, "name": of.name, "mac": of.mac,
         "asked": step.asked, "answered": step.answered, "why": step.why,
     });
     value.to_string()
@@ -132,7 +157,7 @@ mod tests {
         step.answered = "OFFER 10.20.0.107".to_owned();
         step.why = String::new();
         assert!(text("lan", who, &step).ends_with("-> OFFER 10.20.0.107"));
-        let line = json("lan", who, &step);
+        let line = json("lan", &WatchedMachine::of_text(who), &step);
         assert!(
             line.contains(r#""mac":"52:54:00:00:00:07""#) && line.contains(r#""name":"node7""#)
         );
@@ -145,7 +170,8 @@ mod tests {
             (who, "node", false),
             (card, "52:54:00:00:00:08", false),
         ] {
-            assert_eq!(is_of(who, wanted), expected, "{who} {wanted}");
+            let of = WatchedMachine::of_text(who);
+            assert_eq!(of.is_named(wanted), expected, "{who} {wanted}");
         }
     }
 }

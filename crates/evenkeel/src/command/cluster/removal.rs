@@ -8,8 +8,9 @@ use cluster::role::status::{ClusterStatus, MemberStatus};
 use guest::config::Guests;
 use part::codec;
 use part::report::{StatusReport, Subject};
+use part::status::{CompleteCopies, VolumeReport};
 use volume::config::{Spec, Volumes};
-use volume::report::{BOTH_COPIES, COMPLETE, NEITHER, THE_OTHER, THIS_COPY, VOLUME};
+use volume::report::VOLUME;
 
 /// Refuses the removal of a node if volumes or guests would be lost. The control role refuses all
 /// other mistakes.
@@ -116,12 +117,13 @@ fn only_there(node: &str, me: &str, spec: &Spec, own: Option<&Subject>) -> Optio
             "whether the copy of {other} is complete is not known here; run the command on {other}"
         ));
     }
-    match own.and_then(|own| own.words(COMPLETE)).as_deref() {
-        Some(BOTH_COPIES | THIS_COPY | NEITHER) => None,
-        Some(THE_OTHER) => Some(format!(
+    let complete = own.map(|own| VolumeReport::of(own).complete);
+    match complete.unwrap_or_default() {
+        CompleteCopies::Both | CompleteCopies::Local | CompleteCopies::Neither => None,
+        CompleteCopies::Other => Some(format!(
             "only the copy of {node} is complete, that of {other} lacks writes"
         )),
-        _ => Some(format!(
+        CompleteCopies::Unknown => Some(format!(
             "whether the copy of {other} is complete is not known now; `evenkeel volume list` shows why"
         )),
     }
@@ -158,8 +160,11 @@ mod tests {
     }
 
     /// Returns the report of alpha, on which these copies of mail are complete.
-    fn report(complete: &str) -> StatusReport {
-        let mail = Subject::new(VOLUME, "mail").fact(COMPLETE, complete.to_owned());
+    fn report(complete: CompleteCopies) -> StatusReport {
+        let mail = Subject::new(VOLUME, "mail").publish(&VolumeReport {
+            complete,
+            ..VolumeReport::default()
+        });
         StatusReport {
             subjects: vec![mail],
             ..StatusReport::default()
@@ -173,14 +178,18 @@ mod tests {
             "guest shop: its line `prefer` names only beta",
         ];
         let beta = has("beta");
-        for complete in [BOTH_COPIES, THIS_COPY, NEITHER] {
+        for complete in [
+            CompleteCopies::Both,
+            CompleteCopies::Local,
+            CompleteCopies::Neither,
+        ] {
             assert_eq!(
                 beta.lost("beta", "alpha", &report(complete)),
                 of_shop,
-                "{complete}"
+                "{complete:?}"
             );
         }
-        let lost = beta.lost("beta", "alpha", &report(THE_OTHER));
+        let lost = beta.lost("beta", "alpha", &report(CompleteCopies::Other));
         assert_eq!(
             lost,
             [
@@ -197,7 +206,7 @@ mod tests {
     #[test]
     fn a_copy_of_which_nothing_is_known_here_counts_as_incomplete() {
         let beta = has("beta");
-        for report in [report("not known yet"), StatusReport::default()] {
+        for report in [report(CompleteCopies::Unknown), StatusReport::default()] {
             let lost = beta.lost("beta", "alpha", &report);
             assert!(
                 lost[0].contains("alpha is complete is not known now"),
@@ -206,7 +215,7 @@ mod tests {
             assert_eq!(lost.len(), 3, "{lost:?}");
         }
         // A third node has no copy.
-        let lost = beta.lost("beta", "gamma", &report(BOTH_COPIES));
+        let lost = beta.lost("beta", "gamma", &report(CompleteCopies::Both));
         assert!(lost[0].contains("run the command on alpha"), "{lost:?}");
     }
 

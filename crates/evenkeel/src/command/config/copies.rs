@@ -12,12 +12,13 @@ use cluster::member::MemberKind;
 use cluster::request::Request;
 use part::codec;
 use part::report::StatusReport;
+use part::status::{CompleteCopies as PublishedCopies, VolumeReport};
 use std::collections::{BTreeMap, BTreeSet};
 use volume::config::Volumes;
 use volume::device::Backing;
 use volume::keyword::NAME;
 use volume::mirror::nodes_with_complete_copy;
-use volume::report::{BOTH_COPIES, COMPLETE, THE_OTHER, THIS_COPY, VOLUME};
+use volume::report::VOLUME;
 use volume::role::lease_of;
 
 /// Argument for a volume whose complete copies are given up.
@@ -148,12 +149,12 @@ impl CompleteCopies {
         }
         let is_here = before.nodes.contains(&self.me);
         let subject = self.report.find(VOLUME, name).filter(|_| is_here);
-        let complete = subject.and_then(|subject| subject.words(COMPLETE));
-        let is_complete = |node: &&String| match complete.as_deref() {
-            Some(BOTH_COPIES) => true,
-            Some(THIS_COPY) => **node == self.me,
-            Some(THE_OTHER) => **node != self.me,
-            _ => false,
+        let complete = subject.map(|subject| VolumeReport::of(subject).complete);
+        let is_complete = |node: &&String| match complete.unwrap_or_default() {
+            PublishedCopies::Both => true,
+            PublishedCopies::Local => **node == self.me,
+            PublishedCopies::Other => **node != self.me,
+            PublishedCopies::Neither | PublishedCopies::Unknown => false,
         };
         before.nodes.iter().filter(is_complete).cloned().collect()
     }
@@ -224,9 +225,12 @@ mod tests {
         pairs(&set, &["alpha", "beta", "gamma"].map(str::to_owned))
     }
 
-    /// Returns whether a change is refused at a node with this report of complete copies.
-    fn is_refused(old: &str, new: &str, me: &str, complete: &str) -> bool {
-        let mail = Subject::new(VOLUME, "mail").fact(COMPLETE, complete.to_owned());
+    /// Returns whether a change is refused at a node whose report says which copies are complete.
+    fn is_refused(old: &str, new: &str, me: &str, complete: PublishedCopies) -> bool {
+        let mail = Subject::new(VOLUME, "mail").publish(&VolumeReport {
+            complete,
+            ..VolumeReport::default()
+        });
         let report = StatusReport {
             subjects: vec![mail],
             ..StatusReport::default()
@@ -271,26 +275,61 @@ mod tests {
     fn node_with_the_only_complete_copy_is_not_replaced() {
         let both: BTreeSet<String> = ["beta", "gamma"].map(str::to_owned).into();
         assert_eq!(version("gamma beta")["mail"].nodes, both);
-        assert!(is_refused("beta gamma", "alpha gamma", "beta", THIS_COPY));
-        assert!(is_refused("beta gamma", "alpha gamma", "gamma", THE_OTHER));
-        assert!(!is_refused("beta gamma", "alpha beta", "beta", THIS_COPY));
-        assert!(!is_refused("beta gamma", "alpha gamma", "gamma", THIS_COPY));
+        assert!(is_refused(
+            "beta gamma",
+            "alpha gamma",
+            "beta",
+            PublishedCopies::Local
+        ));
+        assert!(is_refused(
+            "beta gamma",
+            "alpha gamma",
+            "gamma",
+            PublishedCopies::Other
+        ));
+        assert!(!is_refused(
+            "beta gamma",
+            "alpha beta",
+            "beta",
+            PublishedCopies::Local
+        ));
+        assert!(!is_refused(
+            "beta gamma",
+            "alpha gamma",
+            "gamma",
+            PublishedCopies::Local
+        ));
         assert!(!is_refused(
             "beta gamma",
             "alpha gamma",
             "beta",
-            BOTH_COPIES
+            PublishedCopies::Both
         ));
         // The cluster does not know a complete copy, or this node does not know it.
         assert!(!is_refused(
             "beta gamma",
             "alpha gamma",
             "beta",
-            "not known yet"
+            PublishedCopies::Unknown
         ));
-        assert!(!is_refused("beta gamma", "alpha gamma", "alpha", THIS_COPY));
+        assert!(!is_refused(
+            "beta gamma",
+            "alpha gamma",
+            "alpha",
+            PublishedCopies::Local
+        ));
         // The new version keeps one of the two nodes alone, or both.
-        assert!(!is_refused("beta gamma", "gamma", "beta", THIS_COPY));
-        assert!(!is_refused("beta gamma", "gamma beta", "gamma", THE_OTHER));
+        assert!(!is_refused(
+            "beta gamma",
+            "gamma",
+            "beta",
+            PublishedCopies::Local
+        ));
+        assert!(!is_refused(
+            "beta gamma",
+            "gamma beta",
+            "gamma",
+            PublishedCopies::Other
+        ));
     }
 }

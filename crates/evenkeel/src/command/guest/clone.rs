@@ -9,9 +9,10 @@ use crate::command::volume::{is_usable, served, transfer};
 use crate::command::word;
 use clap::ArgMatches;
 use guest::config::Guest;
-use guest::role::report::{NODE, TEMPLATE, THIS_NODE};
+use guest::role::report::{NODE, THIS_NODE};
 use guest::section::{copied, word as written};
 use part::report::StatusReport;
+use part::status::{GuestReport, GuestState};
 use std::fs::File;
 use std::io::{Read, Write, stderr};
 use volume::command::{self, CommandError};
@@ -51,7 +52,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
         ));
         return Ok(sections(&report, (&name, &from), &new, &old));
     };
-    if find(&report, &new)?.state.word == TEMPLATE {
+    if GuestReport::of(find(&report, &new)?).state == GuestState::Template {
         return Err(format!(
             "guest {new} is a template: the new guest cannot be one"
         ));
@@ -244,7 +245,7 @@ fn moment(matches: &ArgMatches, name: &str, old: &[Disk]) -> Result<From, String
     }
     let (instance, report) = load_guest_report(matches)?;
     let subject = find(&report, name)?;
-    let is_template = subject.state.word == TEMPLATE;
+    let is_template = GuestReport::of(subject).state == GuestState::Template;
     let cannot = old
         .iter()
         .find_map(|disk| snapshots::can(&disk.spec.backing, &disk.volume).err());

@@ -10,6 +10,7 @@ use guest::qemu::home::GuestDirectory;
 use guest::remote::RemoteCommand;
 use guest::role::report;
 use part::report::{StatusReport, span};
+use part::status::GuestReport;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -58,7 +59,7 @@ fn opened(matches: &ArgMatches) -> Result<File, String> {
     // QEMU can write to that directory, so links there are not followed.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = rustix::fs::open(&path, flags, Mode::empty()).map(File::from);
-    let is_there = subject.words("files").is_some();
+    let is_there = !GuestReport::of(subject).files.is_empty();
     let state = || report::words_of(subject);
     let file = match opened {
         Ok(file) => file,
@@ -178,12 +179,13 @@ fn connected<'i>(
             far::RemoteOutputStream::begin(instance, &node, RemoteCommand::Console { name, who })?;
         return Ok(Terminal::There(stream));
     }
-    let Some(files) = subject.words("files") else {
+    let files = GuestReport::of(subject).files;
+    if files.is_empty() {
         return Err(format!(
             "{}: it has no terminal until it runs",
             report::words_of(subject)
         ));
-    };
+    }
     let who = format!("process {} on this node", std::process::id());
     let taken = console::take(Path::new(&files), &who);
     let taken = taken.map_err(|words| format!("guest {name}: {words}"))?;

@@ -2,8 +2,9 @@
 
 use super::order;
 use guest::message::{GuestOrder, GuestResponse};
-use guest::role::report::{ELSEWHERE, GUEST, ON, RUNNING};
+use guest::role::report::{GUEST, RUNNING};
 use part::report::{Grade, Moment, StatusReport, Subject, span};
+use part::status::{GuestReport, GuestState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use supervisor::directory::Instance;
 /// Timeout for the response of another node.
 const LIMIT: Duration = Duration::from_secs(3);
 /// Text for a node that reports nothing.
-pub(super) const CANNOT: &str = "which cannot be asked how it is";
+const CANNOT: &str = "which cannot be asked how it is";
 /// State of a guest whose node cannot be queried.
 pub(super) const UNKNOWN: &str = "unknown";
 /// Number with the process ID of QEMU, on the node that reports it.
@@ -31,12 +32,16 @@ struct RemoteGuestReport {
     trouble: String,
 }
 
-/// Completes this node's report about guests of other nodes, of one or of all of them.
-pub(super) fn complete(instance: &Instance, report: &mut StatusReport, name: Option<&str>) {
-    let is_far =
-        |one: &&Subject| one.state.word == ELSEWHERE && name.is_none_or(|name| one.name == name);
-    let nodes = report.of_kind(GUEST).filter(is_far);
-    let nodes: BTreeSet<String> = nodes.filter_map(|one| one.words(ON)).collect();
+/// Completes this node's report about guests of other nodes, of one or of all of them. Returns the
+/// guests whose node reports nothing about them.
+pub(super) fn complete(
+    instance: &Instance,
+    report: &mut StatusReport,
+    name: Option<&str>,
+) -> BTreeSet<String> {
+    let is_named = |one: &&Subject| name.is_none_or(|name| one.name == name);
+    let nodes = report.of_kind(GUEST).filter(is_named);
+    let nodes: BTreeSet<String> = nodes.filter_map(other_node).collect();
     let seen = &*report;
     // All nodes at the same time: silent ones take the time of one.
     let shown: BTreeMap<String, RemoteGuestReport> = thread::scope(|scope| {
@@ -51,15 +56,23 @@ pub(super) fn complete(instance: &Instance, report: &mut StatusReport, name: Opt
         answers.collect()
     });
     let now_ms = report.at.boottime_ms;
-    for subject in &mut report.subjects {
-        if subject.kind == GUEST
-            && subject.state.word == ELSEWHERE
-            && let Some(node) = subject.words(ON)
+    let mut silent = BTreeSet::new();
+    for subject in report.subjects.iter_mut().filter(|one| one.kind == GUEST) {
+        if let Some(node) = other_node(subject)
             && let Some(shown) = shown.get(&node)
+            && !take_over(subject, &node, shown, now_ms)
         {
-            take_over(subject, &node, shown, now_ms);
+            silent.insert(subject.name.clone());
         }
     }
+    silent
+}
+
+/// Returns the other node that has a guest; None: this one has it, or none.
+fn other_node(subject: &Subject) -> Option<String> {
+    let guest = GuestReport::of(subject);
+    let is_elsewhere = guest.state == GuestState::Elsewhere && !guest.node.is_empty();
+    is_elsewhere.then_some(guest.node)
 }
 
 fn ask(instance: &Instance, report: &StatusReport, node: &str, name: &str) -> RemoteGuestReport {
@@ -85,8 +98,9 @@ fn ask(instance: &Instance, report: &StatusReport, node: &str, name: &str) -> Re
     }
 }
 
-/// Replaces the local data about a guest by those of another node.
-fn take_over(own: &mut Subject, node: &str, shown: &RemoteGuestReport, now_ms: u64) {
+/// Replaces the local data about a guest by those of another node. Returns false if that node
+/// reports nothing although it should.
+fn take_over(own: &mut Subject, node: &str, shown: &RemoteGuestReport, now_ms: u64) -> bool {
     let report = shown.report.as_ref();
     let theirs = report.and_then(|report| report.find(GUEST, &own.name));
     let cannot = match shown.trouble.strip_prefix(&format!("node {node}: ")) {
@@ -97,8 +111,11 @@ fn take_over(own: &mut Subject, node: &str, shown: &RemoteGuestReport, now_ms: u
         if !cannot.is_empty() {
             own.why = format!("on {node}, {CANNOT}: {cannot}");
         }
-        return;
+        return cannot.is_empty();
     };
+    let mut status = GuestReport::of(theirs);
+    // Files are known only to their own node.
+    status.files.clear();
     let age_ms = if cannot.is_empty() { 0 } else { shown.age_ms };
     let at_ms = now_ms.saturating_sub(age_ms);
     // Each machine has a clock of its own, so times are converted.
@@ -122,6 +139,7 @@ fn take_over(own: &mut Subject, node: &str, shown: &RemoteGuestReport, now_ms: u
     }
     let mut by = node.to_owned();
     if !cannot.is_empty() {
+        status.state = GuestState::Unknown;
         by = format!("{node}, {} ago", span(age_ms));
         let was = match own.why.as_str() {
             "" => own.state.word.clone(),
@@ -134,12 +152,14 @@ fn take_over(own: &mut Subject, node: &str, shown: &RemoteGuestReport, now_ms: u
         );
     }
     let subject = std::mem::take(own);
-    *own = subject.fact(SHOWN_BY, by);
+    *own = subject.fact(SHOWN_BY, by).publish(&status);
+    true
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use guest::role::report::{ELSEWHERE, ON};
     use part::report::{Event, Grade};
 
     fn own() -> Subject {

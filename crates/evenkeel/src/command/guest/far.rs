@@ -8,9 +8,10 @@ use crate::command::{refuse, word};
 use clap::ArgMatches;
 use guest::migration::take_frame;
 use guest::remote::{Output, RemoteCommand, StreamRequest, StreamResponse};
-use guest::role::report::{NODE, PREFERS};
+use guest::role::report::NODE;
 use part::codec;
 use part::report::StatusReport;
+use part::status::{GuestNodeReport, GuestNodeState, GuestReport};
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -92,14 +93,17 @@ fn node(
 
 /// Returns the reachable other nodes of a guest, the preferred first.
 pub(super) fn others(report: &StatusReport, name: &str) -> Vec<String> {
-    let prefers = find(report, name).ok().and_then(|one| one.words(PREFERS));
-    let prefers = prefers.unwrap_or_default();
-    let is_other = |node: &&str| {
+    let is_other = |node: &String| {
         let subject = report.find(NODE, node);
-        subject.is_some_and(|one| one.value("here") == Some(0) && one.state.word != "away")
+        subject.is_some_and(|one| {
+            let is_away = GuestNodeReport::of(one).state == GuestNodeState::Away;
+            one.value("here") == Some(0) && !is_away
+        })
     };
-    let others = prefers.split(", ").filter(is_other);
-    others.map(str::to_owned).collect()
+    let prefers = find(report, name).map(|one| GuestReport::of(one).prefers);
+    let mut others = prefers.unwrap_or_default();
+    others.retain(is_other);
+    others
 }
 
 /// Returns whether this node has what a command needs about a guest that is down.

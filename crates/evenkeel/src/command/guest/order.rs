@@ -7,14 +7,12 @@ use crate::command::volume::overwrite;
 use crate::command::word;
 use clap::ArgMatches;
 use guest::message::{GuestOrder as OfGuest, GuestResponse};
-use guest::role::report::{
-    self, ELSEWHERE, FENCED, GUEST, NODE, ON, PREFERS, REFUSED_DRAINS, RUNNING, STOPPED, TAKES,
-    THIS_NODE, UNPLACED, UNTIL_RESTORED,
-};
+use guest::role::report::{self, GUEST, NODE, REFUSED_DRAINS, RUNNING, STOPPED, THIS_NODE};
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::SignalFd;
 use part::codec;
 use part::report::{Grade, StatusReport, Subject};
+use part::status::{GuestNodeReport, GuestNodeState, GuestReport, GuestState, StopOrder};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
 use std::io::{Write, stderr};
@@ -28,8 +26,6 @@ const FAR_EVERY: Duration = Duration::from_millis(20);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Number of polls without the order to stop after which another order must have arrived.
 const LOOKS_WITHOUT_ORDER: u32 = 50;
-/// State of a failed guest.
-const FAILED: &str = "failed";
 /// Time for which the command waits for a start; the start continues afterwards.
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// Time that a guest may take to shut down, in addition to its section's timeout.
@@ -91,29 +87,30 @@ fn here(report: &StatusReport) -> Option<&Subject> {
 
 /// Returns the node on which a guest runs, if it is another one.
 pub(super) fn elsewhere(report: &StatusReport, name: &str) -> Option<String> {
-    let on = find(report, name).ok()?.words(ON).unwrap_or_default();
+    let on = GuestReport::of(find(report, name).ok()?).node;
     let is_here = on.is_empty() || here(report).is_some_and(|here| here.name == on);
-    (!is_here && on != THIS_NODE).then(|| on.to_owned())
+    (!is_here && on != THIS_NODE).then_some(on)
 }
 
 /// Returns whether a node is unreachable.
 pub(super) fn is_away(report: &StatusReport, node: &str) -> bool {
-    report
-        .find(NODE, node)
-        .is_some_and(|subject| subject.state.word == "away")
+    node_state(report, node) == Some(GuestNodeState::Away)
+}
+
+/// Returns the state of a node; None: no guest may run there.
+fn node_state(report: &StatusReport, node: &str) -> Option<GuestNodeState> {
+    let subject = report.find(NODE, node)?;
+    Some(GuestNodeReport::of(subject).state)
 }
 
 /// Returns the preferred node of a guest that runs on none, if that is another node.
 fn best(report: &StatusReport, name: &str) -> Option<String> {
     let subject = find(report, name).ok().filter(|subject| is_down(subject))?;
-    let prefers = subject.words(PREFERS).unwrap_or_default();
-    let takes = |node: &&str| {
-        let subject = report.find(NODE, node);
-        subject.is_some_and(|subject| subject.state.word == TAKES)
-    };
-    let best = prefers.split(", ").find(takes)?;
+    let is_available = |node: &String| node_state(report, node) == Some(GuestNodeState::Available);
+    let mut prefers = GuestReport::of(subject).prefers.into_iter();
+    let best = prefers.find(is_available)?;
     let is_here = here(report).is_some_and(|here| here.name == best);
-    (!is_here).then(|| best.to_owned())
+    (!is_here).then_some(best)
 }
 
 /// Addresses an order to the node on which the guest runs.
@@ -133,7 +130,7 @@ fn of(node: String, order: OfGuest) -> OfGuest {
 pub(super) fn keep_down(matches: &ArgMatches, name: &str) -> Result<(), String> {
     let instance = super::snapshot::is_down(matches, name)?;
     let is_stopped = |report: &StatusReport| -> Result<bool, String> {
-        Ok(find(report, name)?.words(STOPPED).is_some())
+        Ok(GuestReport::of(find(report, name)?).stop_order.is_given())
     };
     if is_stopped(&load_guest_report(matches)?.1)? {
         return Ok(());
@@ -199,7 +196,7 @@ fn has_complete_volumes(
 
 /// Returns whether an earlier version marked the guest, because its disks were being restored.
 fn is_restoring(subject: &Subject) -> bool {
-    subject.words(STOPPED) == Some(UNTIL_RESTORED.into())
+    GuestReport::of(subject).stop_order == StopOrder::UntilRestored
 }
 
 /// Shows changes until a condition holds.
@@ -355,13 +352,16 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
     if subject.value(RUNNING) == Some(1) {
         return Ok(format!("guest {name} runs already\n"));
     }
-    if let Some(node) = elsewhere(&report, &name).filter(|_| subject.words(STOPPED).is_none())
+    let before = GuestReport::of(subject);
+    if let Some(node) = elsewhere(&report, &name).filter(|_| !before.stop_order.is_given())
         && !is_away(&report, &node)
     {
         let mut report = report.clone();
         far::complete(&instance, &mut report, Some(&name));
-        return match find(&report, &name)?.state.word.as_str() {
-            "running" | ELSEWHERE => Ok(format!("guest {name} is on {node} already\n")),
+        return match GuestReport::of(find(&report, &name)?).state {
+            GuestState::Running | GuestState::Elsewhere => {
+                Ok(format!("guest {name} is on {node} already\n"))
+            }
             _ => Err(words_of(&report, &name)?),
         };
     }
@@ -375,23 +375,27 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
         None => order,
     };
     // An earlier failure is not the result of this order.
-    let mut failed = Some(&subject.why).filter(|_| subject.state.word == FAILED);
+    let mut failed = Some(last_event(subject)).filter(|_| before.state == GuestState::Failed);
     send_order(&instance, &order)?;
     wait(matches, START_LIMIT, |report| {
         let mut report = report.clone();
         // The guest's own node knows whether it starts.
-        far::complete(&instance, &mut report, Some(&name));
+        let is_silent = far::complete(&instance, &mut report, Some(&name)).contains(&name);
         let subject = find(&report, &name)?;
-        let on = subject.words(ON).unwrap_or_default();
-        failed = failed.filter(|why| subject.state.word == FAILED && subject.why == **why);
-        match subject.state.word.as_str() {
-            "running" => Ok(WaitResult::Done(format!("guest {name} runs on {on}\n"))),
-            ELSEWHERE if subject.why.contains(far::CANNOT) => Ok(WaitResult::Done(format!(
+        let guest = GuestReport::of(subject);
+        failed =
+            failed.filter(|at| guest.state == GuestState::Failed && last_event(subject) == *at);
+        match guest.state {
+            GuestState::Running => Ok(WaitResult::Done(format!(
+                "guest {name} runs on {}\n",
+                guest.node
+            ))),
+            GuestState::Elsewhere if is_silent => Ok(WaitResult::Done(format!(
                 "guest {name} is {}\n",
                 subject.why
             ))),
-            FAILED if failed.is_none() => Err(words_of(&report, &name)?),
-            _ if subject.words(UNPLACED).is_some() => Err(format!(
+            GuestState::Failed if failed.is_none() => Err(words_of(&report, &name)?),
+            _ if guest.is_unplaced => Err(format!(
                 "{}. It starts by itself when that changes",
                 words_of(&report, &name)?
             )),
@@ -400,11 +404,19 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
     })
 }
 
+/// Returns the time of the last event of a guest.
+fn last_event(subject: &Subject) -> Option<u64> {
+    subject.events.last().map(|event| event.at.unix_ms)
+}
+
 /// Returns whether a guest runs on no node.
 fn is_down(subject: &Subject) -> bool {
-    let is_nowhere = subject.words(ON).is_none_or(|on| on.is_empty());
-    let is_ended = matches!(subject.state.word.as_str(), "down" | "off" | FAILED);
-    subject.value("process") == Some(0) && is_ended && is_nowhere
+    let guest = GuestReport::of(subject);
+    let is_ended = matches!(
+        guest.state,
+        GuestState::Down | GuestState::Off | GuestState::Failed
+    );
+    subject.value("process") == Some(0) && is_ended && guest.node.is_empty()
 }
 
 pub(super) fn stop(matches: &ArgMatches) -> Result<String, String> {
@@ -412,7 +424,7 @@ pub(super) fn stop(matches: &ArgMatches) -> Result<String, String> {
     let kills = matches.get_flag("kill");
     let (instance, report) = load_guest_report(matches)?;
     let subject = find(&report, &name)?;
-    if is_down(subject) && subject.words(STOPPED).is_some() {
+    if is_down(subject) && GuestReport::of(subject).stop_order.is_given() {
         return Ok(format!("guest {name} is stopped already\n"));
     }
     let order = OfGuest::Stop {
@@ -430,7 +442,7 @@ pub(super) fn stop(matches: &ArgMatches) -> Result<String, String> {
         if is_down(subject) {
             return Ok(WaitResult::Done(format!("guest {name} is stopped\n")));
         }
-        let is_recorded = subject.words(STOPPED).is_some();
+        let is_recorded = GuestReport::of(subject).stop_order.is_given();
         looks_without_order = if is_recorded {
             0
         } else {
@@ -458,10 +470,13 @@ pub(super) fn move_to(matches: &ArgMatches) -> Result<String, String> {
     let mut was_there = false;
     wait(matches, STOP_LIMIT, |report| {
         let subject = find(report, &name)?;
-        let on = subject.words(ON).unwrap_or_default();
-        if let Some(stopped) = subject.words(STOPPED).filter(|_| is_down(subject)) {
+        let guest = GuestReport::of(subject);
+        let is_stopped = guest.stop_order.is_given();
+        if is_stopped && is_down(subject) {
+            let stopped = subject.words(STOPPED).unwrap_or_default();
             return Err(format!("guest {name} does not move, it is down: {stopped}"));
         }
+        let on = guest.node;
         if on != node {
             return if was_there && !on.is_empty() {
                 Err(format!(
@@ -474,11 +489,11 @@ pub(super) fn move_to(matches: &ArgMatches) -> Result<String, String> {
         }
         was_there = true;
         let done = || Ok(WaitResult::Done(format!("guest {name} is on {node}\n")));
-        match subject.state.word.as_str() {
+        match guest.state {
             // The other node cannot be queried, or knows that the guest must not run.
-            "running" | "elsewhere" => done(),
-            _ if subject.words(STOPPED).is_some() => done(),
-            FAILED => Err(words_of(report, &name)?),
+            GuestState::Running | GuestState::Elsewhere => done(),
+            _ if is_stopped => done(),
+            GuestState::Failed => Err(words_of(report, &name)?),
             _ => Ok(WaitResult::Not(words_of(report, &name)?)),
         }
     })
@@ -512,10 +527,11 @@ fn to(node: &str, is_here: bool, order: OfGuest) -> OfGuest {
 fn can_move_away(report: &StatusReport, node: &str) -> Result<(), String> {
     let others = report.of_kind(NODE).filter(|one| one.name != node);
     let others: Vec<&Subject> = others.collect();
-    let takes = others.iter().any(|one| one.state.word == TAKES);
+    let is_available = |one: &&Subject| GuestNodeReport::of(one).state == GuestNodeState::Available;
+    let takes = others.iter().any(is_available);
     let here = report
         .of_kind(GUEST)
-        .filter(|one| one.words(ON).as_deref() == Some(node));
+        .filter(|one| GuestReport::of(one).node == node);
     let here: Vec<&str> = here.map(|one| one.name.as_str()).collect();
     if others.is_empty() || takes || here.is_empty() {
         return Ok(());
@@ -561,7 +577,7 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
             if is_here {
                 one.value("process").is_some_and(|pid| pid > 0)
             } else {
-                one.words(ON).as_deref() == Some(node.as_str())
+                GuestReport::of(one).node == node
             }
         };
         let left: Vec<&str> = report
@@ -601,7 +617,8 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
     })?;
     let (_, report) = load_guest_report(matches)?;
     let down = report.of_kind(GUEST).filter(|one| {
-        one.state.word == "down" && one.state.grade != Grade::Good && !one.why.is_empty()
+        let is_down = GuestReport::of(one).state == GuestState::Down;
+        is_down && one.state.grade != Grade::Good && !one.why.is_empty()
     });
     let down = down.map(|one| format!("guest {} is down: {}\n", one.name, one.why));
     Ok(format!(
@@ -659,8 +676,7 @@ pub(super) fn confirm_off(matches: &ArgMatches) -> Result<String, String> {
     let (instance, _) = load_guest_report(matches)?;
     send_order(&instance, &OfGuest::ConfirmOff { node: node.clone() })?;
     wait(matches, RECORD_LIMIT, |report| {
-        let subject = report.find(NODE, &node);
-        if subject.is_some_and(|subject| subject.state.word == FENCED) {
+        if node_state(report, &node) == Some(GuestNodeState::Fenced) {
             Ok(WaitResult::Done(()))
         } else {
             Ok(WaitResult::Not("the cluster is told".to_owned()))
@@ -679,9 +695,9 @@ fn refused_drains(report: &StatusReport, node: &str) -> u64 {
 }
 
 fn is_drained(report: &StatusReport, here: &str, drained: bool) -> Result<WaitResult<()>, String> {
-    let subject = report.find(NODE, here);
-    let subject = subject.ok_or_else(|| format!("{PART}: node {here} is not in the report"))?;
-    if (subject.state.word == "drained") == drained {
+    let state = node_state(report, here);
+    let state = state.ok_or_else(|| format!("{PART}: node {here} is not in the report"))?;
+    if (state == GuestNodeState::Drained) == drained {
         Ok(WaitResult::Done(()))
     } else {
         Ok(WaitResult::Not("the cluster is told".to_owned()))

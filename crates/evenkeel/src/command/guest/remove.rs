@@ -5,9 +5,10 @@ use super::disks::{self, Disk};
 use super::{load_guest_report, order, snapshot};
 use crate::command::word;
 use clap::ArgMatches;
-use guest::message::{BEING_REMOVED, GuestOrder};
-use guest::role::report::{GUEST, TEMPLATE};
+use guest::message::GuestOrder;
+use guest::role::report::GUEST;
 use guest::section::word as written;
+use part::status::{GuestReport, GuestState};
 use std::time::{Duration, Instant};
 use volume::config::backing_words;
 
@@ -21,7 +22,8 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     let known = disks::known(&instance, &name)?;
     if let Some(guest) = known.served {
         let subject = report.find(GUEST, &name);
-        if subject.is_none_or(|subject| subject.state.word != TEMPLATE) {
+        let is_template = |subject| GuestReport::of(subject).state == GuestState::Template;
+        if !subject.is_some_and(is_template) {
             snapshot::is_down(matches, &name)?;
         }
         return Ok(steps(&name, &disks::of(matches, &guest)?));
@@ -30,10 +32,10 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     loop {
         match order::query_order(&instance, &GuestOrder::Remove { name: name.clone() })? {
             answer if answer.good => return Ok(format!("{}\n", answer.words)),
-            answer if answer.words == BEING_REMOVED && Instant::now() < until => {
+            answer if answer.is_being_removed() && Instant::now() < until => {
                 std::thread::sleep(LOOK_EVERY);
             }
-            answer if answer.words == BEING_REMOVED => {
+            answer if answer.is_being_removed() => {
                 return Err(format!(
                     "{}: another node may still have the guest: `evenkeel guest list` there shows it",
                     answer.words

@@ -5,14 +5,14 @@ use super::{disks, find, load_guest_report, snapshot, unknown};
 use crate::command::word;
 use clap::ArgMatches;
 use guest::config::Guest;
-use guest::role::report::TEMPLATE;
 use guest::section::word as written;
+use part::status::{GuestReport, GuestState};
 use std::io::{Write, stderr};
 
 pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (instance, report) = load_guest_report(matches)?;
-    let is_template = find(&report, &name)?.state.word == TEMPLATE;
+    let is_template = GuestReport::of(find(&report, &name)?).state == GuestState::Template;
     let guest = disks::known(&instance, &name)?.served;
     let guest = guest.ok_or_else(|| unknown(&name))?;
     match (is_template, matches.get_flag("undo")) {

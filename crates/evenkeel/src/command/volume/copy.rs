@@ -8,6 +8,7 @@ use super::{find, load_volume_report, order, section};
 use crate::command::definition::{flag, process_id, serving_files};
 use crate::command::{print, word};
 use clap::{Arg, ArgMatches, Command};
+use part::status::{CopyNodes, VolumeReport};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use volume::client::Address;
 use volume::copy::{CommandListener, CopyError, CopyTransfer, random, send};
 use volume::device::snapshot;
 use volume::message::VolumeOrder;
-use volume::report::{COPIES, VOLUME};
+use volume::report::VOLUME;
 use volume::transfer::TransferSource;
 
 /// Time for which the other node may be unreachable during a copy.
@@ -177,8 +178,11 @@ fn is_another(
 ) -> Result<(), Stopped> {
     let (_, report) = load_volume_report(matches)?;
     let subject = report.find(VOLUME, from).filter(|_| from == volume);
-    let copies = subject.and_then(|subject| subject.words(COPIES));
-    let has = |copies: &str| copies.split(' ').any(|one| one.eq_ignore_ascii_case(node));
+    let copies = subject.and_then(|subject| VolumeReport::of(subject).copies);
+    let has = |copies: &CopyNodes| {
+        let mut nodes = [&copies.local, &copies.other].into_iter();
+        nodes.any(|one| one.eq_ignore_ascii_case(node))
+    };
     if copies.is_some_and(|copies| has(&copies)) {
         Err(format!(
             "{node}:{volume} is volume '{from}' itself: both of its copies are kept equal without a command"

@@ -9,17 +9,14 @@ use clap::{Arg, ArgGroup, ArgMatches, Command};
 use part::codec;
 use part::report::{StatusReport, Subject};
 use part::role::SupervisorMessage;
+use part::status::{CompleteCopies, CopyNodes, PublishedVolumeState, VolumeReport};
 use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
 use volume::command;
 use volume::config::backing_words;
 use volume::device::Backing;
 use volume::message::{VolumeOrder as OfVolume, VolumeResponse};
-use volume::report::{
-    BOTH_COPIES, COMPLETE, CONNECTED, COPIES, LAST, LINK, NO_OWNER, ONLY_CLIENTS_OF, OWNER,
-    OWNER_HERE, SERVING,
-};
-use volume::status::LocalVolumeState;
+use volume::report::{LAST, LINK, SERVING};
 
 /// Poll interval until a hand-over has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -128,68 +125,69 @@ pub fn hand_over(matches: &ArgMatches) -> Result<String, String> {
     };
     let (instance, report) = load_volume_report(matches).map_err(not_asked)?;
     let subject = find(&report, &name)?;
-    if subject.words(COPIES).is_none() {
+    let volume = VolumeReport::of(subject);
+    let Some(CopyNodes { local, other }) = volume.copies else {
         return Err(format!(
             "volume '{name}' has one copy: there is no other node to serve it"
         ));
-    }
-    if subject.value(OWNER_HERE) != Some(1) {
+    };
+    if !volume.is_owner {
         return Err(not_owner(subject, &name));
     }
-    let link = subject.words(LINK).unwrap_or_default();
-    if link != CONNECTED {
+    if !volume.is_connected {
+        let link = subject.words(LINK).unwrap_or_default();
         return Err(format!(
             "volume '{name}' was not handed over: the other copy is not connected: {link}"
         ));
     }
-    if subject
-        .words(COMPLETE)
-        .is_none_or(|words| words != BOTH_COPIES)
-    {
+    if volume.complete != CompleteCopies::Both {
         return Err(format!(
             "volume '{name}' was not handed over: the other copy is not in sync"
         ));
     }
-    let before = only_of(subject);
-    let (me, other) = nodes(subject);
+    let before = volume.only_clients_of;
     let with_clients = matches.get_flag("clients") && before != other;
     if with_clients {
         admit_clients(matches, &name, &other)?;
     }
-    let handed_over = move_owner(matches, &instance, &name);
-    if with_clients && handed_over.is_err() {
-        // The volume stays here, and so do its clients.
-        return handed_over.map_err(|words| match admit_clients(matches, &name, &before) {
-            Ok(_) => words,
-            Err(error) => format!(
-                "{words}. Only clients of {other} may write now ({error}): `evenkeel volume admit {name} {me}`"
-            ),
-        });
+    let refused_before = volume.refused_hand_overs;
+    let failure = match move_owner(matches, &instance, &name, refused_before) {
+        Ok(HandOverResult::HandedOver) => return Ok(format!("{other} serves volume {name}\n")),
+        Ok(HandOverResult::Refused(event)) => format!("volume '{name}' was {event}"),
+        Ok(HandOverResult::InProgress(silence)) => format!(
+            "the hand-over takes long{silence}: `evenkeel volume show {name}` shows the progress"
+        ),
+        Err(words) => words,
+    };
+    if !with_clients {
+        return Err(failure);
     }
-    handed_over
+    // The volume stays here, and so do its clients.
+    Err(match admit_clients(matches, &name, &before) {
+        Ok(_) => failure,
+        Err(error) => format!(
+            "{failure}. Only clients of {other} may write now ({error}): `evenkeel volume admit {name} {local}`"
+        ),
+    })
 }
 
-/// Returns the names of this node and of the other one.
-fn nodes(subject: &Subject) -> (String, String) {
-    let copies = subject.words(COPIES).unwrap_or_default();
-    let (me, other) = copies.split_once(' ').unwrap_or_default();
-    (me.to_owned(), other.to_owned())
-}
-
-/// Returns the node whose clients alone may write; empty if those of both may.
-fn only_of(subject: &Subject) -> String {
-    subject
-        .words(ONLY_CLIENTS_OF)
-        .unwrap_or_default()
-        .to_string()
+/// Result of a hand-over that the role accepted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum HandOverResult {
+    /// The other node serves the volume.
+    HandedOver,
+    /// This node serves on, because the other copy was lost or fell behind. The event as text.
+    Refused(String),
+    /// The hand-over had no result within [`HAND_OVER_LIMIT`]. The reason for a missing report.
+    InProgress(String),
 }
 
 /// Returns a node's name as in the file, for a word in any case.
 pub(super) fn node_named(subject: &Subject, word: &str) -> String {
-    let copies = subject.words(COPIES).unwrap_or_default();
-    let mut nodes = copies.split(' ');
+    let copies = VolumeReport::of(subject).copies.unwrap_or_default();
+    let mut nodes = [copies.local, copies.other].into_iter();
     let node = nodes.find(|node| node.eq_ignore_ascii_case(word));
-    node.unwrap_or(word).to_owned()
+    node.unwrap_or_else(|| word.to_owned())
 }
 
 /// Lets only clients of a node write, and waits until the cluster has recorded it. Returns the
@@ -197,10 +195,11 @@ pub(super) fn node_named(subject: &Subject, word: &str) -> String {
 fn admit_clients(matches: &ArgMatches, name: &str, node: &str) -> Result<String, String> {
     let (instance, report) = load_volume_report(matches)?;
     let subject = find(&report, name)?;
-    if subject.words(COPIES).is_some() && subject.value(OWNER_HERE) != Some(1) {
+    let volume = VolumeReport::of(subject);
+    if volume.copies.is_some() && !volume.is_owner {
         return Err(not_owner(subject, name));
     }
-    let (node, before) = (node_named(subject, node), only_of(subject));
+    let (node, before) = (node_named(subject, node), volume.only_clients_of);
     let order = |node: &str| OfVolume::Admit {
         name: name.to_owned(),
         node: node.to_owned(),
@@ -210,10 +209,11 @@ fn admit_clients(matches: &ArgMatches, name: &str, node: &str) -> Result<String,
     loop {
         let (_, report) = load_volume_report(matches)?;
         let subject = find(&report, name)?;
-        if only_of(subject) == node {
+        let volume = VolumeReport::of(subject);
+        if volume.only_clients_of == node {
             return Ok(node);
         }
-        if subject.value(OWNER_HERE) != Some(1) {
+        if !volume.is_owner {
             return Err(not_owner(subject, name));
         }
         if Instant::now() >= until {
@@ -246,25 +246,32 @@ pub fn admit(matches: &ArgMatches) -> Result<String, String> {
 }
 
 /// Moves the ownership to the other node, and waits for it.
-fn move_owner(matches: &ArgMatches, instance: &Instance, name: &str) -> Result<String, String> {
-    let name_of_volume = name.to_owned();
-    let name = name_of_volume.clone();
-    tell(instance, &OfVolume::HandOver { name })?;
+///
+/// # Errors
+/// The role refuses the order.
+fn move_owner(
+    matches: &ArgMatches,
+    instance: &Instance,
+    name: &str,
+    refused_before: u64,
+) -> Result<HandOverResult, String> {
+    let order = OfVolume::HandOver {
+        name: name.to_owned(),
+    };
+    tell(instance, &order)?;
     let until = Instant::now() + HAND_OVER_LIMIT;
     loop {
         std::thread::sleep(LOOK_EVERY);
         // The role may be restarted meanwhile.
-        let silence = match load_volume_report(matches)
-            .and_then(|(_, report)| ended(&report, &name_of_volume))
-        {
-            Ok(Some(words)) => return words,
+        let result = load_volume_report(matches)
+            .and_then(|(_, report)| ended(&report, name, refused_before));
+        let silence = match result {
+            Ok(Some(result)) => return Ok(result),
             Ok(None) => String::new(),
             Err(words) => format!(" ({words})"),
         };
         if Instant::now() >= until {
-            return Err(format!(
-                "the hand-over takes long{silence}: `evenkeel volume show {name_of_volume}` shows the progress"
-            ));
+            return Ok(HandOverResult::InProgress(silence));
         }
     }
 }
@@ -272,8 +279,8 @@ fn move_owner(matches: &ArgMatches, instance: &Instance, name: &str) -> Result<S
 /// Returns the message that another node has to be queried for a volume that this one does not
 /// serve.
 pub(super) fn not_owner(subject: &Subject, name: &str) -> String {
-    match &*subject.words(OWNER).unwrap_or_default() {
-        "" | NO_OWNER => {
+    match VolumeReport::of(subject).owner.as_str() {
+        "" => {
             format!(
                 "volume '{name}' has no owner now: {}. Nothing was changed",
                 subject.why
@@ -287,26 +294,32 @@ pub(super) fn not_owner(subject: &Subject, name: &str) -> String {
 
 /// Returns the result of a hand-over if it has ended: the other node serves when this copy follows
 /// it.
-fn ended(report: &StatusReport, name: &str) -> Result<Option<Result<String, String>>, String> {
+fn ended(
+    report: &StatusReport,
+    name: &str,
+    refused_before: u64,
+) -> Result<Option<HandOverResult>, String> {
     let subject = find(report, name)?;
-    let owner = subject.words(OWNER).unwrap_or_default();
-    let copies = subject.words(COPIES).unwrap_or_default();
-    let other = copies.split_once(' ').map_or("", |(_, other)| other);
-    let follows =
-        [LocalVolumeState::Following, LocalVolumeState::Filling].map(|state| state.words().0);
-    if owner == other && follows.contains(&&*subject.state.word) {
-        return Ok(Some(Ok(format!("{other} serves volume {name}\n"))));
+    let volume = VolumeReport::of(subject);
+    let other = volume.copies.unwrap_or_default().other;
+    let follows = matches!(
+        volume.state,
+        PublishedVolumeState::Following | PublishedVolumeState::Filling
+    );
+    if follows && volume.owner == other {
+        return Ok(Some(HandOverResult::HandedOver));
     }
-    let last = subject.words(LAST).unwrap_or_default();
-    let refused = last.starts_with("not handed over");
-    Ok(refused.then(|| Err(format!("volume '{name}' was {last}"))))
+    // An earlier refusal is not the result of this order.
+    let is_refused = volume.refused_hand_overs > refused_before;
+    let event = || subject.words(LAST).unwrap_or_default();
+    Ok(is_refused.then(|| HandOverResult::Refused(event())))
 }
 
 /// Starts a volume with this node's copy.
 pub fn adopt(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (_, report) = load_volume_report(matches)?;
-    if find(&report, &name)?.words(COPIES).is_none() {
+    if VolumeReport::of(find(&report, &name)?).copies.is_none() {
         let (spec, _) = section(matches, &name)?;
         return rename(matches, &name, &spec.backing);
     }
@@ -384,7 +397,7 @@ fn confirmed(
 ) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (instance, report) = load_volume_report(matches)?;
-    if find(&report, &name)?.words(COPIES).is_none() {
+    if VolumeReport::of(find(&report, &name)?).copies.is_none() {
         return Err(format!(
             "volume '{name}' has one copy, which needs no such order"
         ));

@@ -7,9 +7,9 @@ use super::transfer::Stopped;
 use super::{find, load_volume_report};
 use crate::command::word;
 use clap::ArgMatches;
+use part::status::{Overwriting, VolumeReport};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::time::{Duration, Instant, SystemTime};
-use volume::export::OverwriteStatus;
 use volume::message::VolumeOrder;
 use volume::overwrite::{OverwriteKind, OverwriteMark};
 use volume::report::INCOMPLETE;
@@ -33,8 +33,20 @@ pub(in crate::command) fn incomplete(
     name: &str,
 ) -> Result<Option<String>, String> {
     let (_, report) = load_volume_report(matches)?;
-    let words = find(&report, name)?.words(INCOMPLETE);
-    Ok(words.map(|words| words.to_string()))
+    let subject = find(&report, name)?;
+    let is_incomplete = VolumeReport::of(subject).overwriting.is_some();
+    Ok(is_incomplete.then(|| subject.words(INCOMPLETE).unwrap_or_default()))
+}
+
+/// Returns the command that replaces the content of a volume; None: the volume is complete.
+fn overwriting(matches: &ArgMatches, name: &str) -> Result<Option<Overwriting>, String> {
+    let (_, report) = load_volume_report(matches)?;
+    Ok(VolumeReport::of(find(&report, name)?).overwriting)
+}
+
+/// Returns whether a report shows this mark. An older role publishes no number.
+fn is_mark(shown: &Overwriting, mark: OverwriteMark) -> bool {
+    shown.mark == 0 || shown.mark == mark.number()
 }
 
 impl Overwrite {
@@ -53,12 +65,9 @@ impl Overwrite {
             name: name.to_owned(),
             mark,
         };
-        let status = OverwriteStatus {
-            mark,
-            is_running: true,
+        let is_stored = |shown: Option<Overwriting>| {
+            shown.is_some_and(|shown| shown.is_running && is_mark(&shown, mark))
         };
-        let expected = status.status_words();
-        let is_stored = |shown: Option<String>| shown.is_some_and(|shown| shown == expected);
         match begun.request(matches, false, is_stored) {
             Ok(()) => Ok(begun),
             Err(words) => {
@@ -78,11 +87,8 @@ impl Overwrite {
     /// Removes the mark. All data is on stable storage.
     pub(in crate::command) fn end(self, matches: &ArgMatches) -> Result<(), String> {
         let Overwrite { name, mark } = &self;
-        let own = [true, false].map(|is_running| {
-            let mark = *mark;
-            OverwriteStatus { mark, is_running }.status_words()
-        });
-        let is_removed = |shown: Option<String>| shown.is_none_or(|shown| !own.contains(&shown));
+        let is_removed =
+            |shown: Option<Overwriting>| shown.is_none_or(|shown| !is_mark(&shown, *mark));
         self.request(matches, true, is_removed).map_err(|words| {
             format!(
                 "all data of volume '{name}' was written, but it is still marked as incomplete: {words}"
@@ -94,7 +100,7 @@ impl Overwrite {
         &self,
         matches: &ArgMatches,
         is_done: bool,
-        is_reached: impl Fn(Option<String>) -> bool,
+        is_reached: impl Fn(Option<Overwriting>) -> bool,
     ) -> Result<(), String> {
         let begun = Instant::now();
         while let Err(words) = self.send(matches, is_done) {
@@ -104,7 +110,7 @@ impl Overwrite {
             std::thread::sleep(RECORD_LOOK);
         }
         loop {
-            if is_reached(incomplete(matches, &self.name)?) {
+            if is_reached(overwriting(matches, &self.name)?) {
                 return Ok(());
             }
             if begun.elapsed() >= RECORD_MAX {

@@ -10,15 +10,14 @@ use super::snapshot::now;
 use super::{find, load_volume_report, section};
 use clap::{Arg, ArgMatches, Command};
 use part::report::Subject;
+use part::status::{CopyNodes, PublishedVolumeState, VolumeReport};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use supervisor::directory::Instance;
 use volume::config::{Spec, size_words};
 use volume::device::{Backing, Snapshot, SnapshotError, SnapshotReason, Stamp};
 use volume::message::VolumeOrder;
-use volume::report::{
-    CONNECTED_NUMBER, COPIES, DIRTY, MIRRORED, OWNER_HERE, REFUSED, RESYNCS, SIZE, WRITTEN_HERE,
-};
+use volume::report::{CONNECTED_NUMBER, DIRTY, MIRRORED, OWNER_HERE, RESYNCS, SIZE, WRITTEN_HERE};
 use volume::transfer::Progress;
 
 /// Poll interval of the progress.
@@ -67,18 +66,17 @@ pub fn resync(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (instance, report) = load_volume_report(matches)?;
     let subject = find(&report, &name)?;
-    let copies = subject.words(COPIES);
-    let copies = copies.as_deref().and_then(|words| words.split_once(' '));
-    let Some((me, other)) = copies else {
+    let copies = VolumeReport::of(subject).copies;
+    let Some(CopyNodes { local, other }) = copies else {
         return Err(format!(
             "volume '{name}' has one copy: there is nothing to resynchronise"
         ));
     };
     if matches.get_flag("discard-mine") {
-        return discard(matches, &instance, subject, (&name, me, other));
+        return discard(matches, &instance, subject, (&name, &local, &other));
     }
     if let Some(source) = matches.get_one::<String>("source") {
-        from(source, subject, (&name, me, other))?;
+        from(source, subject, (&name, &local, &other))?;
     }
     if subject.value(OWNER_HERE) != Some(1) {
         return Err(not_owner(subject, &name));
@@ -90,7 +88,7 @@ pub fn resync(matches: &ArgMatches) -> Result<String, String> {
         everything,
     };
     tell(&instance, &message)?;
-    follow(matches, &name, other, before)
+    follow(matches, &name, &other, before)
 }
 
 /// Checks that the valid copy is the one that the operator names.
@@ -172,7 +170,7 @@ fn discard(
     subject: &Subject,
     (name, me, other): (&str, &str, &str),
 ) -> Result<String, String> {
-    if subject.state.word != REFUSED {
+    if VolumeReport::of(subject).state != PublishedVolumeState::Refused {
         return Err(match subject.value(OWNER_HERE) {
             Some(1) => format!(
                 "this node owns volume '{name}', so its copy is the valid one. If the copy of {other} is refused, give \
@@ -221,7 +219,7 @@ fn began(matches: &ArgMatches, name: &str) -> Result<(), String> {
         std::thread::sleep(LOOK_EVERY);
         let (_, report) = load_volume_report(matches)?;
         let subject = find(&report, name)?;
-        if subject.state.word != REFUSED {
+        if VolumeReport::of(subject).state != PublishedVolumeState::Refused {
             return Ok(());
         }
         if Instant::now() >= until {

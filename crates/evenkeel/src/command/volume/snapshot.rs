@@ -8,6 +8,7 @@ use super::{connects, find, load_volume_report, section};
 use crate::command::{print, refuse, word};
 use clap::ArgMatches;
 use nix::sys::signalfd::SignalFd;
+use part::status::{CompleteCopies, VolumeReport};
 use std::io::{Write, stderr};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -15,7 +16,7 @@ use volume::command;
 use volume::config::{Spec, size_words};
 use volume::device::{DeviceError, Snapshot, SnapshotError, SnapshotReason, Stamp, snapshot};
 use volume::overwrite::OverwriteKind;
-use volume::report::{BOTH_COPIES, COMPLETE, INCOMPLETE, NEITHER, THE_OTHER, THIS_COPY};
+use volume::report::INCOMPLETE;
 
 /// Number of waits for the next second, if the current one has a snapshot already, and the duration
 /// of each: together more than a second.
@@ -60,22 +61,24 @@ pub(in crate::command) fn is_complete(
     }
     let (_, report) = load_volume_report(matches)?;
     let subject = find(&report, name)?;
-    if let Some(words) = subject.words(INCOMPLETE) {
+    let volume = VolumeReport::of(subject);
+    if volume.overwriting.is_some() {
+        let words = subject.words(INCOMPLETE).unwrap_or_default();
         return Err(format!(
             "volume '{name}' is incomplete, so it has no snapshot: {words}. `evenkeel volume show {name}` says what to do"
         ));
     }
     if let Some(pair) = &spec.pair {
-        match subject.words(COMPLETE).as_deref() {
-            Some(BOTH_COPIES | THIS_COPY) => {}
-            Some(THE_OTHER | NEITHER) => {
+        match volume.complete {
+            CompleteCopies::Both | CompleteCopies::Local => {}
+            CompleteCopies::Other | CompleteCopies::Neither => {
                 let other = &pair.other;
                 return Err(format!(
                     "the copy of volume '{name}' on this node is not complete, so a snapshot of it would lack writes. \
                      Take it on {other}"
                 ));
             }
-            _ => {
+            CompleteCopies::Unknown => {
                 return Err(format!(
                     "it is not known yet whether the copy of volume '{name}' on this node is complete{}. Try again when \
                      `evenkeel volume show {name}` says which copies are complete",

@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use part::channel::timespec;
 use part::report::Subject;
+use part::status::{CopyNodes, VolumeReport};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::fs::File;
 use std::io::{IsTerminal, Seek, SeekFrom, Write, stderr, stdout};
@@ -28,10 +29,7 @@ use volume::config::size_words;
 use volume::device::{Snapshot, snapshot};
 use volume::layout::VOLUME_BYTES_MAX;
 use volume::overwrite::OverwriteKind;
-use volume::report::{
-    ACCEPTED, ACCEPTED_THERE, CLIENTS, CLIENTS_THERE, COPIES, ONLY_CLIENTS_OF, READ_ONLY, SIZE,
-    SOCKET, clients_words,
-};
+use volume::report::{ACCEPTED, ACCEPTED_THERE, CLIENTS, CLIENTS_THERE, SIZE, clients_words};
 use volume::transfer::{
     self, Image, Partial, Progress, TransferError, TransferSource, TransferTarget,
 };
@@ -70,14 +68,14 @@ pub(in crate::command) type CopyEndpoints = ((TransferSource, TransferTarget), U
 impl Users {
     fn of(subject: &Subject) -> Users {
         let number = |name| subject.value(name).unwrap_or_default();
-        let copies = subject.words(COPIES).unwrap_or_default();
-        let (me, other) = copies.split_once(' ').unwrap_or((&copies, ""));
+        let copies = VolumeReport::of(subject).copies.unwrap_or_default();
+        let CopyNodes { local: me, other } = copies;
         let there = subject
             .value(CLIENTS_THERE)
             .zip(subject.value(ACCEPTED_THERE));
         Users {
-            here: (me.to_owned(), number(CLIENTS), number(ACCEPTED)),
-            there: (!other.is_empty()).then(|| (other.to_owned(), there)),
+            here: (me, number(CLIENTS), number(ACCEPTED)),
+            there: (!other.is_empty()).then_some((other, there)),
         }
     }
 
@@ -125,7 +123,10 @@ fn served(matches: &ArgMatches, name: &str) -> Result<Volume, String> {
     let (_, report) = load_volume_report(matches)?;
     let subject = find(&report, name)?;
     let number = |name| subject.value(name).unwrap_or_default();
-    let socket = subject.words(SOCKET).ok_or_else(|| not_served(subject))?;
+    let socket = VolumeReport::of(subject).socket;
+    if socket.is_empty() {
+        return Err(not_served(subject));
+    }
     Ok(Volume {
         address: Address {
             server: Server::Unix(socket.into()),
@@ -139,16 +140,17 @@ fn served(matches: &ArgMatches, name: &str) -> Result<Volume, String> {
 
 /// Returns why clients of this node may not write to a volume; None if they may.
 fn excluded(subject: &Subject) -> Option<String> {
-    if subject.words(READ_ONLY).is_some() {
+    let volume = VolumeReport::of(subject);
+    if volume.is_read_only {
         return Some(format!(
             "volume '{}' has `read-only yes`: nobody may write to it",
             subject.name
         ));
     }
-    let only = subject.words(ONLY_CLIENTS_OF)?;
-    let copies = subject.words(COPIES).unwrap_or_default();
-    let (me, name) = (copies.split(' ').next()?, &subject.name);
-    (only != me).then(|| {
+    let only = volume.only_clients_of;
+    let me = volume.copies.unwrap_or_default().local;
+    let name = &subject.name;
+    (!only.is_empty() && only != me).then(|| {
         format!(
             "only clients of {only} may write to volume '{name}': run the command there, or first `evenkeel volume admit \
              {name} {me}` at the owner"

@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use part::channel::timespec;
 use part::report::{FactValue, Subject};
+use part::status::{CopyNodes, VolumeReport};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::io::{Write, stderr};
 use std::os::fd::AsFd;
@@ -21,7 +22,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
 use volume::message::VolumeOrder;
-use volume::report::{CHECKED, COPIES, NO_OWNER, OWNER, OWNER_HERE, SIZE};
+use volume::report::{CHECKED, SIZE};
 use volume::transfer::Progress;
 use volume::verified::{BEGAN, COMPLETE, DIFFERENCES, DONE, FOUND, REPAIRED, RUNNING, VERIFY};
 
@@ -126,7 +127,8 @@ fn verify(matches: &ArgMatches, name: &str, signals: &SignalFd) -> Result<Verify
 fn begin(matches: &ArgMatches, name: &str) -> Result<(Instance, Option<u64>), String> {
     let (instance, report) = load_volume_report(matches)?;
     let subject = find(&report, name)?;
-    let is_single = subject.words(COPIES).is_none();
+    let volume = VolumeReport::of(subject);
+    let is_single = volume.copies.is_none();
     if is_single && subject.value(CHECKED) != Some(1) {
         return Err(format!(
             "volume '{name}' has one copy and no checksums: there is nothing to compare it with. `verify yes` in its \
@@ -138,9 +140,9 @@ fn begin(matches: &ArgMatches, name: &str) -> Result<(Instance, Option<u64>), St
             "volume '{name}' has one copy: there is nothing to repair it from"
         ));
     }
-    if !is_single && subject.value(OWNER_HERE) != Some(1) {
-        return Err(match &*subject.words(OWNER).unwrap_or_default() {
-            "" | NO_OWNER => format!("volume '{name}' has no owner now: {}", subject.why),
+    if !is_single && !volume.is_owner {
+        return Err(match volume.owner.as_str() {
+            "" => format!("volume '{name}' has no owner now: {}", subject.why),
             owner => format!(
                 "this node does not serve volume '{name}': its owner is {owner}. Run the command there"
             ),
@@ -236,7 +238,7 @@ fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<VerifyOut
         let seconds = took.as_secs_f64().max(0.001);
         let rate = amount((number(DONE) as f64 / seconds) as u64);
         let done = amount(number(DONE));
-        let words = match subject.words(COPIES) {
+        let words = match VolumeReport::of(subject).copies {
             Some(_) => format!("both copies are equal, {done} compared"),
             None => format!("no damage found, {done} read"),
         };
@@ -251,14 +253,14 @@ fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<VerifyOut
     }
     let verify = subject.words(VERIFY).unwrap_or_default();
     let mut words = format!("volume {name}: {verify}");
-    let is_single = subject.words(COPIES).is_none();
+    let is_single = VolumeReport::of(subject).copies.is_none();
     if is_complete && repairs && number(REPAIRED) >= found {
         return Ok(VerifyOutcome::Repaired(words));
     }
     if found > 0 && is_single {
         words += ". There is no other copy: restore these ranges from a backup. Overwriting a block makes it readable again";
     } else if found > 0 && !repairs {
-        words += &hint(name, subject, &verify);
+        words += &hint(name, &VolumeReport::of(subject));
     }
     if !is_complete {
         words += ". The verify is not complete: run it again";
@@ -267,18 +269,17 @@ fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<VerifyOut
 }
 
 /// Returns a hint about ranges that a verify of two copies found.
-fn hint(name: &str, subject: &Subject, verify: &str) -> String {
+fn hint(name: &str, volume: &VolumeReport) -> String {
+    let found = volume.found;
     let mut words = String::new();
-    if verify.contains("do not match their checksums") {
+    if found.has_damage {
         words += &format!(
             ". `evenkeel volume verify {name} --repair` writes what does not match its checksum from the other copy"
         );
     }
-    if verify.contains("differ") || verify.contains("cannot be read") {
-        let other = subject.words(COPIES).unwrap_or_default();
-        let other = other
-            .split_once(' ')
-            .map_or("the other node", |(_, other)| other);
+    if found.has_differences || found.has_unreadable {
+        let copies = volume.copies.as_ref();
+        let other = copies.map_or("the other node", |CopyNodes { other, .. }| other);
         words += &format!(
             ". Without checksums on disk nobody can know which copy is right. Clients read the copy of this node: \
              `evenkeel volume verify {name} --repair` copies these ranges from here to {other}. To use those \

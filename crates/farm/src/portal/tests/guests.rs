@@ -8,8 +8,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use part::channel::Received;
+use part::codec;
 use part::report::{Grade, Opens, StatusReport, Subject, SubjectAction};
-use part::role::{PartMessage, SupervisorMessage};
+use part::role::{OrderResponse, PartMessage, SupervisorMessage};
 use part::work::PartRequest;
 use screen::kind;
 use std::cell::{Cell, RefCell};
@@ -19,14 +20,7 @@ use std::os::unix::net::UnixStream as StdStream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-const SOURCE: GuestProvider = GuestProvider {
-    part: "guest",
-    elsewhere: "elsewhere",
-    outcome: |answer| match answer {
-        b"" => Ok(String::new()),
-        words => Err(String::from_utf8_lossy(words).into_owned()),
-    },
-};
+const SOURCE: GuestProvider = GuestProvider { part: "guest" };
 
 /// The part that runs the guests.
 struct TestGuestPart {
@@ -129,10 +123,15 @@ impl TestGuestPart {
             SupervisorMessage::Part(message) => {
                 let mut descriptors = question.descriptors.into_iter();
                 let connection = descriptors.next().and_then(Arc::into_inner).unwrap();
-                let bytes = self.refuses.get().as_bytes().to_vec();
-                if bytes.is_empty() {
+                let words = self.refuses.get();
+                if words.is_empty() {
                     self.opened.borrow_mut().push((*message, connection));
                 }
+                let response = OrderResponse {
+                    good: words.is_empty(),
+                    words: words.to_owned(),
+                };
+                let bytes = codec::encode(&response);
                 received(SupervisorMessage::Answer { bytes }, Vec::new())
             }
             other => panic!("{other:?}"),

@@ -8,11 +8,12 @@ use ::image::section::{GuestDraft, VolumeLocation};
 use clap::ArgMatches;
 use cluster::message::PART as CLUSTER;
 use guest::keyword::NAME as GUESTS;
-use guest::role::report::{GUEST, NODE, ON, THIS_NODE};
+use guest::role::report::{GUEST, NODE, THIS_NODE};
 use part::report::{StatusReport, Subject};
+use part::status::{CopyNodes, GuestReport, GuestState, MemberKind, MemberReport, VolumeReport};
 use std::fmt::Write;
 use volume::keyword::NAME as VOLUMES;
-use volume::report::{BACKING, COPIES, SIZE, SOCKET, VOLUME};
+use volume::report::{SIZE, VOLUME};
 
 /// Limit of a name, in bytes.
 const NAME_MAX: usize = 64;
@@ -110,7 +111,7 @@ pub fn find_place(
                     "  evenkeel volume create {name}    # on each node of `on`"
                 );
             }
-            Some(volume) if volume.words(SOCKET).is_none() => {
+            Some(volume) if VolumeReport::of(volume).socket.is_empty() => {
                 let why = if volume.why.is_empty() {
                     ""
                 } else {
@@ -164,11 +165,11 @@ fn missing(sections: &str, commands: &str) -> String {
 /// Uses the disks of an existing guest, and refuses a running one.
 fn of_guest(report: &StatusReport, draft: &mut GuestDraft) -> Result<(), String> {
     let subject = find(report, &draft.name)?;
-    let on = subject.words(ON).unwrap_or_default();
-    let is_elsewhere = subject.state.word == "elsewhere";
+    let guest = GuestReport::of(subject);
+    let is_elsewhere = guest.state == GuestState::Elsewhere;
     if subject.value("process").is_some_and(|pid| pid > 0) || is_elsewhere {
         let there = if is_elsewhere {
-            format!(" on {on}")
+            format!(" on {}", guest.node)
         } else {
             String::new()
         };
@@ -177,11 +178,8 @@ fn of_guest(report: &StatusReport, draft: &mut GuestDraft) -> Result<(), String>
             name = draft.name
         ));
     }
-    let disks = subject.words("disks").unwrap_or_default();
-    let disks = disks
-        .split(", ")
-        .filter(|disk| !disk.is_empty() && !disk.ends_with("(read only)"));
-    let disks: Vec<&str> = disks.collect();
+    let disks = guest.disks.into_iter().filter(|disk| !disk.is_read_only);
+    let disks: Vec<String> = disks.map(|disk| disk.volume).collect();
     if disks.len() < draft.disks.len() {
         return Err(format!(
             "guest '{}' has {} writable disks, and {} are imported: add `disk` lines to its section",
@@ -191,7 +189,7 @@ fn of_guest(report: &StatusReport, draft: &mut GuestDraft) -> Result<(), String>
         ));
     }
     for ((name, _), disk) in draft.disks.iter_mut().zip(disks) {
-        disk.clone_into(name);
+        *name = disk;
     }
     Ok(())
 }
@@ -199,7 +197,7 @@ fn of_guest(report: &StatusReport, draft: &mut GuestDraft) -> Result<(), String>
 /// Returns the members of a cluster that store data.
 fn nodes_of(cluster: &StatusReport) -> Vec<String> {
     let members = cluster.of_kind("member");
-    let is_node = |one: &&Subject| one.words("kind").is_some_and(|is| is.starts_with("node"));
+    let is_node = |one: &&Subject| MemberReport::of(one).kind == MemberKind::Node;
     members
         .filter(is_node)
         .map(|one| one.name.clone())
@@ -216,19 +214,17 @@ fn site(volumes: &StatusReport, guests: Option<&StatusReport>) -> VolumeLocation
         nodes: nodes.collect(),
         ..VolumeLocation::default()
     };
-    let mut all = volumes.of_kind(VOLUME);
-    if let Some(volume) = all.find(|one| {
-        one.words(BACKING)
-            .is_some_and(|words| !words.starts_with("device "))
-    }) {
-        site.backing = volume.words(BACKING).unwrap_or(site.backing);
+    // A device is of one volume only.
+    let is_shared = |volume: &VolumeReport| {
+        !volume.backing.is_empty() && volume.backing.split(' ').next() != Some("device")
+    };
+    let mut all = volumes.of_kind(VOLUME).map(VolumeReport::of);
+    if let Some(volume) = all.find(is_shared) {
+        site.backing = volume.backing;
         if site.nodes.is_empty() {
-            let copies = volume.words(COPIES).unwrap_or_default();
-            site.nodes = copies
-                .split(' ')
-                .filter(|node| !node.is_empty())
-                .map(str::to_owned)
-                .collect();
+            let CopyNodes { local, other } = volume.copies.unwrap_or_default();
+            site.nodes = [local, other].into_iter().collect();
+            site.nodes.retain(|node| !node.is_empty());
         }
     }
     site
@@ -237,7 +233,9 @@ fn site(volumes: &StatusReport, guests: Option<&StatusReport>) -> VolumeLocation
 #[cfg(test)]
 mod tests {
     use super::*;
+    use guest::role::report::ON;
     use part::report::Grade;
+    use volume::report::{BACKING, COPIES};
 
     fn report(subjects: Vec<Subject>) -> StatusReport {
         StatusReport {

@@ -1,0 +1,179 @@
+//! Status of a guest and of a node for guests, in the report of the guest role.
+
+use crate::report::{Grade, Subject};
+use serde::{Deserialize, Serialize};
+
+/// State of a guest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GuestState {
+    /// The guest does not run, on no node that is known.
+    Down,
+    /// The guest failed, and is started again after a pause.
+    Restarting,
+    Starting,
+    Running,
+    /// A live migration from or to this node is in progress.
+    Moving,
+    Paused,
+    ShuttingDown,
+    Ending,
+    /// The guest shut down by itself.
+    Off,
+    /// The guest failed too often.
+    Failed,
+    /// Another node has the guest.
+    Elsewhere,
+    /// The section is a template, from which guests are cloned.
+    Template,
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+/// Order of an operator that keeps a guest down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopOrder {
+    #[default]
+    None,
+    UntilStart,
+    /// The disks of the guest are being restored, or that was interrupted.
+    UntilRestored,
+    #[serde(other)]
+    Unknown,
+}
+
+/// A disk of a guest.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GuestDisk {
+    pub volume: String,
+    pub is_read_only: bool,
+}
+
+/// Status of a guest, of a subject of the kind `guest`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GuestReport {
+    pub state: GuestState,
+    /// Node that has the guest; empty: none.
+    pub node: String,
+    pub stop_order: StopOrder,
+    /// True if no node can run the guest, however long it waits.
+    pub is_unplaced: bool,
+    /// True if the last move of the guest was refused or failed.
+    pub has_failed_move: bool,
+    /// Directory of the guest's files while QEMU runs on this node; empty: there is none.
+    pub files: String,
+    /// Nodes on which the guest may run, the best first.
+    pub prefers: Vec<String>,
+    pub disks: Vec<GuestDisk>,
+}
+
+/// State of a node for guests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GuestNodeState {
+    /// Guests may start on the node.
+    Available,
+    Drained,
+    /// The reporting node itself has no majority.
+    NoMajority,
+    Away,
+    /// The node is confirmed off.
+    Fenced,
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+/// Status of a node for guests, of a subject of the kind `guest node`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GuestNodeReport {
+    pub state: GuestNodeState,
+}
+
+impl StopOrder {
+    /// Returns whether an order keeps the guest down.
+    pub fn is_given(self) -> bool {
+        self != StopOrder::None
+    }
+}
+
+impl GuestReport {
+    /// Returns the status of a guest.
+    pub fn of(subject: &Subject) -> GuestReport {
+        subject.status().unwrap_or_else(|| guest_of_texts(subject))
+    }
+}
+
+impl GuestNodeReport {
+    /// Returns the status of a node for guests.
+    pub fn of(subject: &Subject) -> GuestNodeReport {
+        subject
+            .status()
+            .unwrap_or_else(|| guest_node_of_texts(subject))
+    }
+}
+
+/// Reads the report of a version that published only texts.
+fn guest_node_of_texts(subject: &Subject) -> GuestNodeReport {
+    let state = match subject.state.word.as_str() {
+        "takes guests" => GuestNodeState::Available,
+        "drained" => GuestNodeState::Drained,
+        "no majority" => GuestNodeState::NoMajority,
+        "away" => GuestNodeState::Away,
+        "fenced" => GuestNodeState::Fenced,
+        _ => GuestNodeState::Unknown,
+    };
+    GuestNodeReport { state }
+}
+
+/// Reads the report of a version that published only texts.
+fn guest_of_texts(subject: &Subject) -> GuestReport {
+    let words = |name: &str| subject.words(name).unwrap_or_default();
+    let list = |name: &str| {
+        let words = words(name);
+        let all = words.split(", ").filter(|one| !one.is_empty());
+        all.map(str::to_owned).collect::<Vec<String>>()
+    };
+    let disk = |words: String| {
+        let volume = words.strip_suffix(" (read only)");
+        GuestDisk {
+            is_read_only: volume.is_some(),
+            volume: volume.unwrap_or(&words).to_owned(),
+        }
+    };
+    GuestReport {
+        state: match subject.state.word.as_str() {
+            "down" => GuestState::Down,
+            "restarting" => GuestState::Restarting,
+            "starting" => GuestState::Starting,
+            "running" => GuestState::Running,
+            "moving" => GuestState::Moving,
+            "paused" => GuestState::Paused,
+            "shutting down" => GuestState::ShuttingDown,
+            "ending" => GuestState::Ending,
+            "off" => GuestState::Off,
+            "failed" => GuestState::Failed,
+            "elsewhere" => GuestState::Elsewhere,
+            "template" => GuestState::Template,
+            // A state without a word is bad only if the guest is.
+            _ if subject.state.grade == Grade::Good => GuestState::Running,
+            _ => GuestState::Unknown,
+        },
+        node: words("on"),
+        stop_order: match subject.words("stopped").as_deref() {
+            None => StopOrder::None,
+            Some("until it is restored") => StopOrder::UntilRestored,
+            Some(_) => StopOrder::UntilStart,
+        },
+        is_unplaced: subject.words("placed").is_some(),
+        has_failed_move: subject.words("not moved").is_some(),
+        files: words("files"),
+        prefers: list("prefers"),
+        disks: list("disks").into_iter().map(disk).collect(),
+    }
+}

@@ -1,0 +1,58 @@
+//! Status of a role, in the report of the supervisor.
+
+use crate::report::Subject;
+use serde::{Deserialize, Serialize};
+
+/// State of a role.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RoleState {
+    /// The role has no configuration, because no version was loaded.
+    NotStarted,
+    Starting,
+    Running,
+    /// The role does not serve: a signal paused it, or its successor serves.
+    Paused,
+    Stopping,
+    /// The role ended, and is started again after a pause.
+    Restarting,
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+/// Status of a role, of a subject of the kind `role`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RoleReport {
+    pub state: RoleState,
+    /// True if the role ended unexpectedly several times.
+    pub is_unstable: bool,
+    /// Process of the role; None: it does not run.
+    pub process: Option<u32>,
+    /// Process of the new program that serves instead during an upgrade.
+    pub successor: Option<u32>,
+}
+
+impl RoleReport {
+    /// Returns the status of a role.
+    pub fn of(subject: &Subject) -> RoleReport {
+        subject.status().unwrap_or_else(|| {
+            let number = |name: &str| subject.words(name)?.parse().ok();
+            RoleReport {
+                state: match subject.state.word.as_str() {
+                    "not started" => RoleState::NotStarted,
+                    "starting" => RoleState::Starting,
+                    "running" | "unstable" => RoleState::Running,
+                    "paused" => RoleState::Paused,
+                    "stopping" => RoleState::Stopping,
+                    "restarting" => RoleState::Restarting,
+                    _ => RoleState::Unknown,
+                },
+                is_unstable: subject.state.word == "unstable",
+                process: number("process"),
+                successor: number("successor"),
+            }
+        })
+    }
+}

@@ -1,0 +1,190 @@
+//! Status of a volume on a node, in the report of the volume role.
+
+use crate::report::Subject;
+use serde::{Deserialize, Serialize};
+
+/// State of a volume on the reporting node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PublishedVolumeState {
+    /// The backing store is being opened.
+    Opening,
+    /// Clients can use the volume.
+    Serving,
+    /// Clients can use the volume, but only this node has all data.
+    Alone,
+    /// Clients can use the volume, and the other copy is being resynchronised.
+    Resync,
+    /// The other node serves the volume, and this copy is in sync.
+    Following,
+    /// The other node serves the volume, and this copy is being resynchronised.
+    Filling,
+    /// The other node serves a volume that does not include this copy.
+    Refused,
+    /// Requests wait, because no node may serve the volume now.
+    Frozen,
+    NotCreated,
+    /// Another process uses the backing store.
+    InUse,
+    Failed,
+    Stopping,
+    /// The storage system keeps the data, and this node does not use it.
+    External,
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+/// Copies that have every acknowledged write, as far as the reporting node knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CompleteCopies {
+    Both,
+    /// Only the copy of the reporting node.
+    Local,
+    /// Only the copy of the other node.
+    Other,
+    Neither,
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+/// The two nodes with a copy of a volume.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CopyNodes {
+    /// The reporting node.
+    pub local: String,
+    /// The other node; empty: its name is not configured.
+    pub other: String,
+}
+
+/// A command that replaces the content of a volume and has not completed that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Overwriting {
+    /// Number of the mark that the command has set.
+    pub mark: u64,
+    /// False: the command was interrupted.
+    pub is_running: bool,
+}
+
+/// Kinds of faults that a verify found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FoundFaults {
+    /// Both copies can be read, and differ.
+    pub has_differences: bool,
+    pub has_unreadable: bool,
+    /// Blocks do not match their checksums.
+    pub has_damage: bool,
+}
+
+/// Status of a volume, of a subject of the kind `volume`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VolumeReport {
+    pub state: PublishedVolumeState,
+    /// Storage of the volume, in the notation of the configuration.
+    pub backing: String,
+    /// Storage system that replicates the volume, if this machine does not serve it; empty: none.
+    pub external_storage: String,
+    /// Nodes with a copy; None: the volume has one copy.
+    pub copies: Option<CopyNodes>,
+    /// Node that has the lease of a volume with two copies; empty: none.
+    pub owner: String,
+    /// True on the node that serves a volume with two copies.
+    pub is_owner: bool,
+    pub complete: CompleteCopies,
+    /// True if the other node is connected.
+    pub is_connected: bool,
+    /// Hand-overs of the owner that were refused since the role started.
+    pub refused_hand_overs: u64,
+    /// Node whose clients alone may write; empty: clients of all nodes may.
+    pub only_clients_of: String,
+    pub is_read_only: bool,
+    /// Path of the socket for clients; empty: the volume is not served.
+    pub socket: String,
+    /// Open files of the volume were deleted.
+    pub has_deleted_files: bool,
+    pub overwriting: Option<Overwriting>,
+    /// Findings of the last verify.
+    pub found: FoundFaults,
+}
+
+impl VolumeReport {
+    /// Returns the status of a volume.
+    pub fn of(subject: &Subject) -> VolumeReport {
+        subject.status().unwrap_or_else(|| of_texts(subject))
+    }
+}
+
+/// Reads the report of a version that published only texts. The number of a command's mark is not
+/// among them: it is zero.
+fn of_texts(subject: &Subject) -> VolumeReport {
+    let words = |name: &str| subject.words(name).unwrap_or_default();
+    let is_one = |name: &str| subject.value(name) == Some(1);
+    let copies = subject.words("copies").map(|copies| {
+        let (local, other) = copies.split_once(' ').unwrap_or((&copies, ""));
+        CopyNodes {
+            local: local.to_owned(),
+            other: other.to_owned(),
+        }
+    });
+    let overwriting = subject.words("incomplete").map(|words| Overwriting {
+        mark: 0,
+        is_running: !words.ends_with("was interrupted"),
+    });
+    let replication = subject.words("replication");
+    let external_storage = replication.and(subject.words("backing"));
+    let verify = words("verify");
+    let owner = words("owner");
+    VolumeReport {
+        state: match subject.state.word.as_str() {
+            "opening" => PublishedVolumeState::Opening,
+            "serving" => PublishedVolumeState::Serving,
+            "serving alone" => PublishedVolumeState::Alone,
+            "resync" => PublishedVolumeState::Resync,
+            "copy" => PublishedVolumeState::Following,
+            "filling" => PublishedVolumeState::Filling,
+            "refused" => PublishedVolumeState::Refused,
+            "waiting" => PublishedVolumeState::Frozen,
+            "not created" => PublishedVolumeState::NotCreated,
+            "in use" => PublishedVolumeState::InUse,
+            "failed" => PublishedVolumeState::Failed,
+            "stopping" => PublishedVolumeState::Stopping,
+            "owned here" => PublishedVolumeState::Serving,
+            "owned elsewhere" | "not in use" => PublishedVolumeState::External,
+            _ => PublishedVolumeState::Unknown,
+        },
+        backing: words("backing"),
+        external_storage: external_storage.unwrap_or_default(),
+        copies,
+        owner: if owner == "none" {
+            String::new()
+        } else {
+            owner
+        },
+        is_owner: is_one("owner here"),
+        complete: match words("complete").as_str() {
+            "both copies" => CompleteCopies::Both,
+            "this copy" => CompleteCopies::Local,
+            "the other copy" => CompleteCopies::Other,
+            "no copy that the file names" => CompleteCopies::Neither,
+            _ => CompleteCopies::Unknown,
+        },
+        is_connected: is_one("connected"),
+        refused_hand_overs: u64::from(words("last event").starts_with("not handed over")),
+        only_clients_of: words("only clients of"),
+        is_read_only: subject.words("read only").is_some(),
+        socket: words("socket"),
+        has_deleted_files: subject.words("files").is_some(),
+        overwriting,
+        found: FoundFaults {
+            has_differences: verify.contains("differ"),
+            has_unreadable: verify.contains("cannot be read"),
+            has_damage: verify.contains("do not match their checksums"),
+        },
+    }
+}

@@ -1,0 +1,67 @@
+//! Texts that a process renders for people and sends to another process.
+//!
+//! No receiver may decide by such a text: states, reasons and outcomes travel as values beside the
+//! text. A debug build proves that: with the variable [`NOISE`], every text becomes noise before it
+//! is sent, and all decisions have to stay the same. Release builds do not have the variable.
+
+use std::borrow::Cow;
+
+/// Name of the environment variable by which a debug build sends noise instead of texts.
+#[cfg(debug_assertions)]
+pub const NOISE: &str = "EVENKEEL_NOISE";
+
+/// Returns a text in the form in which it is sent: unchanged, or as noise.
+pub fn rendered(text: &str) -> Cow<'_, str> {
+    if is_noisy() {
+        Cow::Owned(noise(text))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// Returns whether texts become noise.
+#[cfg(debug_assertions)]
+pub(crate) fn is_noisy() -> bool {
+    use std::sync::OnceLock;
+    static IS_NOISY: OnceLock<bool> = OnceLock::new();
+    *IS_NOISY.get_or_init(|| std::env::var_os(NOISE).is_some())
+}
+
+/// Returns whether texts become noise: never in a release build.
+#[cfg(not(debug_assertions))]
+pub(crate) fn is_noisy() -> bool {
+    false
+}
+
+/// Returns noise of separators and letters, the same for equal texts, so that a command that prints
+/// changes prints as many lines as without noise. An empty text stays empty.
+pub(crate) fn noise(text: &str) -> String {
+    const LETTERS: [&str; 16] = [
+        "q", "z", "x", "k", ", ", ": ", " ", "-", "w", "v", "(", ")", "/", "j", "=", "y",
+    ];
+    if text.is_empty() {
+        return String::new();
+    }
+    // FNV-1a.
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let letters = (0..16).map(|at| LETTERS[(hash >> (at * 4)) as usize % LETTERS.len()]);
+    format!("q{}z", letters.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_has_nothing_of_the_text() {
+        assert_eq!(noise(""), "");
+        let words = "not handed over: the other copy is not in sync";
+        assert_eq!(noise(words), noise(words));
+        assert_ne!(noise(words), noise("running"));
+        for word in ["not", "handed", "copy"] {
+            assert!(!noise(words).contains(word));
+        }
+    }
+}
