@@ -37,7 +37,8 @@ boot lan
 \trange 10.60.0.120 10.60.0.129
 \ton alpha leases {alpha}
 \ton beta leases {beta}
-\tmachine node7 mac 52:54:00:00:00:07 address 10.60.0.107
+\timage rescue {boots}
+\tmachine node7 mac 52:54:00:00:00:07 address 10.60.0.107 image rescue
 ";
 
 /// Runs a command and checks its exit code.
@@ -226,7 +227,8 @@ fn commands_and_console_decide_the_same_with_noise_for_texts() {
     std::fs::write(&key, [7; 32]).unwrap();
     let mut further = FURTHER
         .replace("{crt}", &crt.display().to_string())
-        .replace("{key}", &key.display().to_string());
+        .replace("{key}", &key.display().to_string())
+        .replace("{boots}", &site.boots());
     for node in ["alpha", "beta"] {
         let leases = site.machine(node).scratch().join("boot");
         further = further.replace(&format!("{{{node}}}"), &leases.display().to_string());

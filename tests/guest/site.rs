@@ -119,6 +119,12 @@ impl GuestSite {
         )
     }
 
+    /// The words by which the system of the guest boots.
+    pub fn boots(&self) -> String {
+        let (kernel, initrd) = (self.image.kernel(), self.image.initrd());
+        format!("kernel {} initrd {}", kernel.display(), initrd.display())
+    }
+
     /// Returns the sections of idle guests without disks.
     pub fn idle_guests(&self, count: usize) -> String {
         let section = |number: usize| {

@@ -119,7 +119,7 @@ pub struct Subject {
     /// Actions that an operator may request now.
     pub offers: Vec<SubjectAction>,
     /// Encoded status for programs, of a type in [`crate::status`]; empty if the part, or an older
-    /// version of it, publishes none. Whoever decides reads this, and nothing that is a text.
+    /// version of it, publishes none. Decisions depend on this, never on a text.
     #[serde(default, with = "serde_bytes")]
     pub status: Vec<u8>,
 }
@@ -300,8 +300,7 @@ impl StatusReport {
         codec::encode(self)
     }
 
-    /// Replaces every text for people by noise. What identifies or counts something stays, and the
-    /// typed statuses.
+    /// Replaces every text for people by noise. Identifiers, numbers and typed statuses stay.
     pub fn with_noise(mut self) -> StatusReport {
         self.subjects.iter_mut().for_each(Subject::add_noise);
         for row in &mut self.rows {

@@ -176,7 +176,7 @@ pub fn hand_over(matches: &ArgMatches) -> Result<String, String> {
 enum HandOverResult {
     /// The other node serves the volume.
     HandedOver,
-    /// This node serves on, because the other copy was lost or fell behind. The event as text.
+    /// This node continues to serve, because the other copy was lost or fell behind. The event as text.
     Refused(String),
     /// The hand-over had no result within [`HAND_OVER_LIMIT`]. The reason for a missing report.
     InProgress(String),
