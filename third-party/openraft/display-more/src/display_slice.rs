@@ -97,7 +97,7 @@ pub trait DisplaySliceExt<'a, T: fmt::Display> {
 impl<T> DisplaySliceExt<'_, T> for [T]
 where T: fmt::Display
 {
-    fn display(&self) -> DisplaySlice<T> {
+    fn display(&self) -> DisplaySlice<'_, T> {
         DisplaySlice::new(self)
     }
 }

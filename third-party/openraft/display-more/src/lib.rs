@@ -15,7 +15,7 @@
 //! Enhanced display formatting for various Rust types.
 //!
 //! This crate provides extension traits to add flexible display formatting capabilities
-//! for common types including `Option<T>`, `Result<T, E>`, slices, and Unix timestamps.
+//! for common types including `Option<T>`, `Result<T, E>` and slices.
 //!
 //! # Examples
 //!
@@ -52,20 +52,6 @@
 //! assert_eq!(numbers.display().to_string(), "[1,2,3,4,..,8]");
 //! assert_eq!(numbers.display_n(3).to_string(), "[1,2,..,8]");
 //! ```
-//!
-//! ## Display Unix Timestamp
-//!
-//! ```rust
-//! use std::time::Duration;
-//!
-//! use display_more::DisplayUnixTimeStampExt;
-//!
-//! let timestamp = Duration::from_millis(1723102819023);
-//! assert_eq!(
-//!     timestamp.display_unix_timestamp().to_string(),
-//!     "2024-08-08T07:40:19.023000Z+0000"
-//! );
-//! ```
 
 mod display_btreeset;
 mod display_into_iter;
@@ -73,7 +59,6 @@ mod display_iterator_options;
 pub mod display_option;
 mod display_result;
 pub mod display_slice;
-pub mod display_unix_epoch;
 
 pub use display_btreeset::DisplayBTreeSet;
 pub use display_btreeset::DisplayBTreeSetExt;
@@ -82,4 +67,3 @@ pub use display_option::DisplayDebugOptionExt;
 pub use display_option::DisplayOptionExt;
 pub use display_result::DisplayResultExt;
 pub use display_slice::DisplaySliceExt;
-pub use display_unix_epoch::DisplayUnixTimeStampExt;

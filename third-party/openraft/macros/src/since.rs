@@ -197,15 +197,15 @@ impl Since {
 
         let date_str = Self::parse_str(date_lit, "date", span)?;
 
-        chrono::NaiveDate::parse_from_str(&date_str, "%Y-%m-%d").map_err(|_e| {
-            syn::Error::new(
+        if !is_date(&date_str) {
+            return Err(syn::Error::new(
                 span,
                 format!(
                     "`date`(`{}`) is not valid date string. Expected format: yyyy-mm-dd",
                     date_str
                 ),
-            )
-        })?;
+            ));
+        }
 
         self.date = Some(date_str);
 
@@ -317,4 +317,14 @@ fn rewrite_attrs_since(attrs: &mut Vec<syn::Attribute>) -> Result<bool, syn::Err
 /// Whether `attr` is a `#[since(...)]` marker, matching both `since` and `openraft_macros::since`.
 fn is_since(attr: &syn::Attribute) -> bool {
     attr.path().segments.last().is_some_and(|s| s.ident == "since")
+}
+
+/// Returns whether a string is a day of the form yyyy-mm-dd.
+fn is_date(s: &str) -> bool {
+    let parts: Vec<&str> = s.split('-').collect();
+    let [year, month, day] = parts[..] else {
+        return false;
+    };
+    let is_number = |p: &str, max: u32| p.parse().is_ok_and(|n: u32| (1..=max).contains(&n));
+    year.len() == 4 && is_number(year, 9999) && is_number(month, 12) && is_number(day, 31)
 }

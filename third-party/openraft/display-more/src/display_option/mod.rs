@@ -52,7 +52,7 @@ pub trait DisplayOptionExt<'a, T: fmt::Display> {
 impl<T> DisplayOptionExt<'_, T> for Option<T>
 where T: fmt::Display
 {
-    fn display(&self) -> DisplayOption<T> {
+    fn display(&self) -> DisplayOption<'_, T> {
         DisplayOption {
             inner: self,
             fmt_fn: <T as fmt::Display>::fmt,
@@ -77,7 +77,7 @@ pub trait DisplayDebugOptionExt<'a, T: fmt::Debug> {
 impl<T> DisplayDebugOptionExt<'_, T> for Option<T>
 where T: fmt::Debug
 {
-    fn display_debug(&self) -> DisplayOption<T> {
+    fn display_debug(&self) -> DisplayOption<'_, T> {
         DisplayOption {
             inner: self,
             fmt_fn: <T as fmt::Debug>::fmt,

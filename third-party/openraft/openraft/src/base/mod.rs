@@ -28,9 +28,6 @@
 //! to make Openraft flexible across different environments.
 
 pub(crate) mod finalized;
-pub(crate) mod multi_range_map;
-pub(crate) mod range_map;
-pub(crate) mod range_values;
 pub(crate) mod shared_id_generator;
 
 pub use openraft_rt::BoxAny;

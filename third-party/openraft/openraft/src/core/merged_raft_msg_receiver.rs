@@ -262,8 +262,6 @@ mod tests {
             payloads: Batch::of([EntryPayload::Normal(data)]),
             responders: Batch::of([None]),
             expected_leader: leader,
-            #[cfg(feature = "runtime-stats")]
-            proposed_at: C::now(),
         }
     }
 

@@ -31,9 +31,7 @@ pub(crate) mod io_flush_tracking;
 pub(crate) mod merged_raft_msg_receiver;
 pub(crate) mod notification;
 pub(crate) mod raft_msg;
-pub(crate) mod runtime_stats;
 pub(crate) mod sm;
-pub(crate) mod stage;
 
 mod client_responder_queue;
 mod linearizable_read;
@@ -42,7 +40,6 @@ mod notification_name;
 mod raft_core;
 mod replication_state;
 mod server_state;
-mod shared_replicate_batch;
 mod step_down_watcher;
 mod tick;
 
@@ -57,7 +54,6 @@ pub(crate) use raft_core::ApplyResult;
 pub use raft_core::RaftCore;
 pub(crate) use replication_state::replication_lag;
 pub use server_state::ServerState;
-pub(crate) use shared_replicate_batch::SharedReplicateBatch;
 pub(crate) use step_down_watcher::StepDownWatcher;
 pub(crate) use tick::Tick;
 pub(crate) use tick::TickHandle;

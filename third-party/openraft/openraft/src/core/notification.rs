@@ -108,6 +108,7 @@ where C: RaftTypeConfig
     }
 
     /// Returns the name of this notification variant.
+    #[allow(dead_code)]
     pub(crate) fn name(&self) -> NotificationName {
         match self {
             Self::VoteResponse { .. } => NotificationName::VoteResponse,

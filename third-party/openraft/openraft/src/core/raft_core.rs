@@ -36,7 +36,6 @@ use crate::core::PendingRead;
 use crate::core::PendingReadDeadlineNotifier;
 use crate::core::PendingReadQueue;
 use crate::core::ServerState;
-use crate::core::SharedReplicateBatch;
 use crate::core::balancer::Balancer;
 use crate::core::core_state::CoreState;
 use crate::core::heartbeat::event::HeartbeatEvent;
@@ -46,15 +45,12 @@ use crate::core::notification::Notification;
 use crate::core::raft_msg::AppendEntriesTx;
 use crate::core::raft_msg::ClientReadTx;
 use crate::core::raft_msg::RaftMsg;
-use crate::core::raft_msg::RaftMsgName;
 use crate::core::raft_msg::ResultSender;
 use crate::core::raft_msg::VoteTx;
 use crate::core::raft_msg::external_command::ExternalCommand;
 use crate::core::raft_msg::install_full_snapshot_request::InstallFullSnapshotRequest;
 use crate::core::raft_msg::membership_payloads::MembershipPayloads;
-use crate::core::runtime_stats::RuntimeStats;
 use crate::core::sm;
-use crate::core::stage::Stage;
 use crate::display_ext::DisplayInstantExt;
 use crate::engine::Command;
 use crate::engine::Condition;
@@ -264,18 +260,6 @@ where
 
     /// The watch channels that publish this node's state for observers.
     pub(crate) metrics: MetricsChannels<C>,
-
-    /// Runtime statistics for Raft operations.
-    ///
-    /// Owned directly by RaftCore for lock-free access to most stats.
-    /// Only `replicate_batch` is shared with replication tasks via `shared_replicate_batch`.
-    pub(crate) runtime_stats: RuntimeStats<C>,
-
-    /// Shared histogram for replication batch sizes.
-    ///
-    /// This is the only stats field that needs to be shared with replication tasks.
-    /// All other stats are updated only by RaftCore.
-    pub(crate) shared_replicate_batch: SharedReplicateBatch,
 
     /// External metrics recorder for exporting metrics to custom backends.
     ///
@@ -501,8 +485,6 @@ where
         self.write_entries(
             Batch::of([payload]),
             Batch::of([Some(CoreResponder::Progress(tx))]),
-            #[cfg(feature = "runtime-stats")]
-            C::now(),
         );
     }
 
@@ -558,8 +540,6 @@ where
         self.write_entries(
             Batch::of([payload]),
             Batch::of([Some(CoreResponder::Progress(tx))]),
-            #[cfg(feature = "runtime-stats")]
-            C::now(),
         );
     }
 
@@ -644,7 +624,6 @@ where
         &mut self,
         payloads: BatchOf<C, PayloadOf<C>>,
         responders: BatchOf<C, Option<CoreResponder<C>>>,
-        #[cfg(feature = "runtime-stats")] proposed_at: InstantOf<C>,
     ) -> Option<LeaderLogIds<CommittedLeaderIdOf<C>>> {
         debug_assert_eq!(
             payloads.len(),
@@ -668,12 +647,6 @@ where
         let entry_count = payloads.len() as u64;
         let log_ids = lh.leader_append_entries(payloads)?;
 
-        #[cfg(feature = "runtime-stats")]
-        {
-            let right = log_ids.last_ref().index() + 1;
-            self.runtime_stats.record_log_stage(Stage::Proposed, right, proposed_at);
-            self.runtime_stats.record_log_stage_now(Stage::Received, right);
-        }
 
         // Record write batch size to external metrics recorder
         if let Some(r) = &self.metrics_recorder {
@@ -1113,7 +1086,6 @@ where
         let mut responders = self.client_responders.drain_upto(last.index());
 
         let entry_count = last.index() + 1 - first.index();
-        self.runtime_stats.apply_batch.record(entry_count);
 
         // Record to external metrics recorder
         if let Some(r) = &self.metrics_recorder {
@@ -1205,7 +1177,6 @@ where
             config: self.config.clone(),
             tx_notify: self.tx_notification.clone(),
             cancel_rx,
-            replicate_batch: self.shared_replicate_batch.clone(),
         }
     }
 
@@ -1413,9 +1384,6 @@ where
     /// It returns the number of processed message.
     /// If the input channel is closed, it returns `Fatal::Stopped`.
     async fn process_raft_msg(&mut self, at_most: u64) -> Result<u64, Fatal<C>> {
-        self.runtime_stats.raft_msg_budget.record(at_most);
-
-        let mut processed = 0u64;
         let mut total = 0u64;
         // Being 0 disabled batch msg processing.
         // TODO: make it configurable
@@ -1441,25 +1409,19 @@ where
             };
 
             self.handle_api_msg(msg);
-            processed += 1;
             total += 1;
 
             let index = self.engine.state.last_log_id().next_index();
 
             if index.saturating_sub(last_log_index) >= run_command_threshold {
                 // After handling all the inputs, batch run all the commands for better performance
-                self.runtime_stats.raft_msg_per_run.record(processed);
-                self.runtime_stats.raft_msg_usage_permille.record(processed * 1000 / at_most);
                 self.run_engine_commands().await?;
 
                 last_log_index = index;
-                processed = 0;
             }
         }
 
         // After handling all the inputs, batch run all the commands for better performance
-        self.runtime_stats.raft_msg_per_run.record(processed);
-        self.runtime_stats.raft_msg_usage_permille.record(processed * 1000 / at_most);
         self.run_engine_commands().await?;
 
         if total == at_most {
@@ -1474,8 +1436,6 @@ where
     /// It returns the number of processed notifications.
     /// If the input channel is closed, it returns `Fatal::Stopped`.
     async fn process_notification(&mut self, at_most: u64) -> Result<u64, Fatal<C>> {
-        self.runtime_stats.notification_budget.record(at_most);
-
         let mut processed = 0u64;
 
         for _i in 0..at_most {
@@ -1501,8 +1461,6 @@ where
         if processed > 0 {
             self.run_engine_commands().await?;
         }
-
-        self.runtime_stats.notification_usage_permille.record(processed * 1000 / at_most);
 
         if processed == at_most {
             tracing::debug!(
@@ -1719,7 +1677,6 @@ where
     pub(crate) fn handle_install_full_snapshot_request(&mut self, req: InstallFullSnapshotRequest<C, SM>) {
         tracing::debug!("RAFT_event id={:<2}  input: {}", self.id, req);
 
-        self.runtime_stats.record_raft_msg(RaftMsgName::InstallSnapshot);
 
         self.engine.handle_install_full_snapshot(req.vote, req.snapshot, req.tx);
     }
@@ -1729,7 +1686,6 @@ where
     pub(crate) fn handle_api_msg(&mut self, msg: RaftMsg<C>) {
         tracing::debug!("RAFT_event id={:<2}  input: {}", self.id, msg);
 
-        self.runtime_stats.record_raft_msg(msg.name());
 
         match msg {
             RaftMsg::AppendEntries { rpc, tx } => {
@@ -1758,8 +1714,6 @@ where
                 payloads,
                 responders,
                 expected_leader,
-                #[cfg(feature = "runtime-stats")]
-                proposed_at,
             } => {
                 // Check if expected leader matches current leader
                 if let Some(expected) = expected_leader {
@@ -1777,12 +1731,9 @@ where
                         return;
                     }
                 }
-                self.runtime_stats.write_batch.record(payloads.len() as u64);
                 self.write_entries(
                     payloads,
                     responders,
-                    #[cfg(feature = "runtime-stats")]
-                    proposed_at,
                 );
             }
             RaftMsg::Initialize { members, tx } => {
@@ -1851,16 +1802,6 @@ where
                 tracing::info!("{}: received RaftMsg::ExternalCommand, cmd: {:?}", func_name!(), cmd);
 
                 self.handle_external_command(cmd);
-            }
-            #[cfg(feature = "runtime-stats")]
-            RaftMsg::GetRuntimeStats { tx } => {
-                // Copy runtime_stats and sync the shared replicate_batch
-                let mut stats = self.runtime_stats.clone();
-                stats.replicate_batch = self.shared_replicate_batch.snapshot();
-
-                stats.build_log_stage_histograms();
-
-                tx.send(stats).ok();
             }
         };
     }
@@ -1960,7 +1901,6 @@ where
     pub(crate) fn handle_notification(&mut self, notify: Notification<C>) -> Result<(), Fatal<C>> {
         tracing::debug!("RAFT_event id={:<2} notify: {}", self.id, notify);
 
-        self.runtime_stats.record_notification(notify.name());
 
         match notify {
             Notification::VoteResponse {
@@ -2093,10 +2033,6 @@ where
 
         match io_id {
             IOId::Log(log_io_id) => {
-                if let Some(ref log_id) = log_io_id.log_id {
-                    self.runtime_stats.record_log_stage_now(Stage::Persisted, log_id.index() + 1);
-                }
-
                 // No need to check against membership change,
                 // because not like removing-then-adding a remote node,
                 // local log wont revert when membership changes.
@@ -2149,7 +2085,6 @@ where
                 }
             }
             sm::Response::Apply(res) => {
-                self.runtime_stats.record_log_stage_now(Stage::Applied, res.last_applied.index() + 1);
                 self.engine.state.apply_progress_mut().try_flush(res.last_applied);
             }
         }
@@ -2344,7 +2279,6 @@ where
             config: self.config.clone(),
             tx_notify: self.tx_notification.clone(),
             cancel_rx,
-            replicate_batch: self.shared_replicate_batch.clone(),
         };
         (ctx, cancel_tx)
     }
@@ -2387,13 +2321,9 @@ where
         entries: BatchOf<C, C::Entry>,
     ) -> Result<(), StorageError<C>> {
         let last_log_id = entries.last().unwrap().log_id();
-        let last_log_index = last_log_id.index();
         tracing::debug!("AppendEntries: {}", entries.as_ref().display_n(10));
 
         let entry_count = entries.len() as u64;
-
-        // Record to internal histogram
-        self.runtime_stats.append_batch.record(entry_count);
 
         // Record to external metrics recorder
         if let Some(r) = &self.metrics_recorder {
@@ -2416,7 +2346,6 @@ where
         // because `append()` may call the callback before returning.
         self.engine.state.log_progress_mut().submit(io_id.clone());
 
-        self.runtime_stats.record_log_stage_now(Stage::Submitted, last_log_index + 1);
 
         // Submit IO request, do not wait for the response.
         self.log_store.append(entries, callback).await.sto_write_logs()?;
@@ -2513,7 +2442,6 @@ where
         already_applied: Option<LogIdOf<C>>,
         upto: LogIdOf<C>,
     ) -> Result<(), StorageError<C>> {
-        self.runtime_stats.record_log_stage_now(Stage::Committed, upto.index() + 1);
 
         self.engine.state.apply_progress_mut().submit(upto.clone());
 
@@ -2673,9 +2601,6 @@ where
         }
 
         tracing::debug!("RAFT_event id={:<2}    cmd: {}", self.id, cmd);
-
-        // Record command execution
-        self.runtime_stats.record_command(cmd.name());
 
         match cmd {
             Command::UpdateIOProgress { io_id, .. } => self.run_update_io_progress(io_id).await,

@@ -1,42 +1,11 @@
 use std::fmt;
 
-use chrono::DateTime;
-use chrono::Local;
-use chrono::Utc;
-
 use crate::Instant;
 
-/// Display `Instant` in human readable format.
-pub(crate) struct DisplayInstant<'a, T, const SIMPLE: bool = true, const LOCAL: bool = true>(pub &'a T);
+/// Displays an `Instant` as the time of day in UTC: hours, minutes, seconds and microseconds.
+pub(crate) struct DisplayInstant<'a, T>(pub &'a T);
 
-impl<'a, T, const SIMPLE: bool, const LOCAL: bool> DisplayInstant<'a, T, SIMPLE, LOCAL> {
-    /// Display `Instant` in full format: with date and timezone: the format is
-    /// "%Y-%m-%dT%H:%M:%S%.6fZ%z"
-    #[allow(dead_code)]
-    pub fn full(self) -> DisplayInstant<'a, T, false, LOCAL> {
-        DisplayInstant(self.0)
-    }
-
-    /// Display `Instant` in simple format: without date and timezone: the format is "%H:%M:%S%.6f"
-    #[allow(dead_code)]
-    pub fn simple(self) -> DisplayInstant<'a, T, true, LOCAL> {
-        DisplayInstant(self.0)
-    }
-
-    /// Display `Instant` in local timezone.
-    #[allow(dead_code)]
-    pub fn local(self) -> DisplayInstant<'a, T, SIMPLE, true> {
-        DisplayInstant(self.0)
-    }
-
-    /// Display `Instant` in UTC timezone.
-    #[allow(dead_code)]
-    pub fn utc(self) -> DisplayInstant<'a, T, SIMPLE, false> {
-        DisplayInstant(self.0)
-    }
-}
-
-impl<T, const SIMPLE: bool, const LOCAL: bool> fmt::Display for DisplayInstant<'_, T, SIMPLE, LOCAL>
+impl<T> fmt::Display for DisplayInstant<'_, T>
 where T: Instant
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,34 +23,29 @@ where T: Instant
             }
         };
 
-        if LOCAL {
-            let datetime: DateTime<Local> = sys_t.into();
+        // A clock before 1970 shows 00:00:00.
+        let since_epoch = sys_t.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let secs = since_epoch.as_secs() % 86_400;
 
-            if SIMPLE {
-                write!(f, "{}", datetime.format("%H:%M:%S%.6f"))
-            } else {
-                write!(f, "{}", datetime.format("%Y-%m-%dT%H:%M:%S%.6fZ%z"))
-            }
-        } else {
-            let datetime: DateTime<Utc> = sys_t.into();
-
-            if SIMPLE {
-                write!(f, "{}", datetime.format("%H:%M:%S%.6f"))
-            } else {
-                write!(f, "{}", datetime.format("%Y-%m-%dT%H:%M:%S%.6fZ%z"))
-            }
-        }
+        write!(
+            f,
+            "{:02}:{:02}:{:02}.{:06}",
+            secs / 3600,
+            secs / 60 % 60,
+            secs % 60,
+            since_epoch.subsec_micros()
+        )
     }
 }
 
 pub(crate) trait DisplayInstantExt<'a, T> {
-    fn display(&'a self) -> DisplayInstant<'a, T, true>;
+    fn display(&'a self) -> DisplayInstant<'a, T>;
 }
 
 impl<T> DisplayInstantExt<'_, T> for T
 where T: Instant
 {
-    fn display(&self) -> DisplayInstant<'_, T, true> {
+    fn display(&self) -> DisplayInstant<'_, T> {
         DisplayInstant(self)
     }
 }
@@ -93,16 +57,16 @@ mod tests {
     use crate::engine::testing::UTConfig;
     use crate::type_config::TypeConfigExt;
 
-    /// Check the result by a human.
     #[test]
     fn test_display_instant() -> anyhow::Result<()> {
-        let now = UTConfig::<()>::now();
-        println!("now: {}", now.display());
-        println!("now: {}", now.display().full());
-        println!("now: {}", now.display().full().simple());
-        println!("now: {}", now.display().utc());
-        println!("now: {}", now.display().utc().local());
-        println!("now: {}", now.display().utc().full());
+        let now = UTConfig::<()>::now().display().to_string();
+
+        let (time, micros) = now.split_once('.').unwrap();
+        assert_eq!(6, micros.len());
+
+        let parts: Vec<u32> = time.split(':').map(|p| p.parse().unwrap()).collect();
+        assert_eq!(3, parts.len());
+        assert!(parts[0] < 24 && parts[1] < 60 && parts[2] < 60, "{}", now);
         Ok(())
     }
 }

@@ -897,6 +897,14 @@ where
 
             let applicable_upto = log_submitted.min(apply_accepted);
 
+            // `handle_install_full_snapshot()` purges the log ids at once, but its command may wait
+            // behind others in the queue. The snapshot replaces these entries: they are neither
+            // readable nor to be applied. Applying continues once the snapshot is submitted.
+            // See: https://github.com/databendlabs/openraft/issues/2116
+            if apply_submitted.next_index() < self.state.last_purged_log_id().next_index() {
+                return None;
+            }
+
             if apply_submitted.next_index() < applicable_upto.next_index() {
                 let apply_upto = applicable_upto.cloned().unwrap();
 

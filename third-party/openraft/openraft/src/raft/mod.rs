@@ -95,7 +95,6 @@ use crate::core::MetricsChannels;
 use crate::core::PendingReadDeadlineNotifier;
 use crate::core::PendingReadQueue;
 use crate::core::RaftCore;
-use crate::core::SharedReplicateBatch;
 use crate::core::StepDownWatcher;
 use crate::core::Tick;
 use crate::core::heartbeat::handle::HeartbeatWorkersHandle;
@@ -111,7 +110,6 @@ use crate::core::notification::Notification;
 use crate::core::raft_msg::RaftMsg;
 use crate::core::raft_msg::external_command::ExternalCommand;
 use crate::core::raft_msg::install_full_snapshot_request::InstallFullSnapshotRequest;
-use crate::core::runtime_stats::RuntimeStats;
 use crate::core::sm;
 use crate::core::sm::worker;
 use crate::engine::Engine;
@@ -582,7 +580,6 @@ where
         let (io_submitted_tx, _io_submitted_rx) = C::watch_channel(default_io_id);
         let (committed_tx, _committed_rx) = C::watch_channel(None);
 
-        let shared_replicate_batch = SharedReplicateBatch::new();
 
         let start = {
             let id = id.clone();
@@ -649,8 +646,6 @@ where
                         progress: tx_progress,
                     },
 
-                    runtime_stats: RuntimeStats::new(&config),
-                    shared_replicate_batch,
 
                     metrics_recorder: None,
 
@@ -786,14 +781,6 @@ where
         self.inner.extensions.get::<T>()
     }
 
-    /// Return a copy of the runtime statistics.
-    ///
-    /// Sends a message to RaftCore to retrieve the current runtime statistics.
-    /// This returns a snapshot of the stats at the time of the call.
-    #[cfg(feature = "runtime-stats")]
-    pub async fn runtime_stats(&self) -> Result<RuntimeStats<C>, Fatal<C>> {
-        self.inner.call_core_oneshot(|tx| RaftMsg::GetRuntimeStats { tx }).await
-    }
 
     /// Check if this node is currently the leader.
     ///

@@ -5,7 +5,6 @@ use crate::Config;
 use crate::RaftTypeConfig;
 use crate::StorageError;
 use crate::async_runtime::MpscSender;
-use crate::core::SharedReplicateBatch;
 use crate::core::notification::Notification;
 use crate::progress::inflight_id::InflightId;
 use crate::progress::stream_id::StreamId;
@@ -52,9 +51,6 @@ where C: RaftTypeConfig
     ///
     /// When the sender is dropped, this signals that replication should stop.
     pub(crate) cancel_rx: WatchReceiverOf<C, ()>,
-
-    /// Shared histogram for recording replication batch sizes.
-    pub(crate) replicate_batch: SharedReplicateBatch,
 }
 
 impl<C> ReplicationContext<C>

@@ -109,9 +109,6 @@ where
             );
         }
 
-        let entry_count = payload.entries.len() as u64;
-        self.replication_context.replicate_batch.record(entry_count);
-
         tracing::debug!("next_request: AppendEntries: {}", payload);
 
         self.backoff_if_enabled().await;

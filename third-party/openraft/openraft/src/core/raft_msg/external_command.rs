@@ -97,6 +97,7 @@ impl<C> ExternalCommand<C>
 where C: RaftTypeConfig
 {
     /// Returns the name of this command variant.
+    #[allow(dead_code)]
     pub fn name(&self) -> ExternalCommandName {
         match self {
             ExternalCommand::Elect { .. } => ExternalCommandName::Elect,

@@ -10,8 +10,6 @@ use crate::RaftTypeConfig;
 use crate::base::BoxOnce;
 use crate::core::raft_msg::external_command::ExternalCommand;
 use crate::core::raft_msg::membership_payloads::MembershipPayloads;
-#[cfg(feature = "runtime-stats")]
-use crate::core::runtime_stats::RuntimeStats;
 use crate::display_ext::DisplayBTreeMapDebugValueExt;
 use crate::errors::Infallible;
 use crate::errors::InitializeError;
@@ -28,8 +26,6 @@ use crate::raft::responder::core_responder::CoreResponder;
 use crate::raft::stream_append::StreamAppendResult;
 use crate::type_config::alias::BatchOf;
 use crate::type_config::alias::CommittedLeaderIdOf;
-#[cfg(feature = "runtime-stats")]
-use crate::type_config::alias::InstantOf;
 use crate::type_config::alias::LogIdOf;
 use crate::type_config::alias::OneshotSenderOf;
 use crate::type_config::alias::PayloadOf;
@@ -81,8 +77,6 @@ where C: RaftTypeConfig
         payloads: BatchOf<C, PayloadOf<C>>,
         responders: BatchOf<C, Option<CoreResponder<C>>>,
         expected_leader: Option<CommittedLeaderIdOf<C>>,
-        #[cfg(feature = "runtime-stats")]
-        proposed_at: InstantOf<C>,
     },
 
     GetLinearizer {
@@ -156,19 +150,13 @@ where C: RaftTypeConfig
         cmd: ExternalCommand<C>,
     },
 
-    /// Get runtime statistics from RaftCore.
-    ///
-    /// Returns a copy of the current runtime stats.
-    #[cfg(feature = "runtime-stats")]
-    GetRuntimeStats {
-        tx: OneshotSenderOf<C, RuntimeStats<C>>,
-    },
 }
 
 impl<C> RaftMsg<C>
 where C: RaftTypeConfig
 {
     /// Returns the name of this message variant.
+    #[allow(dead_code)]
     pub fn name(&self) -> RaftMsgName {
         match self {
             RaftMsg::AppendEntries { .. } => RaftMsgName::AppendEntries,
@@ -182,8 +170,6 @@ where C: RaftTypeConfig
             RaftMsg::HandleTransferLeader { .. } => RaftMsgName::HandleTransferLeader,
             RaftMsg::WithRaftState { .. } => RaftMsgName::WithRaftState,
             RaftMsg::ExternalCommand { cmd } => RaftMsgName::ExternalCommand(cmd.name()),
-            #[cfg(feature = "runtime-stats")]
-            RaftMsg::GetRuntimeStats { .. } => RaftMsgName::GetRuntimeStats,
         }
     }
 }
@@ -242,10 +228,6 @@ where C: RaftTypeConfig
             }
             RaftMsg::ExternalCommand { cmd } => {
                 write!(f, "ExternalCommand: {}", cmd)
-            }
-            #[cfg(feature = "runtime-stats")]
-            RaftMsg::GetRuntimeStats { .. } => {
-                write!(f, "GetRuntimeStats")
             }
         }
     }

@@ -157,3 +157,58 @@ fn test_handle_install_full_snapshot_no_conflict() -> anyhow::Result<()> {
 
     Ok(())
 }
+
+#[test]
+fn test_entries_replaced_by_a_queued_snapshot_are_not_applied() -> anyhow::Result<()> {
+    // The log is submitted up to 8 and applied up to 5. A snapshot of 10 arrives while its command
+    // can not run yet: entries 6..=8 must not be applied, because the log ids are purged already.
+
+    let mut eng = eng();
+    let curr_vote = *eng.state.vote_ref();
+    let vote = curr_vote.to_committed();
+
+    eng.state.log_progress_mut().accept(LogIOId::new(vote.clone(), Some(log_id(4, 1, 8))).to_io_id());
+    eng.state.log_progress_mut().submit(LogIOId::new(vote, Some(log_id(4, 1, 8))).to_io_id());
+    eng.state.apply_progress_mut().submit(log_id(4, 1, 5));
+    eng.state.apply_progress_mut().accept(log_id(4, 1, 7));
+
+    let apply = eng.next_progress_driven_command();
+    assert!(matches!(apply, Some(Command::SaveCommittedAndApply { .. })), "{:?}", apply);
+
+    let (tx, _rx) = UTConfig::<()>::oneshot();
+    eng.handle_install_full_snapshot(
+        curr_vote,
+        SnapshotOf::<UTConfig, ()> {
+            meta: SnapshotMetaOf::<UTConfig> {
+                last_log_id: Some(log_id(4, 1, 10)),
+                last_membership: StoredMembershipOf::<UTConfig>::new(Some(log_id(1, 1, 1)), m1234()),
+            },
+            snapshot: (),
+        },
+        tx,
+    );
+
+    assert_eq!(None, eng.next_progress_driven_command());
+
+    // The snapshot is submitted: nothing is left to apply.
+    eng.state.log_progress_mut().submit(LogIOId::new(curr_vote.to_committed(), Some(log_id(4, 1, 10))).to_io_id());
+    eng.state.apply_progress_mut().submit(log_id(4, 1, 10));
+    assert_eq!(None, eng.next_progress_driven_command());
+
+    // An entry behind the snapshot is applied.
+    eng.state.log_ids.append(log_id(4, 1, 11));
+    eng.state.log_progress_mut().accept(LogIOId::new(curr_vote.to_committed(), Some(log_id(4, 1, 11))).to_io_id());
+    eng.state.log_progress_mut().submit(LogIOId::new(curr_vote.to_committed(), Some(log_id(4, 1, 11))).to_io_id());
+    eng.state.apply_progress_mut().accept(log_id(4, 1, 11));
+
+    let apply = eng.next_progress_driven_command();
+    assert_eq!(
+        Some(Command::SaveCommittedAndApply {
+            already_applied: Some(log_id(4, 1, 10)),
+            upto: log_id(4, 1, 11),
+        }),
+        apply
+    );
+
+    Ok(())
+}

@@ -18,11 +18,7 @@ use crate::raft::message::WriteResult;
 use crate::raft::message::into_write_result;
 use crate::raft::raft_inner::RaftInner;
 use crate::raft::responder::core_responder::CoreResponder;
-#[cfg(feature = "runtime-stats")]
-use crate::type_config::TypeConfigExt;
 use crate::type_config::alias::BatchOf;
-#[cfg(feature = "runtime-stats")]
-use crate::type_config::alias::InstantOf;
 use crate::type_config::alias::PayloadOf;
 use crate::type_config::alias::WriteResponderOf;
 
@@ -99,8 +95,6 @@ where C: RaftTypeConfig
                 payloads,
                 responders,
                 expected_leader: None,
-                #[cfg(feature = "runtime-stats")]
-                proposed_at: propose_at_now::<C>(),
             })
             .await?;
 
@@ -146,7 +140,3 @@ where C: RaftTypeConfig
     }
 }
 
-#[cfg(feature = "runtime-stats")]
-pub(crate) fn propose_at_now<C: RaftTypeConfig>() -> InstantOf<C> {
-    C::now()
-}

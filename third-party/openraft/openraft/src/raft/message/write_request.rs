@@ -8,8 +8,6 @@ use crate::batch::Batch;
 use crate::core::raft_msg::RaftMsg;
 use crate::entry::RaftPayload;
 use crate::errors::Fatal;
-#[cfg(feature = "runtime-stats")]
-use crate::raft::api::app::propose_at_now;
 use crate::raft::raft_inner::RaftInner;
 use crate::raft::responder::core_responder::CoreResponder;
 use crate::type_config::alias::CommittedLeaderIdOf;
@@ -143,8 +141,6 @@ where C: RaftTypeConfig
                     payloads: Batch::of([C::Payload::normal(self.app_data)]),
                     responders: Batch::of([self.responder]),
                     expected_leader: self.expected_leader,
-                    #[cfg(feature = "runtime-stats")]
-                    proposed_at: propose_at_now::<C>(),
                 })
                 .await
         })

@@ -7,7 +7,6 @@ use super::StreamState;
 use crate::Config;
 use crate::OptionalSend;
 use crate::RaftLogReader;
-use crate::core::SharedReplicateBatch;
 use crate::engine::testing::UTConfig;
 use crate::engine::testing::log_id;
 use crate::entry::RaftEntry;
@@ -118,7 +117,6 @@ fn probe_stops_after_storage_limited_prefix() {
                         }),
                         tx_notify,
                         cancel_rx,
-                        replicate_batch: SharedReplicateBatch::new(),
                     },
                     event_watcher: EventWatcher {
                         replicate_rx,
