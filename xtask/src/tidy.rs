@@ -2,6 +2,7 @@
 //! heads and names of modules, words that must not be in the tree.
 //! `cargo xtask tidy` reports all findings, and so does a test. It changes no file.
 
+mod consensus;
 mod cycles;
 mod house;
 mod keywords;
@@ -61,6 +62,9 @@ enum Wrong {
     LongSleep {
         ms: u64,
     },
+    Unreviewed {
+        digest: String,
+    },
     Phrase {
         phrase: &'static str,
         instead: &'static str,
@@ -110,6 +114,11 @@ impl fmt::Display for Wrong {
             Wrong::LongSleep { ms } => write!(
                 f,
                 "a test sleeps {ms} ms: use lab::eventually, or lab::let_pass with a reason"
+            ),
+            Wrong::Unreviewed { digest } => write!(
+                f,
+                "third-party/openraft or its packages in Cargo.lock have changed: review them as the \
+                 chapter \"Update\" says, and record the digest {digest}"
             ),
             Wrong::Phrase { phrase, instead } => {
                 write!(f, "\"{phrase}\" is banned, write \"{instead}\"")
@@ -191,6 +200,7 @@ fn findings() -> Result<Vec<Finding>, TidyError> {
     found.extend(sleeps::check(&tree));
     found.extend(phrases::check(&tree));
     found.extend(keywords::check(&tree));
+    found.extend(consensus::check(&tree)?);
     found.extend(house::check(&house::arrows(tree.root())?));
     found.extend(cycles::check(&modules::floors(&tree)));
     found.sort();

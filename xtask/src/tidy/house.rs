@@ -1,7 +1,7 @@
 //! The permitted dependencies between crates. Any other dependency is refused, and so is a crate
 //! without a row. ARCHITECTURE.md has the same table, and a test compares them.
 
-use super::tree::output;
+use super::tree::{THIRD_PARTY, output};
 use super::{Finding, TidyError, Wrong};
 use std::path::Path;
 use std::process::Command;
@@ -173,11 +173,17 @@ pub(super) fn arrows(root: &Path) -> Result<Vec<Arrows>, TidyError> {
             manifest: manifest(&package["manifest_path"], &metadata["workspace_root"]),
             to: list(&package["dependencies"])
                 .iter()
-                .filter(|dependency| dependency["path"].is_string())
+                .filter(|dependency| is_ours(&dependency["path"]))
                 .map(|dependency| (short(&dependency["name"]), dependency["kind"] == "dev"))
                 .collect(),
         })
         .collect())
+}
+
+/// Returns whether a dependency is a crate of this repository: sources of others count as published.
+fn is_ours(path: &serde_json::Value) -> bool {
+    path.as_str()
+        .is_some_and(|path| !path.contains(&format!("/{THIRD_PARTY}")))
 }
 
 fn short(name: &serde_json::Value) -> String {
