@@ -2,6 +2,7 @@
 //! heads and names of modules, words that must not be in the tree.
 //! `cargo xtask tidy` reports all findings, and so does a test. It changes no file.
 
+mod consensus;
 mod cycles;
 mod house;
 mod keywords;
@@ -66,6 +67,9 @@ enum Wrong {
         name: String,
     },
     SeamFeature,
+    Unreviewed {
+        digest: String,
+    },
     Phrase {
         phrase: &'static str,
         instead: &'static str,
@@ -121,6 +125,11 @@ impl fmt::Display for Wrong {
                 "{name} is neither in docs/operations.md nor behind the feature `test-seams`"
             ),
             Wrong::SeamFeature => f.write_str("only tests may enable the feature `test-seams`"),
+            Wrong::Unreviewed { digest } => write!(
+                f,
+                "third-party/openraft or its packages in Cargo.lock have changed: review them as the \
+                 chapter \"Update\" says, and record the digest {digest}"
+            ),
             Wrong::Phrase { phrase, instead } => {
                 write!(f, "\"{phrase}\" is banned, write \"{instead}\"")
             }
@@ -204,6 +213,7 @@ fn findings() -> Result<Vec<Finding>, TidyError> {
     let crates = house::arrows(tree.root())?;
     found.extend(house::check(&crates));
     found.extend(seams::check(&tree, &crates));
+    found.extend(consensus::check(&tree)?);
     found.extend(cycles::check(&modules::floors(&tree)));
     found.sort();
     Ok(found)

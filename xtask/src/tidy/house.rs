@@ -2,7 +2,7 @@
 //! without a row. ARCHITECTURE.md has the same table, and a test compares them.
 
 use super::seams;
-use super::tree::output;
+use super::tree::{THIRD_PARTY, output};
 use super::{Finding, TidyError, Wrong};
 use std::path::Path;
 use std::process::Command;
@@ -189,7 +189,7 @@ pub(super) fn arrows(root: &Path) -> Result<Vec<Arrows>, TidyError> {
             has_seams: has_seams(package),
             to: list(&package["dependencies"])
                 .iter()
-                .filter(|dependency| dependency["path"].is_string())
+                .filter(|dependency| is_ours(&dependency["path"]))
                 .map(|dependency| (short(&dependency["name"]), dependency["kind"] == "dev"))
                 .collect(),
         })
@@ -207,6 +207,12 @@ fn has_seams(package: &serde_json::Value) -> bool {
     let mut of_product = dependencies.filter(|dependency| dependency["kind"] != "dev");
     names_seams(&package["features"]["default"])
         || of_product.any(|dependency| names_seams(&dependency["features"]))
+}
+
+/// Returns whether a dependency is a crate of this repository: sources of others count as published.
+fn is_ours(path: &serde_json::Value) -> bool {
+    path.as_str()
+        .is_some_and(|path| !path.contains(&format!("/{THIRD_PARTY}")))
 }
 
 fn short(name: &serde_json::Value) -> String {

@@ -5,8 +5,8 @@ use super::scan;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Crates of others, with a change that they do not have yet.
-const THIRD_PARTY: &str = "third-party/";
+/// Sources of others, with changes of ours. `consensus` checks those of openraft.
+pub(super) const THIRD_PARTY: &str = "third-party/";
 
 #[derive(Debug)]
 pub(super) struct TextFile {
@@ -55,7 +55,7 @@ impl Tree {
         let listed = String::from_utf8_lossy(&listed).into_owned();
         let files = listed
             .split('\0')
-            // What others wrote and we had to mend stays as they wrote it.
+            // Sources of others keep their style, so that patches apply.
             .filter(|path| !path.starts_with(THIRD_PARTY))
             // A file that was deleted is still listed; one that is not text is
             // nobody's prose.

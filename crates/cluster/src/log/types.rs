@@ -87,3 +87,78 @@ impl<R> Ord for Types<R> {
         Ordering::Equal
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openraft::raft::{
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+        VoteRequest, VoteResponse,
+    };
+    use openraft_rt_tokio::TokioRuntime;
+    use serde::Serialize;
+    use std::collections::BTreeSet;
+
+    type Tested = Types<TokioRuntime>;
+
+    fn json(value: &impl Serialize) -> String {
+        serde_json::to_string(value).unwrap()
+    }
+
+    /// These types are on disk and in messages to members with other versions: an update of
+    /// openraft must not change their fields.
+    #[test]
+    fn types_of_openraft_encode_as_before() {
+        let vote = Vote::new_committed(5, MemberId(2));
+        let id = LogId::new(LeaderId::new(5, MemberId(2)).to_committed(), 7);
+        let voters = BTreeSet::from([MemberId(1), MemberId(2)]);
+        let learners = BTreeSet::from([MemberId(3)]);
+        let membership = openraft::Membership::new_with_defaults(vec![voters], learners);
+        let meta = SnapshotMeta {
+            last_log_id: Some(id),
+            last_membership: Membership::new(Some(id), membership.clone()),
+        };
+        let entry = |payload| Entry {
+            log_id: id,
+            payload,
+        };
+        let append = AppendEntriesRequest::<Tested> {
+            vote,
+            prev_log_id: None,
+            entries: vec![
+                entry(EntryPayload::Blank),
+                entry(EntryPayload::Membership(membership)),
+            ],
+            leader_commit: Some(id),
+        };
+        let responses = [
+            AppendEntriesResponse::<Tested>::Success,
+            AppendEntriesResponse::PartialSuccess(Some(id)),
+            AppendEntriesResponse::Conflict,
+            AppendEntriesResponse::HigherVote(vote),
+        ];
+        let encoded = [
+            json(&meta),
+            json(&append),
+            json(&responses),
+            json(&VoteRequest::<Tested>::new(vote, Some(id))),
+            json(&VoteResponse::<Tested>::new(vote, Some(id), true)),
+            json(&TransferLeaderRequest::<Tested>::new(
+                vote,
+                MemberId(1),
+                Some(id),
+            )),
+            json(&SnapshotResponse::<Tested>::new(vote)),
+        ];
+        let expected = [
+            r#"{"last_log_id":{"leader_id":5,"index":7},"last_membership":{"log_id":{"leader_id":5,"index":7},"membership":{"configs":[[1,2]],"nodes":{"1":{},"2":{},"3":{}}}},"snapshot_id":""}"#,
+            r#"{"vote":{"leader_id":{"term":5,"voted_for":2},"committed":true},"prev_log_id":null,"entries":[{"log_id":{"leader_id":5,"index":7},"payload":"Blank"},{"log_id":{"leader_id":5,"index":7},"payload":{"Membership":{"configs":[[1,2]],"nodes":{"1":{},"2":{},"3":{}}}}}],"leader_commit":{"leader_id":5,"index":7}}"#,
+            r#"["Success",{"PartialSuccess":{"leader_id":5,"index":7}},"Conflict",{"HigherVote":{"leader_id":{"term":5,"voted_for":2},"committed":true}}]"#,
+            r#"{"vote":{"leader_id":{"term":5,"voted_for":2},"committed":true},"last_log_id":{"leader_id":5,"index":7},"leadership_transfer":false}"#,
+            r#"{"vote":{"leader_id":{"term":5,"voted_for":2},"committed":true},"vote_granted":true,"last_log_id":{"leader_id":5,"index":7}}"#,
+            r#"{"from_leader":{"leader_id":{"term":5,"voted_for":2},"committed":true},"to_node_id":1,"last_log_id":{"leader_id":5,"index":7}}"#,
+            r#"{"vote":{"leader_id":{"term":5,"voted_for":2},"committed":true}}"#,
+        ];
+        assert_eq!(encoded, expected);
+    }
+}

@@ -54,7 +54,10 @@ impl Receiver {
                 bytes,
                 digest,
             } => {
-                if vote.leader_id.voted_for != from || bytes > IMAGE_BYTES_MAX {
+                // openraft stops with a panic on a snapshot from a later term than its sender's.
+                let is_later = (meta.last_log_id.as_ref())
+                    .is_some_and(|last| last.leader_id.term > vote.leader_id.term);
+                if vote.leader_id.voted_for != from || bytes > IMAGE_BYTES_MAX || is_later {
                     return RaftReply::Failed(Failure::Malformed);
                 }
                 if let Some(own) = store.vote()

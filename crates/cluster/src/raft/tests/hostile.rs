@@ -5,7 +5,7 @@ use crate::command::{CommandBody, CommandResult};
 use crate::log::{Proposed, Signer};
 use crate::member::MemberId;
 use crate::raft::forgery::{self, THIEF, TOKEN};
-use crate::raft::message::{MembershipChange, RaftReply, Request};
+use crate::raft::message::{Failure, MembershipChange, RaftReply, Request, SnapshotPart};
 use crate::raft::test_keys;
 use openraft::EntryPayload;
 use openraft::raft::AppendEntriesResponse;
@@ -231,6 +231,24 @@ async fn elected_arbiter_makes_no_voters_and_no_state() {
     assert!(matches!(replies.last(), Some(RaftReply::Failed(_))));
     assert_eq!(b.raft_status().voters, standing.voters);
     assert_eq!(*b.state(), *before);
+}
+
+#[tokio::test]
+async fn snapshot_from_a_later_term_is_refused() {
+    let hub = Hub::default();
+    let [_a, b, _c] = signed_pair(&hub).await;
+    let term = elected(&hub, &b).await;
+    let begin = |later: u64| {
+        let mut parts = forgery::snapshot(term, 10_000, &b.state());
+        if let Request::Snapshot(SnapshotPart::Begin { meta, .. }) = &mut parts[0] {
+            meta.last_log_id = Some(forgery::id(term + later, 10_000));
+        }
+        parts.swap_remove(0)
+    };
+    assert!(matches!(say(&b, begin(0)).await, RaftReply::Next));
+    let reply = say(&b, begin(1)).await;
+    assert!(matches!(reply, RaftReply::Failed(Failure::Malformed)));
+    assert!(b.raft_status().halted.is_none());
 }
 
 #[test]
