@@ -132,7 +132,7 @@ fn comes(to: SocketAddr, redirection: &Redirection) -> (TcpStream, u8) {
 fn session(role: &mut FarmRole, user: &str) -> Option<(String, String, Vec<String>)> {
     let users = users(role).sessions;
     let found = users.into_iter().find(|one| one.user == user)?;
-    Some((found.host, found.state, found.nodes))
+    Some((found.host, found.state.words().to_owned(), found.nodes))
 }
 
 /// The hosts of all users.
