@@ -6,7 +6,7 @@ use crate::command::{CommandBody, FORMAT};
 use crate::machine::ServingMachine;
 use crate::member::{MemberId, MemberKind};
 use crate::role::certificates::note_once;
-use crate::role::directory::LocalMember;
+use crate::role::directory::{LocalMember, SEALING_KEY};
 use crate::role::invitations;
 use crate::role::shared::{MemberSelfStatus, RoleState, TOPIC, moved, reach};
 use crate::state::ClusterState;
@@ -199,6 +199,7 @@ pub(super) async fn keep_up<M: ServingMachine, N: ConnectionFactory>(shared: Arc
     let mut kept: Option<LocalMember> = None;
     let mut lacking: Option<Instant> = None;
     let mut forged: Option<MemberId> = None;
+    let mut undecryptable = String::new();
     let mut unsealable = String::new();
     if let Some(why) = shared.keys.renewed() {
         shared.note(format!(
@@ -232,8 +233,16 @@ pub(super) async fn keep_up<M: ServingMachine, N: ConnectionFactory>(shared: Arc
                 }
                 kept = Some(who);
             }
-            if let Err(error) = shared.keys.decrypt_content_keys(&state) {
-                shared.note(format!("cannot decrypt a content key: {error}"));
+            match shared.keys.decrypt_content_keys(&state) {
+                Ok(()) => undecryptable.clear(),
+                Err(error) => {
+                    let words = format!(
+                        "cannot decrypt a content key: {error}; the versions that need it cannot be served here. If \
+                         another node serves them, delete {SEALING_KEY} in the state directory and restart evenkeel \
+                         here: the other nodes then encrypt the content keys again"
+                    );
+                    note_once(&shared, &mut undecryptable, words);
+                }
             }
             let open = state.invitations.keys();
             let kept = shared.invitations().follow(open, shared.clock.unix_s());
