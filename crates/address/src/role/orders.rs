@@ -288,7 +288,9 @@ impl AddressRole {
             self.report_masters(Paced::Known);
             Exit::Left
         };
-        if let Some(left) = left {
+        if let Some(mut left) = left {
+            // The next process restores those that could not be restored here.
+            left.settings = self.host.kernel.saved_settings().to_vec();
             self.write_state(&left);
         }
         let wait = self.config.global.shutdown_script.as_ref();
