@@ -274,7 +274,7 @@ impl AddressRole {
             self.act();
             self.end_hand_overs();
             self.remove_static();
-            self.host.restore(&mut self.given.log);
+            self.host.restore(now, &mut self.given.log);
             let gone = std::mem::take(&mut self.members);
             self.remove_vmacs(gone);
             if let Some(script) = self.config.global.shutdown_script.clone() {
