@@ -575,3 +575,20 @@ fn unique_ids_go_to_the_server() {
         Some(&b"C6336407:9C40"[..])
     );
 }
+
+#[test]
+fn host_that_is_rewritten_is_rewritten_in_the_target() {
+    let absolute = b"GET http://h/a HTTP/1.1\r\nHost: h\r\n\r\n";
+    let mut stream = with(
+        "http-request replace-header Host h other",
+        sample::request(absolute),
+    );
+    assert!(matches!(
+        http_request(&mut stream, false),
+        MessageVerdict::Continue
+    ));
+    assert_eq!(
+        head(&stream.request),
+        "GET http://other/a HTTP/1.1\r\nhost: other\r\n\r\n"
+    );
+}
