@@ -569,11 +569,23 @@ fn unique_ids_go_to_the_server() {
         "unique-id-format %{+X}o%ci:%cp\nunique-id-header X-Unique-ID",
         sample::request(REQUEST),
     );
-    unique_id(&mut stream);
+    unique_id(&mut stream).unwrap();
     assert_eq!(
         stream.request.get(b"x-unique-id"),
         Some(&b"C6336407:9C40"[..])
     );
+}
+
+#[test]
+fn unique_id_that_does_not_fit_is_an_error() {
+    let mut stream = with(
+        "unique-id-format %{+X}o%ci:%cp\nunique-id-header X-Unique-ID",
+        sample::request(REQUEST),
+    );
+    stream.request.set_limit(stream.request.wire_len() + 4);
+    let page = unique_id(&mut stream).unwrap_err();
+    assert_eq!(page.head.status(), 500);
+    assert_eq!(state(&stream), "PR");
 }
 
 #[test]
