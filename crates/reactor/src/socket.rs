@@ -140,12 +140,14 @@ impl StreamSocket {
     /// Waits until a pending connection is established or has failed.
     ///
     /// # Errors
-    /// Returns the error with which the connection failed (`SO_ERROR`).
+    /// Returns the error with which the connection failed (`SO_ERROR`), or `NotConnected` if this
+    /// thread does not run the socket's event loop.
     pub async fn connected(&self) -> io::Result<()> {
         self.writable().await;
-        if self
-            .readiness()
-            .intersects(Readiness::FAILED | Readiness::CLOSED)
+        let known = executor::with(|core| core.poller.readiness(self.key))
+            .flatten()
+            .ok_or(io::ErrorKind::NotConnected)?;
+        if known.intersects(Readiness::FAILED | Readiness::CLOSED)
             && let Some(error) = self.take_error()?
         {
             return Err(error);

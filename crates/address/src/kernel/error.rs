@@ -53,6 +53,19 @@ impl KernelError {
         matches!(self, KernelError::Refused { .. })
     }
 
+    /// Returns whether the kernel has no such protocol family or protocol at all. Other errors, for
+    /// example too many open files, may pass.
+    pub fn is_unsupported(&self) -> bool {
+        let unsupported = [Errno::PROTONOSUPPORT, Errno::AFNOSUPPORT, Errno::OPNOTSUPP];
+        match self {
+            KernelError::Socket(error) => {
+                Errno::from_io_error(error).is_some_and(|errno| unsupported.contains(&errno))
+            }
+            KernelError::Refused { errno, .. } => unsupported.contains(errno),
+            _ => false,
+        }
+    }
+
     /// Returns whether the kernel refused with this error.
     pub fn is(&self, wanted: Errno) -> bool {
         matches!(self, KernelError::Refused { errno, .. } if *errno == wanted)
@@ -70,5 +83,26 @@ fn refusal(words: &str, errno: Errno) -> String {
 impl From<Errno> for KernelError {
     fn from(errno: Errno) -> Self {
         KernelError::Socket(errno.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_missing_support_means_unsupported() {
+        for errno in [Errno::PROTONOSUPPORT, Errno::AFNOSUPPORT, Errno::OPNOTSUPP] {
+            assert!(KernelError::from(errno).is_unsupported(), "{errno}");
+        }
+        for errno in [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOBUFS,
+            Errno::NOMEM,
+            Errno::PERM,
+        ] {
+            assert!(!KernelError::from(errno).is_unsupported(), "{errno}");
+        }
     }
 }

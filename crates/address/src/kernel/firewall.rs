@@ -116,6 +116,11 @@ impl Firewall {
         }
     }
 
+    /// Returns whether there is nothing to drop.
+    pub fn is_empty(&self) -> bool {
+        self.refused.is_empty() && self.quiet.is_empty()
+    }
+
     /// Creates the tables and replaces existing ones. If there is nothing to drop, the tables are
     /// removed.
     ///
@@ -131,7 +136,7 @@ impl Firewall {
         }
         let mut socket = match NetlinkSocket::open(Some(netlink::NETFILTER)) {
             // A kernel without nftables has no table to remove.
-            Err(_) if self.refused.is_empty() && self.quiet.is_empty() => return Ok(()),
+            Err(error) if self.is_empty() && error.is_unsupported() => return Ok(()),
             socket => socket?,
         };
         for family in [INET, INET6] {
@@ -157,11 +162,7 @@ impl Firewall {
         };
         match made {
             // Without nftables, or without it for this family, there is no table to remove.
-            Err(KernelError::Refused { errno, .. })
-                if !needed && [Errno::OPNOTSUPP, Errno::AFNOSUPPORT].contains(&errno) =>
-            {
-                Ok(())
-            }
+            Err(error) if !needed && error.is_unsupported() => Ok(()),
             made => made,
         }
     }

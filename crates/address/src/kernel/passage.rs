@@ -258,29 +258,34 @@ impl Passage {
     /// one.
     ///
     /// # Errors
-    /// Fails if the kernel refuses for another reason than a missing table or missing support. If
-    /// the netlink socket cannot be opened, the function returns false.
+    /// Fails if the netlink socket cannot be used, or if the kernel refuses for another reason than
+    /// a missing table or missing support. The tables of the other families are removed
+    /// nevertheless.
     pub fn remove(table: &str) -> Result<bool, KernelError> {
         // A kernel without nftables has no tables.
-        let Ok(mut socket) = NetlinkSocket::open(Some(netlink::NETFILTER)) else {
-            return Ok(false);
+        let mut socket = match NetlinkSocket::open(Some(netlink::NETFILTER)) {
+            Err(error) if error.is_unsupported() => return Ok(false),
+            socket => socket?,
         };
         let own = Passage {
             table: table.to_owned(),
             ..Passage::default()
         };
-        let none = [Errno::NOENT, Errno::OPNOTSUPP, Errno::AFNOSUPPORT];
         let mut removed = false;
+        let mut failed = None;
         for family in [ARP, INET, INET6] {
             let delete = own.table(DELETE_TABLE, family);
             let mut all = [boundary(BATCH_BEGIN), delete, boundary(BATCH_END)];
             match socket.transaction("remove the hand-over table", &mut all) {
                 Ok(()) => removed = true,
-                Err(error) if none.into_iter().any(|errno| error.is(errno)) => {}
-                Err(error) => return Err(error),
+                Err(error) if error.is(Errno::NOENT) || error.is_unsupported() => {}
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Ok(removed)
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(removed),
+        }
     }
 
     /// Tests whether the kernel supports everything that the tables need, and makes it load the

@@ -222,13 +222,14 @@ impl Kernel {
     }
 
     fn remove_link_of_vmac(&mut self, index: u32) -> Result<(), KernelError> {
-        let removed = self.delete_link(index);
+        // An interface that stays still needs the settings.
+        self.delete_link(index)?;
         self.vmacs.present.retain(|present| *present != index);
         if self.vmacs.present.is_empty() {
             let beside = |saved: &Saved| BESIDE_VMACS.iter().any(|name| saved.path.ends_with(name));
             self.vmacs.restore(beside)?;
         }
-        removed.map(|_| ())
+        Ok(())
     }
 
     /// Applies the same settings as keepalived, and sets the interface up.
@@ -286,13 +287,25 @@ impl Vmacs {
     }
 
     /// Restores settings, the last change first. Continues after an error, and returns the first
-    /// one.
+    /// one. A setting that cannot be restored stays saved for the next attempt.
     fn restore(&mut self, which: impl Fn(&Saved) -> bool) -> Result<(), KernelError> {
-        let (now, later) = std::mem::take(&mut self.saved).into_iter().partition(which);
+        let mut later = Vec::new();
+        let mut first = None;
+        for saved in std::mem::take(&mut self.saved).into_iter().rev() {
+            if which(&saved) {
+                let Err(error) = saved.restore() else {
+                    continue;
+                };
+                first.get_or_insert(error);
+            }
+            later.push(saved);
+        }
+        later.reverse();
         self.saved = later;
-        let now: Vec<Saved> = now;
-        let results: Vec<_> = now.iter().rev().map(Saved::restore).collect();
-        results.into_iter().collect()
+        match first {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 
     /// Moves the reverse path filter from all interfaces to each of them. A filter for all applies
@@ -315,5 +328,35 @@ impl Vmacs {
         }
         self.keep(sysctl::set(&path("all"), "0")?);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn saved(path: &str) -> Saved {
+        Saved {
+            path: path.to_owned(),
+            before: "0".to_owned(),
+            ours: "1".to_owned(),
+        }
+    }
+
+    #[test]
+    fn setting_that_cannot_be_restored_stays_saved() {
+        // The path of the second one is refused; the others do not exist.
+        let gone = saved("net/ipv4/conf/no-such-link/arp_filter");
+        let failing = saved("net/ipv4/conf/../arp_filter");
+        let other = saved("net/ipv4/conf/no-such-link/forwarding");
+        let mut vmacs = Vmacs {
+            present: Vec::new(),
+            saved: vec![other.clone(), gone, failing.clone()],
+        };
+        let restored = vmacs.restore(|saved| saved.path.ends_with("arp_filter"));
+        assert!(matches!(restored, Err(KernelError::BadName(_))));
+        assert_eq!(vmacs.saved, [other, failing.clone()]);
+        assert!(vmacs.restore(|_| true).is_err());
+        assert_eq!(vmacs.saved, [failing]);
     }
 }

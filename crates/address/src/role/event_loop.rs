@@ -139,6 +139,7 @@ impl AddressRole {
     fn handle_time(&mut self, now: Time) {
         self.report_paced_adverts();
         self.poll_links(now);
+        self.host.retry_filter(now, &mut self.given.log);
         let events = self.host.links.handle_time(now);
         self.take_link_events(now, events);
         self.start_scripts(now);

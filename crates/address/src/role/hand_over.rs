@@ -42,6 +42,12 @@ const STACK_BYTES: usize = 256 * 1024;
 /// Maximum number of remembered drain times that an operator requested.
 const WISHES_MAX: usize = 256;
 
+/// Pause before the removal of a table that failed is repeated.
+const REMOVE_AGAIN: Duration = Duration::from_secs(5);
+
+/// Largest number of tables whose removal is repeated.
+const LEFT_TABLES_MAX: usize = 1024;
+
 /// Addresses that another machine owns and that this one keeps until they have drained.
 #[derive(Debug)]
 struct Linger {
@@ -95,6 +101,45 @@ pub(super) struct HandOvers {
     /// Tables that are being removed, by name. The kernel takes a while to remove a table, and
     /// adverts must not wait for it.
     undone: Vec<(String, JoinHandle<Result<(), KernelError>>)>,
+    left: LeftTables,
+}
+
+/// Tables that could not be removed. They still affect packets, so the removal is repeated.
+#[derive(Debug, Default)]
+struct LeftTables {
+    tables: Vec<(String, Time)>,
+    /// Errors that are not logged yet.
+    errors: Vec<(String, KernelError)>,
+}
+
+impl LeftTables {
+    fn deadline(&self) -> Option<Time> {
+        let again = self.tables.iter().map(|(_, at)| *at).min();
+        if self.errors.is_empty() {
+            again
+        } else {
+            Some(clock::now())
+        }
+    }
+
+    fn push(&mut self, now: Time, table: String, error: KernelError) {
+        self.forget(&table);
+        if self.tables.len() < LEFT_TABLES_MAX {
+            self.tables.push((table.clone(), now.after(REMOVE_AGAIN)));
+        }
+        self.errors.push((table, error));
+    }
+
+    /// Forgets a table that is created again.
+    fn forget(&mut self, table: &str) {
+        self.tables.retain(|(left, _)| left != table);
+    }
+
+    /// Takes the tables whose removal is due.
+    fn take_due(&mut self, now: Time) -> Vec<String> {
+        let due = self.tables.extract_if(.., |(_, at)| *at <= now);
+        due.map(|(table, _)| table).collect()
+    }
 }
 
 /// Returns whether connections survive a hand-over of the instance. With a virtual MAC they cannot,
@@ -110,7 +155,8 @@ impl HandOvers {
     pub(super) fn deadline(&self) -> Option<Time> {
         let lingers = self.lingers.iter().map(|l| l.until);
         let passes = self.passes.iter().map(|p| p.until.min(p.tell_at));
-        let others = [self.stop_at, self.look_at].into_iter().flatten();
+        let others = [self.stop_at, self.look_at, self.left.deadline()];
+        let others = others.into_iter().flatten();
         lingers.chain(passes).chain(others).min()
     }
 
@@ -174,7 +220,11 @@ impl HandOvers {
         let table = passage.table.clone();
         match on_a_thread(move || passage.remove_tables()) {
             Some(undone) => self.undone.push((table, undone)),
-            None => drop(Passage::remove(&table)),
+            None => {
+                if let Err(error) = Passage::remove(&table) {
+                    self.left.push(clock::now(), table, error);
+                }
+            }
         }
     }
 
@@ -184,6 +234,7 @@ impl HandOvers {
             // Ignored: the new table would fail with the same error.
             let _ = self.undone.swap_remove(at).1.join();
         }
+        self.left.forget(&passage.table);
         passage.apply()
     }
 
@@ -301,7 +352,7 @@ impl AddressRole {
                         self.log(Level::Info, &line);
                     }
                     Ok(false) => {}
-                    Err(error) => self.log(Level::Warning, &format!("({name}) {error}")),
+                    Err(error) => self.hand_overs.left.push(clock::now(), table, error),
                 }
             }
         }
@@ -318,8 +369,9 @@ impl AddressRole {
         self.hand_overs.trial = on_a_thread(Passage::probe_kernel_support);
     }
 
-    /// Collects the results of finished threads.
-    fn look_at_threads(&mut self) {
+    /// Collects the results of finished threads, and removes tables again that could not be
+    /// removed.
+    fn look_at_threads(&mut self, now: Time) {
         let trial = &mut self.hand_overs.trial;
         if let Some(trial) = trial.take_if(|trial| trial.is_finished())
             && let Ok(Err(error)) = trial.join()
@@ -330,8 +382,15 @@ impl AddressRole {
         let ended: Vec<_> = undone.extract_if(.., |(_, t)| t.is_finished()).collect();
         for (table, thread) in ended {
             if let Ok(Err(error)) = thread.join() {
-                self.log(Level::Warning, &format!("{table}: {error}"));
+                self.hand_overs.left.push(now, table, error);
             }
+        }
+        for (table, error) in std::mem::take(&mut self.hand_overs.left.errors) {
+            let line = format!("{table}: {error}");
+            self.teller.once(&mut self.given.log, Level::Warning, line);
+        }
+        for table in self.hand_overs.left.take_due(now) {
+            self.hand_overs.undo(Passage::left(table));
         }
     }
 
@@ -534,7 +593,7 @@ impl AddressRole {
 
     /// Executes the due steps of hand-overs.
     pub(super) fn tend_hand_overs(&mut self, now: Time) {
-        self.look_at_threads();
+        self.look_at_threads(now);
         self.end_stop_when_idle(now);
         self.stop_stale_forwarding();
         let lingers = self.hand_overs.lingers.iter();
@@ -655,6 +714,9 @@ impl AddressRole {
         for (_, passage) in std::mem::take(&mut self.hand_overs.offer_tables) {
             self.hand_overs.undo(passage);
         }
+        for (table, _) in std::mem::take(&mut self.hand_overs.left.tables) {
+            self.hand_overs.undo(Passage::left(table));
+        }
         for (table, thread) in std::mem::take(&mut self.hand_overs.undone) {
             if let Ok(Err(error)) = thread.join() {
                 self.log(Level::Warning, &format!("{table}: {error}"));
@@ -767,4 +829,26 @@ fn on_a_thread(
 ) -> Option<JoinHandle<Result<(), KernelError>>> {
     let thread = thread::Builder::new().name("passage".to_owned());
     thread.stack_size(STACK_BYTES).spawn(work).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn table_that_was_not_removed_is_due_again() {
+        let now = Time(0);
+        let mut left = LeftTables::default();
+        for table in ["one", "two", "one"] {
+            left.push(now, table.to_owned(), Errno::MFILE.into());
+        }
+        assert!(left.deadline().is_some());
+        assert_eq!(std::mem::take(&mut left.errors).len(), 3);
+        assert!(left.take_due(now).is_empty());
+        left.forget("two");
+        let again_at = left.deadline().unwrap();
+        assert_eq!(left.take_due(again_at), ["one"]);
+        assert_eq!(left.deadline(), None);
+    }
 }

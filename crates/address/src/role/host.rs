@@ -1,6 +1,7 @@
 //! Network of this machine: requests to the kernel, its notifications, the last known interfaces,
 //! and settings that are changed only while the role runs.
 
+use super::filter::PacketFilter;
 use super::links::{LinkEvent, Links};
 use super::{Level, Log, RoleError, begin};
 use crate::config::{Address, Config, Route, Rule};
@@ -20,7 +21,7 @@ pub(super) struct HostNetwork {
     pub(super) kernel: Kernel,
     pub(super) monitor: Monitor,
     pub(super) links: Links,
-    firewall: Option<Firewall>,
+    filter: PacketFilter,
     /// Next poll of interfaces that do not report their carrier (`linkbeat_use_polling`).
     poll_at: Option<Time>,
 }
@@ -37,15 +38,15 @@ impl HostNetwork {
             kernel,
             monitor,
             links: Links::new(links, &config.interface_delays),
-            firewall: None,
+            filter: PacketFilter::default(),
             poll_at: None,
         })
     }
 
-    /// Returns when interfaces must be checked again.
+    /// Returns when interfaces must be checked, or the packet filter applied, again.
     pub(super) fn deadline(&self) -> Option<Time> {
-        let both = [self.links.deadline(), self.poll_at];
-        both.into_iter().flatten().min()
+        let all = [self.links.deadline(), self.poll_at, self.filter.deadline()];
+        all.into_iter().flatten().min()
     }
 
     /// Returns all addresses of this machine; none if the kernel does not list them.
@@ -104,40 +105,24 @@ impl HostNetwork {
     }
 
     /// Installs the rules of `wanted` in place of the previous ones.
-    pub(super) fn filter(&mut self, log: &mut Log, wanted: Firewall) {
-        if self.firewall.as_ref() == Some(&wanted) {
-            return;
+    pub(super) fn filter(&mut self, now: Time, log: &mut Log, wanted: Firewall) {
+        self.filter.set(wanted);
+        self.filter.apply(now, log, Firewall::apply);
+    }
+
+    /// Applies rules again that the kernel did not take.
+    pub(super) fn retry_filter(&mut self, now: Time, log: &mut Log) {
+        if self.filter.deadline().is_some_and(|at| at <= now) {
+            self.filter.apply(now, log, Firewall::apply);
         }
-        // Otherwise a table with another name would remain.
-        if let Some(old) = self.firewall.as_ref()
-            && old.table != wanted.table
-        {
-            let _ = Firewall::remove(&old.table);
-        }
-        let nothing = wanted.refused.is_empty() && wanted.quiet.is_empty();
-        if let Err(error) = wanted.apply()
-            && !nothing
-        {
-            let line = format!("cannot drop packets to the addresses: {error}");
-            log(Level::Error, &line);
-        }
-        self.firewall = Some(wanted);
     }
 
     /// Restores the kernel settings and removes the firewall rules at a planned stop.
-    pub(super) fn restore(&mut self, log: &mut Log) {
+    pub(super) fn restore(&mut self, now: Time, log: &mut Log) {
         if let Err(error) = self.kernel.restore_settings() {
             log(Level::Warning, &error.to_string());
         }
-        let Some(firewall) = self.firewall.take() else {
-            return;
-        };
-        let nothing = firewall.refused.is_empty() && firewall.quiet.is_empty();
-        if let Err(error) = Firewall::remove(&firewall.table)
-            && !nothing
-        {
-            log(Level::Warning, &error.to_string());
-        }
+        self.filter.remove(now, log, Firewall::apply);
     }
 
     /// Starts polling at `now`, if there are interfaces to poll.

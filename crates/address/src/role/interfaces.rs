@@ -64,7 +64,7 @@ impl AddressRole {
             .collect();
         let index = |name: &str| self.host.links.named(name).map(|seen| seen.link.index);
         let wanted = Firewall::for_configuration(&self.config, &vmacs, index);
-        self.host.filter(&mut self.given.log, wanted);
+        self.host.filter(now, &mut self.given.log, wanted);
     }
 
     fn set_until_stop(&mut self, path: &str, value: &str) {

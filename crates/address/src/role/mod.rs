@@ -25,6 +25,7 @@ mod changes;
 mod clock;
 mod event_loop;
 mod files;
+mod filter;
 mod given;
 mod hand_over;
 mod health;

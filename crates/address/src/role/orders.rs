@@ -274,7 +274,7 @@ impl AddressRole {
             self.act();
             self.end_hand_overs();
             self.remove_static();
-            self.host.restore(&mut self.given.log);
+            self.host.restore(now, &mut self.given.log);
             let gone = std::mem::take(&mut self.members);
             self.remove_vmacs(gone);
             if let Some(script) = self.config.global.shutdown_script.clone() {
@@ -288,7 +288,9 @@ impl AddressRole {
             self.report_masters(Paced::Known);
             Exit::Left
         };
-        if let Some(left) = left {
+        if let Some(mut left) = left {
+            // The next process restores those that could not be restored here.
+            left.settings = self.host.kernel.saved_settings().to_vec();
             self.write_state(&left);
         }
         let wait = self.config.global.shutdown_script.as_ref();

@@ -41,6 +41,9 @@ pub enum AuthorityError {
     /// A chunk or an encrypted key was encrypted with another key, or was changed.
     #[error("cannot decrypt: encrypted with another key, or changed")]
     NotSealed,
+    /// No key that was encrypted for this node in this epoch can be decrypted here.
+    #[error("content key number {} was not encrypted with the sealing key of this machine", .0.0)]
+    UnusableRing(Epoch),
     /// The content exceeds the largest size.
     #[error("a content of {bytes} bytes exceeds the limit of {bytes_max}")]
     TooLarge {

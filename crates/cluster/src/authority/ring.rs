@@ -143,8 +143,8 @@ impl Rings {
     /// for others only are ignored.
     ///
     /// # Errors
-    /// Fails with [`AuthorityError::NotSealed`] at the first ring of which no key for this node can
-    /// be decrypted. The rings before it are loaded, those after it are not.
+    /// Fails with [`AuthorityError::UnusableRing`] if no key for this node in a ring can be
+    /// decrypted. The first such ring is reported, and all others are loaded.
     pub fn decrypt_keys<'a>(
         &mut self,
         cluster: &str,
@@ -153,6 +153,7 @@ impl Rings {
         rings: impl IntoIterator<Item = &'a Ring>,
     ) -> Result<usize, AuthorityError> {
         let mut taken = 0;
+        let mut unusable = None;
         for ring in rings {
             if self.keys.contains_key(&ring.epoch) || self.keys.len() >= RINGS_MAX {
                 continue;
@@ -174,10 +175,14 @@ impl Rings {
                 broken = true;
             }
             if broken {
-                return Err(AuthorityError::NotSealed);
+                // Newer content needs the next rings: a hostile member must not block them.
+                unusable.get_or_insert(ring.epoch);
             }
         }
-        Ok(taken)
+        match unusable {
+            Some(epoch) => Err(AuthorityError::UnusableRing(epoch)),
+            None => Ok(taken),
+        }
     }
 
     /// Encrypts all known keys for another node.

@@ -683,22 +683,44 @@ fn a_new_node_is_given_all_keys_and_only_it_can_open_them() {
     let take = |cluster, id, key| Rings::default().decrypt_keys(cluster, MemberId(id), key, &given);
     assert!(matches!(
         take(CLUSTER, 2, &other),
-        Err(AuthorityError::NotSealed)
+        Err(AuthorityError::UnusableRing(Epoch(1)))
     ));
     assert!(matches!(
         take("other", 2, &key),
-        Err(AuthorityError::NotSealed)
+        Err(AuthorityError::UnusableRing(Epoch(1)))
     ));
     assert!(matches!(take(CLUSTER, 3, &key), Ok(0)));
     let mut renamed = given.clone();
     renamed[0].epoch = Epoch(9);
     let taken = Rings::default().decrypt_keys(CLUSTER, MemberId(2), &key, &renamed);
-    assert!(matches!(taken, Err(AuthorityError::NotSealed)));
+    assert!(matches!(taken, Err(AuthorityError::UnusableRing(Epoch(9)))));
     let short = node.seal_all_to(CLUSTER, MemberId(2), b"short");
     assert!(matches!(
         short,
         Err(AuthorityError::SealingKey(MemberId(2)))
     ));
+}
+
+#[test]
+fn ring_with_garbage_blocks_no_newer_ring() {
+    let (node, _) = rings(3);
+    let key = SealingKey::generate().unwrap();
+    let mut given = node
+        .seal_all_to(CLUSTER, MemberId(2), key.public())
+        .unwrap();
+    for epoch in [0, 1] {
+        given[epoch].sealed[0].bytes = vec![0; 80];
+    }
+    let mut new = Rings::default();
+    let mut decrypt = || new.decrypt_keys(CLUSTER, MemberId(2), &key, &given);
+    for _ in 0..2 {
+        assert!(matches!(
+            decrypt(),
+            Err(AuthorityError::UnusableRing(Epoch(1)))
+        ));
+    }
+    assert_eq!(new.epochs().collect::<Vec<_>>(), [Epoch(3)]);
+    assert_eq!(new.newest(), Some(Epoch(3)));
 }
 
 #[test]

@@ -191,7 +191,9 @@ impl<R: AsyncRuntime> Engine<R> {
     /// # Errors
     /// - [`EngineError::Founded`]: this member already belongs to a cluster.
     /// - [`EngineError::Unfit`]: this member is not among the first members.
-    /// - [`EngineError::NoMajority`]: the first command has no result.
+    /// - [`EngineError::NoLeader`]: this member did not become the leader in time.
+    /// - [`EngineError::NoMajority`]: the first command has no result; it may have been committed.
+    /// - [`EngineError::Busy`]: too many proposals are outstanding.
     /// - The reason why consensus has stopped.
     pub async fn found(
         &self,
@@ -220,10 +222,7 @@ impl<R: AsyncRuntime> Engine<R> {
             member,
             authority,
         };
-        self.propose(body).await.map_err(|error| match error {
-            crate::raft::ProposeError::Stopped(why) => why,
-            _ => EngineError::NoMajority,
-        })
+        self.propose(body).await.map_err(EngineError::from)
     }
 
     /// Returns the state up to the last entry applied here.

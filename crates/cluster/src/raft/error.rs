@@ -56,6 +56,16 @@ pub enum EngineError {
     /// Another change of the members is in progress.
     #[error("another change of the members is in progress: try again")]
     Changing,
+    /// The leader refused the change: its engine has stopped, or its disk refuses writes. The
+    /// change may have been made.
+    #[error("the leader, member {0}, cannot write its log: the change may have been made")]
+    LeaderStopped(MemberId),
+    /// The leader does not understand the request, or refuses it from this member.
+    #[error("the leader, member {0}, refuses the request")]
+    RefusedByLeader(MemberId),
+    /// Too many proposals of this member are outstanding: nothing was changed.
+    #[error("too many proposals are waiting")]
+    Busy,
     /// The requested member did not respond usefully.
     #[error("member {0} did not respond")]
     Unanswered(MemberId),
@@ -87,4 +97,15 @@ pub enum ProposeError {
     /// The engine ended: the change may have been made.
     #[error("{0}")]
     Stopped(EngineError),
+}
+
+impl From<ProposeError> for EngineError {
+    fn from(error: ProposeError) -> Self {
+        match error {
+            ProposeError::NoLeader => EngineError::NoLeader,
+            ProposeError::Unknown => EngineError::NoMajority,
+            ProposeError::Busy => EngineError::Busy,
+            ProposeError::Stopped(why) => why,
+        }
+    }
 }

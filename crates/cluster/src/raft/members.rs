@@ -31,7 +31,10 @@ impl<R: AsyncRuntime> Engine<R> {
     /// - [`EngineError::NoMajority`]: no majority responded in time; the change may still be made.
     /// - [`EngineError::Unanswered`]: the leader did not respond; the change may have been made.
     /// - [`EngineError::Unfit`]: the member cannot make the change.
-    /// - [`EngineError::Stopped`], or another reason: consensus has stopped here or on the leader.
+    /// - [`EngineError::LeaderStopped`]: the leader cannot write its log; the change may have been
+    ///   made.
+    /// - [`EngineError::RefusedByLeader`]: the leader does not understand the request.
+    /// - [`EngineError::Stopped`], or another reason: consensus has stopped here.
     pub async fn add(&self, member: MemberId) -> Result<(), EngineError> {
         self.change(MembershipChange::Add(member)).await
     }
@@ -56,7 +59,8 @@ impl<R: AsyncRuntime> Engine<R> {
     async fn change(&self, change: MembershipChange) -> Result<(), EngineError> {
         let begun = R::Instant::now();
         loop {
-            let reply = match self.leader() {
+            let leader = self.leader();
+            let reply = match leader {
                 Some(leader) if leader == self.inner.me => self.change_here(change).await,
                 Some(leader) => {
                     let request = Request::<R>::Change(change);
@@ -78,13 +82,25 @@ impl<R: AsyncRuntime> Engine<R> {
                     R::sleep(PAUSE).await
                 }
                 RaftReply::NotLeader(_) => return Err(EngineError::NoLeader),
-                RaftReply::Failed(Failure::Changing) => return Err(EngineError::Changing),
-                RaftReply::Failed(Failure::NoMajority) => return Err(EngineError::NoMajority),
-                RaftReply::Failed(Failure::Unfit(member)) => {
-                    return Err(EngineError::Unfit(member));
-                }
-                _ => return Err(self.inner.shared.halted().unwrap_or(EngineError::Stopped)),
+                RaftReply::Failed(failure) => return Err(self.change_failure(leader, failure)),
+                _ => return Err(self.change_failure(leader, Failure::Malformed)),
             }
+        }
+    }
+
+    /// Returns the reason why a change failed, by the reply of the leader.
+    pub(super) fn change_failure(&self, leader: Option<MemberId>, failure: Failure) -> EngineError {
+        let stopped_here = || self.inner.shared.halted().unwrap_or(EngineError::Stopped);
+        let other = leader.filter(|leader| *leader != self.inner.me);
+        match (failure, other) {
+            (Failure::Changing, _) => EngineError::Changing,
+            (Failure::NoMajority, _) => EngineError::NoMajority,
+            (Failure::Unfit(member), _) => EngineError::Unfit(member),
+            (Failure::Stopped, Some(leader)) => EngineError::LeaderStopped(leader),
+            (Failure::Malformed | Failure::Outdated, Some(leader)) => {
+                EngineError::RefusedByLeader(leader)
+            }
+            (Failure::Stopped | Failure::Malformed | Failure::Outdated, None) => stopped_here(),
         }
     }
 

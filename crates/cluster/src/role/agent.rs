@@ -1,6 +1,7 @@
 //! The node's side of a change: executes the tasks of [`crate::rollout::Agent`], and
 //! keeps the last accepted version on disk.
 
+use crate::authority::AuthorityError;
 use crate::command::{CommandBody, VersionId};
 use crate::file_set::FileSet;
 use crate::machine::{Health, MachineVerdict, ServingMachine};
@@ -252,14 +253,15 @@ impl<M: ServingMachine, N: ConnectionFactory> Worker<M, N> {
             let Some(record) = state.version(version) else {
                 return Err(refused(format!("version {version} is no longer kept")));
             };
-            let taken = self.shared.keys.decrypt_content_keys(&state);
-            let opened = match taken {
-                Ok(()) => {
-                    let (engine, name) = (&self.shared.engine, &self.shared.who.name);
-                    self.shared.keys.file_set(engine, record, name).await
-                }
-                Err(error) => Err(ContentError::Authority(error)),
-            };
+            let decrypted = self.shared.keys.decrypt_content_keys(&state);
+            let (engine, name) = (&self.shared.engine, &self.shared.who.name);
+            let mut opened = self.shared.keys.file_set(engine, record, name).await;
+            // A key that cannot be decrypted matters only to the versions that need it.
+            if let (Err(ContentError::Authority(AuthorityError::NoRing(_))), Err(error)) =
+                (&opened, decrypted)
+            {
+                opened = Err(ContentError::Authority(error));
+            }
             match opened {
                 Ok(set) => {
                     let set = Arc::new(set);

@@ -113,7 +113,7 @@ async fn store_and_certify<M: ServingMachine, N: ConnectionFactory>(
 }
 
 /// Reports a reason unless it is the last one that was reported.
-fn note_once<M: ServingMachine, N: ConnectionFactory>(
+pub(super) fn note_once<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
     last: &mut String,
     words: String,

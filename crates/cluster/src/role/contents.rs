@@ -136,19 +136,26 @@ impl Keys {
     }
 
     /// Returns the content keys that some nodes lack and this one has, encrypted for
-    /// those nodes.
-    pub fn for_newcomers(&self, state: &ClusterState) -> Vec<Ring> {
+    /// those nodes, and the nodes for which they cannot be encrypted, with the reason.
+    pub fn for_newcomers(
+        &self,
+        state: &ClusterState,
+    ) -> (Vec<Ring>, BTreeMap<MemberId, AuthorityError>) {
         let mut rings = Vec::new();
+        let mut failed = BTreeMap::new();
         for (epoch, node) in state.unsealed() {
             let public = state.member(node).and_then(|m| m.sealing_key.as_deref());
             let Some(public) = public else {
                 continue;
             };
-            let sealed = self.rings().0.seal_all_to(&self.cluster, node, public);
-            let sealed = sealed.unwrap_or_default();
-            rings.extend(sealed.into_iter().filter(|ring| ring.epoch == epoch));
+            match self.rings().0.seal_all_to(&self.cluster, node, public) {
+                Ok(sealed) => rings.extend(sealed.into_iter().filter(|ring| ring.epoch == epoch)),
+                Err(error) => {
+                    failed.insert(node, error);
+                }
+            }
         }
-        rings
+        (rings, failed)
     }
 
     /// Creates a content key for all current nodes.
@@ -314,4 +321,42 @@ pub fn label(record: &VersionRecord) -> String {
         "version {} by {}: \"{short}\"{from}",
         record.id, proposal.author
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::CommandBody;
+    use crate::member::ClusterMember;
+    use crate::state::sample::{A, admission, invitation, member};
+
+    #[test]
+    fn node_with_an_unusable_sealing_key_is_named() {
+        let sealing = SealingKey::generate().unwrap();
+        let mut state = ClusterState::pair();
+        state.must(
+            A,
+            CommandBody::Announce(ClusterMember {
+                sealing_key: Some(sealing.public().to_vec()),
+                ..member(A, "a", MemberKind::Node)
+            }),
+        );
+        let keys = Keys::new("office", A, Some(sealing));
+        let ring = keys.begin(&state).unwrap();
+        state.must(A, CommandBody::Seal(ring));
+        assert!(keys.decrypt_content_keys(&state).is_ok());
+        for (id, key) in [(4, vec![1; 5]), (5, vec![1; 32])] {
+            let name = format!("node{id}");
+            state.must(A, invitation(&name, MemberKind::Node));
+            let newcomer = ClusterMember {
+                sealing_key: Some(key),
+                ..member(MemberId(id), &name, MemberKind::Node)
+            };
+            state.must(A, admission(&name, newcomer));
+        }
+        let (rings, failed) = keys.for_newcomers(&state);
+        let given: Vec<MemberId> = rings.iter().map(|ring| ring.sealed[0].member).collect();
+        assert_eq!(given, [MemberId(5)]);
+        assert_eq!(failed.into_keys().collect::<Vec<_>>(), [MemberId(4)]);
+    }
 }

@@ -72,6 +72,9 @@ pub enum DirectoryError {
         .1
     )]
     Malformed(PathBuf, String),
+    /// The accepted version is damaged.
+    #[error("{} is damaged ({})", .0.display(), .1)]
+    AcceptedDamaged(PathBuf, String),
     /// The files of the directory were deleted while this process used it; another member may have
     /// been set up in it since.
     #[error(
@@ -495,14 +498,21 @@ impl StateDirectory {
     ///
     /// # Errors
     /// Fails with [`DirectoryError::Io`] if the file cannot be read, and with
-    /// [`DirectoryError::Malformed`] if it and its copy are damaged, or if its content is invalid.
+    /// [`DirectoryError::AcceptedDamaged`] if it and its copy are damaged, or if its content is
+    /// invalid.
     pub fn accepted(&self) -> Result<Option<FileSet>, DirectoryError> {
-        let Some(bytes) = self.either(ACCEPTED, ACCEPTED_BYTES_MAX)? else {
-            return Ok(None);
+        let bytes = match self.either(ACCEPTED, ACCEPTED_BYTES_MAX) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(None),
+            // A damaged identity stops the member; this file is written again.
+            Err(DirectoryError::Malformed(path, why)) => {
+                return Err(DirectoryError::AcceptedDamaged(path, why));
+            }
+            Err(error) => return Err(error),
         };
-        let set = FileSet::decode(&bytes);
-        set.map(Some)
-            .map_err(|error| DirectoryError::Malformed(self.file(ACCEPTED), error.to_string()))
+        FileSet::decode(&bytes).map(Some).map_err(|error| {
+            DirectoryError::AcceptedDamaged(self.file(ACCEPTED), error.to_string())
+        })
     }
 
     /// Saves a version as the one that was accepted last.
@@ -769,7 +779,7 @@ mod tests {
         std::fs::write(directory.file(ACCEPTED), b"\xc1torn").unwrap();
         assert!(matches!(
             directory.accepted(),
-            Err(DirectoryError::Malformed(..))
+            Err(DirectoryError::AcceptedDamaged(..))
         ));
         assert!(matches!(
             directory.read(ACCEPTED, 3),

@@ -269,6 +269,14 @@ pub(super) fn broken(
         votes: true,
         serves: serving.version.filter(|_| member.id == who.id),
         accepted: serving.version.filter(|_| member.id == who.id),
+        disk: DiskStatus {
+            unkept: if member.id == who.id {
+                serving.unkept.clone()
+            } else {
+                String::new()
+            },
+            ..DiskStatus::default()
+        },
         ..MemberStatus::default()
     });
     let mut status = ClusterStatus {

@@ -202,7 +202,7 @@ pub(crate) async fn run_with<M: ServingMachine, N: ConnectionFactory>(
     let mut directory = StateDirectory::open(options.directory.clone())?;
     directory.bind();
     let who = directory.member()?;
-    let accepted = directory.accepted().unwrap_or_default().map(Arc::new);
+    let (accepted, unreadable) = read_accepted(&directory);
     let store = match store {
         Ok(store) => store,
         Err(error) => {
@@ -254,6 +254,11 @@ pub(crate) async fn run_with<M: ServingMachine, N: ConnectionFactory>(
         keys,
         clock,
     ));
+    if let Some(words) = unreadable {
+        shared.note(words.clone());
+        // Reported until the agent has written the file again.
+        shared.serving().unkept = words;
+    }
     let listen = shared.who.listen.clone();
     let handler = handler::Answering::new(&shared);
     shared.wire.serve(&listen, handler).await?;
@@ -262,10 +267,24 @@ pub(crate) async fn run_with<M: ServingMachine, N: ConnectionFactory>(
         .as_deref()
         .map(OperatorSocket::bind)
         .transpose()?;
+    let accepted = accepted.map(Arc::new);
     live(&shared, options.texts, accepted, socket, requests).await;
     shared.engine.stop().await;
     shared.wire.stop();
     Ok(())
+}
+
+/// Returns the version that this node accepted last, or why it cannot be read. The newest
+/// accepted version is also in the promise file, so the node still accepts no older one.
+fn read_accepted(directory: &StateDirectory) -> (Option<FileSet>, Option<String>) {
+    match directory.accepted() {
+        Ok(accepted) => (accepted, None),
+        Err(error) => {
+            let words = format!("cannot read the accepted version: {error}");
+            write_error(&format!("evenkeel: cluster: {words}\n"));
+            (None, Some(words))
+        }
+    }
 }
 
 fn settings(clock: &Clock) -> Settings {
@@ -412,9 +431,10 @@ async fn serve_without<M: ServingMachine>(
 ) -> Result<(), RoleError> {
     let directory = StateDirectory::open(options.directory.clone());
     let who = directory.as_ref().ok().and_then(|one| one.member().ok());
-    let accepted = directory.ok().and_then(|one| one.accepted().ok().flatten());
+    let (accepted, unreadable) = directory.as_ref().map_or((None, None), read_accepted);
     let serving = ServingStatus {
         version: accepted.map(|set| set.version),
+        unkept: unreadable.unwrap_or_default(),
         ..ServingStatus::default()
     };
     if let StartFailure::Role(error) = &why {

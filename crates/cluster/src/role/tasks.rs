@@ -5,7 +5,8 @@ use crate::authority::{PeerRejection, Trust};
 use crate::command::{CommandBody, FORMAT};
 use crate::machine::ServingMachine;
 use crate::member::{MemberId, MemberKind};
-use crate::role::directory::LocalMember;
+use crate::role::certificates::note_once;
+use crate::role::directory::{LocalMember, SEALING_KEY};
 use crate::role::invitations;
 use crate::role::shared::{MemberSelfStatus, RoleState, TOPIC, moved, reach};
 use crate::state::ClusterState;
@@ -198,6 +199,8 @@ pub(super) async fn keep_up<M: ServingMachine, N: ConnectionFactory>(shared: Arc
     let mut kept: Option<LocalMember> = None;
     let mut lacking: Option<Instant> = None;
     let mut forged: Option<MemberId> = None;
+    let mut undecryptable = String::new();
+    let mut unsealable = String::new();
     if let Some(why) = shared.keys.renewed() {
         shared.note(format!(
             "the sealing key of this node was {why}: it has a new one, for which the other nodes encrypt the content \
@@ -230,8 +233,16 @@ pub(super) async fn keep_up<M: ServingMachine, N: ConnectionFactory>(shared: Arc
                 }
                 kept = Some(who);
             }
-            if let Err(error) = shared.keys.decrypt_content_keys(&state) {
-                shared.note(format!("cannot decrypt a content key: {error}"));
+            match shared.keys.decrypt_content_keys(&state) {
+                Ok(()) => undecryptable.clear(),
+                Err(error) => {
+                    let words = format!(
+                        "cannot decrypt a content key: {error}; the versions that need it cannot be served here. If \
+                         another node serves them, delete {SEALING_KEY} in the state directory and restart evenkeel \
+                         here: the other nodes then encrypt the content keys again"
+                    );
+                    note_once(&shared, &mut undecryptable, words);
+                }
             }
             let open = state.invitations.keys();
             let kept = shared.invitations().follow(open, shared.clock.unix_s());
@@ -242,7 +253,7 @@ pub(super) async fn keep_up<M: ServingMachine, N: ConnectionFactory>(shared: Arc
             }
             report_forgery(&shared, &state, &mut forged);
             announce(&shared).await;
-            give_keys(&shared, &mut lacking).await;
+            give_keys(&shared, &mut lacking, &mut unsealable).await;
         }
         // Released while waiting, so that the next command need not copy the state.
         drop(state);
@@ -292,10 +303,11 @@ async fn announce<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M,
 }
 
 /// Gives content keys to nodes that lack them: the first node at once, the others if
-/// that takes too long.
+/// that takes too long. `failure`: the reason that was reported last.
 async fn give_keys<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
     since: &mut Option<Instant>,
+    failure: &mut String,
 ) {
     let state = shared.engine.state();
     if shared.who.kind != MemberKind::Node || state.unsealed().is_empty() || !shared.has_majority()
@@ -310,7 +322,18 @@ async fn give_keys<M: ServingMachine, N: ConnectionFactory>(
     if since.elapsed() < RANK_PAUSE.saturating_mul(before) {
         return;
     }
-    for ring in shared.keys.for_newcomers(&state) {
+    let (rings, failed) = shared.keys.for_newcomers(&state);
+    if failed.is_empty() {
+        failure.clear();
+    } else {
+        let nodes: Vec<String> = failed
+            .iter()
+            .map(|(node, error)| format!("{} ({error})", state.name_of(*node)))
+            .collect();
+        let words = format!("cannot encrypt the content keys for {}", nodes.join(", "));
+        note_once(shared, failure, words);
+    }
+    for ring in rings {
         shared.try_to(CommandBody::Seal(ring)).await;
     }
 }

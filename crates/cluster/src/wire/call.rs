@@ -32,6 +32,32 @@ pub(crate) struct Tried {
     pub(crate) run: Option<u64>,
 }
 
+/// Fate of the copies of one request.
+#[derive(Default)]
+struct Copies {
+    sent: usize,
+    /// Copies that the member refused without handling them.
+    refused: usize,
+    /// The send queue of a connection had no space for a copy.
+    queue_was_full: bool,
+}
+
+impl Copies {
+    /// Returns the reason why the request has no response.
+    fn failure(&self, to: MemberId, is_member: bool) -> CallError {
+        if self.sent > self.refused {
+            // The member may have handled a copy whose connection ended.
+            CallError::Broken(to)
+        } else if self.refused > 0 || self.queue_was_full {
+            CallError::Overloaded(to)
+        } else if is_member {
+            CallError::Unreachable(to)
+        } else {
+            CallError::NoMember(to)
+        }
+    }
+}
+
 impl Service {
     /// Returns whether a request may be handled more than once.
     fn repeatable(self) -> bool {
@@ -89,7 +115,7 @@ impl<N: ConnectionFactory> WireState<N> {
         let mut tried = Tried::default();
         let mut answers = FuturesUnordered::new();
         let mut patience = self.timing().again;
-        let (mut sent, mut overloaded) = (false, false);
+        let mut copies = Copies::default();
         loop {
             let room = tried.links.len() < ATTEMPTS_MAX;
             if let Some(link) = self.choose(to, &tried).filter(|_| room) {
@@ -101,17 +127,17 @@ impl<N: ConnectionFactory> WireState<N> {
                 match link.ask(message.clone()) {
                     Ok(asked) => answers.push(asked),
                     Err(_) => {
-                        overloaded = true;
+                        copies.queue_was_full = true;
                         continue;
                     }
                 }
-                if sent {
+                if copies.sent > 0 {
                     count(&self.counters.sent_again);
                 }
-                sent = true;
+                copies.sent += 1;
                 patience = self.patience(&link, message);
             } else if answers.is_empty() {
-                return Err(self.failure(to, sent, overloaded));
+                return Err(copies.failure(to, self.knows(to)));
             }
             let waited: Vec<Arc<WireConnection>> = answers
                 .iter()
@@ -120,7 +146,7 @@ impl<N: ConnectionFactory> WireState<N> {
             tokio::select! {
                 reply = answers.next() => match reply.flatten() {
                     Some(CallReply::Answer(bytes)) => return Ok(bytes),
-                    Some(CallReply::Overloaded) => overloaded = true,
+                    Some(CallReply::Overloaded) => copies.refused += 1,
                     // The reply arrives elsewhere, or its connection ended.
                     Some(CallReply::Repeated) | None => {}
                 },
@@ -139,16 +165,38 @@ impl<N: ConnectionFactory> WireState<N> {
             small
         }
     }
+}
 
-    fn failure(&self, to: MemberId, sent: bool, overloaded: bool) -> CallError {
-        if overloaded {
-            CallError::Overloaded(to)
-        } else if sent {
-            CallError::Broken(to)
-        } else if self.knows(to) {
-            CallError::Unreachable(to)
-        } else {
-            CallError::NoMember(to)
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TO: MemberId = MemberId(2);
+
+    fn failure(sent: usize, refused: usize, queue_was_full: bool) -> CallError {
+        let copies = Copies {
+            sent,
+            refused,
+            queue_was_full,
+        };
+        copies.failure(TO, true)
+    }
+
+    #[test]
+    fn copy_on_a_broken_connection_may_have_been_handled() {
+        // The first copy was lost with its connection; the second one was refused.
+        assert_eq!(failure(2, 1, false), CallError::Broken(TO));
+        // The first copy was lost with its connection; the second one was not sent.
+        assert_eq!(failure(1, 0, true), CallError::Broken(TO));
+        assert_eq!(failure(1, 0, false), CallError::Broken(TO));
+    }
+
+    #[test]
+    fn request_is_unprocessed_if_every_copy_was_refused() {
+        assert_eq!(failure(2, 2, false), CallError::Overloaded(TO));
+        assert_eq!(failure(0, 0, true), CallError::Overloaded(TO));
+        assert_eq!(failure(0, 0, false), CallError::Unreachable(TO));
+        let nothing_sent = Copies::default();
+        assert_eq!(nothing_sent.failure(TO, false), CallError::NoMember(TO));
     }
 }

@@ -21,7 +21,7 @@ pub(crate) enum FrameKind {
     Answer,
     /// Overload: the request was not handled.
     Overloaded,
-    /// The request was already answered, on another connection.
+    /// The request was already handled, and its response is not sent on this connection.
     Repeated,
     Ping,
     Pong,

@@ -36,7 +36,7 @@ pub(crate) enum CallReply {
     Answer(Vec<u8>),
     /// The member is overloaded and did not handle the request.
     Overloaded,
-    /// The response came on another connection.
+    /// The request was handled, and its response does not come on this connection.
     Repeated,
 }
 

@@ -113,6 +113,18 @@ impl<W> Recent<W> {
         waiters
     }
 
+    /// Records that a request was handled and has no response: it is not handled again.
+    /// Returns the connections that wait for the response.
+    pub(crate) fn lost_response(&mut self, question: RequestIdentity) -> Vec<W> {
+        let Some(entry) = self.entries.get_mut(&question) else {
+            return Vec::new();
+        };
+        match std::mem::replace(entry, Entry::Forgotten) {
+            Entry::Running(waiters) => waiters,
+            Entry::Answered(_) | Entry::Forgotten => Vec::new(),
+        }
+    }
+
     /// Forgets a request that was not handled: it may be repeated.
     pub(crate) fn dropped(&mut self, question: RequestIdentity) -> Vec<W> {
         match self.entries.remove(&question) {
@@ -201,6 +213,17 @@ mod tests {
         recent.ask(NOW + REMEMBERED * 2, question(1 << 40), ());
         assert_eq!((recent.entries.len(), recent.answers_bytes), (1, 0));
         assert!(recent.answers.is_empty());
+    }
+
+    #[test]
+    fn request_without_response_is_not_handled_again() {
+        let mut recent = Recent::default();
+        recent.ask(NOW, question(1), "direct");
+        assert_eq!(recent.lost_response(question(1)), ["direct"]);
+        assert_eq!(
+            recent.ask(NOW, question(1), "tunnel"),
+            RequestAction::Nothing
+        );
     }
 
     #[test]

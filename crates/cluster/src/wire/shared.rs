@@ -564,11 +564,12 @@ impl<N: ConnectionFactory> WireState<N> {
             lock(&self.recent).dropped(question);
             return say(FrameKind::Overloaded);
         }
-        let handling = Handling {
+        let mut handling = Handling {
             shared: Arc::clone(self),
             link: Arc::clone(link),
             question,
             bytes,
+            is_started: false,
             answered: false,
         };
         if message.service == RENEWAL {
@@ -580,6 +581,7 @@ impl<N: ConnectionFactory> WireState<N> {
         let Some(service) = Service::from_code(message.service) else {
             return Ok(());
         };
+        handling.is_started = true;
         let answering = Arc::clone(handler).handle(question.from, service, message.bytes);
         self.spawn(async move { handling.answer(answering.await) });
         Ok(())
@@ -609,12 +611,15 @@ impl<N: ConnectionFactory> Drop for Attached<'_, N> {
 }
 
 /// A request that is being handled. If it is dropped without a response (its handler
-/// panicked), the waiting connections learn that it was not handled.
+/// panicked, or the response was too large), the waiting connections learn whether it was
+/// handled.
 struct Handling<N: ConnectionFactory> {
     shared: Arc<WireState<N>>,
     link: Arc<WireConnection>,
     question: RequestIdentity,
     bytes: usize,
+    /// The handler has started: the request may have had its effect.
+    is_started: bool,
     answered: bool,
 }
 
@@ -644,8 +649,15 @@ impl<N: ConnectionFactory> Drop for Handling<N> {
     fn drop(&mut self) {
         self.link.finish(self.bytes);
         if !self.answered {
-            for link in lock(&self.shared.recent).dropped(self.question) {
-                let out = Outgoing::new(FrameKind::Overloaded, self.question.call, Vec::new());
+            let mut recent = lock(&self.shared.recent);
+            let (waiting, frame) = if self.is_started {
+                (recent.lost_response(self.question), FrameKind::Repeated)
+            } else {
+                (recent.dropped(self.question), FrameKind::Overloaded)
+            };
+            drop(recent);
+            for link in waiting {
+                let out = Outgoing::new(frame, self.question.call, Vec::new());
                 // If not even this message fits, the peer detects the silence of the
                 // connection.
                 let _ = link.push(out);

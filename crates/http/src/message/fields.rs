@@ -133,6 +133,25 @@ impl Fields {
         self.limit.saturating_sub(self.live)
     }
 
+    /// Returns how many bytes can still be added once the first line has these bytes more and
+    /// those bytes less.
+    pub(super) fn free_bytes_after(&self, more: usize, less: usize) -> usize {
+        self.limit
+            .saturating_sub((self.live + more).saturating_sub(less))
+    }
+
+    /// Returns the bytes of all fields of a name.
+    pub(super) fn bytes_of_name(&self, name: &[u8]) -> usize {
+        let of_name = self.list.iter().filter(|f| self.is(**f, name));
+        of_name.map(|f| f.wire_len()).sum()
+    }
+
+    /// Returns by how many bytes a new value of the n-th field is longer than the old one.
+    pub(super) fn growth_of_value(&self, index: usize, value: &[u8]) -> usize {
+        let old_len = self.list.get(index).map_or(0, |f| f.value_len as usize);
+        value.len().saturating_sub(old_len)
+    }
+
     pub fn len(&self) -> usize {
         self.list.len()
     }
@@ -262,12 +281,7 @@ impl Fields {
     /// `Full` if the field does not fit in place of those that it replaces.
     pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), MessageEditError> {
         check_name(name)?;
-        let freed = self
-            .list
-            .iter()
-            .filter(|f| self.is(**f, name))
-            .map(|f| f.wire_len())
-            .sum();
+        let freed = self.bytes_of_name(name);
         self.check_value(name, value, freed)?;
         self.remove(name);
         self.add(name, value)
@@ -383,7 +397,7 @@ impl Fields {
         if let Some(byte) = value_fault(value) {
             return Err(MessageEditError::Byte(byte));
         }
-        if name.len() + value.len() + 4 > self.free_bytes() + freed {
+        if line_len(name, value) > self.free_bytes() + freed {
             return Err(MessageEditError::Full);
         }
         Ok(())
@@ -530,6 +544,11 @@ impl StartLinePiece<'_> {
             StartLinePiece::Old(range) => range.len(),
         }
     }
+}
+
+/// Returns the length of a field with its colon, blank and line end.
+pub(super) fn line_len(name: &[u8], value: &[u8]) -> usize {
+    name.len() + value.len() + 4
 }
 
 /// Validates a name or a method: a token of at least one byte.

@@ -257,8 +257,8 @@ impl HttpMessage {
         &self.fields
     }
 
-    /// Returns the header fields, mutable. To change the `host` of a request use [`Self::set`],
-    /// which also updates the target.
+    /// Returns the header fields, mutable. To change the `host` of a request use [`Self::set`] or
+    /// [`Self::replace_value`], which also update the target.
     pub fn fields_mut(&mut self) -> &mut Fields {
         &mut self.fields
     }
@@ -435,13 +435,28 @@ impl HttpMessage {
     ///
     /// # Errors
     /// As [`Fields::set`]. `Byte` also if a host for an absolute target contains a space or a
-    /// control character. If only the header does not fit (`Full`), the target already has the new
-    /// host.
+    /// control character. `Full` also if the target does not fit. After an error, both are
+    /// unchanged.
     pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), MessageEditError> {
         if name.eq_ignore_ascii_case(b"host") && self.is_request() {
-            self.set_authority_of_target(trim(value))?;
+            let freed = self.fields.bytes_of_name(b"host");
+            let longer = fields::line_len(name, value).saturating_sub(freed);
+            self.set_authority_of_target(value, longer)?;
         }
         self.fields.set(name, value)
+    }
+
+    /// Replaces the value of the n-th header, in its position. The host of a request is also
+    /// replaced in an absolute target.
+    ///
+    /// # Errors
+    /// As [`Fields::replace_value`] and [`Self::set`].
+    pub fn replace_value(&mut self, index: usize, value: &[u8]) -> Result<(), MessageEditError> {
+        if self.is_request() && self.fields.position(b"host", 0) == Some(index) {
+            let longer = self.fields.growth_of_value(index, value);
+            self.set_authority_of_target(value, longer)?;
+        }
+        self.fields.replace_value(index, value)
     }
 
     /// Removes all headers of a name. Returns their number.

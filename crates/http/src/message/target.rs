@@ -3,8 +3,8 @@
 //! `set-uri` give them. It never decodes percent signs and never resolves
 //! dots.
 
-use super::fields::{MessageEditError, StartLinePiece};
-use super::{HttpMessage, MessageKind};
+use super::fields::{MessageEditError, StartLinePiece, line_len};
+use super::{HttpMessage, MessageKind, trim};
 
 /// The form of a request target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,21 +128,36 @@ impl HttpMessage {
     ///
     /// # Errors
     /// `Empty` if the target is empty. `Byte` if it contains a space or a control character. `Full`
-    /// if the target or `host` does not fit; if only `host` does not, the target is already
-    /// replaced.
+    /// if the target or `host` does not fit. After an error, both are unchanged.
     pub fn set_target(&mut self, target: &[u8]) -> Result<(), MessageEditError> {
+        if !self.is_request() {
+            return Ok(());
+        }
+        check(target)?;
         let parts = TargetParts::of(target);
-        self.set_target_pieces(0, &[target], usize::MAX)?;
-        self.composed = false;
-        if parts.form == TargetForm::Absolute {
+        let host = (parts.form == TargetForm::Absolute).then(|| {
             let authority = &target[parts.authority_start..parts.path_start];
-            let host = authority.rsplit(|b| *b == b'@').next().unwrap_or(authority);
-            match self.fields.position(b"host", 0) {
-                Some(at) => self.fields.replace_value(at, host)?,
-                None => self.fields.add(b"host", host)?,
+            authority.rsplit(|b| *b == b'@').next().unwrap_or(authority)
+        });
+        let at = self.fields.position(b"host", 0);
+        if let Some(host) = host {
+            // A request whose target and host differ would reach another server than rules saw.
+            let longer = match at {
+                Some(at) => self.fields.growth_of_value(at, host),
+                None => line_len(b"host", host),
+            };
+            let free = (self.fields).free_bytes_after(target.len(), self.target().len());
+            if longer > free {
+                return Err(MessageEditError::Full);
             }
         }
-        Ok(())
+        self.set_target_pieces(0, &[target], usize::MAX)?;
+        self.composed = false;
+        match (host, at) {
+            (Some(host), Some(at)) => self.fields.replace_value(at, host),
+            (Some(host), None) => self.fields.add(b"host", host),
+            (None, _) => Ok(()),
+        }
     }
 
     /// Replaces the path and keeps the query (`set-path`). If there was no path, the whole target
@@ -208,11 +223,21 @@ impl HttpMessage {
         self.set_target_pieces(parts.path_end, &[slash, b"?", query], usize::MAX)
     }
 
-    /// Replaces the authority of an absolute target, so that it equals the host header.
-    pub(super) fn set_authority_of_target(&mut self, host: &[u8]) -> Result<(), MessageEditError> {
+    /// Replaces the authority of an absolute target, so that it equals the host header, which the
+    /// caller sets next and which grows by `longer` bytes. Fails if that header would not fit.
+    pub(super) fn set_authority_of_target(
+        &mut self,
+        value: &[u8],
+        longer: usize,
+    ) -> Result<(), MessageEditError> {
         let parts = self.target_parts();
         if parts.form != TargetForm::Absolute {
             return Ok(());
+        }
+        let host = trim(value);
+        let old_len = parts.path_start - parts.authority_start;
+        if longer > self.fields.free_bytes_after(host.len(), old_len) {
+            return Err(MessageEditError::Full);
         }
         self.set_target_pieces(parts.authority_start, &[host], parts.path_start)
     }

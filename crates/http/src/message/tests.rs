@@ -162,6 +162,49 @@ fn the_host_of_an_absolute_target_follows_the_header() {
 }
 
 #[test]
+fn replaced_host_is_replaced_in_an_absolute_target() {
+    let mut m = request("http://h/a?c");
+    m.replace_value(0, b"zz").unwrap();
+    assert_eq!(wire(&m), "GET http://zz/a?c HTTP/1.1\r\nhost: zz\r\n\r\n");
+    let mut m = request("/a");
+    m.replace_value(0, b"zz").unwrap();
+    assert_eq!(wire(&m), "GET /a HTTP/1.1\r\nhost: zz\r\n\r\n");
+}
+
+#[test]
+fn target_and_host_change_together_or_not_at_all() {
+    type EditHost = fn(&mut HttpMessage, &[u8]) -> Result<(), MessageEditError>;
+    let set: EditHost = |m, host| m.set(b"Host", host);
+    let replace: EditHost = |m, host| m.replace_value(0, host);
+    let set_target: EditHost = |m, host| m.set_target(&[b"http://", host, b"/a"].concat());
+    for edit in [set, replace, set_target] {
+        let mut m = request("http://h/a");
+        let before = wire(&m);
+        // Eight more bytes in the target and eight in the header.
+        for limit in before.len() - 2..before.len() + 14 {
+            m.set_limit(limit);
+            assert_eq!(edit(&mut m, b"hhhhhhhhh"), Err(MessageEditError::Full));
+            assert_eq!(wire(&m), before, "{limit}");
+        }
+        m.set_limit(before.len() + 14);
+        edit(&mut m, b"hhhhhhhhh").unwrap();
+        assert_eq!(
+            wire(&m),
+            "GET http://hhhhhhhhh/a HTTP/1.1\r\nhost: hhhhhhhhh\r\n\r\n"
+        );
+        let before = wire(&m);
+        assert!(edit(&mut m, b"a\rb").is_err());
+        assert_eq!(wire(&m), before);
+    }
+    // A host that a request did not have.
+    let mut m = request("/a");
+    m.remove(b"host");
+    m.set_limit(m.fields().wire_len() + 14);
+    assert_eq!(m.set_target(b"http://h/a"), Err(MessageEditError::Full));
+    assert_eq!(wire(&m), "GET /a HTTP/1.1\r\n\r\n");
+}
+
+#[test]
 fn the_limit_counts_the_start_line() {
     let mut m = request("/");
     m.set_limit(40);

@@ -48,8 +48,9 @@ pub use fetch::{FetchBuild, FetchRow};
 pub use format::{Alias, BuiltIn, Dialect, Format, alias_doc, built_in, built_in_texts};
 pub use matching::Method;
 pub use run::{
-    connection_stream, content_is_judged, http_after_response, http_request, http_response,
-    monitor, statistics, tcp_connection, tcp_content, tcp_response, tcp_session, unique_id,
+    connection_stream, content_is_judged, count_rewrite_failure, http_after_response, http_request,
+    http_response, monitor, statistics, tcp_connection, tcp_content, tcp_response, tcp_session,
+    unique_id,
 };
 pub use usage::{Needs, Usage};
 pub use value::{SampleValue, Type};

@@ -99,7 +99,7 @@ fn evaluate<'r>(
                 return Outcomes::Gate(gate);
             }
             ActionResult::Failed => {
-                count_failed(stream);
+                count_rewrite_failure(stream);
                 if !stream.rules.lenient {
                     stream.keep_rule(rule.place());
                     return Outcomes::Verdict(MessageVerdict::Answer(Box::new(broken(stream))));
@@ -144,7 +144,8 @@ fn again(stream: &mut ProxyStream, at: usize) -> Option<Outcomes> {
     })
 }
 
-pub(super) fn count_failed(stream: &ProxyStream) {
+/// Counts a message that could not be changed as required (`failed rewrites` of the statistics).
+pub fn count_rewrite_failure(stream: &ProxyStream) {
     stream
         .frontend()
         .state
@@ -532,17 +533,24 @@ impl ProxyStream {
 
 /// Generates the stream's unique ID if the frontend has a format for it, and adds its header.
 /// Called once, after the rules of the request.
-pub fn unique_id(stream: &mut ProxyStream) {
+///
+/// # Errors
+/// Returns the response to the client if the header does not fit, as HAProxy does: the server
+/// would otherwise log the request without its ID, or with one that the client sent.
+pub fn unique_id(stream: &mut ProxyStream) -> Result<(), Box<ProxyResponse>> {
     if stream.unique_id().is_none() {
-        return;
+        return Ok(());
     }
     let header = stream.frontend().unique_id_header.clone();
     let Some(name) = header.filter(|_| stream.http) else {
-        return;
+        return Ok(());
     };
-    if let Some(mut id) = stream.identity.unique_id.get().cloned() {
-        super::action::harmless(&mut id);
-        // A head that rules have filled to its limit is sent without the header.
-        let _ = stream.request.set(&name, &id);
-    }
+    let Some(mut id) = stream.identity.unique_id.get().cloned() else {
+        return Ok(());
+    };
+    super::action::harmless(&mut id);
+    stream.request.set(&name, &id).map_err(|_| {
+        count_rewrite_failure(stream);
+        Box::new(broken(stream))
+    })
 }

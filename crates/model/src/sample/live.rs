@@ -477,7 +477,7 @@ impl Lists {
         // The entries are copied only if an older configuration shares them, because a version may
         // grow to millions of entries, one at a time.
         let entries = Arc::make_mut(list.versions.prepared(version)?);
-        if entries.len().saturating_add(edit.adds()) > ENTRIES_MAX {
+        if edit.exceeds_limit(entries.len()) {
             return Err(ListError::Full);
         }
         apply(entries, edit).map(drop)
@@ -567,8 +567,7 @@ impl Lists {
     /// Removes a key, which need not exist. Called for rules.
     ///
     /// # Errors
-    /// `Full` if the list has more than [`ENTRIES_MAX`] entries. Others as [`Self::edit`], except
-    /// `NotFound`.
+    /// As [`Self::edit`], except `NotFound`.
     pub fn take(&self, at: usize, key: &[u8]) -> Result<(), ListError> {
         match self.inner().edit(at, Edit::Delete(Which::Key(key.into()))) {
             Err(ListError::NotFound) => Ok(()),
@@ -586,11 +585,13 @@ enum Changed {
 }
 
 impl Edit {
-    /// Returns the number of entries that the change adds.
-    fn adds(&self) -> usize {
+    /// Returns whether a list of this many entries has no space for those that the change adds. A
+    /// longer file can still become shorter.
+    fn exceeds_limit(&self, entries: usize) -> bool {
         match self {
-            Edit::Add(more) => more.len(),
-            Edit::Set(..) | Edit::Delete(_) | Edit::Clear => 0,
+            Edit::Add(more) if more.is_empty() => false,
+            Edit::Add(more) => entries.saturating_add(more.len()) > ENTRIES_MAX,
+            Edit::Set(..) | Edit::Delete(_) | Edit::Clear => false,
         }
     }
 }
@@ -628,31 +629,32 @@ fn apply(entries: &mut Entries, edit: Edit) -> Result<Changed, ListError> {
 }
 
 impl ConfigLists {
+    /// Changes a list for all its users, or changes nothing.
     fn edit(&mut self, at: usize, edit: Edit) -> Result<(), ListError> {
         let ConfigLists { lists, users } = self;
         let list = lists.get_mut(at).ok_or(ListError::NotFound)?;
-        if list.len().saturating_add(edit.adds()) > ENTRIES_MAX {
+        if edit.exceeds_limit(list.len()) {
             return Err(ListError::Full);
         }
         let of_list = users.iter().filter(|user| user.lists.contains(&at));
         check(of_list.clone().map(Arc::as_ref), &edit)?;
-        let mut entries = match list.changed.take() {
-            Some(entries) => entries,
-            None => Arc::new(Entries::of(list.base.iter())),
+        let are_indexed = of_list.clone().all(|user| user.is_changed());
+        let Some(entries) = list.changed.as_mut().filter(|_| are_indexed) else {
+            // An index that is built now may refuse the entries of the file.
+            let mut entries = match &list.changed {
+                Some(entries) => Entries::clone(entries),
+                None => Entries::of(list.base.iter()),
+            };
+            apply(&mut entries, edit)?;
+            return self.replace(at, Arc::new(entries));
         };
-        let applied = apply(Arc::make_mut(&mut entries), edit);
-        list.changed = Some(entries);
-        let changed = applied?;
+        let changed = apply(Arc::make_mut(entries), edit)?;
         for user in of_list {
             let mut overlay = user.overlay.write().unwrap_or_else(PoisonError::into_inner);
             if let Some(index) = overlay.as_mut() {
+                // All entries were checked above.
                 user.change(index, at, &changed)?;
-                continue;
             }
-            let index = index(lists, user)?;
-            *overlay = Some(index);
-            drop(overlay);
-            user.changed.store(true, Relaxed);
         }
         Ok(())
     }
@@ -710,4 +712,74 @@ fn index(lists: &[List], user: &Live) -> Result<Index, ListError> {
         .filter_map(|at| Some((*at, lists.get(*at)?)));
     let entries = entries.flat_map(|(at, list)| list.entries().map(move |entry| (at, entry)));
     Index::of(user.how, entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn how(method: Method) -> How {
+        How {
+            method,
+            ignore_case: false,
+            versions: false,
+            gives: None,
+        }
+    }
+
+    fn list(lists: &Lists, keys: &[&str]) -> usize {
+        let pairs = keys.iter().map(|key| (key.as_bytes().into(), None));
+        lists.add((Some("/list".into()), false), "acl".to_owned(), pairs)
+    }
+
+    fn add(key: &str) -> Edit {
+        Edit::Add(vec![(key.as_bytes().into(), None)])
+    }
+
+    #[test]
+    fn edit_that_one_user_refuses_changes_nothing() {
+        let lists = Lists::default();
+        let at = list(&lists, &["web"]);
+        let names = lists.user(how(Method::Str), vec![at]);
+        // The first entry is no address, which is found when the index is built.
+        let addresses = lists.user(how(Method::Ip), vec![at]);
+        let before = lists.entries(at);
+        assert_eq!(lists.edit(at, add("10.0.0.1")), Err(ListError::BadPattern));
+        assert_eq!(lists.entries(at), before);
+        assert!(!names.is_changed() && !addresses.is_changed());
+        // A list that becomes valid for all users can be changed.
+        let web = Edit::Delete(Which::Key((*b"web").into()));
+        assert_eq!(lists.edit(at, web), Ok(()));
+        assert_eq!(lists.edit(at, add("10.0.0.1")), Ok(()));
+        assert!(names.is_changed() && addresses.is_changed());
+        assert_eq!(lists.entries(at).len(), 1);
+    }
+
+    #[test]
+    fn deletion_of_a_missing_key_changes_nothing() {
+        let lists = Lists::default();
+        let at = list(&lists, &["web"]);
+        let user = lists.user(how(Method::Str), vec![at]);
+        let missing = || Edit::Delete(Which::Key((*b"x").into()));
+        assert_eq!(lists.edit(at, missing()), Err(ListError::NotFound));
+        assert!(!user.is_changed());
+        lists.edit(at, add("y")).unwrap();
+        assert_eq!(lists.edit(at, missing()), Err(ListError::NotFound));
+        assert_eq!(lists.entries(at).len(), 2);
+    }
+
+    #[test]
+    fn list_above_the_limit_can_become_shorter() {
+        let key = || Which::Key((*b"x").into());
+        for edit in [
+            Edit::Clear,
+            Edit::Delete(key()),
+            Edit::Set(key(), Box::default()),
+            Edit::Add(Vec::new()),
+        ] {
+            assert!(!edit.exceeds_limit(ENTRIES_MAX + 1), "{edit:?}");
+        }
+        assert!(add("x").exceeds_limit(ENTRIES_MAX));
+        assert!(!add("x").exceeds_limit(ENTRIES_MAX - 1));
+    }
 }

@@ -71,6 +71,11 @@ impl ConnectionSlots {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn most(&self) -> usize {
+        lock(&self.taken).slots_max
+    }
+
     /// Sets the number of slots; existing connections keep theirs.
     pub(super) fn set_most(&self, most: usize) {
         lock(&self.taken).slots_max = most;

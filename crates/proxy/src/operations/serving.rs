@@ -134,7 +134,6 @@ impl StatisticsSockets {
     /// Fails if the kernel does not describe a socket, or if a new one cannot be duplicated, made
     /// nonblocking, or registered with the Tokio runtime.
     pub fn change(&self, sockets: Vec<OperationsSocket>) -> io::Result<()> {
-        self.context.shared.limit(&self.context.runtime.config());
         let mut loops = lock(&self.loops);
         // All steps that may fail come first.
         let mut wanted = Vec::with_capacity(sockets.len());
@@ -171,6 +170,7 @@ impl StatisticsSockets {
             wanted.push((inode, shown, listener));
         }
         self.messages.change(messages)?;
+        self.context.shared.limit(&self.context.runtime.config());
         *lock(&self.context.shared.shown) =
             wanted.iter().map(|(_, shown, _)| shown.clone()).collect();
         let mut before = std::mem::take(&mut *loops);
@@ -193,6 +193,11 @@ impl StatisticsSockets {
         before.iter().for_each(|gone| gone.task.abort());
         *lock(&self.context.shared.descriptors) = loops.iter().map(|one| one.fd.clone()).collect();
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn connections_max(&self) -> usize {
+        self.context.shared.places.most()
     }
 
     /// Serves a connection that another process accepted (the master's `@1`). It does not count

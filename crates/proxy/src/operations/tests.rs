@@ -494,6 +494,31 @@ fn a_socket_is_opened_with_its_mode_and_serves_as_many_as_it_may() {
 }
 
 #[test]
+fn failed_change_keeps_the_connection_limit() {
+    use super::OperationsSocket;
+    let limited = |most: u32| format!("global\n stats maxconn {most}\n{FILE}");
+    let context = context(&limited(3));
+    let unusable = || OperationsSocket {
+        // A regular file, which epoll refuses.
+        fd: std::fs::File::open("/proc/self/exe").unwrap().into(),
+        unix: true,
+        takes: super::socket::Takes::Commands(StatsLevel::Admin.into()),
+        text: String::new(),
+    };
+    block_on(async {
+        let handle = tokio::runtime::Handle::current();
+        let serving = start(context.runtime, Vec::new(), &handle).unwrap();
+        assert_eq!(serving.connections_max(), 3);
+        let next = load_text(&limited(7)).config.expect("the file is good");
+        context.runtime.publish(Arc::new(next), Arc::default());
+        assert!(serving.change(vec![unusable()]).is_err());
+        assert_eq!(serving.connections_max(), 3);
+        serving.change(Vec::new()).unwrap();
+        assert_eq!(serving.connections_max(), 7);
+    });
+}
+
+#[test]
 fn over_a_change_a_socket_that_stays_is_not_closed_and_one_that_goes_finishes_what_it_has() {
     use super::OperationsSocket;
     let folder = std::env::temp_dir().join(format!("evenkeel-sockets-{}", std::process::id()));

@@ -321,7 +321,7 @@ async fn run(client: &mut Client, stream: &mut ProxyStream, request: Parsed) -> 
             let page = error_page(stream, 503);
             finish_local(client, stream, page, &mut body, keep).await
         }
-        Some(Err(Unserved::Redirected(page))) => {
+        Some(Err(Unserved::Redirected(page) | Unserved::Rejected(page))) => {
             finish_local(client, stream, *page, &mut body, false).await
         }
         None => {

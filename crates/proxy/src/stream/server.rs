@@ -121,6 +121,8 @@ pub enum Unserved {
     Unavailable,
     /// The server has a `redir` prefix: this reply redirects the client.
     Redirected(Box<ProxyResponse>),
+    /// The request cannot be sent as configured: the client gets this reply.
+    Rejected(Box<ProxyResponse>),
 }
 
 /// [`establish`] for a client. None: the client disconnected meanwhile. An HTTP/2 stream that
@@ -151,7 +153,7 @@ pub async fn establish(
     mut how: Establish<'_>,
 ) -> Result<(ServerConnection, ServerSlot), Unserved> {
     // Generated now, because the PROXY header may carry it.
-    rules::unique_id(stream);
+    rules::unique_id(stream).map_err(Unserved::Rejected)?;
     let slot = take_slot(stream, None).await?;
     reach(stream, &mut how, slot).await
 }
@@ -484,8 +486,12 @@ pub fn name_server(stream: &mut ProxyStream) {
     let header = header.clone();
     let name = stream.server().map(|server| server.name.clone());
     if let Some(name) = name {
-        // A head that rules have filled to its limit lacks this field.
-        let _ = stream.request.set(&header, name.as_bytes());
+        if stream.request.set(&header, name.as_bytes()).is_err() {
+            // A head that rules have filled to its limit lacks this field. One that the client or
+            // an earlier attempt has set would name another server.
+            stream.request.remove(&header);
+            rules::count_rewrite_failure(stream);
+        }
     }
 }
 
@@ -502,6 +508,32 @@ pub async fn reconnect(stream: &mut ProxyStream) -> Option<ServerConnection> {
         Err(failure) => {
             stream.try_failed(kept(&failure));
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyword::testing::load_text;
+    use model::config::{ProxyIndex, ServerIndex};
+    use model::transaction::sample;
+
+    #[test]
+    fn server_name_that_does_not_fit_leaves_none_of_the_client() {
+        let text = "listen web\n mode http\n bind 127.0.0.1:1\n http-send-name-header X-Server\n \
+                    server a-long-name 127.0.0.1:2\n";
+        let config = Arc::new(load_text(text).config.expect("the text is good"));
+        let request = b"GET / HTTP/1.1\r\nHost: h\r\nX-Server: mine\r\n\r\n";
+        for (room, expected) in [(100, Some(&b"a-long-name"[..])), (0, None)] {
+            let mut stream = sample::request(request);
+            stream.config = Arc::clone(&config);
+            stream.route.frontend = ProxyIndex(0);
+            stream.route.backend = Some(ProxyIndex(0));
+            stream.route.server = Some(ServerIndex(0));
+            stream.request.set_limit(stream.request.wire_len() + room);
+            name_server(&mut stream);
+            assert_eq!(stream.request.get(b"x-server"), expected, "{room}");
         }
     }
 }

@@ -8,7 +8,8 @@ use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::task::Poll;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -317,6 +318,12 @@ fn a_socket_that_outlives_its_loop_refuses_everything() {
     let (socket, mut theirs) = on_loop(|| async { pair(Assumed::Both) });
     theirs.write_all(b"late").unwrap();
     let refused = socket.try_read(&mut [0; 10]).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::NotConnected);
+    let mut context = Context::from_waker(Waker::noop());
+    let connected = pin!(socket.connected()).poll(&mut context);
+    let Poll::Ready(Err(refused)) = connected else {
+        panic!("{connected:?}");
+    };
     assert_eq!(refused.kind(), ErrorKind::NotConnected);
     // Another event loop on this thread does not accept the socket as its own either.
     on_loop(move || async move {

@@ -510,12 +510,29 @@ impl StoreState {
         name: &str,
         new: Certified,
     ) -> Result<usize, String> {
-        let new = Some(Arc::new(new));
-        let old = self.stock.certificates.insert(name.into(), new);
-        let published =
-            self.publish(|one| Some(one.certificate_uses(name)).filter(|uses| *uses > 0));
+        self.replace_certificates(vec![(name.into(), new)])
+    }
+
+    /// Replaces all these certificates, or none. Returns the number of their uses.
+    pub(super) fn replace_certificates(
+        &mut self,
+        new: Vec<(Box<str>, Certified)>,
+    ) -> Result<usize, String> {
+        let mut replaced = Vec::with_capacity(new.len());
+        for (name, certified) in new {
+            let certified = Some(Arc::new(certified));
+            let old = self.stock.certificates.insert(name.clone(), certified);
+            replaced.push((name, old));
+        }
+        let uses = |one: &dyn Dependent| {
+            let uses = replaced.iter().map(|(name, _)| one.certificate_uses(name));
+            Some(uses.sum()).filter(|uses| *uses > 0)
+        };
+        let published = self.publish(uses);
         if published.is_err() {
-            restore(&mut self.stock.certificates, name, old);
+            for (name, old) in replaced {
+                restore(&mut self.stock.certificates, &name, old);
+            }
         }
         published
     }

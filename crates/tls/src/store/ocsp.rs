@@ -9,12 +9,12 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 impl Store {
-    /// Command `set ssl ocsp-response <base64>`.
+    /// Command `set ssl ocsp-response <base64>`. All certificates with the CertID get the response,
+    /// or none.
     ///
     /// # Errors
     /// The payload is not Base64, or not a valid response. No certificate has its CertID. A user of
-    /// such a certificate cannot be prepared. Other certificates with the CertID may already have
-    /// the response.
+    /// such a certificate cannot be prepared.
     pub fn set_ocsp(&self, payload: &[u8]) -> StoreResponse {
         let Some(der) = decoded(payload) else {
             return refuse("'set ssl ocsp-response' received invalid base64 encoded response.");
@@ -36,10 +36,11 @@ impl Store {
                 "OCSP single response: Certificate ID does not match any certificate or issuer.",
             );
         }
+        let mut new = Vec::with_capacity(named.len());
         for (name, certified) in named {
-            let new = certified.with_ocsp(&der).map_err(words)?;
-            inner.replace_certificate(&name, new).map_err(StoreError)?;
+            new.push((name, certified.with_ocsp(&der).map_err(words)?));
         }
+        inner.replace_certificates(new).map_err(StoreError)?;
         Ok("OCSP Response updated!\n".to_owned())
     }
 

@@ -180,6 +180,76 @@ fn authorities_and_revocations_change_with_who_uses_them() {
     );
 }
 
+/// A user of one certificate that refuses it with an OCSP response.
+struct RefusesOcsp {
+    name: &'static str,
+    place: ConfigLocation,
+}
+
+impl Dependent for RefusesOcsp {
+    fn prepare(self: Arc<Self>, stock: &Stock) -> Result<Prepared, String> {
+        let certified = stock.certificate(self.name).map_err(|e| e.to_string())?;
+        if certified.ocsp().is_some() {
+            return Err("no OCSP here".to_owned());
+        }
+        Ok(Box::new(|| {}))
+    }
+
+    fn certificate_uses(&self, name: &str) -> usize {
+        usize::from(name == self.name)
+    }
+
+    fn list_uses(&self, _: &str) -> usize {
+        0
+    }
+
+    fn file_uses(&self, _: &str) -> usize {
+        0
+    }
+
+    fn names_file(&self, _: &str) -> bool {
+        false
+    }
+
+    fn place(&self) -> &ConfigLocation {
+        &self.place
+    }
+}
+
+#[test]
+fn ocsp_response_is_set_for_all_certificates_or_none() {
+    let store = Store::default();
+    let authority = Authority::new("CA").unwrap();
+    let issued = authority
+        .issue(&Leaf {
+            names: &["a.com"],
+            ..Leaf::default()
+        })
+        .unwrap();
+    let mut parts = certified(&issued).parts();
+    parts
+        .take_issuer(authority.certificate_pem().as_bytes())
+        .unwrap();
+    for name in ["a.pem", "b.pem"] {
+        store.add_certificate(name, parts.clone().certify().unwrap().0);
+    }
+    let id = store.certificate("a.pem").unwrap().ocsp_id.clone().unwrap();
+    let der = answer(&id, 0, Some(FAR));
+    let payload = base64::engine::general_purpose::STANDARD.encode(der);
+    let has_response = |name| store.certificate(name).unwrap().ocsp().is_some();
+    let dependent: Arc<dyn Dependent> = Arc::new(RefusesOcsp {
+        name: "b.pem",
+        place: ConfigLocation::default(),
+    });
+    store.register_dependent(Arc::downgrade(&dependent));
+    let refused = told(store.set_ocsp(payload.as_bytes()));
+    assert!(refused.contains("no OCSP here"), "{refused}");
+    assert!(!has_response("a.pem") && !has_response("b.pem"));
+    drop(dependent);
+    told(store.set_ocsp(payload.as_bytes()));
+    assert!(has_response("a.pem") && has_response("b.pem"));
+}
+
 #[test]
 fn a_certificate_is_shown_with_its_answer_of_ocsp_and_without_its_key() {
     let store = Store::default();

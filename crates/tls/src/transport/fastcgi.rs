@@ -62,6 +62,16 @@ impl FastCgi {
         Ok(true)
     }
 
+    /// Sends the rest of the output, before the write direction is closed. `WouldBlock`: not all of
+    /// it was sent.
+    pub fn finish_output(&self, transport: &ConnectionTransport) -> io::Result<()> {
+        match self.push(transport, false) {
+            Ok(false) => Err(io::ErrorKind::WouldBlock.into()),
+            // After a failed write nothing more can be sent, but the direction can still be closed.
+            Ok(true) | Err(_) => Ok(()),
+        }
+    }
+
     pub fn read(
         &self,
         transport: &ConnectionTransport,
@@ -136,5 +146,79 @@ impl FastCgi {
                 return Poll::Pending;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::fcgi::{Length, Params};
+    use reactor::testing::{descriptors, on_loop};
+    use reactor::{Assumed, StreamSocket};
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    /// End of the last record of a request: an empty FCGI_STDIN of request 1.
+    const END_OF_BODY: [u8; 8] = [1, 5, 0, 1, 0, 0, 0, 0];
+
+    #[test]
+    fn pending_output_is_sent_before_the_end() {
+        on_loop(|| async {
+            let (ours, theirs) = descriptors();
+            let mut peer = UnixStream::from(theirs);
+            peer.set_nonblocking(false).unwrap();
+            let socket = StreamSocket::from_nonblocking(ours, Assumed::Both).unwrap();
+            let mut transport = ConnectionTransport::from(socket);
+            transport.switch_to_fastcgi();
+            let mut params = Params::default();
+            params.add(&[b"REQUEST_METHOD"], b"GET").unwrap();
+            // Only queued: the next write would send it.
+            transport.begin_fastcgi(&Request {
+                params: &params,
+                length: Length::None,
+                head: false,
+                keep: false,
+                date: b"",
+            });
+            transport.shutdown_write().unwrap();
+            let mut received = Vec::new();
+            peer.read_to_end(&mut received).unwrap();
+            assert!(received.ends_with(&END_OF_BODY), "{received:?}");
+        });
+    }
+
+    #[test]
+    fn shutdown_waits_for_space() {
+        on_loop(|| async {
+            let (ours, theirs) = descriptors();
+            let mut peer = UnixStream::from(theirs);
+            peer.set_nonblocking(true).unwrap();
+            let socket = StreamSocket::from_nonblocking(ours, Assumed::Both).unwrap();
+            let mut transport = ConnectionTransport::from(socket);
+            transport.switch_to_fastcgi();
+            let bytes = 1 << 22;
+            transport.begin_fastcgi(&Request {
+                params: &Params::default(),
+                length: Length::Bytes(bytes),
+                head: false,
+                keep: false,
+                date: b"",
+            });
+            let body = vec![7; 1 << 16];
+            while transport.try_write(&body).is_ok() {}
+            assert!(!transport.is_flushed());
+            let refused = transport.shutdown_write().unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+            let mut received = vec![0; 1 << 20];
+            loop {
+                while peer.read(&mut received).is_ok_and(|count| count > 0) {}
+                transport.writable().await;
+                match transport.shutdown_write() {
+                    Ok(()) => break,
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                }
+            }
+            assert!(transport.is_flushed());
+        });
     }
 }

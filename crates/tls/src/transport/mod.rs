@@ -318,8 +318,12 @@ impl ConnectionTransport {
     /// Closes the write direction. Written bytes are still delivered. TLS sends close_notify.
     ///
     /// # Errors
-    /// The system call `shutdown` fails.
+    /// The system call `shutdown` fails. `WouldBlock` if FastCGI records wait for space: the caller
+    /// tries again when a write may find space.
     pub fn shutdown_write(&self) -> io::Result<()> {
+        if let Some(fastcgi) = &self.fastcgi {
+            fastcgi.finish_output(self)?;
+        }
         match &self.tls {
             None => self.socket.shutdown_write(),
             Some(tls) => tls.shutdown_write(&self.socket),

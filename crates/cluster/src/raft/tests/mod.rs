@@ -8,7 +8,8 @@ mod hostile;
 
 use crate::command::CommandResult;
 use crate::member::{MemberId, MemberKind};
-use crate::raft::{ProposeError, Settings};
+use crate::raft::message::Failure;
+use crate::raft::{EngineError, ProposeError, Settings};
 use bed::{Hub, admit, event, found, memory, pair, told, until};
 use openraft::{ChangeMembers, EmptyNode};
 use std::collections::BTreeSet;
@@ -33,6 +34,39 @@ async fn three_members_agree_and_each_has_the_state() {
         assert_eq!(engine.raft_status().voters.len(), 3);
     }
     assert!(hub.largest.load(std::sync::atomic::Ordering::Relaxed) < (1 << 20));
+}
+
+#[tokio::test]
+async fn failure_of_the_leader_is_not_reported_as_local() {
+    let hub = Hub::default();
+    let [_a, b, _c] = pair(&hub).await;
+    let leader = Some(MemberId(1));
+    assert!(matches!(
+        b.change_failure(leader, Failure::Stopped),
+        EngineError::LeaderStopped(MemberId(1))
+    ));
+    assert!(matches!(
+        b.change_failure(leader, Failure::Malformed),
+        EngineError::RefusedByLeader(MemberId(1))
+    ));
+    assert!(matches!(
+        b.change_failure(Some(MemberId(2)), Failure::Stopped),
+        EngineError::Stopped
+    ));
+}
+
+#[test]
+fn reason_of_a_proposal_without_result_is_kept() {
+    let reason = |error: ProposeError| EngineError::from(error);
+    assert!(matches!(reason(ProposeError::Busy), EngineError::Busy));
+    assert!(matches!(
+        reason(ProposeError::NoLeader),
+        EngineError::NoLeader
+    ));
+    assert!(matches!(
+        reason(ProposeError::Unknown),
+        EngineError::NoMajority
+    ));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use super::real::{Real, all_vote, eventually, three};
 use super::{MemberTestDirectory, apply};
 use crate::command::VersionId;
 use crate::request::{ControlReply, Request};
-use crate::role::directory::{PROMISE, SEALING_KEY, STORE, STORE_LOST, StateDirectory};
+use crate::role::directory::{ACCEPTED, PROMISE, SEALING_KEY, STORE, STORE_LOST, StateDirectory};
 use crate::role::setup;
 use std::path::PathBuf;
 
@@ -202,6 +202,44 @@ fn where_no_node_has_its_log_the_status_says_what_to_do() {
     );
     b.stop();
     c.stop();
+}
+
+#[test]
+fn damaged_accepted_version_is_reported_and_written_again() {
+    let scratch = MemberTestDirectory::new();
+    let [mut a, mut b, mut c] = three(&scratch);
+    a.done(&Request::Apply(apply(None, "one", 0)));
+    a.done(&Request::Apply(apply(Some(1), "two", 0)));
+    let kept = || on_disk(&b) == Some(VersionId(2));
+    eventually("b keeps it", kept, || b.text());
+    b.stop();
+    let accepted = file(&b, ACCEPTED);
+    for path in [accepted.clone(), crate::durable::copy_of(&accepted)] {
+        std::fs::write(path, b"\xffgarbage").unwrap();
+    }
+    b.start();
+    let is_reported = || b.text().contains("cannot read the accepted version");
+    eventually("b reports it", is_reported, || b.text());
+    // The promise file still has the newest accepted version.
+    let promised = || {
+        let status = b.status()?;
+        let me = status.members.iter().find(|member| member.name == "b")?;
+        me.accepted
+    };
+    let is_promised = || promised() == Some(VersionId(2));
+    eventually("b remembers its promise", is_promised, || b.text());
+    let is_on_disk = || {
+        let directory = StateDirectory::open(&b.place.directory).unwrap();
+        directory
+            .accepted()
+            .is_ok_and(|set| set.is_some_and(|set| set.version == VersionId(2)))
+    };
+    eventually("b writes it again", is_on_disk, || b.text());
+    let is_over = || !b.text().contains("the disk of b fails");
+    eventually("the status is clean", is_over, || b.text());
+    for member in [&mut a, &mut b, &mut c] {
+        member.stop();
+    }
 }
 
 #[test]

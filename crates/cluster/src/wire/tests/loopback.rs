@@ -70,6 +70,22 @@ fn large_messages_come_whole_while_small_ones_pass_them() {
 }
 
 #[test]
+fn handled_request_without_response_is_not_reported_as_unprocessed() {
+    on_one_thread(async {
+        let paper = Paper::new(&free_addresses(2));
+        let echo = Echo::default();
+        let one = serving(&paper, 1, &echo).await;
+        let _two = serving(&paper, 2, &echo).await;
+        until("there is a way", || connections(&one, 2) == 2).await;
+        // The response is longer than the request, and therefore too long.
+        let longest = vec![0; MESSAGE_BYTES_MAX];
+        let call = one.call(MemberId(2), Service::Control, longest, LIMIT);
+        assert_eq!(call.await, Err(CallError::Broken(MemberId(2))));
+        assert_eq!(echo.asked.load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
 fn a_slow_answer_makes_the_question_come_twice_and_be_handled_once() {
     on_one_thread(async {
         let paper = Paper::new(&free_addresses(3));

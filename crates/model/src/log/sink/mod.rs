@@ -268,16 +268,29 @@ pub(super) fn count_dropped() {
 /// `report` when a target begins to lose lines.
 ///
 /// # Errors
-/// The thread cannot be started. All lines are then dropped, and a second call does not start the
-/// thread.
+/// The thread cannot be started. A later call tries again.
 pub fn start(sink: Sink, report: LossReporter) -> io::Result<()> {
-    let (sender, receiver) = sync_channel(QUEUE_MAX);
-    if QUEUE.set(sender).is_ok() {
+    start_once(&QUEUE, |receiver| {
         super::syslog::settle_pid();
-        thread::Builder::new()
-            .name("log".into())
-            .spawn(move || sink.run(receiver, Losses::new(report)))?;
+        let thread = thread::Builder::new().name("log".into());
+        let deliver = move || sink.run(receiver, Losses::new(report));
+        thread.spawn(deliver).map(drop)
+    })
+}
+
+/// Starts the receiver of a queue unless it runs. The queue exists only if the start succeeds:
+/// otherwise lines would wait for nobody.
+fn start_once<T>(
+    queue: &OnceLock<SyncSender<T>>,
+    start: impl FnOnce(Receiver<T>) -> io::Result<()>,
+) -> io::Result<()> {
+    if queue.get().is_some() {
+        return Ok(());
     }
+    let (sender, receiver) = sync_channel(QUEUE_MAX);
+    start(receiver)?;
+    // If another thread was faster, the receiver ends with its only sender.
+    let _ = queue.set(sender);
     Ok(())
 }
 

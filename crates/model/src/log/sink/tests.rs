@@ -214,3 +214,20 @@ fn a_target_that_loses_lines_is_reported_once_in_a_while() {
     );
     assert!(told[1].contains("cannot send to /dev/log"), "{told:?}");
 }
+
+#[test]
+fn failed_start_leaves_no_queue() {
+    let queue: OnceLock<SyncSender<u8>> = OnceLock::new();
+    let failed = start_once(&queue, |_| Err(io::ErrorKind::WouldBlock.into()));
+    assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    assert!(queue.get().is_none());
+    let mut receiver = None;
+    start_once(&queue, |started| {
+        receiver = Some(started);
+        Ok(())
+    })
+    .unwrap();
+    queue.get().unwrap().send(7).unwrap();
+    assert_eq!(receiver.unwrap().recv(), Ok(7));
+    start_once(&queue, |_| panic!("it runs already")).unwrap();
+}

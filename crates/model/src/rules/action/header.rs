@@ -233,7 +233,7 @@ impl HeaderChange {
             let Some(new) = rewritten(regular, line, format, stream) else {
                 continue;
             };
-            self.message(stream).fields_mut().replace_value(at, &new)?;
+            self.message(stream).replace_value(at, &new)?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ pub(crate) use placing::Section as OldRules;
 
 use super::action::{count_denied, count_denied_response};
 use super::regular::Groups;
-use super::run::count_failed;
+use super::run::count_rewrite_failure;
 use crate::compiled::Condition;
 use crate::compiled::lines::{Effect, LineFilter, LineRules, ReplacementPart};
 use crate::config::Reference;
@@ -137,7 +137,7 @@ fn refuse_request(stream: &mut ProxyStream, decision: Decision) -> MessageVerdic
 
 /// Ends the stream, because a rule would have broken the message. The message is not sent.
 fn broken_message(stream: &mut ProxyStream, _: InvalidMessage, response: bool) -> MessageVerdict {
-    count_failed(stream);
+    count_rewrite_failure(stream);
     stream.outcome.termination = Termination::Proxy;
     stream.outcome.phase = if response {
         StreamPhase::Headers
@@ -214,7 +214,7 @@ fn add_all(stream: &mut ProxyStream, rules: &LineRules, response: bool) {
             &mut stream.request
         };
         if message.add(&addition.name, &addition.value).is_err() {
-            count_failed(stream);
+            count_rewrite_failure(stream);
         } else {
             names(stream, response).add(&addition.name);
         }
@@ -302,7 +302,7 @@ impl LineFilter {
                             end -= 1;
                             continue;
                         }
-                        Put::Kept => count_failed(stream),
+                        Put::Kept => count_rewrite_failure(stream),
                         Put::Done => {}
                     }
                 }

@@ -569,9 +569,38 @@ fn unique_ids_go_to_the_server() {
         "unique-id-format %{+X}o%ci:%cp\nunique-id-header X-Unique-ID",
         sample::request(REQUEST),
     );
-    unique_id(&mut stream);
+    unique_id(&mut stream).unwrap();
     assert_eq!(
         stream.request.get(b"x-unique-id"),
         Some(&b"C6336407:9C40"[..])
+    );
+}
+
+#[test]
+fn unique_id_that_does_not_fit_is_an_error() {
+    let mut stream = with(
+        "unique-id-format %{+X}o%ci:%cp\nunique-id-header X-Unique-ID",
+        sample::request(REQUEST),
+    );
+    stream.request.set_limit(stream.request.wire_len() + 4);
+    let page = unique_id(&mut stream).unwrap_err();
+    assert_eq!(page.head.status(), 500);
+    assert_eq!(state(&stream), "PR");
+}
+
+#[test]
+fn host_that_is_rewritten_is_rewritten_in_the_target() {
+    let absolute = b"GET http://h/a HTTP/1.1\r\nHost: h\r\n\r\n";
+    let mut stream = with(
+        "http-request replace-header Host h other",
+        sample::request(absolute),
+    );
+    assert!(matches!(
+        http_request(&mut stream, false),
+        MessageVerdict::Continue
+    ));
+    assert_eq!(
+        head(&stream.request),
+        "GET http://other/a HTTP/1.1\r\nhost: other\r\n\r\n"
     );
 }
