@@ -61,7 +61,7 @@ pub fn connects(browser: &Browser) {
 }
 
 /// Writes the picture of the page, if `SCREEN_PICTURE` is set.
-pub fn picture(browser: &Browser, name: &str, (width, height, scheme): (u32, u32, &str)) {
+pub fn picture(browser: &Browser, name: &str, width: u32, height: u32, scheme: &str) {
     if let Ok(path) = std::env::var("SCREEN_PICTURE") {
         browser.emulate(width, height, scheme);
         // What is drawn on canvases follows in the next frames.
@@ -116,7 +116,7 @@ fn an_operator_uses_the_display_and_the_terminal_of_a_guest_and_others_do_not() 
          document.querySelector('#screen canvas').dispatchEvent(new KeyboardEvent('keydown', keys));",
     );
     browser.wait_for("document.activeElement.id === 'screen-keys'");
-    picture(&browser, "display", (1400, 900, "light"));
+    picture(&browser, "display", 1400, 900, "light");
     refuses(&console, SCREEN);
     refuses(&console, TERMINAL);
     uses_the_terminal(&browser, &console);
@@ -318,12 +318,12 @@ fn uses_the_terminal(browser: &Browser, console: &Console) {
     );
 
     // It is as large as there is room, in both schemes, without what the policy forbids.
-    for (name, size) in [
-        ("terminal-narrow", (360, 780, "light")),
-        ("terminal-light", (1400, 900, "light")),
-        ("terminal-dark", (1400, 900, "dark")),
+    for (name, width, height, scheme) in [
+        ("terminal-narrow", 360, 780, "light"),
+        ("terminal-light", 1400, 900, "light"),
+        ("terminal-dark", 1400, 900, "dark"),
     ] {
-        picture(browser, name, size);
+        picture(browser, name, width, height, scheme);
     }
     browser.emulate(360, 780, "light");
     browser.wait_for("document.querySelector('.xterm-screen').clientWidth < 360");

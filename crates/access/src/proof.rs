@@ -337,9 +337,8 @@ impl Authenticator {
         // Counted before the response, so that a client that does not wait for it has still used an
         // attempt. A directory locks an account after too many wrong passwords.
         let _pending = self.begin_attempt(&keys).await?;
-        let asks = (directory, &asked, password);
         let (is_right, found) = self
-            .query_directory(asks, &mut keys, known.is_some())
+            .query_directory(directory, &asked, password, &mut keys, known.is_some())
             .await?;
         let found = found.filter(|_| is_right).ok_or(SignInError::Wrong)?;
         if !directory.can_sign_in(&found.groups) {
@@ -363,7 +362,9 @@ impl Authenticator {
     /// user but gives no result for the password, another one is tried.
     async fn query_directory(
         &self,
-        (directory, asked, password): (&LdapDirectory, &TypedName, &str),
+        directory: &LdapDirectory,
+        asked: &TypedName,
+        password: &str,
         keys: &mut Vec<Key>,
         is_known: bool,
     ) -> Result<(bool, Option<DirectoryUser>), SignInError> {
@@ -392,8 +393,10 @@ impl Authenticator {
                 counted.inspect_err(|_| lock(&self.limiter).undo_attempt(keys, now_ms()))?;
                 keys.push(key);
             }
-            let proof = (found.as_ref(), password);
-            match directory.verify(seat, proof, &self.standing).await {
+            match directory
+                .verify(seat, found.as_ref(), password, &self.standing)
+                .await
+            {
                 Ok(is_right) => return Ok((is_right, found)),
                 Err(words) => why = words,
             }

@@ -112,7 +112,7 @@ impl Single {
         let pool = Pool::new()?;
         let mut disk = Disk::new(target, &pool, prefers)?;
         let disk = match sums {
-            Some((area, rate, tally)) => Checked::with(disk, area, &pool, prefers, (rate, tally))?,
+            Some((area, rate, tally)) => Checked::with(disk, area, &pool, prefers, rate, tally)?,
             None => {
                 if !target.is_direct() {
                     disk.use_cache(target);

@@ -176,7 +176,7 @@ impl<'s> Served<'s> {
         configuration: &Path,
         file: File,
     ) -> Result<Self, Error> {
-        Self::start_before(bench, side, configuration, (file, bench.origin.port))
+        Self::start_before(bench, side, configuration, file, bench.origin.port)
     }
 
     /// The same in front of an origin of the caller's.
@@ -184,7 +184,8 @@ impl<'s> Served<'s> {
         bench: &Bench,
         side: &'s Side,
         configuration: &Path,
-        (file, origin_port): (File, u16),
+        file: File,
+        origin_port: u16,
     ) -> Result<Self, Error> {
         let port = process::free_port()?;
         if let (true, File::Https(key)) = (side.is_nginx(), file) {
@@ -551,7 +552,7 @@ fn attacked(
     requests: usize,
 ) -> Result<Sample, Error> {
     let origin = attack::Origin::start(bench.cores.load)?;
-    let mut served = Served::start_before(bench, side, configuration, (File::Attack, origin.port))?;
+    let mut served = Served::start_before(bench, side, configuration, File::Attack, origin.port)?;
     let attackers = Attackers::start(attack, served.port, bench.cores.load);
     let (cpu, passed) = (served.proxy.cpu_ns()?, origin.bytes.load(Relaxed));
     let measured = attack::good_client(served.port, requests);

@@ -155,18 +155,18 @@ impl LdapDirectory {
             for (server, address) in standing.order(&servers) {
                 let why = match self.find_at(server, address, asked).await {
                     Ok((seat, found)) => {
-                        standing.note_response((server, address));
+                        standing.note_response(server, address);
                         return Some((seat, found));
                     }
                     Err(Failed::Server(why)) => {
-                        standing.note_no_response((server, address), &why);
+                        standing.note_no_response(server, address, &why);
                         why
                     }
                     Err(Failed::Search(why, is_late)) => {
                         if is_late {
-                            standing.note_no_response((server, address), &why)
+                            standing.note_no_response(server, address, &why)
                         } else {
-                            standing.note_response((server, address))
+                            standing.note_response(server, address)
                         }
                         has_answer = true;
                         why
@@ -234,9 +234,9 @@ impl LdapDirectory {
             match self.connect(server, address).await {
                 Ok(connection) => {
                     connection.close().await;
-                    standing.note_response((server, address));
+                    standing.note_response(server, address);
                 }
-                Err(why) => standing.note_no_response((server, address), &why),
+                Err(why) => standing.note_no_response(server, address, &why),
             }
         }
     }
@@ -372,7 +372,8 @@ impl LdapDirectory {
     pub async fn verify(
         &self,
         seat: BindConnection,
-        (found, password): (Option<&DirectoryUser>, &str),
+        found: Option<&DirectoryUser>,
+        password: &str,
         standing: &LdapAvailability,
     ) -> Result<bool, String> {
         let BindConnection {
@@ -381,7 +382,7 @@ impl LdapDirectory {
             address,
         } = seat;
         let silent = |why: String| {
-            standing.note_no_response((&server, address), &why);
+            standing.note_no_response(&server, address, &why);
             format!(
                 "cannot ask the LDAP directory: {} ({address}): {why}",
                 server.name

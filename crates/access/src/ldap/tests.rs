@@ -649,8 +649,9 @@ fn a_bind_says_whether_the_password_is_right_or_that_nobody_knows() {
         let verified = run(async {
             let standing = LdapAvailability::new("test");
             let (seat, found) = directory.find(&asked, &standing).await.unwrap();
-            let proof = (found.as_ref(), password);
-            directory.verify(seat, proof, &standing).await
+            directory
+                .verify(seat, found.as_ref(), password, &standing)
+                .await
         });
         (verified, serve.join().unwrap())
     };

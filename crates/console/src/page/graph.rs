@@ -98,7 +98,8 @@ fn average(values: &[u32], seconds: &[u64]) -> u32 {
 /// Draws a large graph with its scales, and a title for each step.
 pub(super) fn large(
     of: &LargeGraph<'_>,
-    (samples, of_s): (&[Sample], &[u64]),
+    samples: &[Sample],
+    of_s: &[u64],
     value: fn(&Sample) -> u32,
     now_ms: u64,
 ) -> Markup {

@@ -188,7 +188,7 @@ async fn basic(
         viewer: Viewer {
             name: name.to_owned(),
             token: None,
-            role: { config.user(name) }.map_or(UserRole::Viewer, |user| user.role),
+            role: config.user(name).map_or(UserRole::Viewer, |user| user.role),
             csrf: String::new(),
         },
         by_session: false,

@@ -115,7 +115,7 @@ impl Load {
             let (stop, seen, told) = (Arc::clone(&load.stop), Arc::clone(seen), told.clone());
             let thread = std::thread::Builder::new().name("client".into());
             load.threads
-                .push(thread.spawn(move || client((proxy, pace), number, &stop, (&seen, &told)))?);
+                .push(thread.spawn(move || client(proxy, pace, number, &stop, &seen, &told))?);
         }
         Ok(load)
     }
@@ -132,10 +132,12 @@ impl Drop for Load {
 }
 
 fn client(
-    (proxy, pace): (SocketAddr, Pace),
+    proxy: SocketAddr,
+    pace: Pace,
     number: u32,
     stop: &AtomicBool,
-    (seen, told): (&LoadStatistics, &impl Fn(String)),
+    seen: &LoadStatistics,
+    told: &impl Fn(String),
 ) {
     let pause = Duration::from_secs(1) / pace.per_client.max(1);
     let mut next = Instant::now();

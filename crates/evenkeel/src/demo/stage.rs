@@ -152,7 +152,7 @@ impl RunningDemo {
         let notice =
             |_: &Arc<Config>| -> health::Notice { Arc::new(move |_, _, _, text| told.add(text)) };
         let (serving, side) =
-            process::serve(config, (listening, Vec::new()), &OPTIONS, None, notice)?;
+            process::serve(config, listening, Vec::new(), &OPTIONS, None, notice)?;
         let seen = Arc::new(LoadStatistics::default());
         let told = events.clone();
         let load = Load::start(address, PACE, &seen, move |text| told.add(text))?;

@@ -113,7 +113,8 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> ClientIden
     // The list contains only this user, or another one if the user does not exist. So the response
     // time does not show which users exist.
     let list = gateway.site.with_farm(|farm| List {
-        users: { found.clone() }
+        users: found
+            .clone()
             .or_else(|| farm.users.users.first().cloned())
             .into_iter()
             .filter(|user: &AuthorizedUser| user.account.password != Password::Directory)

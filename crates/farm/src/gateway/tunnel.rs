@@ -249,8 +249,8 @@ impl Begun<'_> {
         match reach(site, &target, from).await {
             Ok(reached) => {
                 let is_direct = matches!(target, TunnelTarget::Host { .. });
-                let to = (target.shown(), is_direct);
-                site.tunnel_opens(self.numbered.number, (user, from), to);
+                let number = self.numbered.number;
+                site.tunnel_opens(number, user, from, target.shown(), is_direct);
                 Ok(reached)
             }
             Err(why) => {
@@ -276,7 +276,8 @@ impl Begun<'_> {
             heard: &heard,
         };
         let up = up(
-            (&mut self.tunnel, &mut self.packets),
+            &mut self.tunnel,
+            &mut self.packets,
             &mut channel.reader,
             &mut to_host,
             &heard,
@@ -320,7 +321,8 @@ enum TunnelEnd {
 
 /// Carries data from the client to the host, until the client closes the channel.
 async fn up(
-    (tunnel, packets): (&mut Tunnel, &mut Packets),
+    tunnel: &mut Tunnel,
+    packets: &mut Packets,
     reader: &mut Reader,
     host: &mut OwnedWriteHalf,
     heard: &Mutex<Instant>,

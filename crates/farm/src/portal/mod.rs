@@ -118,7 +118,8 @@ impl Portal {
     pub fn new(
         site: Arc<FarmState>,
         kept: Option<SavedSessions>,
-        (verify, guests): (Verify, Arc<Guests>),
+        verify: Verify,
+        guests: Arc<Guests>,
     ) -> Result<Portal, String> {
         let sessions = Sessions::new(kept)?;
         site.shares_sign_outs(sessions.ended());
@@ -348,9 +349,7 @@ impl Portal {
         let gateway = gateway.map(|gateway| (gateway, self.site.gateway_cookie(name)));
         let file = rdp::File {
             address: &facts.address,
-            token: &self
-                .site
-                .ticket(&user, from, (offer.title(), offer.hosts())),
+            token: &self.site.ticket(&user, from, offer.title(), offer.hosts()),
             user: name,
             app: offer.app(),
             gateway: gateway.as_ref().map(|(name, cookie)| (&**name, &**cookie)),
@@ -380,8 +379,9 @@ impl Portal {
             .get(ACCEPT)
             .and_then(|value| value.to_str().ok());
         let version = FeedVersion::of(accept.unwrap_or_default());
-        let at = (&*facts.portal.authority, &*facts.address);
-        let xml = feed::write(version, at, &facts.offers(&account), now_s());
+        let authority = &facts.portal.authority;
+        let offers = facts.offers(&account);
+        let xml = feed::write(version, authority, &facts.address, &offers, now_s());
         reply::bytes(version.kind(), xml.into_bytes())
     }
 

@@ -127,7 +127,7 @@ impl Portal {
         let half = form.field("half");
         if !half.is_empty() {
             let code = form.field("code");
-            return self.second(facts, (&client, from), half, code).await;
+            return self.second(facts, &client, from, half, code).await;
         }
         let name = asked_name(&facts.users, form.field("user"));
         let password = form.field("password");
@@ -175,7 +175,8 @@ impl Portal {
     async fn second(
         &self,
         facts: &PortalConfiguration,
-        (client, from): (&Client<'_>, IpAddr),
+        client: &Client<'_>,
+        from: IpAddr,
         half: &str,
         typed: &str,
     ) -> PortalResponse {

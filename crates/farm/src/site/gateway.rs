@@ -211,7 +211,7 @@ impl FarmState {
         let expires_s = made_s.saturating_add(inner.farm.tokens.lifetime_ms / 1_000);
         let expires_s = u32::try_from(expires_s).unwrap_or(u32::MAX);
         let proof = credentials_digest(&inner.farm.users, user);
-        cookie::issue(&inner.key, self.id, (user, proof), expires_s)
+        cookie::issue(&inner.key, self.id, user, proof, expires_s)
     }
 
     /// Returns the user of a cookie.
@@ -296,8 +296,10 @@ impl FarmState {
     pub fn tunnel_opens(
         &self,
         number: u32,
-        (user, from): (&str, IpAddr),
-        (target, is_direct): (&str, bool),
+        user: &str,
+        from: IpAddr,
+        target: &str,
+        is_direct: bool,
     ) {
         let mut inner = lock(&self.inner);
         inner.gateway.counters.opened += 1;

@@ -56,7 +56,8 @@ impl Agreement {
     /// Returns for which late node a guest that runs nowhere waits, as text.
     pub(super) fn awaited_words(
         &self,
-        (name, guests): (&str, &Guests),
+        name: &str,
+        guests: &Guests,
         record: &GuestRecord,
         now_ns: u64,
     ) -> Option<String> {

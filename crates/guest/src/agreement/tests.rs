@@ -310,7 +310,9 @@ impl AgreementSimulation {
                 name: name.clone(),
                 epoch: lease.epoch,
                 until_ns: held.map_or(0, |(_, until)| until * 1_000_000),
-                holder: { lease.holder }.map_or_else(String::new, |who| NODES[who].to_owned()),
+                holder: lease
+                    .holder
+                    .map_or_else(String::new, |who| NODES[who].to_owned()),
                 number: lease.number,
                 record: lease.record.clone(),
                 is_inherited: false,
@@ -400,7 +402,7 @@ impl AgreementSimulation {
                 epoch: machine.epoch,
                 is_up: machine.life.shown(self.now) == GuestStatus::Running,
                 is_off: machine.life.is_off(),
-                failed: { machine.life.has_failed() }.then(|| machine.life.why.clone()),
+                failed: machine.life.has_failed().then(|| machine.life.why.clone()),
                 has_volumes: machine.has_volumes,
                 has_both_copies: self.has_both_copies(at, name),
                 without_copy: is_gone.then(|| name.clone()),
@@ -515,10 +517,12 @@ impl AgreementSimulation {
             return Ok(());
         }
         seat.sent.insert(name.clone(), (written.clone(), self.now));
-        let lost = match self.is_quiet {
-            true => 10,
-            false if name.starts_with("guest/@") => 80,
-            false => 40,
+        let lost = if self.is_quiet {
+            10
+        } else if name.starts_with("guest/@") {
+            80
+        } else {
+            40
         };
         if !seat.is_connected || self.random.percent(lost) {
             return Ok(());

@@ -292,7 +292,10 @@ fn build(context: &Context, guest: &Guest, memory_bytes: u64) -> config::Guest {
     };
     let nic = |(at, nic): (usize, &machine::Nic)| Nic {
         bridge: nic.bridge.value.clone(),
-        mac: { nic.mac.as_ref() }.map_or_else(|| mac_of(&guest.name.value, at), |mac| mac.value),
+        mac: nic
+            .mac
+            .as_ref()
+            .map_or_else(|| mac_of(&guest.name.value, at), |mac| mac.value),
         addresses: nic.addresses.iter().map(|one| one.value).collect(),
         model: nic.model,
     };

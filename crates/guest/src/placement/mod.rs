@@ -267,7 +267,8 @@ pub fn suits(view: &View, guest: &Guest, node: &str) -> Result<(), UnsuitableRea
         view,
         defect: InjectedDefect::default(),
         // Guests that must share its node follow the guest, so they do not count.
-        placed: { others.filter(|other| !guest.is_tied_to(other)) }
+        placed: others
+            .filter(|other| !guest.is_tied_to(other))
             .filter_map(|other| Some((&*other.name, place(other)?)))
             .collect(),
         waiting: BTreeSet::new(),

@@ -175,8 +175,8 @@ fn trusted(network: u8) -> [[TrustedNodes; 2]; 2] {
             Some(NODES[at].to_owned())
         };
         let me = NODES[index].to_owned();
-        let tls = (Arc::new(client), Arc::new(server));
-        TrustedNodes::new(me, places, tls, Arc::new(node_of))
+        let (client, server) = (Arc::new(client), Arc::new(server));
+        TrustedNodes::new(me, places, client, server, Arc::new(node_of))
     };
     [[of(0), of(1)], [of(0), of(1)]]
 }

@@ -134,7 +134,7 @@ fn load_one(loader: &mut Loader, crt: &ConfigWord, said: &Load<'_>) -> Built {
     let bytes = loader.context.outside.read_secret(&path, FILE_BYTES_MAX);
     let bytes =
         bytes.map_err(|error| crate::family::certificates::unreadable(crt.span, &named, error))?;
-    loader.certificate_file((&stored, &path, &bytes), &said.related, crt.span)
+    loader.certificate_file(&stored, &path, &bytes, &said.related, crt.span)
 }
 
 /// Keyword rows of this family, for the registry.

@@ -33,7 +33,7 @@ impl Loader {
                 };
                 let known = made.entry(Arc::as_ptr(&words));
                 bind.tls = known
-                    .or_insert_with(|| self.finish_bind((&name, refused), bind, &words))
+                    .or_insert_with(|| self.finish_bind(&name, refused, bind, &words))
                     .clone();
             }
             self.config.proxies[at].binds = binds;
@@ -49,7 +49,7 @@ impl Loader {
             let mut binds = std::mem::take(&mut section.binds);
             for bind in &mut binds {
                 if let Some(words) = bind.tls_words.clone() {
-                    bind.tls = self.finish_bind((&owner, false), bind, &words);
+                    bind.tls = self.finish_bind(&owner, false, bind, &words);
                 }
             }
             self.config.log_forwards[at].binds = binds;
@@ -62,7 +62,7 @@ impl Loader {
             };
             let owner = format!("Peers '{}'", peers.name);
             let bind = Bind::new(peers.span, address);
-            self.config.peers[at].tls = self.finish_bind((&owner, false), &bind, &words);
+            self.config.peers[at].tls = self.finish_bind(&owner, false, &bind, &words);
         }
     }
 
@@ -70,7 +70,8 @@ impl Loader {
     /// `refused`: a line of the section was refused, so that settings may be missing.
     fn finish_bind(
         &mut self,
-        (proxy, refused): (&str, bool),
+        proxy: &str,
+        refused: bool,
         bind: &Bind,
         words: &Arc<BindTls>,
     ) -> Made {

@@ -311,9 +311,10 @@ fn event_waits_for_few_polls_of_busy_tasks() {
                 while has_budget() {
                     charge_budget(64);
                 }
-                match stop.get() {
-                    true => Poll::Ready(()),
-                    false => Poll::Pending,
+                if stop.get() {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
                 }
             }));
         }

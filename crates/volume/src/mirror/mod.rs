@@ -214,7 +214,7 @@ impl Mirror {
         } = opened;
         let size = layout.head().size_bytes;
         let size_max = sums.as_ref().map_or(u64::MAX, |(area, ..)| area.size_max);
-        let room = Room::new(device, backing, &export.name, (size, size_max));
+        let room = Room::new(device, backing, &export.name, size, size_max);
         let names = NodeNames {
             me: pair.me.clone(),
             other: pair.other.clone(),

@@ -59,7 +59,9 @@ impl WorkerState {
     pub(super) fn serve_pair(
         self: &Arc<Self>,
         claim: &SocketClaim,
-        (device, layout, loaded): (Device, Metadata, Loaded),
+        device: Device,
+        layout: Metadata,
+        loaded: Loaded,
         pair: &ReplicaPair,
         area: Option<Area>,
     ) -> Result<(), ServeFailure> {
