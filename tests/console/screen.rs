@@ -33,9 +33,9 @@ fn guest(image: &Image) -> String {
 }
 
 /// The guests end before the supervisor: they would outlive it.
-pub struct Guest<'c>(pub &'c Console);
+pub struct GuestCleanup<'c>(pub &'c Console);
 
-impl Drop for Guest<'_> {
+impl Drop for GuestCleanup<'_> {
     fn drop(&mut self) {
         self.0.command(&["guest", "stop", "mail", "--kill"]);
     }
@@ -98,7 +98,7 @@ fn an_operator_uses_the_display_and_the_terminal_of_a_guest_and_others_do_not() 
     };
     let console = Console::plain();
     console.reload(|config| format!("{config}{}", guest(&image)));
-    let guest = Guest(&console);
+    let guest = GuestCleanup(&console);
     let browser = Browser::start();
     sign_in(&browser, &console.url("/part/guest"), OLGA);
     follow(&browser, SCREEN);
@@ -237,7 +237,7 @@ fn a_page_whose_connection_is_lost_notices_it_and_connects_again() {
     };
     let console = Console::plain();
     console.reload(|config| format!("{config}{}", guest(&image)));
-    let _guest = Guest(&console);
+    let _guest = GuestCleanup(&console);
     let relay = Relay::start(console.at);
     let url = |path: &str| format!("http://{}{path}", relay.at);
     let browser = Browser::start();

@@ -1,6 +1,8 @@
 //! The display of a guest by SPICE in a browser: a real QEMU, drawn by spice-html5 through the console.
 
-use crate::console::screen::{COLOURS, Guest, Relay, STATE, connects, follow, picture, sign_in};
+use crate::console::screen::{
+    COLOURS, GuestCleanup, Relay, STATE, connects, follow, picture, sign_in,
+};
 use crate::console::site::{Console, OLGA, SOON};
 use crate::webdriver::Browser;
 use lab::{Image, eventually};
@@ -97,7 +99,7 @@ fn an_operator_uses_a_display_by_spice_and_the_next_one_hears_who() {
         return;
     };
     let (console, relay) = console(&image);
-    let guest = Guest(&console);
+    let guest = GuestCleanup(&console);
     let browser = page(&relay);
     browser.complaints();
     draws(&browser);
@@ -161,7 +163,7 @@ fn a_page_of_spice_gets_its_display_back_after_a_loss_and_when_its_guest_is_ther
         return;
     };
     let (console, relay) = console(&image);
-    let _guest = Guest(&console);
+    let _guest = GuestCleanup(&console);
     let browser = page(&relay);
     draws(&browser);
     for words in ["b-43", "c-44"] {

@@ -83,9 +83,9 @@ fn guest(image: &Image) -> String {
 }
 
 /// The guests end before the supervisor: they would outlive it.
-struct Guest<'c>(&'c Console);
+struct GuestCleanup<'c>(&'c Console);
 
-impl Drop for Guest<'_> {
+impl Drop for GuestCleanup<'_> {
     fn drop(&mut self) {
         for name in ["mail", "desk"] {
             self.0.command(&["guest", "stop", name, "--kill"]);
@@ -143,7 +143,7 @@ fn a_member_of_the_group_uses_a_guest_in_the_browser_until_signing_out_and_other
     let (console, web) = (Console::plain(), here());
     let (farm, _) = farm(console.scratch.path(), web, "ops");
     console.reload(|config| format!("{config}{farm}{}", guest(&image)));
-    let guest = Guest(&console);
+    let guest = GuestCleanup(&console);
     // There is none before it has started.
     let log = || format!("{:?}", console.program(&["guest", "log", "mail"]).output());
     assert!(

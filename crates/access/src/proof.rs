@@ -55,7 +55,7 @@ impl SignInError {
 }
 
 /// Origin of an attempt: its address, and the devices that it claims.
-pub struct Client<'h> {
+pub struct SignInOrigin<'h> {
     from: IpAddr,
     devices: Vec<&'h str>,
 }
@@ -71,20 +71,24 @@ pub fn now_s() -> u64 {
     now_ms() / 1_000
 }
 
-impl<'h> Client<'h> {
+impl<'h> SignInOrigin<'h> {
     /// Reads the `Cookie` headers of a request. `device` is the name of the cookie of known
     /// browsers.
-    pub fn of(from: IpAddr, cookies: impl Iterator<Item = &'h str>, device: &str) -> Client<'h> {
+    pub fn of(
+        from: IpAddr,
+        cookies: impl Iterator<Item = &'h str>,
+        device: &str,
+    ) -> SignInOrigin<'h> {
         let devices = cookies.filter_map(|value| session::value_in(value, device));
-        Client {
+        SignInOrigin {
             from,
             devices: devices.collect(),
         }
     }
 
     /// Makes the origin of a program, which keeps no cookies.
-    pub fn program(from: IpAddr) -> Client<'static> {
-        Client {
+    pub fn program(from: IpAddr) -> SignInOrigin<'static> {
+        SignInOrigin {
             from,
             devices: Vec::new(),
         }
@@ -234,7 +238,7 @@ impl Authenticator {
     pub async fn password(
         &self,
         users: &dyn Users,
-        client: &Client<'_>,
+        client: &SignInOrigin<'_>,
         name: &str,
         password: &str,
     ) -> Result<AuthorizedUser, SignInError> {
@@ -310,7 +314,7 @@ impl Authenticator {
     async fn of_directory(
         &self,
         directory: &LdapDirectory,
-        client: &Client<'_>,
+        client: &SignInOrigin<'_>,
         name: &str,
         password: &str,
     ) -> Result<AuthorizedUser, SignInError> {
@@ -498,7 +502,7 @@ impl Authenticator {
     /// The reason for the refusal.
     pub async fn code(
         &self,
-        client: &Client<'_>,
+        client: &SignInOrigin<'_>,
         user: &AuthorizedUser,
         typed: &str,
     ) -> Result<(), SignInError> {
@@ -568,7 +572,7 @@ mod tests {
             ..List::default()
         };
         let desk = Authenticator::new("test", Sessions::new(None).unwrap(), verify);
-        let client = Client::program(IpAddr::from([192, 0, 2, 1]));
+        let client = SignInOrigin::program(IpAddr::from([192, 0, 2, 1]));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();

@@ -17,7 +17,7 @@ pub use standing::LdapAvailability;
 use crate::second_factor::SecondFactor;
 use connection::Connection;
 pub(crate) use connection::roots;
-use protocol::ldap::{Entry, LdapFilter, code, escape, first_value};
+use protocol::ldap::{LdapEntry, LdapFilter, code, escape, first_value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -443,7 +443,7 @@ fn fill_filter(text: &str, values: &[(&str, &str)]) -> Result<LdapFilter, String
 }
 
 /// Returns the name of a user: the first of these attributes that the entry has.
-fn named(entry: &Entry, attributes: &[&str]) -> Option<String> {
+fn named(entry: &LdapEntry, attributes: &[&str]) -> Option<String> {
     let mut values = attributes
         .iter()
         .filter_map(|name| entry.values(name).first());

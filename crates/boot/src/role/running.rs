@@ -383,7 +383,7 @@ impl DhcpThread {
         let tftp = tftp.map(|socket| {
             let socket = socket.try_clone()?.into();
             let interface = Some(interface.clone());
-            Ok::<_, io::Error>(tftp::Listener { socket, interface })
+            Ok::<_, io::Error>(tftp::TftpListener { socket, interface })
         });
         let http = Some(&sockets.http)
             .into_iter()

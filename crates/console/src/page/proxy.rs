@@ -6,7 +6,7 @@ use super::machine::{self, no_machine_text};
 use super::rows::{ProxyGroup, RowContext, proxies, table, times};
 use super::words::clean;
 use super::{ConsolePage, PageContext, table as tables};
-use crate::history::{History, Period, Sample};
+use crate::history::{History, Period, TrafficSample};
 use crate::look::grade;
 use crate::platform::PlatformMember;
 use crate::traffic::{TrafficRow, TrafficRowKind};
@@ -115,7 +115,7 @@ pub(super) fn now_ms(member: &PlatformMember) -> u64 {
 }
 
 fn graphs(history: &History, row: &TrafficRow, now_ms: u64) -> Markup {
-    let of = |period, title, unit, value: fn(&Sample) -> u32| {
+    let of = |period, title, unit, value: fn(&TrafficSample) -> u32| {
         let (words, seconds) = match period {
             Period::Hour => ("last hour", 3_600),
             Period::Day => ("last day", 86_400),

@@ -94,20 +94,20 @@ impl Counted {
 }
 
 /// Clients that send requests until this value is dropped.
-pub struct Load {
+pub struct DemoClients {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Load {
+impl DemoClients {
     /// Starts the clients. `told` receives the reason of each failed request.
     pub fn start(
         proxy: SocketAddr,
         pace: Pace,
         seen: &Arc<LoadStatistics>,
         told: impl Fn(String) + Clone + Send + 'static,
-    ) -> io::Result<Load> {
-        let mut load = Load {
+    ) -> io::Result<DemoClients> {
+        let mut load = DemoClients {
             stop: Arc::default(),
             threads: Vec::new(),
         };
@@ -121,7 +121,7 @@ impl Load {
     }
 }
 
-impl Drop for Load {
+impl Drop for DemoClients {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "cluster")]
 use super::nothing;
-use super::outcome::Made;
+use super::outcome::BuiltVersion;
 use super::wishes::Wishes;
 use super::{LoadFailure, LoadResult, compare, lacking, rest, watched};
 use crate::certificates;
@@ -151,7 +151,7 @@ fn is_edited(load: &Load, content: u64) -> bool {
 
 /// Warns about missing resources, and about certificates that expire soon. Returns false if a load
 /// for missing resources found the same ones missing.
-fn warn_of_missing(load: &Load, made: &Made, voice: &mut MessagePrinter) -> bool {
+fn warn_of_missing(load: &Load, made: &BuiltVersion, voice: &mut MessagePrinter) -> bool {
     let plan = &made.plan;
     let before = load.previous.as_ref().filter(|_| load.retries);
     if before.is_some_and(|before| before.lacks.missing == plan.lacks.missing) {
@@ -284,7 +284,7 @@ fn build(
     let mut made = if serves {
         open(load, before.sockets, wishes, loaded, &config, plan, voice)?
     } else {
-        Made {
+        BuiltVersion {
             plan,
             bundle: bundle(loaded, voice)?,
             descriptors: Vec::new(),
@@ -399,7 +399,7 @@ fn open(
         ..plan
     };
     let descriptors = collect(&listening, &sockets, logs);
-    Ok(Made {
+    Ok(BuiltVersion {
         plan,
         bundle: bundle(loaded, voice)?,
         descriptors: descriptors.map_err(|error| told(voice, StartError::Threads(error)))?,

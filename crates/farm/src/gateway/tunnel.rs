@@ -269,7 +269,7 @@ impl Begun<'_> {
         let writer = tokio::sync::Mutex::new(&mut channel.writer);
         let heard = Mutex::new(Instant::now());
         let site = &self.gateway.site;
-        let watch = Watch {
+        let watch = TunnelTimeouts {
             gateway: self.gateway,
             user: self.user.clone().unwrap_or_default(),
             can_reauthenticate: self.tunnel.can_reauthenticate(),
@@ -365,7 +365,7 @@ async fn down(
 }
 
 /// Supervises the timeouts of a tunnel, and sends keepalive packets.
-struct Watch<'t> {
+struct TunnelTimeouts<'t> {
     gateway: &'t Gateway,
     user: String,
     can_reauthenticate: bool,
@@ -373,7 +373,7 @@ struct Watch<'t> {
     heard: &'t Mutex<Instant>,
 }
 
-impl Watch<'_> {
+impl TunnelTimeouts<'_> {
     /// Returns when a limit has passed.
     async fn run(&self, writer: &tokio::sync::Mutex<&mut Writer>) -> Result<(), Over> {
         let limits = || {

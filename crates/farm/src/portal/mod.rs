@@ -20,7 +20,7 @@ use crate::icon;
 use crate::signature::Signer;
 use crate::site::{FarmState, TRY_AGAIN_S};
 use crate::user::{FarmUser, asked_name};
-use access::proof::{Authenticator, Client, SignInError, Verify, now_s};
+use access::proof::{Authenticator, SignInError, SignInOrigin, Verify, now_s};
 use access::session::{SavedSessions, Sessions, Visitor, value_in};
 use access::user::{List, SecondFactor};
 use aws_lc_rs::hmac;
@@ -418,7 +418,7 @@ impl Portal {
         let Some((name, password)) = basic(given.as_bytes()) else {
             return Err(refused(reply::request_credentials()));
         };
-        let client = Client::program(from);
+        let client = SignInOrigin::program(from);
         let name = asked_name(&facts.users, &name);
         let proved = self.desk.password(&facts.users, &client, &name, &password);
         let user = proved.await.map_err(|why| {

@@ -23,7 +23,7 @@ const OF_ADDRESS_MAX: usize = 200;
 
 /// Events at the gateway since the role started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counters {
+pub struct GatewayCounters {
     /// Tunnels that were opened to a host.
     pub opened: u64,
     /// Failed authentications: wrong passwords and invalid cookies.
@@ -44,7 +44,7 @@ pub struct Counters {
 /// Gateway state behind the lock of a site.
 #[derive(Debug, Default)]
 pub(super) struct GatewayState {
-    pub(super) counters: Counters,
+    pub(super) counters: GatewayCounters,
     tunnels: BTreeMap<u32, Tunnel>,
     next: u32,
     /// Client addresses of the connections from tunnels to the farm's own addresses, by the local
@@ -194,7 +194,7 @@ impl FarmState {
     }
 
     /// Increments a counter of the gateway.
-    pub fn count_gateway(&self, which: impl FnOnce(&mut Counters) -> &mut u64) {
+    pub fn count_gateway(&self, which: impl FnOnce(&mut GatewayCounters) -> &mut u64) {
         let mut inner = lock(&self.inner);
         let count = which(&mut inner.gateway.counters);
         *count = count.saturating_add(1);

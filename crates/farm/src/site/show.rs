@@ -2,7 +2,7 @@
 
 use super::glance::offers;
 use super::meeting::describe_reason;
-use super::{Counters, FarmState, FarmStateInner, HostChecks};
+use super::{FarmCounters, FarmState, FarmStateInner, HostChecks};
 use crate::agent::report::Admin;
 use crate::agreement::{PeerState, PeerStatus};
 use crate::collection::{Assignee, CollectionId};
@@ -483,7 +483,7 @@ impl FarmStateInner {
 }
 
 /// Adds the client counters since the role started.
-fn add_counters(mut subject: Subject, counters: Counters) -> Subject {
+fn add_counters(mut subject: Subject, counters: FarmCounters) -> Subject {
     for (name, value) in [
         ("accepted", counters.accepted),
         ("routed", counters.routed),

@@ -384,7 +384,7 @@ impl Agreement {
                 prefers.retain(|node| *node != record.to);
                 prefers.insert(0, record.to.clone());
             }
-            view.guests.push(placement::Guest {
+            view.guests.push(placement::GuestSpec {
                 name: name.clone(),
                 takes: guest.takes(),
                 prefers,

@@ -48,7 +48,7 @@ const REST_ROUNDS: u64 = 150;
 
 /// A lease, as the cluster has it.
 #[derive(Clone, Debug, Default)]
-struct Lease {
+struct TestLease {
     epoch: u64,
     holder: Option<usize>,
     /// Time at which the lease may be granted to another node than its holder.
@@ -92,7 +92,7 @@ struct SimulatedNode {
     role_returns: u64,
     agreement: Agreement,
     wants: Vec<(String, u32)>,
-    known: BTreeMap<String, Lease>,
+    known: BTreeMap<String, TestLease>,
     renewed: BTreeMap<String, (u64, u64)>,
     /// Epochs of an earlier life are never used again.
     seen: BTreeMap<String, u64>,
@@ -117,7 +117,7 @@ struct AgreementSimulation {
     random: Random,
     defect: Option<AgreementDefect>,
     guests: Guests,
-    leases: BTreeMap<String, Lease>,
+    leases: BTreeMap<String, TestLease>,
     seats: [SimulatedNode; 2],
     expected: BTreeMap<String, Expected>,
     now: u64,
@@ -301,7 +301,7 @@ impl AgreementSimulation {
             .wants
             .iter()
             .filter_map(|(name, _)| seat.known.get_key_value(name));
-        let of = |(name, lease): (&String, &Lease)| {
+        let of = |(name, lease): (&String, &TestLease)| {
             let held = seat
                 .renewed
                 .get(name)

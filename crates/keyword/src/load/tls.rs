@@ -13,12 +13,12 @@ use tls::acceptor::{Acceptor, AcceptorError};
 use tls::resume::resumption;
 use tls::store::{ConfigLocation, Dependent};
 
-type Made = Option<Arc<Acceptor>>;
+type BuiltAcceptor = Option<Arc<Acceptor>>;
 
 impl Loader {
     /// Builds the TLS acceptors of listeners with `ssl`. Listeners of one line share one.
     pub(super) fn finish_tls(&mut self) {
-        let mut made: HashMap<*const BindTls, Made> = HashMap::new();
+        let mut made: HashMap<*const BindTls, BuiltAcceptor> = HashMap::new();
         for at in 0..self.config.proxies.len() {
             let proxy = &mut self.config.proxies[at];
             if !proxy.kind.is_frontend() || proxy.disabled {
@@ -74,7 +74,7 @@ impl Loader {
         refused: bool,
         bind: &Bind,
         words: &Arc<BindTls>,
-    ) -> Made {
+    ) -> BuiltAcceptor {
         if !words.ssl {
             if !words.sources.is_empty() {
                 let told = format!(

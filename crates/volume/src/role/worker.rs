@@ -7,7 +7,7 @@ use crate::command;
 use crate::config::{RESYNC_RATE, ReplicaPair, Spec, size_words};
 use crate::device::{self, Backing, Device, DeviceError};
 use crate::disk::Preference;
-use crate::export::{Grant, Listener, Tenure, overwrite_event};
+use crate::export::{ExportListener, Grant, Tenure, overwrite_event};
 use crate::layout::{self, LayoutError, Metadata, Superblock};
 use crate::link::dial::Registry;
 use crate::link::greeting::{Greeting, ReplicaProperties};
@@ -481,7 +481,7 @@ impl WorkerState {
         let area = self.sums(&device, layout.head(), false)?;
         let size_max = area.as_ref().map_or(u64::MAX, |area| area.size_max);
         let no_socket = |error| failed(format!("cannot listen at its socket: {error}"));
-        let listener = Listener::Unix(claim.listen().map_err(no_socket)?);
+        let listener = ExportListener::Unix(claim.listen().map_err(no_socket)?);
         // Checksums need direct I/O, because they verify the content of the disk.
         if area.is_none() {
             device.use_page_cache();

@@ -9,7 +9,7 @@ use super::linear::Operation;
 use super::network::{MEMBERS, RaftSimulatedNetwork, Weather};
 use super::observer::Observer;
 use super::plan::{Disturbance, SimulationPlan};
-use super::record::{Fate, Key, Observed, Op, Record};
+use super::record::{ClientOp, Fate, Key, Observed, Record};
 use super::runtime::{Members, SimulatedProcess};
 use crate::command::{CommandBody, Invitation};
 use crate::member::{Digest, MemberId, MemberKind};
@@ -516,7 +516,7 @@ impl RaftSimulation {
                 let single = single.ok_or_else(|| format!("{id} reads nothing in a calm"))?;
                 let operation = Operation {
                     client: WORLD,
-                    op: Op::Read,
+                    op: ClientOp::Read,
                     called_at,
                     returned: Some((now(), Observed::Is(single))),
                 };
