@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use protocol::nbd::{Export, Handshake, REQUEST_BYTES, Request, Step, Transport};
+use protocol::nbd::{Export, Handshake, REQUEST_BYTES, NbdRequestHeader, Step, Transport};
 
 /// The server's bytes, and how it ended.
 fn served(pieces: [&[u8]; 2]) -> (Vec<u8>, String) {
@@ -28,7 +28,7 @@ fn served(pieces: [&[u8]; 2]) -> (Vec<u8>, String) {
             Ok(Step::Read) => held = left,
             Ok(Step::Transmit(session)) => {
                 for head in left.chunks_exact(REQUEST_BYTES) {
-                    if let Ok(request) = Request::decode(head.try_into().expect("its size")) {
+                    if let Ok(request) = NbdRequestHeader::decode(head.try_into().expect("its size")) {
                         let _ = session.command(&request);
                     }
                 }

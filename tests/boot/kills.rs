@@ -52,7 +52,7 @@ enum Death {
 }
 
 /// A cluster in which only alpha receives the machine's packets, until alpha dies.
-struct Scene {
+struct KillScenario {
     pair: Pair,
     /// Beta receives no packets of the machine while this exists.
     deaf: Option<InjectedFault>,
@@ -60,12 +60,12 @@ struct Scene {
     off: Option<InjectedFault>,
 }
 
-impl Scene {
-    fn new(name: &str, lines: &str) -> Scene {
+impl KillScenario {
+    fn new(name: &str, lines: &str) -> KillScenario {
         let pair = Pair::with(name, &(LINES.to_owned() + lines));
         let site = &pair.site;
         let deaf = site.lan.one_way(&site.beta.host, pair.machine.host());
-        Scene {
+        KillScenario {
             deaf: Some(deaf.unwrap()),
             off: None,
             pair,
@@ -158,7 +158,7 @@ fn a_node_with_a_virtual_address_dies_between_its_ack_and_the_script() {
         return;
     };
     let lines = format!("\tserver {VIP}\n{}", small(&image));
-    let mut scene = Scene::new("kills-ack", &lines);
+    let mut scene = KillScenario::new("kills-ack", &lines);
     let _lost = scene.without_http();
     let machine = scene.boot(Firmware::Bios);
     scene.sees("alpha", "ACK", &machine);
@@ -172,7 +172,7 @@ fn a_node_dies_in_the_middle_of_a_loader_by_tftp() {
     let Some(image) = image() else {
         return;
     };
-    let mut scene = Scene::new("kills-tftp", &small(&image));
+    let mut scene = KillScenario::new("kills-tftp", &small(&image));
     // Acknowledgements of 32 bytes each: of some blocks.
     scene.loses("udp dport 32768-65535 quota over 1000 bytes counter drop");
     let machine = scene.boot(Firmware::Uefi);
@@ -187,7 +187,7 @@ fn a_node_dies_between_its_offer_and_its_ack() {
     let Some(image) = image() else {
         return;
     };
-    let mut scene = Scene::new("kills-offer", &small(&image));
+    let mut scene = KillScenario::new("kills-offer", &small(&image));
     let nft = |rules: &str| {
         let mut nft = Command::new("nft");
         nft.arg(rules);
@@ -210,7 +210,7 @@ fn dies_in_http(name: &str, death: Death) {
         return;
     };
     let scratch = ScratchDirectory::new().unwrap();
-    let mut scene = Scene::new(name, &large(&image, &scratch));
+    let mut scene = KillScenario::new(name, &large(&image, &scratch));
     let machine = scene.boot(Firmware::Bios);
     scene.sees("alpha", "root/initrd0 by HTTP", &machine);
     scene.dies(death);
@@ -268,7 +268,7 @@ fn reads(machine: &Booting) {
 /// Alpha dies while a machine runs from a disk of both nodes.
 fn dies_with_a_disk(name: &str, by: &str, lines: &str, death: Death) {
     let scratch = ScratchDirectory::new().unwrap();
-    let mut scene = Scene::new(name, &lines.replace("{disk}", &disk(&scratch)));
+    let mut scene = KillScenario::new(name, &lines.replace("{disk}", &disk(&scratch)));
     let machine = scene.boot(Firmware::Bios);
     scene.sees("alpha", "by HTTP", &machine);
     let runs = || machine.console_output().contains("..........");

@@ -33,9 +33,9 @@ fn guest(image: &Image) -> String {
 }
 
 /// The guests end before the supervisor: they would outlive it.
-pub struct Guest<'c>(pub &'c Console);
+pub struct GuestCleanup<'c>(pub &'c Console);
 
-impl Drop for Guest<'_> {
+impl Drop for GuestCleanup<'_> {
     fn drop(&mut self) {
         self.0.command(&["guest", "stop", "mail", "--kill"]);
     }
@@ -61,7 +61,7 @@ pub fn connects(browser: &Browser) {
 }
 
 /// Writes the picture of the page, if `SCREEN_PICTURE` is set.
-pub fn picture(browser: &Browser, name: &str, (width, height, scheme): (u32, u32, &str)) {
+pub fn picture(browser: &Browser, name: &str, width: u32, height: u32, scheme: &str) {
     if let Ok(path) = std::env::var("SCREEN_PICTURE") {
         browser.emulate(width, height, scheme);
         // What is drawn on canvases follows in the next frames.
@@ -98,7 +98,7 @@ fn an_operator_uses_the_display_and_the_terminal_of_a_guest_and_others_do_not() 
     };
     let console = Console::plain();
     console.reload(|config| format!("{config}{}", guest(&image)));
-    let guest = Guest(&console);
+    let guest = GuestCleanup(&console);
     let browser = Browser::start();
     sign_in(&browser, &console.url("/part/guest"), OLGA);
     follow(&browser, SCREEN);
@@ -116,7 +116,7 @@ fn an_operator_uses_the_display_and_the_terminal_of_a_guest_and_others_do_not() 
          document.querySelector('#screen canvas').dispatchEvent(new KeyboardEvent('keydown', keys));",
     );
     browser.wait_for("document.activeElement.id === 'screen-keys'");
-    picture(&browser, "display", (1400, 900, "light"));
+    picture(&browser, "display", 1400, 900, "light");
     refuses(&console, SCREEN);
     refuses(&console, TERMINAL);
     uses_the_terminal(&browser, &console);
@@ -237,7 +237,7 @@ fn a_page_whose_connection_is_lost_notices_it_and_connects_again() {
     };
     let console = Console::plain();
     console.reload(|config| format!("{config}{}", guest(&image)));
-    let _guest = Guest(&console);
+    let _guest = GuestCleanup(&console);
     let relay = Relay::start(console.at);
     let url = |path: &str| format!("http://{}{path}", relay.at);
     let browser = Browser::start();
@@ -318,12 +318,12 @@ fn uses_the_terminal(browser: &Browser, console: &Console) {
     );
 
     // It is as large as there is room, in both schemes, without what the policy forbids.
-    for (name, size) in [
-        ("terminal-narrow", (360, 780, "light")),
-        ("terminal-light", (1400, 900, "light")),
-        ("terminal-dark", (1400, 900, "dark")),
+    for (name, width, height, scheme) in [
+        ("terminal-narrow", 360, 780, "light"),
+        ("terminal-light", 1400, 900, "light"),
+        ("terminal-dark", 1400, 900, "dark"),
     ] {
-        picture(browser, name, size);
+        picture(browser, name, width, height, scheme);
     }
     browser.emulate(360, 780, "light");
     browser.wait_for("document.querySelector('.xterm-screen').clientWidth < 360");

@@ -1,6 +1,8 @@
 //! The display of a guest by SPICE in a browser: a real QEMU, drawn by spice-html5 through the console.
 
-use crate::console::screen::{COLOURS, Guest, Relay, STATE, connects, follow, picture, sign_in};
+use crate::console::screen::{
+    COLOURS, GuestCleanup, Relay, STATE, connects, follow, picture, sign_in,
+};
 use crate::console::site::{Console, OLGA, SOON};
 use crate::webdriver::Browser;
 use lab::{Image, eventually};
@@ -97,17 +99,17 @@ fn an_operator_uses_a_display_by_spice_and_the_next_one_hears_who() {
         return;
     };
     let (console, relay) = console(&image);
-    let guest = Guest(&console);
+    let guest = GuestCleanup(&console);
     let browser = page(&relay);
     browser.complaints();
     draws(&browser);
     types(&browser, &console, "a-42");
     assert_eq!(browser.run_async(PADS), "0".repeat(253) + "abc");
-    for (name, size) in [
-        ("spice-narrow", (360, 780, "light")),
-        ("spice", (1400, 900, "light")),
+    for (name, width, height, scheme) in [
+        ("spice-narrow", 360, 780, "light"),
+        ("spice", 1400, 900, "light"),
     ] {
-        picture(&browser, name, size);
+        picture(&browser, name, width, height, scheme);
     }
     assert_eq!(
         browser.run(MOUSE),
@@ -136,7 +138,7 @@ fn an_operator_uses_a_display_by_spice_and_the_next_one_hears_who() {
     second.wait_for(&format!(
         "{STATE}.includes('display is in use by olga, at the web console')"
     ));
-    picture(&second, "spice-refused", (1400, 900, "light"));
+    picture(&second, "spice-refused", 1400, 900, "light");
     assert_eq!(
         browser.run(&format!("return {STATE}.startsWith('Connected')")),
         true
@@ -146,7 +148,7 @@ fn an_operator_uses_a_display_by_spice_and_the_next_one_hears_who() {
     assert_eq!(events.matches("display opened").count(), 2, "{events}");
     drop(guest);
     browser.wait_for(&format!("{STATE}.includes('does not run')"));
-    picture(&browser, "spice-off", (1400, 900, "light"));
+    picture(&browser, "spice-off", 1400, 900, "light");
 }
 
 #[test]
@@ -161,13 +163,13 @@ fn a_page_of_spice_gets_its_display_back_after_a_loss_and_when_its_guest_is_ther
         return;
     };
     let (console, relay) = console(&image);
-    let _guest = Guest(&console);
+    let _guest = GuestCleanup(&console);
     let browser = page(&relay);
     draws(&browser);
     for words in ["b-43", "c-44"] {
         relay.loses();
         browser.wait_for(&format!("!{STATE}.startsWith('Connected')"));
-        picture(&browser, "spice-lost", (360, 780, "light"));
+        picture(&browser, "spice-lost", 360, 780, "light");
         draws(&browser);
         types(&browser, &console, words);
     }

@@ -83,9 +83,9 @@ fn guest(image: &Image) -> String {
 }
 
 /// The guests end before the supervisor: they would outlive it.
-struct Guest<'c>(&'c Console);
+struct GuestCleanup<'c>(&'c Console);
 
-impl Drop for Guest<'_> {
+impl Drop for GuestCleanup<'_> {
     fn drop(&mut self) {
         for name in ["mail", "desk"] {
             self.0.command(&["guest", "stop", name, "--kill"]);
@@ -102,7 +102,7 @@ fn sign_in(browser: &Browser, url: &str, [name, password]: [&str; 2]) {
 }
 
 /// Writes a picture of the page, if `SCREEN_PICTURE` is set.
-fn picture(browser: &Browser, name: &str, (width, height, scheme): (u32, u32, &str)) {
+fn picture(browser: &Browser, name: &str, width: u32, height: u32, scheme: &str) {
     if let Ok(path) = std::env::var("SCREEN_PICTURE") {
         browser.emulate(width, height, scheme);
         // What is drawn on canvases follows in the next frames.
@@ -143,7 +143,7 @@ fn a_member_of_the_group_uses_a_guest_in_the_browser_until_signing_out_and_other
     let (console, web) = (Console::plain(), here());
     let (farm, _) = farm(console.scratch.path(), web, "ops");
     console.reload(|config| format!("{config}{farm}{}", guest(&image)));
-    let guest = Guest(&console);
+    let guest = GuestCleanup(&console);
     // There is none before it has started.
     let log = || format!("{:?}", console.program(&["guest", "log", "mail"]).output());
     assert!(
@@ -158,14 +158,14 @@ fn a_member_of_the_group_uses_a_guest_in_the_browser_until_signing_out_and_other
     sign_in(&browser, &url("/"), crate::console::site::OLGA);
     let list = browser.text();
     assert!(list.contains("running on this node"), "{list}");
-    picture(&browser, "portal-guests", (1400, 900, "light"));
-    picture(&browser, "portal-guests-narrow", (360, 780, "light"));
+    picture(&browser, "portal-guests", 1400, 900, "light");
+    picture(&browser, "portal-guests-narrow", 360, 780, "light");
     browser.emulate(1400, 900, "light");
     browser.complaints();
     browser.find(&format!("a[href='{SCREEN}']")).click();
     is_drawn(&browser);
-    picture(&browser, "portal-display", (1400, 900, "light"));
-    picture(&browser, "portal-display-narrow", (360, 780, "light"));
+    picture(&browser, "portal-display", 1400, 900, "light");
+    picture(&browser, "portal-display-narrow", 360, 780, "light");
     browser.emulate(1400, 900, "light");
     uses_the_terminal(&browser, &url(TERMINAL));
     let second = console.program(&["guest", "console", "mail"]).output();
@@ -174,8 +174,8 @@ fn a_member_of_the_group_uses_a_guest_in_the_browser_until_signing_out_and_other
     assert!(second.contains(who), "{second}");
     browser.open(&url(SPICE));
     is_drawn(&browser);
-    picture(&browser, "portal-spice", (1400, 900, "dark"));
-    picture(&browser, "portal-spice-narrow", (360, 780, "light"));
+    picture(&browser, "portal-spice", 1400, 900, "dark");
+    picture(&browser, "portal-spice-narrow", 360, 780, "light");
     keeps_its_policy(&browser);
 
     // The sign-in ends elsewhere: the page says so.
@@ -220,7 +220,7 @@ fn uses_the_terminal(browser: &Browser, url: &str) {
     browser.wait_for(&format!("{STATE}.startsWith('Connected')"));
     browser.press(None, "echo typed-$((6 * 7))\n");
     browser.wait_for(&format!("{SHOWN}.includes('typed-42')"));
-    picture(browser, "portal-terminal", (1400, 900, "dark"));
+    picture(browser, "portal-terminal", 1400, 900, "dark");
 }
 
 /// Clients that trust this authority.

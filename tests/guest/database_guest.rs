@@ -29,7 +29,7 @@ pub fn image() -> Option<Image> {
 }
 
 /// Starts a guest whose disk is the volume at this socket, with a file system of that kind.
-pub fn start(image: &Image, host: &LabHost, socket: &Path, kind: &str) -> Guest {
+pub fn start(image: &Image, host: &LabHost, socket: &Path, kind: &str) -> DatabaseGuest {
     let disk = format!(
         "driver=nbd,node-name=disk,server.type=unix,server.path={},export=mail,\
          reconnect-delay=60,cache.direct=on",
@@ -53,19 +53,19 @@ pub fn start(image: &Image, host: &LabHost, socket: &Path, kind: &str) -> Guest 
         .stdin(Stdio::null())
         .stdout(console.try_clone().unwrap())
         .stderr(console);
-    Guest {
+    DatabaseGuest {
         process: host.spawn(command).unwrap(),
         output,
     }
 }
 
 /// A guest that runs. Dropped, it is killed.
-pub struct Guest {
+pub struct DatabaseGuest {
     process: LabProcess,
     output: PathBuf,
 }
 
-impl Guest {
+impl DatabaseGuest {
     pub fn said(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.output).unwrap_or_default()).into_owned()
     }

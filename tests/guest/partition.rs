@@ -6,7 +6,7 @@
 use crate::cluster::site::Said;
 use crate::guest::records::{self, Shown};
 use crate::guest::site::{GuestSite, kill};
-use crate::guest::ticks::Watch;
+use crate::guest::ticks::TickMonitor;
 use crate::volume::site::{NODES, other};
 use lab::{
     FirewallBlock, InjectedFault, PacketFilter, Random, TransportProtocol, eventually, setting,
@@ -248,7 +248,7 @@ fn no_history_of_partitions_has_two_instances_that_write() {
             begun: Instant::now(),
             broken: Broken::default(),
         };
-        let watch = Watch::start(NODES.map(|node| site.home(node)));
+        let watch = TickMonitor::start(NODES.map(|node| site.home(node)));
         history.pass();
         let node = rests(&site);
         let overlap = watch.stop();

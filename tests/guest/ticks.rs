@@ -103,14 +103,14 @@ pub fn longest_wait(console: &str) -> usize {
 }
 
 /// Watches until it is stopped.
-pub struct Watch {
+pub struct TickMonitor {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Overlap>,
 }
 
-impl Watch {
+impl TickMonitor {
     /// The guest with these directories, alpha's first.
-    pub fn start(homes: [PathBuf; NODES.len()]) -> Watch {
+    pub fn start(homes: [PathBuf; NODES.len()]) -> TickMonitor {
         let stop = Arc::new(AtomicBool::new(false));
         let stops = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
@@ -125,7 +125,7 @@ impl Watch {
             }
             overlap
         });
-        Watch { stop, thread }
+        TickMonitor { stop, thread }
     }
 
     pub fn stop(self) -> Overlap {

@@ -68,14 +68,14 @@ const MESSAGES: [(&str, bool); 19] = [
 ];
 
 /// A section with every target.
-struct Bench {
+struct LogForwardFixture {
     input: SocketAddr,
     targets: Vec<Syslog>,
     _peer: Peer,
 }
 
-impl Bench {
-    fn start(program: Program, options: &str) -> Bench {
+impl LogForwardFixture {
+    fn start(program: Program, options: &str) -> LogForwardFixture {
         let input = here();
         let targets: Vec<Syslog> = TARGETS.iter().map(|_| syslog()).collect();
         let logs: Vec<String> = targets
@@ -88,7 +88,7 @@ impl Bench {
             "global\n nbthread 1\nlog-forward f\n dgram-bind {input}\n bind {input}\n timeout client 30s\n{options}\n{}",
             logs.concat()
         );
-        Bench {
+        LogForwardFixture {
             _peer: program.start(Location::Here, &config, input).unwrap(),
             input,
             targets,
@@ -109,7 +109,7 @@ impl Bench {
 #[test]
 fn messages_are_passed_on_as_haproxy_passes_them_on() {
     lab::skip_unless_installed!("haproxy");
-    let benches = Program::BOTH.map(|program| Bench::start(program, ""));
+    let benches = Program::BOTH.map(|program| LogForwardFixture::start(program, ""));
     for bench in &benches {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         for (message, _) in MESSAGES {
@@ -151,7 +151,7 @@ const STREAMS: [(&str, bool); 8] = [
 #[test]
 fn messages_in_a_stream_end_where_they_end_for_haproxy() {
     lab::skip_unless_installed!("haproxy");
-    let benches = Program::BOTH.map(|program| Bench::start(program, ""));
+    let benches = Program::BOTH.map(|program| LogForwardFixture::start(program, ""));
     for bench in &benches {
         for (bytes, ends) in STREAMS {
             let mut stream = TcpStream::connect(bench.input).unwrap();
@@ -175,7 +175,7 @@ fn messages_in_a_stream_end_where_they_end_for_haproxy() {
 
 #[test]
 fn what_is_not_to_be_looked_at_is_passed_on_as_it_is() {
-    let bench = Bench::start(
+    let bench = LogForwardFixture::start(
         Program::Evenkeel,
         " option dont-parse-log\n option assume-rfc6587-ntf",
     );

@@ -20,7 +20,7 @@ fn here() -> SocketAddr {
 }
 
 /// A program with a frontend for HTTP and one for TCP, and what they log.
-struct Bench {
+struct LogFixture {
     log: Syslog,
     seen: usize,
     http: SocketAddr,
@@ -81,7 +81,7 @@ const CONFIG: &str = "
         server e @ANSWER@
 ";
 
-impl Bench {
+impl LogFixture {
     fn start(program: Program) -> Self {
         let log = Syslog::udp(Location::Here, "127.0.0.1:0".parse().unwrap()).unwrap();
         let origin = |name: &str, behaviour: Option<Behaviour>| {
@@ -111,7 +111,7 @@ impl Bench {
         ] {
             config = config.replace(mark, &address.to_string());
         }
-        Bench {
+        LogFixture {
             _peer: program.start(Location::Here, &config, http).unwrap(),
             seen: 0,
             log,
@@ -321,7 +321,7 @@ const TCP_CASES: &[(&str, &str, Until)] = &[
 ];
 
 fn compare(cases: &[(&str, &str, Until)], tcp: bool) {
-    let mut benches = Program::BOTH.map(Bench::start);
+    let mut benches = Program::BOTH.map(LogFixture::start);
     let mut wrong = String::new();
     for (name, bytes, until) in cases {
         let [ours, theirs] = benches.each_mut().map(|bench| {

@@ -51,7 +51,7 @@ const CONFIG: &str = "
         http-request return status 200 content-type text/plain lf-string %[nbsrv(template)],%[nbsrv(service)]
 ";
 
-struct Side {
+struct ResolverProxy {
     web: SocketAddr,
     names: Nameserver,
     log: Syslog,
@@ -60,8 +60,8 @@ struct Side {
     _peer: Peer,
 }
 
-impl Side {
-    fn start(program: Program) -> Side {
+impl ResolverProxy {
+    fn start(program: Program) -> ResolverProxy {
         let at = |last: u8, port| SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), port));
         let (web, port) = (at(1, free_port().unwrap()), free_port().unwrap());
         let names = Nameserver::start(Location::Here, at(1, free_port().unwrap())).unwrap();
@@ -81,7 +81,7 @@ impl Side {
         }
         names.addresses("web.test", &["127.0.0.11"]);
         let _peer = program.start(Location::Here, &config, web).unwrap();
-        Side {
+        ResolverProxy {
             web,
             names,
             log,
@@ -127,10 +127,10 @@ impl Side {
     }
 }
 
-fn both(scenario: fn(&Side)) {
+fn both(scenario: fn(&ResolverProxy)) {
     lab::skip_unless_installed!("haproxy");
     for program in Program::BOTH {
-        scenario(&Side::start(program));
+        scenario(&ResolverProxy::start(program));
     }
 }
 
@@ -232,7 +232,7 @@ fn rules_wait_for_an_address() {
 /// fit into a datagram arrives over TCP.
 #[test]
 fn garbage_changes_nothing_and_a_cut_answer_comes_over_tcp() {
-    let side = Side::start(Program::Evenkeel);
+    let side = ResolverProxy::start(Program::Evenkeel);
     side.until("/one", Some("at-11"));
     let addresses = vec!["127.0.0.12".parse().unwrap()];
     side.names

@@ -41,7 +41,7 @@ struct Mesh {
     web: [SocketAddr; 2],
 }
 
-struct Side {
+struct PeersProxy {
     peer: Peer,
     web: SocketAddr,
 }
@@ -63,16 +63,16 @@ impl Mesh {
             .replace("@WEB@", &self.web[at].to_string())
     }
 
-    fn start(&self, program: Program, at: usize) -> Side {
+    fn start(&self, program: Program, at: usize) -> PeersProxy {
         let web = self.web[at];
         let peer = program
             .start(Location::Here, &self.config(at), web)
             .unwrap();
-        Side { peer, web }
+        PeersProxy { peer, web }
     }
 
     /// Ours, with more words on its command line.
-    fn start_with(&self, at: usize, words: &[&str]) -> Side {
+    fn start_with(&self, at: usize, words: &[&str]) -> PeersProxy {
         let web = self.web[at];
         let binary = binary().display().to_string();
         let words = ["haproxy", "-f", "{dir}/config"]
@@ -81,11 +81,11 @@ impl Mesh {
             .copied();
         let words: Vec<&str> = words.collect();
         let peer = Peer::start(Location::Here, &binary, &words, &self.config(at), web).unwrap();
-        Side { peer, web }
+        PeersProxy { peer, web }
     }
 }
 
-impl Side {
+impl PeersProxy {
     fn ask(&self, target: &str) {
         let mut probe = Probe::new(Location::Here, self.web);
         assert_eq!(probe.get(target).unwrap().status, 204, "{target}");

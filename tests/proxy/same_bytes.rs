@@ -109,14 +109,14 @@ struct Seen {
     client: String,
 }
 
-struct Side {
+struct ComparedProxy {
     origin: OriginServer,
     web: SocketAddr,
     _peer: Peer,
     _scratch: lab::ScratchDirectory,
 }
 
-impl Side {
+impl ComparedProxy {
     fn start(program: Program) -> Self {
         let origin = OriginServer::start_local("app").unwrap();
         let scratch = lab::ScratchDirectory::new().unwrap();
@@ -127,7 +127,7 @@ impl Side {
             .replace("@ERRORS@", &page.display().to_string())
             .replace("@APP@", &origin.address().to_string());
         let _peer = program.start(Location::Here, &config, web).unwrap();
-        Side {
+        ComparedProxy {
             origin,
             web,
             _peer,
@@ -270,7 +270,7 @@ const STRICTER_HEADERS: &[&str] = &[
 ];
 
 fn compare(requests: impl Iterator<Item = String>, differs: &[&str]) {
-    let sides = Program::BOTH.map(Side::start);
+    let sides = Program::BOTH.map(ComparedProxy::start);
     let mut wrong = String::new();
     for request in requests {
         let name = request.escape_default().to_string();
@@ -312,7 +312,7 @@ fn headers_go_through_rules_as_in_haproxy() {
 #[test]
 fn answers_of_every_status_pass_as_in_haproxy() {
     lab::skip_unless_installed!("haproxy");
-    let sides = Program::BOTH.map(Side::start);
+    let sides = Program::BOTH.map(ComparedProxy::start);
     let mut wrong = String::new();
     for status in [
         200, 201, 204, 206, 301, 304, 400, 401, 404, 418, 500, 502, 503, 599,

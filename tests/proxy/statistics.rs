@@ -100,7 +100,7 @@ const VARIES: &[&str] = &[
 
 type Table = BTreeMap<String, BTreeMap<String, String>>;
 
-struct Side {
+struct StatisticsProxy {
     statistics: SocketAddr,
     web: SocketAddr,
     raw: SocketAddr,
@@ -112,7 +112,7 @@ fn here() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()))
 }
 
-impl Side {
+impl StatisticsProxy {
     fn start(program: Program) -> Self {
         let origins =
             ["a", "b", "slow", "broken"].map(|name| OriginServer::start_local(name).unwrap());
@@ -133,7 +133,7 @@ impl Side {
             config = config.replace(mark, &address.to_string());
         }
         let _peer = program.start(Location::Here, &config, statistics).unwrap();
-        Side {
+        StatisticsProxy {
             statistics,
             web,
             raw,
@@ -198,7 +198,7 @@ impl Side {
 fn the_table_after_the_same_traffic_is_haproxys() {
     lab::skip_unless_installed!("haproxy");
     let [ours, theirs] = Program::BOTH.map(|program| {
-        let side = Side::start(program);
+        let side = StatisticsProxy::start(program);
         side.traffic();
         lab::sleep_in_test(Duration::from_millis(500), "haproxy counts what has ended");
         side.table()
@@ -227,7 +227,7 @@ fn the_table_after_the_same_traffic_is_haproxys() {
 fn bytes_over_http_1_are_counted_in_haproxys_direction() {
     lab::skip_unless_installed!("haproxy");
     let [ours, theirs] = Program::BOTH.map(|program| {
-        let side = Side::start(program);
+        let side = StatisticsProxy::start(program);
         let mut stream = TcpStream::connect(side.web).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
         // The request is much longer than the response.

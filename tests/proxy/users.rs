@@ -77,13 +77,13 @@ const PAGE: &str =
     "HTTP/1.1 404 Nothing here\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\nnone";
 
 /// The address of a request, and its text.
-type Asked = (fn(&Site) -> SocketAddr, String);
+type Asked = (fn(&UsersProxy) -> SocketAddr, String);
 
 fn here() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()))
 }
 
-struct Site {
+struct UsersProxy {
     statistics: SocketAddr,
     public: SocketAddr,
     inside: SocketAddr,
@@ -92,8 +92,8 @@ struct Site {
     _scratch: ScratchDirectory,
 }
 
-impl Site {
-    fn start(program: Program) -> Site {
+impl UsersProxy {
+    fn start(program: Program) -> UsersProxy {
         let origins = ["a", "b"].map(|name| OriginServer::start_local(name).unwrap());
         let scratch = ScratchDirectory::new().unwrap();
         let page = scratch.write("404.http", PAGE).unwrap();
@@ -109,7 +109,7 @@ impl Site {
             config = config.replace(mark, &address.to_string());
         }
         let _peer = program.start(Location::Here, &config, public).unwrap();
-        Site {
+        UsersProxy {
             statistics,
             public,
             inside,
@@ -190,7 +190,7 @@ fn seen(answer: String) -> String {
 #[test]
 fn users_and_pages_of_a_site_are_haproxys() {
     lab::skip_unless_installed!("haproxy");
-    let [ours, theirs] = Program::BOTH.map(Site::start);
+    let [ours, theirs] = Program::BOTH.map(UsersProxy::start);
     let asked: &[Asked] = &[
         // The page of one frontend.
         (|s| s.public, get("/office/x", "")),
@@ -247,7 +247,7 @@ fn users_and_pages_of_a_site_are_haproxys() {
 #[test]
 fn actions_of_the_statistics_page_act_for_its_administrators() {
     lab::skip_unless_installed!("haproxy");
-    let sites = Program::BOTH.map(Site::start);
+    let sites = Program::BOTH.map(UsersProxy::start);
     let steps = [
         ("guest:look", "s=a&action=maint&b=farm"),
         ("", "s=a&action=maint&b=farm"),

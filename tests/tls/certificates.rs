@@ -365,12 +365,12 @@ impl Drop for StopsLoad<'_> {
 }
 
 #[derive(Default)]
-struct Account {
+struct ClientCounters {
     answered: AtomicUsize,
     failed: AtomicUsize,
 }
 
-impl Account {
+impl ClientCounters {
     fn count(&self, success: bool) {
         let of = if success {
             &self.answered
@@ -393,7 +393,7 @@ struct Load<'a> {
 }
 
 impl Load<'_> {
-    fn kept(&self, account: &Account) {
+    fn kept(&self, account: &ClientCounters) {
         let client = TlsClient::new_local(&self.offer).unwrap().timeout(SOON);
         let Ok(mut connection) = client.connect(self.address) else {
             return account.count(false);
@@ -409,7 +409,7 @@ impl Load<'_> {
         let _ = connection.close();
     }
 
-    fn fresh(&self, account: &Account) {
+    fn fresh(&self, account: &ClientCounters) {
         let client = TlsClient::new_local(&self.offer).unwrap().timeout(SOON);
         while !self.stop.load(Ordering::SeqCst) {
             let answer = client
@@ -519,7 +519,7 @@ fn certificates_change_under_load_and_no_request_fails() {
         offer: TlsOffer { resume, ..offer },
         stop: &stop,
     };
-    let accounts: [Account; 4] = Default::default();
+    let accounts: [ClientCounters; 4] = Default::default();
     std::thread::scope(|scope| {
         let _stops = StopsLoad(&stop);
         let [one, two, fresh, resuming] = &accounts;
@@ -529,7 +529,7 @@ fn certificates_change_under_load_and_no_request_fails() {
         scope.spawn(move || new.fresh(fresh));
         scope.spawn(move || again.fresh(resuming));
         for change in 0..CHANGES {
-            let before: Vec<usize> = accounts.iter().map(Account::answered).collect();
+            let before: Vec<usize> = accounts.iter().map(ClientCounters::answered).collect();
             match change % 2 {
                 0 => site.change_by_file(&offer),
                 _ => site.change_by_command(&offer),

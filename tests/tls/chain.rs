@@ -147,7 +147,7 @@ fn hop(server: &str, bind: &str) -> String {
 }
 
 /// Checks a chain of both programs with curl over both versions of HTTP.
-fn passes(site: &Site, (first, second): (Program, Program), (server, bind): (&str, &str)) {
+fn passes(site: &Site, first: Program, second: Program, server: &str, bind: &str) {
     let what = format!("{first:?} {second:?} '{server}' '{bind}'");
     let (ca, crt) = (site.word("ca.pem"), site.word("site.pem"));
     let origin = OriginServer::start_local("web").unwrap();
@@ -196,13 +196,13 @@ fn chains_with_haproxy_pass_requests_and_bodies_by_tls_and_http2_in_both_orders(
     lab::skip_unless_installed!("curl");
     let site = Site::new();
     std::fs::write(site.path("body"), much(1 << 20)).unwrap();
-    for programs in [
+    for (first, second) in [
         (Program::Evenkeel, Program::Haproxy),
         (Program::Haproxy, Program::Evenkeel),
         (Program::Evenkeel, Program::Evenkeel),
     ] {
-        for hop in HOPS {
-            passes(&site, programs, *hop);
+        for (server, bind) in HOPS {
+            passes(&site, first, second, server, bind);
         }
     }
 }

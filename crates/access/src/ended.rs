@@ -75,11 +75,11 @@ impl EndedSessions {
 
     /// Ends all sessions of a user that expire no later than `until`.
     pub(crate) fn end(&mut self, user: Id, until: u64, now: u64) {
-        self.end_of((user, None), until, now);
+        self.end_of(user, None, until, now);
     }
 
     /// Ends a session of a user that would expire at `until`.
-    pub(crate) fn end_of(&mut self, (id, of): (Id, Option<Id>), until: u64, now: u64) {
+    pub(crate) fn end_of(&mut self, id: Id, of: Option<Id>, until: u64, now: u64) {
         let has_ended =
             of.is_some_and(|user| self.has_ended(&user, until)) || self.has_ended(&id, until);
         if until <= now || has_ended {
@@ -133,7 +133,7 @@ impl EndedSessions {
         self.raise(ends.before);
         for (id, until) in &ends.named {
             let user = ends.users.get(id).copied();
-            self.end_of((*id, user), *until, now);
+            self.end_of(*id, user, *until, now);
         }
     }
 
@@ -214,9 +214,9 @@ mod tests {
     fn too_many_ends_of_a_user_end_sessions_of_this_user_only() {
         let mut ended = EndedSessions::default();
         let (user, other) = (id(0), id(1));
-        ended.end_of((id(2), Some(other)), 900, 10);
+        ended.end_of(id(2), Some(other), 900, 10);
         for number in 0..2 * ENDED_MAX {
-            ended.end_of((id(number + 3), Some(user)), 1_000 + number as u64, 10);
+            ended.end_of(id(number + 3), Some(user), 1_000 + number as u64, 10);
         }
         assert_eq!((ended.before, ended.named.len()), (0, OF_USER_MAX + 2));
         assert!((0..2 * ENDED_MAX).all(|one| {
@@ -253,12 +253,12 @@ mod tests {
             let mut all = EndedSessions::default();
             for session in 10..160 {
                 let (user, until) = (id(random(3) as usize), 100 + random(60));
-                let which = match random(40) {
+                let (ended, of) = match random(40) {
                     0 => (user, None),
                     _ => (id(session), Some(user)),
                 };
-                all.end_of(which, until, 1);
-                nodes[random(3) as usize].end_of(which, until, 1);
+                all.end_of(ended, of, until, 1);
+                nodes[random(3) as usize].end_of(ended, of, until, 1);
                 if random(20) == 0 {
                     let (from, to) = (random(3) as usize, random(3) as usize);
                     let ends = nodes[from].after(0, 1_000).0;

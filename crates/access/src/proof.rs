@@ -55,7 +55,7 @@ impl SignInError {
 }
 
 /// Origin of an attempt: its address, and the devices that it claims.
-pub struct Client<'h> {
+pub struct SignInOrigin<'h> {
     from: IpAddr,
     devices: Vec<&'h str>,
 }
@@ -71,20 +71,24 @@ pub fn now_s() -> u64 {
     now_ms() / 1_000
 }
 
-impl<'h> Client<'h> {
+impl<'h> SignInOrigin<'h> {
     /// Reads the `Cookie` headers of a request. `device` is the name of the cookie of known
     /// browsers.
-    pub fn of(from: IpAddr, cookies: impl Iterator<Item = &'h str>, device: &str) -> Client<'h> {
+    pub fn of(
+        from: IpAddr,
+        cookies: impl Iterator<Item = &'h str>,
+        device: &str,
+    ) -> SignInOrigin<'h> {
         let devices = cookies.filter_map(|value| session::value_in(value, device));
-        Client {
+        SignInOrigin {
             from,
             devices: devices.collect(),
         }
     }
 
     /// Makes the origin of a program, which keeps no cookies.
-    pub fn program(from: IpAddr) -> Client<'static> {
-        Client {
+    pub fn program(from: IpAddr) -> SignInOrigin<'static> {
+        SignInOrigin {
             from,
             devices: Vec::new(),
         }
@@ -234,7 +238,7 @@ impl Authenticator {
     pub async fn password(
         &self,
         users: &dyn Users,
-        client: &Client<'_>,
+        client: &SignInOrigin<'_>,
         name: &str,
         password: &str,
     ) -> Result<AuthorizedUser, SignInError> {
@@ -310,7 +314,7 @@ impl Authenticator {
     async fn of_directory(
         &self,
         directory: &LdapDirectory,
-        client: &Client<'_>,
+        client: &SignInOrigin<'_>,
         name: &str,
         password: &str,
     ) -> Result<AuthorizedUser, SignInError> {
@@ -337,9 +341,8 @@ impl Authenticator {
         // Counted before the response, so that a client that does not wait for it has still used an
         // attempt. A directory locks an account after too many wrong passwords.
         let _pending = self.begin_attempt(&keys).await?;
-        let asks = (directory, &asked, password);
         let (is_right, found) = self
-            .query_directory(asks, &mut keys, known.is_some())
+            .query_directory(directory, &asked, password, &mut keys, known.is_some())
             .await?;
         let found = found.filter(|_| is_right).ok_or(SignInError::Wrong)?;
         if !directory.can_sign_in(&found.groups) {
@@ -363,7 +366,9 @@ impl Authenticator {
     /// user but gives no result for the password, another one is tried.
     async fn query_directory(
         &self,
-        (directory, asked, password): (&LdapDirectory, &TypedName, &str),
+        directory: &LdapDirectory,
+        asked: &TypedName,
+        password: &str,
         keys: &mut Vec<Key>,
         is_known: bool,
     ) -> Result<(bool, Option<DirectoryUser>), SignInError> {
@@ -392,8 +397,10 @@ impl Authenticator {
                 counted.inspect_err(|_| lock(&self.limiter).undo_attempt(keys, now_ms()))?;
                 keys.push(key);
             }
-            let proof = (found.as_ref(), password);
-            match directory.verify(seat, proof, &self.standing).await {
+            match directory
+                .verify(seat, found.as_ref(), password, &self.standing)
+                .await
+            {
                 Ok(is_right) => return Ok((is_right, found)),
                 Err(words) => why = words,
             }
@@ -495,7 +502,7 @@ impl Authenticator {
     /// The reason for the refusal.
     pub async fn code(
         &self,
-        client: &Client<'_>,
+        client: &SignInOrigin<'_>,
         user: &AuthorizedUser,
         typed: &str,
     ) -> Result<(), SignInError> {
@@ -565,7 +572,7 @@ mod tests {
             ..List::default()
         };
         let desk = Authenticator::new("test", Sessions::new(None).unwrap(), verify);
-        let client = Client::program(IpAddr::from([192, 0, 2, 1]));
+        let client = SignInOrigin::program(IpAddr::from([192, 0, 2, 1]));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();

@@ -276,7 +276,7 @@ impl Sessions {
     /// # Errors
     /// The system has no random numbers.
     pub fn begin(&self, users: &dyn Users, user: &str, now: u64) -> Result<String, String> {
-        self.begin_in(users, (user, None), now)
+        self.begin_in(users, user, None, now)
     }
 
     /// Begins a session of a user of a list or of a directory.
@@ -289,13 +289,14 @@ impl Sessions {
         account: &Account,
         now: u64,
     ) -> Result<String, String> {
-        self.begin_in(users, (&account.name, groups_of(account)?), now)
+        self.begin_in(users, &account.name, groups_of(account)?, now)
     }
 
     fn begin_in(
         &self,
         users: &dyn Users,
-        (name, groups): (&str, Option<Vec<String>>),
+        name: &str,
+        groups: Option<Vec<String>>,
         now: u64,
     ) -> Result<String, String> {
         self.token(&SessionClaims {
@@ -353,7 +354,7 @@ impl Sessions {
     /// Returns a proof that the password of a user was correct, for the form with the one-time
     /// code.
     pub fn password_proof(&self, users: &dyn Users, user: &str, now: u64) -> String {
-        self.password_proof_in(users, (user, None), now)
+        self.password_proof_in(users, user, None, now)
     }
 
     /// Returns such a proof for a user of a list or of a directory.
@@ -366,13 +367,14 @@ impl Sessions {
         account: &Account,
         now: u64,
     ) -> Result<String, String> {
-        Ok(self.password_proof_in(users, (&account.name, groups_of(account)?), now))
+        Ok(self.password_proof_in(users, &account.name, groups_of(account)?, now))
     }
 
     fn password_proof_in(
         &self,
         users: &dyn Users,
-        (name, groups): (&str, Option<Vec<String>>),
+        name: &str,
+        groups: Option<Vec<String>>,
         now: u64,
     ) -> String {
         let half = Half {
@@ -479,7 +481,7 @@ impl Sessions {
     pub fn end(&self, token: &str, now: u64) {
         if let Some(claim) = self.claim(token, now) {
             let of = older_of(&claim.user, claim.unlisted);
-            lock(&self.ended).end_of((claim.id, Some(of)), claim.until, now);
+            lock(&self.ended).end_of(claim.id, Some(of), claim.until, now);
         }
     }
 }

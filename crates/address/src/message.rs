@@ -60,16 +60,16 @@ impl HandedOver {
 /// Command-line options for the role.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(default)]
-pub struct Options {
+pub struct AddressRoleOptions {
     pub log: LogWish,
     pub dump_directory: Vec<u8>,
     /// The role runs in the background: its parent waits for the end of its output.
     pub background: bool,
 }
 
-impl Default for Options {
-    fn default() -> Options {
-        Options {
+impl Default for AddressRoleOptions {
+    fn default() -> AddressRoleOptions {
+        AddressRoleOptions {
             log: LogWish::default(),
             dump_directory: b"/tmp".to_vec(),
             background: false,

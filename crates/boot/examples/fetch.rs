@@ -36,7 +36,7 @@ impl ContentSource for DirectoryContent {
 
 fn serve(directory: &str, by_tftp: &str, by_http: &str) -> ExampleResult {
     let shelf = Arc::new(DirectoryContent(PathBuf::from(directory)));
-    let listener = tftp::Listener {
+    let listener = tftp::TftpListener {
         socket: UdpSocket::bind(by_tftp)?.into(),
         interface: None,
     };

@@ -116,7 +116,12 @@ impl<A: Address> LeaseJournal<A> {
         }
         // A file with damaged lines may lack leases, so it gets another number.
         let store = was.store.filter(|_| was.damaged == 0).unwrap_or_else(any);
-        let file = write_anew(&path, (store, was.longest_s, was.generation), &was.known)?;
+        let header = JournalHeader {
+            store,
+            longest_s: was.longest_s,
+            generation: was.generation,
+        };
+        let file = write_anew(&path, &header, &was.known)?;
         if !from.is_empty() {
             std::fs::write(path.with_extension(INHERITED), from)?;
         }
@@ -203,13 +208,21 @@ impl<A: Address> LeaseJournal<A> {
 
     /// Returns the contents for another file in place of this one.
     pub fn text(&self) -> String {
-        text_of((self.store, self.longest_s, self.generation), &self.known)
+        text_of(&self.header(self.generation), &self.known)
     }
 
     /// Returns the number that identifies the file: a file that replaces a lost one has another
     /// number. Never zero.
     pub fn store(&self) -> u32 {
         self.store
+    }
+
+    fn header(&self, generation: u32) -> JournalHeader {
+        JournalHeader {
+            store: self.store,
+            longest_s: self.longest_s,
+            generation,
+        }
     }
 
     fn next_generation(&self) -> u32 {
@@ -274,8 +287,8 @@ impl<A: Address> LeaseJournal<A> {
     /// The system's.
     pub fn rewrite_after_error(&mut self) -> io::Result<()> {
         let generation = self.next_generation();
-        let head = (self.store, self.longest_s, generation);
-        self.file = write_anew(&self.path, head, &self.known)?;
+        let header = self.header(generation);
+        self.file = write_anew(&self.path, &header, &self.known)?;
         self.generation = generation;
         self.lines = self.known.len();
         Ok(())
@@ -534,11 +547,20 @@ pub(crate) fn of_line<A: FromStr>(line: &str) -> Option<(A, Holder)> {
     Some((address.parse().ok()?, holder))
 }
 
+/// Properties of a journal file, beside its leases: see [`LeaseJournal`].
+struct JournalHeader {
+    store: u32,
+    longest_s: u32,
+    generation: u32,
+}
+
 /// Returns the complete contents of a file.
-fn text_of<A: Address>(
-    (store, longest_s, generation): (u32, u32, u32),
-    known: &BTreeMap<A, Holder>,
-) -> String {
+fn text_of<A: Address>(header: &JournalHeader, known: &BTreeMap<A, Holder>) -> String {
+    let JournalHeader {
+        store,
+        longest_s,
+        generation,
+    } = *header;
     let mut text = format!("{STORE}{store}\n");
     if longest_s > 0 {
         text += &format!("{LEASE}{longest_s}\n");
@@ -555,10 +577,10 @@ fn text_of<A: Address>(
 
 fn write_anew<A: Address>(
     path: &Path,
-    head: (u32, u32, u32),
+    header: &JournalHeader,
     known: &BTreeMap<A, Holder>,
 ) -> io::Result<File> {
-    let text = text_of(head, known);
+    let text = text_of(header, known);
     let beside = path.with_extension("new");
     let mut file = OpenOptions::new()
         .write(true)

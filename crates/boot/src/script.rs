@@ -328,7 +328,7 @@ pub fn grub(
 ) -> Vec<u8> {
     let entry = |script: &mut Script, name: &str, image: &Image| {
         let words = kernel_words(lan, image, servers).join(" ");
-        entry(script, name, (image, &words), mac);
+        entry(script, name, image, &words, mac);
     };
     let mut script = Script(String::new());
     match assigned {
@@ -361,7 +361,7 @@ fn sorry(script: &mut Script, told: &str) {
     script.line("  sleep 10");
 }
 
-fn entry(script: &mut Script, name: &str, (image, words): (&Image, &str), mac: Mac) {
+fn entry(script: &mut Script, name: &str, image: &Image, words: &str, mac: Mac) {
     let path = |part: &str| format!("/{}", file(mac, name, part));
     script.line(&format!("menuentry {} {{", quoted(name)));
     match image {

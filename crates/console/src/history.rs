@@ -31,21 +31,21 @@ impl Period {
 /// Traffic of one row in one interval.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(from = "(u32, u32)", into = "(u32, u32)")]
-pub struct Sample {
+pub struct TrafficSample {
     /// Requests per second; TCP sessions per second in TCP mode.
     pub rate: u32,
     /// Average duration of a request, milliseconds.
     pub takes_ms: u32,
 }
 
-impl From<(u32, u32)> for Sample {
-    fn from((rate, takes_ms): (u32, u32)) -> Sample {
-        Sample { rate, takes_ms }
+impl From<(u32, u32)> for TrafficSample {
+    fn from((rate, takes_ms): (u32, u32)) -> TrafficSample {
+        TrafficSample { rate, takes_ms }
     }
 }
 
-impl From<Sample> for (u32, u32) {
-    fn from(sample: Sample) -> (u32, u32) {
+impl From<TrafficSample> for (u32, u32) {
+    fn from(sample: TrafficSample) -> (u32, u32) {
         (sample.rate, sample.takes_ms)
     }
 }
@@ -54,7 +54,7 @@ impl From<Sample> for (u32, u32) {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 struct RowHistory {
     /// Samples of the last hour and of the last day, the newest last.
-    rings: [VecDeque<Sample>; 2],
+    rings: [VecDeque<TrafficSample>; 2],
     /// Time of the first poll of the row, seconds.
     #[serde(default)]
     began_s: u64,
@@ -108,8 +108,12 @@ impl History {
                 line.note(ring, row);
             }
         }
-        let is_empty =
-            |line: &RowHistory| line.rings.iter().flatten().all(|s| *s == Sample::default());
+        let is_empty = |line: &RowHistory| {
+            line.rings
+                .iter()
+                .flatten()
+                .all(|s| *s == TrafficSample::default())
+        };
         let known: BTreeSet<String> = rows.iter().map(key).collect();
         // A row that was removed from the files stays as long as it has a sample that is not zero.
         self.lines
@@ -117,7 +121,7 @@ impl History {
     }
 
     /// Returns the samples of a row, the newest last. Empty if it has no history.
-    pub fn of(&self, row: &TrafficRow, period: Period) -> Vec<Sample> {
+    pub fn of(&self, row: &TrafficRow, period: Period) -> Vec<TrafficSample> {
         let line = self.lines.get(&key(row));
         let samples = |line: &RowHistory| line.rings[period.ring()].iter().copied().collect();
         line.map_or_else(Vec::new, samples)
@@ -158,7 +162,7 @@ impl RowHistory {
             if ring_of.len() >= SAMPLES[ring] {
                 ring_of.pop_front();
             }
-            ring_of.push_back(Sample::default());
+            ring_of.push_back(TrafficSample::default());
         }
     }
 
@@ -166,7 +170,7 @@ impl RowHistory {
     fn note(&mut self, ring: usize, row: &TrafficRow) {
         let ring = &mut self.rings[ring];
         if ring.is_empty() {
-            ring.push_back(Sample::default());
+            ring.push_back(TrafficSample::default());
         }
         if let Some(last) = ring.back_mut() {
             let small = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);

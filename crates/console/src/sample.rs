@@ -188,7 +188,7 @@ fn volume(name: &str, word: &str, grade: Grade, why: &str) -> Subject {
     one
 }
 
-fn guest(name: &str, on: &str, here: &str, (word, grade): (&str, Grade)) -> Subject {
+fn guest(name: &str, on: &str, here: &str, word: &str, grade: Grade) -> Subject {
     let (word, grade) = if on == here {
         (word, grade)
     } else {
@@ -382,7 +382,7 @@ pub fn platform() -> Platform {
         ("beta", "node"),
         ("gamma", "arbiter"),
     ];
-    let (good, running) = (Grade::Good, ("running", Grade::Good));
+    let good = Grade::Good;
     let of_node = |me: &str| {
         let is_alpha = me == "alpha";
         let copy = |word| if is_alpha { word } else { "copy" };
@@ -406,13 +406,13 @@ pub fn platform() -> Platform {
             virtual_ip("www", "192.0.2.10/24", is_alpha, 4_000_000),
             virtual_ip("mail", "192.0.2.25/24", !is_alpha, 8_100_000),
         ];
-        let mut failed = guest("legacy", "beta", me, ("failed", Grade::Bad));
+        let mut failed = guest("legacy", "beta", me, "failed", Grade::Bad);
         if !is_alpha {
             failed.why = "its check failed three times: port 25 refuses".to_owned();
         }
         let guests = vec![
-            guest("mail", "alpha", me, running),
-            guest("erp", "beta", me, running),
+            guest("mail", "alpha", me, "running", good),
+            guest("erp", "beta", me, "running", good),
             failed,
         ];
         let reports = vec![
@@ -516,12 +516,7 @@ pub fn broken() -> Platform {
 }
 
 /// Makes a session host of remote desktops, with an offered action.
-fn session_host(
-    name: &str,
-    (word, grade): (&str, Grade),
-    users: [u64; 3],
-    who: &[&str],
-) -> Subject {
+fn session_host(name: &str, word: &str, grade: Grade, users: [u64; 3], who: &[&str]) -> Subject {
     let [connected, left, pending] = users;
     let offer = match word {
         "drained" => ("ready", "Put back"),
@@ -568,7 +563,8 @@ pub fn desktops() -> Platform {
     ];
     let mut down = session_host(
         "ts3",
-        ("down", Grade::Bad),
+        "down",
+        Grade::Bad,
         [0, 1, 0],
         &["dora: disconnected, kept for 23 h"],
     );
@@ -587,10 +583,11 @@ pub fn desktops() -> Platform {
         "carl: on the way",
     ];
     let farm = farm.children(vec![
-        session_host("ts1", ("up", Grade::Good), [2, 0, 1], &who),
+        session_host("ts1", "up", Grade::Good, [2, 0, 1], &who),
         session_host(
             "ts2",
-            ("drained", Grade::Standby),
+            "drained",
+            Grade::Standby,
             [1, 0, 0],
             &["emil: connected from node beta"],
         ),
@@ -648,7 +645,8 @@ pub fn large(busy: u64) -> Platform {
             &format!("guest-{number}"),
             "alpha",
             "alpha",
-            ("running", Grade::Good),
+            "running",
+            Grade::Good,
         )
     };
     let reports = vec![

@@ -356,7 +356,8 @@ impl ConsoleState {
     pub fn new(
         config: Config,
         mut sessions: Sessions,
-        (verify, manual): (Verify, Manual),
+        verify: Verify,
+        manual: Manual,
     ) -> io::Result<ConsoleState> {
         end_stale_sessions(&mut sessions, &config);
         Ok(ConsoleState {
@@ -386,18 +387,19 @@ impl ConsoleState {
     pub fn set_config(&self, config: Config) {
         end_stale_sessions(&mut lock(&self.authentication.sessions), &config);
         lock(&self.membership).set_member(config.is_member);
-        let mut now = { self.config.write() }.unwrap_or_else(PoisonError::into_inner);
+        let config_lock = self.config.write();
+        let mut now = config_lock.unwrap_or_else(PoisonError::into_inner);
         *now = Arc::new(config);
     }
 
     /// Returns the user whose session token a request has in its cookie.
     pub fn viewer(&self, token: &str) -> Option<Viewer> {
         let config = self.config();
-        let asked = (token, self.admission());
         access::viewer(
             &lock(&self.authentication.sessions),
             &config,
-            asked,
+            token,
+            self.admission(),
             now_s(),
         )
     }

@@ -142,12 +142,8 @@ mod tests {
     fn shared() -> Arc<ConsoleState> {
         let sessions = Sessions::new(None).unwrap();
         Arc::new(
-            ConsoleState::new(
-                Config::default(),
-                sessions,
-                (|_, _| false, Manual::default()),
-            )
-            .unwrap(),
+            ConsoleState::new(Config::default(), sessions, |_, _| false, Manual::default())
+                .unwrap(),
         )
     }
 

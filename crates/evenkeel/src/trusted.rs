@@ -53,5 +53,5 @@ pub(crate) fn trusted(credentials: PartCredentials) -> Result<TrustedNodes, Auth
     let (me, addresses) = (credentials.own_name().to_owned(), addresses.collect());
     let node_of: wire::NodeOf =
         Arc::new(move |chain| credentials.node_of(chain).map(str::to_owned));
-    Ok(TrustedNodes::new(me, addresses, (client, server), node_of))
+    Ok(TrustedNodes::new(me, addresses, client, server, node_of))
 }

@@ -42,7 +42,8 @@ fn guest(name: &str, state: Option<(&str, Grade)>, on: &str, opens: &[Opens]) ->
             grade,
         }),
         on: on.to_owned(),
-        offers: { opens.iter() }
+        offers: opens
+            .iter()
             .map(|opens| (*opens, message.clone()))
             .collect(),
     }

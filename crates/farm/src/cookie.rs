@@ -54,7 +54,8 @@ pub const PROOF_BYTES: usize = 8;
 pub fn issue(
     key: &Key,
     farm: NameId,
-    (user, proof): (&str, [u8; PROOF_BYTES]),
+    user: &str,
+    proof: [u8; PROOF_BYTES],
     expires_s: u32,
 ) -> String {
     let mut bytes = expires_s.to_be_bytes().to_vec();
@@ -121,7 +122,8 @@ mod tests {
         issue(
             &Key::new(&[7; 32]),
             NameId::of("office"),
-            ("anna", PROOF),
+            "anna",
+            PROOF,
             2_000,
         )
     }
@@ -173,8 +175,9 @@ mod tests {
             users: vec![anna],
             ..List::default()
         };
-        let anna = ("anna", credentials_digest(&list, "anna"));
-        let endless = issue(&Key::new(&[7; 32]), NameId::of("office"), anna, u32::MAX);
+        let proof = credentials_digest(&list, "anna");
+        let office = NameId::of("office");
+        let endless = issue(&Key::new(&[7; 32]), office, "anna", proof, u32::MAX);
         assert_eq!(
             endless,
             "evenkeel1._____1zD-Cg4unJgYW5uYfjF4YR5wlxq-OJzNTxgEQjZxb_KVbngipOPRXoGT9gY"

@@ -53,7 +53,7 @@ pub fn draw(what: Drawn, side: u32) -> Vec<u8> {
         // PNG filter type 0: no filter.
         lines.push(0);
         for x in 0..side {
-            lines.extend_from_slice(&pixel(what, side, (x, y)));
+            lines.extend_from_slice(&pixel(what, side, x, y));
         }
     }
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
@@ -81,14 +81,14 @@ fn chunk(png: &mut Vec<u8>, kind: &[u8], data: &[u8]) {
 }
 
 /// Returns the colour of a pixel: the mean of its samples.
-fn pixel(what: Drawn, side: u32, (x, y): (u32, u32)) -> [u8; 4] {
+fn pixel(what: Drawn, side: u32, x: u32, y: u32) -> [u8; 4] {
     let mut sum = [0_u32; 4];
     for step in 0..SAMPLES * SAMPLES {
         let at = |pixel: u32, step: u32| {
             f64::from(pixel * SAMPLES * 2 + step * 2 + 1) / f64::from(side * SAMPLES * 2) * 32.0
         };
-        let point = (at(x, step % SAMPLES), at(y, step / SAMPLES));
-        if let Some([red, green, blue]) = colour(what, point) {
+        let (x, y) = (at(x, step % SAMPLES), at(y, step / SAMPLES));
+        if let Some([red, green, blue]) = colour(what, x, y) {
             let add = [red, green, blue, 255];
             sum.iter_mut()
                 .zip(add)
@@ -109,7 +109,7 @@ fn pixel(what: Drawn, side: u32, (x, y): (u32, u32)) -> [u8; 4] {
 }
 
 /// Returns the colour at a point of a square of 32; None where the icon is transparent.
-fn colour(what: Drawn, (x, y): (f64, f64)) -> Option<[u8; 3]> {
+fn colour(what: Drawn, x: f64, y: f64) -> Option<[u8; 3]> {
     const BLUE: [u8; 3] = [0x2f, 0x6f, 0xbf];
     const LIGHT: [u8; 3] = [0xe8, 0xf0, 0xfa];
     let is_in = |[left, top, right, bottom]: [f64; 4], round: f64| {

@@ -179,11 +179,11 @@ impl FarmRole {
             is_gone
         });
         for (name, farm, doors) in opened {
-            let state = match known.remove(&name) {
+            let (kept, portal) = match known.remove(&name) {
                 Some(kept) => (kept, state.portals.remove(&name)),
                 None => continued(&name, &farm, &mut gone, &mut state.portals),
             };
-            role.start(name, farm, doors, state)?;
+            role.start(name, farm, doors, kept, portal)?;
         }
         role.gone = state.portals;
         role.close(closed);
@@ -226,7 +226,8 @@ impl FarmRole {
         name: String,
         farm: Farm,
         doors: Doors,
-        (kept, portal): (SavedFarm, Option<session::SavedSessions>),
+        kept: SavedFarm,
+        portal: Option<session::SavedSessions>,
     ) -> Result<(), String> {
         let shared = self.shared()?;
         let site = Arc::new(FarmState::new(&name, farm, &self.key, shared));
@@ -235,7 +236,7 @@ impl FarmRole {
         let server = Server::start(Arc::clone(&site), doors.rdp);
         let server = server.map_err(|error| language::reason(&error))?;
         let guests = Arc::clone(self.asker.guests());
-        let portal = Portal::new(Arc::clone(&site), portal, (self.verify, guests))?;
+        let portal = Portal::new(Arc::clone(&site), portal, self.verify, guests)?;
         let portal = Arc::new(portal);
         let web = web_server(&site, doors.web, &portal)?;
         let running = RunningFarm {
@@ -282,8 +283,8 @@ impl FarmRole {
                     running.listen(doors)?;
                 }
                 None => {
-                    let state = continued(&name, &farm, &mut gone, &mut self.gone);
-                    self.start(name, farm, doors, state)?;
+                    let (kept, portal) = continued(&name, &farm, &mut gone, &mut self.gone);
+                    self.start(name, farm, doors, kept, portal)?;
                 }
             }
         }

@@ -52,7 +52,7 @@ struct InUse {
 impl Displays {
     /// Relays bytes between an operator and a channel of a guest's display until one of them
     /// closes.
-    pub fn pass(&self, (guest, who): (&str, &str), operator: UnixStream, socket: &UnixStream) {
+    pub fn pass(&self, guest: &str, who: &str, operator: UnixStream, socket: &UnixStream) {
         let operator = Arc::new(operator);
         let begun = begin(&operator).and_then(|begun| {
             let is_held = begun.number == MAIN && !self.is_free(guest);
@@ -78,7 +78,7 @@ impl Displays {
             state: Mutex::default(),
             changes: Condvar::new(),
         };
-        let take = || self.take(guest, who, (begun.number, &operator));
+        let take = || self.take(guest, who, begun.number, &operator);
         let taken = thread::scope(|scope| {
             let to_guest = scope.spawn(|| channel.to_guest(&begun.link, take));
             channel.to_operator();
@@ -107,7 +107,8 @@ impl Displays {
         &self,
         guest: &str,
         who: &str,
-        (number, operator): (u8, &Arc<UnixStream>),
+        number: u8,
+        operator: &Arc<UnixStream>,
     ) -> Result<AcquiredChannel<'_>, String> {
         let all = lock(&self.all);
         let is_ending =
@@ -268,7 +269,8 @@ impl Channel<'_> {
         take: impl FnOnce() -> Result<AcquiredChannel<'d>, String>,
         taken: &mut Option<AcquiredChannel<'d>>,
     ) -> Result<(), ChannelEnd> {
-        { self.guest }.write_all(link)?;
+        let mut guest = self.guest;
+        guest.write_all(link)?;
         let mut ticket = [0; TICKET_BYTES];
         read_until(self.operator, &mut ticket, Instant::now() + LIMIT)?;
         if !has_ticket(&ticket) {
@@ -277,7 +279,7 @@ impl Channel<'_> {
             ));
         }
         *taken = Some(take().map_err(ChannelEnd::Says)?);
-        { self.guest }.write_all(&ticket)?;
+        guest.write_all(&ticket)?;
         if self.number == DISPLAY {
             self.pass_first()?;
         }
@@ -351,13 +353,15 @@ impl Channel<'_> {
                 Err(self.not_passed(&first))
             }
         });
-        { self.guest }.write_all(read.as_ref().unwrap_or(&init()))?;
+        let mut guest = self.guest;
+        guest.write_all(read.as_ref().unwrap_or(&init()))?;
         read.map(drop)
     }
 
     /// Relays the following messages until one of them is not permitted.
     fn pass_messages(&self) -> Result<(), ChannelEnd> {
         let mut operator = BufReader::new(self.operator);
+        let mut guest = self.guest;
         loop {
             let mut header = [0; SHORT_HEADER_BYTES];
             operator.read_exact(&mut header)?;
@@ -367,7 +371,7 @@ impl Channel<'_> {
             let (head, body) = message.split_at_mut(SHORT_HEADER_BYTES);
             head.copy_from_slice(&header);
             operator.read_exact(body)?;
-            { self.guest }.write_all(&message)?;
+            guest.write_all(&message)?;
         }
     }
 

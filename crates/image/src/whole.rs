@@ -88,7 +88,8 @@ struct Image<R> {
 pub fn check<R: Read + Seek>(
     format: Format,
     file: R,
-    (offset, length): (u64, u64),
+    offset: u64,
+    length: u64,
 ) -> Result<(), WholeError> {
     let mut image = Image {
         file,
@@ -167,7 +168,8 @@ impl<R: Read + Seek> Image<R> {
     fn table(
         &mut self,
         at: u64,
-        (entries, entry_bytes): (u64, u64),
+        entries: u64,
+        entry_bytes: u64,
         mut each: impl FnMut(&mut Self, u64, &[u8]) -> Result<(), WholeError>,
     ) -> Result<(), WholeError> {
         let whole = entries.saturating_mul(entry_bytes);
@@ -203,7 +205,7 @@ impl<R: Read + Seek> Image<R> {
         let covered = per_table.saturating_mul(cluster);
         // Entries beyond the size of the disk have no meaning.
         let tables = be32(&head, 36).min(size.div_ceil(covered.max(1)));
-        self.table(be64(&head, 40), (tables, 8), |image, table, entry| {
+        self.table(be64(&head, 40), tables, 8, |image, table, entry| {
             let at = be64(entry, 0) & place;
             if at == 0 {
                 return Ok(());
@@ -212,7 +214,7 @@ impl<R: Read + Seek> Image<R> {
             let left = size.saturating_sub(first);
             let count = per_table.min(left.div_ceil(cluster));
             image.need(at, count * entry_bytes);
-            image.table(at, (count, entry_bytes), |image, number, entry| {
+            image.table(at, count, entry_bytes, |image, number, entry| {
                 let found = be64(entry, 0);
                 if found & (1 << 62) != 0 {
                     // A compressed cluster: its offset and the number of further sectors.
@@ -282,14 +284,14 @@ impl<R: Read + Seek> Image<R> {
         let tables = capacity.div_ceil(covered);
         let place = |sectors: u64| sectors.saturating_mul(SECTOR);
         let mut last = 0;
-        self.table(place(directory), (tables, 4), |image, table, entry| {
+        self.table(place(directory), tables, 4, |image, table, entry| {
             let at = place(le32(entry, 0));
             if at == 0 {
                 return Ok(());
             }
             let first = table.saturating_mul(covered);
             let count = per_table.min(capacity.saturating_sub(first).div_ceil(grain));
-            image.table(at, (count, 4), |image, number, entry| {
+            image.table(at, count, 4, |image, number, entry| {
                 let at = le32(entry, 0);
                 // The value 1 marks a grain of zeroes.
                 if at <= 1 {
@@ -319,7 +321,7 @@ impl<R: Read + Seek> Image<R> {
         let (map, data) = (le32(&head, 0x154), le32(&head, 0x158));
         let (block, blocks) = (le32(&head, 0x178), le32(&head, 0x180));
         let mut count = 0;
-        self.table(map, (blocks, 4), |_, _, entry| {
+        self.table(map, blocks, 4, |_, _, entry| {
             let at = le32(entry, 0);
             // The two highest mean that there is none, and zeroes.
             if at < 0xffff_fffe {
@@ -355,7 +357,7 @@ impl<R: Read + Seek> Image<R> {
         }
         let (table, blocks, block) = (be64(&head, 16), be32(&head, 28), be32(&head, 32));
         let bitmap = (block / SECTOR / 8).next_multiple_of(SECTOR);
-        self.table(table, (blocks, 4), |image, _, entry| {
+        self.table(table, blocks, 4, |image, _, entry| {
             let at = be32(entry, 0);
             if at != 0xffff_ffff {
                 // The footer is behind the last block.
@@ -402,7 +404,7 @@ impl<R: Read + Seek> Image<R> {
         }
         let ratio = ((1_u64 << 23) * sector / block).max(1);
         let entries = le32(&bat, 24) / 8;
-        self.table(le64(&bat, 16), (entries, 8), |image, number, entry| {
+        self.table(le64(&bat, 16), entries, 8, |image, number, entry| {
             let found = le64(entry, 0);
             // Present, or present in part. Each chunk ends with the entry of its bitmap.
             let is_bitmap = number % (ratio + 1) == ratio;
@@ -525,7 +527,7 @@ mod tests {
     fn look(path: &Path) -> Result<(), WholeError> {
         let bytes = fs::read(path).unwrap();
         let format = detect(&bytes);
-        check(format, Cursor::new(&bytes), (0, bytes.len() as u64))
+        check(format, Cursor::new(&bytes), 0, bytes.len() as u64)
     }
 
     fn run(program: &str, arguments: &[&str]) {
@@ -577,18 +579,18 @@ mod tests {
             let (from, to) = (name(&raw), name(&image));
             arguments.extend([from.as_str(), to.as_str()]);
             run("qemu-img", &arguments);
-            cut_everywhere((driver, options), &image, &out);
+            cut_everywhere(driver, options, &image, &out);
         }
     }
 
     /// Cuts an image at several places. Each cut one is refused, by its format or by QEMU, or has
     /// the whole disk.
-    fn cut_everywhere((driver, options): (&'static str, &str), image: &Path, out: &Path) {
+    fn cut_everywhere(driver: &'static str, options: &str, image: &Path, out: &Path) {
         let bytes = fs::read(image).unwrap();
         let length = bytes.len();
         let look = |bytes: &[u8]| {
             let format = detect_image(bytes, tail(bytes));
-            let found = check(format, Cursor::new(bytes), (0, bytes.len() as u64));
+            let found = check(format, Cursor::new(bytes), 0, bytes.len() as u64);
             (format, found)
         };
         let (format, found) = look(&bytes);
@@ -648,7 +650,7 @@ mod tests {
             let look = |bytes: u64| {
                 let file = File::options().read(true).write(true).open(&path).unwrap();
                 file.set_len(bytes).unwrap();
-                check(Format::Raw, file, (0, bytes))
+                check(Format::Raw, file, 0, bytes)
             };
             look(bytes).unwrap_or_else(|error| panic!("{program}: {error}"));
             let cut = look(bytes - 4096);
@@ -672,7 +674,7 @@ mod tests {
         cd[32 << 10..(32 << 10) + 6].copy_from_slice(b"\x01CD001");
         cd[(32 << 10) + 80] = 20;
         cd[(32 << 10) + 128..(32 << 10) + 130].copy_from_slice(&2048_u16.to_le_bytes());
-        let look = |cd: &[u8]| check(Format::Raw, Cursor::new(cd), (0, cd.len() as u64));
+        let look = |cd: &[u8]| check(Format::Raw, Cursor::new(cd), 0, cd.len() as u64);
         assert!(look(&cd).is_ok());
         let cut = look(&cd[..38 << 10]);
         assert!(
@@ -731,7 +733,7 @@ mod tests {
     #[test]
     fn raw_disk_that_ends_before_its_partitions_is_refused() {
         let mut disk = vec![0_u8; 1 << 20];
-        let look = |disk: &[u8]| check(Format::Raw, Cursor::new(disk), (0, disk.len() as u64));
+        let look = |disk: &[u8]| check(Format::Raw, Cursor::new(disk), 0, disk.len() as u64);
         assert!(look(&disk).is_ok(), "no table");
         disk[510..512].copy_from_slice(&[0x55, 0xaa]);
         assert!(look(&disk).is_ok(), "an empty table");
@@ -776,7 +778,7 @@ mod tests {
                 }
             }
             let format = detect(&image);
-            let _ = check(format, Cursor::new(&image), (0, image.len() as u64));
+            let _ = check(format, Cursor::new(&image), 0, image.len() as u64);
         }
     }
 }

@@ -9,6 +9,7 @@
 use namespace::LabError;
 use std::collections::HashSet;
 use std::io;
+use std::ops::{Range, RangeInclusive};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::{Mutex, PoisonError};
@@ -20,16 +21,16 @@ const BLOCK_PORTS: u16 = 32;
 /// kernel's range are used, too: the blocks then at least keep tests apart.
 const ENOUGH_PORTS: u16 = 4_096;
 /// Range below 1024 that few services use.
-const PRIVILEGED: (u16, u16) = (704, 992);
+const PRIVILEGED: Range<u16> = 704..992;
 /// Assumed range of the kernel if it cannot be read.
-const USUAL_RANGE: (u16, u16) = (32_768, 60_999);
+const USUAL_RANGE: RangeInclusive<u16> = 32_768..=60_999;
 const RANGE_FILE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 /// Returns a TCP and UDP port that is free at every address, and that no other caller gets while
 /// this process lives. Each call returns another one.
 pub fn free_port() -> Result<u16, LabError> {
     static OWN: Mutex<Option<Ports>> = Mutex::new(None);
-    reserve_port(&OWN, || outside_of(kernels_range()))
+    reserve_port(&OWN, || outside_of(&kernels_range()))
 }
 
 /// Returns a port below 1024 in the same way; only root may listen there.
@@ -40,7 +41,7 @@ pub fn free_privileged_port() -> Result<u16, LabError> {
 
 fn reserve_port(
     own: &Mutex<Option<Ports>>,
-    range: impl Fn() -> (u16, u16),
+    range: impl Fn() -> Range<u16>,
 ) -> Result<u16, LabError> {
     let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
     let ports = own.get_or_insert_with(|| Ports::within(range()));
@@ -63,14 +64,13 @@ struct Ports {
 }
 
 impl Ports {
-    /// Creates the set for a range from the first port to the one behind the last.
-    fn within((lowest, highest): (u16, u16)) -> Ports {
-        let blocks = (highest - lowest) / BLOCK_PORTS;
+    fn within(range: Range<u16>) -> Ports {
+        let blocks = (range.end - range.start) / BLOCK_PORTS;
         // Consecutive processes begin at different places, so that one is not disturbed by what the
         // kernel still knows about the other's ports.
         let begin = std::process::id().wrapping_mul(7) % u32::from(blocks);
         Ports {
-            lowest,
+            lowest: range.start,
             blocks,
             block: u16::try_from(begin).unwrap_or(0),
             tried: 0,
@@ -132,24 +132,25 @@ fn taken() -> io::Result<HashSet<u16>> {
     Ok(ports)
 }
 
-/// Returns the first and last port of the kernel's ephemeral range.
-fn kernels_range() -> (u16, u16) {
+/// Returns the kernel's ephemeral range.
+fn kernels_range() -> RangeInclusive<u16> {
     let text = std::fs::read_to_string(RANGE_FILE).unwrap_or_default();
     let mut words = text.split_whitespace().map(str::parse);
     match (words.next(), words.next()) {
-        (Some(Ok(first)), Some(Ok(last))) => (first, last),
+        (Some(Ok(first)), Some(Ok(last))) => first..=last,
         _ => USUAL_RANGE,
     }
 }
 
-/// Returns the range that ports are taken from: the first, and the one behind the last.
-fn outside_of((first, last): (u16, u16)) -> (u16, u16) {
+/// Returns the range that ports are taken from.
+fn outside_of(ephemeral: &RangeInclusive<u16>) -> Range<u16> {
+    let (first, last) = (*ephemeral.start(), *ephemeral.end());
     if first.saturating_sub(LOWEST) >= ENOUGH_PORTS {
-        (LOWEST, first)
+        LOWEST..first
     } else if u16::MAX - last >= ENOUGH_PORTS {
-        (last.max(LOWEST) + 1, u16::MAX)
+        last.max(LOWEST) + 1..u16::MAX
     } else {
-        (LOWEST, u16::MAX)
+        LOWEST..u16::MAX
     }
 }
 
@@ -162,19 +163,19 @@ mod tests {
 
     #[test]
     fn a_port_is_handed_out_once_and_to_no_client() {
-        let (first, last) = kernels_range();
+        let ephemeral = kernels_range();
         let ports: Vec<u16> = (0..100).map(|_| free_port().unwrap()).collect();
         let different: HashSet<&u16> = ports.iter().collect();
         assert_eq!(different.len(), ports.len());
-        if outside_of((first, last)) != (LOWEST, u16::MAX) {
-            assert!(ports.iter().all(|port| !(first..=last).contains(port)));
+        if outside_of(&ephemeral) != (LOWEST..u16::MAX) {
+            assert!(ports.iter().all(|port| !ephemeral.contains(port)));
         }
     }
 
     #[test]
     fn what_one_has_no_other_one_gets() {
-        for range in [outside_of(kernels_range()), PRIVILEGED] {
-            let mut one = Ports::within(range);
+        for range in [outside_of(&kernels_range()), PRIVILEGED] {
+            let mut one = Ports::within(range.clone());
             let mut other = Ports::within(range);
             let ports = |from: &mut Ports| -> HashSet<u16> {
                 (0..80).map(|_| from.next_port().unwrap()).collect()
@@ -213,7 +214,7 @@ mod tests {
         let taken = taken().unwrap();
         assert!(taken.contains(&one) && taken.contains(&two));
 
-        let mut ports = Ports::within(outside_of(kernels_range()));
+        let mut ports = Ports::within(outside_of(&kernels_range()));
         let first = ports.next_port().unwrap();
         let others: Vec<u16> = (first + 1..first + BLOCK_PORTS)
             .filter(|port| !taken.contains(port))
@@ -224,13 +225,13 @@ mod tests {
     #[test]
     fn ports_lie_outside_of_the_kernels_range_where_there_is_room() {
         for (range, wanted) in [
-            ((32_768, 60_999), (LOWEST, 32_768)),
-            ((1_024, 50_000), (50_001, u16::MAX)),
-            ((1_024, 65_000), (LOWEST, u16::MAX)),
-            ((12_000, 65_535), (LOWEST, u16::MAX)),
-            ((1, 2_000), (LOWEST + 1, u16::MAX)),
+            (32_768..=60_999, LOWEST..32_768),
+            (1_024..=50_000, 50_001..u16::MAX),
+            (1_024..=65_000, LOWEST..u16::MAX),
+            (12_000..=65_535, LOWEST..u16::MAX),
+            (1..=2_000, LOWEST + 1..u16::MAX),
         ] {
-            assert_eq!(outside_of(range), wanted, "{range:?}");
+            assert_eq!(outside_of(&range), wanted, "{range:?}");
         }
     }
 }

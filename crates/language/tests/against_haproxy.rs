@@ -70,7 +70,7 @@ const MISTAKES: &[(&str, &str)] = &[
 ];
 
 /// The results for the lines: by number, the first word or the error.
-type Made = BTreeMap<u32, String>;
+type LineResults = BTreeMap<u32, String>;
 
 fn random(state: &mut u64, below: usize) -> usize {
     *state ^= *state << 13;
@@ -98,7 +98,7 @@ fn file(state: &mut u64) -> Vec<u8> {
     text
 }
 
-fn haproxy(path: &std::path::Path) -> Made {
+fn haproxy(path: &std::path::Path) -> LineResults {
     let output = Command::new("haproxy")
         .args(["-c", "-f"])
         .arg(path)
@@ -107,7 +107,7 @@ fn haproxy(path: &std::path::Path) -> Made {
         .env("PATH", "/usr/local/sbin:/usr/sbin:/usr/bin")
         .output()
         .expect("haproxy was there a moment ago");
-    let mut made = Made::new();
+    let mut made = LineResults::new();
     for told in output.stderr.split(|b| *b == b'\n') {
         let told = told.escape_ascii().to_string();
         let Some((_, place)) = told.split_once(": config : parsing [") else {
@@ -134,7 +134,7 @@ fn haproxy(path: &std::path::Path) -> Made {
     made
 }
 
-fn ours(text: Vec<u8>) -> Made {
+fn ours(text: Vec<u8>) -> LineResults {
     let mut sources = SourceMap::default();
     let file = sources.add("x", text);
     let mut env = Environment::empty();
@@ -143,7 +143,7 @@ fn ours(text: Vec<u8>) -> Made {
     }
     let mut reader = Reader::new(vec![file], Facts::new("2.6.12"));
     let mut diagnostics = Diagnostics::default();
-    let mut made = Made::new();
+    let mut made = LineResults::new();
     while let Some(line) = reader.next(&sources, &env, &mut diagnostics) {
         if line.words[0].is("global") && reader.line_number() == 1 {
             continue;
@@ -151,7 +151,7 @@ fn ours(text: Vec<u8>) -> Made {
         let word = line.words[0].bytes.escape_ascii().to_string();
         made.insert(reader.line_number(), word);
     }
-    let mut errors = Made::new();
+    let mut errors = LineResults::new();
     for d in diagnostics.iter().filter(|d| d.severity == Severity::Error) {
         let at = sources.position(d.primary.expect("the reader tells where"));
         let told = format!("{} at {}", d.code.id, at.column);

@@ -30,13 +30,12 @@ pub fn number(config: &mut Config, older: &Config) {
         .filter(|proxy| !proxy.binds.is_empty())
     {
         let before = older.frontend(&proxy.name).map(|at| older.proxy(at));
-        let before = before.filter(|before| has_same_rules((config, proxy), (older, before)));
+        let before = before.filter(|before| has_same_rules(config, proxy, older, before));
         let new = LAST.fetch_add(1, Ordering::Relaxed) + 1;
         for (index, bind) in proxy.binds.iter().enumerate() {
             let same = before.and_then(|before| {
                 let is = |other: &&Bind| {
-                    other.address == bind.address
-                        && has_same_options((config, bind), (older, other))
+                    other.address == bind.address && has_same_options(config, bind, older, other)
                 };
                 // Several listeners of a proxy may have one address, on different interfaces.
                 let same = before.binds.get(index).filter(is);
@@ -53,7 +52,7 @@ pub fn number(config: &mut Config, older: &Config) {
 
 /// Returns whether two frontends have the same rules for connections and sessions, with the same
 /// ACLs and lists.
-fn has_same_rules((config, new): (&Config, &Proxy), (older, old): (&Config, &Proxy)) -> bool {
+fn has_same_rules(config: &Config, new: &Proxy, older: &Config, old: &Proxy) -> bool {
     let (new, old) = (lines(new), lines(old));
     let is_same = |(new, old): (&AdmissionLine, &AdmissionLine)| {
         new.is_same(&config.lists, old, &older.lists)
@@ -76,7 +75,7 @@ fn lines(proxy: &Proxy) -> Vec<AdmissionLine> {
 }
 
 /// Returns whether two listeners have the same options for a new connection.
-fn has_same_options((config, new): (&Config, &Bind), (older, old): (&Config, &Bind)) -> bool {
+fn has_same_options(config: &Config, new: &Bind, older: &Config, old: &Bind) -> bool {
     let is_tls = |bind: &Bind| bind.tls.is_some();
     let has_same_tls = || match (&new.tls_words, &old.tls_words) {
         (Some(new), Some(old)) if config.global.tls.bind == older.global.tls.bind => {

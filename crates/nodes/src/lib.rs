@@ -72,15 +72,16 @@ impl RevocableSocket {
     /// Replaces the result of an operation on a connection that the cluster has ended with the
     /// reason.
     fn checked<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        match self
+        if self
             .bond
             .as_ref()
             .is_some_and(ConnectionPermission::is_revoked)
         {
-            true => Poll::Ready(Err(io::Error::other(
+            Poll::Ready(Err(io::Error::other(
                 "the cluster no longer accepts its certificate",
-            ))),
-            false => polled,
+            )))
+        } else {
+            polled
         }
     }
 }

@@ -142,7 +142,7 @@ pub fn main<W: Work>(mut channel: Channel) -> ExitCode {
         _ => None,
     };
     match entry::first_of_role(&mut channel, first) {
-        Ok(((take, parcel), guard)) => match start::<W>(channel, guard, (&take, parcel)) {
+        Ok(((take, parcel), guard)) => match start::<W>(channel, guard, &take, parcel) {
             Some(running) => running.run(),
             None => ExitCode::FAILURE,
         },
@@ -154,7 +154,8 @@ pub fn main<W: Work>(mut channel: Channel) -> ExitCode {
 fn start<W: Work>(
     mut channel: Channel,
     guard: Option<Guard>,
-    (take, parcel): (&Take, Parcel<OwnedFd>),
+    take: &Take,
+    parcel: Parcel<OwnedFd>,
 ) -> Option<RoleLoop<W>> {
     let state = parcel.keep.as_ref();
     let state = state.and_then(|file| state_file::read(file.as_fd()));

@@ -200,14 +200,14 @@ pub fn add_to_list(
         (Some(payload), _) => payload,
         (None, Some(certificate)) => {
             let options = Default::default();
-            return store.add_to_list(list, certificate, (options, ""), Vec::new());
+            return store.add_to_list(list, certificate, options, "", Vec::new());
         }
         (None, None) => return refused(usage),
     };
     match sent_line(text, store) {
         Ok(line) => {
-            let options = (line.options, &*line.option_words);
-            store.add_to_list(list, &line.certificate, options, line.filters)
+            let words = &line.option_words;
+            store.add_to_list(list, &line.certificate, line.options, words, line.filters)
         }
         Err(why) => refused(format!("Can't edit the crt-list: {why}\n")),
     }

@@ -13,23 +13,23 @@ static IN_USE: Mutex<u64> = Mutex::new(0);
 static FREED: Condvar = Condvar::new();
 
 /// A thread index that no other test of this process uses.
-pub struct Lease(pub usize);
+pub struct ThreadIndex(pub usize);
 
-impl Default for Lease {
-    fn default() -> Lease {
+impl Default for ThreadIndex {
+    fn default() -> ThreadIndex {
         let mut used = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let free = (!*used).trailing_zeros() as usize;
             if free < THREADS_MAX {
                 *used |= 1 << free;
-                return Lease(free);
+                return ThreadIndex(free);
             }
             used = FREED.wait(used).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
-impl Drop for Lease {
+impl Drop for ThreadIndex {
     fn drop(&mut self) {
         *IN_USE.lock().unwrap_or_else(PoisonError::into_inner) &= !(1 << self.0);
         FREED.notify_one();
@@ -49,7 +49,7 @@ where
             stop(self.0);
         }
     }
-    let lease = Lease::default();
+    let lease = ThreadIndex::default();
     let output = Rc::new(RefCell::new(None));
     let place = Rc::clone(&output);
     let thread = lease.0;

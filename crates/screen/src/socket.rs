@@ -166,14 +166,15 @@ pub async fn forward_bytes<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    forward_while(browser, part, guard, (LOOK_EVERY, SILENT_MAX)).await;
+    forward_while(browser, part, guard, LOOK_EVERY, SILENT_MAX).await;
 }
 
 async fn forward_while<S>(
     mut browser: WebSocketStream<S>,
     part: UnixStream,
     guard: impl ScreenGuard,
-    (look_every, silent_max): (Duration, Duration),
+    look_every: Duration,
+    silent_max: Duration,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -363,7 +364,7 @@ mod tests {
         let (part, end) = UnixStream::pair().unwrap();
         let server = WebSocketStream::from_raw_socket(other, Role::Server, None).await;
         let guard = SignedOutGuard(Arc::clone(signed_out));
-        let carries = tokio::spawn(forward_while(server, part, guard, (look, SILENT)));
+        let carries = tokio::spawn(forward_while(server, part, guard, look, SILENT));
         let browser = WebSocketStream::from_raw_socket(own, Role::Client, None).await;
         (browser, end, carries)
     }

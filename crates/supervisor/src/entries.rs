@@ -29,9 +29,10 @@ impl Supervisor {
             return;
         }
         self.restore_entries();
-        let pause = match self.interfaces.is_entry_lost {
-            true => RETRY_EVERY,
-            false => CHECK_EVERY,
+        let pause = if self.interfaces.is_entry_lost {
+            RETRY_EVERY
+        } else {
+            CHECK_EVERY
         };
         self.interfaces.entries_due = Some(now + pause);
         self.replace_control_socket(now);

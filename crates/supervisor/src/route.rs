@@ -262,7 +262,7 @@ impl Supervisor {
                     let _ = role.send_numbered(ask, message, descriptors);
                 }
             }
-            Asks::Route(process, ask) => self.answer_route((process, ask), message, descriptors),
+            Asks::Route(process, ask) => self.answer_route(process, ask, message, descriptors),
         }
     }
 

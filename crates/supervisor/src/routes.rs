@@ -60,7 +60,8 @@ impl Supervisor {
     /// Sends a response to a process, if it still waits.
     pub(super) fn answer_route(
         &mut self,
-        (number, ask): (i32, u64),
+        number: i32,
+        ask: u64,
         message: &SupervisorMessage,
         descriptors: &[SharedFd],
     ) {

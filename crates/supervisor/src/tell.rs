@@ -396,10 +396,12 @@ pub fn restarts(voice: &mut MessagePrinter, wait: Duration, proxy: bool) {
         } else {
             format!("in {} s", wait.as_secs_f32())
         };
-        let with = match proxy {
-            true => ", with the same listeners",
-            false if wait.is_zero() => " with its previous state",
-            false => "",
+        let with = if proxy {
+            ", with the same listeners"
+        } else if wait.is_zero() {
+            " with its previous state"
+        } else {
+            ""
         };
         voice.notice(format_args!("restarting it {when}{with}"));
     }

@@ -345,7 +345,8 @@ impl Maker<'_> {
     fn add(
         &mut self,
         name: &str,
-        (group, line): (usize, &TlsLine),
+        group: usize,
+        line: &TlsLine,
         filters: &[SniFilter],
     ) -> Result<u32, AcceptorError> {
         let certified = self.stock.certificate(name)?;
@@ -374,7 +375,7 @@ impl Maker<'_> {
         let mut all = Vec::with_capacity(names.len());
         for name in names {
             let acceptor = self.acceptor;
-            all.push(self.add(name, (group, &acceptor.options.line), &[])?);
+            all.push(self.add(name, group, &acceptor.options.line, &[])?);
         }
         if default {
             all.iter().for_each(|at| self.state.index.add_default(*at));
@@ -391,7 +392,7 @@ impl Maker<'_> {
             } else {
                 self.group(&entry.options)?
             };
-            let at = self.add(&entry.certificate, (group, &entry.options), &entry.filters)?;
+            let at = self.add(&entry.certificate, group, &entry.options, &entry.filters)?;
             self.first.get_or_insert_with(|| vec![at]);
         }
         Ok(())

@@ -57,7 +57,7 @@ pub enum Purpose {
 
 /// An error with its position in the chain.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Failure {
+pub struct ChainError {
     /// Position in the chain. 0 is the presented certificate.
     pub depth: u8,
     pub code: u8,
@@ -85,7 +85,7 @@ struct Chain<'t> {
     certificates: Vec<Certificate>,
     /// Number of its certificates that come from the trusted CAs.
     believed: usize,
-    tell: &'t mut dyn FnMut(Failure) -> bool,
+    tell: &'t mut dyn FnMut(ChainError) -> bool,
 }
 
 /// Verifies a chain. Reports each error to `tell`, which returns whether it is ignored.
@@ -95,10 +95,10 @@ struct Chain<'t> {
 /// parsed stops it in any case.
 pub fn verify(
     question: &ChainVerificationInput<'_>,
-    tell: &mut dyn FnMut(Failure) -> bool,
+    tell: &mut dyn FnMut(ChainError) -> bool,
 ) -> Result<(), Stopped> {
     let Some(leaf) = Certificate::parse(question.leaf) else {
-        tell(Failure {
+        tell(ChainError {
             depth: 0,
             code: code::UNSPECIFIED,
         });
@@ -147,7 +147,7 @@ pub fn is_acceptable_to_openssl(
 
 impl Chain<'_> {
     fn fail(&mut self, depth: usize, code: u8) -> Result<(), Stopped> {
-        let failure = Failure {
+        let failure = ChainError {
             depth: u8::try_from(depth).unwrap_or(u8::MAX),
             code,
         };

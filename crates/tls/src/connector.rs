@@ -3,7 +3,7 @@
 
 use super::authorities::Authorities;
 use super::build::{self, BuildError};
-use super::chain::{Failure, Purpose, code};
+use super::chain::{ChainError, Purpose, code};
 use super::ignore::IgnoredErrors;
 use super::revocation::Revocations;
 use super::store::{ConfigLocation, Dependent, Missing, Prepared, Stock};
@@ -65,7 +65,7 @@ pub struct BadName;
 
 /// A set of settings with its configuration.
 #[derive(Debug)]
-struct Made {
+struct BuiltConfig {
     settings: ClientSettings,
     config: Arc<ClientConfig>,
 }
@@ -85,7 +85,7 @@ pub struct Connector {
     is_removed: AtomicBool,
     location: ConfigLocation,
     files: ServerLineFiles,
-    made: RwLock<Arc<Made>>,
+    made: RwLock<Arc<BuiltConfig>>,
 }
 
 impl PartialEq for Connector {
@@ -103,7 +103,7 @@ impl Connector {
             is_removed: AtomicBool::new(false),
             location: ConfigLocation::default(),
             files: ServerLineFiles::default(),
-            made: RwLock::new(Arc::new(Made { settings, config })),
+            made: RwLock::new(Arc::new(BuiltConfig { settings, config })),
         })
     }
 
@@ -127,7 +127,7 @@ impl Connector {
         self.is_removed.store(true, Ordering::Relaxed);
     }
 
-    fn made(&self) -> Arc<Made> {
+    fn made(&self) -> Arc<BuiltConfig> {
         let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&made)
     }
@@ -149,7 +149,7 @@ impl Connector {
     }
 
     /// Replaces the settings of future connections.
-    fn install(&self, new: Made) {
+    fn install(&self, new: BuiltConfig) {
         let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
         *made = Arc::new(new);
     }
@@ -190,7 +190,9 @@ impl Dependent for Connector {
         }
         let config = client_config(&settings).map_err(|error| error.to_string())?;
         let config = Arc::new(config);
-        Ok(Box::new(move || self.install(Made { settings, config })))
+        Ok(Box::new(move || {
+            self.install(BuiltConfig { settings, config })
+        }))
     }
 
     fn certificate_uses(&self, name: &str) -> usize {
@@ -327,7 +329,7 @@ impl ServerCertVerifier for ServerVerifier {
         if wanted.is_none_or(|name| hostname::is_valid_for(end_entity, name)) {
             return Ok(ServerCertVerified::assertion());
         }
-        let failure = Failure {
+        let failure = ChainError {
             depth: 0,
             code: code::HOSTNAME_MISMATCH,
         };

@@ -245,7 +245,7 @@ mod tests {
             "34 SSL handshake failure error:0A00017A:SSL routines::wrong curve"
         );
         let refused = |depth| {
-            let failure = chain::Failure { depth, code: 10 };
+            let failure = chain::ChainError { depth, code: 10 };
             let verified = Verified {
                 refused: Some(failure),
                 ..Verified::default()

@@ -8,7 +8,7 @@
 
 use super::authorities::Authorities;
 use super::certificate::Certificate;
-use super::chain::{self, ChainVerificationInput, Failure, Purpose, code};
+use super::chain::{self, ChainError, ChainVerificationInput, Purpose, code};
 use super::der::{Der, SEQUENCE};
 use super::describe;
 use super::ignore::IgnoredErrors;
@@ -34,13 +34,13 @@ pub struct Verified {
     /// True if a certificate was presented and checked.
     pub verified: bool,
     /// First error above the presented certificate (`ssl_c_ca_err`), with its depth.
-    pub authority: Option<Failure>,
+    pub authority: Option<ChainError>,
     /// First error of the presented certificate itself (`ssl_c_err`).
-    pub own: Option<Failure>,
+    pub own: Option<ChainError>,
     /// Last error, ignored or not.
-    pub last: Option<Failure>,
+    pub last: Option<ChainError>,
     /// Error for which the connection was refused (`ssl_fc_err`, logs).
-    pub refused: Option<Failure>,
+    pub refused: Option<ChainError>,
 }
 
 impl Verified {
@@ -51,7 +51,7 @@ impl Verified {
 }
 
 /// An error without a specific number.
-const UNKNOWN: Failure = Failure {
+const UNKNOWN: ChainError = ChainError {
     depth: 0,
     code: code::UNSPECIFIED,
 };
@@ -198,7 +198,7 @@ impl Belief {
         outcome: &mut Verified,
     ) -> bool {
         let mut told = 0;
-        let mut tell = |failure: Failure| {
+        let mut tell = |failure: ChainError| {
             told += 1;
             self.passes(failure, outcome)
         };
@@ -216,7 +216,7 @@ impl Belief {
     }
 
     /// Notes an error. Returns whether it is ignored.
-    pub fn passes(&self, failure: Failure, outcome: &mut Verified) -> bool {
+    pub fn passes(&self, failure: ChainError, outcome: &mut Verified) -> bool {
         let (first, ignored) = match failure.depth {
             0 => (&mut outcome.own, self.crt_ignore),
             _ => (&mut outcome.authority, self.ca_ignore),
@@ -263,7 +263,7 @@ fn check_openssl_rules(
 }
 
 /// Notes an error of a certificate that was otherwise trusted.
-pub(super) fn note_refused(failure: Failure) {
+pub(super) fn note_refused(failure: ChainError) {
     let mut outcome = CURRENT.get();
     outcome.own.get_or_insert(failure);
     outcome.last = Some(failure);

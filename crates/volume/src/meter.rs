@@ -1,7 +1,7 @@
 //! I/O counters of a served volume. The volume's thread updates them, and reports read them.
 
 use crate::disk::{Completion, Failure, Operation, Token};
-use crate::export::{Counters, Tenure};
+use crate::export::{ExportCounters, Tenure};
 use part::latency::Latency;
 use part::report::{Event, Moment};
 use rustix::io::Errno;
@@ -128,7 +128,7 @@ impl Meter {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_clients(&self, clients: usize, counters: Counters) {
+    pub(crate) fn set_clients(&self, clients: usize, counters: ExportCounters) {
         self.clients.store(clients, Ordering::Relaxed);
         self.accepted.store(counters.accepted, Ordering::Relaxed);
         self.refused.store(counters.refused, Ordering::Relaxed);

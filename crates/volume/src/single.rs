@@ -2,7 +2,7 @@
 //! target is open without direct I/O, I/O goes through the page cache.
 
 use crate::disk::{BackingFile, Completion, Disk, DiskError, Pool, Preference};
-use crate::export::{Export, KEYS, Listener, Tenure};
+use crate::export::{Export, ExportListener, KEYS, Tenure};
 use crate::meter::{Meter, Stopwatch};
 use crate::overwrite::OverwriteMark;
 use crate::stream::wait;
@@ -90,7 +90,7 @@ impl Single {
     pub fn new(
         target: &BackingFile,
         export: nbd::Export,
-        listeners: Vec<Listener>,
+        listeners: Vec<ExportListener>,
         prefers: Preference,
     ) -> Result<Single, ServeError> {
         Single::checked(target, export, listeners, prefers, None)
@@ -104,7 +104,7 @@ impl Single {
     pub fn checked(
         target: &BackingFile,
         export: nbd::Export,
-        listeners: Vec<Listener>,
+        listeners: Vec<ExportListener>,
         prefers: Preference,
         sums: Option<(Area, u64, Arc<Tally>)>,
     ) -> Result<Single, ServeError> {
@@ -112,7 +112,7 @@ impl Single {
         let pool = Pool::new()?;
         let mut disk = Disk::new(target, &pool, prefers)?;
         let disk = match sums {
-            Some((area, rate, tally)) => Checked::with(disk, area, &pool, prefers, (rate, tally))?,
+            Some((area, rate, tally)) => Checked::with(disk, area, &pool, prefers, rate, tally)?,
             None => {
                 if !target.is_direct() {
                     disk.use_cache(target);

@@ -30,7 +30,8 @@ impl TrustedNodes {
     pub fn new(
         me: String,
         addresses: BTreeMap<String, Vec<IpAddr>>,
-        (client, server): (Arc<ClientConfig>, Arc<ServerConfig>),
+        client: Arc<ClientConfig>,
+        server: Arc<ServerConfig>,
         node_of: NodeOf,
     ) -> TrustedNodes {
         TrustedNodes {

@@ -1,6 +1,6 @@
 //! The cases: the faults of the pair, and the values that are measured.
 
-use super::site::{Side, Site};
+use super::site::{AddressProgram, Site};
 use crate::comparison::Error;
 use crate::comparison::{Sample, Unit};
 use lab::{BusyProcessors, Signal, WatcherResults};
@@ -63,7 +63,7 @@ impl crate::comparison::Case for Case {
 
 impl Case {
     /// Runs one turn of one side.
-    pub fn turn(self, side: &Side) -> Result<Vec<Sample>, Error> {
+    pub fn turn(self, side: &AddressProgram) -> Result<Vec<Sample>, Error> {
         let advert = if self == Case::SlowStop { SLOW } else { FAST };
         let mut site = match self {
             Case::Failover | Case::Drain => Site::whole(side, advert)?,
@@ -114,7 +114,7 @@ fn stop(site: &mut Site, row: &'static str) -> Result<Vec<Sample>, Error> {
 }
 
 /// A planned move. keepalived has none but the clean stop.
-fn hand_over(site: &mut Site, side: &Side) -> Result<Vec<Sample>, Error> {
+fn hand_over(site: &mut Site, side: &AddressProgram) -> Result<Vec<Sample>, Error> {
     move_away(site, side, "VI_1")?;
     site.wait_for("beta", "the second machine takes over")?;
     let seen = site.seen();
@@ -125,7 +125,7 @@ fn hand_over(site: &mut Site, side: &Side) -> Result<Vec<Sample>, Error> {
     ])
 }
 
-fn move_away(site: &Site, side: &Side, name: &str) -> Result<(), Error> {
+fn move_away(site: &Site, side: &AddressProgram, name: &str) -> Result<(), Error> {
     if side.ours {
         let mut command = Command::new(&side.program);
         command
@@ -140,7 +140,7 @@ fn move_away(site: &Site, side: &Side, name: &str) -> Result<(), Error> {
 }
 
 /// Runs the hand-over with proxies, while requests are in progress.
-fn drain(site: &mut Site, side: &Side) -> Result<Vec<Sample>, Error> {
+fn drain(site: &mut Site, side: &AddressProgram) -> Result<Vec<Sample>, Error> {
     let slow = site.slow_clients();
     site.pass(DRAIN_BEFORE);
     move_away(site, side, "www")?;

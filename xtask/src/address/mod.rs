@@ -11,7 +11,7 @@ mod whole;
 
 use crate::comparison::{self, Case as _, Error, Table};
 use options::Options;
-use site::Side;
+use site::AddressProgram;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -28,7 +28,7 @@ fn run(options: &Options) -> Result<bool, Error> {
     options.look()?;
     let sides =
         [("keepalived", &options.left), ("evenkeel", &options.right)].map(|(label, program)| {
-            Side {
+            AddressProgram {
                 label,
                 program: program.clone(),
                 // Under its own name it has to be told whose flags are meant.
@@ -56,8 +56,8 @@ fn run(options: &Options) -> Result<bool, Error> {
     Ok(good)
 }
 
-fn heading(options: &Options, sides: &[Side]) -> String {
-    let versions: Vec<String> = sides.iter().filter_map(Side::version).collect();
+fn heading(options: &Options, sides: &[AddressProgram]) -> String {
+    let versions: Vec<String> = sides.iter().filter_map(AddressProgram::version).collect();
     format!(
         "Two machines and a client in network namespaces. Both programs use the same \
          `keepalived.conf`, with an advert interval of 0.01 s unless a row names another one. In \

@@ -25,13 +25,13 @@ pub const STEADY_LOOKS: usize = 60;
 
 /// A program that keeps addresses.
 #[derive(Clone, Debug)]
-pub struct Side {
+pub struct AddressProgram {
     pub label: &'static str,
     pub program: PathBuf,
     pub ours: bool,
 }
 
-impl Side {
+impl AddressProgram {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         if self.ours {
@@ -105,7 +105,7 @@ pub struct Site {
 
 impl Site {
     /// Waits until the first machine serves steadily.
-    pub fn start(side: &Side, advert: &str) -> Result<Site, Error> {
+    pub fn start(side: &AddressProgram, advert: &str) -> Result<Site, Error> {
         let lab = Lab::new("bench")?;
         let lan = lab.switch("lan")?;
         let client = lab.host("client")?;
@@ -187,7 +187,7 @@ impl Site {
 
 /// Starts a keeper of addresses.
 pub fn run(
-    side: &Side,
+    side: &AddressProgram,
     host: &LabHost,
     scratch: &ScratchDirectory,
     advert: &str,

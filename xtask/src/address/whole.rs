@@ -2,7 +2,7 @@
 //! second at a server behind it. Evenkeel runs one file of its own language on both machines;
 //! keepalived runs together with HAProxy, with the sysctl that this needs.
 
-use super::site::{ADDRESS, Node, READY_TIMEOUT, STEADY_LOOKS, Side, Site, output};
+use super::site::{ADDRESS, AddressProgram, Node, READY_TIMEOUT, STEADY_LOOKS, Site, output};
 use crate::comparison::Error;
 use lab::{
     Behaviour, Failure, Lab, LabHost, OriginServer, Pace, Probe, ScratchDirectory, Watcher,
@@ -57,7 +57,7 @@ virtual-ip www
 
 impl Site {
     /// Waits until the first machine serves steadily and the second one is backup.
-    pub fn whole(side: &Side, advert: &str) -> Result<Site, Error> {
+    pub fn whole(side: &AddressProgram, advert: &str) -> Result<Site, Error> {
         let lab = Lab::new("bench")?;
         let lan = lab.switch("lan")?;
         let client = lab.host("client")?;

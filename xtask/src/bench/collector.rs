@@ -4,7 +4,7 @@
 
 use std::net::{Ipv4Addr, UdpSocket};
 
-use super::error::Error;
+use super::error::BenchError;
 
 /// Longest line that is evaluated.
 const LINE_BYTES_MAX: usize = 2048;
@@ -22,8 +22,8 @@ pub struct Collector {
 
 impl Collector {
     /// A socket of its own.
-    pub fn open() -> Result<Self, Error> {
-        let failed = Error::system::<std::io::Error>("opening the socket of the log");
+    pub fn open() -> Result<Self, BenchError> {
+        let failed = BenchError::system::<std::io::Error>("opening the socket of the log");
         let open = || {
             let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
             socket.set_nonblocking(true)?;

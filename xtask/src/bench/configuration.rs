@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use lab::pki::{Authority, KeyKind, Leaf};
 
-use super::error::Error;
+use super::error::BenchError;
 use super::map::Lookup;
 use super::secure::Key;
 
@@ -66,7 +66,7 @@ pub enum File {
 
 impl File {
     /// Writes the file into `folder`.
-    pub fn write(self, folder: &Path) -> Result<PathBuf, Error> {
+    pub fn write(self, folder: &Path) -> Result<PathBuf, BenchError> {
         let (name, text) = match self {
             Self::Http => ("http.cfg", HTTP.replace(TUNE_LINE, "\n")),
             Self::HttpLargeBuffers => (
@@ -91,26 +91,26 @@ impl File {
             ),
         };
         let path = folder.join(name);
-        fs::write(&path, text).map_err(Error::file("writing", &path))?;
+        fs::write(&path, text).map_err(BenchError::file("writing", &path))?;
         Ok(path)
     }
 }
 
 /// Writes a file for nginx that corresponds to [`File::Https`], with its ports. nginx's own files
 /// are below `folder`.
-pub fn write_nginx(key: Key, folder: &Path, port: u16, origin: u16) -> Result<PathBuf, Error> {
+pub fn write_nginx(key: Key, folder: &Path, port: u16, origin: u16) -> Result<PathBuf, BenchError> {
     let text = NGINX
         .replace("@CERTIFICATE@", &certificate(key, folder)?)
         .replace("@FOLDER@", &folder.display().to_string())
         .replace("@PORT@", &port.to_string())
         .replace("@ORIGIN_PORT@", &origin.to_string());
     let path = folder.join("nginx.conf");
-    fs::write(&path, text).map_err(Error::file("writing", &path))?;
+    fs::write(&path, text).map_err(BenchError::file("writing", &path))?;
     Ok(path)
 }
 
 /// The path of a certificate with its key, which is made when it is not there.
-fn certificate(key: Key, folder: &Path) -> Result<String, Error> {
+fn certificate(key: Key, folder: &Path) -> Result<String, BenchError> {
     let (name, kind) = match key {
         Key::Ecdsa => ("ecdsa.pem", KeyKind::Ecdsa),
         Key::Rsa => ("rsa.pem", KeyKind::Rsa2048),
@@ -122,9 +122,9 @@ fn certificate(key: Key, folder: &Path) -> Result<String, Error> {
             key: kind,
             ..Leaf::default()
         };
-        let authority = Authority::new("Bench").map_err(Error::Laboratory)?;
-        let issued = authority.issue(&leaf).map_err(Error::Laboratory)?;
-        fs::write(&path, issued.bundle()).map_err(Error::file("writing", &path))?;
+        let authority = Authority::new("Bench").map_err(BenchError::Laboratory)?;
+        let issued = authority.issue(&leaf).map_err(BenchError::Laboratory)?;
+        fs::write(&path, issued.bundle()).map_err(BenchError::file("writing", &path))?;
     }
     Ok(path.display().to_string())
 }

@@ -10,7 +10,7 @@ use super::http2;
 
 /// Reason why a benchmark, or one of its cases, stopped.
 #[derive(Debug)]
-pub enum Error {
+pub enum BenchError {
     /// An argument of `cargo xtask bench` that lexopt refuses.
     Arguments(lexopt::Error),
     /// A case that does not exist.
@@ -80,7 +80,10 @@ pub enum Error {
     /// Certificates or clients could not be prepared.
     Laboratory(lab::LabError),
     /// Any other error, while that side was measured.
-    Side { label: String, source: Box<Error> },
+    Side {
+        label: String,
+        source: Box<BenchError>,
+    },
     /// Nothing arrived for a long time.
     Stalled { outstanding: u64, seconds: u64 },
     /// The origin served another number of requests than the client made.
@@ -95,7 +98,7 @@ pub enum Error {
     Incomplete,
 }
 
-impl Error {
+impl BenchError {
     /// For `map_err`: the system call that `doing` names failed.
     pub fn system<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::System {
@@ -114,7 +117,7 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for BenchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Arguments(source) => write!(f, "{source} (--help shows the options)"),
@@ -155,7 +158,7 @@ impl fmt::Display for Error {
     }
 }
 
-impl Error {
+impl BenchError {
     /// The part of Display for what happens while a case runs.
     fn fmt_measuring(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -250,7 +253,7 @@ fn write_stderr(f: &mut fmt::Formatter<'_>, stderr: &str) -> fmt::Result {
     Ok(())
 }
 
-impl std::error::Error for Error {
+impl std::error::Error for BenchError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Arguments(source) => Some(source),
@@ -265,7 +268,7 @@ impl std::error::Error for Error {
     }
 }
 
-impl From<lexopt::Error> for Error {
+impl From<lexopt::Error> for BenchError {
     fn from(source: lexopt::Error) -> Self {
         Self::Arguments(source)
     }

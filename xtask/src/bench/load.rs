@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use super::answer::{Expected, Fault, Reader};
-use super::error::Error;
+use super::error::BenchError;
 
 /// Events taken by one wait.
 const EVENTS_MAX: usize = 256;
@@ -107,9 +107,9 @@ pub struct Generator<'a> {
 
 impl<'a> Generator<'a> {
     /// Clients without a connection yet.
-    pub fn new(job: Job<'a>) -> Result<Self, Error> {
+    pub fn new(job: Job<'a>) -> Result<Self, BenchError> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
-            .map_err(Error::system("creating an epoll descriptor"))?;
+            .map_err(BenchError::system("creating an epoll descriptor"))?;
         let empty = epoll::Event {
             flags: EventFlags::empty(),
             data: EventData::new_u64(0),
@@ -138,7 +138,7 @@ impl<'a> Generator<'a> {
 
     /// Makes exactly `requests` requests over `connections` connections, each
     /// connection busy all the time.
-    pub fn run(&mut self, requests: u64, connections: usize) -> Result<(), Error> {
+    pub fn run(&mut self, requests: u64, connections: usize) -> Result<(), BenchError> {
         self.extend(connections);
         let pace = Pace {
             order: Order::Same,
@@ -152,7 +152,7 @@ impl<'a> Generator<'a> {
 
     /// Raises the number of idle connections to `connections`, with one request
     /// on each new one.
-    pub fn raise_idle(&mut self, connections: usize) -> Result<(), Error> {
+    pub fn raise_idle(&mut self, connections: usize) -> Result<(), BenchError> {
         let before = self.connections.len();
         self.extend(connections);
         let requests = self.connections.len().saturating_sub(before) as u64;
@@ -167,19 +167,19 @@ impl<'a> Generator<'a> {
     }
 
     /// Fails when a connection that should be idle got bytes or its end.
-    pub fn verify_idle(&mut self) -> Result<(), Error> {
+    pub fn verify_idle(&mut self) -> Result<(), BenchError> {
         let now = Timespec {
             tv_sec: 0,
             tv_nsec: 0,
         };
         let count = epoll::wait(&self.epoll, &mut self.events[..], Some(&now))
-            .map_err(Error::system("waiting for events"))?;
+            .map_err(BenchError::system("waiting for events"))?;
         for event in &self.events[..count] {
             let bad = EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
             let flags = event.flags;
             if flags.intersects(bad) {
                 let connection = event.data.u64() as usize;
-                return Err(Error::Answer {
+                return Err(BenchError::Answer {
                     connection,
                     fault: Fault::ClosedIdle,
                 });
@@ -198,7 +198,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    fn drive(&mut self, mut pace: Pace, concurrent: usize) -> Result<(), Error> {
+    fn drive(&mut self, mut pace: Pace, concurrent: usize) -> Result<(), BenchError> {
         let first = pace.requests.min(concurrent as u64);
         while pace.started < first {
             self.start(pace.fresh)?;
@@ -213,14 +213,14 @@ impl<'a> Generator<'a> {
             let count = match epoll::wait(&self.epoll, &mut self.events[..], Some(&patience)) {
                 Ok(0) => {
                     let outstanding = pace.started - pace.completed;
-                    return Err(Error::Stalled {
+                    return Err(BenchError::Stalled {
                         outstanding,
                         seconds: STALL_SECONDS,
                     });
                 }
                 Ok(count) => count,
                 Err(Errno::INTR) => continue,
-                Err(error) => return Err(Error::system("waiting for events")(error)),
+                Err(error) => return Err(BenchError::system("waiting for events")(error)),
             };
             for at in 0..count {
                 let event = self.events[at];
@@ -231,9 +231,9 @@ impl<'a> Generator<'a> {
     }
 
     /// Begins a request on a connection, which is opened if it must.
-    fn start(&mut self, index: usize) -> Result<(), Error> {
+    fn start(&mut self, index: usize) -> Result<(), BenchError> {
         let failed = |doing| {
-            move |errno: Errno| Error::Connection {
+            move |errno: Errno| BenchError::Connection {
                 connection: index,
                 doing,
                 source: errno.into(),
@@ -268,8 +268,8 @@ impl<'a> Generator<'a> {
         Ok(())
     }
 
-    fn send(&mut self, index: usize) -> Result<(), Error> {
-        let failed = |source: Errno| Error::Connection {
+    fn send(&mut self, index: usize) -> Result<(), BenchError> {
+        let failed = |source: Errno| BenchError::Connection {
             connection: index,
             doing: "sending a request",
             source: source.into(),
@@ -290,8 +290,8 @@ impl<'a> Generator<'a> {
         }
     }
 
-    fn pass(&mut self, index: usize, flags: EventFlags, pace: &mut Pace) -> Result<(), Error> {
-        let fault = |fault| Error::Answer {
+    fn pass(&mut self, index: usize, flags: EventFlags, pace: &mut Pace) -> Result<(), BenchError> {
+        let fault = |fault| BenchError::Answer {
             connection: index,
             fault,
         };
@@ -329,7 +329,7 @@ impl<'a> Generator<'a> {
 
     /// Reads the available bytes. Returns true when the request is finished: the response is
     /// complete and, on a connection for one request, its end was seen.
-    fn read(&mut self, index: usize, ended: bool) -> Result<bool, Error> {
+    fn read(&mut self, index: usize, ended: bool) -> Result<bool, BenchError> {
         let expected = Expected {
             gzip: self.job.gzip,
             body: self.job.body,
@@ -345,14 +345,14 @@ impl<'a> Generator<'a> {
                 Err(Errno::AGAIN) => return Ok(false),
                 Err(Errno::INTR) => continue,
                 Err(errno) => {
-                    return Err(Error::Connection {
+                    return Err(BenchError::Connection {
                         connection: index,
                         doing: "receiving an answer",
                         source: errno.into(),
                     });
                 }
             };
-            let fault = |fault| Error::Answer {
+            let fault = |fault| BenchError::Answer {
                 connection: index,
                 fault,
             };
@@ -429,7 +429,7 @@ mod tests {
         let mut generator = Generator::new(wrong).expect("a generator");
         let error = generator.run(1, 1).expect_err("no rules, so refused");
         assert!(
-            matches!(error, Error::Answer { fault: Fault::Status(code), .. } if &code == b"400")
+            matches!(error, BenchError::Answer { fault: Fault::Status(code), .. } if &code == b"400")
         );
     }
 }

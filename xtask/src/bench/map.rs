@@ -5,7 +5,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use super::error::Error;
+use super::error::BenchError;
 
 const TEMPLATE: &str = include_str!("configuration/map.cfg");
 
@@ -64,7 +64,7 @@ impl Lookup {
     }
 
     /// Writes a map with so many entries and the file that uses it.
-    pub fn write(self, entries: usize, folder: &Path) -> Result<PathBuf, Error> {
+    pub fn write(self, entries: usize, folder: &Path) -> Result<PathBuf, BenchError> {
         let name = self.converter();
         let map = folder.join(format!("{name}-{entries}.map"));
         let mut text = String::new();
@@ -72,7 +72,7 @@ impl Lookup {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{} value{entry}", self.key(entry));
         }
-        fs::write(&map, text).map_err(Error::file("writing", &map))?;
+        fs::write(&map, text).map_err(BenchError::file("writing", &map))?;
         let numbers = match self {
             Self::Network => entries * ADDRESSES_A_NETWORK,
             _ => entries,
@@ -83,7 +83,7 @@ impl Lookup {
             .replace("@CONVERTER@", name)
             .replace("@MAP@", &map.display().to_string());
         let path = folder.join(format!("{name}-{entries}.cfg"));
-        fs::write(&path, text).map_err(Error::file("writing", &path))?;
+        fs::write(&path, text).map_err(BenchError::file("writing", &path))?;
         Ok(path)
     }
 }

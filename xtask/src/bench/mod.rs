@@ -33,7 +33,7 @@ use std::time::Instant;
 
 use case::Case;
 use collector::Collector;
-use error::Error;
+use error::BenchError;
 use options::{Asked, Options};
 use origin::Origin;
 use process::{Cores, Side};
@@ -68,9 +68,9 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 struct Scratch(PathBuf);
 
 impl Scratch {
-    fn create() -> Result<Self, Error> {
+    fn create() -> Result<Self, BenchError> {
         let path = std::env::temp_dir().join(format!("evenkeel-bench-{}", std::process::id()));
-        fs::create_dir(&path).map_err(Error::file("creating", &path))?;
+        fs::create_dir(&path).map_err(BenchError::file("creating", &path))?;
         Ok(Self(path))
     }
 }
@@ -82,7 +82,7 @@ impl Drop for Scratch {
     }
 }
 
-fn run(options: &Options) -> Result<ExitCode, Error> {
+fn run(options: &Options) -> Result<ExitCode, BenchError> {
     let cores = Cores::of_this_process()?;
     process::raise_descriptor_limit(cases::DESCRIPTORS_NEEDED)?;
     let mut notes: Vec<String> = Vec::new();
@@ -126,7 +126,7 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
     }
     if let Some(document) = &options.document {
         if failed {
-            return Err(Error::Incomplete);
+            return Err(BenchError::Incomplete);
         }
         let block = document_block(&table, &notes, &sides, options.rounds);
         table::write_between_markers(document, &block)?;
@@ -144,11 +144,11 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
 }
 
 /// Prepares the programs, each in its own directory; without nginx a note says so.
-fn prepare(options: &Options, folder: &Path, notes: &mut Vec<String>) -> Result<Sides, Error> {
+fn prepare(options: &Options, folder: &Path, notes: &mut Vec<String>) -> Result<Sides, BenchError> {
     let (left_label, right_label) = options.labels();
     let nginx = folder.join("nginx");
     let nginx = match Side::prepare_as("nginx", "nginx".to_owned(), &options.nginx, &nginx) {
-        Err(Error::MissingProgram { .. }) => {
+        Err(BenchError::MissingProgram { .. }) => {
             notes.push("nginx is not there: TLS is compared with haproxy only".to_owned());
             None
         }
@@ -167,7 +167,7 @@ fn measure(
     sides: &Sides,
     rounds: usize,
     notes: &mut Vec<String>,
-) -> Result<Vec<Row>, Error> {
+) -> Result<Vec<Row>, BenchError> {
     let configuration = case.configuration(bench)?;
     let mut rows: Vec<Row> = case.metrics.iter().map(Row::new).collect();
     let measured = case.sides(sides);

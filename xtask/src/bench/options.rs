@@ -8,7 +8,7 @@ use lexopt::prelude::{Long, Short, ValueExt};
 
 use super::case::Case;
 use super::cases::CASES;
-use super::error::Error;
+use super::error::BenchError;
 
 pub const HELP: &str = "\
 Compares the CPU time per request and the memory of haproxy and evenkeel.
@@ -89,7 +89,7 @@ pub fn evenkeel() -> PathBuf {
 }
 
 /// Reads the arguments behind `bench`.
-pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Asked, Error> {
+pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Asked, BenchError> {
     let mut cases: Vec<&'static Case> = Vec::new();
     let mut rounds = None;
     let mut write = false;
@@ -110,7 +110,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Asked, Error> 
             Long("case") => {
                 let name = parser.value()?.string()?;
                 let case = CASES.iter().find(|case| case.name == name);
-                cases.push(case.ok_or(Error::NoSuchCase { name })?);
+                cases.push(case.ok_or(BenchError::NoSuchCase { name })?);
             }
             Long("rounds") => rounds = Some(parser.value()?.parse_with(rounds_of)?),
             Long("quick") => options.quick = true,
@@ -130,7 +130,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Asked, Error> 
         // Numbers for readers are complete and taken with patience.
         for (given, first) in [(options.quick, "--quick"), (!cases.is_empty(), "--case")] {
             if given {
-                return Err(Error::Conflict {
+                return Err(BenchError::Conflict {
                     first,
                     second: "--write",
                 });
@@ -172,7 +172,7 @@ pub fn list() -> String {
 mod tests {
     use super::*;
 
-    fn parsed(arguments: &[&str]) -> Result<Asked, Error> {
+    fn parsed(arguments: &[&str]) -> Result<Asked, BenchError> {
         parse(arguments.iter().map(OsString::from))
     }
 
@@ -199,17 +199,17 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         assert!(matches!(
             parsed(&["--case", "nothing"]),
-            Err(Error::NoSuchCase { .. })
+            Err(BenchError::NoSuchCase { .. })
         ));
         assert!(matches!(
             parsed(&["--rounds", "0"]),
-            Err(Error::Arguments(_))
+            Err(BenchError::Arguments(_))
         ));
         assert!(matches!(
             parsed(&["--quick", "--write"]),
-            Err(Error::Conflict { .. })
+            Err(BenchError::Conflict { .. })
         ));
-        assert!(matches!(parsed(&["more"]), Err(Error::Arguments(_))));
+        assert!(matches!(parsed(&["more"]), Err(BenchError::Arguments(_))));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
 use super::answer;
-use super::error::Error;
+use super::error::BenchError;
 use super::process::pin;
 
 pub const BODY_SIZES_BYTES: [usize; 3] = [100, 16 * 1024, 1024 * 1024];
@@ -111,21 +111,23 @@ pub struct Origin {
 
 impl Origin {
     /// Starts the thread, on one core where that is given.
-    pub fn start(body: &[u8], core: Option<usize>) -> Result<Self, Error> {
+    pub fn start(body: &[u8], core: Option<usize>) -> Result<Self, BenchError> {
         let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))
-            .map_err(Error::system("binding the origin server"))?;
+            .map_err(BenchError::system("binding the origin server"))?;
         let port = listener
             .local_addr()
-            .map_err(Error::system("asking for the port of the origin server"))?
+            .map_err(BenchError::system(
+                "asking for the port of the origin server",
+            ))?
             .port();
         // std listens with a short queue; a proxy may connect faster than this
         // thread gets its turn.
-        rustix::net::listen(&listener, 4096).map_err(Error::system("listening"))?;
+        rustix::net::listen(&listener, 4096).map_err(BenchError::system("listening"))?;
         listener
             .set_nonblocking(true)
-            .map_err(Error::system("preparing the origin server"))?;
+            .map_err(BenchError::system("preparing the origin server"))?;
         let stop = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)
-            .map_err(Error::system("creating an eventfd"))?;
+            .map_err(BenchError::system("creating an eventfd"))?;
         let stop = Arc::new(stop);
         let served = Arc::new(AtomicU64::new(0));
         let mut server = Server::new(listener, &stop, body, Arc::clone(&served))?;
@@ -136,7 +138,7 @@ impl Origin {
                     eprintln!("bench: the origin server stopped: {error}");
                 }
             })
-            .map_err(Error::system("starting the origin server"))?;
+            .map_err(BenchError::system("starting the origin server"))?;
         Ok(Self {
             port,
             served,
@@ -197,9 +199,9 @@ impl Server {
         stop: &OwnedFd,
         body: &[u8],
         served: Arc<AtomicU64>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, BenchError> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
-            .map_err(Error::system("creating an epoll descriptor"))?;
+            .map_err(BenchError::system("creating an epoll descriptor"))?;
         for (result, name) in [
             (
                 epoll::add(
@@ -215,7 +217,7 @@ impl Server {
                 "stop",
             ),
         ] {
-            result.map_err(Error::system(if name == "stop" {
+            result.map_err(BenchError::system(if name == "stop" {
                 "watching the eventfd"
             } else {
                 "watching the listener"
@@ -237,7 +239,7 @@ impl Server {
         })
     }
 
-    fn serve(&mut self) -> Result<(), Error> {
+    fn serve(&mut self) -> Result<(), BenchError> {
         let empty = epoll::Event {
             flags: EventFlags::empty(),
             data: EventData::new_u64(0),
@@ -247,7 +249,7 @@ impl Server {
             let count = match epoll::wait(&self.epoll, &mut events[..], None) {
                 Ok(count) => count,
                 Err(Errno::INTR) => continue,
-                Err(error) => return Err(Error::system("waiting for events")(error)),
+                Err(error) => return Err(BenchError::system("waiting for events")(error)),
             };
             for event in &events[..count] {
                 match event.data.u64() {
@@ -259,17 +261,17 @@ impl Server {
         }
     }
 
-    fn accept(&mut self) -> Result<(), Error> {
+    fn accept(&mut self) -> Result<(), BenchError> {
         while self.connections.len() - self.free.len() < CONNECTIONS_MAX {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             let socket = match rustix::net::accept_with(&self.listener, flags) {
                 Ok(socket) => socket,
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(Errno::CONNABORTED | Errno::INTR) => continue,
-                Err(error) => return Err(Error::system("accepting a connection")(error)),
+                Err(error) => return Err(BenchError::system("accepting a connection")(error)),
             };
             rustix::net::sockopt::set_tcp_nodelay(&socket, true)
-                .map_err(Error::system("setting TCP_NODELAY"))?;
+                .map_err(BenchError::system("setting TCP_NODELAY"))?;
             let token = self.free.pop().unwrap_or_else(|| {
                 self.connections.push(None);
                 self.connections.len() - 1
@@ -281,7 +283,7 @@ impl Server {
                 EventData::new_u64(token as u64),
                 interest,
             )
-            .map_err(Error::system("watching a connection"))?;
+            .map_err(BenchError::system("watching a connection"))?;
             self.connections[token] = Some(Box::new(Connection {
                 socket,
                 request: [0; REQUEST_BYTES_MAX],

@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 use rustix::thread::CpuSet;
 
-use super::error::Error;
+use super::error::BenchError;
 
 /// Time in which a proxy must listen.
 const START_SECONDS: u64 = 10;
@@ -42,13 +42,13 @@ pub struct Cores {
 
 impl Cores {
     /// The first two cores that this process may use.
-    pub fn of_this_process() -> Result<Self, Error> {
+    pub fn of_this_process() -> Result<Self, BenchError> {
         let allowed = rustix::thread::sched_getaffinity(None)
-            .map_err(Error::system("asking for the cores of this process"))?;
+            .map_err(BenchError::system("asking for the cores of this process"))?;
         let mut cores = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
         match (cores.next(), cores.next()) {
             (Some(proxy), Some(load)) => Ok(Self { proxy, load }),
-            (first, _) => Err(Error::Cores {
+            (first, _) => Err(BenchError::Cores {
                 available: usize::from(first.is_some()),
             }),
         }
@@ -62,30 +62,30 @@ fn only(core: usize) -> CpuSet {
 }
 
 /// Keeps the calling thread on one core.
-pub fn pin(core: usize) -> Result<(), Error> {
+pub fn pin(core: usize) -> Result<(), BenchError> {
     rustix::thread::sched_setaffinity(None, &only(core))
-        .map_err(Error::system("pinning a thread to its core"))
+        .map_err(BenchError::system("pinning a thread to its core"))
 }
 
 /// Raises the limit of file descriptors to the hard limit, for this process and
 /// the proxies that it starts.
-pub fn raise_descriptor_limit(needed: u64) -> Result<(), Error> {
+pub fn raise_descriptor_limit(needed: u64) -> Result<(), BenchError> {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let hard_limit = limit.maximum.unwrap_or(u64::MAX);
     if hard_limit < needed {
-        return Err(Error::Descriptors { needed, hard_limit });
+        return Err(BenchError::Descriptors { needed, hard_limit });
     }
     let raised = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,
     };
     rustix::process::setrlimit(Resource::Nofile, raised)
-        .map_err(Error::system("raising the limit of file descriptors"))
+        .map_err(BenchError::system("raising the limit of file descriptors"))
 }
 
 /// A port for a proxy, which no client and no other benchmark gets.
-pub fn free_port() -> Result<u16, Error> {
-    lab::free_port().map_err(|_| Error::NoPort)
+pub fn free_port() -> Result<u16, BenchError> {
+    lab::free_port().map_err(|_| BenchError::NoPort)
 }
 
 /// A program of the comparison.
@@ -108,7 +108,7 @@ impl Side {
     }
 
     /// Prepares `program` in a folder of its own.
-    pub fn prepare(label: String, program: &Path, folder: &Path) -> Result<Self, Error> {
+    pub fn prepare(label: String, program: &Path, folder: &Path) -> Result<Self, BenchError> {
         Self::prepare_as("haproxy", label, program, folder)
     }
 
@@ -118,13 +118,13 @@ impl Side {
         label: String,
         program: &Path,
         folder: &Path,
-    ) -> Result<Self, Error> {
-        let real = fs::canonicalize(program).map_err(|_| Error::MissingProgram {
+    ) -> Result<Self, BenchError> {
+        let real = fs::canonicalize(program).map_err(|_| BenchError::MissingProgram {
             path: program.to_owned(),
         })?;
-        fs::create_dir(folder).map_err(Error::file("creating", folder))?;
+        fs::create_dir(folder).map_err(BenchError::file("creating", folder))?;
         let link = folder.join(name);
-        std::os::unix::fs::symlink(real, &link).map_err(Error::file("linking", &link))?;
+        std::os::unix::fs::symlink(real, &link).map_err(BenchError::file("linking", &link))?;
         let flag = if matches!(name, "haproxy" | "nginx") {
             "-v"
         } else {
@@ -152,13 +152,13 @@ impl Side {
         })
     }
 
-    fn command(&self, arguments: &[OsString], core: Option<usize>) -> Result<Command, Error> {
+    fn command(&self, arguments: &[OsString], core: Option<usize>) -> Result<Command, BenchError> {
         // Appended to: the next of this side may start before the last one ended.
         let stderr = fs::File::options()
             .create(true)
             .append(true)
             .open(&self.stderr)
-            .map_err(Error::file("creating", &self.stderr))?;
+            .map_err(BenchError::file("creating", &self.stderr))?;
         let mut command = Command::new(&self.program);
         command
             .args(arguments)
@@ -203,14 +203,14 @@ impl Side {
         arguments: &[OsString],
         core: Option<usize>,
         ports: &[(&'static str, u16)],
-    ) -> Result<Child, Error> {
+    ) -> Result<Child, BenchError> {
         let mut command = self.command(arguments, core)?;
         for (name, value) in ports {
             command.env(name, value.to_string());
         }
         command
             .spawn()
-            .map_err(Error::file("starting", &self.program))
+            .map_err(BenchError::file("starting", &self.program))
     }
 }
 
@@ -232,7 +232,7 @@ impl Proxy {
         names: &PortNames,
         port: u16,
         cores: Cores,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, BenchError> {
         let arguments = ["-f".into(), configuration.into(), "-db".into()];
         let mut proxy = Self::launch(side, &arguments, Some(cores.proxy), names)?;
         proxy.wait_for_listener(side, port)?;
@@ -247,7 +247,7 @@ impl Proxy {
         folder: &Path,
         port: u16,
         cores: Cores,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, BenchError> {
         let own = format!("daemon off; pid \"{}\";", folder.join("pid").display());
         let arguments: [OsString; 8] = [
             "-p".into(),
@@ -270,14 +270,14 @@ impl Proxy {
         arguments: &[OsString],
         core: Option<usize>,
         ports: &[(&'static str, u16)],
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, BenchError> {
         let child = side.spawn(arguments, core, ports)?;
         let pid = Pid::from_child(&child);
         Ok(Self { child, pid })
     }
 
     /// Waits until a listener exists on `port`, while the program runs.
-    pub fn wait_for_listener(&mut self, side: &Side, port: u16) -> Result<(), Error> {
+    pub fn wait_for_listener(&mut self, side: &Side, port: u16) -> Result<(), BenchError> {
         let deadline = Instant::now() + Duration::from_secs(START_SECONDS);
         loop {
             if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
@@ -286,7 +286,7 @@ impl Proxy {
             let status = self.status()?;
             if status.is_some() || Instant::now() > deadline {
                 let (label, stderr) = (side.label.clone(), side.said());
-                return Err(Error::NotServing {
+                return Err(BenchError::NotServing {
                     label,
                     status,
                     stderr,
@@ -302,24 +302,24 @@ impl Proxy {
     }
 
     /// Returns the exit status if the process has ended.
-    pub fn status(&mut self) -> Result<Option<ExitStatus>, Error> {
+    pub fn status(&mut self) -> Result<Option<ExitStatus>, BenchError> {
         self.child
             .try_wait()
-            .map_err(Error::system("asking for the state of a proxy"))
+            .map_err(BenchError::system("asking for the state of a proxy"))
     }
 
     /// Returns the underlying error of a failure: the end of the proxy if it ended, otherwise the
     /// failure with the side's name.
-    pub fn explain(&mut self, side: &Side, error: Error) -> Error {
+    pub fn explain(&mut self, side: &Side, error: BenchError) -> BenchError {
         // A process which crashed may take a moment to be gone.
         std::thread::sleep(Duration::from_millis(20));
         match self.status() {
-            Ok(status @ Some(_)) => Error::NotServing {
+            Ok(status @ Some(_)) => BenchError::NotServing {
                 label: side.label.clone(),
                 status,
                 stderr: side.said(),
             },
-            _ => Error::Side {
+            _ => BenchError::Side {
                 label: side.label.clone(),
                 source: Box::new(error),
             },
@@ -328,7 +328,7 @@ impl Proxy {
 
     /// Returns the CPU time of all threads so far. A running thread is accounted up to its last
     /// tick only, so call this when the process is idle.
-    pub fn cpu_ns(&self) -> Result<u64, Error> {
+    pub fn cpu_ns(&self) -> Result<u64, BenchError> {
         let mut total = 0;
         for pid in self.processes() {
             for task in tasks(pid)? {
@@ -339,7 +339,7 @@ impl Proxy {
     }
 
     /// Waits until the proxy sleeps, then its CPU time.
-    pub fn quiet_cpu_ns(&self) -> Result<u64, Error> {
+    pub fn quiet_cpu_ns(&self) -> Result<u64, BenchError> {
         let mut before = self.cpu_ns()?;
         for _ in 0..QUIET_STEPS_MAX {
             std::thread::sleep(Duration::from_millis(2));
@@ -353,7 +353,7 @@ impl Proxy {
     }
 
     /// Anonymous memory that is resident.
-    pub fn anonymous_bytes(&self) -> Result<u64, Error> {
+    pub fn anonymous_bytes(&self) -> Result<u64, BenchError> {
         let mut total = 0;
         for pid in self.processes() {
             total += anonymous_bytes(pid)?;
@@ -395,15 +395,15 @@ impl Drop for Proxy {
 }
 
 /// Anonymous memory of one process that is resident.
-pub fn anonymous_bytes(pid: Pid) -> Result<u64, Error> {
+pub fn anonymous_bytes(pid: Pid) -> Result<u64, BenchError> {
     let path = process_folder(pid).join("status");
-    let text = fs::read_to_string(&path).map_err(Error::file("reading", &path))?;
+    let text = fs::read_to_string(&path).map_err(BenchError::file("reading", &path))?;
     let kilobytes = text
         .lines()
         .find_map(|line| line.strip_prefix("RssAnon:"))
         .and_then(|rest| rest.trim().strip_suffix("kB"))
         .and_then(|digits| digits.trim().parse::<u64>().ok())
-        .ok_or(Error::Accounting { path })?;
+        .ok_or(BenchError::Accounting { path })?;
     Ok(kilobytes * 1024)
 }
 
@@ -411,20 +411,20 @@ pub fn process_folder(pid: Pid) -> PathBuf {
     Path::new("/proc").join(pid.as_raw_nonzero().to_string())
 }
 
-fn tasks(pid: Pid) -> Result<Vec<PathBuf>, Error> {
+fn tasks(pid: Pid) -> Result<Vec<PathBuf>, BenchError> {
     let folder = process_folder(pid).join("task");
-    let entries = fs::read_dir(&folder).map_err(Error::file("reading", &folder))?;
+    let entries = fs::read_dir(&folder).map_err(BenchError::file("reading", &folder))?;
     Ok(entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .collect())
 }
 
-fn first_number(path: &Path) -> Result<u64, Error> {
-    let text = fs::read_to_string(path).map_err(Error::file("reading", path))?;
+fn first_number(path: &Path) -> Result<u64, BenchError> {
+    let text = fs::read_to_string(path).map_err(BenchError::file("reading", path))?;
     text.split_ascii_whitespace()
         .next()
         .and_then(|digits| digits.parse().ok())
-        .ok_or_else(|| Error::Accounting {
+        .ok_or_else(|| BenchError::Accounting {
             path: path.to_owned(),
         })
 }
@@ -440,13 +440,13 @@ pub struct CheckCost {
 }
 
 /// Runs `-c -f CONFIGURATION`.
-pub fn check(side: &Side, configuration: &Path, cores: Cores) -> Result<CheckCost, Error> {
+pub fn check(side: &Side, configuration: &Path, cores: Cores) -> Result<CheckCost, BenchError> {
     let arguments = ["-c".into(), "-f".into(), configuration.into()];
     let mut command = side.command(&arguments, Some(cores.proxy))?;
     let begin = Instant::now();
     let mut child = command
         .spawn()
-        .map_err(Error::file("starting", &side.program))?;
+        .map_err(BenchError::file("starting", &side.program))?;
     let pid = Pid::from_child(&child);
     let ended = wait_for_end(pid);
     if !matches!(ended, Ok(true)) {
@@ -455,7 +455,7 @@ pub fn check(side: &Side, configuration: &Path, cores: Cores) -> Result<CheckCos
     }
     let failed = |status| {
         let (label, stderr) = (side.label.clone(), side.said());
-        Error::CheckFailed {
+        BenchError::CheckFailed {
             label,
             status,
             stderr,
@@ -481,20 +481,20 @@ pub fn check(side: &Side, configuration: &Path, cores: Cores) -> Result<CheckCos
 }
 
 /// Returns whether the process ended in time. The process is not reaped.
-fn wait_for_end(pid: Pid) -> Result<bool, Error> {
+fn wait_for_end(pid: Pid) -> Result<bool, BenchError> {
     let descriptor = rustix::process::pidfd_open(pid, PidfdFlags::empty())
-        .map_err(Error::system("opening a process descriptor"))?;
+        .map_err(BenchError::system("opening a process descriptor"))?;
     let patience = Timespec {
         tv_sec: CHECK_SECONDS,
         tv_nsec: 0,
     };
     let mut polled = [PollFd::new(&descriptor, PollFlags::IN)];
     let ready = rustix::event::poll(&mut polled, Some(&patience))
-        .map_err(Error::system("waiting for a process"))?;
+        .map_err(BenchError::system("waiting for a process"))?;
     Ok(ready > 0)
 }
 
-fn reap(pid: Pid) -> Result<(i32, nix::libc::rusage), Error> {
+fn reap(pid: Pid) -> Result<(i32, nix::libc::rusage), BenchError> {
     let mut status = 0;
     let mut usage = std::mem::MaybeUninit::<nix::libc::rusage>::zeroed();
     // SAFETY: both pointers are to live values of the right types.
@@ -507,7 +507,7 @@ fn reap(pid: Pid) -> Result<(i32, nix::libc::rusage), Error> {
         )
     };
     if reaped < 0 {
-        return Err(Error::system("reaping a process")(
+        return Err(BenchError::system("reaping a process")(
             io::Error::last_os_error(),
         ));
     }
@@ -541,7 +541,7 @@ mod tests {
                         !good
                             && matches!(
                                 error,
-                                Error::CheckFailed {
+                                BenchError::CheckFailed {
                                     status: Some(_),
                                     ..
                                 }
@@ -562,7 +562,7 @@ mod tests {
         let port = free_port().expect("a port");
         let error = Proxy::start(&side, Path::new("/nonexistent"), &names, port, cores);
         match error.expect_err("cat is no proxy") {
-            Error::NotServing { stderr, .. } => assert!(!stderr.is_empty()),
+            BenchError::NotServing { stderr, .. } => assert!(!stderr.is_empty()),
             other => panic!("{other}"),
         }
         fs::remove_dir_all(folder).expect("to clean up");

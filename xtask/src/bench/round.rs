@@ -12,7 +12,7 @@ use super::attack::{self, Attack, Attackers};
 use super::case::{Case, Kind, Secure, Traffic};
 use super::collector::Collector;
 use super::configuration::{self, File, PORT_VARIABLES};
-use super::error::Error;
+use super::error::BenchError;
 use super::load::{self, Generator};
 use super::map::ENTRIES_SMALL;
 use super::origin::{BODY_SIZES_BYTES, Origin};
@@ -72,7 +72,7 @@ pub struct Sample {
 
 impl Case {
     /// Writes the file of this case.
-    pub fn configuration(&self, bench: &Bench) -> Result<PathBuf, Error> {
+    pub fn configuration(&self, bench: &Bench) -> Result<PathBuf, BenchError> {
         self.file.write(&bench.folder)
     }
 
@@ -90,18 +90,18 @@ impl Case {
         bench: &'s Bench,
         sides: &[&'s Side],
         configuration: &Path,
-    ) -> Result<Vec<Sample>, Error> {
+    ) -> Result<Vec<Sample>, BenchError> {
         let start = |side: &&'s Side| Served::start(bench, side, configuration, self.file);
         match &self.kind {
             Kind::Traffic(traffic) => {
-                let lanes: Result<Vec<_>, Error> = sides
+                let lanes: Result<Vec<_>, BenchError> = sides
                     .iter()
                     .map(|side| traffic.lane(bench, start(side)?, self.file))
                     .collect();
                 alternate(bench, lanes?, &traffic.plan(bench), self.file)
             }
             Kind::Compressed(traffic) => {
-                let lanes: Result<Vec<_>, Error> = sides
+                let lanes: Result<Vec<_>, BenchError> = sides
                     .iter()
                     .map(|side| traffic.compressed_lane(bench, start(side)?))
                     .collect();
@@ -120,7 +120,7 @@ impl Case {
                 Ok(grown_of(samples, sides.len()))
             }
             Kind::Secure(secure) => {
-                let lanes: Result<Vec<_>, Error> = sides
+                let lanes: Result<Vec<_>, BenchError> = sides
                     .iter()
                     .map(|side| secure.lane(bench, start(side)?, self.file))
                     .collect();
@@ -154,8 +154,8 @@ impl Case {
 
 fn each<'s>(
     sides: &[&'s Side],
-    measure: impl FnMut(&&'s Side) -> Result<Sample, Error>,
-) -> Result<Vec<Sample>, Error> {
+    measure: impl FnMut(&&'s Side) -> Result<Sample, BenchError>,
+) -> Result<Vec<Sample>, BenchError> {
     sides.iter().map(measure).collect()
 }
 
@@ -175,8 +175,8 @@ impl<'s> Served<'s> {
         side: &'s Side,
         configuration: &Path,
         file: File,
-    ) -> Result<Self, Error> {
-        Self::start_before(bench, side, configuration, (file, bench.origin.port))
+    ) -> Result<Self, BenchError> {
+        Self::start_before(bench, side, configuration, file, bench.origin.port)
     }
 
     /// The same in front of an origin of the caller's.
@@ -184,8 +184,9 @@ impl<'s> Served<'s> {
         bench: &Bench,
         side: &'s Side,
         configuration: &Path,
-        (file, origin_port): (File, u16),
-    ) -> Result<Self, Error> {
+        file: File,
+        origin_port: u16,
+    ) -> Result<Self, BenchError> {
         let port = process::free_port()?;
         if let (true, File::Https(key)) = (side.is_nginx(), file) {
             let (folder, origin) = (&bench.folder, bench.origin.port);
@@ -214,7 +215,7 @@ impl<'s> Served<'s> {
     }
 
     /// Names the side, or the proxy's end where that was the cause.
-    fn explained<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+    fn explained<T>(&mut self, result: Result<T, BenchError>) -> Result<T, BenchError> {
         result.map_err(|error| self.proxy.explain(self.side, error))
     }
 
@@ -246,9 +247,9 @@ struct Plan {
 }
 
 /// The clients of one side.
-trait Load {
+trait LoadGenerator {
     /// Sends exactly so many requests.
-    fn run(&mut self, requests: u64, connections: usize) -> Result<(), Error>;
+    fn run(&mut self, requests: u64, connections: usize) -> Result<(), BenchError>;
     /// Ends the warm-up: the requests that follow are measured.
     fn is_warm(&mut self);
     /// Returns the size of the last response body, if the result should include it.
@@ -257,8 +258,8 @@ trait Load {
     }
 }
 
-impl Load for Generator<'_> {
-    fn run(&mut self, requests: u64, connections: usize) -> Result<(), Error> {
+impl LoadGenerator for Generator<'_> {
+    fn run(&mut self, requests: u64, connections: usize) -> Result<(), BenchError> {
         Generator::run(self, requests, connections)
     }
 
@@ -271,8 +272,8 @@ impl Load for Generator<'_> {
     }
 }
 
-impl Load for Clients<'_> {
-    fn run(&mut self, requests: u64, connections: usize) -> Result<(), Error> {
+impl LoadGenerator for Clients<'_> {
+    fn run(&mut self, requests: u64, connections: usize) -> Result<(), BenchError> {
         Clients::run(self, requests, connections)
     }
 
@@ -290,7 +291,7 @@ struct Lane<'s, L> {
     wall: Duration,
 }
 
-impl<'s, L: Load> Lane<'s, L> {
+impl<'s, L: LoadGenerator> Lane<'s, L> {
     fn new(served: Served<'s>, clients: L) -> Self {
         Self {
             clients,
@@ -300,7 +301,7 @@ impl<'s, L: Load> Lane<'s, L> {
         }
     }
 
-    fn warm_up(&mut self, plan: &Plan) -> Result<(), Error> {
+    fn warm_up(&mut self, plan: &Plan) -> Result<(), BenchError> {
         let requests = plan.slice * WARM_UP_SLICES;
         let result = self.clients.run(requests, plan.connections);
         self.served.explained(result)?;
@@ -308,7 +309,7 @@ impl<'s, L: Load> Lane<'s, L> {
         Ok(())
     }
 
-    fn slice(&mut self, origin: &Origin, plan: &Plan) -> Result<(), Error> {
+    fn slice(&mut self, origin: &Origin, plan: &Plan) -> Result<(), BenchError> {
         let before = self.served.proxy.quiet_cpu_ns()?;
         let served_before = origin.served();
         let begin = Instant::now();
@@ -322,19 +323,19 @@ impl<'s, L: Load> Lane<'s, L> {
         if served == asked {
             Ok(())
         } else {
-            Err(Error::Unserved { asked, served })
+            Err(BenchError::Unserved { asked, served })
         }
     }
 }
 
 /// The proxies live through the round and take turns by slices: what else happens
 /// on the machine then meets all of them.
-fn alternate<L: Load>(
+fn alternate<L: LoadGenerator>(
     bench: &Bench,
     mut lanes: Vec<Lane<'_, L>>,
     plan: &Plan,
     file: File,
-) -> Result<Vec<Sample>, Error> {
+) -> Result<Vec<Sample>, BenchError> {
     for lane in &mut lanes {
         lane.warm_up(plan)?;
     }
@@ -343,7 +344,10 @@ fn alternate<L: Load>(
             lane.slice(&bench.origin, plan)?;
             let lines = bench.log.drain();
             if file == File::Rules && lines == 0 {
-                return Err(lane.served.proxy.explain(lane.served.side, Error::NoLog));
+                return Err(lane
+                    .served
+                    .proxy
+                    .explain(lane.served.side, BenchError::NoLog));
             }
         }
     }
@@ -406,7 +410,7 @@ impl Traffic {
         bench: &'s Bench,
         served: Served<'s>,
         file: File,
-    ) -> Result<Lane<'s, Generator<'s>>, Error> {
+    ) -> Result<Lane<'s, Generator<'s>>, BenchError> {
         let folder = if file == File::Tcp { "plain" } else { "bench" };
         let clients = Generator::new(load::Job {
             port: served.port,
@@ -423,7 +427,7 @@ impl Traffic {
         &self,
         bench: &'s Bench,
         served: Served<'s>,
-    ) -> Result<Lane<'s, Generator<'s>>, Error> {
+    ) -> Result<Lane<'s, Generator<'s>>, BenchError> {
         let clients = Generator::new(load::Job {
             port: served.port,
             path: "/bench/text".to_owned(),
@@ -456,7 +460,7 @@ impl Secure {
         bench: &'s Bench,
         served: Served<'s>,
         file: File,
-    ) -> Result<Lane<'s, Clients<'s>>, Error> {
+    ) -> Result<Lane<'s, Clients<'s>>, BenchError> {
         let mut job = secure_job(bench, &served, self.body_bytes, key_of(file));
         job.old = self.old;
         job.talk = self.talk;
@@ -492,7 +496,7 @@ fn secure_job<'a>(
     }
 }
 
-fn idle_of(bench: &Bench, served: &Served<'_>, counts: &[usize]) -> Result<Sample, Error> {
+fn idle_of(bench: &Bench, served: &Served<'_>, counts: &[usize]) -> Result<Sample, BenchError> {
     let size = BODY_SIZES_BYTES[0];
     let job = load::Job {
         port: served.port,
@@ -523,7 +527,7 @@ fn idle_of(bench: &Bench, served: &Served<'_>, counts: &[usize]) -> Result<Sampl
     })
 }
 
-fn secure_idle_of(bench: &Bench, served: &Served<'_>, count: usize) -> Result<Sample, Error> {
+fn secure_idle_of(bench: &Bench, served: &Served<'_>, count: usize) -> Result<Sample, BenchError> {
     let job = secure_job(bench, served, BODY_SIZES_BYTES[0], Key::Ecdsa);
     let (connections, requests) = SECURE_WARM_UP;
     let mut warm_up = Clients::new(job.clone())?;
@@ -549,9 +553,9 @@ fn attacked(
     configuration: &Path,
     attack: Attack,
     requests: usize,
-) -> Result<Sample, Error> {
+) -> Result<Sample, BenchError> {
     let origin = attack::Origin::start(bench.cores.load)?;
-    let mut served = Served::start_before(bench, side, configuration, (File::Attack, origin.port))?;
+    let mut served = Served::start_before(bench, side, configuration, File::Attack, origin.port)?;
     let attackers = Attackers::start(attack, served.port, bench.cores.load);
     let (cpu, passed) = (served.proxy.cpu_ns()?, origin.bytes.load(Relaxed));
     let measured = attack::good_client(served.port, requests);
@@ -571,7 +575,7 @@ fn attacked(
 
 /// Returns the memory of a proxy some seconds after its clients have disconnected: many connections
 /// at once, large responses, compressed ones.
-fn memory_after(bench: &Bench, served: &Served<'_>) -> Result<Sample, Error> {
+fn memory_after(bench: &Bench, served: &Served<'_>) -> Result<Sample, BenchError> {
     let [small, _, large] = BODY_SIZES_BYTES;
     for (connections, requests, size, gzip) in [
         (2000, 20_000, small, false),
@@ -615,7 +619,7 @@ fn memory_after(bench: &Bench, served: &Served<'_>) -> Result<Sample, Error> {
 }
 
 /// Returns the memory that each of these connections added to the proxy.
-fn grown(served: &Served<'_>, before: u64, count: usize) -> Result<f64, Error> {
+fn grown(served: &Served<'_>, before: u64, count: usize) -> Result<f64, BenchError> {
     served.proxy.quiet_cpu_ns()?;
     let after = served.proxy.anonymous_bytes()?;
     // At least a byte, so that a ratio exists.
@@ -623,15 +627,15 @@ fn grown(served: &Served<'_>, before: u64, count: usize) -> Result<f64, Error> {
     Ok(grown as f64 / count as f64)
 }
 
-fn check(bench: &Bench, side: &Side, configuration: &Path) -> Result<Sample, Error> {
+fn check(bench: &Bench, side: &Side, configuration: &Path) -> Result<Sample, BenchError> {
     let mistaken = File::ManyServersMistaken.write(&bench.folder)?;
     match process::check(side, &mistaken, bench.cores) {
-        Err(Error::CheckFailed {
+        Err(BenchError::CheckFailed {
             status: Some(_), ..
         }) => {}
         Err(error) => return Err(error),
         Ok(_) => {
-            return Err(Error::AcceptsMistake {
+            return Err(BenchError::AcceptsMistake {
                 label: side.label.clone(),
             });
         }

@@ -20,7 +20,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind};
 
 use super::answer::{Expected, Reader};
-use super::error::Error;
+use super::error::BenchError;
 use super::http2;
 use super::load::{OPENING_MAX, STALL_SECONDS};
 
@@ -70,7 +70,7 @@ pub struct Job<'a> {
 impl Job<'_> {
     /// The settings of TLS: one suite and one group, so that every proxy does the
     /// same work, whatever it would rather do.
-    fn config(&self) -> Result<ClientConfig, Error> {
+    fn config(&self) -> Result<ClientConfig, BenchError> {
         let suite = match (self.old, self.key) {
             (false, _) => CipherSuite::TLS13_AES_128_GCM_SHA256,
             (true, Key::Ecdsa) => CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
@@ -91,7 +91,7 @@ impl Job<'_> {
             groups: &[NamedGroup::X25519, NamedGroup::secp256r1],
             ..TlsOffer::default()
         };
-        let client = TlsClient::new_local(&offer).map_err(Error::Laboratory)?;
+        let client = TlsClient::new_local(&offer).map_err(BenchError::Laboratory)?;
         Ok(ClientConfig::clone(&client.config()))
     }
 
@@ -165,9 +165,9 @@ pub struct Clients<'a> {
 
 impl<'a> Clients<'a> {
     /// Clients without a connection yet.
-    pub fn new(job: Job<'a>) -> Result<Self, Error> {
+    pub fn new(job: Job<'a>) -> Result<Self, BenchError> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
-            .map_err(Error::system("creating an epoll descriptor"))?;
+            .map_err(BenchError::system("creating an epoll descriptor"))?;
         let empty = epoll::Event {
             flags: EventFlags::empty(),
             data: EventData::new_u64(0),
@@ -175,7 +175,7 @@ impl<'a> Clients<'a> {
         Ok(Self {
             request: job.request(),
             config: job.config()?,
-            name: ServerName::try_from("www.example.com").map_err(|_| Error::NoPort)?,
+            name: ServerName::try_from("www.example.com").map_err(|_| BenchError::NoPort)?,
             job,
             epoll,
             events: vec![empty; EVENTS_MAX],
@@ -195,7 +195,7 @@ impl<'a> Clients<'a> {
     }
 
     /// Makes exactly `requests` requests over `connections` connections.
-    pub fn run(&mut self, requests: u64, connections: usize) -> Result<(), Error> {
+    pub fn run(&mut self, requests: u64, connections: usize) -> Result<(), BenchError> {
         self.extend(connections);
         let mut pace = Pace {
             started: 0,
@@ -211,7 +211,7 @@ impl<'a> Clients<'a> {
 
     /// Raises the number of idle connections to `connections`, with one request
     /// on each new one.
-    pub fn raise_idle(&mut self, connections: usize) -> Result<(), Error> {
+    pub fn raise_idle(&mut self, connections: usize) -> Result<(), BenchError> {
         let before = self.places.len();
         self.extend(connections);
         let first = connections.min(before + OPENING_MAX);
@@ -228,7 +228,7 @@ impl<'a> Clients<'a> {
     }
 
     /// Fails when a connection that should be idle ended.
-    pub fn verify_idle(&mut self) -> Result<(), Error> {
+    pub fn verify_idle(&mut self) -> Result<(), BenchError> {
         let mut pace = Pace {
             started: 0,
             completed: 0,
@@ -240,7 +240,7 @@ impl<'a> Clients<'a> {
             tv_nsec: 0,
         };
         let count = epoll::wait(&self.epoll, &mut self.events[..], Some(&now))
-            .map_err(Error::system("waiting for events"))?;
+            .map_err(BenchError::system("waiting for events"))?;
         for at in 0..count {
             let index = self.events[at].data.u64() as usize;
             self.pass(index, &mut pace)?;
@@ -262,7 +262,7 @@ impl<'a> Clients<'a> {
         }
     }
 
-    fn drive(&mut self, pace: &mut Pace, first: usize) -> Result<(), Error> {
+    fn drive(&mut self, pace: &mut Pace, first: usize) -> Result<(), BenchError> {
         let mut fresh = first;
         let patience = Timespec {
             tv_sec: STALL_SECONDS as i64,
@@ -271,14 +271,14 @@ impl<'a> Clients<'a> {
         while pace.completed < pace.requests {
             let count = match epoll::wait(&self.epoll, &mut self.events[..], Some(&patience)) {
                 Ok(0) => {
-                    return Err(Error::Stalled {
+                    return Err(BenchError::Stalled {
                         outstanding: pace.started - pace.completed,
                         seconds: STALL_SECONDS,
                     });
                 }
                 Ok(count) => count,
                 Err(Errno::INTR) => continue,
-                Err(error) => return Err(Error::system("waiting for events")(error)),
+                Err(error) => return Err(BenchError::system("waiting for events")(error)),
             };
             for at in 0..count {
                 let mut answered = pace.completed;
@@ -296,7 +296,7 @@ impl<'a> Clients<'a> {
     }
 
     /// Opens a connection if it must, and begins what may begin.
-    fn begin(&mut self, index: usize, pace: &mut Pace) -> Result<(), Error> {
+    fn begin(&mut self, index: usize, pace: &mut Pace) -> Result<(), BenchError> {
         if pace.started == pace.requests {
             return Ok(());
         }
@@ -306,9 +306,9 @@ impl<'a> Clients<'a> {
         self.pump(index, pace)
     }
 
-    fn open(&mut self, index: usize) -> Result<(), Error> {
+    fn open(&mut self, index: usize) -> Result<(), BenchError> {
         let failed = |doing| {
-            move |errno: Errno| Error::Connection {
+            move |errno: Errno| BenchError::Connection {
                 connection: index,
                 doing,
                 source: errno.into(),
@@ -348,12 +348,12 @@ impl<'a> Clients<'a> {
     }
 
     /// Begins what may begin on an open connection, and sends what is to be sent.
-    fn pump(&mut self, index: usize, pace: &mut Pace) -> Result<(), Error> {
+    fn pump(&mut self, index: usize, pace: &mut Pace) -> Result<(), BenchError> {
         let Some(open) = &mut self.places[index].open else {
             return Ok(());
         };
         // rustls keeps what is written before the handshake is done.
-        let failed = |source: io::Error| Error::Connection {
+        let failed = |source: io::Error| BenchError::Connection {
             connection: index,
             doing: "sending",
             source,
@@ -393,10 +393,10 @@ impl<'a> Clients<'a> {
     }
 
     /// Reads the available bytes of a connection, and continues.
-    fn pass(&mut self, index: usize, pace: &mut Pace) -> Result<(), Error> {
+    fn pass(&mut self, index: usize, pace: &mut Pace) -> Result<(), BenchError> {
         let mut ended = false;
         while let Some(open) = &mut self.places[index].open {
-            let failed = |errno: Errno| Error::Connection {
+            let failed = |errno: Errno| BenchError::Connection {
                 connection: index,
                 doing: "receiving",
                 source: errno.into(),
@@ -434,7 +434,7 @@ impl<'a> Clients<'a> {
             let whole = place.open.take().is_some_and(|open| open.ending);
             if !whole {
                 let fault = super::answer::Fault::ClosedIdle;
-                return Err(Error::Answer {
+                return Err(BenchError::Answer {
                     connection: index,
                     fault,
                 });
@@ -449,7 +449,7 @@ impl<'a> Clients<'a> {
     }
 
     /// Idle connections get no second request.
-    fn pump_unless_once(&mut self, index: usize, pace: &mut Pace) -> Result<(), Error> {
+    fn pump_unless_once(&mut self, index: usize, pace: &mut Pace) -> Result<(), BenchError> {
         if pace.once {
             self.flush_only(index)
         } else {
@@ -457,7 +457,7 @@ impl<'a> Clients<'a> {
         }
     }
 
-    fn flush_only(&mut self, index: usize) -> Result<(), Error> {
+    fn flush_only(&mut self, index: usize) -> Result<(), BenchError> {
         let mut none = Pace {
             started: 0,
             completed: 0,
@@ -468,7 +468,7 @@ impl<'a> Clients<'a> {
     }
 
     /// Decrypts what was received, and takes it.
-    fn receive(&mut self, index: usize, bytes: usize, pace: &mut Pace) -> Result<(), Error> {
+    fn receive(&mut self, index: usize, bytes: usize, pace: &mut Pace) -> Result<(), BenchError> {
         let Self {
             places,
             sealed,
@@ -503,7 +503,7 @@ impl<'a> Clients<'a> {
             while left > 0 {
                 let part = left.min(plain.len());
                 let read = io::Read::read(&mut open.tls.reader(), &mut plain[..part]);
-                let read = read.map_err(|source| Error::Connection {
+                let read = read.map_err(|source| BenchError::Connection {
                     connection: index,
                     doing: "reading what was decrypted",
                     source,
@@ -518,18 +518,18 @@ impl<'a> Clients<'a> {
 
 impl Open {
     /// Fails when the session is not what the case is about.
-    fn verify(&self, connection: usize, job: &Job<'_>, resuming: bool) -> Result<(), Error> {
+    fn verify(&self, connection: usize, job: &Job<'_>, resuming: bool) -> Result<(), BenchError> {
         let resumed = self.tls.handshake_kind() == Some(HandshakeKind::Resumed);
         if resuming && !resumed {
-            return Err(Error::NotResumed { connection });
+            return Err(BenchError::NotResumed { connection });
         }
         let group = self.tls.negotiated_key_exchange_group();
         if group.is_some_and(|group| group.name() != NamedGroup::X25519) {
-            return Err(Error::OtherGroup { connection });
+            return Err(BenchError::OtherGroup { connection });
         }
         let http2 = matches!(job.talk, Talk::Http2 { .. });
         if http2 && self.tls.alpn_protocol() != Some(b"h2") {
-            return Err(Error::NoHttp2 { connection });
+            return Err(BenchError::NoHttp2 { connection });
         }
         Ok(())
     }
@@ -541,11 +541,12 @@ impl Open {
         expected: Expected<'_>,
         talk: Talk,
         pace: &mut Pace,
-    ) -> Result<(), Error> {
+    ) -> Result<(), BenchError> {
         match &mut self.speaker {
             Speaker::Http1 { reader, busy } => {
                 let complete = reader.take(bytes, expected);
-                let complete = complete.map_err(|fault| Error::Answer { connection, fault })?;
+                let complete =
+                    complete.map_err(|fault| BenchError::Answer { connection, fault })?;
                 if complete && matches!(talk, Talk::Handshakes { .. }) {
                     self.ending = true;
                 } else if complete {
@@ -555,15 +556,16 @@ impl Open {
             }
             Speaker::Http2(client) => {
                 let complete = client.take(bytes, expected);
-                pace.completed += complete.map_err(|fault| Error::Http2 { connection, fault })?;
+                pace.completed +=
+                    complete.map_err(|fault| BenchError::Http2 { connection, fault })?;
             }
         }
         Ok(())
     }
 }
 
-fn secured(connection: usize, source: rustls::Error) -> Error {
-    Error::Secure { connection, source }
+fn secured(connection: usize, source: rustls::Error) -> BenchError {
+    BenchError::Secure { connection, source }
 }
 
 fn write_all(tls: &mut ClientConnection, bytes: &[u8]) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use super::case::{Against, Metric, Unit};
-use super::error::Error;
+use super::error::BenchError;
 
 const COLUMNS: usize = 8;
 const MARK_BEGIN: &str = "<!-- bench -->";
@@ -203,12 +203,12 @@ impl Table {
 }
 
 /// Puts `block` between the two markers of a file.
-pub fn write_between_markers(path: &Path, block: &str) -> Result<(), Error> {
-    let text = fs::read_to_string(path).map_err(Error::file("reading", path))?;
-    let text = replaced(&text, block).ok_or_else(|| Error::NoMarkers {
+pub fn write_between_markers(path: &Path, block: &str) -> Result<(), BenchError> {
+    let text = fs::read_to_string(path).map_err(BenchError::file("reading", path))?;
+    let text = replaced(&text, block).ok_or_else(|| BenchError::NoMarkers {
         path: path.to_owned(),
     })?;
-    fs::write(path, text).map_err(Error::file("writing", path))
+    fs::write(path, text).map_err(BenchError::file("writing", path))
 }
 
 fn replaced(text: &str, block: &str) -> Option<String> {

@@ -3,7 +3,7 @@
 use super::firmware;
 use super::hand::DNSMASQ;
 use super::options::Options;
-use super::site::{Kind, Load, Measured, Site};
+use super::site::{BootServer, Kind, Load, Measured};
 use super::storm::{self, By};
 use crate::comparison::Error;
 use crate::comparison::{Sample, Unit};
@@ -161,7 +161,7 @@ impl Case {
             exchanges,
             cpu,
             p99,
-        } = Site::start(kind, program)?.load(load)?;
+        } = BootServer::start(kind, program)?.load(load)?;
         let [exchanges_row, p99_row] = self.exchange_rows();
         Ok(vec![
             Sample {

@@ -22,7 +22,7 @@ pub struct Kind {
 }
 
 /// A network with servers, and a machine.
-struct Scene {
+struct FirmwareNetwork {
     // What works in the hosts goes before them.
     programs: Vec<LabProcess>,
     machine: Diskless,
@@ -39,7 +39,7 @@ pub fn measure(kind: Kind, evenkeel: Option<&Path>) -> Result<Duration, Error> {
     let init = include_bytes!("../../../tests/boot/boot-init.sh");
     let image = Image::with(init, &["busybox"], &[]);
     let image = image.ok_or(Error::Missing(lab::Missing::Program("qemu-system-x86_64")))?;
-    let scene = Scene::start(kind, evenkeel, &image)?;
+    let scene = FirmwareNetwork::start(kind, evenkeel, &image)?;
     let began = Instant::now();
     let booting = scene.machine.boot(MAC, kind.firmware)?;
     match booting.booted(BOOT_MAX) {
@@ -52,15 +52,15 @@ pub fn measure(kind: Kind, evenkeel: Option<&Path>) -> Result<Duration, Error> {
     }
 }
 
-impl Scene {
-    fn start(kind: Kind, evenkeel: Option<&Path>, image: &Image) -> Result<Scene, Error> {
+impl FirmwareNetwork {
+    fn start(kind: Kind, evenkeel: Option<&Path>, image: &Image) -> Result<FirmwareNetwork, Error> {
         let lab = Lab::new("firmware")?;
         let lan = lab.switch("lan")?;
         let machine = Diskless::new(&lab, &lan, "diskless")?;
         let (server, router) = (lab.host("server")?, lab.host("router")?);
         lan.attach(&server)?.address("10.20.0.2/24")?;
         lan.attach(&router)?.address("10.20.0.1/24")?;
-        let mut scene = Scene {
+        let mut scene = FirmwareNetwork {
             programs: Vec::new(),
             machine,
             scratch: ScratchDirectory::new()?,
@@ -201,7 +201,7 @@ impl Scene {
     }
 }
 
-impl Drop for Scene {
+impl Drop for FirmwareNetwork {
     fn drop(&mut self) {
         for program in &self.programs {
             program.kill_tree();

@@ -45,7 +45,7 @@ pub struct Measured {
 }
 
 #[derive(Debug)]
-pub struct Site {
+pub struct BootServer {
     program: LabProcess,
     client: LabHost,
     scratch: ScratchDirectory,
@@ -146,16 +146,16 @@ fn remove_leases() {
     }
 }
 
-impl Drop for Site {
+impl Drop for BootServer {
     fn drop(&mut self) {
         self.program.kill_tree();
         remove_leases();
     }
 }
 
-impl Site {
+impl BootServer {
     /// Starts a server, and waits until it responds.
-    pub fn start(kind: Kind, program: &Path) -> Result<Site, Error> {
+    pub fn start(kind: Kind, program: &Path) -> Result<BootServer, Error> {
         let lab = Lab::new("bench")?;
         let lan = lab.switch("lan")?;
         let (server, client) = (lab.host("server")?, lab.host("client")?);
@@ -164,7 +164,7 @@ impl Site {
         let scratch = ScratchDirectory::new()?;
         let mut command = kind.command(program, &scratch)?;
         output(&mut command, &scratch.path().join("said"))?;
-        let site = Site {
+        let site = BootServer {
             program: server.spawn(command)?,
             client,
             scratch,

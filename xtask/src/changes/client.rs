@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use crate::bench::answer;
 
-use super::tally::Failure;
+use super::tally::RequestFailure;
 use super::turn::Turn;
 
 /// Timeout of a request.
@@ -122,7 +122,7 @@ impl Client {
             match self.phase {
                 // The answer was complete: only the end of the connection is missing.
                 Phase::Ending => self.leave(),
-                _ => self.fail(Failure::Timeout, turn),
+                _ => self.fail(RequestFailure::Timeout, turn),
             }
             self.behind = 0;
         }
@@ -169,7 +169,7 @@ impl Client {
         // fault of the machine.
         match rustix::net::send(socket, &self.request, SendFlags::NOSIGNAL) {
             Ok(bytes) if bytes == self.request.len() => self.phase = Phase::Waiting,
-            Ok(_) => self.fail(Failure::System, turn),
+            Ok(_) => self.fail(RequestFailure::System, turn),
             Err(errno) => self.fail(kind(errno), turn),
         }
     }
@@ -205,9 +205,9 @@ impl Client {
         self.phase = Phase::Off;
     }
 
-    fn fail(&mut self, failure: Failure, turn: &mut Turn<'_>) {
+    fn fail(&mut self, failure: RequestFailure, turn: &mut Turn<'_>) {
         let failure = match failure {
-            Failure::Closed if !self.answer.is_empty() => Failure::Cut,
+            RequestFailure::Closed if !self.answer.is_empty() => RequestFailure::Cut,
             other => other,
         };
         let example = turn.example(format!(
@@ -251,7 +251,7 @@ impl Client {
                 Err(Errno::INTR) => continue,
                 // Its answer is whole: how the connection ends does not matter.
                 Ok((0, _)) | Err(_) if self.phase == Phase::Ending => return self.leave(),
-                Ok((0, _)) => return self.fail(Failure::Closed, turn),
+                Ok((0, _)) => return self.fail(RequestFailure::Closed, turn),
                 Err(errno) => return self.fail(kind(errno), turn),
                 Ok(_) => {}
             }
@@ -268,7 +268,7 @@ impl Client {
     }
 
     /// Returns whether the response is complete and correct.
-    fn whole(&mut self) -> Result<bool, Failure> {
+    fn whole(&mut self) -> Result<bool, RequestFailure> {
         let head_bytes = match self.head_bytes {
             Some(bytes) => bytes,
             None => {
@@ -279,7 +279,9 @@ impl Client {
                         self.head_bytes = Some(end);
                         end
                     }
-                    None if searched.len() == HEAD_BYTES_MAX => return Err(Failure::WrongBody),
+                    None if searched.len() == HEAD_BYTES_MAX => {
+                        return Err(RequestFailure::WrongBody);
+                    }
                     None => return Ok(false),
                 }
             }
@@ -291,7 +293,7 @@ impl Client {
         if *body == *self.errand.body {
             Ok(true)
         } else {
-            Err(Failure::WrongBody)
+            Err(RequestFailure::WrongBody)
         }
     }
 
@@ -313,17 +315,17 @@ impl Client {
     }
 }
 
-fn verify(head: &[u8], body_bytes: usize) -> Result<(), Failure> {
+fn verify(head: &[u8], body_bytes: usize) -> Result<(), RequestFailure> {
     let status = head.get(9..12).and_then(answer::number);
     match status {
         Some(200) => {}
-        Some(500..) => return Err(Failure::ServerError),
-        Some(_) => return Err(Failure::Status),
-        None => return Err(Failure::WrongBody),
+        Some(500..) => return Err(RequestFailure::ServerError),
+        Some(_) => return Err(RequestFailure::Status),
+        None => return Err(RequestFailure::WrongBody),
     }
     match answer::header(head, b"content-length").and_then(answer::number) {
         Some(length) if length == body_bytes as u64 => Ok(()),
-        _ => Err(Failure::WrongBody),
+        _ => Err(RequestFailure::WrongBody),
     }
 }
 
@@ -332,12 +334,12 @@ fn announces_close(head: &[u8]) -> bool {
 }
 
 /// Returns the kind of failure that an errno means to a client.
-pub fn kind(errno: Errno) -> Failure {
+pub fn kind(errno: Errno) -> RequestFailure {
     match errno {
-        Errno::CONNREFUSED => Failure::Refused,
-        Errno::CONNRESET | Errno::PIPE => Failure::Reset,
-        Errno::TIMEDOUT => Failure::Timeout,
-        _ => Failure::System,
+        Errno::CONNREFUSED => RequestFailure::Refused,
+        Errno::CONNRESET | Errno::PIPE => RequestFailure::Reset,
+        Errno::TIMEDOUT => RequestFailure::Timeout,
+        _ => RequestFailure::System,
     }
 }
 
@@ -360,16 +362,16 @@ mod tests {
 
     #[test]
     fn heads_are_judged_by_status_and_length() {
-        let table: &[(&[u8], Result<(), Failure>)] = &[
+        let table: &[(&[u8], Result<(), RequestFailure>)] = &[
             (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Ok(())),
             (
                 b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n",
-                Err(Failure::WrongBody),
+                Err(RequestFailure::WrongBody),
             ),
-            (b"HTTP/1.1 200 OK\r\n\r\n", Err(Failure::WrongBody)),
-            (b"HTTP/1.1 503 No\r\n\r\n", Err(Failure::ServerError)),
-            (b"HTTP/1.1 404 No\r\n\r\n", Err(Failure::Status)),
-            (b"nonsense", Err(Failure::WrongBody)),
+            (b"HTTP/1.1 200 OK\r\n\r\n", Err(RequestFailure::WrongBody)),
+            (b"HTTP/1.1 503 No\r\n\r\n", Err(RequestFailure::ServerError)),
+            (b"HTTP/1.1 404 No\r\n\r\n", Err(RequestFailure::Status)),
+            (b"nonsense", Err(RequestFailure::WrongBody)),
         ];
         for (head, result) in table {
             assert_eq!(verify(head, 5), *result, "{}", head.escape_ascii());

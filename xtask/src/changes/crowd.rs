@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use super::client::{Client, Errand};
 use super::echo::Echo;
-use super::error::Error;
+use super::error::ChangesError;
 use super::tally::{Held, Tally};
 use super::turn::{Turn, addressee};
 
@@ -86,13 +86,13 @@ impl Shared {
 pub struct Crowd {
     shared: Arc<Shared>,
     begin: Instant,
-    thread: Option<JoinHandle<Result<(), Error>>>,
+    thread: Option<JoinHandle<Result<(), ChangesError>>>,
 }
 
 impl Crowd {
-    pub fn start(members: Vec<Member>) -> Result<Self, Error> {
+    pub fn start(members: Vec<Member>) -> Result<Self, ChangesError> {
         if members.len() > CLIENTS_MAX {
-            return Err(Error::TooManyClients { most: CLIENTS_MAX });
+            return Err(ChangesError::TooManyClients { most: CLIENTS_MAX });
         }
         let shared = Arc::new(Shared::default());
         let begin = Instant::now();
@@ -104,7 +104,7 @@ impl Crowd {
                 let _ = rustix::process::setpriority_process(None, NICE);
                 work.run()
             })
-            .map_err(Error::system("starting the clients"))?;
+            .map_err(ChangesError::system("starting the clients"))?;
         Ok(Self {
             shared,
             begin,
@@ -132,16 +132,16 @@ impl Crowd {
     }
 
     /// Ends the load and returns its results.
-    pub fn stop(mut self) -> Result<Tally, Error> {
+    pub fn stop(mut self) -> Result<Tally, ChangesError> {
         self.end()?;
         Ok(self.tally())
     }
 
-    fn end(&mut self) -> Result<(), Error> {
+    fn end(&mut self) -> Result<(), ChangesError> {
         self.shared.stop.store(true, Ordering::Relaxed);
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
-            Some(Err(_)) => Err(Error::ClientsDied),
+            Some(Err(_)) => Err(ChangesError::ClientsDied),
             None => Ok(()),
         }
     }
@@ -163,9 +163,13 @@ struct Work {
 }
 
 impl Work {
-    fn new(members: Vec<Member>, shared: Arc<Shared>, begin: Instant) -> Result<Self, Error> {
+    fn new(
+        members: Vec<Member>,
+        shared: Arc<Shared>,
+        begin: Instant,
+    ) -> Result<Self, ChangesError> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
-            .map_err(Error::system("creating an epoll descriptor"))?;
+            .map_err(ChangesError::system("creating an epoll descriptor"))?;
         let count = members.len().max(1) as u32;
         // Spread over their intervals, so that they do not all come at once.
         let due = members
@@ -182,7 +186,7 @@ impl Work {
         })
     }
 
-    fn run(&mut self) -> Result<(), Error> {
+    fn run(&mut self) -> Result<(), ChangesError> {
         let empty = epoll::Event {
             flags: EventFlags::empty(),
             data: EventData::new_u64(0),
@@ -193,7 +197,7 @@ impl Work {
             let count = match epoll::wait(&self.epoll, &mut events[..], Some(&self.sleep())) {
                 Ok(count) => count,
                 Err(Errno::INTR) => continue,
-                Err(errno) => return Err(Error::system("waiting for events")(errno)),
+                Err(errno) => return Err(ChangesError::system("waiting for events")(errno)),
             };
             for event in &events[..count] {
                 let (client, generation) = addressee(event.data);

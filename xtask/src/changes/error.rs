@@ -3,11 +3,11 @@
 use std::fmt;
 use std::io;
 
-use crate::bench::error::Error as BenchError;
+use crate::bench::error::BenchError;
 
 /// Reason why a run, or one of its cases, stopped.
 #[derive(Debug)]
-pub enum Error {
+pub enum ChangesError {
     /// An argument that lexopt refuses.
     Arguments(lexopt::Error),
     /// A case that does not exist.
@@ -52,14 +52,14 @@ pub enum Error {
     },
 }
 
-impl Error {
+impl ChangesError {
     /// For `map_err`: the system call that `doing` names failed.
     pub fn system<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::Bench(BenchError::system(doing)(source))
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for ChangesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Arguments(source) => write!(f, "{source} (--help shows the options)"),
@@ -84,7 +84,7 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
+impl std::error::Error for ChangesError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Arguments(source) => Some(source),
@@ -95,19 +95,19 @@ impl std::error::Error for Error {
     }
 }
 
-impl From<lexopt::Error> for Error {
+impl From<lexopt::Error> for ChangesError {
     fn from(source: lexopt::Error) -> Self {
         Self::Arguments(source)
     }
 }
 
-impl From<BenchError> for Error {
+impl From<BenchError> for ChangesError {
     fn from(source: BenchError) -> Self {
         Self::Bench(source)
     }
 }
 
-impl From<lab::LabError> for Error {
+impl From<lab::LabError> for ChangesError {
     fn from(source: lab::LabError) -> Self {
         Self::Lab(source)
     }

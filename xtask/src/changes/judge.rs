@@ -11,10 +11,10 @@ use crate::bench::process::{Side, raise_descriptor_limit};
 
 use super::client::Errand;
 use super::crowd::{Crowd, Member};
-use super::error::Error;
+use super::error::ChangesError;
 use super::options::Options;
 use super::origins::SpecialServer;
-use super::site::{Site, Where};
+use super::site::{ProxyFolder, Where};
 use super::subject::Running;
 use super::tally::Held;
 
@@ -52,12 +52,12 @@ pub struct Judge<'o> {
 }
 
 impl<'o> Judge<'o> {
-    pub fn new(options: &'o Options) -> Result<Self, Error> {
+    pub fn new(options: &'o Options) -> Result<Self, ChangesError> {
         raise_descriptor_limit(DESCRIPTORS_NEEDED)?;
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let body = origin::body();
         let failed = "binding a port of the judge";
-        let log = || UdpSocket::bind(here).map_err(Error::system(failed));
+        let log = || UdpSocket::bind(here).map_err(ChangesError::system(failed));
         Ok(Self {
             options,
             scratch: ScratchDirectory::new()?,
@@ -67,17 +67,17 @@ impl<'o> Judge<'o> {
             echo: Echo::start(Location::Here, here)?,
             body,
             logs: [log()?, log()?],
-            taken: TcpListener::bind(here).map_err(Error::system(failed))?,
+            taken: TcpListener::bind(here).map_err(ChangesError::system(failed))?,
         })
     }
 
     /// A folder and ports for one proxy.
-    pub fn site(&mut self, name: &str) -> Result<Site, Error> {
+    pub fn site(&mut self, name: &str) -> Result<ProxyFolder, ChangesError> {
         let failed = "asking for a port of the judge";
         let port = |address: std::io::Result<SocketAddr>| {
             address
                 .map(|address| address.port())
-                .map_err(Error::system(failed))
+                .map_err(ChangesError::system(failed))
         };
         let mut at = Where {
             web: 0,
@@ -97,7 +97,7 @@ impl<'o> Judge<'o> {
             taken: port(self.taken.local_addr())?,
         };
         at.own(rustix::process::geteuid().is_root())?;
-        let site = Site {
+        let site = ProxyFolder {
             folder: self.scratch.path().join(name),
             at,
             confined: self.options.confined,
@@ -110,7 +110,7 @@ impl<'o> Judge<'o> {
     }
 
     /// The load of a proxy that serves the first family of files.
-    pub fn load(&self, at: &Where) -> Result<Crowd, Error> {
+    pub fn load(&self, at: &Where) -> Result<Crowd, ChangesError> {
         let rate = self.options.rate.max(NEW_SHARE);
         let new = rate / NEW_SHARE;
         let every = |clients: u32, rate: u32| Duration::from_secs(1) * clients / rate.max(1);
@@ -168,7 +168,7 @@ impl<'o> Judge<'o> {
     }
 
     /// Waits until the checks found out that a server is down.
-    pub fn wait_for_down(&self, running: &Running<'_>) -> Result<(), Error> {
+    pub fn wait_for_down(&self, running: &Running<'_>) -> Result<(), ChangesError> {
         let rows = ["app/down", "second/down"];
         let down = || {
             running.counters().is_ok_and(|counters| {
@@ -181,7 +181,7 @@ impl<'o> Judge<'o> {
         if lab::eventually(DOWN_PATIENCE, down) {
             Ok(())
         } else {
-            Err(Error::StaysUp {
+            Err(ChangesError::StaysUp {
                 label: running.subject.label().to_owned(),
             })
         }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Pid;
 
 use super::crowd::Crowd;
-use super::error::Error;
+use super::error::ChangesError;
 use super::judge::Judge;
 use super::report::Report;
-use super::site::{Site, VERSION_PATH};
+use super::site::{ProxyFolder, VERSION_PATH};
 use super::subject::{CHANGE_PATIENCE, Running, Subject, kill};
 use super::tally::Tally;
 
@@ -42,7 +42,7 @@ impl Victim {
 }
 
 /// Runs it for one side.
-pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Report, Error> {
+pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Report, ChangesError> {
     let mut report = Report::default();
     for victim in [Victim::Supervisor, Victim::Worker, Victim::Loader] {
         let site = judge.site(&format!("kill-{victim:?}-{right}"))?;
@@ -52,7 +52,7 @@ pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Repo
         let crowd = judge.load(&site.at)?;
         std::thread::sleep(BEFORE);
         crowd.at_change(1);
-        let scene = Scene {
+        let scene = KillRun {
             subject,
             site: &site,
             running,
@@ -65,16 +65,16 @@ pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Repo
 }
 
 /// A proxy under load, and the process to be killed.
-struct Scene<'s> {
+struct KillRun<'s> {
     subject: &'s Subject,
-    site: &'s Site,
+    site: &'s ProxyFolder,
     running: Running<'s>,
     crowd: Crowd,
     victim: Victim,
 }
 
-impl Scene<'_> {
-    fn play(self, report: &mut Report) -> Result<(), Error> {
+impl KillRun<'_> {
+    fn play(self, report: &mut Report) -> Result<(), ChangesError> {
         let name = self.victim.name();
         let killed = match self.victim {
             Victim::Supervisor => Some(self.running.supervisor()),
@@ -102,7 +102,7 @@ impl Scene<'_> {
     }
 
     /// A process that a change starts.
-    fn loader(&self) -> Result<Option<Pid>, Error> {
+    fn loader(&self) -> Result<Option<Pid>, ChangesError> {
         let before: Vec<Pid> = self.running.family().iter().map(|kin| kin.pid).collect();
         self.site.write(1, 1)?;
         self.running.ask()?;
@@ -130,7 +130,7 @@ impl Scene<'_> {
 
     /// Continues after the kill: runs the command again if the supervisor is gone, otherwise makes
     /// a change.
-    fn go_on(mut self, report: &mut Report) -> Result<(), Error> {
+    fn go_on(mut self, report: &mut Report) -> Result<(), ChangesError> {
         let name = self.victim.name();
         let before = self.crowd.tally();
         let promise = self.site.write(2, 2)?;

@@ -28,7 +28,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::comparison;
-use error::Error;
+use error::ChangesError;
 use judge::{Judge, version};
 use options::{Case, Options, Pair};
 use report::{Labelled, Report};
@@ -46,7 +46,7 @@ struct Sides {
     right: Option<Subject>,
 }
 
-fn run(options: &Options) -> Result<bool, Error> {
+fn run(options: &Options) -> Result<bool, ChangesError> {
     let mut judge = Judge::new(options)?;
     let folder = judge.scratch.path().to_owned();
     let prepare = |asked, line, label, name| {
@@ -82,7 +82,7 @@ fn run(options: &Options) -> Result<bool, Error> {
     Ok(good)
 }
 
-type Run = fn(&mut Judge<'_>, &Subject, bool) -> Result<Report, Error>;
+type Run = fn(&mut Judge<'_>, &Subject, bool) -> Result<Report, ChangesError>;
 
 /// Runs a case for both sides, one after the other. Returns whether the right one meets its claims.
 fn both(judge: &mut Judge<'_>, sides: &Sides, title: &str, run: Run) -> bool {
@@ -108,7 +108,7 @@ fn take(
     title: &str,
     label: &str,
     right: bool,
-    result: Result<Report, Error>,
+    result: Result<Report, ChangesError>,
 ) -> bool {
     match result {
         Ok(report) => {

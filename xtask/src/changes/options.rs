@@ -7,7 +7,7 @@ use lexopt::prelude::{Long, Short, ValueExt};
 
 use crate::bench::options::evenkeel;
 
-use super::error::Error;
+use super::error::ChangesError;
 
 pub const HELP: &str = "\
 Changes the configuration of haproxy and evenkeel under load, again and again,
@@ -112,9 +112,12 @@ pub struct CommandLine {
 }
 
 impl CommandLine {
-    fn parse(option: &'static str, text: &str) -> Result<Self, Error> {
+    fn parse(option: &'static str, text: &str) -> Result<Self, ChangesError> {
         let mut words = text.split_whitespace().map(str::to_owned);
-        let program = words.next().ok_or(Error::NoProgram { option })?.into();
+        let program = words
+            .next()
+            .ok_or(ChangesError::NoProgram { option })?
+            .into();
         let mut words: Vec<String> = words.collect();
         if words.is_empty() {
             words.push("-W".to_owned());
@@ -160,7 +163,7 @@ impl Options {
 }
 
 /// Parses the arguments after `changes`; None for help.
-pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>, Error> {
+pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>, ChangesError> {
     let default = |program: PathBuf| CommandLine {
         program,
         words: vec!["-W".to_owned()],
@@ -215,46 +218,46 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options
     Ok(Some(options))
 }
 
-fn case(name: String) -> Result<Case, Error> {
+fn case(name: String) -> Result<Case, ChangesError> {
     let mut all = Case::ALL.into_iter().chain([Case::Soak]);
     let found = all.find(|case| case.name() == name);
-    found.ok_or(Error::NoSuchCase { name })
+    found.ok_or(ChangesError::NoSuchCase { name })
 }
 
-fn rounds(value: OsString) -> Result<u64, Error> {
+fn rounds(value: OsString) -> Result<u64, ChangesError> {
     let number: std::num::NonZeroU64 = value.parse()?;
     Ok(number.get().min(ROUNDS_MAX))
 }
 
-fn only(word: String) -> Result<(bool, bool), Error> {
+fn only(word: String) -> Result<(bool, bool), ChangesError> {
     match word.as_str() {
         "left" => Ok((true, false)),
         "right" => Ok((false, true)),
-        _ => Err(Error::NoSuchChoice {
+        _ => Err(ChangesError::NoSuchChoice {
             option: "--only",
             word,
         }),
     }
 }
 
-fn signal(word: String) -> Result<Ask, Error> {
+fn signal(word: String) -> Result<Ask, ChangesError> {
     match word.to_ascii_uppercase().trim_start_matches("SIG") {
         "USR2" => Ok(Ask::Usr2),
         "HUP" => Ok(Ask::Hup),
-        _ => Err(Error::NoSuchChoice {
+        _ => Err(ChangesError::NoSuchChoice {
             option: "--signal",
             word,
         }),
     }
 }
 
-fn pairs(word: String) -> Result<Vec<Pair>, Error> {
+fn pairs(word: String) -> Result<Vec<Pair>, ChangesError> {
     match word.as_str() {
         "same" => Ok(vec![Pair::Same]),
         "mixed" => Ok(vec![Pair::Mixed]),
         "binary" => Ok(vec![Pair::Binary]),
         "all" => Ok(vec![Pair::Same, Pair::Mixed, Pair::Binary]),
-        _ => Err(Error::NoSuchChoice {
+        _ => Err(ChangesError::NoSuchChoice {
             option: "--pair",
             word,
         }),
@@ -265,7 +268,7 @@ fn pairs(word: String) -> Result<Vec<Pair>, Error> {
 mod tests {
     use super::*;
 
-    fn parsed(arguments: &[&str]) -> Result<Options, Error> {
+    fn parsed(arguments: &[&str]) -> Result<Options, ChangesError> {
         parse(arguments.iter().map(OsString::from)).map(|options| options.expect("not help"))
     }
 
@@ -286,7 +289,7 @@ mod tests {
         assert_eq!(options.left.words, ["-W"]);
         assert!(matches!(
             parsed(&["--left", " "]),
-            Err(Error::NoProgram { .. })
+            Err(ChangesError::NoProgram { .. })
         ));
     }
 
@@ -294,17 +297,20 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         assert!(matches!(
             parsed(&["--case", "x"]),
-            Err(Error::NoSuchCase { .. })
+            Err(ChangesError::NoSuchCase { .. })
         ));
         for (option, word) in [("--only", "both"), ("--signal", "TERM"), ("--pair", "x")] {
             assert!(
-                matches!(parsed(&[option, word]), Err(Error::NoSuchChoice { .. })),
+                matches!(
+                    parsed(&[option, word]),
+                    Err(ChangesError::NoSuchChoice { .. })
+                ),
                 "{option}"
             );
         }
         assert!(matches!(
             parsed(&["--rounds", "0"]),
-            Err(Error::Arguments(_))
+            Err(ChangesError::Arguments(_))
         ));
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::error::Error;
+use super::error::ChangesError;
 
 /// Path that the checks request.
 pub const CHECK_PATH: &str = "/check";
@@ -40,17 +40,20 @@ pub struct SpecialServer {
 }
 
 impl SpecialServer {
-    pub fn start() -> Result<Self, Error> {
+    pub fn start() -> Result<Self, ChangesError> {
         let failed = "starting a server";
         let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::system(failed))?;
-        let port = listener.local_addr().map_err(Error::system(failed))?.port();
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(ChangesError::system(failed))?;
+        let port = listener
+            .local_addr()
+            .map_err(ChangesError::system(failed))?
+            .port();
         let shared = Arc::new(Shared::default());
         let accepting = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("down".to_owned())
             .spawn(move || accept(&listener, &accepting))
-            .map_err(Error::system(failed))?;
+            .map_err(ChangesError::system(failed))?;
         Ok(Self { port, shared })
     }
 

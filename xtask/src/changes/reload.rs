@@ -7,11 +7,11 @@ use serde_json::json;
 use crate::bench::table::quantile;
 
 use super::counters::Fallen;
-use super::error::Error;
+use super::error::ChangesError;
 use super::judge::Judge;
 use super::options::Case;
 use super::report::Report;
-use super::site::{Promise, Site};
+use super::site::{Promise, ProxyFolder};
 use super::subject::{CHANGE_PATIENCE, Kin, Running, Subject};
 use super::tally::{Held, Tally};
 
@@ -81,7 +81,7 @@ struct Changes {
 }
 
 /// Runs it for one side.
-pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Report, Error> {
+pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Report, ChangesError> {
     let rounds = judge.options.rounds(Case::Reload, right);
     let site = judge.site(&format!("reload-{}", if right { "right" } else { "left" }))?;
     let first = site.write(0, 0)?;
@@ -144,7 +144,7 @@ pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Repo
 }
 
 struct Course<'c> {
-    site: &'c Site,
+    site: &'c ProxyFolder,
     running: &'c Running<'c>,
     /// Properties of the file in service.
     promise: Promise,
@@ -169,7 +169,7 @@ impl Course<'_> {
         }
     }
 
-    fn step(&mut self, number: u64, changes: &mut Changes) -> Result<(), Error> {
+    fn step(&mut self, number: u64, changes: &mut Changes) -> Result<(), ChangesError> {
         // Memory is compared between files of the same shape.
         let at_rest = number == self.baseline() || number == self.last_good();
         let shape = if at_rest { 0 } else { number };

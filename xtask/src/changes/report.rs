@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use super::tally::{Failure, Held, Tally};
+use super::tally::{Held, RequestFailure, Tally};
 
 #[derive(Debug)]
 struct Row {
@@ -59,7 +59,7 @@ impl Report {
     pub fn clients(&mut self, prefix: &str, tally: &Tally) {
         self.count(format!("{prefix}requests"), tally.requests);
         self.count(format!("{prefix}failed requests"), tally.all_failed());
-        for failure in Failure::ALL {
+        for failure in RequestFailure::ALL {
             let count = tally.of(failure);
             // A kind that nobody met has no line, but a value of its own.
             let name = format!("{prefix}  {}", failure.name());

@@ -15,11 +15,11 @@ use crate::bench::table::quantile;
 
 use super::client::Errand;
 use super::crowd::{Crowd, Member};
-use super::error::Error;
+use super::error::ChangesError;
 use super::judge::Judge;
 use super::options::Case;
 use super::report::Report;
-use super::site::Site;
+use super::site::ProxyFolder;
 use super::subject::{CHANGE_PATIENCE, Running, Subject};
 
 const CONNECTIONS: u32 = 64;
@@ -54,7 +54,7 @@ impl Window {
 }
 
 /// Runs it for one side.
-pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Report, Error> {
+pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Report, ChangesError> {
     let rounds = judge.options.rounds(Case::Servers, right);
     let site = judge.site(&format!("servers-{}", if right { "right" } else { "left" }))?;
     site.write_many(0)?;
@@ -102,7 +102,7 @@ pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Repo
 }
 
 /// Requests per second that the proxy can do.
-fn saturated(judge: &Judge<'_>, site: &Site) -> Result<f64, Error> {
+fn saturated(judge: &Judge<'_>, site: &ProxyFolder) -> Result<f64, ChangesError> {
     let size = BODY_SIZES_BYTES[0];
     let mut generator = Generator::new(Job {
         port: site.at.web,
@@ -118,7 +118,7 @@ fn saturated(judge: &Judge<'_>, site: &Site) -> Result<f64, Error> {
     Ok(SATURATION_REQUESTS as f64 / begin.elapsed().as_secs_f64())
 }
 
-fn load(judge: &Judge<'_>, site: &Site, rate: f64) -> Result<Crowd, Error> {
+fn load(judge: &Judge<'_>, site: &ProxyFolder, rate: f64) -> Result<Crowd, ChangesError> {
     let errand = Errand {
         port: site.at.web,
         host: "one.test",
@@ -143,12 +143,12 @@ impl Changes {
     /// Runs one window: with changes, or with all other work of the judge.
     fn window(
         &mut self,
-        site: &Site,
+        site: &ProxyFolder,
         running: &Running<'_>,
         crowd: &Crowd,
         window: Duration,
         ask: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ChangesError> {
         let end = Instant::now() + window;
         while Instant::now() + BETWEEN < end {
             if !ask {

@@ -9,10 +9,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::bench::configuration::many_backends;
-use crate::bench::error::Error as BenchError;
+use crate::bench::error::BenchError;
 use crate::bench::process::free_port;
 
-use super::error::Error;
+use super::error::ChangesError;
 use super::origins::CHECK_PATH;
 
 /// Path at which a new request reads the version in service.
@@ -69,7 +69,7 @@ impl Where {
 
 /// The folder of one proxy's files.
 #[derive(Debug, Clone)]
-pub struct Site {
+pub struct ProxyFolder {
     pub folder: PathBuf,
     pub at: Where,
     /// The file names a user and a root directory.
@@ -109,7 +109,7 @@ impl Promise {
     }
 }
 
-impl Site {
+impl ProxyFolder {
     pub fn file(&self) -> PathBuf {
         self.folder.join("proxy.cfg")
     }
@@ -118,19 +118,19 @@ impl Site {
         self.folder.join("socket")
     }
 
-    pub fn create(&self) -> Result<(), Error> {
+    pub fn create(&self) -> Result<(), ChangesError> {
         for folder in [self.folder.clone(), self.folder.join("empty")] {
             fs::create_dir_all(&folder).map_err(BenchError::file("creating", &folder))?;
         }
         Ok(())
     }
 
-    fn put(&self, name: &str, text: &str) -> Result<(), Error> {
-        put(&self.folder.join(name), text).map_err(Error::from)
+    fn put(&self, name: &str, text: &str) -> Result<(), ChangesError> {
+        put(&self.folder.join(name), text).map_err(ChangesError::from)
     }
 
     /// Writes a valid configuration and the list that it includes.
-    pub fn write(&self, version: u64, shape: u64) -> Result<Promise, Error> {
+    pub fn write(&self, version: u64, shape: u64) -> Result<Promise, ChangesError> {
         let promise = Promise::of(version, shape);
         let mut list = format!("# version {version}\n{}\n", promise.listed);
         for extra in 0..shape % 9 {
@@ -147,7 +147,7 @@ impl Site {
     }
 
     /// Writes a file with a mistake.
-    pub fn write_bad(&self, version: u64, shape: u64) -> Result<(), Error> {
+    pub fn write_bad(&self, version: u64, shape: u64) -> Result<(), ChangesError> {
         let mut text = self.text(version, shape);
         text.push_str("\nfrontend mistaken\n");
         match version % MISTAKES {
@@ -166,12 +166,12 @@ impl Site {
     }
 
     /// Writes the file of ten thousand servers, some of which differ by version.
-    pub fn write_many(&self, version: u64) -> Result<(), Error> {
+    pub fn write_many(&self, version: u64) -> Result<(), ChangesError> {
         self.put("proxy.cfg", &self.many(version))
     }
 
     /// The same to where no proxy reads it.
-    pub fn write_many_aside(&self, version: u64) -> Result<(), Error> {
+    pub fn write_many_aside(&self, version: u64) -> Result<(), ChangesError> {
         self.put("aside.cfg", &self.many(version))
     }
 
@@ -367,8 +367,8 @@ fn put(path: &Path, text: &str) -> Result<(), BenchError> {
 mod tests {
     use super::*;
 
-    fn site() -> Site {
-        Site {
+    fn site() -> ProxyFolder {
+        ProxyFolder {
             folder: PathBuf::from("/nowhere"),
             at: Where {
                 web: 1,

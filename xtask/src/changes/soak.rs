@@ -13,11 +13,11 @@ use serde_json::json;
 use crate::bench::attack::{Attack, Attackers};
 
 use super::crowd::Crowd;
-use super::error::Error;
+use super::error::ChangesError;
 use super::judge::Judge;
 use super::options::Case;
 use super::report::Report;
-use super::site::Site;
+use super::site::ProxyFolder;
 use super::subject::{Kin, Running, Subject, kill};
 
 /// Mean pause between two steps.
@@ -82,7 +82,7 @@ impl Held {
 }
 
 /// Runs it: a round is a step.
-pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Report, Error> {
+pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Report, ChangesError> {
     let steps = judge.options.rounds(Case::Soak, right);
     let site = judge.site(&format!("soak-{right}"))?;
     site.write(0, 0)?;
@@ -115,7 +115,7 @@ pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Repo
 
 struct Soak<'s> {
     crowd: Crowd,
-    site: &'s Site,
+    site: &'s ProxyFolder,
     running: &'s Running<'s>,
     random: Random,
     version: u64,
@@ -128,7 +128,7 @@ struct Soak<'s> {
 }
 
 impl Soak<'_> {
-    fn step(&mut self, number: u64, step: Step) -> Result<(), Error> {
+    fn step(&mut self, number: u64, step: Step) -> Result<(), ChangesError> {
         let random = self.random.next();
         match step {
             Step::Reload => {
@@ -213,7 +213,7 @@ impl Soak<'_> {
         }
     }
 
-    fn judge(self, steps: u64, first: Held) -> Result<Report, Error> {
+    fn judge(self, steps: u64, first: Held) -> Result<Report, ChangesError> {
         let tally = self.crowd.stop()?;
         let until = Instant::now() + REST;
         let mut last = Held::of(&self.running.workers());

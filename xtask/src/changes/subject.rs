@@ -14,9 +14,9 @@ use rustix::process::{Pid, Signal};
 use crate::bench::process::{Proxy, Side, anonymous_bytes, process_folder};
 
 use super::counters::Counters;
-use super::error::Error;
+use super::error::ChangesError;
 use super::options::{Ask, CommandLine};
-use super::site::{OWNER_PATH, Promise, STATISTICS_PATH, Site, VERSION_PATH};
+use super::site::{OWNER_PATH, Promise, ProxyFolder, STATISTICS_PATH, VERSION_PATH};
 
 /// Timeout of a start or a change.
 pub const CHANGE_PATIENCE: Duration = Duration::from_secs(10);
@@ -43,7 +43,7 @@ impl Subject {
         label: &str,
         folder: &Path,
         signal: Option<Ask>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, ChangesError> {
         let own = line.is_evenkeel();
         let name = if own { "evenkeel" } else { "haproxy" };
         let side = Side::prepare_as(name, label.to_owned(), &line.program, folder)?;
@@ -61,10 +61,10 @@ impl Subject {
     /// Starts it with the site's file, and waits until that is served.
     pub fn start<'s>(
         &'s self,
-        site: &'s Site,
+        site: &'s ProxyFolder,
         version: u64,
         more: &[OsString],
-    ) -> Result<Running<'s>, Error> {
+    ) -> Result<Running<'s>, ChangesError> {
         let mut arguments = self.words.clone();
         arguments.extend(["-f".into(), site.file().into()]);
         arguments.extend_from_slice(more);
@@ -80,7 +80,7 @@ impl Subject {
                 return Ok(running);
             }
         }
-        Err(Error::NeverServed {
+        Err(ChangesError::NeverServed {
             label: self.label().to_owned(),
             said: self.side.said(),
         })
@@ -91,7 +91,7 @@ impl Subject {
 #[derive(Debug)]
 pub struct Running<'s> {
     pub subject: &'s Subject,
-    site: &'s Site,
+    site: &'s ProxyFolder,
     pub proxy: Proxy,
 }
 
@@ -115,18 +115,18 @@ impl Running<'_> {
     }
 
     /// Returns the exit status of the started process if it has ended.
-    pub fn ended(&mut self) -> Result<Option<std::process::ExitStatus>, Error> {
+    pub fn ended(&mut self) -> Result<Option<std::process::ExitStatus>, ChangesError> {
         Ok(self.proxy.status()?)
     }
 
     /// Sends the signal that requests a change.
-    pub fn ask(&self) -> Result<(), Error> {
+    pub fn ask(&self) -> Result<(), ChangesError> {
         let signal = match self.subject.ask {
             Ask::Usr2 => Signal::USR2,
             Ask::Hup => Signal::HUP,
         };
         let sent = rustix::process::kill_process(self.supervisor(), signal);
-        sent.map_err(|_| Error::Ended {
+        sent.map_err(|_| ChangesError::Ended {
             label: self.subject.label().to_owned(),
             said: self.subject.side.said(),
         })
@@ -190,10 +190,10 @@ impl Running<'_> {
         })
     }
 
-    pub fn counters(&self) -> Result<Counters, Error> {
+    pub fn counters(&self) -> Result<Counters, ChangesError> {
         let page = self.get(self.site.at.statistics, STATISTICS_PATH).ok();
         page.and_then(|page| Counters::read(&page))
-            .ok_or_else(|| Error::NoStatistics {
+            .ok_or_else(|| ChangesError::NoStatistics {
                 label: self.subject.label().to_owned(),
             })
     }

@@ -8,7 +8,7 @@ const LATENCIES_MAX: usize = 4_000_000;
 const EXAMPLES_MAX: usize = 12;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
+pub enum RequestFailure {
     Refused,
     /// The connection was reset before or during the response.
     Reset,
@@ -28,7 +28,7 @@ pub enum Failure {
     System,
 }
 
-impl Failure {
+impl RequestFailure {
     /// All, in the order of the table.
     pub const ALL: [Self; 9] = [
         Self::Refused,
@@ -91,7 +91,7 @@ pub struct Example {
 pub struct Tally {
     /// Requests that have ended, well or not.
     pub requests: u64,
-    failures: [u64; Failure::ALL.len()],
+    failures: [u64; RequestFailure::ALL.len()],
     /// Idle kept-alive connections that the proxy closed unasked and unannounced.
     pub closed_idle: u64,
     /// Kept-alive connections that a response ended with `Connection: close`.
@@ -121,7 +121,7 @@ impl Tally {
     }
 
     /// A request that did not.
-    pub fn failed(&mut self, failure: Failure, example: Example) {
+    pub fn failed(&mut self, failure: RequestFailure, example: Example) {
         self.requests += 1;
         if let Some(count) = self.failures.get_mut(failure as usize) {
             *count += 1;
@@ -153,7 +153,7 @@ impl Tally {
         }
     }
 
-    pub fn of(&self, failure: Failure) -> u64 {
+    pub fn of(&self, failure: RequestFailure) -> u64 {
         self.failures.get(failure as usize).copied().unwrap_or(0)
     }
 
@@ -199,12 +199,12 @@ mod tests {
     #[test]
     fn every_failure_is_counted_under_its_own_name() {
         let mut tally = Tally::default();
-        for (times, failure) in Failure::ALL.into_iter().enumerate() {
+        for (times, failure) in RequestFailure::ALL.into_iter().enumerate() {
             for _ in 0..=times {
                 tally.failed(failure, example());
             }
         }
-        for (times, failure) in Failure::ALL.into_iter().enumerate() {
+        for (times, failure) in RequestFailure::ALL.into_iter().enumerate() {
             assert_eq!(tally.of(failure), times as u64 + 1, "{}", failure.name());
         }
         assert_eq!(tally.all_failed(), tally.requests);

@@ -7,15 +7,15 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::bench::error::Error as BenchError;
+use crate::bench::error::BenchError;
 use crate::bench::table::quantile;
 
 use super::crowd::Crowd;
-use super::error::Error;
+use super::error::ChangesError;
 use super::judge::Judge;
 use super::options::Case;
 use super::report::Report;
-use super::site::Site;
+use super::site::ProxyFolder;
 use super::subject::{CHANGE_PATIENCE, Running, Subject};
 use super::tally::Tally;
 
@@ -41,14 +41,22 @@ struct Upgrades {
 }
 
 /// Each program takes over from itself.
-pub fn to_itself(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Report, Error> {
+pub fn to_itself(
+    judge: &mut Judge<'_>,
+    subject: &Subject,
+    right: bool,
+) -> Result<Report, ChangesError> {
     let rounds = judge.options.rounds(Case::Upgrade, right);
     let upgrades = take_over(judge, &[subject], rounds, &format!("upgrade-{right}"))?;
     Ok(upgrades.report(right))
 }
 
 /// The left takes over from the right, and that from the left.
-pub fn mixed(judge: &mut Judge<'_>, left: &Subject, right: &Subject) -> Result<Report, Error> {
+pub fn mixed(
+    judge: &mut Judge<'_>,
+    left: &Subject,
+    right: &Subject,
+) -> Result<Report, ChangesError> {
     // There and back is one round.
     let rounds = 2 * judge.options.rounds(Case::Upgrade, true);
     let upgrades = take_over(judge, &[left, right], rounds, "upgrade-mixed")?;
@@ -61,7 +69,7 @@ fn take_over(
     subjects: &[&Subject],
     rounds: u64,
     name: &str,
-) -> Result<Upgrades, Error> {
+) -> Result<Upgrades, ChangesError> {
     let mut site = judge.site(name)?;
     site.hard_stop = true;
     site.keeps_idle = subjects.len() > 1;
@@ -111,7 +119,11 @@ fn take_over(
 }
 
 /// Replaces the program's file by another copy before each change.
-pub fn binary(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Report, Error> {
+pub fn binary(
+    judge: &mut Judge<'_>,
+    subject: &Subject,
+    right: bool,
+) -> Result<Report, ChangesError> {
     let rounds = judge.options.rounds(Case::Upgrade, right);
     let mut site = judge.site(&format!("binary-{right}"))?;
     site.hard_stop = true;
@@ -138,7 +150,7 @@ pub fn binary(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<R
 }
 
 /// Puts a fresh copy of `original` in the place of `program`, at once.
-fn replace(original: &Path, program: &Path) -> Result<(), Error> {
+fn replace(original: &Path, program: &Path) -> Result<(), ChangesError> {
     let new = program.with_extension("new");
     fs::copy(original, &new).map_err(BenchError::file("copying to", &new))?;
     fs::rename(&new, program).map_err(BenchError::file("renaming to", program))?;
@@ -160,10 +172,10 @@ impl Upgrades {
     fn step(
         &mut self,
         number: u64,
-        site: &Site,
+        site: &ProxyFolder,
         current: &Running<'_>,
-        replace: impl FnOnce() -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        replace: impl FnOnce() -> Result<(), ChangesError>,
+    ) -> Result<(), ChangesError> {
         self.asked += 1;
         let before = current.counters()?;
         replace()?;
@@ -182,7 +194,7 @@ impl Upgrades {
         &mut self,
         leaving: &mut Vec<(Running<'_>, Instant)>,
         wait: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ChangesError> {
         let mut staying = Vec::new();
         for (mut old, since) in leaving.drain(..) {
             while wait && old.ended()?.is_none() && since.elapsed() < END_PATIENCE {
@@ -201,7 +213,7 @@ impl Upgrades {
         Ok(())
     }
 
-    fn finish(mut self, current: &Running<'_>, crowd: Crowd) -> Result<Self, Error> {
+    fn finish(mut self, current: &Running<'_>, crowd: Crowd) -> Result<Self, ChangesError> {
         self.tally = crowd.stop()?;
         self.workers = current.workers().len() as u64;
         Ok(self)

@@ -167,7 +167,7 @@ impl Ensemble {
                 heartbeat_ms,
                 election_ms,
                 tls,
-            } => etcd::start(program, (*heartbeat_ms, *election_ms), *tls, seats)?,
+            } => etcd::start(program, *heartbeat_ms, *election_ms, *tls, seats)?,
             Side::Evenkeel { program } => ours::start(program, seats)?,
         };
         let ensemble = Ensemble {

@@ -17,7 +17,8 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// Starts them, with times for heartbeats and elections in milliseconds.
 pub fn start(
     program: &Path,
-    (heartbeat_ms, election_ms): (u32, u32),
+    heartbeat_ms: u32,
+    election_ms: u32,
     tls: bool,
     seats: Vec<Seat>,
 ) -> Result<Vec<Member>, Error> {

@@ -134,23 +134,23 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Copy, PartialEq, Debug)]
-    enum Sample {
+    enum TestCase {
         One,
         Two,
     }
 
-    impl Case for Sample {
-        const ALL: &'static [Self] = &[Sample::One, Sample::Two];
+    impl Case for TestCase {
+        const ALL: &'static [Self] = &[TestCase::One, TestCase::Two];
 
         fn name(self) -> &'static str {
             match self {
-                Sample::One => "one",
-                Sample::Two => "two",
+                TestCase::One => "one",
+                TestCase::Two => "two",
             }
         }
     }
 
-    fn parsed(arguments: &[&str]) -> Result<Options<Sample>, Error> {
+    fn parsed(arguments: &[&str]) -> Result<Options<TestCase>, Error> {
         let arguments = arguments.iter().map(OsString::from);
         parse(arguments, 5, "/usr/bin/other").map(|options| options.expect("not help"))
     }
@@ -158,12 +158,12 @@ mod tests {
     #[test]
     fn without_options_all_cases_run() {
         let options = parsed(&[]).expect("options");
-        assert_eq!(options.cases, Sample::ALL);
+        assert_eq!(options.cases, TestCase::ALL);
         assert_eq!(options.repetitions, 5);
         let options = parsed(&["--case", "two", "--repetitions=7"]).expect("options");
         assert_eq!(
             (&options.cases[..], options.repetitions),
-            (&[Sample::Two][..], 7)
+            (&[TestCase::Two][..], 7)
         );
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 #[derive(Debug)]
-pub enum Error {
+pub enum ConformanceError {
     /// An argument that lexopt refuses.
     Arguments(lexopt::Error),
     /// Neither `--source` nor `HAPROXY_SOURCE` is set.
@@ -41,45 +41,47 @@ pub enum Error {
     },
 }
 
-impl From<lab::LabError> for Error {
+impl From<lab::LabError> for ConformanceError {
     fn from(error: lab::LabError) -> Self {
-        Error::Lab(error)
+        ConformanceError::Lab(error)
     }
 }
 
-impl From<lexopt::Error> for Error {
+impl From<lexopt::Error> for ConformanceError {
     fn from(error: lexopt::Error) -> Self {
-        Error::Arguments(error)
+        ConformanceError::Arguments(error)
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for ConformanceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Arguments(source) => write!(f, "{source} (--help shows the options)"),
-            Error::NoSource => {
+            ConformanceError::Arguments(source) => write!(f, "{source} (--help shows the options)"),
+            ConformanceError::NoSource => {
                 f.write_str("HAProxy's repository is needed: make conformance HAPROXY_SOURCE=DIR")
             }
-            Error::NoSuchRelease(name) => {
+            ConformanceError::NoSuchRelease(name) => {
                 write!(
                     f,
                     "there is no list for release `{name}` (--help shows them)"
                 )
             }
-            Error::Count => f.write_str("repetitions, jobs and timeout are 1 to 1000"),
-            Error::Lab(source) => source.fmt(f),
-            Error::Missing(missing) => write!(f, "this {missing}"),
-            Error::NoProgram(path) => write!(f, "there is no {}", path.display()),
-            Error::NoTests { source, release } => {
+            ConformanceError::Count => f.write_str("repetitions, jobs and timeout are 1 to 1000"),
+            ConformanceError::Lab(source) => source.fmt(f),
+            ConformanceError::Missing(missing) => write!(f, "this {missing}"),
+            ConformanceError::NoProgram(path) => write!(f, "there is no {}", path.display()),
+            ConformanceError::NoTests { source, release } => {
                 write!(f, "{} has no reg-tests of {release}", source.display())
             }
-            Error::Line { path, number } => write!(
+            ConformanceError::Line { path, number } => write!(
                 f,
                 "{}:{number}: expected `pass` or `fail` and the name of a test",
                 path.display()
             ),
-            Error::File { path, source } => write!(f, "{}: {source}", path.display()),
-            Error::Start { program, source } => write!(f, "{program} does not start: {source}"),
+            ConformanceError::File { path, source } => write!(f, "{}: {source}", path.display()),
+            ConformanceError::Start { program, source } => {
+                write!(f, "{program} does not start: {source}")
+            }
         }
     }
 }

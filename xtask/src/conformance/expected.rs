@@ -1,7 +1,7 @@
 //! The expected result of each test, from the lists in `tests/conformance`. They contain names and
 //! reasons, and nothing of the tests themselves.
 
-use super::error::Error;
+use super::error::ConformanceError;
 use super::trial::Outcome;
 use crate::bench::options::workspace;
 use std::fs;
@@ -33,15 +33,15 @@ pub struct Expected {
 
 impl Expected {
     /// Reads the list of a release.
-    pub fn read(release: &str) -> Result<Expected, Error> {
+    pub fn read(release: &str) -> Result<Expected, ConformanceError> {
         let path = workspace().join(format!("tests/conformance/haproxy-{release}.txt"));
-        let text = fs::read_to_string(&path).map_err(|source| Error::File {
+        let text = fs::read_to_string(&path).map_err(|source| ConformanceError::File {
             path: path.clone(),
             source,
         })?;
         match parse(&text) {
             Ok(lines) => Ok(Expected { path, lines }),
-            Err(number) => Err(Error::Line { path, number }),
+            Err(number) => Err(ConformanceError::Line { path, number }),
         }
     }
 
@@ -54,13 +54,13 @@ impl Expected {
     }
 
     /// Writes the list with these results; tests that did not run stay as they are.
-    pub fn write(&self, results: &[(String, Outcome)]) -> Result<(), Error> {
+    pub fn write(&self, results: &[(String, Outcome)]) -> Result<(), ConformanceError> {
         let text: String = self
             .lines
             .iter()
             .map(|line| written(line, results))
             .collect();
-        fs::write(&self.path, text).map_err(|source| Error::File {
+        fs::write(&self.path, text).map_err(|source| ConformanceError::File {
             path: self.path.clone(),
             source,
         })

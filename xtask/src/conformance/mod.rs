@@ -13,7 +13,7 @@ mod source;
 mod trial;
 
 use crate::comparison;
-use error::Error;
+use error::ConformanceError;
 use expected::{Expectation, Expected};
 use options::Options;
 use source::Source;
@@ -30,8 +30,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 /// Returns whether all results were as expected.
-fn run(options: &Options) -> Result<bool, Error> {
-    lab::privileged().map_err(Error::Missing)?;
+fn run(options: &Options) -> Result<bool, ConformanceError> {
+    lab::privileged().map_err(ConformanceError::Missing)?;
     let mut fine = true;
     for release in &options.releases {
         let expected = Expected::read(release)?;
@@ -61,7 +61,7 @@ fn try_all(
     bench: &Bench,
     chosen: &[(&str, Expectation)],
     options: &Options,
-) -> Result<Vec<TestResult>, Error> {
+) -> Result<Vec<TestResult>, ConformanceError> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
     let failed = Mutex::new(None);

@@ -1,6 +1,6 @@
 //! The command line.
 
-use super::error::Error;
+use super::error::ConformanceError;
 use super::expected::RELEASES;
 use crate::bench::options::{evenkeel, workspace};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
@@ -45,7 +45,9 @@ impl Options {
 }
 
 /// Reads the arguments. None: help is wanted.
-pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>, Error> {
+pub fn parse(
+    arguments: impl Iterator<Item = OsString>,
+) -> Result<Option<Options>, ConformanceError> {
     let mut source = std::env::var_os("HAPROXY_SOURCE").map(PathBuf::from);
     let mut options = Options {
         source: PathBuf::new(),
@@ -64,7 +66,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options
             Long("release") => {
                 let release = parser.value()?.string()?;
                 if !RELEASES.iter().any(|(known, _)| *known == release) {
-                    return Err(Error::NoSuchRelease(release));
+                    return Err(ConformanceError::NoSuchRelease(release));
                 }
                 options.releases.push(release);
             }
@@ -80,7 +82,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options
     }
     options.source = source
         .filter(|source| !source.as_os_str().is_empty())
-        .ok_or(Error::NoSource)?;
+        .ok_or(ConformanceError::NoSource)?;
     if options.releases.is_empty() {
         options.releases = RELEASES
             .iter()
@@ -93,7 +95,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options
         options.timeout_s as usize,
     ];
     if counts.iter().any(|count| !(1..=1000).contains(count)) {
-        return Err(Error::Count);
+        return Err(ConformanceError::Count);
     }
     Ok(Some(options))
 }

@@ -1,7 +1,7 @@
 //! The source of the tests: a git directory at the revision of a release, or a checkout. The tests
 //! are unpacked into a scratch directory and never copied into the tree.
 
-use super::error::Error;
+use super::error::ConformanceError;
 use super::expected::RELEASES;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,7 +14,11 @@ pub struct Source {
 
 impl Source {
     /// Unpacks the tests of a release.
-    pub fn unpack(source: &Path, release: &str, scratch: &Path) -> Result<Source, Error> {
+    pub fn unpack(
+        source: &Path,
+        release: &str,
+        scratch: &Path,
+    ) -> Result<Source, ConformanceError> {
         let revision = RELEASES.iter().find(|(name, _)| *name == release);
         let revision = revision.map_or(release, |(_, revision)| revision);
         if archive(source, revision, scratch)? {
@@ -25,7 +29,7 @@ impl Source {
         // An unpacked release without git.
         let folder = source.join("reg-tests");
         let found = std::fs::canonicalize(&folder).ok();
-        let none = || Error::NoTests {
+        let none = || ConformanceError::NoTests {
             source: source.to_owned(),
             release: revision.to_owned(),
         };
@@ -37,9 +41,9 @@ impl Source {
 
 /// Rewrites what only the newer driver understands: of `haproxy` varnishtest knows `-W`
 /// and not `-Ws`, which notifies the service manager as well; a test has none.
-fn for_varnishtest(folder: &Path) -> Result<(), Error> {
+fn for_varnishtest(folder: &Path) -> Result<(), ConformanceError> {
     let entries = |path: &Path| {
-        let source = |source| Error::File {
+        let source = |source| ConformanceError::File {
             path: path.to_owned(),
             source,
         };
@@ -69,15 +73,16 @@ fn for_varnishtest(folder: &Path) -> Result<(), Error> {
                 }
             });
             let rewritten: String = lines.collect();
-            std::fs::write(&path, rewritten).map_err(|source| Error::File { path, source })?;
+            std::fs::write(&path, rewritten)
+                .map_err(|source| ConformanceError::File { path, source })?;
         }
     }
     Ok(())
 }
 
 /// Returns whether git has the tests of a revision.
-fn archive(source: &Path, revision: &str, scratch: &Path) -> Result<bool, Error> {
-    let start = |program| move |source| Error::Start { program, source };
+fn archive(source: &Path, revision: &str, scratch: &Path) -> Result<bool, ConformanceError> {
+    let start = |program| move |source| ConformanceError::Start { program, source };
     let mut git = Command::new("git")
         .arg("-C")
         .arg(source)

@@ -1,6 +1,6 @@
 //! Runs one test with varnishtest in its own namespaces.
 
-use super::error::Error;
+use super::error::ConformanceError;
 use super::options::Options;
 use super::source::Source;
 use crate::bench::options::workspace;
@@ -40,14 +40,14 @@ impl Bench {
         release: &str,
         source: Source,
         scratch: &Path,
-    ) -> Result<Bench, Error> {
-        let none = |_| Error::NoProgram(options.program.clone());
+    ) -> Result<Bench, ConformanceError> {
+        let none = |_| ConformanceError::NoProgram(options.program.clone());
         let program = fs::canonicalize(&options.program).map_err(none)?;
         let link = scratch.join("haproxy");
         let logs = workspace().join("target/conformance").join(release);
         let file = |path: &Path| {
             let path = path.to_owned();
-            move |source| Error::File { path, source }
+            move |source| ConformanceError::File { path, source }
         };
         std::os::unix::fs::symlink(program, &link).map_err(file(&link))?;
         fs::create_dir_all(&logs).map_err(file(&logs))?;
@@ -61,7 +61,12 @@ impl Bench {
     }
 
     /// Runs a test so many times, on the processor of a job.
-    pub fn try_often(&self, name: &str, job: usize, repetitions: usize) -> Result<Outcome, Error> {
+    pub fn try_often(
+        &self,
+        name: &str,
+        job: usize,
+        repetitions: usize,
+    ) -> Result<Outcome, ConformanceError> {
         let mut failures = Vec::new();
         for _ in 0..repetitions {
             failures.extend(self.try_once(name, job)?);
@@ -75,12 +80,12 @@ impl Bench {
     }
 
     /// Returns the reason why a test failed; None if it passed.
-    fn try_once(&self, name: &str, job: usize) -> Result<Option<String>, Error> {
+    fn try_once(&self, name: &str, job: usize) -> Result<Option<String>, ConformanceError> {
         let log = self.logs.join(name.replace('/', "_")).with_extension("log");
         let temporary = self.scratch.join(format!("job-{job}"));
         let file = |path: &Path| {
             let path = path.to_owned();
-            move |source| Error::File { path, source }
+            move |source| ConformanceError::File { path, source }
         };
         fs::create_dir_all(&temporary).map_err(file(&temporary))?;
         let output = fs::File::create(&log).map_err(file(&log))?;
@@ -101,7 +106,7 @@ impl Bench {
             .stdout(output)
             .stderr(errors)
             .status()
-            .map_err(|source| Error::Start {
+            .map_err(|source| ConformanceError::Start {
                 program: "timeout",
                 source,
             })?;

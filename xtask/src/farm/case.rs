@@ -3,7 +3,7 @@
 use super::crowd::By;
 use super::desktops;
 use super::options::Options;
-use super::site::{Site, Storm, WEIGHTS};
+use super::site::{FarmFixture, Storm, WEIGHTS};
 use super::table::{Row, Sample, row};
 use crate::cluster::Error;
 use crate::comparison::Unit;
@@ -47,7 +47,7 @@ impl Case {
             Case::RedirectedDeath => (By::Redirection, true),
             Case::Desktops => return Ok(desktops::turn(&options.left, &options.right)?),
         };
-        let storm = Site::start(&options.right)?.storm(by, kills)?;
+        let storm = FarmFixture::start(&options.right)?.storm(by, kills)?;
         Ok(self.samples(&storm))
     }
 

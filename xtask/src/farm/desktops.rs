@@ -96,7 +96,7 @@ pub fn turn(xfreerdp: &Path, evenkeel: &Path) -> Result<Vec<Sample>, Error> {
     for program in PROGRAMS {
         installed(program).map_err(Error::Missing)?;
     }
-    let site = Site::start(xfreerdp, evenkeel)?;
+    let site = DesktopFixture::start(xfreerdp, evenkeel)?;
     site.measure(Way::Straight)?;
     let sample = |way: Way| {
         let took = site.measure(way)?;
@@ -106,7 +106,7 @@ pub fn turn(xfreerdp: &Path, evenkeel: &Path) -> Result<Vec<Sample>, Error> {
 }
 
 /// A host, the farm, and a machine for clients.
-struct Site {
+struct DesktopFixture {
     // What works in the hosts goes before them.
     program: LabProcess,
     _desktop: LabProcess,
@@ -121,8 +121,8 @@ struct Site {
     xfreerdp: PathBuf,
 }
 
-impl Site {
-    fn start(xfreerdp: &Path, evenkeel: &Path) -> Result<Site, Error> {
+impl DesktopFixture {
+    fn start(xfreerdp: &Path, evenkeel: &Path) -> Result<DesktopFixture, Error> {
         let lab = Lab::new("desktops")?;
         let lan = lab.switch("lan")?;
         let host = |name: &str, address: Ipv4Addr| -> Result<LabHost, Error> {
@@ -144,7 +144,7 @@ impl Site {
         run.args(["run", "-f"])
             .arg(scratch.path().join("office.cfg"));
         run.env("EVENKEEL_RUNTIME_DIRECTORY", scratch.path());
-        let site = Site {
+        let site = DesktopFixture {
             program: spawn(&scratch, &node, run, "said")?,
             _desktop: desktop,
             _screen: screen,

@@ -25,7 +25,7 @@ const FIRST_HOST: u8 = 101;
 /// Timeout of everything but a logon.
 const SOON: Duration = Duration::from_secs(60);
 
-pub struct Site {
+pub struct FarmFixture {
     // What works in the hosts goes before them.
     ensemble: Ensemble,
     program: PathBuf,
@@ -71,9 +71,9 @@ fn configuration(files: &ScratchDirectory) -> Result<String, Error> {
     Ok(text)
 }
 
-impl Site {
+impl FarmFixture {
     /// Starts it, and waits until both nodes serve the farm.
-    pub fn start(program: &Path) -> Result<Site, Error> {
+    pub fn start(program: &Path) -> Result<FarmFixture, Error> {
         let ensemble = Ensemble::start(&Side::Evenkeel {
             program: program.to_owned(),
         })?;
@@ -93,7 +93,7 @@ impl Site {
         let files = ScratchDirectory::new()?;
         let first = ensemble.members.first().ok_or(Error::NoMember(0))?;
         ours::apply_text(program, first, &configuration(&files)?, "farm")?;
-        let site = Site {
+        let site = FarmFixture {
             ensemble,
             program: program.to_owned(),
             clients,

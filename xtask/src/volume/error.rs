@@ -5,7 +5,7 @@ use std::fmt;
 
 /// Reason why the comparison, or one side of it, stopped.
 #[derive(Debug)]
-pub enum Error {
+pub enum VolumeBenchError {
     Comparison(comparison::Error),
     /// The members of our cluster.
     Cluster(Box<cluster::Error>),
@@ -19,40 +19,40 @@ pub enum Error {
     NotInstalled(&'static str),
 }
 
-impl From<comparison::Error> for Error {
+impl From<comparison::Error> for VolumeBenchError {
     fn from(error: comparison::Error) -> Self {
-        Error::Comparison(error)
+        VolumeBenchError::Comparison(error)
     }
 }
 
-impl From<lab::LabError> for Error {
+impl From<lab::LabError> for VolumeBenchError {
     fn from(error: lab::LabError) -> Self {
-        Error::Comparison(error.into())
+        VolumeBenchError::Comparison(error.into())
     }
 }
 
-impl From<lexopt::Error> for Error {
+impl From<lexopt::Error> for VolumeBenchError {
     fn from(error: lexopt::Error) -> Self {
-        Error::Comparison(error.into())
+        VolumeBenchError::Comparison(error.into())
     }
 }
 
-impl From<cluster::Error> for Error {
+impl From<cluster::Error> for VolumeBenchError {
     fn from(error: cluster::Error) -> Self {
-        Error::Cluster(Box::new(error))
+        VolumeBenchError::Cluster(Box::new(error))
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for VolumeBenchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Comparison(error) => error.fmt(f),
-            Error::Cluster(error) => error.fmt(f),
-            Error::Seconds { most } => write!(f, "seconds are 1 to {most}"),
-            Error::NoNumbers(output) => write!(f, "fio printed no numbers: {output}"),
-            Error::NotInstalled(program) => write!(f, "{program} is not installed"),
+            VolumeBenchError::Comparison(error) => error.fmt(f),
+            VolumeBenchError::Cluster(error) => error.fmt(f),
+            VolumeBenchError::Seconds { most } => write!(f, "seconds are 1 to {most}"),
+            VolumeBenchError::NoNumbers(output) => write!(f, "fio printed no numbers: {output}"),
+            VolumeBenchError::NotInstalled(program) => write!(f, "{program} is not installed"),
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for VolumeBenchError {}

@@ -1,7 +1,7 @@
 //! Runs fio once and reads its results.
 
 use super::case::Case;
-use super::error::Error;
+use super::error::VolumeBenchError;
 use lab::LabHost;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ impl Target {
         }
     }
 
-    fn fio(&self, host: &LabHost, arguments: &[&str]) -> Result<String, Error> {
+    fn fio(&self, host: &LabHost, arguments: &[&str]) -> Result<String, VolumeBenchError> {
         let mut command = self.command();
         command.args(["--name=bench", "--output-format=json"]);
         command.arg(format!("--size={SIZE_MIB}m")).args(arguments);
@@ -58,18 +58,23 @@ impl Target {
     }
 
     /// Writes the whole volume once: a turn measures no allocation.
-    pub fn fill(&self, host: &LabHost) -> Result<(), Error> {
+    pub fn fill(&self, host: &LabHost) -> Result<(), VolumeBenchError> {
         let arguments = ["--rw=write", "--bs=1m", "--iodepth=4", "--end_fsync=1"];
         self.fio(host, &arguments).map(drop)
     }
 
     /// Runs a case for that many seconds.
-    pub fn run(&self, host: &LabHost, case: Case, seconds: u32) -> Result<Numbers, Error> {
+    pub fn run(
+        &self,
+        host: &LabHost,
+        case: Case,
+        seconds: u32,
+    ) -> Result<Numbers, VolumeBenchError> {
         let runtime = format!("--runtime={seconds}");
         let mut arguments = vec!["--time_based", &runtime];
         arguments.extend(case.arguments());
         let output = self.fio(host, &arguments)?;
-        numbers(&output).ok_or(Error::NoNumbers(output))
+        numbers(&output).ok_or(VolumeBenchError::NoNumbers(output))
     }
 }
 

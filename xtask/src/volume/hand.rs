@@ -2,7 +2,7 @@
 //! and sends it to the other machine; both have it on stable storage before the next write. There
 //! is no NBD, no order between clients, and no handling of failures.
 
-use super::error::Error;
+use super::error::VolumeBenchError;
 use super::fio::{Numbers, SIZE_MIB};
 use super::peers::{FAR, machines};
 use super::side::{Client, Servers, Side};
@@ -27,7 +27,7 @@ pub struct Hand {
 }
 
 /// Opens both files, written once.
-pub fn start() -> Result<Side, Error> {
+pub fn start() -> Result<Side, VolumeBenchError> {
     let (lab, near, far) = machines()?;
     let scratch = ScratchDirectory::new()?;
     let zeroes = vec![1; (SIZE_MIB << 20) as usize];
@@ -45,7 +45,7 @@ pub fn start() -> Result<Side, Error> {
     })
 }
 
-fn failed(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> VolumeBenchError {
     let path = path.to_owned();
     move |source| {
         comparison::Error::File {
@@ -59,7 +59,7 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Er
 
 impl Hand {
     /// Writes for that many seconds.
-    pub fn run(&self, seconds: u32) -> Result<Numbers, Error> {
+    pub fn run(&self, seconds: u32) -> Result<Numbers, VolumeBenchError> {
         let at = SocketAddr::from(([10, 63, 0, 2], PORT));
         let listener = self.far.tcp_listen(at);
         let listener = listener.map_err(failed("listening at", Path::new(FAR)))?;

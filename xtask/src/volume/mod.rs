@@ -14,7 +14,7 @@ mod side;
 mod table;
 
 use crate::comparison::{self, Case as _};
-use error::Error;
+use error::VolumeBenchError;
 use options::Options;
 use side::Side;
 use std::ffi::OsString;
@@ -32,7 +32,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 /// Function that starts a side.
-type Start = fn(&Path) -> Result<Side, Error>;
+type Start = fn(&Path) -> Result<Side, VolumeBenchError>;
 
 /// Returns the sides for volumes with that many copies. The last one is ours.
 fn sides(copies: u8) -> Vec<(&'static str, Start)> {
@@ -51,7 +51,7 @@ fn sides(copies: u8) -> Vec<(&'static str, Start)> {
     }
 }
 
-fn run(options: &Options) -> Result<bool, Error> {
+fn run(options: &Options) -> Result<bool, VolumeBenchError> {
     options.look()?;
     let (mut text, mut good) = (heading(options), true);
     for copies in [1, 2] {
@@ -81,7 +81,7 @@ fn compare(options: &Options, copies: u8, good: &mut bool) -> Table {
             Ok(side) => started.push((number, *label, side)),
             Err(error) => {
                 eprintln!("{COMMAND}: {label}: {error}");
-                *good &= number != ours && matches!(error, Error::NotInstalled(_));
+                *good &= number != ours && matches!(error, VolumeBenchError::NotInstalled(_));
                 let first = error.to_string();
                 let first = first.lines().next().unwrap_or_default().to_owned();
                 table.notes.push(format!("{label} was skipped: {first}."));

@@ -1,7 +1,7 @@
 //! The command line of the comparison.
 
 use super::case::Case;
-use super::error::Error;
+use super::error::VolumeBenchError;
 use crate::bench::options::{evenkeel, workspace};
 use crate::comparison::{self, Case as _, write_between};
 use lexopt::prelude::{Long, Short, ValueExt};
@@ -47,7 +47,9 @@ pub struct Options {
 }
 
 /// Reads the arguments. None: help is wanted.
-pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>, Error> {
+pub fn parse(
+    arguments: impl Iterator<Item = OsString>,
+) -> Result<Option<Options>, VolumeBenchError> {
     let mut options = Options {
         cases: Vec::new(),
         copies: None,
@@ -83,14 +85,14 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options
         return Err(comparison::Error::Repetitions { most: ROUNDS_MAX }.into());
     }
     if options.seconds == 0 || options.seconds > SECONDS_MAX {
-        return Err(Error::Seconds { most: SECONDS_MAX });
+        return Err(VolumeBenchError::Seconds { most: SECONDS_MAX });
     }
     Ok(Some(options))
 }
 
 impl Options {
     /// Checks that the program exists, and that namespaces can be created.
-    pub fn look(&self) -> Result<(), Error> {
+    pub fn look(&self) -> Result<(), VolumeBenchError> {
         lab::privileged().map_err(comparison::Error::Missing)?;
         if self.program.is_file() {
             Ok(())
@@ -100,7 +102,7 @@ impl Options {
     }
 
     /// Prints the tables, or puts them between the markers of docs/benchmarks.md.
-    pub fn show(&self, markers: &str, text: &str) -> Result<(), Error> {
+    pub fn show(&self, markers: &str, text: &str) -> Result<(), VolumeBenchError> {
         if self.markdown || self.document.is_none() {
             print!("{text}");
         }
@@ -120,7 +122,7 @@ impl Options {
 mod tests {
     use super::*;
 
-    fn parsed(arguments: &[&str]) -> Result<Option<Options>, Error> {
+    fn parsed(arguments: &[&str]) -> Result<Option<Options>, VolumeBenchError> {
         parse(arguments.iter().map(OsString::from))
     }
 

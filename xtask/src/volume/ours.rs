@@ -1,6 +1,6 @@
 //! Evenkeel's volumes: with one copy, and with two copies on two nodes of a cluster.
 
-use super::error::Error;
+use super::error::VolumeBenchError;
 use super::fio::{SIZE_MIB, Target};
 use super::side::{Client, READY_TIMEOUT, Servers, Side, ready, spawn};
 use crate::cluster::ensemble::{Ensemble, Member, Side as Agreement};
@@ -18,7 +18,7 @@ fn uri(runtime: &Path) -> Target {
 }
 
 /// A volume with one copy.
-pub fn single(program: &Path) -> Result<Side, Error> {
+pub fn single(program: &Path) -> Result<Side, VolumeBenchError> {
     let lab = Lab::new("bench")?;
     let host = lab.host("single")?;
     let scratch = ScratchDirectory::new()?;
@@ -54,7 +54,7 @@ pub fn single(program: &Path) -> Result<Side, Error> {
 }
 
 /// A volume with two copies, used at its owner.
-pub fn pair(program: &Path) -> Result<Side, Error> {
+pub fn pair(program: &Path) -> Result<Side, VolumeBenchError> {
     // One path for both nodes, where each has a directory of its own.
     let (shared, files) = (ScratchDirectory::new()?, ScratchDirectory::new()?);
     let script = format!(

@@ -1,7 +1,7 @@
 //! The peers of the comparison: nbdkit, QEMU's quorum driver, and GlusterFS. Each runs in its own
 //! namespaces and directories, and changes nothing on the host.
 
-use super::error::Error;
+use super::error::VolumeBenchError;
 use super::fio::{SIZE_MIB, Target};
 use super::side::{Client, Servers, Side, ready, spawn};
 use crate::comparison;
@@ -14,15 +14,17 @@ const NBDKIT: &str = "nbdkit";
 const QEMU_NBD: &str = "qemu-nbd";
 const GLUSTER: &str = "glusterd";
 
-fn installed(program: &'static str) -> Result<(), Error> {
+fn installed(program: &'static str) -> Result<(), VolumeBenchError> {
     let found = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"]
         .iter()
         .any(|directory| Path::new(directory).join(program).is_file());
-    found.then_some(()).ok_or(Error::NotInstalled(program))
+    found
+        .then_some(())
+        .ok_or(VolumeBenchError::NotInstalled(program))
 }
 
 /// An empty file as large as a volume.
-fn image(scratch: &ScratchDirectory, name: &str) -> Result<PathBuf, Error> {
+fn image(scratch: &ScratchDirectory, name: &str) -> Result<PathBuf, VolumeBenchError> {
     let path = scratch.path().join(name);
     let made = File::create(&path).and_then(|file| file.set_len(SIZE_MIB << 20));
     match made {
@@ -37,7 +39,7 @@ fn image(scratch: &ScratchDirectory, name: &str) -> Result<PathBuf, Error> {
 }
 
 /// nbdkit with a file, through the page cache, or past it as far as it can.
-pub fn nbdkit(caches: bool) -> Result<Side, Error> {
+pub fn nbdkit(caches: bool) -> Result<Side, VolumeBenchError> {
     installed(NBDKIT)?;
     let lab = Lab::new("bench")?;
     let host = lab.host("single")?;
@@ -63,7 +65,7 @@ pub fn nbdkit(caches: bool) -> Result<Side, Error> {
 }
 
 /// Two machines on a switch.
-pub fn machines() -> Result<(Lab, LabHost, LabHost), Error> {
+pub fn machines() -> Result<(Lab, LabHost, LabHost), VolumeBenchError> {
     let lab = Lab::new("bench")?;
     let lan = lab.switch("lan")?;
     let (near, far) = (lab.host("near")?, lab.host("far")?);
@@ -77,7 +79,7 @@ pub const FAR: &str = "10.63.0.2";
 
 /// QEMU's quorum driver: a write is acknowledged when a local file and a remote NBD export
 /// have it.
-pub fn quorum() -> Result<Side, Error> {
+pub fn quorum() -> Result<Side, VolumeBenchError> {
     installed(NBDKIT)?;
     installed(QEMU_NBD)?;
     let (lab, near, far) = machines()?;
@@ -142,7 +144,7 @@ wait
 "#;
 
 /// A volume of GlusterFS with three bricks on one host, one of them an arbiter, through FUSE.
-pub fn gluster() -> Result<Side, Error> {
+pub fn gluster() -> Result<Side, VolumeBenchError> {
     installed(GLUSTER)?;
     let (lab, near, _) = machines()?;
     let scratch = ScratchDirectory::new()?;

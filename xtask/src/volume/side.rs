@@ -1,7 +1,7 @@
 //! A volume under comparison: its servers, and the location of its client.
 
 use super::case::Case;
-use super::error::Error;
+use super::error::VolumeBenchError;
 use super::fio::{Numbers, Target};
 use super::hand::Hand;
 use crate::cluster::ensemble::Ensemble;
@@ -47,7 +47,7 @@ pub struct Side {
 
 impl Side {
     /// Runs a case. None: this side has nothing like it.
-    pub fn run(&self, case: Case, seconds: u32) -> Result<Option<Turn>, Error> {
+    pub fn run(&self, case: Case, seconds: u32) -> Result<Option<Turn>, VolumeBenchError> {
         let before = self.ticks();
         let numbers = match &self.client {
             Client::Fio(host, target) => target.run(host, case, seconds)?,
@@ -64,7 +64,7 @@ impl Side {
     }
 
     /// Writes the whole volume once.
-    pub fn fill(&self) -> Result<(), Error> {
+    pub fn fill(&self) -> Result<(), VolumeBenchError> {
         match &self.client {
             Client::Fio(host, target) => target.fill(host),
             Client::Hand(_) => Ok(()),
@@ -137,7 +137,7 @@ pub fn spawn(
     host: &LabHost,
     scratch: &ScratchDirectory,
     mut command: Command,
-) -> Result<LabProcess, Error> {
+) -> Result<LabProcess, VolumeBenchError> {
     let path = scratch.path().join("said");
     let opened = File::options().create(true).append(true).open(&path);
     let (out, err) = opened
@@ -157,12 +157,12 @@ pub fn ready(
     scratch: &ScratchDirectory,
     waited_for: &'static str,
     condition: impl FnMut() -> bool,
-) -> Result<(), Error> {
+) -> Result<(), VolumeBenchError> {
     if eventually(READY_TIMEOUT, condition) {
         return Ok(());
     }
     let said = fs::read(scratch.path().join("said")).unwrap_or_default();
-    Err(Error::Comparison(comparison::Error::NotReady {
+    Err(VolumeBenchError::Comparison(comparison::Error::NotReady {
         label: label.to_owned(),
         waited_for,
         said: String::from_utf8_lossy(&said).into_owned(),

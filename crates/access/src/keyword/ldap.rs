@@ -217,7 +217,9 @@ impl Ldap {
             base: self.base.clone().unwrap_or_default(),
             account,
             filter: self.filter.clone().unwrap_or_else(|| FILTER.to_owned()),
-            grouping: { self.grouping.clone() }
+            grouping: self
+                .grouping
+                .clone()
                 .unwrap_or_else(|| Grouping::Attribute(MEMBER_OF.to_owned())),
             only: words(&mut self.groups.iter()),
             named: words(&mut self.groups.iter().chain(named.iter().copied())),
@@ -248,7 +250,9 @@ impl Ldap {
         Server {
             name: server.name.clone(),
             port: server.port,
-            addresses: { addresses.into_iter().take(ADDRESSES_MAX) }
+            addresses: addresses
+                .into_iter()
+                .take(ADDRESSES_MAX)
                 .map(|address| SocketAddr::new(address, server.port))
                 .collect(),
             security: match (self.plain, server.tls) {

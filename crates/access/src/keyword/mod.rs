@@ -48,7 +48,8 @@ impl Codes {
     /// Makes the error for an unknown user or group.
     pub fn unknown<'n>(
         &self,
-        (word, name): (&str, &Spanned<String>),
+        word: &str,
+        name: &Spanned<String>,
         names: impl IntoIterator<Item = &'n str>,
         known: &UserSources,
     ) -> Diagnostic {

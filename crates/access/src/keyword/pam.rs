@@ -97,8 +97,14 @@ impl Pam {
     pub fn system(&self) -> System {
         let default = System::default();
         System {
-            service: { self.service.as_ref() }.map_or(default.service, |one| one.value.clone()),
-            socket: { self.socket.as_ref() }.map_or(default.socket, |one| one.value.clone()),
+            service: self
+                .service
+                .as_ref()
+                .map_or(default.service, |one| one.value.clone()),
+            socket: self
+                .socket
+                .as_ref()
+                .map_or(default.socket, |one| one.value.clone()),
         }
     }
 

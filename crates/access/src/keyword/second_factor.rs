@@ -79,7 +79,7 @@ impl Secrets {
                 Some(user) => user.second_factor = SecondFactor::Codes(secret.value.clone()),
                 None => {
                     let names = users.iter().map(|user| user.account.name.as_str());
-                    context.report(codes.unknown(("user", &secret.user), names, known));
+                    context.report(codes.unknown("user", &secret.user, names, known));
                 }
             }
         }

@@ -3,7 +3,7 @@
 
 use super::{Security, Server};
 use protocol::ldap::request::{self, Search};
-use protocol::ldap::{Entry, LdapFilter, LdapResponse, LdapResult, Replies, code};
+use protocol::ldap::{LdapEntry, LdapFilter, LdapResponse, LdapResult, Replies, code};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -121,7 +121,7 @@ impl Connection {
         filter: &LdapFilter,
         attributes: &[&str],
         entries_max: u32,
-    ) -> Result<(Vec<Entry>, bool), String> {
+    ) -> Result<(Vec<LdapEntry>, bool), String> {
         let search = Search {
             base,
             filter,

@@ -17,7 +17,7 @@ pub use standing::LdapAvailability;
 use crate::second_factor::SecondFactor;
 use connection::Connection;
 pub(crate) use connection::roots;
-use protocol::ldap::{Entry, LdapFilter, code, escape, first_value};
+use protocol::ldap::{LdapEntry, LdapFilter, code, escape, first_value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -155,18 +155,18 @@ impl LdapDirectory {
             for (server, address) in standing.order(&servers) {
                 let why = match self.find_at(server, address, asked).await {
                     Ok((seat, found)) => {
-                        standing.note_response((server, address));
+                        standing.note_response(server, address);
                         return Some((seat, found));
                     }
                     Err(Failed::Server(why)) => {
-                        standing.note_no_response((server, address), &why);
+                        standing.note_no_response(server, address, &why);
                         why
                     }
                     Err(Failed::Search(why, is_late)) => {
                         if is_late {
-                            standing.note_no_response((server, address), &why)
+                            standing.note_no_response(server, address, &why)
                         } else {
-                            standing.note_response((server, address))
+                            standing.note_response(server, address)
                         }
                         has_answer = true;
                         why
@@ -234,9 +234,9 @@ impl LdapDirectory {
             match self.connect(server, address).await {
                 Ok(connection) => {
                     connection.close().await;
-                    standing.note_response((server, address));
+                    standing.note_response(server, address);
                 }
-                Err(why) => standing.note_no_response((server, address), &why),
+                Err(why) => standing.note_no_response(server, address, &why),
             }
         }
     }
@@ -372,7 +372,8 @@ impl LdapDirectory {
     pub async fn verify(
         &self,
         seat: BindConnection,
-        (found, password): (Option<&DirectoryUser>, &str),
+        found: Option<&DirectoryUser>,
+        password: &str,
         standing: &LdapAvailability,
     ) -> Result<bool, String> {
         let BindConnection {
@@ -381,7 +382,7 @@ impl LdapDirectory {
             address,
         } = seat;
         let silent = |why: String| {
-            standing.note_no_response((&server, address), &why);
+            standing.note_no_response(&server, address, &why);
             format!(
                 "cannot ask the LDAP directory: {} ({address}): {why}",
                 server.name
@@ -442,7 +443,7 @@ fn fill_filter(text: &str, values: &[(&str, &str)]) -> Result<LdapFilter, String
 }
 
 /// Returns the name of a user: the first of these attributes that the entry has.
-fn named(entry: &Entry, attributes: &[&str]) -> Option<String> {
+fn named(entry: &LdapEntry, attributes: &[&str]) -> Option<String> {
     let mut values = attributes
         .iter()
         .filter_map(|name| entry.values(name).first());

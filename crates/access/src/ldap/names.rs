@@ -131,7 +131,7 @@ impl ServerResolver {
             let is_old = |tried: Instant| now.saturating_duration_since(tried) >= age;
             if !one.is_pending && one.tried.is_none_or(is_old) {
                 (one.is_pending, one.tried) = (true, Some(now));
-                self.start(key(server));
+                self.start(server.name.clone(), server.port);
             }
         }
         let has_address = |server: &Server| {
@@ -144,7 +144,7 @@ impl ServerResolver {
         is_pending && !servers.iter().any(has_address)
     }
 
-    fn start(self: &Arc<ServerResolver>, (name, port): (String, u16)) {
+    fn start(self: &Arc<ServerResolver>, name: String, port: u16) {
         let names = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
             let mut found = (names.resolve)(&name, port);

@@ -89,7 +89,7 @@ impl LdapAvailability {
     }
 
     /// Notes that a server did not respond.
-    pub(super) fn note_no_response(&self, (server, address): (&Server, SocketAddr), why: &str) {
+    pub(super) fn note_no_response(&self, server: &Server, address: SocketAddr, why: &str) {
         let silent = Silent {
             again: Instant::now() + TRIED_EVERY,
             description: format!("LDAP server {} ({address}): {why}", server.name),
@@ -101,7 +101,7 @@ impl LdapAvailability {
     }
 
     /// Notes that a server has responded.
-    pub(super) fn note_response(&self, (server, address): (&Server, SocketAddr)) {
+    pub(super) fn note_response(&self, server: &Server, address: SocketAddr) {
         let mut state = lock(&self.state);
         state.none = None;
         if state.silent.remove(&address).is_some() {
@@ -164,9 +164,9 @@ mod tests {
         };
         let order = || names(standing.order(&servers));
         assert_eq!(order(), ["dc1", "dc2", "dc3"]);
-        let [first, second] = [0, 1].map(|at: usize| (&servers[at], servers[at].addresses[0]));
-        standing.note_no_response(second, "no answer within 2 s");
-        standing.note_no_response(first, "no answer within 2 s");
+        let [first, second, _] = &servers;
+        standing.note_no_response(second, second.addresses[0], "no answer within 2 s");
+        standing.note_no_response(first, first.addresses[0], "no answer within 2 s");
         assert_eq!(order(), ["dc3", "dc1", "dc2"]);
         assert_eq!(
             standing.failed_servers()[0],
@@ -182,13 +182,13 @@ mod tests {
             names(standing.servers_due_for_probe(&servers, later)),
             [""; 0]
         );
-        standing.note_response(second);
+        standing.note_response(second, second.addresses[0]);
         assert_eq!(order(), ["dc2", "dc3", "dc1"]);
         assert_eq!(
             names(standing.servers_due_for_probe(&servers, later + TRIED_EVERY)),
             ["dc1"]
         );
-        standing.note_response(first);
+        standing.note_response(first, first.addresses[0]);
         assert_eq!(order(), ["dc1", "dc2", "dc3"]);
         assert_eq!(standing.failed_servers(), [""; 0]);
     }
@@ -201,7 +201,7 @@ mod tests {
         assert!(!standing.had_no_server_since(before));
         standing.note_no_server();
         assert!(standing.had_no_server_since(before));
-        standing.note_response((&servers[0], servers[0].addresses[0]));
+        standing.note_response(&servers[0], servers[0].addresses[0]);
         assert!(!standing.had_no_server_since(before));
     }
 
@@ -209,7 +209,7 @@ mod tests {
     fn a_server_that_a_reload_removed_is_no_trouble() {
         let standing = LdapAvailability::new("farm office");
         let servers = [server("dc1", 1), server("dc2", 2)];
-        standing.note_no_response((&servers[0], servers[0].addresses[0]), "refused");
+        standing.note_no_response(&servers[0], servers[0].addresses[0], "refused");
         standing.order(&servers[1..]);
         assert_eq!(standing.failed_servers(), [""; 0]);
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::limiter::Key;
-use crate::proof::{Authenticator, Client, SignInError};
+use crate::proof::{Authenticator, SignInError, SignInOrigin};
 use crate::session::Sessions;
 use crate::user::{AuthorizedUser, List};
 use configuration::{Account, Password};
@@ -98,7 +98,7 @@ fn tried(
     name: &str,
     password: &str,
 ) -> Result<AuthorizedUser, SignInError> {
-    let client = Client::program(IpAddr::from([192, 0, 2, from]));
+    let client = SignInOrigin::program(IpAddr::from([192, 0, 2, from]));
     run(desk.password(list, &client, name, password))
 }
 
@@ -263,7 +263,7 @@ fn of_a_crowd_only_the_first_ones_wait_for_a_directory_that_does_not_answer() {
         for from in 1..=100 {
             let (desk, list) = (Arc::clone(&desk), Arc::clone(&list));
             all.spawn(async move {
-                let client = Client::program(IpAddr::from([192, 0, 2, from]));
+                let client = SignInOrigin::program(IpAddr::from([192, 0, 2, from]));
                 let name = format!("user{from}");
                 desk.password(&*list, &client, &name, "quince").await
             });
@@ -290,7 +290,7 @@ fn an_office_behind_one_address_signs_in_at_once() {
             let (desk, list) = (Arc::clone(&desk), Arc::clone(&list));
             let (name, password) = [("anna", "quince"), ("bert", "medlar")][number % 2];
             all.spawn(async move {
-                let client = Client::program(IpAddr::from([192, 0, 2, 1]));
+                let client = SignInOrigin::program(IpAddr::from([192, 0, 2, 1]));
                 desk.password(&*list, &client, name, password).await
             });
         }
@@ -343,7 +343,7 @@ fn who_gives_up_before_the_answer_has_tried() {
     let mut directory = directory(vec![server(port, Security::Plain)]);
     directory.account = None;
     let (desk, list) = (desk(), list(directory));
-    let client = Client::program(IpAddr::from([192, 0, 2, 1]));
+    let client = SignInOrigin::program(IpAddr::from([192, 0, 2, 1]));
     for _ in 0..5 {
         run(async {
             let asks = desk.password(&list, &client, "anna", "guess");
@@ -649,8 +649,9 @@ fn a_bind_says_whether_the_password_is_right_or_that_nobody_knows() {
         let verified = run(async {
             let standing = LdapAvailability::new("test");
             let (seat, found) = directory.find(&asked, &standing).await.unwrap();
-            let proof = (found.as_ref(), password);
-            directory.verify(seat, proof, &standing).await
+            directory
+                .verify(seat, found.as_ref(), password, &standing)
+                .await
         });
         (verified, serve.join().unwrap())
     };

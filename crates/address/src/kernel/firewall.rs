@@ -198,8 +198,8 @@ impl Firewall {
         if needed {
             let priority = self.priority.unwrap_or(PRIORITY);
             all.push(table());
-            all.push(chain(&self.table, family, "in", (HOOK_INPUT, priority)));
-            all.push(chain(&self.table, family, "out", (HOOK_OUTPUT, priority)));
+            all.push(chain(&self.table, family, "in", HOOK_INPUT, priority));
+            all.push(chain(&self.table, family, "out", HOOK_OUTPUT, priority));
             self.drop_interface_packets(family, copying, &mut all);
             if family == INET6 {
                 self.neighbours(&mut all);
@@ -301,7 +301,8 @@ pub(super) fn chain(
     table: &str,
     family: u8,
     name: &str,
-    (hook, priority): (u32, i32),
+    hook: u32,
+    priority: i32,
 ) -> NetlinkMessage {
     let mut message = ask(NEW_CHAIN, family, flag::CREATE);
     message.string(1, table);

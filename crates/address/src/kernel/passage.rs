@@ -204,7 +204,7 @@ impl Passage {
             }
             all.push(self.table(NEW_TABLE, family));
             for (name, hook, priority) in chains(family) {
-                all.push(chain(&self.table, family, name, (*hook, *priority)));
+                all.push(chain(&self.table, family, name, *hook, *priority));
             }
             all.extend(self.silence(family));
             all.extend(self.no_resets_of_offered(family));

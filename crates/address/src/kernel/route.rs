@@ -411,9 +411,12 @@ impl Kernel {
     /// # Errors
     /// As described at [`Kernel`].
     pub fn routes(&mut self) -> Result<Vec<RouteSeen>, KernelError> {
-        let kinds = (kind::GET_ROUTE, kind::NEW_ROUTE);
-        self.socket
-            .dump_of_families::<_, BODY>("list routes", kinds, RouteSeen::read)
+        self.socket.dump_of_families::<_, BODY>(
+            "list routes",
+            kind::GET_ROUTE,
+            kind::NEW_ROUTE,
+            RouteSeen::read,
+        )
     }
 
     fn route_message(

@@ -253,9 +253,12 @@ impl Kernel {
     /// # Errors
     /// As described at [`Kernel`].
     pub fn rules(&mut self) -> Result<Vec<RuleSeen>, KernelError> {
-        let kinds = (kind::GET_RULE, kind::NEW_RULE);
-        self.socket
-            .dump_of_families::<_, BODY>("list rules", kinds, RuleSeen::read)
+        self.socket.dump_of_families::<_, BODY>(
+            "list rules",
+            kind::GET_RULE,
+            kind::NEW_RULE,
+            RuleSeen::read,
+        )
     }
 }
 

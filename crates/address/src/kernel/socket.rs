@@ -262,7 +262,8 @@ impl NetlinkSocket {
     pub fn dump_of_families<T, const N: usize>(
         &mut self,
         request: &'static str,
-        (get, new): (u16, u16),
+        get: u16,
+        new: u16,
         read: impl Fn(&Incoming<'_>) -> Option<T>,
     ) -> Result<Vec<T>, KernelError> {
         let mut all = Vec::new();

@@ -269,7 +269,7 @@ impl AddressRole {
         let faults = word != "FAULT" || !global.no_mail_on_faults;
         let mails =
             config.options.smtp_alert.unwrap_or(global.smtp_alert) && faults && word != "STOP";
-        self.run_scripts(&scripts, ("INSTANCE", &name), word, priority);
+        self.run_scripts(&scripts, "INSTANCE", &name, word, priority);
         if mails {
             self.teller
                 .mail(&mut self.given.log, mail::of_instance(&name, word));
@@ -279,7 +279,8 @@ impl AddressRole {
     fn run_scripts(
         &mut self,
         scripts: &NotifyScripts,
-        (kind, name): (&str, &str),
+        kind: &str,
+        name: &str,
         word: &str,
         priority: u8,
     ) {
@@ -388,7 +389,7 @@ impl AddressRole {
             let line = format!("VRRP_Group({name}) Syncing instances to {word} state");
             self.log(Level::Info, &line);
         }
-        self.run_scripts(&scripts, ("GROUP", &name), word, 0);
+        self.run_scripts(&scripts, "GROUP", &name, word, 0);
         let faults = word != "FAULT" || !self.config.global.no_mail_on_faults;
         if mails && faults && word != "STOP" {
             self.teller
@@ -403,12 +404,7 @@ impl AddressRole {
         };
         let (name, priority) = (member.config.name.clone(), member.judgement.priority);
         let scripts = member.config.notify.clone();
-        self.run_scripts(
-            &scripts,
-            ("INSTANCE", &name),
-            "MASTER_RX_LOWER_PRI",
-            priority,
-        );
+        self.run_scripts(&scripts, "INSTANCE", &name, "MASTER_RX_LOWER_PRI", priority);
     }
 
     /// `notify_priority_changes`: reports a changed priority to the readers of the pipes.

@@ -132,11 +132,12 @@ impl AddressRole {
         let (vrid, ipv6) = (member.config.vrid, member.config.ipv6);
         let name = wanted.name.clone();
         let mac = wanted.mac.unwrap_or_else(|| VmacSpec::mac(vrid, ipv6));
-        let kind = match wanted.is_ipvlan {
-            true => VmacKind::Ipvlan {
+        let kind = if wanted.is_ipvlan {
+            VmacKind::Ipvlan {
                 flag: ipvlan_flag(wanted.ipvlan_mode.as_deref()),
-            },
-            false => VmacKind::Macvlan { mac },
+            }
+        } else {
+            VmacKind::Macvlan { mac }
         };
         let spec = VmacSpec {
             name: name.unwrap_or_else(|| VmacSpec::name(vrid, ipv6)),

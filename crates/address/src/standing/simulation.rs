@@ -483,9 +483,10 @@ impl OwnershipSimulation {
         let outranks = |at: usize| {
             let (node, other) = (&self.nodes[at], &self.nodes[1 - at]);
             // A node that was restarted must be known as behind.
-            let behind_since_ms = match other.is_confirmed {
-                true => node.membership.sees_behind_since_ms,
-                false => Some(other.started_ms),
+            let behind_since_ms = if other.is_confirmed {
+                node.membership.sees_behind_since_ms
+            } else {
+                Some(other.started_ms)
             };
             let since = [
                 node.membership.confirmed_since_ms,

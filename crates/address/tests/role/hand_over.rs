@@ -195,8 +195,10 @@ fn begin(name: &str) -> Scene {
 fn moves(
     scene: &Scene,
     family: Family,
-    (old, old_role): (&LabHost, &AddressRoleFixture),
-    (new, new_role): (&LabHost, &str),
+    old: &LabHost,
+    old_role: &AddressRoleFixture,
+    new: &LabHost,
+    new_role: &str,
     order: impl FnOnce() -> Option<AddressRoleFixture>,
 ) -> Option<AddressRoleFixture> {
     let mut idle = scene.client.tcp_connect(family.at(), LATEST).unwrap();
@@ -247,8 +249,10 @@ fn by_order(name: &str, family: Family) {
     moves(
         &scene,
         family,
-        (&scene.alpha, &alpha),
-        (&scene.beta, "beta"),
+        &scene.alpha,
+        &alpha,
+        &scene.beta,
+        "beta",
         order,
     );
     assert_eq!(beta.state("www"), "MASTER");
@@ -264,8 +268,10 @@ fn by_stop(name: &str, family: Family) {
     moves(
         &scene,
         family,
-        (&scene.alpha, &alpha),
-        (&scene.beta, "beta"),
+        &scene.alpha,
+        &alpha,
+        &scene.beta,
+        "beta",
         order,
     );
     alpha.wait_for("stopped");
@@ -280,8 +286,10 @@ fn by_return(name: &str, family: Family) {
     let alpha = moves(
         &scene,
         family,
-        (&scene.beta, &beta),
-        (&scene.alpha, "alpha"),
+        &scene.beta,
+        &beta,
+        &scene.alpha,
+        "alpha",
         order,
     );
     assert_eq!(alpha.unwrap().state("www"), "MASTER");
@@ -334,8 +342,15 @@ fn nobody_notices_a_reload_that_removes_the_address() {
         alpha.order(&format!("take {config}"));
         None
     };
-    let old = (&scene.alpha, &alpha);
-    moves(&scene, Family::Four, old, (&scene.beta, "beta"), order);
+    moves(
+        &scene,
+        Family::Four,
+        &scene.alpha,
+        &alpha,
+        &scene.beta,
+        "beta",
+        order,
+    );
     alpha.wait_for("taken");
     assert_eq!(beta.state("www"), "MASTER");
     assert!(scene.comes_to(&scene.alpha, "10.0.0.102"));

@@ -11,7 +11,7 @@ use protocol::nbd::{
     Export, GREETING, Gate, Handshake, NbdCommand, NbdHandshakeStep, NbdTransport, REQUEST_BYTES,
     Session,
 };
-use protocol::nbd::{Request as NbdRequest, reply};
+use protocol::nbd::{NbdRequestHeader, reply};
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -474,10 +474,10 @@ fn accept(listener: &UnixListener) -> (UnixStream, Session) {
     }
 }
 
-fn next(stream: &mut UnixStream, session: &Session) -> (NbdRequest, NbdCommand, Vec<u8>) {
+fn next(stream: &mut UnixStream, session: &Session) -> (NbdRequestHeader, NbdCommand, Vec<u8>) {
     let mut head = [0; REQUEST_BYTES];
     stream.read_exact(&mut head).unwrap();
-    let request = NbdRequest::decode(&head).unwrap();
+    let request = NbdRequestHeader::decode(&head).unwrap();
     let mut payload = vec![0; request.payload_bytes() as usize];
     stream.read_exact(&mut payload).unwrap();
     let command = session.command(&request).unwrap();

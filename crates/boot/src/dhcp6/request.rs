@@ -181,15 +181,18 @@ impl Request {
             xid,
             mac: mac.ok_or(Dhcpv6PacketError::Card)?,
             stage: stage(options),
-            architecture: { options.find(option::ARCHITECTURES) }.and_then(first_word),
+            architecture: options.find(option::ARCHITECTURES).and_then(first_word),
             client: client.to_vec(),
             server: server.map(<[u8]>::to_vec),
             associations,
             is_rapid: options.find(option::RAPID_COMMIT).is_some(),
-            wants: { words.chunks_exact(2).take(WANTED_MAX) }
+            wants: words
+                .chunks_exact(2)
+                .take(WANTED_MAX)
                 .filter_map(first_word)
                 .collect(),
-            enterprise: { options.find(option::VENDOR_CLASS) }
+            enterprise: options
+                .find(option::VENDOR_CLASS)
                 .and_then(|class| class.first_chunk().copied())
                 .unwrap_or_default(),
             hops,

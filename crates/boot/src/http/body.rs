@@ -39,7 +39,8 @@ impl Fetch {
         counting: Arc<Counting>,
         name: String,
         asker: FetchClient,
-        (part, size): (&Range<u64>, u64),
+        part: &Range<u64>,
+        size: u64,
     ) -> Fetch {
         counting.begin();
         Fetch {
@@ -87,6 +88,13 @@ impl UnsentFetches {
     }
 }
 
+/// Fetches and file chunks of a connection that the system has not received yet.
+#[derive(Clone, Default)]
+pub(super) struct UnsentContent {
+    pub(super) fetches: UnsentFetches,
+    pub(super) chunks: FileChunks,
+}
+
 pub(super) enum Payload {
     /// A text; None: an empty body.
     Text(Option<Bytes>),
@@ -100,8 +108,7 @@ pub(super) struct SourceBody {
     rest: Range<u64>,
     reading: Option<JoinHandle<Result<Vec<u8>, SourceReadError>>>,
     fetch: Option<Fetch>,
-    fetches: UnsentFetches,
-    passing: FileChunks,
+    unsent: UnsentContent,
 }
 
 impl Payload {
@@ -119,15 +126,14 @@ impl Payload {
         source: OpenContent,
         bytes: Range<u64>,
         fetch: Fetch,
-        (fetches, passing): (UnsentFetches, FileChunks),
+        unsent: UnsentContent,
     ) -> Payload {
         let mut sending = SourceBody {
             source,
             rest: bytes,
             reading: None,
             fetch: Some(fetch),
-            fetches,
-            passing,
+            unsent,
         };
         sending.end_if_empty();
         Payload::Part(Box::new(sending))
@@ -139,7 +145,7 @@ impl SourceBody {
         if self.rest.is_empty()
             && let Some(fetch) = self.fetch.take()
         {
-            lock(&self.fetches.0).push(fetch);
+            lock(&self.unsent.fetches.0).push(fetch);
         }
     }
 
@@ -179,7 +185,7 @@ impl SourceBody {
             && file.is_in_memory(at, passed as u64)
         {
             let broken = Arc::clone(&fetch.broken);
-            let chunk = self.passing.push(file.clone(), at, passed, broken);
+            let chunk = self.unsent.chunks.push(file.clone(), at, passed, broken);
             return Poll::Ready(Some(Ok(chunk)));
         }
         let mut chunk = vec![0; length];

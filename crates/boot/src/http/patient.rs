@@ -1,7 +1,7 @@
 //! Connection with a write timeout, which reports when all data has been given to the system.
 
-use super::body::UnsentFetches;
-use super::passing::{FileChunks, is_holder};
+use super::body::UnsentContent;
+use super::passing::is_holder;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -16,8 +16,7 @@ pub(super) struct TimeoutStream {
     patience: Duration,
     /// Timer that runs while the client accepts no data.
     waits: Option<Pin<Box<Sleep>>>,
-    fetches: UnsentFetches,
-    passing: FileChunks,
+    unsent: UnsentContent,
 }
 
 impl TimeoutStream {
@@ -25,14 +24,13 @@ impl TimeoutStream {
     pub(super) fn new(
         stream: TcpStream,
         patience: Duration,
-        (fetches, passing): (UnsentFetches, FileChunks),
+        unsent: UnsentContent,
     ) -> TimeoutStream {
         TimeoutStream {
             stream,
             patience,
             waits: None,
-            fetches,
-            passing,
+            unsent,
         }
     }
 
@@ -40,7 +38,7 @@ impl TimeoutStream {
     fn pass(&mut self, context: &mut Context<'_>, length: usize) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.stream.poll_write_ready(context))?;
-            let send = || self.passing.send(&self.stream, length);
+            let send = || self.unsent.chunks.send(&self.stream, length);
             match self.stream.try_io(Interest::WRITABLE, send) {
                 Err(error)
                     if matches!(
@@ -116,7 +114,7 @@ impl AsyncWrite for TimeoutStream {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.stream).poll_flush(context);
         if let Poll::Ready(Ok(())) = flushed {
-            this.fetches.complete();
+            this.unsent.fetches.complete();
         }
         flushed
     }

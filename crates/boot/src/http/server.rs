@@ -1,8 +1,7 @@
 //! HTTP server: the thread that serves all connections.
 
 use super::ask::{self, RequestedRange};
-use super::body::{Fetch, Payload, UnsentFetches};
-use super::passing::FileChunks;
+use super::body::{Fetch, Payload, UnsentContent};
 use super::patient::TimeoutStream;
 use super::places::ConnectionLimiter;
 use crate::content::{ContentSource, FetchClient, FetchContent, FetchProtocol, FetchReport};
@@ -215,11 +214,11 @@ async fn connection(stream: TcpStream, asker: FetchClient, serving: Arc<HttpServ
     // A failure only makes the connection slower.
     let _ = stream.set_nodelay(true);
     let limits = serving.limits;
-    let under_way = (UnsentFetches::default(), FileChunks::default());
-    let stream = TimeoutStream::new(stream, limits.patience, under_way.clone());
+    let unsent = UnsentContent::default();
+    let stream = TimeoutStream::new(stream, limits.patience, unsent.clone());
     let service = service_fn(move |request| {
-        let (serving, under_way) = (Arc::clone(&serving), under_way.clone());
-        async move { Ok::<_, Infallible>(serving.respond(&request, asker, under_way).await) }
+        let (serving, unsent) = (Arc::clone(&serving), unsent.clone());
+        async move { Ok::<_, Infallible>(serving.respond(&request, asker, unsent).await) }
     });
     // Errors are the client's, or have been reported by the fetch.
     let _ = http1::Builder::new()
@@ -273,9 +272,9 @@ impl HttpServerState {
         &self,
         request: &Request<Incoming>,
         asker: FetchClient,
-        under_way: (UnsentFetches, FileChunks),
+        unsent: UnsentContent,
     ) -> Response<Payload> {
-        let response = self.answer(request, asker, under_way).await;
+        let response = self.answer(request, asker, unsent).await;
         let mut response = response.unwrap_or_else(|refused| {
             self.counting.refuse();
             refused.response()
@@ -315,7 +314,7 @@ impl HttpServerState {
         &self,
         request: &Request<Incoming>,
         asker: FetchClient,
-        under_way: (UnsentFetches, FileChunks),
+        unsent: UnsentContent,
     ) -> Result<Response<Payload>, HttpErrorResponse> {
         let (name, content) = self.asked(request, &asker)?;
         let is_get = request.method() == Method::GET;
@@ -359,8 +358,8 @@ impl HttpServerState {
         headers.insert(CONTENT_LENGTH, length.into());
         let payload = if is_get {
             let (shelf, counting) = (Arc::clone(&self.shelf), Arc::clone(&self.counting));
-            let fetch = Fetch::begin(shelf, counting, name, asker, (&bytes, size));
-            Payload::part(source, bytes, fetch, under_way)
+            let fetch = Fetch::begin(shelf, counting, name, asker, &bytes, size);
+            Payload::part(source, bytes, fetch, unsent)
         } else {
             Payload::empty()
         };

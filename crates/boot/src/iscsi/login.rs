@@ -110,7 +110,7 @@ impl Login {
         }
         self.exchanges += 1;
         match self.answer(pdu, may_use) {
-            Ok(answered) => self.reply(header, answered, out),
+            Ok((flags, keys)) => self.reply(header, flags, &keys, out),
             Err(LoginError::Refused(refusal)) => {
                 let reply = self.response(header, 0);
                 let [class, detail] = (refusal as u16).to_be_bytes();
@@ -231,7 +231,8 @@ impl Login {
     fn reply(
         &mut self,
         header: &Header,
-        (flags, keys): (u8, Vec<u8>),
+        flags: u8,
+        keys: &[u8],
         out: &mut dyn Write,
     ) -> Result<Option<LoggedInSession>, IscsiError> {
         let is_begun = flags & TRANSIT != 0 && flags & 3 == 3;
@@ -240,7 +241,7 @@ impl Login {
             let [high, low] = self.session.to_be_bytes();
             reply = reply.byte(14, high).byte(15, low);
         }
-        reply.write(&keys, out)?;
+        reply.write(keys, out)?;
         self.stat_sn = self.stat_sn.wrapping_add(1);
         if !is_begun {
             return Ok(None);

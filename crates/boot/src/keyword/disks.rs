@@ -77,7 +77,7 @@ fn disk(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
         let told = format!("disk '{}' has no `aoe`, `iscsi` or `nbd`", name.value);
         return Err(args.refused(&codes::ARGUMENTS, name.span, told));
     }
-    let overlay = overlay(&name, directory, (limit, is_kept), is_open)?;
+    let overlay = overlay(&name, directory, limit, is_kept, is_open)?;
     let disk = DiskLine {
         name,
         target,
@@ -96,7 +96,8 @@ fn disk(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
 fn overlay(
     name: &Spanned<String>,
     directory: Option<PathBuf>,
-    (limit, is_kept): (Option<(u64, Span)>, bool),
+    limit: Option<(u64, Span)>,
+    is_kept: bool,
     is_open: bool,
 ) -> Result<Option<Overlay>, Diagnostic> {
     let wrong = |span, told: &str| Diagnostic::error(&codes::OVERLAY, span, told);

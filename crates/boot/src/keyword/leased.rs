@@ -7,7 +7,7 @@ use crate::dhcp::range::Address;
 use crate::journal::{self, name6};
 use crate::mac::Mac;
 use configuration::{Context, Exchange};
-use language::{Diagnostic, Span, Spanned};
+use language::{Diagnostic, Spanned};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -28,39 +28,59 @@ pub(super) fn superseded(
     let of_nodes: HashMap<IpAddr, String> = of_nodes.map(|one| (one.address, one.owner)).collect();
     let all = lans.iter().flat_map(|lan| {
         let name = &lan.name.value;
-        let four = lan.range.as_ref().map_or((lan.name.span, None), |one| {
+        let without_range = || Spanned {
+            value: None,
+            span: lan.name.span,
+        };
+        let four = lan.range.as_ref().map_or_else(without_range, |one| {
             let Spanned { value, span } = one;
-            (*span, Some((value.first.into(), value.last.into())))
+            let value = Some((value.first.into(), value.last.into()));
+            Spanned { value, span: *span }
         });
-        let six = lan.six.range.as_ref().map_or((lan.name.span, None), |one| {
+        let six = lan.six.range.as_ref().map_or_else(without_range, |one| {
             let Spanned { value, span } = one;
-            (*span, Some((value.first.into(), value.last.into())))
+            let value = Some((value.first.into(), value.last.into()));
+            Spanned { value, span: *span }
         });
-        let mut told = of(lan, &of_nodes, four, clients::<Ipv4Addr>(lan, name));
+        let mut told = of(lan, &of_nodes, &four, clients::<Ipv4Addr>(lan, name));
         let name = name6(name);
-        told.extend(of(lan, &of_nodes, six, clients::<Ipv6Addr>(lan, &name)));
+        told.extend(of(lan, &of_nodes, &six, clients::<Ipv6Addr>(lan, &name)));
         told
     });
     all.collect()
 }
 
-/// Returns the clients with a lease on disk, and the longest lease, seconds. An unreadable file
-/// counts as empty: its directory is checked elsewhere.
-fn clients<A: Address + Into<IpAddr>>(lan: &section::Lan, name: &str) -> (Vec<(IpAddr, Mac)>, u32) {
+/// Clients with a lease on disk.
+struct LeasedClients {
+    all: Vec<(IpAddr, Mac)>,
+    /// Longest lease, seconds.
+    longest_s: u32,
+}
+
+/// Reads the clients with a lease on disk. An unreadable file counts as empty: its directory is
+/// checked elsewhere.
+fn clients<A: Address + Into<IpAddr>>(lan: &section::Lan, name: &str) -> LeasedClients {
     let (all, longest_s) = journal::clients::<A>(&lan.leases, name).unwrap_or_default();
     let all = all.into_iter().map(|(address, mac)| (address.into(), mac));
-    (all.collect(), longest_s)
+    LeasedClients {
+        all: all.collect(),
+        longest_s,
+    }
 }
 
 fn of(
     lan: &section::Lan,
     of_nodes: &HashMap<IpAddr, String>,
-    (span, range): (Span, Option<(IpAddr, IpAddr)>),
-    (clients, longest_s): (Vec<(IpAddr, Mac)>, u32),
+    range: &Spanned<Option<(IpAddr, IpAddr)>>,
+    clients: LeasedClients,
 ) -> Vec<Diagnostic> {
-    let in_range =
-        |address: IpAddr| range.is_none_or(|(first, last)| (first..=last).contains(&address));
-    let lost = clients.into_iter().filter_map(|(address, mac)| {
+    let LeasedClients { all, longest_s } = clients;
+    let in_range = |address: IpAddr| {
+        range
+            .value
+            .is_none_or(|(first, last)| (first..=last).contains(&address))
+    };
+    let lost = all.into_iter().filter_map(|(address, mac)| {
         let machine = lan.machines.iter().find_map(|one| {
             let four = one
                 .address
@@ -77,14 +97,14 @@ fn of(
             own.map(|(_, span)| (one, span))
         });
         let (owner, span) = match (of_nodes.get(&address), machine) {
-            (Some(owner), _) => (format!("is the address of {owner}"), span),
+            (Some(owner), _) => (format!("is the address of {owner}"), range.span),
             (None, Some((machine, _))) if machine.mac.value == mac => return None,
             (None, Some((machine, span))) => (
                 format!("is the address of machine '{}'", machine.name.value),
                 span,
             ),
             (None, None) if in_range(address) => return None,
-            (None, None) => ("is not in the range".to_owned(), span),
+            (None, None) => ("is not in the range".to_owned(), range.span),
         };
         Some((address, mac, owner, span))
     });

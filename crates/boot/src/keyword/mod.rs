@@ -164,7 +164,9 @@ impl Tabled for BootSectionDraft {
         Box::new(BootConfig {
             me,
             nodes,
-            lans: { self.lans.iter() }
+            lans: self
+                .lans
+                .iter()
                 .filter_map(|lan| build(lan, exchange))
                 .collect(),
         })
@@ -223,7 +225,10 @@ fn build(lan: &section::Lan, exchange: &Exchange) -> Option<(String, LanConfig)>
         interface,
         network: lan.network.network.as_ref().map(|one| one.value),
         gives,
-        lease_s: { lan.range.as_ref() }.map_or(crate::config::LEASE_S, |range| range.value.lease_s),
+        lease_s: lan
+            .range
+            .as_ref()
+            .map_or(crate::config::LEASE_S, |range| range.value.lease_s),
         tells: ClientParameters {
             gateway: lan.told.gateway.as_ref().map(|one| one.value),
             dns: lan.told.dns.clone(),

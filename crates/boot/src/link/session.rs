@@ -47,7 +47,7 @@ where
     let (mut from, mut to) = tokio::io::split(stream);
     let ended = tokio::select! {
         ended = receive_confirmations(&linked, &reads, node, &mut from) => ended,
-        ended = send_messages(shared, (&linked, &reads), node, &mut to) => ended,
+        ended = send_messages(shared, &linked, &reads, node, &mut to) => ended,
     };
     for (site, link) in super::lock(&linked).values() {
         site.lock().unlinked(node, *link);
@@ -85,7 +85,8 @@ async fn receive_confirmations(
 
 async fn send_messages(
     shared: &BootNodeLinkState,
-    (linked, reads): (&LinkedNetworks, &AtomicBool),
+    linked: &LinkedNetworks,
+    reads: &AtomicBool,
     node: &str,
     to: &mut (impl AsyncWrite + Unpin),
 ) -> Result<(), NodeConnectionError> {

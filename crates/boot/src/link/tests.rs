@@ -26,10 +26,8 @@ fn trusted(
         client_roots: &[authority.der()],
         ..Terms::default()
     };
-    let tls = (
-        TlsClient::new_local(&offer).unwrap().config(),
-        TlsServer::new(&nodes[me], &terms).unwrap().config(),
-    );
+    let client = TlsClient::new_local(&offer).unwrap().config();
+    let server = TlsServer::new(&nodes[me], &terms).unwrap().config();
     let addresses = [1, 2].map(|last| vec![IpAddr::from([127, 46, 91, last])]);
     let places = NAMES.map(str::to_owned).into_iter().zip(addresses);
     let ders = nodes.each_ref().map(|node| node.der.clone());
@@ -38,7 +36,8 @@ fn trusted(
         let at = ders.iter().position(|der| der == first.as_ref())?;
         accepts.contains(&NAMES[at]).then(|| NAMES[at].to_owned())
     });
-    TrustedNodes::new(NAMES[me].to_owned(), places.collect(), tls, node_of)
+    let me = NAMES[me].to_owned();
+    TrustedNodes::new(me, places.collect(), client, server, node_of)
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::packet;
 use crate::mac::Mac;
 use rustix::net::{RecvFlags, recv};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const IPV4: u16 = 0x0800;
@@ -60,12 +60,12 @@ impl PacketSockets {
     /// The system's.
     pub fn send_udp(
         &self,
-        (from, from_port): (Ipv4Addr, u16),
-        (to, to_port): (Ipv4Addr, u16),
+        from: SocketAddrV4,
+        to: SocketAddrV4,
         mac: Mac,
         payload: &[u8],
     ) -> io::Result<()> {
-        let packet = udp((from, from_port), (to, to_port), payload);
+        let packet = udp(from, to, payload);
         self.send(IPV4, mac, &packet)
     }
 
@@ -128,30 +128,26 @@ fn owner(packet: &[u8]) -> Option<ArpSender> {
 }
 
 /// Builds an IPv4 packet with UDP (RFC 791, 768).
-fn udp(
-    (from, from_port): (Ipv4Addr, u16),
-    (to, to_port): (Ipv4Addr, u16),
-    payload: &[u8],
-) -> Vec<u8> {
+fn udp(from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
     let udp_bytes = u16::try_from(payload.len() + 8).unwrap_or(u16::MAX);
     let mut packet = Vec::with_capacity(payload.len() + 28);
     // Version and header length, type of service, total length; no fragments; TTL 64, UDP.
     packet.extend([0x45, 0]);
     packet.extend(udp_bytes.saturating_add(20).to_be_bytes());
     packet.extend([0, 0, 0, 0, 64, 17, 0, 0]);
-    packet.extend(from.octets());
-    packet.extend(to.octets());
+    packet.extend(from.ip().octets());
+    packet.extend(to.ip().octets());
     let sum = checksum(packet.chunks(2));
     packet[10..12].copy_from_slice(&sum.to_be_bytes());
     let mut datagram = Vec::with_capacity(payload.len() + 8);
-    datagram.extend(from_port.to_be_bytes());
-    datagram.extend(to_port.to_be_bytes());
+    datagram.extend(from.port().to_be_bytes());
+    datagram.extend(to.port().to_be_bytes());
     datagram.extend(udp_bytes.to_be_bytes());
     datagram.extend([0, 0]);
     datagram.extend(payload);
     let mut pseudo = Vec::with_capacity(12);
-    pseudo.extend(from.octets());
-    pseudo.extend(to.octets());
+    pseudo.extend(from.ip().octets());
+    pseudo.extend(to.ip().octets());
     pseudo.extend([0, 17]);
     pseudo.extend(udp_bytes.to_be_bytes());
     let sum = match checksum(pseudo.chunks(2).chain(datagram.chunks(2))) {
@@ -183,8 +179,8 @@ mod tests {
 
     #[test]
     fn a_packet_for_a_card_has_both_checksums() {
-        let from = (Ipv4Addr::new(10, 20, 0, 2), 67);
-        let to = (Ipv4Addr::new(10, 20, 0, 107), 68);
+        let from = SocketAddrV4::new(Ipv4Addr::new(10, 20, 0, 2), 67);
+        let to = SocketAddrV4::new(Ipv4Addr::new(10, 20, 0, 107), 68);
         let packet = udp(from, to, b"abc");
         let expected = [
             0x45, 0, 0, 31, 0, 0, 0, 0, 64, 17, 0x65, 0xfb, 10, 20, 0, 2, 10, 20, 0, 107, 0, 67, 0,

@@ -7,7 +7,7 @@ use crate::disk::{Disk, DiskError};
 use protocol::nbd::reply::{self, Extent, NbdReadChunk};
 use protocol::nbd::{
     Errno, Export, GREETING, Handshake, NbdCommand, NbdConnectionError, NbdHandshakeStep,
-    NbdTransport, OPTION_BYTES_MAX, REQUEST_BYTES, Request, Session,
+    NbdRequestHeader, NbdTransport, OPTION_BYTES_MAX, REQUEST_BYTES, Session,
 };
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -141,7 +141,7 @@ fn transmit(
             // A client may be silent; TCP keep-alive detects one that has gone.
             continue;
         }
-        let request = Request::decode(&head)?;
+        let request = NbdRequestHeader::decode(&head)?;
         out.clear();
         let done = match session.command(&request) {
             Ok(NbdCommand::Disconnect) => return Err(NbdCloseReason::Ended),
@@ -219,7 +219,7 @@ fn skip(stream: &mut PortalConnection, mut left: usize, buffer: &mut [u8]) -> io
 /// discarded.
 fn write(
     stream: &mut PortalConnection,
-    request: &Request,
+    request: &NbdRequestHeader,
     disk: &dyn Disk,
     buffer: &mut [u8],
 ) -> io::Result<Result<(), DiskError>> {
@@ -242,7 +242,7 @@ fn write(
 fn read(
     stream: &mut PortalConnection,
     session: &Session,
-    request: &Request,
+    request: &NbdRequestHeader,
     disk: &dyn Disk,
     buffer: &mut [u8],
 ) -> Result<(), NbdCloseReason> {

@@ -220,7 +220,8 @@ impl Portal {
                 PortalDiskStatus {
                     name: name.clone(),
                     served: served.clone(),
-                    trouble: { troubles.next() }
+                    trouble: troubles
+                        .next()
                         .or_else(|| kept.trouble())
                         .or_else(|| (!table.is_looked_at).then(|| NOT_OPEN.to_owned())),
                     clients: self.shared.clients.count(name),
@@ -507,7 +508,7 @@ fn poll_interface(shared: &PortalState, doors: &mut [PortalListeners; 2]) {
         let opens: [PortOpener; 2] = [tcp::listen, six::listen];
         let all = doors[at].iter_mut().zip(needed).zip(opens);
         let troubles = all.map(|((door, is_needed), opens)| {
-            open(door, is_needed, (interface.as_ref(), port), opens).err()
+            open(door, is_needed, interface.as_ref(), port, opens).err()
         });
         let trouble = troubles.collect::<Vec<_>>().into_iter().flatten().next();
         table.troubles[at] = trouble.map(|error| {
@@ -524,7 +525,8 @@ type PortOpener = fn(&str, u16) -> io::Result<TcpListener>;
 fn open(
     door: &mut Option<PortalListener>,
     is_needed: bool,
-    (interface, port): (Option<&(String, u32)>, u16),
+    interface: Option<&(String, u32)>,
+    port: u16,
     opens: PortOpener,
 ) -> io::Result<()> {
     let is_right = |door: &PortalListener| {

@@ -249,7 +249,7 @@ impl NetworkServer {
 }
 
 /// Returns the storage of a disk of a network. `runtime`: directory with the sockets of volumes.
-fn storage((section, name): (&str, &str), disk: &config::DiskConfig, runtime: &Path) -> Storage {
+fn storage(section: &str, name: &str, disk: &config::DiskConfig, runtime: &Path) -> Storage {
     match &disk.storage {
         config::StorageConfig::Volume(volume) => Storage::Volume {
             socket: volume_directory(runtime, volume).join(VOLUME_SOCKET),
@@ -312,7 +312,7 @@ fn served(
     let one = |(name, disk): (&String, &config::DiskConfig)| {
         let served = AoeDiskConfig {
             target: disk.target?,
-            storage: storage((section, name), disk, runtime),
+            storage: storage(section, name, disk, runtime),
             overlays: overlays.get(name).cloned(),
         };
         Some((name.clone(), served))
@@ -330,7 +330,7 @@ fn roots(
     let by_tcp = |(_, disk): &(&String, &config::DiskConfig)| disk.iscsi.is_some() || disk.nbd;
     let one = |(name, disk): (&String, &config::DiskConfig)| {
         let served = portal::PortalDiskConfig {
-            storage: storage((section, name), disk, runtime),
+            storage: storage(section, name, disk, runtime),
             target: disk.iscsi.clone(),
             is_export: disk.nbd,
             is_open: disk.is_open,
@@ -397,13 +397,11 @@ impl BootRole {
         }
         self.me = boots.me;
         self.membership.set_member(!self.me.is_empty());
-        match self.me.is_empty() {
-            true => self.link = None,
-            false if self.link.is_none() => {
-                let link = BootNodeLink::start().map_err(|error| language::reason(&error))?;
-                self.link = Some(link);
-            }
-            false => {}
+        if self.me.is_empty() {
+            self.link = None
+        } else if self.link.is_none() {
+            let link = BootNodeLink::start().map_err(|error| language::reason(&error))?;
+            self.link = Some(link);
         }
         self.networks
             .retain(|name, _| boots.lans.contains_key(name));
@@ -590,7 +588,7 @@ impl BootRole {
             let shares = |node: &String| one.leases.as_ref().is_some_and(|all| all.has(node));
             let unlinked = unlinked.iter().filter(|(node, _)| shares(node));
             let servers = ServerStatus {
-                unlinked: { unlinked }
+                unlinked: unlinked
                     .map(|(node, why)| (node.clone(), why.clone()))
                     .collect(),
                 disks: one.disks.disk_statuses(),
@@ -752,7 +750,9 @@ impl BootRole {
             next: shown.next,
             address,
             booted: shown.booted,
-            elsewhere: { shown.last.zip(Some(shown.last_node)) }
+            elsewhere: shown
+                .last
+                .zip(Some(shown.last_node))
                 .filter(|(_, node)| !node.is_empty()),
             me: self.me.clone(),
             steps: site.asked(mac),

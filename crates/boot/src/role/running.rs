@@ -383,7 +383,7 @@ impl DhcpThread {
         let tftp = tftp.map(|socket| {
             let socket = socket.try_clone()?.into();
             let interface = Some(interface.clone());
-            Ok::<_, io::Error>(tftp::Listener { socket, interface })
+            Ok::<_, io::Error>(tftp::TftpListener { socket, interface })
         });
         let http = Some(&sockets.http)
             .into_iter()
@@ -414,12 +414,13 @@ impl DhcpThread {
             return Ok(());
         };
         let (interface, index) = (sockets.name.clone(), sockets.index);
-        let ports = (TFTP, sockets.http_port);
+        let http_port = sockets.http_port;
         if sockets.router.is_none() {
             sockets.router = RouterSocket::open(&interface, index).ok();
         }
-        let own = (self.addresses6.as_ref(), interface.as_str());
-        let here = six::interface_address6(own, sockets.mac, network, &virtual_addresses);
+        let table = self.addresses6.as_ref();
+        let here =
+            six::interface_address6(table, &interface, sockets.mac, network, &virtual_addresses);
         let is_here = here.is_some();
         self.site.lock().set_node_address6(here, now_ms());
         self.keep_leases6();
@@ -429,7 +430,13 @@ impl DhcpThread {
             ));
         }
         if self.six.is_none() {
-            self.six = Some(Ipv6Sockets::open(&interface, index, ports, now_ms())?);
+            self.six = Some(Ipv6Sockets::open(
+                &interface,
+                index,
+                TFTP,
+                http_port,
+                now_ms(),
+            )?);
             self.open_files()?;
         }
         Ok(())
@@ -477,7 +484,7 @@ impl DhcpThread {
         let (site, now) = (self.site.lock(), now_ms());
         if let (Some(six), Some(network)) = (&mut self.six, site.advertises()) {
             drop(site);
-            return six.advertise(router, (network, sockets.mac), now);
+            return six.advertise(router, network, sockets.mac, now);
         }
         while let Some(question) = router.question() {
             let boots = question.mac.is_some_and(|mac| site.boots_now(mac, now));
@@ -526,12 +533,17 @@ impl DhcpThread {
                 } else {
                     udp::CLIENT
                 };
-                let came = (packet.bytes, 0, port, is_proxy_port);
+                let came = ReceivedPacket {
+                    bytes: packet.bytes,
+                    arp_replies: 0,
+                    port,
+                    is_proxy_port,
+                };
                 outgoing.extend(decide(&mut site, sockets, offers, came, now));
             }
         }
         for packet in (0..batch::PACKETS).map_while(|_| sockets.own_sources.receive()) {
-            let came = (&*packet, 0, udp::CLIENT, false);
+            let came = ReceivedPacket::at_server_port(&packet, 0);
             outgoing.extend(decide(&mut site, sockets, offers, came, now_ms()));
         }
         // The decisions may have taken some time.
@@ -540,7 +552,7 @@ impl DhcpThread {
         for (asked, out) in offers.take(now) {
             // A request waited, and no host has responded at its address.
             let out = out.or_else(|| {
-                let came = (&*asked.packet, asked.again.max(1), udp::CLIENT, false);
+                let came = ReceivedPacket::at_server_port(&asked.packet, asked.again.max(1));
                 decide(&mut site, sockets, offers, came, now_ms())
             });
             outgoing.extend(out);
@@ -596,34 +608,56 @@ fn handle_arp_replies(
         // respond.
         let ends = |out: &Option<Outgoing>| is_conflict || out.is_none();
         if let Some(asked) = offers.drop_offer(owner.address, ends) {
-            let came = (&*asked.packet, asked.again, udp::CLIENT, false);
+            let came = ReceivedPacket::at_server_port(&asked.packet, asked.again);
             outgoing.extend(decide(site, sockets, offers, came, now_ms()));
         }
     }
 }
 
+/// Packet of a DHCP client, or of a relay agent.
+#[derive(Clone, Copy)]
+struct ReceivedPacket<'p> {
+    bytes: &'p [u8],
+    /// Number of ARP replies for the address since the packet arrived.
+    arp_replies: u8,
+    /// Port to which the response is sent.
+    port: u16,
+    is_proxy_port: bool,
+}
+
+impl<'p> ReceivedPacket<'p> {
+    fn at_server_port(bytes: &'p [u8], arp_replies: u8) -> ReceivedPacket<'p> {
+        ReceivedPacket {
+            bytes,
+            arp_replies,
+            port: udp::CLIENT,
+            is_proxy_port: false,
+        }
+    }
+}
+
 /// Decides the response to a packet: now, or when no other host has responded at the address, or
-/// when its client has responded there. `again`: number of ARP replies for the address since the
-/// packet arrived.
+/// when its client has responded there.
 fn decide(
     site: &mut NetworkState,
     sockets: &Sockets,
     offers: &mut PendingOffers<Option<Outgoing>>,
-    (packet, again, port, is_proxy_port): (&[u8], u8, u16, bool),
+    packet: ReceivedPacket<'_>,
     now_ms: u64,
 ) -> Option<Outgoing> {
-    if again == 0 && is_too_early(site, offers, packet) {
+    let again = packet.arp_replies;
+    if again == 0 && is_too_early(site, offers, packet.bytes) {
         return None;
     }
-    let (request, decision) = site.decide(packet, is_proxy_port, now_ms)?;
+    let (request, decision) = site.decide(packet.bytes, packet.is_proxy_port, now_ms)?;
     let here = site.here()?;
     sockets.probe(&decision);
-    let out = outgoing_of(&request, &decision, here, &site.lan().tells, port);
+    let out = outgoing_of(&request, &decision, here, &site.lan().tells, packet.port);
     // Another host may respond: the client is not probed twice.
     let claimed = decision.waits_for(&request).filter(|_| again == 0);
     match claimed.or(decision.probe.filter(|_| decision.is_offer())) {
         Some(address) => {
-            let packet = packet.to_vec();
+            let packet = packet.bytes.to_vec();
             offers
                 .add(
                     address,
@@ -674,7 +708,8 @@ fn outgoing_of(
         mac: request.mac,
         to: receiver(request, answer),
         is_kept: answer.verdict == DhcpReplyType::Yes,
-        address: { answer.address }
+        address: answer
+            .address
             .and_then(|given| given.address)
             .map(IpAddr::V4),
         bytes,

@@ -54,7 +54,8 @@ impl Ipv6Sockets {
     pub(super) fn open(
         interface: &str,
         index: u32,
-        (tftp, http): (u16, u16),
+        tftp_port: u16,
+        http_port: u16,
         now_ms: u64,
     ) -> Result<Ipv6Sockets, String> {
         let failed = |what: &str, error: io::Error| {
@@ -65,9 +66,9 @@ impl Ipv6Sockets {
         let dhcp = dhcp.and_then(|socket| batch::prepare(&socket).map(|()| socket));
         Ok(Ipv6Sockets {
             dhcp: dhcp.map_err(|error| failed("port 547 of DHCPv6", error))?,
-            tftp: six::open(interface, tftp)
+            tftp: six::open(interface, tftp_port)
                 .map_err(|error| failed("the port of TFTP over IPv6", error))?,
-            http: six::listen(interface, http)
+            http: six::listen(interface, http_port)
                 .map_err(|error| failed("the port of HTTP over IPv6", error))?,
             cards: SenderMacs::open(index).map_err(|error| failed("the frames of IPv6", error))?,
             schedule: AdvertSchedule::new(now_ms),
@@ -84,7 +85,8 @@ impl Ipv6Sockets {
     pub(super) fn advertise(
         &mut self,
         router: &RouterSocket,
-        (network, card): (Ipv6Network, Mac),
+        network: Ipv6Network,
+        card: Mac,
         now_ms: u64,
     ) {
         while let Some(question) = router.question() {
@@ -173,7 +175,9 @@ impl Ipv6Sockets {
             mac: request.mac,
             to: SocketAddrV6::new(*from.ip(), port, 0, from.scope_id()),
             is_lease: decision.is_lease,
-            address: { decision.answer.iter() }
+            address: decision
+                .answer
+                .iter()
                 .flat_map(|answer| &answer.grants)
                 .find_map(|grant| grant.address)
                 .map(IpAddr::V6),
@@ -192,7 +196,8 @@ impl Ipv6Sockets {
 /// it must not expire or move: see [`crate::net::lifetime::choose`]. `virtual_addresses`: those
 /// that move between nodes.
 pub(super) fn interface_address6(
-    (table, interface): (Option<&File>, &str),
+    table: Option<&File>,
+    interface: &str,
     card: Mac,
     network: Ipv6Network,
     virtual_addresses: &BTreeSet<IpAddr>,

@@ -103,7 +103,7 @@ impl Sockets {
     }
 
     fn send(&self, here: &DhcpNodeAddresses, one: &Outgoing) -> io::Result<()> {
-        let server = here.address;
+        let from = SocketAddrV4::new(here.address, udp::SERVER);
         match one.to {
             ReplyDestination::Relay(relay) => {
                 let to = SocketAddrV4::new(relay, udp::SERVER);
@@ -119,26 +119,25 @@ impl Sockets {
                 socket.send_to(&one.bytes, to).map(drop)
             }
             ReplyDestination::Fresh(address) => {
-                let (from, to) = ((server, udp::SERVER), (address, udp::CLIENT));
+                let to = SocketAddrV4::new(address, udp::CLIENT);
                 self.frames.send_udp(from, to, one.mac, &one.bytes)
             }
-            ReplyDestination::All => self.send_to_all(server, one),
+            ReplyDestination::All => self.send_to_all(from, one),
             ReplyDestination::AllAnd(address) => {
-                self.send_to_all(server, one)?;
+                self.send_to_all(from, one)?;
+                let to = SocketAddrV4::new(address, udp::CLIENT);
                 if here.network.has(address) {
                     // A node may have the address meanwhile, and respond to ARP: the packet goes
                     // to the client's card.
-                    let (from, to) = ((server, udp::SERVER), (address, udp::CLIENT));
                     return self.frames.send_udp(from, to, one.mac, &one.bytes);
                 }
-                let to = SocketAddrV4::new(address, udp::CLIENT);
                 self.dhcp.send_to(&one.bytes, to).map(drop)
             }
         }
     }
 
-    fn send_to_all(&self, server: Ipv4Addr, one: &Outgoing) -> io::Result<()> {
-        let (from, to) = ((server, udp::SERVER), (Ipv4Addr::BROADCAST, udp::CLIENT));
+    fn send_to_all(&self, from: SocketAddrV4, one: &Outgoing) -> io::Result<()> {
+        let to = SocketAddrV4::new(Ipv4Addr::BROADCAST, udp::CLIENT);
         self.frames.send_udp(from, to, Mac([0xff; 6]), &one.bytes)
     }
 }

@@ -206,7 +206,8 @@ fn six(address: IpAddr) -> Option<Ipv6Addr> {
 fn choose<A: Address>(
     pool: Option<&mut Pool<A>>,
     mac: Mac,
-    (me, is_newer_elsewhere): (&str, bool),
+    me: &str,
+    is_newer_elsewhere: bool,
     elsewhere: Option<(A, String)>,
 ) -> Option<(A, String)> {
     let pool = pool.as_deref();
@@ -265,7 +266,7 @@ impl NetworkState {
         let is_newer = self.is_newer_elsewhere(mac);
         let me = self.parts.me.as_str();
         let pool = self.desk.as_mut().and_then(DhcpServer::pool);
-        choose(pool, mac, (me, is_newer), elsewhere)
+        choose(pool, mac, me, is_newer, elsewhere)
     }
 
     /// Returns the same for IPv6.
@@ -279,7 +280,8 @@ impl NetworkState {
         choose(
             self.six.pool(),
             mac,
-            (self.parts.me.as_str(), is_newer),
+            self.parts.me.as_str(),
+            is_newer,
             elsewhere,
         )
     }
@@ -413,7 +415,10 @@ impl NetworkState {
     pub(super) fn leased6(&mut self) -> LeaseCounts {
         let elsewhere = self.leased_elsewhere(self.range6(), six);
         LeaseCounts {
-            here: { self.six.pool() }.map_or(0, |pool| clients(pool).count() as u64),
+            here: self
+                .six
+                .pool()
+                .map_or(0, |pool| clients(pool).count() as u64),
             ..elsewhere
         }
     }
@@ -425,10 +430,10 @@ impl NetworkState {
     ) -> LeaseCounts {
         let held = &self.parts.standing.held;
         let copies = self.parts.shares.copies();
-        let parts = 0..usize::try_from(self.parts.count).unwrap_or(1);
+        let count = usize::try_from(self.parts.count).unwrap_or(1);
         let is_copied = |part| copies.others().any(|(copied, _)| copied == part);
         let mut leased = LeaseCounts {
-            lacks: { parts }.any(|part| !held.contains_key(&part) && !is_copied(part)),
+            lacks: (0..count).any(|part| !held.contains_key(&part) && !is_copied(part)),
             ..LeaseCounts::default()
         };
         for (part, copy) in copies.others() {

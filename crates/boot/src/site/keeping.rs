@@ -188,7 +188,8 @@ impl<A: Address> LeaseStore<A> {
         &mut self,
         plan: PoolConfig<A>,
         before: Option<&Pool<A>>,
-        (held, fates): (&BTreeMap<usize, HeldPart>, &Fates<'_, A>),
+        held: &BTreeMap<usize, HeldPart>,
+        fates: &Fates<'_, A>,
         now_ms: u64,
     ) -> Pool<A> {
         let is_kept = self.is_kept();
@@ -209,7 +210,7 @@ impl<A: Address> LeaseStore<A> {
             if self.taken.contains(part) {
                 pool.take(*part, true, now_ms)
             } else {
-                self.take(&mut pool, (*part, held), fates, now_ms)
+                self.take(&mut pool, *part, held, fates, now_ms)
             }
             pool.set_known_elsewhere(*part, held.is_former_there);
         }
@@ -221,7 +222,8 @@ impl<A: Address> LeaseStore<A> {
     fn take(
         &mut self,
         pool: &mut Pool<A>,
-        (part, held): (usize, &HeldPart),
+        part: usize,
+        held: &HeldPart,
         fates: &Fates<'_, A>,
         now_ms: u64,
     ) {
@@ -264,7 +266,8 @@ impl<A: Address> LeaseStore<A> {
         &mut self,
         mut pool: Option<&mut Pool<A>>,
         before: &BTreeMap<usize, HeldPart>,
-        (held, fates): (&BTreeMap<usize, HeldPart>, &Fates<'_, A>),
+        held: &BTreeMap<usize, HeldPart>,
+        fates: &Fates<'_, A>,
         now_ms: u64,
     ) {
         for part in before.keys().filter(|part| !held.contains_key(part)) {
@@ -273,7 +276,7 @@ impl<A: Address> LeaseStore<A> {
         let Some(pool) = pool else { return };
         for (part, held) in held {
             if !before.contains_key(part) {
-                self.take(pool, (*part, held), fates, now_ms);
+                self.take(pool, *part, held, fates, now_ms);
             }
             pool.set_known_elsewhere(*part, held.is_former_there);
         }
@@ -341,7 +344,8 @@ mod tests {
     fn pool(
         keeping: &mut LeaseStore<Ipv4Addr>,
         before: Option<&Pool>,
-        (lease_s, now_ms): (u32, u64),
+        lease_s: u32,
+        now_ms: u64,
     ) -> Pool {
         let plan = PoolConfig {
             range: Range {
@@ -360,7 +364,7 @@ mod tests {
         let fates = |_: &HeldPart| -> Box<dyn Fn(Ipv4Addr) -> AddressKnowledge> {
             Box::new(|_| AddressKnowledge::Known)
         };
-        keeping.pool(plan, before, (&[(0, held)].into(), &fates), now_ms)
+        keeping.pool(plan, before, &[(0, held)].into(), &fates, now_ms)
     }
 
     #[test]
@@ -376,7 +380,7 @@ mod tests {
             pool.of(CLIENT).is_some()
         };
         let mut keeping = start();
-        let mut first = pool(&mut keeping, None, (12 * 3_600, 0));
+        let mut first = pool(&mut keeping, None, 12 * 3_600, 0);
         first.claim(
             CLIENT,
             ip(7),
@@ -384,21 +388,21 @@ mod tests {
             0,
         );
         keeping.store(&first.changes(), 0);
-        let mut shorter = pool(&mut keeping, Some(&first), (600, HOUR_MS));
+        let mut shorter = pool(&mut keeping, Some(&first), 600, HOUR_MS);
         assert!(is_taken(&mut shorter, 12 * HOUR_MS));
         // A reload does not prolong the lease.
         assert!(!is_taken(&mut shorter, 12 * HOUR_MS + 2 * PACKET_MS));
         drop(keeping);
         let mut keeping = start();
-        let mut shorter = pool(&mut keeping, None, (600, 2 * HOUR_MS));
+        let mut shorter = pool(&mut keeping, None, 600, 2 * HOUR_MS);
         assert!(is_taken(&mut shorter, 12 * HOUR_MS));
         assert!(!is_taken(&mut shorter, 16 * HOUR_MS));
         // The longer leases have ended: a lease that is learned afterwards is a short one.
-        let mut later = pool(&mut keeping, None, (600, 20 * HOUR_MS));
+        let mut later = pool(&mut keeping, None, 600, 20 * HOUR_MS);
         assert!(is_taken(&mut later, 20 * HOUR_MS));
         assert!(!is_taken(&mut later, 21 * HOUR_MS));
         drop(keeping);
-        let mut last = pool(&mut start(), None, (600, 20 * HOUR_MS));
+        let mut last = pool(&mut start(), None, 600, 20 * HOUR_MS);
         assert!(!is_taken(&mut last, 21 * HOUR_MS));
     }
     #[test]
@@ -410,7 +414,7 @@ mod tests {
             keeping
         };
         let mut keeping = start();
-        let mut own = pool(&mut keeping, None, (600, 0));
+        let mut own = pool(&mut keeping, None, 600, 0);
         keeping.learn_longest(&mut own, 12 * 3_600, 0);
         own.adopt(0, [(ip(7), Holder::Client(CLIENT))], (false, false), 0);
         let has = |pool: &mut Pool, now_ms| {
@@ -424,14 +428,14 @@ mod tests {
         assert_eq!(start().longest(), 12 * 3_600);
         // The leases of this node have the configured length.
         let mut keeping = start();
-        let mut own = pool(&mut keeping, None, (24 * 3_600, 0));
+        let mut own = pool(&mut keeping, None, 24 * 3_600, 0);
         keeping.learn_longest(&mut own, 12 * 3_600, 0);
         assert_eq!(keeping.longest(), 24 * 3_600);
     }
     #[test]
     fn a_withheld_address_that_its_client_renews_stays_its_own_as_long_as_was_promised() {
         let mut keeping = LeaseStore::default();
-        let mut before = pool(&mut keeping, None, (12 * 3_600, 0));
+        let mut before = pool(&mut keeping, None, 12 * 3_600, 0);
         before.claim(
             CLIENT,
             ip(7),
@@ -440,7 +444,7 @@ mod tests {
         );
         before.give_up(0);
         before.take(0, false, 0);
-        let mut shorter = pool(&mut keeping, Some(&before), (600, HOUR_MS));
+        let mut shorter = pool(&mut keeping, Some(&before), 600, HOUR_MS);
         // The client may not receive the response that shortens its lease.
         let claim = shorter.claim(
             CLIENT,

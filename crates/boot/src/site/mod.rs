@@ -39,7 +39,7 @@ use crate::script;
 use admission::AdmissionState;
 use elsewhere::RemoteActivities;
 use files::FileAge;
-use keeping::{Fates, LeaseStore, PoolConfig};
+use keeping::{LeaseStore, PoolConfig};
 use part::report::Moment;
 use serde::{Deserialize, Serialize};
 use sharing::NetworkCopies;
@@ -259,15 +259,15 @@ impl NetworkState {
             range,
             lease_s: self.lan.lease_s,
             reserved: self.reserved(&here),
-            unoffered: { self.lan.of_others.iter() }.filter_map(four).collect(),
+            unoffered: self.lan.of_others.iter().filter_map(four).collect(),
         });
         let fates = self.parts.shares.fates(self.ranges());
         let before = self.desk.as_mut().and_then(DhcpServer::pool);
-        let held = (&self.parts.standing.held, &fates as &Fates<'_, _>);
+        let held = &self.parts.standing.held;
         let keeping = &mut self.parts.keeping;
         let known = before.iter().flat_map(|pool| pool.superseded());
         let known: BTreeSet<Ipv4Addr> = known.map(|(address, _)| address).collect();
-        let pool = plan.map(|plan| keeping.pool(plan, before.as_deref(), held, now_ms));
+        let pool = plan.map(|plan| keeping.pool(plan, before.as_deref(), held, &fates, now_ms));
         let mut desk = DhcpServer::new(self.lan.clone(), here, pool);
         desk.set_of_nodes(self.of_nodes().filter_map(|one| four(&one)).collect());
         let superseded = desk.superseded();
@@ -349,10 +349,10 @@ impl NetworkState {
         let fates = self.parts.shares.fates(self.ranges());
         let pool = self.desk.as_mut().and_then(DhcpServer::pool);
         let parts = &mut self.parts;
-        let held = (&parts.standing.held, &fates as &Fates<'_, _>);
+        let held = &parts.standing.held;
         parts
             .keeping
-            .apply_held_parts(pool, &before.held, held, now_ms);
+            .apply_held_parts(pool, &before.held, held, &fates, now_ms);
     }
 
     /// Marks all single boots as done if another node leads, or led before: which machines have

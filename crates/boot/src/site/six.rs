@@ -1,6 +1,6 @@
 //! IPv6 of one network: the decisions about DHCPv6 messages, and the leases of the range.
 
-use super::keeping::{Fates, LeaseStore, PoolConfig};
+use super::keeping::{LeaseStore, PoolConfig};
 use super::{HeldPart, NetworkState, PartAdoption};
 use crate::config::Ipv6Network;
 use crate::dhcp::loads::Leader;
@@ -189,10 +189,10 @@ impl NetworkState {
         let fates = self.parts.shares.fates6(self.ranges());
         let Ipv6State { desk, keeping, .. } = &mut self.six;
         let before = desk.as_mut().and_then(Dhcpv6Server::pool);
-        let held = (&self.parts.standing.held, &fates as &Fates<'_, _>);
+        let held = &self.parts.standing.held;
         let known = before.iter().flat_map(|pool| pool.superseded());
         let known: BTreeSet<Ipv6Addr> = known.map(|(address, _)| address).collect();
-        let pool = plan.map(|plan| keeping.pool(plan, before.as_deref(), held, now_ms));
+        let pool = plan.map(|plan| keeping.pool(plan, before.as_deref(), held, &fates, now_ms));
         let mut new = Dhcpv6Server::new(self.lan.clone(), config, here, pool);
         new.set_of_nodes(of_nodes);
         let superseded = new.superseded();
@@ -228,10 +228,10 @@ impl NetworkState {
     /// Applies a change of the parts that this node holds.
     pub(super) fn stand6(&mut self, before: &BTreeMap<usize, HeldPart>, now_ms: u64) {
         let fates = self.parts.shares.fates6(self.ranges());
-        let held = (&self.parts.standing.held, &fates as &Fates<'_, _>);
+        let held = &self.parts.standing.held;
         let Ipv6State { desk, keeping, .. } = &mut self.six;
         let pool = desk.as_mut().and_then(Dhcpv6Server::pool);
-        keeping.apply_held_parts(pool, before, held, now_ms);
+        keeping.apply_held_parts(pool, before, held, &fates, now_ms);
         let is_same = self.six.nodes == self.parts.standing.nodes.six
             && self.six.own == self.parts.standing.nodes.own;
         if !is_same {

@@ -16,4 +16,4 @@ mod socket;
 mod tests;
 pub mod transfer;
 
-pub use server::{Listener, OF_ONE_MAX, Server, TRANSFERS_MAX};
+pub use server::{OF_ONE_MAX, Server, TRANSFERS_MAX, TftpListener};

@@ -43,7 +43,7 @@ const ORDERS: u64 = u64::MAX;
 const FIRST: u64 = 1 << 32;
 
 #[derive(Debug)]
-pub struct Listener {
+pub struct TftpListener {
     /// UDP socket that is bound to the port.
     pub socket: OwnedFd,
     /// Interface to which its transfers are bound, too.
@@ -52,7 +52,7 @@ pub struct Listener {
 
 #[derive(Debug, Default)]
 struct TftpServerCommands {
-    listeners: Option<Vec<Listener>>,
+    listeners: Option<Vec<TftpListener>>,
     stop: bool,
 }
 
@@ -85,7 +85,7 @@ impl Server {
     ///
     /// A listener is not a UDP socket, or the system has no descriptor or thread left.
     pub fn start(
-        listeners: Vec<Listener>,
+        listeners: Vec<TftpListener>,
         shelf: Arc<dyn ContentSource>,
         transfers_max: usize,
     ) -> io::Result<Server> {
@@ -110,7 +110,7 @@ impl Server {
     /// # Errors
     ///
     /// A listener is not a UDP socket: nothing changes.
-    pub fn change(&self, listeners: Vec<Listener>) -> io::Result<()> {
+    pub fn change(&self, listeners: Vec<TftpListener>) -> io::Result<()> {
         for listener in &listeners {
             socket::listen(listener.socket.as_fd())?;
         }
@@ -190,7 +190,7 @@ struct TftpServerThread {
     shared: Arc<TftpServerState>,
     shelf: Arc<dyn ContentSource>,
     transfers_max: usize,
-    listeners: Vec<Listener>,
+    listeners: Vec<TftpListener>,
     transfers: HashMap<u64, ActiveTransfer>,
     by_client: HashMap<SocketAddr, u64>,
     of_one: HashMap<IpAddr, Vec<u64>>,
@@ -230,7 +230,7 @@ impl TftpServerThread {
         })
     }
 
-    fn listen(&mut self, listeners: Vec<Listener>) -> io::Result<()> {
+    fn listen(&mut self, listeners: Vec<TftpListener>) -> io::Result<()> {
         for old in self.listeners.drain(..) {
             // A copy of the descriptor elsewhere would keep it in the epoll.
             let _: Result<(), Errno> = epoll::delete(&self.epoll, &old.socket);

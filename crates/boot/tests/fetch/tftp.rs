@@ -2,17 +2,17 @@
 
 use crate::shelf::{LIMIT, TestContentSource, client, is_broken};
 use boot::content::FetchReport;
-use boot::tftp::{Listener, OF_ONE_MAX, Server, TRANSFERS_MAX};
+use boot::tftp::{OF_ONE_MAX, Server, TRANSFERS_MAX, TftpListener};
 use lab::{Lab, Random, eventually, free_port};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-fn listener(address: &str) -> (SocketAddr, Listener) {
+fn listener(address: &str) -> (SocketAddr, TftpListener) {
     let address = format!("{address}:{}", free_port().unwrap());
     let socket = UdpSocket::bind(&address).unwrap();
-    let listener = Listener {
+    let listener = TftpListener {
         socket: OwnedFd::from(socket),
         interface: None,
     };
@@ -202,7 +202,7 @@ fn ipv6_is_served_as_well() {
     let server = socket.local_addr().unwrap();
     let directory = TestContentSource::new();
     let bytes = directory.noise("file", 1_000);
-    let listener = Listener {
+    let listener = TftpListener {
         socket: socket.into(),
         interface: None,
     };
@@ -417,7 +417,7 @@ fn listeners_change_while_transfers_continue_and_a_stop_ends_them() {
     // The old port is free again.
     assert!(eventually(LIMIT, || UdpSocket::bind(old).is_ok()));
     let pipe = std::fs::File::open("/dev/null").unwrap();
-    let wrong = Listener {
+    let wrong = TftpListener {
         socket: pipe.into(),
         interface: None,
     };
@@ -439,7 +439,7 @@ fn on_a_network_a_block_never_needs_fragments_and_a_broadcast_is_not_answered() 
     let directory = TestContentSource::new();
     let bytes = directory.noise("file", 2_000);
     let server: SocketAddr = "10.0.0.1:69".parse().unwrap();
-    let listener = Listener {
+    let listener = TftpListener {
         socket: boot.udp_bind("0.0.0.0:69".parse().unwrap()).unwrap().into(),
         interface: Some(link.a.name().to_owned()),
     };

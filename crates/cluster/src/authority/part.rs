@@ -58,7 +58,8 @@ impl PartCredentials {
     pub fn issue(
         part: &str,
         me: MemberId,
-        (authority, chain): (&Authority, &[Vec<u8>]),
+        authority: &Authority,
+        chain: &[Vec<u8>],
         trust: &Trust,
     ) -> Result<PartCredentials, AuthorityError> {
         let key = MemberKey::generate()?;

@@ -359,13 +359,7 @@ impl<R: AsyncRuntime> Engine<R> {
                 let may_install = |seal: Option<&SnapshotSeal>| self.may_install(from, seal);
                 let receiver = &self.inner.receiver;
                 receiver
-                    .receive_part(
-                        raft,
-                        &self.inner.store,
-                        from,
-                        part,
-                        (&cluster, &may_install),
-                    )
+                    .receive_part(raft, &self.inner.store, from, part, &cluster, &may_install)
                     .await
             }
             Request::Propose(proposed) => self.propose_here(*proposed, FORWARDED_LIMIT).await,

@@ -45,7 +45,8 @@ impl Receiver {
         store: &Store,
         from: MemberId,
         part: SnapshotPart,
-        (cluster, may_install): (&str, MayInstall<'_>),
+        cluster: &str,
+        may_install: MayInstall<'_>,
     ) -> RaftReply<R> {
         match part {
             SnapshotPart::Begin {
@@ -80,10 +81,7 @@ impl Receiver {
             }
             SnapshotPart::Image { of, offset, bytes } => self.image(from, of, offset, &bytes),
             SnapshotPart::Chunk { of, bytes } => self.chunk(store, from, of, bytes).await,
-            SnapshotPart::End { of } => {
-                let rights = (cluster, may_install);
-                self.end(raft, store, from, of, rights).await
-            }
+            SnapshotPart::End { of } => self.end(raft, store, from, of, cluster, may_install).await,
         }
     }
 
@@ -133,7 +131,8 @@ impl Receiver {
         store: &Store,
         from: MemberId,
         of: Digest,
-        (cluster, may_install): (&str, MayInstall<'_>),
+        cluster: &str,
+        may_install: MayInstall<'_>,
     ) -> RaftReply<R> {
         let wanted = {
             let mut incoming = self.lock();

@@ -187,13 +187,13 @@ impl<M: ServingMachine, N: ConnectionFactory> Worker<M, N> {
             Ok(()) => String::new(),
             Err(error) => format!("cannot keep version {}: {error}", set.version),
         };
-        match words.is_empty() {
-            true if self.unkept.is_some() => {
+        if words.is_empty() {
+            if self.unkept.is_some() {
                 self.shared
                     .note(format!("keeps version {} again", set.version));
             }
-            true => {}
-            false => self.shared.note(words.clone()),
+        } else {
+            self.shared.note(words.clone())
         }
         let again_ms = self.shared.now_ms().saturating_add(KEEP_AGAIN_MS);
         self.unkept = (!words.is_empty()).then(|| (set.clone(), again_ms));

@@ -191,7 +191,7 @@ async fn certify_parts<M: ServingMachine, N: ConnectionFactory>(
         let chain = state.chain_to(&state.authority).unwrap_or_default();
         let mut all = Vec::new();
         for part in parts {
-            match PartCredentials::issue(part, shared.me(), (&authority, &chain), &trust) {
+            match PartCredentials::issue(part, shared.me(), &authority, &chain, &trust) {
                 Ok(credentials) => all.push(credentials),
                 Err(error) => {
                     shared.note(format!("the {part} role has no certificate: {error}"));

@@ -52,7 +52,10 @@ pub(super) fn status<M: ServingMachine, N: ConnectionFactory>(
         following: following(shared, &standing),
         broken_store: stopped.map(|why| why.to_string()),
         disk_refuses: stopped.is_some_and(EngineError::is_of_the_disk),
-        missing_files: { shared.directory.missing_files(shared.who.kind).into_iter() }
+        missing_files: shared
+            .directory
+            .missing_files(shared.who.kind)
+            .into_iter()
             .map(str::to_owned)
             .collect(),
         authority: AuthorityStatus {
@@ -61,7 +64,10 @@ pub(super) fn status<M: ServingMachine, N: ConnectionFactory>(
         },
         invitations: state.invitations.len() as u64,
         leases: leases(&state),
-        unbound: { shared.wire.unbound().into_iter() }
+        unbound: shared
+            .wire
+            .unbound()
+            .into_iter()
             .map(|(address, why)| format!("{address} ({why})"))
             .collect(),
         log: LogStatus {
@@ -143,7 +149,8 @@ fn member<M: ServingMachine, N: ConnectionFactory>(
             halted: tale.halted,
             unkept: tale.unkept,
         },
-        distrusted: { shared.distrust_of(member.id) }
+        distrusted: shared
+            .distrust_of(member.id)
             .filter(|_| !reach.is_there())
             .unwrap_or_default(),
         reach,

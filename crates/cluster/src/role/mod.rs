@@ -106,7 +106,7 @@ pub fn removed_news() -> MemberNews {
 
 /// Options with which the role is started.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct ControlRoleOptions {
     /// Path of the state directory.
     pub directory: PathBuf,
     /// Path of the socket for operators. None: no socket.
@@ -142,7 +142,7 @@ pub enum RoleError {
 /// written, or if TLS cannot be set up. A state directory, identity or store that cannot be used
 /// is no error: the role then only reports this to operators.
 pub async fn run<M: ServingMachine, N: ConnectionFactory>(
-    options: Options,
+    options: ControlRoleOptions,
     machine: M,
     network: N,
 ) -> Result<(), RoleError> {
@@ -192,7 +192,7 @@ pub(crate) type Requests = mpsc::Receiver<(Request, Replies)>;
 
 /// Runs the role on a given store and clock.
 pub(crate) async fn run_with<M: ServingMachine, N: ConnectionFactory>(
-    options: Options,
+    options: ControlRoleOptions,
     machine: M,
     network: N,
     store: Result<Store, StoreError>,
@@ -425,7 +425,7 @@ async fn stopped_by_its_disk<M: ServingMachine, N: ConnectionFactory>(shared: &R
 /// Runs the role without its log, certificates or state directory: the machine continues to serve
 /// the accepted version, and operators learn what to do.
 async fn serve_without<M: ServingMachine>(
-    options: Options,
+    options: ControlRoleOptions,
     machine: M,
     why: StartFailure,
 ) -> Result<(), RoleError> {

@@ -109,7 +109,9 @@ impl Tracker {
         let valid_ns = u64::try_from(VALID.as_nanos()).unwrap_or(u64::MAX);
         MemberNews {
             version,
-            until_ns: { facts.confirmed_at_ns }.map_or(0, |at_ns| at_ns.saturating_add(valid_ns)),
+            until_ns: facts
+                .confirmed_at_ns
+                .map_or(0, |at_ns| at_ns.saturating_add(valid_ns)),
             behind: names.collect(),
             has_removed: facts.has_removed,
             was_confirmed: self.was_confirmed,

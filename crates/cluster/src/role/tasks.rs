@@ -123,11 +123,14 @@ pub(super) fn local_status<M: ServingMachine, N: ConnectionFactory>(
         supervisor_gone_ms: shared.machine.supervisor_gone_ms(),
         accepted: serving.accepted,
         lost: standing.lost.unwrap_or_default(),
-        halted: { standing.halted.or(standing.refused) }
+        halted: standing
+            .halted
+            .or(standing.refused)
             .map(|why| why.to_string())
             .unwrap_or_default(),
         unkept: serving.unkept,
-        cloned: { paths.iter() }
+        cloned: paths
+            .iter()
             .filter(|path| path.is_cloned)
             .map(|path| path.member)
             .collect(),
@@ -222,7 +225,9 @@ pub(super) async fn keep_up<M: ServingMachine, N: ConnectionFactory>(shared: Arc
             }
             let who = LocalMember {
                 members: state.members.values().cloned().collect(),
-                moved: { state.members.values() }
+                moved: state
+                    .members
+                    .values()
                     .filter_map(|member| Some((member.id, shared.who.unannounced(member)?)))
                     .collect(),
                 ..shared.who.clone()

@@ -72,7 +72,7 @@ pub enum Finding {
 }
 
 #[derive(Clone, PartialEq, Debug)]
-struct Sample {
+struct HealthSample {
     at_ms: u64,
     /// None: the node serves nothing.
     health: Option<Health>,
@@ -84,11 +84,11 @@ struct Sample {
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Judge {
     /// Samples before the switch, the oldest first.
-    before: VecDeque<Sample>,
+    before: VecDeque<HealthSample>,
     window: Option<Window>,
 }
 
-impl Sample {
+impl HealthSample {
     fn probe(&self, frontend: &str) -> Option<&Probe> {
         self.probes.as_ref()?.get(frontend)
     }
@@ -153,7 +153,7 @@ struct Window {
     /// Counters decreased: the counting process was restarted.
     restarted: bool,
     /// The newest samples, the oldest first.
-    newest: VecDeque<Sample>,
+    newest: VecDeque<HealthSample>,
     /// Synthetic requests of all its samples.
     own: Counts,
 }
@@ -162,7 +162,7 @@ impl Judge {
     /// Adds a sample: to the past while nothing is judged, to the window from
     /// [`Judge::switched`] on. Without `probes` no frontend was probed.
     pub fn sample(&mut self, at_ms: u64, health: Option<Health>, probes: Option<Probes>) {
-        let sample = Sample {
+        let sample = HealthSample {
             at_ms,
             health,
             probes,
@@ -258,7 +258,7 @@ impl Judge {
         if window.newest.len() < STEADY {
             return worse;
         }
-        let steady: Vec<&Sample> = window.newest.iter().rev().take(STEADY).collect();
+        let steady: Vec<&HealthSample> = window.newest.iter().rev().take(STEADY).collect();
         if steady.iter().all(|sample| sample.health.is_none()) && self.served_before() {
             worse.push("no proxy serves any more".to_owned());
         }
@@ -271,7 +271,7 @@ impl Judge {
 
     /// Returns whether the newest sample alone would count as worse.
     fn suspicious(&self, window: &Window) -> bool {
-        let newest: Vec<&Sample> = window.newest.iter().rev().take(1).collect();
+        let newest: Vec<&HealthSample> = window.newest.iter().rev().take(1).collect();
         let unhealthy = newest.iter().all(|sample| sample.health.is_none());
         (unhealthy && self.served_before())
             || self.servers_fell(&newest).is_some()
@@ -294,7 +294,7 @@ impl Judge {
         let mut healths = self.healths();
         let first = healths.next();
         // The first sample's synthetic requests precede its counters.
-        let own = self.before.iter().skip(1).map(Sample::own);
+        let own = self.before.iter().skip(1).map(HealthSample::own);
         let own = own.fold(Counts::default(), Counts::and);
         Counts::between(first, healths.last()).without(own)
     }
@@ -315,7 +315,7 @@ impl Judge {
         ))
     }
 
-    fn servers_fell(&self, steady: &[&Sample]) -> Option<String> {
+    fn servers_fell(&self, steady: &[&HealthSample]) -> Option<String> {
         let up_before = self.healths().map(|health| health.servers_up).min()?;
         let down_before = self.healths().map(servers_down).max()?;
         let now: Vec<&Health> = healths_of(steady)?;
@@ -333,7 +333,7 @@ impl Judge {
         ))
     }
 
-    fn frontends_fell(&self, steady: &[&Sample]) -> Option<String> {
+    fn frontends_fell(&self, steady: &[&HealthSample]) -> Option<String> {
         let now = healths_of(steady)?;
         let usable_before = |name: &str| {
             mostly(
@@ -352,7 +352,7 @@ impl Judge {
         (!fell.is_empty()).then(|| format!("no usable server any more: {}", listed(&fell)))
     }
 
-    fn probes_fell(&self, steady: &[&Sample]) -> Option<String> {
+    fn probes_fell(&self, steady: &[&HealthSample]) -> Option<String> {
         let good_before = |name: &String| {
             let probes = self.before.iter().filter_map(|sample| sample.probe(name));
             mostly(probes.map(|probe| probe.is_good()))
@@ -402,7 +402,7 @@ impl Judge {
 }
 
 impl Window {
-    fn add_sample(&mut self, sample: Sample) {
+    fn add_sample(&mut self, sample: HealthSample) {
         let mut own = sample.own();
         if let Some(health) = &sample.health {
             let mut samples = self.newest.iter().rev();
@@ -453,7 +453,7 @@ fn servers_down(health: &Health) -> u64 {
 }
 
 /// Returns the health of all these samples, or None if one has none.
-fn healths_of<'a>(samples: &[&'a Sample]) -> Option<Vec<&'a Health>> {
+fn healths_of<'a>(samples: &[&'a HealthSample]) -> Option<Vec<&'a Health>> {
     let healths: Option<Vec<&Health>> = samples
         .iter()
         .map(|sample| sample.health.as_ref())

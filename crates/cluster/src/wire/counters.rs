@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters since the start, for tests.
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
+pub(crate) struct WireCounters {
     /// Strangers that were refused immediately because there were too many.
     pub(crate) crowded: AtomicU64,
     /// Handshakes that timed out or were invalid.

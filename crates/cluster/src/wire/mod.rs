@@ -242,7 +242,7 @@ impl<N: ConnectionFactory> MemberWire<N> {
 
     /// Returns the value of one counter.
     #[cfg(test)]
-    fn counted(&self, of: fn(&counters::Counters) -> &std::sync::atomic::AtomicU64) -> u64 {
+    fn counted(&self, of: fn(&counters::WireCounters) -> &std::sync::atomic::AtomicU64) -> u64 {
         of(&self.shared.counters).load(std::sync::atomic::Ordering::Relaxed)
     }
 

@@ -1,7 +1,7 @@
 //! The state shared by all connections of a member.
 
 use super::call::Tried;
-use super::counters::{Counters, count};
+use super::counters::{WireCounters, count};
 use super::frame::{BrokenRule, FrameKind, MESSAGE_BYTES_MAX, WireMessage};
 use super::greeting::{Goodbye, Hello, Pipe};
 use super::link::{Bearing, ConnectionEnd, WireConnection};
@@ -68,7 +68,7 @@ pub(crate) struct WireState<N: ConnectionFactory> {
     run: u64,
     timing: Timing,
     pub(crate) network: N,
-    pub(crate) counters: Counters,
+    pub(crate) counters: WireCounters,
     events: broadcast::Sender<Event>,
     numbers: AtomicU64,
     handler: OnceLock<Arc<dyn AnyHandler>>,
@@ -109,7 +109,7 @@ impl<N: ConnectionFactory> WireState<N> {
             run: u64::from_be_bytes(run),
             timing,
             network,
-            counters: Counters::default(),
+            counters: WireCounters::default(),
             events: broadcast::Sender::new(EVENTS_MAX),
             numbers: AtomicU64::new(1),
             handler: OnceLock::new(),

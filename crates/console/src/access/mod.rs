@@ -23,7 +23,8 @@ pub const BY_LINK: &str = "administrator";
 pub fn viewer(
     sessions: &Sessions,
     config: &Config,
-    (token, admission): (&str, Admission),
+    token: &str,
+    admission: Admission,
     now: u64,
 ) -> Option<Viewer> {
     let visitor = sessions.visitor(config, token, now)?;
@@ -87,7 +88,7 @@ mod tests {
         };
         let sessions = Sessions::new(None).unwrap();
         let role = |config: &Config, token: &str| {
-            let viewer = viewer(&sessions, config, (token, Admission::Admitted), 101);
+            let viewer = viewer(&sessions, config, token, Admission::Admitted, 101);
             viewer.map(|viewer| (viewer.name, viewer.role))
         };
         let anna = sessions.begin(&config, "anna", 100).unwrap();
@@ -97,7 +98,7 @@ mod tests {
         let by_link = sessions.begin_unlisted(BY_LINK, 100).unwrap();
         let expected = Some((BY_LINK.to_owned(), UserRole::Admin));
         assert_eq!(role(&Config::default(), &by_link), expected);
-        let enters = |token: &str, admission| viewer(&sessions, &config, (token, admission), 101);
+        let enters = |token: &str, admission| viewer(&sessions, &config, token, admission, 101);
         for admission in [Admission::Unconfirmed, Admission::Outdated] {
             assert_eq!(enters(&anna, admission), None);
             assert!(enters(&by_link, admission).is_some());

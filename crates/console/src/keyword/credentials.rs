@@ -170,7 +170,7 @@ impl Credentials {
         for one in self.tokens.iter().filter(|one| !is_of(one)) {
             let user = Spanned::new(one.token.user.clone(), one.user);
             let names = users.iter().map(|user| user.account.name.as_str());
-            context.report(codes::OF_ACCESS.unknown(("user", &user), names, known));
+            context.report(codes::OF_ACCESS.unknown("user", &user, names, known));
         }
         let known = self.tokens.iter().filter(is_of);
         known.map(|one| one.token.clone()).collect()

@@ -234,5 +234,5 @@ fn unknown(
     if names.contains(&rule.name.value.as_str()) {
         return None;
     }
-    Some(codes::OF_ACCESS.unknown((word, &rule.name), names, known))
+    Some(codes::OF_ACCESS.unknown(word, &rule.name, names, known))
 }

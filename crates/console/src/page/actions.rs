@@ -68,7 +68,8 @@ pub(super) fn of_subject(
     shown: &PageContext<'_>,
     page: &ConsolePage,
     member: &PlatformMember,
-    (part, subject): (&str, &Subject),
+    part: &str,
+    subject: &Subject,
 ) -> Markup {
     if !can_show_forms(shown, member) || subject.offers.is_empty() {
         return html! {};

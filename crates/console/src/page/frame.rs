@@ -97,7 +97,8 @@ pub(super) fn document(
 pub(super) fn below(
     page: &ConsolePage,
     shown: &PageContext<'_>,
-    (title, script): (&str, Option<&str>),
+    title: &str,
+    script: Option<&str>,
     content: &Markup,
 ) -> Markup {
     let main = html! {

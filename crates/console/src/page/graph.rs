@@ -1,7 +1,7 @@
 //! Graphs of numbers over time: small ones next to a number, and large ones with scales.
 
 use super::words::{count, moment, scaled};
-use crate::history::Sample;
+use crate::history::TrafficSample;
 use maud::{Markup, html};
 use std::fmt::Write as _;
 
@@ -98,8 +98,9 @@ fn average(values: &[u32], seconds: &[u64]) -> u32 {
 /// Draws a large graph with its scales, and a title for each step.
 pub(super) fn large(
     of: &LargeGraph<'_>,
-    (samples, of_s): (&[Sample], &[u64]),
-    value: fn(&Sample) -> u32,
+    samples: &[TrafficSample],
+    of_s: &[u64],
+    value: fn(&TrafficSample) -> u32,
     now_ms: u64,
 ) -> Markup {
     let values: Vec<u32> = samples.iter().map(value).collect();

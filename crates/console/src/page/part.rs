@@ -62,7 +62,10 @@ fn glance(shown: &PageContext<'_>, all: &[OfMember<'_>]) -> Markup {
         }
     }
     // A subject whose name differs on each machine, such as a process, cannot be compared.
-    let is_on = |name: &(&str, &str), reports: &[&StatusReport]| find(reports, *name).is_some();
+    let is_on = |name: &(&str, &str), reports: &[&StatusReport]| {
+        let (kind, name) = *name;
+        find(reports, kind, name).is_some()
+    };
     names.retain(|name| {
         all.iter()
             .filter(|(.., reports)| is_on(name, reports))
@@ -88,12 +91,12 @@ fn glance(shown: &PageContext<'_>, all: &[OfMember<'_>]) -> Markup {
                         }
                     }
                     tbody {
-                        @for name in names {
+                        @for (kind, name) in names {
                             tr {
-                                th scope="row" { span.kind { (clean(name.0)) } " " (clean(name.1)) }
+                                th scope="row" { span.kind { (clean(kind)) } " " (clean(name)) }
                                 @for (_, member, reports) in all {
                                     td {
-                                        @if let Some((report, one)) = find(reports, name) {
+                                        @if let Some((report, one)) = find(reports, kind, name) {
                                             @if machine::explain_stale_data(member).is_some() {
                                                 (state::word(&one.state.word, Grade::Unknown))
                                             } @else { (draw_state(report, one)) }
@@ -111,7 +114,8 @@ fn glance(shown: &PageContext<'_>, all: &[OfMember<'_>]) -> Markup {
 
 fn find<'r>(
     reports: &[&'r StatusReport],
-    (kind, name): (&str, &str),
+    kind: &str,
+    name: &str,
 ) -> Option<(&'r StatusReport, &'r Subject)> {
     let mut found = reports
         .iter()
@@ -183,7 +187,7 @@ fn of_subject(place: &SubjectContext<'_>, subject: &Subject, depth: usize) -> Ma
                     b { span.kind { (clean(&subject.kind)) } " " (clean(&subject.name)) }
                 }
                 span.st { (draw_state(report, subject)) }
-                (actions::of_subject(shown, &super::ConsolePage::Part(report.part.clone()), place.member, (&report.part, subject)))
+                (actions::of_subject(shown, &super::ConsolePage::Part(report.part.clone()), place.member, &report.part, subject))
             }
             @if !subject.why.is_empty() { p.why { (clean(&subject.why)) } }
             @if !subject.facts.is_empty() { dl.facts { @for fact in &subject.facts { (of_fact(fact)) } } }

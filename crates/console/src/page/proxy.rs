@@ -6,7 +6,7 @@ use super::machine::{self, no_machine_text};
 use super::rows::{ProxyGroup, RowContext, proxies, table, times};
 use super::words::clean;
 use super::{ConsolePage, PageContext, table as tables};
-use crate::history::{History, Period, Sample};
+use crate::history::{History, Period, TrafficSample};
 use crate::look::grade;
 use crate::platform::PlatformMember;
 use crate::traffic::{TrafficRow, TrafficRowKind};
@@ -43,7 +43,7 @@ pub(super) fn of(shown: &PageContext<'_>, name: &str) -> Markup {
         @for (index, member, found) in &all {
             section.machine aria-labelledby={ "m-" (index) } {
                 (machine::heading(shown, *index, member))
-                @if let Some(found) = found { (of_member(shown, &page, (*index, member), found)) }
+                @if let Some(found) = found { (of_member(shown, &page, *index, member, found)) }
             }
         }
     }
@@ -52,7 +52,8 @@ pub(super) fn of(shown: &PageContext<'_>, name: &str) -> Markup {
 fn of_member(
     shown: &PageContext<'_>,
     page: &ConsolePage,
-    (index, member): (usize, &PlatformMember),
+    index: usize,
+    member: &PlatformMember,
     found: &ProxyGroup<'_>,
 ) -> Markup {
     let place = RowContext {
@@ -114,7 +115,7 @@ pub(super) fn now_ms(member: &PlatformMember) -> u64 {
 }
 
 fn graphs(history: &History, row: &TrafficRow, now_ms: u64) -> Markup {
-    let of = |period, title, unit, value: fn(&Sample) -> u32| {
+    let of = |period, title, unit, value: fn(&TrafficSample) -> u32| {
         let (words, seconds) = match period {
             Period::Hour => ("last hour", 3_600),
             Period::Day => ("last day", 86_400),
@@ -129,7 +130,7 @@ fn graphs(history: &History, row: &TrafficRow, now_ms: u64) -> Markup {
         };
         let samples = history.of(row, period);
         let of_s = history.seconds(row, period);
-        large(&large_of, (&samples, &of_s), value, now_ms)
+        large(&large_of, &samples, &of_s, value, now_ms)
     };
     let what = match row.kind {
         TrafficRowKind::Frontend => "Frontend",

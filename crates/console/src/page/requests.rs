@@ -339,7 +339,7 @@ pub fn one(shown: &PageContext<'_>, id: u64) -> Markup {
         (None, Some(ProxyResponse::Request(one))) => account(shown, one),
         (None, _) => html! {},
     };
-    below(&ConsolePage::Requests, shown, (&title, None), &content)
+    below(&ConsolePage::Requests, shown, &title, None, &content)
 }
 
 fn account(shown: &PageContext<'_>, one: &FinishedRequest) -> Markup {

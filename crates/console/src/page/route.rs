@@ -52,7 +52,8 @@ pub fn route(shown: &PageContext<'_>, question: &DescribedRequest) -> Markup {
     below(
         &ConsolePage::Traffic,
         shown,
-        (title, None),
+        title,
+        None,
         &html! { div #route { (content) } },
     )
 }

@@ -12,9 +12,11 @@ use screen::page::{self, SCRIPT_PATH};
 pub fn document(
     platform: &Platform,
     viewer: &Viewer,
-    (part, object): (&str, &str),
+    part: &str,
+    object: &str,
     kind: &ScreenKind,
-    (path, has_library): (&str, bool),
+    path: &str,
+    has_library: bool,
 ) -> Markup {
     let shown = PageContext::all(platform, viewer);
     let title = format!("{} of {}", kind.title, clean(object));
@@ -27,7 +29,8 @@ pub fn document(
     frame::below(
         &ConsolePage::Part(part.to_owned()),
         &shown,
-        (&title, script),
+        &title,
+        script,
         &content,
     )
 }

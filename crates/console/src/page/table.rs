@@ -73,7 +73,8 @@ pub fn table(shown: &PageContext<'_>, name: &str) -> Markup {
     below(
         &ConsolePage::Traffic,
         shown,
-        (&title, None),
+        &title,
+        None,
         &html! { div #table { (content) } },
     )
 }
@@ -116,7 +117,7 @@ fn entries(shown: &PageContext<'_>, member: &PlatformMember, table: &StickTableV
     let mut rows = Vec::new();
     let mut bytes = 0;
     for one in table.entries.iter().take(ENTRIES_MAX) {
-        let row = row(shown, member, table, (one, columns));
+        let row = row(shown, member, table, one, columns);
         bytes += row.0.len();
         if bytes > BYTES_MAX {
             break;
@@ -203,7 +204,8 @@ fn row(
     shown: &PageContext<'_>,
     member: &PlatformMember,
     table: &StickTableView,
-    (one, columns): (&StickTableEntry, &[Column]),
+    one: &StickTableEntry,
+    columns: &[Column],
 ) -> Markup {
     let value = |column: &Column| match one.values.get(&column.name) {
         Some(serde_json::Value::Number(number)) => match number.as_u64() {

@@ -543,13 +543,14 @@ fn a_display_has_a_key_that_leaves_it_and_says_nothing_untrue_without_scripts() 
     let operator = viewer(UserRole::Operator);
     let [display, ..] = &::screen::kind::KINDS;
     assert!(display.hint.contains("Ctrl-Alt-Home leaves it"));
-    let place = ("/screen/guest/guest/mail/screen", true);
     let page = screen::document(
         &platform,
         &operator,
-        ("guest", "guest mail"),
+        "guest",
+        "guest mail",
         display,
-        place,
+        "/screen/guest/guest/mail/screen",
+        true,
     );
     let page = page.into_string();
     assert!(

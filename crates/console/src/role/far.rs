@@ -166,7 +166,7 @@ pub async fn run(mut trusted: TrustedNodesReceiver, shared: Arc<ConsoleState>) {
                 };
                 others.by_name.insert(name.clone(), before.unwrap_or(first));
                 let (now, shared, name) = (Arc::clone(&now), Arc::clone(&shared), name.clone());
-                tasks.spawn(async move { ask(&now, &name, (given, reported), &shared).await });
+                tasks.spawn(async move { ask(&now, &name, given, reported, &shared).await });
             }
             *lock(&shared.others) = others;
             let (known, shared) = (trusted.clone(), Arc::clone(&shared));
@@ -191,7 +191,8 @@ async fn within<T>(
 async fn ask(
     trusted: &TrustedNodes,
     node: &str,
-    (mut errands, mut sign_ins): (mpsc::Receiver<RemoteRequest>, mpsc::Receiver<SignInReport>),
+    mut errands: mpsc::Receiver<RemoteRequest>,
+    mut sign_ins: mpsc::Receiver<SignInReport>,
     shared: &Arc<ConsoleState>,
 ) {
     let mut connection = None;
@@ -227,8 +228,7 @@ async fn ask(
             () = tokio::time::sleep(interval) => {}
             () = shared.watchers.watch_begun.notified() => {}
             Some(sign_in) = sign_ins.recv() => {
-                let at = (trusted, node);
-                report(at, sign_in, &mut sign_ins, &mut connection).await;
+                report(trusted, node, sign_in, &mut sign_ins, &mut connection).await;
             }
             errand = errands.recv() => match errand {
                 Some(errand) => send(trusted, node, errand, &mut connection).await,
@@ -272,7 +272,8 @@ async fn request_report(
 /// Reports sign-ins to a node, including all pending ones, because a query for the state comes
 /// between two reports.
 async fn report(
-    (trusted, node): (&TrustedNodes, &str),
+    trusted: &TrustedNodes,
+    node: &str,
     first: SignInReport,
     sign_ins: &mut mpsc::Receiver<SignInReport>,
     connection: &mut Option<DialedConnection>,
@@ -531,10 +532,8 @@ mod tests {
             client_roots: &[authority.der()],
             ..Terms::default()
         };
-        let tls = (
-            TlsClient::new_local(&offer).unwrap().config(),
-            TlsServer::new(&nodes[me], &terms).unwrap().config(),
-        );
+        let client = TlsClient::new_local(&offer).unwrap().config();
+        let server = TlsServer::new(&nodes[me], &terms).unwrap().config();
         let addresses = [1, 2].map(|last| vec![std::net::IpAddr::from([127, 46, 92, last])]);
         let places = NAMES.map(str::to_owned).into_iter().zip(addresses);
         let ders = nodes.each_ref().map(|node| node.der.clone());
@@ -543,7 +542,8 @@ mod tests {
             let at = ders.iter().position(|der| der == first.as_ref())?;
             accepts.contains(&NAMES[at]).then(|| NAMES[at].to_owned())
         });
-        TrustedNodes::new(NAMES[me].to_owned(), places.collect(), tls, node_of)
+        let me = NAMES[me].to_owned();
+        TrustedNodes::new(me, places.collect(), client, server, node_of)
     }
 
     const NAMES: [&str; 2] = ["alpha", "beta"];
@@ -560,7 +560,7 @@ mod tests {
         let consoles = [0, 1].map(|me| {
             let sessions = ::access::session::Sessions::new(None).unwrap();
             let config = crate::config::Config::default();
-            let shared = ConsoleState::new(config, sessions, (|_, _| false, Manual::default()));
+            let shared = ConsoleState::new(config, sessions, |_, _| false, Manual::default());
             let shared = Arc::new(shared.unwrap());
             let first = Arc::new(trusted(&authority, &nodes, me, &NAMES));
             let (sender, known) = tokio::sync::watch::channel(Some(first));
@@ -647,8 +647,7 @@ mod tests {
             ..crate::config::Config::default()
         };
         let sessions = ::access::session::Sessions::new(None).unwrap();
-        let shared =
-            ConsoleState::new(config, sessions, (|_, _| false, Manual::default())).unwrap();
+        let shared = ConsoleState::new(config, sessions, |_, _| false, Manual::default()).unwrap();
         let role_by = |by: &str, token: Option<&str>, at_most| {
             viewer(&shared, by.to_owned(), token.map(str::to_owned), at_most).role
         };

@@ -170,7 +170,7 @@ impl ConsoleRole {
         (place.confine)(config.system.group())?;
         let said = |error: std::io::Error| language::reason(&error);
         let mut shared =
-            ConsoleState::new(config, sessions, (place.verify, place.manual)).map_err(said)?;
+            ConsoleState::new(config, sessions, place.verify, place.manual).map_err(said)?;
         shared.libraries = libraries;
         let shared = Arc::new(shared);
         PeerConsoles::share(&shared);

@@ -64,7 +64,7 @@ impl RuntimeApiClient {
 
 fn run(came: &Receiver<RuntimeApiCommand>) {
     while let Ok(job) = came.recv() {
-        let answer = answer(job.connection, &job.command, (job.bytes_max, job.limit));
+        let answer = answer(job.connection, &job.command, job.bytes_max, job.limit);
         (job.then)(answer.map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                 "the proxy did not answer in time".to_owned()
@@ -79,7 +79,8 @@ fn run(came: &Receiver<RuntimeApiCommand>) {
 fn answer(
     mut connection: UnixStream,
     command: &[u8],
-    (bytes_max, limit): (u64, Duration),
+    bytes_max: u64,
+    limit: Duration,
 ) -> io::Result<String> {
     let until = Instant::now() + limit;
     connection.set_write_timeout(Some(limit))?;

@@ -8,7 +8,7 @@ use super::sign_in::{UNAVAILABLE, is_own};
 use super::{Common, described, fields, signed_in};
 use crate::config::SecondFactor;
 use crate::user::{Scope, UserRole, Viewer};
-use ::access::proof::{Client, SignInError};
+use ::access::proof::{SignInError, SignInOrigin};
 use axum::extract::FromRequestParts;
 use axum::http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
@@ -162,7 +162,7 @@ async fn basic(
         let words = "`Basic` has name and password in Base64";
         return Err(refused(StatusCode::BAD_REQUEST, words));
     };
-    let client = Client::program(from);
+    let client = SignInOrigin::program(from);
     let config = shared.config();
     let user = match shared
         .authentication
@@ -188,7 +188,7 @@ async fn basic(
         viewer: Viewer {
             name: name.to_owned(),
             token: None,
-            role: { config.user(name) }.map_or(UserRole::Viewer, |user| user.role),
+            role: config.user(name).map_or(UserRole::Viewer, |user| user.role),
             csrf: String::new(),
         },
         by_session: false,

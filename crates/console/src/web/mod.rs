@@ -23,7 +23,7 @@ mod tests;
 
 use crate::access;
 use crate::shared::ConsoleState;
-use ::access::proof::Client;
+use ::access::proof::SignInOrigin;
 use ::access::session::value_in;
 use axum::Router;
 use axum::body::Body;
@@ -185,10 +185,10 @@ fn signed_in<'h>(shared: &ConsoleState, headers: &'h HeaderMap) -> Option<(Viewe
 }
 
 /// Returns the client whose sign-in attempts are counted.
-fn client(from: IpAddr, headers: &HeaderMap) -> Client<'_> {
+fn client(from: IpAddr, headers: &HeaderMap) -> SignInOrigin<'_> {
     let cookies = headers.get_all(COOKIE).iter();
     let cookies = cookies.filter_map(|value| value.to_str().ok());
-    Client::of(from, cookies, access::DEVICE_COOKIE)
+    SignInOrigin::of(from, cookies, access::DEVICE_COOKIE)
 }
 
 /// Returns the body of a request, if it is complete in time.

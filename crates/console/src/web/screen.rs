@@ -66,7 +66,8 @@ fn action(Path((part, kind, name, word)): ScreenPathParameters) -> OperatorActio
 fn why_not(
     shared: &ConsoleState,
     viewer: &Viewer,
-    (kind, action): (&ScreenKind, &OperatorAction),
+    kind: &ScreenKind,
+    action: &OperatorAction,
 ) -> Option<(StatusCode, String)> {
     if viewer.role < action.required_role() {
         let words = format!(
@@ -134,7 +135,7 @@ async fn page(
     // A guest that is not running may start soon, so operators get the page, which shows the state
     // and tries again.
     if viewer.role < UserRole::Operator
-        && let Some((status, words)) = why_not(&shared, &viewer, (kind, &action))
+        && let Some((status, words)) = why_not(&shared, &viewer, kind, &action)
     {
         return failure(status, &words);
     }
@@ -154,9 +155,11 @@ async fn page(
         page::screen::document(
             &platform,
             &viewer,
-            (&part, &action.object()),
+            &part,
+            &action.object(),
             kind,
-            (uri.path(), has_library),
+            uri.path(),
+            has_library,
         ),
     )
 }
@@ -186,7 +189,7 @@ async fn socket(
     if matches!(asked, UpgradeRequestKind::OtherVersion) {
         return wrong_version();
     }
-    if let Some((status, words)) = why_not(&shared, &viewer, (kind, &action)) {
+    if let Some((status, words)) = why_not(&shared, &viewer, kind, &action) {
         return said(status, words);
     }
     let UpgradeRequestKind::Socket(handshake) = asked else {
@@ -196,7 +199,7 @@ async fn socket(
         .screens
         .take_slot(kind, &action.object(), &viewer.shown());
     let opened = match taken {
-        Ok(seat) => open(&shared, (&viewer, token), action, seat).await,
+        Ok(seat) => open(&shared, &viewer, token, action, seat).await,
         Err(words) => Err(words),
     };
     handshake.accept(Body::empty(), async move |browser| match opened {
@@ -208,7 +211,8 @@ async fn socket(
 /// Requests a connection to the part for a viewer with this session token.
 async fn open(
     shared: &Common,
-    (viewer, token): (&Viewer, &str),
+    viewer: &Viewer,
+    token: &str,
     action: OperatorAction,
     seat: ScreenSlot,
 ) -> Result<(UnixStream, OpenScreen), String> {

@@ -501,9 +501,10 @@ mod tests {
         serve_and(&one, async |listeners| {
             for config in [&all, &one, &all, &other, &one] {
                 change(&listeners, config, &[]).unwrap();
-                let at = match config.address.ip().is_unspecified() {
-                    true => one.address,
-                    false => config.address,
+                let at = if config.address.ip().is_unspecified() {
+                    one.address
+                } else {
+                    config.address
                 };
                 let stream = connect([127, 0, 0, 3], at).await;
                 assert_eq!(response(stream, "").await, "127.0.0.3");

@@ -9,7 +9,7 @@ use crate::web::serve::ClientAddress;
 use ::access::device;
 use ::access::origin;
 use ::access::page as pages;
-use ::access::proof::{Client, SignInError};
+use ::access::proof::{SignInError, SignInOrigin};
 use ::access::session::{self, LASTS_S};
 use ::access::user::{AuthorizedUser, SecondFactor};
 use axum::Extension;
@@ -171,7 +171,7 @@ fn first(shared: &ConsoleState, user: &AuthorizedUser, next: &str) -> Response {
 /// Checks the one-time code of a user whose password was correct.
 async fn second(
     shared: &Common,
-    client: &Client<'_>,
+    client: &SignInOrigin<'_>,
     form: &[(String, String)],
     next: &str,
 ) -> Response {

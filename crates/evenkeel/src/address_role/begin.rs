@@ -3,7 +3,7 @@
 use super::orders::Supervised;
 use crate::confinement;
 use address::config::Config;
-use address::message::Options;
+use address::message::AddressRoleOptions;
 use address::rights;
 use address::role::{self, Exit, KeptState, Level, RoleError};
 use part::channel::Channel;
@@ -25,7 +25,7 @@ use std::time::Instant;
 /// The input of the role.
 pub struct AddressRoleInput {
     pub take: Take,
-    options: Options,
+    options: AddressRoleOptions,
     parcel: Parcel<OwnedFd>,
 }
 
@@ -34,7 +34,7 @@ impl AddressRoleInput {
     pub fn new(take: Take, descriptors: Vec<OwnedFd>) -> Option<AddressRoleInput> {
         Some(AddressRoleInput {
             options: match &take.options[..] {
-                [] => Options::default(),
+                [] => AddressRoleOptions::default(),
                 options => codec::decode(options).ok()?,
             },
             parcel: take.sort(descriptors)?,
@@ -131,7 +131,7 @@ fn refuse(error: &BeginError, log: &mut dyn FnMut(Level, &str), channel: &mut Ch
 }
 
 /// Returns the destination of the log: keepalived's log under that name, or else standard error.
-fn log(personality: Personality, options: &Options) -> role::Log {
+fn log(personality: Personality, options: &AddressRoleOptions) -> role::Log {
     let mut log = unlimited_log(personality, options);
     let mut limiter = LogLimiter::default();
     Box::new(move |level, text| {
@@ -146,7 +146,7 @@ fn log(personality: Personality, options: &Options) -> role::Log {
     })
 }
 
-fn unlimited_log(personality: Personality, options: &Options) -> role::Log {
+fn unlimited_log(personality: Personality, options: &AddressRoleOptions) -> role::Log {
     if personality == Personality::Keepalived {
         let mut log = Log::open(options.log.clone(), Speaker::Vrrp);
         return Box::new(move |level, text| log.line(level, text));

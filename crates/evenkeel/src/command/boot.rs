@@ -205,7 +205,10 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
         LISTED
     };
     let report = StatusReport {
-        subjects: { all.machines.iter().take(shown) }
+        subjects: all
+            .machines
+            .iter()
+            .take(shown)
             .map(|one| row(one, &all.me))
             .collect(),
         ..StatusReport::default()

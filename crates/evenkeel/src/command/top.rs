@@ -108,7 +108,7 @@ fn once(look: &MachineReport, zone: &TimeZone) -> String {
         let title = page.title();
         let width = pages::longest_name(look);
         let heading = pages::heading(&page, width);
-        let lines = pages::lines(&page, look, (&Measured::default(), width), zone);
+        let lines = pages::lines(&page, look, &Measured::default(), width, zone);
         let lines = heading.into_iter().chain(lines);
         let lines: Vec<String> = lines.map(|line| line.to_string()).collect();
         let lines = lines.iter().map(|line| line.trim_end());

@@ -170,14 +170,16 @@ impl ProcessIdentity {
 /// configuration names no user: the process changes to a user of its own. A configuration with
 /// `user root` is obeyed. Under HAProxy's name the configuration always decides.
 pub fn identity_for(global: &Global, started_as: StartedAs, personality: Form) -> ProcessIdentity {
-    decide(global, started_as, personality, ServiceUser::Proxy.ids())
+    let (user, group) = ServiceUser::Proxy.ids();
+    decide(global, started_as, personality, user, group)
 }
 
 fn decide(
     global: &Global,
     started_as: StartedAs,
     personality: Form,
-    (user, group): (u32, u32),
+    user: u32,
+    group: u32,
 ) -> ProcessIdentity {
     let by_default = started_as == StartedAs::Root && personality == Form::Own;
     let choose = |of_file: Option<u32>, default: u32| match of_file {
@@ -206,8 +208,6 @@ fn decide(
 mod tests {
     use super::*;
 
-    const NOBODIES: (u32, u32) = (NOBODY, NOBODY);
-
     fn global(uid: Option<u32>, gid: Option<u32>) -> Global {
         Global {
             uid,
@@ -218,26 +218,49 @@ mod tests {
 
     #[test]
     fn root_serves_as_nobody_where_the_file_names_no_user() {
-        let identity = decide(&global(None, None), StartedAs::Root, Form::Own, NOBODIES);
+        let identity = decide(
+            &global(None, None),
+            StartedAs::Root,
+            Form::Own,
+            NOBODY,
+            NOBODY,
+        );
         assert_eq!((identity.uid, identity.gid), (Some(NOBODY), Some(NOBODY)));
         assert_eq!(identity.uid_origin, IdentityOrigin::Default);
         assert!(!identity.stays_root());
-        let grouped = decide(&global(None, Some(7)), StartedAs::Root, Form::Own, NOBODIES);
+        let grouped = decide(
+            &global(None, Some(7)),
+            StartedAs::Root,
+            Form::Own,
+            NOBODY,
+            NOBODY,
+        );
         assert_eq!((grouped.uid, grouped.gid), (Some(NOBODY), Some(7)));
-        let user = decide(&global(Some(7), None), StartedAs::Root, Form::Own, NOBODIES);
+        let user = decide(
+            &global(Some(7), None),
+            StartedAs::Root,
+            Form::Own,
+            NOBODY,
+            NOBODY,
+        );
         assert_eq!((user.uid, user.gid), (Some(7), Some(NOBODY)));
     }
 
     #[test]
     fn root_serves_as_the_user_of_the_proxy_where_that_exists() {
-        let ids = (990, 991);
-        let identity = decide(&global(None, None), StartedAs::Root, Form::Own, ids);
+        let identity = decide(&global(None, None), StartedAs::Root, Form::Own, 990, 991);
         assert_eq!((identity.uid, identity.gid), (Some(990), Some(991)));
         assert_eq!(identity.uid_origin, IdentityOrigin::Default);
         // A configured user does not get the group of another one.
-        let user = decide(&global(Some(7), None), StartedAs::Root, Form::Own, ids);
+        let user = decide(&global(Some(7), None), StartedAs::Root, Form::Own, 990, 991);
         assert_eq!((user.uid, user.gid), (Some(7), Some(NOBODY)));
-        let haproxy = decide(&global(None, None), StartedAs::Root, Form::Haproxy, ids);
+        let haproxy = decide(
+            &global(None, None),
+            StartedAs::Root,
+            Form::Haproxy,
+            990,
+            991,
+        );
         assert_eq!((haproxy.uid, haproxy.gid), (None, None));
     }
 

@@ -16,7 +16,7 @@ use cluster::member::MemberKind;
 use cluster::message::ControlOptions;
 use cluster::request;
 use cluster::role::directory::{self, ACCEPTED, StateDirectory};
-use cluster::role::{Options, RoleError, Texts, removed_news, removed_words};
+use cluster::role::{ControlRoleOptions, RoleError, Texts, removed_news, removed_words};
 use cluster::wire::Tcp;
 use link::SupervisorLink;
 use machine::Supervised;
@@ -110,7 +110,7 @@ fn serve(mut channel: Channel) -> Result<(), ControlError> {
     let first = entry::first(&mut channel, first);
     let run = first.map_err(ControlError::Channel)?;
     let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
-    let options = Options {
+    let options = ControlRoleOptions {
         directory: path(&run.directory),
         socket: Some(path(&run.socket)).filter(|path| !path.as_os_str().is_empty()),
         program: format!("evenkeel {}", crate::identity::VERSION),

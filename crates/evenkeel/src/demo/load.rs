@@ -94,20 +94,20 @@ impl Counted {
 }
 
 /// Clients that send requests until this value is dropped.
-pub struct Load {
+pub struct DemoClients {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Load {
+impl DemoClients {
     /// Starts the clients. `told` receives the reason of each failed request.
     pub fn start(
         proxy: SocketAddr,
         pace: Pace,
         seen: &Arc<LoadStatistics>,
         told: impl Fn(String) + Clone + Send + 'static,
-    ) -> io::Result<Load> {
-        let mut load = Load {
+    ) -> io::Result<DemoClients> {
+        let mut load = DemoClients {
             stop: Arc::default(),
             threads: Vec::new(),
         };
@@ -115,13 +115,13 @@ impl Load {
             let (stop, seen, told) = (Arc::clone(&load.stop), Arc::clone(seen), told.clone());
             let thread = std::thread::Builder::new().name("client".into());
             load.threads
-                .push(thread.spawn(move || client((proxy, pace), number, &stop, (&seen, &told)))?);
+                .push(thread.spawn(move || client(proxy, pace, number, &stop, &seen, &told))?);
         }
         Ok(load)
     }
 }
 
-impl Drop for Load {
+impl Drop for DemoClients {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
@@ -132,10 +132,12 @@ impl Drop for Load {
 }
 
 fn client(
-    (proxy, pace): (SocketAddr, Pace),
+    proxy: SocketAddr,
+    pace: Pace,
     number: u32,
     stop: &AtomicBool,
-    (seen, told): (&LoadStatistics, &impl Fn(String)),
+    seen: &LoadStatistics,
+    told: &impl Fn(String),
 ) {
     let pause = Duration::from_secs(1) / pace.per_client.max(1);
     let mut next = Instant::now();

@@ -21,7 +21,7 @@ const TICK: Duration = Duration::from_millis(25);
 const IDLE: Duration = Duration::from_secs(60);
 
 /// A sample server, stopped or not.
-pub struct Sample {
+pub struct SampleServer {
     /// Name of the server in the configuration.
     pub name: &'static str,
     pub address: SocketAddr,
@@ -33,23 +33,23 @@ struct SampleServerThread {
     thread: JoinHandle<()>,
 }
 
-impl Sample {
+impl SampleServer {
     fn lock(&self) -> MutexGuard<'_, Option<SampleServerThread>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts a server on the first free port of a range.
-    pub fn start(name: &'static str, ports: std::ops::Range<u16>) -> io::Result<Sample> {
-        Sample::with(name, listen(ports)?)
+    pub fn start(name: &'static str, ports: std::ops::Range<u16>) -> io::Result<SampleServer> {
+        SampleServer::with(name, listen(ports)?)
     }
 
     /// Starts a server at this address of the network that the thread is in.
-    pub fn at(name: &'static str, address: SocketAddr) -> io::Result<Sample> {
-        Sample::with(name, TcpListener::bind(address)?)
+    pub fn at(name: &'static str, address: SocketAddr) -> io::Result<SampleServer> {
+        SampleServer::with(name, TcpListener::bind(address)?)
     }
 
-    fn with(name: &'static str, listener: TcpListener) -> io::Result<Sample> {
-        Ok(Sample {
+    fn with(name: &'static str, listener: TcpListener) -> io::Result<SampleServer> {
+        Ok(SampleServer {
             name,
             address: listener.local_addr()?,
             running: Mutex::new(Some(SampleServerThread::begin(name, listener)?)),
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_sample_answers_with_its_name_stops_and_returns_at_its_address() {
-        let sample = Sample::start("one", 18_300..18_400).unwrap();
+        let sample = SampleServer::start("one", 18_300..18_400).unwrap();
         assert!(ask(sample.address).unwrap().contains("X-Served-By: one"));
         sample.stop();
         assert!(!sample.runs() && ask(sample.address).is_err());

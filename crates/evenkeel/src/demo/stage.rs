@@ -1,8 +1,8 @@
 //! All running components of the demo: the servers, the proxy, the load, and the list of events.
 //! This module prints nothing.
 
-use super::load::{Load, LoadStatistics, PACE};
-use super::server::{Sample, listen};
+use super::load::{DemoClients, LoadStatistics, PACE};
+use super::server::{SampleServer, listen};
 use crate::identity;
 use crate::process::{self, ServingProcess, SideThreadHandle, StartError};
 use configuration::LoadOptions;
@@ -69,7 +69,7 @@ pub enum StageError {
 
 /// Something that happened, and when since the beginning.
 #[derive(Clone, Debug)]
-pub struct Event {
+pub struct StageEvent {
     pub at: Duration,
     pub text: String,
 }
@@ -78,7 +78,7 @@ pub struct Event {
 #[derive(Clone)]
 pub struct Events {
     began: Instant,
-    list: Arc<Mutex<VecDeque<Event>>>,
+    list: Arc<Mutex<VecDeque<StageEvent>>>,
 }
 
 impl Events {
@@ -95,14 +95,14 @@ impl Events {
         if list.len() == EVENTS_MAX {
             list.pop_front();
         }
-        list.push_back(Event {
+        list.push_back(StageEvent {
             at: self.began.elapsed(),
             text: text.into(),
         });
     }
 
     /// The last ones, the oldest first.
-    pub fn last(&self, count: usize) -> Vec<Event> {
+    pub fn last(&self, count: usize) -> Vec<StageEvent> {
         let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         list.iter()
             .skip(list.len().saturating_sub(count))
@@ -110,7 +110,7 @@ impl Events {
             .collect()
     }
 
-    pub fn take(&self) -> Vec<Event> {
+    pub fn take(&self) -> Vec<StageEvent> {
         self.list
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -122,13 +122,13 @@ impl Events {
 /// The demo, running. Dropping it ends it.
 pub struct RunningDemo {
     // The load goes first: what it asks of must still be there.
-    _load: Load,
+    _load: DemoClients,
     side: SideThreadHandle,
     /// The statistics of the clients.
     pub seen: Arc<LoadStatistics>,
     pub events: Events,
     /// The sample servers, in the order of the file.
-    pub servers: [Sample; SERVERS],
+    pub servers: [SampleServer; SERVERS],
     /// Listening address of the proxy.
     pub address: SocketAddr,
     serving: ServingProcess,
@@ -139,7 +139,7 @@ impl RunningDemo {
     /// Starts the servers and the proxy.
     pub fn set() -> Result<RunningDemo, StageError> {
         let events = Events::new();
-        let [one, two, three] = NAMES.map(|name| Sample::start(name, SERVER_PORTS));
+        let [one, two, three] = NAMES.map(|name| SampleServer::start(name, SERVER_PORTS));
         let servers = [one?, two?, three?];
         let address = listen(PROXY_PORTS)?.local_addr()?;
         let config = configuration(CONFIGURATION.to_owned(), environment(address, &servers))?;
@@ -152,10 +152,10 @@ impl RunningDemo {
         let notice =
             |_: &Arc<Config>| -> health::Notice { Arc::new(move |_, _, _, text| told.add(text)) };
         let (serving, side) =
-            process::serve(config, (listening, Vec::new()), &OPTIONS, None, notice)?;
+            process::serve(config, listening, Vec::new(), &OPTIONS, None, notice)?;
         let seen = Arc::new(LoadStatistics::default());
         let told = events.clone();
-        let load = Load::start(address, PACE, &seen, move |text| told.add(text))?;
+        let load = DemoClients::start(address, PACE, &seen, move |text| told.add(text))?;
         Ok(RunningDemo {
             _load: load,
             side,
@@ -263,7 +263,7 @@ fn ask(address: SocketAddr, path: &str) -> io::Result<String> {
     Ok(answer)
 }
 
-fn environment(proxy: SocketAddr, servers: &[Sample; SERVERS]) -> Environment {
+fn environment(proxy: SocketAddr, servers: &[SampleServer; SERVERS]) -> Environment {
     let mut environment = Environment::from_process();
     environment.set("DEMO_PORT", proxy.port().to_string());
     for (at, server) in servers.iter().enumerate() {

@@ -2,7 +2,7 @@
 //! return servers and change the configuration.
 
 use super::load::{Counted, HANGS_AFTER};
-use super::stage::{ADDED, BLOCKED, CONFIGURATION, Event as Happened, RunningDemo};
+use super::stage::{ADDED, BLOCKED, CONFIGURATION, RunningDemo, StageEvent};
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -30,7 +30,7 @@ pub fn show(stage: &RunningDemo) -> ExitCode {
     let result = (|| -> io::Result<()> {
         loop {
             rates.measure(stage.seen.read());
-            let scene = Scene::of(stage, &rates, helps);
+            let scene = DemoFrame::of(stage, &rates, helps);
             terminal.draw(|frame| draw(frame, &scene))?;
             if !event::poll(FRAME)? {
                 continue;
@@ -121,7 +121,7 @@ impl Rates {
     }
 }
 
-struct Scene {
+struct DemoFrame {
     proxy: SocketAddr,
     /// Addresses of the first two servers.
     servers: [SocketAddr; 2],
@@ -132,17 +132,17 @@ struct Scene {
     hanging: usize,
     /// True if the third server is in service.
     is_changed: bool,
-    events: Vec<Happened>,
+    events: Vec<StageEvent>,
     helps: bool,
 }
 
 /// Number of events that fit on the largest terminal.
 const EVENTS_MAX: usize = 100;
 
-impl Scene {
-    fn of(stage: &RunningDemo, rates: &Rates, helps: bool) -> Scene {
+impl DemoFrame {
+    fn of(stage: &RunningDemo, rates: &Rates, helps: bool) -> DemoFrame {
         let [one, two, _] = &stage.servers;
-        Scene {
+        DemoFrame {
             proxy: stage.address,
             servers: [one.address, two.address],
             states: stage.states(),
@@ -156,7 +156,7 @@ impl Scene {
     }
 }
 
-fn draw(frame: &mut Frame<'_>, scene: &Scene) {
+fn draw(frame: &mut Frame<'_>, scene: &DemoFrame) {
     let rows = Layout::vertical([
         Constraint::Length(7),
         Constraint::Length(10),
@@ -192,7 +192,7 @@ fn keys(columns: u16) -> &'static str {
     ALL.into_iter().find(fits).unwrap_or(ALL[2])
 }
 
-fn addresses(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
+fn addresses(frame: &mut Frame<'_>, area: Rect, scene: &DemoFrame) {
     let [one, two] = &scene.servers;
     let proxy = scene.proxy;
     let lines = vec![
@@ -218,7 +218,7 @@ fn addresses(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
     );
 }
 
-fn servers(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
+fn servers(frame: &mut Frame<'_>, area: Rect, scene: &DemoFrame) {
     let title = format!(" {} requests per second ", scene.second.requests());
     let block = Block::bordered().title(title);
     let inside = block.inner(area);
@@ -278,7 +278,7 @@ fn verdict(whole: Counted, hanging: usize) -> (String, bool) {
     (text, failed > 0 || hanging > 0)
 }
 
-fn events(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
+fn events(frame: &mut Frame<'_>, area: Rect, scene: &DemoFrame) {
     let room = usize::from(area.height.saturating_sub(2));
     let columns = usize::from(area.width.saturating_sub(2)).max(1);
     let lines: Vec<Line<'_>> = scene
@@ -379,14 +379,14 @@ mod tests {
     use ratatui::backend::TestBackend;
     use ratatui::crossterm::event::KeyEvent;
 
-    fn scene() -> Scene {
+    fn scene() -> DemoFrame {
         let events = ["you stopped server two", "Server samples/two is DOWN"];
-        let happened = |text: &&str| Happened {
+        let happened = |text: &&str| StageEvent {
             at: Duration::from_secs(3),
             text: (*text).to_owned(),
         };
         let states = [("one", "UP"), ("two", "DOWN")];
-        Scene {
+        DemoFrame {
             proxy: SocketAddr::from(([127, 0, 0, 1], 8080)),
             servers: [8180, 8181].map(|port| SocketAddr::from(([127, 0, 0, 1], port))),
             states: states.map(|(a, b)| (a.to_owned(), b.to_owned())).to_vec(),
@@ -406,7 +406,7 @@ mod tests {
     }
 
     /// Returns the terminal of 120 columns and 35 rows that shows a scene.
-    fn drawn(scene: &Scene) -> Terminal<TestBackend> {
+    fn drawn(scene: &DemoFrame) -> Terminal<TestBackend> {
         let mut terminal = Terminal::new(TestBackend::new(120, 35)).unwrap();
         terminal.draw(|frame| draw(frame, scene)).unwrap();
         terminal
@@ -415,7 +415,7 @@ mod tests {
     #[test]
     fn the_file_shows_the_line_that_a_change_adds() {
         insta::assert_snapshot!(drawn(&scene()).backend());
-        let without = Scene {
+        let without = DemoFrame {
             is_changed: false,
             ..scene()
         };
@@ -490,7 +490,7 @@ mod tests {
             (pressed('?'), pressed('x')),
             (Some(Key::Help), Some(Key::Other))
         );
-        let helped = Scene {
+        let helped = DemoFrame {
             helps: true,
             ..scene()
         };

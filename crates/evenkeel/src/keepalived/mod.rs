@@ -7,7 +7,7 @@ mod text;
 use crate::identity::keepalived_name as name;
 use crate::loader::addresses::{self, AddressWishes};
 use address::dialect::LocalMachine;
-use address::message::{AddressRoleMessage, Dump, Options};
+use address::message::{AddressRoleMessage, AddressRoleOptions, Dump};
 use address::rights;
 pub use arguments::{ArgumentError, Arguments};
 use configuration::files;
@@ -138,11 +138,11 @@ pub fn pid_file(parsed: &Arguments) -> PathBuf {
 }
 
 /// Options of the command line that the address role needs.
-fn options(parsed: &Arguments) -> Options {
-    Options {
+fn options(parsed: &Arguments) -> AddressRoleOptions {
+    AddressRoleOptions {
         log: log_destination(parsed),
         background: !parsed.foreground,
-        ..Options::default()
+        ..AddressRoleOptions::default()
     }
 }
 

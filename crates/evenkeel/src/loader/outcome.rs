@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// A version that a role can load.
-pub struct Made {
+pub struct BuiltVersion {
     pub plan: VersionPlan,
     /// Recording of all external data of the load.
     pub bundle: OwnedFd,
@@ -21,7 +21,7 @@ pub struct Made {
 }
 
 /// The result of a load.
-pub type LoadResult = Result<Made, LoadFailure>;
+pub type LoadResult = Result<BuiltVersion, LoadFailure>;
 
 pub(super) trait Send {
     fn send(self, channel: &mut Channel, voice: &mut MessagePrinter) -> Result<(), ChannelError>;

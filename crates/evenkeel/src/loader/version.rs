@@ -2,7 +2,7 @@
 
 #[cfg(feature = "cluster")]
 use super::nothing;
-use super::outcome::Made;
+use super::outcome::BuiltVersion;
 use super::wishes::Wishes;
 use super::{LoadFailure, LoadResult, compare, lacking, rest, watched};
 use crate::certificates;
@@ -101,8 +101,19 @@ pub fn make(
     if is_edited(load, content) {
         return Err(as_before(load, &wishes, &site.proxy, voice));
     }
-    let made = (&mut site.proxy, running, lines);
-    let made = build(load, before, &wishes, (made, content), voice);
+    let parts = PartPayloads {
+        running,
+        differences: lines,
+    };
+    let made = build(
+        load,
+        before,
+        &wishes,
+        &mut site.proxy,
+        parts,
+        content,
+        voice,
+    );
     if made
         .as_ref()
         .is_ok_and(|made| !warn_of_missing(load, made, voice))
@@ -140,7 +151,7 @@ fn is_edited(load: &Load, content: u64) -> bool {
 
 /// Warns about missing resources, and about certificates that expire soon. Returns false if a load
 /// for missing resources found the same ones missing.
-fn warn_of_missing(load: &Load, made: &Made, voice: &mut MessagePrinter) -> bool {
+fn warn_of_missing(load: &Load, made: &BuiltVersion, voice: &mut MessagePrinter) -> bool {
     let plan = &made.plan;
     let before = load.previous.as_ref().filter(|_| load.retries);
     if before.is_some_and(|before| before.lacks.missing == plan.lacks.missing) {
@@ -205,14 +216,27 @@ fn refused_set(voice: &mut MessagePrinter, error: &SetError) -> LoadFailure {
     LoadFailure::default()
 }
 
+/// Payloads of the parts that run in a version.
+struct PartPayloads {
+    running: Vec<RolePayload>,
+    /// Differences from the previous version, as text.
+    differences: Vec<String>,
+}
+
 /// Builds a version from the loaded files.
 fn build(
     load: &Load,
     before: Before,
     wishes: &Wishes,
-    ((loaded, running, mut lines), content): ((&mut Loaded, Vec<RolePayload>, Vec<String>), u64),
+    loaded: &mut Loaded,
+    parts: PartPayloads,
+    content: u64,
     voice: &mut MessagePrinter,
 ) -> LoadResult {
+    let PartPayloads {
+        running,
+        mut differences,
+    } = parts;
     // A member of a cluster may have nothing to serve.
     let mut config = judge(loaded, wishes, load.set || !running.is_empty(), voice)?;
     process::apply_plan(&mut config, &wishes.plan);
@@ -220,7 +244,7 @@ fn build(
     let proxy = compare::words(before.recording.as_ref(), &loaded.recording);
     if let Some(before) = &before.recording {
         let (before, now) = (&before.imports, &loaded.recording.imports);
-        lines.extend(waiting_for_volumes(before, now));
+        differences.extend(waiting_for_volumes(before, now));
     }
     let names = wishes.files.iter().chain(&wishes.address_files);
     let mut missing = wishes.lacking();
@@ -239,7 +263,7 @@ fn build(
         hard_stop_after_ms: config.global.hard_stop_after_ms.map(Into::into),
         quiet: voice.quiet,
         names: names.map(|(name, _)| name.clone()).collect(),
-        difference: match compare::joined(proxy, lines) {
+        difference: match compare::joined(proxy, differences) {
             _ if load.retries => "less is missing".to_owned(),
             same if load.accepted && same == compare::NO_DIFFERENCE => NOT_READ.to_owned(),
             difference => difference,
@@ -258,15 +282,9 @@ fn build(
         ..VersionPlan::default()
     };
     let mut made = if serves {
-        open(
-            load,
-            before.sockets,
-            wishes,
-            (loaded, &config),
-            (plan, voice),
-        )?
+        open(load, before.sockets, wishes, loaded, &config, plan, voice)?
     } else {
-        Made {
+        BuiltVersion {
             plan,
             bundle: bundle(loaded, voice)?,
             descriptors: Vec::new(),
@@ -323,8 +341,10 @@ fn open(
     load: &Load,
     sockets: Vec<OwnedFd>,
     wishes: &Wishes,
-    (loaded, config): (&Loaded, &Config),
-    (plan, voice): (VersionPlan, &mut MessagePrinter),
+    loaded: &Loaded,
+    config: &Config,
+    plan: VersionPlan,
+    voice: &mut MessagePrinter,
 ) -> LoadResult {
     process::choose_processors(&config.global, voice);
     let previous = load.previous.as_ref().filter(|plan| !plan.without_proxy);
@@ -336,11 +356,11 @@ fn open(
     let before_us = before_us(load);
     let fetched = process::fetch(&before_us).map_err(|error| told(voice, error))?;
     let mut left_out = wishes.accepted.then(LeftOut::default);
-    let predecessor = (&before_us, &fetched);
     let lenient = left_out.as_mut();
-    let (listening, sockets) =
-        process::open(config, loaded, inherited, predecessor, lenient, voice)
-            .map_err(|error| told(voice, error))?;
+    let opened = process::open(
+        config, loaded, inherited, &before_us, &fetched, lenient, voice,
+    );
+    let (listening, sockets) = opened.map_err(|error| told(voice, error))?;
     let left_out = left_out.unwrap_or_default();
     let mut missing = [&plan.lacks.missing[..], &left_out.missing].concat();
     let held = DESCRIPTORS_A_LISTENER * listening.len();
@@ -379,7 +399,7 @@ fn open(
         ..plan
     };
     let descriptors = collect(&listening, &sockets, logs);
-    Ok(Made {
+    Ok(BuiltVersion {
         plan,
         bundle: bundle(loaded, voice)?,
         descriptors: descriptors.map_err(|error| told(voice, StartError::Threads(error)))?,

@@ -25,7 +25,8 @@ pub fn open(
     config: &Config,
     loaded: &Loaded,
     inherited: Inherited,
-    (predecessor, fetched): (&Before, &Fetched),
+    predecessor: &Before,
+    fetched: &Fetched,
     mut left_out: Option<&mut LeftOut>,
     voice: &mut MessagePrinter,
 ) -> Result<(Vec<Listening>, Vec<OperationsSocket>), StartError> {
@@ -46,13 +47,7 @@ pub fn open(
         Some(_) => inherited.go_on_without(),
         None => {}
     }
-    let sockets = open_sockets(
-        config,
-        loaded,
-        &mut inherited,
-        (left_out, order.len()),
-        voice,
-    )?;
+    let sockets = open_sockets(config, loaded, &mut inherited, left_out, order.len(), voice)?;
     settle(inherited, loaded, voice)?;
     Ok((listening, sockets))
 }
@@ -82,7 +77,8 @@ fn open_sockets(
     config: &Config,
     loaded: &Loaded,
     inherited: &mut Inherited,
-    (mut left_out, listeners): (Option<&mut LeftOut>, usize),
+    mut left_out: Option<&mut LeftOut>,
+    listeners: usize,
     voice: &mut MessagePrinter,
 ) -> Result<Vec<OperationsSocket>, StartError> {
     let (sockets, failures) = operations::open(config, inherited);

@@ -155,16 +155,16 @@ pub fn handle_signals(
                 }
                 Signal::SIGHUP => show_servers(serving, voice),
                 Signal::SIGQUIT => voice.notice("SIGQUIT: there are no memory pools to flush."),
-                Signal::SIGTTOU => pause(serving, voice, (true, " by a signal")),
-                Signal::SIGTTIN => pause(serving, voice, (false, " by a signal")),
+                Signal::SIGTTOU => pause(serving, voice, true, " by a signal"),
+                Signal::SIGTTIN => pause(serving, voice, false, " by a signal"),
                 _ => {}
             }
         }
         while let Some(order) = orders.next(serving, voice) {
             match order {
                 ServingOrder::StopSoftly => stop.softly(serving, orders),
-                ServingOrder::Pause => pause(serving, voice, (true, "")),
-                ServingOrder::Resume => pause(serving, voice, (false, "")),
+                ServingOrder::Pause => pause(serving, voice, true, ""),
+                ServingOrder::Resume => pause(serving, voice, false, ""),
             }
         }
     }
@@ -268,7 +268,7 @@ fn next(signals: &SignalFd) -> Option<Signal> {
 
 /// Pauses or resumes accepting without closing the listeners, so that another process can bind the
 /// addresses. Logs the reason.
-fn pause(serving: &ServingProcess, voice: &mut MessagePrinter, (paused, why): (bool, &str)) {
+fn pause(serving: &ServingProcess, voice: &mut MessagePrinter, paused: bool, why: &str) {
     let config = serving.config();
     for proxy in config
         .proxies

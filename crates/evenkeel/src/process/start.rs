@@ -107,14 +107,8 @@ pub fn run(
     // a meaning that applies only during the start.
     let signals = signals::watch(signals::ending())?;
     let none = Inherited::default();
-    let (listening, sockets) = open::open(
-        &config,
-        &loaded,
-        none,
-        (&plan.before, &fetched),
-        None,
-        voice,
-    )?;
+    let (listening, sockets) =
+        open::open(&config, &loaded, none, &plan.before, &fetched, None, voice)?;
     let root = config.global.chroot.as_deref();
     let sink = Sink::open(model::log::targets(&config)).within(root);
     let wanted = wanted_limits(&config, listening.len(), plan);
@@ -143,7 +137,7 @@ pub fn run(
     };
     model::log::start(sink, report_losses(voice)).map_err(StartError::Threads)?;
     let state = fetched.state.as_ref().map(|state| &*state.bytes);
-    let (serving, side) = serve(config, (listening, sockets), &options, state, side::to_logs)?;
+    let (serving, side) = serve(config, listening, sockets, &options, state, side::to_logs)?;
     if let Some(state) = fetched.state {
         before::add_rest(state.rest, serving.running.runtime).map_err(StartError::Threads)?;
     }
@@ -303,7 +297,8 @@ pub fn drop_process_privileges(
 /// process; if it cannot be read, all state starts empty.
 pub fn serve(
     mut config: Config,
-    (listening, sockets): (Vec<Listening>, Vec<OperationsSocket>),
+    listening: Vec<Listening>,
+    sockets: Vec<OperationsSocket>,
     options: &ServeOptions,
     state: Option<&[u8]>,
     notice: impl FnOnce(&Arc<Config>) -> health::Notice,

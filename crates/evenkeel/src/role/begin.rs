@@ -84,7 +84,8 @@ fn start(given: &mut SupervisorInput, voice: &mut MessagePrinter) -> Result<Star
         .map_err(StartError::Threads)?;
     let (serving, side) = process::serve(
         built.config,
-        (built.listening, built.sockets),
+        built.listening,
+        built.sockets,
         &given.options(),
         // If it cannot be read, all state starts empty.
         state.as_deref(),

@@ -120,7 +120,9 @@ impl RouteReport {
             waits: None,
             page: None,
             disabled: None,
-            only_http2: { frontend.binds.get(question.at.bind as usize) }
+            only_http2: frontend
+                .binds
+                .get(question.at.bind as usize)
                 .is_some_and(|bind| bind.protocol == Some(HttpProtocol::Http2)),
         };
         for step in &answer.trace.steps {

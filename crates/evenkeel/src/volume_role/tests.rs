@@ -167,7 +167,7 @@ fn credentials(authority: &Authority, me: u64, members: &[(u64, &str)]) -> PartC
         ..Trust::default()
     };
     let chain = [authority.certificate().to_vec()];
-    PartCredentials::issue("volume", MemberId(me), (authority, &chain), &trust).unwrap()
+    PartCredentials::issue("volume", MemberId(me), authority, &chain, &trust).unwrap()
 }
 
 const BOTH: &[(u64, &str)] = &[(1, "alpha"), (2, "beta")];

@@ -88,8 +88,8 @@ impl Screens {
         let shown = match self.program() {
             _ if open.len() >= OPEN_MAX => Err("too many notices are open".to_owned()),
             None => Err("zenity, xmessage and notify-send are missing".to_owned()),
-            Some(program) => {
-                start(program, session, text).map_err(|error| language::reason(&error))
+            Some((program, path)) => {
+                start(program, path, session, text).map_err(|error| language::reason(&error))
             }
         };
         match shown {
@@ -104,7 +104,7 @@ impl Screens {
     }
 }
 
-fn start((program, path): (Program, PathBuf), session: &Session, text: &str) -> io::Result<Child> {
+fn start(program: Program, path: PathBuf, session: &Session, text: &str) -> io::Result<Child> {
     let mut command = program.command(&path, text);
     let (uid, gid) = session.owner;
     let own = (

@@ -6,7 +6,7 @@ use super::visitor::{AuthenticationState, Visitor};
 use crate::user::{account_of, asked_name};
 use access::ldap::TypedName;
 use access::limiter::Key;
-use access::proof::{Client, SignInError, now_ms};
+use access::proof::{SignInError, SignInOrigin, now_ms};
 use access::user::{AuthorizedUser, List, SecondFactor};
 use aws_lc_rs::rand;
 use base64::Engine;
@@ -113,7 +113,8 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> ClientIden
     // The list contains only this user, or another one if the user does not exist. So the response
     // time does not show which users exist.
     let list = gateway.site.with_farm(|farm| List {
-        users: { found.clone() }
+        users: found
+            .clone()
             .or_else(|| farm.users.users.first().cloned())
             .into_iter()
             .filter(|user: &AuthorizedUser| user.account.password != Password::Directory)
@@ -125,7 +126,7 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> ClientIden
     // The password of a user who does not exist must not match the other one's, so the requested
     // name is used.
     let asked = gateway.site.with_farm(|farm| asked_name(&farm.users, name));
-    let client = Client::program(visitor.from());
+    let client = SignInOrigin::program(visitor.from());
     let verified = gateway
         .desk
         .password(&list, &client, &asked, password)

@@ -249,8 +249,8 @@ impl Begun<'_> {
         match reach(site, &target, from).await {
             Ok(reached) => {
                 let is_direct = matches!(target, TunnelTarget::Host { .. });
-                let to = (target.shown(), is_direct);
-                site.tunnel_opens(self.numbered.number, (user, from), to);
+                let number = self.numbered.number;
+                site.tunnel_opens(number, user, from, target.shown(), is_direct);
                 Ok(reached)
             }
             Err(why) => {
@@ -269,14 +269,15 @@ impl Begun<'_> {
         let writer = tokio::sync::Mutex::new(&mut channel.writer);
         let heard = Mutex::new(Instant::now());
         let site = &self.gateway.site;
-        let watch = Watch {
+        let watch = TunnelTimeouts {
             gateway: self.gateway,
             user: self.user.clone().unwrap_or_default(),
             can_reauthenticate: self.tunnel.can_reauthenticate(),
             heard: &heard,
         };
         let up = up(
-            (&mut self.tunnel, &mut self.packets),
+            &mut self.tunnel,
+            &mut self.packets,
             &mut channel.reader,
             &mut to_host,
             &heard,
@@ -320,7 +321,8 @@ enum TunnelEnd {
 
 /// Carries data from the client to the host, until the client closes the channel.
 async fn up(
-    (tunnel, packets): (&mut Tunnel, &mut Packets),
+    tunnel: &mut Tunnel,
+    packets: &mut Packets,
     reader: &mut Reader,
     host: &mut OwnedWriteHalf,
     heard: &Mutex<Instant>,
@@ -363,7 +365,7 @@ async fn down(
 }
 
 /// Supervises the timeouts of a tunnel, and sends keepalive packets.
-struct Watch<'t> {
+struct TunnelTimeouts<'t> {
     gateway: &'t Gateway,
     user: String,
     can_reauthenticate: bool,
@@ -371,7 +373,7 @@ struct Watch<'t> {
     heard: &'t Mutex<Instant>,
 }
 
-impl Watch<'_> {
+impl TunnelTimeouts<'_> {
     /// Returns when a limit has passed.
     async fn run(&self, writer: &tokio::sync::Mutex<&mut Writer>) -> Result<(), Over> {
         let limits = || {

@@ -186,7 +186,7 @@ fn of_groups(mut users: Vec<AuthorizedUser>, groups: &[Spanned<String>]) -> Vec<
 fn unknown(group: &Spanned<String>, all: &[String], known: &UserSources, context: &mut Context) {
     if !all.contains(&group.value) {
         let names = all.iter().map(String::as_str);
-        context.report(codes::OF_ACCESS.unknown(("group", group), names, known));
+        context.report(codes::OF_ACCESS.unknown("group", group, names, known));
     }
 }
 
@@ -222,7 +222,9 @@ pub(super) fn portal(farm: &Farm, first: Option<&[u8]>, context: &mut Context) -
         title: app.title.clone(),
         path: app.path.clone(),
         args: app.args.clone(),
-        icon: { app.icon.as_ref() }
+        icon: app
+            .icon
+            .as_ref()
             .and_then(|file| icon_of(file, context))
             .unwrap_or_default(),
         groups: values(&app.groups),

@@ -157,7 +157,9 @@ fn build(farm: &section::Farm, context: &mut Context, exchange: &mut Exchange) -
             .map(|name| name.value.clone())
             .unwrap_or_default(),
         binds,
-        hosts: { farm.hosts.iter() }
+        hosts: farm
+            .hosts
+            .iter()
             .map(|host| (host.name.value.clone(), host.host))
             .collect(),
         balance: farm.settings.balance,
@@ -171,9 +173,15 @@ fn build(farm: &section::Farm, context: &mut Context, exchange: &mut Exchange) -
         users,
         portal,
         web,
-        gateway: { farm.gateway.gateway.as_ref() }.map(|gateway| gateway.value.clone()),
+        gateway: farm
+            .gateway
+            .gateway
+            .as_ref()
+            .map(|gateway| gateway.value.clone()),
         agents: Agents {
-            hosts: { farm.hosts.iter() }
+            hosts: farm
+                .hosts
+                .iter()
                 .filter_map(|host| Some((host.name.value.clone(), host.agent?)))
                 .collect(),
             notice: farm.settings.notice.clone(),

@@ -77,7 +77,8 @@ fn escaped(text: &str) -> String {
 /// connect.
 pub fn write(
     version: FeedVersion,
-    (authority, address): (&str, &str),
+    authority: &str,
+    address: &str,
     offers: &[PublishedResource<'_>],
     now_s: u64,
 ) -> String {
@@ -95,7 +96,7 @@ pub fn write(
         version.word()
     );
     for offer in offers {
-        resource(&mut xml, offer, (&authority, &address), &now);
+        resource(&mut xml, offer, &authority, &address, &now);
     }
     xml + &format!(
         "</Resources>\n<TerminalServers>\n<TerminalServer ID=\"{address}\" Name=\"{address}\" LastUpdated=\"{now}\" />\n\
@@ -106,7 +107,8 @@ pub fn write(
 fn resource(
     xml: &mut String,
     offer: &PublishedResource<'_>,
-    (authority, address): (&str, &str),
+    authority: &str,
+    address: &str,
     now: &str,
 ) {
     let (name, title) = (escaped(offer.name()), escaped(offer.title()));
@@ -168,7 +170,8 @@ mod tests {
         ];
         write(
             version,
-            ("desktop.example.org", "desktop.example.org:3390"),
+            "desktop.example.org",
+            "desktop.example.org:3390",
             &offers,
             1_000_000_000,
         )

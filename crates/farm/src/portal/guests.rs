@@ -129,7 +129,7 @@ impl Portal {
             return said(StatusCode::NOT_FOUND, words);
         }
         if wanted.is_socket {
-            self.socket((&visitor, token, from), head, wanted).await
+            self.socket(&visitor, token, from, head, wanted).await
         } else {
             self.screen(facts, &visitor, wanted).await
         }
@@ -163,7 +163,9 @@ impl Portal {
     /// none.
     async fn socket(
         self: &Arc<Portal>,
-        (visitor, token, from): (&Visitor, &str, IpAddr),
+        visitor: &Visitor,
+        token: &str,
+        from: IpAddr,
         head: &Parts,
         wanted: ScreenPath<'_>,
     ) -> PortalResponse {
@@ -197,8 +199,8 @@ impl Portal {
             .take_slot(wanted.kind, wanted.guest, &visitor.name);
         let opened = match taken {
             Ok(seat) => {
-                let by = (visitor.name.as_str(), token, from);
-                self.open(by, wanted, &guest, seat).await
+                self.open(&visitor.name, token, from, wanted, &guest, seat)
+                    .await
             }
             Err(words) => Err(words),
         };
@@ -220,7 +222,9 @@ impl Portal {
     /// Opens the screen at the part that runs the guests, for a user.
     async fn open(
         self: &Arc<Portal>,
-        (name, token, from): (&str, &str, IpAddr),
+        name: &str,
+        token: &str,
+        from: IpAddr,
         wanted: ScreenPath<'_>,
         guest: &Guest,
         seat: ScreenSlot,
@@ -228,10 +232,10 @@ impl Portal {
         let by = format!("{name}, at the portal of farm {}", self.site.name());
         let part = self.guests.open(guest, wanted.kind.opens, &by).await;
         let part = part.inspect_err(|words| {
-            self.note((name, from), (wanted, "refused"), words);
+            self.note(name, from, wanted, "refused", words);
         })?;
         if seat.is_first {
-            self.note((name, from), (wanted, "opened"), "");
+            self.note(name, from, wanted, "opened", "");
         }
         let open = OpenScreen {
             portal: Arc::clone(self),
@@ -247,12 +251,7 @@ impl Portal {
 
     /// Records a user's action at a display or a terminal: in the report, in `farm why`, and in the
     /// log.
-    fn note(
-        &self,
-        (name, from): (&str, IpAddr),
-        (wanted, done): (ScreenPath<'_>, &str),
-        why: &str,
-    ) {
+    fn note(&self, name: &str, from: IpAddr, wanted: ScreenPath<'_>, done: &str, why: &str) {
         let what = format!("{} {done}", wanted.what());
         self.site.at_portal(name, from, &what, why);
         let colon = if why.is_empty() { "" } else { ": " };
@@ -337,8 +336,7 @@ impl Drop for OpenScreen {
     fn drop(&mut self) {
         let (name, from) = &self.by;
         if self.seat.release_slot() {
-            self.portal
-                .note((name, *from), (self.wanted(), "closed"), "");
+            self.portal.note(name, *from, self.wanted(), "closed", "");
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::icon;
 use crate::signature::Signer;
 use crate::site::{FarmState, TRY_AGAIN_S};
 use crate::user::{FarmUser, asked_name};
-use access::proof::{Authenticator, Client, SignInError, Verify, now_s};
+use access::proof::{Authenticator, SignInError, SignInOrigin, Verify, now_s};
 use access::session::{SavedSessions, Sessions, Visitor, value_in};
 use access::user::{List, SecondFactor};
 use aws_lc_rs::hmac;
@@ -118,7 +118,8 @@ impl Portal {
     pub fn new(
         site: Arc<FarmState>,
         kept: Option<SavedSessions>,
-        (verify, guests): (Verify, Arc<Guests>),
+        verify: Verify,
+        guests: Arc<Guests>,
     ) -> Result<Portal, String> {
         let sessions = Sessions::new(kept)?;
         site.shares_sign_outs(sessions.ended());
@@ -348,9 +349,7 @@ impl Portal {
         let gateway = gateway.map(|gateway| (gateway, self.site.gateway_cookie(name)));
         let file = rdp::File {
             address: &facts.address,
-            token: &self
-                .site
-                .ticket(&user, from, (offer.title(), offer.hosts())),
+            token: &self.site.ticket(&user, from, offer.title(), offer.hosts()),
             user: name,
             app: offer.app(),
             gateway: gateway.as_ref().map(|(name, cookie)| (&**name, &**cookie)),
@@ -380,8 +379,9 @@ impl Portal {
             .get(ACCEPT)
             .and_then(|value| value.to_str().ok());
         let version = FeedVersion::of(accept.unwrap_or_default());
-        let at = (&*facts.portal.authority, &*facts.address);
-        let xml = feed::write(version, at, &facts.offers(&account), now_s());
+        let authority = &facts.portal.authority;
+        let offers = facts.offers(&account);
+        let xml = feed::write(version, authority, &facts.address, &offers, now_s());
         reply::bytes(version.kind(), xml.into_bytes())
     }
 
@@ -418,7 +418,7 @@ impl Portal {
         let Some((name, password)) = basic(given.as_bytes()) else {
             return Err(refused(reply::request_credentials()));
         };
-        let client = Client::program(from);
+        let client = SignInOrigin::program(from);
         let name = asked_name(&facts.users, &name);
         let proved = self.desk.password(&facts.users, &client, &name, &password);
         let user = proved.await.map_err(|why| {

@@ -55,8 +55,10 @@ pub struct Screen<'s> {
 
 /// Builds a page with its top.
 fn frame(
-    (brand, visitor): (&str, &Visitor),
-    (title, script): (&str, Option<&str>),
+    brand: &str,
+    visitor: &Visitor,
+    title: &str,
+    script: Option<&str>,
     content: &Markup,
 ) -> Markup {
     html! {
@@ -93,11 +95,7 @@ pub fn list(list: &List<'_>) -> Markup {
         @if let Some(known) = list.guests { (guests(known)) }
         @if starts || list.guests.is_none() { (help(list.authority)) }
     };
-    frame(
-        (list.brand, list.visitor),
-        ("Remote desktops", None),
-        &content,
-    )
+    frame(list.brand, list.visitor, "Remote desktops", None, &content)
 }
 
 /// Builds the page of a display or a terminal.
@@ -111,7 +109,7 @@ pub fn screen(page: &Screen<'_>) -> Markup {
             None => { (screens::missing(page.kind, "farm", &html! {})) }
         }
     };
-    frame((page.brand, page.visitor), (&title, page.script), &content)
+    frame(page.brand, page.visitor, &title, page.script, &content)
 }
 
 /// Builds the list of guests that can be opened now.

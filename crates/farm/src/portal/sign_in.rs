@@ -3,7 +3,7 @@
 use super::{DEVICE, Portal, PortalConfiguration, PortalResponse, SESSION, cookies, reply};
 use crate::user::asked_name;
 use access::page;
-use access::proof::{Client, SignInError, now_s};
+use access::proof::{SignInError, SignInOrigin, now_s};
 use access::session::{LASTS_S, set_cookie};
 use access::user::{AuthorizedUser, SecondFactor};
 use access::{device, origin};
@@ -123,11 +123,11 @@ impl Portal {
             Ok(form) => form,
             Err(reply) => return reply,
         };
-        let client = Client::of(from, cookies(&head.headers), DEVICE);
+        let client = SignInOrigin::of(from, cookies(&head.headers), DEVICE);
         let half = form.field("half");
         if !half.is_empty() {
             let code = form.field("code");
-            return self.second(facts, (&client, from), half, code).await;
+            return self.second(facts, &client, from, half, code).await;
         }
         let name = asked_name(&facts.users, form.field("user"));
         let password = form.field("password");
@@ -175,7 +175,8 @@ impl Portal {
     async fn second(
         &self,
         facts: &PortalConfiguration,
-        (client, from): (&Client<'_>, IpAddr),
+        client: &SignInOrigin<'_>,
+        from: IpAddr,
         half: &str,
         typed: &str,
     ) -> PortalResponse {

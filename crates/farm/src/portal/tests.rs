@@ -163,7 +163,7 @@ impl PortalFixture {
         let farm = farm();
         let site = Arc::new(FarmState::new("office", farm.clone(), &[7; 32], None));
         let guests = Guests::new(Libraries::default()).unwrap();
-        let portal = Portal::new(site, None, (verify, Arc::new(guests))).unwrap();
+        let portal = Portal::new(site, None, verify, Arc::new(guests)).unwrap();
         PortalFixture {
             portal: Arc::new(portal),
         }
@@ -177,7 +177,7 @@ impl PortalFixture {
         };
         let site = Arc::new(FarmState::new("office", farm(), &[7; 32], Some(shared)));
         let guests = Guests::new(Libraries::default()).unwrap();
-        let portal = Portal::new(site, kept, (verify, Arc::new(guests))).unwrap();
+        let portal = Portal::new(site, kept, verify, Arc::new(guests)).unwrap();
         PortalFixture {
             portal: Arc::new(portal),
         }

@@ -32,7 +32,8 @@ pub(super) async fn redirect(
     site: &FarmState,
     tls: Arc<ServerConfig>,
     mut stream: TcpStream,
-    (requested, collection): (u32, CollectionId),
+    requested: u32,
+    collection: CollectionId,
     place: ConnectionSlot,
 ) -> Result<(), ClientEnd> {
     let selected = Negotiated::Selected {

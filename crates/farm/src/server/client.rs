@@ -75,7 +75,7 @@ async fn handle_connection(
         Meeting::Ask {
             requested,
             collection,
-        } => ask::redirect(site, tls, stream, (requested, collection), place).await,
+        } => ask::redirect(site, tls, stream, requested, collection, place).await,
         Meeting::Refuse(code) => {
             stream
                 .write_all(&Negotiated::Failed { code }.encode())

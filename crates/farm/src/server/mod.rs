@@ -142,8 +142,8 @@ pub(crate) async fn accept_all<L: Listens>(
             match listener {
                 Ok(listener) => {
                     let (listens, door) = (listens.clone(), Arc::clone(door));
-                    let bounds = (Arc::clone(&places), Arc::clone(&homes));
-                    open.spawn(accept(listens, door, listener, bounds));
+                    let (places, homes) = (Arc::clone(&places), Arc::clone(&homes));
+                    open.spawn(accept(listens, door, listener, places, homes));
                 }
                 Err(error) => {
                     let why = language::reason(&error);
@@ -162,7 +162,8 @@ async fn accept<L: Listens>(
     listens: L,
     door: Arc<FarmListener>,
     listener: TcpListener,
-    (places, homes): (Arc<ConnectionSlots>, Arc<Homes>),
+    places: Arc<ConnectionSlots>,
+    homes: Arc<Homes>,
 ) {
     for count in 1_u64.. {
         if count.is_multiple_of(ACCEPTS_MAX) {
@@ -188,8 +189,7 @@ async fn accept<L: Listens>(
             continue;
         };
         let home = homes.of(here.ip().to_canonical());
-        let Some(mut place) =
-            ConnectionSlots::take(&places, (from, home.clone()), is_proxy, maxconn)
+        let Some(mut place) = ConnectionSlots::take(&places, from, home.clone(), is_proxy, maxconn)
         else {
             site.count(|counters| &mut counters.over);
             continue;

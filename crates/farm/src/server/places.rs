@@ -66,7 +66,8 @@ impl ConnectionSlots {
     /// Allocates a slot. Returns None if routed clients have all of them.
     pub(super) fn take(
         places: &Arc<ConnectionSlots>,
-        (from, home): (IpAddr, Home),
+        from: IpAddr,
+        home: Home,
         is_proxy: bool,
         maxconn: u32,
     ) -> Option<ConnectionSlot> {
@@ -253,9 +254,17 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
-    fn home(last: u8) -> (IpAddr, Home) {
-        let homes = super::super::home::Homes::default();
-        (address(last), homes.of(address(9)))
+    fn home() -> Home {
+        super::super::home::Homes::default().of(address(9))
+    }
+
+    fn take_slot(
+        places: &Arc<ConnectionSlots>,
+        last: u8,
+        is_proxy: bool,
+        maxconn: u32,
+    ) -> Option<ConnectionSlot> {
+        ConnectionSlots::take(places, address(last), home(), is_proxy, maxconn)
     }
 
     fn has_left(place: &ConnectionSlot) -> bool {
@@ -273,7 +282,7 @@ mod tests {
     #[test]
     fn the_oldest_silent_client_of_an_address_gives_way() {
         let places = Arc::default();
-        let take = |last: u8| ConnectionSlots::take(&places, home(last), false, 1_000);
+        let take = |last: u8| take_slot(&places, last, false, 1_000);
         let mut held: Vec<ConnectionSlot> = (0..UNROUTED_MAX).map_while(|_| take(1)).collect();
         assert_eq!(held.len(), UNROUTED_MAX);
         let other = take(2).expect("another address");
@@ -299,7 +308,7 @@ mod tests {
     #[test]
     fn of_all_the_address_with_most_silent_clients_gives_way_and_a_routed_client_never() {
         let places = Arc::default();
-        let take = |last: u8| ConnectionSlots::take(&places, home(last), false, 10);
+        let take = |last: u8| take_slot(&places, last, false, 10);
         // The only client of its address, clients with requests, and a crowd.
         let mut held: Vec<ConnectionSlot> = [1, 2, 2, 2, 2, 3, 3, 3, 4, 4]
             .into_iter()
@@ -326,8 +335,7 @@ mod tests {
     #[test]
     fn routed_clients_of_one_address_leave_places_for_others() {
         let places = Arc::default();
-        let take =
-            |last: u8| ConnectionSlots::take(&places, home(last), false, 64).expect("a place");
+        let take = |last: u8| take_slot(&places, last, false, 64).expect("a place");
         let routed = |last: u8| {
             let mut place = take(last);
             place.routed();
@@ -355,7 +363,7 @@ mod tests {
     fn clients_behind_a_proxy_have_the_limits_of_their_own_addresses() {
         let places = Arc::default();
         let proxied = |last: u8| {
-            let mut place = ConnectionSlots::take(&places, home(9), true, 1_000).expect("a place");
+            let mut place = take_slot(&places, 9, true, 1_000).expect("a place");
             place.move_to(address(last));
             place
         };
@@ -366,7 +374,7 @@ mod tests {
         held.push(proxied(1));
         assert_eq!(left(&held), [0]);
         held.remove(0);
-        let direct = ConnectionSlots::take(&places, home(1), false, 1_000).expect("a place");
+        let direct = take_slot(&places, 1, false, 1_000).expect("a place");
         assert_eq!(left(&held), [0]);
         // The proxy reuses its connection for a request of another client.
         held[1].spoke();
@@ -384,7 +392,7 @@ mod tests {
         let places = Arc::default();
         let take = |last: u16| {
             let from = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
-            ConnectionSlots::take(&places, (from, home(9).1), false, 1_000).expect("a place")
+            ConnectionSlots::take(&places, from, home(), false, 1_000).expect("a place")
         };
         let all = u16::try_from(UNROUTED_MAX + 1).expect("a small number");
         let held: Vec<ConnectionSlot> = (0..all).map(take).collect();

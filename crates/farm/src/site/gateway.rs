@@ -23,7 +23,7 @@ const OF_ADDRESS_MAX: usize = 200;
 
 /// Events at the gateway since the role started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counters {
+pub struct GatewayCounters {
     /// Tunnels that were opened to a host.
     pub opened: u64,
     /// Failed authentications: wrong passwords and invalid cookies.
@@ -44,7 +44,7 @@ pub struct Counters {
 /// Gateway state behind the lock of a site.
 #[derive(Debug, Default)]
 pub(super) struct GatewayState {
-    pub(super) counters: Counters,
+    pub(super) counters: GatewayCounters,
     tunnels: BTreeMap<u32, Tunnel>,
     next: u32,
     /// Client addresses of the connections from tunnels to the farm's own addresses, by the local
@@ -194,7 +194,7 @@ impl FarmState {
     }
 
     /// Increments a counter of the gateway.
-    pub fn count_gateway(&self, which: impl FnOnce(&mut Counters) -> &mut u64) {
+    pub fn count_gateway(&self, which: impl FnOnce(&mut GatewayCounters) -> &mut u64) {
         let mut inner = lock(&self.inner);
         let count = which(&mut inner.gateway.counters);
         *count = count.saturating_add(1);
@@ -211,7 +211,7 @@ impl FarmState {
         let expires_s = made_s.saturating_add(inner.farm.tokens.lifetime_ms / 1_000);
         let expires_s = u32::try_from(expires_s).unwrap_or(u32::MAX);
         let proof = credentials_digest(&inner.farm.users, user);
-        cookie::issue(&inner.key, self.id, (user, proof), expires_s)
+        cookie::issue(&inner.key, self.id, user, proof, expires_s)
     }
 
     /// Returns the user of a cookie.
@@ -296,8 +296,10 @@ impl FarmState {
     pub fn tunnel_opens(
         &self,
         number: u32,
-        (user, from): (&str, IpAddr),
-        (target, is_direct): (&str, bool),
+        user: &str,
+        from: IpAddr,
+        target: &str,
+        is_direct: bool,
     ) {
         let mut inner = lock(&self.inner);
         inner.gateway.counters.opened += 1;

@@ -129,7 +129,8 @@ impl FarmState {
         &self,
         user: &FarmUser,
         from: IpAddr,
-        (title, hosts): (&str, &BTreeSet<String>),
+        title: &str,
+        hosts: &BTreeSet<String>,
     ) -> String {
         let mut inner = lock(&self.inner);
         let now = Moment::now();

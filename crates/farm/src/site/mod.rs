@@ -18,7 +18,7 @@ mod turn;
 
 pub use admission::TRY_AGAIN_S;
 pub use agents::ToAsk;
-pub use gateway::{Arrival, Counters as GatewayCounters, Numbered, ReauthenticationWait};
+pub use gateway::{Arrival, GatewayCounters, Numbered, ReauthenticationWait};
 pub use kept::{KeptUser, SavedFarm};
 pub use meeting::{Meeting, Routed};
 pub use sessions::{How, Stay};
@@ -76,7 +76,7 @@ struct FarmStateInner {
     heard: BTreeMap<DirectoryId, u64>,
     clients: BTreeMap<u64, Client>,
     next_client: u64,
-    counters: Counters,
+    counters: FarmCounters,
     checks: BTreeMap<String, HostChecks>,
     /// Address of the last client with an invalid token, and the reason.
     last_refused: Option<String>,
@@ -117,7 +117,7 @@ struct Client {
 
 /// Events since the role started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counters {
+pub struct FarmCounters {
     pub accepted: u64,
     /// Connections that were routed to a host.
     pub routed: u64,
@@ -166,7 +166,7 @@ impl FarmState {
             heard: BTreeMap::new(),
             clients: BTreeMap::new(),
             next_client: 0,
-            counters: Counters::default(),
+            counters: FarmCounters::default(),
             checks: BTreeMap::new(),
             last_refused: None,
             troubles: Troubles::default(),
@@ -246,14 +246,14 @@ impl FarmState {
         (inner.farm.check, hosts.collect())
     }
 
-    pub fn count(&self, which: impl FnOnce(&mut Counters) -> &mut u64) {
+    pub fn count(&self, which: impl FnOnce(&mut FarmCounters) -> &mut u64) {
         let mut inner = lock(&self.inner);
         let count = which(&mut inner.counters);
         *count = count.saturating_add(1);
     }
 
     /// Returns the counters since the role started.
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> FarmCounters {
         lock(&self.inner).counters
     }
 

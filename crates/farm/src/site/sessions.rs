@@ -56,7 +56,10 @@ impl FarmState {
                 collections: inner.collections_of(id, &entry.host),
                 since_ms: now_ms.saturating_sub(entry.since_ms),
                 left_ms: entry.until_ms.map(|until| until.saturating_sub(now_ms)),
-                agent: { inner.agreement.directory.seen(id, &entry.host) }
+                agent: inner
+                    .agreement
+                    .directory
+                    .seen(id, &entry.host)
                     .map(|seen| seen_word(seen).to_owned())
                     .unwrap_or_default(),
             }

@@ -2,7 +2,7 @@
 
 use super::glance::offers;
 use super::meeting::describe_reason;
-use super::{Counters, FarmState, FarmStateInner, HostChecks};
+use super::{FarmCounters, FarmState, FarmStateInner, HostChecks};
 use crate::agent::report::Admin;
 use crate::agreement::{PeerState, PeerStatus};
 use crate::collection::{Assignee, CollectionId};
@@ -208,7 +208,7 @@ impl FarmState {
             let users = users.get(name);
             let sessions = users.map(|users| inner.lines(users));
             let unseen = users.map_or(0, |users| users.unseen);
-            let mut subject = inner.host((name, state), unseen);
+            let mut subject = inner.host(name, state, unseen);
             subject.offers = offers(&self.name, name, state);
             subject.lines("sessions", sessions.unwrap_or_default())
         };
@@ -281,7 +281,10 @@ impl FarmState {
         let of_token = inner.farm.all_collections().into_iter();
         let of_token = of_token.map(|(id, hosts)| AskedCollection {
             hosts: hosts.into_iter().collect(),
-            starts: { inner.farm.starts(id).into_iter() }
+            starts: inner
+                .farm
+                .starts(id)
+                .into_iter()
                 .map(str::to_owned)
                 .collect(),
             next: next(id),
@@ -435,7 +438,7 @@ impl FarmStateInner {
     }
 
     /// Returns a host for the report. `unseen` is the number of its users without a known session.
-    fn host(&self, (name, state): (&str, &HostState), unseen: u64) -> Subject {
+    fn host(&self, name: &str, state: &HostState, unseen: u64) -> Subject {
         let none = HostChecks::default();
         let checks = self.checks.get(name).unwrap_or(&none);
         let is_drained = state.is_drained || state.is_ordered || state.is_far || state.is_removed;
@@ -480,7 +483,7 @@ impl FarmStateInner {
 }
 
 /// Adds the client counters since the role started.
-fn add_counters(mut subject: Subject, counters: Counters) -> Subject {
+fn add_counters(mut subject: Subject, counters: FarmCounters) -> Subject {
     for (name, value) in [
         ("accepted", counters.accepted),
         ("routed", counters.routed),

@@ -224,7 +224,7 @@ impl FarmState {
 mod tests {
     use super::*;
     use access::limiter::Key;
-    use access::proof::{Client, now_s};
+    use access::proof::{SignInOrigin, now_s};
     use access::second_factor::{SecondFactor, code, step};
     use access::session::Sessions;
     use access::user::AuthorizedUser;
@@ -265,7 +265,7 @@ mod tests {
             },
             second_factor: SecondFactor::Codes(vec![7; 20]),
         };
-        let client = Client::program(IpAddr::from([192, 0, 2, 1]));
+        let client = SignInOrigin::program(IpAddr::from([192, 0, 2, 1]));
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {

@@ -330,7 +330,7 @@ impl Tunnel for PairedTunnel {
 fn cookie(farm: &Farm, user: &str) -> String {
     let proof = access::session::credentials_digest(&farm.users, user);
     let office = NameId::of("office");
-    cookie::issue(&Key::new(&[7; 32]), office, (user, proof), u32::MAX)
+    cookie::issue(&Key::new(&[7; 32]), office, user, proof, u32::MAX)
 }
 
 #[test]

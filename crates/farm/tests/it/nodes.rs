@@ -66,11 +66,11 @@ impl Cluster {
             let at = ders.iter().position(|der| der == first.as_ref())?;
             Some(NAMES[at].to_owned())
         };
-        let tls = (client, server);
         TrustedNodes::new(
             NAMES[me].to_owned(),
             addresses.into(),
-            tls,
+            client,
+            server,
             Arc::new(node_of),
         )
     }

@@ -67,7 +67,7 @@ impl Agreement {
         let mut all: BTreeMap<String, GuestDecision> = guests.guests.iter().map(of).collect();
         for (name, local) in locals {
             if local.is_there && !guests.guests.contains_key(name) {
-                all.insert(name.clone(), gone::alone((guests, name), local));
+                all.insert(name.clone(), gone::alone(guests, name, local));
             }
         }
         all

@@ -12,8 +12,10 @@ pub(super) const NO_COPY: &str = "no copy of volume ";
 /// Returns why a guest is killed here instead of shut down, once the reason is recorded: a guest
 /// that waits for a missing disk would not shut down either.
 pub(super) fn cut_off(
-    (local, stays): (&LocalState, bool),
-    (me, record): (&str, &GuestRecord),
+    local: &LocalState,
+    stays: bool,
+    me: &str,
+    record: &GuestRecord,
 ) -> Option<String> {
     let volume = local.without_copy.as_ref().filter(|_| !stays)?;
     record.failed.contains_key(me).then(|| {
@@ -27,7 +29,8 @@ impl Agreement {
     /// Records that this node cannot run a guest, or that the other node can run it again.
     pub(super) fn record_copy_state(
         &self,
-        (name, guests): (&str, &Guests),
+        name: &str,
+        guests: &Guests,
         local: &LocalState,
         wanted: &mut GuestRecord,
         now_ns: u64,

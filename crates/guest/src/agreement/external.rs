@@ -142,9 +142,11 @@ impl Agreement {
     /// placed here.
     pub(super) fn opened(
         &self,
-        (name, guest): (&str, &Guest),
+        name: &str,
+        guest: &Guest,
         record: &GuestRecord,
-        (local, stays): (&LocalState, bool),
+        local: &LocalState,
+        stays: bool,
         now_ns: u64,
     ) -> String {
         let wants = stays && guest.is_external() && self.is_written(now_ns);

@@ -23,17 +23,12 @@ impl Agreement {
             // The target of a migration needs the lease while the old process still ends.
             let rank = self.mine.rank(name, local.has_moved);
             told.leases.push((lease_of(name), rank));
-            decided.push((name.clone(), self.gone((guests, name), local, now_ns)));
+            decided.push((name.clone(), self.gone(guests, name, local, now_ns)));
         }
         decided
     }
 
-    fn gone(
-        &self,
-        (guests, name): (&Guests, &str),
-        local: &LocalState,
-        now_ns: u64,
-    ) -> GuestDecision {
+    fn gone(&self, guests: &Guests, name: &str, local: &LocalState, now_ns: u64) -> GuestDecision {
         let decided = |wish, epoch, uses_volumes| GuestDecision {
             wish,
             epoch,
@@ -76,7 +71,7 @@ impl Agreement {
 }
 
 /// Decides about a guest without a section on a machine without a cluster.
-pub(super) fn alone((guests, name): (&Guests, &str), local: &LocalState) -> GuestDecision {
+pub(super) fn alone(guests: &Guests, name: &str, local: &LocalState) -> GuestDecision {
     GuestDecision {
         wish: shut_down(local),
         epoch: Some(0),

@@ -56,7 +56,8 @@ impl Agreement {
     /// Returns for which late node a guest that runs nowhere waits, as text.
     pub(super) fn awaited_words(
         &self,
-        (name, guests): (&str, &Guests),
+        name: &str,
+        guests: &Guests,
         record: &GuestRecord,
         now_ns: u64,
     ) -> Option<String> {
@@ -85,13 +86,13 @@ mod tests {
     const S: u64 = 1_000_000_000;
 
     /// Alpha, with a guest that prefers beta.
-    struct Site {
+    struct LateFixture {
         agreement: Agreement,
         guests: Guests,
     }
 
-    impl Site {
-        fn new() -> Site {
+    impl LateFixture {
+        fn new() -> LateFixture {
             let room = Room {
                 memory_bytes: 8 << 30,
                 cpus: 8,
@@ -100,7 +101,7 @@ mod tests {
                 prefer: ["beta", "alpha"].map(str::to_owned).to_vec(),
                 ..Guest::plain(1 << 30)
             };
-            Site {
+            LateFixture {
                 agreement: Agreement::new("alpha", room),
                 guests: Guests {
                     me: "alpha".to_owned(),
@@ -144,7 +145,7 @@ mod tests {
 
     #[test]
     fn first_start_waits_for_the_preferred_node() {
-        let mut site = Site::new();
+        let mut site = LateFixture::new();
         let waits = "it prefers beta, which has not reported yet: it waits at most 5 s for beta";
         let now = site.decide(["alpha", "", ""], 10);
         assert_eq!(now, (false, waits.to_owned()));
@@ -163,17 +164,17 @@ mod tests {
 
     #[test]
     fn start_after_a_power_cut_waits_for_the_last_node_too() {
-        let mut site = Site::new();
+        let mut site = LateFixture::new();
         assert!(!site.decide(["alpha", "alpha", "beta"], 10).0);
         assert!(site.decide(["alpha", "alpha", "beta"], 15).0);
     }
 
     #[test]
     fn no_guest_waits_for_a_node_that_failed_or_was_drained() {
-        let mut site = Site::new();
+        let mut site = LateFixture::new();
         assert!(!site.decide(["alpha", "beta", "beta"], 10).0);
         assert!(site.decide(["alpha", "alpha", "beta"], 11).0);
-        let mut site = Site::new();
+        let mut site = LateFixture::new();
         site.guests.guests.get_mut("mail").unwrap().prefer.reverse();
         assert!(site.decide(["alpha", "", ""], 10).0);
     }

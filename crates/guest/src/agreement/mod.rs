@@ -365,7 +365,7 @@ impl Agreement {
                 view.runs.insert(name.clone(), holder.to_owned());
             }
             let mut prefers = guest.prefer.clone();
-            let tries_again = self.tries_again((name, &prefers), &record, now_ns);
+            let tries_again = self.tries_again(name, &prefers, &record, now_ns);
             let is_me = |node: &String| *node == self.me && tries_again;
             prefers.retain(|node| !record.failed.contains_key(node) || is_me(node));
             if let Some(tied) = self.tied_to(name, &record, now_ns) {
@@ -384,7 +384,7 @@ impl Agreement {
                 prefers.retain(|node| *node != record.to);
                 prefers.insert(0, record.to.clone());
             }
-            view.guests.push(placement::Guest {
+            view.guests.push(placement::GuestSpec {
                 name: name.clone(),
                 takes: guest.takes(),
                 prefers,
@@ -417,8 +417,7 @@ impl Agreement {
         let mut names = guests.guests.keys();
         self.late.is_awaited = names.any(|name| {
             let record = self.record_of(name);
-            self.awaited_words((name, guests), &record, now_ns)
-                .is_some()
+            self.awaited_words(name, guests, &record, now_ns).is_some()
         });
         self.places = placement::place(&self.view(guests, now_ns));
         let mut told = ClusterRequests {
@@ -461,10 +460,12 @@ impl Agreement {
         names
             .map(|name| {
                 let lease = lease_of_node(&name);
-                let rank = match name == self.me {
-                    true => OWN,
-                    false if self.yields.contains(&lease) => 0,
-                    false => OTHERS,
+                let rank = if name == self.me {
+                    OWN
+                } else if self.yields.contains(&lease) {
+                    0
+                } else {
+                    OTHERS
                 };
                 (lease, rank)
             })
@@ -501,7 +502,7 @@ impl Agreement {
         let Some(lease) = self.held(name, now_ns).cloned() else {
             self.forget(name, &record);
             self.update_held_lease(name, None, now_ns);
-            let decided = self.not_held((name, guests), &record, local, now_ns);
+            let decided = self.not_held(name, guests, &record, local, now_ns);
             told.leases.push((lease_of(name), self.rank(name, local)));
             return decided;
         };
@@ -520,9 +521,9 @@ impl Agreement {
         self.resume(name, &lease, &record, local);
         self.update_held_lease(name, Some(lease.epoch), now_ns);
         let mut wanted = self.wanted(name, &record, local, now_ns);
-        self.update_failures((name, guests), local, &mut wanted, now_ns);
+        self.update_failures(name, guests, local, &mut wanted, now_ns);
         let stays = self.is_placed_here(name, &wanted);
-        wanted.opened = self.opened((name, guest), &record, (local, stays), now_ns);
+        wanted.opened = self.opened(name, guest, &record, local, stays, now_ns);
         if wanted != record {
             told.records
                 .push(RecordWrite::next(&lease, wanted.encode()));
@@ -535,23 +536,23 @@ impl Agreement {
         let leaves = !stays && has_left && wanted == record && !self.has_open(&record);
         let rank = self.mine.rank(name, leaves);
         told.leases.push((lease_of(name), rank));
-        let fencing = self.fencing_of(name, guests, (local, &record), now_ns);
+        let fencing = self.fencing_of(name, guests, local, &record, now_ns);
         let is_open = self.is_open_here(guest, &record);
         let open = self.open_words(name, guests, &record, now_ns);
         let waits_for_volumes = stays && !local.has_volumes && open.is_none();
         let why = match (stays, local.has_volumes) {
-            (false, _) => open.unwrap_or_else(|| self.why((name, guests), &wanted, now_ns)),
+            (false, _) => open.unwrap_or_else(|| self.why(name, guests, &wanted, now_ns)),
             (true, has_volumes) => open
                 .or_else(|| words::not_ready(has_volumes, is_open))
                 .or(fencing)
-                .or_else(|| self.waits_here((name, guests), local, now_ns))
+                .or_else(|| self.waits_here(name, guests, local, now_ns))
                 .unwrap_or_default(),
         };
-        let cut_off = copies::cut_off((local, stays), (&self.me, &record));
+        let cut_off = copies::cut_off(local, stays, &self.me, &record);
         let wish = if local.is_there && (is_stale || cut_off.is_some()) {
             DesiredState::Kill
         } else {
-            wish_of(guest, (local, is_open), stays, !why.is_empty())
+            wish_of(guest, local, is_open, stays, !why.is_empty())
         };
         GuestDecision {
             wish,
@@ -571,7 +572,8 @@ impl Agreement {
         &mut self,
         name: &str,
         guests: &Guests,
-        (local, record): (&LocalState, &GuestRecord),
+        local: &LocalState,
+        record: &GuestRecord,
         now_ns: u64,
     ) -> Option<String> {
         if local.is_there {
@@ -597,7 +599,8 @@ impl Agreement {
     /// Decides about a guest whose lease this node does not hold.
     fn not_held(
         &self,
-        (name, guests): (&str, &Guests),
+        name: &str,
+        guests: &Guests,
         record: &GuestRecord,
         local: &LocalState,
         now_ns: u64,
@@ -637,7 +640,7 @@ impl Agreement {
             (false, Some(lease)) => format!("on {}", lease.holder),
             (false, None) => self
                 .open_words(name, guests, record, now_ns)
-                .unwrap_or_else(|| self.why((name, guests), record, now_ns)),
+                .unwrap_or_else(|| self.why(name, guests, record, now_ns)),
         };
         GuestDecision {
             wish,
@@ -764,7 +767,8 @@ impl Agreement {
 /// here.
 fn wish_of(
     guest: &Guest,
-    (local, is_open): (&LocalState, bool),
+    local: &LocalState,
+    is_open: bool,
     stays: bool,
     waits: bool,
 ) -> DesiredState {

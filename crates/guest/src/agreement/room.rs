@@ -110,7 +110,8 @@ impl Agreement {
     /// Returns why a guest that has to start here waits for another one, if it does.
     pub(super) fn waits_here(
         &self,
-        (name, guests): (&str, &Guests),
+        name: &str,
+        guests: &Guests,
         local: &LocalState,
         now_ns: u64,
     ) -> Option<String> {
@@ -127,13 +128,14 @@ impl Agreement {
     /// Updates the recorded failures of a guest, those of this node and of others.
     pub(super) fn update_failures(
         &mut self,
-        of: (&str, &Guests),
+        name: &str,
+        guests: &Guests,
         local: &LocalState,
         wanted: &mut GuestRecord,
         now_ns: u64,
     ) {
-        self.record_copy_state(of, local, wanted, now_ns);
-        self.clear_other_failures(of.0, local, wanted, now_ns);
+        self.record_copy_state(name, guests, local, wanted, now_ns);
+        self.clear_other_failures(name, local, wanted, now_ns);
     }
 
     /// Checks whether an operator may move a guest. No other guest gives way to it.
@@ -169,7 +171,8 @@ impl Agreement {
     /// guest are gone, and one of them has held its lease since.
     pub(super) fn tries_again(
         &self,
-        (name, prefer): (&str, &[String]),
+        name: &str,
+        prefer: &[String],
         record: &GuestRecord,
         now_ns: u64,
     ) -> bool {

@@ -48,7 +48,7 @@ const REST_ROUNDS: u64 = 150;
 
 /// A lease, as the cluster has it.
 #[derive(Clone, Debug, Default)]
-struct Lease {
+struct TestLease {
     epoch: u64,
     holder: Option<usize>,
     /// Time at which the lease may be granted to another node than its holder.
@@ -92,7 +92,7 @@ struct SimulatedNode {
     role_returns: u64,
     agreement: Agreement,
     wants: Vec<(String, u32)>,
-    known: BTreeMap<String, Lease>,
+    known: BTreeMap<String, TestLease>,
     renewed: BTreeMap<String, (u64, u64)>,
     /// Epochs of an earlier life are never used again.
     seen: BTreeMap<String, u64>,
@@ -117,7 +117,7 @@ struct AgreementSimulation {
     random: Random,
     defect: Option<AgreementDefect>,
     guests: Guests,
-    leases: BTreeMap<String, Lease>,
+    leases: BTreeMap<String, TestLease>,
     seats: [SimulatedNode; 2],
     expected: BTreeMap<String, Expected>,
     now: u64,
@@ -301,7 +301,7 @@ impl AgreementSimulation {
             .wants
             .iter()
             .filter_map(|(name, _)| seat.known.get_key_value(name));
-        let of = |(name, lease): (&String, &Lease)| {
+        let of = |(name, lease): (&String, &TestLease)| {
             let held = seat
                 .renewed
                 .get(name)
@@ -310,7 +310,9 @@ impl AgreementSimulation {
                 name: name.clone(),
                 epoch: lease.epoch,
                 until_ns: held.map_or(0, |(_, until)| until * 1_000_000),
-                holder: { lease.holder }.map_or_else(String::new, |who| NODES[who].to_owned()),
+                holder: lease
+                    .holder
+                    .map_or_else(String::new, |who| NODES[who].to_owned()),
                 number: lease.number,
                 record: lease.record.clone(),
                 is_inherited: false,
@@ -400,7 +402,7 @@ impl AgreementSimulation {
                 epoch: machine.epoch,
                 is_up: machine.life.shown(self.now) == GuestStatus::Running,
                 is_off: machine.life.is_off(),
-                failed: { machine.life.has_failed() }.then(|| machine.life.why.clone()),
+                failed: machine.life.has_failed().then(|| machine.life.why.clone()),
                 has_volumes: machine.has_volumes,
                 has_both_copies: self.has_both_copies(at, name),
                 without_copy: is_gone.then(|| name.clone()),
@@ -515,10 +517,12 @@ impl AgreementSimulation {
             return Ok(());
         }
         seat.sent.insert(name.clone(), (written.clone(), self.now));
-        let lost = match self.is_quiet {
-            true => 10,
-            false if name.starts_with("guest/@") => 80,
-            false => 40,
+        let lost = if self.is_quiet {
+            10
+        } else if name.starts_with("guest/@") {
+            80
+        } else {
+            40
         };
         if !seat.is_connected || self.random.percent(lost) {
             return Ok(());

@@ -14,7 +14,8 @@ impl Agreement {
     /// Returns why a guest does not run, as text.
     pub(super) fn why(
         &self,
-        (name, guests): (&str, &Guests),
+        name: &str,
+        guests: &Guests,
         record: &GuestRecord,
         now_ns: u64,
     ) -> String {
@@ -27,7 +28,7 @@ impl Agreement {
                 record.stopped
             );
         }
-        if let Some(why) = self.awaited_words((name, guests), record, now_ns) {
+        if let Some(why) = self.awaited_words(name, guests, record, now_ns) {
             return why;
         }
         match self.places.get(name) {

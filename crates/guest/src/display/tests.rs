@@ -66,7 +66,7 @@ impl<'s> OpenChannel<'s> {
         for one in [&own, &guest] {
             one.set_read_timeout(Some(4 * LIMIT)).unwrap();
         }
-        let passes = scope.spawn(move || displays.pass(("mail", who), operator, &socket));
+        let passes = scope.spawn(move || displays.pass("mail", who, operator, &socket));
         OpenChannel {
             own,
             guest,
@@ -79,9 +79,10 @@ impl<'s> OpenChannel<'s> {
     fn accepted<'e>(
         scope: &'s thread::Scope<'s, 'e>,
         displays: &'e Displays,
-        (number, who): (u8, &'e str),
+        number: u8,
+        who: &'e str,
     ) -> OpenChannel<'s> {
-        let mut open = OpenChannel::linked(scope, displays, (number, who));
+        let mut open = OpenChannel::linked(scope, displays, number, who);
         let [_, ticket] = channel_of(number);
         open.own.write_all(&ticket).unwrap();
         open.reads(&ticket);
@@ -98,7 +99,8 @@ impl<'s> OpenChannel<'s> {
     fn linked<'e>(
         scope: &'s thread::Scope<'s, 'e>,
         displays: &'e Displays,
-        (number, who): (u8, &'e str),
+        number: u8,
+        who: &'e str,
     ) -> OpenChannel<'s> {
         let mut open = OpenChannel::new(scope, displays, who);
         let [link, _] = channel_of(number);
@@ -143,7 +145,7 @@ fn came(parts: &[Vec<u8>; 4], sent: usize) -> Vec<u8> {
     let displays = Displays::default();
     let whole = parts.concat();
     thread::scope(|scope| {
-        let main = OpenChannel::accepted(scope, &displays, (MAIN, WHO));
+        let main = OpenChannel::accepted(scope, &displays, MAIN, WHO);
         let OpenChannel {
             mut own,
             guest: mut end,
@@ -243,7 +245,7 @@ fn messages_are_passed_until_one_that_could_end_the_guest_and_then_all_channels_
     let displays = Displays::default();
     thread::scope(|scope| {
         let [mut main, mut picture, mut inputs] =
-            [MAIN, DISPLAY, 3].map(|number| OpenChannel::accepted(scope, &displays, (number, WHO)));
+            [MAIN, DISPLAY, 3].map(|number| OpenChannel::accepted(scope, &displays, number, WHO));
         let key = [101, 0, 4, 0, 0, 0, 30, 0, 0, 0];
         inputs.own.write_all(&[key, key].concat()).unwrap();
         inputs.reads(&[key, key].concat());
@@ -271,7 +273,7 @@ fn all_channels_end_with_the_one_whose_client_goes() {
     for goes in [MAIN, DISPLAY, 3, 4] {
         let displays = Displays::default();
         thread::scope(|scope| {
-            let open = |number| OpenChannel::accepted(scope, &displays, (number, WHO));
+            let open = |number| OpenChannel::accepted(scope, &displays, number, WHO);
             let mut all = [MAIN, DISPLAY, 3, 4].map(|number| (number, open(number)));
             let began = Instant::now();
             for (_, one) in all.iter().filter(|(number, _)| *number == goes) {
@@ -290,8 +292,8 @@ fn all_channels_end_with_the_one_whose_client_goes() {
 fn a_channel_that_the_guest_refuses_ends_no_other() {
     let displays = Displays::default();
     thread::scope(|scope| {
-        let mut main = OpenChannel::accepted(scope, &displays, (MAIN, WHO));
-        let mut other = OpenChannel::linked(scope, &displays, (3, "bert"));
+        let mut main = OpenChannel::accepted(scope, &displays, MAIN, WHO);
+        let mut other = OpenChannel::linked(scope, &displays, 3, "bert");
         let [_, ticket] = channel_of(3);
         other.own.write_all(&ticket).unwrap();
         other.reads(&ticket);
@@ -309,14 +311,14 @@ fn a_display_has_one_operator_and_the_next_one_hears_who() {
     let displays = Displays::default();
     let expected = "its display is in use by anna: end that one first";
     thread::scope(|scope| {
-        let mut main = OpenChannel::accepted(scope, &displays, (MAIN, WHO));
+        let mut main = OpenChannel::accepted(scope, &displays, MAIN, WHO);
         let [link, ticket] = channel_of(MAIN);
         let mut second = OpenChannel::new(scope, &displays, "bert");
         second.own.write_all(&link).unwrap();
         assert_eq!(second.rest(), format!("{expected}\r\n"));
         // Two of a kind can end QEMU.
-        let inputs = OpenChannel::accepted(scope, &displays, (3, WHO));
-        let mut second = OpenChannel::linked(scope, &displays, (3, WHO));
+        let inputs = OpenChannel::accepted(scope, &displays, 3, WHO);
+        let mut second = OpenChannel::linked(scope, &displays, 3, WHO);
         second.own.write_all(&ticket).unwrap();
         second.is_ended_by_the_guest();
         assert!(second.rest().contains(expected));
@@ -324,7 +326,7 @@ fn a_display_has_one_operator_and_the_next_one_hears_who() {
         main.is_ended_by_the_guest();
         drop(inputs);
         // The next one waits for the end of this one.
-        drop(OpenChannel::accepted(scope, &displays, (MAIN, "bert")));
+        drop(OpenChannel::accepted(scope, &displays, MAIN, "bert"));
     });
 }
 
@@ -332,9 +334,9 @@ fn a_display_has_one_operator_and_the_next_one_hears_who() {
 fn a_main_channel_without_a_ticket_keeps_nobody_out() {
     let displays = Displays::default();
     thread::scope(|scope| {
-        let mut idle = OpenChannel::linked(scope, &displays, (MAIN, "bert"));
+        let mut idle = OpenChannel::linked(scope, &displays, MAIN, "bert");
         drop(OpenChannel::new(scope, &displays, "bert"));
-        let main = OpenChannel::accepted(scope, &displays, (MAIN, WHO));
+        let main = OpenChannel::accepted(scope, &displays, MAIN, WHO);
         // Its ticket comes too late, and does not get to the guest.
         let [_, ticket] = channel_of(MAIN);
         idle.own.write_all(&ticket).unwrap();
@@ -350,7 +352,7 @@ fn a_main_channel_without_a_ticket_keeps_nobody_out() {
 fn a_channel_of_no_display_gets_none() {
     let displays = Displays::default();
     thread::scope(|scope| {
-        let mut inputs = OpenChannel::linked(scope, &displays, (3, WHO));
+        let mut inputs = OpenChannel::linked(scope, &displays, 3, WHO);
         let [_, ticket] = channel_of(3);
         inputs.own.write_all(&ticket).unwrap();
         inputs.is_ended_by_the_guest();

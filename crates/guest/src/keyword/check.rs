@@ -2,7 +2,7 @@
 
 use super::GuestLineBuilder;
 use super::codes;
-use super::section::{Guest, ParsedSections, once};
+use super::section::{GuestSection, ParsedSections, once};
 use super::words::time_ms;
 use crate::config::{self, Probe};
 use configuration::Context;
@@ -100,7 +100,7 @@ fn take(check: &mut Check, option: &str, args: &mut Args<'_>) -> Built {
 }
 
 /// Returns the check of a guest with defaults applied.
-pub(super) fn build(context: &mut Context, guest: &Guest) -> Option<config::Check> {
+pub(super) fn build(context: &mut Context, guest: &GuestSection) -> Option<config::Check> {
     let check = guest.check.as_ref()?;
     let mut addresses = guest.nics.iter().flat_map(|nic| &nic.addresses);
     let at = check.at.or(addresses.next().map(|one| one.value));

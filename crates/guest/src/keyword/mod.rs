@@ -28,7 +28,7 @@ use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
 use language::{Code, Diagnostic, Spanned};
 use part::codec;
-use section::{Guest, ParsedSections};
+use section::{GuestSection, ParsedSections};
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use together::GuestIndex;
@@ -210,7 +210,7 @@ fn wrong(draft: &ParsedSections, context: &Context, exchange: &Exchange) -> Vec<
     wrong.extend(shared::of_nodes(exchange, &draft.guests));
     wrong.extend(GuestIndex::new(&draft.guests).check());
     wrong.extend(places::of_cluster(context, &draft.guests));
-    let is_external = |guest: &Guest| {
+    let is_external = |guest: &GuestSection| {
         let mut disks = guest.disks.iter().map(|disk| &disk.value);
         disks.any(|disk| !disk.read_only && shared::external(exchange, &disk.volume).is_some())
     };
@@ -219,7 +219,7 @@ fn wrong(draft: &ParsedSections, context: &Context, exchange: &Exchange) -> Vec<
 }
 
 /// Checks that each guest has a memory size.
-fn missing(guest: &Guest) -> Option<Diagnostic> {
+fn missing(guest: &GuestSection) -> Option<Diagnostic> {
     // The error about a refused line is enough.
     if guest.has("memory") {
         return None;
@@ -230,7 +230,7 @@ fn missing(guest: &Guest) -> Option<Diagnostic> {
 }
 
 /// Checks that each guest has something to boot from.
-fn nothing_to_boot(guest: &Guest) -> Option<Diagnostic> {
+fn nothing_to_boot(guest: &GuestSection) -> Option<Diagnostic> {
     let boot = guest.boot.as_ref();
     if boot.is_none() && guest.has("boot") {
         return None;
@@ -286,13 +286,16 @@ fn nodes(context: &Context, draft: &ParsedSections) -> BTreeMap<String, config::
 }
 
 /// Returns the settings of a section, without those that depend on files and addresses.
-fn build(context: &Context, guest: &Guest, memory_bytes: u64) -> config::Guest {
+fn build(context: &Context, guest: &GuestSection, memory_bytes: u64) -> config::Guest {
     let names = |names: &[Spanned<String>]| -> BTreeSet<String> {
         names.iter().map(|name| name.value.clone()).collect()
     };
     let nic = |(at, nic): (usize, &machine::Nic)| Nic {
         bridge: nic.bridge.value.clone(),
-        mac: { nic.mac.as_ref() }.map_or_else(|| mac_of(&guest.name.value, at), |mac| mac.value),
+        mac: nic
+            .mac
+            .as_ref()
+            .map_or_else(|| mac_of(&guest.name.value, at), |mac| mac.value),
         addresses: nic.addresses.iter().map(|one| one.value).collect(),
         model: nic.model,
     };
@@ -325,7 +328,7 @@ fn build(context: &Context, guest: &Guest, memory_bytes: u64) -> config::Guest {
 }
 
 /// Reads the file named by `user-data`.
-fn user_data(context: &mut Context, guest: &Guest) -> Option<String> {
+fn user_data(context: &mut Context, guest: &GuestSection) -> Option<String> {
     let file = guest.user_data.as_ref()?;
     // The file often contains passwords.
     let found = context

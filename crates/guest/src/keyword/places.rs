@@ -3,7 +3,7 @@
 
 use super::codes;
 use super::node::NodeSection;
-use super::section::{Guest, ParsedSections};
+use super::section::{GuestSection, ParsedSections};
 use crate::config::Room;
 use configuration::{Context, is_name_of};
 use image::size;
@@ -24,7 +24,7 @@ pub(super) fn name_of(context: &Context, node: &NodeSection) -> String {
 }
 
 /// Reports problems with the nodes of a guest.
-pub(super) fn of_guest(context: &Context, guest: &Guest) -> Vec<Diagnostic> {
+pub(super) fn of_guest(context: &Context, guest: &GuestSection) -> Vec<Diagnostic> {
     let known = context.nodes.known_nodes();
     let name = &guest.name.value;
     // A line that was refused names some.
@@ -62,14 +62,14 @@ fn unknown(known: &[String], node: &Spanned<String>) -> Diagnostic {
 
 /// Returns where a guest has a second node in `prefer`, which requires a cluster, although there
 /// is none; None: nowhere.
-pub(super) fn without_cluster(context: &Context, guests: &[Guest]) -> Option<Span> {
+pub(super) fn without_cluster(context: &Context, guests: &[GuestSection]) -> Option<Span> {
     let is_cluster = !context.options.nodes.is_empty() || !context.options.version.is_empty();
     let mut second = guests.iter().filter_map(|guest| guest.prefer.get(1));
     second.next().map(|node| node.span).filter(|_| !is_cluster)
 }
 
 /// Returns the warning that guests wait because there is no cluster.
-pub(super) fn of_cluster(context: &Context, guests: &[Guest]) -> Option<Diagnostic> {
+pub(super) fn of_cluster(context: &Context, guests: &[GuestSection]) -> Option<Diagnostic> {
     let span = without_cluster(context, guests)?;
     let told = "a guest of several nodes runs only in a cluster";
     let told = Diagnostic::warning(&codes::NO_CLUSTER, span, told);
@@ -94,7 +94,7 @@ fn section<'d>(
 pub(super) fn of_room(
     context: &Context,
     draft: &ParsedSections,
-    guest: &Guest,
+    guest: &GuestSection,
 ) -> Option<Diagnostic> {
     let memory = guest.memory.as_ref()?;
     let cpus = guest.cpus.as_ref().map_or(1, |cpus| cpus.value);
@@ -146,7 +146,7 @@ struct Unfenced<'d> {
 pub(super) fn of_fencing(
     context: &Context,
     draft: &ParsedSections,
-    is_external: impl Fn(&Guest) -> bool,
+    is_external: impl Fn(&GuestSection) -> bool,
 ) -> Vec<Diagnostic> {
     let mut stranded = Vec::new();
     let mut all: Vec<Unfenced<'_>> = Vec::new();
@@ -183,7 +183,7 @@ pub(super) fn of_fencing(
 
 /// Returns the warning that a guest with disks on external storage stays down if its node fails,
 /// because nothing powers the node off.
-fn of_external(guest: &Guest, nodes: &[&str], at: Span) -> Diagnostic {
+fn of_external(guest: &GuestSection, nodes: &[&str], at: Span) -> Diagnostic {
     let name = &guest.name.value;
     let told = format!(
         "guest '{name}' has a disk of a storage system, and no `fence` or watchdog stops node '{}'",

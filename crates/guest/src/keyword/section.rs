@@ -24,7 +24,7 @@ const STOP_MS_RANGE: RangeInclusive<u32> = 1_000..=24 * 3600 * 1000;
 
 /// Section `guest` as read so far.
 #[derive(Debug)]
-pub(super) struct Guest {
+pub(super) struct GuestSection {
     pub(super) name: Spanned<String>,
     pub(super) prefer: Vec<Spanned<String>>,
     pub(super) memory: Option<Spanned<u64>>,
@@ -60,7 +60,7 @@ pub(super) struct Others {
     pub(super) apart: Vec<Spanned<String>>,
 }
 
-impl Guest {
+impl GuestSection {
     /// Returns whether the section is a template.
     pub(super) fn is_template(&self) -> bool {
         self.plain.template.is_some()
@@ -74,7 +74,7 @@ impl Guest {
 
 #[derive(Debug, Default)]
 pub(super) struct ParsedSections {
-    pub(super) guests: Vec<Guest>,
+    pub(super) guests: Vec<GuestSection>,
     pub(super) nodes: Vec<NodeSection>,
 }
 
@@ -98,7 +98,7 @@ pub(super) fn begin(draft: &mut ParsedSections, head: &ConfigLine) -> Built {
         let told = format!("more than {SECTIONS_MAX} guest sections");
         return Err(Diagnostic::error(&codes::TOO_MANY, head.span, told));
     }
-    draft.guests.push(Guest {
+    draft.guests.push(GuestSection {
         name: Spanned {
             value: name.to_owned(),
             span: word.span,
@@ -131,7 +131,7 @@ pub(super) fn many<'d>(
     draft: &'d mut ParsedSections,
     args: &Args<'_>,
     keyword: &'static str,
-) -> Result<&'d mut Guest, Diagnostic> {
+) -> Result<&'d mut GuestSection, Diagnostic> {
     let span = args.line().span;
     let missing = || Diagnostic::error(&codes::MISSING, span, "no guest section has begun");
     let guest = draft.guests.last_mut().ok_or_else(missing)?;
@@ -144,7 +144,7 @@ pub(super) fn once<'d>(
     draft: &'d mut ParsedSections,
     args: &Args<'_>,
     keyword: &'static str,
-) -> Result<&'d mut Guest, Diagnostic> {
+) -> Result<&'d mut GuestSection, Diagnostic> {
     let guest = many(draft, args, keyword)?;
     match guest.given.iter().find(|(known, _)| *known == keyword) {
         Some((_, first)) if *first != args.line().span => {

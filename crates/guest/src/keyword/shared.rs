@@ -2,7 +2,7 @@
 //! checks whether their nodes have copies of their volumes.
 
 use super::codes;
-use super::section::Guest;
+use super::section::GuestSection;
 use crate::config::{Boot, Disk, mac_of, mac_words};
 use configuration::outside::Runs;
 use configuration::{
@@ -19,7 +19,7 @@ const VOLUME: &str = "volume";
 
 /// Returns duplicates: each further occurrence, with the guest and position of the first.
 fn repeated<'d, T: Eq + Hash + Copy>(
-    all: impl Iterator<Item = (&'d Guest, T, Span)>,
+    all: impl Iterator<Item = (&'d GuestSection, T, Span)>,
 ) -> Vec<(T, Span, &'d str, Span)> {
     let mut seen: HashMap<T, (&str, Span)> = HashMap::new();
     let mut found = Vec::new();
@@ -35,9 +35,9 @@ fn repeated<'d, T: Eq + Hash + Copy>(
 }
 
 /// Reports MAC addresses and IP addresses of two cards.
-pub(super) fn addresses<'d>(guests: &'d [Guest]) -> Vec<Diagnostic> {
+pub(super) fn addresses<'d>(guests: &'d [GuestSection]) -> Vec<Diagnostic> {
     let cards = || {
-        let of = |guest: &'d Guest| {
+        let of = |guest: &'d GuestSection| {
             let nics = guest.nics.iter().enumerate();
             nics.map(move |(at, nic)| (guest, at, nic))
         };
@@ -70,7 +70,7 @@ pub(super) fn addresses<'d>(guests: &'d [Guest]) -> Vec<Diagnostic> {
 }
 
 /// Reports cards with an address that nodes have by other sections.
-pub(super) fn of_nodes(exchange: &Exchange, guests: &[Guest]) -> Vec<Diagnostic> {
+pub(super) fn of_nodes(exchange: &Exchange, guests: &[GuestSection]) -> Vec<Diagnostic> {
     let nodes = exchange.addresses().iter().filter(|one| one.is_of_a_node);
     let nodes = nodes.map(|one| (one.address, one.owner.clone()));
     let services = exchange.exports_of_kind(Service::KIND);
@@ -95,7 +95,7 @@ pub(super) fn of_nodes(exchange: &Exchange, guests: &[Guest]) -> Vec<Diagnostic>
 }
 
 /// Reports volumes used by two guests, or twice by one guest.
-pub(super) fn volumes(guests: &[Guest]) -> Vec<Diagnostic> {
+pub(super) fn volumes(guests: &[GuestSection]) -> Vec<Diagnostic> {
     let mut seen: HashMap<&str, Vec<(&str, &Disk, Span)>> = HashMap::new();
     let mut found = Vec::new();
     for guest in guests {
@@ -130,7 +130,7 @@ pub(super) fn volumes(guests: &[Guest]) -> Vec<Diagnostic> {
 }
 
 /// Reports nodes of a guest without a copy of one of its volumes.
-pub(super) fn copies(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
+pub(super) fn copies(exchange: &Exchange, guest: &GuestSection) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for disk in &guest.disks {
         let located = located(exchange, &disk.value.volume);
@@ -160,7 +160,7 @@ pub(super) fn copies(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
 }
 
 /// Reports writable disks of a template, and read-only disks of another guest.
-pub(super) fn frozen(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
+pub(super) fn frozen(exchange: &Exchange, guest: &GuestSection) -> Vec<Diagnostic> {
     let name = &guest.name.value;
     let wrong = |disk: &&Spanned<Disk>| {
         let located = located(exchange, &disk.value.volume);
@@ -206,7 +206,7 @@ pub(super) fn external(exchange: &Exchange, volume: &str) -> Option<External> {
 pub(super) fn boot_files(
     context: &Context,
     stored: &VolumeFiles,
-    guest: &Guest,
+    guest: &GuestSection,
 ) -> Option<Diagnostic> {
     let boot = guest.boot.as_ref()?;
     let files = match &boot.value {
@@ -233,7 +233,7 @@ const WRITTEN: &str = "written volume";
 
 /// Exports references to the volumes of a guest. They must exist once all parts have finished, and
 /// nobody else may use those that the guest writes.
-pub(super) fn refer(exchange: &mut Exchange, guest: &Guest) {
+pub(super) fn refer(exchange: &mut Exchange, guest: &GuestSection) {
     for disk in &guest.disks {
         let user = VolumeUser {
             volume: disk.value.volume.clone(),
@@ -251,7 +251,7 @@ pub(super) fn refer(exchange: &mut Exchange, guest: &Guest) {
 }
 
 /// Reports bridges and files that a guest needs here and that this machine lacks.
-pub(super) fn not_here(context: &Context, guest: &Guest) -> Vec<Diagnostic> {
+pub(super) fn not_here(context: &Context, guest: &GuestSection) -> Vec<Diagnostic> {
     let options = &context.options;
     let mut prefers = guest.prefer.iter();
     let is_here =

@@ -2,13 +2,13 @@
 //! that can never be placed together.
 
 use super::codes;
-use super::section::{Guest, Others};
+use super::section::{GuestSection, Others};
 use configuration::is_name_of;
 use language::{Diagnostic, Spanned, suggest};
 use std::collections::HashMap;
 
 pub(super) struct GuestIndex<'d> {
-    guests: &'d [Guest],
+    guests: &'d [GuestSection],
     numbers: HashMap<&'d str, usize>,
 }
 
@@ -24,7 +24,7 @@ fn named(others: &Others) -> [KeywordGuests<'_>; 3] {
 }
 
 impl<'d> GuestIndex<'d> {
-    pub(super) fn new(guests: &'d [Guest]) -> GuestIndex<'d> {
+    pub(super) fn new(guests: &'d [GuestSection]) -> GuestIndex<'d> {
         let numbers = guests.iter().enumerate();
         let numbers = numbers.map(|(at, guest)| (&*guest.name.value, at));
         GuestIndex {
@@ -40,7 +40,7 @@ impl<'d> GuestIndex<'d> {
     }
 
     /// Reports names of unknown guests, or of the guest itself.
-    fn unknown(&self, guest: &Guest) -> Vec<Diagnostic> {
+    fn unknown(&self, guest: &GuestSection) -> Vec<Diagnostic> {
         let own = &*guest.name.value;
         let mut found = Vec::new();
         for (keyword, names) in named(&guest.others) {
@@ -153,8 +153,8 @@ impl<'d> GuestIndex<'d> {
 }
 
 /// Returns the reason if two guests have no common node in `prefer`, as text.
-fn apart_by_nodes(one: &Guest, two: &Guest) -> Option<&'static str> {
-    let says = |guest: &Guest| !guest.prefer.is_empty();
+fn apart_by_nodes(one: &GuestSection, two: &GuestSection) -> Option<&'static str> {
+    let says = |guest: &GuestSection| !guest.prefer.is_empty();
     let is_common = |node: &Spanned<String>| {
         let mut others = two.prefer.iter();
         others.any(|other| is_name_of(&other.value, &node.value))

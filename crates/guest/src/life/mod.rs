@@ -605,7 +605,7 @@ impl Life {
             return self.freeze(now);
         }
         if let Some(ending) = self.ending {
-            return self.while_ending(ending, (wish, status), now);
+            return self.while_ending(ending, wish, status, now);
         }
         if wish == DesiredState::Stand && status == QemuStatus::Running && self.freezing.is_none() {
             return self.freeze(now);
@@ -751,7 +751,8 @@ impl Life {
     fn while_ending(
         &mut self,
         ending: ProcessShutdown,
-        (wish, status): (DesiredState, QemuStatus),
+        wish: DesiredState,
+        status: QemuStatus,
         now: u64,
     ) -> Option<QemuOrder> {
         let is_paused = self.ending_paused.is_some();

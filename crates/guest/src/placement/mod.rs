@@ -27,7 +27,7 @@ pub struct Room {
 
 /// Guest as described by the configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Guest {
+pub struct GuestSpec {
     pub name: String,
     /// Memory and CPUs that the guest needs.
     pub takes: Room,
@@ -55,7 +55,7 @@ pub struct AvailableNode {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct View {
     /// Guests that should run, in any order, with unique names.
-    pub guests: Vec<Guest>,
+    pub guests: Vec<GuestSpec>,
     /// Available nodes, with unique names.
     pub nodes: Vec<AvailableNode>,
     /// Current node of each running guest.
@@ -198,8 +198,8 @@ pub(crate) fn place_with(
     view: &View,
     defect: InjectedDefect<PlacementDefect>,
 ) -> BTreeMap<String, PlacementResult> {
-    let mut order: Vec<&Guest> = view.guests.iter().collect();
-    let priority = |guest: &Guest| {
+    let mut order: Vec<&GuestSpec> = view.guests.iter().collect();
+    let priority = |guest: &GuestSpec| {
         if defect.is(&PlacementDefect::IgnoresPriority) {
             0
         } else {
@@ -257,9 +257,9 @@ pub(crate) fn place_with(
 ///
 /// # Errors
 /// Reason why the node is unsuitable.
-pub fn suits(view: &View, guest: &Guest, node: &str) -> Result<(), UnsuitableReason> {
+pub fn suits(view: &View, guest: &GuestSpec, node: &str) -> Result<(), UnsuitableReason> {
     let others = view.guests.iter().filter(|other| other.name != guest.name);
-    let place = |other: &Guest| {
+    let place = |other: &GuestSpec| {
         let place = view.arrives.get(&other.name);
         place.or_else(|| view.runs.get(&other.name)).cloned()
     };
@@ -267,7 +267,8 @@ pub fn suits(view: &View, guest: &Guest, node: &str) -> Result<(), UnsuitableRea
         view,
         defect: InjectedDefect::default(),
         // Guests that must share its node follow the guest, so they do not count.
-        placed: { others.filter(|other| !guest.is_tied_to(other)) }
+        placed: others
+            .filter(|other| !guest.is_tied_to(other))
             .filter_map(|other| Some((&*other.name, place(other)?)))
             .collect(),
         waiting: BTreeSet::new(),
@@ -276,9 +277,9 @@ pub fn suits(view: &View, guest: &Guest, node: &str) -> Result<(), UnsuitableRea
     node.map_or(Ok(()), |node| table.fits(guest, node, false))
 }
 
-impl Guest {
+impl GuestSpec {
     /// Returns whether both guests must run on the same node.
-    fn is_tied_to(&self, other: &Guest) -> bool {
+    fn is_tied_to(&self, other: &GuestSpec) -> bool {
         self.beside.contains(&other.name) || other.beside.contains(&self.name)
     }
 }
@@ -293,7 +294,7 @@ struct Table<'v> {
 
 impl<'v> Table<'v> {
     /// Records the decision about a guest.
-    fn put(&mut self, guest: &'v Guest, place: PlacementResult) -> PlacementResult {
+    fn put(&mut self, guest: &'v GuestSpec, place: PlacementResult) -> PlacementResult {
         self.waiting.remove(&*guest.name);
         if let PlacementResult::On(node) = &place {
             self.placed.insert(&guest.name, node.clone());
@@ -302,7 +303,7 @@ impl<'v> Table<'v> {
     }
 
     /// Returns the nodes on which a guest may run, the best first.
-    fn nodes(&self, guest: &Guest) -> Vec<&'v AvailableNode> {
+    fn nodes(&self, guest: &GuestSpec) -> Vec<&'v AvailableNode> {
         let takes =
             |node: &&AvailableNode| !node.is_drained || self.is(PlacementDefect::FillsDrained);
         let nodes = guest
@@ -314,7 +315,7 @@ impl<'v> Table<'v> {
 
     /// Returns the node on which a running guest stays, or the better one to which it returns.
     /// Running guests without a decision yet give way to a guest that stays.
-    fn stay(&self, guest: &Guest) -> Option<String> {
+    fn stay(&self, guest: &GuestSpec) -> Option<String> {
         let here = self.view.runs.get(&guest.name)?;
         let nodes = self.nodes(guest);
         let at = nodes.iter().position(|node| node.name == *here)?;
@@ -325,7 +326,7 @@ impl<'v> Table<'v> {
         better.or_else(stays).map(|node| node.name.clone())
     }
 
-    fn choose(&self, guest: &Guest) -> PlacementResult {
+    fn choose(&self, guest: &GuestSpec) -> PlacementResult {
         let nodes = self.nodes(guest);
         // A node on which no running guest has to give way is preferred.
         for spares in [true, false] {
@@ -354,7 +355,7 @@ impl<'v> Table<'v> {
     /// their place.
     fn fits(
         &self,
-        guest: &Guest,
+        guest: &GuestSpec,
         node: &AvailableNode,
         spares: bool,
     ) -> Result<(), UnsuitableReason> {
@@ -394,7 +395,7 @@ impl<'v> Table<'v> {
     }
 
     /// Returns the node of a running guest that has no decision yet and would have to give way.
-    fn spared(&self, other: &Guest, guest: &Guest) -> Option<&'v String> {
+    fn spared(&self, other: &GuestSpec, guest: &GuestSpec) -> Option<&'v String> {
         let is_waiting = self.waiting.contains(&*other.name) && other.name != guest.name;
         self.view.runs.get(&other.name).filter(|_| is_waiting)
     }
@@ -404,8 +405,8 @@ impl<'v> Table<'v> {
 mod tests {
     use super::*;
 
-    fn guest(name: &str, memory_mib: u64) -> Guest {
-        Guest {
+    fn guest(name: &str, memory_mib: u64) -> GuestSpec {
+        GuestSpec {
             name: name.to_owned(),
             takes: Room {
                 memory_bytes: memory_mib << 20,
@@ -419,7 +420,7 @@ mod tests {
         }
     }
 
-    fn view(guests: Vec<Guest>) -> View {
+    fn view(guests: Vec<GuestSpec>) -> View {
         let node = |(name, memory_mib): (&str, u64)| AvailableNode {
             name: name.to_owned(),
             room: Room {
@@ -429,7 +430,7 @@ mod tests {
             is_drained: false,
         };
         let runs = guests.iter().filter(|guest| guest.name != "new");
-        let on = |guest: &Guest| (guest.name.clone(), "alpha".to_owned());
+        let on = |guest: &GuestSpec| (guest.name.clone(), "alpha".to_owned());
         View {
             runs: runs.map(on).collect(),
             guests,

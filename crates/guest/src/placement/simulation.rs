@@ -1,7 +1,7 @@
 //! Simulates nodes that fail, return and are drained. `GUEST_SEED=n` replays one seed,
 //! `GUEST_SEEDS=n` runs that many.
 
-use super::{AvailableNode, Guest, PlacementDefect, PlacementResult, Room, View, place_with};
+use super::{AvailableNode, GuestSpec, PlacementDefect, PlacementResult, Room, View, place_with};
 use crate::defect::InjectedDefect;
 use lab::{Random, setting};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ struct PlacementSimulation {
     defect: Option<PlacementDefect>,
     /// All nodes, and whether they are there.
     nodes: Vec<(AvailableNode, bool)>,
-    guests: Vec<Guest>,
+    guests: Vec<GuestSpec>,
     runs: BTreeMap<String, String>,
 }
 
@@ -65,7 +65,7 @@ impl PlacementSimulation {
                     .collect::<BTreeSet<_>>()
             };
             let (beside, apart) = (other(10), other(20));
-            Guest {
+            GuestSpec {
                 name: named[at].clone(),
                 takes: room(&mut random, 8),
                 prefers: names(&mut random, &all, 1),
@@ -188,7 +188,7 @@ fn sound(view: &View, places: &BTreeMap<String, PlacementResult>) -> Result<(), 
 fn yields(
     view: &View,
     places: &BTreeMap<String, PlacementResult>,
-    guest: &Guest,
+    guest: &GuestSpec,
 ) -> Result<(), String> {
     let Some(PlacementResult::Down(why)) = places.get(&guest.name) else {
         return Ok(());
@@ -199,7 +199,7 @@ fn yields(
     // Those that it has to be apart from, or beside, are another reason.
     let is_free = guest.apart.is_empty() && guest.beside.is_empty();
     let names_it =
-        |other: &Guest| other.apart.contains(&guest.name) || other.beside.contains(&guest.name);
+        |other: &GuestSpec| other.apart.contains(&guest.name) || other.beside.contains(&guest.name);
     if !is_free || view.guests.iter().any(names_it) {
         return Ok(());
     }
@@ -238,12 +238,12 @@ fn stable(view: &View, places: &BTreeMap<String, PlacementResult>) -> Result<(),
         }
         // It gave way to somebody that is there now and was not, and comes before it; or that keeps
         // it away by `apart` or `beside`.
-        let is_new = |other: &&Guest| {
+        let is_new = |other: &&GuestSpec| {
             let is_there = on.get(&other.name) == Some(before);
             let comes_first = other.priority > guest.priority;
             is_there && view.runs.get(&other.name) != Some(before) && comes_first
         };
-        let ties = |other: &Guest| {
+        let ties = |other: &GuestSpec| {
             [&other.apart, &other.beside]
                 .iter()
                 .any(|some| some.contains(&guest.name))

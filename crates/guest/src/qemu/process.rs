@@ -88,7 +88,8 @@ impl QemuProcess {
     pub fn start(
         program: &Path,
         arguments: Vec<OsString>,
-        (home, lock): (&GuestDirectory, &OwnedFd),
+        home: &GuestDirectory,
+        lock: &OwnedFd,
         kept: &[OwnedFd],
         rights: ProcessRights,
     ) -> io::Result<QemuProcess> {
@@ -492,14 +493,7 @@ mod tests {
             file_bytes_max: Some(1 << 20),
             ..ProcessRights::default()
         };
-        QemuProcess::start(
-            Path::new("/bin/sleep"),
-            arguments,
-            (home, &lock),
-            &[],
-            rights,
-        )
-        .unwrap()
+        QemuProcess::start(Path::new("/bin/sleep"), arguments, home, &lock, &[], rights).unwrap()
     }
 
     #[test]
@@ -519,7 +513,8 @@ mod tests {
             QemuProcess::start(
                 Path::new("/bin/sleep"),
                 arguments,
-                (&home, &lock),
+                &home,
+                &lock,
                 &[],
                 rights,
             )
@@ -584,20 +579,13 @@ mod tests {
         };
         let perl = Path::new("/usr/bin/perl");
         let started =
-            QemuProcess::start(perl, sleep(), (&home, &lock), &[], ProcessRights::default())
-                .unwrap();
+            QemuProcess::start(perl, sleep(), &home, &lock, &[], ProcessRights::default()).unwrap();
         drop(lock);
         // Another process has the same argument, but another lock.
         let other = GuestDirectory::new(scratch.path(), "other");
         let lock = lock_of(&other);
-        let liar = QemuProcess::start(
-            perl,
-            sleep(),
-            (&other, &lock),
-            &[],
-            ProcessRights::default(),
-        )
-        .unwrap();
+        let liar = QemuProcess::start(perl, sleep(), &other, &lock, &[], ProcessRights::default())
+            .unwrap();
         for file in [home.path().join(LOCK), home.process()] {
             std::fs::write(file, "").unwrap();
         }
@@ -618,7 +606,8 @@ mod tests {
         let started = QemuProcess::start(
             Path::new("/usr/bin/perl"),
             vec!["-e".into(), vsock.into()],
-            (&home, &lock),
+            &home,
+            &lock,
             &[],
             ProcessRights::default(),
         )
@@ -684,7 +673,8 @@ mod tests {
         let error = QemuProcess::start(
             program,
             Vec::new(),
-            (&home, &lock),
+            &home,
+            &lock,
             &[],
             ProcessRights::default(),
         )

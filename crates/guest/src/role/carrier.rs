@@ -237,7 +237,7 @@ fn listen(known: &SharedTrust, sender: &SyncSender<IncomingConnection>, wake: &A
                 .name("guest/line".to_owned())
                 .spawn(move || {
                     // Failed connections of strangers and closed connections are not reported.
-                    let _ = receive((socket, place), &known, &sender, &wake);
+                    let _ = receive(socket, place, &known, &sender, &wake);
                 });
         }
     }
@@ -267,7 +267,8 @@ fn bind(known: &SharedTrust) -> Result<TcpListener, String> {
 
 /// Handles an incoming connection of another node until it ends.
 fn receive(
-    (socket, mut place): (TcpStream, ConnectionSlot),
+    socket: TcpStream,
+    mut place: ConnectionSlot,
     known: &SharedTrust,
     sender: &SyncSender<IncomingConnection>,
     wake: &OwnedFd,

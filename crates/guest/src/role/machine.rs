@@ -475,7 +475,7 @@ impl GuestMachine {
             let Some(order) = self.life.next(wish, now) else {
                 break;
             };
-            self.execute_order(order, wish, (guest, place), now);
+            self.execute_order(order, wish, guest, place, now);
         }
         let shown = match self.life.shown(now) {
             GuestStatus::Paused(PauseReason::Wished) if self.holds() => {
@@ -511,7 +511,8 @@ impl GuestMachine {
         &mut self,
         order: QemuOrder,
         wish: DesiredState,
-        (guest, place): (Option<&Guest>, &RoleEnvironment),
+        guest: Option<&Guest>,
+        place: &RoleEnvironment,
         now: u64,
     ) {
         match order {
@@ -678,7 +679,7 @@ impl GuestMachine {
         };
         kept.extend(sockets.into_descriptors());
         let started =
-            QemuProcess::start(&place.program, arguments, (&self.home, lock), &kept, rights);
+            QemuProcess::start(&place.program, arguments, &self.home, lock, &kept, rights);
         started.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => StartError::NoProgram {
                 program: place.program.display().to_string(),

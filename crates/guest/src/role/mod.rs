@@ -625,7 +625,10 @@ impl GuestRole {
     pub fn known(&self, name: &str) -> GuestConfiguration {
         let machine = self.machines.get(name).filter(|one| one.life.is_there());
         GuestConfiguration {
-            served: { self.guests.guests.get(name) }
+            served: self
+                .guests
+                .guests
+                .get(name)
                 .or_else(|| self.guests.templates.get(name))
                 .cloned(),
             started_as: machine.and_then(|one| one.started_as.clone()),

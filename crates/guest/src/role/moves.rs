@@ -713,7 +713,10 @@ impl GuestRole {
             return false;
         };
         let here = target::TargetResources {
-            has_lease: { self.decided.get(name) }.is_some_and(|one| one.epoch.is_some()),
+            has_lease: self
+                .decided
+                .get(name)
+                .is_some_and(|one| one.epoch.is_some()),
             has_volumes: self.has_volumes(name, machine),
         };
         let me = &self.guests.me;

@@ -163,10 +163,10 @@ impl GuestRole {
     ) {
         match what {
             RemoteCommand::Console { name, who } => {
-                return self.serve_console(name, (who, from), give);
+                return self.serve_console(name, &of_node(who, from), give);
             }
             RemoteCommand::Display { name, who, what } => {
-                return self.serve_display((name, *what), (who, from), give);
+                return self.serve_display(name, *what, &of_node(who, from), give);
             }
             _ => {}
         }
@@ -323,7 +323,7 @@ impl GuestRole {
                         drop(taken);
                     }
                     OperatorConnection::Spice(name, who) => {
-                        displays.pass((&name, &who), operator, &guest)
+                        displays.pass(&name, &who, operator, &guest)
                     }
                 }
                 counted.fetch_sub(1, Ordering::Relaxed);
@@ -337,26 +337,25 @@ impl GuestRole {
     /// Connects an operator of another node with the display of a guest, in a separate thread.
     fn serve_display(
         &self,
-        (name, what): (&str, Option<Opens>),
-        operator: (&str, &str),
+        name: &str,
+        what: Option<Opens>,
+        who: &str,
         give: &SyncSender<UnixStream>,
     ) {
         let refused = match what.or_else(|| self.screen(name)) {
             Some(Opens::Spice) => refused,
             _ => refused_display,
         };
-        let who = of_node(operator);
         serve_operator(give, refused, |operator| {
-            let (display, begins) = self.display(name, what, &who)?;
+            let (display, begins) = self.display(name, what, who)?;
             self.connect(operator, display, begins)
         });
     }
 
     /// Connects an operator of another node with the terminal of a guest, in a separate thread.
-    fn serve_console(&self, name: &str, operator: (&str, &str), give: &SyncSender<UnixStream>) {
-        let who = of_node(operator);
+    fn serve_console(&self, name: &str, who: &str, give: &SyncSender<UnixStream>) {
         serve_operator(give, refused, |operator| {
-            let (terminal, taken) = self.terminal(name, &who)?;
+            let (terminal, taken) = self.terminal(name, who)?;
             self.connect(operator, terminal, OperatorConnection::Has(taken))
         });
     }
@@ -384,7 +383,7 @@ fn other_display(name: &str, has: Opens) -> String {
 }
 
 /// Returns the name of a user at another node.
-fn of_node((who, from): (&str, &str)) -> String {
+fn of_node(who: &str, from: &str) -> String {
     match who {
         "" => format!("an operator of node {from}"),
         who => format!("{who} of node {from}"),

@@ -175,14 +175,14 @@ fn trusted(network: u8) -> [[TrustedNodes; 2]; 2] {
             Some(NODES[at].to_owned())
         };
         let me = NODES[index].to_owned();
-        let tls = (Arc::new(client), Arc::new(server));
-        TrustedNodes::new(me, places, tls, Arc::new(node_of))
+        let (client, server) = (Arc::new(client), Arc::new(server));
+        TrustedNodes::new(me, places, client, server, Arc::new(node_of))
     };
     [[of(0), of(1)], [of(0), of(1)]]
 }
 
 #[derive(Default)]
-struct Lease {
+struct ClusterLease {
     holder: Option<usize>,
     epoch: u64,
     number: u64,
@@ -195,7 +195,7 @@ struct MigrationFixture {
     roles: Vec<GuestRole>,
     /// None: the role has begun, and has said nothing yet.
     wants: [Option<BTreeMap<String, u32>>; 2],
-    leases: BTreeMap<String, Lease>,
+    leases: BTreeMap<String, ClusterLease>,
     payloads: [Vec<u8>; 2],
     bandwidth: u64,
     /// The role that does nothing at the moment.

@@ -565,7 +565,9 @@ fn draft(domain: &XenDomain, name: &str, targets: &[TargetDisk], system: &System
             .map(|(index, target)| (volume(index), target.size))
             .collect(),
         bus: if is_virtio { Bus::Virtio } else { Bus::Ide },
-        nics: { domain.vifs.iter() }
+        nics: domain
+            .vifs
+            .iter()
             .map(|vif| NetworkCard {
                 bridge: vif.bridge.clone(),
                 mac: vif.mac,

@@ -138,7 +138,7 @@ impl Loader {
         let missing = match self.context.outside.read_secret(path, FILE_BYTES_MAX) {
             Ok(bytes) => {
                 let beside = RelatedFiles::default();
-                self.certificate_file((name, path, &bytes), &beside, span)?;
+                self.certificate_file(name, path, &bytes, &beside, span)?;
                 return Ok(vec![name.into()]);
             }
             Err(error) => error,
@@ -155,7 +155,7 @@ impl Loader {
             }
             match self.context.outside.read_secret(&one, FILE_BYTES_MAX) {
                 Ok(bytes) => {
-                    self.certificate_file((&name, &one, &bytes), &RelatedFiles::default(), span)?;
+                    self.certificate_file(&name, &one, &bytes, &RelatedFiles::default(), span)?;
                     names.push(name);
                 }
                 Err(error) if is_missing(error) => {}
@@ -182,7 +182,9 @@ impl Loader {
     /// Loads a file and its related files into the store.
     pub(crate) fn certificate_file(
         &mut self,
-        (name, path, bytes): (&str, &Path, &Secret),
+        name: &str,
+        path: &Path,
+        bytes: &Secret,
         beside: &RelatedFiles,
         span: Span,
     ) -> Result<(), Diagnostic> {
@@ -195,7 +197,7 @@ impl Loader {
             return Err(failed(CertError::NoCertificate, path));
         }
         if parts.key.is_none() || beside.key.is_some() {
-            self.key_beside(&mut parts, (name, path), beside, span)?;
+            self.key_beside(&mut parts, name, path, beside, span)?;
         }
         self.complete_chain(&mut parts, span);
         let issuer = self.file_beside(path, beside.issuer.as_ref(), ".issuer", span)?;
@@ -232,7 +234,8 @@ impl Loader {
     fn key_beside(
         &mut self,
         parts: &mut Parts,
-        (name, path): (&str, &Path),
+        name: &str,
+        path: &Path,
         beside: &RelatedFiles,
         span: Span,
     ) -> Result<(), Diagnostic> {
@@ -454,7 +457,7 @@ impl Loader {
         for (index, line) in text.split_inclusive(|b| *b == b'\n').enumerate() {
             list.lines = index as u32 + 1;
             let end = at + line.len();
-            if let Err(diagnostic) = self.list_line((file, text), at..end, &mut list) {
+            if let Err(diagnostic) = self.list_line(file, text, at..end, &mut list) {
                 self.report(diagnostic.with_label(named, "the list is named here"));
             }
             at = end;
@@ -464,7 +467,8 @@ impl Loader {
 
     fn list_line(
         &mut self,
-        (file, text): (FileId, &[u8]),
+        file: FileId,
+        text: &[u8],
         line: std::ops::Range<usize>,
         list: &mut List,
     ) -> Result<(), Diagnostic> {

@@ -63,14 +63,14 @@ impl CrtStore {
 
 /// Words of a `load` line.
 #[derive(Default)]
-struct Load<'l> {
+struct LoadLine<'l> {
     crt: Option<&'l ConfigWord>,
     alias: Option<&'l ConfigWord>,
     related: RelatedFiles,
 }
 
 fn load(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let mut said = Load::default();
+    let mut said = LoadLine::default();
     while let Some(option) = args.next() {
         let text = option.text();
         if NOT_BUILT.contains(&&*text) {
@@ -119,7 +119,7 @@ fn missing_file_error(span: Span) -> Diagnostic {
         .help("write `load crt FILE [alias NAME] [key FILE]`")
 }
 
-fn load_one(loader: &mut Loader, crt: &ConfigWord, said: &Load<'_>) -> Built {
+fn load_one(loader: &mut Loader, crt: &ConfigWord, said: &LoadLine<'_>) -> Built {
     let name = said.alias.unwrap_or(crt).text();
     let stored = loader.tls.store.stored(&name);
     if loader.config.certificates.has_certificate(&stored) {
@@ -134,7 +134,7 @@ fn load_one(loader: &mut Loader, crt: &ConfigWord, said: &Load<'_>) -> Built {
     let bytes = loader.context.outside.read_secret(&path, FILE_BYTES_MAX);
     let bytes =
         bytes.map_err(|error| crate::family::certificates::unreadable(crt.span, &named, error))?;
-    loader.certificate_file((&stored, &path, &bytes), &said.related, crt.span)
+    loader.certificate_file(&stored, &path, &bytes, &said.related, crt.span)
 }
 
 /// Keyword rows of this family, for the registry.

@@ -9,7 +9,7 @@ use crate::family::Loader;
 use language::Diagnostic;
 use language::value::TimeUnit;
 use model::codes;
-use model::config::{BindOwner, CloseSpread, Watch};
+use model::config::{BindOwner, CloseSpread, WatchSettings};
 use model::rules::draft::{DefaultPath, Section};
 use std::path::PathBuf;
 
@@ -342,7 +342,7 @@ fn watch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                 ),
         );
     }
-    let wish = Watch {
+    let wish = WatchSettings {
         configuration,
         delay_ms,
     };
@@ -487,12 +487,12 @@ pub static LINES: &[LineRow] = rows! {
 #[cfg(test)]
 mod tests {
     use crate::testing::load_text;
-    use model::config::Watch;
+    use model::config::WatchSettings;
 
     #[test]
     fn watch_says_what_and_how_long_it_is_to_be_left_alone() {
         let wish = |configuration, delay_ms| {
-            Some(Watch {
+            Some(WatchSettings {
                 configuration,
                 delay_ms,
             })

@@ -428,10 +428,10 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress,
 }
 
 /// Ranges of line numbers, and the number of lines after which they repeat.
-type Sample = (Vec<(u32, u32)>, u32);
+type LogSampleRanges = (Vec<(u32, u32)>, u32);
 
 /// Parses a sample such as `1,3-5:10`: of every ten lines the first, and the third to the fifth.
-fn sample(args: &mut Args<'_>) -> Result<Sample, Diagnostic> {
+fn sample(args: &mut Args<'_>) -> Result<LogSampleRanges, Diagnostic> {
     let word = args.required("<ranges>:<size>")?;
     let wrong = |label: &str| {
         Diagnostic::error(

@@ -9,7 +9,7 @@ use tls::Listed;
 use tls::suites::{self, Translation};
 use tls::{groups, schemes};
 
-type Made<T> = Result<Listed<T>, Diagnostic>;
+type ParsedList<T> = Result<Listed<T>, Diagnostic>;
 
 /// Properties of a kind of list.
 struct TlsListKind<T> {
@@ -80,7 +80,7 @@ fn list_or_error<T>(
     word: &ConfigWord,
     made: Translation<T>,
     kind: &TlsListKind<T>,
-) -> Made<T> {
+) -> ParsedList<T> {
     let text = word.text();
     if made.supported.is_empty() || (!kind.passes_unknown && !made.unknown.is_empty()) {
         let message = format!("unable to set {} to '{text}'", kind.what);
@@ -134,11 +134,11 @@ fn first_names<T: AsRef<str>>(names: &[T]) -> String {
     }
 }
 
-pub(crate) fn ciphers(args: &mut Args<'_>, word: &ConfigWord) -> Made<CipherSuite> {
+pub(crate) fn ciphers(args: &mut Args<'_>, word: &ConfigWord) -> ParsedList<CipherSuite> {
     list_or_error(args, word, suites::ciphers(&word.text()), &CIPHERS)
 }
 
-pub(crate) fn ciphersuites(args: &mut Args<'_>, word: &ConfigWord) -> Made<CipherSuite> {
+pub(crate) fn ciphersuites(args: &mut Args<'_>, word: &ConfigWord) -> ParsedList<CipherSuite> {
     let made = suites::ciphersuites(&word.text());
     list_or_error(args, word, made, &CIPHERSUITES)
 }
@@ -163,13 +163,13 @@ fn plain<T: Copy + PartialEq>(
     made
 }
 
-pub(crate) fn curves(args: &mut Args<'_>, word: &ConfigWord) -> Made<NamedGroup> {
+pub(crate) fn curves(args: &mut Args<'_>, word: &ConfigWord) -> ParsedList<NamedGroup> {
     let made = plain(&word.text(), groups::by_name);
     list_or_error(args, word, made, &CURVES)
 }
 
 /// Translates `ecdhe`, a single curve.
-pub(crate) fn ecdhe(args: &mut Args<'_>, word: &ConfigWord) -> Made<NamedGroup> {
+pub(crate) fn ecdhe(args: &mut Args<'_>, word: &ConfigWord) -> ParsedList<NamedGroup> {
     let mut made = Translation::new();
     match groups::by_name(&word.text()) {
         Some(Some(group)) => made.supported.push(group),
@@ -179,7 +179,7 @@ pub(crate) fn ecdhe(args: &mut Args<'_>, word: &ConfigWord) -> Made<NamedGroup> 
     list_or_error(args, word, made, &CURVE)
 }
 
-pub(crate) fn sigalgs(args: &mut Args<'_>, word: &ConfigWord) -> Made<SignatureScheme> {
+pub(crate) fn sigalgs(args: &mut Args<'_>, word: &ConfigWord) -> ParsedList<SignatureScheme> {
     let made = plain(&word.text(), schemes::by_name);
     list_or_error(args, word, made, &ALGORITHMS)
 }

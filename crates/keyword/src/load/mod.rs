@@ -32,7 +32,7 @@ use language::render::{self, HaproxyForm};
 use language::source::Text;
 use language::{ConfigLine, Diagnostic, Diagnostics, Environment, Severity, SourceMap};
 use model::codes;
-use model::config::{BindAddress, Config, RuleTexts, ServerAddress, Service, Watch};
+use model::config::{BindAddress, Config, RuleTexts, ServerAddress, Service, WatchSettings};
 use model::rules::draft::{DefaultPath, Section};
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -108,7 +108,7 @@ const OWN_WARNINGS: &[&str] = &[
 /// Files that are watched for changes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Watched {
-    pub setting: Option<Watch>,
+    pub setting: Option<WatchSettings>,
     /// State files of an earlier process: their change is no change of the configuration.
     pub states: BTreeSet<PathBuf>,
 }

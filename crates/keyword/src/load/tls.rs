@@ -13,12 +13,12 @@ use tls::acceptor::{Acceptor, AcceptorError};
 use tls::resume::resumption;
 use tls::store::{ConfigLocation, Dependent};
 
-type Made = Option<Arc<Acceptor>>;
+type BuiltAcceptor = Option<Arc<Acceptor>>;
 
 impl Loader {
     /// Builds the TLS acceptors of listeners with `ssl`. Listeners of one line share one.
     pub(super) fn finish_tls(&mut self) {
-        let mut made: HashMap<*const BindTls, Made> = HashMap::new();
+        let mut made: HashMap<*const BindTls, BuiltAcceptor> = HashMap::new();
         for at in 0..self.config.proxies.len() {
             let proxy = &mut self.config.proxies[at];
             if !proxy.kind.is_frontend() || proxy.disabled {
@@ -33,7 +33,7 @@ impl Loader {
                 };
                 let known = made.entry(Arc::as_ptr(&words));
                 bind.tls = known
-                    .or_insert_with(|| self.finish_bind((&name, refused), bind, &words))
+                    .or_insert_with(|| self.finish_bind(&name, refused, bind, &words))
                     .clone();
             }
             self.config.proxies[at].binds = binds;
@@ -49,7 +49,7 @@ impl Loader {
             let mut binds = std::mem::take(&mut section.binds);
             for bind in &mut binds {
                 if let Some(words) = bind.tls_words.clone() {
-                    bind.tls = self.finish_bind((&owner, false), bind, &words);
+                    bind.tls = self.finish_bind(&owner, false, bind, &words);
                 }
             }
             self.config.log_forwards[at].binds = binds;
@@ -62,7 +62,7 @@ impl Loader {
             };
             let owner = format!("Peers '{}'", peers.name);
             let bind = Bind::new(peers.span, address);
-            self.config.peers[at].tls = self.finish_bind((&owner, false), &bind, &words);
+            self.config.peers[at].tls = self.finish_bind(&owner, false, &bind, &words);
         }
     }
 
@@ -70,10 +70,11 @@ impl Loader {
     /// `refused`: a line of the section was refused, so that settings may be missing.
     fn finish_bind(
         &mut self,
-        (proxy, refused): (&str, bool),
+        proxy: &str,
+        refused: bool,
         bind: &Bind,
         words: &Arc<BindTls>,
-    ) -> Made {
+    ) -> BuiltAcceptor {
         if !words.ssl {
             if !words.sources.is_empty() {
                 let told = format!(

@@ -44,10 +44,12 @@ pub(super) fn corrected(texts: &[String], vocabulary: &Vocabulary<'_>) -> Option
         if is_name || text.len() > WORD_BYTES_MAX && !text.contains('(') {
             continue;
         }
-        let right = match text.contains('(') {
-            true => with_functions(text, vocabulary),
-            false if is_condition && !is_sample => None,
-            false => word(text, at, vocabulary),
+        let right = if text.contains('(') {
+            with_functions(text, vocabulary)
+        } else if is_condition && !is_sample {
+            None
+        } else {
+            word(text, at, vocabulary)
         };
         if let Some(right) = right {
             all.get_or_insert_with(|| texts.to_vec())[at] = right;

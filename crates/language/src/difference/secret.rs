@@ -329,7 +329,7 @@ fn visible_parts_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<V
         all.push(if is_secret {
             Visibility::Covered
         } else {
-            visible_part(text, (first, in_condition), before, vocabulary)
+            visible_part(text, first, in_condition, before, vocabulary)
         });
         secrets = secrets.saturating_sub(1);
         // If a secret word itself looks like the name of a secret, it has no effect; a credential
@@ -352,7 +352,7 @@ fn visible_parts_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<V
                 && !first.contains('-')
                 && !in_condition;
             program = is_program.then(|| !OF_ONE_WORD.contains(&text.as_str()));
-            let following = named(text, (first, at), before, vocabulary);
+            let following = named(text, first, at, before, vocabulary);
             secrets = if following > 0 && in_condition {
                 usize::MAX
             } else {
@@ -377,7 +377,8 @@ fn is_expected_header(before: &[String]) -> bool {
 /// The visible part of a word that is not secret as a whole.
 fn visible_part(
     text: &str,
-    (first, in_condition): (&str, bool),
+    first: &str,
+    in_condition: bool,
     before: Option<&String>,
     vocabulary: &Vocabulary<'_>,
 ) -> Visibility {
@@ -464,7 +465,8 @@ fn part(text: &str, first: &str, before: Option<&String>, uses: &SecretUses) -> 
 /// Returns the number of secret words after this one.
 fn named(
     text: &str,
-    (first, at): (&str, usize),
+    first: &str,
+    at: usize,
     before: Option<&String>,
     vocabulary: &Vocabulary<'_>,
 ) -> usize {

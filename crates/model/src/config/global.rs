@@ -105,7 +105,7 @@ impl SeverityOutput {
 
 /// `watch`: files are reloaded when they change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Watch {
+pub struct WatchSettings {
     /// Also watches the files of the configuration.
     pub configuration: bool,
     /// Time for which a file must be unchanged, milliseconds.
@@ -270,7 +270,7 @@ pub struct Global {
     /// `noreuseport`: no other process can listen on an address of this one.
     pub exclusive_ports: bool,
     pub hard_stop_after_ms: Option<u32>,
-    pub watch: Option<Watch>,
+    pub watch: Option<WatchSettings>,
     pub grace_ms: Option<u32>,
     pub close_spread: Option<CloseSpread>,
     /// `spread-checks`, percent.

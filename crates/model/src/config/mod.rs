@@ -31,7 +31,7 @@ pub use fcgi::{FcgiApp, PassHeader, SetParam};
 pub use forward::{Forwarded, HeaderCases, HeaderNames, KeepAlive, ParameterSource};
 pub use global::{
     CloseSpread, Global, LogTarget, LogTargetAddress, SeverityOutput, StatsLevel, StatsSocket,
-    Tune, VariablesMax, Watch, host_name,
+    Tune, VariablesMax, WatchSettings, host_name,
 };
 pub use log_forward::{ForwardedHost, LOG_CONNECTIONS_DEFAULT, LogForward, LogServers};
 pub use log_profile::{LogProfile, LogStep, ProfileReference};

@@ -104,9 +104,10 @@ pub fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> Outdated
                     moved.push(Arc::clone(&server.state));
                 }
                 if server.options.check && (is_moved || is_checked_elsewhere(server, described)) {
-                    let health = match !is_moved && found_down.has(proxy, server) {
-                        true => HealthState::Down,
-                        false => HealthState::Up,
+                    let health = if !is_moved && found_down.has(proxy, server) {
+                        HealthState::Down
+                    } else {
+                        HealthState::Up
                     };
                     checked_elsewhere.push((Arc::clone(&server.state), health));
                 }

@@ -332,7 +332,9 @@ impl RequestRecord {
                 server_queue: route.server_queue,
                 backend_queue: route.backend_queue,
             },
-            balance: { stream.backend() }.map_or("", |backend| backend.balance.name()),
+            balance: stream
+                .backend()
+                .map_or("", |backend| backend.balance.name()),
             backend_by: backend_by(stream, &mut place),
             owner: owner.map_or(RuleLocation::UNKNOWN, place),
         }

@@ -210,7 +210,8 @@ fn lines(stream: &ProxyStream, level: u8, step: StreamLogStep, message: &mut Vec
         Some(frontend),
         &frontend.logs,
         level,
-        (message, &structured),
+        message,
+        &structured,
         Some((stream, step)),
     );
     frontend
@@ -296,7 +297,8 @@ pub fn connection_failed(session: &Rc<Session>, why: &str, carried_nothing: bool
         Some(frontend),
         &frontend.logs,
         level as u8,
-        (&message, b""),
+        &message,
+        b"",
         stream
             .as_deref()
             .map(|stream| (stream, StreamLogStep::Error)),
@@ -322,7 +324,8 @@ pub fn notice(config: &Config, proxy: &Proxy, level: Level, text: &str) {
         Some(proxy),
         &proxy.logs,
         level as u8,
-        (text.as_bytes(), b""),
+        text.as_bytes(),
+        b"",
         None,
     );
 }
@@ -335,7 +338,8 @@ pub fn application_error(stream: &ProxyStream, targets: &[LogTarget], line: &[u8
         stream.backend(),
         targets,
         level,
-        (line, b""),
+        line,
+        b"",
         None,
     );
 }
@@ -347,7 +351,8 @@ pub fn process_notice(config: &Config, level: Level, text: &str) {
         None,
         &config.global.logs,
         level as u8,
-        (text.as_bytes(), b""),
+        text.as_bytes(),
+        b"",
         None,
     );
 }
@@ -359,7 +364,8 @@ fn deliver(
     proxy: Option<&Proxy>,
     targets: &[LogTarget],
     level: u8,
-    (message, structured): (&[u8], &[u8]),
+    message: &[u8],
+    structured: &[u8],
     of: Option<(&ProxyStream, StreamLogStep)>,
 ) {
     let head = LogHeader::of(config, proxy, structured);

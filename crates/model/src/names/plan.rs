@@ -292,18 +292,21 @@ impl ResolutionSchedule {
     pub fn answered(
         &mut self,
         key: &Key,
-        from: (u32, usize),
-        (outcome, events): (&QueryOutcome, Events),
+        round_number: u32,
+        server: usize,
+        outcome: &QueryOutcome,
+        events: Events,
         now_ms: u64,
     ) -> (Option<Due>, bool) {
         let Some(section) = self.section(key) else {
             return (None, false);
         };
-        self.count(&section, from.1, outcome, events);
+        self.count(&section, server, outcome, events);
         let Some(entry) = self.entries.get_mut(key) else {
             return (None, false);
         };
-        let (ask, ended) = entry.resolution.answered(&section, from, outcome, now_ms);
+        let resolution = &mut entry.resolution;
+        let (ask, ended) = resolution.answered(&section, round_number, server, outcome, now_ms);
         if ended || ask.is_some() {
             self.put(key, ended, now_ms);
         }

@@ -186,7 +186,8 @@ impl Resolution {
     pub fn answered(
         &mut self,
         section: &Resolvers,
-        (round_number, server): (u32, usize),
+        round_number: u32,
+        server: usize,
         outcome: &QueryOutcome,
         now_ms: u64,
     ) -> (Option<NameserverQuery>, bool) {
@@ -358,12 +359,12 @@ mod tests {
         assert_eq!(ask.question.kind, DnsRecordType::Aaaa);
         let bad = answer(Said::NoSuchName, &[]);
         assert_eq!(
-            one.answered(&section, (ask.round, 0), &bad, 10),
+            one.answered(&section, ask.round, 0, &bad, 10),
             (None, false)
         );
         let good = answer(Said::Fine, &["::1"]);
         assert_eq!(
-            one.answered(&section, (ask.round, 1), &good, 20),
+            one.answered(&section, ask.round, 1, &good, 20),
             (None, true)
         );
         assert_eq!((one.status, one.answered_by), (ResolutionStatus::Valid, 1));
@@ -379,16 +380,16 @@ mod tests {
         for bad in [answer(Said::NoSuchName, &[]), answer(Said::Fine, &[])] {
             let mut one = resolution(V6);
             let ask = one.poll(&section, 0).0.unwrap();
-            let (next, ended) = one.answered(&section, (ask.round, 0), &bad, 1);
+            let (next, ended) = one.answered(&section, ask.round, 0, &bad, 1);
             let next = next.expect("the other kind");
             assert_eq!((next.question.kind, ended), (DnsRecordType::A, false));
             // A late response to the first round is ignored.
             let late = answer(Said::Fine, &["::1"]);
             assert_eq!(
-                one.answered(&section, (ask.round, 0), &late, 2),
+                one.answered(&section, ask.round, 0, &late, 2),
                 (None, false)
             );
-            let (none, ended) = one.answered(&section, (next.round, 0), &bad, 3);
+            let (none, ended) = one.answered(&section, next.round, 0, &bad, 3);
             assert_eq!((none, ended), (None, true));
             assert!(
                 one.status != ResolutionStatus::Valid && one.status != ResolutionStatus::Unknown
@@ -420,7 +421,7 @@ mod tests {
         let mut at = |outcome: &QueryOutcome, now| {
             let mut ask = one.poll(&section, now).0;
             while let Some(asked) = ask {
-                ask = one.answered(&section, (asked.round, 0), outcome, now).0;
+                ask = one.answered(&section, asked.round, 0, outcome, now).0;
             }
             (one.status, addresses(&one))
         };
@@ -439,7 +440,7 @@ mod tests {
         let mut one = resolution(RecordKind::Addresses(AddressFamily::V4));
         let mut at = |ips: &[&str], now| {
             let ask = one.poll(&section, now).0.unwrap();
-            one.answered(&section, (ask.round, 0), &answer(Said::Fine, ips), now);
+            one.answered(&section, ask.round, 0, &answer(Said::Fine, ips), now);
             addresses(&one)
         };
         assert_eq!(at(&["192.0.2.1", "192.0.2.2"], 0).len(), 2);

@@ -137,8 +137,8 @@ fn note(
     let entries = file
         .pairs()
         .map(|(_, key, value)| (key.into(), Some(value.into())));
-    let name = (Some(file.name.clone()), true);
-    let list = loader.config.lists.add(name, used_by, entries);
+    let name = Some(file.name.clone());
+    let list = loader.config.lists.add(name, true, used_by, entries);
     let how = How {
         method,
         ignore_case: false,

@@ -109,7 +109,7 @@ impl Patterned {
             let of_file =
                 |place: &PatternOrigin| matches!(place, PatternOrigin::Line(at, _) if *at == n);
             let entries = self.collected.texts(of_file);
-            noted.push(lists.add((Some(name), false), used_by, entries));
+            noted.push(lists.add(Some(name), false, used_by, entries));
         }
         let text = first.text();
         let name = text.split(['(', ',']).next().unwrap_or_default();
@@ -117,7 +117,7 @@ impl Patterned {
         let words = self
             .collected
             .texts(|place| matches!(place, PatternOrigin::Word(_)));
-        let of_line = lists.add((None, false), used_by, words);
+        let of_line = lists.add(None, false, used_by, words);
         lists.set_expression(of_line, &text);
         noted.push(of_line);
         noted

@@ -276,7 +276,8 @@ impl Lists {
     /// Registers a list. A file that is already registered is the same list.
     pub fn add(
         &self,
-        (file, is_map): (Option<Arc<str>>, bool),
+        file: Option<Arc<str>>,
+        is_map: bool,
         used_by: String,
         entries: impl Iterator<Item = PatternPair>,
     ) -> usize {

@@ -1,7 +1,7 @@
 //! Conversion of stick table entries to fields of the peers protocol, and back.
 
 use crate::tables::StickTable;
-use crate::tables::{DataType, HeldEntry, KeyType, Shape, Table};
+use crate::tables::{DataType, HeldEntry, KeyType, RateParts, Shape, Table};
 use protocol::peers::{self, PeersElement, PeersValue, TableDescription, Update};
 use std::sync::Arc;
 
@@ -72,8 +72,8 @@ pub fn fields(held: &HeldEntry) -> Vec<PeersElement> {
             let value = match cell.shape {
                 Shape::Number | Shape::Long => PeersValue::Number(held.read(cell)),
                 Shape::Rate => {
-                    let (age_ms, current, previous) = held.rate_parts(cell);
-                    PeersValue::Rate(age_ms, current, previous)
+                    let rate = held.rate_parts(cell);
+                    PeersValue::Rate(rate.age_ms, rate.current, rate.previous)
                 }
                 Shape::Word => {
                     let text = table.words.text(held.read(cell) as u32);
@@ -123,7 +123,12 @@ fn set(held: &HeldEntry, fields: &[PeersElement], takes: impl Fn(DataType) -> bo
         match (&field.value, cell.shape) {
             (PeersValue::Number(n), Shape::Number | Shape::Long) => held.write(cell, *n),
             (PeersValue::Rate(age_ms, current, previous), Shape::Rate) => {
-                held.set_rate_parts(cell, (*age_ms, *current, *previous));
+                let parts = RateParts {
+                    age_ms: *age_ms,
+                    current: *current,
+                    previous: *previous,
+                };
+                held.set_rate_parts(cell, parts);
             }
             (PeersValue::Text(text), Shape::Word) => {
                 let number = text

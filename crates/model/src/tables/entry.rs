@@ -2,7 +2,7 @@
 //! a lock.
 
 use super::data::{Cell, DataType, Shape};
-use super::rate::Rate;
+use super::rate::{Rate, RateParts};
 use super::store::{HEAD, Position, Row, Table, entry_time_now};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -166,13 +166,14 @@ impl HeldEntry {
         Some(words.first()?.swap(0, Relaxed).into())
     }
 
-    /// Returns the parts of a rate: the elapsed time of its period, and both counts.
-    pub fn rate_parts(&self, cell: Cell) -> (u32, u32, u32) {
-        Rate::of(self.words(cell)).map_or((0, 0, 0), |rate| rate.parts(entry_time_now()))
+    /// Returns the parts of a rate.
+    pub fn rate_parts(&self, cell: Cell) -> RateParts {
+        let rate = Rate::of(self.words(cell));
+        rate.map_or_else(RateParts::default, |rate| rate.parts(entry_time_now()))
     }
 
     /// Restores the parts of a rate.
-    pub fn set_rate_parts(&self, cell: Cell, parts: (u32, u32, u32)) {
+    pub fn set_rate_parts(&self, cell: Cell, parts: RateParts) {
         if let Some(rate) = Rate::of(self.words(cell)) {
             rate.set_parts(entry_time_now(), parts);
         }

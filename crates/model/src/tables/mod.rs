@@ -18,6 +18,7 @@ pub mod words;
 pub use data::{Cell, DataType, ELEMENTS_MAX, Layout, Shape, Stored};
 pub use entry::HeldEntry;
 pub use key::{KeyType, LENGTH_DEFAULT, LENGTH_MAX, TEXT_DEFAULT};
+pub use rate::RateParts;
 pub use set::{StickTable, TablePlace, Tables};
 pub use store::{Make, Removal, Settings, Table};
 pub use tracked::{Level, SessionTrackers, Trackers};

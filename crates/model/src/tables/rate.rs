@@ -4,6 +4,14 @@
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+/// Elapsed time of a rate's current period, and the events of this period and the one before.
+#[derive(Clone, Copy, Default)]
+pub struct RateParts {
+    pub age_ms: u32,
+    pub current: u32,
+    pub previous: u32,
+}
+
 /// View of the three words of a rate.
 pub struct Rate<'w> {
     began: &'w AtomicU32,
@@ -85,17 +93,20 @@ impl<'w> Rate<'w> {
         self.current.store(count, Relaxed);
     }
 
-    /// Returns the elapsed time of the current period, and both counts, for another process.
-    pub fn parts(&self, now_ms: u32) -> (u32, u32, u32) {
-        let age = now_ms.wrapping_sub(self.began.load(Relaxed));
-        (age, self.current.load(Relaxed), self.previous.load(Relaxed))
+    /// Returns the parts of the rate for another process.
+    pub fn parts(&self, now_ms: u32) -> RateParts {
+        RateParts {
+            age_ms: now_ms.wrapping_sub(self.began.load(Relaxed)),
+            current: self.current.load(Relaxed),
+            previous: self.previous.load(Relaxed),
+        }
     }
 
     /// Restores the parts of a rate from another process.
-    pub fn set_parts(&self, now_ms: u32, (age, current, previous): (u32, u32, u32)) {
-        self.began.store(now_ms.wrapping_sub(age), Relaxed);
-        self.current.store(current, Relaxed);
-        self.previous.store(previous, Relaxed);
+    pub fn set_parts(&self, now_ms: u32, parts: RateParts) {
+        self.began.store(now_ms.wrapping_sub(parts.age_ms), Relaxed);
+        self.current.store(parts.current, Relaxed);
+        self.previous.store(parts.previous, Relaxed);
     }
 }
 

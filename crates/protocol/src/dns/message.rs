@@ -130,7 +130,7 @@ struct Reader<'m> {
 }
 
 /// A record: its owner, its type, and the position of its value.
-struct Record {
+struct ResourceRecord {
     owner: Option<DnsName>,
     number: u16,
     class: u16,
@@ -151,7 +151,7 @@ impl<'m> Reader<'m> {
         Some(name)
     }
 
-    fn record(&mut self) -> Option<Record> {
+    fn record(&mut self) -> Option<ResourceRecord> {
         let owner = self.name()?;
         let (number, class) = (self.number()?, self.number()?);
         // The time to live is ignored, because we repeat queries by our own clock.
@@ -163,7 +163,7 @@ impl<'m> Reader<'m> {
             return None;
         }
         self.at = end;
-        Some(Record {
+        Some(ResourceRecord {
             owner,
             number,
             class,
@@ -172,7 +172,7 @@ impl<'m> Reader<'m> {
         })
     }
 
-    fn address(&self, record: &Record) -> Option<IpAddr> {
+    fn address(&self, record: &ResourceRecord) -> Option<IpAddr> {
         let value = self.message.get(record.value..record.end)?;
         match DnsRecordType::of(record.number)? {
             DnsRecordType::A => Some(Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?).into()),
@@ -186,7 +186,7 @@ impl<'m> Reader<'m> {
         name.filter(|_| behind == end)
     }
 
-    fn service(&self, record: &Record) -> Option<Service> {
+    fn service(&self, record: &ResourceRecord) -> Option<Service> {
         let mut value = Reader {
             message: self.message,
             at: record.value,
@@ -291,7 +291,7 @@ fn asked(
 /// Collects the records of the requested name, or of the names that it is an alias of.
 fn take(
     reader: &Reader<'_>,
-    records: &[Record],
+    records: &[ResourceRecord],
     question: &DnsQuestion,
     answer: &mut DnsResponse,
 ) -> Result<(), DnsMessageError> {

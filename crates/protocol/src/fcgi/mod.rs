@@ -51,7 +51,7 @@ pub enum Length {
 
 /// Parameters of a new request.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'r> {
+pub struct FcgiRequest<'r> {
     pub params: &'r Params,
     pub length: Length,
     /// The request is HEAD, whose response has no body.
@@ -160,7 +160,7 @@ fn header(kind: u8, length: usize, out: &mut Vec<u8>) {
 
 impl Connection {
     /// Begins a request. Its records wait to be sent ([`Connection::outgoing`]).
-    pub fn begin(&mut self, request: &Request<'_>) {
+    pub fn begin(&mut self, request: &FcgiRequest<'_>) {
         let keep = u8::from(request.keep);
         header(kind::BEGIN_REQUEST, HEADER_BYTES, &mut self.out);
         // Role of a responder.

@@ -14,7 +14,7 @@ fn params(pairs: &[(&str, &str)]) -> Params {
 fn begun(length: Length, head: bool) -> Connection {
     let mut connection = Connection::default();
     let params = params(&[("REQUEST_METHOD", "GET")]);
-    connection.begin(&Request {
+    connection.begin(&FcgiRequest {
         params: &params,
         length,
         head,

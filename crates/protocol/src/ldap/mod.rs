@@ -20,7 +20,7 @@ mod tests;
 pub use ber::BerError;
 pub use filter::{FILTER_BYTES_MAX, LdapFilter, WrongFilter, escape};
 pub use name::first_value;
-pub use reply::{Entry, LdapResponse, LdapResult, MESSAGE_BYTES_MAX, Replies};
+pub use reply::{LdapEntry, LdapResponse, LdapResult, MESSAGE_BYTES_MAX, Replies};
 
 /// Result codes (RFC 4511 appendix A) that callers distinguish.
 pub mod code {

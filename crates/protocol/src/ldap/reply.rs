@@ -23,13 +23,13 @@ pub struct LdapResult {
 
 /// An entry that a search found.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Entry {
+pub struct LdapEntry {
     pub name: String,
     /// Attributes, with those of their values that are UTF-8.
     pub attributes: Vec<(String, Vec<String>)>,
 }
 
-impl Entry {
+impl LdapEntry {
     /// Returns the values of an attribute. Active Directory sends at most 1,500 of them and then
     /// adds a range to its name ([MS-ADTS] 3.1.1.3.1.3.3): these are the first ones.
     pub fn values(&self, attribute: &str) -> &[String] {
@@ -50,7 +50,7 @@ impl Entry {
 pub enum LdapResponse {
     Bound(LdapResult),
     /// An entry that the search found.
-    Entry(Entry),
+    Entry(LdapEntry),
     Done(LdapResult),
     /// Result of an extended request.
     Extended(LdapResult),
@@ -126,7 +126,7 @@ fn outcome(mut inside: Values<'_>) -> Result<LdapResult, BerError> {
     })
 }
 
-fn entry(mut inside: Values<'_>) -> Result<Entry, BerError> {
+fn entry(mut inside: Values<'_>) -> Result<LdapEntry, BerError> {
     let text = |bytes: &[u8]| std::str::from_utf8(bytes).map(str::to_owned);
     let name = text(inside.tagged(OCTETS)?).map_err(|_| BerError::Type)?;
     let mut list = Values(inside.tagged(SEQUENCE)?);
@@ -142,5 +142,5 @@ fn entry(mut inside: Values<'_>) -> Result<Entry, BerError> {
         }
         attributes.push((name, values));
     }
-    Ok(Entry { name, attributes })
+    Ok(LdapEntry { name, attributes })
 }

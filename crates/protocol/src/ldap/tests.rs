@@ -177,13 +177,13 @@ fn replies_come_byte_by_byte() {
         code,
         words: words.to_owned(),
     };
-    let entry = Entry {
+    let entry = LdapEntry {
         name: "uid=anna,dc=x".to_owned(),
         attributes: vec![("uid".to_owned(), vec!["anna".to_owned(), "a".to_owned()])],
     };
     assert_eq!(entry.values("UID"), ["anna", "a"]);
     let named = |name: &str, value: &str| (name.to_owned(), vec![value.to_owned()]);
-    let ranged = Entry {
+    let ranged = LdapEntry {
         name: String::new(),
         attributes: vec![
             ("memberOf".to_owned(), Vec::new()),

@@ -485,7 +485,7 @@ pub fn error(mut content: &[u8]) -> Option<(u32, String)> {
 #[cfg(test)]
 mod tests {
     use super::super::{
-        Export, GREETING, Handshake, NbdHandshakeStep, NbdTransport, Request, Session,
+        Export, GREETING, Handshake, NbdHandshakeStep, NbdRequestHeader, NbdTransport, Session,
     };
     use super::*;
     use proptest::prelude::*;
@@ -751,7 +751,7 @@ mod tests {
         ] {
             let mut out = Vec::new();
             request(wish, 77, u64::from(length), length, &mut out);
-            let asked = Request::decode(out.as_slice().try_into().unwrap()).unwrap();
+            let asked = NbdRequestHeader::decode(out.as_slice().try_into().unwrap()).unwrap();
             assert_eq!((asked.cookie, asked.length), (77, length));
             assert_eq!(session.command(&asked), Ok(command));
         }

@@ -186,7 +186,7 @@ impl Handshake {
             if self.options > OPTIONS_MAX {
                 return Err(NbdConnectionError::TooManyOptions);
             }
-            let step = self.answer(&asked, (exports, gate), out)?;
+            let step = self.answer(&asked, exports, gate, out)?;
             if step != NbdHandshakeStep::Read {
                 return Ok(step);
             }
@@ -197,7 +197,8 @@ impl Handshake {
     fn answer(
         &mut self,
         asked: &NbdOption<'_>,
-        (exports, gate): (&[Export], Option<Gate<'_>>),
+        exports: &[Export],
+        gate: Option<Gate<'_>>,
         out: &mut Vec<u8>,
     ) -> Result<NbdHandshakeStep, NbdConnectionError> {
         let wants_tls = self.transport == NbdTransport::TlsRequired;
@@ -211,9 +212,9 @@ impl Handshake {
             _ if wants_tls => {
                 refuse(out, asked.option, kind::TLS_REQUIRED, "TLS is required");
             }
-            option::EXPORT_NAME => return self.export_name(asked.data, (exports, gate), out),
+            option::EXPORT_NAME => return self.export_name(asked.data, exports, gate, out),
             option::LIST => list(asked, exports, out),
-            option::INFO | option::GO => return Ok(self.info(asked, (exports, gate), out)),
+            option::INFO | option::GO => return Ok(self.info(asked, exports, gate, out)),
             option::STRUCTURED_REPLY if asked.data.is_empty() => {
                 self.structured = true;
                 reply(out, asked.option, kind::ACK, &[]);
@@ -222,7 +223,7 @@ impl Handshake {
                 refuse(out, asked.option, kind::INVALID, "the option has no data");
             }
             option::LIST_META_CONTEXT | option::SET_META_CONTEXT => {
-                self.contexts(asked, (exports, gate), out);
+                self.contexts(asked, exports, gate, out);
             }
             _ => refuse(out, asked.option, kind::UNSUPPORTED, "an unknown option"),
         }
@@ -252,7 +253,8 @@ impl Handshake {
     fn export_name(
         &mut self,
         name: &[u8],
-        (exports, gate): (&[Export], Option<Gate<'_>>),
+        exports: &[Export],
+        gate: Option<Gate<'_>>,
         out: &mut Vec<u8>,
     ) -> Result<NbdHandshakeStep, NbdConnectionError> {
         let (export, user) = find(exports, gate, name).ok_or(NbdConnectionError::NoSuchExport)?;
@@ -272,7 +274,8 @@ impl Handshake {
     fn info(
         &mut self,
         asked: &NbdOption<'_>,
-        (exports, gate): (&[Export], Option<Gate<'_>>),
+        exports: &[Export],
+        gate: Option<Gate<'_>>,
         out: &mut Vec<u8>,
     ) -> NbdHandshakeStep {
         let Some((name, wanted)) = name_and_wanted(asked.data) else {
@@ -323,7 +326,8 @@ impl Handshake {
     fn contexts(
         &mut self,
         asked: &NbdOption<'_>,
-        (exports, gate): (&[Export], Option<Gate<'_>>),
+        exports: &[Export],
+        gate: Option<Gate<'_>>,
         out: &mut Vec<u8>,
     ) {
         let sets = asked.option == option::SET_META_CONTEXT;

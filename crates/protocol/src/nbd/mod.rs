@@ -1,7 +1,7 @@
 //! NBD, the network block device: the server's side of the handshake ([`Handshake`]) and of the
-//! transmission ([`Request`], [`Session`], `reply`), and the client's ([`client`]). Supported are
-//! the fixed newstyle handshake, simple and structured replies, and the metadata context
-//! `base:allocation`.
+//! transmission ([`NbdRequestHeader`], [`Session`], `reply`), and the client's ([`client`]).
+//! Supported are the fixed newstyle handshake, simple and structured replies, and the metadata
+//! context `base:allocation`.
 //! Payloads are not handled: the caller reads and writes them after the headers that this module
 //! builds.
 //!
@@ -17,7 +17,7 @@ mod tests;
 pub use handshake::{
     GREETING, Gate, Handshake, NbdHandshakeStep, NbdTransport, OPTION_BYTES_MAX, USER_BYTES_MAX,
 };
-pub use request::{ALLOCATION, NbdCommand, REQUEST_BYTES, Request, Session};
+pub use request::{ALLOCATION, NbdCommand, NbdRequestHeader, REQUEST_BYTES, Session};
 
 /// Maximum length of an export's name, in bytes (`doc/proto.md`: strings).
 pub const NAME_BYTES_MAX: usize = 4096;

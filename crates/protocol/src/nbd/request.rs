@@ -44,7 +44,7 @@ pub(super) mod command {
 
 /// Head of a received request. Offset and length are in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Request {
+pub struct NbdRequestHeader {
     flags: u16,
     command: u16,
     /// Client's identifier of the request, which the reply repeats.
@@ -102,18 +102,18 @@ pub struct Session {
     pub user: Option<String>,
 }
 
-impl Request {
+impl NbdRequestHeader {
     /// Parses the head of a request.
     ///
     /// # Errors
     /// The bytes are not a request, or its payload is longer than any server accepts.
-    pub fn decode(bytes: &[u8; REQUEST_BYTES]) -> Result<Request, NbdConnectionError> {
+    pub fn decode(bytes: &[u8; REQUEST_BYTES]) -> Result<NbdRequestHeader, NbdConnectionError> {
         let bytes = &mut bytes.as_slice();
         let magic = take_u32(bytes).ok_or(NbdConnectionError::Request)?;
         if magic != REQUEST_MAGIC {
             return Err(NbdConnectionError::Request);
         }
-        let request = Request {
+        let request = NbdRequestHeader {
             flags: take_u16(bytes).ok_or(NbdConnectionError::Request)?,
             command: take_u16(bytes).ok_or(NbdConnectionError::Request)?,
             cookie: take_u64(bytes).ok_or(NbdConnectionError::Request)?,
@@ -167,7 +167,7 @@ impl Session {
     ///
     /// # Errors
     /// The reason why it is refused; the connection continues behind its payload.
-    pub fn command(&self, request: &Request) -> Result<NbdCommand, Errno> {
+    pub fn command(&self, request: &NbdRequestHeader) -> Result<NbdCommand, Errno> {
         let has = |flag: u16| request.flags & flag != 0;
         let (known, command) = match request.command {
             command::READ => (
@@ -213,7 +213,7 @@ impl Session {
         Ok(command)
     }
 
-    fn check(&self, request: &Request, command: NbdCommand) -> Result<(), Errno> {
+    fn check(&self, request: &NbdRequestHeader, command: NbdCommand) -> Result<(), Errno> {
         let changes = matches!(
             command,
             NbdCommand::Write { .. } | NbdCommand::Trim { .. } | NbdCommand::Zeroes { .. }

@@ -2,7 +2,9 @@
 
 use super::handshake::{GREETING, Handshake, NbdHandshakeStep, NbdTransport, OPTION_BYTES_MAX};
 use super::reply::{self, Extent, NbdReadChunk};
-use super::{Errno, Export, NbdCommand, NbdConnectionError, REQUEST_BYTES, Request, Session};
+use super::{
+    Errno, Export, NbdCommand, NbdConnectionError, NbdRequestHeader, REQUEST_BYTES, Session,
+};
 use proptest::prelude::*;
 
 const ACK: u32 = 1;
@@ -346,9 +348,9 @@ fn block_status_needs_structured_replies_and_the_same_export() {
     let Ok(NbdHandshakeStep::Transmit(mail)) = client.send(&go(7, "mail", &[])) else {
         panic!("no session");
     };
-    let status = Request::decode(&request(0, 7, 0, 512)).unwrap();
+    let status = NbdRequestHeader::decode(&request(0, 7, 0, 512)).unwrap();
     assert_eq!(mail.command(&status), Err(Errno::Invalid));
-    let one = Request::decode(&request(8, 7, 0, 512)).unwrap();
+    let one = NbdRequestHeader::decode(&request(8, 7, 0, 512)).unwrap();
     assert_eq!(
         session(true).command(&one),
         Ok(NbdCommand::Status { one: true })
@@ -393,7 +395,7 @@ fn malformed_options_are_refused_and_bounded() {
 fn what_an_export_can_do() {
     let session = session(true);
     let told = |flags, command, offset, length| {
-        let request = Request::decode(&request(flags, command, offset, length)).unwrap();
+        let request = NbdRequestHeader::decode(&request(flags, command, offset, length)).unwrap();
         session.command(&request)
     };
     let (size, end) = (1_u32 << 20, 1_u64 << 20);
@@ -443,33 +445,39 @@ fn what_an_export_can_do() {
     let mut changed = session.clone();
     changed.export.read_only = true;
     for command in [1, 4, 6] {
-        let request = Request::decode(&request(0, command, 0, 512)).unwrap();
+        let request = NbdRequestHeader::decode(&request(0, command, 0, 512)).unwrap();
         assert_eq!(changed.command(&request), Err(Errno::Perm), "{command}");
     }
     changed.export.size = 1 << 40;
-    let request = Request::decode(&request(0, 0, 0, (32 << 20) + 512)).unwrap();
+    let request = NbdRequestHeader::decode(&request(0, 0, 0, (32 << 20) + 512)).unwrap();
     assert_eq!(changed.command(&request), Err(Errno::Overflow));
 }
 
 #[test]
 fn heads_of_requests() {
     let write = request(0, 1, 0, 4096);
-    assert_eq!(Request::decode(&write).unwrap().payload_bytes(), 4096);
     assert_eq!(
-        Request::decode(&request(0, 0, 0, 4096))
+        NbdRequestHeader::decode(&write).unwrap().payload_bytes(),
+        4096
+    );
+    assert_eq!(
+        NbdRequestHeader::decode(&request(0, 0, 0, 4096))
             .unwrap()
             .payload_bytes(),
         0
     );
     let long = (32 << 20) + 1;
     assert_eq!(
-        Request::decode(&request(0, 1, 0, long)),
+        NbdRequestHeader::decode(&request(0, 1, 0, long)),
         Err(NbdConnectionError::PayloadTooLong(long))
     );
-    assert!(Request::decode(&request(0, 1, 0, 32 << 20)).is_ok());
+    assert!(NbdRequestHeader::decode(&request(0, 1, 0, 32 << 20)).is_ok());
     let mut bad = write;
     bad[0] = 0;
-    assert_eq!(Request::decode(&bad), Err(NbdConnectionError::Request));
+    assert_eq!(
+        NbdRequestHeader::decode(&bad),
+        Err(NbdConnectionError::Request)
+    );
 }
 
 #[test]
@@ -552,7 +560,7 @@ proptest! {
         let _ = handshake.handle(&mut bytes.as_slice(), &exports(), &mut out);
         prop_assert!(out.len() <= bytes.len() * 64 + 64);
         if let Some(head) = bytes.first_chunk::<REQUEST_BYTES>() {
-            let _ = Request::decode(head);
+            let _ = NbdRequestHeader::decode(head);
         }
     }
 }

@@ -88,9 +88,7 @@ fn proxy(proxy: &Proxy) -> ProxyLive {
         frontend: state.frontend.sessions.current(),
         backend: state.backend.sessions.current(),
         waiting: state.backend.queue.waiting.current(),
-        servers: { proxy.servers.iter() }
-            .map(|one| server(&one.state))
-            .collect(),
+        servers: proxy.servers.iter().map(|one| server(&one.state)).collect(),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::CarryError;
 use super::packed::{Reader, Writer};
-use model::tables::{DataType, HeldEntry, KeyType, Shape, Table, Tables};
+use model::tables::{DataType, HeldEntry, KeyType, RateParts, Shape, Table, Tables};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -108,8 +108,8 @@ fn entry(w: &mut Writer, key: &[u8], held: &HeldEntry) {
             match cell.shape {
                 Shape::Number | Shape::Long => w.plain(held.read(cell)),
                 Shape::Rate => {
-                    let (age_ms, current, previous) = held.rate_parts(cell);
-                    for n in [age_ms, current, previous] {
+                    let rate = held.rate_parts(cell);
+                    for n in [rate.age_ms, rate.current, rate.previous] {
                         w.plain(n.into());
                     }
                 }
@@ -251,8 +251,12 @@ impl TableTold {
             (DecodedValue::Rate(age_ms, current, previous), Shape::Rate)
                 if period.is_some_and(|(.., ms)| *ms == cell.period_ms) =>
             {
-                let age_ms = age_ms.saturating_add(elapsed_ms);
-                held.set_rate_parts(cell, (age_ms, *current, *previous));
+                let parts = RateParts {
+                    age_ms: age_ms.saturating_add(elapsed_ms),
+                    current: *current,
+                    previous: *previous,
+                };
+                held.set_rate_parts(cell, parts);
             }
             (DecodedValue::Text(text), Shape::Word) => {
                 let text = std::str::from_utf8(text).unwrap_or("");

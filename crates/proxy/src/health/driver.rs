@@ -161,12 +161,7 @@ fn take_errors(shared: &ChecksState) {
                 server
                     .state
                     .fail_by_traffic(observing.on_error, result.clone(), now);
-            process_result(
-                shared,
-                &place.config,
-                (proxy, server),
-                (&result, &change, told),
-            );
+            process_result(shared, &place.config, proxy, server, &result, &change, told);
         }
         let soon = options.fastinter_ms.unwrap_or(options.inter_ms);
         let at_ms = shared.now_ms() + u64::from(soon);
@@ -259,7 +254,7 @@ async fn check(shared: &ChecksState, run: CheckRun, place: super::plan::CheckedS
     };
     // The server may have gone into maintenance during the check. The result is then ignored.
     if !server.state.is_check_suppressed() {
-        take(shared, &newest.config, (proxy, server), result);
+        take(shared, &newest.config, proxy, server, result);
     }
 }
 
@@ -370,13 +365,19 @@ pub(crate) fn tell_of_trackers(
     }
 }
 
-fn take(shared: &ChecksState, config: &Arc<Config>, of: (&Proxy, &Server), result: CheckResult) {
+fn take(
+    shared: &ChecksState,
+    config: &Arc<Config>,
+    proxy: &Proxy,
+    server: &Server,
+    result: CheckResult,
+) {
     let mut kept = result.clone();
     if kept.fleeting {
         kept.info = "".into();
     }
-    let (change, told) = of.1.state.take_check(kept, now_ms());
-    process_result(shared, config, of, (&result, &change, told));
+    let (change, told) = server.state.take_check(kept, now_ms());
+    process_result(shared, config, proxy, server, &result, &change, told);
 }
 
 /// Logs a message, and mails it if `email-alert` applies.
@@ -391,8 +392,11 @@ fn log_message(shared: &ChecksState, config: &Arc<Config>, proxy: &Proxy, line: 
 fn process_result(
     shared: &ChecksState,
     config: &Arc<Config>,
-    (proxy, server): (&Proxy, &Server),
-    (result, change, told): (&CheckResult, &ServerChange, bool),
+    proxy: &Proxy,
+    server: &Server,
+    result: &CheckResult,
+    change: &ServerChange,
+    told: bool,
 ) {
     let report = server.state.report(now_ms());
     shut_down_sessions(proxy, server, change);

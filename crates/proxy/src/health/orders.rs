@@ -22,7 +22,7 @@ pub fn set_admin(config: &Config, proxy: &Proxy, server: &Server, admin: AdminSt
     log_change(
         config,
         proxy,
-        admin_line(proxy, server, (&before, &after), &change),
+        admin_line(proxy, server, &before, &after, &change),
         &change,
     );
     tell_of_trackers(config, server);
@@ -121,7 +121,8 @@ fn down_severity(before: &ServerReport) -> Level {
 fn admin_line(
     proxy: &Proxy,
     server: &Server,
-    (before, after): (&ServerReport, &ServerReport),
+    before: &ServerReport,
+    after: &ServerReport,
     change: &ServerChange,
 ) -> Option<BackendLogLine> {
     use AdminReport::{Drain, Maintenance, Ready};
@@ -213,7 +214,7 @@ mod tests {
             let before = server.state.report(now_ms());
             let change = server.state.set_admin(admin, now_ms());
             let after = server.state.report(now_ms());
-            text(admin_line(proxy, server, (&before, &after), &change))
+            text(admin_line(proxy, server, &before, &after, &change))
         };
         let rest = "0 active and 1 backup servers";
         assert_eq!(

@@ -112,9 +112,10 @@ impl CheckSchedule {
                     continue;
                 }
                 let uid = server.state.uid;
-                let place = (proxy_index, ServerIndex(at as u32));
+                let server_index = ServerIndex(at as u32);
                 let target = self.kind.target(server);
-                let (entry, moved) = go_on(before.remove(&uid), place, target, self.epoch);
+                let entry = before.remove(&uid);
+                let (entry, moved) = go_on(entry, proxy_index, server_index, target, self.epoch);
                 let schedule = schedule(config, server, self.kind);
                 let latest = now_ms + schedule.longest_ms(server);
                 match entry.due_ms {
@@ -245,7 +246,8 @@ impl CheckSchedule {
 /// address.
 fn go_on(
     before: Option<Entry>,
-    (proxy, server_index): (ProxyIndex, ServerIndex),
+    proxy: ProxyIndex,
+    server_index: ServerIndex,
     target: Option<CheckAddress>,
     next: u32,
 ) -> (Entry, bool) {

@@ -216,7 +216,7 @@ impl Probe<'_> {
                         Instant::now() + self.limits.connect
                     };
                     let silent = play.speaks_next();
-                    match self.open(connect, port, (connected_by, silent)).await {
+                    match self.open(connect, port, connected_by, silent).await {
                         Ok(made) => {
                             play.connected(made.secured);
                             open = Some(made);
@@ -264,7 +264,8 @@ impl Probe<'_> {
         &self,
         connect: &Connect,
         port: Option<u16>,
-        (by, silent): (Instant, bool),
+        by: Instant,
+        silent: bool,
     ) -> Result<ProbeConnection, Unmade> {
         let (proxy, server) = (self.proxy, self.server);
         let options = &server.options;
@@ -316,7 +317,7 @@ impl Probe<'_> {
         };
         if let Some(connector) = connector {
             made._counted = Counted::new(None);
-            let secured = self.secured(&mut made, connect, (connector, protocol), by);
+            let secured = self.secured(&mut made, connect, connector, protocol, by);
             let chose_http2 = secured.await?;
             speaks_http2 |= protocol.is_none() && chose_http2;
         }
@@ -329,7 +330,8 @@ impl Probe<'_> {
         &self,
         open: &mut ProbeConnection,
         connect: &Connect,
-        (connector, protocol): (&Connector, Option<HttpProtocol>),
+        connector: &Connector,
+        protocol: Option<HttpProtocol>,
         by: Instant,
     ) -> Result<bool, Unmade> {
         let (proxy, server) = (self.proxy, self.server);

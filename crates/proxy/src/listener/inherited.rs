@@ -260,7 +260,8 @@ impl Inherited {
         &mut self,
         fd: Arc<OwnedFd>,
         place: Option<ListenAddress>,
-        (options, owner): (Options, BindOwner),
+        options: Options,
+        owner: BindOwner,
         span: Span,
     ) {
         self.pending.push(PendingChange::Options {

@@ -166,7 +166,7 @@ fn open_one(
         let fd = Arc::new(fd);
         // A datagram socket has no TCP options.
         if !bind.datagrams {
-            inherited.set_later(fd.clone(), Some(wanted.place), (options, owner), bind.span);
+            inherited.set_later(fd.clone(), Some(wanted.place), options, owner, bind.span);
         }
         return Ok(fd);
     }
@@ -223,7 +223,7 @@ fn open_numbered(
     // The file of the socket, if any, belongs to another process.
     let place = SocketIdentity::of(&fd).ok().map(|identity| identity.place);
     let place = place.filter(|place| matches!(place, ListenAddress::Inet(_)));
-    inherited.set_later(fd.clone(), place, (options, BindOwner::default()), span);
+    inherited.set_later(fd.clone(), place, options, BindOwner::default(), span);
     Ok(fd)
 }
 

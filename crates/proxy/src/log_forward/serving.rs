@@ -166,12 +166,12 @@ impl LogReceivers {
                 BoundSocket::Tcp(listener) => loop {
                     let accepted = listener.accept().await;
                     let accepted = accepted.map(|(stream, from)| (stream, Some(from.ip())));
-                    admit(runtime, (&section, &tls), &places, accepted).await;
+                    admit(runtime, &section, &tls, &places, accepted).await;
                 },
                 BoundSocket::Unix(listener) => loop {
                     let accepted = listener.accept().await;
                     let accepted = accepted.map(|(stream, _)| (stream, None));
-                    admit(runtime, (&section, &tls), &places, accepted).await;
+                    admit(runtime, &section, &tls, &places, accepted).await;
                 },
             }
         })
@@ -215,7 +215,8 @@ async fn datagrams(runtime: &'static Runtime, name: &str, socket: &BoundSocket) 
 /// Serves a connection as soon as a slot is free; until then no other is accepted.
 async fn admit<S>(
     runtime: &'static Runtime,
-    (name, tls): (&Arc<str>, &Tls),
+    name: &Arc<str>,
+    tls: &Tls,
     places: &Mutex<ConnectionLimits>,
     accepted: io::Result<(S, Option<IpAddr>)>,
 ) where

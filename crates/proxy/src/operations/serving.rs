@@ -229,21 +229,21 @@ impl StatisticsSockets {
         self.context.shared.heirs.tell_rest(self.context.runtime);
     }
 
-    fn listener(&self, socket: OperationsSocket) -> io::Result<Listener> {
+    fn listener(&self, socket: OperationsSocket) -> io::Result<OperationsListener> {
         let unix = socket.is_unix();
         rustix::io::ioctl_fionbio(&socket.fd, true)?;
         let _entered = self.handle.enter();
         Ok(if unix {
-            Listener::Unix(UnixListener::from_std(socket.fd.into())?)
+            OperationsListener::Unix(UnixListener::from_std(socket.fd.into())?)
         } else {
-            Listener::Inet(TcpListener::from_std(socket.fd.into())?)
+            OperationsListener::Inet(TcpListener::from_std(socket.fd.into())?)
         })
     }
 
     fn accept(
         &self,
         shown: SocketListing,
-        listener: Listener,
+        listener: OperationsListener,
         fd: Arc<OwnedFd>,
     ) -> (AbortHandle, Arc<Mutex<SocketListing>>) {
         let shown = Arc::new(Mutex::new(shown));
@@ -255,11 +255,11 @@ impl StatisticsSockets {
                 // A separate task, so that an accepted connection is served even if this loop ends
                 // while it waits for a slot.
                 let admitted = match &listener {
-                    Listener::Unix(listener) => {
+                    OperationsListener::Unix(listener) => {
                         let accepted = listener.accept().await.map(|(stream, _)| stream);
                         tokio::spawn(admit(accepted, Arc::clone(&now), context.clone()))
                     }
-                    Listener::Inet(listener) => {
+                    OperationsListener::Inet(listener) => {
                         let accepted = listener.accept().await.map(|(stream, _)| stream);
                         tokio::spawn(admit(accepted, Arc::clone(&now), context.clone()))
                     }
@@ -272,7 +272,7 @@ impl StatisticsSockets {
     }
 }
 
-enum Listener {
+enum OperationsListener {
     Unix(UnixListener),
     Inet(TcpListener),
 }

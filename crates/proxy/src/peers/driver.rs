@@ -228,7 +228,7 @@ async fn connect_always(state: Arc<PeersState>, peer: usize) {
             peer.is_some_and(|peer| peer.connection.is_none())
         };
         if with(&state, is_away) == Some(true) {
-            connect(&state, peer, address, (&name, &local)).await;
+            connect(&state, peer, address, &name, &local).await;
         }
         sleep(RECONNECT).await;
     }
@@ -238,7 +238,8 @@ async fn connect(
     state: &Arc<PeersState>,
     peer: usize,
     address: SocketAddr,
-    (name, local): (&str, &str),
+    name: &str,
+    local: &str,
 ) {
     let tls = with(state, |section| section.peers.get(peer)?.tls.clone()).flatten();
     let reach = async {
@@ -358,10 +359,12 @@ impl Connection {
                 return None;
             }
             let busy = self.lesson.is_some() && self.session.output().is_empty();
-            let wait = match busy {
-                true => Duration::ZERO,
-                false if Instant::now() < lively_until => LOOK_OFTEN,
-                false => LOOK_EVERY,
+            let wait = if busy {
+                Duration::ZERO
+            } else if Instant::now() < lively_until {
+                LOOK_OFTEN
+            } else {
+                LOOK_EVERY
             };
             match timeout(wait, self.wire.read(&mut input)).await {
                 Ok(Ok(0) | Err(_)) => return None,

@@ -42,11 +42,13 @@ pub(super) fn documented() -> Vec<Documented> {
         all.push(row(
             "log format",
             FAMILY,
-            (name, kept(format!("log-format \"{text}\"")), doc),
+            name,
+            kept(format!("log-format \"{text}\"")),
+            doc,
         ));
     }
     for (flag, doc) in FLAGS {
-        all.push(row("log format flag", FAMILY, (flag, flag, doc)));
+        all.push(row("log format flag", FAMILY, flag, flag, doc));
     }
     all
 }

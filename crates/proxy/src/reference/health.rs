@@ -112,10 +112,10 @@ pub(super) fn documented() -> Vec<Documented> {
     let result = |status: &CheckStatus| {
         let (code, text) = (status.code(), status.text());
         let doc = super::kept(format!("{text}. {}", meaning(*status)));
-        row("check result", "Health check results", (code, code, doc))
+        row("check result", "Health check results", code, code, doc)
     };
     let state = |(name, doc): &(&'static str, &'static str)| {
-        row("server state", "Server states", (name, name, doc))
+        row("server state", "Server states", name, name, doc)
     };
     let results = CheckStatus::ALL.iter().map(result);
     results.chain(STATES.iter().map(state)).collect()

@@ -93,27 +93,29 @@ fn method_doc(method: Method) -> &'static str {
 
 pub(super) fn documented() -> Vec<Documented> {
     let mut all: Vec<Documented> = Vec::new();
-    for flag in FLAGS {
-        all.push(row("ACL flag", FAMILY, *flag));
+    for (name, syntax, doc) in FLAGS {
+        all.push(row("ACL flag", FAMILY, name, syntax, doc));
     }
     for (name, method) in Method::ALL {
         let name = kept(format!("-m {name}"));
         all.push(row(
             "matching method",
             FAMILY,
-            (name, name, method_doc(method)),
+            name,
+            name,
+            method_doc(method),
         ));
     }
     for (name, doc) in OPERATORS {
         let syntax = kept(format!("{name} <number>"));
-        all.push(row("ACL operator", FAMILY, (name, syntax, doc)));
+        all.push(row("ACL operator", FAMILY, name, syntax, doc));
     }
     for (name, words) in PREDEFINED {
         let doc = kept(format!(
             "Predefined in every file: the same as `{}`.",
             words.join(" ")
         ));
-        all.push(row("predefined ACL", "Predefined ACLs", (name, name, doc)));
+        all.push(row("predefined ACL", "Predefined ACLs", name, name, doc));
     }
     all
 }

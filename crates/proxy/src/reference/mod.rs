@@ -23,7 +23,9 @@ use std::sync::OnceLock;
 const fn row(
     kind: &'static str,
     family: &'static str,
-    (name, syntax, doc): (&'static str, &'static str, &'static str),
+    name: &'static str,
+    syntax: &'static str,
+    doc: &'static str,
 ) -> Documented {
     Documented {
         kind,
@@ -74,7 +76,9 @@ fn data_types() -> Vec<Documented> {
         row(
             "data type",
             "Data types of stick tables",
-            (name, kept(syntax), kept(format!("{}{read}", data.doc()))),
+            name,
+            kept(syntax),
+            kept(format!("{}{read}", data.doc())),
         )
     };
     DataType::ALL.iter().map(of).collect()

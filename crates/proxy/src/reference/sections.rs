@@ -28,7 +28,7 @@ static FIRST_LINES: &[(&str, &str)] = &[
 pub(super) fn documented() -> Vec<Documented> {
     let of = |(name, syntax): &(&'static str, &'static str)| {
         let (_, doc) = SECTIONS.iter().find(|(section, _)| section == name)?;
-        let mut section = row("section", "Sections", (name, syntax, doc));
+        let mut section = row("section", "Sections", name, syntax, doc);
         section.places = &["file"];
         Some(section)
     };

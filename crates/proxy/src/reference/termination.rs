@@ -10,7 +10,7 @@ const FAMILY: &str = "Termination states";
 pub(super) fn documented() -> Vec<Documented> {
     let pairs = STATES.iter().chain(COOKIES);
     let of = |(name, doc): &(&'static str, &'static str)| {
-        row("termination state", FAMILY, (name, name, doc))
+        row("termination state", FAMILY, name, name, doc)
     };
     pairs.map(of).collect()
 }

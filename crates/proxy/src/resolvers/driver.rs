@@ -125,10 +125,10 @@ fn send_query(
         let (key, round, notice) = (due.key.clone(), due.ask.round, Arc::clone(notice));
         exchanges.spawn(async move {
             let (outcome, events) = exchange.run().await;
-            let came = (&outcome, events);
+            let now_ms = names.now_ms();
             let (next, ended) = names
                 .plan()
-                .answered(&key, (round, at), came, names.now_ms());
+                .answered(&key, round, at, &outcome, events, now_ms);
             if let Some(next) = next {
                 // The task of the schedule has the sockets.
                 names.plan().queue_follow_up(next);

@@ -132,7 +132,8 @@ fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
 }
 
 fn begin(
-    (backend, server): (&Proxy, &Server),
+    backend: &Proxy,
+    server: &Server,
     stream: &ProxyStream,
     target: &ConnectAddress,
 ) -> io::Result<StreamSocket> {
@@ -158,7 +159,7 @@ fn begin(
             if let Some(set) = &stream.rules.overrides {
                 set.to_server.apply(&fd, Some(*address));
             }
-            source::bind(&fd, (backend, server), stream, address)?;
+            source::bind(&fd, backend, server, stream, address)?;
             StreamSocket::connect_with(fd, address)
         }
     }
@@ -228,7 +229,7 @@ pub async fn connect(
     let way = server.state.way().of_file(server.way);
     let target = target(server, stream)?;
     let mark = Mark::of(server, stream).ok_or(ConnectFailure::Unresolved)?;
-    let socket = begin((backend, server), stream, &target).map_err(ConnectFailure::Refused)?;
+    let socket = begin(backend, server, stream, &target).map_err(ConnectFailure::Refused)?;
     let mut transport = ConnectionTransport::from(socket);
     pools().make_room(&transport, stream.config.global.tune.pool_high_fd_ratio);
     let deadline = after(stream.connect_ms().or(backend.timeouts.server_ms));
@@ -238,7 +239,8 @@ pub async fn connect(
     if let Some(connector) = &connector {
         let secured = pool_box(secure(
             &mut transport,
-            (server, connector),
+            server,
+            connector,
             stream,
             forced,
             deadline,
@@ -256,7 +258,7 @@ pub async fn connect(
     };
     if let (Some(making), Some(mux)) = (making, &mux) {
         let shared = &pools().shared;
-        shared.add(&server.state, mux.clone(), way, (tls.clone(), mark.clone()));
+        shared.add(&server.state, mux.clone(), way, tls.clone(), mark.clone());
         making.made();
     }
     Ok(ServerConnection {

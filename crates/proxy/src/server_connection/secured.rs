@@ -142,7 +142,8 @@ fn name_of(
 /// Performs the TLS handshake on an established connection.
 pub(super) async fn secure(
     transport: &mut ConnectionTransport,
-    (server, connector): (&Server, &Connector),
+    server: &Server,
+    connector: &Connector,
     stream: &ProxyStream,
     forced: Option<HttpProtocol>,
     deadline: Option<Instant>,

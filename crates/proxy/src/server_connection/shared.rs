@@ -227,7 +227,8 @@ impl SharedConnections {
         server: &Arc<ServerState>,
         mux: ServerMux,
         way: Way,
-        (tls, mark): (Option<Rc<Secured>>, Mark),
+        tls: Option<Rc<Secured>>,
+        mark: Mark,
     ) {
         let counted = false;
         self.group(server, |group| {

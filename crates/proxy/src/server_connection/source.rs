@@ -20,7 +20,8 @@ static TURN: AtomicU32 = AtomicU32::new(0);
 /// Binds the socket of a connection that is about to be established.
 pub(super) fn bind(
     fd: &OwnedFd,
-    (backend, server): (&Proxy, &Server),
+    backend: &Proxy,
+    server: &Server,
     stream: &ProxyStream,
     target: &SocketAddr,
 ) -> io::Result<()> {

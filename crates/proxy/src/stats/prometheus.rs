@@ -340,7 +340,7 @@ impl MetricsOutput {
                 family,
                 metric,
                 class,
-            } => self.metric(out, of, (family, metric, class)),
+            } => self.metric(out, of, family, metric, class),
             Section::Durations { family } => {
                 let row = |out: &mut String, row: &Row<'_>| durations(out, FAMILIES[family].1, row);
                 let head = |out: &mut String| durations_head(out, FAMILIES[family].1);
@@ -389,7 +389,9 @@ impl MetricsOutput {
         &mut self,
         out: &mut String,
         of: MetricsOf<'_>,
-        (family, metric, class): (usize, usize, usize),
+        family: usize,
+        metric: usize,
+        class: usize,
     ) {
         let (kind, family_name) = FAMILIES[family];
         if !self.query.has_family(kind) {
@@ -414,7 +416,7 @@ impl MetricsOutput {
         let head = |out: &mut String| head(out, &name, &meaning(column, *how), *how);
         let line = |out: &mut String, row: &Row<'_>| match how {
             Statuses => status(out, &name, class, row),
-            _ => metric_of(out, &name, (column, *how), row, of.moment),
+            _ => metric_of(out, &name, column, *how, row, of.moment),
         };
         if self.row(out, of, family, &[column], head, line) {
             return;
@@ -587,13 +589,7 @@ fn number(out: &mut String, value: &ColumnValue<'_>) {
     };
 }
 
-fn metric_of(
-    out: &mut String,
-    name: &str,
-    (column, how): (C, How),
-    row: &Row<'_>,
-    moment: &Moment,
-) {
+fn metric_of(out: &mut String, name: &str, column: C, how: How, row: &Row<'_>, moment: &Moment) {
     let value = row.get(column);
     let labels = labels(row);
     match how {

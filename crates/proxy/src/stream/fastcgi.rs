@@ -12,7 +12,7 @@ use model::log;
 use model::rules::url_decoded;
 use model::users::Basic;
 use mux::link::PeerConnection;
-use protocol::fcgi::{Length, Params, Request, TooLong};
+use protocol::fcgi::{FcgiRequest, Length, Params, TooLong};
 use std::borrow::Cow;
 use tls::transport::ConnectionTransport;
 
@@ -91,7 +91,7 @@ pub(super) fn begin(
     let content_length = content_length.ok_or(Unsayable::Length)?;
     let params = params(stream, app, content_length)?;
     let date = Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
-    transport.begin_fastcgi(&Request {
+    transport.begin_fastcgi(&FcgiRequest {
         params: &params,
         length,
         head: stream.request.method() == b"HEAD",

@@ -204,10 +204,12 @@ pub(super) fn health(session: &Session) -> Option<&'static [u8]> {
         health.network.filter(|network| network.contains(ip))?;
         frontend.mode == Mode::Http
     };
-    Some(match http {
-        true => b"HTTP/1.0 200 OK\r\n\r\n",
-        false if health.always => b"OK\n",
-        false => b"",
+    Some(if http {
+        b"HTTP/1.0 200 OK\r\n\r\n"
+    } else if health.always {
+        b"OK\n"
+    } else {
+        b""
     })
 }
 

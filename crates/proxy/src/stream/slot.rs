@@ -104,7 +104,7 @@ pub async fn take_slot(
         server.state.traffic.last_session.note(now_ms);
         stream.session.note(|| TraceStep::Server {
             name: server.name.clone(),
-            lacks_key: { stream.backend() }.is_some_and(|backend| {
+            lacks_key: stream.backend().is_some_and(|backend| {
                 backend.balance.is_by_key() && balance::key_of(stream, backend).is_none()
             }),
         });

@@ -1,6 +1,6 @@
 //! The requesting side of a takeover: gets the listening sockets of another process.
 
-use super::wire::{self, REQUEST, ReceiverAction, Record, Taker, WireError};
+use super::wire::{self, REQUEST, ReceiverAction, SocketRecord, Taker, WireError};
 use language::reason;
 use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::sockopt::{self, Timeout};
@@ -77,7 +77,7 @@ pub struct TakenSocket {
     pub fd: OwnedFd,
     /// Description sent by the other process. [`crate::listener::Inherited`] asks the kernel
     /// instead, which is reliable.
-    pub description: Record,
+    pub description: SocketRecord,
 }
 
 /// Reason why a takeover failed. All sockets received before the failure are closed.

@@ -2,7 +2,7 @@
 //! `expose-fd listeners`.
 
 use super::client::{TakeoverError, send_with};
-use super::wire::{self, NUMBER_BYTES, PART_MAX, Record};
+use super::wire::{self, NUMBER_BYTES, PART_MAX, SocketRecord};
 use crate::listener::interface;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -33,7 +33,7 @@ pub fn hand_over(to: &OwnedFd, sockets: &[Arc<OwnedFd>]) -> Result<(), TakeoverE
         if n > 0 {
             receive_number(to, until)?;
         }
-        let records: Vec<Record> = part.iter().map(|fd| record(fd)).collect();
+        let records: Vec<SocketRecord> = part.iter().map(|fd| record(fd)).collect();
         let descriptors: Vec<BorrowedFd<'_>> = part.iter().map(|fd| fd.as_fd()).collect();
         send(to, &wire::part(&records)?, &descriptors, until)?;
     }
@@ -42,11 +42,11 @@ pub fn hand_over(to: &OwnedFd, sockets: &[Arc<OwnedFd>]) -> Result<(), TakeoverE
     Ok(())
 }
 
-fn record(fd: &OwnedFd) -> Record {
-    Record {
+fn record(fd: &OwnedFd) -> SocketRecord {
+    SocketRecord {
         // Unix sockets are not bound to an interface.
         interface: interface(fd).ok().flatten().unwrap_or_default(),
-        ..Record::default()
+        ..SocketRecord::default()
     }
 }
 

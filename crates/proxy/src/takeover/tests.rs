@@ -2,7 +2,7 @@
 //! the protocol.
 
 use super::client::{fetch_over, send_with};
-use super::wire::{self, Record, WireError};
+use super::wire::{self, SocketRecord, WireError};
 use super::{TakeoverError, TakeoverSource, fetch, hand_over};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::io::{Read, Write};
@@ -58,7 +58,7 @@ fn any_number_of_sockets_comes_whole_and_in_order() {
         assert!(
             taken
                 .iter()
-                .all(|socket| socket.description == Record::default())
+                .all(|socket| socket.description == SocketRecord::default())
         );
         let flags = |fd: &OwnedFd| rustix::io::fcntl_getfd(fd).unwrap();
         assert!(

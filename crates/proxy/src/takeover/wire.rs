@@ -21,7 +21,7 @@ const RECORD_BYTES_MAX: usize = 2 * (1 + u8::MAX as usize) + NUMBER_BYTES;
 pub const PART_BYTES_MAX: usize = PART_MAX * RECORD_BYTES_MAX;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Record {
+pub struct SocketRecord {
     /// Network namespace of the listener; empty for that of the process.
     pub namespace: Box<[u8]>,
     /// Interface that the socket is bound to, or empty.
@@ -57,7 +57,7 @@ pub fn number(value: usize) -> [u8; NUMBER_BYTES] {
 ///
 /// # Errors
 /// Fails with [`WireError::LongName`] if a name is longer than 255 bytes.
-pub fn part(records: &[Record]) -> Result<Vec<u8>, WireError> {
+pub fn part(records: &[SocketRecord]) -> Result<Vec<u8>, WireError> {
     let mut bytes = Vec::new();
     for record in records {
         for name in [&record.namespace, &record.interface] {
@@ -86,7 +86,7 @@ pub struct Taker {
     /// Number of sockets received before the current part.
     before: usize,
     bytes: Vec<u8>,
-    records: Vec<Record>,
+    records: Vec<SocketRecord>,
 }
 
 impl Taker {
@@ -156,17 +156,17 @@ impl Taker {
     }
 
     /// Returns the descriptions of the sockets, in the order of their descriptors.
-    pub fn records(self) -> Vec<Record> {
+    pub fn records(self) -> Vec<SocketRecord> {
         self.records
     }
 }
 
 /// Decodes the record at the front of the bytes; returns it and the remaining bytes.
-fn record(bytes: &[u8]) -> Option<(Record, &[u8])> {
+fn record(bytes: &[u8]) -> Option<(SocketRecord, &[u8])> {
     let (namespace, rest) = name(bytes)?;
     let (interface, rest) = name(rest)?;
     let (options, rest) = rest.split_first_chunk::<NUMBER_BYTES>()?;
-    let record = Record {
+    let record = SocketRecord {
         namespace: namespace.into(),
         interface: interface.into(),
         options: u32::from_ne_bytes(*options),
@@ -183,15 +183,15 @@ fn name(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 mod tests {
     use super::*;
 
-    fn lo() -> Record {
-        Record {
+    fn lo() -> SocketRecord {
+        SocketRecord {
             interface: (*b"lo").into(),
-            ..Record::default()
+            ..SocketRecord::default()
         }
     }
 
-    fn there() -> Record {
-        Record {
+    fn there() -> SocketRecord {
+        SocketRecord {
             namespace: (*b"there").into(),
             ..lo()
         }
@@ -200,11 +200,11 @@ mod tests {
     #[test]
     fn records_are_the_bytes_that_haproxy_sends() {
         for (records, bytes) in [
-            (vec![Record::default()], b"\0\0\0\0\0\0".to_vec()),
+            (vec![SocketRecord::default()], b"\0\0\0\0\0\0".to_vec()),
             (vec![lo()], b"\0\x02lo\0\0\0\0".to_vec()),
             (vec![there()], b"\x05there\x02lo\0\0\0\0".to_vec()),
             (
-                vec![Record::default(), lo()],
+                vec![SocketRecord::default(), lo()],
                 b"\0\0\0\0\0\0\0\x02lo\0\0\0\0".to_vec(),
             ),
         ] {
@@ -224,9 +224,9 @@ mod tests {
 
     #[test]
     fn a_name_of_256_bytes_cannot_be_sent() {
-        let long = Record {
+        let long = SocketRecord {
             namespace: [b'x'; 256].into(),
-            ..Record::default()
+            ..SocketRecord::default()
         };
         assert_eq!(part(&[long]), Err(WireError::LongName));
     }
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn each_part_but_the_last_is_acknowledged_with_what_came_before_it() {
-        let full = vec![Record::default(); PART_MAX];
+        let full = vec![SocketRecord::default(); PART_MAX];
         let full = part(&full).unwrap();
         let mut taker = Taker::default();
         assert_eq!(taker.handle(&number(601), 0), Ok(ReceiverAction::Wait));

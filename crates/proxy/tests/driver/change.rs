@@ -427,15 +427,15 @@ fn limits_and_rates_of_a_frontend_follow_at_once() {
 }
 
 /// Clients that send requests continuously, each on its own thread.
-struct Load {
+struct ClientLoad {
     stop: Arc<AtomicBool>,
     clients: Vec<std::thread::JoinHandle<()>>,
     requests: Arc<AtomicU64>,
 }
 
-impl Load {
+impl ClientLoad {
     /// Starts the clients: `kept` keep their connections, `others` reconnect for each request.
-    fn begin(port: u16, kept: usize, others: usize) -> Load {
+    fn begin(port: u16, kept: usize, others: usize) -> ClientLoad {
         let stop = Arc::new(AtomicBool::new(false));
         let requests = Arc::new(AtomicU64::new(0));
         let client = |keeps: bool| {
@@ -460,7 +460,7 @@ impl Load {
             })
         };
         let clients = (0..kept + others).map(|n| client(n < kept)).collect();
-        Load {
+        ClientLoad {
             stop,
             clients,
             requests,
@@ -536,7 +536,7 @@ fn two_hundred_changes_under_load_fail_nothing_and_leave_nothing() {
         connections_max: 20_000,
     };
     let mut bed = ProxyFixture::with(&text(0), &options(0));
-    let load = Load::begin(bed.ports[0], 4, 2);
+    let load = ClientLoad::begin(bed.ports[0], 4, 2);
     let mut warm = (0, 0, 0);
     for n in 1..=200 {
         bed.change_to(&text(n), &options(n));
@@ -571,7 +571,7 @@ fn threads_come_and_go_under_load_and_come_again() {
         connections_max: 20_000,
     };
     let mut bed = ProxyFixture::with(&leads_to(&origin, ""), &options(1));
-    let load = Load::begin(bed.ports[0], 4, 2);
+    let load = ClientLoad::begin(bed.ports[0], 4, 2);
     for (n, threads) in [3, 1, 3, 2, 1, 3].into_iter().enumerate() {
         load.goes_on(100);
         bed.change_to(
@@ -628,7 +628,7 @@ fn ten_thousand_servers_change_while_requests_go_on() {
         )
     };
     let mut bed = ProxyFixture::new(&text(0));
-    let load = Load::begin(bed.ports[0], 2, 0);
+    let load = ClientLoad::begin(bed.ports[0], 2, 0);
     for n in 1..4 {
         load.goes_on(100);
         bed.change(&text(n));

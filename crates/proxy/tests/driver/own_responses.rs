@@ -196,7 +196,7 @@ fn every_own_response_is_framed_or_closes() {
                     // No cache keeps the response.
                     continue;
                 }
-                meets(&bed, phase, client, (head, body));
+                meets(&bed, phase, client, head, body);
             }
         }
     }
@@ -207,7 +207,8 @@ fn meets(
     bed: &ProxyFixture,
     phase: &str,
     (method, version, header, sent): &(&str, &str, &str, &str),
-    (head, body): (&str, &str),
+    head: &str,
+    body: &str,
 ) {
     let what = format!("{phase}, {method} of HTTP/{version} {header:?}, file {head:?}");
     let big = if phase.contains("rewrite") {

@@ -36,9 +36,12 @@ fn steady(path: &str, body: &[u8]) -> String {
         !line.contains("last_change_seconds") && !line.contains("last_session_seconds")
     });
     lines
-        .map(|line| match is_csv {
-            true => line.split(',').take(20).collect::<Vec<_>>().join(",") + "\n",
-            false => format!("{line}\n"),
+        .map(|line| {
+            if is_csv {
+                line.split(',').take(20).collect::<Vec<_>>().join(",") + "\n"
+            } else {
+                format!("{line}\n")
+            }
         })
         .collect()
 }

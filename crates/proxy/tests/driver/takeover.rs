@@ -45,14 +45,14 @@ const CONFIG: &str = "
         http-request redirect location /@WHO@
 ";
 
-struct Scene {
+struct TakeoverSetup {
     ports: Vec<u16>,
     scratch: ScratchDirectory,
 }
 
-impl Scene {
-    fn new() -> Scene {
-        Scene {
+impl TakeoverSetup {
+    fn new() -> TakeoverSetup {
+        TakeoverSetup {
             ports: (0..4).map(|_| lab::free_port().unwrap()).collect(),
             scratch: ScratchDirectory::new().unwrap(),
         }
@@ -223,7 +223,7 @@ fn open_with(
 }
 
 /// HAProxy opens one socket after the other, those of the file system last.
-fn haproxy(scene: &Scene, text: &str) -> Peer {
+fn haproxy(scene: &TakeoverSetup, text: &str) -> Peer {
     let peer = Peer::haproxy(Location::Here, text, scene.address(0)).unwrap();
     let listens = |name: &str| UnixStream::connect(scene.directory().join(name)).is_ok();
     let all = || {
@@ -240,7 +240,7 @@ fn we_take_every_kind_of_listener_from_haproxy_and_accept_on_it() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("haproxy");
     let _one = bed::alone();
-    let scene = Scene::new();
+    let scene = TakeoverSetup::new();
     let peer = haproxy(&scene, &scene.text("haproxy"));
     assert_eq!(scene.answers(), BTreeSet::from(["haproxy".to_owned()]));
     let theirs = sockets_of(peer.process());
@@ -270,7 +270,7 @@ fn no_connection_fails_while_listeners_go_from_haproxy_to_us() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("haproxy");
     let _one = bed::alone();
-    let scene = Arc::new(Scene::new());
+    let scene = Arc::new(TakeoverSetup::new());
     let peer = haproxy(&scene, &scene.text("haproxy"));
     let ended = Arc::new(AtomicBool::new(false));
     let clients = [(); 2].map(|()| {
@@ -310,7 +310,7 @@ fn a_listener_that_haproxy_has_disabled_is_taken_and_listens_again() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("haproxy");
     let _one = bed::alone();
-    let scene = Scene::new();
+    let scene = TakeoverSetup::new();
     // With one in the abstract name space haproxy 2.6 ends on the spot.
     let text = scene.text("haproxy");
     let lines = text.lines().filter(|line| !line.contains("abns@"));
@@ -343,7 +343,7 @@ fn haproxy_without_the_option_refuses_and_is_told_apart_from_one_that_is_gone() 
     lab::skip_unless_root!();
     lab::skip_unless_installed!("haproxy");
     let _one = bed::alone();
-    let scene = Scene::new();
+    let scene = TakeoverSetup::new();
     let peer = haproxy(&scene, &scene.text("haproxy"));
     let shut = TakeoverSource::Path(scene.directory().join("shut.sock"));
     let result = takeover::fetch(&shut, SOON);
@@ -361,7 +361,7 @@ fn haproxy_takes_every_kind_of_listener_from_us_and_binds_none() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("haproxy");
     let _one = bed::alone();
-    let scene = Scene::new();
+    let scene = TakeoverSetup::new();
     let config = scene.config();
     let (listening, sockets) = open_with(&mut Inherited::default(), &config);
     let ours = Ours::serve(config, listening, sockets);
@@ -389,7 +389,7 @@ fn our_socket_without_the_option_refuses_haproxy() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("haproxy");
     let _one = bed::alone();
-    let scene = Scene::new();
+    let scene = TakeoverSetup::new();
     let config = scene.config();
     let (listening, sockets) = open_with(&mut Inherited::default(), &config);
     let _ours = Ours::serve(config, listening, sockets);

@@ -83,7 +83,7 @@ fn an_echo_server_answers_many_clients_on_one_thread() {
 
 #[test]
 fn accepted_sockets_go_to_the_loop_of_another_thread() {
-    let there = super::Lease::default();
+    let there = super::ThreadIndex::default();
     let other = there.0;
     let (ready, is_ready) = std::sync::mpsc::channel();
     let server = std::thread::spawn(move || {

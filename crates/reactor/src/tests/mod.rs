@@ -9,4 +9,4 @@ mod sockets;
 mod tasks;
 mod threads;
 
-use crate::testing::{Lease, descriptors, on_loop, turn};
+use crate::testing::{ThreadIndex, descriptors, on_loop, turn};

@@ -1,6 +1,6 @@
 //! Tests of spawning, wakes, panics and starvation.
 
-use super::{Lease, on_loop, turn};
+use super::{ThreadIndex, on_loop, turn};
 use crate::{
     Assumed, charge_budget, has_budget, inject, now, panics, refused_tasks, run, sleep, spawn,
     stop, tasks, thread, yield_now,
@@ -16,7 +16,7 @@ use super::sockets::pair;
 
 #[test]
 fn an_index_runs_one_loop_and_a_thread_too() {
-    let lease = Lease::default();
+    let lease = ThreadIndex::default();
     let index = lease.0;
     run(index, || {
         assert_eq!(thread(), index);
@@ -56,7 +56,7 @@ fn a_panic_ends_its_own_task_only() {
 
 #[test]
 fn a_panic_of_init_leaves_the_index_free() {
-    let lease = Lease::default();
+    let lease = ThreadIndex::default();
     let index = lease.0;
     let begin = || run(index, || std::panic::resume_unwind(Box::new(())));
     assert!(std::panic::catch_unwind(begin).is_err());
@@ -311,9 +311,10 @@ fn event_waits_for_few_polls_of_busy_tasks() {
                 while has_budget() {
                     charge_budget(64);
                 }
-                match stop.get() {
-                    true => Poll::Ready(()),
-                    false => Poll::Pending,
+                if stop.get() {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
                 }
             }));
         }

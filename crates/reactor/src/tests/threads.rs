@@ -1,6 +1,6 @@
 //! Wakes and jobs across threads.
 
-use super::{Lease, on_loop, turn};
+use super::{ThreadIndex, on_loop, turn};
 use crate::{
     Why, inject, load, run, set_end_condition, spawn, stop, tasks, thread, wake_some, yield_now,
 };
@@ -15,12 +15,12 @@ use std::task::{Poll, Waker};
 pub(super) struct EventLoopThread {
     pub(super) index: usize,
     thread: Option<std::thread::JoinHandle<()>>,
-    _lease: Lease,
+    _lease: ThreadIndex,
 }
 
 impl EventLoopThread {
     pub(super) fn new(init: impl FnOnce() + Send + 'static) -> EventLoopThread {
-        let lease = Lease::default();
+        let lease = ThreadIndex::default();
         let index = lease.0;
         let (ready, is_ready) = mpsc::channel();
         let thread = std::thread::spawn(move || {

@@ -435,10 +435,10 @@ impl Supervisor {
         let Some(role) = &mut slot.running else {
             return;
         };
-        let manner = match self.command.releases {
-            true if waits => Manner::Yield,
-            true => Manner::Soft,
-            false => Manner::Leave,
+        let manner = if self.command.releases {
+            if waits { Manner::Yield } else { Manner::Soft }
+        } else {
+            Manner::Leave
         };
         role.process.stop(manner, rustix::process::Signal::TERM);
         let longest = slot.wanted.as_ref().map_or(0, |given| given.plan.stop_ms);

@@ -2,7 +2,7 @@
 //! stay open and the new image continues with them.
 
 use super::client::{Client, SavedSession};
-use super::{Listener, Master};
+use super::{Master, MasterListener};
 use crate::handed::number;
 use part::role::{HandedExtra, Level};
 use std::os::fd::OwnedFd;
@@ -38,7 +38,7 @@ impl Master {
     pub fn resume(&mut self, extra: &HandedExtra, fd: OwnedFd) -> Option<u64> {
         match (&*extra.name, &*extra.bytes) {
             (LISTENER, [level, text @ ..]) => {
-                self.listeners.push(Listener {
+                self.listeners.push(MasterListener {
                     fd,
                     level: level_of(*level)?,
                     text: String::from_utf8_lossy(text).into_owned(),

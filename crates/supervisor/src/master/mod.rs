@@ -36,7 +36,7 @@ const ACCEPTS_MAX: usize = 16;
 /// Pause of accepting when the process has no free descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-struct Listener {
+struct MasterListener {
     fd: OwnedFd,
     level: Level,
     text: String,
@@ -63,7 +63,7 @@ impl fmt::Debug for MasterSocket {
 /// The sockets and their sessions.
 #[derive(Default)]
 pub struct Master {
-    listeners: Vec<Listener>,
+    listeners: Vec<MasterListener>,
     clients: Vec<Client>,
     next_id: u64,
     /// Time until which no connections are accepted; None without a pause.
@@ -76,7 +76,7 @@ impl Master {
         let mut listeners = Vec::new();
         for master in masters {
             let opened = (master.open)()?.into_iter().zip(&master.addresses);
-            listeners.extend(opened.map(|(fd, text)| Listener {
+            listeners.extend(opened.map(|(fd, text)| MasterListener {
                 fd,
                 level: master.level,
                 text: text.clone(),

@@ -63,7 +63,8 @@ impl Store {
         &self,
         asked: &str,
         certificate: &str,
-        (options, option_words): (TlsLine, &str),
+        options: TlsLine,
+        option_words: &str,
         filters: Vec<SniFilter>,
     ) -> StoreResponse {
         let mut inner = self.inner();

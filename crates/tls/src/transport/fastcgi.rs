@@ -2,7 +2,7 @@
 //! ([`protocol::fcgi`]).
 
 use super::ConnectionTransport;
-use protocol::fcgi::{Connection, Request};
+use protocol::fcgi::{Connection, FcgiRequest};
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -27,7 +27,7 @@ fn failed(fault: protocol::fcgi::FcgiError) -> io::Error {
 }
 
 impl FastCgi {
-    pub fn begin(&self, request: &Request<'_>) {
+    pub fn begin(&self, request: &FcgiRequest<'_>) {
         self.connection.borrow_mut().begin(request);
     }
 

@@ -5,7 +5,7 @@ mod fastcgi;
 
 use crate::session::Session;
 use fastcgi::FastCgi;
-use protocol::fcgi::Request;
+use protocol::fcgi::FcgiRequest;
 use reactor::{Buffer, StreamSocket};
 use std::io::{self, IoSlice};
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -110,7 +110,7 @@ impl ConnectionTransport {
     }
 
     /// Begins a FastCGI request. Its body is written as in HTTP/1.
-    pub fn begin_fastcgi(&self, request: &Request<'_>) {
+    pub fn begin_fastcgi(&self, request: &FcgiRequest<'_>) {
         if let Some(fastcgi) = &self.fastcgi {
             fastcgi.begin(request);
         }

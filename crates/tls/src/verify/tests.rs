@@ -35,7 +35,7 @@ fn ask(settings: &ClientAuth, shown: &[CertificateDer<'static>]) -> (bool, [u8; 
         with_outcome(|| verifier.verify_client_cert(leaf, others, UnixTime::now()));
     assert!(outcome.verified);
     assert_eq!(found.is_err(), outcome.refused.is_some());
-    let code = |failure: Option<Failure>| failure.map_or(0, |f| f.code);
+    let code = |failure: Option<ChainError>| failure.map_or(0, |f| f.code);
     let numbers = [
         outcome.verify_code(),
         code(outcome.own),

@@ -112,19 +112,19 @@ impl CopyFrame {
                 size,
                 from,
                 overwrites,
-            } => (1, put(out, (*size, *from), *overwrites)),
+            } => (1, put(out, *size, *from, *overwrites)),
             CopyFrame::Ready {
                 size,
                 held,
                 compares,
-            } => (2, put(out, (*size, *held), *compares)),
+            } => (2, put(out, *size, *held, *compares)),
             CopyFrame::Offer { first, sums } => {
                 out.extend_from_slice(&first.to_le_bytes());
                 sums.iter().for_each(|sum| out.extend_from_slice(&sum.0));
                 (3, false)
             }
-            CopyFrame::Zeroes { first, count } => (4, put(out, (*first, *count), false)),
-            CopyFrame::Want { first, mask } => (5, put(out, (*first, *mask), false)),
+            CopyFrame::Zeroes { first, count } => (4, put(out, *first, *count, false)),
+            CopyFrame::Want { first, mask } => (5, put(out, *first, *mask, false)),
             CopyFrame::Data {
                 chunk,
                 is_packed,
@@ -229,7 +229,7 @@ impl CopyFrame {
     }
 }
 
-fn put(out: &mut Vec<u8>, (one, other): (u64, u64), flag: bool) -> bool {
+fn put(out: &mut Vec<u8>, one: u64, other: u64, flag: bool) -> bool {
     out.extend_from_slice(&one.to_le_bytes());
     out.extend_from_slice(&other.to_le_bytes());
     flag

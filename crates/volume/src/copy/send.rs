@@ -91,13 +91,13 @@ fn passes(
         _ => return Err(CopyError::Protocol("an unexpected frame")),
     };
     if compares {
-        pass(source, frames, replies, sending, (0, true))?;
+        pass(source, frames, replies, sending, 0, true)?;
         // The target contains only data of the source now, so overwriting loses nothing.
         sending.overwrites = true;
     }
     sending.has_begun = true;
     let from = sending.from.0;
-    pass(source, frames, replies, sending, (from, false))
+    pass(source, frames, replies, sending, from, false)
 }
 
 /// Offers all chunks from one on, and sends the requested ones.
@@ -106,7 +106,8 @@ fn pass(
     frames: &Frames<'_>,
     replies: &mut ReplyReader<'_>,
     sending: &mut CopyTransfer,
-    (from, compares): (u64, bool),
+    from: u64,
+    compares: bool,
 ) -> Result<(), CopyError> {
     let size = source.size();
     let begin = from.saturating_mul(CHUNK_BYTES as u64).min(size);
@@ -134,7 +135,7 @@ fn pass(
                 let _ = frames.alive();
             }
         });
-        let mut sent = answer(&offers, frames, replies, (&mut *sending, compares));
+        let mut sent = answer(&offers, frames, replies, &mut *sending, compares);
         if let Err(error) = sent {
             sent = Err(match error {
                 CopyError::Broken(error) => replies.last_words(error),
@@ -206,7 +207,8 @@ fn answer(
     offers: &Receiver<OfferedBatch>,
     frames: &Frames<'_>,
     replies: &mut ReplyReader<'_>,
-    (sending, compares): (&mut CopyTransfer, bool),
+    sending: &mut CopyTransfer,
+    compares: bool,
 ) -> Result<(), CopyError> {
     let mut packer = ChunkCompressor::default();
     for OfferedBatch { batch, sums } in offers {

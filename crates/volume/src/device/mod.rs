@@ -309,13 +309,13 @@ pub fn create(
 ) -> Result<(Device, Metadata), DeviceError> {
     match backing {
         Backing::File(directory) => create_file(directory, name, head),
-        Backing::Device(path) => create_on_device(path, (name, head), overwrites, progress),
+        Backing::Device(path) => create_on_device(path, name, head, overwrites, progress),
         Backing::Lvm(logical) => {
             logical.create(device_bytes(head.size_bytes).1)?;
             // The logical volume is new, so any content is a leftover of previous users.
             let device = logical.device();
             let created =
-                device.and_then(|path| create_on_device(&path, (name, head), true, progress));
+                device.and_then(|path| create_on_device(&path, name, head, true, progress));
             if created.is_err() {
                 // Ignores this error: the original one is more useful.
                 let _ = logical.remove();
@@ -530,7 +530,7 @@ fn create_file(
             return Err(error);
         }
     };
-    let filled = fill_files(&place, &data, &metadata, (name, head));
+    let filled = fill_files(&place, &data, &metadata, name, head);
     match filled.and_then(|layout| Ok((Device::new(data, metadata, false, 0)?, layout))) {
         Ok(created) => Ok(created),
         Err(error) => {
@@ -546,7 +546,8 @@ fn fill_files(
     directory: &OpenFile,
     data: &OpenFile,
     metadata: &OpenFile,
-    (name, head): (&str, Superblock),
+    name: &str,
+    head: Superblock,
 ) -> Result<Metadata, DeviceError> {
     // The role polls for the replica, and may have opened the files meanwhile; it closes them at
     // once.
@@ -608,7 +609,8 @@ pub fn device_bytes(size_bytes: u64) -> (u64, u64) {
 
 fn create_on_device(
     path: &Path,
-    (name, head): (&str, Superblock),
+    name: &str,
+    head: Superblock,
     overwrites: bool,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Device, Metadata), DeviceError> {

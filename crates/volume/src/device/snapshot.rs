@@ -297,9 +297,12 @@ pub fn take(
         SnapshotReason::BeforeResync | SnapshotReason::Discarded
     );
     // A mark is stored before the first write, and removed after the last one.
-    let check = || match takes_any {
-        true => Ok(()),
-        false => check_complete(backing, name),
+    let check = || {
+        if takes_any {
+            Ok(())
+        } else {
+            check_complete(backing, name)
+        }
     };
     let directory = match able(backing)? {
         Able::Directory(directory) => directory,

@@ -156,7 +156,7 @@ impl DiskStep {
                 length,
                 allocate,
                 fast,
-            } => zero(file, is_device, (offset, length), allocate, fast).map(|()| 0),
+            } => zero(file, is_device, offset, length, allocate, fast).map(|()| 0),
             DiskStep::Discard { offset, length } => {
                 match fallocate(file, hole_flags(), offset, length) {
                     Err(Errno::OPNOTSUPP) => Ok(0),
@@ -193,7 +193,8 @@ pub(super) fn zero_flags(is_device: bool, allocate: bool, fast: bool) -> Option<
 fn zero(
     file: BorrowedFd<'_>,
     is_device: bool,
-    (offset, length): (u64, u64),
+    offset: u64,
+    length: u64,
     allocate: bool,
     fast: bool,
 ) -> Result<(), Errno> {

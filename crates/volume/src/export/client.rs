@@ -14,7 +14,7 @@ use crate::stream::{Inbox, Outbox, Received};
 use protocol::nbd::reply::{self, Extent};
 use protocol::nbd::{
     Errno, Export, GREETING, Gate, Handshake, NbdCommand, NbdConnectionError, NbdHandshakeStep,
-    NbdTransport, REQUEST_BYTES, Request, Session,
+    NbdRequestHeader, NbdTransport, REQUEST_BYTES, Session,
 };
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -378,7 +378,7 @@ impl Client {
         let Some(bytes) = self.inbox.bytes().first_chunk::<REQUEST_BYTES>() else {
             return Ok(Some(ClientWait::Input));
         };
-        let request = Request::decode(bytes)?;
+        let request = NbdRequestHeader::decode(bytes)?;
         if self.must_wait(&request, port) {
             return Ok(Some(ClientWait::Room));
         }
@@ -387,7 +387,7 @@ impl Client {
         Ok(None)
     }
 
-    fn begin(&mut self, request: Request, port: &mut Port<'_>) {
+    fn begin(&mut self, request: NbdRequestHeader, port: &mut Port<'_>) {
         self.writes = request.payload_bytes() > 0;
         let Some(session) = &self.session else { return };
         let command = match session.command(&request) {
@@ -458,7 +458,7 @@ impl Client {
 
     /// Returns whether a request is the first change of the client, and the user of the other node
     /// is not known yet.
-    fn must_wait(&self, request: &Request, port: &Port<'_>) -> bool {
+    fn must_wait(&self, request: &NbdRequestHeader, port: &Port<'_>) -> bool {
         let session = self.session.as_ref().filter(|_| !self.has_written);
         let command = session.and_then(|session| session.command(request).ok());
         command.is_some_and(|command| self.permission(command, port) == WritePermission::Unknown)

@@ -53,23 +53,23 @@ pub const KEYS: u64 = 1 << 32;
 const CLIENT_KEYS: u64 = 2 << 32;
 
 #[derive(Debug)]
-pub enum Listener {
+pub enum ExportListener {
     /// Clients on this host only.
     Unix(UnixListener),
     Tcp(TcpListener),
 }
 
-impl AsFd for Listener {
+impl AsFd for ExportListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Listener::Unix(listener) => listener.as_fd(),
-            Listener::Tcp(listener) => listener.as_fd(),
+            ExportListener::Unix(listener) => listener.as_fd(),
+            ExportListener::Tcp(listener) => listener.as_fd(),
         }
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Counters {
+pub struct ExportCounters {
     pub accepted: u64,
     /// Clients closed for a protocol violation.
     pub faults: u64,
@@ -86,7 +86,7 @@ pub struct Counters {
 /// turn. A client that does not read its replies blocks only itself.
 pub struct Export {
     epoll: Rc<OwnedFd>,
-    listeners: Vec<Listener>,
+    listeners: Vec<ExportListener>,
     exports: Vec<nbd::Export>,
     pool: Pool,
     clients: Vec<Option<Client>>,
@@ -98,7 +98,7 @@ pub struct Export {
     stops: bool,
     operations: Vec<(Token, Operation)>,
     tried: LastAttempt,
-    counters: Counters,
+    counters: ExportCounters,
     tenure: Arc<Tenure>,
     user: CachedVolumeUser,
     /// Use of the volume on the other node.
@@ -135,7 +135,7 @@ impl Export {
     pub fn new(
         epoll: Rc<OwnedFd>,
         export: nbd::Export,
-        listeners: Vec<Listener>,
+        listeners: Vec<ExportListener>,
         pool: Pool,
     ) -> Result<Export, DiskError> {
         let mut one = Export {
@@ -151,7 +151,7 @@ impl Export {
             stops: false,
             operations: Vec::new(),
             tried: LastAttempt::default(),
-            counters: Counters::default(),
+            counters: ExportCounters::default(),
             tenure: Arc::default(),
             user: CachedVolumeUser::default(),
             elsewhere: OtherNodeUse::default(),
@@ -164,7 +164,7 @@ impl Export {
         Ok(one)
     }
 
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> ExportCounters {
         self.counters
     }
 
@@ -524,7 +524,7 @@ impl Export {
             if self.clients[place].take().is_some() {
                 self.counters.late += 1;
             }
-            if matches!(from, Listener::Tcp(_)) {
+            if matches!(from, ExportListener::Tcp(_)) {
                 // Replies are sent as a whole. Keepalive detects a client whose machine is gone.
                 let _ = sockopt::set_tcp_nodelay(&socket, true);
                 let _ = sockopt::set_socket_keepalive(&socket, true);
@@ -566,8 +566,8 @@ impl Export {
 
 /// Origin of a connection. Connections of this process itself carry network clients
 /// ([`crate::network`]).
-fn origin(socket: &OwnedFd, listener: &Listener) -> ConnectionOrigin {
-    let Listener::Unix(_) = listener else {
+fn origin(socket: &OwnedFd, listener: &ExportListener) -> ConnectionOrigin {
+    let ExportListener::Unix(_) = listener else {
         return ConnectionOrigin::Remote;
     };
     let is_own = |pid| pid == rustix::process::getpid();

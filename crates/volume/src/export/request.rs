@@ -1,6 +1,6 @@
 //! Requests in progress of one client: submitted pieces, and what is left.
 
-use protocol::nbd::{Errno, NbdCommand, Request};
+use protocol::nbd::{Errno, NbdCommand, NbdRequestHeader};
 
 /// Maximum number of requests per client. Further requests stay in the socket.
 pub const REQUESTS_MAX: usize = 128;
@@ -14,7 +14,7 @@ pub(super) struct RequestSlot(pub(super) u16);
 /// Request without a complete reply.
 #[derive(Debug)]
 pub(super) struct PendingRequest {
-    pub(super) asked: Request,
+    pub(super) asked: NbdRequestHeader,
     pub(super) command: NbdCommand,
     /// Number of pieces at the disk.
     pub(super) pieces: u32,
@@ -31,7 +31,7 @@ pub(super) struct PendingRequest {
 }
 
 impl PendingRequest {
-    pub(super) fn new(asked: Request, command: NbdCommand) -> PendingRequest {
+    pub(super) fn new(asked: NbdRequestHeader, command: NbdCommand) -> PendingRequest {
         PendingRequest {
             asked,
             command,
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn slots_are_bounded_and_used_again() {
         let mut requests = Requests::new();
-        let request = Request::decode(&[
+        let request = NbdRequestHeader::decode(&[
             0x25, 0x60, 0x95, 0x13, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0,
             0, 0, 0,
         ]);

@@ -205,10 +205,13 @@ impl Tabled for ParsedSections {
                     backing: backing.value.clone(),
                     snapshots: volume.snapshots.as_ref().map(|one| one.value),
                     pair: pair(context, &self.defaults, volume),
-                    node: { volume.nodes.iter() }
+                    node: volume
+                        .nodes
+                        .iter()
                         .find(|node| context.nodes.is_local_node(&node.value))
                         .map(|node| node.value.clone()),
-                    without_majority: { volume.without_majority }
+                    without_majority: volume
+                        .without_majority
                         .or(self.defaults.without_majority.as_ref().map(|one| one.value))
                         .unwrap_or_default(),
                     verify: verify(&self.defaults, volume)

@@ -351,7 +351,7 @@ fn receive(socket: TcpStream, from: SocketAddr, cable: &ReplicationLink, registr
     // Without a thread, the connection closes and its slot is freed here.
     let _ = builder.spawn(move || {
         let _place = place;
-        match welcome(socket, (is_plain, may_be_plain), &own) {
+        match welcome(socket, is_plain, may_be_plain, &own) {
             // Ignores the connection: a port scan sends no greeting.
             Ok(()) | Err((None, GreetingError::Io(_))) => {}
             // Ignores errors of unknown addresses: they do not explain why a node is not
@@ -372,7 +372,8 @@ type RefusedGreeting = (Option<Arc<dyn Receiver>>, GreetingError);
 
 fn welcome(
     socket: TcpStream,
-    (links_are_plain, may_be_plain): (bool, bool),
+    links_are_plain: bool,
+    may_be_plain: bool,
     registry: &Registry,
 ) -> Result<(), RefusedGreeting> {
     let nobody = |error: GreetingError| (None, error);

@@ -125,10 +125,10 @@ impl Session {
     }
 
     /// Queues a header with an encoded value.
-    pub fn send_value(&mut self, (head, value): (FrameHeader, Vec<u8>)) {
+    pub fn send_value(&mut self, head: FrameHeader, value: &[u8]) {
         self.outbox.head(|out| {
             out.extend_from_slice(&head.encode());
-            out.extend_from_slice(&value);
+            out.extend_from_slice(value);
         });
     }
 

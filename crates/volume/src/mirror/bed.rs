@@ -6,7 +6,7 @@ use super::{Mirror, MirrorEnvironment, MirrorSettings, OpenCopy};
 use crate::config::WithoutMajority;
 use crate::device;
 use crate::device::bed::create_mail;
-use crate::export::{KEYS, Listener};
+use crate::export::{ExportListener, KEYS};
 use crate::layout::Superblock;
 use crate::link::greeting::{Greeting, ReplicaProperties};
 use crate::replica::Record;
@@ -71,7 +71,14 @@ pub(super) fn mirror_in(directory: &Path, head: Superblock) -> Mirror {
         block_preferred: 4096,
     };
     let listener = UnixListener::bind(directory.join("socket")).unwrap();
-    Mirror::new(opened, &pair, export, Listener::Unix(listener), outside).unwrap()
+    Mirror::new(
+        opened,
+        &pair,
+        export,
+        ExportListener::Unix(listener),
+        outside,
+    )
+    .unwrap()
 }
 
 /// Applies lease news from the cluster. This node holds the lease until `until_ns` (of the boot

@@ -103,7 +103,9 @@ pub(super) fn change(
     layout::MetadataChange {
         head: head(on, &change.head, &change.hot, names),
         fill: change.fill,
-        bits: { change.bits.into_iter() }
+        bits: change
+            .bits
+            .into_iter()
             .map(|(extent, words)| (extent.0, words))
             .collect(),
     }

@@ -80,7 +80,7 @@ impl LocalDisk {
         let best = Preference::Best;
         let disk = Disk::new(data, &pool, best)?;
         let mut disk = match sums {
-            Some((area, rate, tally)) => Checked::with(disk, area, &pool, best, (rate, tally))?,
+            Some((area, rate, tally)) => Checked::with(disk, area, &pool, best, rate, tally)?,
             None => Checked::new(disk),
         };
         disk.keep_damaged();

@@ -56,7 +56,7 @@ pub use shown::{MirrorStatus, NO_CLUSTER, SizeStatus};
 use crate::config::WithoutMajority;
 use crate::device::{Backing, Device};
 use crate::disk::{Buffer, Completion, DiskError};
-use crate::export::{Export, Listener, Tenure};
+use crate::export::{Export, ExportListener, Tenure};
 use crate::layout::{self, Metadata};
 use crate::link::dial::Dialer;
 use crate::link::greeting::ReplicaProperties;
@@ -201,7 +201,7 @@ impl Mirror {
         opened: OpenCopy<'_>,
         pair: &MirrorSettings,
         export: nbd::Export,
-        listener: Listener,
+        listener: ExportListener,
         outside: MirrorEnvironment,
     ) -> Result<Mirror, MirrorError> {
         let epoll = Rc::new(epoll::create(CreateFlags::CLOEXEC).map_err(MirrorError::Wait)?);
@@ -214,7 +214,7 @@ impl Mirror {
         } = opened;
         let size = layout.head().size_bytes;
         let size_max = sums.as_ref().map_or(u64::MAX, |(area, ..)| area.size_max);
-        let room = Room::new(device, backing, &export.name, (size, size_max));
+        let room = Room::new(device, backing, &export.name, size, size_max);
         let names = NodeNames {
             me: pair.me.clone(),
             other: pair.other.clone(),

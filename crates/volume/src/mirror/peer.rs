@@ -307,7 +307,8 @@ impl Peer {
     /// Sends a heartbeat when one is due: whether this node serves, and its clients.
     pub(super) fn send_heartbeat(
         &mut self,
-        (serves, users): (bool, Users),
+        serves: bool,
+        users: Users,
         now: Instant,
         at_once: bool,
     ) {
@@ -331,7 +332,10 @@ impl Peer {
                 ..FrameHeader::new(FrameKind::Pulse).number(u64::from(serves))
             };
             match self.wanted_mark {
-                Some(wanted) => one.session.send_value(wire::with_wanted_mark(head, wanted)),
+                Some(wanted) => {
+                    let (head, value) = wire::with_wanted_mark(head, wanted);
+                    one.session.send_value(head, &value);
+                }
                 None => one.session.send(&head),
             }
         }
@@ -384,9 +388,10 @@ impl Peer {
         if self.came.len() > before || one.session.starves() {
             self.heard = Some(now);
         }
-        match self.heard.is_some_and(|at| now >= at + SILENCE_MAX) {
-            true => Err(LinkError::Silent),
-            false => received,
+        if self.heard.is_some_and(|at| now >= at + SILENCE_MAX) {
+            Err(LinkError::Silent)
+        } else {
+            received
         }
     }
 

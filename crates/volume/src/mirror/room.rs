@@ -36,7 +36,8 @@ impl Room {
         device: &Device,
         backing: &Backing,
         name: &str,
-        (size, size_max): (u64, u64),
+        size: u64,
+        size_max: u64,
     ) -> Room {
         Room {
             device: device.clone(),

@@ -156,8 +156,7 @@ impl Mirror {
                 (self.outside.say)(notice.to_string());
                 if matches!(notice, Notice::Serves { .. }) {
                     let users = self.users();
-                    self.peer
-                        .send_heartbeat((true, users), Instant::now(), true);
+                    self.peer.send_heartbeat(true, users, Instant::now(), true);
                 }
             }
         }
@@ -209,7 +208,7 @@ impl Mirror {
                 // The owner knows the user of a forwarded write.
                 let users = self.users();
                 let serves = self.replica.serves().is_some();
-                self.peer.send_heartbeat((serves, users), now, false);
+                self.peer.send_heartbeat(serves, users, now, false);
             }
             for (token, operation) in asked {
                 any = true;
@@ -234,7 +233,7 @@ impl Mirror {
         self.remove_obsolete_snapshot();
         let serves = self.replica.serves().is_some();
         let users = self.users();
-        self.peer.send_heartbeat((serves, users), now, false);
+        self.peer.send_heartbeat(serves, users, now, false);
         if let Err(error) = self.peer.flush() {
             self.handle_connection_loss(error);
         }
@@ -305,7 +304,9 @@ impl Mirror {
         Users {
             clients: u32::try_from(self.export.clients()).unwrap_or(u32::MAX),
             accepted: self.export.counters().accepted,
-            holder: { self.clients.user_at_stop }
+            holder: self
+                .clients
+                .user_at_stop
                 .unwrap_or_else(|| self.export.holder().map_or(0, number)),
         }
     }
@@ -377,7 +378,7 @@ impl Mirror {
             }
             let serves = self.replica.serves().is_some();
             let users = self.users();
-            self.peer.send_heartbeat((serves, users), now, true);
+            self.peer.send_heartbeat(serves, users, now, true);
             self.shown.is_due = true;
             self.retry_founding();
         }

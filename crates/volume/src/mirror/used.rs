@@ -57,8 +57,10 @@ impl OpenUser {
     /// the user's role is restarting, and the process may still exist.
     fn follow(
         &mut self,
-        (used, grant): (Option<VolumeUse>, Option<&Grant>),
-        (only, user): (&str, u64),
+        used: Option<VolumeUse>,
+        grant: Option<&Grant>,
+        only: &str,
+        user: u64,
         me: &str,
     ) {
         let open = grant.filter(|grant| grant.is_open);
@@ -167,8 +169,10 @@ impl Mirror {
         let recorded = &self.lease.recorded.clients;
         let was_superseded = self.is_superseded();
         self.clients.open_user.follow(
-            (self.clients.used.here, grant.as_ref()),
-            (&recorded.only, recorded.user),
+            self.clients.used.here,
+            grant.as_ref(),
+            &recorded.only,
+            recorded.user,
             &self.lease.names.me,
         );
         if self.is_superseded() == was_superseded {
@@ -241,7 +245,7 @@ mod tests {
     fn after(steps: impl FnOnce(&mut OpenUser)) -> bool {
         let mut user = OpenUser::default();
         let a = open("guest/a");
-        user.follow((Some(VolumeUse::Alone), Some(&a)), ("alpha", 0), "alpha");
+        user.follow(Some(VolumeUse::Alone), Some(&a), "alpha", 0, "alpha");
         steps(&mut user);
         user.is_superseded
     }
@@ -252,32 +256,36 @@ mod tests {
         let a = open("guest/a");
         let b = number_of("guest/b");
         assert!(after(|user| user.follow(
-            (alone, Some(&a)),
-            ("beta", b),
+            alone,
+            Some(&a),
+            "beta",
+            b,
             "alpha"
         )));
         // Both nodes are admitted for network boot.
         let boot = number_of(SHARED_USER);
         assert!(after(|user| user.follow(
-            (alone, Some(&a)),
-            ("", boot),
+            alone,
+            Some(&a),
+            "",
+            boot,
             "alpha"
         )));
         // During a restart of its role, and after the other user has left.
         assert!(after(|user| {
-            user.follow((None, None), ("beta", b), "alpha");
-            user.follow((alone, Some(&a)), ("beta", b), "alpha");
-            user.follow((alone, Some(&a)), ("alpha", b), "alpha");
+            user.follow(None, None, "beta", b, "alpha");
+            user.follow(alone, Some(&a), "beta", b, "alpha");
+            user.follow(alone, Some(&a), "alpha", b, "alpha");
         }));
         let mut restarted = OpenUser::after_restart(Some("guest/a".to_owned()));
-        restarted.follow((alone, Some(&a)), ("beta", b), "alpha");
+        restarted.follow(alone, Some(&a), "beta", b, "alpha");
         assert!(restarted.is_superseded);
         // Once its process has ended, the same guest may use the volume again.
         let closed = Grant {
             is_open: false,
             ..a
         };
-        restarted.follow((alone, Some(&closed)), ("beta", b), "alpha");
+        restarted.follow(alone, Some(&closed), "beta", b, "alpha");
         assert!(!restarted.is_superseded);
     }
 
@@ -288,33 +296,29 @@ mod tests {
         let (own, b) = (number_of("guest/a"), number_of("guest/b"));
         // The guest begins to migrate, and stays after all.
         assert!(!after(|user| {
-            user.follow(
-                (Some(VolumeUse::HandsOver), Some(&a)),
-                ("beta", own),
-                "alpha",
-            );
-            user.follow((alone, Some(&a)), ("beta", own), "alpha");
+            user.follow(Some(VolumeUse::HandsOver), Some(&a), "beta", own, "alpha");
+            user.follow(alone, Some(&a), "beta", own, "alpha");
         }));
         // An operator or an earlier version admitted the other node.
         assert!(!after(|user| user.follow(
-            (alone, Some(&a)),
-            ("beta", 0),
+            alone,
+            Some(&a),
+            "beta",
+            0,
             "alpha"
         )));
-        assert!(!after(|user| user.follow(
-            (alone, Some(&a)),
-            ("", 0),
-            "alpha"
-        )));
+        assert!(!after(|user| user.follow(alone, Some(&a), "", 0, "alpha")));
         // The guest arrives while the other node is still recorded for an earlier guest.
         let mut arrives = OpenUser::default();
-        arrives.follow((alone, Some(&a)), ("beta", b), "alpha");
+        arrives.follow(alone, Some(&a), "beta", b, "alpha");
         assert!(!arrives.is_superseded);
         // Next user of this node.
         let next = open("guest/b");
         assert!(!after(|user| user.follow(
-            (alone, Some(&next)),
-            ("beta", own),
+            alone,
+            Some(&next),
+            "beta",
+            own,
             "alpha"
         )));
     }

@@ -24,7 +24,8 @@ pub(super) fn send(session: &mut Session, message: ReplicaMessage<Data>) {
             introduction,
         } => {
             let head = plain(FrameKind::Welcome).number(number);
-            return session.send_value(with_value(head, &introduction));
+            let (head, value) = with_value(head, &introduction);
+            return session.send_value(head, &value);
         }
         ReplicaMessage::Refused { number, promised } => {
             plain(FrameKind::Refused).epoch(promised).number(number)
@@ -42,10 +43,9 @@ pub(super) fn send(session: &mut Session, message: ReplicaMessage<Data>) {
                 base,
                 blocks,
             };
-            return session.send_value(with_value(
-                plain(FrameKind::Begin).epoch(epoch),
-                &membership,
-            ));
+            let head = plain(FrameKind::Begin).epoch(epoch);
+            let (head, value) = with_value(head, &membership);
+            return session.send_value(head, &value);
         }
         ReplicaMessage::Begun => plain(FrameKind::Begun),
         ReplicaMessage::Command {

@@ -228,7 +228,7 @@ impl Front {
         };
         let place = match self
             .handshakes
-            .take((number, from.ip()), kept, Instant::now())
+            .take(number, from.ip(), kept, Instant::now())
         {
             Ok(place) => place,
             Err(error) => return self.refuses(from, &error),

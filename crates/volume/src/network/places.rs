@@ -49,7 +49,8 @@ impl Handshakes {
     /// The address uses all its slots, and its oldest handshake has only just begun.
     pub fn take(
         self: &Arc<Self>,
-        (number, from): (u64, IpAddr),
+        number: u64,
+        from: IpAddr,
         socket: TcpStream,
         since: Instant,
     ) -> Result<HandshakeSlot, FrontError> {
@@ -172,8 +173,8 @@ mod tests {
             let number = self.clients.len() as u64;
             self.clients.push(client);
             let socket = self.listener.accept().unwrap().0;
-            let from = (number, from.parse().unwrap());
-            self.handshakes.take(from, socket, now)
+            let from = from.parse().unwrap();
+            self.handshakes.take(number, from, socket, now)
         }
 
         /// Indexes of the clients that were closed.

@@ -127,7 +127,8 @@ impl CopyService {
     pub(super) fn dial(
         &self,
         socket: &Path,
-        (node, volume): (&str, &str),
+        node: &str,
+        volume: &str,
         run: u64,
     ) -> Result<(), String> {
         let failed = |error: std::io::Error| format!("cannot connect to the command: {error}");

@@ -461,7 +461,7 @@ impl VolumeRole {
                 socket,
             } => {
                 let socket = copy_socket(&self.place.runtime, *socket);
-                return match self.copying.dial(&socket, (node, volume), *run) {
+                return match self.copying.dial(&socket, node, volume, *run) {
                     Ok(()) => VolumeResponse {
                         good: true,
                         words: String::new(),
@@ -619,9 +619,9 @@ impl VolumeRole {
                         self.ranks.insert(name.clone(), 0);
                         self.is_new = true;
                     }
-                    let around = (self.place.clone(), self.ties.clone());
                     let user = self.former_users.remove(&name);
-                    let worker = Worker::start(&name, spec, around, user);
+                    let worker =
+                        Worker::start(&name, spec, self.place.clone(), self.ties.clone(), user);
                     self.tell_lease(&name, &worker);
                     worker.set_use(self.usage.of(&name), self.usage.grant(&name));
                     self.workers.insert(name.clone(), worker);

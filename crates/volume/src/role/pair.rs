@@ -4,7 +4,7 @@ use super::socket::SocketClaim;
 use super::worker::{PREFERRED_BYTES, ServeFailure, WorkerState};
 use crate::config::ReplicaPair;
 use crate::device::Device;
-use crate::export::Listener;
+use crate::export::ExportListener;
 use crate::layout::{Loaded, Metadata};
 use crate::link::dial::{Dialer, Registry};
 use crate::mirror::mailbox::{Mailbox, MailboxMessage};
@@ -59,7 +59,9 @@ impl WorkerState {
     pub(super) fn serve_pair(
         self: &Arc<Self>,
         claim: &SocketClaim,
-        (device, layout, loaded): (Device, Metadata, Loaded),
+        device: Device,
+        layout: Metadata,
+        loaded: Loaded,
         pair: &ReplicaPair,
         area: Option<Area>,
     ) -> Result<(), ServeFailure> {
@@ -84,7 +86,7 @@ impl WorkerState {
             .map_err(|error| failed(format!("cannot start a thread: {error}")))?;
         let no_socket =
             |error: std::io::Error| failed(format!("cannot listen at its socket: {error}"));
-        let listener = Listener::Unix(claim.listen().map_err(no_socket)?);
+        let listener = ExportListener::Unix(claim.listen().map_err(no_socket)?);
         let export = nbd::Export {
             name: name.clone(),
             description: format!("the volume {name}"),

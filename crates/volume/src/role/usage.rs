@@ -447,13 +447,15 @@ fn is_alone(status: &VolumeStatus) -> Result<(), String> {
         _ => {
             let spec = &status.spec;
             let me = spec.pair.clone().or_else(|| spec.single());
-            match me.is_some_and(|pair| shown.admission.only == Some(pair.me)) {
-                true => Ok(()),
-                false if waits_for_user(status, shown) => Err(used_elsewhere(status, other)),
-                false => Err(
+            if me.is_some_and(|pair| shown.admission.only == Some(pair.me)) {
+                Ok(())
+            } else if waits_for_user(status, shown) {
+                Err(used_elsewhere(status, other))
+            } else {
+                Err(
                     "the cluster has not recorded yet that only clients of this node may write"
                         .to_owned(),
-                ),
+                )
             }
         }
     }

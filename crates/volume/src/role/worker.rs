@@ -7,7 +7,7 @@ use crate::command;
 use crate::config::{RESYNC_RATE, ReplicaPair, Spec, size_words};
 use crate::device::{self, Backing, Device, DeviceError};
 use crate::disk::Preference;
-use crate::export::{Grant, Listener, Tenure, overwrite_event};
+use crate::export::{ExportListener, Grant, Tenure, overwrite_event};
 use crate::layout::{self, LayoutError, Metadata, Superblock};
 use crate::link::dial::Registry;
 use crate::link::greeting::{Greeting, ReplicaProperties};
@@ -112,7 +112,8 @@ impl Worker {
     pub(super) fn start(
         name: &str,
         spec: Spec,
-        (place, ties): (VolumeEnvironment, MirrorContext),
+        place: VolumeEnvironment,
+        ties: MirrorContext,
         user: Option<String>,
     ) -> Worker {
         let event = || eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok();
@@ -450,7 +451,8 @@ impl WorkerState {
         let spec = self.status().spec.clone();
         if let Some(pair) = &spec.pair {
             let area = self.pair_sums(&opened.0, &opened.2.head)?;
-            return self.serve_pair(&claim, opened, pair, area);
+            let (device, layout, loaded) = opened;
+            return self.serve_pair(&claim, device, layout, loaded, pair, area);
         }
         let (device, layout, loaded) = opened;
         // Without a lease, the other replica and the cluster would not learn of new writes.
@@ -459,17 +461,19 @@ impl WorkerState {
             let words = "it is one of two copies of a cluster: name its nodes in `on`";
             let pair = spec.single().ok_or_else(|| failed(words.to_owned()))?;
             let area = self.pair_sums(&device, &loaded.head)?;
-            return self.serve_pair(&claim, (device, layout, loaded), &pair, area);
+            return self.serve_pair(&claim, device, layout, loaded, &pair, area);
         }
-        self.serve_single(&claim, (device, layout), (&name, &backing))
+        self.serve_single(&claim, device, layout, &name, &backing)
     }
 
     /// Serves a volume with one replica until it has to stop.
     fn serve_single(
         self: &Arc<Self>,
         claim: &SocketClaim,
-        (mut device, mut layout): (Device, Metadata),
-        (name, backing): (&str, &Backing),
+        mut device: Device,
+        mut layout: Metadata,
+        name: &str,
+        backing: &Backing,
     ) -> Result<(), ServeFailure> {
         let failed = |words: String| ServeFailure(LocalVolumeState::Failed, words);
         device::is_own(&layout, backing, name).map_err(|error| failed(error.to_string()))?;
@@ -477,7 +481,7 @@ impl WorkerState {
         let area = self.sums(&device, layout.head(), false)?;
         let size_max = area.as_ref().map_or(u64::MAX, |area| area.size_max);
         let no_socket = |error| failed(format!("cannot listen at its socket: {error}"));
-        let listener = Listener::Unix(claim.listen().map_err(no_socket)?);
+        let listener = ExportListener::Unix(claim.listen().map_err(no_socket)?);
         // Checksums need direct I/O, because they verify the content of the disk.
         if area.is_none() {
             device.use_page_cache();
@@ -523,8 +527,8 @@ impl WorkerState {
             is_signalled(Some(wake));
             let asked = self.asked.swap(0, Ordering::AcqRel);
             VolumeChanges {
-                overwrite: self.store_mark(&device, &mut layout, (backing, name)),
-                size: self.grown(&device, &mut layout, (backing, name), size_max),
+                overwrite: self.store_mark(&device, &mut layout, backing, name),
+                size: self.grown(&device, &mut layout, backing, name, size_max),
                 check: matches!(asked, CHECK | END_CHECK).then_some(asked == CHECK),
                 rate: self.status().spec.verify,
                 reopens: asked == REOPEN,
@@ -635,7 +639,8 @@ impl WorkerState {
         &self,
         device: &Device,
         layout: &mut Metadata,
-        (backing, name): (&Backing, &str),
+        backing: &Backing,
+        name: &str,
     ) -> Option<Option<OverwriteMark>> {
         let before = layout.head().overwrite;
         let mut stored = Ok(());
@@ -679,7 +684,8 @@ impl WorkerState {
         &self,
         device: &Device,
         layout: &mut Metadata,
-        (backing, name): (&Backing, &str),
+        backing: &Backing,
+        name: &str,
         size_max: u64,
     ) -> Option<u64> {
         if self.wanted() > size_max {

@@ -89,11 +89,13 @@ impl Checked {
         area: Area,
         pool: &Pool,
         prefers: Preference,
-        (rate, tally): (u64, Arc<Tally>),
+        rate: u64,
+        tally: Arc<Tally>,
     ) -> Result<Checked, DiskError> {
         let now = Instant::now();
         let keeper = Keeper::open(area.slot.clone(), area.blocks, Limits::default());
-        tally.set_progress(keeper.progress());
+        let (built, total) = keeper.progress();
+        tally.set_progress(built, total);
         let summing = Summing {
             keeper,
             storing: Storing::new(Disk::new(&area.target, pool, prefers)?, &area, pool),
@@ -386,7 +388,8 @@ impl Summing {
             self.stored(result, out);
         }
         self.settle(data);
-        self.tally.set_progress(self.keeper.progress());
+        let (built, total) = self.keeper.progress();
+        self.tally.set_progress(built, total);
     }
 
     fn stored(&mut self, result: Result<(), Failure>, out: &mut Vec<Completion>) {
@@ -543,11 +546,11 @@ impl Summing {
             ChecksumJob::Plain(token) => (token, result),
             ChecksumJob::FlushToStore => return self.storing.flushed(result.map(drop)),
             ChecksumJob::Builds(blocks, sums) => {
-                return self.build_read(Id(id), (blocks, sums), result, data);
+                return self.build_read(Id(id), blocks, sums, result, data);
             }
             ChecksumJob::Scrubs(blocks) => return self.scrubbed(Id(id), &blocks, result),
             ChecksumJob::Runs(token, blocks, sums) => {
-                let result = self.operated((Id(id), token), blocks, &sums, result);
+                let result = self.operated(Id(id), token, blocks, &sums, result);
                 (token, result)
             }
             ChecksumJob::Repairs(token, blocks) => {
@@ -572,7 +575,8 @@ impl Summing {
     /// Processes the end of a read or a write.
     fn operated(
         &mut self,
-        (id, token): (Id, Token),
+        id: Id,
+        token: Token,
         blocks: Range<u64>,
         sums: &[Sum],
         result: Result<OperationOutput, Failure>,
@@ -642,7 +646,8 @@ impl Summing {
     fn build_read(
         &mut self,
         id: Id,
-        (blocks, mut sums): (Range<u64>, Vec<Sum>),
+        blocks: Range<u64>,
+        mut sums: Vec<Sum>,
         result: Result<OperationOutput, Failure>,
         data: &mut Disk,
     ) {

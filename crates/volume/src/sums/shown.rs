@@ -70,7 +70,7 @@ impl Tally {
         self.lock().clone()
     }
 
-    pub(super) fn set_progress(&self, (built, total): (u64, u64)) {
+    pub(super) fn set_progress(&self, built: u64, total: u64) {
         let mut sums = self.lock();
         (sums.built_bytes, sums.total_bytes) = (built * BLOCK_BYTES, total * BLOCK_BYTES);
     }
@@ -173,7 +173,7 @@ impl Tally {
                     self.volume
                 );
             }
-            sums.tell(at, ("intact", "damaged"), why);
+            sums.tell(at, "intact", "damaged", why);
         }
         drop(sums);
         if !lines.is_empty() {
@@ -224,7 +224,7 @@ impl Tally {
             sums.damaged.remove(&block);
             let first = block * BLOCK_BYTES;
             let why = format!("bytes {first}-{} {how}", first + BLOCK_BYTES - 1);
-            sums.tell(Moment::now(), ("damaged", "intact"), why);
+            sums.tell(Moment::now(), "damaged", "intact", why);
         }
         if sums.damaged.is_empty() {
             sums.why_not = None;
@@ -259,7 +259,7 @@ impl Sums {
         })
     }
 
-    fn tell(&mut self, at: Moment, (from, to): (&str, &str), why: String) {
+    fn tell(&mut self, at: Moment, from: &str, to: &str, why: String) {
         self.events.push(Event {
             at,
             from: from.to_owned(),

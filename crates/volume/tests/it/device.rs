@@ -1,6 +1,6 @@
 //! Creation, opening and refusal of replicas, in directories and on loop devices.
 
-use crate::disk::Bench;
+use crate::disk::DiskFixture;
 use lab::{ScratchDirectory, skip_unless_root};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -295,7 +295,7 @@ fn operations_on_a_device_begin_behind_its_metadata() {
     drop(create(&backing, SIZE, false).unwrap());
     for prefers in [Preference::Best, Preference::Threads] {
         let opened = open(&backing).unwrap();
-        let mut bench = Bench::on(&opened.data, prefers);
+        let mut bench = DiskFixture::on(&opened.data, prefers);
         bench.write(0, 131_072, 4, true);
         bench.write(SIZE - 4096, 4096, 5, false);
         for (offset, allocate, fast) in [(0, false, false), (4096, true, false)] {

@@ -15,7 +15,7 @@ use volume::disk::{
 
 const SIZE: u64 = 8 << 20;
 
-pub(crate) struct Bench {
+pub(crate) struct DiskFixture {
     disk: Disk,
     pool: Pool,
     account: Account,
@@ -34,8 +34,8 @@ pub(crate) fn open(path: &Path) -> File {
 
 type Results = HashMap<u64, Result<OperationOutput, Failure>>;
 
-impl Bench {
-    fn new(prefers: Preference, first: u64, is_cached: bool) -> Bench {
+impl DiskFixture {
+    fn new(prefers: Preference, first: u64, is_cached: bool) -> DiskFixture {
         let scratch = ScratchDirectory::new().unwrap();
         let path = scratch.write("disk", []).unwrap();
         let file = if is_cached {
@@ -49,19 +49,19 @@ impl Bench {
             is_device: false,
             first,
         };
-        let mut bench = Bench::on(&target, prefers);
+        let mut bench = DiskFixture::on(&target, prefers);
         if is_cached {
             bench.disk.use_cache(&target);
         }
-        Bench {
+        DiskFixture {
             _scratch: Some(scratch),
             ..bench
         }
     }
 
-    pub(crate) fn on(target: &BackingFile, prefers: Preference) -> Bench {
+    pub(crate) fn on(target: &BackingFile, prefers: Preference) -> DiskFixture {
         let pool = Pool::new().unwrap();
-        Bench {
+        DiskFixture {
             disk: Disk::new(target, &pool, prefers).unwrap(),
             account: pool.account(),
             pool,
@@ -124,10 +124,10 @@ impl Bench {
     }
 }
 
-fn each(test: impl Fn(&mut Bench)) {
+fn each(test: impl Fn(&mut DiskFixture)) {
     for prefers in [Preference::Best, Preference::Threads] {
         for (first, is_cached) in [(0, false), (1 << 20, false), (0, true), (1 << 20, true)] {
-            let mut bench = Bench::new(prefers, first, is_cached);
+            let mut bench = DiskFixture::new(prefers, first, is_cached);
             assert!(prefers == Preference::Best || !bench.disk.uses_ring());
             test(&mut bench);
         }
@@ -228,7 +228,7 @@ fn a_disk_that_is_dropped_waits_for_its_operations() {
                 break;
             }
         }
-        let other = Bench::new(Preference::Threads, 0, false);
+        let other = DiskFixture::new(Preference::Threads, 0, false);
         drop(std::mem::replace(&mut bench.disk, other.disk));
         assert_eq!(bench.pool.free_bytes(), volume::disk::POOL_BYTES);
     });

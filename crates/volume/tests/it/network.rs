@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use volume::disk::{
     BUFFER_BYTES_MAX, BackingFile, Completion, Operation, OperationOutput, Pool, Preference, Token,
 };
-use volume::export::{CLIENTS_MAX, Export, HANDSHAKE_LEAST, HANDSHAKE_MAX, KEYS, Listener};
+use volume::export::{CLIENTS_MAX, Export, ExportListener, HANDSHAKE_LEAST, HANDSHAKE_MAX, KEYS};
 use volume::single::Single;
 
 const SIZE: u64 = 16 << 20;
@@ -51,7 +51,7 @@ fn a_volume_is_served_over_tcp_until_it_is_stopped() {
             is_device: false,
             first: 0,
         };
-        let listeners = vec![Listener::Tcp(listener)];
+        let listeners = vec![ExportListener::Tcp(listener)];
         let single = Single::new(&target, offered(), listeners, Preference::Best).unwrap();
         single.run(stop.as_fd()).unwrap();
     });
@@ -66,7 +66,7 @@ fn a_volume_is_served_over_tcp_until_it_is_stopped() {
 fn a_client_that_chooses_no_export_in_time_is_closed() {
     let scratch = ScratchDirectory::new().unwrap();
     let socket = scratch.path().join("socket");
-    let listeners = vec![Listener::Unix(UnixListener::bind(&socket).unwrap())];
+    let listeners = vec![ExportListener::Unix(UnixListener::bind(&socket).unwrap())];
     let epoll = Rc::new(epoll::create(CreateFlags::CLOEXEC).unwrap());
     let mut export = Export::new(epoll, offered(), listeners, Pool::new().unwrap()).unwrap();
     let now = Instant::now();
@@ -98,7 +98,7 @@ fn a_client_that_chooses_no_export_in_time_is_closed() {
 fn silent_clients_do_not_keep_others_out() {
     let scratch = ScratchDirectory::new().unwrap();
     let socket = scratch.path().join("socket");
-    let listeners = vec![Listener::Unix(UnixListener::bind(&socket).unwrap())];
+    let listeners = vec![ExportListener::Unix(UnixListener::bind(&socket).unwrap())];
     let epoll = Rc::new(epoll::create(CreateFlags::CLOEXEC).unwrap());
     let mut export = Export::new(epoll, offered(), listeners, Pool::new().unwrap()).unwrap();
     let now = Instant::now();
@@ -153,7 +153,7 @@ fn operations(epoll: &OwnedFd, export: &mut Export) -> Vec<(Token, Operation)> {
 fn no_request_that_was_received_waits_for_the_next_one() {
     let scratch = ScratchDirectory::new().unwrap();
     let socket = scratch.path().join("socket");
-    let listeners = vec![Listener::Unix(UnixListener::bind(&socket).unwrap())];
+    let listeners = vec![ExportListener::Unix(UnixListener::bind(&socket).unwrap())];
     let epoll = Rc::new(epoll::create(CreateFlags::CLOEXEC).unwrap());
     let pool = Pool::new().unwrap();
     let mut export = Export::new(Rc::clone(&epoll), offered(), listeners, pool).unwrap();
@@ -189,7 +189,7 @@ fn no_request_that_was_received_waits_for_the_next_one() {
 fn a_stop_ends_requests_under_way_and_closes_clients_without_an_error() {
     let scratch = ScratchDirectory::new().unwrap();
     let socket = scratch.path().join("socket");
-    let listeners = vec![Listener::Unix(UnixListener::bind(&socket).unwrap())];
+    let listeners = vec![ExportListener::Unix(UnixListener::bind(&socket).unwrap())];
     let epoll = Rc::new(epoll::create(CreateFlags::CLOEXEC).unwrap());
     let pool = Pool::new().unwrap();
     let mut export = Export::new(Rc::clone(&epoll), offered(), listeners, pool).unwrap();
@@ -248,7 +248,7 @@ fn with_memory(
 ) -> (ScratchDirectory, Rc<OwnedFd>, Export, Vec<Raw>) {
     let scratch = ScratchDirectory::new().unwrap();
     let socket = scratch.path().join("socket");
-    let listeners = vec![Listener::Unix(UnixListener::bind(&socket).unwrap())];
+    let listeners = vec![ExportListener::Unix(UnixListener::bind(&socket).unwrap())];
     let epoll = Rc::new(epoll::create(CreateFlags::CLOEXEC).unwrap());
     let offered = nbd::Export {
         size: 1 << 30,

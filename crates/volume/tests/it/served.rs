@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use volume::device::{self, Backing, DeviceError};
 use volume::disk::Preference;
-use volume::export::Listener;
+use volume::export::ExportListener;
 use volume::layout::{Superblock, SyncState, VolumeId};
 use volume::single::Single;
 
@@ -56,7 +56,7 @@ fn serves_a_volume_if_it_is_asked_to() {
         block_preferred: 4096,
     };
     let listener = UnixListener::bind(directory.join("socket")).expect("a socket");
-    let listeners = vec![Listener::Unix(listener)];
+    let listeners = vec![ExportListener::Unix(listener)];
     let single = Single::new(&device.data, export, listeners, prefers).expect("a volume");
     assert!(
         engine != "ring" || single.uses_ring(),

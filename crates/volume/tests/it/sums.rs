@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use volume::device::{self, Backing};
 use volume::disk::Preference;
-use volume::export::Listener;
+use volume::export::ExportListener;
 use volume::layout::{Superblock, SyncState, VolumeId};
 use volume::single::{ChangeSource, Single, VolumeChanges};
 use volume::sums::{Sums, Tally, area};
@@ -115,7 +115,7 @@ impl Copy {
                 block_min: 4096,
                 block_preferred: 4096,
             };
-            let listeners = vec![Listener::Unix(listener)];
+            let listeners = vec![ExportListener::Unix(listener)];
             let single = Single::checked(&device.data, export, listeners, prefers, sums);
             let mut act = || {
                 let _ = rustix::io::read(&*woken, &mut [0; 8]);

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use super::error::Error;
+use super::error::BenchError;
 use super::process::pin;
 use super::table::quantile;
 use script::Script;
@@ -127,7 +127,7 @@ fn connection(port: u16, script: &Script, stop: &AtomicBool) -> io::Result<()> {
 
 /// Runs a well-behaved client with so many requests, every other one on a new connection. Returns
 /// the 99th percentile of the response times, milliseconds.
-pub fn good_client(port: u16, requests: usize) -> Result<f64, Error> {
+pub fn good_client(port: u16, requests: usize) -> Result<f64, BenchError> {
     std::thread::sleep(HEAD_START);
     let (mut kept, start) = (None, Instant::now());
     let mut times = Vec::with_capacity(requests);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::super::error::Error;
+use super::super::error::BenchError;
 use super::super::process::pin;
 
 /// Encoded chunk of one byte.
@@ -29,11 +29,13 @@ pub struct Origin {
 
 impl Origin {
     /// Starts it on a core.
-    pub fn start(core: usize) -> Result<Self, Error> {
+    pub fn start(core: usize) -> Result<Self, BenchError> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .map_err(Error::system("binding the origin server"))?;
+            .map_err(BenchError::system("binding the origin server"))?;
         let address = listener.local_addr();
-        let port = address.map_err(Error::system("asking for the port of the origin server"))?;
+        let port = address.map_err(BenchError::system(
+            "asking for the port of the origin server",
+        ))?;
         let origin = Origin {
             port: port.port(),
             bytes: Arc::default(),

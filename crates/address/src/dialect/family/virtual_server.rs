@@ -42,11 +42,15 @@ fn virtual_server(l: &mut Loader<'_>, node: &ConfigStatement) {
     let message = "'virtual_server' is not supported, because Evenkeel does not use IPVS";
     let told = Diagnostic::error(&codes::VIRTUAL_SERVER, node.whole(), message);
     let lost = lost(node);
-    let mut told = match is_udp(node) {
-        true => told.help("run `evenkeel keepalived -P` to ignore it, and leave UDP to a keepalived with IPVS"),
-        false if l.options.as_keepalived => told
-            .help("run `evenkeel check` on this file for a 'listen' section in its place, or start with -P to ignore it"),
-        false => told
+    let mut told = if is_udp(node) {
+        told.help(
+            "run `evenkeel keepalived -P` to ignore it, and leave UDP to a keepalived with IPVS",
+        )
+    } else if l.options.as_keepalived {
+        told
+            .help("run `evenkeel check` on this file for a 'listen' section in its place, or start with -P to ignore it")
+    } else {
+        told
             .help("put the section into an haproxy.cfg and load both files, or run `evenkeel keepalived -P` to ignore it")
             .note(format!(
                 "{}:\n{}",
@@ -56,7 +60,7 @@ fn virtual_server(l: &mut Loader<'_>, node: &ConfigStatement) {
 "this section comes closest; the notes below list what it lacks"
 },
                 listen(node, &l.drafts.server_groups)
-            )),
+            ))
     };
     for lost in lost {
         told = told.note(lost);
@@ -235,7 +239,7 @@ fn listen(node: &ConfigStatement, groups: &HashMap<String, String>) -> String {
         let _ = writeln!(
             out,
             "    server {}",
-            server_line(server, &format!("s{}", n + 1), inter, (port, heaviest))
+            server_line(server, &format!("s{}", n + 1), inter, port, heaviest)
         );
     }
     if let Some(sorry) = node.nodes().iter().find(|n| n.name() == "sorry_server") {
@@ -324,7 +328,8 @@ fn server_line(
     server: &ConfigStatement,
     name: &str,
     inter: &str,
-    (port, heaviest): (Option<&str>, u64),
+    port: Option<&str>,
+    heaviest: u64,
 ) -> String {
     let address = server.argument().map_or("", |w| w.text.as_str());
     let own = server.arguments().get(1).map(|w| w.text.as_str());

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-struct Scene {
+struct PassageFixture {
     _lab: Lab,
     old: LabHost,
     new: LabHost,
@@ -19,7 +19,7 @@ struct Scene {
 }
 
 /// Returns hosts of which `old` has the address and `new` is to get it.
-fn scene(name: &str) -> Scene {
+fn scene(name: &str) -> PassageFixture {
     let lab = Lab::new(name).unwrap();
     let switch = lab.switch("lan").unwrap();
     let [old, new, client] = ["old", "new", "client"].map(|n| lab.host(n).unwrap());
@@ -42,7 +42,7 @@ fn scene(name: &str) -> Scene {
         old.ip(&["address", "add", vip, "dev", "eth0", "nodad"])
             .unwrap();
     }
-    Scene {
+    PassageFixture {
         _lab: lab,
         old,
         new,
@@ -109,7 +109,7 @@ fn resets(host: &LabHost) -> u64 {
 }
 
 /// Returns the tables of the old and the new owner.
-fn both_ends(scene: &Scene, address: IpAddr, own: IpAddr) -> (Passage, Passage) {
+fn both_ends(scene: &PassageFixture, address: IpAddr, own: IpAddr) -> (Passage, Passage) {
     let quiet = Passage {
         table: Passage::name("test"),
         quiet: vec![Quiet {
@@ -140,7 +140,7 @@ fn offer(address: IpAddr) -> Passage {
 }
 
 /// Makes the client send packets for the address to this host.
-fn set_neighbour(scene: &Scene, vip: &str, owner: &LabHost) {
+fn set_neighbour(scene: &PassageFixture, vip: &str, owner: &LabHost) {
     let mac = mac(owner);
     let entry = ["neigh", "replace", vip, "lladdr", &mac, "dev", "eth0"];
     scene.client.ip(&entry).unwrap();
@@ -148,7 +148,7 @@ fn set_neighbour(scene: &Scene, vip: &str, owner: &LabHost) {
 
 /// A neighbour heard the new owner, and then the old one: the old one drops segments of unknown
 /// connections, and the client sends them again.
-fn send_to_old_owner_first(scene: &Scene, vip: &str, stream: &mut TcpStream) {
+fn send_to_old_owner_first(scene: &PassageFixture, vip: &str, stream: &mut TcpStream) {
     let reset = resets(&scene.old);
     set_neighbour(scene, vip, &scene.old);
     stream.write_all(b"?").unwrap();
@@ -240,7 +240,7 @@ fn connections_of_ipv6_go_on_at_the_old_owner_too() {
 }
 
 /// Opens a connection of the client from this port.
-fn connect_from(scene: &Scene, port: u16, at: SocketAddrV4) -> TcpStream {
+fn connect_from(scene: &PassageFixture, port: u16, at: SocketAddrV4) -> TcpStream {
     scene.client.enter(|| {
         let fd = net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         sockopt::set_socket_reuseaddr(&fd, true).unwrap();

@@ -60,7 +60,7 @@ fn site(admission: Admission) -> NetworkState {
 }
 
 /// Returns the response to a message of the machine at a time, and the reason.
-fn ask(site: &mut NetworkState, (kind, wants, server): (u8, u8, u8), at_s: u64) -> DhcpDecision {
+fn ask(site: &mut NetworkState, kind: u8, wants: u8, server: u8, at_s: u64) -> DhcpDecision {
     let mut bytes = vec![1, 1, 6, 0, 1, 2, 3, 4];
     bytes.resize(28, 0);
     bytes.extend(CARD.0);
@@ -82,7 +82,7 @@ fn verdict(decision: &DhcpDecision) -> Option<DhcpReplyType> {
 }
 
 fn discover(site: &mut NetworkState, at_s: u64) -> Option<DhcpReplyType> {
-    verdict(&ask(site, (DISCOVER, 0, 0), at_s))
+    verdict(&ask(site, DISCOVER, 0, 0, at_s))
 }
 
 const STALE: [Admission; 2] = [Admission::Unconfirmed, Admission::Outdated];
@@ -91,10 +91,10 @@ const STALE: [Admission; 2] = [Admission::Unconfirmed, Admission::Outdated];
 fn removed_member_answers_nothing() {
     let mut site = site(Admission::Removed);
     for at_s in [0, 4, 12, 28, 60] {
-        let decision = ask(&mut site, (DISCOVER, 0, 0), at_s);
+        let decision = ask(&mut site, DISCOVER, 0, 0, at_s);
         assert_eq!(verdict(&decision), None);
         assert!(decision.why.contains("was removed"), "{}", decision.why);
-        let decision = ask(&mut site, (REQUEST, 50, 2), at_s + 1);
+        let decision = ask(&mut site, REQUEST, 50, 2, at_s + 1);
         assert_eq!(verdict(&decision), None);
     }
     let notice = site.notice().expect("a notice");
@@ -110,7 +110,7 @@ fn stale_node_answers_a_client_that_nobody_answers() {
         let mut site = site(admission);
         let answers = [0, 4, 12].map(|at_s| discover(&mut site, at_s));
         assert_eq!(answers, [None, None, Some(DhcpReplyType::Offer)]);
-        let decision = ask(&mut site, (REQUEST, 50, 2), 13);
+        let decision = ask(&mut site, REQUEST, 50, 2, 13);
         assert_eq!(verdict(&decision), Some(DhcpReplyType::Yes));
         // The loader repeats its request.
         assert_eq!(discover(&mut site, 20), Some(DhcpReplyType::Offer));
@@ -124,12 +124,12 @@ fn stale_node_leaves_a_client_of_another_server_alone() {
         let mut site = site(admission);
         for start_s in [0, 20, 40, 60] {
             assert_eq!(discover(&mut site, start_s), None);
-            let decision = ask(&mut site, (REQUEST, 51, 3), start_s + 1);
+            let decision = ask(&mut site, REQUEST, 51, 3, start_s + 1);
             assert_eq!(verdict(&decision), None);
         }
         // Also where it repeats its request to the other server.
         for at_s in 70..90 {
-            let decision = ask(&mut site, (REQUEST, 50, 3), at_s);
+            let decision = ask(&mut site, REQUEST, 50, 3, at_s);
             assert_eq!(verdict(&decision), None, "{}", decision.why);
         }
     }
@@ -141,14 +141,14 @@ fn stale_node_refuses_no_lease_of_a_current_node() {
         let mut site = site(admission);
         // DHCPREQUESTs without a server identifier (renewal, INIT-REBOOT), and with this node's.
         for (at_s, server) in [(0, 0), (4, 2), (12, 0), (16, 2), (30, 0)] {
-            let decision = ask(&mut site, (REQUEST, 51, server), at_s);
+            let decision = ask(&mut site, REQUEST, 51, server, at_s);
             assert_eq!(verdict(&decision), None, "{}", decision.why);
         }
-        let decision = ask(&mut site, (REQUEST, 51, 0), 31);
+        let decision = ask(&mut site, REQUEST, 51, 0, 31);
         assert!(decision.why.contains("no NAK"), "{}", decision.why);
     }
     let mut site = site(Admission::Admitted);
-    let decision = ask(&mut site, (REQUEST, 51, 2), 0);
+    let decision = ask(&mut site, REQUEST, 51, 2, 0);
     assert_eq!(verdict(&decision), Some(DhcpReplyType::No));
 }
 

@@ -9,7 +9,7 @@ fn a_part_shows_its_node_to_the_same_part_and_nothing_to_members() {
     let trust = trust(&authority, &[&one, &two]);
     let chain = [authority.certificate().to_vec()];
     let issue = |part: &str, id| {
-        PartCredentials::issue(part, MemberId(id), (&authority, &chain), &trust).unwrap()
+        PartCredentials::issue(part, MemberId(id), &authority, &chain, &trust).unwrap()
     };
     let volume = issue("volume", 2);
     let certificate = |of: &PartCredentials| {
@@ -57,7 +57,7 @@ fn part_certificate_is_refused_after_removal_and_after_its_ca_was_dropped() {
     let both = trust(&old, &[&one, &two]);
     let issue = |id, authority: &Authority, trust: &Trust| {
         let chain = [authority.certificate().to_vec()];
-        let issued = PartCredentials::issue("volume", MemberId(id), (authority, &chain), trust);
+        let issued = PartCredentials::issue("volume", MemberId(id), authority, &chain, trust);
         issued.unwrap()
     };
     let shown = {
@@ -94,7 +94,7 @@ fn a_part_is_not_believed_by_another_cluster_nor_without_a_certificate() {
         let one = identity(authority, 1);
         let chain = [authority.certificate().to_vec()];
         let trust = trust(authority, &[&one]);
-        PartCredentials::issue("volume", MemberId(1), (authority, &chain), &trust).unwrap()
+        PartCredentials::issue("volume", MemberId(1), authority, &chain, &trust).unwrap()
     };
     let name = || "x.example".try_into().unwrap();
     let ((client, server), (forged, forged_server)) =

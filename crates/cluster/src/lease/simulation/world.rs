@@ -44,7 +44,7 @@ enum SimulatedMessage {
 }
 
 #[derive(Clone, Debug)]
-enum Event {
+enum LeaseSimulationEvent {
     Tell(usize, SimulatedMessage),
     Confirm(usize, u64, Received, Boottime),
     Append(Option<(usize, u64)>, LeaseCommand),
@@ -80,7 +80,7 @@ pub struct LeaseSimulation {
     agreement: Agreement,
     hosts: Vec<LeaseHost>,
     events: BinaryHeap<Reverse<(u64, usize)>>,
-    payloads: Vec<Option<Event>>,
+    payloads: Vec<Option<LeaseSimulationEvent>>,
     calm: bool,
     last_held: Epoch,
     trace: Option<Vec<String>>,
@@ -122,10 +122,10 @@ impl LeaseSimulation {
         world.elect();
         for host in 0..HOSTS {
             world.begin(host);
-            world.at(0, Event::Tell(host, SimulatedMessage::Tick));
+            world.at(0, LeaseSimulationEvent::Tell(host, SimulatedMessage::Tick));
         }
-        world.at(10 * MS, Event::Disturb);
-        world.at(DISTURBED_MS * MS, Event::Calm);
+        world.at(10 * MS, LeaseSimulationEvent::Disturb);
+        world.at(DISTURBED_MS * MS, LeaseSimulationEvent::Calm);
         world
     }
 
@@ -161,7 +161,7 @@ impl LeaseSimulation {
         }
     }
 
-    fn at(&mut self, after_ns: u64, event: Event) {
+    fn at(&mut self, after_ns: u64, event: LeaseSimulationEvent) {
         let place = self.payloads.len();
         self.payloads.push(Some(event));
         self.events.push(Reverse((self.now + after_ns, place)));
@@ -197,39 +197,42 @@ impl LeaseSimulation {
         let way = self.way();
         if !self.calm && self.random.percent(4) {
             let again = self.way();
-            self.at(again, Event::Tell(to, told.clone()));
+            self.at(again, LeaseSimulationEvent::Tell(to, told.clone()));
         }
-        self.at(way, Event::Tell(to, told));
+        self.at(way, LeaseSimulationEvent::Tell(to, told));
     }
 
-    fn happen(&mut self, event: Event) -> Result<(), String> {
+    fn happen(&mut self, event: LeaseSimulationEvent) -> Result<(), String> {
         match event {
-            Event::Tell(host, told) => {
+            LeaseSimulationEvent::Tell(host, told) => {
                 if self.hosts[host].stands_still {
                     self.hosts[host].inbox.push(told);
                     return Ok(());
                 }
                 self.deliver_message(host, told)?;
             }
-            Event::Confirm(host, term, received, asked_at) => {
+            LeaseSimulationEvent::Confirm(host, term, received, asked_at) => {
                 let read = self.agreement.confirm(host, term);
                 let confirmed = read.map(|index| (Confirmed { term, asked_at }, index));
                 let way = self.way();
                 self.at(
                     way,
-                    Event::Tell(host, SimulatedMessage::Confirmed(received, confirmed)),
+                    LeaseSimulationEvent::Tell(
+                        host,
+                        SimulatedMessage::Confirmed(received, confirmed),
+                    ),
                 );
             }
-            Event::Append(by, command) => self.append(by, command),
-            Event::Resume(host) => {
+            LeaseSimulationEvent::Append(by, command) => self.append(by, command),
+            LeaseSimulationEvent::Resume(host) => {
                 self.hosts[host].stands_still = false;
                 for told in std::mem::take(&mut self.hosts[host].inbox) {
                     self.deliver_message(host, told)?;
                     self.check()?;
                 }
             }
-            Event::Disturb => self.disturb(),
-            Event::Calm => {
+            LeaseSimulationEvent::Disturb => self.disturb(),
+            LeaseSimulationEvent::Calm => {
                 self.calm = true;
                 for host in 0..HOSTS {
                     self.hosts[host].cut = false;
@@ -248,16 +251,22 @@ impl LeaseSimulation {
             self.note(|| format!("committed {command:?}: {lease:?}"));
             for host in 0..HOSTS {
                 let way = self.way();
-                self.at(way, Event::Tell(host, SimulatedMessage::Knows(index)));
+                self.at(
+                    way,
+                    LeaseSimulationEvent::Tell(host, SimulatedMessage::Knows(index)),
+                );
             }
         }
         // The response may be lost.
         if let Some((host, term)) = by.filter(|_| self.calm || self.random.percent(90)) {
             let way = self.way();
-            self.at(way, Event::Tell(host, SimulatedMessage::Knows(index)));
+            self.at(
+                way,
+                LeaseSimulationEvent::Tell(host, SimulatedMessage::Knows(index)),
+            );
             self.at(
                 way + 1,
-                Event::Tell(host, SimulatedMessage::Settled(term, command)),
+                LeaseSimulationEvent::Tell(host, SimulatedMessage::Settled(term, command)),
             );
         }
     }
@@ -356,7 +365,7 @@ impl LeaseSimulation {
             }
         }
         let way = self.way();
-        self.at(way, Event::Confirm(host, term, received, at));
+        self.at(way, LeaseSimulationEvent::Confirm(host, term, received, at));
     }
 
     fn confirmed(&mut self, host: usize, of: Received, confirmed: Option<(Confirmed, usize)>) {
@@ -452,9 +461,15 @@ impl LeaseSimulation {
                 if !self.calm && self.random.percent(10) {
                     let again = self.way();
                     let command = command.clone();
-                    self.at(again, Event::Append(Some((host, term)), command));
+                    self.at(
+                        again,
+                        LeaseSimulationEvent::Append(Some((host, term)), command),
+                    );
                 }
-                self.at(way, Event::Append(Some((host, term)), command));
+                self.at(
+                    way,
+                    LeaseSimulationEvent::Append(Some((host, term)), command),
+                );
             }
             // The holder repeats its requests: some of the refusals are remembered.
             Err(NotGranted::NotBefore(_)) if self.random.percent(80) => {}
@@ -462,7 +477,7 @@ impl LeaseSimulation {
                 let wait = self.until(host, then);
                 self.at(
                     wait,
-                    Event::Tell(host, SimulatedMessage::Want(from, want.clone())),
+                    LeaseSimulationEvent::Tell(host, SimulatedMessage::Want(from, want.clone())),
                 );
             }
             Err(
@@ -506,14 +521,20 @@ impl LeaseSimulation {
         if let Some(epoch) = self.hosts[host].holder.as_ref().and_then(|it| it.held(now)) {
             // An action takes a moment after the clock was read.
             let moment = self.random.between(1_000, 100_000);
-            self.at(moment, Event::Tell(host, SimulatedMessage::Acts(epoch)));
+            self.at(
+                moment,
+                LeaseSimulationEvent::Tell(host, SimulatedMessage::Acts(epoch)),
+            );
             if !self.calm && self.random.percent(1) {
                 // The host is suspended between reading the clock and acting.
                 self.pause(host);
             }
         }
         let next = self.random.between(5 * MS, 20 * MS);
-        self.at(next, Event::Tell(host, SimulatedMessage::Tick));
+        self.at(
+            next,
+            LeaseSimulationEvent::Tell(host, SimulatedMessage::Tick),
+        );
     }
 
     /// A holder proposes its release itself, or sends it to the leader that it knows.
@@ -530,9 +551,9 @@ impl LeaseSimulation {
         let way = self.way();
         if !self.calm && self.random.percent(15) {
             let again = self.way();
-            self.at(again, Event::Append(None, command.clone()));
+            self.at(again, LeaseSimulationEvent::Append(None, command.clone()));
         }
-        self.at(way, Event::Append(None, command));
+        self.at(way, LeaseSimulationEvent::Append(None, command));
     }
 
     fn acts(&mut self, host: usize, epoch: Epoch) -> Result<(), String> {
@@ -601,7 +622,10 @@ impl LeaseSimulation {
         let term = self.agreement.term;
         self.note(|| format!("term {term}: {host} leads"));
         let way = self.way();
-        self.at(way, Event::Tell(host, SimulatedMessage::Elected(term)));
+        self.at(
+            way,
+            LeaseSimulationEvent::Tell(host, SimulatedMessage::Elected(term)),
+        );
         for other in 0..HOSTS {
             let late = if self.calm {
                 MS
@@ -609,7 +633,10 @@ impl LeaseSimulation {
                 self.random.between(MS, 3_000 * MS)
             };
             if other != host {
-                self.at(late, Event::Tell(other, SimulatedMessage::Deposed(term)));
+                self.at(
+                    late,
+                    LeaseSimulationEvent::Tell(other, SimulatedMessage::Deposed(term)),
+                );
             }
         }
     }
@@ -618,8 +645,14 @@ impl LeaseSimulation {
     fn begin(&mut self, host: usize) {
         let seen = self.agreement.leases[self.agreement.committed()].epoch;
         let index = self.agreement.committed();
-        self.at(MS, Event::Tell(host, SimulatedMessage::Begun(seen)));
-        self.at(MS + 1, Event::Tell(host, SimulatedMessage::Knows(index)));
+        self.at(
+            MS,
+            LeaseSimulationEvent::Tell(host, SimulatedMessage::Begun(seen)),
+        );
+        self.at(
+            MS + 1,
+            LeaseSimulationEvent::Tell(host, SimulatedMessage::Knows(index)),
+        );
     }
 
     fn disturb(&mut self) {
@@ -648,7 +681,7 @@ impl LeaseSimulation {
         }
         let next = self.random.pick(&[20, 100, 400, 1_000]);
         let next = self.random.between(1, next) * MS;
-        self.at(next, Event::Disturb);
+        self.at(next, LeaseSimulationEvent::Disturb);
     }
 
     fn pause(&mut self, host: usize) {
@@ -658,7 +691,7 @@ impl LeaseSimulation {
         let long = self.random.pick(&[1, 200, 800, 3_000]);
         self.note(|| format!("{host} stands still for {long} ms"));
         self.hosts[host].stands_still = true;
-        self.at(long * MS, Event::Resume(host));
+        self.at(long * MS, LeaseSimulationEvent::Resume(host));
     }
 
     /// Restarts the process. Other processes of the machine keep what they were told.

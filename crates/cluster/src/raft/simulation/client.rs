@@ -5,7 +5,7 @@ use super::defect::RaftDefect;
 use super::host::{Common, now};
 use super::linear::Operation;
 use super::network::RunningProcess;
-use super::record::{Fate, Key, Observed, Op, Single};
+use super::record::{ClientOp, Fate, Key, Observed, Single};
 use super::runtime::Members;
 use crate::command::{
     CommandBody, CommandResult, Decision, Epoch, Judging, LeaseCommand, Proposal, RolloutStep,
@@ -96,7 +96,7 @@ impl Client {
         let op = match self.kinds[member] {
             MemberKind::Node => self.draw(key, self.seen[place], member as u64 + 1),
             // An arbiter may not propose.
-            MemberKind::Arbiter => Op::Read,
+            MemberKind::Arbiter => ClientOp::Read,
         };
         let called_at = now();
         let outcome = ask(&self.common, running, key, op.clone()).await;
@@ -114,7 +114,7 @@ impl Client {
             // Operations that were not executed are excluded. If one was executed
             // nevertheless, the other results have no order.
             CallResult::NotDone => return,
-            CallResult::Unknown if op == Op::Read => return,
+            CallResult::Unknown if op == ClientOp::Read => return,
             CallResult::Unknown => None,
             CallResult::Observed(said) => {
                 self.learn(place, &op, &said);
@@ -131,46 +131,46 @@ impl Client {
         record.operations.entry(key).or_default().push(operation);
     }
 
-    fn draw(&mut self, key: Key, seen: Single, from: u64) -> Op {
+    fn draw(&mut self, key: Key, seen: Single, from: u64) -> ClientOp {
         if self.only_reads {
-            return Op::Read;
+            return ClientOp::Read;
         }
         let any = self.random.percent(10);
         match (key, self.random.below(10)) {
-            (_, 0..=3) => Op::Read,
-            (Key::Lease(_), 4..=7) => Op::Grant {
+            (_, 0..=3) => ClientOp::Read,
+            (Key::Lease(_), 4..=7) => ClientOp::Grant {
                 holder: self.random.between(1, self.nodes),
                 after: if any { seen.count + 1 } else { seen.count },
             },
-            (Key::Lease(_), _) => Op::Release {
+            (Key::Lease(_), _) => ClientOp::Release {
                 from,
                 epoch: seen.count,
             },
-            (Key::Versions, 4..=7) => Op::Propose {
+            (Key::Versions, 4..=7) => ClientOp::Propose {
                 fit: self.kinds[from as usize - 1] == MemberKind::Node,
             },
-            (Key::Versions, _) => Op::TakeBack {
+            (Key::Versions, _) => ClientOp::TakeBack {
                 version: seen.holder.unwrap_or(seen.count),
             },
         }
     }
 
-    fn learn(&mut self, place: usize, op: &Op, said: &Observed) {
+    fn learn(&mut self, place: usize, op: &ClientOp, said: &Observed) {
         let seen = &mut self.seen[place];
         match (op, said) {
             (_, Observed::Is(single)) => *seen = *single,
-            (Op::TakeBack { .. }, _) => {}
+            (ClientOp::TakeBack { .. }, _) => {}
             (_, Observed::Given(count)) => seen.count = *count,
-            (Op::Propose { .. }, Observed::Busy(version)) => seen.holder = Some(*version),
+            (ClientOp::Propose { .. }, Observed::Busy(version)) => seen.holder = Some(*version),
             _ => {}
         }
     }
 }
 
 /// Sends an operation to a member.
-async fn ask(common: &Common, running: RunningProcess, key: Key, op: Op) -> CallResult {
+async fn ask(common: &Common, running: RunningProcess, key: Key, op: ClientOp) -> CallResult {
     let engine = running.engine.clone();
-    if op == Op::Read {
+    if op == ClientOp::Read {
         let unconfirmed = match common.defect {
             Some(RaftDefect::ReadsUnconfirmed) => true,
             Some(RaftDefect::ConfirmsAlone) => engine.raft_status().leading,
@@ -220,29 +220,29 @@ fn name(lease: u8) -> String {
     format!("lease/{lease}")
 }
 
-fn body(key: Key, op: &Op) -> CommandBody {
+fn body(key: Key, op: &ClientOp) -> CommandBody {
     let name = match key {
         Key::Lease(lease) => name(lease),
         Key::Versions => String::new(),
     };
     match op {
-        Op::Grant { holder, after } => CommandBody::Lease(LeaseCommand::Grant {
+        ClientOp::Grant { holder, after } => CommandBody::Lease(LeaseCommand::Grant {
             name,
             holder: MemberId(*holder),
             valid_ms: 1_000,
             after: Epoch(*after),
         }),
-        Op::Release { epoch, .. } => CommandBody::Lease(LeaseCommand::Release {
+        ClientOp::Release { epoch, .. } => CommandBody::Lease(LeaseCommand::Release {
             name,
             epoch: Epoch(*epoch),
         }),
-        Op::TakeBack { version } => CommandBody::Decide(Decision {
+        ClientOp::TakeBack { version } => CommandBody::Decide(Decision {
             version: VersionId(*version),
             step: RolloutStep::TakeBack {
                 words: "a client wants it".to_owned(),
             },
         }),
-        Op::Propose { .. } | Op::Read => CommandBody::Propose(Box::new(Proposal {
+        ClientOp::Propose { .. } | ClientOp::Read => CommandBody::Propose(Box::new(Proposal {
             parent: None,
             author: "a client".to_owned(),
             message: "a change".to_owned(),

@@ -108,7 +108,8 @@ pub struct RaftHost {
 
 impl RaftHost {
     pub fn new(
-        (place, kind): (usize, MemberKind),
+        place: usize,
+        kind: MemberKind,
         nodes: &BTreeSet<MemberId>,
         random: &mut Random,
         snapshot_entries: u64,

@@ -159,7 +159,7 @@ mod tests {
     struct Register;
 
     #[derive(Clone, Debug)]
-    enum Op {
+    enum RegisterOp {
         Write(u64),
         Read,
         Swap(u64, u64),
@@ -167,18 +167,18 @@ mod tests {
 
     impl Model for Register {
         type State = u64;
-        type Op = Op;
+        type Op = RegisterOp;
         type Observed = u64;
 
         fn begin(&self) -> u64 {
             0
         }
 
-        fn step(&self, state: &u64, op: &Op, said: Option<&u64>) -> Option<u64> {
+        fn step(&self, state: &u64, op: &RegisterOp, said: Option<&u64>) -> Option<u64> {
             match op {
-                Op::Write(value) => Some(*value),
-                Op::Read => said.is_none_or(|said| said == state).then_some(*state),
-                Op::Swap(was, value) => {
+                RegisterOp::Write(value) => Some(*value),
+                RegisterOp::Read => said.is_none_or(|said| said == state).then_some(*state),
+                RegisterOp::Swap(was, value) => {
                     let swaps = was == state;
                     if said.is_some_and(|said| (*said == 1) != swaps) {
                         return None;
@@ -189,7 +189,11 @@ mod tests {
         }
     }
 
-    fn operation(op: Op, called_at: u64, returned: Option<(u64, u64)>) -> Operation<Op, u64> {
+    fn operation(
+        op: RegisterOp,
+        called_at: u64,
+        returned: Option<(u64, u64)>,
+    ) -> Operation<RegisterOp, u64> {
         Operation {
             client: 0,
             op,
@@ -201,12 +205,12 @@ mod tests {
     #[test]
     fn an_order_is_found_where_there_is_one() {
         let history = [
-            operation(Op::Write(1), 0, Some((10, 0))),
-            operation(Op::Read, 2, Some((4, 0))),
-            operation(Op::Read, 5, Some((7, 1))),
-            operation(Op::Swap(1, 2), 8, None),
-            operation(Op::Read, 12, Some((13, 1))),
-            operation(Op::Read, 14, Some((15, 2))),
+            operation(RegisterOp::Write(1), 0, Some((10, 0))),
+            operation(RegisterOp::Read, 2, Some((4, 0))),
+            operation(RegisterOp::Read, 5, Some((7, 1))),
+            operation(RegisterOp::Swap(1, 2), 8, None),
+            operation(RegisterOp::Read, 12, Some((13, 1))),
+            operation(RegisterOp::Read, 14, Some((15, 2))),
         ];
         assert_eq!(check(&Register, &history), Ok(()));
     }
@@ -214,8 +218,8 @@ mod tests {
     #[test]
     fn a_stale_read_is_found() {
         let history = [
-            operation(Op::Write(1), 0, Some((1, 0))),
-            operation(Op::Read, 2, Some((3, 0))),
+            operation(RegisterOp::Write(1), 0, Some((1, 0))),
+            operation(RegisterOp::Read, 2, Some((3, 0))),
         ];
         assert!(check(&Register, &history).is_err());
     }
@@ -223,9 +227,9 @@ mod tests {
     #[test]
     fn a_read_that_goes_back_is_found() {
         let history = [
-            operation(Op::Write(1), 0, None),
-            operation(Op::Read, 2, Some((3, 1))),
-            operation(Op::Read, 4, Some((5, 0))),
+            operation(RegisterOp::Write(1), 0, None),
+            operation(RegisterOp::Read, 2, Some((3, 1))),
+            operation(RegisterOp::Read, 4, Some((5, 0))),
         ];
         assert!(check(&Register, &history).is_err());
     }
@@ -233,8 +237,8 @@ mod tests {
     #[test]
     fn what_happened_twice_is_found() {
         let history = [
-            operation(Op::Swap(0, 1), 0, Some((1, 1))),
-            operation(Op::Swap(0, 2), 2, Some((3, 1))),
+            operation(RegisterOp::Swap(0, 1), 0, Some((1, 1))),
+            operation(RegisterOp::Swap(0, 2), 2, Some((3, 1))),
         ];
         assert!(check(&Register, &history).is_err());
     }

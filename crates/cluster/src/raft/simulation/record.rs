@@ -13,7 +13,7 @@ pub enum Key {
 
 /// Operation that a client requests.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Op {
+pub enum ClientOp {
     Read,
     Grant { holder: u64, after: u64 },
     Release { from: u64, epoch: u64 },
@@ -65,20 +65,20 @@ struct Copy;
 
 impl Model for Copy {
     type State = Single;
-    type Op = Op;
+    type Op = ClientOp;
     type Observed = Observed;
 
     fn begin(&self) -> Single {
         Single::default()
     }
 
-    fn step(&self, state: &Single, op: &Op, said: Option<&Observed>) -> Option<Single> {
+    fn step(&self, state: &Single, op: &ClientOp, said: Option<&Observed>) -> Option<Single> {
         let (after, answer) = does(*state, op);
         said.is_none_or(|said| *said == answer).then_some(after)
     }
 }
 
-fn does(state: Single, op: &Op) -> (Single, Observed) {
+fn does(state: Single, op: &ClientOp) -> (Single, Observed) {
     let refused = state.holder.map_or(Observed::Old, Observed::Held);
     let given = |holder| {
         let count = state.count + 1;
@@ -90,25 +90,25 @@ fn does(state: Single, op: &Op) -> (Single, Observed) {
         ..state
     };
     match op {
-        Op::Read => (state, Observed::Is(state)),
-        Op::Grant { holder, after } if *after == state.count => given(*holder),
-        Op::Grant { .. } => (state, refused),
-        Op::Release { epoch, .. } if *epoch != state.count || state.count == 0 => {
+        ClientOp::Read => (state, Observed::Is(state)),
+        ClientOp::Grant { holder, after } if *after == state.count => given(*holder),
+        ClientOp::Grant { .. } => (state, refused),
+        ClientOp::Release { epoch, .. } if *epoch != state.count || state.count == 0 => {
             (state, Observed::Old)
         }
-        Op::Release { from, .. } if state.holder.is_some_and(|holder| holder != *from) => {
+        ClientOp::Release { from, .. } if state.holder.is_some_and(|holder| holder != *from) => {
             (state, refused)
         }
-        Op::Release { .. } => (free, Observed::Done),
-        Op::Propose { fit: false } => (state, Observed::Unfit),
-        Op::Propose { fit: true } => match state.holder {
+        ClientOp::Release { .. } => (free, Observed::Done),
+        ClientOp::Propose { fit: false } => (state, Observed::Unfit),
+        ClientOp::Propose { fit: true } => match state.holder {
             Some(version) => (state, Observed::Busy(version)),
             None => given(state.count + 1),
         },
-        Op::TakeBack { version } if state.holder == Some(*version) => {
+        ClientOp::TakeBack { version } if state.holder == Some(*version) => {
             (free, Observed::Given(*version))
         }
-        Op::TakeBack { .. } => (state, Observed::Old),
+        ClientOp::TakeBack { .. } => (state, Observed::Old),
     }
 }
 
@@ -123,7 +123,7 @@ pub enum Fate {
 /// Results that all clients observed.
 #[derive(Default)]
 pub struct Record {
-    pub operations: BTreeMap<Key, Vec<Operation<Op, Observed>>>,
+    pub operations: BTreeMap<Key, Vec<Operation<ClientOp, Observed>>>,
     pub words: BTreeMap<String, Fate>,
 }
 

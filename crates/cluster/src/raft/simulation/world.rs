@@ -9,7 +9,7 @@ use super::linear::Operation;
 use super::network::{MEMBERS, RaftSimulatedNetwork, Weather};
 use super::observer::Observer;
 use super::plan::{Disturbance, SimulationPlan};
-use super::record::{Fate, Key, Observed, Op, Record};
+use super::record::{ClientOp, Fate, Key, Observed, Record};
 use super::runtime::{Members, SimulatedProcess};
 use crate::command::{CommandBody, Invitation};
 use crate::member::{Digest, MemberId, MemberKind};
@@ -52,7 +52,9 @@ impl RaftSimulation {
             .filter(|(_, kind)| **kind == MemberKind::Node);
         let nodes = nodes.map(|(id, _)| MemberId(id)).collect();
         let hosts = (plan.kinds.iter().copied().enumerate())
-            .map(|host| RaftHost::new(host, &nodes, &mut random, plan.snapshot_entries))
+            .map(|(place, kind)| {
+                RaftHost::new(place, kind, &nodes, &mut random, plan.snapshot_entries)
+            })
             .collect();
         RaftSimulation {
             plan,
@@ -391,7 +393,7 @@ impl RaftSimulation {
             .iter()
             .filter(|host| host.kind == MemberKind::Node);
         let nodes = nodes.map(RaftHost::id).collect();
-        let host = RaftHost::new((new, kind), &nodes, &mut self.random, interval);
+        let host = RaftHost::new(new, kind, &nodes, &mut self.random, interval);
         self.hosts.push(host);
         self.hosts[new].start(&common).await?;
         let gone = self.hosts[old].id();
@@ -514,7 +516,7 @@ impl RaftSimulation {
                 let single = single.ok_or_else(|| format!("{id} reads nothing in a calm"))?;
                 let operation = Operation {
                     client: WORLD,
-                    op: Op::Read,
+                    op: ClientOp::Read,
                     called_at,
                     returned: Some((now(), Observed::Is(single))),
                 };

@@ -10,7 +10,7 @@ use crate::request::{AskError, Client, ControlReply, Request};
 use crate::role::directory::StateDirectory;
 use crate::role::setup::{self, SetupOptions};
 use crate::role::status::{ClusterStatus, Reach};
-use crate::role::{Clock, Options, RoleError, run, run_with};
+use crate::role::{Clock, ControlRoleOptions, RoleError, run, run_with};
 use crate::store::Store;
 use crate::store::held::TestDisk;
 use crate::wire::Tcp;
@@ -66,9 +66,9 @@ impl Real {
 
     fn live<F: Future<Output = Result<(), RoleError>>>(
         &mut self,
-        role: impl FnOnce(Options, Fake) -> F + Send + 'static,
+        role: impl FnOnce(ControlRoleOptions, Fake) -> F + Send + 'static,
     ) {
-        let options = Options {
+        let options = ControlRoleOptions {
             directory: self.place.directory.clone(),
             socket: Some(self.socket.clone()),
             program: "evenkeel test".into(),

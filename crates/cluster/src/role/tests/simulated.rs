@@ -14,7 +14,7 @@ use crate::role::directory::StateDirectory;
 use crate::role::setup::{self, SetupOptions};
 use crate::role::socket::Replies;
 use crate::role::status::ClusterStatus;
-use crate::role::{Clock, Options, run_with};
+use crate::role::{Clock, ControlRoleOptions, run_with};
 use crate::state::{RolloutStage, VersionRecord};
 use crate::store::Store;
 use crate::wire::PORT;
@@ -130,7 +130,7 @@ impl SimulatedMachine {
         self.machine.replace(machine.clone());
         let (sender, requests) = mpsc::channel(8);
         self.asks.replace(Some(sender));
-        let options = Options {
+        let options = ControlRoleOptions {
             directory: self.directory.clone(),
             socket: None,
             program: "evenkeel test".into(),

@@ -25,14 +25,14 @@ const WELL: Second = Second {
 
 /// A judge that receives one second after another.
 #[derive(Default)]
-struct Bench {
+struct JudgeFixture {
     judge: Judge,
     now_ms: u64,
     requests: u64,
     errors: u64,
 }
 
-impl Bench {
+impl JudgeFixture {
     fn see(&mut self, second: Second) -> Option<Finding> {
         // The proxy counts what the cluster asks as well.
         self.requests += second.requests + 1;
@@ -64,7 +64,7 @@ impl Bench {
 /// Returns the finding for ten seconds of samples after others, and the number of
 /// samples it took.
 fn judged(before: &[Second], after: &[Second]) -> (usize, Finding) {
-    let mut bench = Bench::default();
+    let mut bench = JudgeFixture::default();
     for second in before {
         assert_eq!(bench.see(*second), None, "nothing is judged yet");
     }
@@ -185,7 +185,7 @@ fn what_the_cluster_itself_asks_is_no_request_of_a_client() {
     // A node whose servers were down before, and that was asked once or never.
     is_good(&[broken], &[broken]);
     is_good(&[errors(0, 0), broken], &[broken]);
-    let mut bench = Bench::default();
+    let mut bench = JudgeFixture::default();
     bench.judge.switched(0, 10_000);
     let findings: Vec<Finding> = (0..12).filter_map(|_| bench.see(broken)).collect();
     let good = |finding: &Finding| matches!(finding, Finding::Good { .. });
@@ -266,7 +266,7 @@ fn a_request_that_was_answered_before_and_is_not_now_is_worse() {
 
 #[test]
 fn a_frontend_that_is_gone_or_new_is_no_reason() {
-    let mut bench = Bench::default();
+    let mut bench = JudgeFixture::default();
     bench.see(WELL);
     bench.judge.switched(bench.now_ms, 2000);
     let health = Health::default;
@@ -279,7 +279,7 @@ fn a_frontend_that_is_gone_or_new_is_no_reason() {
 
 #[test]
 fn what_serves_nothing_any_more_or_was_started_again_is_worse() {
-    let mut bench = Bench::default();
+    let mut bench = JudgeFixture::default();
     bench.see(WELL);
     bench.judge.switched(bench.now_ms, 10_000);
     assert_eq!(bench.take(None, Probes::new()), None, "once may be chance");
@@ -289,7 +289,7 @@ fn what_serves_nothing_any_more_or_was_started_again_is_worse() {
         Some(Finding::Worse { words })
     );
 
-    let mut bench = Bench::default();
+    let mut bench = JudgeFixture::default();
     bench.see(WELL);
     bench.judge.switched(bench.now_ms, 10_000);
     // The switch itself may let counters restart, later nothing does.
@@ -302,7 +302,7 @@ fn what_serves_nothing_any_more_or_was_started_again_is_worse() {
 
 #[test]
 fn a_machine_that_never_served_is_not_missed() {
-    let mut bench = Bench::default();
+    let mut bench = JudgeFixture::default();
     bench.take(None, Probes::new());
     bench.judge.switched(bench.now_ms, 3000);
     let findings: Vec<_> = (0..3)
@@ -323,7 +323,7 @@ fn nothing_is_good_of_which_nothing_was_seen() {
 
 #[test]
 fn a_machine_that_stood_still_finds_nothing_good_by_one_look() {
-    let mut bench = Bench::default();
+    let mut bench = JudgeFixture::default();
     (0..30).for_each(|_| assert_eq!(bench.see(WELL), None));
     bench.judge.switched(bench.now_ms, 2000);
     bench.now_ms += 5000;
@@ -337,7 +337,7 @@ fn a_machine_that_stood_still_finds_nothing_good_by_one_look() {
 
 #[test]
 fn a_second_window_judges_anew_against_the_same_past() {
-    let mut bench = Bench::default();
+    let mut bench = JudgeFixture::default();
     (0..30).for_each(|_| assert_eq!(bench.see(WELL), None));
     bench.judge.switched(bench.now_ms, 3000);
     let mut findings: Vec<_> = (0..3).filter_map(|_| bench.see(WELL)).collect();
@@ -356,7 +356,7 @@ fn a_second_window_judges_anew_against_the_same_past() {
 
 #[test]
 fn samples_are_bounded() {
-    let mut bench = Bench::default();
+    let mut bench = JudgeFixture::default();
     (0..500).for_each(|_| assert_eq!(bench.see(WELL), None));
     assert_eq!(bench.judge.before.len(), BASELINE_SAMPLES_MAX);
     bench.judge.switched(bench.now_ms, u64::MAX);

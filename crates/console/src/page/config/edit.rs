@@ -96,7 +96,8 @@ pub fn editor(
     frame::below(
         &ConsolePage::Configuration,
         shown,
-        (&title, Some("/edit.js")),
+        &title,
+        Some("/edit.js"),
         &content,
     )
 }
@@ -277,5 +278,5 @@ pub fn review(shown: &PageContext<'_>, editing: &EditState<'_>, found: &Findings
             button name="do" value="edit" formaction="/config/edit" formnovalidate { "Edit further" }
         }
     };
-    frame::below(&ConsolePage::Configuration, shown, (&title, None), &content)
+    frame::below(&ConsolePage::Configuration, shown, &title, None, &content)
 }

@@ -43,7 +43,7 @@ pub fn file(shown: &PageContext<'_>, viewed: &ViewedFile<'_>) -> Markup {
             None => p { (clean(&viewed.file.description)) },
         }
     };
-    frame::below(&ConsolePage::Configuration, shown, (&title, None), &content)
+    frame::below(&ConsolePage::Configuration, shown, &title, None, &content)
 }
 
 pub(super) fn lines(text: &str, blame: Option<&[BlameLine]>) -> Markup {

@@ -240,7 +240,8 @@ pub fn differences(
     frame::below(
         &ConsolePage::Configuration,
         shown,
-        (&title, None),
+        &title,
+        None,
         &html! { div.differences { (difference::of(all)) } },
     )
 }
@@ -254,7 +255,7 @@ pub fn files(shown: &PageContext<'_>, files: &VersionFiles) -> Markup {
             (listed(&files.files, |path| file::path(files.version, path)))
         }
     };
-    frame::below(&ConsolePage::Configuration, shown, (&title, None), &content)
+    frame::below(&ConsolePage::Configuration, shown, &title, None, &content)
 }
 
 /// Draws the files that this machine serves: all, or the one with a path.
@@ -269,7 +270,8 @@ pub fn served_files(shown: &PageContext<'_>, files: &[File], path: &str) -> Opti
         return Some(frame::below(
             &ConsolePage::Configuration,
             shown,
-            ("Served now", None),
+            "Served now",
+            None,
             &content,
         ));
     }
@@ -285,7 +287,8 @@ pub fn served_files(shown: &PageContext<'_>, files: &[File], path: &str) -> Opti
     Some(frame::below(
         &ConsolePage::Configuration,
         shown,
-        (&title, None),
+        &title,
+        None,
         &content,
     ))
 }
@@ -331,7 +334,7 @@ pub fn roll_back(
         }
         div.differences { (difference::of(all)) }
     };
-    frame::below(&ConsolePage::Configuration, shown, (&title, None), &content)
+    frame::below(&ConsolePage::Configuration, shown, &title, None, &content)
 }
 
 /// Draws the entry of the manual for a line.
@@ -342,7 +345,7 @@ pub fn manual(text: Option<&str>) -> Markup {
 /// Draws the explanation of a diagnostic code.
 pub fn explained(shown: &PageContext<'_>, code: &str, text: &str) -> Markup {
     let content = html! { aside.manual { pre { (text) } } };
-    frame::below(&ConsolePage::Configuration, shown, (code, None), &content)
+    frame::below(&ConsolePage::Configuration, shown, code, None, &content)
 }
 
 /// Draws the fields of a change: the reason, and the time limit for its confirmation.

@@ -88,7 +88,7 @@ impl ConsoleFixture {
         let sessions = Sessions::new(None).unwrap();
         ConsoleFixture {
             shared: Arc::new(
-                ConsoleState::new(config, sessions, (verify, Manual::default())).unwrap(),
+                ConsoleState::new(config, sessions, verify, Manual::default()).unwrap(),
             ),
             ordered: Vec::new(),
         }
@@ -230,7 +230,8 @@ async fn answer(connection: OwnedFd, ordered: &mut Vec<(String, UserRole, String
             // The reason of the change determines the outcome of the version.
             VersionsResponse::Done { words, .. } => VersionsResponse::Done {
                 words,
-                version: { STAGES.iter() }
+                version: STAGES
+                    .iter()
                     .position(|(word, _)| *word == change.message)
                     .map(|at| at as u64 + 2),
             },

@@ -178,7 +178,7 @@ fn build(matches: &ArgMatches) -> Result<String, Stopped> {
         wanted.suite, mirrors.mirror
     ));
     let path = shop.directory("tree")?;
-    tree::unpack(&wanted, &mirrors, (&path, epoch), &runner)?;
+    tree::unpack(&wanted, &mirrors, &path, epoch, &runner)?;
     say("configuration");
     let inside = Inside::open(&path)?;
     tree::configure(&wanted, &mirrors, &inside)?;

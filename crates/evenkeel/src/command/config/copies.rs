@@ -79,7 +79,7 @@ pub(super) fn check(old: &FileSet, new: &FileSet, matches: &ArgMatches) -> Resul
         records: records.unwrap_or_default(),
         report: report.unwrap_or_default(),
     };
-    let lost = lost((&old, &new), &known);
+    let lost = lost(&old, &new, &known);
     if lost.is_empty() {
         Ok(())
     } else {
@@ -161,7 +161,7 @@ impl CompleteCopies {
 }
 
 /// Returns the volumes without a complete copy in the new version, with the reason.
-fn lost((old, new): (&Pairs, &Pairs), known: &CompleteCopies) -> Vec<String> {
+fn lost(old: &Pairs, new: &Pairs, known: &CompleteCopies) -> Vec<String> {
     let mut lost = Vec::new();
     for (name, before) in old {
         let Some((now, then)) = successor(old, new, name) else {
@@ -240,7 +240,7 @@ mod tests {
             report,
             ..CompleteCopies::default()
         };
-        !lost((&version(old), &version(new)), &known).is_empty()
+        !lost(&version(old), &version(new), &known).is_empty()
     }
 
     #[test]
@@ -256,7 +256,7 @@ mod tests {
             ..CompleteCopies::default()
         };
         let old = version("beta gamma");
-        let lost = |new: &Pairs| lost((&old, new), &known);
+        let lost = |new: &Pairs| lost(&old, new, &known);
         let words = lost(&version("alpha gamma")).concat();
         assert!(
             words.contains("only the copy of beta is complete"),

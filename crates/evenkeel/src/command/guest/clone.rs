@@ -50,7 +50,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
         say(&format!(
             "add these sections to your files, apply or reload them, and run the same command again: it fills the volumes. {SAME_INSIDE}"
         ));
-        return Ok(sections(&report, (&name, &from), &new, &old));
+        return Ok(sections(&report, &name, &from, &new, &old));
     };
     if GuestReport::of(find(&report, &new)?).state == GuestState::Template {
         return Err(format!(
@@ -58,7 +58,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
         ));
     }
     let targets = disks::of(matches, &to)?;
-    fits(&old, &targets, (&name, &new))?;
+    fits(&old, &targets, &name, &new)?;
     // The guest must not start with incomplete disks.
     order::keep_down(matches, &new)?;
     let how = fill(matches, &name, &old, &targets)?;
@@ -69,7 +69,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
 }
 
 /// Checks that each disk has a volume of its own that is large enough.
-fn fits(old: &[Disk], new: &[Disk], (name, of): (&str, &str)) -> Result<(), String> {
+fn fits(old: &[Disk], new: &[Disk], name: &str, of: &str) -> Result<(), String> {
     if old.is_empty() {
         return Err(format!(
             "guest {name} has no disk that it writes: there is nothing to clone"
@@ -107,12 +107,7 @@ fn volume_of(volume: &str, name: &str, new: &str) -> String {
 }
 
 /// Returns the sections of the new guest and of its volumes.
-fn sections(
-    report: &StatusReport,
-    (name, from): (&str, &Guest),
-    new: &str,
-    disks: &[Disk],
-) -> String {
+fn sections(report: &StatusReport, name: &str, from: &Guest, new: &str, disks: &[Disk]) -> String {
     let here = report
         .of_kind(NODE)
         .find(|node| node.value("here") == Some(1));
@@ -161,7 +156,7 @@ fn fill(matches: &ArgMatches, name: &str, old: &[Disk], new: &[Disk]) -> Result<
             }
             From::Volumes => None,
         };
-        one(matches, (old, snapshot), new)
+        one(matches, old, snapshot, new)
     });
     let filled: Result<Vec<String>, String> = filled.collect();
     if let From::Moment(moment, true) = from {
@@ -260,8 +255,7 @@ fn moment(matches: &ArgMatches, name: &str, old: &[Disk]) -> Result<From, String
             "guest {name} runs, and its disks cannot have snapshots: {error}. Stop it first"
         )),
         None => {
-            let (stamp, stood) =
-                snapshot::of_all(matches, &instance, (name, "", is_template), old)?;
+            let (stamp, stood) = snapshot::of_all(matches, &instance, name, "", is_template, old)?;
             if !stood.is_down {
                 say(&format!("snapshot of {name}: {}", snapshot::how(&stood)));
             }
@@ -277,7 +271,8 @@ fn moment(matches: &ArgMatches, name: &str, old: &[Disk]) -> Result<From, String
 /// Creates one volume and fills it. Returns the method.
 fn one(
     matches: &ArgMatches,
-    (old, snapshot): (&Disk, Option<&Snapshot>),
+    old: &Disk,
+    snapshot: Option<&Snapshot>,
     new: &Disk,
 ) -> Result<String, String> {
     let name = &new.volume;
@@ -306,23 +301,25 @@ fn one(
     served(name).map_err(|_| {
         format!("volume {name} is not served: `evenkeel volume show {name}` says why")
     })?;
-    copy(matches, (old, snapshot), (name, may_hold))
-        .map_err(|error| format!("volume {name}: {error}"))
+    copy(matches, old, snapshot, name, may_hold).map_err(|error| format!("volume {name}: {error}"))
 }
 
 fn copy(
     matches: &ArgMatches,
-    (old, snapshot): (&Disk, Option<&Snapshot>),
-    (name, may_hold): (&str, bool),
+    old: &Disk,
+    snapshot: Option<&Snapshot>,
+    name: &str,
+    may_hold: bool,
 ) -> Result<String, transfer::Stopped> {
     let source = match snapshot {
         Some(snapshot) => TransferSource::snapshot(snapshot)?,
         None => transfer::of_volume(matches, &old.volume, "clone")?,
     };
-    let (ends, users) = transfer::ends_of_new(matches, name, (source, &old.volume), may_hold)?;
+    let ends = transfer::ends_of_new(matches, name, source, &old.volume, may_hold)?;
     let signals = transfer::signals()?;
     let mark = Overwrite::begin(matches, name, OverwriteKind::GuestClone)?;
-    let copied = transfer::copy(&format!("copying {} to {name}", old.volume), ends, signals);
+    let what = format!("copying {} to {name}", old.volume);
+    let copied = transfer::copy(&what, ends.source, ends.target, signals);
     let copied = copied.and_then(|summary| {
         mark.end(matches)?;
         Ok(summary)
@@ -332,7 +329,7 @@ fn copy(
             "{error}. Its guest does not start with that: clone again with `--yes`"
         ))
     })?;
-    transfer::warn_of_others(matches, name, &users);
+    transfer::warn_of_others(matches, name, &ends.users);
     Ok(format!(
         "{} copied to volume {name} ({summary})",
         old.volume

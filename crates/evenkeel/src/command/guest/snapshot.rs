@@ -45,7 +45,7 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
         return removed(&disks, &name, one);
     }
     let label = matches.get_one::<String>("name").map_or("", String::as_str);
-    let taken = of_all(matches, &instance, (&name, label, false), &disks);
+    let taken = of_all(matches, &instance, &name, label, false, &disks);
     let (stamp, stood) = taken.map_err(|words| format!("no snapshot of guest {name}: {words}"))?;
     let all: Vec<&str> = disks.iter().map(|disk| &*disk.volume).collect();
     if let Some(words) = not_over(&name, stamp, &stood) {
@@ -99,7 +99,9 @@ pub(super) fn how(stood: &StandstillStatus) -> String {
 pub(super) fn of_all(
     matches: &ArgMatches,
     instance: &Instance,
-    (name, label, is_template): (&str, &str, bool),
+    name: &str,
+    label: &str,
+    is_template: bool,
     disks: &[Disk],
 ) -> Result<(Stamp, StandstillStatus), String> {
     let kind = SnapshotReason::Guest(Label::parse(label).ok_or_else(|| {
@@ -337,7 +339,7 @@ pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
     let before = match incomplete_of(matches, &all)? {
         Some(_) => None,
         None => {
-            let before = of_all(matches, &instance, (&name, "", false), &disks);
+            let before = of_all(matches, &instance, &name, "", false, &disks);
             Some(before.map_err(|words| not_written(&words))?.0)
         }
     };
@@ -352,16 +354,17 @@ pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
     let or_before = before.map_or(String::new(), |before| {
         format!(", or to {before}, what it was before")
     });
-    for (volume, (ends, users)) in ends {
+    for (volume, ends) in ends {
+        let what = format!("restoring {volume}");
         let copied = transfer::signals()
-            .and_then(|signals| transfer::copy(&format!("restoring {volume}"), ends, signals));
+            .and_then(|signals| transfer::copy(&what, ends.source, ends.target, signals));
         copied.map_err(|error| {
             format!(
                 "{error}. Volume {volume} holds a part of the snapshot now, and disks behind it are as before. They are \
                  refused as incomplete: restore the guest again{or_before}"
             )
         })?;
-        transfer::warn_of_others(matches, volume, &users);
+        transfer::warn_of_others(matches, volume, &ends.users);
     }
     for mark in marks {
         mark.end(matches)?;

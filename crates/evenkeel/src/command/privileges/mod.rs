@@ -157,8 +157,8 @@ fn accounts(loaded: &Loaded, config: &Config) -> Vec<ProcessPrivileges> {
     vec![
         supervisor(config),
         loader(loaded, config),
-        proxy("proxy", (loaded, config), &own, &kernel),
-        proxy(name, (loaded, config), &one, &kernel),
+        proxy("proxy", loaded, config, &own, &kernel),
+        proxy(name, loaded, config, &one, &kernel),
     ]
 }
 
@@ -233,7 +233,8 @@ fn loader(loaded: &Loaded, config: &Config) -> ProcessPrivileges {
 
 fn proxy(
     name: &'static str,
-    (loaded, config): (&Loaded, &Config),
+    loaded: &Loaded,
+    config: &Config,
     identity: &ProcessIdentity,
     kernel: &Kernel,
 ) -> ProcessPrivileges {
@@ -280,7 +281,9 @@ fn volume_role(volumes: &volume::config::Volumes, config: &Config) -> ProcessPri
         // can.
         access: Kernel::try_out(&Confinement::proxy(config, &own)).access,
         calls: kernel.calls(Calls::NotDeadly),
-        writes: { volumes.0.values() }
+        writes: volumes
+            .0
+            .values()
             .map(|spec| spec.backing.path().display().to_string())
             .collect(),
         opens: sockets.map(|path| path.display().to_string()).collect(),
@@ -296,7 +299,8 @@ fn volume_role(volumes: &volume::config::Volumes, config: &Config) -> ProcessPri
 fn as_service(
     name: &'static str,
     purpose: &'static str,
-    (confinement, user): (&Confinement, ServiceUser),
+    confinement: &Confinement,
+    user: ServiceUser,
 ) -> ProcessPrivileges {
     let kernel = Kernel::try_out(confinement);
     let (uid, gid) = user.ids();
@@ -333,7 +337,8 @@ fn console_role(config: &console::config::Config) -> ProcessPrivileges {
         ..as_service(
             "console role",
             "serves browsers and programs; asks the other processes for all that it shows and does",
-            (&Confinement::console(), ServiceUser::Console),
+            &Confinement::console(),
+            ServiceUser::Console,
         )
     }
 }
@@ -343,7 +348,8 @@ fn route_process() -> ProcessPrivileges {
     as_service(
         "route process",
         "shows where a request would go, for the console: one for each question, at most two at a time, ended after 6 s",
-        (&Confinement::route(), ServiceUser::Route),
+        &Confinement::route(),
+        ServiceUser::Route,
     )
 }
 

@@ -72,7 +72,8 @@ pub fn longest_name(look: &MachineReport) -> usize {
 pub fn lines(
     page: &TopPage,
     look: &MachineReport,
-    (measured, name_width): (&Measured, usize),
+    measured: &Measured,
+    name_width: usize,
     zone: &TimeZone,
 ) -> Vec<Line<'static>> {
     match page {
@@ -361,7 +362,7 @@ mod tests {
             rates: [0, 1, 50, 341].into(),
         };
         let heading = heading(page, 18);
-        let lines = lines(page, look, (&measured, 18), &TimeZone::UTC);
+        let lines = lines(page, look, &measured, 18, &TimeZone::UTC);
         let lines: Vec<Line<'_>> = heading.into_iter().chain(lines).collect();
         let lines: Vec<String> = lines.iter().map(Line::to_string).collect();
         lines.join("\n")

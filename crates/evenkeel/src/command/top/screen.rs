@@ -164,7 +164,7 @@ impl Screen {
         if let (Some(look), Some(page)) = (&self.look, pages.get(at)) {
             let width = name_width(usize::from(columns));
             let heading = heading(page, width);
-            let mut lines = lines(page, look, (&self.measured, width), zone);
+            let mut lines = lines(page, look, &self.measured, width, zone);
             if !self.filter.is_empty() {
                 let filter = self.filter.to_lowercase();
                 lines.retain(|line| line.to_string().to_lowercase().contains(&filter));

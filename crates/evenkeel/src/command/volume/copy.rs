@@ -156,7 +156,7 @@ fn prepare(matches: &ArgMatches, from: &str, to: &str) -> Result<Copy, Stopped> 
              volume of this node, use `evenkeel volume import`"
         )
     })?;
-    is_another(matches, from, (node, volume))?;
+    is_another(matches, from, node, volume)?;
     let (instance, source) = open(matches, from)?;
     let mut sending = CopyTransfer::default();
     sending.overwrites = matches.get_flag("yes");
@@ -171,11 +171,7 @@ fn prepare(matches: &ArgMatches, from: &str, to: &str) -> Result<Copy, Stopped> 
 }
 
 /// Refuses to copy a volume with two copies onto itself.
-fn is_another(
-    matches: &ArgMatches,
-    from: &str,
-    (node, volume): (&str, &str),
-) -> Result<(), Stopped> {
+fn is_another(matches: &ArgMatches, from: &str, node: &str, volume: &str) -> Result<(), Stopped> {
     let (_, report) = load_volume_report(matches)?;
     let subject = report.find(VOLUME, from).filter(|_| from == volume);
     let copies = subject.and_then(|subject| VolumeReport::of(subject).copies);

@@ -73,7 +73,7 @@ pub fn resync(matches: &ArgMatches) -> Result<String, String> {
         ));
     };
     if matches.get_flag("discard-mine") {
-        return discard(matches, &instance, subject, (&name, &local, &other));
+        return discard(matches, &instance, subject, &name, &local, &other);
     }
     if let Some(source) = matches.get_one::<String>("source") {
         from(source, subject, (&name, &local, &other))?;
@@ -168,7 +168,9 @@ fn discard(
     matches: &ArgMatches,
     instance: &Instance,
     subject: &Subject,
-    (name, me, other): (&str, &str, &str),
+    name: &str,
+    me: &str,
+    other: &str,
 ) -> Result<String, String> {
     if VolumeReport::of(subject).state != PublishedVolumeState::Refused {
         return Err(match subject.value(OWNER_HERE) {
@@ -185,7 +187,7 @@ fn discard(
     }
     let (spec, _) = section(matches, name)?;
     if !matches.get_flag("yes") {
-        return Err(lost(subject, &spec, (name, me, other)));
+        return Err(lost(subject, &spec, name, me, other));
     }
     let snapshot = match now(&spec, name, SnapshotReason::Discarded) {
         Ok(taken) => Some(taken),
@@ -209,7 +211,7 @@ fn discard(
         return Err(words + &left);
     }
     began(matches, name)?;
-    Ok(summary(snapshot.as_ref(), (name, me, other)))
+    Ok(summary(snapshot.as_ref(), name, me, other))
 }
 
 /// Waits until a discarded copy has restarted as an empty one.
@@ -230,7 +232,7 @@ fn began(matches: &ArgMatches, name: &str) -> Result<(), String> {
     }
 }
 
-fn summary(snapshot: Option<&Snapshot>, (name, me, other): (&str, &str, &str)) -> String {
+fn summary(snapshot: Option<&Snapshot>, name: &str, me: &str, other: &str) -> String {
     let kept = match snapshot {
         Some(one) => format!("; what it was is snapshot {}", one.name()),
         None => String::new(),
@@ -242,7 +244,7 @@ fn summary(snapshot: Option<&Snapshot>, (name, me, other): (&str, &str, &str)) -
 }
 
 /// Describes the data that would be lost.
-fn lost(subject: &Subject, spec: &Spec, (name, me, other): (&str, &str, &str)) -> String {
+fn lost(subject: &Subject, spec: &Spec, name: &str, me: &str, other: &str) -> String {
     let written = subject.words(WRITTEN_HERE).unwrap_or_default();
     let changed = match changed(&spec.backing, name) {
         Some(stamp) => format!("\n  last write to its data: {stamp}"),

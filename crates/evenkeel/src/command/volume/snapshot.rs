@@ -146,16 +146,21 @@ pub(super) fn restore(matches: &ArgMatches) -> ExitCode {
     match prepare(matches, &name, &stamp) {
         Err(error) => error.exit(". Nothing was written"),
         Ok(Restore {
-            ends: (ends, users),
+            ends,
             signals,
             before,
             mark,
         }) => {
-            let copied = transfer::copy(&format!("restoring {name}"), ends, signals);
+            let copied = transfer::copy(
+                &format!("restoring {name}"),
+                ends.source,
+                ends.target,
+                signals,
+            );
             let copied = copied.and_then(|_| Ok(mark.end(matches)?));
             match (copied, before) {
                 (Ok(()), before) => {
-                    transfer::warn_of_others(matches, &name, &users);
+                    transfer::warn_of_others(matches, &name, &ends.users);
                     let before = before.map_or_else(
                         || "it was incomplete before".to_owned(),
                         |before| format!("what it was before is snapshot {before}"),

@@ -63,7 +63,11 @@ pub(in crate::command) struct Users {
 }
 
 /// Both ends of a copy into a volume, and the previous clients of the volume.
-pub(in crate::command) type CopyEndpoints = ((TransferSource, TransferTarget), Users);
+pub(in crate::command) struct CopyEndpoints {
+    pub(in crate::command) source: TransferSource,
+    pub(in crate::command) target: TransferTarget,
+    pub(in crate::command) users: Users,
+}
 
 impl Users {
     fn of(subject: &Subject) -> Users {
@@ -174,7 +178,8 @@ fn not_served(subject: &Subject) -> String {
 /// Copies, shows the progress, and handles signals meanwhile.
 pub(in crate::command) fn copy(
     what: &str,
-    (source, target): (TransferSource, TransferTarget),
+    source: TransferSource,
+    target: TransferTarget,
     signals: SignalFd,
 ) -> Result<String, Stopped> {
     let progress = Arc::new(Progress::default());
@@ -289,10 +294,10 @@ fn export_to(
         let (spec, _) = section(matches, name)?;
         let found = snapshot::find(&spec.backing, name, stamp);
         let source = TransferSource::snapshot(&found.map_err(|error| error.to_string())?)?;
-        return copy(&format!("exporting {name}"), (source, target), signals);
+        return copy(&format!("exporting {name}"), source, target, signals);
     }
     let source = of_volume(matches, name, "export")?;
-    copy(&format!("exporting {name}"), (source, target), signals)
+    copy(&format!("exporting {name}"), source, target, signals)
 }
 
 /// Opens a volume as a source, and warns if clients may change it meanwhile.
@@ -355,7 +360,7 @@ fn is_whole(from: &str) -> Result<(), String> {
             ));
         }
     }
-    whole::check(Format::Raw, &file, (0, size))
+    whole::check(Format::Raw, &file, 0, size)
         .map_err(|error| format!("{from}: {error}; `--raw` imports it as it is"))
 }
 
@@ -380,7 +385,7 @@ pub(in crate::command) fn import(matches: &ArgMatches) -> ExitCode {
     let filled = opened.map_err(Unfilled::Before);
     let yes = matches.get_flag("yes");
     let kind = OverwriteKind::VolumeImport;
-    match filled.and_then(|source| fill(matches, (&name, kind), (&from, source), yes)) {
+    match filled.and_then(|source| fill(matches, &name, kind, &from, source, yes)) {
         Ok(summary) => {
             let _ = writeln!(stderr(), "imported {from} into volume {name}: {summary}");
             ExitCode::SUCCESS
@@ -405,19 +410,22 @@ pub(in crate::command) enum Unfilled {
 /// The volume is marked as incomplete meanwhile.
 pub(in crate::command) fn fill(
     matches: &ArgMatches,
-    (name, kind): (&str, OverwriteKind),
-    (from, source): (&str, TransferSource),
+    name: &str,
+    kind: OverwriteKind,
+    from: &str,
+    source: TransferSource,
     overwrites: bool,
 ) -> Result<String, Unfilled> {
-    let prepared = prepare(matches, name, (from, source), overwrites);
+    let prepared = prepare(matches, name, from, source, overwrites);
     let prepared = prepared.and_then(|ends| Ok((ends, signals()?)));
-    let ((ends, before), signals) = prepared.map_err(Unfilled::Before)?;
+    let (ends, signals) = prepared.map_err(Unfilled::Before)?;
     let mark = Overwrite::begin(matches, name, kind).map_err(Unfilled::Before)?;
-    let copied = copy(&format!("importing {name}"), ends, signals);
+    let what = format!("importing {name}");
+    let copied = copy(&what, ends.source, ends.target, signals);
     let summary = copied.map_err(Unfilled::During)?;
     let ended = mark.end(matches).map_err(Stopped::from);
     ended.map_err(Unfilled::During)?;
-    warn_of_others(matches, name, &before);
+    warn_of_others(matches, name, &ends.users);
     Ok(summary)
 }
 
@@ -425,15 +433,16 @@ pub(in crate::command) fn fill(
 fn prepare(
     matches: &ArgMatches,
     name: &str,
-    (from, source): (&str, TransferSource),
+    from: &str,
+    source: TransferSource,
     overwrites: bool,
 ) -> Result<CopyEndpoints, Stopped> {
-    let (mut client, before) = free(matches, name, from, &source)?;
+    let (mut client, users) = free(matches, name, from, &source)?;
     let held = transfer::allocated(&mut client).map_err(TransferError::from)?;
     if held > 0 && !overwrites {
         let whole = client.offer().size;
         // Only the owner of two synchronised copies knows which blocks are empty.
-        let perhaps = if before.there.is_some() && held >= whole {
+        let perhaps = if users.there.is_some() && held >= whole {
             ", as far as it is known here: if it is new, wait until `evenkeel volume list` shows both copies in sync, and run \
                  this where it is `serving`"
         } else {
@@ -446,7 +455,11 @@ fn prepare(
         )
         .into());
     }
-    Ok(((source, TransferTarget::server(client)), before))
+    Ok(CopyEndpoints {
+        source,
+        target: TransferTarget::server(client),
+        users,
+    })
 }
 
 /// Opens a source, and a target volume without data. `is_empty` is true if the volume is known to
@@ -454,17 +467,22 @@ fn prepare(
 pub(in crate::command) fn ends_of_new(
     matches: &ArgMatches,
     name: &str,
-    (source, from): (TransferSource, &str),
+    source: TransferSource,
+    from: &str,
     may_hold: bool,
 ) -> Result<CopyEndpoints, Stopped> {
-    let (mut client, before) = free(matches, name, from, &source)?;
+    let (mut client, users) = free(matches, name, from, &source)?;
     let held = if may_hold {
         0
     } else {
         transfer::allocated(&mut client).map_err(TransferError::from)?
     };
     match held {
-        0 => Ok(((source, TransferTarget::server(client)), before)),
+        0 => Ok(CopyEndpoints {
+            source,
+            target: TransferTarget::server(client),
+            users,
+        }),
         held => Err(format!(
             "volume '{name}' exists and holds data ({} are allocated): `--yes` overwrites all of it",
             amount(held)
@@ -481,8 +499,12 @@ pub(in crate::command) fn ends(
 ) -> Result<CopyEndpoints, Stopped> {
     let source = TransferSource::snapshot(from)?;
     let from = &from.path.to_string_lossy();
-    let (client, before) = free(matches, name, from, &source)?;
-    Ok(((source, TransferTarget::server(client)), before))
+    let (client, users) = free(matches, name, from, &source)?;
+    Ok(CopyEndpoints {
+        source,
+        target: TransferTarget::server(client),
+        users,
+    })
 }
 
 /// Connects to a volume without clients that is large enough.

@@ -9,8 +9,8 @@ use super::error::PlatformError;
 use super::forward::Forwarder;
 use super::member::{PlatformMember, STEP_TIMEOUT, write_private};
 use super::menu::{ActiveFaults, Choice};
-use crate::demo::load::{Counted, Load, LoadStatistics, Pace};
-use crate::demo::server::Sample;
+use crate::demo::load::{Counted, DemoClients, LoadStatistics, Pace};
+use crate::demo::server::SampleServer;
 use crate::demo::stage::{NAMES, SERVERS};
 use crate::demonstration::NAME;
 use namespace::{InjectedFault, Interface, Lab, LabHost, ScratchDirectory, Switch};
@@ -48,7 +48,7 @@ const PACE: Pace = Pace {
 pub struct DemoPlatform {
     // In this order: what works in the hosts goes before them.
     forwarders: [Forwarder; 3],
-    _load: Load,
+    _load: DemoClients,
     seen: Arc<LoadStatistics>,
     failure: Arc<Mutex<String>>,
     faults: Faults,
@@ -66,7 +66,7 @@ struct Faults {
 pub struct Base {
     /// The members alpha, beta and gamma.
     members: [PlatformMember; 3],
-    servers: [Sample; SERVERS],
+    servers: [SampleServer; SERVERS],
     cables: [Interface; 2],
     farm: LabHost,
     client: LabHost,
@@ -211,7 +211,7 @@ impl DemoPlatform {
         };
         let load = base
             .client
-            .enter(|| Load::start(service(), PACE, &seen, told));
+            .enter(|| DemoClients::start(service(), PACE, &seen, told));
         Ok(DemoPlatform {
             forwarders: [first, second, third],
             _load: load.map_err(PlatformError::system("start the client"))?,
@@ -370,10 +370,10 @@ fn service() -> SocketAddr {
 }
 
 /// Starts a server of the farm.
-fn sample(farm: &LabHost, index: u8) -> Result<Sample, PlatformError> {
+fn sample(farm: &LabHost, index: u8) -> Result<SampleServer, PlatformError> {
     let name = NAMES.get(usize::from(index)).copied().unwrap_or("more");
     let address = SocketAddr::from(([10, 60, 0, FIRST_SERVER + index], 80));
-    let started = farm.enter(|| Sample::at(name, address));
+    let started = farm.enter(|| SampleServer::at(name, address));
     started.map_err(PlatformError::system("start a server"))
 }
 

@@ -100,7 +100,8 @@ impl TestGuestPart {
         let received = |message, descriptors: Vec<Arc<OwnedFd>>| Received {
             message,
             ask: question.number,
-            descriptors: { descriptors.into_iter() }
+            descriptors: descriptors
+                .into_iter()
                 .map(|fd| Arc::into_inner(fd).unwrap())
                 .collect(),
         };

@@ -349,7 +349,8 @@ fn a_new_certificate_goes_into_a_list_and_out_again() {
         store.add_to_list(
             "list",
             &line.certificate,
-            (line.options, &line.option_words),
+            line.options,
+            &line.option_words,
             line.filters,
         )
     };

@@ -212,7 +212,7 @@ fn regex_of(
     word: &ConfigWord,
 ) -> Result<Regular, Diagnostic> {
     let compiled = Regular::new(&word.bytes, false);
-    loader.regular_or_earlier(compiled, (&word.bytes, false), |error| {
+    loader.regular_or_earlier(compiled, &word.bytes, false, |error| {
         Diagnostic::error(
             &codes::BAD_VALUE,
             word.span,
@@ -225,14 +225,14 @@ fn regex_of(
 fn header(loader: &mut Loader, args: &mut Args<'_>, full: bool) -> Result<Pattern, Diagnostic> {
     let word = args.required("the word `name` and a pattern")?;
     let name = match word.str() {
-        "name" => matcher(loader, args, (true, false))?,
-        "name-lf" => matcher(loader, args, (true, true))?,
+        "name" => matcher(loader, args, true, false)?,
+        "name-lf" => matcher(loader, args, true, true)?,
         _ => return Err(unknown_word(args, word, &["name", "name-lf"])),
     };
     let value = if args.take_if("value") {
-        Some(matcher(loader, args, (false, false))?)
+        Some(matcher(loader, args, false, false)?)
     } else if args.take_if("value-lf") {
-        Some(matcher(loader, args, (false, true))?)
+        Some(matcher(loader, args, false, true)?)
     } else {
         None
     };
@@ -243,7 +243,8 @@ fn header(loader: &mut Loader, args: &mut Args<'_>, full: bool) -> Result<Patter
 fn matcher(
     loader: &mut Loader,
     args: &mut Args<'_>,
-    (lower, formatted): (bool, bool),
+    lower: bool,
+    formatted: bool,
 ) -> Result<Matcher, Diagnostic> {
     const HOW: &[&str] = &["str", "beg", "end", "sub", "reg"];
     let how = if args.take_if("-m") {
@@ -262,10 +263,12 @@ fn matcher(
         }
         return Ok(Matcher::Regex(regex_of(loader, args, word)?));
     }
-    let text = match formatted {
-        true => Format::parse_as(loader, word, Usage::CHECK, Dialect::Text)?,
-        false if lower => Format::constant(&word.bytes.to_ascii_lowercase()),
-        false => Format::constant(&word.bytes),
+    let text = if formatted {
+        Format::parse_as(loader, word, Usage::CHECK, Dialect::Text)?
+    } else if lower {
+        Format::constant(&word.bytes.to_ascii_lowercase())
+    } else {
+        Format::constant(&word.bytes)
     };
     Ok(match how.map(ConfigWord::str) {
         None | Some("str") => Matcher::Exact(text),

@@ -236,7 +236,7 @@ impl<'c> Chains<'c> {
             let found = proxy.and_then(|proxy| Some((proxy, *servers.get(&(proxy, server))?)));
             match found {
                 Some(to) => drop(next.insert(from, to)),
-                None => told.push(unknown(config, proxy, server, (span, name))),
+                None => told.push(unknown(config, proxy, server, span, name)),
             }
         }
         Chains { config, next }
@@ -303,7 +303,8 @@ fn unknown(
     config: &Config,
     proxy: Option<ProxyIndex>,
     server: &str,
-    (span, name): (Span, &str),
+    span: Span,
+    name: &str,
 ) -> Diagnostic {
     let unknown = |told: String| Diagnostic::error(&codes::UNKNOWN_TRACKED, span, told);
     let Some(proxy) = proxy else {

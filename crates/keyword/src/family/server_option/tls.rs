@@ -252,12 +252,13 @@ pub(crate) fn finish(loader: &mut Loader) {
             let mut tls = std::mem::take(&mut server.options.tls);
             let what = format!("server '{name}/{server_name}'");
             let owner = format!("Proxy '{name}'");
-            connect_by(
-                loader,
-                (&mut tls, &defaults),
-                (&owner, &server_name, &what, span),
-                speaks,
-            );
+            let line = ServerLine {
+                owner: &owner,
+                name: &server_name,
+                what: &what,
+                span,
+            };
+            connect_by(loader, &mut tls, &defaults, line, speaks);
             loader.config.proxies[proxy].servers[index].options.tls = tls;
         }
     }
@@ -271,8 +272,14 @@ fn finish_sections(loader: &mut Loader, defaults: &TlsDefaults) {
         let owner = format!("Peers '{}'", peers.name);
         let (mut all, local) = (std::mem::take(&mut peers.all), peers.local.clone());
         for peer in all.iter_mut().filter(|peer| peer.name != local) {
-            let names = (&*owner, &*peer.name);
-            secure(loader, (&mut peer.tls, defaults), names, peer.span);
+            secure(
+                loader,
+                &mut peer.tls,
+                defaults,
+                &owner,
+                &peer.name,
+                peer.span,
+            );
         }
         loader.config.peers[at].all = all;
     }
@@ -284,7 +291,7 @@ fn finish_sections(loader: &mut Loader, defaults: &TlsDefaults) {
             continue;
         };
         let owner = format!("Ring '{}'", described.name);
-        secure(loader, (&mut tls, defaults), (&owner, &name), span);
+        secure(loader, &mut tls, defaults, &owner, &name, span);
         let servers = &mut loader.config.rings[ring].servers;
         servers[server].tls = RingTls(tls.for_traffic().cloned());
     }
@@ -292,23 +299,48 @@ fn finish_sections(loader: &mut Loader, defaults: &TlsDefaults) {
 
 fn secure(
     loader: &mut Loader,
-    (tls, defaults): (&mut ServerTls, &TlsDefaults),
-    (owner, name): (&str, &str),
+    tls: &mut ServerTls,
+    defaults: &TlsDefaults,
+    owner: &str,
+    name: &str,
     span: language::Span,
 ) {
     if tls.ssl && !tls.refused {
-        let what = format!("{owner}, server '{name}'");
-        connect_by(loader, (tls, defaults), (owner, name, &what, span), true);
+        let line = ServerLine {
+            owner,
+            name,
+            what: &format!("{owner}, server '{name}'"),
+            span,
+        };
+        connect_by(loader, tls, defaults, line, true);
     }
+}
+
+/// Line of a server, peer or ring that uses TLS.
+#[derive(Clone, Copy)]
+struct ServerLine<'l> {
+    /// Section with the line, for reports of the connector.
+    owner: &'l str,
+    name: &'l str,
+    /// Description for diagnostics.
+    what: &'l str,
+    span: language::Span,
 }
 
 /// Creates a connector. `speaks`: an error is reported.
 fn connect_by(
     loader: &mut Loader,
-    (tls, defaults): (&mut ServerTls, &TlsDefaults),
-    (owner, name, what, span): (&str, &str, &str, language::Span),
+    tls: &mut ServerTls,
+    defaults: &TlsDefaults,
+    server_line: ServerLine<'_>,
     speaks: bool,
 ) {
+    let ServerLine {
+        owner,
+        name,
+        what,
+        span,
+    } = server_line;
     let file = &loader.context.sources.file(span.file).name;
     let line = loader.context.sources.position(span).line;
     let place = ConfigLocation {

@@ -154,7 +154,7 @@ impl VariableChange {
             .split_once('(')
             .and_then(|(_, rest)| rest.strip_suffix(')'));
         let what = text.split('(').next().unwrap_or_default();
-        VariableChange::outside(loader, args, (word, list), what, Usage::CHECK)
+        VariableChange::outside(loader, args, word, list, what, Usage::CHECK)
     }
 
     /// Parses the words after `set-var` or `set-var-fmt` in `global`. `word` is the name of the
@@ -168,20 +168,15 @@ impl VariableChange {
         word: &'l ConfigWord,
     ) -> Result<VariableChange, Diagnostic> {
         let (what, name) = (args.keyword, word.str());
-        VariableChange::outside(
-            loader,
-            args,
-            (word, Some(name)),
-            what,
-            Usage::TCP_CONNECTION,
-        )
+        VariableChange::outside(loader, args, word, Some(name), what, Usage::TCP_CONNECTION)
     }
 
     /// Parses a change that is not part of a rule.
     fn outside<'l>(
         loader: &mut ConfigDraft,
         args: &mut Args<'l>,
-        (word, list): (&'l ConfigWord, Option<&'l str>),
+        word: &'l ConfigWord,
+        list: Option<&'l str>,
         what: &str,
         usage: Usage,
     ) -> Result<VariableChange, Diagnostic> {

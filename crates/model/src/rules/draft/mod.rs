@@ -120,7 +120,7 @@ impl ConfigDraft {
         span: Span,
     ) -> Result<Regular, Diagnostic> {
         let compiled = Regular::new(pattern, ignore_case);
-        self.regular_or_earlier(compiled, (pattern, ignore_case), |error| {
+        self.regular_or_earlier(compiled, pattern, ignore_case, |error| {
             error.diagnostic(span, pattern)
         })
     }
@@ -134,7 +134,8 @@ impl ConfigDraft {
     pub fn regular_or_earlier(
         &mut self,
         compiled: Result<Regular, RegularError>,
-        (pattern, ignore_case): (&[u8], bool),
+        pattern: &[u8],
+        ignore_case: bool,
         diagnose: impl FnOnce(&RegularError) -> Diagnostic,
     ) -> Result<Regular, Diagnostic> {
         compiled.or_else(|error| {

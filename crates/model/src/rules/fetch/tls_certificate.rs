@@ -292,7 +292,7 @@ mod tests {
     use crate::transaction::sample;
     use lab::pki::{Authority, Issued, Leaf};
     use tls::Info;
-    use tls::chain::Failure;
+    use tls::chain::ChainError;
 
     const SUBJECT: &[(&str, &str)] = &[
         ("C", "DE"),
@@ -393,9 +393,9 @@ mod tests {
     fn errors_of_the_verification_have_their_numbers() {
         let verified = Verified {
             verified: true,
-            authority: Some(Failure { depth: 2, code: 19 }),
-            own: Some(Failure { depth: 0, code: 10 }),
-            last: Some(Failure { depth: 0, code: 10 }),
+            authority: Some(ChainError { depth: 2, code: 19 }),
+            own: Some(ChainError { depth: 0, code: 10 }),
+            last: Some(ChainError { depth: 0, code: 10 }),
             refused: None,
         };
         let front = Info { verified, ..info() };

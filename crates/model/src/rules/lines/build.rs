@@ -69,7 +69,7 @@ pub fn filter(
     let (verb, ignore_case) = verb(args.keyword);
     let word = args.required("<search>")?;
     let compiled = Regular::of_line(&word.bytes, ignore_case);
-    let regular = loader.regular_or_earlier(compiled, (&word.bytes, ignore_case), |error| {
+    let regular = loader.regular_or_earlier(compiled, &word.bytes, ignore_case, |error| {
         error.diagnostic(word.span, &word.bytes)
     })?;
     let effect = match verb {

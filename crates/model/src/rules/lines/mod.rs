@@ -278,7 +278,7 @@ impl LineFilter {
         let mut received = 0;
         // A line that a rule moves to the end was already processed.
         let mut end = fields_count(stream, response);
-        while self.next_line(stream, pass, response, (&mut at, end), &mut received) {
+        while self.next_line(stream, pass, response, &mut at, end, &mut received) {
             let Some(groups) = self.groups(&pass.line)? else {
                 at += 1;
                 continue;
@@ -325,7 +325,8 @@ impl LineFilter {
         stream: &ProxyStream,
         pass: &mut Pass,
         response: bool,
-        (at, end): (&mut usize, usize),
+        at: &mut usize,
+        end: usize,
         received: &mut usize,
     ) -> bool {
         let message = if response {

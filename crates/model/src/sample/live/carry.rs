@@ -277,11 +277,7 @@ mod tests {
             (key.as_bytes().into(), Some(value.as_bytes().into()))
         };
         let file = file.map(Into::into);
-        lists.add(
-            (file, true),
-            "map at a.cfg:1".into(),
-            lines.iter().map(pair),
-        );
+        lists.add(file, true, "map at a.cfg:1".into(), lines.iter().map(pair));
         lists
     }
 

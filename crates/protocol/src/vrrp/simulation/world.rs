@@ -24,7 +24,7 @@ const ADDRESS: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(1
 const EVENTS: usize = 60_000;
 
 #[derive(Debug)]
-enum Event {
+enum VrrpSimulationEvent {
     Arrive(usize, Input),
     Probe(usize, usize),
     Wake(usize),
@@ -46,7 +46,7 @@ pub struct VrrpSimulation {
     random: Random,
     checks: InvariantChecks,
     events: BinaryHeap<Reverse<(u64, u32)>>,
-    payloads: Vec<Option<Event>>,
+    payloads: Vec<Option<VrrpSimulationEvent>>,
     defect: Option<VrrpDefect>,
     trace: Option<Vec<String>>,
 }
@@ -70,13 +70,13 @@ impl VrrpSimulation {
         };
         for host in world.scene.places() {
             let at = world.random.below(world.scene.plan.interval_ns);
-            world.push(at, Event::Begin(host, 0));
+            world.push(at, VrrpSimulationEvent::Begin(host, 0));
         }
         for step in 0..world.scene.plan.steps.len() {
             let at = world.scene.plan.steps[step].0;
-            world.push(at, Event::Step(step));
+            world.push(at, VrrpSimulationEvent::Step(step));
         }
-        world.push(world.scene.plan.healed_at, Event::Heal);
+        world.push(world.scene.plan.healed_at, VrrpSimulationEvent::Heal);
         world
     }
 
@@ -141,27 +141,27 @@ impl VrrpSimulation {
         }
     }
 
-    fn push(&mut self, at: u64, event: Event) {
+    fn push(&mut self, at: u64, event: VrrpSimulationEvent) {
         let place = self.payloads.len() as u32;
         self.payloads.push(Some(event));
         self.events.push(Reverse((at, place)));
     }
 
-    fn happen(&mut self, event: Event) -> InvariantResult {
+    fn happen(&mut self, event: VrrpSimulationEvent) -> InvariantResult {
         match event {
-            Event::Arrive(host, input) => self.arrive(host, input),
-            Event::Probe(asks, asked) => {
+            VrrpSimulationEvent::Arrive(host, input) => self.arrive(host, input),
+            VrrpSimulationEvent::Probe(asks, asked) => {
                 if self.scene.hosts[asked].answers() {
                     let ways = self.scene.network.send(&mut self.random, asked, asks);
                     for way in ways.into_iter().flatten() {
                         let by = Some(asked);
                         let at = self.scene.now + way;
-                        self.push(at, Event::Arrive(asks, Input::Claim { by }));
+                        self.push(at, VrrpSimulationEvent::Arrive(asks, Input::Claim { by }));
                     }
                 }
                 Ok(())
             }
-            Event::Wake(host) => {
+            VrrpSimulationEvent::Wake(host) => {
                 let of = &mut self.scene.hosts[host];
                 if of.awake() && of.wake == self.scene.now {
                     of.wake = u64::MAX;
@@ -169,23 +169,23 @@ impl VrrpSimulation {
                 }
                 Ok(())
             }
-            Event::Step(step) => {
+            VrrpSimulationEvent::Step(step) => {
                 let what = self.scene.plan.steps[step].1;
                 self.disturb(what)
             }
-            Event::Unpause(host, life) => {
+            VrrpSimulationEvent::Unpause(host, life) => {
                 if self.scene.hosts[host].life == life {
                     return self.unpause(host);
                 }
                 Ok(())
             }
-            Event::Begin(host, life) => {
+            VrrpSimulationEvent::Begin(host, life) => {
                 if self.scene.hosts[host].life == life {
                     return self.begin(host);
                 }
                 Ok(())
             }
-            Event::Expire(host) => {
+            VrrpSimulationEvent::Expire(host) => {
                 let now = self.scene.now;
                 let of = &mut self.scene.hosts[host];
                 if of.expires.is_some_and(|at| at <= now) {
@@ -197,7 +197,7 @@ impl VrrpSimulation {
                 }
                 Ok(())
             }
-            Event::Heal => self.heal(),
+            VrrpSimulationEvent::Heal => self.heal(),
         }
     }
 
@@ -274,7 +274,7 @@ impl VrrpSimulation {
             // A superfluous earlier wake-up costs one event; a later one would be missed.
             if wake.abs_diff(of.wake) > TIMER_NS || of.wake <= now {
                 of.wake = wake;
-                self.push(wake, Event::Wake(host));
+                self.push(wake, VrrpSimulationEvent::Wake(host));
             }
         }
         Ok(())
@@ -311,7 +311,10 @@ impl VrrpSimulation {
                 for other in self.scene.places().filter(|other| *other != host) {
                     let ways = self.scene.network.send(&mut self.random, host, other);
                     for way in ways.into_iter().flatten() {
-                        self.push(self.scene.now + way, Event::Probe(host, other));
+                        self.push(
+                            self.scene.now + way,
+                            VrrpSimulationEvent::Probe(host, other),
+                        );
                     }
                 }
             }
@@ -327,7 +330,10 @@ impl VrrpSimulation {
         for other in self.scene.places().filter(|other| *other != host) {
             let ways = self.scene.network.send(&mut self.random, host, other);
             for way in ways.into_iter().flatten() {
-                self.push(self.scene.now + way, Event::Arrive(other, input.clone()));
+                self.push(
+                    self.scene.now + way,
+                    VrrpSimulationEvent::Arrive(other, input.clone()),
+                );
             }
         }
     }
@@ -466,13 +472,13 @@ impl VrrpSimulation {
             self.scene.unsure = true;
         }
         self.end_of_life(host);
-        self.push(now + length, Event::Unpause(host, life));
+        self.push(now + length, VrrpSimulationEvent::Unpause(host, life));
     }
 
     /// Schedules the expiry of addresses that no process renews any more.
     fn end_of_life(&mut self, host: usize) {
         if let Some(at) = self.scene.hosts[host].expires {
-            self.push(at.max(self.scene.now), Event::Expire(host));
+            self.push(at.max(self.scene.now), VrrpSimulationEvent::Expire(host));
         }
     }
 
@@ -555,7 +561,10 @@ impl VrrpSimulation {
 
     fn begin_later(&mut self, host: usize, after: u64) {
         let life = self.scene.hosts[host].life;
-        self.push(self.scene.now + after, Event::Begin(host, life));
+        self.push(
+            self.scene.now + after,
+            VrrpSimulationEvent::Begin(host, life),
+        );
     }
 
     /// Gives an order to a process, if it can handle one.
@@ -636,7 +645,10 @@ impl VrrpSimulation {
         for host in self.scene.places() {
             if !self.scene.network.isolated[host] {
                 let at = self.scene.now + self.scene.network.delay_ns;
-                self.push(at, Event::Arrive(host, Input::Claim { by: None }));
+                self.push(
+                    at,
+                    VrrpSimulationEvent::Arrive(host, Input::Claim { by: None }),
+                );
             }
         }
     }
@@ -647,7 +659,7 @@ impl VrrpSimulation {
         for _ in 0..count {
             at += self.random.below(self.scene.plan.interval_ns / 40);
             let input = forge::packet(&mut self.random, &settings);
-            self.push(at, Event::Arrive(host, input));
+            self.push(at, VrrpSimulationEvent::Arrive(host, input));
         }
         // Forged adverts are believed for a while, and so is the interval in them.
         let down = down_ns(&settings, self.scene.plan.interval_ns);

@@ -239,7 +239,8 @@ fn refused(words: &[&str], error: &ListError, missing: &str) -> String {
 
 fn edit(
     context: &Context,
-    (version, words): (Option<u32>, &[&str]),
+    version: Option<u32>,
+    words: &[&str],
     edit: Edit,
     missing: &str,
 ) -> String {
@@ -288,7 +289,7 @@ pub fn add_map(context: &Context, session: &Session, words: &[&str]) -> String {
         }
         _ => return ADD_MAP.into(),
     }
-    edit(context, (version, &words), Edit::Add(entries), "")
+    edit(context, version, &words, Edit::Add(entries), "")
 }
 
 pub fn add_acl(context: &Context, _: &Session, words: &[&str]) -> String {
@@ -299,7 +300,7 @@ pub fn add_acl(context: &Context, _: &Session, words: &[&str]) -> String {
     match words.get(3) {
         Some(pattern) => {
             let entry = (pattern.as_bytes().into(), None);
-            edit(context, (version, &words), Edit::Add(vec![entry]), "")
+            edit(context, version, &words, Edit::Add(vec![entry]), "")
         }
         None => ADD_ACL.into(),
     }
@@ -321,7 +322,7 @@ pub fn set_map(context: &Context, _: &Session, words: &[&str]) -> String {
         return "'set map' expects three parameters: map identifier, key and value.\n".into();
     };
     let change = Edit::Set(which(key), value.as_bytes().into());
-    edit(context, (None, words), change, "entry not found.\n")
+    edit(context, None, words, change, "entry not found.\n")
 }
 
 /// `del acl <acl> [<key>|#<ref>]`, `del map …`.
@@ -329,7 +330,8 @@ pub fn delete(context: &Context, _: &Session, words: &[&str]) -> String {
     match words.get(3) {
         Some(key) => edit(
             context,
-            (None, words),
+            None,
+            words,
             Edit::Delete(which(key)),
             "Key not found.\n",
         ),
@@ -343,7 +345,7 @@ pub fn delete(context: &Context, _: &Session, words: &[&str]) -> String {
 /// `clear acl [@<ver>] <acl>`, `clear map [@<ver>] <map>`.
 pub fn clear(context: &Context, _: &Session, words: &[&str]) -> String {
     match version(words) {
-        Ok((version, words)) => edit(context, (version, &words), Edit::Clear, ""),
+        Ok((version, words)) => edit(context, version, &words, Edit::Clear, ""),
         Err(text) => text,
     }
 }

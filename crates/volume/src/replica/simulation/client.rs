@@ -16,7 +16,7 @@ pub enum Want {
 
 /// Operation of a client, with one attempt after another.
 #[derive(Clone, Debug)]
-pub struct Op {
+pub struct ClientOperation {
     pub client: usize,
     pub want: Want,
     pub node: usize,
@@ -37,7 +37,7 @@ pub struct SentAttempt {
     pub open: bool,
 }
 
-impl Op {
+impl ClientOperation {
     /// Request of an attempt. A write contains the attempt's number.
     pub fn request(&self) -> (RequestId, Request<AttemptNumbers>) {
         let request = match self.want {

@@ -3,7 +3,7 @@
 
 use super::AttemptNumbers;
 use super::check::{Attempt, Checker};
-use super::client::{Op, SentAttempt, Want, draw};
+use super::client::{ClientOperation, SentAttempt, Want, draw};
 use super::node::GEOMETRY;
 use super::plan::SimulationPlan;
 use crate::replica::{Request, RequestId, RequestOutcome};
@@ -28,7 +28,7 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Traffic {
     pub checker: Checker,
-    pub ops: Vec<Op>,
+    pub ops: Vec<ClientOperation>,
     sent: Vec<SentAttempt>,
     /// Current node of each client.
     pub at: Vec<usize>,
@@ -71,7 +71,7 @@ impl Traffic {
 
     pub fn open_op(&mut self, client: usize, want: Want) -> usize {
         self.under_way[client] += 1;
-        self.ops.push(Op {
+        self.ops.push(ClientOperation {
             client,
             want,
             node: self.at[client],

@@ -32,7 +32,7 @@ enum DiskReportKind {
 }
 
 #[derive(Debug)]
-enum Event {
+enum ReplicaSimulationEvent {
     Deliver(Session, usize),
     LinkLost(Session, usize),
     /// Both sides notice the end of the connection.
@@ -73,7 +73,7 @@ pub struct ReplicaSimulation {
     now: u64,
     sequence: u64,
     events: BinaryHeap<Reverse<(u64, u64, usize)>>,
-    bodies: Vec<Option<Event>>,
+    bodies: Vec<Option<ReplicaSimulationEvent>>,
     nodes: [SimulatedNode; 2],
     network: SimulatedNetwork,
     agreement: Agreement,
@@ -198,14 +198,14 @@ impl ReplicaSimulation {
         }
     }
 
-    fn at(&mut self, at: u64, event: Event) {
+    fn at(&mut self, at: u64, event: ReplicaSimulationEvent) {
         self.sequence += 1;
         let place = self.bodies.len();
         self.bodies.push(Some(event));
         self.events.push(Reverse((at, self.sequence, place)));
     }
 
-    fn after(&mut self, ns: u64, event: Event) {
+    fn after(&mut self, ns: u64, event: ReplicaSimulationEvent) {
         self.at(self.now + ns, event);
     }
 
@@ -213,19 +213,19 @@ impl ReplicaSimulation {
     pub fn run(&mut self) -> Result<u64, String> {
         for node in 0..2 {
             self.nodes[node].disk.faults.lies = self.plan.liar == Some(node);
-            self.after(0, Event::Start(node));
+            self.after(0, ReplicaSimulationEvent::Start(node));
         }
-        self.after(MS / 10, Event::Connect);
+        self.after(MS / 10, ReplicaSimulationEvent::Connect);
         for client in 0..self.plan.clients {
             for _ in 0..self.plan.depth {
-                self.after(MS, Event::Client(client));
+                self.after(MS, ReplicaSimulationEvent::Client(client));
             }
         }
         for (at, fault) in self.plan.faults.clone() {
-            self.at(at, Event::Fault(fault));
+            self.at(at, ReplicaSimulationEvent::Fault(fault));
         }
         let healed_at = self.plan.healed_at;
-        self.at(healed_at, Event::Heal);
+        self.at(healed_at, ReplicaSimulationEvent::Heal);
         for count in 0.. {
             if self.now > healed_at + CALM_NS || count > EVENTS_MAX {
                 return Err(self.stuck());
@@ -252,12 +252,12 @@ impl ReplicaSimulation {
         };
         // A paused machine processes events after its pause.
         let node = match &event {
-            Event::Hear(node, ..)
-            | Event::Tick(node, ..)
-            | Event::Agent(node, _)
-            | Event::ReplyArrives(node, ..)
-            | Event::LinkLost(_, node)
-            | Event::Deliver(_, node) => Some(*node),
+            ReplicaSimulationEvent::Hear(node, ..)
+            | ReplicaSimulationEvent::Tick(node, ..)
+            | ReplicaSimulationEvent::Agent(node, _)
+            | ReplicaSimulationEvent::ReplyArrives(node, ..)
+            | ReplicaSimulationEvent::LinkLost(_, node)
+            | ReplicaSimulationEvent::Deliver(_, node) => Some(*node),
             _ => None,
         };
         if let Some(until) = node.map(|node| self.nodes[node].paused_until)
@@ -281,9 +281,12 @@ impl ReplicaSimulation {
         }
     }
 
-    fn happen(&mut self, event: Event) -> Result<(), String> {
+    fn happen(&mut self, event: ReplicaSimulationEvent) -> Result<(), String> {
         match event {
-            Event::Deliver(session, node) => match self.network.receive(session, node) {
+            ReplicaSimulationEvent::Deliver(session, node) => match self
+                .network
+                .receive(session, node)
+            {
                 Some(Item::Connected) => {
                     self.tell_silence(session, node, false)?;
                     self.handle(node, Input::Connected(session))
@@ -291,20 +294,22 @@ impl ReplicaSimulation {
                 Some(Item::Message(message)) => self.handle(node, Input::Message(session, message)),
                 None => Ok(()),
             },
-            Event::LinkLost(session, node) => {
+            ReplicaSimulationEvent::LinkLost(session, node) => {
                 self.handle(node, Input::Lost(session))?;
                 self.tell_silence(session, node, true)
             }
-            Event::GiveUp(session) => {
+            ReplicaSimulationEvent::GiveUp(session) => {
                 self.disconnect(session, None);
                 Ok(())
             }
-            Event::Connect => self.connect(),
-            Event::DiskEnd(node, life, key, report) => self.disk_end(node, life, key, report),
-            Event::Hear(node, life, input) if self.nodes[node].life == life => {
+            ReplicaSimulationEvent::Connect => self.connect(),
+            ReplicaSimulationEvent::DiskEnd(node, life, key, report) => {
+                self.disk_end(node, life, key, report)
+            }
+            ReplicaSimulationEvent::Hear(node, life, input) if self.nodes[node].life == life => {
                 self.handle(node, *input)
             }
-            Event::Tick(node, life, at) => {
+            ReplicaSimulationEvent::Tick(node, life, at) => {
                 let ours = self.nodes[node].life == life && self.nodes[node].tick_at == Some(at);
                 if ours {
                     self.nodes[node].tick_at = None;
@@ -313,39 +318,45 @@ impl ReplicaSimulation {
                 }
                 Ok(())
             }
-            Event::Agent(node, life) => self.agent(node, life),
-            Event::AskArrives(node, life, sent, ask) => self.ask(node, life, sent, *ask),
-            Event::ReplyArrives(node, life, sent, reply) => self.replied(node, life, sent, *reply),
-            Event::Client(client) => self.client(client),
-            Event::Send(op) => self.send(op),
-            Event::Impatient(op, attempt) => self.impatient(op, attempt),
-            Event::Fault(fault) => self.fault(fault),
-            Event::Start(node) => self.start(node),
-            Event::PowerOn(node) => {
+            ReplicaSimulationEvent::Agent(node, life) => self.agent(node, life),
+            ReplicaSimulationEvent::AskArrives(node, life, sent, ask) => {
+                self.ask(node, life, sent, *ask)
+            }
+            ReplicaSimulationEvent::ReplyArrives(node, life, sent, reply) => {
+                self.replied(node, life, sent, *reply)
+            }
+            ReplicaSimulationEvent::Client(client) => self.client(client),
+            ReplicaSimulationEvent::Send(op) => self.send(op),
+            ReplicaSimulationEvent::Impatient(op, attempt) => self.impatient(op, attempt),
+            ReplicaSimulationEvent::Fault(fault) => self.fault(fault),
+            ReplicaSimulationEvent::Start(node) => self.start(node),
+            ReplicaSimulationEvent::PowerOn(node) => {
                 self.nodes[node].power_on();
                 self.start(node)
             }
-            Event::Uncut(cut) => {
+            ReplicaSimulationEvent::Uncut(cut) => {
                 self.uncut(cut);
                 Ok(())
             }
-            Event::Reach(node) => {
+            ReplicaSimulationEvent::Reach(node) => {
                 self.reaches[node] = true;
                 Ok(())
             }
-            Event::DiskHealed(node) => {
+            ReplicaSimulationEvent::DiskHealed(node) => {
                 self.nodes[node].disk.heal();
                 Ok(())
             }
-            Event::Both(node) => {
+            ReplicaSimulationEvent::Both(node) => {
                 self.names(node, false);
                 Ok(())
             }
-            Event::Prepared(node, life, from, to) => self.prepared(node, life, from, to),
-            Event::PutBack => self.put_back(),
-            Event::Order(order) => self.order(order),
-            Event::Heal => self.heal(),
-            Event::Hear(..) => Ok(()),
+            ReplicaSimulationEvent::Prepared(node, life, from, to) => {
+                self.prepared(node, life, from, to)
+            }
+            ReplicaSimulationEvent::PutBack => self.put_back(),
+            ReplicaSimulationEvent::Order(order) => self.order(order),
+            ReplicaSimulationEvent::Heal => self.heal(),
+            ReplicaSimulationEvent::Hear(..) => Ok(()),
         }
     }
 
@@ -409,7 +420,7 @@ impl ReplicaSimulation {
         if self.nodes[node].tick_at.is_none_or(|tick| at < tick) {
             self.nodes[node].tick_at = Some(at);
             let life = self.nodes[node].life;
-            self.at(at, Event::Tick(node, life, at));
+            self.at(at, ReplicaSimulationEvent::Tick(node, life, at));
         }
     }
 
@@ -455,7 +466,7 @@ impl ReplicaSimulation {
     fn transmit(&mut self, session: Session, to: usize, item: Item) {
         let delay = self.plan.net_ns + self.random.below(self.plan.net_ns);
         let at = self.network.send(to, item, self.now + delay);
-        self.at(at, Event::Deliver(session, to));
+        self.at(at, ReplicaSimulationEvent::Deliver(session, to));
     }
 
     fn disk_later(&mut self, node: usize, key: u64, report: DiskReportKind) {
@@ -466,7 +477,7 @@ impl ReplicaSimulation {
         let stalled_until = self.nodes[node].disk.faults.stalled_until;
         let at = (self.now + takes).max(stalled_until);
         let life = self.nodes[node].life;
-        self.at(at, Event::DiskEnd(node, life, key, report));
+        self.at(at, ReplicaSimulationEvent::DiskEnd(node, life, key, report));
     }
 
     fn disk_end(
@@ -502,7 +513,7 @@ impl ReplicaSimulation {
             (DiskReportKind::Store(number), DiskResult::Failed) => Input::StoreFailed(number),
             (DiskReportKind::Store(number), _) => Input::Stored(number),
         };
-        self.after(0, Event::Hear(node, life, Box::new(input)));
+        self.after(0, ReplicaSimulationEvent::Hear(node, life, Box::new(input)));
         Ok(())
     }
 
@@ -524,7 +535,7 @@ impl ReplicaSimulation {
             None if rank > 0 => self.inquire(node, life, AgreementRequest::Want(rank, seen)),
             None => {}
         }
-        self.after(VALID_NS / 6, Event::Agent(node, life));
+        self.after(VALID_NS / 6, ReplicaSimulationEvent::Agent(node, life));
         Ok(())
     }
 
@@ -539,7 +550,7 @@ impl ReplicaSimulation {
                 MS / 5
             };
             let delay = MS / 10 + self.random.below(slow);
-            let event = Event::AskArrives(node, life, sent, Box::new(ask.clone()));
+            let event = ReplicaSimulationEvent::AskArrives(node, life, sent, Box::new(ask.clone()));
             self.after(delay, event);
         }
     }
@@ -575,7 +586,7 @@ impl ReplicaSimulation {
             && !self.random.percent(self.plan.cluster_loss)
         {
             let delay = MS / 10 + self.random.below(MS / 5);
-            let event = Event::ReplyArrives(node, life, sent, Box::new(reply));
+            let event = ReplicaSimulationEvent::ReplyArrives(node, life, sent, Box::new(reply));
             self.after(delay, event);
         }
         Ok(())
@@ -661,23 +672,23 @@ impl ReplicaSimulation {
             Next::Done => {
                 let client = self.traffic.ops[self.op_of(id)].client;
                 let think = self.random.below(self.plan.think_ns) + self.plan.think_ns / 4;
-                self.after(think, Event::Client(client));
+                self.after(think, ReplicaSimulationEvent::Client(client));
             }
             Next::Elsewhere(op) => {
                 let client = self.traffic.ops[op].client;
                 if self.traffic.at[client] == node {
                     self.traffic.at[client] = 1 - node;
                 }
-                self.after(again, Event::Send(op));
+                self.after(again, ReplicaSimulationEvent::Send(op));
             }
-            Next::Again(op) => self.after(again, Event::Send(op)),
+            Next::Again(op) => self.after(again, ReplicaSimulationEvent::Send(op)),
             Next::Nothing => {}
         }
         Ok(())
     }
 
     fn op_of(&self, id: RequestId) -> usize {
-        let is_it = |op: &&super::client::Op| u64::from(op.attempt) == id.0;
+        let is_it = |op: &&super::client::ClientOperation| u64::from(op.attempt) == id.0;
         let place = self.traffic.ops.iter().rposition(|op| is_it(&op));
         place.unwrap_or_default()
     }
@@ -700,7 +711,7 @@ impl ReplicaSimulation {
         let node = self.traffic.at[client];
         if self.nodes[node].replica.is_none() {
             self.traffic.at[client] = 1 - node;
-            self.after(MS, Event::Send(op));
+            self.after(MS, ReplicaSimulationEvent::Send(op));
             return Ok(());
         }
         let life = self.nodes[node].life;
@@ -708,11 +719,11 @@ impl ReplicaSimulation {
         let delay = self.random.below(MS / 20);
         self.after(
             delay,
-            Event::Hear(node, life, Box::new(Input::Request(id, request))),
+            ReplicaSimulationEvent::Hear(node, life, Box::new(Input::Request(id, request))),
         );
         if self.plan.impatient {
             let patience = self.random.between(15, 60) * MS;
-            self.after(patience, Event::Impatient(op, id.0 as u32));
+            self.after(patience, ReplicaSimulationEvent::Impatient(op, id.0 as u32));
         }
         Ok(())
     }
@@ -740,7 +751,7 @@ impl ReplicaSimulation {
             }
         }
         let again = self.random.between(1, 4) * MS;
-        self.after(again, Event::Connect);
+        self.after(again, ReplicaSimulationEvent::Connect);
         Ok(())
     }
 
@@ -753,7 +764,7 @@ impl ReplicaSimulation {
         for node in 0..2 {
             if by != Some(node) {
                 let delay = self.random.below(3 * MS);
-                self.after(delay, Event::LinkLost(session, node));
+                self.after(delay, ReplicaSimulationEvent::LinkLost(session, node));
             }
         }
     }
@@ -765,7 +776,7 @@ impl ReplicaSimulation {
             }
             if let Some(session) = self.network.session {
                 for _ in 0..self.network.waiting(node) {
-                    self.after(MS / 20, Event::Deliver(session, node));
+                    self.after(MS / 20, ReplicaSimulationEvent::Deliver(session, node));
                 }
             }
         }
@@ -777,7 +788,7 @@ impl ReplicaSimulation {
             self.tell(|| format!("{node} starts"));
             let life = self.nodes[node].life;
             let wait = self.random.below(2 * MS);
-            self.after(wait, Event::Agent(node, life));
+            self.after(wait, ReplicaSimulationEvent::Agent(node, life));
             self.schedule(node);
             self.prepare(node);
         }

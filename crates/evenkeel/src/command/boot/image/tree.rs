@@ -26,7 +26,8 @@ const SSH: &str = "[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A
 pub(super) fn unpack(
     wanted: &BootImageArguments,
     mirrors: &Mirrors,
-    (tree, epoch): (&Path, u64),
+    tree: &Path,
+    epoch: u64,
     runner: &Runner,
 ) -> Result<(), Stopped> {
     let mut include = PACKAGES.to_owned();

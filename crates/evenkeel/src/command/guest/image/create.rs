@@ -224,8 +224,10 @@ fn create(matches: &ArgMatches) -> Result<String, Unfilled> {
     let words = format!("Debian {}", wanted.suite);
     let summary = fill(
         matches,
-        (volume, OverwriteKind::GuestCreate),
-        (&words, source),
+        volume,
+        OverwriteKind::GuestCreate,
+        &words,
+        source,
         matches.get_flag("yes"),
     )?;
     Ok(format!(
@@ -255,7 +257,7 @@ fn build(
         fs::read_to_string("/proc/sys/kernel/random/uuid").map_err(|error| error.to_string())?;
     let uuid = uuid.trim();
     let inside = Inside::open(&tree)?;
-    configure(wanted, &inside, (&mirror, &security), uuid)?;
+    configure(wanted, &inside, &mirror, &security, uuid)?;
     if let Some(password) = &wanted.password {
         set_password(&tree, password)?;
     }
@@ -334,7 +336,8 @@ fn packages(
 fn configure(
     wanted: &GuestImageArguments,
     inside: &Inside,
-    (mirror, security): (&str, &str),
+    mirror: &str,
+    security: &str,
     uuid: &str,
 ) -> Result<(), String> {
     let name = &wanted.name;

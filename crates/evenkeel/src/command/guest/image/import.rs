@@ -117,8 +117,10 @@ fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
     for ((volume, (_server, source)), disk) in place.volumes.iter().zip(servers).zip(&disks) {
         let filled = fill(
             matches,
-            (volume, OverwriteKind::GuestImport),
-            (&disk.words, source),
+            volume,
+            OverwriteKind::GuestImport,
+            &disk.words,
+            source,
             yes,
         );
         let summary = filled.map_err(|error| error.behind(!plan.is_empty()))?;
@@ -178,7 +180,7 @@ fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, GuestDra
     let format = if is_raw {
         Format::Raw
     } else {
-        let format = detect_image(&head, &tail(&mut archive, (0, size)).map_err(at)?);
+        let format = detect_image(&head, &tail(&mut archive, 0, size).map_err(at)?);
         check_name(&from.to_string_lossy(), format)
             .map_err(|error| format!("{}: {error}", from.display()))?;
         format
@@ -196,7 +198,7 @@ fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, GuestDra
         format => {
             let mut files = vec![from.to_owned()];
             chain(from, format, &head, follows, &mut files)?;
-            whole(format, &archive, (0, size), from)?;
+            whole(format, &archive, 0, size, from)?;
             let words = format!("{} ({format})", from.display());
             let node = node(format, file(from)?, follows);
             let image = Image {
@@ -212,10 +214,11 @@ fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, GuestDra
 pub(super) fn whole(
     format: Format,
     file: &File,
-    (offset, length): (u64, u64),
+    offset: u64,
+    length: u64,
     path: &Path,
 ) -> Result<(), String> {
-    let checked = ::image::whole::check(format, file, (offset, length));
+    let checked = ::image::whole::check(format, file, offset, length);
     checked.map_err(|error| format!("{}: {error}", path.display()))
 }
 
@@ -230,7 +233,7 @@ pub(super) fn head(file: &mut File, at: u64) -> std::io::Result<Vec<u8>> {
 }
 
 /// Returns the last bytes of a part of a file.
-pub(super) fn tail(file: &mut File, (offset, length): (u64, u64)) -> std::io::Result<Vec<u8>> {
+pub(super) fn tail(file: &mut File, offset: u64, length: u64) -> std::io::Result<Vec<u8>> {
     let count = length.min(512);
     let mut tail = Vec::new();
     file.seek(SeekFrom::Start(offset.saturating_add(length - count)))?;
@@ -307,11 +310,11 @@ fn chain(
         files.push(path.clone());
         let mut opened = File::open(&path).map_err(at)?;
         let size = opened.metadata().map_err(at)?.len();
-        let of_file = detect_image(&head, &tail(&mut opened, (0, size)).map_err(at)?);
+        let of_file = detect_image(&head, &tail(&mut opened, 0, size).map_err(at)?);
         // An extent of a VMware disk without a header has the length in its descriptor.
         let is_extent = format == Format::Driver("vmdk") && of_file == Format::Raw;
         if !is_extent {
-            whole(of_file, &opened, (0, size), &path)?;
+            whole(of_file, &opened, 0, size, &path)?;
         }
         chain(&path, of_file, &head, true, files)?;
     }
@@ -421,7 +424,7 @@ fn of_archive(
         let head = head
             .get(..usize::try_from(member.size).unwrap_or(usize::MAX))
             .unwrap_or(&head);
-        let tail = tail(archive, (member.offset, member.size)).map_err(at)?;
+        let tail = tail(archive, member.offset, member.size).map_err(at)?;
         let format = detect_image(head, &tail);
         if format == Format::Raw {
             ova::is_complete(&machine, member).map_err(refused)?;
@@ -439,8 +442,8 @@ fn of_archive(
             false,
             &mut Vec::new(),
         )?;
-        let place = (member.offset, member.size);
-        whole(format, archive, place, Path::new(&member.name))?;
+        let name = Path::new(&member.name);
+        whole(format, archive, member.offset, member.size, name)?;
         let within = json!({"driver": "raw", "offset": member.offset, "size": member.size, "file": file(from)?});
         let image = Image {
             node: node(format, within, false),

@@ -232,7 +232,7 @@ pub fn system(
             unmount(runner, &at)?;
             match system {
                 Some(System::Linux(mut linux)) => {
-                    boot_files(runner, &at, &mut linux, (files, seen))?;
+                    boot_files(runner, &at, &mut linux, files, seen)?;
                     return Ok(System::Linux(linux));
                 }
                 Some(system) => return Ok(system),
@@ -374,7 +374,8 @@ fn boot_files(
     runner: &Runner,
     at: &Path,
     linux: &mut Linux,
-    (files, seen): (&[PathBuf], &[DiskContents]),
+    files: &[PathBuf],
+    seen: &[DiskContents],
 ) -> Result<(), Stopped> {
     let Some((index, inner)) = linux.traits.boot else {
         return Ok(());

@@ -91,7 +91,7 @@ impl Server {
             .ok_or("qemu-nbd is not installed: apt-get install qemu-utils")?;
         let (program, arguments) = crate::command::build::run::ends_with_us(program, arguments);
         let process =
-            QemuProcess::start(&program, arguments, (&home, &lock), &[], rights).map_err(io)?;
+            QemuProcess::start(&program, arguments, &home, &lock, &[], rights).map_err(io)?;
         let limit = Rlimit {
             current: Some(MEMORY_MAX),
             maximum: Some(MEMORY_MAX),

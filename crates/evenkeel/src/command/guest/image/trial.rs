@@ -183,7 +183,7 @@ impl Trial<'_> {
             file_bytes_max: None,
         };
         let kept: Vec<_> = sockets.into_descriptors().collect();
-        let process = QemuProcess::start(&program, arguments, (home, &lock), &kept, rights);
+        let process = QemuProcess::start(&program, arguments, home, &lock, &kept, rights);
         Ok(process.map_err(io)?)
     }
 

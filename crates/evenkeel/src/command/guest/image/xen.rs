@@ -134,7 +134,7 @@ fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
     if !matches.get_flag("yes") && !confirmed() {
         return Ok("Nothing was done: `--yes` carries the list out\n".to_owned());
     }
-    carry_out(matches, &shop, runner, (&looked, &plan, &place))
+    carry_out(matches, &shop, runner, &looked, &plan, &place)
 }
 
 /// Requests confirmation from the operator at the terminal.
@@ -237,9 +237,9 @@ fn a_disk(
         return Err("it is empty".to_owned().into());
     }
     let head = head(&mut opened, 0).map_err(at)?;
-    let format = detect_image(&head, &tail(&mut opened, (0, size)).map_err(at)?);
+    let format = detect_image(&head, &tail(&mut opened, 0, size).map_err(at)?);
     check_name(&disk.path.to_string_lossy(), format).map_err(|error| error.to_string())?;
-    ::image::whole::check(format, &opened, (0, size)).map_err(|error| error.to_string())?;
+    ::image::whole::check(format, &opened, 0, size).map_err(|error| error.to_string())?;
     match format {
         Format::Raw => {
             let seen = look::disk(runner, &disk.path, size, "raw")?;
@@ -301,9 +301,10 @@ fn open(path: &Path) -> Result<File, String> {
     let loops = fs::read_dir("/sys/block").into_iter().flatten().flatten();
     let mut backing =
         loops.filter_map(|one| fs::read_to_string(one.path().join("loop/backing_file")).ok());
-    match backing.any(|file| Path::new(file.trim_end()) == canonical) {
-        true => Err("in use: a loop device has it, mounted or of a guest".to_owned()),
-        false => Ok(opened.into()),
+    if backing.any(|file| Path::new(file.trim_end()) == canonical) {
+        Err("in use: a loop device has it, mounted or of a guest".to_owned())
+    } else {
+        Ok(opened.into())
     }
 }
 
@@ -311,13 +312,15 @@ fn carry_out(
     matches: &ArgMatches,
     shop: &Workshop,
     runner: Runner,
-    (looked, plan, place): (&DetectedGuest, &ConversionPlan, &ImageDestination),
+    looked: &DetectedGuest,
+    plan: &ConversionPlan,
+    place: &ImageDestination,
 ) -> Result<String, Unfilled> {
     let needs: u64 = looked.seen.iter().map(|seen| seen.size).sum();
     shop.has_room(needs)?;
     let disks = change::copies(looked, plan, shop, &runner)?;
     if let System::Linux(linux) = &looked.system {
-        change::linux(looked, plan, linux, (&disks, shop, &runner))?;
+        change::linux(looked, plan, linux, &disks, shop, &runner)?;
     }
     let is_linux = matches!(looked.system, System::Linux(_));
     if is_linux && !matches.get_flag("no-test-boot") {
@@ -347,8 +350,10 @@ fn carry_out(
         };
         let filled = fill(
             matches,
-            (volume, OverwriteKind::GuestImport),
-            (words, source),
+            volume,
+            OverwriteKind::GuestImport,
+            words,
+            source,
             overwrites,
         );
         let summary = filled.map_err(|error| error.behind(!text.is_empty()))?;

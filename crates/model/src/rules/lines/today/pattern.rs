@@ -330,10 +330,12 @@ impl<'p> RequestPattern<'p> {
         let origin = pattern.starts_with('/') || pattern.starts_with("(/");
         let stays =
             format.starts_with('/') || (pattern.starts_with("(/") && format.starts_with("\\1"));
-        let action = match origin && stays {
-            true => "replace-pathq",
-            false if pattern.starts_with("http") && format.starts_with("http") => "replace-uri",
-            false => return None,
+        let action = if origin && stays {
+            "replace-pathq"
+        } else if pattern.starts_with("http") && format.starts_with("http") {
+            "replace-uri"
+        } else {
+            return None;
         };
         Some((action, format!("^{pattern}"), format))
     }

@@ -7,11 +7,11 @@ use std::fmt::Write;
 
 /// Lines of an account: the time in milliseconds after the first byte, and the text.
 #[derive(Default)]
-struct Account {
+struct RequestTimeline {
     lines: Vec<(Option<u64>, String)>,
 }
 
-impl Account {
+impl RequestTimeline {
     fn at(&mut self, ms: Option<u64>, what: impl AsRef<str>) {
         self.lines.push((ms, what.as_ref().to_owned()));
     }
@@ -71,7 +71,7 @@ impl Moments {
 
 pub(super) fn account(thread: usize, told: &HistoryEntry) -> String {
     let entry = &told.entry;
-    let mut account = Account::default();
+    let mut account = RequestTimeline::default();
     let moments = Moments::of(entry);
     arrival(&mut account, entry, &moments);
     rules(&mut account, told, false);
@@ -111,7 +111,7 @@ fn head(thread: usize, entry: &Entry) -> String {
     text
 }
 
-fn arrival(account: &mut Account, entry: &Entry, moments: &Moments) {
+fn arrival(account: &mut RequestTimeline, entry: &Entry, moments: &Moments) {
     match (entry.http, moments.request) {
         (false, _) => account.at(Some(0), "session accepted"),
         (true, Some(ms)) => account.at(Some(ms), "request headers complete"),
@@ -124,7 +124,7 @@ fn arrival(account: &mut Account, entry: &Entry, moments: &Moments) {
 }
 
 /// Adds the rules applied to the request, or to the response.
-fn rules(account: &mut Account, told: &HistoryEntry, of_response: bool) {
+fn rules(account: &mut RequestTimeline, told: &HistoryEntry, of_response: bool) {
     let Some(decided) = told.entry.decided.as_deref() else {
         return;
     };
@@ -156,14 +156,14 @@ fn is_of_response(rule: &RuleMet) -> bool {
     ["http-response", "http-after-response"].contains(&kind) || kind.starts_with("tcp-response")
 }
 
-fn page(account: &mut Account, told: &HistoryEntry) {
+fn page(account: &mut RequestTimeline, told: &HistoryEntry) {
     let decided = told.entry.decided.as_deref();
     if let Some(page) = decided.and_then(|decided| decided.page) {
         account.more(format!("response by {page}"));
     }
 }
 
-fn tries(account: &mut Account, told: &HistoryEntry) {
+fn tries(account: &mut RequestTimeline, told: &HistoryEntry) {
     let entry = &told.entry;
     let Some(decided) = entry.decided.as_deref() else {
         return;
@@ -180,7 +180,7 @@ fn tries(account: &mut Account, told: &HistoryEntry) {
     }
 }
 
-fn service(account: &mut Account, told: &HistoryEntry, moments: &Moments) {
+fn service(account: &mut RequestTimeline, told: &HistoryEntry, moments: &Moments) {
     let entry = &told.entry;
     let effort = &entry.effort;
     if effort.server_queue > 0 || effort.backend_queue > 0 {
@@ -210,7 +210,7 @@ fn service(account: &mut Account, told: &HistoryEntry, moments: &Moments) {
     }
 }
 
-fn end(account: &mut Account, entry: &Entry) {
+fn end(account: &mut RequestTimeline, entry: &Entry) {
     let status = match entry.ended.status {
         0 => String::new(),
         status => format!("status {status}, "),
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn what_happened_is_told_in_the_order_of_time() {
-        let mut account = Account::default();
+        let mut account = RequestTimeline::default();
         account.at(Some(0), "request");
         account.more("rule");
         account.at(Some(9), "second failed");

@@ -70,7 +70,7 @@ pub fn copies(
             places = partitions.iter().map(|one| (one.begin, one.size)).collect();
         }
         for (part, (begin, size)) in target.parts.iter().zip(places) {
-            copy(&looked.files[*part], &path, (begin, size), runner)?;
+            copy(&looked.files[*part], &path, begin, size, runner)?;
         }
         disks.push(path);
     }
@@ -78,7 +78,7 @@ pub fn copies(
 }
 
 /// Copies a raw disk to a range of another one.
-fn copy(from: &Path, to: &Path, (begin, size): (u64, u64), runner: &Runner) -> Result<(), Stopped> {
+fn copy(from: &Path, to: &Path, begin: u64, size: u64, runner: &Runner) -> Result<(), Stopped> {
     say(&format!("copying {}", from.display()));
     let name = to
         .to_str()
@@ -120,11 +120,7 @@ struct Spot {
 }
 
 /// Returns where a file system of the old disks is on the new ones.
-fn spot(
-    looked: &DetectedGuest,
-    plan: &ConversionPlan,
-    (index, inner): (usize, usize),
-) -> Option<Spot> {
+fn spot(looked: &DetectedGuest, plan: &ConversionPlan, index: usize, inner: usize) -> Option<Spot> {
     let disk = plan
         .targets
         .iter()
@@ -170,14 +166,17 @@ pub fn linux(
     looked: &DetectedGuest,
     plan: &ConversionPlan,
     linux: &Linux,
-    (disks, shop, runner): (&[PathBuf], &Workshop, &Runner),
+    disks: &[PathBuf],
+    shop: &Workshop,
+    runner: &Runner,
 ) -> Result<(), Stopped> {
     let lost = || "the root file system is not on a disk of the plan".to_owned();
-    let root = spot(looked, plan, linux.root).ok_or_else(lost)?;
+    let (disk, inner) = linux.root;
+    let root = spot(looked, plan, disk, inner).ok_or_else(lost)?;
     let boot = linux
         .traits
         .boot
-        .and_then(|place| spot(looked, plan, place));
+        .and_then(|(disk, inner)| spot(looked, plan, disk, inner));
     let at = shop.directory("root")?;
     let at_boot = shop.directory("boot")?;
     let mounted = |spot: &Spot, at: &Path| {
@@ -223,7 +222,9 @@ pub fn linux(
             plan,
             boot.as_ref().unwrap_or(&root),
             boot.is_some(),
-            (disks, shop, runner),
+            disks,
+            shop,
+            runner,
         )?;
     }
     Ok(())
@@ -389,7 +390,9 @@ fn loader(
     plan: &ConversionPlan,
     home: &Spot,
     is_boot: bool,
-    (disks, shop, runner): (&[PathBuf], &Workshop, &Runner),
+    disks: &[PathBuf],
+    shop: &Workshop,
+    runner: &Runner,
 ) -> Result<(), Stopped> {
     say("GRUB");
     let target = &plan.targets[home.disk];
