@@ -58,6 +58,11 @@ pub struct FileSet {
 }
 
 impl FileSet {
+    /// Returns the id of the operation that brings this version, in the trace events of all nodes.
+    pub fn operation(&self) -> String {
+        self.version.operation()
+    }
+
     /// Encodes the set for storage or the loader.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)

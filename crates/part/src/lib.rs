@@ -25,6 +25,7 @@ pub mod role;
 pub mod row;
 pub mod spawn;
 pub mod state_file;
+pub mod trace;
 pub mod versions;
 pub mod voice;
 pub mod work;

@@ -34,6 +34,7 @@ mod supervisor_haproxy;
 mod takeover;
 mod tls_life;
 mod top;
+mod trace;
 mod upgrade;
 mod volume_checksums;
 mod volume_copies;
