@@ -156,6 +156,83 @@ pub enum CommandBody {
 }
 
 impl CommandBody {
+    /// Records a command that took effect, or was refused, with what an operator would ask for.
+    /// Frequent kinds, and those of contents, are details.
+    pub(crate) fn trace_applied(&self, index: u64, from: MemberId, result: &CommandResult) {
+        let refused = match result {
+            CommandResult::Refused(refusal) => Some(refusal.to_string()),
+            _ => None,
+        };
+        let command = self.name();
+        match self {
+            CommandBody::Lease(lease) => {
+                let (name, holder, kind) = match lease {
+                    LeaseCommand::Grant { name, holder, .. } => (name, Some(*holder), "grant"),
+                    LeaseCommand::Release { name, .. } => (name, None, "release"),
+                    LeaseCommand::Pass { name, next, .. } => {
+                        (name, next.map(|next| next.member), "pass")
+                    }
+                };
+                let epoch = match result {
+                    CommandResult::Lease(epoch) => Some(epoch.0),
+                    _ => None,
+                };
+                let holder = holder.map(|holder| holder.0);
+                tracing::info!(
+                    index,
+                    from = from.0,
+                    lease = name,
+                    kind,
+                    holder,
+                    epoch,
+                    refused,
+                    "lease command applied"
+                );
+            }
+            CommandBody::Propose(_) => {
+                let version = match result {
+                    CommandResult::Version(version) => Some(*version),
+                    _ => None,
+                };
+                let op = version.map(VersionId::operation);
+                let version = version.map(|version| version.0);
+                tracing::info!(
+                    index,
+                    from = from.0,
+                    op,
+                    version,
+                    refused,
+                    "version proposed"
+                );
+            }
+            CommandBody::Report(report) => tracing::info!(
+                index,
+                op = report.version.operation(),
+                version = report.version.0,
+                node = report.node.0,
+                outcome = ?report.outcome,
+                refused,
+                "node reported on a version"
+            ),
+            CommandBody::Decide(decision) => tracing::info!(
+                index,
+                op = decision.version.operation(),
+                version = decision.version.0,
+                step = ?decision.step,
+                refused,
+                "rollout step decided"
+            ),
+            CommandBody::Chunk { .. }
+            | CommandBody::Seal(_)
+            | CommandBody::Announce(_)
+            | CommandBody::Record(_)
+            | CommandBody::Certified { .. } => {
+                tracing::debug!(index, from = from.0, command, refused, "command applied");
+            }
+            _ => tracing::info!(index, from = from.0, command, refused, "command applied"),
+        }
+    }
+
     /// Returns the name of the command's kind, one word.
     pub fn name(&self) -> &'static str {
         match self {

@@ -123,7 +123,7 @@ fn recording(bundle: &OwnedFd) -> Result<Recording, String> {
 }
 
 /// Returns the files of the configuration.
-fn set_of(recording: &Recording) -> Vec<SetFile> {
+pub fn set_of(recording: &Recording) -> Vec<SetFile> {
     let main = recording.files.iter();
     let main = main.map(|(name, text)| (name.clone(), &text[..], true, false));
     let named = recording.readable_files();

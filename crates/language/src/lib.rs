@@ -15,6 +15,7 @@ pub mod difference;
 pub mod environment;
 pub mod format;
 pub mod keyword;
+pub mod log_levels;
 pub mod manual;
 pub mod outline;
 pub mod reader;

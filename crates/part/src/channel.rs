@@ -7,6 +7,8 @@ use crate::role::{
     DESCRIPTORS_MAX, DecodeError, Decoded, Header, PACKET_BYTES_MAX, PACKET_DESCRIPTORS_MAX,
     SupervisorMessage,
 };
+use crate::trace;
+use language::log_levels::LogLevels;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
@@ -91,6 +93,8 @@ pub struct Channel {
     buffer: Vec<u8>,
     /// End of the pause before the next attempt to send, and the pause's length.
     rests: Option<(Instant, Duration)>,
+    /// True if the peer is the supervisor of this process, which sets the levels of trace events.
+    is_to_supervisor: bool,
 }
 
 impl AsFd for Channel {
@@ -127,7 +131,19 @@ impl Channel {
             incoming: None,
             buffer: Vec::new(),
             rests: None,
+            is_to_supervisor: false,
         })
+    }
+
+    /// As [`Channel::new`], for a peer that is the supervisor of this process. The channel handles
+    /// its [`SupervisorMessage::SetLogLevels`].
+    ///
+    /// # Errors
+    /// As [`Channel::new`].
+    pub fn to_supervisor(socket: OwnedFd) -> io::Result<Channel> {
+        let mut channel = Channel::new(socket)?;
+        channel.is_to_supervisor = true;
+        Ok(channel)
     }
 
     /// Sends a message, or queues it until the peer reads.
@@ -262,6 +278,15 @@ impl Channel {
             match partial.decoded {
                 _ if partial.descriptors.len() > partial.wanted => {
                     return Err(ChannelError::Descriptors);
+                }
+                Decoded::Message(SupervisorMessage::SetLogLevels { levels })
+                    if self.is_to_supervisor =>
+                {
+                    passed_over += 1;
+                    if let Some(ring) = partial.descriptors.first() {
+                        trace::replace_ring(ring, false);
+                    }
+                    trace::set_levels(LogLevels::parse_known(&levels));
                 }
                 Decoded::Message(message) => {
                     return Ok(Some(Received {

@@ -19,6 +19,13 @@ pub const FILES_MAX: usize = 4096;
 #[serde(transparent)]
 pub struct VersionId(pub u64);
 
+impl VersionId {
+    /// Returns the id of the operation that brings this version, in the trace events of all nodes.
+    pub fn operation(self) -> String {
+        crate::trace::operation_of(self.0)
+    }
+}
+
 impl fmt::Display for VersionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
@@ -70,6 +77,11 @@ pub struct FileSet {
 }
 
 impl FileSet {
+    /// Returns the id of the operation that brings this version, in the trace events of all nodes.
+    pub fn operation(&self) -> String {
+        self.version.operation()
+    }
+
     /// Encodes the set for storage or the loader.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)

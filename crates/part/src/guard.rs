@@ -81,7 +81,7 @@ impl Guard {
         let heard = sockopt::socket_peercred(&fd)
             .is_ok_and(|peer| peer.uid.is_root() || peer.uid.as_raw() == self.uid);
         Some(if heard {
-            Channel::new(fd).map_err(|_| NotHeard)
+            Channel::to_supervisor(fd).map_err(|_| NotHeard)
         } else {
             Err(NotHeard)
         })

@@ -30,6 +30,7 @@ pub mod row;
 pub mod spawn;
 pub mod state_file;
 pub mod status;
+pub mod trace;
 pub mod versions;
 pub mod voice;
 pub mod words;

@@ -7,6 +7,7 @@ use crate::channel::{Channel, ChannelError, Received};
 use crate::heart::Heart;
 use crate::role::{Manner, Personality, SupervisorMessage};
 use crate::row::{self, Entry, Environment};
+use crate::trace;
 use crate::voice::MessagePrinter;
 use nix::libc;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -37,8 +38,10 @@ pub const SELF_TEST: &str = "self-test";
 /// Environment variables of every role: those that the C library and this program read. Roles do
 /// not get the rest of the supervisor's environment, which may contain secrets of other services.
 /// Variables that the configuration files use travel with the version.
-const FOR_ROLES: [&str; 11] = [
+const FOR_ROLES: [&str; 12] = [
     "GLIBC_TUNABLES",
+    // Device and inode of standard error, if it is the journal.
+    trace::journal::STREAM_VARIABLE,
     "LANG",
     "MALLOC_ARENA_MAX",
     "PATH",
@@ -138,6 +141,9 @@ pub struct Started {
     pub heart: Heart,
     /// True if a ping was sent and no message has arrived since.
     is_ping_pending: bool,
+    /// Levels of trace events that the process got last; None if another program image or
+    /// supervisor started it.
+    log_levels: Option<String>,
 }
 
 /// Shortest and longest interval of polling for the end of a process whose pidfd does not report
@@ -206,16 +212,30 @@ fn execute(
         }
     }
     command.envs(variables.iter().copied());
+    let role = traced_role(entry.argument);
+    let (ring, levels) = {
+        let mut control = trace::control();
+        (control.ring_of(role), control.levels_of(role).to_string())
+    };
+    let ring_number = ring.as_ref().map(|ring| ring.as_raw_fd());
+    if let Some(number) = ring_number {
+        command.env(trace::RING_VARIABLE, number.to_string());
+    }
+    command.env(trace::LEVELS_VARIABLE, &levels);
     if entry.argument != LOADER {
         // Standard input stays open for the loader, which may have to read a file from there.
         command.stdin(Stdio::null());
     }
-    // SAFETY: the child only calls fcntl(2), which is allowed between fork and exec; the descriptor
-    // stays open until the child exists.
+    // SAFETY: the child only calls fcntl(2), which is allowed between fork and exec; both descriptors
+    // stay open until the child exists.
     unsafe {
         command.pre_exec(move || {
             let theirs = BorrowedFd::borrow_raw(number);
             rustix::io::fcntl_setfd(theirs, rustix::io::FdFlags::empty())?;
+            if let Some(number) = ring_number {
+                let ring = BorrowedFd::borrow_raw(number);
+                rustix::io::fcntl_setfd(ring, rustix::io::FdFlags::empty())?;
+            }
             Ok(())
         });
     }
@@ -223,7 +243,16 @@ fn execute(
     drop(theirs);
     let pid = Pid::from_child(&child);
     let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    Ok(Started::running(entry, pid, pidfd, channel))
+    let mut process = Started::running(entry, pid, pidfd, channel);
+    process.log_levels = Some(levels);
+    Ok(process)
+}
+
+/// Returns the name under which the events of a process are shown: its part, or the second word of
+/// its command line.
+fn traced_role(argument: &'static str) -> &'static str {
+    let row = row::all().iter().find(|row| row.entry.argument == argument);
+    row.map_or(argument, |row| row.part)
 }
 
 fn remove(command: &mut Command, names: &[&str]) {
@@ -250,7 +279,30 @@ impl Started {
             is_channel_closed: false,
             heart: Heart::default(),
             is_ping_pending: false,
+            log_levels: None,
         }
+    }
+
+    /// Sends the current levels of trace events, if they have changed. A process that this one did
+    /// not start also gets a ring.
+    pub fn update_log_levels(&mut self) {
+        let role = traced_role(self.entry.argument);
+        let (ring, levels) = {
+            let mut control = trace::control();
+            let levels = control.levels_of(role).to_string();
+            if self.log_levels.as_ref() == Some(&levels) {
+                return;
+            }
+            let ring = self.log_levels.is_none().then(|| control.ring_of(role));
+            (ring.flatten(), levels)
+        };
+        let message = SupervisorMessage::SetLogLevels {
+            levels: levels.clone(),
+        };
+        let ring: Vec<SharedFd> = ring.into_iter().collect();
+        // A message that cannot be sent is not repeated: the process has ended, or is too busy.
+        let _ = self.send_message(&message, &ring);
+        self.log_levels = Some(levels);
     }
 
     pub fn pid(&self) -> Pid {
@@ -499,10 +551,10 @@ pub fn enter(words: &[std::ffi::OsString]) -> Result<Entered, EntryError> {
         .and_then(|text| text.parse().ok())
         .filter(|number| *number > 2)
         .ok_or(EntryError::ByHand)?;
-    let name = match name.to_str() {
-        Some("haproxy") => c"haproxy",
-        Some("evenkeel") => c"evenkeel",
-        Some("keepalived") => c"keepalived",
+    let (name, personality) = match name.to_str() {
+        Some("haproxy") => (c"haproxy", Personality::Haproxy),
+        Some("evenkeel") => (c"evenkeel", Personality::Own),
+        Some("keepalived") => (c"keepalived", Personality::Keepalived),
         _ => return Err(EntryError::ByHand),
     };
     // SAFETY: the descriptor is only used to query the socket type; a number that is not open gives
@@ -515,13 +567,15 @@ pub fn enter(words: &[std::ffi::OsString]) -> Result<Entered, EntryError> {
     // The process was started through /proc/self/exe, so the system would otherwise show `exe` as
     // its name.
     let _ = rustix::thread::set_name(name);
+    let (ring, levels) = trace::take_inherited(number);
     if word != LOADER {
         close_all_but(number);
     }
+    trace::begin(traced_role(word), personality, ring, levels);
     // SAFETY: the supervisor opened the descriptor for this process, and no other code of the
     // process knows its number.
     let socket = unsafe { OwnedFd::from_raw_fd(number) };
-    let channel = Channel::new(socket).map_err(EntryError::Channel)?;
+    let channel = Channel::to_supervisor(socket).map_err(EntryError::Channel)?;
     Ok(Entered { word, channel })
 }
 

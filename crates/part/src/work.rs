@@ -159,6 +159,7 @@ fn start<W: Work>(
 ) -> Option<RoleLoop<W>> {
     let state = parcel.keep.as_ref();
     let state = state.and_then(|file| state_file::read(file.as_fd()));
+    let _operation = apply_span(take).entered();
     let payload = memory::read(&parcel.payload).map_err(|error| error.to_string());
     let work = payload.and_then(|payload| W::start(&payload, state.as_deref()));
     let work = match work {
@@ -176,6 +177,11 @@ fn start<W: Work>(
         keep: parcel.keep,
         stored: Vec::new(),
     })
+}
+
+/// Returns the span of the events while a role applies a version.
+fn apply_span(take: &Take) -> tracing::Span {
+    tracing::error_span!("apply", op = %take.operation, version = take.version)
 }
 
 impl<W: Work> RoleLoop<W> {
@@ -294,7 +300,10 @@ impl<W: Work> RoleLoop<W> {
         let parcel = take.sort(descriptors);
         let parcel = parcel.ok_or("the message does not match its descriptors")?;
         let payload = memory::read(&parcel.payload).map_err(|error| error.to_string())?;
-        self.work.change(&payload)
+        let _operation = apply_span(take).entered();
+        let changed = self.work.change(&payload);
+        tracing::info!(refused = changed.as_ref().err(), "version applied");
+        changed
     }
 
     /// Errors are ignored: without the file the next role starts from scratch.

@@ -59,6 +59,12 @@ impl Supervisor {
             pid.as_raw_nonzero().get(),
             orphan.before,
         );
+        tracing::info!(
+            role = self.slots.serving.row.part,
+            process = pid.as_raw_nonzero().get(),
+            version = orphan.number,
+            "role adopted"
+        );
         self.slots.serving.running = Some(RunningRole::adopted(orphan.process));
         self.service.served = true;
         let entry = Some(orphan.socket);

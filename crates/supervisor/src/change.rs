@@ -10,7 +10,8 @@ use part::SharedFd;
 use part::role::{Before, DiagnosticFormat, Load, NotLoaded, Take};
 use part::row;
 use part::spawn::OWN_PROGRAM;
-use part::voice::{Form, Gravity, write_error};
+use part::trace;
+use part::voice::{Form, Gravity, write_unrecorded};
 use std::collections::BTreeMap;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -51,6 +52,7 @@ impl Supervisor {
             found: self.found_path(),
             states: self.state_paths(),
             retries: self.cluster.retrying,
+            operation: self.changing.operation.clone(),
             parts_unknown: self
                 .versions
                 .last_good
@@ -118,11 +120,21 @@ impl Supervisor {
             (None, Some(unsettled)) => unsettled.sockets.clone(),
             (None, None) => Vec::new(),
         });
+        self.begin_operation();
         let load = self.load(self.changing.requests.running());
+        tracing::info!(op = %load.operation, watched = load.watched, set = load.set, "change started");
         match self.begin_loading(program, load, &descriptors) {
             Ok(loading) => self.changing.loading = Some(loading),
             Err(error) => self.refuse_change(&error.to_string(), ""),
         }
+    }
+
+    /// Chooses the id of the next change in trace events: that of the cluster, if the change is its.
+    pub(super) fn begin_operation(&mut self) {
+        let serving = self.cluster.serving.as_ref();
+        let operation = serving.map(|serving| serving.operation.clone());
+        let operation = operation.filter(|operation| !operation.is_empty());
+        self.changing.operation = operation.unwrap_or_else(trace::new_operation);
     }
 
     /// Handles the result of a reload's loader.
@@ -152,8 +164,17 @@ impl Supervisor {
             personality: self.command.personality,
             background: false,
             plan,
+            operation: self.changing.operation.clone(),
             ..Take::default()
         };
+        tracing::info!(
+            op = %take.operation,
+            version = take.version,
+            listeners = take.plan.listeners,
+            parts = take.plan.parts.len(),
+            missing = take.plan.lacks.missing.len(),
+            "version loaded"
+        );
         let Some(mut version) = LoadedVersion::new(take, told.descriptors) else {
             return self.refuse_change("the loader's descriptors are not those of its plan", "");
         };
@@ -271,7 +292,7 @@ impl Supervisor {
         }
         let must = refused && self.voice.form() == Form::Own;
         if must || !self.voice.quiet {
-            write_error(plain);
+            write_unrecorded(plain);
         }
     }
 
@@ -281,6 +302,8 @@ impl Supervisor {
         let Some(candidate) = self.versions.candidate.take_if(this) else {
             return;
         };
+        let taken = &candidate.version.take;
+        tracing::info!(op = %taken.operation, version = number, trial = candidate.trial, "version applied");
         let mut lines = tell::changed(&candidate.version);
         if !words.is_empty() {
             lines.push((Gravity::Warning, words.to_owned()));
@@ -319,6 +342,7 @@ impl Supervisor {
 
     /// Reports a refused change to all requesters.
     pub(super) fn refuse_change(&mut self, words: &str, shown: &str) {
+        tracing::info!(op = %self.changing.operation, reason = words, "change refused");
         self.abandon_upgrade();
         self.version_brought(false);
         self.list_claims();

@@ -252,6 +252,7 @@ impl Client {
                 SupervisorMessage::Reload { .. }
                 | SupervisorMessage::TellReport { .. }
                 | SupervisorMessage::GiveVersion
+                | SupervisorMessage::TraceEvents(_)
                 | SupervisorMessage::Part(_)
                     if self.asked => {}
                 SupervisorMessage::Reload { look, fresh } => {
@@ -265,6 +266,7 @@ impl Client {
                 }
                 SupervisorMessage::TellReport { .. }
                 | SupervisorMessage::GiveVersion
+                | SupervisorMessage::TraceEvents(_)
                 | SupervisorMessage::Part(_) => {
                     self.asked = true;
                     self.ask = received.ask;

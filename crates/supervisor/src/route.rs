@@ -26,6 +26,7 @@ impl Supervisor {
             SupervisorMessage::TellReport { part } => part,
             SupervisorMessage::Part(message) => &message.part,
             SupervisorMessage::GiveVersion => return self.give_version(of),
+            SupervisorMessage::TraceEvents(request) => return self.trace_events(of, request),
             _ => return,
         };
         if self.reads_own_report(of) && name == report::PART {

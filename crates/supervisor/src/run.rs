@@ -21,6 +21,7 @@ use part::channel::{Channel, Received, timespec};
 use part::role::{SupervisorMessage, Take};
 use part::row;
 use part::spawn::{OWN_PROGRAM, ProcessExit};
+use part::trace;
 use part::voice::Form;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -58,6 +59,7 @@ impl Supervisor {
             self.look_at_files();
             self.carried.reap();
             self.begin_change();
+            self.update_log_levels();
         }
         self.abandon_upgrade();
         self.end_routes();
@@ -103,6 +105,8 @@ impl Supervisor {
             self.begin_as_member();
             return self.load_accepted();
         }
+        self.begin_operation();
+        tracing::info!(op = %self.changing.operation, "start from the files");
         match self.begin_loading(Path::new(OWN_PROGRAM), self.load(&[]), &[]) {
             Ok(loading) => self.changing.loading = Some(loading),
             Err(error) => self.fail(error),
@@ -175,6 +179,7 @@ impl Supervisor {
             self.between.deadline(),
             self.pulses.deadline(),
             self.interfaces.entries_due,
+            trace::control().deadline(),
         ]
         .into_iter()
         .chain(self.slots.all().map(RoleSlot::deadline))
@@ -248,6 +253,7 @@ impl Supervisor {
             return;
         }
         self.service.stop = Some(stop);
+        tracing::info!(%signal, soft = stop.is_soft(), "stop started");
         tell::exiting(&mut self.voice, stop.is_soft());
         self.interfaces.notify.stopping(if stop.is_soft() {
             "finishing the existing connections"
@@ -363,8 +369,16 @@ impl Supervisor {
             personality: self.command.personality,
             background: plan.daemon,
             plan,
+            operation: self.changing.operation.clone(),
             ..Take::default()
         };
+        tracing::info!(
+            op = %take.operation,
+            version = take.version,
+            listeners = take.plan.listeners,
+            parts = take.plan.parts.len(),
+            "first version loaded"
+        );
         let mut descriptors = told.descriptors;
         let own = descriptors.len().min(LoadedVersion::wanted(&take.plan));
         let whole = self.carried.take(descriptors.split_off(own));
@@ -429,6 +443,13 @@ impl Supervisor {
             Some(listener),
         ) {
             Ok(proxy) => {
+                tracing::info!(
+                    op = %version.take.operation,
+                    role = self.slots.serving.row.part,
+                    process = proxy.process.number(),
+                    version = version.take.version,
+                    "role started"
+                );
                 tell::forked(&mut self.voice, proxy.process.number());
                 self.slots.serving.running = Some(proxy);
                 self.send_heartbeat_memory();
@@ -551,6 +572,7 @@ impl Supervisor {
     }
 
     pub(super) fn proxy_ended(&mut self, proxy: &RunningRole, ending: ProcessExit) {
+        self.trace_end(self.slots.serving.row.part, proxy, ending);
         // The signal that ended the role may also have been sent to the supervisor.
         self.obey_signals();
         if self.process.exit.is_some() {
@@ -621,6 +643,8 @@ impl Supervisor {
         self.service.served = false;
         self.settle_in(None);
         let sockets = self.versions.unsettled.take().map(|one| one.sockets);
+        self.begin_operation();
+        tracing::info!(op = %self.changing.operation, "restart from the files");
         let load = self.load(&[]);
         match self.begin_loading(Path::new(OWN_PROGRAM), load, &sockets.unwrap_or_default()) {
             Ok(loading) => self.changing.loading = Some(loading),

@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone)]
 pub struct SidecarConfiguration {
     pub version: u64,
+    /// Id of the operation that produced the version, in trace events.
+    pub operation: String,
     /// Payload, which only the role can decode.
     pub payload: SharedFd,
     /// The supervisor's view of the part.

@@ -62,6 +62,7 @@ impl LoadedVersion {
         let (plan, payload) = all.find(|(plan, _)| plan.part == part)?;
         Some(SidecarConfiguration {
             version: self.take.version,
+            operation: self.take.operation.clone(),
             payload: payload.clone(),
             plan: plan.clone(),
             without_proxy: self.is_without_proxy(),

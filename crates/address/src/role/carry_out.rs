@@ -118,6 +118,12 @@ impl AddressRole {
         member.renew_at = renew_at;
         let extra = member.config.garp.extra_interfaces.0;
         member.extra_at = (!extra.is_zero()).then(|| now.after(extra));
+        tracing::info!(
+            instance = name,
+            addresses = specs.len(),
+            refused = results.iter().filter(|result| result.is_err()).count(),
+            "addresses set"
+        );
         self.log(Level::Detail, &format!("({name}) setting VIPs."));
         let refused = RefusedAddresses::by_kernel(now, &specs, &results);
         for (spec, result) in specs.iter().zip(results) {
@@ -168,6 +174,11 @@ impl AddressRole {
             self.log(Level::Detail, &format!("({name}) removing Virtual Routes"));
             self.host.remove_routes(&mut self.given.log, &name, &routes);
         }
+        tracing::info!(
+            instance = name,
+            addresses = specs.len(),
+            "addresses removed"
+        );
         self.log(Level::Detail, &format!("({name}) removing VIPs."));
         self.host.remove(&mut self.given.log, &name, &specs);
         self.keeper.keep_now();

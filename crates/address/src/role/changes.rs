@@ -8,7 +8,7 @@ use crate::config::{Authentication, InstanceTransport};
 use crate::kernel::{AddressSeen, AddressSpec, KernelChange};
 use protocol::vrrp::advert::{self, ah};
 use protocol::vrrp::neighbour;
-use protocol::vrrp::{Instance, Time};
+use protocol::vrrp::{Instance, Router, Time};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -77,6 +77,7 @@ impl AddressRole {
                             opened.advert
                         }
                         Err(refusal) => {
+                            tracing::info!(instance = member.config.name, from = %packet.source, reason = ?refusal, "advert refused");
                             forged = Some((at, packet.source, format!("{refusal:?}")));
                             continue;
                         }
@@ -86,6 +87,10 @@ impl AddressRole {
                 if advert::router_id(advert) == Some(member.config.vrid) {
                     let (from, ttl) = (packet.source, packet.ttl);
                     router.handle_packet(now, Instance(at), from, ttl, advert);
+                    // Anybody on the network can cause these events.
+                    if tracing::enabled!(tracing::Level::DEBUG) {
+                        trace_rejected(router, at, &member.config.name, now);
+                    }
                 }
             }
         });
@@ -416,4 +421,13 @@ impl AddressRole {
 fn mac_words(mac: [u8; 6]) -> String {
     let [a, b, c, d, e, f] = mac;
     format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+}
+
+/// Records an advert that the router has just dropped.
+fn trace_rejected(router: &Router, at: usize, instance: &str, now: Time) {
+    let status = router.status(Instance(at));
+    let last = status.and_then(|status| status.rejected.into_iter().next_back());
+    if let Some(last) = last.filter(|last| last.last_at == now) {
+        tracing::debug!(instance, from = %last.from, reason = last.why, "advert dropped");
+    }
 }

@@ -228,6 +228,14 @@ impl AddressRole {
         if same {
             return;
         }
+        tracing::info!(
+            instance = name,
+            from = state_word(from),
+            to = state_word(to),
+            priority = ours,
+            reason = words,
+            "VRRP state changed"
+        );
         let line = log_line(&name, from, to, why);
         let line = if own {
             format!("{line}: {words}")

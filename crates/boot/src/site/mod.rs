@@ -505,6 +505,14 @@ impl NetworkState {
             self.knows(address.into(), request.mac);
         }
         self.counts.answers += u64::from(decision.answer.is_some());
+        tracing::debug!(
+            mac = %request.mac,
+            request = ?request.kind,
+            reply = ?decision.answer.as_ref().map(|answer| answer.verdict),
+            address = given.map(tracing::field::display),
+            reason = decision.why,
+            "DHCP request decided"
+        );
         self.history.add(request.mac, step(&request, &decision));
         Some((request, decision))
     }

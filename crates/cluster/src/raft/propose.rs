@@ -112,6 +112,7 @@ impl<R: AsyncRuntime> Engine<R> {
                 None => R::sleep(PAUSE_MIN).await,
             }
         };
+        tracing::debug!(command = body.name(), "command proposed");
         let command = ClusterCommand::new(self.inner.me, time_s, body);
         let mut perhaps = false;
         let mut required = false;

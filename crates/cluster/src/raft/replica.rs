@@ -378,6 +378,7 @@ impl<R: AsyncRuntime> Replica<R> {
                 live.signed_since = Some(index);
             }
             live.sessions.answered(ticket, &answer);
+            command.body.trace_applied(index, command.from, &answer);
             // A snapshot names the chunks to keep; all others are found by that.
             drop(live.state.take_dropped());
             if matches!(command.body, CommandBody::Remove { .. }) {

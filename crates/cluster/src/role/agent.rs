@@ -105,6 +105,13 @@ impl<M: ServingMachine, N: ConnectionFactory> Worker<M, N> {
                     Err(verdict) => verdict,
                 };
                 // Current health, because the choice of the canary depends on it.
+                tracing::info!(
+                    op = version.operation(),
+                    version = version.0,
+                    good = verdict.good,
+                    reason = without_success(&verdict),
+                    "version checked"
+                );
                 let health = self.health().await;
                 let owned = health.map(|health| health.addresses_owned);
                 self.agent.checked(version, &verdict, owned);
@@ -122,6 +129,11 @@ impl<M: ServingMachine, N: ConnectionFactory> Worker<M, N> {
             Task::Accept(version) => self.accept(version).await,
             Task::Revert(_) => {
                 let verdict = limited(self.shared.machine.revert()).await;
+                tracing::info!(
+                    good = verdict.good,
+                    reason = without_success(&verdict),
+                    "version rolled back"
+                );
                 self.trouble(&verdict, "could not roll back to the accepted version");
                 self.agent.reverted();
                 if !verdict.good {
@@ -154,6 +166,14 @@ impl<M: ServingMachine, N: ConnectionFactory> Worker<M, N> {
             }
             Err(verdict) => verdict,
         };
+        tracing::info!(
+            op = version.operation(),
+            version = version.0,
+            trial,
+            good = verdict.good,
+            reason = without_success(&verdict),
+            "version served"
+        );
         let what = format!("cannot serve version {version}");
         self.trouble(&verdict, &what);
         let now_ms = self.shared.now_ms();
@@ -171,6 +191,13 @@ impl<M: ServingMachine, N: ConnectionFactory> Worker<M, N> {
             Err(verdict) => Some(verdict),
         };
         let verdict = limited(self.shared.machine.accept()).await;
+        tracing::info!(
+            op = version.operation(),
+            version = version.0,
+            good = verdict.good,
+            kept = kept.is_none(),
+            "version accepted"
+        );
         self.trouble(kept.as_ref().unwrap_or(&verdict), "keeps it as a candidate");
         self.agent.kept(version, &verdict);
     }
@@ -296,6 +323,12 @@ async fn too_silent<M: ServingMachine, N: ConnectionFactory>(
 async fn limited(verdict: impl Future<Output = MachineVerdict>) -> MachineVerdict {
     let said = timeout(MACHINE_LIMIT, verdict).await;
     said.unwrap_or_else(|_| no_answer())
+}
+
+/// Returns the first line of the reason of a failure. Further ones may quote a file.
+fn without_success(verdict: &MachineVerdict) -> Option<&str> {
+    let line = verdict.words.lines().find(|line| !line.trim().is_empty());
+    line.filter(|_| !verdict.good)
 }
 
 fn no_answer() -> MachineVerdict {

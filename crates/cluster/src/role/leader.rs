@@ -34,12 +34,22 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<Rol
     let mut office: Option<Office> = None;
     let mut work: Option<JoinHandle<()>> = None;
     let mut changes = shared.engine.changes();
+    let mut last = None;
     loop {
         tokio::select! {
             () = moved(&mut changes) => {}
             () = tokio::time::sleep(LOOK) => {}
         }
         let standing = shared.raft_status();
+        let leader = standing.leader.map(|leader| leader.0);
+        if last.replace((standing.term, leader)) != Some((standing.term, leader)) {
+            tracing::info!(
+                term = standing.term,
+                leader,
+                leading = standing.leading,
+                "leader changed"
+            );
+        }
         // With an older state the leader would remove voters that are members.
         if !standing.is_settled {
             office = None;

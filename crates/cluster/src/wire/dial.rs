@@ -196,6 +196,7 @@ impl<N: ConnectionFactory> WireState<N> {
     }
 
     fn unreached(&self, to: MemberId, way: PathKind, unreached: &Unreached) {
+        tracing::debug!(member = to.0, ?way, reason = %unreached, "connection not opened");
         self.tried(to, way, Some(unreached.to_string()));
         match unreached {
             Unreached::Tls(error) | Unreached::Ungreeted(Ungreeted::Io(error))

@@ -179,6 +179,20 @@ impl<N: ConnectionFactory> WireState<N> {
     }
 
     pub(crate) fn emit_event(&self, event: Event) {
+        match &event {
+            Event::Up(member) => tracing::info!(member = member.0, "member reachable"),
+            Event::Down { member, why } => {
+                tracing::info!(member = member.0, reason = ?why, "member unreachable");
+            }
+            Event::RefusedBy { member, why } => {
+                tracing::info!(member = member.0, reason = %why, "refused by a member");
+            }
+            Event::Distrusted { member, why } => {
+                tracing::info!(member = member.0, reason = why, "member not trusted");
+            }
+            Event::Renewed(_) => tracing::info!("certificate renewed"),
+            Event::Noted { words } => tracing::info!(note = words, "note"),
+        }
         // Without subscribers the event is dropped.
         let _ = self.events.send(event);
     }
@@ -422,6 +436,8 @@ impl<N: ConnectionFactory> WireState<N> {
     ) -> ConnectionEnd {
         let link = Arc::new(WireConnection::new(self.next_number(), bearing));
         let peer = link.bearing.peer;
+        let (way, dialed) = (link.bearing.way, link.bearing.dialed);
+        tracing::info!(member = peer.0, ?way, dialed, "connection opened");
         let guard = Attached {
             shared: self,
             link: &link,
@@ -441,6 +457,7 @@ impl<N: ConnectionFactory> WireState<N> {
         self.review(peer);
         let ended = link.run(pipe, self).await;
         drop(guard);
+        tracing::info!(member = peer.0, ?way, dialed, reason = ?ended, "connection closed");
         self.report_connection_end(peer, ended);
         ended
     }

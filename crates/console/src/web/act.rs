@@ -114,16 +114,30 @@ pub(super) async fn carry_out(
     form: &[(String, String)],
 ) -> Result<String, ActionRefusal> {
     if viewer.role == UserRole::Viewer {
+        tracing::info!(user = viewer.name, role = ?viewer.role, "action refused");
         let words = "A viewer may only look: an operator may do this.";
         return Err(refused(StatusCode::FORBIDDEN, words));
     }
     let action = action(form)?;
+    // The key of an entry may be the cookie of a client.
+    let object = match &action {
+        OperatorAction::Entry { table, .. } => format!("an entry of table {table}"),
+        other => other.object(),
+    };
     if viewer.role < action.required_role() {
+        tracing::info!(
+            user = viewer.name,
+            role = ?viewer.role,
+            required = ?action.required_role(),
+            object,
+            "action refused"
+        );
         let words = format!("This takes the role `{}`.", action.required_role().word());
         return Err(refused(StatusCode::FORBIDDEN, &words));
     }
     let me = shared.platform.borrow().me().map(|me| me.name.clone());
     let on = field(form, "on");
+    tracing::info!(user = viewer.name, role = ?viewer.role, object, on, "action authorised");
     let (reply, answer) = oneshot::channel();
     if on.is_empty() || me.is_none_or(|me| me == on) {
         shared.order(UserOrder {

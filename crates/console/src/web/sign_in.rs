@@ -133,6 +133,8 @@ pub(super) async fn sign_in(
     match proved.await {
         Ok(user) => first(&shared, &user, next),
         Err(why) => {
+            // Without the name: a user may have typed the password there.
+            tracing::info!(client = ?from, reason = ?why, "sign-in refused");
             let page = |words: &str| pages::sign_in_as(BRAND, &name, Some(words), next);
             show_failed_attempt(why, "The name or the password is wrong.", page)
         }
@@ -226,6 +228,7 @@ fn begin(shared: &ConsoleState, user: &AuthorizedUser, next: &str) -> Response {
     let cookies = token.and_then(|token| Ok((token, sessions.device(name, now_s())?)));
     match cookies {
         Ok((token, browser)) => {
+            tracing::info!(user = %name, "signed in");
             let mut response = with_cookie(next, &token, LASTS_S);
             set_cookie(&mut response, DEVICE_COOKIE, &browser, device::LASTS_S);
             response

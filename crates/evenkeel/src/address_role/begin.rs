@@ -12,6 +12,7 @@ use part::entry;
 use part::guard::Guard;
 use part::memory::{self, MemoryError};
 use part::role::{Parcel, Personality, Take};
+use part::trace;
 use part::voice::keepalived::{Log, Speaker, write_at_once};
 use part::voice::{LogLimiter, left_out};
 use rustix::thread::CapabilitySet;
@@ -139,6 +140,12 @@ fn log(personality: Personality, options: &AddressRoleOptions) -> role::Log {
         let Some(count) = limiter.admit(text, Instant::now()) else {
             return;
         };
+        match level {
+            Level::Error => trace::record_message(tracing::Level::ERROR, text),
+            Level::Warning => trace::record_message(tracing::Level::WARN, text),
+            Level::Notice | Level::Info => trace::record_message(tracing::Level::INFO, text),
+            Level::Detail => tracing::debug!(target: "address", "{text}"),
+        }
         log(level, text);
         if count > 0 {
             log(level, &left_out(count));

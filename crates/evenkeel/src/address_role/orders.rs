@@ -202,6 +202,7 @@ impl Supervised {
         match received.message {
             SupervisorMessage::Take(take) => {
                 let version = take.version;
+                tracing::info!(target: "address", op = take.operation, version, "version received");
                 let given = super::begin::AddressRoleInput::new(*take, received.descriptors);
                 let words = match given.map(|given| given.config()) {
                     Some(Ok(config)) => {

@@ -36,7 +36,9 @@ mod run;
 pub mod status;
 #[cfg(any(feature = "volume", feature = "boot"))]
 mod stopped;
+mod support;
 mod top;
+mod trace;
 mod upgrade;
 #[cfg(feature = "volume")]
 mod volume;
@@ -63,7 +65,7 @@ use std::process::ExitCode;
 pub use definition::{definition, status_options};
 
 /// Commands for a running program.
-static RUNNING: [Subcommand; 6] = [
+static RUNNING: [Subcommand; 8] = [
     Subcommand::new("run", definition::run, |matches| {
         let sockets = matches.get_many::<String>("master");
         let sockets: Vec<String> = sockets.into_iter().flatten().cloned().collect();
@@ -78,6 +80,8 @@ static RUNNING: [Subcommand; 6] = [
     Subcommand::new("top", top::definition, top::main),
     Subcommand::new("why", why::definition, why::main),
     Subcommand::new("watch", watch::definition, watch::main),
+    Subcommand::new("trace", trace::definition, trace::main),
+    Subcommand::new("support", support::definition, support::main),
 ];
 
 /// Commands about files and the language.

@@ -213,7 +213,9 @@ impl ServingMachine for Supervised {
     async fn serve(&self, set: Arc<FileSet>, trial: bool) -> MachineVerdict {
         // Until it is accepted or rolled back.
         self.link.has_candidate.store(trial, Ordering::Relaxed);
-        let verdict = self.ask_with(SupervisorMessage::Serve { trial }, set).await;
+        let operation = set.operation();
+        let message = SupervisorMessage::Serve { trial, operation };
+        let verdict = self.ask_with(message, set).await;
         if !verdict.good {
             // Nothing is tried, so neither `accept` nor `revert` follows.
             self.link.has_candidate.store(false, Ordering::Relaxed);

@@ -93,7 +93,7 @@ fn tell(parsed: &Arguments) -> ExitCode {
         text::USAGE.to_owned()
     };
     // keepalived uses standard error, too.
-    part::voice::write_error(&text);
+    part::voice::write_unrecorded(&text);
     ExitCode::SUCCESS
 }
 

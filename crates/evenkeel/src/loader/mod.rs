@@ -49,6 +49,15 @@ fn work(channel: &mut Channel, wishes: WishesOf) -> Result<(), ChannelError> {
         // The process has one thread yet; later threads inherit the priority.
         process::lower_thread_priority();
     }
+    let _operation = tracing::error_span!(target: "loader", "load", op = %load.operation).entered();
+    tracing::info!(
+        target: "loader",
+        files = load.arguments.len(),
+        set = load.set,
+        dry = load.dry,
+        watched = load.watched,
+        "load started"
+    );
     let mut voice = voice(&load);
     let outcome = match confinement::apply(&Confinement::loader()) {
         Ok(_) => wishes(&load, &mut voice)
@@ -58,6 +67,20 @@ fn work(channel: &mut Channel, wishes: WishesOf) -> Result<(), ChannelError> {
             Err(LoadFailure::default())
         }
     };
+    match &outcome {
+        Ok(made) => tracing::info!(
+            target: "loader",
+            listeners = made.plan.listeners,
+            reused = made.plan.reused,
+            parts = made.plan.parts.len(),
+            proxies = made.plan.proxies,
+            missing = made.plan.lacks.missing.len(),
+            "load finished"
+        ),
+        Err(failure) => {
+            tracing::info!(target: "loader", unchanged = failure.0.unchanged, "load refused")
+        }
+    }
     outcome.send(channel, &mut voice)?;
     channel.finish(ANSWER_LIMIT)
 }

@@ -262,6 +262,12 @@ fn build(
         pid_file: pid_file.map(absolute),
         hard_stop_after_ms: config.global.hard_stop_after_ms.map(Into::into),
         quiet: voice.quiet,
+        log_levels: config
+            .global
+            .log_levels
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         names: names.map(|(name, _)| name.clone()).collect(),
         difference: match compare::joined(proxy, differences) {
             _ if load.retries => "less is missing".to_owned(),

@@ -49,6 +49,7 @@ pub fn serve(
         part::entry::close_standard_streams();
     }
     voice.started();
+    tracing::info!(target: "proxy", op = given.take.operation, version, "serving");
     // If the supervisor has gone meanwhile, the role serves nevertheless.
     let _ = channel.send(&SupervisorMessage::Ready { version, words }, &[]);
     let mut orders = Supervised::new(channel, given, guard, side);

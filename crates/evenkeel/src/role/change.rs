@@ -140,9 +140,18 @@ pub fn install_version(
         sockets,
         sink,
     } = built;
+    let listeners = listening.len();
     let changed = running
         .change(config, listening, &given.options())
         .map_err(VersionError::DataPlane)?;
+    tracing::info!(
+        target: "proxy",
+        op = given.take.operation,
+        version = given.take.version,
+        listeners,
+        kept = ?changed.not_changed,
+        "configuration replaced"
+    );
     model::log::change(sink);
     side.change();
     let mut words = words(&changed);

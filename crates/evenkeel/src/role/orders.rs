@@ -387,6 +387,13 @@ impl Supervised {
         serving: &ServingProcess,
     ) {
         let version = given.take.version;
+        tracing::info!(
+            target: "proxy",
+            op = given.take.operation,
+            version,
+            trial = former.is_some(),
+            "version received"
+        );
         if self.change.is_some() {
             return self.answer(&refused(version, "another reload is in progress"), &[]);
         }

@@ -183,7 +183,10 @@ fn a_trial_ends_with_the_control_role_but_stays_where_it_was_written_down_as_acc
     assert!(answers(port, "one"));
     // Also when it dies before it is told that its version is served.
     let mut control = member.control();
-    let asked = SupervisorMessage::Serve { trial: true };
+    let asked = SupervisorMessage::Serve {
+        trial: true,
+        operation: String::new(),
+    };
     let rest = "# One of many lines that take some time.\n".repeat(60_000);
     let slow = version(3, &(passes("", &[port], origin("three")) + &rest));
     let before = supervised.children().len();

@@ -186,7 +186,8 @@ impl TestControlRole {
     }
 
     pub fn serve(&mut self, set: &FileSet, trial: bool) -> (bool, String) {
-        self.ask(&SupervisorMessage::Serve { trial }, Some(set))
+        let operation = String::new();
+        self.ask(&SupervisorMessage::Serve { trial, operation }, Some(set))
     }
 
     pub fn accept_set(&mut self) -> (bool, String) {

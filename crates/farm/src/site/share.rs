@@ -56,6 +56,16 @@ impl FarmState {
         let now = Instant::now();
         let took = now.saturating_duration_since(began);
         lock(&self.inner).history.decided(took, now);
+        match &decided {
+            Ok(one) => tracing::info!(
+                user = ?user.name,
+                host = one.host,
+                reason = ?one.why,
+                took_ms = took.as_millis(),
+                "host decided"
+            ),
+            Err(why) => tracing::info!(user = ?user.name, reason = %why, "no host for a user"),
+        }
         decided
     }
 

@@ -128,6 +128,7 @@ impl Agreement {
 
     /// Records the result of fencing for the cluster.
     pub fn set_fenced(&mut self, node: &str, fenced: Fenced) {
+        tracing::info!(node, result = ?fenced, "fencing ended");
         self.fencing.results.insert(node.to_owned(), fenced);
     }
 

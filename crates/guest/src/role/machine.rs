@@ -488,6 +488,7 @@ impl GuestMachine {
             .as_ref()
             .is_none_or(|(before, _)| *before != shown);
         if is_new {
+            tracing::info!(guest = self.name, status = ?shown, "status changed");
             self.shown = Some((shown, Moment::now()));
         }
     }
@@ -515,6 +516,13 @@ impl GuestMachine {
         place: &RoleEnvironment,
         now: u64,
     ) {
+        tracing::info!(
+            guest = self.name,
+            ?order,
+            ?wish,
+            epoch = self.epoch,
+            "order for QEMU"
+        );
         match order {
             QemuOrder::Start => {
                 let input = match guest {

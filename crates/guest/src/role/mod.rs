@@ -305,6 +305,18 @@ impl GuestRole {
             .map(|(name, machine)| (name.clone(), machine.local(self.disks(name, machine, now))));
         let locals: BTreeMap<String, LocalState> = locals.collect();
         let (decided, told) = self.agreement.decide(&self.guests, &locals, boottime_ns());
+        for (name, one) in &decided {
+            if self.decided.get(name) != Some(one) {
+                tracing::info!(
+                    guest = name,
+                    wish = ?one.wish,
+                    epoch = one.epoch,
+                    goes_to = one.goes_to,
+                    reason = one.why,
+                    "placement decided"
+                );
+            }
+        }
         self.decided = decided;
         self.nowhere
             .update_idle_guests(&self.agreement, &self.guests, &locals, boottime_ns());

@@ -19,6 +19,7 @@ use crate::migration::{
 };
 use crate::qemu::monitor::CommandPurpose;
 use part::role::VolumeUse;
+use part::trace;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -60,6 +61,7 @@ pub(super) struct Migrations {
 impl Migrations {
     /// Records that a guest could not be migrated. It is tried again later.
     fn stay(&mut self, machine: &mut GuestMachine, name: &str, to: &str, why: String, now: u64) {
+        tracing::info!(guest = name, to, reason = why, "move failed");
         machine.note(&format!("it did not move to {to}: {why}"));
         let stay = FailedMigration {
             to: to.to_owned(),
@@ -135,9 +137,19 @@ impl GuestMachine {
     }
 }
 
+/// Returns the span of the events of a move. Both nodes know its number.
+fn move_span(guest: &str, number: u64) -> tracing::Span {
+    tracing::error_span!("move", guest, op = trace::operation_of(number))
+}
+
 impl OutgoingMigration {
     fn carry_out(&mut self, orders: Vec<SourceOrder>, machine: &mut GuestMachine, bandwidth: u64) {
         for order in orders {
+            match &order {
+                // Keeps the connection alive.
+                SourceOrder::Send(MigrationMessage::Alive) => {}
+                order => tracing::info!(order = ?order, "move: step of the source"),
+            }
             match order {
                 SourceOrder::Send(message) => self.talk.send(&message),
                 SourceOrder::Cancel => {
@@ -427,6 +439,8 @@ impl GuestRole {
             return;
         };
         let number = boottime_ns();
+        let op = trace::operation_of(number);
+        tracing::info!(op, guest = name, to, live = true, "move started");
         let memory = spec.memory_bytes;
         let ask = MigrationRequest {
             guest: name.to_owned(),
@@ -483,6 +497,7 @@ impl GuestRole {
 
     /// Advances an outgoing migration. Returns whether it is still in progress.
     fn lead_departure(&mut self, name: &str, departure: &mut OutgoingMigration, now: u64) -> bool {
+        let _operation = move_span(name, departure.number).entered();
         let decided = self.decided.get(name).cloned();
         let Some(machine) = self.machines.get(name) else {
             return false;
@@ -539,6 +554,7 @@ impl GuestRole {
             }
             Some(MigrationOutcome::Moved) => {
                 if departure.over.is_none() {
+                    tracing::info!(to = departure.to, "guest moved");
                     machine.note(&format!("it has moved to {}", departure.to));
                     // Releasing the lease does not wait for QEMU to report the same: QEMU may no
                     // longer respond.
@@ -605,8 +621,14 @@ impl GuestRole {
     fn lead_asked(&mut self, now: u64) {
         for mut asked in std::mem::take(&mut self.moves.asked) {
             match self.may_come(&asked.ask, &asked.from) {
-                Ok(()) => self.take(asked),
+                Ok(()) => {
+                    let _operation = move_span(&asked.ask.guest, asked.ask.number).entered();
+                    tracing::info!(from = asked.from, "move accepted");
+                    self.take(asked);
+                }
                 Err((words, wait_ms)) if now >= asked.at.saturating_add(wait_ms) => {
+                    let _operation = move_span(&asked.ask.guest, asked.ask.number).entered();
+                    tracing::info!(from = asked.from, reason = words, "move refused");
                     asked.talk.send(&MigrationMessage::Abort(words));
                 }
                 Err(_) => {
@@ -709,6 +731,7 @@ impl GuestRole {
 
     /// Advances an incoming migration. Returns whether it is still in progress.
     fn lead_arrival(&mut self, name: &str, arrival: &mut IncomingMigration, now: u64) -> bool {
+        let _operation = move_span(name, arrival.number).entered();
         let Some(machine) = self.machines.get(name) else {
             return false;
         };

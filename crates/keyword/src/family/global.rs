@@ -7,6 +7,7 @@ use super::value::{limit, parse_choice};
 use super::{Args, Built, LineRow, account};
 use crate::family::Loader;
 use language::Diagnostic;
+use language::log_levels::LogLevels;
 use language::value::TimeUnit;
 use model::codes;
 use model::config::{BindOwner, CloseSpread, WatchSettings};
@@ -245,6 +246,18 @@ fn request_history(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
+fn log_level(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("a list of levels, such as cluster=debug,volume=info")?;
+    let levels = LogLevels::parse(&word.text());
+    let levels = levels
+        .map_err(|error| args.word_error(&codes::BAD_VALUE, word, format!("log-level: {error}")))?;
+    match &loader.config.global.log_levels {
+        Some(_) => warn_of_repetition(loader, args),
+        None => loader.config.global.log_levels = Some(levels),
+    }
+    args.end()
+}
+
 fn spread(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     loader.config.global.spread_checks = args.count("a percentage", 0..=50)?;
     args.end()
@@ -478,6 +491,12 @@ pub static LINES: &[LineRow] = rows! {
          the line it keeps 256: bursts of 128 requests, then 10 a second, and of those that failed more. 0 keeps \
          none; 1024 take about 0.4 MiB a thread, and 0.1 to 0.25 microseconds of each request: 1 to 2.5 %. Query strings are not kept. Requests with log level \
          `silent` are not kept, nor empty connections with `option dontlognull`. This keyword is specific to Evenkeel.";
+    "log-level <levels>" GLOBAL, log_level, "log-level cluster=debug,volume=info",
+        "Levels of the trace events that the processes record for `evenkeel trace`, `evenkeel support` and the journal: \
+         a level for all, or targets with their levels, with commas between them (`warn,cluster=debug`). Levels are \
+         off, error, warn, info, debug and trace; targets are the crates of the program, such as cluster, volume, \
+         guest or supervisor. Without the line the level is info. A reload applies the line. `evenkeel trace --level` \
+         changes levels for a while. This keyword is specific to Evenkeel.";
     "default-path { current | config | parent | origin <path> }" GLOBAL, default_path,
         "default-path config",
         "Base directory for relative file names on the lines that follow: the working directory (the default), the \
@@ -488,6 +507,38 @@ pub static LINES: &[LineRow] = rows! {
 mod tests {
     use crate::testing::load_text;
     use model::config::WatchSettings;
+
+    #[test]
+    fn log_level_is_read_and_its_errors_name_the_item() {
+        let levels = |line: &str| {
+            let loaded = load_text(&format!("global\n {line}\n"));
+            let levels = loaded
+                .config
+                .as_ref()
+                .and_then(|config| config.global.log_levels.clone());
+            let told: Vec<String> = loaded
+                .diagnostics
+                .iter()
+                .map(|one| one.message.to_string())
+                .collect();
+            (levels.map(|levels| levels.to_string()), told.join("; "))
+        };
+        let (read, told) = levels("log-level cluster=debug,volume=info");
+        assert_eq!(
+            (read.as_deref(), &*told),
+            (Some("cluster=debug,volume=info"), "")
+        );
+        let (_, told) = levels("log-level info,clutser=debug");
+        assert!(
+            told.contains("item 2: unknown target 'clutser' (did you mean 'cluster'?)"),
+            "{told}"
+        );
+        let (_, told) = levels("log-level");
+        assert!(told.contains("a list of levels"), "{told}");
+        let (read, told) = levels("log-level debug\n log-level info");
+        assert_eq!(read.as_deref(), Some("debug"));
+        assert!(told.contains("already specified"), "{told}");
+    }
 
     #[test]
     fn watch_says_what_and_how_long_it_is_to_be_left_alone() {

@@ -3,6 +3,7 @@
 use crate::compiled::VariableChange;
 use crate::setting::{Bind, BindOwner, CountedCodes, CpuMap, RecordingOptions};
 use language::Span;
+use language::log_levels::LogLevels;
 use mux::{Http2, Limits};
 use std::fmt;
 use std::net::SocketAddr;
@@ -298,6 +299,8 @@ pub struct Global {
     /// `request-history`: number of requests that each thread keeps; None keeps a few, within a
     /// time budget.
     pub request_history: Option<u32>,
+    /// `log-level`: levels of trace events.
+    pub log_levels: Option<LogLevels>,
 }
 
 /// Number of requests that each thread keeps without a `request-history` line.

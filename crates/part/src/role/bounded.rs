@@ -5,6 +5,8 @@ use super::between::{LEASE_NAME_BYTES_MAX, LEASES_MAX, PART_BYTES_MAX, RECORD_BY
 use super::volumes::{USED_VOLUMES_MAX, VOLUME_NAME_BYTES_MAX, VOLUME_WHY_BYTES_MAX};
 use super::{PATH_BYTES_MAX, WORDS_BYTES_MAX};
 use crate::words::rendered;
+use crate::trace::OPERATION_BYTES_MAX;
+use language::log_levels::LEVELS_BYTES_MAX;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -72,6 +74,10 @@ pub type Name = Text<LEASE_NAME_BYTES_MAX>;
 pub type VolumeName = Text<VOLUME_NAME_BYTES_MAX>;
 /// Reason why a volume is not ready.
 pub type VolumeWhy = RenderedText<VOLUME_WHY_BYTES_MAX>;
+/// Levels of trace events.
+pub type Levels = Text<LEVELS_BYTES_MAX>;
+/// Id of an operation in trace events.
+pub type Operation = Text<OPERATION_BYTES_MAX>;
 /// Name of a part.
 pub type Part = Text<PART_BYTES_MAX>;
 

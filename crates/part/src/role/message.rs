@@ -2,9 +2,10 @@
 //! the message, in their order.
 
 use super::between::PartMessage;
-use super::bounded::{Part, Words};
+use super::bounded::{Levels, Operation, Part, Words};
 use super::plan::VersionPlan;
 use super::take::{Take, TakeTrial};
+use super::trace::{TraceRequest, TraceResponse};
 use super::watch::Watch;
 use super::{DESCRIPTORS_MAX, DecodeError, VERSION};
 use crate::codec;
@@ -16,7 +17,7 @@ const MAGIC: u8 = b'E';
 /// Bytes before the fields of a message.
 pub const HEADER_BYTES: usize = 16;
 
-const KINDS: u16 = 44;
+const KINDS: u16 = 47;
 
 /// The header of every packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -162,6 +163,9 @@ pub struct Load {
     /// True if the load retries the lookup of missing resources. The result is no new version while
     /// the same ones are still missing.
     pub retries: bool,
+    /// Id of the operation in trace events.
+    #[serde(with = "Operation")]
+    pub operation: String,
 }
 
 /// The reason why a load produced no version.
@@ -375,6 +379,9 @@ pub enum SupervisorMessage {
     Serve {
         /// True for a candidate version: the current version stays compiled for a rollback.
         trial: bool,
+        /// Id of the operation in trace events; it is the same on all nodes.
+        #[serde(default, with = "Operation")]
+        operation: String,
     },
     /// Supervisor to control role, a response. Descriptors: the diagnostics as text.
     Verdict {
@@ -396,6 +403,18 @@ pub enum SupervisorMessage {
         /// Exit code of the command.
         exit: u8,
     },
+    /// Supervisor to any role: record the trace events of these levels from now on. Descriptors: a
+    /// ring that replaces the current one, if the supervisor has adopted the role. The channel
+    /// handles the message.
+    SetLogLevels {
+        /// Levels as text.
+        #[serde(with = "Levels")]
+        levels: String,
+    },
+    /// A command to the supervisor: send the rings of all roles.
+    TraceEvents(Box<TraceRequest>),
+    /// Supervisor to the command. Descriptors: a ring for each role.
+    TracedRoles(Box<TraceResponse>),
     /// Reply to a message of an unknown kind.
     Unknown {
         /// Kind of the message that the sender of this one does not know.
@@ -468,6 +487,9 @@ impl SupervisorMessage {
             SupervisorMessage::Unknown { .. } => 42,
             SupervisorMessage::Find => 43,
             SupervisorMessage::Missing { .. } => 44,
+            SupervisorMessage::SetLogLevels { .. } => 45,
+            SupervisorMessage::TraceEvents(_) => 46,
+            SupervisorMessage::TracedRoles(_) => 47,
         }
     }
 

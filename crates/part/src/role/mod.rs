@@ -24,6 +24,7 @@ mod plan;
 mod resource;
 mod standing;
 mod take;
+mod trace;
 mod volumes;
 mod watch;
 
@@ -51,6 +52,7 @@ pub use plan::{
 pub use resource::{RESOURCES_MAX, Resource, ResourceKind};
 pub use standing::{Admission, BEHIND_MAX, MemberNews, Membership, VersionStanding};
 pub use take::{Parcel, Take, TakeTrial};
+pub use trace::{TraceRequest, TraceResponse, TracedRole};
 pub use volumes::{
     USED_VOLUMES_MAX, UsedVolume, UsedVolumes, VOLUME_NAME_BYTES_MAX, VOLUME_SOCKET,
     VOLUME_WHY_BYTES_MAX, VolumeNews, VolumeState, VolumeUse, volume_directory,

@@ -1,7 +1,7 @@
 //! The plan of a version: the loader's description for the supervisor, so that the supervisor
 //! parses no text of a user.
 
-use super::bounded::{list, path, text, texts};
+use super::bounded::{Levels, list, path, text, texts};
 use super::part_plan::PartPlan;
 use super::resource::{RESOURCES_MAX, Resource};
 use super::watch::Watch;
@@ -42,6 +42,9 @@ pub struct VersionPlan {
     /// `hard-stop-after`.
     pub hard_stop_after_ms: Option<u64>,
     pub quiet: bool,
+    /// `log-level`, as text; empty for the default levels.
+    #[serde(with = "Levels")]
+    pub log_levels: String,
     /// The configuration files, as named on the command line.
     #[serde(serialize_with = "texts::<NAMES_MAX, { PATH_BYTES_MAX / 8 }, _>")]
     pub names: Vec<String>,

@@ -1,6 +1,7 @@
 //! The message that makes a role run a version; it is the same for every role. The supervisor
 //! forwards the payload, which only the role can decode.
 
+use super::bounded::Operation;
 use super::message::Personality;
 use super::plan::VersionPlan;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,9 @@ pub struct Take {
     /// them with its bundle ([`SavedVersion::digest`](super::SavedVersion::digest)).
     #[serde(with = "serde_bytes")]
     pub salt: Vec<u8>,
+    /// Id of the operation that produced the version, in trace events.
+    #[serde(with = "Operation")]
+    pub operation: String,
 }
 
 /// A candidate version with the version that it replaces. The latter stays compiled, so that it can

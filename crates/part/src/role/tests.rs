@@ -3,7 +3,7 @@
 use super::*;
 use crate::role::{
     CertificateEnd, CheckProgram, KnownLeases, Lacks, PACKET_BYTES_MAX, PartPlan, Rights, Settings,
-    WATCHED_BYTES_MAX, WORDS_BYTES_MAX, WatchedDirectory,
+    TracedRole, WATCHED_BYTES_MAX, WORDS_BYTES_MAX, WatchedDirectory,
 };
 use proptest::prelude::*;
 
@@ -42,6 +42,7 @@ fn plan() -> VersionPlan {
         pid_file: Some(b"/run/h.pid".to_vec()),
         hard_stop_after_ms: Some(30_000),
         quiet: true,
+        log_levels: "info,cluster=debug".to_owned(),
         names: vec!["a.cfg".into(), "b.cfg".into()],
         proxies: 3,
         listeners: 2,
@@ -98,6 +99,7 @@ fn load(look: DiagnosticFormat) -> Load {
         found: Some(b"/state/found".to_vec()),
         states: [("guest".to_owned(), b"/run/guest.state".to_vec())].into(),
         retries: true,
+        operation: "7f3a9c".to_owned(),
     }
 }
 
@@ -113,6 +115,7 @@ fn take() -> Take {
         state: true,
         fresh: true,
         salt: vec![9; 32],
+        operation: "7f3a9c".to_owned(),
     }
 }
 
@@ -135,7 +138,10 @@ fn of_parts() -> [SupervisorMessage; 9] {
         SupervisorMessage::Gone { part: part() },
         SupervisorMessage::Check,
         SupervisorMessage::Find,
-        SupervisorMessage::Serve { trial: true },
+        SupervisorMessage::Serve {
+            trial: true,
+            operation: "7f3a9c".to_owned(),
+        },
         SupervisorMessage::Verdict {
             good: true,
             together: false,
@@ -217,6 +223,23 @@ fn every_message() -> Vec<SupervisorMessage> {
         SupervisorMessage::Reload { look, fresh: true },
         SupervisorMessage::Reloaded { exit: 1 },
         SupervisorMessage::Unknown { kind: 999 },
+        SupervisorMessage::SetLogLevels {
+            levels: "info,cluster=debug".to_owned(),
+        },
+        SupervisorMessage::TraceEvents(Box::new(TraceRequest {
+            role: "volume".to_owned(),
+            levels: Some("debug".to_owned()),
+            for_ms: 600_000,
+        })),
+        SupervisorMessage::TraceEvents(Box::default()),
+        SupervisorMessage::TracedRoles(Box::new(TraceResponse {
+            roles: vec![TracedRole {
+                role: "volume".to_owned(),
+                levels: "debug".to_owned(),
+                left_ms: Some(7),
+                process: Some(42),
+            }],
+        })),
     ]);
     all.extend(of_adoption());
     all.extend(of_parts());

@@ -12,6 +12,7 @@ pub use crate::role::Personality as Form;
 
 use crate::identity;
 use crate::lock;
+use crate::trace;
 use keepalived::{Level, Log, LogWish, Speaker};
 use language::render::{self, HaproxyForm, RenderOptions};
 use language::{Diagnostics, SourceMap};
@@ -139,7 +140,7 @@ impl MessagePrinter {
     fn write(&mut self, text: &str, is_error: bool) {
         let comes_first = is_error && self.form == Form::Own;
         match &mut self.collected {
-            None => write_error(text),
+            None => write_unrecorded(text),
             Some(collected) if comes_first => collected.push_error(text, text),
             Some(collected) => {
                 push(&mut collected.plain, text);
@@ -167,10 +168,18 @@ impl MessagePrinter {
     }
 
     pub fn log_message(&mut self, gravity: Gravity, message: impl std::fmt::Display) {
+        let message = language::without_numbers(message.to_string());
+        trace::record_message(
+            match gravity {
+                Gravity::Alert => tracing::Level::ERROR,
+                Gravity::Warning => tracing::Level::WARN,
+                Gravity::Notice => tracing::Level::INFO,
+            },
+            &message,
+        );
         if self.keeps_silent(gravity == Gravity::Alert) {
             return;
         }
-        let message = language::without_numbers(message.to_string());
         if self.form == Form::Keepalived && self.collected.is_none() {
             for line in message.lines() {
                 self.log(gravity, line);
@@ -371,8 +380,22 @@ pub fn limit_log() {
     LIMITER.get_or_init(Mutex::default);
 }
 
-/// Writes to standard error; in a role only what [`LogLimiter`] admits.
+/// Writes a message to standard error; in a role only what [`LogLimiter`] admits. The ring of the
+/// process records the message, too.
 pub fn write_error(text: &str) {
+    let message = text.trim_end();
+    let message = message.strip_prefix("evenkeel: ").unwrap_or(message);
+    let level = match message {
+        error if error.starts_with("error: ") => tracing::Level::ERROR,
+        warning if warning.starts_with("warning: ") => tracing::Level::WARN,
+        _ => tracing::Level::INFO,
+    };
+    trace::record_message(level, message);
+    write_unrecorded(text);
+}
+
+/// As [`write_error`], without a record: for diagnostics, which quote lines of files.
+pub fn write_unrecorded(text: &str) {
     let admitted = LIMITER
         .get()
         .map(|limiter| lock(limiter).admit(text, Instant::now()));

@@ -404,6 +404,15 @@ fn process_result(
         log_message(shared, config, proxy, &line);
     }
     if change.happened() {
+        tracing::info!(
+            proxy = %proxy.name,
+            server = %server.name,
+            was_up = change.was_up,
+            is_up = change.is_up,
+            active = change.lineup.active,
+            backup = change.lineup.backup,
+            "server state changed"
+        );
         tell_trackers(shared, config, server);
     }
 }

@@ -7,6 +7,7 @@ use crate::state::cluster::{ControlRequest, Trial, VersionInProgress};
 use crate::version::LoadedVersion;
 use part::role::{DiagnosticFormat, Load, SupervisorMessage};
 use part::spawn::OWN_PROGRAM;
+use part::trace;
 use part::versions::Findings;
 use part::{SharedFd, memory};
 use std::collections::VecDeque;
@@ -65,8 +66,13 @@ impl Supervisor {
             match ask {
                 // Checks are handled separately.
                 ControlRequest::Check { .. } => {}
-                ControlRequest::Serve { ask, set, trial } => {
-                    return self.serve_set(ask, set, trial);
+                ControlRequest::Serve {
+                    ask,
+                    set,
+                    trial,
+                    operation,
+                } => {
+                    return self.serve_set(ask, set, trial, operation);
                 }
                 ControlRequest::Accept { ask } => self.accept_trial(ask),
                 ControlRequest::Revert { ask } => self.revert_trial(ask),
@@ -87,7 +93,7 @@ impl Supervisor {
         at.filter(|_| !busy && self.service.stop.is_none())
     }
 
-    fn serve_set(&mut self, ask: u64, set: SharedFd, trial: bool) {
+    fn serve_set(&mut self, ask: u64, set: SharedFd, trial: bool, operation: String) {
         if self
             .cluster
             .start
@@ -100,13 +106,19 @@ impl Supervisor {
             // First a rollback to the version with which the new one would be compared.
             self.cluster
                 .waiting_requests
-                .push_front(ControlRequest::Serve { ask, set, trial });
+                .push_front(ControlRequest::Serve {
+                    ask,
+                    set,
+                    trial,
+                    operation,
+                });
             return self.begin_rollback();
         }
         self.cluster.load_at = None;
         self.cluster.serving = Some(VersionInProgress {
             set,
             trial,
+            operation,
             shown: String::new(),
         });
         self.changing.requests.ask(Some(Asker {
@@ -204,8 +216,10 @@ impl Supervisor {
             dry: true,
             accepted: false,
             retries: false,
+            operation: trace::new_operation(),
             ..load
         };
+        tracing::debug!(op = %load.operation, "check of a version started");
         match Loading::begin(Path::new(OWN_PROGRAM), load, &descriptors, &[]) {
             Ok(loading) => {
                 self.cluster.checking = Some(loading);
@@ -226,6 +240,7 @@ impl Supervisor {
             let together = parts.any(|part| part.together);
             let difference = plan.map_or_else(String::new, |plan| plan.difference.clone());
             let (good, words) = verdict(told);
+            tracing::info!(good, together, "version checked");
             let (ask, as_json) = self.cluster.check_ask;
             let words = if as_json {
                 Findings::of(&words, &difference).json()

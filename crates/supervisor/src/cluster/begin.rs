@@ -10,7 +10,7 @@ use crate::state::Supervisor;
 use part::role::SupervisorMessage;
 use part::row::{ControllerProperties, Life};
 use part::spawn::OWN_PROGRAM;
-use part::voice::write_error;
+use part::voice::write_unrecorded;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -152,7 +152,7 @@ impl Supervisor {
     /// Keeps the output of the loader of a first version, for the client that asked.
     pub(in super::super) fn first_told(&mut self, told: &LoaderResult) {
         if self.is_member() {
-            write_error(&told.plain);
+            write_unrecorded(&told.plain);
             if let Some(serving) = &mut self.cluster.serving {
                 serving.shown.clone_from(&told.shown);
             }

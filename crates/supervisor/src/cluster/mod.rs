@@ -64,8 +64,17 @@ impl Supervisor {
                 let as_json = matches!(received.message, SupervisorMessage::Find);
                 self.ask_with(received, |set| ControlRequest::Check { ask, set, as_json });
             }
-            SupervisorMessage::Serve { trial } => {
-                self.ask_with(received, |set| ControlRequest::Serve { ask, set, trial });
+            SupervisorMessage::Serve {
+                trial,
+                ref operation,
+            } => {
+                let operation = operation.clone();
+                self.ask_with(received, |set| ControlRequest::Serve {
+                    ask,
+                    set,
+                    trial,
+                    operation,
+                });
             }
             SupervisorMessage::Accept => self.queue_control_request(ControlRequest::Accept { ask }),
             SupervisorMessage::Revert => self.queue_control_request(ControlRequest::Revert { ask }),

@@ -139,6 +139,13 @@ impl Supervisor {
         }
         match self.new_role(part, &wanted) {
             Ok(role) => {
+                tracing::info!(
+                    op = %wanted.operation,
+                    role = part,
+                    process = role.process.number(),
+                    version = wanted.version,
+                    "role started"
+                );
                 tell::role_started(&mut self.voice, role.process.number());
                 self.slots[part].running = Some(role);
                 self.write_role_pid(part);
@@ -248,6 +255,7 @@ impl Supervisor {
         let Some(taken) = slot.taking.take_if(|taking| taking.version == version) else {
             return;
         };
+        tracing::info!(op = %taken.operation, role = part, version, "version applied by a role");
         let without_proxy = taken.without_proxy;
         let before = slot.wanted.replace(taken);
         // The previous version of an adopted role is unknown.
@@ -262,6 +270,7 @@ impl Supervisor {
     }
 
     fn part_refused(&mut self, part: &str, words: &str) {
+        tracing::info!(role = part, reason = words, "version refused by a role");
         let things = self.beside(part).configured_noun;
         self.voice
             .warning(format_args!("{things} were not changed: {words}"));
@@ -272,6 +281,7 @@ impl Supervisor {
             self.voice.notice(words);
         }
         self.slots[part].served = true;
+        tracing::info!(role = part, process = self.slots[part].pid(), "role ready");
         self.send_stored_messages(part);
         if let Some(before) = &mut self.slots[part].predecessor {
             before.ask_to_leave(Instant::now() + LEAVE_LIMIT);
@@ -299,6 +309,7 @@ impl Supervisor {
         role: &RunningRole,
         ending: ProcessExit,
     ) {
+        self.trace_end(part, role, ending);
         self.obey_signals();
         let taking = self.slots[part].taking.take();
         if self.process.exit.is_some() {
@@ -549,6 +560,7 @@ impl Parcel<'_> {
     fn take(&self, given: &SidecarConfiguration) -> (Take, Vec<SharedFd>) {
         let take = Take {
             version: given.version,
+            operation: given.operation.clone(),
             options: self.options.to_vec(),
             keep: self.keep.is_some(),
             shared: self.shared.is_some(),

@@ -99,6 +99,8 @@ pub enum ControlRequest {
         set: SharedFd,
         /// True for a candidate version.
         trial: bool,
+        /// Id of the operation in trace events.
+        operation: String,
     },
     Accept {
         ask: u64,
@@ -125,6 +127,8 @@ pub struct VersionInProgress {
     pub set: SharedFd,
     /// True for a candidate version.
     pub trial: bool,
+    /// Id of the operation in trace events.
+    pub operation: String,
     /// Output of the loader of a first version.
     pub shown: String,
 }

@@ -115,6 +115,8 @@ impl Versions {
 #[derive(Default)]
 pub struct Changing {
     pub loading: Option<Loading>,
+    /// Id of the latest change in trace events.
+    pub operation: String,
     pub requests: Requests,
     pub watcher: Watcher,
     pub counts: Changes,

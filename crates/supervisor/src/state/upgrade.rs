@@ -37,6 +37,14 @@ impl Upgrade {
         }
     }
 
+    /// As [`Self::trial`], to send it a message.
+    pub fn trial_mut(&mut self) -> Option<&mut RunningRole> {
+        match &mut self.stage {
+            UpgradeStage::Trying(trial) => Some(&mut trial.new),
+            _ => None,
+        }
+    }
+
     /// Returns when the next timer expires.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.stage {

@@ -8,6 +8,7 @@ use crate::handed::number;
 use crate::master::Master;
 use crate::resumed::Resumed;
 use crate::state::{Changes, Supervisor};
+use crate::trace_levels;
 use part::role::{EXTRAS_MAX, HandedExtra};
 use std::time::{Duration, Instant};
 
@@ -84,6 +85,7 @@ impl Supervisor {
             bytes: self.interfaces.notify.hand_over(),
         };
         let all = state.chain([counted, unsent]).chain(vitals).chain(master);
+        let all = all.chain(self.trace_extras());
         all.take(EXTRAS_MAX).collect()
     }
 
@@ -94,6 +96,10 @@ impl Supervisor {
             let fd = extra.descriptor.and_then(|number| left.take(number).ok());
             match (&*extra.name, fd) {
                 (COUNTED, _) => self.resume_counted(&extra.bytes),
+                (trace_levels::LEVELS, _) => trace_levels::resume_levels(&extra.bytes),
+                (trace_levels::RING, Some(fd)) => {
+                    trace_levels::resume_ring(&extra.bytes, fd.into())
+                }
                 (UNSENT, _) => self.interfaces.notify.take_over(&extra.bytes),
                 (STATE, Some(fd)) => self.carried.state = Some(fd.into()),
                 (VITALS, Some(fd)) => self.pulses.resume(fd.into()),

@@ -46,6 +46,7 @@ impl Supervisor {
         else {
             return false;
         };
+        tracing::info!(program = %newer.path.display(), "upgrade started");
         match SelfTest::begin(&newer.path) {
             Ok(test) => {
                 let stage = UpgradeStage::Testing(test);

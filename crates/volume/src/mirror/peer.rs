@@ -9,6 +9,7 @@ use crate::link::{Incoming, LinkError, Session};
 use crate::overwrite::MarkChange;
 use crate::replica::{self, Epoch, Incarnation, ReplicaMessage};
 use ::wire::NodeConnection;
+use part::trace;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -111,6 +112,8 @@ pub(super) struct Peer {
     /// Change of the mark of an incomplete volume that this node requests from the owner.
     pub(super) wanted_mark: Option<MarkChange>,
     came: VecDeque<Incoming>,
+    /// Id of the last resync in trace events.
+    resync: Option<String>,
     /// Account for the payloads of its clients' requests.
     foreign: Account,
 }
@@ -133,6 +136,7 @@ impl Peer {
             why_not: "not connected yet".to_owned(),
             wanted_mark: None,
             came: VecDeque::new(),
+            resync: None,
             foreign: pool.account(),
         }
     }
@@ -161,6 +165,36 @@ impl Peer {
             ReplicaMessage::Begin { incarnation, .. } => one.joins = Some(incarnation),
             _ => {}
         }
+        self.trace_begin(message, "target");
+    }
+
+    /// Records the start of a resync. Both nodes derive the id of the operation from the message.
+    fn trace_begin(&mut self, message: &ReplicaMessage<Data>, side: &str) {
+        if let ReplicaMessage::Begin {
+            epoch,
+            incarnation,
+            base,
+            blocks,
+            ..
+        } = *message
+        {
+            let number = epoch.0.rotate_left(32) ^ incarnation.0 ^ base.0.rotate_left(16);
+            let op = trace::operation_of(number);
+            tracing::info!(
+                op,
+                side,
+                epoch = epoch.0,
+                base = base.0,
+                blocks,
+                "resync started"
+            );
+            self.resync = Some(op);
+        }
+    }
+
+    /// Id of the last resync in trace events; it is the same on both nodes.
+    pub(super) fn resync_operation(&self) -> Option<&str> {
+        self.resync.as_deref()
     }
 
     /// Epoch in which the other node serves, and the history that this copy joins there.
@@ -267,6 +301,9 @@ impl Peer {
 
     /// Sends a message of the replica, unless it belongs to an old session.
     pub(super) fn send(&mut self, session: replica::Session, message: ReplicaMessage<Data>) {
+        if self.session() == Some(session) {
+            self.trace_begin(&message, "source");
+        }
         if let Some(one) = self.connected.as_mut().filter(|one| one.id == session) {
             wire::send(&mut one.session, message);
         }

@@ -123,6 +123,7 @@ impl StatusPublisher {
         }
         let left = report.dirty_blocks * crate::replica::BLOCK_BYTES;
         self.progress.push_back((now, left));
+        tracing::debug!(left_bytes = left, "resync progress");
         while let Some((at, _)) = self.progress.front()
             && now.saturating_duration_since(*at) > RATE_OVER
         {

@@ -128,11 +128,19 @@ impl Mirror {
             ReplicaAction::Send(session, message) => self.peer.send(session, message),
             ReplicaAction::Disconnect(session) => {
                 if self.peer.session() == Some(session) {
+                    let reason = &self.shown.said;
+                    tracing::info!(reason, "connection of the copies closed");
                     self.peer.disconnect(Some(self.shown.said.clone()));
                     self.after_loss();
                 }
             }
             ReplicaAction::Propose(Epoch(epoch), record) => {
+                tracing::info!(
+                    epoch,
+                    generation = record.generation.0,
+                    in_sync = ?record.in_sync,
+                    "record proposed"
+                );
                 let clients = self.clients.admission.next(&self.lease.recorded.clients);
                 let (number, value) = self.lease.proposal(&record, clients);
                 (self.outside.wishes)(ClusterRequest::Record {
@@ -141,7 +149,10 @@ impl Mirror {
                     value,
                 });
             }
-            ReplicaAction::Release(epoch) => self.lease.release(epoch),
+            ReplicaAction::Release(epoch) => {
+                tracing::info!(epoch = epoch.0, "lease released");
+                self.lease.release(epoch);
+            }
             ReplicaAction::Resized(blocks) => self.resized(blocks),
             ReplicaAction::Say(notice @ Notice::NotRepaired { why, .. }) => {
                 if self.local.not_repaired(why.to_string()) {
@@ -151,6 +162,7 @@ impl Mirror {
             ReplicaAction::Say(notice) => {
                 self.shown.resyncs += u64::from(notice == Notice::InSync);
                 self.shown.refused_hand_overs += u64::from(notice == Notice::NotHandedOver);
+                self.trace_notice(&notice);
                 self.shown.said = notice.to_string();
                 self.shown.is_due = true;
                 (self.outside.say)(notice.to_string());
@@ -159,6 +171,29 @@ impl Mirror {
                     self.peer.send_heartbeat(true, users, Instant::now(), true);
                 }
             }
+        }
+    }
+
+    /// Records an event for operators with its fields.
+    fn trace_notice(&self, notice: &Notice) {
+        let op = self.peer.resync_operation();
+        match notice {
+            Notice::Serves { epoch, mirrored } => {
+                tracing::info!(epoch = epoch.0, mirrored, "volume served");
+            }
+            Notice::Resync { blocks } => tracing::info!(op, blocks, "resync planned"),
+            Notice::InSync => tracing::info!(op, "copies in sync"),
+            Notice::Refused(refusal) => {
+                tracing::info!(reason = %refusal, "other copy refused");
+            }
+            Notice::WaitsForOther(node) => {
+                tracing::info!(node = ?node, "waiting for the other copy");
+            }
+            Notice::NotRepaired { block, why } => {
+                tracing::info!(block, reason = %why, "block not repaired");
+            }
+            Notice::Verified(verify) => tracing::info!(result = %verify, "copies verified"),
+            other => tracing::info!(op, notice = ?other, "role of the copy changed"),
         }
     }
 
@@ -335,6 +370,7 @@ impl Mirror {
     /// Handles the loss of the connection.
     pub(super) fn handle_connection_loss(&mut self, error: LinkError) {
         if let Some(session) = self.peer.session() {
+            tracing::info!(reason = %error, "connection of the copies lost");
             self.peer.disconnect(Some(error.to_string()));
             self.apply_input(Input::Lost(session));
             self.after_loss();
@@ -369,7 +405,13 @@ impl Mirror {
         if theirs.facts.volume.is_some() {
             self.drop_adoption();
         }
+        let is_encrypted = wire.is_encrypted();
         if let Some(session) = self.peer.connect(wire, &theirs, now) {
+            tracing::info!(
+                session = session.0,
+                is_encrypted,
+                "connection of the copies opened"
+            );
             self.apply_input(Input::Connected(session));
             if is_other {
                 // A refused or new copy does not have to wait for the next attempt.
@@ -409,8 +451,14 @@ impl Mirror {
                 MailboxMessage::Prepared(range, result) => self.prepared(range, result),
                 MailboxMessage::Discard => self.discard(),
                 MailboxMessage::Kept(what, result) => self.handle_snapshot_result(what, result),
-                MailboxMessage::Order(order) => self.apply_input(Input::Order(order)),
-                MailboxMessage::Admit(only) => self.admit(only, 0),
+                MailboxMessage::Order(order) => {
+                    tracing::info!(?order, "request of an operator");
+                    self.apply_input(Input::Order(order));
+                }
+                MailboxMessage::Admit(only) => {
+                    tracing::info!(node = only, "users admitted on a node");
+                    self.admit(only, 0);
+                }
                 MailboxMessage::Mark(change) => self.request_mark(change, now),
                 MailboxMessage::Adopt => self.adopt(),
             }
@@ -421,6 +469,12 @@ impl Mirror {
         if let Some(lease) = self.outside.mailbox.lease() {
             let (was_known, before) = (self.lease.is_known, self.lease.history());
             let all = self.lease.apply_report(lease);
+            for news in &all {
+                match news {
+                    News::Renewed(..) => tracing::trace!("lease renewed"),
+                    other => tracing::info!(news = ?other, "lease changed"),
+                }
+            }
             // First, because a lease event executes waiting requests.
             self.follow_history();
             for news in all {

@@ -165,7 +165,8 @@ impl Worker {
         });
         let own = Arc::clone(&shared);
         let builder = std::thread::Builder::new().name(format!("volume/{name}"));
-        let thread = builder.spawn(move || own.run_worker());
+        let span = tracing::error_span!("volume", volume = name);
+        let thread = builder.spawn(move || span.in_scope(|| own.run_worker()));
         if let Err(error) = &thread {
             shared.enter(
                 LocalVolumeState::Failed,

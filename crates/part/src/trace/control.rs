@@ -1,0 +1,216 @@
+//! The rings and levels of the processes that this one starts, and of this process: the state of
+//! the supervisor, which [`crate::spawn`] passes to each process in two variables.
+
+use super::ring::{self, MappedRing};
+use super::{LogLevels, SUPERVISOR};
+use crate::SharedFd;
+use crate::lock;
+use std::collections::BTreeMap;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// Variable with the descriptor of a process's ring.
+pub const RING_VARIABLE: &str = "EVENKEEL_TRACE_RING";
+/// Variable with the levels of a process.
+pub const LEVELS_VARIABLE: &str = "EVENKEEL_TRACE_LEVELS";
+
+/// Maximum time for which an operator changes levels.
+pub const TEMPORARY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Maximum number of roles with rings.
+const RINGS_MAX: usize = 48;
+
+/// Levels that an operator set for some time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TemporaryLevels {
+    /// The role that has them; None for all roles.
+    pub role: Option<String>,
+    pub levels: LogLevels,
+    pub until: Instant,
+}
+
+/// Rings and levels, by role.
+///
+/// A role keeps its ring when its process ends, so the events of the process that died are before
+/// those of its successor.
+#[derive(Default)]
+pub struct TraceControl {
+    configured: LogLevels,
+    temporary: Vec<TemporaryLevels>,
+    rings: BTreeMap<String, SharedFd>,
+}
+
+static CONTROL: Mutex<TraceControl> = Mutex::new(TraceControl {
+    configured: LogLevels::INFO,
+    temporary: Vec::new(),
+    rings: BTreeMap::new(),
+});
+
+/// Returns the rings and levels of this process and of those that it starts.
+pub fn control() -> MutexGuard<'static, TraceControl> {
+    lock(&CONTROL)
+}
+
+impl TraceControl {
+    /// Sets the levels of the configuration.
+    pub fn configure(&mut self, levels: LogLevels) {
+        self.configured = levels;
+    }
+
+    /// Sets levels for some time; those of all roles replace those of single roles.
+    pub fn set_temporary(&mut self, temporary: TemporaryLevels) {
+        let is_for_all = temporary.role.is_none();
+        let keeps = |one: &TemporaryLevels| !is_for_all && one.role != temporary.role;
+        self.temporary.retain(keeps);
+        // Roles have rings, which are bounded.
+        if self.temporary.len() < RINGS_MAX {
+            self.temporary.push(temporary);
+        }
+    }
+
+    /// Returns the levels that an operator set.
+    pub fn temporary(&self) -> &[TemporaryLevels] {
+        &self.temporary
+    }
+
+    /// Removes the levels whose time is over.
+    pub fn expire(&mut self, now: Instant) {
+        self.temporary.retain(|one| one.until > now);
+    }
+
+    /// Returns when the next levels fall back.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.temporary.iter().map(|one| one.until).min()
+    }
+
+    /// Returns the levels of a role.
+    pub fn levels_of(&self, role: &str) -> LogLevels {
+        let mut all: Vec<&TemporaryLevels> = self.temporary.iter().collect();
+        // Those of all roles come first.
+        all.sort_by_key(|one| one.role.is_some());
+        all.into_iter()
+            .filter(|one| one.role.as_deref().is_none_or(|of| of == role))
+            .fold(self.configured.clone(), |levels, one| {
+                levels.overlaid(&one.levels)
+            })
+    }
+
+    /// Returns the ring of a role, which is created if there is none. None if the system refuses:
+    /// the role then records nothing.
+    pub fn ring_of(&mut self, role: &str) -> Option<SharedFd> {
+        if !self.rings.contains_key(role) && self.rings.len() < RINGS_MAX {
+            let memory = ring::create().ok()?;
+            self.rings.insert(role.to_owned(), Arc::new(memory));
+        }
+        self.rings.get(role).cloned()
+    }
+
+    /// Keeps the ring of a role from the previous program image.
+    pub fn keep_ring(&mut self, role: &str, memory: SharedFd) {
+        if self.rings.len() < RINGS_MAX {
+            self.rings.insert(role.to_owned(), memory);
+        }
+    }
+
+    /// Returns the rings of all roles that have run, also of those that do not run any more.
+    pub fn rings(&self) -> impl Iterator<Item = (&str, &SharedFd)> {
+        self.rings.iter().map(|(role, ring)| (role.as_str(), ring))
+    }
+}
+
+/// Maps the ring of this process, which the supervisor passed, and returns it with the levels.
+/// Removes the variables, which scripts and checks of this process do not need.
+///
+/// Must be called before the second thread of the process, and before it uses other descriptors
+/// than its channel `used`.
+pub fn take_inherited(used: i32) -> (Option<MappedRing>, LogLevels) {
+    let number = std::env::var(RING_VARIABLE).ok();
+    let levels = std::env::var(LEVELS_VARIABLE).unwrap_or_default();
+    // SAFETY: the process has one thread.
+    unsafe {
+        std::env::remove_var(RING_VARIABLE);
+        std::env::remove_var(LEVELS_VARIABLE);
+    }
+    let number = number.and_then(|text| text.parse().ok());
+    let number = number.filter(|number: &i32| *number > 2 && *number != used);
+    let ring = number.and_then(|number| {
+        // SAFETY: the descriptor is only used to query its seals; a number that is not open gives
+        // EBADF.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+        rustix::fs::fcntl_get_seals(borrowed).ok()?;
+        // SAFETY: the supervisor opened the memory for this process, and no other code of the
+        // process knows its number.
+        MappedRing::open(&unsafe { OwnedFd::from_raw_fd(number) })
+    });
+    (ring, LogLevels::parse_known(&levels))
+}
+
+/// Returns the ring of this supervisor, mapped, and its levels.
+pub fn own() -> (Option<MappedRing>, LogLevels) {
+    let mut control = control();
+    let memory = control.ring_of(SUPERVISOR);
+    let ring = memory.and_then(|memory| MappedRing::open(&memory));
+    (ring, control.levels_of(SUPERVISOR))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> LogLevels {
+        LogLevels::parse(text).expect("valid levels")
+    }
+
+    #[test]
+    fn temporary_levels_fall_back_to_the_configured_ones() {
+        let mut control = TraceControl::default();
+        let now = Instant::now();
+        let set = |control: &mut TraceControl, role: Option<&str>, text: &str, seconds| {
+            control.set_temporary(TemporaryLevels {
+                role: role.map(str::to_owned),
+                levels: parse(text),
+                until: now + Duration::from_secs(seconds),
+            });
+        };
+        let levels = |control: &TraceControl, role: &str| control.levels_of(role).to_string();
+        control.configure(parse("warn"));
+        set(&mut control, Some("volume"), "volume=debug", 5);
+        assert_eq!(levels(&control, "volume"), "warn,volume=debug");
+        assert_eq!(levels(&control, "cluster"), "warn");
+        // The levels of a role apply on top of those of all roles.
+        set(&mut control, None, "info,nodes=debug", 20);
+        set(&mut control, Some("volume"), "volume=trace", 10);
+        assert_eq!(levels(&control, "volume"), "info,nodes=debug,volume=trace");
+        assert_eq!(levels(&control, "cluster"), "info,nodes=debug");
+        assert_eq!(control.deadline(), Some(now + Duration::from_secs(10)));
+        control.expire(now + Duration::from_secs(10));
+        assert_eq!(levels(&control, "volume"), "info,nodes=debug");
+        // New levels of all roles replace the others.
+        set(&mut control, Some("volume"), "volume=trace", 30);
+        set(&mut control, None, "debug", 15);
+        assert_eq!(levels(&control, "volume"), "debug");
+        control.expire(now + Duration::from_secs(15));
+        assert_eq!(levels(&control, "volume"), "warn");
+        assert_eq!(control.deadline(), None);
+    }
+
+    #[test]
+    fn ring_stays_when_the_process_of_its_role_ends() {
+        let mut control = TraceControl::default();
+        let first = control.ring_of("volume").expect("a ring");
+        let second = control.ring_of("volume").expect("a ring");
+        assert!(Arc::ptr_eq(&first, &second));
+        control.keep_ring("guest", Arc::clone(&first));
+        let roles: Vec<&str> = control.rings().map(|(role, _)| role).collect();
+        assert_eq!(roles, ["guest", "volume"]);
+    }
+
+    #[test]
+    fn roles_with_rings_are_bounded() {
+        let mut control = TraceControl::default();
+        for number in 0..2 * RINGS_MAX {
+            control.ring_of(&format!("role{number}"));
+        }
+        assert_eq!(control.rings().count(), RINGS_MAX);
+    }
+}
