@@ -235,10 +235,16 @@ fn commands_and_console_decide_the_same_with_noise_for_texts() {
     }
     let text = site.configuration(&further);
     site.machine("alpha").apply(&text, &["--now"]).well();
-    for (name, kind) in [("alpha", "node"), ("arbiter", "arbiter")] {
-        let member = json!({ "kind": kind, "reach": "direct", "fault": "none" });
-        becomes(&site, "beta", ["cluster", "member", name], &member);
-    }
+    let are_reached = || {
+        let status = site.machine("beta").status().unwrap_or_default();
+        let members = status["members"].as_array().cloned().unwrap_or_default();
+        let is_reached = |name: &str, kind: &str| {
+            let mut named = members.iter().filter(|one| one["name"] == name);
+            named.any(|one| one["kind"] == kind && one["reach"]["direct"].is_object())
+        };
+        is_reached("alpha", "node") && is_reached("arbiter", "arbiter")
+    };
+    assert!(eventually(SOON, are_reached), "{}", site.tell());
     exits(&site, "alpha", &["cluster", "hand-over", "nosuch"], 1);
     exits(&site, "alpha", &["cluster", "hand-over", "beta"], 0);
 
