@@ -730,7 +730,7 @@ mod tests {
 
     fn list(lists: &Lists, keys: &[&str]) -> usize {
         let pairs = keys.iter().map(|key| (key.as_bytes().into(), None));
-        lists.add((Some("/list".into()), false), "acl".to_owned(), pairs)
+        lists.add(Some("/list".into()), false, "acl".to_owned(), pairs)
     }
 
     fn add(key: &str) -> Edit {

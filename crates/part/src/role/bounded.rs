@@ -4,8 +4,8 @@
 use super::between::{LEASE_NAME_BYTES_MAX, LEASES_MAX, PART_BYTES_MAX, RECORD_BYTES_MAX};
 use super::volumes::{USED_VOLUMES_MAX, VOLUME_NAME_BYTES_MAX, VOLUME_WHY_BYTES_MAX};
 use super::{PATH_BYTES_MAX, WORDS_BYTES_MAX};
-use crate::words::rendered;
 use crate::trace::OPERATION_BYTES_MAX;
+use crate::words::rendered;
 use language::log_levels::LEVELS_BYTES_MAX;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

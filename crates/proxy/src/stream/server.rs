@@ -485,13 +485,13 @@ pub fn name_server(stream: &mut ProxyStream) {
     };
     let header = header.clone();
     let name = stream.server().map(|server| server.name.clone());
-    if let Some(name) = name {
-        if stream.request.set(&header, name.as_bytes()).is_err() {
-            // A head that rules have filled to its limit lacks this field. One that the client or
-            // an earlier attempt has set would name another server.
-            stream.request.remove(&header);
-            rules::count_rewrite_failure(stream);
-        }
+    if let Some(name) = name
+        && stream.request.set(&header, name.as_bytes()).is_err()
+    {
+        // A head that rules have filled to its limit lacks this field. One that the client or an
+        // earlier attempt has set would name another server.
+        stream.request.remove(&header);
+        rules::count_rewrite_failure(stream);
     }
 }
 

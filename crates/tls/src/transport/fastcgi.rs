@@ -173,7 +173,7 @@ mod tests {
             let mut params = Params::default();
             params.add(&[b"REQUEST_METHOD"], b"GET").unwrap();
             // Only queued: the next write would send it.
-            transport.begin_fastcgi(&Request {
+            transport.begin_fastcgi(&FcgiRequest {
                 params: &params,
                 length: Length::None,
                 head: false,
@@ -197,7 +197,7 @@ mod tests {
             let mut transport = ConnectionTransport::from(socket);
             transport.switch_to_fastcgi();
             let bytes = 1 << 22;
-            transport.begin_fastcgi(&Request {
+            transport.begin_fastcgi(&FcgiRequest {
                 params: &Params::default(),
                 length: Length::Bytes(bytes),
                 head: false,

@@ -4,7 +4,7 @@ use super::super::client::Want;
 use super::super::node::{GEOMETRY, SimulatedNode};
 use super::super::plan::{MS, PlannedFault};
 use super::super::traffic::SPAN;
-use super::{CalmStep, Event, MisplacedDisks, ReplicaSimulation};
+use super::{CalmStep, MisplacedDisks, ReplicaSimulation, ReplicaSimulationEvent};
 use crate::replica::{Blocks, Input, NodeId, ReplicaOrder, Verify};
 
 impl ReplicaSimulation {
@@ -13,16 +13,16 @@ impl ReplicaSimulation {
         match fault {
             PlannedFault::Kill(node, wait) => {
                 self.stop(node, false);
-                self.after(wait, Event::Start(node));
+                self.after(wait, ReplicaSimulationEvent::Start(node));
             }
             PlannedFault::Power(node, wait) => {
                 self.stop(node, true);
-                self.after(wait, Event::PowerOn(node));
+                self.after(wait, ReplicaSimulationEvent::PowerOn(node));
             }
             PlannedFault::PowerOfBoth(first, second) => {
                 for (node, wait) in [(0, first), (1, second)] {
                     self.stop(node, true);
-                    self.after(wait, Event::PowerOn(node));
+                    self.after(wait, ReplicaSimulationEvent::PowerOn(node));
                 }
             }
             PlannedFault::Swap(wait) => self.misplace(None, wait),
@@ -48,15 +48,15 @@ impl ReplicaSimulation {
             }
             PlannedFault::BadBlock(node, block, wait) => {
                 self.nodes[node].disk.faults.bad_block = Some(block);
-                self.after(wait, Event::DiskHealed(node));
+                self.after(wait, ReplicaSimulationEvent::DiskHealed(node));
             }
             PlannedFault::DeadDisk(node, wait) => {
                 self.nodes[node].disk.faults.dead = true;
-                self.after(wait, Event::DiskHealed(node));
+                self.after(wait, ReplicaSimulationEvent::DiskHealed(node));
             }
             PlannedFault::Single(node, wait) => {
                 self.names(node, true);
-                self.after(wait, Event::Both(node));
+                self.after(wait, ReplicaSimulationEvent::Both(node));
             }
             PlannedFault::Reload(node, blocks) => {
                 // The configured size is never smaller than the copy.
@@ -74,7 +74,7 @@ impl ReplicaSimulation {
                 } else {
                     ReplicaOrder::Thaw
                 };
-                self.after(wait, Event::Order(then));
+                self.after(wait, ReplicaSimulationEvent::Order(then));
                 return self.order(ReplicaOrder::Freeze);
             }
         }
@@ -96,7 +96,7 @@ impl ReplicaSimulation {
         if self.nodes[node].single != single {
             self.stop(node, false);
             self.nodes[node].single = single;
-            self.after(MS, Event::Start(node));
+            self.after(MS, ReplicaSimulationEvent::Start(node));
         }
     }
 
@@ -106,7 +106,10 @@ impl ReplicaSimulation {
         let (life, from, to) = (one.life, one.prepared, one.wanted);
         if one.replica.is_some() && to > from {
             let takes = self.random.between(1, 30) * MS / 3;
-            self.after(takes, Event::Prepared(node, life, from, to));
+            self.after(
+                takes,
+                ReplicaSimulationEvent::Prepared(node, life, from, to),
+            );
         }
     }
 
@@ -162,7 +165,7 @@ impl ReplicaSimulation {
             if self.random.percent(70) {
                 self.traffic.at[client] = 1 - node;
             }
-            self.after(wait, Event::Send(op));
+            self.after(wait, ReplicaSimulationEvent::Send(op));
         }
     }
 
@@ -186,7 +189,7 @@ impl ReplicaSimulation {
             unchanged: unchanged.collect(),
             replaced,
         });
-        self.after(wait, Event::PutBack);
+        self.after(wait, ReplicaSimulationEvent::PutBack);
     }
 
     /// Puts the disks back, and checks that nothing was written to a disk of the other machine.
@@ -216,7 +219,7 @@ impl ReplicaSimulation {
     fn lose_power_of_both(&mut self) {
         for node in 0..2 {
             self.stop(node, true);
-            self.after(MS, Event::PowerOn(node));
+            self.after(MS, ReplicaSimulationEvent::PowerOn(node));
         }
     }
 
@@ -224,14 +227,14 @@ impl ReplicaSimulation {
         for (node, cut) in cut.into_iter().enumerate() {
             self.network.cut[node] |= cut;
         }
-        self.after(wait, Event::Uncut(cut));
+        self.after(wait, ReplicaSimulationEvent::Uncut(cut));
         // A connection that is cut for too long is closed by both sides at different times.
         if let Some(session) = self.network.session
             && self.random.percent(60)
         {
             let patience = self.random.below(12 * MS);
             if patience < wait {
-                self.after(patience, Event::GiveUp(session));
+                self.after(patience, ReplicaSimulationEvent::GiveUp(session));
             }
         }
     }
@@ -240,7 +243,7 @@ impl ReplicaSimulation {
         for (node, alone) in alone.into_iter().enumerate() {
             if alone {
                 self.reaches[node] = false;
-                self.after(wait, Event::Reach(node));
+                self.after(wait, ReplicaSimulationEvent::Reach(node));
             }
         }
     }
@@ -309,7 +312,7 @@ impl ReplicaSimulation {
                 if was.is_some_and(|was| was != other) {
                     let want = Want::Write(Blocks { first, count: 1 }, false);
                     let op = self.traffic.open_op(self.plan.clients, want);
-                    self.after(MS / 10, Event::Send(op));
+                    self.after(MS / 10, ReplicaSimulationEvent::Send(op));
                 }
             }
         }
@@ -362,7 +365,7 @@ impl ReplicaSimulation {
         for first in (0..GEOMETRY.blocks).step_by(8) {
             let want = Want::Read(Blocks { first, count: 8 });
             let op = self.traffic.open_op(client, want);
-            self.after(MS / 10, Event::Send(op));
+            self.after(MS / 10, ReplicaSimulationEvent::Send(op));
         }
     }
 
