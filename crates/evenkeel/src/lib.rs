@@ -38,6 +38,8 @@ mod password;
 mod personality;
 mod ping;
 mod process;
+#[cfg(feature = "console")]
+mod recorded_files;
 mod role;
 mod route;
 #[cfg(feature = "console")]

@@ -6,9 +6,9 @@
 
 use crate::command::mask;
 use crate::confinement::{self, Confinement, ConfinementError, ServiceUser};
+use crate::recorded_files::set_of;
 use crate::route::rounds::{self, NotServed};
 use crate::route::{self, Request, RouteDestination, RouteEndpoint, RouteReport, RouteRequest};
-use cluster::file_set::SetFile;
 use cluster::history::Redaction;
 use configuration::Recording;
 use console::inquiry::route::{DescribedRequest, QUESTION_BYTES_MAX, RouteProcessCommand};
@@ -120,25 +120,6 @@ fn recording(bundle: &OwnedFd) -> Result<Recording, String> {
         );
     }
     Recording::decode(&bytes).map_err(|error| error.to_string())
-}
-
-/// Returns the files of the configuration.
-pub fn set_of(recording: &Recording) -> Vec<SetFile> {
-    let main = recording.files.iter();
-    let main = main.map(|(name, text)| (name.clone(), &text[..], true, false));
-    let named = recording.readable_files();
-    let named =
-        named.map(|(path, bytes, secret)| (path.display().to_string(), bytes, false, secret));
-    let all = main
-        .chain(named)
-        .map(|(path, bytes, main, secret)| SetFile {
-            path,
-            main,
-            secret,
-            mode: 0,
-            bytes: bytes.to_vec(),
-        });
-    all.collect()
 }
 
 /// Returns the files with masked secrets, as JSON.

@@ -571,7 +571,12 @@ pub fn enter(words: &[std::ffi::OsString]) -> Result<Entered, EntryError> {
     if word != LOADER {
         close_all_but(number);
     }
-    trace::begin(traced_role(word), personality, ring, levels);
+    trace::begin(
+        traced_role(word),
+        personality == Personality::Own,
+        ring,
+        levels,
+    );
     // SAFETY: the supervisor opened the descriptor for this process, and no other code of the
     // process knows its number.
     let socket = unsafe { OwnedFd::from_raw_fd(number) };

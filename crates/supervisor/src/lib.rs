@@ -82,6 +82,7 @@ pub use route_process::PART as ROUTE;
 pub use self_test::words as self_test_words;
 pub use signals::{CLEAR_STATISTICS as SIGNAL_CLEAR_STATISTICS, Caught, JSON as SIGNAL_JSON};
 
+use part::role::Personality;
 use part::trace;
 use part::voice::MessagePrinter;
 use resumed::Resumed;
@@ -91,7 +92,12 @@ use std::process::ExitCode;
 /// Runs the supervisor until its end.
 pub fn main(command: StartParameters) -> ExitCode {
     let (ring, levels) = trace::own();
-    trace::begin(trace::SUPERVISOR, command.personality, ring, levels);
+    trace::begin(
+        trace::SUPERVISOR,
+        command.personality == Personality::Own,
+        ring,
+        levels,
+    );
     let mut voice = MessagePrinter::new(command.form(), command.quiet);
     voice.log_to(command.log.clone());
     let left = match Resumed::find().transpose() {

@@ -7,13 +7,20 @@ use super::{Finding, Wrong};
 
 /// The feature of every crate that has test seams.
 pub(super) const FEATURE: &str = "test-seams";
-const ATTRIBUTE: &str = "#[cfg(feature = \"test-seams\")]";
+const ATTRIBUTES: [&str; 2] = [
+    "#[cfg(feature = \"test-seams\")]",
+    "#[cfg(debug_assertions)]",
+];
 /// Beginning of the names of all environment variables of the program.
 const PREFIX: &str = "\"EVENKEEL_";
 /// Where variables for operators are documented.
 const DOCUMENT: &str = "docs/operations.md";
-/// Variables that a process sets for its successor.
-const INTERNAL: [&str; 1] = ["EVENKEEL_HAND_OVER"];
+/// Variables that a process sets for its successor or its roles.
+const INTERNAL: [&str; 3] = [
+    "EVENKEEL_HAND_OVER",
+    "EVENKEEL_TRACE_RING",
+    "EVENKEEL_TRACE_LEVELS",
+];
 
 /// An environment variable that code outside of tests reads.
 struct Variable<'f> {
@@ -27,7 +34,11 @@ pub(super) fn check(tree: &Tree, crates: &[Arrows]) -> Vec<Finding> {
     let documents = tree.files.iter().filter(|file| file.path == DOCUMENT);
     let documented: String = documents.map(|file| file.text.as_str()).collect();
     let undocumented = variables(tree).filter(|one| {
-        !one.is_seam && !INTERNAL.contains(&one.name) && !documented.contains(one.name)
+        // A name with a placeholder is a field of the journal.
+        !one.is_seam
+            && !one.name.contains('{')
+            && !INTERNAL.contains(&one.name)
+            && !documented.contains(one.name)
     });
     let mut found: Vec<Finding> = undocumented
         .map(|one| Finding {
@@ -63,7 +74,7 @@ fn variables(tree: &Tree) -> impl Iterator<Item = Variable<'_>> {
                 file,
                 at,
                 name: &rest[..rest.find('"').unwrap_or(rest.len())],
-                is_seam: before.into_iter().any(|line| line == ATTRIBUTE),
+                is_seam: before.into_iter().any(|line| ATTRIBUTES.contains(&line)),
             }
         })
     })

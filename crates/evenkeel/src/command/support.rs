@@ -4,7 +4,7 @@ use super::definition::{process_id, serving_files};
 use super::trace::{self, RoleEvents};
 use super::{mask, print, refuse, reload, status};
 use crate::identity;
-use crate::route_process::set_of;
+use crate::recorded_files::set_of;
 use clap::{Arg, ArgMatches, Command};
 use cluster::file_set::SetFile;
 use cluster::history::{MaskedFile, Redaction};

@@ -32,7 +32,6 @@ pub use record::{TraceRecord, TraceSpan, level_name};
 pub use ring::{MappedRing, NumberedRecord, RING_BYTES, RingContents};
 pub use subscriber::{replace_ring, set_levels};
 
-use crate::role::Personality;
 use journal::Journal;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use subscriber::EventOutputs;
@@ -44,17 +43,17 @@ pub const OPERATION_BYTES_MAX: usize = 16;
 pub const SUPERVISOR: &str = "supervisor";
 
 /// Starts the recording of events in this process, before its second thread and before its
-/// confinement: the socket to the journal is opened here. A second call has no effect.
+/// confinement: the socket to the journal is opened here. `is_on_standard_error`: false if programs
+/// read the messages of this process, as those of HAProxy or keepalived. A second call has no effect.
 pub fn begin(
     role: &'static str,
-    personality: Personality,
+    is_on_standard_error: bool,
     ring: Option<MappedRing>,
     levels: LogLevels,
 ) {
     let journal = Journal::of_standard_error(role);
     let outputs = EventOutputs {
-        // Programs that read the messages of HAProxy or keepalived do not expect ours.
-        is_on_standard_error: journal.is_none() && personality == Personality::Own,
+        is_on_standard_error: journal.is_none() && is_on_standard_error,
         journal,
     };
     subscriber::begin(outputs, ring, levels);
