@@ -210,6 +210,7 @@ fn console_actions(site: &GuestSite) {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn commands_and_console_decide_the_same_with_noise_for_texts() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("curl");
