@@ -573,7 +573,7 @@ pub fn enter(words: &[std::ffi::OsString]) -> Result<Entered, EntryError> {
     }
     trace::begin(
         traced_role(word),
-        personality == Personality::Own,
+        crate::voice::event_printer(personality),
         ring,
         levels,
     );

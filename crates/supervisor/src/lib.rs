@@ -82,7 +82,6 @@ pub use route_process::PART as ROUTE;
 pub use self_test::words as self_test_words;
 pub use signals::{CLEAR_STATISTICS as SIGNAL_CLEAR_STATISTICS, Caught, JSON as SIGNAL_JSON};
 
-use part::role::Personality;
 use part::trace;
 use part::voice::MessagePrinter;
 use resumed::Resumed;
@@ -94,7 +93,7 @@ pub fn main(command: StartParameters) -> ExitCode {
     let (ring, levels) = trace::own();
     trace::begin(
         trace::SUPERVISOR,
-        command.personality == Personality::Own,
+        part::voice::event_printer(command.personality),
         ring,
         levels,
     );

@@ -43,17 +43,18 @@ pub const OPERATION_BYTES_MAX: usize = 16;
 pub const SUPERVISOR: &str = "supervisor";
 
 /// Starts the recording of events in this process, before its second thread and before its
-/// confinement: the socket to the journal is opened here. `is_on_standard_error`: false if programs
-/// read the messages of this process, as those of HAProxy or keepalived. A second call has no effect.
+/// confinement: the socket to the journal is opened here. `print` writes to standard error
+/// within the rate limit of messages; None if programs read the messages of this process, as those of
+/// HAProxy or keepalived. A second call has no effect.
 pub fn begin(
     role: &'static str,
-    is_on_standard_error: bool,
+    print: Option<fn(&str)>,
     ring: Option<MappedRing>,
     levels: LogLevels,
 ) {
     let journal = Journal::of_standard_error(role);
     let outputs = EventOutputs {
-        is_on_standard_error: journal.is_none() && is_on_standard_error,
+        print: print.filter(|_| journal.is_none()),
         journal,
     };
     subscriber::begin(outputs, ring, levels);

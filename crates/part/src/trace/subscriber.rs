@@ -10,7 +10,7 @@ use super::record::{
     BoundedText, FIELDS_MAX, MESSAGE_BYTES_MAX, SPANS_MAX, TraceRecord, TraceSpan, VALUE_BYTES_MAX,
 };
 use super::ring::MappedRing;
-use crate::{lock, voice};
+use crate::lock;
 use language::log_levels::LogLevel;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -36,8 +36,8 @@ const PRINTED: &str = "message";
 #[derive(Default)]
 pub struct EventOutputs {
     pub journal: Option<Journal>,
-    /// True if warnings and errors go to standard error.
-    pub is_on_standard_error: bool,
+    /// Prints warnings and errors; None if they do not go to standard error.
+    pub print: Option<fn(&str)>,
 }
 
 /// The recording of this process.
@@ -123,8 +123,12 @@ impl EventRecorder {
             {
                 ring.writer.count_lost();
             }
-            if self.outputs.is_on_standard_error && *metadata.level() <= Level::WARN {
-                print(&record);
+            if let Some(write) = self
+                .outputs
+                .print
+                .filter(|_| *metadata.level() <= Level::WARN)
+            {
+                print(&record, write);
             }
         }
         if let Some(ring) = self.ring.get() {
@@ -155,7 +159,7 @@ impl EventRecorder {
 }
 
 /// Prints a warning or an error in the form of other messages, within the rate limit of the log.
-fn print(record: &TraceRecord) {
+fn print(record: &TraceRecord, write: fn(&str)) {
     let word = match record.level {
         ..=1 => "error: ",
         _ => "warning: ",
@@ -166,7 +170,7 @@ fn print(record: &TraceRecord) {
         // Writing to a string cannot fail.
         let _ = write!(line, " {name}={value}");
     }
-    voice::write_unrecorded(&format!("{}\n", line.replace(char::is_control, " ")));
+    write(&format!("{}\n", line.replace(char::is_control, " ")));
 }
 
 /// Returns whether an event of this level is recorded at that level.

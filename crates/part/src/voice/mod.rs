@@ -394,6 +394,12 @@ pub fn write_error(text: &str) {
     write_unrecorded(text);
 }
 
+/// Returns what prints the trace events of a process: programs that read the messages of HAProxy or
+/// keepalived do not expect ours.
+pub fn event_printer(form: Form) -> Option<fn(&str)> {
+    (form == Form::Own).then_some(write_unrecorded as fn(&str))
+}
+
 /// As [`write_error`], without a record: for diagnostics, which quote lines of files.
 pub fn write_unrecorded(text: &str) {
     let admitted = LIMITER
