@@ -2,6 +2,7 @@
 
 use crate::assignment::SingleBootProgress;
 use part::codec;
+use part::fnv::fnv1a;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -59,9 +60,7 @@ pub fn read_with_others(path: &Path) -> io::Result<SingleBootProgress> {
 
 /// Computes the checksum (FNV-1a) that detects a truncated or damaged file.
 fn digest(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    fnv1a(bytes.iter().copied())
 }
 
 /// Replaces the file. It is on disk when the function returns.

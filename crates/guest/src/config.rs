@@ -3,6 +3,7 @@
 pub use image::hardware::{Bus, Firmware, Model, mac_words};
 
 use configuration::External;
+use part::fnv::fnv1a;
 use part::power::control::PowerControl;
 use part::role::{Resource, ResourceKind};
 use serde::{Deserialize, Serialize};
@@ -263,12 +264,8 @@ pub fn user_of(guest: &str) -> String {
 /// Returns the generated MAC address of a card that has none in the configuration. It is the same
 /// on each node and after each reload: locally administered, with the prefix that QEMU uses.
 pub fn mac_of(guest: &str, index: usize) -> [u8; 6] {
-    // FNV-1a, 64 bits. Any hash works as long as it never changes, since the address must stay the
-    // same.
-    let bytes = guest.bytes().chain([0, index as u8]);
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    // Any hash works as long as it never changes, since the address must stay the same.
+    let hash = fnv1a(guest.bytes().chain([0, index as u8]));
     let [.., a, b, c] = (hash ^ (hash >> 32)).to_be_bytes();
     [0x52, 0x54, 0x00, a, b, c]
 }

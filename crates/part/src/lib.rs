@@ -14,6 +14,7 @@ pub mod daemon;
 pub mod durable;
 pub mod entry;
 pub mod file_set;
+pub mod fnv;
 pub mod guard;
 pub mod health;
 pub mod heart;

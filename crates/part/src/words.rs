@@ -4,6 +4,7 @@
 //! text. A debug build proves that: with the variable [`NOISE`], every text becomes noise before it
 //! is sent, and all decisions have to stay the same. Release builds do not have the variable.
 
+use crate::fnv::fnv1a;
 use std::borrow::Cow;
 
 /// Name of the environment variable by which a debug build sends noise instead of texts.
@@ -42,10 +43,7 @@ pub(crate) fn noise(text: &str) -> String {
     if text.is_empty() {
         return String::new();
     }
-    // FNV-1a.
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = fnv1a(text.bytes());
     let letters = (0..16).map(|at| LETTERS[(hash >> (at * 4)) as usize % LETTERS.len()]);
     format!("q{}z", letters.collect::<String>())
 }

@@ -13,6 +13,7 @@
 
 use super::pool::{AddressKnowledge, Holder};
 use super::range::{Address, Range, Span};
+use part::fnv::fnv1a;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -350,11 +351,7 @@ pub fn mark_of<A: Address>(range: Option<Range<A>>) -> u64 {
         range.last.bits().to_be_bytes(),
         u128::from(range.parts).to_be_bytes(),
     ];
-    let hash = octets.as_flattened().iter();
-    let hash = hash.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    hash.max(1)
+    fnv1a(octets.as_flattened().iter().copied()).max(1)
 }
 
 /// Computes a checksum of both ranges of a network.

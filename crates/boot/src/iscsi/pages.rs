@@ -4,6 +4,7 @@ use super::command::{
     BLOCK_BYTES, SAME_BLOCKS_MAX, ScsiSense, TRANSFER_BLOCKS_MAX, UNMAP_BLOCKS_MAX,
     UNMAP_RANGES_MAX,
 };
+use part::fnv::fnv1a;
 
 const VENDOR: &[u8; 8] = b"EVENKEEL";
 const PRODUCT: &[u8; 16] = b"network disk    ";
@@ -33,7 +34,7 @@ pub fn inquiry(page: Option<u8>, about: &DiskProperties<'_>) -> Result<Vec<u8>, 
     };
     let body = match page {
         0x00 => vec![0x00, 0x80, 0x83, 0xb0, 0xb1, 0xb2],
-        0x80 => format!("{:016x}", hash(about.name)).into_bytes(),
+        0x80 => format!("{:016x}", fnv1a(about.name.bytes())).into_bytes(),
         0x83 => designators(about.name),
         0xb0 => limits(about),
         0xb1 => {
@@ -74,17 +75,11 @@ fn standard(peripheral: u8) -> Vec<u8> {
     data
 }
 
-/// Computes a hash of a name, equal on all nodes (FNV-1a).
-fn hash(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    })
-}
-
 /// Returns the device identification: a number (NAA, locally assigned) and the SCSI name string.
 /// Both are the same at every node that serves the disk.
 fn designators(name: &str) -> Vec<u8> {
-    let number = (hash(name) & 0x0fff_ffff_ffff_ffff | 0x3000_0000_0000_0000).to_be_bytes();
+    let number =
+        (fnv1a(name.bytes()) & 0x0fff_ffff_ffff_ffff | 0x3000_0000_0000_0000).to_be_bytes();
     let mut all = vec![0x01, 0x03, 0, 8];
     all.extend(number);
     // The length of names is bounded; the field is padded with zeroes to a multiple of four

@@ -10,6 +10,7 @@ use super::external;
 use super::home::GuestDirectory;
 use super::volume::Sockets;
 use crate::config::{Boot, Bus, Console, Disk, Firmware, Guest, Model, Nic, mac_words, user_of};
+use part::fnv::fnv1a;
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
@@ -191,12 +192,7 @@ fn memory_kib(bytes: u64, has_kvm: bool) -> u64 {
 
 /// Returns the UUID of a guest. It is the same on each node, so a migrated guest keeps it.
 fn uuid(name: &str) -> String {
-    let half = |first: u8| {
-        let bytes = std::iter::once(first).chain(name.bytes());
-        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
-    };
+    let half = |first: u8| fnv1a(std::iter::once(first).chain(name.bytes()));
     let (high, low) = (half(1), half(2));
     // RFC 9562, section 5.8: version 8, a custom form.
     let high = (high & !0xf000) | 0x8000;

@@ -10,6 +10,7 @@
 //! A reader trusts nothing in the memory: a role that was compromised could write anything there.
 
 use super::record::{RECORD_BYTES_MAX, TraceRecord};
+use crate::fnv::fnv1a;
 use crate::mapped;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
 use std::io;
@@ -148,10 +149,12 @@ fn word_of(number: u64, at: usize) -> usize {
 
 /// Combines the length and the checksum of a record (FNV-1a over its number and contents).
 fn second_word(number: u64, bytes: &[u8]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in number.to_le_bytes().iter().chain(bytes) {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    }
+    let hash = fnv1a(
+        number
+            .to_le_bytes()
+            .into_iter()
+            .chain(bytes.iter().copied()),
+    );
     let checksum = (hash ^ (hash >> 32)) & 0xffff_ffff;
     (MARK << 48) | ((bytes.len() as u64) << 32) | checksum
 }
