@@ -67,11 +67,7 @@ impl FarmUser {
         id.iter_mut()
             .zip(hash.as_ref())
             .for_each(|(to, from)| *to = *from);
-        let mut end = account.len().min(SHOWN_BYTES_MAX);
-        while !account.is_char_boundary(end) {
-            end -= 1;
-        }
-        let shown = account[..end].chars();
+        let shown = language::truncated(account, SHOWN_BYTES_MAX).chars();
         let shown = shown.map(|letter| if letter.is_control() { '?' } else { letter });
         FarmUser {
             id: UserId(id),

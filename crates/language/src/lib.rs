@@ -44,6 +44,15 @@ pub fn reason(error: &io::Error) -> String {
     without_numbers(error.to_string())
 }
 
+/// Returns the beginning of a text: at most this number of bytes, and no part of a character.
+pub fn truncated(text: &str, bytes_max: usize) -> &str {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// The text that Rust adds before the number of a system error.
 const NUMBER: &str = " (os error ";
 

@@ -153,10 +153,7 @@ impl LogLevels {
     /// here have no effect.
     pub fn parse_known(text: &str) -> LogLevels {
         let mut levels = LogLevels::default();
-        let mut ends = (0..=LEVELS_BYTES_MAX.min(text.len())).rev();
-        let end = ends.find(|at| text.is_char_boundary(*at));
-        let text = text.get(..end.unwrap_or_default()).unwrap_or_default();
-        for written in text.split(',') {
+        for written in crate::truncated(text, LEVELS_BYTES_MAX).split(',') {
             // An item that this version does not know has no effect.
             let _ = levels.add(0, written.trim());
         }

@@ -223,12 +223,7 @@ fn every(wanted: &NotifyEnvironment) -> Option<Duration> {
 /// Shortens a text to one line of bounded length.
 fn line(text: &str) -> String {
     let mut text = text.replace(['\n', '\r'], " ");
-    if text.len() > STATUS_BYTES_MAX {
-        let end = (0..=STATUS_BYTES_MAX)
-            .rev()
-            .find(|end| text.is_char_boundary(*end));
-        text.truncate(end.unwrap_or_default());
-    }
+    text.truncate(language::truncated(&text, STATUS_BYTES_MAX).len());
     text
 }
 

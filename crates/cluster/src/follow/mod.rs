@@ -355,9 +355,7 @@ fn is_hash(text: &str) -> bool {
 
 /// Truncates a text to at most this many bytes.
 fn shortened(text: &str, bytes_max: usize) -> String {
-    let end = (0..=bytes_max.min(text.len())).rev();
-    let end = end.into_iter().find(|at| text.is_char_boundary(*at));
-    text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
+    language::truncated(text, bytes_max).to_owned()
 }
 
 impl Past {

@@ -509,11 +509,9 @@ async fn read(stream: &mut UnixStream) -> Option<VersionsRequest> {
 }
 
 fn cut(words: &str) -> String {
-    let mut end = words.len().min(WORDS_BYTES_MAX);
-    while !words.is_char_boundary(end) {
-        end -= 1;
-    }
-    words.get(..end).unwrap_or_default().trim_end().to_owned()
+    language::truncated(words, WORDS_BYTES_MAX)
+        .trim_end()
+        .to_owned()
 }
 
 fn version(

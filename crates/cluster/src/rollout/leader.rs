@@ -127,7 +127,7 @@ impl Round<'_> {
             .record
             .against()
             .map(|(node, said)| {
-                let words = crate::state::cut(&said.words, REASON_BYTES_MAX);
+                let words = language::truncated(&said.words, REASON_BYTES_MAX);
                 let what = against_in_words(said.outcome);
                 format!("{} {what} it: {words}", self.name(node))
             })

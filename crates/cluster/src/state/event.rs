@@ -1,7 +1,7 @@
 //! Events of the cluster for operators: lines with a time. Only the newest are kept.
 
-use super::cut;
 use crate::member::MemberId;
+use language::truncated;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -29,7 +29,7 @@ pub(super) struct Events(VecDeque<Event>);
 
 impl Events {
     pub(super) fn push(&mut self, mut event: Event) {
-        event.words = cut(&event.words, super::WORDS_BYTES_MAX).to_owned();
+        event.words = truncated(&event.words, super::WORDS_BYTES_MAX).to_owned();
         self.0.push_back(event);
         let mut bytes: usize = self.0.iter().map(|event| event.words.len()).sum();
         while self.0.len() > EVENTS_MAX || bytes > EVENTS_BYTES_MAX {

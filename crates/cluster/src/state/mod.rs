@@ -380,15 +380,3 @@ impl ClusterState {
         });
     }
 }
-
-/// Truncates a text to at most this many bytes, between characters.
-pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
-    if text.len() <= bytes_max {
-        return text;
-    }
-    let end = (0..=bytes_max)
-        .rev()
-        .find(|end| text.is_char_boundary(*end))
-        .unwrap_or(0);
-    &text[..end]
-}

@@ -5,13 +5,14 @@
 //! what no leader can bypass: only one version is in progress at a time, and a version is
 //! accepted only if no node reported a problem and every step was taken.
 
-use super::{ClusterState, WORDS_BYTES_MAX, cut};
+use super::{ClusterState, WORDS_BYTES_MAX};
 use crate::command::{
     CheckFindings, ClusterCommand, CommandRefusal, CommandResult, Decision, Proposal, Reported,
     RolloutReport, RolloutStep, VersionId, VersionOrigin,
 };
 use crate::file_set::{FILES_MAX, SET_BYTES_MAX};
 use crate::member::{MemberId, MemberKind};
+use language::truncated;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -271,7 +272,7 @@ impl ClusterState {
         self.last_version = id;
         self.versions.insert(id, Arc::new(record));
         self.hold_chunks(command.from, proposal);
-        let message = cut(&proposal.message, EVENT_REASON_BYTES_MAX);
+        let message = truncated(&proposal.message, EVENT_REASON_BYTES_MAX);
         self.push_event(
             command,
             format!("{} proposed version {id}: {message}", proposal.author),
@@ -328,7 +329,7 @@ impl ClusterState {
         if record.stage.on_its_way() && before >= rank(report.outcome) {
             return Ok(CommandResult::Done);
         }
-        let words = cut(&report.words, WORDS_BYTES_MAX);
+        let words = truncated(&report.words, WORDS_BYTES_MAX);
         let said = NodeReport {
             outcome: report.outcome,
             words: words.to_owned(),
@@ -341,7 +342,7 @@ impl ClusterState {
         }
         if is_against(report.outcome) {
             let what = against_in_words(report.outcome);
-            let words = cut(words, EVENT_REASON_BYTES_MAX);
+            let words = truncated(words, EVENT_REASON_BYTES_MAX);
             let words = format!("{name} {what} version {}: {words}", report.version);
             self.push_event(command, words);
         }
@@ -381,7 +382,7 @@ impl ClusterState {
                 next.stage = RolloutStage::Accepted;
             }
             RolloutStep::TakeBack { words } => {
-                next.words = cut(words, WORDS_BYTES_MAX).to_owned();
+                next.words = truncated(words, WORDS_BYTES_MAX).to_owned();
                 next.stage = match record.stage {
                     RolloutStage::Checking => RolloutStage::Refused,
                     _ => RolloutStage::TakenBack,
@@ -397,7 +398,7 @@ impl ClusterState {
         if !next.stage.on_its_way() {
             next.decided_at = Some(self.applied);
             next.decided_time_s = Some(command.time_s);
-            let why = cut(&next.words, EVENT_REASON_BYTES_MAX);
+            let why = truncated(&next.words, EVENT_REASON_BYTES_MAX);
             let words = match next.stage {
                 RolloutStage::Accepted => format!("version {id} is accepted"),
                 _ => format!("version {id} is {}: {why}", next.stage),

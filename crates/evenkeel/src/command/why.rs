@@ -63,9 +63,7 @@ pub fn is_json(matches: &ArgMatches) -> bool {
 /// Builds the command of the runtime API. The search text is its payload, so no character of it has
 /// a special meaning.
 fn order(text: &str, is_json: bool) -> Option<String> {
-    let mut end = (0..=LINE_MAX.min(text.len())).rev();
-    let end = end.find(|at| text.is_char_boundary(*at));
-    let kept = text.get(..end.unwrap_or_default()).unwrap_or_default();
+    let kept = language::truncated(text, LINE_MAX);
     let line = kept.replace(|c: char| c.is_control(), " ");
     let line = line.trim();
     let json = if is_json { " json" } else { "" };

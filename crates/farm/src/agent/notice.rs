@@ -64,11 +64,7 @@ pub fn of_line(line: &str) -> Option<String> {
     let text = line.trim().strip_prefix("notice ")?.trim();
     let good = text.chars().filter(|c| !c.is_control());
     let mut text: String = good.collect();
-    let mut end = text.len().min(NOTICE_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
+    text.truncate(language::truncated(&text, NOTICE_BYTES_MAX).len());
     (!text.is_empty()).then_some(text)
 }
 

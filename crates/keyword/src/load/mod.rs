@@ -148,9 +148,7 @@ fn startup_log_text(sources: &SourceMap, diagnostics: &Diagnostics) -> Box<str> 
         zero_warning: false,
     };
     let mut text = render::haproxy(sources, diagnostics, &form);
-    let mut end = (0..=BYTES_MAX.min(text.len())).rev();
-    let end = end.find(|at| text.is_char_boundary(*at));
-    text.truncate(end.unwrap_or(0));
+    text.truncate(language::truncated(&text, BYTES_MAX).len());
     text.into()
 }
 

@@ -22,6 +22,7 @@ use super::secret::{
 };
 use super::words::displayed_word;
 use crate::reader::{LINE_BYTES_MAX, written_words};
+use crate::truncated;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Longest name of a file, a header or a variable that is evaluated, bytes.
@@ -778,7 +779,7 @@ fn reads(expression: &str) -> Carriers {
             }
             // Variables among the arguments of converters: `concat(,txn.a)`.
             _ if !COMPARING.contains(&base) && !WRITING.contains(&base) => {
-                let names = cut(call.arguments, NAME_BYTES_MAX).split(',');
+                let names = truncated(call.arguments, NAME_BYTES_MAX).split(',');
                 let names = names.map(|name| name.trim().to_ascii_lowercase());
                 let is_variable = |name: &String| {
                     SCOPES.iter().any(|scope| name.starts_with(scope)) && !name.contains('(')
@@ -826,7 +827,9 @@ fn reads_without_arguments(expression: &str) -> Carriers {
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let name = rest.split(|c| !is_name(c)).next().unwrap_or_default();
         if !name.is_empty() {
-            found.insert(Carrier::Environment(cut(name, NAME_BYTES_MAX).to_owned()));
+            found.insert(Carrier::Environment(
+                truncated(name, NAME_BYTES_MAX).to_owned(),
+            ));
         }
     }
     found
@@ -875,21 +878,12 @@ impl<'t> Call<'t> {
     pub fn first(&self) -> &'t str {
         let quotes = ['"', '\''];
         // A longer name is of no file, header or variable.
-        let text = cut(self.arguments, NAME_BYTES_MAX).trim();
+        let text = truncated(self.arguments, NAME_BYTES_MAX).trim();
         match text.strip_prefix(quotes) {
             Some(rest) => rest.split(quotes).next().unwrap_or_default(),
             None => text.split(',').next().unwrap_or_default().trim(),
         }
     }
-}
-
-/// Returns the beginning of a text, at most this number of bytes.
-fn cut(text: &str, bytes_max: usize) -> &str {
-    let mut end = text.len().min(bytes_max);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 /// Returns the calls in an expression, in order. Quotes are not considered: an argument list may

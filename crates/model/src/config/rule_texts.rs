@@ -134,9 +134,7 @@ impl RuleTexts {
             }
             shown.push_str(word);
             if shown.len() > SHOWN_BYTES_MAX {
-                let end = (0..=SHOWN_BYTES_MAX).rev();
-                let end = end.into_iter().find(|at| shown.is_char_boundary(*at));
-                shown.truncate(end.unwrap_or_default());
+                shown.truncate(language::truncated(&shown, SHOWN_BYTES_MAX).len());
                 shown.push('…');
                 break;
             }

@@ -34,10 +34,7 @@ pub struct HistorySearch {
 impl HistorySearch {
     /// Parses a word or a log line.
     pub fn read(text: &str) -> HistorySearch {
-        let text = text.trim();
-        let mut end = (0..=LINE_MAX.min(text.len())).rev();
-        let end = end.find(|at| text.is_char_boundary(*at));
-        let text = text.get(..end.unwrap_or_default()).unwrap_or_default();
+        let text = language::truncated(text.trim(), LINE_MAX);
         let is_word = !text.contains(char::is_whitespace);
         let words = text.split(|c: char| c.is_whitespace() || "\"'(),;".contains(c));
         let words = words.filter(|word| !word.is_empty());

@@ -7,6 +7,7 @@ use super::{PATH_BYTES_MAX, WORDS_BYTES_MAX};
 use crate::trace::OPERATION_BYTES_MAX;
 use crate::words::rendered;
 use language::log_levels::LEVELS_BYTES_MAX;
+use language::truncated;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -15,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// # Errors
 /// The serializer fails.
 pub fn text<const MAX: usize, S: Serializer>(value: &str, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(cut(value, MAX))
+    to.serialize_str(truncated(value, MAX))
 }
 
 /// Serializes the first texts of a list, each of them truncated.
@@ -26,7 +27,7 @@ pub fn texts<const COUNT: usize, const MAX: usize, S: Serializer>(
     values: &[String],
     to: S,
 ) -> Result<S::Ok, S::Error> {
-    to.collect_seq(values.iter().take(COUNT).map(|value| cut(value, MAX)))
+    to.collect_seq(values.iter().take(COUNT).map(|value| truncated(value, MAX)))
 }
 
 /// Serializes the first values of a list.
@@ -49,12 +50,6 @@ pub fn path<S: Serializer>(path: &Option<Vec<u8>>, to: S) -> Result<S::Ok, S::Er
         .as_deref()
         .map(|path| &path[..path.len().min(PATH_BYTES_MAX)]);
     serde_bytes::serialize(&path, to)
-}
-
-fn cut(text: &str, max: usize) -> &str {
-    let mut ends = (0..=text.len().min(max)).rev();
-    let end = ends.find(|end| text.is_char_boundary(*end));
-    &text[..end.unwrap_or(0)]
 }
 
 /// A text of at most `MAX` bytes that is safe to print: control characters are replaced, because an

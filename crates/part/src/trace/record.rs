@@ -3,6 +3,8 @@
 use crate::codec::{self, InvalidEncoding};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use language::log_levels::LEVELS;
+use language::truncated;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt::{self, Write};
@@ -63,13 +65,7 @@ pub struct TraceSpan {
 
 /// Returns the name of a record's level.
 pub fn level_name(level: u8) -> &'static str {
-    match level {
-        0 | 1 => "error",
-        2 => "warn",
-        3 => "info",
-        4 => "debug",
-        _ => "trace",
-    }
+    LEVELS[usize::from(level.clamp(1, 5))].name()
 }
 
 /// Text with a maximum size; the rest is dropped.
@@ -92,18 +88,13 @@ impl BoundedText {
 
 impl Write for BoundedText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = self.bytes_max.saturating_sub(self.text.len());
-        if text.len() <= room {
-            self.text.push_str(text);
+        let kept = truncated(text, self.bytes_max.saturating_sub(self.text.len()));
+        self.text.push_str(kept);
+        if kept.len() == text.len() {
             return Ok(());
         }
-        let mut end = room;
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        self.text.push_str(&text[..end]);
         self.is_cut = true;
-        // Ends the formatting: a long value costs no more than its beginning.
+        // The error stops the formatting, so the rest of a long value is not rendered.
         Err(fmt::Error)
     }
 }
@@ -121,10 +112,7 @@ impl TraceRecord {
             if self.spans.len() > 1 {
                 self.spans.pop();
             } else if self.fields.pop().is_none() && self.spans.pop().is_none() {
-                let mut end = self.message.len() / 2;
-                while !self.message.is_char_boundary(end) {
-                    end -= 1;
-                }
+                let end = truncated(&self.message, self.message.len() / 2).len();
                 self.message.truncate(end);
                 // A target is a path in the source code, so this ends the loop only in theory.
                 if end == 0 {

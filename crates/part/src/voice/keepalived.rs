@@ -125,9 +125,7 @@ impl Log {
         }
         let text = text.chars().filter(|c| !c.is_control()).collect();
         let mut text = language::without_numbers(text);
-        let end = (0..=LINE_BYTES_MAX.min(text.len())).rev();
-        let end = end.into_iter().find(|end| text.is_char_boundary(*end));
-        text.truncate(end.unwrap_or(0));
+        text.truncate(language::truncated(&text, LINE_BYTES_MAX).len());
         if self.wish.facility.is_some() {
             self.tell_system(level, &text);
         }

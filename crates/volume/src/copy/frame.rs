@@ -2,6 +2,7 @@
 //! the limits of its kind, and no trailing bytes.
 
 use super::chunk::{CHUNK_BYTES, OFFER_CHUNKS_MAX, Sum};
+use language::truncated;
 use std::io::{self, Read};
 
 /// Length of a header, bytes: kind, flag, two zeroes, and length of the content.
@@ -97,12 +98,6 @@ fn sum(content: &[u8]) -> Option<Sum> {
     Some(Sum(content.try_into().ok()?))
 }
 
-fn cut(words: &str) -> &str {
-    let mut ends = (0..=words.len().min(WORDS_BYTES_MAX)).rev();
-    let end = ends.find(|end| words.is_char_boundary(*end));
-    &words[..end.unwrap_or(0)]
-}
-
 impl CopyFrame {
     pub fn encode(&self, out: &mut Vec<u8>) {
         let begin = out.len();
@@ -151,7 +146,7 @@ impl CopyFrame {
                 (10, false)
             }
             CopyFrame::Refused { again, words } => {
-                out.extend_from_slice(cut(words).as_bytes());
+                out.extend_from_slice(truncated(words, WORDS_BYTES_MAX).as_bytes());
                 (11, *again)
             }
             CopyFrame::Alive => (12, false),
