@@ -190,7 +190,7 @@ fn an_operator_stops_starts_and_moves_a_guest() {
     let Some(site) = GuestSite::new("guest-orders") else {
         panic!("QEMU or the kernel for guests is not installed");
     };
-    // How it moves while it runs is in `migration.rs`.
+    // The tests in `migration.rs` move running guests.
     let text = site.configuration("\tmigrate cold\n");
     site.machine("alpha").apply(&text, &["--now"]).well();
     let pid = site.process("alpha").expect("it runs");

@@ -14,6 +14,7 @@ use jiff::tz::TimeZone;
 use language::reason;
 use part::memory;
 use part::role::{SupervisorMessage, TraceRequest};
+use part::trace::PRINTED;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -29,8 +30,6 @@ const REPORT_LIMIT: Duration = Duration::from_secs(10);
 const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Maximum number of messages that are repeated outside the rings.
 const MESSAGES_MAX: usize = 500;
-/// Target of the messages that the processes printed.
-const PRINTED: &str = "message";
 /// Facts about the system.
 const SYSTEM: [&str; 8] = [
     "/proc/version",

@@ -39,6 +39,9 @@ use subscriber::EventOutputs;
 /// Maximum length of the id of an operation, in bytes.
 pub const OPERATION_BYTES_MAX: usize = 16;
 
+/// Target of the messages that a process prints.
+pub const PRINTED: &str = "message";
+
 /// Role name of the supervisor.
 pub const SUPERVISOR: &str = "supervisor";
 
@@ -64,9 +67,9 @@ pub fn begin(
 /// already.
 pub fn record_message(level: tracing::Level, text: &str) {
     match level {
-        tracing::Level::ERROR => tracing::error!(target: "message", "{text}"),
-        tracing::Level::WARN => tracing::warn!(target: "message", "{text}"),
-        _ => tracing::info!(target: "message", "{text}"),
+        tracing::Level::ERROR => tracing::error!(target: PRINTED, "{text}"),
+        tracing::Level::WARN => tracing::warn!(target: PRINTED, "{text}"),
+        _ => tracing::info!(target: PRINTED, "{text}"),
     }
 }
 

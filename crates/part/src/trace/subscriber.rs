@@ -4,12 +4,12 @@
 //! always or never, so that a place whose level is off costs an atomic load. Events of crates that
 //! are not ours are off.
 
-use super::LogLevels;
 use super::journal::Journal;
 use super::record::{
     BoundedText, FIELDS_MAX, MESSAGE_BYTES_MAX, SPANS_MAX, TraceRecord, TraceSpan, VALUE_BYTES_MAX,
 };
 use super::ring::MappedRing;
+use super::{LogLevels, PRINTED};
 use crate::lock;
 use language::log_levels::LogLevel;
 use std::cell::RefCell;
@@ -29,8 +29,6 @@ use tracing_core::span::Current;
 
 /// Maximum number of open spans with fields in a process; further ones have none.
 const OPEN_SPANS_MAX: usize = 4_096;
-/// Target of the messages that the process prints. The log has them already.
-const PRINTED: &str = "message";
 
 /// Where the events of this process go besides the ring.
 #[derive(Default)]
@@ -116,6 +114,7 @@ impl EventRecorder {
     }
 
     fn record(&self, record: TraceRecord, metadata: &Metadata<'_>) {
+        // The log has printed messages already.
         if metadata.target() != PRINTED {
             if let Some(journal) = &self.outputs.journal
                 && !journal.send(&record)

@@ -447,15 +447,13 @@ impl WorkerState {
             errno => failed(format!("cannot lock its socket: {errno}")),
         })?;
         let opened = device::open(&backing, &name, None);
-        let opened = opened.map_err(refused)?;
-        self.status().open(&opened.0);
+        let (device, layout, loaded) = opened.map_err(refused)?;
+        self.status().open(&device);
         let spec = self.status().spec.clone();
         if let Some(pair) = &spec.pair {
-            let area = self.pair_sums(&opened.0, &opened.2.head)?;
-            let (device, layout, loaded) = opened;
+            let area = self.pair_sums(&device, &loaded.head)?;
             return self.serve_pair(&claim, device, layout, loaded, pair, area);
         }
-        let (device, layout, loaded) = opened;
         // Without a lease, the other replica and the cluster would not learn of new writes.
         let is_whole = matches!(loaded.head.state, layout::SyncState::Joined(_));
         if !is_whole || loaded.head.promised > 0 {
