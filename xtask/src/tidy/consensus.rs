@@ -76,21 +76,8 @@ fn digest(root: &Path, packages: &str) -> Result<String, TidyError> {
         command.arg("-C").arg(root);
         command
     };
-    let mut list = git();
-    list.args([
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-    ]);
-    list.arg(SOURCES);
-    let listed = tree::output("git ls-files", list)?;
-    let listed = String::from_utf8_lossy(&listed);
-    let mut paths: Vec<&str> = listed
-        .split('\0')
-        .filter(|path| root.join(path).is_file())
-        .collect();
+    let mut paths = tree::listed(root, SOURCES)?;
+    paths.retain(|path| root.join(path).is_file());
     paths.sort_unstable();
     paths.dedup();
 

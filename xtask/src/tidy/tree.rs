@@ -43,18 +43,10 @@ pub(super) struct Tree {
 impl Tree {
     pub(super) fn read() -> Result<Self, TidyError> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let mut command = Command::new("git");
-        command.arg("-C").arg(&root).args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ]);
-        let listed = output("git ls-files", command)?;
-        let listed = String::from_utf8_lossy(&listed).into_owned();
+        let listed = listed(&root, ".")?;
         let files = listed
-            .split('\0')
+            .iter()
+            .map(String::as_str)
             // Sources of others keep their style, so that patches apply.
             .filter(|path| !path.starts_with(THIRD_PARTY))
             // A file that was deleted is still listed; one that is not text is
@@ -86,6 +78,22 @@ impl Tree {
             .iter()
             .filter_map(|file| Some((file, file.code.as_deref()?)))
     }
+}
+
+/// Returns the paths of the files below a folder of the repository, without ignored ones.
+pub(super) fn listed(root: &Path, folder: &str) -> Result<Vec<String>, TidyError> {
+    let mut command = Command::new("git");
+    command.arg("-C").arg(root).args([
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        folder,
+    ]);
+    let listed = output("git ls-files", command)?;
+    let listed = String::from_utf8_lossy(&listed);
+    Ok(listed.split('\0').map(str::to_owned).collect())
 }
 
 /// Returns the standard output of a program.
