@@ -1,6 +1,6 @@
 //! Table of the parts in this binary, one row each.
 
-#[cfg(not(all(feature = "boot", feature = "farm", feature = "demonstration")))]
+#[cfg(not(feature = "complete"))]
 mod unbuilt;
 
 use clap::{ArgMatches, Command};
@@ -40,7 +40,7 @@ static FEATURES: OnceLock<Vec<&'static Feature>> = OnceLock::new();
 /// Returns the parts of this crate, with those that were not built.
 fn parts_of_program() -> impl Iterator<Item = &'static Feature> {
     let all = crate::PARTS.iter();
-    #[cfg(not(all(feature = "boot", feature = "farm", feature = "demonstration")))]
+    #[cfg(not(feature = "complete"))]
     let all = all.chain(unbuilt::parts());
     all
 }

@@ -3,8 +3,13 @@
 
 // A complete build finds what nothing uses.
 #![cfg_attr(
-    not(all(feature = "boot", feature = "farm", feature = "demonstration")),
-    allow(dead_code, unused_imports, reason = "parts that are not built use it")
+    not(feature = "complete"),
+    allow(
+        dead_code,
+        unused_imports,
+        unused_macros,
+        reason = "parts that are not built use it"
+    )
 )]
 
 mod address_role;

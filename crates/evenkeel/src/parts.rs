@@ -361,7 +361,7 @@ pub fn load(
     }
 }
 
-#[cfg(all(test, feature = "boot", feature = "farm", feature = "demonstration"))]
+#[cfg(all(test, feature = "complete"))]
 mod secrets;
 
 #[cfg(test)]
@@ -566,7 +566,7 @@ console
         "E0663", "E0720", "E1071", "E1072",
     ];
 
-    #[cfg(all(feature = "boot", feature = "farm", feature = "demonstration"))]
+    #[cfg(feature = "complete")]
     #[test]
     fn every_example_of_the_documents_loads_alone_and_on_a_cluster() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
@@ -620,7 +620,7 @@ console
         assert!(seen > 20, "{seen}");
     }
 
-    #[cfg(all(feature = "boot", feature = "farm", feature = "demonstration"))]
+    #[cfg(feature = "complete")]
     #[test]
     fn addresses_that_sections_name_are_kept_from_machines_that_boot() {
         let site_of = |machines: &str| {

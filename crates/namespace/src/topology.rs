@@ -114,15 +114,15 @@ impl Lab {
     ///
     /// ```no_run
     /// # fn owners() -> Vec<&'static str> { vec![] }
-    /// # fn main() -> Result<(), lab::LabError> {
-    /// # let lab = lab::Lab::new("x")?;
+    /// # fn main() -> Result<(), namespace::LabError> {
+    /// # let lab = namespace::Lab::new("x")?;
     /// # let (a, b) = (lab.host("a")?, lab.host("b")?);
     /// let cut = lab.partition(&[&[&a], &[&b]])?;
     /// // … both own the address …
     /// cut.heal()?;
     /// lab.wait_healed(
     ///     std::time::Duration::from_secs(10),
-    ///     &mut [lab::Condition::new("one owner", || match owners().as_slice() {
+    ///     &mut [namespace::Condition::new("one owner", || match owners().as_slice() {
     ///         [_] => Ok(()),
     ///         other => Err(format!("{other:?}")),
     ///     })],

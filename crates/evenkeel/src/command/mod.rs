@@ -15,7 +15,7 @@ mod config;
 #[cfg(feature = "console")]
 mod console;
 mod definition;
-#[cfg(all(test, feature = "boot", feature = "farm", feature = "demonstration"))]
+#[cfg(all(test, feature = "complete"))]
 mod documented;
 #[cfg(feature = "farm")]
 mod farm;

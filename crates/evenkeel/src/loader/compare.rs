@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(rights(has.clone(), Some(&previous)), (has, Vec::new()));
     }
 
-    #[cfg(all(feature = "boot", feature = "farm", feature = "demonstration"))]
+    #[cfg(feature = "complete")]
     #[test]
     fn version_that_gives_a_volume_to_network_boot_waits_for_the_guest() {
         let load = |sections: &str| {

@@ -415,7 +415,7 @@ impl Gathering {
     }
 }
 
-#[cfg(all(test, feature = "boot", feature = "farm", feature = "demonstration"))]
+#[cfg(all(test, feature = "complete"))]
 mod accepted;
 
 #[cfg(test)]

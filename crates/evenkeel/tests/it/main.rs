@@ -16,7 +16,7 @@ mod cron_script;
 mod demo_platform;
 mod distrust;
 mod environment;
-#[cfg(all(feature = "boot", feature = "farm", feature = "demonstration"))]
+#[cfg(feature = "complete")]
 mod examples;
 mod frozen;
 #[cfg(feature = "guest")]
