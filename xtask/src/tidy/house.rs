@@ -66,7 +66,14 @@ const HOUSE: &[(&str, Knows)] = &[
     ),
     (
         "address",
-        Knows::Only(&["configuration", "language", "protocol", "part"]),
+        Knows::Only(&[
+            "command",
+            "configuration",
+            "language",
+            "protocol",
+            "part",
+            "supervisor",
+        ]),
     ),
     (
         "cluster",
@@ -74,7 +81,16 @@ const HOUSE: &[(&str, Knows)] = &[
     ),
     (
         "volume",
-        Knows::Only(&["configuration", "language", "protocol", "part", "wire"]),
+        Knows::Only(&[
+            "command",
+            "configuration",
+            "image",
+            "language",
+            "protocol",
+            "part",
+            "supervisor",
+            "wire",
+        ]),
     ),
     (
         "guest",
@@ -88,13 +104,20 @@ const HOUSE: &[(&str, Knows)] = &[
         ]),
     ),
     (
+        "guest-command",
+        Knows::Only(&["command", "guest", "image", "part", "supervisor", "volume"]),
+    ),
+    (
         "boot",
         Knows::Only(&[
+            "command",
             "configuration",
+            "image",
             "language",
             "nodes",
             "protocol",
             "part",
+            "supervisor",
             "wire",
         ]),
     ),
@@ -106,18 +129,21 @@ const HOUSE: &[(&str, Knows)] = &[
         "farm",
         Knows::Only(&[
             "access",
+            "command",
             "configuration",
             "language",
             "nodes",
             "protocol",
             "part",
             "screen",
+            "supervisor",
             "tls",
             "wire",
         ]),
     ),
     ("nodes", Knows::Only(&["language", "part", "wire"])),
     ("supervisor", Knows::Only(&["language", "protocol", "part"])),
+    ("command", Knows::Only(&["language", "part", "supervisor"])),
     (
         "console",
         Knows::Only(&[
