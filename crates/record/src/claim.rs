@@ -57,12 +57,7 @@ impl<D: Directory> Replica<D> {
     }
 
     /// Sends a proposal to all synchronised nodes.
-    pub(crate) fn claim(
-        &mut self,
-        waiting: WaitingRequest<D>,
-        proposal: Proposal<D>,
-        now_ms: u64,
-    ) {
+    pub(crate) fn claim(&mut self, waiting: WaitingRequest<D>, proposal: Proposal<D>, now_ms: u64) {
         self.begin(vec![waiting], proposal, 1, now_ms);
     }
 
@@ -245,9 +240,7 @@ impl<D: Directory> Replica<D> {
         let mut requests = claim.requests.into_iter();
         // The place may have been removed meanwhile. All requests then get another one.
         let is_gone = decided.as_ref().err() == Some(&StoreRefusal::NoPlace.into());
-        if !is_gone
-            && let Some(first) = requests.next()
-        {
+        if !is_gone && let Some(first) = requests.next() {
             self.resolved.push((first.ticket, decided));
         }
         requests.for_each(|waiting| self.attempt_again(waiting, now_ms));

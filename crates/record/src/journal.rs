@@ -3,10 +3,13 @@
 //!
 //! A journal is a sequence of frames: four bytes of magic, the length of the payload (u32, little
 //! endian), XXH3-64 of the payload with the length as seed, and the payload (MessagePack). The first frame identifies
-//! the file. A frame that is incomplete or damaged at the end was never confirmed and is dropped.
-//! A valid frame behind a damaged one proves that records were lost: the journal then gets another
-//! number, as if the file had been lost, so that nobody counts on it. The generation counts the
-//! writes: a copy of the file from before has a smaller one than the cluster has recorded.
+//! the file. The last frame of a
+//! write counts the writes (generation): a copy of the file from before has a smaller number than
+//! the cluster has recorded.
+//!
+//! A write that is incomplete or damaged was never confirmed, and is dropped. The end of a later
+//! write behind damage proves that records were lost: the journal then gets another number, as if
+//! the file had been lost, so that nobody counts on it.
 //!
 //! There are no absolute times. The retention of each record begins again at a start, so nothing
 //! expires too early, whatever the clocks do.
@@ -98,35 +101,27 @@ impl Journal {
         K: Key + DeserializeOwned,
         V: Value + DeserializeOwned,
     {
-        let mut records = BTreeMap::new();
-        let mut damage = JournalDamage::None;
         let mut journal = Journal {
             store: new_store,
             generation: 0,
             frames: 0,
             has_file: false,
         };
-        let mut rest = &bytes[..bytes.len().min(JOURNAL_BYTES_MAX)];
-        let is_whole = rest.len() == bytes.len();
-        let checks = defect != Some(Defect::ChecksumIgnored);
-        while !rest.is_empty() {
-            let frame = split_frame(rest, checks).and_then(|(payload, behind)| {
-                let frame: Frame<K, V> = rmp_serde::from_slice(payload).ok()?;
-                Some((frame, behind))
-            });
-            let Some((frame, behind)) = frame else {
-                // Lengths behind a damaged frame cannot be trusted, so each position is tried.
-                let next = (1..rest.len()).find(|at| split_frame(&rest[*at..], true).is_some());
-                damage = match next {
-                    Some(_) => JournalDamage::Lost,
-                    None if damage == JournalDamage::None => JournalDamage::TornTail,
-                    None => damage,
-                };
-                rest = next.map_or(&[], |at| &rest[at..]);
-                continue;
-            };
-            rest = behind;
-            journal.frames += 1;
+        let whole = &bytes[..bytes.len().min(JOURNAL_BYTES_MAX)];
+        let (mut frames, damaged_at) = read_frames(whole, defect != Some(Defect::ChecksumIgnored));
+        let is_end = |frame: &Frame<K, V>| matches!(frame, Frame::Generation(_));
+        let is_confirmed = |at: usize| frames[at..].iter().any(is_end);
+        let mut damage = match damaged_at {
+            None => JournalDamage::None,
+            Some(at) if is_confirmed(at) => JournalDamage::Lost,
+            Some(at) => {
+                frames.truncate(at);
+                JournalDamage::TornTail
+            }
+        };
+        journal.frames = frames.len();
+        let mut records = BTreeMap::new();
+        for frame in frames {
             match frame {
                 Frame::Head { format, store } if format == FORMAT && !journal.has_file => {
                     (journal.store, journal.has_file) = (store, true);
@@ -138,7 +133,8 @@ impl Journal {
                 Frame::Generation(generation) => journal.generation = generation,
             }
         }
-        if !is_whole || !journal.has_file && !bytes.is_empty() {
+        let is_cut = whole.len() < bytes.len();
+        if is_cut || !journal.has_file && !bytes.is_empty() {
             damage = JournalDamage::Lost;
         }
         if damage == JournalDamage::Lost {
@@ -227,6 +223,32 @@ impl<K: Key, V: Value> Record<K, V> {
     }
 }
 
+/// Reads all valid frames. Also returns how many are before the first damage.
+fn read_frames<K, V>(bytes: &[u8], checks: bool) -> (Vec<Frame<K, V>>, Option<usize>)
+where
+    K: DeserializeOwned,
+    V: DeserializeOwned,
+{
+    let (mut frames, mut damaged_at) = (Vec::new(), None);
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let frame = split_frame(rest, checks);
+        match frame.and_then(|(payload, _)| rmp_serde::from_slice(payload).ok()) {
+            Some(read) => {
+                frames.push(read);
+                rest = frame.map_or(&[], |(_, behind)| behind);
+            }
+            None => {
+                damaged_at.get_or_insert(frames.len());
+                // Lengths behind a damaged frame cannot be trusted, so each position is tried.
+                let next = (1..rest.len()).find(|at| split_frame(&rest[*at..], true).is_some());
+                rest = next.map_or(&[], |at| &rest[at..]);
+            }
+        }
+    }
+    (frames, damaged_at)
+}
+
 fn checksum(length: [u8; 4], payload: &[u8]) -> u64 {
     XxHash3_64::oneshot_with_seed(u32::from_le_bytes(length).into(), payload)
 }
@@ -253,9 +275,102 @@ where
 {
     // Memory takes everything, and the types of records serialise.
     let payload = rmp_serde::to_vec_named(frame).unwrap_or_default();
-    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let length = u32::try_from(payload.len())
+        .unwrap_or(u32::MAX)
+        .to_le_bytes();
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&length);
     bytes.extend_from_slice(&checksum(length, &payload).to_le_bytes());
     bytes.extend_from_slice(&payload);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulation::pool::{Lodging, Pool, Seat};
+    use crate::version::Origin;
+    use lab::Random;
+
+    const STORE: u64 = 7;
+    const OTHER_STORE: u64 = 8;
+
+    fn read(bytes: &[u8]) -> (Journal, JournalContents<Lodging, Seat>) {
+        Journal::read(bytes, OTHER_STORE)
+    }
+
+    /// A file of three writes, with the length after each; each adds a tenant.
+    fn written() -> (Pool, Journal, Vec<u8>, Vec<usize>) {
+        let (mut journal, _) = Journal::read::<Lodging, Seat>(&[], STORE);
+        let mut pool = Pool::new(Origin(1));
+        let (mut file, mut ends) = (Vec::new(), Vec::new());
+        for tenant in 0..3 {
+            pool.decide_alone(&Lodging(tenant, 0), 1).unwrap();
+            let changed = pool.table_mut().take_changed();
+            match journal.write(&pool, &changed, 1) {
+                JournalWrite::Append(bytes) => file.extend(bytes),
+                JournalWrite::Replace(bytes) => file = bytes,
+            }
+            ends.push(file.len());
+        }
+        (pool, journal, file, ends)
+    }
+
+    #[test]
+    fn write_that_is_cut_anywhere_is_dropped() {
+        let (_, journal, file, ends) = written();
+        let (read_again, contents) = read(&file);
+        assert_eq!((read_again, contents.records.len()), (journal, 3));
+        for end in ends[0]..file.len() {
+            let (journal, contents) = read(&file[..end]);
+            let writes = ends.iter().filter(|one| **one <= end).count();
+            let is_torn = !ends.contains(&end);
+            assert_eq!(contents.damage == JournalDamage::TornTail, is_torn, "{end}");
+            assert_eq!(journal.store(), STORE);
+            assert_eq!(journal.generation(), writes as u64);
+            assert!((writes..=writes + 1).contains(&contents.records.len()));
+        }
+    }
+
+    #[test]
+    fn damage_before_a_later_write_is_a_loss() {
+        let (pool, _, file, ends) = written();
+        for at in 0..ends[1] {
+            let mut damaged = file.clone();
+            damaged[at] ^= 1;
+            let (mut journal, contents) = read(&damaged);
+            assert_eq!(contents.damage, JournalDamage::Lost, "{at}");
+            assert_eq!(journal.store(), OTHER_STORE);
+            // Nothing is appended behind the damage.
+            let write = journal.write(&pool, &BTreeSet::new(), 1);
+            assert!(matches!(write, JournalWrite::Replace(_)));
+        }
+    }
+
+    #[test]
+    fn older_copy_gets_another_number_and_a_later_generation() {
+        let (pool, _, file, ends) = written();
+        let (mut journal, _) = read(&file[..ends[0]]);
+        assert_eq!(journal.generation(), 1);
+        journal.forget(OTHER_STORE, 3);
+        let JournalWrite::Replace(bytes) = journal.write(&pool, &BTreeSet::new(), 1) else {
+            panic!("the old copy is still used");
+        };
+        let (journal, _) = read(&bytes);
+        assert_eq!((journal.store(), journal.generation()), (OTHER_STORE, 4));
+    }
+
+    #[test]
+    fn any_bytes_are_read() {
+        let (_, _, file, _) = written();
+        for seed in 0..500 {
+            let mut random = Random::new(seed);
+            let mut bytes = file.clone();
+            for _ in 0..random.between(1, 20) {
+                let at = random.index(bytes.len());
+                bytes[at] = random.next() as u8;
+            }
+            let (_, contents) = read(&bytes);
+            assert!(contents.records.len() <= 3);
+        }
+    }
 }

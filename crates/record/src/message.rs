@@ -130,3 +130,69 @@ fn check_version(version: Version) -> Result<(), InvalidMessage> {
         Err(InvalidMessage::Time)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulation::pool::{DrainOrder, Lodging, Seat};
+
+    #[test]
+    fn messages_beyond_bounds_are_refused() {
+        type Received = Message<Lodging, Seat, DrainOrder>;
+        let record = Record {
+            key: Lodging(1, 0),
+            value: Seat(1),
+            version: Version::default(),
+            age_ms: 0,
+            left_ms: 1,
+            holds: 0,
+            is_proved: false,
+        };
+        let with = |change: fn(&mut Record<Lodging, Seat>)| {
+            let mut record = record.clone();
+            change(&mut record);
+            record
+        };
+        let late = Version {
+            clock: CLOCK_MAX,
+            ..Version::default()
+        };
+        for (message, refused) in [
+            (
+                Received::Records(vec![record.clone(); RECORDS_MAX + 1]),
+                InvalidMessage::TooMany,
+            ),
+            (
+                Received::Records(vec![with(|record| record.value = Seat(99))]),
+                InvalidMessage::Name,
+            ),
+            (
+                Received::Records(vec![with(|record| record.age_ms = CLOCK_MAX)]),
+                InvalidMessage::Time,
+            ),
+            (
+                Received::Records(vec![with(|record| record.version.generation = CLOCK_MAX)]),
+                InvalidMessage::Time,
+            ),
+            (
+                Received::Claim {
+                    number: 1,
+                    record: record.clone(),
+                    over: Some(late),
+                },
+                InvalidMessage::Time,
+            ),
+            (
+                Received::Reply {
+                    number: 1,
+                    record: with(|record| record.left_ms = CLOCK_MAX),
+                },
+                InvalidMessage::Time,
+            ),
+        ] {
+            assert_eq!(message.check(), Err(refused), "{message:?}");
+        }
+        let most = Received::Records(vec![record; RECORDS_MAX]);
+        assert_eq!(most.check(), Ok(()));
+    }
+}

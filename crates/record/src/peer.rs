@@ -41,7 +41,7 @@ pub enum PeerState {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PeerStatus {
     pub state: PeerState,
-    /// Why there is no connection.
+    /// Reason why there is no connection.
     pub why: String,
     /// Time of the last change of the state, milliseconds.
     pub since_ms: u64,
@@ -296,9 +296,11 @@ impl<D: Directory> Replica<D> {
         linked.map(|(node, _)| node.clone()).collect()
     }
 
-    /// Returns whether a claim for a key of the group is pending: the claim decides about it.
-    pub fn is_claimed(&self, group: GroupOf<D>) -> bool {
-        self.claims.contains_key(&group)
+    /// Returns the directory, and whether a claim for a key of a group is pending: the claim decides
+    /// about it then.
+    pub fn split_claims(&mut self) -> (&mut D, impl Fn(GroupOf<D>) -> bool) {
+        let claims = &self.claims;
+        (&mut self.directory, |group| claims.contains_key(&group))
     }
 
     pub(crate) fn send(&mut self, node: &str, message: MessageOf<D>) {

@@ -149,7 +149,10 @@ impl<D: Directory> Replica<D> {
             return None;
         }
         if self.peers.is_empty() {
-            return Some((ticket, self.directory.decide_alone(&waiting.request, now_ms)));
+            return Some((
+                ticket,
+                self.directory.decide_alone(&waiting.request, now_ms),
+            ));
         }
         if !self.is_leaving(key)
             && let Some(decision) = self.directory.known(&waiting.request, now_ms)

@@ -388,7 +388,10 @@ impl<K: Key, V: Value> Table<K, V> {
     /// Takes the keys whose record has changed or is gone: what a journal writes, and a watcher
     /// shows.
     pub fn take_changed(&mut self) -> BTreeSet<K> {
-        self.changed.as_mut().map(std::mem::take).unwrap_or_default()
+        self.changed
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 
     fn note(&mut self, key: K) {
