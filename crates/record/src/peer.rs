@@ -1,17 +1,17 @@
 //! State of the connection with each other node, and the messages that are due to it.
 
-use super::message::{AgreementMessage, KEY_BYTES};
-use super::{Agreement, BROKEN_MS, InvalidMessage, SYNC_MS};
-use crate::collection::Assignee;
-use crate::directory::{DirectoryId, FarHost, HostOrder};
-use crate::user::UserId;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::directory::{Directory, GroupOf, MessageOf};
+use crate::message::{InvalidMessage, Message};
+use crate::replica::{BROKEN_MS, Replica, SYNC_MS};
+use crate::version::Origin;
+use std::collections::{BTreeSet, VecDeque};
 
-pub(super) const RECORDS_MAX: usize = 250;
+/// Records that are sent in one message.
+const SENT_MAX: usize = 250;
 /// Limit of claims and responses that wait to be sent to one node.
 const QUEUE_MAX: usize = 50_000;
-/// Time for which the hosts of an unreachable node are kept, milliseconds.
-const HOSTS_KEPT_MS: u64 = 60_000;
+/// Time for which the opening of an unreachable node is kept, milliseconds.
+pub const OPENING_KEPT_MS: u64 = 60_000;
 
 /// State of the connection with another node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,12 +21,12 @@ pub enum PeerState {
         /// End of the wait, milliseconds.
         until_ms: u64,
     },
-    /// Connected; the directory of the node is being received.
+    /// Connected; the records of the node are being received.
     Syncing {
-        /// Deadline for the directory, milliseconds.
+        /// Deadline for the records, milliseconds.
         until_ms: u64,
     },
-    /// Connected; both nodes have the same directory.
+    /// Connected; both nodes have the same records.
     Synced,
     /// The connection broke, and may return.
     Broken {
@@ -45,50 +45,45 @@ pub struct PeerStatus {
     pub why: String,
     /// Time of the last change of the state, milliseconds.
     pub since_ms: u64,
-    /// Check value of the node's token key.
-    pub key: [u8; KEY_BYTES],
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct Peer {
-    pub(super) state: PeerState,
+#[derive(Debug)]
+pub(crate) struct Peer<D: Directory> {
+    pub(crate) state: PeerState,
     why: String,
     since_ms: u64,
-    origin: DirectoryId,
-    /// Pending output: hosts and orders, messages, users, and the mark that everything has been
-    /// sent.
+    pub(crate) origin: Origin,
+    /// Pending output: the opening, claims and responses, changed keys, and the mark that
+    /// everything has been sent.
     opens: bool,
-    pub(super) queue: VecDeque<AgreementMessage>,
-    dirty: BTreeSet<Assignee>,
+    queue: VecDeque<MessageOf<D>>,
+    dirty: BTreeSet<D::Key>,
     ends: bool,
-    /// Check value of the node's token key.
-    key: [u8; KEY_BYTES],
 }
 
-impl Peer {
-    pub(super) fn new(state: PeerState, now_ms: u64) -> Peer {
+impl<D: Directory> Peer<D> {
+    pub(crate) fn new(state: PeerState, now_ms: u64) -> Peer<D> {
         Peer {
             state,
             why: "not connected yet".to_owned(),
             since_ms: now_ms,
-            origin: DirectoryId::default(),
+            origin: Origin::default(),
             opens: false,
             queue: VecDeque::new(),
             dirty: BTreeSet::new(),
             ends: false,
-            key: [0; KEY_BYTES],
         }
     }
 
-    pub(super) fn is_synced(&self) -> bool {
+    pub(crate) fn is_synced(&self) -> bool {
         self.state == PeerState::Synced
     }
 
-    pub(super) fn is_linked(&self) -> bool {
+    pub(crate) fn is_linked(&self) -> bool {
         matches!(self.state, PeerState::Synced | PeerState::Syncing { .. })
     }
 
-    pub(super) fn due_ms(&self) -> Option<u64> {
+    pub(crate) fn due_ms(&self) -> Option<u64> {
         match self.state {
             PeerState::Awaited { until_ms }
             | PeerState::Syncing { until_ms }
@@ -104,11 +99,11 @@ impl Peer {
     }
 }
 
-impl Agreement {
-    /// Handles a new connection to a node whose directory has this origin.
-    pub fn linked(&mut self, node: &str, origin: DirectoryId, now_ms: u64) {
-        self.unlinked(node, PeerState::Gone, "", now_ms);
-        let all = self.directory.users().map(|(id, _)| id).collect();
+impl<D: Directory> Replica<D> {
+    /// Handles a new connection to a node whose table has this origin.
+    pub fn linked(&mut self, node: &str, origin: Origin, now_ms: u64) {
+        self.unlink(node, PeerState::Gone, "", now_ms);
+        let all = self.directory.table().iter().map(|(key, _)| key).collect();
         let Some(peer) = self.peers.get_mut(node) else {
             return;
         };
@@ -121,22 +116,22 @@ impl Agreement {
         (peer.opens, peer.ends) = (true, true);
     }
 
-    /// Handles a broken connection, or a node that does not have this farm.
+    /// Handles a broken connection, or a node that does not have this directory.
     pub fn broke(&mut self, node: &str, why: &str, now_ms: u64) {
         let was_linked = self.peers.get(node).is_some_and(Peer::is_linked);
         if was_linked {
             let until_ms = now_ms.saturating_add(BROKEN_MS);
-            self.unlinked(node, PeerState::Broken { until_ms }, why, now_ms);
+            self.unlink(node, PeerState::Broken { until_ms }, why, now_ms);
             self.pump(now_ms);
         } else if let Some(peer) = self.peers.get_mut(node) {
             why.clone_into(&mut peer.why);
         }
     }
 
-    /// Handles the message of a node that it is not part of this farm, or leaves it. The node is
+    /// Handles the message of a node that it does not have this directory, or leaves. The node is
     /// not waited for.
     pub fn left(&mut self, node: &str, why: &str, now_ms: u64) {
-        self.unlinked(node, PeerState::Gone, why, now_ms);
+        self.unlink(node, PeerState::Gone, why, now_ms);
         if let Some(peer) = self.peers.get_mut(node) {
             peer.state = PeerState::Gone;
             why.clone_into(&mut peer.why);
@@ -145,8 +140,8 @@ impl Agreement {
     }
 
     /// Changes from a connected state to another one. The caller has to re-evaluate the waiting
-    /// logons.
-    pub(super) fn unlinked(&mut self, node: &str, state: PeerState, why: &str, now_ms: u64) {
+    /// requests.
+    pub(crate) fn unlink(&mut self, node: &str, state: PeerState, why: &str, now_ms: u64) {
         let Some(peer) = self.peers.get_mut(node).filter(|peer| peer.is_linked()) else {
             return;
         };
@@ -155,43 +150,42 @@ impl Agreement {
         why.clone_into(&mut peer.why);
         let origin = peer.origin;
         self.directory.lost(origin, now_ms);
-        self.reclaim();
+        self.requeue_claims();
     }
 
-    /// Forgets the hosts of nodes that have been unreachable for `HOSTS_KEPT_MS`.
-    pub(super) fn forget_hosts(&mut self, now_ms: u64) {
-        let is_old = |peer: &Peer| {
+    /// Forgets the openings of nodes that have been unreachable for `OPENING_KEPT_MS`.
+    pub(crate) fn forget_openings(&mut self, now_ms: u64) {
+        let is_old = |peer: &Peer<D>| {
             let gone_ms = now_ms.saturating_sub(peer.since_ms);
-            peer.state == PeerState::Gone && gone_ms >= HOSTS_KEPT_MS
+            peer.state == PeerState::Gone && gone_ms >= OPENING_KEPT_MS
         };
-        let gone = self.peers.iter().filter(|(_, peer)| is_old(peer));
-        for node in gone.map(|(node, _)| node.clone()).collect::<Vec<_>>() {
-            if self.directory.has_far(&node) {
-                self.directory.set_far(&node, Vec::new());
+        for (node, _) in self.peers.iter().filter(|(_, peer)| is_old(peer)) {
+            if self.directory.has_node(node) {
+                self.directory.forget_node(node);
             }
         }
     }
 
-    /// Schedules the hosts and orders of this node for all peers, after a change.
+    /// Schedules the opening of this node for all peers, after a change.
     pub fn reopen(&mut self) {
         for peer in self.peers.values_mut().filter(|peer| peer.is_linked()) {
             peer.opens = true;
         }
     }
 
-    /// Notes for each peer the users whose latest state it does not know.
-    pub(super) fn spread(&mut self) {
-        for (id, from) in self.directory.take_touched() {
+    /// Notes for each peer the keys whose latest record it does not have.
+    pub(crate) fn spread(&mut self) {
+        for (key, from) in self.directory.table_mut().take_unsent() {
             let others = self.peers.values_mut().filter(|peer| peer.is_linked());
             for peer in others.filter(|peer| Some(peer.origin) != from) {
-                peer.dirty.insert(id);
+                peer.dirty.insert(key);
             }
         }
     }
 
     /// Returns whether a message is due to a node.
     pub fn has_message(&self, node: &str) -> bool {
-        let has = |peer: &Peer| {
+        let has = |peer: &Peer<D>| {
             peer.opens || peer.ends || !peer.queue.is_empty() || !peer.dirty.is_empty()
         };
         self.peers
@@ -199,33 +193,26 @@ impl Agreement {
             .is_some_and(|peer| peer.is_linked() && has(peer))
     }
 
-    /// Returns the next message to a node. `key` is the check value of the token key.
-    pub fn next_message(
-        &mut self,
-        node: &str,
-        key: [u8; KEY_BYTES],
-        now_ms: u64,
-    ) -> Option<AgreementMessage> {
+    /// Returns the next message to a node.
+    pub fn next_message(&mut self, node: &str, now_ms: u64) -> Option<MessageOf<D>> {
         self.spread();
         let peer = self.peers.get_mut(node).filter(|peer| peer.is_linked())?;
         if std::mem::take(&mut peer.opens) {
-            let orders = self.directory.orders().clone();
-            let hosts = self.directory.own_hosts();
-            return Some(AgreementMessage::Open { hosts, orders, key });
+            return Some(Message::Open(self.directory.opening()));
         }
         if let Some(message) = peer.queue.pop_front() {
             return Some(message);
         }
         let mut records = Vec::new();
-        while records.len() < RECORDS_MAX
-            && let Some(id) = peer.dirty.pop_first()
+        while records.len() < SENT_MAX
+            && let Some(key) = peer.dirty.pop_first()
         {
-            records.extend(self.directory.record(id, now_ms));
+            records.extend(self.directory.record(key, now_ms));
         }
         if !records.is_empty() {
-            return Some(AgreementMessage::Records(records));
+            return Some(Message::Records(records));
         }
-        std::mem::take(&mut peer.ends).then_some(AgreementMessage::Whole)
+        std::mem::take(&mut peer.ends).then_some(Message::Whole)
     }
 
     /// Handles a message of a node.
@@ -235,7 +222,7 @@ impl Agreement {
     pub fn handle(
         &mut self,
         node: &str,
-        message: AgreementMessage,
+        message: MessageOf<D>,
         now_ms: u64,
     ) -> Result<(), InvalidMessage> {
         message.check()?;
@@ -244,94 +231,79 @@ impl Agreement {
         };
         let origin = peer.origin;
         match message {
-            AgreementMessage::Open { hosts, orders, key } => {
-                peer.key = key;
-                self.opened(node, hosts, &orders);
+            Message::Open(opening) => {
+                if self.directory.open(node, opening) {
+                    // A third node may not have received it yet.
+                    let others = self.peers.iter_mut().filter(|(one, _)| *one != node);
+                    others.for_each(|(_, peer)| peer.opens |= peer.is_linked());
+                }
             }
-            AgreementMessage::Records(records) => {
+            Message::Records(records) => {
                 for record in &records {
                     self.directory.merge(record, origin, now_ms);
                 }
             }
-            AgreementMessage::Whole => {
+            Message::Whole => {
                 peer.state = PeerState::Synced;
                 self.pump(now_ms);
             }
-            AgreementMessage::Claim {
+            Message::Claim {
                 number,
                 record,
                 over,
-            } => self.claimed(node, number, &record, over, now_ms),
-            AgreementMessage::Reply { number, record } => {
-                self.replied(node, number, &record, now_ms)
-            }
-            AgreementMessage::Full { number } => self.refused(node, number, now_ms),
-            AgreementMessage::Busy { number } => self.retries(node, number, now_ms),
-            // Handled by the site, which has the connections.
-            AgreementMessage::Steps(_)
-            | AgreementMessage::Disconnect { .. }
-            | AgreementMessage::SignedOut(_)
-            | AgreementMessage::Tries(_)
-            | AgreementMessage::UseCode { .. }
-            | AgreementMessage::CodeUsed { .. } => {}
+            } => self.handle_claim(node, number, &record, over, now_ms),
+            Message::Reply { number, record } => self.handle_reply(node, number, &record, now_ms),
+            Message::Full { number } => self.handle_full(node, number, now_ms),
+            Message::Busy { number } => self.handle_busy(node, number, now_ms),
         }
         Ok(())
     }
 
-    fn opened(&mut self, node: &str, hosts: Vec<FarHost>, orders: &BTreeMap<String, HostOrder>) {
-        self.directory.set_far(node, hosts);
-        if self.directory.take_orders(orders) {
-            // A third node may not have received them yet.
-            let others = self.peers.iter_mut().filter(|(one, _)| *one != node);
-            others.for_each(|(_, peer)| peer.opens |= peer.is_linked());
-        }
-    }
-
-    /// Returns the origin of a peer's directory while it is connected.
-    pub(super) fn origin_of(&self, node: &str) -> Option<DirectoryId> {
+    /// Returns the origin of a peer's table while it is connected.
+    pub(crate) fn origin_of(&self, node: &str) -> Option<Origin> {
         let peer = self.peers.get(node).filter(|peer| peer.is_linked())?;
         Some(peer.origin)
     }
 
-    /// Returns the node of the directory with this origin.
-    pub fn node_of(&self, origin: DirectoryId) -> Option<&str> {
+    /// Returns the node of the table with this origin.
+    pub fn node_of(&self, origin: Origin) -> Option<&str> {
         let mut peers = self.peers.iter();
         let found = peers.find(|(_, peer)| peer.is_linked() && peer.origin == origin);
         found.map(|(node, _)| node.as_str())
     }
 
     /// Returns the connection state of each peer.
-    pub fn standings(&self) -> impl Iterator<Item = (&str, PeerStatus)> {
+    pub fn peer_statuses(&self) -> impl Iterator<Item = (&str, PeerStatus)> {
         self.peers.iter().map(|(node, peer)| {
-            let standing = PeerStatus {
+            let status = PeerStatus {
                 state: peer.state,
                 why: peer.why.clone(),
                 since_ms: peer.since_ms,
-                key: peer.key,
             };
-            (node.as_str(), standing)
+            (node.as_str(), status)
         })
     }
 
-    /// Returns the nodes that have to respond to a claim.
-    pub(super) fn synced(&self) -> BTreeSet<String> {
+    /// Returns the nodes that have to reply to a claim.
+    pub fn synced(&self) -> BTreeSet<String> {
         let synced = self.peers.iter().filter(|(_, peer)| peer.is_synced());
         synced.map(|(node, _)| node.clone()).collect()
     }
 
-    /// Requests that all connected nodes close their connections of a user. Returns the names of
-    /// these nodes.
-    pub fn disconnect(&mut self, user: UserId, host: &str) -> Vec<String> {
+    /// Returns the connected nodes.
+    pub fn connected_nodes(&self) -> Vec<String> {
         let linked = self.peers.iter().filter(|(_, peer)| peer.is_linked());
-        let linked: Vec<String> = linked.map(|(node, _)| node.clone()).collect();
-        for node in &linked {
-            let host = host.to_owned();
-            self.send(node, AgreementMessage::Disconnect { user, host });
-        }
-        linked
+        linked.map(|(node, _)| node.clone()).collect()
     }
 
-    pub(super) fn send(&mut self, node: &str, message: AgreementMessage) {
+    /// Returns the directory, and whether a claim for a key of a group is pending: the claim decides
+    /// about it then.
+    pub fn split_claims(&mut self) -> (&mut D, impl Fn(GroupOf<D>) -> bool) {
+        let claims = &self.claims;
+        (&mut self.directory, |group| claims.contains_key(&group))
+    }
+
+    pub(crate) fn send(&mut self, node: &str, message: MessageOf<D>) {
         let Some(peer) = self.peers.get_mut(node).filter(|peer| peer.is_linked()) else {
             return;
         };
