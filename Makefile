@@ -123,7 +123,7 @@ tidy: toolchain ## check format, lints, house rules, licences and advisories
 		$(CARGO) doc --locked --workspace --lib --bin xtask --bin evenkeel-sample --examples \
 		--no-deps --document-private-items
 	$(xtask) tidy
-	$(CARGO) check --locked -p evenkeel $(small) --all-targets
+	$(CARGO) check --locked -p evenkeel $(small)
 	@if $(CARGO) +$(oldest) --version >/dev/null 2>&1; then \
 		$(CARGO) +$(oldest) check --locked --workspace --target-dir target/oldest; \
 	else \
