@@ -213,6 +213,9 @@ fn end_of(report: &StatusReport, name: &str, waited: Duration) -> Option<HandOve
 }
 
 /// Parses a time in the format of the configuration.
+///
+/// # Errors
+/// Fails if the text is no time, or longer than a day; the error says what is accepted.
 pub fn duration(text: &str) -> Result<Duration, String> {
     /// Limit of a drain, seconds.
     const SECONDS_MAX: u64 = 86_400;
