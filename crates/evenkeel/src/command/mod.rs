@@ -22,6 +22,7 @@ mod privileges;
 mod reload;
 mod route;
 mod run;
+#[cfg(feature = "console")]
 mod support;
 mod top;
 mod trace;
@@ -51,7 +52,7 @@ use std::process::ExitCode;
 pub use definition::{definition, status_options};
 
 /// Commands for a running program.
-static RUNNING: [Subcommand; 8] = [
+static RUNNING: &[Subcommand] = &[
     Subcommand::new("run", definition::run, |matches| {
         let sockets = matches.get_many::<String>("master");
         let sockets: Vec<String> = sockets.into_iter().flatten().cloned().collect();
@@ -67,6 +68,7 @@ static RUNNING: [Subcommand; 8] = [
     Subcommand::new("why", why::definition, why::main),
     Subcommand::new("watch", watch::definition, watch::main),
     Subcommand::new("trace", trace::definition, trace::main),
+    #[cfg(feature = "console")]
     Subcommand::new("support", support::definition, support::main),
 ];
 

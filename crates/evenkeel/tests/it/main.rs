@@ -42,6 +42,7 @@ mod supervisor_haproxy;
 mod takeover;
 mod tls_life;
 mod top;
+#[cfg(feature = "console")]
 mod trace;
 mod upgrade;
 #[cfg(feature = "volume")]
