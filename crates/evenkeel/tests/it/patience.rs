@@ -53,7 +53,7 @@ impl SlowLoaderFixture {
 
 #[test]
 fn a_loader_that_hangs_is_ended_by_its_limit_which_is_named_and_serving_goes_on() {
-    let bed = SlowLoaderFixture::new(&[("EVENKEEL_LOADER_SECONDS", "5")]);
+    let bed = SlowLoaderFixture::new(&[("EVENKEEL_LOADER_SECONDS", "10")]);
     let mut client = Client::new(bed.port).unwrap();
     assert_eq!(client.get().as_deref(), Some("one"));
     let asks = bed.asks();
@@ -62,7 +62,7 @@ fn a_loader_that_hangs_is_ended_by_its_limit_which_is_named_and_serving_goes_on(
     let outcome = crate::harness::finish(asks);
     assert_eq!(outcome.code(), Some(1), "{}", outcome.stderr);
     for words in [
-        "longer than 5 s",
+        "longer than 10 s",
         "EVENKEEL_LOADER_SECONDS",
         "nothing was changed",
     ] {
