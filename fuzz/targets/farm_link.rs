@@ -2,11 +2,11 @@
 //! sends on is what another node takes.
 #![no_main]
 
-use farm::agreement::{Agreement, Logon, Message, Refused};
-use farm::config::{Balance, Check, Farm, Host, Sessions, Tokens};
-use farm::directory::Origin;
-use farm::link::{Frame, decode};
-use farm::user::User;
+use farm::agreement::{Agreement, AgreementMessage, InvalidMessage, Logon};
+use farm::config::{Balance, Check, Farm, SessionHost, Sessions, Tokens};
+use farm::directory::DirectoryId;
+use farm::link::{LinkFrame, decode};
+use farm::user::FarmUser;
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ const OTHER: &str = "beta";
 
 fn farm() -> Farm {
     let host = |last: u8| {
-        let host = Host {
+        let host = SessionHost {
             address: SocketAddr::from(([10, 0, 0, last], 3389)),
             weight: 1,
             drained: false,
@@ -41,12 +41,12 @@ fn farm() -> Farm {
 }
 
 fn node() -> Agreement {
-    let mut agreement = Agreement::shared(Origin(1), 0);
+    let mut agreement = Agreement::shared(DirectoryId(1), 0);
     agreement.directory.configure(&farm());
     agreement.set_peers(&BTreeSet::from([OTHER.to_owned()]), 0);
-    agreement.linked(OTHER, Origin(2), 0);
+    agreement.linked(OTHER, DirectoryId(2), 0);
     // Without what the other one knows every logon would wait.
-    let _ = agreement.handle(OTHER, Message::Whole, 0);
+    let _ = agreement.handle(OTHER, AgreementMessage::Whole, 0);
     agreement
 }
 
@@ -55,7 +55,7 @@ fuzz_target!(|frames: Vec<(u16, &[u8])>| {
     let mut now_ms = 0;
     for (pause_ms, bytes) in frames {
         now_ms += u64::from(pause_ms);
-        if let Some(user) = User::named(&format!("user{}", pause_ms % 4)) {
+        if let Some(user) = FarmUser::named(&format!("user{}", pause_ms % 4)) {
             let logon = Logon {
                 id: user.id.into(),
                 name: user.name,
@@ -66,7 +66,7 @@ fuzz_target!(|frames: Vec<(u16, &[u8])>| {
         if let Ok(frame) = decode(bytes) {
             let again = part::codec::encode(&frame);
             assert_eq!(decode(&again).ok(), Some(frame.clone()));
-            if let Frame::Farm { message, .. } = frame
+            if let LinkFrame::Farm { message, .. } = frame
                 && agreement.handle(OTHER, message, now_ms).is_err()
             {
                 return;
@@ -79,7 +79,7 @@ fuzz_target!(|frames: Vec<(u16, &[u8])>| {
             // A clock that another node has set near the end of all clocks goes beyond it.
             let checked = message.check();
             assert!(
-                matches!(checked, Ok(()) | Err(Refused::Time)),
+                matches!(checked, Ok(()) | Err(InvalidMessage::Time)),
                 "{message:?}"
             );
         }

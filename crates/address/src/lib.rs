@@ -7,6 +7,7 @@
 //! the kernel and the clock. This crate knows nothing of the proxy: the number in
 //! [`role::RoleInputs::vitals`] shows that an address cannot be served.
 
+pub mod cli;
 pub mod codes;
 pub mod config;
 pub mod dialect;

@@ -23,6 +23,7 @@
 
 pub mod aoe;
 pub mod assignment;
+pub mod cli;
 pub mod config;
 pub mod content;
 pub mod counters;

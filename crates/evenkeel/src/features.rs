@@ -3,10 +3,10 @@
 #[cfg(not(feature = "complete"))]
 mod unbuilt;
 
-use clap::{ArgMatches, Command};
+pub use ::command::Subcommand;
+
 use configuration::ConfigurationPart;
 use part::row::RoleRow;
-use std::process::ExitCode;
 use std::sync::OnceLock;
 
 /// A part, as a row of a binary's table.
@@ -15,24 +15,6 @@ pub struct Feature {
     /// Role of the part; None if it has none.
     pub role: Option<&'static RoleRow>,
     pub commands: &'static [Subcommand],
-}
-
-pub struct Subcommand {
-    /// Name on the command line.
-    pub name: &'static str,
-    /// Adds its help and its options.
-    pub define: fn(Command) -> Command,
-    pub run: fn(&ArgMatches) -> ExitCode,
-}
-
-impl Subcommand {
-    pub const fn new(
-        name: &'static str,
-        define: fn(Command) -> Command,
-        run: fn(&ArgMatches) -> ExitCode,
-    ) -> Subcommand {
-        Subcommand { name, define, run }
-    }
 }
 
 static FEATURES: OnceLock<Vec<&'static Feature>> = OnceLock::new();

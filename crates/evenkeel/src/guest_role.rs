@@ -11,7 +11,7 @@ use guest::keyword::NAME;
 use guest::message::{
     Fences, FencesRequest, GuestConfigurationRequest, GuestResponse, StandstillRequest,
 };
-use guest::qemu::command::PROGRAM;
+use guest::qemu::host::{has_kvm, program};
 use guest::remote::{OpenRequest, StreamRequest};
 use guest::role::{GuestRole, RoleEnvironment};
 use part::codec;
@@ -19,11 +19,9 @@ use part::report::StatusReport;
 use part::role::{LeaseNews, Manner, PartMessage, VolumeNews, WantedLeases};
 use part::row::{Entry, Environment, Life, RoleRow, SidecarProperties};
 use part::work::{self, Work};
-use rustix::fs::{Access, access};
-use std::env;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 use supervisor::directory;
 
@@ -158,26 +156,6 @@ impl Work for Guests {
             .chain(volumes)
             .collect()
     }
-}
-
-/// Returns the path of the QEMU that runs guests.
-pub(crate) fn program() -> PathBuf {
-    let path = env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/usr/local/bin".into());
-    let mut all = env::split_paths(&path).map(|directory| directory.join(PROGRAM));
-    let found = all.find(|program| access(program, Access::EXEC_OK).is_ok());
-    found.unwrap_or_else(|| Path::new("/usr/bin").join(PROGRAM))
-}
-
-/// Returns whether this machine supports KVM. The device alone does not prove it: a container can
-/// have the device without the processor's support.
-pub(crate) fn has_kvm() -> bool {
-    let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let mut flags = processors.lines().filter(|line| line.starts_with("flags"));
-    let flags = flags.next().unwrap_or_default();
-    let can = flags
-        .split_whitespace()
-        .any(|flag| matches!(flag, "vmx" | "svm"));
-    can && access("/dev/kvm", Access::READ_OK | Access::WRITE_OK).is_ok()
 }
 
 /// Restricts the files that a QEMU process can access.

@@ -98,25 +98,25 @@ static PARTS: &[Feature] = &[
                 has_runtime_files: false,
             }),
         }),
-        commands: &command::OF_ADDRESSES,
+        commands: &address::cli::COMMANDS,
     },
     #[cfg(feature = "volume")]
     Feature {
         part: &volume::keyword::PART,
         role: Some(&volume_role::ROLE),
-        commands: &command::OF_VOLUMES,
+        commands: &volume::cli::COMMANDS,
     },
     #[cfg(feature = "guest")]
     Feature {
         part: &guest::keyword::PART,
         role: Some(&guest_role::ROLE),
-        commands: &command::OF_GUESTS,
+        commands: &guest_command::COMMANDS,
     },
     #[cfg(feature = "boot")]
     Feature {
         part: &boot::keyword::PART,
         role: Some(&boot_role::ROLE),
-        commands: &command::OF_BOOT,
+        commands: &boot::cli::COMMANDS,
     },
     #[cfg(feature = "cluster")]
     Feature {
@@ -178,7 +178,7 @@ static PARTS: &[Feature] = &[
     Feature {
         part: &farm::keyword::PART,
         role: Some(&farm_role::ROLE),
-        commands: &command::OF_FARMS,
+        commands: &farm::cli::COMMANDS,
     },
     #[cfg(feature = "console")]
     Feature {
@@ -205,6 +205,9 @@ compile_error!("every build has the parts proxy and address: add `--features pro
 /// Runs the program under whose name this process was started, with these additional parts.
 pub fn main(further: &[&'static Feature]) -> ExitCode {
     features::add(further);
+    ::command::set_load_payload(command::payload_of_files);
+    #[cfg(feature = "guest")]
+    guest_command::set_confine(guest_role::confine);
     language::difference::set_vocabulary(parts::vocabulary);
     row::set(
         features::all()

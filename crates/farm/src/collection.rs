@@ -52,9 +52,16 @@ impl Assignee {
     pub fn new(user: UserId, collection: CollectionId) -> Assignee {
         Assignee { user, collection }
     }
+}
 
-    /// Returns the least key of a user, for range queries.
-    pub(crate) fn first(user: UserId) -> Assignee {
+impl record::Key for Assignee {
+    type Group = UserId;
+
+    fn group(&self) -> UserId {
+        self.user
+    }
+
+    fn first_of(user: UserId) -> Assignee {
         Assignee::new(user, CollectionId::ALL)
     }
 }
@@ -62,7 +69,7 @@ impl Assignee {
 /// Uses the collection of all hosts.
 impl From<UserId> for Assignee {
     fn from(user: UserId) -> Assignee {
-        Assignee::first(user)
+        Assignee::new(user, CollectionId::ALL)
     }
 }
 

@@ -26,6 +26,7 @@ pub mod agent;
 pub mod agreement;
 mod body;
 mod certificate;
+pub mod cli;
 pub mod collection;
 pub mod config;
 pub mod cookie;

@@ -97,6 +97,7 @@ mod peer;
 pub mod pki;
 mod port;
 mod probe;
+pub mod sim;
 mod slapd;
 mod storage;
 mod syslog;

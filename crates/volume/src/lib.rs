@@ -17,12 +17,14 @@
 //! - [`store`] writes metadata updates.
 //! - [`sums`] keeps the checksums of a replica's blocks on its disk.
 //! - [`replica`] is the replication state machine of one replica, without I/O.
+//! - [`cli`] has the commands of operators: `evenkeel volume` and `evenkeel copy`.
 //! - [`single`] runs a volume with one replica, and [`meter`] counts its I/O.
 //!
 //! This crate never decides which node holds the lease. It does not know what a guest or the proxy
 //! uses a volume for.
 
 pub mod attach;
+pub mod cli;
 pub mod client;
 mod clock;
 pub mod command;

@@ -18,6 +18,7 @@ const HOUSE: &[(&str, Knows)] = &[
     ("lab", Knows::Only(&["namespace"])),
     ("reactor", Knows::Only(&[])),
     ("pcre", Knows::Only(&[])),
+    ("record", Knows::Only(&[])),
     ("configuration", Knows::Only(&["language"])),
     ("image", Knows::Only(&["language"])),
     ("http", Knows::Only(&["protocol"])),
@@ -66,7 +67,14 @@ const HOUSE: &[(&str, Knows)] = &[
     ),
     (
         "address",
-        Knows::Only(&["configuration", "language", "protocol", "part"]),
+        Knows::Only(&[
+            "command",
+            "configuration",
+            "language",
+            "protocol",
+            "part",
+            "supervisor",
+        ]),
     ),
     (
         "cluster",
@@ -74,7 +82,16 @@ const HOUSE: &[(&str, Knows)] = &[
     ),
     (
         "volume",
-        Knows::Only(&["configuration", "language", "protocol", "part", "wire"]),
+        Knows::Only(&[
+            "command",
+            "configuration",
+            "image",
+            "language",
+            "protocol",
+            "part",
+            "supervisor",
+            "wire",
+        ]),
     ),
     (
         "guest",
@@ -88,13 +105,20 @@ const HOUSE: &[(&str, Knows)] = &[
         ]),
     ),
     (
+        "guest-command",
+        Knows::Only(&["command", "guest", "image", "part", "supervisor", "volume"]),
+    ),
+    (
         "boot",
         Knows::Only(&[
+            "command",
             "configuration",
+            "image",
             "language",
             "nodes",
             "protocol",
             "part",
+            "supervisor",
             "wire",
         ]),
     ),
@@ -106,18 +130,22 @@ const HOUSE: &[(&str, Knows)] = &[
         "farm",
         Knows::Only(&[
             "access",
+            "command",
             "configuration",
             "language",
             "nodes",
             "protocol",
             "part",
+            "record",
             "screen",
+            "supervisor",
             "tls",
             "wire",
         ]),
     ),
     ("nodes", Knows::Only(&["language", "part", "wire"])),
     ("supervisor", Knows::Only(&["language", "protocol", "part"])),
+    ("command", Knows::Only(&["language", "part", "supervisor"])),
     (
         "console",
         Knows::Only(&[

@@ -1,7 +1,10 @@
 //! Subcommands and their options, in clap's format. Help, completions and the man page are
 //! generated from them.
 
-use clap::builder::{IntoResettable, PossibleValuesParser, StyledStr, ValueParser};
+pub use ::command::options::{flag, option, path, process_id, serving_files, status_options};
+
+use ::command::options::pid;
+use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, Command, value_parser};
 
 const ABOUT: &str = "A load balancer that runs your haproxy.cfg and keepalived.conf";
@@ -36,26 +39,6 @@ pub fn definition() -> Command {
             let begun = Command::new(command.name);
             (command.define)(begun)
         }))
-}
-
-pub fn flag(name: &'static str, help: impl IntoResettable<StyledStr>) -> Arg {
-    let flag = Arg::new(name).long(name);
-    flag.action(ArgAction::SetTrue).help(help)
-}
-
-/// An option with a value: `--NAME VALUE`.
-pub fn option(
-    name: &'static str,
-    value: &'static str,
-    help: impl IntoResettable<StyledStr>,
-) -> Arg {
-    Arg::new(name).long(name).value_name(value).help(help)
-}
-
-pub fn path(name: &'static str) -> Arg {
-    Arg::new(name)
-        .value_name(name)
-        .value_parser(ValueParser::path_buf())
 }
 
 pub fn run(command: Command) -> Command {
@@ -111,11 +94,6 @@ pub fn run(command: Command) -> Command {
         .arg(pids("end", "Make these processes end at once, when this one serves (haproxy's -st)").conflicts_with("finish"))
 }
 
-fn pid(text: &str) -> Result<u32, &'static str> {
-    let pid = text.parse().ok().filter(|pid| *pid > 0);
-    pid.ok_or("not a process id")
-}
-
 fn pids(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name)
         .long(name)
@@ -145,20 +123,6 @@ pub fn reload(command: Command) -> Command {
         )
 }
 
-/// Defines the option that selects a supervisor by its files.
-pub fn serving_files() -> Arg {
-    path("FILE")
-        .short('f')
-        .long("file")
-        .action(ArgAction::Append)
-        .help("Select the instance that serves these files (as on its command line)")
-}
-
-/// Defines the option that selects a supervisor by its process ID.
-pub fn process_id() -> Arg {
-    option("pid", "PID", "Select the instance with this process id").value_parser(pid)
-}
-
 #[cfg(feature = "demonstration")]
 pub fn lab(command: Command) -> Command {
     command
@@ -175,38 +139,6 @@ pub fn lab(command: Command) -> Command {
         )
 }
 
-pub fn address(command: Command) -> Command {
-    command
-        .about("Show the owner of each virtual address, since when and why; hand addresses over")
-        .long_about(
-            "Shows the virtual addresses of a running `evenkeel run` or `keepalived` of the same user: the owner of \
-             each, since when, why, how its priority is computed, and the last transitions.\n\n`hand-over` moves the \
-             addresses of one instance, or of all, to another machine that is ready for them, and lets requests in \
-             progress finish first. It waits for the new owner and prints it. Exit codes: 0 another machine took \
-             over, 1 nothing to hand over, 3 no other node took over and this machine keeps the addresses, 4 the outcome is \
-             not known.\n\n`metrics` prints Prometheus metrics with the names of keepalived_exporter.",
-        )
-        .after_help(
-            "Examples:\n  evenkeel address\n  evenkeel address --json | jq .\n  \
-             evenkeel address hand-over www --drain 5s\n  evenkeel address metrics",
-        )
-        .subcommand_negates_reqs(true)
-        .arg(serving_files().num_args(1).global(true))
-        .arg(process_id().global(true))
-        .arg(
-            flag("json", "Print JSON"),
-        )
-        .subcommands([
-            Command::new("hand-over")
-                .about("Move addresses to another machine that is ready for them")
-                .arg(Arg::new("NAME").help("The instance; all instances if omitted"))
-                .arg(
-                    option("drain", "TIME", "Time for requests in progress to finish (5s, 500ms); default: as configured").value_parser(super::address::duration),
-                ),
-            Command::new("metrics").about("Print Prometheus metrics with the names of keepalived_exporter"),
-        ])
-}
-
 pub fn status(command: Command) -> Command {
     let command = command
         .about("Show the state of the processes beside the proxy, such as the address role")
@@ -221,15 +153,6 @@ pub fn status(command: Command) -> Command {
         command
             .arg(Arg::new("PART").help("Name of the part, such as `address`; default: all parts")),
     )
-}
-
-/// Adds the options of a command that shows the state of parts.
-pub fn status_options(command: Command) -> Command {
-    command
-        .arg(serving_files().num_args(1))
-        .arg(process_id())
-        .arg(flag("json", "Print JSON").conflicts_with("metrics"))
-        .arg(flag("metrics", "Print Prometheus metrics"))
 }
 
 pub fn check(command: Command) -> Command {

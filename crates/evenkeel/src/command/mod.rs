@@ -1,12 +1,7 @@
 //! The personality under our own name: subcommands, their help, and what is generated from it
 //! (completions, the man page).
 
-mod address;
 mod against;
-#[cfg(feature = "boot")]
-mod boot;
-#[cfg(any(feature = "guest", feature = "boot"))]
-mod build;
 mod check;
 #[cfg(feature = "cluster")]
 pub mod cluster;
@@ -17,13 +12,7 @@ mod console;
 mod definition;
 #[cfg(all(test, feature = "complete"))]
 mod documented;
-#[cfg(feature = "farm")]
-mod farm;
-#[cfg(feature = "farm")]
-mod farm_agent;
 mod format;
-#[cfg(feature = "guest")]
-mod guest;
 #[cfg(feature = "demonstration")]
 mod lab;
 pub mod look_up;
@@ -33,19 +22,16 @@ mod privileges;
 mod reload;
 mod route;
 mod run;
-pub mod status;
-#[cfg(any(feature = "volume", feature = "boot"))]
-mod stopped;
 #[cfg(feature = "console")]
 mod support;
 mod top;
 mod trace;
 mod upgrade;
-#[cfg(feature = "volume")]
-mod volume;
 mod watch;
 mod why;
 
+pub use ::command::status;
+use ::command::{end, files, print, word, words};
 #[cfg(feature = "cluster")]
 pub use config::mask;
 pub use run::absolute;
@@ -114,13 +100,6 @@ static OTHERS: &[Subcommand] = &[
     Subcommand::new("man", definition::man, |_| man()),
 ];
 
-/// Commands of the address part.
-pub static OF_ADDRESSES: [Subcommand; 1] = [Subcommand::new(
-    "address",
-    definition::address,
-    address::main,
-)];
-
 /// Commands of the cluster part.
 #[cfg(feature = "cluster")]
 pub static OF_CLUSTERS: [Subcommand; 3] = [
@@ -128,28 +107,6 @@ pub static OF_CLUSTERS: [Subcommand; 3] = [
     Subcommand::new("arbiter", cluster::arbiter, cluster::arbiter_main),
     Subcommand::new("config", config::config, config::main),
 ];
-
-/// Commands of the volume part.
-#[cfg(feature = "volume")]
-pub static OF_VOLUMES: [Subcommand; 2] = [
-    Subcommand::new("volume", volume::definition::volume, volume::main),
-    Subcommand::new("copy", volume::copy::definition, volume::copy::main),
-];
-
-/// Commands of the guest part.
-#[cfg(feature = "guest")]
-pub static OF_GUESTS: [Subcommand; 3] = [
-    Subcommand::new("guest", guest::guest, guest::main),
-    Subcommand::new("node", guest::node, guest::node_main),
-    Subcommand::new("fence", guest::fence::definition, guest::fence::main),
-];
-
-/// Commands of the boot part.
-#[cfg(feature = "boot")]
-pub static OF_BOOT: [Subcommand; 1] = [Subcommand::new("boot", boot::definition, boot::main)];
-/// Commands of the farm part.
-#[cfg(feature = "farm")]
-pub static OF_FARMS: [Subcommand; 1] = [Subcommand::new("farm", farm::definition, farm::main)];
 
 /// Commands of the console part.
 #[cfg(feature = "console")]
@@ -207,16 +164,8 @@ pub fn load_options() -> configuration::LoadOptions {
     }
 }
 
-/// Prints the result of a command, or its error.
-fn end(done: Result<String, String>) -> ExitCode {
-    match done {
-        Ok(text) => print(&text),
-        Err(words) => refuse(words),
-    }
-}
-
 /// Returns the input of a part's role for these files; None if they have nothing for it.
-fn payload_of_files(from: &[PathBuf], part: &str) -> Result<Option<Vec<u8>>, String> {
+pub fn payload_of_files(from: &[PathBuf], part: &str) -> Result<Option<Vec<u8>>, String> {
     let mut files = configuration::files::read_some(from).map_err(|error| error.to_string())?;
     addresses::split(&mut files);
     let site = process::load_files(files, None, load_options(), None);
@@ -230,38 +179,6 @@ fn payload_of_files(from: &[PathBuf], part: &str) -> Result<Option<Vec<u8>>, Str
     Ok(of_part.map(|one| one.given.payload))
 }
 
-/// Returns the files of a command line, with or without `-f`.
-fn files(matches: &ArgMatches) -> Vec<PathBuf> {
-    let named = |name| matches.try_get_many::<PathBuf>(name).ok().flatten();
-    let all = ["FILE", "FILES"].into_iter().filter_map(named);
-    all.flatten().cloned().collect()
-}
-
-/// Returns the value of an argument; empty without one.
-fn word(matches: &ArgMatches, name: &str) -> String {
-    matches.get_one::<String>(name).cloned().unwrap_or_default()
-}
-
-/// Returns the values of an argument that may be given several times.
-fn words<'m>(matches: &'m ArgMatches, name: &str) -> Vec<&'m str> {
-    let words = matches.get_many::<String>(name).into_iter().flatten();
-    words.map(String::as_str).collect()
-}
-
-/// Prints to standard output; a closed pipe is no error.
-fn print(text: &str) -> ExitCode {
-    let mut stdout = std::io::stdout();
-    let printed = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
-    match printed {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            refuse(format!("cannot write to standard output: {error}"))
-        }
-        _ => ExitCode::SUCCESS,
-    }
-}
-
 fn completions(matches: &ArgMatches) -> ExitCode {
     let Some(shell) = matches.get_one::<clap_complete::Shell>("SHELL") else {
         return ExitCode::FAILURE;
@@ -270,7 +187,7 @@ fn completions(matches: &ArgMatches) -> ExitCode {
     clap_complete::generate(*shell, &mut with_names(definition()), "evenkeel", &mut text);
     let text = String::from_utf8_lossy(&text);
     #[cfg(feature = "volume")]
-    let text = volume::completion::with_volumes(*shell, &text);
+    let text = ::volume::cli::completion::with_volumes(*shell, &text);
     print(&text)
 }
 

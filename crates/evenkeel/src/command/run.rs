@@ -1,5 +1,7 @@
 //! `evenkeel run`: serves in the foreground, as a supervisor.
 
+pub use ::command::instance::absolute;
+
 use super::refuse;
 use crate::master::{self, MasterAddress};
 use clap::ArgMatches;
@@ -144,16 +146,6 @@ pub fn before(matches: &ArgMatches) -> Before {
             PredecessorSignal::Finish
         },
     }
-}
-
-/// Makes paths absolute, so that other processes can use them.
-pub fn absolute(paths: &[PathBuf]) -> Vec<PathBuf> {
-    let one = |path: &PathBuf| {
-        let real = std::fs::canonicalize(path);
-        real.or_else(|_| std::path::absolute(path))
-            .unwrap_or_else(|_| path.clone())
-    };
-    paths.iter().map(one).collect()
 }
 
 /// Returns the process ID of a supervisor with the same files in the same network. Both would share

@@ -5,7 +5,7 @@ mod pages;
 mod screen;
 
 use super::definition::{flag, option, process_id, serving_files};
-use super::{address, print, refuse};
+use super::{print, refuse};
 use clap::{ArgMatches, Command};
 use jiff::tz::TimeZone;
 use nix::sys::signal::{SigSet, Signal};
@@ -54,7 +54,7 @@ pub fn definition(command: Command) -> Command {
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    let time = address::duration(text)?;
+    let time = address::cli::duration(text)?;
     if time < INTERVAL_MIN {
         Err("at least 200ms".to_owned())
     } else {

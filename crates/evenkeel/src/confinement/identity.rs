@@ -63,12 +63,6 @@ pub enum IdentityOrigin {
     Start,
 }
 
-/// Returns the name of a user, if the system knows one.
-pub fn user_name(id: u32) -> Option<String> {
-    let user = nix::unistd::User::from_uid(id.into()).ok()??;
-    Some(user.name)
-}
-
 /// Returns the name of a group, if the system knows one.
 pub fn group_name(id: u32) -> Option<String> {
     let group = nix::unistd::Group::from_gid(id.into()).ok()??;

@@ -20,13 +20,13 @@ mod nobody;
 #[cfg(test)]
 mod tests;
 
+pub use ::command::user_name;
 pub use capabilities::{RetainedCapability, names};
 pub use error::ConfinementError;
 pub use files::{of_guest, only_directory, only_reading, only_volume};
 pub use held::{FileConfinement, Filtered, RemainingPrivileges};
 pub use identity::{
     IdentityOrigin, ProcessIdentity, ServiceUser, StartedAs, become_user, group_name, identity_for,
-    user_name,
 };
 pub use nobody::{as_console, as_farm};
 

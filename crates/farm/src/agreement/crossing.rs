@@ -3,13 +3,14 @@
 //! collection.
 
 use super::*;
-use crate::collection::CollectionId;
+use crate::collection::{Assignee, CollectionId};
 use crate::config::Balance;
-use crate::directory::PENDING_MS;
 use crate::directory::simulation::DirectoryDefect;
 use crate::directory::tests::{farm, with_apps};
+use crate::directory::PENDING_MS;
 use crate::user::FarmUser;
 use lab::{Random, setting};
+use record::{BROKEN_MS, Defect};
 use std::collections::VecDeque;
 
 const NODES: [&str; 2] = ["alpha", "beta"];
@@ -38,7 +39,7 @@ impl CrossingSimulation {
         collections.insert(CollectionId::ALL, farm.hosts.keys().cloned().collect());
         let nodes = [0_u64, 1].map(|at| {
             let mut agreement = Agreement::shared(DirectoryId(at + 1), 0);
-            agreement.directory.defect = defect;
+            agreement.directory.plant(defect);
             agreement.directory.configure(&farm);
             let other = if at == 0 { "beta" } else { "alpha" };
             agreement.set_peers(&BTreeSet::from([other.to_owned()]), 0);
@@ -224,10 +225,10 @@ fn two_nodes_lead_no_user_to_a_second_host_of_a_collection() {
 #[test]
 fn the_checker_finds_deliberate_defects_of_collections() {
     for defect in [
-        DirectoryDefect::ClaimsCross,
+        DirectoryDefect::Store(Defect::ClaimsCross),
         DirectoryDefect::LooksAtOneCollection,
         DirectoryDefect::AnyHostServes,
-        DirectoryDefect::AsksNobody,
+        DirectoryDefect::Store(Defect::AsksNobody),
     ] {
         let found = (0..30).find_map(|seed| history(seed, Some(defect)).err());
         assert!(found.is_some(), "{defect:?}");

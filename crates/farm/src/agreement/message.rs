@@ -1,27 +1,95 @@
 //! Messages between the directories of a farm. The sender is a node of the cluster; its messages
 //! are still checked against bounds.
 
-use crate::directory::{DecisionVersion, FarHost, HostOrder, Record};
+use crate::collection::{Assignee, CollectionId};
+use crate::directory::{
+    self, Assignment, DecisionVersion, FarHost, HostOrder, HostsOpening, UserDirectory, check_text,
+};
 use crate::history::HistoryStep;
 use crate::user::UserId;
 use access::ended::SessionEndBatch;
 use access::peers::{AttemptChange, CHANGES_MAX};
+use record::{CLOCK_MAX, InvalidMessage, MessageOf, RECORDS_MAX};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
-/// Length of the check value of a token key, in bytes.
-pub const KEY_BYTES: usize = 8;
+/// Check value of a token key.
+pub type KeyCheck = [u8; 8];
 /// Limit of a name, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 /// Limit of the hosts of a farm, and of orders, in one message.
 const HOSTS_MAX: usize = 64;
 const ORDERS_MAX: usize = 256;
-/// Limit of the decisions, and of the steps, in one message.
-const RECORDS_MAX: usize = 500;
 /// Limit of the text of a step, in bytes.
 const WORDS_BYTES_MAX: usize = 512;
-/// Limit of logical clocks, and of times in milliseconds.
-const CLOCK_MAX: u64 = 1 << 62;
+
+/// A decision in a message, in the encoding of all versions of the program. Times are relative,
+/// since the clocks of the nodes differ.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    pub user: UserId,
+    #[serde(default)]
+    pub collection: CollectionId,
+    /// Display name of the user.
+    pub name: String,
+    /// Name of the user's host.
+    pub host: String,
+    /// Address of a host that the sender's configuration does not have: the receiver may not know
+    /// it either.
+    #[serde(default)]
+    pub removed: Option<SocketAddr>,
+    pub version: DecisionVersion,
+    /// Age of the decision, milliseconds.
+    pub age_ms: u64,
+    /// Time without a connection after which the entry expires, milliseconds.
+    pub left_ms: u64,
+    /// Connections to the host through the sender.
+    pub connections: u32,
+    /// A connection lasted as long as only one with a session does.
+    #[serde(default)]
+    pub is_proved: bool,
+}
+
+impl From<directory::Record> for Record {
+    fn from(record: directory::Record) -> Record {
+        let Assignment {
+            name,
+            host,
+            removed,
+        } = record.value;
+        Record {
+            user: record.key.user,
+            collection: record.key.collection,
+            name,
+            host,
+            removed,
+            version: record.version,
+            age_ms: record.age_ms,
+            left_ms: record.left_ms,
+            connections: record.holds,
+            is_proved: record.is_proved,
+        }
+    }
+}
+
+impl From<Record> for directory::Record {
+    fn from(record: Record) -> directory::Record {
+        directory::Record {
+            key: Assignee::new(record.user, record.collection),
+            value: Assignment {
+                name: record.name,
+                host: record.host,
+                removed: record.removed,
+            },
+            version: record.version,
+            age_ms: record.age_ms,
+            left_ms: record.left_ms,
+            holds: record.connections,
+            is_proved: record.is_proved,
+        }
+    }
+}
 
 /// A message to the directory of the same farm on another node.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -33,7 +101,7 @@ pub enum AgreementMessage {
         /// Latest order for each host.
         orders: BTreeMap<String, HostOrder>,
         /// Check value of the sender's token key.
-        key: [u8; KEY_BYTES],
+        key: KeyCheck,
     },
     /// Decisions that the sender knows.
     Records(Vec<Record>),
@@ -95,22 +163,77 @@ pub struct FarStep {
     pub step: HistoryStep,
 }
 
-/// A message that no correct node would send.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum InvalidMessage {
-    /// A list is too long.
-    #[error("a message with too many entries")]
-    TooMany,
-    /// A text is too long, or contains characters that cannot be displayed.
-    #[error("an invalid name in a message")]
-    Name,
-    /// A clock or a time is out of range.
-    #[error("an impossible time in a message")]
-    Time,
+/// A message of the directories' store, or one of the farm beside it.
+pub(super) enum ReceivedMessage {
+    Store(MessageOf<UserDirectory>),
+    Other,
 }
 
 impl AgreementMessage {
-    /// Checks the bounds of a received message.
+    /// Encodes a message of the store. `key`: check value of the token key.
+    pub(super) fn of_store(message: MessageOf<UserDirectory>, key: KeyCheck) -> AgreementMessage {
+        use record::Message;
+        match message {
+            Message::Open(HostsOpening { hosts, orders }) => {
+                AgreementMessage::Open { hosts, orders, key }
+            }
+            Message::Records(records) => {
+                AgreementMessage::Records(records.into_iter().map(Record::from).collect())
+            }
+            Message::Whole => AgreementMessage::Whole,
+            Message::Claim {
+                number,
+                record,
+                over,
+            } => AgreementMessage::Claim {
+                number,
+                record: record.into(),
+                over,
+            },
+            Message::Reply { number, record } => AgreementMessage::Reply {
+                number,
+                record: record.into(),
+            },
+            Message::Full { number } => AgreementMessage::Full { number },
+            Message::Busy { number } => AgreementMessage::Busy { number },
+        }
+    }
+
+    pub(super) fn into_store(self) -> ReceivedMessage {
+        use record::Message;
+        ReceivedMessage::Store(match self {
+            AgreementMessage::Open { hosts, orders, .. } => {
+                Message::Open(HostsOpening { hosts, orders })
+            }
+            AgreementMessage::Records(records) => {
+                Message::Records(records.into_iter().map(Into::into).collect())
+            }
+            AgreementMessage::Whole => Message::Whole,
+            AgreementMessage::Claim {
+                number,
+                record,
+                over,
+            } => Message::Claim {
+                number,
+                record: record.into(),
+                over,
+            },
+            AgreementMessage::Reply { number, record } => Message::Reply {
+                number,
+                record: record.into(),
+            },
+            AgreementMessage::Full { number } => Message::Full { number },
+            AgreementMessage::Busy { number } => Message::Busy { number },
+            AgreementMessage::Steps(_)
+            | AgreementMessage::Disconnect { .. }
+            | AgreementMessage::SignedOut(_)
+            | AgreementMessage::Tries(_)
+            | AgreementMessage::UseCode { .. }
+            | AgreementMessage::CodeUsed { .. } => return ReceivedMessage::Other,
+        })
+    }
+
+    /// Checks the bounds of a received message; the store checks those of its records.
     ///
     /// # Errors
     /// Returns the bound that the message violates.
@@ -126,24 +249,13 @@ impl AgreementMessage {
                     return Err(InvalidMessage::Time);
                 }
                 let mut names = hosts.iter().map(|host| &host.name).chain(orders.keys());
-                names.try_for_each(|name| text(name, 1, NAME_BYTES_MAX))
+                names.try_for_each(|name| check_text(name, 1, NAME_BYTES_MAX))
             }
-            AgreementMessage::Records(records) if records.len() > RECORDS_MAX => {
-                Err(InvalidMessage::TooMany)
-            }
-            AgreementMessage::Records(records) => records.iter().try_for_each(record),
-            AgreementMessage::Claim {
-                record: one, over, ..
-            } => {
-                over.iter().try_for_each(version)?;
-                record(one)
-            }
-            AgreementMessage::Reply { record: one, .. } => record(one),
             AgreementMessage::Steps(steps) if steps.len() > RECORDS_MAX => {
                 Err(InvalidMessage::TooMany)
             }
             AgreementMessage::Steps(steps) => steps.iter().try_for_each(step),
-            AgreementMessage::Disconnect { host, .. } => text(host, 0, NAME_BYTES_MAX),
+            AgreementMessage::Disconnect { host, .. } => check_text(host, 0, NAME_BYTES_MAX),
             AgreementMessage::SignedOut(ends)
                 if ends.named.len().max(ends.users.len()) > RECORDS_MAX =>
             {
@@ -166,40 +278,15 @@ impl AgreementMessage {
                     Err(InvalidMessage::Name)
                 }
             }
-            AgreementMessage::UseCode { user, .. } => text(user, 0, NAME_BYTES_MAX),
+            AgreementMessage::UseCode { user, .. } => check_text(user, 0, NAME_BYTES_MAX),
             AgreementMessage::CodeUsed { .. } => Ok(()),
-            AgreementMessage::Whole
+            AgreementMessage::Records(_)
+            | AgreementMessage::Claim { .. }
+            | AgreementMessage::Reply { .. }
+            | AgreementMessage::Whole
             | AgreementMessage::Full { .. }
             | AgreementMessage::Busy { .. } => Ok(()),
         }
-    }
-}
-
-fn text(text: &str, bytes_min: usize, bytes_max: usize) -> Result<(), InvalidMessage> {
-    let has_length = (bytes_min..=bytes_max).contains(&text.len());
-    if has_length && !text.chars().any(char::is_control) {
-        Ok(())
-    } else {
-        Err(InvalidMessage::Name)
-    }
-}
-
-fn version(version: &DecisionVersion) -> Result<(), InvalidMessage> {
-    if version.clock.max(version.generation) < CLOCK_MAX {
-        Ok(())
-    } else {
-        Err(InvalidMessage::Time)
-    }
-}
-
-fn record(record: &Record) -> Result<(), InvalidMessage> {
-    text(&record.name, 0, NAME_BYTES_MAX)?;
-    text(&record.host, 1, NAME_BYTES_MAX)?;
-    version(&record.version)?;
-    if record.age_ms.max(record.left_ms) < CLOCK_MAX {
-        Ok(())
-    } else {
-        Err(InvalidMessage::Time)
     }
 }
 
@@ -212,7 +299,7 @@ fn step(step: &FarStep) -> Result<(), InvalidMessage> {
         ..
     } = &step.step;
     let mut texts = [from, asked, got, why].into_iter();
-    texts.try_for_each(|one| text(one, 0, WORDS_BYTES_MAX))?;
+    texts.try_for_each(|one| check_text(one, 0, WORDS_BYTES_MAX))?;
     if step.age_ms < CLOCK_MAX && step.number < CLOCK_MAX {
         Ok(())
     } else {

@@ -3,13 +3,15 @@
 //! duplicates, delays and partitions. A checker judges each decision and finds planted defects.
 
 use super::*;
-use crate::collection::CollectionId;
+use crate::collection::{Assignee, CollectionId};
 use crate::config::{Balance, Farm, SessionHost};
 use crate::directory::simulation::DirectoryDefect;
 use crate::directory::tests::{farm, with_apps};
-use crate::directory::{DecisionVersion, Health, PENDING_MS, Presence};
+use crate::directory::{DecisionVersion, Directory, Health, PENDING_MS, Presence};
+use crate::token::NameId;
 use crate::user::FarmUser;
 use lab::{Random, setting};
+use record::{CLAIM_MS, Defect, SYNC_MS};
 use std::collections::VecDeque;
 
 const NODES: [&str; 2] = ["alpha", "beta"];
@@ -137,15 +139,14 @@ impl AgreementSimulation {
         let now_ms = self.now_ms + offset_ms;
         let origin = DirectoryId(self.random.next());
         let mut agreement = Agreement::shared(origin, now_ms);
-        agreement.directory.defect = self.defect;
+        agreement.directory.plant(self.defect);
         agreement.directory.configure(&self.farms[node]);
         if let Some(before) = before {
             agreement.directory.take_orders(before.directory.orders());
             for (id, entry) in before.directory.users() {
-                if entry.presence != Presence::Pending {
+                if entry.presence() != Presence::Pending {
                     let mut entry = entry.clone();
                     entry.far.clear();
-                    entry.presence = Presence::Left;
                     agreement.directory.restore(id, entry, now_ms);
                 }
             }
@@ -208,7 +209,7 @@ impl AgreementSimulation {
         self.connection += 1;
         let origins = [0, 1].map(|at| {
             let node = self.nodes[at].as_ref().unwrap();
-            node.agreement.directory.origin()
+            node.agreement.directory.table().origin()
         });
         for (at, node) in self.nodes.iter_mut().enumerate() {
             let node = node.as_mut().unwrap();
@@ -726,7 +727,7 @@ impl AgreementSimulation {
                         .is_none_or(|until| until > now_ms + MARGIN_MS)
                 });
                 users
-                    .map(|(id, entry)| (id, (entry.host.clone(), entry.version, entry.presence)))
+                    .map(|(id, entry)| (id, (entry.host.clone(), entry.version, entry.presence())))
                     .collect()
             };
         let (ours, theirs) = (all(first), all(second));
@@ -795,9 +796,9 @@ fn two_nodes_lead_no_user_to_two_hosts_and_agree_in_the_end() {
 #[test]
 fn the_checker_finds_deliberate_defects_of_two_nodes() {
     for defect in [
-        DirectoryDefect::AsksNobody,
-        DirectoryDefect::LastMergeHolds,
-        DirectoryDefect::GoneStaysConnected,
+        DirectoryDefect::Store(Defect::AsksNobody),
+        DirectoryDefect::Store(Defect::LastMergeHolds),
+        DirectoryDefect::Store(Defect::GoneStaysHeld),
     ] {
         let found = (0..30).find_map(|seed| history(seed, Some(defect)).err());
         assert!(found.is_some(), "{defect:?}");

@@ -1,12 +1,13 @@
 //! Tests of single exchanges between two nodes.
 
 use super::*;
-use crate::collection::CollectionId;
+use crate::collection::{Assignee, CollectionId};
 use crate::config::Balance;
 use crate::directory::tests::{farm, with_apps};
-use crate::directory::{DecisionVersion, Health, HostOrder, Presence, Record, Why};
+use crate::directory::{DecisionVersion, Directory, FarHost, Health, HostOrder, Presence, Why};
 use crate::user::FarmUser;
 use lab::Random;
+use record::{BROKEN_MS, CLAIM_MS};
 
 const NAMES: [&str; 2] = ["alpha", "beta"];
 
@@ -25,7 +26,7 @@ fn pair() -> [Agreement; 2] {
 fn link(pair: &mut [Agreement; 2], now_ms: u64) {
     for at in 0..2 {
         let other = NAMES[1 - at];
-        let origin = pair[1 - at].directory.origin();
+        let origin = pair[1 - at].directory.table().origin();
         pair[at].set_peers(&BTreeSet::from([other.to_owned()]), now_ms);
         pair[at].linked(other, origin, now_ms);
     }
@@ -166,9 +167,9 @@ fn the_connections_of_a_node_that_is_gone_have_ended() {
     pair[0].request(logon("anna"), 1);
     exchange(&mut pair, 1);
     let anna = logon("anna").id.user;
-    pair[0].directory.connected(anna, "ts1", 2);
+    pair[0].directory.connected(anna.into(), "ts1", 2);
     exchange(&mut pair, 2);
-    let presence = |one: &Agreement| one.directory.user(anna).unwrap().presence;
+    let presence = |one: &Agreement| one.directory.user(anna).unwrap().presence();
     assert_eq!(presence(&pair[1]), Presence::Connected(1));
     pair[1].broke("alpha", "reset", 3);
     assert_eq!(presence(&pair[1]), Presence::Left);
@@ -255,7 +256,7 @@ fn merges_come_to_the_same_in_any_order_and_number() {
             let mut directory = UserDirectory::of(DirectoryId(7), true);
             directory.configure(&farm(Balance::Load, &[1, 1]));
             for record in records {
-                directory.merge(record, DirectoryId(8), 0);
+                directory.merge(&record.clone().into(), DirectoryId(8), 0);
             }
             let users = directory.users();
             users
@@ -497,13 +498,13 @@ fn of_two_claims_that_cross_one_holds_though_the_host_before_is_up_again() {
 fn a_user_who_comes_to_the_host_that_a_claim_leaves_stays_there_on_both_nodes() {
     let mut pair = with_claim();
     let anna = logon("anna").id.user;
-    pair[0].directory.connected(anna, "ts1", 3);
+    pair[0].directory.connected(anna.into(), "ts1", 3);
     exchange(&mut pair, 3);
     assert_eq!(resolved(&mut pair[0])[0].0, "ts1");
     for one in &pair {
         let entry = one.directory.user(anna).unwrap();
         assert_eq!(
-            (entry.host.as_str(), entry.presence),
+            (entry.host.as_str(), entry.presence()),
             ("ts1", Presence::Connected(1))
         );
     }
@@ -520,7 +521,7 @@ fn connections_that_outlive_the_removal_of_their_host_count_on_both_nodes() {
     pair[0].request(logon("anna"), 1);
     exchange(&mut pair, 1);
     let anna = logon("anna").id.user;
-    pair[0].directory.connected(anna, "ts3", 2);
+    pair[0].directory.connected(anna.into(), "ts3", 2);
     exchange(&mut pair, 2);
     pair[0].broke("beta", "reset", 3);
     pair[1].broke("alpha", "reset", 3);
@@ -528,13 +529,13 @@ fn connections_that_outlive_the_removal_of_their_host_count_on_both_nodes() {
     pair[0].directory.set_far("beta", Vec::new());
     pair[0].directory.configure(&farm(Balance::Load, &[1, 1]));
     let entry = pair[0].directory.user(anna).unwrap();
-    assert_eq!(entry.presence, Presence::Connected(1));
+    assert_eq!(entry.presence(), Presence::Connected(1));
     pair[0].directory.configure(&three);
     link(&mut pair, 4);
     exchange(&mut pair, 4);
     for one in &pair {
         let entry = one.directory.user(anna).unwrap();
-        assert_eq!(entry.presence, Presence::Connected(1));
+        assert_eq!(entry.presence(), Presence::Connected(1));
     }
 }
 
@@ -557,7 +558,7 @@ fn a_node_that_restarts_hears_of_sessions_at_a_host_that_was_removed() {
     let mut fresh = UserDirectory::of(DirectoryId(9), true);
     fresh.configure(&smaller);
     fresh.merge(&record, DirectoryId(1), 3);
-    let held = fresh.held(anna).unwrap();
+    let held = fresh.decision(anna, None).unwrap();
     assert_eq!(held.host, "ts1");
     // The host gets no new users, and is forgotten with its last session.
     let other = fresh.decide(&FarmUser::named("bert").unwrap(), 4).unwrap();
@@ -566,3 +567,116 @@ fn a_node_that_restarts_hears_of_sessions_at_a_host_that_was_removed() {
     fresh.expire(5 + smaller.sessions.keep_ms);
     assert!(fresh.hosts().all(|(name, _)| name != "ts1"));
 }
+
+/// Bytes as the previous program sent them, before the directory used the store: it may run on the
+/// other node during an upgrade.
+#[test]
+fn messages_are_those_of_previous_program() {
+    let record = Record {
+        user: UserId(std::array::from_fn(|at| at as u8 + 1)),
+        collection: CollectionId([9; 8]),
+        name: "anna".to_owned(),
+        host: "ts1".to_owned(),
+        removed: None,
+        version: DecisionVersion {
+            generation: 2,
+            used: true,
+            clock: 300,
+            origin: DirectoryId((1 << 63) + 5),
+        },
+        age_ms: 90_000,
+        left_ms: 86_400_000,
+        connections: 1,
+        is_proved: true,
+    };
+    let over = DecisionVersion {
+        generation: 1,
+        clock: 299,
+        origin: DirectoryId(7),
+        ..record.version
+    };
+    let host = FarHost {
+        name: "ts1".to_owned(),
+        address: ([10, 0, 0, 1], 3389).into(),
+    };
+    let order = HostOrder {
+        at_ms: 1_700_000_000_000,
+        clock: 5,
+        origin: DirectoryId(7),
+        is_drained: true,
+    };
+    let number = 3;
+    let messages = [
+        (AgreementMessage::Records(vec![record.clone()]), RECORDS),
+        (
+            AgreementMessage::Claim {
+                number,
+                record: record.clone(),
+                over: Some(over),
+            },
+            CLAIM,
+        ),
+        (AgreementMessage::Reply { number, record }, REPLY),
+        (AgreementMessage::Full { number }, FULL),
+        (AgreementMessage::Busy { number }, BUSY),
+        (AgreementMessage::Whole, WHOLE),
+        (
+            AgreementMessage::Open {
+                hosts: vec![host],
+                orders: BTreeMap::from([("ts1".to_owned(), order)]),
+                key: [0, 1, 2, 3, 4, 5, 6, 7],
+            },
+            OPEN,
+        ),
+    ];
+    for (message, written) in messages {
+        let bytes = bytes_of(written);
+        let decoded: AgreementMessage = part::codec::decode(&bytes).unwrap();
+        assert_eq!(decoded, message);
+        assert_eq!(part::codec::encode(&message), bytes, "{message:?}");
+        // The same after the way through the store.
+        if let ReceivedMessage::Store(stored) = message.clone().into_store() {
+            let key = [0, 1, 2, 3, 4, 5, 6, 7];
+            assert_eq!(AgreementMessage::of_store(stored, key), message);
+        }
+    }
+    // Fields that were added later are missing in messages of the first program.
+    let old: AgreementMessage = part::codec::decode(&bytes_of(OLD)).unwrap();
+    let mut pair = pair();
+    pair[0].handle("beta", old, 1).unwrap();
+    let entry = pair[0].directory.users().next().unwrap().1;
+    assert_eq!((entry.host.as_str(), entry.is_proved), ("ts1", false));
+}
+
+fn bytes_of(hex: &str) -> Vec<u8> {
+    let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
+}
+
+const RECORDS: &str = "81a75265636f726473918aa475736572c4100102030405060708090a0b0c0d0e0f10aa636f6c6c656374\
+    696f6ec4080909090909090909a46e616d65a4616e6e61a4686f7374a3747331a772656d6f766564c0a7\
+    76657273696f6e84aa67656e65726174696f6e02a475736564c3a5636c6f636bcd012ca66f726967696e\
+    cf8000000000000005a66167655f6d73ce00015f90a76c6566745f6d73ce05265c00ab636f6e6e656374\
+    696f6e7301a969735f70726f766564c3";
+const OLD: &str = "81a75265636f7264739187a475736572c4100102030405060708090a0b0c0d0e0f10a46e616d65a4616e\
+    6e61a4686f7374a3747331a776657273696f6e84aa67656e65726174696f6e00a475736564c2a5636c6f\
+    636b01a66f726967696e07a66167655f6d7300a76c6566745f6d73cdea60ab636f6e6e656374696f6e73\
+    00";
+const CLAIM: &str = "81a5436c61696d83a66e756d62657203a67265636f72648aa475736572c4100102030405060708090a0b\
+    0c0d0e0f10aa636f6c6c656374696f6ec4080909090909090909a46e616d65a4616e6e61a4686f7374a3\
+    747331a772656d6f766564c0a776657273696f6e84aa67656e65726174696f6e02a475736564c3a5636c\
+    6f636bcd012ca66f726967696ecf8000000000000005a66167655f6d73ce00015f90a76c6566745f6d73\
+    ce05265c00ab636f6e6e656374696f6e7301a969735f70726f766564c3a46f76657284aa67656e657261\
+    74696f6e01a475736564c3a5636c6f636bcd012ba66f726967696e07";
+const REPLY: &str = "81a55265706c7982a66e756d62657203a67265636f72648aa475736572c4100102030405060708090a0b\
+    0c0d0e0f10aa636f6c6c656374696f6ec4080909090909090909a46e616d65a4616e6e61a4686f7374a3\
+    747331a772656d6f766564c0a776657273696f6e84aa67656e65726174696f6e02a475736564c3a5636c\
+    6f636bcd012ca66f726967696ecf8000000000000005a66167655f6d73ce00015f90a76c6566745f6d73\
+    ce05265c00ab636f6e6e656374696f6e7301a969735f70726f766564c3";
+const FULL: &str = "81a446756c6c81a66e756d62657203";
+const BUSY: &str = "81a44275737981a66e756d62657203";
+const WHOLE: &str = "a557686f6c65";
+const OPEN: &str = "81a44f70656e83a5686f7374739182a46e616d65a3747331a76164647265737381a2563492940a000001\
+    cd0d3da66f726465727381a374733184a561745f6d73cf0000018bcfe56800a5636c6f636b05a66f7269\
+    67696e07aa69735f647261696e6564c3a36b6579980001020304050607";

@@ -15,8 +15,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::entry::{Entry, Presence, Record};
-use super::{Counts, HostState, USERS_MAX, UserDirectory};
+use super::{Assignment, Counts, Directory, Entry, HostState, Presence, Record, UserDirectory};
 use crate::agent::report::{Admin, AgentReply, Session, Sessions};
 use crate::collection::Assignee;
 use crate::config::Agent;
@@ -185,14 +184,14 @@ impl UserDirectory {
         // The directory has the user on the way to another host, or briefly connected there, since
         // before the agent was polled. The session is here, so the entry moves.
         let comes = |(id, entry): &(Assignee, &Entry)| {
-            let is_short = entry.presence == Presence::Left && !entry.is_proved;
+            let is_short = entry.presence() == Presence::Left && !entry.is_proved;
             let is_before = entry.since_ms <= times.asked_ms;
             let has = self.has(id.collection, host);
-            has && is_before && (entry.presence == Presence::Pending || is_short)
+            has && is_before && (entry.presence() == Presence::Pending || is_short)
         };
         let mut all: Vec<Assignee> = self.of_user(user).filter(comes).map(|(id, _)| id).collect();
         let home = Assignee::new(user, self.home(host));
-        if all.is_empty() && !self.users.contains_key(&home) && self.users.len() < USERS_MAX {
+        if all.is_empty() && self.table.get(home).is_none() && !self.table.is_full() {
             all.push(home);
         }
         let adopted = all
@@ -203,17 +202,17 @@ impl UserDirectory {
 
     /// Assigns a reported session to its user in a collection.
     fn assign_session(&mut self, id: Assignee, host: &str, session: &Session, now_ms: u64) -> bool {
-        let over = self.users.get(&id).map(|entry| entry.version);
+        let over = self.table.get(id).map(|entry| entry.version);
         let record = Record {
-            user: id.user,
-            collection: id.collection,
-            name: session.user.name.clone(),
-            host: host.to_owned(),
-            removed: None,
-            version: self.next_version(over, true),
+            key: id,
+            value: Assignment {
+                name: session.user.name.clone(),
+                ..record::Value::of_place(host)
+            },
+            version: self.table.next_version(over, true),
             age_ms: session.since_s.unwrap_or_default().saturating_mul(1_000),
             left_ms: self.settings.keep_ms,
-            connections: 0,
+            holds: 0,
             is_proved: true,
         };
         self.adopt(&record, None, now_ms).is_ok()
@@ -230,7 +229,7 @@ impl UserDirectory {
 
     fn confirms_in(&mut self, id: Assignee, session: &Session, now_ms: u64) {
         let keep_ms = self.settings.keep_ms;
-        let Some(entry) = self.users.get(&id) else {
+        let Some(entry) = self.table.get(id) else {
             return;
         };
         let has_name = !entry.name.is_empty();
@@ -252,7 +251,7 @@ impl UserDirectory {
         }
         self.enter(id, entry, now_ms);
         if !is_known {
-            self.touch(id, None);
+            self.table.touch(id, None);
         }
     }
 
@@ -271,7 +270,7 @@ impl UserDirectory {
             let entry = self.at(*id, host);
             let is_proved = entry.is_some_and(|entry| entry.is_proved);
             one.is_named = false;
-            one.missing = match entry.map(|entry| entry.presence) {
+            one.missing = match entry.map(|entry| entry.presence()) {
                 Some(Presence::Connected(_)) => 0,
                 _ => one.missing.saturating_add(1),
             };
@@ -287,7 +286,7 @@ impl UserDirectory {
             if is_otherwise && one.naming == Naming::Expected && is_asked_since {
                 one.naming = Naming::Otherwise;
             }
-            let is_left = entry.is_some_and(|entry| entry.presence == Presence::Left);
+            let is_left = entry.is_some_and(|entry| entry.presence() == Presence::Left);
             if one.missing >= MISSING_MAX && is_left && one.naming != Naming::Otherwise {
                 news.over.push(*id);
             }
@@ -310,7 +309,7 @@ impl UserDirectory {
                 continue;
             };
             here += 1;
-            active += u64::from(one.is_active && entry.presence != Presence::Left);
+            active += u64::from(one.is_active && entry.presence() != Presence::Left);
         }
         let in_use = sessions.named.iter().filter(|one| one.is_active).count();
         let in_use = u64::try_from(in_use).unwrap_or(u64::MAX);
@@ -321,12 +320,16 @@ impl UserDirectory {
     }
 
     /// Resets the count of missing reports after activity of a user at a host.
-    pub(super) fn reset_missing_reports(&mut self, id: UserId, entry: &Entry, now_ms: u64) {
+    pub(super) fn reset_missing_reports(&mut self, id: Assignee, now_ms: u64) {
+        let Some(entry) = self.table.get(id) else {
+            return;
+        };
         let Some(seen) = self.agents.get_mut(&entry.host) else {
             return;
         };
+        let id = id.user;
         let has_room = seen.len() < SEEN_MAX;
-        let is_connected = matches!(entry.presence, Presence::Connected(_));
+        let is_connected = matches!(entry.presence(), Presence::Connected(_));
         if let Some(one) = seen.get_mut(&id) {
             one.missing = 0;
             one.alone_ms = one.alone_ms.filter(|_| !is_connected);

@@ -1,9 +1,9 @@
 //! Choice of a host for a user without a session.
 
 use super::agents::AgentState;
-use super::entry::Presence;
 use crate::config::Balance;
 use crate::token::NameId;
+use record::Presence;
 use std::cmp::Ordering;
 use std::net::{Ipv4Addr, SocketAddr};
 

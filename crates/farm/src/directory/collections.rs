@@ -3,8 +3,7 @@
 //! other collections first. The decisions for one user are made one after the other
 //! ([`crate::agreement`]).
 
-use super::entry::{Entry, Presence};
-use super::{Decision, HostState, NoHost, UserDirectory};
+use super::{Decision, Directory, Entry, HostState, Logon, NoHost, Presence, UserDirectory};
 use crate::collection::{Assignee, CollectionId};
 use crate::user::UserId;
 use std::cmp::Reverse;
@@ -35,11 +34,19 @@ impl UserDirectory {
         smallest.map_or(CollectionId::ALL, |(id, _)| *id)
     }
 
+    /// Returns the users, once for each collection in which they have a host.
+    pub fn users(&self) -> impl Iterator<Item = (Assignee, &Entry)> {
+        self.table.iter()
+    }
+
+    /// Returns the entry of a user in a collection.
+    pub fn user(&self, id: impl Into<Assignee>) -> Option<&Entry> {
+        self.table.get(id.into())
+    }
+
     /// Returns the entries of a user, in all collections.
     pub fn of_user(&self, user: UserId) -> impl Iterator<Item = (Assignee, &Entry)> {
-        let range = self.users.range(Assignee::first(user)..);
-        let own = range.take_while(move |(id, _)| id.user == user);
-        own.map(|(id, entry)| (*id, entry))
+        self.table.of_group(user)
     }
 
     /// Returns the display name of a user if one of the collections knows it, or else an empty
@@ -60,17 +67,9 @@ impl UserDirectory {
         all.map(|(id, entry)| (id.user, entry))
     }
 
-    /// Returns the entry of a user at a host. Of several collections that share the session, the
-    /// one with the most certain state counts.
-    pub fn at(&self, user: UserId, host: &str) -> Option<&Entry> {
-        let own = self.of_user(user).map(|(_, entry)| entry);
-        own.filter(|entry| entry.host == host)
-            .max_by_key(|entry| rank(entry.presence))
-    }
-
     /// Returns the session of a user in another collection that also serves this one. A session
     /// with a connection comes first, then the oldest one.
-    pub(crate) fn elsewhere(&self, id: Assignee, now_ms: u64) -> Option<&Entry> {
+    pub(super) fn session_elsewhere(&self, id: Assignee, now_ms: u64) -> Option<&Entry> {
         #[cfg(test)]
         if self.defect == Some(super::simulation::DirectoryDefect::LooksAtOneCollection) {
             return None;
@@ -78,13 +77,13 @@ impl UserDirectory {
         let serves = |(other, entry): &(Assignee, &Entry)| {
             *other != id
                 && self.has(id.collection, &entry.host)
-                && !self.leaves(*other, entry, now_ms)
+                && !self.is_outdated(*other, entry, now_ms)
         };
         let all = self.of_user(id.user).filter(serves);
         all.map(|(_, entry)| entry).max_by_key(|entry| {
             let version = entry.version;
             (
-                rank(entry.presence),
+                rank(entry.presence()),
                 Reverse((version.clock, version.origin)),
             )
         })
@@ -92,14 +91,14 @@ impl UserDirectory {
 
     /// Returns whether a known session serves this user in this collection.
     pub fn is_served(&self, id: Assignee, now_ms: u64) -> bool {
-        self.users.contains_key(&id) || self.elsewhere(id, now_ms).is_some()
+        self.table.get(id).is_some() || self.elsewhere(id, now_ms).is_some()
     }
 
     /// Returns the host of the session to which a logon in a collection leads, or None without a
     /// session.
     pub fn leads(&self, id: Assignee, now_ms: u64) -> Option<&str> {
-        let own = self.users.get(&id);
-        let own = own.filter(|entry| !self.leaves(id, entry, now_ms));
+        let own = self.table.get(id);
+        let own = own.filter(|entry| !self.is_outdated(id, entry, now_ms));
         let entry = own.or_else(|| self.elsewhere(id, now_ms))?;
         Some(&entry.host)
     }
@@ -122,36 +121,28 @@ impl UserDirectory {
     /// # Errors
     /// Returns why no host is available.
     pub fn would_get(&mut self, id: Assignee, now_ms: u64) -> Result<Decision, NoHost> {
-        if let Some(decision) = self.known(id, "", now_ms) {
+        let logon = Logon {
+            id,
+            name: String::new(),
+            hint: None,
+        };
+        if let Some(decision) = self.known(&logon, now_ms) {
             return Ok(decision);
         }
-        let proposal = self.propose((id, ""), None, now_ms)?;
-        self.decision(&proposal.record.host, proposal.why)
-            .ok_or(NoHost::Removed)
-    }
-
-    /// Changes all entries of a user at a host.
-    pub(super) fn change_at(
-        &mut self,
-        user: UserId,
-        host: &str,
-        now_ms: u64,
-        change: impl Fn(&mut Entry),
-    ) {
-        let at_host = self.of_user(user).filter(|(_, entry)| entry.host == host);
-        for id in at_host.map(|(id, _)| id).collect::<Vec<_>>() {
-            if let Some(mut entry) = self.leave(id) {
-                change(&mut entry);
-                self.enter(id, entry, now_ms);
-                self.touch(id, None);
-            }
-        }
+        let proposal = self.propose(&logon, now_ms)?;
+        let host = &proposal.record.host;
+        let state = self.hosts.get(host).ok_or(NoHost::Removed)?;
+        Ok(Decision {
+            host: host.clone(),
+            address: state.address,
+            why: proposal.reason,
+        })
     }
 
     /// Adds a user to the counters of a host, or removes the user. A user counts once for all
     /// collections.
     pub(super) fn count(&mut self, user: UserId, host: &str, is_counted: bool) {
-        let Some(presence) = self.at(user, host).map(|entry| entry.presence) else {
+        let Some(presence) = self.at(user, host).map(|entry| entry.presence()) else {
             return;
         };
         if let Some(state) = self.hosts.get_mut(host) {

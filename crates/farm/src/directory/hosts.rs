@@ -3,10 +3,13 @@
 //! users here, and keep their sessions. A host that no configuration has any more is kept in the
 //! same way as long as it has sessions.
 
-use super::entry::{DirectoryId, Entry, Presence};
-use super::{Counts, HostState, Settings, UserDirectory};
+use super::{
+    Counts, Directory, DirectoryId, Entry, HostState, PENDING_MS, Presence, SHORT_MS, Settings,
+    UserDirectory,
+};
 use crate::collection::Assignee;
 use crate::config::Farm;
+use record::{Retention, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -20,6 +23,15 @@ pub struct FarHost {
     pub name: String,
     /// Address at which the host accepts RDP.
     pub address: SocketAddr,
+}
+
+/// Hosts and orders of a node, for the directories of other nodes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HostsOpening {
+    /// Hosts of the node's configuration.
+    pub hosts: Vec<FarHost>,
+    /// Latest order for each host.
+    pub orders: BTreeMap<String, HostOrder>,
 }
 
 /// Latest operator order for a host. Of two orders, the greater one wins on all nodes: the later
@@ -42,6 +54,11 @@ impl UserDirectory {
     /// Applies the hosts and settings of a farm. Known state of remaining hosts is kept.
     pub fn configure(&mut self, farm: &Farm) {
         self.settings = Settings::of(farm);
+        self.table.set_retention(Retention {
+            pending_ms: PENDING_MS,
+            keep_ms: self.settings.keep_ms,
+            unproved_ms: self.settings.keep_ms.min(SHORT_MS),
+        });
         let mut states = BTreeMap::new();
         for (name, host) in &farm.hosts {
             let mut state = self.state(name);
@@ -67,11 +84,6 @@ impl UserDirectory {
         self.replace(own.collect());
     }
 
-    /// Returns whether hosts of a node's configuration are known.
-    pub fn has_far(&self, node: &str) -> bool {
-        self.far.contains_key(node)
-    }
-
     fn state(&self, name: &str) -> HostState {
         let before = self.hosts.get(name).cloned();
         before.unwrap_or_else(|| HostState::new(name))
@@ -89,12 +101,15 @@ impl UserDirectory {
             hosts.insert(far.name.clone(), state);
         }
         // A user who has never connected has no session to lose.
-        let is_gone =
-            |entry: &Entry| entry.presence == Presence::Pending && !hosts.contains_key(&entry.host);
-        let gone = self.users.iter().filter(|(_, entry)| is_gone(entry));
-        let gone: Vec<Assignee> = gone.map(|(id, _)| *id).collect();
-        gone.into_iter().for_each(|id| self.forget(id));
-        for entry in self.users.values() {
+        let is_gone = |entry: &Entry| {
+            entry.presence() == Presence::Pending && !hosts.contains_key(&entry.host)
+        };
+        let gone = self.table.iter().filter(|(_, entry)| is_gone(entry));
+        let gone: Vec<Assignee> = gone.map(|(id, _)| id).collect();
+        for id in gone {
+            self.leave(id);
+        }
+        for (_, entry) in self.table.iter() {
             if !hosts.contains_key(&entry.host)
                 && let Some(before) = self.hosts.get(&entry.host)
             {
@@ -140,7 +155,7 @@ impl UserDirectory {
         for state in self.hosts.values_mut() {
             state.counts = Counts::default();
         }
-        let all = self.users.iter();
+        let all = self.table.iter();
         let all: BTreeSet<_> = all
             .map(|(id, entry)| (id.user, entry.host.clone()))
             .collect();
@@ -171,14 +186,14 @@ impl UserDirectory {
         if !self.hosts.contains_key(host) {
             return false;
         }
-        self.clock = self.clock.saturating_add(1);
+        let clock = self.table.tick_clock();
         let before = self.orders.get(host);
         let order = HostOrder {
             at_ms: before.map_or(unix_ms, |before| {
                 unix_ms.max(before.at_ms.saturating_add(1))
             }),
-            clock: self.clock,
-            origin: self.me,
+            clock,
+            origin: self.table.origin(),
             is_drained,
         };
         self.orders.insert(host.to_owned(), order);
@@ -196,7 +211,10 @@ impl UserDirectory {
     pub fn take_orders(&mut self, orders: &BTreeMap<String, HostOrder>) -> bool {
         let mut has_newer = false;
         for (host, order) in orders {
-            self.clock = self.clock.max(order.clock);
+            self.table.observe(Version {
+                clock: order.clock,
+                ..Version::default()
+            });
             let before = self.orders.get(host);
             if self.hosts.contains_key(host) && before.is_none_or(|before| before < order) {
                 self.orders.insert(host.clone(), *order);

@@ -4,16 +4,15 @@
 //! two hosts. Where programs run only on some hosts, all of this applies to each collection of
 //! hosts.
 //!
-//! The directory does no I/O: times are arguments, and the caller has the connections.
-//! [`crate::agreement`] unites the directories of several nodes. Each decision has a version, and
-//! of two decisions for one user the greater version wins everywhere.
+//! The directory does no I/O: times are arguments, and the caller has the connections. The users are
+//! records of the store ([`record`]), which keeps them on all nodes; this module has the rules by
+//! which a user gets a host.
 
 mod agents;
 mod choice;
 mod collections;
 mod entry;
 mod hosts;
-mod merge;
 #[cfg(test)]
 pub(crate) mod simulation;
 #[cfg(test)]
@@ -21,16 +20,16 @@ pub(crate) mod tests;
 
 pub use agents::{AgentState, News, ReportedUser, SEEN_MAX, Times};
 pub use choice::{Counts, Health, HostState};
-pub use entry::{DecisionVersion, DirectoryId, Entry, Presence, Record};
-pub use hosts::{FarHost, HostOrder};
-pub use merge::Proposal;
+pub(crate) use entry::check_text;
+pub use entry::{Assignment, Entry, Logon};
+pub use hosts::{FarHost, HostOrder, HostsOpening};
+pub use record::{Directory, Origin as DirectoryId, Presence, Version as DecisionVersion};
 
 use crate::collection::{Assignee, CollectionId};
 use crate::config::{Balance, Farm};
-use crate::token::{Claims, NameId};
-use crate::user::{FarmUser, UserId};
 use agents::AllSeen;
 use choice::Room;
+use record::{Bounds, StoreRefusal, Table};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -129,112 +128,74 @@ pub enum NoHost {
     Busy,
 }
 
+impl From<StoreRefusal> for NoHost {
+    fn from(refusal: StoreRefusal) -> NoHost {
+        match refusal {
+            StoreRefusal::Full => NoHost::Full,
+            StoreRefusal::NoPlace => NoHost::Removed,
+            StoreRefusal::Busy => NoHost::Busy,
+        }
+    }
+}
+
+/// A decision that other nodes have not confirmed yet.
+type Proposal = record::Proposal<UserDirectory>;
+
+/// A decision as other nodes receive it.
+pub type Record = record::Record<Assignee, Assignment>;
+
 /// Assignments of users to the hosts of a farm.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct UserDirectory {
-    me: DirectoryId,
-    /// Logical clock, above those of all known decisions.
-    clock: u64,
+    table: Table<Assignee, Assignment>,
     settings: Settings,
     hosts: BTreeMap<String, HostState>,
     /// Hosts of the configurations of other nodes, by node.
     far: BTreeMap<String, Vec<FarHost>>,
     /// Latest operator order for each host.
     orders: BTreeMap<String, HostOrder>,
-    users: BTreeMap<Assignee, Entry>,
-    /// Expiry times of users without a connection.
-    due: BTreeSet<(u64, Assignee)>,
-    /// Users without a connection and without a confirmed session, by the time of the decision.
-    unproved: BTreeSet<(u64, Assignee)>,
-    /// Connections through this node, by user and host.
-    own: BTreeMap<UserId, Vec<(String, u32)>>,
     /// Users that agents have reported, by host.
     agents: BTreeMap<String, AllSeen>,
-    /// Users whose latest state other nodes do not know yet, with the directory from which it came.
-    touched: Vec<(Assignee, Option<DirectoryId>)>,
-    /// True if there are other nodes.
-    is_shared: bool,
     #[cfg(test)]
-    pub(crate) defect: Option<simulation::DirectoryDefect>,
+    defect: Option<simulation::DirectoryDefect>,
 }
 
-impl UserDirectory {
-    /// Decides which of all hosts a user gets.
-    ///
-    /// # Errors
-    /// Returns why no host is available.
-    pub fn decide(&mut self, user: &FarmUser, now_ms: u64) -> Result<Decision, NoHost> {
-        self.decide_in(user, CollectionId::ALL, now_ms)
+impl Default for UserDirectory {
+    fn default() -> UserDirectory {
+        UserDirectory::of(DirectoryId::default(), false)
+    }
+}
+
+impl Directory for UserDirectory {
+    type Key = Assignee;
+    type Value = Assignment;
+    type Request = Logon;
+    type Decision = Decision;
+    type Reason = Why;
+    type Refusal = NoHost;
+    type Opening = HostsOpening;
+
+    fn table(&self) -> &Table<Assignee, Assignment> {
+        &self.table
     }
 
-    /// Decides which host of a collection a user gets.
-    ///
-    /// # Errors
-    /// Returns why no host is available.
-    pub fn decide_in(
-        &mut self,
-        user: &FarmUser,
-        collection: CollectionId,
-        now_ms: u64,
-    ) -> Result<Decision, NoHost> {
-        let id = Assignee::new(user.id, collection);
-        self.decide_from(id, &user.name, None, now_ms)
+    fn table_mut(&mut self) -> &mut Table<Assignee, Assignment> {
+        &mut self.table
     }
 
-    /// Decides which host a user with a token gets. The host of the token counts only if the
-    /// directory does not know the user.
-    ///
-    /// # Errors
-    /// Returns why no host is available.
-    pub fn decide_token(&mut self, claims: &Claims, now_ms: u64) -> Result<Decision, NoHost> {
-        let id = Assignee::new(claims.user, claims.collection);
-        self.decide_from(id, "", claims.host, now_ms)
+    fn key_of(logon: &Logon) -> Assignee {
+        logon.id
     }
 
-    fn decide_from(
-        &mut self,
-        id: Assignee,
-        name: &str,
-        hint: Option<NameId>,
-        now_ms: u64,
-    ) -> Result<Decision, NoHost> {
-        if let Some(decision) = self.known(id, name, now_ms) {
-            return Ok(decision);
+    fn complete(logon: &Logon, assignment: &mut Assignment) -> bool {
+        let has_no_name = assignment.name.is_empty();
+        if has_no_name {
+            assignment.name.clone_from(&logon.name);
         }
-        let proposal = self.propose((id, name), hint, now_ms)?;
-        self.adopt(&proposal.record, None, now_ms)?;
-        self.decision(&proposal.record.host, proposal.why)
-            .ok_or(NoHost::Removed)
+        has_no_name
     }
 
-    /// Counts a pending claim of this node on a host, so that the next proposal considers its load.
-    pub fn claims(&mut self, host: &str) {
-        if let Some(state) = self.hosts.get_mut(host) {
-            state.claimed = state.claimed.saturating_add(1);
-        }
-    }
-
-    /// Removes a pending claim from a host, once it is answered or dropped.
-    pub fn has_claimed(&mut self, host: &str) {
-        if let Some(state) = self.hosts.get_mut(host) {
-            state.claimed = state.claimed.saturating_sub(1);
-        }
-    }
-
-    /// Returns the host of a known user of the collection who stays there.
-    pub fn known(&mut self, id: Assignee, name: &str, now_ms: u64) -> Option<Decision> {
-        self.expire(now_ms);
-        let entry = self.users.get(&id)?;
-        if self.leaves(id, entry, now_ms) {
-            return None;
-        }
-        let decision = self.decision(&entry.host, why(entry))?;
-        self.renew(id, name, now_ms);
-        Some(decision)
-    }
-
-    /// Returns whether a user has to get another host.
-    fn leaves(&self, id: Assignee, entry: &Entry, now_ms: u64) -> bool {
+    fn is_outdated(&self, id: Assignee, entry: &Entry, now_ms: u64) -> bool {
         let is_removed = self
             .hosts
             .get(&entry.host)
@@ -243,7 +204,7 @@ impl UserDirectory {
         if self.is_configured(id.collection) && !serves {
             return true;
         }
-        match entry.presence {
+        match entry.presence() {
             Presence::Connected(_) => false,
             // A user who has never connected has no session to lose.
             Presence::Pending => self
@@ -254,23 +215,18 @@ impl UserDirectory {
         }
     }
 
-    /// Proposes a host for a user who is not known, or has to get another one. Nothing changes but
-    /// the logical clock.
-    ///
-    /// # Errors
-    /// Returns why no host is available.
-    pub fn propose(
-        &mut self,
-        (id, name): (Assignee, &str),
-        hint: Option<NameId>,
-        now_ms: u64,
-    ) -> Result<Proposal, NoHost> {
+    fn elsewhere(&self, id: Assignee, now_ms: u64) -> Option<&Entry> {
+        self.session_elsewhere(id, now_ms)
+    }
+
+    fn propose(&mut self, logon: &Logon, now_ms: u64) -> Result<Proposal, NoHost> {
         self.expire(now_ms);
-        let before = self.users.get(&id);
+        let id = logon.id;
+        let before = self.table.get(id);
         let over = before.map(|entry| entry.version);
-        let has_lost = before.is_some_and(|entry| entry.presence != Presence::Pending);
+        let has_lost = before.is_some_and(|entry| entry.presence() != Presence::Pending);
         let has = |host: &str| self.has(id.collection, host) && !self.is_lost(host, now_ms);
-        let of_token = hint.and_then(|hint| {
+        let of_token = logon.hint.and_then(|hint| {
             let mut hosts = self.hosts.iter();
             let (host, _) = hosts.find(|(host, state)| state.id == hint && has(host))?;
             Some(host.clone())
@@ -278,43 +234,153 @@ impl UserDirectory {
         let (host, why, used, left_ms) = match (self.elsewhere(id, now_ms), of_token) {
             (Some(entry), _) => {
                 let until_ms = entry.until_ms.map(|until| until.saturating_sub(now_ms));
-                let left_ms = match entry.presence {
+                let left_ms = match entry.presence() {
                     Presence::Pending => PENDING_MS,
-                    _ => until_ms.unwrap_or(self.keep_ms(entry.is_proved)),
+                    _ => until_ms.unwrap_or(self.table.keep_ms(entry.is_proved)),
                 };
                 (entry.host.clone(), why(entry), entry.version.used, left_ms)
             }
             // Counts as used, since the session may be there.
-            (None, Some(host)) => (host, Why::Token, true, self.keep_ms(false)),
+            (None, Some(host)) => (host, Why::Token, true, self.table.keep_ms(false)),
             (None, None) => {
                 let (host, why) = self.choose(id.collection, has_lost)?;
                 (host, why, false, PENDING_MS)
             }
         };
-        let version = self.next_version(over, used);
         let is_proved = self.at(id.user, &host).is_some_and(|entry| entry.is_proved);
         let record = Record {
-            user: id.user,
-            collection: id.collection,
-            name: name.to_owned(),
-            host,
-            removed: None,
-            version,
+            key: id,
+            value: Assignment {
+                name: logon.name.clone(),
+                ..record::Value::of_place(host.as_str())
+            },
+            version: self.table.next_version(over, used),
             age_ms: 0,
             left_ms,
-            connections: 0,
+            holds: 0,
             is_proved,
         };
-        Ok(Proposal { record, why, over })
+        Ok(Proposal {
+            record,
+            reason: why,
+            over,
+        })
     }
 
-    fn decision(&self, host: &str, why: Why) -> Option<Decision> {
-        let state = self.hosts.get(host)?;
+    fn propose_instead(&mut self, record: &Record, now_ms: u64) -> Result<Proposal, NoHost> {
+        let logon = Logon {
+            id: record.key,
+            name: record.name.clone(),
+            hint: None,
+        };
+        self.propose(&logon, now_ms)
+    }
+
+    fn decision(&self, id: Assignee, reason: Option<&Why>) -> Option<Decision> {
+        let entry = self.table.get(id)?;
+        let state = self.hosts.get(&entry.host)?;
         Some(Decision {
-            host: host.to_owned(),
+            host: entry.host.clone(),
             address: state.address,
-            why,
+            why: reason.copied().unwrap_or_else(|| why(entry)),
         })
+    }
+
+    fn has_place(&self, host: &str) -> bool {
+        self.hosts.contains_key(host)
+    }
+
+    fn is_place_up(&self, host: &str) -> bool {
+        self.hosts.get(host).is_some_and(|state| !state.is_down())
+    }
+
+    fn admit(&mut self, record: &Record) -> bool {
+        // A user who has never connected has no session to lose. Such an entry is dropped with its
+        // host.
+        let used = record.version.used;
+        if let Some(address) = record.removed.filter(|_| used) {
+            self.know_removed(&record.host, address);
+        }
+        let state = self.hosts.get(&record.host);
+        state.is_some_and(|state| used || !state.is_removed)
+    }
+
+    fn count_claim(&mut self, host: &str, begins: bool) {
+        if let Some(state) = self.hosts.get_mut(host) {
+            state.claimed = if begins {
+                state.claimed.saturating_add(1)
+            } else {
+                state.claimed.saturating_sub(1)
+            };
+        }
+    }
+
+    fn opening(&self) -> HostsOpening {
+        HostsOpening {
+            hosts: self.own_hosts(),
+            orders: self.orders.clone(),
+        }
+    }
+
+    fn open(&mut self, node: &str, opening: HostsOpening) -> bool {
+        self.set_far(node, opening.hosts);
+        self.take_orders(&opening.orders)
+    }
+
+    fn forget_node(&mut self, node: &str) {
+        self.set_far(node, Vec::new());
+    }
+
+    fn has_node(&self, node: &str) -> bool {
+        self.far.contains_key(node)
+    }
+
+    fn describe(&self, record: &mut Record) {
+        let state = self.hosts.get(&record.host);
+        let state = state.filter(|state| state.is_far || state.is_removed);
+        record.removed = state.map(|state| state.address);
+    }
+
+    fn has_expired(&mut self) {
+        self.tidy_removed();
+    }
+
+    fn leave(&mut self, id: Assignee) -> Option<Entry> {
+        let host = self.table.get(id)?.host.clone();
+        self.count(id.user, &host, false);
+        let entry = self.table.remove(id)?;
+        self.count(id.user, &host, true);
+        Some(entry)
+    }
+
+    fn enter(&mut self, id: Assignee, mut entry: Entry, now_ms: u64) {
+        entry.removed = None;
+        let host = entry.host.clone();
+        self.count(id.user, &host, false);
+        self.table.insert(id, entry, now_ms);
+        self.count(id.user, &host, true);
+        self.reset_missing_reports(id, now_ms);
+    }
+}
+
+impl UserDirectory {
+    /// Creates a directory with this origin. A shared one tracks the changes that other nodes have
+    /// to receive.
+    pub fn of(origin: DirectoryId, is_shared: bool) -> UserDirectory {
+        let bounds = Bounds {
+            records: USERS_MAX,
+            unproved: UNPROVED_MAX,
+        };
+        UserDirectory {
+            table: Table::new(origin, is_shared, bounds),
+            settings: Settings::default(),
+            hosts: BTreeMap::new(),
+            far: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            #[cfg(test)]
+            defect: None,
+        }
     }
 
     fn choose(&self, of: CollectionId, has_lost: bool) -> Result<(String, Why), NoHost> {
@@ -359,113 +425,6 @@ impl UserDirectory {
         }
     }
 
-    /// Renews the entry of a known user who logs on again. A pending logon gets its full time
-    /// again.
-    fn renew(&mut self, id: Assignee, name: &str, now_ms: u64) {
-        let Some(mut entry) = self.leave(id) else {
-            return;
-        };
-        let is_news = entry.presence == Presence::Pending || entry.name.is_empty();
-        if entry.name.is_empty() {
-            name.clone_into(&mut entry.name);
-        }
-        if entry.presence == Presence::Pending {
-            entry.until_ms = Some(now_ms.saturating_add(PENDING_MS));
-        }
-        self.enter(id, entry, now_ms);
-        if is_news {
-            self.touch(id, None);
-        }
-    }
-
-    /// Counts a new connection of the user to the chosen host. A user whom the directory has
-    /// forgotten meanwhile is added again.
-    pub fn connected(&mut self, id: impl Into<Assignee>, host: &str, now_ms: u64) {
-        let id = id.into();
-        self.carries(id.user, host, true);
-        if !self.hosts.contains_key(host) {
-            return;
-        }
-        let before = self.leave(id);
-        let over = before.as_ref().map(|entry| entry.version);
-        let entry = match before.filter(|entry| entry.host == host) {
-            Some(entry) => entry,
-            None if self.make_room().is_err() => return,
-            None => Entry {
-                name: String::new(),
-                host: host.to_owned(),
-                version: self.next_version(over, true),
-                presence: Presence::Left,
-                since_ms: now_ms,
-                until_ms: None,
-                far: Vec::new(),
-                is_proved: false,
-            },
-        };
-        self.enter(id, entry, now_ms);
-        // Other collections may have this session, too.
-        self.change_at(id.user, host, now_ms, |entry| entry.version.used = true);
-    }
-
-    /// Notes that a connection of the user has lasted as long as only one with a session does.
-    pub fn proved(&mut self, user: UserId, host: &str, now_ms: u64) {
-        if self
-            .of_user(user)
-            .any(|(_, entry)| entry.host == host && !entry.is_proved)
-        {
-            self.change_at(user, host, now_ms, |entry| entry.is_proved = true);
-        }
-    }
-
-    /// Frees the entry of a user if the directory is full. Users without a confirmed session come
-    /// first, and of them the oldest decision, so that nobody is forgotten on the way to a host.
-    /// Otherwise the user who left first goes.
-    fn make_room(&mut self) -> Result<(), NoHost> {
-        while self.unproved.len() >= UNPROVED_MAX
-            && let Some((_, oldest)) = self.unproved.first().copied()
-        {
-            self.forget(oldest);
-        }
-        if self.users.len() >= USERS_MAX {
-            let mut all = self.unproved.iter().chain(&self.due);
-            let (_, oldest) = *all.next().ok_or(NoHost::Full)?;
-            self.forget(oldest);
-        }
-        Ok(())
-    }
-
-    /// Removes a connection of the user to a host; the session stays there.
-    pub fn ended(&mut self, user: UserId, host: &str, now_ms: u64) {
-        self.carries(user, host, false);
-        #[cfg(test)]
-        if self.defect == Some(simulation::DirectoryDefect::ForgetsAtEnd) {
-            return self.forget_at(user, host);
-        }
-        self.change_at(user, host, now_ms, |_| ());
-    }
-
-    /// Adjusts the number of connections through this node.
-    fn carries(&mut self, user: UserId, host: &str, begins: bool) {
-        let hosts = self.own.entry(user).or_default();
-        match hosts.iter_mut().find(|(one, _)| one == host) {
-            Some((_, count)) if begins => *count = count.saturating_add(1),
-            Some((_, count)) => *count = count.saturating_sub(1),
-            None if begins => hosts.push((host.to_owned(), 1)),
-            None => {}
-        }
-        hosts.retain(|(_, count)| *count > 0);
-        if hosts.is_empty() {
-            self.own.remove(&user);
-        }
-    }
-
-    /// Returns the number of connections of a user to a host through this node.
-    pub fn carried(&self, user: UserId, host: &str) -> u32 {
-        let mut hosts = self.own.get(&user).into_iter().flatten();
-        let found = hosts.find(|(one, _)| one == host);
-        found.map_or(0, |(_, count)| *count)
-    }
-
     /// Applies the result of a host's health checks.
     pub fn checked(&mut self, host: &str, health: Health) {
         if let Some(state) = self.hosts.get_mut(host) {
@@ -476,108 +435,11 @@ impl UserDirectory {
             };
         }
     }
-
-    /// Forgets users whose entries have expired.
-    pub fn expire(&mut self, now_ms: u64) {
-        while let Some((until, id)) = self
-            .due
-            .first()
-            .copied()
-            .filter(|(until, _)| *until <= now_ms)
-        {
-            self.due.remove(&(until, id));
-            self.forget(id);
-        }
-        self.tidy_removed();
-    }
-
-    /// Removes an entry so that it can be changed.
-    fn leave(&mut self, id: Assignee) -> Option<Entry> {
-        let host = self.users.get(&id)?.host.clone();
-        self.count(id.user, &host, false);
-        let entry = self.users.remove(&id)?;
-        self.count(id.user, &host, true);
-        if let Some(until) = entry.until_ms {
-            self.due.remove(&(until, id));
-        }
-        self.unproved.remove(&(entry.since_ms, id));
-        Some(entry)
-    }
-
-    /// Inserts an entry. The known connections determine the presence of the user.
-    fn enter(&mut self, id: Assignee, mut entry: Entry, now_ms: u64) {
-        let far = entry.far.iter().map(|(_, count)| *count);
-        let own = self.carried(id.user, &entry.host);
-        entry.presence = match (far.fold(own, u32::saturating_add), entry.version.used) {
-            (0, true) => Presence::Left,
-            (0, false) => Presence::Pending,
-            (count, _) => Presence::Connected(count),
-        };
-        let time_ms = match entry.presence {
-            Presence::Connected(_) => None,
-            Presence::Left => Some(self.keep_ms(entry.is_proved)),
-            Presence::Pending => Some(PENDING_MS),
-        };
-        entry.until_ms = time_ms.map(|time_ms| {
-            let until = now_ms.saturating_add(time_ms);
-            entry.until_ms.unwrap_or(until)
-        });
-        if let Some(until) = entry.until_ms {
-            self.due.insert((until, id));
-            if !entry.is_proved {
-                self.unproved.insert((entry.since_ms, id));
-            }
-        }
-        self.reset_missing_reports(id.user, &entry, now_ms);
-        let host = entry.host.clone();
-        self.count(id.user, &host, false);
-        self.users.insert(id, entry);
-        self.count(id.user, &host, true);
-    }
-
-    /// Time for which a user without a connection is remembered, milliseconds.
-    pub fn keep_ms(&self, is_proved: bool) -> u64 {
-        if is_proved {
-            self.settings.keep_ms
-        } else {
-            self.settings.keep_ms.min(SHORT_MS)
-        }
-    }
-
-    fn forget(&mut self, id: Assignee) {
-        self.leave(id);
-    }
-
-    fn forget_at(&mut self, user: UserId, host: &str) {
-        let at_host = self.of_user(user).filter(|(_, entry)| entry.host == host);
-        for id in at_host.map(|(id, _)| id).collect::<Vec<_>>() {
-            self.forget(id);
-        }
-    }
-
-    /// Returns the users, once for each collection in which they have a host.
-    pub fn users(&self) -> impl Iterator<Item = (Assignee, &Entry)> {
-        self.users.iter().map(|(id, entry)| (*id, entry))
-    }
-
-    /// Returns the entry of a user in a collection.
-    pub fn user(&self, id: impl Into<Assignee>) -> Option<&Entry> {
-        self.users.get(&id.into())
-    }
-
-    /// Restores a user from the state of the previous role. The user has no connection now.
-    pub fn restore(&mut self, id: Assignee, entry: Entry, now_ms: u64) {
-        self.clock = self.clock.max(entry.version.clock);
-        let is_here = self.hosts.contains_key(&entry.host);
-        if is_here && self.users.len() < USERS_MAX && !self.users.contains_key(&id) {
-            self.enter(id, entry, now_ms);
-        }
-    }
 }
 
 /// Returns why a known user gets the host.
 fn why(entry: &Entry) -> Why {
-    match entry.presence {
+    match entry.presence() {
         Presence::Connected(_) => Why::Connected,
         Presence::Pending => Why::Pending,
         Presence::Left if entry.is_proved => Why::Session,

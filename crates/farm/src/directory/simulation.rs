@@ -4,7 +4,9 @@
 
 use super::tests::{farm, with_apps};
 use super::*;
+use crate::user::{FarmUser, UserId};
 use lab::{Random, setting};
+use record::Defect;
 
 /// Users of a history, and steps of it.
 const USERS: u64 = 40;
@@ -12,22 +14,24 @@ const STEPS: u64 = 1_500;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum DirectoryDefect {
-    /// The end of a connection ends the session.
-    ForgetsAtEnd,
+    /// A defect of the store.
+    Store(Defect),
     /// A drained host accepts new users.
     DrainedTakes,
-    /// Of two decisions the last one to arrive wins.
-    LastMergeHolds,
-    /// The connections of a node that is gone still count.
-    GoneStaysConnected,
-    /// A node decides without a claim at the other one.
-    AsksNobody,
     /// Sessions in other collections are ignored.
     LooksAtOneCollection,
     /// A host outside the collection serves it, too.
     AnyHostServes,
-    /// Two claims of one user for two collections ignore each other.
-    ClaimsCross,
+}
+
+impl UserDirectory {
+    /// Plants a defect.
+    pub(crate) fn plant(&mut self, defect: Option<DirectoryDefect>) {
+        self.defect = defect;
+        if let Some(DirectoryDefect::Store(defect)) = defect {
+            self.table.set_defect(Some(defect));
+        }
+    }
 }
 
 /// A user in a collection, who has one host.
@@ -67,10 +71,8 @@ impl DirectorySimulation {
         let weights: Vec<u32> = (0..random.between(2, 5))
             .map(|_| random.pick(&[1, 2, 10]))
             .collect();
-        let directory = UserDirectory {
-            defect,
-            ..UserDirectory::default()
-        };
+        let mut directory = UserDirectory::default();
+        directory.plant(defect);
         let mut world = DirectorySimulation {
             directory,
             farm: farm(balance, &weights),
@@ -316,8 +318,8 @@ impl DirectorySimulation {
                 .users()
                 .filter(|(_, entry)| entry.host == name)
             {
-                let one = here.entry(id.user).or_insert(entry.presence);
-                if let (Presence::Pending, other) = (*one, entry.presence) {
+                let one = here.entry(id.user).or_insert(entry.presence());
+                if let (Presence::Pending, other) = (*one, entry.presence()) {
                     *one = other;
                 }
             }
@@ -334,7 +336,7 @@ impl DirectorySimulation {
             .directory
             .users()
             .filter(|(_, entry)| entry.until_ms.is_some());
-        if waiting.count() == self.directory.due.len() {
+        if waiting.count() == self.directory.table().expiring() {
             Ok(())
         } else {
             Err("the times of users are not those of the users".to_owned())
@@ -366,7 +368,7 @@ fn no_history_leads_a_user_to_a_second_host() {
 #[test]
 fn the_checker_finds_deliberate_defects() {
     for defect in [
-        DirectoryDefect::ForgetsAtEnd,
+        DirectoryDefect::Store(Defect::ForgetsAtEnd),
         DirectoryDefect::DrainedTakes,
         DirectoryDefect::LooksAtOneCollection,
         DirectoryDefect::AnyHostServes,

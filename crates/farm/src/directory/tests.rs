@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::config::{App, Check, Portal, SessionHost, Sessions, Tokens};
+use crate::token::{Claims, NameId};
+use crate::user::FarmUser;
 
 /// Creates a farm of hosts with these weights: ts1, ts2 and so on.
 pub(crate) fn farm(balance: Balance, weights: &[u32]) -> Farm {
@@ -53,6 +55,45 @@ pub(crate) fn with_apps(mut farm: Farm, sets: &[&[&str]]) -> Farm {
     farm
 }
 
+/// Logons without other nodes, as on a single node.
+impl UserDirectory {
+    pub(crate) fn decide(&mut self, user: &FarmUser, now_ms: u64) -> Result<Decision, NoHost> {
+        self.decide_in(user, CollectionId::ALL, now_ms)
+    }
+
+    pub(crate) fn decide_in(
+        &mut self,
+        user: &FarmUser,
+        collection: CollectionId,
+        now_ms: u64,
+    ) -> Result<Decision, NoHost> {
+        let logon = Logon {
+            id: Assignee::new(user.id, collection),
+            name: user.name.clone(),
+            hint: None,
+        };
+        self.decide_alone(&logon, now_ms)
+    }
+
+    fn decide_token(&mut self, claims: &Claims, now_ms: u64) -> Result<Decision, NoHost> {
+        let logon = Logon {
+            id: Assignee::new(claims.user, claims.collection),
+            name: String::new(),
+            hint: claims.host,
+        };
+        self.decide_alone(&logon, now_ms)
+    }
+
+    fn known_user(&mut self, user: &FarmUser, now_ms: u64) -> Option<Decision> {
+        let logon = Logon {
+            id: user.id.into(),
+            name: user.name.clone(),
+            hint: None,
+        };
+        self.known(&logon, now_ms)
+    }
+}
+
 fn directory(balance: Balance, weights: &[u32]) -> UserDirectory {
     let mut directory = UserDirectory::default();
     directory.configure(&farm(balance, weights));
@@ -67,7 +108,7 @@ fn user(name: &str) -> FarmUser {
 fn logs_on(directory: &mut UserDirectory, name: &str, now_ms: u64) -> String {
     let user = user(name);
     let decision = directory.decide(&user, now_ms).unwrap();
-    directory.connected(user.id, &decision.host, now_ms);
+    directory.connected(user.id.into(), &decision.host, now_ms);
     decision.host
 }
 
@@ -270,7 +311,7 @@ fn users_with_a_session_at_a_host_that_is_removed_come_back_to_it_and_nobody_els
     directory.ended(user("anna").id, &hosts[0], 2);
     assert_eq!(directory.decide(&user("anna"), 3).unwrap().host, hosts[0]);
     // Without a session the entry is forgotten.
-    let over_ms = 2 + directory.keep_ms(false);
+    let over_ms = 2 + directory.table().keep_ms(false);
     directory.expire(over_ms);
     assert!(directory.hosts().all(|(name, _)| name != hosts[0]));
     assert_ne!(
@@ -280,7 +321,7 @@ fn users_with_a_session_at_a_host_that_is_removed_come_back_to_it_and_nobody_els
     // The end of a connection to the old host does not affect the new one.
     directory.ended(user("anna").id, &hosts[0], over_ms);
     assert_eq!(
-        directory.user(user("anna").id).unwrap().presence,
+        directory.user(user("anna").id).unwrap().presence(),
         Presence::Pending
     );
 }
@@ -333,7 +374,7 @@ fn names_that_anybody_gives_drive_no_session_out_and_have_a_bound() {
         let user = user(&name);
         let decision = directory.decide(&user, 1_000).unwrap();
         if number % 2 == 0 {
-            directory.connected(user.id, &decision.host, 1_000);
+            directory.connected(user.id.into(), &decision.host, 1_000);
             directory.ended(user.id, &decision.host, 1_000);
         }
     }
@@ -351,7 +392,7 @@ fn who_is_on_the_way_to_a_host_is_not_forgotten_for_the_next_ones() {
     for number in 0..UNPROVED_MAX {
         let user = user(&format!("invented{number}"));
         let decision = directory.decide(&user, 1_000).unwrap();
-        directory.connected(user.id, &decision.host, 1_000);
+        directory.connected(user.id.into(), &decision.host, 1_000);
         directory.ended(user.id, &decision.host, 1_000);
     }
     let crowd: Vec<FarmUser> = (0..100)
@@ -372,26 +413,16 @@ fn a_connection_that_was_too_short_for_a_session_is_remembered_for_a_while() {
     let anna = user("anna");
     let host = logs_on(&mut directory, "anna", 0);
     directory.ended(anna.id, &host, 0);
-    let known = directory
-        .known(anna.id.into(), "anna", SHORT_MS - 1)
-        .unwrap();
+    let known = directory.known_user(&anna, SHORT_MS - 1).unwrap();
     assert_eq!((known.host, known.why), (host.clone(), Why::Tried));
     // In a session, until that ends.
-    directory.connected(anna.id, &host, SHORT_MS - 1);
+    directory.connected(anna.id.into(), &host, SHORT_MS - 1);
     directory.proved(anna.id, &host, SHORT_MS - 1);
     directory.ended(anna.id, &host, SHORT_MS - 1);
-    assert!(
-        directory
-            .known(anna.id.into(), "anna", 2 * SHORT_MS)
-            .is_some()
-    );
-    directory.connected(anna.id, &host, 2 * SHORT_MS);
+    assert!(directory.known_user(&anna, 2 * SHORT_MS).is_some());
+    directory.connected(anna.id.into(), &host, 2 * SHORT_MS);
     directory.ended(anna.id, &host, 2 * SHORT_MS);
-    assert!(
-        directory
-            .known(anna.id.into(), "anna", 4 * SHORT_MS)
-            .is_some()
-    );
+    assert!(directory.known_user(&anna, 4 * SHORT_MS).is_some());
 }
 
 fn of(hosts: &[&str]) -> CollectionId {

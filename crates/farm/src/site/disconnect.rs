@@ -7,6 +7,7 @@ use crate::history::HistoryStep;
 use crate::user::{FarmUser, UserId};
 use part::lock;
 use part::report::Moment;
+use record::Directory;
 use std::collections::BTreeSet;
 
 /// Connections that an operator's order closes.

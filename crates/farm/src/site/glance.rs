@@ -24,7 +24,7 @@ pub(super) struct Users<'i> {
 type DisplayOrder<'i> = (u8, std::cmp::Reverse<u64>, &'i str);
 
 fn order(entry: &Entry) -> DisplayOrder<'_> {
-    let rank = match entry.presence {
+    let rank = match entry.presence() {
         Presence::Connected(_) => 0,
         Presence::Pending => 1,
         Presence::Left => 2,
@@ -75,7 +75,7 @@ impl FarmStateInner {
             "" => "a user known by a token",
             name => name,
         };
-        match entry.presence {
+        match entry.presence() {
             Presence::Pending => format!("{name}: on the way"),
             Presence::Left => match entry.until_ms {
                 Some(until) => {

@@ -3,7 +3,9 @@
 use super::FarmState;
 use crate::collection::{Assignee, CollectionId};
 use crate::config::Farm;
-use crate::directory::{self, DecisionVersion, DirectoryId, Entry, HostOrder, Presence};
+use crate::directory::{
+    self, Assignment, DecisionVersion, Directory, DirectoryId, Entry, HostOrder, Presence,
+};
 use crate::user::{ID_BYTES, UserId};
 use part::lock;
 use part::report::Moment;
@@ -89,9 +91,9 @@ impl FarmState {
         let removed = removed.map(|(name, state)| (name.to_owned(), state.address));
         let mut users: Vec<(KeptUser, (u64, u64, u64))> = { directory.users() }
             // A client that was only sent to a host will reconnect, so it needs no entry.
-            .filter(|(_, entry)| entry.presence != Presence::Pending)
+            .filter(|(_, entry)| entry.presence() != Presence::Pending)
             .map(|(id, entry)| {
-                let keep_ms = directory.keep_ms(entry.is_proved);
+                let keep_ms = directory.table().keep_ms(entry.is_proved);
                 let until = entry.until_ms.unwrap_or(now_ms.saturating_add(keep_ms));
                 let version = &entry.version;
                 let user = KeptUser(
@@ -149,18 +151,21 @@ impl FarmState {
         for KeptUser(id, name, host, since_ms, until_ms, is_proved, collection) in kept.users {
             let (generation, clock, origin) = versions.next().unwrap_or_default();
             let entry = Entry {
-                name,
-                host,
+                value: Assignment {
+                    name,
+                    host,
+                    removed: None,
+                },
                 version: DecisionVersion {
                     generation,
                     used: true,
                     clock,
                     origin: DirectoryId(origin),
                 },
-                presence: Presence::Left,
                 since_ms,
                 until_ms: Some(until_ms),
                 far: Vec::new(),
+                holds: 0,
                 is_proved,
             };
             let id = Assignee::new(UserId(id), collection);
@@ -244,5 +249,35 @@ mod tests {
         assert!(of_one * USERS_MAX < state_file::BYTES_MAX, "{of_one}");
         // Many farms share the limit.
         assert_eq!(site.state_to_save(100).users.len(), USERS_MAX / 100);
+    }
+
+    /// Bytes as the previous program saved them, before the directory used the store.
+    #[test]
+    fn state_of_previous_program_is_restored() {
+        const SAVED: &str = "87a7647261696e656491a3747331a575736572739197c4100102030405060708090a0b0c0d0e0f10a461\
+            6e6e61a3747331cd03e8ce000182b8c3c4080909090909090909a876657273696f6e73919302cd012c07\
+            a772656d6f76656480a66f726465727381a374733184a561745f6d73cf0000018bcfe56800a5636c6f63\
+            6b05a66f726967696e07aa69735f647261696e6564c3a5686f73747381a374733181a2563492940a0000\
+            01cd0d3da562696e647390";
+        let byte = |at: usize| u8::from_str_radix(&SAVED[at..at + 2], 16).unwrap();
+        let bytes: Vec<u8> = (0..SAVED.len()).step_by(2).map(byte).collect();
+        let mut kept: SavedFarm = codec::decode(&bytes).unwrap();
+        assert_eq!(codec::encode(&kept), bytes);
+        // The time of the file is that of another boot.
+        kept.users[0].4 = Moment::now().boottime_ms + 60_000;
+        let site = FarmState::new("office", farm(Default::default(), &[1]), &[7; 32], None);
+        site.restore(kept);
+        let inner = lock(&site.inner);
+        let directory = &inner.agreement.directory;
+        let (_, host) = directory.hosts().next().unwrap();
+        assert!(host.is_ordered);
+        let (_, entry) = directory.users().next().unwrap();
+        assert_eq!((entry.name.as_str(), entry.host.as_str()), ("anna", "ts1"));
+        assert_eq!(entry.presence(), Presence::Left);
+        let version = entry.version;
+        assert_eq!(
+            (version.generation, version.clock, version.origin.0),
+            (2, 300, 7)
+        );
     }
 }

@@ -28,7 +28,7 @@ pub use turn::ClientPermit;
 
 use crate::agreement::Agreement;
 use crate::config::{Check, Farm};
-use crate::directory::{Counts, Decision, DirectoryId, Health, HostState, NoHost};
+use crate::directory::{Counts, Decision, Directory, DirectoryId, Health, HostState, NoHost};
 use crate::history::History;
 use crate::token::{Key, NameId};
 use crate::user::UserId;

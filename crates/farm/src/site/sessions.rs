@@ -3,7 +3,7 @@
 use super::agents::seen_word;
 use super::{FarmState, FarmStateInner};
 use crate::collection::Assignee;
-use crate::directory::{Entry, Presence};
+use crate::directory::{Directory, Entry, Presence};
 use crate::message::{Session, SessionState};
 use crate::user::UserId;
 use part::lock;
@@ -99,7 +99,7 @@ impl FarmState {
 impl FarmStateInner {
     /// Returns the state of a session.
     fn state(&self, entry: &Entry) -> SessionState {
-        match entry.presence {
+        match entry.presence() {
             Presence::Pending => SessionState::Pending,
             Presence::Connected(_) => SessionState::Connected,
             Presence::Left if self.is_unseen(entry) => SessionState::Unseen,
@@ -110,7 +110,7 @@ impl FarmStateInner {
     /// Returns whether the user has disconnected from a host whose agent reports sessions, and no
     /// session is known there.
     pub(super) fn is_unseen(&self, entry: &Entry) -> bool {
-        entry.presence == Presence::Left
+        entry.presence() == Presence::Left
             && !entry.is_proved
             && self.agreement.directory.reports_sessions(&entry.host)
     }
@@ -119,7 +119,7 @@ impl FarmStateInner {
         let kept_ms = entry
             .until_ms
             .map_or(0, |until| until.saturating_sub(now_ms));
-        match entry.presence {
+        match entry.presence() {
             Presence::Connected(_) => How::Connected,
             Presence::Left if entry.is_proved => How::Left(self.left_ms(user, entry, now_ms)),
             Presence::Left | Presence::Pending => How::Kept(kept_ms),
@@ -134,7 +134,7 @@ impl FarmStateInner {
         let by_agent = seen.and_then(|seen| Some((seen.since_s?, seen.at_ms)));
         let by_agent = by_agent
             .map(|(since_s, at_ms)| now_ms.saturating_sub(at_ms) + since_s.saturating_mul(1_000));
-        let keep_ms = directory.keep_ms(entry.is_proved);
+        let keep_ms = directory.table().keep_ms(entry.is_proved);
         let own = keep_ms.saturating_sub(until.saturating_sub(now_ms));
         by_agent.unwrap_or(own)
     }
@@ -142,7 +142,7 @@ impl FarmStateInner {
     /// Returns the nodes that carry connections of a user.
     fn carriers(&self, id: UserId, entry: &Entry, me: &str) -> Vec<String> {
         let directory = &self.agreement.directory;
-        let own = (!me.is_empty() && directory.carried(id, &entry.host) > 0).then_some(me);
+        let own = (!me.is_empty() && directory.table().holds(id, &entry.host) > 0).then_some(me);
         let far = entry
             .far
             .iter()

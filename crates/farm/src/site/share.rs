@@ -4,7 +4,7 @@
 use super::{FarmState, FarmStateInner};
 use crate::agreement::{AgreementMessage, FarStep, InvalidMessage, Logon, LogonOutcome};
 use crate::collection::{Assignee, CollectionId};
-use crate::directory::{Decision, DirectoryId, NoHost};
+use crate::directory::{Decision, Directory, DirectoryId, NoHost};
 use crate::token::NameId;
 use crate::user::FarmUser;
 use part::lock;
@@ -123,7 +123,7 @@ impl FarmState {
 
     /// Identifier of the directory during this run.
     pub fn origin(&self) -> DirectoryId {
-        lock(&self.inner).agreement.directory.origin()
+        lock(&self.inner).agreement.directory.table().origin()
     }
 
     /// Sets the names of the other nodes.

@@ -4,7 +4,7 @@ use super::glance::offers;
 use super::meeting::describe_reason;
 use super::{FarmCounters, FarmState, FarmStateInner, HostChecks};
 use crate::agent::report::Admin;
-use crate::agreement::{PeerState, PeerStatus};
+use crate::agreement::{KeyCheck, PeerState, PeerStatus};
 use crate::collection::{Assignee, CollectionId};
 use crate::directory::{Counts, Health, HostState, UserDirectory};
 use crate::message::{AskedCollection, AskedFarm};
@@ -406,9 +406,9 @@ impl FarmStateInner {
     fn nodes(&self) -> Vec<Subject> {
         let now = Moment::now();
         let key = self.key.check();
-        let subject = |(node, standing): (&str, PeerStatus)| {
+        let subject = |(node, standing, node_key): (&str, PeerStatus, KeyCheck)| {
             let is_synced = standing.state == PeerState::Synced;
-            let has_other_key = is_synced && standing.key != key;
+            let has_other_key = is_synced && node_key != key;
             let (word, grade) = match standing.state {
                 PeerState::Synced if has_other_key => ("other key", Grade::Bad),
                 PeerState::Synced => ("agrees", Grade::Good),

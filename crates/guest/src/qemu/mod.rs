@@ -10,6 +10,7 @@ pub mod command;
 pub mod external;
 mod filter;
 pub mod home;
+pub mod host;
 pub mod monitor;
 pub mod process;
 pub mod tap;

@@ -156,7 +156,7 @@ fn a_session_with_a_connection_or_one_that_no_agent_ever_named_is_not_ended() {
     let none = naming(&[]);
     for name in ["anna", "bert"] {
         let host = decides(&mut directory, name, 0).host;
-        directory.connected(user(name).id, &host, 0);
+        directory.connected(user(name).id.into(), &host, 0);
     }
     // Anna has another name at the host, as with a principal name.
     directory.ended(user("anna").id, "ts1", 1);
@@ -179,17 +179,17 @@ fn a_session_that_came_and_went_between_two_reports_is_over() {
     let none = naming(&[]);
     hears(&mut directory, "ts1", &none, 0);
     assert_eq!(decides(&mut directory, "anna", 1_000).host, "ts1");
-    directory.connected(user("anna").id, "ts1", 1_000);
+    directory.connected(user("anna").id.into(), "ts1", 1_000);
     directory.ended(user("anna").id, "ts1", 4_000);
     assert_eq!(hears(&mut directory, "ts1", &none, 5_000).over, []);
     assert_eq!(hears(&mut directory, "ts1", &none, 10_000).over.len(), 1);
     // Another user is connected, and the agent has another name for this user.
     assert_eq!(decides(&mut directory, "bert", 11_000).host, "ts1");
-    directory.connected(user("bert").id, "ts1", 11_000);
+    directory.connected(user("bert").id.into(), "ts1", 11_000);
     hears(&mut directory, "ts1", &report(OTHER_NAME), 15_000);
     directory.ended(user("bert").id, "ts1", 16_000);
     // Again, and shorter.
-    directory.connected(user("bert").id, "ts1", 17_000);
+    directory.connected(user("bert").id.into(), "ts1", 17_000);
     directory.ended(user("bert").id, "ts1", 18_000);
     for round in 4..200 {
         assert_eq!(
@@ -216,10 +216,10 @@ fn a_logon_that_never_became_a_session_is_over_after_two_reports_without_a_sessi
         let mut directory = directory(&[100, 1]);
         let text = report(text);
         assert_eq!(decides(&mut directory, "anna", 0).host, "ts1");
-        directory.connected(user("anna").id, "ts1", 0);
+        directory.connected(user("anna").id.into(), "ts1", 0);
         hears(&mut directory, "ts1", &text, 900_000);
         assert_eq!(decides(&mut directory, "bert", 1_000_000).host, "ts1");
-        directory.connected(user("bert").id, "ts1", 1_000_000);
+        directory.connected(user("bert").id.into(), "ts1", 1_000_000);
         for round in 1..60 {
             assert_eq!(
                 hears(&mut directory, "ts1", &text, 1_000_000 + round * 1_000).over,
@@ -242,7 +242,7 @@ fn a_short_logon_by_another_name_than_that_of_the_agent_stays() {
         let mut directory = directory(&[100, 1]);
         hears(&mut directory, "ts1", &naming(&[]), 5_000);
         assert_eq!(decides(&mut directory, "bert", 11_000).host, "ts1");
-        directory.connected(user("bert").id, "ts1", 11_000);
+        directory.connected(user("bert").id.into(), "ts1", 11_000);
         let at_end = |directory: &mut UserDirectory, now_ms| {
             if now_ms >= ended_ms {
                 directory.ended(user("bert").id, "ts1", ended_ms);
@@ -276,7 +276,7 @@ fn a_report_that_was_asked_for_before_a_logon_does_not_move_it() {
     directory.reported("ts2", &says, times(1_500), |_| false);
     assert_eq!(decides(&mut directory, "anna", 2_002).host, "ts2");
     // A user who has connected to a host stays there.
-    directory.connected(user("anna").id, "ts2", 3_000);
+    directory.connected(user("anna").id.into(), "ts2", 3_000);
     hears(&mut directory, "ts1", &naming(&["anna"]), 8_000);
     assert_eq!(decides(&mut directory, "anna", 8_001).host, "ts2");
 }
@@ -441,11 +441,11 @@ impl AgentSimulation {
             return;
         }
         for from in 0..2 {
-            let touched = self.nodes[from].take_touched();
-            let origin = self.nodes[from].origin();
+            let touched = self.nodes[from].table_mut().take_unsent();
+            let origin = self.nodes[from].table().origin();
             for (id, by) in touched {
                 let to = &mut self.nodes[1 - from];
-                if by == Some(to.origin()) {
+                if by == Some(to.table().origin()) {
                     continue;
                 }
                 if let Some(record) = self.nodes[from].record(id, self.now_ms) {
@@ -459,7 +459,7 @@ impl AgentSimulation {
     fn cut(&mut self) {
         self.is_cut = true;
         for at in 0..2 {
-            let other = self.nodes[1 - at].origin();
+            let other = self.nodes[1 - at].table().origin();
             self.nodes[at].lost(other, self.now_ms);
         }
     }
@@ -469,7 +469,7 @@ impl AgentSimulation {
         self.is_cut = false;
         self.share();
         for from in 0..2 {
-            let origin = self.nodes[from].origin();
+            let origin = self.nodes[from].table().origin();
             let all: Vec<Assignee> = self.nodes[from].users().map(|(id, _)| id).collect();
             for id in all {
                 if let Some(record) = self.nodes[from].record(id, self.now_ms) {
@@ -546,7 +546,7 @@ impl AgentSimulation {
         }
         if comes {
             let id = self::user(&name(user)).id;
-            self.nodes[at].connected(id, host, now_ms);
+            self.nodes[at].connected(id.into(), host, now_ms);
             let by = Some(at);
             self.sessions.insert(user, Session { host, by });
             self.share();

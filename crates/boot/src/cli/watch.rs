@@ -1,0 +1,179 @@
+//! `evenkeel boot watch`: requests of machines, as they happen.
+
+use super::{OfBoot, query_boot_role};
+use crate::history::BootHistoryEntry;
+use crate::message::RecentRequestsResponse;
+use clap::ArgMatches;
+use command::instance;
+use command::word;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::thread;
+use std::time::Duration;
+
+/// Poll interval of the role.
+const INTERVAL: Duration = Duration::from_millis(300);
+/// Consecutive polls without a response after which the command fails: a restarted role returns
+/// earlier.
+const FAILURES_MAX: u32 = 30;
+
+/// Prints each step until standard output is closed.
+///
+/// # Errors
+/// Fails if the role does not respond for long.
+pub fn watch(matches: &ArgMatches) -> Result<String, String> {
+    let machine = word(matches, "MACHINE").to_ascii_lowercase();
+    let is_json = matches.get_flag("json");
+    let look = |after: &BTreeMap<String, u64>| -> Result<RecentRequestsResponse, String> {
+        let instance = instance::selected(matches)?;
+        let after = after.clone();
+        query_boot_role(&instance, &OfBoot::Watch { after })
+    };
+    let mut after = look(&BTreeMap::new())?.after;
+    let networks: Vec<&str> = after.keys().map(String::as_str).collect();
+    // A closed output is no error here.
+    let _ = writeln!(
+        io::stderr(),
+        "watching {} from now on; Ctrl-C ends it",
+        networks.join(", ")
+    );
+    let mut failures = 0;
+    loop {
+        thread::sleep(INTERVAL);
+        let watched = match look(&after) {
+            Ok(watched) => watched,
+            Err(_) if failures < FAILURES_MAX => {
+                failures += 1;
+                continue;
+            }
+            Err(words) => return Err(words),
+        };
+        failures = 0;
+        if watched.missed > 0 {
+            // A closed output is no error here.
+            let _ = writeln!(
+                io::stderr(),
+                "{} steps are missing: they came faster than they are kept",
+                watched.missed
+            );
+        }
+        let mut out = io::stdout().lock();
+        for (at, (network, who, step)) in watched.steps.iter().enumerate() {
+            let of = match watched.machines.get(at) {
+                Some(of) => WatchedMachine {
+                    name: of.name.clone(),
+                    mac: of.mac.to_string(),
+                },
+                None => WatchedMachine::of_text(who),
+            };
+            if !of.is_named(&machine) {
+                continue;
+            }
+            let line = if is_json {
+                json(network, &of, step)
+            } else {
+                text(network, who, step)
+            };
+            if writeln!(out, "{line}").is_err() {
+                return Ok(String::new());
+            }
+        }
+        if out.flush().is_err() {
+            return Ok(String::new());
+        }
+        after = watched.after;
+    }
+}
+
+/// Machine of a step.
+struct WatchedMachine {
+    /// Name of the machine; empty: it is not configured.
+    name: String,
+    mac: String,
+}
+
+impl WatchedMachine {
+    /// Reads the text of an older role, which sends no more: `node7 (52:54:00:00:00:07)`, or the
+    /// MAC address alone.
+    fn of_text(who: &str) -> WatchedMachine {
+        let (name, mac) = who.split_once(" (").unwrap_or(("", who));
+        WatchedMachine {
+            name: name.to_owned(),
+            mac: mac.trim_end_matches(')').to_owned(),
+        }
+    }
+
+    /// Returns whether this is the requested machine, by name or MAC address; empty: all are.
+    fn is_named(&self, wanted: &str) -> bool {
+        wanted.is_empty()
+            || self.name.eq_ignore_ascii_case(wanted)
+            || self.mac.eq_ignore_ascii_case(wanted)
+    }
+}
+
+fn text(network: &str, who: &str, step: &BootHistoryEntry) -> String {
+    let at = i64::try_from(step.at.unix_ms).ok();
+    let at = at.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let at = at.map(|at| at.to_zoned(jiff::tz::TimeZone::system()));
+    let at = at.map_or_else(String::new, |at| at.strftime("%H:%M:%S%.3f").to_string());
+    let answered = match step.answered.as_str() {
+        "" => "no answer",
+        answered => answered,
+    };
+    let why = match step.why.as_str() {
+        "" => String::new(),
+        why => format!(": {why}"),
+    };
+    format!("{at} {network} {who}: {} -> {answered}{why}", step.asked)
+}
+
+fn json(network: &str, of: &WatchedMachine, step: &BootHistoryEntry) -> String {
+    let value = serde_json::json!({
+        "unix_ms": step.at.unix_ms, "network": network, "name": of.name, "mac": of.mac,
+        "asked": step.asked, "answered": step.answered, "why": step.why,
+    });
+    value.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use part::report::Moment;
+
+    #[test]
+    fn a_step_is_a_line_and_its_machine_is_found_by_name_or_card() {
+        let mut step = BootHistoryEntry {
+            at: Moment::default(),
+            asked: "DISCOVER by PXE".to_owned(),
+            answered: String::new(),
+            why: "no range".to_owned(),
+            times: 1,
+        };
+        let who = "node7 (52:54:00:00:00:07)";
+        let line = text("lan", who, &step);
+        assert!(
+            line.ends_with(
+                " lan node7 (52:54:00:00:00:07): DISCOVER by PXE -> no answer: no range"
+            )
+        );
+        step.answered = "OFFER 10.20.0.107".to_owned();
+        step.why = String::new();
+        assert!(text("lan", who, &step).ends_with("-> OFFER 10.20.0.107"));
+        let line = json("lan", &WatchedMachine::of_text(who), &step);
+        assert!(
+            line.contains(r#""mac":"52:54:00:00:00:07""#) && line.contains(r#""name":"node7""#)
+        );
+        let card = "52:54:00:00:00:07";
+        for (who, wanted, expected) in [
+            (who, "", true),
+            (who, "node7", true),
+            (who, card, true),
+            (card, card, true),
+            (who, "node", false),
+            (card, "52:54:00:00:00:08", false),
+        ] {
+            let of = WatchedMachine::of_text(who);
+            assert_eq!(of.is_named(wanted), expected, "{who} {wanted}");
+        }
+    }
+}

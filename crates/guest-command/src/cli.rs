@@ -1,0 +1,180 @@
+//! `evenkeel guest`: guests, and orders about them; `evenkeel node`: a node for maintenance.
+//! Messages go to the role through the running supervisor; a console is connected by the command.
+
+mod clone;
+mod console;
+mod definition;
+mod disks;
+mod elsewhere;
+mod far;
+pub mod fence;
+mod image;
+mod moment;
+mod order;
+mod remove;
+mod screen;
+mod snapshot;
+mod template;
+
+pub use definition::{guest, node};
+
+use clap::ArgMatches;
+use command::instance;
+use command::status::{ANSWER_LIMIT, ask, not_known, report};
+use command::{Subcommand, end, word};
+use guest::keyword::NAME as PART;
+use guest::qemu::process::Confine;
+use guest::role::report::{FENCING, GUEST, NODE, ON};
+use part::report::{StatusReport, Subject};
+use part::role::{PartMessage, SupervisorMessage};
+use part::status::{GuestNodeReport, GuestNodeState};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use supervisor::directory::Instance;
+
+/// Commands of the part.
+pub static COMMANDS: [Subcommand; 3] = [
+    Subcommand::new("guest", guest, main),
+    Subcommand::new("node", node, node_main),
+    Subcommand::new("fence", fence::definition, fence::main),
+];
+
+static CONFINE: OnceLock<Confine> = OnceLock::new();
+
+/// Sets the function that confines QEMU and its tools. Called once at the start of a process.
+pub fn set_confine(confine: Confine) {
+    // A second call has no effect.
+    let _ = CONFINE.set(confine);
+}
+
+/// Restricts the files that a process of QEMU can access.
+fn confine(home: &Path, files: &[&Path]) -> io::Result<Option<OwnedFd>> {
+    let unset = || io::Error::other("this program cannot confine QEMU");
+    CONFINE.get().ok_or_else(unset)?(home, files)
+}
+
+/// Executes the subcommands of `guest`.
+pub fn main(matches: &ArgMatches) -> ExitCode {
+    if let Some(code) = far::instead(matches) {
+        return code;
+    }
+    let done = match matches.subcommand() {
+        Some(("list", matches)) => list(matches),
+        Some(("show", matches)) => show(matches),
+        Some(("start", matches)) => order::start(matches),
+        Some(("stop", matches)) => order::stop(matches),
+        Some(("move", matches)) => order::move_to(matches),
+        Some(("snapshot", matches)) => snapshot::take(matches),
+        Some(("snapshots", matches)) => snapshot::list(matches),
+        Some(("restore", matches)) => snapshot::restore(matches),
+        Some(("template", matches)) => template::main(matches),
+        Some(("clone", matches)) => clone::main(matches),
+        Some(("remove", matches)) => remove::main(matches),
+        Some(("create", matches)) => return image::create(matches),
+        Some(("import", matches)) => return image::import(matches),
+        Some(("log", matches)) => return console::log(matches),
+        Some(("console", matches)) => return console::console(matches),
+        _ => return ExitCode::FAILURE,
+    };
+    end(done)
+}
+
+/// Executes the subcommands of `node`.
+pub fn node_main(matches: &ArgMatches) -> ExitCode {
+    let done = match matches.subcommand() {
+        Some(("drain", matches)) => order::drain(matches),
+        Some(("fill", matches)) => order::fill(matches),
+        _ => return ExitCode::FAILURE,
+    };
+    end(done)
+}
+
+fn load_guest_report(matches: &ArgMatches) -> Result<(Instance, StatusReport), String> {
+    let instance = instance::selected(matches)?;
+    let report = report(&instance, PART).map_err(|error| error.to_string())?;
+    Ok((instance, report))
+}
+
+/// Prints a line for each guest, and for each node that accepts none.
+fn list(matches: &ArgMatches) -> Result<String, String> {
+    let (instance, mut report) = load_guest_report(matches)?;
+    elsewhere::complete(&instance, &mut report, None);
+    if matches.get_flag("json") {
+        return Ok(report.json());
+    }
+    Ok(report.table(GUEST, &[ON, "disks"]) + &nodes_without(&report))
+}
+
+/// Returns the nodes that accept no guests, with the result of their fencing.
+fn nodes_without(report: &StatusReport) -> String {
+    let nodes = report
+        .of_kind(NODE)
+        .filter(|one| GuestNodeReport::of(one).state != GuestNodeState::Available);
+    let line = |one: &Subject| {
+        let fencing = one.words(FENCING);
+        let fencing = fencing.map_or_else(String::new, |words| format!("; fencing: {words}"));
+        format!("{}: {}{fencing}\n", order::named(&one.name), one.state.word)
+    };
+    nodes.map(line).collect()
+}
+
+/// Prints the details of a guest.
+fn show(matches: &ArgMatches) -> Result<String, String> {
+    let (instance, mut report) = load_guest_report(matches)?;
+    let name = word(matches, "NAME");
+    find(&report, &name)?;
+    elsewhere::complete(&instance, &mut report, Some(&name));
+    report
+        .subjects
+        .retain(|one| one.kind == GUEST && one.name == name);
+    if matches.get_flag("json") {
+        return Ok(report.json());
+    }
+    let lines = report.subjects.iter().map(|one| report.lines_of(one));
+    Ok(lines.collect::<String>() + &snapshot::lines(matches, &instance, &name))
+}
+
+/// Sends a message to the guest role, and returns its response.
+fn tell_of(instance: &Instance, message: PartMessage) -> Result<Vec<u8>, String> {
+    let message = SupervisorMessage::Part(Box::new(message));
+    let answer = ask(instance, &message, ANSWER_LIMIT).map_err(|error| error.to_string())?;
+    match answer.message {
+        SupervisorMessage::Answer { bytes } => Ok(bytes),
+        _ => Err(not_known(instance)),
+    }
+}
+
+fn find<'r>(report: &'r StatusReport, name: &str) -> Result<&'r Subject, String> {
+    report.find(GUEST, name).ok_or_else(|| unknown(name))
+}
+
+fn unknown(name: &str) -> String {
+    format!("the served configuration has no guest '{name}'. If its section is new, reload")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use guest::role::report::{TAKES, THIS_NODE};
+    use part::report::Grade;
+
+    #[test]
+    fn nodes_that_take_no_guests_are_shown_and_what_became_of_their_fencing() {
+        let node = |name: &str, state: &str| Subject::new(NODE, name).state(state, Grade::Good);
+        let report = StatusReport {
+            subjects: vec![
+                node("alpha", TAKES),
+                node("beta", "fenced").fact(FENCING, "off confirmed by exec /bin/off 3 s ago"),
+                node(THIS_NODE, "drained"),
+            ],
+            ..StatusReport::default()
+        };
+        assert_eq!(
+            nodes_without(&report),
+            "node beta: fenced; fencing: off confirmed by exec /bin/off 3 s ago\nthis node: drained\n"
+        );
+    }
+}

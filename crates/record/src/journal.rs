@@ -1,0 +1,376 @@
+//! Format of records on disk, so that what a client was told survives a crash. The caller writes the
+//! bytes, and syncs them before a client or a node hears of the records in them.
+//!
+//! A journal is a sequence of frames: four bytes of magic, the length of the payload (u32, little
+//! endian), XXH3-64 of the payload with the length as seed, and the payload (MessagePack). The first frame identifies
+//! the file. The last frame of a
+//! write counts the writes (generation): a copy of the file from before has a smaller number than
+//! the cluster has recorded.
+//!
+//! A write that is incomplete or damaged was never confirmed, and is dropped. The end of a later
+//! write behind damage proves that records were lost: the journal then gets another number, as if
+//! the file had been lost, so that nobody counts on it.
+//!
+//! There are no absolute times. The retention of each record begins again at a start, so nothing
+//! expires too early, whatever the clocks do.
+
+use crate::defect::Defect;
+use crate::directory::{Directory, RecordOf};
+use crate::message::Record;
+use crate::table::{Entry, Key, Value};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use twox_hash::XxHash3_64;
+
+const MAGIC: [u8; 4] = *b"EKRJ";
+const HEAD_BYTES: usize = 16;
+/// Version of the format.
+const FORMAT: u32 = 1;
+/// Limit of a frame's payload, bytes.
+const FRAME_BYTES_MAX: usize = 64 << 10;
+/// Limit of a journal, bytes. The rest of a longer file is ignored, and counts as damaged.
+pub(crate) const JOURNAL_BYTES_MAX: usize = 256 << 20;
+/// Number of superfluous frames after which the file is rewritten.
+const STALE_MAX: usize = 65_536;
+
+#[derive(Serialize, Deserialize)]
+enum Frame<K, V> {
+    Head {
+        format: u32,
+        store: u64,
+    },
+    Put(Record<K, V>),
+    Gone(K),
+    /// End of a write that has to be synced.
+    Generation(u64),
+}
+
+/// Damage of a journal when it was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum JournalDamage {
+    #[default]
+    None,
+    /// The last write was incomplete. Nobody was told of it.
+    TornTail,
+    /// Confirmed records may be missing.
+    Lost,
+}
+
+/// Contents of a journal.
+#[derive(Debug)]
+pub struct JournalContents<K, V> {
+    pub records: BTreeMap<K, Record<K, V>>,
+    pub damage: JournalDamage,
+}
+
+/// Bytes to write. After the sync, [`Journal::generation`] is on disk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum JournalWrite {
+    Append(Vec<u8>),
+    /// Contents of a new file that replaces the old one by a rename.
+    Replace(Vec<u8>),
+}
+
+/// Position of a journal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Journal {
+    store: u64,
+    generation: u64,
+    frames: usize,
+    has_file: bool,
+}
+
+impl Journal {
+    /// Reads a journal. `new_store`: random number that identifies the journal if there is none, or
+    /// if records were lost.
+    pub fn read<K, V>(bytes: &[u8], new_store: u64) -> (Journal, JournalContents<K, V>)
+    where
+        K: Key + DeserializeOwned,
+        V: Value + DeserializeOwned,
+    {
+        Journal::read_with(bytes, new_store, None)
+    }
+
+    pub(crate) fn read_with<K, V>(
+        bytes: &[u8],
+        new_store: u64,
+        defect: Option<Defect>,
+    ) -> (Journal, JournalContents<K, V>)
+    where
+        K: Key + DeserializeOwned,
+        V: Value + DeserializeOwned,
+    {
+        let mut journal = Journal {
+            store: new_store,
+            generation: 0,
+            frames: 0,
+            has_file: false,
+        };
+        let whole = &bytes[..bytes.len().min(JOURNAL_BYTES_MAX)];
+        let (mut frames, damaged_at) = read_frames(whole, defect != Some(Defect::ChecksumIgnored));
+        let is_end = |frame: &Frame<K, V>| matches!(frame, Frame::Generation(_));
+        let is_confirmed = |at: usize| frames[at..].iter().any(is_end);
+        let mut damage = match damaged_at {
+            None => JournalDamage::None,
+            Some(at) if is_confirmed(at) => JournalDamage::Lost,
+            Some(at) => {
+                frames.truncate(at);
+                JournalDamage::TornTail
+            }
+        };
+        journal.frames = frames.len();
+        let mut records = BTreeMap::new();
+        for frame in frames {
+            match frame {
+                Frame::Head { format, store } if format == FORMAT && !journal.has_file => {
+                    (journal.store, journal.has_file) = (store, true);
+                }
+                // A newer program has written the file.
+                Frame::Head { .. } => damage = JournalDamage::Lost,
+                Frame::Put(record) => drop(records.insert(record.key, record)),
+                Frame::Gone(key) => drop(records.remove(&key)),
+                Frame::Generation(generation) => journal.generation = generation,
+            }
+        }
+        let is_cut = whole.len() < bytes.len();
+        if is_cut || !journal.has_file && !bytes.is_empty() {
+            damage = JournalDamage::Lost;
+        }
+        if damage == JournalDamage::Lost {
+            journal.store = new_store;
+        }
+        // The next write replaces a file with damage.
+        journal.has_file &= damage == JournalDamage::None;
+        (journal, JournalContents { records, damage })
+    }
+
+    /// Returns the number that identifies the file. One that was lost and created again has another
+    /// number.
+    pub fn store(&self) -> u64 {
+        self.store
+    }
+
+    /// Returns the number of writes, over all starts.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Drops a copy of the file from before: the journal gets another number, and a generation after
+    /// the recorded one.
+    pub fn forget(&mut self, new_store: u64, newest: u64) {
+        self.store = new_store;
+        self.generation = self.generation.max(newest);
+        self.has_file = false;
+    }
+
+    /// Returns the bytes for changed keys: [`crate::Table::take_changed`].
+    pub fn write<D>(
+        &mut self,
+        directory: &D,
+        changed: &BTreeSet<D::Key>,
+        now_ms: u64,
+    ) -> JournalWrite
+    where
+        D: Directory,
+        D::Key: Serialize,
+        D::Value: Serialize,
+    {
+        let table = directory.table();
+        self.generation = self.generation.saturating_add(1);
+        let frames = self.frames + changed.len() + 1;
+        let mut bytes = Vec::new();
+        if self.has_file && frames <= table.len() + STALE_MAX {
+            self.frames = frames;
+            for key in changed {
+                match directory.record(*key, now_ms) {
+                    Some(record) => put::<D>(&mut bytes, &Frame::Put(record)),
+                    None => put::<D>(&mut bytes, &Frame::Gone(*key)),
+                }
+            }
+            put::<D>(&mut bytes, &Frame::Generation(self.generation));
+            return JournalWrite::Append(bytes);
+        }
+        let head = Frame::Head {
+            format: FORMAT,
+            store: self.store,
+        };
+        put::<D>(&mut bytes, &head);
+        for (key, _) in table.iter() {
+            let record = directory.record(key, now_ms);
+            record
+                .into_iter()
+                .for_each(|record| put::<D>(&mut bytes, &Frame::Put(record)));
+        }
+        put::<D>(&mut bytes, &Frame::Generation(self.generation));
+        (self.frames, self.has_file) = (table.len() + 2, true);
+        JournalWrite::Replace(bytes)
+    }
+}
+
+impl<K: Key, V: Value> Record<K, V> {
+    /// Returns the entry for [`Directory::restore`]. Its retention begins now.
+    pub fn into_entry(self, now_ms: u64) -> Entry<V> {
+        Entry {
+            value: self.value,
+            version: self.version,
+            since_ms: now_ms.saturating_sub(self.age_ms),
+            until_ms: Some(now_ms.saturating_add(self.left_ms)),
+            far: Vec::new(),
+            holds: 0,
+            is_proved: self.is_proved,
+        }
+    }
+}
+
+/// Reads all valid frames. Also returns how many are before the first damage.
+fn read_frames<K, V>(bytes: &[u8], checks: bool) -> (Vec<Frame<K, V>>, Option<usize>)
+where
+    K: DeserializeOwned,
+    V: DeserializeOwned,
+{
+    let (mut frames, mut damaged_at) = (Vec::new(), None);
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let frame = split_frame(rest, checks);
+        match frame.and_then(|(payload, _)| rmp_serde::from_slice(payload).ok()) {
+            Some(read) => {
+                frames.push(read);
+                rest = frame.map_or(&[], |(_, behind)| behind);
+            }
+            None => {
+                damaged_at.get_or_insert(frames.len());
+                // Lengths behind a damaged frame cannot be trusted, so each position is tried.
+                let next = (1..rest.len()).find(|at| split_frame(&rest[*at..], true).is_some());
+                rest = next.map_or(&[], |at| &rest[at..]);
+            }
+        }
+    }
+    (frames, damaged_at)
+}
+
+fn checksum(length: [u8; 4], payload: &[u8]) -> u64 {
+    XxHash3_64::oneshot_with_seed(u32::from_le_bytes(length).into(), payload)
+}
+
+/// Returns the payload of the first frame, and the bytes behind the frame.
+fn split_frame(bytes: &[u8], checks: bool) -> Option<(&[u8], &[u8])> {
+    let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>()?;
+    let (magic, head) = head.split_first_chunk::<4>()?;
+    let (length, head) = head.split_first_chunk::<4>()?;
+    let sum = u64::from_le_bytes(*head.first_chunk::<8>()?);
+    let bytes = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    if *magic != MAGIC || bytes > FRAME_BYTES_MAX || bytes > rest.len() {
+        return None;
+    }
+    let (payload, behind) = rest.split_at(bytes);
+    (!checks || checksum(*length, payload) == sum).then_some((payload, behind))
+}
+
+fn put<D: Directory>(bytes: &mut Vec<u8>, frame: &Frame<D::Key, D::Value>)
+where
+    D::Key: Serialize,
+    D::Value: Serialize,
+    RecordOf<D>: Serialize,
+{
+    // Memory takes everything, and the types of records serialise.
+    let payload = rmp_serde::to_vec_named(frame).unwrap_or_default();
+    let length = u32::try_from(payload.len())
+        .unwrap_or(u32::MAX)
+        .to_le_bytes();
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&length);
+    bytes.extend_from_slice(&checksum(length, &payload).to_le_bytes());
+    bytes.extend_from_slice(&payload);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulation::pool::{Lodging, Pool, Seat};
+    use crate::version::Origin;
+    use lab::Random;
+
+    const STORE: u64 = 7;
+    const OTHER_STORE: u64 = 8;
+
+    fn read(bytes: &[u8]) -> (Journal, JournalContents<Lodging, Seat>) {
+        Journal::read(bytes, OTHER_STORE)
+    }
+
+    /// A file of three writes, with the length after each; each adds a tenant.
+    fn written() -> (Pool, Journal, Vec<u8>, Vec<usize>) {
+        let (mut journal, _) = Journal::read::<Lodging, Seat>(&[], STORE);
+        let mut pool = Pool::new(Origin(1));
+        let (mut file, mut ends) = (Vec::new(), Vec::new());
+        for tenant in 0..3 {
+            pool.decide_alone(&Lodging(tenant, 0), 1).unwrap();
+            let changed = pool.table_mut().take_changed();
+            match journal.write(&pool, &changed, 1) {
+                JournalWrite::Append(bytes) => file.extend(bytes),
+                JournalWrite::Replace(bytes) => file = bytes,
+            }
+            ends.push(file.len());
+        }
+        (pool, journal, file, ends)
+    }
+
+    #[test]
+    fn write_that_is_cut_anywhere_is_dropped() {
+        let (_, journal, file, ends) = written();
+        let (read_again, contents) = read(&file);
+        assert_eq!((read_again, contents.records.len()), (journal, 3));
+        for end in ends[0]..file.len() {
+            let (journal, contents) = read(&file[..end]);
+            let writes = ends.iter().filter(|one| **one <= end).count();
+            let is_torn = !ends.contains(&end);
+            assert_eq!(contents.damage == JournalDamage::TornTail, is_torn, "{end}");
+            assert_eq!(journal.store(), STORE);
+            assert_eq!(journal.generation(), writes as u64);
+            assert!((writes..=writes + 1).contains(&contents.records.len()));
+        }
+    }
+
+    #[test]
+    fn damage_before_a_later_write_is_a_loss() {
+        let (pool, _, file, ends) = written();
+        for at in 0..ends[1] {
+            let mut damaged = file.clone();
+            damaged[at] ^= 1;
+            let (mut journal, contents) = read(&damaged);
+            assert_eq!(contents.damage, JournalDamage::Lost, "{at}");
+            assert_eq!(journal.store(), OTHER_STORE);
+            // Nothing is appended behind the damage.
+            let write = journal.write(&pool, &BTreeSet::new(), 1);
+            assert!(matches!(write, JournalWrite::Replace(_)));
+        }
+    }
+
+    #[test]
+    fn older_copy_gets_another_number_and_a_later_generation() {
+        let (pool, _, file, ends) = written();
+        let (mut journal, _) = read(&file[..ends[0]]);
+        assert_eq!(journal.generation(), 1);
+        journal.forget(OTHER_STORE, 3);
+        let JournalWrite::Replace(bytes) = journal.write(&pool, &BTreeSet::new(), 1) else {
+            panic!("the old copy is still used");
+        };
+        let (journal, _) = read(&bytes);
+        assert_eq!((journal.store(), journal.generation()), (OTHER_STORE, 4));
+    }
+
+    #[test]
+    fn any_bytes_are_read() {
+        let (_, _, file, _) = written();
+        for seed in 0..500 {
+            let mut random = Random::new(seed);
+            let mut bytes = file.clone();
+            for _ in 0..random.between(1, 20) {
+                let at = random.index(bytes.len());
+                bytes[at] = random.next() as u8;
+            }
+            let (_, contents) = read(&bytes);
+            assert!(contents.records.len() <= 3);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Keyed records that every node of a group holds completely: hosts of users, owners of addresses.
+//! The contract is in `docs/records.md`. Everything here is a value: events and times are arguments,
+//! and the caller sends the messages, writes the bytes and knows the clock.
+//!
+//! - [`Table`] holds the records of one node, each with a [`Version`] and an expiry time.
+//! - [`Directory`] is a table with the rules of its application: which value a key gets, and until
+//!   when it stays valid. The merge of two histories is here, and equal for all applications.
+//! - [`Replica`] is a directory that agrees with those of other nodes. A known key is answered at
+//!   once. For an unknown key, the node proposes a value to all synchronised nodes (a claim), and
+//!   uses it when each has confirmed. A node without reachable nodes decides alone.
+//! - [`Journal`] is the format of records on disk.
+
+mod claim;
+mod defect;
+mod directory;
+mod journal;
+mod message;
+mod peer;
+mod replica;
+#[cfg(test)]
+mod simulation;
+mod table;
+mod version;
+
+pub use defect::Defect;
+pub use directory::{
+    Directory, EntryOf, GroupOf, MessageOf, PlaceOf, Proposal, RecordOf, StoreRefusal, TableOf,
+};
+pub use journal::{Journal, JournalContents, JournalDamage, JournalWrite};
+pub use message::{CLOCK_MAX, InvalidMessage, Message, RECORDS_MAX, Record};
+pub use peer::{OPENING_KEPT_MS, PeerState, PeerStatus};
+pub use replica::{BROKEN_MS, CLAIM_MS, Outcome, Replica, START_MS, SYNC_MS};
+pub use table::{Bounds, Entry, Key, Presence, Retention, Table, Value};
+pub use version::{Origin, Version};

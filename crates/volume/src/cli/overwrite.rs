@@ -1,0 +1,173 @@
+//! Mark of a volume whose content a command replaces: stored before the first write, and removed
+//! when all data is on stable storage. A command that is killed leaves the mark, and only commands
+//! may open the volume then.
+
+use super::order::tell;
+use super::transfer::Stopped;
+use super::{find, load_volume_report};
+use crate::message::VolumeOrder;
+use crate::overwrite::{OverwriteKind, OverwriteMark};
+use crate::report::INCOMPLETE;
+use ::command::word;
+use clap::ArgMatches;
+use part::status::{Overwriting, VolumeReport};
+use rustix::rand::{GetRandomFlags, getrandom};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Timeout until the mark is stored or removed, and the poll interval. With two copies, a majority
+/// of the cluster has to record it.
+const RECORD_MAX: Duration = Duration::from_secs(20);
+const RECORD_LOOK: Duration = Duration::from_millis(50);
+/// Time until the role knows that this command has the volume open.
+const OPEN_MAX: Duration = Duration::from_secs(2);
+
+/// Mark of a volume that this command overwrites.
+pub struct Overwrite {
+    name: String,
+    mark: OverwriteMark,
+}
+
+/// Returns the overwrite of a volume that has not been completed, as text.
+pub fn incomplete(matches: &ArgMatches, name: &str) -> Result<Option<String>, String> {
+    let (_, report) = load_volume_report(matches)?;
+    let subject = find(&report, name)?;
+    let is_incomplete = VolumeReport::of(subject).overwriting.is_some();
+    Ok(is_incomplete.then(|| subject.words(INCOMPLETE).unwrap_or_default()))
+}
+
+/// Returns the command that replaces the content of a volume; None: the volume is complete.
+fn overwriting(matches: &ArgMatches, name: &str) -> Result<Option<Overwriting>, String> {
+    let (_, report) = load_volume_report(matches)?;
+    Ok(VolumeReport::of(find(&report, name)?).overwriting)
+}
+
+/// Returns whether a report shows this mark. An older role publishes no number.
+fn is_mark(shown: &Overwriting, mark: OverwriteMark) -> bool {
+    shown.mark == 0 || shown.mark == mark.number()
+}
+
+impl Overwrite {
+    /// Marks a volume that this command has open as its user. Returns when the mark is stored.
+    pub fn begin(
+        matches: &ArgMatches,
+        name: &str,
+        kind: OverwriteKind,
+    ) -> Result<Overwrite, Stopped> {
+        let mut bytes = [0; 2];
+        getrandom(&mut bytes, GetRandomFlags::empty()).map_err(|errno| errno.to_string())?;
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let seconds = since.map_or(0, |since| since.as_secs());
+        let mark = OverwriteMark::new(kind, seconds, u16::from_ne_bytes(bytes));
+        let begun = Overwrite {
+            name: name.to_owned(),
+            mark,
+        };
+        let is_stored = |shown: Option<Overwriting>| {
+            shown.is_some_and(|shown| shown.is_running && is_mark(&shown, mark))
+        };
+        match begun.request(matches, false, is_stored) {
+            Ok(()) => Ok(begun),
+            Err(words) => {
+                // The cluster may still record the mark of the order.
+                let withdrawn = begun.send(matches, true);
+                let withdrawn = withdrawn.err().map_or(String::new(), |words| {
+                    format!(". The mark was not withdrawn: {words}")
+                });
+                Err(format!(
+                    "volume '{name}' cannot be marked as incomplete before it is overwritten: {words}{withdrawn}"
+                )
+                .into())
+            }
+        }
+    }
+
+    /// Removes the mark. All data is on stable storage.
+    pub fn end(self, matches: &ArgMatches) -> Result<(), String> {
+        let Overwrite { name, mark } = &self;
+        let is_removed =
+            |shown: Option<Overwriting>| shown.is_none_or(|shown| !is_mark(&shown, *mark));
+        self.request(matches, true, is_removed).map_err(|words| {
+            format!(
+                "all data of volume '{name}' was written, but it is still marked as incomplete: {words}"
+            )
+        })
+    }
+
+    fn request(
+        &self,
+        matches: &ArgMatches,
+        is_done: bool,
+        is_reached: impl Fn(Option<Overwriting>) -> bool,
+    ) -> Result<(), String> {
+        let begun = Instant::now();
+        while let Err(words) = self.send(matches, is_done) {
+            if begun.elapsed() >= OPEN_MAX {
+                return Err(words);
+            }
+            std::thread::sleep(RECORD_LOOK);
+        }
+        loop {
+            if is_reached(overwriting(matches, &self.name)?) {
+                return Ok(());
+            }
+            if begun.elapsed() >= RECORD_MAX {
+                return Err(format!(
+                    "that was not stored within {} s: a volume with two copies needs its owner and a majority of the \
+                     cluster (`evenkeel volume show {}`)",
+                    RECORD_MAX.as_secs(),
+                    self.name
+                ));
+            }
+            std::thread::sleep(RECORD_LOOK);
+        }
+    }
+
+    fn send(&self, matches: &ArgMatches, is_done: bool) -> Result<(), String> {
+        let (instance, _) = load_volume_report(matches)?;
+        let order = VolumeOrder::Mark {
+            name: self.name.clone(),
+            mark: self.mark.number(),
+            is_done,
+        };
+        tell(&instance, &order)
+    }
+}
+
+/// Accepts the content of an incomplete volume as it is.
+pub(super) fn accept(matches: &ArgMatches) -> Result<String, String> {
+    let name = word(matches, "NAME");
+    let Some(words) = incomplete(matches, &name)? else {
+        return Ok(format!("volume {name} is complete\n"));
+    };
+    if !matches.get_flag("yes") {
+        return Err(format!(
+            "not confirmed, nothing was changed. With `--yes`, volume '{name}' is used as it is, although {words}: it has \
+             parts of the old and of the new content, so its file systems may be damaged"
+        ));
+    }
+    accepted(matches, &name)?;
+    Ok(format!("volume {name} is used as it is: {words}\n"))
+}
+
+/// Accepts an incomplete volume, and waits until that is stored.
+pub fn accepted(matches: &ArgMatches, name: &str) -> Result<(), String> {
+    let (instance, _) = load_volume_report(matches)?;
+    tell(
+        &instance,
+        &VolumeOrder::Accept {
+            name: name.to_owned(),
+        },
+    )?;
+    let begun = Instant::now();
+    while incomplete(matches, name)?.is_some() {
+        if begun.elapsed() >= RECORD_MAX {
+            return Err(format!(
+                "it was not stored within {} s that volume '{name}' is used as it is: `evenkeel volume show {name}` says \
+                 whether it has an owner",
+                RECORD_MAX.as_secs()
+            ));
+        }
+        std::thread::sleep(RECORD_LOOK);
+    }
+    Ok(())
+}

@@ -1,0 +1,639 @@
+//! `evenkeel volume export` and `import`: copies a whole volume to a file or a stream, and a raw
+//! disk into a volume. Both are clients of the volume's socket, as QEMU is.
+
+use super::overwrite::Overwrite;
+use super::progress::{DRAW_EVERY, ProgressDisplay, amount};
+use super::{find, load_volume_report, section};
+pub use ::command::stopped::{Stopped, signals};
+
+use crate::client::{Address, Client, Server};
+use crate::config::size_words;
+use crate::device::{Snapshot, snapshot};
+use crate::layout::VOLUME_BYTES_MAX;
+use crate::overwrite::OverwriteKind;
+use crate::report::{ACCEPTED, ACCEPTED_THERE, CLIENTS, CLIENTS_THERE, SIZE, clients_words};
+use crate::transfer::{
+    self, Image, Partial, Progress, TransferError, TransferSource, TransferTarget,
+};
+use ::command::{refuse, word};
+use clap::ArgMatches;
+use image::format::{Format, check_name, detect_image};
+use image::whole;
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
+use part::channel::timespec;
+use part::report::Subject;
+use part::status::{CopyNodes, VolumeReport};
+use rustix::event::{PollFd, PollFlags, poll};
+use std::fs::File;
+use std::io::{IsTerminal, Seek, SeekFrom, Write, stderr, stdout};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Time until the end of a volume's client is noticed.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
+const LEAVE_LOOK: Duration = Duration::from_millis(50);
+
+impl From<TransferError> for Stopped {
+    fn from(error: TransferError) -> Stopped {
+        Stopped::Failed(error.to_string())
+    }
+}
+
+/// A volume that is served.
+struct Volume {
+    address: Address,
+    users: Users,
+    size_bytes: u64,
+    /// Reason why clients of this node may not write to it.
+    excluded: Option<String>,
+}
+
+/// Clients of a volume; with two copies, at both nodes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Users {
+    /// Node name, current clients, and total clients so far. Those of the other node are not known
+    /// while it is not connected.
+    here: (String, u64, u64),
+    there: Option<(String, Option<(u64, u64)>)>,
+}
+
+/// Both ends of a copy into a volume, and the previous clients of the volume.
+pub struct CopyEndpoints {
+    pub source: TransferSource,
+    pub target: TransferTarget,
+    pub users: Users,
+}
+
+impl Users {
+    fn of(subject: &Subject) -> Users {
+        let number = |name| subject.value(name).unwrap_or_default();
+        let copies = VolumeReport::of(subject).copies.unwrap_or_default();
+        let CopyNodes { local: me, other } = copies;
+        let there = subject
+            .value(CLIENTS_THERE)
+            .zip(subject.value(ACCEPTED_THERE));
+        Users {
+            here: (me, number(CLIENTS), number(ACCEPTED)),
+            there: (!other.is_empty()).then_some((other, there)),
+        }
+    }
+
+    fn words(&self) -> Option<String> {
+        let (me, here, _) = &self.here;
+        let mut counts = vec![(me.as_str(), *here)];
+        if let Some((other, there)) = &self.there {
+            counts.push((other, there.map_or(0, |(clients, _)| clients)));
+        }
+        clients_words(&counts)
+    }
+
+    /// Returns a note for the operator at the end of a command that wrote the volume as its only
+    /// local client: the clients that it had before.
+    fn changed(&self, before: &Users, name: &str) -> Option<String> {
+        let is_used = self.here.2 != before.here.2 + 1;
+        let mut nodes: Vec<&str> = is_used.then_some(&*self.here.0).into_iter().collect();
+        if let Some((other, now)) = &self.there {
+            let was = before.there.as_ref().and_then(|(_, there)| *there);
+            match (was, now) {
+                (Some((_, was)), Some((_, now))) if was == *now => {}
+                (None, None) => {
+                    return Some(format!(
+                        "{other} is not connected, so it is not known whether volume {name} has clients there: what \
+                         they write is written when {other} is connected again"
+                    ));
+                }
+                _ => nodes.push(other),
+            }
+        }
+        let at = match &*nodes.join(" and ") {
+            "" => String::new(),
+            nodes => format!(" at {nodes}"),
+        };
+        (!nodes.is_empty()).then(|| {
+            format!(
+                "another client may have used volume {name}{at} meanwhile. If it has written, do this again without it"
+            )
+        })
+    }
+}
+
+/// Returns the address of the volume.
+fn served(matches: &ArgMatches, name: &str) -> Result<Volume, String> {
+    let (_, report) = load_volume_report(matches)?;
+    let subject = find(&report, name)?;
+    let number = |name| subject.value(name).unwrap_or_default();
+    let socket = VolumeReport::of(subject).socket;
+    if socket.is_empty() {
+        return Err(not_served(subject));
+    }
+    Ok(Volume {
+        address: Address {
+            server: Server::Unix(socket.into()),
+            export: name.to_owned(),
+        },
+        users: Users::of(subject),
+        size_bytes: number(SIZE),
+        excluded: excluded(subject),
+    })
+}
+
+/// Returns why clients of this node may not write to a volume; None if they may.
+fn excluded(subject: &Subject) -> Option<String> {
+    let volume = VolumeReport::of(subject);
+    if volume.is_read_only {
+        return Some(format!(
+            "volume '{}' has `read-only yes`: nobody may write to it",
+            subject.name
+        ));
+    }
+    let only = volume.only_clients_of;
+    let me = volume.copies.unwrap_or_default().local;
+    let name = &subject.name;
+    (!only.is_empty() && only != me).then(|| {
+        format!(
+            "only clients of {only} may write to volume '{name}': run the command there, or first `evenkeel volume admit \
+             {name} {me}` at the owner"
+        )
+    })
+}
+
+/// Returns the socket of a volume.
+pub fn address(matches: &ArgMatches, name: &str) -> Result<Address, String> {
+    Ok(served(matches, name)?.address)
+}
+
+fn not_served(subject: &Subject) -> String {
+    let colon = if subject.why.is_empty() { "" } else { ": " };
+    format!(
+        "volume '{}' is not served ({}{colon}{})",
+        subject.name, subject.state.word, subject.why
+    )
+}
+
+/// Copies, shows the progress, and handles signals meanwhile.
+pub fn copy(
+    what: &str,
+    source: TransferSource,
+    target: TransferTarget,
+    signals: SignalFd,
+) -> Result<String, Stopped> {
+    let progress = Arc::new(Progress::default());
+    let own = Arc::clone(&progress);
+    let run = move || transfer::run(source, target, &own);
+    let (done, shown) = watched(what, &progress, signals, run)?;
+    done?;
+    Ok(shown.summary(&progress))
+}
+
+/// Runs a function on a thread, shows the progress, and handles signals meanwhile.
+pub(super) fn watched<T: Send + 'static>(
+    what: &str,
+    progress: &Progress,
+    signals: SignalFd,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<(T, ProgressDisplay), Stopped> {
+    let mut shown = ProgressDisplay::new(what);
+    let (ended, end) = std::io::pipe().map_err(|error| error.to_string())?;
+    let thread = std::thread::Builder::new().name("copy".to_owned());
+    let thread = thread.spawn(move || {
+        let result = run();
+        // Its end wakes the other thread.
+        drop(end);
+        result
+    });
+    let thread = thread.map_err(|error| format!("cannot start a thread: {error}"))?;
+    loop {
+        let mut watched = [
+            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(ended.as_fd(), PollFlags::IN),
+        ];
+        // All conditions are checked again, whatever ended the wait.
+        let _ = poll(&mut watched, Some(&timespec(DRAW_EVERY)));
+        let has_ended = !watched[1].revents().is_empty();
+        let signal = signals.read_signal().ok().flatten();
+        let signal = signal.and_then(|one| Signal::try_from(one.ssi_signo as i32).ok());
+        if let Some(signal) = signal {
+            shown.clear();
+            // The thread ends with this process.
+            return Err(Stopped::By(signal));
+        }
+        if has_ended {
+            break;
+        }
+        shown.show(progress);
+    }
+    shown.clear();
+    let result = thread.join();
+    let result = result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    Ok((result, shown))
+}
+
+/// Writes a volume to a file or to standard output.
+pub fn export(matches: &ArgMatches) -> ExitCode {
+    let name = word(matches, "NAME");
+    let file = word(matches, "FILE");
+    let to_output = file.is_empty() || file == "-";
+    // Blocked before the file is created, so that a signal leaves no file behind.
+    let signals = match signals() {
+        Ok(signals) => signals,
+        Err(error) => return error.exit(""),
+    };
+    let partial = if to_output {
+        Ok(None)
+    } else {
+        Partial::create(Path::new(&file)).map(|one| Some(Arc::new(one)))
+    };
+    let partial = match partial {
+        Ok(partial) => partial,
+        Err(error) => return refuse(error),
+    };
+    let target = match &partial {
+        Some(partial) => Ok(TransferTarget::file(Arc::clone(partial))),
+        None => output(),
+    };
+    let exported = target.and_then(|target| export_to(matches, &name, target, signals));
+    match (exported, partial) {
+        (Ok(summary), _) => {
+            let to = if to_output { "standard output" } else { &file };
+            let _ = writeln!(stderr(), "exported volume {name} to {to}: {summary}");
+            ExitCode::SUCCESS
+        }
+        (Err(error), Some(partial)) => {
+            partial.discard();
+            error.exit(&format!(
+                ". {} was removed",
+                partial.partial_path().display()
+            ))
+        }
+        (Err(error), None) => error.exit(". What was written is not the whole volume"),
+    }
+}
+
+fn output() -> Result<TransferTarget, Stopped> {
+    if stdout().is_terminal() {
+        let words = "standard output is a terminal: name a file, or redirect it";
+        return Err(words.to_owned().into());
+    }
+    let output = stdout().as_fd().try_clone_to_owned();
+    let output = output.map_err(|error| format!("cannot use standard output: {error}"))?;
+    Ok(TransferTarget::stream(File::from(output))?)
+}
+
+fn export_to(
+    matches: &ArgMatches,
+    name: &str,
+    target: TransferTarget,
+    signals: SignalFd,
+) -> Result<String, Stopped> {
+    if let Some(stamp) = matches.get_one::<String>("snapshot") {
+        let (spec, _) = section(matches, name)?;
+        let found = snapshot::find(&spec.backing, name, stamp);
+        let source = TransferSource::snapshot(&found.map_err(|error| error.to_string())?)?;
+        return copy(&format!("exporting {name}"), source, target, signals);
+    }
+    let source = of_volume(matches, name, "export")?;
+    copy(&format!("exporting {name}"), source, target, signals)
+}
+
+/// Opens a volume as a source, and warns if clients may change it meanwhile.
+pub fn of_volume(matches: &ArgMatches, name: &str, what: &str) -> Result<TransferSource, Stopped> {
+    let volume = served(matches, name)?;
+    if let Some(has) = volume.users.words() {
+        let _ = writeln!(
+            stderr(),
+            "warning: volume {name} {has}: the {what} is not crash-consistent while they write; {what} a snapshot \
+             instead"
+        );
+    }
+    Ok(TransferSource::connect(volume.address)?)
+}
+
+/// Refuses an empty source, and without `--raw` an image in another format.
+pub fn is_disk(
+    matches: &ArgMatches,
+    source: &mut TransferSource,
+    from: &str,
+) -> Result<(), Stopped> {
+    if source.size() == 0 {
+        return Err(
+            format!("{from} is empty (0 bytes): the whole volume would become zeroes").into(),
+        );
+    }
+    if !matches.get_flag("raw")
+        && let Some(image) = transfer::recognise(&source.head()?)
+    {
+        return Err(not_raw(image, from).into());
+    }
+    if matches.get_flag("raw") || Address::is_uri(from) {
+        Ok(())
+    } else {
+        Ok(is_whole(from)?)
+    }
+}
+
+/// Refuses a truncated file, as far as its contents show it, and one whose end shows that it is no
+/// raw disk.
+fn is_whole(from: &str) -> Result<(), String> {
+    let at = |error: std::io::Error| format!("{from}: {error}");
+    let mut file = File::open(from).map_err(at)?;
+    let size = file.seek(SeekFrom::End(0)).map_err(at)?;
+    let mut tail = vec![0; usize::try_from(size.min(512)).unwrap_or(0)];
+    let begin = size - tail.len() as u64;
+    file.read_exact_at(&mut tail, begin).map_err(at)?;
+    match detect_image(&[], &tail) {
+        Format::Raw => {
+            check_name(from, Format::Raw).map_err(|error| format!("{from}: {error}"))?;
+        }
+        format => {
+            return Err(format!(
+                "{from} is no raw disk but {format}: `evenkeel guest import` reads vpc, and `qemu-img convert -O raw` makes a \
+                 raw disk of it; `--raw` imports it as it is"
+            ));
+        }
+    }
+    whole::check(Format::Raw, &file, 0, size)
+        .map_err(|error| format!("{from}: {error}; `--raw` imports it as it is"))
+}
+
+/// Warns at the end of a command that wrote to a volume if others may have used it meanwhile.
+pub fn warn_of_others(matches: &ArgMatches, name: &str, before: &Users) {
+    // A volume that is not served now reports no clients.
+    let now = served(matches, name).map(|volume| volume.users);
+    if let Some(words) = now.ok().and_then(|now| now.changed(before, name)) {
+        let _ = writeln!(stderr(), "warning: {words}");
+    }
+}
+
+/// Writes a raw disk into a volume.
+pub fn import(matches: &ArgMatches) -> ExitCode {
+    let name = word(matches, "NAME");
+    let from = word(matches, "SOURCE");
+    let opened = TransferSource::open(&from).map_err(Stopped::from);
+    let opened = opened.and_then(|mut source| {
+        is_disk(matches, &mut source, &from)?;
+        Ok(source)
+    });
+    let filled = opened.map_err(Unfilled::Before);
+    let yes = matches.get_flag("yes");
+    let kind = OverwriteKind::VolumeImport;
+    match filled.and_then(|source| fill(matches, &name, kind, &from, source, yes)) {
+        Ok(summary) => {
+            let _ = writeln!(stderr(), "imported {from} into volume {name}: {summary}");
+            ExitCode::SUCCESS
+        }
+        Err(Unfilled::Before(error)) => error.exit(". Nothing was written"),
+        Err(Unfilled::During(error)) => error.exit(&format!(
+            ". Volume {name} is refused as incomplete until you import again (with `--yes`); or `evenkeel volume accept \
+             {name} --yes` uses it as it is"
+        )),
+    }
+}
+
+/// Reason why a volume does not contain the source.
+pub enum Unfilled {
+    /// The error came before anything was written.
+    Before(Stopped),
+    /// The error came later, so the volume contains a part of the data.
+    During(Stopped),
+}
+
+impl Unfilled {
+    /// Returns the same error, but after another volume was filled already.
+    pub fn behind(self, others: bool) -> Unfilled {
+        match self {
+            Unfilled::Before(error) if others => Unfilled::During(error),
+            error => error,
+        }
+    }
+}
+
+impl From<String> for Unfilled {
+    fn from(words: String) -> Unfilled {
+        Unfilled::Before(Stopped::Failed(words))
+    }
+}
+
+impl From<Stopped> for Unfilled {
+    fn from(error: Stopped) -> Unfilled {
+        Unfilled::Before(error)
+    }
+}
+
+/// Writes a source into a volume without clients. Without `overwrites` the volume has to be empty.
+/// The volume is marked as incomplete meanwhile.
+pub fn fill(
+    matches: &ArgMatches,
+    name: &str,
+    kind: OverwriteKind,
+    from: &str,
+    source: TransferSource,
+    overwrites: bool,
+) -> Result<String, Unfilled> {
+    let prepared = prepare(matches, name, from, source, overwrites);
+    let prepared = prepared.and_then(|ends| Ok((ends, signals()?)));
+    let (ends, signals) = prepared.map_err(Unfilled::Before)?;
+    let mark = Overwrite::begin(matches, name, kind).map_err(Unfilled::Before)?;
+    let what = format!("importing {name}");
+    let copied = copy(&what, ends.source, ends.target, signals);
+    let summary = copied.map_err(Unfilled::During)?;
+    let ended = mark.end(matches).map_err(Stopped::from);
+    ended.map_err(Unfilled::During)?;
+    warn_of_others(matches, name, &ends.users);
+    Ok(summary)
+}
+
+/// Opens both ends of an import, and refuses to destroy data.
+fn prepare(
+    matches: &ArgMatches,
+    name: &str,
+    from: &str,
+    source: TransferSource,
+    overwrites: bool,
+) -> Result<CopyEndpoints, Stopped> {
+    let (mut client, users) = free(matches, name, from, &source)?;
+    let held = transfer::allocated(&mut client).map_err(TransferError::from)?;
+    if held > 0 && !overwrites {
+        let whole = client.offer().size;
+        // Only the owner of two synchronised copies knows which blocks are empty.
+        let perhaps = if users.there.is_some() && held >= whole {
+            ", as far as it is known here: if it is new, wait until `evenkeel volume list` shows both copies in sync, and run \
+                 this where it is `serving`"
+        } else {
+            ""
+        };
+        return Err(format!(
+            "volume '{name}' holds data ({} of {} are allocated{perhaps}): `--yes` overwrites all of it",
+            amount(held),
+            amount(whole)
+        )
+        .into());
+    }
+    Ok(CopyEndpoints {
+        source,
+        target: TransferTarget::server(client),
+        users,
+    })
+}
+
+/// Opens a source, and a target volume without data. `is_empty` is true if the volume is known to
+/// be empty.
+pub fn ends_of_new(
+    matches: &ArgMatches,
+    name: &str,
+    source: TransferSource,
+    from: &str,
+    may_hold: bool,
+) -> Result<CopyEndpoints, Stopped> {
+    let (mut client, users) = free(matches, name, from, &source)?;
+    let held = if may_hold {
+        0
+    } else {
+        transfer::allocated(&mut client).map_err(TransferError::from)?
+    };
+    match held {
+        0 => Ok(CopyEndpoints {
+            source,
+            target: TransferTarget::server(client),
+            users,
+        }),
+        held => Err(format!(
+            "volume '{name}' exists and holds data ({} are allocated): `--yes` overwrites all of it",
+            amount(held)
+        )
+        .into()),
+    }
+}
+
+/// Opens a snapshot and the volume that is restored from it.
+pub fn ends(matches: &ArgMatches, name: &str, from: &Snapshot) -> Result<CopyEndpoints, Stopped> {
+    let source = TransferSource::snapshot(from)?;
+    let from = &from.path.to_string_lossy();
+    let (client, users) = free(matches, name, from, &source)?;
+    Ok(CopyEndpoints {
+        source,
+        target: TransferTarget::server(client),
+        users,
+    })
+}
+
+/// Connects to a volume without clients that is large enough.
+fn free(
+    matches: &ArgMatches,
+    name: &str,
+    from: &str,
+    source: &TransferSource,
+) -> Result<(Client, Users), Stopped> {
+    let mut volume = served(matches, name)?;
+    let until = Instant::now() + LEAVE_MAX;
+    while volume.users.words().is_some() && Instant::now() < until {
+        // The end of a client may not be noticed yet, and there is no event for it.
+        std::thread::sleep(LEAVE_LOOK);
+        volume = served(matches, name)?;
+    }
+    let (has, needs) = (volume.size_bytes, source.size());
+    if needs > VOLUME_BYTES_MAX {
+        let most = size_words(VOLUME_BYTES_MAX);
+        return Err(format!("{from} has {needs} bytes, and a volume has at most {most}").into());
+    }
+    if has < needs {
+        let size = size_words(needs.next_multiple_of(4096));
+        return Err(format!(
+            "{from} has {needs} bytes and volume '{name}' {has}: write `size {size}` into its section and reload"
+        )
+        .into());
+    }
+    if let Some(words) = volume.excluded {
+        return Err(words.into());
+    }
+    if let Some(has) = volume.users.words() {
+        return Err(format!(
+            "volume '{name}' {has}: stop them first (`evenkeel volume show {name}`)"
+        )
+        .into());
+    }
+    // The volume is exclusive until this client has closed it.
+    let node = &volume.users.here.0;
+    let slash = if node.is_empty() { "" } else { "/" };
+    // Commands of two nodes are two users.
+    let export = format!("{name}/command/{node}{slash}{}", std::process::id());
+    let address = Address {
+        export,
+        ..volume.address
+    };
+    let client = Client::connect_as_user(address).map_err(TransferError::from)?;
+    Ok((client, volume.users))
+}
+
+fn not_raw(image: Image, from: &str) -> String {
+    let so = format!("{from} is {image}, not a raw disk");
+    let anyway = "`--raw` takes it as it is";
+    match image {
+        Image::Qemu(format) => format!(
+            "{so}: `evenkeel guest import {from} NAME` imports it into the volumes of a guest, and reads no other file \
+             that a {format} image may name. {anyway}"
+        ),
+        Image::Volume => format!(
+            "{so}: export the volume, or its snapshot by `export NAME FILE --snapshot SNAPSHOT`. {anyway}"
+        ),
+        Image::Compressed(program) => format!("{so}: `{program} -dk {from}` makes one. {anyway}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn users(here: u64, there: Option<u64>) -> Users {
+        Users {
+            here: ("alpha".to_owned(), 0, here),
+            there: Some(("beta".to_owned(), there.map(|accepted| (0, accepted)))),
+        }
+    }
+
+    #[test]
+    fn clients_are_named_with_their_node() {
+        let with = |here, there| Users {
+            here: ("alpha".to_owned(), here, 0),
+            there: Some(("beta".to_owned(), there)),
+        };
+        assert_eq!(with(0, Some((0, 7))).words(), None);
+        assert_eq!(with(0, None).words(), None);
+        let words = |users: Users| users.words().unwrap_or_default();
+        assert_eq!(words(with(0, Some((1, 7)))), "has clients (1 at beta)");
+        assert_eq!(
+            words(with(2, Some((1, 7)))),
+            "has clients (2 at alpha, 1 at beta)"
+        );
+    }
+
+    #[test]
+    fn a_client_that_came_and_went_during_an_import_is_reported() {
+        let before = users(4, Some(9));
+        let words = |now: Users| now.changed(&before, "mail").unwrap_or_default();
+        assert_eq!(words(users(5, Some(9))), "");
+        assert!(words(users(6, Some(9))).contains("volume mail at alpha meanwhile"));
+        assert!(words(users(5, Some(10))).contains("volume mail at beta meanwhile"));
+        assert!(words(users(7, Some(10))).contains("at alpha and beta meanwhile"));
+        // The other node was not connected all the time.
+        assert!(words(users(5, None)).contains("at beta meanwhile"));
+    }
+
+    #[test]
+    fn clients_of_a_node_that_is_not_connected_are_said_to_be_unknown() {
+        let before = users(4, None);
+        let words = users(5, None).changed(&before, "mail").unwrap_or_default();
+        assert!(words.contains("beta is not connected"), "{words}");
+        let single = |accepted| Users {
+            here: (String::new(), 0, accepted),
+            there: None,
+        };
+        assert_eq!(single(1).changed(&single(0), "mail"), None);
+        let words = single(2).changed(&single(0), "mail").unwrap_or_default();
+        assert!(words.contains("used volume mail meanwhile"), "{words}");
+    }
+}
