@@ -2,8 +2,10 @@
 //! is commutative, associative and idempotent: of two records of one key, the greater version wins.
 
 use crate::defect::Defect;
-use crate::message::{Message, Record};
-use crate::table::{Entry, Key, Presence, Table, Value};
+use crate::message::Message;
+use crate::record::Record;
+use crate::record::{Key, Value};
+use crate::table::{Entry, Presence, Table};
 use crate::version::{Origin, Version};
 use std::fmt::Debug;
 

@@ -16,8 +16,9 @@
 
 use crate::defect::Defect;
 use crate::directory::{Directory, RecordOf};
-use crate::message::Record;
-use crate::table::{Entry, Key, Value};
+use crate::record::Record;
+use crate::record::{Key, Value};
+use crate::table::Entry;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

@@ -10,12 +10,11 @@
 //!   uses it when each has confirmed. A node without reachable nodes decides alone.
 //! - [`Journal`] is the format of records on disk.
 
-mod claim;
 mod defect;
 mod directory;
 mod journal;
 mod message;
-mod peer;
+mod record;
 mod replica;
 #[cfg(test)]
 mod simulation;
@@ -27,8 +26,11 @@ pub use directory::{
     Directory, EntryOf, GroupOf, MessageOf, PlaceOf, Proposal, RecordOf, StoreRefusal, TableOf,
 };
 pub use journal::{Journal, JournalContents, JournalDamage, JournalWrite};
-pub use message::{CLOCK_MAX, InvalidMessage, Message, RECORDS_MAX, Record};
-pub use peer::{OPENING_KEPT_MS, PeerState, PeerStatus};
-pub use replica::{BROKEN_MS, CLAIM_MS, Outcome, Replica, START_MS, SYNC_MS};
-pub use table::{Bounds, Entry, Key, Presence, Retention, Table, Value};
+pub use message::{Message, RECORDS_MAX};
+pub use record::{CLOCK_MAX, InvalidMessage, Key, Record, Value};
+pub use replica::{
+    BROKEN_MS, CLAIM_MS, OPENING_KEPT_MS, Outcome, PeerState, PeerStatus, Replica, START_MS,
+    SYNC_MS,
+};
+pub use table::{Bounds, Entry, Presence, Retention, Table};
 pub use version::{Origin, Version};

@@ -1,63 +1,12 @@
 //! Messages between the replicas of a directory. The sender is a node of the cluster; its messages
 //! are still checked against bounds.
 
-use crate::table::Value;
+use crate::record::{InvalidMessage, Record, Value, check_version};
 use crate::version::Version;
 use serde::{Deserialize, Serialize};
-use std::ops::{Deref, DerefMut};
 
 /// Limit of records in one received message.
 pub const RECORDS_MAX: usize = 500;
-/// Limit of logical clocks, and of times in milliseconds.
-pub const CLOCK_MAX: u64 = 1 << 62;
-
-/// A record in a message or a journal. Times are relative, since the clocks of the nodes differ.
-/// Dereferences to its value.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct Record<K, V> {
-    pub key: K,
-    pub value: V,
-    pub version: Version,
-    /// Age of the decision, milliseconds.
-    pub age_ms: u64,
-    /// Time without a hold after which the record expires, milliseconds.
-    pub left_ms: u64,
-    /// Holds through the sender.
-    pub holds: u32,
-    /// There is proof that the value is in use.
-    pub is_proved: bool,
-}
-
-impl<K, V> Deref for Record<K, V> {
-    type Target = V;
-
-    fn deref(&self) -> &V {
-        &self.value
-    }
-}
-
-impl<K, V> DerefMut for Record<K, V> {
-    fn deref_mut(&mut self) -> &mut V {
-        &mut self.value
-    }
-}
-
-impl<K, V: Value> Record<K, V> {
-    /// Returns whether this record wins over another one.
-    pub(crate) fn is_above(&self, other: &Record<K, V>) -> bool {
-        (self.version, self.value.place()) > (other.version, other.value.place())
-    }
-
-    fn check(&self) -> Result<(), InvalidMessage> {
-        self.value.check()?;
-        check_version(self.version)?;
-        if self.age_ms.max(self.left_ms) < CLOCK_MAX {
-            Ok(())
-        } else {
-            Err(InvalidMessage::Time)
-        }
-    }
-}
 
 /// A message to the replica of the same directory on another node. Messages are delivered in order,
 /// or the connection ends.
@@ -86,20 +35,6 @@ pub enum Message<K, V, O> {
     Busy { number: u64 },
 }
 
-/// A message that no correct node would send.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum InvalidMessage {
-    /// A list is too long.
-    #[error("a message with too many entries")]
-    TooMany,
-    /// A text is too long, or contains characters that cannot be displayed.
-    #[error("an invalid name in a message")]
-    Name,
-    /// A clock or a time is out of range.
-    #[error("an impossible time in a message")]
-    Time,
-}
-
 impl<K, V: Value, O> Message<K, V, O> {
     /// Checks the bounds of a received message. The application checks its own part of `Open`.
     ///
@@ -123,17 +58,10 @@ impl<K, V: Value, O> Message<K, V, O> {
     }
 }
 
-fn check_version(version: Version) -> Result<(), InvalidMessage> {
-    if version.clock.max(version.generation) < CLOCK_MAX {
-        Ok(())
-    } else {
-        Err(InvalidMessage::Time)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::CLOCK_MAX;
     use crate::simulation::pool::{DrainOrder, Lodging, Seat};
 
     #[test]

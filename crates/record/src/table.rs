@@ -1,47 +1,12 @@
 //! Records of one node.
 
 use crate::defect::Defect;
-use crate::message::{InvalidMessage, Record};
+use crate::record::{Key, Record, Value};
 use crate::version::{Origin, Version};
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::ops::{Deref, DerefMut};
-
-/// Key of a record. Keys with the same group are decided one after the other, because a decision
-/// for one of them may depend on the others.
-pub trait Key: Copy + Ord + Debug {
-    type Group: Copy + Ord + Debug;
-
-    fn group(&self) -> Self::Group;
-
-    /// Returns the least key of a group.
-    fn first_of(group: Self::Group) -> Self;
-}
-
-/// Value of a record. The place is what is assigned: a host, or the owner of an address.
-pub trait Value: Clone + PartialEq + Debug {
-    type Place: ?Sized + Ord + Debug + ToOwned<Owned: Clone + Debug>;
-
-    /// Creates the value for a place of which nothing else is known.
-    fn of_place(place: &Self::Place) -> Self;
-
-    fn place(&self) -> &Self::Place;
-
-    /// Adds details that another record of the same key has, never its place.
-    fn complete(&mut self, other: &Self);
-
-    /// Returns whether details are missing.
-    fn is_incomplete(&self) -> bool {
-        false
-    }
-
-    /// Checks the bounds of a received value.
-    ///
-    /// # Errors
-    /// No correct node sends such a value.
-    fn check(&self) -> Result<(), InvalidMessage>;
-}
 
 /// Use of a record's value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -5,9 +5,9 @@
 use super::*;
 use crate::collection::{Assignee, CollectionId};
 use crate::config::Balance;
+use crate::directory::PENDING_MS;
 use crate::directory::simulation::DirectoryDefect;
 use crate::directory::tests::{farm, with_apps};
-use crate::directory::PENDING_MS;
 use crate::user::FarmUser;
 use lab::{Random, setting};
 use record::{BROKEN_MS, Defect};

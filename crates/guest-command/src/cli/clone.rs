@@ -4,8 +4,8 @@
 use super::disks::{self, Disk, Moment};
 use super::image::place::can_be_named;
 use super::{find, load_guest_report, order, snapshot, unknown};
-use clap::ArgMatches;
 use ::command::word;
+use clap::ArgMatches;
 use guest::config::Guest;
 use guest::role::report::{NODE, THIS_NODE};
 use guest::section::{copied, word as written};

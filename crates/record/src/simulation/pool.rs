@@ -2,8 +2,8 @@
 //! tenant that has a place which serves another room, too, shares it there.
 
 use crate::directory::{Directory, Proposal, RecordOf, StoreRefusal, rank};
-use crate::message::{InvalidMessage, Record};
-use crate::table::{Bounds, Entry, Key, Presence, Retention, Table, Value};
+use crate::record::{InvalidMessage, Key, Record, Value};
+use crate::table::{Bounds, Entry, Presence, Retention, Table};
 use crate::version::Origin;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;

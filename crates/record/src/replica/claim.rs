@@ -1,11 +1,11 @@
 //! Claims: the other nodes confirm a decision before the client receives it.
 
+use super::peer::PeerState;
+use super::{CLAIM_MS, Replica, WaitingRequest};
 use crate::defect::Defect;
 use crate::directory::{Directory, GroupOf, Proposal, RecordOf, StoreRefusal};
 use crate::message::Message;
-use crate::peer::PeerState;
-use crate::replica::{CLAIM_MS, Replica, WaitingRequest};
-use crate::table::{Key, Value};
+use crate::record::{Key, Value};
 use crate::version::Version;
 use std::collections::BTreeSet;
 

@@ -1,9 +1,14 @@
 //! A directory that agrees with those of other nodes.
 
-use crate::claim::PendingClaim;
+mod claim;
+mod peer;
+
+pub use peer::{OPENING_KEPT_MS, PeerState, PeerStatus};
+
 use crate::defect::Defect;
 use crate::directory::{Directory, EntryOf, GroupOf, Proposal, StoreRefusal};
-use crate::peer::{Peer, PeerState};
+use claim::PendingClaim;
+use peer::Peer;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Time for which other nodes are waited for after the start, milliseconds.
@@ -164,7 +169,7 @@ impl<D: Directory> Replica<D> {
             }
             return Some((ticket, Ok(decision)));
         }
-        let group = crate::table::Key::group(&key);
+        let group = crate::record::Key::group(&key);
         if let Some(claim) = self.claims.get_mut(&group) {
             claim.join(waiting);
             return None;
@@ -199,7 +204,7 @@ impl<D: Directory> Replica<D> {
             return false;
         }
         let held = self.directory.table().get(key).map(|entry| entry.version);
-        let claim = self.claims.get(&crate::table::Key::group(&key));
+        let claim = self.claims.get(&crate::record::Key::group(&key));
         let proposal = claim.map(PendingClaim::proposal);
         let proposal = proposal.filter(|proposal| proposal.record.key == key);
         held.is_some() && proposal.is_some_and(|proposal| proposal.over == held)
@@ -207,7 +212,7 @@ impl<D: Directory> Replica<D> {
 
     /// Returns the earlier proposal for a key if it is still valid, or else makes a new one.
     fn proposal(&mut self, request: &D::Request, now_ms: u64) -> Result<Proposal<D>, D::Refusal> {
-        use crate::table::Value;
+        use crate::record::Value;
         let key = D::key_of(request);
         let over = self.directory.table().get(key).map(|entry| entry.version);
         let before = self.unsettled.remove(&key).filter(|before| {

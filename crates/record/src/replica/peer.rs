@@ -1,8 +1,9 @@
 //! State of the connection with each other node, and the messages that are due to it.
 
+use super::{BROKEN_MS, Replica, SYNC_MS};
 use crate::directory::{Directory, GroupOf, MessageOf};
-use crate::message::{InvalidMessage, Message};
-use crate::replica::{BROKEN_MS, Replica, SYNC_MS};
+use crate::message::Message;
+use crate::record::InvalidMessage;
 use crate::version::Origin;
 use std::collections::{BTreeSet, VecDeque};
 
