@@ -128,7 +128,7 @@ fn a_guest_whose_move_fails_goes_on_where_it_was() {
     // The direct way between the nodes is cut.
     ordered(&|| {
         let cut = site.volumes.site.cut_direct();
-        let stays = || site.fact("alpha", "not moved").is_some();
+        let stays = || site.status("alpha").has_failed_move;
         assert!(eventually(PATIENCE, stays), "{}", site.tell());
         cut.into_iter().for_each(|fault| fault.heal().unwrap());
     });

@@ -5,6 +5,7 @@ use crate::cluster::site::{Machine, SOON};
 use crate::volume::site::{NODES, VolumeSite, other};
 use lab::Image;
 use lab::eventually;
+use part::status::{GuestReport, GuestState};
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
@@ -119,12 +120,6 @@ impl GuestSite {
         )
     }
 
-    /// The words by which the system of the guest boots.
-    pub fn boots(&self) -> String {
-        let (kernel, initrd) = (self.image.kernel(), self.image.initrd());
-        format!("kernel {} initrd {}", kernel.display(), initrd.display())
-    }
-
     /// Returns the sections of idle guests without disks.
     pub fn idle_guests(&self, count: usize) -> String {
         let section = |number: usize| {
@@ -158,6 +153,23 @@ impl GuestSite {
         self.machine(node)
             .command(&["guest", "show", "mail"])
             .text()
+    }
+
+    /// Returns the typed status of the guest in the report of a node.
+    pub fn status(&self, node: &str) -> GuestReport {
+        let said = self.machine(node).command(&["status", "guest", "--json"]);
+        let reports: Value = serde_json::from_str(&said.out).unwrap_or_default();
+        let subjects = reports[0]["subjects"].as_array().cloned();
+        let mut subjects = subjects.unwrap_or_default().into_iter();
+        let guest = subjects.find(|one| one["kind"] == "guest" && one["name"] == "mail");
+        let status = guest.and_then(|one| serde_json::from_value(one["status"].clone()).ok());
+        status.unwrap_or_default()
+    }
+
+    /// Returns whether a node reports that the guest runs there.
+    fn is_running(&self, node: &str) -> bool {
+        let status = self.status(node);
+        status.state == GuestState::Running && status.node == node
     }
 
     /// A fact that a node shows of it.
@@ -210,7 +222,7 @@ impl GuestSite {
 
     /// Returns the node on which the guest runs, if there is exactly one.
     pub fn runs(&self) -> Option<&'static str> {
-        let running = |node: &&str| self.fact(node, "running").as_deref() == Some("1");
+        let running = |node: &&str| self.is_running(node);
         let all: Vec<&str> = NODES.into_iter().filter(running).collect();
         match all[..] {
             ["alpha"] => Some("alpha"),
@@ -225,7 +237,7 @@ impl GuestSite {
         let goes = || self.runs().is_some_and(|node| self.wrote(node) > wrote);
         assert!(eventually(PATIENCE, goes), "{}", self.tell());
         let node = self.runs().expect("it runs");
-        let alone = || self.process(other(node)).is_none();
+        let alone = || self.qemu(other(node)).is_none();
         assert!(eventually(SOON, alone), "{}", self.tell());
         node
     }
@@ -234,16 +246,19 @@ impl GuestSite {
     #[track_caller]
     pub fn runs_on(&self, node: &str) {
         let before = self.wrote(node);
-        let writes =
-            || self.fact(node, "running").as_deref() == Some("1") && self.wrote(node) > before;
+        let writes = || self.is_running(node) && self.wrote(node) > before;
         assert!(eventually(PATIENCE, writes), "{}", self.tell());
-        assert!(self.process(other(node)).is_none(), "{}", self.tell());
+        let alone = || self.qemu(other(node)).is_none();
+        assert!(eventually(SOON, alone), "{}", self.tell());
     }
 
     /// Waits until a node shows the guest as its other node does.
     #[track_caller]
     pub fn is_elsewhere(&self, node: &str) {
-        let is = || self.fact(node, "shown by").as_deref() == Some(other(node));
+        let is = || {
+            let status = self.status(node);
+            status.state == GuestState::Elsewhere && status.node == other(node)
+        };
         assert!(eventually(PATIENCE, is), "{}", self.tell());
     }
 
