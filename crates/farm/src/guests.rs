@@ -231,7 +231,7 @@ impl Asker {
         &self.guests
     }
 
-    /// Returns a descriptor that becomes readable when `Asker::turn` has to be called.
+    /// Returns a descriptor that becomes readable when `move_queued_requests` has to be called.
     pub fn wake_descriptor(&self) -> BorrowedFd<'_> {
         self.guests.wake.as_fd()
     }

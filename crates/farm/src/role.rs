@@ -340,7 +340,7 @@ impl FarmRole {
         self.due
     }
 
-    /// Returns a descriptor that becomes readable when `FarmRole::turn` has to be called earlier.
+    /// Returns a descriptor that becomes readable when `run_due_work` has to be called earlier.
     pub fn wake_descriptor(&self) -> BorrowedFd<'_> {
         self.asker.wake_descriptor()
     }

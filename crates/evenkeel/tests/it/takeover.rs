@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 
-/// One file for all processes, so that the counters have the same names.
+/// All processes use the same file, so that the counters have the same names.
 struct TakeoverFixture {
     bench: Bench,
     port: u16,

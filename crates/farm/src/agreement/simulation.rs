@@ -32,7 +32,6 @@ struct Packet {
     message: Option<AgreementMessage>,
 }
 
-/// One side of a connection.
 #[derive(Clone, Copy, Default)]
 struct ConnectionSide {
     is_open: bool,

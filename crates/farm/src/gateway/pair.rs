@@ -23,7 +23,7 @@ pub(super) const NAME_MAX: usize = 64;
 /// another user.
 pub(super) type PairKey = (String, Option<String>);
 
-/// One of the two requests.
+/// Request of a pair.
 pub(super) enum Half {
     Out(Writer),
     /// With the sender that notifies the request of the tunnel's end.
