@@ -106,7 +106,6 @@ mod tests {
         write_twice(&path, &content).unwrap();
         assert_eq!(read().unwrap(), (content.clone(), None));
         let whole = std::fs::read(&path).unwrap();
-        // Every length, and every byte.
         for length in 0..whole.len() {
             std::fs::write(&path, &whole[..length]).unwrap();
             let from_copy = (content.clone(), Some("is damaged"));

@@ -16,7 +16,6 @@ use std::time::Duration;
 
 /// Timeout of a change: a new member must have the whole log before it votes.
 const CHANGE_LIMIT: Duration = Duration::from_secs(60);
-/// Longest wait for a leader.
 const LEADER_LIMIT: Duration = Duration::from_secs(5);
 /// Longest wait for the end of another change.
 const OTHERS_LIMIT: Duration = Duration::from_secs(30);
@@ -104,7 +103,6 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Makes a change, if this member leads.
     pub(super) async fn change_here(&self, change: MembershipChange) -> RaftReply<R> {
         // Followers accept no other voters from an arbiter, but a node will lead soon.
         if self.inner.kind == MemberKind::Arbiter

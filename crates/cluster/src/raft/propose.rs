@@ -21,11 +21,9 @@ use std::time::Duration;
 
 /// Shortest pause between two attempts; later pauses are longer.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
-/// Longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_millis(20);
 const TRY_LIMIT: Duration = Duration::from_secs(2);
 
-/// The tickets of this start.
 #[derive(Default)]
 pub(super) struct Tickets(Mutex<OpenTickets>);
 

@@ -122,7 +122,6 @@ impl Probation {
 }
 
 impl<R: AsyncRuntime> Engine<R> {
-    /// Runs until the probation or the engine ends.
     pub(super) async fn rejoin(self) {
         while !self.over() {
             let gate = *self.inner.probation.lock();

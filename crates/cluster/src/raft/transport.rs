@@ -83,7 +83,6 @@ impl Calls {
         }
     }
 
-    /// Calls of the member with this store.
     pub(super) fn of(transport: impl MemberTransport, store: Store) -> Calls {
         Calls {
             transport: Arc::new(transport),

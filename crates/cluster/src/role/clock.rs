@@ -18,7 +18,6 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// Returns the time for leases (CLOCK_BOOTTIME).
     pub fn boottime(&self) -> Boottime {
         match self {
             Clock::System => Boottime::now(),
@@ -30,12 +29,10 @@ impl Clock {
         }
     }
 
-    /// Returns the seconds since 1970.
     pub fn unix_s(&self) -> i64 {
         (self.seconds())()
     }
 
-    /// Returns the function that reads the seconds since 1970.
     pub fn seconds(&self) -> fn() -> i64 {
         || {
             let since = SystemTime::now().duration_since(UNIX_EPOCH);

@@ -20,10 +20,8 @@ use crate::wire::{ConnectionFactory, Path};
 use part::codec;
 use std::time::SystemTime;
 
-/// Largest number of events shown.
 const EVENTS_SHOWN: usize = 12;
 
-/// Collects the status of the cluster as this member sees it.
 pub(super) fn status<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
 ) -> ClusterStatus {
@@ -191,7 +189,7 @@ fn configuration<M: ServingMachine, N: ConnectionFactory>(
     }
 }
 
-/// By the word of the leading node.
+/// Returns the status of the followed repositories, as the leading node reports it.
 pub(super) fn following<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
     standing: &RaftStatus,

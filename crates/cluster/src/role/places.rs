@@ -82,7 +82,6 @@ impl ClientSlots {
 }
 
 impl ClientSlot {
-    /// Marks the client as working, which cancels a request to leave.
     pub(super) fn works(&self) {
         let Some(rest) = lock(&self.rest).take() else {
             return;
@@ -94,7 +93,6 @@ impl ClientSlot {
         }
     }
 
-    /// Marks the client as idle.
     pub(super) fn rests(&self) {
         let mut taken = self.places.taken();
         taken.rests += 1;

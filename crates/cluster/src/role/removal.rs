@@ -22,7 +22,6 @@ const RETRY: Duration = Duration::from_secs(2);
 pub(super) struct RemovalMark {
     is_set: bool,
     retry_at: Option<Instant>,
-    /// The last failure, which is reported once.
     failure: String,
 }
 
@@ -94,7 +93,6 @@ fn log(words: &str) {
     write_error(&format!("evenkeel: cluster: {words}\n"));
 }
 
-/// Runs until the role ends, on an arbiter, which has no parts that need a report.
 pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
     let mut mark = RemovalMark::new(&shared);
     let mut changes = shared.engine.changes();

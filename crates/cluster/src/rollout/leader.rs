@@ -43,7 +43,6 @@ pub struct NodeView {
 /// The view of the leader. Times are milliseconds of its own monotonic clock.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct View {
-    /// Current time of the leader's clock.
     pub now_ms: u64,
     /// Time since when this leader has seen the version in this stage: after a change of
     /// leaders the window of judgement restarts.
@@ -322,9 +321,7 @@ impl Round<'_> {
 /// The leader's knowledge of the nodes at some moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Reachability {
-    /// Reachable nodes, including this one.
     pub reachable: BTreeSet<MemberId>,
-    /// Time for which the disk of each node has not responded, milliseconds.
     pub disk_stuck_ms: BTreeMap<MemberId, u64>,
 }
 
@@ -343,7 +340,6 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Creates the driver of a new leader.
     pub fn new(now_ms: u64) -> Driver {
         Driver {
             place: None,

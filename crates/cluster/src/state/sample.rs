@@ -79,7 +79,6 @@ pub(crate) fn next_authority(present: u8, next: u8, epoch: u64) -> CommandBody {
     }))
 }
 
-/// Returns a file of one chunk.
 pub(crate) fn file(path: &str, content: &[u8]) -> FileEntry {
     FileEntry {
         path: path.to_owned(),
@@ -150,7 +149,6 @@ impl ClusterState {
         self.apply(&ClusterCommand::new(from, 1_700_000_000, body))
     }
 
-    /// Applies a command that must succeed.
     #[track_caller]
     pub(crate) fn must(&mut self, from: MemberId, body: CommandBody) -> CommandResult {
         let name = body.name();
@@ -226,7 +224,6 @@ impl ClusterState {
         self.must(A, decision(version, RolloutStep::Accept));
     }
 
-    /// Proposes a version with one file of this content.
     pub(crate) fn propose_content(&mut self, content: &[u8]) -> u64 {
         self.put(content);
         let parent = self.accepted.map(|version| version.0);

@@ -19,7 +19,6 @@ pub struct Succession {
     /// Key of the current CA, if it was distributed through the log. Each node received
     /// the key of the first CA when it joined.
     pub key: Option<SealedAuthority>,
-    /// Next CA, trusted beside the current one.
     pub next: Option<NextAuthority>,
     /// Members that have a certificate of the next CA.
     pub certified: BTreeSet<MemberId>,
@@ -34,7 +33,6 @@ pub struct Succession {
 /// A CA that was dropped.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RetiredAuthority {
-    /// Certificate of the CA, DER.
     #[serde(with = "serde_bytes")]
     pub certificate: Vec<u8>,
     /// Certificate by this CA for the CA that followed, DER.
@@ -60,13 +58,11 @@ impl Succession {
         was
     }
 
-    /// Returns the content keys with which CA keys are encrypted.
     pub(super) fn rings(&self) -> impl Iterator<Item = Epoch> {
         let next = self.next.as_ref().map(|next| &next.key);
         self.key.iter().chain(next).map(|key| key.epoch)
     }
 
-    /// Removes a member that left the cluster.
     pub(super) fn without(&mut self, member: &ClusterMember, newest: Option<Epoch>) {
         self.certified.remove(&member.id);
         self.no_longer_late(member.id);

@@ -5,7 +5,6 @@ use crate::log::Entry;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Largest size of the cached entries that are already on disk, bytes.
 pub(super) const CACHE_BYTES_MAX: usize = 1 << 20;
 
 /// Consecutive entries, the last of which is the last of the log.
@@ -31,7 +30,6 @@ impl Cache {
         self.entries.front().map(|cached| cached.entry.log_id.index)
     }
 
-    /// Takes the next entry of the log.
     pub(super) fn push(&mut self, entry: Entry, bytes: usize, write: u64) {
         debug_assert!(
             self.entries
@@ -46,7 +44,6 @@ impl Cache {
         });
     }
 
-    /// Removes the entries from this index on.
     pub(super) fn truncate(&mut self, from: u64) {
         while let Some(cached) = self.entries.back()
             && cached.entry.log_id.index >= from
@@ -56,7 +53,6 @@ impl Cache {
         }
     }
 
-    /// Removes the entries below this index.
     pub(super) fn purge(&mut self, below: u64) {
         while let Some(cached) = self.entries.front()
             && cached.entry.log_id.index < below
@@ -99,7 +95,6 @@ impl Cache {
         found
     }
 
-    /// Returns the bytes of the cached entries.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -55,20 +55,15 @@ pub(super) enum Op {
         from: u64,
         last: Option<LogId>,
     },
-    /// Removes the entries up to this one.
     Purge(LogId),
-    /// Saves the vote of this member.
     Vote(Vote),
     Committed(Option<LogId>),
-    /// Number of times the engine was started.
     Starts(u64),
     /// The other members admitted this one again.
     Found,
     /// The store lacks what it promised.
     Condemn,
-    /// A value beside the log, encoded.
     Value(&'static str, Vec<u8>),
-    /// A chunk of a content.
     Chunk {
         digest: Digest,
         bytes: Vec<u8>,
@@ -103,7 +98,6 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Opens or creates the file, which no other user may read.
     pub(super) fn open(path: &Path) -> Result<Disk, StoreError> {
         let backend = guarded(path, || {
             let file = std::fs::OpenOptions::new()
@@ -198,7 +192,6 @@ impl Disk {
         Ok(())
     }
 
-    /// Reads the content at the start.
     pub(super) fn begin(&self) -> Result<StartContent, StoreError> {
         let purged: Option<LogId> = self.meta(PURGED)?;
         let ends = self.guarded(|| {
@@ -308,7 +301,6 @@ impl Disk {
         Ok(entries)
     }
 
-    /// Reads a chunk of a content.
     pub(super) fn chunk(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         let bytes = self.guarded(|| {
             let transaction = self.database()?.begin_read()?;
@@ -362,7 +354,6 @@ impl Disk {
         }
     }
 
-    /// Returns the error for damage of this store.
     pub(super) fn damaged(&self, damage: Damage) -> StoreError {
         StoreError::Damaged {
             path: self.path.clone(),
@@ -370,7 +361,6 @@ impl Disk {
         }
     }
 
-    /// Returns the path, for errors.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -514,7 +504,6 @@ fn apply(transaction: &WriteTransaction, op: &Op) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// Removes all chunks except these.
 fn keep_only(transaction: &WriteTransaction, keep: &BTreeSet<Digest>) -> Result<(), redb::Error> {
     let mut chunks = transaction.open_table(CHUNKS)?;
     let mut over = Vec::new();

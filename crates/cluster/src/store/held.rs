@@ -32,24 +32,20 @@ impl TestDisk {
         }
     }
 
-    /// Starts or stops holding operations.
     pub(crate) fn hold(&self, held: bool) {
         *self.held.0.lock().unwrap() = held;
         self.held.1.notify_all();
     }
 
-    /// Makes each sync take this long from now on.
     pub(crate) fn slow_down(&self, takes: Duration) {
         self.takes_ms
             .store(takes.as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// Makes the disk full, or frees space again.
     pub(crate) fn fill(&self, full: bool) {
         self.full.store(full, Ordering::Relaxed);
     }
 
-    /// Makes syncs fail, or succeed again.
     pub(crate) fn fail_syncs(&self, fail: bool) {
         self.unsynced.store(fail, Ordering::Relaxed);
     }

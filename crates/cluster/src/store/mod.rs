@@ -50,7 +50,6 @@ use writer::{Executor, WriteJob};
 /// Largest number of chunks that are reported as missing at once.
 pub const MISSING_MAX: usize = 4096;
 
-/// The cached metadata of the file.
 #[derive(Default)]
 struct Metadata {
     vote: Option<Vote>,
@@ -70,7 +69,6 @@ struct Metadata {
     fresh: BTreeMap<Digest, u64>,
     /// Chunks that arrived for a snapshot which is not complete yet.
     incoming: BTreeSet<Digest>,
-    /// Number of times an engine was started.
     starts: u64,
     /// Reason why the other members must admit this one again.
     lost: Option<String>,
@@ -116,7 +114,6 @@ impl Metadata {
         }
     }
 
-    /// Updates the metadata after a write.
     fn written(&mut self, ops: &[Op]) {
         for op in ops {
             match op {
@@ -222,7 +219,6 @@ impl Store {
         starts
     }
 
-    /// Returns the last vote that was saved.
     pub fn vote(&self) -> Option<Vote> {
         lock(&self.book).vote
     }
@@ -246,7 +242,6 @@ impl Store {
         false
     }
 
-    /// Returns the last committed entry.
     pub fn committed(&self) -> Option<LogId> {
         lock(&self.book).committed
     }
@@ -263,7 +258,6 @@ impl Store {
         self.executor.be_patient(waits);
     }
 
-    /// Returns why the disk refuses writes, if it does: nothing is stored meanwhile.
     pub fn refused(&self) -> Option<StoreError> {
         self.executor.refused()
     }
@@ -278,7 +272,6 @@ impl Store {
         lock(&self.book).grown
     }
 
-    /// Bytes of entries in memory.
     pub fn cached(&self) -> usize {
         lock(&self.book).cache.bytes()
     }
@@ -368,7 +361,6 @@ impl Store {
         all
     }
 
-    /// Removes all entries after this one.
     pub fn truncate_after(&self, last: Option<LogId>, done: Done) {
         let from = last.map_or(0, |id| id.index + 1);
         let mut book = lock(&self.book);
@@ -460,7 +452,6 @@ impl Store {
         lock(&self.book).incoming.clear();
     }
 
-    /// Reads a chunk of a content.
     pub fn chunk(
         &self,
         digest: Digest,
@@ -478,12 +469,10 @@ impl Store {
         self.read(move |disk| done(disk.missing(&wanted, MISSING_MAX)));
     }
 
-    /// Returns the metadata of the last snapshot.
     pub fn snapshot_meta(&self) -> Option<SnapshotMeta> {
         lock(&self.book).snapshot.clone()
     }
 
-    /// Reads the last snapshot with its bytes.
     pub fn snapshot(
         &self,
         done: impl FnOnce(Result<Option<(SnapshotMeta, Vec<u8>)>, StoreError>) + Send + 'static,
@@ -509,7 +498,6 @@ impl Store {
         self.write(vec![op], true, bytes, done);
     }
 
-    /// Returns the error for a missing entry.
     pub(crate) fn hole(&self, index: u64) -> StoreError {
         self.disk.damaged(Damage::Hole { index })
     }

@@ -38,7 +38,6 @@ pub enum OpenedStore {
 
 /// Location of a promise file.
 pub enum PromiseLocation<'p> {
-    /// Path of a file on disk.
     Path(&'p Path),
     /// In another backend, for simulations.
     Backend(Box<dyn Fn() -> Box<dyn StorageBackend> + 'p>),
@@ -296,7 +295,6 @@ impl Store {
         self.write(vec![Op::Condemn], true, 0, done);
     }
 
-    /// Returns how often an engine was started.
     pub fn starts(&self) -> u64 {
         lock(&self.book).starts
     }

@@ -26,7 +26,6 @@ pub(super) const COMMITTED_EVERY: u32 = 16;
 /// Interval between retries of a refused write.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
-/// Callback for the end of a job.
 pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// Changes that are written together.
@@ -41,16 +40,12 @@ pub(super) struct WriteJob {
     pub(super) done: Done,
 }
 
-/// Closure that reads from the disk.
 type DiskRead = Box<dyn FnOnce(&Disk) + Send>;
 
-/// Promise file, once the store is tied to one.
 type Promises = Arc<Mutex<Option<Arc<Mutex<Keeper>>>>>;
 
-/// The threads that do the work.
 pub(super) enum Executor {
     Inline(Mutex<Writer>),
-    /// Threads, which end with the last handle of the store.
     Threads(Threads),
 }
 
@@ -165,12 +160,10 @@ impl Executor {
         }
     }
 
-    /// Returns why the disk refuses writes, if it does.
     pub(super) fn refused(&self) -> Option<StoreError> {
         self.patience().refused()
     }
 
-    /// Retries refused writes if the caller writes.
     pub(super) fn try_again(&self) {
         if let Executor::Inline(writer) = self {
             let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -194,7 +187,7 @@ impl Executor {
         }
     }
 
-    /// Reads; without a word when the threads have ended.
+    /// Requests a read. Nothing is reported when the threads have ended.
     pub(super) fn read(&self, disk: &Disk, look: DiskRead) {
         match self {
             Executor::Inline(_) => look(disk),
@@ -234,7 +227,6 @@ enum Progress {
     Refused(StoreError),
 }
 
-/// A batch, and the callbacks for its end.
 struct Batch {
     ops: Vec<Op>,
     durable: bool,
@@ -382,7 +374,6 @@ impl Writer {
         }
     }
 
-    /// Continues a batch: it completes, waits for the disk, or fails.
     fn go_on(&mut self, mut batch: Batch) {
         let written = match &self.failed {
             Some(error) => Err(error.clone()),

@@ -30,9 +30,7 @@ use tokio_rustls::server::TlsStream;
 
 /// Largest number of strangers at once, from addresses that no member has.
 pub(crate) const STRANGERS_MAX: usize = 64;
-/// Limit of strangers from one address.
 pub(crate) const STRANGERS_PER_ADDRESS_MAX: usize = 16;
-/// Largest number of unauthenticated connections from one member's address.
 pub(crate) const PLACES_PER_MEMBER_ADDRESS: usize = 32;
 /// Most bytes that an unauthenticated peer may send.
 pub(crate) const STRANGER_BYTES_MAX: usize = 32 << 10;
@@ -43,7 +41,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Label of the TLS exporter for the channel binding.
 const BINDING_LABEL: &[u8] = b"EXPORTER-evenkeel-join";
 
-/// A connection of an unknown peer.
 type StrangerSlot = QuotaSlot<IpAddr>;
 
 /// A stream whose readable bytes are limited until the limit is lifted.
@@ -106,7 +103,6 @@ fn stranger_network(address: IpAddr) -> IpAddr {
 }
 
 impl<N: ConnectionFactory> WireState<N> {
-    /// Takes connections from a listener.
     pub(crate) fn accept_on(self: &Arc<Self>, listener: N::Listener) {
         let shared = Arc::clone(self);
         self.spawn(async move {

@@ -22,7 +22,6 @@ pub(crate) const ATTEMPTS_MAX: usize = 4;
 /// Factor by which the timeout of a large request exceeds that of a small one.
 const LARGE_PATIENCE: u32 = 8;
 
-/// The paths that were tried for a request.
 #[derive(Default)]
 pub(crate) struct Tried {
     pub(crate) links: Vec<u64>,
@@ -36,7 +35,6 @@ pub(crate) struct Tried {
 #[derive(Default)]
 struct Copies {
     sent: usize,
-    /// Copies that the member refused without handling them.
     refused: usize,
     /// The send queue of a connection had no space for a copy.
     queue_was_full: bool,
@@ -66,7 +64,6 @@ impl Service {
 }
 
 impl<N: ConnectionFactory> WireState<N> {
-    /// See `MemberWire::call`.
     pub(crate) async fn call(
         &self,
         to: MemberId,

@@ -14,7 +14,6 @@ pub(crate) const GREETING_BYTES_MAX: usize = 1 << 10;
 pub(crate) trait Pipe: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Pipe for T {}
 
-/// The hello of a member.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Hello {
     pub(crate) member: MemberId,
@@ -30,7 +29,6 @@ pub(crate) struct Hello {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Goodbye {
-    /// The other side is not trusted.
     Refused(PeerRejection),
     /// There are too many tunnels, or the destination does not respond.
     NotCarried,
@@ -42,9 +40,7 @@ pub(crate) enum Goodbye {
 #[derive(Debug)]
 pub(crate) enum Ungreeted {
     Io(io::Error),
-    /// The other side ended the connection for this reason.
     Goodbye(Goodbye),
-    /// An unknown or invalid message.
     Rule(BrokenRule),
 }
 
@@ -103,7 +99,6 @@ pub(crate) async fn say_hello<S: AsyncWrite + Unpin + ?Sized>(
     write_frame(stream, FrameKind::Hello, &codec::encode(hello)).await
 }
 
-/// Sends the reason for closing the connection.
 pub(crate) async fn say_goodbye<S: AsyncWrite + Unpin + ?Sized>(
     stream: &mut S,
     why: Goodbye,
@@ -112,7 +107,6 @@ pub(crate) async fn say_goodbye<S: AsyncWrite + Unpin + ?Sized>(
     stream.shutdown().await
 }
 
-/// Reads the hello of the other side.
 pub(crate) async fn hear_hello<S: AsyncRead + Unpin + ?Sized>(
     stream: &mut S,
 ) -> Result<Hello, Ungreeted> {

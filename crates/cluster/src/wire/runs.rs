@@ -13,7 +13,6 @@ const RETURNS_MIN: u32 = 2;
 /// After this time without a return, the second machine counts as gone.
 const CLONED_FOR: Duration = Duration::from_secs(60);
 
-/// Runs that connected as one member.
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
     present: Option<u64>,
@@ -47,7 +46,6 @@ impl Runs {
         self.is_cloned(now)
     }
 
-    /// Returns whether two machines use the identity.
     pub(crate) fn is_cloned(&self, now: Instant) -> bool {
         self.returns >= RETURNS_MIN && self.has_returned_recently(now)
     }

@@ -8,7 +8,6 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The service of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Service {
     /// Messages of the consensus engine.
@@ -80,10 +79,8 @@ pub trait Handler: Send + Sync + 'static {
     }
 }
 
-/// The key that signs certificates of members.
 #[derive(Clone, Debug)]
 pub struct Signer {
-    /// The CA that signs members' certificates.
     pub authority: Arc<Authority>,
     /// The chain to present with the certificates that it signed, DER.
     pub chain: Vec<Vec<u8>>,

@@ -65,7 +65,6 @@ impl Holders {
         some
     }
 
-    /// Returns whether a release is not in the log yet.
     pub(crate) fn releases(&self) -> bool {
         let mut all = self.by_name.iter();
         all.any(|(name, holder)| !is_wanted(&self.wanted, name) && holder.due_at().is_some())

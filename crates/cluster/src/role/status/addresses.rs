@@ -30,7 +30,6 @@ fn obstacle(node: &MemberStatus, router: &str) -> Option<String> {
     (!why.is_empty()).then(|| format!("{} cannot own {router}: {why}", node.name))
 }
 
-/// Describes the faults of the virtual routers of a node.
 pub(super) fn faults(node: &MemberStatus) -> Vec<String> {
     let routing = &node.parts.routing;
     if !routing.unknown.is_empty() {
@@ -155,7 +154,6 @@ impl ClusterStatus {
         nodes().count() == 2 && nodes().any(|one| one.id == member.id)
     }
 
-    /// Describes the failure of the last reachable node.
     fn without_nodes(&self) -> String {
         let away = self.members.iter().filter(|one| !one.reach.is_there());
         let owners: Vec<String> = away
@@ -177,7 +175,6 @@ impl ClusterStatus {
 }
 
 impl<'s> Owned<'s> {
-    /// Returns what a member owns.
     fn by(member: &'s MemberStatus) -> Owned<'s> {
         let all = &member.parts.routing.routers;
         let routers: Vec<&RouterStatus> = all.iter().filter(|router| router.is_owner).collect();
@@ -193,7 +190,6 @@ impl<'s> Owned<'s> {
         }
     }
 
-    /// Returns whether it owns no address.
     fn is_empty(&self) -> bool {
         self.addresses == 0
     }

@@ -84,7 +84,6 @@ impl ClusterStatus {
         })
     }
 
-    /// Returns the notes about members as which two machines connect.
     fn cloned_words(&self) -> Vec<String> {
         let words = self.cloned_members().into_iter().map(|member| {
             let name = self.name_of(member);
