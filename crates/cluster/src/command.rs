@@ -81,7 +81,6 @@ pub enum CommandBody {
     Uninvite {
         token: Digest,
     },
-    /// Adds a member that joined with a token.
     Admit {
         token: Digest,
         member: ClusterMember,
@@ -92,7 +91,6 @@ pub enum CommandBody {
     Remove {
         member: MemberId,
     },
-    /// Keys of contents, sealed to nodes.
     Seal(Ring),
     /// Stores a chunk of an encrypted content. The chunk is kept while a version
     /// references it, or while it waits for its proposal.
@@ -425,7 +423,6 @@ pub enum RolloutStep {
     Rest {
         nodes: Vec<MemberId>,
     },
-    /// All nodes serve the version; it waits for confirmation.
     AwaitConfirmation,
     /// Remaining time for the confirmation, in milliseconds; updated from time to time,
     /// so that a new leader need not start over.
@@ -490,7 +487,6 @@ pub enum CommandResult {
 /// Why a command changed nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum CommandRefusal {
-    /// Another version is in progress.
     Busy {
         version: VersionId,
         author: String,
@@ -506,7 +502,6 @@ pub enum CommandRefusal {
     NoMember,
     /// The version does not exist, or is not in progress.
     NoVersion,
-    /// A chunk of the contents is missing.
     Incomplete {
         chunk: Digest,
     },
@@ -521,7 +516,6 @@ pub enum CommandRefusal {
     OldEpoch,
     /// The cluster was founded already, or not yet.
     Founded,
-    /// This member may not propose the command.
     Unfit,
     /// Another member has the number or the name.
     Taken {

@@ -12,7 +12,6 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 const SEAL: &[u8] = b"\n#sha256:";
-/// Bytes behind the content: seal, digest in hexadecimal, line end.
 const SEAL_BYTES: usize = SEAL.len() + 64 + 1;
 
 fn seal(bytes: &[u8]) -> Vec<u8> {

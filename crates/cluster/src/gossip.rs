@@ -269,7 +269,6 @@ impl Gossip {
         }
     }
 
-    /// Returns a message that requests a response.
     pub fn ask(&self) -> Vec<u8> {
         codec::encode(&GossipMessage {
             ages: Some(self.ages()),

@@ -46,7 +46,6 @@ pub struct Routing {
 }
 
 pub const ROUTERS_MAX: usize = 64;
-/// Characters of a reason in a [`RouterStatus`].
 pub const REASON_MAX: usize = 200;
 
 /// A virtual router of a machine.
@@ -59,7 +58,6 @@ pub struct RouterStatus {
     /// Another owner whose adverts the machine receives: its node name, or its address if that is
     /// unknown. Empty: it receives none.
     pub heard_owner: String,
-    /// A lease of the cluster determines the owner.
     pub has_lease: bool,
     /// Reason why the machine cannot own the addresses; empty: it can. A lease that
     /// another machine holds is not a fault.
@@ -73,7 +71,6 @@ pub struct RouterStatus {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Observed {
     pub serves: bool,
-    /// The reason, if none is served.
     pub why: String,
     /// Things that the version needs and the machine lacks: the version is served without
     /// them.

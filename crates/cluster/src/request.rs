@@ -29,7 +29,6 @@ const WRITE_LIMIT: Duration = Duration::from_secs(30);
 pub enum Request {
     /// Status of the cluster: [`ControlReply::Json`], as [`crate::role::status`] renders it.
     Status,
-    /// Create a token for a new member: [`ControlReply::Token`].
     Invite {
         kind: MemberKind,
         valid_ms: u64,
@@ -50,16 +49,13 @@ pub enum Request {
     /// A change: [`ControlReply::Progress`] until [`ControlReply::Done`] or
     /// [`ControlReply::Refused`].
     Apply(Box<Apply>),
-    /// Confirm the version that waits for confirmation.
     Confirm {
         /// Version to confirm; None: the one that waits.
         version: Option<VersionId>,
     },
-    /// Rolls back the version in progress.
     TakeBack {
         words: String,
     },
-    /// An older version once more.
     Rollback {
         version: VersionId,
         author: String,
@@ -133,7 +129,6 @@ pub enum ControlReply {
 }
 
 impl ControlReply {
-    /// Returns whether this is the final reply.
     pub fn ends(&self) -> bool {
         !matches!(self, ControlReply::Progress { .. })
     }
@@ -165,7 +160,6 @@ pub enum AskError {
         .0.display()
     )]
     Stopped(PathBuf, PathBuf),
-    /// The socket cannot be used by this user.
     #[error("{}: only root and the user who runs evenkeel may use it", .0.display())]
     Forbidden(PathBuf),
     #[error("{}: {}", .0.display(), .1)]

@@ -34,7 +34,6 @@ const AUTHORITY_LEFT_DAYS: u64 = 2 * MEMBER_VALID_DAYS;
 /// Largest number of former CAs that are remembered: a chain leads over each of them to
 /// the next.
 pub const FORMER_AUTHORITIES_MAX: usize = 4;
-/// Largest number of former keys that a certificate names.
 pub const PREDECESSORS_MAX: usize = 32;
 /// Time before its issue from which a certificate is valid, because clocks differ.
 const BACKDATED: Duration = Duration::from_secs(24 * 3600);

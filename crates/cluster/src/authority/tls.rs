@@ -210,10 +210,11 @@ pub(super) enum Anchor {
         /// report the removal.
         removed: BTreeSet<Digest>,
     },
-    /// CA that a token names.
     Token(Token),
     /// Authorities of the cluster, for a part: both sides have a certificate.
-    Part { roots: RootCertStore },
+    Part {
+        roots: RootCertStore,
+    },
 }
 
 /// Verifier of members' certificates. A client without a certificate passes: it has a

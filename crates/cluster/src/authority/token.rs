@@ -29,7 +29,6 @@ const PROOF_CONTEXT: &[u8] = b"evenkeel join proof 1\0";
 
 /// Context of the signature of a CA. No certificate begins with these bytes.
 const SIGNED_CONTEXT: &[u8] = b"evenkeel join authority proof 1\0";
-/// Length of HMAC with SHA-256.
 const PROOF_BYTES: usize = 32;
 
 fn proven_words(known: &[u8], binding: &[u8]) -> Vec<u8> {
@@ -92,7 +91,6 @@ impl Token {
         })
     }
 
-    /// Returns the SHA-256 digest of the token, which the cluster stores.
     pub fn digest(&self) -> Digest {
         Token::digest_of(&self.secret)
     }

@@ -60,7 +60,6 @@ pub enum PeerRejection {
 }
 
 impl Trust {
-    /// Returns the keys of members that are trusted with a certificate of a former CA.
     pub(super) fn late_keys(&self) -> BTreeSet<Digest> {
         let late = self.late.iter().filter_map(|id| self.members.get(id));
         late.map(|member| member.certificate).collect()

@@ -60,15 +60,18 @@ pub enum Signature {
         commit: String,
     },
     /// A commit has no valid signature, in the words of the program that checked it.
-    Bad { commit: String, words: String },
-    /// There are more commits than are checked.
-    TooMany { commits_max: usize },
+    Bad {
+        commit: String,
+        words: String,
+    },
+    TooMany {
+        commits_max: usize,
+    },
 }
 
 /// Why nothing can be proposed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Trouble {
-    /// The program could not be run, or failed.
     Unreachable {
         words: String,
     },

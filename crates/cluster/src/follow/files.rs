@@ -7,7 +7,6 @@ use crate::keyword::Followed;
 use std::collections::{BTreeMap, BTreeSet};
 
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
-/// Default file of a configuration.
 const FIRST: &str = "haproxy.cfg";
 
 /// A file of a revision.

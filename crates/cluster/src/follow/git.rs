@@ -42,7 +42,6 @@ const CONFIGURATION: &str = "\
 /// Largest number of new commits whose signatures are checked.
 const COMMITS_MAX: usize = 1000;
 const COMMITS_AT_ONCE: usize = 100;
-/// First line of an armored GPG key file.
 const GPG_KEYS: &[u8] = b"-----BEGIN PGP PUBLIC KEY BLOCK-----";
 
 #[derive(Debug)]

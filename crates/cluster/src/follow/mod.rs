@@ -43,7 +43,6 @@ pub struct Revision {
     /// Full hash of the revision.
     pub id: String,
     pub author: String,
-    /// Message of the commit, possibly truncated.
     pub message: String,
     /// Time of the commit, seconds since 1970 by the author's clock.
     pub time_s: i64,
@@ -80,10 +79,11 @@ pub struct RevisionRefusal {
 /// The result of proposing a followed revision.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ProposalResult {
-    /// All nodes serve the revision.
     Accepted,
     /// A node could not serve it, or it was rolled back; the reason.
-    Bad { words: String },
+    Bad {
+        words: String,
+    },
 }
 
 /// Status of a followed repository, for `config status`.

@@ -16,11 +16,8 @@ const SEARCHED: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 pub(super) const FAR_LIMIT: Duration = Duration::from_secs(120);
 /// Timeout of a program that works locally.
 pub(super) const NEAR_LIMIT: Duration = Duration::from_secs(60);
-/// Output limit of programs that print a few words, bytes.
 pub(super) const WORDS_BYTES_MAX: usize = 1 << 20;
-/// Output limit of a listing of the files of a revision, bytes.
 pub(super) const LIST_BYTES_MAX: usize = 16 << 20;
-/// Limit for the kept part of standard error, bytes.
 const COMPLAINT_BYTES_MAX: usize = 4096;
 pub(super) const MIRROR_BYTES_MAX: u64 = 512 << 20;
 const MEASURE_EVERY: Duration = Duration::from_millis(500);

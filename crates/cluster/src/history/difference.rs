@@ -127,7 +127,6 @@ fn words(seen: MaskedFile) -> String {
     }
 }
 
-/// Formats differences as a unified diff, for people.
 pub fn unified(differences: &[FileDifference]) -> String {
     let mut out = String::new();
     for difference in differences {

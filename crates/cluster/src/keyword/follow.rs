@@ -172,7 +172,7 @@ fn branch(args: &Args<'_>, word: &ConfigWord) -> Result<String, Diagnostic> {
     }
 }
 
-/// An absolute path without turns.
+/// Parses an absolute path without `.` and `..`.
 fn absolute(args: &Args<'_>, word: &ConfigWord, what: &str) -> Result<String, Diagnostic> {
     let text = word.str();
     let straight = text.split('/').all(|part| part != "." && part != "..");

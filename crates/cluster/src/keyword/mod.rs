@@ -144,7 +144,6 @@ static DOCUMENTED_SECTION: Documented = Documented {
     built: true,
 };
 
-/// Returns every keyword of the section, for the manual and `evenkeel keyword`.
 pub fn documented() -> Vec<Documented> {
     let mut all = TABLES[0].documented();
     all.push(DOCUMENTED_SECTION);

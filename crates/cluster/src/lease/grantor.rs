@@ -52,9 +52,7 @@ pub enum NotGranted {
     /// The lease is being granted by this command, with an unknown result. To be proposed
     /// again; then [`Grantor::settled`].
     Granting(LeaseCommand),
-    /// The lease is free, but a member with a higher rank waits for it.
     BetterWaits,
-    /// More grants are in progress than [`GRANTING_MAX`].
     Busy,
     Unfit,
 }

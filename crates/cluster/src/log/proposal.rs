@@ -21,7 +21,6 @@ pub const WAITING_MAX: usize = 64;
 /// The ticket of a proposal, which makes it idempotent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Ticket {
-    /// Member that proposes the command.
     pub member: MemberId,
     /// Number of times that member's engine was started.
     pub start: u64,

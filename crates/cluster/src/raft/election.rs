@@ -42,7 +42,6 @@ struct LeaderContact<I> {
     /// Time at which a leader was heard, a vote was granted, or the arbiter became a
     /// candidate.
     at: I,
-    /// Leader whose connection broke, and when.
     lost: Option<(MemberId, I)>,
 }
 
@@ -129,7 +128,6 @@ impl<R: AsyncRuntime> Election<R> {
         self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records a pre-vote for this member that arrived too late.
     pub(super) fn would_vote(
         &self,
         member: MemberId,
@@ -168,7 +166,6 @@ impl<R: AsyncRuntime> Election<R> {
         self.lock().at.elapsed()
     }
 
-    /// Records a granted vote: its candidate may soon lead.
     pub(super) fn voted(&self) {
         self.lock().at = R::Instant::now();
     }

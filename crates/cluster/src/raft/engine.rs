@@ -279,7 +279,6 @@ impl<R: AsyncRuntime> Engine<R> {
         agreed_voters(&receiver.borrow_watched())
     }
 
-    /// Returns how long the current operation of this member's disk has been running.
     pub fn disk_busy_for(&self) -> Duration {
         self.inner.store.busy_for()
     }

@@ -18,7 +18,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The member whose keys were stolen.
 pub(super) const THIEF: MemberId = MemberId(3);
-/// The token of the forged invitations.
 pub(super) const TOKEN: Digest = Digest([66; 32]);
 
 #[derive(Clone, Debug, Default)]

@@ -87,7 +87,6 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Returns the reason why a change failed, by the reply of the leader.
     pub(super) fn change_failure(&self, leader: Option<MemberId>, failure: Failure) -> EngineError {
         let stopped_here = || self.inner.shared.halted().unwrap_or(EngineError::Stopped);
         let other = leader.filter(|leader| *leader != self.inner.me);

@@ -20,7 +20,6 @@ pub(super) enum Request<R: AsyncRuntime> {
         /// Leader whose connection died; the candidate stands because of that.
         lost: Option<MemberId>,
     },
-    /// Asks whether the receiver would grant its vote.
     PreVote(VoteRequest<Types<R>>),
     /// Asks whether the receiver would grant its vote, because this leader is lost.
     Lost(Lost),
@@ -44,14 +43,12 @@ pub(super) enum Request<R: AsyncRuntime> {
 pub(super) enum RaftReply<R: AsyncRuntime> {
     Append(AppendEntriesResponse<Types<R>>),
     Vote(VoteResponse<Types<R>>),
-    /// The sender would grant its vote, because the leader is lost.
     Lost(bool),
     Transfer(TransferLeaderResponse<Types<R>>),
     Installed(SnapshotResponse<Types<R>>),
-    /// The next part of the snapshot, please.
+    /// Asks for the next part of the snapshot.
     Next,
     Missing(Vec<Digest>),
-    /// Unexpected snapshot chunk: the transfer restarts.
     Begin,
     Answer(CommandResult),
     Piece(Box<ImagePiece>),
@@ -77,7 +74,6 @@ impl<R: AsyncRuntime> RaftReply<R> {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Failure {
-    /// The bytes are not a request, or not one that the sender may make.
     Malformed,
     Stopped,
     /// A newer vote for the sender itself contradicts its request.

@@ -45,7 +45,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// Largest number of outstanding messages with entries.
 const FLIGHT_MAX: usize = 4;
 /// After a message of more bytes, nothing is sent until its response: it takes long, and
 /// small messages overtake it.

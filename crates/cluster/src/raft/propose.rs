@@ -19,7 +19,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Shortest pause between two attempts; later pauses are longer.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(20);
 const TRY_LIMIT: Duration = Duration::from_secs(2);
@@ -38,7 +37,6 @@ impl Tickets {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether no ticket has been drawn yet.
     pub(super) fn are_new(&self) -> bool {
         self.lock().next == 0
     }
@@ -242,7 +240,6 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Writes a proposal, if this member leads.
     pub(super) async fn propose_here(&self, proposed: Proposed, limit: Duration) -> RaftReply<R> {
         // An arbiter leads only until a node can.
         if self.inner.kind == MemberKind::Arbiter {

@@ -41,7 +41,6 @@ pub(super) const IMAGE_BYTES_MAX: u64 = 64 << 20;
 #[derive(Clone)]
 pub struct Picture(pub(super) Arc<Vec<u8>>);
 
-/// Context of the signature of a snapshot.
 const SNAPSHOT_CONTEXT: &[u8] = b"evenkeel snapshot 1\0";
 
 #[derive(Serialize, Deserialize)]
@@ -101,7 +100,6 @@ impl Image {
         codec::encode(&image)
     }
 
-    /// The signature of a snapshot, which remains to be verified.
     pub(super) fn seal(bytes: &[u8], meta: &SnapshotMeta, cluster: &str) -> Option<SnapshotSeal> {
         let image: Image = codec::decode(bytes).ok()?;
         let message = image.message(meta, cluster);
@@ -139,8 +137,6 @@ struct Live {
     sessions: Sessions,
     halted: Option<EngineError>,
     misunderstood: Option<MemberId>,
-    /// Number of commands that had no effect because their author did not sign them, and
-    /// the last such author.
     forged: Option<(u64, MemberId)>,
     /// Index of the entry since which signatures are required, if this process applied it.
     signed_since: Option<u64>,
@@ -157,7 +153,6 @@ pub(super) struct Unfounded;
 
 /// State shared by the replica and the engine.
 pub(super) struct ReplicaState<R: AsyncRuntime> {
-    /// Writes that the disk refused.
     pub(super) silence: Silence,
     live: Mutex<Live>,
     applied: WatchReceiverOf<Types<R>, u64>,
@@ -229,7 +224,6 @@ impl<R: AsyncRuntime> ReplicaState<R> {
         self.live().misunderstood = Some(member);
     }
 
-    /// Stops the replica because the store failed.
     fn halted_by(&self, error: StoreError) -> io::Error {
         self.halt(EngineError::Store(error.clone()));
         to_io(error)
@@ -491,7 +485,6 @@ impl<R: AsyncRuntime> Builder<R> {
         Ok(codec::encode(&image))
     }
 
-    /// Fetches the newest snapshot of a node that is newer than the local one.
     async fn fetch(&self) -> Option<(SnapshotMeta, Vec<u8>)> {
         let Sealing::Fetches(calls) = &self.sealing else {
             return None;

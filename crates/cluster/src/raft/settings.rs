@@ -29,7 +29,6 @@ pub struct Settings {
     pub propose_limit: Duration,
     /// Number of entries after which a new snapshot is built.
     pub snapshot_entries: u64,
-    /// Bytes of entries between snapshots.
     pub snapshot_bytes: u64,
     /// Number of entries that are kept behind a snapshot, for members that are slightly
     /// behind.

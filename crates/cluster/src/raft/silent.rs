@@ -136,7 +136,6 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Lets this member stand for election while its disk works.
     pub(super) fn stand_as_the_disk_allows(&self, stands: &mut bool) {
         let may = !self.is_silent();
         if may == *stands || self.inner.kind != MemberKind::Node || self.inner.probation.is_on() {

@@ -17,7 +17,6 @@ use std::time::Duration;
 
 /// Bytes of entries in one message to another member; a single entry may be larger.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 256 << 10;
-/// Bytes of entries that are read at once to be applied.
 const READ_BYTES_MAX: usize = 512 << 10;
 /// Bytes of entries in memory beyond which an append waits until it is on disk.
 const PENDING_BYTES_MAX: usize = 4 << 20;

@@ -32,7 +32,6 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// Returns whether the receiver may have got the call.
     pub fn may_have_arrived(self) -> bool {
         matches!(self, CallError::Timeout | CallError::Closed)
     }

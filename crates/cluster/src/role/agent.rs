@@ -21,10 +21,8 @@ const MACHINE_LIMIT: Duration = Duration::from_secs(60);
 const HEALTH_LIMIT: Duration = Duration::from_secs(3);
 /// Interval at which the leader's silence is checked during another task.
 const SILENCE_LOOK: Duration = Duration::from_millis(100);
-/// Pause between two checks of the disk for missing chunks.
 const MISSING_PAUSE: Duration = Duration::from_millis(200);
 const MISSING_LOOKS: u32 = 25;
-/// Pause between two attempts to save a version that the disk refused.
 const KEEP_AGAIN_MS: u64 = 2_000;
 /// Pause after a failed task, so that the agent does not retry in a tight loop.
 const REST: Duration = Duration::from_millis(500);

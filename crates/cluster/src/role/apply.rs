@@ -220,7 +220,6 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         Ok(())
     }
 
-    /// Waits until a version is decided, and reports its progress.
     pub(super) async fn watch(&self, version: VersionId, told: impl Fn(String)) -> VersionOutcome {
         let mut changes = self.engine.changes();
         let mut shown = ReportedProgress::default();

@@ -107,7 +107,6 @@ async fn store_and_certify<M: ServingMachine, N: ConnectionFactory>(
     }
 }
 
-/// Reports a reason unless it is the last one that was reported.
 pub(super) fn note_once<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
     last: &mut String,

@@ -9,7 +9,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub enum Clock {
     /// CLOCK_BOOTTIME, and the wall clock for displayed times only.
     System,
-    /// The runtime's, which a simulation moves.
     #[cfg(test)]
     Runtime {
         /// Number of times this member was started.
@@ -56,7 +55,6 @@ impl Clock {
         }
     }
 
-    /// The times of the wire.
     pub fn timing(&self) -> Timing {
         Timing::default()
     }

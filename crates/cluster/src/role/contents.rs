@@ -24,7 +24,7 @@ pub enum ContentError {
     Authority(#[from] AuthorityError),
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// Pieces are not here yet.
+    /// Not all chunks have arrived yet.
     #[error("parts of its contents have not arrived yet")]
     Missing,
 }
@@ -50,7 +50,6 @@ impl fmt::Debug for HeldRings {
     }
 }
 
-/// Returns the context for which the key of a CA is encrypted.
 fn purpose(certificate: &[u8]) -> String {
     format!("authority {}", fingerprint(certificate))
 }
@@ -61,7 +60,6 @@ pub struct Prepared {
     pub files: Vec<FileEntry>,
     /// Chunks that no version has yet, as far as this member knows.
     pub chunks: Vec<(Digest, Vec<u8>)>,
-    /// Number of files that are the same as in the parent version.
     pub unchanged: usize,
 }
 

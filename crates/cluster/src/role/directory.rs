@@ -410,7 +410,6 @@ impl StateDirectory {
         })
     }
 
-    /// Returns the names of missing files that identify the member.
     pub fn missing_files(&self, kind: MemberKind) -> Vec<&'static str> {
         let all = match kind {
             MemberKind::Node => &[MEMBER, KEY, CERTIFICATE, AUTHORITIES, SEALING_KEY][..],

@@ -248,7 +248,6 @@ pub(super) fn one_line(words: &str) -> String {
     format!("{first}{place}; see `evenkeel config log`")
 }
 
-/// Returns the status of a member with an unusable store.
 pub(super) fn broken(
     who: &LocalMember,
     program: &str,

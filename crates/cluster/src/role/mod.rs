@@ -77,7 +77,6 @@ const STORE_LOOK: Duration = Duration::from_secs(1);
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 const RELEASE_LIMIT: Duration = Duration::from_millis(500);
 
-/// Returns the message for the operators of a removed member.
 pub fn removed_words(kind: MemberKind) -> &'static str {
     match kind {
         MemberKind::Node => {
@@ -401,7 +400,7 @@ fn answer_operators<M: ServingMachine, N: ConnectionFactory>(
     }
 }
 
-/// Ends some time after the agreement has stopped.
+/// Ends some time after consensus has stopped.
 async fn stopped_by_its_disk<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M, N>) {
     while shared.raft_status().halted.is_none() {
         tokio::time::sleep(STORE_LOOK).await;
@@ -488,7 +487,7 @@ async fn serve_without<M: ServingMachine>(
     Ok(())
 }
 
-/// A report of this moment: a status reads no clock.
+/// Sets the report's time to now, because a status reads no clock.
 fn dated(report: StatusReport) -> StatusReport {
     StatusReport {
         at: Moment::now(),

@@ -16,7 +16,6 @@ pub(super) struct ClientSlots(Arc<Inside>);
 struct Inside {
     most: usize,
     taken: Mutex<SlotsInUse>,
-    /// Notified when a slot may be free.
     changed: Notify,
 }
 

@@ -14,7 +14,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const POLL: Duration = Duration::from_millis(500);
-/// Pause after a write that the disk refused.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Keeps the mark in the state directory consistent with the known removal.

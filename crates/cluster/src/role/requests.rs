@@ -19,12 +19,10 @@ use tokio::time::Instant;
 
 /// Largest number of addresses in a token: people type it.
 const TOKEN_ADDRESSES_MAX: usize = 4;
-/// Timeout of a hand-over by a leader that must leave.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(10);
 /// Longest wait of an invitation for a CA replacement in progress.
 const AUTHORITY_LIMIT: Duration = Duration::from_secs(20);
 const LOG_MAX: u64 = 1000;
-/// Longest wait of a request for a majority.
 const MAJORITY_LIMIT: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(50);
 

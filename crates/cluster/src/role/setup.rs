@@ -29,7 +29,6 @@ use std::time::Duration;
 const ENDING_LIMIT: Duration = Duration::from_secs(5);
 const ENDING_LOOK: Duration = Duration::from_millis(20);
 const FIRST: MemberId = MemberId(1);
-/// Longest time for a single member to become leader.
 const LEAD_LIMIT: Duration = Duration::from_secs(20);
 
 /// Settings of a new member.
@@ -56,7 +55,6 @@ pub enum SetupError {
     Propose(#[from] ProposeError),
     #[error("{0}")]
     Refused(CommandRefusal),
-    /// The cluster did not admit the machine.
     #[error("{0}")]
     Join(#[from] JoinError),
     #[error("{0}")]

@@ -54,7 +54,6 @@ pub(super) enum StorageError {
 #[serde(default)]
 pub struct MemberSelfStatus {
     pub program: String,
-    /// Version that it serves; None if it serves none.
     pub serves: Option<VersionId>,
     pub on_trial: bool,
     /// Health of the traffic; None where nothing serves.
@@ -62,7 +61,6 @@ pub struct MemberSelfStatus {
     /// Status of the parts other than the proxy, and its virtual routers.
     #[serde(flatten)]
     pub parts: Parts,
-    /// Reachability of the other members.
     pub sees: BTreeMap<MemberId, Reach>,
     pub trouble: String,
     /// Time for which its disk has not responded, milliseconds; 0 if it responds.
@@ -87,21 +85,17 @@ pub struct MemberSelfStatus {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum RoleMessage {
     Leaving(MemberId),
-    /// Poll the followed repositories now.
     Follow,
 }
 
 /// Version that this node serves, as last reported by its agent.
 #[derive(Clone, Debug, Default)]
 pub struct ServingStatus {
-    /// Version in service; None if there is none.
     pub version: Option<VersionId>,
     pub on_trial: bool,
     pub health: Option<Health>,
-    /// Status of the parts other than the proxy.
     pub parts: Parts,
     pub trouble: String,
-    /// Newest version that the node accepted.
     pub accepted: Option<VersionId>,
     /// Reason why the accepted version cannot be saved to the disk; empty: it can.
     pub unkept: String,
@@ -242,7 +236,6 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         *confirmed = (*confirmed).max(Some(asked));
     }
 
-    /// Returns the time since the last message from a leader with a majority.
     fn silence(&self) -> Option<Duration> {
         lock(&self.confirmed).map(|at| at.elapsed())
     }
@@ -307,7 +300,6 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         self.has_majority() && self.engine.state().members.contains_key(&self.me())
     }
 
-    /// Returns whether the disk says that this member was removed.
     pub(super) fn is_marked_removed(&self) -> bool {
         StateDirectory::is_of_a_removed_member(self.directory.path())
     }
@@ -316,7 +308,6 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         self.removed.store(false, Ordering::Relaxed);
     }
 
-    /// Returns whether another member reported that this one was removed.
     pub(super) fn is_removed(&self) -> bool {
         let state = self.engine.state();
         let told = self.removed.load(Ordering::Relaxed) && !self.has_majority();
@@ -417,7 +408,6 @@ pub(super) async fn moved(changes: &mut Changes<TokioRuntime>) {
     }
 }
 
-/// Returns how a member is reached, from the status of its connections.
 pub(super) fn reach(path: &Path) -> Reach {
     let rtt_us = path.rtt_us;
     match path.way.filter(|_| path.up) {

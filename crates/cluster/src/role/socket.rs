@@ -18,13 +18,10 @@ use tokio::time::timeout;
 
 const CLIENTS_MAX: usize = 64;
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
-/// Size of a read, and of the buffer before a request arrives.
 const READ_BYTES: usize = 4 << 10;
 /// Size above which a request waits for a slot among the large requests.
 const LARGE_BYTES: usize = 64 << 10;
-/// Largest number of concurrent large requests.
 const LARGE_MAX: usize = 2;
-/// Timeout for receiving the rest of a request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 const REPLY_LIMIT: Duration = Duration::from_secs(30);
 pub const REPLIES_MAX: usize = 64;

@@ -38,15 +38,12 @@ enum PeerVersion {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct RoleFacts {
     removed: bool,
-    /// Others were removed from the cluster.
     has_removed: bool,
     /// Send time of the latest request that a majority answered, nanoseconds of
     /// CLOCK_BOOTTIME.
     confirmed_at_ns: Option<u64>,
     accepted: Option<VersionId>,
-    /// The version that this node serves without a candidate.
     serves: Option<VersionId>,
-    /// Names of the other nodes, and what each serves.
     others: BTreeMap<MemberId, (String, PeerVersion)>,
     /// Another member of any kind is reachable.
     reaches_another: bool,

@@ -42,7 +42,6 @@ pub struct ClusterStatus {
     pub disk_refuses: bool,
     /// Why this member cannot take part in its cluster, apart from its log.
     pub cannot_start: Option<String>,
-    /// Missing certificate and key files of this member.
     pub missing_files: Vec<String>,
     pub authority: AuthorityStatus,
     pub invitations: u64,
@@ -73,12 +72,10 @@ pub struct MemberStatus {
     /// Milliseconds since the direct link to it was cut; `None` while it is reached directly, or
     /// not at all.
     pub cut_ms: Option<u64>,
-    /// Version of its program; `None` if unknown.
     pub program: Option<String>,
     pub format: u32,
     /// The member votes (a new one first gets the log).
     pub votes: bool,
-    /// Version that it serves; `None` if it reports none.
     pub serves: Option<VersionId>,
     /// Reason why it serves no version, by observation; empty if it serves one.
     pub cannot_serve: String,
@@ -87,16 +84,13 @@ pub struct MemberStatus {
     pub on_trial: bool,
     /// Number of virtual addresses that it owns now.
     pub addresses_owned: u64,
-    /// Number of its servers that are up, of all that are checked.
     pub servers_up: u64,
     pub servers: u64,
     #[serde(flatten)]
     pub parts: Parts,
-    /// View that it reports of the other members.
     pub sees: Vec<Sight>,
     /// Time since its supervisor ended, as it reports, milliseconds; 0: there is one.
     pub supervisor_gone_ms: u64,
-    /// Status of its disk, as it reports.
     #[serde(flatten)]
     pub disk: DiskStatus,
     /// Reason why the machine at its address and this one do not trust each other; empty:
@@ -147,7 +141,6 @@ pub struct Sight {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Configuration {
-    /// Version that all nodes must serve.
     pub accepted: Option<VersionId>,
     pub accepted_words: String,
     pub serving: Option<VersionId>,
@@ -205,7 +198,6 @@ impl ClusterStatus {
         member.map_or_else(|| format!("member {id}"), |member| member.name.clone())
     }
 
-    /// Fills the text fields from the facts.
     pub fn put_into_words(&mut self) {
         self.frozen = self.frozen_words();
         self.disagreements = self.disagreement_words();
@@ -548,7 +540,6 @@ impl ClusterStatus {
             .lines("recent event", self.events.clone())
     }
 
-    /// Returns the version that is rolled back unless an operator confirms it.
     fn unconfirmed_version(&self) -> Option<Subject> {
         let version = self.configuration.moving?;
         let left = span(self.configuration.confirm_within_ms?);
@@ -695,7 +686,6 @@ impl ClusterStatus {
         }
     }
 
-    /// Returns the path to a member, and its round trip.
     fn path_words(&self, reach: &Reach) -> String {
         let trip = |rtt_us: &Option<u64>| match rtt_us {
             Some(us) => format!(", {}.{} ms", us / 1000, us % 1000 / 100),
@@ -712,7 +702,6 @@ impl ClusterStatus {
     }
 }
 
-/// Describes what to do if a CA that a removed node knows cannot be replaced.
 pub(super) fn held_back_words(names: &str) -> String {
     format!(
         "a removed node knows the CA key, but the CA cannot be replaced until these members return or are removed \

@@ -22,7 +22,6 @@ const CONFIRM_LIMIT: Duration = Duration::from_millis(1500);
 const GOSSIP_EVERY: Duration = Duration::from_secs(1);
 const PARTS_MAX: usize = 32;
 const GOSSIP_LIMIT: Duration = Duration::from_secs(2);
-/// Interval of checking whether other members need an announcement or a key.
 const DUTY_EVERY: Duration = Duration::from_millis(500);
 /// Pause after each check: most commands are irrelevant for it, and many may be committed
 /// at once.

@@ -39,15 +39,12 @@ use tokio::time::timeout;
 
 /// Largest number of concurrent requests; the connections of others are closed.
 const AT_ONCE: usize = 8;
-/// Timeout for a client to send a request, and to read the response.
 const PATIENCE: Duration = Duration::from_secs(10);
 const EVENTS_MAX: usize = 100;
 /// Longest wait for the effect of a committed change on this member.
 const SHOWS_LIMIT: Duration = Duration::from_secs(2);
 const VERSIONS_MAX: usize = 200;
-/// Largest number of versions that are read to find the origin of lines.
 const BLAME_MAX: usize = 100;
-/// Largest size of the reasons and reports of one version.
 const WORDS_BYTES_MAX: usize = 2 << 10;
 const REVISION_DIGITS: usize = 12;
 

@@ -18,7 +18,6 @@ pub const IDLE_SAMPLE_MS: u64 = 2000;
 pub const TRIAL_SAMPLE_MS: u64 = 500;
 /// Age below which a sample suffices for a switch, milliseconds.
 const FRESH_MS: u64 = 1000;
-/// Time after which a lost report is proposed again, milliseconds.
 const REPEAT_MS: u64 = 1000;
 /// Time after which an accepted version that this node could not serve is tried again,
 /// milliseconds: a missing system file or a port may be available again.

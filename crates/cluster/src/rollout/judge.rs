@@ -189,7 +189,6 @@ impl Judge {
         self.before.clear();
     }
 
-    /// The previous version is served again.
     pub fn reverted(&mut self) {
         self.window = None;
     }

@@ -74,7 +74,6 @@ impl View {
     }
 }
 
-/// Returns the next step of the version in progress, if one is due.
 pub fn next(state: &ClusterState, view: &View) -> Option<Decision> {
     let record = state.on_its_way()?;
     let round = Round {
@@ -144,7 +143,6 @@ impl Round<'_> {
         take_back(words.join("\n"))
     }
 
-    /// Returns the reachable nodes that have not reported.
     fn not_heard(&self) -> Vec<MemberId> {
         self.state
             .nodes()
@@ -395,7 +393,6 @@ impl Driver {
         }
     }
 
-    /// Returns the view, with the start of each condition.
     pub fn view(&mut self, state: &ClusterState, seen: &Reachability, now_ms: u64) -> View {
         let place = state.on_its_way().map(|record| {
             let remaining_ms = match &record.stage {

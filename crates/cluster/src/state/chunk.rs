@@ -95,7 +95,7 @@ impl Chunks {
             .insert(since, UnreferencedChunk { digest, from });
     }
 
-    /// A version has these now.
+    /// References the chunks of a version's files.
     pub(super) fn hold(&mut self, files: &[FileEntry]) {
         for digest in unique(files) {
             let Some(piece) = self.pieces.get_mut(&digest) else {

@@ -64,7 +64,6 @@ impl Leases {
         self.records.get(name)
     }
 
-    /// Returns the values of all records, by the name of the lease.
     pub(super) fn records(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let records = self.records.iter();
         records.map(|(name, record)| (name.as_str(), record.value.as_slice()))

@@ -225,8 +225,6 @@ impl ClusterState {
         Ok(CommandResult::Done)
     }
 
-    /// Deletes the reports of a removed node, which must not delay decisions of the
-    /// others.
     fn forget_reports(&mut self, id: MemberId) {
         let Some(on_its_way) = self.on_its_way().map(|record| record.id) else {
             return;

@@ -80,7 +80,6 @@ pub struct ClusterState {
     pub rings: BTreeMap<Epoch, Ring>,
     #[serde(default)]
     pub versions: BTreeMap<VersionId, Arc<VersionRecord>>,
-    /// Highest version number ever assigned.
     #[serde(default)]
     pub last_version: VersionId,
     pub accepted: Option<VersionId>,
@@ -101,7 +100,6 @@ pub struct ClusterState {
 pub enum StateError {
     #[error("the state is {0}")]
     Malformed(InvalidEncoding),
-    /// A newer program wrote the state.
     #[error(
         "the state has format {needs}, but this program supports only {FORMAT}: start the newer program again"
     )]
@@ -234,17 +232,14 @@ impl ClusterState {
         self.events.iter()
     }
 
-    /// Returns the digests of all chunks that the store must keep.
     pub fn chunks(&self) -> impl Iterator<Item = Digest> + '_ {
         self.chunks.all()
     }
 
-    /// Returns whether the store must keep this chunk.
     pub fn has_chunk(&self, digest: &Digest) -> bool {
         self.chunks.has(digest)
     }
 
-    /// Returns the bytes of all chunks that the store must keep.
     pub fn chunk_bytes(&self) -> u64 {
         self.chunks.bytes()
     }

@@ -113,7 +113,6 @@ pub(crate) fn report(version: u64, node: MemberId, outcome: Reported) -> Command
     report_of(version, node, outcome, CheckFindings::default())
 }
 
-/// Returns a node's report that all nodes must apply the version at once.
 pub(crate) fn checked_together(version: u64, node: MemberId) -> CommandBody {
     let found = CheckFindings {
         together: true,
@@ -174,7 +173,6 @@ impl ClusterState {
         refusal
     }
 
-    /// Returns a command that introduces the next CA.
     pub(crate) fn next_authority(&self, next: u8, epoch: u64) -> CommandBody {
         let is_present = |number: &u8| self.authority == authority(*number).certificate();
         let present = (1..u8::MAX).find(is_present);

@@ -20,7 +20,6 @@ pub struct Succession {
     /// the key of the first CA when it joined.
     pub key: Option<SealedAuthority>,
     pub next: Option<NextAuthority>,
-    /// Members that have a certificate of the next CA.
     pub certified: BTreeSet<MemberId>,
     /// Previous CAs that were dropped, the oldest first; at most
     /// [`FORMER_AUTHORITIES_MAX`].
@@ -38,7 +37,6 @@ pub struct RetiredAuthority {
     /// Certificate by this CA for the CA that followed, DER.
     #[serde(with = "serde_bytes")]
     pub vouched: Vec<u8>,
-    /// Members that have no certificate of a newer CA yet.
     pub late: BTreeSet<MemberId>,
 }
 
@@ -77,13 +75,11 @@ impl Succession {
 }
 
 impl ClusterState {
-    /// Returns the certificate of the CA that should certify all members.
     pub fn newest_authority(&self) -> &[u8] {
         let next = self.succession.next.as_ref();
         next.map_or(&self.authority, |next| &next.certificate)
     }
 
-    /// Returns the members that have no certificate of the newest CA.
     pub fn uncertified(&self) -> BTreeSet<MemberId> {
         if self.succession.next.is_none() {
             return self.succession.late();

@@ -27,7 +27,6 @@ pub const METADATA_BYTES_MAX: usize = 4 << 20;
 /// message to the leader ([`crate::raft::transport::MESSAGE_BYTES_MAX`]).
 pub const PROPOSAL_BYTES_MAX: usize = 512 << 10;
 pub const PATH_BYTES_MAX: usize = 4096;
-/// Names in the directories of a version, together.
 pub const LISTED_NAMES_MAX: usize = 64 << 10;
 /// Longest message, bytes; an author has as many.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 10;
@@ -36,7 +35,6 @@ pub const JUDGING_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
 /// version is kept whatever the limits. The next revision must descend from that
 /// version, and only revisions between the two must be signed.
 pub const FOLLOWED_KEPT_MAX: usize = 8;
-/// Length limit of a message or a reason in an event, bytes.
 const EVENT_REASON_BYTES_MAX: usize = 1024;
 /// Overhead of a file, a chunk or a name, bytes.
 const ENTRY_BYTES: usize = 64;
@@ -78,7 +76,6 @@ impl RolloutStage {
         }
     }
 
-    /// Returns whether this node serves the version as a candidate.
     pub fn tried_by(&self, node: MemberId) -> bool {
         match self {
             RolloutStage::Canary { node: canary } => *canary == node,

@@ -12,7 +12,6 @@ pub(super) const CACHE_BYTES_MAX: usize = 1 << 20;
 pub(super) struct Cache {
     entries: VecDeque<Cached>,
     bytes: usize,
-    /// Last write that is on disk.
     flushed: u64,
 }
 
@@ -25,7 +24,6 @@ struct Cached {
 }
 
 impl Cache {
-    /// Returns the index of the first cached entry.
     pub(super) fn first(&self) -> Option<u64> {
         self.entries.front().map(|cached| cached.entry.log_id.index)
     }
@@ -62,7 +60,6 @@ impl Cache {
         }
     }
 
-    /// Marks the writes up to this one as durable.
     pub(super) fn flushed(&mut self, write: u64) {
         self.flushed = self.flushed.max(write);
         while self.bytes > CACHE_BYTES_MAX

@@ -20,7 +20,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Memory that redb may use for pages, bytes.
 pub const PAGES_BYTES_MAX: usize = 2 << 20;
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -113,7 +112,7 @@ impl Disk {
         Disk::with(path, backend)
     }
 
-    /// On something else than a file.
+    /// Opens the store on a backend that is not a file.
     pub(super) fn with_backend(backend: impl StorageBackend) -> Result<Disk, StoreError> {
         Disk::with(Path::new("(memory)"), backend)
     }
@@ -315,7 +314,6 @@ impl Disk {
         }
     }
 
-    /// Returns the missing ones of these chunks, at most `max`.
     pub(super) fn missing(
         &self,
         wanted: &BTreeSet<Digest>,
@@ -337,7 +335,6 @@ impl Disk {
         })
     }
 
-    /// Reads the snapshot: its metadata, and its bytes.
     pub(super) fn snapshot(&self) -> Result<Option<(SnapshotMeta, Vec<u8>)>, StoreError> {
         let found = self.guarded(|| {
             let transaction = self.database()?.begin_read()?;

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-/// Longest time for which a test holds the disk.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A disk whose syncs wait while it is held, and whose writes fail when it is full.
@@ -17,7 +16,6 @@ pub(crate) struct TestDisk {
     held: Arc<(Mutex<bool>, Condvar)>,
     full: Arc<AtomicBool>,
     unsynced: Arc<AtomicBool>,
-    /// Duration of each sync, milliseconds.
     takes_ms: Arc<AtomicU64>,
 }
 

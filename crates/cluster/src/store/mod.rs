@@ -47,7 +47,6 @@ use std::task::Waker;
 use std::time::Duration;
 use writer::{Executor, WriteJob};
 
-/// Largest number of chunks that are reported as missing at once.
 pub const MISSING_MAX: usize = 4096;
 
 #[derive(Default)]
@@ -70,11 +69,9 @@ struct Metadata {
     /// Chunks that arrived for a snapshot which is not complete yet.
     incoming: BTreeSet<Digest>,
     starts: u64,
-    /// Reason why the other members must admit this one again.
     lost: Option<String>,
     /// Number of requested writes of entries.
     writes: u64,
-    /// Tasks that wait for further entries.
     waiting: Vec<Waker>,
 }
 
@@ -169,7 +166,7 @@ impl Store {
         })
     }
 
-    /// On something else than a file, with threads as on a file.
+    /// As [`Store::open`], on a backend that is not a file.
     #[cfg(test)]
     pub(crate) fn with_slow_backend(backend: impl StorageBackend) -> Result<Store, StoreError> {
         Store::threaded(Disk::with_backend(backend)?, Path::new("(memory)"))
@@ -223,7 +220,6 @@ impl Store {
         lock(&self.book).vote
     }
 
-    /// Returns the last purged entry and the last entry.
     pub fn ends(&self) -> (Option<LogId>, Option<LogId>) {
         let book = lock(&self.book);
         (book.purged, book.last)
@@ -289,7 +285,6 @@ impl Store {
         });
     }
 
-    /// Saves a vote; `done` is called when it is on disk.
     pub fn save_vote(&self, vote: Vote, done: Done) {
         let mut book = lock(&self.book);
         book.vote = Some(vote);
@@ -460,7 +455,6 @@ impl Store {
         self.read(move |disk| done(disk.chunk(&digest)));
     }
 
-    /// Returns the first [`MISSING_MAX`] of these chunks that are missing.
     pub fn missing(
         &self,
         wanted: BTreeSet<Digest>,
@@ -522,7 +516,6 @@ impl Store {
     }
 }
 
-/// Returns the approximate size of an entry, without encoding it again.
 fn size_about(entry: &Entry) -> usize {
     const HEAD: usize = 64;
     match &entry.payload {

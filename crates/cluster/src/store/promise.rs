@@ -44,7 +44,6 @@ use std::path::Path;
 const SLOT_BYTES: usize = 4096;
 const FILE_BYTES: u64 = 2 * SLOT_BYTES as u64;
 const MAGIC: &[u8; 8] = b"evkprom1";
-/// Bytes before the encoded promise: magic, length, digest.
 const HEAD_BYTES: usize = 8 + 4 + 32;
 pub(super) const SYNC_EVERY: u32 = 64;
 
@@ -168,7 +167,6 @@ impl Keeper {
         }
     }
 
-    /// Updates the promises after these operations are durable in the store.
     pub(super) fn after(&mut self, ops: &[Op]) -> io::Result<()> {
         let (changed, sync) = self.promise.raise(ops);
         if changed { self.put(sync) } else { Ok(()) }

@@ -30,7 +30,6 @@ pub(super) struct OwnerRecord {
 
 /// The result of opening a store with its promise file.
 pub enum OpenedStore {
-    /// The store contains everything that was promised.
     Whole(Store),
     /// Promised data is missing: the store must not be used.
     Lost(Loss),
@@ -282,7 +281,6 @@ impl Store {
             .map_err(|error| self.promise_error(error))
     }
 
-    /// Returns the newest version that this node promised to have accepted.
     pub fn accepted_before(&self) -> Option<VersionId> {
         let keeper = self.promises.as_ref()?.lock();
         let keeper = keeper.unwrap_or_else(PoisonError::into_inner);

@@ -23,7 +23,6 @@ use std::time::Duration;
 /// The commit index is elsewhere in the file, and each position costs time.
 pub(super) const COMMITTED_EVERY: u32 = 16;
 
-/// Interval between retries of a refused write.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -115,7 +114,6 @@ impl Executor {
         }))
     }
 
-    /// Records all later writes in the promise file.
     pub(super) fn keep_promises(&self, keeper: Arc<Mutex<Keeper>>) {
         let promises = match self {
             Executor::Inline(writer) => {
@@ -151,7 +149,6 @@ impl Executor {
         }
     }
 
-    /// Selects whether a refused write waits for the disk or fails.
     pub(super) fn be_patient(&self, waits: bool) {
         self.patience().set(waits);
         match self {
@@ -242,11 +239,9 @@ pub(super) struct Writer {
     promises: Promises,
     /// Deferred changes, the oldest first.
     lazy: Vec<Op>,
-    /// Number of writes that omitted the deferred changes.
     left_out: u32,
     /// Error of a failed write: what follows it cannot be written either.
     failed: Option<StoreError>,
-    /// Batch that the disk refuses.
     stuck: Option<Batch>,
     /// Jobs that arrived while a batch was refused, if the caller writes.
     behind: Option<Vec<WriteJob>>,

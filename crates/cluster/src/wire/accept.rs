@@ -32,13 +32,10 @@ use tokio_rustls::server::TlsStream;
 pub(crate) const STRANGERS_MAX: usize = 64;
 pub(crate) const STRANGERS_PER_ADDRESS_MAX: usize = 16;
 pub(crate) const PLACES_PER_MEMBER_ADDRESS: usize = 32;
-/// Most bytes that an unauthenticated peer may send.
 pub(crate) const STRANGER_BYTES_MAX: usize = 32 << 10;
-/// Largest number of requests of a joiner.
 const JOIN_QUESTIONS_MAX: usize = 2;
 /// After a failure to accept, as when descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Label of the TLS exporter for the channel binding.
 const BINDING_LABEL: &[u8] = b"EXPORTER-evenkeel-join";
 
 type StrangerSlot = QuotaSlot<IpAddr>;
@@ -211,7 +208,6 @@ impl<N: ConnectionFactory> WireState<N> {
         }
     }
 
-    /// Reads the hello of a peer, and verifies that it is a member of the cluster.
     async fn verify_hello<S: Pipe>(
         &self,
         stream: &mut TlsStream<S>,
@@ -255,8 +251,6 @@ impl<N: ConnectionFactory> WireState<N> {
         None
     }
 
-    /// Serves a client that joins with a token: checks whether the token is known and
-    /// admits the client.
     async fn joining<S: Pipe>(&self, mut stream: TlsStream<S>, from: SocketAddr) {
         count(&self.counters.joins);
         let limit = self.timing().handshake;
@@ -294,7 +288,6 @@ impl<N: ConnectionFactory> WireState<N> {
     }
 }
 
-/// Returns the channel binding of a connection for a join.
 pub(crate) fn binding_of<S>(stream: &tokio_rustls::client::TlsStream<S>) -> Option<Binding> {
     let (_, session) = stream.get_ref();
     let bound = session.export_keying_material([0; 32], BINDING_LABEL, None);

@@ -17,7 +17,6 @@ use futures_util::stream::FuturesUnordered;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Largest number of routes on which one request is sent.
 pub(crate) const ATTEMPTS_MAX: usize = 4;
 /// Factor by which the timeout of a large request exceeds that of a small one.
 const LARGE_PATIENCE: u32 = 8;
@@ -41,7 +40,6 @@ struct Copies {
 }
 
 impl Copies {
-    /// Returns the reason why the request has no response.
     fn failure(&self, to: MemberId, is_member: bool) -> CallError {
         if self.sent > self.refused {
             // The member may have handled a copy whose connection ended.
@@ -57,7 +55,6 @@ impl Copies {
 }
 
 impl Service {
-    /// Returns whether a request may be handled more than once.
     fn repeatable(self) -> bool {
         matches!(self, Service::Raft | Service::Gossip)
     }

@@ -32,7 +32,6 @@ const ADDRESSES_MAX: usize = 8;
 pub(crate) enum Unreached {
     NoMember,
     Dial(io::Error),
-    /// The connection was accepted, and nothing was received.
     Mute,
     Tls(io::Error),
     Ungreeted(Ungreeted),
@@ -80,7 +79,6 @@ pub(crate) fn is_foreign(error: &io::Error) -> bool {
 }
 
 impl<N: ConnectionFactory> WireState<N> {
-    /// Keeps one connection to a member open.
     pub(crate) fn dialing(self: &Arc<Self>, to: MemberId, way: PathKind) -> AbortHandle {
         let shared = Arc::clone(self);
         self.spawn(async move {
@@ -160,7 +158,6 @@ impl<N: ConnectionFactory> WireState<N> {
         }
     }
 
-    /// Exchanges the hello messages, and checks that this is the dialed member.
     pub(crate) async fn greet<S: Pipe>(
         &self,
         pipe: &mut TlsStream<S>,

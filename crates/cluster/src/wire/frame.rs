@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 
-/// Length of a frame header.
 pub(crate) const HEAD_BYTES: usize = 20;
 /// Largest piece: with its header it fits one TLS record.
 pub(crate) const PIECE_BYTES_MAX: usize = (16 << 10) - HEAD_BYTES;

@@ -22,7 +22,6 @@ pub(crate) struct Hello {
     /// The member that carries this connection.
     #[serde(default)]
     pub(crate) through: Option<MemberId>,
-    /// Destination of a connection that requests a tunnel.
     #[serde(default)]
     pub(crate) carry_to: Option<MemberId>,
 }
@@ -32,7 +31,6 @@ pub(crate) enum Goodbye {
     Refused(PeerRejection),
     /// There are too many tunnels, or the destination does not respond.
     NotCarried,
-    /// A newer connection replaces this one.
     Replaced,
 }
 

@@ -47,7 +47,6 @@ const ADDRESSES_MAX: usize = 8;
 const NAME_BYTES_MAX: usize = 64;
 /// For TCP to connect, and for TLS.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// Purpose for which the CA key is encrypted.
 const AUTHORITY_PURPOSE: &str = "evenkeel join authority 1";
 
 /// Description of a member that joins.
@@ -79,7 +78,6 @@ impl Newcomer {
 pub struct Joined {
     pub cluster: String,
     pub member: ClusterMember,
-    /// All members, including the new one.
     pub members: Vec<ClusterMember>,
     pub identity: MemberIdentity,
     pub authorities: Vec<Vec<u8>>,
@@ -96,7 +94,6 @@ pub trait Registrar: Send + Sync {
     /// Returns the chain (DER) of that CA: certificates of newer CAs by older ones, then
     /// the CA's own.
     fn chain(&self) -> Vec<Vec<u8>>;
-    /// Returns the addresses on which nodes listen.
     fn nodes(&self) -> Vec<SocketAddr>;
     /// Returns the stored digest of an invitation, by its hint; None if there is no such
     /// invitation.
@@ -139,10 +136,8 @@ pub enum Denied {
     Proof,
     #[error("the join request has too many addresses, or no valid name")]
     Form,
-    /// The cluster has its largest number of members, or a member of this name.
     #[error("{words}")]
     Members { words: String },
-    /// There is no majority to commit the admission now.
     #[error("the cluster has no majority and cannot add members now; try again later")]
     NoMajority,
     /// The member lacks what it needs to admit others now.
@@ -186,7 +181,6 @@ pub enum JoinError {
     Authority(#[from] AuthorityError),
 }
 
-/// Returns the command that joins this kind of member.
 fn command_of(invited: MemberKind) -> &'static str {
     match invited {
         MemberKind::Node => "a node: `evenkeel cluster join`",
@@ -404,7 +398,6 @@ async fn exchange<S: Pipe>(
     }
 }
 
-/// Opens a TLS connection to a member whose CA is the token's.
 async fn connect<N: ConnectionFactory>(
     network: &N,
     address: SocketAddr,

@@ -21,7 +21,6 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 pub(crate) const QUESTIONS_MAX: usize = 256;
-/// Largest total size of the requests being handled.
 pub(crate) const QUESTIONS_BYTES_MAX: usize = 8 << 20;
 const WRITE_BYTES: usize = 16 << 10;
 /// Time for the final message of a connection to leave.
@@ -32,7 +31,6 @@ const KEPT_BYTES: usize = 4 << 10;
 #[derive(Debug)]
 pub(crate) enum CallReply {
     Answer(Vec<u8>),
-    /// The member is overloaded and did not handle the request.
     Overloaded,
     /// The request was handled, and its response does not come on this connection.
     Repeated,
@@ -40,7 +38,6 @@ pub(crate) enum CallReply {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ConnectionEnd {
-    /// The connection was closed or reset.
     Closed,
     Silent,
     Rule(BrokenRule),
@@ -51,7 +48,6 @@ pub(crate) enum ConnectionEnd {
 /// The parameters of a connection, before it starts.
 pub(crate) struct Bearing {
     pub(crate) peer: MemberId,
-    /// The run of the peer's process.
     pub(crate) run: u64,
     pub(crate) way: PathKind,
     pub(crate) dialed: bool,
@@ -162,7 +158,6 @@ impl WireConnection {
         self.written.notify_one();
     }
 
-    /// For how long a ping is unanswered.
     fn unanswered(&self, now: Instant) -> Duration {
         let state = lock(&self.state);
         state
@@ -170,8 +165,6 @@ impl WireConnection {
             .map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
-    /// Marks the connection as suspect if a ping is unanswered for longer than it should
-    /// take: others are preferred.
     pub(crate) fn suspect(&self, now: Instant, again: Duration) -> bool {
         self.unanswered(now) > again.max(self.rtt().unwrap_or_default() * 3)
     }

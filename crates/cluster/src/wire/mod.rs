@@ -105,7 +105,6 @@ impl Default for Timing {
 /// Reason why the wire did not start, or refuses its input.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// More addresses than one member may listen on.
     #[error("{0} listening addresses; the maximum is {LISTEN_MAX}")]
     TooManyAddresses(usize),
     #[error("{0}")]

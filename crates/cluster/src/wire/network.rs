@@ -15,7 +15,6 @@ const USER_TIMEOUT_MS: u32 = 10_000;
 /// Silence before the kernel probes by itself; our own pings are faster.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(3);
-/// Number of unanswered probes after which a connection ends.
 const KEEPALIVE_PROBES: u32 = 3;
 /// Size of the send buffer of a connection, bytes: unsent data delays a heartbeat behind
 /// it.

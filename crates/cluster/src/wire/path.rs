@@ -16,7 +16,6 @@ pub enum PathKind {
 /// A connection to a member, with its quality.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Connection {
-    /// Route of the connection: direct or tunnelled.
     pub way: PathKind,
     /// This member opened the connection.
     pub dialed: bool,
@@ -54,13 +53,10 @@ pub struct Path {
 #[derive(Clone, Debug)]
 pub enum Event {
     Up(MemberId),
-    /// A member became unreachable on all routes.
     Down {
         member: MemberId,
-        /// Way in which the loss was detected.
         why: Loss,
     },
-    /// A member refuses to talk to this one.
     RefusedBy {
         member: MemberId,
         why: PeerRejection,

@@ -19,7 +19,6 @@ pub(crate) const THIRDS_MAX: usize = 2;
 /// Largest number of connections to one member: each route, opened by either side.
 pub(crate) const LINKS_MAX: usize = 2 * (1 + THIRDS_MAX) + 2;
 const NOTES_MAX: usize = 64;
-/// Interval after which the same note is logged again.
 const NOTE_AGAIN: Duration = Duration::from_secs(60);
 
 pub(crate) struct Peer {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) const RECENT_MAX: usize = 8192;
-/// Largest size of the remembered responses, bytes.
 pub(crate) const ANSWERS_BYTES_MAX: usize = 1 << 20;
 pub(crate) const WAITERS_MAX: usize = 8;
 /// Time for which requests are remembered: longer than a silent connection lives.

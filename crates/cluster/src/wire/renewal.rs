@@ -34,7 +34,6 @@ pub enum RenewalError {
     /// No node is reached; the last failure.
     #[error("{}", no_node(.0.as_ref()))]
     NoNode(Option<CallError>),
-    /// The node refused to sign the certificate, or its response is invalid.
     #[error("member {0} refused to sign it")]
     Denied(MemberId),
     #[error("{0}")]

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Largest number of former runs that are remembered.
 const FORMER_MAX: usize = 8;
 /// Consecutive returns of former runs that indicate two machines. A single one may be a
 /// connection that was accepted late.

@@ -10,9 +10,7 @@ use std::sync::Arc;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Service {
-    /// Messages of the consensus engine.
     Raft,
-    /// Data that needs no agreement.
     Gossip,
     /// Requests to the role of another member: proposals, requests of operators, renewals
     /// of certificates.
@@ -55,7 +53,6 @@ impl fmt::Display for Service {
 
 /// The handler of requests. A request is handled once, even if it arrived on two paths.
 pub trait Handler: Send + Sync + 'static {
-    /// Handles a request of a member, and returns the response.
     fn handle(
         &self,
         from: MemberId,

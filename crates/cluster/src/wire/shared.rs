@@ -83,7 +83,6 @@ pub(crate) struct WireState<N: ConnectionFactory> {
 
 struct Inside {
     identity: Arc<MemberIdentity>,
-    /// Time at which the identity was last replaced.
     shown_from: Option<Instant>,
     trust: Arc<Trust>,
     tls: TlsConfigs,
@@ -147,7 +146,6 @@ impl<N: ConnectionFactory> WireState<N> {
         Arc::clone(&lock(&self.inside).identity)
     }
 
-    /// Returns how long the current identity has been in use.
     pub(crate) fn shown_since(&self) -> Duration {
         let from = lock(&self.inside).shown_from.unwrap_or(self.started);
         Instant::now().saturating_duration_since(from)
@@ -417,7 +415,6 @@ impl<N: ConnectionFactory> WireState<N> {
         }
     }
 
-    /// Runs a connection to a trusted member until it ends.
     pub(crate) async fn carry(
         self: &Arc<Self>,
         bearing: Bearing,
@@ -514,7 +511,6 @@ impl<N: ConnectionFactory> WireState<N> {
         lock(&self.inside).peers.tried(to, way, failure);
     }
 
-    /// Returns whether a member is reached directly and responds.
     pub(crate) fn reaches_directly(&self, member: MemberId) -> bool {
         let now = Instant::now();
         lock(&self.inside)

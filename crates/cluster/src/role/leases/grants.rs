@@ -15,7 +15,6 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Timeout of a majority's confirmation of the leader.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(2);
 
 /// The grantor of all leases while this member leads.

@@ -12,7 +12,6 @@ use part::codec;
 use part::role::{KnownLease, WantedLease};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Largest number of leases that one machine may want.
 const WANTED_MAX: usize = LEASES_MAX;
 
 /// Largest number of names in `Holders::settled`. Then no lease counts as inherited.

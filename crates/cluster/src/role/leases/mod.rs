@@ -34,11 +34,7 @@ const LOOK: Duration = Duration::from_millis(100);
 enum LeaderLeaseRequest {
     Want(LeaseRequest),
     Renew(Renewal),
-    /// The sender releases the lease that it has under this epoch.
-    Release {
-        name: String,
-        epoch: Epoch,
-    },
+    Release { name: String, epoch: Epoch },
 }
 
 #[derive(Debug)]
@@ -78,7 +74,6 @@ impl Heartbeats {
     }
 }
 
-/// Returns the part to which a lease belongs, by its name.
 fn part_of(lease: &str) -> &str {
     lease.split_once('/').map_or(lease, |(part, _)| part)
 }

@@ -22,7 +22,6 @@ impl Routing {
     }
 }
 
-/// Why a node cannot own the addresses of a virtual router.
 fn obstacle(node: &MemberStatus, router: &str) -> Option<String> {
     let routing = &node.parts.routing;
     let fault = routing.router(router).map(|router| router.fault.as_str());

@@ -96,7 +96,6 @@ impl ClusterStatus {
         words.collect()
     }
 
-    /// Returns the notes about members that were seen to lack something.
     pub(super) fn observed_words(&self) -> Vec<String> {
         let mut notes = self.cloned_words();
         notes.extend(self.missing_files_words());
