@@ -88,7 +88,6 @@ use resumed::Resumed;
 use state::Supervisor;
 use std::process::ExitCode;
 
-/// Runs the supervisor until its end.
 pub fn main(command: StartParameters) -> ExitCode {
     let (ring, levels) = trace::own();
     trace::begin(

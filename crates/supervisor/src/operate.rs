@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 impl Supervisor {
-    /// Opens the master sockets, if that was not tried yet.
     pub(super) fn open_masters(&mut self) -> Result<(), StartError> {
         if self.interfaces.master.is_some() {
             return Ok(());
@@ -101,7 +100,6 @@ impl Supervisor {
         }
     }
 
-    /// Serves the clients of the master socket.
     pub(super) fn serve_master_clients(&mut self) {
         self.catch_up();
         let view = self.view();
