@@ -23,7 +23,6 @@ struct Row<'a> {
     kind: LineKind,
     /// The text without surrounding white space.
     text: &'a [u8],
-    /// White space precedes the text.
     indented: bool,
 }
 

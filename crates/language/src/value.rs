@@ -24,10 +24,8 @@ use std::fmt::Display;
 /// An error of a value: the message, the next step, and the value that HAProxy would use in spite
 /// of it.
 pub trait ValueError: Display {
-    /// The type of the value.
     type Value;
 
-    /// Returns the code that explains the error.
     fn code(&self) -> &'static Code;
 
     fn help(&self) -> Option<String>;

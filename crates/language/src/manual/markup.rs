@@ -61,12 +61,10 @@ pub(super) fn blocks(markdown: &str) -> Vec<MarkupBlock> {
     blocks
 }
 
-/// Joins words with single spaces.
 fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Formats a text for a width in columns.
 pub(super) fn terminal(markdown: &str, width: usize) -> String {
     let width = width.clamp(WIDTH_MIN, WIDTH_MAX);
     let mut text = String::new();
