@@ -14,7 +14,6 @@ const ENTRIES_MAX: usize = 4_096;
 /// Maximum missing items stored for the report.
 const LACKS_MAX: usize = 64;
 
-/// The addresses of names and the numbers of accounts that loads on this machine found.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EarlierAnswers {
@@ -66,7 +65,6 @@ fn merge<K: Ord, V>(earlier: &mut BTreeMap<K, V>, new: BTreeMap<K, V>) {
     earlier.extend(kept);
 }
 
-/// An item missing on this machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lack {
     /// The query without an answer.
@@ -108,7 +106,6 @@ impl Fallback {
         }
     }
 
-    /// Returns whether the load is of a previously accepted version.
     pub fn is_of_accepted(&self) -> bool {
         self.is_of_accepted
     }
@@ -166,7 +163,6 @@ impl Fallback {
         found
     }
 
-    /// Returns the number of an account that does not exist on this machine (any longer).
     pub fn account(&self, kind: AccountKind, name: &str) -> Option<u32> {
         let number = *self.found.accounts.get(&(kind, name.to_owned()))?;
         self.record_missing(
