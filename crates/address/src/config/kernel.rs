@@ -19,7 +19,6 @@ pub enum Lifetime {
 /// A line of `virtual_ipaddress` or `virtual_ipaddress_excluded`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Address {
-    /// Address to add, IPv4 or IPv6.
     pub address: IpAddr,
     /// Prefix length; default: 32 or 128.
     pub prefix: u8,
@@ -46,7 +45,6 @@ pub struct Address {
 }
 
 impl Address {
-    /// Creates an address without options.
     pub fn new(address: IpAddr, prefix: u8) -> Address {
         Address {
             address,

@@ -146,7 +146,6 @@ pub fn documented() -> Vec<Documented> {
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct SectionConfig {
-    /// The configuration of the role on this machine.
     pub config: Config,
     /// Name of the node that this machine is; `None` without a `node` section.
     pub node: Option<String>,
@@ -161,7 +160,6 @@ pub struct Read {
     pub outcome: Option<SectionConfig>,
     /// Configuration from keepalived's files, if there are any.
     pub foreign: Option<Config>,
-    /// The machine is a member of a cluster.
     pub is_member: bool,
     /// Keyword of the first section, with its position.
     begun: Option<(String, Span)>,
@@ -188,7 +186,6 @@ impl Read {
     }
 }
 
-/// Returns the machine that the files are for.
 fn host(context: &Context) -> TargetHost {
     if !context.options.here {
         return TargetHost::default();
@@ -221,7 +218,6 @@ pub fn exports(config: &Config) -> impl Iterator<Item = Export> {
     })
 }
 
-/// Counts a section, and refuses one beyond the limit.
 fn begin(draft: &mut AddressConfigDraft, head: &ConfigLine) -> Built {
     let word = &head.words[0];
     draft

@@ -113,7 +113,6 @@ impl AddressRole {
         Ok(role)
     }
 
-    /// Installs a configuration over the previous state.
     pub(super) fn install(&mut self, config: Config, mut before: HashMap<String, Before>) {
         let now = clock::now();
         self.tracker.generation += 1;
@@ -155,7 +154,6 @@ impl AddressRole {
         self.keeper.keep_now();
     }
 
-    /// Closes the sockets that no member uses.
     fn close_unused(&mut self) {
         let members = &self.members;
         for (place, adverts) in self.sockets.adverts.iter_mut().enumerate() {
@@ -393,7 +391,6 @@ pub(super) fn watches_routes(config: &Config) -> bool {
     config.instances.iter().any(of) || !config.routes.is_empty() || !config.rules.is_empty()
 }
 
-/// Checks the limits of a configuration.
 pub(super) fn check(config: &Config) -> Result<(), RoleError> {
     if config.instances.len() > MAX_INSTANCES {
         return Err(RoleError::TooMany {

@@ -189,7 +189,6 @@ impl Bfd {
         all.map(|l| (&l.wanted, l.session.state(), l.session.diagnostic()))
     }
 
-    /// Returns the number of dropped packets.
     pub fn refused(&self) -> u64 {
         self.refused
     }

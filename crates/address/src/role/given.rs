@@ -25,7 +25,6 @@ pub enum Dump {
 }
 
 impl Dump {
-    /// Returns the name of the file in the dump directory.
     pub fn file_name(self) -> &'static str {
         match self {
             Dump::Data => "keepalived.data",
@@ -100,7 +99,6 @@ pub enum Notification {
     /// leave. The addresses are released after `wait`.
     Draining {
         name: String,
-        /// Time until the addresses are released.
         wait: Duration,
     },
     /// Path of the dump that was written.
@@ -168,16 +166,12 @@ pub enum Exit {
 /// Reason why the role cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum RoleError {
-    /// The kernel refused a socket or a descriptor of the loop.
     #[error("{what}: {error}")]
     System {
-        /// Name of the operation that failed.
         what: &'static str,
-        /// Error of the system call.
         #[source]
         error: io::Error,
     },
-    /// The configuration exceeds a limit of the role.
     #[error("more than {at_most} {what}")]
     TooMany { what: &'static str, at_most: usize },
     #[error("cannot enter the network namespace {name}: {error}")]

@@ -122,7 +122,6 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// Maps the memory. Without a proxy there is none.
     pub(super) fn open(memory: Option<&OwnedFd>, log: &mut Log) -> Health {
         let mut health = Health::default();
         if let Some(memory) = memory {
@@ -168,12 +167,10 @@ impl Health {
         !settled
     }
 
-    /// Returns the memory that is shared with the proxy.
     pub(super) fn memory(&self) -> Option<Vitals<'static>> {
         self.vitals
     }
 
-    /// Returns the time of the next poll.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.look_at
     }
@@ -272,7 +269,6 @@ impl Health {
         self.vitals.is_some() || !self.missing.is_empty()
     }
 
-    /// Returns the effective band of an instance.
     pub(super) fn band(&self, at: usize) -> Option<usize> {
         self.steady.get(at)?.as_ref().map(|(_, s)| s.band())
     }
@@ -382,7 +378,6 @@ impl AddressRole {
         self.health.look_at = Some(clock::now());
     }
 
-    /// Polls the memory when that is due, and writes the state of the virtual routers there.
     pub(super) fn poll_health(&mut self, now: Time) {
         if self.health.look_at.is_none_or(|at| at > now) {
             return;

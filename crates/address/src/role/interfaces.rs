@@ -41,7 +41,6 @@ impl AddressRole {
         }
     }
 
-    /// Applies kernel settings and the packet filter, as far as the interfaces exist.
     pub(super) fn prepare_interfaces(&mut self, now: Time) {
         self.host.set_polled(now, &self.config.polled_interfaces);
         let promoting = self
@@ -74,7 +73,6 @@ impl AddressRole {
         }
     }
 
-    /// Polls interfaces whose drivers do not report their carrier.
     pub(super) fn poll_links(&mut self, now: Time) {
         let polled = &self.config.polled_interfaces;
         let Some((events, errors)) = self.host.poll(now, polled) else {

@@ -62,12 +62,10 @@ impl TrackedScript {
         }
     }
 
-    /// Returns the configuration of the script.
     pub fn script(&self) -> &Script {
         &self.script
     }
 
-    /// Returns the verdict of its results.
     pub fn verdict(&self) -> TrackedState {
         self.verdict
     }
@@ -77,12 +75,10 @@ impl TrackedScript {
         (clock::as_ms(self.since), &self.outcome)
     }
 
-    /// Returns when the script must run again.
     pub fn deadline(&self) -> Option<Time> {
         (!self.running).then_some(self.due)
     }
 
-    /// Returns the job to start, if it is due.
     pub fn job(&mut self, now: Time) -> Option<ProgramJob> {
         if self.running || now < self.due {
             return None;

@@ -76,7 +76,6 @@ impl AddressRole {
     }
 }
 
-/// Returns the elements of `a` that are not in `b`.
 fn difference<T: PartialEq + Clone>(a: &[T], b: &[T]) -> Vec<T> {
     a.iter().filter(|x| !b.contains(x)).cloned().collect()
 }

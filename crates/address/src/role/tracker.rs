@@ -31,7 +31,6 @@ pub struct Judgement {
 }
 
 impl Tracker {
-    /// Evaluates the tracked objects of an instance.
     pub fn judge(&self, config: &Config, links: &Links, instance: &Instance) -> Judgement {
         let mut sum = Sum::default();
         interfaces(links, instance, &mut sum);
@@ -216,7 +215,6 @@ fn fault(links: &Links, name: &str) -> Option<String> {
     }
 }
 
-/// Returns the names of everything that an instance or a group of a configuration tracks.
 pub fn tracked_by_any(config: &Config) -> impl Iterator<Item = &Tracked> {
     config
         .instances

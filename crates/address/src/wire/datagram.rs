@@ -47,7 +47,6 @@ pub(super) fn filter(fd: impl AsFd, program: &[libc::sock_filter]) -> io::Result
     option(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
 }
 
-/// Binds to an address in the kernel's form.
 pub(super) fn bind<T: Copy>(fd: impl AsFd, address: &T) -> io::Result<()> {
     // SAFETY: address is readable for its size, and only read during the call.
     let done = unsafe {
@@ -70,7 +69,6 @@ pub(super) struct Ancillary {
     /// Source address (a raw IPv4 datagram contains it in its header, too).
     pub source: Option<IpAddr>,
     pub destination: Option<IpAddr>,
-    /// Index of the receiving interface.
     pub interface: u32,
     /// Hop limit, or the TTL if that option is set.
     pub hops: Option<u8>,
@@ -275,7 +273,6 @@ unsafe fn beside(header: &libc::msghdr, name: &libc::sockaddr_storage) -> Ancill
     beside
 }
 
-/// Destination of a datagram, and its source.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Destination {
     pub to: IpAddr,
