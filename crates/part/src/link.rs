@@ -37,10 +37,7 @@ pub enum LinkEvent {
     Message(Received),
     /// The supervisor has died. The role continues and waits for the next one, unless it was a
     /// candidate next to another role; then it must end.
-    Left {
-        /// True if the role continues.
-        stays: bool,
-    },
+    Left { stays: bool },
 }
 
 impl SupervisorConnection {

@@ -74,7 +74,6 @@ pub struct PrimaryProperties {
 /// The properties of the control role.
 #[derive(Clone, Copy)]
 pub struct ControllerProperties {
-    /// Name of its socket in the runtime directory.
     pub socket: &'static str,
     /// Creates the payload of the start from the paths of the state directory and the socket.
     pub payload: fn(&Path, &Path) -> Vec<u8>,

@@ -498,7 +498,6 @@ pub enum EntryError {
     /// The command line does not have the form that a supervisor writes.
     #[error("only the supervisor runs `evenkeel internal`; start one with `evenkeel run -f FILE`")]
     ByHand,
-    /// The inherited channel is missing or broken.
     #[error("the channel to the supervisor: {0}")]
     Channel(io::Error),
 }

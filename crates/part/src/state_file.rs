@@ -9,7 +9,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 
-/// Maximum size of a state, in bytes.
 pub const BYTES_MAX: usize = 32 << 20;
 
 const HEAD_BYTES: u64 = 8;

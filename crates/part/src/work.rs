@@ -99,12 +99,10 @@ pub trait Work: Sized {
         true
     }
 
-    /// Removes and returns the messages for other parts.
     fn take_messages(&mut self) -> Vec<PartMessage> {
         Vec::new()
     }
 
-    /// Removes and returns the requests to other parts.
     fn take_requests(&mut self) -> Vec<PartRequest> {
         Vec::new()
     }

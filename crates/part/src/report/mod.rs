@@ -225,7 +225,6 @@ pub struct Fact {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum FactValue {
     Text(String),
-    /// Words that are shown on one line.
     List(Vec<String>),
     /// Texts that are shown on a line each.
     Lines(Vec<String>),
@@ -378,7 +377,6 @@ impl Subject {
         self.children.iter_mut().for_each(Subject::strip_numbers);
     }
 
-    /// Replaces the texts for people by noise.
     fn add_noise(&mut self) {
         let events = self.events.iter_mut();
         let events = events.flat_map(|event| [&mut event.from, &mut event.to, &mut event.why]);

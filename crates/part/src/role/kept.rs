@@ -16,7 +16,6 @@ const HEAD: &[u8] = b"evenkeel version\n";
 const KEPT_VERSION: u16 = 3;
 const SOCKET_BYTES: usize = 19;
 
-/// Maximum number of bytes of the file.
 pub const KEPT_BYTES_MAX: usize = 2 * PACKET_BYTES_MAX + DESCRIPTORS_MAX * SOCKET_BYTES;
 
 /// Identity of an open socket in the kernel.

@@ -85,7 +85,6 @@ pub const PATH_BYTES_MAX: usize = 4_096;
 /// Maximum number of roles in a hand-over: the one that serves, and those that finish.
 pub const ROLES_MAX: usize = 128;
 
-/// Maximum number of further items in a hand-over.
 pub const EXTRAS_MAX: usize = 64;
 
 pub const PROGRAMS_MAX: usize = 64;
@@ -101,7 +100,6 @@ pub enum DecodeError {
     Magic,
     #[error("unsupported message version {0}")]
     Version(u8),
-    /// The number of descriptors does not fit the message.
     #[error("too many descriptors ({0})")]
     Descriptors(usize),
     #[error("the message is truncated or malformed")]

@@ -9,7 +9,6 @@ const NAME_BYTES_MAX: usize = 96;
 /// The kind of a resource.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum ResourceKind {
-    /// A local address of a listener.
     Listener,
     VirtualAddress,
     /// A VRRP router, identified by interface, router id and address family.

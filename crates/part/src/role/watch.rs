@@ -18,7 +18,6 @@ const NAME_BYTES: usize = 3;
 pub struct Watch {
     /// Time without a change after which the files are read, milliseconds.
     pub delay_ms: u32,
-    /// True if the configuration files are watched, too.
     pub configuration: bool,
     pub directories: Vec<WatchedDirectory>,
 }

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 pub struct ClusterReport {
     /// Name of the leader; empty: none is known.
     pub leader: String,
-    /// True if changes are possible.
     pub has_majority: bool,
     pub version_in_progress: Option<u64>,
 }

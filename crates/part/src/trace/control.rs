@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 /// Variable with the descriptor of a process's ring.
 pub const RING_VARIABLE: &str = "EVENKEEL_TRACE_RING";
-/// Variable with the levels of a process.
 pub const LEVELS_VARIABLE: &str = "EVENKEEL_TRACE_LEVELS";
 
 /// Maximum time for which an operator changes levels.

@@ -136,7 +136,6 @@ fn inode_of(memory: &OwnedFd) -> u64 {
     fstat(memory).map_or(0, |data| data.st_ino)
 }
 
-/// Returns the index of a record's word in the memory.
 fn word_of(number: u64, at: usize) -> usize {
     let slot = usize::try_from(number % SLOTS as u64).unwrap_or_default();
     SLOT_WORDS + (slot * SLOT_WORDS + at) % (SLOTS * SLOT_WORDS)
@@ -166,7 +165,6 @@ pub struct NumberedRecord {
 pub struct RingContents {
     /// Oldest first.
     pub records: Vec<NumberedRecord>,
-    /// Number of records that are incomplete or damaged.
     pub damaged: usize,
     /// Number of events that the journal did not accept.
     pub lost: u64,

@@ -51,7 +51,6 @@ struct OpenSpan {
     metadata: &'static Metadata<'static>,
     fields: Vec<(String, String)>,
     parent: Option<u64>,
-    /// Number of handles.
     handles: usize,
 }
 
