@@ -21,7 +21,6 @@ enum LineKind {
 
 struct Row<'a> {
     kind: LineKind,
-    /// The text without surrounding white space.
     text: &'a [u8],
     indented: bool,
 }

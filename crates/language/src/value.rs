@@ -51,7 +51,6 @@ pub trait ValueError: Display {
     }
 }
 
-/// Returns the character at a byte of a text, for messages.
 fn character_at(text: &str, at: usize) -> char {
     text.get(at..)
         .and_then(|rest| rest.chars().next())

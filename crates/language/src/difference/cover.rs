@@ -272,7 +272,6 @@ mod tests {
         );
     }
 
-    /// Lines, and their masked forms.
     const COVERED: &[(&str, &str)] = &[
         (
             "http-request set-var(txn.s) path,hmac(sha256,S3CRET),hex",

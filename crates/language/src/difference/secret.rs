@@ -190,9 +190,7 @@ pub(super) const SCHEMES: &[&str] = &["basic", "bearer"];
 /// The visible part of a word.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Visibility {
-    /// The whole word is visible.
     Whole,
-    /// The text that replaces the word.
     Part(String),
     Covered,
 }

@@ -54,11 +54,9 @@ pub type Is = fn(&Statement) -> bool;
 /// The condition under which a difference applies to files.
 #[derive(Clone, Copy, Debug)]
 pub enum Applies {
-    /// The files have such lines.
     To(Is),
     /// The files have such lines, and also lines of the second kind.
     Beside(Is, Is),
-    /// The files have no such line.
     Without(Is),
     /// A proxy has `mode http`.
     ToHttp,

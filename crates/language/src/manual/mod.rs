@@ -124,7 +124,6 @@ pub fn explain(code: &Code, width: usize) -> String {
     )
 }
 
-/// Replaces the common indentation of the lines with four spaces.
 fn indented(example: &str) -> String {
     let depth = |line: &&str| line.len() - line.trim_start_matches([' ', '\t']).len();
     let common = example

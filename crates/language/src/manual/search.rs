@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 pub type Phrase = (&'static str, &'static [&'static str]);
 
 const MOST: usize = 40;
-/// Words that are ignored in a search.
 const EMPTY_WORDS: &[&str] = &[
     "a", "an", "and", "by", "for", "from", "how", "in", "is", "of", "on", "the", "to", "with",
 ];

@@ -9,7 +9,6 @@ use crate::environment::Environment;
 use crate::source::FileId;
 use crate::suggest;
 
-/// Maximum depth of nested parentheses and negations.
 pub const CONDITION_DEPTH_MAX: usize = 256;
 
 /// The reason why a condition cannot be evaluated, and the position in its text.
@@ -32,7 +31,6 @@ pub enum ConditionErrorKind {
     /// A parenthesis without its partner.
     #[error("expected ')' after conditional expression '{rest}'")]
     Parenthesis { rest: String },
-    /// The arguments of a predicate are not closed.
     #[error("expected ')' after the arguments of predicate '{predicate}'")]
     UnclosedArguments { predicate: &'static str },
     #[error("missing arguments (got {got}/{needed}) of predicate '{predicate}'")]

@@ -15,13 +15,11 @@ pub enum FaultKind {
     /// bytes.
     #[error("a single quote is an ordinary character in a file this old")]
     OldQuote(u8),
-    /// `\x` without two hexadecimal digits.
     #[error("truncated or invalid hexadecimal sequence")]
     Hexadecimal,
     /// A variable whose name begins with an invalid character.
     #[error("forbidden first char in environment variable name")]
     VariableName,
-    /// `${` without the required closing brace.
     #[error("unmatched brace in environment variable name")]
     VariableBrace,
     /// `[` in a variable that does not continue as `[*]`.

@@ -15,7 +15,6 @@ use std::ops::Range;
 pub struct RenderOptions {
     pub color: bool,
     pub unicode: bool,
-    /// The width of the terminal in columns.
     pub width: usize,
     /// Shows diagnostics that are only for `-dD`.
     pub diag: bool,
