@@ -324,7 +324,6 @@ impl Reading<'_> {
         }
     }
 
-    /// Returns the parts that have lines in this section of another part.
     fn parts_with_lines_in(&self, place: &str) -> Vec<usize> {
         let all = self.parts.iter().enumerate();
         let others = all.filter(|(_, part)| part.sections.line_words_in(place).next().is_some());

@@ -24,7 +24,6 @@ pub enum NodeMatch {
     Name(String),
     /// The node has no name, so it matches every machine.
     Unnamed,
-    /// The machine has this address of the node.
     Address(IpAddr),
 }
 
@@ -85,7 +84,6 @@ pub struct Nodes {
 pub struct Located {
     /// The nodes that have the object; empty for the machine that reads the files.
     pub nodes: Vec<String>,
-    /// The object must not be written.
     #[serde(default)]
     pub read_only: bool,
     /// The external location, if no node has the object.

@@ -126,7 +126,6 @@ fn local_names(
 struct Scanned {
     sections: Vec<ConfiguredNode>,
     named: Vec<String>,
-    /// Some content depends on the node.
     depends: bool,
 }
 
@@ -237,7 +236,6 @@ pub(crate) fn take_on_prefix(
     }
 }
 
-/// Returns the names of such a line and the rest of the line.
 fn split_on_prefix<'l>(
     context: &Context,
     part: &ConfigurationPart,

@@ -70,22 +70,18 @@ pub trait Tabled: fmt::Debug + Sized + 'static {
         Vec::new()
     }
 
-    /// Implements [`PartDraft::nodes`].
     fn nodes(&self) -> Vec<ConfiguredNode> {
         Vec::new()
     }
 
-    /// Implements [`PartDraft::addresses`].
     fn addresses(&self) -> Vec<NamedAddress> {
         Vec::new()
     }
 
-    /// Implements [`PartDraft::reads_addresses`].
     fn reads_addresses(&self) -> bool {
         false
     }
 
-    /// Implements [`PartDraft::finish`].
     fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any>;
 }
 

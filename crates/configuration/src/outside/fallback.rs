@@ -9,7 +9,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Maximum stored entries of each kind.
 const ENTRIES_MAX: usize = 4_096;
 /// Maximum missing items stored for the report.
 const LACKS_MAX: usize = 64;

@@ -28,7 +28,6 @@ use language::source::Text;
 
 /// Maximum size of a file that a line may name, in bytes; most lines accept less.
 pub const NAMED_FILE_BYTES_MAX: u64 = 512 << 20;
-/// Maximum unanswered queries stored for the report.
 const UNANSWERED_MAX: usize = 100;
 /// The result for a file that a recording does not contain.
 const NOT_RECORDED: Unreadable = Unreadable::Refused(rustix::io::Errno::NOENT.raw_os_error());
@@ -150,7 +149,6 @@ pub struct Answers {
 #[derive(Debug, Default)]
 pub struct Outside {
     answers: Answers,
-    /// Only the recorded answers are used.
     recorded: bool,
     /// Files are those of a version, not of this machine.
     prepared: Option<Box<Prepared>>,
@@ -172,7 +170,6 @@ pub struct Interface {
 pub enum Runs {
     Missing,
     Directory,
-    /// The mode of the file does not allow execution.
     NotExecutable,
     Yes,
 }

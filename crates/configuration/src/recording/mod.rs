@@ -25,7 +25,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// The magic at the start of a recording.
 const MAGIC: &[u8; 8] = b"EVENKEEL";
 /// The PEM marker before any kind of private key.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
