@@ -17,7 +17,6 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant as Moment};
 use supervisor::directory::Instance;
 
-/// Command of the part.
 pub static COMMANDS: [Subcommand; 1] = [Subcommand::new("address", define, main)];
 
 /// Poll interval until a hand-over has ended.
@@ -115,7 +114,6 @@ fn handed_over(instance: &Instance, answer: &Received) -> Result<HandedOver, Str
 enum HandOverResult {
     Taken(String),
     Kept(String),
-    /// The role reports no result.
     Unknown(String),
 }
 

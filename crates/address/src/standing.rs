@@ -108,9 +108,7 @@ pub enum Row {
     Resumed,
     /// The node serves another version than the accepted one.
     Outdated,
-    /// The node tries a candidate version.
     Candidate,
-    /// The node was removed from the cluster.
     Removed,
 }
 

@@ -326,7 +326,6 @@ pub(super) fn rule(
     message
 }
 
-/// Creates the begin or end message of a transaction.
 pub(super) fn boundary(kind: u16) -> NetlinkMessage {
     let [high, low] = NFTABLES.to_be_bytes();
     NetlinkMessage::new(kind, flag::REQUEST, &[0, 0, high, low])

@@ -150,7 +150,6 @@ impl AddressConfigDraft {
         self.diagnostics.push(told);
     }
 
-    /// Returns the section that is being read, which its first line has added.
     pub(super) fn virtual_ip(&mut self) -> &mut VirtualIp {
         if self.virtual_ips.is_empty() {
             self.virtual_ips.push(VirtualIp::new("", Span::default()));

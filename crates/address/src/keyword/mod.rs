@@ -103,7 +103,6 @@ static TABLES: [SectionTable<AddressConfigDraft>; 2] = [
     SectionTable::new("virtual-ip", VIRTUAL_IP, virtual_ip::begin),
 ];
 
-/// Documentation of the sections themselves, for the manual.
 static DOCUMENTED_SECTIONS: &[Documented] = &[
     Documented {
         kind: "section",

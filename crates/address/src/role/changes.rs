@@ -16,7 +16,6 @@ use std::time::Duration;
 /// Maximum number of changes per turn: a flood of route changes must not delay the timers.
 const MAX_CHANGES: usize = 4096;
 
-/// Maximum number of unknown routers that one turn logs.
 const MAX_UNKNOWN: usize = 16;
 
 /// Time for which the kernel of a dead predecessor may still answer for the addresses of a new

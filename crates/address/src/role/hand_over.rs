@@ -169,7 +169,6 @@ impl HandOvers {
         self.stop_at.is_some() && self.next.is_none()
     }
 
-    /// Ends the wait for the next configuration, and returns that configuration.
     pub(super) fn take_next(&mut self) -> Option<Box<Config>> {
         let next = self.next.take()?;
         self.stop_at = None;
@@ -273,7 +272,6 @@ impl AddressRole {
         going_on.collect()
     }
 
-    /// Continues a hand-over of the previous process, whose table stays unchanged.
     fn continue_hand_over(&mut self, one: &KeptHandOver) {
         let Some(at) = self.place_of(&one.name) else {
             return;

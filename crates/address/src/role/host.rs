@@ -27,7 +27,6 @@ pub(super) struct HostNetwork {
 }
 
 impl HostNetwork {
-    /// Opens the kernel's sockets and lists the interfaces.
     pub(super) fn open(config: &Config) -> Result<HostNetwork, RoleError> {
         let mut kernel = Kernel::open().map_err(begin::system("netlink"))?;
         // Notifications start before the listing, so that no change between the two is missed.

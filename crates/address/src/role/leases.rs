@@ -16,7 +16,6 @@ use protocol::vrrp::{Instance, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Maximum number of leases that are kept.
 const LEASES_MAX: usize = 512;
 
 /// Time after a hand-over for which the node does not request the lease. By then a healthier node

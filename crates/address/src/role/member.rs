@@ -27,7 +27,6 @@ pub struct VrrpInstance {
     /// Source address of its adverts; None if none was found.
     pub source: Option<IpAddr>,
     pub is_started: bool,
-    /// The addresses are in the kernel.
     pub holds: bool,
     pub state: VrrpState,
     pub judgement: Judgement,

@@ -17,13 +17,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub const VIRTUAL_IP: &str = "virtual-ip";
-/// State of an address that this machine has.
 pub const HERE: &str = "here";
 
 /// Name of the fact about a planned hand-over in progress.
 pub const HAND_OVER: &str = "hand-over";
 
-/// Name of the fact about the cluster lease that decides who owns an address.
 pub const LEASE: &str = "lease";
 /// Fact of a virtual router on a member: the node whose adverts it receives, by its name if the
 /// priority identifies it, otherwise by its address.
@@ -36,7 +34,6 @@ const HEARD_LEAST: Duration = Duration::from_secs(1);
 /// Name of the fact with the reasons why a virtual router owns none or not all of its addresses.
 pub const FAULT: &str = "fault";
 
-/// Name of the fact about the availability of the frontends behind an address.
 pub const HEALTH: &str = "health";
 
 /// Name of the number of the health band; 0 is the best.

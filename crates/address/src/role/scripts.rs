@@ -16,7 +16,6 @@ const INTERVAL_LEAST: Duration = Duration::from_millis(10);
 pub enum ScriptLog {
     /// keepalived's line at each change of a script's exit status (`-D`).
     Detail(String),
-    /// Message about a changed verdict.
     Verdict(String),
 }
 

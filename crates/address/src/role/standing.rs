@@ -28,7 +28,6 @@ pub(super) struct Membership {
 }
 
 impl Membership {
-    /// Returns when the confirmation by the majority ends.
     pub(super) fn deadline(&self) -> Option<Time> {
         let until = Time(self.news.until_ns);
         let counts = self.news.version == VersionStanding::Current && until > self.seen;

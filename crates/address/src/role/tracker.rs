@@ -163,7 +163,6 @@ impl Sum {
     }
 }
 
-/// Adds the instance's own interface and those of its addresses.
 fn interfaces(links: &Links, instance: &Instance, sum: &mut Sum) {
     let own = &instance.interface;
     if !own.is_empty() && !instance.options.ignore_interface_faults {

@@ -9,12 +9,10 @@ use std::mem::{size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ptr::{from_mut, from_ref, null_mut};
 
-/// Number of datagrams that one system call reads.
 const BATCH: usize = 32;
 /// Maximum size of a datagram in bytes. A VRRP packet may contain up to 4 KiB of addresses, but no
 /// sender uses that many.
 pub(super) const DATAGRAM_BYTES: usize = 2048;
-/// Size of the ancillary data buffer of a datagram, in bytes.
 const CONTROL_BYTES: usize = 128;
 
 /// Sets an option whose value is plain data.
@@ -334,7 +332,6 @@ pub(super) fn send(fd: impl AsFd, bytes: &[u8], way: Destination) -> io::Result<
     }
 }
 
-/// Writes the source and the interface as ancillary data.
 fn write_source(header: &mut libc::msghdr, control: &mut ControlBuffer, way: Destination) {
     header.msg_control = control.0.as_mut_ptr().cast();
     match way.to {
