@@ -270,7 +270,7 @@ impl SupervisorConnection {
 }
 
 impl AsFd for SupervisorConnection {
-    /// Readable when `SupervisorConnection::hear` has an event.
+    /// Readable when [`SupervisorConnection::next_event`] has an event.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.set.as_fd()
     }

@@ -40,7 +40,7 @@ pub fn framed<T: Serialize>(value: &T, max: usize) -> Option<Vec<u8>> {
 pub enum VersionsRequest {
     /// Requests the versions, the newest first: [`VersionsResponse::Versions`].
     Versions { max: u32 },
-    /// Requests the files of a version: `VersionsResponse::VersionFiles`.
+    /// Requests the files of a version: [`VersionsResponse::Files`].
     Files {
         /// Version number; None for the accepted version.
         version: Option<u64>,
@@ -58,7 +58,6 @@ pub enum VersionsRequest {
     /// Proposes an edit as a new version: [`VersionsResponse::Done`] as soon as the cluster has the version,
     /// before it is decided.
     Apply {
-        /// The version to change and its new texts.
         edit: Edit,
         change: ChangeDescription,
     },
@@ -142,7 +141,6 @@ pub struct Happened {
 #[serde(default)]
 pub struct ConfigurationVersion {
     pub id: u64,
-    /// Number of the version that this one is based on.
     pub parent: Option<u64>,
     pub author: String,
     pub message: String,
@@ -150,7 +148,6 @@ pub struct ConfigurationVersion {
     pub origin: String,
     pub time_s: i64,
     pub stage: VersionStage,
-    /// Progress in a few words.
     #[serde(with = "long_words")]
     pub stage_words: String,
     #[serde(with = "long_words")]

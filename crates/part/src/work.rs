@@ -72,7 +72,7 @@ pub trait Work: Sized {
         let _ = news;
     }
 
-    /// Handles a message for this part that carries a connection, as `Work::hear` does.
+    /// As [`Work::handle_message`], for a message that carries a connection.
     fn handle_connection(&mut self, message: &PartMessage, connection: OwnedFd) -> Option<Vec<u8>> {
         let _ = (message, connection);
         None
@@ -118,7 +118,6 @@ struct RoleLoop<W> {
     work: W,
     link: SupervisorConnection,
     keep: Option<OwnedFd>,
-    /// Current contents of the state file.
     stored: Vec<u8>,
 }
 
@@ -228,7 +227,6 @@ impl<W: Work> RoleLoop<W> {
         }
     }
 
-    /// Stops the work, and sends its messages until it has stopped.
     fn stop_work(&mut self, manner: Manner) {
         self.work.stop(manner);
         loop {

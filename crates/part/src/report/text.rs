@@ -148,7 +148,6 @@ fn leaf(subject: &Subject) -> String {
     }
 }
 
-/// Returns the lines below a subject's first line: its leaves, then its facts.
 fn lines(subject: &Subject) -> Vec<(&str, String)> {
     let mut lines: Vec<(&str, String)> = Vec::new();
     for child in subject.children.iter().filter(|child| is_leaf(child)) {

@@ -19,7 +19,6 @@ const VARIABLES_MAX: usize = 32;
 /// Setup of the process that runs external checks.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct RunPrograms {
-    /// User, groups and root directory of the process.
     pub rights: Rights,
     /// Soft limit of open files for a program: that of the start.
     pub files_soft: u64,

@@ -231,7 +231,7 @@ pub enum SupervisorMessage {
     /// `Refused`.
     Revert,
     Stop(Manner),
-    /// Supervisor to role: accept no connections until `Message::Resume`.
+    /// Supervisor to role: accept no connections until [`SupervisorMessage::Resume`].
     Pause,
     Resume,
     /// Supervisor to role: send a [`SupervisorMessage::State`].
@@ -358,7 +358,8 @@ pub enum SupervisorMessage {
     /// Control role to supervisor, a request: check whether this machine could serve the version.
     /// Descriptors: its files.
     Check,
-    /// As `Message::Check`; the verdict's text is [`crate::versions::Findings`] in JSON.
+    /// As [`SupervisorMessage::Check`]; the verdict's text is
+    /// [`crate::versions::Findings`] in JSON.
     Find,
     /// Control role to supervisor, a request: serve this version. Descriptors: its files.
     Serve {

@@ -22,7 +22,6 @@ const LOGS_MAX: usize = 4_096;
 pub struct VersionPlan {
     /// User, groups and root directory to which the role switches irrevocably.
     pub rights: Rights,
-    /// Settings of the command line and the system that override the files.
     pub settings: Settings,
     /// Limit of open files for the role; the supervisor sets it.
     pub files_max: u64,
@@ -66,10 +65,8 @@ pub struct VersionPlan {
     pub programs: Vec<CheckProgram>,
     /// User and group of these programs, if they are not those of the role.
     pub programs_account: Option<(u32, u32)>,
-    /// Resources that no other instance of the program on this machine may use at the same time.
     #[serde(serialize_with = "list::<RESOURCES_MAX, _, _>")]
     pub resources: Vec<Resource>,
-    /// Resources that this machine lacks; the version is served without them.
     pub lacks: Lacks,
     pub content: u64,
     /// The certificates of the version that expire first, in the order of their expiry.
@@ -89,15 +86,13 @@ pub struct Lacks {
     pub missing: Vec<Missing>,
 }
 
-/// A certificate of a version, and its validity period.
+/// A certificate of a version, and its validity period in seconds since 1970.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct CertificateEnd {
     #[serde(serialize_with = "text::<MISSING_BYTES_MAX, _>")]
     pub file: String,
-    /// Valid from, seconds since 1970.
     pub from_s: i64,
-    /// Valid until, seconds since 1970.
     pub until_s: i64,
 }
 

@@ -43,17 +43,15 @@ pub struct TakeTrial {
     pub former: Take,
 }
 
-/// The descriptors of a [`Take`], in their order.
+/// The descriptors of a [`Take`], in their order. An optional one is present if the
+/// flag of the same name in the [`Take`] is set.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Parcel<T> {
     pub payload: T,
     /// Sockets of the version, as many as the plan says.
     pub sockets: Vec<T>,
-    /// State file, if [`Take::keep`] is set.
     pub keep: Option<T>,
-    /// Shared memory, if [`Take::shared`] is set.
     pub shared: Option<T>,
-    /// State to restore, if [`Take::state`] is set.
     pub state: Option<T>,
 }
 

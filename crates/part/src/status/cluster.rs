@@ -27,7 +27,6 @@ pub enum MemberKind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MemberReach {
-    /// The reporting member itself.
     Local,
     Direct,
     /// Through the member [`MemberReport::relay`].

@@ -37,9 +37,7 @@ pub enum PublishedVolumeState {
 #[serde(rename_all = "kebab-case")]
 pub enum CompleteCopies {
     Both,
-    /// Only the copy of the reporting node.
     Local,
-    /// Only the copy of the other node.
     Other,
     Neither,
     #[default]

@@ -27,7 +27,6 @@ pub struct LogLimiter {
 #[derive(Clone, Copy, Debug, Default)]
 struct LineRateLimit {
     used: u32,
-    /// Start of the current refill interval.
     since: Option<Instant>,
     left_out: u64,
 }

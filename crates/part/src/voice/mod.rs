@@ -307,7 +307,6 @@ impl MessagePrinter {
 }
 
 impl Collected {
-    /// Inserts an error behind the previous errors.
     fn push_error(&mut self, plain: &str, shown: &str) {
         insert(&mut self.plain, &mut self.errors_end.0, plain);
         insert(&mut self.shown, &mut self.errors_end.1, shown);
