@@ -75,7 +75,6 @@ impl<B> Keyword<B> {
 /// Keywords of HAProxy that are not supported: their use is a specific error and is never ignored.
 #[derive(Debug)]
 pub struct UnsupportedKeywords {
-    /// The kind, as in [`Documented::kind`].
     pub kind: &'static str,
     pub places: Vec<&'static str>,
     pub names: Vec<&'static str>,

@@ -464,7 +464,6 @@ mod tests {
         assert!(text.starts_with("password"), "{text}");
     }
 
-    /// Tests the masked bytes of a line, and that the other bytes keep their positions.
     #[test]
     fn starred_lines_keep_their_places() {
         let starred = |text: &str| {

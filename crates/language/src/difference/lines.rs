@@ -25,7 +25,6 @@ impl Section {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct DiffLine {
     pub words: Vec<Vec<u8>>,
-    /// The conditions around the line, as text.
     pub conditions: Vec<u8>,
 }
 

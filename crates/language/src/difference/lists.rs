@@ -228,7 +228,6 @@ impl SecretUses {
         !self.holders.is_empty() && is_carried()
     }
 
-    /// Returns whether a literal that a line writes to this carrier is a secret.
     fn is_secret_in(&self, carrier: &Carrier) -> bool {
         (self.is_incomplete && carrier.has_one_kind_of_value())
             || self.holders.contains(carrier)
@@ -703,7 +702,6 @@ fn is_secret(expression: &str, vocabulary: &Vocabulary<'_>) -> bool {
     expression.contains('$') || is_compared_with_secrets(expression, vocabulary)
 }
 
-/// Returns the expression of the condition or ACL that ends with these words.
 fn compared_expression(words: &[String]) -> &str {
     let open = words
         .iter()
@@ -718,7 +716,6 @@ fn pieces(word: &str) -> impl Iterator<Item = &str> {
     word.split("%[")
 }
 
-/// Returns where the words after this one are written to.
 fn written_carriers(words: &[String], at: usize) -> Vec<Carrier> {
     let word = words[at].as_str();
     let before = at.checked_sub(1).and_then(|at| words.get(at));

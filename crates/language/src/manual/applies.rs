@@ -69,7 +69,6 @@ pub enum Applies {
 pub struct LoadedFiles<'f> {
     pub statements: &'f [Statement],
     pub http: bool,
-    /// The messages that the load reported, with their positions.
     pub messages: &'f [(String, Option<Span>)],
 }
 

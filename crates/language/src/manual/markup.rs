@@ -11,9 +11,7 @@ pub(super) const WIDTH_MAX: usize = 100;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum MarkupBlock {
     Paragraph(String),
-    /// Items of a list, each with flowing words.
     List(Vec<String>),
-    /// Lines that are kept unchanged.
     Fenced(String),
 }
 

@@ -39,7 +39,6 @@ pub enum ConditionErrorKind {
         got: usize,
         needed: usize,
     },
-    /// More arguments than the predicate accepts.
     #[error("expected ')' before '{rest}' in predicate '{predicate}'")]
     ExtraArguments {
         predicate: &'static str,

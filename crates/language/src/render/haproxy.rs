@@ -14,7 +14,6 @@ use std::collections::{HashMap, HashSet};
 pub struct HaproxyForm<'a> {
     pub pid: u32,
     pub version: &'a str,
-    /// The path of the executable.
     pub executable: &'a str,
     /// Shows diagnostics that are only for `-dD`.
     pub diag: bool,

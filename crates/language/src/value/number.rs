@@ -23,7 +23,6 @@ pub enum IntegerError {
     OutOfRange { text: String, min: i64, max: i64 },
 }
 
-/// Returns the end of a range that begins with a number.
 fn up_to(max: i64) -> String {
     match max {
         i64::MAX => "or more".to_owned(),
