@@ -233,7 +233,6 @@ struct Reading<'p> {
     within: Within,
     /// A line before the first section was reported.
     out_of_section_told: bool,
-    /// The addresses on lines for other nodes, which are not built for this one.
     other_node_addresses: Vec<NamedAddress>,
 }
 

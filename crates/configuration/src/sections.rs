@@ -44,7 +44,6 @@ impl Sections {
         self.own_on.contains(&section) || self.on_lists.contains(&section)
     }
 
-    /// Returns the first words of this part's lines in a section of another part.
     pub(crate) fn line_words_in(&self, section: &str) -> impl Iterator<Item = &'static str> {
         let of = self
             .lines_in

@@ -15,7 +15,6 @@ const USER: &str = "user of a volume";
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VolumeStorage {
     pub path: PathBuf,
-    /// The local node has the volume.
     pub is_local: bool,
 }
 

@@ -66,7 +66,6 @@ fn merge<K: Ord, V>(earlier: &mut BTreeMap<K, V>, new: BTreeMap<K, V>) {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lack {
-    /// The query without an answer.
     pub question: SystemQuery,
     /// The answer of an earlier load, as text, which applies instead.
     pub instead: Option<String>,

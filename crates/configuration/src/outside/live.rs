@@ -99,7 +99,6 @@ pub(super) fn entries(path: &Path) -> Result<Entries, Unreadable> {
     Ok(names.into())
 }
 
-/// Returns whether the mode of a file lets everyone read it.
 pub(super) fn readable_by_all(path: &Path) -> bool {
     std::fs::metadata(path)
         .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o004 != 0)

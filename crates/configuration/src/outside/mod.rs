@@ -152,7 +152,6 @@ pub struct Outside {
     recorded: bool,
     /// Files are those of a version, not of this machine.
     prepared: Option<Box<Prepared>>,
-    /// The answers for items missing on this machine.
     fallback: Option<Arc<Fallback>>,
     unanswered: Vec<SystemQuery>,
 }

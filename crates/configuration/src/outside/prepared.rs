@@ -16,7 +16,6 @@ const READABLE_BY_ALL: u32 = 0o004;
 /// A file of a version.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PreparedFile {
-    /// The content, wiped with its last owner.
     pub bytes: Secret,
     pub mode: u32,
 }
