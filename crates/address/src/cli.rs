@@ -50,7 +50,6 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Prints the role's report in the given form.
 fn show(instance: &Instance, form: impl Fn(&StatusReport) -> String) -> ExitCode {
     match report(instance, PART) {
         Ok(report) => print(&form(&report)),

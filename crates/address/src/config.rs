@@ -183,7 +183,6 @@ pub struct Account {
 pub struct Fifo {
     /// Path of the pipe; the role creates a missing pipe.
     pub path: PathBuf,
-    /// Owner of a new pipe.
     pub account: Option<Account>,
     /// `notify_fifo_script`: started once with the path as its last argument.
     pub script: Option<Notify>,

@@ -19,7 +19,6 @@ pub enum AddressRoleMessage {
         /// Time in milliseconds that requests may take to finish; None: as configured.
         drain_ms: Option<u64>,
     },
-    /// Write one of keepalived's dumps.
     Dump(Dump),
 }
 

@@ -270,7 +270,6 @@ impl OwnershipFacts {
     }
 }
 
-/// Returns the priority that a row announces at a position in `prefer`.
 fn priority(row: Row, service: Service, place: u8) -> u8 {
     let place = place.min(PLACE_MAX);
     let (first, step) = match row {

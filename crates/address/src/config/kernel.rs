@@ -122,7 +122,6 @@ pub struct Route {
     pub append: bool,
     pub no_track: bool,
     pub track_group: Option<String>,
-    /// Text in the file, for messages.
     pub text: String,
 }
 
@@ -168,7 +167,6 @@ pub struct Rule {
     pub action: RuleAction,
     pub no_track: bool,
     pub track_group: Option<String>,
-    /// Text in the file, for messages.
     pub text: String,
 }
 
@@ -176,8 +174,6 @@ pub struct Rule {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct InterfaceDelay {
     pub interface: String,
-    /// Delay before a lost interface counts as down.
     pub down: Duration,
-    /// Delay before a recovered interface counts as up.
     pub up: Duration,
 }

@@ -230,7 +230,6 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// Parses a number of four bytes.
 pub(super) fn number(value: &[u8]) -> Option<u32> {
     u32_at(value, 0)
 }

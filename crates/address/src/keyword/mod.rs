@@ -42,7 +42,6 @@ use language::{Code, ConfigLine, Diagnostic, Span};
 use protocol::vitals::Service;
 use std::any::Any;
 
-/// Configuration part with the virtual addresses.
 pub static PART: ConfigurationPart = ConfigurationPart {
     name: "address",
     sections: SECTIONS,
@@ -148,7 +147,6 @@ pub struct SectionConfig {
     pub config: Config,
     /// Name of the node that this machine is; `None` without a `node` section.
     pub node: Option<String>,
-    /// Names of proxy backends in `track backend`, with their positions.
     backends: Vec<(String, Span)>,
 }
 
@@ -160,7 +158,6 @@ pub struct Read {
     /// Configuration from keepalived's files, if there are any.
     pub foreign: Option<Config>,
     pub is_member: bool,
-    /// Keyword of the first section, with its position.
     begun: Option<(String, Span)>,
 }
 

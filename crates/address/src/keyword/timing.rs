@@ -22,7 +22,6 @@ pub(super) const DOWN_ADVERTS: u8 = 3;
 const HUNDREDTH: Duration = Duration::from_millis(10);
 /// Maximum wait for a reply of the owner's kernel: on one link it takes milliseconds.
 const PROBE_WAIT_MAX: Duration = Duration::from_millis(200);
-/// Minimum wait for a reply.
 const PROBE_WAIT_MIN: Duration = Duration::from_millis(2);
 /// Lower bound of the takeover delay while the owner's kernel still responds to probes.
 const BOUND_MIN: Duration = Duration::from_secs(1);

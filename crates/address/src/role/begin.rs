@@ -47,7 +47,6 @@ pub(super) fn system(what: &'static str) -> impl FnOnce(KernelError) -> RoleErro
 }
 
 impl AddressRole {
-    /// Opens all sockets and installs the first configuration.
     pub(super) fn begin(config: Config, mut given: RoleInputs) -> Result<AddressRole, RoleError> {
         check(&config)?;
         if let Some(name) = &config.global.network_namespace {

@@ -42,7 +42,6 @@ struct BfdLink {
 /// A change of a session that must be reported.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BfdChange {
-    /// The session entered a state.
     Entered {
         name: String,
         to: BfdState,

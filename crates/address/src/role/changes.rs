@@ -29,9 +29,7 @@ struct Due {
     sources: bool,
     /// An installed object may be missing.
     check: bool,
-    /// Everything must be listed again.
     relist: bool,
-    /// Members that lost a route or a rule.
     lost: Vec<usize>,
 }
 

@@ -154,7 +154,6 @@ impl AddressRole {
         }
     }
 
-    /// Executes the router's actions until there are none.
     pub(super) fn act(&mut self) {
         // An action may wait for the kernel, so the pacemaker gets the adverts first. A new master
         // acquires its addresses before it sends adverts, so the pacemaker learns of it afterwards.

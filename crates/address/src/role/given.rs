@@ -68,7 +68,7 @@ pub enum RoleOrder {
     Hold(Vec<super::Lease>),
     /// Release this lease, because another machine could use it better.
     HandOverLease(String),
-    /// Report the status. The response is `Notification::StatusReport`.
+    /// Report the status. The response is [`Notification::Report`].
     Status,
     /// Write one of keepalived's dumps. The response is [`Notification::Dumped`].
     Dump(Dump),
@@ -89,7 +89,6 @@ pub enum Notification {
     /// The new configuration could not be installed; the old one stays in effect. Contains lines
     /// for the operator.
     Refused(Vec<String>),
-    /// Status of the role and of everything that it runs.
     Report(Box<StatusReport>),
     /// A hand-over has started for these instances; empty if no instance of that name is master.
     HandOver(Vec<String>),
@@ -101,9 +100,7 @@ pub enum Notification {
         name: String,
         wait: Duration,
     },
-    /// Path of the dump that was written.
     Dumped(PathBuf),
-    /// The state of an instance changed.
     Changed {
         name: String,
         event: Box<Event>,

@@ -82,7 +82,6 @@ pub(super) struct HandOvers {
     passes: Vec<Pass>,
     /// Firewall tables of instances whose addresses are offered to the other nodes.
     offer_tables: Vec<(String, Passage)>,
-    /// Drain times that an operator requested.
     requested_drains: Vec<(String, Duration)>,
     /// Instances whose addresses other nodes may take.
     offered: Vec<String>,

@@ -38,7 +38,6 @@ pub struct Steady {
     seen: (usize, Time),
     /// True if the proxy has reported a band.
     known: bool,
-    /// The first health checks of the servers have not ended.
     is_untested: bool,
 }
 
@@ -117,7 +116,6 @@ pub(super) struct Health {
     steady: Vec<Option<(String, Steady)>>,
     /// Instances whose requests drain before a hand-over, with the end of the drain.
     draining: Vec<(usize, Time)>,
-    /// True if the proxy serves a candidate version.
     pub(super) on_trial: bool,
 }
 

@@ -16,7 +16,6 @@ const LOOK: Duration = Duration::from_millis(5);
 const IGMP_REPORTS: &str = "net/ipv4/igmp_link_local_mcast_reports";
 
 impl AddressRole {
-    /// Runs the `startup_script` and waits for its end, at most for its timeout.
     pub(super) fn run_startup_script(&mut self, config: &Config) {
         let Some(script) = config.global.startup_script.clone() else {
             return;

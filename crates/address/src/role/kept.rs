@@ -11,18 +11,16 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-/// Stored state of a role.
+/// Stored state of a role. Times are nanoseconds of CLOCK_BOOTTIME.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct KeptState {
     /// `/proc/sys/kernel/random/boot_id`: the state is invalid after a restart of the machine.
     pub boot: String,
-    /// Time of writing, nanoseconds of CLOCK_BOOTTIME.
     pub written_ns: u64,
     pub instances: Vec<KeptInstance>,
     /// Held leases with their ends, nanoseconds of CLOCK_BOOTTIME.
     #[serde(default)]
     pub leases: Vec<(String, u64)>,
-    /// Leases that an operator handed over.
     #[serde(default)]
     pub handed_over_leases: Vec<String>,
     #[serde(default)]
@@ -45,7 +43,6 @@ pub struct KeptHandOver {
     /// Node to which older connections are forwarded. `None`: another node took over the addresses,
     /// and they are still on this node.
     pub to: Option<IpAddr>,
-    /// End of the hand-over, nanoseconds of CLOCK_BOOTTIME.
     pub until_ns: u64,
 }
 
@@ -56,11 +53,9 @@ pub struct KeptInstance {
     /// resumed.
     pub fingerprint: String,
     pub state: String,
-    /// Time of the last transition, nanoseconds of CLOCK_BOOTTIME.
     pub since_ns: u64,
-    /// Time at which the instance was last known to be master, nanoseconds of CLOCK_BOOTTIME.
     pub master_at_ns: u64,
-    /// Time of writing, nanoseconds of CLOCK_BOOTTIME.
+    /// Time of writing.
     pub at_ns: u64,
     pub holds: bool,
     /// As a backup: address and priority of the owner.

@@ -20,7 +20,6 @@ const FLAP_HOLD: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct LinkStatus {
     pub link: NetworkInterface,
-    /// The interface counts as up.
     pub up: bool,
     change_at: Option<Time>,
     returns: VecDeque<Time>,

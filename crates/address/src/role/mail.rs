@@ -76,7 +76,6 @@ impl Mailer {
 enum MailError {
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// Reply of the server that refused.
     #[error("the server replied `{0}`")]
     Refused(String),
     #[error("the SMTP server has no address")]

@@ -30,14 +30,12 @@ pub struct VrrpInstance {
     pub holds: bool,
     pub state: VrrpState,
     pub judgement: Judgement,
-    /// Faults that come from no tracked object.
     pub untracked: UntrackedFaults,
     /// Row of the ownership table that applies ([`crate::standing`]).
     pub row: Option<Row>,
     pub refused: RefusedAddresses,
     /// Fault that was last reported to the router; the outer `None` means not reported yet.
     pub told_fault: Option<Option<String>>,
-    /// State of the previous process from which the router resumes.
     pub resume: Option<protocol::vrrp::Resume>,
     /// State in the previous configuration or process.
     pub previous_state: Option<VrrpState>,
@@ -194,7 +192,7 @@ impl VrrpInstance {
         self.specs_for(links, self.config.lifetime)
     }
 
-    /// Does the same as `Member::specs` with another lifetime.
+    /// As [`Self::specs`], with another lifetime.
     pub fn specs_for(&self, links: &Links, lifetime: Option<Duration>) -> Vec<AddressSpec> {
         let spec = |address: &Address| {
             let interface = self.interface_of(links, address)?;

@@ -21,7 +21,6 @@ pub struct Sockets {
     /// Sockets of ARP (false) and neighbour discovery (true), by interface index.
     pub frames: BTreeMap<(u32, bool), PacketSocket>,
     pub announcer: Announcer,
-    /// Thread that sends adverts while the loop waits for the kernel.
     pub pacemaker: Pacemaker,
     /// Sequence number of the last authenticated advert (AH).
     pub sealed: u32,

@@ -16,7 +16,6 @@ pub enum TrackedState {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Effect {
     Nothing,
-    /// The value is added to the priority.
     Add(i32),
     Fault,
 }
