@@ -34,7 +34,6 @@ pub(super) fn time_within(
     Err(args.value_error(&codes::VALUE, span, &what))
 }
 
-/// Stores the single value of a line; refuses a keyword that was already given.
 fn once<T>(args: &mut Args<'_>, value: T, into: &mut Option<Spanned<T>>) -> Built {
     args.end()?;
     let span = args.line().span;

@@ -434,7 +434,6 @@ mod tests {
 
     type Giving = tokio::sync::mpsc::UnboundedSender<AppendEntriesRequest<Types<TokioRuntime>>>;
 
-    /// Returns a pipeline whose input the test supplies step by step.
     fn giving() -> (Giving, ScriptedMember, Sending) {
         giving_of(endless())
     }

@@ -41,7 +41,6 @@ impl Tickets {
         self.lock().next == 0
     }
 
-    /// Draws a new ticket, unless too many are in use.
     fn draw(&self, member: MemberId, start: u64) -> Option<Drawn<'_>> {
         let mut open = self.lock();
         if open.open.len() >= WAITING_MAX {

@@ -236,7 +236,6 @@ fn events(state: &ClusterState, me: &str, own: Vec<String>) -> Vec<String> {
     events
 }
 
-/// Returns a diagnostic in one line: its message, and the line of the file.
 pub(super) fn one_line(words: &str) -> String {
     let Some((first, rest)) = words.trim_end().split_once('\n') else {
         return words.to_owned();

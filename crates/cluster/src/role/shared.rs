@@ -162,7 +162,6 @@ pub struct RoleState<M: ServingMachine, N: ConnectionFactory> {
 }
 
 impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
-    /// Creates the shared state. No task runs yet.
     #[allow(
         clippy::too_many_arguments,
         reason = "the parts of which the role is made"

@@ -135,7 +135,6 @@ mod tests {
     use crate::member::Digest;
     use crate::raft::test_keys;
 
-    /// Returns the sample cluster whose members have the test keys.
     fn signed_pair() -> ClusterState {
         let mut state = ClusterState::pair();
         for id in [A, B, ARBITER] {

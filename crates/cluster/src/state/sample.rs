@@ -207,7 +207,6 @@ impl ClusterState {
         state
     }
 
-    /// Takes a version through all steps of a rollout, until it is accepted.
     pub(crate) fn accept_all_the_way(&mut self, version: u64) {
         for node in [A, B] {
             self.must(node, report(version, node, Reported::Checked));

@@ -114,7 +114,6 @@ impl PendingChanges {
         self.is_cut = false;
     }
 
-    /// The length of the file with the backlog.
     fn length(&self, mut length: u64) -> u64 {
         for change in &self.changes {
             match change {

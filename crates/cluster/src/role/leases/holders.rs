@@ -32,7 +32,6 @@ pub(crate) struct Holders {
 }
 
 impl Holders {
-    /// Creates an empty set. Leases are renewed for `valid_ms`.
     pub(crate) fn new(me: MemberId, valid_ms: u64) -> Holders {
         Holders {
             me,
@@ -116,7 +115,7 @@ impl Holders {
     }
 
     /// Returns the leases that are held now, and the others that were named and exist: also those
-    /// that are not requested yet. `state` is what `Holders::look` had last.
+    /// that are not requested yet. `state` is what [`Holders::update_holders`] had last.
     pub(crate) fn known(&self, now: Boottime, state: &ClusterState) -> Vec<KnownLease> {
         let wanted = self.wanted.iter().map(|wish| &wish.name);
         let named = self.by_name.keys().chain(&self.watched);
