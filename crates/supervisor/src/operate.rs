@@ -144,7 +144,6 @@ impl Supervisor {
         }
     }
 
-    /// Renders messages in this program's format.
     pub(super) fn told(
         &self,
         shown: &str,

@@ -69,7 +69,6 @@ impl Supervisor {
         }
     }
 
-    /// Returns whether the sender may request the report of every part.
     fn reads_reports(&self, of: Asks) -> bool {
         match of {
             Asks::Client(_) => true,
@@ -85,7 +84,6 @@ impl Supervisor {
         self.reads_reports(of) || matches!(of, Asks::Role(part, _) if governs(part))
     }
 
-    /// Returns whether the sender may query the route of a request.
     fn asks_for_routes(&self, of: Asks) -> bool {
         match of {
             Asks::Role(part, _) => {

@@ -396,7 +396,6 @@ mod tests {
         (slot, theirs)
     }
 
-    /// Returns whether a process ends within the time.
     fn ends_within(running: &mut Option<RunningRole>, time: Duration) -> bool {
         let process = &mut running.as_mut().expect("a process").process;
         lab::eventually(time, || process.process_exit().is_some())
@@ -406,7 +405,6 @@ mod tests {
         ends_within(running, Duration::from_secs(20))
     }
 
-    /// Returns whether a process continues to run.
     fn stays(running: &mut Option<RunningRole>) -> bool {
         !ends_within(running, Duration::from_millis(100))
     }

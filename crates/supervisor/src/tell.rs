@@ -49,7 +49,6 @@ pub fn serves(voice: &mut MessagePrinter, version: &LoadedVersion) {
     }
 }
 
-/// Describes the load and the addresses of a version.
 fn serving(version: &LoadedVersion) -> String {
     let size = size(version);
     if version.is_idle() {

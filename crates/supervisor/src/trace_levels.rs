@@ -165,7 +165,6 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns whether a process of this name may exist.
 fn is_role(name: &str) -> bool {
     name == SUPERVISOR
         || row::all().iter().any(|row| row.part == name)
