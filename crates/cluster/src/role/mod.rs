@@ -1,6 +1,6 @@
 //! The process that joins consensus, wire, machine and operators: the control role.
 //!
-//! It never serves traffic: it requests that from its `machine::ServingMachine`, which
+//! The role never serves traffic: it requests that from its `machine::ServingMachine`, which
 //! continues when this role dies. With an unusable store or without a majority, the
 //! machine continues to serve, and [`status`] explains what is frozen and what to do.
 //!
