@@ -8,7 +8,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 /// Validity of the cookie of a known browser, seconds.
 pub const LASTS_S: u64 = 180 * 86_400;
-/// Maximum length of a cookie value that is verified, bytes.
 const VALUE_MAX: usize = 128;
 
 pub type Id = [u8; 16];

@@ -4,9 +4,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Maximum number of ended sessions that are listed.
 const ENDED_MAX: usize = 4_096;
-/// Maximum number of ended sessions of one user that are listed.
 const OF_USER_MAX: usize = 16;
 
 /// Identifier of a session, or of a user all of whose sessions have ended.
@@ -41,10 +39,8 @@ struct SessionEnd {
 pub struct SessionEndBatch {
     /// Sessions and users with their original expiry, seconds since 1970.
     pub named: Vec<(Id, u64)>,
-    /// Users of the listed sessions.
     #[serde(default)]
     pub users: BTreeMap<Id, Id>,
-    /// Sessions that expire no later than this have ended.
     pub before: u64,
 }
 
@@ -56,7 +52,6 @@ impl EndedSessions {
         ended
     }
 
-    /// Returns all ends, to be saved.
     pub(crate) fn to_saved(&self) -> SessionEndBatch {
         self.ends(self.named.iter())
     }
@@ -137,7 +132,6 @@ impl EndedSessions {
         }
     }
 
-    /// Returns the sequence number of the last change in this process.
     pub fn last(&self) -> u64 {
         self.last
     }

@@ -16,23 +16,18 @@ pub(crate) const CODE_BACK_MS: u64 = 300_000;
 pub enum Key {
     /// A client at an address; for IPv6, in its /64 network.
     From(IpAddr),
-    /// Attempts for a user from any address.
+    /// Counts the attempts for a user from all addresses.
     For(String),
     /// Attempts for a user from an address: the part of the failures of the address that this user
     /// may reset.
     At(IpAddr, String),
-    /// A browser in which the user has signed in before.
     Device(device::Id),
-    /// Attempts at a one-time code after the password of a user was correct.
     Code(String),
-    /// Attempts at a one-time code in a known browser.
     CodeOf(device::Id),
-    /// Attempts at tokens from an address.
     Token(IpAddr),
 }
 
 impl Key {
-    /// Makes the key of an address.
     pub fn of(address: IpAddr) -> Key {
         Key::From(client_network(address))
     }
@@ -71,7 +66,6 @@ impl Key {
         matches!(self, Key::From(_) | Key::At(..))
     }
 
-    /// Returns the time after which a used attempt is available again, milliseconds.
     pub(crate) fn recovery_ms(&self) -> u64 {
         match self {
             Key::Code(_) | Key::CodeOf(_) => CODE_BACK_MS,
@@ -79,7 +73,6 @@ impl Key {
         }
     }
 
-    /// Returns the name of the user, if the key has one.
     pub(crate) fn name(&self) -> Option<&str> {
         match self {
             Key::For(name) | Key::At(_, name) | Key::Code(name) => Some(name),

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 /// Number of attempts at once.
 const TRIES: u64 = 5;
-/// Maximum number of keys that are counted.
 const ENTRIES_MAX: usize = 4_096;
 
 /// Limits the failed attempts of each key: several at once, then one after each recovery time of
@@ -25,12 +24,10 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// Begins to report all changes to the other nodes.
     pub fn report_changes_to(&mut self, peers: Arc<dyn Peers>) {
         self.peers = Some(peers);
     }
 
-    /// Returns the connection to the other nodes.
     pub(crate) fn peers(&self) -> Option<Arc<dyn Peers>> {
         self.peers.clone()
     }
@@ -58,12 +55,10 @@ impl Limiter {
         count > 0 && keys.iter().all(has)
     }
 
-    /// Counts a failed attempt for all of these keys.
     pub fn count(&mut self, keys: &[Key], now: u64) {
         self.change(keys, AttemptChange::Failed, now);
     }
 
-    /// Undoes an attempt that was counted as failed.
     pub fn undo_attempt(&mut self, keys: &[Key], now: u64) {
         self.change(keys, AttemptChange::Returned, now);
     }
@@ -155,7 +150,6 @@ impl Limiter {
         self.until.entry(key.clone()).or_insert(now)
     }
 
-    /// Returns the current failures, for a node that connects.
     pub(crate) fn current_failures(&self, now: u64) -> Vec<AttemptChange> {
         let all = self.until.iter().filter(|(_, until)| **until > now);
         all.map(|(key, until)| AttemptChange::Left(key.clone(), until - now))
@@ -170,7 +164,6 @@ mod tests {
     use crate::key::{BACK_MS, CODE_BACK_MS};
     use std::net::IpAddr;
 
-    /// Counts a failed attempt, unless none is left. Returns the waiting time.
     fn fail(limiter: &mut Limiter, keys: &[Key], now: u64) -> Option<u64> {
         let wait = limiter.wait(keys, now);
         if wait.is_none() {

@@ -26,7 +26,6 @@ impl IpPrefix {
         own_family == family && differs.leading_zeros() >= self.bits
     }
 
-    /// Returns whether the network has every address of its family.
     pub fn is_whole_family(&self) -> bool {
         self.bits == 0
     }

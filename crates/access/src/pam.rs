@@ -11,23 +11,19 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-/// Path of the socket in Debian's and Fedora's packages.
 pub const SOCKET: &str = "/run/saslauthd/mux";
 /// Default PAM service: `/etc/pam.d/evenkeel`, or else `/etc/pam.d/other`.
 pub const SERVICE: &str = "evenkeel";
 /// Timeout of a response. PAM waits some seconds after a wrong password, and directories may be
 /// slow.
 const LIMIT: Duration = Duration::from_secs(15);
-/// Maximum length of a response, bytes.
 const ANSWER_MAX: usize = 1_024;
 /// A name that no user has. It is sent in place of a name that is not in the list.
 pub const NOBODY: &str = "evenkeel-no-such-user";
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct System {
-    /// Name of the PAM service.
     pub service: String,
-    /// Path of the socket of `saslauthd`.
     pub socket: PathBuf,
 }
 
@@ -85,7 +81,6 @@ impl System {
         (found.mode() & 0o001 == 0).then(|| found.gid())
     }
 
-    /// Returns whether a path can be that of a socket.
     pub fn fits(path: &Path) -> bool {
         path.is_absolute() && rustix::net::SocketAddrUnix::new(path.as_os_str().as_bytes()).is_ok()
     }
@@ -112,7 +107,7 @@ mod tests {
     use super::*;
     use tokio::net::UnixListener;
 
-    /// Returns the result for a response, and the request that was sent.
+    /// Returns the result of a request, and the bytes that were sent.
     fn asked(answer: &[u8]) -> (Result<bool, String>, Vec<u8>) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use std::pin::Pin;
 
-/// Maximum length of a name that another node may report, bytes.
 const NAME_MAX: usize = 256;
-/// Maximum number of changes in a message.
 pub const CHANGES_MAX: usize = 500;
 
 /// A change of the available attempts. It has durations instead of times, because the clocks of two

@@ -24,19 +24,14 @@ const ASKED_AT_ONE_TIME: usize = 3;
 /// Number of passwords that a directory verifies at a time: fewer than the attempts of an address,
 /// because each counts as failed until it succeeds, and an office shares one address.
 const BOUND_AT_ONE_TIME: usize = 4;
-/// Maximum number of servers queried to verify a password until one gives a result.
 const JUDGES: usize = 2;
-/// Maximum waiting time until a directory can be queried.
 const TURN_LIMIT: Duration = Duration::from_secs(15);
 
-/// Maximum length of a name and of a password, bytes.
 const NAME_MAX: usize = 128;
 const PASSWORD_MAX: usize = 512;
 
-/// Reason why a sign-in is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SignInError {
-    /// The password or code is wrong, or there is no such user.
     Wrong,
     /// No user can have this password, for example because it is empty. It did not count as an
     /// attempt.
@@ -60,13 +55,11 @@ pub struct SignInOrigin<'h> {
     devices: Vec<&'h str>,
 }
 
-/// Returns the milliseconds since 1970.
 pub fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns the seconds since 1970.
 pub fn now_s() -> u64 {
     now_ms() / 1_000
 }
@@ -86,7 +79,6 @@ impl<'h> SignInOrigin<'h> {
         }
     }
 
-    /// Makes the origin of a program, which keeps no cookies.
     pub fn program(from: IpAddr) -> SignInOrigin<'static> {
         SignInOrigin {
             from,
@@ -126,7 +118,6 @@ struct Verifying {
 /// Concurrency limits for one kind of password.
 #[derive(Debug)]
 struct PasswordConcurrency {
-    /// For clients without a known browser.
     unknown_clients: Semaphore,
     /// For known browsers, so that strangers do not delay them.
     known_browsers: Semaphore,
@@ -178,7 +169,6 @@ pub struct Authenticator {
     settled: Notify,
     verifying: Verifying,
     verify: Verify,
-    /// Availability of the servers of the directory.
     standing: Arc<LdapAvailability>,
 }
 
@@ -196,12 +186,10 @@ impl Authenticator {
         }
     }
 
-    /// Returns the availability of the servers of the directory.
     pub fn standing(&self) -> Arc<LdapAvailability> {
         Arc::clone(&self.standing)
     }
 
-    /// Shares attempts and used codes with the other nodes.
     pub fn share_attempts(&self, peers: Arc<dyn Peers>) {
         lock(&self.limiter).report_changes_to(peers);
     }
@@ -215,7 +203,6 @@ impl Authenticator {
         changes
     }
 
-    /// Applies changes that another node reports.
     pub fn apply_remote_changes(&self, changes: &[AttemptChange]) {
         for change in changes {
             match change {
@@ -310,7 +297,6 @@ impl Authenticator {
         }
     }
 
-    /// Verifies the password of a user of a directory.
     async fn of_directory(
         &self,
         directory: &LdapDirectory,

@@ -11,7 +11,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
-/// Timeout for the header of a proxy.
 const HEADER_LIMIT: Duration = Duration::from_secs(5);
 /// Maximum length of a header, bytes. HAProxy's own headers have fewer than 600.
 const HEADER_BYTES_MAX: usize = 4 << 10;
@@ -19,7 +18,6 @@ const HEADER_BYTES_MAX: usize = 4 << 10;
 /// in a chain.
 const HOPS_MAX: usize = 16;
 
-/// Addresses of the trusted proxies.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TrustedProxies(Vec<IpPrefix>);
@@ -31,7 +29,6 @@ impl From<Vec<IpPrefix>> for TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Returns whether an address is that of a trusted proxy.
     pub fn has(&self, address: IpAddr) -> bool {
         self.0
             .iter()

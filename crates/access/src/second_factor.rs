@@ -10,7 +10,6 @@ pub const STEP_S: u64 = 30;
 /// Number of time steps before and after the current one whose codes are accepted, because clocks
 /// differ.
 const WINDOW: u64 = 1;
-/// Number of digits of a code.
 const DIGITS: usize = 6;
 /// Maximum length of an input, bytes. Apps show a code with a space in its middle.
 const INPUT_MAX: usize = 16;
@@ -20,10 +19,8 @@ const SECRET_MIN: usize = 16;
 const SECRET_MAX: usize = 64;
 const SECRET_NEW: usize = 20;
 
-/// Second factor of a user.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum SecondFactor {
-    /// No second factor.
     #[default]
     None,
     /// No second factor although the configuration requires one: the user cannot sign in.
@@ -53,7 +50,6 @@ pub fn read(text: &str) -> Option<Vec<u8>> {
         .then_some(secret)
 }
 
-/// Encodes a secret in Base32.
 pub fn write(secret: &[u8]) -> String {
     BASE32.encode(secret)
 }
@@ -80,7 +76,6 @@ pub fn step(now_s: u64) -> u64 {
     now_s / STEP_S
 }
 
-/// Returns the code of a time step.
 pub fn code(secret: &[u8], step: u64) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret);
     let tag = hmac::sign(&key, &step.to_be_bytes());

@@ -14,9 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-/// Validity of a session, seconds.
 pub const LASTS_S: u64 = 12 * 3_600;
-/// Time limit for the one-time code after a correct password, seconds.
 pub const HALF_S: u64 = 300;
 /// Maximum number of users whose credentials are remembered. For further users an old session
 /// becomes valid again if the old password returns.
@@ -32,9 +30,7 @@ const GROUPS_BYTES_MAX: usize = 1_500;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct SessionClaims {
     user: String,
-    /// Unique identifier of the session.
     id: Id,
-    /// Expiry, seconds since 1970.
     until: u64,
     /// True if the user is in no list.
     #[serde(rename = "by_link")]
@@ -50,7 +46,6 @@ struct SessionClaims {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Half {
     user: String,
-    /// Expiry, seconds since 1970.
     until: u64,
     password: [u8; 8],
     #[serde(default)]
@@ -62,12 +57,9 @@ struct Half {
 pub struct SavedSessions {
     #[serde(with = "serde_bytes")]
     secret: Vec<u8>,
-    /// Ended sessions with their original expiry.
     ended: BTreeMap<Id, u64>,
-    /// Users of the ended sessions.
     #[serde(default)]
     ended_users: BTreeMap<Id, Id>,
-    /// Sessions that expire no later than this have ended.
     #[serde(default)]
     ended_before: u64,
     /// Last step whose code each user has used, kept as long as the code would be accepted.
@@ -84,7 +76,6 @@ pub struct Visitor {
     pub name: String,
     /// True if the user is in no list: see [`Sessions::begin_unlisted`].
     pub unlisted: bool,
-    /// CSRF token of the user's forms.
     pub csrf: String,
     /// Account according to the list, or according to the directory at the sign-in. None if the
     /// user is in neither.
@@ -142,7 +133,6 @@ pub fn sessions_ended_at(ended: &EndedSessions, user: &str) -> u64 {
     ended.last_of(&all_of(user)).saturating_sub(LASTS_S)
 }
 
-/// Returns a digest of the credentials of a user.
 fn password_of(users: &dyn Users, user: &Option<AuthorizedUser>) -> [u8; 8] {
     let password = user.as_ref().map(|user| &user.account.password);
     let second = user.as_ref().map(|user| &user.second_factor);
@@ -252,7 +242,6 @@ impl Sessions {
         self.key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
     }
 
-    /// Returns the state for the next process.
     pub fn saved_state(&self) -> SavedSessions {
         let ended = lock(&self.ended).to_saved();
         SavedSessions {
@@ -343,7 +332,6 @@ impl Sessions {
         format!("{}.{}", BASE64.encode(bytes), BASE64.encode(tag.as_ref()))
     }
 
-    /// Returns a value if its signature is valid.
     fn verified(&self, kind: &[u8], text: &str) -> Option<Vec<u8>> {
         let (bytes, tag) = text.split_once('.').filter(|_| text.len() <= TOKEN_MAX)?;
         let (bytes, tag) = (BASE64.decode(bytes).ok()?, BASE64.decode(tag).ok()?);

@@ -6,18 +6,14 @@ pub use crate::second_factor::SecondFactor;
 use configuration::{Account, Password};
 use serde::{Deserialize, Serialize};
 
-/// A user who may sign in.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AuthorizedUser {
-    /// Account from the list or the directory.
     pub account: Account,
-    /// Second factor besides the password.
     #[serde(default)]
     pub second_factor: SecondFactor,
 }
 
 impl AuthorizedUser {
-    /// Makes a user with a password only.
     pub fn new(account: Account) -> AuthorizedUser {
         AuthorizedUser {
             account,
@@ -28,20 +24,16 @@ impl AuthorizedUser {
 
 /// The users of a section.
 pub trait Users: Sync {
-    /// Returns a user by name, with the second factor.
     fn find(&self, name: &str) -> Option<(&Account, &SecondFactor)>;
 
     /// Returns any user as a decoy: the password of an unknown user is verified against this one,
     /// to take the same time.
     fn any(&self) -> Option<&Account>;
 
-    /// Returns the PAM settings for users of the operating system.
     fn system(&self) -> &System;
 
-    /// Returns whether PAM checks the passwords of some users.
     fn has_system_users(&self) -> bool;
 
-    /// Returns the directory with the users who are not listed.
     fn directory(&self) -> Option<&LdapDirectory> {
         None
     }
@@ -52,9 +44,7 @@ pub trait Users: Sync {
 #[serde(default)]
 pub struct List {
     pub users: Vec<AuthorizedUser>,
-    /// PAM settings for users of the operating system.
     pub system: System,
-    /// Directory with all other users.
     pub directory: Option<LdapDirectory>,
 }
 

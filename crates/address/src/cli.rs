@@ -17,7 +17,6 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant as Moment};
 use supervisor::directory::Instance;
 
-/// Command of the part.
 pub static COMMANDS: [Subcommand; 1] = [Subcommand::new("address", define, main)];
 
 /// Poll interval until a hand-over has ended.
@@ -30,7 +29,6 @@ const NOBODY_TOOK: u8 = 3;
 /// Exit code: the result of the hand-over is not known.
 const UNKNOWN: u8 = 4;
 
-/// Executes the subcommands of `address`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let instance = match instance::selected(matches) {
         Ok(instance) => instance,
@@ -52,7 +50,6 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Prints the role's report in the given form.
 fn show(instance: &Instance, form: impl Fn(&StatusReport) -> String) -> ExitCode {
     match report(instance, PART) {
         Ok(report) => print(&form(&report)),
@@ -84,7 +81,6 @@ fn hand_over(instance: &Instance, name: Option<String>, drain: Option<Duration>)
     }
 }
 
-/// Returns why nothing is handed over.
 fn nothing_moves(instance: &Instance, wanted: Option<&str>) -> String {
     let Some(wanted) = wanted else {
         return "nothing to hand over: this machine does not own the addresses of any instance"
@@ -115,11 +111,8 @@ fn handed_over(instance: &Instance, answer: &Received) -> Result<HandedOver, Str
 /// The result of a hand-over.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum HandOverResult {
-    /// Another machine has the addresses.
     Taken(String),
-    /// This machine keeps the addresses.
     Kept(String),
-    /// The role reports no result.
     Unknown(String),
 }
 
@@ -153,7 +146,6 @@ fn wait_for_takers<'a>(instance: &Instance, names: impl Iterator<Item = &'a str>
     ExitCode::from(worst)
 }
 
-/// Prints the result, and returns the exit code.
 fn print_hand_over_result(end: &HandOverResult) -> u8 {
     match end {
         HandOverResult::Taken(words) => {
@@ -171,7 +163,6 @@ fn print_hand_over_result(end: &HandOverResult) -> u8 {
     }
 }
 
-/// Returns the result of an instance's hand-over, if it has ended.
 fn end_of(report: &StatusReport, name: &str, waited: Duration) -> Option<HandOverResult> {
     let Some(one) = report.find(VIRTUAL_IP, name) else {
         let words = format!("{name} is no longer configured");

@@ -13,7 +13,6 @@ vrrp_instance VI_1 {
     prioritty 150
 ```";
 
-    /// Unknown keyword in its block.
     UNKNOWN_KEYWORD = "E0700", "unknown keyword in a keepalived.conf",
 "The word is not a keyword of this block. keepalived would log it and continue: if the first line of an
 instance has a typo, the whole instance is missing, and no machine takes over its addresses.
@@ -36,7 +35,6 @@ NAME` shows the syntax.
 
 Write the value on the same line: `advert_int 1`.";
 
-    /// Word that is not a valid value.
     BAD_VALUE = "E0702", "invalid value",
 "The keyword expects a number, a duration, a switch or one of a few words. Durations are decimal numbers
 in seconds without a unit (milliseconds for BFD): `0.05`, not `50ms`. Switches are `on`, `off`, `true`,
@@ -52,7 +50,6 @@ its default, so the machine would not do what the file says.
 
 Priorities and VRIDs are 1 to 255, weights -253 to 253.";
 
-    /// Brace without a partner, or in the wrong place.
     BAD_BRACE = "E0704", "misplaced brace",
 "`{` opens the block of the keyword before it, on the same line or the line above. `}` closes the
 innermost open block. This brace has no keyword or no partner, or its keyword takes no block.";
@@ -83,7 +80,6 @@ quotes, and the reverse: `notify \"/bin/say 'two words'\"`.";
 
 Write `virtual_ipaddress { 192.0.2.10 }`.";
 
-    /// Required file that is missing.
     NO_INCLUDE = "E0708", "included file missing",
 "`includea`, `includer` and similar keywords, or `include_check`, require a file that does not exist or
 cannot be read. Plain `include` only warns. Names are relative to the directory of the including file.";
@@ -107,7 +103,6 @@ every value. `start` and `step` are optional. Put several variables at once in b
 addresses of the instance. Host names are not resolved, because a virtual address must not depend on a
 nameserver. Groups are multicast addresses.";
 
-    /// Second definition of the same name.
     DUPLICATE = "E0712", "duplicate definition",
 "Two blocks have the same name, or share something that only one can have. keepalived would ignore the
 second one. Rename or remove one of them.";
@@ -124,13 +119,11 @@ on that network may use it. There is no default.
 "Adverts are sent on an interface, and the addresses are added to it. Only an instance with
 `unicast_peer` can omit it: then every address names its interface with `dev`.";
 
-    /// Interface that does not exist.
     UNKNOWN_INTERFACE = "E0715", "interface does not exist",
 "This machine has no interface of that name (`ip link` lists them), or it is a loopback interface where
 another machine must be reached. The usual reason is a file from another machine; `@host` lines make one
 file fit both. If interfaces appear later, `dynamic_interfaces` waits for them.";
 
-    /// Two instances with the same router id.
     SAME_ROUTER_ID = "E0716", "duplicate virtual_router_id",
 "Both instances use the same interface, address family and multicast group (or have a peer in common).
 Each would mistake the other's adverts for its own, and the owner would change again and again.
@@ -138,13 +131,11 @@ Each would mistake the other's adverts for its own, and the owner would change a
 Give one of them another number, on all machines. Instances of different families, with a different
 `mcast_dst_ip`, or with unicast to different peers may share a number.";
 
-    /// Reference to an undefined name.
     UNKNOWN_REFERENCE = "E0717", "undefined name",
 "An instance tracks, or a group names, something that no block defines. keepalived would ignore the line,
 so the object would not be tracked. Define it, or correct the name. It may also be in a file that
 `include` could not find.";
 
-    /// Instance in two sync groups.
     MEMBER_TWICE = "E0718", "instance in two sync groups",
 "Members of a sync group move together, so an instance can be in one group only. Put all instances that
 must move together into one group.";
@@ -165,18 +156,15 @@ create the user, or name another one.
     notify_master \"/usr/local/bin/notify --master\" root
 ```";
 
-    /// More addresses than an advert can name.
     TOO_MANY_ADDRESSES = "E0721", "too many addresses for an advert",
 "An advert counts its addresses in one byte, so it names at most 255. Addresses in
 `virtual_ipaddress_excluded` move in the same way without being named; one address in
 `virtual_ipaddress` is enough.";
 
-    /// Known keyword that is not supported.
     NOT_BUILT = "E0722", "not supported",
 "keepalived has this keyword, and Evenkeel does not support it. Ignoring it would change what the
 configuration does, so it is refused.";
 
-    /// Password longer than eight bytes.
     PASSWORD_CUT = "W0700", "password longer than eight bytes",
 "A VRRP version 2 advert has room for eight bytes of password. The rest is neither sent nor compared, here
 and in keepalived: two passwords that begin with the same eight bytes are equal. Anyone on the network
@@ -188,7 +176,6 @@ can read the password, so it only protects against mistakes.
 
 is equal to `auth_pass some_sec`. Write that, so that nobody relies on the rest.";
 
-    /// Contradiction between `state` and `priority`.
     STATE_AND_PRIORITY = "W0701", "state contradicts priority",
 "Only `priority` decides which machine owns the addresses: the highest one that is alive. `state` only sets
 the state of a machine in its first seconds, and matters only with priority 255.
@@ -209,19 +196,16 @@ Write `state BACKUP` on all machines.";
 to the nearest possible one. All machines must have the same interval: version 3 with 0.1 s and version 2
 with 1 s never accept each other's adverts.";
 
-    /// Authentication that is not used.
     AUTHENTICATION_IGNORED = "W0704", "unused authentication",
 "VRRP version 3, and therefore IPv6, has no authentication, and without `auth_pass` there is no password
 to send. If only one machine has a password, the two reject each other's adverts and both own the
 addresses.";
 
-    /// Script that cannot be run.
     SCRIPT_UNUSABLE = "W0705", "script cannot be run",
 "The script does not exist, its user cannot execute it, or `enable_script_security` forbids it, because it
 would run as root although others can change it or a directory on its path. A `vrrp_script` that cannot
 be run is ignored, and so is its result, as in keepalived. Paths are those of this machine.";
 
-    /// Scripts that run as root without protection.
     SCRIPT_SECURITY = "W0706", "scripts run as root without enable_script_security",
 "Scripts run as root unless `script_user` or their own line names another user. Anyone who can write one
 of them can then become root. With `enable_script_security`, scripts that others can change are not run.
@@ -238,12 +222,10 @@ global_defs {
 `$NAME=value`, without a space before the sign. Environment variables are not available, and scripts are
 not run by a shell.";
 
-    /// Extra words on a line.
     EXTRA_WORDS = "W0708", "extra words",
 "The line has more words than the keyword takes; keepalived silently ignores the rest. Often two lines were
 joined, or the arguments of a script are not quoted.";
 
-    /// Setting that concerns only IPVS.
     CONCERNS_IPVS = "W0709", "setting for IPVS only",
 "The keyword configures IPVS, which Evenkeel does not use: its proxy balances connections. The line has no
 effect on VRRP. With `evenkeel keepalived -P` it is not reported.";
@@ -256,7 +238,6 @@ alternative.";
     DEPRECATED = "W0711", "obsolete syntax",
 "The syntax still works, but keepalived's manual advises against it. The help shows the current form.";
 
-    /// Sync group with one member.
     LONELY_GROUP = "W0712", "sync group with one member",
 "A sync group moves several instances together. With one member it has no effect. Often the name of the
 other instance has a typo.";
@@ -270,18 +251,15 @@ may drop its adverts.";
 counted down from 16384, so its position depends on the order of the file. Add for example
 `preference 100`.";
 
-    /// Times that contradict each other.
     TIMERS = "W0715", "conflicting times",
 "A time is longer than another time that must include it. Either an interface may be down for longer than
 adverts may be missing, so another machine takes the addresses while this one still has them. Or
 announcing all addresses takes longer than the interval between announcements.";
 
-    /// Optional file that was not found.
     INCLUDE_MISSING = "W0716", "included file not found",
 "Plain `include` continues without a missing file, as in keepalived. To require the file, write `includea`,
 or `include_check` in `global_defs`.";
 
-    /// Route that cannot be monitored.
     NOT_TRACKED = "W0717", "route cannot be monitored",
 "A route is monitored through its interface, and restored when another program removes it. Without `dev`
 that is impossible, as in keepalived. Add the interface, or write `no_track`.";
@@ -291,7 +269,6 @@ that is impossible, as in keepalived. Add the interface, or write `no_track`.";
 that family. keepalived drops the others. Evenkeel treats them like `virtual_ipaddress_excluded`, where
 they belong: they move with the instance, and adverts do not name them.";
 
-    /// Setting that strict mode forbids.
     STRICT = "W0719", "not allowed in strict mode",
 "`vrrp_strict` (or `strict_mode`) follows the RFC exactly: no authentication, no unicast, no
 `preempt_delay`, no MASTER below priority 255. Settings that contradict it have no effect, as in
@@ -313,7 +290,6 @@ releases it, the other one loses it too.";
 "With a priority below 255 a machine waits for adverts first, whatever its `state` is: the highest priority
 owns the addresses. This is reported only with `-dD`, since nearly all files have it.";
 
-    /// Setting that equals the default behaviour.
     SO_ANYWAY = "N0701", "already the default",
 "The keyword requests what Evenkeel does anyway. You can keep or remove it. This is reported only with `-dD`.";
 }

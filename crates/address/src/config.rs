@@ -28,7 +28,6 @@ use std::time::Duration;
 /// Language of the configuration, which determines the wording of log lines and some defaults.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Dialect {
-    /// Our own language: `virtual-ip` sections.
     #[default]
     Own,
     Keepalived,
@@ -38,7 +37,6 @@ pub enum Dialect {
 /// whole.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Config {
-    /// Language in which it was written.
     pub dialect: Dialect,
     pub global: Global,
     pub instances: Vec<Instance>,
@@ -66,9 +64,7 @@ pub struct Config {
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct SyncGroup {
     pub name: String,
-    /// Names of the member instances.
     pub members: Vec<String>,
-    /// Tracked objects, which apply to all members.
     pub tracked: Tracked,
     pub notify: NotifyScripts,
     pub smtp_alert: Option<bool>,
@@ -80,11 +76,8 @@ pub struct SyncGroup {
 /// Interfaces that share a limited rate of announcements (`garp_group`).
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct GarpGroup {
-    /// Pause between two gratuitous ARPs.
     pub garp_interval: Duration,
-    /// Pause between two unsolicited neighbour advertisements.
     pub gna_interval: Duration,
-    /// Interfaces that share these limits.
     pub interfaces: Vec<String>,
 }
 
@@ -180,7 +173,6 @@ pub struct Nftables {
 /// A user and a group with their numbers, resolved on the machine that read the file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Account {
-    /// Name as written in the file.
     pub name: String,
     pub uid: u32,
     pub gid: u32,
@@ -191,7 +183,6 @@ pub struct Account {
 pub struct Fifo {
     /// Path of the pipe; the role creates a missing pipe.
     pub path: PathBuf,
-    /// Owner of a new pipe.
     pub account: Option<Account>,
     /// `notify_fifo_script`: started once with the path as its last argument.
     pub script: Option<Notify>,
@@ -204,7 +195,6 @@ pub struct Mail {
     pub from: String,
     /// `smtp_server`, a name or an address.
     pub server: String,
-    /// TCP port of the server.
     pub port: u16,
     pub helo: String,
     /// `smtp_connect_timeout`
@@ -221,7 +211,6 @@ impl Config {
         config
     }
 
-    /// Encodes the configuration for the role, as JSON.
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }

@@ -6,7 +6,6 @@ use part::role::{Resource, ResourceKind};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Maximum number of instances that a difference names.
 const TOLD_MAX: usize = 20;
 
 /// Returns the input of the role: the configuration compared with the previous payload.
@@ -86,7 +85,6 @@ fn longest_stop(config: &Config) -> Duration {
     needed.max(Duration::from_secs(asked))
 }
 
-/// Returns the differences from the previous version, one line each.
 fn lines(before: Option<&Config>, now: Option<&Config>) -> Vec<String> {
     let none = Config::default();
     let (before, now) = (before.unwrap_or(&none), now.unwrap_or(&none));

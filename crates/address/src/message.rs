@@ -6,7 +6,6 @@ use part::role::bounded::Words;
 use part::voice::keepalived::LogWish;
 use serde::{Deserialize, Serialize};
 
-/// Name of this part in messages.
 pub const PART: &str = "address";
 
 /// A message to the address role.
@@ -20,7 +19,6 @@ pub enum AddressRoleMessage {
         /// Time in milliseconds that requests may take to finish; None: as configured.
         drain_ms: Option<u64>,
     },
-    /// Write one of keepalived's dumps.
     Dump(Dump),
 }
 
@@ -37,7 +35,6 @@ pub enum Dump {
 /// Response to [`AddressRoleMessage::HandOver`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct HandedOver {
-    /// True if the order is being executed.
     pub moves: bool,
     /// Error message, or the names of the instances for an older version.
     #[serde(with = "Words")]
@@ -48,7 +45,6 @@ pub struct HandedOver {
 }
 
 impl HandedOver {
-    /// Returns the names of the instances that are handed over.
     pub fn instances(&self) -> Vec<String> {
         if self.names.is_empty() && self.moves {
             return self.words.split_whitespace().map(str::to_owned).collect();

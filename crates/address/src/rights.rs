@@ -61,7 +61,6 @@ pub fn reasons(config: &Config) -> Vec<(CapabilitySet, &'static str)> {
     all
 }
 
-/// Returns all capabilities that the role needs.
 pub fn needed(config: &Config) -> CapabilitySet {
     let reasons = reasons(config).into_iter();
     reasons.fold(CapabilitySet::empty(), |all, (one, _)| all | one)
@@ -75,7 +74,6 @@ fn users(config: &Config) -> Vec<Option<u32>> {
     programs(config).into_iter().map(user).collect()
 }
 
-/// Returns the command line of each program with its own account.
 fn programs(config: &Config) -> Vec<(&[String], Option<&Account>)> {
     let mut programs = Vec::new();
     for script in &config.scripts {

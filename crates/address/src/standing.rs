@@ -66,7 +66,6 @@ impl Service {
 /// ownership table that applies to them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OwnershipFacts {
-    /// The machine is a member of a cluster.
     pub is_member: bool,
     /// Standing of the served version; [`VersionStanding::Unconfirmed`] without a report.
     pub version: VersionStanding,
@@ -78,12 +77,10 @@ pub struct OwnershipFacts {
     /// The node owns the addresses because its predecessor did, and no majority has confirmed the
     /// version since the supervisor started.
     pub is_resumed: bool,
-    /// The proxy serves a candidate version.
     pub is_candidate: bool,
     /// The first health checks of the servers have not ended, so it is unknown what the node can
     /// serve. keepalived does not wait for them, so this applies only to our language.
     pub is_untested: bool,
-    /// Ability of the node to serve the address.
     pub service: Service,
     /// Position in `prefer`; None in keepalived's language, where priorities are configured.
     pub preference_position: Option<u8>,
@@ -111,9 +108,7 @@ pub enum Row {
     Resumed,
     /// The node serves another version than the accepted one.
     Outdated,
-    /// The node tries a candidate version.
     Candidate,
-    /// The node was removed from the cluster.
     Removed,
 }
 
@@ -183,7 +178,6 @@ impl OwnershipFacts {
         }
     }
 
-    /// Returns the row that applies.
     pub fn row(&self) -> Row {
         match self.member_row() {
             Row::Removed => Row::Removed,
@@ -276,7 +270,6 @@ impl OwnershipFacts {
     }
 }
 
-/// Returns the priority that a row announces at a position in `prefer`.
 fn priority(row: Row, service: Service, place: u8) -> u8 {
     let place = place.min(PLACE_MAX);
     let (first, step) = match row {

@@ -18,23 +18,19 @@ pub const DRAINED_AT_MOST: usize = 256;
 
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// The socket could not be opened with its options.
     #[error("{step}: {error}")]
     Open {
         step: &'static str,
         #[source]
         error: io::Error,
     },
-    /// A packet could not be sent.
     #[error("send: {0}")]
     Send(#[source] io::Error),
     /// The socket cannot be read any more, because its interface is gone.
     #[error("receive: {0}")]
     Receive(#[source] io::Error),
-    /// Addresses of two families are mixed.
     #[error("an address of the other family")]
     Family,
-    /// An interface is required, and none was given.
     #[error("multicast needs an interface")]
     NoInterface,
 }

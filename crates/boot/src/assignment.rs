@@ -6,7 +6,6 @@ use crate::mac::Mac;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Limit of machines whose single boots are remembered.
 const TURNS_MAX: usize = 65_536;
 
 /// Progress of single boots, and ordered boots.
@@ -26,12 +25,9 @@ pub struct SingleBootProgress {
     pub is_uncertain: bool,
 }
 
-/// Boot target of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BootTarget<'l> {
-    /// An image, with its name.
     Image(&'l str, &'l Image),
-    /// A menu, from which a user selects an image on the screen.
     Menu,
     /// Nothing until the configuration has a line for the machine.
     Enlist,
@@ -95,12 +91,10 @@ impl SingleBootProgress {
         Ok(())
     }
 
-    /// Returns the machines whose next boot an operator has ordered.
     pub fn orders(&self) -> impl Iterator<Item = Mac> {
         self.next.keys().copied()
     }
 
-    /// Marks all current lines with `once` as done.
     pub fn mark_all_done(&mut self, lan: &LanConfig) {
         let once = lan.machines.iter().filter(|(_, machine)| machine.once);
         for (mac, machine) in once.take(TURNS_MAX) {
@@ -108,12 +102,10 @@ impl SingleBootProgress {
         }
     }
 
-    /// Returns the image that an operator has ordered for the next boot of a machine.
     pub fn ordered(&self, mac: Mac) -> Option<&str> {
         self.next.get(&mac).map(String::as_str)
     }
 
-    /// Returns whether the single boot of a machine with `once` is done.
     pub fn is_done(&self, mac: Mac, image: &str) -> bool {
         self.done.get(&mac).is_some_and(|done| done == image)
     }
@@ -133,7 +125,6 @@ impl SingleBootProgress {
     }
 }
 
-/// Returns what a machine boots.
 pub fn assigned<'l>(lan: &'l LanConfig, turns: &SingleBootProgress, mac: Mac) -> BootTarget<'l> {
     let image = |name: &str| match lan.images.get_key_value(name) {
         Some((name, image)) => BootTarget::Image(name, image),

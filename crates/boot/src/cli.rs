@@ -22,12 +22,10 @@ use std::fmt::Write;
 use std::process::ExitCode;
 use supervisor::directory::Instance;
 
-/// Command of the part.
 pub static COMMANDS: [Subcommand; 1] = [Subcommand::new("boot", definition, main)];
 
 /// Limit of machines in `list` without `--all`.
 const LISTED: usize = 200;
-/// Width of the counters' names.
 const NUMBERS_WIDTH: usize = 32;
 
 fn machine() -> Arg {
@@ -83,7 +81,6 @@ pub fn definition(command: Command) -> Command {
         ])
 }
 
-/// Defines the commands that display something.
 fn shows() -> [Command; 4] {
     [
         Command::new("list")
@@ -122,7 +119,6 @@ fn shows() -> [Command; 4] {
     ]
 }
 
-/// Executes the subcommands of `boot`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let done = match matches.subcommand() {
         Some(("list", matches)) => list(matches),
@@ -166,7 +162,6 @@ fn show(matches: &ArgMatches) -> Result<String, String> {
     Ok(text)
 }
 
-/// Sends a message to the role.
 fn query_boot_role<T: DeserializeOwned>(
     instance: &Instance,
     message: &OfBoot,
@@ -189,7 +184,6 @@ fn machines(matches: &ArgMatches) -> Result<MachineListResponse, String> {
     query_boot_role(&instance, &OfBoot::Machines {})
 }
 
-/// Describes the time since a moment.
 fn ago(at: Moment) -> String {
     let now = Moment::now().boottime_ms;
     format!("{} ago", span(now.saturating_sub(at.boottime_ms)))
@@ -234,7 +228,6 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
     Ok(text)
 }
 
-/// Formats a machine as a row of a table. `me` is this node.
 fn row(one: &BootMachineStatus, me: &str) -> Subject {
     let name = Some(one.name.as_str()).filter(|name| !name.is_empty());
     let state = match (&one.last, name) {
@@ -263,7 +256,6 @@ fn row(one: &BootMachineStatus, me: &str) -> Subject {
         .fact("last asked", last)
 }
 
-/// Returns the node of an action, if it is another one.
 fn by(node: &str, me: &str) -> String {
     if node.is_empty() || node == me {
         String::new()
@@ -358,7 +350,6 @@ fn why(matches: &ArgMatches) -> Result<String, String> {
     Ok(text)
 }
 
-/// Describes how often a step was repeated.
 fn times(times: u32) -> String {
     match times {
         0 | 1 => String::new(),

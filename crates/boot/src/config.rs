@@ -10,13 +10,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-/// Default lease time, seconds.
 pub const LEASE_S: u32 = 12 * 3600;
-/// Default TCP port of files by HTTP.
 pub const HTTP_PORT: u16 = 7447;
-/// Default TCP port of disks by iSCSI (RFC 7143).
 pub const ISCSI_PORT: u16 = 3260;
-/// Default TCP port of disks by NBD.
 pub const NBD_PORT: u16 = 10_809;
 pub const LEASES: &str = "/var/lib/evenkeel/boot";
 
@@ -37,7 +33,6 @@ pub struct BootConfig {
     /// Nodes that serve the networks, in the order in which they share the ranges; empty outside
     /// of a cluster.
     pub nodes: Vec<String>,
-    /// Networks, by the name of their section.
     pub lans: BTreeMap<String, LanConfig>,
 }
 
@@ -62,16 +57,11 @@ pub struct LanConfig {
     pub network: Option<Ipv4Network>,
     pub gives: AddressSource,
     pub lease_s: u32,
-    /// Parameters that clients get besides their address.
     pub tells: ClientParameters,
     pub images: BTreeMap<String, Image>,
-    /// Disks that machines use over the network, by name.
     pub disks: BTreeMap<String, DiskConfig>,
-    /// Configured machines, by MAC address.
     pub machines: BTreeMap<Mac, MachineConfig>,
-    /// Handling of machines that are not configured.
     pub unknown: UnknownMachinePolicy,
-    /// TCP ports of files and disks.
     #[serde(flatten)]
     pub ports: LanPorts,
     pub leases: PathBuf,
@@ -97,13 +87,10 @@ pub struct LanConfig {
 /// the ports beside the other fields of [`LanConfig`].
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LanPorts {
-    /// TCP port of files by HTTP.
     #[serde(rename = "http_port")]
     pub http: u16,
-    /// TCP port of disks by iSCSI.
     #[serde(rename = "iscsi_port", default = "iscsi_port")]
     pub iscsi: u16,
-    /// TCP port of disks by NBD.
     #[serde(rename = "nbd_port", default = "nbd_port")]
     pub nbd: u16,
 }
@@ -121,25 +108,19 @@ impl Default for LanPorts {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Ipv6Config {
     pub network: Ipv6Network,
-    /// First and last address for machines without a fixed address.
     pub range: Option<(Ipv6Addr, Ipv6Addr)>,
     pub lease_s: u32,
-    /// Machines with a fixed IPv6 address.
     pub machines: BTreeMap<Mac, Ipv6Addr>,
     pub dns: Vec<Ipv6Addr>,
 }
 
-/// IPv6 prefix of a network.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ipv6Network {
-    /// First address of the prefix.
     pub first: Ipv6Addr,
-    /// Prefix length, 0 to 128.
     pub prefix: u8,
 }
 
 impl Ipv6Network {
-    /// Returns the network of an address.
     pub fn of(address: Ipv6Addr, prefix: u8) -> Ipv6Network {
         let prefix = prefix.min(128);
         let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
@@ -149,7 +130,6 @@ impl Ipv6Network {
         }
     }
 
-    /// Returns whether an address is in the network.
     pub fn has(self, address: Ipv6Addr) -> bool {
         Ipv6Network::of(address, self.prefix).first == self.first
     }
@@ -169,14 +149,11 @@ impl fmt::Display for Ipv6Network {
 
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ipv4Network {
-    /// First address of the network.
     pub first: Ipv4Addr,
-    /// Prefix length, 0 to 32.
     pub prefix: u8,
 }
 
 impl Ipv4Network {
-    /// Returns the network of an address.
     pub fn of(address: Ipv4Addr, prefix: u8) -> Ipv4Network {
         let prefix = prefix.min(32);
         let mask = Ipv4Network::bits(prefix);
@@ -198,7 +175,6 @@ impl Ipv4Network {
         (self.first.to_bits() | !Ipv4Network::bits(self.prefix)).into()
     }
 
-    /// Returns whether an address is in the network.
     pub fn has(self, address: Ipv4Addr) -> bool {
         Ipv4Network::of(address, self.prefix).first == self.first
     }
@@ -211,7 +187,6 @@ impl Ipv4Network {
     }
 }
 
-/// Source of the addresses of a network.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AddressSource {
     /// Another DHCP server: this one only says what to boot.
@@ -220,7 +195,6 @@ pub enum AddressSource {
     Fixed,
     /// All machines get addresses, from this server.
     Range {
-        /// First address of the range.
         first: Ipv4Addr,
         /// Last address of the range, included.
         last: Ipv4Addr,
@@ -233,11 +207,8 @@ pub enum AddressSource {
 pub struct ClientParameters {
     /// Default router; None: the option is omitted.
     pub gateway: Option<Ipv4Addr>,
-    /// Nameservers, in order of preference.
     pub dns: Vec<Ipv4Addr>,
-    /// DNS domain of the clients.
     pub domain: Option<String>,
-    /// NTP servers, in order of preference.
     pub ntp: Vec<Ipv4Addr>,
     /// Address of the file server, where it is not the node that responds.
     pub server: Option<Ipv4Addr>,
@@ -245,10 +216,8 @@ pub struct ClientParameters {
 
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Image {
-    /// Linux kernel with initial RAM disks.
     Kernel {
         kernel: PathBuf,
-        /// Paths of the initial RAM disks, in order.
         initrd: Vec<PathBuf>,
         append: String,
         /// Name of the disk that the kernel gets as its root by NBD.
@@ -257,9 +226,7 @@ pub enum Image {
     },
     /// Boot loader or another program for the firmware.
     Program {
-        /// Path of the program for BIOS.
         bios: Option<PathBuf>,
-        /// Path of the program for UEFI.
         uefi: Option<PathBuf>,
     },
     /// Local disk of the machine.
@@ -307,7 +274,6 @@ pub struct DiskConfig {
 /// Location and limits of the overlays of a disk.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Overlay {
-    /// Directory of the overlay files.
     pub directory: PathBuf,
     /// Limit of the bytes that a machine can change.
     pub bytes_max: u64,
@@ -321,38 +287,27 @@ pub enum StorageConfig {
     /// A volume with this name, on the node that serves it.
     Volume(String),
     /// A file or a block device of each node.
-    File {
-        /// Path of the file or device.
-        path: PathBuf,
-        /// True if the disk is read-only for machines.
-        is_read_only: bool,
-    },
+    File { path: PathBuf, is_read_only: bool },
 }
 
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct MachineConfig {
-    /// Name of the machine in the configuration.
     pub name: String,
     /// Fixed address; None: an address of the range.
     pub address: Option<Ipv4Addr>,
-    /// Name of the image that the machine boots.
     pub image: String,
     /// True if the machine boots the image once, and its disk from then on.
     pub once: bool,
-    /// Power control of the machine; None: not configured.
     #[serde(default)]
     pub power: Option<PowerControl>,
 }
 
-/// Handling of machines that are not configured.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub enum UnknownMachinePolicy {
-    /// The machines get no response.
     #[default]
     Ignore,
     /// The machines get an address, and a menu of the images.
     Menu,
-    /// The machines get an address and this image.
     Image(String),
     /// The machines get an address, report facts about themselves, and wait for a line in the
     /// configuration.

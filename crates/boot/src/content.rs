@@ -8,23 +8,18 @@ use std::sync::Arc;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FetchProtocol {
-    /// TFTP, as firmware uses it.
     Tftp,
-    /// HTTP, as boot loaders and installers use it.
     Http,
 }
 
-/// Client that fetches a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FetchClient {
     pub address: IpAddr,
-    /// Protocol that the client uses.
     pub via: FetchProtocol,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FetchContent {
-    /// Bytes that were generated for the client.
     Made(Arc<[u8]>),
     /// Path of a file, whose current content is sent.
     File(PathBuf),
@@ -44,7 +39,6 @@ impl fmt::Display for MissingContent {
 pub enum FetchReport {
     /// The client has everything: the number of bytes.
     Whole(u64),
-    /// The fetch failed for this reason.
     Broken(String),
 }
 
@@ -63,6 +57,5 @@ pub trait ContentSource: Send + Sync {
         asker: &FetchClient,
     ) -> Result<FetchContent, MissingContent>;
 
-    /// Records the end of a fetch.
     fn fetched(&self, name: &str, asker: &FetchClient, end: &FetchReport);
 }

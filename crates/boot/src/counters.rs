@@ -11,11 +11,9 @@ pub struct Counters {
     pub failed: u64,
     /// Requests and connections that were refused, among them those for unknown names.
     pub refused: u64,
-    /// Bytes of files that were sent.
     pub bytes: u64,
 }
 
-/// Atomic counters of a server.
 #[derive(Debug, Default)]
 pub struct Counting {
     open: AtomicU64,
@@ -35,12 +33,10 @@ pub enum FetchOutcome {
 }
 
 impl Counting {
-    /// Counts the start of a fetch.
     pub fn begin(&self) {
         self.open.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts the end of a fetch that has begun.
     pub fn end(&self, ended: FetchOutcome) {
         self.open.fetch_sub(1, Ordering::Relaxed);
         match ended {
@@ -50,12 +46,10 @@ impl Counting {
         };
     }
 
-    /// Counts a refused request or connection.
     pub fn refuse(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts bytes of a file that are sent.
     pub fn send(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }

@@ -8,7 +8,6 @@ use std::fmt::Display;
 /// Limit of machines and images of a section that are listed one by one.
 const NAMED_MAX: usize = 20;
 
-/// Returns the differences between two payloads, one line each.
 pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
     let read = |bytes: Option<&[u8]>| -> BootConfig {
         bytes

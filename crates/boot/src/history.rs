@@ -6,9 +6,7 @@ use part::report::Moment;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 
-/// Limit of machines that are remembered.
 const MACHINES_MAX: usize = 4_096;
-/// Limit of steps (packets and fetches) of a machine.
 const STEPS_MAX: usize = 64;
 /// Limit of steps of all machines, for an operator who watches.
 const RECENT_MAX: usize = 1_024;
@@ -27,7 +25,6 @@ pub struct BootHistoryEntry {
     pub times: u32,
 }
 
-/// Image that a machine booted last.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct LastBoot {
     /// Name of the image, or `its disk`.
@@ -57,7 +54,6 @@ pub struct History {
 }
 
 impl History {
-    /// Adds a step of a machine.
     pub fn add(&mut self, mac: Mac, step: BootHistoryEntry) {
         self.number += 1;
         if self.recent.len() >= RECENT_MAX {
@@ -91,7 +87,6 @@ impl History {
         }
     }
 
-    /// Returns the image that a machine booted last, and the time.
     pub fn booted(&self, mac: Mac) -> Option<(&str, Moment)> {
         let booted = self.machines.get(&mac)?.booted.as_ref();
         booted.map(|(image, at)| (image.as_str(), *at))
@@ -127,7 +122,6 @@ impl History {
         machine.map_or_else(Vec::new, |machine| machine.steps.iter().cloned().collect())
     }
 
-    /// Returns the number of the newest step of all.
     pub fn number(&self) -> u64 {
         self.number
     }
@@ -142,19 +136,16 @@ impl History {
         (missed as u64, self.recent.iter().skip(known))
     }
 
-    /// Returns the last step of each machine.
     pub fn last(&self) -> impl Iterator<Item = (Mac, &BootHistoryEntry)> {
         self.machines
             .iter()
             .filter_map(|(mac, machine)| Some((*mac, machine.steps.back()?)))
     }
 
-    /// Returns the last step of one machine.
     pub fn last_of(&self, mac: Mac) -> Option<&BootHistoryEntry> {
         self.machines.get(&mac)?.steps.back()
     }
 
-    /// Returns the last step of one machine that got a response.
     pub fn answered_of(&self, mac: Mac) -> Option<&BootHistoryEntry> {
         let steps = self.machines.get(&mac)?.steps.iter();
         steps.rev().find(|step| !step.answered.is_empty())

@@ -6,9 +6,7 @@
 pub struct Loader {
     /// File name under which machines fetch the loader.
     pub name: &'static str,
-    /// Path of the file on the node.
     pub path: &'static str,
-    /// Package that contains the file.
     pub package: &'static str,
     /// True if the loader is only for machines with Secure Boot.
     signed: bool,
@@ -20,7 +18,6 @@ pub const UNDIONLY: &str = "undionly.kpxe";
 pub const SNPONLY: &str = "snponly.efi";
 /// Signed first stage for UEFI on x86-64, which loads [`GRUB`] from the same server.
 pub const SHIM: &str = "shimx64.efi";
-/// Signed GRUB for UEFI on x86-64.
 pub const GRUB: &str = "grubx64.efi";
 
 pub static LOADERS: &[Loader] = &[
@@ -50,7 +47,6 @@ pub static LOADERS: &[Loader] = &[
     },
 ];
 
-/// Returns the loaders that a section needs.
 pub fn needed(secure_boot: bool) -> impl Iterator<Item = &'static Loader> {
     LOADERS
         .iter()

@@ -24,25 +24,21 @@ pub enum OperatorRequest {
     },
     /// Switches a machine on by Wake-on-LAN. The response is [`OperatorResponse`].
     Wake {
-        /// Name or MAC address of the machine.
         #[serde(with = "Name")]
         machine: String,
     },
     /// Drops the changes of a machine to its disk. The response is [`OperatorResponse`].
     Drop {
-        /// Name or MAC address of the machine.
         #[serde(with = "Name")]
         machine: String,
     },
     /// Queries the power control of a machine. The response is [`PowerControlResponse`].
     Power {
-        /// Name or MAC address of the machine.
         #[serde(with = "Name")]
         machine: String,
     },
     /// Queries the requests of a machine. The response is [`MachineHistoryResponse`].
     Why {
-        /// Name or MAC address of the machine.
         #[serde(with = "Name")]
         machine: String,
     },
@@ -57,7 +53,6 @@ pub enum OperatorRequest {
 }
 
 impl OperatorRequest {
-    /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, 1, self)
     }
@@ -66,15 +61,12 @@ impl OperatorRequest {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct OperatorResponse {
-    /// True if the order was executed.
     pub good: bool,
-    /// Result of the order, or the reason of the failure.
     #[serde(with = "long_words")]
     pub words: String,
 }
 
 impl OperatorResponse {
-    /// Builds the response from a result.
     pub fn of(done: Result<String, String>) -> OperatorResponse {
         let good = done.is_ok();
         let words = done.unwrap_or_else(|words| words);
@@ -82,7 +74,6 @@ impl OperatorResponse {
     }
 }
 
-/// Response with the power control of a machine.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct PowerControlResponse {
@@ -92,7 +83,6 @@ pub struct PowerControlResponse {
     pub control: Option<PowerControl>,
 }
 
-/// Response with the requests of a machine.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct MachineHistoryResponse {
@@ -100,11 +90,8 @@ pub struct MachineHistoryResponse {
     pub trouble: String,
     /// Machine, as far as it is known: `node7 (52:54:00:00:00:07) in lan`.
     pub who: String,
-    /// Next boot of the machine, as text.
     pub next: String,
-    /// Addresses of the machine, and the node that assigned them, as text; empty: none.
     pub address: String,
-    /// Image that the machine booted last; None: unknown.
     pub booted: Option<LastBoot>,
     /// Later response of another node to the machine, and that node; None: this node answered
     /// last.
@@ -122,19 +109,15 @@ pub struct MachineListResponse {
     pub machines: Vec<BootMachineStatus>,
     /// Number of further machines that did not fit.
     pub more: u64,
-    /// Name of this node; empty: outside of a cluster.
     pub me: String,
     /// Reason for which this node does not respond as usual; empty: it does.
     pub notice: String,
 }
 
-/// Response with the latest requests of all machines.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct RecentRequestsResponse {
-    /// Number of the last step of each network.
     pub after: BTreeMap<String, u64>,
-    /// Number of steps that are forgotten already.
     pub missed: u64,
     /// Steps, with their network and the machine as text, those of a network the newest last.
     pub steps: Vec<(String, String, BootHistoryEntry)>,
@@ -142,7 +125,6 @@ pub struct RecentRequestsResponse {
     pub machines: Vec<SteppedMachine>,
 }
 
-/// Machine of a step.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct SteppedMachine {
     /// Name of the machine; empty: it is not configured.
@@ -153,27 +135,20 @@ pub struct SteppedMachine {
 /// Machine as operators see it.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct BootMachineStatus {
-    /// Name of the network's section.
     pub network: String,
     /// Name of the machine; empty: it is not configured.
     pub name: String,
-    /// MAC address of the machine.
     pub mac: Mac,
-    /// IPv4 address that the machine has or is configured to get.
     pub address: Option<Ipv4Addr>,
-    /// IPv6 address that the machine has or is configured to get.
     #[serde(default)]
     pub address6: Option<Ipv6Addr>,
     /// Node that serves the machine: the one that gave the lease or, for a fixed address, the one
     /// that answered last; empty: outside of a cluster, or none.
     #[serde(default)]
     pub node: String,
-    /// Next boot of the machine, as text.
     pub next: String,
-    /// Image that the machine booted last, at any node; None: unknown.
     #[serde(default)]
     pub booted: Option<LastBoot>,
-    /// Last request of the machine to any node.
     pub last: Option<BootHistoryEntry>,
     /// Node that answered that request, if it is another one; empty: this node, or none.
     #[serde(default)]
@@ -194,7 +169,6 @@ impl BootMachineStatus {
         all.collect::<Vec<_>>().join(", ")
     }
 
-    /// Returns the addresses with the node that serves the machine.
     pub fn address_words(&self) -> String {
         match (self.addresses(), self.node.as_str()) {
             (words, "") => words,

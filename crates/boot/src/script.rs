@@ -8,16 +8,13 @@ use crate::mac::Mac;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// Timeout of a menu, milliseconds.
 const MENU_MS: u32 = 30_000;
 
-/// Servers from which a machine fetches.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FetchServers {
     /// Address of the node to which the machine sent its request, then those of the others.
     pub addresses: Vec<IpAddr>,
     pub port: u16,
-    /// Address for disks by iSCSI and NBD.
     pub disks: Option<IpAddr>,
 }
 
@@ -25,7 +22,6 @@ pub struct FetchServers {
 /// without power ends no connection, and iPXE waits for its bytes forever.
 const STALL_MS: u32 = 5_000;
 
-/// Prefix of iSCSI initiator names.
 const INITIATORS: &str = "iqn.2026-01.org.evenkeel:machine";
 
 impl FetchServers {
@@ -48,12 +44,10 @@ impl FetchServers {
     }
 }
 
-/// Returns the name of the script of a machine.
 pub fn name(mac: Mac) -> String {
     format!("boot/{}.ipxe", mac.dashed())
 }
 
-/// Returns the name of a file of an image, for a machine.
 pub fn file(mac: Mac, image: &str, file: &str) -> String {
     format!("boot/{}/{image}/{file}", mac.dashed())
 }
@@ -70,8 +64,7 @@ impl Script {
         let _ = writeln!(self.0, "{line}");
     }
 
-    /// Retries at the other nodes at once, and after a pause at any: such machines are
-    /// unattended.
+    /// The other nodes follow at once, and any node after a pause: such machines are unattended.
     fn again(mut self, mac: Mac, servers: &FetchServers) -> Vec<u8> {
         let (own, others) = match servers.addresses.split_first() {
             Some((own, others)) => (Some(own), others),
@@ -102,7 +95,6 @@ impl Script {
     }
 }
 
-/// Returns the iPXE script of a machine.
 pub fn ipxe(
     lan: &LanConfig,
     section: &str,
@@ -125,7 +117,6 @@ fn disk(why: &str) -> Vec<u8> {
     script.0.into_bytes()
 }
 
-/// Returns the iPXE script of an image.
 pub fn of_image(
     lan: &LanConfig,
     name: &str,
@@ -318,7 +309,6 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// Returns the GRUB script of a machine.
 pub fn grub(
     lan: &LanConfig,
     section: &str,
@@ -355,7 +345,6 @@ pub fn grub(
     script.0.into_bytes()
 }
 
-/// Shows for a while why a menu entry boots nothing.
 fn sorry(script: &mut Script, told: &str) {
     script.line(&format!("  echo {}", quoted(told)));
     script.line("  sleep 10");

@@ -12,7 +12,6 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Flags with which files are opened.
 const FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY)
@@ -41,7 +40,6 @@ pub struct OpenFile {
 pub enum ContentOpenError {
     #[error("cannot open the file: {}", language::reason(.0))]
     Open(#[from] io::Error),
-    /// The path is a directory, a FIFO or a device.
     #[error("not a regular file")]
     NotAFile,
 }
@@ -51,7 +49,6 @@ pub enum ContentOpenError {
 pub enum SourceReadError {
     #[error("cannot read the file: {}", language::reason(.0))]
     Read(#[from] io::Error),
-    /// The file is shorter than when it was opened.
     #[error("the file was truncated while it was sent")]
     Truncated,
 }
@@ -84,7 +81,6 @@ impl OpenContent {
         OpenFile::of(fd).ok().map(OpenContent::File)
     }
 
-    /// Returns the length in bytes.
     pub fn bytes(&self) -> u64 {
         match self {
             OpenContent::Bytes(bytes) => bytes.len() as u64,

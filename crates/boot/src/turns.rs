@@ -8,7 +8,6 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Limit of bytes that are read.
 const BYTES_MAX: u64 = 32 << 20;
 
 /// Reads the file; without one nothing has been booted.

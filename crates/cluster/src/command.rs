@@ -23,22 +23,18 @@ pub const LONG_RECORDS_FORMAT: u32 = 5;
 pub const SIGNED_FORMAT: u32 = 6;
 /// Largest record before [`LONG_RECORDS_FORMAT`], bytes.
 pub const SHORT_RECORD_BYTES_MAX: usize = 320;
-/// Largest piece of a content in one command, bytes.
 pub const CHUNK_BYTES_MAX: usize = 256 << 10;
 
 /// A command of the replicated log: a change, its proposer, and the format that a member must
 /// support. Takes effect only when a member applies the committed entry.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ClusterCommand {
-    /// Format that a member must support to apply the command.
     pub format: u32,
-    /// Member that proposes the command.
     pub from: MemberId,
     /// Time of the proposal, seconds since 1970 by the proposer's clock. Only displayed;
     /// no decision depends on it.
     #[serde(default)]
     pub time_s: i64,
-    /// The change that the command makes.
     pub body: CommandBody,
 }
 
@@ -71,46 +67,34 @@ impl fmt::Display for ClusterCommand {
     }
 }
 
-/// The content of a command.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum CommandBody {
     /// Founds a cluster: its name, its first member, the certificate (DER) of its CA.
     Found {
-        /// Name of the new cluster.
         cluster: String,
-        /// First member of the cluster, a node.
         member: ClusterMember,
-        /// Certificate of the CA, DER.
         #[serde(with = "serde_bytes")]
         authority: Vec<u8>,
     },
     /// Adds an invitation. It ends when it is used, or by [`CommandBody::Uninvite`].
     Invite(Invitation),
-    /// Ends an invitation: it has expired, or was withdrawn.
     Uninvite {
-        /// SHA-256 of the invitation's token.
         token: Digest,
     },
-    /// Adds a member that joined with a token.
     Admit {
-        /// SHA-256 of the token, which is used up.
         token: Digest,
-        /// The new member, with its number.
         member: ClusterMember,
     },
     /// Addresses and supported formats of a member, sent at each start.
     Announce(ClusterMember),
     /// Removes a member; its certificate is never accepted again.
     Remove {
-        /// Number of the member to remove.
         member: MemberId,
     },
-    /// Keys of contents, sealed to nodes.
     Seal(Ring),
     /// Stores a chunk of an encrypted content. The chunk is kept while a version
     /// references it, or while it waits for its proposal.
     Chunk {
-        /// SHA-256 of the chunk's bytes.
         digest: Digest,
         /// Bytes of the chunk, at most [`CHUNK_BYTES_MAX`].
         #[serde(with = "serde_bytes")]
@@ -118,32 +102,25 @@ pub enum CommandBody {
     },
     /// Proposes a version; its rollout starts if no other is in progress.
     Propose(Box<Proposal>),
-    /// A node's report on a version.
     Report(RolloutReport),
-    /// The leader's next step with a version.
     Decide(Decision),
-    /// Grants, releases or passes on a lease.
     Lease(LeaseCommand),
     /// Sets the record of a lease (format 2), and may free the leases of a machine that is off
     /// (format 3).
     Record(LeaseRecord),
     /// Records an event for operators, without other effect.
     Event {
-        /// Message of the event, for operators.
         words: String,
     },
-    /// Limits of the retained history.
     Keep(Limits),
     /// Introduces the next CA, which is trusted beside the current one.
     Authority(Box<NextAuthority>),
     /// The member has a certificate of the newest CA.
     Certified {
-        /// SHA-256 of the next CA's certificate.
         authority: Digest,
     },
     /// Makes the next CA the current one, and drops the previous CA.
     GiveUpAuthority {
-        /// SHA-256 of the next CA's certificate.
         next: Digest,
         /// Members without a certificate of the next CA, as the proposer saw them. If the
         /// set differs, the old CA is not dropped.
@@ -233,7 +210,6 @@ impl CommandBody {
         }
     }
 
-    /// Returns the name of the command's kind, one word.
     pub fn name(&self) -> &'static str {
         match self {
             CommandBody::Found { .. } => "found",
@@ -281,9 +257,7 @@ impl Default for Limits {
 /// Invitation as all members know it. Only the invited machine has the token.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Invitation {
-    /// SHA-256 of the invitation's token.
     pub token: Digest,
-    /// The kind of member that may join with it.
     pub kind: crate::member::MemberKind,
     /// Validity of the invitation, milliseconds; the leader counts it from the command.
     pub valid_ms: u64,
@@ -294,16 +268,13 @@ pub struct Invitation {
 /// members create a key at the same time, the second one is refused.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Ring {
-    /// Epoch of the key, which contents name.
     pub epoch: Epoch,
-    /// The key, sealed to each of these.
     pub sealed: Vec<SealedKey>,
 }
 
 /// A key, encrypted for one node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SealedKey {
-    /// Node for which the key is encrypted.
     pub member: MemberId,
     /// HPKE's encapsulated key, followed by the ciphertext.
     #[serde(with = "serde_bytes")]
@@ -313,13 +284,11 @@ pub struct SealedKey {
 /// The CA that is to replace the current one.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NextAuthority {
-    /// Certificate of the next CA, DER.
     #[serde(with = "serde_bytes")]
     pub certificate: Vec<u8>,
     /// Certificate by the current CA for the next CA's key, DER.
     #[serde(with = "serde_bytes")]
     pub vouched: Vec<u8>,
-    /// Private key of the next CA.
     pub key: SealedAuthority,
 }
 
@@ -327,9 +296,7 @@ pub struct NextAuthority {
 /// arbiter.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SealedAuthority {
-    /// Epoch of the content key.
     pub epoch: Epoch,
-    /// Ciphertext, as [`crate::authority::Rings`] encrypts secrets.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
@@ -339,21 +306,17 @@ pub struct SealedAuthority {
 pub struct EncryptedContent {
     /// Size of the plain content, in bytes.
     pub bytes: u64,
-    /// Epoch of the key that decrypts the content.
     pub epoch: Epoch,
-    /// Digests of the chunks, in order.
     pub chunks: Vec<Digest>,
 }
 
 /// A file of a version.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FileEntry {
-    /// Path of the file, as the configuration names it.
     pub path: String,
     /// Index among the files of the command line; `None` for a file that another file
     /// includes.
     pub main: Option<u32>,
-    /// The file was read as a secret.
     pub secret: bool,
     pub mode: u32,
     pub content: EncryptedContent,
@@ -372,16 +335,13 @@ pub struct Judging {
 /// Origin of a version: an operator or a repository.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum VersionOrigin {
-    /// An operator applied the files.
     Applied,
     Followed {
         repository: String,
-        /// Full hash of the revision.
         revision: String,
     },
     /// An older version once more.
     RolledBack {
-        /// Version whose files are applied again.
         to: VersionId,
     },
 }
@@ -393,34 +353,27 @@ pub struct Proposal {
     /// Version on which the author's change is based. Refused if another version is
     /// accepted now.
     pub parent: Option<VersionId>,
-    /// Author of the change, as reported.
     pub author: String,
-    /// Message of the author about the change.
     pub message: String,
     /// Time of the proposal, seconds since 1970 by the author's clock. Only displayed; no
     /// decision depends on it.
     pub time_s: i64,
-    /// The origin of the files.
     pub origin: VersionOrigin,
     pub files: Vec<FileEntry>,
     /// Directories that the configuration names, with the names in them.
     pub listings: Vec<(String, Vec<String>)>,
-    /// Rules by which the rollout is judged.
     pub judging: Judging,
 }
 
 /// A node's report on a version.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RolloutReport {
-    /// Version that the report is about.
     pub version: VersionId,
     pub node: MemberId,
-    /// Outcome that the node observed.
     pub outcome: Reported,
     /// Explanation: diagnostics, or what got worse; at most
     /// [`crate::state::WORDS_BYTES_MAX`].
     pub words: String,
-    /// Findings of the node's check.
     #[serde(default)]
     pub found: CheckFindings,
 }
@@ -441,15 +394,11 @@ pub struct CheckFindings {
 /// The possible results of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Reported {
-    /// The node could serve the version.
     Checked,
-    /// The node cannot serve the version.
     Refused,
-    /// The node serves the version.
     Serves,
     /// The node served the version for the observation time, and no metric got worse.
     Good,
-    /// Something got worse after the node served the version.
     Worse,
     /// The node rolled back to the accepted version by itself, because it had to take
     /// over an address, or lost the leader.
@@ -459,9 +408,7 @@ pub enum Reported {
 /// The next step of the version in progress.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Decision {
-    /// Version that the decision is about.
     pub version: VersionId,
-    /// Next step of its rollout.
     pub step: RolloutStep,
 }
 
@@ -470,24 +417,20 @@ pub struct Decision {
 pub enum RolloutStep {
     /// Canary: these nodes can serve it; this one serves it first.
     Canary {
-        /// Node that serves the version first.
         node: MemberId,
     },
     /// All of these nodes serve the version as a candidate, including the canary.
     Rest {
-        /// The nodes that can serve it and are reachable.
         nodes: Vec<MemberId>,
     },
-    /// All nodes serve the version; it waits for confirmation.
     AwaitConfirmation,
     /// Remaining time for the confirmation, in milliseconds; updated from time to time,
     /// so that a new leader need not start over.
-    Remaining { ms: u64 },
-    /// The version becomes the accepted one.
+    Remaining {
+        ms: u64,
+    },
     Accept,
-    /// The version is rolled back.
     TakeBack {
-        /// Reason for operators, with the affected nodes.
         words: String,
     },
 }
@@ -498,33 +441,25 @@ pub enum LeaseCommand {
     /// Grants the lease to a member, with the next epoch. The leader proposes this only
     /// after the last holder's time has passed.
     Grant {
-        /// Name of the lease to grant.
         name: String,
-        /// Member that receives the lease.
         holder: MemberId,
-        /// Validity of a renewal, milliseconds.
         valid_ms: u64,
         /// Current epoch as the leader saw it. If it differs, nothing is granted, so a
         /// repeated grant takes effect once.
         #[serde(default)]
         after: Epoch,
     },
-    /// The holder releases the lease.
     Release {
-        /// Name of the lease to release.
         name: String,
         /// Epoch of the holder. An older epoch releases nothing.
         epoch: Epoch,
     },
     /// The holder releases the lease, and the waiting member receives it at once.
     Pass {
-        /// Name of the lease to pass on.
         name: String,
         /// Epoch of the holder. An older epoch releases nothing.
         epoch: Epoch,
-        /// Holder that releases the lease, as it told the leader.
         holder: MemberId,
-        /// Member that waits for the lease.
         next: Option<NextHolder>,
     },
 }
@@ -532,9 +467,7 @@ pub enum LeaseCommand {
 /// Member that waits for a lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NextHolder {
-    /// Member that receives the lease next.
     pub member: MemberId,
-    /// Validity of a renewal, milliseconds.
     pub valid_ms: u64,
     /// Time at which the member sent the request that this command grants, nanoseconds by
     /// its own clock.
@@ -544,11 +477,8 @@ pub struct NextHolder {
 /// The result of a command.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum CommandResult {
-    /// The command took effect and has no further result.
     Done,
-    /// The number of the new version.
     Version(VersionId),
-    /// The lease has this epoch now.
     Lease(Epoch),
     /// The command was refused; nothing changed.
     Refused(CommandRefusal),
@@ -557,28 +487,22 @@ pub enum CommandResult {
 /// Why a command changed nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum CommandRefusal {
-    /// Another version is in progress.
     Busy {
-        /// Version that is in progress.
         version: VersionId,
         author: String,
     },
     /// The change is not based on the accepted version.
     Stale {
-        /// Version that is accepted now.
         accepted: Option<VersionId>,
     },
     /// The token is unknown, used, or expired.
     Token,
     /// The certificate belongs to a removed member, or to another one.
     Certificate,
-    /// There is no such member.
     NoMember,
     /// The version does not exist, or is not in progress.
     NoVersion,
-    /// A chunk of the contents is missing.
     Incomplete {
-        /// Digest of the missing chunk.
         chunk: Digest,
     },
     TooMany {
@@ -586,15 +510,12 @@ pub enum CommandRefusal {
         what: String,
         max: u64,
     },
-    /// Another member holds the lease.
     Held {
-        /// Member that holds the lease.
         holder: MemberId,
     },
     OldEpoch,
     /// The cluster was founded already, or not yet.
     Founded,
-    /// This member may not propose the command.
     Unfit,
     /// Another member has the number or the name.
     Taken {
@@ -602,27 +523,21 @@ pub enum CommandRefusal {
     },
     /// A name has letters, digits, dots, hyphens and underscores, and is short.
     Name,
-    /// The bytes are not those of the digest.
     Digest,
     /// The key is not encrypted for this node, which joined meanwhile.
     Unsealed {
-        /// Node that lacks the key.
         node: MemberId,
     },
     /// The version (or the CA) is not in the state for this step, or a report forbids it.
     Untimely,
-    /// A CA replacement is already in progress.
     AuthorityUnderWay,
     /// A member has only certificates of a CA so old that no further CA can follow.
     Late {
-        /// Member that lacks a newer certificate.
         member: MemberId,
     },
-    /// The command lacks the signature of its author.
     Unsigned,
     /// Some member would not understand the command.
     Format {
-        /// Newest format that all members support.
         understood: u32,
     },
 }

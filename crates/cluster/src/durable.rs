@@ -12,7 +12,6 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 const SEAL: &[u8] = b"\n#sha256:";
-/// Bytes behind the content: seal, digest in hexadecimal, line end.
 const SEAL_BYTES: usize = SEAL.len() + 64 + 1;
 
 fn seal(bytes: &[u8]) -> Vec<u8> {
@@ -106,7 +105,6 @@ mod tests {
         write_twice(&path, &content).unwrap();
         assert_eq!(read().unwrap(), (content.clone(), None));
         let whole = std::fs::read(&path).unwrap();
-        // Every length, and every byte.
         for length in 0..whole.len() {
             std::fs::write(&path, &whole[..length]).unwrap();
             let from_copy = (content.clone(), Some("is damaged"));

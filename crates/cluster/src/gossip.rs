@@ -12,13 +12,10 @@ use part::codec::{self, InvalidEncoding};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Largest number of topics of a member.
 pub const TOPICS_MAX: usize = 64;
-/// Longest name of a topic, bytes.
 pub const TOPIC_NAME_BYTES_MAX: usize = 64;
 /// Largest size of all topics of a member, bytes.
 pub const ENTRY_BYTES_MAX: usize = 64 << 10;
-/// Largest number of members with entries.
 pub const ENTRIES_MAX: usize = crate::state::MEMBERS_MAX;
 /// Largest gossip message, bytes; covers entries of all members.
 pub const MESSAGE_BYTES_MAX: usize = 2 * ENTRIES_MAX * ENTRY_BYTES_MAX;
@@ -26,13 +23,10 @@ pub const MESSAGE_BYTES_MAX: usize = 2 * ENTRIES_MAX * ENTRY_BYTES_MAX;
 /// A topic or its content exceeds a limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TooMuch {
-    /// There are more topics than [`TOPICS_MAX`].
     #[error("more than {TOPICS_MAX} topics")]
     Topics,
-    /// A name longer than [`TOPIC_NAME_BYTES_MAX`].
     #[error("a topic's name of more than {TOPIC_NAME_BYTES_MAX} bytes")]
     Name,
-    /// All topics together exceed [`ENTRY_BYTES_MAX`].
     #[error("more than {ENTRY_BYTES_MAX} bytes in all")]
     Bytes,
 }
@@ -40,7 +34,6 @@ pub enum TooMuch {
 /// Reason why a message is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum GossipError {
-    /// The message cannot be decoded.
     #[error("gossip is {0}")]
     Malformed(InvalidEncoding),
     /// The message exceeds [`MESSAGE_BYTES_MAX`], or another limit.
@@ -48,7 +41,6 @@ pub enum GossipError {
     TooLarge,
 }
 
-/// A topic of an entry.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 struct Topic {
     /// Sequence number of the entry when the value was set.
@@ -72,19 +64,16 @@ pub struct Age {
     /// the same earlier one.
     #[serde(rename = "b", default)]
     pub start: u64,
-    /// Number of changes since the start.
     #[serde(rename = "s")]
     pub sequence: u64,
 }
 
 impl Age {
-    /// The start of the member.
     fn life(self) -> (u64, u64) {
         (self.incarnation, self.start)
     }
 }
 
-/// The entry of a member.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Entry {
     #[serde(rename = "a")]
@@ -119,7 +108,6 @@ fn check_bounds(topics: &BTreeMap<String, Topic>) -> Result<(), TooMuch> {
 /// Ages of the entries that a member has.
 pub type Ages = BTreeMap<MemberId, Age>;
 
-/// The change of an entry.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct EntryChange {
     /// Holds all values that were set after this sequence number, in the same
@@ -135,7 +123,6 @@ struct EntryChange {
 pub struct Delta(BTreeMap<MemberId, EntryChange>);
 
 impl Delta {
-    /// Returns whether it has no changes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -216,13 +203,11 @@ impl Gossip {
         own.age.sequence = own.age.sequence.saturating_add(1);
     }
 
-    /// Returns the content of a topic of a member.
     pub fn get(&self, member: MemberId, topic: &str) -> Option<&[u8]> {
         let topic = self.entries.get(&member)?.topics.get(topic)?;
         topic.bytes.as_deref()
     }
 
-    /// Returns the contents of a topic of all members.
     pub fn all<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = (MemberId, &'a [u8])> {
         self.entries
             .keys()
@@ -238,7 +223,6 @@ impl Gossip {
         Some(now_ms.saturating_sub(*heard_ms))
     }
 
-    /// Returns the ages of all known entries.
     pub fn ages(&self) -> Ages {
         let age = |(id, entry): (&MemberId, &Entry)| (*id, entry.age);
         self.entries.iter().map(age).collect()
@@ -285,7 +269,6 @@ impl Gossip {
         }
     }
 
-    /// Returns a message that requests a response.
     pub fn ask(&self) -> Vec<u8> {
         codec::encode(&GossipMessage {
             ages: Some(self.ages()),

@@ -19,7 +19,6 @@ use std::sync::Arc;
 pub struct MachineVerdict {
     /// The machine can serve the version, or serves it.
     pub good: bool,
-    /// Diagnostics and messages that the check printed.
     pub words: String,
     /// For a check: the version changes what nodes must agree on among themselves.
     pub together: bool,
@@ -32,7 +31,6 @@ pub struct Parts {
     /// Summaries of the parts other than the proxy.
     #[serde(rename = "parts")]
     pub summaries: Vec<Summary>,
-    /// Virtual routers, as the address role reports them.
     pub routing: Routing,
 }
 
@@ -47,25 +45,19 @@ pub struct Routing {
     pub routers: Vec<RouterStatus>,
 }
 
-/// Virtual routers that a machine reports to the others.
 pub const ROUTERS_MAX: usize = 64;
-/// Characters of a reason in a [`RouterStatus`].
 pub const REASON_MAX: usize = 200;
 
 /// A virtual router of a machine.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RouterStatus {
-    /// Name of the virtual router.
     pub name: String,
-    /// Number of its virtual addresses.
     pub addresses: u64,
-    /// The machine owns the addresses.
     pub is_owner: bool,
     /// Another owner whose adverts the machine receives: its node name, or its address if that is
     /// unknown. Empty: it receives none.
     pub heard_owner: String,
-    /// A lease of the cluster determines the owner.
     pub has_lease: bool,
     /// Reason why the machine cannot own the addresses; empty: it can. A lease that
     /// another machine holds is not a fault.
@@ -78,9 +70,7 @@ pub struct RouterStatus {
 /// Observation of whether the machine serves the version that it received.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Observed {
-    /// The machine serves a version now.
     pub serves: bool,
-    /// The reason, if none is served.
     pub why: String,
     /// Things that the version needs and the machine lacks: the version is served without
     /// them.
@@ -97,9 +87,7 @@ pub enum News {
     /// All leases that a part of the machine could use, or wants to know. Sent at the start and
     /// after each change.
     WantsLeases {
-        /// Name of the part that uses the leases.
         part: String,
-        /// Leases that the part wants, with their parameters.
         leases: Vec<WantedLease>,
     },
     Heartbeat {
@@ -112,21 +100,17 @@ pub enum News {
     Records {
         /// The machine's number of the question.
         ask: u64,
-        /// Record to write, with its lease and epoch.
         record: LeaseRecord,
     },
     /// A client requests the report of the cluster. The response goes to
     /// [`ServingMachine::reported`].
     Reports {
-        /// The machine's number of the question.
         ask: u64,
     },
     /// A part asks about versions over this connection ([`part::versions`]).
     Versions {
-        /// Connected socket of the requesting part.
         connection: OwnedFd,
     },
-    /// The supervisor requests that the role ends.
     Stop,
 }
 
@@ -165,14 +149,11 @@ pub trait ServingMachine: Send + Sync + 'static {
         parts: BTreeSet<String>,
         leases: Vec<KnownLease>,
     ) -> impl Future<Output = ()> + Send;
-    /// Reports the status of this machine as a member to all parts.
     fn report_standing(&self, news: MemberNews) -> impl Future<Output = ()> + Send {
         drop(news);
         std::future::ready(())
     }
-    /// Reports the outcome of writing a record.
     fn recorded(&self, ask: u64, outcome: Recorded) -> impl Future<Output = ()> + Send;
-    /// Delivers the report of the cluster that a client requested.
     fn reported(&self, ask: u64, report: StatusReport) -> impl Future<Output = ()> + Send {
         let _ = (ask, report);
         async {}
@@ -195,11 +176,9 @@ pub trait ServingMachine: Send + Sync + 'static {
     fn certified(&self) -> Vec<&'static str> {
         Vec::new()
     }
-    /// Passes new credentials on to their part.
     fn certify(&self, credentials: PartCredentials) -> impl Future<Output = ()> + Send {
         drop(credentials);
         std::future::ready(())
     }
-    /// Returns the next unrequested message.
     fn news(&self) -> impl Future<Output = News> + Send;
 }

@@ -18,7 +18,6 @@ impl fmt::Display for MemberId {
     }
 }
 
-/// Kind of a member: node or arbiter.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MemberKind {
@@ -34,7 +33,6 @@ pub enum MemberKind {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Digest(pub [u8; 32]);
 
-/// Returns the SHA-256 digest of the bytes.
 pub fn digest(bytes: &[u8]) -> Digest {
     let mut out = [0; 32];
     out.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
@@ -42,7 +40,6 @@ pub fn digest(bytes: &[u8]) -> Digest {
 }
 
 impl Digest {
-    /// Parses a digest in hexadecimal digits.
     pub fn from_hex(text: &str) -> Option<Digest> {
         let mut bytes = [0; 32];
         let digits = text.as_bytes();
@@ -120,7 +117,6 @@ pub struct ClusterMember {
     pub id: MemberId,
     /// Name of the member: the host name, unless another one was configured.
     pub name: String,
-    /// Kind of member: node or arbiter.
     pub kind: MemberKind,
     /// Addresses on which it listens for members, the preferred one first.
     pub addresses: Vec<SocketAddr>,

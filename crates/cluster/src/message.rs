@@ -4,7 +4,6 @@ pub use part::control::{ControlMessage, HEARTBEAT_VALID, PART, Recorded};
 
 use serde::{Deserialize, Serialize};
 
-/// Options of the control role.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct ControlOptions {

@@ -17,11 +17,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The socket's name in the runtime directory.
 pub const SOCKET: &str = "control.sock";
 /// Largest request, and largest reply: a set of files and a little.
 pub const REQUEST_BYTES_MAX: usize = (crate::file_set::SET_BYTES_MAX as usize) + (8 << 20);
-/// Bytes of the length before a value.
 pub const LENGTH_BYTES: usize = 4;
 /// Longest time for writing one piece of a response to the client.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
@@ -31,16 +29,11 @@ const WRITE_LIMIT: Duration = Duration::from_secs(30);
 pub enum Request {
     /// Status of the cluster: [`ControlReply::Json`], as [`crate::role::status`] renders it.
     Status,
-    /// Create a token for a new member: [`ControlReply::Token`].
     Invite {
-        /// Kind of member to invite.
         kind: MemberKind,
-        /// Validity of the invitation, milliseconds.
         valid_ms: u64,
     },
-    /// Removes a member, by name.
     Remove {
-        /// Name of the new member.
         name: String,
     },
     /// Transfers leadership to a member, by default to the best candidate.
@@ -56,27 +49,22 @@ pub enum Request {
     /// A change: [`ControlReply::Progress`] until [`ControlReply::Done`] or
     /// [`ControlReply::Refused`].
     Apply(Box<Apply>),
-    /// Confirm the version that waits for confirmation.
     Confirm {
         /// Version to confirm; None: the one that waits.
         version: Option<VersionId>,
     },
-    /// Rolls back the version in progress.
-    TakeBack { words: String },
-    /// An older version once more.
+    TakeBack {
+        words: String,
+    },
     Rollback {
         version: VersionId,
-        /// Author of the rollback, for the history.
         author: String,
-        /// Reason of the author for the history.
         message: String,
-        /// Rules by which the rollout is judged.
         judging: Judging,
     },
     /// Versions, the newest first: [`ControlReply::Json`], an array of
     /// [`crate::state::VersionRecord`].
     Log {
-        /// Largest number of entries to return.
         max: u64,
     },
     /// Requests the decrypted files of a version (None: the accepted one):
@@ -85,7 +73,6 @@ pub enum Request {
         /// Version to show; None: the accepted one.
         version: Option<VersionId>,
     },
-    /// Poll the followed repositories now.
     Follow,
     /// Adds a line to the replicated events: [`ControlReply::Done`] when a majority has it on
     /// disk.
@@ -100,18 +87,12 @@ pub enum Request {
 /// A change that an operator applies.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Apply {
-    /// The version on which the files are based.
     pub parent: Option<VersionId>,
-    /// Author of the change, for the history.
     pub author: String,
-    /// Message of the author about the change.
     pub message: String,
-    /// Time of the change, seconds since 1970.
     pub time_s: i64,
     pub origin: VersionOrigin,
-    /// Files of the new version.
     pub set: FileSet,
-    /// Rules by which the rollout is judged.
     pub judging: Judging,
 }
 
@@ -120,11 +101,9 @@ pub struct Apply {
 pub enum ControlReply {
     /// A progress line; more replies follow.
     Progress {
-        /// Text of the progress line.
         #[serde(with = "long_words")]
         words: String,
     },
-    /// The request succeeded: the final reply.
     Done {
         #[serde(with = "long_words")]
         words: String,
@@ -132,32 +111,24 @@ pub enum ControlReply {
     },
     /// The change failed: nothing was changed, or it was rolled back.
     Refused {
-        /// The problem, its reason, and what to do.
         #[serde(with = "long_words")]
         words: String,
     },
     /// The request was sent, and its outcome is unknown: the change may have been made,
     /// or may still be made.
     Unknown {
-        /// The problem, its reason, and how to find the outcome.
         #[serde(with = "long_words")]
         words: String,
     },
-    /// A token to join with.
     Token {
-        /// The token as the user typed it.
         token: String,
-        /// A member that may accept the same request.
         member: MemberId,
     },
-    /// A value, encoded as JSON.
     Json(String),
-    /// Decrypted files of a version.
     Set(Box<FileSet>),
 }
 
 impl ControlReply {
-    /// Returns whether this is the final reply.
     pub fn ends(&self) -> bool {
         !matches!(self, ControlReply::Progress { .. })
     }
@@ -166,7 +137,6 @@ impl ControlReply {
 /// Error of a request to the role.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// No process listens at the socket.
     #[error(
         "no cluster member is running here (no listener at {}). On a member, start `evenkeel run` without files; if \
          it is running, its log shows why the control role failed. A machine becomes a member by `evenkeel cluster \
@@ -190,25 +160,19 @@ pub enum AskError {
         .0.display()
     )]
     Stopped(PathBuf, PathBuf),
-    /// The socket cannot be used by this user.
     #[error("{}: only root and the user who runs evenkeel may use it", .0.display())]
     Forbidden(PathBuf),
-    /// The socket cannot be opened, written or read.
     #[error("{}: {}", .0.display(), .1)]
     Io(PathBuf, io::Error),
-    /// The request exceeds the largest size.
     #[error("a request of {0} bytes exceeds the limit of {REQUEST_BYTES_MAX}")]
     TooLarge(usize),
-    /// Timeout waiting for the role.
     #[error("the control role has not responded for {} s", .0.as_secs())]
     Silent(Duration),
-    /// The role ended in the middle.
     #[error(
         "the control role ended before it responded; the request may have been executed: see `evenkeel \
              cluster status` and `evenkeel config log`"
     )]
     Ended,
-    /// The reply cannot be parsed.
     #[error(
         "cannot parse the reply of the control role ({0}); do command and role have different versions?"
     )]

@@ -25,15 +25,12 @@ use std::sync::OnceLock;
 
 /// A subcommand.
 pub struct Subcommand {
-    /// Name on the command line.
     pub name: &'static str,
-    /// Adds its help and its options.
     pub define: fn(Command) -> Command,
     pub run: fn(&ArgMatches) -> ExitCode,
 }
 
 impl Subcommand {
-    /// Creates a row.
     pub const fn new(
         name: &'static str,
         define: fn(Command) -> Command,
@@ -65,7 +62,6 @@ pub fn payload_of_files(from: &[PathBuf], part: &str) -> Result<Option<Vec<u8>>,
     load(from, part)
 }
 
-/// Prints the result of a command, or its error.
 pub fn end(done: Result<String, String>) -> ExitCode {
     match done {
         Ok(text) => print(&text),
@@ -85,7 +81,6 @@ pub fn word(matches: &ArgMatches, name: &str) -> String {
     matches.get_one::<String>(name).cloned().unwrap_or_default()
 }
 
-/// Returns the values of an argument that may be given several times.
 pub fn words<'m>(matches: &'m ArgMatches, name: &str) -> Vec<&'m str> {
     let words = matches.get_many::<String>(name).into_iter().flatten();
     words.map(String::as_str).collect()

@@ -3,13 +3,11 @@
 use clap::builder::{IntoResettable, StyledStr, ValueParser};
 use clap::{Arg, ArgAction, Command};
 
-/// Defines a switch: `--NAME`.
 pub fn flag(name: &'static str, help: impl IntoResettable<StyledStr>) -> Arg {
     let flag = Arg::new(name).long(name);
     flag.action(ArgAction::SetTrue).help(help)
 }
 
-/// An option with a value: `--NAME VALUE`.
 pub fn option(
     name: &'static str,
     value: &'static str,

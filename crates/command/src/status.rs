@@ -15,9 +15,7 @@ use std::time::{Duration, Instant};
 use std::{fmt, iter, thread};
 use supervisor::directory::{self, Instance};
 
-/// Timeout of a supervisor's response to an order.
 pub const ANSWER_LIMIT: Option<Duration> = Some(Duration::from_secs(10));
-/// Timeout of all reports that a command requests.
 const REPORT_LIMIT: Duration = Duration::from_secs(4);
 /// Interval at which a connection is tried again while too many clients wait for the supervisor.
 const CONNECT_POLL: Duration = Duration::from_millis(20);
@@ -48,7 +46,6 @@ pub fn shown_parts() -> impl Iterator<Item = &'static str> {
     parts().chain(all.filter(|part| *part == part::control::PART))
 }
 
-/// Prints the state of one part.
 pub fn of_part(part: &str, matches: &ArgMatches) -> ExitCode {
     let found = selected(matches).map_err(NoAnswer::from);
     match found.and_then(|instance| report(&instance, part)) {
@@ -66,7 +63,6 @@ pub struct NoAnswer {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum NoAnswerKind {
-    /// There was no response in time.
     Silent,
     /// The served version contains the part, whose role does not run or respond.
     Missing,
@@ -81,7 +77,6 @@ impl NoAnswer {
         self.kind == NoAnswerKind::Missing
     }
 
-    /// Returns whether there was no response in time.
     pub fn is_silent(&self) -> bool {
         self.kind == NoAnswerKind::Silent
     }
@@ -150,7 +145,6 @@ fn known(
     Ok(named.filter_map(report).collect())
 }
 
-/// Prints reports in the form that the options name: JSON is a list.
 fn show(reports: &[StatusReport], matches: &ArgMatches) -> ExitCode {
     let all = |form: fn(&StatusReport) -> String| reports.iter().map(form).collect::<Vec<_>>();
     if matches.get_flag("json") {

@@ -11,9 +11,7 @@ pub struct Accounts {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Account {
     pub name: String,
-    /// The groups of the user.
     pub groups: Vec<String>,
-    /// The way to verify the password.
     pub password: Password,
 }
 

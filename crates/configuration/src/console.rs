@@ -8,11 +8,9 @@ use std::net::SocketAddr;
 pub struct ConsoleAddress {
     /// The address on which it listens; an unspecified address means all addresses of the machine.
     pub address: SocketAddr,
-    /// True if the console uses TLS.
     pub tls: bool,
 }
 
 impl ConsoleAddress {
-    /// The kind of this export.
     pub const KIND: &'static str = "console";
 }

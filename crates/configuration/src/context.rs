@@ -13,18 +13,12 @@ const SUGGESTED_MAX: usize = 100;
 /// A load in progress: its files, options, and diagnostics so far.
 #[derive(Debug, Default)]
 pub struct Context {
-    /// The files of the load.
     pub sources: SourceMap,
     pub diagnostics: Diagnostics,
-    /// Environment variables; `setenv` changes them.
     pub environment: Environment,
-    /// The words that begin sections, of all parts.
     pub words: SectionKeywords,
-    /// The sections of all parts of the load.
     pub sections: Vec<&'static Sections>,
-    /// The options of the load.
     pub options: LoadOptions,
-    /// The environment of the load: files, DNS, accounts.
     pub outside: Outside,
     /// The nodes that the files are for, if anything in them depends on it.
     pub nodes: Nodes,
@@ -37,8 +31,6 @@ impl Context {
         self.diagnostics.errors() < SUGGESTED_MAX
     }
 
-    /// Returns the first words of lines in this section that belong to another part than the
-    /// section.
     pub fn line_words_of_other_parts<'s>(
         &self,
         section: &'s str,

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 /// An image that QEMU opens with its own driver.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct External {
-    /// The location of the image.
     pub storage: Storage,
     /// Number of bytes in use; `None` for the whole size of the storage.
     pub size_bytes: Option<u64>,
@@ -18,17 +17,13 @@ pub struct External {
 /// The location of an image.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Storage {
-    /// A file on an NFS server.
     Nfs {
         server: IpAddr,
         /// The export and the file in it.
         path: String,
     },
-    /// A logical unit of an iSCSI target.
     Iscsi {
-        /// The address on which the target listens.
         portal: SocketAddr,
-        /// The name of the target.
         target: String,
         lun: u32,
         /// The CHAP credentials of this side.
@@ -36,7 +31,6 @@ pub enum Storage {
     },
     Rbd {
         pool: String,
-        /// The image in the pool.
         image: String,
         /// The configuration of the Ceph client; `None` for its default.
         conf: Option<PathBuf>,

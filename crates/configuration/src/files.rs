@@ -7,22 +7,17 @@ use std::path::{Path, PathBuf};
 
 /// Maximum size of a configuration file in bytes; spans are 32 bits wide.
 const FILE_BYTES_MAX: u64 = 1 << 30;
-/// Maximum files in one directory.
 const DIRECTORY_FILES_MAX: usize = 10_000;
 
 /// The reason why a file or directory could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// The system returned an error.
     #[error("Cannot open configuration file/directory {} : {}", path.display(), reason(error))]
     Open { path: PathBuf, error: io::Error },
-    /// The file exceeds the maximum size of a configuration.
     #[error("Configuration file {} is larger than {FILE_BYTES_MAX} bytes", path.display())]
     TooLarge { path: PathBuf },
-    /// No configuration file was found.
     #[error("No file whose name ends with .cfg in{}", join_paths(paths))]
     Nothing { paths: Vec<PathBuf> },
-    /// The directory contains more files than a configuration may have.
     #[error("Directory {} contains more than {DIRECTORY_FILES_MAX} files", path.display())]
     TooMany { path: PathBuf },
 }
@@ -71,7 +66,6 @@ pub fn are_empty(paths: &[PathBuf]) -> bool {
         .all(|path| expand(path).is_ok_and(|files| files.is_empty()))
 }
 
-/// Returns the files of a path.
 fn expand(path: &Path) -> Result<Vec<PathBuf>, FileError> {
     let refused = |error| FileError::Open {
         path: path.into(),

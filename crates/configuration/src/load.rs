@@ -19,7 +19,6 @@ use std::net::{IpAddr, SocketAddr};
 /// The result of a load.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The built configuration of each part.
     built: Vec<(&'static str, Box<dyn Any>)>,
     pub sources: SourceMap,
     /// The diagnostics. If there is an error, nothing that was built is valid.
@@ -97,7 +96,6 @@ pub fn replay(parts: &[&'static ConfigurationPart], mut recording: Recording) ->
     load(parts, recording, Outside::recorded(answers))
 }
 
-/// Reports queries that a recording does not answer.
 fn report_unanswered(context: &mut Context) {
     let questions = context.outside.unanswered().iter();
     let questions: Vec<String> = questions.map(|question| question.to_string()).collect();
@@ -221,7 +219,6 @@ fn check_other_nodes(
 #[derive(Clone, Copy, Debug)]
 enum Within {
     None,
-    /// In a section of this part.
     Part(usize),
     /// In a section that no part builds, or whose name is misspelt.
     Foreign,
@@ -231,13 +228,11 @@ enum Within {
 #[derive(Debug)]
 struct Reading<'p> {
     parts: &'p [&'static ConfigurationPart],
-    /// A draft for each part.
     drafts: Vec<Box<dyn PartDraft>>,
     context: Context,
     within: Within,
     /// A line before the first section was reported.
     out_of_section_told: bool,
-    /// The addresses on lines for other nodes, which are not built for this one.
     other_node_addresses: Vec<NamedAddress>,
 }
 
@@ -328,7 +323,6 @@ impl Reading<'_> {
         }
     }
 
-    /// Returns the parts that have lines in this section of another part.
     fn parts_with_lines_in(&self, place: &str) -> Vec<usize> {
         let all = self.parts.iter().enumerate();
         let others = all.filter(|(_, part)| part.sections.line_words_in(place).next().is_some());

@@ -24,7 +24,6 @@ pub enum NodeMatch {
     Name(String),
     /// The node has no name, so it matches every machine.
     Unnamed,
-    /// The machine has this address of the node.
     Address(IpAddr),
 }
 
@@ -39,7 +38,6 @@ impl NodeMatch {
         }
     }
 
-    /// Returns whether the machine only has an address of the node.
     pub fn is_by_address(&self) -> bool {
         matches!(self, NodeMatch::Address(_))
     }
@@ -76,11 +74,8 @@ impl ConfiguredNode {
 /// The nodes of a configuration, and the node for which it is loaded.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Nodes {
-    /// The names of this machine.
     pub(crate) here: Vec<String>,
-    /// All nodes known to exist; empty if unknown.
     pub(crate) known: Vec<String>,
-    /// All nodes that lines apply to.
     pub(crate) named: Vec<String>,
 }
 
@@ -89,7 +84,6 @@ pub struct Nodes {
 pub struct Located {
     /// The nodes that have the object; empty for the machine that reads the files.
     pub nodes: Vec<String>,
-    /// The object must not be written.
     #[serde(default)]
     pub read_only: bool,
     /// The external location, if no node has the object.
@@ -106,7 +100,6 @@ pub fn is_name_of(name: &str, host: &str) -> bool {
 }
 
 impl Nodes {
-    /// Returns the other nodes that lines apply to.
     pub(crate) fn other_nodes(&self) -> impl Iterator<Item = &str> {
         let named = self.named.iter().map(String::as_str);
         named.filter(|name| !self.is_local_node(name))
@@ -141,7 +134,6 @@ impl Nodes {
         self.known.is_empty() || known.any(|known| is_name_of(name, known))
     }
 
-    /// Returns the warning for a node that does not exist.
     pub(crate) fn unknown(&self, place: &language::ConfigWord, name: &str) -> Diagnostic {
         let told = format!("no node is called '{name}', so this line never applies");
         let told = Diagnostic::warning(&codes::UNKNOWN_NODE, place.span, told);

@@ -21,11 +21,9 @@ use language::{ConfigLine, Diagnostic, FileId, SourceMap};
 use std::iter;
 use std::net::IpAddr;
 
-/// The section of a machine.
 const NODE: &str = "node";
 /// The first word of such a line.
 pub(crate) const ON: &str = "on";
-/// Maximum nodes for which one file has lines.
 const NODES_MAX: usize = 16;
 
 /// Returns the names of a list: `alpha,beta`.
@@ -82,7 +80,6 @@ pub(crate) fn find(
     nodes
 }
 
-/// Returns the names of this machine.
 fn local_names(
     options: &LoadOptions,
     sections: &[ConfiguredNode],
@@ -128,9 +125,7 @@ fn local_names(
 /// The node information in files.
 struct Scanned {
     sections: Vec<ConfiguredNode>,
-    /// The nodes that lines or sections apply to.
     named: Vec<String>,
-    /// Some content depends on the node.
     depends: bool,
 }
 
@@ -189,7 +184,6 @@ fn scan(parts: &[&'static ConfigurationPart], recording: &Recording) -> Scanned 
     }
 }
 
-/// Adds a node, each once.
 fn add(name: &str, named: &mut Vec<String>) {
     let new = is_node_name(name) && !named.iter().any(|n| is_name_of(name, n));
     if new && named.len() < NODES_MAX {
@@ -197,7 +191,6 @@ fn add(name: &str, named: &mut Vec<String>) {
     }
 }
 
-/// Returns the files of a recording as sources.
 pub(crate) fn sources(recording: &Recording) -> (SourceMap, Vec<FileId>) {
     let mut sources = SourceMap::default();
     let add = |(name, text): &(String, Text)| sources.add(name.clone(), Text::clone(text));
@@ -211,7 +204,6 @@ pub(crate) enum OnNode {
     Here(ConfigLine),
     /// The line applies only to other nodes; without the node prefix.
     NotHere(ConfigLine),
-    /// The line was refused and reported.
     Refused,
 }
 
@@ -244,7 +236,6 @@ pub(crate) fn take_on_prefix(
     }
 }
 
-/// Returns the names of such a line and the rest of the line.
 fn split_on_prefix<'l>(
     context: &Context,
     part: &ConfigurationPart,

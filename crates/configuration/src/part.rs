@@ -15,13 +15,10 @@ use std::path::Path;
 /// A part, as described by its sections.
 #[derive(Debug)]
 pub struct ConfigurationPart {
-    /// The name of the part.
     pub name: &'static str,
-    /// The sections of the part.
     pub sections: Sections,
     /// Every keyword of the part, for the manual and `evenkeel keyword`.
     pub documented: fn() -> Vec<Documented>,
-    /// The codes that the part reports.
     pub codes: fn() -> Vec<&'static Code>,
     /// The kinds of names that sections of other parts may refer to.
     pub exports: &'static [ObjectKind],
@@ -87,7 +84,6 @@ pub struct RoleInput {
 pub struct ObjectKind {
     /// The noun for an object: `backend`.
     pub name: &'static str,
-    /// The error for a name that does not exist.
     pub unknown: &'static Code,
     /// The label of the error, for a name that does not exist.
     pub label: &'static str,
@@ -96,14 +92,12 @@ pub struct ObjectKind {
 /// The configuration of a part while lines are added. Errors are reported to the context; a
 /// configuration with an error is invalid, but reading continues so that every error is reported.
 pub trait PartDraft: fmt::Debug {
-    /// Processes the first line of a section.
     fn section(&mut self, context: &mut Context, head: &ConfigLine);
 
     /// Returns the section into which lines are built; `None` when lines are ignored, because their
     /// meaning is unknown.
     fn current_section(&self) -> Option<&'static str>;
 
-    /// Processes a line of that section.
     fn line(&mut self, context: &mut Context, line: &ConfigLine);
 
     /// Notes that a line of that section was refused before it reached the draft.
@@ -114,12 +108,10 @@ pub trait PartDraft: fmt::Debug {
 
     fn end_section(&mut self, _context: &mut Context) {}
 
-    /// Returns the machines that its sections have named so far.
     fn nodes(&self) -> Vec<ConfiguredNode> {
         Vec::new()
     }
 
-    /// Returns the addresses of machines that its sections name, of any node or another machine.
     fn addresses(&self) -> Vec<NamedAddress> {
         Vec::new()
     }
@@ -221,7 +213,6 @@ impl Exchange {
         });
     }
 
-    /// Returns all exports of a kind.
     pub fn exports_of_kind<'e>(&'e self, kind: &'e str) -> impl Iterator<Item = &'e Export> {
         self.exports
             .iter()

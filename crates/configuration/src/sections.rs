@@ -44,7 +44,6 @@ impl Sections {
         self.own_on.contains(&section) || self.on_lists.contains(&section)
     }
 
-    /// Returns the first words of this part's lines in a section of another part.
     pub(crate) fn line_words_in(&self, section: &str) -> impl Iterator<Item = &'static str> {
         let of = self
             .lines_in
@@ -53,7 +52,6 @@ impl Sections {
         of.flat_map(|(_, words)| words.iter().copied())
     }
 
-    /// Returns whether a word begins one of the sections.
     pub fn has(&self, word: &str) -> bool {
         self.names.iter().any(|(name, _)| *name == word)
     }
@@ -67,7 +65,6 @@ pub struct SectionKeywords {
 }
 
 impl SectionKeywords {
-    /// Collects the words of these parts.
     pub fn from_parts<'s>(parts: impl IntoIterator<Item = &'s Sections>) -> SectionKeywords {
         let mut words = SectionKeywords::default();
         for sections in parts {
@@ -91,12 +88,10 @@ impl SectionKeywords {
         shared.map(|(word, within)| (word.as_str(), within.as_str()))
     }
 
-    /// Returns whether a word begins a section.
     pub fn has(&self, word: &str) -> bool {
         self.names().any(|name| name == word)
     }
 
-    /// Returns the outline of files with these sections.
     pub fn outline(&self) -> Outline<'_> {
         Outline::new(self.names(), self.shared())
     }

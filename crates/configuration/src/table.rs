@@ -29,8 +29,6 @@ impl<D: 'static> fmt::Debug for SectionTable<D> {
 }
 
 impl<D: 'static> SectionTable<D> {
-    /// Creates the section of this name, with the keywords of these families; `begin` processes its
-    /// first line.
     pub const fn new(
         name: &'static str,
         families: &'static [Family<DraftLineBuilder<D>>],
@@ -49,7 +47,6 @@ impl<D: 'static> SectionTable<D> {
         self.table.get_or_init(new)
     }
 
-    /// Returns every keyword of the section, for the manual and `evenkeel keyword`.
     pub fn documented(&self) -> Vec<Documented> {
         self.table().documented()
     }
@@ -64,34 +61,27 @@ impl<D: 'static> SectionTable<D> {
 
 /// A draft of sections that are tables.
 pub trait Tabled: fmt::Debug + Sized + 'static {
-    /// The codes of missing, surplus or invalid words.
     const OF_ARGUMENTS: &'static ArgumentCodes;
-    /// The code of an unknown keyword.
     const UNKNOWN: &'static Code;
 
     fn sections() -> &'static [SectionTable<Self>];
 
-    /// Returns diagnostics other than errors that refuse a line.
     fn take_diagnostics(&mut self) -> Vec<Diagnostic> {
         Vec::new()
     }
 
-    /// Implements [`PartDraft::nodes`].
     fn nodes(&self) -> Vec<ConfiguredNode> {
         Vec::new()
     }
 
-    /// Implements [`PartDraft::addresses`].
     fn addresses(&self) -> Vec<NamedAddress> {
         Vec::new()
     }
 
-    /// Implements [`PartDraft::reads_addresses`].
     fn reads_addresses(&self) -> bool {
         false
     }
 
-    /// Implements [`PartDraft::finish`].
     fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any>;
 }
 

@@ -13,11 +13,8 @@ pub struct Unknown<'l> {
     pub line: &'l ConfigLine,
     /// Number of words before the keyword: `no`.
     pub skip: usize,
-    /// The section of the line.
     pub section: &'l str,
-    /// The code of an unknown keyword.
     pub code: &'static Code,
-    /// The code of an incomplete keyword.
     pub missing: &'static Code,
 }
 

@@ -8,21 +8,17 @@ use crate::recording::Export;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Kind of the exports of storage, by the volume's name.
 const KIND: &str = "volume storage";
-/// Kind of the exports of users.
 const USER: &str = "user of a volume";
 
 /// The file or block device that stores a volume.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VolumeStorage {
     pub path: PathBuf,
-    /// The local node has the volume.
     pub is_local: bool,
 }
 
 impl VolumeStorage {
-    /// Creates the export of a volume.
     pub fn export(&self, volume: &str) -> Export {
         Export::new(KIND, volume, self)
     }
@@ -33,7 +29,6 @@ impl VolumeStorage {
 pub struct VolumeFiles(Vec<(FileIdentity, String)>);
 
 impl VolumeFiles {
-    /// Finds the files of all volumes.
     pub fn of(exchange: &Exchange, context: &Context) -> VolumeFiles {
         let all = exchange.exports_of_kind(KIND).filter_map(|one| {
             let VolumeStorage { path, is_local } = one.value()?;
@@ -62,7 +57,6 @@ impl VolumeFiles {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VolumeUser {
     pub volume: String,
-    /// Name of the part to which the user belongs.
     pub part: String,
     /// Words for messages: `guest mail`.
     pub user: String,
@@ -70,7 +64,6 @@ pub struct VolumeUser {
 }
 
 impl VolumeUser {
-    /// Creates the export of a user.
     pub fn export(&self) -> Export {
         Export::new(USER, &format!("{} {}", self.volume, self.user), self)
     }

@@ -90,7 +90,6 @@ fn put(folder: &Path, name: &str, html: &str) -> io::Result<()> {
     fs::write(folder.join(name), html)
 }
 
-/// A configuration with an error.
 const TEXT: &str = "global
     log 127.0.0.1 local0
 
@@ -140,7 +139,6 @@ fn found() -> (Difference, Findings) {
     (difference, found)
 }
 
-/// Writes the pages of the versions, and of the files of one version.
 fn files(shown: &PageContext<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> io::Result<()> {
     let page = page::document(&ConsolePage::Configuration, shown);
     put("config.html", page.into_string())?;
@@ -178,7 +176,6 @@ fn files(shown: &PageContext<'_>, put: &impl Fn(&str, String) -> io::Result<()>)
     )
 }
 
-/// Writes the pages of the configuration for an administrator.
 fn configuration(folder: &Path, platform: &Platform) -> io::Result<()> {
     let viewer = viewer(UserRole::Admin);
     let shown = PageContext::all(platform, &viewer);

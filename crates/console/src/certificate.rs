@@ -66,7 +66,6 @@ pub fn fingerprint(pem: &[u8]) -> String {
     der_fingerprint(&first)
 }
 
-/// Returns the SHA-256 fingerprint of a certificate, DER.
 pub fn der_fingerprint(certificate: &[u8]) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate);
     let pairs = digest.as_ref().iter().map(|byte| format!("{byte:02X}"));

@@ -14,24 +14,18 @@ pub const PORT: u16 = 8600;
 /// Configuration of the console of a machine.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Config {
-    /// Address and port to listen on.
     pub address: SocketAddr,
     pub security: Security,
-    /// Users who may sign in, with their roles.
     pub users: Vec<ConsoleUser>,
-    /// Tokens with which programs authenticate.
     #[serde(default)]
     pub tokens: Vec<Token>,
-    /// PAM settings for the users of the operating system.
     #[serde(default)]
     pub system: System,
-    /// Reverse proxies whose client address is trusted.
     #[serde(default)]
     pub proxies: TrustedProxies,
     /// Requires a PROXY header on connections from trusted proxies.
     #[serde(default)]
     pub accepts_proxy: bool,
-    /// True if the machine is a member of a cluster.
     #[serde(default)]
     pub is_member: bool,
 }
@@ -49,14 +43,10 @@ pub enum Security {
     Plain,
 }
 
-/// A user who may sign in.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ConsoleUser {
-    /// Account from the list of users.
     pub account: Account,
-    /// Role, which decides what the user may do.
     pub role: UserRole,
-    /// Second factor besides the password.
     #[serde(default)]
     pub second_factor: SecondFactor,
 }
@@ -64,20 +54,16 @@ pub struct ConsoleUser {
 /// A token with which a program acts for a user.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Token {
-    /// Name of the token in the configuration.
     pub name: String,
     /// User whose role the token has, within its scope.
     pub user: String,
-    /// Upper limit of what the token may do.
     pub scope: Scope,
     /// Expiry time, seconds since 1970. None: never.
     pub until_s: Option<u64>,
-    /// SHA-256 of the text of the token.
     pub hash: [u8; 32],
 }
 
 impl Token {
-    /// Returns whether the token has expired at a time in seconds since 1970.
     pub fn has_expired(&self, now_s: u64) -> bool {
         self.until_s.is_some_and(|until_s| until_s <= now_s)
     }
@@ -107,7 +93,6 @@ impl Config {
         codec::decode(payload).map_err(|error| error.to_string())
     }
 
-    /// Finds a user by name.
     pub fn user(&self, name: &str) -> Option<&ConsoleUser> {
         self.users.iter().find(|user| user.account.name == name)
     }

@@ -18,9 +18,7 @@ pub struct PageView {
     pub filter: String,
     /// Name of the only machine that is shown. Empty: all machines.
     pub member: String,
-    /// Role of the viewer, which decides what is shown and offered.
     pub role: UserRole,
-    /// Query to the proxy that the page needs.
     pub ask: Option<ProxyQuery>,
 }
 
@@ -46,7 +44,6 @@ pub struct PageFollower {
 struct DrawnPage {
     /// Platform and proxy response from which the page was drawn.
     of: Option<PageData>,
-    /// Number of drawings that differed from their predecessor.
     number: u64,
     pieces: BTreeMap<&'static str, String>,
     /// Event that turns the previous drawing into this one.
@@ -57,7 +54,6 @@ struct DrawnPage {
 #[derive(Clone, Debug)]
 pub struct PageData {
     pub platform: Arc<Platform>,
-    /// Response of the proxy to the query of the page.
     pub answer: Option<Arc<ProxyResponse>>,
 }
 
@@ -88,7 +84,6 @@ impl LivePages {
         })
     }
 
-    /// Begins to follow a page.
     pub fn follow(&self, view: PageView) -> PageFollower {
         let mut known = lock(&self.known);
         known.retain(|_, drawing| drawing.strong_count() > 0);

@@ -4,14 +4,11 @@ use crate::traffic::{TrafficRow, TrafficRowKind};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Interval of the samples of the last hour and of the last day, seconds.
 const STEPS_S: [u64; 2] = [10, 300];
-/// Number of samples of the last hour and of the last day.
 const SAMPLES: [usize; 2] = [360, 288];
 /// Maximum number of frontends, backends and servers with a history. A sample takes 8 bytes.
 const ROWS_MAX: usize = 1_000;
 
-/// A period that can be shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Period {
     Hour,
@@ -19,7 +16,6 @@ pub enum Period {
 }
 
 impl Period {
-    /// Returns the index of the ring of this period.
     fn ring(self) -> usize {
         match self {
             Period::Hour => 0,
@@ -34,7 +30,6 @@ impl Period {
 pub struct TrafficSample {
     /// Requests per second; TCP sessions per second in TCP mode.
     pub rate: u32,
-    /// Average duration of a request, milliseconds.
     pub takes_ms: u32,
 }
 
@@ -50,7 +45,6 @@ impl From<TrafficSample> for (u32, u32) {
     }
 }
 
-/// The samples of one row.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 struct RowHistory {
     /// Samples of the last hour and of the last day, the newest last.
@@ -66,7 +60,6 @@ pub struct History {
     lines: BTreeMap<String, RowHistory>,
     /// Number of the interval of the newest sample in each ring.
     steps: [u64; 2],
-    /// Time of the last poll, seconds.
     #[serde(default)]
     looked_s: u64,
 }
@@ -145,7 +138,6 @@ impl History {
         seconds.collect()
     }
 
-    /// Returns the maximum number of samples of a period.
     pub fn length(period: Period) -> usize {
         match period {
             Period::Hour => SAMPLES[0],

@@ -11,29 +11,24 @@ const LINK: u16 = 1;
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct LinkRequest {}
 
-/// The response: the link, or the reason why there is none.
 pub type LinkResponse = Result<SignInLink, String>;
 
 /// A link that signs in once.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SignInLink {
-    /// Address and port of the console.
     pub address: std::net::SocketAddr,
     pub host: String,
     pub path: String,
-    /// True if the console has no TLS.
     pub is_plain: bool,
     /// Fingerprint of the certificate (SHA-256). Empty without one.
     pub fingerprint: String,
 }
 
 impl LinkRequest {
-    /// Wraps the request for delivery to the console role.
     pub fn envelope() -> PartMessage {
         PartMessage::new(NAME, LINK, &LinkRequest {})
     }
 
-    /// Returns whether a message is this request.
     pub fn is(message: &PartMessage) -> bool {
         message.kind == LINK && message.read::<LinkRequest>().is_some()
     }

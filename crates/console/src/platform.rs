@@ -30,14 +30,11 @@ pub struct PlatformMember {
     pub kind: MemberKind,
     /// State according to the cluster; without a cluster, according to the machine itself.
     pub state: SubjectState,
-    /// Reason for a state that is not good.
     pub why: String,
     /// Last state that the machine reported itself. None if it has not reported yet or does not
     /// respond.
     pub look: Option<Arc<MachineReport>>,
-    /// Age of the last report, milliseconds.
     pub age_ms: u64,
-    /// Reason why the machine does not respond.
     pub silent: Option<String>,
     /// Predicted effect of its failure, according to the cluster. Empty if not known.
     pub if_it_fails: String,
@@ -50,17 +47,14 @@ pub enum MemberKind {
     Arbiter,
 }
 
-/// An event on a machine.
 #[derive(Clone, Debug)]
 pub struct MachineEvent<'p> {
-    /// The machine that reported the event.
     pub member: &'p PlatformMember,
     pub of: String,
     pub event: Cow<'p, Event>,
 }
 
 impl Platform {
-    /// Returns the events of all machines, the newest first.
     pub fn events(&self) -> Vec<MachineEvent<'_>> {
         let mut all = Vec::new();
         for member in &self.members {
@@ -77,7 +71,6 @@ impl Platform {
         all
     }
 
-    /// Returns an event of the cluster, attributed to the member that reported it.
     fn of_cluster(&self, one: &versions::Happened) -> Option<MachineEvent<'_>> {
         let mut members = self.members.iter();
         let member = members.find(|member| member.name == one.from);

@@ -104,7 +104,6 @@ fn traffic(rows: Vec<TrafficRow>) -> Traffic {
     }
 }
 
-/// Makes the traffic of a shop with servers that are up, down, draining and in maintenance.
 fn shop(busy: u64) -> Traffic {
     let ok = "L7OK 200";
     let mut rows = vec![
@@ -329,7 +328,6 @@ fn member(name: &str, kind: MemberKind, look: MachineReport) -> PlatformMember {
     }
 }
 
-/// Makes versions of a configuration, one of which is the candidate.
 fn versions() -> Versions {
     let version = |id: u64, stage, stage_words: &str, message: &str| ConfigurationVersion {
         id,
@@ -375,7 +373,6 @@ fn versions() -> Versions {
     }
 }
 
-/// Makes two nodes and an arbiter, with a few small problems.
 pub fn platform() -> Platform {
     let names = [
         ("alpha", "node, leader"),
@@ -490,7 +487,6 @@ fn published(one: Subject) -> Subject {
     }
 }
 
-/// Makes the same platform with one failed node and stale data of the other.
 pub fn broken() -> Platform {
     let mut platform = platform();
     platform.members[1].look = None;
@@ -515,7 +511,6 @@ pub fn broken() -> Platform {
     platform
 }
 
-/// Makes a session host of remote desktops, with an offered action.
 fn session_host(name: &str, word: &str, grade: Grade, users: [u64; 3], who: &[&str]) -> Subject {
     let [connected, left, pending] = users;
     let offer = match word {
@@ -606,7 +601,6 @@ pub fn desktops() -> Platform {
     platform
 }
 
-/// Makes one machine without a cluster and without problems.
 pub fn alone() -> Platform {
     let rows = vec![
         row(TrafficRowKind::Frontend, "www", "OPEN", 38),
@@ -661,7 +655,6 @@ pub fn large(busy: u64) -> Platform {
     }
 }
 
-/// Makes one machine with 1,000 servers in 25 backends.
 pub fn many() -> Platform {
     let mut rows = vec![row(TrafficRowKind::Frontend, "www", "OPEN", 9_000)];
     for backend in 0..25 {
@@ -687,7 +680,6 @@ pub fn many() -> Platform {
     }
 }
 
-/// Response of a proxy to `show request json`: a request that failed after two attempts.
 pub const REQUEST: &str = r#"{"id":"0x2f1c","unique_id":"C0000207:1F90_4F7B0A69_0003:790E","thread":1,"mode":"http",
 "accepted":"2026-11-20T21:17:32.101+01:00","began":"2026-11-20T21:17:32.140+01:00",
 "ended":"2026-11-20T21:17:33.056+01:00","client":"192.0.2.7:41814","frontend":"www","backend":"shop",
@@ -701,13 +693,11 @@ pub const REQUEST: &str = r#"{"id":"0x2f1c","unique_id":"C0000207:1F90_4F7B0A69_
 {"file":"/etc/evenkeel/site.cfg","line":14,"rule":"use_backend shop","ends":true}],"rules_left_out":0,
 "failed_tries":[{"server":"web3","after_ms":401,"failure":"connection refused"}]}"#;
 
-/// Response of the process that lists the running configuration files.
 pub const FILES: &str = r#"[
     {"path": "/etc/evenkeel/site.cfg", "main": true, "text": "global\n    stats socket /run/x\n<b>\n", "description": ""},
     {"path": "/etc/evenkeel/site.pem", "main": false, "text": null, "description": "a secret of 9 bytes (not shown)"}
 ]"#;
 
-/// Response of the process that evaluates a request.
 pub const ROUTE: &str = r#"{"request":"GET https://shop.example.org/cart","source":"192.0.2.10:49152",
 "destination":"203.0.113.1:443","frontend":"www","tls":{"name":"shop.example.org","certificate":["shop.example.org"]},
 "lines":[{"section":"www","file":"site.cfg","line":12,"text":"http-request deny if { src -f bad.lst }","met":false,
@@ -744,7 +734,6 @@ pub fn requests(number: usize, path: &str, host: &str) -> String {
         .to_string()
 }
 
-/// Makes a query for requests with a filter, and its response.
 pub fn asked(reply: Result<&str, &str>) -> (ProxyQuery, ProxyResponse) {
     let filter = RequestFilter {
         host: "shop.example.org".to_owned(),
@@ -773,7 +762,6 @@ pub fn entries(number: usize, key: &str) -> String {
     .to_string()
 }
 
-/// Makes the action that a guest with a display offers.
 pub fn screen() -> SubjectAction {
     SubjectAction::new("screen", "Screen", PartMessage::new("guest", 0, &()))
 }

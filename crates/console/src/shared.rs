@@ -31,19 +31,15 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// Time after a request during which the platform is polled at the short interval, milliseconds.
 const SEEN_MS: u64 = 10_000;
-/// Maximum number of pending orders.
 const ORDERS_MAX: usize = 64;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Manual {
-    /// Returns the entry for a line of a section.
     pub of_line: fn(section: &str, line: &str) -> Option<String>,
-    /// Returns the explanation of a diagnostic code.
     pub of_code: fn(code: &str) -> Option<String>,
 }
 
 impl Default for Manual {
-    /// Returns a manual without entries.
     fn default() -> Manual {
         Manual {
             of_line: |_, _| None,
@@ -57,31 +53,26 @@ fn now_ns() -> u64 {
     Moment::now().boottime_ms.saturating_mul(1_000_000)
 }
 
-/// An action of an operator.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum OperatorAction {
-    /// Takes a server out of load balancing, or puts it back.
     Server {
         proxy: String,
         server: String,
-        /// New state of the server.
         state: ServerState,
     },
-    /// Removes an entry of a stick table.
-    Entry { table: String, key: String },
-    /// Executes an action that the report of a part offers.
+    Entry {
+        table: String,
+        key: String,
+    },
     Offer {
         part: String,
-        /// Kind and name of the subject.
         subject: [String; 2],
         word: String,
     },
 }
 
-/// Administrative state of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ServerState {
-    /// The server is in service.
     Ready,
     /// The server gets no new clients.
     Drain,
@@ -103,7 +94,6 @@ impl ServerState {
 }
 
 impl OperatorAction {
-    /// Returns the lowest role that may do this.
     pub fn required_role(&self) -> UserRole {
         match self {
             // An offer that needs a higher role has that in its own level.
@@ -113,7 +103,6 @@ impl OperatorAction {
         }
     }
 
-    /// Returns the subject of the action.
     pub fn object(&self) -> String {
         match self {
             OperatorAction::Server { proxy, server, .. } => format!("server {proxy}/{server}"),
@@ -122,7 +111,6 @@ impl OperatorAction {
         }
     }
 
-    /// Returns the word of the action.
     pub fn word(&self) -> &str {
         match self {
             OperatorAction::Server { state, .. } => state.word(),
@@ -206,7 +194,6 @@ impl OperatorAction {
 
 /// An order of a user with the role for it.
 pub struct UserOrder {
-    /// The user who gives the order.
     pub by: Viewer,
     pub action: OperatorAction,
     /// Connection that the part is to use, if the offer opens something.
@@ -217,12 +204,9 @@ pub struct UserOrder {
     pub reply: oneshot::Sender<Result<String, String>>,
 }
 
-/// The state of another node, as last reported.
 #[derive(Clone, Debug)]
 pub struct RemoteNodeState {
-    /// Last state that the node reported.
     pub look: Option<Arc<MachineReport>>,
-    /// Reason why the node does not respond.
     pub silent: Option<String>,
 }
 
@@ -230,12 +214,10 @@ pub struct RemoteNodeState {
 pub struct RemoteRequest {
     /// The user who gives it. The role here is the upper limit there.
     pub by: Viewer,
-    /// The action or the query.
     pub wanted: RemoteRequestKind,
     pub reply: oneshot::Sender<Result<String, String>>,
 }
 
-/// The purpose of an order to another node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RemoteRequestKind {
     Action(OperatorAction),
@@ -251,20 +233,15 @@ pub struct LocalProxyQuery {
 
 #[derive(Default)]
 pub struct RemoteNodes {
-    /// State of each node by name.
     pub by_name: BTreeMap<String, RemoteNodeState>,
-    /// Queue of the orders for each node.
     errands: BTreeMap<String, mpsc::Sender<RemoteRequest>>,
-    /// Queue of the sign-in reports for each node.
     sign_ins: BTreeMap<String, mpsc::Sender<SignInReport>>,
 }
 
 /// A sign-in report for another node.
 #[derive(Debug)]
 pub enum SignInReport {
-    /// Attempts that have failed or succeeded.
     Tries(Vec<AttemptChange>),
-    /// A user has used the one-time code of this time step.
     Code {
         user: String,
         step: u64,
@@ -274,7 +251,6 @@ pub enum SignInReport {
 }
 
 impl RemoteNodes {
-    /// Sets the queues for orders and sign-in reports to a node.
     pub fn open(
         &mut self,
         node: &str,
@@ -285,7 +261,6 @@ impl RemoteNodes {
         self.sign_ins.insert(node.to_owned(), sign_ins);
     }
 
-    /// Returns the queues of sign-in reports for all nodes.
     pub fn sign_ins(&self) -> impl Iterator<Item = &mpsc::Sender<SignInReport>> {
         self.sign_ins.values()
     }
@@ -307,42 +282,32 @@ pub struct Watchers {
     pub watch_begun: Notify,
 }
 
-/// Pending work for the main thread.
 #[derive(Default)]
 struct PendingWork {
     orders: VecDeque<UserOrder>,
     readings: VecDeque<LocalProxyQuery>,
-    /// Connections to hand over to the control role.
     connections: Vec<OwnedFd>,
 }
 
 /// State that all threads share.
 pub struct ConsoleState {
-    /// Current state of the platform.
     pub platform: watch::Sender<Arc<Platform>>,
     config: RwLock<Arc<Config>>,
-    /// Authentication: sessions and sign-in attempts.
     pub authentication: Authenticator,
     membership: Mutex<Membership>,
-    /// Links that sign in once.
     pub links: Mutex<Links>,
-    /// State of the other nodes, and the queues to them.
     pub others: Mutex<RemoteNodes>,
-    /// Users who watch the pages.
     pub watchers: Watchers,
     pub manual: Manual,
     pub drawings: LivePages,
-    /// Libraries that draw the displays and terminals of guests.
     pub libraries: Libraries,
     pub screens: Arc<Screens>,
     todo: Mutex<PendingWork>,
     pub inquiries: SharedQueries,
-    /// Versions of the cluster's configuration, as last known.
     pub versions: Mutex<Option<Arc<Versions>>>,
     wake: OwnedFd,
 }
 
-/// Ends the sessions of users whose password has changed.
 fn end_stale_sessions(sessions: &mut Sessions, config: &Config) {
     let names = config.users.iter().map(|user| &*user.account.name);
     sessions.end_changed_users(config, names, now_s());
@@ -404,7 +369,6 @@ impl ConsoleState {
         )
     }
 
-    /// Returns whether the users of the configuration may sign in.
     pub fn admission(&self) -> Admission {
         lock(&self.membership).admission(now_ns())
     }
@@ -414,12 +378,10 @@ impl ConsoleState {
         access::why_closed(self.admission())
     }
 
-    /// Applies a report of the control role about this machine as a member.
     pub fn apply_member_news(&self, news: &MemberNews) {
         lock(&self.membership).apply_report(news, now_ns());
     }
 
-    /// Publishes a new state of the platform.
     pub fn publish(&self, members: Vec<PlatformMember>, history: Arc<History>) {
         // A separate statement, so that the lock is released before `send_replace` waits for the
         // readers of the platform.
@@ -431,7 +393,6 @@ impl ConsoleState {
         }));
     }
 
-    /// Queues an order for the main thread.
     pub fn order(&self, order: UserOrder) {
         let mut todo = lock(&self.todo);
         if todo.orders.len() < ORDERS_MAX {
@@ -445,12 +406,10 @@ impl ConsoleState {
         self.wake();
     }
 
-    /// Takes the next order from the queue.
     pub fn next_order(&self) -> Option<UserOrder> {
         lock(&self.todo).orders.pop_front()
     }
 
-    /// Queues a query to the proxy for the main thread.
     pub fn read(&self, reading: LocalProxyQuery) {
         let mut todo = lock(&self.todo);
         if todo.readings.len() < ORDERS_MAX {
@@ -464,12 +423,10 @@ impl ConsoleState {
         self.wake();
     }
 
-    /// Takes the next query to the proxy from the queue.
     pub fn next_reading(&self) -> Option<LocalProxyQuery> {
         lock(&self.todo).readings.pop_front()
     }
 
-    /// Gives the main thread a connection for the control role.
     pub fn connect(&self, connection: OwnedFd) {
         let mut todo = lock(&self.todo);
         if todo.connections.len() < ORDERS_MAX {
@@ -479,7 +436,6 @@ impl ConsoleState {
         self.wake();
     }
 
-    /// Takes the connections for the control role.
     pub fn connections(&self) -> Vec<OwnedFd> {
         std::mem::take(&mut lock(&self.todo).connections)
     }
@@ -514,13 +470,11 @@ impl Watchers {
         now_ms() > before + SEEN_MS && self.live.load(Ordering::Relaxed) == 0
     }
 
-    /// Returns whether a user watches.
     pub fn has_watchers(&self) -> bool {
         let last = self.last_ms.load(Ordering::Relaxed);
         self.live.load(Ordering::Relaxed) > 0 || now_ms() <= last.saturating_add(SEEN_MS)
     }
 
-    /// Returns the number of live pages.
     pub fn live(&self) -> usize {
         self.live.load(Ordering::Relaxed)
     }

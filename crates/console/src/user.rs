@@ -16,7 +16,6 @@ pub enum UserRole {
 impl UserRole {
     pub const ALL: [UserRole; 3] = [UserRole::Viewer, UserRole::Operator, UserRole::Admin];
 
-    /// Returns the word of this role in files and on pages.
     pub fn word(self) -> &'static str {
         match self {
             UserRole::Viewer => "viewer",
@@ -31,16 +30,13 @@ impl UserRole {
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     Read,
-    /// May do what an operator may.
     Operate,
-    /// May do what an administrator may.
     Configure,
 }
 
 impl Scope {
     pub const ALL: [Scope; 3] = [Scope::Read, Scope::Operate, Scope::Configure];
 
-    /// Returns the word of this scope in files.
     pub fn word(self) -> &'static str {
         match self {
             Scope::Read => "read",
@@ -49,7 +45,6 @@ impl Scope {
         }
     }
 
-    /// Returns the highest role of a token with this scope.
     pub fn at_most(self) -> UserRole {
         match self {
             Scope::Read => UserRole::Viewer,
@@ -66,12 +61,10 @@ pub struct Viewer {
     /// Name of the token with which a program acts for the user. None for a user in a browser.
     pub token: Option<String>,
     pub role: UserRole,
-    /// CSRF token of the user's forms.
     pub csrf: String,
 }
 
 impl Viewer {
-    /// Returns the name for events and logs.
     pub fn shown(&self) -> String {
         match &self.token {
             Some(token) => format!("{} (token {token})", self.name),

@@ -17,11 +17,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-/// Timeout of a response. A check loads all files.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Timeout of a query for the state only.
 const LOOK_LIMIT: Duration = Duration::from_secs(3);
-/// Maximum number of versions on the pages.
 const SHOWN_MAX: u32 = 100;
 /// Part that reports the cluster, and thereby that there is a control role.
 const CLUSTER: &str = "cluster";
@@ -60,7 +57,6 @@ pub async fn ask(
     }
 }
 
-/// Returns whether the peer has closed the connection.
 fn is_gone(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -74,7 +70,6 @@ fn has_cluster(platform: &Platform) -> bool {
     reports.iter().any(|report| report.part == CLUSTER)
 }
 
-/// Queries the versions now, for a page that was just opened.
 pub async fn refresh(shared: &ConsoleState) {
     let is_member = has_cluster(&shared.platform.borrow());
     let answer = if is_member {

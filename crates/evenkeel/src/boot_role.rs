@@ -19,10 +19,8 @@ use std::path::Path;
 use std::time::Instant;
 use supervisor::directory;
 
-/// Credentials of this process, which runs one role.
 static CREDENTIALS: RoleCredentials = RoleCredentials::new();
 
-/// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
     message_recipients: &[cluster::message::PART],
     certified: true,
@@ -43,7 +41,6 @@ pub static ROLE: RoleRow = RoleRow {
 /// Capabilities that the role keeps: raw packets, and ports below 1024 when an interface returns.
 const KEEPS: CapabilitySet = CapabilitySet::NET_RAW.union(CapabilitySet::NET_BIND_SERVICE);
 
-/// Boot role behind the common interface of roles.
 struct Boots(BootRole);
 
 impl Work for Boots {
@@ -125,14 +122,12 @@ impl Work for Boots {
     }
 }
 
-/// Restricts a thread to reading files.
 fn only_reads() -> io::Result<()> {
     confinement::only_reading()
         .map(drop)
         .map_err(io::Error::other)
 }
 
-/// Restricts a thread to one directory.
 fn only_writes(directory: &Path) -> io::Result<()> {
     let confined = confinement::only_directory(directory);
     confined.map(drop).map_err(io::Error::other)

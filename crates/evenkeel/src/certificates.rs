@@ -7,7 +7,6 @@ use language::{Diagnostic, Severity};
 use part::role::CertificateEnd;
 use tls::certificate::Certificate;
 
-/// Certificates of one version that are described.
 const CERTIFICATES_MAX: usize = 16;
 /// The PEM marker of a certificate, by which CA files are found among other files.
 const CERTIFICATE_MARKER: &[u8] = b"-----BEGIN CERTIFICATE-----";
@@ -61,7 +60,6 @@ fn end(file: String, certificate: &Certificate) -> CertificateEnd {
     }
 }
 
-/// Returns warnings about certificates that expire soon or have expired.
 pub fn warnings(ends: &[CertificateEnd], now_s: i64) -> impl Iterator<Item = Diagnostic> {
     let due = ends.iter().filter(move |end| end.is_due(now_s));
     due.map(move |end| {
@@ -118,7 +116,6 @@ mod tests {
         );
     }
 
-    /// Returns a certificate that expires in `year`, in PEM.
     fn pem(name: &str, issuer: &str, year: i32) -> String {
         let key = rcgen::KeyPair::generate().unwrap();
         let named = |name: &str| {

@@ -26,10 +26,8 @@ use proxy::message::{PART as PROXY, ProxyMessage as OfProxy};
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-/// Credentials of this process, which runs one role.
 static CREDENTIALS: RoleCredentials = RoleCredentials::new();
 
-/// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
     message_recipients: &[
         PROXY,
@@ -59,7 +57,6 @@ pub static ROLE: RoleRow = RoleRow {
     )
 };
 
-/// Console role behind the common interface of roles.
 struct Console(ConsoleRole);
 
 impl Work for Console {

@@ -18,10 +18,8 @@ use part::work::{self, PartRequest, Work};
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-/// Credentials of this process, which runs one role.
 static CREDENTIALS: RoleCredentials = RoleCredentials::new();
 
-/// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
     // For the displays of guests in the portal.
     message_recipients: &[guest::keyword::NAME],
@@ -44,7 +42,6 @@ pub static ROLE: RoleRow = RoleRow {
     )
 };
 
-/// Farm role behind the common interface of roles.
 struct Farms(FarmRole);
 
 impl Work for Farms {

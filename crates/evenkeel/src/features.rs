@@ -9,10 +9,9 @@ use configuration::ConfigurationPart;
 use part::row::RoleRow;
 use std::sync::OnceLock;
 
-/// A part, as a row of a binary's table.
+/// Row of a part in a binary's table.
 pub struct Feature {
     pub part: &'static ConfigurationPart,
-    /// Role of the part; None if it has none.
     pub role: Option<&'static RoleRow>,
     pub commands: &'static [Subcommand],
 }

@@ -25,10 +25,8 @@ use std::path::Path;
 use std::time::Instant;
 use supervisor::directory;
 
-/// Credentials of this process, which runs one role.
 static CREDENTIALS: RoleCredentials = RoleCredentials::new();
 
-/// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
     message_recipients: &[cluster::message::PART, volume::keyword::NAME],
     certified: true,
@@ -51,7 +49,6 @@ pub static ROLE: RoleRow = RoleRow {
     )
 };
 
-/// Guest role behind the common interface of roles.
 struct Guests(GuestRole);
 
 impl Work for Guests {
@@ -158,7 +155,6 @@ impl Work for Guests {
     }
 }
 
-/// Restricts the files that a QEMU process can access.
 pub(crate) fn confine(home: &Path, files: &[&Path]) -> io::Result<Option<OwnedFd>> {
     confinement::of_guest(home, files).map_err(io::Error::other)
 }

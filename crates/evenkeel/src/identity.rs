@@ -35,7 +35,6 @@ pub const FEATURES: &[&str] = &[
     "ZLIB",
 ];
 
-/// Features that are often requested and that are not implemented.
 pub const FEATURES_MISSING: &[&str] = &[
     "51DEGREES",
     "DEVICEATLAS",
@@ -53,10 +52,8 @@ pub const FEATURES_MISSING: &[&str] = &[
     "WURFL",
 ];
 
-/// Names for which `enabled(NAME)` is true.
 const ENABLED: &[&str] = &["EPOLL", "FAST-FORWARD", "SPLICE"];
 
-/// Name of the TLS library.
 pub const TLS_LIBRARY: &str = "rustls 0.23 with AWS-LC";
 
 /// Configurations write `.if feature(OPENSSL)`, `.if openssl_version_atleast(1.1.1)` and `.if

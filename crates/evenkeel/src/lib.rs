@@ -1,7 +1,7 @@
 //! Evenkeel: two ordinary servers and a small tie-breaker as one highly available platform. The
 //! binary checks the name under which it was started, and runs that personality.
 
-// A complete build finds what nothing uses.
+// Only a complete build reports unused code.
 #![cfg_attr(
     not(feature = "complete"),
     allow(
@@ -89,7 +89,7 @@ static PARTS: &[Feature] = &[
                 configured_noun: "virtual addresses",
                 dependencies: &[PROXY],
                 has_state_file: true,
-                // Addresses that an operator handed over stay where they are.
+                // Addresses that an operator handed over stay at their node.
                 state_survives_stop: true,
                 shares_heartbeats: true,
                 has_clients: false,
@@ -236,7 +236,6 @@ pub fn main(further: &[&'static Feature]) -> ExitCode {
     }
 }
 
-/// Runs a process that a supervisor started.
 fn internal(words: &[OsString]) -> ExitCode {
     if words == [spawn::SELF_TEST] {
         print!("{}", supervisor::self_test_words());

@@ -17,32 +17,25 @@ use std::path::Path;
 use std::sync::Arc;
 use supervisor::MasterSocket;
 
-/// Limit of ports in one `-S`.
 const PORTS_MAX: u16 = 64;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MasterAddress {
     pub text: String,
     pub addresses: Vec<BindAddress>,
-    /// Owner and mode of the socket's file.
     pub owner: BindOwner,
-    /// Backlog of the listening socket.
     pub backlog: Option<u32>,
     pub level: Level,
 }
 
-/// Reason why a `-S` is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum MasterAddressError {
     #[error(transparent)]
     Address(#[from] value::AddressError),
-    /// The host name does not resolve.
     #[error("could not resolve address '{0}'")]
     Unresolved(String),
-    /// The address is not that of a stream socket.
     #[error("'{0}' cannot be listened on")]
     NoStream(String),
-    /// The range contains too many ports.
     #[error("'{0}' has more than {PORTS_MAX} ports")]
     Ports(String),
     #[error("'{before} {word}' : unknown keyword '{word}'.{}", did_you_mean(*near))]
@@ -51,7 +44,6 @@ pub enum MasterAddressError {
         word: String,
         near: Option<&'static str>,
     },
-    /// The value of an option is invalid.
     #[error("'{before} {option}' : ''{option}'{}{why}'", colon(why))]
     Value {
         before: String,
@@ -60,26 +52,20 @@ pub enum MasterAddressError {
     },
 }
 
-/// Error in the value of an option.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ValueError {
     #[error("missing {0}")]
     Missing(&'static str),
     #[error("only supports 'user', 'operator', and 'admin' (got '{0}')")]
     Level(String),
-    /// The mode is not an octal number.
     #[error("missing or invalid mode '{0}' (octal integer expected)")]
     Mode(String),
-    /// The value is not a number.
     #[error("'{0}' is not a number")]
     Number(String),
-    /// The user does not exist.
     #[error("unknown user name '{0}'")]
     User(String),
-    /// The group does not exist.
     #[error("unknown group name '{0}'")]
     Group(String),
-    /// The value is not `listeners`.
     #[error("only supports 'listeners' (got '{0}')")]
     Exposed(String),
 }
@@ -98,7 +84,6 @@ fn colon(why: &ValueError) -> &'static str {
     }
 }
 
-/// Function that parses the value of an option.
 type Take = fn(&mut MasterAddress, Option<&str>) -> Result<(), ValueError>;
 #[rustfmt::skip]
 const OPTIONS: [(&str, Take); 9] = [
@@ -326,7 +311,6 @@ fn text_of(address: &BindAddress) -> String {
     }
 }
 
-/// Reason why a master socket cannot be opened.
 #[derive(Debug)]
 struct NotOpened {
     failure: OpenFailure,

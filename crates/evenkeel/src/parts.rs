@@ -20,19 +20,16 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-/// Returns the sections of all parts.
 fn all() -> &'static [&'static ConfigurationPart] {
     static ALL: OnceLock<Vec<&'static ConfigurationPart>> = OnceLock::new();
     ALL.get_or_init(|| features::all().iter().map(|feature| feature.part).collect())
 }
 
-/// Returns the keywords that begin sections.
 pub fn words() -> &'static SectionKeywords {
     static WORDS: OnceLock<SectionKeywords> = OnceLock::new();
     WORDS.get_or_init(|| SectionKeywords::from_parts(all().iter().map(|part| &part.sections)))
 }
 
-/// Returns the vocabulary for comparing two files.
 pub fn vocabulary() -> Vocabulary<'static> {
     let mut secrets: Vec<&str> = all()
         .iter()
@@ -62,7 +59,6 @@ pub fn vocabulary() -> Vocabulary<'static> {
     }
 }
 
-/// Arguments that are secret, by their names in the syntax.
 const SECRETS: [&str; 6] = [
     "<password>",
     "<passphrase>",
@@ -73,7 +69,6 @@ const SECRETS: [&str; 6] = [
 ];
 const PROGRAMS: [&str; 2] = ["<program>", "<script>"];
 
-/// Returns the literal words of a keyword's syntax.
 fn literals(row: &Documented) -> impl Iterator<Item = &'static str> + use<> {
     let of_syntax = row.syntax.split('<').enumerate();
     let of_syntax = of_syntax.filter_map(|(at, part)| match at {
@@ -85,7 +80,6 @@ fn literals(row: &Documented) -> impl Iterator<Item = &'static str> + use<> {
     words.flat_map(move |part| part.split(separators).filter(|word| !word.is_empty()))
 }
 
-/// Returns the words that precede secrets in a line of syntax.
 fn before_secrets(syntax: &str) -> impl Iterator<Item = &str> {
     let words: Vec<&str> = syntax
         .split([' ', '[', ']', '(', ')', '{', '}', '|'])
@@ -98,7 +92,6 @@ fn before_secrets(syntax: &str) -> impl Iterator<Item = &str> {
     secret.map(|(before, _)| before)
 }
 
-/// Returns the documentation of every keyword of all parts.
 pub fn documented() -> Vec<Documented> {
     let documented = all().iter().rev().flat_map(|part| (part.documented)());
     documented.chain([configuration::ON_DOCUMENTED]).collect()
@@ -176,7 +169,6 @@ const fn directive(
     }
 }
 
-/// Returns all codes, by number.
 pub fn codes() -> Vec<&'static Code> {
     let mut codes = [language::CODES, configuration::codes::CODES].concat();
     codes.extend(all().iter().flat_map(|part| (part.codes)()));
@@ -189,7 +181,6 @@ pub struct LoadedParts {
     /// Proxy, with the diagnostics of all sections. An error in any section leaves it without a
     /// configuration.
     pub proxy: Loaded,
-    /// Sections of the parts that have a role.
     parts: Vec<(&'static ConfigurationPart, Box<dyn Any>)>,
     expectations: Vec<Expectation>,
 }
@@ -253,7 +244,6 @@ impl LoadedParts {
         all.filter(|_| is_correct).collect()
     }
 
-    /// Warns about sections whose role no process runs.
     pub fn without_roles(&mut self) {
         let addresses = self.read().and_then(Read::no_local_process);
         let others = self.running(&Payloads::new());
@@ -558,7 +548,7 @@ console
 
     /// Errors of an example that refers to files, sections and lines that it does not contain.
     const OF_READERS: [&str; 20] = [
-        // Files.
+        // From here on: errors about files.
         "E0111", "E0231", "E0814", "E0906", "E0981", // Other sections.
         "E0301", "E0440", "E0816", "E0864", // The other lines of a section.
         "E0805", "E0845", "E0846", "E0955", "E0980", "E0801", // A secret that is cut off.
@@ -609,8 +599,8 @@ console
                 let errors = alone.lines().filter(|line| line.contains(": error["));
                 let wrong: Vec<&str> = errors.filter(|line| !is_of_reader(line)).collect();
                 assert!(wrong.is_empty(), "{}:\n{text}{wrong:#?}", path.display());
-                // The remaining requirements of a cluster are up to the reader, except for the key
-                // of a farm.
+                // The reader adds the other requirements of a cluster, except for the key of a
+                // farm.
                 let shared = told(&load(&text, member));
                 let name = path.display();
                 let has_key = alone.contains("E0980") || !shared.contains("E0983");

@@ -13,7 +13,6 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-/// Parses the command line of the start.
 pub fn wishes(load: &Load, voice: &mut MessagePrinter) -> Result<Wishes, LoadFailure> {
     let words: Vec<OsString> = load
         .arguments

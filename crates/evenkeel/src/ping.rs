@@ -10,13 +10,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Second word of its command line.
+/// Second argument of the command line, after `internal`.
 pub const WORD: &str = "ping";
 
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
-/// Limit of a reply, in bytes.
 const ANSWER_BYTES_MAX: usize = 2_048;
-/// Length of the ICMP header, in bytes.
 const HEAD_BYTES: usize = 8;
 /// Payload of the request, after its number.
 const TEXT: &[u8; 16] = b"are you there ? ";
@@ -61,7 +59,6 @@ fn family(address: IpAddr) -> Family {
     }
 }
 
-/// Returns whether a reply arrives in time.
 fn ask(address: IpAddr, wait: Duration) -> Result<bool, Errno> {
     let family = family(address);
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

@@ -3,7 +3,6 @@
 use configuration::Recording;
 use part::file_set::SetFile;
 
-/// Returns the files of the configuration.
 pub fn set_of(recording: &Recording) -> Vec<SetFile> {
     let main = recording.files.iter();
     let main = main.map(|(name, text)| (name.clone(), &text[..], true, false));

@@ -29,26 +29,18 @@ use zeroize::Zeroizing;
 
 /// Timeout of the console for its query and for the report, and of the proxy for its state.
 const LIMIT: Duration = Duration::from_secs(4);
-/// Limit of processor time, seconds.
 const CPU_SECONDS_MAX: u64 = 6;
-/// Limit of its private memory, in bytes.
 const DATA_BYTES_MAX: u64 = 2 << 30;
-/// Limit of the proxy's state, in bytes.
 const STATE_BYTES_MAX: usize = 64 << 20;
 
-/// Reason why the process ends without a report.
 #[derive(Debug, thiserror::Error)]
 enum RouteError {
-    /// Error of the supervisor's channel.
     #[error("the supervisor: {0}")]
     Channel(ChannelError),
-    /// Changing the user or setting a limit failed.
     #[error("rights and limits: {0}")]
     Rights(#[from] Errno),
-    /// Dropping the other privileges failed.
     #[error(transparent)]
     Confinement(#[from] ConfinementError),
-    /// Error of the console's connection.
     #[error("the console: {0}")]
     Console(#[from] io::Error),
 }
@@ -81,7 +73,6 @@ fn serve(mut channel: Channel) -> Result<(), RouteError> {
     Ok(())
 }
 
-/// Drops the privileges with which the process could harm others.
 fn drop_privileges() -> Result<(), RouteError> {
     let confinement = Confinement::route();
     // The kernel should kill this process first when memory runs out. Without write access, the
@@ -96,7 +87,6 @@ fn drop_privileges() -> Result<(), RouteError> {
     Ok(())
 }
 
-/// Returns the report or the files as JSON, or the error.
 fn answered(channel: Channel, line: &str, bundle: &OwnedFd) -> Result<String, String> {
     let line = serde_json::from_str(line);
     let line: RouteProcessCommand = line.map_err(|_| "this is no question".to_owned())?;
@@ -109,7 +99,6 @@ fn answered(channel: Channel, line: &str, bundle: &OwnedFd) -> Result<String, St
     }
 }
 
-/// Returns the configuration that is served.
 fn recording(bundle: &OwnedFd) -> Result<Recording, String> {
     let bytes = memory::read(bundle).map_err(|error| error.to_string())?;
     let bytes = Zeroizing::new(bytes);
@@ -122,7 +111,6 @@ fn recording(bundle: &OwnedFd) -> Result<Recording, String> {
     Recording::decode(&bytes).map_err(|error| error.to_string())
 }
 
-/// Returns the files with masked secrets, as JSON.
 fn files(recording: &Recording) -> String {
     let set = set_of(recording);
     let mask = mask().of(&set);
@@ -173,7 +161,6 @@ fn mask_report(report: &mut RouteReport, recording: &Recording) {
     }
 }
 
-/// Returns where a request would go.
 fn report(
     channel: Channel,
     question: &DescribedRequest,
@@ -191,7 +178,6 @@ fn report(
     Ok(report)
 }
 
-/// Converts the query into a request.
 fn request(question: &DescribedRequest) -> Result<Request, String> {
     let mut asked = RouteRequest::parse(&format!("{} {}", question.method, question.url))?;
     for header in &question.headers {
@@ -236,7 +222,6 @@ struct Asking {
 }
 
 impl Asking {
-    /// Returns the current state, with these entries of large tables.
     fn state(&mut self, keys: &[AskedKey]) -> Result<Vec<u8>, String> {
         let keys = keys.to_vec();
         let message = OfProxy::TellLive { keys }.envelope();

@@ -20,13 +20,10 @@ use supervisor::directory;
 use volume::device::Backing;
 use volume::role::{VolumeEnvironment, VolumeRole};
 
-/// Name of the part that runs virtual machines, which use volumes.
 const GUEST: &str = "guest";
 
-/// Credentials of this process, which runs one role.
 static CREDENTIALS: RoleCredentials = RoleCredentials::new();
 
-/// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
     message_recipients: &[cluster::message::PART, GUEST],
     certified: true,
@@ -49,7 +46,6 @@ pub static ROLE: RoleRow = RoleRow {
     )
 };
 
-/// Volume role behind the common interface of roles.
 struct Volumes(VolumeRole);
 
 impl Work for Volumes {

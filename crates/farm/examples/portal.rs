@@ -91,7 +91,7 @@ fn guests() -> Vec<Guest> {
     ]
 }
 
-/// The page of a display, and the one without what draws it.
+/// Returns the page of a display, and the page without the library that draws it.
 fn screens_of(visitor: &Visitor) -> [(&'static str, String); 2] {
     let [kind, ..] = &KINDS;
     let page = |script| {
@@ -110,7 +110,7 @@ fn screens_of(visitor: &Visitor) -> [(&'static str, String); 2] {
     ]
 }
 
-/// A session to which a tile leads.
+/// Returns the session to which a tile leads.
 fn stay(host: &str, is: How) -> [Stay; 1] {
     [Stay {
         host: host.to_owned(),
@@ -152,7 +152,7 @@ fn write(
             authority: BRAND,
             gateway: None,
         });
-        // Files are beside it.
+        // The files are in the same directory.
         let html = list.into_string();
         html.replace("href=\"/style.css", "href=\"style.css")
             .replace("src=\"/icon", "src=\"icon")

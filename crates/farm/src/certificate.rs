@@ -63,7 +63,6 @@ pub fn untimely(pem: &[u8], now_s: i64) -> Option<String> {
     }
 }
 
-/// Returns whether the first certificate of a file is valid for a name.
 pub fn is_of(pem: &[u8], name: &str) -> bool {
     let first = CertificateDer::pem_slice_iter(pem).next();
     let Some(Ok(certificate)) = first else {

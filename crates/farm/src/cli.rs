@@ -17,7 +17,6 @@ use std::fmt::Write;
 use std::process::ExitCode;
 use supervisor::directory::Instance;
 
-/// Command of the part.
 pub static COMMANDS: [Subcommand; 1] = [Subcommand::new("farm", definition, main)];
 
 fn host() -> Arg {
@@ -79,7 +78,6 @@ pub fn definition(command: Command) -> Command {
         ])
 }
 
-/// Executes the subcommands of `farm`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let done = match matches.subcommand() {
         Some(("list", matches)) => sections(matches, PART, "FARM"),
@@ -94,7 +92,6 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     end(done)
 }
 
-/// Sends a message to the role.
 fn query_farm_role<T: DeserializeOwned>(
     instance: &Instance,
     message: &OfFarm,
@@ -138,7 +135,6 @@ fn sessions(matches: &ArgMatches) -> Result<String, String> {
     Ok(text)
 }
 
-/// Formats a user as a row of a table.
 fn row(one: &Session) -> Subject {
     let name = Some(one.user.as_str()).filter(|name| !name.is_empty());
     let grade = match one.state {

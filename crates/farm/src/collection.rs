@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// Length of an identifier, in bytes.
 pub const ID_BYTES: usize = 8;
 
 /// Identifier of a collection: the beginning of the SHA-256 of its hosts' names. After a reload
@@ -17,10 +16,8 @@ pub const ID_BYTES: usize = 8;
 pub struct CollectionId(#[serde(with = "serde_bytes")] pub [u8; ID_BYTES]);
 
 impl CollectionId {
-    /// Collection of all hosts of the farm.
     pub const ALL: CollectionId = CollectionId([0; ID_BYTES]);
 
-    /// Returns the identifier of the collection of these hosts.
     pub fn of(hosts: &BTreeSet<String>) -> CollectionId {
         // Joined with spaces, which no name contains.
         let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
@@ -43,12 +40,10 @@ impl fmt::Debug for CollectionId {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct Assignee {
     pub user: UserId,
-    /// Collection in which the user gets a host.
     pub collection: CollectionId,
 }
 
 impl Assignee {
-    /// Creates the key of a user in a collection.
     pub fn new(user: UserId, collection: CollectionId) -> Assignee {
         Assignee { user, collection }
     }

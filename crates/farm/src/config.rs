@@ -7,12 +7,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-/// Default limit of simultaneous connections.
 pub const MAXCONN: u32 = 2_000;
-/// URL path of a gateway.
 pub const GATEWAY_PATH: &str = "/remoteDesktopGateway/";
 pub const PORT: u16 = 3389;
-/// Port of the link between farm roles.
 pub const LINK_PORT: u16 = 7448;
 
 /// All farms, by the names of their sections.
@@ -31,35 +28,26 @@ pub struct Farm {
     pub name: String,
     pub binds: Vec<Bind>,
     pub hosts: BTreeMap<String, SessionHost>,
-    /// Algorithm that chooses the host of a user without a session.
     pub balance: Balance,
-    /// Parameters of the health checks.
     pub check: Check,
-    /// Times for which sessions belong to their hosts.
     pub sessions: Sessions,
-    /// Parameters of the tokens' signatures.
     pub tokens: Tokens,
     pub maxconn: u32,
-    /// Users who may sign in at the portal and at the gateway.
     #[serde(default)]
     pub users: List,
-    /// Portal of the farm, if it has one.
     #[serde(default)]
     pub portal: Option<Portal>,
     #[serde(default)]
     pub web: Vec<Bind>,
-    /// Gateway of the farm, if it has one.
     #[serde(default)]
     pub gateway: Option<Gateway>,
     #[serde(default)]
     pub agents: Agents,
-    /// Trusted proxies in front of the farm.
     #[serde(default)]
     pub proxies: TrustedProxies,
 }
 
 impl Farm {
-    /// Returns the listening addresses for RDP, and for HTTPS.
     pub fn addresses(&self) -> [&[Bind]; 2] {
         [&self.binds, &self.web]
     }
@@ -94,7 +82,6 @@ impl Farm {
         all
     }
 
-    /// Returns the titles of the desktop and the programs in a collection.
     pub fn starts(&self, collection: CollectionId) -> Vec<&str> {
         let portal = self.portal.iter();
         let all = portal.flat_map(|portal| {
@@ -110,7 +97,6 @@ impl Farm {
         all.map(|(title, _)| title).collect()
     }
 
-    /// Returns the collection for a client without a token, which gets a desktop.
     pub fn desktop(&self) -> CollectionId {
         let desktop = self.portal.as_ref().and_then(|one| one.desktop.as_ref());
         desktop.map_or(CollectionId::ALL, |desktop| self.collection(&desktop.hosts))
@@ -121,7 +107,6 @@ impl Farm {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Agents {
-    /// Hosts that have an agent.
     pub hosts: BTreeMap<String, Agent>,
     /// Notice for the users of a drained host; empty: none.
     pub notice: String,
@@ -130,9 +115,7 @@ pub struct Agents {
 /// Agent: a program on a host that reports the host's state.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Agent {
-    /// Port at the host's address.
     pub port: u16,
-    /// Poll interval, milliseconds.
     pub interval_ms: u64,
 }
 
@@ -155,7 +138,6 @@ pub struct Portal {
     /// The full desktop; None if users may start only programs.
     pub desktop: Option<Desktop>,
     pub apps: Vec<App>,
-    /// Rules that allow users to open the displays and terminals of guests.
     #[serde(default)]
     pub consoles: Vec<Consoles>,
     /// Certificate that signs `.rdp` files, with its issuers and its key, PEM.
@@ -204,7 +186,6 @@ pub struct Consoles {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Bind {
     pub address: SocketAddr,
-    /// Certificate with its issuers and its key, PEM.
     #[serde(with = "serde_bytes")]
     pub pem: Vec<u8>,
     /// Connections of trusted proxies begin with a PROXY header.
@@ -214,9 +195,7 @@ pub struct Bind {
 
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SessionHost {
-    /// Address at which the host accepts RDP.
     pub address: SocketAddr,
-    /// Weight, 1 to 256.
     pub weight: u32,
     /// The host gets no new users.
     pub drained: bool,
@@ -233,7 +212,6 @@ pub enum Balance {
 }
 
 impl Balance {
-    /// Returns the keyword in a configuration file.
     pub fn word(self) -> &'static str {
         match self {
             Balance::Load => "load",
@@ -242,10 +220,8 @@ impl Balance {
     }
 }
 
-/// Parameters of the health checks.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Check {
-    /// Check interval, milliseconds.
     pub interval_ms: u64,
     /// Timeout for a response, milliseconds.
     pub timeout_ms: u64,
@@ -284,7 +260,6 @@ impl Default for Sessions {
     }
 }
 
-/// Parameters of the tokens' signatures.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Tokens {
     /// Signing key; empty: the role generates one.

@@ -9,17 +9,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 const PREFIX: &str = "evenkeel1.";
 /// Label from which the key of cookies is derived, so that no routing token is a valid cookie.
 const LABEL: &[u8] = b"gateway cookie";
-/// Length of the expiry time and of the farm's digest before the name, in bytes.
 const HEAD_BYTES: usize = 4 + 8;
-/// Length of the signature, in bytes.
 const MAC_BYTES: usize = 32;
-/// Limit of a cookie, in characters.
 const LETTERS_MAX: usize = 1_024;
 
-/// Reason why a cookie is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CookieError {
-    /// The format is not that of a cookie.
     #[error("the cookie is not of this program")]
     Foreign,
     /// The cookie is not signed with the key of this farm, or the credentials of its user have
@@ -28,7 +23,6 @@ pub enum CookieError {
         "the cookie is not signed by this farm, or the password or the second factor of its user has changed"
     )]
     Forged,
-    /// The cookie is of another farm with the same key.
     #[error("the cookie is of another farm")]
     OtherFarm,
     /// The cookie has expired. The signature is valid, so the user is known.
@@ -46,7 +40,6 @@ impl CookieError {
     }
 }
 
-/// Length of the digest of a user's credentials, in bytes.
 pub const PROOF_BYTES: usize = 8;
 
 /// Creates the cookie of a user. `proof` is the digest of the user's current credentials. After a

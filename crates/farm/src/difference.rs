@@ -4,7 +4,6 @@ use crate::config::{Farm, Farms, Portal};
 use part::codec;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Returns the differences between two payloads, one per line.
 pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
     let read = |bytes: Option<&[u8]>| -> Farms {
         bytes
@@ -60,7 +59,6 @@ fn changed(name: &str, before: &Farm, now: &Farm) -> Vec<String> {
     lines
 }
 
-/// Returns the differences for programs whose hosts have changed.
 fn moved(before: &Portal, now: &Portal) -> Vec<String> {
     let hosts = |portal: &Portal| -> BTreeMap<String, BTreeSet<String>> {
         let desktop = portal.desktop.iter();

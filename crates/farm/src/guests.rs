@@ -23,10 +23,8 @@ use tokio::time::timeout;
 
 /// Time for which a received report counts as current.
 const NEW: Duration = Duration::from_millis(500);
-/// Timeout for a report, and for a connection to a guest.
 const REPORT_LIMIT: Duration = Duration::from_secs(3);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// Limit of requests that wait to be sent.
 const ASKS_MAX: usize = 64;
 
 /// The part that runs the guests, as the program provides it.
@@ -54,20 +52,15 @@ pub type GuestList = Result<Arc<Vec<Guest>>, String>;
 pub struct Guests {
     asks: Mutex<Vec<GuestRequest>>,
     wake: OwnedFd,
-    /// The role has to save its state at once.
     keeps: AtomicBool,
     /// Last report of the part, and the time of its arrival.
     known: watch::Sender<Option<(Instant, GuestList)>>,
-    /// Libraries that draw displays and terminals.
     pub libraries: Libraries,
     pub screens: Arc<Screens>,
 }
 
-/// A request to the part.
 enum GuestRequest {
-    /// Request for the list of guests.
     Report,
-    /// Request to open a screen over a connection.
     Open {
         message: PartMessage,
         connection: OwnedFd,
@@ -76,7 +69,6 @@ enum GuestRequest {
 }
 
 impl Guest {
-    /// Returns whether the guest has this to open.
     pub fn opens(&self, what: Opens) -> bool {
         self.message(what).is_some()
     }
@@ -86,7 +78,6 @@ impl Guest {
         found.map(|(_, message)| message)
     }
 
-    /// Extracts the guests from a report.
     fn of(report: StatusReport) -> Vec<Guest> {
         let part = report.part;
         let subjects = report.subjects.into_iter().map(|subject| {
@@ -131,7 +122,6 @@ impl Guests {
         })
     }
 
-    /// Queues a request. Returns false if too many requests wait.
     fn queue_request(&self, ask: GuestRequest) -> bool {
         let mut asks = lock(&self.asks);
         if asks.len() >= ASKS_MAX {
@@ -224,7 +214,6 @@ pub struct Asker {
 }
 
 impl Asker {
-    /// Creates the end of this queue.
     pub fn new(source: GuestProvider, guests: Arc<Guests>) -> Asker {
         Asker {
             source,
@@ -238,12 +227,11 @@ impl Asker {
         }
     }
 
-    /// Returns the end that the portals use.
     pub fn guests(&self) -> &Arc<Guests> {
         &self.guests
     }
 
-    /// Returns a descriptor that becomes readable when `Asker::turn` has to be called.
+    /// Returns a descriptor that becomes readable when `move_queued_requests` has to be called.
     pub fn wake_descriptor(&self) -> BorrowedFd<'_> {
         self.guests.wake.as_fd()
     }

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 const STEPS_MAX: usize = 2_000;
 /// Window of the latency statistics: a decision counts for one to two windows.
 const WINDOW: Duration = Duration::from_secs(3_600);
-/// Limit of one user's steps in a response.
 const SHOWN_MAX: usize = 50;
 /// Limit of similar steps. Older ones are merged into one step with a count, so that a client that
 /// repeats something displaces no other steps.
@@ -23,7 +22,6 @@ pub struct HistoryStep {
     pub from: String,
     /// Type of the action: `logon`, `token`.
     pub asked: String,
-    /// Result: `redirected to ts1`.
     pub got: String,
     pub why: String,
     /// Node of the action; empty: this node.
@@ -50,7 +48,6 @@ impl HistoryEntry {
         what(&self.step) == what(step)
     }
 
-    /// Returns the step, with the count of merged steps.
     fn shown(&self) -> HistoryStep {
         let mut step = self.step.clone();
         if self.times > 1 {
@@ -82,13 +79,11 @@ impl Default for History {
 }
 
 impl History {
-    /// Adds a step of a user.
     pub fn add(&mut self, user: UserId, step: HistoryStep) {
         self.last += 1;
         self.push(user, step, Some(self.last));
     }
 
-    /// Adds a step from another node.
     pub fn add_far(&mut self, user: UserId, step: HistoryStep) {
         self.push(user, step, None);
     }
@@ -131,7 +126,6 @@ impl History {
         self.steps.push_back(kept);
     }
 
-    /// Returns whether there is a step of a user.
     pub fn knows(&self, user: UserId) -> bool {
         self.steps.iter().any(|one| one.user == user)
     }
@@ -146,7 +140,6 @@ impl History {
             .collect()
     }
 
-    /// Returns the number of the last local step.
     pub fn last(&self) -> u64 {
         self.last
     }

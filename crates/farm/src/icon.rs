@@ -8,9 +8,7 @@ use std::io::Write;
 pub const SIDES: [u32; 6] = [16, 32, 48, 64, 100, 256];
 /// Signature of a PNG, and the beginning of its first chunk (PNG, sections 5.2 and 11.2.2).
 const MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR";
-/// Length of the header of an `.ico` with one image, in bytes.
 const ICO_HEAD_BYTES: u32 = 22;
-/// Samples per pixel in each direction.
 const SAMPLES: u32 = 4;
 
 /// Motif of a drawn icon.
@@ -80,7 +78,6 @@ fn chunk(png: &mut Vec<u8>, kind: &[u8], data: &[u8]) {
     png.extend_from_slice(&crc.sum().to_be_bytes());
 }
 
-/// Returns the colour of a pixel: the mean of its samples.
 fn pixel(what: Drawn, side: u32, x: u32, y: u32) -> [u8; 4] {
     let mut sum = [0_u32; 4];
     for step in 0..SAMPLES * SAMPLES {

@@ -8,29 +8,24 @@ use part::role::PartMessage;
 use part::role::bounded::Text;
 use serde::{Deserialize, Serialize};
 
-/// Limit of a name in an order, in bytes: that of a user, or of a farm and a host.
 const NAME_BYTES_MAX: usize = 512;
 
-/// An order or a query of an operator.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum OperatorMessage {
     /// Lists the users of all farms. The response is [`Sessions`].
     Sessions {},
     /// Drains a host, or lets it accept users again. The response is [`OrderResponse`].
     Drain {
-        /// Name of the host, or `farm/name`.
         #[serde(with = "Text::<NAME_BYTES_MAX>")]
         host: String,
-        /// True to drain the host.
         is_drained: bool,
     },
     /// Closes the connections of a user at all nodes; the session stays. The response is
     /// [`OrderResponse`].
     Disconnect {
-        /// User, in any form of the name.
+        /// User and host; an empty host means all hosts.
         #[serde(with = "Text::<NAME_BYTES_MAX>")]
         user: String,
-        /// Host to which the connections lead; empty: all hosts.
         #[serde(with = "Text::<NAME_BYTES_MAX>")]
         host: String,
     },
@@ -43,7 +38,6 @@ pub enum OperatorMessage {
 }
 
 impl OperatorMessage {
-    /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, 1, self)
     }
@@ -57,14 +51,11 @@ pub struct Sessions {
     pub more: u64,
 }
 
-/// State of a user's session.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[serde(rename_all = "lowercase")]
 pub enum SessionState {
     Connected,
-    /// The session is kept at its host without a connection.
     Disconnected,
-    /// The user was sent to the host, and has not arrived yet.
     Pending,
     /// The connection has ended, and the host's agent reports no session.
     #[serde(rename = "no session seen")]
@@ -75,7 +66,6 @@ pub enum SessionState {
 }
 
 impl SessionState {
-    /// Returns the state as text.
     pub fn words(self) -> &'static str {
         match self {
             SessionState::Connected => "connected",
@@ -124,15 +114,13 @@ pub struct UserHistoryResponse {
 #[serde(default)]
 pub struct AskedFarm {
     pub farm: String,
-    /// Name of the user as the farm knows it.
     pub user: String,
-    /// Host that a logon without a token would get now, or why there is none.
+    /// Hosts that a logon without a token would get now, or why there is none.
     pub next: String,
     /// Hosts that programs would get now; only if some programs are not on all hosts.
     pub collections: Vec<AskedCollection>,
     /// Report of the host's agent about the user's session; empty if there is none.
     pub agent: String,
-    /// Steps of the user, the newest last.
     pub steps: Vec<HistoryStep>,
 }
 
@@ -140,10 +128,7 @@ pub struct AskedFarm {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct AskedCollection {
-    /// Hosts of the collection; empty: all hosts of the farm.
     pub hosts: Vec<String>,
-    /// Titles of the programs that users start there.
     pub starts: Vec<String>,
-    /// Host that a logon would get now, or why there is none.
     pub next: String,
 }

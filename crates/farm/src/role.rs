@@ -31,9 +31,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wire::TrustedNodes;
 
-/// Length of the generated token key, in bytes.
 const KEY_BYTES: usize = 32;
-/// Interval at which changed state is saved for the next role.
 const KEEP: Duration = Duration::from_secs(1);
 /// Limit of farms that have left the configuration and whose sign-outs are still remembered.
 const GONE_MAX: usize = 64;
@@ -48,9 +46,7 @@ pub type Confine = fn(Option<u32>) -> Result<(), String>;
 #[derive(Clone, Copy)]
 pub struct Program {
     pub confine: Confine,
-    /// Verifies a password of a userlist.
     pub verify: Verify,
-    /// Connection to the part that runs the guests.
     pub guests: GuestProvider,
 }
 
@@ -62,12 +58,9 @@ pub struct FarmRole {
     /// Token key of farms whose section configures none.
     key: Vec<u8>,
     kept: Vec<u8>,
-    /// Saved sign-ins of each portal.
     portals: BTreeMap<String, session::SavedSessions>,
     due: Instant,
-    /// Link to the other nodes; None on a node without others.
     link: Option<NodeLink>,
-    /// Sends the requests of portals to the part that runs the guests.
     asker: Asker,
     /// Saved sign-ins of farms that have left the configuration. A farm that returns must not
     /// revive sessions that have ended.
@@ -101,7 +94,6 @@ impl Doors {
     }
 }
 
-/// State that is saved for the next role.
 #[derive(Serialize, Deserialize, Default)]
 #[serde(default)]
 struct SavedRoleState {
@@ -192,14 +184,12 @@ impl FarmRole {
         Ok(role)
     }
 
-    /// Passes the identities of the cluster's nodes to the link.
     pub fn trust(&self, trusted: TrustedNodes) {
         if let Some(link) = &self.link {
             link.trust(trusted);
         }
     }
 
-    /// Sets the farms that the link carries.
     fn links(&self) {
         if let Some(link) = &self.link {
             let sites = self.farms.iter();
@@ -294,7 +284,6 @@ impl FarmRole {
         Ok(())
     }
 
-    /// Applies the control role's news about this machine's cluster membership.
     pub fn member(&mut self, news: &MemberNews) {
         let now_ns = Moment::now().boottime_ms.saturating_mul(1_000_000);
         self.membership.apply_report(news, now_ns);
@@ -311,7 +300,6 @@ impl FarmRole {
         self.farms.values().flat_map(RunningFarm::doors).collect()
     }
 
-    /// Replaces the list of closed addresses, and reports new errors.
     fn close(&mut self, why: BTreeMap<String, String>) {
         for (name, words) in &why {
             if self.closed.get(name) != Some(words) {
@@ -348,22 +336,19 @@ impl FarmRole {
         self.close(why);
     }
 
-    /// Returns when `FarmRole::turn` has to be called next.
     pub fn next_due(&self) -> Instant {
         self.due
     }
 
-    /// Returns a descriptor that becomes readable when `FarmRole::turn` has to be called earlier.
+    /// Returns a descriptor that becomes readable when `run_due_work` has to be called earlier.
     pub fn wake_descriptor(&self) -> BorrowedFd<'_> {
         self.asker.wake_descriptor()
     }
 
-    /// Takes the pending requests to the part that runs the guests.
     pub fn take_requests(&mut self) -> Vec<PartRequest> {
         self.asker.take_outgoing_requests()
     }
 
-    /// Handles a response of the part that runs the guests.
     pub fn handle_response(&mut self, answer: &Received) {
         self.asker.handle_guest_response(answer);
     }
@@ -411,7 +396,6 @@ impl FarmRole {
         }
     }
 
-    /// Returns the state for the next role.
     pub fn saved_state(&self) -> Vec<u8> {
         self.kept.clone()
     }
@@ -460,7 +444,6 @@ impl FarmRole {
         }
     }
 
-    /// Executes an operator's order, and returns the encoded response.
     pub fn order(&mut self, message: &OperatorMessage) -> Vec<u8> {
         match message {
             OperatorMessage::Sessions {} => codec::encode(&self.sessions()),
@@ -554,7 +537,6 @@ impl FarmRole {
         })
     }
 
-    /// Closes the connections of a user in all farms, or only those to one host.
     fn disconnect(&self, name: &str, host: &str) -> Result<String, String> {
         let user = FarmUser::named(name).ok_or_else(|| format!("'{name}' is no name of a user"))?;
         let (farm, host) = host
@@ -654,7 +636,6 @@ fn continued(
     (kept, portal)
 }
 
-/// Starts the HTTPS server, if the farm has an address for it.
 fn web_server(
     site: &Arc<FarmState>,
     doors: Vec<Arc<FarmListener>>,

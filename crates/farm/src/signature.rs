@@ -39,7 +39,6 @@ pub struct Signer {
     scheme: SignatureScheme,
 }
 
-/// Encodes one DER value: tag, length, content.
 fn value(tag: u8, content: &[&[u8]]) -> Vec<u8> {
     let content = content.concat();
     let mut bytes = vec![tag];
@@ -142,7 +141,6 @@ mod tests {
     use lab::pki::{Authority, Leaf};
     use std::process::Command;
 
-    /// Returns whether OpenSSL accepts a signature.
     fn verify(authority: &Authority, signature: &[u8], content: &[u8]) -> bool {
         let scratch = lab::ScratchDirectory::new().unwrap();
         let write = |name: &str, bytes: &[u8]| scratch.write(name, bytes).unwrap();

@@ -12,9 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 const PREFIX: &[u8] = b"Cookie: msts=";
 /// End of a token in a redirection. With it the length in bytes is even, as mstsc requires.
 const END: &[u8] = b"\r\n";
-/// Version of the token format.
 const VERSION: u8 = 2;
-/// Length of the digest of a farm's or host's name, in bytes.
 const NAME_BYTES: usize = 8;
 /// Length of the signed data, in bytes: version, expiry, farm, user, collection, host.
 const SIGNED_BYTES: usize = 1 + 4 + NAME_BYTES + ID_BYTES + collection::ID_BYTES + NAME_BYTES;
@@ -22,7 +20,6 @@ const SIGNED_BYTES: usize = 1 + 4 + NAME_BYTES + ID_BYTES + collection::ID_BYTES
 /// characters is even.
 const MAC_BYTES: usize = 17;
 const TOKEN_BYTES: usize = SIGNED_BYTES + MAC_BYTES;
-/// Length of a token after its prefix, in characters.
 const LETTERS: usize = TOKEN_BYTES.div_ceil(3) * 4 - (3 - TOKEN_BYTES % 3) % 3;
 
 /// Digest of a farm's or a host's name.
@@ -30,7 +27,6 @@ const LETTERS: usize = TOKEN_BYTES.div_ceil(3) * 4 - (3 - TOKEN_BYTES % 3) % 3;
 pub struct NameId([u8; NAME_BYTES]);
 
 impl NameId {
-    /// Returns the digest of a name.
     pub fn of(name: &str) -> NameId {
         let mut id = [0; NAME_BYTES];
         let hash = digest(&SHA256, name.as_bytes());
@@ -45,39 +41,30 @@ impl NameId {
     }
 }
 
-/// Value in a token that names no host.
 const NO_HOST: [u8; NAME_BYTES] = [0; NAME_BYTES];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claims {
-    /// Digest of the farm's name.
     pub farm: NameId,
     pub user: UserId,
     pub collection: CollectionId,
     /// Host of the user when the token was created; None: the directory decides, as for a logon.
     pub host: Option<NameId>,
-    /// Expiry time, seconds since 1970.
     pub expires_s: u32,
 }
 
-/// Reason why a token is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RoutingTokenError {
-    /// The format is another one: a token of another product.
     #[error("the routing token is not of this program")]
     Foreign,
-    /// The token is not signed with the key of this farm.
     #[error("the routing token is not signed by this farm")]
     Forged,
-    /// The token is of another farm with the same key.
     #[error("the routing token is of another farm")]
     OtherFarm,
-    /// The token has expired. It contains this collection.
     #[error("the routing token has expired")]
     Expired(CollectionId),
 }
 
-/// Token key of a farm.
 pub struct Key(hmac::Key);
 
 impl Key {
@@ -106,7 +93,6 @@ impl Key {
         check
     }
 
-    /// Creates a token, with its end.
     pub fn issue(&self, claims: &Claims) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(TOKEN_BYTES);
         bytes.push(VERSION);

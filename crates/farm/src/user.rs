@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
 
-/// Length of an identifier, in bytes.
 pub const ID_BYTES: usize = 16;
-/// Limit of a display name, in bytes.
 const SHOWN_BYTES_MAX: usize = 128;
 /// Length in characters to which mstsc truncates a name in the cookie `mstshash`.
 pub const HINT_LETTERS: usize = 9;
@@ -56,7 +54,6 @@ impl FarmUser {
         FarmUser::named(&logon.user).unwrap_or_else(by_machine)
     }
 
-    /// Returns the user for a client of which only the address is known.
     pub fn of_address(from: IpAddr) -> FarmUser {
         FarmUser::of(&format!("address/{from}"))
     }

@@ -35,7 +35,6 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 use supervisor::directory::Instance;
 
-/// Commands of the part.
 pub static COMMANDS: [Subcommand; 3] = [
     Subcommand::new("guest", guest, main),
     Subcommand::new("node", node, node_main),
@@ -50,13 +49,11 @@ pub fn set_confine(confine: Confine) {
     let _ = CONFINE.set(confine);
 }
 
-/// Restricts the files that a process of QEMU can access.
 fn confine(home: &Path, files: &[&Path]) -> io::Result<Option<OwnedFd>> {
     let unset = || io::Error::other("this program cannot confine QEMU");
     CONFINE.get().ok_or_else(unset)?(home, files)
 }
 
-/// Executes the subcommands of `guest`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     if let Some(code) = far::instead(matches) {
         return code;
@@ -82,7 +79,6 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     end(done)
 }
 
-/// Executes the subcommands of `node`.
 pub fn node_main(matches: &ArgMatches) -> ExitCode {
     let done = match matches.subcommand() {
         Some(("drain", matches)) => order::drain(matches),
@@ -98,7 +94,6 @@ fn load_guest_report(matches: &ArgMatches) -> Result<(Instance, StatusReport), S
     Ok((instance, report))
 }
 
-/// Prints a line for each guest, and for each node that accepts none.
 fn list(matches: &ArgMatches) -> Result<String, String> {
     let (instance, mut report) = load_guest_report(matches)?;
     elsewhere::complete(&instance, &mut report, None);
@@ -108,7 +103,6 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
     Ok(report.table(GUEST, &[ON, "disks"]) + &nodes_without(&report))
 }
 
-/// Returns the nodes that accept no guests, with the result of their fencing.
 fn nodes_without(report: &StatusReport) -> String {
     let nodes = report
         .of_kind(NODE)
@@ -121,7 +115,6 @@ fn nodes_without(report: &StatusReport) -> String {
     nodes.map(line).collect()
 }
 
-/// Prints the details of a guest.
 fn show(matches: &ArgMatches) -> Result<String, String> {
     let (instance, mut report) = load_guest_report(matches)?;
     let name = word(matches, "NAME");
@@ -137,7 +130,6 @@ fn show(matches: &ArgMatches) -> Result<String, String> {
     Ok(lines.collect::<String>() + &snapshot::lines(matches, &instance, &name))
 }
 
-/// Sends a message to the guest role, and returns its response.
 fn tell_of(instance: &Instance, message: PartMessage) -> Result<Vec<u8>, String> {
     let message = SupervisorMessage::Part(Box::new(message));
     let answer = ask(instance, &message, ANSWER_LIMIT).map_err(|error| error.to_string())?;

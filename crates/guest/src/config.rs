@@ -20,7 +20,6 @@ pub const STOP_MS: u64 = 120_000;
 pub struct Guests {
     /// Name of this node. Empty outside of a cluster: each guest runs here, without a lease.
     pub me: String,
-    /// Nodes with a section in the configuration, by name.
     pub nodes: BTreeMap<String, NodeSettings>,
     pub guests: BTreeMap<String, Guest>,
     /// Templates, by name. They never run.
@@ -34,7 +33,6 @@ impl Guests {
     }
 }
 
-/// Returns the line in the runtime directory that marks a guest as a resource of this machine.
 pub(crate) fn resource(name: &str) -> String {
     Resource::new(ResourceKind::Guest, name).line()
 }
@@ -68,30 +66,21 @@ pub struct Guest {
     /// Memory in bytes; a multiple of 1 MiB.
     pub memory_bytes: u64,
     pub cpus: u32,
-    /// Disks, in the order of the configuration.
     pub disks: Vec<Disk>,
-    /// Network cards, in the order of the configuration.
     pub nics: Vec<Nic>,
-    /// Boot device, image or kernel.
     pub boot: Boot,
-    /// Firmware that boots the guest.
     pub firmware: Firmware,
-    /// Text of `user-data` for cloud-init (NoCloud).
     #[serde(default)]
     pub user_data: Option<String>,
     /// Display, or none beside the serial terminal.
     pub console: Console,
-    /// Health check; None: the guest is not checked.
     pub check: Option<Check>,
     pub migrate: Migrate,
-    /// Time that the guest has to shut down before it is ended, milliseconds.
     pub stop_ms: u64,
-    /// Placement and start order with respect to other guests.
     pub order: PlacementRules,
 }
 
 impl Guest {
-    /// Returns the memory and CPUs that the guest uses of its node.
     pub fn takes(&self) -> crate::placement::Room {
         crate::placement::Room {
             memory_bytes: self.memory_bytes,
@@ -130,7 +119,6 @@ impl Guest {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct PlacementRules {
-    /// Guests that must run before this one starts.
     pub after: BTreeSet<String>,
     /// Priority where capacity is short: guests with the higher number run.
     pub priority: i32,
@@ -145,11 +133,8 @@ pub struct PlacementRules {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Disk {
     pub volume: String,
-    /// The guest cannot write to the disk.
     pub read_only: bool,
-    /// Bus to which the disk is attached.
     pub bus: Bus,
-    /// Image that QEMU opens directly, if the disk is on external storage.
     #[serde(default)]
     pub external: Option<External>,
 }
@@ -157,13 +142,10 @@ pub struct Disk {
 /// Network card of a guest.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Nic {
-    /// Name of the bridge on the host.
     pub bridge: String,
-    /// MAC address of the card.
     pub mac: [u8; 6],
     /// IP addresses of the guest on this card, announced after a migration.
     pub addresses: Vec<IpAddr>,
-    /// Emulated model of the card.
     pub model: Model,
 }
 
@@ -174,19 +156,16 @@ pub enum Boot {
     Disk,
     /// Network boot (PXE) from the first card.
     Network,
-    /// CD image in this file on the node.
     Iso(PathBuf),
     /// Direct kernel boot from files on the node.
     Kernel {
         kernel: PathBuf,
-        /// Path of the initial RAM disk.
         initrd: Option<PathBuf>,
         append: String,
     },
 }
 
 impl Boot {
-    /// Returns the paths of the files on the node that are needed to boot.
     pub fn files(&self) -> Vec<&std::path::Path> {
         match self {
             Boot::Disk | Boot::Network => Vec::new(),
@@ -202,24 +181,19 @@ impl Boot {
 /// Display of a guest. A serial terminal exists in any case.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Console {
-    /// VNC on a socket of the host.
     #[default]
     Vnc,
-    /// SPICE on a socket of the host.
     Spice,
-    /// No display; only the serial terminal.
     Serial,
 }
 
 /// Migration mode of a guest.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Migrate {
-    /// Live migration: the guest keeps running.
     #[default]
     Live,
     /// The guest is shut down on the source and started on the target.
     Cold,
-    /// The guest moves only when its node fails.
     Never,
 }
 
@@ -227,9 +201,7 @@ pub enum Migrate {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Check {
     pub probe: Probe,
-    /// Interval between two checks, milliseconds.
     pub inter_ms: u64,
-    /// Timeout of one check, milliseconds.
     pub timeout_ms: u64,
     /// Failures in a row after which the guest is unhealthy.
     pub fall: u32,
@@ -237,22 +209,18 @@ pub struct Check {
     pub rise: u32,
     /// Time after the start during which failures do not count, milliseconds.
     pub grace_ms: u64,
-    /// An unhealthy guest is restarted; otherwise it is only reported.
     pub restarts: bool,
 }
 
 /// Method of a health check.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Probe {
-    /// TCP connection to this address and port.
     Tcp {
         /// Address to connect to; the first one of the guest's cards where the line has none.
         at: IpAddr,
         port: u16,
     },
-    /// ICMP echo request (ping) to this address.
     Ping(IpAddr),
-    /// Request to the QEMU guest agent.
     Agent,
 }
 

@@ -11,9 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 
-/// Lock file of the terminal's operator, in the directory of the guest.
 const FILE: &str = "console";
-/// Maximum number of bytes read from the lock file.
 const WHO_BYTES_MAX: u64 = 200;
 
 /// Locks the terminal of the guest with this directory for an operator. Dropping the returned file
@@ -45,7 +43,6 @@ pub fn take(directory: &Path, who: &str) -> Result<File, String> {
     written.map_err(words).map(|()| file)
 }
 
-/// Relays bytes between an operator and the terminal until one of them closes.
 pub fn pass(operator: &UnixStream, terminal: &UnixStream) {
     let copy = |mut from: &UnixStream, mut to: &UnixStream| {
         // The reason of the end does not matter.

@@ -7,12 +7,9 @@ use crate::config::{
 use image::size;
 use std::collections::BTreeSet;
 
-/// Effect of a change to the virtual hardware.
 const NEXT_START: &str = ", takes effect at its next start";
-/// Effect of removing the section of a running guest.
 const SHUTS_DOWN: &str = ", shuts down where it runs, within";
 
-/// Compares two payloads; returns a line for each difference.
 pub(crate) fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
     let read = |bytes: Option<&[u8]>| part::codec::decode::<Guests>(bytes?).ok();
     let before = read(before).unwrap_or_default();
@@ -85,7 +82,6 @@ fn waits(before: &Guests, name: &str, guest: &Guest) -> Vec<String> {
     new.filter_map(of).collect()
 }
 
-/// Returns the text for a changed setting.
 fn change(what: &str, from: &str, to: &str) -> Option<String> {
     (from != to).then(|| format!("{what} {from} to {to}"))
 }

@@ -31,10 +31,8 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(5);
 /// Maximum time for which a client waits for a display session that ends.
 const END_LIMIT: Duration = Duration::from_secs(2);
-/// Maximum number of bytes relayed at a time.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Displays in use, by guest.
 #[derive(Debug, Default)]
 pub struct Displays {
     all: Mutex<BTreeMap<String, InUse>>,
@@ -44,14 +42,11 @@ pub struct Displays {
 #[derive(Debug)]
 struct InUse {
     who: String,
-    /// Operator's socket of each channel, by channel type.
     channels: BTreeMap<u8, Arc<UnixStream>>,
     is_ending: bool,
 }
 
 impl Displays {
-    /// Relays bytes between an operator and a channel of a guest's display until one of them
-    /// closes.
     pub fn pass(&self, guest: &str, who: &str, operator: UnixStream, socket: &UnixStream) {
         let operator = Arc::new(operator);
         let begun = begin(&operator).and_then(|begun| {
@@ -137,7 +132,6 @@ impl Displays {
     }
 }
 
-/// Reason why a client gets no channel beside the main one.
 const ENDED: &str = "the display has ended";
 
 /// Channel acquired by an operator.
@@ -148,7 +142,6 @@ struct AcquiredChannel<'d> {
 }
 
 impl AcquiredChannel<'_> {
-    /// Closes all channels of the display session.
     fn end_all(&self) {
         if let Some(display) = lock(&self.displays.all).get_mut(&self.guest) {
             display.is_ending = true;
@@ -173,12 +166,9 @@ impl Drop for AcquiredChannel<'_> {
     }
 }
 
-/// Reason why a channel ends.
 #[derive(Debug)]
 enum ChannelEnd {
-    /// The operator or the guest is gone, or timed out.
     Gone,
-    /// A reason that is reported to the operator.
     Says(String),
 }
 
@@ -213,7 +203,6 @@ fn begin(operator: &UnixStream) -> Result<ChannelStart, ChannelEnd> {
     Ok(ChannelStart { number, link })
 }
 
-/// Relay of one SPICE channel.
 struct Channel<'a> {
     number: u8,
     operator: &'a UnixStream,
@@ -224,13 +213,9 @@ struct Channel<'a> {
 
 #[derive(Default)]
 struct RelayState {
-    /// The guest has accepted the channel.
     is_accepted: bool,
-    /// The guest has answered the first message, or is gone.
     has_answered: bool,
-    /// The guest is gone, and the operator has received all of its bytes.
     is_over: bool,
-    /// Reason to be reported to the operator at the end.
     words: Option<String>,
 }
 
@@ -342,7 +327,6 @@ impl Channel<'_> {
         self.changes.notify_all();
     }
 
-    /// Relays the first message. An invalid one is replaced by a valid one.
     fn pass_first(&self) -> Result<(), ChannelEnd> {
         let mut first = [0; INIT_BYTES];
         let read = read_until(self.operator, &mut first, Instant::now() + LIMIT);
@@ -358,7 +342,6 @@ impl Channel<'_> {
         read.map(drop)
     }
 
-    /// Relays the following messages until one of them is not permitted.
     fn pass_messages(&self) -> Result<(), ChannelEnd> {
         let mut operator = BufReader::new(self.operator);
         let mut guest = self.guest;
@@ -388,7 +371,6 @@ impl Channel<'_> {
     }
 }
 
-/// Fills a buffer before the deadline.
 fn read_until(mut from: &UnixStream, mut buffer: &mut [u8], until: Instant) -> io::Result<()> {
     while !buffer.is_empty() {
         let left = until.saturating_duration_since(Instant::now());

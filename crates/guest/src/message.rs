@@ -12,39 +12,30 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum GuestOrder {
     Start {
-        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
     },
     /// Shuts down a guest, which stays down.
     Stop {
-        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
         /// The guest is ended at once, as by pulling the plug.
         kills: bool,
     },
-    /// Moves a guest to another node.
     Move {
-        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
         #[serde(with = "Name")]
         node: String,
     },
-    /// Removes all that is left of a guest whose section is gone.
     Remove {
-        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
     },
-    /// Confirms that an operator has made sure that a node is off.
     ConfirmOff {
-        /// Name of the node concerned.
         #[serde(with = "Name")]
         node: String,
     },
-    /// Drains this node of its guests, or lets it accept guests again.
     Drain {
         drained: bool,
         /// Guests that cannot be migrated are shut down.
@@ -53,41 +44,32 @@ pub enum GuestOrder {
     },
     /// Requests the status of a guest as text; a refusal says why the guest has not moved.
     How {
-        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
     },
-    /// Requests a report of the guests on this node: of one in full detail, or of all.
     Shown {
         /// Name of the guest; empty: all guests.
         #[serde(with = "Name")]
         name: String,
     },
-    /// Requests the last known report of another node.
     Remembered {
-        /// Node whose report is requested.
         #[serde(with = "Name")]
         node: String,
         /// Name of the guest; empty: all guests.
         #[serde(with = "Name")]
         name: String,
     },
-    /// Forwards an order to another node.
     At {
-        /// Node that carries out the order.
         #[serde(with = "Name")]
         node: String,
-        /// Order that the other node carries out.
         order: Box<GuestOrder>,
     },
-    /// Requests the result of an order to another node.
     Sent {
         /// Number from the answer to the order ([`GuestResponse::waits`]).
         number: u64,
     },
     /// Permits the start of a guest that an earlier version marked while it restored its disks.
     EndRestore {
-        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
     },
@@ -96,7 +78,6 @@ pub enum GuestOrder {
 /// Request for the fencing methods of a node. The answer is [`Fences`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct FencesRequest {
-    /// Name of the node concerned.
     #[serde(with = "Name")]
     pub node: String,
 }
@@ -109,7 +90,6 @@ const ASK_FENCES: u16 = 2;
 /// Request for the configuration of a guest. The answer is [`GuestConfiguration`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct GuestConfigurationRequest {
-    /// Name of the guest concerned.
     #[serde(with = "Name")]
     pub name: String,
 }
@@ -117,7 +97,6 @@ pub struct GuestConfigurationRequest {
 /// Configuration of a guest, with its data for cloud-init: for the user that runs this program.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct GuestConfiguration {
-    /// Settings in the current configuration.
     pub served: Option<Guest>,
     /// Settings with which the guest was started, if it runs on this node.
     pub started_as: Option<Guest>,
@@ -126,12 +105,10 @@ pub struct GuestConfiguration {
 const ASK_GUEST: u16 = 4;
 
 impl GuestConfigurationRequest {
-    /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, ASK_GUEST, self)
     }
 
-    /// Reads the message, if it is one.
     pub fn of(message: &PartMessage) -> Option<GuestConfigurationRequest> {
         (message.kind == ASK_GUEST).then(|| message.read())?
     }
@@ -144,7 +121,6 @@ const ASK_STAND: u16 = 3;
 pub enum Stand {
     /// Quiesce and pause the guest.
     Begin,
-    /// Report whether the guest is paused.
     Look,
     End,
 }
@@ -152,7 +128,6 @@ pub enum Stand {
 /// Request for a step of a standstill.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct StandstillRequest {
-    /// Name of the guest concerned.
     #[serde(with = "Name")]
     pub name: String,
     /// Number of the standstill, drawn by the command that requests it.
@@ -162,14 +137,10 @@ pub struct StandstillRequest {
 
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StandstillProgress {
-    /// No such standstill exists, or the guest was not paused until the end.
     Refused,
-    /// The guest is not paused yet.
     Begins,
     Stands,
-    /// The guest was paused until the end and has to resume.
     GoesOn,
-    /// The guest was paused until the end and runs again.
     Over,
 }
 
@@ -189,12 +160,10 @@ pub struct StandstillStatus {
 }
 
 impl StandstillRequest {
-    /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, ASK_STAND, self)
     }
 
-    /// Reads the message, if it is one.
     pub fn of(message: &PartMessage) -> Option<StandstillRequest> {
         (message.kind == ASK_STAND).then(|| message.read())?
     }
@@ -214,12 +183,10 @@ impl StandstillStatus {
 }
 
 impl FencesRequest {
-    /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, ASK_FENCES, self)
     }
 
-    /// Reads the message, if it is one.
     pub fn of(message: &PartMessage) -> Option<FencesRequest> {
         (message.kind == ASK_FENCES).then(|| message.read())?
     }
@@ -232,7 +199,6 @@ pub(crate) const BEING_REMOVED: &str = "the cluster has not removed its record y
 /// Reason of a refusal, where a command decides by it.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum RefusalReason {
-    /// Parts of a removed guest still exist: the client repeats the request.
     BeingRemoved,
     #[default]
     #[serde(other)]
@@ -254,16 +220,13 @@ pub struct GuestResponse {
     /// Requested report, or the last known one; empty: none.
     #[serde(default, with = "serde_bytes")]
     pub bytes: Vec<u8>,
-    /// Age of the report, milliseconds.
     #[serde(default)]
     pub age_ms: u64,
-    /// Reason of a refusal.
     #[serde(default)]
     pub reason: RefusalReason,
 }
 
 impl GuestResponse {
-    /// Creates the response to an order carried out or refused by this node.
     pub fn of(done: Result<String, String>) -> GuestResponse {
         let good = done.is_ok();
         let (Ok(words) | Err(words)) = done;
@@ -277,7 +240,6 @@ impl GuestResponse {
         }
     }
 
-    /// Returns whether the order was refused because parts of the guest still exist.
     pub fn is_being_removed(&self) -> bool {
         let is_named = self.reason == RefusalReason::BeingRemoved || self.words == BEING_REMOVED;
         !self.good && is_named
@@ -285,7 +247,6 @@ impl GuestResponse {
 }
 
 impl GuestOrder {
-    /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, 1, self)
     }

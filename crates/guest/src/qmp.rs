@@ -14,13 +14,10 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 /// Reason why the peer is not QEMU, or not a supported one.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum QmpError {
-    /// A line exceeds the maximum length.
     #[error("QEMU sent a line of more than {LINE_BYTES_MAX} bytes")]
     LongLine,
-    /// A line is not JSON.
     #[error("QEMU sent what is not JSON: {0}")]
     NotJson(String),
-    /// A line is no message of the protocol.
     #[error("QEMU sent an unknown message: {0}")]
     Unknown(String),
 }
@@ -34,10 +31,8 @@ pub enum QmpMessage {
     },
     Done {
         id: u64,
-        /// Return value of the command.
         value: Value,
     },
-    /// A command was refused or failed.
     Refused {
         /// Number of the command; None: QEMU could not parse the command.
         id: Option<u64>,
@@ -46,9 +41,7 @@ pub enum QmpMessage {
         words: String,
     },
     Event {
-        /// Name of the event, such as `SHUTDOWN`, `STOP` or `MIGRATION`.
         name: String,
-        /// Data of the event; empty: none.
         data: Map<String, Value>,
     },
 }
@@ -56,7 +49,6 @@ pub enum QmpMessage {
 /// Client side of a QMP connection.
 #[derive(Debug, Default)]
 pub struct Qmp {
-    /// Received part of an incomplete line.
     begun: Vec<u8>,
     last: u64,
 }
@@ -107,7 +99,6 @@ impl Qmp {
     }
 }
 
-/// Decodes a line; None: the line is empty.
 fn read(line: &[u8]) -> Result<Option<QmpMessage>, QmpError> {
     if line.len() > LINE_BYTES_MAX {
         return Err(QmpError::LongLine);
@@ -156,7 +147,6 @@ fn message_of(mut message: Map<String, Value>) -> Result<QmpMessage, QmpError> {
     said.ok_or_else(|| QmpError::Unknown(shortened(&Value::Object(message))))
 }
 
-/// Returns the beginning of a message, for an error message.
 fn shortened(value: &Value) -> String {
     value.to_string().chars().take(120).collect()
 }

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 /// Maximum length of a reason, bytes: a record has room for three of them.
 const WHY_BYTES_MAX: usize = 40;
-/// Maximum number of nodes whose failures are recorded.
 const FAILED_MAX: usize = 2;
 
 /// Record of a guest under its lease, written by the node that holds the lease.
@@ -18,9 +17,7 @@ pub struct GuestRecord {
     pub stopped: String,
     /// Node to which the guest moves next, regardless of its preferences; empty: none.
     pub to: String,
-    /// Nodes on which the guest failed too often, with the reasons.
     pub failed: BTreeMap<String, String>,
-    /// The guest runs, and its check is healthy.
     pub up: bool,
     /// Node that may have disks on external storage open, and its boot number; empty: none.
     pub opened: String,
@@ -33,28 +30,22 @@ pub struct NodeRecord {
     pub drained: bool,
     /// The node is drained next, unless no other node takes its guests.
     pub wants_drain: bool,
-    /// Number of drains that were refused because no other node takes guests.
     pub refused_drains: u32,
     pub memory_bytes: u64,
-    /// Number of CPUs for guests.
     pub cpus: u32,
     /// The node stopped in order and without guests, so it need not be fenced.
     pub leaves: bool,
     /// Result of its fencing, written by the node that fenced it.
     pub fenced: Fenced,
-    /// Number of the machine's current boot.
     pub boot: u32,
-    /// A watchdog resets the node if it stops feeding the device.
     pub watched: bool,
 }
 
 /// Result of the fencing of a node.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Fenced {
-    /// The node was not fenced since it wrote its record.
     #[default]
     No,
-    /// The node is confirmed off.
     Off,
     Failed,
 }
@@ -69,7 +60,6 @@ impl GuestRecord {
         }
     }
 
-    /// Encodes the record in at most 320 bytes.
     pub fn encode(&self) -> Vec<u8> {
         let failed = self.failed.iter().rev().take(FAILED_MAX);
         let short = GuestRecord {
@@ -94,7 +84,6 @@ impl NodeRecord {
     }
 }
 
-/// Mark for the omitted rest of a reason.
 const REST: &str = "…";
 
 /// Truncates a reason to its maximum length, at the end of a word, or else of a character.

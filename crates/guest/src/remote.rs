@@ -20,7 +20,6 @@ const ASK_OPEN: u16 = 6;
 pub enum RemoteCommand {
     /// Serial terminal: the bytes as they are.
     Console {
-        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
         /// User of the terminal and where that user is signed in; empty: an operator of the other
@@ -28,16 +27,12 @@ pub enum RemoteCommand {
         #[serde(default, with = "Name")]
         who: String,
     },
-    /// Recent output of the serial terminal.
     Log {
-        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
-        /// Output that follows is sent, too.
         follows: bool,
     },
     Snapshot {
-        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
         /// Label of the snapshot; empty: none.
@@ -45,43 +40,34 @@ pub enum RemoteCommand {
         label: String,
     },
     RemoveSnapshot {
-        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
         #[serde(with = "Label")]
         snapshot: String,
     },
     Snapshots {
-        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
     },
     Restore {
-        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
         #[serde(with = "Label")]
         snapshot: String,
-        /// The data of all disks may be replaced.
         replaces: bool,
     },
     Clone {
-        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
-        /// Name of the new guest.
         #[serde(with = "Name")]
         new: String,
-        /// Snapshot to clone; empty: the current state.
         #[serde(with = "Label")]
         snapshot: String,
-        /// Data on volumes of the new guest may be replaced.
         #[serde(default)]
         replaces: bool,
     },
     /// Display: the bytes of RFB, or of a SPICE channel, as they are.
     Display {
-        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
         /// User of the display and where that user is signed in; empty: an operator of the other
@@ -138,7 +124,6 @@ impl RemoteCommand {
         before.chain(["--".to_owned()]).chain(names).collect()
     }
 
-    /// Returns whether the command has to end when its reader is gone.
     pub fn ends_with_its_reader(&self) -> bool {
         matches!(
             self,
@@ -162,7 +147,6 @@ fn option(name: &str, value: &str) -> Option<String> {
 pub enum Output {
     Out(#[serde(with = "serde_bytes")] Vec<u8>),
     Err(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// The command has ended, with this exit code.
     Ended(u8),
 }
 
@@ -170,10 +154,8 @@ pub enum Output {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum StreamRequest {
     Begin {
-        /// Name of the node concerned.
         #[serde(with = "Name")]
         node: String,
-        /// Command that the other node runs.
         what: RemoteCommand,
     },
     /// Sends input and requests the output that has arrived.
@@ -194,7 +176,6 @@ pub struct StreamResponse {
     pub number: u64,
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
-    /// Number of input bytes accepted.
     pub taken: usize,
     pub is_over: bool,
     /// Reason why there is no stream or no further output; empty: the stream ended in order.
@@ -206,33 +187,27 @@ pub struct StreamResponse {
 /// any node. The answer is `message::GuestResponse`.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct OpenRequest {
-    /// Name of the guest concerned.
     #[serde(with = "Name")]
     pub name: String,
-    /// Display or terminal to open.
     #[serde(default)]
     pub what: Opens,
 }
 
 impl OpenRequest {
-    /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, ASK_OPEN, self)
     }
 
-    /// Reads the message, if it is one.
     pub fn of(message: &PartMessage) -> Option<OpenRequest> {
         (message.kind == ASK_OPEN).then(|| message.read())?
     }
 }
 
 impl StreamRequest {
-    /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, ASK_STREAM, self)
     }
 
-    /// Reads the message, if it is one.
     pub fn of(message: &PartMessage) -> Option<StreamRequest> {
         (message.kind == ASK_STREAM).then(|| message.read())?
     }

@@ -94,7 +94,6 @@ fn of_boot(guest: &Guest) -> Vec<String> {
 /// Words of a kernel's command line that give it an address (`ip=192.0.2.25::…`, `ifname=…`).
 const ADDRESSED: [&str; 4] = ["ip=", "ipv6=", "ifname=", "address="];
 
-/// Returns a kernel's command line without the addresses of a guest, and what was left out.
 fn without_addresses(append: &str) -> (String, Vec<String>) {
     let is_own = |word: &&str| {
         let value = ADDRESSED.iter().find_map(|name| word.strip_prefix(name));
@@ -128,7 +127,6 @@ fn has_ipv6(value: &str) -> bool {
     })
 }
 
-/// Returns whether a value ends with a MAC address, which the clone must not share.
 fn has_mac(value: &str) -> bool {
     let parts: Vec<&str> = value.rsplit(':').take(6).collect();
     let is_pair = |part: &&str| part.len() == 2 && part.bytes().all(|one| one.is_ascii_hexdigit());
@@ -169,7 +167,6 @@ fn of_operation(guest: &Guest) -> Vec<String> {
     lines
 }
 
-/// Quotes a word for the configuration.
 pub fn word(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&byte);
     if !text.is_empty() && text.bytes().all(plain) {

@@ -14,16 +14,12 @@
 
 use crate::check::agent::AgentCommand;
 
-/// Timeout for the guest agent to respond, milliseconds.
 pub const AGENT_MAX_MS: u64 = 3_000;
-/// Timeout for the guest agent to freeze the file systems, milliseconds.
 pub const FREEZE_MAX_MS: u64 = 10_000;
-/// Timeout for QEMU to end the outstanding disk requests, milliseconds.
 pub const PAUSE_MAX_MS: u64 = 5_000;
 /// Time for which the successor of a killed role tries to thaw file systems, milliseconds. An
 /// agent that froze some responds within that time.
 pub const LEFT_MAX_MS: u64 = 30_000;
-/// Maximum time for which the guest is paused, milliseconds.
 pub const STAND_MAX_MS: u64 = 10_000;
 
 /// State of the guest as seen by the role.
@@ -33,7 +29,6 @@ pub enum GuestRunState {
     /// The virtual CPUs are stopped, and QEMU has confirmed it.
     Paused,
     Down,
-    /// Any other state, such as a disk with an error.
     Other,
 }
 
@@ -41,26 +36,19 @@ pub enum GuestRunState {
 enum StandstillPhase {
     /// The agent freezes the file systems, since this time, milliseconds.
     Freezes(u64),
-    /// QEMU pauses the guest, since this time, milliseconds.
     Pauses(u64),
-    /// The guest is paused, since this time, milliseconds.
     Stands(u64),
-    /// The guest has to resume.
     GoesOn,
-    /// The guest runs again and its file systems are thawed.
     Over,
 }
 
-/// Known state of the guest's file systems.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum FreezeState {
-    /// The file systems are not frozen.
     Loose,
     /// A request to the agent was made, and the agent has not responded yet.
     Asked,
     /// The agent has received the order to freeze, so file systems may be frozen.
     Told,
-    /// The file systems are frozen.
     Frozen,
 }
 
@@ -74,18 +62,13 @@ pub struct Standstill {
     is_down: bool,
     phase: StandstillPhase,
     files: FreezeState,
-    /// Reason why the file systems were not frozen.
     not_frozen: String,
-    /// The file systems were frozen when the guest was paused.
     was_frozen: bool,
     /// Start time of the role that found the standstill of its predecessor, milliseconds.
     left_since: Option<u64>,
-    /// Reason why the guest did not stay paused until the end.
     broken: Option<String>,
-    /// Times of the pause order and of the freeze order, milliseconds.
     paused_at: Option<u64>,
     frozen_at: Option<u64>,
-    /// Time since which the guest has to resume, milliseconds.
     goes_on_at: Option<u64>,
     stood_ms: u64,
     frozen_ms: u64,
@@ -93,14 +76,10 @@ pub struct Standstill {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StandstillOutcome<'a> {
-    /// The guest is not paused yet.
     Begins,
     Stands,
-    /// The guest was paused until the end and has to resume.
     GoesOn,
-    /// The guest was paused until the end and runs again.
     Over,
-    /// The guest did not stay paused until the end, with the reason.
     Broken(&'a str),
 }
 
@@ -142,7 +121,6 @@ impl Standstill {
         left
     }
 
-    /// Returns the number of the standstill.
     pub fn number(&self) -> u64 {
         self.number
     }
@@ -152,12 +130,10 @@ impl Standstill {
         self.is_down
     }
 
-    /// Returns whether the standstill has ended.
     pub fn is_over(&self) -> bool {
         self.phase == StandstillPhase::Over
     }
 
-    /// Returns whether the guest must not run.
     pub fn must_pause(&self) -> bool {
         matches!(
             self.phase,
@@ -170,7 +146,6 @@ impl Standstill {
         self.files != FreezeState::Loose
     }
 
-    /// Returns the command for the guest agent, if any.
     pub fn next_agent_command(&self, here: GuestRunState) -> Option<AgentCommand> {
         match (self.phase, self.files) {
             (StandstillPhase::Freezes(_), FreezeState::Asked | FreezeState::Told) => {
@@ -194,7 +169,6 @@ impl Standstill {
         }
     }
 
-    /// Records the result of a command to the agent.
     pub fn record_command_result(
         &mut self,
         command: AgentCommand,
@@ -323,7 +297,6 @@ impl Standstill {
         self.phase = StandstillPhase::GoesOn;
     }
 
-    /// Returns the outcome so far.
     pub fn outcome(&self) -> StandstillOutcome<'_> {
         match (&self.broken, self.phase) {
             (Some(why), _) => StandstillOutcome::Broken(why),
@@ -353,7 +326,6 @@ impl Standstill {
         (self.stood_ms, self.frozen_ms)
     }
 
-    /// Returns the next time at which [`Standstill::turn`] has something to do, milliseconds.
     pub fn deadline(&self) -> Option<u64> {
         Some(match self.phase {
             StandstillPhase::Freezes(since) if self.files == FreezeState::Told => {

@@ -35,7 +35,6 @@ fn ipmi(port: u16, password_file: PathBuf) -> PowerControl {
     }
 }
 
-/// Fences a node until that has ended.
 fn fence(fences: Vec<PowerControl>) -> (Fenced, String) {
     let wanted: BTreeMap<String, Vec<PowerControl>> = [("beta".to_owned(), fences)].into();
     let start = Instant::now();

@@ -213,7 +213,7 @@ fn the_qemu_of_a_guest_is_a_user_of_its_own_and_reaches_nothing_of_others() {
     for socket in ["monitor.sock", "../guest-web/monitor.sock"] {
         assert!(!connects(users[0], &home, Path::new(socket)), "{socket}");
     }
-    // What is its own is found again, and its user with it.
+    // The next start finds the same directory and user.
     kill(pids[0]);
     let process = |site: &RoleFixture| site.subject("mail").and_then(|one| one.value("process"));
     site.until("ended", |site| process(site) == Some(0));
@@ -365,7 +365,7 @@ fn a_guest_whose_section_is_gone_shuts_down_and_leaves_nothing() {
     site.runs("mail");
     let one = payload(&[("web", guest(1))]);
     site.role.change(&one).unwrap();
-    // Its time to shut down is that of a section without a line.
+    // The default shutdown time applies.
     site.stop_gone();
     site.until("gone", |site| site.subject("mail").is_none());
     assert!(!site.scratch.path().join("guest-mail").exists());
@@ -401,7 +401,7 @@ fn a_guest_that_cannot_start_is_left_stopped_with_the_reason() {
 fn a_qemu_that_is_no_qemu_is_no_guest() {
     let scratch = ScratchDirectory::new().unwrap();
     let payload = payload(&[("mail", guest(1))]);
-    // It ends at once, and says nothing that anybody understands.
+    // The program exits at once, without a message.
     let role = begin(scratch.path(), "true", &payload, None);
     let mut site = RoleFixture { scratch, role };
     site.becomes("mail", "failed");

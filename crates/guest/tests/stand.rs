@@ -60,7 +60,7 @@ impl Agent {
         let agent = self.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                // One that goes away is another one's beginning.
+                // When a client disconnects, the next one is served.
                 let _ = agent.serve(&stream);
             }
         });
@@ -211,7 +211,7 @@ fn file_systems_are_frozen_and_the_guest_paused_until_the_end() {
     site.becomes(1, StandstillProgress::Over);
     site.thawed();
     site.runs();
-    // The same again.
+    // The standstill can be repeated.
     site.stands(3);
     site.ask(3, Stand::End);
     site.becomes(3, StandstillProgress::Over);

@@ -20,7 +20,6 @@ const ACCEPT_BYTES: usize = 28;
 pub struct Accept([u8; ACCEPT_BYTES]);
 
 impl Accept {
-    /// Computes the value for the key of a request.
     pub fn of(request: &HttpMessage) -> Option<Accept> {
         let key = request.get(b"sec-websocket-key")?;
         let mut hash = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
@@ -31,7 +30,6 @@ impl Accept {
         (len == ACCEPT_BYTES).then_some(Accept(accept))
     }
 
-    /// Returns the value of the header.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -62,7 +60,6 @@ pub fn protocol_of(message: &HttpMessage) -> Option<&[u8]> {
     fields.values(b"upgrade").find(|name| !name.is_empty())
 }
 
-/// Converts a request that arrived by extended CONNECT to the form of HTTP/1.
 pub(super) fn upgrade_request(
     message: &mut HttpMessage,
     protocol: &[u8],

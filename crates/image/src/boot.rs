@@ -9,15 +9,12 @@
 
 use std::fmt::Write;
 
-/// Size of a sector, bytes.
 pub const SECTOR_BYTES: u64 = 512;
 /// Offset of the first partition, bytes, as partitioning tools have chosen it since 2009.
 pub const FIRST_BYTES: u64 = 1 << 20;
 /// Size of the code in the first sector, before the disk signature, bytes.
 const CODE_BYTES: usize = 440;
-/// Offset of the partition table in the first sector.
 const TABLE: usize = 446;
-/// Maximum number of partitions in the table.
 const PARTITIONS_MAX: usize = 4;
 /// CHS address of a partition for which CHS cannot express the address.
 const NO_CYLINDER: [u8; 3] = [0xfe, 0xff, 0xff];
@@ -29,25 +26,16 @@ pub const MODULES: [&str; 4] = ["biosdisk", "part_msdos", "part_gpt", "search_fs
 /// Reason why GRUB cannot be placed, or partitions get no table.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BootError {
-    /// GRUB's directory is on an unsupported file system.
     #[error("GRUB's directory is on {0}: only ext2, ext3, ext4, XFS and btrfs are supported")]
     System(String),
-    /// `boot.img` does not have 512 bytes.
     #[error("boot.img of GRUB has {0} bytes instead of 512")]
     Image(usize),
-    /// `core.img` does not fit before the first partition.
     #[error(
         "GRUB needs {needs} bytes behind the first sector, and the first partition begins after {has}"
     )]
-    Gap {
-        needs: u64,
-        /// Space between the first sector and the first partition, bytes.
-        has: u64,
-    },
-    /// More partitions than a table can hold.
+    Gap { needs: u64, has: u64 },
     #[error("{0} partitions: a partition table (MBR) has at most {PARTITIONS_MAX}")]
     Partitions(usize),
-    /// The disk is too large for the 32-bit sector numbers of the table.
     #[error("a disk of {0} bytes: a partition table (MBR) has room for 2 TiB")]
     Large(u64),
 }
@@ -56,9 +44,7 @@ pub enum BootError {
 pub struct Partition {
     /// Offset on the disk, bytes.
     pub begin: u64,
-    /// Size in bytes.
     pub size: u64,
-    /// The partition contains swap space.
     pub is_swap: bool,
 }
 
@@ -164,15 +150,11 @@ pub fn early(uuid: &str, directory: &str) -> String {
 /// Boot entry of the GRUB menu.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GrubEntry {
-    /// Name of the operating system.
     pub title: String,
-    /// Path of the kernel within its file system.
     pub kernel: String,
-    /// Path of the initial RAM disk, if there is one.
     pub initrd: Option<String>,
     /// UUID of the root file system.
     pub root: String,
-    /// Further words of the kernel command line.
     pub append: String,
 }
 

@@ -8,9 +8,7 @@ use std::fmt;
 
 /// Size of the start of an image that has to be given, bytes.
 pub const HEAD_BYTES: usize = 1 << 20;
-/// Maximum length of a file name in an image, bytes.
 const NAME_MAX: usize = 1023;
-/// Maximum number of files that one image may refer to.
 const NAMES_MAX: usize = 64;
 /// Incompatible feature bit of qcow2: the data is in another file.
 const EXTERNAL_DATA: u64 = 1 << 2;
@@ -19,7 +17,6 @@ const NO_PARENT: &str = "ffffffff";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
-    /// Raw bytes of the disk.
     Raw,
     /// Format of QEMU's block layer, by its driver name.
     Driver(&'static str),
@@ -27,7 +24,6 @@ pub enum Format {
     Ova,
     /// Compressed file, with the program that decompresses it.
     Compressed(&'static str),
-    /// Unsupported format, with its description.
     Unsupported(&'static str),
 }
 
@@ -169,26 +165,21 @@ pub fn flat_extents(head: &[u8]) -> Vec<(String, u64)> {
 /// Reason why an image is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FormatError {
-    /// The image is shorter than its header.
     #[error("the image is cut: its header has {0} bytes")]
     Cut(usize),
-    /// The image has no sign of the format that its name says.
     #[error(
         "its name says {0}, but it has neither the header nor the end of such an image: it is cut or damaged. Fetch it again; \
          `--raw` copies it as it is"
     )]
     NotAsNamed(&'static str),
-    /// The descriptor is not within the first MiB of the image.
     #[error("the descriptor of the image is not within its first MiB")]
     Descriptor,
-    /// The image contains only tables; the data is in another file.
     #[error(
         "its data is in another file (`data_file`), which is not read: convert it first (`qemu-img convert -O qcow2`)"
     )]
     ExternalData,
     #[error("the image is encrypted: decrypt it first (`qemu-img convert`)")]
     Encrypted,
-    /// The image refers to too many files.
     #[error("the image names more than {NAMES_MAX} other files")]
     Names,
 }
@@ -205,7 +196,6 @@ pub fn references(format: Format, head: &[u8]) -> Result<Vec<String>, FormatErro
     }
 }
 
-/// Returns the `N` bytes at this offset.
 fn bytes<const N: usize>(head: &[u8], at: usize) -> Result<[u8; N], FormatError> {
     let found = at.checked_add(N).and_then(|end| head.get(at..end));
     let found = found.and_then(|found| found.try_into().ok());
@@ -438,7 +428,7 @@ mod tests {
             rest in prop::collection::vec(any::<u8>(), 0..600),
         ) {
             let head = [magic, &rest].concat();
-            // What it comes to is in the tables above.
+            // The results are checked by the tables above.
             let _ = references(detect(&head), &head);
         }
     }

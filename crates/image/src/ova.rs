@@ -8,15 +8,10 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io::{self, Read, Seek};
 
-/// Size of a tar block, bytes.
 const BLOCK_BYTES: u64 = 512;
-/// Maximum number of members of an archive.
 const MEMBERS_MAX: usize = 256;
-/// Maximum size of an OVF descriptor, bytes.
 pub const OVF_BYTES_MAX: u64 = 1 << 20;
-/// Maximum number of XML nodes of an OVF descriptor.
 const NODES_MAX: u32 = 20_000;
-/// Maximum number of disks of a machine, as for a guest.
 const DISKS_MAX: usize = 16;
 const PROCESSORS: &str = "3";
 const MEMORY: &str = "4";
@@ -24,11 +19,8 @@ const DISK: &str = "17";
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ArchiveMember {
-    /// Name as stored in the archive.
     pub name: String,
-    /// Offset of the contents in the archive, bytes.
     pub offset: u64,
-    /// Size of the contents, bytes.
     pub size: u64,
 }
 
@@ -39,9 +31,7 @@ pub struct OvfMachine {
     pub cpus: u32,
     /// Disks in order: name of the member, and size in bytes if the OVF has it.
     pub disks: Vec<(String, Option<u64>)>,
-    /// Firmware that boots the machine.
     pub firmware: Firmware,
-    /// Operating system as described by the OVF.
     pub system: String,
     /// Sizes of members in bytes, where the OVF has them.
     pub file_bytes: BTreeMap<String, u64>,
@@ -60,78 +50,50 @@ pub struct Checksum {
 /// Reason why an appliance is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum OvaError {
-    /// The archive cannot be read, or is no tar archive.
     #[error("the archive cannot be read: {0}")]
     Archive(#[from] io::Error),
-    /// The archive has too many members.
     #[error("the archive has more than {MEMBERS_MAX} members")]
     Members,
-    /// A member extends beyond the end of the archive.
     #[error("'{0}' is cut: the archive ends before it does")]
     Cut(String),
-    /// The zero blocks at the end of the archive are missing.
     #[error(
         "the archive is cut: it does not have the mark of its end. Fetch it again; if it is whole, unpack it and import the \
          disk by itself"
     )]
     NoEnd,
-    /// Two members have the same name.
     #[error("the archive has two members '{0}': which one is meant is not known")]
     Twice(String),
-    /// The size of a member differs from the OVF.
     #[error(
         "'{name}' has {has} bytes, and the OVF says {says}: the archive is damaged. Fetch it again"
     )]
-    Length {
-        name: String,
-        /// Size of the member, bytes.
-        has: u64,
-        /// Size according to the OVF, bytes.
-        says: u64,
-    },
-    /// A raw disk is shorter than the OVF says.
+    Length { name: String, has: u64, says: u64 },
     #[error(
         "disk '{name}' has {has} bytes, and the OVF says {says}: it is cut. Fetch the archive again"
     )]
-    Capacity {
-        name: String,
-        /// Size of the member, bytes.
-        has: u64,
-        /// Capacity according to the OVF, bytes.
-        says: u64,
-    },
-    /// The manifest does not name a member that is used.
+    Capacity { name: String, has: u64, says: u64 },
     #[error(
         "the manifest of the archive has no checksum of '{0}': the archive is damaged or was changed. Fetch it again"
     )]
     NotInManifest(String),
-    /// A line of the manifest is no checksum.
     #[error("the manifest has a line that is no checksum: {0:?}")]
     Manifest(String),
-    /// Two lines of the manifest contradict each other.
     #[error("the manifest has two different checksums of '{0}'")]
     ManifestTwice(String),
-    /// The archive has no OVF or several.
     #[error("the archive has {0} members that end in .ovf instead of one")]
     Ovf(usize),
-    /// The archive is an export of XenServer or XCP-ng (XVA).
     #[error(
         "the archive is an export of XenServer (XVA), whose disks are in pieces, which is not supported: export the \
          virtual machine as OVF, or its disks as VHD (`xe vdi-export format=vhd`)"
     )]
     Xva,
-    /// The OVF is no XML, or too large.
     #[error("the OVF cannot be read: {0}")]
     Xml(#[from] roxmltree::Error),
-    /// A disk of the OVF is not in the archive.
     #[error("the OVF names a disk in '{0}', which the archive does not have")]
     Missing(String),
-    /// A disk is compressed and has to be decompressed first.
     #[error(
         "'{name}' is compressed by {by}: unpack the archive, decompress the disk and import it by itself"
     )]
     Compressed { name: String, by: String },
-    /// The machine has no disk, or too many.
     #[error("the OVF has {0} disks, and a guest 1 to {DISKS_MAX}")]
     Disks(usize),
 }
@@ -279,7 +241,6 @@ pub fn is_complete(machine: &OvfMachine, member: &ArchiveMember) -> Result<(), O
     }
 }
 
-/// Returns the manifest of an archive, if it has one.
 pub fn manifest(members: &[ArchiveMember]) -> Option<&ArchiveMember> {
     let is_manifest = |one: &&ArchiveMember| {
         let end = one.name.len().saturating_sub(3);

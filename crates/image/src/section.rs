@@ -15,7 +15,6 @@ pub struct GuestDraft {
     pub disks: Vec<(String, u64)>,
     pub bus: Bus,
     pub nics: Vec<NetworkCard>,
-    /// Firmware that boots the guest.
     pub firmware: Firmware,
 }
 
@@ -26,7 +25,6 @@ pub struct NetworkCard {
     pub bridge: String,
     /// MAC address; None: generated from the name of the guest.
     pub mac: Option<[u8; 6]>,
-    /// IP addresses of the card.
     pub addresses: Vec<IpAddr>,
     pub model: Model,
 }
@@ -51,7 +49,6 @@ impl Default for VolumeLocation {
 /// Unit of the size of a volume, bytes.
 const BLOCK_BYTES: u64 = 4096;
 
-/// Returns the size of a volume with room for these bytes.
 fn room(bytes: u64) -> String {
     words(
         bytes
@@ -62,7 +59,6 @@ fn room(bytes: u64) -> String {
 }
 
 impl GuestDraft {
-    /// Returns the section of a volume.
     pub fn volume(&self, index: usize, site: &VolumeLocation) -> String {
         let Some((name, bytes)) = self.disks.get(index) else {
             return String::new();
@@ -77,7 +73,6 @@ impl GuestDraft {
         text
     }
 
-    /// Returns the section of the guest.
     pub fn guest(&self, site: &VolumeLocation) -> String {
         let mut text = format!("guest {}\n", self.name);
         if !site.nodes.is_empty() {

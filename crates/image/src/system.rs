@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-/// Device of the guest's serial terminal.
 const TERMINAL: &str = "ttyS0";
 const OLD_TERMINALS: [&str; 3] = ["hvc0", "xvc0", "xencons"];
 /// Drivers needed in an initial RAM disk.
@@ -14,7 +13,6 @@ const OLD_WORDS: [&str; 6] = ["root", "console", "xencons", "ro", "rw", "clockso
 /// Result of the change of `fstab`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Fstab {
-    /// New text of the file.
     pub text: String,
     /// Replaced devices, with their UUIDs.
     pub replaced: Vec<(String, String)>,
@@ -65,7 +63,6 @@ pub fn uuid_of<'u>(name: &str, uuids: &'u BTreeMap<String, String>) -> Option<&'
     exact.or_else(other).map(String::as_str)
 }
 
-/// Returns whether a name is that of a disk or partition.
 fn is_disk(name: &str) -> bool {
     let prefixes = ["xvd", "sd", "hd", "vd"];
     prefixes.iter().any(|prefix| name.starts_with(prefix))

@@ -14,59 +14,39 @@ use super::format::Format;
 use std::io::{self, Read, Seek, SeekFrom};
 
 const SECTOR: u64 = 512;
-/// Maximum number of bytes of a table that are read at once.
 const PIECE_BYTES: u64 = 64 << 10;
 /// Maximum size of all tables of one image, bytes: that of 64 TiB in clusters of 64 KiB.
 const TABLES_BYTES_MAX: u64 = 16 << 30;
 /// Offset of the grain directory (VMDK) that means "in the footer at the end of the file".
 const AT_END: u64 = u64::MAX;
 
-/// Cookie of a VHD footer.
 const VHD: &[u8] = b"conectix";
 
 /// Reason why an image is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum WholeError {
-    /// The image ends before its data does.
     #[error(
         "the image is cut: it has {has} bytes, and its data ends at {needs} or later. Fetch it again"
     )]
-    Cut {
-        /// Size of the image, bytes.
-        has: u64,
-        /// Size that its tables require at least, bytes.
-        needs: u64,
-    },
-    /// A raw disk ends before its contents do.
+    Cut { has: u64, needs: u64 },
     #[error(
         "the disk is cut: it has {has} bytes, and its {what} reaches to {needs}. Fetch it again; if it is meant so, \
          `truncate -s {needs}` adds the missing zeroes"
     )]
     Contents {
-        /// Size of the disk, bytes.
         has: u64,
-        /// Size that its contents require, bytes.
         needs: u64,
         what: &'static str,
     },
-    /// The size of a raw disk is not a multiple of the sector size.
     #[error(
         "the disk is cut: its {0} bytes are not a whole number of sectors of 512 bytes. Fetch it again; if it is meant so, \
          `truncate -s %512` adds the missing zeroes"
     )]
     Sector(u64),
-    /// The trailer of the format is missing at the end of the file.
     #[error("the image is cut: there is no {what} at the end of its {has} bytes. Fetch it again")]
-    End {
-        /// Size of the image, bytes.
-        has: u64,
-        /// Name of the missing part.
-        what: &'static str,
-    },
-    /// The tables are larger than those of any disk.
+    End { has: u64, what: &'static str },
     #[error("the tables of the image are larger than those of any disk")]
     Tables,
-    /// The image cannot be read.
     #[error("the image cannot be read: {0}")]
     Io(#[from] io::Error),
 }

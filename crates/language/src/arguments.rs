@@ -16,7 +16,6 @@ pub type Built = Result<(), Diagnostic>;
 
 /// Maximum size that any keyword accepts, in bytes.
 const SIZE_MAX: u64 = 1 << 40;
-/// Maximum letters of a word that an error shows.
 const SHOWN_LETTERS: usize = 200;
 
 /// The codes that explain refusals of one crate's keywords.
@@ -24,15 +23,10 @@ const SHOWN_LETTERS: usize = 200;
 pub struct ArgumentCodes {
     pub missing: &'static Code,
     pub surplus: &'static Code,
-    /// A word that is not a number.
     pub number: &'static Code,
-    /// A number outside of its range.
     pub range: &'static Code,
-    /// A word that is not a time.
     pub time: &'static Code,
-    /// A word that is not a size.
     pub size: &'static Code,
-    /// A word that is not a value of another kind.
     pub value: &'static Code,
     /// Codes for words that HAProxy accepts against its manual; with these codes the keywords
     /// accept them, too.
@@ -88,18 +82,13 @@ pub fn section_name<'w>(
 pub struct Args<'l> {
     line: &'l ConfigLine,
     at: usize,
-    /// The keyword, as its row names it.
     pub keyword: &'static str,
-    /// The syntax line of its row, for help texts.
     pub syntax: &'static str,
     /// The example of its row, for help texts about a value; empty without an example.
     pub example: &'static str,
-    /// The keyword follows `no`.
     pub negated: bool,
-    /// The keyword follows `default`.
     pub reset: bool,
     codes: &'static ArgumentCodes,
-    /// Warnings about invalid words that were accepted.
     warnings: Vec<Diagnostic>,
 }
 
@@ -130,7 +119,6 @@ impl<'l> Args<'l> {
         Args::new(self.line, self.at + words, keyword, syntax, self.codes)
     }
 
-    /// Continues after the arguments of an option.
     pub fn resume(&mut self, option: &Args<'l>) {
         self.at = option.at;
         self.warnings.extend(option.warnings.iter().cloned());
@@ -142,7 +130,6 @@ impl<'l> Args<'l> {
         self.warnings.push(diagnostic);
     }
 
-    /// Returns and clears the stored warnings.
     pub fn take_warnings(&mut self) -> Vec<Diagnostic> {
         std::mem::take(&mut self.warnings)
     }
@@ -167,12 +154,10 @@ impl<'l> Args<'l> {
         &self.line.words[at]
     }
 
-    /// Returns the next word without taking it.
     pub fn peek(&self) -> Option<&'l ConfigWord> {
         self.line.word(self.at)
     }
 
-    /// Takes the next word, if there is one.
     #[allow(
         clippy::should_implement_trait,
         reason = "an iterator would borrow the line's end away"
@@ -183,7 +168,6 @@ impl<'l> Args<'l> {
         Some(word)
     }
 
-    /// Takes the next word if it equals `word`.
     pub fn take_if(&mut self, word: &str) -> bool {
         let found = self.peek().is_some_and(|w| w.is(word));
         self.at += usize::from(found);
@@ -196,7 +180,6 @@ impl<'l> Args<'l> {
         rest
     }
 
-    /// Returns the remaining words without taking them.
     pub fn remaining_words(&self) -> &'l [ConfigWord] {
         &self.line.words[self.at.min(self.line.words.len())..]
     }
@@ -232,7 +215,6 @@ impl<'l> Args<'l> {
         })
     }
 
-    /// Returns an error about a word.
     pub fn word_error(
         &self,
         code: &'static Code,
@@ -257,7 +239,6 @@ impl<'l> Args<'l> {
         self.refused_value(code, span, format!("'{}': {what}", self.keyword))
     }
 
-    /// Returns an error that a value is not what the keyword expects.
     pub fn unexpected_value(&self, word: &ConfigWord, what: &str) -> Diagnostic {
         let mut text = word.text().to_string();
         if let Some((at, _)) = text.char_indices().nth(SHOWN_LETTERS) {

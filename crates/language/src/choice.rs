@@ -12,13 +12,11 @@ pub struct Spanned<T> {
 }
 
 impl<T> Spanned<T> {
-    /// Creates a value with a position.
     pub fn new(value: T, span: Span) -> Spanned<T> {
         Spanned { value, span }
     }
 }
 
-/// Returns a list such as `a`, `b` or `c` for a message.
 fn list(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     match quoted.split_last() {
@@ -29,7 +27,6 @@ fn list(words: &[&str]) -> String {
 }
 
 impl<'l> Args<'l> {
-    /// Returns the error for a word that is not in a list.
     pub fn unknown_choice_error(&self, word: &ConfigWord, words: &[&str]) -> Diagnostic {
         let told = self.unexpected_value(word, &format!("not {}", list(words)));
         match suggest::nearest(&word.text(), words.iter().copied()) {

@@ -73,7 +73,6 @@ that a file of another kind was named by mistake.";
 `iconv -f utf-16 -t utf-8` repairs it. The rest of the line is ignored. Only the first zero byte of
 each file is reported.";
 
-    /// The last line has no line feed.
     MISSING_LINE_FEED = "E0009", "missing line feed on the last line",
 "The last line of a file must end with a line feed. Without one, the file may have been cut off while
 it was written or copied, and half a configuration must not be loaded.
@@ -178,7 +177,6 @@ port of the client's connection: `:+8000`, `:-100`.";
 "A network is an address with a prefix length, `192.0.2.0/24` or `2001:db8::/32`, or an IPv4 address
 with a mask, `192.0.2.0/255.255.255.0`. An address alone is a network of one address.";
 
-    /// Words after a carriage return.
     CARRIAGE_RETURN = "W0001", "text after a carriage return is ignored",
 "A carriage return ends the line, as in files from Windows. Here more text follows before the line
 feed, and that text is ignored. Very old Macintosh files have only carriage returns: convert them.";
@@ -187,7 +185,6 @@ feed, and that text is ignored. Very old Macintosh files have only carriage retu
 "`\\x00`, or a variable that contains a zero byte, ends its word: the rest of the word is lost. No
 value of a configuration can contain this byte.";
 
-    /// An empty word that other words follow.
     EMPTY_WORD = "W0003", "an empty word ends the line",
 "An empty word ends its line, as in HAProxy: the words after `\"\"` (or after a variable that is empty
 or does not exist) are ignored, and a line that begins with an empty word is skipped. For variables

@@ -24,7 +24,6 @@ pub enum Severity {
 pub struct Code {
     /// `E0101`, `W0203`: stable, never reused.
     pub id: &'static str,
-    /// The title in one line.
     pub title: &'static str,
     /// Meaning, consequence and remedy, as Markdown paragraphs.
     pub explanation: &'static str,
@@ -85,7 +84,6 @@ pub struct Details {
     /// The problem, without a final full stop: "unknown keyword 'bnid' in 'frontend'
     /// section".
     pub message: String,
-    /// The words that caused the diagnostic.
     pub primary: Option<Span>,
     /// The text under the underline; may be empty.
     pub label: String,
@@ -106,7 +104,6 @@ pub struct Details {
 }
 
 impl Diagnostic {
-    /// Creates a diagnostic at a position.
     pub fn new(
         code: &'static Code,
         severity: Severity,
@@ -128,12 +125,10 @@ impl Diagnostic {
         }))
     }
 
-    /// Creates an error at a position.
     pub fn error(code: &'static Code, span: Span, message: impl Into<String>) -> Self {
         Self::new(code, Severity::Error, span, message)
     }
 
-    /// Creates a warning at a position.
     pub fn warning(code: &'static Code, span: Span, message: impl Into<String>) -> Self {
         Self::new(code, Severity::Warning, span, message)
     }
@@ -145,7 +140,6 @@ impl Diagnostic {
         diagnostic
     }
 
-    /// Sets the label under the underline.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
@@ -182,7 +176,6 @@ impl Diagnostic {
         }
     }
 
-    /// Sets the behaviour in a previously accepted version that has this error.
     pub fn with_earlier_behaviour(mut self, applies: &'static str) -> Self {
         self.once_accepted = Some(applies);
         self
@@ -218,7 +211,6 @@ impl Diagnostic {
         self
     }
 
-    /// Removes the numbers that Rust adds to the messages of system errors.
     fn strip_numbers(&mut self) {
         let Details {
             message,
@@ -281,7 +273,6 @@ impl Diagnostics {
         self.list.push(diagnostic);
     }
 
-    /// Iterates over the stored diagnostics.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.list.iter()
     }
@@ -305,7 +296,6 @@ impl Diagnostics {
         self.warnings
     }
 
-    /// Returns the number of diagnostics that were not stored.
     pub fn dropped(&self) -> usize {
         self.dropped
     }

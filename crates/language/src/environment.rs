@@ -18,7 +18,6 @@ pub struct Expanded {
 }
 
 impl Environment {
-    /// Returns an environment without variables.
     pub fn empty() -> Self {
         Self::default()
     }
@@ -106,7 +105,6 @@ impl Environment {
         Some(all)
     }
 
-    /// Keeps the variables whose names satisfy `keeps`.
     pub fn retain(&mut self, keeps: impl Fn(&str) -> bool) {
         self.variables.retain(|name, _| keeps(name));
     }

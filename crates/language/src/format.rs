@@ -21,9 +21,7 @@ enum LineKind {
 
 struct Row<'a> {
     kind: LineKind,
-    /// The text without surrounding white space.
     text: &'a [u8],
-    /// White space precedes the text.
     indented: bool,
 }
 

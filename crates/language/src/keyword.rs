@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-/// Maximum words of a name.
 const WORDS_MAX: usize = 4;
 
 /// A keyword, with the function that builds it (the defining crate chooses the type).
@@ -59,7 +58,6 @@ impl<B> Keyword<B> {
         }
     }
 
-    /// Returns the row without its builder.
     pub fn documented(&self, kind: &'static str, family: &'static str) -> Documented {
         Documented {
             kind,
@@ -77,11 +75,8 @@ impl<B> Keyword<B> {
 /// Keywords of HAProxy that are not supported: their use is a specific error and is never ignored.
 #[derive(Debug)]
 pub struct UnsupportedKeywords {
-    /// The kind, as in [`Documented::kind`].
     pub kind: &'static str,
-    /// The sections that allow these keywords.
     pub places: Vec<&'static str>,
-    /// The names of the keywords.
     pub names: Vec<&'static str>,
 }
 
@@ -100,11 +95,9 @@ pub struct Table<B: 'static> {
 /// The result of a look-up.
 #[derive(Debug)]
 pub enum KeywordLookup<B: 'static> {
-    /// A keyword, with its number of words.
     Built(&'static Keyword<B>, usize),
     /// A keyword that is not supported, with its number of words.
     NotBuilt(&'static str, &'static UnsupportedKeywords, usize),
-    /// No keyword has this name.
     Unknown,
 }
 
@@ -147,7 +140,6 @@ impl<B: 'static> Table<B> {
         })
     }
 
-    /// Returns the kind of these keywords.
     pub fn kind(&self) -> &'static str {
         self.kind
     }

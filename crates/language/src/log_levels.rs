@@ -57,12 +57,10 @@ pub const LEVELS: [LogLevel; 6] = [
 ];
 
 impl LogLevel {
-    /// Returns the level of this name.
     pub fn parse(name: &str) -> Option<LogLevel> {
         LEVELS.into_iter().find(|level| level.name() == name)
     }
 
-    /// Returns the name of the level, as written in files.
     pub fn name(self) -> &'static str {
         match self {
             LogLevel::Off => "off",
@@ -203,7 +201,6 @@ impl LogLevels {
         }
     }
 
-    /// Returns the highest level of all targets.
     pub fn highest(&self) -> LogLevel {
         let named = self.targets.values().copied();
         let others = self.default.unwrap_or_default();

@@ -14,7 +14,6 @@ pub struct Outline<'n> {
 }
 
 impl<'n> Outline<'n> {
-    /// Creates an outline at the beginning of a file.
     pub fn new(
         names: impl IntoIterator<Item = &'n str>,
         shared: impl IntoIterator<Item = (&'n str, &'n str)>,

@@ -57,7 +57,6 @@ pub(crate) fn words_with_ranges(text: &[u8]) -> Vec<(std::ops::Range<usize>, Vec
     words_of(text, None)
 }
 
-/// Returns the words of a line with variables expanded.
 pub(crate) fn expanded_words(text: &[u8], environment: &Environment) -> Vec<Vec<u8>> {
     let words = words_of(text, Some(environment)).into_iter();
     words.map(|(_, word)| word).collect()
@@ -93,7 +92,6 @@ fn words_of(
 pub struct Reader {
     files: Vec<FileId>,
     facts: Facts,
-    /// Index of the current file.
     index: usize,
     /// The start of the current file was processed.
     begun: bool,
@@ -163,7 +161,6 @@ impl Reader {
         self.recovered
     }
 
-    /// Returns the facts against which conditions are evaluated.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }

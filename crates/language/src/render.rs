@@ -171,7 +171,6 @@ fn is_lowercase_word(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_lowercase())
 }
 
-/// Returns the name of a severity, as shown before a message.
 fn severity_name(severity: Severity) -> &'static str {
     match severity {
         Severity::Diag => "diag",

@@ -40,7 +40,6 @@ impl Span {
 pub struct SourceFile {
     /// The name as given by the user.
     pub name: String,
-    /// The bytes of the file.
     pub text: Text,
     /// True if all lines of the file are secrets, such as those of a list of passwords.
     pub is_secret: bool,
@@ -77,9 +76,7 @@ pub struct SourceMap {
 /// A position for display: both numbers start at 1, and the column is in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Position {
-    /// Line, from 1.
     pub line: u32,
-    /// Column in bytes, from 1.
     pub column: u32,
 }
 
@@ -118,7 +115,6 @@ impl SourceMap {
         &self.files[id.0 as usize]
     }
 
-    /// Returns all files with their IDs.
     pub fn files(&self) -> impl Iterator<Item = (FileId, &SourceFile)> {
         self.files
             .iter()
@@ -126,7 +122,6 @@ impl SourceMap {
             .map(|(i, f)| (FileId(i as u32), f))
     }
 
-    /// Returns the start of a span.
     pub fn position(&self, span: Span) -> Position {
         let starts = &self.file(span.file).line_starts;
         let line = starts.partition_point(|s| *s <= span.start).max(1);

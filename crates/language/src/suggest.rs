@@ -4,7 +4,6 @@
 /// Maximum characters of a word that is compared; longer ones have no similar name.
 pub const WORD_MAX: usize = 64;
 
-/// Maximum names that a word is compared with.
 pub const NAMES_MAX: usize = 1000;
 
 /// Cost of an inserted, removed, replaced or swapped character.
@@ -44,7 +43,6 @@ pub fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Opti
     best.or(grown).map(|(_, name)| name)
 }
 
-/// Returns the maximum cost for a word of that many characters.
 fn limit(length: usize) -> usize {
     let edits = match length {
         0..=1 => 0,

@@ -21,12 +21,10 @@ impl ConfigWord {
         std::str::from_utf8(&self.bytes).unwrap_or("")
     }
 
-    /// Returns the value as text for display.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.bytes)
     }
 
-    /// Returns whether the word equals `other`.
     pub fn is(&self, other: &str) -> bool {
         self.bytes == other.as_bytes()
     }
@@ -37,7 +35,6 @@ impl ConfigWord {
 pub struct ConfigLine {
     /// The words, never empty.
     pub words: Vec<ConfigWord>,
-    /// The span from the first word to the last.
     pub span: Span,
     /// Unset variables that the line uses, each once: they expand to nothing, which may be the
     /// cause of an error.
@@ -51,7 +48,6 @@ impl ConfigLine {
         Some(ConfigLine { words, span, unset })
     }
 
-    /// Returns the n-th word, if there is one.
     pub fn word(&self, n: usize) -> Option<&ConfigWord> {
         self.words.get(n)
     }

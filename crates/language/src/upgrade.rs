@@ -85,7 +85,6 @@ pub fn upgrade<'d>(
     }
 }
 
-/// A text and operations on its lines.
 struct UpgradeText<'t> {
     text: &'t [u8],
 }
@@ -95,7 +94,6 @@ fn is_blank(byte: u8) -> bool {
 }
 
 impl UpgradeText<'_> {
-    /// Returns the start of the line of a byte.
     fn line_start(&self, at: usize) -> usize {
         let before = self.text.get(..at).unwrap_or_default();
         before

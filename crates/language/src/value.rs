@@ -24,10 +24,8 @@ use std::fmt::Display;
 /// An error of a value: the message, the next step, and the value that HAProxy would use in spite
 /// of it.
 pub trait ValueError: Display {
-    /// The type of the value.
     type Value;
 
-    /// Returns the code that explains the error.
     fn code(&self) -> &'static Code;
 
     fn help(&self) -> Option<String>;
@@ -53,7 +51,6 @@ pub trait ValueError: Display {
     }
 }
 
-/// Returns the character at a byte of a text, for messages.
 fn character_at(text: &str, at: usize) -> char {
     text.get(at..)
         .and_then(|rest| rest.chars().next())

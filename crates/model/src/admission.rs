@@ -17,7 +17,6 @@ use tls::sni::SniFilter;
 use tls::store::Store;
 use tls::{CertificateSource, TlsLine};
 
-/// Number of the last set of conditions.
 static LAST: AtomicU64 = AtomicU64::new(0);
 
 /// Numbers the conditions under which the listeners of a configuration admit clients. A listener
@@ -50,8 +49,6 @@ pub fn number(config: &mut Config, older: &Config) {
     }
 }
 
-/// Returns whether two frontends have the same rules for connections and sessions, with the same
-/// ACLs and lists.
 fn has_same_rules(config: &Config, new: &Proxy, older: &Config, old: &Proxy) -> bool {
     let (new, old) = (lines(new), lines(old));
     let is_same = |(new, old): (&AdmissionLine, &AdmissionLine)| {
@@ -74,7 +71,6 @@ fn lines(proxy: &Proxy) -> Vec<AdmissionLine> {
     all
 }
 
-/// Returns whether two listeners have the same options for a new connection.
 fn has_same_options(config: &Config, new: &Bind, older: &Config, old: &Bind) -> bool {
     let is_tls = |bind: &Bind| bind.tls.is_some();
     let has_same_tls = || match (&new.tls_words, &old.tls_words) {
@@ -227,7 +223,6 @@ mod tests {
         }
     }
 
-    /// Returns a frontend with two listeners at one address, on two interfaces.
     fn twice(line: u64) -> Config {
         let address = BindAddress::Inet(([127, 0, 0, 1], 80).into());
         let mut binds = vec![Bind::new(Span::default(), address); 2];

@@ -38,7 +38,6 @@ pub const FAULTS: usize = 4;
 /// Index in [`Peer::counts`]: two connections at once, of which one is closed.
 pub const COLLISIONS: usize = 5;
 
-/// Returns the tables that a section shares.
 fn shared(config: &Config, peers: &Peers) -> Vec<SharedTable> {
     let all = config.tables.all.iter();
     let mine = all.filter(|table| table.peers.as_deref() == Some(&*peers.name));
@@ -60,7 +59,6 @@ fn shared(config: &Config, peers: &Peers) -> Vec<SharedTable> {
 }
 
 impl Section {
-    /// Creates the state of a section of a running configuration.
     pub fn new(config: &Config, peers: &Peers, now: Milliseconds) -> Section {
         let tables = shared(config, peers);
         let others = peers.all.iter().filter(|peer| peer.name != peers.local);
@@ -141,7 +139,6 @@ impl Section {
         number
     }
 
-    /// Returns whether a connection is still the current one of its peer.
     pub fn is_current(&self, peer: usize, connection: u64) -> bool {
         let peer = self.peers.get(peer);
         peer.is_some_and(|peer| peer.connection == Some(connection))
@@ -261,7 +258,6 @@ impl Section {
         }
     }
 
-    /// Records the end of a connection.
     pub fn disconnect(&mut self, peer: usize, connection: u64) {
         if !self.is_current(peer, connection) {
             return;
@@ -285,13 +281,11 @@ impl Section {
 }
 
 impl Section {
-    /// Returns whether an address belongs to a peer.
     pub fn is_peers(&self, ip: IpAddr) -> bool {
         let mut addresses = self.peers.iter().filter_map(|peer| peer.address);
         addresses.any(|address| address.ip().to_canonical() == ip.to_canonical())
     }
 
-    /// Ends the current connection of a peer.
     pub fn disconnect_any(&mut self, peer: usize) {
         let number = self.peers.get(peer).and_then(|peer| peer.connection);
         if let Some(number) = number {

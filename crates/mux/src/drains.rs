@@ -19,7 +19,6 @@ const TIME_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 struct Drain {
     stream: StreamId,
-    /// Number of bytes that may still arrive.
     bytes_left: u32,
     quiet_at: Instant,
     end_at: Instant,
@@ -31,7 +30,6 @@ impl Drain {
     }
 }
 
-/// The drained streams of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Drains(Vec<Drain>);
 
@@ -73,17 +71,14 @@ impl Drains {
         end || fits
     }
 
-    /// Removes a stream that has ended.
     pub(super) fn end(&mut self, stream: StreamId) {
         self.0.retain(|one| one.stream != stream);
     }
 
-    /// Returns the time at which the next stream must be reset if nothing more arrives.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.0.iter().map(Drain::deadline).min()
     }
 
-    /// Removes a stream that must be reset at this time.
     pub(super) fn pop_expired(&mut self, now: Instant) -> Option<StreamId> {
         let at = self.0.iter().position(|one| one.deadline() <= now)?;
         Some(self.0.swap_remove(at).stream)

@@ -30,19 +30,15 @@ pub struct View {
     pub open: u32,
     /// Number of streams so far, including the open ones.
     pub carried: u32,
-    /// Time since which there is no stream.
     pub idle_since: Instant,
     /// Time since which the peer has accepted none of the pending output.
     pub stuck_since: Option<Instant>,
-    /// True once input has arrived.
     pub has_input: bool,
-    /// True if no new streams are accepted.
     pub closing: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Then {
-    /// Call [`ConnectionHandler::next_action`] again.
     Ask,
     /// Announce the end with a GOAWAY. Streams are still accepted.
     Announce,
@@ -58,13 +54,10 @@ pub trait ConnectionHandler: Accept {
     fn begin(&mut self, stream: MuxStream, request: Self::Request);
     /// Returns the next action and its deadline. The driver calls this after each turn.
     fn next_action(&mut self, view: &View) -> (Option<Instant>, Then);
-    /// Reports that the driver has executed the action.
     fn note_action_done(&mut self, then: Then);
-    /// Reports that an error in the peer's frames has ended the connection.
     fn note_failure(&mut self, error: &ConnectionError);
 }
 
-/// Way in which a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum CloseMode {
     /// Close after the peer has had time to read the last frames.
@@ -76,7 +69,6 @@ enum CloseMode {
     Silent,
 }
 
-/// Progress of the processing of input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum InputProgress {
     All,
@@ -94,9 +86,7 @@ pub(super) struct Driver<'t> {
     paused: bool,
     stuck_since: Option<Instant>,
     has_input: bool,
-    /// True once the peer has closed its side.
     ended: bool,
-    /// True if memory was freed since the last stream.
     released: bool,
 }
 
@@ -121,7 +111,6 @@ impl<'t> Driver<'t> {
         }
     }
 
-    /// Drives the connection to its end, and then waits for its streams.
     pub(super) async fn run<S: ConnectionHandler>(mut self, side: &mut S) {
         let end = poll_fn(|context| self.poll(context, side)).await;
         self.shared.inner.borrow_mut().lose_all_streams();
@@ -205,7 +194,6 @@ impl<'t> Driver<'t> {
         }
     }
 
-    /// Returns the way to end if a rule has ended the connection.
     fn killed(&self) -> Option<CloseMode> {
         let mut inner = self.shared.inner.borrow_mut();
         if inner.ends.killed? {
@@ -227,7 +215,6 @@ impl<'t> Driver<'t> {
         }
     }
 
-    /// Does all reads, processing and writes that are possible now.
     fn run_turn<S: ConnectionHandler>(
         &mut self,
         context: &mut Context<'_>,
@@ -262,7 +249,6 @@ impl<'t> Driver<'t> {
         }
     }
 
-    /// Passes the input to the streams until the budget of the poll is used up.
     fn process_input<S: ConnectionHandler>(&mut self, side: &mut S) -> InputProgress {
         let Some(input) = self.input.as_mut() else {
             return InputProgress::All;
@@ -307,7 +293,6 @@ impl<'t> Driver<'t> {
         std::mem::take(&mut inner.woke) && !inner.connection.output().is_empty()
     }
 
-    /// Writes pending output, as much as the socket accepts.
     fn write(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         let mut inner = self.shared.inner.borrow_mut();
         while !inner.connection.output().is_empty() {
@@ -341,7 +326,6 @@ impl<'t> Driver<'t> {
         Ok(())
     }
 
-    /// Returns the way to end once both sides have ended and everything is written.
     fn finished(&self) -> Option<CloseMode> {
         let inner = self.shared.inner.borrow();
         let done = inner.streams.open == 0 && (self.ended || inner.connection.is_closed());
@@ -356,7 +340,6 @@ impl<'t> Driver<'t> {
         }
     }
 
-    /// Reads input. Pending if none is available, or none is wanted.
     fn read(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let paused = self.shared.inner.borrow().connection.output().len() > OUTPUT_PAUSE_BYTES;
         if self.ended || paused {
@@ -388,7 +371,6 @@ impl<'t> Driver<'t> {
         }
     }
 
-    /// Writes the rest, closes the write direction, and lets the peer read it.
     async fn close_gracefully(&mut self) -> io::Result<()> {
         loop {
             let left = {

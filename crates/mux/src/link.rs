@@ -22,7 +22,6 @@ use tls::transport::ConnectionTransport;
 pub enum PeerConnection {
     /// A separate connection: HTTP/1, or arbitrary bytes.
     Http1(ConnectionTransport),
-    /// A stream of an HTTP/2 connection.
     Http2(MuxStream),
 }
 
@@ -46,13 +45,11 @@ impl PeerConnection {
         self.transport()?.plain()
     }
 
-    /// Returns whether it is an HTTP/2 stream.
     #[inline]
     pub fn is_http2(&self) -> bool {
         matches!(self, PeerConnection::Http2(_))
     }
 
-    /// Returns a weak handle of the HTTP/2 stream, for queries only.
     pub fn watch(&self) -> Option<StreamWatch> {
         match self {
             PeerConnection::Http1(_) => None,
@@ -73,7 +70,6 @@ impl PeerConnection {
         }
     }
 
-    /// Ready when a read may return bytes, the end or an error.
     #[inline]
     pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
         match self {
@@ -82,7 +78,6 @@ impl PeerConnection {
         }
     }
 
-    /// Waits until a read may return something.
     pub async fn readable(&self) {
         std::future::poll_fn(|context| self.poll_readable(context)).await;
     }
@@ -107,7 +102,6 @@ impl PeerConnection {
         }
     }
 
-    /// Ready when a write may find space or an error.
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
         match self {
             PeerConnection::Http1(transport) => transport.poll_writable(context),

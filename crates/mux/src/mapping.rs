@@ -7,7 +7,6 @@ use http::message::{Fields, HttpMessage};
 use protocol::http2::{Connection, FieldList, SendError, StreamId};
 use std::io;
 
-/// Parses the head of a response, interim or final.
 pub(super) fn response(
     fields: &FieldList,
     end: bool,
@@ -51,7 +50,6 @@ pub(super) fn send_response(
         .map_err(lost_stream_error)
 }
 
-/// Ends a stream with trailers.
 pub(super) fn send_trailers(
     connection: &mut Connection,
     stream: StreamId,
@@ -63,7 +61,6 @@ pub(super) fn send_trailers(
         .map_err(lost_stream_error)
 }
 
-/// Makes the error for a stream that the connection no longer knows.
 pub(super) fn lost_stream_error(_: SendError) -> io::Error {
     io::ErrorKind::ConnectionReset.into()
 }

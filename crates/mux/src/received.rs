@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 
 /// Size of a block, bytes: small compared to a window, large compared to a frame header.
 const BLOCK_BYTES: usize = 4096;
-/// Maximum number of free blocks in the pool of a thread.
 const POOLED_MAX: usize = 1024;
 
 type ReceiveBlock = Box<[u8; BLOCK_BYTES]>;
@@ -37,12 +36,10 @@ pub(super) struct Received {
     blocks: VecDeque<ReceiveBlock>,
     /// Number of consumed bytes of the first block.
     start: usize,
-    /// Number of bytes from there on.
     length: usize,
 }
 
 impl Received {
-    /// Returns the number of bytes.
     pub(super) fn len(&self) -> usize {
         self.length
     }
@@ -63,7 +60,6 @@ impl Received {
         }
     }
 
-    /// Moves as many bytes as fit into a buffer, and returns their number.
     pub(super) fn pop_into(&mut self, buffer: &mut Buffer) -> usize {
         let mut moved = 0;
         while self.length > 0 {

@@ -59,7 +59,6 @@ impl ServerMux {
         Some(MuxStream::new(Rc::clone(&self.shared), slot))
     }
 
-    /// Returns whether a stream can be opened now.
     pub fn has_room(&self) -> bool {
         if !self.is_usable() {
             return false;
@@ -78,12 +77,10 @@ impl ServerMux {
         !inner.ends.closing && !inner.connection.is_going_away()
     }
 
-    /// Returns the number of current streams.
     pub fn streams(&self) -> u32 {
         self.shared.inner.borrow().streams.open
     }
 
-    /// Returns the number of streams opened so far.
     pub fn opened_streams(&self) -> u32 {
         self.shared.inner.borrow().streams.carried
     }
@@ -111,7 +108,6 @@ impl ServerMux {
         Some(self.shared.transport.upgrade()?.socket().downgrade())
     }
 
-    /// Returns whether both are the same connection.
     pub fn is(&self, other: &ServerMux) -> bool {
         Rc::ptr_eq(&self.shared, &other.shared)
     }

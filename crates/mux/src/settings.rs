@@ -13,9 +13,7 @@ const WINDOW_MAX: u32 = (1 << 31) - 1;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Http2 {
-    /// `tune.h2.header-table-size`, bytes.
     pub header_table_bytes: u32,
-    /// `tune.h2.max-frame-size`, bytes.
     pub frame_bytes_max: u32,
     /// `tune.h2.initial-window-size`, bytes.
     pub initial_window: u32,
@@ -26,7 +24,6 @@ pub struct Http2 {
     pub server: Http2Side,
 }
 
-/// Settings that can differ per side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Http2Side {
     /// `initial-window-size`, bytes. None: the common value.
@@ -52,24 +49,19 @@ impl Default for Http2 {
     }
 }
 
-/// Limits of a connection and of its message heads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     pub http2: Http2,
-    /// Maximum size of a head, bytes.
     pub head_bytes: usize,
-    /// Maximum number of headers of a head.
     pub headers_max: usize,
     /// True if clients may open WebSockets (RFC 8441).
     pub websocket: bool,
 }
 
-/// Returns the options of a client's connection.
 pub(super) fn client_options(limits: &Limits) -> Options {
     options(Http2Role::Server, limits, &limits.http2.client)
 }
 
-/// Returns the options of a connection to a server.
 pub(super) fn server_options(limits: &Limits) -> Options {
     options(Http2Role::Client, limits, &limits.http2.server)
 }

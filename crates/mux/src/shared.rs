@@ -24,7 +24,6 @@ const OUTPUT_LOW_BYTES: usize = OUTPUT_MAX_BYTES - TURN_BYTES;
 pub(super) const OUTPUT_MAX_BYTES: usize = 64 * 1024;
 /// Maximum number of message objects kept for the heads of responses.
 const MESSAGES_KEPT: usize = 16;
-/// Maximum memory of a message that is kept for reuse, bytes.
 const MESSAGE_BYTES_KEPT: usize = 8 * 1024;
 
 /// Cost of a frame for the driver (`reactor::charge`), and of many frames without an event.
@@ -39,25 +38,18 @@ const DATA_BYTES_A_UNIT: usize = 256;
 
 pub(super) struct ConnectionState {
     pub(super) inner: RefCell<MuxState>,
-    /// Waker of the task that drives the connection.
     driver: RefCell<Option<Waker>>,
-    /// True if the driver has been woken since its last poll.
     woken: Cell<bool>,
     /// Number of handles that may still open streams.
     pub(super) handles: Cell<u32>,
     pub(super) transport: Weak<ConnectionTransport>,
-    /// True if requests have the scheme `https`.
     pub(super) secure: bool,
 }
 
-/// State of a connection that changes.
 pub(super) struct MuxState {
     pub(super) connection: Connection,
-    /// The streams and their positions.
     pub(super) streams: Streams,
-    /// Writers that wait for their turn.
     writers: Writers,
-    /// Progress of the connection from its beginning to its end.
     pub(super) ends: ConnectionProgress,
     /// True if the driver has already given the granted writers an additional turn.
     late: bool,
@@ -67,7 +59,6 @@ pub(super) struct MuxState {
     pub(super) woke: bool,
     /// True while the socket accepts nothing, and the driver waits for it.
     pub(super) blocked: bool,
-    /// Streams of clients whose response was complete before their request.
     pub(super) drains: Drains,
     messages: Vec<HttpMessage>,
 }
@@ -78,7 +69,6 @@ pub(super) struct Streams {
     table: Vec<(u32, u32)>,
     slots: Vec<StreamSlot>,
     free: Vec<u32>,
-    /// Number of streams in use.
     pub(super) open: u32,
     /// Maximum number of streams in use. The protocol no longer counts a reset stream, but its task
     /// may not know of the reset yet. This limit allows a peer that opens and resets streams only
@@ -86,13 +76,10 @@ pub(super) struct Streams {
     pub(super) open_max: u32,
     /// Number of open streams to the server that have no id yet.
     pub(super) unsent: u32,
-    /// Number of streams so far.
     pub(super) carried: u32,
-    /// Time since which there is no stream.
     pub(super) idle_since: Instant,
 }
 
-/// Writers that wait for their turn.
 #[derive(Default)]
 struct Writers {
     /// Writers that wait for the window or for space in the output, in order.
@@ -100,18 +87,14 @@ struct Writers {
     granted: Vec<u32>,
 }
 
-/// Progress of the connection from its beginning to its end.
 #[derive(Default)]
 pub(super) struct ConnectionProgress {
-    /// True once the first SETTINGS of the peer were processed.
     has_settings: bool,
-    /// True once the peer has closed its side.
     pub(super) half_closed: bool,
     /// True once streams are no longer opened, by a local decision or one of the peer.
     pub(super) closing: bool,
     /// Set when a rule ends the connection at once: true without a message, false with a GOAWAY.
     pub(super) killed: Option<bool>,
-    /// True once the connection has ended.
     pub(super) has_ended: bool,
 }
 
@@ -126,7 +109,6 @@ pub enum RequestDecision<R> {
 
 /// Handler for the heads of requests. A connection to a server accepts none.
 pub trait Accept {
-    /// The data of a new stream.
     type Request;
     /// Processes the head of a request. Must not use the connection.
     fn accept(&mut self, fields: &FieldList, end: bool) -> RequestDecision<Self::Request>;
@@ -136,12 +118,10 @@ pub trait Accept {
     fn faults(&self) -> u32;
 }
 
-/// Result of processing one event.
 pub(super) enum EventResult<R> {
     /// More input may be available: call again.
     More,
     Done,
-    /// A stream begins in this slot.
     Begin(u32, R),
     Failed(ConnectionError),
 }
@@ -195,7 +175,6 @@ impl ConnectionState {
         self.woken.set(false);
     }
 
-    /// Wakes the driver, so that it checks its output and its streams.
     pub(super) fn wake_driver(&self) {
         if self.woken.replace(true) {
             return;
@@ -230,7 +209,6 @@ impl MuxState {
         self.streams.table.insert(at, (id, slot));
     }
 
-    /// Frees the slot of a stream that has ended.
     pub(super) fn free_slot(&mut self, at: u32) {
         let slot = &mut self.streams.slots[at as usize];
         let id = slot.id;
@@ -262,12 +240,10 @@ impl MuxState {
         &mut self.streams.slots[at as usize]
     }
 
-    /// Returns the connection and a stream of it, both mutable.
     pub(super) fn connection_and_stream(&mut self, at: u32) -> (&mut Connection, &mut StreamSlot) {
         (&mut self.connection, &mut self.streams.slots[at as usize])
     }
 
-    /// Frees memory that a connection without streams does not need.
     pub(super) fn release_memory(&mut self) {
         if self.streams.open > 0 {
             return;
@@ -361,7 +337,6 @@ impl MuxState {
         (taken, step)
     }
 
-    /// Wakes streams that wait for the first SETTINGS of the peer.
     fn wake_for_settings(&mut self) {
         if !std::mem::replace(&mut self.ends.has_settings, true) {
             for slot in &mut self.streams.slots {
@@ -370,7 +345,6 @@ impl MuxState {
         }
     }
 
-    /// Discards data of a request whose response is complete.
     fn discard_data(&mut self, stream: StreamId, bytes: u32, end: bool) {
         self.connection.consumed(stream, bytes);
         if !self
@@ -381,7 +355,6 @@ impl MuxState {
         }
     }
 
-    /// Resets the drained streams whose time is over. Returns whether there were any.
     pub(super) fn reset_stalled_drains(&mut self, now: Instant) -> bool {
         let mut any = false;
         while let Some(stream) = self.drains.pop_expired(now) {
@@ -420,7 +393,6 @@ impl MuxState {
         }
     }
 
-    /// Resets a stream whose peer has violated the protocol.
     fn refuse_unless<A: Accept>(
         &mut self,
         fine: bool,
@@ -435,7 +407,6 @@ impl MuxState {
         EventResult::More
     }
 
-    /// Begins a stream, or responds to its head at once.
     fn begin_stream<A: Accept>(
         &mut self,
         stream: StreamId,
@@ -470,14 +441,12 @@ impl MuxState {
         EventResult::More
     }
 
-    /// Keeps the memory of a head that was read.
     pub(super) fn keep_head_memory(&mut self, message: HttpMessage) {
         if self.messages.len() < MESSAGES_KEPT && message.memory() <= MESSAGE_BYTES_KEPT {
             self.messages.push(message);
         }
     }
 
-    /// Processes the end of the peer's side: streams whose input is incomplete are lost.
     pub(super) fn lose_incomplete_streams(&mut self) {
         (self.ends.closing, self.ends.half_closed) = (true, true);
         for slot in &mut self.streams.slots {
@@ -489,7 +458,6 @@ impl MuxState {
         }
     }
 
-    /// Ends the connection for all streams.
     pub(super) fn lose_all_streams(&mut self) {
         (self.ends.has_ended, self.ends.closing) = (true, true);
         for slot in &mut self.streams.slots {
@@ -497,7 +465,6 @@ impl MuxState {
         }
     }
 
-    /// Returns how many bytes a stream may write now.
     pub(super) fn writable(&self, at: u32) -> usize {
         let slot = &self.streams.slots[at as usize];
         let turn = if self.writers.waiters.is_empty() {
@@ -511,7 +478,6 @@ impl MuxState {
         self.connection.send_capacity(StreamId(slot.id)).min(turn)
     }
 
-    /// Counts bytes that a stream has written.
     pub(super) fn count_written(&mut self, at: u32, bytes: usize) {
         let slot = &mut self.streams.slots[at as usize];
         slot.grant = slot.grant.saturating_sub(bytes as u32);
@@ -579,7 +545,6 @@ impl MuxState {
     }
 }
 
-/// Returns the cost of an event caused by `bytes` bytes.
 fn cost(event: &Event<'_>, bytes: usize) -> usize {
     match event {
         Event::Headers { .. } => COST_OF_HEAD + bytes / BLOCK_BYTES_A_UNIT,
@@ -589,7 +554,6 @@ fn cost(event: &Event<'_>, bytes: usize) -> usize {
     }
 }
 
-/// Passes the head of a request to the handler, if there is room for another task.
 fn accept_request<A: Accept>(
     room: bool,
     fields: &FieldList,

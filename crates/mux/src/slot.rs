@@ -9,12 +9,9 @@ use std::collections::VecDeque;
 use std::rc::Weak;
 use std::task::{Context, Waker};
 
-/// Data for parsing the response to a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected {
-    /// Facts of the request that determine how its response is parsed.
     pub facts: RequestFacts,
-    /// Limits of the head of the response.
     pub limits: Limits,
 }
 
@@ -55,7 +52,6 @@ impl StreamStatus {
     }
 }
 
-/// The events that the user of a stream waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Interest(u8);
 
@@ -69,7 +65,6 @@ impl Interest {
     const NONE: Interest = Interest(0);
 }
 
-/// The state of one stream.
 #[derive(Default)]
 pub(super) struct StreamSlot {
     /// Stream id. 0 before the stream has one.
@@ -77,38 +72,27 @@ pub(super) struct StreamSlot {
     /// The task to wake. All waiting futures belong to one task, which polls all of them again.
     waker: Option<Waker>,
     interest: u8,
-    /// True while the stream is in use.
     pub(super) used: bool,
-    /// True once the peer has ended its side.
     pub(super) received_end: bool,
-    /// True once this side has ended.
     pub(super) sent_end: bool,
-    /// True while the stream is among the waiting writers.
     pub(super) waits: bool,
     /// Number of bytes that the stream may write although others wait.
     pub(super) grant: u32,
-    /// Reason for the loss of the stream.
     pub(super) gone: Option<Gone>,
-    /// Received data of the body.
     pub(super) received: Received,
     pub(super) trailers: Option<Box<Fields>>,
     /// Number of bytes that were discarded as they arrived; None if data is stored.
     pub(super) discarded: Option<u32>,
     /// For a stream of a client: true if its request is an extended CONNECT.
     pub(super) extended: bool,
-    /// For a stream to a server: data for parsing its response.
     pub(super) expected: Option<Expected>,
-    /// Received heads of the response.
     pub(super) heads: VecDeque<(HttpMessage, Parsed)>,
-    /// The error of a message.
     pub(super) fault: Option<HttpParseError>,
     pub(super) peer_reset: Option<ErrorCode>,
-    /// The watcher of the end of the stream.
     pub(super) watched: Option<Testament>,
 }
 
 impl StreamSlot {
-    /// Leaves the final state of the stream for its watch.
     pub(super) fn store_final_state(&mut self) {
         let watch = self.watched.take();
         if let Some(last) = watch.and_then(|watch| watch.upgrade()) {
@@ -133,7 +117,6 @@ impl StreamSlot {
         };
     }
 
-    /// Registers the task to wake.
     pub(super) fn wait(&mut self, what: Interest, context: &Context<'_>) {
         match &self.waker {
             Some(known) if known.will_wake(context.waker()) => {}
@@ -149,7 +132,6 @@ impl StreamSlot {
         self.interest |= what.0;
     }
 
-    /// Wakes the stream's task if it waits for one of these events. Returns whether it did.
     pub(super) fn wake(&mut self, what: Interest) -> bool {
         if self.interest & what.0 == 0 {
             return false;
@@ -161,19 +143,16 @@ impl StreamSlot {
         true
     }
 
-    /// Stores data of the body. Returns whether a reader was woken.
     pub(super) fn take_data(&mut self, data: &[u8], end: bool) -> bool {
         self.received.push(data);
         self.received_end |= end;
         self.wake(Interest::READ)
     }
 
-    /// Returns whether both sides have ended regularly.
     pub(super) fn is_complete(&self) -> bool {
         self.received_end && self.sent_end
     }
 
-    /// Marks the stream as lost, unless it has ended.
     pub(super) fn lose(&mut self, why: Gone) -> bool {
         if !self.used || self.is_complete() {
             return false;
@@ -182,7 +161,6 @@ impl StreamSlot {
         self.wake(Interest::ALL)
     }
 
-    /// Returns whether a read returns something.
     pub(super) fn has_readable_data(&self) -> bool {
         self.received.len() > 0 || self.received_end || self.gone.is_some()
     }

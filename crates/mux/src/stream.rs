@@ -14,7 +14,6 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// Reason why there is no head of a response.
 #[derive(Debug)]
 pub enum HeadFailure {
     Gone(Gone),
@@ -29,12 +28,10 @@ pub struct MuxStream {
 }
 
 impl MuxStream {
-    /// Makes the handle of a slot that was taken for it.
     pub(super) fn new(shared: Rc<ConnectionState>, slot: u32) -> MuxStream {
         MuxStream { shared, slot }
     }
 
-    /// Returns the connection and the slot.
     pub(super) fn place(&self) -> (&Rc<ConnectionState>, u32) {
         (&self.shared, self.slot)
     }
@@ -49,7 +46,6 @@ impl MuxStream {
         }
     }
 
-    /// Returns the connection if the stream can still send.
     fn sendable_connection(&self) -> io::Result<RefMut<'_, MuxState>> {
         let mut inner = self.shared.inner.borrow_mut();
         let slot = inner.slot(self.slot);
@@ -64,7 +60,6 @@ impl MuxStream {
         self.shared.inner.borrow_mut().slot(self.slot).id
     }
 
-    /// Ready when a read returns data, the end, or a failure.
     pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.shared.inner.borrow_mut();
         let slot = inner.slot(self.slot);
@@ -75,12 +70,10 @@ impl MuxStream {
         Poll::Pending
     }
 
-    /// Waits until a read returns something.
     pub async fn readable(&self) {
         poll_fn(|context| self.poll_readable(context)).await;
     }
 
-    /// Returns whether a read returns something now.
     pub fn is_readable(&self) -> bool {
         self.shared
             .inner
@@ -131,7 +124,6 @@ impl MuxStream {
             .take()
     }
 
-    /// Ready when a write may find space or a failure.
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.shared.inner.borrow_mut();
         let slot = inner.slot(self.slot);
@@ -145,7 +137,6 @@ impl MuxStream {
         Poll::Pending
     }
 
-    /// Waits until a write may find space.
     pub async fn writable(&self) {
         poll_fn(|context| self.poll_writable(context)).await;
     }
@@ -276,7 +267,6 @@ impl MuxStream {
         Ok(())
     }
 
-    /// Returns whether this side has ended.
     pub fn has_sent_end(&self) -> bool {
         self.shared.inner.borrow_mut().slot(self.slot).sent_end
     }
@@ -316,7 +306,6 @@ impl MuxStream {
         Poll::Pending
     }
 
-    /// Ends both sides at once.
     pub fn reset(&self, code: ErrorCode) {
         let mut inner = self.shared.inner.borrow_mut();
         let (connection, slot) = inner.connection_and_stream(self.slot);

@@ -17,7 +17,6 @@ pub struct StreamWatch {
 }
 
 impl MuxStream {
-    /// Returns a weak handle of the stream, for queries only.
     pub fn watch(&self) -> StreamWatch {
         let (shared, slot) = self.place();
         let last = Rc::default();
@@ -44,12 +43,10 @@ impl StreamWatch {
         self.seen().map_or(0, |seen| seen.id)
     }
 
-    /// Returns whether the peer has reset the stream, or the connection was lost.
     pub fn is_aborted(&self) -> bool {
         self.seen().is_none_or(|seen| seen.aborted)
     }
 
-    /// Returns the error code with which the peer reset the stream.
     pub fn reset_code(&self) -> Option<u32> {
         self.seen()?.reset
     }

@@ -29,7 +29,6 @@ const ROUNDS_MAX: usize = 20;
 pub enum Removed {
     /// A host or a switch: the name of its namespace.
     Host(String),
-    /// A directory for the files of a test.
     Directory(PathBuf),
 }
 
@@ -55,7 +54,6 @@ pub fn clean() -> Vec<Removed> {
     removed
 }
 
-/// Returns the entries of a directory that belong to a dead process.
 fn stale(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().to_str().map(str::to_owned));
@@ -91,7 +89,6 @@ fn all_processes() -> impl Iterator<Item = Pid> {
     entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
 }
 
-/// Removes a directory, the processes that use its files, and what is mounted in it.
 pub(crate) fn remove_directory(path: &Path) -> bool {
     kill_all_that_name(path);
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
@@ -103,7 +100,6 @@ pub(crate) fn remove_directory(path: &Path) -> bool {
     fs::remove_dir_all(path).is_ok()
 }
 
-/// Returns the processes whose first thread is in a namespace.
 pub(crate) fn processes_in(inode: u64) -> Vec<Pid> {
     let is_in = |pid: &Pid| {
         // Follows the link to the namespace itself.
@@ -113,7 +109,6 @@ pub(crate) fn processes_in(inode: u64) -> Vec<Pid> {
     all_processes().filter(is_in).collect()
 }
 
-/// Kills all processes in a namespace, which only a laboratory can have started there.
 pub(crate) fn kill_all_in(inode: u64) {
     for _ in 0..ROUNDS_MAX {
         let found = processes_in(inode);

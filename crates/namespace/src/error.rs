@@ -20,18 +20,17 @@ pub enum LabError {
         exit: Exit,
         said: String,
     },
-    /// A command did not end in time, and was killed.
-    Hangs { command: String, waited: Duration },
-    /// A peer ended before it responded.
+    Hangs {
+        command: String,
+        waited: Duration,
+    },
     Died {
         program: String,
         exit: Exit,
         said: String,
     },
-    /// A peer runs but does not respond.
     NotReady {
         program: String,
-        /// Address at which it should respond.
         address: SocketAddr,
         waited: Duration,
         said: String,
@@ -39,33 +38,24 @@ pub enum LabError {
     /// A name contains characters other than lower case letters, digits and dashes, or is too long
     /// for a namespace.
     Name(String),
-    /// A second host has the same name.
     NameTaken(String),
     /// No cable and no switch connects the groups of the partition.
     NothingToCut(String),
-    /// Faults are in force when all should be healed.
     StillBroken(Vec<String>),
-    /// Conditions still fail after the faults were healed.
     NotHealed {
         waited: Duration,
-        /// Failed conditions, each with the actual state.
         conditions: Vec<(String, String)>,
     },
-    /// A certificate could not be created.
     Certificate {
         doing: &'static str,
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A field of a subject is unknown, or occurs more than twice.
     SubjectField(String),
-    /// The settings of a TLS client or server contradict each other.
     Tls {
         doing: &'static str,
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// There is no CA to verify with.
     NoAuthority,
-    /// The text is not a valid server name.
     ServerName(String),
 }
 

@@ -5,9 +5,7 @@ use std::fmt;
 /// Exit status or signal of an ended process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
-    /// The process exited with this code.
     Code(i32),
-    /// The process was killed by this signal.
     Signal(i32),
 }
 

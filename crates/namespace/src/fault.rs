@@ -23,7 +23,6 @@ impl fmt::Debug for InjectedFault {
 }
 
 impl InjectedFault {
-    /// Returns a description of the fault.
     pub fn description(&self) -> &str {
         &self.description
     }
@@ -60,7 +59,6 @@ impl Faults {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Registers a new fault; `heal` ends it.
     pub(crate) fn register_fault(
         self: &Arc<Self>,
         what: impl Into<String>,

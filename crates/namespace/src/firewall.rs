@@ -104,7 +104,6 @@ impl FirewallBlock {
         })
     }
 
-    /// Ends the fault, and reports an error if that fails.
     pub fn lift(mut self) -> Result<(), LabError> {
         self.lifted = true;
         self.delete()

@@ -14,7 +14,6 @@ pub enum Missing {
     /// Permission to create network namespaces, although the user is root: in a container, for
     /// example.
     Namespaces {
-        /// Error message of the attempt.
         refusal: String,
     },
     Program(&'static str),
@@ -32,7 +31,6 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Checks whether network namespaces can be created.
 pub fn privileged() -> Result<(), Missing> {
     static TRIED: OnceLock<Result<(), Missing>> = OnceLock::new();
     TRIED

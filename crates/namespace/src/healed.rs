@@ -31,7 +31,6 @@ impl<'a> Condition<'a> {
     }
 }
 
-/// Polls until all conditions hold, several times in a row.
 pub(crate) fn wait(
     within: Duration,
     conditions: &mut [Condition<'_>],

@@ -98,12 +98,10 @@ impl LabHost {
         Ok(host)
     }
 
-    /// Returns its name as given.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Returns the name of its namespace, for `ip netns exec`.
     pub fn namespace(&self) -> &str {
         &self.0.namespace
     }
@@ -112,7 +110,6 @@ impl LabHost {
         &self.0.ground
     }
 
-    /// Returns a unique number for the name of a fault.
     pub(crate) fn next_block(&self) -> u32 {
         self.0.blocks.fetch_add(1, Ordering::Relaxed)
     }
@@ -133,7 +130,6 @@ impl LabHost {
         Ok(())
     }
 
-    /// Removes the record of a configuration command.
     pub(crate) fn remove_command(&self, words: &[&str]) {
         self.repeated_commands().retain(|known| known != words);
     }
@@ -159,7 +155,6 @@ impl LabHost {
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Starts a program inside the host.
     pub fn spawn(&self, command: Command) -> Result<LabProcess, LabError> {
         LabProcess::start(command, Some(Arc::clone(&self.0.fd)))
     }
@@ -212,12 +207,10 @@ impl LabHost {
         self.enter(|| TcpListener::bind(at))
     }
 
-    /// Binds a UDP socket on this host.
     pub fn udp_bind(&self, at: SocketAddr) -> io::Result<UdpSocket> {
         self.enter(|| UdpSocket::bind(at))
     }
 
-    /// Returns the processes inside the host.
     pub fn processes(&self) -> Vec<Pid> {
         processes_in(self.0.inode)
     }

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 const BRIDGE: &str = "bridge";
 
-/// Maximum time until both ends notice a new cable.
 const CARRIER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An interface of a host, with the other end of its cable.
@@ -79,7 +78,6 @@ impl Interface {
         Ok(self.addresses()?.iter().any(of))
     }
 
-    /// Switches the interface off, as an administrator would.
     pub fn down(&self) -> Result<(), LabError> {
         set(&self.host, &self.name, "down")
     }
@@ -94,7 +92,6 @@ impl Interface {
         set(&self.far_host, &self.far_name, "down")
     }
 
-    /// Plugs the cable in again.
     pub fn plug(&self) -> Result<(), LabError> {
         set(&self.far_host, &self.far_name, "up")
     }
@@ -110,8 +107,8 @@ impl Interface {
 
     /// Drops what the interface sends; it keeps its carrier. The frames are dropped where they
     /// leave their host, so that nothing at the other end sees them, not even a program that reads
-    /// frames before the firewall. The sender may get an error: only
-    /// `Lab::wire` and a switch lose frames silently.
+    /// frames before the firewall. The sender may get an error: only an
+    /// [`ImpairedCable`](crate::ImpairedCable) and a switch lose frames silently.
     pub fn mute(&self) -> Result<InjectedFault, LabError> {
         let muted = partition::mute(&self.host, &self.name)?;
         let what = format!("nothing leaves {}'s {}", self.host.name(), self.name);
@@ -122,7 +119,6 @@ impl Interface {
             .register_fault(what, move || muted.lift()))
     }
 
-    /// Returns the other end of its cable.
     pub(crate) fn far_end(&self) -> Interface {
         self.other_end()
     }
@@ -145,9 +141,7 @@ impl Interface {
 /// A cable between two hosts.
 #[derive(Clone, Debug)]
 pub struct HostLink {
-    /// End at the first host.
     pub a: Interface,
-    /// End at the second host.
     pub b: Interface,
 }
 
@@ -238,7 +232,6 @@ impl Switch {
         Ok(interface)
     }
 
-    /// Connects an interface to a new port.
     pub(crate) fn connect(&self, near: &LabHost, name: String) -> Result<Interface, LabError> {
         let port = format!("port{}", self.ports.fetch_add(1, Ordering::Relaxed));
         let interface = connect(near, name, &self.host, port)?;
@@ -247,7 +240,6 @@ impl Switch {
         Ok(interface)
     }
 
-    /// Records which host a port leads to.
     pub(crate) fn plugged(&self, interface: &Interface, host: &LabHost) {
         self.host.lab_state().cables().push(Cable::Port {
             switch: self.host.namespace().to_owned(),

@@ -161,7 +161,6 @@ fn index(interface: &str) -> io::Result<libc::c_int> {
     }
 }
 
-/// Returns the interfaces of this namespace except its loopback.
 pub(crate) fn interfaces() -> io::Result<Vec<String>> {
     // `/sys` shows the namespace in which it was mounted; this file shows the thread's.
     let text = std::fs::read_to_string("/proc/thread-self/net/dev")?;

@@ -38,7 +38,6 @@ impl Closed {
     }
 }
 
-/// Drops what an interface sends.
 pub(crate) fn mute(host: &LabHost, interface: &str) -> Result<Closed, LabError> {
     let name = format!("mute{}", host.next_block());
     nft(
@@ -100,7 +99,6 @@ pub(crate) fn through_switch(
     }))
 }
 
-/// Closes every way between hosts of different groups.
 pub(crate) fn cut(
     ground: &Arc<LabState>,
     hosts: &[LabHost],

@@ -27,12 +27,9 @@ use std::time::{Duration, Instant};
 
 pub use rustix::process::Signal;
 
-/// Timeout of a command that should end by itself.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Maximum time for the rest of a killed group to end.
 const GROUP_TIMEOUT: Duration = Duration::from_secs(2);
-/// Maximum number of scans for descendants of a process until no new one is found.
 const TREE_ROUNDS_MAX: usize = 20;
 const GROUP_POLL: Duration = Duration::from_millis(1);
 
@@ -68,7 +65,6 @@ pub fn with_default_signals(command: &mut Command) -> &mut Command {
 }
 
 impl LabProcess {
-    /// Starts a program, inside the network of a host if one is given.
     pub(crate) fn start(
         mut command: Command,
         network: Option<Arc<OwnedFd>>,
@@ -115,7 +111,6 @@ impl LabProcess {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// Returns its command line, for messages.
     pub fn command(&self) -> &str {
         &self.command
     }
@@ -197,7 +192,7 @@ impl LabProcess {
 pub(crate) fn kill_at_once(pids: &[Pid]) {
     for signal in [Signal::STOP, Signal::KILL] {
         for pid in pids {
-            // It may have ended by itself.
+            // The process may have ended by itself.
             let _ = kill_process(*pid, signal);
         }
     }
@@ -225,14 +220,12 @@ impl Drop for Frozen<'_> {
     }
 }
 
-/// Parses the parent and the group of a process from `/proc`.
 fn relations(stat: &str) -> Option<(i32, i32)> {
     // Format: pid (name) state parent group; the name may contain anything.
     let mut words = stat.rsplit_once(") ")?.1.split(' ').skip(1);
     Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
 }
 
-/// Returns a process, its group, and their descendants.
 fn tree(root: Pid) -> Vec<Pid> {
     let root = root.as_raw_nonzero().get();
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -306,7 +299,6 @@ pub(crate) fn move_in(network: &OwnedFd) -> io::Result<()> {
     Ok(move_into_link_name_space(network.as_fd(), kind)?)
 }
 
-/// Runs a command to its end and returns its standard output.
 pub(crate) fn run(mut command: Command, network: Option<Arc<OwnedFd>>) -> Result<String, LabError> {
     let line = command_line(&command);
     // Output goes into files, because a command with much output would block on an unread pipe.
@@ -335,14 +327,12 @@ pub(crate) fn run(mut command: Command, network: Option<Arc<OwnedFd>>) -> Result
     }
 }
 
-/// Runs a command given as words, such as `ip link show`.
 pub(crate) fn run_words(words: &[&str]) -> Result<String, LabError> {
     let mut command = Command::new(words.first().copied().unwrap_or_default());
     command.args(words.iter().skip(1));
     run(command, None)
 }
 
-/// Creates an anonymous file in memory.
 fn output_file(line: &str) -> Result<File, LabError> {
     let flags = rustix::fs::MemfdFlags::CLOEXEC;
     rustix::fs::memfd_create("said", flags)
@@ -372,8 +362,8 @@ thread_local! {
 pub(crate) type SpawnJob = (Command, SyncSender<io::Result<Child>>);
 
 /// Spawns on a thread that lives as long as this process. A child's death signal is sent when the
-/// *thread* that created it ends; from the thread of a test or of `clean::Host::enter`, the child
-/// would be killed too early.
+/// *thread* that created it ends; from the thread of a test or of `LabHost::enter`, the child would
+/// be killed too early.
 fn spawn(command: Command) -> io::Result<Child> {
     let spawner = begin_spawner();
     let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
@@ -382,7 +372,6 @@ fn spawn(command: Command) -> io::Result<Child> {
     result.recv().map_err(|_| gone())?
 }
 
-/// Starts the thread that spawns, in the network of the calling thread.
 pub(crate) fn begin_spawner() -> &'static Sender<SpawnJob> {
     static SPAWNER: OnceLock<Sender<SpawnJob>> = OnceLock::new();
     SPAWNER.get_or_init(|| {
@@ -459,7 +448,7 @@ mod tests {
         assert!(runs(leader) && runs(child));
         drop(process);
         assert!(!runs(leader));
-        // Its parent is gone, so its reaper needs a moment.
+        // The parent is gone, so the reaper needs a moment.
         assert!(eventually(Duration::from_secs(5), || !runs(child) || is_zombie(child)));
     }
 

@@ -62,7 +62,6 @@ impl Random {
         all[self.index(all.len())]
     }
 
-    /// Returns a reference to a random element.
     pub fn pick_ref<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.index(all.len())]
     }

@@ -4,7 +4,6 @@ use crate::weather::Weather;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// State that the relay of a wire shares with the test.
 #[derive(Debug)]
 pub(crate) struct Relayed {
     weather: Mutex<Weather>,

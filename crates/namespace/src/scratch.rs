@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub struct ScratchDirectory(PathBuf);
 
 impl ScratchDirectory {
-    /// Creates an empty directory in the system's directory for temporary files.
     pub fn new() -> Result<Self, LabError> {
         static SWEPT: Once = Once::new();
         static COUNTER: AtomicU32 = AtomicU32::new(0);

@@ -60,12 +60,10 @@ impl Lab {
         Ok(host)
     }
 
-    /// Lays a cable between two hosts.
     pub fn link(&self, a: &LabHost, b: &LabHost) -> Result<HostLink, LabError> {
         HostLink::lay(a, b)
     }
 
-    /// Creates a switch, to which any number of hosts can be attached.
     pub fn switch(&self, name: &str) -> Result<Switch, LabError> {
         Switch::create_bridge(self.host(name)?)
     }
@@ -104,7 +102,6 @@ impl Lab {
         partition::cut(&self.ground, &hosts, groups)
     }
 
-    /// Returns descriptions of the current faults.
     pub fn faults(&self) -> Vec<String> {
         self.ground.faults.active_faults()
     }

@@ -17,7 +17,6 @@ pub struct Weather {
     pub duplicate: f64,
     /// Share of frames that later ones overtake: held back for the delay again, and at least 2 ms.
     pub reorder: f64,
-    /// Seed of the random decisions.
     pub seed: u64,
 }
 
@@ -37,7 +36,6 @@ impl Weather {
         seed: 1,
     };
 
-    /// Returns weather that loses this share of frames, and has no other effect.
     pub fn lossy(loss: f64, seed: u64) -> Self {
         Weather {
             loss,
@@ -46,7 +44,6 @@ impl Weather {
         }
     }
 
-    /// Returns weather that delays all frames by this time.
     pub fn slow(delay: Duration) -> Self {
         Weather {
             delay,
@@ -55,7 +52,6 @@ impl Weather {
     }
 }
 
-/// Minimum time for which a frame is held back for others to overtake it.
 const HELD_MIN: Duration = Duration::from_millis(2);
 
 /// Fate of a frame: the delay of each copy that arrives.

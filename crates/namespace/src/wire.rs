@@ -37,7 +37,6 @@ pub struct Passed {
     pub frames: u64,
     /// Frames that were lost: by weather, by a cut, or because too many were in transit.
     pub lost: u64,
-    /// Frames that were sent twice.
     pub doubled: u64,
     /// Frames that were delayed so that others overtook them.
     pub overtaken: u64,
@@ -46,7 +45,6 @@ pub struct Passed {
 /// A cable with weather between two hosts, or between a host and a switch.
 #[derive(Debug)]
 pub struct ImpairedCable {
-    /// End at the first host.
     pub a: Interface,
     /// End at the second host; at a switch, its port.
     pub b: Interface,
@@ -122,7 +120,6 @@ impl ImpairedCable {
         self.shared.set_weather(weather);
     }
 
-    /// Changes the weather until the fault heals.
     pub fn impair(&self, weather: Weather) -> InjectedFault {
         let before = self.shared.weather();
         self.shared.set_weather(weather);

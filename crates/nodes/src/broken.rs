@@ -8,20 +8,13 @@ use std::io;
 pub enum NodeConnectionError {
     #[error("{}", describe_network_error(.0))]
     Gone(#[from] io::Error),
-    /// The node does not respond.
     #[error("it does not respond")]
     Silent,
-    /// The node does not speak this protocol.
     #[error("it does not speak the protocol of {0}")]
     Foreign(&'static str),
     /// The node runs another program version.
     #[error("it speaks version {theirs} of the protocol, and this node version {ours}")]
-    Version {
-        /// The version of the other node.
-        theirs: u16,
-        /// The protocol version of this node.
-        ours: u16,
-    },
+    Version { theirs: u16, ours: u16 },
     /// The message exceeds a limit or is invalid, or the node is not the expected one.
     #[error("refused: {0}")]
     Refused(String),

@@ -12,7 +12,6 @@ use wire::TrustedNodes;
 /// Initial and maximum pause before a node is dialled again.
 const REDIAL: Duration = Duration::from_millis(100);
 const REDIAL_MAX: Duration = Duration::from_secs(1);
-/// The pause for a node with another version of the protocol.
 const REDIAL_OTHER: Duration = Duration::from_secs(5);
 
 /// A connection to a node, after the greetings.
@@ -29,7 +28,6 @@ impl Default for RedialPause {
 }
 
 impl RedialPause {
-    /// Resets the pause after a successful connection.
     pub fn reset_pause(&mut self) {
         self.0 = REDIAL;
     }

@@ -33,7 +33,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use wire::{ConnectionPermission, TrustedNodes};
 
-/// Maximum time for a connection and its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(2);
 
 /// Returns the result of a network operation within the time of a handshake.

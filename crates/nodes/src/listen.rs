@@ -13,7 +13,6 @@ use tokio::task::JoinSet;
 use tokio_rustls::{TlsAcceptor, server};
 use wire::{TrustedNodes, is_mine, unspecified};
 
-/// Pause before the next attempt to listen on the address of this node.
 const LOOK: Duration = Duration::from_millis(500);
 /// Pause of a listener after a connection could not be accepted.
 const REST: Duration = Duration::from_millis(50);
@@ -35,7 +34,6 @@ pub struct ConnectedClient {
     pub stream: TcpStream,
     /// The cluster's latest description of its nodes.
     pub trusted: Arc<TrustedNodes>,
-    /// The slot of this connection.
     pub slot: OwnedSemaphorePermit,
 }
 

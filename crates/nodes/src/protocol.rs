@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// Maximum wait for a greeting.
 const GREETING: Duration = Duration::from_secs(2);
 
 /// A protocol between two roles. A greeting is eight bytes: four magic bytes, the version (most
@@ -15,14 +14,11 @@ pub struct NodeProtocol {
     /// The subject of the protocol, for `it does not speak the protocol of …`.
     pub subject: &'static str,
     pub port: u16,
-    /// The magic bytes at the start of a greeting.
     pub signs: [u8; 4],
-    /// The version of the messages.
     pub version: u16,
 }
 
 impl NodeProtocol {
-    /// Returns the greeting of this program.
     pub fn greeting(&self) -> [u8; 8] {
         let [high, low] = self.version.to_be_bytes();
         let [a, b, c, d] = self.signs;

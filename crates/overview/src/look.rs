@@ -6,16 +6,13 @@ use part::status::{ROLE, RoleReport};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
-/// Maximum number of changes that are kept.
 const CHANGES_MAX: usize = 500;
 /// Number of servers of a backend whose failure reasons are shown.
 const REASONS_MAX: usize = 3;
 /// Part with the processes, and its subject for itself.
 const SUPERVISOR: &str = "supervisor";
 const CLUSTER: &str = "cluster";
-/// Kinds of subjects of the cluster part whose changes the role tracks.
 const FOLLOWED: [&str; 2] = ["member", CLUSTER];
-/// Command that shows the state of the cluster.
 pub const CLUSTER_STATUS: &str = "evenkeel cluster status";
 
 /// State of a machine, as its parts report it.
@@ -23,11 +20,9 @@ pub const CLUSTER_STATUS: &str = "evenkeel cluster status";
 pub struct MachineReport {
     pub at: Instant,
     pub host: String,
-    /// Process ID of the supervisor.
     pub pid: u32,
     /// Statistics of the proxy. None if there is no proxy, or if it does not respond.
     pub traffic: Option<Traffic>,
-    /// Reason why the proxy does not respond.
     pub silent: Option<String>,
     /// Reports on the processes, and of each part besides the proxy.
     pub reports: Vec<StatusReport>,
@@ -50,9 +45,7 @@ pub struct MachineProblem {
 /// The source of a problem, which has a page of its own.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ProblemSource {
-    /// A machine as a whole.
     Machine,
-    /// A subject of a part's report, by its kind and name.
     Subject {
         part: String,
         kind: String,
@@ -63,7 +56,6 @@ pub enum ProblemSource {
 }
 
 impl MachineReport {
-    /// Lists the problems that need attention, the worst first.
     pub fn problems(&self) -> Vec<MachineProblem> {
         let silent = self.silent.iter().map(|why| MachineProblem {
             what: "the proxy".to_owned(),
@@ -149,7 +141,6 @@ impl MachineReport {
         new.into_iter().for_each(|one| self.note(one));
     }
 
-    /// Returns the events in the reports.
     fn reported(&self) -> Vec<(String, &Event)> {
         let mut all = Vec::new();
         for subject in self.reports.iter().flat_map(|report| &report.subjects) {
@@ -158,7 +149,6 @@ impl MachineReport {
         all
     }
 
-    /// Adds the status changes of frontends, backends and servers.
     fn add_status_changes(&mut self, before: &MachineReport) {
         let (Some(old), Some(new)) = (&before.traffic, &self.traffic) else {
             return;
@@ -208,7 +198,6 @@ fn status(row: &TrafficRow) -> String {
     }
 }
 
-/// Key that identifies an event.
 fn key(of: &str, event: &Event) -> (u64, String, String, String) {
     let (from, to) = (event.from.clone(), event.to.clone());
     (event.at.unix_ms, of.to_owned(), from, to)
@@ -256,7 +245,6 @@ fn find_state_changes(before: &MachineReport, now: &MachineReport) -> Vec<(Strin
     all
 }
 
-/// Returns the process of a role.
 fn process(role: &Subject) -> Option<u32> {
     RoleReport::of(role).process
 }
@@ -290,7 +278,6 @@ fn problems_of(report: &StatusReport, subject: &Subject, all: &mut Vec<MachinePr
     }
 }
 
-/// Describes a frontend or a backend that is down, or the failed servers of one backend.
 fn problem_of_rows(rows: &[&TrafficRow]) -> MachineProblem {
     let first = rows.first().copied();
     let name = first.map(|row| match rows.len() {

@@ -6,7 +6,6 @@ use part::report::{Event, Grade, Moment, StatusReport, Subject};
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// Output of a runtime API.
 pub const ANSWER: &str = "\
 Name: evenkeel
 CurrConns: 42
@@ -42,7 +41,6 @@ pub fn ago(ms: u64) -> Moment {
     }
 }
 
-/// Makes an event of that time.
 pub fn event(ms: u64, from: &str, to: &str, why: &str) -> Event {
     Event {
         at: ago(ms),

@@ -4,35 +4,29 @@
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Commands for the runtime API.
 pub const ASK: &[u8] = b"show info;show stat;show latency;show table;show servers state\n";
-/// Maximum length of the response, bytes.
 pub const BYTES_MAX: u64 = 32 << 20;
 
 /// Name of the setting that `set maxconn` changes.
 const LIMIT: &str = "limit of sessions";
 
-/// Maximum number of tables that are read.
 const TABLES_MAX: usize = 1_000;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum TrafficRowKind {
     Frontend,
     Backend,
-    /// A server of a backend.
     Server,
 }
 
 /// A frontend, a backend, or a server of a backend.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TrafficRow {
-    /// Name of the frontend or backend.
     pub proxy: String,
     pub name: String,
     pub kind: TrafficRowKind,
     /// Status, such as `UP` or `DOWN 1/2`.
     pub status: String,
-    /// Time since the last change of the status, seconds.
     pub for_s: Option<u64>,
     /// Requests that wait for a server.
     pub queued: Option<u64>,
@@ -41,7 +35,6 @@ pub struct TrafficRow {
     pub rate: u64,
     /// Bytes since the start, received from clients and sent to them.
     pub bytes: [u64; 2],
-    /// Failed requests and connections since the start.
     pub errors: u64,
     /// Average duration of a request, milliseconds.
     pub takes_ms: Option<u64>,
@@ -81,12 +74,10 @@ pub struct Traffic {
     pub tables: Vec<StickTableHead>,
 }
 
-/// The head of a stick table.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct StickTableHead {
     pub name: String,
     pub kind: String,
-    /// Maximum number of entries.
     pub size: u64,
     pub used: u64,
 }
@@ -97,7 +88,6 @@ impl Traffic {
         read(text)
     }
 
-    /// Returns the requests per second of all frontends.
     pub fn rate(&self) -> u64 {
         let rates = self.frontends().map(|row| row.rate);
         rates.fold(0, u64::saturating_add)
@@ -143,7 +133,6 @@ impl Traffic {
     }
 }
 
-/// Reads the responses to all commands.
 fn read(text: &str) -> Traffic {
     let mut traffic = Traffic::default();
     let mut columns = BTreeMap::new();
@@ -221,7 +210,6 @@ fn percentiles_of(values: &[String]) -> Option<((String, String), [u64; 3])> {
     Some(((proxy.clone(), name.clone()), all))
 }
 
-/// A server in `show servers state`.
 struct ServerLine<'t> {
     values: BTreeMap<&'t str, &'t str>,
 }

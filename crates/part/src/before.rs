@@ -19,9 +19,7 @@ pub enum PredecessorSignal {
 pub struct Before {
     /// Statistics socket of the previous process; None if no listeners are taken over.
     pub socket: Option<OsString>,
-    /// Process ids of the previous processes.
     pub pids: Vec<u32>,
-    /// The signal for the previous processes.
     pub farewell: PredecessorSignal,
 }
 

@@ -22,7 +22,6 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// Maximum number of packets that wait for the peer.
 const OUTGOING_MAX: usize = 1_024;
 /// Maximum number of unknown messages that are skipped before the caller may serve other channels.
 const UNKNOWN_MAX: usize = 64;
@@ -34,19 +33,14 @@ const REST_MAX: Duration = Duration::from_millis(100);
 /// The reason why a channel cannot be used any longer.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
-    /// The peer closed the connection.
     #[error("the other process has ended")]
     Closed,
-    /// The packet is not a valid message.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// The message and its descriptors do not fit together.
     #[error("a message does not match its descriptors")]
     Descriptors,
-    /// The outgoing queue is full because the peer does not read.
     #[error("the other process accepts no messages")]
     Full,
-    /// Timeout: no message arrived in time.
     #[error("the other process did not respond in time")]
     Timeout,
     #[error(transparent)]
@@ -232,7 +226,6 @@ impl Channel {
         self.rests.map(|(until, _)| until)
     }
 
-    /// Returns whether packets wait for the peer.
     pub fn waits(&self) -> bool {
         !self.outgoing.is_empty()
     }
@@ -242,7 +235,6 @@ impl Channel {
         self.outgoing.is_empty() && self.incoming.is_none()
     }
 
-    /// Returns the poll flags for this channel.
     pub fn interest(&self) -> PollFlags {
         if self.waits() && self.rests.is_none() {
             PollFlags::IN | PollFlags::OUT
@@ -305,7 +297,6 @@ impl Channel {
         Ok(None)
     }
 
-    /// Adds a packet to the incomplete message.
     fn add(&mut self, length: usize, descriptors: Vec<OwnedFd>) -> Result<(), ChannelError> {
         let bytes = &self.buffer[..length];
         let header = Header::decode(bytes)?;
@@ -411,7 +402,6 @@ impl Channel {
     }
 }
 
-/// Converts a duration for poll(2).
 pub fn timespec(left: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),

@@ -6,7 +6,6 @@ use crate::role::{PartMessage, WantedLeases};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Name of the part whose role is the control role.
 pub const PART: &str = "cluster";
 
 /// Time after a heartbeat for which the leases of a part are renewed.
@@ -43,23 +42,19 @@ pub enum ControlMessage {
 /// Outcome of writing a record.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Recorded {
-    /// A majority has the record.
     Written,
     /// The record was not written, and never will be.
     Refused {
-        /// Reason why the record was not written.
         #[serde(with = "Words")]
         words: String,
     },
     /// The record may have been written, or may still be written.
     Unknown {
-        /// Reason why the outcome is unknown.
         #[serde(with = "Words")]
         words: String,
     },
 }
 
-/// Longest record of a lease, bytes.
 pub const RECORD_BYTES_MAX: usize = 512;
 
 /// Generation of a lease or of a key ring; each grant or new ring increments it.
@@ -74,7 +69,6 @@ pub struct Epoch(pub u64);
 /// write one.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LeaseRecord {
-    /// Name of the lease whose record is written.
     pub name: String,
     /// Epoch of the holder. With an older epoch nothing is written.
     pub epoch: Epoch,

@@ -14,19 +14,12 @@ use std::path::{Path, PathBuf};
 /// The reason why a process cannot move into the background or write its PID file.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// The PID file cannot be opened or written.
     #[error("Cannot create pidfile {} ({})", path.display(), reason(error))]
-    PidFile {
-        /// Path of the PID file.
-        path: PathBuf,
-        /// Error of the system call.
-        error: io::Error,
-    },
+    PidFile { path: PathBuf, error: io::Error },
     /// fork(2), pipe(2), setsid(2) or `/dev/null` failed.
     #[error("Cannot go into the background: {step} ({})", reason(error))]
     Background {
         step: &'static str,
-        /// Error of the system call.
         error: io::Error,
     },
     /// The child failed and has printed the reason itself.
@@ -36,9 +29,7 @@ pub enum DaemonError {
 
 /// The result of the fork in each of the two processes.
 pub enum Fork {
-    /// The process that was started; the child serves.
     Parent,
-    /// The process that serves in the background.
     Child(Ready),
 }
 

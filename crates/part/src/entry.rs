@@ -13,7 +13,6 @@ use std::time::Duration;
 
 /// Signals that end a process at once.
 pub const ENDING: [Signal; 2] = [Signal::SIGINT, Signal::SIGTERM];
-/// Timeout for the first message of the supervisor.
 const FIRST_LIMIT: Duration = Duration::from_secs(30);
 /// Time for the supervisor to read the shutdown reason.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
@@ -48,8 +47,6 @@ pub fn first_of_role<T>(
     Ok((given, None))
 }
 
-/// Sends the shutdown reason to the supervisor. Errors are ignored: the supervisor sees the end of
-/// the process anyway.
 pub fn send_shutdown_reason(channel: &mut Channel, words: String) {
     let _ = channel.send(&SupervisorMessage::Ended { words }, &[]);
     let _ = channel.finish(LAST_WORDS_LIMIT);

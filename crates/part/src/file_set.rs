@@ -9,7 +9,6 @@ use zeroize::Zeroize;
 
 /// Largest set, bytes of all files together.
 pub const SET_BYTES_MAX: u64 = 64 << 20;
-/// Largest number of files in a set.
 pub const FILES_MAX: usize = 4096;
 
 /// Version of the configuration: versions are numbered consecutively from 1.
@@ -35,13 +34,10 @@ impl fmt::Display for VersionId {
 /// A file of a version, with its content.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetFile {
-    /// Path, as the configuration names it.
     pub path: String,
     /// The file was named on the command line. Such files come first, in their order.
     pub main: bool,
-    /// The file was read as a secret.
     pub secret: bool,
-    /// Permission bits of the file (mode).
     pub mode: u32,
     /// Content of the file; zeroized on drop if it is secret.
     #[serde(with = "serde_bytes")]
@@ -69,7 +65,6 @@ pub struct FileSet {
     pub version: VersionId,
     /// The description for messages, such as `version 12 by anna: "more servers"`.
     pub label: String,
-    /// Name of the node that loads it, which `on NODE` lines are compared with.
     pub node: String,
     pub files: Vec<SetFile>,
     /// Directories that the configuration names, with the names in them.
@@ -77,12 +72,10 @@ pub struct FileSet {
 }
 
 impl FileSet {
-    /// Returns the id of the operation that brings this version, in the trace events of all nodes.
     pub fn operation(&self) -> String {
         self.version.operation()
     }
 
-    /// Encodes the set for storage or the loader.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
     }

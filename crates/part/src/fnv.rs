@@ -1,7 +1,6 @@
 //! The hash FNV-1a of 64 bits. It is the same on every machine and in every version, and does not
 //! resist an attacker.
 
-/// Computes the hash of these bytes.
 pub fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

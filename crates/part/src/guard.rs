@@ -11,7 +11,6 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::net::{SocketFlags, accept_with, sockopt};
 use std::os::fd::OwnedFd;
 
-/// Maximum number of connections that are accepted in one call.
 const ACCEPTED_MAX: usize = 16;
 
 /// The socket on which a new supervisor connects.
@@ -30,18 +29,15 @@ impl Guard {
         Guard { listener, uid }
     }
 
-    /// Returns the descriptor to poll.
     pub fn watched(&self) -> Option<PollFd<'_>> {
         let listener = self.listener.as_ref()?;
         Some(PollFd::new(listener, PollFlags::IN))
     }
 
-    /// Returns the listening socket, if there is one.
     pub fn listener(&self) -> Option<&OwnedFd> {
         self.listener.as_ref()
     }
 
-    /// Returns whether a new supervisor can connect.
     pub fn can_be_found(&self) -> bool {
         self.listener.is_some()
     }

@@ -8,25 +8,19 @@ use serde::{Deserialize, Serialize};
 pub struct Health {
     /// Requests (HTTP) and sessions (TCP) finished.
     pub requests: u64,
-    /// Responses with 5xx, and failed connections to servers.
     pub errors: u64,
     /// Number of servers that are up, of all that are checked.
     pub servers_up: u64,
-    /// Number of servers that are checked.
     pub servers: u64,
     /// Frontends that serve something, by name, with their listening addresses.
     pub frontends: Vec<FrontendHealth>,
-    /// Number of virtual addresses that this machine owns now.
     pub addresses_owned: u64,
-    /// Number of virtual addresses that are configured.
     pub addresses: u64,
 }
 
-/// Health of one frontend of the machine.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct FrontendHealth {
     pub name: String,
-    /// Listening addresses with ports, for synthetic requests.
     pub listens: Vec<String>,
     /// The listener speaks plain HTTP at these addresses.
     pub http: bool,

@@ -2,7 +2,6 @@
 //! of the supervisor, so that a suspended or stopped machine counts none. The state of the thread
 //! at each poll distinguishes a stopped or looping thread from one that gets no processor.
 
-/// Poll interval of the supervisor.
 pub const LOOK_EVERY_MS: u64 = 1_000;
 /// Number of consecutive polls without a sign of life after which a thread counts as frozen.
 pub const LOOKS_MAX: u32 = 10;
@@ -13,7 +12,6 @@ pub const LOOP_CPU_MS: u64 = 2_000;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PollTiming {
-    /// The poll took place when it was due.
     InTime,
     /// The poll was much too late: the supervisor did not run, and perhaps no other process did
     /// either.
@@ -33,17 +31,14 @@ pub enum ThreadState {
     Traced,
     /// Waiting for a disk, or in a state that cannot be read.
     Unknown,
-    /// The thread does not exist.
     Gone,
 }
 
 /// The reason why a thread counts as frozen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Frozen {
-    /// A signal stopped the thread.
     #[error("is stopped by a signal")]
     Stopped,
-    /// The thread sleeps and is not woken.
     #[error("sleeps and does not wake up")]
     Sleeps,
     #[error("loops without end")]
@@ -64,7 +59,6 @@ pub struct Heart {
 }
 
 impl Heart {
-    /// Records a sign of life.
     pub fn beats(&mut self) {
         *self = Heart::default();
     }

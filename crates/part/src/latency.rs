@@ -39,7 +39,6 @@ impl Latency {
         self.since = Some(now);
     }
 
-    /// Adds the latency of an operation that ended now.
     pub fn add(&mut self, latency: Duration, now: Instant) {
         self.turn(now);
         let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);

@@ -25,11 +25,9 @@ pub struct SupervisorConnection {
     version: u64,
     /// The version that the role is applying.
     taking: u64,
-    /// True if the epoll set also waits until the channel is writable.
     writes: bool,
     /// The signals that stop the role while it has no supervisor.
     signals: Option<SignalFd>,
-    /// Number of supervisors so far.
     supervisors: u64,
 }
 
@@ -39,10 +37,7 @@ pub enum LinkEvent {
     Message(Received),
     /// The supervisor has died. The role continues and waits for the next one, unless it was a
     /// candidate next to another role; then it must end.
-    Left {
-        /// True if the role continues.
-        stays: bool,
-    },
+    Left { stays: bool },
 }
 
 impl SupervisorConnection {
@@ -72,12 +67,10 @@ impl SupervisorConnection {
         Ok(link)
     }
 
-    /// Returns the number of supervisors so far, including the current one.
     pub fn supervisors(&self) -> u64 {
         self.supervisors
     }
 
-    /// Returns whether there is a supervisor now, as far as is known.
     pub fn has_supervisor(&self) -> bool {
         self.channel.is_some()
     }
@@ -229,7 +222,6 @@ impl SupervisorConnection {
         self.send_numbered(0, message, descriptors);
     }
 
-    /// Sends the response to a request.
     pub fn send_numbered(
         &mut self,
         ask: u64,
@@ -243,19 +235,16 @@ impl SupervisorConnection {
         self.watch_writing();
     }
 
-    /// Reports to the supervisor that a message is of an unknown kind.
     pub fn report_unknown_message(&mut self, message: &SupervisorMessage) {
         let kind = message.kind();
         self.send_message(&SupervisorMessage::Unknown { kind }, &[]);
     }
 
-    /// Reports to the supervisor that the version runs.
     pub fn ready(&mut self) {
         let (version, words) = (self.version, String::new());
         self.send_message(&SupervisorMessage::Ready { version, words }, &[]);
     }
 
-    /// Records the version that the role is about to apply.
     pub fn begin_version(&mut self, version: u64) {
         self.taking = version;
     }
@@ -273,7 +262,6 @@ impl SupervisorConnection {
         self.send_message(&SupervisorMessage::Refused { version, words }, &[]);
     }
 
-    /// Sends the shutdown reason as the final message.
     pub fn send_shutdown_reason(&mut self, words: String) {
         if let Some(channel) = &mut self.channel {
             entry::send_shutdown_reason(channel, words);
@@ -282,7 +270,7 @@ impl SupervisorConnection {
 }
 
 impl AsFd for SupervisorConnection {
-    /// Readable when `SupervisorConnection::hear` has an event.
+    /// Readable when [`SupervisorConnection::next_event`] has an event.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.set.as_fd()
     }

@@ -24,7 +24,6 @@ pub enum MemoryError {
     /// The file is not sealed and could change during the read.
     #[error("the memory file is not sealed")]
     NotSealed,
-    /// The memory file exceeds the size limit.
     #[error("a memory file of {0} bytes")]
     TooLarge(u64),
     #[error("memory file: {0}")]
@@ -73,7 +72,6 @@ pub struct Reader<F> {
 }
 
 impl<F: AsFd> Reader<F> {
-    /// Creates a reader at the first byte.
     pub fn new(file: F) -> Reader<F> {
         Reader { file, at: 0 }
     }

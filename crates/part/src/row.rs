@@ -15,9 +15,7 @@ use std::time::Duration;
 pub struct Entry {
     /// Second word of the command line.
     pub argument: &'static str,
-    /// Process title in `ps`.
     pub process_title: &'static str,
-    /// Name of the process in messages.
     pub display_name: &'static str,
     pub environment: Environment,
 }
@@ -37,11 +35,8 @@ pub enum Environment {
 /// The properties of a role, as a row of the table of roles. The supervisor treats all roles alike
 /// except for these.
 pub struct RoleRow {
-    /// The part whose role this is.
     pub part: &'static str,
-    /// Start parameters of the process.
     pub entry: Entry,
-    /// Main function of the process.
     pub main: fn(Channel) -> ExitCode,
     /// Maximum time until the role reports that it is ready; None for a role that never does.
     pub ready_limit: Option<Duration>,
@@ -55,7 +50,6 @@ pub struct RoleRow {
     pub reads_reports: bool,
     /// True if the role gets a certificate of the cluster's CA for its connections to other nodes.
     pub certified: bool,
-    /// The time when the role runs.
     pub life: Life,
 }
 
@@ -80,13 +74,11 @@ pub struct PrimaryProperties {
 /// The properties of the control role.
 #[derive(Clone, Copy)]
 pub struct ControllerProperties {
-    /// Name of its socket in the runtime directory.
     pub socket: &'static str,
     /// Creates the payload of the start from the paths of the state directory and the socket.
     pub payload: fn(&Path, &Path) -> Vec<u8>,
     /// Name of the file with the last accepted version, in the state directory.
     pub accepted: &'static str,
-    /// Reads that version from a state directory.
     pub read_accepted: fn(&Path) -> io::Result<AcceptedFile>,
     /// Reads from a state directory what holds for the parts until the role reports otherwise.
     pub read_first_messages: fn(&Path) -> FirstMessages,
@@ -102,7 +94,6 @@ pub struct FirstMessages {
 
 /// An accepted version that was read from disk; its contents are not validated.
 pub struct AcceptedFile {
-    /// Memory file with the contents.
     pub file: OwnedFd,
     /// Damage of the first of the two copies on disk, if there is any.
     pub damage: Option<&'static str>,
@@ -199,18 +190,15 @@ pub fn set(mut rows: Vec<&'static RoleRow>) {
     let _ = ROWS.set(rows);
 }
 
-/// Returns the rows of all roles.
 pub fn all() -> &'static [&'static RoleRow] {
     ROWS.get().map_or(&[], Vec::as_slice)
 }
 
-/// Returns whether the role of this part is the primary one.
 pub fn is_primary(part: &str) -> bool {
     let mut rows = all().iter();
     rows.any(|row| row.part == part && matches!(row.life, Life::Serves(_)))
 }
 
-/// Returns the parts of the sidecar roles.
 pub fn sidecar_parts() -> impl Iterator<Item = &'static str> {
     let beside = all().iter().filter(|row| row.sidecar().is_some());
     beside.map(|row| row.part)

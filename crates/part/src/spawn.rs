@@ -26,13 +26,9 @@ use std::time::{Duration, Instant};
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
 /// First word of the command line of a process that another one starts.
 pub const INTERNAL: &str = "internal";
-/// Second word of a loader's command line.
 pub const LOADER: &str = "loader";
-/// Second word of the process that runs the programs of external checks.
 pub const CHECKS: &str = "checks";
-/// Second word of a process that shows the route of a request.
 pub const ROUTE: &str = "route";
-/// Second word of a process that only reports the messages that it supports.
 pub const SELF_TEST: &str = "self-test";
 
 /// Environment variables of every role: those that the C library and this program read. Roles do
@@ -75,7 +71,6 @@ pub const LOADER_ENTRY: Entry = Entry {
     environment: Environment::All,
 };
 
-/// Entry of the process that runs the programs of external checks.
 pub const CHECKS_ENTRY: Entry = Entry {
     argument: CHECKS,
     process_title: "evenkeel: checks",
@@ -83,7 +78,6 @@ pub const CHECKS_ENTRY: Entry = Entry {
     environment: Environment::Few,
 };
 
-/// Entry of a process that shows the route of a request.
 pub const ROUTE_ENTRY: Entry = Entry {
     argument: ROUTE,
     process_title: "evenkeel: route",
@@ -91,7 +85,6 @@ pub const ROUTE_ENTRY: Entry = Entry {
     environment: Environment::Few,
 };
 
-/// Creates an error about such a process.
 pub fn failure(entry: Entry, why: Why) -> StartFailure {
     StartFailure {
         what: entry.display_name,
@@ -108,11 +101,8 @@ pub struct StartFailure {
 
 #[derive(Debug)]
 pub enum Why {
-    /// The process did not start.
     Start(io::Error),
-    /// The resource limits could not be set.
     Limits(rustix::io::Errno),
-    /// The channel to the process failed.
     Channel(ChannelError),
 }
 
@@ -135,9 +125,7 @@ pub struct Started {
     pid: Pid,
     pidfd: OwnedFd,
     pub channel: Channel,
-    /// True if the channel is closed.
     pub is_channel_closed: bool,
-    /// Liveness of the main loop.
     pub heart: Heart,
     /// True if a ping was sent and no message has arrived since.
     is_ping_pending: bool,
@@ -156,7 +144,6 @@ const TAKEN_MAX: usize = 64;
 /// The way in which a process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ProcessExit {
-    /// The exit status that a parent gets.
     Status(ExitStatus),
     /// The process was not a child, so its exit status is unknown.
     Unknown,
@@ -269,7 +256,6 @@ fn is_for_role(name: &OsStr, scripts: bool) -> bool {
 }
 
 impl Started {
-    /// Creates the value for a process that runs already.
     pub fn running(entry: Entry, pid: Pid, pidfd: OwnedFd, channel: Channel) -> Started {
         Started {
             entry,
@@ -309,7 +295,6 @@ impl Started {
         self.pid
     }
 
-    /// Returns the process id, for messages.
     pub fn number(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
@@ -319,7 +304,6 @@ impl Started {
         self.pidfd.as_fd()
     }
 
-    /// Returns the descriptors to poll: the channel and the end of the process.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         // A channel that the peer has closed is always ready, so only the end of the process is
         // polled then.
@@ -353,7 +337,6 @@ impl Started {
         }
     }
 
-    /// Returns how the process ended, if it has ended.
     pub fn process_exit(&mut self) -> Option<ProcessExit> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
@@ -363,7 +346,6 @@ impl Started {
         }
     }
 
-    /// Creates an error about this process.
     pub fn failure(&self, why: Why) -> StartFailure {
         failure(self.entry, why)
     }
@@ -404,7 +386,7 @@ impl Started {
         self.send_numbered(0, message, descriptors)
     }
 
-    /// As `say`, for a numbered request or response.
+    /// As [`Started::send_message`], for a numbered request or response.
     pub fn send_numbered(
         &mut self,
         ask: u64,
@@ -442,7 +424,6 @@ impl Started {
         }
     }
 
-    /// Returns whether a ping has no response yet.
     pub fn is_asked(&self) -> bool {
         self.is_ping_pending
     }
@@ -452,12 +433,10 @@ impl Started {
         let _ = pidfd_send_signal(&self.pidfd, signal);
     }
 
-    /// Kills the process without waiting for its end.
     pub fn kill(&self) {
         self.signal(Signal::KILL);
     }
 
-    /// Kills the process and waits for its end.
     pub fn kill_and_wait(&mut self) {
         self.wait_for_end(Instant::now());
     }
@@ -505,7 +484,6 @@ fn has_ended(pidfd: &OwnedFd) -> bool {
     poll(&mut watched, Some(&at_once)).is_ok_and(|ready| ready > 0)
 }
 
-/// Converts the status of waitid(2) to that of wait(2).
 fn exit_status(status: &WaitIdStatus) -> ExitStatus {
     ExitStatus::from_raw(match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => (code & 0xff) << 8,
@@ -520,7 +498,6 @@ pub enum EntryError {
     /// The command line does not have the form that a supervisor writes.
     #[error("only the supervisor runs `evenkeel internal`; start one with `evenkeel run -f FILE`")]
     ByHand,
-    /// The inherited channel is missing or broken.
     #[error("the channel to the supervisor: {0}")]
     Channel(io::Error),
 }

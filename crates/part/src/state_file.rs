@@ -9,10 +9,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 
-/// Maximum size of a state, in bytes.
 pub const BYTES_MAX: usize = 32 << 20;
 
-/// Size of the length field, in bytes.
 const HEAD_BYTES: u64 = 8;
 
 /// Returns the bytes of the last complete write; None if there are none.

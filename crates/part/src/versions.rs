@@ -13,9 +13,7 @@ use serde::{Deserialize, Serialize};
 
 /// Kind of the message that carries a connection, above all kinds of the parts themselves.
 const CONNECT: u16 = 0x120;
-/// Maximum size of a request in bytes; the texts of an edit are the largest.
 pub const QUESTION_BYTES_MAX: usize = 4 << 20;
-/// Maximum size of a response, in bytes.
 pub const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// Placeholder for a secret in a text.
 pub const COVER: &str = language::difference::COVER;
@@ -25,7 +23,6 @@ pub fn envelope(part: &str) -> PartMessage {
     PartMessage::new(part, CONNECT, &())
 }
 
-/// Returns whether a message carries a connection.
 pub fn is_envelope(message: &PartMessage) -> bool {
     message.kind == CONNECT
 }
@@ -43,7 +40,7 @@ pub fn framed<T: Serialize>(value: &T, max: usize) -> Option<Vec<u8>> {
 pub enum VersionsRequest {
     /// Requests the versions, the newest first: [`VersionsResponse::Versions`].
     Versions { max: u32 },
-    /// Requests the files of a version: `VersionsResponse::VersionFiles`.
+    /// Requests the files of a version: [`VersionsResponse::Files`].
     Files {
         /// Version number; None for the accepted version.
         version: Option<u64>,
@@ -61,37 +58,21 @@ pub enum VersionsRequest {
     /// Proposes an edit as a new version: [`VersionsResponse::Done`] as soon as the cluster has the version,
     /// before it is decided.
     Apply {
-        /// The version to change and its new texts.
         edit: Edit,
-        /// Author, reason and confirmation timeout.
         change: ChangeDescription,
     },
     /// Proposes the files of an older version as a new one; the response is that of
     /// [`VersionsRequest::Apply`].
-    RollBack {
-        /// Number of the older version.
-        to: u64,
-        /// Author, reason and confirmation timeout.
-        change: ChangeDescription,
-    },
+    RollBack { to: u64, change: ChangeDescription },
     /// Accepts the version that waits for confirmation: [`VersionsResponse::Done`].
-    Confirm {
-        /// Number of the version in progress.
-        version: u64,
-        by: String,
-    },
+    Confirm { version: u64, by: String },
     /// Rolls back the version in progress: [`VersionsResponse::Done`].
-    Cancel {
-        /// Number of the version in progress.
-        version: u64,
-        by: String,
-    },
+    Cancel { version: u64, by: String },
 }
 
 /// New texts for files of a version.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Edit {
-    /// The version whose files are changed.
     pub of: u64,
     /// Path and new text of each file; a covered secret keeps its value.
     pub texts: Vec<(String, String)>,
@@ -110,28 +91,21 @@ pub struct ChangeDescription {
 /// A response of the control role.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum VersionsResponse {
-    /// The newest versions and the state of the cluster.
     Versions(Versions),
-    /// The files of a version.
     Files(VersionFiles),
     Differences(Vec<Difference>),
-    /// The lines of a file.
     Blame(Vec<BlameLine>),
     Findings(Findings),
     Done {
         #[serde(with = "long_words")]
         words: String,
-        /// Number of the resulting version.
         version: Option<u64>,
     },
     Refused {
-        /// The reason for the refusal.
         #[serde(with = "long_words")]
         words: String,
     },
-    /// The outcome of the action is unknown.
     Unknown {
-        /// Reason why the outcome is unknown.
         #[serde(with = "long_words")]
         words: String,
     },
@@ -141,9 +115,7 @@ pub enum VersionsResponse {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Versions {
-    /// The version that all nodes are to serve.
     pub accepted: Option<u64>,
-    /// The version that this machine serves.
     pub serving: Option<u64>,
     /// Reasons why no change is possible now; empty if changes are possible.
     pub frozen: Vec<String>,
@@ -159,7 +131,6 @@ pub struct Versions {
 pub struct Happened {
     /// Time of the event: seconds since 1970 by the clock of the member that reported it.
     pub time_s: i64,
-    /// Name of the member that reported the event.
     pub from: String,
     #[serde(with = "long_words")]
     pub words: String,
@@ -170,19 +141,15 @@ pub struct Happened {
 #[serde(default)]
 pub struct ConfigurationVersion {
     pub id: u64,
-    /// Number of the version that this one is based on.
     pub parent: Option<u64>,
     pub author: String,
     pub message: String,
     /// Source of the files, if an operator did not write them.
     pub origin: String,
-    /// Time of the proposal, seconds since 1970.
     pub time_s: i64,
     pub stage: VersionStage,
-    /// Progress in a few words.
     #[serde(with = "long_words")]
     pub stage_words: String,
-    /// The reason for a refusal or rollback.
     #[serde(with = "long_words")]
     pub why: String,
     /// Report of each node about the version: node name and text.
@@ -192,25 +159,17 @@ pub struct ConfigurationVersion {
 /// The progress of a version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum VersionStage {
-    /// Every reachable node checks the version.
     #[default]
     Checking,
-    /// A single node serves the candidate.
     Canary,
-    /// All nodes serve the candidate.
     Rollout,
-    /// All nodes serve the version, which waits for an operator's confirmation.
     AwaitsConfirmation,
-    /// Accepted, now or in the past.
     Accepted,
-    /// No node could serve the version.
     Refused,
-    /// The version was a candidate, and was rolled back.
     RolledBack,
 }
 
 impl VersionStage {
-    /// Returns whether the version is neither accepted nor refused nor rolled back.
     pub fn is_in_progress(self) -> bool {
         match self {
             VersionStage::Checking
@@ -236,7 +195,6 @@ pub struct VersionFiles {
 #[serde(default)]
 pub struct File {
     pub path: String,
-    /// True if the file was named on the command line.
     pub main: bool,
     /// Text with covered secrets. None: the file is binary, or secret as a whole.
     pub text: Option<String>,
@@ -260,7 +218,6 @@ pub struct Difference {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BlameLine {
-    /// The version that last changed the line.
     pub version: u64,
     /// True if the line may be from an older version that is no longer stored.
     pub or_older: bool,
@@ -273,10 +230,8 @@ pub struct BlameLine {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Findings {
-    /// True if this node could serve the version.
     pub good: bool,
     pub all: Vec<Finding>,
-    /// Effects of the change, one per line.
     pub changes: Vec<String>,
     pub differences: Vec<Difference>,
 }
@@ -297,7 +252,6 @@ impl Findings {
         }
     }
 
-    /// Encodes the findings as JSON.
     pub fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
@@ -314,13 +268,11 @@ pub struct Finding {
     pub message: String,
     /// Path of the file; None if the diagnostic has no location.
     pub file: Option<String>,
-    /// Line number, from 1.
     pub line: Option<u64>,
     /// First column in bytes, from 1.
     pub column: Option<u64>,
     /// Last column in bytes, on the line `end_line`.
     pub end_column: Option<u64>,
-    /// Line number of the end.
     pub end_line: Option<u64>,
     pub label: String,
     pub notes: Vec<String>,

@@ -20,7 +20,6 @@ pub fn rendered(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Returns whether texts become noise.
 #[cfg(debug_assertions)]
 pub(crate) fn is_noisy() -> bool {
     use std::sync::OnceLock;

@@ -17,7 +17,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Poll interval of a stopping role.
 const STOP_LOOK: Duration = Duration::from_millis(5);
 
 /// A request to another part, through the supervisor.
@@ -25,7 +24,6 @@ pub struct PartRequest {
     /// Request number, not 0; the response repeats it.
     pub number: u64,
     pub message: SupervisorMessage,
-    /// Descriptors that are sent with the request.
     pub descriptors: Vec<SharedFd>,
 }
 
@@ -48,14 +46,12 @@ pub trait Work: Sized {
     /// Returns when `Work::run_due_work` must be called next.
     fn next_due(&self) -> Option<Instant>;
 
-    /// Does the work that is due.
     fn run_due_work(&mut self);
 
     /// Returns the state with which the next role starts; it is stored after each call of
     /// the other methods.
     fn state(&self) -> Vec<u8>;
 
-    /// Returns the report for operators.
     fn report(&self) -> StatusReport;
 
     /// Returns a descriptor that is readable when `Work::run_due_work` must be called before its due
@@ -76,7 +72,7 @@ pub trait Work: Sized {
         let _ = news;
     }
 
-    /// Handles a message for this part that carries a connection, as `Work::hear` does.
+    /// As [`Work::handle_message`], for a message that carries a connection.
     fn handle_connection(&mut self, message: &PartMessage, connection: OwnedFd) -> Option<Vec<u8>> {
         let _ = (message, connection);
         None
@@ -103,12 +99,10 @@ pub trait Work: Sized {
         true
     }
 
-    /// Removes and returns the messages for other parts.
     fn take_messages(&mut self) -> Vec<PartMessage> {
         Vec::new()
     }
 
-    /// Removes and returns the requests to other parts.
     fn take_requests(&mut self) -> Vec<PartRequest> {
         Vec::new()
     }
@@ -124,11 +118,9 @@ struct RoleLoop<W> {
     work: W,
     link: SupervisorConnection,
     keep: Option<OwnedFd>,
-    /// Current contents of the state file.
     stored: Vec<u8>,
 }
 
-/// Runs such a role as a process, until it ends.
 pub fn main<W: Work>(mut channel: Channel) -> ExitCode {
     voice::limit_log();
     // The supervisor blocks signals, because it reads them from a descriptor, and this process
@@ -179,7 +171,6 @@ fn start<W: Work>(
     })
 }
 
-/// Returns the span of the events while a role applies a version.
 fn apply_span(take: &Take) -> tracing::Span {
     tracing::error_span!("apply", op = %take.operation, version = take.version)
 }
@@ -236,7 +227,6 @@ impl<W: Work> RoleLoop<W> {
         }
     }
 
-    /// Stops the work, and sends its messages until it has stopped.
     fn stop_work(&mut self, manner: Manner) {
         self.work.stop(manner);
         loop {
@@ -321,7 +311,6 @@ impl<W: Work> RoleLoop<W> {
 mod tests {
     use super::*;
 
-    /// Maximum time for a message to arrive.
     const SOON: Duration = Duration::from_secs(20);
 
     /// Stops after a few calls of `has_stopped`, and reports how many calls preceded each message.

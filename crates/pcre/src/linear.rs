@@ -8,7 +8,6 @@ use std::fmt::Write;
 /// The error for a construct that `regex` cannot express.
 struct NotRegular;
 
-/// A pattern for the crate `regex`.
 #[derive(Debug)]
 pub struct RegexPattern {
     pub pattern: String,
@@ -170,7 +169,6 @@ impl Emitter {
     }
 }
 
-/// Returns whether a node may match the empty string.
 pub(super) fn can_be_empty(node: &PatternNode) -> bool {
     match node {
         PatternNode::Char(_) | PatternNode::Set(_) | PatternNode::AnyByte => false,

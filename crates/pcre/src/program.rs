@@ -11,9 +11,7 @@ use super::tree::{
     Condition, Conditional, Greed, LookAround, Newline, PatternNode, Repeat, Tree, Verb,
 };
 
-/// Maximum instructions of one pattern.
 const INSTRUCTIONS_MAX: usize = 60_000;
-/// Maximum characters that a look-behind goes back.
 const BEHIND_MAX: u64 = 65_535;
 
 /// A pattern compiled to instructions. Immutable, so threads share one program.
@@ -64,7 +62,6 @@ struct Compiler<'t> {
     scope: Scope,
 }
 
-/// The context of an instruction.
 #[derive(Default)]
 struct Scope {
     /// The innermost alternation, 0 for none.
@@ -177,7 +174,6 @@ impl Compiler<'_> {
         Ok(self.place() - 1)
     }
 
-    /// Points an open jump to the next instruction.
     fn patch_jump(&mut self, at: InstructionIndex) {
         let here = self.place();
         match &mut self.code[at as usize] {
@@ -443,7 +439,6 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Compiles a repetition without an upper limit.
     fn unlimited(
         &mut self,
         node: &PatternNode,
@@ -666,7 +661,6 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Returns the number of characters that a node matches, if the number is fixed.
     fn fixed_length(&self, node: &PatternNode, depth: u32) -> Option<u64> {
         if depth > 50 {
             return None;

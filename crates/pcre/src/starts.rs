@@ -3,7 +3,6 @@
 use super::set::BYTE_MAX;
 use super::tree::{Assertion, PatternNode, Verb};
 
-/// Returns whether a match starts only at the start of the search.
 pub(super) fn is_anchored(node: &PatternNode) -> bool {
     match node {
         PatternNode::Assert(assertion) => matches!(
@@ -17,7 +16,6 @@ pub(super) fn is_anchored(node: &PatternNode) -> bool {
     }
 }
 
-/// The bytes that a match can start with.
 pub(super) struct StartBytes {
     bytes: [bool; 256],
     utf: bool,

@@ -98,7 +98,6 @@ pub struct Repeat {
 
 #[derive(Clone, Debug)]
 pub struct LookAround {
-    /// Looks ahead if true, behind if false.
     pub ahead: bool,
     pub negated: bool,
     /// The look-around may be entered again when the following nodes fail.

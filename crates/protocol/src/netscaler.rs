@@ -61,7 +61,6 @@ pub fn parse(bytes: &[u8], magic: u32) -> Result<Option<(Header, usize)>, NotNet
     Ok(Some((header, end)))
 }
 
-/// Returns source and destination from the headers of a TCP packet.
 fn endpoints(headers: &[u8]) -> Option<Endpoints> {
     let first = *headers.first()?;
     let (protocol, length) = match first >> 4 {

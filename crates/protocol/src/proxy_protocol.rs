@@ -23,7 +23,6 @@ pub use tlv::{
     MAX_AUTHORITY_BYTES, MAX_UNIQUE_ID_BYTES, Ssl, SslFields, Tlv, TlvIter, Tlvs, kind, ssl_kind,
 };
 
-/// Maximum length of a header that [`parse`] accepts, in bytes.
 pub const MAX_HEADER_BYTES: usize = MAX_BINARY_BYTES;
 
 /// Length of a path in a Unix address on the wire.
@@ -35,20 +34,17 @@ pub enum Header {
     /// The sender's own connection (a health check, for example): the addresses of the real
     /// connection apply, and the rest of the header is void.
     Local,
-    /// The sender passes on a connection of another client.
     Proxied(Proxied),
 }
 
 /// The connection that is passed on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proxied {
-    /// Both ends of the connection.
     pub endpoints: Endpoints,
     /// Further fields (TLV). Always empty in version 1.
     pub tlvs: Tlvs,
 }
 
-/// Transport protocol of the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ProxiedTransport {
     /// A stream: TCP, or a Unix stream socket.
@@ -68,14 +64,11 @@ pub enum Endpoints {
         /// TCP or UDP. Version 1 supports only TCP.
         transport: ProxiedTransport,
         source: SocketAddrV4,
-        /// Address to which the source connected.
         destination: SocketAddrV4,
     },
     Inet6 {
-        /// TCP or UDP. Version 1 supports only TCP.
         transport: ProxiedTransport,
         source: SocketAddrV6,
-        /// Address to which the source connected.
         destination: SocketAddrV6,
     },
     /// Unix sockets, which only version 2 supports.
@@ -91,7 +84,6 @@ pub enum Endpoints {
 pub struct UnixPaths {
     /// Source path; empty for an unnamed socket, which most clients have.
     pub source: UnixPath,
-    /// Path to which the source connected.
     pub destination: UnixPath,
 }
 
@@ -188,7 +180,6 @@ fn on_the_wire(address: SocketAddr) -> SocketAddrV6 {
     SocketAddrV6::new(ip, address.port(), 0, 0)
 }
 
-/// Use of the checksum in version 2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Checksum {
     Crc32c,
@@ -210,7 +201,6 @@ impl Header {
         text::encode(self, out);
     }
 
-    /// Appends the header in version 2.
     pub fn encode_binary(&self, checksum: Checksum, out: &mut Vec<u8>) {
         binary::encode(self, checksum, out);
     }
@@ -221,15 +211,10 @@ pub enum Progress {
     /// The bytes may be the start of a header. At least this many more bytes are needed: never
     /// zero, and never beyond the header, so that a reader of exactly these bytes consumes none of
     /// the next protocol.
-    Incomplete {
-        /// Minimum number of missing bytes.
-        missing_bytes: usize,
-    },
+    Incomplete { missing_bytes: usize },
     /// A complete header. The rest of the bytes belongs to the connection.
     Complete {
-        /// Parsed contents of the header.
         header: Header,
-        /// Length of the header in bytes.
         consumed_bytes: usize,
     },
 }

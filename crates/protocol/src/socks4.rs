@@ -3,7 +3,6 @@
 
 use std::net::SocketAddrV4;
 
-/// Length of a reply in bytes.
 pub const REPLY_BYTES: usize = 8;
 const VERSION: u8 = 4;
 const CONNECT: u8 = 1;
@@ -21,7 +20,6 @@ pub fn request(to: SocketAddrV4, user: &str) -> Vec<u8> {
     out
 }
 
-/// Returns whether a complete reply grants the request.
 pub fn is_granted(reply: &[u8; REPLY_BYTES]) -> bool {
     reply[0] == 0 && reply[1] == GRANTED
 }

@@ -58,7 +58,6 @@ pub fn is_modern(link: &[u8; LINK_BYTES], behind: &[u8]) -> bool {
     common().is_some_and(|common| common & wanted == wanted)
 }
 
-/// Returns whether a client authenticates with a ticket.
 pub fn has_ticket(sent: &[u8; TICKET_BYTES]) -> bool {
     sent.starts_with(&BY_TICKET)
 }
@@ -89,7 +88,6 @@ pub fn passed_bytes(channel: u8, header: &[u8; SHORT_HEADER_BYTES]) -> Option<us
     usize::try_from(size).ok().filter(|_| may)
 }
 
-/// Returns whether this is the first message of a display channel.
 pub fn is_init(message: &[u8; INIT_BYTES]) -> bool {
     message.starts_with(&INIT_HEADER)
 }
@@ -175,12 +173,10 @@ impl SpiceOutputState {
         self.came = 0;
     }
 
-    /// Returns whether the server has accepted the channel.
     pub fn is_accepted(&self) -> bool {
         self.is_accepted
     }
 
-    /// Returns whether the server's first message has begun.
     pub fn has_begun(&self) -> bool {
         self.has_begun
     }
@@ -212,7 +208,6 @@ fn notice(words: &str) -> Vec<u8> {
     bytes
 }
 
-/// Returns the little-endian word at an offset.
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     let word = bytes.get(at..)?.first_chunk()?;
     Some(u32::from_le_bytes(*word))

@@ -65,25 +65,18 @@ pub const SLOTS_MAX: usize = 256;
 /// Maximum length of an instance's name in bytes; longer ones are truncated.
 pub const NAME_BYTES_MAX: usize = 64;
 
-/// Index of the first heartbeat word.
 pub const THREADS_AT: usize = 16;
 
-/// Number of words from one heartbeat to the next.
 pub const THREAD_WORDS: usize = 8;
 
-/// Index of the first slot word.
 pub const SLOTS_AT: usize = THREADS_AT + THREADS_MAX * THREAD_WORDS;
 
-/// Number of words from one slot to the next.
 pub const SLOT_WORDS: usize = 64;
 
-/// Size of the memory in words.
 pub const WORDS: usize = SLOTS_AT + SLOTS_MAX * SLOT_WORDS;
 
-/// Size of the memory in bytes.
 pub const BYTES: usize = WORDS * 8;
 
-/// Maximum time between two heartbeats, in milliseconds.
 pub const BEAT_EVERY_MS: u64 = 250;
 
 /// Age in milliseconds from which a heartbeat counts as missing: its thread does not serve.
@@ -124,16 +117,13 @@ impl Band {
     }
 }
 
-/// Reason why a memory cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum VitalsError {
-    /// The file is too short.
     #[error("the heartbeat memory has {words} of {WORDS} words")]
     Length {
         /// Size of the memory in words.
         words: usize,
     },
-    /// The memory has another layout, or was never initialized.
     #[error("the heartbeat memory begins with {first:#x}, the layout of another version")]
     Layout {
         /// Value of the first word.
@@ -155,14 +145,11 @@ pub fn low_half(word: &AtomicU64) -> *const u32 {
 /// The state of the proxy according to its heartbeats.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pulse {
-    /// No thread has written a heartbeat yet.
     NotBegun,
     Beats,
     Stuck {
-        /// Number of threads whose heartbeat is too old.
         silent: usize,
         threads: usize,
-        /// Age of the oldest heartbeat, in milliseconds.
         oldest_ms: u64,
     },
 }
@@ -246,7 +233,6 @@ impl<'m> Vitals<'m> {
         self.words.get(BACK_AT)
     }
 
-    /// Sets the number of threads that have a heartbeat.
     pub fn set_threads(&self, owner: u64, threads: usize) {
         if self.is_owner(owner) {
             self.put(THREADS, threads.min(THREADS_MAX) as u64);
@@ -258,7 +244,6 @@ impl<'m> Vitals<'m> {
         self.get(OWNER_AT)
     }
 
-    /// Returns whether this proxy is the writer.
     pub fn is_owner(&self, owner: u64) -> bool {
         self.get(OWNER_AT) == owner
     }
@@ -271,7 +256,6 @@ impl<'m> Vitals<'m> {
         }
     }
 
-    /// Writes the heartbeat of the side thread.
     pub fn write_side_heartbeat(&self, owner: u64, now_ms: u64) {
         if self.is_owner(owner) {
             self.put(SIDE_BEAT_AT, now_ms);
@@ -294,7 +278,6 @@ impl<'m> Vitals<'m> {
 
     // Methods for the address role.
 
-    /// Writes the heartbeat of the address role.
     pub fn write_role_heartbeat(&self, now_ms: u64) {
         self.put(ROLE_BEAT_AT, now_ms);
     }
@@ -304,7 +287,6 @@ impl<'m> Vitals<'m> {
         self.get(TRIAL_AT)
     }
 
-    /// Requests the rollback of the candidate with this number.
     pub fn request_rollback(&self, number: u64) {
         self.put(BACK_AT, number);
     }
@@ -320,7 +302,6 @@ impl<'m> Vitals<'m> {
         self.get(SIDE_BEAT_AT)
     }
 
-    /// Returns the state of the proxy.
     pub fn pulse(&self, now_ms: u64) -> Pulse {
         let threads = (self.get(THREADS) as usize).min(THREADS_MAX);
         let beats = (0..threads).map(|t| self.get(THREADS_AT + t * THREAD_WORDS));

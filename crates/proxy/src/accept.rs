@@ -62,7 +62,6 @@ impl AcceptTarget {
         &self.frontend().binds[self.listening.bind as usize]
     }
 
-    /// Returns how many connections are accepted in a row.
     fn in_one_go(&self) -> u32 {
         let one_by_one = self.frontend().session_rate_max.is_some();
         let usual = if one_by_one { 1 } else { u32::MAX };
@@ -72,7 +71,6 @@ impl AcceptTarget {
     }
 }
 
-/// Current task of a loop.
 #[derive(Clone)]
 enum AcceptOrder {
     Accept(Rc<AcceptTarget>),
@@ -94,7 +92,6 @@ pub(crate) struct AcceptLoop {
 }
 
 impl AcceptLoop {
-    /// Starts to accept on this thread.
     pub(crate) fn start(key: SocketKey, target: Rc<AcceptTarget>) -> Rc<AcceptLoop> {
         let fd = Arc::clone(&target.listening.fd);
         let started = Rc::new(AcceptLoop {
@@ -120,12 +117,10 @@ impl AcceptLoop {
         self.ended.get()
     }
 
-    /// Makes the loop accept for another configuration.
     pub(crate) fn accept_for(&self, target: Rc<AcceptTarget>) {
         self.order(AcceptOrder::Accept(target));
     }
 
-    /// Makes the loop leave the socket to the other threads.
     pub(crate) fn leave(&self) {
         self.order(AcceptOrder::Leave);
     }
@@ -146,7 +141,6 @@ impl AcceptLoop {
         self.orders.borrow().clone()
     }
 
-    /// Returns whether the loop is still to accept for `target`.
     fn is_for(&self, target: &Rc<AcceptTarget>) -> bool {
         matches!(&*self.orders.borrow(), AcceptOrder::Accept(now) if Rc::ptr_eq(now, target))
     }
@@ -169,12 +163,10 @@ impl Drop for AcceptLoopGuard {
     }
 }
 
-/// Reason why [`next`] returned no connection.
 enum Quiet {
     Ended,
     Ordered,
     Elsewhere,
-    /// The frontend, the listener or the process is full.
     Full,
     Failed,
 }
@@ -252,13 +244,11 @@ async fn leave(own: &AcceptLoop, listener: &Listener, target: &Rc<AcceptTarget>)
     own.left.set(runtime.has_successor());
 }
 
-/// Leaves new connections in the kernel's queue for a moment.
 async fn pause(own: &AcceptLoop, listener: &Listener) {
     listener.pause();
     let _ = with_deadline(Some(reactor::now() + FULL_PAUSE), woken(own)).await;
 }
 
-/// Returns whether `rate-limit sessions` allows another connection.
 fn is_below_session_rate(frontend: &Proxy) -> bool {
     let rate = &frontend.state.frontend.session_rate;
     frontend
@@ -424,7 +414,6 @@ fn begin(
     }
 }
 
-/// Returns whether a client's port is a privileged one (below 1024).
 fn is_privileged(peer: &SocketAddrAny) -> bool {
     let address = std::net::SocketAddr::try_from(peer.clone());
     address.is_ok_and(|address| (1..1024).contains(&address.port()))

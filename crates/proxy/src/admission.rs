@@ -24,7 +24,6 @@ pub(crate) struct AdmissionPermit {
     handshake: bool,
 }
 
-/// A limit per second is reached.
 pub(crate) struct RateReached;
 
 impl AdmissionPermit {

@@ -43,7 +43,6 @@ fn of_request(proxy: &Proxy) -> Option<&Compressed> {
     (applies && !compressed.algorithms.is_empty()).then_some(compressed)
 }
 
-/// Returns whether the frontend or the backend of a stream configures compression.
 #[inline]
 fn is_configured(stream: &ProxyStream) -> bool {
     stream.route.rare.has(Rare::COMPRESSION)
@@ -124,7 +123,6 @@ pub fn count(stream: &ProxyStream, tally: Tally, n: u64) {
     }
 }
 
-/// Bytes of one body before and after compression.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Coded {
     /// Bytes before compression.
@@ -133,7 +131,6 @@ pub struct Coded {
     pub made: u64,
 }
 
-/// Counts the input and output bytes of an encoder, if there was one.
 pub fn count_coded(stream: &ProxyStream, Coded { given, made }: Coded) {
     if given > 0 {
         count(stream, Tally::CompressedIn, given);
@@ -141,7 +138,6 @@ pub fn count_coded(stream: &ProxyStream, Coded { given, made }: Coded) {
     }
 }
 
-/// Creates an encoder if the process's limits allow one more.
 fn start(stream: &ProxyStream, algorithm: Algorithm) -> Option<Box<Encoder>> {
     let limits = &stream.config.global.compression;
     let level = limits.level(
@@ -187,7 +183,6 @@ fn announce(head: &mut HttpMessage, algorithm: Algorithm, varies: bool) {
     }
 }
 
-/// Returns whether a body may be compressed according to its head.
 fn is_compressible(head: &HttpMessage, settings: &Compressed, length: &BodyLength) -> bool {
     match length {
         BodyLength::Length(bytes) if *bytes < settings.size_min => return false,
@@ -236,7 +231,6 @@ fn weaken_etag(head: &mut HttpMessage) {
     _ = head.set(b"etag", &weak);
 }
 
-/// Returns the offered algorithm that the client prefers.
 fn choose(request: &HttpMessage, offered: &[Algorithm]) -> Option<Algorithm> {
     if request.version() == HttpVersion::Http10
         || request.method() == b"HEAD"

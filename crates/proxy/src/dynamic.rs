@@ -26,10 +26,8 @@ pub struct Lost {
     why: String,
 }
 
-/// Maximum number of servers in one backend.
 const SERVERS_MAX: usize = 1 << 16;
 
-/// Returns the index of a proxy of this configuration.
 pub(crate) fn index(config: &Config, proxy: &Proxy) -> ProxyIndex {
     let at = config
         .proxies
@@ -38,7 +36,6 @@ pub(crate) fn index(config: &Config, proxy: &Proxy) -> ProxyIndex {
     ProxyIndex(at.unwrap_or(0) as u32)
 }
 
-/// Returns whether the balancing algorithm supports adding and removing servers at run time.
 fn is_dynamic(proxy: &Proxy) -> bool {
     match &proxy.balance {
         Balance::StaticRoundRobin => false,
@@ -101,7 +98,6 @@ pub(crate) fn add(
     Ok(())
 }
 
-/// Returns the lowest id that no server has.
 fn free_id(proxy: &Proxy) -> u32 {
     let taken: std::collections::HashSet<u32> = proxy.servers.iter().map(|one| one.id).collect();
     (1..=u32::MAX).find(|id| !taken.contains(id)).unwrap_or(0)
@@ -152,7 +148,6 @@ fn track(config: &Config, backend: ProxyIndex, server: &mut Server) -> Result<()
     Ok(())
 }
 
-/// Finds a server that may be removed now.
 pub(crate) fn removable(
     config: &Config,
     backend: ProxyIndex,
@@ -179,7 +174,6 @@ pub(crate) fn removable(
     Ok(ServerIndex(at as u32))
 }
 
-/// Returns whether another line of the configuration refers to this server.
 fn is_named(config: &Config, backend: ProxyIndex, at: ServerIndex) -> bool {
     let proxy = config.proxy(backend);
     let server = &proxy.servers[at.0 as usize];
@@ -299,7 +293,6 @@ pub(crate) fn remove_again(config: &mut Config, backend: &str, name: &[u8]) {
     }
 }
 
-/// Logs the servers that could not be kept.
 pub fn log_lost(config: &Config, lost: &[Lost]) {
     for one in lost {
         let text = format!(

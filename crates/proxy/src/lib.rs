@@ -34,10 +34,8 @@ mod tls_orders;
 pub mod vitals;
 pub mod worker;
 
-/// The proxy as a part of a configuration.
 pub static PART: configuration::ConfigurationPart = keyword::load::part(documented);
 
-/// Returns the keywords, and the other topics that the manual covers for the proxy.
 fn documented() -> Vec<language::Documented> {
     [keyword::registry().documented(), reference::documented()].concat()
 }

@@ -4,31 +4,21 @@
 use part::role::{Level, PartMessage};
 use serde::{Deserialize, Serialize};
 
-/// Name of this part in messages.
 pub const PART: &str = "proxy";
 
-/// A message to the proxy role.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum ProxyMessage {
     /// Serve statistics commands on this connection. Descriptors: the connection.
-    Operate {
-        /// Access level of the connection.
-        level: Level,
-    },
+    Operate { level: Level },
     /// Requests the health of the service. The response is a descriptor with JSON, or none.
     TellHealth,
     /// Requests the live state of everything for a command. The response is a descriptor with
     /// data for `route::prepare_live`, or none.
-    TellLive {
-        /// Entries of large tables to include.
-        keys: Vec<AskedKey>,
-    },
+    TellLive { keys: Vec<AskedKey> },
 }
 
-/// Key of an entry in a stick table.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct AskedKey {
-    /// Name of the stick table.
     pub table: String,
     /// Key in its stored form.
     #[serde(with = "serde_bytes")]
@@ -36,7 +26,6 @@ pub struct AskedKey {
 }
 
 impl ProxyMessage {
-    /// Wraps the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         let kind = match self {
             ProxyMessage::Operate { .. } => 1,

@@ -36,7 +36,6 @@ pub(crate) struct OperatorOverrides {
     dynamic_cookies: BTreeMap<String, Replaced<bool>>,
 }
 
-/// Returns the rate of a setting; None if there is no such setting.
 fn rate(config: &Config, setting: &str) -> Option<u64> {
     let global = &config.global;
     let of = |limit: Option<u32>| u64::from(limit.unwrap_or(0));

@@ -10,10 +10,8 @@ use std::collections::{BTreeSet, HashMap};
 use tls::store::{StoreError, StoreOrder};
 use zeroize::Zeroizing;
 
-/// Kind of file that a command changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum TlsFileKind {
-    /// A certificate, or a part of one.
     Certificate,
     Authorities,
     Revocations,
@@ -185,7 +183,6 @@ pub fn delete(config: &Config, words: &[&str], _: Option<&str>) -> Result<String
     }
 }
 
-/// `add ssl crt-list <list> <certificate>`, or with a line as the payload.
 pub fn add_to_list(
     config: &Config,
     words: &[&str],
@@ -213,7 +210,6 @@ pub fn add_to_list(
     }
 }
 
-/// `del ssl crt-list <list> <certificate[:line]>`
 pub fn delete_from_list(
     config: &Config,
     words: &[&str],
@@ -225,7 +221,6 @@ pub fn delete_from_list(
     }
 }
 
-/// `set ssl ocsp-response <response>`, or with it as the payload.
 pub fn set_ocsp(
     config: &Config,
     words: &[&str],
@@ -237,7 +232,6 @@ pub fn set_ocsp(
     }
 }
 
-/// Stops reusing server connections that were made with the previous file.
 fn renew(config: &Config, name: &str) {
     let servers = config.proxies.iter().flat_map(|proxy| &proxy.servers);
     for server in servers {
@@ -248,7 +242,6 @@ fn renew(config: &Config, name: &str) {
     }
 }
 
-/// `set ssl tls-key <file> <key>`
 pub fn set_ticket_key(
     config: &Config,
     words: &[&str],

@@ -23,14 +23,12 @@ const TASKS_AT_ONCE: usize = 64;
 /// Maximum number of recycled streams that are freed in one step.
 const STREAMS_AT_ONCE: usize = 64;
 
-/// A thread of the data plane, and its accept loops.
 struct Worker {
     runtime: &'static Runtime,
     thread: &'static Thread,
     accepting: RefCell<Vec<Rc<AcceptLoop>>>,
 }
 
-/// Makes this thread a worker.
 pub fn begin(runtime: &'static Runtime, thread: usize) {
     runtime::begin(runtime);
     let worker: &'static Worker = Box::leak(Box::new(Worker {
@@ -44,7 +42,6 @@ pub fn begin(runtime: &'static Runtime, thread: usize) {
     reactor::spawn(crate::vitals::beat(runtime, thread));
 }
 
-/// Follows the newest configuration for the lifetime of the thread.
 async fn follow(worker: &'static Worker) {
     let mut reached = None;
     let mut cpus = None;
@@ -57,7 +54,6 @@ async fn follow(worker: &'static Worker) {
     }
 }
 
-/// Waits for a configuration with another number than the last.
 async fn newer_than(worker: &'static Worker, reached: Option<u64>) {
     let mut told = false;
     poll_fn(|context| {

@@ -32,7 +32,6 @@ thread_local! {
     static LISTS: RefCell<Vec<FreeList>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Frees the memory that this thread keeps for future boxes.
 pub(super) fn release_pool() {
     let lists = LISTS.try_with(|lists| std::mem::take(&mut *lists.borrow_mut()));
     drop(lists);
@@ -55,7 +54,6 @@ fn take(layout: Layout) -> NonNull<u8> {
     NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
 }
 
-/// Returns memory from `take` to the free list or to the allocator.
 fn return_memory(memory: NonNull<u8>, layout: Layout) {
     let kept = LISTS.try_with(|lists| {
         let mut lists = lists.borrow_mut();
@@ -93,7 +91,6 @@ pub struct PoolBox<F> {
     future: NonNull<F>,
 }
 
-/// Puts a future into pooled memory.
 pub fn pool_box<F>(future: F) -> PoolBox<F> {
     let layout = Layout::new::<F>();
     let place = if layout.size() == 0 {

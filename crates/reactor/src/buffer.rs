@@ -17,7 +17,6 @@ const SIZE_DEFAULT: usize = 64 * 1024 - 64;
 const SIZE_MIN: usize = 1024;
 /// Maximum buffer size in bytes; offsets are 32 bits wide.
 const SIZE_MAX: usize = 1 << 30;
-/// Maximum free memory in the pool of a thread, in bytes.
 const POOLED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 static SIZE: AtomicUsize = AtomicUsize::new(SIZE_DEFAULT);
@@ -28,7 +27,6 @@ thread_local! {
 
 type BufferMemory = Box<[MaybeUninit<u8>]>;
 
-/// Frees the memory that this thread keeps for future buffers.
 pub(super) fn release_pool() {
     // The memory is freed after the borrow of the pool has ended.
     let pooled = POOL.try_with(|pool| std::mem::take(&mut *pool.borrow_mut()));
@@ -41,7 +39,6 @@ pub fn set_buffer_size(size: usize) {
     SIZE.store(size.clamp(SIZE_MIN, SIZE_MAX), Ordering::Relaxed);
 }
 
-/// Returns the size of a new buffer in bytes.
 pub fn buffer_size() -> usize {
     SIZE.load(Ordering::Relaxed)
 }
@@ -71,22 +68,18 @@ impl Buffer {
         }
     }
 
-    /// Returns the number of bytes in the buffer.
     pub fn len(&self) -> usize {
         (self.end - self.start) as usize
     }
 
-    /// Returns whether the buffer is empty.
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// Returns the capacity in bytes.
     pub fn capacity(&self) -> usize {
         self.memory.len()
     }
 
-    /// Returns the bytes in the buffer.
     pub fn filled(&self) -> &[u8] {
         let range = self.start as usize..self.end as usize;
         let bytes = self.memory.get(range).unwrap_or_default();
@@ -94,7 +87,6 @@ impl Buffer {
         unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
     }
 
-    /// Returns the bytes in the buffer for changes in place.
     pub fn filled_mut(&mut self) -> &mut [u8] {
         let range = self.start as usize..self.end as usize;
         let bytes = self.memory.get_mut(range).unwrap_or_default();
@@ -157,7 +149,6 @@ impl Buffer {
         }
     }
 
-    /// Keeps only the first `n` bytes.
     pub fn truncate(&mut self, n: usize) {
         self.end = self.start + n.min(self.len()) as u32;
     }

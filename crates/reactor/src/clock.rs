@@ -28,12 +28,10 @@ impl Instant {
         self.0
     }
 
-    /// Returns the instant that many nanoseconds after the clock's origin.
     pub const fn from_nanos(nanos: u64) -> Instant {
         Instant(nanos)
     }
 
-    /// Returns the time from `earlier` to this instant; zero when `earlier` is not earlier.
     pub const fn saturating_duration_since(self, earlier: Instant) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

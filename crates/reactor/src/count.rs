@@ -24,7 +24,6 @@ pub fn set_shard(index: usize) {
     SHARD.set(index);
 }
 
-/// Returns the number of shards of a new counter.
 #[inline]
 pub fn shard_count() -> usize {
     SHARDS.load(Relaxed).max(1)
@@ -46,7 +45,6 @@ pub struct Gauge {
 }
 
 impl Gauge {
-    /// Adds one and returns the new value.
     #[inline]
     pub fn increment(&self) -> u32 {
         let now = self.current.fetch_add(1, SeqCst) + 1;
@@ -74,7 +72,6 @@ impl Gauge {
         gained.is_ok()
     }
 
-    /// Subtracts one and returns the new value.
     #[inline]
     pub fn decrement(&self) -> u32 {
         self.current.fetch_sub(1, SeqCst) - 1
@@ -90,7 +87,6 @@ impl Gauge {
         self.highest.load(Relaxed)
     }
 
-    /// Resets the highest value to the current one.
     pub fn clear_highest(&self) {
         self.highest.store(self.current(), Relaxed);
     }
@@ -102,7 +98,6 @@ impl Gauge {
         self.import_highest(current);
     }
 
-    /// Includes the highest value that another process recorded.
     pub fn import_highest(&self, highest: u32) {
         self.highest.fetch_max(highest, Relaxed);
     }
@@ -193,7 +188,6 @@ impl Rate {
             .fold((0, 0), |sum, at| (sum.0 + at.0, sum.1 + at.1))
     }
 
-    /// Returns the current events per second.
     pub fn read(&self, now_ms: u64) -> u64 {
         let (previous, current) = self.seconds(now_ms);
         current + previous * (1000 - now_ms % 1000) / 1000

@@ -32,7 +32,6 @@ pub fn with_deadline<F: Future>(at: Option<Instant>, future: F) -> WithDeadline<
     }
 }
 
-/// The future of [`with_deadline`].
 #[must_use = "futures do nothing unless polled"]
 pub struct WithDeadline<F> {
     at: Instant,
@@ -71,14 +70,12 @@ pub fn sleep_until(at: Instant) -> Sleep {
     Sleep { at }
 }
 
-/// Waits for that duration from [`now`].
 pub fn sleep(duration: Duration) -> Sleep {
     Sleep {
         at: now() + duration,
     }
 }
 
-/// The future of [`sleep`] and [`sleep_until`].
 #[must_use = "futures do nothing unless polled"]
 pub struct Sleep {
     at: Instant,
@@ -104,7 +101,6 @@ pub async fn yield_to_ready_tasks(read: usize) {
     }
 }
 
-/// Lets the other ready tasks run first.
 pub async fn yield_now() {
     let mut yielded = false;
     std::future::poll_fn(|context| {

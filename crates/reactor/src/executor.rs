@@ -35,9 +35,7 @@ const COST_OF_OPERATION: u32 = 64;
 pub(super) const BYTES_A_UNIT: usize = 256;
 /// Maximum socket operations in one poll of a task, if they move few bytes.
 pub(super) const OPERATIONS_PER_POLL: u32 = 32;
-/// Minimum cost of a poll.
 const COST_OF_POLL: u32 = 16;
-/// Maximum polls in one turn of the event loop.
 const POLLS_PER_TURN: u32 = 128;
 /// Maximum length of a turn in nanoseconds, even if more tasks could run: the next events and new
 /// connections have waited for that long.
@@ -66,10 +64,8 @@ const LIVE: u32 = 1;
 /// The index is in one of the queues, exactly once. The flag survives the end of a task.
 const QUEUED: u32 = 2;
 
-/// A queue of tasks that can run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum RunQueue {
-    /// Tasks that were spawned or woken.
     Ready,
     /// Tasks that used up the budget of their last poll.
     Busy,
@@ -121,7 +117,6 @@ impl Tasks {
         }
     }
 
-    /// Removes the next task of a queue from its slot and returns it.
     fn pop(&mut self, queue: RunQueue) -> Option<(u32, u32, Task)> {
         // Indexes of ended tasks are ignored; each was pushed once.
         while let Some(index) = self.queue(queue).pop_front() {
@@ -184,11 +179,9 @@ pub(super) struct Core {
     tasks: RefCell<Tasks>,
     wheel: RefCell<Wheel>,
     now: Cell<Instant>,
-    /// Cost of the current poll so far.
     spent: Cell<u32>,
     /// An operation of the current poll was refused.
     starved: Cell<bool>,
-    /// Earliest deadline that the current poll declared.
     earliest_deadline: Cell<Instant>,
     stopping: Cell<bool>,
     /// Decides whether the event loop may end by itself; set by `end_when`.
@@ -199,7 +192,6 @@ thread_local! {
     static CORE: Cell<*const Core> = const { Cell::new(ptr::null()) };
 }
 
-/// Calls `f` with the event loop of this thread, if one runs.
 #[inline]
 pub(super) fn with<R>(f: impl FnOnce(&Core) -> R) -> Option<R> {
     let core = CORE.get();
@@ -238,9 +230,7 @@ pub fn has_budget() -> bool {
     with(Core::has_operation_budget).unwrap_or(true)
 }
 
-/// Number of polls that panicked, in the whole process.
 static PANICS: AtomicU64 = AtomicU64::new(0);
-/// Number of tasks refused because the event loop was full or ending.
 static REFUSED: AtomicU64 = AtomicU64::new(0);
 /// Number of event loops started so far: see `Descriptors::first_generation`.
 static RUNS: AtomicU32 = AtomicU32::new(0);
@@ -309,7 +299,6 @@ pub(super) fn wake_local(id: TaskId) -> bool {
     .unwrap_or(false)
 }
 
-/// Declares a deadline of the current task.
 pub(super) fn declare_deadline(at: Instant) {
     with(|core| {
         core.earliest_deadline
@@ -447,7 +436,6 @@ impl Core {
         })
     }
 
-    /// Returns the index of this event loop.
     pub(super) fn thread(&self) -> usize {
         usize::from(self.thread)
     }
@@ -463,19 +451,16 @@ impl Core {
         true
     }
 
-    /// Charges for a successful operation.
     #[inline]
     pub(super) fn charge_operation(&self) {
         self.charge(COST_OF_OPERATION);
     }
 
-    /// Charges for the bytes that an operation moved.
     #[inline]
     pub(super) fn charge_bytes(&self, bytes: usize) {
         self.charge((bytes / BYTES_A_UNIT) as u32);
     }
 
-    /// Charges the current poll for work.
     #[inline]
     fn charge(&self, units: u32) {
         self.spent.set(self.spent.get().saturating_add(units));
@@ -497,7 +482,6 @@ impl Core {
         self.earliest_deadline.set(Instant::NEVER);
     }
 
-    /// Polls one task of a queue. Returns the cost, or `None` when the queue is empty.
     fn run_one(&self, queue: RunQueue) -> Option<u32> {
         let (index, generation, mut future) = self.tasks.borrow_mut().pop(queue)?;
         self.begin_poll();
@@ -531,8 +515,6 @@ impl Core {
         Some(self.spent.get().saturating_add(COST_OF_POLL))
     }
 
-    /// Polls ready tasks until none is left or the turn reaches its limit, and a few busy ones in
-    /// between.
     fn run_tasks(&self) {
         let mut spent = 0u32;
         loop {
@@ -550,7 +532,6 @@ impl Core {
         }
     }
 
-    /// Returns whether the turn reached its limit before the last ready task.
     fn run_ready_tasks(&self) -> bool {
         let (mut spent, mut ask_at) = (0u32, COST_BETWEEN_CLOCKS);
         for _ in 0..POLLS_PER_TURN {
@@ -570,7 +551,6 @@ impl Core {
         self.tasks.borrow().is_any_ready()
     }
 
-    /// Processes the requests of other threads.
     fn process_inbox(&self, wakes: &mut Vec<TaskId>, jobs: &mut Vec<InboxJob>) {
         let marks = self.inbox.collect(wakes, jobs);
         for id in wakes.drain(..) {
@@ -619,7 +599,6 @@ impl Core {
         self.may_end.get().is_some_and(|may_end| may_end()) && self.inbox.close_if_empty()
     }
 
-    /// Waits for events, or only polls epoll when a task can run.
     fn wait(&self) -> io::Result<()> {
         let at_once = Timespec {
             tv_sec: 0,

@@ -105,7 +105,6 @@ impl Inbox {
         empty
     }
 
-    /// Closes the inbox and drops the jobs that have not run.
     pub(super) fn close(&self) {
         let jobs = {
             let mut waiting = self.lock();
@@ -120,7 +119,6 @@ impl Inbox {
         drop(jobs); // without the lock: their drops may wake and inject
     }
 
-    /// Returns the eventfd, once opened.
     pub(super) fn wake_descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.bell.get().map(AsFd::as_fd)
     }
@@ -162,7 +160,6 @@ impl Inbox {
         true
     }
 
-    /// Records that the event loop no longer sleeps.
     pub(super) fn set_awake(&self) {
         self.sleeping.store(false, Ordering::Relaxed);
     }
@@ -186,7 +183,6 @@ impl Inbox {
         self.jobs.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Records the number of live tasks of the event loop.
     pub(super) fn set_tasks(&self, tasks: usize) {
         self.tasks.store(tasks, Ordering::Relaxed);
     }
@@ -232,14 +228,12 @@ impl Inbox {
     }
 }
 
-/// Wakes a task of another thread's event loop.
 pub(super) fn wake_remote(id: TaskId) {
     if let Some(inbox) = Inbox::of(usize::from(id.thread)) {
         inbox.wake(id);
     }
 }
 
-/// Makes every other event loop check its listeners.
 pub(super) fn check_remote_listeners(here: usize) {
     for (thread, inbox) in INBOXES.iter().enumerate() {
         if thread != here && inbox.bell.get().is_some() {
@@ -251,15 +245,12 @@ pub(super) fn check_remote_listeners(here: usize) {
 /// The reason why an event loop refused a job.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
-    /// No event loop runs under that thread index.
     NoLoop,
-    /// Too many jobs are pending.
     Full,
 }
 
 /// A refused job, returned so that its caller can run it elsewhere.
 pub struct RefusedJob<F> {
-    /// The closure, which has not run.
     pub job: F,
     pub why: Why,
 }

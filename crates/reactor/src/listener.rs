@@ -186,7 +186,6 @@ impl Listener {
         Ok(())
     }
 
-    /// Returns the descriptor, for its address and options.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

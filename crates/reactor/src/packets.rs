@@ -5,22 +5,17 @@ use nix::libc;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Packet statistics of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PacketFacts {
-    /// Round-trip time in microseconds.
     pub rtt_us: u32,
-    /// Variance of the round-trip time in microseconds.
     pub rtt_variance_us: u32,
     /// Number of segments sent and not yet acknowledged.
     pub unacked: u32,
     /// Number of segments acknowledged out of order.
     pub sacked: u32,
-    /// Number of segments being retransmitted.
     pub retransmitted: u32,
     /// Number of segments up to the last one acknowledged out of order.
     pub fackets: u32,
-    /// Number of segments considered lost.
     pub lost: u32,
     /// Distance by which segments arrive out of order, in segments.
     pub reordering: u32,

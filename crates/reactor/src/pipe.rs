@@ -29,7 +29,6 @@ const KEPT_MAX: usize = 4;
 const CHEAPER: usize = 4;
 
 static MOST: AtomicU32 = AtomicU32::new(PIPES_MAX);
-/// Number of open pipes, in use and free.
 static OPEN: AtomicU32 = AtomicU32::new(0);
 static KEPT: AtomicU32 = AtomicU32::new(0);
 static SPLICED: AtomicU64 = AtomicU64::new(0);
@@ -62,7 +61,6 @@ impl Drop for Pool {
     }
 }
 
-/// The two descriptors of a pipe.
 struct PipeEnds {
     out: OwnedFd,
     into: OwnedFd,
@@ -74,7 +72,6 @@ impl Drop for PipeEnds {
     }
 }
 
-/// Closes the free pipes of this thread.
 pub(super) fn release_pool() {
     // The pipes are closed after the borrow of the pool has ended.
     let pooled = POOL.try_with(|pool| pool.replace(Pool(Vec::new())));
@@ -89,16 +86,13 @@ pub fn set_pipes_max(most: u32) {
 /// Statistics of the pipes of the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pipes {
-    /// Limit from the configuration, above which no pipe is created.
     pub max_pipes: u32,
     /// Number of pipes that contain bytes or are about to.
     pub used: u32,
     pub free_pipes: u32,
-    /// Number of bytes that passed through the pipes.
     pub bytes: u64,
 }
 
-/// Returns the pipe statistics of the process.
 pub fn pipes() -> Pipes {
     let kept = KEPT.load(Ordering::Relaxed);
     Pipes {
@@ -130,12 +124,10 @@ impl Pipe {
         })
     }
 
-    /// Returns the number of bytes in the pipe.
     pub fn len(&self) -> usize {
         self.bytes
     }
 
-    /// Returns whether the pipe is empty.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
     }
@@ -184,7 +176,6 @@ impl Pipe {
     }
 }
 
-/// Opens a pipe, if the process may have another.
 fn open() -> Option<PipeEnds> {
     let most = MOST.load(Ordering::Relaxed);
     if OPEN.fetch_add(1, Ordering::Relaxed) >= most {

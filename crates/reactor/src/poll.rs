@@ -25,15 +25,12 @@ const EVENTS_MAX: usize = 64;
 /// The index of the inbox's eventfd in the event data.
 const BELL: u32 = u32::MAX;
 
-/// The readiness of a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Readiness(u32);
 
 impl Readiness {
     pub(super) const NONE: Readiness = Readiness(0);
-    /// A read may return data.
     pub(super) const READABLE: Readiness = Readiness(1);
-    /// A write may find space.
     pub(super) const WRITABLE: Readiness = Readiness(2);
     /// The peer has sent everything. This flag and the following ones stay set.
     pub(super) const READ_CLOSED: Readiness = Readiness(4);
@@ -46,7 +43,6 @@ impl Readiness {
 
     /// With one of these flags, data remains after a short read and no further edge will report it.
     pub(super) const NO_TRUST: Readiness = Readiness(4 | 8 | 16 | 32);
-    /// The peer has closed the connection or is closing it.
     pub(super) const PEER_CLOSED: Readiness = Readiness(4 | 8 | 16);
 
     pub(super) const fn intersects(self, other: Readiness) -> bool {
@@ -87,7 +83,6 @@ impl BitOr for Readiness {
     }
 }
 
-/// The key of a registered descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Key {
     index: u32,
@@ -100,7 +95,6 @@ impl Key {
     }
 }
 
-/// A direction of a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Direction {
     Read,
@@ -155,7 +149,6 @@ impl Poller {
         })
     }
 
-    /// Registers a descriptor permanently, with its assumed readiness.
     pub(super) fn add(
         &self,
         fd: BorrowedFd<'_>,
@@ -226,7 +219,6 @@ impl Poller {
             .map(|slot| slot.state)
     }
 
-    /// Clears a readiness that an operation has disproved.
     pub(super) fn clear(&self, key: Key, readiness: Readiness) {
         if let Some(slot) = self.descriptors.borrow_mut().get(key) {
             slot.state = Readiness(slot.state.0 & !readiness.0);

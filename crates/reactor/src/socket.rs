@@ -317,12 +317,10 @@ impl StreamSocket {
         .unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))
     }
 
-    /// Returns `Ready` when a read may return bytes, the end or an error.
     pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
         self.poll_ready(Direction::Read, Readiness::READABLE, context)
     }
 
-    /// Returns `Ready` when a write may find space or an error.
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
         self.poll_ready(Direction::Write, Readiness::WRITABLE, context)
     }
@@ -350,12 +348,10 @@ impl StreamSocket {
         .unwrap_or(Poll::Ready(()))
     }
 
-    /// Waits until a read may return data.
     pub async fn readable(&self) {
         poll_fn(|context| self.poll_readable(context)).await;
     }
 
-    /// Waits until a write may find space.
     pub async fn writable(&self) {
         poll_fn(|context| self.poll_writable(context)).await;
     }
@@ -492,7 +488,6 @@ impl StreamSocket {
         self.fd.as_fd()
     }
 
-    /// Returns a weak handle of the socket, for queries only.
     pub fn downgrade(&self) -> WeakSocket {
         WeakSocket {
             fd: self.fd.as_raw_fd(),

@@ -14,7 +14,6 @@ const GENERATION_BITS: u32 = 24;
 /// Mask of the generation bits; generations wrap around.
 pub(super) const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
 
-/// The ID of one task of this process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct TaskId {
     pub(super) thread: u8,

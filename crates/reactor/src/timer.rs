@@ -17,7 +17,6 @@ const NEVER: u64 = u64::MAX;
 /// `Entry::place` of an entry that is in no slot.
 const NOWHERE: u16 = u16::MAX;
 
-/// The entry of a task in the wheel.
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
     /// Tick at which the task is to be woken, or `NEVER`.
@@ -95,7 +94,6 @@ impl Wheel {
         }
     }
 
-    /// Removes the deadline of a task that ended.
     pub(super) fn clear(&mut self, task: u32) {
         if let Some(entry) = self.entries.get_mut(task as usize) {
             entry.deadline = NEVER;
@@ -143,7 +141,6 @@ impl Wheel {
         self.elapsed = self.elapsed.max(target);
     }
 
-    /// Empties a slot and returns the first entry of its list.
     fn take_slot(&mut self, level: usize, slot: usize) -> u32 {
         let level = &mut self.levels[level];
         level.occupied &= !(1 << slot);
@@ -168,7 +165,6 @@ impl Wheel {
         None
     }
 
-    /// Puts an entry that is in no slot into the slot of its deadline.
     fn link(&mut self, task: u32) {
         let deadline = self.entries[task as usize].deadline;
         // The level is that of the highest bit in which the deadline differs from the current tick.
@@ -189,7 +185,6 @@ impl Wheel {
         entry.place = (number << SLOT_BITS) as u16 | slot as u16;
     }
 
-    /// Removes an entry from its slot.
     fn unlink(&mut self, task: u32) {
         let Entry {
             next,

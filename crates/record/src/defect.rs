@@ -9,19 +9,15 @@ pub enum Defect {
     LastMergeHolds,
     /// The holds of a node that is gone still count.
     GoneStaysHeld,
-    /// A node decides without a claim at the others.
     AsksNobody,
     /// Two claims of one group for different keys ignore each other.
     ClaimsCross,
     /// A node that restarts decides before it has received the records of the others.
     AnswersBeforeSync,
-    /// A claim counts as confirmed when one of several nodes has replied.
     OneReplyConfirms,
     /// A node decides alone as soon as a connection breaks.
     BrokenIsGone,
-    /// The logical clock does not follow those of received records.
     ClockStands,
-    /// A record that a node received is not sent to third nodes.
     NotForwarded,
     /// The generation is not increased when a decision replaces another one.
     GenerationStands,

@@ -22,9 +22,7 @@ pub type MessageOf<D> =
 pub enum StoreRefusal {
     /// The table is full, and each record in it is held.
     Full,
-    /// The place no longer exists.
     NoPlace,
-    /// Too many requests wait for the other nodes.
     Busy,
 }
 
@@ -52,11 +50,8 @@ impl<D: Directory> Clone for Proposal<D> {
 pub trait Directory: Sized + Debug {
     type Key: Key;
     type Value: Value;
-    /// Request of a client for a value.
     type Request: Clone + Debug;
-    /// Answer to a request.
     type Decision: Clone + Debug;
-    /// Reason for a decision.
     type Reason: Clone + Debug;
     type Refusal: From<StoreRefusal> + Clone + PartialEq + Debug;
     /// Facts about a node that decisions depend on, such as the places of its configuration.
@@ -104,7 +99,6 @@ pub trait Directory: Sized + Debug {
     /// Returns whether a place exists, for new holds of it.
     fn has_place(&self, place: &PlaceOf<Self>) -> bool;
 
-    /// Returns whether new keys may get a place.
     fn is_place_up(&self, place: &PlaceOf<Self>) -> bool;
 
     /// Returns whether the place of a record exists here. The application may learn of it first.
@@ -119,10 +113,8 @@ pub trait Directory: Sized + Debug {
     /// Applies the opening of a node. Returns whether third nodes have to receive it, too.
     fn open(&mut self, node: &str, opening: Self::Opening) -> bool;
 
-    /// Forgets the opening of a node.
     fn forget_node(&mut self, node: &str);
 
-    /// Returns whether there is an opening of a node.
     fn has_node(&self, node: &str) -> bool;
 
     /// Adds to a record what other nodes may not know about its value.
@@ -232,7 +224,6 @@ pub trait Directory: Sized + Debug {
         self.change_at(group, place, now_ms, |_| ());
     }
 
-    /// Notes proof that a value is in use.
     fn proved(&mut self, group: GroupOf<Self>, place: &PlaceOf<Self>, now_ms: u64) {
         let mut own = self.table().of_group(group);
         if own.any(|(_, entry)| entry.value.place() == place && !entry.is_proved) {
@@ -241,7 +232,6 @@ pub trait Directory: Sized + Debug {
         }
     }
 
-    /// Changes all records of a group with a place.
     fn change_at(
         &mut self,
         group: GroupOf<Self>,
@@ -258,14 +248,12 @@ pub trait Directory: Sized + Debug {
         }
     }
 
-    /// Removes all records of a group with a place.
     fn forget_at(&mut self, group: GroupOf<Self>, place: &PlaceOf<Self>) {
         for key in self.table().keys_at(group, place) {
             self.leave(key);
         }
     }
 
-    /// Removes expired records.
     fn expire(&mut self, now_ms: u64) {
         while let Some(key) = self.table().next_expired(now_ms) {
             self.leave(key);
@@ -296,7 +284,6 @@ pub trait Directory: Sized + Debug {
         at_place.max_by_key(|entry| rank(entry.presence()))
     }
 
-    /// Returns a record for other nodes.
     fn record(&self, key: Self::Key, now_ms: u64) -> Option<RecordOf<Self>> {
         let mut record = self.table().record(key, now_ms)?;
         self.describe(&mut record);
@@ -313,7 +300,6 @@ pub trait Directory: Sized + Debug {
         }
     }
 
-    /// Merges a record of another node.
     fn merge(&mut self, record: &RecordOf<Self>, from: Origin, now_ms: u64) {
         self.table_mut().observe(record.version);
         let table = self.table();

@@ -26,9 +26,7 @@ use twox_hash::XxHash3_64;
 
 const MAGIC: [u8; 4] = *b"EKRJ";
 const HEAD_BYTES: usize = 16;
-/// Version of the format.
 const FORMAT: u32 = 1;
-/// Limit of a frame's payload, bytes.
 const FRAME_BYTES_MAX: usize = 64 << 10;
 /// Limit of a journal, bytes. The rest of a longer file is ignored, and counts as damaged.
 pub(crate) const JOURNAL_BYTES_MAX: usize = 256 << 20;
@@ -47,7 +45,6 @@ enum Frame<K, V> {
     Generation(u64),
 }
 
-/// Damage of a journal when it was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum JournalDamage {
     #[default]
@@ -58,7 +55,6 @@ pub enum JournalDamage {
     Lost,
 }
 
-/// Contents of a journal.
 #[derive(Debug)]
 pub struct JournalContents<K, V> {
     pub records: BTreeMap<K, Record<K, V>>,
@@ -224,7 +220,6 @@ impl<K: Key, V: Value> Record<K, V> {
     }
 }
 
-/// Reads all valid frames. Also returns how many are before the first damage.
 fn read_frames<K, V>(bytes: &[u8], checks: bool) -> (Vec<Frame<K, V>>, Option<usize>)
 where
     K: DeserializeOwned,
@@ -254,7 +249,6 @@ fn checksum(length: [u8; 4], payload: &[u8]) -> u64 {
     XxHash3_64::oneshot_with_seed(u32::from_le_bytes(length).into(), payload)
 }
 
-/// Returns the payload of the first frame, and the bytes behind the frame.
 fn split_frame(bytes: &[u8], checks: bool) -> Option<(&[u8], &[u8])> {
     let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>()?;
     let (magic, head) = head.split_first_chunk::<4>()?;

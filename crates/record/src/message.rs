@@ -22,7 +22,6 @@ pub enum Message<K, V, O> {
     Claim {
         number: u64,
         record: Record<K, V>,
-        /// Version of the record that the claim replaces.
         over: Option<Version>,
     },
     /// Response to a claim: the record that is valid now. It is that of the claim, or one that the

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use std::ops::{Deref, DerefMut};
 
-/// Limit of logical clocks, and of times in milliseconds.
 pub const CLOCK_MAX: u64 = 1 << 62;
 
 /// Key of a record. Keys with the same group are decided one after the other, because a decision
@@ -23,7 +22,6 @@ pub trait Key: Copy + Ord + Debug {
 pub trait Value: Clone + PartialEq + Debug {
     type Place: ?Sized + Ord + Debug + ToOwned<Owned: Clone + Debug>;
 
-    /// Creates the value for a place of which nothing else is known.
     fn of_place(place: &Self::Place) -> Self;
 
     fn place(&self) -> &Self::Place;
@@ -31,7 +29,6 @@ pub trait Value: Clone + PartialEq + Debug {
     /// Adds details that another record of the same key has, never its place.
     fn complete(&mut self, other: &Self);
 
-    /// Returns whether details are missing.
     fn is_incomplete(&self) -> bool {
         false
     }
@@ -50,13 +47,11 @@ pub struct Record<K, V> {
     pub key: K,
     pub value: V,
     pub version: Version,
-    /// Age of the decision, milliseconds.
     pub age_ms: u64,
     /// Time without a hold after which the record expires, milliseconds.
     pub left_ms: u64,
     /// Holds through the sender.
     pub holds: u32,
-    /// There is proof that the value is in use.
     pub is_proved: bool,
 }
 
@@ -75,7 +70,6 @@ impl<K, V> DerefMut for Record<K, V> {
 }
 
 impl<K, V: Value> Record<K, V> {
-    /// Returns whether this record wins over another one.
     pub(crate) fn is_above(&self, other: &Record<K, V>) -> bool {
         (self.version, self.value.place()) > (other.version, other.value.place())
     }
@@ -94,13 +88,10 @@ impl<K, V: Value> Record<K, V> {
 /// A message that no correct node would send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum InvalidMessage {
-    /// A list is too long.
     #[error("a message with too many entries")]
     TooMany,
-    /// A text is too long, or contains characters that cannot be displayed.
     #[error("an invalid name in a message")]
     Name,
-    /// A clock or a time is out of range.
     #[error("an impossible time in a message")]
     Time,
 }

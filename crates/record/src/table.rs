@@ -11,9 +11,7 @@ use std::ops::{Deref, DerefMut};
 /// Use of a record's value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Presence {
-    /// Given out, and not used yet.
     Pending,
-    /// Held, with the number of holds at all nodes.
     Connected(u32),
     /// Was held: the value stays assigned until the record expires.
     Left,
@@ -24,7 +22,6 @@ pub enum Presence {
 pub struct Entry<V> {
     pub value: V,
     pub version: Version,
-    /// Time of the decision, milliseconds.
     pub since_ms: u64,
     /// Expiry time, milliseconds; None while the value is held.
     pub until_ms: Option<u64>,
@@ -52,7 +49,6 @@ impl<V> DerefMut for Entry<V> {
 }
 
 impl<V: Value> Entry<V> {
-    /// Returns the use of the value, by its holds and version.
     pub fn presence(&self) -> Presence {
         match (self.holds, self.version.used) {
             (0, true) => Presence::Left,
@@ -61,7 +57,6 @@ impl<V: Value> Entry<V> {
         }
     }
 
-    /// Returns whether another record replaces this one.
     pub(crate) fn yields_to<K>(&self, record: &Record<K, V>) -> bool {
         (self.version, self.value.place()) < (record.version, record.value.place())
     }
@@ -77,11 +72,8 @@ impl<V: Value> Entry<V> {
 /// Times for which a record without a hold is kept, milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Retention {
-    /// A value that was given out and has not been used.
     pub pending_ms: u64,
-    /// A value that was used, with proof.
     pub keep_ms: u64,
-    /// A value that was used, without proof.
     pub unproved_ms: u64,
 }
 
@@ -89,11 +81,9 @@ pub struct Retention {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
     pub records: usize,
-    /// Records without a hold and without proof.
     pub unproved: usize,
 }
 
-/// Place with the number of its holds.
 type HeldPlace<V> = (<<V as Value>::Place as ToOwned>::Owned, u32);
 
 /// Changed key, with the table from which the change came.
@@ -108,15 +98,10 @@ pub struct Table<K: Key, V: Value> {
     retention: Retention,
     bounds: Bounds,
     entries: BTreeMap<K, Entry<V>>,
-    /// Expiry times of records without a hold.
     due: BTreeSet<(u64, K)>,
-    /// Records without a hold and without proof, by the time of the decision.
     unproved: BTreeSet<(u64, K)>,
-    /// Holds through this node.
     own: BTreeMap<K::Group, Vec<HeldPlace<V>>>,
-    /// Changes that other nodes have to receive.
     unsent: Vec<Change<K>>,
-    /// Changes since the last call of [`Table::take_changed`], if somebody watches.
     changed: Option<BTreeSet<K>>,
     defect: Option<Defect>,
 }
@@ -152,7 +137,6 @@ impl<K: Key, V: Value> Table<K, V> {
         self.retention
     }
 
-    /// Plants a defect for a simulation.
     #[cfg(any(test, feature = "defects"))]
     pub fn set_defect(&mut self, defect: Option<Defect>) {
         self.defect = defect;
@@ -162,7 +146,6 @@ impl<K: Key, V: Value> Table<K, V> {
         cfg!(any(test, feature = "defects")) && self.defect == Some(defect)
     }
 
-    /// Returns the time for which a used value is kept without a hold, milliseconds.
     pub fn keep_ms(&self, is_proved: bool) -> u64 {
         if is_proved {
             self.retention.keep_ms
@@ -191,14 +174,12 @@ impl<K: Key, V: Value> Table<K, V> {
         self.entries.iter().map(|(key, entry)| (*key, entry))
     }
 
-    /// Returns the records of a group.
     pub fn of_group(&self, group: K::Group) -> impl Iterator<Item = (K, &Entry<V>)> {
         let range = self.entries.range(K::first_of(group)..);
         let own = range.take_while(move |(key, _)| key.group() == group);
         own.map(|(key, entry)| (*key, entry))
     }
 
-    /// Returns the keys of a group whose value has this place.
     pub(crate) fn keys_at(&self, group: K::Group, place: &V::Place) -> Vec<K> {
         let at_place = self.of_group(group);
         let at_place = at_place.filter(|(_, entry)| entry.value.place() == place);
@@ -210,7 +191,6 @@ impl<K: Key, V: Value> Table<K, V> {
         self.due.len()
     }
 
-    /// Returns the next expiry time, milliseconds.
     pub fn due_ms(&self) -> Option<u64> {
         self.due.first().map(|(until_ms, _)| *until_ms)
     }
@@ -235,14 +215,12 @@ impl<K: Key, V: Value> Table<K, V> {
         all.next().map(|(_, key)| Some(*key)).ok_or(())
     }
 
-    /// Advances the logical clock past a version.
     pub fn observe(&mut self, version: Version) {
         if !self.has_defect(Defect::ClockStands) {
             self.clock = self.clock.max(version.clock);
         }
     }
 
-    /// Advances the logical clock, and returns it.
     pub fn tick_clock(&mut self) -> u64 {
         self.clock = self.clock.saturating_add(1);
         self.clock
@@ -296,7 +274,6 @@ impl<K: Key, V: Value> Table<K, V> {
         self.entries.insert(key, entry);
     }
 
-    /// Adds or removes a hold through this node.
     pub(crate) fn set_hold(&mut self, group: K::Group, place: &V::Place, begins: bool) {
         let places = self.own.entry(group).or_default();
         match places.iter_mut().find(|(one, _)| one.borrow() == place) {
@@ -311,14 +288,12 @@ impl<K: Key, V: Value> Table<K, V> {
         }
     }
 
-    /// Returns the number of holds through this node.
     pub fn holds(&self, group: K::Group, place: &V::Place) -> u32 {
         let mut places = self.own.get(&group).into_iter().flatten();
         let found = places.find(|(one, _)| one.borrow() == place);
         found.map_or(0, |(_, holds)| *holds)
     }
 
-    /// Returns a record as other nodes receive it.
     pub(crate) fn record(&self, key: K, now_ms: u64) -> Option<Record<K, V>> {
         let entry = self.entries.get(&key)?;
         let left = |until_ms: u64| until_ms.saturating_sub(now_ms);

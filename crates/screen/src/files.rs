@@ -10,18 +10,15 @@ use std::sync::Arc;
 /// Files by the paths under which they are served.
 pub(super) type StaticFiles = BTreeMap<String, Arc<[u8]>>;
 
-/// Limits for the files read from a package.
 const FILES_MAX: usize = 256;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 const DEPTH_MAX: usize = 6;
 
-/// The directories of noVNC that are served; they contain modules.
 const OF_NOVNC: [&str; 2] = ["core", "vendor"];
 
 /// The path of the style sheet of xterm.js relative to its modules, in the package on which the
 /// package of the modules depends.
 const STYLE: &str = "../../javascript/xterm/xterm.css";
-/// The module of xterm.js that other code uses.
 const MAIN: &str = "public/Terminal";
 /// The code around the modules of xterm.js, which are Node.js modules: a browser has no `require`.
 const BEGIN: &str = "const modules = {\n";
@@ -38,7 +35,6 @@ const load = (path) => {
 export const Terminal = load(\"public/Terminal\").Terminal;
 ";
 
-/// Reads the modules of noVNC below a directory.
 pub(super) fn modules(directory: &Path) -> StaticFiles {
     let mut files = StaticFiles::new();
     for below in OF_NOVNC {

@@ -5,23 +5,18 @@ use part::report::Opens;
 
 /// A kind of view, with its page.
 pub struct ScreenKind {
-    /// The protocol of the part.
     pub opens: Opens,
-    /// The first segment of its paths, which its script also knows.
     pub path: &'static str,
     /// Restricts the view to one user at a time.
     pub is_for_one: bool,
     /// Maximum connections of one open view.
     pub connections: usize,
-    /// The noun used in messages.
     pub noun: &'static str,
     /// The same noun, at the beginning of a sentence.
     pub title: &'static str,
-    /// Status of the page when it is connected.
     pub hint: &'static str,
     /// The button that sends a key that the browser or the page itself uses.
     pub key: &'static str,
-    /// The library that draws the view.
     pub library: ScreenLibrary,
 }
 
@@ -49,11 +44,9 @@ impl ScreenKind {
     }
 }
 
-/// Status of the page of a display.
 const OF_DISPLAY: &str =
     "Connected. Click into the display to type there; Ctrl-Alt-Home leaves it.";
 
-/// All kinds.
 pub static KINDS: [ScreenKind; 3] = [
     ScreenKind {
         opens: Opens::Display,
@@ -91,7 +84,6 @@ pub static KINDS: [ScreenKind; 3] = [
     },
 ];
 
-/// Returns the row of a kind.
 pub fn of(opens: Opens) -> &'static ScreenKind {
     let [display, spice, terminal] = &KINDS;
     match opens {

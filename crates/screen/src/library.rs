@@ -6,16 +6,12 @@ use std::sync::Arc;
 
 /// A library from a package of the distribution.
 pub struct ScreenLibrary {
-    /// The name of the library.
     pub name: &'static str,
-    /// The package that contains the library.
     pub package: &'static str,
-    /// The directory of the library in the package.
     pub directory: &'static str,
     /// The main file, without which the library is missing. The first segment of its path is common
     /// to all files of the library.
     pub main: &'static str,
-    /// The style sheet, if the library has one.
     pub style: Option<&'static str>,
     read: fn(&Path) -> StaticFiles,
 }
@@ -46,7 +42,6 @@ impl ScreenLibrary {
         read: spice,
     };
 
-    /// Returns the first path segment of the library's files.
     pub fn folder(&self) -> &'static str {
         let split = self.main.split_once('/');
         split.map_or(self.main, |(folder, _)| folder)
@@ -64,7 +59,6 @@ impl Libraries {
         Libraries(Arc::new(all.iter().flat_map(read).collect()))
     }
 
-    /// Returns whether a library is installed.
     pub fn has(&self, library: &ScreenLibrary) -> bool {
         self.0.contains_key(library.main)
     }

@@ -5,12 +5,9 @@ use part::lock;
 use part::report::Opens;
 use std::sync::{Arc, Mutex};
 
-/// Maximum displays and terminals open at one time.
 pub const OPEN_MAX: usize = 32;
-/// Maximum displays and terminals open for one user.
 pub const OF_USER_MAX: usize = 16;
 
-/// The reasons why no further view opens.
 const FULL: &str = "Too many displays and terminals are open.";
 const FULL_OF_USER: &str = "You have too many displays and terminals open: close one of them.";
 

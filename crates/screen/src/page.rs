@@ -4,11 +4,8 @@
 use crate::kind::ScreenKind;
 use maud::{Markup, html};
 
-/// The script of the page.
 pub const SCRIPT: &str = include_str!("screen.js");
-/// The path at which the page loads the script.
 pub const SCRIPT_PATH: &str = "/screen.js";
-/// The style sheet of the page.
 pub const STYLE: &str = include_str!("screen.css");
 
 /// Returns the content of a page at `path`, which has its WebSocket below it. `otherwise` describes

@@ -22,9 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
 
-/// The only protocol version (RFC 6455, section 4.4).
 pub const VERSION: &str = "13";
-/// The reason for a connection that ended without a reason.
 pub const BROKEN: &str =
     "The connection was broken: the program was restarted, or the network failed.";
 
@@ -33,13 +31,10 @@ pub const SIGNED_OUT: &str = "Signed out.";
 /// The response to a request without a session: the page was opened by a user who was signed in.
 pub const SIGN_IN: &str = "Signed out. Sign in first.";
 
-/// Maximum bytes read from the part at a time.
 const PIECE_BYTES: usize = 32 << 10;
 /// Maximum length of a message from a browser (a clipboard), in bytes.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
-/// Maximum bytes waiting to be sent.
 const WAITING_BYTES_MAX: usize = 4 * PIECE_BYTES;
-/// Maximum time for the part to accept the data that the browser sends.
 const SEND_LIMIT: Duration = Duration::from_secs(30);
 /// Maximum length of the close reason in bytes (RFC 6455, section 5.5).
 const REASON_BYTES_MAX: usize = 123;
@@ -57,13 +52,10 @@ const SLOWEST: usize = 16 << 10;
 /// Maximum time to deliver sent data, in seconds: more than the system's buffer needs.
 const SENT_MAX_S: usize = 60;
 
-/// A WebSocket.
 pub type ScreenWebSocket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// The kind of a request.
 pub enum UpgradeRequestKind {
     Socket(UpgradeHandshake),
-    /// A WebSocket of another version.
     OtherVersion,
     Nothing,
 }
@@ -94,7 +86,6 @@ fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
 }
 
 impl UpgradeRequestKind {
-    /// Returns the kind of a request (RFC 6455, section 4.2.1).
     pub fn of(head: &Parts) -> UpgradeRequestKind {
         let headers = &head.headers;
         let upgrades = head.method == Method::GET
@@ -255,13 +246,11 @@ where
     close(browser, why).await;
 }
 
-/// Returns the maximum time for that many bytes to reach a browser.
 fn delivery_timeout(bytes: usize) -> Duration {
     let seconds = (bytes / SLOWEST).min(SENT_MAX_S);
     Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX))
 }
 
-/// Sends a message. Returns false when the browser has disconnected or does not read.
 async fn send<S>(browser: &mut WebSocketStream<S>, message: Message, limit: Duration) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -283,7 +272,6 @@ where
     let _ = timeout(SILENT_MAX, browser.close(Some(frame))).await;
 }
 
-/// Returns the part of a reason that fits into a close frame.
 fn shortened(why: &str) -> &str {
     let mut ends = (0..=REASON_BYTES_MAX.min(why.len())).rev();
     let end = ends.find(|end| why.is_char_boundary(*end));

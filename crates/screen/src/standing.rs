@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-/// The reason when no cause is known.
 pub const ENDED: &str = "The connection to the guest has ended.";
 
 /// Maximum time for which a migrating guest may be on no node.
@@ -14,11 +13,9 @@ pub const NOWHERE_MAX: Duration = Duration::from_secs(2);
 pub struct ScreenStatus {
     /// The node of the guest; empty when unknown.
     pub on: String,
-    /// True when that node is away.
     pub is_away: bool,
     /// The process of the part on this machine; empty when unknown.
     pub process: String,
-    /// True when the view can be opened now.
     pub is_offered: bool,
 }
 

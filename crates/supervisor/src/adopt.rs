@@ -146,7 +146,6 @@ impl Supervisor {
         }
     }
 
-    /// Stores the version in service for the next supervisor.
     pub(super) fn keep_version(&mut self) {
         self.list_claims();
         let (Some((entry, _)), Some(kept)) = (&self.slots.serving.guard, &self.versions.last_good)

@@ -16,9 +16,7 @@ const WAITS_MS: [u64; 6] = [0, 100, 500, 1_000, 2_000, 5_000];
 /// Delay before the next start of a role, by its consecutive deaths.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backoff {
-    /// Consecutive deaths of roles that had served.
     served: usize,
-    /// Consecutive deaths of roles that had not served.
     useless: usize,
 }
 

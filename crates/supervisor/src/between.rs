@@ -6,21 +6,15 @@ use part::role::SupervisorMessage;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// Time for a role to respond.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// Maximum number of requests that wait for a response.
 pub const WAITING_MAX: usize = 256;
 /// Maximum number of messages that are stored for roles which start later.
 pub const HELD_MAX: usize = 32;
 
-/// The sender of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Asks {
-    /// A client of the control socket.
     Client(u64),
-    /// A role, with its own number of the request.
     Role(&'static str, u64),
-    /// A route process, by its process id, with its own number of the request.
     Route(i32, u64),
 }
 
@@ -29,7 +23,6 @@ pub struct PendingRequest {
     pub number: u64,
     pub of: Asks,
     pub to: &'static str,
-    /// Time at which the sender gets an error.
     pub until: Instant,
 }
 
@@ -38,21 +31,18 @@ pub struct PendingRequest {
 pub struct Between {
     last_number: u64,
     pub open: VecDeque<PendingRequest>,
-    /// Stored messages by sending part, receiving part and kind.
     pub stored_messages: BTreeMap<(&'static str, &'static str, u16), SupervisorMessage>,
     /// Processes that show the route of a request.
     pub routes: Vec<RouteProcess>,
 }
 
 impl Between {
-    /// Returns when the next request expires.
     pub fn deadline(&self) -> Option<Instant> {
         let question = self.open.front().map(|question| question.until);
         let routes = self.routes.iter().filter_map(RouteProcess::deadline);
         routes.chain(question).min()
     }
 
-    /// Returns whether no request waits.
     pub fn is_quiet(&self) -> bool {
         self.open.is_empty()
     }
@@ -71,7 +61,6 @@ impl Between {
         });
     }
 
-    /// Removes and returns the requests for which `is` is true.
     pub fn remove_requests(&mut self, is: impl Fn(&PendingRequest) -> bool) -> Vec<PendingRequest> {
         let all = std::mem::take(&mut self.open);
         let (taken, left) = all.into_iter().partition::<VecDeque<_>, _>(is);

@@ -15,7 +15,6 @@ use std::sync::Arc;
 #[derive(Default)]
 pub struct Carried {
     pub state: Option<SharedFd>,
-    /// Connection over which the previous process sends its final counts, until a role gets it.
     pub rest: Option<SharedFd>,
     /// The previous processes; None once they were asked to end.
     pub before: Option<Before>,
@@ -25,7 +24,6 @@ pub struct Carried {
 }
 
 impl Carried {
-    /// Creates the value for the processes that a command line names.
     pub fn from(before: Before) -> Carried {
         Carried {
             before: Some(before),
@@ -59,7 +57,6 @@ impl Carried {
         }
     }
 
-    /// Takes the additional descriptors of the loader. Returns false if there are too many.
     pub fn take(&mut self, descriptors: Vec<OwnedFd>) -> bool {
         let mut descriptors = descriptors.into_iter().map(Arc::new);
         // A starting supervisor may already have a state.
@@ -85,7 +82,6 @@ impl Carried {
         self.children.extend(pid);
     }
 
-    /// Reaps the children that have ended.
     pub fn reap(&mut self) {
         self.children
             .retain(|pid| matches!(waitpid(Some(*pid), WaitOptions::NOHANG), Ok(None)));

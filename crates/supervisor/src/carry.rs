@@ -10,7 +10,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 impl Supervisor {
-    /// Stores the state that a role has sent.
     pub(super) fn keep_state(&mut self, rest: bool, descriptors: Vec<OwnedFd>) {
         // The rest belongs to the role that asked for the previous state. Other processes
         // get sealed memory of bounded size.

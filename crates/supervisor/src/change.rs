@@ -21,7 +21,6 @@ use std::time::Instant;
 const WIDTH: u32 = 100;
 
 impl Supervisor {
-    /// Creates the request for a loader.
     pub(super) fn load(&self, askers: &[Asker]) -> Load {
         let arguments = self.command.arguments.iter();
         let look = askers.iter().find_map(|asker| asker.look);
@@ -81,7 +80,6 @@ impl Supervisor {
         all.collect()
     }
 
-    /// Returns whether a reload may begin now.
     pub(super) fn may_change(&self) -> bool {
         let free = (self.versions.last_good.is_some() || self.versions.unsettled.is_some())
             && self.changing.loading.is_none()
@@ -90,7 +88,6 @@ impl Supervisor {
         free && self.service.stop.is_none() && self.serves()
     }
 
-    /// Begins the requested change, once no other change is in progress.
     pub(super) fn begin_change(&mut self) {
         self.refuse_reload();
         if !self.may_change() {
@@ -112,7 +109,6 @@ impl Supervisor {
         }
     }
 
-    /// Starts a loader of a program for the reload in progress.
     pub(super) fn begin_load(&mut self, program: &Path) {
         let mut descriptors: Vec<SharedFd> = self.set_to_load().into_iter().collect();
         descriptors.extend(match (&self.versions.last_good, &self.versions.unsettled) {
@@ -137,7 +133,6 @@ impl Supervisor {
         self.changing.operation = operation.unwrap_or_else(trace::new_operation);
     }
 
-    /// Handles the result of a reload's loader.
     pub(super) fn change_loaded(&mut self, told: Result<LoaderResult, LoadError>) {
         if self.retried_in_vain(&told) {
             return;
@@ -223,7 +218,6 @@ impl Supervisor {
         self.refuse_change("", shown);
     }
 
-    /// Hands the version of a reload to the role that decides on it.
     fn hand_version(&mut self, version: &LoadedVersion) -> Result<(), String> {
         let message = self.trial_message(version);
         let descriptors = message.as_ref().map(|_| self.trial_descriptors(version));
@@ -285,7 +279,6 @@ impl Supervisor {
         }
     }
 
-    /// Writes the diagnostics of a loader.
     fn write(&mut self, plain: &str, refused: bool) {
         if self.voice.form() == Form::Keepalived {
             return self.voice.notice(plain);
@@ -296,7 +289,6 @@ impl Supervisor {
         }
     }
 
-    /// Handles the report of a role that it serves the version.
     pub(super) fn change_taken(&mut self, number: u64, words: &str) {
         let this = |candidate: &mut Candidate| candidate.version.take.version == number;
         let Some(candidate) = self.versions.candidate.take_if(this) else {
@@ -322,7 +314,6 @@ impl Supervisor {
         self.report_change(&lines, &candidate.shown);
     }
 
-    /// Reports an applied change to all requesters.
     pub(super) fn report_change(&mut self, lines: &[(Gravity, String)], shown: &str) {
         tell::taken(&mut self.voice, lines);
         self.changing.counts.taken();
@@ -340,7 +331,6 @@ impl Supervisor {
         }
     }
 
-    /// Reports a refused change to all requesters.
     pub(super) fn refuse_change(&mut self, words: &str, shown: &str) {
         tracing::info!(op = %self.changing.operation, reason = words, "change refused");
         self.abandon_upgrade();
@@ -373,7 +363,6 @@ impl Supervisor {
         self.interfaces.notify.ready(&self.status());
     }
 
-    /// Refuses all pending reload requests.
     pub(super) fn refuse_pending_changes(&mut self) {
         let lines = [(Gravity::Alert, "the proxy is stopping".to_owned())];
         for asker in self.changing.requests.give_up() {

@@ -134,7 +134,6 @@ impl Supervisor {
         is_free
     }
 
-    /// Lists the current claims after a change of the version.
     pub(super) fn list_claims(&self) {
         self.list(&self.claims());
     }

@@ -12,9 +12,7 @@ use std::path::PathBuf;
 /// The cluster membership of the machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Start {
-    /// State directory of the member.
     pub directory: PathBuf,
-    /// True for an arbiter, which never serves a version.
     pub arbiter: bool,
 }
 
@@ -28,11 +26,9 @@ pub struct StartParameters {
     pub arguments: Vec<OsString>,
     /// Absolute paths of the files and directories on the command line.
     pub paths: Vec<PathBuf>,
-    /// True if messages are suppressed.
     pub quiet: bool,
     /// `-S`: the master sockets.
     pub masters: Vec<MasterSocket>,
-    /// True if the service manager is notified.
     pub notify: bool,
     /// The processes to take over from.
     pub before: Before,
@@ -42,7 +38,6 @@ pub struct StartParameters {
     pub options: Vec<(&'static str, Vec<u8>)>,
     /// True if a stop makes the sidecars release what they hold.
     pub releases: bool,
-    /// True if a sidecar that dies is not restarted.
     pub once: bool,
     /// Part whose role has a PID file, and the path of that file.
     pub role_pid_file: Option<(&'static str, PathBuf)>,
@@ -75,7 +70,6 @@ impl Default for StartParameters {
 }
 
 impl StartParameters {
-    /// Returns the command line options for the role of a part.
     pub(crate) fn options_of(&self, part: &str) -> &[u8] {
         let mut all = self.options.iter();
         all.find(|(of, _)| *of == part)

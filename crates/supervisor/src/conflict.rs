@@ -11,10 +11,8 @@ use std::fmt;
 /// The reason why an instance must not run, or must not use a resource.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
-    /// Another supervisor serves the same files.
     #[error("another supervisor already serves these files")]
     SameFiles,
-    /// The machine is a node of a cluster.
     #[error(
         "this machine is a node of a cluster, and {0} serves the version that the cluster accepted: a second instance \
          would use the same addresses, guests and volumes. Nothing was started. `evenkeel config apply FILE` proposes \
@@ -22,7 +20,6 @@ pub enum ClaimError {
         end = .0.end()
     )]
     Node(Box<OtherInstance>),
-    /// Another instance runs where a node of a cluster starts.
     #[error(
         "{0} serves {files} on this machine, and a node of a cluster has to be the only instance there: both would use \
          the same addresses, guests and volumes. Nothing was started. Stop that process first ({end}), then start this \
@@ -30,7 +27,6 @@ pub enum ClaimError {
         files = .0.files(), end = .0.end()
     )]
     NotAlone(Box<OtherInstance>),
-    /// Another instance uses a resource of the files.
     #[error(
         "{resource} is in use by {by}, which serves {files}: two instances must not share it. Remove it from one of the \
          files, or stop that process ({end})",
@@ -38,7 +34,6 @@ pub enum ClaimError {
     )]
     InUse {
         resource: Resource,
-        /// The instance that claims it.
         by: Box<OtherInstance>,
     },
 }
@@ -62,7 +57,6 @@ impl OtherInstance {
         }
     }
 
-    /// Returns the command that ends the instance.
     fn end(&self) -> String {
         let role = self.is_left.then(|| self.instance.role()).flatten();
         format!("`kill {}`", role.unwrap_or(self.instance.pid))
@@ -157,7 +151,6 @@ mod tests {
         Resource::new(kind, "x")
     }
 
-    /// Creates a running instance in a network namespace.
     fn instance(socket: &str, network: u64, claims: Claims) -> Instance {
         Instance {
             pid: 1,

@@ -13,18 +13,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const CLIENTS_MAX: usize = 64;
-/// Maximum number of clients that are accepted in one turn.
 const ACCEPTS_MAX: usize = 16;
-/// Maximum number of messages of one client that are read in one turn.
 const MESSAGES_MAX: usize = 16;
 
-/// The interface on which a request arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RequestInterface {
-    /// The control socket in the runtime directory.
     Control,
     Master,
-    /// The control role of a cluster member.
     Cluster,
 }
 
@@ -32,7 +27,6 @@ pub enum RequestInterface {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Asker {
     pub id: u64,
-    /// Interface on which the request arrived.
     pub at: RequestInterface,
     /// Output format of the result.
     pub look: Option<DiagnosticFormat>,
@@ -68,7 +62,6 @@ pub struct ControlSocket {
 }
 
 impl ControlSocket {
-    /// Opens the socket and enters it in the runtime directory.
     pub fn open(
         program: &str,
         paths: &[PathBuf],
@@ -88,12 +81,10 @@ impl ControlSocket {
         }
     }
 
-    /// Returns the socket and its path.
     pub fn socket(&self) -> (&OwnedFd, &Path) {
         (&self.listener, self.entry.socket())
     }
 
-    /// Returns the entry in the runtime directory.
     pub fn entry(&self) -> &Entry {
         &self.entry
     }
@@ -134,12 +125,10 @@ impl ControlSocket {
         id
     }
 
-    /// Returns whether no message is incomplete.
     pub fn is_quiet(&self) -> bool {
         self.clients.iter().all(|client| client.channel.is_quiet())
     }
 
-    /// Returns the descriptors to poll.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         let listener = PollFd::new(&self.listener, PollFlags::IN);
         let clients = self.clients.iter();
@@ -147,17 +136,14 @@ impl ControlSocket {
             .chain(clients.map(|one| PollFd::new(&one.channel, one.channel.interest())))
     }
 
-    /// Returns the channels to the clients.
     pub fn channels(&self) -> impl Iterator<Item = &Channel> {
         self.clients.iter().map(|client| &client.channel)
     }
 
-    /// Returns whether a client is still connected.
     pub fn knows(&self, id: u64) -> bool {
         self.clients.iter().any(|client| client.id == id)
     }
 
-    /// Reads the messages of all clients.
     pub fn read_clients(&mut self) -> ClientRequests {
         self.accept();
         let mut heard = ClientRequests::default();
@@ -169,7 +155,6 @@ impl ControlSocket {
         heard
     }
 
-    /// Sends the response to a request.
     pub fn send_response(
         &mut self,
         id: u64,
@@ -212,7 +197,6 @@ impl ControlSocket {
         oldest.map(|at| self.clients.remove(at)).is_some()
     }
 
-    /// Sends a client the result of its reload.
     pub fn send_reload_result(&mut self, id: u64, exit: u8, text: &str) {
         let Some(client) = self.clients.iter_mut().find(|client| client.id == id) else {
             return;

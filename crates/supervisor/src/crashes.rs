@@ -3,7 +3,6 @@
 use part::report::{Event, Moment};
 use std::collections::VecDeque;
 
-/// Maximum number of stored ends.
 const KEPT_MAX: usize = 10;
 /// Number of ends within [`WINDOW_MS`] that need attention.
 const MANY: usize = 2;
@@ -18,7 +17,6 @@ pub struct Crashes {
 }
 
 impl Crashes {
-    /// Records the end of a process, described as `was killed by SIGKILL`.
     pub fn ended(&mut self, pid: i32, words: &str, at: Moment) {
         if self.all.len() == KEPT_MAX {
             self.all.pop_front();
@@ -36,7 +34,6 @@ impl Crashes {
         self.all.iter().cloned().collect()
     }
 
-    /// Returns the description of the last end.
     pub fn last(&self) -> Option<&str> {
         self.all.back().map(|one| one.why.as_str())
     }

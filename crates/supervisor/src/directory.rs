@@ -27,33 +27,25 @@ use std::time::Duration;
 
 /// Environment variable that replaces the default directory.
 const VARIABLE: &str = "EVENKEEL_RUNTIME_DIRECTORY";
-/// Maximum number of supervisors that one directory lists.
 const INSTANCES_MAX: usize = 1_024;
-/// Maximum size of one supervisor's list of files, in bytes.
 const LISTING_BYTES_MAX: u64 = 256 * 1024;
 /// Maximum number of supervisors with one process id: containers may share a directory.
 const SAME_ID_MAX: usize = 16;
 const BACKLOG: i32 = 16;
-/// Attempts to lock a directory, and the pause between them.
 const LOCK_TRIES: usize = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// The reason why the directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
-    /// The directory cannot be created or read.
     #[error("{}: {}", .0.display(), reason(.1))]
     Open(PathBuf, io::Error),
-    /// The directory belongs to another user.
     #[error("{} belongs to another user", .0.display())]
     Owner(PathBuf),
     /// The path is a symbolic link, which others may redirect, or a file.
     #[error("{} is not a directory itself: a link is not followed here, so name where it leads", .0.display())]
     Kind(PathBuf),
-    /// Other users may write into the directory.
     #[error("other users may write to {}", .0.display())]
     Others(PathBuf),
-    /// The socket in the directory cannot be used.
     #[error("{}: {}", .0.display(), .1)]
     Socket(PathBuf, Errno),
 }
@@ -68,7 +60,6 @@ pub(crate) enum SocketOwner<'p> {
     Process,
     /// The primary role; the entry lives as long as the role.
     Serving,
-    /// The role of another part.
     Role(&'p str),
 }
 
@@ -79,7 +70,6 @@ impl Instance {
         self.program == program && self.network == network() && self.paths == paths
     }
 
-    /// Returns whether this is the entry of a role.
     pub(crate) fn is_of_a_role(&self) -> bool {
         matches!(
             SocketOwner::of(&self.socket),
@@ -87,7 +77,6 @@ impl Instance {
         )
     }
 
-    /// Returns whether the entry is of this kind.
     pub(crate) fn is(&self, kind: SocketOwner<'_>) -> bool {
         SocketOwner::of(&self.socket) == Some(kind)
     }
@@ -128,11 +117,9 @@ const READINGS: usize = 8;
 /// Keywords for the cluster membership of an instance.
 const NODE: &str = "node";
 const ARBITER: &str = "arbiter";
-/// Suffix after the name of a part.
 const OF_PART: &str = "-role";
 
 impl<'p> SocketOwner<'p> {
-    /// Returns the kind of the role of a part.
     pub fn of_part(part: &'p str) -> SocketOwner<'p> {
         if row::is_primary(part) {
             SocketOwner::Serving
@@ -165,15 +152,11 @@ impl<'p> SocketOwner<'p> {
 /// A supervisor that can be found, or one whose role can be found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Instance {
-    /// Process id of the supervisor.
     pub pid: u32,
     /// Program name: `evenkeel`, `haproxy` or `keepalived`.
     pub program: String,
-    /// Inode number of the network namespace.
     pub network: u64,
-    /// Absolute paths of the files and directories on the command line.
     pub paths: Vec<PathBuf>,
-    /// Exclusive claims of the instance.
     pub claims: Claims,
     pub socket: PathBuf,
     /// True if the entry is in another runtime directory than that of this process.
@@ -183,7 +166,6 @@ pub struct Instance {
 /// The cluster membership of an instance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Membership {
-    /// The instance serves files without a cluster.
     #[default]
     None,
     /// The instance serves the version that the cluster accepted.
@@ -192,7 +174,6 @@ pub enum Membership {
     Arbiter,
 }
 
-/// Exclusive claims of an instance: no other instance on this machine may use the same resources.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Claims {
     /// Cluster membership: a node claims the whole machine.
@@ -210,7 +191,6 @@ pub fn is_usual_of_a_user() -> bool {
     !named && !rustix::process::geteuid().is_root()
 }
 
-/// Returns the directory of this user.
 pub fn path() -> PathBuf {
     if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
         return path.into();
@@ -429,7 +409,6 @@ fn is_private(directory: &Path) -> bool {
     })
 }
 
-/// Returns the directories of the sockets that instances of this program have bound.
 fn runtime_directories(sockets: &str) -> BTreeSet<PathBuf> {
     let directories = sockets.lines().filter_map(|line| {
         // Seven columns precede the path, which may contain spaces.
@@ -596,7 +575,6 @@ fn read(socket: &Path) -> Option<Instance> {
     (instance.pid > 0).then_some(instance)
 }
 
-/// Removes the files of an entry.
 pub(crate) fn remove(socket: &Path) {
     // Ignored: another starting supervisor may have removed the files.
     if SocketOwner::of(socket) == Some(SocketOwner::Serving) {
@@ -624,12 +602,10 @@ impl Entry {
         }
     }
 
-    /// Returns the path of the socket.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Returns whether the entry still exists.
     pub fn exists(&self) -> bool {
         self.socket.exists() && listing_of(&self.socket).exists()
     }

@@ -12,11 +12,9 @@ pub const KILLS_AT_START_MAX: u32 = 3;
 /// The facts about the end of the primary role.
 #[derive(Clone, Copy, Debug)]
 pub struct PrimaryEnd {
-    /// Exit status of the role.
     pub ending: ProcessExit,
     /// Signal by which the role reported that it ends.
     pub obeys: Option<Signal>,
-    /// True if the supervisor asked the role to end.
     pub was_asked_to_end: bool,
     /// True if a version was in service before.
     pub served: bool,
@@ -30,19 +28,14 @@ pub struct PrimaryEnd {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
     Nothing,
-    /// Start another role in the same way.
     Again,
-    /// Report that the first version cannot be served.
     FirstFailed,
-    /// Exit the command with this code.
     Exit(u8),
-    /// End the service and exit the command with this code.
     Ends(u8),
     Follows,
 }
 
 impl PrimaryEnd {
-    /// Returns what the supervisor does about this end.
     pub fn next(self) -> Next {
         if self.was_asked_to_end {
             return Next::Nothing;
@@ -87,7 +80,6 @@ mod tests {
         ProcessExit::Status(ExitStatus::from_raw(signal as i32))
     }
 
-    /// Creates the end of a role that was not asked to end.
     fn unasked(ending: ProcessExit, served: bool) -> PrimaryEnd {
         PrimaryEnd {
             ending,

@@ -17,7 +17,6 @@ const RETRY_EVERY: Duration = Duration::from_secs(30);
 const END_LIMIT: Duration = Duration::from_secs(5);
 
 impl Supervisor {
-    /// Restores removed entries, if a check is due.
     pub(super) fn check_entries(&mut self, now: Instant) {
         let interfaces = &self.interfaces;
         let has_entry = interfaces.control.is_some() || interfaces.is_entry_lost;
@@ -38,7 +37,6 @@ impl Supervisor {
         self.replace_control_socket(now);
     }
 
-    /// Restores the entries in the runtime directory if they were removed.
     pub(super) fn restore_entries(&mut self) {
         let exists = match &self.interfaces.control {
             Some(control) => control.entry().exists(),

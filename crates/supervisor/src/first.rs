@@ -16,7 +16,6 @@ pub struct PidFile {
 }
 
 impl PidFile {
-    /// Opens the PID file of a plan, if it has one.
     pub fn open(plan: &VersionPlan) -> Result<Option<PidFile>, DaemonError> {
         let Some(path) = &plan.pid_file else {
             return Ok(None);
@@ -26,12 +25,10 @@ impl PidFile {
         Ok(Some(PidFile { path, file }))
     }
 
-    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes the id of this process.
     pub fn write(mut self) -> Result<(), DaemonError> {
         write_pid(&mut self.file, &self.path)
     }

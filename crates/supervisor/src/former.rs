@@ -17,7 +17,6 @@ use std::time::Instant;
 pub const FORMERS_MAX: usize = ROLES_MAX / 2;
 
 impl Supervisor {
-    /// Makes a role finish its connections and end.
     pub(super) fn see_off(&mut self, mut proxy: RunningRole) {
         let limit = self.versions.hard_stop_after_ms();
         let stop = Stop::by(Signal::SIGUSR1, limit, Instant::now());
@@ -39,7 +38,6 @@ impl Supervisor {
         }
     }
 
-    /// Handles messages and ends of the finishing roles.
     pub(super) fn poll_draining_roles(&mut self) {
         let now = Instant::now();
         let mut rests = Vec::new();
@@ -76,7 +74,6 @@ impl Supervisor {
         }
     }
 
-    /// Applies a stop to the finishing roles.
     pub(super) fn stop_formers(&mut self, stop: &Stop) {
         if stop.is_soft() {
             // Former roles are finishing already.

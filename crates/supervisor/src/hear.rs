@@ -13,7 +13,6 @@ use part::spawn::ProcessExit;
 use std::time::Instant;
 
 impl Supervisor {
-    /// Reads the messages of a part's role and handles its end.
     pub(super) fn read_role_messages(&mut self, part: &'static str) {
         let Some(mut turn) = self.slots.begin_reading(part) else {
             return;
@@ -39,7 +38,6 @@ impl Supervisor {
         }
     }
 
-    /// Handles the messages that every role may send; passes on the others.
     fn handle_common_message(&mut self, part: &'static str, received: Received) {
         match received.message {
             SupervisorMessage::Answer { .. } | SupervisorMessage::Nobody { .. } => {
@@ -105,13 +103,11 @@ impl Supervisor {
         }
     }
 
-    /// Records the unexpected end of a process for the report.
     pub(super) fn note_crash(&mut self, part: &str, process: &RunningRole, ending: ProcessExit) {
         let (pid, words) = (process.process.number(), tell::ended_with(process, ending));
         self.slots[part].crashes.ended(pid, &words, Moment::now());
     }
 
-    /// Restarts the role of a part, at once or after its restart delay.
     pub(super) fn restart_later(&mut self, part: &'static str, born: Instant, served: bool) {
         let now = Instant::now();
         let slot = &mut self.slots[part];

@@ -13,7 +13,6 @@ use rustix::fs::fstat;
 use std::time::Instant;
 
 impl Supervisor {
-    /// Polls the heartbeats of the roles, if a poll is due.
     pub(super) fn poll_heartbeats(&mut self) {
         let Some(look) = self.pulses.look(Instant::now()) else {
             return;
@@ -122,7 +121,6 @@ impl Supervisor {
         }
     }
 
-    /// Maps the heartbeat memory of the proxy.
     fn map_vitals(&mut self) {
         let Some(file) = self.pulses.file.clone() else {
             return;

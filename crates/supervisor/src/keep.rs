@@ -23,13 +23,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Size of a read, in bytes.
 const READ_BYTES: usize = 256 * 1024;
 
 /// The reason why the version of a role is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum KeepError {
-    /// The file cannot be read or written.
     #[error("{}", reason(.0))]
     File(#[from] io::Error),
     /// The file belongs to another user, or another user may read or change it.
@@ -37,24 +35,19 @@ pub enum KeepError {
     NotOurs,
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// The file's length differs from the stored one.
     #[error("it is incomplete")]
     Length,
-    /// The role serves another version.
     #[error("the proxy serves version {0}")]
     Version(u64),
-    /// The role has other sockets.
     #[error("the proxy passed different sockets")]
     Sockets,
     /// The role does not keep a bundle with keys.
     #[error("it contains keys, which the proxy does not keep")]
     Secret,
-    /// The role returned another bundle.
     #[error("the proxy passed a different bundle")]
     Bundle,
 }
 
-/// Returns the digest of a version's salt and bundle.
 fn digest(salt: &[u8], bundle: impl AsFd) -> io::Result<Vec<u8>> {
     let mut digest = Context::new(&SHA256);
     digest.update(salt);
@@ -127,7 +120,6 @@ pub struct Left {
     kept: SavedVersion,
 }
 
-/// Reads the version that was stored next to the socket of a role.
 pub fn read(socket: &Path) -> Result<Left, KeepError> {
     let (path, _) = directory::kept_of(socket);
     // A pipe instead of the file must not block the reader.
@@ -193,7 +185,6 @@ impl Left {
 #[derive(Debug)]
 pub struct Unmatched {
     pub error: KeepError,
-    /// Sockets that the role sent.
     pub sockets: Vec<OwnedFd>,
 }
 

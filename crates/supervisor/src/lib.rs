@@ -9,8 +9,8 @@
 //! parses the text of users, and the roles parse network traffic. It has one thread and waits in
 //! one place ([`run`]). It serves no traffic, and traffic never waits for it.
 //!
-//! Its state is in [`state`]. The modules below that are values; those above, one for each
-//! function, know the state and not each other.
+//! The state of the supervisor is in [`state`]. The modules below that one are values; those above,
+//! one for each function, know the state and not each other.
 
 mod adopt;
 mod backoff;
@@ -88,7 +88,6 @@ use resumed::Resumed;
 use state::Supervisor;
 use std::process::ExitCode;
 
-/// Runs the supervisor until its end.
 pub fn main(command: StartParameters) -> ExitCode {
     let (ring, levels) = trace::own();
     trace::begin(

@@ -13,16 +13,12 @@ use std::time::{Duration, Instant};
 
 /// Timeout of a loader. Each host name without a response takes seconds.
 const LIMIT: Duration = Duration::from_secs(300);
-/// Environment variable with another timeout, in seconds.
 const LIMIT_VARIABLE: &str = "EVENKEEL_LOADER_SECONDS";
-/// Time after which a running loader is reported.
 const SLOW: Duration = Duration::from_secs(10);
-/// Maximum value of that variable.
 const LIMIT_SECONDS_MAX: u64 = 86_400;
 
 pub struct Loading {
     pub process: Started,
-    /// Time at which the loader is killed.
     pub until: Instant,
     limit: Duration,
     began: Instant,
@@ -39,42 +35,33 @@ fn limit() -> Duration {
     seconds.map_or(LIMIT, Duration::from_secs)
 }
 
-/// The result of a loader.
 pub struct LoaderResult {
-    /// Plan of the version, or the reason why there is none.
     pub outcome: Result<VersionPlan, NotLoaded>,
     pub plain: String,
     pub shown: String,
-    /// The bundle and the sockets.
     pub descriptors: Vec<OwnedFd>,
 }
 
 /// The reason why a loader gave no result.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The process could not be started, or its channel failed.
     #[error(transparent)]
     Process(StartFailure),
-    /// The loader sent an unexpected message.
     #[error("unexpected reply of the loader")]
     Message,
-    /// The diagnostics cannot be read.
     #[error("the loader's messages: {0}")]
     Notes(memory::MemoryError),
-    /// The loader exceeded this timeout.
     #[error(
         "the loader was stopped because it took longer than {} s (a pipe without a writer, an unresponsive \
          nameserver?); {LIMIT_VARIABLE} sets another limit",
         .0.as_secs()
     )]
     TooLong(Duration),
-    /// A signal stopped the loader with this process ID.
     #[error(
         "the loader (process {0}) was killed because a signal had stopped it for {seconds} s",
         seconds = u64::from(LOOKS_MAX) * LOOK_EVERY_MS / 1_000
     )]
     Frozen(i32),
-    /// The loader ended without a message.
     #[error("the loader ended without a message")]
     Ended,
 }
@@ -114,7 +101,6 @@ impl Loading {
         self.is_frozen |= pulse::is_stopped(&mut self.process, timing).is_some();
     }
 
-    /// Returns when the loader must be reported or killed.
     pub fn deadline(&self) -> Instant {
         if self.is_slow_reported {
             return self.until;
@@ -122,7 +108,6 @@ impl Loading {
         self.until.min(self.began + SLOW)
     }
 
-    /// Returns when the loader began.
     pub fn began(&self) -> Instant {
         self.began
     }
@@ -148,7 +133,6 @@ impl Loading {
         words
     }
 
-    /// Returns the result, once the loader has sent it.
     fn look(&mut self) -> Result<Option<LoaderResult>, LoadError> {
         let channel = &mut self.process.channel;
         let received = channel.flush().and_then(|()| channel.receive());
@@ -178,7 +162,6 @@ impl Loading {
         Some(told)
     }
 
-    /// Kills the loader in this slot, if there is one.
     pub fn abandon(place: &mut Option<Loading>) {
         if let Some(loading) = place.take() {
             loading.process.kill();

@@ -25,7 +25,6 @@ fn why_missing(slot: &RoleSlot) -> Option<String> {
 }
 
 impl Supervisor {
-    /// Sends the list to the roles that do not have the current one.
     pub(super) fn tell_missing(&mut self) {
         let words: Vec<String> = self.slots.sidecars().filter_map(why_missing).collect();
         let words = words.join("; ");

@@ -16,7 +16,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-/// Environment variable with the socket of the service manager.
 const SOCKET: &str = "NOTIFY_SOCKET";
 /// Environment variable with the watchdog timeout, microseconds.
 const WATCHDOG: &str = "WATCHDOG_USEC";
@@ -24,13 +23,11 @@ const WATCHDOG: &str = "WATCHDOG_USEC";
 const WATCHDOG_PROCESS: &str = "WATCHDOG_PID";
 /// Number of watchdog pings per timeout.
 const SIGNS: u32 = 2;
-/// Maximum length of a status text, in bytes.
 const STATUS_BYTES_MAX: usize = 512;
 /// Maximum number of unsent messages; older ones are dropped.
 const UNSENT_MAX: usize = 16;
 /// Delay before unsent messages are sent again.
 const RETRY: Duration = Duration::from_millis(50);
-/// Separator between unsent messages in a hand-over.
 const END: char = '\0';
 
 /// The connection to the service manager, if there is one.
@@ -41,9 +38,7 @@ pub struct Notify {
     next: Option<Instant>,
     /// Messages that could not be sent yet.
     unsent: VecDeque<String>,
-    /// Time at which they are sent again.
     retry_at: Option<Instant>,
-    /// True if readiness was reported.
     ready: bool,
 }
 
@@ -55,7 +50,6 @@ struct NotifyEnvironment {
 }
 
 impl Notify {
-    /// Creates the connection from the environment.
     pub fn of_environment() -> Notify {
         Notify::to(&NotifyEnvironment {
             socket: std::env::var_os(SOCKET),
@@ -84,7 +78,6 @@ impl Notify {
         }
     }
 
-    /// Reports readiness, at the start or after a reload.
     pub fn ready(&mut self, status: &str) {
         let pid = std::process::id();
         self.tell(format!(
@@ -120,7 +113,6 @@ impl Notify {
         }
     }
 
-    /// Returns whether readiness was reported.
     pub fn is_ready(&self) -> bool {
         self.ready
     }
@@ -149,7 +141,6 @@ impl Notify {
         self.tell(format!("STATUS={}", line(status)));
     }
 
-    /// Reports that the program is stopping.
     pub fn stopping(&mut self, status: &str) {
         self.tell(format!("STOPPING=1\nSTATUS={}", line(status)));
     }
@@ -220,7 +211,6 @@ fn every(wanted: &NotifyEnvironment) -> Option<Duration> {
     Some(Duration::from_micros(usec) / SIGNS)
 }
 
-/// Shortens a text to one line of bounded length.
 fn line(text: &str) -> String {
     let mut text = text.replace(['\n', '\r'], " ");
     text.truncate(language::truncated(&text, STATUS_BYTES_MAX).len());

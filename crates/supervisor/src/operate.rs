@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 impl Supervisor {
-    /// Opens the master sockets, if that was not tried yet.
     pub(super) fn open_masters(&mut self) -> Result<(), StartError> {
         if self.interfaces.master.is_some() {
             return Ok(());
@@ -101,7 +100,6 @@ impl Supervisor {
         }
     }
 
-    /// Serves the clients of the master socket.
     pub(super) fn serve_master_clients(&mut self) {
         self.catch_up();
         let view = self.view();
@@ -146,7 +144,6 @@ impl Supervisor {
         }
     }
 
-    /// Renders messages in this program's format.
     pub(super) fn told(
         &self,
         shown: &str,

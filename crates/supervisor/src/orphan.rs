@@ -26,7 +26,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Time for a role to respond.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Number of attempts if a role ends or is adopted meanwhile.
@@ -34,12 +33,9 @@ const TRIES: u32 = 3;
 
 /// A role without a supervisor.
 pub struct Orphan {
-    /// The process of the role.
     pub process: Started,
     pub version: OrphanVersion,
-    /// Version number that the role reported.
     pub number: u64,
-    /// Socket at which the role was found.
     pub socket: PathBuf,
     /// Process id of its former supervisor.
     pub before: u32,
@@ -55,19 +51,15 @@ pub enum OrphanVersion {
 /// The reason why a role that serves these files is not adopted.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
-    /// Another supervisor has adopted the role first.
     #[error("it has another supervisor already")]
     Supervised,
-    /// The role does not respond.
     #[error("it{} does not respond", process(*.0))]
     Silent(Option<u32>),
     /// The role's program uses another message format. A signal can end it.
     #[error("it runs a different program: {0}")]
     Foreign(DecodeError, Option<Box<OwnedProcess>>),
-    /// The role sent an unexpected message.
     #[error("unexpected reply")]
     Words,
-    /// The process cannot be opened as a pidfd.
     #[error("its process: {0}")]
     Process(Errno),
     #[error(transparent)]
@@ -282,7 +274,6 @@ fn is_socket(fd: &OwnedFd) -> bool {
 
 type FirstWords = (Option<Pid>, Result<Decoded, DecodeError>);
 
-/// Receives the first packet of a role and its sender.
 fn first_words(fd: &OwnedFd, role: &Instance) -> Result<FirstWords, AdoptError> {
     let limit = timespec(ANSWER_LIMIT);
     let mut watched = [PollFd::new(fd, PollFlags::IN)];

@@ -6,7 +6,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The program file of the start.
 #[derive(Debug)]
 pub struct Program {
     path: Option<PathBuf>,

@@ -12,7 +12,6 @@ use part::status::{ROLE, RoleReport, RoleState};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Fact of a paused role: the process that serves instead during an upgrade.
 pub const SUCCESSOR: &str = "successor";
 /// Name of the part for report requests.
 pub const PART: &str = "supervisor";
@@ -21,13 +20,11 @@ fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns the current time, seconds since 1970.
 fn unix_s() -> i64 {
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     i64::try_from(unix.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Returns the point in time that is this long ago.
 fn ago(time: Duration) -> Moment {
     let boottime = clock_gettime(ClockId::Boottime);
     let boottime = Duration::try_from(boottime).unwrap_or_default();
@@ -40,7 +37,6 @@ fn ago(time: Duration) -> Moment {
 
 /// Kind of the subjects for resources that the version in service lacks.
 pub const MISSING: &str = "missing";
-/// Number of the supervisor's subject: expiry of the certificate that expires first.
 const CERTIFICATE_END: &str = "certificate end";
 /// Number of the supervisor's subject that is 1 while this machine serves a version.
 pub const SERVES: &str = "serves";
@@ -120,7 +116,6 @@ fn with_process(mut subject: Subject, running: &RunningRole) -> Subject {
     subject.fact("process", running.process.number().to_string())
 }
 
-/// Returns the status of a running loader.
 fn loader(loading: &Loading) -> Subject {
     let slowness = loading.slowness(Instant::now());
     let subject = Subject::new("process", LOADER_ENTRY.display_name);
@@ -134,7 +129,6 @@ fn loader(loading: &Loading) -> Subject {
 }
 
 impl Supervisor {
-    /// Returns the current status of the processes.
     pub(super) fn report(&self) -> StatusReport {
         let mut subjects = vec![self.own_state()];
         let failure = Some(&*self.cluster.failure).filter(|why| !why.is_empty());
@@ -229,7 +223,6 @@ impl Supervisor {
         subjects
     }
 
-    /// Returns whether this machine serves a version now, as observed.
     fn serves_a_version(&self) -> bool {
         self.versions.last_good.is_some() && self.service.served && self.serves()
     }

@@ -3,7 +3,6 @@
 
 use crate::control::{Asker, RequestInterface};
 
-/// Maximum number of clients that get the result of one reload.
 const ASKERS_MAX: usize = 256;
 
 /// Reload requests: those of the reload in progress, and those that arrived since it began. The
@@ -12,7 +11,6 @@ const ASKERS_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub struct Requests {
     running: Option<Request>,
-    /// The next reload, if one was requested.
     next: Option<Request>,
 }
 
@@ -54,7 +52,6 @@ impl Requests {
         self.running.as_ref().is_some_and(unwanted)
     }
 
-    /// Returns whether a reload is pending.
     pub fn is_asked(&self) -> bool {
         self.next.is_some()
     }
@@ -68,12 +65,10 @@ impl Requests {
         self.running.as_ref().map(|running| &*running.askers)
     }
 
-    /// Returns the requesters of the reload in progress.
     pub fn running(&self) -> &[Asker] {
         self.running.as_ref().map_or(&[], |running| &running.askers)
     }
 
-    /// Returns the requesters of the next reload.
     pub fn waiting(&self) -> &[Asker] {
         self.next.as_ref().map_or(&[], |next| &next.askers)
     }

@@ -15,24 +15,19 @@ use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// Highest of the standard descriptors.
 const STANDARD: i32 = 2;
 
-/// Environment variable with the descriptor of the memory file.
 pub const VARIABLE: &str = "EVENKEEL_HAND_OVER";
 
 /// The reason why the state cannot be restored.
 #[derive(Debug, thiserror::Error)]
 pub enum ResumeError {
-    /// The descriptor is not open.
     #[error("a descriptor is missing")]
     Descriptor,
-    /// The memory file cannot be read.
     #[error(transparent)]
     Memory(#[from] MemoryError),
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// A required item is missing.
     #[error("the state is incomplete")]
     Incomplete,
 }
@@ -81,7 +76,6 @@ impl Resumed {
         Ok(Resumed { value, descriptors })
     }
 
-    /// Takes ownership of the descriptor of this number.
     pub fn take(&mut self, number: u32) -> Result<OwnedFd, ResumeError> {
         self.descriptors
             .remove(&number)
@@ -98,7 +92,6 @@ impl Resumed {
         Ok(proxy)
     }
 
-    /// Restores a listening socket with its entry in the runtime directory.
     pub fn socket(&mut self, socket: &HandedSocket) -> Result<(Place, OwnedFd), ResumeError> {
         Ok((Place::kept(socket.path()), self.take(socket.descriptor)?))
     }

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 impl Supervisor {
-    /// Forwards a message to a part.
     pub(super) fn pass_on(&mut self, of: Asks, received: Received) {
         let Received {
             message,
@@ -70,7 +69,6 @@ impl Supervisor {
         }
     }
 
-    /// Returns whether the sender may request the report of every part.
     fn reads_reports(&self, of: Asks) -> bool {
         match of {
             Asks::Client(_) => true,
@@ -86,7 +84,6 @@ impl Supervisor {
         self.reads_reports(of) || matches!(of, Asks::Role(part, _) if governs(part))
     }
 
-    /// Returns whether the sender may query the route of a request.
     fn asks_for_routes(&self, of: Asks) -> bool {
         match of {
             Asks::Role(part, _) => {
@@ -138,7 +135,6 @@ impl Supervisor {
         );
     }
 
-    /// Returns the bundle of the version in service.
     pub(super) fn bundle(&self) -> Option<SharedFd> {
         let version = self
             .cluster
@@ -199,7 +195,6 @@ impl Supervisor {
         }
     }
 
-    /// Sends a starting role the stored messages for its part.
     pub(super) fn send_stored_messages(&mut self, part: &'static str) {
         let of_part = self
             .between
@@ -236,7 +231,6 @@ impl Supervisor {
         }
     }
 
-    /// Forwards the response of a part's role.
     pub(super) fn forward_response(&mut self, part: &'static str, received: Received) {
         let this = |one: &PendingRequest| one.number == received.ask && one.to == part;
         let asked = self.between.remove_requests(this);
@@ -272,13 +266,11 @@ impl Supervisor {
         self.answer_to(of, &SupervisorMessage::Nobody { words, missing }, &[]);
     }
 
-    /// Responds with an error to requests that wait for too long.
     pub(super) fn expire_requests(&mut self) {
         let now = Instant::now();
         self.drop_those(|question| question.until <= now);
     }
 
-    /// Drops requests from and to a role that has ended.
     pub(super) fn drop_questions(&mut self, part: &'static str) {
         let hears = |of: Asks| !matches!(of, Asks::Role(role, _) if role == part);
         self.between.open.retain(|question| hears(question.of));

@@ -12,13 +12,10 @@ use rustix::event::PollFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Name of such a process as the receiver of a request.
 pub const PART: &str = "route";
 
-/// Maximum number of such processes.
 pub const PROCESSES_MAX: usize = 2;
 const LIMIT: Duration = Duration::from_secs(6);
-/// Maximum number of messages of one process that are read in one turn.
 const MESSAGES_MAX: usize = 16;
 
 pub struct RouteProcess {
@@ -47,12 +44,10 @@ impl RouteProcess {
         self.process.number()
     }
 
-    /// Returns the descriptors to poll.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         self.process.watched()
     }
 
-    /// Returns when the process is killed.
     pub fn deadline(&self) -> Option<Instant> {
         (!self.killed).then_some(self.until)
     }
@@ -79,7 +74,6 @@ impl RouteProcess {
         (asked, lives)
     }
 
-    /// Sends the response to the request of this number.
     pub fn answer(&mut self, ask: u64, message: &SupervisorMessage, descriptors: &[SharedFd]) {
         let sent = (self.process.channel).send_numbered(ask, message, descriptors);
         if sent.is_err() {
@@ -87,7 +81,6 @@ impl RouteProcess {
         }
     }
 
-    /// Kills the process and waits for its end.
     pub fn end(mut self) {
         self.process.kill_and_wait();
     }

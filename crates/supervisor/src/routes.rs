@@ -10,8 +10,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 impl Supervisor {
-    /// Starts a process for a role's request: the process gets the role's connection and the
-    /// version in service.
     pub(super) fn begin_route(&mut self, of: Asks, received: Received) {
         if self.between.routes.len() >= PROCESSES_MAX {
             let words = "other requests are being evaluated: try again in a moment";
@@ -36,7 +34,6 @@ impl Supervisor {
         }
     }
 
-    /// Forwards the requests of these processes, and removes those that have ended.
     pub(super) fn look_at_routes(&mut self) {
         let now = Instant::now();
         let (mut heard, mut ended, voice) = (Vec::new(), Vec::new(), &mut self.voice);
@@ -57,7 +54,6 @@ impl Supervisor {
         }
     }
 
-    /// Sends a response to a process, if it still waits.
     pub(super) fn answer_route(
         &mut self,
         number: i32,

@@ -31,7 +31,6 @@ use std::path::Path;
 use std::time::Instant;
 
 impl Supervisor {
-    /// Runs until the end of the supervisor. Returns the exit code of the command.
     pub fn run(mut self, left: Option<Resumed>) -> u8 {
         self.begin(left);
         self.begin_change();
@@ -159,7 +158,6 @@ impl Supervisor {
         }
     }
 
-    /// Returns when the next timer expires.
     fn deadline(&self) -> Option<Instant> {
         [
             self.changing.loading.as_ref().map(Loading::deadline),
@@ -189,7 +187,6 @@ impl Supervisor {
         .min()
     }
 
-    /// Returns the channels to all child processes.
     fn channels(&self) -> impl Iterator<Item = &Channel> {
         let formers = self.service.formers.iter().map(|former| &former.proxy);
         let proxies = formers.chain(self.changing.upgrade.iter().filter_map(Upgrade::trial));
@@ -293,7 +290,6 @@ impl Supervisor {
         self.stop_proxy();
     }
 
-    /// Makes the proxy stop in the requested manner.
     fn stop_proxy(&mut self) {
         if let Some(stop) = &mut self.service.stop
             && !stop.is_soft()
@@ -307,7 +303,6 @@ impl Supervisor {
         }
     }
 
-    /// Ends the stop once every role has ended.
     fn end_when_all_have(&mut self) {
         if !self.slots.serving.lives() && self.service.formers.is_empty() {
             self.release_what_stayed();
@@ -462,7 +457,6 @@ impl Supervisor {
         }
     }
 
-    /// Handles a message of a proxy role.
     pub(super) fn handle_proxy_message(&mut self, received: Received) {
         match received.message {
             SupervisorMessage::Ready { words, .. } => {
@@ -543,7 +537,6 @@ impl Supervisor {
         self.report_ready();
     }
 
-    /// Reports readiness to the parent that started this process in the background.
     pub(super) fn report_ready(&mut self) {
         if let Some(ready) = self.process.ready.take() {
             if let Err(error) = ready.tell() {
@@ -666,7 +659,6 @@ impl Supervisor {
         self.forget_version();
     }
 
-    /// Ends the loader in progress, if there is one.
     pub(super) fn abandon_loading(&mut self) {
         Loading::abandon(&mut self.changing.loading);
     }

@@ -3,7 +3,6 @@
 /// Length of a salt, in bytes.
 pub const SALT_BYTES: usize = 32;
 
-/// Returns random bytes for a version.
 pub fn new_salt() -> Option<Vec<u8>> {
     let mut salt = vec![0; SALT_BYTES];
     aws_lc_rs::rand::fill(&mut salt).ok()?;

@@ -14,7 +14,6 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(10);
-/// Maximum size of the output, in bytes.
 const WORDS_BYTES_MAX: usize = 256;
 /// Poll interval for the end of a process that has closed its output.
 const END_TICK: Duration = Duration::from_millis(5);
@@ -24,18 +23,14 @@ pub fn words() -> String {
     format!("evenkeel self-test: messages {VERSION}, hand-over {HAND_OVER_VERSION}\n")
 }
 
-/// The reason why a program is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum SelfTestError {
-    /// The program cannot be run.
     #[error("cannot run it: {0}")]
     Start(io::Error),
     #[error("its self-test failed with {}", .0.to_string().replace(": ", " "))]
     Ended(ExitStatus),
-    /// The output is not the expected one.
     #[error("it cannot replace this program")]
     Words,
-    /// The program has another message format.
     #[error("it uses version {0} of the messages, this program {VERSION}")]
     Messages(u8),
     #[error("its self-test took longer than {} s", LIMIT.as_secs())]
@@ -73,13 +68,11 @@ impl SelfTest {
         })
     }
 
-    /// Returns the descriptor to poll.
     pub fn watched(&self) -> Option<PollFd<'_>> {
         let output = self.output.as_ref()?;
         Some(PollFd::new(output, PollFlags::IN))
     }
 
-    /// Returns when the self-test must be polled again.
     pub fn deadline(&self) -> Instant {
         match self.output {
             Some(_) => self.until,
@@ -87,7 +80,6 @@ impl SelfTest {
         }
     }
 
-    /// Returns the result, once the self-test is over.
     pub fn look(&mut self) -> Option<Result<(), SelfTestError>> {
         self.read();
         if Instant::now() >= self.until {
@@ -132,7 +124,6 @@ impl Drop for SelfTest {
     }
 }
 
-/// Checks the output of the self-test.
 fn judge(said: &[u8]) -> Result<(), SelfTestError> {
     let said = str::from_utf8(said).map_err(|_| SelfTestError::Words)?;
     let rest = said

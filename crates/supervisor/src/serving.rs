@@ -30,7 +30,6 @@ pub fn start(
     Ok(RunningRole::begun(process))
 }
 
-/// Sends a version to the role.
 pub fn send_version(proxy: &mut RunningRole, version: &LoadedVersion) -> Result<(), StartFailure> {
     let all = version.all_descriptors(None);
     send_version_as(proxy, version.plan(), &version.message(None), &all)
@@ -47,7 +46,6 @@ pub fn send_version_as(
     proxy.process.send(message, descriptors)
 }
 
-/// Makes the role stop in the requested manner.
 pub fn stop(proxy: &mut RunningRole, stop: &Stop) {
     let manner = if stop.is_soft() {
         Manner::Soft

@@ -13,7 +13,6 @@ const LATEST_MIN: Duration = Duration::from_secs(5);
 const OPEN_LIMIT: Duration = Duration::from_secs(30);
 /// Maximum total time for which such a file is waited for.
 const OPEN_LATEST: Duration = Duration::from_secs(120);
-/// Maximum number of open files that are tracked.
 const OPEN_MAX: usize = 1_024;
 
 /// A file: watch descriptor of the directory, and name.
@@ -34,7 +33,6 @@ impl Settle {
         self.last = Some(now);
     }
 
-    /// Records the start of a write to a file.
     pub fn opened(&mut self, key: Key, now: Instant) {
         self.happened(now);
         if self.open.len() < OPEN_MAX {
@@ -59,7 +57,6 @@ impl Settle {
         })
     }
 
-    /// Resets the state, because the files are read now.
     pub fn begin(&mut self) {
         // A file that is still being written counts again at the next write.
         *self = Settle::default();

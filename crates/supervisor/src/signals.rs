@@ -5,7 +5,6 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// Signals that are read from the descriptor.
 const READ: [Signal; 8] = [
     Signal::SIGINT,
     Signal::SIGTERM,
@@ -19,17 +18,14 @@ const READ: [Signal; 8] = [
 
 /// Real-time signals with a meaning in keepalived; the C library uses those below.
 pub const JSON: i32 = 36;
-/// Signal that makes keepalived clear its statistics.
 pub const CLEAR_STATISTICS: i32 = 63;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Caught {
     Signal(Signal),
-    /// A real-time signal, by its number.
     RealTime(i32),
 }
 
-/// The descriptor from which signals are read.
 pub struct Signals {
     fd: SignalFd,
 }
@@ -54,7 +50,6 @@ impl Signals {
         Ok(Signals { fd })
     }
 
-    /// Unblocks the signals, for a process that only waits.
     pub fn unblock() {
         // sigprocmask(2) only fails for invalid arguments.
         let _ = set().thread_unblock();
@@ -64,7 +59,6 @@ impl Signals {
         let _ = set().thread_block();
     }
 
-    /// Returns the next pending signal.
     pub fn next(&self) -> Option<Caught> {
         let info = self.fd.read_signal().ok().flatten()?;
         let number = i32::try_from(info.ssi_signo).ok()?;

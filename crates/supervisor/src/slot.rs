@@ -30,18 +30,14 @@ pub struct SidecarConfiguration {
     pub payload: SharedFd,
     /// The supervisor's view of the part.
     pub plan: PartPlan,
-    /// True if the version has no proxy.
     pub without_proxy: bool,
 }
 
 /// A process of a role and what the supervisor knows about it, from its start or adoption until its
 /// end has been handled.
 pub struct RunningRole {
-    /// The process of the role.
     pub process: Started,
-    /// Start time of the process.
     pub born: Instant,
-    /// True if the role is ready.
     pub ready: bool,
     /// True if the role was killed; its end is expected soon.
     pub killed: bool,
@@ -53,19 +49,16 @@ pub struct RunningRole {
     pub helper_at: Option<Instant>,
     /// Helper processes, which run programs of external checks.
     pub helpers: Vec<Started>,
-    /// Time at which the role is killed after it was asked to leave.
     pub leaves_until: Option<Instant>,
     /// True if the role keeps addresses that no other machine takes over, until the proxy has
     /// ended.
     pub keeps_addresses: bool,
-    /// Shutdown reason that the role reported.
     pub last_words: String,
     /// The list of missing roles with clients that was sent to this role; None if unknown.
     pub missing: Option<String>,
 }
 
 impl RunningRole {
-    /// Creates the value for a process that was started just now.
     pub fn begun(process: Started) -> RunningRole {
         RunningRole {
             ready: false,
@@ -75,7 +68,6 @@ impl RunningRole {
         }
     }
 
-    /// Creates the value for a process that is ready already.
     pub fn adopted(process: Started) -> RunningRole {
         RunningRole {
             process,
@@ -106,7 +98,6 @@ impl RunningRole {
         limit.filter(|_| waits).map(|limit| self.born + limit)
     }
 
-    /// Returns when a leaving role is killed.
     fn leave_deadline(&self) -> Option<Instant> {
         self.leaves_until.filter(|_| !self.killed)
     }
@@ -117,7 +108,6 @@ impl RunningRole {
         self.process.send_message(message, &[])
     }
 
-    /// Requests that the role ends and leaves everything to its successor.
     pub fn ask_to_leave(&mut self, until: Instant) {
         if self.leaves_until.is_none() {
             self.process
@@ -150,18 +140,14 @@ impl RunningRole {
 /// that the role should run, and the times of its next start and of its kill. A slot exists for
 /// each row of the table, also if the role does not run.
 pub struct RoleSlot {
-    /// The properties of the role.
     pub row: &'static RoleRow,
     pub running: Option<RunningRole>,
     /// The predecessor: it works until the current process is ready, and is listed until it has
     /// ended.
     pub predecessor: Option<RunningRole>,
     pub backoff: Backoff,
-    /// Unexpected ends of the role's processes.
     pub crashes: Crashes,
-    /// Time of the next start.
     pub restart_at: Option<Instant>,
-    /// Time at which a stopping role is killed.
     pub stop_until: Option<Instant>,
     /// True if a process of the role was ready at least once.
     pub served: bool,
@@ -169,9 +155,7 @@ pub struct RoleSlot {
     pub guard: Option<(Place, SharedFd)>,
     /// Configuration that the role should run; None if the version has nothing for it.
     pub wanted: Option<SidecarConfiguration>,
-    /// Configuration that the role is applying.
     pub taking: Option<SidecarConfiguration>,
-    /// State file of the role.
     pub keep: Option<Keep>,
 }
 
@@ -193,7 +177,6 @@ impl RoleSlot {
         }
     }
 
-    /// Returns whether this is the primary role.
     pub fn is_primary(&self) -> bool {
         matches!(self.row.life, Life::Serves(_))
     }
@@ -203,17 +186,14 @@ impl RoleSlot {
         self.running.iter().chain(&self.predecessor)
     }
 
-    /// Returns whether a process of the role exists.
     pub fn lives(&self) -> bool {
         self.all().next().is_some()
     }
 
-    /// Returns whether the role is ready.
     pub fn is_ready(&self) -> bool {
         self.running.as_ref().is_some_and(|running| running.ready)
     }
 
-    /// Returns whether a process is starting.
     pub fn is_starting(&self) -> bool {
         self.running.as_ref().is_some_and(|running| !running.ready)
     }
@@ -225,7 +205,6 @@ impl RoleSlot {
         settled && self.running.as_ref().is_none_or(quiet)
     }
 
-    /// Returns the process if it can receive messages.
     pub fn process(&mut self) -> Option<&mut Started> {
         let says_so = self.row.ready_limit.is_some();
         let running = self.running.as_mut();
@@ -243,14 +222,12 @@ impl RoleSlot {
         Some((&mut running.process, runs))
     }
 
-    /// Returns the process id, for messages and files.
     pub fn pid(&self) -> Option<i32> {
         self.running
             .as_ref()
             .map(|running| running.process.number())
     }
 
-    /// Returns why the role does not respond, as text.
     pub fn silence(&self) -> String {
         let what = self.row.entry.display_name;
         match self.pid() {
@@ -260,7 +237,6 @@ impl RoleSlot {
         }
     }
 
-    /// Returns the socket on which another supervisor would connect to the role.
     pub fn listener(&self) -> Option<&SharedFd> {
         self.guard.as_ref().map(|(_, listener)| listener)
     }
@@ -275,7 +251,6 @@ impl RoleSlot {
         }
     }
 
-    /// Returns when the next timer expires.
     pub fn deadline(&self) -> Option<Instant> {
         let late = self
             .running
@@ -328,7 +303,6 @@ impl RoleSlot {
     }
 }
 
-/// The slots of all roles.
 pub struct Slots {
     pub serving: RoleSlot,
     sidecar_slots: Vec<RoleSlot>,
@@ -353,30 +327,25 @@ impl Default for Slots {
 }
 
 impl Slots {
-    /// Returns all slots in the order of the table.
     pub fn all(&self) -> impl Iterator<Item = &RoleSlot> {
         let first = iter::once(&self.serving).chain(&self.sidecar_slots);
         first.chain(iter::once(&self.governing))
     }
 
-    /// Returns all slots in the order of the table.
     pub fn all_mut(&mut self) -> impl Iterator<Item = &mut RoleSlot> {
         let first = iter::once(&mut self.serving).chain(&mut self.sidecar_slots);
         first.chain(iter::once(&mut self.governing))
     }
 
-    /// Returns the slots of the sidecar roles.
     pub fn sidecars(&self) -> impl Iterator<Item = &RoleSlot> {
         self.sidecar_slots.iter()
     }
 
-    /// Returns the descriptors to poll.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         let running = self.all().flat_map(RoleSlot::all);
         running.flat_map(|running| running.process.watched())
     }
 
-    /// Returns the channels that are open.
     pub fn channels(&self) -> impl Iterator<Item = &Channel> {
         let running = self.all().flat_map(RoleSlot::all);
         let audible = running.filter(|running| !running.process.is_channel_closed);
@@ -417,7 +386,6 @@ mod tests {
     static ROW: RoleRow = RoleRow::plain("test", LOADER_ENTRY, |_| ExitCode::SUCCESS, "tests");
     const LIMIT: Duration = Duration::from_secs(2);
 
-    /// Creates a slot with a process, and the other end of its channel.
     fn slot() -> (RoleSlot, Theirs) {
         let (process, theirs) = bed();
         let running = Some(RunningRole::adopted(process));
@@ -428,18 +396,15 @@ mod tests {
         (slot, theirs)
     }
 
-    /// Returns whether a process ends within the time.
     fn ends_within(running: &mut Option<RunningRole>, time: Duration) -> bool {
         let process = &mut running.as_mut().expect("a process").process;
         lab::eventually(time, || process.process_exit().is_some())
     }
 
-    /// Returns whether a process is killed.
     fn ends(running: &mut Option<RunningRole>) -> bool {
         ends_within(running, Duration::from_secs(20))
     }
 
-    /// Returns whether a process continues to run.
     fn stays(running: &mut Option<RunningRole>) -> bool {
         !ends_within(running, Duration::from_millis(100))
     }

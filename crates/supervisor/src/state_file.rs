@@ -16,13 +16,10 @@ const STATE_BYTES_MAX: u64 = 2 << 20;
 /// The reason why the state cannot be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum KeepError {
-    /// The runtime directory cannot be used.
     #[error(transparent)]
     Directory(#[from] directory::DirectoryError),
-    /// The file cannot be opened or written.
     #[error(transparent)]
     File(#[from] io::Error),
-    /// The file is no regular file of this user.
     #[error("other users could have written it")]
     NotOurs,
 }
@@ -48,7 +45,6 @@ impl Keep {
         Ok(Keep { path, file })
     }
 
-    /// Returns the path of the state file in the runtime directory.
     pub fn path_of(
         part: &str,
         program: &str,
@@ -60,7 +56,6 @@ impl Keep {
         directory::place(&name)
     }
 
-    /// Creates the value for a file that a previous image of this process had open.
     pub fn kept(path: PathBuf, file: OwnedFd) -> Keep {
         let file = Arc::new(file);
         Keep { path, file }
@@ -97,7 +92,6 @@ impl Keep {
         matches!(rustix::io::pread(&*self.file, &mut length, 0), Ok(8)) && length == [0; 8]
     }
 
-    /// Removes the file, because the state is no longer valid.
     pub fn forget(self) {
         let _ = std::fs::remove_file(&self.path);
     }

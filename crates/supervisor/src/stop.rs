@@ -3,11 +3,9 @@
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
-/// Time for a role to end after it was asked to.
 const HARD_LIMIT: Duration = Duration::from_secs(2);
 /// Time after `hard-stop-after`, which the role applies itself, until the role is killed.
 const SOFT_MARGIN: Duration = Duration::from_secs(5);
-/// Exit code of a failed start.
 pub const FAILED: u8 = 1;
 /// Base of the exit code for a process that a signal ended: this plus the signal number, as in a
 /// shell.
@@ -15,7 +13,6 @@ const BY_SIGNAL: u8 = 128;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stop {
-    /// The last signal that requested the stop.
     pub signal: Signal,
     /// Time at which the role is killed; None without a limit.
     pub until: Option<Instant>,

@@ -35,14 +35,12 @@ pub fn left_alone(voice: &mut MessagePrinter, what: &str, left: &Instance) {
     ));
 }
 
-/// Reports the start of a role.
 pub fn forked(voice: &mut MessagePrinter, pid: i32) {
     if voice.form() == Form::Haproxy {
         voice.notice(format_args!("New worker ({pid}) forked"));
     }
 }
 
-/// Reports that the first version is in service.
 pub fn serves(voice: &mut MessagePrinter, version: &LoadedVersion) {
     match voice.form() {
         Form::Haproxy => voice.notice("Loading success."),
@@ -51,7 +49,6 @@ pub fn serves(voice: &mut MessagePrinter, version: &LoadedVersion) {
     }
 }
 
-/// Describes the load and the addresses of a version.
 fn serving(version: &LoadedVersion) -> String {
     let size = size(version);
     if version.is_idle() {
@@ -85,7 +82,6 @@ fn size_of_proxy(plan: &VersionPlan) -> String {
     )
 }
 
-/// Reports the start of a reload.
 pub fn reloading(voice: &mut MessagePrinter) {
     match voice.form() {
         Form::Haproxy => voice.notice("Reloading HAProxy"),
@@ -94,7 +90,6 @@ pub fn reloading(voice: &mut MessagePrinter) {
     }
 }
 
-/// Returns the messages about an applied change, one per line.
 pub fn changed(version: &LoadedVersion) -> Vec<(Gravity, String)> {
     let plan = version.plan();
     let difference = plan.difference.trim_end();
@@ -115,7 +110,6 @@ pub fn changed(version: &LoadedVersion) -> Vec<(Gravity, String)> {
     lines
 }
 
-/// Formats these messages for the client that requested the change.
 pub fn as_text(lines: &[(Gravity, String)]) -> String {
     let mut text = String::new();
     for (gravity, line) in lines {
@@ -141,7 +135,6 @@ pub fn taken(voice: &mut MessagePrinter, lines: &[(Gravity, String)]) {
     }
 }
 
-/// Reports a refused change; the reason was reported before.
 pub fn refused(voice: &mut MessagePrinter) {
     match voice.form() {
         Form::Haproxy => voice.warning("Loading failure!"),
@@ -152,7 +145,6 @@ pub fn refused(voice: &mut MessagePrinter) {
     }
 }
 
-/// Reports that the supervisor was asked to end.
 pub fn exiting(voice: &mut MessagePrinter, soft: bool) {
     match (voice.form(), soft) {
         (Form::Haproxy, _) => voice.warning("Exiting Master process..."),
@@ -165,7 +157,6 @@ pub fn exiting(voice: &mut MessagePrinter, soft: bool) {
     }
 }
 
-/// Reports the end of the primary role.
 pub fn ended(voice: &mut MessagePrinter, pid: i32, ending: ProcessExit, expected: bool) {
     match voice.form() {
         Form::Haproxy => haproxy_ended(voice, "Current", pid, ending),
@@ -191,7 +182,6 @@ pub fn ends_all(voice: &mut MessagePrinter, obeys: Option<Signal>, ending: Proce
     ));
 }
 
-/// Reports the end of a role that finished its connections.
 pub fn former_ended(voice: &mut MessagePrinter, pid: i32, ending: ProcessExit) {
     match (voice.form(), ending) {
         (Form::Haproxy, _) => haproxy_ended(voice, "Former", pid, ending),
@@ -223,19 +213,16 @@ fn haproxy_ended(voice: &mut MessagePrinter, which: &str, pid: i32, ending: Proc
     );
 }
 
-/// Describes the end of a new program's role during its trial.
 pub fn trial_ended(ending: ProcessExit) -> String {
     format!("the proxy of the new program {}", own_ending(ending))
 }
 
-/// Reports an adopted role whose version is unknown.
 pub fn not_known(voice: &mut MessagePrinter, error: &KeepError) {
     voice.warning(format_args!(
         "cannot use the version stored by the previous supervisor ({error}); reading the files again"
     ));
 }
 
-/// Reports a role without a supervisor that was not adopted.
 pub fn not_adopted(voice: &mut MessagePrinter, error: &AdoptError) {
     voice.warning(format_args!(
         "a proxy with these files has no supervisor, but {error}; starting another one beside it"
@@ -273,7 +260,6 @@ pub fn took_over(voice: &mut MessagePrinter, before: &Before, asked: &[u32]) {
     }
 }
 
-/// Reports that this process has executed another program.
 pub fn resumed(voice: &mut MessagePrinter) {
     if voice.form() == Form::Own {
         voice.notice(format_args!(
@@ -283,7 +269,6 @@ pub fn resumed(voice: &mut MessagePrinter) {
     }
 }
 
-/// Reports that the state of the previous program image is unusable.
 pub fn not_resumed(voice: &mut MessagePrinter, error: &dyn std::fmt::Display) {
     voice.warning(format_args!(
         "cannot read the state of the previous program: {error}"
@@ -297,14 +282,12 @@ pub fn role_started(voice: &mut MessagePrinter, pid: i32) {
     }
 }
 
-/// Reports the adoption of a role whose supervisor has ended.
 pub fn adopted(voice: &mut MessagePrinter, what: &str, pid: i32, before: u32) {
     voice.notice(format_args!(
         "adopted the {what} (process {pid}) of process {before}, which has ended"
     ));
 }
 
-/// Reports the unexpected end of a sidecar.
 pub fn role_ended(voice: &mut MessagePrinter, what: &str, role: &RunningRole, ending: ProcessExit) {
     let pid = role.process.number();
     if voice.form() != Form::Keepalived {
@@ -366,7 +349,6 @@ fn haproxy_status(status: ExitStatus) -> (i32, &'static str) {
     }
 }
 
-/// Returns the description of a signal, as strsignal(3) does.
 fn signal_words(signal: i32) -> &'static str {
     match signal {
         1 => "Hangup",
@@ -388,7 +370,6 @@ fn signal_words(signal: i32) -> &'static str {
     }
 }
 
-/// Reports the restart of a role that died.
 pub fn restarts(voice: &mut MessagePrinter, wait: Duration, proxy: bool) {
     if voice.form() == Form::Own {
         let when = if wait.is_zero() {
@@ -407,14 +388,12 @@ pub fn restarts(voice: &mut MessagePrinter, wait: Duration, proxy: bool) {
     }
 }
 
-/// Reports files that are refused at the start.
 pub fn not_begun(voice: &mut MessagePrinter) {
     if voice.form() == Form::Keepalived {
         voice.notice(format_args!("Stopped {}", identity::keepalived_name()));
     }
 }
 
-/// Reports the end of all processes.
 pub fn all_exited(voice: &mut MessagePrinter, exit: u8) {
     match voice.form() {
         Form::Haproxy => {

@@ -14,9 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Name of a ring among the items for the next program image.
 pub(super) const RING: &str = "trace ring";
-/// Name of the temporary levels among these items.
 pub(super) const LEVELS: &str = "trace levels";
 
 impl Supervisor {
@@ -53,7 +51,6 @@ impl Supervisor {
         }
     }
 
-    /// Records the end of a role's process.
     pub(super) fn trace_end(&self, part: &str, role: &RunningRole, ending: ProcessExit) {
         tracing::info!(
             role = part,
@@ -141,7 +138,6 @@ impl Supervisor {
     }
 }
 
-/// Restores the temporary levels of the previous program image.
 pub(super) fn resume_levels(bytes: &[u8]) {
     type Temporary = Vec<(Option<String>, String, u64)>;
     let Ok(temporary) = codec::decode::<Temporary>(bytes) else {
@@ -157,7 +153,6 @@ pub(super) fn resume_levels(bytes: &[u8]) {
     }
 }
 
-/// Restores a ring of the previous program image.
 pub(super) fn resume_ring(role: &[u8], ring: SharedFd) {
     let role = String::from_utf8_lossy(role);
     if role == SUPERVISOR {
@@ -170,14 +165,12 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns whether a process of this name may exist.
 fn is_role(name: &str) -> bool {
     name == SUPERVISOR
         || row::all().iter().any(|row| row.part == name)
         || trace::control().rings().any(|(role, _)| role == name)
 }
 
-/// Formats how a process ended.
 struct Ending(ProcessExit);
 
 impl fmt::Display for Ending {

@@ -5,10 +5,8 @@ use part::spawn::{ProcessExit, Started};
 use part::voice::MessagePrinter;
 use rustix::process::Pid;
 
-/// Maximum number of messages of a process that are read in one turn.
 pub const MESSAGES_MAX: usize = 64;
 
-/// A turn of a process in the main loop.
 pub struct ProcessTurn {
     pid: Pid,
     ending: Option<ProcessExit>,

@@ -56,7 +56,6 @@ impl LoadedVersion {
         }
     }
 
-    /// Returns the configuration of a part's role, if it is known.
     pub fn given(&self, part: &str) -> Option<SidecarConfiguration> {
         let mut all = self.plan().parts.iter().zip(&self.payloads);
         let (plan, payload) = all.find(|(plan, _)| plan.part == part)?;
@@ -69,7 +68,6 @@ impl LoadedVersion {
         })
     }
 
-    /// Returns whether the version configures a part.
     pub fn has(&self, part: &str) -> bool {
         if row::is_primary(part) {
             !self.is_without_proxy()
@@ -136,7 +134,6 @@ impl LoadedVersion {
         take
     }
 
-    /// Returns the message for a role, with or without the state of its predecessor.
     pub fn message(&self, state: Option<&SharedFd>) -> SupervisorMessage {
         SupervisorMessage::Take(Box::new(Take {
             state: state.is_some(),

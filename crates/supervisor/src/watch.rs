@@ -5,7 +5,6 @@ use part::role::{NotLoaded, Watch};
 use std::time::Instant;
 
 impl Supervisor {
-    /// Updates the watches and reads their events.
     pub(super) fn look_at_files(&mut self) {
         if let Some(kept) = &self.versions.last_good
             && self.changing.watcher.version != Some(kept.take.version)

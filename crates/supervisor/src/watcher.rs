@@ -20,11 +20,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Size of the buffer for events, in bytes.
 const BUFFER_BYTES: usize = 16 * 1024;
-/// Maximum number of events that are read in one turn.
 const EVENTS_MAX: usize = 4_096;
-/// Interval after which a missing directory is checked again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Events inside a directory that may be relevant.
@@ -48,14 +45,12 @@ pub struct Watcher {
     /// The version whose files are watched.
     pub version: Option<u64>,
     pub wanted: Option<Watch>,
-    /// Directories by their inotify watch descriptors.
     places: HashMap<i32, WatchedDirectory>,
     /// Time at which missing directories are checked again.
     pub retry_at: Option<Instant>,
     settle: Settle,
     /// Digest of the content that was refused last.
     pub refused: Option<u64>,
-    /// True if a change of a watched file caused the reload in progress.
     pub running: bool,
     /// True if the result of the previous reload was discarded because files changed meanwhile.
     left: bool,
@@ -64,7 +59,6 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Returns the descriptor to poll.
     pub fn watched(&self) -> Option<PollFd<'_>> {
         let fd = self.inotify.as_ref()?;
         Some(PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN))
@@ -151,7 +145,6 @@ impl Watcher {
         }
     }
 
-    /// Reads the events of the kernel.
     pub fn hear(&mut self, now: Instant) {
         let Some(inotify) = &self.inotify else {
             return;

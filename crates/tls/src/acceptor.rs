@@ -23,7 +23,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// Maximum length of early data (`allow-0rtt`), bytes: the size of HAProxy's buffer.
 const EARLY_DATA_BYTES_MAX: u32 = 16_384;
 
-/// Reason why a listener cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptorError {
     /// There is no certificate. With `strict-sni` that is intended.
@@ -32,13 +31,10 @@ pub enum AcceptorError {
     /// `verify` without a `ca-file`.
     #[error("verify is enabled but no CA file specified")]
     NoAuthorities,
-    /// No TLS version is enabled.
     #[error("{0}")]
     NoVersion(#[from] NoVersion),
-    /// A name that the store does not have.
     #[error("{0}")]
     Missing(#[from] Missing),
-    /// rustls does not support the settings.
     #[error("{0}")]
     Build(#[from] BuildError),
 }
@@ -51,16 +47,13 @@ pub struct MissingCertificate;
 /// The certificate and the settings for a handshake.
 #[derive(Clone, Debug)]
 pub struct Chosen {
-    /// The configuration of rustls, which presents the certificate.
     pub config: Arc<ServerConfig>,
-    /// The certificate that is presented.
     pub certified: Arc<Certified>,
 }
 
 /// Creates the tickets and session cache of a listener with these settings.
 pub type MakeResumption = fn(&BindTls, &ServerSettings) -> Resumption;
 
-/// The acceptor of a listener with `ssl`.
 pub struct Acceptor {
     options: Arc<BindTls>,
     defaults: TlsSide,
@@ -75,7 +68,6 @@ impl fmt::Debug for Acceptor {
     }
 }
 
-/// The certificates, and their settings.
 #[derive(Debug, Default)]
 struct AcceptorState {
     index: Index,
@@ -178,7 +170,6 @@ impl Acceptor {
         self.options.line.side.strict_sni || self.defaults.strict_sni
     }
 
-    /// Returns the options of the line.
     pub fn words(&self) -> &Arc<BindTls> {
         &self.options
     }
@@ -222,7 +213,6 @@ impl Acceptor {
         Ok(state)
     }
 
-    /// Returns the handshake settings of a line.
     fn settings(&self, line: &TlsLine, stock: &Stock) -> Result<ServerSettings, AcceptorError> {
         let own = &self.options.line;
         let is_own = std::ptr::eq(own, line);
@@ -278,7 +268,6 @@ impl Acceptor {
     }
 }
 
-/// Overrides the options of a `bind` line by those of a crt-list line.
 fn override_options(own: &TlsSide, line: &TlsSide) -> TlsSide {
     let mut side = own.clone();
     macro_rules! replace {
@@ -308,7 +297,6 @@ struct Maker<'m> {
 }
 
 impl Maker<'_> {
-    /// Returns the index of the group with these settings.
     fn group(&mut self, line: &TlsLine) -> Result<usize, AcceptorError> {
         let settings = self.acceptor.settings(line, self.stock)?;
         let groups = &self.state.groups;

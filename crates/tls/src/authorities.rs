@@ -27,16 +27,12 @@ pub const SYSTEM_BUNDLES: &[&str] = &[
 /// are ignored.
 pub const DIRECTORY_EXTENSIONS: &[&str] = &[".pem", ".crt", ".cer", ".crl"];
 
-/// Reason why a file has no usable CA certificates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoAuthorities {
-    /// The file has neither a certificate nor a CRL.
     #[error("no certificate or crl found")]
     Empty,
-    /// A PEM block is not a certificate.
     #[error("cannot read one of its certificates")]
     Malformed,
-    /// More than [`AUTHORITIES_MAX`].
     #[error("it has too many certificates")]
     TooMany,
 }
@@ -152,7 +148,6 @@ impl Authorities {
         self.list.push(Authority { der, certificate });
     }
 
-    /// Returns the union of both sets.
     pub fn union_with(&self, more: &Authorities) -> Arc<Authorities> {
         let mut both = Authorities {
             list: Vec::new(),
@@ -167,7 +162,6 @@ impl Authorities {
         Arc::new(both)
     }
 
-    /// Returns the number of certificates.
     pub fn len(&self) -> usize {
         self.list.len()
     }
@@ -182,13 +176,11 @@ impl Authorities {
         self.list.iter()
     }
 
-    /// Returns the CA certificates with this subject.
     pub fn by_subject(&self, subject: &[u8]) -> impl Iterator<Item = &Authority> {
         let found = self.by_subject.get(subject).map_or(&[][..], Vec::as_slice);
         found.iter().map(|index| &self.list[*index])
     }
 
-    /// Returns whether exactly this certificate is in the set.
     pub fn has(&self, der: &[u8], subject: &[u8]) -> bool {
         self.by_subject(subject)
             .any(|authority| &*authority.der == der)
@@ -199,7 +191,6 @@ impl Authorities {
         &self.between
     }
 
-    /// Returns the roots in webpki's format.
     pub fn anchors(&self) -> &[TrustAnchor<'static>] {
         &self.anchors
     }

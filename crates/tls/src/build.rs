@@ -11,7 +11,6 @@ use rustls::server::{ProducesTickets, ResolvesServerCert, StoresServerSessions};
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
 use std::sync::Arc;
 
-/// Session resumption of a listener.
 #[derive(Clone, Debug)]
 pub struct Resumption {
     /// Ticket keys, which are rotated. None if tickets are disabled.
@@ -20,7 +19,6 @@ pub struct Resumption {
     pub sessions: Arc<dyn StoresServerSessions>,
 }
 
-/// Returns the provider restricted to these parameters, and the enabled versions.
 pub(super) fn restricted(
     parameters: &Parameters,
 ) -> Result<(Arc<CryptoProvider>, Vec<&'static SupportedProtocolVersion>), BuildError> {

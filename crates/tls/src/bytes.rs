@@ -9,7 +9,6 @@ use reactor::StreamSocket;
 
 /// Capacity of a buffer: four full records and their overhead, bytes.
 pub(super) const CAPACITY: usize = 64 * 1024 + 512;
-/// Maximum number of free buffers in the pool of a thread.
 const POOLED_MAX: usize = 64;
 
 thread_local! {
@@ -24,7 +23,6 @@ pub(super) struct Bytes {
 }
 
 impl Bytes {
-    /// Takes an empty buffer from the pool.
     pub(super) fn from_pool() -> Bytes {
         let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
         Bytes {
@@ -52,7 +50,6 @@ impl Bytes {
         *self = kept;
     }
 
-    /// Restores the full capacity after `shrink`.
     pub(super) fn expand(&mut self) {
         if self.memory.len() < CAPACITY {
             let mut whole = Bytes::from_pool();
@@ -77,12 +74,10 @@ impl Bytes {
         &mut self.memory[self.start..self.end]
     }
 
-    /// Returns the free space after the bytes.
     pub(super) fn spare(&mut self) -> &mut [u8] {
         &mut self.memory[self.end..]
     }
 
-    /// Adds the first `n` bytes of the free space to the contents.
     pub(super) fn commit(&mut self, n: usize) {
         self.end = (self.end + n).min(self.memory.len());
     }
@@ -97,7 +92,6 @@ impl Bytes {
         true
     }
 
-    /// Removes `n` bytes from the front.
     pub(super) fn consume(&mut self, n: usize) {
         self.start += n.min(self.len());
         if self.start == self.end {
@@ -105,7 +99,6 @@ impl Bytes {
         }
     }
 
-    /// Moves the bytes to the front of the buffer.
     pub(super) fn compact(&mut self) {
         if self.start > 0 {
             self.memory.copy_within(self.start..self.end, 0);

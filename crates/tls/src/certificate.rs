@@ -15,15 +15,12 @@ pub struct Signed {
     pub signature: Box<[u8]>,
 }
 
-/// Result of a signature verification.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signature {
     Good,
-    /// The signature is wrong, or made with another key.
     Bad,
     /// The signature is valid, but uses a digest that is no longer secure.
     Weak,
-    /// The signature algorithm is not supported.
     Unknown,
 }
 
@@ -59,7 +56,6 @@ impl Signed {
         whole.then_some((signed, message))
     }
 
-    /// Returns whether the signature uses a digest that is no longer secure.
     pub fn is_weak(&self) -> bool {
         WEAK.iter().any(|weak| self.algorithm.starts_with(weak))
     }
@@ -86,7 +82,6 @@ impl Signed {
         }
     }
 
-    /// Verifies that this key made the signature.
     pub fn verify(&self, key: &[u8]) -> Signature {
         if self.is_weak() {
             return self.verify_weak(key);
@@ -112,7 +107,6 @@ impl Signed {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Basic {
-    /// True if the certificate may sign others.
     pub ca: bool,
     /// Maximum number of CAs below this one.
     pub path_len: Option<u32>,
@@ -120,15 +114,12 @@ pub struct Basic {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Purposes {
-    /// True if valid for TLS servers.
     pub server: bool,
-    /// True if valid for TLS clients.
     pub client: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Certificate {
-    /// Signature with the signed bytes.
     pub signed: Signed,
     /// Version: 1, 2 or 3.
     pub version: u32,
@@ -139,7 +130,6 @@ pub struct Certificate {
     pub subject: Box<[u8]>,
     /// Valid from, seconds since 1970.
     pub not_before_s: i64,
-    /// Valid until, seconds since 1970.
     pub not_after_s: i64,
     pub key: Box<[u8]>,
     pub basic: Option<Basic>,
@@ -151,9 +141,7 @@ pub struct Certificate {
     pub issuer_key_id: Option<Box<[u8]>>,
     /// Content of the extension `subjectAltName`.
     pub alternative_names: Option<Box<[u8]>>,
-    /// True if there is a critical extension that is not supported.
     pub critical_unknown: bool,
-    /// True if there is an extension `nameConstraints`.
     pub constrains_names: bool,
 }
 
@@ -177,7 +165,6 @@ impl Certificate {
             .collect()
     }
 
-    /// Parses a certificate. None if it is malformed.
     pub fn parse(der: &[u8]) -> Option<Certificate> {
         let (signed, tbs) = Signed::parse(der)?;
         let mut tbs = tbs.inside();
@@ -274,7 +261,6 @@ impl Certificate {
         Some(())
     }
 
-    /// Returns whether subject and issuer are equal.
     pub fn is_self_issued(&self) -> bool {
         self.subject == self.issuer
     }

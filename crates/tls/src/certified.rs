@@ -16,14 +16,11 @@ const ALT_NAMES: &[u8] = &[0x55, 0x1d, 17];
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 /// Tag of a host name in subjectAltName (RFC 5280, 4.2.1.6: dNSName).
 pub const DNS_NAME: u8 = 0x82;
-/// Tag of the extensions in a certificate.
 const EXTENSIONS: u8 = 0xa3;
 const SET: u8 = 0x31;
 
-/// Reason why parts do not form a usable certificate.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CertError {
-    /// The PEM file is malformed.
     #[error("{0}")]
     Pem(#[from] PemError),
     #[error("it has no certificate")]
@@ -33,19 +30,15 @@ pub enum CertError {
     BadCertificate(usize),
     #[error("No Private Key found")]
     NoKey,
-    /// The key cannot be used.
     #[error("its private key is unusable: {0}")]
     BadKey(Box<str>),
     /// The key belongs to another certificate.
     #[error("inconsistencies between private key and certificate loaded")]
     Mismatch,
-    /// The given issuer did not sign the certificate.
     #[error("is not an issuer")]
     NotIssuer,
-    /// The issuer's certificate cannot be parsed.
     #[error("cannot be read or parsed")]
     BadIssuer,
-    /// There is an OCSP response, but no issuer to verify that it belongs to the certificate.
     #[error(
         "is present and activates OCSP but it is impossible to compute the OCSP certificate ID \
              (maybe the issuer could not be found)"
@@ -53,7 +46,6 @@ pub enum CertError {
     OcspWithoutIssuer,
 }
 
-/// Type of the private key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum KeyKind {
     Ecdsa,
@@ -168,7 +160,6 @@ impl Parts {
         Ok((certified, told))
     }
 
-    /// Returns the certificate of the issuer, given separately or in the chain.
     fn issuer_info(&self, leaf: &Certificate) -> Option<Certificate> {
         let beside = self.issuer.iter().chain(self.chain.iter().skip(1));
         let mut all = beside.filter_map(|der| Certificate::parse(der));
@@ -189,7 +180,6 @@ pub fn keys_match(info: &Certificate, key: &dyn SigningKey) -> bool {
         .is_none_or(|public| bits(&public) == bits(&info.key))
 }
 
-/// Returns the subject that an OCSP response is compared with.
 fn ocsp_subject<'a>(leaf: &'a Certificate, issuer: &'a Certificate) -> ocsp::Subject<'a> {
     let mut key = Der(&issuer.key);
     let bits = key.take(SEQUENCE).and_then(|spki| {
@@ -234,7 +224,6 @@ fn names(leaf: &[u8], info: &Certificate) -> Box<[Box<[u8]>]> {
     all.into()
 }
 
-/// Returns the alternative names of a certificate with their tags.
 pub fn alternative_names(der: &[u8]) -> Vec<(u8, &[u8])> {
     let found = (|| {
         let mut outer = Der(der).take(SEQUENCE)?.inside();
@@ -271,9 +260,7 @@ pub fn alternative_names(der: &[u8]) -> Vec<(u8, &[u8])> {
 pub struct Certified {
     /// Parts of the certificate, without the OCSP response.
     pub parts: Parts,
-    /// The fields of its leaf certificate.
     pub info: Certificate,
-    /// Type of the private key.
     pub kind: KeyKind,
     /// Host names of the certificate in lower case.
     pub names: Box<[Box<[u8]>]>,

@@ -46,7 +46,6 @@ pub mod code {
     pub const INVALID_CA: u8 = 79;
 }
 
-/// The purpose of a certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purpose {
     /// A client presents the certificate to this process.
@@ -55,7 +54,6 @@ pub enum Purpose {
     Server,
 }
 
-/// An error with its position in the chain.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ChainError {
     /// Position in the chain. 0 is the presented certificate.
@@ -66,14 +64,11 @@ pub struct ChainError {
 #[derive(Clone, Copy, Debug)]
 pub struct ChainVerificationInput<'a> {
     pub leaf: &'a [u8],
-    /// The other certificates of the peer's chain.
     pub others: &'a [Certificate],
     pub authorities: Option<&'a Authorities>,
     /// The CRLs; `None` checks none.
     pub revocations: Option<&'a Revocations>,
-    /// Current time, seconds since 1970.
     pub now_s: i64,
-    /// Purpose of the presented certificate.
     pub purpose: Purpose,
 }
 
@@ -159,7 +154,6 @@ impl Chain<'_> {
         &self.certificates[self.certificates.len() - 1]
     }
 
-    /// Builds the chain from the presented certificate up to a trusted one.
     fn build(&mut self, question: &ChainVerificationInput<'_>) -> Result<(), Stopped> {
         let shown = question.others;
         let now_s = question.now_s;
@@ -215,7 +209,6 @@ impl Chain<'_> {
         }
     }
 
-    /// Checks the extensions: key usage, extended key usage, and path length.
     fn extensions(&mut self, question: &ChainVerificationInput<'_>) -> Result<(), Stopped> {
         let mut below = 0;
         for depth in 0..self.certificates.len() {
@@ -382,7 +375,6 @@ fn issuer_among<'c>(
     signed.or(fitting.first()).copied()
 }
 
-/// Returns whether the extensions of a certificate allow this purpose.
 fn fits(certificate: &Certificate, purpose: Purpose, is_authority: bool) -> bool {
     let meant = certificate.purposes.is_none_or(|purposes| match purpose {
         Purpose::Client => purposes.client,

@@ -1,7 +1,6 @@
 //! OpenSSL 3 names of the cipher suites that a client may offer, by number. The supported suites
 //! are in [`super::suites`].
 
-/// Names in the order of their numbers.
 static NAMES: &[(u16, &str)] = &[
     (0x0001, "NULL-MD5"),
     (0x0002, "NULL-SHA"),

@@ -22,10 +22,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// Maximum number of names under which sessions of a server are cached. Each has a few.
 const SESSION_NAMES_MAX: usize = 64;
 
-/// TLS settings of connections to a server.
 #[derive(Clone, Debug, Default)]
 pub struct ClientSettings {
-    /// Versions, suites, groups and signature algorithms.
     pub parameters: Parameters,
     /// `alpn`, the preferred first.
     pub alpn: Vec<Vec<u8>>,
@@ -63,7 +61,6 @@ impl PartialEq for ClientSettings {
 #[error("the value of 'sni' is not a host name")]
 pub struct BadName;
 
-/// A set of settings with its configuration.
 #[derive(Debug)]
 struct BuiltConfig {
     settings: ClientSettings,
@@ -78,7 +75,6 @@ pub struct ServerLineFiles {
     pub crls: Option<Box<str>>,
 }
 
-/// The connector of one server.
 #[derive(Debug)]
 pub struct Connector {
     /// True once the server was removed: the connector then uses no file of the store.
@@ -117,7 +113,6 @@ impl Connector {
         }
     }
 
-    /// Returns whether it uses a file of this name from the store.
     pub fn uses(&self, name: &str) -> bool {
         self.certificate_uses(name) > 0 || self.names_file(name)
     }
@@ -148,13 +143,11 @@ impl Connector {
         self.made().settings.clone()
     }
 
-    /// Replaces the settings of future connections.
     fn install(&self, new: BuiltConfig) {
         let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
         *made = Arc::new(new);
     }
 
-    /// Returns the value of `alpn`.
     pub fn alpn(&self) -> Vec<Vec<u8>> {
         self.made().settings.alpn.clone()
     }

@@ -5,14 +5,11 @@ use reactor::{Gauge, Rate};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// TLS counters of the process.
 #[derive(Debug, Default)]
 pub struct TlsCounters {
     /// Current TLS connections with clients and servers, including handshakes.
     pub connections: Gauge,
-    /// TLS connections since the start.
     pub total: AtomicU64,
-    /// Handshakes with clients per second.
     pub rate: Rate,
     /// Full handshakes with clients per second.
     pub client_keys: Rate,
@@ -22,7 +19,6 @@ pub struct TlsCounters {
 
 static COUNTERS: LazyLock<TlsCounters> = LazyLock::new(TlsCounters::default);
 
-/// Returns the counters of the process.
 pub fn counters() -> &'static TlsCounters {
     &COUNTERS
 }

@@ -18,10 +18,8 @@ pub struct CrtListTokens {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LineError {
-    /// The line begins with a bracket.
     #[error("file must start with a cert")]
     NoCertificate,
-    /// A second pair of brackets.
     #[error("too many '['")]
     TooManyBrackets,
 }
@@ -70,10 +68,8 @@ pub fn words(text: &[u8], line: Range<usize>) -> Result<Option<CrtListTokens>, L
     Ok(seen.then_some(words))
 }
 
-/// A line of a loaded list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// Name of the certificate in the store.
     pub certificate: Box<str>,
     /// Line number, from 1. Lines that operators add continue the numbering.
     pub line: u32,

@@ -17,7 +17,6 @@ pub const BIT_STRING: u8 = 0x03;
 pub const OCTET_STRING: u8 = 0x04;
 pub const OID: u8 = 0x06;
 pub const BOOLEAN: u8 = 0x01;
-/// UTCTime
 pub const UTC_TIME: u8 = 0x17;
 pub const GENERALIZED_TIME: u8 = 0x18;
 pub const SEQUENCE: u8 = 0x30;
@@ -59,7 +58,6 @@ impl<'a> Der<'a> {
         (self.0.first() == Some(&tag)).then(|| self.next())?
     }
 
-    /// Returns whether all input is read.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -11,7 +11,6 @@ use std::fmt::Write;
 
 const SET: u8 = 0x31;
 
-/// Short names of the attributes in distinguished names.
 const ATTRIBUTES: &[(&[u8], &str)] = &[
     (&[0x55, 4, 3], "CN"),
     (&[0x55, 4, 4], "SN"),
@@ -115,7 +114,6 @@ const CURVES: &[(&[u8], u32, NamedGroup)] = &[
     (b"\x2b\x81\x04\x00\x23", 521, NamedGroup::secp521r1),
 ];
 
-/// Returns the curve of a key (its SubjectPublicKeyInfo), if it is a known one.
 pub(super) fn curve(key: &[u8]) -> Option<NamedGroup> {
     let mut key = Der(key).take(SEQUENCE)?.inside();
     let mut algorithm = key.take(SEQUENCE)?.inside();
@@ -127,7 +125,6 @@ pub(super) fn curve(key: &[u8]) -> Option<NamedGroup> {
     found.map(|(.., group)| *group)
 }
 
-/// Returns the key type of a parsed certificate.
 fn algorithm(info: &Certificate) -> String {
     const RSA: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";
     const ED25519: &[u8] = b"\x2b\x65\x70";
@@ -169,7 +166,6 @@ fn alternatives(der: &[u8]) -> String {
     all.join(", ")
 }
 
-/// Formats a serial number in hexadecimal.
 pub fn serial(number: &[u8]) -> String {
     let short = number.strip_prefix(&[0]).filter(|rest| !rest.is_empty());
     hex(short.unwrap_or(number), true)

@@ -5,18 +5,13 @@ use super::verify::{Verified, WrongCurve};
 use rustls::{AlertDescription, CipherSuite, Error, OtherError, PeerIncompatible, ProtocolVersion};
 use std::fmt;
 
-/// Reason why there is no TLS connection.
 #[derive(Debug)]
 pub enum Failure {
-    /// The time limit has expired.
     Timeout,
     /// The peer closed the connection before it sent anything.
     Nothing,
-    /// The connection was closed or broke during the handshake.
     Closed,
-    /// The input is not TLS.
     Foreign,
-    /// The input is plain HTTP.
     Http,
     /// The local settings refuse the ClientHello, for its name or another property.
     Refused(ClientHelloAlert),
@@ -34,17 +29,12 @@ pub type Agreed = (ProtocolVersion, CipherSuite);
 pub struct ClientHelloAlert(pub u8);
 
 impl ClientHelloAlert {
-    /// There is no certificate for the name.
     pub const UNRECOGNIZED_NAME: ClientHelloAlert = ClientHelloAlert(112);
-    /// There is no common version.
     pub const PROTOCOL_VERSION: ClientHelloAlert = ClientHelloAlert(70);
-    /// There are no common parameters.
     pub const HANDSHAKE_FAILURE: ClientHelloAlert = ClientHelloAlert(40);
-    /// An internal failure prevents the handshake.
     pub const INTERNAL_ERROR: ClientHelloAlert = ClientHelloAlert(80);
 }
 
-/// Error numbers of a failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FailureCodes {
     /// HAProxy's error number, the value of `fc_err`.
@@ -65,7 +55,6 @@ mod connection {
 /// OpenSSL's library number for TLS errors, which is combined with the reason.
 const LIBRARY: u32 = 0x0a00_0000;
 
-/// OpenSSL's reasons with their texts.
 const REASONS: &[(u16, &str)] = &[
     (0x44, "internal error"),
     (0x86, "certificate verify failed"),

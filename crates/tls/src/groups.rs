@@ -70,7 +70,6 @@ const NAMES: &[(&str, Option<NamedGroup>)] = &[
     ("ffdhe8192", None),
 ];
 
-/// Returns all names, for suggestions.
 pub fn names() -> impl Iterator<Item = &'static str> {
     NAMES.iter().map(|(name, _)| *name)
 }
@@ -99,7 +98,6 @@ pub fn iana_name(group: NamedGroup) -> Option<&'static str> {
     })
 }
 
-/// Returns the implementation of a group in rustls.
 pub fn implementation(group: NamedGroup) -> Option<&'static dyn SupportedKxGroup> {
     Some(match group {
         NamedGroup::X25519 => kx_group::X25519,

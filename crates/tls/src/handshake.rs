@@ -26,18 +26,14 @@ use std::sync::Arc;
 /// Maximum output of rustls in one step: the longest record, with some reserve, bytes.
 const STEP_MAX: usize = 18 * 1024;
 
-/// Makes the failure for an error of rustls before anything was verified.
 fn failure_before_verification(error: rustls::Error) -> Failure {
     Failure::Tls(error, Verified::default(), None)
 }
 
-/// Next action after a step of rustls.
 enum HandshakeStep {
     Again,
-    /// Read more bytes from the peer.
     Read,
     Done,
-    /// The peer ended the handshake.
     Closed,
 }
 
@@ -121,7 +117,6 @@ impl Party {
         }
     }
 
-    /// Returns version and suite once both are negotiated.
     fn agreed(&self) -> Option<Agreed> {
         let common = self.common();
         let suite = common.negotiated_cipher_suite()?;
@@ -146,7 +141,6 @@ impl Party {
         })
     }
 
-    /// Extracts the keys and makes the session.
     fn establish(self, moving: Moving, terms: Terms) -> Result<Session, rustls::Error> {
         let is_13 = self.common().protocol_version() == Some(ProtocolVersion::TLSv1_3);
         let (secrets, from) = match self {
@@ -188,16 +182,13 @@ struct Moving {
     outgoing: Bytes,
     /// Plaintext that arrived with the end of the handshake.
     early: Vec<u8>,
-    /// The plaintext fields of both hellos.
     clear: Clear,
-    /// Session secrets, if key logging is enabled.
     secrets: Secrets,
 }
 
 /// Beginning of the random bytes of a HelloRetryRequest.
 const RETRY: [u8; 8] = [0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11];
 
-/// Extracts the interesting fields if the bytes begin with the record of a hello.
 fn extract_hello(clear: &mut Clear, bytes: &[u8]) {
     let mut cursor = Cursor(bytes);
     let record = (
@@ -251,7 +242,6 @@ impl Moving {
         }
     }
 
-    /// Makes space for the output of one step of rustls.
     async fn make_room(&mut self, socket: &StreamSocket) -> io::Result<()> {
         if self.outgoing.spare().len() < STEP_MAX {
             self.flush(socket).await?;
@@ -366,7 +356,6 @@ pub async fn connect(
     .unwrap_or(Err(Failure::Timeout))
 }
 
-/// Reads the ClientHello and selects the settings for it.
 async fn hello(
     socket: &StreamSocket,
     moving: &mut Moving,
@@ -431,7 +420,6 @@ fn foreign(socket: &StreamSocket, moving: &mut Moving) -> Failure {
     }
 }
 
-/// Transfers records until the handshake is complete or has failed.
 async fn run_handshake(
     socket: &StreamSocket,
     mut moving: Moving,

@@ -10,9 +10,7 @@ pub const HELLO_BYTES_MAX: usize = 32 * 1024;
 const RECORDS_MAX: usize = 64;
 /// Maximum length of the content of an unencrypted record, bytes.
 const RECORD_BYTES_MAX: usize = 16 * 1024;
-/// Record type of handshake messages.
 const RECORD_HANDSHAKE: u8 = 0x16;
-/// Handshake message type of a ClientHello.
 const CLIENT_HELLO: u8 = 1;
 
 /// Reads bytes from the front; None at the end.
@@ -47,7 +45,6 @@ impl<'b> Cursor<'b> {
 pub struct Hello<'b> {
     /// Legacy version field. TLS 1.3 is indicated in an extension.
     pub version: (u8, u8),
-    /// Random bytes, 32 of them.
     pub random: &'b [u8],
     /// Session to resume, up to TLS 1.2.
     pub session_id: &'b [u8],
@@ -88,14 +85,12 @@ impl<'b> Hello<'b> {
         })
     }
 
-    /// Returns the content of an extension.
     pub fn extension(&self, wanted: u16) -> Option<Cursor<'b>> {
         let mut all = self.all_extensions();
         all.find(|(kind, _)| *kind == wanted)
             .map(|(_, content)| Cursor(content))
     }
 
-    /// Returns the server name of the client (SNI).
     pub fn server_name(&self) -> Option<&'b [u8]> {
         let mut names = self.extension(0)?.counted(2)?;
         loop {
@@ -161,16 +156,13 @@ impl<'b> Hello<'b> {
     }
 }
 
-/// Result of assembling a ClientHello from the received bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Assembled<'b> {
-    /// More bytes are needed.
     Incomplete,
     /// The body of the hello, see [`Hello::of_body`].
     Whole(Cow<'b, [u8]>),
     /// The bytes cannot become a ClientHello.
     Foreign,
-    /// The ClientHello is longer, or in more records, than any real one.
     Excessive,
 }
 
@@ -235,7 +227,6 @@ mod tests {
         extension(0, &[&list[..], &entry].concat())
     }
 
-    /// Makes the message of a ClientHello with its header.
     fn message(extensions: &[u8]) -> Vec<u8> {
         let mut body = vec![3, 3];
         body.extend([7; 32]);
@@ -247,7 +238,6 @@ mod tests {
         [&[1, 0][..], &(body.len() as u16).to_be_bytes(), &body].concat()
     }
 
-    /// Splits a message into records of `each` bytes.
     fn records(message: &[u8], each: usize) -> Vec<u8> {
         let record = |piece: &[u8]| {
             [

@@ -6,13 +6,10 @@ use super::der::{Der, OID, SEQUENCE};
 use std::net::IpAddr;
 
 const SET: u8 = 0x31;
-/// Tag of dNSName in an alternative name.
 const DNS_NAME: u8 = 0x82;
-/// Tag of iPAddress in an alternative name.
 const IP_ADDRESS: u8 = 0x87;
 const COMMON_NAME: [u8; 3] = [0x55, 4, 3];
 
-/// Returns whether a certificate is valid for this host name or address.
 pub fn is_valid_for(der: &[u8], name: &str) -> bool {
     let Some(certificate) = Certificate::parse(der) else {
         return false;

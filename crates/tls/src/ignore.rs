@@ -4,11 +4,9 @@
 /// Highest error number of OpenSSL 3.0.
 pub const ERROR_MAX: u8 = 94;
 
-/// A set of ignored verification errors.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct IgnoredErrors(u128);
 
-/// The invalid entry of a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BadError {
     /// Parsed number. 0 if there is none.
@@ -51,7 +49,6 @@ impl IgnoredErrors {
         code < 128 && self.0 & (1 << code) != 0
     }
 
-    /// Returns whether no error is ignored.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -70,7 +67,6 @@ fn leading_number(word: &str) -> i64 {
     sign * digits.parse::<i64>().unwrap_or(0)
 }
 
-/// Returns the number of an error by its name in OpenSSL's headers.
 fn by_name(name: &str) -> Option<u8> {
     NAMES
         .iter()

@@ -15,71 +15,55 @@ use std::sync::Arc;
 pub struct Info {
     pub version: ProtocolVersion,
     pub suite: CipherSuite,
-    /// Server name that the client requested (SNI).
     pub sni: Option<Box<str>>,
     /// Key exchange group. None if a session was resumed without a key exchange.
     pub group: Option<NamedGroup>,
     pub alpn: Option<Box<[u8]>>,
-    /// True if a session was resumed.
     pub resumed: bool,
     /// True if data arrived before the handshake was complete. Such data could be a replay.
     pub early_data: bool,
     /// Certificates of the peer, the leaf first. For a resumed session of a client they are those
     /// of the original session.
     pub peer_certificates: Option<Arc<[CertificateDer<'static>]>>,
-    /// The result of the verification of the peer's certificate.
     pub verified: Verified,
-    /// Certificate that was presented to the client.
     pub own_certificate: Option<Arc<CertifiedKey>>,
     /// The offer of the client, if `tune.ssl.capture-buffer-size` is set.
     pub offer: Option<Box<ClientHelloOffer>>,
-    /// The plaintext fields of both hellos, if known.
     pub clear: Option<Box<Clear>>,
     /// Session secrets, if `tune.ssl.keylog` is set.
     pub secrets: Option<Box<Secrets>>,
-    /// Reason for a failed handshake, for its log line.
     pub broken: Option<FailureCodes>,
 }
 
 /// The plaintext fields of a handshake.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Clear {
-    /// Random bytes of the client.
     pub client_random: Option<[u8; 32]>,
-    /// Random bytes of the server.
     pub server_random: Option<[u8; 32]>,
     /// Session ID in the ServerHello.
     pub session_id: Option<Box<[u8]>>,
 }
 
-/// The offer of a ClientHello: its lists as sent, up to the size limit.
+/// The offer of a ClientHello: its lists as sent, up to the size limit. All numbers have two bytes,
+/// except that a format of points has one.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ClientHelloOffer {
     /// Legacy version field as one number.
     pub version: u16,
-    /// Cipher suites, two bytes each.
     pub ciphers: Box<[u8]>,
     /// Hash of all cipher suites, including those beyond the size limit.
     pub ciphers_hash: u64,
     /// The numbers of all extensions, two bytes each.
     pub extensions: Box<[u8]>,
-    /// Groups (curves), two bytes each.
     pub groups: Box<[u8]>,
-    /// Formats of points, a byte each.
     pub point_formats: Box<[u8]>,
-    /// Versions, two bytes each.
     pub versions: Box<[u8]>,
-    /// Signature schemes, two bytes each.
     pub signature_schemes: Box<[u8]>,
 }
 
-/// Number of the extension with the groups.
 const GROUPS: u16 = 10;
-/// Number of the extension with the point formats.
 const POINT_FORMATS: u16 = 11;
-/// Number of the extension with the TLS versions.
 const VERSIONS: u16 = 43;
-/// Number of the extension with the signature schemes.
 const SIGNATURE_SCHEMES: u16 = 13;
 
 impl ClientHelloOffer {
@@ -148,7 +132,6 @@ impl Info {
         }
     }
 
-    /// Returns the result of a failed handshake with a server.
     pub fn failed_with_server(failure: &Failure) -> Info {
         let mut info = Info::failed(failure, ProtocolVersion::TLSv1_3);
         info.broken = info.broken.map(FailureCodes::for_server_connection);
@@ -173,12 +156,10 @@ impl Info {
         super::suites::openssl_name(self.suite)
     }
 
-    /// Returns the name of the key exchange group at IANA and in OpenSSL.
     pub fn group_name(&self) -> Option<&'static str> {
         super::groups::iana_name(self.group?)
     }
 
-    /// Returns the key length of the cipher, bits.
     pub fn key_bits(&self) -> u16 {
         use rustls::CipherSuite as Suite;
         match self.suite {
@@ -190,13 +171,11 @@ impl Info {
         }
     }
 
-    /// Returns the leaf certificate of the peer.
     pub fn peer_certificate(&self) -> Option<&[u8]> {
         let first = self.peer_certificates.as_ref()?.first()?;
         Some(first.as_ref())
     }
 
-    /// Returns the certificate that was presented to the client.
     pub fn shown_certificate(&self) -> Option<&[u8]> {
         let first = self.own_certificate.as_ref()?.cert.first()?;
         Some(first.as_ref())

@@ -6,7 +6,6 @@ use rustls::KeyLog;
 use std::cell::RefCell;
 use zeroize::Zeroizing;
 
-/// Maximum number of secrets of a handshake.
 const SECRETS_MAX: usize = 8;
 
 /// Secrets of one connection by the labels of the key log format.
@@ -33,7 +32,6 @@ impl Secrets {
         }
     }
 
-    /// Returns whether there is no secret.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Object identifiers in DER, and their names.
 static NAMES: &[(&[u8], &str)] = &[
     // 0.9.2342.19200300.100.1.1
     (

@@ -4,7 +4,6 @@
 use super::der::{Der, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE};
 use aws_lc_rs::digest;
 
-/// Maximum length of an OCSP response, bytes.
 pub const BYTES_MAX: usize = 64 << 10;
 
 pub(crate) const ENUMERATED: u8 = 0x0a;
@@ -19,23 +18,18 @@ const SHA256: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x02\x01";
 pub enum OcspError {
     #[error("Unable to parse OCSP response")]
     Unparsable,
-    /// The responder returned an error.
     #[error("OCSP response status not successful")]
     Status,
-    /// The responder does not know the certificate.
     #[error("OCSP single response: certificate status is unknown")]
     Unknown,
-    /// The response has no nextUpdate.
     #[error("OCSP single response: missing nextupdate")]
     NoNextUpdate,
     #[error("OCSP single response: no longer valid.")]
     Expired,
-    /// The response is about another certificate.
     #[error("OCSP single response: Certificate ID does not match certificate and issuer")]
     OtherCertificate,
 }
 
-/// The status of the certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OcspStatus {
     Good,
@@ -205,12 +199,10 @@ impl<'a> Single<'a> {
     }
 }
 
-/// Returns the content of the next element, if it has this tag.
 fn inside<'a>(der: &mut Der<'a>, tag: u8) -> Option<Der<'a>> {
     der.take(tag).as_ref().map(Element::inside)
 }
 
-/// Returns the BasicOCSPResponse of an OCSP response.
 fn basic(der: &[u8]) -> Result<&[u8], OcspError> {
     let unparsable = OcspError::Unparsable;
     let mut outer = inside(&mut Der(der), SEQUENCE).ok_or(unparsable)?;

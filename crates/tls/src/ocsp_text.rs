@@ -12,9 +12,7 @@ const SET: u8 = 0x31;
 /// Second and third context-specific tags of constructed elements.
 const CONTEXT_1: u8 = 0xa1;
 const CONTEXT_2: u8 = 0xa2;
-/// Object identifier of SHA-1 in DER.
 const SHA1: &[u8] = b"\x2b\x0e\x03\x02\x1a";
-/// Number of signature bytes per line.
 const SIGNATURE_COLUMNS: usize = 18;
 
 fn inside<'a>(der: &mut Der<'a>, tag: u8) -> Option<Der<'a>> {
@@ -30,7 +28,6 @@ fn fields(id: &[u8]) -> Option<[&[u8]; 4]> {
     Some([algorithm, name, key, fields.take(INTEGER)?.content])
 }
 
-/// Appends the fields of a CertID, for the list of responses.
 pub fn identifier(id: &[u8], out: &mut String) {
     if let Some([_, name, key, serial]) = fields(id) {
         let _ = writeln!(out, " Certificate ID:");

@@ -22,27 +22,20 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The errors of a PEM file.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PemError {
-    /// A block has no end line.
     #[error("its '{0}' has no end")]
     Unfinished(Box<str>),
-    /// A block is not Base64.
     #[error("its '{0}' is not Base64")]
     NotBase64(Box<str>),
-    /// The key is protected by a pass phrase.
     #[error("its private key is encrypted")]
     Encrypted,
-    /// The key is of a type that TLS no longer uses.
     #[error("its private key is a {0} key")]
     OldKey(&'static str),
-    /// There are too many certificates.
     #[error("it has more than {CHAIN_MAX} certificates")]
     TooMany,
 }
 
-/// Encoding of a private key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum KeyForm {
     Pkcs1,
@@ -103,7 +96,6 @@ impl PemBlock<'_> {
     }
 }
 
-/// Returns the line that begins at `at`, without its line break, and the beginning of the next one.
 fn line(text: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let rest = text.get(at..).filter(|rest| !rest.is_empty())?;
     let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
@@ -115,7 +107,6 @@ fn label<'t>(line: &'t [u8], verb: &str) -> Option<&'t str> {
     std::str::from_utf8(name).ok()
 }
 
-/// Finds the next block from `at` on, and the position after it.
 fn block(text: &[u8], mut at: usize) -> Result<Option<(PemBlock<'_>, usize)>, PemError> {
     while let Some((first, mut next)) = line(text, at) {
         at = next;

@@ -4,7 +4,6 @@ use super::groups;
 use rustls::crypto::CryptoProvider;
 use std::sync::{Arc, OnceLock};
 
-/// Reason why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// TLS 1.2 is the only version, and none of its suites is left.
@@ -13,13 +12,10 @@ pub enum BuildError {
     /// TLS 1.3 is the only version, and none of its suites is left.
     #[error("no TLSv1.3 cipher suite is left")]
     NoCiphersuite,
-    /// No key exchange group is left.
     #[error("no curve is left")]
     NoGroup,
-    /// Verification is enabled, but there is no CA certificate.
     #[error("verify is enabled but no CA file specified")]
     NoAuthorities,
-    /// The host name is invalid.
     #[error("'{0}' is not a host name")]
     BadName(Box<str>),
     #[error("{0}")]

@@ -13,7 +13,6 @@ use std::io::IoSlice;
 use std::ops::Range;
 use zeroize::Zeroize;
 
-/// Maximum length of the content of a record, bytes.
 pub(super) const CONTENT_MAX: usize = 16 * 1024;
 /// Length of the record header: type, version and length.
 pub(super) const HEADER: usize = 5;
@@ -36,13 +35,9 @@ pub(super) mod kind {
 /// The errors of a record, as the alert to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RecordError {
-    /// The record is not allowed at this point.
     Unexpected = 10,
-    /// The record was not encrypted with these keys.
     BadMac = 20,
-    /// The record is too long.
     Overflow = 22,
-    /// A field has an illegal value.
     Illegal = 47,
     Decode = 50,
     Internal = 80,
@@ -66,7 +61,6 @@ pub(super) struct Protection {
     form: RecordFormat,
 }
 
-/// Header of a received record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Header {
     kind: u8,
@@ -99,13 +93,11 @@ impl<'p, 'd> Pieces<'p, 'd> {
         }
     }
 
-    /// Returns the next contiguous bytes.
     fn first(&self) -> &'p [u8] {
         let first = self.pieces.first();
         first.map_or(&[], |first| &first[self.offset.min(first.len())..])
     }
 
-    /// Returns the number of remaining bytes.
     pub(super) fn len(&self) -> usize {
         let all: usize = self.pieces.iter().map(|piece| piece.len()).sum();
         all - self.offset.min(all)
@@ -157,7 +149,6 @@ impl Protection {
         })
     }
 
-    /// Returns the overhead of a record, bytes.
     pub(super) fn overhead(&self) -> usize {
         HEADER
             + TAG
@@ -168,7 +159,6 @@ impl Protection {
             }
     }
 
-    /// Returns whether the key has protected as many records as is safe.
     pub(super) fn is_key_exhausted(&self) -> bool {
         self.form != RecordFormat::Old && self.sequence >= RECORDS_MAX
     }

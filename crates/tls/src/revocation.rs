@@ -8,13 +8,10 @@ use std::collections::HashSet;
 use std::fmt;
 use webpki::{CertRevocationList, OwnedCertRevocationList};
 
-/// Reason why a CRL file is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoRevocations {
-    /// The file has neither a CRL nor a certificate.
     #[error("no certificate or crl found")]
     Empty,
-    /// A PEM block is not a CRL.
     #[error("cannot read one of its revocation lists")]
     Malformed,
 }
@@ -22,9 +19,7 @@ pub enum NoRevocations {
 /// The CRL of one CA.
 #[derive(Debug)]
 pub struct Revoked {
-    /// Signature with the signed bytes.
     pub signed: Signed,
-    /// The content of the issuer's name.
     pub issuer: Box<[u8]>,
     /// Time of issue (thisUpdate), seconds since 1970.
     pub this_update_s: i64,
@@ -87,7 +82,6 @@ impl Revoked {
         })
     }
 
-    /// Returns whether the certificate with this serial number is revoked.
     pub fn has(&self, serial: &[u8]) -> bool {
         self.serials.contains(serial)
     }
@@ -107,7 +101,6 @@ impl Revoked {
         self.serials.len()
     }
 
-    /// Returns whether no certificate is revoked.
     pub fn is_empty(&self) -> bool {
         self.serials.is_empty()
     }

@@ -56,7 +56,6 @@ const NAMES: &[(&str, Option<SignatureScheme>)] = &[
     ("DSA+SHA512", None),
 ];
 
-/// Returns all names, for suggestions.
 pub fn names() -> impl Iterator<Item = &'static str> {
     NAMES.iter().map(|(name, _)| *name)
 }
@@ -113,7 +112,6 @@ pub fn restricted(certified: &CertifiedKey, schemes: &Arc<[SignatureScheme]>) ->
 /// A resolver whose certificates sign with some schemes only (`sigalgs`).
 #[derive(Debug)]
 pub struct RestrictedResolver {
-    /// The resolver that selects the certificate.
     pub inner: Arc<dyn ResolvesServerCert>,
     pub schemes: Arc<[SignatureScheme]>,
 }

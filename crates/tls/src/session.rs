@@ -24,7 +24,6 @@ const FRUITLESS_MAX: u8 = 32;
 const TICKET_MAX: usize = 64 * 1024;
 /// Space that data leaves in `outgoing` for an alert or close_notify, bytes.
 const RESERVED: usize = 128;
-/// Maximum length of the content of a record, as the type of the field.
 const CONTENT_MAX_16: u16 = CONTENT_MAX as u16;
 /// Length of the beginning of a transfer, which is sent in smaller records, bytes.
 const BEGINNING: u16 = 48 * 1024;
@@ -75,10 +74,8 @@ pub struct Session {
     inner: RefCell<TlsSessionState>,
 }
 
-/// Reason why nothing more can be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum ReadState {
-    /// The connection is open for reading.
     Open,
     Closed,
     /// The connection ended without close_notify: the data may be truncated.
@@ -104,7 +101,6 @@ struct TlsSessionState {
     fruitless: u8,
     /// True if the peer has requested a key update before the next data.
     wants_update: bool,
-    /// True once close_notify is queued or sent.
     said_goodbye: bool,
     /// True if the write direction of the socket is to be closed once everything is flushed.
     shut_when_flushed: bool,
@@ -113,7 +109,6 @@ struct TlsSessionState {
     /// of the last write.
     sent: u16,
     sent_at_ms: u32,
-    /// Keeps the connection counted until it is dropped.
     _counted: Counted,
 }
 
@@ -141,7 +136,6 @@ impl Records {
     }
 }
 
-/// The result of a handshake.
 pub(super) struct Established {
     pub(super) opener: Protection,
     pub(super) sealer: Protection,
@@ -212,7 +206,6 @@ impl Session {
         self.inner.borrow_mut().write(socket, pieces, more)
     }
 
-    /// Ready when a read returns plaintext, the end or an error.
     pub fn poll_readable(&self, socket: &StreamSocket, context: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.inner.borrow_mut();
         loop {
@@ -226,7 +219,6 @@ impl Session {
         }
     }
 
-    /// Ready when a write may take bytes.
     pub fn poll_writable(&self, socket: &StreamSocket, context: &mut Context<'_>) -> Poll<()> {
         // The next write reports an error.
         let _ = ready!(self.poll_flush(socket, context));
@@ -250,7 +242,6 @@ impl Session {
         }
     }
 
-    /// Returns whether all written plaintext is in the kernel.
     pub fn is_flushed(&self) -> bool {
         self.inner.borrow().outgoing.is_none()
     }
@@ -270,7 +261,6 @@ impl Session {
         }
     }
 
-    /// Returns whether the read direction has ended or failed.
     pub fn is_closed(&self) -> bool {
         self.inner.borrow().end != ReadState::Open
     }
@@ -384,7 +374,6 @@ impl TlsSessionState {
             || self.end != ReadState::Open
     }
 
-    /// Reads once from the socket.
     fn fill(&mut self, socket: &StreamSocket) -> io::Result<()> {
         if self.end != ReadState::Open {
             return Ok(());
@@ -447,7 +436,6 @@ impl TlsSessionState {
         n
     }
 
-    /// Moves decrypted plaintext to the caller.
     fn copy_plaintext(&mut self, out: &mut [MaybeUninit<u8>]) -> usize {
         let plain = self.plain();
         let n = plain.len().min(out.len());
@@ -534,7 +522,6 @@ impl TlsSessionState {
         Ok(Some(false))
     }
 
-    /// Processes an alert of the peer.
     fn process_alert(&mut self, level: u8, code: u8) {
         let is_13 = !matches!(self.secrets, LaterKeys::Fixed(_));
         match (level, code) {
@@ -606,7 +593,6 @@ impl TlsSessionState {
         }
     }
 
-    /// Ends a failed connection with an alert to the peer.
     fn end_with_alert(&mut self, fault: RecordError, socket: &StreamSocket) {
         let _ = self.queue(kind::ALERT, &[alert::FATAL, fault as u8]);
         self.said_goodbye = true;
@@ -615,7 +601,6 @@ impl TlsSessionState {
         let _ = self.flush(socket, false);
     }
 
-    /// Encrypts a short message after the pending output.
     fn queue(&mut self, kind: u8, content: &[u8]) -> Result<(), RecordError> {
         let bytes = self.outgoing.get_or_insert_with(Bytes::from_pool);
         let pieces = [IoSlice::new(content)];
@@ -673,7 +658,6 @@ impl TlsSessionState {
         }
     }
 
-    /// Encrypts as much plaintext as fits.
     fn seal(&mut self, pieces: &mut Pieces<'_, '_>, all: usize) -> Result<usize, RecordError> {
         if self.wants_update || self.sealer.is_key_exhausted() {
             self.update_sending(false)?;

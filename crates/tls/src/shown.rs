@@ -23,16 +23,13 @@ pub struct CertificateFields<'c> {
     version: Option<Element<'c>>,
     serial: Element<'c>,
     signature: Element<'c>,
-    /// Content of the issuer's name.
     pub issuer: CertificateName<'c>,
     validity: Element<'c>,
-    /// Content of the subject's name.
     pub subject: CertificateName<'c>,
     key: Element<'c>,
 }
 
 impl<'c> CertificateFields<'c> {
-    /// Splits a certificate into its fields. None if it is malformed.
     pub fn parse(der: &'c [u8]) -> Option<CertificateFields<'c>> {
         let mut fields = Der(der).take(SEQUENCE)?.inside().take(SEQUENCE)?.inside();
         Some(CertificateFields {
@@ -103,7 +100,6 @@ fn short_time<'c>(time: Element<'c>) -> Option<&'c [u8]> {
 #[derive(Clone, Copy, Debug)]
 pub struct CertificateName<'c>(Der<'c>);
 
-/// An entry of a name.
 #[derive(Clone, Copy, Debug)]
 struct Entry<'c> {
     oid: &'c [u8],

@@ -14,7 +14,6 @@ pub struct CertificateCriteria<'a> {
     pub server_name: Option<&'a [u8]>,
     pub schemes: &'a [SignatureScheme],
     pub suites: &'a [CipherSuite],
-    /// True if TLS 1.3 is supported.
     pub tls13: bool,
 }
 
@@ -28,7 +27,6 @@ pub struct SniFilter {
 }
 
 impl SniFilter {
-    /// Parses a filter of a crt-list.
     pub fn parse(text: &[u8]) -> SniFilter {
         let (name, negative) = match text.strip_prefix(b"!") {
             Some(name) => (name, true),
@@ -51,10 +49,8 @@ impl fmt::Display for SniFilter {
 /// A certificate of a listener with its handshake settings.
 #[derive(Clone)]
 pub struct Entry {
-    /// Name of the certificate in the store.
     pub name: Box<str>,
     pub certified: Arc<Certified>,
-    /// Configuration of rustls that presents this certificate.
     pub config: Arc<ServerConfig>,
     /// Names that are excluded although a wildcard matches.
     excluded: Vec<Box<[u8]>>,
@@ -73,7 +69,6 @@ pub struct Index {
     exact: HashMap<Box<[u8]>, Vec<u32>>,
     /// Wildcards by their suffix after the star, which begins with a dot.
     wild: HashMap<Box<[u8]>, Vec<u32>>,
-    /// Certificates for clients whose name matches none.
     default: Vec<u32>,
 }
 
@@ -127,7 +122,6 @@ impl Index {
         }
     }
 
-    /// Returns whether there is a certificate for clients whose name matches none.
     pub fn has_default(&self) -> bool {
         !self.default.is_empty()
     }

@@ -7,7 +7,6 @@ use super::names::{RETIRED_CIPHERS, RETIRED_WORDS};
 use rustls::crypto::aws_lc_rs::cipher_suite as rs;
 use rustls::{CipherSuite, SupportedCipherSuite};
 
-/// Result of the translation of a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Translation<T> {
     /// The supported entries, the preferred first.
@@ -147,7 +146,6 @@ impl Suite {
     }
 }
 
-/// Returns the keywords and names of cipher lists, for suggestions.
 pub fn cipher_names() -> impl Iterator<Item = &'static str> {
     let words = [
         "ALL", "DEFAULT", "HIGH", "ECDHE", "EECDH", "kEECDH", "AES", "AESGCM", "AES128", "AES256",
@@ -160,7 +158,6 @@ pub fn cipher_names() -> impl Iterator<Item = &'static str> {
         .chain(RETIRED_CIPHERS.iter().copied())
 }
 
-/// Returns the names of TLS 1.3 suites, for suggestions.
 pub fn ciphersuite_names() -> impl Iterator<Item = &'static str> {
     TLS13.iter().map(|(name, _)| *name).chain(TLS13_LACKING)
 }
@@ -268,7 +265,6 @@ fn is_tls13(name: &str) -> bool {
     ciphersuite_names().any(|known| known == name)
 }
 
-/// Translates a list of `ciphersuites`.
 pub fn ciphersuites(text: &str) -> Translation<CipherSuite> {
     let mut made = Translation::new();
     let words = text.split([':', ',', ' ']);

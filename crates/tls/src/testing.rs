@@ -55,7 +55,6 @@ pub fn shown(acceptor: &Acceptor, name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&first).into_owned())
 }
 
-/// Makes an extension of a ClientHello.
 pub fn extension(kind: u16, content: &[u8]) -> Vec<u8> {
     [
         &kind.to_be_bytes()[..],

@@ -80,7 +80,6 @@ fn name() -> ServerName<'static> {
     ServerName::try_from("shop.example").unwrap()
 }
 
-/// Runs a future as a task and returns its output.
 fn task<F>(future: F) -> impl Future<Output = F::Output>
 where
     F: Future + 'static,

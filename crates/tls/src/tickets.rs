@@ -73,7 +73,6 @@ pub(super) fn with_session_start<R>(began_s: &mut Option<u64>, step: impl FnOnce
     done
 }
 
-/// Returns the beginning of the session of the current handshake.
 pub(super) fn began_s(now_s: u64) -> u64 {
     BEGAN_S.get().unwrap_or(now_s)
 }
@@ -139,12 +138,10 @@ impl fmt::Debug for FileKeys {
     }
 }
 
-/// Returns the lifetime of sessions, seconds.
 pub(super) fn lifetime_s() -> u32 {
     LIFETIME.load(Relaxed)
 }
 
-/// Sets the lifetime of sessions, seconds.
 pub(super) fn set_lifetime(lifetime_s: u32) {
     LIFETIME.store(lifetime_s, Relaxed);
 }
@@ -155,7 +152,6 @@ pub enum FileKeysError {
     /// the first.
     #[error("line {0} is not a Base64 key of 48 or 80 bytes")]
     BadKey(usize),
-    /// There are fewer than three keys.
     #[error("at least 3 keys are needed")]
     TooFew,
 }
@@ -354,7 +350,6 @@ fn sealing(now_s: u64, lifetime_s: u64) -> Option<Master> {
     keys.first().cloned()
 }
 
-/// Drops the keys whose tickets have all expired.
 fn drop_expired_keys(keys: &mut Vec<Master>, now_s: u64, longest_s: u64) {
     keys.retain(|master| now_s.abs_diff(master.made_s) <= KEY_SEALS_S + longest_s);
 }

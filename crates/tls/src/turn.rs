@@ -17,7 +17,6 @@ struct Queue {
     /// Start time of the current turn, and the number of handshakes that continued in it.
     turn: Instant,
     steps: u32,
-    /// Number of the next handshake to wait.
     next: u64,
     /// Waiting handshakes by their numbers. The first has always been woken.
     waiting: VecDeque<(u64, Waker)>,
@@ -40,7 +39,6 @@ pub(super) fn wait() -> impl Future<Output = ()> {
     Wait { number: None }
 }
 
-/// Returns an unused handshake slot.
 pub(super) fn return_slot() {
     QUEUE.with_borrow_mut(|queue| queue.steps = queue.steps.saturating_sub(1));
 }
@@ -107,7 +105,6 @@ impl Queue {
         }
     }
 
-    /// Appends a handshake to the queue.
     fn enter(&mut self, waker: &Waker) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -151,7 +148,6 @@ mod tests {
     use std::pin::pin;
     use std::rc::Rc;
 
-    /// Polls a future once, so that it waits in the queue.
     async fn begin(wait: &mut (impl Future<Output = ()> + Unpin)) {
         poll_fn(|context| {
             assert!(Pin::new(&mut *wait).poll(context).is_pending());

@@ -50,7 +50,6 @@ impl Verified {
     }
 }
 
-/// An error without a specific number.
 const UNKNOWN: ChainError = ChainError {
     depth: 0,
     code: code::UNSPECIFIED,

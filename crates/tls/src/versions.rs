@@ -37,7 +37,6 @@ impl Default for SpokenVersions {
     }
 }
 
-/// Reason why no version is enabled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoVersion {
     #[error("all SSL/TLS versions are disabled")]
@@ -132,7 +131,6 @@ pub fn enabled_versions(
     Err(old.map_or(NoVersion::AllOff, |version| NoVersion::TooOld(*version)))
 }
 
-/// Returns remarks on settings that work.
 pub fn version_remarks(line: &TlsVersions, defaults: &TlsVersions) -> Vec<Remark> {
     let (min, max, off) = merged(line, defaults);
     let mut found = Vec::new();

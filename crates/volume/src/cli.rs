@@ -43,17 +43,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use supervisor::directory::{self, Instance};
 
-/// Timeout until a role serves a new volume.
 const SERVED_LIMIT: Duration = Duration::from_secs(5);
 const USABLE_LOOK: Duration = Duration::from_millis(50);
 
-/// Commands of the part.
 pub static COMMANDS: [Subcommand; 2] = [
     Subcommand::new("volume", definition::volume, main),
     Subcommand::new("copy", copy::definition, copy::main),
 ];
 
-/// Executes the subcommands of `volume`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let done = match matches.subcommand() {
         Some(("list", matches)) => list(matches),
@@ -87,7 +84,6 @@ pub fn load_volume_report(matches: &ArgMatches) -> Result<(Instance, StatusRepor
     Ok((instance, report))
 }
 
-/// Prints a line for each volume.
 fn list(matches: &ArgMatches) -> Result<String, String> {
     let (_, report) = load_volume_report(matches)?;
     if matches.get_flag("json") {
@@ -96,7 +92,6 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
     Ok(report.table(VOLUME, &["size", CLIENTS, BACKING]))
 }
 
-/// Prints the details of a volume.
 fn show(matches: &ArgMatches) -> Result<String, String> {
     let (_, mut report) = load_volume_report(matches)?;
     let name = word(matches, "NAME");
@@ -109,7 +104,6 @@ fn show(matches: &ArgMatches) -> Result<String, String> {
     Ok(numbers.collect::<String>() + &snapshot::lines(matches, &name))
 }
 
-/// Finds a volume with a local copy.
 fn find<'r>(report: &'r StatusReport, name: &str) -> Result<&'r Subject, String> {
     let subject = find_volume(report, name)?;
     match VolumeReport::of(subject).external_storage.as_str() {
@@ -216,7 +210,6 @@ fn create(matches: &ArgMatches) -> Result<String, String> {
     Ok(text + &instance.map(|_| connects(&name)).unwrap_or_default())
 }
 
-/// Waits until a new volume is served, and returns its address.
 fn connects(name: &str) -> String {
     match served(name) {
         Ok(socket) => format!(
@@ -267,7 +260,6 @@ pub fn is_usable(matches: &ArgMatches, name: &str) -> bool {
     }
 }
 
-/// Attaches a volume as a block device of this host.
 fn attach(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let address = transfer::address(matches, &name)?;
@@ -347,7 +339,6 @@ fn remove(matches: &ArgMatches) -> Result<String, String> {
     Ok(format!("removed {what}\n"))
 }
 
-/// Removes the files of a volume that cannot be opened any more, so that it can be created again.
 fn remove_leftover(
     name: &str,
     backing: &Backing,
@@ -371,7 +362,6 @@ fn remove_leftover(
     Ok(format!("removed what was left of volume {name}: {files}\n"))
 }
 
-/// Returns the process of a running instance that has the volume in its configuration.
 fn configured(name: &str, backing: &Backing) -> Option<u32> {
     let same = |one: &Subject| {
         let has = parse_backing(&VolumeReport::of(one).backing, name);

@@ -13,15 +13,8 @@ pub enum CommandError {
     Device(#[from] DeviceError),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// The new volume is smaller than the snapshot.
     #[error("the snapshot has {has} bytes, the new volume {size}")]
-    Smaller {
-        /// Size of the snapshot, bytes.
-        has: u64,
-        /// Size of the new volume, bytes.
-        size: u64,
-    },
-    /// No random bytes are available for the volume's identifier.
+    Smaller { has: u64, size: u64 },
     #[error("cannot draw an identity for the volume: {0}")]
     Random(rustix::io::Errno),
 }
@@ -71,7 +64,6 @@ pub fn create_from(name: &str, spec: &Spec, snapshot: &Snapshot) -> Result<Volum
     Ok(id)
 }
 
-/// Identifier and metadata of a new volume.
 fn founded(spec: &Spec) -> Result<(VolumeId, Superblock), CommandError> {
     let mut bytes = [0; 32];
     getrandom(&mut bytes, GetRandomFlags::empty()).map_err(CommandError::Random)?;
@@ -180,7 +172,6 @@ pub fn open(name: &str, backing: &Backing) -> Result<Removable, CommandError> {
 }
 
 impl Removable {
-    /// Size of the replica, bytes.
     pub fn size_bytes(&self) -> u64 {
         self.layout.head().size_bytes
     }

@@ -38,16 +38,13 @@ impl Volumes {
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ExternalVolume {
-    /// Image in the storage system.
     pub external: External,
     /// Name of this node; empty if the configuration names none.
     pub me: String,
-    /// Nodes that may use the volume.
     pub nodes: Vec<String>,
 }
 
 impl ExternalVolume {
-    /// Returns whether a lease of the cluster decides which node owns the volume.
     pub fn has_lease(&self) -> bool {
         self.nodes.len() > 1
     }
@@ -70,26 +67,19 @@ impl fmt::Display for ExternalVolume {
 /// Configuration of a volume with a replica on this node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Spec {
-    /// Size of the volume, bytes.
     pub size_bytes: u64,
-    /// Backing store of the local replica.
     pub backing: Backing,
-    /// Schedule of snapshots; None without one.
     #[serde(default)]
     pub snapshots: Option<Schedule>,
-    /// Both nodes of a volume with two replicas.
     #[serde(default)]
     pub pair: Option<ReplicaPair>,
-    /// Name of this node, if the configuration names nodes.
     #[serde(default)]
     pub node: Option<String>,
-    /// Policy for requests while no majority of the cluster is reachable.
     #[serde(default)]
     pub without_majority: WithoutMajority,
     /// Rate at which missing checksums are built, bytes per second. None: no checksums.
     #[serde(default)]
     pub verify: Option<u64>,
-    /// True if no client may write.
     #[serde(default)]
     pub read_only: bool,
     #[serde(default)]
@@ -99,9 +89,7 @@ pub struct Spec {
 /// State of the volume role for its next process.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct KeptState {
-    /// User of each volume in use.
     pub users: BTreeMap<String, String>,
-    /// Configuration of the volumes whose change waits for their user.
     pub waiting: BTreeMap<String, Spec>,
 }
 
@@ -133,7 +121,6 @@ pub enum WithoutMajority {
 }
 
 impl WithoutMajority {
-    /// Keyword in the configuration.
     pub fn word(self) -> &'static str {
         match self {
             WithoutMajority::Freeze => "freeze",
@@ -145,7 +132,6 @@ impl WithoutMajority {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Schedule {
     pub every_seconds: u64,
-    /// Number of snapshots to keep.
     pub keep: u32,
 }
 
@@ -160,11 +146,8 @@ impl fmt::Display for Schedule {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ReplicaPair {
     pub me: String,
-    /// Name of the other node.
     pub other: String,
-    /// Replication link between the nodes.
     pub cable: ReplicationLink,
-    /// Maximum resync rate, bytes per second.
     pub resync_rate: u64,
 }
 
@@ -181,7 +164,6 @@ impl ReplicaPair {
 }
 
 impl Spec {
-    /// Pair of this node alone, for a volume that had two replicas.
     pub fn single(&self) -> Option<ReplicaPair> {
         Some(ReplicaPair {
             me: self.node.clone()?,
@@ -218,7 +200,6 @@ impl Spec {
     }
 }
 
-/// Default resync rate, bytes per second.
 pub const RESYNC_RATE: u64 = 200 << 20;
 
 impl fmt::Display for Spec {
@@ -294,7 +275,6 @@ fn pair_words(pair: &Option<ReplicaPair>) -> String {
 }
 
 impl Backing {
-    /// Path of a directory, a device or a logical volume.
     pub fn path(&self) -> &Path {
         match self {
             Backing::File(path) | Backing::Device(path) => path,
@@ -315,7 +295,6 @@ pub fn refusals(payload: &[u8]) -> Vec<String> {
     shrinks.collect()
 }
 
-/// Message that a volume of `has` bytes cannot shrink.
 pub(crate) fn shrinks(name: &str, has: u64, wanted: u64) -> String {
     let (has, wanted) = (size_words(has), size_words(wanted));
     format!(
@@ -323,7 +302,6 @@ pub(crate) fn shrinks(name: &str, has: u64, wanted: u64) -> String {
     )
 }
 
-/// Returns the differences between two payloads of the role, one line each.
 pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
     let read = |bytes: Option<&[u8]>| part::codec::decode::<Volumes>(bytes?).ok();
     let Volumes(before, elsewhere_before) = read(before).unwrap_or_default();
@@ -391,7 +369,6 @@ pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
     lines
 }
 
-/// Differences of volumes in external storage.
 fn elsewhere_difference(
     before: &BTreeMap<String, ExternalVolume>,
     now: &BTreeMap<String, ExternalVolume>,

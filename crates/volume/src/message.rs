@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 /// Operator's order for one volume. The response is [`VolumeResponse`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum VolumeOrder {
-    /// Hands the volume over to the other node.
     HandOver {
         #[serde(with = "Name")]
         name: String,
@@ -23,14 +22,12 @@ pub enum VolumeOrder {
     Verify {
         #[serde(with = "Name")]
         name: String,
-        /// Copies differing blocks to the other replica.
         repairs: bool,
     },
     StopVerify {
         #[serde(with = "Name")]
         name: String,
     },
-    /// Adopts the local replica as the volume's content; the cluster has no record of the volume.
     Adopt {
         #[serde(with = "Name")]
         name: String,
@@ -38,15 +35,12 @@ pub enum VolumeOrder {
     Resync {
         #[serde(with = "Name")]
         name: String,
-        /// Compares all blocks instead of only the dirty ones.
         everything: bool,
     },
-    /// Discards the local replica, which is refused.
     Discard {
         #[serde(with = "Name")]
         name: String,
     },
-    /// Admits only writes from clients of one node.
     Admit {
         #[serde(with = "Name")]
         name: String,
@@ -54,7 +48,6 @@ pub enum VolumeOrder {
         #[serde(with = "Name")]
         node: String,
     },
-    /// Reopens a volume with one replica after a failed flush.
     Reopen {
         #[serde(with = "Name")]
         name: String,
@@ -62,10 +55,8 @@ pub enum VolumeOrder {
     /// Starts a command's copy to a volume of another node. The role connects the command's socket
     /// (see [`copy_socket`]) with the other node.
     Copy {
-        /// Name of the other node.
         #[serde(with = "Name")]
         node: String,
-        /// Name of the volume on that node.
         #[serde(with = "Name")]
         volume: String,
         /// Identifier of the command, the same for each attempt.
@@ -78,7 +69,6 @@ pub enum VolumeOrder {
     Mark {
         #[serde(with = "Name")]
         name: String,
-        /// [`crate::overwrite::OverwriteMark::number`].
         mark: u64,
         /// The command has ended: removes the mark.
         is_done: bool,
@@ -90,7 +80,6 @@ pub enum VolumeOrder {
     },
 }
 
-/// Path of the socket on which a command waits for the role.
 pub fn copy_socket(runtime: &Path, number: u64) -> PathBuf {
     runtime.join(format!("copy-{number:016x}.sock"))
 }
@@ -104,7 +93,6 @@ pub struct VolumeResponse {
 }
 
 impl VolumeOrder {
-    /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, 1, self)
     }

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 /// Length of a latency window. Percentiles cover one to two windows.
 const WINDOW: Duration = Duration::from_secs(30);
-/// Maximum number of disk errors in the history.
 const EVENTS_MAX: usize = 16;
 /// Interval at which repeated errors of the same kind are recorded, milliseconds.
 const EVENT_AGAIN_MS: u64 = 60_000;
@@ -23,7 +22,6 @@ pub enum OperationKind {
     Write,
     /// Flush. One flush of the disk may cover several of the clients.
     Flush,
-    /// Zeroing or discard of a range.
     Trim,
 }
 
@@ -44,7 +42,6 @@ pub struct Count {
     pub errors: u64,
     /// Last error; None after a success.
     pub trouble: Option<Failure>,
-    /// Time of the last error.
     pub failed: Option<Instant>,
     /// Median latency of the last 30 to 60 seconds, microseconds.
     pub p50_us: Option<u64>,
@@ -59,7 +56,6 @@ pub struct Meter {
     clients: AtomicUsize,
     accepted: AtomicU64,
     refused: AtomicU64,
-    /// Tenure, which contains the user of the volume.
     pub tenure: Arc<Tenure>,
 }
 
@@ -99,7 +95,6 @@ impl Meter {
         }
     }
 
-    /// Starts and ends of disk errors, the newest last.
     pub fn events(&self) -> Vec<Event> {
         self.lock()
             .events
@@ -108,7 +103,6 @@ impl Meter {
             .collect()
     }
 
-    /// Clears the last errors, because their cause is resolved.
     pub(crate) fn forget_troubles(&self) {
         let mut numbers = self.lock();
         numbers.counts.iter_mut().for_each(|one| one.trouble = None);
@@ -118,12 +112,10 @@ impl Meter {
         self.clients.load(Ordering::Relaxed)
     }
 
-    /// Number of connections closed because all client slots were in use.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Number of client connections since the volume was opened.
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
     }

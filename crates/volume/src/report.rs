@@ -13,15 +13,12 @@ use part::report::{Grade, Moment, NumberRow, StatusReport, Subject, Unit};
 use part::status::{CompleteCopies, CopyNodes, FoundFaults, Overwriting, VolumeReport};
 use std::time::Duration;
 
-/// Kind of the report's subjects.
 pub const VOLUME: &str = "volume";
 /// Fact with the backing store, in the configuration's notation.
 pub const BACKING: &str = "backing";
 /// Fact that names the external storage which replicates the volume.
 pub const REPLICATION: &str = "replication";
-/// Fact with the socket for clients.
 pub const SOCKET: &str = "socket";
-/// Fact with the TCP address for clients.
 pub const NETWORK: &str = "tcp";
 pub const CONNECTIONS: &str = "tcp connections";
 /// Fact with the nodes that have a replica, this one first.
@@ -30,7 +27,6 @@ pub const COPIES: &str = "copies";
 pub const OWNER: &str = "owner";
 /// Fact with the replicas that have every acknowledged write.
 pub const COMPLETE: &str = "complete";
-/// Fact that open files of the volume were deleted.
 pub const FILES: &str = "files";
 /// Value of [`COMPLETE`] if only the local replica is complete.
 pub const THIS_COPY: &str = "this copy";
@@ -38,84 +34,55 @@ pub const THIS_COPY: &str = "this copy";
 pub const THE_OTHER: &str = "the other copy";
 /// Value of [`COMPLETE`] if neither configured replica is complete.
 pub const NEITHER: &str = "no copy that the file names";
-/// Value of [`COMPLETE`] if both replicas are complete.
 pub const BOTH_COPIES: &str = "both copies";
-/// Fact with the state of the connection to the other node.
 pub const LINK: &str = "link";
-/// Value of [`LINK`] for an established connection.
 pub const CONNECTED: &str = "connected";
-/// Value of [`OWNER`] if no node holds the lease.
 pub const NO_OWNER: &str = "none";
-/// Fact with the last event of the volume.
 pub const LAST: &str = "last event";
-/// Number that is 1 on the node that serves the volume.
 pub const OWNER_HERE: &str = "owner here";
-/// Number that is 1 while clients can use the volume on this node.
 pub const SERVING: &str = "serving";
-/// Fact that no client may write.
 pub const READ_ONLY: &str = "read only";
 /// Fact with the node whose clients alone may write; absent if clients of both nodes may.
 pub const ONLY_CLIENTS_OF: &str = "only clients of";
-/// Fact with the roles of this node that use the volume.
 pub const USED_BY: &str = "used by";
 /// Fact: why the change of the served version waits.
 pub const CHANGE: &str = "change waits";
-/// Fact with the user that has the volume open on this node.
 pub const USER: &str = "user";
-/// Fact with the command that has not completed its overwrite of the volume.
 pub const INCOMPLETE: &str = "incomplete";
-/// Number that is 1 if there is such a command.
 const MARKED: &str = "marked as incomplete";
-/// Number with the configured size, bytes.
 pub const SIZE: &str = "size bytes";
 /// State of a replica that is not part of the volume served by the other node.
 pub const REFUSED: &str = crate::status::REFUSED;
-/// Fact with the data that was written only to such a replica.
 pub const WRITTEN_HERE: &str = "written here only";
 /// Number of bytes that the other replica may lack.
 pub const DIRTY: &str = "dirty bytes";
-/// Number that is 1 on an owner with both replicas in sync.
 pub const MIRRORED: &str = "mirrored";
-/// Number that is 1 if the other node is connected.
 pub const CONNECTED_NUMBER: &str = "connected";
-/// Number of resyncs that the owner has finished.
 pub const RESYNCS: &str = "resyncs";
 pub const CLIENTS: &str = "clients";
-/// Number of client connections since the volume was opened.
 pub const ACCEPTED: &str = "client connections";
-/// Number of clients connected to the other node, if the link is up.
 pub const CLIENTS_THERE: &str = "clients at the other node";
-/// Number of client connections to the other node.
 pub const ACCEPTED_THERE: &str = "client connections at the other node";
-/// Number of connections closed because all client slots were in use.
 pub const CLIENTS_REFUSED: &str = "clients refused";
 
-/// Fact with the status of the checksums.
 pub const CHECKSUMS: &str = "checksums";
 /// Fact with the damaged ranges, one per line.
 pub const DAMAGE: &str = "damage";
 /// Number of damaged bytes that were not overwritten since.
 pub const DAMAGED: &str = "damaged bytes";
-/// Number that is 1 if checksums are kept.
 pub const CHECKED: &str = "checksums kept";
 /// Number of checksum mismatches, counted at each read.
 pub const MISMATCHES: &str = "checksum mismatches";
-/// Number of blocks repaired from the other replica.
 pub const REPAIRED: &str = "blocks repaired";
-/// Number of bytes with checksums.
 pub const SUMMED: &str = "checksummed bytes";
-/// Maximum number of listed damaged ranges.
 const DAMAGE_LINES_MAX: usize = 64;
 
-/// Names of a kind of operation in reports.
 struct OperationNames {
     kind: OperationKind,
     operations: &'static str,
     metric: &'static str,
-    /// Verb for the bytes of the operation.
     done: &'static str,
     bytes: Option<[&'static str; 2]>,
-    /// Names of the median and the 99th percentile.
     latency: [&'static str; 2],
 }
 
@@ -264,7 +231,6 @@ const FLAGS: [&str; 6] = [
     MARKED,
 ];
 
-/// Builds the report of these volumes.
 pub fn of(volumes: impl Iterator<Item = VolumeStatus>) -> StatusReport {
     let mut rows: Vec<NumberRow> = NUMBERS
         .iter()
@@ -312,7 +278,6 @@ pub fn of(volumes: impl Iterator<Item = VolumeStatus>) -> StatusReport {
 /// Time for which a volume with two replicas counts as failing after a failed operation.
 const FAILS_FOR: Duration = Duration::from_secs(10);
 
-/// Current failures of a volume, and the remedy.
 fn troubles(volume: &VolumeStatus, counts: &[(&OperationNames, Count)]) -> Vec<String> {
     // A healthy volume with two replicas needs no action, and may be unused on this node for a
     // long time, so old errors are not shown.
@@ -414,7 +379,6 @@ fn subject(volume: VolumeStatus) -> Subject {
     counts.into_iter().fold(subject, numbers)
 }
 
-/// Returns the status for programs.
 fn status(volume: &VolumeStatus) -> VolumeReport {
     let mirror = volume.mirror.as_ref();
     let copies = volume.spec.pair.as_ref().map(|pair| CopyNodes {
@@ -455,14 +419,12 @@ fn status(volume: &VolumeStatus) -> VolumeReport {
     }
 }
 
-/// Size of a volume, bytes.
 fn size_of(volume: &VolumeStatus) -> u64 {
     volume
         .served
         .map_or(volume.spec.size_bytes, |served| served.size_bytes)
 }
 
-/// Advice for a volume whose files were deleted.
 fn deleted(volume: &VolumeStatus) -> String {
     let until = "its files were deleted while they are open: all that it has is lost when the volume role ends";
     match volume.spec.pair {
@@ -539,7 +501,6 @@ fn facts(subject: Subject, volume: &VolumeStatus) -> Subject {
     }
 }
 
-/// Adds the status of the checksums.
 fn checked(subject: Subject, sums: &Sums) -> Subject {
     if !sums.is_on {
         return subject;
@@ -653,7 +614,6 @@ pub fn clients_words(counts: &[(&str, u64)]) -> Option<String> {
     (!words.is_empty()).then(|| format!("has clients ({})", words.join(", ")))
 }
 
-/// Formats a number of bytes in a suitable unit.
 fn rough(bytes: u64) -> String {
     match bytes {
         0..=0x000f_ffff => format!("{} KiB", bytes >> 10),
@@ -662,7 +622,6 @@ fn rough(bytes: u64) -> String {
     }
 }
 
-/// Adds the counters of a kind of operation.
 fn numbers(subject: Subject, (words, count): (&OperationNames, Count)) -> Subject {
     let mut subject = subject.number(words.operations, count.operations);
     if let Some([name, _]) = words.bytes {

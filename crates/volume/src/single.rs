@@ -16,9 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Maximum number of events per epoll call.
 const EVENTS_MAX: usize = 32;
-/// Maximum number of rounds between two polls of the sockets.
 const ROUNDS_MAX: usize = 8;
 /// Timeout of requests in progress after a stop.
 const STOP_MAX: Duration = Duration::from_secs(10);
@@ -33,19 +31,16 @@ const WAKE_KEY: u64 = 2;
 /// Reason why a volume is no longer served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The disk cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
     #[error("cannot wait for events: {0}")]
     Wait(Errno),
-    /// The volume has to be reopened.
     #[error("it is opened again")]
     Reopens,
 }
 
 /// Source of changes to a volume while it is served.
 pub struct ChangeSource<'w> {
-    /// Descriptor that is readable when a change is pending.
     pub wakes: BorrowedFd<'w>,
     /// Clears the descriptor, and returns the pending changes.
     pub woken: &'w mut dyn FnMut() -> VolumeChanges,
@@ -56,7 +51,6 @@ pub struct ChangeSource<'w> {
 pub struct VolumeChanges {
     /// New size for clients that connect from now on, bytes.
     pub size: Option<u64>,
-    /// Starts or ends a check of all data.
     pub check: Option<bool>,
     /// Rate for building and checking checksums, bytes per second.
     pub rate: Option<u64>,
@@ -152,7 +146,6 @@ impl Single {
         self.export.set_overwrite(mark);
     }
 
-    /// Returns whether io_uring does the operations.
     pub fn uses_ring(&self) -> bool {
         self.disk.uses_ring()
     }

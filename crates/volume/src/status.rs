@@ -19,13 +19,11 @@ use std::sync::{Arc, Weak};
 /// Name of the state of a replica that is not part of the volume.
 pub(crate) const REFUSED: &str = "refused";
 
-/// Maximum number of state changes in the history.
 const EVENTS_MAX: usize = 16;
 
 /// State of a volume on this node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LocalVolumeState {
-    /// The backing store is being opened.
     Opening,
     /// Clients can use the volume, and both replicas are up to date.
     Serving,
@@ -45,14 +43,11 @@ pub enum LocalVolumeState {
     NotCreated,
     /// Another process uses the backing store, or a stopping volume of this name does.
     InUse,
-    /// The volume cannot be served.
     Failed,
-    /// The volume completes its requests before it stops.
     Stopping,
 }
 
 impl LocalVolumeState {
-    /// Returns whether clients can use the volume on this node.
     pub fn is_served(self) -> bool {
         matches!(
             self,
@@ -60,7 +55,6 @@ impl LocalVolumeState {
         )
     }
 
-    /// The state as a report publishes it.
     pub fn published(self) -> PublishedVolumeState {
         match self {
             LocalVolumeState::Opening => PublishedVolumeState::Opening,
@@ -78,7 +72,6 @@ impl LocalVolumeState {
         }
     }
 
-    /// Display name and severity of the state.
     pub fn words(self) -> (&'static str, Grade) {
         match self {
             LocalVolumeState::Opening => ("opening", Grade::Busy),
@@ -112,9 +105,7 @@ pub struct ServedProperties {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SnapshotStatus {
     pub count: usize,
-    /// Time of the newest snapshot.
     pub newest: Option<Stamp>,
-    /// Reason why the latest snapshots are missing, as text.
     pub trouble: Option<String>,
 }
 
@@ -123,37 +114,24 @@ pub struct SnapshotStatus {
 pub struct VolumeStatus {
     pub name: String,
     pub spec: Spec,
-    /// Path of the socket for clients.
     pub socket: PathBuf,
-    /// State of the volume on this node.
     pub state: LocalVolumeState,
-    /// Time of the last state change.
     pub since: Moment,
-    /// Reason for the state, as text.
     pub why: String,
     /// Properties of the served volume; None if it is not served.
     pub served: Option<ServedProperties>,
-    /// Files of the backing store, while they are open.
     pub opened: Vec<Weak<File>>,
-    /// Replication status; None for a volume with one replica.
     pub mirror: Option<MirrorStatus>,
-    /// Stored mark of an incomplete volume with one replica.
     pub overwrite: Option<OverwriteMark>,
     pub verified: Option<VerifyRecord>,
-    /// Last state changes, the newest last.
     pub events: Vec<Event>,
-    /// Schedule and status of snapshots.
     pub snapshots: Option<(Schedule, SnapshotStatus)>,
-    /// Status of the export over TCP, if configured.
     pub network: Option<ListenerStatus>,
-    /// Checksum counters of the volume.
     pub sums: Arc<Tally>,
-    /// I/O counters and the current user of the volume.
     pub meter: Arc<Meter>,
 }
 
 impl VolumeStatus {
-    /// Records the open files of the backing store.
     pub(crate) fn open(&mut self, device: &Device) {
         let files = [&device.data.file, &device.metadata.file];
         self.opened = files.map(Arc::downgrade).into();
@@ -181,7 +159,6 @@ impl VolumeStatus {
         Some(status)
     }
 
-    /// Returns whether the last write or the last flush failed.
     pub(crate) fn has_failed_writes(&self) -> bool {
         let mut kinds = [OperationKind::Write, OperationKind::Flush].into_iter();
         kinds.any(|kind| self.meter.count(kind).trouble.is_some())

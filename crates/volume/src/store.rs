@@ -9,10 +9,8 @@ use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
-/// Maximum number of concurrent writes.
 const WRITES_MAX: usize = 16;
 
-/// State of the current phase.
 #[derive(Debug)]
 struct PhaseProgress {
     writes: VecDeque<Write>,
@@ -30,7 +28,6 @@ pub struct Store {
     metadata: Metadata,
     phases: VecDeque<WritePhase>,
     writing: Option<PhaseProgress>,
-    /// Failure of a write of the current change.
     failed: Option<Failure>,
     completions: Vec<Completion>,
 }
@@ -58,7 +55,6 @@ impl Store {
         })
     }
 
-    /// Head that is stored or being stored.
     pub fn head(&self) -> &Superblock {
         self.metadata.head()
     }
@@ -68,7 +64,6 @@ impl Store {
         self.disk.descriptors()
     }
 
-    /// Returns whether a store is in progress.
     pub fn is_busy(&self) -> bool {
         self.writing.is_some() || !self.phases.is_empty()
     }

@@ -4,15 +4,12 @@ use crate::replica::{BLOCK_BYTES, BlockFault, Blocks, Verify};
 use part::report::{Moment, NumberRow, Subject, Unit};
 use part::status::FoundFaults;
 
-/// Fact with the progress or result of a verify.
 pub const VERIFY: &str = "verify";
 /// Fact with the differing ranges, one per line.
 pub const DIFFERENCES: &str = "differences";
-/// Number that is 1 while a verify runs.
 pub const RUNNING: &str = "verify running";
 /// Number with the start of the last verify, milliseconds since 1970.
 pub const BEGAN: &str = "verify begin";
-/// Number of compared bytes.
 pub const DONE: &str = "verified bytes";
 /// Number of differing or unreadable bytes.
 pub const FOUND: &str = "verify differing bytes";
@@ -20,20 +17,17 @@ pub const FOUND: &str = "verify differing bytes";
 pub const COMPLETE: &str = "verify complete";
 
 const ENDED: &str = "verify end";
-/// Number of repaired bytes.
 pub const REPAIRED: &str = "verify repaired bytes";
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifyRecord {
     pub verify: Verify,
     pub began: Moment,
-    /// End time; None while it runs.
     pub ended: Option<Moment>,
     /// The thread that ran the verify has ended; a new thread counts from the beginning.
     is_closed: bool,
 }
 
-/// Updates the known verify from the state that a volume's thread reports.
 pub(crate) fn learn(known: &mut Option<VerifyRecord>, shown: Option<&Verify>, at: Moment) {
     let Some(verify) = shown else {
         return;
@@ -56,7 +50,6 @@ pub(crate) fn learn(known: &mut Option<VerifyRecord>, shown: Option<&Verify>, at
     }
 }
 
-/// Ends the running verify, because the volume's thread has ended.
 pub(crate) fn close(known: &mut Option<VerifyRecord>, at: Moment) {
     if let Some(one) = known {
         one.is_closed = true;
@@ -64,7 +57,6 @@ pub(crate) fn close(known: &mut Option<VerifyRecord>, at: Moment) {
     }
 }
 
-/// Rows of the verify's numbers.
 pub(crate) fn rows() -> [NumberRow; 7] {
     let row = |name, metric, words: &str| NumberRow::new(name, metric, words);
     [
@@ -110,7 +102,6 @@ pub(crate) fn rows() -> [NumberRow; 7] {
     ]
 }
 
-/// Adds the verify to the report of a volume.
 pub(crate) fn add(subject: Subject, known: &VerifyRecord) -> Subject {
     let verify = &known.verify;
     let is_running = known.ended.is_none();
@@ -137,7 +128,6 @@ pub(crate) fn add(subject: Subject, known: &VerifyRecord) -> Subject {
         .number(REPAIRED, bytes(verify.repaired))
 }
 
-/// Returns the kinds of faults that a verify found.
 pub(crate) fn found(verify: &Verify) -> FoundFaults {
     FoundFaults {
         has_differences: verify.differing > 0,
@@ -146,7 +136,6 @@ pub(crate) fn found(verify: &Verify) -> FoundFaults {
     }
 }
 
-/// Text lines of the found ranges.
 fn lines(verify: &Verify) -> Vec<String> {
     let line = |(fault, Blocks { first, count }): &(BlockFault, Blocks)| {
         let (first, end) = (

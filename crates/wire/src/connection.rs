@@ -18,7 +18,6 @@ pub struct NodeConnection {
 }
 
 impl NodeConnection {
-    /// Creates a connection on a nonblocking socket.
     pub(crate) fn new(
         socket: OwnedFd,
         tls: Option<Connection>,
@@ -66,7 +65,6 @@ impl NodeConnection {
 }
 
 impl From<OwnedFd> for NodeConnection {
-    /// Creates a connection without TLS.
     fn from(socket: OwnedFd) -> NodeConnection {
         NodeConnection {
             socket,

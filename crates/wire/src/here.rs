@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
-/// Returns the unspecified address of the same family, which covers all addresses of this machine.
 pub fn unspecified(of: IpAddr) -> IpAddr {
     match of {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),

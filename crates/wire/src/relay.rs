@@ -18,11 +18,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Buffer size of one direction in bytes.
 const BUFFER_BYTES: usize = 256 << 10;
 /// Interval between probes of an idle connection.
 const PROBE: Duration = Duration::from_secs(5);
-/// Maximum number of probes that the kernel sends.
 const PROBES_MAX: u32 = 127;
 /// Time after which a client is closed when its machine acknowledges nothing. A client that
 /// acknowledges data but accepts nothing has until `gone`.
@@ -60,7 +58,6 @@ impl RelayBuffer {
         self.is_empty() && !self.is_over
     }
 
-    /// Discards the buffered bytes.
     fn clear(&mut self) {
         self.begin = self.end;
     }
@@ -83,7 +80,6 @@ impl RelayBuffer {
         Ok(true)
     }
 
-    /// Writes bytes; returns how many.
     fn drain(&mut self, to: &mut impl NonblockingStream) -> Result<usize, Errno> {
         if self.is_empty() {
             return Ok(0);
@@ -130,7 +126,6 @@ pub struct Relay {
     /// From this machine to the network.
     out: RelayBuffer,
     back: RelayBuffer,
-    /// Number of bytes that the network has accepted.
     sent: Arc<AtomicU64>,
     /// The network accepts nothing any longer.
     is_deaf: bool,
@@ -148,7 +143,6 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Creates a relay between a connection and a local stream.
     pub fn new(wire: NodeConnection, stream: UnixStream, peer: RelayPeer) -> Relay {
         Relay {
             wire,
@@ -165,7 +159,6 @@ impl Relay {
         }
     }
 
-    /// Counts the bytes that the network accepts in `sent`.
     #[must_use]
     pub fn with_sent_counter(mut self, sent: &Arc<AtomicU64>) -> Relay {
         self.sent = Arc::clone(sent);
@@ -344,8 +337,6 @@ mod tests {
     use std::os::fd::OwnedFd;
     use std::sync::mpsc::{Receiver, channel};
 
-    /// Runs a relay on its own thread. Returns the client, the end of the volume, and the result at
-    /// the end.
     fn relayed(peer: RelayPeer) -> (TcpStream, UnixStream, Receiver<Result<(), Errno>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         // Buffer for all the data that a test sends beyond what the relay accepts, because the end

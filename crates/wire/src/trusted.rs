@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 /// The cluster's description of its nodes: their addresses and their credentials.
 pub struct TrustedNodes {
-    /// The name of this node.
     pub me: String,
     /// The addresses of all nodes, by name, the preferred one first.
     pub addresses: BTreeMap<String, Vec<IpAddr>>,
@@ -19,14 +18,12 @@ pub struct TrustedNodes {
     pub client: Arc<ClientConfig>,
     /// The TLS configuration for incoming connections.
     pub server: Arc<ServerConfig>,
-    /// Finds the node that a certificate belongs to.
     pub node_of: NodeOf,
     /// The connections made since the first description.
     bonds: Arc<ConnectionRegistry>,
 }
 
 impl TrustedNodes {
-    /// Creates the first description.
     pub fn new(
         me: String,
         addresses: BTreeMap<String, Vec<IpAddr>>,
@@ -78,7 +75,6 @@ impl TrustedNodes {
         self.bonds.by_name(socket, name, is_known)
     }
 
-    /// Returns the addresses of a node; none if the cluster has no such node.
     pub fn addresses_of(&self, node: &str) -> &[IpAddr] {
         self.addresses.get(node).map_or(&[], Vec::as_slice)
     }

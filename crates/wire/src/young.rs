@@ -14,10 +14,8 @@ use std::time::{Duration, Instant};
 pub enum HandshakeError {
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// An error of the TLS handshake.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
-    /// The other side ended the connection during the TLS handshake.
     #[error("the other side ended the handshake of TLS")]
     Ended,
     /// The certificate belongs to no node of this cluster.
@@ -39,7 +37,6 @@ pub struct TimedStream {
 }
 
 impl TimedStream {
-    /// Creates a timed connection from a blocking socket.
     pub fn new(socket: TcpStream, limit: Duration) -> TimedStream {
         let until = Instant::now() + limit;
         TimedStream { socket, until }
@@ -103,7 +100,6 @@ pub struct GreetingConnection {
 }
 
 impl GreetingConnection {
-    /// Creates a connection without TLS.
     pub fn plain(timed: TimedStream) -> GreetingConnection {
         GreetingConnection {
             timed,
@@ -162,7 +158,6 @@ impl GreetingConnection {
         Ok(GreetingConnection { timed, tls, bond })
     }
 
-    /// Adds the name of the node that owns the certificate of the other side.
     fn of_node(
         mut self,
         trusted: &TrustedNodes,
@@ -201,7 +196,6 @@ impl GreetingConnection {
     }
 }
 
-/// Returns the reason for a failed handshake, without the surrounding system error.
 fn handshake(error: io::Error) -> HandshakeError {
     let of_tls = error
         .get_ref()

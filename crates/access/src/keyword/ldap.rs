@@ -11,22 +11,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-/// Maximum number of servers of a line, and of addresses of a server.
 const SERVERS_MAX: usize = 8;
 const ADDRESSES_MAX: usize = 4;
-/// Maximum number of groups of a line.
 const GROUPS_MAX: usize = 64;
 /// Maximum length of a distinguished name, and of a file with a password, bytes.
 const NAME_MAX: usize = 1_024;
 const PASSWORD_BYTES_MAX: u64 = 1_024;
-/// Maximum size of a CA file, bytes.
 const AUTHORITIES_BYTES_MAX: u64 = 1 << 20;
-/// Ports of LDAP, and of LDAP over TLS.
 const PORT: u16 = 389;
 const TLS_PORT: u16 = 636;
 /// Default filter for a user, which matches in Active Directory and in OpenLDAP.
 const FILTER: &str = "(|(sAMAccountName=%u)(uid=%u))";
-/// Default attribute with the groups of a user.
 const MEMBER_OF: &str = "memberOf";
 /// CA bundles of the system on Debian and on Fedora.
 const SYSTEM_BUNDLES: [&str; 2] = [
@@ -34,14 +29,12 @@ const SYSTEM_BUNDLES: [&str; 2] = [
     "/etc/pki/tls/certs/ca-bundle.crt",
 ];
 
-/// Options that may follow the servers.
 const OPTIONS: &str = "`base`, `bind-dn`, `bind-password-file`, `filter`, `group-attribute`, `group-filter`, `ca-file`, \
     `plain` or `group:NAME`";
 
 const FORM: &str =
     "for example `users ldap ldaps://dc1.example.org base \"dc=example,dc=org\" group:Desktop`";
 
-/// A server in the line.
 #[derive(Debug)]
 struct LdapServerArgument {
     span: Span,
@@ -65,7 +58,6 @@ pub struct Ldap {
     plain: bool,
 }
 
-/// Returns whether a word is the URL of a server.
 pub fn is_server(word: &ConfigWord) -> bool {
     let text = word.str();
     text.starts_with("ldap://") || text.starts_with("ldaps://")
@@ -169,7 +161,6 @@ impl Ldap {
         }
     }
 
-    /// Checks the combination of options.
     fn consistent(&self, args: &Args<'_>, codes: &Codes) -> Built {
         let told = |what: &str| Err(args.value_error(codes.value, self.span, what));
         if self.account.is_some() != self.password.is_some() {
@@ -290,7 +281,6 @@ impl Ldap {
     }
 }
 
-/// Reads the CA bundle of the system.
 fn of_system(outside: &mut Outside, path: &Path) -> Option<Vec<u8>> {
     outside.mark_as_local(path);
     let text = outside.read(path, AUTHORITIES_BYTES_MAX).ok()?;
@@ -298,7 +288,6 @@ fn of_system(outside: &mut Outside, path: &Path) -> Option<Vec<u8>> {
     Some(text.to_vec())
 }
 
-/// Reads the password in the first line of a file.
 fn password(
     file: &Spanned<PathBuf>,
     codes: &DirectoryCodes,

@@ -22,7 +22,6 @@ use std::fmt;
 pub struct Codes {
     pub value: &'static Code,
     pub twice: &'static Code,
-    /// A line names an unknown user or group.
     pub no_user: &'static Code,
     /// The section configures PAM, but has no users for it.
     pub no_pam_users: &'static Code,
@@ -31,21 +30,17 @@ pub struct Codes {
 /// Diagnostic codes of a part for the files and servers of a directory.
 #[derive(Clone, Copy, Debug)]
 pub struct DirectoryCodes {
-    /// A file cannot be used.
     pub file: &'static Code,
-    /// A server has no address.
     pub no_server: &'static Code,
 }
 
 impl Codes {
-    /// Makes the error for a setting that may appear only once.
     pub fn duplicate_setting(&self, first: Span, span: Span, what: &str) -> Diagnostic {
         let told = format!("{what} may appear only once");
         let told = Diagnostic::error(self.twice, span, told).label("a second one");
         told.with_label(first, "first given here")
     }
 
-    /// Makes the error for an unknown user or group.
     pub fn unknown<'n>(
         &self,
         word: &str,
@@ -64,9 +59,7 @@ impl Codes {
 /// lines `pam` have".
 #[derive(Clone, Debug)]
 pub struct UserSources {
-    /// Name of the `userlist`, if there is one.
     pub list: Option<String>,
-    /// True if there are users of the operating system.
     pub has_pam: bool,
 }
 

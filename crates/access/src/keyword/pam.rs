@@ -9,11 +9,8 @@ use language::arguments::{Args, Built};
 use language::{Diagnostic, Span, Spanned, suggest};
 use std::path::{Path, PathBuf};
 
-/// Maximum size of `/etc/group`, and of `/etc/passwd`, bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
-/// Maximum length of the name of a service.
 const SERVICE_MAX: usize = 64;
-/// Maximum number of names on lines `pam`, and of users of all groups together.
 const USERS_MAX: usize = 10_000;
 
 /// The lines read so far.
@@ -89,7 +86,6 @@ impl Pam {
         }
     }
 
-    /// Returns whether the lines name any user or group.
     pub fn has_users(&self) -> bool {
         !self.users.is_empty() || !self.groups.is_empty()
     }
@@ -166,7 +162,6 @@ impl Pam {
         (users, groups.names().map(str::to_owned).collect())
     }
 
-    /// Returns the first line that names users.
     pub fn first(&self) -> Option<Span> {
         self.users
             .iter()
@@ -225,20 +220,17 @@ impl Groups {
         }
     }
 
-    /// Returns the members of a group. None if there is no such group.
     fn members(&self, group: &str) -> Option<&[String]> {
         let found = self.members.iter().find(|(name, _)| name == group);
         found.map(|(_, members)| &members[..])
     }
 
-    /// Returns the groups of a user.
     fn of(&self, user: &str) -> Vec<String> {
         let is_in = |members: &Vec<String>| members.iter().any(|name| name == user);
         let groups = self.members.iter().filter(|(_, members)| is_in(members));
         groups.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Returns the names of all groups.
     fn names(&self) -> impl Iterator<Item = &str> {
         self.members.iter().map(|(name, _)| name.as_str())
     }

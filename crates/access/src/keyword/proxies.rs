@@ -5,13 +5,10 @@ use crate::proxies::TrustedProxies;
 use language::arguments::{Args, Built};
 use language::{Code, Diagnostic, Span};
 
-/// Maximum number of networks of a section.
 const NETWORKS_MAX: usize = 64;
 
-/// Diagnostic codes of a part for these lines.
 #[derive(Clone, Copy, Debug)]
 pub struct ProxyCodes {
-    /// `accept-proxy` without a line `trusted-proxy`.
     pub no_proxies: &'static Code,
     /// A network that trusts every client.
     pub everybody: &'static Code,
@@ -55,7 +52,6 @@ impl Proxies {
         networks.collect::<Vec<_>>().into()
     }
 
-    /// Returns the diagnostics for the combination of the lines.
     pub fn combination_errors(&self, codes: &ProxyCodes) -> Vec<Diagnostic> {
         let mut told = Vec::new();
         if self.networks.is_empty() {

@@ -8,7 +8,6 @@ use language::arguments::{Args, Built};
 use language::{Span, Spanned};
 use std::collections::BTreeMap;
 
-/// Maximum number of lines `second-factor user`.
 const SECRETS_MAX: usize = 10_000;
 
 #[derive(Debug)]
@@ -18,7 +17,6 @@ struct Secret {
     value: Vec<u8>,
 }
 
-/// The second factors read so far.
 #[derive(Debug, Default)]
 pub struct Secrets {
     all: Vec<Secret>,
@@ -52,7 +50,6 @@ impl Secrets {
         Ok(())
     }
 
-    /// Returns the position of the first line.
     pub fn first(&self) -> Option<Span> {
         self.all.first().map(|one| one.span)
     }
@@ -65,7 +62,6 @@ impl Secrets {
             .collect()
     }
 
-    /// Assigns the second factors to their users.
     pub fn complete(
         &self,
         users: &mut [AuthorizedUser],

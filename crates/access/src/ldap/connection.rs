@@ -14,24 +14,18 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// Size of a read, bytes.
 const READ_BYTES: usize = 16 << 10;
-/// Maximum total size of the entries of a search, bytes.
 const SEARCH_BYTES_MAX: usize = 4 << 20;
-/// Time limit of a search at the server, seconds.
 const SEARCH_S: u32 = 5;
 
 trait LdapStream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> LdapStream for S {}
 
-/// A connection to a server.
 pub(super) struct Connection {
     stream: Box<dyn LdapStream>,
     replies: Replies,
-    /// Message ID of the last request.
     last: u32,
-    /// Bytes received for that request.
     came: usize,
 }
 
@@ -82,7 +76,6 @@ impl Connection {
         sent.await.map_err(|error| language::reason(&error))
     }
 
-    /// Returns the next response to the last request.
     async fn reply(&mut self) -> Result<LdapResponse, String> {
         let mut bytes = [0; READ_BYTES];
         loop {
@@ -105,7 +98,6 @@ impl Connection {
         }
     }
 
-    /// Binds with a name and a password.
     pub(super) async fn bind(&mut self, name: &str, password: &[u8]) -> Result<LdapResult, String> {
         self.send(|id| request::bind(id, name, password)).await?;
         match self.reply().await? {
@@ -200,7 +192,6 @@ impl Plain {
     }
 }
 
-/// Makes the TLS settings for servers whose certificates are signed by these authorities.
 fn client(authorities: &[u8]) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
     let builder = builder.with_safe_default_protocol_versions();

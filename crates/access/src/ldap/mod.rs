@@ -24,13 +24,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
-/// Timeout of a connection to a server. Then the next server is tried.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-/// Timeout of a search or a bind.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// Timeout of the whole operation.
 const LIMIT: Duration = Duration::from_secs(15);
-/// Maximum number of groups of a user that a search returns.
 const GROUPS_MAX: u32 = 1_000;
 /// Requests no attribute (RFC 4511 section 4.5.1.8): the distinguished name of a group is enough.
 const NONE: &str = "1.1";
@@ -41,10 +37,8 @@ pub const TYPED: &str = "%n";
 /// Placeholder for the distinguished name of the user.
 pub const DISTINGUISHED: &str = "%d";
 
-/// Transport security of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Security {
-    /// TLS from the first byte.
     Tls,
     StartTls,
     Plain,
@@ -66,9 +60,7 @@ pub struct Server {
 /// Source of the groups of a user.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Grouping {
-    /// The user's entry lists the groups in this attribute.
     Attribute(String),
-    /// A search with this filter finds the groups.
     Filter(String),
 }
 
@@ -80,13 +72,10 @@ pub struct LdapDirectory {
     /// CA certificates for the servers, PEM.
     #[serde(with = "serde_bytes")]
     pub authorities: Vec<u8>,
-    /// Distinguished name below which users and groups are searched.
     pub base: String,
     /// Distinguished name and password of the account for searches. None: anonymous.
     pub account: Option<(String, Vec<u8>)>,
-    /// Filter that finds a user.
     pub filter: String,
-    /// Source of the groups of a user.
     pub grouping: Grouping,
     /// Groups whose users may sign in. Empty: all users.
     pub only: Vec<String>,
@@ -94,18 +83,14 @@ pub struct LdapDirectory {
     pub named: Vec<String>,
     /// Second factors by the name of the user in lower case.
     pub second_factors: BTreeMap<String, SecondFactor>,
-    /// True if users without a second factor cannot sign in.
     pub second_factor_required: bool,
 }
 
-/// A user that the directory has.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DirectoryUser {
-    /// Distinguished name, for the bind.
     distinguished: String,
     /// Name according to the directory, in lower case and without a domain.
     pub name: String,
-    /// Groups of the user that lines of the section name.
     pub groups: Vec<String>,
 }
 
@@ -114,13 +99,11 @@ pub struct DirectoryUser {
 pub struct Unfound {
     /// True if a server was queried for the user but gave no result.
     pub has_answer: bool,
-    /// The servers and their errors.
     pub words: String,
 }
 
 /// Reason why a server could not search for a user.
 enum Failed {
-    /// The server does not respond, or refuses the connection.
     Server(String),
     /// The search for this user failed; one for another user may succeed. True if it timed out.
     Search(String, bool),
@@ -216,7 +199,6 @@ impl LdapDirectory {
         Ok((seat, found))
     }
 
-    /// Connects to a server, and binds as the account for searches.
     async fn connect(&self, server: &Server, address: SocketAddr) -> Result<Connection, String> {
         let connected = async {
             let mut connection = Connection::open(server, address, &self.authorities).await?;
@@ -241,7 +223,6 @@ impl LdapDirectory {
         }
     }
 
-    /// Binds as the account for searches.
     async fn sign_in(&self, connection: &mut Connection) -> Result<(), String> {
         let Some((name, password)) = &self.account else {
             return Ok(());
@@ -344,12 +325,10 @@ impl LdapDirectory {
         self.named.iter().filter(has).cloned().collect()
     }
 
-    /// Returns whether a user of these groups may sign in.
     pub fn can_sign_in(&self, groups: &[String]) -> bool {
         self.only.is_empty() || groups.iter().any(|group| self.only.contains(group))
     }
 
-    /// Returns the second factor of a user.
     pub fn second_factor(&self, name: &str) -> SecondFactor {
         match self.second_factors.get(name) {
             Some(second) => second.clone(),

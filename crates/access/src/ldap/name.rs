@@ -1,12 +1,9 @@
 //! Names as users type them.
 
-/// Maximum length of a name, bytes.
 const NAME_MAX: usize = 128;
 
-/// A name that a user typed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TypedName {
-    /// Name as typed, without surrounding spaces.
     pub typed: String,
     /// Name in lower case, without its domain: `EXAMPLE\Anna` and `anna@example.org` become `anna`.
     pub short: String,

@@ -17,17 +17,13 @@ use tokio::time::timeout;
 /// usable.
 const AGE_MAX: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(5);
-/// Maximum time that a sign-in waits for the first address of a server.
 const WAIT: Duration = Duration::from_secs(3);
-/// Maximum number of addresses of a name.
 const ADDRESSES_MAX: usize = 4;
 
 /// Resolves a name. Blocks the thread.
 pub(super) type Resolve = dyn Fn(&str, u16) -> Vec<SocketAddr> + Send + Sync;
 
-/// Resolver with the current addresses of the servers.
 pub(super) struct ServerResolver {
-    /// Name of the section in the log.
     section: String,
     resolve: Arc<Resolve>,
     resolved_names: Mutex<BTreeMap<(String, u16), ResolvedName>>,
@@ -174,7 +170,6 @@ impl ServerResolver {
         self.resolved.notify_waiters();
     }
 
-    /// Lists the servers whose names have no address.
     pub(super) fn servers_without_address(&self) -> Vec<String> {
         let known = lock(&self.resolved_names);
         let without = known.iter().filter(|(_, one)| one.addresses.is_empty());
@@ -198,7 +193,6 @@ mod tests {
         }
     }
 
-    /// Makes a resolver with a zone that tests can change.
     fn names() -> (Arc<ServerResolver>, Arc<Mutex<Vec<&'static str>>>) {
         let zone: Arc<Mutex<Vec<&str>>> = Arc::default();
         let seen = Arc::clone(&zone);

@@ -10,13 +10,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Interval of the probes of a server that did not respond.
 const TRIED_EVERY: Duration = Duration::from_secs(30);
 
 /// Availability of the servers of a directory.
 #[derive(Debug)]
 pub struct LdapAvailability {
-    /// Name of the section in the log.
     name: String,
     names: Arc<ServerResolver>,
     state: Mutex<LdapAvailabilityState>,
@@ -25,21 +23,17 @@ pub struct LdapAvailability {
 #[derive(Debug, Default)]
 struct LdapAvailabilityState {
     silent: BTreeMap<SocketAddr, Silent>,
-    /// Last time at which no server responded.
     none: Option<Instant>,
 }
 
 /// A server that did not respond.
 #[derive(Debug)]
 struct Silent {
-    /// Time of the next probe.
     again: Instant,
-    /// Name of the server and the error.
     description: String,
 }
 
 impl LdapAvailability {
-    /// Creates the state for the directory of a section with this name in the log.
     pub fn new(name: &str) -> LdapAvailability {
         LdapAvailability {
             name: name.to_owned(),
@@ -48,7 +42,6 @@ impl LdapAvailability {
         }
     }
 
-    /// Returns the servers with their current addresses.
     pub(super) async fn resolved_servers(&self, servers: &[Server]) -> Vec<Server> {
         let has_none = lock(&self.state).none.is_some();
         self.names.servers(servers, has_none).await
@@ -64,7 +57,6 @@ impl LdapAvailability {
         all
     }
 
-    /// Returns whether a server that did not respond is due for a probe.
     pub fn has_due(&self, now: Instant) -> bool {
         let state = lock(&self.state);
         state.silent.values().any(|silent| silent.again <= now)
@@ -88,7 +80,6 @@ impl LdapAvailability {
             .collect()
     }
 
-    /// Notes that a server did not respond.
     pub(super) fn note_no_response(&self, server: &Server, address: SocketAddr, why: &str) {
         let silent = Silent {
             again: Instant::now() + TRIED_EVERY,
@@ -100,7 +91,6 @@ impl LdapAvailability {
         }
     }
 
-    /// Notes that a server has responded.
     pub(super) fn note_response(&self, server: &Server, address: SocketAddr) {
         let mut state = lock(&self.state);
         state.none = None;
@@ -111,7 +101,6 @@ impl LdapAvailability {
         }
     }
 
-    /// Notes that no server responded.
     pub(super) fn note_no_server(&self) {
         lock(&self.state).none = Some(Instant::now());
     }
@@ -129,7 +118,6 @@ impl LdapAvailability {
         silent.chain(self.names.servers_without_address()).collect()
     }
 
-    /// Writes a line to the log.
     pub(crate) fn log(&self, words: &str) {
         write_error(&format!("evenkeel: {}: {words}\n", self.name));
     }

@@ -81,7 +81,6 @@ fn desk() -> Authenticator {
     Authenticator::new("test", Sessions::new(None).unwrap(), verify)
 }
 
-/// Searches a directory with fresh availability state.
 fn found(
     directory: &LdapDirectory,
     asked: &TypedName,
@@ -90,7 +89,6 @@ fn found(
     found.map_err(|unfound| unfound.words)
 }
 
-/// Tries a password from an address.
 fn tried(
     desk: &Authenticator,
     list: &List,

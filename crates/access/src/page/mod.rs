@@ -7,14 +7,12 @@ use language::render::visible;
 use maud::{DOCTYPE, Markup, html};
 use std::borrow::Cow;
 
-/// Style sheet common to all pages.
 pub const STYLE: &str = include_str!("base.css");
 /// The logo as the icon of the browser tab.
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath \
                     d='M1 8h14a7 7 0 0 1-14 0z' fill='%232f6fbf'/%3E%3Cpath d='M1 5h14' stroke='%232f6fbf' \
                     stroke-width='2'/%3E%3C/svg%3E";
 
-/// Maximum length of a name that the form repeats, bytes.
 const NAME_BYTES_MAX: usize = 256;
 
 /// Removes control characters from a text, and those that change the direction of writing.
@@ -22,7 +20,6 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     visible(text)
 }
 
-/// Draws a hidden field of a form.
 pub fn hidden(name: &str, value: &str) -> Markup {
     html! { input type="hidden" name=(name) value=(value); }
 }
@@ -52,7 +49,6 @@ pub fn mark() -> Markup {
     }
 }
 
-/// Draws a document with one card.
 fn card(brand: &str, content: &Markup) -> Markup {
     html! {
         (DOCTYPE)

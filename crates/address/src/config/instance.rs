@@ -16,7 +16,6 @@ pub enum Start {
 pub enum InstanceTransport {
     /// To a multicast group: 224.0.0.18, ff02::12, or `mcast_dst_ip`.
     Multicast { group: IpAddr },
-    /// To each of the peers.
     Unicast {
         peers: Vec<Peer>,
         ttl: Option<u8>,
@@ -134,7 +133,6 @@ pub struct Instance {
     pub priority: u8,
     pub ipv6: bool,
     pub start: Start,
-    /// Settings with a single value.
     pub options: Options,
     pub transport: InstanceTransport,
     /// `mcast_src_ip`, `unicast_src_ip`
@@ -189,7 +187,6 @@ impl Default for Instance {
     }
 }
 
-/// Default priority of an instance.
 pub const PRIORITY_DEFAULT: u8 = 100;
 pub const GROUP4: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18));
 pub const GROUP6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12));

@@ -19,7 +19,6 @@ pub enum Lifetime {
 /// A line of `virtual_ipaddress` or `virtual_ipaddress_excluded`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Address {
-    /// Address to add, IPv4 or IPv6.
     pub address: IpAddr,
     /// Prefix length; default: 32 or 128.
     pub prefix: u8,
@@ -46,7 +45,6 @@ pub struct Address {
 }
 
 impl Address {
-    /// Creates an address without options.
     pub fn new(address: IpAddr, prefix: u8) -> Address {
         Address {
             address,
@@ -124,7 +122,6 @@ pub struct Route {
     pub append: bool,
     pub no_track: bool,
     pub track_group: Option<String>,
-    /// Text in the file, for messages.
     pub text: String,
 }
 
@@ -170,7 +167,6 @@ pub struct Rule {
     pub action: RuleAction,
     pub no_track: bool,
     pub track_group: Option<String>,
-    /// Text in the file, for messages.
     pub text: String,
 }
 
@@ -178,8 +174,6 @@ pub struct Rule {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct InterfaceDelay {
     pub interface: String,
-    /// Delay before a lost interface counts as down.
     pub down: Duration,
-    /// Delay before a recovered interface counts as up.
     pub up: Duration,
 }

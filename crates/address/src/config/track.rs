@@ -9,7 +9,6 @@ use std::time::Duration;
 /// `weight N [reverse]`; 0: a failure is a fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Weight {
-    /// Value that is added to the priority.
     pub value: i32,
     pub reverse: bool,
 }
@@ -49,7 +48,6 @@ pub struct Script {
 /// File whose number changes priorities (`track_file`).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TrackFile {
-    /// Name of the tracked file.
     pub name: String,
     pub path: PathBuf,
     pub weight: Weight,
@@ -70,7 +68,6 @@ pub enum ParameterMatch {
 /// Program that must run on the machine (`vrrp_track_process`).
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct TrackProcess {
-    /// Name of the tracked process.
     pub name: String,
     pub words: Vec<String>,
     /// Comparison of parameters; None: parameters are ignored.

@@ -73,7 +73,6 @@ impl AddressFlags {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AddressSpec {
     pub interface: u32,
-    /// Address to add, IPv4 or IPv6.
     pub address: IpAddr,
     pub prefix: u8,
     pub broadcast: Option<IpAddr>,
@@ -194,7 +193,6 @@ pub struct AddressSeen {
 }
 
 impl AddressSeen {
-    /// Returns whether this is the requested address.
     pub fn is(&self, spec: &AddressSpec) -> bool {
         self.interface == spec.interface
             && self.address == spec.address
@@ -245,7 +243,6 @@ const ROUTE_KIND_AT: usize = 7;
 const ROUTE_LOCAL: u8 = 2;
 const ROUTE_DESTINATION: u16 = 1;
 const ROUTE_OUTPUT: u16 = 4;
-/// Poll interval for the route.
 const ROUTE_LOOK_EVERY: Duration = Duration::from_micros(200);
 
 impl Kernel {

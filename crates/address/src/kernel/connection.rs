@@ -28,7 +28,6 @@ pub(super) struct Connection {
     pub client: SocketAddr,
 }
 
-/// Returns all connections of an address, including those that are opening or closing.
 pub(super) fn of(address: IpAddr) -> Result<Vec<Connection>, KernelError> {
     let mut socket = NetlinkSocket::open(Some(netlink::SOCK_DIAG))?;
     // An IPv6 socket may have IPv4 connections.
@@ -50,7 +49,6 @@ pub(super) fn of(address: IpAddr) -> Result<Vec<Connection>, KernelError> {
     Ok(all)
 }
 
-/// Builds a request: `struct inet_diag_req_v2`, and the condition.
 fn question(family: u8, address: IpAddr) -> NetlinkMessage {
     let mut body = [0; 56];
     body[0] = family;

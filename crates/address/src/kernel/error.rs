@@ -7,20 +7,16 @@ use std::time::Duration;
 /// Error of a request to the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// The socket could not be created or used.
     #[error("netlink: {0}")]
     Socket(#[from] io::Error),
-    /// The kernel refused the request.
     #[error("{request}: {}", refusal(.words, *.errno))]
     Refused {
         request: &'static str,
-        /// Error number of the refusal.
         #[source]
         errno: Errno,
         /// Message of the kernel (extended acknowledgement); empty if it sent none.
         words: String,
     },
-    /// No response arrived in time.
     #[error("{request}: the kernel did not respond within {waited:?}")]
     NoAnswer {
         request: &'static str,
@@ -29,7 +25,6 @@ pub enum KernelError {
     /// The tables changed during every attempt to list them.
     #[error("{request}: the list changed during each attempt")]
     NeverStill { request: &'static str },
-    /// No interface has this name.
     #[error("no interface is named `{0}`")]
     NoInterface(String),
     /// Invalid name of an interface, or a label that does not belong to the interface's name.
@@ -38,7 +33,6 @@ pub enum KernelError {
     /// A value that the kernel cannot represent, e.g. an address of another family.
     #[error("{0}")]
     BadValue(&'static str),
-    /// A file below `/proc/sys` could not be read or written.
     #[error("{path}: {error}")]
     Sysctl {
         path: String,
@@ -66,13 +60,11 @@ impl KernelError {
         }
     }
 
-    /// Returns whether the kernel refused with this error.
     pub fn is(&self, wanted: Errno) -> bool {
         matches!(self, KernelError::Refused { errno, .. } if *errno == wanted)
     }
 }
 
-/// Formats a refusal: the kernel's message if there is one, with the error number.
 fn refusal(words: &str, errno: Errno) -> String {
     match words {
         "" => errno.to_string(),

@@ -57,7 +57,6 @@ const MOST_RULES: usize = 1024;
 /// Content of the table: packets to drop, as addresses and interfaces.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Firewall {
-    /// Name of the table in the families ip and ip6: `keepalived`.
     pub table: String,
     /// Addresses that this machine owns but does not respond for; a link-local address has the
     /// index of its interface.
@@ -116,7 +115,6 @@ impl Firewall {
         }
     }
 
-    /// Returns whether there is nothing to drop.
     pub fn is_empty(&self) -> bool {
         self.refused.is_empty() && self.quiet.is_empty()
     }
@@ -213,7 +211,6 @@ impl Firewall {
         all
     }
 
-    /// Adds a packet counter, if configured.
     fn count(&self, list: &mut NetlinkMessage) {
         if self.counters {
             step(list, "counter", |_| {});
@@ -316,7 +313,6 @@ pub(super) fn chain(
     message
 }
 
-/// Appends a rule to a chain.
 pub(super) fn rule(
     table: &str,
     family: u8,
@@ -330,13 +326,11 @@ pub(super) fn rule(
     message
 }
 
-/// Creates the begin or end message of a transaction.
 pub(super) fn boundary(kind: u16) -> NetlinkMessage {
     let [high, low] = NFTABLES.to_be_bytes();
     NetlinkMessage::new(kind, flag::REQUEST, &[0, 0, high, low])
 }
 
-/// Adds an expression to a rule.
 pub(super) fn step(
     list: &mut NetlinkMessage,
     name: &str,
@@ -380,7 +374,6 @@ pub(super) fn equal(list: &mut NetlinkMessage, value: &[u8]) {
     });
 }
 
-/// Matches an ICMPv6 packet of this type.
 fn icmp6(list: &mut NetlinkMessage, kind: u8) {
     meta(list, META_PROTOCOL);
     equal(list, &[ICMP6]);

@@ -8,7 +8,6 @@ use rustix::io::Errno;
 
 /// Length of `struct ifinfomsg`.
 pub(super) const BODY: usize = 16;
-/// Maximum length of an interface name in bytes.
 const NAME_BYTES: usize = 15;
 
 /// Attribute types `IFLA_*`.
@@ -68,9 +67,7 @@ pub struct NetworkInterface {
     pub hardware: u16,
     /// MAC; None without a hardware address of six bytes.
     pub mac: Option<[u8; 6]>,
-    /// Flags of the interface (`IFF_*`).
     pub flags: LinkFlags,
-    /// The interface has a carrier.
     pub carrier: bool,
     /// Maximum packet size in bytes.
     pub mtu: u32,
@@ -154,7 +151,6 @@ impl NetworkInterface {
     }
 }
 
-/// Returns the fixed body of a message about an interface.
 pub(super) fn body(index: u32, flags: u32, change: u32) -> [u8; BODY] {
     let mut body = [0; BODY];
     body[4..8].copy_from_slice(&index.to_ne_bytes());
@@ -163,7 +159,6 @@ pub(super) fn body(index: u32, flags: u32, change: u32) -> [u8; BODY] {
     body
 }
 
-/// Checks that a name is valid for an interface.
 pub(super) fn good_name(name: &str) -> Result<(), KernelError> {
     let good = !name.is_empty()
         && name.len() <= NAME_BYTES

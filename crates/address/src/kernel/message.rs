@@ -45,7 +45,6 @@ pub(super) mod kind {
 pub(super) const INET: u8 = 2;
 pub(super) const INET6: u8 = 10;
 
-/// Returns the family of an address.
 pub(super) fn family(address: IpAddr) -> u8 {
     if address.is_ipv6() { INET6 } else { INET }
 }
@@ -108,7 +107,6 @@ impl NetlinkMessage {
         self.attribute(kind, &octets(value));
     }
 
-    /// Adds an attribute that contains what `inside` writes.
     pub fn nested(&mut self, kind: u16, inside: impl FnOnce(&mut NetlinkMessage)) {
         self.open(kind | NESTED, &[], inside);
     }
@@ -154,7 +152,6 @@ impl NetlinkMessage {
         }
     }
 
-    /// Completes the message with its length and sequence number.
     pub fn finish(&mut self, sequence: u32) -> &[u8] {
         let length = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         if let Some(place) = self.bytes.get_mut(..4) {
@@ -219,7 +216,6 @@ impl<'a> Iterator for Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    /// Returns the first attribute of this type.
     pub fn find(&self, wanted: u16) -> Option<&'a [u8]> {
         let mut all = *self;
         Iterator::find(&mut all, |(kind, _)| *kind == wanted).map(|(_, value)| value)
@@ -234,7 +230,6 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// Parses a number of four bytes.
 pub(super) fn number(value: &[u8]) -> Option<u32> {
     u32_at(value, 0)
 }
@@ -248,7 +243,6 @@ pub(super) fn ip(value: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// Parses a string up to its zero.
 pub(super) fn text(value: &[u8]) -> String {
     let end = value.iter().position(|b| *b == 0).unwrap_or(value.len());
     String::from_utf8_lossy(value.get(..end).unwrap_or(value)).into_owned()

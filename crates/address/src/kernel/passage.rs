@@ -86,7 +86,6 @@ const ELEMENTS_IN_ONE: usize = 512;
 /// Payload checksum type: the transport checksum covers the rewritten pseudo-header.
 const CHECKSUM_OF_PSEUDO_HEADER: u32 = 1;
 
-/// Index of the loopback interface.
 const LOOPBACK: u32 = 1;
 
 /// Maximum number of addresses in one table.
@@ -99,7 +98,6 @@ const NAME_CHARACTERS_MAX: usize = 50;
 /// An address that this machine still has, and for which it sends no ARP or neighbour discovery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Quiet {
-    /// The address that is silent.
     pub address: IpAddr,
     /// Source address for neighbour requests in place of `address`; None: such requests are
     /// impossible.
@@ -216,7 +214,6 @@ impl Passage {
         all
     }
 
-    /// Returns the connections of local sockets at the addresses.
     fn own_connections(&self, family: u8) -> Result<Vec<Connection>, KernelError> {
         let mut all = Vec::new();
         for one in self.passes_of(family) {
@@ -327,7 +324,6 @@ impl Passage {
         Ok(())
     }
 
-    /// Returns whether the table has entries for a family.
     fn has(&self, family: u8) -> bool {
         let six = family == INET6;
         let quiet = |one: &Quiet| one.address.is_ipv6() == six;
@@ -362,7 +358,6 @@ impl Passage {
         quiet.flat_map(silence).collect()
     }
 
-    /// Returns the set of local connections, and the rules with which the kernel adds to it.
     fn remembering(&self, family: u8) -> Vec<NetlinkMessage> {
         if self.passes_of(family).next().is_none() {
             return Vec::new();
@@ -490,7 +485,6 @@ impl Passage {
         message
     }
 
-    /// Adds a connection that starts here to the set of local connections.
     fn remember(&self, family: u8, of: &Passes) -> NetlinkMessage {
         rule(&self.table, family, "pass", |list| {
             segment_to(list, family, of.address);
@@ -529,7 +523,6 @@ impl Passage {
     }
 }
 
-/// Shortens the name of an instance for its table name.
 fn begin_of(instance: &str) -> String {
     instance.chars().take(NAME_CHARACTERS_MAX).collect()
 }
@@ -577,7 +570,6 @@ fn flags(list: &mut NetlinkMessage) {
     payload(list, TRANSPORT, TCP_FLAGS, 1, REGISTER_1);
 }
 
-/// Returns the offset of the source address in the IP header.
 fn source_place(family: u8) -> u32 {
     if family == INET6 {
         IPV6_SOURCE
@@ -616,20 +608,17 @@ fn chains(family: u8) -> &'static [(&'static str, u32, i32)] {
     }
 }
 
-/// Matches these bytes at an offset of the packet.
 fn field(list: &mut NetlinkMessage, base: u32, offset: u32, value: &[u8]) {
     payload(list, base, offset, value.len(), REGISTER_1);
     equal(list, value);
 }
 
-/// Matches a neighbour discovery message of this type.
 fn discovery(list: &mut NetlinkMessage, kind: u8) {
     meta(list, META_PROTOCOL);
     equal(list, &[ICMP6]);
     field(list, TRANSPORT, 0, &[kind]);
 }
 
-/// Masks the first register with these bits.
 fn masked(list: &mut NetlinkMessage, mask: &[u8]) {
     let length = u32::try_from(mask.len()).unwrap_or(0);
     step(list, "bitwise", |data| {
@@ -649,7 +638,6 @@ fn load(list: &mut NetlinkMessage, value: &[u8]) {
     });
 }
 
-/// Writes bytes into the network header of the packet.
 fn write(list: &mut NetlinkMessage, offset: u32, value: &[u8], checksum: u32) {
     load(list, value);
     let length = u32::try_from(value.len()).unwrap_or(0);

@@ -26,7 +26,6 @@ const ON_LINK: u8 = 4;
 const CLONED: u32 = 0x200;
 /// The kernel's default metric of an IPv6 route.
 const IPV6_METRIC: u32 = 1024;
-/// Maximum number of next hops of a route.
 const MOST_HOPS: usize = 64;
 
 /// Attribute types `RTA_*`.
@@ -49,7 +48,6 @@ mod attribute {
     pub const CONGESTION: u16 = 16;
 }
 
-/// Returns the kernel's number of a route type.
 fn kind_number(kind: RouteKind) -> u8 {
     match kind {
         RouteKind::Unicast => 1,
@@ -207,7 +205,6 @@ pub struct RouteSeen {
     pub kind: u8,
     /// Destination network; None: the default route.
     pub destination: Option<(IpAddr, u8)>,
-    /// Source network to which the route is limited.
     pub from: Option<(IpAddr, u8)>,
     pub table: u32,
     /// Metric; zero: none.

@@ -33,7 +33,6 @@ mod attribute {
     pub const DESTINATION_PORTS: u16 = 24;
 }
 
-/// Returns the kernel's number of an action, and its table.
 fn action(action: RuleAction) -> (u8, u32) {
     match action {
         RuleAction::Table(table) => (1, table),
@@ -108,7 +107,6 @@ fn message(rule: &Rule, kind: u16, flags: u16) -> NetlinkMessage {
     message
 }
 
-/// Writes the packet selectors of a rule.
 fn write_packets(message: &mut NetlinkMessage, rule: &Rule) {
     if let Some(protocol) = rule.protocol {
         message.u8(attribute::PROTOCOL, protocol);
@@ -143,7 +141,6 @@ pub struct RuleSeen {
     pub action: u8,
     /// Table, or the preference of the target rule of a goto.
     pub target: u32,
-    /// Number of the protocol that added the rule.
     pub made_by: u8,
 }
 

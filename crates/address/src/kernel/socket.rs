@@ -72,7 +72,6 @@ impl NetlinkSocket {
         Ok(socket)
     }
 
-    /// Subscribes to a multicast group of notifications.
     pub fn join(&self, group: u32) -> Result<(), KernelError> {
         let group = i32::try_from(group).map_err(|_| Errno::INVAL)?;
         self.option(NETLINK_ADD_MEMBERSHIP, group)
@@ -99,7 +98,6 @@ impl NetlinkSocket {
         }
     }
 
-    /// Sends all requests and waits for a response to each, in order.
     pub fn batch(
         &mut self,
         request: &'static str,
@@ -112,7 +110,6 @@ impl NetlinkSocket {
         results
     }
 
-    /// Sends one request and waits for its response.
     pub fn one(
         &mut self,
         request: &'static str,
@@ -416,7 +413,6 @@ impl AsFd for NetlinkSocket {
     }
 }
 
-/// Parses an acknowledgement, or the end of a listing.
 fn acknowledged(request: &'static str, message: &Incoming<'_>) -> Result<(), KernelError> {
     let code = u32_at(message.body, 0).unwrap_or(0).cast_signed();
     if code == 0 {

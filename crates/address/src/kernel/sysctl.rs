@@ -7,7 +7,6 @@ use std::path::PathBuf;
 
 const ROOT: &str = "/proc/sys";
 
-/// Maximum number of interfaces that are listed.
 const MOST_INTERFACES: usize = 16 * 1024;
 
 /// Original value of a changed setting. It can be stored for the next role, which finds our value
@@ -17,7 +16,6 @@ pub struct Saved {
     /// Path below `/proc/sys`.
     pub path: String,
     pub before: String,
-    /// The value that was written.
     pub ours: String,
 }
 
@@ -41,7 +39,6 @@ impl Saved {
     }
 }
 
-/// Returns the path of an interface's setting, e.g. `arp_ignore`.
 pub fn of_interface(ipv6: bool, interface: &str, name: &str) -> String {
     let family = if ipv6 { "ipv6" } else { "ipv4" };
     format!("net/{family}/conf/{interface}/{name}")

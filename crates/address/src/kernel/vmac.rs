@@ -126,7 +126,6 @@ pub struct Vmac {
 /// Virtual interfaces of one [`Kernel`], and the original values of changed settings.
 #[derive(Debug, Default)]
 pub(super) struct Vmacs {
-    /// Indices of the virtual interfaces.
     present: Vec<u32>,
     /// Original values of changed settings, except those of virtual interfaces.
     saved: Vec<Saved>,
@@ -232,7 +231,6 @@ impl Kernel {
         Ok(())
     }
 
-    /// Applies the same settings as keepalived, and sets the interface up.
     fn prepare(&mut self, spec: &VmacSpec, link: &NetworkInterface) -> Result<(), KernelError> {
         self.generate_no_address(link.index);
         if let Some(vrf) = spec.vrf.filter(|vrf| link.master != Some(*vrf)) {

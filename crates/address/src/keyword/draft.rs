@@ -63,7 +63,6 @@ pub(super) enum TransportDraft {
 pub(super) struct Programs {
     pub(super) scripts: Vec<Script>,
     pub(super) notify: NotifyScripts,
-    /// Command lines of an accepted version that are not run.
     pub(super) left_out: Vec<Vec<String>>,
     /// Command lines of `notify` and `track script`.
     pub(super) commands: Vec<Spanned<Vec<String>>>,
@@ -151,7 +150,6 @@ impl AddressConfigDraft {
         self.diagnostics.push(told);
     }
 
-    /// Returns the section that is being read, which its first line has added.
     pub(super) fn virtual_ip(&mut self) -> &mut VirtualIp {
         if self.virtual_ips.is_empty() {
             self.virtual_ips.push(VirtualIp::new("", Span::default()));
@@ -160,7 +158,6 @@ impl AddressConfigDraft {
         &mut self.virtual_ips[last]
     }
 
-    /// Returns the node section that is being read, as [`AddressConfigDraft::virtual_ip`].
     pub(super) fn node(&mut self) -> Option<&mut NodeDraft> {
         self.nodes.last_mut()
     }

@@ -14,11 +14,9 @@ pub struct TargetHost {
     /// The files are a version that was accepted earlier, which runs without programs that are
     /// unusable.
     pub is_accepted: bool,
-    /// Network interfaces of the machine.
     pub interfaces: Vec<Interface>,
 }
 
-/// Returns the network of an address.
 fn network(address: IpAddr, prefix: u8) -> AddressNetwork {
     match address {
         IpAddr::V4(address) => AddressNetwork::V4(V4Network {
@@ -34,14 +32,12 @@ fn network(address: IpAddr, prefix: u8) -> AddressNetwork {
 }
 
 impl TargetHost {
-    /// Returns the interface with this name.
     pub(super) fn interface(&self, name: &str) -> Option<&Interface> {
         self.interfaces
             .iter()
             .find(|interface| interface.name == name)
     }
 
-    /// Returns whether an interface of the machine has this address.
     pub(super) fn has(&self, address: IpAddr) -> bool {
         let mut all = self.interfaces.iter().flat_map(|i| &i.addresses);
         all.any(|(own, _)| *own == address)

@@ -10,7 +10,6 @@ use std::net::IpAddr;
 /// Identity of this machine among the nodes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum NodeIdentity {
-    /// The machine is this node.
     Node(String),
     /// The file names no nodes: it is for every machine that has it.
     Any,
@@ -63,7 +62,6 @@ fn second_match(
         .with_earlier_behaviour("the machine is the first one of them, and an exact name comes first")
 }
 
-/// Finds the node of this machine, and reports errors.
 pub(super) fn find(draft: &mut AddressConfigDraft) -> NodeIdentity {
     check_preferred(draft);
     let Some(host) = draft.host.name.clone() else {
@@ -99,7 +97,6 @@ pub(super) fn find(draft: &mut AddressConfigDraft) -> NodeIdentity {
     NodeIdentity::Node(host)
 }
 
-/// Reports that the file does not name this machine.
 fn tell_nobody(draft: &mut AddressConfigDraft, host: &str) {
     let mut names: Vec<(String, Span)> = Vec::new();
     let nodes = draft

@@ -151,7 +151,6 @@ fn instance(virtual_ip: VirtualIp, part: InstanceRole) -> Instance {
     }
 }
 
-/// Returns the default options of a virtual address.
 pub(super) fn options() -> Options {
     Options {
         version: 3,
@@ -167,7 +166,6 @@ pub(super) fn options() -> Options {
     }
 }
 
-/// Returns the settings that apply to all instances.
 fn global(draft: &AddressConfigDraft) -> Global {
     Global {
         router_id: draft.host.name.clone().unwrap_or_default(),
@@ -178,7 +176,6 @@ fn global(draft: &AddressConfigDraft) -> Global {
     }
 }
 
-/// Reports virtual addresses that are also permanent addresses of a node.
 fn check_addresses(draft: &mut AddressConfigDraft) {
     let mut wrong = Vec::new();
     for node in &draft.nodes {
@@ -221,7 +218,6 @@ fn place(identity: &NodeIdentity, order: &[String]) -> Option<usize> {
     }
 }
 
-/// Returns the addresses as they are set in the kernel.
 fn addresses(draft: &AddressConfigDraft, virtual_ip: &VirtualIp, interface: &str) -> Vec<Address> {
     let of_network = |address: IpAddr| {
         let around = draft.host.around(address);

@@ -9,11 +9,9 @@ use configuration::outside::SystemQuery;
 use language::{Diagnostic, Span, suggest};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Multicast groups of VRRP for IPv4 and IPv6.
 const GROUP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18));
 const GROUP_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12));
 
-/// Returns whether adverts use IPv6, which is only so without any IPv4 address.
 pub(super) fn is_ipv6(virtual_ip: &VirtualIp) -> bool {
     virtual_ip.addresses.iter().all(|a| a.address.is_ipv6())
 }
@@ -193,7 +191,6 @@ pub(super) fn router_id(
     Some(vrid)
 }
 
-/// Returns the transport of adverts and their source address.
 pub(super) fn transport(
     draft: &mut AddressConfigDraft,
     virtual_ip: &VirtualIp,

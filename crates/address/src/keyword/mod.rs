@@ -42,7 +42,6 @@ use language::{Code, ConfigLine, Diagnostic, Span};
 use protocol::vitals::Service;
 use std::any::Any;
 
-/// Configuration part with the virtual addresses.
 pub static PART: ConfigurationPart = ConfigurationPart {
     name: "address",
     sections: SECTIONS,
@@ -103,7 +102,6 @@ static TABLES: [SectionTable<AddressConfigDraft>; 2] = [
     SectionTable::new("virtual-ip", VIRTUAL_IP, virtual_ip::begin),
 ];
 
-/// Documentation of the sections themselves, for the manual.
 static DOCUMENTED_SECTIONS: &[Documented] = &[
     Documented {
         kind: "section",
@@ -146,11 +144,9 @@ pub fn documented() -> Vec<Documented> {
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct SectionConfig {
-    /// The configuration of the role on this machine.
     pub config: Config,
     /// Name of the node that this machine is; `None` without a `node` section.
     pub node: Option<String>,
-    /// Names of proxy backends in `track backend`, with their positions.
     backends: Vec<(String, Span)>,
 }
 
@@ -161,9 +157,7 @@ pub struct Read {
     pub outcome: Option<SectionConfig>,
     /// Configuration from keepalived's files, if there are any.
     pub foreign: Option<Config>,
-    /// The machine is a member of a cluster.
     pub is_member: bool,
-    /// Keyword of the first section, with its position.
     begun: Option<(String, Span)>,
 }
 
@@ -188,7 +182,6 @@ impl Read {
     }
 }
 
-/// Returns the machine that the files are for.
 fn host(context: &Context) -> TargetHost {
     if !context.options.here {
         return TargetHost::default();
@@ -221,7 +214,6 @@ pub fn exports(config: &Config) -> impl Iterator<Item = Export> {
     })
 }
 
-/// Counts a section, and refuses one beyond the limit.
 fn begin(draft: &mut AddressConfigDraft, head: &ConfigLine) -> Built {
     let word = &head.words[0];
     draft

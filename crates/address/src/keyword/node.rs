@@ -5,7 +5,6 @@ use super::{Row, codes};
 use language::arguments::{Args, Built, section_name};
 use language::{ConfigLine, ConfigWord, Diagnostic};
 
-/// Maximum number of addresses of a node.
 const ADDRESSES_MAX: usize = 16;
 
 /// Checks the name of a node or an address. The name becomes part of log lines, metric names and
@@ -21,7 +20,6 @@ pub(super) fn checked_name<'w>(kind: &str, word: &'w ConfigWord) -> Result<&'w s
     Ok(name)
 }
 
-/// Handles the first line of a section.
 pub(super) fn begin(draft: &mut AddressConfigDraft, head: &ConfigLine) -> Built {
     super::begin(draft, head)?;
     let mut args = Args::new(head, 1, "node", "node [<name>]", &codes::OF_ARGUMENTS);

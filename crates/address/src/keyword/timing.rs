@@ -19,11 +19,9 @@ pub(super) const FAILOVER_DEFAULT: Duration = Duration::from_secs(1);
 const ADVERTS: u32 = 5;
 /// Number of missing adverts that trigger a takeover.
 pub(super) const DOWN_ADVERTS: u8 = 3;
-/// Unit of an advert's interval.
 const HUNDREDTH: Duration = Duration::from_millis(10);
 /// Maximum wait for a reply of the owner's kernel: on one link it takes milliseconds.
 const PROBE_WAIT_MAX: Duration = Duration::from_millis(200);
-/// Minimum wait for a reply.
 const PROBE_WAIT_MIN: Duration = Duration::from_millis(2);
 /// Lower bound of the takeover delay while the owner's kernel still responds to probes.
 const BOUND_MIN: Duration = Duration::from_secs(1);
@@ -36,7 +34,6 @@ const LIFETIME_MIN: Duration = Duration::from_secs(2);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Timers {
     pub advert_interval: Duration,
-    /// Probing of a silent owner.
     pub probing: Probing,
     /// Time for which addresses outlive their role.
     pub lifetime: Duration,

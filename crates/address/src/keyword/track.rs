@@ -13,7 +13,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Maximum number of tracked objects of each kind in a section.
 const TRACKED_MAX: usize = 32;
 
 /// Range of the interval between two runs of a program.
@@ -79,7 +78,6 @@ pub(super) fn program(
     Ok(words)
 }
 
-/// Parses `every`, `timeout`, `rise`, `fall`.
 fn schedule(args: &mut Args<'_>, script: &mut Script) -> Built {
     while let Some(word) = args.peek() {
         if args.take_if("every") {
@@ -100,7 +98,6 @@ fn schedule(args: &mut Args<'_>, script: &mut Script) -> Built {
     Ok(())
 }
 
-/// Adds a program that runs at an interval.
 fn add(draft: &mut AddressConfigDraft, word: &ConfigWord, mut script: Script) -> Built {
     let virtual_ip = draft.virtual_ip();
     if virtual_ip.programs.scripts.len() >= TRACKED_MAX {

@@ -15,13 +15,11 @@ const ADDRESSES_MAX: usize = 128;
 /// Maximum number of sections: the number of router ids on one link.
 const VIRTUAL_IPS_MAX: usize = 255;
 
-/// Maximum number of nodes on a line.
 const NODES_MAX: usize = 16;
 
 /// Maximum length of an interface name in the kernel, in bytes.
 const INTERFACE_BYTES_MAX: usize = 15;
 
-/// Handles the first line of a section.
 pub(super) fn begin(draft: &mut AddressConfigDraft, head: &ConfigLine) -> Built {
     super::begin(draft, head)?;
     let mut args = Args::new(
@@ -92,7 +90,6 @@ fn address(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     }
 }
 
-/// Reports an address that is already used elsewhere.
 fn taken(draft: &AddressConfigDraft, address: IpAddr, span: language::Span) -> Built {
     let mut virtual_ones = draft.virtual_ips.iter().flat_map(|v| &v.addresses);
     let other = virtual_ones.find(|other| other.address == address);

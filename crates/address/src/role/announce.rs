@@ -21,7 +21,6 @@ const MAX_WAITING: usize = 8192;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Announcement {
     pub instance: usize,
-    /// Index of the sending interface.
     pub interface: u32,
     pub address: IpAddr,
     pub frame: Vec<u8>,
@@ -54,7 +53,6 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    /// Adds a frame at the end of its line.
     pub fn push(
         &mut self,
         line: AnnounceQueue,
@@ -82,18 +80,15 @@ impl Announcer {
         }
     }
 
-    /// Removes all announcements, because a new configuration is installed.
     pub fn clear(&mut self) {
         self.lines.clear();
     }
 
-    /// Returns when [`Announcer::due`] has frames to send.
     pub fn deadline(&self) -> Option<Time> {
         let waits = |w: &&AnnouncementQueue| !w.queue.is_empty();
         self.lines.values().filter(waits).map(|w| w.next_at).min()
     }
 
-    /// Returns the announcements to send now.
     pub fn due(&mut self, now: Time) -> Vec<Announcement> {
         let mut due = Vec::new();
         for waiting in self.lines.values_mut() {

@@ -47,7 +47,6 @@ pub(super) fn system(what: &'static str) -> impl FnOnce(KernelError) -> RoleErro
 }
 
 impl AddressRole {
-    /// Opens all sockets and installs the first configuration.
     pub(super) fn begin(config: Config, mut given: RoleInputs) -> Result<AddressRole, RoleError> {
         check(&config)?;
         if let Some(name) = &config.global.network_namespace {
@@ -113,7 +112,6 @@ impl AddressRole {
         Ok(role)
     }
 
-    /// Installs a configuration over the previous state.
     pub(super) fn install(&mut self, config: Config, mut before: HashMap<String, Before>) {
         let now = clock::now();
         self.tracker.generation += 1;
@@ -155,7 +153,6 @@ impl AddressRole {
         self.keeper.keep_now();
     }
 
-    /// Closes the sockets that no member uses.
     fn close_unused(&mut self) {
         let members = &self.members;
         for (place, adverts) in self.sockets.adverts.iter_mut().enumerate() {
@@ -393,7 +390,6 @@ pub(super) fn watches_routes(config: &Config) -> bool {
     config.instances.iter().any(of) || !config.routes.is_empty() || !config.rules.is_empty()
 }
 
-/// Checks the limits of a configuration.
 pub(super) fn check(config: &Config) -> Result<(), RoleError> {
     if config.instances.len() > MAX_INSTANCES {
         return Err(RoleError::TooMany {

@@ -42,7 +42,6 @@ struct BfdLink {
 /// A change of a session that must be reported.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BfdChange {
-    /// The session entered a state.
     Entered {
         name: String,
         to: BfdState,
@@ -189,7 +188,6 @@ impl Bfd {
         all.map(|l| (&l.wanted, l.session.state(), l.session.diagnostic()))
     }
 
-    /// Returns the number of dropped packets.
     pub fn refused(&self) -> u64 {
         self.refused
     }

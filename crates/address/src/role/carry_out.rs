@@ -247,7 +247,6 @@ impl AddressRole {
         self.send_announcements(clock::now());
     }
 
-    /// Queues one announcement of one address.
     fn queue(&mut self, at: usize, address: &Address) {
         let Some(member) = self.members.get(at) else {
             return;
@@ -438,7 +437,6 @@ fn to_set(
     Some((member.specs_for(links, Some(lifetime)), Some(again_at)))
 }
 
-/// Returns the time after which a lifetime is renewed.
 pub(super) fn renewal(lifetime: Duration) -> Duration {
     lifetime / RENEW_PARTS
 }

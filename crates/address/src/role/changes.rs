@@ -16,7 +16,6 @@ use std::time::Duration;
 /// Maximum number of changes per turn: a flood of route changes must not delay the timers.
 const MAX_CHANGES: usize = 4096;
 
-/// Maximum number of unknown routers that one turn logs.
 const MAX_UNKNOWN: usize = 16;
 
 /// Time for which the kernel of a dead predecessor may still answer for the addresses of a new
@@ -30,9 +29,7 @@ struct Due {
     sources: bool,
     /// An installed object may be missing.
     check: bool,
-    /// Everything must be listed again.
     relist: bool,
-    /// Members that lost a route or a rule.
     lost: Vec<usize>,
 }
 
@@ -45,7 +42,6 @@ fn goes_to(member: &VrrpInstance, destination: IpAddr) -> bool {
 }
 
 impl AddressRole {
-    /// Handles the adverts that one socket has received.
     pub(super) fn receive_adverts(&mut self, place: usize) {
         let now = clock::now();
         let known = self.known_vrids(place);
@@ -129,7 +125,6 @@ impl AddressRole {
         Some(members.map(|m| m.config.vrid).collect())
     }
 
-    /// Handles frames that claim an address.
     pub(super) fn take_frames(&mut self, interface: u32, ipv6: bool) {
         let now = clock::now();
         let Some(socket) = self.sockets.frames.get_mut(&(interface, ipv6)) else {
@@ -260,7 +255,6 @@ impl AddressRole {
         }
     }
 
-    /// Finds members that are master but whose addresses are missing.
     fn check_addresses(&mut self, now: Time, lost: &mut Vec<usize>) {
         let listed = self.host.list_addresses(&mut self.given.log);
         for (at, member) in self.members.iter_mut().enumerate() {
@@ -306,7 +300,6 @@ impl AddressRole {
         }
     }
 
-    /// Opens the sockets and selects the sources of all members for the current interfaces.
     pub(super) fn reconnect(&mut self, now: Time) {
         let listed = self.host.list_addresses(&mut self.given.log);
         for at in 0..self.members.len() {
@@ -423,7 +416,6 @@ fn mac_words(mac: [u8; 6]) -> String {
     format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
 }
 
-/// Records an advert that the router has just dropped.
 fn trace_rejected(router: &Router, at: usize, instance: &str, now: Time) {
     let status = router.status(Instance(at));
     let last = status.and_then(|status| status.rejected.into_iter().next_back());

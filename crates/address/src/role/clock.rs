@@ -20,7 +20,6 @@ pub fn now() -> Time {
     Time(seconds.saturating_mul(NS_PER_SECOND).saturating_add(ns))
 }
 
-/// Converts a time to milliseconds.
 pub fn as_ms(time: Time) -> u64 {
     time.0 / NS_PER_MS
 }
@@ -48,7 +47,6 @@ pub fn until(now: Time, deadline: Option<Time>) -> Option<Timespec> {
 pub struct Timer(OwnedFd);
 
 impl Timer {
-    /// Creates a timer that is not set.
     pub fn new() -> io::Result<Timer> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         Ok(Timer(timerfd_create(TimerfdClockId::Boottime, flags)?))
@@ -73,7 +71,6 @@ impl AsFd for Timer {
     }
 }
 
-/// Converts a duration for the kernel.
 pub fn timespec(wait: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),

@@ -30,7 +30,6 @@ const MAX_ACTIONS: usize = 100_000;
 pub(super) struct AddressRole {
     pub(super) config: Config,
     pub(super) given: RoleInputs,
-    /// State of the role's own process.
     pub(super) process: RoleProcess,
     pub(super) host: HostNetwork,
     pub(super) members: Vec<VrrpInstance>,
@@ -51,7 +50,6 @@ pub(super) struct AddressRole {
 pub(super) struct RoleProcess {
     /// The other end of the order channel is closed.
     pub(super) is_unsupervised: bool,
-    /// Granted privileges, for the report.
     pub(super) privileges: Vec<String>,
     /// Wakes the loop at its deadline after a suspension.
     pub(super) timer: Option<clock::Timer>,
@@ -135,7 +133,6 @@ impl AddressRole {
         }
     }
 
-    /// Handles everything that is due.
     fn handle_time(&mut self, now: Time) {
         self.report_paced_adverts();
         self.poll_links(now);
@@ -157,7 +154,6 @@ impl AddressRole {
         }
     }
 
-    /// Executes the router's actions until there are none.
     pub(super) fn act(&mut self) {
         // An action may wait for the kernel, so the pacemaker gets the adverts first. A new master
         // acquires its addresses before it sends adverts, so the pacemaker learns of it afterwards.
@@ -291,7 +287,6 @@ impl AddressRole {
         }
     }
 
-    /// Writes a line to the log.
     pub(super) fn log(&mut self, level: Level, line: &str) {
         (self.given.log)(level, line);
     }

@@ -11,13 +11,11 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
 
-/// Maximum number of bytes that are read from a file.
 const MAX_BYTES: usize = 128;
 
 /// Limit to which larger numbers are reduced.
 const LARGEST: i64 = i32::MAX as i64;
 
-/// Maximum number of inotify events per turn.
 const MAX_EVENTS: usize = 256;
 
 /// Tracked files with their values, and the inotify watches.
@@ -76,18 +74,15 @@ impl TrackedFiles {
         Ok((watched, said))
     }
 
-    /// Returns the descriptor that becomes readable on a change.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.inotify.as_fd()
     }
 
-    /// Returns the value of a file.
     pub fn verdict(&self, name: &str) -> TrackedState {
         let found = self.files.iter().find(|(f, _)| f.name == name);
         found.map_or(TrackedState::Unknown, |(_, verdict)| *verdict)
     }
 
-    /// Returns all tracked files with their values.
     pub fn all(&self) -> impl Iterator<Item = &(TrackFile, TrackedState)> {
         self.files.iter()
     }

@@ -18,18 +18,15 @@ pub(super) struct PacketFilter {
     is_applied: bool,
     /// Tables of earlier configurations that still drop packets.
     stale: Vec<String>,
-    /// Errors of the last attempt.
     errors: Vec<String>,
     again_at: Option<Time>,
 }
 
 impl PacketFilter {
-    /// Returns when the rules must be applied again.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.again_at
     }
 
-    /// Sets the desired rules; the next [`PacketFilter::apply`] replaces the earlier ones.
     pub(super) fn set(&mut self, wanted: Firewall) {
         if self.wanted.as_ref() == Some(&wanted) {
             return;
@@ -47,7 +44,6 @@ impl PacketFilter {
         self.again_at = None;
     }
 
-    /// Removes all rules at a planned stop.
     pub(super) fn remove(
         &mut self,
         now: Time,

@@ -25,7 +25,6 @@ pub enum Dump {
 }
 
 impl Dump {
-    /// Returns the name of the file in the dump directory.
     pub fn file_name(self) -> &'static str {
         match self {
             Dump::Data => "keepalived.data",
@@ -69,7 +68,7 @@ pub enum RoleOrder {
     Hold(Vec<super::Lease>),
     /// Release this lease, because another machine could use it better.
     HandOverLease(String),
-    /// Report the status. The response is `Notification::StatusReport`.
+    /// Report the status. The response is [`Notification::Report`].
     Status,
     /// Write one of keepalived's dumps. The response is [`Notification::Dumped`].
     Dump(Dump),
@@ -90,7 +89,6 @@ pub enum Notification {
     /// The new configuration could not be installed; the old one stays in effect. Contains lines
     /// for the operator.
     Refused(Vec<String>),
-    /// Status of the role and of everything that it runs.
     Report(Box<StatusReport>),
     /// A hand-over has started for these instances; empty if no instance of that name is master.
     HandOver(Vec<String>),
@@ -100,12 +98,9 @@ pub enum Notification {
     /// leave. The addresses are released after `wait`.
     Draining {
         name: String,
-        /// Time until the addresses are released.
         wait: Duration,
     },
-    /// Path of the dump that was written.
     Dumped(PathBuf),
-    /// The state of an instance changed.
     Changed {
         name: String,
         event: Box<Event>,
@@ -168,16 +163,12 @@ pub enum Exit {
 /// Reason why the role cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum RoleError {
-    /// The kernel refused a socket or a descriptor of the loop.
     #[error("{what}: {error}")]
     System {
-        /// Name of the operation that failed.
         what: &'static str,
-        /// Error of the system call.
         #[source]
         error: io::Error,
     },
-    /// The configuration exceeds a limit of the role.
     #[error("more than {at_most} {what}")]
     TooMany { what: &'static str, at_most: usize },
     #[error("cannot enter the network namespace {name}: {error}")]

@@ -45,7 +45,6 @@ const WISHES_MAX: usize = 256;
 /// Pause before the removal of a table that failed is repeated.
 const REMOVE_AGAIN: Duration = Duration::from_secs(5);
 
-/// Largest number of tables whose removal is repeated.
 const LEFT_TABLES_MAX: usize = 1024;
 
 /// Addresses that another machine owns and that this one keeps until they have drained.
@@ -63,7 +62,6 @@ struct Linger {
 #[derive(Debug)]
 struct Pass {
     name: String,
-    /// Previous owner, to which the packets are forwarded.
     owner: IpAddr,
     passage: Passage,
     until: Time,
@@ -84,7 +82,6 @@ pub(super) struct HandOvers {
     passes: Vec<Pass>,
     /// Firewall tables of instances whose addresses are offered to the other nodes.
     offer_tables: Vec<(String, Passage)>,
-    /// Drain times that an operator requested.
     requested_drains: Vec<(String, Duration)>,
     /// Instances whose addresses other nodes may take.
     offered: Vec<String>,
@@ -135,7 +132,6 @@ impl LeftTables {
         self.tables.retain(|(left, _)| left != table);
     }
 
-    /// Takes the tables whose removal is due.
     fn take_due(&mut self, now: Time) -> Vec<String> {
         let due = self.tables.extract_if(.., |(_, at)| *at <= now);
         due.map(|(table, _)| table).collect()
@@ -151,7 +147,6 @@ pub(super) fn keeps_connections(config: &Config, instance: &Settings) -> bool {
 }
 
 impl HandOvers {
-    /// Returns the time of the next due step.
     pub(super) fn deadline(&self) -> Option<Time> {
         let lingers = self.lingers.iter().map(|l| l.until);
         let passes = self.passes.iter().map(|p| p.until.min(p.tell_at));
@@ -165,24 +160,20 @@ impl HandOvers {
         self.lingers.iter().any(|l| l.name == name)
     }
 
-    /// Returns the instances that were handed over only because of the stop.
     pub(super) fn take_for_stop(&mut self) -> Vec<String> {
         std::mem::take(&mut self.for_stop)
     }
 
-    /// Returns whether a planned stop is in progress.
     pub(super) fn is_stopping(&self) -> bool {
         self.stop_at.is_some() && self.next.is_none()
     }
 
-    /// Ends the wait for the next configuration, and returns that configuration.
     pub(super) fn take_next(&mut self) -> Option<Box<Config>> {
         let next = self.next.take()?;
         self.stop_at = None;
         Some(next)
     }
 
-    /// Returns the hand-overs in the form in which they are stored.
     pub(super) fn kept(&self) -> Vec<KeptHandOver> {
         let lingers = self.lingers.iter().map(|l| (&l.name, None, l.until));
         let passes = self
@@ -215,7 +206,6 @@ impl HandOvers {
         Some(self.requested_drains.swap_remove(at).1)
     }
 
-    /// Removes a table, on a thread if one can be started.
     fn undo(&mut self, passage: Passage) {
         let table = passage.table.clone();
         match on_a_thread(move || passage.remove_tables()) {
@@ -238,7 +228,6 @@ impl HandOvers {
         passage.apply()
     }
 
-    /// Records the next step of a hand-over.
     pub(super) fn record_step(&mut self, name: &str, step: &HandOver) {
         self.offered.retain(|other| other != name);
         match step {
@@ -252,7 +241,6 @@ impl HandOvers {
 }
 
 impl AddressRole {
-    /// Returns the names of the instances of this configuration and of the previous process.
     pub(super) fn known_instances(&self, config: &Config) -> Vec<String> {
         let kept = self.keeper.instances_before();
         let mut all: Vec<String> = kept.map(|one| one.name.clone()).collect();
@@ -283,7 +271,6 @@ impl AddressRole {
         going_on.collect()
     }
 
-    /// Continues a hand-over of the previous process, whose table stays unchanged.
     fn continue_hand_over(&mut self, one: &KeptHandOver) {
         let Some(at) = self.place_of(&one.name) else {
             return;
@@ -591,7 +578,6 @@ impl AddressRole {
         specs.iter().map(quiet).collect()
     }
 
-    /// Executes the due steps of hand-overs.
     pub(super) fn tend_hand_overs(&mut self, now: Time) {
         self.look_at_threads(now);
         self.end_stop_when_idle(now);
@@ -626,7 +612,6 @@ impl AddressRole {
         }
     }
 
-    /// Ends the wait of a stop once no request is in progress.
     fn end_stop_when_idle(&mut self, now: Time) {
         if self.hand_overs.stop_at.is_none() || self.hand_overs.lingers.is_empty() {
             self.hand_overs.look_at = None;
@@ -701,7 +686,6 @@ impl AddressRole {
         }
     }
 
-    /// Ends all hand-overs at once, because the role ends.
     pub(super) fn end_hand_overs(&mut self) {
         let lingers = self.hand_overs.lingers.iter();
         for name in lingers.map(|l| l.name.clone()).collect::<Vec<_>>() {
@@ -810,7 +794,6 @@ impl AddressRole {
         waits
     }
 
-    /// Returns whether a planned stop or a waiting configuration has nothing left to wait for.
     pub(super) fn has_handed_over(&self, now: Time) -> bool {
         let Some(stop_at) = self.hand_overs.stop_at else {
             return false;

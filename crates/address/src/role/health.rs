@@ -38,7 +38,6 @@ pub struct Steady {
     seen: (usize, Time),
     /// True if the proxy has reported a band.
     known: bool,
-    /// The first health checks of the servers have not ended.
     is_untested: bool,
 }
 
@@ -117,12 +116,10 @@ pub(super) struct Health {
     steady: Vec<Option<(String, Steady)>>,
     /// Instances whose requests drain before a hand-over, with the end of the drain.
     draining: Vec<(usize, Time)>,
-    /// True if the proxy serves a candidate version.
     pub(super) on_trial: bool,
 }
 
 impl Health {
-    /// Maps the memory. Without a proxy there is none.
     pub(super) fn open(memory: Option<&OwnedFd>, log: &mut Log) -> Health {
         let mut health = Health::default();
         if let Some(memory) = memory {
@@ -168,12 +165,10 @@ impl Health {
         !settled
     }
 
-    /// Returns the memory that is shared with the proxy.
     pub(super) fn memory(&self) -> Option<Vitals<'static>> {
         self.vitals
     }
 
-    /// Returns the time of the next poll.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.look_at
     }
@@ -272,7 +267,6 @@ impl Health {
         self.vitals.is_some() || !self.missing.is_empty()
     }
 
-    /// Returns the effective band of an instance.
     pub(super) fn band(&self, at: usize) -> Option<usize> {
         self.steady.get(at)?.as_ref().map(|(_, s)| s.band())
     }
@@ -382,7 +376,6 @@ impl AddressRole {
         self.health.look_at = Some(clock::now());
     }
 
-    /// Polls the memory when that is due, and writes the state of the virtual routers there.
     pub(super) fn poll_health(&mut self, now: Time) {
         if self.health.look_at.is_none_or(|at| at > now) {
             return;

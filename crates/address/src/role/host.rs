@@ -27,7 +27,6 @@ pub(super) struct HostNetwork {
 }
 
 impl HostNetwork {
-    /// Opens the kernel's sockets and lists the interfaces.
     pub(super) fn open(config: &Config) -> Result<HostNetwork, RoleError> {
         let mut kernel = Kernel::open().map_err(begin::system("netlink"))?;
         // Notifications start before the listing, so that no change between the two is missed.
@@ -43,7 +42,6 @@ impl HostNetwork {
         })
     }
 
-    /// Returns when interfaces must be checked, or the packet filter applied, again.
     pub(super) fn deadline(&self) -> Option<Time> {
         let all = [self.links.deadline(), self.poll_at, self.filter.deadline()];
         all.into_iter().flatten().min()
@@ -87,7 +85,6 @@ impl HostNetwork {
         log_results(log, name, routes.iter().map(|r| &r.text), results);
     }
 
-    /// Removes routes that `name` no longer has.
     pub(super) fn remove_routes(&mut self, log: &mut Log, name: &str, routes: &[Route]) {
         let results = self.kernel.remove_routes(routes);
         log_results(log, name, routes.iter().map(|r| &r.text), results);
@@ -98,26 +95,22 @@ impl HostNetwork {
         log_results(log, name, rules.iter().map(|r| &r.text), results);
     }
 
-    /// Removes rules that `name` no longer has.
     pub(super) fn remove_rules(&mut self, log: &mut Log, name: &str, rules: &[Rule]) {
         let results = self.kernel.remove_rules(rules);
         log_results(log, name, rules.iter().map(|r| &r.text), results);
     }
 
-    /// Installs the rules of `wanted` in place of the previous ones.
     pub(super) fn filter(&mut self, now: Time, log: &mut Log, wanted: Firewall) {
         self.filter.set(wanted);
         self.filter.apply(now, log, Firewall::apply);
     }
 
-    /// Applies rules again that the kernel did not take.
     pub(super) fn retry_filter(&mut self, now: Time, log: &mut Log) {
         if self.filter.deadline().is_some_and(|at| at <= now) {
             self.filter.apply(now, log, Firewall::apply);
         }
     }
 
-    /// Restores the kernel settings and removes the firewall rules at a planned stop.
     pub(super) fn restore(&mut self, now: Time, log: &mut Log) {
         if let Err(error) = self.kernel.restore_settings() {
             log(Level::Warning, &error.to_string());
@@ -164,7 +157,6 @@ fn words(specs: &[AddressSpec]) -> Vec<String> {
     words.collect()
 }
 
-/// Logs the requests of `name` that the kernel refused.
 fn log_results<'a>(
     log: &mut Log,
     name: &str,

@@ -16,7 +16,6 @@ const LOOK: Duration = Duration::from_millis(5);
 const IGMP_REPORTS: &str = "net/ipv4/igmp_link_local_mcast_reports";
 
 impl AddressRole {
-    /// Runs the `startup_script` and waits for its end, at most for its timeout.
     pub(super) fn run_startup_script(&mut self, config: &Config) {
         let Some(script) = config.global.startup_script.clone() else {
             return;
@@ -41,7 +40,6 @@ impl AddressRole {
         }
     }
 
-    /// Applies kernel settings and the packet filter, as far as the interfaces exist.
     pub(super) fn prepare_interfaces(&mut self, now: Time) {
         self.host.set_polled(now, &self.config.polled_interfaces);
         let promoting = self
@@ -74,7 +72,6 @@ impl AddressRole {
         }
     }
 
-    /// Polls interfaces whose drivers do not report their carrier.
     pub(super) fn poll_links(&mut self, now: Time) {
         let polled = &self.config.polled_interfaces;
         let Some((events, errors)) = self.host.poll(now, polled) else {

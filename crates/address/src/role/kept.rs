@@ -11,19 +11,16 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-/// Stored state of a role.
+/// Stored state of a role. Times are nanoseconds of CLOCK_BOOTTIME.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct KeptState {
     /// `/proc/sys/kernel/random/boot_id`: the state is invalid after a restart of the machine.
     pub boot: String,
-    /// Time of writing, nanoseconds of CLOCK_BOOTTIME.
     pub written_ns: u64,
-    /// Stored state of each instance.
     pub instances: Vec<KeptInstance>,
     /// Held leases with their ends, nanoseconds of CLOCK_BOOTTIME.
     #[serde(default)]
     pub leases: Vec<(String, u64)>,
-    /// Leases that an operator handed over.
     #[serde(default)]
     pub handed_over_leases: Vec<String>,
     #[serde(default)]
@@ -46,26 +43,20 @@ pub struct KeptHandOver {
     /// Node to which older connections are forwarded. `None`: another node took over the addresses,
     /// and they are still on this node.
     pub to: Option<IpAddr>,
-    /// End of the hand-over, nanoseconds of CLOCK_BOOTTIME.
     pub until_ns: u64,
 }
 
-/// Stored state of an instance.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct KeptInstance {
     pub name: String,
     /// Interface, router id, version and family; an instance with another fingerprint is not
     /// resumed.
     pub fingerprint: String,
-    /// `MASTER`, `BACKUP`, `FAULT`, `INIT`.
     pub state: String,
-    /// Time of the last transition, nanoseconds of CLOCK_BOOTTIME.
     pub since_ns: u64,
-    /// Time at which the instance was last known to be master, nanoseconds of CLOCK_BOOTTIME.
     pub master_at_ns: u64,
-    /// Time of writing, nanoseconds of CLOCK_BOOTTIME.
+    /// Time of writing.
     pub at_ns: u64,
-    /// The addresses may be in the kernel.
     pub holds: bool,
     /// As a backup: address and priority of the owner.
     pub owner: Option<(IpAddr, u8)>,
@@ -77,10 +68,8 @@ pub struct KeptInstance {
     pub yielded: Option<u8>,
     /// Addresses, each with its interface, that were added to the kernel and not removed.
     pub addresses: Vec<(String, Address)>,
-    /// Routes that are in the kernel.
     #[serde(default)]
     pub routes: Vec<Route>,
-    /// Rules that are in the kernel.
     #[serde(default)]
     pub rules: Vec<Rule>,
 }
@@ -147,12 +136,10 @@ impl KeptState {
         }
     }
 
-    /// Encodes the state as JSON.
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Decodes JSON; `None` if it is invalid.
     pub fn decode(bytes: &[u8]) -> Option<KeptState> {
         serde_json::from_slice(bytes).ok()
     }
@@ -210,7 +197,6 @@ const KEEP_EVERY: Duration = Duration::from_secs(10);
 /// Time of the next write of the state, and the state that the predecessor stored.
 #[derive(Debug)]
 pub(super) struct Keeper {
-    /// Boot id of the machine.
     pub(super) boot: String,
     /// Identity of the supervisor process, which an upgrade of the program keeps.
     pub(super) supervisor: String,
@@ -239,12 +225,10 @@ impl Keeper {
         under.is_some_and(|under| !under.is_empty() && *under == self.supervisor)
     }
 
-    /// Requests a write in this turn of the loop.
     pub(super) fn keep_now(&mut self) {
         self.now = true;
     }
 
-    /// Requests a write within `wait`.
     pub(super) fn keep_within(&mut self, now: Time, wait: Duration) {
         let at = now.after(wait.min(KEEP_EVERY));
         self.at = Some(self.at.map_or(at, |before| before.min(at)));
@@ -255,17 +239,14 @@ impl Keeper {
         (self.now, self.at) = (false, None);
     }
 
-    /// Returns whether a write is due.
     pub(super) fn is_due(&self, now: Time) -> bool {
         self.now || self.at.is_some_and(|at| at <= now)
     }
 
-    /// Returns the time of the next write, if nothing happens before.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.at
     }
 
-    /// Returns the instances that the predecessor stored.
     pub(super) fn instances_before(&self) -> impl Iterator<Item = &KeptInstance> {
         self.before.iter().flat_map(|kept| &kept.instances)
     }
@@ -290,7 +271,6 @@ fn supervisor_identity() -> String {
     started.map_or_else(String::new, |started| format!("{pid}/{started}"))
 }
 
-/// Returns the identity of an instance across a reload or a restart.
 pub fn fingerprint(instance: &Instance) -> String {
     format!(
         "{}/{}/{}/{}",

@@ -16,7 +16,6 @@ use protocol::vrrp::{Instance, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Maximum number of leases that are kept.
 const LEASES_MAX: usize = 512;
 
 /// Time after a hand-over for which the node does not request the lease. By then a healthier node
@@ -33,7 +32,6 @@ const LAST_RANK: u32 = 0;
 /// A lease that this node could use.
 struct Candidate {
     name: String,
-    /// Rank of the node's adverts.
     rank: u32,
     /// Any other node is better, see `standing::OwnershipFacts::is_last_for_lease`.
     is_last: bool,
@@ -42,7 +40,6 @@ struct Candidate {
 /// A request of this machine for a lease.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WantedLease {
-    /// Name of the lease (`name_of`).
     pub name: String,
     /// Suitability of this machine as the holder; the machine with the highest rank gets the lease.
     pub rank: u32,
@@ -51,7 +48,6 @@ pub struct WantedLease {
 /// A lease that this machine holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lease {
-    /// Name of the lease (`name_of`).
     pub name: String,
     /// End of the lease, nanoseconds of CLOCK_BOOTTIME; zero: not held.
     pub until_ns: u64,
@@ -75,7 +71,6 @@ pub(super) struct Leases {
     resting: BTreeMap<String, Time>,
     /// Leases that an operator handed over: requested only if no other node wants them.
     last: BTreeSet<String>,
-    /// Requests that were last reported.
     told: Option<Vec<WantedLease>>,
     /// Time of the next heartbeat; None while no lease is requested.
     heartbeat_at: Option<Time>,
@@ -89,7 +84,6 @@ impl Leases {
         self.last = names.into_iter().take(LEASES_MAX).collect();
     }
 
-    /// Returns the leases that an operator handed over.
     pub fn handed_over(&self) -> Vec<String> {
         self.last.iter().cloned().collect()
     }
@@ -130,12 +124,10 @@ impl Leases {
             .retain(|name| before.contains_key(name) || !until.contains_key(name));
     }
 
-    /// Records that an operator handed the lease over.
     pub fn put_last(&mut self, name: String) {
         self.last.insert(name);
     }
 
-    /// Stops using a lease that another node could use better.
     fn hand_over(&mut self, now: Time, name: String) {
         if self.until.contains_key(&name) {
             self.resting.insert(name, now.after(REST));
@@ -165,7 +157,6 @@ impl Leases {
             .collect()
     }
 
-    /// Returns the leases in the form in which they are stored.
     pub fn kept(&self) -> Vec<(String, u64)> {
         let until = self.until.iter();
         until.map(|(name, until)| (name.clone(), until.0)).collect()
@@ -271,7 +262,6 @@ impl AddressRole {
         self.renew_lifetimes(now);
     }
 
-    /// Replaces the set of held leases.
     pub(super) fn hold(&mut self, held: Vec<Lease>) {
         let now = super::clock::now();
         self.leases.hold(held);
@@ -311,7 +301,6 @@ impl AddressRole {
         member.is_without_fault() && (!member.judgement.unknown || held())
     }
 
-    /// Reports the leases that this node could use, if they changed.
     pub(super) fn report_wanted_leases(&mut self, now: Time) {
         let members = self.members.iter().enumerate();
         let stops = self.hand_overs.is_stopping();

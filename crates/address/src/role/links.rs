@@ -19,11 +19,8 @@ const FLAP_HOLD: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub struct LinkStatus {
-    /// Last report of the kernel.
     pub link: NetworkInterface,
-    /// The interface counts as up.
     pub up: bool,
-    /// Time at which a pending change takes effect.
     change_at: Option<Time>,
     returns: VecDeque<Time>,
     damped: bool,
@@ -51,7 +48,6 @@ pub struct Links {
 }
 
 impl Links {
-    /// Creates the state from the kernel's list of interfaces.
     pub fn new(links: Vec<NetworkInterface>, delays: &[InterfaceDelay]) -> Links {
         let mut all = Links::default();
         all.set_delays(delays);
@@ -68,23 +64,19 @@ impl Links {
         all
     }
 
-    /// Sets the `interface_up_down_delays` of a new configuration.
     pub fn set_delays(&mut self, delays: &[InterfaceDelay]) {
         let entry = |d: &InterfaceDelay| (d.interface.clone(), (d.down, d.up));
         self.delays = delays.iter().map(entry).collect();
     }
 
-    /// Returns the interface with this name.
     pub fn named(&self, name: &str) -> Option<&LinkStatus> {
         self.by_index.values().find(|seen| seen.link.name == name)
     }
 
-    /// Returns the interface with this index.
     pub fn numbered(&self, index: u32) -> Option<&LinkStatus> {
         self.by_index.get(&index)
     }
 
-    /// Returns whether the interface exists and counts as up.
     pub fn is_up(&self, name: &str) -> bool {
         self.named(name).is_some_and(|seen| seen.up)
     }
@@ -116,13 +108,11 @@ impl Links {
         events
     }
 
-    /// Removes a deleted interface.
     pub fn gone(&mut self, index: u32) -> Option<LinkEvent> {
         let seen = self.by_index.remove(&index)?;
         Some(LinkEvent::Gone(seen.link.name))
     }
 
-    /// Applies the kernel's report on an interface.
     pub fn set(&mut self, now: Time, link: NetworkInterface) -> Vec<LinkEvent> {
         let mut events = Vec::new();
         let name = link.name.clone();
@@ -181,7 +171,6 @@ impl Links {
             .min()
     }
 
-    /// Applies the changes whose delay has expired.
     pub fn handle_time(&mut self, now: Time) -> Vec<LinkEvent> {
         let mut events = Vec::new();
         for seen in self.by_index.values_mut() {

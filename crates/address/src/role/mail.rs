@@ -8,13 +8,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Maximum number of waiting mails.
 const MAX_WAITING: usize = 64;
 
-/// Maximum length of a line from the server, in bytes.
 const MAX_LINE_BYTES: u64 = 4096;
 
-/// Maximum number of lines in a reply of the server.
 const MAX_LINES: usize = 100;
 
 /// Maximum time for one mail, as a multiple of the connection timeout.
@@ -79,7 +76,6 @@ impl Mailer {
 enum MailError {
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// Reply of the server that refused.
     #[error("the server replied `{0}`")]
     Refused(String),
     #[error("the SMTP server has no address")]
@@ -219,7 +215,6 @@ pub fn of_group(name: &str, state: &str) -> Letter {
     }
 }
 
-/// Returns whether there is a server, a sender and a recipient.
 pub fn is_complete(mail: &Mail) -> bool {
     !mail.to.is_empty() && !mail.addresses.is_empty() && mail.timeout > Duration::ZERO
 }

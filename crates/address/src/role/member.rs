@@ -21,37 +21,27 @@ pub struct VrrpInstance {
     pub config: Instance,
     /// Index of its advert socket among the role's; None while it has none.
     pub socket: Option<usize>,
-    /// Virtual MAC interface, if one exists.
     pub vmac: Option<Vmac>,
     /// Virtual MAC interfaces of addresses that are on other interfaces.
     pub secondary_vmacs: Vec<SecondaryVmac>,
     /// Source address of its adverts; None if none was found.
     pub source: Option<IpAddr>,
-    /// The router has started ([`protocol::vrrp::Router::start`]).
     pub is_started: bool,
-    /// The addresses are in the kernel.
     pub holds: bool,
-    /// State that was last entered.
     pub state: VrrpState,
-    /// Priority and faults from tracked objects.
     pub judgement: Judgement,
-    /// Faults that come from no tracked object.
     pub untracked: UntrackedFaults,
     /// Row of the ownership table that applies ([`crate::standing`]).
     pub row: Option<Row>,
-    /// Addresses that cannot be set on this machine.
     pub refused: RefusedAddresses,
     /// Fault that was last reported to the router; the outer `None` means not reported yet.
     pub told_fault: Option<Option<String>>,
-    /// State of the previous process from which the router resumes.
     pub resume: Option<protocol::vrrp::Resume>,
     /// State in the previous configuration or process.
     pub previous_state: Option<VrrpState>,
-    /// Time at which the lifetime of the addresses is renewed.
     pub renew_at: Option<Time>,
     /// Time of the next announcement on other interfaces (`garp_extra_if`).
     pub extra_at: Option<Time>,
-    /// History that survives a reload.
     pub history: History,
 }
 
@@ -60,9 +50,7 @@ pub struct VrrpInstance {
 pub struct UntrackedFaults {
     /// Fault of the advert socket, the source address or the virtual interface.
     pub connection: Option<String>,
-    /// Reason why there is no virtual interface.
     pub vmac: Option<String>,
-    /// Reason why the lease that the addresses are bound to is not held.
     pub lease: Option<String>,
 }
 
@@ -87,10 +75,8 @@ pub struct History {
     pub master_at: Option<Time>,
 }
 
-/// Maximum number of remembered transitions of an instance.
 const MAX_TRANSITIONS: usize = 32;
 
-/// Maximum number of remembered conflicts.
 const MAX_CONFLICTS: usize = 16;
 
 /// Time for which a conflict is reported. An owner that failed may use the address for a moment as
@@ -135,7 +121,6 @@ fn is_told(seen: Time, now: Time) -> bool {
 }
 
 impl VrrpInstance {
-    /// Creates a member whose router has not started.
     pub fn new(config: Instance, history: History) -> VrrpInstance {
         VrrpInstance {
             config,
@@ -159,7 +144,6 @@ impl VrrpInstance {
         }
     }
 
-    /// Returns the identity of the instance across reloads.
     pub fn fingerprint(&self) -> String {
         fingerprint(&self.config)
     }
@@ -182,7 +166,6 @@ impl VrrpInstance {
         self.config.vmac.as_ref().is_some_and(of)
     }
 
-    /// Returns the interface of an address: its own, or that of the instance.
     pub fn interface_of(&self, links: &Links, address: &Address) -> Option<u32> {
         if let Some(vmac) = self.vmac_of(address) {
             return vmac.map(|vmac| vmac.link.index);
@@ -209,7 +192,7 @@ impl VrrpInstance {
         self.specs_for(links, self.config.lifetime)
     }
 
-    /// Does the same as `Member::specs` with another lifetime.
+    /// As [`Self::specs`], with another lifetime.
     pub fn specs_for(&self, links: &Links, lifetime: Option<Duration>) -> Vec<AddressSpec> {
         let spec = |address: &Address| {
             let interface = self.interface_of(links, address)?;
@@ -273,7 +256,6 @@ impl VrrpInstance {
         self.judgement.faults.is_empty() && others.is_none()
     }
 
-    /// Returns messages about everything that keeps the member in fault.
     pub fn faults(&self) -> Vec<String> {
         let mut all = self.judgement.faults.clone();
         all.extend(self.untracked.connection.clone());
@@ -283,7 +265,6 @@ impl VrrpInstance {
     }
 }
 
-/// Parses the isolation mode of an ipvlan interface.
 pub fn ipvlan_flag(word: Option<&str>) -> IpvlanFlag {
     match word {
         Some("private") => IpvlanFlag::Private,

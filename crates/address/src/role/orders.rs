@@ -100,7 +100,6 @@ impl AddressRole {
         self.given.orders.send_notification(Notification::Taken);
     }
 
-    /// Returns the state that continues for each instance, by name.
     fn before(&mut self, now: Time, config: &Config) -> HashMap<String, Before> {
         let mut before = HashMap::new();
         for (at, member) in self.members.iter_mut().enumerate() {
@@ -336,7 +335,6 @@ impl AddressRole {
         }
     }
 
-    /// Stores the state for the next process.
     pub(super) fn store_state(&mut self, now: Time) {
         self.keeper.begin();
         let kept = self.kept_state(now);
@@ -363,7 +361,6 @@ impl AddressRole {
         }
     }
 
-    /// Returns the state for the next process.
     fn kept_state(&mut self, now: Time) -> KeptState {
         let mut kept = KeptState {
             boot: self.keeper.boot.clone(),
@@ -496,7 +493,6 @@ impl AddressRole {
     }
 }
 
-/// Returns the routes or rules that are in the kernel.
 fn held<T: Clone>(member: &VrrpInstance, all: &[T]) -> Vec<T> {
     if member.holds {
         all.to_vec()

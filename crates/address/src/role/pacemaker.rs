@@ -39,7 +39,6 @@ const STACK_BYTES: usize = 128 << 10;
 /// Selects the masters that [`AddressRole::report_masters`] reports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Paced {
-    /// Only masters that the pacemaker already knows.
     Known,
     All,
 }
@@ -126,7 +125,6 @@ impl<P> PacemakerState<P> {
         }
     }
 
-    /// Removes a master; no adverts are sent for it any more.
     fn forget(&mut self, at: usize) {
         self.masters.remove(&at);
     }
@@ -169,7 +167,6 @@ impl SharedPacemaker {
 }
 
 impl Pacemaker {
-    /// Starts the thread. If that fails, adverts wait for the loop.
     fn start(&mut self) {
         let shared = Arc::clone(&self.shared);
         let builder = Builder::new()
@@ -190,7 +187,6 @@ impl Drop for Pacemaker {
 }
 
 impl AddressRole {
-    /// Reports the next adverts to the pacemaker.
     pub(super) fn report_masters(&mut self, which: Paced) {
         let is_idle = self.sockets.pacemaker.thread.is_none();
         if is_idle && which == Paced::Known {
@@ -257,7 +253,6 @@ impl AddressRole {
         (!adverts.broken && !is_sealed).then(|| adverts.socket.sender())
     }
 
-    /// Reports to the router which adverts the pacemaker has sent.
     pub(super) fn report_paced_adverts(&mut self) {
         if self.sockets.pacemaker.thread.is_none() {
             return;

@@ -22,7 +22,6 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// Minimum interval between scans, even if hundreds of processes start and end.
 const REST: Duration = Duration::from_millis(50);
 
-/// Maximum length of a command line that is compared.
 const MAX_COMMAND_BYTES: usize = 16 * 1024;
 
 /// Length of a process name in the kernel, in bytes.
@@ -84,12 +83,10 @@ impl Processes {
         Ok(Processes { shared, states })
     }
 
-    /// Returns the descriptor that becomes readable when a count changes.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.shared.changed.as_fd()
     }
 
-    /// Returns whether the number of processes is within the configured limits.
     pub fn verdict(&self, name: &str) -> TrackedState {
         let all = self.shared.wanted.iter().zip(&self.states);
         let mut found = all.filter(|(wanted, _)| wanted.name == name);
@@ -181,7 +178,6 @@ impl ProcessCounts {
         }
     }
 
-    /// Waits until the period ends, or an event arrives.
     fn wait(&self, events: Option<&OwnedFd>) {
         let mut rest = [PollFd::new(&self.stop, PollFlags::IN)];
         let _ = poll(&mut rest, Some(&clock::timespec(REST)));

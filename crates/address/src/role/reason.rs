@@ -2,7 +2,6 @@
 
 use protocol::vrrp::Reason;
 
-/// Returns the description of a reason.
 pub fn words(why: &Reason) -> String {
     match why {
         Reason::Started => "started, waiting for adverts".to_owned(),

@@ -16,15 +16,12 @@ use protocol::vrrp::{
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Kind of a subject that is a virtual router.
 pub const VIRTUAL_IP: &str = "virtual-ip";
-/// State of an address that this machine has.
 pub const HERE: &str = "here";
 
 /// Name of the fact about a planned hand-over in progress.
 pub const HAND_OVER: &str = "hand-over";
 
-/// Name of the fact about the cluster lease that decides who owns an address.
 pub const LEASE: &str = "lease";
 /// Fact of a virtual router on a member: the node whose adverts it receives, by its name if the
 /// priority identifies it, otherwise by its address.
@@ -37,7 +34,6 @@ const HEARD_LEAST: Duration = Duration::from_secs(1);
 /// Name of the fact with the reasons why a virtual router owns none or not all of its addresses.
 pub const FAULT: &str = "fault";
 
-/// Name of the fact about the availability of the frontends behind an address.
 pub const HEALTH: &str = "health";
 
 /// Name of the number of the health band; 0 is the best.
@@ -53,7 +49,6 @@ pub fn state_word(state: VrrpState) -> &'static str {
     }
 }
 
-/// Returns a state as a report publishes it.
 fn published(state: VrrpState) -> RouterState {
     match state {
         VrrpState::Init => RouterState::Init,
@@ -73,7 +68,6 @@ pub fn state_number(state: VrrpState) -> u8 {
     }
 }
 
-/// Converts a time of the role's clock.
 pub(super) fn moment(at: Time) -> Moment {
     Moment {
         boottime_ms: clock::as_ms(at),
@@ -108,7 +102,6 @@ fn with_hand_over(mut subject: Subject, status: &VrrpStatus, name: &str) -> Subj
 }
 
 impl AddressRole {
-    /// Returns the current status of everything.
     pub(super) fn report(&self) -> StatusReport {
         let now = clock::now();
         let instances = (0..self.members.len()).filter_map(|at| self.instance(at, now));
@@ -232,7 +225,6 @@ impl AddressRole {
         Some(counters.fold(one, |one, (row, value)| one.number(row.name, value)))
     }
 
-    /// Returns the node whose adverts an instance of a member receives.
     fn heard_owner(&self, member: &VrrpInstance, status: &VrrpStatus, now: Time) -> Option<String> {
         let (address, priority, heard) = status.owner?;
         let valid = member.config.options.advert_interval * HEARD_INTERVALS;
@@ -312,7 +304,6 @@ impl AddressRole {
         one.fact("standing", words)
     }
 
-    /// Returns the name of the sync group that contains an instance.
     pub(super) fn group_of(&self, name: &str) -> Option<&str> {
         let mut groups = self.config.groups.iter();
         let group = groups.find(|group| group.members.iter().any(|member| member == name))?;
@@ -470,7 +461,6 @@ fn grade_of(state: VrrpState) -> Grade {
     }
 }
 
-/// Formats the time since an event.
 fn ago(now: Time, then: Time) -> String {
     span(clock::as_ms(now).saturating_sub(clock::as_ms(then)))
 }

@@ -23,10 +23,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Maximum number of programs that run at once.
 const MAX_RUNNING: usize = 256;
 
-/// Maximum number of programs that wait to be started.
 const MAX_WAITING: usize = 1024;
 
 /// Time for which a job waits for its predecessor in the queue.
@@ -37,13 +35,10 @@ const TERM_GRACE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub struct ProgramJob<T = Token> {
-    /// Identifier that is returned with the outcome.
     pub token: T,
-    /// The program and its arguments.
     pub words: Vec<OsString>,
     /// Complete environment; None: that of this process.
     pub environment: Option<Vec<(OsString, OsString)>>,
-    /// User that runs the program.
     pub account: Option<Account>,
     /// Time after which the program is ended; None: never.
     pub timeout: Option<Duration>,
@@ -66,12 +61,10 @@ pub enum Token {
 
 #[derive(Debug)]
 pub enum JobResult {
-    /// Ended with this exit status.
     Exited(i32),
     Signalled(i32),
     TimedOut,
     NotStarted(io::Error),
-    /// Too many programs are running or waiting.
     TooMany,
 }
 
@@ -152,12 +145,10 @@ impl<T: Clone + Send + 'static> Runner<T> {
         sent
     }
 
-    /// Returns the descriptor that becomes readable when a program ended.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.job_ended.as_fd()
     }
 
-    /// Returns the jobs that ended since the last call.
     pub fn ended(&self) -> Vec<(T, JobResult)> {
         hush(&self.job_ended);
         self.outcomes.try_iter().collect()
@@ -330,7 +321,6 @@ impl<T: Clone> Inside<T> {
         }
     }
 
-    /// Ends the readers of pipes, which run as long as the role.
     fn end_readers(&mut self) {
         for r in &mut self.running {
             if r.stays && r.ask == TimeoutAction::Nothing {

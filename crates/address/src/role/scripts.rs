@@ -16,7 +16,6 @@ const INTERVAL_LEAST: Duration = Duration::from_millis(10);
 pub enum ScriptLog {
     /// keepalived's line at each change of a script's exit status (`-D`).
     Detail(String),
-    /// Message about a changed verdict.
     Verdict(String),
 }
 
@@ -62,12 +61,10 @@ impl TrackedScript {
         }
     }
 
-    /// Returns the configuration of the script.
     pub fn script(&self) -> &Script {
         &self.script
     }
 
-    /// Returns the verdict of its results.
     pub fn verdict(&self) -> TrackedState {
         self.verdict
     }
@@ -77,12 +74,10 @@ impl TrackedScript {
         (clock::as_ms(self.since), &self.outcome)
     }
 
-    /// Returns when the script must run again.
     pub fn deadline(&self) -> Option<Time> {
         (!self.running).then_some(self.due)
     }
 
-    /// Returns the job to start, if it is due.
     pub fn job(&mut self, now: Time) -> Option<ProgramJob> {
         if self.running || now < self.due {
             return None;

@@ -9,23 +9,18 @@ use std::collections::BTreeMap;
 /// A VRRP socket, with the options by which it is shared.
 #[derive(Debug)]
 pub struct Adverts {
-    /// Options with which the socket was opened.
     pub options: VrrpOptions,
-    /// Socket that sends and receives adverts.
     pub socket: VrrpSocket,
     /// The socket can no longer be read, and is reopened when its interface changes.
     pub broken: bool,
 }
 
-/// All sockets of the role, shared between virtual routers.
 #[derive(Debug, Default)]
 pub struct Sockets {
     pub adverts: Vec<Adverts>,
     /// Sockets of ARP (false) and neighbour discovery (true), by interface index.
     pub frames: BTreeMap<(u32, bool), PacketSocket>,
-    /// Queue of announcements to neighbours.
     pub announcer: Announcer,
-    /// Thread that sends adverts while the loop waits for the kernel.
     pub pacemaker: Pacemaker,
     /// Sequence number of the last authenticated advert (AH).
     pub sealed: u32,

@@ -17,7 +17,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// owner.
 const DISTRUST: Duration = Duration::from_secs(300);
 
-/// Last report of the control role.
 #[derive(Debug, Default)]
 pub(super) struct Membership {
     news: MemberNews,
@@ -29,7 +28,6 @@ pub(super) struct Membership {
 }
 
 impl Membership {
-    /// Returns when the confirmation by the majority ends.
     pub(super) fn deadline(&self) -> Option<Time> {
         let until = Time(self.news.until_ns);
         let counts = self.news.version == VersionStanding::Current && until > self.seen;
@@ -55,12 +53,10 @@ pub struct RefusedAddresses {
     pub by_kernel: bool,
     /// End of the fault, during which the node owns nothing so that another one can.
     fault_until: Option<Time>,
-    /// Time of the next retry.
     look_at: Option<Time>,
 }
 
 impl RefusedAddresses {
-    /// Collects the kernel's refusals from its results for these addresses.
     pub fn by_kernel<T>(
         now: Time,
         specs: &[AddressSpec],
@@ -114,7 +110,6 @@ impl RefusedAddresses {
         }
     }
 
-    /// Returns which of its addresses the node can serve.
     pub fn service(&self) -> Service {
         match (self.words.is_empty(), self.all) {
             (true, _) => Service::All,
@@ -137,7 +132,6 @@ impl RefusedAddresses {
         self.fault_until.take_if(|until| *until <= now).is_some()
     }
 
-    /// Returns why the node may own nothing now.
     fn fault(&self) -> Option<String> {
         let is_fault = self.all && (!self.by_kernel || self.fault_until.is_some());
         is_fault.then(|| self.words.join(", "))
@@ -145,7 +139,6 @@ impl RefusedAddresses {
 }
 
 impl AddressRole {
-    /// Applies a report of the control role.
     pub(super) fn set_membership(&mut self, news: MemberNews) {
         let now = clock::now();
         let was_removed = self.membership.news.version == VersionStanding::Removed;
@@ -171,7 +164,6 @@ impl AddressRole {
         self.update_all_limits(now);
     }
 
-    /// Returns the standing of an instance.
     pub(super) fn standing(&self, at: usize, now: Time) -> Option<OwnershipFacts> {
         let member = self.members.get(at)?;
         let is_member = self.config.global.is_member;
@@ -186,14 +178,12 @@ impl AddressRole {
         })
     }
 
-    /// Passes the standing of all instances to their routers.
     pub(super) fn update_all_limits(&mut self, now: Time) {
         for at in 0..self.members.len() {
             self.update_limits(now, at);
         }
     }
 
-    /// Passes the standing of an instance to its router, and logs a change of the row.
     pub(super) fn update_limits(&mut self, now: Time, at: usize) {
         let Some(standing) = self.standing(at, now) else {
             return;

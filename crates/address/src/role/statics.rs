@@ -46,7 +46,6 @@ impl AddressRole {
         self.host.add_routes(&mut self.given.log, "static", &routes);
     }
 
-    /// Restores a static address that another program deleted.
     pub(super) fn put_static_back(&mut self, seen: &AddressSeen) {
         let default = self.config.global.default_interface().to_owned();
         let mut specs = self.host.specs(&self.config.addresses, &default);
@@ -68,7 +67,6 @@ impl AddressRole {
         self.host.add(&mut self.given.log, "static", &specs);
     }
 
-    /// Removes all static objects at a planned stop.
     pub(super) fn remove_static(&mut self) {
         let old = std::mem::take(&mut self.config);
         self.put_static(&old, &Config::default());
@@ -76,7 +74,6 @@ impl AddressRole {
     }
 }
 
-/// Returns the elements of `a` that are not in `b`.
 fn difference<T: PartialEq + Clone>(a: &[T], b: &[T]) -> Vec<T> {
     a.iter().filter(|x| !b.contains(x)).cloned().collect()
 }

@@ -25,14 +25,12 @@ pub(super) struct Teller {
     fifos: Vec<(Fifo, OwnedFd)>,
     mailer: Option<Mailer>,
     once: BTreeSet<String>,
-    /// IPv6 forwarding is enabled on this machine.
     pub(super) forwards_ipv6: bool,
     /// States of the sync groups before a reload.
     pub(super) groups_before: Vec<(String, VrrpState)>,
 }
 
 impl Teller {
-    /// Opens the pipes, starts their readers and the mailer.
     pub(super) fn open(config: &Config, runner: &Runner, log: &mut Log) -> Teller {
         let mut teller = Teller {
             fifos: Vec::new(),
@@ -97,7 +95,6 @@ impl Teller {
         }
     }
 
-    /// Writes a line to the notify pipes.
     fn write_fifos(&mut self, log: &mut Log, line: &str) {
         let mut failed = Vec::new();
         for (fifo, fd) in &self.fifos {
@@ -120,7 +117,6 @@ impl Teller {
         }
     }
 
-    /// Returns the mailer's log lines.
     pub(super) fn mail_said(&mut self) -> impl Iterator<Item = String> {
         self.mailer
             .as_ref()
@@ -188,7 +184,6 @@ fn open_fifo(fifo: &Fifo) -> rustix::io::Result<OwnedFd> {
 }
 
 impl AddressRole {
-    /// Reports that a virtual router entered a state.
     pub(super) fn entered(&mut self, at: usize, from: VrrpState, to: VrrpState, why: &Reason) {
         let now = clock::now();
         let own = self.config.dialect == Dialect::Own;
@@ -370,7 +365,6 @@ impl AddressRole {
         }
     }
 
-    /// Reports that a sync group entered a state.
     pub(super) fn group_entered(&mut self, at: usize, to: VrrpState) {
         let Some(group) = self.config.groups.get(at) else {
             return;
@@ -405,7 +399,6 @@ impl AddressRole {
         }
     }
 
-    /// Reports that a master received an advert with a lower priority.
     pub(super) fn report_lower_advert(&mut self, at: usize) {
         let Some(member) = self.members.get(at) else {
             return;
@@ -438,7 +431,6 @@ impl AddressRole {
         self.teller.write_fifos(&mut self.given.log, &line);
     }
 
-    /// Starts the tracked scripts that are due.
     pub(super) fn start_scripts(&mut self, now: Time) {
         let generation = self.tracker.generation;
         for asked in &mut self.tracker.scripts {
@@ -502,7 +494,6 @@ impl AddressRole {
         }
     }
 
-    /// Runs a `startup_script` or `shutdown_script`.
     pub(super) fn run_once(&mut self, what: &'static str, script: &(Notify, Duration)) {
         let (notify, timeout) = script;
         let account = notify.account.clone();

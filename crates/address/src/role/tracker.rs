@@ -31,7 +31,6 @@ pub struct Judgement {
 }
 
 impl Tracker {
-    /// Evaluates the tracked objects of an instance.
     pub fn judge(&self, config: &Config, links: &Links, instance: &Instance) -> Judgement {
         let mut sum = Sum::default();
         interfaces(links, instance, &mut sum);
@@ -164,7 +163,6 @@ impl Sum {
     }
 }
 
-/// Adds the instance's own interface and those of its addresses.
 fn interfaces(links: &Links, instance: &Instance, sum: &mut Sum) {
     let own = &instance.interface;
     if !own.is_empty() && !instance.options.ignore_interface_faults {
@@ -216,7 +214,6 @@ fn fault(links: &Links, name: &str) -> Option<String> {
     }
 }
 
-/// Returns the names of everything that an instance or a group of a configuration tracks.
 pub fn tracked_by_any(config: &Config) -> impl Iterator<Item = &Tracked> {
     config
         .instances

@@ -35,7 +35,6 @@ fn back(vitals: &Vitals<'_>) -> bool {
     true
 }
 
-/// Wakes the thread that waits for a change of the word.
 fn wake(word: &AtomicU64) {
     let half = low_half(word);
     // SAFETY: the word lives during the call, which reads nothing of it.

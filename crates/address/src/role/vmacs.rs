@@ -15,7 +15,6 @@ const PREFIX: &str = "vrrp";
 /// address family on the same interface.
 #[derive(Clone, Debug)]
 pub struct SecondaryVmac {
-    /// Name of the parent interface.
     pub base: String,
     /// Address family, which determines the virtual MAC.
     pub ipv6: bool,
@@ -51,7 +50,6 @@ impl VrrpInstance {
         Some(self.secondary_vmacs.iter().find(of).map(|b| &b.vmac))
     }
 
-    /// Returns all virtual interfaces of the member.
     pub fn vmacs(&self) -> impl Iterator<Item = &Vmac> {
         self.vmac
             .iter()
@@ -68,7 +66,6 @@ impl VrrpInstance {
 }
 
 impl AddressRole {
-    /// Creates the virtual interfaces of a member whose parent interfaces exist.
     pub(super) fn make_vmacs(&mut self, at: usize) {
         self.make_vmac(at);
         let Some(member) = self.members.get_mut(at) else {

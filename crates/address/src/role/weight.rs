@@ -9,7 +9,6 @@ pub enum TrackedState {
     Unknown,
     Up,
     Down,
-    /// Number in a tracked file.
     Value(i64),
 }
 
@@ -17,9 +16,7 @@ pub enum TrackedState {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Effect {
     Nothing,
-    /// The value is added to the priority.
     Add(i32),
-    /// The virtual router is in fault state.
     Fault,
 }
 
@@ -32,7 +29,6 @@ const PRIORITIES: std::ops::RangeInclusive<i32> = 1..=254;
 /// Priority of the address owner, which weights never change.
 const OWNER: u8 = 255;
 
-/// Returns the effect of an object with this verdict and weight.
 pub fn effect(weight: Weight, verdict: TrackedState) -> Effect {
     let Weight { value, reverse } = weight;
     let sign = if reverse { -1 } else { 1 };
@@ -70,7 +66,6 @@ pub fn effect(weight: Weight, verdict: TrackedState) -> Effect {
     }
 }
 
-/// Returns the priority with all added values.
 pub fn effective(base: u8, added: impl IntoIterator<Item = i32>) -> u8 {
     if base == OWNER {
         return OWNER;

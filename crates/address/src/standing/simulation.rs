@@ -58,7 +58,6 @@ struct OwnershipNode {
     /// Version that the others believe the node serves.
     reported: u64,
     is_loading: bool,
-    /// State that the killed process stored.
     kept: Option<Resume>,
     /// The node is master because its killed process was.
     is_resumed: bool,
@@ -69,7 +68,6 @@ struct OwnershipNode {
     membership: Membership,
 }
 
-/// State of a node as a member of the cluster.
 #[derive(Default)]
 struct Membership {
     is_removed: bool,

@@ -32,7 +32,6 @@ pub struct BfdListener {
     buffers: Buffers,
 }
 
-/// Creates a socket that is not bound yet.
 fn unbound(ipv6: bool) -> Result<UdpSocket, WireError> {
     let family = if ipv6 {
         AddressFamily::INET6
@@ -90,12 +89,10 @@ impl BfdListener {
         })
     }
 
-    /// Returns whether it listens for IPv6 instead of IPv4.
     pub fn is_ipv6(&self) -> bool {
         self.ipv6
     }
 
-    /// Returns the descriptor to poll.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

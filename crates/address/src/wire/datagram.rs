@@ -9,12 +9,10 @@ use std::mem::{size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ptr::{from_mut, from_ref, null_mut};
 
-/// Number of datagrams that one system call reads.
 const BATCH: usize = 32;
 /// Maximum size of a datagram in bytes. A VRRP packet may contain up to 4 KiB of addresses, but no
 /// sender uses that many.
 pub(super) const DATAGRAM_BYTES: usize = 2048;
-/// Size of the ancillary data buffer of a datagram, in bytes.
 const CONTROL_BYTES: usize = 128;
 
 /// Sets an option whose value is plain data.
@@ -47,7 +45,6 @@ pub(super) fn filter(fd: impl AsFd, program: &[libc::sock_filter]) -> io::Result
     option(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
 }
 
-/// Binds to an address in the kernel's form.
 pub(super) fn bind<T: Copy>(fd: impl AsFd, address: &T) -> io::Result<()> {
     // SAFETY: address is readable for its size, and only read during the call.
     let done = unsafe {
@@ -70,7 +67,6 @@ pub(super) struct Ancillary {
     /// Source address (a raw IPv4 datagram contains it in its header, too).
     pub source: Option<IpAddr>,
     pub destination: Option<IpAddr>,
-    /// Index of the receiving interface.
     pub interface: u32,
     /// Hop limit, or the TTL if that option is set.
     pub hops: Option<u8>,
@@ -275,7 +271,6 @@ unsafe fn beside(header: &libc::msghdr, name: &libc::sockaddr_storage) -> Ancill
     beside
 }
 
-/// Destination of a datagram, and its source.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Destination {
     pub to: IpAddr,
@@ -337,7 +332,6 @@ pub(super) fn send(fd: impl AsFd, bytes: &[u8], way: Destination) -> io::Result<
     }
 }
 
-/// Writes the source and the interface as ancillary data.
 fn write_source(header: &mut libc::msghdr, control: &mut ControlBuffer, way: Destination) {
     header.msg_control = control.0.as_mut_ptr().cast();
     match way.to {

@@ -22,7 +22,6 @@ const ADVERTISEMENT: u32 = 136;
 pub struct FrameSeen<'a> {
     /// Whole frame with its Ethernet header.
     pub bytes: &'a [u8],
-    /// Index of the receiving interface.
     pub interface: u32,
 }
 
@@ -68,7 +67,6 @@ impl PacketSocket {
         })
     }
 
-    /// Returns the index of the interface that the socket is bound to.
     pub fn interface(&self) -> u32 {
         self.interface
     }

@@ -286,7 +286,6 @@ fn an_authenticated_packet_arrives_as_it_was_sealed() {
     );
 }
 
-/// Starts a real keepalived with one instance.
 fn keepalived(
     host: &LabHost,
     file: &lab::ScratchDirectory,
@@ -371,7 +370,6 @@ fn checksum(packet: &mut [u8], from: IpAddr, to: IpAddr) {
     packet[6..8].copy_from_slice(&(!(sum as u16)).to_be_bytes());
 }
 
-/// Returns a gratuitous ARP frame for 10.9.0.1.
 fn arp() -> Vec<u8> {
     let mut frame = vec![0xff; 6];
     frame.extend([2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);

@@ -10,7 +10,6 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-/// IP protocol number of VRRP.
 const VRRP: u8 = 112;
 /// TTL of every packet (RFC 9568, section 5.1.1.3).
 const TTL: u8 = 255;
@@ -50,12 +49,10 @@ pub struct Received<'a> {
     /// Whole packet with its IP header, which the authentication of adverts covers (IPv4). For IPv6
     /// the kernel delivers no header.
     pub packet: &'a [u8],
-    /// The payload after the header.
     pub bytes: &'a [u8],
     pub source: IpAddr,
     pub destination: IpAddr,
     pub ttl: u8,
-    /// Index of the receiving interface.
     pub interface: u32,
 }
 
@@ -131,7 +128,6 @@ impl VrrpSocket {
         Ok(socket)
     }
 
-    /// Sets the options that all sockets share.
     fn set_up(&self, options: &VrrpOptions) -> Result<(), WireError> {
         let fd = &self.fd;
         step(
@@ -250,7 +246,6 @@ impl VrrpSocket {
         step("bind", rustix::net::bind(&self.fd, &at))
     }
 
-    /// Returns whether it is an IPv6 socket.
     pub fn ipv6(&self) -> bool {
         self.ipv6
     }

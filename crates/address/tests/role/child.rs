@@ -174,7 +174,6 @@ fn this_process_is_a_role_when_it_was_started_as_one() {
     run(config, given).unwrap();
 }
 
-/// Returns the lines that arrive on a socket, for the test.
 pub fn lines(stream: UnixStream) -> impl Iterator<Item = String> {
     BufReader::new(stream).lines().map_while(Result::ok)
 }

@@ -16,7 +16,6 @@ const SLOW: Duration = Duration::from_millis(500);
 const DRAIN: Duration = Duration::from_secs(8);
 const VIP6: &str = "fd00::100";
 
-/// Address family of an instance.
 #[derive(Clone, Copy, PartialEq)]
 enum Family {
     Four,
@@ -109,7 +108,6 @@ struct ClientResults {
     failures: Vec<String>,
 }
 
-/// Runs clients while `during` runs.
 fn crowd(scene: &Scene, family: Family, during: impl FnOnce()) -> ClientResults {
     let seen = Mutex::new(ClientResults::default());
     let over = AtomicBool::new(false);
@@ -323,7 +321,6 @@ fn nobody_notices_a_planned_stop_with_an_address_of_ipv6() {
     by_stop("over-stop-6", Family::Six);
 }
 
-/// Returns a configuration without the moved instance.
 fn without() -> Config {
     let mut other = instance("other", 52, 150);
     other.addresses = vec![address("10.0.0.102/24")];

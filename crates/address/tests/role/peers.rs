@@ -7,7 +7,6 @@ use lab::{LabProcess, eventually};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Parameters that both sides must agree on.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     version: u8,

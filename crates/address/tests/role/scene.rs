@@ -55,12 +55,10 @@ impl Scene {
         }
     }
 
-    /// Starts a role in a host.
     pub fn role(&self, host: &LabHost, config: &Config) -> AddressRoleFixture {
         self.role_with(host, config, None)
     }
 
-    /// Starts a role that sees these heartbeats of a proxy.
     pub fn role_with(
         &self,
         host: &LabHost,
@@ -109,7 +107,6 @@ impl Scene {
         self.scratch.path().join(format!("{}.stall", host.name()))
     }
 
-    /// Returns whether a host has an address.
     pub fn has(&self, host: &LabHost, address: &str) -> bool {
         let shown = host.ip(&["-o", "address", "show"]).unwrap();
         shown.contains(&format!(" {address}/"))
@@ -137,7 +134,6 @@ impl AddressRoleFixture {
         stream.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
-    /// Returns all lines that the role has sent.
     pub fn said(&self) -> Vec<String> {
         self.said.lock().unwrap().clone()
     }
@@ -185,12 +181,10 @@ impl AddressRoleFixture {
         serde_json::from_str(last.unwrap()).unwrap()
     }
 
-    /// Returns the first virtual router of the report.
     pub fn first(&self) -> Subject {
         self.report().of_kind(VIRTUAL_IP).next().unwrap().clone()
     }
 
-    /// Returns a number of the first virtual router.
     pub fn number(&self, name: &str) -> u64 {
         self.first().value(name).unwrap()
     }
@@ -201,7 +195,6 @@ impl AddressRoleFixture {
     }
 }
 
-/// Waits until a role has received this many more adverts.
 pub fn hears_adverts(role: &AddressRoleFixture, more: u64) {
     let heard = || role.number("adverts_received");
     let before = heard();
@@ -256,7 +249,6 @@ pub fn config(instances: Vec<Instance>) -> Config {
     }
 }
 
-/// Returns a configuration with one instance and one address.
 pub fn simple(priority: u8) -> Config {
     config(vec![instance("VI_1", 51, priority)])
 }

@@ -8,7 +8,6 @@ use std::fs::read_to_string;
 use std::io::Read;
 use std::path::Path;
 
-/// Returns the current contents of a pipe.
 fn drained(path: &Path) -> String {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK;
     let pipe = rustix::fs::open(path, flags, Mode::empty()).unwrap();

@@ -145,7 +145,6 @@ fn routes_and_rules_come_and_go_with_the_master_and_are_put_back() {
     assert!(!shows(&["route"]) && !shows(&["rule"]));
 }
 
-/// Adds a veth pair with both ends in the host.
 fn another_interface(scene: &Scene) {
     let ip = |words: &[&str]| scene.alpha.ip(words).unwrap();
     ip(&[

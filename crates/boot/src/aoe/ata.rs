@@ -2,15 +2,12 @@
 
 use super::frame::SECTOR_BYTES;
 
-/// Length of the registers in a frame, bytes.
 pub const REGISTERS_BYTES: usize = 12;
 /// Status bit DRDY: the device is ready.
 const READY: u8 = 0x40;
-/// Status bit ERR: the command failed.
 const FAILED: u8 = 0x01;
 /// AoE flag E: addresses have 48 bits (LBA48).
 const EXTENDED: u8 = 0x40;
-/// AoE flag W: the frame has data for the disk.
 const WRITES: u8 = 0x01;
 const LBA28_MASK: u64 = 0x0fff_ffff;
 
@@ -22,38 +19,28 @@ pub enum AtaError {
     Aborted = 0x04,
     /// IDNF: the sectors are beyond the end of the disk.
     NotFound = 0x10,
-    /// UNC: the sectors cannot be read.
     Uncorrectable = 0x40,
 }
 
-/// ATA command of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AtaCommand {
-    /// IDENTIFY DEVICE: returns the description of the disk.
     Identify,
-    /// READ SECTORS or READ SECTORS EXT.
     Read,
-    /// WRITE SECTORS or WRITE SECTORS EXT.
     Write,
-    /// FLUSH CACHE or FLUSH CACHE EXT: makes earlier writes stable.
     Flush,
     Unknown,
 }
 
-/// ATA registers of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Registers {
     pub command: AtaCommand,
     pub sector: u64,
-    /// Number of sectors in the frame.
     pub count: u8,
-    /// True if the frame has data for the disk, by its W flag.
     pub writes: bool,
     bytes: [u8; REGISTERS_BYTES],
 }
 
 impl Registers {
-    /// Parses the registers, and returns them with the data that follows.
     pub fn parse(body: &[u8]) -> Option<(Registers, &[u8])> {
         let (bytes, data) = body.split_first_chunk::<REGISTERS_BYTES>()?;
         let [flags, _, count, command, a, b, c, d, e, f, ..] = *bytes;
@@ -87,7 +74,6 @@ impl Registers {
         (self.sector * sector, usize::from(self.count) * SECTOR_BYTES)
     }
 
-    /// Returns the registers after the command.
     pub fn after(&self, error: Option<AtaError>) -> [u8; REGISTERS_BYTES] {
         let mut bytes = self.bytes;
         bytes[1] = error.map_or(0, |error| error as u8);
@@ -98,7 +84,6 @@ impl Registers {
     }
 }
 
-/// Returns the description of a disk (IDENTIFY DEVICE). `sectors`: its size.
 pub fn identity(name: &str, sectors: u64) -> [u8; SECTOR_BYTES] {
     let mut words = [0_u16; SECTOR_BYTES / 2];
     // A fixed disk, with the geometry that all large disks report.
@@ -133,8 +118,7 @@ fn halves(value: u32) -> (u16, u16) {
     (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))
 }
 
-/// Encodes a text as ATA requires: the first letter of each pair in the upper byte, padded with
-/// spaces.
+/// The first letter of each pair is in the upper byte; the rest is spaces.
 fn text(words: &mut [u16], text: &str) {
     let mut letters = text.bytes().chain(std::iter::repeat(b' '));
     for word in words {

@@ -14,13 +14,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Number of requests of a target that run at once.
 const WORKERS: usize = 4;
 /// Interval at which an unreachable disk is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
 const ALL: Mac = Mac([0xff; 6]);
 
-/// Sender of frames at an interface.
 pub trait FrameSender: Send + Sync {
     fn mtu(&self) -> usize;
 
@@ -44,18 +42,15 @@ pub struct AoeTarget {
 
 pub struct AoeTargetConfig {
     pub name: String,
-    /// Shelf and slot of the target.
     pub target: AoeAddress,
     pub disk: ServedDisk,
-    /// Overlays with the changes of each machine, where they last for one run of the machine.
     pub overlays: Option<Overlays>,
     /// True if the disk is a file, which only an unconfined thread can open.
     pub is_file: bool,
 }
 
 impl AoeTargetConfig {
-    /// Returns the disk as a machine sees it. None: the machine has no overlay, or the overlay
-    /// does not exist yet.
+    /// None: the machine has no overlay, or the overlay does not exist yet.
     fn disk_of(&self, mac: Mac) -> Option<Arc<dyn Disk>> {
         let base = self.disk.of(DiskUser::Machine(mac));
         let Some(overlays) = &self.overlays else {
@@ -74,7 +69,6 @@ struct AoeTargetState {
     changed: Condvar,
     /// Notified when the disk becomes unreachable, or the target ends.
     lost: Condvar,
-    /// True if the disk is reachable.
     is_here: AtomicBool,
     counting: Counting,
 }
@@ -83,7 +77,6 @@ struct AoeTargetState {
 struct TargetQueue {
     queue: Queue,
     stop: bool,
-    /// Reason for which the disk is unreachable.
     trouble: String,
 }
 
@@ -130,7 +123,6 @@ impl AoeTarget {
         Ok(())
     }
 
-    /// Returns the shelf and slot of the target.
     pub fn target(&self) -> AoeAddress {
         self.shared.plan.target
     }
@@ -144,7 +136,6 @@ impl AoeTarget {
         }
     }
 
-    /// Returns why the disk is unreachable; None: it is reachable.
     pub fn trouble(&self) -> Option<String> {
         if self.shared.is_here.load(Ordering::Relaxed) {
             None
@@ -153,7 +144,6 @@ impl AoeTarget {
         }
     }
 
-    /// Returns the counters of the target.
     pub fn counters(&self) -> Counters {
         self.shared.counting.read()
     }
@@ -185,7 +175,6 @@ impl AoeTargetState {
         confined.is_ok()
     }
 
-    /// Keeps the disk reachable, until the target ends.
     fn keep(&self, confine: fn() -> io::Result<()>) {
         let mut is_confined = false;
         loop {
@@ -215,9 +204,8 @@ impl AoeTargetState {
         }
     }
 
-    /// Records whether the disk is reachable. When it becomes reachable, an announcement goes to
-    /// all clients: those that used the disk at another node need not wait until they repeat a
-    /// request.
+    /// When the disk becomes reachable, an announcement goes to all clients: those that used the
+    /// disk at another node need not wait until they repeat a request.
     fn note(&self, reached: Result<(), DiskError>) {
         match reached {
             Ok(()) => {
@@ -240,7 +228,6 @@ impl AoeTargetState {
         }
     }
 
-    /// Executes requests until the target ends.
     fn work(&self, confine: fn() -> io::Result<()>) {
         if !self.confined(confine) {
             return;

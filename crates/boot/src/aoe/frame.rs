@@ -3,9 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Ethernet type of AoE frames.
 pub const ETHER_TYPE: u16 = 0x88a2;
-/// Length of the AoE header, bytes.
 pub const HEADER_BYTES: usize = 10;
 /// Shortest frame without its Ethernet header, bytes: shorter ones are padded.
 pub const FRAME_BYTES_MIN: usize = 46;
@@ -21,7 +19,6 @@ const ERROR: u8 = 0x04;
 const ALL_SHELVES: u16 = 0xffff;
 const ALL_SLOTS: u8 = 0xff;
 
-/// Address of a target: the shelf and the slot in it.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct AoeAddress {
     /// Shelf (major), at most 65,534.
@@ -56,22 +53,17 @@ impl fmt::Display for AoeAddress {
 #[repr(u8)]
 pub enum AoeErrorCode {
     UnknownCommand = 1,
-    /// Bad argument parameter: a field has an invalid value.
     BadArgument = 2,
-    /// The config string is already set.
     ConfigString = 4,
     Version = 5,
 }
 
-/// AoE header of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header {
-    /// AoE version of the frame.
     pub version: u8,
     pub asked: AoeAddress,
     /// Command code: 0 ATA, 1 query config information.
     pub command: u8,
-    /// Tag by which the client recognizes the reply.
     pub tag: [u8; 4],
 }
 
@@ -101,7 +93,6 @@ impl Header {
         (self.version != VERSION).then_some(AoeErrorCode::Version)
     }
 
-    /// Encodes a reply of a target.
     pub fn reply(
         &self,
         target: AoeAddress,
@@ -125,7 +116,6 @@ impl Header {
     }
 }
 
-/// Returns the most sectors in a frame of an interface with this MTU.
 pub fn sectors_max(mtu: usize) -> usize {
     (mtu.saturating_sub(OVERHEAD_BYTES) / SECTOR_BYTES).min(SECTORS_MAX)
 }

@@ -11,12 +11,10 @@ use std::ops::Range;
 
 /// Limit of requests that wait; the clients of further ones repeat them.
 const WAITING_MAX: usize = 2 * WINDOW as usize;
-/// Smallest block that a disk changes at once, bytes.
 const BLOCK_BYTES: u64 = 4096;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AoeClientRequest {
-    /// MAC address of the client.
     pub from: Mac,
     pub request: Request,
 }
@@ -39,7 +37,6 @@ impl AoeClientRequest {
     }
 }
 
-/// Requests of a target, waiting and running.
 #[derive(Debug, Default)]
 pub struct Queue {
     waiting: VecDeque<AoeClientRequest>,
@@ -70,7 +67,6 @@ impl Queue {
         Some(job)
     }
 
-    /// Removes a request that has ended.
     pub fn end(&mut self, job: &AoeClientRequest) {
         if let Some(at) = self.running.iter().position(|other| other == job) {
             self.running.swap_remove(at);

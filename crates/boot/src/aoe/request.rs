@@ -7,36 +7,28 @@ use std::ops::Range;
 
 /// Buffer count of a target: requests that it accepts at once.
 pub const WINDOW: u16 = 64;
-/// Firmware version that a target reports.
 const FIRMWARE: u16 = 1;
-/// Length of the fields before a config string, bytes.
 const QUERY_BYTES: usize = 8;
 
-/// Parsed request to a target.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
-    /// AoE header of the request.
     pub header: Header,
     pub asked: AoeRequestCommand,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AoeRequestCommand {
-    /// Query config information (command 1).
     Query {
         /// Config command: 0 read, 1 test, 2 test prefix, 3 set, 4 force set.
         command: u8,
-        /// Config string of the request.
         string: Vec<u8>,
     },
     /// ATA command (command 0), with the data of a write.
     Ata(Registers, Vec<u8>),
-    /// Request that every target refuses.
     Refused(AoeErrorCode),
 }
 
 impl Request {
-    /// Parses a frame from an interface with this MTU. None if it is no request.
     pub fn parse(frame: &[u8], mtu: usize) -> Option<Request> {
         let (header, body) = Header::parse(frame)?;
         let asked = match (header.refusal(), header.command) {
@@ -108,8 +100,7 @@ impl Request {
         self.header.reply(target, Some(refusal), &[])
     }
 
-    /// Returns the reply to a config query. The config string is the disk's name from the
-    /// configuration, which no client can change.
+    /// The config string is the disk's name from the configuration, which no client can change.
     fn config(
         &self,
         command: u8,
@@ -192,7 +183,6 @@ fn ata(body: &[u8], mtu: usize) -> Option<AoeRequestCommand> {
     Some(AoeRequestCommand::Ata(registers, data.to_vec()))
 }
 
-/// Executes a command of a disk, and returns the data that it reads.
 fn carry_out(
     registers: &Registers,
     data: &[u8],

@@ -18,24 +18,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Poll interval of the interface.
 const LOOK: Duration = Duration::from_secs(2);
 /// Most frames that are received before the interface and the orders are checked.
 const TURN: usize = 256;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AoeDiskConfig {
-    /// Shelf and slot of the target.
     pub target: AoeAddress,
     pub storage: Storage,
-    /// Overlays with the changes of each machine, where they last for one run of the machine.
     pub overlays: Option<Overlays>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AoeDiskStatus {
     pub name: String,
-    /// Shelf and slot of the disk.
     pub target: AoeAddress,
     /// Reason for which this node does not serve the disk; None: it does.
     pub trouble: Option<String>,
@@ -136,7 +132,6 @@ impl Server {
         Ok(())
     }
 
-    /// Returns the status of each disk.
     pub fn disk_statuses(&self) -> Vec<AoeDiskStatus> {
         let table = lock(&self.table);
         let status =
@@ -168,7 +163,6 @@ impl Drop for Server {
     }
 }
 
-/// Receives frames from the interface, until the server stops.
 fn run(table: &Mutex<Table>, port: &SharedInterface, wake: &OwnedFd) {
     let mut frame = vec![0; FRAME_BYTES_MAX];
     let mut looks = Instant::now();
@@ -199,7 +193,6 @@ fn run(table: &Mutex<Table>, port: &SharedInterface, wake: &OwnedFd) {
     }
 }
 
-/// Receives the frames that have arrived, and queues their requests.
 fn take_in(table: &Mutex<Table>, wire: &AoeSocket, frame: &mut [u8]) {
     for _ in 0..TURN {
         let Some((length, from)) = wire.receive(frame) else {

@@ -8,14 +8,11 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// Length of the longest frame, bytes.
 pub const FRAME_BYTES_MAX: usize = OVERHEAD_BYTES + SECTOR_BYTES * SECTORS_MAX;
 /// Size of the receive buffer, for bursts of writes, bytes.
 const BUFFER_BYTES: usize = 1 << 20;
-/// Default MTU of Ethernet, bytes.
 const MTU: usize = 1500;
 
-/// AoE packet socket of an interface.
 #[derive(Debug)]
 pub struct AoeSocket {
     socket: OwnedFd,

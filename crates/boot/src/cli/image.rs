@@ -28,7 +28,6 @@ const ROOM: u64 = 4 << 30;
 const SIZES: (u64, u64) = (2 << 30, 1 << 40);
 /// Releases without a package of systemd-resolved.
 const TOO_OLD: [&str; 3] = ["stretch", "buster", "bullseye"];
-/// File with the keys of Debian's releases.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Program that downloads a file as apt does.
 const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
@@ -36,7 +35,6 @@ const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
 /// interface is eth0.
 const APPEND: &str = "rw net.ifnames=0 console=tty0 console=ttyS0";
 
-/// Values of the command line.
 struct BootImageArguments {
     suite: String,
     directory: PathBuf,
@@ -89,7 +87,6 @@ pub fn definition() -> Command {
         )
 }
 
-/// Executes the subcommands of `boot image`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let Some(("build", matches)) = matches.subcommand() else {
         return ExitCode::FAILURE;
@@ -130,7 +127,6 @@ impl BootImageArguments {
     }
 }
 
-/// Reads a list of packages.
 fn packages(text: &str) -> Result<Vec<String>, String> {
     let fits =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
@@ -242,7 +238,6 @@ fn epoch(suite: &str, mirror: &str, shop: &Workshop, runner: &Runner) -> Result<
     Ok(date.ok_or_else(|| format!("{url} has no line `Date`: set SOURCE_DATE_EPOCH"))?)
 }
 
-/// Returns the date in a release's index.
 fn released(index: &str) -> Option<u64> {
     let date = index.lines().find_map(|line| line.strip_prefix("Date: "))?;
     let date = date.trim().replace(" UTC", " +0000");
@@ -250,7 +245,6 @@ fn released(index: &str) -> Option<u64> {
     u64::try_from(date.timestamp().as_second()).ok()
 }
 
-/// Renames the files to their final names, and returns for each its size and its disk usage.
 fn publish(shop: &Workshop, directory: &Path) -> Result<Vec<(u64, u64)>, String> {
     let mut sizes = Vec::new();
     for name in FILES {
@@ -267,7 +261,6 @@ fn publish(shop: &Workshop, directory: &Path) -> Result<Vec<(u64, u64)>, String>
     Ok(sizes)
 }
 
-/// Describes the built image, and the lines to copy.
 fn text(
     title: &str,
     directory: &Path,

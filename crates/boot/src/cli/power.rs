@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 /// Time that a machine may take to switch on or off after the order.
 const CONFIRM_MAX: Duration = Duration::from_secs(30);
-/// Poll interval of its status meanwhile.
 const INTERVAL: Duration = Duration::from_millis(500);
 /// Time for which it is off before it is switched on again (IPMI 2.0, section 28.3: at least a
 /// second).
@@ -97,7 +96,6 @@ fn is_on(control: &PowerControl) -> Result<bool, String> {
     }
 }
 
-/// Sends the order, and waits for the expected status.
 fn switch(control: &PowerControl, action: PowerAction) -> Result<(), String> {
     let wanted = action == PowerAction::On;
     let refused = control.run_action(action).err();

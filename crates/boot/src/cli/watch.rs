@@ -11,7 +11,6 @@ use std::io::{self, Write};
 use std::thread;
 use std::time::Duration;
 
-/// Poll interval of the role.
 const INTERVAL: Duration = Duration::from_millis(300);
 /// Consecutive polls without a response after which the command fails: a restarted role returns
 /// earlier.
@@ -85,7 +84,6 @@ pub fn watch(matches: &ArgMatches) -> Result<String, String> {
     }
 }
 
-/// Machine of a step.
 struct WatchedMachine {
     /// Name of the machine; empty: it is not configured.
     name: String,

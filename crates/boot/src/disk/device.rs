@@ -94,18 +94,14 @@ pub enum DiskError {
     Failed(io::Error),
     #[error("the disk is read-only")]
     ReadOnly,
-    /// The range exceeds the end of the disk.
     #[error("behind the end of the disk")]
     End,
-    /// The space that the disk may use is exhausted.
     #[error("no space left for changes of the disk")]
     Full,
-    /// The disk does not support the command.
     #[error("not a command of this disk")]
     Unsupported,
 }
 
-/// Writes zeroes to a range.
 pub(super) fn write_zeroes(
     disk: &(impl Disk + ?Sized),
     offset: u64,

@@ -27,19 +27,15 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Size of a block, bytes.
 const BLOCK_BYTES: u64 = 4096;
-/// Size of the largest disk that can have overlays, bytes.
 const DISK_BYTES_MAX: u64 = 1 << 40;
 /// Offset of the bitmap of changed blocks, bytes.
 const MARKS_AT: u64 = 4096;
-/// Size of the bitmap for the largest disk, bytes.
 const MARKS_BYTES: u64 = DISK_BYTES_MAX / BLOCK_BYTES / 8;
 /// Offset of the bitmap of blocks on stable storage, bytes.
 const STABLE_AT: u64 = MARKS_AT + MARKS_BYTES;
 /// Offset of the identifier of the disk's content, bytes.
 const CONTENT_AT: u64 = 32;
-/// Bytes that are read or written at once.
 const TURN_BYTES: u64 = 1 << 20;
 const MAGIC: &[u8; 16] = b"evenkeel-over-1\n";
 const KEPT_MAGIC: &[u8; 16] = b"evenkeel-kept-1\n";
@@ -49,7 +45,6 @@ const KEPT_MAGIC: &[u8; 16] = b"evenkeel-kept-1\n";
 pub struct Limits {
     /// True if the changes outlive the run of the machine and of the node.
     pub is_kept: bool,
-    /// Limit of the bytes that one machine can change.
     pub bytes_max: u64,
 }
 
@@ -58,7 +53,6 @@ impl Limits {
         if self.is_kept { KEPT_MAGIC } else { MAGIC }
     }
 
-    /// Returns the offset of the blocks, bytes.
     fn blocks_at(self) -> u64 {
         if self.is_kept {
             STABLE_AT + MARKS_BYTES
@@ -115,7 +109,6 @@ impl ChangedBlocks {
         marks
     }
 
-    /// Encodes a part of the bitmap.
     fn bytes(&self, words: Range<usize>) -> Vec<u8> {
         let words = self.words.get(words).unwrap_or_default();
         words.iter().flat_map(|word| word.to_le_bytes()).collect()
@@ -205,8 +198,7 @@ impl Overlay {
         Ok(Overlay::of(file, limits, marks))
     }
 
-    /// Returns whether the overlay belongs to this content of the disk. The first content that it
-    /// sees becomes its own.
+    /// The first content that the overlay sees becomes its own.
     fn is_of(&self, content: [u8; 16]) -> io::Result<bool> {
         if !self.limits.is_kept {
             return Ok(true);
@@ -227,7 +219,6 @@ impl Overlay {
         Ok(own == content)
     }
 
-    /// Explains why the overlay is unusable; None: it is usable.
     pub fn trouble(&self) -> Option<&'static str> {
         if self.is_strange.load(Relaxed) {
             return Some("is of another content of the disk");
@@ -266,7 +257,6 @@ impl Overlay {
         DiskError::Full
     }
 
-    /// Makes the changes stable if the overlay is kept.
     fn flush(&self) -> Result<(), DiskError> {
         let Some(stable) = &self.stable else {
             return Ok(());
@@ -281,7 +271,6 @@ impl Overlay {
         stable.flush(&self.file, take).map_err(DiskError::Failed)
     }
 
-    /// Marks blocks as changed after they have been written to the file.
     fn mark(&self, marks: &mut ChangedBlocks, blocks: Range<u64>) -> Result<(), DiskError> {
         let words = blocks.start / 64..blocks.end.div_ceil(64);
         let end = usize::try_from(words.end).unwrap_or(usize::MAX);
@@ -320,7 +309,6 @@ impl Drop for Overlay {
     }
 }
 
-/// Writes the header of a new file.
 fn begin(file: &File, directory: BorrowedFd<'_>, run: [u8; 16], limits: Limits) -> io::Result<()> {
     flock(file, FlockOperation::NonBlockingLockExclusive)?;
     file.write_all_at(&[&limits.magic()[..], &run, &[0; 16]].concat(), 0)?;

@@ -20,7 +20,6 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Limit of overlays of a disk.
 pub const OVERLAYS_MAX: usize = 256;
 /// Extensions of the file names, of normal and of kept overlays: a configuration without `keep`
 /// does not remove kept ones.
@@ -32,14 +31,11 @@ const AGAIN: Duration = Duration::from_millis(50);
 const AGAIN_MAX: Duration = Duration::from_secs(10);
 const RUN: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Location and limits of the overlays of a disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OverlayConfig {
-    /// Directory of the overlay files.
     pub directory: PathBuf,
     /// Prefix of the file names: the network and the disk.
     pub prefix: String,
-    /// Lifetime and size limit of each overlay.
     pub limits: Limits,
 }
 
@@ -74,20 +70,15 @@ enum MachineOverlayState {
     /// The overlay must be created unless its file exists.
     Wanted,
     Made(Arc<Overlay>),
-    /// The file is kept and unusable, for this reason.
     Unusable(String),
 }
 
-/// Status of the overlays of a disk.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OverlayStatus {
-    /// Number of overlays that are open.
     pub count: usize,
-    /// Changed bytes in all overlays.
     pub bytes: u64,
     /// Reason for which the last overlay could not be created.
     pub trouble: Option<String>,
-    /// Overlays that are unusable, each with the reason.
     pub unusable: Vec<String>,
 }
 
@@ -131,7 +122,6 @@ impl Overlays {
         })))
     }
 
-    /// Returns the location and limits.
     pub fn plan(&self) -> &OverlayConfig {
         &self.0.shared.plan
     }
@@ -186,7 +176,6 @@ impl Overlays {
         }
     }
 
-    /// Returns the status of the overlays.
     pub fn overlay_status(&self) -> OverlayStatus {
         let state = lock(&self.0.shared.state);
         let made = state.machines.values().filter_map(|one| match one {
@@ -223,7 +212,6 @@ impl Drop for OverlayThread {
     }
 }
 
-/// Parses the identifier of this run of the node (boot ID).
 fn run_of_node(text: &str) -> Option<[u8; 16]> {
     let number = u128::from_str_radix(&text.trim().replace('-', ""), 16).ok()?;
     Some(number.to_be_bytes())
@@ -410,7 +398,6 @@ impl SharedOverlays {
     }
 }
 
-/// Returns the state of a kept file that is unusable.
 fn unusable(name: &str, error: &io::Error) -> MachineOverlayState {
     let why = match error.kind() {
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => "it is damaged".to_owned(),
@@ -453,7 +440,6 @@ mod tests {
         OverlayDisk::new(Arc::new(base), overlays.of(mac, PATIENCE).unwrap()).unwrap()
     }
 
-    /// Writes at random offsets and lengths, from a fixed sequence of numbers.
     fn writes(disk: &dyn Disk, model: &mut [u8], seed: &mut u64, count: u32) {
         let mut random = |below: u64| {
             *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -557,7 +543,6 @@ mod tests {
 
     const KEPT: &str = "overlays/lan.system.02-00-00-00-00-01.kept";
 
-    /// Restarts the node: the identifier of its run changes.
     fn restart(scratch: &ScratchDirectory) {
         let path = scratch.path().join(KEPT);
         let file = fs::File::options().write(true).open(path).unwrap();

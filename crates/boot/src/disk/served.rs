@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 
 /// Limit of clients that are remembered. The client that was remembered first is forgotten.
 const CLIENTS_MAX: usize = 4096;
-/// Limit of machines whose boots are counted.
 const BOOTS_MAX: usize = 20_000;
 /// Time without requests after which a client counts as a new one, if its boots are not seen here.
 const QUIET: Duration = Duration::from_secs(60);
@@ -24,7 +23,6 @@ const QUIET: Duration = Duration::from_secs(60);
 /// User of a disk: a machine with any of its addresses, or a single address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum DiskUser {
-    /// A machine with this MAC address.
     Machine(Mac),
     /// An address that no configured machine has.
     Address(IpAddr),
@@ -69,7 +67,6 @@ pub struct ServedDisk {
 
 struct DiskClients {
     disk: Arc<dyn Disk>,
-    /// Clients of the disk, and when each began to use it.
     using: BTreeMap<DiskUser, Instant>,
     superseded: BTreeMap<DiskUser, SupersededClient>,
 }
@@ -78,7 +75,6 @@ struct DiskClients {
 struct SupersededClient {
     /// Disk on which each request fails.
     disk: Arc<dyn Disk>,
-    /// Boots of the machine before.
     boots: u64,
     last_request: Instant,
 }
@@ -166,7 +162,6 @@ fn make_room<T>(all: &mut BTreeMap<DiskUser, T>, since: impl Fn(&T) -> Instant) 
     }
 }
 
-/// Describes the replacement of a superseded disk that had clients.
 pub fn replaced(name: &str, clients: usize) -> String {
     format!(
         "evenkeel: boot: disk {name}: another user has had its volume since the connection was lost: requests of the \

@@ -6,29 +6,20 @@ use super::volume::NbdDisk;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Storage of a disk on this node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Storage {
-    /// A volume of this node.
     Volume {
-        /// Unix socket of the volume's NBD server.
         socket: PathBuf,
-        /// Name of the NBD export.
         export: String,
     },
-    /// A file or a block device.
     File {
-        /// Path of the file or device.
         path: PathBuf,
-        /// True if the file is opened for reading only.
         is_read_only: bool,
-        /// Name of the disk in the configuration, the user of the file.
         user: String,
     },
 }
 
 impl Storage {
-    /// Creates the disk, which is unreachable at first.
     pub fn disk(&self) -> Arc<dyn Disk> {
         match self {
             Storage::Volume { socket, export } => {

@@ -26,7 +26,6 @@ use std::time::Duration;
 /// Longest silence of the server in the handshake. It must be shorter than the stop timeout of
 /// the role, which waits for it. Another attempt follows.
 const HANDSHAKE_MAX: Duration = Duration::from_millis(1500);
-/// Bytes of the handshake that are buffered until they are a complete reply.
 const HANDSHAKE_BYTES_MAX: usize = 128 << 10;
 /// Largest block size of a server, bytes: the AoE queue separates changes at this granularity.
 const BLOCK_BYTES_MAX: u64 = 4096;
@@ -34,7 +33,6 @@ const BLOCK_BYTES_MAX: u64 = 4096;
 const ZERO_BYTES_MAX: u64 = 16 << 20;
 /// NBD error ESHUTDOWN: the server is shutting down.
 const SHUTDOWN: u32 = 108;
-/// End of the export name of a user that reconnects.
 const RECONNECTS: &str = "/again";
 /// NBD option error `NBD_REP_ERR_POLICY`: the volume has, or may have had, another user.
 const POLICY: u32 = 1 << 31 | 2;
@@ -55,7 +53,6 @@ pub struct NbdDisk {
 #[derive(Debug, Default)]
 struct NbdConnectionState {
     connection: Option<Arc<Connection>>,
-    /// Size at the first connection, bytes.
     first_size: Option<u64>,
     is_superseded: bool,
     is_closed: bool,
@@ -147,7 +144,6 @@ impl NbdDisk {
     }
 }
 
-/// Runs the handshake and selects the export.
 fn shake_hands(stream: &mut UnixStream, export: &str) -> io::Result<NbdExport> {
     // Simple replies suffice, because every request here has exactly one reply.
     let mut dial = Dial::new(export, true).map_err(malformed)?;
@@ -172,7 +168,6 @@ fn shake_hands(stream: &mut UnixStream, export: &str) -> io::Result<NbdExport> {
     }
 }
 
-/// Returns whether the volume has refused the user.
 fn is_refused(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     matches!(
@@ -192,7 +187,6 @@ impl Connection {
         lock(&self.asked).is_gone
     }
 
-    /// Ends the connection: nothing more is sent, and no reply arrives.
     fn end(&self) {
         lock(&self.asked).is_gone = true;
         self.came.notify_all();
@@ -200,7 +194,6 @@ impl Connection {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
-    /// Reads replies until the connection ends.
     fn run(&self) {
         // The reason is lost here; the next failed connection reports its own.
         while self.read_reply().is_ok() {}
@@ -234,7 +227,6 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends a request, and waits for its reply.
     fn send_request(
         &self,
         wish: NbdRequestKind,

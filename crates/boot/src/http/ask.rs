@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-/// Longest file name, bytes.
 pub const NAME_MAX: usize = 255;
 
 /// Returns the file name in the path of a URL. None: the path is encoded incorrectly, too long,
@@ -33,7 +32,6 @@ fn digit(byte: u8) -> Option<u8> {
 pub enum RequestedRange {
     Whole,
     Some(Range<u64>),
-    /// A range that the file does not have.
     Outside,
 }
 

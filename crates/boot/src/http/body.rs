@@ -33,7 +33,6 @@ pub(super) struct Fetch {
 }
 
 impl Fetch {
-    /// Starts the fetch of `part` of a file of `size` bytes.
     pub(super) fn begin(
         shelf: Arc<dyn ContentSource>,
         counting: Arc<Counting>,
@@ -79,7 +78,6 @@ impl Drop for Fetch {
 pub(super) struct UnsentFetches(Arc<Mutex<Vec<Fetch>>>);
 
 impl UnsentFetches {
-    /// Completes the fetches: the system has all of their data.
     pub(super) fn complete(&self) {
         let mut all = std::mem::take(&mut *lock(&self.0));
         for fetch in &mut all {
@@ -98,7 +96,6 @@ pub(super) struct UnsentContent {
 pub(super) enum Payload {
     /// A text; None: an empty body.
     Text(Option<Bytes>),
-    /// A part of a source.
     Part(Box<SourceBody>),
 }
 
@@ -116,12 +113,10 @@ impl Payload {
         Payload::Text(None)
     }
 
-    /// Returns a body with a text.
     pub(super) fn text(text: String) -> Payload {
         Payload::Text(Some(text.into()))
     }
 
-    /// Returns a body with this range of bytes of a source.
     pub(super) fn part(
         source: OpenContent,
         bytes: Range<u64>,

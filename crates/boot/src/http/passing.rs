@@ -35,7 +35,6 @@ struct Chunk {
     broken: SharedFetchError,
 }
 
-/// Returns whether bytes belong to a placeholder.
 pub(super) fn is_holder(bytes: &[u8]) -> bool {
     HOLDER.as_ptr_range().contains(&bytes.as_ptr())
 }

@@ -34,7 +34,6 @@ impl TimeoutStream {
         }
     }
 
-    /// Sends the chunk of a file in place of its placeholder.
     fn pass(&mut self, context: &mut Context<'_>, length: usize) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.stream.poll_write_ready(context))?;

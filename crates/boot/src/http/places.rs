@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-/// Counters of the open connections.
 #[derive(Debug)]
 pub(super) struct ConnectionLimiter {
     all_max: usize,

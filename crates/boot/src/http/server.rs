@@ -30,9 +30,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
-/// Longest head of a request with all headers, bytes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
-/// Limit of threads that wait for disks.
 const DISK_THREADS: usize = 16;
 /// Pause of a listener when there are no descriptors left.
 const REST: Duration = Duration::from_millis(50);
@@ -40,7 +38,6 @@ const REST: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     pub connections: usize,
-    /// Connections at one time per client address.
     pub of_one: usize,
     /// Timeout for the head of a request, and for an idle connection.
     pub head: Duration,
@@ -119,7 +116,6 @@ impl Server {
         self.counting.read()
     }
 
-    /// Closes all connections, and ends the thread.
     pub fn stop(self) {
         drop(self);
     }
@@ -141,7 +137,6 @@ fn unblock(listeners: &[TcpListener]) -> io::Result<()> {
         .try_for_each(|listener| listener.set_nonblocking(true))
 }
 
-/// Shared state of all connections.
 struct HttpServerState {
     shelf: Arc<dyn ContentSource>,
     counting: Arc<Counting>,
@@ -230,11 +225,9 @@ async fn connection(stream: TcpStream, asker: FetchClient, serving: Arc<HttpServ
         .await;
 }
 
-/// Error response to a request.
 struct HttpErrorResponse {
     status: StatusCode,
     words: String,
-    /// Additional header of the response.
     beside: Option<(HeaderName, String)>,
 }
 
@@ -254,7 +247,6 @@ impl HttpErrorResponse {
         }
     }
 
-    /// Returns the response: a line of text.
     fn response(self) -> Response<Payload> {
         let mut response = Response::new(Payload::text(format!("{}\n", self.words)));
         *response.status_mut() = self.status;
@@ -288,7 +280,6 @@ impl HttpServerState {
         response
     }
 
-    /// Finds the content that a request selects, and its name.
     fn asked(
         &self,
         request: &Request<Incoming>,
@@ -309,7 +300,6 @@ impl HttpServerState {
         Ok((name, content))
     }
 
-    /// Returns the response, or the error response.
     async fn answer(
         &self,
         request: &Request<Incoming>,
@@ -385,8 +375,7 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-/// Returns the media type of a content, which firmware that boots by HTTP checks (UEFI 2.10,
-/// 24.7).
+/// Firmware that boots by HTTP checks the type (UEFI 2.10, 24.7).
 fn kind(content: &FetchContent) -> &'static str {
     let path = match content {
         FetchContent::Made(_) => return "text/plain; charset=utf-8",
@@ -401,7 +390,6 @@ fn kind(content: &FetchContent) -> &'static str {
     }
 }
 
-/// Adds the headers that identify the version of a source.
 fn describe(source: &OpenContent, headers: &mut HeaderMap) {
     set(headers, ACCEPT_RANGES, "bytes");
     let file = match source {
@@ -419,15 +407,14 @@ fn describe(source: &OpenContent, headers: &mut HeaderMap) {
     }
 }
 
-/// Returns the entity tag, which changes with each change of the file.
 fn tag(file: &OpenFile) -> String {
     let (seconds, nanoseconds) = file.modified;
     let (inode, bytes) = (file.inode, file.bytes);
     format!("\"{inode:x}-{bytes:x}-{seconds:x}.{nanoseconds:x}\"")
 }
 
-/// Returns the part that a request selects. An `If-Range` header with another tag or time refers
-/// to another version of the file, so the whole file is sent.
+/// An `If-Range` header with another tag or time refers to another version of the file, so the
+/// whole file is sent.
 fn wanted(request: &HeaderMap, file: &HeaderMap, size: u64) -> RequestedRange {
     let condition = request.get(IF_RANGE);
     let holds = condition.is_none_or(|condition| {

@@ -1,15 +1,10 @@
 //! SCSI commands of a disk (SPC-4, SBC-3), without I/O.
 
-/// Length of a command descriptor block, bytes.
 pub const COMMAND_BYTES: usize = 16;
 pub const BLOCK_BYTES: u64 = 512;
-/// Most blocks that one command reads or writes.
 pub const TRANSFER_BLOCKS_MAX: u32 = 8192;
-/// Most blocks of one WRITE SAME.
 pub const SAME_BLOCKS_MAX: u32 = TRANSFER_BLOCKS_MAX;
-/// Most blocks that one UNMAP releases.
 pub const UNMAP_BLOCKS_MAX: u32 = 1 << 20;
-/// Most ranges of one UNMAP.
 pub const UNMAP_RANGES_MAX: u32 = 256;
 
 /// Sense data of a failed command: sense key, additional sense code and qualifier.
@@ -17,29 +12,20 @@ pub const UNMAP_RANGES_MAX: u32 = 256;
 pub struct ScsiSense(pub u8, pub u8, pub u8);
 
 impl ScsiSense {
-    /// MEDIUM ERROR: the disk cannot be read.
     pub const READ: ScsiSense = ScsiSense(0x3, 0x11, 0x00);
-    /// MEDIUM ERROR: the disk cannot be written.
     pub const WRITE: ScsiSense = ScsiSense(0x3, 0x0c, 0x00);
-    /// ILLEGAL REQUEST: the command is not supported.
     pub const COMMAND: ScsiSense = ScsiSense(0x5, 0x20, 0x00);
     /// ILLEGAL REQUEST: the blocks are beyond the end of the disk.
     pub const RANGE: ScsiSense = ScsiSense(0x5, 0x21, 0x00);
-    /// ILLEGAL REQUEST: a field of the command is invalid.
     pub const FIELD: ScsiSense = ScsiSense(0x5, 0x24, 0x00);
     /// ILLEGAL REQUEST: there is no such logical unit.
     pub const UNIT: ScsiSense = ScsiSense(0x5, 0x25, 0x00);
-    /// ILLEGAL REQUEST: the parameter list is too short.
     pub const PARAMETERS_SHORT: ScsiSense = ScsiSense(0x5, 0x1a, 0x00);
-    /// ILLEGAL REQUEST: a field of the parameter list is invalid.
     pub const PARAMETERS: ScsiSense = ScsiSense(0x5, 0x26, 0x00);
     /// ILLEGAL REQUEST: saved mode parameters are not supported.
     pub const SAVED: ScsiSense = ScsiSense(0x5, 0x39, 0x00);
-    /// DATA PROTECT: the disk is read-only.
     pub const READ_ONLY: ScsiSense = ScsiSense(0x7, 0x27, 0x00);
-    /// DATA PROTECT: the disk has no space for the data.
     pub const FULL: ScsiSense = ScsiSense(0x7, 0x27, 0x07);
-    /// MISCOMPARE: the data differs from that on the disk.
     pub const DIFFERS: ScsiSense = ScsiSense(0xe, 0x1d, 0x00);
     /// ABORTED COMMAND: data arrived out of order.
     pub const DATA: ScsiSense = ScsiSense(0xb, 0x4b, 0x00);
@@ -53,20 +39,16 @@ impl ScsiSense {
     }
 }
 
-/// SCSI command of a disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ScsiCommand {
     /// TEST UNIT READY, or a command without effect.
     Ready,
     /// INQUIRY: standard data, or the vital product data page with this code.
     Inquiry(Option<u8>),
-    /// READ CAPACITY(10): number of blocks, in 4 bytes.
     Capacity10,
-    /// READ CAPACITY(16): number of blocks, in 8 bytes.
     Capacity16,
     /// REPORT LUNS, with the SELECT REPORT field.
     Units(u8),
-    /// MODE SENSE: mode parameters of a page.
     Mode {
         /// Page code, and page control in the upper bits.
         page: u8,
@@ -83,9 +65,7 @@ pub enum ScsiCommand {
     Verify(Blocks),
     /// VERIFY with data: the blocks are compared with those that are sent.
     Compare(Blocks),
-    /// SYNCHRONIZE CACHE: makes earlier writes stable.
     Flush(Blocks),
-    /// UNMAP: releases ranges that are no longer needed.
     Unmap,
     /// WRITE SAME: each of the blocks gets the same data; zeroes take no space if `unmap` is set.
     Same(Blocks),
@@ -111,7 +91,6 @@ impl Blocks {
         u64::from(self.count) * BLOCK_BYTES
     }
 
-    /// Returns whether a disk with this number of blocks has all of the range.
     pub fn are_within(self, blocks: u64) -> bool {
         self.first
             .checked_add(u64::from(self.count))
@@ -205,7 +184,6 @@ pub fn parse(cdb: &[u8; COMMAND_BYTES]) -> Result<ScsiRequest, ScsiSense> {
     }
 }
 
-/// Parses a command that reads or writes blocks.
 fn of_blocks(cdb: &[u8; COMMAND_BYTES]) -> Result<ScsiRequest, ScsiSense> {
     let (blocks, flags) = (blocks(cdb), cdb[1]);
     let is_six = cdb[0] >> 5 == 0;

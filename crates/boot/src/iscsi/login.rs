@@ -4,11 +4,9 @@ use super::pdu::{Header, IscsiError, IscsiResponseHeader, Pdu, opcode};
 use super::text::{self, Parameters};
 use std::io::Write;
 
-/// Most Login PDUs of a connection.
 const EXCHANGES_MAX: u32 = 16;
 /// Longest iSCSI name, bytes (RFC 7143, 4.2.7).
 const NAME_BYTES_MAX: usize = 223;
-/// Portal group tag of all portals.
 pub const GROUP: u16 = 1;
 /// Command window of a session: commands that may be outstanding.
 pub const WINDOW: u32 = 32;
@@ -19,16 +17,12 @@ const CONTINUES: u8 = 0x40;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
 pub enum LoginRejectStatus {
-    /// Initiator error: the initiator sent something invalid.
     Initiator = 0x0200,
-    /// Authentication failure: only logins without authentication are supported.
     Authentication = 0x0201,
-    /// Authorization failure: this initiator may not use the target.
     Authorization = 0x0202,
     NotFound = 0x0203,
     /// Target removed: the initiator's earlier disk is gone, and the machine has to boot again.
     Removed = 0x0204,
-    /// Unsupported version of the protocol.
     Version = 0x0205,
     /// Too many connections: a session has only one.
     TooMany = 0x0206,
@@ -47,14 +41,11 @@ pub struct LoggedInSession {
     /// Name and ISID of the initiator. Another session with the same pair replaces this one.
     pub initiator: (String, [u8; 6]),
     pub parameters: Parameters,
-    /// StatSN of the next response.
     pub stat_sn: u32,
-    /// CmdSN of the next command.
     pub command_sn: u32,
     pub connection: u16,
 }
 
-/// State of the login phase.
 #[derive(Debug)]
 pub struct Login {
     session: u16,
@@ -209,7 +200,6 @@ impl Login {
         Ok(())
     }
 
-    /// Checks the names, which the first PDU must have.
     fn admit(
         &mut self,
         may_use: &mut dyn FnMut(&str) -> Result<(), LoginRejectStatus>,

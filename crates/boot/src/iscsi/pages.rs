@@ -17,7 +17,6 @@ const PHYSICAL_BLOCKS: u32 = 1 << PHYSICAL_EXPONENT;
 pub struct DiskProperties<'n> {
     pub name: &'n str,
     pub blocks: u64,
-    /// True if the disk is write-protected.
     pub is_read_only: bool,
     /// True if the disk releases the space of zeroes.
     pub releases: bool,
@@ -54,7 +53,6 @@ pub fn inquiry(page: Option<u8>, about: &DiskProperties<'_>) -> Result<Vec<u8>, 
     Ok([&[0, page, length[0], length[1]], &body[..]].concat())
 }
 
-/// Returns the INQUIRY data of a LUN without a logical unit.
 pub fn no_unit() -> Vec<u8> {
     standard(0x7f)
 }
@@ -75,8 +73,7 @@ fn standard(peripheral: u8) -> Vec<u8> {
     data
 }
 
-/// Returns the device identification: a number (NAA, locally assigned) and the SCSI name string.
-/// Both are the same at every node that serves the disk.
+/// Both designators are the same at every node that serves the disk.
 fn designators(name: &str) -> Vec<u8> {
     let number =
         (fnv1a(name.bytes()) & 0x0fff_ffff_ffff_ffff | 0x3000_0000_0000_0000).to_be_bytes();
@@ -118,7 +115,6 @@ pub fn capacity10(about: &DiskProperties<'_>) -> Vec<u8> {
     [last.to_be_bytes(), (BLOCK_BYTES as u32).to_be_bytes()].concat()
 }
 
-/// Returns the data of READ CAPACITY(16).
 pub fn capacity16(about: &DiskProperties<'_>) -> Vec<u8> {
     let mut data = vec![0; 32];
     let last = about.blocks.saturating_sub(1);
@@ -145,7 +141,6 @@ pub fn units(which: u8) -> Vec<u8> {
     }
 }
 
-/// Returns the data of REQUEST SENSE: no error.
 pub fn no_sense(with_descriptors: bool) -> Vec<u8> {
     if with_descriptors {
         vec![0x72, 0, 0, 0, 0, 0, 0, 0]

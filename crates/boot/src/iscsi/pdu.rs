@@ -2,14 +2,12 @@
 
 use std::io::{self, Write};
 
-/// Length of the basic header segment, bytes.
 pub const HEADER_BYTES: usize = 48;
 /// Longest data segment that an initiator may send, bytes: MaxRecvDataSegmentLength.
 pub const DATA_BYTES_MAX: usize = 256 << 10;
 /// Longest data segment during the login, bytes (RFC 7143, 13.12).
 pub const LOGIN_BYTES_MAX: usize = 8 << 10;
 pub const NO_TAG: u32 = 0xffff_ffff;
-/// Final bit: the last PDU of a sequence.
 pub const FINAL: u8 = 0x80;
 
 /// Opcodes: the first byte of a PDU without the flag for immediate delivery.
@@ -39,7 +37,6 @@ pub struct Header(pub [u8; HEADER_BYTES]);
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pdu {
-    /// Basic header segment of the PDU.
     pub header: Header,
     pub data: Vec<u8>,
 }
@@ -47,16 +44,12 @@ pub struct Pdu {
 /// Reason for which a connection is closed.
 #[derive(Debug, thiserror::Error)]
 pub enum IscsiError {
-    /// Protocol error: the data is not iSCSI, or is invalid in this session.
     #[error("the initiator breaks the protocol: {0}")]
     Protocol(&'static str),
-    /// The disk is unreachable: the initiator has to reconnect.
     #[error("the disk is out of reach")]
     Away,
-    /// The session ended by a logout.
     #[error("the session has ended")]
     Ended,
-    /// I/O error of the connection.
     #[error(transparent)]
     Connection(#[from] io::Error),
 }
@@ -76,7 +69,6 @@ impl Header {
         self.0[1]
     }
 
-    /// Returns whether the PDU is the last one of a sequence.
     pub fn is_final(&self) -> bool {
         self.0[1] & FINAL != 0
     }
@@ -91,7 +83,6 @@ impl Header {
         })
     }
 
-    /// Returns the initiator task tag.
     pub fn tag(&self) -> u32 {
         self.word(16)
     }
@@ -101,12 +92,10 @@ impl Header {
         u64::from(self.word(8)) << 32 | u64::from(self.word(12))
     }
 
-    /// Returns the length of the additional header segments, bytes.
     pub fn further_bytes(&self) -> usize {
         usize::from(self.0[4]) * 4
     }
 
-    /// Returns the length of the data segment, bytes.
     pub fn data_bytes(&self) -> usize {
         (self.word(4) & 0x00ff_ffff) as usize
     }
@@ -145,28 +134,24 @@ impl Header {
 pub struct IscsiResponseHeader([u8; HEADER_BYTES]);
 
 impl IscsiResponseHeader {
-    /// Creates a header with this opcode.
     pub fn new(opcode: u8, flags: u8) -> IscsiResponseHeader {
         let mut bytes = [0; HEADER_BYTES];
         (bytes[0], bytes[1]) = (opcode, flags);
         IscsiResponseHeader(bytes)
     }
 
-    /// Sets the byte at an offset.
     #[must_use]
     pub fn byte(mut self, at: usize, value: u8) -> IscsiResponseHeader {
         self.0[at] = value;
         self
     }
 
-    /// Copies bytes of the request's header.
     #[must_use]
     pub fn same(mut self, of: &Header, range: std::ops::Range<usize>) -> IscsiResponseHeader {
         self.0[range.clone()].copy_from_slice(&of.0[range]);
         self
     }
 
-    /// Sets the four bytes at an offset to a number.
     #[must_use]
     pub fn word(mut self, at: usize, value: u32) -> IscsiResponseHeader {
         self.0[at..at + 4].copy_from_slice(&value.to_be_bytes());

@@ -24,9 +24,7 @@ const STATUS: u8 = 0x01;
 const GOOD: u8 = 0x00;
 const CHECK_CONDITION: u8 = 0x02;
 const TASK_SET_FULL: u8 = 0x28;
-/// Limit of commands that wait for data.
 const TRANSFERS_MAX: usize = WINDOW as usize;
-/// Most bytes that VERIFY reads at once.
 const VERIFY_BYTES: u64 = 256 << 10;
 
 pub struct SessionTarget<'u> {
@@ -51,25 +49,21 @@ pub struct Session {
     read: u64,
 }
 
-/// Sequence numbers of the session.
 #[derive(Clone, Copy, Debug)]
 struct SequenceNumbers {
     status: u32,
     command: u32,
-    /// Target transfer tag of the next R2T.
     tag: u32,
 }
 
 /// Result of a command without data of the initiator.
 enum ScsiCommandResult {
     Data(Vec<u8>),
-    /// The blocks that are sent as data.
     Read(Blocks),
     Failed(ScsiSense),
 }
 
 impl Session {
-    /// Creates the session after its login.
     pub fn new(of: &LoggedInSession) -> Session {
         Session {
             parameters: of.parameters,
@@ -85,7 +79,6 @@ impl Session {
         }
     }
 
-    /// Returns how many bytes of the disk the session has sent.
     pub fn sent_bytes(&self) -> u64 {
         self.read
     }
@@ -119,8 +112,7 @@ impl Session {
         }
     }
 
-    /// Checks the CmdSN of a PDU and advances the expected one. On one connection, commands
-    /// arrive in order.
+    /// On one connection, commands arrive in order.
     fn is_due(&mut self, header: &Header) -> bool {
         let is_next = header.word(24) == self.numbers.command;
         if header.is_immediate() {
@@ -219,7 +211,6 @@ impl Session {
         Ok(reply.write(&part, out)?)
     }
 
-    /// Handles a task management request: only commands that wait for data are outstanding.
     fn task(&mut self, header: &Header, out: &mut dyn Write) -> Result<(), IscsiError> {
         let before = self.transfers.len();
         let is_unit = header.lun() == 0;
@@ -282,7 +273,6 @@ impl Session {
         }
     }
 
-    /// Starts a command whose data the initiator sends.
     fn begin(
         &mut self,
         pdu: &Pdu,
@@ -316,7 +306,6 @@ impl Session {
         self.go_on(transfer, blocks, disk, out)
     }
 
-    /// Handles a Data-Out PDU of a running command.
     fn data(&mut self, pdu: &Pdu, disk: &dyn Disk, out: &mut dyn Write) -> Result<(), IscsiError> {
         let header = &pdu.header;
         let mut all = self.transfers.iter();
@@ -364,7 +353,6 @@ impl Session {
         Ok(reply.word(44, wanted.length).write(&[], out)?)
     }
 
-    /// Ends a command with data of the initiator.
     fn end(
         &mut self,
         tag: u32,
@@ -432,7 +420,6 @@ impl Session {
         Ok(reply.write(&data[..sent], out)?)
     }
 
-    /// Sends blocks of the disk in Data-In PDUs.
     fn read(
         &mut self,
         header: &Header,
@@ -517,7 +504,6 @@ fn send_targets(value: &str, unit: &SessionTarget<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Refuses a command that the disk cannot execute, whatever its data.
 fn check(
     header: &Header,
     asked: ScsiRequest,
@@ -553,7 +539,6 @@ fn check(
     }
 }
 
-/// Executes a command without data of the initiator.
 fn carry_out(
     header: &Header,
     asked: ScsiRequest,

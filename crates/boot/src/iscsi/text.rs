@@ -2,9 +2,7 @@
 
 use super::pdu::{DATA_BYTES_MAX, IscsiError};
 
-/// Longest text of one exchange, over all PDUs, bytes.
 const TEXT_BYTES_MAX: usize = 16 << 10;
-/// Most keys of one exchange.
 const KEYS_MAX: usize = 64;
 const KEY_BYTES_MAX: usize = 63;
 
@@ -35,7 +33,6 @@ impl Default for Parameters {
     }
 }
 
-/// Appends a key to a text.
 pub fn add(text: &mut Vec<u8>, key: &str, value: &str) {
     for part in [key, "=", value, "\0"] {
         text.extend_from_slice(part.as_bytes());
@@ -77,7 +74,6 @@ pub fn parse(text: &[u8]) -> Result<Vec<(&str, &str)>, IscsiError> {
     Ok(keys)
 }
 
-/// Returns whether a list of values includes one.
 fn offers(value: &str, one: &str) -> bool {
     value.split(',').any(|offered| offered == one)
 }

@@ -6,9 +6,7 @@ use super::command::{
 use super::pdu::{IscsiError, NO_TAG};
 use crate::disk::{Disk, DiskError};
 
-/// Longest parameter list of a command, bytes.
 const PARAMETER_BYTES_MAX: u32 = 8 + 16 * UNMAP_RANGES_MAX;
-/// Blocks of WRITE SAME that are written at once.
 const SAME_AT_ONCE: u32 = 128;
 
 /// Running command with data of the initiator. Data goes to the disk as it arrives.
@@ -23,7 +21,6 @@ pub struct Transfer {
     length: u32,
     kind: TransferKind,
     came: u32,
-    /// Current sequence of Data-Out PDUs.
     sequence: Sequence,
     failed: Option<ScsiSense>,
 }
@@ -45,26 +42,19 @@ enum TransferKind {
 struct Sequence {
     /// Target transfer tag that the PDUs repeat; the reserved tag for unsolicited data.
     tag: u32,
-    /// DataSN of the next PDU.
     number: u32,
-    /// End offset of the sequence, bytes.
     end: u32,
-    /// R2TSN of the next R2T.
     r2t: u32,
     is_open: bool,
 }
 
-/// Data-Out PDU of the initiator.
 #[derive(Clone, Copy, Debug)]
 pub struct DataOutPdu<'d> {
     pub tag: u32,
     /// DataSN: number of the PDU in the sequence.
     pub number: u32,
-    /// Buffer offset of the data, bytes.
     pub offset: u32,
-    /// True if the PDU is the last one of the sequence.
     pub is_last: bool,
-    /// Data segment of the PDU.
     pub data: &'d [u8],
 }
 
@@ -74,9 +64,7 @@ pub struct ReadyToTransfer {
     pub tag: u32,
     /// R2TSN of this R2T.
     pub number: u32,
-    /// Buffer offset of the data, bytes.
     pub offset: u32,
-    /// Desired data transfer length, bytes.
     pub length: u32,
 }
 
@@ -226,7 +214,6 @@ impl Transfer {
         }
     }
 
-    /// Returns whether more data of the current sequence is expected.
     pub fn is_coming(&self) -> bool {
         self.sequence.is_open
     }

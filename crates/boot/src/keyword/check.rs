@@ -41,7 +41,6 @@ fn missing(lan: &Lan) -> Option<Diagnostic> {
     Some(told.help("add `interface NAME`, such as `interface br0`"))
 }
 
-/// Returns the error for each value that an earlier line has already.
 fn twice<K: Hash + Eq>(
     all: impl Iterator<Item = (K, Span, String)>,
     code: &'static language::Code,
@@ -136,7 +135,6 @@ fn images(lan: &Lan) -> Vec<Diagnostic> {
     wrong.collect()
 }
 
-/// Checks for addresses that no machine of the network can have.
 fn addresses(lan: &Lan, network: Option<Ipv4Network>) -> Vec<Diagnostic> {
     let mut wrong: Vec<Diagnostic> = crowded(lan).into_iter().collect();
     let Some(network) = network else { return wrong };
@@ -195,7 +193,6 @@ pub(super) fn named(exchange: &Exchange) -> impl Iterator<Item = NamedAddress> +
         .chain(virtual_addresses(exchange))
 }
 
-/// Returns the virtual addresses, which move between nodes.
 pub(super) fn virtual_addresses(exchange: &Exchange) -> impl Iterator<Item = NamedAddress> + '_ {
     let services = exchange.exports_of_kind(Service::KIND);
     let services = services.filter_map(|one| one.value::<Service>());
@@ -206,7 +203,6 @@ pub(super) fn virtual_addresses(exchange: &Exchange) -> impl Iterator<Item = Nam
     })
 }
 
-/// Checks for machines with an address that nodes have by other sections.
 pub(super) fn of_nodes(exchange: &Exchange, lans: &[Lan]) -> Vec<Diagnostic> {
     let named = named(exchange).filter(|one| one.is_of_a_node);
     let owners: HashMap<IpAddr, String> = named.map(|one| (one.address, one.owner)).collect();
@@ -273,7 +269,6 @@ fn beside_another(lan: &Lan) -> Vec<Diagnostic> {
     wrong.collect()
 }
 
-/// Checks for two sections that would need the same ports.
 fn same_network(draft: &BootSectionDraft) -> Vec<Diagnostic> {
     let keyed = draft.lans.iter().filter_map(|lan| {
         let interface = lan.network.interface.as_ref()?;
@@ -292,7 +287,6 @@ pub(super) fn interfaces_here(context: &Context) -> Option<Vec<Interface>> {
     is_here.then(|| context.outside.interfaces())
 }
 
-/// Returns the network of an interface's first IPv4 address.
 pub(super) fn first_network(addresses: &[(IpAddr, u8)]) -> Option<Ipv4Network> {
     addresses
         .iter()
@@ -302,7 +296,6 @@ pub(super) fn first_network(addresses: &[(IpAddr, u8)]) -> Option<Ipv4Network> {
         })
 }
 
-/// Checks for a missing program or file of a power control.
 fn power(context: &Context, machine: &MachineLine) -> Option<Diagnostic> {
     let power = machine.power.as_ref()?;
     let outside = &context.outside;
@@ -349,7 +342,6 @@ pub(super) fn server(context: &Context, exchange: &Exchange, lan: &Lan) -> Optio
     Some(told.label("machines fetch their files from here first"))
 }
 
-/// Checks for a lease directory that is no directory, or cannot be created.
 fn leases(context: &Context, lan: &Lan) -> Option<Diagnostic> {
     let (_, span) = lan.given.iter().find(|(word, _)| *word == "leases")?;
     let path = lan.leases.as_path();
@@ -373,7 +365,6 @@ fn leases(context: &Context, lan: &Lan) -> Option<Diagnostic> {
     Some(warned(format!("'{}' is not a directory", wrong.display())))
 }
 
-/// Checks for what a section needs and this machine lacks.
 fn not_here(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
     let Some(interfaces) = interfaces_here(context) else {
         return Vec::new();

@@ -15,16 +15,11 @@ use std::path::{Path, PathBuf};
 
 /// Limit of disks of a section: each has threads of its own.
 const DISKS_MAX: usize = 64;
-/// Default limit of the bytes that a machine can change of an overlay.
 const OVERLAY_BYTES: u64 = 8 << 30;
-/// Highest limit of the bytes that a machine can change of an overlay: the size of the largest
-/// disk.
+/// The size of the largest disk.
 const OVERLAY_BYTES_MAX: u64 = 1 << 40;
-/// Prefix of iSCSI target names: the type, the date and the naming authority.
 const TARGETS: &str = "iqn.2026-01.org.evenkeel";
-/// Kind of volumes that guests write, as the part of guests exports it.
 const WRITTEN: &str = "written volume";
-/// Kind under which the part of volumes exports volumes.
 const VOLUME: &str = "volume";
 
 fn disk(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
@@ -92,7 +87,6 @@ fn disk(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Parses the options of overlays, of which each belongs to one machine.
 fn overlay(
     name: &Spanned<String>,
     directory: Option<PathBuf>,
@@ -117,7 +111,6 @@ fn overlay(
     }
 }
 
-/// Refuses a disk that clients could not distinguish from another one.
 fn alone(lan: &Lan, disk: &DiskLine) -> Built {
     let mut all = lan.disks.all.iter();
     let number = |disk: &DiskLine| disk.target.as_ref().map(|target| target.value);
@@ -191,8 +184,7 @@ fn target_name(section: &str, disk: &str) -> String {
     format!("{TARGETS}:{section}.{disk}").to_ascii_lowercase()
 }
 
-/// Checks for volumes that a guest writes: machines and the guest would destroy each other's
-/// data.
+/// Machines and the guest would destroy each other's data.
 pub(super) fn written(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
     let told = lan.disks.all.iter().filter_map(|disk| {
         let StorageConfig::Volume(volume) = &disk.storage.value else {
@@ -232,7 +224,6 @@ pub(super) fn of_volumes(context: &Context, stored: &VolumeFiles, lan: &Lan) -> 
     told.collect()
 }
 
-/// Returns whether machines write the storage of a disk itself.
 fn is_written(exchange: &Exchange, disk: &DiskLine) -> bool {
     let is_read_only = match &disk.storage.value {
         StorageConfig::File { is_read_only, .. } => *is_read_only,
@@ -276,7 +267,6 @@ fn second_ones<'l>(
     second.collect()
 }
 
-/// Checks for two disks with one volume or file, at least one of which is written.
 pub(super) fn of_one_storage(
     context: &Context,
     exchange: &Exchange,
@@ -354,7 +344,6 @@ pub(super) fn of_several(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
     told.collect()
 }
 
-/// Builds the disks of a section as the role gets them.
 pub(super) fn build(lan: &Lan) -> BTreeMap<String, config::DiskConfig> {
     let built = |disk: &DiskLine| {
         let built = config::DiskConfig {
@@ -372,7 +361,6 @@ pub(super) fn build(lan: &Lan) -> BTreeMap<String, config::DiskConfig> {
     lan.disks.all.iter().map(built).collect()
 }
 
-/// Checks for images of disks that are missing, or that cannot be booted.
 pub(super) fn wrong(lan: &Lan) -> Vec<Diagnostic> {
     let mut wrong = Vec::new();
     let lines = lan.given.iter().filter(|(keyword, _)| *keyword == "disk");
@@ -414,8 +402,6 @@ pub(super) fn wrong(lan: &Lan) -> Vec<Diagnostic> {
     wrong
 }
 
-/// Checks for a disk that an image names and that is missing, or not served by the protocol that
-/// the image needs.
 fn unusable(lan: &Lan, (way, named): &(DiskProtocol, Spanned<String>)) -> Option<Diagnostic> {
     let names = || lan.disks.all.iter().map(|disk| disk.name.value.as_str());
     let mut all = lan.disks.all.iter();
@@ -437,8 +423,7 @@ fn unusable(lan: &Lan, (way, named): &(DiskProtocol, Spanned<String>)) -> Option
     })
 }
 
-/// Checks for kept overlays in a cluster: a machine that boots from another node would see other
-/// changes.
+/// A machine that boots from another node would see other changes.
 pub(super) fn kept_of_many(lan: &Lan) -> Vec<Diagnostic> {
     let is_kept = |disk: &&DiskLine| disk.overlay.as_ref().is_some_and(|one| one.is_kept);
     let told = lan.disks.all.iter().filter(is_kept).map(|disk| {
@@ -449,7 +434,6 @@ pub(super) fn kept_of_many(lan: &Lan) -> Vec<Diagnostic> {
     told.collect()
 }
 
-/// Checks for disks that are limited to addresses which this node does not know.
 fn unconfined(lan: &Lan) -> Vec<Diagnostic> {
     let Some(proxy) = lan.proxy else {
         return Vec::new();
@@ -464,7 +448,6 @@ fn unconfined(lan: &Lan) -> Vec<Diagnostic> {
     told.collect()
 }
 
-/// Checks for files of disks that are missing on this machine.
 pub(super) fn not_here(lan: &Lan, is_missing: impl Fn(&Path) -> bool) -> Vec<Diagnostic> {
     let missing = lan
         .disks
@@ -523,7 +506,6 @@ mod tests {
         NO_VOLUME = "E0001", "no volume of this name", "As the part of volumes has it.";
     }
 
-    /// Section `volume`, as far as disks need it.
     static VOLUMES: ConfigurationPart = ConfigurationPart {
         name: "volumes",
         sections: Sections {
@@ -566,7 +548,6 @@ mod tests {
         }
     }
 
-    /// Loads a section with these lines; returns the result and the diagnostics.
     fn load(lines: &str) -> (BootConfig, String) {
         let text = format!(
             "volume system\nvolume mail\nboot lan\n    interface br0\n    range 10.20.0.100 10.20.0.199\n{lines}"

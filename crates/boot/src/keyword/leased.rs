@@ -11,7 +11,6 @@ use language::{Diagnostic, Spanned};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Limit of leases that are reported one by one.
 const NAMED_MAX: usize = 8;
 
 /// Returns warnings about leases on the disk of this machine, if the files are for it and will
@@ -50,15 +49,12 @@ pub(super) fn superseded(
     all.collect()
 }
 
-/// Clients with a lease on disk.
 struct LeasedClients {
     all: Vec<(IpAddr, Mac)>,
-    /// Longest lease, seconds.
     longest_s: u32,
 }
 
-/// Reads the clients with a lease on disk. An unreadable file counts as empty: its directory is
-/// checked elsewhere.
+/// An unreadable file counts as empty: its directory is checked elsewhere.
 fn clients<A: Address + Into<IpAddr>>(lan: &section::Lan, name: &str) -> LeasedClients {
     let (all, longest_s) = journal::clients::<A>(&lan.leases, name).unwrap_or_default();
     let all = all.into_iter().map(|(address, mac)| (address.into(), mac));

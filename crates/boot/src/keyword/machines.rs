@@ -13,11 +13,8 @@ use part::power::control::PowerControl;
 use part::power::line;
 use std::path::PathBuf;
 
-/// Limit of machines of a section.
 const MACHINES_MAX: usize = 20_000;
-/// Limit of images of a section.
 const IMAGES_MAX: usize = 256;
-/// Limit of initial RAM disks of an image.
 const INITRDS_MAX: usize = 8;
 /// Longest kernel command line, bytes: old kernels silently truncate longer ones.
 const APPEND_MAX: usize = 2_000;
@@ -26,7 +23,6 @@ pub(super) fn too_many(span: Span, told: String) -> Diagnostic {
     Diagnostic::error(&codes::TOO_MANY, span, told)
 }
 
-/// Refuses a name that the section has already.
 pub(super) fn unique(kind: &str, name: &Spanned<String>, first: Option<Span>) -> Built {
     let Some(first) = first else { return Ok(()) };
     let told = format!("duplicate {kind} '{}' in this section", name.value);
@@ -63,7 +59,6 @@ fn image(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Parses the name of a disk that the image needs.
 fn root(disks: &mut Disks, way: DiskProtocol, args: &mut Args<'_>) -> Result<String, Diagnostic> {
     let word = args.required("the name of a disk")?;
     let disk = Spanned::new(word.text().into_owned(), word.span);
@@ -186,7 +181,6 @@ fn machine(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Parses the power control of a machine, to the end of the line.
 fn power(args: &mut Args<'_>) -> Result<PowerControl, Diagnostic> {
     match args.choice(&["ipmi", "exec", "agent"].map(|word| (word, word)))? {
         "ipmi" => line::ipmi(args, &codes::TWICE),

@@ -31,10 +31,8 @@ use std::net::IpAddr;
 
 pub const NAME: &str = "boot";
 
-/// Stop timeout of the role, milliseconds.
 const STOP_MS: u64 = 2_000;
 
-/// Network boot, as a part of a configuration.
 pub static PART: ConfigurationPart = ConfigurationPart {
     name: NAME,
     sections: Sections {
@@ -89,7 +87,6 @@ static LINES: &[Family<BootLineBuilder>] = &[
 static TABLES: [SectionTable<BootSectionDraft>; 1] =
     [SectionTable::new("boot", LINES, section::begin)];
 
-/// Documentation of the section for the manual.
 const SECTION: Documented = Documented {
     kind: "section",
     name: "boot",
@@ -255,7 +252,6 @@ fn build(lan: &section::Lan, exchange: &Exchange) -> Option<(String, LanConfig)>
     Some((lan.name.value.clone(), built))
 }
 
-/// Returns the addresses of a section's ranges or machines that other sections name.
 fn named(lan: &section::Lan, exchange: &Exchange, is_of_a_node: bool) -> BTreeSet<IpAddr> {
     let fixed = lan.machines.iter().flat_map(|one| {
         let four = one.address.iter().map(|one| IpAddr::V4(one.value));

@@ -16,11 +16,9 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 const SECTIONS_MAX: usize = 64;
-/// Longest name, bytes.
 pub(super) const NAME_MAX: usize = 64;
 /// Longest interface name, bytes (IFNAMSIZ without the terminating zero).
 const INTERFACE_MAX: usize = 15;
-/// Limit of nameservers, and of time servers.
 const SERVERS_MAX: usize = 8;
 /// Lease time, milliseconds: 2 minutes to 24 days.
 const LEASE_MS: RangeInclusive<u32> = 120_000..=2_073_600_000;
@@ -72,7 +70,6 @@ pub(super) struct Range {
     pub(super) lease_s: u32,
 }
 
-/// Parameters that clients get besides their address.
 #[derive(Debug, Default)]
 pub(super) struct DhcpParameters {
     pub(super) gateway: Option<Spanned<Ipv4Addr>>,
@@ -119,7 +116,6 @@ pub(super) struct MachineLine {
     pub(super) power: Option<Spanned<PowerControl>>,
 }
 
-/// Handling of machines that are not configured.
 #[derive(Clone, Debug)]
 pub(super) enum Unknown {
     Menu,
@@ -214,7 +210,6 @@ pub(super) fn once<'d>(
     }
 }
 
-/// Parses an IPv4 address that one machine can have.
 pub(super) fn ipv4(args: &mut Args<'_>) -> Result<Spanned<Ipv4Addr>, Diagnostic> {
     let word = args.peek();
     let (address, span) = args.address()?;
@@ -229,7 +224,6 @@ pub(super) fn ipv4(args: &mut Args<'_>) -> Result<Spanned<Ipv4Addr>, Diagnostic>
     }
 }
 
-/// Parses an IPv6 address that one machine can have.
 pub(super) fn ipv6(args: &mut Args<'_>) -> Result<Spanned<Ipv6Addr>, Diagnostic> {
     let word = args.peek();
     let (address, span) = args.address()?;
@@ -258,7 +252,6 @@ fn servers(args: &mut Args<'_>) -> Result<Vec<Ipv4Addr>, Diagnostic> {
     several(args, |args| Ok(ipv4(args)?.value))
 }
 
-/// Parses addresses of both families.
 fn addresses(args: &mut Args<'_>) -> Result<Vec<IpAddr>, Diagnostic> {
     several(args, |args| {
         let is_six = args.peek().is_some_and(|word| word.str().contains(':'));

@@ -62,7 +62,6 @@ fn range6(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Builds the IPv6 configuration of a section; None: the section has no IPv6.
 pub(super) fn build(lan: &Lan) -> Option<config::Ipv6Config> {
     let network = lan.six.network.as_ref()?.value;
     let range = lan.six.range.as_ref().map(|range| range.value);
@@ -79,7 +78,6 @@ pub(super) fn build(lan: &Lan) -> Option<config::Ipv6Config> {
     })
 }
 
-/// Returns the addresses of a section, and their positions.
 fn addresses(lan: &Lan) -> Vec<(Ipv6Addr, Span)> {
     let of_machines = lan.machines.iter().filter_map(|one| one.address6.as_ref());
     let mut all: Vec<_> = of_machines.map(|one| (one.value, one.span)).collect();
@@ -90,7 +88,6 @@ fn addresses(lan: &Lan) -> Vec<(Ipv6Addr, Span)> {
     all
 }
 
-/// Checks the lines of a section.
 pub(super) fn wrong(lan: &Lan) -> Vec<Diagnostic> {
     let mut wrong: Vec<Diagnostic> = crowded(&lan.six, lan).into_iter().collect();
     let Some(network) = &lan.six.network else {
@@ -130,7 +127,6 @@ fn crowded(six: &Ipv6Lines, lan: &Lan) -> Option<Diagnostic> {
     })
 }
 
-/// Checks for what a section needs of this machine's interfaces and does not find.
 pub(super) fn not_here(lan: &Lan, interfaces: &[Interface]) -> Vec<Diagnostic> {
     let all = interfaces.iter().flat_map(|one| &one.addresses);
     let own: Vec<IpAddr> = all.map(|(address, _)| *address).collect();

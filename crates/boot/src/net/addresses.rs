@@ -9,9 +9,7 @@ use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv,
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-/// Multicast groups: changes of IPv4 and of IPv6 addresses.
 const GROUPS: u32 = (libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR).cast_unsigned();
-/// Limit of messages that are discarded at one time.
 const MESSAGES_MAX: usize = 1_024;
 
 /// Monitor of address changes of this host.

@@ -10,16 +10,13 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Limit of packets in one batch.
 pub const PACKETS: usize = 64;
-/// Bytes of a packet that are received.
 pub const BYTES: usize = 2_048;
 /// Size of the control buffer, in words: more than a header and a `timespec` need.
 const CONTROL: usize = 8;
 /// Size of the receive buffer, bytes: for a thousand machines that are switched on at once.
 const WAITING_BYTES: usize = 4 << 20;
 
-/// Batch of packets, with buffers.
 pub struct PacketBatch {
     slots: Vec<PacketBuffer>,
     filled: usize,
@@ -38,7 +35,6 @@ struct PacketBuffer {
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'b> {
     pub bytes: &'b [u8],
-    /// Address and port of the sender.
     pub from: SocketAddr,
     /// Time that the packet has waited in the socket; zero where the system does not report it.
     pub waited: Duration,
@@ -126,7 +122,6 @@ impl PacketBatch {
         self.filled
     }
 
-    /// Returns the packets that were received.
     pub fn packets(&self) -> impl Iterator<Item = Received<'_>> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.unwrap_or_default();
@@ -141,7 +136,6 @@ impl PacketBatch {
     }
 }
 
-/// Returns the sender of a packet.
 fn sender(from: &libc::sockaddr_in6) -> SocketAddr {
     if i32::from(from.sin6_family) == libc::AF_INET6 {
         let address = Ipv6Addr::from(from.sin6_addr.s6_addr);

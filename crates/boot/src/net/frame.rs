@@ -13,13 +13,11 @@ const ARP: u16 = 0x0806;
 const WAKE: u16 = 0x0842;
 /// Limit of other packets that are read in search of an ARP reply.
 const OTHERS_MAX: usize = 4_096;
-/// Length of an ARP packet for Ethernet and IPv4, bytes.
 const ARP_BYTES: usize = 28;
 
 /// Packet sockets of one interface.
 #[derive(Debug)]
 pub struct PacketSockets {
-    /// Socket that receives only ARP replies.
     socket: OwnedFd,
     interface: u32,
 }
@@ -27,9 +25,7 @@ pub struct PacketSockets {
 /// Sender of an ARP reply, who has an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ArpSender {
-    /// IPv4 address in the reply.
     pub address: Ipv4Addr,
-    /// MAC address that has it.
     pub mac: Mac,
 }
 
@@ -127,7 +123,6 @@ fn owner(packet: &[u8]) -> Option<ArpSender> {
     })
 }
 
-/// Builds an IPv4 packet with UDP (RFC 791, 768).
 fn udp(from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
     let udp_bytes = u16::try_from(payload.len() + 8).unwrap_or(u16::MAX);
     let mut packet = Vec::with_capacity(payload.len() + 28);

@@ -21,7 +21,6 @@ pub struct Ipv6Lifetime {
 }
 
 impl Ipv6Lifetime {
-    /// Returns an address without an end.
     pub fn permanent(address: Ipv6Addr) -> Ipv6Lifetime {
         Ipv6Lifetime {
             address,

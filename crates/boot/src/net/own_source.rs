@@ -12,7 +12,6 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 const IPV4: u16 = 0x0800;
-/// Length of the headers of IPv4 without options and of UDP, bytes.
 const HEAD_BYTES: usize = 28;
 const PACKET_BYTES: usize = 2_048;
 /// Limit of packets that are read in search of one for this host.
@@ -91,7 +90,6 @@ fn attach(socket: &OwnedFd, addresses: &[Ipv4Addr]) -> io::Result<()> {
     packet::filter(socket, &wanted)
 }
 
-/// Returns the destination and the payload of a packet that passed the filter.
 fn payload(packet: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     let head: &[u8; HEAD_BYTES] = packet.first_chunk()?;
     let to = Ipv4Addr::new(head[16], head[17], head[18], head[19]);
@@ -100,7 +98,6 @@ fn payload(packet: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     Some((to, packet.get(HEAD_BYTES..end)?))
 }
 
-/// Receives a packet, and its type (`PACKET_HOST` and so on).
 fn receive(socket: &OwnedFd, bytes: &mut [u8]) -> Option<(usize, u8)> {
     // SAFETY: all zeros are a valid address.
     let mut from: libc::sockaddr_ll = unsafe { zeroed() };

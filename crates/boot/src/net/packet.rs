@@ -6,7 +6,6 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-/// Most values of one field of a filter.
 pub const VALUES_MAX: usize = 200;
 
 /// Opens a socket that receives nothing, since it has no protocol until it is bound.
@@ -126,7 +125,6 @@ pub fn send(
     }
 }
 
-/// Builds the socket address of a MAC address at an interface.
 pub fn address(interface: u32, kind: u16, mac: Mac) -> libc::sockaddr_ll {
     let [a, b, c, d, e, f] = mac.0;
     libc::sockaddr_ll {

@@ -22,13 +22,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// All-nodes multicast address of a link.
 const MACHINES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-/// Least length of a solicitation, bytes.
 const HEAD_BYTES: usize = 8;
 /// All-routers multicast address of a link.
 const ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 const SOLICITATION: u8 = 133;
 const ADVERTISEMENT: u8 = 134;
-/// Option with the source link-layer address.
 const SOURCE_CARD: u8 = 1;
 /// Option of raw sockets that filters ICMPv6 types (RFC 3542, 3.2).
 const ICMP6_FILTER: libc::c_int = 1;
@@ -40,10 +38,8 @@ pub struct RouterSocket {
     interface: u32,
 }
 
-/// Router solicitation of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RouterSolicitation {
-    /// Link-local address of the machine, or the unspecified one.
     pub from: SocketAddrV6,
     /// MAC address of the machine; None: the packet has none.
     pub mac: Option<Mac>,
@@ -87,7 +83,6 @@ impl RouterSocket {
         self.socket.as_fd()
     }
 
-    /// Returns the next solicitation.
     pub fn question(&self) -> Option<RouterSolicitation> {
         loop {
             let mut packet = [0; 256];
@@ -137,7 +132,6 @@ impl RouterSocket {
     }
 }
 
-/// Returns the MAC address of the sender (RFC 4861, 4.1 and 4.6.1).
 fn asker(packet: &[u8]) -> Option<Mac> {
     if packet.first() != Some(&SOLICITATION) || packet.get(1) != Some(&0) {
         return None;

@@ -14,19 +14,14 @@ use std::mem::zeroed;
 use std::net::{Ipv6Addr, SocketAddrV6, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// UDP port of servers and relays.
 pub const SERVER: u16 = 547;
 pub const CLIENT: u16 = 546;
 /// Multicast address of all servers and relays of a link (RFC 8415, 7.1).
 const SERVERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2);
-/// Limit of connections that wait to be accepted.
 const BACKLOG: i32 = 1_024;
 const IPV6: u16 = 0x86dd;
-/// Length of the IPv6 header and the UDP ports, bytes.
 const HEAD_BYTES: usize = 44;
-/// Limit of senders that are remembered.
 const SENDERS_MAX: usize = 4_096;
-/// Limit of frames that are read in a row.
 const FRAMES_MAX: usize = 1_024;
 
 /// Opens a UDP port over IPv6 at an interface.
@@ -78,7 +73,6 @@ fn any(port: u16) -> SocketAddrV6 {
 /// MAC addresses of senders to the port of DHCPv6.
 #[derive(Debug)]
 pub struct SenderMacs {
-    /// Socket that receives only packets to that port.
     socket: OwnedFd,
     known: HashMap<Ipv6Addr, Mac>,
 }
@@ -100,7 +94,6 @@ impl SenderMacs {
         })
     }
 
-    /// Records the senders of the frames that have arrived.
     pub fn look(&mut self) {
         for _ in 0..FRAMES_MAX {
             let mut head = [0; HEAD_BYTES];
@@ -119,7 +112,6 @@ impl SenderMacs {
         }
     }
 
-    /// Returns the MAC address of a sender.
     pub fn of(&self, address: Ipv6Addr) -> Option<Mac> {
         self.known.get(&address).copied()
     }

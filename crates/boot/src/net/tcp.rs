@@ -6,7 +6,6 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen as listen
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 
-/// Limit of connections that wait to be accepted.
 const BACKLOG: i32 = 1_024;
 
 /// Opens a port for connections at an interface.

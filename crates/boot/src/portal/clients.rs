@@ -9,13 +9,11 @@ use std::time::{Duration, Instant};
 
 /// Limit of connections of a network: each has a thread.
 const CONNECTIONS_MAX: usize = 512;
-/// Limit of connections per client address.
 const OF_ONE_MAX: usize = 8;
 
 /// Name of an iSCSI initiator, and its ISID.
 pub type Initiator = (String, [u8; 6]);
 
-/// Open connections of a portal.
 #[derive(Debug, Default)]
 pub struct Clients {
     all: Mutex<ConnectionTable>,
@@ -28,7 +26,6 @@ struct ConnectionTable {
     connections: BTreeMap<u64, Connection>,
 }
 
-/// Use of a disk by a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DiskUse {
     pub disk: String,
@@ -41,7 +38,6 @@ pub struct DiskUse {
 struct Connection {
     stream: TcpStream,
     from: IpAddr,
-    /// Disk that the connection uses, and its user.
     disk: Option<(String, DiskUser)>,
     initiator: Option<Initiator>,
 }
@@ -72,7 +68,6 @@ impl Clients {
         Some(number)
     }
 
-    /// Returns the other user of an exclusive disk; None: the disk is free.
     pub fn other_user(&self, wanted: &DiskUse) -> Option<DiskUser> {
         self.lock().other_user(wanted)
     }
@@ -107,20 +102,17 @@ impl Clients {
         Ok(())
     }
 
-    /// Removes a connection that has ended.
     pub fn remove(&self, number: u64) {
         self.lock().connections.remove(&number);
         self.ended.notify_all();
     }
 
-    /// Returns how many connections use a disk.
     pub fn count(&self, disk: &str) -> usize {
         let all = self.lock();
         let uses = |one: &&Connection| one.disk_name() == Some(disk);
         all.connections.values().filter(uses).count()
     }
 
-    /// Closes the connections whose address may no longer use their disk.
     pub fn retain(&self, may_use: impl Fn(IpAddr, &str) -> bool) {
         // The lock is released first, because the callback may take other locks.
         let all: Vec<(u64, IpAddr, String)> = {

@@ -23,11 +23,9 @@ pub trait Targets {
     /// The reason of the refusal.
     fn find(&self, target: &str) -> Result<UsedDisk, LoginRejectStatus>;
 
-    /// Returns the targets that this client may use, each with its address.
     fn all(&self) -> Vec<(String, String)>;
 
-    /// Records that the session begins. Returns false where another machine has taken the disk
-    /// meanwhile.
+    /// Returns false where another machine has taken the disk meanwhile.
     fn begins(&self, session: &LoggedInSession) -> bool;
 }
 

@@ -32,7 +32,6 @@ struct DiskMonitorState {
 #[derive(Debug)]
 struct DiskReachability {
     stop: bool,
-    /// Reason for which the disk is unreachable; None: it is reachable.
     trouble: Option<String>,
 }
 
@@ -93,7 +92,6 @@ impl MonitoredDisk {
         self.inner.overlays.is_none() && !self.inner.disk.current().is_read_only()
     }
 
-    /// Returns the reason for which the disk is unreachable; None: it is reachable.
     pub fn trouble(&self) -> Option<String> {
         lock(&self.inner.state).trouble.clone()
     }
@@ -107,7 +105,6 @@ impl MonitoredDisk {
         self.inner.changed.notify_all();
     }
 
-    /// Waits until the disk is reachable. Returns false at the deadline.
     pub fn waits(&self, until: Instant) -> bool {
         let mut state = lock(&self.inner.state);
         while state.trouble.is_some() && !state.stop {

@@ -13,9 +13,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Bytes that are read from a disk or written to it at once.
 const PIECE_BYTES: usize = 256 << 10;
-/// Preferred block size, bytes.
 const BLOCK_PREFERRED: u32 = 4096;
 /// Longest wait of a client for an unreachable disk before the handshake: `nbd-client -persist`
 /// ends when a handshake fails.
@@ -23,7 +21,6 @@ const WAITS_MAX: Duration = Duration::from_secs(60);
 
 /// Exports that a connection may use.
 pub trait Exports {
-    /// Returns the disks that this client may use, by their names.
     fn all(&self) -> Vec<(String, Arc<MonitoredDisk>)>;
 
     /// Returns a disk as this client sees it. None: the client may no longer use it.
@@ -36,14 +33,12 @@ pub trait Exports {
 /// Reason for which a connection is closed.
 #[derive(Debug, thiserror::Error)]
 pub enum NbdCloseReason {
-    /// Protocol error, or a request for a missing export.
     #[error(transparent)]
     Fault(#[from] NbdConnectionError),
     #[error("the client has ended the connection")]
     Ended,
     #[error("the disk is out of reach")]
     Away,
-    /// I/O error of the connection.
     #[error(transparent)]
     Connection(#[from] io::Error),
 }
@@ -215,8 +210,7 @@ fn skip(stream: &mut PortalConnection, mut left: usize, buffer: &mut [u8]) -> io
     Ok(())
 }
 
-/// Writes the payload of a request as it arrives. The payload after an error is read and
-/// discarded.
+/// The payload after an error is read and discarded.
 fn write(
     stream: &mut PortalConnection,
     request: &NbdRequestHeader,
@@ -237,8 +231,7 @@ fn write(
     Ok(Ok(()))
 }
 
-/// Sends the data of a read request. A simple reply cannot report a failure after its data has
-/// begun: the connection then ends.
+/// A simple reply cannot report a failure after its data has begun: the connection then ends.
 fn read(
     stream: &mut PortalConnection,
     session: &Session,

@@ -24,7 +24,6 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Poll interval of the interface.
 const LOOK: Duration = Duration::from_secs(2);
 /// Most connections that are accepted before the interface and the orders are checked.
 const TURN: usize = 64;
@@ -34,7 +33,6 @@ const END_MAX: Duration = Duration::from_millis(1500);
 const REST: Duration = Duration::from_millis(50);
 /// Status of a disk just after a change.
 const NOT_OPEN: &str = "its port is not open yet";
-/// Stack size of a connection's thread, bytes.
 const STACK_BYTES: usize = 256 << 10;
 
 /// Function that finds the machine at an address, if the machine may use a disk.
@@ -45,11 +43,8 @@ pub struct PortalDiskConfig {
     pub storage: Storage,
     /// Name of the iSCSI target; None: the disk is not served by iSCSI.
     pub target: Option<String>,
-    /// True if the disk is an NBD export.
     pub is_export: bool,
-    /// True if every address of the network may use the disk.
     pub is_open: bool,
-    /// Overlays with the changes of each machine, where they last for one run of the machine.
     pub overlays: Option<Overlays>,
 }
 
@@ -58,7 +53,6 @@ pub struct PortalConfig {
     pub interface: String,
     /// TCP ports of iSCSI and of NBD.
     pub ports: [u16; 2],
-    /// True if the disks are served over IPv6, too.
     pub is_six: bool,
     pub disks: BTreeMap<String, PortalDiskConfig>,
 }
@@ -66,11 +60,9 @@ pub struct PortalConfig {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PortalDiskStatus {
     pub name: String,
-    /// Protocols and storage of the disk.
     pub served: PortalDiskConfig,
     /// Reason for which this node does not serve the disk; None: it does.
     pub trouble: Option<String>,
-    /// Number of connections that use the disk.
     pub clients: usize,
 }
 
@@ -98,9 +90,7 @@ struct Table {
     ports: [u16; 2],
     is_six: bool,
     disks: BTreeMap<String, (PortalDiskConfig, Arc<MonitoredDisk>)>,
-    /// True if the listeners match the disks.
     is_looked_at: bool,
-    /// Failures of the listeners, by protocol.
     troubles: [Option<String>; 2],
 }
 
@@ -209,7 +199,6 @@ impl Portal {
         Ok(())
     }
 
-    /// Returns the status of each disk.
     pub fn disk_statuses(&self) -> Vec<PortalDiskStatus> {
         let table = lock(&self.shared.table);
         let status =
@@ -270,7 +259,6 @@ impl PortalState {
         self.is_open(disk) || (self.finds)(from, disk).is_some()
     }
 
-    /// Returns the disks of a protocol that an address may use.
     fn disks_for(
         &self,
         from: IpAddr,
@@ -288,7 +276,6 @@ impl PortalState {
         all
     }
 
-    /// Returns the disk of an iSCSI target.
     fn of_target(&self, target: &str) -> Option<(String, Arc<MonitoredDisk>)> {
         let table = lock(&self.table);
         let mut all = table.disks.iter();
@@ -297,7 +284,6 @@ impl PortalState {
         Some((name.clone(), Arc::clone(kept)))
     }
 
-    /// Serves a connection on a thread of its own.
     fn serve(&self, visit: &ClientVisit<'_>, stream: TcpStream) {
         let counting = &self.counting[visit.protocol as usize];
         let ended = match PortalConnection::new(stream, Arc::clone(counting)) {
@@ -326,18 +312,15 @@ struct ClientVisit<'s> {
     protocol: Protocol,
     number: u64,
     from: IpAddr,
-    /// Local address of the connection.
     at: SocketAddr,
 }
 
 impl ClientVisit<'_> {
-    /// Returns who the client is as the user of a disk.
     fn user_of(&self, name: &str) -> DiskUser {
         let machine = (self.shared.finds)(self.from, name);
         machine.map_or(DiskUser::Address(self.from), DiskUser::Machine)
     }
 
-    /// Describes how this client uses a disk.
     fn use_of(&self, name: &str, kept: &MonitoredDisk) -> DiskUse {
         DiskUse {
             disk: name.to_owned(),
@@ -380,7 +363,6 @@ impl ClientVisit<'_> {
         }
     }
 
-    /// Returns a disk as this client sees it.
     fn disk_of(&self, name: &str, kept: &MonitoredDisk) -> Option<Arc<dyn Disk>> {
         kept.disk_of(self.user_of(name))
     }
@@ -454,7 +436,6 @@ impl Drop for ClientVisit<'_> {
     }
 }
 
-/// Listener of an open port.
 struct PortalListener {
     listener: TcpListener,
     interface: (String, u32),
@@ -464,7 +445,6 @@ struct PortalListener {
 /// Listeners of a protocol: over IPv4, and over IPv6.
 type PortalListeners = [Option<PortalListener>; 2];
 
-/// Accepts connections, until the portal stops.
 fn run(shared: &Arc<PortalState>) {
     let mut doors: [PortalListeners; 2] = Default::default();
     let mut looks = Instant::now();
@@ -494,7 +474,6 @@ fn run(shared: &Arc<PortalState>) {
     }
 }
 
-/// Polls the interface: opens the ports that disks need, and closes the others.
 fn poll_interface(shared: &PortalState, doors: &mut [PortalListeners; 2]) {
     let mut table = lock(&shared.table);
     table.is_looked_at = true;
@@ -521,7 +500,6 @@ fn poll_interface(shared: &PortalState, doors: &mut [PortalListeners; 2]) {
 /// Function that opens a port for connections at an interface.
 type PortOpener = fn(&str, u16) -> io::Result<TcpListener>;
 
-/// Opens a port that is needed and closed, or closes one that is not needed.
 fn open(
     door: &mut Option<PortalListener>,
     is_needed: bool,

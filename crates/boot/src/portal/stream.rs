@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Longest silence of a client before its session has begun.
 const PATIENCE_AT_FIRST: Duration = Duration::from_secs(5);
-/// Longest time until the session has begun.
 const BEGIN_MAX: Duration = Duration::from_secs(15);
 const BUFFER_BYTES: usize = 64 << 10;
 /// TCP keep-alive detects a client that was switched off: the first probe follows after this

@@ -16,7 +16,6 @@ use part::role::Admission;
 /// Admission of this node, and the clients for which it stands in.
 #[derive(Default)]
 pub(super) struct AdmissionState {
-    /// True if this node may respond with the version that it serves.
     pub(super) admission: Admission,
     unanswered: UnansweredClients,
 }
@@ -33,7 +32,6 @@ impl NetworkState {
         DhcpDecision::silent(format!("{why}; it gets no NAK: {reason}"))
     }
 
-    /// Sets whether this node may respond from now on.
     pub fn admit(&mut self, admission: Admission) {
         self.reserve.admission = admission;
         if admission.is_admitted() {
@@ -48,13 +46,11 @@ impl NetworkState {
         is_removed.then(|| format!("{}: it answers nothing", self.reserve.admission.why()))
     }
 
-    /// Returns whether only clients get responses that no other server answers.
     pub(super) fn is_reserve(&self) -> bool {
         !self.reserve.admission.is_admitted()
     }
 
-    /// Explains to operators that only clients get responses that no other server answers; None:
-    /// all clients do.
+    /// The reason is for operators. None: all clients get responses.
     pub(super) fn why_reserve(&self) -> Option<String> {
         let words = || {
             format!(

@@ -14,9 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Limit of machines of other nodes that are remembered.
 const MACHINES_MAX: usize = 4_096;
-/// Limit of machines in one message.
 pub const ACTIVITIES_MAX: usize = 128;
 /// Characters of a step that are sent to other nodes.
 pub const WORDS_MAX: usize = 200;
@@ -28,24 +26,17 @@ const REPORT_MS: u64 = 1_000;
 /// differ.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct MachineActivity {
-    /// MAC address of the machine.
     pub mac: Mac,
-    /// Last step that the node answered.
     #[serde(default)]
     pub last: Option<AnsweredRequest>,
-    /// Image that the machine booted there, and the age, milliseconds.
     #[serde(default)]
     pub booted: Option<(String, u64)>,
 }
 
-/// Request that a node answered.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct AnsweredRequest {
-    /// Age of the step, milliseconds.
     pub age_ms: u64,
-    /// Request of the machine, as text.
     pub asked: String,
-    /// Response of the node, as text.
     pub answered: String,
 }
 
@@ -89,7 +80,6 @@ impl RemoteActivities {
         }
     }
 
-    /// Forgets the quarter of the machines with the oldest reports.
     fn forget(&mut self) {
         let heard =
             |all: &BTreeMap<String, RemoteActivity>| all.values().map(|one| one.heard_ms).max();
@@ -106,7 +96,6 @@ impl RemoteActivities {
             .flat_map(BTreeMap::values)
     }
 
-    /// Returns the last step that another node answered, and that node.
     fn last(&self, mac: Mac) -> Option<(&BootHistoryEntry, &str)> {
         let all = self.of(mac);
         let all = all.filter_map(|one| Some((one.last.as_ref()?, one.node.as_str())));
@@ -114,7 +103,6 @@ impl RemoteActivities {
     }
 }
 
-/// Returns the moment at that age.
 fn before(now: Moment, age_ms: u64) -> Moment {
     Moment {
         boottime_ms: now.boottime_ms.saturating_sub(age_ms),
@@ -126,19 +114,15 @@ fn cut(words: &str) -> String {
     words.chars().take(WORDS_MAX).collect()
 }
 
-/// Number of leases of a range by node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct LeaseCounts {
-    /// Leases of the parts that this node holds.
     pub(super) here: u64,
-    /// Leases of the other parts, as their nodes reported them.
     by_others: BTreeMap<String, u64>,
     /// True if no node has reported the leases of some part.
     lacks: bool,
 }
 
 impl LeaseCounts {
-    /// Returns the number of leases at all other nodes.
     pub(super) fn elsewhere(&self) -> u64 {
         self.by_others.values().sum()
     }
@@ -157,15 +141,13 @@ impl LeaseCounts {
     }
 }
 
-/// Returns the clients with a lease of a part that this node holds.
 fn clients<A: Address>(pool: &Pool<A>) -> impl Iterator<Item = Mac> {
     let known = pool.known().map(|(address, _)| address);
     let held = known.filter(|address| pool.holds(*address));
     held.filter_map(|address| pool.client(address))
 }
 
-/// Returns the clients with a lease of a range from another node, and that node. `held`: the
-/// parts of this node.
+/// Returns the node of each client, too. `held`: the parts of this node.
 fn clients_elsewhere<'c, A: Address>(
     copies: &'c LeaseCopies,
     held: &'c BTreeMap<usize, HeldPart>,
@@ -201,8 +183,7 @@ fn six(address: IpAddr) -> Option<Ipv6Addr> {
     }
 }
 
-/// Chooses the address of a client from this node or another one. An empty node: no node is known
-/// to hold the part.
+/// An empty node: no node is known to hold the part.
 fn choose<A: Address>(
     pool: Option<&mut Pool<A>>,
     mac: Mac,
@@ -247,7 +228,6 @@ impl NetworkState {
         (number, all.collect())
     }
 
-    /// Stores the activities that another node reports.
     pub fn store_activities(&mut self, node: &str, activities: Vec<MachineActivity>, now: Moment) {
         for activity in activities.into_iter().take(ACTIVITIES_MAX) {
             self.seen.elsewhere.hear(node, activity, now);
@@ -269,7 +249,7 @@ impl NetworkState {
         choose(pool, mac, me, is_newer, elsewhere)
     }
 
-    /// Returns the same for IPv6.
+    /// Like `four_of`, for IPv6.
     pub(super) fn six_of(&mut self, mac: Mac) -> Option<(Ipv6Addr, String)> {
         let lines = self.lan.six.as_ref().map(|six| &six.machines);
         if let Some(address) = lines.and_then(|lines| lines.get(&mac)) {
@@ -302,7 +282,6 @@ impl NetworkState {
         Some((is_its(address)?, node.to_owned()))
     }
 
-    /// Returns whether another node reported that it gave a machine this address.
     pub(super) fn is_copied(&self, mac: Mac, address: IpAddr) -> bool {
         let has: Option<IpAddr> = match address {
             IpAddr::V4(_) => self
@@ -315,7 +294,6 @@ impl NetworkState {
         has == Some(address)
     }
 
-    /// Returns whether another node answered a machine later than this one.
     fn is_newer_elsewhere(&self, mac: Mac) -> bool {
         let there = self.seen.elsewhere.last(mac);
         let here = self.history.answered_of(mac);
@@ -340,7 +318,6 @@ impl NetworkState {
         Some(here.filter(is_new).map_or(best, |step| (step, "")))
     }
 
-    /// Returns the image that a machine booted last at any node.
     pub(super) fn last_booted(&self, mac: Mac) -> Option<LastBoot> {
         let booted = |image: &str, at, node: &str| LastBoot {
             image: image.to_owned(),
@@ -377,7 +354,6 @@ impl NetworkState {
         }
     }
 
-    /// Returns the machines that have a lease from any node, or that another node answered.
     pub(super) fn macs_elsewhere(&mut self) -> BTreeSet<Mac> {
         let mut all: BTreeSet<Mac> = self.seen.elsewhere.machines.keys().copied().collect();
         let (range, range6) = (self.range(), self.range6());
@@ -394,14 +370,12 @@ impl NetworkState {
         all
     }
 
-    /// Returns whether a machine has a lease from any node, or another node answered it.
     pub(super) fn is_known_elsewhere(&mut self, mac: Mac) -> bool {
         self.seen.elsewhere.machines.contains_key(&mac)
             || self.four_of(mac).is_some()
             || self.six_of(mac).is_some()
     }
 
-    /// Returns the number of leases of the IPv4 range by node.
     pub(super) fn leased(&mut self) -> LeaseCounts {
         let elsewhere = self.leased_elsewhere(self.range(), four);
         let pool = self.desk.as_mut().and_then(DhcpServer::pool);
@@ -411,7 +385,6 @@ impl NetworkState {
         }
     }
 
-    /// Returns the number of leases of the IPv6 range by node.
     pub(super) fn leased6(&mut self) -> LeaseCounts {
         let elsewhere = self.leased_elsewhere(self.range6(), six);
         LeaseCounts {

@@ -6,7 +6,6 @@ use super::{Generations, NetworkState};
 /// Age of this node's files, compared with the cluster's record of them.
 #[derive(Debug, Default)]
 pub(super) struct FileAge {
-    /// True if the files were compared as they were opened.
     pub(super) is_compared: bool,
     /// Time at which files were found to be older, and dropped, and a description for operators.
     pub(super) older: Option<(u64, String)>,
@@ -32,7 +31,6 @@ impl NetworkState {
         ]
     }
 
-    /// Records that the files were compared.
     pub fn set_compared(&mut self) {
         self.files.is_compared = true;
     }

@@ -13,7 +13,6 @@ use part::voice::write_error;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-/// Limit of superseded leases that are listed one by one.
 const SUPERSEDED_SHOWN: usize = 4;
 
 impl NetworkState {
@@ -89,8 +88,7 @@ impl NetworkState {
         Some(format!("it is the address of machine {} now", machine.name))
     }
 
-    /// Lists the leases of addresses that now belong to another host or machine: two may use such
-    /// an address.
+    /// Two hosts may use such an address.
     pub(super) fn superseded_words(&self) -> Vec<String> {
         let four = self.desk.iter().flat_map(DhcpServer::superseded);
         let four = four.map(|(address, lease)| (IpAddr::V4(address), lease));

@@ -16,14 +16,11 @@ const RECORDED_MS: u64 = 500;
 /// Stored leases of one range.
 #[derive(Debug)]
 pub(super) struct LeaseStore<A> {
-    /// Journal with the leases on disk.
     journal: Option<LeaseJournal<A>>,
-    /// Generation of the journal when it was opened.
     opened: u32,
     /// Leases that the cluster has not recorded yet: the generation of each, and the time until
     /// which its client waits, milliseconds.
     unrecorded: HashMap<A, (u32, u64)>,
-    /// Reason for which leases cannot be stored.
     pub(super) trouble: Option<String>,
     /// Parts from which this node has assigned addresses since it holds them, with a journal: it
     /// knows which leases are unclear.
@@ -59,7 +56,6 @@ impl<A> Default for LeaseStore<A> {
 pub(super) type Fates<'a, A> = dyn Fn(&HeldPart) -> Box<dyn Fn(A) -> AddressKnowledge> + 'a;
 
 pub(super) struct PoolConfig<A> {
-    /// Range of addresses, with its parts.
     pub(super) range: Range<A>,
     pub(super) lease_s: u32,
     /// Addresses that no client gets.
@@ -69,7 +65,6 @@ pub(super) struct PoolConfig<A> {
 }
 
 impl<A: Address> LeaseStore<A> {
-    /// Stores the leases in this journal, or records why that is impossible.
     pub(super) fn keep_in(&mut self, journal: Result<LeaseJournal<A>, String>) {
         match journal {
             Ok(journal) => {
@@ -82,19 +77,16 @@ impl<A: Address> LeaseStore<A> {
         }
     }
 
-    /// Closes the journal, and returns the contents for another one in its place. None: there is
-    /// no journal.
+    /// Returns the contents for another journal in its place. None: there is no journal.
     pub(super) fn leave(&mut self) -> Option<String> {
         self.journal.take().map(|journal| journal.text())
     }
 
-    /// Continues with this journal, which has all leases of the previous one.
     pub(super) fn enter(&mut self, journal: LeaseJournal<A>) {
         self.keep_in(Ok(journal));
         self.unstored.clear();
     }
 
-    /// Returns whether leases are stored.
     pub(super) fn is_kept(&self) -> bool {
         self.journal.is_some()
     }
@@ -114,13 +106,11 @@ impl<A: Address> LeaseStore<A> {
         self.longest()
     }
 
-    /// Returns the longest lease that may be in force, seconds.
     pub(super) fn longest(&self) -> u32 {
         self.lease_s.max(self.longer.0)
     }
 
-    /// Takes into account, before this node takes a part, that other nodes may have given leases
-    /// of this length, seconds.
+    /// Other nodes may have given leases of this length, seconds, before this node takes a part.
     pub(super) fn learn_longest(&mut self, pool: &mut Pool<A>, before_s: u32, now_ms: u64) {
         if before_s <= self.lease_s {
             return;
@@ -140,12 +130,10 @@ impl<A: Address> LeaseStore<A> {
         }
     }
 
-    /// Returns the generation of the journal; None: none is open.
     pub(super) fn generation(&self) -> Option<u32> {
         self.journal.as_ref().map(LeaseJournal::generation)
     }
 
-    /// Returns the generation that the journal had when it was opened; None: none is open.
     pub(super) fn opened_generation(&self) -> Option<u32> {
         self.journal.as_ref().map(|_| self.opened)
     }
@@ -183,7 +171,6 @@ impl<A: Address> LeaseStore<A> {
         self.journal.as_ref().map_or(0, LeaseJournal::store)
     }
 
-    /// Creates the pool of a range, with the earlier leases.
     pub(super) fn pool(
         &mut self,
         plan: PoolConfig<A>,
@@ -217,8 +204,7 @@ impl<A: Address> LeaseStore<A> {
         pool
     }
 
-    /// Takes a part: this node assigns its addresses from now on, and stores which of them are
-    /// unclear.
+    /// Stores which addresses of the part are unclear.
     fn take(
         &mut self,
         pool: &mut Pool<A>,
@@ -242,12 +228,10 @@ impl<A: Address> LeaseStore<A> {
         }
     }
 
-    /// Drops the state of all parts after the division into parts has changed.
     pub(super) fn begin_anew(&mut self) {
         self.taken.clear();
     }
 
-    /// Drops the state of all parts but these.
     pub(super) fn retain(&mut self, held: &BTreeMap<usize, HeldPart>) {
         self.taken.retain(|part| held.contains_key(part));
     }
@@ -260,8 +244,7 @@ impl<A: Address> LeaseStore<A> {
         self.taken.remove(&part);
     }
 
-    /// Applies a change of the parts that this node holds. Without a pool, the next pool takes
-    /// them.
+    /// Without a pool, the next pool takes the parts.
     pub(super) fn apply_held_parts(
         &mut self,
         mut pool: Option<&mut Pool<A>>,
@@ -319,7 +302,6 @@ impl<A: Address> LeaseStore<A> {
         }
     }
 
-    /// Returns whether the lease of a machine may be confirmed to it.
     pub(super) fn may_tell(&self, mac: Mac) -> bool {
         !self.unstored.contains(&mac)
     }
@@ -340,7 +322,6 @@ mod tests {
         Ipv4Addr::new(10, 0, 0, last)
     }
 
-    /// Creates a pool with a single address, which this node holds.
     fn pool(
         keeping: &mut LeaseStore<Ipv4Addr>,
         before: Option<&Pool>,

@@ -10,18 +10,14 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 pub struct LeavingFiles {
     /// Leases of IPv4; None: they are in no file.
     pub leases: Option<String>,
-    /// Leases of IPv6; None: they are in no file.
     pub leases6: Option<String>,
-    /// Progress of single boots; None: it is unknown.
     pub turns: Option<SingleBootProgress>,
 }
 
 /// Open files in the new directory.
 #[derive(Debug, Default)]
 pub struct EnteredFiles {
-    /// Journal of the IPv4 leases.
     pub leases: Option<LeaseJournal<Ipv4Addr>>,
-    /// Journal of the IPv6 leases.
     pub leases6: Option<LeaseJournal<Ipv6Addr>>,
 }
 
@@ -47,7 +43,6 @@ impl NetworkState {
         self.parts.keeping.stays = why;
     }
 
-    /// Stores the leases in these files from now on.
     pub fn enter_files(&mut self, entering: EnteredFiles) {
         if let Some(journal) = entering.leases {
             self.parts.keeping.enter(journal);

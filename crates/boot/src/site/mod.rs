@@ -51,9 +51,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Time after which a silent DHCP server is forgotten, milliseconds.
 const SERVER_MS: u64 = 600_000;
-/// Limit of other DHCP servers that are remembered.
 const OTHERS_MAX: usize = 16;
-/// Limit of new machines that are remembered.
 const NEW_MAX: usize = 1_024;
 /// Limit of addresses whose machine is remembered, for the steps of a fetch.
 const ADDRESSES_MAX: usize = 65_536;
@@ -64,17 +62,14 @@ const BOOTS_MS: u64 = 60_000;
 /// Facts that a machine reports about itself, by name.
 pub type MachineFacts = BTreeMap<String, String>;
 
-/// State of one network, for several threads.
 #[derive(Clone)]
 pub struct SharedNetworkState(Arc<Mutex<NetworkState>>);
 
 impl SharedNetworkState {
-    /// Wraps the state of a network for sharing.
     pub fn new(site: NetworkState) -> SharedNetworkState {
         SharedNetworkState(Arc::new(Mutex::new(site)))
     }
 
-    /// Returns whether both refer to the same network.
     pub fn is(&self, other: &SharedNetworkState) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -93,7 +88,6 @@ pub struct NetworkState {
     lan: LanConfig,
     turns: SingleBootProgress,
     turns_status: SingleBootStatus,
-    /// Wakes the thread that writes.
     writer: Option<Arc<OwnedFd>>,
     /// None while the interface has no address.
     desk: Option<DhcpServer>,
@@ -103,11 +97,8 @@ pub struct NetworkState {
     history: History,
     seen: NetworkObservations,
     counts: NetworkCounters,
-    /// Changes of machines to disks, by the disks' names.
     overlays: BTreeMap<String, Overlays>,
-    /// Boots of the machines, for the disks.
     boots: BootCounts,
-    /// Addresses of this host, of all interfaces.
     host: BTreeSet<IpAddr>,
     six: Ipv6State,
     files: FileAge,
@@ -120,44 +111,34 @@ struct SingleBootStatus {
     stored: Option<SingleBootProgress>,
     /// True if another node decided the turns before this one, which still has older ones.
     is_unknown: bool,
-    /// True if the last write to disk failed.
     has_failed: bool,
-    /// Generation of the file when it was read.
     opened: u32,
 }
 
 /// Parts of the range, and what this node holds of them.
 #[derive(Debug, Default)]
 pub struct RangeParts {
-    /// Number of parts: one for each node.
     pub count: u32,
-    /// Status of this node in the network.
     pub standing: NodeLeaseStatus,
     /// Name of this node; empty outside of a cluster.
     pub me: String,
-    /// Stored leases of the IPv4 range.
     keeping: LeaseStore<Ipv4Addr>,
-    /// Copies of leases at this node and at the others.
     shares: NetworkCopies,
 }
 
-/// Observations about other servers and machines.
 #[derive(Debug, Default)]
 struct NetworkObservations {
     /// Other DHCP servers, and the time of the last sign of each.
     servers: BTreeMap<Ipv4Addr, Moment>,
-    /// Machines without a line that reported facts about themselves.
     new: BTreeMap<Mac, (Moment, MachineFacts)>,
     macs: HashMap<IpAddr, Mac>,
     /// Complete files of an image that a machine has fetched: the image, and a bit for each file.
     fetched: HashMap<Mac, (String, u32)>,
-    /// Reports of other nodes about machines.
     elsewhere: RemoteActivities,
 }
 
 impl NetworkObservations {
-    /// Drops DHCP servers that were silent for long. A server is known by clients' packets only,
-    /// which anybody can forge.
+    /// A server is known by clients' packets only, which anybody can forge.
     fn forget_servers(&mut self) {
         let now = Moment::now().boottime_ms;
         self.servers
@@ -165,14 +146,11 @@ impl NetworkObservations {
     }
 }
 
-/// Event counters of a network.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct NetworkCounters {
     pub requests: u64,
     pub answers: u64,
-    /// Packets over the rate limit of a machine.
     pub limited: u64,
-    /// Packets that are not valid DHCP.
     pub unreadable: u64,
     /// Address conflicts: another host used an address that was not assigned to it.
     pub conflicts: u64,
@@ -205,17 +183,14 @@ impl NetworkState {
         }
     }
 
-    /// Returns the name of the section.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns the configuration of the network.
     pub fn lan(&self) -> &LanConfig {
         &self.lan
     }
 
-    /// Returns the progress of single boots.
     pub fn turns(&self) -> &SingleBootProgress {
         &self.turns
     }
@@ -225,7 +200,6 @@ impl NetworkState {
         self.desk.as_ref().map(DhcpServer::here)
     }
 
-    /// Applies another configuration of the same network.
     pub fn change(&mut self, lan: LanConfig, parts: u32, now_ms: u64) {
         self.turns.keep(&lan);
         let before = (self.range(), self.range6());
@@ -243,7 +217,6 @@ impl NetworkState {
         self.change6(now_ms);
     }
 
-    /// Sets the address of the interface, or that it has none.
     pub fn set_node_address(&mut self, here: Option<DhcpNodeAddresses>, now_ms: u64) {
         match here {
             // The cluster reports the addresses of the other nodes.
@@ -276,7 +249,6 @@ impl NetworkState {
         self.pass_turns();
     }
 
-    /// Returns the addresses of the range that no client gets.
     fn reserved(&self, here: &DhcpNodeAddresses) -> HashSet<Ipv4Addr> {
         let machines = self.lan.machines.values();
         let fixed = machines.filter_map(|machine| machine.address);
@@ -294,7 +266,6 @@ impl NetworkState {
         fixed.chain(nodes).chain(told).chain(ends).collect()
     }
 
-    /// Returns the range, with its parts.
     pub fn range(&self) -> Option<Range> {
         match self.lan.gives {
             crate::config::AddressSource::Range { first, last } => Some(Range {
@@ -306,7 +277,6 @@ impl NetworkState {
         }
     }
 
-    /// Stores the leases in this journal, or records why that is impossible.
     pub fn keep_in(&mut self, journal: Result<LeaseJournal, String>, now_ms: u64) {
         let is_kept = journal.is_ok();
         self.parts.keeping.keep_in(journal);
@@ -315,12 +285,10 @@ impl NetworkState {
         }
     }
 
-    /// Returns whether leases are stored.
     pub fn is_kept(&self) -> bool {
         self.parts.keeping.is_kept()
     }
 
-    /// Applies the status of this node in the network.
     pub fn apply_node_status(&mut self, me: &str, standing: NodeLeaseStatus, now_ms: u64) {
         me.clone_into(&mut self.parts.me);
         let before = std::mem::replace(&mut self.parts.standing, standing);
@@ -365,7 +333,6 @@ impl NetworkState {
         }
     }
 
-    /// Returns whether this node decides single boots.
     pub fn leads(&self) -> bool {
         let leads = self.parts.me.is_empty() || self.parts.standing.held.contains_key(&0);
         leads && self.turns_status.stored.is_some()
@@ -382,7 +349,6 @@ impl NetworkState {
         })
     }
 
-    /// Drops the parts whose cluster lease has ended.
     fn end_parts(&mut self, now_ms: u64) {
         let held = &self.parts.standing.held;
         let ended: Vec<usize> = held
@@ -400,7 +366,6 @@ impl NetworkState {
         }
     }
 
-    /// Returns the addresses of the other nodes.
     pub fn nodes(&self) -> ClusterNodeAddresses {
         self.parts.standing.nodes.clone()
     }
@@ -569,12 +534,10 @@ impl NetworkState {
         has_leases && self.parts.keeping.trouble.is_none() && self.can_keep6()
     }
 
-    /// Returns whether the lease of a machine may be confirmed to it.
     pub fn can_confirm_lease(&self, mac: Mac) -> bool {
         self.parts.keeping.may_tell(mac)
     }
 
-    /// Returns whether a client has a lease of an address from this node.
     pub fn has_lease(&self, mac: Mac, address: Ipv4Addr) -> bool {
         let desk = self.desk.as_ref();
         desk.is_some_and(|desk| desk.leased(mac) == Some(address))
@@ -629,7 +592,6 @@ impl NetworkState {
         ends.into_iter().flatten().min()
     }
 
-    /// Ends the parts and leases that have expired.
     pub fn expire(&mut self, now_ms: u64) {
         self.end_parts(now_ms);
         if let Some(pool) = self.desk.as_mut().and_then(DhcpServer::pool) {
@@ -661,12 +623,10 @@ impl NetworkState {
         self.pass_turns();
     }
 
-    /// Returns whether the turns have been read.
     pub fn has_turns(&self) -> bool {
         self.turns_status.stored.is_some()
     }
 
-    /// Returns the turns if they are not on disk.
     pub fn unstored_turns(&self) -> Option<SingleBootProgress> {
         let stored = self.turns_status.stored.as_ref()?;
         (!self.turns.is_as_kept(stored)).then(|| {
@@ -676,7 +636,6 @@ impl NetworkState {
         })
     }
 
-    /// Records that these turns are on disk.
     pub fn stored_turns(&mut self, turns: SingleBootProgress) {
         self.turns.generation = turns.generation;
         self.turns_status.stored = Some(turns);
@@ -690,12 +649,10 @@ impl NetworkState {
         self.pass_turns();
     }
 
-    /// Sets the descriptor that wakes the thread that writes.
     pub fn set_writer(&mut self, wake: Arc<OwnedFd>) {
         self.writer = Some(wake);
     }
 
-    /// Wakes the thread that writes, for a write at once.
     fn wake_writer(&self) {
         if let Some(wake) = &self.writer {
             // The counter is full only if it is readable.
@@ -740,7 +697,6 @@ impl NetworkState {
         }
     }
 
-    /// Records the facts that a new machine reports about itself.
     fn enlist(&mut self, mac: Mac, facts: MachineFacts) {
         if self.seen.new.len() >= NEW_MAX && !self.seen.new.contains_key(&mac) {
             let oldest = self
@@ -755,7 +711,6 @@ impl NetworkState {
         self.seen.new.insert(mac, (Moment::now(), facts));
     }
 
-    /// Returns the machines that reported facts and have no line.
     pub fn enlisted(&self) -> impl Iterator<Item = (Mac, Moment, &MachineFacts)> {
         let new = self
             .seen
@@ -765,7 +720,6 @@ impl NetworkState {
         new.map(|(mac, (at, facts))| (*mac, *at, facts))
     }
 
-    /// Returns the history of all machines' requests.
     pub fn history(&self) -> &History {
         &self.history
     }
@@ -775,12 +729,10 @@ impl NetworkState {
         self.history.of(mac)
     }
 
-    /// Sets where boots of machines are counted.
     pub fn set_boots(&mut self, boots: BootCounts) {
         self.boots = boots;
     }
 
-    /// Sets the overlays of the network's disks.
     pub fn set_overlays(&mut self, overlays: BTreeMap<String, Overlays>) {
         self.overlays = overlays;
     }

@@ -17,7 +17,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Copies at this node, shared with the thread that writes them.
 pub type SharedCopies = Arc<Mutex<LeaseCopies>>;
 
-/// Locks the copies for this thread.
 pub fn lock(copies: &SharedCopies) -> MutexGuard<'_, LeaseCopies> {
     copies.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -25,15 +24,12 @@ pub fn lock(copies: &SharedCopies) -> MutexGuard<'_, LeaseCopies> {
 /// Copies of leases at this node and at the others.
 #[derive(Default)]
 pub(super) struct NetworkCopies {
-    /// Sender side: how far the other nodes have copied the parts of this one.
     sharing: LeaseSharing,
-    /// Copies of the parts of other nodes.
     copies: SharedCopies,
     /// Parts whose leases were adopted and may not be on disk yet, with the epoch.
     adopting: BTreeMap<usize, u64>,
     /// Parts whose adopted leases are on disk, with the epoch.
     adopted: BTreeMap<usize, u64>,
-    /// Called when messages for other nodes are ready.
     notifier: Option<MessageNotifier>,
     /// Number of wake-ups of the thread that writes that only released responses.
     rings: Arc<AtomicU64>,
@@ -48,8 +44,7 @@ impl std::fmt::Debug for NetworkCopies {
     }
 }
 
-/// Returns the leases of a part as they are reported to other nodes, with those that were given
-/// in its name by previous ranges.
+/// Includes the leases that were given in its name by previous ranges.
 fn of_part<A: Address + Into<IpAddr>>(
     pool: &Pool<A>,
     range: Range<A>,
@@ -66,13 +61,11 @@ fn of_part<A: Address + Into<IpAddr>>(
 }
 
 impl NetworkCopies {
-    /// Locks the copies of parts of other nodes for this thread.
     pub(super) fn copies(&self) -> MutexGuard<'_, LeaseCopies> {
         lock(&self.copies)
     }
 
-    /// Returns what this node knows of the addresses of a part that it takes. `ranges`: checksum
-    /// of the ranges.
+    /// `ranges`: checksum of the ranges.
     pub(super) fn fates(
         &self,
         ranges: u64,
@@ -84,7 +77,6 @@ impl NetworkCopies {
         self.fates_of(ranges, |moved| &moved.four, four)
     }
 
-    /// Returns the same for IPv6.
     pub(super) fn fates6(
         &self,
         ranges: u64,
@@ -125,24 +117,20 @@ impl NetworkCopies {
 }
 
 impl NetworkState {
-    /// Returns the checksum of the ranges.
     pub(super) fn ranges(&self) -> u64 {
         mark_of_both(self.range(), self.range6())
     }
 
-    /// Sets the copies of this node, and the function to call when messages for other nodes are
-    /// ready.
+    /// `bell` is called when messages for other nodes are ready.
     pub fn share(&mut self, copies: SharedCopies, bell: MessageNotifier) {
         self.parts.shares.copies = copies;
         self.parts.shares.notifier = Some(bell);
     }
 
-    /// Returns whether the leases must be copied to other nodes.
     fn is_shared(&self) -> bool {
         !self.parts.me.is_empty() && self.parts.shares.notifier.is_some()
     }
 
-    /// Returns what this node and the others know of leases.
     pub fn knowledge(&mut self, now_ms: u64) -> Knowledge {
         self.send_copies(now_ms);
         let ranges = self.ranges();
@@ -176,7 +164,6 @@ impl NetworkState {
         }
     }
 
-    /// Returns the longest lease that is in force or will be given, seconds.
     fn longest_s(&self) -> u32 {
         let lengths = [
             self.lan.lease_s,
@@ -187,7 +174,6 @@ impl NetworkState {
         lengths.into_iter().max().unwrap_or(0)
     }
 
-    /// Adopts the leases of parts from copies before this node holds the parts.
     pub(super) fn adopt_all(&mut self, now_ms: u64) {
         for (part, adopt) in self.parts.standing.adopts.clone() {
             let shares = &self.parts.shares;
@@ -235,7 +221,6 @@ impl NetworkState {
         self.wake_writer();
     }
 
-    /// Writes adopted leases to disk.
     pub fn store_adopted(&mut self) {
         if self.parts.shares.adopting.is_empty() {
             return;
@@ -271,7 +256,6 @@ impl NetworkState {
         }
     }
 
-    /// Stops sending a part that this node no longer holds.
     pub(super) fn give_up_shared(&mut self, part: usize) {
         self.parts.shares.sharing.drop_part(part);
     }
@@ -326,7 +310,6 @@ impl NetworkState {
         }
     }
 
-    /// Sends changed leases to the other nodes.
     pub(super) fn send_changes<A: Address + Into<IpAddr>>(
         &mut self,
         range: Option<Range<A>>,
@@ -351,7 +334,6 @@ impl NetworkState {
         self.ring();
     }
 
-    /// Returns whether the lease of a machine may be confirmed to it now.
     pub fn decide_confirmation(
         &mut self,
         mac: Mac,
@@ -415,8 +397,7 @@ impl NetworkState {
         self.parts.shares.sharing.tells(address, part, &held.named)
     }
 
-    /// Explains why an address is not offered: it could not be assigned, or the client has a
-    /// lease from another node.
+    /// The address could not be assigned, or the client has a lease from another node.
     pub(super) fn cannot_offer(&self, mac: Mac, address: Option<IpAddr>) -> Option<String> {
         let address = address?;
         let is_ranged = match address {
@@ -464,7 +445,6 @@ impl NetworkState {
         trouble()
     }
 
-    /// Returns whether a client has a lease of an address from this node.
     fn leases_to(&self, mac: Mac, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(address) => {
@@ -482,17 +462,14 @@ impl NetworkState {
         link
     }
 
-    /// Records the end of a connection to a node.
     pub fn unlinked(&mut self, node: &str, link: u64) {
         self.parts.shares.sharing.unlinked(node, link);
     }
 
-    /// Removes and returns the next message to a node.
     pub fn next_copy_message(&mut self, node: &str) -> Option<LeaseCopyMessage> {
         self.parts.shares.sharing.next(node)
     }
 
-    /// Records that a node has stored what it was sent.
     pub fn confirmed(&mut self, node: &str, link: u64, of: (usize, u64), number: u64, now_ms: u64) {
         self.parts
             .shares
@@ -508,8 +485,7 @@ impl NetworkState {
         self.parts.shares.rings.swap(0, Ordering::AcqRel)
     }
 
-    /// Returns the nodes that have the leases of all parts that this node holds, for operators.
-    /// None: no node has to.
+    /// The names are for operators. None: no node has to know the leases.
     pub(super) fn known_to(&self) -> Option<Vec<String>> {
         let held = self.parts.standing.held.iter();
         let mut all =
@@ -524,8 +500,7 @@ impl NetworkState {
         )
     }
 
-    /// Lists the nodes that lack leases of the parts that this node holds, and why, for
-    /// operators. `known`: the nodes that have them.
+    /// The reasons are for operators. `known`: the nodes that have the leases.
     pub(super) fn not_known_to(
         &self,
         known: &[String],

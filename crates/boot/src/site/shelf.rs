@@ -18,7 +18,6 @@ use std::sync::Arc;
 /// Limit of facts of a machine, and of characters of one.
 const FACTS_MAX: usize = 16;
 const FACT_MAX: usize = 80;
-/// Limit of machines whose fetches are tracked.
 const FOLLOWED_MAX: usize = 16_384;
 /// Name of what a machine without an image boots, in messages.
 pub(super) const OWN_DISK: &str = "its disk";
@@ -30,9 +29,7 @@ pub struct NetworkContentSource(pub SharedNetworkState);
 #[derive(PartialEq, Eq, Debug)]
 enum RequestedFile<'n> {
     Loader(PathBuf),
-    /// iPXE script of a machine.
     Script(Mac),
-    /// Script of one image of a menu.
     Choice(Mac, &'n str),
     File(Mac, &'n str, &'n str),
     /// Script that a new machine runs after it has reported its facts.
@@ -87,7 +84,6 @@ fn named(name: &str) -> Option<RequestedFile<'_>> {
     }
 }
 
-/// Returns the files of an image, by the names that scripts have for them.
 fn files(image: &Image) -> Vec<(String, PathBuf)> {
     match image {
         Image::Kernel { kernel, initrd, .. } => {
@@ -237,8 +233,7 @@ impl NetworkState {
         }
     }
 
-    /// Returns the image that a machine boots after this fetch; None: the fetch does not begin a
-    /// boot.
+    /// None: the fetch does not begin a boot.
     fn booted_by(&self, named: &RequestedFile<'_>) -> Option<String> {
         match named {
             RequestedFile::Script(mac) | RequestedFile::Grub(mac) => {
@@ -258,8 +253,7 @@ impl NetworkState {
         }
     }
 
-    /// Returns whether a machine has this address from any node: no host can end the turn of
-    /// another machine.
+    /// The node may be any one. No host can end the turn of another machine.
     fn is_of(&self, address: IpAddr, mac: Mac) -> bool {
         let is_unknown = self.lan.gives == AddressSource::Other && address.is_ipv4();
         let line = self.lan.machines.get(&mac);
@@ -271,8 +265,7 @@ impl NetworkState {
         is_known || self.is_copied(mac, address)
     }
 
-    /// Records that a machine has a complete file. With all files of an image, its single boot is
-    /// done.
+    /// With all files of an image, its single boot is done.
     fn has_fetched(&mut self, mac: Mac, name: &str, file: &str) {
         let Some(image) = self.lan.images.get(name) else {
             return;

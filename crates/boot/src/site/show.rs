@@ -16,11 +16,9 @@ use part::power::control::PowerControl;
 use part::report::{Grade, Moment, NumberKind, NumberRow, Subject};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Limit of unusable overlays that are listed one by one.
 const UNUSABLE_SHOWN: usize = 4;
 /// Time for which the overview says that older files were found, milliseconds.
 const OLDER_MS: u64 = 3_600_000;
-/// Kind of the report's subject.
 pub const NETWORK: &str = "boot-network";
 
 /// Gauges: name, metric and description.
@@ -70,7 +68,6 @@ static COUNTERS: [[&str; 3]; 20] = [
     ["nbd bytes", "nbd_bytes_total", "Bytes that were sent by NBD."],
 ];
 
-/// Returns the definitions of a network's numbers.
 pub fn rows() -> Vec<NumberRow> {
     let row = |[name, metric, words]: &[&str; 3], kind| NumberRow {
         kind,
@@ -81,7 +78,6 @@ pub fn rows() -> Vec<NumberRow> {
     gauges.chain(counters).collect()
 }
 
-/// Status of the servers of a network.
 #[derive(Debug, Default)]
 pub struct ServerStatus {
     pub troubles: Vec<String>,
@@ -90,14 +86,11 @@ pub struct ServerStatus {
     pub tftp: Counters,
     pub http: Counters,
     pub disks: Vec<AoeDiskStatus>,
-    /// Disks over TCP (iSCSI, NBD).
     pub roots: Vec<portal::PortalDiskStatus>,
-    /// Counters of iSCSI and NBD.
     pub portal: [Counters; 2],
 }
 
 impl NetworkState {
-    /// Returns the network as a subject of a report.
     pub fn subject(&mut self, servers: &ServerStatus) -> Subject {
         self.seen.forget_servers();
         let mut subject = Subject::new(NETWORK, &self.name).label("network");
@@ -170,14 +163,12 @@ impl NetworkState {
         self.numbers(subject, servers, counts)
     }
 
-    /// Counts the addresses of `range` and of `range6` by state.
     fn counts(&mut self) -> [Option<AddressCount>; 2] {
         let pool = self.desk.as_mut().and_then(DhcpServer::pool);
         let four = pool.map(|pool| pool.count());
         [four, self.six.pool().map(|pool| pool.count())]
     }
 
-    /// Adds the number of leases by node, and the number of free addresses at this node.
     fn leases_in_words(
         &mut self,
         mut subject: Subject,
@@ -373,7 +364,6 @@ impl NetworkState {
             .number("nbd bytes", nbd.bytes)
     }
 
-    /// Returns what a machine boots next, as text.
     pub fn next(&self, mac: Mac) -> String {
         if let Some(leader) = self.decided_by(mac) {
             return format!("what node {leader} decides");
@@ -408,7 +398,6 @@ impl NetworkState {
         is_elsewhere.then_some(standing.leader.as_str())
     }
 
-    /// Returns the status of one machine.
     pub fn shown(&mut self, mac: Mac) -> BootMachineStatus {
         let line = self.lan.machines.get(&mac);
         let name = line.map(|machine| machine.name.clone());
@@ -451,7 +440,6 @@ impl NetworkState {
         all
     }
 
-    /// Finds the MAC address of a machine, by its name or by the address as text.
     pub fn find_machine(&mut self, machine: &str) -> Option<Mac> {
         let named = self
             .lan
@@ -468,7 +456,6 @@ impl NetworkState {
     }
 }
 
-/// Formats the status of the overlays of a disk.
 fn of_overlays(disk: &str, look: &OverlayStatus) -> String {
     let many = if look.count == 1 {
         "overlay"
@@ -490,7 +477,6 @@ fn of_overlays(disk: &str, look: &OverlayStatus) -> String {
     }
 }
 
-/// Formats the status of a disk over TCP.
 fn words(disk: &portal::PortalDiskStatus) -> String {
     let by = [
         disk.served.target.clone(),
@@ -506,7 +492,6 @@ fn words(disk: &portal::PortalDiskStatus) -> String {
     }
 }
 
-/// Adds the numbers of free and of withheld addresses.
 fn with_counts(subject: Subject, count: &AddressCount) -> Subject {
     let subject = subject.joined("free here", count.free.to_string());
     match count.unclear {
@@ -515,7 +500,6 @@ fn with_counts(subject: Subject, count: &AddressCount) -> Subject {
     }
 }
 
-/// Formats how many addresses are withheld, which machines may get one, and for how long.
 fn withheld(count: &AddressCount) -> String {
     let now_ms = part::report::Moment::now().boottime_ms;
     let minutes = count

@@ -16,19 +16,16 @@ use part::report::Moment;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 
-/// IPv6 state of one network.
 #[derive(Default)]
 pub(super) struct Ipv6State {
     /// None while the interface has no address, or the section has no IPv6.
     desk: Option<Dhcpv6Server>,
     keeping: LeaseStore<Ipv6Addr>,
-    /// Other nodes at the time when the pool was created.
     nodes: Vec<Ipv6Addr>,
     own: Vec<IpAddr>,
 }
 
 impl Ipv6State {
-    /// Drops the state of all parts after the division into parts has changed.
     pub(super) fn begin_anew(&mut self) {
         self.keeping.begin_anew();
     }
@@ -44,18 +41,15 @@ impl Ipv6State {
         self.desk.as_mut().and_then(Dhcpv6Server::pool)
     }
 
-    /// Returns the address for which a client has a lease of this node.
     pub(super) fn leased(&self, mac: Mac) -> Option<Ipv6Addr> {
         self.desk.as_ref()?.leased(mac)
     }
 
-    /// Returns how many addresses of the range are reserved for machines of the configuration.
     pub(super) fn kept(&self) -> u64 {
         self.desk.as_ref().map_or(0, Dhcpv6Server::kept)
     }
 
-    /// Sets the progress of single boots, and the node that decides them where that is another
-    /// one.
+    /// `leader`: the node that decides the boots where that is another one.
     pub(super) fn set_turns(
         &mut self,
         turns: &crate::assignment::SingleBootProgress,
@@ -66,7 +60,6 @@ impl Ipv6State {
         }
     }
 
-    /// Adopts leases of a part of another node.
     pub(super) fn adopt(
         &mut self,
         part: usize,
@@ -80,61 +73,49 @@ impl Ipv6State {
         }
     }
 
-    /// Returns the longest lease that may be in force, seconds.
     pub(super) fn longest(&self) -> u32 {
         self.keeping.longest()
     }
 
-    /// Closes the journal, and returns the contents for another one. None: there is no journal.
     pub(super) fn leave(&mut self) -> Option<String> {
         self.keeping.leave()
     }
 
-    /// Continues with this journal, which has all leases of the previous one.
     pub(super) fn enter(&mut self, journal: LeaseJournal<Ipv6Addr>) {
         self.keeping.enter(journal);
     }
 
-    /// Returns the generation of the journal; None: none is open.
     pub(super) fn generation(&self) -> Option<u32> {
         self.keeping.generation()
     }
 
-    /// Returns the generation that the journal had when it was opened; None: none is open.
     pub(super) fn opened_generation(&self) -> Option<u32> {
         self.keeping.opened_generation()
     }
 
-    /// Returns whether the cluster has recorded the lease of an address, or its client has waited
-    /// long enough for that.
     pub(super) fn is_recorded(&mut self, address: Ipv6Addr, recorded: u32, now_ms: u64) -> bool {
         self.keeping.is_recorded(address, recorded, now_ms)
     }
 
-    /// Drops the leases of a journal that is older than the state of the cluster.
     pub(super) fn forget(&mut self, newest: u32) {
         self.keeping.forget(newest);
         self.desk = None;
     }
 
-    /// Returns the number of the journal file; zero: none yet.
     pub(super) fn number(&self) -> u32 {
         self.keeping.number()
     }
 
-    /// Explains why leases cannot be stored.
     pub(super) fn trouble(&self) -> Option<String> {
         self.keeping.trouble.clone()
     }
 }
 
 impl NetworkState {
-    /// Returns the IPv6 address that a machine has from any node, or is configured to get.
     pub(super) fn address6_of(&mut self, mac: Mac) -> Option<Ipv6Addr> {
         self.six_of(mac).map(|(address, _)| address)
     }
 
-    /// Returns this node's IPv6 address in the network, once its interface has one.
     pub fn here6(&self) -> Option<&Dhcpv6ServerIdentity> {
         self.six.desk.as_ref().map(Dhcpv6Server::here)
     }
@@ -146,7 +127,6 @@ impl NetworkState {
         network.has(desk.here().address).then_some(network)
     }
 
-    /// Sets the IPv6 address of the interface, or that it has none.
     pub fn set_node_address6(&mut self, here: Option<Dhcpv6ServerIdentity>, now_ms: u64) {
         match here {
             Some(here) if self.here6() != Some(&here) => self.rebuild6(Some(here), now_ms),
@@ -155,7 +135,6 @@ impl NetworkState {
         }
     }
 
-    /// Applies a change of the section.
     pub(super) fn change6(&mut self, now_ms: u64) {
         let here = self.here6().cloned();
         self.rebuild6(here, now_ms);
@@ -201,7 +180,6 @@ impl NetworkState {
         self.pass_turns();
     }
 
-    /// Returns the range of IPv6, with its parts.
     pub fn range6(&self) -> Option<Range<Ipv6Addr>> {
         let (first, last) = self.lan.six.as_ref()?.range?;
         Some(Range {
@@ -216,7 +194,6 @@ impl NetworkState {
         self.range6().is_some() && !self.six.keeping.is_kept()
     }
 
-    /// Stores the leases of IPv6 in this journal, or records why that is impossible.
     pub fn keep_in6(&mut self, journal: Result<LeaseJournal<Ipv6Addr>, String>, now_ms: u64) {
         let is_kept = journal.is_ok();
         self.six.keeping.keep_in(journal);
@@ -225,7 +202,6 @@ impl NetworkState {
         }
     }
 
-    /// Applies a change of the parts that this node holds.
     pub(super) fn stand6(&mut self, before: &BTreeMap<usize, HeldPart>, now_ms: u64) {
         let fates = self.parts.shares.fates6(self.ranges());
         let held = &self.parts.standing.held;
@@ -239,42 +215,35 @@ impl NetworkState {
         }
     }
 
-    /// Gives up a part: another node may hold it from now on.
     pub(super) fn give_up6(&mut self, part: usize) {
         let Ipv6State { desk, keeping, .. } = &mut self.six;
         keeping.give_up(desk.as_mut().and_then(Dhcpv6Server::pool), part);
     }
 
-    /// Writes the leases of IPv6 to disk for the next start.
     pub fn store6(&mut self) {
         let changes = self.six.pool().map(Pool::changes).unwrap_or_default();
         self.six.keeping.store(&changes, Moment::now().boottime_ms);
         self.send_changes(self.range6(), &changes);
     }
 
-    /// Returns whether all leases of IPv6 that the next start needs are on disk.
     pub(super) fn is_stored6(&mut self) -> bool {
         let has_pool = self.range6().is_none() || self.six.pool().is_some();
         let has_changes = self.six.pool().is_some_and(|pool| pool.has_changes());
         has_pool && self.can_keep6() && !has_changes
     }
 
-    /// Returns whether leases of IPv6 can be stored.
     pub(super) fn can_keep6(&self) -> bool {
         !self.needs_journal6() && self.six.keeping.trouble.is_none()
     }
 
-    /// Returns whether the IPv6 lease of a machine may be confirmed to it.
     pub fn may_tell6(&self, mac: Mac) -> bool {
         self.six.keeping.may_tell(mac)
     }
 
-    /// Returns the time at which the next use of an IPv6 address ends.
     pub(super) fn next_end6_ms(&mut self) -> Option<u64> {
         self.six.pool()?.next_end_ms()
     }
 
-    /// Ends the IPv6 leases that have expired.
     pub(super) fn expire6(&mut self, now_ms: u64) {
         if let Some(pool) = self.six.pool() {
             pool.expire(now_ms);
@@ -379,7 +348,6 @@ impl NetworkState {
         }
     }
 
-    /// Encodes the response to a client.
     pub fn written6(&self, request: &Request, decision: &Dhcpv6Decision) -> Option<Vec<u8>> {
         let (desk, answer) = (self.six.desk.as_ref()?, decision.answer.as_ref()?);
         let domain = self.lan.tells.domain.as_deref();

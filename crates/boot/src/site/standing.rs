@@ -9,14 +9,12 @@ use std::net::Ipv6Addr;
 /// Part that this node holds.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct HeldPart {
-    /// True if the node knows every lease of the part.
     pub has_all_leases: bool,
     /// True if the node knows which machines have had their single boot: no other node has
     /// decided that since.
     pub has_turns: bool,
     /// End of the cluster lease, milliseconds of CLOCK_BOOTTIME.
     pub until_ms: u64,
-    /// Epoch in which the part is held.
     pub epoch: u64,
     /// Nodes with every lease that the record names, or may soon name.
     pub named: BTreeSet<String>,
@@ -42,9 +40,7 @@ pub struct HeldPart {
 /// Knowledge of a node about a part whose ranges have changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MovedPart {
-    /// Sources of the IPv4 leases.
     pub four: LeaseSources,
-    /// Sources of the IPv6 leases.
     pub six: LeaseSources<Ipv6Addr>,
     /// Late node that knows what is withheld of the part, and a checksum of its files. Zero:
     /// none.
@@ -61,13 +57,11 @@ pub struct PreviousRanges {
 /// Part whose leases this node adopts from its copy before it holds the part.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PartAdoption {
-    /// Node that gave the leases.
     pub node: String,
     /// Epoch in which that node gave the leases.
     pub epoch: u64,
     /// Epoch in which this node has the part.
     pub into: u64,
-    /// Longest of these leases, seconds.
     pub longest_s: u32,
     /// True if that node withholds, because of the previous holder, exactly what this node knows.
     pub knows_before: bool,
@@ -78,7 +72,6 @@ pub struct PartAdoption {
 /// Status of this node in the network.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct NodeLeaseStatus {
-    /// Parts that the node holds.
     pub held: BTreeMap<usize, HeldPart>,
     /// Parts from which the node assigns no address yet, and whose earlier leases are all its
     /// own: the epoch, and the addresses of previous ranges.
@@ -87,7 +80,6 @@ pub struct NodeLeaseStatus {
     pub adopts: BTreeMap<usize, PartAdoption>,
     /// Nodes for which this one waits: they have the addresses of a part by another range.
     pub awaited_nodes: BTreeSet<String>,
-    /// Addresses of the other nodes.
     pub nodes: ClusterNodeAddresses,
     /// Name of the leader; empty: none.
     pub leader: String,
@@ -108,16 +100,13 @@ pub struct Knowledge {
     /// Parts of others of which this node has a complete copy by the same ranges: the holder, and
     /// the epoch.
     pub copies: BTreeMap<usize, (String, u64)>,
-    /// Parts whose leases this node has adopted and stored on disk, with the epoch.
     pub adopted: BTreeMap<usize, u64>,
-    /// Nodes to which leases can be sent.
     pub linked: BTreeSet<String>,
     /// Identifiers of the files with the leases of IPv4 and IPv6, which change after the files
     /// were lost. Zero: none yet.
     pub stores: (u32, u32),
     /// Generations of the files of this node that are open.
     pub generations: Generations,
-    /// Longest lease that is in force or will be given, seconds.
     pub longest_s: u32,
 }
 

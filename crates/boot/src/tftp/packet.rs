@@ -2,15 +2,12 @@
 
 use std::fmt::Write as _;
 
-/// Longest file name, bytes.
 pub const NAME_MAX: usize = 255;
 /// Longest request, bytes: RFC 2347 allows 512, and some firmware pads.
 pub const REQUEST_MAX: usize = 1_024;
-/// Length of the header of a DATA packet, bytes.
 pub const HEAD_BYTES: usize = 4;
 /// Longest error message of a client that is kept, characters.
 const WORDS_MAX: usize = 120;
-/// Longest decimal number of an option, digits.
 const DIGITS_MAX: usize = 19;
 
 const READ: u16 = 1;
@@ -30,10 +27,8 @@ pub enum TftpErrorCode {
     Illegal = 4,
 }
 
-/// Transfer mode of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TftpMode {
-    /// Raw bytes, unchanged.
     Octet,
     /// Text of a terminal: LF as CR LF, CR as CR NUL.
     Netascii,
@@ -56,40 +51,31 @@ pub struct Request {
     /// File name: with slashes for backslashes, and without leading ones.
     pub name: String,
     pub mode: TftpMode,
-    /// Supported options of the request.
     pub options: Options,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TftpPacket {
     Read(Request),
-    /// WRQ: write request, which is refused.
     Write,
-    /// ACK: acknowledges the block with this number.
     Ack(u16),
-    /// ERROR: the client aborts the transfer.
     Error {
         /// Error code (RFC 1350, appendix).
         code: u16,
         /// Error message: printable, and not longer than a line.
         words: String,
     },
-    /// DATA or OACK, which only a server sends.
     OfServer,
 }
 
-/// Reason for which a datagram is not a usable packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TftpPacketError {
     #[error("unknown operation")]
     Operation,
-    /// The packet is too short.
     #[error("the packet is incomplete")]
     Short,
-    /// The file name is empty, too long, or not UTF-8.
     #[error("a file name has 1 to {NAME_MAX} bytes of UTF-8")]
     Name,
-    /// The mode is neither `octet` nor `netascii`.
     #[error("the mode must be octet or netascii")]
     Mode,
 }
@@ -129,7 +115,6 @@ fn number(bytes: &[u8]) -> Option<(u16, &[u8])> {
     Some((u16::from_be_bytes(*two), rest))
 }
 
-/// Takes a text that is terminated by NUL.
 fn text<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let end = bytes.iter().position(|byte| *byte == 0)?;
     let (text, rest) = bytes.split_at_checked(end)?;
@@ -194,7 +179,6 @@ fn decimal(text: &[u8]) -> Option<u64> {
     text.parse().ok()
 }
 
-/// Returns the header of a DATA packet.
 pub fn data_head(block: u16) -> [u8; HEAD_BYTES] {
     let ([a, b], [c, d]) = (DATA.to_be_bytes(), block.to_be_bytes());
     [a, b, c, d]
@@ -208,7 +192,6 @@ pub fn error(code: TftpErrorCode, words: &str) -> Vec<u8> {
     bytes
 }
 
-/// Returns an OACK packet with these options and values.
 pub fn option_ack(options: &[(&str, u64)]) -> Vec<u8> {
     let mut texts = String::new();
     for (name, value) in options {

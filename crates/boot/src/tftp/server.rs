@@ -25,9 +25,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Limit of transfers of the role at one time.
 pub const TRANSFERS_MAX: usize = 4_096;
-/// Limit of transfers of one address at one time.
 pub const OF_ONE_MAX: usize = 8;
 /// Longest text that is converted to netascii in memory, bytes.
 const NETASCII_MAX: u64 = 1 << 20;
@@ -35,7 +33,6 @@ const NETASCII_MAX: u64 = 1 << 20;
 const READ_BYTES: usize = 128 << 10;
 /// Limit of requests, and of packets of one transfer, that are handled in a row.
 const TURN: usize = 32;
-/// Check interval of deadlines while there are transfers.
 const TICK: Duration = Duration::from_millis(100);
 const EVENTS: usize = 256;
 /// Epoll event of the orders. Those of listeners are below [`FIRST`], those of transfers above.
@@ -44,7 +41,6 @@ const FIRST: u64 = 1 << 32;
 
 #[derive(Debug)]
 pub struct TftpListener {
-    /// UDP socket that is bound to the port.
     pub socket: OwnedFd,
     /// Interface to which its transfers are bound, too.
     pub interface: Option<String>,
@@ -147,9 +143,7 @@ struct ActiveTransfer {
     name: String,
     request: Request,
     client: SocketAddr,
-    /// True if the client's port is closed.
     is_closed: bool,
-    /// True if the socket's buffer is full.
     is_full: bool,
 }
 
@@ -168,17 +162,13 @@ fn asker(client: SocketAddr) -> FetchClient {
 
 enum TransferOutcome {
     Ended(TransferResult),
-    /// An error on this side, which the client gets, too.
     Failed(String),
-    /// The client's port is closed.
     Closed,
-    /// The same client has sent another request.
     Replaced,
     /// The client has sent nothing after its request, and another client needs the slot.
     Displaced,
 }
 
-/// Result of sending a packet.
 enum SendResult {
     Gone,
     Full,
@@ -274,7 +264,6 @@ impl TftpServerThread {
         }
     }
 
-    /// Takes orders. Returns whether the thread must end.
     fn take_orders(&mut self) -> bool {
         let mut number = [0; 8];
         let _: Result<usize, Errno> = rustix::io::read(&self.shared.wake, &mut number);
@@ -441,7 +430,6 @@ impl TftpServerThread {
         }
     }
 
-    /// Returns how many transfers the sender of a request has.
     fn of_one(&self, came: &ReceivedDatagram) -> usize {
         self.of_one.get(&came.from.ip()).map_or(0, Vec::len)
     }
@@ -460,7 +448,6 @@ impl TftpServerThread {
         }
     }
 
-    /// Handles an event of a transfer: a packet, or room in the socket's buffer.
     fn serve(&mut self, id: u64, flags: EventFlags) {
         let Some(active) = self.transfers.get_mut(&id) else {
             return;
@@ -475,7 +462,6 @@ impl TftpServerThread {
         self.advance(id);
     }
 
-    /// Sends the packets that are due, and removes a transfer that has ended.
     fn advance(&mut self, id: u64) {
         let Some(active) = self.transfers.get_mut(&id) else {
             return;
@@ -549,7 +535,6 @@ fn is_unheard(transfers: &HashMap<u64, ActiveTransfer>, id: u64) -> bool {
         .is_some_and(|active| !active.transfer.is_heard())
 }
 
-/// Opens a content for a transfer mode.
 fn opened(content: &crate::content::FetchContent, mode: TftpMode) -> Result<OpenContent, String> {
     let source = OpenContent::open(content).map_err(|error| error.to_string())?;
     if mode == TftpMode::Octet {
@@ -565,7 +550,6 @@ fn opened(content: &crate::content::FetchContent, mode: TftpMode) -> Result<Open
 }
 
 impl ActiveTransfer {
-    /// Receives the packets of the client.
     fn receive(&mut self) {
         let now = Instant::now();
         // Of several ACKs within a window the last one states where to continue; without a window

@@ -8,7 +8,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::from_ref;
 
-/// Length of the headers of IPv4, IPv6, UDP and DATA, bytes.
 const IPV4_BYTES: u32 = 20;
 const IPV6_BYTES: u32 = 40;
 const UDP_AND_DATA_BYTES: u32 = 8 + 4;
@@ -20,15 +19,11 @@ const CONTROL_BYTES: usize = 128;
 pub(super) struct ReceivedDatagram {
     /// Length, bytes; datagrams longer than the buffer are not reported.
     pub(super) bytes: usize,
-    /// Address and port of the sender.
     pub(super) from: SocketAddr,
-    /// Local address to which the datagram was sent.
     pub(super) to: IpAddr,
-    /// Index of the interface at which the datagram arrived.
     pub(super) interface: u32,
 }
 
-/// Result of a receive call.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Receive {
     Came(ReceivedDatagram),
@@ -209,7 +204,6 @@ pub(super) fn open(came: &ReceivedDatagram, interface: Option<&str>) -> io::Resu
     Ok(socket)
 }
 
-/// Returns the largest block that needs no fragmentation on the interface of a request, bytes.
 pub(super) fn block_max(fd: BorrowedFd<'_>, came: &ReceivedDatagram) -> u16 {
     let ip = match came.to {
         IpAddr::V4(_) => IPV4_BYTES,

@@ -12,7 +12,6 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// Default block size, bytes.
 const BLOCK_BYTES: u16 = 512;
 /// Smallest and largest block size, bytes (RFC 2348).
 const BLOCK_BYTES_MIN: u64 = 8;
@@ -23,7 +22,6 @@ const WINDOW_MAX: u64 = 64;
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest retransmission timeout, where the client does not request a longer one.
 const BACK_OFF_MAX: Duration = Duration::from_secs(8);
-/// Longest timeout that a client may request, seconds.
 const TIMEOUT_S_MAX: u64 = 30;
 /// Most retransmissions of a packet: to a client that has sent an ACK, and to one that may not
 /// exist, because the source address of the request may be forged.
@@ -31,7 +29,6 @@ const AGAIN_MAX: u32 = 5;
 const AGAIN_UNHEARD_MAX: u32 = 2;
 /// Windows that ACKs may cause to be repeated beyond what the client has.
 const RESUMED_WINDOWS: u64 = 4;
-/// Longest duration of a transfer.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Negotiated terms of a transfer.
@@ -40,7 +37,6 @@ pub struct TransferTerms {
     block_bytes: u16,
     window: u64,
     timeout: Duration,
-    /// OACK packet, if options were negotiated.
     option_ack: Option<Vec<u8>>,
 }
 
@@ -79,17 +75,14 @@ impl TransferTerms {
         terms
     }
 
-    /// Returns the block size, bytes.
     pub fn block_bytes(&self) -> u16 {
         self.block_bytes
     }
 
-    /// Returns how many blocks are sent before an ACK.
     pub fn window(&self) -> u64 {
         self.window
     }
 
-    /// Returns the OACK packet, if there is one.
     pub fn option_ack(&self) -> Option<&[u8]> {
         self.option_ack.as_deref()
     }
@@ -106,18 +99,10 @@ pub enum DuePackets {
 /// Reason for which a transfer ended before the client had everything.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum TransferError {
-    /// The client sent an error.
     #[error("the client ended it with error {code}: {words}")]
-    Client {
-        /// Error code of the client.
-        code: u16,
-        /// Error message of the client.
-        words: String,
-    },
-    /// The client has stopped sending ACKs.
+    Client { code: u16, words: String },
     #[error("timeout: no ACK from the client")]
     Silent,
-    /// The transfer exceeded its longest duration.
     #[error("timeout: the transfer took longer than {} s", LONGEST.as_secs())]
     Slow,
 }
@@ -141,17 +126,14 @@ pub struct Transfer {
     last: u64,
     /// True if an ACK has arrived, which proves that the client requested the file.
     is_heard: bool,
-    /// OACK state: not acknowledged yet, and due to be sent.
     options_unconfirmed: bool,
     options_due: bool,
-    /// Last block that the client has acknowledged.
     confirmed: u64,
     /// Next block to send, and the block after the last one that was ever sent.
     next: u64,
     sent: u64,
     /// A repeated ACK of an earlier block than this does not resume.
     resumed_until: u64,
-    /// Number of blocks that ACKs caused to be repeated.
     resent: u64,
     again: u32,
     deadline: Instant,
@@ -160,7 +142,6 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// Starts a transfer of a file of `size` bytes.
     pub fn new(terms: TransferTerms, size: u64, now: Instant) -> Transfer {
         let has_options = terms.option_ack.is_some();
         Transfer {
@@ -186,12 +167,10 @@ impl Transfer {
         &self.terms
     }
 
-    /// Returns the result, if the transfer has ended.
     pub fn end(&self) -> Option<&TransferResult> {
         self.end.as_ref()
     }
 
-    /// Returns whether the client has sent an ACK.
     pub fn is_heard(&self) -> bool {
         self.is_heard
     }
@@ -201,7 +180,6 @@ impl Transfer {
         self.deadline.min(self.until)
     }
 
-    /// Returns how many bytes the client has acknowledged.
     pub fn confirmed_bytes(&self) -> u64 {
         let bytes = self.confirmed.saturating_mul(self.terms.block_bytes.into());
         bytes.min(self.size)
@@ -212,7 +190,6 @@ impl Transfer {
         (block & 0xffff) as u16
     }
 
-    /// Returns the bytes of the file in some blocks.
     pub fn bytes_of(&self, blocks: &Range<u64>) -> Range<u64> {
         let at = |block: u64| {
             let before = block.saturating_sub(1);
@@ -222,7 +199,6 @@ impl Transfer {
         at(blocks.start)..at(blocks.end)
     }
 
-    /// Returns what is due to be sent.
     pub fn due(&self) -> Option<DuePackets> {
         if self.end.is_some() {
             return None;
@@ -252,7 +228,6 @@ impl Transfer {
         doubled.min(BACK_OFF_MAX.max(self.terms.timeout))
     }
 
-    /// Handles a packet of the client.
     pub fn handle(&mut self, packet: &TftpPacket, now: Instant) {
         if self.end.is_some() {
             return;
@@ -326,7 +301,6 @@ impl Transfer {
         is_so
     }
 
-    /// Handles the passing of time: retransmits, or ends the transfer.
     pub fn handle_time(&mut self, now: Instant) {
         if self.end.is_some() || now < self.deadline() {
             return;

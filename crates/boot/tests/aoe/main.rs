@@ -47,7 +47,6 @@ const BOOT_SECTOR: &[u8] = &[
     0xeb, 0xfd, // jmp -3
 ];
 
-/// Returns a disk of 16 MiB with the boot sector and the text.
 fn image() -> Vec<u8> {
     let mut disk = vec![0; 16 << 20];
     disk[..BOOT_SECTOR.len()].copy_from_slice(BOOT_SECTOR);

@@ -25,7 +25,6 @@ fn serve(directory: &Arc<TestContentSource>) -> (SocketAddr, Server) {
     (address, server)
 }
 
-/// TFTP client of the test.
 struct Client {
     socket: UdpSocket,
     server: SocketAddr,
@@ -70,7 +69,6 @@ impl Client {
         self.socket.send_to(packet, self.server).unwrap();
     }
 
-    /// Acknowledges a block, and returns the next packet.
     fn ack(&mut self, block: u16) -> Vec<u8> {
         self.send(&[&[0, 4], block.to_be_bytes().as_slice()].concat());
         self.receive()

@@ -140,8 +140,6 @@ fn both_protocols_are_served_over_ipv6_to_the_machine_alone() {
     }
 }
 
-/// Families of libiscsi's tests that concern features of this target. `Read10Invalid` is left
-/// out: it expects success of a read for which the initiator announces data of its own.
 #[test]
 #[ignore = "takes a minute"]
 fn the_tests_of_libiscsi_pass() {
@@ -167,6 +165,8 @@ fn the_tests_of_libiscsi_pass() {
     assert!(failed.is_empty(), "{failed:?}");
 }
 
+/// Families of libiscsi's tests that concern features of this target. `Read10Invalid` is left
+/// out: it expects success of a read for which the initiator announces data of its own.
 const FAMILIES: &[&str] = &[
     "SCSI.Inquiry",
     "SCSI.Mandatory",

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Size of the disk, bytes.
 const BYTES: usize = 64 << 20;
 const TARGET: &str = "iqn.2026-01.org.evenkeel:lan.system";
 const MACHINE: [IpAddr; 2] = [
@@ -97,7 +96,6 @@ impl RootDiskFixture {
         );
     }
 
-    /// Returns the output of a program on the machine.
     #[track_caller]
     fn run(&self, program: &str, words: &[&str]) -> String {
         let mut command = Command::new(program);
@@ -106,7 +104,6 @@ impl RootDiskFixture {
     }
 }
 
-/// Returns the iSCSI URL of the disk.
 fn iscsi() -> String {
     format!("iscsi://10.20.0.2/{TARGET}/0")
 }

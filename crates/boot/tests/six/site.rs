@@ -32,14 +32,12 @@ pub struct Ipv6NetworkFixture {
     leases: ScratchDirectory,
 }
 
-/// Client machine on the switch.
 pub struct Client {
     pub host: LabHost,
     pub at: Interface,
     scratch: ScratchDirectory,
 }
 
-/// Returns an address of the network.
 pub fn ip(network: u16, last: u16) -> Ipv6Addr {
     Ipv6Addr::new(0xfd00, network, 0, 0, 0, 0, 0, last)
 }
@@ -127,7 +125,6 @@ impl Ipv6NetworkFixture {
         self.role.as_ref().unwrap()
     }
 
-    /// Returns the requests of a machine and their responses.
     pub fn asked(&mut self, card: Mac) -> String {
         let machine = card.to_string();
         let answer = self
@@ -141,7 +138,6 @@ impl Ipv6NetworkFixture {
         steps.collect()
     }
 
-    /// Waits until a response to a client contains a text.
     #[track_caller]
     pub fn why(&mut self, client: &Client, text: &str) {
         let card = client.card();
@@ -149,7 +145,6 @@ impl Ipv6NetworkFixture {
         assert!(came, "no `{text}`: {}", self.asked(card));
     }
 
-    /// Creates a client on the network of the node.
     pub fn client(&self, name: &str) -> Client {
         Client::new(&self.lab, &self.lan, name)
     }
@@ -165,7 +160,6 @@ impl Client {
         Client { host, at, scratch }
     }
 
-    /// Returns the MAC address of the client.
     pub fn card(&self) -> Mac {
         let words = ["-brief", "link", "show", "dev", "eth0"];
         let text = self.host.ip(&words).unwrap();

@@ -25,32 +25,25 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 use zeroize::Zeroizing;
 
-/// Validity of a member's certificate.
 pub const MEMBER_VALID_DAYS: u64 = 365;
 /// Days before its expiry from which a certificate that was not renewed is reported.
 const SOON_DAYS: u64 = 60;
-/// Validity of a CA's certificate.
 pub const AUTHORITY_VALID_DAYS: u64 = 3650;
 /// Remaining validity of the CA below which the next CA replaces it, in days.
 const AUTHORITY_LEFT_DAYS: u64 = 2 * MEMBER_VALID_DAYS;
 /// Largest number of former CAs that are remembered: a chain leads over each of them to
 /// the next.
 pub const FORMER_AUTHORITIES_MAX: usize = 4;
-/// Largest number of former keys that a certificate names.
 pub const PREDECESSORS_MAX: usize = 32;
 /// Time before its issue from which a certificate is valid, because clocks differ.
 const BACKDATED: Duration = Duration::from_secs(24 * 3600);
-/// Longest name of a cluster.
 const CLUSTER_NAME_BYTES_MAX: usize = 32;
-/// Length of an Ed25519 public key.
 const PUBLIC_KEY_BYTES: usize = 32;
-/// Length of a serial number.
 const SERIAL_BYTES: usize = 16;
 /// Context of the signature of a certificate request, before its binding and its key.
 const REQUEST_CONTEXT: &[u8] = b"evenkeel certificate request 1\0";
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Returns the name (subjectAltName) in a member's certificate.
 pub fn member_name(cluster: &str, member: MemberId) -> String {
     format!("member-{member}.{cluster}.evenkeel")
 }
@@ -80,7 +73,6 @@ pub fn key_digest(public_key: &[u8]) -> Digest {
     sha256(&PublicKey(public_key).subject_public_key_info())
 }
 
-/// The Ed25519 key signed this message.
 pub fn is_signed_by_key(public_key: &[u8], message: &[u8], signature: &[u8]) -> bool {
     public_key.len() == PUBLIC_KEY_BYTES
         && UnparsedPublicKey::new(&ED25519, public_key)
@@ -110,12 +102,10 @@ pub fn follow_up_due(authority: &[u8], now: SystemTime) -> bool {
     then.is_ok_and(|then| i64::try_from(then.as_secs()).is_ok_and(|then_s| then_s >= over_s))
 }
 
-/// The certificate (DER) has this name.
 pub(super) fn has_name(certificate: &ParsedCertificate<'_>, name: &str) -> bool {
     ServerName::try_from(name).is_ok_and(|name| verify_server_name(certificate, &name).is_ok())
 }
 
-/// A public key from another member.
 struct PublicKey<'a>(&'a [u8]);
 
 impl PublicKeyData for PublicKey<'_> {
@@ -148,13 +138,10 @@ impl MemberKey {
         key_pair(bytes).map(MemberKey)
     }
 
-    /// Returns the key pair as PKCS #8.
     pub fn pkcs8(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(self.0.serialize_der())
     }
 
-    /// Returns the SHA-256 of the public key (SPKI), by which the cluster knows the
-    /// member.
     pub fn digest(&self) -> Digest {
         sha256(&self.0.subject_public_key_info())
     }
@@ -168,7 +155,6 @@ impl MemberKey {
         Ok(self.0.sign(message)?)
     }
 
-    /// Returns the raw Ed25519 public key.
     pub fn public(&self) -> &[u8] {
         self.0.public_key_raw()
     }
@@ -229,7 +215,6 @@ impl CertificateRequest {
         }
     }
 
-    /// SHA-256 of the public key (SPKI).
     pub fn digest(&self) -> Digest {
         key_digest(&self.public)
     }
@@ -283,22 +268,18 @@ impl Authority {
         })
     }
 
-    /// Returns the name of the cluster.
     pub fn cluster(&self) -> &str {
         &self.cluster
     }
 
-    /// Returns the CA's own certificate, DER.
     pub fn certificate(&self) -> &[u8] {
         &self.certificate
     }
 
-    /// Returns the SHA-256 of its certificate, by which tokens name the CA.
     pub fn fingerprint(&self) -> Digest {
         sha256(&self.certificate)
     }
 
-    /// Returns the CA's private key, PKCS #8.
     pub fn pkcs8(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(self.key.serialize_der())
     }
@@ -487,17 +468,14 @@ impl MemberIdentity {
         })
     }
 
-    /// Returns the name of the cluster.
     pub fn cluster(&self) -> &str {
         &self.cluster
     }
 
-    /// Returns the member number in the certificate.
     pub fn member(&self) -> MemberId {
         self.member
     }
 
-    /// Returns the key pair of the certificate.
     pub fn key(&self) -> &MemberKey {
         &self.key
     }
@@ -521,8 +499,6 @@ impl MemberIdentity {
         Ok(same.with_predecessors(self.predecessors.clone()))
     }
 
-    /// Returns whether the CA with this certificate (DER) issued the member's
-    /// certificate.
     pub fn is_issued_by(&self, authority: &[u8]) -> bool {
         let own = self.chain.first();
         own.is_some_and(|own| is_issued_by(own, authority))

@@ -15,13 +15,9 @@ use aws_lc_rs::rand::fill;
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// Length of a content's number.
 const CONTENT_ID_BYTES: usize = 16;
-/// Length of the GCM tag.
 const TAG_BYTES: usize = 16;
-/// Length of the header before the ciphertext.
 const HEAD_BYTES: usize = CONTENT_ID_BYTES + NONCE_LEN;
-/// Plaintext bytes of a chunk.
 pub const CHUNK_PLAIN_BYTES: usize = CHUNK_BYTES_MAX - HEAD_BYTES - TAG_BYTES;
 const CONTENT_CONTEXT: &[u8] = b"evenkeel content 1\0";
 const SMALL_CONTEXT: &[u8] = b"evenkeel secret 1\0";
@@ -29,7 +25,6 @@ const SMALL_CONTEXT: &[u8] = b"evenkeel secret 1\0";
 /// An encrypted content: its part of the proposal, and its chunks.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed {
-    /// The description of the content, for versions.
     pub content: EncryptedContent,
     /// Chunks by their digests, in order.
     pub chunks: Vec<(Digest, Vec<u8>)>,

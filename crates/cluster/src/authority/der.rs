@@ -26,7 +26,6 @@ struct DerValue<'a> {
     rest: &'a [u8],
 }
 
-/// The first value of some bytes.
 fn value(bytes: &[u8]) -> Option<DerValue<'_>> {
     let (tag, rest) = bytes.split_first()?;
     let (first, rest) = rest.split_first()?;
@@ -72,8 +71,6 @@ fn signed_by(certificate: &[u8], by: &[u8]) -> Option<bool> {
     Some(are_signed_by(signed.whole, signature, by))
 }
 
-/// Returns whether bytes were signed by the key of a certificate (DER), regardless of
-/// its validity.
 pub(super) fn are_signed_by(bytes: &[u8], signature: &[u8], by: &[u8]) -> bool {
     let key = key_of(by);
     key.is_some_and(|key| {
@@ -82,7 +79,6 @@ pub(super) fn are_signed_by(bytes: &[u8], signature: &[u8], by: &[u8]) -> bool {
     })
 }
 
-/// The public key of a certificate (DER).
 fn key_of(certificate: &[u8]) -> Option<Vec<u8>> {
     let der = CertificateDer::from(certificate);
     let parsed = ParsedCertificate::try_from(&der).ok()?;

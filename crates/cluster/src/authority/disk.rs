@@ -14,9 +14,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Largest key or certificate file.
 const FILE_BYTES_MAX: u64 = 256 << 10;
-/// Largest number of certificates in a file.
 const CERTIFICATES_MAX: usize = 16;
 const LINE: usize = 64;
 const CERTIFICATE: &str = "CERTIFICATE";

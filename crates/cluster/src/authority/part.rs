@@ -32,18 +32,14 @@ pub struct PartCredentials {
     key: ByteBuf,
     /// Certificate (DER), then the chain to the CAs.
     chain: Vec<ByteBuf>,
-    /// Certificates (DER) of the CAs that are trusted.
     authorities: Vec<ByteBuf>,
-    /// All nodes of the cluster.
     nodes: Vec<PartNode>,
 }
 
 /// A node, as the parts of other nodes know it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PartNode {
-    /// Member number, which its certificates contain.
     pub id: MemberId,
-    /// Name of the other member.
     pub name: String,
     /// Addresses on which its control role listens, the preferred one first.
     pub addresses: Vec<SocketAddr>,
@@ -89,12 +85,10 @@ impl PartCredentials {
         })
     }
 
-    /// Returns the part to which the credentials belong.
     pub fn part(&self) -> &str {
         &self.part
     }
 
-    /// The name of this node.
     pub fn own_name(&self) -> &str {
         let own = self.nodes.iter().find(|node| node.id == self.me);
         own.map_or("", |node| node.name.as_str())
@@ -114,7 +108,6 @@ impl PartCredentials {
         }
     }
 
-    /// Decodes a message, if it has credentials.
     pub fn of(message: &PartMessage) -> Option<PartCredentials> {
         (message.kind == KIND).then(|| message.read())?
     }

@@ -13,11 +13,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// Largest number of rings that are held at once.
 pub const RINGS_MAX: usize = 1024;
 /// Length of either half of an X25519 key pair, and of the key that HPKE encapsulates.
 pub(super) const X25519_BYTES: usize = 32;
-/// Length of a content key.
 pub(super) const KEY_BYTES: usize = 32;
 const RING_CONTEXT: &str = "evenkeel ring 1";
 
@@ -46,7 +44,6 @@ impl SealingKey {
         })
     }
 
-    /// Returns the public key, with which others encrypt for this member.
     pub fn public(&self) -> &[u8] {
         &self.public
     }
@@ -206,7 +203,6 @@ impl Rings {
         self.keys.keys().next_back().copied()
     }
 
-    /// Returns the epochs of the known keys.
     pub fn epochs(&self) -> impl Iterator<Item = Epoch> {
         self.keys.keys().copied()
     }

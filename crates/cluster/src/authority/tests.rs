@@ -279,7 +279,6 @@ fn followed(state: &mut ClusterState, old: &Authority, late: &[u64]) -> Authorit
     new
 }
 
-/// Returns a member's certificate of a CA, with the chain from the state.
 fn certified(state: &ClusterState, authority: &Authority, of: &MemberIdentity) -> MemberIdentity {
     let key = MemberKey::from_pkcs8(&of.key().pkcs8()).unwrap();
     let request = key.request(b"").unwrap();

@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-/// ALPN protocol of connections between two members.
 pub const ALPN_MEMBER: &[u8] = b"evenkeel/1";
 /// ALPN protocol of connections that ask a member to carry bytes to another one.
 pub const ALPN_TUNNEL: &[u8] = b"evenkeel-tunnel/1";
@@ -86,7 +85,6 @@ impl TlsConfigs {
         })
     }
 
-    /// Returns the client configuration for dialing a member.
     pub fn member(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.member)
     }
@@ -97,7 +95,6 @@ impl TlsConfigs {
         Arc::clone(&self.tunnel)
     }
 
-    /// Returns the server configuration for incoming connections.
     pub fn server(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.server)
     }
@@ -123,7 +120,6 @@ pub(crate) fn joining(token: &Token) -> Result<Arc<ClientConfig>, AuthorityError
     Ok(Arc::new(config))
 }
 
-/// Returns whether the first certificate of the chain is expired at that time.
 pub(super) fn over_at(chain: &[Vec<u8>], time: SystemTime) -> bool {
     let (Some((first, rest)), Ok(since)) = (
         chain.split_first(),
@@ -214,10 +210,11 @@ pub(super) enum Anchor {
         /// report the removal.
         removed: BTreeSet<Digest>,
     },
-    /// CA that a token names.
     Token(Token),
     /// Authorities of the cluster, for a part: both sides have a certificate.
-    Part { roots: RootCertStore },
+    Part {
+        roots: RootCertStore,
+    },
 }
 
 /// Verifier of members' certificates. A client without a certificate passes: it has a

@@ -15,13 +15,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use zeroize::Zeroize;
 
-/// Prefix with which every token begins.
 pub const TOKEN_PREFIX: &str = "EK1";
-/// Largest number of addresses in a token.
 pub const ADDRESSES_MAX: usize = 8;
-/// Bytes of the CA's fingerprint in a token.
 const FINGERPRINT_BYTES: usize = 20;
-/// Bytes of the secret: 128 bits.
 const SECRET_BYTES: usize = 16;
 const CHECKSUM_BYTES: usize = 3;
 const GROUP: usize = 6;
@@ -33,7 +29,6 @@ const PROOF_CONTEXT: &[u8] = b"evenkeel join proof 1\0";
 
 /// Context of the signature of a CA. No certificate begins with these bytes.
 const SIGNED_CONTEXT: &[u8] = b"evenkeel join authority proof 1\0";
-/// Length of HMAC with SHA-256.
 const PROOF_BYTES: usize = 32;
 
 fn proven_words(known: &[u8], binding: &[u8]) -> Vec<u8> {
@@ -43,9 +38,7 @@ fn proven_words(known: &[u8], binding: &[u8]) -> Vec<u8> {
 /// An invitation, as its bearer has it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
-    /// Kind of member that the token invites.
     pub kind: MemberKind,
-    /// Addresses on which existing members listen.
     pub addresses: Vec<SocketAddr>,
     /// First bytes of the SHA-256 of the CA's certificate.
     fingerprint: [u8; FINGERPRINT_BYTES],
@@ -55,22 +48,17 @@ pub struct Token {
 /// Why a text is no token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TokenError {
-    /// The text does not begin like a token.
     #[error("invalid token: it must begin with {TOKEN_PREFIX}-")]
     Prefix,
-    /// A character that does not occur in tokens.
     #[error("invalid token: `{0}` is not a valid character")]
     Letter(char),
-    /// Letters are missing or were changed.
     #[error("invalid token (checksum mismatch): copy the whole token again")]
     Checksum,
     /// The token is from an incompatible version, or not a token.
     #[error("the token was created by an incompatible version of evenkeel")]
     Form,
-    /// The number of addresses is out of range.
     #[error("a token has between 1 and {ADDRESSES_MAX} addresses")]
     Addresses,
-    /// No random bytes were to be had.
     #[error("the system provides no random numbers")]
     Random,
 }
@@ -103,12 +91,10 @@ impl Token {
         })
     }
 
-    /// Returns the SHA-256 digest of the token, which the cluster stores.
     pub fn digest(&self) -> Digest {
         Token::digest_of(&self.secret)
     }
 
-    /// Returns the SHA-256 of a secret that was presented.
     pub(crate) fn digest_of(secret: &[u8]) -> Digest {
         sha256(&[SECRET_CONTEXT, secret].concat())
     }
@@ -119,7 +105,6 @@ impl Token {
         Token::hint_of(&self.digest())
     }
 
-    /// Returns the hint of a stored digest.
     pub(crate) fn hint_of(digest: &Digest) -> Digest {
         sha256(&[HINT_CONTEXT, &digest.0].concat())
     }
@@ -286,7 +271,6 @@ impl FromStr for Token {
     }
 }
 
-/// Base32 with Crockford's alphabet.
 pub(super) mod base32 {
     use super::TokenError;
 

@@ -15,7 +15,6 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Certificates and CAs by which this member authenticates the others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Trust {
-    /// Name of the cluster, which certificates contain.
     pub cluster: String,
     /// Certificates (DER) of the CAs: one, or two during a replacement.
     pub authorities: Vec<Vec<u8>>,
@@ -24,7 +23,6 @@ pub struct Trust {
     pub former: Vec<Vec<u8>>,
     /// Members that were away when a former CA was dropped.
     pub late: BTreeSet<MemberId>,
-    /// Members whose certificates are trusted, by number.
     pub members: BTreeMap<MemberId, ClusterMember>,
     /// Keys (SPKI digests) of removed members.
     pub removed: BTreeSet<Digest>,
@@ -35,7 +33,6 @@ pub struct Trust {
 /// Relation of an authenticated certificate to the member that the cluster knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CertificateRelation {
-    /// Authenticated by the key that the cluster knows.
     Member,
     /// Authenticated by a key whose certificate names the known key as its predecessor:
     /// this member was away when the key changed.
@@ -49,34 +46,26 @@ pub enum CertificateRelation {
 /// Reason why a peer is not trusted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
 pub enum PeerRejection {
-    /// The member was removed from the cluster.
     #[error("this member was removed from the cluster")]
     Removed,
-    /// The peer is not the member that it claims to be, or not the one that was expected.
     #[error("the certificate does not belong to member {claimed}")]
-    Name {
-        /// Member number that the peer claims.
-        claimed: MemberId,
-    },
+    Name { claimed: MemberId },
     /// The cluster knows another key for that member.
     #[error("the cluster knows this member with another key")]
     Key,
-    /// No member has the claimed number.
     #[error("no member of the cluster has this number")]
     Unknown,
-    /// The certificate has no sense.
     #[error("cannot parse the certificate")]
     Certificate,
 }
 
 impl Trust {
-    /// Returns the keys of members that are trusted with a certificate of a former CA.
     pub(super) fn late_keys(&self) -> BTreeSet<Digest> {
         let late = self.late.iter().filter_map(|id| self.members.get(id));
         late.map(|member| member.certificate).collect()
     }
 
-    /// In a handshake the same are trusted by both.
+    /// Returns whether both sides trust the same certificates in a handshake.
     pub(crate) fn believes_as(&self, other: &Trust) -> bool {
         self.authorities == other.authorities
             && self.former == other.former

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 /// The history of a repository in the versions of the state, the oldest first.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Past {
-    /// Versions that came from the repository.
     pub versions: Vec<FollowedVersion>,
 }
 
@@ -36,16 +35,13 @@ impl Past {
 /// The observed state of the branch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Branch {
-    /// The repository has no such branch.
     Gone,
-    /// Newest revision of the branch.
     At(Box<BranchHead>),
 }
 
 /// Newest revision of a branch, with the results of its checks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BranchHead {
-    /// Newest revision of the branch.
     pub revision: Revision,
     /// The revision descends from the last accepted one; true if there was none.
     pub follows_last: bool,
@@ -59,21 +55,16 @@ pub struct BranchHead {
 pub enum Signature {
     /// All signatures are valid, and by one of the keys.
     Good,
-    /// A commit has no signature at all.
     Missing {
         /// Hash of the oldest commit without a signature.
         commit: String,
     },
     /// A commit has no valid signature, in the words of the program that checked it.
     Bad {
-        /// Hash of the commit with the bad signature.
         commit: String,
-        /// Message of the program that checked the signature.
         words: String,
     },
-    /// There are more commits than are checked.
     TooMany {
-        /// Largest permitted number of commits.
         commits_max: usize,
     },
 }
@@ -81,64 +72,45 @@ pub enum Signature {
 /// Why nothing can be proposed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Trouble {
-    /// The program could not be run, or failed.
     Unreachable {
-        /// Message of the program that failed.
         words: String,
     },
     Slow {
-        /// Timeout of the program, in seconds.
         limit_s: u64,
     },
-    /// The revision exceeds the size limit.
     TooLarge {
-        /// Size limit of the mirror, bytes.
         bytes_max: u64,
     },
-    /// The output of a program exceeds the limit.
     SaysTooMuch {
         program: String,
-        /// Largest permitted output of the program, bytes.
         bytes_max: usize,
     },
-    /// There is no such branch.
     BranchGone,
     /// The branch was rewritten: its newest revision does not descend from this one.
     Rewritten {
-        /// Revision that was accepted last.
         last: String,
     },
-    /// A signature is required, and a commit has none.
     Unsigned {
-        /// Hash of the commit without a signature.
         commit: String,
     },
-    /// A commit has no acceptable signature.
     WronglySigned {
-        /// Hash of the commit with the bad signature.
         commit: String,
-        /// Reason why the signature is not accepted.
         words: String,
     },
     /// There are more new commits than the number whose signatures are checked.
     TooManyUnseen {
-        /// Largest number of new commits.
         commits_max: usize,
     },
-    /// The file of keys cannot be used.
     NoKeys {
-        /// Reason why the keys cannot be used.
         words: String,
     },
     /// The repository has no file with which a configuration could begin.
     NoFile {
-        /// Name of the expected file.
         name: String,
     },
     /// The revision was proposed before, and a node could not serve it or it was rolled
     /// back.
     Bad {
-        /// Reason of the refusal or rollback.
         words: String,
     },
 }
@@ -146,7 +118,6 @@ pub enum Trouble {
 /// Action that follows from the state of the branch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decision {
-    /// Nothing to do: the revision is already accepted.
     Nothing,
     /// Read the files of the revision and propose it.
     Take(Revision),
@@ -154,7 +125,6 @@ pub enum Decision {
     Refuse(Option<String>, Trouble),
 }
 
-/// Decides about the newest revision of a branch.
 pub fn decide(past: &Past, branch: Branch) -> Decision {
     let head = match branch {
         Branch::Gone => return Decision::Refuse(None, Trouble::BranchGone),
@@ -187,10 +157,8 @@ pub fn decide(past: &Past, branch: Branch) -> Decision {
     }
 }
 
-/// Number of characters of a hash that are shown.
 const SHORT: usize = 12;
 
-/// Returns a hash in its displayed form.
 pub fn short(revision: &str) -> &str {
     revision.get(..SHORT).unwrap_or(revision)
 }

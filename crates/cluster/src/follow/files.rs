@@ -6,9 +6,7 @@ use crate::file_set::{FILES_MAX, FileSet, SET_BYTES_MAX, SetFile};
 use crate::keyword::Followed;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The PEM marker before a private key.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
-/// Default file of a configuration.
 const FIRST: &str = "haproxy.cfg";
 
 /// A file of a revision.
@@ -37,7 +35,6 @@ pub(super) struct SpaceLeft {
 }
 
 impl SpaceLeft {
-    /// Reserves space for a file.
     pub(super) fn reserve_file(&mut self, bytes: u64) -> Result<(), Trouble> {
         self.files += 1;
         self.bytes = self.bytes.saturating_add(bytes);
@@ -51,7 +48,6 @@ impl SpaceLeft {
     }
 }
 
-/// The files of the whole version.
 pub(super) fn set(
     settings: &Followed,
     files: Vec<RepositoryFile>,

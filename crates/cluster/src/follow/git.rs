@@ -16,7 +16,6 @@ use std::path::Path;
 
 /// Exit code of `git ls-remote --exit-code` if there is no such branch.
 const NO_SUCH_BRANCH: i32 = 2;
-/// The branch within the mirror.
 const MIRRORED: &str = "refs/evenkeel/branch";
 /// Lock files that git creates while it changes a mirror.
 const LOCKS: [&str; 5] = [
@@ -42,9 +41,7 @@ const CONFIGURATION: &str = "\
 ";
 /// Largest number of new commits whose signatures are checked.
 const COMMITS_MAX: usize = 1000;
-/// Number of commits for one call of git.
 const COMMITS_AT_ONCE: usize = 100;
-/// First line of an armored GPG key file.
 const GPG_KEYS: &[u8] = b"-----BEGIN PGP PUBLIC KEY BLOCK-----";
 
 #[derive(Debug)]
@@ -91,12 +88,10 @@ impl Git<'_> {
             .await
     }
 
-    /// Runs git; a failure is an error.
     async fn answer(&self, arguments: &[&str]) -> Result<ProgramOutput, Trouble> {
         self.near(arguments).await?.well()
     }
 
-    /// Fetches, and returns the state of the branch.
     pub(super) async fn fetch_branch(
         &self,
         last: Option<&str>,
@@ -125,7 +120,6 @@ impl Git<'_> {
         })))
     }
 
-    /// Creates the mirror if it does not exist.
     async fn prepare(&self) -> Result<(), Trouble> {
         if self.mirror.join("HEAD").exists() {
             // Only one process works here, so these locks are left from one that was killed,
@@ -194,7 +188,6 @@ impl Git<'_> {
         Ok(is_hash(id) && self.near(&["cat-file", "-e", &commit]).await?.good())
     }
 
-    /// Fetches the branch; returns its newest revision.
     async fn fetch(&self, name: &str) -> Result<String, Trouble> {
         let mapping = format!("+{name}:{MIRRORED}");
         let arguments = [
@@ -357,7 +350,6 @@ impl Git<'_> {
         Ok(format!("gpg.ssh.allowedSignersFile={}", file.display()))
     }
 
-    /// Puts keys into a key ring of their own.
     async fn import(&self, file: &Path) -> Result<(), Trouble> {
         let asking = Asking {
             program: "gpg",
@@ -385,7 +377,6 @@ impl Git<'_> {
         }
     }
 
-    /// The files of a revision.
     pub(super) async fn files(&self, id: &str) -> Result<Vec<RepositoryFile>, Trouble> {
         let list = ["ls-tree", "-r", "-z", "--long", "--full-tree", id];
         let listed = self.run(&list, false, LIST_BYTES_MAX, Vec::new()).await?;

@@ -16,7 +16,6 @@ use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Name of the branch that every repository has.
 const BRANCH_DEFAULT: &str = "default";
 /// File beside the mirror's repository that marks its creation as complete.
 const MADE: &str = "evenkeel.made";
@@ -46,7 +45,6 @@ struct Logged {
 /// Output of `hg files` for each file, as JSON on a line of its own.
 const LISTED: &str = "{dict(path=path,size=size)|json}\n";
 
-/// An entry of the file list of a revision.
 #[derive(Deserialize)]
 struct Listed {
     path: String,
@@ -99,7 +97,6 @@ impl Mercurial<'_> {
         self.near(arguments).await?.well()
     }
 
-    /// Pulls, and returns the state of the branch.
     pub(super) async fn pull_branch(&self, last: Option<&str>) -> Result<Branch, Trouble> {
         self.prepare().await?;
         let Some(id) = self.branch().await? else {
@@ -147,7 +144,6 @@ impl Mercurial<'_> {
         std::fs::write(self.mirror.join(MADE), b"").map_err(cannot)
     }
 
-    /// Returns the newest revision of the branch; None if it does not exist.
     async fn branch(&self) -> Result<Option<String>, Trouble> {
         let branch = self.settings.branch.as_deref().unwrap_or(BRANCH_DEFAULT);
         let url = self.settings.url.as_str();
@@ -217,7 +213,6 @@ impl Mercurial<'_> {
         })
     }
 
-    /// The files of a revision.
     pub(super) async fn files(&self, id: &str) -> Result<Vec<RepositoryFile>, Trouble> {
         let said = self.answer(&["files", "--rev", id, "-T", LISTED]).await?;
         let lines = said.out.split(|b| *b == b'\n');

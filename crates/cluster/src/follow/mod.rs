@@ -34,9 +34,7 @@ pub use service::{Cluster, Proposed, Wake, run};
 
 /// Maximum number of revisions whose outcome the poller remembers.
 const REMEMBERED_MAX: usize = 64;
-/// Longest author's name and longest message, bytes.
 const MESSAGE_BYTES_MAX: usize = 4096;
-/// Largest file of keys, bytes.
 const KEYS_BYTES_MAX: u64 = 1 << 20;
 
 /// A revision of a repository.
@@ -44,9 +42,7 @@ const KEYS_BYTES_MAX: u64 = 1 << 20;
 pub struct Revision {
     /// Full hash of the revision.
     pub id: String,
-    /// Author of the commit, as recorded in it.
     pub author: String,
-    /// Message of the commit, possibly truncated.
     pub message: String,
     /// Time of the commit, seconds since 1970 by the author's clock.
     pub time_s: i64,
@@ -55,9 +51,7 @@ pub struct Revision {
 /// The result of a poll.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PollResult {
-    /// The branch has no new revision.
     Nothing,
-    /// The branch has a revision to propose.
     Propose(Box<ProposedRevision>),
     /// No acceptable revision; reported once for each cause.
     Refused(RevisionRefusal),
@@ -67,7 +61,6 @@ pub enum PollResult {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProposedRevision {
     pub revision: Revision,
-    /// Origin of the revision, for the proposal.
     pub origin: VersionOrigin,
     /// Files of the whole version: those of the repository, and accepted files from
     /// elsewhere.
@@ -77,9 +70,7 @@ pub struct ProposedRevision {
 /// Reason why a poll led to no proposal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RevisionRefusal {
-    /// Revision, if one was determined.
     pub revision: Option<String>,
-    /// Cause, with the message for operators.
     pub trouble: Trouble,
     /// The same cause was reported before.
     pub again: bool,
@@ -88,11 +79,9 @@ pub struct RevisionRefusal {
 /// The result of proposing a followed revision.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ProposalResult {
-    /// All nodes serve the revision.
     Accepted,
     /// A node could not serve it, or it was rolled back; the reason.
     Bad {
-        /// Reason of the refusal or rollback.
         words: String,
     },
 }
@@ -102,11 +91,8 @@ pub enum ProposalResult {
 pub struct FollowStatus {
     /// The `follow` line as text: `git https://…, branch main`.
     pub followed: String,
-    /// Revision that was accepted last.
     pub accepted: Option<String>,
-    /// Newest revision that was seen.
     pub seen: Option<String>,
-    /// The problem, as a message; None if there is none.
     pub trouble: Option<String>,
     /// Number of polls since this member became leader.
     pub looks: u64,
@@ -145,17 +131,14 @@ impl Follower {
         }
     }
 
-    /// Returns the settings of the `follow` line.
     pub fn settings(&self) -> &Followed {
         &self.settings
     }
 
-    /// Returns the status for `config status`.
     pub fn follow_status(&self) -> &FollowStatus {
         &self.standing
     }
 
-    /// Records the result of a proposed revision.
     pub fn judged(&mut self, revision: &str, fate: ProposalResult) {
         self.standing.trouble = match &fate {
             ProposalResult::Accepted => {
@@ -353,13 +336,11 @@ fn is_hash(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// Truncates a text to at most this many bytes.
 fn shortened(text: &str, bytes_max: usize) -> String {
     language::truncated(text, bytes_max).to_owned()
 }
 
 impl Past {
-    /// Returns the history of a repository in the versions of a state.
     pub fn of(state: &ClusterState, settings: &Followed) -> Past {
         let fate = |version: &crate::state::VersionRecord| match &version.stage {
             RolloutStage::Accepted => Some(ProposalResult::Accepted),
@@ -391,7 +372,6 @@ impl Past {
     }
 }
 
-/// Returns the origin of a version that comes from a revision.
 pub fn origin(settings: &Followed, revision: &str) -> VersionOrigin {
     VersionOrigin::Followed {
         repository: settings.name(),
@@ -402,14 +382,11 @@ pub fn origin(settings: &Followed, revision: &str) -> VersionOrigin {
 /// A past version that came from a repository, with its outcome.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FollowedVersion {
-    /// Version that came from the repository.
     pub version: VersionId,
     pub revision: String,
-    /// Outcome of the version's rollout.
     pub fate: ProposalResult,
 }
 
-/// Returns the directory name of a repository's mirror.
 fn mirror_name(settings: &Followed) -> String {
     let of = format!("{} {}", settings.system, settings.url);
     let digest = crate::history::sha256(of.as_bytes()).to_string();

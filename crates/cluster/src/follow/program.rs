@@ -16,15 +16,10 @@ const SEARCHED: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 pub(super) const FAR_LIMIT: Duration = Duration::from_secs(120);
 /// Timeout of a program that works locally.
 pub(super) const NEAR_LIMIT: Duration = Duration::from_secs(60);
-/// Output limit of programs that print a few words, bytes.
 pub(super) const WORDS_BYTES_MAX: usize = 1 << 20;
-/// Output limit of a listing of the files of a revision, bytes.
 pub(super) const LIST_BYTES_MAX: usize = 16 << 20;
-/// Limit for the kept part of standard error, bytes.
 const COMPLAINT_BYTES_MAX: usize = 4096;
-/// Largest mirror of a repository.
 pub(super) const MIRROR_BYTES_MAX: u64 = 512 << 20;
-/// Interval at which a growing mirror is measured.
 const MEASURE_EVERY: Duration = Duration::from_millis(500);
 /// Largest number of entries of a mirror that are measured; a mirror with more is too
 /// large.
@@ -72,7 +67,6 @@ impl ProgramOutput {
         self.code == Some(0)
     }
 
-    /// Returns the first line of the output.
     pub(super) fn line(&self) -> String {
         let text = String::from_utf8_lossy(&self.out);
         text.lines().next().unwrap_or_default().trim().to_owned()
@@ -87,7 +81,6 @@ impl ProgramOutput {
         }
     }
 
-    /// Returns the failure of the program, with its own message.
     pub(super) fn failed(&self) -> Trouble {
         let program = self.program;
         let words = match (&*self.complaint, self.code) {
@@ -99,14 +92,12 @@ impl ProgramOutput {
     }
 }
 
-/// A mirror cannot be written.
 pub(super) fn no_mirror(mirror: &Path, error: &std::io::Error) -> Trouble {
     Trouble::Unreachable {
         words: format!("the mirror '{}' cannot be made: {error}", mirror.display()),
     }
 }
 
-/// Removes a directory if it exists.
 pub(super) fn remove(directory: &Path) -> std::io::Result<()> {
     match std::fs::remove_dir_all(directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
@@ -127,7 +118,6 @@ impl Drop for Group {
     }
 }
 
-/// Runs a program until it ends.
 pub(super) async fn ask(asking: Asking<'_>) -> Result<ProgramOutput, Trouble> {
     let program = asking.program;
     let unreachable = |what: &str, error: std::io::Error| Trouble::Unreachable {
@@ -255,7 +245,6 @@ pub(super) fn one_line(complaint: &[u8]) -> String {
     joined.join("; ")
 }
 
-/// Returns when the mirror exceeds its size limit.
 async fn measure(directory: &Path) {
     loop {
         tokio::time::sleep(MEASURE_EVERY).await;
@@ -265,7 +254,6 @@ async fn measure(directory: &Path) {
     }
 }
 
-/// Returns the bytes of all files below a directory.
 pub(super) fn size(directory: &Path) -> u64 {
     let mut waiting = vec![directory.to_path_buf()];
     let (mut bytes, mut seen) = (0_u64, 0_usize);

@@ -21,7 +21,6 @@ pub trait Cluster: Send + Sync {
     /// Returns the `config` section of the accepted version. None if this member must not
     /// poll: it is not the leader, has no majority, or is an arbiter.
     fn section(&self) -> Option<ConfigSection>;
-    /// The files of the accepted version in plain.
     fn accepted(&self) -> impl Future<Output = Option<Arc<FileSet>>> + Send;
     /// Returns the history of a repository in the state: [`Past::of`].
     fn past(&self, followed: &Followed) -> Past;
@@ -31,16 +30,13 @@ pub trait Cluster: Send + Sync {
         wanted: ProposedRevision,
         judge: Duration,
     ) -> impl Future<Output = Proposed> + Send;
-    /// Records an event for operators.
     fn record_event(&self, words: String) -> impl Future<Output = ()> + Send;
-    /// Publishes the status of all followed repositories.
     fn publish_status(&self, standing: Vec<FollowStatus>);
 }
 
 /// The result of a proposal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Proposed {
-    /// The cluster accepted or refused the version.
     Decided(VersionId, ProposalResult),
     /// Not accepted now: another version is in progress, another change was first, or the
     /// leader changed. The proposal is retried.
@@ -52,13 +48,11 @@ pub enum Proposed {
 pub struct Wake(Notify);
 
 impl Wake {
-    /// Makes the loop poll all repositories now.
     pub fn now(&self) {
         self.0.notify_one();
     }
 }
 
-/// A repository with the time of its next poll.
 struct Watched {
     follower: Follower,
     due: Instant,

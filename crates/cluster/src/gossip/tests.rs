@@ -20,7 +20,6 @@ fn put(gossip: &mut Gossip, topic: &str, text: &str) {
     gossip.put(topic, bytes).expect("it is small");
 }
 
-/// Runs one gossip round between two members, as over the network.
 fn meet(one: &mut Gossip, other: &mut Gossip, now_ms: u64) {
     let answer = other.answer(&one.ask(), now_ms).expect("an answer");
     if let Some(rest) = one

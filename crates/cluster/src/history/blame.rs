@@ -9,7 +9,6 @@ use crate::command::VersionId;
 pub struct BlamedLine {
     /// Line number, from 1.
     pub number: usize,
-    /// Version that introduced the line.
     pub version: VersionId,
     /// The line may be older, because older versions are no longer kept.
     pub or_older: bool,
@@ -27,7 +26,6 @@ pub struct Blame {
 }
 
 impl Blame {
-    /// Starts with the newest version's text.
     pub fn new(version: VersionId, text: &[u8]) -> Blame {
         let count = lines(text).len();
         Blame {

@@ -9,48 +9,37 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-/// Lines shown around a change.
 const CONTEXT: usize = 3;
 /// Time spent on finding the smallest difference of two files. A larger difference is
 /// used afterwards.
 const SEARCH_LIMIT: Duration = Duration::from_secs(2);
 
-/// The difference of a file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct FileDifference {
     pub path: String,
-    /// Kind and content of the change.
     pub change: FileChange,
 }
 
-/// The change of a file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileChange {
     /// Added; with a description if the content is not shown.
     New {
-        /// Lines of the file, as a difference.
         lines: String,
-        /// Description instead of its lines.
         told: Option<String>,
     },
-    /// The newer version no longer names the file.
     Gone,
     /// Changed lines, in the format of `patch`.
     Lines {
-        /// Hunks with context, in unified format.
         lines: String,
     },
     /// The file changed, and its content is not shown.
     Told {
-        /// Description of the old content.
         before: String,
-        /// Description of the new content.
         after: String,
     },
     /// Only the permissions, or the way in which the file is read, changed.
     Kept {
-        /// Description of the changed attributes.
         words: String,
     },
 }
@@ -138,7 +127,6 @@ fn words(seen: MaskedFile) -> String {
     }
 }
 
-/// Formats differences as a unified diff, for people.
 pub fn unified(differences: &[FileDifference]) -> String {
     let mut out = String::new();
     for difference in differences {
@@ -166,7 +154,6 @@ pub fn unified(differences: &[FileDifference]) -> String {
     out
 }
 
-/// The lines of a text, without their ends.
 pub(super) fn lines(text: &[u8]) -> Vec<&[u8]> {
     let mut lines: Vec<&[u8]> = text.split(|b| *b == b'\n').collect();
     if text.is_empty() || text.ends_with(b"\n") {
@@ -175,7 +162,6 @@ pub(super) fn lines(text: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
-/// Returns the operations that turn the lines of one text into those of another.
 fn operations(old: &[&[u8]], new: &[&[u8]]) -> Vec<DiffOp> {
     let deadline = Instant::now().checked_add(SEARCH_LIMIT);
     capture_diff_slices_deadline(Algorithm::Patience, old, new, deadline)

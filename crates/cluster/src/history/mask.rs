@@ -8,24 +8,19 @@ use language::difference::{Vocabulary, mask_secrets};
 use part::versions::File;
 use std::borrow::Cow;
 
-/// The PEM marker before any kind of private key.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
-/// First line of a PEM certificate.
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
-/// First bytes of any PEM block.
 const PEM: &[u8] = b"-----BEGIN ";
 /// Shortest word of a list that may be a key, and its shortest run of letters and
 /// digits.
 const KEY_BYTES_MIN: usize = 16;
 const KEY_RUN_BYTES_MIN: usize = 12;
-/// Number of digits of a digest that are shown.
 const DIGEST_DIGITS: usize = 16;
 
 /// The inputs of the mask. The crates with the keywords supply the words that precede
 /// secrets, and the caller supplies a parser of certificates.
 #[derive(Clone, Copy, Debug)]
 pub struct Mask<'v> {
-    /// The words that precede a secret.
     pub vocabulary: &'v Vocabulary<'v>,
     /// Returns the subject and the expiry of the certificate in a PEM file, as text.
     pub certificate: fn(&[u8]) -> Option<String>,
@@ -36,7 +31,6 @@ pub struct Mask<'v> {
 pub enum MaskedFile {
     /// The text, with the original number of lines.
     Text(Vec<u8>),
-    /// A description instead of the bytes.
     Description(String),
 }
 
@@ -69,7 +63,6 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-/// Returns the SHA-256 digest of the bytes.
 pub fn sha256(bytes: &[u8]) -> Digest {
     let mut out = [0; 32];
     for (to, from) in out.iter_mut().zip(digest(&SHA256, bytes).as_ref()) {
@@ -110,7 +103,6 @@ impl<'v> FileMask<'v> {
         file.secret || is_list || is_named || contains(&file.bytes, PRIVATE_KEY) || has_key()
     }
 
-    /// Returns the vocabulary by which the lines of the files are masked.
     pub fn vocabulary(&self) -> &Vocabulary<'v> {
         &self.vocabulary
     }
@@ -122,7 +114,6 @@ impl<'v> FileMask<'v> {
         text.split(|b| *b == b'\n')
     }
 
-    /// Returns the visible form of a file.
     pub fn seen(&self, file: &SetFile) -> MaskedFile {
         let bytes = file.bytes.len();
         let certificate = contains(&file.bytes, CERTIFICATE);
@@ -163,7 +154,6 @@ impl<'v> FileMask<'v> {
         }
     }
 
-    /// Returns a text with the passwords in its lines covered.
     fn text(&self, file: &SetFile) -> Vec<u8> {
         if has_words(file) {
             mask_secrets(&file.bytes, &self.vocabulary)

@@ -8,7 +8,6 @@ use language::difference::{COVER, secrets};
 /// Shortest secret that is removed: shorter ones cannot be distinguished from other
 /// words.
 const BYTES_MIN: usize = 3;
-/// Largest number of secrets in one version.
 const SECRETS_MAX: usize = 4_096;
 
 /// The secrets of a version, the longest first.
@@ -22,12 +21,10 @@ impl std::fmt::Debug for Redaction {
 }
 
 impl Redaction {
-    /// Finds the secrets in the lines of a version's files.
     pub fn of(set: &FileSet, mask: &Mask<'_>) -> Redaction {
         Redaction::of_files(&set.files, mask)
     }
 
-    /// The same, of these files.
     pub fn of_files(files: &[SetFile], mask: &Mask<'_>) -> Redaction {
         let of_files = mask.of(files);
         let texts = files.iter();
@@ -48,7 +45,6 @@ impl Redaction {
         all
     }
 
-    /// Merges the secrets of several versions, which are mostly the same.
     pub fn all<'r>(some: impl Iterator<Item = &'r Redaction>) -> Redaction {
         Redaction::sorted(some.flat_map(|one| one.0.iter().cloned()).collect())
     }
@@ -60,7 +56,6 @@ impl Redaction {
         Redaction(all)
     }
 
-    /// A text with the secrets covered.
     pub fn apply(&self, text: &str) -> String {
         let found = self
             .0

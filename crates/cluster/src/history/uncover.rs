@@ -66,9 +66,7 @@ struct Hidden<'t> {
     open: BTreeSet<&'t [u8]>,
 }
 
-/// Original lines of a visible line.
 struct OriginalLines<'t> {
-    /// First original line with this visible form.
     first: &'t [u8],
     /// Lines with other secrets look the same.
     is_ambiguous: bool,

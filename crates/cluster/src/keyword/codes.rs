@@ -2,7 +2,6 @@
 
 use language::arguments::ArgumentCodes;
 
-/// The codes for missing, superfluous and invalid arguments.
 pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&ARGUMENTS, &VALUE);
 
 language::codes! {

@@ -10,29 +10,22 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
-/// Largest number of repositories that one cluster follows.
 const FOLLOWS_MAX: usize = 8;
 /// Largest number of files of one repository that are loaded like those of the command
 /// line.
 const FILES_MAX: usize = 64;
-/// Longest address of a repository, bytes.
 const URL_BYTES_MAX: usize = 1024;
-/// Looking more often is of no use to anyone.
+/// Minimum poll interval: polling more often is of no use.
 const EVERY_MIN: Duration = Duration::from_secs(5);
 /// Maximum poll interval; `evenkeel config follow` polls at once.
 const EVERY_MAX: Duration = Duration::from_secs(86_400);
-/// Default poll interval of a repository.
 const EVERY_DEFAULT: Duration = Duration::from_secs(60);
-/// Default directory of a repository's files on the nodes.
 const DIRECTORY_DEFAULT: &str = "/etc/haproxy";
 
-/// The version control system of a repository.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum System {
-    /// git, accessed by the system's `git`.
     Git,
-    /// Mercurial, accessed by the system's `hg`.
     Hg,
 }
 
@@ -47,7 +40,6 @@ impl fmt::Display for System {
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Followed {
-    /// Version control system of the repository.
     pub system: System,
     /// Address of the repository, perhaps with credentials.
     pub url: String,
@@ -60,7 +52,6 @@ pub struct Followed {
     /// that the accepted version has below the directory, otherwise `haproxy.cfg`,
     /// otherwise all `*.cfg` at its top.
     pub files: Vec<String>,
-    /// Poll interval; `evenkeel config follow` polls at once.
     pub every: Duration,
     /// File of keys: only commits with a signature by one of them are accepted.
     pub signed_by: Option<String>,
@@ -85,7 +76,6 @@ impl Followed {
         }
     }
 
-    /// Returns the address without its credentials.
     pub fn shown_url(&self) -> String {
         without_credentials(&self.url)
     }
@@ -103,18 +93,15 @@ impl Followed {
         }
     }
 
-    /// Returns the path of a repository's file on the nodes.
     pub fn path(&self, file: &str) -> String {
         format!("{}/{file}", self.directory.trim_end_matches('/'))
     }
 
-    /// Returns whether a file belongs to the repository's directory.
     pub fn owns(&self, path: &str) -> bool {
         below(path, &self.directory)
     }
 }
 
-/// Returns whether a path is within a directory.
 fn below(path: &str, directory: &str) -> bool {
     let rest = path.strip_prefix(directory.trim_end_matches('/'));
     rest.is_some_and(|rest| rest.starts_with('/'))
@@ -185,7 +172,7 @@ fn branch(args: &Args<'_>, word: &ConfigWord) -> Result<String, Diagnostic> {
     }
 }
 
-/// An absolute path without turns.
+/// Parses an absolute path without `.` and `..`.
 fn absolute(args: &Args<'_>, word: &ConfigWord, what: &str) -> Result<String, Diagnostic> {
     let text = word.str();
     let straight = text.split('/').all(|part| part != "." && part != "..");
@@ -198,7 +185,6 @@ fn absolute(args: &Args<'_>, word: &ConfigWord, what: &str) -> Result<String, Di
     }
 }
 
-/// A path within a repository.
 fn within(args: &Args<'_>, word: &ConfigWord) -> Result<String, Diagnostic> {
     let text = word.str();
     let part = |part: &str| !part.is_empty() && part != "." && part != "..";

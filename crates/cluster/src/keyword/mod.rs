@@ -26,7 +26,6 @@ use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::time::Duration;
 
-/// The `config` section, as a part of the configuration language.
 pub static PART: ConfigurationPart = ConfigurationPart {
     name: "cluster",
     sections: SECTIONS,
@@ -48,13 +47,10 @@ const SECTIONS: Sections = Sections {
 
 /// Default observation time of each stage of a change.
 pub const JUDGE_DEFAULT: Duration = Duration::from_secs(10);
-/// Default number of retained versions.
 pub const KEEP_DEFAULT: u32 = 200;
 
-/// The content of the section.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ConfigSection {
-    /// Repositories that the leader polls.
     pub follow: Vec<Followed>,
     /// Observation time of each stage of a change; zero: not at all.
     pub judge: Duration,
@@ -78,11 +74,8 @@ impl Default for ConfigSection {
 /// The inputs of a parser that does not know the keywords; the caller supplies them.
 #[derive(Clone, Debug)]
 pub struct Grammar {
-    /// Words that begin a section.
     pub words: SectionKeywords,
-    /// Environment variables that the files may use.
     pub environment: Environment,
-    /// The facts about the program, for conditions.
     pub facts: Facts,
 }
 
@@ -110,7 +103,6 @@ impl ConfigSection {
     }
 }
 
-/// A value with its position in the file.
 #[derive(Clone, Debug)]
 struct Spanned<T> {
     value: T,
@@ -139,7 +131,6 @@ static FAMILIES: &[Family<ClusterLineBuilder>] = &[
 static TABLES: [SectionTable<ClusterSectionDraft>; 1] =
     [SectionTable::new("config", FAMILIES, begin)];
 
-/// Documentation of the section itself, for the manual.
 static DOCUMENTED_SECTION: Documented = Documented {
     kind: "section",
     name: "config",
@@ -153,7 +144,6 @@ static DOCUMENTED_SECTION: Documented = Documented {
     built: true,
 };
 
-/// Returns every keyword of the section, for the manual and `evenkeel keyword`.
 pub fn documented() -> Vec<Documented> {
     let mut all = TABLES[0].documented();
     all.push(DOCUMENTED_SECTION);

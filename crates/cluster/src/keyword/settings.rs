@@ -8,15 +8,13 @@ use language::value::{TimeUnit, written_time};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// Longest observation time of a stage.
 const JUDGE_MAX: Duration = Duration::from_secs(3_600);
 /// Shortest time for a confirmation: less does not suffice to examine a change.
 const CONFIRM_MIN: Duration = Duration::from_secs(10);
-/// Maximum time for a confirmation.
 const CONFIRM_MAX: Duration = Duration::from_secs(86_400);
 /// Fewer versions leave nothing to go back to.
 const KEEP_MIN: u32 = 2;
-/// The log is read as a whole.
+/// Bounded, because the log is read as a whole.
 const KEEP_MAX: u32 = 1_000;
 
 /// Takes a time within a range; a bare number counts seconds.
@@ -36,7 +34,6 @@ pub(super) fn time_within(
     Err(args.value_error(&codes::VALUE, span, &what))
 }
 
-/// Stores the single value of a line; refuses a keyword that was already given.
 fn once<T>(args: &mut Args<'_>, value: T, into: &mut Option<Spanned<T>>) -> Built {
     args.end()?;
     let span = args.line().span;

@@ -20,7 +20,6 @@ impl Boottime {
         Boottime(seconds.saturating_mul(1_000_000_000).saturating_add(rest))
     }
 
-    /// Returns the time that many nanoseconds later.
     #[must_use]
     pub fn after_ns(self, ns: u64) -> Boottime {
         Boottime(self.0.saturating_add(ns))

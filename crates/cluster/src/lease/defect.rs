@@ -22,7 +22,6 @@ pub(crate) enum LeaseDefect {
     ShortensAtOnce,
     /// A restarted holder continues with the epoch of its previous process.
     ResumesFormerEpoch,
-    /// The holder releases the lease while it continues to use it.
     UsesAfterRelease,
     /// The holder checks the time once, not at every use.
     ChecksBeforeThePause,
@@ -33,11 +32,9 @@ pub(crate) enum LeaseDefect {
     CountsFromLastRequest,
     /// The leader keeps no quarantine for the next holder of a passed lease.
     PassesWithoutPromise,
-    /// A grant takes effect even if the epoch has changed.
     GrantsOnAnyEpoch,
 }
 
-/// The injected defect, if any.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct InjectedLeaseDefect {
     #[cfg(test)]
@@ -45,13 +42,11 @@ pub(crate) struct InjectedLeaseDefect {
 }
 
 impl InjectedLeaseDefect {
-    /// Returns whether this defect is injected.
     #[cfg(test)]
     pub fn is(self, defect: LeaseDefect) -> bool {
         self.by == Some(defect)
     }
 
-    /// Returns false: outside of tests no defect is ever injected.
     #[cfg(not(test))]
     pub fn is(self, _: LeaseDefect) -> bool {
         false

@@ -18,18 +18,14 @@ const WISH_NS: u64 = 2_000_000_000;
 /// confirmed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Received {
-    /// Member that sent the renewal.
     pub from: MemberId,
-    /// The renewal as it was received.
     pub renewal: Renewal,
-    /// Time at which the renewal arrived.
     pub at: Boottime,
 }
 
 /// Leadership that a majority has confirmed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Confirmed {
-    /// Term in which the leader was confirmed.
     pub term: u64,
     /// Time at which the leader asked the majority to confirm it, by the leader's clock.
     pub asked_at: Boottime,
@@ -52,26 +48,20 @@ pub enum NotRenewed {
 pub enum NotGranted {
     /// The sender already holds the lease, and will see that in the log.
     Granted(Epoch),
-    /// The lease cannot be granted before this time.
     NotBefore(Boottime),
     /// The lease is being granted by this command, with an unknown result. To be proposed
     /// again; then [`Grantor::settled`].
     Granting(LeaseCommand),
-    /// The lease is free, but a member with a higher rank waits for it.
     BetterWaits,
-    /// More grants are in progress than [`GRANTING_MAX`].
     Busy,
-    /// The name or the validity is out of bounds.
     Unfit,
 }
 
-/// A request that was refused.
 #[derive(Clone, Copy, Debug)]
 struct RefusedLeaseRequest {
     rank: u32,
     valid_ms: u64,
     sent_ns: u64,
-    /// Time at which the request arrived.
     at: Boottime,
 }
 
@@ -112,7 +102,6 @@ impl Grantor {
         }
     }
 
-    /// Returns the term in which this grantor acts.
     pub fn term(&self) -> u64 {
         self.term
     }
@@ -290,8 +279,6 @@ impl Grantor {
         }
     }
 
-    /// Checks whether a lease that the log shows as held can be granted to another
-    /// member.
     fn has_passed(&self, lease: &Lease, name: &str, now: Boottime) -> Result<(), NotGranted> {
         let earlier_leaders = if self.broken.is(LeaseDefect::NewLeaderDoesNotWait) {
             Boottime::default()
@@ -313,7 +300,6 @@ impl Grantor {
         quarantine_ns(lease.valid_ms)
     }
 
-    /// Injects a defect, for tests that must detect it.
     pub(crate) fn break_it(&mut self, broken: InjectedLeaseDefect) {
         self.broken = broken;
     }

@@ -17,7 +17,6 @@ const AGAIN_AT: u64 = 12;
 /// A request of a holder to the leader.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum HolderRequest {
-    /// Send this request for the lease.
     Want(LeaseRequest),
     /// Send this renewal. Pass the response to [`Holder::renewed`] or
     /// [`Holder::refused`].
@@ -27,7 +26,6 @@ pub enum HolderRequest {
     Release(LeaseCommand),
 }
 
-/// A renewal that was sent.
 #[derive(Clone, Copy, Debug)]
 struct SentRenewal {
     sequence: u64,
@@ -38,9 +36,7 @@ struct SentRenewal {
 #[derive(Clone, Debug, Default)]
 struct Unanswered {
     renewals: VecDeque<SentRenewal>,
-    /// The number of the last renewal.
     sequence: u64,
-    /// Send times of the requests for the lease.
     requests: VecDeque<Boottime>,
 }
 
@@ -112,7 +108,6 @@ impl Holder {
         self.until
     }
 
-    /// Sets how well this node could use the resource, or uses it.
     pub fn set_rank(&mut self, rank: u32) {
         self.rank = rank;
     }
@@ -220,7 +215,6 @@ impl Holder {
         Some(again.max(renew).unwrap_or_default())
     }
 
-    /// Handles the acknowledgement of a renewal.
     pub fn renewed(&mut self, renewal: &Renewal, now: Boottime) {
         let Some((epoch, valid_ms)) = self.granted else {
             return;

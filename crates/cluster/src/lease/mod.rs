@@ -53,15 +53,12 @@ use serde::{Deserialize, Serialize};
 
 /// Largest clock drift: one part in this many.
 pub const DRIFT_DIVISOR: u64 = 8;
-/// Shortest validity of a renewal, milliseconds.
 pub const VALID_MS_MIN: u64 = 500;
-/// Longest validity of a renewal, milliseconds.
 pub const VALID_MS_MAX: u64 = 3_600_000;
 
 /// A request for a lease, sent to the leader.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LeaseRequest {
-    /// Name of the requested lease.
     pub name: String,
     pub valid_ms: u64,
     /// The requester uses no epoch up to this one.
@@ -79,13 +76,10 @@ pub struct LeaseRequest {
 /// A holder's renewal, to the leader.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Renewal {
-    /// Name of the renewed lease.
     pub name: String,
-    /// Epoch under which the holder has the lease.
     pub epoch: Epoch,
     /// Sequence number of the renewal within its epoch; the response repeats it.
     pub sequence: u64,
-    /// Rank of the holder as a user of the resource.
     #[serde(default)]
     pub rank: u32,
 }

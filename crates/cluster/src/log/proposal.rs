@@ -21,7 +21,6 @@ pub const WAITING_MAX: usize = 64;
 /// The ticket of a proposal, which makes it idempotent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Ticket {
-    /// Member that proposes the command.
     pub member: MemberId,
     /// Number of times that member's engine was started.
     pub start: u64,
@@ -37,7 +36,6 @@ pub struct MemberSignature {
     /// The Ed25519 public key. The state knows its digest.
     #[serde(with = "serde_bytes")]
     pub public_key: Vec<u8>,
-    /// Ed25519 signature of the proposal (64 bytes).
     #[serde(with = "serde_bytes")]
     pub signature: Vec<u8>,
     /// The certificate (DER) of the key, where the state does not know the key yet: the
@@ -75,15 +73,12 @@ pub struct Authorship {
 /// cluster's name is part of what is signed, and a member's key belongs to one membership.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proposed {
-    /// Ticket that makes the proposal idempotent.
     pub ticket: Ticket,
-    /// Command to apply once committed.
     pub command: ClusterCommand,
     authorship: Option<Authorship>,
 }
 
 impl Proposed {
-    /// A proposal without a signature.
     pub fn unsigned(ticket: Ticket, command: ClusterCommand) -> Proposed {
         Proposed {
             ticket,
@@ -231,9 +226,7 @@ struct Session {
 /// The state of a received ticket.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TicketState {
-    /// The command is new and must be applied.
     New,
-    /// The command was applied with this result.
     Answered(CommandResult),
     /// The proposal belongs to an earlier start, or its proposer abandoned it: the
     /// command is not applied.
@@ -271,7 +264,6 @@ impl Sessions {
         }
     }
 
-    /// Records the result of a proposal.
     pub fn answered(&mut self, ticket: &Ticket, answer: &CommandResult) {
         let session = self.0.entry(ticket.member).or_default();
         session.answers.insert(ticket.number, answer.clone());
@@ -289,7 +281,6 @@ impl Sessions {
         self.0.get(&member).map_or(0, |session| session.start)
     }
 
-    /// Forgets the sessions of all members but these.
     pub fn retain(&mut self, keep: impl Fn(MemberId) -> bool) {
         self.0.retain(|member, _| keep(*member));
     }

@@ -11,7 +11,6 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// Our types, on a runtime.
 pub struct Types<R>(PhantomData<fn() -> R>);
 
 /// Leader of a term: openraft's standard type, with one leader for each term.
@@ -26,7 +25,6 @@ pub type Membership =
 /// Metadata of a snapshot: its last entry, and the membership there.
 pub type SnapshotMeta =
     openraft::SnapshotMeta<<LeaderId as RaftLeaderId>::Committed, MemberId, EmptyNode>;
-/// An entry of the log: its position and its payload.
 pub type Entry = openraft::impls::Entry<
     <LeaderId as RaftLeaderId>::Committed,
     EntryPayload<Proposed, MemberId, EmptyNode>,

@@ -113,7 +113,6 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Runs until the engine ends.
     pub(super) async fn duties(self) {
         let pause = match self.inner.kind {
             MemberKind::Node => LOOK,

@@ -42,7 +42,6 @@ struct LeaderContact<I> {
     /// Time at which a leader was heard, a vote was granted, or the arbiter became a
     /// candidate.
     at: I,
-    /// Leader whose connection broke, and when.
     lost: Option<(MemberId, I)>,
 }
 
@@ -60,7 +59,6 @@ pub(super) struct Election<R: AsyncRuntime> {
     heard: Mutex<LeaderContact<R::Instant>>,
     /// Late pre-votes by sender, at most one for each member.
     late: Mutex<BTreeMap<MemberId, WouldVote<R>>>,
-    /// Saving the last vote took about as long as a candidate waits.
     saves_slowly: AtomicBool,
     arbiter: Mutex<Option<ArbiterLeadership<R::Instant>>>,
 }
@@ -87,7 +85,6 @@ impl<R: AsyncRuntime> Election<R> {
         }
     }
 
-    /// Returns whether this member still follows an arbiter that leads this term.
     pub(super) fn follows_arbiter(&self, term: u64) -> bool {
         let mut led = self.arbiter.lock().unwrap_or_else(PoisonError::into_inner);
         let led = led.get_or_insert_with(|| {
@@ -99,15 +96,12 @@ impl<R: AsyncRuntime> Election<R> {
         led.term == term && led.since.elapsed() < self.settings.arbiter_leads_max
     }
 
-    /// Returns whether an arbiter may become the leader, as far as this member remembers the last
-    /// one that led.
     pub(super) fn may_elect_arbiter(&self) -> bool {
         let led = self.arbiter.lock().unwrap_or_else(PoisonError::into_inner);
         let limit = self.settings.arbiter_leads_max;
         led.as_ref().is_none_or(|one| one.since.elapsed() < limit)
     }
 
-    /// Makes the time for which an arbiter is followed expire.
     #[cfg(test)]
     pub(super) fn expire_arbiters_time(&self) {
         let mut led = self.arbiter.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,13 +115,11 @@ impl<R: AsyncRuntime> Election<R> {
         *self.arbiter.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Records how long it took to save and grant a vote.
     pub(super) fn saved_within(&self, time: Duration) {
         let slow = time >= self.settings.election_min / 2;
         self.saves_slowly.store(slow, Ordering::Relaxed);
     }
 
-    /// Returns whether saving a vote may take longer than a candidate waits.
     pub(super) fn saves_slowly(&self) -> bool {
         self.saves_slowly.load(Ordering::Relaxed)
     }
@@ -136,7 +128,6 @@ impl<R: AsyncRuntime> Election<R> {
         self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records a pre-vote for this member that arrived too late.
     pub(super) fn would_vote(
         &self,
         member: MemberId,
@@ -162,7 +153,6 @@ impl<R: AsyncRuntime> Election<R> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records a message of a leader, which is therefore not lost.
     pub(super) fn record_leader_message(&self, leader: MemberId) {
         let mut heard = self.lock();
         heard.at = R::Instant::now();
@@ -176,12 +166,10 @@ impl<R: AsyncRuntime> Election<R> {
         self.lock().at.elapsed()
     }
 
-    /// Records a granted vote: its candidate may soon lead.
     pub(super) fn voted(&self) {
         self.lock().at = R::Instant::now();
     }
 
-    /// The connection to a leader died.
     pub(super) fn lose(&self, leader: MemberId) {
         self.lock().lost = Some((leader, R::Instant::now()));
     }

@@ -29,7 +29,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Longest wait for a proposal that another member forwarded.
 const FORWARDED_LIMIT: Duration = Duration::from_secs(2);
 
 /// Notifier of applied entries: the index of the last one.
@@ -38,27 +37,20 @@ pub type Changes<R> = WatchReceiverOf<Types<R>, u64>;
 /// Progress of a member's log, as indexes of entries. None: no entry yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogStatus {
-    /// Index of the last entry of the log.
     pub last: Option<u64>,
-    /// The last entry that is known to be committed.
     pub committed: Option<u64>,
-    /// The last entry that was applied to the state.
     pub applied: Option<u64>,
 }
 
 /// Status of consensus, as this member sees it.
 #[derive(Clone, Debug, Default)]
 pub struct RaftStatus {
-    /// Leader of the term, as far as this member knows.
     pub leader: Option<MemberId>,
-    /// This member is the leader.
     pub leading: bool,
     /// On the leader: the state contains all entries committed in earlier terms. A leader
     /// that was restarted may have a state from before its voters became members.
     pub is_settled: bool,
-    /// Current term of this member.
     pub term: u64,
-    /// The log of this member.
     pub log: LogStatus,
     /// On the leader: age of the latest call that a majority answered.
     pub quorum_acked_ago: Option<Duration>,
@@ -96,7 +88,6 @@ pub(super) struct EngineInner<R: AsyncRuntime> {
     pub(super) election: Arc<Election<R>>,
     pub(super) raft: Raft<Types<R>, Replica<R>>,
     pub(super) config: Arc<openraft::Config>,
-    /// Number of this start of the member's engine.
     pub(super) start: AtomicU64,
     pub(super) probation: Probation,
     pub(super) tickets: Tickets,
@@ -230,17 +221,14 @@ impl<R: AsyncRuntime> Engine<R> {
         self.inner.shared.state()
     }
 
-    /// Returns notifications of state changes.
     pub fn changes(&self) -> Changes<R> {
         self.inner.shared.changes()
     }
 
-    /// Returns the leader, as far as this member knows.
     pub fn leader(&self) -> Option<MemberId> {
         self.inner.raft.metrics().borrow_watched().current_leader
     }
 
-    /// Returns the status of consensus.
     pub fn raft_status(&self) -> RaftStatus {
         let receiver = self.inner.raft.metrics();
         let metrics = receiver.borrow_watched();
@@ -291,7 +279,6 @@ impl<R: AsyncRuntime> Engine<R> {
         agreed_voters(&receiver.borrow_watched())
     }
 
-    /// Returns how long the current operation of this member's disk has been running.
     pub fn disk_busy_for(&self) -> Duration {
         self.inner.store.busy_for()
     }
@@ -304,7 +291,6 @@ impl<R: AsyncRuntime> Engine<R> {
         self.inner.store.accepts(version)
     }
 
-    /// Returns the newest version that this node promised to have accepted.
     pub fn accepted_before(&self) -> Option<VersionId> {
         self.inner.store.accepted_before()
     }
@@ -317,7 +303,6 @@ impl<R: AsyncRuntime> Engine<R> {
         ask::<R, _>(|done| self.inner.store.chunk(digest, done)).await
     }
 
-    /// Handles a call of another member.
     pub async fn handle(&self, from: MemberId, bytes: Vec<u8>) -> Vec<u8> {
         let reply = match codec::decode::<Request<R>>(&bytes) {
             Ok(request) => self.withhold(self.answer(from, request).await),
@@ -499,7 +484,6 @@ fn is_own(vote: &Vote, member: MemberId) -> bool {
     !vote.committed && vote.leader_id.voted_for == member
 }
 
-/// Returns the voters in each part of the last committed membership.
 fn agreed_voters<R: AsyncRuntime>(metrics: &RaftMetrics<Types<R>>) -> Vec<MemberId> {
     let last = &metrics.membership_config;
     let is_open = metrics.current_leader.is_some() && *last.log_id() > metrics.local_committed;

@@ -6,19 +6,15 @@ use crate::store::StoreError;
 /// Error of a request to the engine.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The store is damaged, full, or of another member.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// The settings contradict each other.
     #[error("invalid Raft timeouts: {0}")]
     Settings(std::sync::Arc<openraft::ConfigError>),
-    /// The snapshot on disk is none of this program's.
     #[error(
         "the state on disk was written by a newer evenkeel, or is damaged: start the \
              newer one"
     )]
     Snapshot,
-    /// The engine of this member ended.
     #[error("the log has stopped on this machine")]
     Stopped,
     /// The member reads a command of a newer program, and stops.
@@ -27,10 +23,7 @@ pub enum EngineError {
              evenkeel here",
         crate::command::FORMAT
     )]
-    Newer {
-        /// Format that the command needs.
-        format: u32,
-    },
+    Newer { format: u32 },
     /// Store and promise file were replaced by older ones: the others know of proposals
     /// that this member made since.
     #[error(
@@ -38,35 +31,27 @@ pub enum EngineError {
              others within 15 s"
     )]
     Past,
-    /// This member already belongs to a cluster.
     #[error("this machine is already a member of a cluster")]
     Founded,
-    /// The member's key cannot sign commands.
     #[error("{0}: see `member.key` in the state directory")]
     Signing(#[from] crate::log::SigningError),
-    /// There is no leader at the moment.
     #[error("no leader: no majority of the members is reachable")]
     NoLeader,
-    /// A majority was not reached within the time.
     #[error("no majority of the members responded in time")]
     NoMajority,
-    /// This member cannot make the change.
     #[error("member {0} does not support this")]
     Unfit(MemberId),
-    /// Another change of the members is in progress.
     #[error("another change of the members is in progress: try again")]
     Changing,
     /// The leader refused the change: its engine has stopped, or its disk refuses writes. The
     /// change may have been made.
     #[error("the leader, member {0}, cannot write its log: the change may have been made")]
     LeaderStopped(MemberId),
-    /// The leader does not understand the request, or refuses it from this member.
     #[error("the leader, member {0}, refuses the request")]
     RefusedByLeader(MemberId),
     /// Too many proposals of this member are outstanding: nothing was changed.
     #[error("too many proposals are waiting")]
     Busy,
-    /// The requested member did not respond usefully.
     #[error("member {0} did not respond")]
     Unanswered(MemberId),
 }

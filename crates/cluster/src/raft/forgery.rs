@@ -18,15 +18,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The member whose keys were stolen.
 pub(super) const THIEF: MemberId = MemberId(3);
-/// The token of the forged invitations.
 pub(super) const TOKEN: Digest = Digest([66; 32]);
 
-/// Knowledge that the thief has of the log.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Knowledge {
     pub(super) term: u64,
     pub(super) last: u64,
-    /// Position of the last entry, if the thief knows it.
     pub(super) end: Option<LogId>,
     pub(super) proposals: Vec<Proposed>,
 }

@@ -16,7 +16,6 @@ use std::time::Duration;
 
 /// Timeout of a change: a new member must have the whole log before it votes.
 const CHANGE_LIMIT: Duration = Duration::from_secs(60);
-/// Longest wait for a leader.
 const LEADER_LIMIT: Duration = Duration::from_secs(5);
 /// Longest wait for the end of another change.
 const OTHERS_LIMIT: Duration = Duration::from_secs(30);
@@ -88,7 +87,6 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Returns the reason why a change failed, by the reply of the leader.
     pub(super) fn change_failure(&self, leader: Option<MemberId>, failure: Failure) -> EngineError {
         let stopped_here = || self.inner.shared.halted().unwrap_or(EngineError::Stopped);
         let other = leader.filter(|leader| *leader != self.inner.me);
@@ -104,7 +102,6 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Makes a change, if this member leads.
     pub(super) async fn change_here(&self, change: MembershipChange) -> RaftReply<R> {
         // Followers accept no other voters from an arbiter, but a node will lead soon.
         if self.inner.kind == MemberKind::Arbiter

@@ -64,7 +64,6 @@ impl<R: AsyncRuntime> RaftNetworkFactory<Types<R>> for Links<R> {
     }
 }
 
-/// Sends a request to a member.
 pub(super) async fn call<R: AsyncRuntime>(
     calls: &Calls,
     to: MemberId,
@@ -107,7 +106,6 @@ impl<R: AsyncRuntime> RaftConnection<R> {
     }
 }
 
-/// Converts a result to the form that openraft expects.
 pub(super) fn answer<R: AsyncRuntime>(
     said: Result<RaftReply<R>, CallError>,
 ) -> Result<RaftReply<R>, RPCError<Types<R>>> {

@@ -45,7 +45,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// Largest number of outstanding messages with entries.
 const FLIGHT_MAX: usize = 4;
 /// After a message of more bytes, nothing is sent until its response: it takes long, and
 /// small messages overtake it.
@@ -75,7 +74,6 @@ type HeldMessage<R> = (
     Pin<Box<<R as AsyncRuntime>::Sleep>>,
 );
 
-/// Messages and their responses, in order.
 pub(super) struct Pipeline<R: AsyncRuntime, S> {
     input: S,
     to: MemberId,
@@ -92,9 +90,7 @@ pub(super) struct Pipeline<R: AsyncRuntime, S> {
     told_at: Option<R::Instant>,
     /// Entries came soon after the last message that only carried the commit index.
     more_comes: bool,
-    /// The last message is a large one.
     large: bool,
-    /// The input contains no further messages.
     drained: bool,
     /// A response failed or was negative: nothing more is sent.
     broken: bool,
@@ -190,7 +186,6 @@ where
         })));
     }
 
-    /// Fills the pipeline with messages, up to the limit of outstanding ones.
     fn fill(&mut self, context: &mut Context<'_>) {
         while self.has_room(context) {
             match self.input.poll_next_unpin(context) {
@@ -303,7 +298,6 @@ mod tests {
             self.0.lock().unwrap().len()
         }
 
-        /// Responds to one of the outstanding calls.
         fn answers(&self, place: usize, response: Response) {
             let reply = RaftReply::<TokioRuntime>::Append(response);
             let tell = self.0.lock().unwrap().remove(place).unwrap();
@@ -336,7 +330,6 @@ mod tests {
         }
     }
 
-    /// Returns a log that always has more entries.
     fn endless() -> HasBehind {
         Box::new(|_, _| true)
     }
@@ -441,7 +434,6 @@ mod tests {
 
     type Giving = tokio::sync::mpsc::UnboundedSender<AppendEntriesRequest<Types<TokioRuntime>>>;
 
-    /// Returns a pipeline whose input the test supplies step by step.
     fn giving() -> (Giving, ScriptedMember, Sending) {
         giving_of(endless())
     }

@@ -19,13 +19,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Shortest pause between two attempts; later pauses are longer.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
-/// Longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_millis(20);
 const TRY_LIMIT: Duration = Duration::from_secs(2);
 
-/// The tickets of this start.
 #[derive(Default)]
 pub(super) struct Tickets(Mutex<OpenTickets>);
 
@@ -40,12 +37,10 @@ impl Tickets {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether no ticket has been drawn yet.
     pub(super) fn are_new(&self) -> bool {
         self.lock().next == 0
     }
 
-    /// Draws a new ticket, unless too many are in use.
     fn draw(&self, member: MemberId, start: u64) -> Option<Drawn<'_>> {
         let mut open = self.lock();
         if open.open.len() >= WAITING_MAX {
@@ -244,7 +239,6 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Writes a proposal, if this member leads.
     pub(super) async fn propose_here(&self, proposed: Proposed, limit: Duration) -> RaftReply<R> {
         // An arbiter leads only until a node can.
         if self.inner.kind == MemberKind::Arbiter {

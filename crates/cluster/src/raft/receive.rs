@@ -38,7 +38,6 @@ impl Receiver {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Receives one part of a snapshot.
     pub(super) async fn receive_part<R: AsyncRuntime>(
         &self,
         raft: &Raft<Types<R>, Replica<R>>,

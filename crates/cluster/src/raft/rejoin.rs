@@ -60,7 +60,6 @@ const ASK_AGAIN: Duration = Duration::from_secs(3);
 /// Largest number of members that are asked in turn: the last known leader, and the one
 /// that it names.
 const ASKED_MAX: usize = 2;
-/// Timeout for confirming that this member leads.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
 /// Number of start counts that are skipped, because those of the lost store are not
 /// known for certain.
@@ -68,7 +67,6 @@ const STARTS_SKIPPED: u64 = 1000;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Gate {
-    /// The member is a voter again.
     Over,
     /// The member accepts no entries. The value is the last member that sent entries as
     /// the leader.
@@ -122,7 +120,6 @@ impl Probation {
 }
 
 impl<R: AsyncRuntime> Engine<R> {
-    /// Runs until the probation or the engine ends.
     pub(super) async fn rejoin(self) {
         while !self.over() {
             let gate = *self.inner.probation.lock();

@@ -41,10 +41,8 @@ pub(super) const IMAGE_BYTES_MAX: u64 = 64 << 20;
 #[derive(Clone)]
 pub struct Picture(pub(super) Arc<Vec<u8>>);
 
-/// Context of the signature of a snapshot.
 const SNAPSHOT_CONTEXT: &[u8] = b"evenkeel snapshot 1\0";
 
-/// The content of a snapshot.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Image {
     #[serde(with = "serde_bytes")]
@@ -73,9 +71,7 @@ pub(super) struct SnapshotSeal {
 /// Way in which a member gets a snapshot that others install.
 #[derive(Clone)]
 pub(super) enum Sealing {
-    /// A node signs its own snapshots.
     Signs(MemberId, Arc<dyn Signer>),
-    /// An arbiter fetches a node's snapshot.
     Fetches(Calls),
 }
 
@@ -86,7 +82,6 @@ impl Image {
         Ok((state, image.sessions))
     }
 
-    /// Returns the error for a snapshot that the wrong member signed.
     #[cfg(test)]
     pub(super) fn forged(
         state: &ClusterState,
@@ -105,7 +100,6 @@ impl Image {
         codec::encode(&image)
     }
 
-    /// The signature of a snapshot, which remains to be verified.
     pub(super) fn seal(bytes: &[u8], meta: &SnapshotMeta, cluster: &str) -> Option<SnapshotSeal> {
         let image: Image = codec::decode(bytes).ok()?;
         let message = image.message(meta, cluster);
@@ -130,7 +124,6 @@ impl Image {
         SNAPSHOT_CONTEXT.iter().copied().chain(parts).collect()
     }
 
-    /// Returns the chunks that a snapshot names.
     pub(super) fn chunks(bytes: &[u8]) -> Result<BTreeSet<crate::member::Digest>, io::Error> {
         Ok(Image::decode(bytes)?.0.chunks().collect())
     }
@@ -143,10 +136,7 @@ struct Live {
     shared: Option<Arc<ClusterState>>,
     sessions: Sessions,
     halted: Option<EngineError>,
-    /// The last sender of a message that this program does not understand.
     misunderstood: Option<MemberId>,
-    /// Number of commands that had no effect because their author did not sign them, and
-    /// the last such author.
     forged: Option<(u64, MemberId)>,
     /// Index of the entry since which signatures are required, if this process applied it.
     signed_since: Option<u64>,
@@ -163,7 +153,6 @@ pub(super) struct Unfounded;
 
 /// State shared by the replica and the engine.
 pub(super) struct ReplicaState<R: AsyncRuntime> {
-    /// Writes that the disk refused.
     pub(super) silence: Silence,
     live: Mutex<Live>,
     applied: WatchReceiverOf<Types<R>, u64>,
@@ -196,8 +185,6 @@ impl<R: AsyncRuntime> ReplicaState<R> {
             .clone()
     }
 
-    /// Returns the kind of a member; the error means that the cluster is not founded
-    /// here.
     pub(super) fn kind_of(&self, member: MemberId) -> Result<Option<MemberKind>, Unfounded> {
         let live = self.live();
         if live.state.founded() {
@@ -211,23 +198,18 @@ impl<R: AsyncRuntime> ReplicaState<R> {
         self.applied.clone()
     }
 
-    /// Returns the reason why the replica has stopped.
     pub(super) fn halted(&self) -> Option<EngineError> {
         self.live().halted.clone()
     }
 
-    /// Returns the highest start with which a member proposed anything.
     pub(super) fn start_of(&self, member: MemberId) -> u64 {
         self.live().sessions.start_of(member)
     }
 
-    /// Returns the last sender of a message that this program does not understand.
     pub(super) fn misunderstood(&self) -> Option<MemberId> {
         self.live().misunderstood
     }
 
-    /// Returns the number of commands without the signature of their author, and the last
-    /// author that was named.
     pub(super) fn forged(&self) -> Option<(u64, MemberId)> {
         self.live().forged
     }
@@ -238,12 +220,10 @@ impl<R: AsyncRuntime> ReplicaState<R> {
         self.unsealed.load(Ordering::Relaxed)
     }
 
-    /// Records a member that sent a message which this program does not understand.
     pub(super) fn misunderstand(&self, member: MemberId) {
         self.live().misunderstood = Some(member);
     }
 
-    /// Stops the replica because the store failed.
     fn halted_by(&self, error: StoreError) -> io::Error {
         self.halt(EngineError::Store(error.clone()));
         to_io(error)
@@ -479,7 +459,6 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Replica<R> {
     }
 }
 
-/// Builds a snapshot of an earlier state.
 pub struct Builder<R: AsyncRuntime> {
     store: Store,
     shared: Arc<ReplicaState<R>>,
@@ -490,7 +469,6 @@ pub struct Builder<R: AsyncRuntime> {
 }
 
 impl<R: AsyncRuntime> Builder<R> {
-    /// Builds a snapshot; a node signs it.
     fn build(&self) -> Result<Vec<u8>, io::Error> {
         let mut image = Image {
             state: self.state.encode(),
@@ -507,7 +485,6 @@ impl<R: AsyncRuntime> Builder<R> {
         Ok(codec::encode(&image))
     }
 
-    /// Fetches the newest snapshot of a node that is newer than the local one.
     async fn fetch(&self) -> Option<(SnapshotMeta, Vec<u8>)> {
         let Sealing::Fetches(calls) = &self.sealing else {
             return None;

@@ -29,7 +29,6 @@ use std::collections::BTreeSet;
 const SEARCHED_BYTES_MAX: usize = 1 << 20;
 
 impl<R: AsyncRuntime> Engine<R> {
-    /// Returns whether this member knows the other one to be a node.
     pub(super) fn is_node(&self, member: MemberId) -> bool {
         match self.inner.shared.kind_of(member) {
             Ok(kind) => kind == Some(MemberKind::Node),
@@ -38,7 +37,6 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Returns the reply to a request that its sender may not make.
     pub(super) async fn refuse_without_right(
         &self,
         from: MemberId,
@@ -106,7 +104,6 @@ impl<R: AsyncRuntime> Engine<R> {
         !leads && self.inner.election.silent_for() >= lease
     }
 
-    /// Returns whether the entries that an arbiter sends may be appended.
     async fn may_append(&self, from: MemberId, request: &AppendEntriesRequest<Types<R>>) -> bool {
         if self.is_node(from) {
             return true;
@@ -187,7 +184,6 @@ impl<R: AsyncRuntime> Engine<R> {
             && !missing.iter().any(|id| later.members.contains_key(id))
     }
 
-    /// Returns the state after the entries that are not applied yet, as far as nodes signed them.
     async fn state_after(&self, before: &[Entry]) -> ClusterState {
         let applied = self.raft_status().log.applied.map_or(0, |index| index + 1);
         let begin = before.first().map_or(u64::MAX, |entry| entry.log_id.index);

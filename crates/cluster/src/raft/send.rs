@@ -17,7 +17,6 @@ use openraft::type_config::alias::SnapshotOf;
 use std::cmp::Ordering;
 use std::time::Duration;
 
-/// Bytes of the image in one message.
 const PIECE_BYTES_MAX: usize = 256 << 10;
 /// Timeout of one message; the response to the last one waits for the disk.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
@@ -69,7 +68,6 @@ pub(super) async fn snapshot<R: AsyncRuntime>(
     Err(nonsense())
 }
 
-/// Returns the reply with a piece of the local snapshot, from this offset.
 pub(super) async fn piece<R: AsyncRuntime>(
     store: &Store,
     of: Option<Digest>,
@@ -91,7 +89,6 @@ pub(super) async fn piece<R: AsyncRuntime>(
     }
 }
 
-/// Fetches the last snapshot of a member.
 pub(super) async fn fetch<R: AsyncRuntime>(
     calls: &Calls,
     from: MemberId,

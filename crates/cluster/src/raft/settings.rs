@@ -6,9 +6,7 @@ use openraft::{Config, SnapshotPolicy};
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-/// Largest number of entries in one message to another member.
 const PAYLOAD_ENTRIES_MAX: u64 = 128;
-/// Largest number of proposals that wait for openraft.
 const QUEUE_MAX: u64 = 1024;
 
 /// Times and sizes. [`Settings::default`] fits members of one site.
@@ -28,11 +26,9 @@ pub struct Settings {
     pub election_max: Duration,
     /// Time for which a node follows an arbiter, before it asks for votes itself.
     pub arbiter_leads_max: Duration,
-    /// Duration for which a proposal is retried.
     pub propose_limit: Duration,
     /// Number of entries after which a new snapshot is built.
     pub snapshot_entries: u64,
-    /// Bytes of entries between snapshots.
     pub snapshot_bytes: u64,
     /// Number of entries that are kept behind a snapshot, for members that are slightly
     /// behind.
@@ -71,7 +67,6 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Returns the settings in openraft's form.
     pub(super) fn config(&self, kind: MemberKind, votes: bool) -> Result<Config, EngineError> {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Config {

@@ -46,18 +46,14 @@ struct News {
 }
 
 impl Silence {
-    /// Counts a vote that openraft regards as saved.
     pub(super) fn passed(&self) {
         self.unsaved.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Such a vote is saved.
     pub(super) fn saved(&self) {
         self.unsaved.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Returns whether a member with this store acknowledges nothing because its disk
-    /// refuses writes.
     pub(super) fn is_on(&self, store: &Store) -> bool {
         self.has_unsaved() || store.refused().is_some()
     }
@@ -66,8 +62,6 @@ impl Silence {
         self.unsaved.load(Ordering::SeqCst) > 0
     }
 
-    /// Returns whether a message contains more than those before it, and remembers its
-    /// contents.
     fn record_if_newer(&self, news: News) -> bool {
         let mut given = lock(&self.given);
         let newer = news.last > given.last || news.commit > given.commit;
@@ -82,7 +76,6 @@ impl Silence {
 }
 
 impl<R: AsyncRuntime> Engine<R> {
-    /// Returns whether this member acknowledges nothing because its disk refuses writes.
     pub(super) fn is_silent(&self) -> bool {
         self.inner.shared.silence.is_on(&self.inner.store)
     }
@@ -143,7 +136,6 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Lets this member stand for election while its disk works.
     pub(super) fn stand_as_the_disk_allows(&self, stands: &mut bool) {
         let may = !self.is_silent();
         if may == *stands || self.inner.kind != MemberKind::Node || self.inner.probation.is_on() {

@@ -17,7 +17,6 @@ use std::time::Duration;
 
 /// Bytes of entries in one message to another member; a single entry may be larger.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 256 << 10;
-/// Bytes of entries that are read at once to be applied.
 const READ_BYTES_MAX: usize = 512 << 10;
 /// Bytes of entries in memory beyond which an append waits until it is on disk.
 const PENDING_BYTES_MAX: usize = 4 << 20;
@@ -25,10 +24,8 @@ const PENDING_BYTES_MAX: usize = 4 << 20;
 /// Interval at which a pending vote checks whether the disk refuses it.
 const REFUSED_LOOK: Duration = Duration::from_millis(20);
 
-/// The callback for the result of a store operation.
 pub(super) type Callback<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
 
-/// Calls the store and waits for its callback.
 pub(super) async fn ask<R: AsyncRuntime, T: Send + 'static>(
     start: impl FnOnce(Callback<T>),
 ) -> Result<T, StoreError> {
@@ -40,12 +37,10 @@ pub(super) async fn ask<R: AsyncRuntime, T: Send + 'static>(
     told.await.unwrap_or(Err(StoreError::Ended))
 }
 
-/// Converts an error to the type that openraft expects.
 pub(super) fn to_io(error: StoreError) -> io::Error {
     io::Error::other(error)
 }
 
-/// Log storage for openraft.
 pub struct Log<R: AsyncRuntime> {
     store: Store,
     shared: Arc<ReplicaState<R>>,

@@ -21,7 +21,6 @@ pub(crate) fn key(member: MemberId) -> MemberKey {
     MemberKey::from_pkcs8(pkcs8.as_ref()).expect("it was just written")
 }
 
-/// Returns the certificate digest by which the cluster knows this member.
 pub(crate) fn certificate(member: MemberId) -> Digest {
     key(member).digest()
 }

@@ -32,7 +32,6 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// Returns whether the receiver may have got the call.
     pub fn may_have_arrived(self) -> bool {
         matches!(self, CallError::Timeout | CallError::Closed)
     }
@@ -83,7 +82,6 @@ impl Calls {
         }
     }
 
-    /// Calls of the member with this store.
     pub(super) fn of(transport: impl MemberTransport, store: Store) -> Calls {
         Calls {
             transport: Arc::new(transport),

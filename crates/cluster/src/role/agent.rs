@@ -18,15 +18,11 @@ use tokio::time::timeout;
 
 /// Timeout of loading a version; the machine counts as refusing it afterwards.
 const MACHINE_LIMIT: Duration = Duration::from_secs(60);
-/// Timeout of a health report.
 const HEALTH_LIMIT: Duration = Duration::from_secs(3);
 /// Interval at which the leader's silence is checked during another task.
 const SILENCE_LOOK: Duration = Duration::from_millis(100);
-/// Pause between two checks of the disk for missing chunks.
 const MISSING_PAUSE: Duration = Duration::from_millis(200);
-/// Largest number of these checks.
 const MISSING_LOOKS: u32 = 25;
-/// Pause between two attempts to save a version that the disk refused.
 const KEEP_AGAIN_MS: u64 = 2_000;
 /// Pause after a failed task, so that the agent does not retry in a tight loop.
 const REST: Duration = Duration::from_millis(500);
@@ -89,7 +85,6 @@ struct Worker<M: ServingMachine, N: ConnectionFactory> {
 }
 
 impl<M: ServingMachine, N: ConnectionFactory> Worker<M, N> {
-    /// Publishes the agent's state to the other tasks of this member.
     fn publish_state(&self) {
         let mut serving = self.shared.serving();
         serving.version = self.agent.serves();
@@ -227,8 +222,6 @@ impl<M: ServingMachine, N: ConnectionFactory> Worker<M, N> {
         self.shared.serving().unkept = words;
     }
 
-    /// Retries to save the accepted version, if the disk refused it and the pause is
-    /// over.
     fn keep_again(&mut self, now_ms: u64) {
         let due = self.unkept.take_if(|(_, again_ms)| *again_ms <= now_ms);
         if let Some((set, again_ms)) = due {
@@ -319,7 +312,6 @@ async fn too_silent<M: ServingMachine, N: ConnectionFactory>(
     }
 }
 
-/// Returns the machine's result, or a timeout.
 async fn limited(verdict: impl Future<Output = MachineVerdict>) -> MachineVerdict {
     let said = timeout(MACHINE_LIMIT, verdict).await;
     said.unwrap_or_else(|_| no_answer())

@@ -20,14 +20,11 @@ use std::fmt;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Maximum number of content chunks in transit.
 const PIECES_AT_ONCE: usize = 4;
 /// Largest number of times that chunks are sent again because other members dropped
 /// them.
 const SENDS_MAX: usize = 3;
-/// Interval at which the outcome of a version is checked.
 const LOOK: Duration = Duration::from_millis(100);
-/// Maximum interval between progress lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// After this time without a majority, the outcome of a version is reported as unknown.
 const FROZEN_FOR: Duration = Duration::from_secs(30);
@@ -37,11 +34,8 @@ const FROZEN_FOR: Duration = Duration::from_secs(30);
 pub(super) enum NotApplied {
     Refused(CommandRefusal),
     Propose(ProposeError),
-    /// The files could not be encrypted.
     Contents(contents::ContentError),
-    /// This member has no content keys, because it is an arbiter.
     Arbiter,
-    /// There is no such version.
     NoVersion(VersionId),
     Strange,
 }
@@ -96,12 +90,10 @@ impl From<ProposeError> for NotApplied {
     }
 }
 
-/// The outcome of a version.
 pub(super) enum VersionOutcome {
     Accepted,
     /// The version was refused: no node ever served it, or the cluster never accepted it.
     Refused(String),
-    /// Nodes served it as a candidate, and it was rolled back.
     TakenBack(String),
     /// The version serves everywhere and waits for confirmation.
     Waits(u64),
@@ -110,7 +102,6 @@ pub(super) enum VersionOutcome {
 }
 
 impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
-    /// Proposes files as a version.
     pub(super) async fn propose_files(
         &self,
         apply: &Apply,
@@ -197,7 +188,6 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         latest.find(same).map(|record| record.id)
     }
 
-    /// Sends the pieces that the cluster lacks.
     async fn send(
         &self,
         proposal: &Proposal,
@@ -230,7 +220,6 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         Ok(())
     }
 
-    /// Waits until a version is decided, and reports its progress.
     pub(super) async fn watch(&self, version: VersionId, told: impl Fn(String)) -> VersionOutcome {
         let mut changes = self.engine.changes();
         let mut shown = ReportedProgress::default();
@@ -276,7 +265,6 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         }
     }
 
-    /// Watches a version for an operator.
     pub(super) async fn conclude(
         &self,
         proposed: Result<VersionId, NotApplied>,
@@ -339,7 +327,6 @@ fn in_words(version: VersionId, outcome: VersionOutcome) -> ControlReply {
     }
 }
 
-/// The progress that was reported.
 #[derive(Default)]
 struct ReportedProgress {
     stage: Option<&'static str>,
@@ -379,7 +366,6 @@ impl ReportedProgress {
     }
 }
 
-/// Reading the files of a version.
 impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
     pub(super) async fn files_of(&self, version: Option<VersionId>) -> Result<FileSet, String> {
         if !self.keys.can_open() {

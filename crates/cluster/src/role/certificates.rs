@@ -22,11 +22,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
-/// Interval at which a member checks its certificate if nothing changes earlier.
 const LOOK: Duration = Duration::from_millis(500);
-/// Pause after a failed request for a certificate.
 const REST: Duration = Duration::from_secs(2);
-/// Interval at which the leader checks whether all members are certified.
 const LEAD_LOOK: Duration = Duration::from_millis(200);
 /// Interval at which unchanged certificates are sent to the parts again: a role or the supervisor
 /// may have lost them when it was killed.
@@ -34,7 +31,6 @@ const PARTS_AGAIN: Duration = Duration::from_secs(5);
 /// Duration for which an operator gets progress lines.
 const TOLD_FOR: Duration = Duration::from_secs(50);
 
-/// Reason why a member has no certificate of the newest CA.
 #[derive(Debug, thiserror::Error)]
 enum Uncertified {
     #[error("{0}")]
@@ -46,7 +42,6 @@ enum Uncertified {
     /// The signer does not know the newest CA yet.
     #[error("the signing member does not know the new CA yet")]
     Behind,
-    /// The wire refuses the certificate.
     #[error("{0}")]
     Wire(crate::wire::WireError),
 }
@@ -112,7 +107,6 @@ async fn store_and_certify<M: ServingMachine, N: ConnectionFactory>(
     }
 }
 
-/// Reports a reason unless it is the last one that was reported.
 pub(super) fn note_once<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
     last: &mut String,
@@ -153,7 +147,6 @@ fn restore_files<M: ServingMachine, N: ConnectionFactory>(
     !missing.contains(&AUTHORITIES)
 }
 
-/// Returns the part of the state on which certificates depend.
 fn matters<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
     state: &ClusterState,
@@ -162,10 +155,8 @@ fn matters<M: ServingMachine, N: ConnectionFactory>(
     (state.trust(), state.succession.clone(), member)
 }
 
-/// Certificates of the parts of this node.
 #[derive(Default)]
 struct IssuedCredentials {
-    /// State on which the certificates depend.
     trust: Option<Trust>,
     credentials: Vec<PartCredentials>,
     sent_at: Option<Instant>,
@@ -254,7 +245,6 @@ fn from_log<M: ServingMachine, N: ConnectionFactory>(
     shared.keys.open_authority(certificate, key).ok()
 }
 
-/// Gets a certificate of the newest CA for this member, and reports it.
 async fn certify<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
     state: &ClusterState,
@@ -329,7 +319,6 @@ pub(super) async fn lead<M: ServingMachine, N: ConnectionFactory>(
     LEAD_LOOK
 }
 
-/// Drops the former CA when all reachable members have certificates of the next one.
 async fn drop_former_authority<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
     state: &ClusterState,
@@ -403,7 +392,6 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         }
     }
 
-    /// Replaces the CA, and certifies all reachable members by the new one.
     pub(super) async fn rotate_authority(&self, replies: &Replies) -> RequestResult {
         if !self.keys.can_open() {
             return Err("this is an arbiter, which has no CA key: run this on a node".to_owned());

@@ -9,7 +9,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub enum Clock {
     /// CLOCK_BOOTTIME, and the wall clock for displayed times only.
     System,
-    /// The runtime's, which a simulation moves.
     #[cfg(test)]
     Runtime {
         /// Number of times this member was started.
@@ -18,7 +17,6 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// Returns the time for leases (CLOCK_BOOTTIME).
     pub fn boottime(&self) -> Boottime {
         match self {
             Clock::System => Boottime::now(),
@@ -30,12 +28,10 @@ impl Clock {
         }
     }
 
-    /// Returns the seconds since 1970.
     pub fn unix_s(&self) -> i64 {
         (self.seconds())()
     }
 
-    /// Returns the function that reads the seconds since 1970.
     pub fn seconds(&self) -> fn() -> i64 {
         || {
             let since = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -59,7 +55,6 @@ impl Clock {
         }
     }
 
-    /// The times of the wire.
     pub fn timing(&self) -> Timing {
         Timing::default()
     }

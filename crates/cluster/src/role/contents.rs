@@ -15,19 +15,16 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
-/// Largest number of characters of a message in the line that names a version.
 const LABEL_MESSAGE_CHARACTERS: usize = 60;
 
 /// Why contents cannot be opened or sealed.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
-    /// The content cannot be encrypted or decrypted.
     #[error("{0}")]
     Authority(#[from] AuthorityError),
-    /// The store cannot be read.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// Pieces are not here yet.
+    /// Not all chunks have arrived yet.
     #[error("parts of its contents have not arrived yet")]
     Missing,
 }
@@ -44,7 +41,6 @@ pub struct Keys {
     rings: Mutex<HeldRings>,
 }
 
-/// Content keys that were decrypted.
 #[derive(Default)]
 struct HeldRings(Rings);
 
@@ -54,7 +50,6 @@ impl fmt::Debug for HeldRings {
     }
 }
 
-/// Returns the context for which the key of a CA is encrypted.
 fn purpose(certificate: &[u8]) -> String {
     format!("authority {}", fingerprint(certificate))
 }
@@ -62,16 +57,13 @@ fn purpose(certificate: &[u8]) -> String {
 /// Files of a proposal, and the chunks to send before it.
 #[derive(Debug, Default)]
 pub struct Prepared {
-    /// The files of the proposal.
     pub files: Vec<FileEntry>,
     /// Chunks that no version has yet, as far as this member knows.
     pub chunks: Vec<(Digest, Vec<u8>)>,
-    /// Number of files that are the same as in the parent version.
     pub unchanged: usize,
 }
 
 impl Keys {
-    /// Creates the keys of a member, with its decryption key; an arbiter has none.
     pub fn new(cluster: &str, me: MemberId, sealing: Option<SealingKey>) -> Keys {
         Keys {
             cluster: cluster.to_owned(),
@@ -95,7 +87,6 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Returns why the decryption key was replaced at this start, if it was.
     pub fn renewed(&self) -> Option<&'static str> {
         self.renewed
     }
@@ -110,7 +101,6 @@ impl Keys {
         self.rings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Contents can be read here.
     pub fn can_open(&self) -> bool {
         self.sealing.is_some()
     }
@@ -130,7 +120,6 @@ impl Keys {
             .map(|_| ())
     }
 
-    /// Returns the epoch of the key with which contents are encrypted now.
     pub fn newest(&self) -> Option<Epoch> {
         self.rings().0.newest()
     }
@@ -305,7 +294,6 @@ impl Keys {
     }
 }
 
-/// Returns the line that names a version to people.
 pub fn label(record: &VersionRecord) -> String {
     let proposal = &record.proposal;
     let message = proposal.message.lines().next().unwrap_or_default();

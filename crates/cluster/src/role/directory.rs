@@ -19,15 +19,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// Default path of the state directory.
 pub const USUAL: &str = "/var/lib/evenkeel";
 /// The identity of this machine: [`LocalMember`] as JSON.
 pub const MEMBER: &str = "member";
-/// File name of the member's certificate, PEM.
 pub const CERTIFICATE: &str = "member.pem";
-/// File name of the member's key, PEM.
 pub const KEY: &str = "member.key";
-/// File name of the certificates of the cluster's CAs, PEM.
 pub const AUTHORITIES: &str = "authority.pem";
 /// File name of the key that decrypts this node's content keys.
 pub const SEALING_KEY: &str = "sealing.key";
@@ -42,9 +38,7 @@ pub const ACCEPTED: &str = "accepted.set";
 /// Marks a member that was removed from its cluster. The file counts by its existence: on a full
 /// disk it is empty.
 pub const REMOVED: &str = "removed";
-/// Lock file of the process that uses the directory.
 const LOCK: &str = "lock";
-/// Largest of the small files, bytes.
 const SMALL_BYTES_MAX: u64 = 1 << 20;
 /// Maximum size in bytes of the accepted version on disk: its files and its description.
 const ACCEPTED_BYTES_MAX: u64 = SET_BYTES_MAX + (8 << 20);
@@ -52,19 +46,14 @@ const ACCEPTED_BYTES_MAX: u64 = SET_BYTES_MAX + (8 << 20);
 /// Why the directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
-    /// The directory, or a file in it, cannot be created, read or written.
     #[error("{}: {}", .0.display(), .1)]
     Io(PathBuf, io::Error),
-    /// The directory belongs to another user.
     #[error("{} belongs to another user; it must belong to the user who runs evenkeel", .0.display())]
     Owner(PathBuf),
-    /// Other users may read the directory, or write into it.
     #[error("other users may read or write {}, which contains keys; run `chmod go= {}`", .0.display(), .0.display())]
     Others(PathBuf),
-    /// The file exceeds the size limit.
     #[error("{} is larger than {} bytes", .0.display(), .1)]
     TooLarge(PathBuf, u64),
-    /// The content of the file is invalid.
     #[error(
         "{} is damaged ({}), so this member cannot start: remove it from the cluster on another member, delete its \
          state directory and join again",
@@ -72,7 +61,6 @@ pub enum DirectoryError {
         .1
     )]
     Malformed(PathBuf, String),
-    /// The accepted version is damaged.
     #[error("{} is damaged ({})", .0.display(), .1)]
     AcceptedDamaged(PathBuf, String),
     /// The files of the directory were deleted while this process used it; another member may have
@@ -82,14 +70,11 @@ pub enum DirectoryError {
         .0.display()
     )]
     Replaced(PathBuf),
-    /// Another process uses the directory.
     #[error("{} is in use by another evenkeel process: stop it first", .0.display())]
     InUse(PathBuf),
-    /// The machine already belongs to a cluster.
     #[error("this machine is already a member of the cluster {} ({}); to leave it, run `evenkeel cluster \
              remove` with its name on another member, stop evenkeel here, then delete that directory", .1, .0.display())]
     Taken(PathBuf, String),
-    /// The machine belongs to no cluster.
     #[error("this machine is not a member of a cluster ({} does not exist); `evenkeel cluster init NAME` creates \
              one, `evenkeel cluster join TOKEN` joins one", .0.display())]
     NoMember(PathBuf),
@@ -98,15 +83,11 @@ pub enum DirectoryError {
 /// The identity of this machine.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LocalMember {
-    /// Name of the cluster it belongs to.
     pub cluster: String,
     pub id: MemberId,
     pub name: String,
-    /// Kind of member: node or arbiter.
     pub kind: MemberKind,
-    /// Addresses on which it listens for members.
     pub listen: Vec<SocketAddr>,
-    /// Addresses at which the other members reach it.
     pub addresses: Vec<SocketAddr>,
     /// Members that it knows, so that it can reach them before it received a list from
     /// any.
@@ -127,7 +108,6 @@ impl LocalMember {
         (!new.is_empty()).then_some(new)
     }
 
-    /// Adds the addresses that an operator gave to those of the members.
     pub fn with_moved(
         &self,
         mut members: BTreeMap<MemberId, ClusterMember>,
@@ -141,7 +121,6 @@ impl LocalMember {
         members
     }
 
-    /// Returns the nodes among the members that it knows.
     pub fn nodes(&self) -> BTreeSet<MemberId> {
         let nodes = self
             .members
@@ -295,12 +274,10 @@ impl StateDirectory {
         std::fs::File::open(&self.path)?.sync_all()
     }
 
-    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns the path of a file in the directory.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -433,7 +410,6 @@ impl StateDirectory {
         })
     }
 
-    /// Returns the names of missing files that identify the member.
     pub fn missing_files(&self, kind: MemberKind) -> Vec<&'static str> {
         let all = match kind {
             MemberKind::Node => &[MEMBER, KEY, CERTIFICATE, AUTHORITIES, SEALING_KEY][..],
@@ -541,7 +517,6 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    /// A directory for one test.
     struct TestDirectory(PathBuf);
 
     impl TestDirectory {

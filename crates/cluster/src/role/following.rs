@@ -19,12 +19,9 @@ use std::time::Duration;
 
 /// The gossip topic in which the leader publishes the status of its repositories.
 pub(super) const TOPIC: &str = "following";
-/// Subdirectory of the state directory for the mirrors.
 const MIRRORS: &str = "follow";
-/// Interval at which the accepted version is checked.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Settings from the accepted version.
 struct Read {
     version: VersionId,
     section: ConfigSection,
@@ -38,7 +35,6 @@ struct Following<M: ServingMachine, N: ConnectionFactory> {
     read: Mutex<Option<Read>>,
 }
 
-/// Runs until the role ends.
 pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
     shared: Arc<RoleState<M, N>>,
     grammar: fn(&FileSet) -> Grammar,
@@ -58,7 +54,6 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
 }
 
 impl<M: ServingMachine, N: ConnectionFactory> Following<M, N> {
-    /// Returns whether this member polls the repositories.
     fn is_polling(&self) -> bool {
         self.shared.raft_status().leading && self.shared.has_majority()
     }
@@ -92,7 +87,6 @@ impl<M: ServingMachine, N: ConnectionFactory> Following<M, N> {
         }
     }
 
-    /// Applies the number of kept versions.
     async fn keep(&self, versions: u32) {
         let limits = self.shared.engine.state().limits;
         if limits.versions != versions {

@@ -20,10 +20,8 @@ use crate::wire::{ConnectionFactory, Path};
 use part::codec;
 use std::time::SystemTime;
 
-/// Largest number of events shown.
 const EVENTS_SHOWN: usize = 12;
 
-/// Collects the status of the cluster as this member sees it.
 pub(super) fn status<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
 ) -> ClusterStatus {
@@ -191,7 +189,7 @@ fn configuration<M: ServingMachine, N: ConnectionFactory>(
     }
 }
 
-/// By the word of the leading node.
+/// Returns the status of the followed repositories, as the leading node reports it.
 pub(super) fn following<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
     standing: &RaftStatus,
@@ -238,7 +236,6 @@ fn events(state: &ClusterState, me: &str, own: Vec<String>) -> Vec<String> {
     events
 }
 
-/// Returns a diagnostic in one line: its message, and the line of the file.
 pub(super) fn one_line(words: &str) -> String {
     let Some((first, rest)) = words.trim_end().split_once('\n') else {
         return words.to_owned();
@@ -250,7 +247,6 @@ pub(super) fn one_line(words: &str) -> String {
     format!("{first}{place}; see `evenkeel config log`")
 }
 
-/// Returns the status of a member with an unusable store.
 pub(super) fn broken(
     who: &LocalMember,
     program: &str,

@@ -15,7 +15,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Maximum number of attempts to find a free number for a new member.
 const DRAWS_MAX: usize = 5;
 /// Minimum interval between queries to the majority for joiners with an unknown token.
 const ASKED_FOR_STRANGERS_EVERY: Duration = Duration::from_millis(100);

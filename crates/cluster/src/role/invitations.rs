@@ -12,24 +12,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Name of the file in the state directory.
 pub(super) const FILE: &str = "invitations";
-/// Interval at which the ages are written.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 
-/// Ages as stored on disk.
 #[derive(Default, Serialize, Deserialize)]
 struct StoredAges {
-    /// Time of writing, seconds since 1970.
     at_s: i64,
     /// Age of each invitation, milliseconds, by the SHA-256 of its token.
     ages_ms: BTreeMap<String, u64>,
 }
 
-/// The ages of open invitations.
 #[derive(Debug, Default)]
 pub(super) struct Invitations {
-    /// The age of each invitation at an instant.
     ages: BTreeMap<Digest, (Duration, Instant)>,
     saved: Option<Instant>,
 }

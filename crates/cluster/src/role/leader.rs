@@ -14,9 +14,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// Poll interval if nothing changes earlier.
 const LOOK: Duration = Duration::from_millis(100);
-/// Pause after a failed change of the voters.
 const REST: Duration = Duration::from_secs(1);
 /// Time for which a leaving member is not added again.
 const LEAVING_FOR: Duration = Duration::from_secs(60);
@@ -29,7 +27,6 @@ struct Office {
     authority: Instant,
 }
 
-/// Runs until the role ends.
 pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
     let mut office: Option<Office> = None;
     let mut work: Option<JoinHandle<()>> = None;
@@ -76,7 +73,6 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<Rol
     }
 }
 
-/// Executes the next step of the version in progress.
 async fn step<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
     office: &mut Office,

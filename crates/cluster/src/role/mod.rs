@@ -1,6 +1,6 @@
 //! The process that joins consensus, wire, machine and operators: the control role.
 //!
-//! It never serves traffic: it requests that from its `machine::ServingMachine`, which
+//! The role never serves traffic: it requests that from its `machine::ServingMachine`, which
 //! continues when this role dies. With an unusable store or without a majority, the
 //! machine continues to serve, and [`status`] explains what is frozen and what to do.
 //!
@@ -66,7 +66,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Capacity of the queue of machine news.
 const NEWS_MAX: usize = 16;
 /// Pause before the role ends when its disk stopped consensus or its store cannot be
 /// opened. The next role then tries again.
@@ -74,14 +73,10 @@ const STORE_REST: Duration = Duration::from_secs(15);
 /// Time for a predecessor to release the state directory, and how often that is checked.
 const PREDECESSOR_MAX: Duration = Duration::from_secs(6);
 const PREDECESSOR_POLL: Duration = Duration::from_millis(50);
-/// Interval at which the role checks whether the disk stopped it.
 const STORE_LOOK: Duration = Duration::from_secs(1);
-/// Timeout of a hand-over by a leader that is being stopped.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
-/// Timeout of the release of leases at the end.
 const RELEASE_LIMIT: Duration = Duration::from_millis(500);
 
-/// Returns the message for the operators of a removed member.
 pub fn removed_words(kind: MemberKind) -> &'static str {
     match kind {
         MemberKind::Node => {
@@ -107,11 +102,9 @@ pub fn removed_news() -> MemberNews {
 /// Options with which the role is started.
 #[derive(Clone, Debug)]
 pub struct ControlRoleOptions {
-    /// Path of the state directory.
     pub directory: PathBuf,
     /// Path of the socket for operators. None: no socket.
     pub socket: Option<PathBuf>,
-    /// Name and version of the program, for display.
     pub program: String,
     /// Keywords for the texts of a version. `None`: no repository is followed, and no
     /// text is shown.
@@ -121,13 +114,10 @@ pub struct ControlRoleOptions {
 /// Why the role did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RoleError {
-    /// The state directory cannot be used.
     #[error("{0}")]
     Directory(#[from] DirectoryError),
-    /// The operators' socket cannot be opened.
     #[error("{0}")]
     Socket(#[from] SocketError),
-    /// The keys or certificates cannot be used.
     #[error("{0}")]
     Authority(#[from] AuthorityError),
     #[error("{0}")]
@@ -190,7 +180,6 @@ pub(crate) enum StartFailure {
 /// Requests that arrive other than through a socket, with the sender for their replies.
 pub(crate) type Requests = mpsc::Receiver<(Request, Replies)>;
 
-/// Runs the role on a given store and clock.
 pub(crate) async fn run_with<M: ServingMachine, N: ConnectionFactory>(
     options: ControlRoleOptions,
     machine: M,
@@ -301,7 +290,6 @@ fn issuers(identity: &MemberIdentity) -> Vec<Vec<u8>> {
     gave.cloned().collect()
 }
 
-/// Runs all tasks until the machine ends the role.
 async fn live<M: ServingMachine, N: ConnectionFactory>(
     shared: &Arc<RoleState<M, N>>,
     texts: Option<Texts>,
@@ -375,7 +363,6 @@ async fn live<M: ServingMachine, N: ConnectionFactory>(
     tasks.shutdown().await;
 }
 
-/// Starts the tasks of every member.
 fn begin_duties<M: ServingMachine, N: ConnectionFactory>(
     shared: &Arc<RoleState<M, N>>,
     tasks: &mut JoinSet<()>,
@@ -393,7 +380,6 @@ fn begin_duties<M: ServingMachine, N: ConnectionFactory>(
     tasks.spawn(refused::run(shared.clone()));
 }
 
-/// Responds to clients at the socket, and to other requests.
 fn answer_operators<M: ServingMachine, N: ConnectionFactory>(
     shared: &Arc<RoleState<M, N>>,
     tasks: &mut JoinSet<()>,
@@ -414,7 +400,7 @@ fn answer_operators<M: ServingMachine, N: ConnectionFactory>(
     }
 }
 
-/// Ends some time after the agreement has stopped.
+/// Ends some time after consensus has stopped.
 async fn stopped_by_its_disk<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M, N>) {
     while shared.raft_status().halted.is_none() {
         tokio::time::sleep(STORE_LOOK).await;
@@ -501,7 +487,7 @@ async fn serve_without<M: ServingMachine>(
     Ok(())
 }
 
-/// A report of this moment: a status reads no clock.
+/// Sets the report's time to now, because a status reads no clock.
 fn dated(report: StatusReport) -> StatusReport {
     StatusReport {
         at: Moment::now(),

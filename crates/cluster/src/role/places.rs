@@ -16,7 +16,6 @@ pub(super) struct ClientSlots(Arc<Inside>);
 struct Inside {
     most: usize,
     taken: Mutex<SlotsInUse>,
-    /// Notified when a slot may be free.
     changed: Notify,
 }
 
@@ -82,7 +81,6 @@ impl ClientSlots {
 }
 
 impl ClientSlot {
-    /// Marks the client as working, which cancels a request to leave.
     pub(super) fn works(&self) {
         let Some(rest) = lock(&self.rest).take() else {
             return;
@@ -94,7 +92,6 @@ impl ClientSlot {
         }
     }
 
-    /// Marks the client as idle.
     pub(super) fn rests(&self) {
         let mut taken = self.places.taken();
         taken.rests += 1;

@@ -11,10 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const LOOK: Duration = Duration::from_millis(500);
-/// Pause after a hand-over that failed.
 const REST: Duration = Duration::from_secs(5);
 
-/// Runs until the role ends.
 pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
     loop {
         let Some(why) = shared.raft_status().refused else {
@@ -54,7 +52,6 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<Rol
     }
 }
 
-/// If this member is the leader, makes another node the leader.
 async fn hand_over<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M, N>) {
     if shared.raft_status().leading
         && let Some(node) = successor(shared)

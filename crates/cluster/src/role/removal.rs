@@ -14,7 +14,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const POLL: Duration = Duration::from_millis(500);
-/// Pause after a write that the disk refused.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Keeps the mark in the state directory consistent with the known removal.
@@ -22,7 +21,6 @@ const RETRY: Duration = Duration::from_secs(2);
 pub(super) struct RemovalMark {
     is_set: bool,
     retry_at: Option<Instant>,
-    /// The last failure, which is reported once.
     failure: String,
 }
 
@@ -94,7 +92,6 @@ fn log(words: &str) {
     write_error(&format!("evenkeel: cluster: {words}\n"));
 }
 
-/// Runs until the role ends, on an arbiter, which has no parts that need a report.
 pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
     let mut mark = RemovalMark::new(&shared);
     let mut changes = shared.engine.changes();

@@ -19,13 +19,10 @@ use tokio::time::Instant;
 
 /// Largest number of addresses in a token: people type it.
 const TOKEN_ADDRESSES_MAX: usize = 4;
-/// Timeout of a hand-over by a leader that must leave.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(10);
 /// Longest wait of an invitation for a CA replacement in progress.
 const AUTHORITY_LIMIT: Duration = Duration::from_secs(20);
-/// Largest number of listed versions.
 const LOG_MAX: u64 = 1000;
-/// Longest wait of a request for a majority.
 const MAJORITY_LIMIT: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -38,7 +35,6 @@ pub(super) fn done(words: impl Into<String>) -> RequestResult {
     })
 }
 
-/// Executes a request, in a task of its own.
 pub(super) async fn answer<M: ServingMachine, N: ConnectionFactory>(
     shared: Arc<RoleState<M, N>>,
     request: Request,
@@ -93,7 +89,6 @@ pub(super) async fn answer<M: ServingMachine, N: ConnectionFactory>(
     replies.end(reply).await;
 }
 
-/// Returns whether the request changes the replicated state.
 fn needs_majority(request: &Request) -> bool {
     match request {
         Request::Status | Request::Records | Request::Log { .. } | Request::Show { .. } => false,
@@ -185,7 +180,6 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         addresses
     }
 
-    /// Proposes a command; an error is a message for the operator.
     pub(super) async fn agreed(&self, body: CommandBody) -> Result<CommandResult, String> {
         match self.engine.propose(body).await {
             Ok(CommandResult::Refused(refusal)) => Err(refusal.to_string()),

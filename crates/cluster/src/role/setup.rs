@@ -26,51 +26,37 @@ use std::slice::from_ref;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Longest time for which an ending process may still hold the store.
 const ENDING_LIMIT: Duration = Duration::from_secs(5);
 const ENDING_LOOK: Duration = Duration::from_millis(20);
-/// The number of a cluster's first member.
 const FIRST: MemberId = MemberId(1);
-/// Longest time for a single member to become leader.
 const LEAD_LIMIT: Duration = Duration::from_secs(20);
 
 /// Settings of a new member.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SetupOptions {
-    /// Path of the state directory.
     pub directory: PathBuf,
     pub name: String,
-    /// Addresses on which it listens for members.
     pub listen: Vec<SocketAddr>,
-    /// Addresses at which other members reach it.
     pub addresses: Vec<SocketAddr>,
 }
 
 /// Reason why the setup failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The state directory cannot be used.
     #[error("{0}")]
     Directory(#[from] DirectoryError),
-    /// The keys or certificates cannot be used.
     #[error("{0}")]
     Authority(#[from] AuthorityError),
-    /// The store cannot be opened or written.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// The consensus engine cannot start.
     #[error("{0}")]
     Engine(#[from] EngineError),
-    /// The agreement, with a first command.
     #[error("{0}")]
     Propose(#[from] ProposeError),
-    /// The first command was refused.
     #[error("{0}")]
     Refused(CommandRefusal),
-    /// The cluster did not admit the machine.
     #[error("{0}")]
     Join(#[from] JoinError),
-    /// The token cannot be parsed.
     #[error("{0}")]
     Token(#[from] TokenError),
     /// An arbiter cannot continue alone, because it cannot decrypt what it stores.
@@ -89,11 +75,9 @@ pub enum SetupError {
     /// The member name is unknown; followed by the known names.
     #[error("'{0}' is no other member of this cluster; members known here: {1}")]
     NoSuchMember(String, String),
-    /// Timeout waiting for other members.
     #[error("no member of the cluster accepted the token within {} s; check that they run and that their \
              addresses are reachable from here", .0.as_secs())]
     TimedOut(Duration),
-    /// The system returned an error.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
@@ -298,9 +282,7 @@ fn settle(
 /// New addresses, of this member or of others; empty ones stay unchanged.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Renumbering {
-    /// The addresses on which this member listens.
     pub listen: Vec<SocketAddr>,
-    /// Addresses at which other members reach it.
     pub addresses: Vec<SocketAddr>,
     /// Addresses at which this member reaches others, by their names.
     pub others: Vec<(String, SocketAddr)>,
@@ -415,7 +397,6 @@ pub fn recover_alone(directory: &Path) -> Result<String, SetupError> {
     ))
 }
 
-/// The state, when this member leads.
 async fn leading(engine: &Engine<TokioRuntime>) -> Result<Arc<ClusterState>, SetupError> {
     let deadline = tokio::time::Instant::now() + LEAD_LIMIT;
     loop {

@@ -26,15 +26,13 @@ use tokio::time::Instant;
 
 /// The gossip topic in which a member publishes its status.
 pub const TOPIC: &str = "member";
-/// Timeout of a request to another member's role.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// Duration of one operation after which a disk counts as stuck, not slow, and is
 /// reported.
 const DISK_STUCK: Duration = Duration::from_secs(2);
 /// After this time without confirmation the majority counts as lost.
 const CONFIRMED_FOR: Duration = Duration::from_secs(2);
-/// Largest number of missing things of a served version that are reported to other
-/// members.
+/// Largest number of missing things that are reported to other members.
 const MISSING_MAX: usize = 16;
 /// Largest number of kept events of this member alone.
 const OWN_EVENTS_MAX: usize = 32;
@@ -45,10 +43,8 @@ pub type Agreement = Engine<TokioRuntime>;
 /// Why keys or certificates were not stored in the state directory.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StorageError {
-    /// The directory does not belong to this process any more.
     #[error("{0}")]
     Directory(#[from] DirectoryError),
-    /// A file cannot be read or written.
     #[error("{0}")]
     Authority(#[from] AuthorityError),
 }
@@ -57,20 +53,15 @@ pub(super) enum StorageError {
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MemberSelfStatus {
-    /// Version of its program, for display.
     pub program: String,
-    /// Version that it serves; None if it serves none.
     pub serves: Option<VersionId>,
-    /// The served version is a candidate.
     pub on_trial: bool,
     /// Health of the traffic; None where nothing serves.
     pub health: Option<Health>,
     /// Status of the parts other than the proxy, and its virtual routers.
     #[serde(flatten)]
     pub parts: Parts,
-    /// Reachability of the other members.
     pub sees: BTreeMap<MemberId, Reach>,
-    /// Last problem with a version.
     pub trouble: String,
     /// Time for which its disk has not responded, milliseconds; 0 if it responds.
     pub disk_stuck_ms: u64,
@@ -80,9 +71,7 @@ pub struct MemberSelfStatus {
     pub accepted: Option<VersionId>,
     /// Reason why the member does not vote: its store was lost.
     pub lost: String,
-    /// Reason why its log cannot be written.
     pub halted: String,
-    /// Reason why the accepted version cannot be saved to its disk.
     pub unkept: String,
     /// Reason why no version is served, by observation; empty if one is.
     pub cannot_serve: String,
@@ -95,26 +84,18 @@ pub struct MemberSelfStatus {
 /// A message from the role of one member to that of another.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum RoleMessage {
-    /// The sender is about to leave the cluster: do not add it again.
     Leaving(MemberId),
-    /// Poll the followed repositories now.
     Follow,
 }
 
 /// Version that this node serves, as last reported by its agent.
 #[derive(Clone, Debug, Default)]
 pub struct ServingStatus {
-    /// Version in service; None if there is none.
     pub version: Option<VersionId>,
-    /// The served version is a candidate.
     pub on_trial: bool,
-    /// Health of the traffic, as last sampled.
     pub health: Option<Health>,
-    /// Status of the parts other than the proxy.
     pub parts: Parts,
-    /// Last problem with a version.
     pub trouble: String,
-    /// Newest version that the node accepted.
     pub accepted: Option<VersionId>,
     /// Reason why the accepted version cannot be saved to the disk; empty: it can.
     pub unkept: String,
@@ -139,7 +120,6 @@ impl ServingStatus {
         }
     }
 
-    /// Things without which the version is served.
     pub fn missing(&self) -> Vec<String> {
         let observed = self.observed.iter();
         observed
@@ -165,10 +145,8 @@ pub struct RoleState<M: ServingMachine, N: ConnectionFactory> {
     gossip: Mutex<Gossip>,
     /// Send time of the latest request that a leader with a majority answered.
     confirmed: Mutex<Option<Instant>>,
-    /// Members that are about to leave, with the time of their message.
     leaving: Mutex<BTreeMap<MemberId, Instant>>,
     own_events: Mutex<Vec<String>>,
-    /// Ages of the open invitations.
     invitations: Mutex<Invitations>,
     /// Time of the last query to the majority about a joiner whose token is unknown here.
     /// Only the holder of the lock sends the query.
@@ -180,12 +158,10 @@ pub struct RoleState<M: ServingMachine, N: ConnectionFactory> {
     distrusted: Mutex<BTreeMap<MemberId, String>>,
     /// Grants of the term in which this member leads, or led last.
     pub(super) grants: Grants<TokioRuntime>,
-    /// Wakes the task that polls repositories.
     pub(super) follow: Wake,
 }
 
 impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
-    /// Creates the shared state. No task runs yet.
     #[allow(
         clippy::too_many_arguments,
         reason = "the parts of which the role is made"
@@ -237,12 +213,10 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         Ok(disk::write_identity(self.directory.writable()?, identity)?)
     }
 
-    /// Returns the number of this member.
     pub fn me(&self) -> MemberId {
         self.who.id
     }
 
-    /// Returns the milliseconds since the start of the role.
     pub fn now_ms(&self) -> u64 {
         millis(self.began.elapsed())
     }
@@ -261,7 +235,6 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         *confirmed = (*confirmed).max(Some(asked));
     }
 
-    /// Returns the time since the last message from a leader with a majority.
     fn silence(&self) -> Option<Duration> {
         lock(&self.confirmed).map(|at| at.elapsed())
     }
@@ -280,22 +253,18 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         self.silence().map_or(u64::MAX, millis)
     }
 
-    /// Returns whether a majority is reachable.
     pub(super) fn has_majority(&self) -> bool {
         self.silence().is_some_and(|ago| ago < CONFIRMED_FOR)
     }
 
-    /// Returns the members that are about to leave.
     pub(super) fn leaving(&self) -> MutexGuard<'_, BTreeMap<MemberId, Instant>> {
         lock(&self.leaving)
     }
 
-    /// Returns the ages of the open invitations.
     pub(super) fn invitations(&self) -> MutexGuard<'_, Invitations> {
         lock(&self.invitations)
     }
 
-    /// Adds an event of this member alone, for its status.
     pub(super) fn note(&self, words: String) {
         let mut events = lock(&self.own_events);
         if events.last() == Some(&words) {
@@ -330,17 +299,14 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         self.has_majority() && self.engine.state().members.contains_key(&self.me())
     }
 
-    /// Returns whether the disk says that this member was removed.
     pub(super) fn is_marked_removed(&self) -> bool {
         StateDirectory::is_of_a_removed_member(self.directory.path())
     }
 
-    /// Forgets reports of a removal.
     pub(super) fn forget_removal(&self) {
         self.removed.store(false, Ordering::Relaxed);
     }
 
-    /// Returns whether another member reported that this one was removed.
     pub(super) fn is_removed(&self) -> bool {
         let state = self.engine.state();
         let told = self.removed.load(Ordering::Relaxed) && !self.has_majority();
@@ -354,7 +320,6 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         lock(&self.own_events).clone()
     }
 
-    /// Returns the status that another member reported about itself.
     pub(super) fn status_of_member(&self, member: MemberId) -> Option<MemberSelfStatus> {
         let gossip = self.gossip();
         codec::decode(gossip.get(member, TOPIC)?).ok()
@@ -366,7 +331,6 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         up.map(|path| path.member).chain([self.me()]).collect()
     }
 
-    /// Returns this member as the others should know it.
     pub(super) fn member(&self) -> Option<ClusterMember> {
         let state = self.engine.state();
         let known = state.member(self.me())?;
@@ -414,7 +378,6 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         }
     }
 
-    /// Sends a message to the role of another member.
     pub(super) async fn send_role_message(
         &self,
         to: MemberId,
@@ -432,7 +395,6 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         self.engine.raft_status()
     }
 
-    /// Returns the epoch of the newest committed content key.
     pub(super) fn newest_ring(&self) -> Option<Epoch> {
         self.engine.state().rings.keys().next_back().copied()
     }
@@ -445,7 +407,6 @@ pub(super) async fn moved(changes: &mut Changes<TokioRuntime>) {
     }
 }
 
-/// Returns how a member is reached, from the status of its connections.
 pub(super) fn reach(path: &Path) -> Reach {
     let rtt_us = path.rtt_us;
     match path.way.filter(|_| path.up) {
@@ -455,7 +416,6 @@ pub(super) fn reach(path: &Path) -> Reach {
     }
 }
 
-/// Converts a duration to milliseconds.
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

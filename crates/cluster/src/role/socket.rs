@@ -16,21 +16,14 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-/// Largest number of concurrent clients.
 const CLIENTS_MAX: usize = 64;
-/// Idle timeout of a client connection.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
-/// Size of a read, and of the buffer before a request arrives.
 const READ_BYTES: usize = 4 << 10;
 /// Size above which a request waits for a slot among the large requests.
 const LARGE_BYTES: usize = 64 << 10;
-/// Largest number of concurrent large requests.
 const LARGE_MAX: usize = 2;
-/// Timeout for receiving the rest of a request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
-/// Timeout for a client to read a reply.
 const REPLY_LIMIT: Duration = Duration::from_secs(30);
-/// Capacity of the reply queue of a client.
 pub const REPLIES_MAX: usize = 64;
 /// Pause after the listener failed, for example because no file descriptors were left.
 const REST: Duration = Duration::from_millis(200);
@@ -38,10 +31,8 @@ const REST: Duration = Duration::from_millis(200);
 /// Reason why there is no socket.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// The socket cannot be created.
     #[error("{}: {}", .0.display(), .1)]
     Io(PathBuf, io::Error),
-    /// Another process listens on the socket.
     #[error("{}: another process listens there", .0.display())]
     InUse(PathBuf),
 }
@@ -51,7 +42,6 @@ pub enum SocketError {
 pub struct Replies(mpsc::Sender<ControlReply>);
 
 impl Replies {
-    /// Creates a channel for replies.
     pub fn new() -> (Replies, mpsc::Receiver<ControlReply>) {
         let (sender, receiver) = mpsc::channel(REPLIES_MAX);
         (Replies(sender), receiver)
@@ -63,12 +53,10 @@ impl Replies {
         let _ = self.0.try_send(ControlReply::Progress { words });
     }
 
-    /// Sends the final reply of the request.
     pub async fn end(&self, reply: ControlReply) {
         let _ = self.0.send(reply).await;
     }
 
-    /// Returns whether the client has gone.
     pub fn is_closed(&self) -> bool {
         self.0.is_closed()
     }

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const POLL: Duration = Duration::from_millis(250);
-/// Validity of a majority's confirmation.
 const VALID: Duration = Duration::from_secs(3);
 /// Grace period in which a current node may load a newly accepted version.
 const LOADS_WITHIN_MS: u64 = 2_000;
@@ -36,19 +35,15 @@ enum PeerVersion {
     Ended,
 }
 
-/// Current knowledge of the role.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct RoleFacts {
     removed: bool,
-    /// Others were removed from the cluster.
     has_removed: bool,
     /// Send time of the latest request that a majority answered, nanoseconds of
     /// CLOCK_BOOTTIME.
     confirmed_at_ns: Option<u64>,
     accepted: Option<VersionId>,
-    /// The version that this node serves without a candidate.
     serves: Option<VersionId>,
-    /// Names of the other nodes, and what each serves.
     others: BTreeMap<MemberId, (String, PeerVersion)>,
     /// Another member of any kind is reachable.
     reaches_another: bool,
@@ -56,7 +51,6 @@ struct RoleFacts {
     now_ns: u64,
 }
 
-/// Tracks the status over time.
 #[derive(Debug, Default)]
 struct Tracker {
     was_current: bool,
@@ -69,7 +63,6 @@ struct Tracker {
 }
 
 impl Tracker {
-    /// Returns the report for these facts.
     fn news(&mut self, facts: &RoleFacts, now_ms: u64) -> MemberNews {
         let is_same = facts.serves == facts.accepted;
         let since_ms = if is_same {
@@ -150,7 +143,6 @@ impl Tracker {
     }
 }
 
-/// Runs until the role ends.
 pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
     let mut tracker = Tracker::default();
     let mut mark = RemovalMark::new(&shared);
@@ -208,7 +200,6 @@ fn facts<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M, N>) -> R
     }
 }
 
-/// Returns whether a node has reported that it served the accepted version.
 fn has_served(state: &ClusterState, node: MemberId) -> bool {
     let Some(record) = state.accepted() else {
         return true;

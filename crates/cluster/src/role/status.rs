@@ -26,21 +26,14 @@ use std::net::SocketAddr;
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ClusterStatus {
-    /// Name of the cluster, for display.
     pub cluster: String,
-    /// Member that reports the status.
     pub me: MemberId,
-    /// State directory of the member.
     pub directory: String,
-    /// Leader, as far as the member knows.
     pub leader: Option<MemberId>,
     /// A majority is reachable: changes are possible.
     pub majority: bool,
-    /// Status of each member, by number.
     pub members: Vec<MemberStatus>,
-    /// Status of the served configuration.
     pub configuration: Configuration,
-    /// Status of the followed repositories.
     pub following: Vec<crate::follow::FollowStatus>,
     /// Why the log of this member is unusable, if it is.
     pub broken_store: Option<String>,
@@ -49,12 +42,9 @@ pub struct ClusterStatus {
     pub disk_refuses: bool,
     /// Why this member cannot take part in its cluster, apart from its log.
     pub cannot_start: Option<String>,
-    /// Missing certificate and key files of this member.
     pub missing_files: Vec<String>,
-    /// Status of the CA and its replacement.
     pub authority: AuthorityStatus,
     pub invitations: u64,
-    /// Leases with their holders and epochs.
     pub leases: Vec<LeaseStatus>,
     pub log: LogStatus,
     /// Recent events, with the newest last.
@@ -65,7 +55,6 @@ pub struct ClusterStatus {
     pub disagreements: Vec<String>,
     /// Addresses on which this member cannot listen for others, each with the reason.
     pub unbound: Vec<String>,
-    /// Further notes, as messages for operators.
     pub notes: Vec<String>,
 }
 
@@ -75,44 +64,33 @@ pub struct ClusterStatus {
 pub struct MemberStatus {
     pub id: MemberId,
     pub name: String,
-    /// Kind of member: node or arbiter.
     pub kind: MemberKind,
     pub addresses: Vec<SocketAddr>,
-    /// Way in which this member reaches it.
     pub reach: Reach,
     /// Milliseconds since it was last heard; `None` if never since the start.
     pub silent_ms: Option<u64>,
     /// Milliseconds since the direct link to it was cut; `None` while it is reached directly, or
     /// not at all.
     pub cut_ms: Option<u64>,
-    /// Version of its program; `None` if unknown.
     pub program: Option<String>,
-    /// Newest format of commands that it supports.
     pub format: u32,
     /// The member votes (a new one first gets the log).
     pub votes: bool,
-    /// Version that it serves; `None` if it reports none.
     pub serves: Option<VersionId>,
     /// Reason why it serves no version, by observation; empty if it serves one.
     pub cannot_serve: String,
     /// Things that are missing for its version, which is served without them.
     pub missing: Vec<String>,
-    /// The served version is a candidate.
     pub on_trial: bool,
     /// Number of virtual addresses that it owns now.
     pub addresses_owned: u64,
-    /// Number of its servers that are up, of all that are checked.
     pub servers_up: u64,
-    /// Number of its servers that are checked.
     pub servers: u64,
-    /// Status of its parts other than the proxy, as they report.
     #[serde(flatten)]
     pub parts: Parts,
-    /// View that it reports of the other members.
     pub sees: Vec<Sight>,
     /// Time since its supervisor ended, as it reports, milliseconds; 0: there is one.
     pub supervisor_gone_ms: u64,
-    /// Status of its disk, as it reports.
     #[serde(flatten)]
     pub disk: DiskStatus,
     /// Reason why the machine at its address and this one do not trust each other; empty:
@@ -132,27 +110,19 @@ pub struct MemberStatus {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reach {
-    /// The member that reports the status.
     #[default]
     Itself,
-    /// The member is reached over a direct connection.
     Direct {
-        /// Round-trip time, microseconds; `None` if it is unknown.
         rtt_us: Option<u64>,
     },
-    /// The member is reached through another member.
     Through {
-        /// Member that forwards the connection.
         member: MemberId,
-        /// Round-trip time, microseconds; `None` if it is unknown.
         rtt_us: Option<u64>,
     },
-    /// The member cannot be reached.
     Away,
 }
 
 impl Reach {
-    /// Returns whether the member is reachable.
     pub fn is_there(&self) -> bool {
         *self != Reach::Away
     }
@@ -161,11 +131,8 @@ impl Reach {
 /// A member's view of another member.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Sight {
-    /// Member that the view is about.
     pub member: MemberId,
-    /// Way in which it is reached.
     pub reach: Reach,
-    /// Two machines connect as this member.
     #[serde(default)]
     pub is_cloned: bool,
 }
@@ -174,25 +141,19 @@ pub struct Sight {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Configuration {
-    /// Version that all nodes must serve.
     pub accepted: Option<VersionId>,
-    /// Line with the author, time and message of the accepted version.
     pub accepted_words: String,
-    /// Version that this node serves.
     pub serving: Option<VersionId>,
-    /// The served version is a candidate.
     pub on_trial: bool,
     /// The node serves the version that it accepted last, and cannot know newer ones
     /// without a leader.
     pub by_itself: bool,
-    /// Version in progress, if there is one.
     pub moving: Option<VersionId>,
     /// The version in progress is rolled back after these milliseconds unless it is confirmed;
     /// None: it waits for no confirmation.
     pub confirm_within_ms: Option<u64>,
     /// Author and progress of the version in progress.
     pub moving_words: String,
-    /// Last problem of this node with a version.
     pub trouble: String,
 }
 
@@ -200,11 +161,8 @@ pub struct Configuration {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AuthorityStatus {
-    /// SHA-256 of the current CA's certificate.
     pub present: Option<Digest>,
-    /// The digest of the version in progress.
     pub next: Option<Digest>,
-    /// Members that have no certificate of the newest CA.
     pub uncertified: Vec<MemberId>,
     /// A removed node knows the CA key: another CA must follow.
     pub exposed: bool,
@@ -219,10 +177,8 @@ pub struct AuthorityStatus {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LeaseStatus {
     pub name: String,
-    /// Member that holds the lease.
     pub holder: MemberId,
     pub epoch: u64,
-    /// Validity of a renewal, milliseconds.
     #[serde(default)]
     pub valid_ms: u64,
 }
@@ -230,24 +186,18 @@ pub struct LeaseStatus {
 /// Progress of this member's log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct LogStatus {
-    /// Current term of the member.
     pub term: u64,
-    /// Index of the last entry of this member.
     pub last: u64,
-    /// Last entry that a majority has.
     pub committed: u64,
-    /// Last entry that is applied to the state.
     pub applied: u64,
 }
 
 impl ClusterStatus {
-    /// The name of a member.
     pub fn name_of(&self, id: MemberId) -> String {
         let member = self.members.iter().find(|member| member.id == id);
         member.map_or_else(|| format!("member {id}"), |member| member.name.clone())
     }
 
-    /// Fills the text fields from the facts.
     pub fn put_into_words(&mut self) {
         self.frozen = self.frozen_words();
         self.disagreements = self.disagreement_words();
@@ -431,7 +381,6 @@ impl ClusterStatus {
         notes
     }
 
-    /// Describes the progress of a CA replacement.
     fn authority_words(&self) -> Option<String> {
         let authority = &self.authority;
         let lacks = |there: bool| {
@@ -465,7 +414,6 @@ impl ClusterStatus {
         })
     }
 
-    /// Describes the effect of a member's failure now.
     fn failure_of(&self, member: &MemberStatus) -> String {
         let needs = self.majority_of_voters();
         let others = |m: &&MemberStatus| m.id != member.id && m.reach.is_there();
@@ -519,12 +467,10 @@ impl ClusterStatus {
         }
     }
 
-    /// Returns the status as text.
     pub fn text(&self) -> String {
         self.report().text()
     }
 
-    /// Returns the report for people: the cluster, its members, its leases.
     pub fn report(&self) -> StatusReport {
         let members = self.members.iter().map(|member| self.member(member));
         let leases = self.leases.iter().map(|lease| self.lease(lease));
@@ -594,7 +540,6 @@ impl ClusterStatus {
             .lines("recent event", self.events.clone())
     }
 
-    /// Returns the version that is rolled back unless an operator confirms it.
     fn unconfirmed_version(&self) -> Option<Subject> {
         let version = self.configuration.moving?;
         let left = span(self.configuration.confirm_within_ms?);
@@ -705,7 +650,6 @@ impl ClusterStatus {
         }
     }
 
-    /// Returns the status of a member for programs.
     fn member_report(&self, member: &MemberStatus) -> MemberReport {
         let (reach, relay, rtt_us) = match &member.reach {
             Reach::Itself => (MemberReach::Local, String::new(), None),
@@ -734,7 +678,6 @@ impl ClusterStatus {
         }
     }
 
-    /// Returns the state of a member, by how it is reached.
     fn reach_words(&self, reach: &Reach) -> String {
         match reach {
             Reach::Itself => "this machine".to_owned(),
@@ -743,7 +686,6 @@ impl ClusterStatus {
         }
     }
 
-    /// Returns the path to a member, and its round trip.
     fn path_words(&self, reach: &Reach) -> String {
         let trip = |rtt_us: &Option<u64>| match rtt_us {
             Some(us) => format!(", {}.{} ms", us / 1000, us % 1000 / 100),
@@ -760,7 +702,6 @@ impl ClusterStatus {
     }
 }
 
-/// Describes what to do if a CA that a removed node knows cannot be replaced.
 pub(super) fn held_back_words(names: &str) -> String {
     format!(
         "a removed node knows the CA key, but the CA cannot be replaced until these members return or are removed \
@@ -768,7 +709,6 @@ pub(super) fn held_back_words(names: &str) -> String {
     )
 }
 
-/// Joins names in a sentence.
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
     match names.split_last() {

@@ -10,7 +10,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Largest number of frontends that are probed in one round.
 pub const FRONTENDS_MAX: usize = 64;
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// Maximum number of bytes read of a response: its first line.
@@ -19,18 +18,14 @@ const HEAD_BYTES_MAX: usize = 1024;
 /// Result of a request to a frontend.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answered {
-    /// The HTTP response has this status.
     Status(u16),
     /// The listener accepted the connection; its protocol is not clear-text HTTP.
     Connected,
-    /// The connection was refused, or ended without a response.
     Failed,
-    /// No response came within the timeout.
     Silent,
 }
 
 impl Answered {
-    /// A client would have been served.
     pub fn is_good(self) -> bool {
         match self {
             Answered::Status(status) => status < 500,
@@ -69,7 +64,6 @@ fn local_address(listen: &str) -> Option<SocketAddr> {
     Some(place)
 }
 
-/// Sends a request to one address.
 pub async fn ask(place: SocketAddr, http: bool) -> Answered {
     match timeout(ANSWER_LIMIT, exchange(place, http)).await {
         Ok(Ok(answered)) => answered,
@@ -97,7 +91,6 @@ async fn exchange(place: SocketAddr, http: bool) -> std::io::Result<Answered> {
     Ok(status(&head).map_or(Answered::Failed, Answered::Status))
 }
 
-/// The status of a first line.
 fn status(head: &[u8]) -> Option<u16> {
     let rest = head.strip_prefix(b"HTTP/1.")?;
     let code = rest.get(2..5)?;

@@ -17,15 +17,11 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout};
 
-/// Interval of confirming the majority.
 const CONFIRM_EVERY: Duration = Duration::from_millis(500);
 const CONFIRM_LIMIT: Duration = Duration::from_millis(1500);
 const GOSSIP_EVERY: Duration = Duration::from_secs(1);
-/// Parts whose state is published.
 const PARTS_MAX: usize = 32;
-/// Timeout of a gossip exchange with another member.
 const GOSSIP_LIMIT: Duration = Duration::from_secs(2);
-/// Interval of checking whether other members need an announcement or a key.
 const DUTY_EVERY: Duration = Duration::from_millis(500);
 /// Pause after each check: most commands are irrelevant for it, and many may be committed
 /// at once.
@@ -33,7 +29,6 @@ const DUTY_REST: Duration = Duration::from_millis(5);
 /// Additional delay of each further node before it gives keys to a new node.
 const RANK_PAUSE: Duration = Duration::from_secs(2);
 
-/// Confirms periodically that a majority follows the leader.
 pub(super) async fn confirm<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
     loop {
         let asked = Instant::now();
@@ -44,7 +39,6 @@ pub(super) async fn confirm<M: ServingMachine, N: ConnectionFactory>(shared: Arc
     }
 }
 
-/// Requests the status of this machine's parts.
 pub(super) async fn parts<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
     loop {
         let mut parts = shared.machine.parts().await;
@@ -58,7 +52,6 @@ pub(super) async fn parts<M: ServingMachine, N: ConnectionFactory>(shared: Arc<R
     }
 }
 
-/// Publishes this member's status, and receives the status of the others.
 pub(super) async fn gossip<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
     loop {
         let bytes = codec::encode(&local_status(&shared));
@@ -95,7 +88,6 @@ async fn exchange<M: ServingMachine, N: ConnectionFactory>(
     }
 }
 
-/// Returns the status that this member reports about itself.
 pub(super) fn local_status<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
 ) -> MemberSelfStatus {

@@ -39,32 +39,24 @@ use tokio::time::timeout;
 
 /// Largest number of concurrent requests; the connections of others are closed.
 const AT_ONCE: usize = 8;
-/// Timeout for a client to send a request, and to read the response.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Largest number of events in one response.
 const EVENTS_MAX: usize = 100;
 /// Longest wait for the effect of a committed change on this member.
 const SHOWS_LIMIT: Duration = Duration::from_secs(2);
-/// Largest number of versions in one response.
 const VERSIONS_MAX: usize = 200;
-/// Largest number of versions that are read to find the origin of lines.
 const BLAME_MAX: usize = 100;
-/// Largest size of the reasons and reports of one version.
 const WORDS_BYTES_MAX: usize = 2 << 10;
-/// Number of digits of a revision that are shown.
 const REVISION_DIGITS: usize = 12;
 
 /// Secrets and settings in the texts of a version, as the keywords of all parts define
 /// them.
 #[derive(Clone, Copy, Debug)]
 pub struct Texts {
-    /// Parser settings for the section `config`.
     pub grammar: fn(&FileSet) -> Grammar,
     /// Returns the mask for the secrets in the texts.
     pub mask: fn() -> Mask<'static>,
 }
 
-/// Responds to requests that arrive over connections.
 pub(super) struct Answering<M: ServingMachine, N: ConnectionFactory> {
     shared: Arc<RoleState<M, N>>,
     texts: Texts,
@@ -577,7 +569,6 @@ fn can_be_edited(file: &SetFile, mask: &FileMask<'_>) -> bool {
     matches!(mask.seen(file), MaskedFile::Text(_))
 }
 
-/// Returns the finding for a secret that is still covered.
 fn hidden(path: &str, text: &str, line: usize) -> Finding {
     let number = u64::try_from(line).ok();
     let column = text

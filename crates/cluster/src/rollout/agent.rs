@@ -18,7 +18,6 @@ pub const IDLE_SAMPLE_MS: u64 = 2000;
 pub const TRIAL_SAMPLE_MS: u64 = 500;
 /// Age below which a sample suffices for a switch, milliseconds.
 const FRESH_MS: u64 = 1000;
-/// Time after which a lost report is proposed again, milliseconds.
 const REPEAT_MS: u64 = 1000;
 /// Time after which an accepted version that this node could not serve is tried again,
 /// milliseconds: a missing system file or a port may be available again.
@@ -30,13 +29,9 @@ pub enum Task {
     /// Check the version without serving it; then [`Agent::checked`].
     Check(VersionId),
     /// Sample the health, and if required probe each frontend; then [`Agent::sampled`].
-    Sample {
-        /// Also send synthetic requests to the frontends.
-        probe: bool,
-    },
+    Sample { probe: bool },
     /// Serve the version; then [`Agent::served`].
     Serve {
-        /// Version to serve, accepted or candidate.
         version: VersionId,
         /// Keep the version that is served now for a rollback.
         trial: bool,
@@ -69,13 +64,11 @@ pub struct Agent {
     /// Report on the version in progress, or on the accepted one.
     own: Option<RolloutReport>,
     said_at_ms: Option<u64>,
-    /// The result of the last check.
     found: CheckFindings,
     sampled_at_ms: Option<u64>,
     /// Accepted version that the node could not serve, and the time of the failure.
     failed: Option<(VersionId, u64)>,
     judge: Judge,
-    /// Time for which this machine's disk has not responded, milliseconds.
     disk_stuck_ms: u64,
     /// Newest version that the node accepted: it serves no older one as accepted. A state
     /// that names an older version is outdated, or comes from members that lost their
@@ -95,24 +88,20 @@ impl Agent {
         }
     }
 
-    /// Records that the node accepted this version before its restart.
     pub fn has_accepted(&mut self, version: VersionId) {
         self.accepted = self.accepted.max(Some(version));
     }
 
-    /// Returns the newest version that the node accepted.
     pub fn newest_accepted(&self) -> Option<VersionId> {
         self.accepted
     }
 
-    /// Returns the version that the node serves.
     pub fn serves(&self) -> Option<VersionId> {
         self.trial
             .as_ref()
             .map_or(self.base, |trial| Some(trial.version))
     }
 
-    /// Returns whether the served version is a candidate.
     pub fn on_trial(&self) -> bool {
         self.trial.is_some()
     }
@@ -124,7 +113,6 @@ impl Agent {
         self.disk_stuck_ms = ms;
     }
 
-    /// Returns the next task, or None if there is nothing to do now.
     pub fn next(&mut self, state: &ClusterState, now_ms: u64, silence_ms: u64) -> Option<Task> {
         let silence_ms = silence_ms.max(self.disk_stuck_ms);
         let mut desired = Desired::of(state, self.me, silence_ms);
@@ -163,7 +151,6 @@ impl Agent {
         wake_ms.max(now_ms.saturating_add(1))
     }
 
-    /// Records the result of [`Task::Check`].
     pub fn checked(
         &mut self,
         version: VersionId,
@@ -211,7 +198,6 @@ impl Agent {
         self.set_report(version, Reported::Serves, verdict.words.clone());
     }
 
-    /// Records the result of [`Task::Accept`].
     pub fn kept(&mut self, version: VersionId, verdict: &MachineVerdict) {
         self.trial = None;
         if !verdict.good {
@@ -224,7 +210,6 @@ impl Agent {
         self.judge.accepted();
     }
 
-    /// Handles the end of [`Task::Revert`].
     pub fn reverted(&mut self) {
         self.trial = None;
         self.judge.reverted();
@@ -238,7 +223,6 @@ impl Agent {
         }
     }
 
-    /// Records the result of [`Task::Sample`].
     pub fn sampled(&mut self, now_ms: u64, health: Option<Health>, probes: Option<Probes>) {
         self.sampled_at_ms = Some(now_ms);
         // A candidate that is not judged is no baseline for the next version.

@@ -18,7 +18,6 @@ pub struct Desired {
     pub trial: bool,
     /// A version to build dry.
     pub check: Option<VersionId>,
-    /// Duration for which the served version is judged, milliseconds.
     pub judge_ms: Option<u64>,
 }
 

@@ -9,9 +9,7 @@
 use crate::machine::{FrontendHealth, Health};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Largest number of kept samples from before the switch.
 pub const BASELINE_SAMPLES_MAX: usize = 30;
-/// Largest number of kept samples from after the switch.
 const SAMPLES_MAX: usize = 16;
 /// Number of consecutive samples that must agree that something is down.
 const STEADY: usize = 2;
@@ -29,18 +27,11 @@ const PRIOR_ERRORS: f64 = 0.5;
 /// Largest number of errors that a proxy counts for one failed request: one for each
 /// connection attempt, usually four, and one for the response.
 const ERRORS_OF_A_REQUEST: u64 = 5;
-/// Largest number of names listed in a finding.
 const NAMES_MAX: usize = 5;
 
-/// The result of a synthetic request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Probe {
-    /// The frontend responded with this status.
-    Answered {
-        /// HTTP status of the response.
-        status: u16,
-    },
-    /// No response, or not in time.
+    Answered { status: u16 },
     Silent,
 }
 
@@ -59,16 +50,8 @@ pub type Probes = BTreeMap<String, Probe>;
 /// The result of the evaluation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Finding {
-    /// Nothing got worse in the observation window.
-    Good {
-        /// Observed values, as text for the report.
-        words: String,
-    },
-    /// Some metric got worse than before the switch.
-    Worse {
-        /// Description of each metric that got worse.
-        words: String,
-    },
+    Good { words: String },
+    Worse { words: String },
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -105,7 +88,6 @@ impl HealthSample {
     }
 }
 
-/// Numbers of requests and of failed requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Counts {
     requests: u64,
@@ -113,7 +95,6 @@ struct Counts {
 }
 
 impl Counts {
-    /// Returns the requests and errors between two samples.
     fn between(first: Option<&Health>, last: Option<&Health>) -> Counts {
         match (first, last) {
             (Some(first), Some(last)) => Counts {
@@ -203,18 +184,15 @@ impl Judge {
         });
     }
 
-    /// The version is accepted: its samples are the baseline of the next change.
     pub fn accepted(&mut self) {
         self.window = None;
         self.before.clear();
     }
 
-    /// The previous version is served again.
     pub fn reverted(&mut self) {
         self.window = None;
     }
 
-    /// Returns whether new samples belong to a window.
     pub fn is_judging(&self) -> bool {
         self.window.is_some()
     }
@@ -249,7 +227,6 @@ impl Judge {
         Some(Finding::Good { words })
     }
 
-    /// Describes everything that got worse.
     fn worse(&self, window: &Window) -> Vec<String> {
         let mut worse = Vec::new();
         if window.restarted {
@@ -289,7 +266,6 @@ impl Judge {
             .filter_map(|sample| sample.health.as_ref())
     }
 
-    /// Returns the requests of clients before the switch.
     fn counted_before(&self) -> Counts {
         let mut healths = self.healths();
         let first = healths.next();
@@ -423,7 +399,6 @@ impl Window {
         }
     }
 
-    /// The requests of clients since the switch.
     fn counted(&self) -> Counts {
         let newest = self
             .newest
@@ -452,7 +427,6 @@ fn servers_down(health: &Health) -> u64 {
     health.servers.saturating_sub(health.servers_up)
 }
 
-/// Returns the health of all these samples, or None if one has none.
 fn healths_of<'a>(samples: &[&'a HealthSample]) -> Option<Vec<&'a Health>> {
     let healths: Option<Vec<&Health>> = samples
         .iter()

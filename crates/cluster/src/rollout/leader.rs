@@ -43,7 +43,6 @@ pub struct NodeView {
 /// The view of the leader. Times are milliseconds of its own monotonic clock.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct View {
-    /// Current time of the leader's clock.
     pub now_ms: u64,
     /// Time since when this leader has seen the version in this stage: after a change of
     /// leaders the window of judgement restarts.
@@ -75,7 +74,6 @@ impl View {
     }
 }
 
-/// Returns the next step of the version in progress, if one is due.
 pub fn next(state: &ClusterState, view: &View) -> Option<Decision> {
     let record = state.on_its_way()?;
     let round = Round {
@@ -145,7 +143,6 @@ impl Round<'_> {
         take_back(words.join("\n"))
     }
 
-    /// Returns the reachable nodes that have not reported.
     fn not_heard(&self) -> Vec<MemberId> {
         self.state
             .nodes()
@@ -322,9 +319,7 @@ impl Round<'_> {
 /// The leader's knowledge of the nodes at some moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Reachability {
-    /// Reachable nodes, including this one.
     pub reachable: BTreeSet<MemberId>,
-    /// Time for which the disk of each node has not responded, milliseconds.
     pub disk_stuck_ms: BTreeMap<MemberId, u64>,
 }
 
@@ -343,7 +338,6 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Creates the driver of a new leader.
     pub fn new(now_ms: u64) -> Driver {
         Driver {
             place: None,
@@ -399,7 +393,6 @@ impl Driver {
         }
     }
 
-    /// Returns the view, with the start of each condition.
     pub fn view(&mut self, state: &ClusterState, seen: &Reachability, now_ms: u64) -> View {
         let place = state.on_its_way().map(|record| {
             let remaining_ms = match &record.stage {

@@ -71,7 +71,6 @@ impl ClusterState {
         is_signed_by_key(&signature.public_key, message, &signature.signature)
     }
 
-    /// Returns whether a member may propose a command.
     pub(super) fn may_propose(&self, from: &ClusterMember, body: &CommandBody) -> bool {
         match (from.kind, self.requires_signatures()) {
             (MemberKind::Node, false) => true,
@@ -136,7 +135,6 @@ mod tests {
     use crate::member::Digest;
     use crate::raft::test_keys;
 
-    /// Returns the sample cluster whose members have the test keys.
     fn signed_pair() -> ClusterState {
         let mut state = ClusterState::pair();
         for id in [A, B, ARBITER] {

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Largest number of chunks of all retained versions together.
 pub const CHUNKS_MAX: usize = 32 << 10;
 /// Largest number of pending chunks (of no version yet). Beyond it, the oldest are
 /// dropped.
@@ -61,12 +60,10 @@ impl Chunks {
         self.used_bytes.saturating_add(self.pending_bytes)
     }
 
-    /// Returns the bytes of the chunks that versions reference.
     pub(super) fn used_bytes(&self) -> u64 {
         self.used_bytes
     }
 
-    /// Returns the number of chunks that versions reference.
     pub(super) fn used(&self) -> usize {
         self.pieces.len().saturating_sub(self.pending.len())
     }
@@ -98,7 +95,7 @@ impl Chunks {
             .insert(since, UnreferencedChunk { digest, from });
     }
 
-    /// A version has these now.
+    /// References the chunks of a version's files.
     pub(super) fn hold(&mut self, files: &[FileEntry]) {
         for digest in unique(files) {
             let Some(piece) = self.pieces.get_mut(&digest) else {
@@ -153,7 +150,6 @@ impl Chunks {
         }
     }
 
-    /// Drops the pending chunks that a member sent and did not propose.
     pub(super) fn drop_pending_of(&mut self, from: MemberId) -> Vec<Digest> {
         let of_it: Vec<(u64, Digest)> = self
             .pending
@@ -169,7 +165,6 @@ impl Chunks {
     }
 }
 
-/// Returns the distinct chunks of files.
 fn unique(files: &[FileEntry]) -> BTreeSet<Digest> {
     files
         .iter()
@@ -238,7 +233,6 @@ impl ClusterState {
         self.dropped.add(abandoned);
     }
 
-    /// Drops pending chunks that exceed the limits of number, size or age.
     pub(super) fn drop_abandoned(&mut self) {
         while self.chunks.over_bounds(self.applied) {
             let oldest = Arc::make_mut(&mut self.chunks).drop_oldest_pending();

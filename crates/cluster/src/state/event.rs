@@ -5,7 +5,6 @@ use language::truncated;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Largest number of events that are kept.
 pub const EVENTS_MAX: usize = 512;
 /// Largest size of the texts of all events together, bytes.
 pub const EVENTS_BYTES_MAX: usize = 256 << 10;
@@ -17,9 +16,7 @@ pub struct Event {
     pub applied: u64,
     /// Time, seconds since 1970 by the clock of the member that reported it.
     pub time_s: i64,
-    /// Member that reported the event.
     pub from: MemberId,
-    /// Text of the event, for operators.
     pub words: String,
 }
 

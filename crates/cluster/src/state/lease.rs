@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 
 /// Largest number of leases, including those without a holder.
 pub const LEASES_MAX: usize = 256;
-/// Longest name of a lease, bytes.
 pub const LEASE_NAME_BYTES_MAX: usize = 128;
 
 /// A lease. A released lease remains without a holder, so that its epoch is never
@@ -22,7 +21,6 @@ pub struct Lease {
     pub epoch: Epoch,
     /// Holder of the last grant; None after a release.
     pub holder: Option<MemberId>,
-    /// Validity of a renewal, milliseconds.
     pub valid_ms: u64,
     /// Time of the request that led to this grant, nanoseconds by the holder's own clock.
     /// Set only if the grant also ended the previous epoch (a hand-over); zero otherwise.
@@ -45,7 +43,6 @@ pub(super) struct Leases {
 /// Record that a holder wrote under a lease.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Record {
-    /// Sequence number; grows with each record.
     pub number: u64,
     /// Value of the record; empty: it was removed.
     #[serde(with = "serde_bytes")]
@@ -67,7 +64,6 @@ impl Leases {
         self.records.get(name)
     }
 
-    /// Returns the values of all records, by the name of the lease.
     pub(super) fn records(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let records = self.records.iter();
         records.map(|(name, record)| (name.as_str(), record.value.as_slice()))
@@ -165,7 +161,6 @@ impl ClusterState {
         }
     }
 
-    /// Releases a lease and grants it to the member that waits for it.
     pub(super) fn pass(
         &mut self,
         name: &str,

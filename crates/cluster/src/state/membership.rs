@@ -9,17 +9,13 @@ use crate::member::{ClusterMember, Digest, MemberId, MemberKind};
 use std::collections::BTreeSet;
 
 pub const MEMBERS_MAX: usize = 16;
-/// Largest number of open invitations.
 pub const INVITATIONS_MAX: usize = 64;
 /// Largest number of removed certificates, which stay refused forever.
 pub const REMOVED_MAX: usize = 4096;
 /// Largest number of content keys: the newest, and those that a version still needs.
 pub const RINGS_MAX: usize = 64;
-/// Largest number of addresses of a member.
 pub const ADDRESSES_MAX: usize = 16;
-/// Longest name of a member or of a cluster, bytes.
 pub const NAME_BYTES_MAX: usize = 64;
-/// Largest certificate of an authority, bytes.
 pub const CERTIFICATE_BYTES_MAX: usize = 16 << 10;
 /// Largest sealed key, and largest key to seal to, bytes.
 pub const SEALED_KEY_BYTES_MAX: usize = 1024;
@@ -40,7 +36,6 @@ fn is_name(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
 }
 
-/// Checks that the description of a member is well formed.
 fn well_formed(member: &ClusterMember) -> Result<(), CommandRefusal> {
     if !is_name(&member.name) {
         return Err(CommandRefusal::Name);
@@ -173,7 +168,6 @@ impl ClusterState {
         }
     }
 
-    /// Returns the number of the next member.
     pub fn next_member(&self) -> MemberId {
         MemberId(self.last_member.0.saturating_add(1))
     }
@@ -231,8 +225,6 @@ impl ClusterState {
         Ok(CommandResult::Done)
     }
 
-    /// Deletes the reports of a removed node, which must not delay decisions of the
-    /// others.
     fn forget_reports(&mut self, id: MemberId) {
         let Some(on_its_way) = self.on_its_way().map(|record| record.id) else {
             return;

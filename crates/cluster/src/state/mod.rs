@@ -64,34 +64,25 @@ pub struct ClusterState {
     pub applied: u64,
     /// Name of the cluster; empty before it was founded.
     pub cluster: String,
-    /// Certificate of the CA, DER.
     #[serde(default, with = "serde_bytes")]
     pub authority: Vec<u8>,
-    /// Progress of the CA's replacement.
     #[serde(default)]
     pub succession: Succession,
     pub members: BTreeMap<MemberId, ClusterMember>,
-    /// Highest member number ever assigned.
     #[serde(default)]
     pub last_member: MemberId,
     /// Certificates (SHA-256 of the public key) of removed members.
     #[serde(default)]
     pub removed: BTreeMap<Digest, MemberId>,
-    /// Invitations that are open, by the SHA-256 of their token.
     #[serde(default)]
     pub invitations: BTreeMap<Digest, Invitation>,
-    /// Keys of contents, sealed to nodes.
     #[serde(default)]
     pub rings: BTreeMap<Epoch, Ring>,
-    /// Versions that are retained, by number.
     #[serde(default)]
     pub versions: BTreeMap<VersionId, Arc<VersionRecord>>,
-    /// Highest version number ever assigned.
     #[serde(default)]
     pub last_version: VersionId,
-    /// Version that all nodes must serve.
     pub accepted: Option<VersionId>,
-    /// Limits of the retained history.
     #[serde(default)]
     pub limits: Limits,
     #[serde(default)]
@@ -107,17 +98,12 @@ pub struct ClusterState {
 /// Error of decoding a state.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// The bytes do not encode a state.
     #[error("the state is {0}")]
     Malformed(InvalidEncoding),
-    /// A newer program wrote the state.
     #[error(
         "the state has format {needs}, but this program supports only {FORMAT}: start the newer program again"
     )]
-    Newer {
-        /// Format that a program must support.
-        needs: u32,
-    },
+    Newer { needs: u32 },
 }
 
 impl ClusterState {
@@ -160,7 +146,6 @@ impl ClusterState {
             .unwrap_or(FORMAT)
     }
 
-    /// Encodes the state for a snapshot.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
     }
@@ -184,17 +169,14 @@ impl ClusterState {
         codec::decode(bytes).map_err(StateError::Malformed)
     }
 
-    /// Returns whether the cluster was founded.
     pub fn founded(&self) -> bool {
         !self.cluster.is_empty()
     }
 
-    /// Returns a member by its number.
     pub fn member(&self, id: MemberId) -> Option<&ClusterMember> {
         self.members.get(&id)
     }
 
-    /// Returns the member with that name.
     pub fn member_by_name(&self, name: &str) -> Option<&ClusterMember> {
         self.members.values().find(|member| member.name == name)
     }
@@ -213,12 +195,10 @@ impl ClusterState {
             .map_or_else(|| format!("member {id}"), |member| member.name.clone())
     }
 
-    /// Returns a version by its number.
     pub fn version(&self, id: VersionId) -> Option<&VersionRecord> {
         self.versions.get(&id).map(|record| &**record)
     }
 
-    /// Returns the version that all nodes must serve.
     pub fn accepted(&self) -> Option<&VersionRecord> {
         self.version(self.accepted?)
     }
@@ -229,7 +209,6 @@ impl ClusterState {
             .filter(|record| record.stage.on_its_way())
     }
 
-    /// Returns a lease by its name.
     pub fn lease(&self, name: &str) -> Option<&Lease> {
         self.leases.get(name)
     }
@@ -240,12 +219,10 @@ impl ClusterState {
         self.leases.record(name)
     }
 
-    /// Returns all leases, by name.
     pub fn leases(&self) -> impl Iterator<Item = (&str, &Lease)> {
         self.leases.iter()
     }
 
-    /// Returns the values of the records of all leases, by name.
     pub fn lease_records(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.leases.records()
     }
@@ -255,17 +232,14 @@ impl ClusterState {
         self.events.iter()
     }
 
-    /// Returns the digests of all chunks that the store must keep.
     pub fn chunks(&self) -> impl Iterator<Item = Digest> + '_ {
         self.chunks.all()
     }
 
-    /// Returns whether the store must keep this chunk.
     pub fn has_chunk(&self, digest: &Digest) -> bool {
         self.chunks.has(digest)
     }
 
-    /// Returns the bytes of all chunks that the store must keep.
     pub fn chunk_bytes(&self) -> u64 {
         self.chunks.bytes()
     }

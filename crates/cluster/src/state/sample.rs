@@ -79,7 +79,6 @@ pub(crate) fn next_authority(present: u8, next: u8, epoch: u64) -> CommandBody {
     }))
 }
 
-/// Returns a file of one chunk.
 pub(crate) fn file(path: &str, content: &[u8]) -> FileEntry {
     FileEntry {
         path: path.to_owned(),
@@ -114,7 +113,6 @@ pub(crate) fn report(version: u64, node: MemberId, outcome: Reported) -> Command
     report_of(version, node, outcome, CheckFindings::default())
 }
 
-/// Returns a node's report that all nodes must apply the version at once.
 pub(crate) fn checked_together(version: u64, node: MemberId) -> CommandBody {
     let found = CheckFindings {
         together: true,
@@ -150,7 +148,6 @@ impl ClusterState {
         self.apply(&ClusterCommand::new(from, 1_700_000_000, body))
     }
 
-    /// Applies a command that must succeed.
     #[track_caller]
     pub(crate) fn must(&mut self, from: MemberId, body: CommandBody) -> CommandResult {
         let name = body.name();
@@ -176,7 +173,6 @@ impl ClusterState {
         refusal
     }
 
-    /// Returns a command that introduces the next CA.
     pub(crate) fn next_authority(&self, next: u8, epoch: u64) -> CommandBody {
         let is_present = |number: &u8| self.authority == authority(*number).certificate();
         let present = (1..u8::MAX).find(is_present);
@@ -211,7 +207,6 @@ impl ClusterState {
         state
     }
 
-    /// Takes a version through all steps of a rollout, until it is accepted.
     pub(crate) fn accept_all_the_way(&mut self, version: u64) {
         for node in [A, B] {
             self.must(node, report(version, node, Reported::Checked));
@@ -226,7 +221,6 @@ impl ClusterState {
         self.must(A, decision(version, RolloutStep::Accept));
     }
 
-    /// Proposes a version with one file of this content.
     pub(crate) fn propose_content(&mut self, content: &[u8]) -> u64 {
         self.put(content);
         let parent = self.accepted.map(|version| version.0);

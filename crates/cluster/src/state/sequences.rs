@@ -298,7 +298,6 @@ fn check_authorities(state: &ClusterState, before: &ClusterState) {
     }
 }
 
-/// Checks the invariants of every state.
 fn check(state: &ClusterState, before: &ClusterState) {
     let on_its_way: Vec<_> = state
         .versions

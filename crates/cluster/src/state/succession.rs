@@ -19,9 +19,7 @@ pub struct Succession {
     /// Key of the current CA, if it was distributed through the log. Each node received
     /// the key of the first CA when it joined.
     pub key: Option<SealedAuthority>,
-    /// Next CA, trusted beside the current one.
     pub next: Option<NextAuthority>,
-    /// Members that have a certificate of the next CA.
     pub certified: BTreeSet<MemberId>,
     /// Previous CAs that were dropped, the oldest first; at most
     /// [`FORMER_AUTHORITIES_MAX`].
@@ -34,13 +32,11 @@ pub struct Succession {
 /// A CA that was dropped.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RetiredAuthority {
-    /// Certificate of the CA, DER.
     #[serde(with = "serde_bytes")]
     pub certificate: Vec<u8>,
     /// Certificate by this CA for the CA that followed, DER.
     #[serde(with = "serde_bytes")]
     pub vouched: Vec<u8>,
-    /// Members that have no certificate of a newer CA yet.
     pub late: BTreeSet<MemberId>,
 }
 
@@ -60,13 +56,11 @@ impl Succession {
         was
     }
 
-    /// Returns the content keys with which CA keys are encrypted.
     pub(super) fn rings(&self) -> impl Iterator<Item = Epoch> {
         let next = self.next.as_ref().map(|next| &next.key);
         self.key.iter().chain(next).map(|key| key.epoch)
     }
 
-    /// Removes a member that left the cluster.
     pub(super) fn without(&mut self, member: &ClusterMember, newest: Option<Epoch>) {
         self.certified.remove(&member.id);
         self.no_longer_late(member.id);
@@ -81,13 +75,11 @@ impl Succession {
 }
 
 impl ClusterState {
-    /// Returns the certificate of the CA that should certify all members.
     pub fn newest_authority(&self) -> &[u8] {
         let next = self.succession.next.as_ref();
         next.map_or(&self.authority, |next| &next.certificate)
     }
 
-    /// Returns the members that have no certificate of the newest CA.
     pub fn uncertified(&self) -> BTreeSet<MemberId> {
         if self.succession.next.is_none() {
             return self.succession.late();

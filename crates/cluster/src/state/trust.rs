@@ -4,7 +4,6 @@ use super::ClusterState;
 use crate::authority::{Trust, is_vouched_for};
 
 impl ClusterState {
-    /// Returns the trust between members.
     pub fn trust(&self) -> Trust {
         let formers = self.succession.formers.iter();
         let with_late = formers.filter(|former| !former.late.is_empty());

@@ -26,24 +26,19 @@ pub const METADATA_BYTES_MAX: usize = 4 << 20;
 /// Size limit of one version as it is proposed: with its envelope it must fit into one
 /// message to the leader ([`crate::raft::transport::MESSAGE_BYTES_MAX`]).
 pub const PROPOSAL_BYTES_MAX: usize = 512 << 10;
-/// Longest path of a file, bytes.
 pub const PATH_BYTES_MAX: usize = 4096;
-/// Names in the directories of a version, together.
 pub const LISTED_NAMES_MAX: usize = 64 << 10;
 /// Longest message, bytes; an author has as many.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 10;
-/// Longest time of judgement, and for a confirmation, milliseconds.
 pub const JUDGING_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
 /// Largest number of followed repositories (each with its branch) whose newest accepted
 /// version is kept whatever the limits. The next revision must descend from that
 /// version, and only revisions between the two must be signed.
 pub const FOLLOWED_KEPT_MAX: usize = 8;
-/// Length limit of a message or a reason in an event, bytes.
 const EVENT_REASON_BYTES_MAX: usize = 1024;
 /// Overhead of a file, a chunk or a name, bytes.
 const ENTRY_BYTES: usize = 64;
 
-/// Stage of a version in its rollout.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RolloutStage {
@@ -51,22 +46,18 @@ pub enum RolloutStage {
     Checking,
     /// A single node serves the version as a candidate.
     Canary {
-        /// Node that serves the version first.
         node: MemberId,
     },
     /// Rollout: these nodes serve it as a candidate.
     Rest {
-        /// Nodes that serve the candidate.
         nodes: BTreeSet<MemberId>,
     },
     /// The listed nodes serve the version, which waits for the operator's confirmation.
     AwaitConfirmation {
-        /// Nodes that serve the version.
         nodes: BTreeSet<MemberId>,
         /// Remaining time until the version is rolled back, as last reported, milliseconds.
         remaining_ms: u64,
     },
-    /// Accepted, now or in the past.
     Accepted,
     /// A node could not serve the version, so no node ever served it.
     Refused,
@@ -75,7 +66,6 @@ pub enum RolloutStage {
 }
 
 impl RolloutStage {
-    /// Returns whether it is in progress: neither accepted nor refused nor rolled back.
     pub fn on_its_way(&self) -> bool {
         match self {
             RolloutStage::Checking
@@ -86,7 +76,6 @@ impl RolloutStage {
         }
     }
 
-    /// Returns whether this node serves the version as a candidate.
     pub fn tried_by(&self, node: MemberId) -> bool {
         match self {
             RolloutStage::Canary { node: canary } => *canary == node,
@@ -100,7 +89,6 @@ impl RolloutStage {
         }
     }
 
-    /// Returns the stage in a few words.
     pub fn name(&self) -> &'static str {
         match self {
             RolloutStage::Checking => "being checked",
@@ -120,12 +108,9 @@ impl fmt::Display for RolloutStage {
     }
 }
 
-/// The last report of a node on a version.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NodeReport {
-    /// Outcome that the node reported.
     pub outcome: Reported,
-    /// Explanation of the outcome, for operators.
     pub words: String,
 }
 
@@ -133,15 +118,10 @@ pub struct NodeReport {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VersionRecord {
     pub id: VersionId,
-    /// Member at which the version was proposed.
     pub from: MemberId,
-    /// The proposal: author, message, files.
     pub proposal: Arc<Proposal>,
-    /// Current stage in the rollout.
     pub stage: RolloutStage,
-    /// The last report of each node.
     pub reports: BTreeMap<MemberId, NodeReport>,
-    /// The result of the check on each node, before any node served it.
     #[serde(default)]
     pub found: BTreeMap<MemberId, CheckFindings>,
     /// Why it was refused or rolled back; empty otherwise.
@@ -155,12 +135,10 @@ pub struct VersionRecord {
 }
 
 impl VersionRecord {
-    /// Returns the version on which this one is based.
     pub fn parent(&self) -> Option<VersionId> {
         self.proposal.parent
     }
 
-    /// Returns the last report of a node.
     pub fn last_report_of(&self, node: MemberId) -> Option<Reported> {
         self.reports.get(&node).map(|said| said.outcome)
     }
@@ -170,7 +148,6 @@ impl VersionRecord {
         self.found.values().any(|found| found.together)
     }
 
-    /// Returns the reports against it.
     pub fn against(&self) -> impl Iterator<Item = (MemberId, &NodeReport)> {
         self.reports
             .iter()
@@ -202,7 +179,6 @@ impl VersionRecord {
     }
 }
 
-/// Returns whether the outcome stops the rollout of the version.
 pub(crate) fn is_against(outcome: Reported) -> bool {
     match outcome {
         Reported::Refused | Reported::Worse | Reported::WentBack => true,
@@ -221,7 +197,6 @@ fn rank(outcome: Reported) -> u8 {
     }
 }
 
-/// Returns the approximate size of a proposal in memory, bytes.
 fn weight(proposal: &Proposal) -> usize {
     let files = proposal
         .files

@@ -22,7 +22,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const KEPT_BYTES_MAX: usize = 32 << 20;
 const EIO: i32 = 5;
 
-/// A change since the last sync.
 #[derive(Debug)]
 enum DiskChange {
     Length(u64),
@@ -40,7 +39,6 @@ struct PendingChanges {
     refused: Option<WriteRefusal>,
 }
 
-/// Reason why a disk refuses a write.
 #[derive(Clone, Copy, Debug)]
 struct WriteRefusal {
     kind: io::ErrorKind,
@@ -75,7 +73,6 @@ pub(super) struct Backlog {
     holds: Arc<AtomicBool>,
 }
 
-/// Returns whether an error may pass by itself.
 fn may_pass(error: &io::Error) -> bool {
     use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     let kinds = [StorageFull, QuotaExceeded, ReadOnlyFilesystem];
@@ -117,7 +114,6 @@ impl PendingChanges {
         self.is_cut = false;
     }
 
-    /// The length of the file with the backlog.
     fn length(&self, mut length: u64) -> u64 {
         for change in &self.changes {
             match change {
@@ -217,7 +213,6 @@ impl Backlog {
         Ok(())
     }
 
-    /// Writes a change to the disk, and keeps it until the next sync.
     fn change(&self, change: DiskChange) -> io::Result<()> {
         let mut pending = self.pending();
         if pending.refused.is_some() {

@@ -11,7 +11,6 @@ pub(super) enum Access {
     Read,
 }
 
-/// Start times of the current operations.
 #[derive(Debug)]
 pub(super) struct Busy {
     began: Instant,
@@ -34,7 +33,6 @@ impl Busy {
         u64::try_from(micros).unwrap_or(u64::MAX).saturating_add(1)
     }
 
-    /// Does something at the disk.
     pub(super) fn while_at<T>(&self, work: Access, act: impl FnOnce() -> T) -> T {
         let since = match work {
             Access::Write => &self.since[0],

@@ -5,7 +5,6 @@ use crate::log::Entry;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Largest size of the cached entries that are already on disk, bytes.
 pub(super) const CACHE_BYTES_MAX: usize = 1 << 20;
 
 /// Consecutive entries, the last of which is the last of the log.
@@ -13,7 +12,6 @@ pub(super) const CACHE_BYTES_MAX: usize = 1 << 20;
 pub(super) struct Cache {
     entries: VecDeque<Cached>,
     bytes: usize,
-    /// Last write that is on disk.
     flushed: u64,
 }
 
@@ -26,12 +24,10 @@ struct Cached {
 }
 
 impl Cache {
-    /// Returns the index of the first cached entry.
     pub(super) fn first(&self) -> Option<u64> {
         self.entries.front().map(|cached| cached.entry.log_id.index)
     }
 
-    /// Takes the next entry of the log.
     pub(super) fn push(&mut self, entry: Entry, bytes: usize, write: u64) {
         debug_assert!(
             self.entries
@@ -46,7 +42,6 @@ impl Cache {
         });
     }
 
-    /// Removes the entries from this index on.
     pub(super) fn truncate(&mut self, from: u64) {
         while let Some(cached) = self.entries.back()
             && cached.entry.log_id.index >= from
@@ -56,7 +51,6 @@ impl Cache {
         }
     }
 
-    /// Removes the entries below this index.
     pub(super) fn purge(&mut self, below: u64) {
         while let Some(cached) = self.entries.front()
             && cached.entry.log_id.index < below
@@ -66,7 +60,6 @@ impl Cache {
         }
     }
 
-    /// Marks the writes up to this one as durable.
     pub(super) fn flushed(&mut self, write: u64) {
         self.flushed = self.flushed.max(write);
         while self.bytes > CACHE_BYTES_MAX
@@ -99,7 +92,6 @@ impl Cache {
         found
     }
 
-    /// Returns the bytes of the cached entries.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

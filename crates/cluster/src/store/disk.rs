@@ -20,7 +20,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Memory that redb may use for pages, bytes.
 pub const PAGES_BYTES_MAX: usize = 2 << 20;
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -55,20 +54,15 @@ pub(super) enum Op {
         from: u64,
         last: Option<LogId>,
     },
-    /// Removes the entries up to this one.
     Purge(LogId),
-    /// Saves the vote of this member.
     Vote(Vote),
     Committed(Option<LogId>),
-    /// Number of times the engine was started.
     Starts(u64),
     /// The other members admitted this one again.
     Found,
     /// The store lacks what it promised.
     Condemn,
-    /// A value beside the log, encoded.
     Value(&'static str, Vec<u8>),
-    /// A chunk of a content.
     Chunk {
         digest: Digest,
         bytes: Vec<u8>,
@@ -103,7 +97,6 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Opens or creates the file, which no other user may read.
     pub(super) fn open(path: &Path) -> Result<Disk, StoreError> {
         let backend = guarded(path, || {
             let file = std::fs::OpenOptions::new()
@@ -119,7 +112,7 @@ impl Disk {
         Disk::with(path, backend)
     }
 
-    /// On something else than a file.
+    /// Opens the store on a backend that is not a file.
     pub(super) fn with_backend(backend: impl StorageBackend) -> Result<Disk, StoreError> {
         Disk::with(Path::new("(memory)"), backend)
     }
@@ -198,7 +191,6 @@ impl Disk {
         Ok(())
     }
 
-    /// Reads the content at the start.
     pub(super) fn begin(&self) -> Result<StartContent, StoreError> {
         let purged: Option<LogId> = self.meta(PURGED)?;
         let ends = self.guarded(|| {
@@ -308,7 +300,6 @@ impl Disk {
         Ok(entries)
     }
 
-    /// Reads a chunk of a content.
     pub(super) fn chunk(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         let bytes = self.guarded(|| {
             let transaction = self.database()?.begin_read()?;
@@ -323,7 +314,6 @@ impl Disk {
         }
     }
 
-    /// Returns the missing ones of these chunks, at most `max`.
     pub(super) fn missing(
         &self,
         wanted: &BTreeSet<Digest>,
@@ -345,7 +335,6 @@ impl Disk {
         })
     }
 
-    /// Reads the snapshot: its metadata, and its bytes.
     pub(super) fn snapshot(&self) -> Result<Option<(SnapshotMeta, Vec<u8>)>, StoreError> {
         let found = self.guarded(|| {
             let transaction = self.database()?.begin_read()?;
@@ -362,7 +351,6 @@ impl Disk {
         }
     }
 
-    /// Returns the error for damage of this store.
     pub(super) fn damaged(&self, damage: Damage) -> StoreError {
         StoreError::Damaged {
             path: self.path.clone(),
@@ -370,7 +358,6 @@ impl Disk {
         }
     }
 
-    /// Returns the path, for errors.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -514,7 +501,6 @@ fn apply(transaction: &WriteTransaction, op: &Op) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// Removes all chunks except these.
 fn keep_only(transaction: &WriteTransaction, keep: &BTreeSet<Digest>) -> Result<(), redb::Error> {
     let mut chunks = transaction.open_table(CHUNKS)?;
     let mut over = Vec::new();

@@ -7,42 +7,24 @@ use std::sync::Arc;
 /// Newest layout of the file that this program supports.
 pub const LAYOUT: u64 = 1;
 
-/// The store cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another process uses the store.
     #[error("{}: another process uses this store", .path.display())]
-    InUse {
-        /// Path of the store in use.
-        path: PathBuf,
-    },
+    InUse { path: PathBuf },
     /// The contents differ from what was written.
     #[error("{}: the store is damaged ({damage}); the accepted version is still served; to rejoin: `evenkeel \
              cluster remove` this machine on another member, move its state directory away, and `evenkeel cluster \
              join` here", .path.display())]
-    Damaged {
-        /// Path of the damaged store.
-        path: PathBuf,
-        /// Kind of damage that was found.
-        damage: Damage,
-    },
+    Damaged { path: PathBuf, damage: Damage },
     /// A newer program wrote the store.
     #[error("{}: written by a newer evenkeel (layout {layout}, this one supports {LAYOUT}): start the newer one", .path.display())]
-    Newer {
-        /// Path of the newer store.
-        path: PathBuf,
-        /// Layout number of the file.
-        layout: u64,
-    },
+    Newer { path: PathBuf, layout: u64 },
     /// The disk refused an operation: it is full, read-only or fails.
     #[error("{}: {}", .path.display(), of_disk(.source))]
     Disk {
-        /// Path of the file on that disk.
         path: PathBuf,
-        /// Error that the disk returned.
         source: Arc<redb::Error>,
     },
-    /// The writer thread has ended.
     #[error("the store was closed")]
     Ended,
 }
@@ -50,30 +32,20 @@ pub enum StoreError {
 /// The kinds of damage of a store.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Damage {
-    /// Error that redb reported about the file.
     #[error("{0}")]
     File(Arc<redb::Error>),
-    /// The checksums of the file are wrong.
     #[error("checksums do not match")]
     Checksums,
-    /// A value is none of ours.
     #[error("{of}: {source}")]
     Value {
-        /// Name of the affected table.
         of: &'static str,
-        /// Reason why the value cannot be decoded.
         source: Arc<InvalidEncoding>,
     },
-    /// The log has a hole.
     #[error("entry {index} of the log is missing")]
-    Hole {
-        /// Index of the missing entry.
-        index: u64,
-    },
+    Hole { index: u64 },
     /// A chunk of a content does not match its digest.
     #[error("part {0} was changed")]
     Chunk(crate::member::Digest),
-    /// redb panicked with this message.
     #[error("{0}")]
     Panic(Arc<str>),
 }
@@ -81,13 +53,11 @@ pub enum Damage {
 /// Reason why a store does not have what its member promised to the others.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Loss {
-    /// The file does not exist.
     #[error("the store is missing")]
     Missing,
     /// The store has no content at all.
     #[error("the store is empty")]
     Empty,
-    /// The contents differ from what was written.
     #[error("the store is damaged ({0})")]
     Damaged(Damage),
     /// The store, or its promise file, is of another cluster or another member.
@@ -101,7 +71,6 @@ pub enum Loss {
         "the store is older than this member's promises to the others; was it restored from a backup?"
     )]
     Older,
-    /// The promise file is missing or damaged: the promises are unknown.
     #[error("the promise file is missing or damaged")]
     Unpromised,
 }

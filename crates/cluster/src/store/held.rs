@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-/// Longest time for which a test holds the disk.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A disk whose syncs wait while it is held, and whose writes fail when it is full.
@@ -17,7 +16,6 @@ pub(crate) struct TestDisk {
     held: Arc<(Mutex<bool>, Condvar)>,
     full: Arc<AtomicBool>,
     unsynced: Arc<AtomicBool>,
-    /// Duration of each sync, milliseconds.
     takes_ms: Arc<AtomicU64>,
 }
 
@@ -32,24 +30,20 @@ impl TestDisk {
         }
     }
 
-    /// Starts or stops holding operations.
     pub(crate) fn hold(&self, held: bool) {
         *self.held.0.lock().unwrap() = held;
         self.held.1.notify_all();
     }
 
-    /// Makes each sync take this long from now on.
     pub(crate) fn slow_down(&self, takes: Duration) {
         self.takes_ms
             .store(takes.as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// Makes the disk full, or frees space again.
     pub(crate) fn fill(&self, full: bool) {
         self.full.store(full, Ordering::Relaxed);
     }
 
-    /// Makes syncs fail, or succeed again.
     pub(crate) fn fail_syncs(&self, fail: bool) {
         self.unsynced.store(fail, Ordering::Relaxed);
     }

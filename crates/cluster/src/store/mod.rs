@@ -47,10 +47,8 @@ use std::task::Waker;
 use std::time::Duration;
 use writer::{Executor, WriteJob};
 
-/// Largest number of chunks that are reported as missing at once.
 pub const MISSING_MAX: usize = 4096;
 
-/// The cached metadata of the file.
 #[derive(Default)]
 struct Metadata {
     vote: Option<Vote>,
@@ -70,13 +68,10 @@ struct Metadata {
     fresh: BTreeMap<Digest, u64>,
     /// Chunks that arrived for a snapshot which is not complete yet.
     incoming: BTreeSet<Digest>,
-    /// Number of times an engine was started.
     starts: u64,
-    /// Reason why the other members must admit this one again.
     lost: Option<String>,
     /// Number of requested writes of entries.
     writes: u64,
-    /// Tasks that wait for further entries.
     waiting: Vec<Waker>,
 }
 
@@ -116,7 +111,6 @@ impl Metadata {
         }
     }
 
-    /// Updates the metadata after a write.
     fn written(&mut self, ops: &[Op]) {
         for op in ops {
             match op {
@@ -172,7 +166,7 @@ impl Store {
         })
     }
 
-    /// On something else than a file, with threads as on a file.
+    /// As [`Store::open`], on a backend that is not a file.
     #[cfg(test)]
     pub(crate) fn with_slow_backend(backend: impl StorageBackend) -> Result<Store, StoreError> {
         Store::threaded(Disk::with_backend(backend)?, Path::new("(memory)"))
@@ -222,12 +216,10 @@ impl Store {
         starts
     }
 
-    /// Returns the last vote that was saved.
     pub fn vote(&self) -> Option<Vote> {
         lock(&self.book).vote
     }
 
-    /// Returns the last purged entry and the last entry.
     pub fn ends(&self) -> (Option<LogId>, Option<LogId>) {
         let book = lock(&self.book);
         (book.purged, book.last)
@@ -246,7 +238,6 @@ impl Store {
         false
     }
 
-    /// Returns the last committed entry.
     pub fn committed(&self) -> Option<LogId> {
         lock(&self.book).committed
     }
@@ -263,7 +254,6 @@ impl Store {
         self.executor.be_patient(waits);
     }
 
-    /// Returns why the disk refuses writes, if it does: nothing is stored meanwhile.
     pub fn refused(&self) -> Option<StoreError> {
         self.executor.refused()
     }
@@ -278,7 +268,6 @@ impl Store {
         lock(&self.book).grown
     }
 
-    /// Bytes of entries in memory.
     pub fn cached(&self) -> usize {
         lock(&self.book).cache.bytes()
     }
@@ -296,7 +285,6 @@ impl Store {
         });
     }
 
-    /// Saves a vote; `done` is called when it is on disk.
     pub fn save_vote(&self, vote: Vote, done: Done) {
         let mut book = lock(&self.book);
         book.vote = Some(vote);
@@ -368,7 +356,6 @@ impl Store {
         all
     }
 
-    /// Removes all entries after this one.
     pub fn truncate_after(&self, last: Option<LogId>, done: Done) {
         let from = last.map_or(0, |id| id.index + 1);
         let mut book = lock(&self.book);
@@ -460,7 +447,6 @@ impl Store {
         lock(&self.book).incoming.clear();
     }
 
-    /// Reads a chunk of a content.
     pub fn chunk(
         &self,
         digest: Digest,
@@ -469,7 +455,6 @@ impl Store {
         self.read(move |disk| done(disk.chunk(&digest)));
     }
 
-    /// Returns the first [`MISSING_MAX`] of these chunks that are missing.
     pub fn missing(
         &self,
         wanted: BTreeSet<Digest>,
@@ -478,12 +463,10 @@ impl Store {
         self.read(move |disk| done(disk.missing(&wanted, MISSING_MAX)));
     }
 
-    /// Returns the metadata of the last snapshot.
     pub fn snapshot_meta(&self) -> Option<SnapshotMeta> {
         lock(&self.book).snapshot.clone()
     }
 
-    /// Reads the last snapshot with its bytes.
     pub fn snapshot(
         &self,
         done: impl FnOnce(Result<Option<(SnapshotMeta, Vec<u8>)>, StoreError>) + Send + 'static,
@@ -509,7 +492,6 @@ impl Store {
         self.write(vec![op], true, bytes, done);
     }
 
-    /// Returns the error for a missing entry.
     pub(crate) fn hole(&self, index: u64) -> StoreError {
         self.disk.damaged(Damage::Hole { index })
     }
@@ -534,7 +516,6 @@ impl Store {
     }
 }
 
-/// Returns the approximate size of an entry, without encoding it again.
 fn size_about(entry: &Entry) -> usize {
     const HEAD: usize = 64;
     match &entry.payload {

@@ -14,34 +14,28 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// Selects whether a refused write waits for the disk or fails at once.
     pub(super) fn set(&self, waits: bool) {
         self.waits.store(waits, Ordering::Relaxed);
     }
 
-    /// Returns whether a refused write waits.
     pub(super) fn waits(&self) -> bool {
         self.waits.load(Ordering::Relaxed)
     }
 
-    /// A write waits for the disk, for this reason.
     pub(super) fn refused_by(&self, why: StoreError) {
         let mut refused = lock(&self.refused);
         let since = refused.as_ref().map(|(since, _)| *since);
         *refused = Some((since.unwrap_or_else(Instant::now), why));
     }
 
-    /// Marks that no write waits.
     pub(super) fn over(&self) {
         lock(&self.refused).take();
     }
 
-    /// Returns why the disk refuses, if it does.
     pub(super) fn refused(&self) -> Option<StoreError> {
         Some(lock(&self.refused).as_ref()?.1.clone())
     }
 
-    /// Returns for how long the disk has refused.
     pub(super) fn refused_for(&self) -> Duration {
         let refused = lock(&self.refused);
         refused

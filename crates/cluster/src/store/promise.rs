@@ -43,11 +43,8 @@ use std::path::Path;
 /// Size of a slot: a page, so that a torn write of one leaves the other intact.
 const SLOT_BYTES: usize = 4096;
 const FILE_BYTES: u64 = 2 * SLOT_BYTES as u64;
-/// First bytes of a slot.
 const MAGIC: &[u8; 8] = b"evkprom1";
-/// Bytes before the encoded promise: magic, length, digest.
 const HEAD_BYTES: usize = 8 + 4 + 32;
-/// Writes of entries after which the file is synced.
 pub(super) const SYNC_EVERY: u32 = 64;
 
 /// Ties a store and its promise file to each other.
@@ -58,16 +55,13 @@ pub struct Nonce(pub [u8; 16]);
 /// The owner of a store.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct StoreOwner {
-    /// Name of the cluster of the store.
     pub cluster: String,
-    /// Number of the member that owns the store.
     pub member: MemberId,
 }
 
 /// Promises of this member to the other members.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Promise {
-    /// Cluster and member that the file belongs to.
     pub owner: StoreOwner,
     /// Nonce of the store to which the file belongs.
     pub nonce: Nonce,
@@ -83,7 +77,6 @@ pub struct Promise {
     /// No start of the engine had a higher number.
     #[serde(default)]
     pub starts: u64,
-    /// Newest version that this node accepted.
     #[serde(default)]
     pub accepted: Option<VersionId>,
     /// Sequence number: the slot with the larger one is newer.
@@ -174,7 +167,6 @@ impl Keeper {
         }
     }
 
-    /// Updates the promises after these operations are durable in the store.
     pub(super) fn after(&mut self, ops: &[Op]) -> io::Result<()> {
         let (changed, sync) = self.promise.raise(ops);
         if changed { self.put(sync) } else { Ok(()) }
@@ -238,7 +230,6 @@ fn decode(slot: &[u8]) -> Option<Promise> {
     whole.then(|| codec::decode(body).ok()).flatten()
 }
 
-/// The promise file on a disk.
 #[derive(Debug)]
 struct OnDisk(File);
 

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 /// Largest size of a batch, bytes; a single job may be larger.
 const BATCH_BYTES_MAX: usize = 1 << 20;
-/// Largest number of jobs in a batch.
 const BATCH_JOBS_MAX: usize = 256;
 /// Time without a write after which deferred changes are written by themselves.
 const QUIET: Duration = Duration::from_secs(1);
@@ -35,7 +34,6 @@ struct WriteQueue {
     pressing: usize,
     /// The writer sleeps until any job arrives.
     idle: bool,
-    /// No more jobs will be added.
     over: bool,
     closed: bool,
 }

@@ -30,7 +30,6 @@ pub(super) struct OwnerRecord {
 
 /// The result of opening a store with its promise file.
 pub enum OpenedStore {
-    /// The store contains everything that was promised.
     Whole(Store),
     /// Promised data is missing: the store must not be used.
     Lost(Loss),
@@ -38,7 +37,6 @@ pub enum OpenedStore {
 
 /// Location of a promise file.
 pub enum PromiseLocation<'p> {
-    /// Path of a file on disk.
     Path(&'p Path),
     /// In another backend, for simulations.
     Backend(Box<dyn Fn() -> Box<dyn StorageBackend> + 'p>),
@@ -283,7 +281,6 @@ impl Store {
             .map_err(|error| self.promise_error(error))
     }
 
-    /// Returns the newest version that this node promised to have accepted.
     pub fn accepted_before(&self) -> Option<VersionId> {
         let keeper = self.promises.as_ref()?.lock();
         let keeper = keeper.unwrap_or_else(PoisonError::into_inner);
@@ -296,7 +293,6 @@ impl Store {
         self.write(vec![Op::Condemn], true, 0, done);
     }
 
-    /// Returns how often an engine was started.
     pub fn starts(&self) -> u64 {
         lock(&self.book).starts
     }

@@ -23,10 +23,8 @@ use std::time::Duration;
 /// The commit index is elsewhere in the file, and each position costs time.
 pub(super) const COMMITTED_EVERY: u32 = 16;
 
-/// Interval between retries of a refused write.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
-/// Callback for the end of a job.
 pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// Changes that are written together.
@@ -41,16 +39,12 @@ pub(super) struct WriteJob {
     pub(super) done: Done,
 }
 
-/// Closure that reads from the disk.
 type DiskRead = Box<dyn FnOnce(&Disk) + Send>;
 
-/// Promise file, once the store is tied to one.
 type Promises = Arc<Mutex<Option<Arc<Mutex<Keeper>>>>>;
 
-/// The threads that do the work.
 pub(super) enum Executor {
     Inline(Mutex<Writer>),
-    /// Threads, which end with the last handle of the store.
     Threads(Threads),
 }
 
@@ -120,7 +114,6 @@ impl Executor {
         }))
     }
 
-    /// Records all later writes in the promise file.
     pub(super) fn keep_promises(&self, keeper: Arc<Mutex<Keeper>>) {
         let promises = match self {
             Executor::Inline(writer) => {
@@ -156,7 +149,6 @@ impl Executor {
         }
     }
 
-    /// Selects whether a refused write waits for the disk or fails.
     pub(super) fn be_patient(&self, waits: bool) {
         self.patience().set(waits);
         match self {
@@ -165,12 +157,10 @@ impl Executor {
         }
     }
 
-    /// Returns why the disk refuses writes, if it does.
     pub(super) fn refused(&self) -> Option<StoreError> {
         self.patience().refused()
     }
 
-    /// Retries refused writes if the caller writes.
     pub(super) fn try_again(&self) {
         if let Executor::Inline(writer) = self {
             let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -194,7 +184,7 @@ impl Executor {
         }
     }
 
-    /// Reads; without a word when the threads have ended.
+    /// Requests a read. Nothing is reported when the threads have ended.
     pub(super) fn read(&self, disk: &Disk, look: DiskRead) {
         match self {
             Executor::Inline(_) => look(disk),
@@ -234,7 +224,6 @@ enum Progress {
     Refused(StoreError),
 }
 
-/// A batch, and the callbacks for its end.
 struct Batch {
     ops: Vec<Op>,
     durable: bool,
@@ -250,11 +239,9 @@ pub(super) struct Writer {
     promises: Promises,
     /// Deferred changes, the oldest first.
     lazy: Vec<Op>,
-    /// Number of writes that omitted the deferred changes.
     left_out: u32,
     /// Error of a failed write: what follows it cannot be written either.
     failed: Option<StoreError>,
-    /// Batch that the disk refuses.
     stuck: Option<Batch>,
     /// Jobs that arrived while a batch was refused, if the caller writes.
     behind: Option<Vec<WriteJob>>,
@@ -382,7 +369,6 @@ impl Writer {
         }
     }
 
-    /// Continues a batch: it completes, waits for the disk, or fails.
     fn go_on(&mut self, mut batch: Batch) {
         let written = match &self.failed {
             Some(error) => Err(error.clone()),

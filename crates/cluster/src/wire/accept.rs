@@ -30,20 +30,14 @@ use tokio_rustls::server::TlsStream;
 
 /// Largest number of strangers at once, from addresses that no member has.
 pub(crate) const STRANGERS_MAX: usize = 64;
-/// Limit of strangers from one address.
 pub(crate) const STRANGERS_PER_ADDRESS_MAX: usize = 16;
-/// Largest number of unauthenticated connections from one member's address.
 pub(crate) const PLACES_PER_MEMBER_ADDRESS: usize = 32;
-/// Most bytes that an unauthenticated peer may send.
 pub(crate) const STRANGER_BYTES_MAX: usize = 32 << 10;
-/// Largest number of requests of a joiner.
 const JOIN_QUESTIONS_MAX: usize = 2;
 /// After a failure to accept, as when descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Label of the TLS exporter for the channel binding.
 const BINDING_LABEL: &[u8] = b"EXPORTER-evenkeel-join";
 
-/// A connection of an unknown peer.
 type StrangerSlot = QuotaSlot<IpAddr>;
 
 /// A stream whose readable bytes are limited until the limit is lifted.
@@ -106,7 +100,6 @@ fn stranger_network(address: IpAddr) -> IpAddr {
 }
 
 impl<N: ConnectionFactory> WireState<N> {
-    /// Takes connections from a listener.
     pub(crate) fn accept_on(self: &Arc<Self>, listener: N::Listener) {
         let shared = Arc::clone(self);
         self.spawn(async move {
@@ -215,7 +208,6 @@ impl<N: ConnectionFactory> WireState<N> {
         }
     }
 
-    /// Reads the hello of a peer, and verifies that it is a member of the cluster.
     async fn verify_hello<S: Pipe>(
         &self,
         stream: &mut TlsStream<S>,
@@ -259,8 +251,6 @@ impl<N: ConnectionFactory> WireState<N> {
         None
     }
 
-    /// Serves a client that joins with a token: checks whether the token is known and
-    /// admits the client.
     async fn joining<S: Pipe>(&self, mut stream: TlsStream<S>, from: SocketAddr) {
         count(&self.counters.joins);
         let limit = self.timing().handshake;
@@ -298,7 +288,6 @@ impl<N: ConnectionFactory> WireState<N> {
     }
 }
 
-/// Returns the channel binding of a connection for a join.
 pub(crate) fn binding_of<S>(stream: &tokio_rustls::client::TlsStream<S>) -> Option<Binding> {
     let (_, session) = stream.get_ref();
     let bound = session.export_keying_material([0; 32], BINDING_LABEL, None);

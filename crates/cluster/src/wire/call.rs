@@ -17,12 +17,10 @@ use futures_util::stream::FuturesUnordered;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Largest number of routes on which one request is sent.
 pub(crate) const ATTEMPTS_MAX: usize = 4;
 /// Factor by which the timeout of a large request exceeds that of a small one.
 const LARGE_PATIENCE: u32 = 8;
 
-/// The paths that were tried for a request.
 #[derive(Default)]
 pub(crate) struct Tried {
     pub(crate) links: Vec<u64>,
@@ -36,14 +34,12 @@ pub(crate) struct Tried {
 #[derive(Default)]
 struct Copies {
     sent: usize,
-    /// Copies that the member refused without handling them.
     refused: usize,
     /// The send queue of a connection had no space for a copy.
     queue_was_full: bool,
 }
 
 impl Copies {
-    /// Returns the reason why the request has no response.
     fn failure(&self, to: MemberId, is_member: bool) -> CallError {
         if self.sent > self.refused {
             // The member may have handled a copy whose connection ended.
@@ -59,14 +55,12 @@ impl Copies {
 }
 
 impl Service {
-    /// Returns whether a request may be handled more than once.
     fn repeatable(self) -> bool {
         matches!(self, Service::Raft | Service::Gossip)
     }
 }
 
 impl<N: ConnectionFactory> WireState<N> {
-    /// See `MemberWire::call`.
     pub(crate) async fn call(
         &self,
         to: MemberId,

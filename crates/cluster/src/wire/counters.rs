@@ -2,29 +2,21 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counters since the start, for tests.
 #[derive(Debug, Default)]
 pub(crate) struct WireCounters {
     /// Strangers that were refused immediately because there were too many.
     pub(crate) crowded: AtomicU64,
-    /// Handshakes that timed out or were invalid.
     pub(crate) handshakes_failed: AtomicU64,
     /// Certificates of another CA, on either side.
     pub(crate) foreign: AtomicU64,
     /// Refused peers that are no longer members, or are not the member that they claim to
     /// be.
     pub(crate) refused: AtomicU64,
-    /// Calls that were repeated on another route.
     pub(crate) sent_again: AtomicU64,
-    /// Requests that arrived twice and were handled once.
     pub(crate) repeated: AtomicU64,
-    /// Requests that were refused because the member had too many outstanding.
     pub(crate) overloaded: AtomicU64,
-    /// Connections that were closed for a protocol error.
     pub(crate) broken_rules: AtomicU64,
-    /// Failures to accept because no file descriptors were left.
     pub(crate) accept_failed: AtomicU64,
-    /// Tunnels that were carried for other members.
     pub(crate) tunnels: AtomicU64,
     pub(crate) joins: AtomicU64,
 }

@@ -25,20 +25,16 @@ use tokio_rustls::client::TlsStream;
 /// Lifetime after which a connection counts as successful: the next attempt follows at
 /// once.
 const GOOD_LIFE: Duration = Duration::from_secs(2);
-/// Largest number of addresses of one member that are tried.
 const ADDRESSES_MAX: usize = 8;
 
 /// Reason why a member was not reached.
 #[derive(Debug)]
 pub(crate) enum Unreached {
-    /// The list of members no longer contains it.
     NoMember,
     Dial(io::Error),
-    /// The connection was accepted, and nothing was received.
     Mute,
     Tls(io::Error),
     Ungreeted(Ungreeted),
-    /// The peer is not the expected member, or not trusted.
     Refused(PeerRejection),
     /// The member in between is not reached itself.
     NoThird(MemberId),
@@ -83,7 +79,6 @@ pub(crate) fn is_foreign(error: &io::Error) -> bool {
 }
 
 impl<N: ConnectionFactory> WireState<N> {
-    /// Keeps one connection to a member open.
     pub(crate) fn dialing(self: &Arc<Self>, to: MemberId, way: PathKind) -> AbortHandle {
         let shared = Arc::clone(self);
         self.spawn(async move {
@@ -105,7 +100,6 @@ impl<N: ConnectionFactory> WireState<N> {
         })
     }
 
-    /// Opens one connection and serves it until it ends.
     async fn reach(
         self: &Arc<Self>,
         to: MemberId,
@@ -135,7 +129,6 @@ impl<N: ConnectionFactory> WireState<N> {
         Ok(self.carry(bearing, Box::new(pipe)).await)
     }
 
-    /// Opens a TCP connection to one of a member's addresses.
     pub(crate) async fn connect(&self, to: MemberId) -> Result<N::Stream, Unreached> {
         let member = self.member(to).ok_or(Unreached::NoMember)?;
         let mut last = Unreached::NoMember;
@@ -149,7 +142,6 @@ impl<N: ConnectionFactory> WireState<N> {
         Err(last)
     }
 
-    /// Performs the TLS handshake with a member.
     pub(crate) async fn shake_hands<S: Pipe>(
         &self,
         tls: Arc<ClientConfig>,
@@ -166,7 +158,6 @@ impl<N: ConnectionFactory> WireState<N> {
         }
     }
 
-    /// Exchanges the hello messages, and checks that this is the dialed member.
     pub(crate) async fn greet<S: Pipe>(
         &self,
         pipe: &mut TlsStream<S>,
@@ -230,7 +221,6 @@ impl<N: ConnectionFactory> WireState<N> {
     }
 }
 
-/// Returns the certificate of the peer.
 pub(crate) fn peer_certificate<S>(stream: &TlsStream<S>) -> Option<Vec<u8>> {
     let (_, session) = stream.get_ref();
     let first = session.peer_certificates()?.first()?;

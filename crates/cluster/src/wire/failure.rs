@@ -6,7 +6,6 @@ use crate::raft::transport;
 /// Reason why a request has no response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CallError {
-    /// There is no such member.
     #[error("no member {0}")]
     NoMember(MemberId),
     /// No path leads to the member: the request was not sent.
@@ -23,12 +22,7 @@ pub enum CallError {
     Overloaded(MemberId),
     /// The request, or its response, exceeds the largest size.
     #[error("a message of {bytes} bytes exceeds the limit of {bytes_max}")]
-    TooLarge {
-        /// Size of the message, in bytes.
-        bytes: usize,
-        /// Largest permitted size, in bytes.
-        bytes_max: usize,
-    },
+    TooLarge { bytes: usize, bytes_max: usize },
 }
 
 impl From<CallError> for transport::CallError {

@@ -3,19 +3,15 @@
 
 use std::collections::HashMap;
 
-/// Length of a frame header.
 pub(crate) const HEAD_BYTES: usize = 20;
 /// Largest piece: with its header it fits one TLS record.
 pub(crate) const PIECE_BYTES_MAX: usize = (16 << 10) - HEAD_BYTES;
-/// Largest message on a connection, bytes.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
-/// Largest number of incomplete messages on one connection.
 pub(crate) const PARTIALS_MAX: usize = 8;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum FrameKind {
     Hello,
-    /// The last: why the connection ends.
     Goodbye,
     Ask,
     Answer,
@@ -56,7 +52,6 @@ impl FrameKind {
     }
 }
 
-/// The header of every piece.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct FrameHeader {
     pub(crate) frame: FrameKind,
@@ -158,7 +153,6 @@ struct Partial {
 }
 
 impl Assembler {
-    /// Adds a piece; returns the message that it completes.
     pub(crate) fn add_piece(
         &mut self,
         head: &FrameHeader,

@@ -14,7 +14,6 @@ pub(crate) const GREETING_BYTES_MAX: usize = 1 << 10;
 pub(crate) trait Pipe: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Pipe for T {}
 
-/// The hello of a member.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Hello {
     pub(crate) member: MemberId,
@@ -23,18 +22,15 @@ pub(crate) struct Hello {
     /// The member that carries this connection.
     #[serde(default)]
     pub(crate) through: Option<MemberId>,
-    /// Destination of a connection that requests a tunnel.
     #[serde(default)]
     pub(crate) carry_to: Option<MemberId>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Goodbye {
-    /// The other side is not trusted.
     Refused(PeerRejection),
     /// There are too many tunnels, or the destination does not respond.
     NotCarried,
-    /// A newer connection replaces this one.
     Replaced,
 }
 
@@ -42,9 +38,7 @@ pub(crate) enum Goodbye {
 #[derive(Debug)]
 pub(crate) enum Ungreeted {
     Io(io::Error),
-    /// The other side ended the connection for this reason.
     Goodbye(Goodbye),
-    /// An unknown or invalid message.
     Rule(BrokenRule),
 }
 
@@ -103,7 +97,6 @@ pub(crate) async fn say_hello<S: AsyncWrite + Unpin + ?Sized>(
     write_frame(stream, FrameKind::Hello, &codec::encode(hello)).await
 }
 
-/// Sends the reason for closing the connection.
 pub(crate) async fn say_goodbye<S: AsyncWrite + Unpin + ?Sized>(
     stream: &mut S,
     why: Goodbye,
@@ -112,7 +105,6 @@ pub(crate) async fn say_goodbye<S: AsyncWrite + Unpin + ?Sized>(
     stream.shutdown().await
 }
 
-/// Reads the hello of the other side.
 pub(crate) async fn hear_hello<S: AsyncRead + Unpin + ?Sized>(
     stream: &mut S,
 ) -> Result<Hello, Ungreeted> {

@@ -42,28 +42,22 @@ pub(crate) const JOIN_REQUEST_BYTES_MAX: usize = 8 << 10;
 const JOIN_ANSWER_BYTES_MAX: usize = super::frame::PIECE_BYTES_MAX;
 /// Timeout for the cluster to admit a new member.
 pub(crate) const JOIN_LIMIT: Duration = Duration::from_secs(20);
-/// Largest number of addresses that one joiner tries.
 const TRIED_MAX: usize = 16;
-/// Largest number of addresses of one member.
 const ADDRESSES_MAX: usize = 8;
-/// Longest name of a member.
 const NAME_BYTES_MAX: usize = 64;
 /// For TCP to connect, and for TLS.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// Purpose for which the CA key is encrypted.
 const AUTHORITY_PURPOSE: &str = "evenkeel join authority 1";
 
 /// Description of a member that joins.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Newcomer {
-    /// Name of the new member.
     pub name: String,
     /// Kind of the joining member; the token must be for the same kind.
     pub kind: MemberKind,
     /// Addresses on which it will listen. If empty: the source address that the member
     /// sees, with [`Newcomer::port`].
     pub addresses: Vec<SocketAddr>,
-    /// Port on which it will listen.
     pub port: u16,
 }
 
@@ -82,15 +76,10 @@ impl Newcomer {
 /// A newly admitted member, with everything that it needs.
 #[derive(Debug)]
 pub struct Joined {
-    /// Name of the joined cluster.
     pub cluster: String,
-    /// The new member, as the cluster stores it.
     pub member: ClusterMember,
-    /// All members, including the new one.
     pub members: Vec<ClusterMember>,
-    /// Identity that it presents to others.
     pub identity: MemberIdentity,
-    /// Certificates (DER) of the cluster's CAs.
     pub authorities: Vec<Vec<u8>>,
     /// The CA with its key; None on an arbiter.
     pub authority: Option<Authority>,
@@ -105,7 +94,6 @@ pub trait Registrar: Send + Sync {
     /// Returns the chain (DER) of that CA: certificates of newer CAs by older ones, then
     /// the CA's own.
     fn chain(&self) -> Vec<Vec<u8>>;
-    /// Returns the addresses on which nodes listen.
     fn nodes(&self) -> Vec<SocketAddr>;
     /// Returns the stored digest of an invitation, by its hint; None if there is no such
     /// invitation.
@@ -125,7 +113,6 @@ pub trait Registrar: Send + Sync {
 /// Result of a successful admission.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Admitted {
-    /// Number of the new member.
     pub id: MemberId,
     /// All members, including the new one.
     pub members: Vec<ClusterMember>,
@@ -134,7 +121,6 @@ pub struct Admitted {
 /// Reason why a joiner is not admitted.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
 pub enum Denied {
-    /// The token is unknown, used, or expired.
     #[error(
         "the token is unknown, used, or expired; create a new one with `evenkeel cluster invite`"
     )]
@@ -148,16 +134,10 @@ pub enum Denied {
     /// The proof of the joiner's key is not for this connection.
     #[error("the proof of the key does not belong to this connection")]
     Proof,
-    /// The description of the new member is invalid.
     #[error("the join request has too many addresses, or no valid name")]
     Form,
-    /// The cluster has its largest number of members, or a member of this name.
     #[error("{words}")]
-    Members {
-        /// Message about the limit or the taken name.
-        words: String,
-    },
-    /// There is no majority to commit the admission now.
+    Members { words: String },
     #[error("the cluster has no majority and cannot add members now; try again later")]
     NoMajority,
     /// The member lacks what it needs to admit others now.
@@ -168,18 +148,12 @@ pub enum Denied {
 /// Reason why joining the cluster failed.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
-    /// The token is for another kind of member.
     #[error("the token is for {}", command_of(*.invited))]
-    Kind {
-        /// Kind of member that the token invites.
-        invited: MemberKind,
-    },
+    Kind { invited: MemberKind },
     /// No member was reached: the last failure.
     #[error("no member of the token is reachable; the last one, {address}: {error}")]
     Unreached {
-        /// Address of the contacted member.
         address: SocketAddr,
-        /// The error of the system or of TLS.
         error: io::Error,
     },
     /// The server has no certificate of the token's CA.
@@ -187,10 +161,7 @@ pub enum JoinError {
         "the machine at {address} does not belong to the cluster of the token, or the cluster has a new CA \
              since then: create a new token with `evenkeel cluster invite`. The secret was not sent to it"
     )]
-    Fingerprint {
-        /// Address of the contacted member.
-        address: SocketAddr,
-    },
+    Fingerprint { address: SocketAddr },
     /// The server does not know the invitation and may have been removed, or it has no CA
     /// key and is in the path of a node.
     #[error(
@@ -198,28 +169,18 @@ pub enum JoinError {
              been removed from the cluster, or stand between this machine and a node. The secret was not sent to \
              it; create a new token with `evenkeel cluster invite`"
     )]
-    Unproven {
-        /// Address of the contacted member.
-        address: SocketAddr,
-    },
-    /// The member sent a response that cannot be decoded.
+    Unproven { address: SocketAddr },
     #[error("unexpected reply from {address}")]
-    Malformed {
-        /// Address of the contacted member.
-        address: SocketAddr,
-    },
-    /// The cluster refused the joiner.
+    Malformed { address: SocketAddr },
     #[error("{0}")]
     Denied(Denied),
     /// Every member that responds refers to other members.
     #[error("no node is reachable, and only nodes can add members")]
     NoNode,
-    /// A key or a certificate.
     #[error("{0}")]
     Authority(#[from] AuthorityError),
 }
 
-/// Returns the command that joins this kind of member.
 fn command_of(invited: MemberKind) -> &'static str {
     match invited {
         MemberKind::Node => "a node: `evenkeel cluster join`",
@@ -271,7 +232,6 @@ struct Welcome {
     authority: Option<serde_bytes::ByteBuf>,
 }
 
-/// The keys that a new member created.
 struct Keys {
     member: MemberKey,
     sealing: Option<SealingKey>,
@@ -418,7 +378,6 @@ fn shown_authority<S>(stream: &TlsStream<S>, token: &Token) -> Vec<u8> {
     authority.map(|der| der.to_vec()).unwrap_or_default()
 }
 
-/// Sends one request and reads its response.
 async fn exchange<S: Pipe>(
     stream: &mut S,
     address: SocketAddr,
@@ -439,7 +398,6 @@ async fn exchange<S: Pipe>(
     }
 }
 
-/// Opens a TLS connection to a member whose CA is the token's.
 async fn connect<N: ConnectionFactory>(
     network: &N,
     address: SocketAddr,

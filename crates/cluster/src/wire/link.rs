@@ -20,9 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-/// Largest number of requests of a peer that are handled at once.
 pub(crate) const QUESTIONS_MAX: usize = 256;
-/// Largest total size of the requests being handled.
 pub(crate) const QUESTIONS_BYTES_MAX: usize = 8 << 20;
 const WRITE_BYTES: usize = 16 << 10;
 /// Time for the final message of a connection to leave.
@@ -30,11 +28,9 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Capacity beyond which a buffer is freed after use.
 const KEPT_BYTES: usize = 4 << 10;
 
-/// The response to a request.
 #[derive(Debug)]
 pub(crate) enum CallReply {
     Answer(Vec<u8>),
-    /// The member is overloaded and did not handle the request.
     Overloaded,
     /// The request was handled, and its response does not come on this connection.
     Repeated,
@@ -42,26 +38,19 @@ pub(crate) enum CallReply {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ConnectionEnd {
-    /// The connection was closed or reset.
     Closed,
-    /// Nothing was received in time.
     Silent,
-    /// The other side violated the protocol.
     Rule(BrokenRule),
-    /// The other side ended the connection for this reason.
     Goodbye(Goodbye),
-    /// This side closed the connection.
     Own,
 }
 
 /// The parameters of a connection, before it starts.
 pub(crate) struct Bearing {
     pub(crate) peer: MemberId,
-    /// The run of the peer's process.
     pub(crate) run: u64,
     pub(crate) way: PathKind,
     pub(crate) dialed: bool,
-    /// The certificate of the peer, DER.
     pub(crate) certificate: Vec<u8>,
 }
 
@@ -115,7 +104,6 @@ impl WireConnection {
         Ok(())
     }
 
-    /// Sends a request. The returned value yields the response.
     pub(crate) fn ask(self: &Arc<Self>, message: Outgoing) -> Result<PendingCall, BrokenRule> {
         let (answer, asked) = oneshot::channel();
         let call = message.call;
@@ -131,7 +119,6 @@ impl WireConnection {
         })
     }
 
-    /// Closes the connection, with a reason for the other side.
     pub(crate) fn end(&self, why: Goodbye) {
         let words = Outgoing::new(FrameKind::Goodbye, 0, codec::encode(&why));
         let mut state = lock(&self.state);
@@ -171,7 +158,6 @@ impl WireConnection {
         self.written.notify_one();
     }
 
-    /// For how long a ping is unanswered.
     fn unanswered(&self, now: Instant) -> Duration {
         let state = lock(&self.state);
         state
@@ -179,8 +165,6 @@ impl WireConnection {
             .map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
-    /// Marks the connection as suspect if a ping is unanswered for longer than it should
-    /// take: others are preferred.
     pub(crate) fn suspect(&self, now: Instant, again: Duration) -> bool {
         self.unanswered(now) > again.max(self.rtt().unwrap_or_default() * 3)
     }
@@ -206,14 +190,12 @@ impl WireConnection {
         !full
     }
 
-    /// Removes a finished request from the counts.
     pub(crate) fn finish(&self, bytes: usize) {
         let mut state = lock(&self.state);
         state.questions = state.questions.saturating_sub(1);
         state.questions_bytes = state.questions_bytes.saturating_sub(bytes);
     }
 
-    /// Returns the status of the connection.
     pub(crate) fn connection(&self, now: Instant, again: Duration) -> Connection {
         let suspect = self.suspect(now, again);
         let state = lock(&self.state);
@@ -227,7 +209,6 @@ impl WireConnection {
         }
     }
 
-    /// Serves the connection until it ends.
     pub(crate) async fn run<N: ConnectionFactory>(
         self: &Arc<Self>,
         pipe: Box<dyn Pipe>,
@@ -357,7 +338,6 @@ impl WireConnection {
         }
     }
 
-    /// Sends pings and detects a silent connection.
     async fn tick<N: ConnectionFactory>(&self, shared: &Arc<WireState<N>>) -> ConnectionEnd {
         let timing = shared.timing();
         let mut ticks = interval(timing.ping);

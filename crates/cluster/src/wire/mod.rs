@@ -60,9 +60,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
 
-/// Default port on which members listen.
 pub const PORT: u16 = 7443;
-/// Largest number of addresses on which one member listens.
 pub const LISTEN_MAX: usize = 16;
 
 /// Binding of a TLS connection, known only to its two ends (exported keying material).
@@ -73,7 +71,6 @@ pub struct Binding(pub [u8; 32]);
 /// Intervals and timeouts of connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timing {
-    /// Interval between pings on one connection.
     pub ping: Duration,
     /// Time after which an unanswered request is sent again, or three round trips if that
     /// is longer.
@@ -82,13 +79,11 @@ pub struct Timing {
     pub silent: Duration,
     /// Silence after which a connection is closed.
     pub close: Duration,
-    /// Timeout for opening a TCP connection.
     pub dial: Duration,
     /// Timeout for TLS, and for the hello after it.
     pub handshake: Duration,
     /// After the first failure to connect; doubled from then on.
     pub backoff_min: Duration,
-    /// Longest pause between two attempts to connect.
     pub backoff_max: Duration,
 }
 
@@ -110,13 +105,10 @@ impl Default for Timing {
 /// Reason why the wire did not start, or refuses its input.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// More addresses than one member may listen on.
     #[error("{0} listening addresses; the maximum is {LISTEN_MAX}")]
     TooManyAddresses(usize),
-    /// A key or a certificate.
     #[error("{0}")]
     Authority(#[from] AuthorityError),
-    /// The wire was already started.
     #[error("the wire was started already")]
     Started,
 }
@@ -186,7 +178,6 @@ impl<N: ConnectionFactory> MemberWire<N> {
         self.shared.set_trust(trust)
     }
 
-    /// Returns the identity that this member presents.
     pub fn identity(&self) -> Arc<MemberIdentity> {
         self.shared.identity()
     }
@@ -230,7 +221,6 @@ impl<N: ConnectionFactory> MemberWire<N> {
         self.shared.call(to, service, bytes, limit).await
     }
 
-    /// Returns the current route to each other member.
     pub fn paths(&self) -> Vec<Path> {
         self.shared.paths()
     }
@@ -240,7 +230,6 @@ impl<N: ConnectionFactory> MemberWire<N> {
         self.shared.events()
     }
 
-    /// Returns the value of one counter.
     #[cfg(test)]
     fn counted(&self, of: fn(&counters::WireCounters) -> &std::sync::atomic::AtomicU64) -> u64 {
         of(&self.shared.counters).load(std::sync::atomic::Ordering::Relaxed)

@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// Listen backlog of a socket.
 const BACKLOG: u32 = 128;
 /// TCP_USER_TIMEOUT: the kernel closes a connection whose data is unacknowledged for
 /// this long.
@@ -16,7 +15,6 @@ const USER_TIMEOUT_MS: u32 = 10_000;
 /// Silence before the kernel probes by itself; our own pings are faster.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(3);
-/// Number of unanswered probes after which a connection ends.
 const KEEPALIVE_PROBES: u32 = 3;
 /// Size of the send buffer of a connection, bytes: unsent data delays a heartbeat behind
 /// it.
@@ -24,23 +22,18 @@ const SEND_BUFFER_BYTES: usize = 128 << 10;
 
 /// Factory of connections: TCP, or simulated in tests.
 pub trait ConnectionFactory: Clone + Send + Sync + 'static {
-    /// Stream of an open connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    /// Socket that listens for connections.
     type Listener: Send + Sync + 'static;
-    /// Starts to listen on an address.
     fn listen(&self, at: SocketAddr) -> impl Future<Output = io::Result<Self::Listener>> + Send;
     /// Returns the address of a listener.
     ///
     /// # Errors
     /// Fails if the system does not report the address.
     fn address(&self, listener: &Self::Listener) -> io::Result<SocketAddr>;
-    /// Accepts the next incoming connection.
     fn accept(
         &self,
         listener: &Self::Listener,
     ) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
-    /// Opens a connection to an address.
     fn dial(&self, to: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 

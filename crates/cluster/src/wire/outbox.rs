@@ -82,7 +82,6 @@ impl Outbox {
         true
     }
 
-    /// Returns the size of the queue.
     #[cfg(test)]
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.waiting_bytes

@@ -9,22 +9,17 @@ use std::sync::Arc;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PathKind {
-    /// A direct connection to the member.
     Direct,
-    /// Over a tunnel through this member.
     Through(MemberId),
 }
 
 /// A connection to a member, with its quality.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Connection {
-    /// Route of the connection: direct or tunnelled.
     pub way: PathKind,
     /// This member opened the connection.
     pub dialed: bool,
-    /// Round-trip time of the last ping, microseconds.
     pub rtt_us: Option<u64>,
-    /// Age of the connection, milliseconds.
     pub since_ms: u64,
     /// Time since the connection last received anything, milliseconds.
     pub heard_ms: u64,
@@ -35,14 +30,12 @@ pub struct Connection {
 /// Current route to a member.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Path {
-    /// Member to which the path leads.
     pub member: MemberId,
     pub name: String,
     /// Something was received from the member recently.
     pub up: bool,
     /// Route that calls use now; None if there is none.
     pub way: Option<PathKind>,
-    /// Round-trip time on that route, microseconds.
     pub rtt_us: Option<u64>,
     /// Time since the member is reached by this route, or is unreachable, milliseconds.
     pub since_ms: u64,
@@ -60,31 +53,23 @@ pub struct Path {
 #[derive(Clone, Debug)]
 pub enum Event {
     Up(MemberId),
-    /// A member became unreachable on all routes.
     Down {
         member: MemberId,
-        /// Way in which the loss was detected.
         why: Loss,
     },
-    /// A member refuses to talk to this one.
     RefusedBy {
-        /// Member that refuses the connection.
         member: MemberId,
-        /// Reason that the member gives.
         why: PeerRejection,
     },
     /// The machine at a member's address and this one do not trust each other: one of
     /// them is older than the cluster, or a stranger.
     Distrusted {
-        /// Member whose address it is.
         member: MemberId,
-        /// Reason, as text for operators.
         why: String,
     },
     /// This member presents a new certificate for its key. The certificate must be saved
     /// on disk.
     Renewed(Arc<MemberIdentity>),
-    /// A message for operators was produced.
     Noted {
         words: String,
     },
@@ -95,6 +80,5 @@ pub enum Event {
 pub enum Loss {
     /// The member's connections were closed or reset: its process ended.
     Closed,
-    /// Nothing was received within the timeout.
     Silent,
 }

@@ -18,9 +18,7 @@ use tokio::time::Instant;
 pub(crate) const THIRDS_MAX: usize = 2;
 /// Largest number of connections to one member: each route, opened by either side.
 pub(crate) const LINKS_MAX: usize = 2 * (1 + THIRDS_MAX) + 2;
-/// Largest number of notes that are remembered.
 const NOTES_MAX: usize = 64;
-/// Interval after which the same note is logged again.
 const NOTE_AGAIN: Duration = Duration::from_secs(60);
 
 pub(crate) struct Peer {
@@ -175,7 +173,6 @@ impl Peers {
         turned.then_some(member)
     }
 
-    /// Updates whether a member is up, and reports changes.
     pub(crate) fn review(
         &mut self,
         member: MemberId,
@@ -227,7 +224,6 @@ impl Peers {
         })
     }
 
-    /// Returns the status of the route to a member.
     pub(crate) fn path(&self, member: &ClusterMember, now: Instant, timing: &Timing) -> Path {
         let mut path = Path {
             member: member.id,
@@ -267,7 +263,6 @@ impl Peers {
     }
 }
 
-/// Returns the routes to a member that are kept open.
 fn ways_to(member: MemberId, members: &[MemberId]) -> impl Iterator<Item = (MemberId, PathKind)> {
     let thirds = members.iter().filter(move |third| **third != member);
     let tunnels = thirds

@@ -6,11 +6,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Largest number of requests that are remembered.
 pub(crate) const RECENT_MAX: usize = 8192;
-/// Largest size of the remembered responses, bytes.
 pub(crate) const ANSWERS_BYTES_MAX: usize = 1 << 20;
-/// Largest number of connections that wait for the response to one request.
 pub(crate) const WAITERS_MAX: usize = 8;
 /// Time for which requests are remembered: longer than a silent connection lives.
 pub(crate) const REMEMBERED: Duration = Duration::from_secs(30);
@@ -28,7 +25,6 @@ enum Entry<W> {
     /// The request is being handled; these wait for its response.
     Running(Vec<W>),
     Answered(Arc<Vec<u8>>),
-    /// The request was answered, and the response is not kept.
     Forgotten,
 }
 
@@ -64,7 +60,6 @@ impl<W> Default for Recent<W> {
 }
 
 impl<W> Recent<W> {
-    /// Registers a request that arrived on this connection.
     pub(crate) fn ask(
         &mut self,
         now: Duration,

@@ -20,7 +20,6 @@ use tokio::time::sleep;
 
 /// The code of this service among those of [`super::Service`].
 pub(crate) const RENEWAL: u8 = 128;
-/// Interval at which the member checks its own certificate.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
 /// Number of recent former keys that are always named when there are too many.
 const RECENT: usize = 8;
@@ -35,10 +34,8 @@ pub enum RenewalError {
     /// No node is reached; the last failure.
     #[error("{}", no_node(.0.as_ref()))]
     NoNode(Option<CallError>),
-    /// The node refused to sign the certificate, or its response is invalid.
     #[error("member {0} refused to sign it")]
     Denied(MemberId),
-    /// A key or a certificate.
     #[error("{0}")]
     Authority(#[from] AuthorityError),
 }
@@ -73,7 +70,6 @@ fn binding(cluster: &str, member: MemberId) -> Vec<u8> {
 }
 
 impl<N: ConnectionFactory> WireState<N> {
-    /// See `MemberWire::renew`.
     pub(crate) async fn renew(&self, key: MemberKey) -> Result<MemberIdentity, RenewalError> {
         let now = self.identity();
         let mut before: Vec<Digest> = Vec::new();
@@ -174,7 +170,6 @@ impl<N: ConnectionFactory> WireState<N> {
         authority.sign(from, &request.certificate, &before).ok()
     }
 
-    /// Renews the member's own certificate before it expires.
     pub(crate) fn keep_renewed(self: &Arc<Self>) {
         let shared = Arc::clone(self);
         self.spawn(async move {

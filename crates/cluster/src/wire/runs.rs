@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Largest number of former runs that are remembered.
 const FORMER_MAX: usize = 8;
 /// Consecutive returns of former runs that indicate two machines. A single one may be a
 /// connection that was accepted late.
@@ -13,7 +12,6 @@ const RETURNS_MIN: u32 = 2;
 /// After this time without a return, the second machine counts as gone.
 const CLONED_FOR: Duration = Duration::from_secs(60);
 
-/// Runs that connected as one member.
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
     present: Option<u64>,
@@ -47,7 +45,6 @@ impl Runs {
         self.is_cloned(now)
     }
 
-    /// Returns whether two machines use the identity.
     pub(crate) fn is_cloned(&self, now: Instant) -> bool {
         self.returns >= RETURNS_MIN && self.has_returned_recently(now)
     }

@@ -8,12 +8,9 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The service of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Service {
-    /// Messages of the consensus engine.
     Raft,
-    /// Data that needs no agreement.
     Gossip,
     /// Requests to the role of another member: proposals, requests of operators, renewals
     /// of certificates.
@@ -56,7 +53,6 @@ impl fmt::Display for Service {
 
 /// The handler of requests. A request is handled once, even if it arrived on two paths.
 pub trait Handler: Send + Sync + 'static {
-    /// Handles a request of a member, and returns the response.
     fn handle(
         &self,
         from: MemberId,
@@ -80,10 +76,8 @@ pub trait Handler: Send + Sync + 'static {
     }
 }
 
-/// The key that signs certificates of members.
 #[derive(Clone, Debug)]
 pub struct Signer {
-    /// The CA that signs members' certificates.
     pub authority: Arc<Authority>,
     /// The chain to present with the certificates that it signed, DER.
     pub chain: Vec<Vec<u8>>,

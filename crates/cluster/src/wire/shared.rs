@@ -30,7 +30,6 @@ use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
-/// Capacity of the queue of events.
 const EVENTS_MAX: usize = 256;
 /// Time between two attempts to listen on an address that this machine does not have yet.
 const LISTEN_AGAIN: Duration = Duration::from_secs(2);
@@ -75,9 +74,7 @@ pub(crate) struct WireState<N: ConnectionFactory> {
     started: Instant,
     inside: Mutex<Inside>,
     recent: Mutex<Recent<Arc<WireConnection>>>,
-    /// Connections of unidentified peers, by address.
     pub(crate) strangers: QuotaTable<IpAddr>,
-    /// Tunnels that are carried, by requesting member.
     pub(crate) carried: QuotaTable<MemberId>,
     tasks: TaskGroup,
     /// Addresses on which this member should listen and cannot, with the reasons.
@@ -86,7 +83,6 @@ pub(crate) struct WireState<N: ConnectionFactory> {
 
 struct Inside {
     identity: Arc<MemberIdentity>,
-    /// Time at which the identity was last replaced.
     shown_from: Option<Instant>,
     trust: Arc<Trust>,
     tls: TlsConfigs,
@@ -150,7 +146,6 @@ impl<N: ConnectionFactory> WireState<N> {
         Arc::clone(&lock(&self.inside).identity)
     }
 
-    /// Returns how long the current identity has been in use.
     pub(crate) fn shown_since(&self) -> Duration {
         let from = lock(&self.inside).shown_from.unwrap_or(self.started);
         Instant::now().saturating_duration_since(from)
@@ -168,7 +163,6 @@ impl<N: ConnectionFactory> WireState<N> {
         self.events.subscribe()
     }
 
-    /// Returns the hello of this member.
     pub(crate) fn hello(&self, through: Option<MemberId>, carry_to: Option<MemberId>) -> Hello {
         Hello {
             member: self.me,
@@ -205,7 +199,6 @@ impl<N: ConnectionFactory> WireState<N> {
         }
     }
 
-    /// Returns a member as it is currently known.
     pub(crate) fn member(&self, member: MemberId) -> Option<ClusterMember> {
         lock(&self.inside).trust.members.get(&member).cloned()
     }
@@ -214,7 +207,6 @@ impl<N: ConnectionFactory> WireState<N> {
         lock(&self.inside).trust.members.contains_key(&member)
     }
 
-    /// Runs something until the wire stops.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         self.tasks.spawn(task)
     }
@@ -266,8 +258,6 @@ impl<N: ConnectionFactory> WireState<N> {
         Ok((listener, at))
     }
 
-    /// Listens on the addresses that could not be opened at the start, as soon as that is
-    /// possible.
     async fn listen_later(self: Arc<Self>) {
         loop {
             sleep(LISTEN_AGAIN).await;
@@ -290,7 +280,6 @@ impl<N: ConnectionFactory> WireState<N> {
         }
     }
 
-    /// The addresses on which this member cannot listen, each with the reason.
     pub(crate) fn unbound(&self) -> BTreeMap<SocketAddr, String> {
         lock(&self.unbound).clone()
     }
@@ -371,7 +360,6 @@ impl<N: ConnectionFactory> WireState<N> {
         Ok(())
     }
 
-    /// Closes connections that were opened under a CA that was dropped since.
     fn end_foreign(&self) {
         let trust = self.trust();
         for link in self.links() {
@@ -407,7 +395,6 @@ impl<N: ConnectionFactory> WireState<N> {
         stay
     }
 
-    /// Dials all members of the cluster, and nothing else.
     fn arrange(self: &Arc<Self>) {
         if self.tasks.is_stopped() {
             return;
@@ -428,7 +415,6 @@ impl<N: ConnectionFactory> WireState<N> {
         }
     }
 
-    /// Runs a connection to a trusted member until it ends.
     pub(crate) async fn carry(
         self: &Arc<Self>,
         bearing: Bearing,
@@ -488,7 +474,6 @@ impl<N: ConnectionFactory> WireState<N> {
         }
     }
 
-    /// Looks whether a member is up.
     pub(crate) fn review(&self, peer: MemberId) {
         let now = Instant::now();
         let mut inside = lock(&self.inside);
@@ -526,7 +511,6 @@ impl<N: ConnectionFactory> WireState<N> {
         lock(&self.inside).peers.tried(to, way, failure);
     }
 
-    /// Returns whether a member is reached directly and responds.
     pub(crate) fn reaches_directly(&self, member: MemberId) -> bool {
         let now = Instant::now();
         lock(&self.inside)
@@ -548,7 +532,6 @@ impl<N: ConnectionFactory> WireState<N> {
         self.tasks.stop();
     }
 
-    /// Handles a request that arrived on a connection.
     pub(crate) fn handle_request(
         self: &Arc<Self>,
         link: &Arc<WireConnection>,

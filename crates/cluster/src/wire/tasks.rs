@@ -24,7 +24,6 @@ impl TaskGroup {
         task
     }
 
-    /// Aborts all tasks, for good.
     pub(super) fn stop(&self) {
         self.is_stopped.store(true, Ordering::Relaxed);
         lock(&self.tasks).abort_all();

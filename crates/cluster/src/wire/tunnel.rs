@@ -11,9 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
-/// Largest number of tunnels that one member carries.
 pub(crate) const TUNNELS_MAX: usize = 64;
-/// Limit of carried tunnels for one member.
 pub(crate) const TUNNELS_PER_MEMBER_MAX: usize = 16;
 /// Bytes copied at once: a TLS record.
 const COPIED_BYTES: usize = 16 << 10;

@@ -5,7 +5,6 @@ use super::run::{Runner, program};
 use std::fs;
 use std::path::Path;
 
-/// Limit of a file with keys or a password, in bytes.
 const SECRET_MAX: u64 = 64 << 10;
 
 /// Refuses a text that is not the name of a release.
@@ -86,7 +85,6 @@ pub fn public_keys(text: &str) -> Result<String, String> {
     }
 }
 
-/// Returns the components of a release.
 pub fn parts(suite: &str) -> &'static str {
     match suite {
         "stretch" | "buster" | "bullseye" => "main contrib non-free",

@@ -11,9 +11,7 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// Limit of a file that is read, in bytes.
 const FILE_MAX: u64 = 4 << 20;
-/// Limit of directory entries that are read.
 const ENTRIES_MAX: usize = 4096;
 
 pub struct Inside {
@@ -36,7 +34,6 @@ impl Inside {
         })
     }
 
-    /// Path of the tree at the host.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -53,7 +50,6 @@ impl Inside {
         openat2(&self.root, path, flags, Mode::from_raw_mode(mode), resolve)
     }
 
-    /// Opens the directory of a path, and returns it with the last name.
     fn parent<'p>(&self, path: &'p str) -> Result<(OwnedFd, &'p str), Errno> {
         let (directory, name) = path
             .trim_start_matches('/')
@@ -79,13 +75,11 @@ impl Inside {
         Some(bytes)
     }
 
-    /// Reads a file as text.
     pub fn text(&self, path: &str) -> Option<String> {
         self.read(path)
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Returns whether a path exists.
     pub fn has(&self, path: &str) -> bool {
         self.at(path, OFlags::PATH, 0).is_ok()
     }

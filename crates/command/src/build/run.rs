@@ -15,9 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// Limit of kept output, in bytes.
 const KEPT_MAX: usize = 64 << 10;
-/// Lines of output in an error.
 const LINES_SHOWN: usize = 12;
 /// Time that a program has to end after a signal.
 const END_MAX: Duration = Duration::from_secs(10);
@@ -175,7 +173,6 @@ impl Runner {
         }
     }
 
-    /// Returns the signal that has arrived.
     pub fn signal(&self) -> Option<Signal> {
         let signal = self.0.read_signal().ok().flatten()?;
         Signal::try_from(signal.ssi_signo as i32).ok()
@@ -235,7 +232,6 @@ impl Output {
         }
     }
 
-    /// Returns the last lines, for an error.
     fn last(&self) -> String {
         let lines: Vec<&str> = self
             .kept

@@ -13,7 +13,6 @@ use std::time::Duration;
 /// large.
 const PLACE: &str = "/var/tmp";
 
-/// Number of attempts to remove it, and the pause between them.
 const REMOVALS_MAX: u32 = 20;
 const REMOVAL_AGAIN: Duration = Duration::from_millis(50);
 
@@ -90,7 +89,6 @@ impl Workshop {
         }
     }
 
-    /// Returns the mounts below the directory.
     fn mounts(&self) -> Vec<PathBuf> {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let places = table

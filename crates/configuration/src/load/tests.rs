@@ -18,7 +18,6 @@ static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&WORDS, &WORDS);
 /// The lines passed to a part, each with its section.
 type SectionLines = Vec<String>;
 
-/// The part of the section.
 #[derive(Debug, Default)]
 struct NodesDraft(SectionLines);
 

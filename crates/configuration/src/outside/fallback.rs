@@ -9,12 +9,10 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Maximum stored entries of each kind.
 const ENTRIES_MAX: usize = 4_096;
 /// Maximum missing items stored for the report.
 const LACKS_MAX: usize = 64;
 
-/// The addresses of names and the numbers of accounts that loads on this machine found.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EarlierAnswers {
@@ -66,10 +64,8 @@ fn merge<K: Ord, V>(earlier: &mut BTreeMap<K, V>, new: BTreeMap<K, V>) {
     earlier.extend(kept);
 }
 
-/// An item missing on this machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lack {
-    /// The query without an answer.
     pub question: SystemQuery,
     /// The answer of an earlier load, as text, which applies instead.
     pub instead: Option<String>,
@@ -108,7 +104,6 @@ impl Fallback {
         }
     }
 
-    /// Returns whether the load is of a previously accepted version.
     pub fn is_of_accepted(&self) -> bool {
         self.is_of_accepted
     }
@@ -166,7 +161,6 @@ impl Fallback {
         found
     }
 
-    /// Returns the number of an account that does not exist on this machine (any longer).
     pub fn account(&self, kind: AccountKind, name: &str) -> Option<u32> {
         let number = *self.found.accounts.get(&(kind, name.to_owned()))?;
         self.record_missing(

@@ -17,7 +17,6 @@ pub struct FileIdentity {
 pub(super) enum FileNumbers {
     /// Numbers of the device and the inode.
     File(u64, u64),
-    /// Number of a block device.
     Device(u64),
     /// Numbers of the directory, and the name of a file that does not exist.
     Missing((u64, u64), OsString),

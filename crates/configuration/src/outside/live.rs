@@ -20,7 +20,6 @@ use std::sync::Arc;
 /// Maximum bytes of a list of accounts that are searched for a similar name.
 const ACCOUNTS_BYTES_MAX: u64 = 4 << 20;
 
-/// Maximum names in one directory.
 const ENTRIES_MAX: usize = 1 << 20;
 
 /// Maximum time without data from a pipe, so that a load does not wait forever for a writer.
@@ -66,7 +65,6 @@ fn open(path: &Path, bytes_max: u64) -> Result<(impl Read, usize), Unreadable> {
     Ok((file.take(most), found.len() as usize + 1))
 }
 
-/// Reads a file of at most `bytes_max` bytes.
 pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Text, Unreadable> {
     let (mut file, room) = open(path, bytes_max)?;
     let mut bytes = Vec::with_capacity(room);
@@ -89,7 +87,6 @@ pub(super) fn read_secret(path: &Path, bytes_max: u64) -> Result<Secret, Unreada
     }
 }
 
-/// Returns the names in a directory.
 pub(super) fn entries(path: &Path) -> Result<Entries, Unreadable> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(path)? {
@@ -102,7 +99,6 @@ pub(super) fn entries(path: &Path) -> Result<Entries, Unreadable> {
     Ok(names.into())
 }
 
-/// Returns whether the mode of a file lets everyone read it.
 pub(super) fn readable_by_all(path: &Path) -> bool {
     std::fs::metadata(path)
         .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o004 != 0)
@@ -166,7 +162,6 @@ pub(super) fn addresses(name: &str) -> Arc<[IpAddr]> {
     }
 }
 
-/// Looks up a user or a group.
 pub(super) fn account(kind: AccountKind, name: &str) -> Account {
     let found = match kind {
         AccountKind::User => User::from_name(name).map(|u| u.map(|user| user.uid.as_raw())),
@@ -196,7 +191,6 @@ fn ip(address: SockaddrStorage) -> Option<IpAddr> {
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| v6.ip().into()))
 }
 
-/// Returns the interfaces, in the system's order.
 pub(super) fn interfaces() -> Vec<Interface> {
     let ones = |mask: IpAddr| match mask {
         IpAddr::V4(mask) => mask.to_bits().leading_ones(),

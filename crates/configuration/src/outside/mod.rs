@@ -28,7 +28,6 @@ use language::source::Text;
 
 /// Maximum size of a file that a line may name, in bytes; most lines accept less.
 pub const NAMED_FILE_BYTES_MAX: u64 = 512 << 20;
-/// Maximum unanswered queries stored for the report.
 const UNANSWERED_MAX: usize = 100;
 /// The result for a file that a recording does not contain.
 const NOT_RECORDED: Unreadable = Unreadable::Refused(rustix::io::Errno::NOENT.raw_os_error());
@@ -65,7 +64,6 @@ impl From<Unreadable> for io::Error {
 /// A user or group of the system, looked up by its name.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Account {
-    /// The number of the account.
     Known(u32),
     /// No such account exists; an account with a similar name, if there is one.
     Unknown(Option<Box<str>>),
@@ -80,21 +78,13 @@ pub enum AccountKind {
 /// A query, for the report when it has no answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SystemQuery {
-    /// The bytes of a file.
     File(PathBuf),
-    /// The bytes of a file that holds a secret.
     Secret(PathBuf),
-    /// The names of the files in a directory.
     Entries(PathBuf),
-    /// The permission for everyone to read a file.
     Mode(PathBuf),
-    /// The type of a path: directory or not.
     Directory(PathBuf),
-    /// The addresses of a host.
     Host(String),
-    /// The number of an account.
     Account(AccountKind, String),
-    /// The addresses of this host.
     OwnAddresses,
     /// The interface of a virtual address: the network that contains it. With the name of its
     /// section.
@@ -138,7 +128,6 @@ pub type Entries = Arc<[OsString]>;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Answers {
     pub files: BTreeMap<PathBuf, Result<Text, Unreadable>>,
-    /// Files with secrets, by path.
     pub secrets: BTreeMap<PathBuf, Result<Secret, Unreadable>>,
     /// The names in directories, sorted.
     pub entries: BTreeMap<PathBuf, Result<Entries, Unreadable>>,
@@ -148,7 +137,6 @@ pub struct Answers {
     pub directories: BTreeMap<PathBuf, bool>,
     /// The addresses of hosts, in the resolver's order; empty for a name that does not resolve.
     pub hosts: BTreeMap<String, Arc<[IpAddr]>>,
-    /// Accounts by kind and name.
     pub accounts: BTreeMap<(AccountKind, String), Account>,
     /// The addresses of this host, if they were queried; the inner value is `None` if they are
     /// unknown.
@@ -161,11 +149,9 @@ pub struct Answers {
 #[derive(Debug, Default)]
 pub struct Outside {
     answers: Answers,
-    /// Only the recorded answers are used.
     recorded: bool,
     /// Files are those of a version, not of this machine.
     prepared: Option<Box<Prepared>>,
-    /// The answers for items missing on this machine.
     fallback: Option<Arc<Fallback>>,
     unanswered: Vec<SystemQuery>,
 }
@@ -173,7 +159,6 @@ pub struct Outside {
 /// An interface of this host.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Interface {
-    /// The name of the interface.
     pub name: String,
     /// The addresses with their prefix lengths.
     pub addresses: Vec<(IpAddr, u8)>,
@@ -182,13 +167,9 @@ pub struct Interface {
 /// The result of checking whether a program can be executed; better results are greater.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Runs {
-    /// The file does not exist.
     Missing,
-    /// The path is a directory.
     Directory,
-    /// The mode of the file does not allow execution.
     NotExecutable,
-    /// The program can be executed.
     Yes,
 }
 
@@ -217,7 +198,6 @@ where
 }
 
 impl Outside {
-    /// Creates an environment that uses only the answers of a recording.
     pub fn recorded(answers: Answers) -> Self {
         Outside {
             answers,
@@ -390,7 +370,6 @@ impl Outside {
         FileIdentity::new(path, numbers)
     }
 
-    /// Returns whether a path is a directory.
     pub fn is_directory(&mut self, path: &Path) -> bool {
         let found = self.query_path(
             |answers| &mut answers.directories,
@@ -422,7 +401,6 @@ impl Outside {
         })
     }
 
-    /// Returns the number of a user or group.
     pub fn account(&mut self, kind: AccountKind, name: &str) -> Account {
         let question = (kind, name.to_owned());
         let fallback = self.fallback.as_deref();
@@ -471,7 +449,6 @@ impl Outside {
         }
     }
 
-    /// Returns whether only the answers of a recording are used.
     pub fn is_recorded(&self) -> bool {
         self.recorded
     }
@@ -489,12 +466,10 @@ impl Outside {
         names.filter(|name| !name.is_empty()).collect()
     }
 
-    /// Returns the queries that the recording does not answer.
     pub fn unanswered(&self) -> &[SystemQuery] {
         &self.unanswered
     }
 
-    /// Returns the queries with their answers.
     pub fn into_answers(self) -> Answers {
         self.answers
     }

@@ -16,9 +16,7 @@ const READABLE_BY_ALL: u32 = 0o004;
 /// A file of a version.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PreparedFile {
-    /// The content, wiped with its last owner.
     pub bytes: Secret,
-    /// The permissions that the file had.
     pub mode: u32,
 }
 
@@ -44,7 +42,6 @@ impl Prepared {
         self.files.insert(path.into(), file);
     }
 
-    /// Adds a directory with the names in it.
     pub fn add_directory(&mut self, path: impl Into<PathBuf>, mut names: Vec<OsString>) {
         names.sort_unstable();
         self.directories.insert(path.into(), names.into());
@@ -92,7 +89,6 @@ impl Prepared {
         self.directories.contains_key(path)
     }
 
-    /// Returns a hint about files that a message names and the version lacks.
     pub(super) fn advice(&self, message: &str) -> Option<String> {
         // Among a file and related files (`x.pem`, `x.pem.key`), the longest name.
         let named = self.missed.iter().rev().map(|path| path.display());

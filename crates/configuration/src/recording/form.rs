@@ -27,10 +27,8 @@ const DEPTH_MAX: usize = 16;
 /// The reason why bytes are not a recording.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
-    /// The bytes do not begin with the magic.
     #[error("not a recording of a load")]
     NotOne,
-    /// The recording has another format version.
     #[error("the recording has format version {0}, but this program supports {VERSION}")]
     Version(u32),
     /// The bytes end early, or further bytes follow the end.
@@ -41,10 +39,8 @@ pub enum RecordingError {
         /// Number of bytes that the header specifies.
         named: u64,
     },
-    /// The bytes after the header are not an encoding of this version.
     #[error("the recording is malformed: {0}")]
     Malformed(rmp_serde::decode::Error),
-    /// A configuration file has more bytes than a span can address.
     #[error("a file of the recording has {0} bytes")]
     TooLarge(usize),
 }

@@ -25,7 +25,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// The magic at the start of a recording.
 const MAGIC: &[u8; 8] = b"EVENKEEL";
 /// The PEM marker before any kind of private key.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
@@ -37,7 +36,6 @@ const NAMING_BYTES_MAX: usize = 1 << 20;
 /// Variables that are set for every configuration.
 const SET_FOR_FILES: [&str; 2] = ["HAPROXY_CFGFILES", "HAPROXY_LOCALPEER"];
 
-/// Returns every run of letters, digits and underscores.
 fn identifiers(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     text.split(move |byte| !part(byte))
@@ -63,15 +61,11 @@ fn changed_keys<K: Ord, V: PartialEq>(
 pub struct Recording {
     /// The configuration files, in their order.
     pub files: Vec<(String, Text)>,
-    /// The variables before the first line.
     pub environment: Environment,
-    /// The facts about the program, for conditions.
     pub facts: Facts,
-    /// The options of the load.
     pub options: LoadOptions,
     /// The words that begin sections, of all parts of the program that did the load.
     pub words: SectionKeywords,
-    /// The exported names of other parts that these sections may refer to.
     pub imports: Vec<Export>,
     /// The node for which it was loaded, once determined.
     pub(crate) nodes: Option<Nodes>,
@@ -140,7 +134,6 @@ impl Recording {
         self.nodes.as_ref()
     }
 
-    /// Returns whether both lead to the same configuration.
     pub fn is_equivalent(&self, other: &Recording) -> bool {
         self.changed_inputs(other).is_empty()
     }
@@ -239,12 +232,10 @@ impl Recording {
         }
     }
 
-    /// Takes the answers, for queries.
     pub fn take_answers(&mut self) -> Answers {
         std::mem::take(&mut self.answers)
     }
 
-    /// Stores the queries with their answers.
     pub fn store_answers(&mut self, answers: Answers) {
         self.answers = answers;
     }
@@ -305,7 +296,6 @@ impl Recording {
         all.into_iter()
     }
 
-    /// Returns the directories that lines name for all files in them.
     pub fn listed(&self) -> impl Iterator<Item = &Path> {
         self.answers.entries.keys().map(|path| path.as_path())
     }

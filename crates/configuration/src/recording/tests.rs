@@ -21,7 +21,6 @@ fn options() -> LoadOptions {
     }
 }
 
-/// Returns a recording with a value in each of its fields.
 fn full() -> Recording {
     let mut environment = Environment::empty();
     environment.set("A", "1");

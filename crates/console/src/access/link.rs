@@ -6,9 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use std::collections::BTreeMap;
 
-/// Validity of a link, seconds.
 pub const LINK_S: u64 = 600;
-/// Maximum number of unused links.
 const LINKS_MAX: usize = 16;
 
 /// The unused links of this console.

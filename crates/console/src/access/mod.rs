@@ -11,7 +11,6 @@ use part::role::Admission;
 
 /// Name of the session cookie. Its prefix binds it to this host, to the path `/` and to TLS.
 pub const COOKIE: &str = "__Host-evenkeel";
-/// Name of the cookie that marks a browser in which a user has signed in.
 pub const DEVICE_COOKIE: &str = "__Host-evenkeel-device";
 /// User name of a session that a link began: the administrator of the machine, who is in no list of
 /// users.

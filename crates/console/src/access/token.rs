@@ -30,7 +30,6 @@ pub fn hash(text: &str) -> [u8; 32] {
     out
 }
 
-/// Writes a hash in hexadecimal, as the configuration has it.
 pub fn write(hash: &[u8; 32]) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -41,7 +40,6 @@ pub fn read(text: &str) -> Option<[u8; 32]> {
     bytes.ok()?.try_into().ok()
 }
 
-/// Finds the token whose hash matches a presented text.
 pub fn find<'c>(config: &'c Config, text: &str) -> Option<&'c Token> {
     if text.len() > TEXT_MAX {
         return None;

@@ -7,10 +7,8 @@ use part::lock;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
-/// Maximum number of different queries at a time.
 const LIVE_MAX: usize = 16;
 
-/// All queries of live pages.
 #[derive(Debug, Default)]
 pub struct SharedQueries {
     known: Mutex<BTreeMap<(String, ProxyQuery), Weak<SharedQuery>>>,

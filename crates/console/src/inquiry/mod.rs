@@ -14,22 +14,16 @@ use std::fmt::Write;
 use std::time::Duration;
 use table::StickTableView;
 
-/// Maximum length of a response, bytes.
 pub const BYTES_MAX: u64 = 4 << 20;
 /// Maximum length of the metrics of a proxy, bytes: about 6 kB per server.
 pub const METRICS_BYTES_MAX: u64 = 32 << 20;
 /// Scopes of the metrics that are requested from the proxy: all but the addresses, which report for
 /// themselves.
 const METRICS: &str = "scope=global&scope=frontend&scope=listener&scope=backend&scope=server&scope=sticktable&scope=resolver";
-/// Maximum number of requests on a page.
 pub const PAGE: u16 = 60;
-/// Maximum number of requests on a card.
 pub const CARD: u16 = 5;
-/// Maximum number of entries of a table that are shown.
 const ENTRIES: usize = 200;
-/// Maximum number of requests that a program may query at a time.
 pub const MOST: u16 = 500;
-/// Maximum length of a filter value, characters.
 const VALUE_MAX: usize = 200;
 /// Beginning of the proxy's message that it keeps no requests.
 const OFF: &str = "No requests are kept";
@@ -40,30 +34,25 @@ const MISSING: &str = "No such ";
 /// requests, and the runtime API also requires its level `operator` for that.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum ProxyQuery {
-    /// The newest requests that match a filter.
-    Requests { filter: RequestFilter, max: u16 },
-    /// A single request, by its number.
+    Requests {
+        filter: RequestFilter,
+        max: u16,
+    },
     Request {
-        /// Identifier of the request, as in `show sess`.
         id: u64,
     },
-    /// The entries of a stick table with the largest values.
     Table {
         name: String,
         /// Column to sort by. Empty: the first rate, or the first column if there is no rate.
         by: String,
-        /// Only entries whose key contains this text.
         has: String,
     },
-    /// The server to which a request would go.
     Route(Box<route::DescribedRequest>),
-    /// The files of the running configuration.
     Files,
     /// The metrics of the proxy for Prometheus. Programs get them unchanged.
     Metrics,
 }
 
-/// An error in place of a response.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 pub struct QueryError {
     error: String,
@@ -73,12 +62,10 @@ pub struct QueryError {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RequestFilter {
-    /// Host, with or without its port.
     pub host: String,
     pub path: String,
     /// Status code, or a class of them such as `5xx`.
     pub status: String,
-    /// Address of the client, with or without its port.
     pub client: String,
     /// Backend, or one of its servers such as `app/one`.
     pub server: String,
@@ -118,7 +105,6 @@ impl RequestFilter {
         }
     }
 
-    /// Returns the names and values that are set, as in a query string and in the command.
     pub fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let all = [
             ("host", &self.host),
@@ -138,9 +124,7 @@ impl RequestFilter {
 pub enum ProxyResponse {
     Requests(FinishedRequests),
     Request(Box<FinishedRequest>),
-    /// The entries of a stick table.
     Table(StickTableView),
-    /// The server to which a request would go, and the reasons.
     Route(Box<route::RouteReport>),
     /// The files of the running configuration, with their secrets masked.
     Files(Vec<File>),
@@ -148,12 +132,10 @@ pub enum ProxyResponse {
     Off(String),
     /// The proxy has no request or table of this name or number. The message of the proxy.
     Missing(String),
-    /// The proxy refuses the query or does not respond. The reason.
     Failed(String),
 }
 
 impl ProxyQuery {
-    /// Makes the query for a table, with the fields of a query string.
     pub fn table(name: &str, fields: &[(String, String)]) -> ProxyQuery {
         ProxyQuery::Table {
             name: name.to_owned(),
@@ -162,7 +144,6 @@ impl ProxyQuery {
         }
     }
 
-    /// Returns the maximum length of a response, bytes.
     pub fn bytes_max(&self) -> u64 {
         match self {
             ProxyQuery::Metrics => METRICS_BYTES_MAX,
@@ -170,7 +151,6 @@ impl ProxyQuery {
         }
     }
 
-    /// Returns the timeout of the query.
     pub fn limit(&self) -> Duration {
         match self {
             // These queries load the configuration files.
@@ -217,7 +197,6 @@ impl ProxyQuery {
 }
 
 impl ProxyResponse {
-    /// Reads the response to a query.
     pub fn read(ask: &ProxyQuery, reply: Result<&str, &str>) -> ProxyResponse {
         let text = match reply {
             Ok(text) => text.trim(),
@@ -264,7 +243,6 @@ impl ProxyResponse {
     }
 }
 
-/// Writes the line for the process that reads the running configuration.
 fn process(command: &mut String, line: &RouteProcessCommand) -> std::fmt::Result {
     let line = serde_json::to_string(line);
     write!(command, "{}", line.unwrap_or_default())

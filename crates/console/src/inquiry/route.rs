@@ -5,11 +5,8 @@ use super::QueryError;
 use part::versions::File;
 use serde::{Deserialize, Serialize};
 
-/// Maximum length of a request to evaluate, as a line, bytes.
 pub const QUESTION_BYTES_MAX: usize = 48 << 10;
-/// Maximum total length of the fields of a request to evaluate, bytes.
 const FIELDS_BYTES_MAX: usize = 16 << 10;
-/// Maximum number of headers of a request to evaluate.
 const HEADERS_MAX: usize = 64;
 
 /// A request to evaluate, as a user describes it. Empty fields are not set.
@@ -18,13 +15,10 @@ const HEADERS_MAX: usize = 64;
 pub struct DescribedRequest {
     pub method: String,
     pub url: String,
-    /// Address of the client, with or without a port.
     pub source: String,
-    /// Address that the client connects to, with or without a port.
     pub to: String,
     /// Server name that the client sends in TLS (SNI), if it is not the host of the URL.
     pub sni: String,
-    /// Frontend that receives the request.
     pub frontend: String,
     /// Headers, each as `Name: value`.
     pub headers: Vec<String>,
@@ -76,7 +70,6 @@ impl DescribedRequest {
         Ok(question)
     }
 
-    /// Returns the fields that are set, as in a query string.
     pub fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let all = [
             ("method", &self.method),
@@ -99,15 +92,12 @@ impl DescribedRequest {
 #[serde(rename_all = "lowercase")]
 pub enum RouteProcessCommand {
     Route(Box<DescribedRequest>),
-    /// List the files of the running configuration. The response is [`ConfigFilesResponse`].
     Files,
 }
 
-/// Response of the process to a query for the files.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum ConfigFilesResponse {
-    /// Reason why the files are not available.
     Fault(QueryError),
     /// The files, those of the command line first, with secrets masked for the operator.
     Files(Vec<File>),
@@ -117,7 +107,6 @@ pub(super) enum ConfigFilesResponse {
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum RouteResponse {
-    /// Reason why there is no report.
     Fault(QueryError),
     Report(Box<RouteReport>),
 }
@@ -128,16 +117,12 @@ pub struct RouteReport {
     pub request: String,
     #[serde(default)]
     pub source: Option<String>,
-    /// Address that the client connects to.
     #[serde(default)]
     pub destination: Option<String>,
     pub frontend: String,
-    /// TLS properties. None without TLS.
     #[serde(default)]
     pub tls: Option<Tls>,
-    /// Configuration lines that were evaluated.
     pub lines: Vec<EvaluatedLine>,
-    /// Number of further lines that are not listed.
     #[serde(default)]
     pub left_out: u64,
     pub outcome: RouteDestination,
@@ -152,40 +137,31 @@ pub struct RouteReport {
 pub struct Tls {
     /// Server name that the client sends (SNI).
     pub name: String,
-    /// Names of the certificate that is presented.
     pub certificate: Vec<String>,
 }
 
-/// A configuration line that was evaluated.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct EvaluatedLine {
-    /// Proxy section of the line.
     pub section: String,
     pub file: String,
-    /// Line number in the file.
     pub line: u64,
     pub text: String,
     /// True if the condition was met. None without a condition.
     pub met: Option<bool>,
     pub terms: Vec<ConditionTerm>,
-    /// True if the line took effect.
     pub applies: bool,
-    /// True if the line ended its rule set.
     pub ends: bool,
-    /// Backend that the line chose.
     pub backend: Option<String>,
     /// Reason why the line has no effect although its condition was met.
     pub fails: Option<String>,
 }
 
-/// A term of a condition.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ConditionTerm {
     /// Name of the ACL, or the text of an anonymous one.
     pub term: String,
-    /// True if the term matched.
     pub met: bool,
     pub values: Vec<String>,
 }
@@ -193,7 +169,6 @@ pub struct ConditionTerm {
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum RouteDestination {
-    /// The request goes to a server.
     Server {
         backend: String,
         server: String,
@@ -202,27 +177,25 @@ pub enum RouteDestination {
         why: String,
     },
     Reply {
-        /// Status code and reason phrase.
         status: String,
         location: Option<String>,
         why: String,
     },
-    /// The request waits in a queue.
     Queue {
         backend: String,
         /// Server, if the request waits for this one.
         server: Option<String>,
         why: String,
     },
-    /// The request has no destination.
-    Nothing { why: String },
+    Nothing {
+        why: String,
+    },
 }
 
 /// Live state of the proxy.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Live {
-    /// Time of the state, UTC.
     pub at: String,
     pub servers: Vec<Server>,
     /// Notes on what else affects the choice, and on what is not known.
@@ -234,16 +207,13 @@ pub struct Live {
 #[serde(default)]
 pub struct Server {
     pub name: String,
-    /// Status, as in the statistics.
     pub status: String,
     /// Time since the last change of the status, milliseconds.
     pub since_ms: u64,
-    /// Result of the last health check.
     pub check: String,
     pub sessions: u32,
     /// Maximum sessions. 0: no limit.
     pub limit: u32,
-    /// Requests in the queue of the server.
     pub waiting: u32,
     pub weight: u32,
 }

@@ -3,10 +3,8 @@
 use ::access::keyword::{Codes, ProxyCodes};
 use language::arguments::ArgumentCodes;
 
-/// The codes for missing, superfluous and invalid arguments.
 pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&ARGUMENTS, &VALUE);
 
-/// Codes for lines about users.
 pub(super) static OF_ACCESS: Codes = Codes {
     value: &VALUE,
     twice: &TWICE,
@@ -14,7 +12,6 @@ pub(super) static OF_ACCESS: Codes = Codes {
     no_pam_users: &NO_PAM_USERS,
 };
 
-/// Codes for lines about trusted proxies.
 pub(super) static OF_PROXIES: ProxyCodes = ProxyCodes {
     no_proxies: &NO_PROXIES,
     everybody: &EVERYBODY,

@@ -13,9 +13,7 @@ use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
 use language::{Diagnostic, Span, Spanned};
 
-/// Maximum number of lines `token`.
 const TOKENS_MAX: usize = 1_000;
-/// Length of a date, bytes.
 const DATE_LENGTH: usize = 10;
 
 /// A token, with the positions of its line and of its user.
@@ -26,10 +24,8 @@ pub(super) struct TokenLine {
     token: Token,
 }
 
-/// The second factors and tokens read so far.
 #[derive(Debug, Default)]
 pub(super) struct Credentials {
-    /// Lowest role whose users must have a second factor.
     required: Option<Spanned<UserRole>>,
     pub(super) secrets: Secrets,
     tokens: Vec<TokenLine>,

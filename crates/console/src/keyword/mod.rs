@@ -28,7 +28,6 @@ pub const NAME: &str = "console";
 /// Time limit for requests in progress at a stop, milliseconds.
 const STOP_MS: u64 = 1_000;
 
-/// The console as a part of the configuration.
 pub static PART: ConfigurationPart = ConfigurationPart {
     name: NAME,
     sections: Sections {
@@ -71,7 +70,6 @@ static LINES: &[Family<ConsoleLineBuilder>] =
 static TABLES: [SectionTable<ConsoleSectionDraft>; 1] =
     [SectionTable::new("console", LINES, section::begin)];
 
-/// Documentation of the section in the manual.
 const SECTION: Documented = Documented {
     kind: "section",
     name: "console",
@@ -211,7 +209,6 @@ fn users(
     (users, tokens)
 }
 
-/// Returns the highest role that the rules give to a user.
 fn role(rules: &[RoleLine], account: &Account) -> UserRole {
     let is_of = |rule: &&RoleLine| match &rule.who {
         RoleSubject::User => rule.name.value == account.name,

@@ -14,9 +14,7 @@ use language::{ConfigLine, ConfigWord, Diagnostic, Span, Spanned};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-/// Maximum size of a certificate file, bytes.
 const FILE_BYTES_MAX: u64 = 256 << 10;
-/// Maximum number of lines `role`.
 const RULES_MAX: usize = 1_000;
 
 #[derive(Debug)]
@@ -28,7 +26,6 @@ pub(super) struct Bind {
     pub(super) accepts_proxy: bool,
 }
 
-/// Subject of a role: a user or a group.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RoleSubject {
     User,
@@ -44,7 +41,6 @@ pub(super) struct RoleLine {
     pub(super) name: Spanned<String>,
 }
 
-/// The lines of the section read so far.
 #[derive(Debug, Default)]
 pub(super) struct ConsoleSectionDraft {
     pub(super) begun: Option<Span>,
@@ -155,7 +151,6 @@ fn path(args: &mut Args<'_>) -> Result<Spanned<PathBuf>, Diagnostic> {
     }
 }
 
-/// Reads a certificate with its private key.
 pub(super) fn read_certificate(
     context: &mut Context,
     file: &Spanned<PathBuf>,

@@ -20,10 +20,8 @@ const OF_SERVERS: [(&str, &str, &str); 3] = [
     ("maint", "Maintenance", "Take out for maintenance"),
 ];
 
-/// Maximum number of buttons of one subject.
 const OFFERS_MAX: usize = 16;
 
-/// Returns whether the viewer gets forms for the subjects of a machine.
 pub(super) fn can_show_forms(shown: &PageContext<'_>, member: &PlatformMember) -> bool {
     // A machine that does not respond cannot act, either.
     shown.viewer.role >= UserRole::Operator && explain_stale_data(member).is_none()
@@ -63,7 +61,6 @@ pub(super) fn of_server(
     }
 }
 
-/// Draws a button for each action that a subject of a report currently offers.
 pub(super) fn of_subject(
     shown: &PageContext<'_>,
     page: &ConsolePage,

@@ -7,7 +7,6 @@ use maud::{Markup, html};
 use part::report::{Grade, Subject};
 use part::status::{GUEST_NODE, GuestNodeReport, GuestNodeState, VolumeReport};
 
-/// Draws the section for all machines.
 pub(super) fn of(platform: &Platform) -> Markup {
     let up = platform
         .members
@@ -29,7 +28,6 @@ pub(super) fn of(platform: &Platform) -> Markup {
     }
 }
 
-/// Returns the number of machines that form a majority.
 fn needed(platform: &Platform) -> usize {
     platform.members.len() / 2 + 1
 }
@@ -38,14 +36,12 @@ fn is_up(member: &PlatformMember) -> bool {
     member.state.grade != Grade::Bad
 }
 
-/// Turns the text of the cluster into a sentence.
 fn sentence(words: &str) -> String {
     let mut letters = words.chars();
     let first = letters.next().into_iter().flat_map(char::to_uppercase);
     first.chain(letters).chain(['.']).collect()
 }
 
-/// Describes the effect of the failure of a machine.
 fn effect(platform: &Platform, member: &PlatformMember) -> String {
     let others: Vec<&PlatformMember> = platform
         .members
@@ -162,7 +158,6 @@ fn split(
     })
 }
 
-/// Lists what cannot proceed without a majority.
 fn waits(platform: &Platform) -> String {
     let has = |kind: &str| {
         platform
@@ -183,7 +178,6 @@ fn subjects<'m>(member: &'m PlatformMember, kind: &'m str) -> impl Iterator<Item
     reports.flat_map(move |report| report.of_kind(kind))
 }
 
-/// Returns whether an operator has forbidden guests on a node.
 pub(super) fn is_drained(node: &&Subject) -> bool {
     GuestNodeReport::of(node).state == GuestNodeState::Drained
 }
@@ -202,7 +196,6 @@ fn count_good(member: &PlatformMember, kind: &str) -> usize {
         .count()
 }
 
-/// Lists the guests that run on a machine.
 fn running(member: &PlatformMember) -> Vec<&str> {
     let guests = subjects(member, "guest").filter(|one| one.state.grade == Grade::Good);
     guests.map(|guest| guest.name.as_str()).collect()
@@ -275,7 +268,6 @@ fn describe_load(member: &PlatformMember) -> Option<String> {
     }
 }
 
-/// Lists the volumes that no other machine has in full.
 fn lost(member: &PlatformMember) -> String {
     let is_only = |volume: &&Subject| {
         let status = VolumeReport::of(volume);

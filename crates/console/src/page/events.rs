@@ -6,7 +6,6 @@ use crate::platform::MachineEvent;
 use maud::{Markup, html};
 use part::report::Event;
 
-/// Maximum number of events that are shown.
 const EVENTS_MAX: usize = 500;
 
 /// Returns the events of the shown machines that match the filter, the newest first.
@@ -22,7 +21,6 @@ pub(super) fn all<'s>(shown: &PageContext<'s>) -> Vec<MachineEvent<'s>> {
     all
 }
 
-/// Draws the old and the new state of an event.
 pub(super) fn change(event: &Event) -> Markup {
     html! {
         @if !event.from.is_empty() { (clean(&event.from)) " " span.arrow { "→" span.vh { " to" } } " " }
@@ -30,7 +28,6 @@ pub(super) fn change(event: &Event) -> Markup {
     }
 }
 
-/// Draws the page of the events.
 pub(super) fn of(shown: &PageContext<'_>) -> Markup {
     let all = all(shown);
     let number = all.len();

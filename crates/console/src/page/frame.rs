@@ -17,9 +17,7 @@ const PARTS: [&str; 6] = [
     "cluster",
     "supervisor",
 ];
-/// Maximum number of parts in the navigation.
 const PARTS_MAX: usize = 12;
-/// Product name on the pages.
 pub const BRAND: &str = "Evenkeel";
 
 pub(super) fn head(title: &str, script: Option<&str>) -> Markup {
@@ -28,9 +26,7 @@ pub(super) fn head(title: &str, script: Option<&str>) -> Markup {
 
 /// A document with the content between the top and the foot.
 struct PageDocument<'w> {
-    /// Title without the name of the machine.
     title: &'w str,
-    /// Path of the script, if any.
     script: Option<&'w str>,
     main: Markup,
     foot: Markup,
@@ -62,7 +58,6 @@ fn whole(page: &ConsolePage, shown: &PageContext<'_>, whole: PageDocument<'_>) -
     }
 }
 
-/// Draws a live document that consists of these parts.
 pub(super) fn document(
     page: &ConsolePage,
     shown: &PageContext<'_>,
@@ -144,7 +139,6 @@ fn class(page: &ConsolePage) -> &'static str {
     }
 }
 
-/// Returns the label of the filter of a page. None if the page has no filter.
 fn filter(page: &ConsolePage) -> Option<&'static str> {
     match page {
         ConsolePage::Overview | ConsolePage::Configuration | ConsolePage::Requests => None,
@@ -171,7 +165,6 @@ fn top(page: &ConsolePage, shown: &PageContext<'_>) -> Markup {
     }
 }
 
-/// Draws the entries of the navigation.
 pub(super) fn entries(page: &ConsolePage, shown: &PageContext<'_>) -> Markup {
     let parts = parts(shown.platform);
     let is_here = |one: &ConsolePage| match (one, page) {

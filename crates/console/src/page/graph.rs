@@ -5,13 +5,10 @@ use crate::history::TrafficSample;
 use maud::{Markup, html};
 use std::fmt::Write as _;
 
-/// Points of a small graph.
 const SMALL: usize = 40;
-/// Points of a large graph.
 const LARGE: usize = 120;
 /// Height of a small graph in its own units. A point is one unit wide.
 const SMALL_HEIGHT: u64 = 20;
-/// Height of a large graph in its own units.
 const LARGE_HEIGHT: u64 = 100;
 
 /// Returns the largest value of each of `number` equal steps, the newest last. None before the
@@ -62,15 +59,11 @@ pub(super) fn small(values: &[u32], length: usize) -> Markup {
     }
 }
 
-/// Settings of a large graph.
 pub(super) struct LargeGraph<'g> {
     pub title: &'g str,
-    /// The unit of the values.
     pub unit: &'g str,
     pub period: &'g str,
-    /// The length of the period, seconds.
     pub seconds: u64,
-    /// Number of samples of the whole period.
     pub length: usize,
 }
 
@@ -85,7 +78,6 @@ fn top(most: u32) -> u32 {
     found.unwrap_or(most).max(2)
 }
 
-/// Returns the average of values, weighted by the seconds that each covers.
 fn average(values: &[u32], seconds: &[u64]) -> u32 {
     let (mut sum, mut all) = (0_u128, 0_u128);
     for (value, s) in values.iter().zip(seconds) {
@@ -95,7 +87,6 @@ fn average(values: &[u32], seconds: &[u64]) -> u32 {
     u32::try_from(sum / all.max(1)).unwrap_or(u32::MAX)
 }
 
-/// Draws a large graph with its scales, and a title for each step.
 pub(super) fn large(
     of: &LargeGraph<'_>,
     samples: &[TrafficSample],
@@ -147,7 +138,6 @@ pub(super) fn large(
     }
 }
 
-/// Returns the time of day at a step of the period.
 fn time_at(of: &LargeGraph<'_>, now_ms: u64, step: u64, steps: u64) -> String {
     let ago_ms = of.seconds * 1000 * (steps - step.min(steps)) / steps.max(1);
     let (_, time) = moment(now_ms.saturating_sub(ago_ms));

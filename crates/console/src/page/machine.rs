@@ -29,7 +29,6 @@ pub(super) fn explain_stale_data(member: &PlatformMember) -> Option<String> {
     }
 }
 
-/// Returns a word for the kind of a machine.
 pub(super) fn kind(member: &PlatformMember) -> &'static str {
     match member.kind {
         MemberKind::Node => "node",
@@ -37,7 +36,6 @@ pub(super) fn kind(member: &PlatformMember) -> &'static str {
     }
 }
 
-/// Draws a note about the age of a machine's data, if it is out of date.
 pub(super) fn stale_data_note(member: &PlatformMember) -> Markup {
     html! {
         @if let Some(doubt) = explain_stale_data(member) {
@@ -46,7 +44,6 @@ pub(super) fn stale_data_note(member: &PlatformMember) -> Markup {
     }
 }
 
-/// Draws the notes of all shown machines.
 pub(super) fn notices(shown: &PageContext<'_>) -> Markup {
     html! {
         @for (_, member) in shown.members() { (stale_data_note(member)) }
@@ -54,7 +51,6 @@ pub(super) fn notices(shown: &PageContext<'_>) -> Markup {
     }
 }
 
-/// Draws the page text for the case that no machine is known.
 pub(super) fn no_machine_text() -> Markup {
     html! { p.empty { "No machine has reported yet. This page fills as soon as one does." } }
 }
@@ -73,7 +69,6 @@ pub(super) fn heading(shown: &PageContext<'_>, index: usize, member: &PlatformMe
     }
 }
 
-/// Draws the filter and, where there are several machines, the choice of a machine.
 pub(super) fn choices(page: &ConsolePage, shown: &PageContext<'_>, label: &str) -> Markup {
     let path = page.path();
     let members = &shown.platform.members;
@@ -104,12 +99,10 @@ pub(super) fn choices(page: &ConsolePage, shown: &PageContext<'_>, label: &str) 
     }
 }
 
-/// Returns an element id for an object on a machine.
 pub(super) fn id(of: &str, member: &PlatformMember, name: &str) -> String {
     format!("{of}:{}:{}", encode(&member.name), encode(name))
 }
 
-/// Returns whether there are several machines, so that pages name the machine of each object.
 pub(super) fn several(shown: &PageContext<'_>) -> bool {
     shown.platform.members.len() > 1
 }

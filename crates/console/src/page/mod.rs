@@ -37,7 +37,6 @@ use crate::platform::{Platform, PlatformMember};
 use crate::user::Viewer;
 use maud::Markup;
 
-/// The style sheet at `/style.css`.
 pub const STYLE: &str = concat!(
     include_str!("../../../access/src/page/base.css"),
     include_str!("style.css"),
@@ -47,24 +46,17 @@ pub const STYLE: &str = concat!(
 /// The script at `/live.js`. Every page works without it.
 pub const SCRIPT: &str = include_str!("live.js");
 
-/// The script of the editor at `/edit.js`.
 pub const EDITOR: &str = include_str!("config/edit.js");
 
-/// A page of the console.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum ConsolePage {
     /// Problems that need attention, the picture of the machines, the traffic in numbers.
     Overview,
-    /// All frontends, backends and servers.
     Traffic,
-    /// The frontend and the backend with this name.
     Proxy(String),
-    /// The report of a part.
     Part(String),
     Requests,
-    /// The events of all machines.
     Events,
-    /// The versions of the configuration.
     Configuration,
 }
 
@@ -72,15 +64,12 @@ pub enum ConsolePage {
 #[derive(Clone, Copy, Debug)]
 pub struct PageContext<'s> {
     pub platform: &'s Platform,
-    /// The user who views the page.
     pub viewer: &'s Viewer,
     /// Filter (`?q=`): only entries with these words are shown. Empty: all.
     pub filter: &'s str,
     /// Name of the only machine that is shown (`?on=`). None: all.
     pub member: Option<&'s str>,
-    /// Outcome of the last action, shown once.
     pub outcome: Option<&'s str>,
-    /// Query of the page to the proxy, if any.
     pub page_query: Option<PageQuery<'s>>,
 }
 
@@ -159,14 +148,12 @@ impl ConsolePage {
 }
 
 impl<'s> PageContext<'s> {
-    /// Returns the machines that are shown, each with its index.
     fn members(&self) -> impl Iterator<Item = (usize, &'s PlatformMember)> + use<'s> {
         let only = self.member;
         let all = self.platform.members.iter().enumerate();
         all.filter(move |(_, member)| only.is_none_or(|only| only == member.name))
     }
 
-    /// Returns whether each word of the filter occurs in one of these texts.
     fn matches(&self, texts: &[&str]) -> bool {
         let all = texts.join(" ").to_lowercase();
         let filter = self.filter.to_lowercase();

@@ -13,14 +13,10 @@ use part::report::Grade;
 use part::status::{CLUSTER, ClusterReport, MEMBER, MemberReport};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Maximum number of orders on single machines that are listed.
 const ORDERS_MAX: usize = 10;
-/// Maximum number of problems that are listed.
 const PROBLEMS_MAX: usize = 20;
-/// Maximum number of events that are listed.
 const EVENTS: usize = 8;
 
-/// Draws the parts of the page.
 pub(super) fn parts(shown: &PageContext<'_>) -> Vec<(&'static str, Markup)> {
     vec![
         ("alert", alert(shown)),
@@ -312,7 +308,6 @@ fn numbers(shown: &PageContext<'_>) -> Markup {
     }
 }
 
-/// Draws the rate of all frontends of the drawing machine over the last hour.
 fn hour(shown: &PageContext<'_>) -> Markup {
     let me = shown.platform.me();
     let traffic = me.and_then(|me| me.look.as_ref()?.traffic.as_ref());

@@ -9,16 +9,12 @@ use part::report::{
     Event, Fact, FactValue, Grade, NumberKind, NumberRow, StatusReport, Subject, Unit, span,
 };
 
-/// Maximum number of subjects of a machine.
 const SUBJECTS_MAX: usize = 200;
-/// Maximum number of subjects in the overview of all machines.
 const GLANCE_MAX: usize = 60;
-/// Maximum number of events of a subject.
 const EVENTS_MAX: usize = 8;
 /// Maximum indentation of nested subjects. The depth of a report has its own bound.
 const DEPTH_MAX: usize = 6;
 
-/// Draws the sections of the machines that report this part.
 pub(super) fn of(shown: &PageContext<'_>, name: &str) -> Markup {
     let mut all = Vec::new();
     for (index, member) in shown.members() {
@@ -48,7 +44,6 @@ pub(super) fn of(shown: &PageContext<'_>, name: &str) -> Markup {
 
 type OfMember<'s> = (usize, &'s PlatformMember, Vec<&'s StatusReport>);
 
-/// Draws each subject as a row with its state on every machine.
 fn glance(shown: &PageContext<'_>, all: &[OfMember<'_>]) -> Markup {
     let mut names: Vec<(&str, &str)> = Vec::new();
     for subject in all
@@ -123,7 +118,6 @@ fn find<'r>(
     found.next()
 }
 
-/// Draws the state of a subject and its duration.
 fn draw_state(report: &StatusReport, subject: &Subject) -> Markup {
     html! {
         (state::word(&subject.state.word, subject.state.grade))
@@ -131,7 +125,6 @@ fn draw_state(report: &StatusReport, subject: &Subject) -> Markup {
     }
 }
 
-/// Returns whether the filter matches a subject or one of its children.
 fn has(shown: &PageContext<'_>, subject: &Subject) -> bool {
     shown.matches(&[
         &subject.kind,
@@ -166,12 +159,10 @@ fn of_report(
     }
 }
 
-/// Context of a subject to draw.
 struct SubjectContext<'p> {
     shown: &'p PageContext<'p>,
     member: &'p PlatformMember,
     report: &'p StatusReport,
-    /// Element id, unique on the machine.
     id: String,
 }
 

@@ -11,10 +11,8 @@ use maud::{Markup, html};
 use part::report::Grade;
 use part::status::{MEMBER, MemberReach, MemberReport};
 
-/// Maximum number of machines that are drawn.
 const MACHINES_MAX: usize = 8;
 
-/// A box with its position and content.
 struct PlacedBox<'p> {
     member: &'p PlatformMember,
     content: MachineBox,
@@ -37,7 +35,6 @@ impl PlacedBox<'_> {
         self.y + self.height
     }
 
-    /// Returns the vertical position at which a link from the side ends.
     fn dock(&self) -> usize {
         self.y + HEAD / 2
     }
@@ -49,7 +46,6 @@ struct MachineLink {
     words: String,
 }
 
-/// Draws the picture of a platform. Empty without a machine.
 pub(super) fn of(platform: &Platform) -> Markup {
     let mut members: Vec<&PlatformMember> = platform.members.iter().collect();
     // The order is the same on every machine: nodes by name, then arbiters.
@@ -166,7 +162,6 @@ fn narrow(members: &[&PlatformMember]) -> Markup {
     svg("narrow", WIDTH, y - BELOW + 1, &inner)
 }
 
-/// Returns the state of a link: the worse of what its two ends report.
 fn link(a: &PlatformMember, b: &PlatformMember) -> MachineLink {
     let seen = [seen(a, b), seen(b, a)].into_iter().flatten();
     let worst = seen.max_by_key(|link| link.grade);
@@ -176,7 +171,6 @@ fn link(a: &PlatformMember, b: &PlatformMember) -> MachineLink {
     })
 }
 
-/// Returns the link to another machine in the cluster report of a machine.
 fn seen(from: &PlatformMember, to: &PlatformMember) -> Option<MachineLink> {
     // The last report of a machine that no longer responds does not describe the current link.
     let look = from

@@ -57,7 +57,6 @@ pub(super) fn all(platform: &Platform) -> Vec<SharedProblem<'_>> {
     all
 }
 
-/// Lists the drained nodes: no guest can start there until the order is revoked.
 fn drained(platform: &Platform) -> Vec<SharedProblem<'_>> {
     let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for member in platform
@@ -154,7 +153,6 @@ fn of_machine(member: &PlatformMember) -> SharedProblem<'_> {
     }
 }
 
-/// Returns the page with the details of a problem.
 fn page_of(problem: &MachineProblem) -> Option<ConsolePage> {
     match &problem.source {
         ProblemSource::Subject { part, .. } => Some(ConsolePage::Part(part.clone())),
@@ -167,7 +165,6 @@ fn page_of(problem: &MachineProblem) -> Option<ConsolePage> {
 mod tests {
     use super::*;
 
-    /// Word of the owner of an address.
     const OWNER: &str = "MASTER";
     use crate::sample;
     use part::report::Moment;

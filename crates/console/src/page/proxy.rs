@@ -14,12 +14,9 @@ use maud::{Markup, html};
 use part::report::Grade;
 use std::cmp::Reverse;
 
-/// Maximum number of servers on the page.
 const SERVERS_MAX: usize = 200;
-/// Maximum number of rows in the table of durations.
 const TIMED_MAX: usize = 42;
 
-/// Draws the sections of the machines that have a proxy of this name.
 pub(super) fn of(shown: &PageContext<'_>, name: &str) -> Markup {
     let page = ConsolePage::Proxy(name.to_owned());
     let mut all = Vec::new();

@@ -19,13 +19,11 @@ use std::borrow::Cow;
 const SHORT: usize = 64;
 const PATH: usize = 128;
 const LONG: usize = 4_000;
-/// Maximum number of rules and failed attempts that are listed.
 const LINES_MAX: usize = 40;
 /// Maximum length of such a line, characters, and maximum number of sentences about the termination
 /// state.
 const LINE: usize = 300;
 const MEANINGS_MAX: usize = 8;
-/// Width of the bar in its own units.
 const BAR: u64 = 1_000;
 /// Fields of the form: name, label, and an example.
 const FIELDS: [(&str, &str, &str); 6] = [
@@ -37,7 +35,6 @@ const FIELDS: [(&str, &str, &str); 6] = [
     ("frontend", "Frontend", "www"),
 ];
 
-/// Returns the filter of the query for requests, if there is one.
 pub(super) fn filter<'s>(shown: &PageContext<'s>) -> Option<&'s RequestFilter> {
     match shown.page_query?.ask {
         ProxyQuery::Requests { filter, .. } => Some(filter),
@@ -49,7 +46,6 @@ pub(super) fn filter<'s>(shown: &PageContext<'s>) -> Option<&'s RequestFilter> {
     }
 }
 
-/// Returns the path of the page with the requests that match a filter, on a machine.
 pub(super) fn path(filter: Option<&RequestFilter>, member: Option<&str>) -> String {
     let pairs = filter.into_iter().flat_map(RequestFilter::pairs);
     let on = member.map(|name| ("on", name));
@@ -64,7 +60,6 @@ pub(super) fn path(filter: Option<&RequestFilter>, member: Option<&str>) -> Stri
     }
 }
 
-/// Returns the machine whose proxy is queried: the chosen one, or else this one.
 pub(super) fn member<'s>(shown: &PageContext<'s>) -> Option<&'s PlatformMember> {
     let members = &shown.platform.members;
     let chosen = shown
@@ -73,7 +68,6 @@ pub(super) fn member<'s>(shown: &PageContext<'s>) -> Option<&'s PlatformMember> 
     chosen.or(shown.platform.me())
 }
 
-/// Shortens a text to a number of characters.
 pub(super) fn cut(text: &str, max: usize) -> Cow<'_, str> {
     let text = clean(text);
     match text.char_indices().nth(max) {
@@ -82,7 +76,6 @@ pub(super) fn cut(text: &str, max: usize) -> Cow<'_, str> {
     }
 }
 
-/// Draws the form of the filter, and the choice of a machine.
 pub(super) fn wanted(shown: &PageContext<'_>) -> Markup {
     let none = RequestFilter::default();
     let now = filter(shown).unwrap_or(&none);
@@ -128,7 +121,6 @@ pub(super) fn wanted(shown: &PageContext<'_>) -> Markup {
     }
 }
 
-/// Explains why no requests can be shown. None if they can.
 fn refusal(shown: &PageContext<'_>) -> Option<Markup> {
     let Some(member) = member(shown) else {
         return Some(no_machine_text());
@@ -161,7 +153,6 @@ fn refusal(shown: &PageContext<'_>) -> Option<Markup> {
     }
 }
 
-/// Explains how to enable the request history.
 fn explain_disabled_history(member: &PlatformMember) -> Markup {
     html! {
         div.subject {
@@ -177,7 +168,6 @@ fn explain_disabled_history(member: &PlatformMember) -> Markup {
     }
 }
 
-/// Draws the page of the requests.
 pub(super) fn of(shown: &PageContext<'_>) -> Markup {
     if let Some(refusal) = refusal(shown) {
         return refusal;
@@ -261,7 +251,6 @@ fn table(shown: &PageContext<'_>, found: &FinishedRequests, caption: &str) -> Ma
     }
 }
 
-/// Returns the path of the page of a request on the same machine.
 fn own(shown: &PageContext<'_>, one: &FinishedRequest) -> String {
     let on = shown.member.map(|name| format!("?on={}", encode(name)));
     format!("/requests/{}{}", encode(&one.id), on.unwrap_or_default())
@@ -276,7 +265,6 @@ fn grade(one: &FinishedRequest) -> Grade {
     }
 }
 
-/// Draws the status code, or the text in place of it.
 fn status(one: &FinishedRequest) -> Markup {
     let words = match (one.status, one.line.mode.as_str()) {
         (Some(status), _) => status.to_string(),
@@ -312,7 +300,6 @@ fn row(shown: &PageContext<'_>, one: &FinishedRequest) -> Markup {
     }
 }
 
-/// Draws the frontend and the server of a request.
 fn server(
     frontend: &Option<String>,
     course: &crate::inquiry::request::RequestPath,
@@ -330,7 +317,6 @@ fn server(
     }
 }
 
-/// Draws the page of one request: each decision about it, with its reason.
 pub fn one(shown: &PageContext<'_>, id: u64) -> Markup {
     let title = format!("{id:#x}");
     let found = shown.page_query.and_then(|asked| asked.answer);
@@ -385,7 +371,6 @@ fn queue(course: &crate::inquiry::request::RequestPath) -> Option<String> {
         .then(|| format!("behind {server} of the server, {backend} of the backend"))
 }
 
-/// Returns the colour number of a phase.
 fn step(name: &str) -> usize {
     let known = ["request", "queue", "connect", "response"];
     known
@@ -394,7 +379,6 @@ fn step(name: &str) -> usize {
         .unwrap_or(known.len())
 }
 
-/// Draws the durations of the phases as a bar and as numbers.
 fn bar(one: &FinishedRequest) -> Markup {
     let (timers, steps) = (&one.timers, one.steps());
     let sum = steps

@@ -15,7 +15,6 @@ use maud::{Markup, html};
 use part::report::{Grade, span};
 
 pub(super) const PATH: &str = "/route";
-/// Maximum length of a text, and of a compared value, characters.
 const TEXT: usize = 600;
 const VALUE: usize = 200;
 /// Maximum number of lines, terms of a line, values of a term, servers, and notes that are drawn.
@@ -58,7 +57,6 @@ pub fn route(shown: &PageContext<'_>, question: &DescribedRequest) -> Markup {
     )
 }
 
-/// Draws the link to the form.
 pub(super) fn link(shown: &PageContext<'_>) -> Markup {
     html! {
         @if shown.viewer.role >= UserRole::Operator {
@@ -245,7 +243,6 @@ fn server(one: &Server) -> Markup {
     }
 }
 
-/// Returns the number of waiting requests with its verb.
 fn waiting(number: u32) -> String {
     match number {
         1 => "1 request waits".to_owned(),

@@ -19,7 +19,6 @@ pub(super) struct ProxyGroup<'t> {
 }
 
 impl ProxyGroup<'_> {
-    /// Returns whether the frontend, the backend or a server is down.
     pub(super) fn is_wrong(&self) -> bool {
         let mut all = self
             .frontend
@@ -29,14 +28,12 @@ impl ProxyGroup<'_> {
         all.any(|row| grade(&row.status) == Grade::Bad)
     }
 
-    /// Counts the servers that accept traffic.
     pub(super) fn up(&self) -> usize {
         let up = self.servers.iter();
         up.filter(|row| grade(&row.status) == Grade::Good).count()
     }
 }
 
-/// Returns the proxies of a machine in the order of its files.
 pub(super) fn proxies(traffic: &Traffic) -> Vec<ProxyGroup<'_>> {
     let mut all: Vec<ProxyGroup<'_>> = Vec::new();
     for row in &traffic.rows {
@@ -60,7 +57,6 @@ pub(super) fn proxies(traffic: &Traffic) -> Vec<ProxyGroup<'_>> {
     all
 }
 
-/// Context of the rows to draw.
 #[derive(Clone, Copy)]
 pub(super) struct RowContext<'p> {
     pub shown: &'p PageContext<'p>,
@@ -88,7 +84,6 @@ impl<'p> RowContext<'p> {
         }
     }
 
-    /// Returns whether the table has a column of buttons.
     pub(super) fn has_action_column(&self) -> bool {
         actions::can_show_forms(self.shown, self.member)
     }
@@ -129,7 +124,6 @@ pub(super) fn table(
     }
 }
 
-/// Formats a count for a column; a large one is abbreviated.
 fn short(number: u64) -> String {
     const LONG: u64 = 100_000;
     if number < LONG {
@@ -167,7 +161,6 @@ fn of(place: &RowContext<'_>, row: &TrafficRow) -> Markup {
     }
 }
 
-/// Draws the state of a row, its duration and its reason.
 pub(super) fn status(row: &TrafficRow, always_why: bool) -> Markup {
     let grade = grade(&row.status);
     let is_well = grade == Grade::Good && !row.status.contains(['/', '(']);
@@ -185,7 +178,6 @@ fn rates(place: &RowContext<'_>, row: &TrafficRow) -> Vec<u32> {
     samples.iter().map(|sample| sample.rate).collect()
 }
 
-/// Draws the numbers of a row as cells.
 fn numbers(place: &RowContext<'_>, row: &TrafficRow) -> Markup {
     let cell = |number: u64| html! { td.z[number == 0] { (quantity(&short(number))) } };
     let some = |number: Option<u64>| match number {
@@ -210,7 +202,6 @@ fn numbers(place: &RowContext<'_>, row: &TrafficRow) -> Markup {
     }
 }
 
-/// Names of the percentiles, in the order of [`TrafficRow::percentiles_ms`].
 const PERCENTILES: [&str; 3] = ["p50", "p95", "p99"];
 
 /// Describes the 50th, 95th and 99th percentile of the duration of the last requests of a row.
@@ -255,7 +246,6 @@ pub(super) fn times(caption: &str, rows: &[&TrafficRow]) -> Markup {
     }
 }
 
-/// Draws the rate of a row after a graph of its last hour.
 pub(super) fn rate(place: &RowContext<'_>, row: &TrafficRow) -> Markup {
     html! {
         (graph::small(&rates(place, row), History::length(Period::Hour)))

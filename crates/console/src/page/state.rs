@@ -4,7 +4,6 @@ use super::words::clean;
 use maud::{Markup, html};
 use part::report::Grade;
 
-/// Returns the class of a grade in the style sheet.
 pub(super) fn class(grade: Grade) -> &'static str {
     match grade {
         Grade::Unknown => "unknown",
@@ -15,7 +14,6 @@ pub(super) fn class(grade: Grade) -> &'static str {
     }
 }
 
-/// Draws the word of a state after its shape.
 pub(super) fn word(word: &str, grade: Grade) -> Markup {
     html! {
         @if !word.is_empty() {
@@ -24,7 +22,6 @@ pub(super) fn word(word: &str, grade: Grade) -> Markup {
     }
 }
 
-/// Draws a count with its unit in a fainter style.
 pub(super) fn quantity(text: &str) -> Markup {
     // The unit begins after the last ordinary space: narrow spaces separate groups of digits.
     match text.rsplit_once(' ') {

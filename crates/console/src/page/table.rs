@@ -16,26 +16,21 @@ use ::access::page::hidden;
 use maud::{Markup, html};
 use part::report::span;
 
-/// Maximum number of tables in a list.
 const TABLES_MAX: usize = 40;
-/// Maximum number of columns and entries that are drawn.
 const COLUMNS_MAX: usize = 8;
 const ENTRIES_MAX: usize = 200;
 /// Maximum length of all entries together, bytes. Hostile clients can choose keys that grow when
 /// they are escaped.
 const BYTES_MAX: usize = 70_000;
-/// Maximum length of a name, of a key and of a value, characters.
 const NAME: usize = 64;
 const KEY: usize = 64;
 const VALUE: usize = 32;
 
-/// Returns the path of the page of a table on a machine.
 fn path(name: &str, member: Option<&str>) -> String {
     let on = member.map(|name| format!("?on={}", encode(name)));
     format!("/tables/{}{}", encode(name), on.unwrap_or_default())
 }
 
-/// Lists the tables of one proxy, or of all proxies, of a machine.
 pub(super) fn list(
     member: &PlatformMember,
     at: usize,
@@ -63,7 +58,6 @@ pub(super) fn list(
     }
 }
 
-/// Draws the page of a table.
 pub fn table(shown: &PageContext<'_>, name: &str) -> Markup {
     let title = format!("Stick table {}", cut(name, 2 * NAME));
     let content = match member(shown) {
@@ -230,7 +224,6 @@ fn row(
     }
 }
 
-/// Element id of the form for all buttons that remove an entry.
 const REMOVAL: &str = "remove-entry";
 
 fn remove(one: &StickTableEntry) -> Markup {

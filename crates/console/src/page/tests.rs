@@ -380,7 +380,6 @@ fn requests_of_hostile_clients_stay_a_page() {
     }
 }
 
-/// Replaces every text of a value by this one.
 fn poison(value: &mut serde_json::Value, text: &str) {
     match value {
         serde_json::Value::String(one) => text.clone_into(one),

@@ -11,16 +11,13 @@ use maud::{Markup, html};
 use part::report::Grade;
 use std::cmp::Reverse;
 
-/// Maximum number of rows of a table.
 const TABLE_MAX: usize = 40;
 /// Maximum number of servers on the whole page. A backend beyond them links to its own page.
 const SERVERS_MAX: usize = 80;
-/// Maximum number of backends of a machine.
 const BACKENDS_MAX: usize = 200;
 /// Number of servers up to which all backends of a machine are expanded.
 const FEW: usize = 24;
 
-/// Draws the sections of the machines.
 pub(super) fn of(shown: &PageContext<'_>) -> Markup {
     let mut left = SERVERS_MAX;
     let members: Vec<_> = shown.members().collect();
@@ -188,7 +185,6 @@ fn backend(
     }
 }
 
-/// Draws the number of servers of a backend that are up.
 fn up(proxy: &ProxyGroup<'_>) -> Markup {
     let words = match proxy.servers.len() {
         0 => "no servers".to_owned(),

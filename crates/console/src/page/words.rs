@@ -57,7 +57,6 @@ pub(super) fn scaled(number: u64, unit: &str) -> String {
     }
 }
 
-/// Formats bytes in units of 1,024, as for volumes and memory.
 pub(super) fn binary(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
@@ -77,26 +76,22 @@ pub(super) fn binary(bytes: u64) -> String {
     }
 }
 
-/// Converts a time to the zone of the drawing machine.
 fn zoned(unix_ms: u64) -> Zoned {
     let ms = i64::try_from(unix_ms).unwrap_or(i64::MAX);
     let at = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH);
     at.to_zoned(TimeZone::system())
 }
 
-/// Returns the day of a time as a text, and the time of day.
 pub(super) fn moment(unix_ms: u64) -> (String, String) {
     let at = zoned(unix_ms);
     let day = at.strftime("%A, %-d %B %Y").to_string();
     (day, at.strftime("%H:%M:%S").to_string())
 }
 
-/// Returns the time of day in the format of all pages.
 pub fn time(unix_ms: u64) -> String {
     moment(unix_ms).1
 }
 
-/// Returns the day of a time in a short format.
 pub(super) fn date(unix_ms: u64) -> String {
     zoned(unix_ms).strftime("%Y-%m-%d").to_string()
 }
@@ -109,13 +104,11 @@ pub(super) fn stamp(unix_ms: u64) -> String {
         .to_string()
 }
 
-/// Returns the name of the time zone of the pages.
 pub(super) fn zone() -> String {
     let now = Timestamp::now().to_zoned(TimeZone::system());
     format!("UTC{}", now.strftime("%:z"))
 }
 
-/// Returns the title of the report of a part.
 pub(super) fn of_part(part: &str) -> String {
     match part {
         "address" => "Addresses".to_owned(),
@@ -128,7 +121,6 @@ pub(super) fn of_part(part: &str) -> String {
     }
 }
 
-/// Converts the first letter of a text to upper case.
 pub(super) fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
     match chars.next() {
@@ -154,7 +146,6 @@ pub fn encode(name: &str) -> String {
     text
 }
 
-/// Decodes a name. None if it is not percent-encoded UTF-8.
 pub fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
@@ -172,7 +163,6 @@ pub fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Joins names into a list such as `a, b and c`.
 pub(super) fn list(names: &[&str]) -> String {
     match names.split_last() {
         None => String::new(),

@@ -11,7 +11,6 @@ const ROLE: &str = "role";
 /// Time after the start of the control role before its report is used, milliseconds. Until then the
 /// role is still looking for the other members and a leader.
 const SETTLES_MS: u64 = 10_000;
-/// The states of a member in events.
 const AWAY: &str = "away";
 const REACHABLE: &str = "reachable";
 
@@ -28,7 +27,6 @@ pub fn settled(look: &MachineReport) -> Option<&StatusReport> {
     age_ms.is_none_or(|ms| ms >= SETTLES_MS).then_some(report)
 }
 
-/// Lists the changes between two reports, each with its subject.
 pub fn between(before: &StatusReport, now: &StatusReport, at: Moment) -> Vec<(String, Event)> {
     let members = now.of_kind(MEMBER).filter_map(|member| {
         let was = before.find(MEMBER, &member.name)?;
@@ -105,7 +103,6 @@ mod tests {
     use crate::sample::sample;
     use part::report::Grade;
 
-    /// Returns a member that reports nothing.
     fn away(silent_ms: Option<u64>) -> MemberReport {
         MemberReport {
             reach: MemberReach::Away,
@@ -114,7 +111,6 @@ mod tests {
         }
     }
 
-    /// Returns a member that is reached.
     fn reached(reach: MemberReach, rtt_us: u64) -> MemberReport {
         MemberReport {
             reach,
@@ -123,7 +119,6 @@ mod tests {
         }
     }
 
-    /// Makes a report of beta with this state of alpha and this leader.
     fn report(alpha: MemberReport, leader: Option<&str>) -> StatusReport {
         let grade = |bad| if bad { Grade::Bad } else { Grade::Good };
         let whole = match leader {

@@ -28,21 +28,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use wire::TrustedNodes;
 
-/// Port for the traffic between consoles.
 pub const PORT: u16 = 7446;
 /// Maximum length of a frame, bytes: that of a query, and that of the whole state of a node.
 const QUESTION_MAX: usize = 64 << 10;
 const REPLY_MAX: usize = 24 << 20;
-/// Maximum nesting depth of values.
 const DEPTH_MAX: usize = 64;
-/// Timeout of a connection with its handshake, and of a response.
 const PATIENCE: Duration = Duration::from_millis(PATIENCE_MS);
-/// Time after which a connection without a query is closed.
 const IDLE: Duration = Duration::from_secs(60);
 /// Interval of the queries to another node: while a user watches, and otherwise.
 const SEEN: Duration = Duration::from_millis(500);
 const UNSEEN: Duration = Duration::from_millis(UNSEEN_MS);
-/// Limits of simultaneous connections from others.
 const ROOMS: NodeConnectionLimits = NodeConnectionLimits {
     nodes: 16,
     strangers: 8,
@@ -53,19 +48,14 @@ const PROTOCOL: NodeProtocol = NodeProtocol {
     signs: *b"EKCO",
     version: 1,
 };
-/// Maximum number of pending orders for one node.
 const ORDERS_MAX: usize = 16;
-/// Maximum number of pending sign-in reports for one node.
 const SIGN_INS_MAX: usize = 1_024;
 
-/// A query to another console.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 enum PeerConsoleRequest {
     Look,
-    /// Execute an action for a user who has signed in on this node.
     Act {
         by: String,
-        /// Token that the user presented, if any.
         #[serde(default)]
         token: Option<String>,
         /// Role of the user at the querying console: the upper limit at this one. None from a
@@ -85,21 +75,17 @@ enum PeerConsoleRequest {
     /// Sign-in attempts at this console have failed or succeeded. A console of an older program
     /// ends the connection at this and the next query, and counts on its own.
     Tries(Vec<AttemptChange>),
-    /// A user has used the one-time code of this time step here.
     UseCode {
         user: String,
-        /// Time step of the code.
         step: u64,
     },
 }
 
-/// The response to a query.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 enum PeerConsoleResponse {
     Look(Option<Box<MachineReportMessage>>),
     Done(Result<String, String>),
     Read(Result<String, String>),
-    /// The reported attempts have been counted.
     Counted,
     /// True if the code had not been used there.
     IsNew(bool),
@@ -238,7 +224,6 @@ async fn ask(
     }
 }
 
-/// Stores the state that a node reported, or the failure to report it.
 fn store_reported_state(
     shared: &ConsoleState,
     node: &str,
@@ -359,7 +344,6 @@ async fn exchange(
     Ok(reply)
 }
 
-/// Listens at the address by which the cluster reaches this node.
 async fn accept_connections(known: &TrustedNodesReceiver, shared: &Arc<ConsoleState>) {
     let serves = |guest: ConnectedClient| {
         let shared = Arc::clone(shared);
@@ -372,7 +356,6 @@ async fn accept_connections(known: &TrustedNodesReceiver, shared: &Arc<ConsoleSt
     listen(PORT, known, ROOMS, |_| {}, serves).await;
 }
 
-/// Serves a connection of another node until it ends.
 async fn serve(guest: ConnectedClient, shared: &Arc<ConsoleState>) -> Result<(), String> {
     let answered = accept_node(&PROTOCOL, &guest.trusted, guest.stream, |_| true).await;
     let (mut stream, from) = answered.map_err(|(_, broken)| broken.to_string())?;
@@ -452,7 +435,6 @@ fn viewer(
     }
 }
 
-/// Executes an action for an operator at another node.
 async fn act(
     shared: &ConsoleState,
     from: &str,
@@ -480,7 +462,6 @@ async fn act(
     }
 }
 
-/// Queries the proxy of this node for a user at another one.
 async fn query_local_proxy(
     shared: &ConsoleState,
     by: &Viewer,
@@ -508,7 +489,6 @@ mod tests {
     use lab::pki::{Authority, Issued, Leaf};
     use lab::tls::{Terms, TlsClient, TlsOffer, TlsServer};
 
-    /// Timeout of every wait, for a busy machine.
     const SOON: Duration = Duration::from_secs(60);
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {

@@ -8,39 +8,29 @@ use part::status::{ROLE, RoleReport};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-/// Timeout of the responses, milliseconds.
 const LIMIT_MS: u64 = PATIENCE_MS;
 
-/// Role of the proxy in the report of the supervisor.
 const PROXY: &str = "proxy";
 /// Status of a paused frontend, and of one that another process serves meanwhile.
 const PAUSED: &str = "PAUSED";
 const UPGRADED: &str = "OPEN (upgrade)";
 
-/// A query of a poll.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PollQuery {
-    /// The report of a part.
     Report(&'static str),
     Traffic,
 }
 
-/// A response to a query.
 #[derive(Clone, Debug)]
 pub enum PollResponse {
-    /// The report of a part.
     Report(StatusReport),
-    /// The statistics of the proxy.
     Traffic(Box<Traffic>),
-    /// The part or the proxy does not exist.
     Nothing,
-    /// There is no response, for this reason.
     Silent(String),
 }
 
 #[derive(Debug, Default)]
 pub struct PollProgress {
-    /// Queries without a response, by their numbers.
     open: BTreeMap<u64, PollQuery>,
     until: u64,
     reports: BTreeMap<&'static str, StatusReport>,
@@ -122,7 +112,6 @@ fn successor(reports: &[StatusReport]) -> Option<u32> {
     proxies.find_map(|role| RoleReport::of(role).successor)
 }
 
-/// Marks the paused frontends of the queried proxy as served by another process.
 fn serves_elsewhere(traffic: &mut Traffic, successor: u32) {
     for row in traffic.rows.iter_mut().filter(|row| row.status == PAUSED) {
         UPGRADED.clone_into(&mut row.status);

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 /// Part whose report lists the members, and its kind of subject for all of them.
 pub const CLUSTER: &str = "cluster";
-/// Kind of subject for a member.
 pub const MEMBER: &str = "member";
 /// Facts with the effect of a failure: the predicted one, and that of a failure that has happened.
 const IF_IT_FAILS: &str = "if it fails";
@@ -23,7 +22,6 @@ pub fn cluster_of(look: &MachineReport) -> Option<&StatusReport> {
     report.of_kind(MEMBER).next().map(|_| report)
 }
 
-/// Returns whether the machine belongs to a cluster whose control role does not respond.
 pub fn has_silent_cluster(look: &MachineReport) -> bool {
     cluster_of(look).is_none() && look.reports.iter().any(|report| report.part == CLUSTER)
 }

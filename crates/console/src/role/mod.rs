@@ -51,21 +51,15 @@ use wire::TrustedNodes;
 
 /// Interval of the polls while a user watches, milliseconds. Otherwise [`UNSEEN_MS`].
 const SEEN_MS: u64 = 500;
-/// Interval at which the history is saved for the next process, milliseconds.
 const KEEP_MS: u64 = 60_000;
-/// Delay before the state is saved after a change, milliseconds.
 const KEEP_CHANGES_MS: u64 = 5_000;
-/// Maximum length of the response to an action, bytes.
 const REPLY_MAX: u64 = 16 << 10;
-/// Timeout of a response of the runtime API.
 const OPERATE_LIMIT: Duration = Duration::from_secs(3);
-/// Maximum number of actions in progress.
 const ACTING_MAX: usize = 16;
 
 /// The environment of the role: what the program provides to the console.
 #[derive(Clone, Copy)]
 pub struct ConsoleEnvironment {
-    /// Returns the name of the machine.
     pub host: fn() -> String,
     /// Returns the parts with a report, in the order of their display.
     pub parts: fn() -> Vec<&'static str>,
@@ -84,7 +78,6 @@ pub struct ConsoleEnvironment {
 
 /// An action in progress: its connection to the proxy, and the waiting task.
 struct RunningAction {
-    /// Connection to the proxy, if the action is one of the proxy.
     connection: Option<UnixStream>,
     order: UserOrder,
 }
@@ -109,10 +102,8 @@ pub struct ConsoleRole {
     polls: PollState,
     asks: Vec<PartRequest>,
     acting: BTreeMap<u64, RunningAction>,
-    /// Connections to the proxy for polls, by the numbers of the queries.
     reading: BTreeMap<u64, UnixStream>,
     state_saver: StateSaver,
-    /// True once the thread of the pages has ended.
     ended: Arc<AtomicBool>,
 }
 
@@ -124,16 +115,13 @@ struct PollState {
     due: u64,
     history: Arc<History>,
     last: Option<Arc<MachineReport>>,
-    /// Last report of the cluster about its members.
     cluster: Option<StatusReport>,
     /// Last report of the cluster after it had found its members. A previous console process may
     /// have received it.
     settled: Option<StatusReport>,
-    /// Events of actions since the last poll.
     done: Vec<(String, Event)>,
 }
 
-/// State that is saved for the next process.
 struct StateSaver {
     state: SavedConsoleState,
     bytes: Vec<u8>,
@@ -210,7 +198,6 @@ impl ConsoleRole {
         Ok(role)
     }
 
-    /// Starts the thread of the pages.
     fn serve(
         &self,
         doors: watch::Receiver<Option<Arc<ConsoleListener>>>,
@@ -273,7 +260,6 @@ impl ConsoleRole {
         Ok(())
     }
 
-    /// Applies a report of the control role about this machine as a member.
     pub fn apply_member_news(&mut self, news: &MemberNews) {
         let before = self.shared.admission();
         self.shared.apply_member_news(news);
@@ -343,7 +329,6 @@ impl ConsoleRole {
         self.save_if_due();
     }
 
-    /// Begins a poll if it is due, and ends a complete one.
     fn advance_poll(&mut self) {
         let now = now();
         if self
@@ -399,7 +384,6 @@ impl ConsoleRole {
         Some((number, own))
     }
 
-    /// Publishes the result of a complete poll.
     fn publish_poll(&mut self, now: u64) {
         let Some(gather) = self.polls.gather.take() else {
             return;
@@ -432,7 +416,6 @@ impl ConsoleRole {
         self.shared.publish(members, history);
     }
 
-    /// Adds the changes among the members of the cluster as events.
     fn follow_members(&mut self, look: &mut MachineReport, now: u64) {
         let Some(report) = changes::settled(look).cloned() else {
             return;
@@ -453,7 +436,6 @@ impl ConsoleRole {
         }
     }
 
-    /// Applies the cluster's list of trusted nodes.
     pub fn trust(&self, trusted: TrustedNodes) {
         let before = self.trusted.borrow().clone();
         let trusted = trusted.continue_from(before.as_deref());
@@ -465,7 +447,6 @@ impl ConsoleRole {
         std::mem::take(&mut self.asks)
     }
 
-    /// Processes the response to one of the queries.
     pub fn handle_response(&mut self, answer: Received) {
         let number = answer.ask;
         let missing = match &answer.message {
@@ -534,7 +515,6 @@ impl ConsoleRole {
         }
     }
 
-    /// Sends a part the action that its report offers. Returns the number of the query.
     fn send_offered_action(&mut self, order: &mut UserOrder) -> Result<u64, String> {
         let look = self.polls.last.clone();
         let offer = look.as_deref().and_then(|look| order.action.offer(look));
@@ -564,7 +544,6 @@ impl ConsoleRole {
         Ok(number)
     }
 
-    /// Processes the response of the part or proxy that executes an action.
     fn send(&mut self, acting: RunningAction, answer: &SupervisorMessage) {
         let RunningAction { connection, order } = acting;
         match (connection, order.action.command(), &order.action) {
@@ -630,7 +609,6 @@ impl ConsoleRole {
         self.state_saver.due = 0;
     }
 
-    /// Returns the report of the console about itself.
     pub fn report(&self) -> StatusReport {
         let config = self.shared.config();
         let subject = Subject::new("console", &config.address.to_string())
@@ -655,7 +633,6 @@ impl ConsoleRole {
         }
     }
 
-    /// Returns whether connections are accepted.
     fn is_listening(&self) -> bool {
         let listens = self.listeners.borrow();
         let listens = listens.as_ref().is_some_and(|listener| listener.listens());
@@ -689,7 +666,6 @@ impl ConsoleRole {
         })
     }
 
-    /// Saves the state for the next process, if it is due or the sessions have changed.
     fn save_if_due(&mut self) {
         let now = now();
         let sessions = lock(&self.shared.authentication.sessions).saved_state();
@@ -709,19 +685,16 @@ impl ConsoleRole {
         self.state_saver.state.history = History::default();
     }
 
-    /// Returns the state for the next process.
     pub fn kept(&self) -> Vec<u8> {
         self.state_saver.bytes.clone()
     }
 
-    /// Stops: no longer accepts connections.
     pub fn stop(&mut self) {
         self.state_saver.due = 0;
         self.save_if_due();
         self.listeners.send_replace(None);
     }
 
-    /// Returns whether the thread of the pages has ended.
     pub fn has_stopped(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }

@@ -7,7 +7,6 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-/// Maximum number of pending commands.
 const WAITING_MAX: usize = 16;
 
 /// A command, with the function that receives its response.

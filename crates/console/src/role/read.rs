@@ -9,9 +9,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// Maximum number of queries that wait for their connections.
 const WAITING_MAX: usize = 16;
-/// Timeout of a response of the runtime API, and of a process that evaluates a request.
 const LIMIT: Duration = Duration::from_secs(3);
 const ROUTE_LIMIT: Duration = Duration::from_secs(7);
 

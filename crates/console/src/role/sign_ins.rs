@@ -10,7 +10,6 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-/// Timeout of the responses of the other nodes.
 const LIMIT: Duration = Duration::from_millis(1_000);
 
 /// The consoles of the other nodes, for the authentication of this one.

@@ -19,12 +19,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 const LIMIT: Duration = Duration::from_secs(10);
-/// Maximum length of a name, bytes.
 const NAME_MAX: usize = 256;
-/// Maximum length of a key of a table, bytes.
 const KEY_MAX: usize = 1_024;
 
-/// Reason for a refusal, with the HTTP status.
 pub(super) struct ActionRefusal {
     pub(super) status: StatusCode,
     pub(super) words: String,
@@ -37,7 +34,6 @@ fn refused(status: StatusCode, words: &str) -> ActionRefusal {
     }
 }
 
-/// Reads the action from a form.
 fn action(form: &[(String, String)]) -> Result<OperatorAction, ActionRefusal> {
     let wrong = |words: &str| Err(refused(StatusCode::BAD_REQUEST, words));
     match field(form, "what").as_str() {
@@ -99,7 +95,6 @@ fn is_word(text: &str, max: usize) -> bool {
         && !text.contains("<<")
 }
 
-/// Returns whether a text can be the name of a table.
 pub(super) fn is_table(name: &str) -> bool {
     is_word(name, NAME_MAX)
 }
@@ -168,7 +163,6 @@ pub(super) async fn carry_out(
     }
 }
 
-/// Handles a form of a page.
 pub(super) async fn act(State(shared): State<Common>, request: Request<Body>) -> Response {
     let (headers, uri) = (request.headers().clone(), request.uri().clone());
     let Some(bytes) = body(request).await else {
@@ -190,7 +184,6 @@ pub(super) async fn act(State(shared): State<Common>, request: Request<Body>) ->
     }
 }
 
-/// Returns the confirmation page, if the action has an effect that needs confirmation.
 fn confirmation(
     shared: &ConsoleState,
     viewer: &Viewer,
@@ -218,7 +211,6 @@ fn confirmation(
     asked.then(|| html(StatusCode::OK, page::confirm(&question, viewer, form)))
 }
 
-/// Returns the confirmation text for the removal of an entry of a table.
 fn removal() -> SubjectAction {
     SubjectAction {
         word: "remove".to_owned(),

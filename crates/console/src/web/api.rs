@@ -24,12 +24,10 @@ pub(super) fn refused(status: StatusCode, words: &str) -> Response {
     as_json(status, &json!({ "error": words }))
 }
 
-/// `GET /api/v1`: the description of the API, without authentication.
 pub(super) async fn description() -> Response {
     ([(CONTENT_TYPE, "application/json")], DESCRIPTION).into_response()
 }
 
-/// `GET /api/v1/platform`: the current state of all machines.
 pub(super) async fn platform(State(shared): State<Common>, _: AuthenticatedRequest) -> Response {
     shared.record_viewer();
     let platform = shared.platform.borrow().clone();

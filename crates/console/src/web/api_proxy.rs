@@ -11,7 +11,6 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-/// Queries the proxy of the machine that the query string names.
 async fn ask(
     shared: &Common,
     asks: &AuthenticatedRequest,
@@ -41,7 +40,6 @@ async fn ask(
     refused(StatusCode::CONFLICT, &words)
 }
 
-/// `GET /api/v1/requests`: the newest requests that match a filter.
 pub(super) async fn requests(
     State(shared): State<Common>,
     asks: AuthenticatedRequest,
@@ -80,7 +78,6 @@ pub(super) async fn request(
     ask(&shared, &asks, &query, &ProxyQuery::Request { id }).await
 }
 
-/// `GET /api/v1/route`: the server to which a request would go.
 pub(super) async fn route(
     State(shared): State<Common>,
     asks: AuthenticatedRequest,

@@ -15,7 +15,6 @@ use axum::response::Response;
 use part::versions::{Edit, Findings, VersionsRequest, VersionsResponse};
 use serde_json::{Value, json};
 
-/// Maximum number of versions in a response.
 const VERSIONS_MAX: u32 = 200;
 
 fn value(value: &impl serde::Serialize) -> Value {
@@ -29,7 +28,6 @@ fn respond(said: Result<Value, PageError>) -> Response {
     }
 }
 
-/// Returns the response of the control role to a query.
 async fn asked(shared: &ConsoleState, question: &VersionsRequest) -> Result<Value, PageError> {
     let answer = ask(shared, question).await;
     Ok(
@@ -69,7 +67,6 @@ pub(super) async fn of_version(
     })
 }
 
-/// `GET /api/v1/differences`: the differences between two versions.
 pub(super) async fn differences(
     State(shared): State<Common>,
     _: AuthenticatedRequest,
@@ -88,7 +85,6 @@ pub(super) async fn differences(
     })
 }
 
-/// Reads the form of a user who may change the configuration.
 async fn form(
     asks: Result<AuthenticatedRequest, Response>,
     request: Request<Body>,
@@ -115,7 +111,6 @@ async fn form(
     }
 }
 
-/// Sends the control role the query that such a form describes.
 async fn changes(
     shared: &ConsoleState,
     asks: Result<AuthenticatedRequest, Response>,

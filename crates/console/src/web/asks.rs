@@ -35,7 +35,6 @@ pub(super) struct AuthenticatedRequest {
 }
 
 impl AuthenticatedRequest {
-    /// Returns the refusal of an operation that needs a role. None if the request may do it.
     pub(super) fn refusal(&self, role: UserRole) -> Option<Response> {
         let may = self.viewer.role >= role;
         if may && self.by_session {
@@ -58,7 +57,6 @@ impl AuthenticatedRequest {
     }
 }
 
-/// Makes a refusal that lists the accepted ways to authenticate.
 fn wants(status: StatusCode, words: &str, challenges: &[&'static str]) -> Response {
     let mut response = refused(status, words);
     for challenge in challenges {
@@ -68,7 +66,6 @@ fn wants(status: StatusCode, words: &str, challenges: &[&'static str]) -> Respon
     response
 }
 
-/// Makes the response to a request without authentication.
 fn unknown() -> Response {
     let words = "name and password, or a token, please";
     wants(StatusCode::UNAUTHORIZED, words, &[BASIC, BEARER])
@@ -106,7 +103,6 @@ impl FromRequestParts<Common> for AuthenticatedRequest {
     }
 }
 
-/// Authenticates a request by its headers.
 async fn authenticated(parts: &Parts, shared: &Common) -> Result<AuthenticatedRequest, Response> {
     let why = shared.why_closed();
     let closed = |why: &str| as_json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": why }));

@@ -9,7 +9,6 @@ use ::access::proof::SignInError;
 use part::lock;
 use std::net::IpAddr;
 
-/// Reason why a token is refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum BearerError {
     /// Refused as a wrong password is: by the result or the limit of attempts.

@@ -24,11 +24,8 @@ use part::versions::{
 };
 use std::sync::Arc;
 
-/// Maximum length of a form with a text, encoded, bytes.
 pub(super) const FORM_BYTES_MAX: usize = 3 * QUESTION_BYTES_MAX;
-/// Maximum length of the reason for a change, bytes.
 const MESSAGE_MAX: usize = 1_000;
-/// Maximum time limit for a confirmation, seconds.
 const CONFIRM_S_MAX: u64 = 86_400;
 
 /// Reason why there is no page, with its status.
@@ -54,7 +51,6 @@ impl Drawing {
         PageContext::all(&self.platform, &self.viewer)
     }
 
-    /// Returns the viewer's name in the history.
     pub(super) fn author(&self) -> String {
         let host = self.platform.me().map(|me| me.name.as_str());
         format!("{}@{}", self.viewer.shown(), host.unwrap_or("this machine"))
@@ -99,7 +95,6 @@ pub(super) async fn page(
     })
 }
 
-/// Shows the files that this machine serves, with or without a cluster.
 async fn served(
     shared: &ConsoleState,
     drawing: &Drawing,
@@ -116,7 +111,6 @@ async fn served(
     }
 }
 
-/// Reads the number of a version from a query string.
 pub(super) fn version(query: &[(String, String)], name: &str) -> Result<Option<u64>, PageError> {
     match field(query, name).as_str() {
         "" => Ok(None),
@@ -217,7 +211,6 @@ fn texts(files: &VersionFiles) -> impl Iterator<Item = &File> {
     files.files.iter().filter(|file| file.text.is_some())
 }
 
-/// Opens the editor with a file of the accepted version.
 async fn edit(
     shared: &ConsoleState,
     drawing: &Drawing,
@@ -273,7 +266,6 @@ fn manual(shared: &ConsoleState, drawing: &Drawing, query: &[(String, String)]) 
     html(StatusCode::OK, config::manual(text.as_deref()))
 }
 
-/// `POST /config/…`: handles a form of an administrator.
 pub(super) async fn form(
     State(shared): State<Common>,
     Path(name): Path<String>,
@@ -317,7 +309,6 @@ pub(super) async fn form(
     }
 }
 
-/// Fields of a form with a text.
 pub(super) struct EditForm {
     of: u64,
     path: String,
@@ -412,7 +403,6 @@ async fn meanwhile(shared: &ConsoleState, typed: &EditForm) -> Option<NewerVersi
     })
 }
 
-/// Returns the editor with its findings, or the review of the change.
 async fn edited(
     shared: &ConsoleState,
     drawing: &Drawing,
@@ -455,7 +445,6 @@ async fn edited(
     })
 }
 
-/// Reads the author and the reason of a change.
 pub(super) fn change(
     drawing: &Drawing,
     form: &[(String, String)],
@@ -506,7 +495,6 @@ async fn applied(shared: &ConsoleState, drawing: &Drawing, form: &[(String, Stri
     }
 }
 
-/// Redirects to the versions, with the outcome.
 fn decided(shared: &ConsoleState, answer: VersionsResponse) -> Response {
     let path = ConsolePage::Configuration.path();
     match answer {

@@ -5,9 +5,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-/// Description of the API (OpenAPI).
 pub(super) const DESCRIPTION: &str = include_str!("openapi.json");
-/// Maximum length of a refused name in the message, characters.
 const NAME_MAX: usize = 64;
 
 /// Operations with their methods and paths. Each has the names that it accepts, and whether each
@@ -43,7 +41,6 @@ fn names(operation: &Value) -> BTreeMap<String, bool> {
     parameters.chain(fields).collect()
 }
 
-/// Returns whether a path matches a template in which `{name}` stands for any segment.
 fn is_of(path: &str, template: &str) -> bool {
     let (mut path, mut template) = (path.split('/'), template.split('/'));
     loop {

@@ -11,11 +11,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// Maximum number of discarded bytes of a body. Then the stream or connection ends.
 const BYTES_MAX: u64 = 1 << 20;
-/// A body is abandoned when nothing has arrived for this time.
 const QUIET: Duration = Duration::from_millis(500);
-/// Maximum time in which a body is discarded.
 const TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Makes the body of a request one that is discarded when it is dropped. A client that waits for
@@ -72,7 +69,6 @@ where
     }
 }
 
-/// Reads a body to its end or to a limit.
 async fn discard<B: HttpBody<Data = Bytes> + Unpin>(mut body: B) {
     let end = Instant::now() + TIME_MAX;
     let mut left = BYTES_MAX;

@@ -11,12 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Lowest role that may send queries.
 pub(super) const NEEDS: UserRole = UserRole::Operator;
 /// Additional time for the transport of a response beyond the timeout of the query.
 const WAY: Duration = Duration::from_secs(1);
 
-/// Reads the number of a request, such as `0x1f`.
 pub(super) fn number(text: &str) -> Option<u64> {
     let digits = text.strip_prefix("0x")?;
     let are_digits = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -54,7 +52,6 @@ pub(super) async fn raw(
     }
 }
 
-/// Queries the proxy of a machine and reads the response.
 pub(super) async fn now(
     shared: &ConsoleState,
     on: &str,

@@ -17,23 +17,19 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Maximum number of live pages.
 const LIVE_MAX: usize = 200;
 /// Interval of a keep-alive message, so that both sides notice the end of the connection.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
-/// The event stream of one page.
 struct PageEventStream {
     shared: Arc<ConsoleState>,
     _live: LivePage,
     platform: watch::Receiver<Arc<crate::platform::Platform>>,
     following: PageFollower,
-    /// Query of the page to the proxy.
     inquiry: Option<Arc<SharedQuery>>,
     token: String,
 }
 
-/// Opens the event stream of a page.
 pub(super) async fn live(
     State(shared): State<Common>,
     headers: HeaderMap,

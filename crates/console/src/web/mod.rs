@@ -48,21 +48,17 @@ use crate::config::Security;
 use crate::page;
 use crate::user::Viewer;
 
-/// Maximum length of a form, bytes.
 const FORM_BYTES_MAX: usize = 16 << 10;
-/// Timeout for the body of a request.
 const BODY_LIMIT: Duration = Duration::from_secs(10);
 /// Content security policy: pages may load only the files of this console.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Header in which proxies list the addresses of clients.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// State that every handler gets.
 type Common = Arc<ConsoleState>;
 
-/// Returns the router of all paths.
 pub fn router(shared: Common) -> Router {
     screen::routes(Router::new())
         .route("/", get(pages::page))
@@ -138,7 +134,6 @@ async fn known(State(shared): State<Common>, mut request: Request<Body>) -> Requ
     request
 }
 
-/// Adds the security headers to every response.
 async fn secured(State(shared): State<Common>, mut response: Response) -> Response {
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value: &'static str| {
@@ -167,7 +162,6 @@ async fn secured(State(shared): State<Common>, mut response: Response) -> Respon
     response
 }
 
-/// Makes a response of markup.
 fn html(status: StatusCode, markup: Markup) -> Response {
     let headers = [(CONTENT_TYPE, "text/html; charset=utf-8")];
     (status, headers, markup.into_string()).into_response()
@@ -177,14 +171,12 @@ fn failure(status: StatusCode, words: &str) -> Response {
     html(status, page::failure(status.as_u16(), words))
 }
 
-/// Returns the user of a request, with the session token.
 fn signed_in<'h>(shared: &ConsoleState, headers: &'h HeaderMap) -> Option<(Viewer, &'h str)> {
     let cookies = headers.get_all(COOKIE).iter();
     let mut tokens = cookies.filter_map(|value| value_in(value.to_str().ok()?, access::COOKIE));
     tokens.find_map(|token| Some((shared.viewer(token)?, token)))
 }
 
-/// Returns the client whose sign-in attempts are counted.
 fn client(from: IpAddr, headers: &HeaderMap) -> SignInOrigin<'_> {
     let cookies = headers.get_all(COOKIE).iter();
     let cookies = cookies.filter_map(|value| value.to_str().ok());
@@ -196,20 +188,17 @@ async fn body(request: Request<Body>) -> Option<Vec<u8>> {
     body_within(request, FORM_BYTES_MAX).await
 }
 
-/// Returns the body of a request, with a maximum length.
 async fn body_within(request: Request<Body>, max: usize) -> Option<Vec<u8>> {
     let bytes = axum::body::to_bytes(request.into_body(), max);
     let bytes = tokio::time::timeout(BODY_LIMIT, bytes).await.ok()?.ok()?;
     Some(bytes.to_vec())
 }
 
-/// Returns the first value of a field of a form.
 fn field(form: &[(String, String)], name: &str) -> String {
     let found = form.iter().find(|(known, _)| known == name);
     found.map(|(_, value)| value.clone()).unwrap_or_default()
 }
 
-/// Decodes the fields of a form or a query string.
 fn fields(bytes: &[u8]) -> Vec<(String, String)> {
     let pairs = form_urlencoded::parse(bytes);
     pairs

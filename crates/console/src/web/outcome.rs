@@ -10,9 +10,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// Longest time that a page waits for the outcome.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(300);
-/// Interval of the queries to the control role for the progress of a version.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// Number of newest versions among which the version is searched.
 const VERSIONS_MAX: u32 = 50;
@@ -53,12 +51,10 @@ pub(super) async fn of(shared: &ConsoleState, version: u64, wait: Duration) -> R
     }
 }
 
-/// Returns whether the version no longer makes progress on its own.
 fn has_outcome(stage: VersionStage) -> bool {
     !stage.is_in_progress() || stage == VersionStage::AwaitsConfirmation
 }
 
-/// Queries the progress of a version.
 async fn found(shared: &ConsoleState, version: u64) -> Result<ConfigurationVersion, String> {
     let max = VERSIONS_MAX;
     match ask(shared, &VersionsRequest::Versions { max }).await? {

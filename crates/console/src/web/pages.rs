@@ -24,13 +24,11 @@ use std::sync::Arc;
 pub(super) const TOLD: &str = "told";
 pub(super) const SEAL: &str = "seal";
 
-/// Parameters of a request for a page.
 pub(super) struct PageRequest {
     pub(super) page: ConsolePage,
     filter: String,
     pub(super) member: String,
     outcome: String,
-    /// Query of the page to the proxy.
     pub(super) ask: Option<ProxyQuery>,
 }
 
@@ -76,12 +74,10 @@ impl PageRequest {
         }
     }
 
-    /// Returns whether the page shows nothing without the response.
     pub(super) fn needs_answer(&self, viewer: &Viewer) -> bool {
         self.page == ConsolePage::Requests && viewer.role >= inquire::NEEDS
     }
 
-    /// Returns the view that all viewers with the same role share.
     pub(super) fn view(self, role: UserRole) -> PageView {
         PageView {
             page: self.page,
@@ -92,7 +88,6 @@ impl PageRequest {
         }
     }
 
-    /// Returns the data to draw.
     pub(super) fn shown<'s>(
         &'s self,
         platform: &'s Platform,
@@ -111,7 +106,6 @@ impl PageRequest {
     }
 }
 
-/// Returns the query of a page to the proxy: its requests, or the last failed ones.
 fn ask(page: &ConsolePage, query: &[(String, String)], platform: &Platform) -> Option<ProxyQuery> {
     let failed = RequestFilter {
         outcome: "failed".to_owned(),
@@ -147,7 +141,6 @@ fn ask(page: &ConsolePage, query: &[(String, String)], platform: &Platform) -> O
     }
 }
 
-/// Redirects to the sign-in form, which leads back to the page.
 pub(super) fn to_sign_in(path: &str, query: &str) -> Response {
     let next = match query {
         "" => path.to_owned(),
@@ -160,7 +153,6 @@ pub(super) fn to_sign_in(path: &str, query: &str) -> Response {
     })
 }
 
-/// Handles a request for a page.
 pub(super) async fn page(
     State(shared): State<Common>,
     headers: HeaderMap,

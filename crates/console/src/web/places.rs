@@ -35,7 +35,6 @@ struct All {
 
 struct OpenConnection {
     of: IpAddr,
-    /// User of the connection, once it has a session.
     user: Option<(UserRole, String)>,
     leave: Arc<Notify>,
 }
@@ -114,7 +113,6 @@ impl ConnectionHandle {
         }
     }
 
-    /// Returns whether the connection has a session.
     pub(super) fn is_known(&self) -> bool {
         let places = self.places.upgrade();
         places.is_some_and(|places| {
@@ -179,7 +177,6 @@ impl All {
         self.close_oldest(|one| is_meant(one) && one.user.as_ref() == Some(&user))
     }
 
-    /// Returns the user with the most of these connections, among those with the lowest role.
     fn user_with_most(
         &self,
         which: impl Fn(&OpenConnection) -> bool,

@@ -30,13 +30,11 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-/// Timeout for the part to connect.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Path parameters: the part, the kind and name of the subject, and the word of the offer.
 type ScreenPathParameters = Path<(String, String, String, String)>;
 
-/// Adds the routes of all kinds: pages, connections, and the files of the libraries.
 pub(super) fn routes(mut router: Router<Common>) -> Router<Common> {
     for kind in &KINDS {
         let path = format!("/{}/{{part}}/{{kind}}/{{name}}/{{word}}", kind.path);
@@ -87,7 +85,6 @@ fn why_not(
     ))
 }
 
-/// Returns what an action currently opens.
 fn opens(shared: &ConsoleState, action: &OperatorAction) -> Option<Opens> {
     let platform = shared.platform.borrow().clone();
     let look = platform.me()?.look.as_deref()?;
@@ -118,7 +115,6 @@ fn wrong_version() -> Response {
     (StatusCode::UPGRADE_REQUIRED, version, words).into_response()
 }
 
-/// `GET /screen/…`: shows the page of the display.
 async fn page(
     kind: &'static ScreenKind,
     State(shared): State<Common>,
@@ -208,7 +204,6 @@ async fn socket(
     })
 }
 
-/// Requests a connection to the part for a viewer with this session token.
 async fn open(
     shared: &Common,
     viewer: &Viewer,
@@ -296,7 +291,6 @@ impl ScreenGuard for OpenScreen {
     }
 }
 
-/// `GET /novnc/…`, `GET /xterm/…`, `GET /spice-html5/…`: serves a file of a library.
 async fn file(State(shared): State<Common>, headers: HeaderMap, uri: Uri) -> Response {
     if signed_in(&shared, &headers).is_none() {
         return failure(StatusCode::UNAUTHORIZED, "Sign in first.");

@@ -24,16 +24,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-/// Timeout of a handshake, and of the head of a request.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// Interval and timeout of the keep-alive pings of HTTP/2.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
-/// Maximum length of all headers of a request, bytes.
 const HEAD_BYTES_MAX: u32 = 16 << 10;
-/// Maximum number of concurrent streams of an HTTP/2 connection.
 const STREAMS_MAX: u32 = 64;
-/// Maximum number of connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
 /// A listening socket with its protocol settings.
@@ -105,7 +101,6 @@ impl ConsoleListener {
         opened
     }
 
-    /// Returns whether the socket listens.
     pub fn listens(&self) -> bool {
         sockopt::socket_acceptconn(&self.listener).unwrap_or(false)
     }
@@ -435,13 +430,11 @@ mod tests {
         }
     }
 
-    /// Returns a port that is free at all addresses.
     fn free_port() -> u16 {
         let any = std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
         any.local_addr().unwrap().port()
     }
 
-    /// Switches to a configuration as the role does.
     fn change(
         listeners: &watch::Sender<Option<Arc<ConsoleListener>>>,
         config: &Config,
@@ -532,7 +525,6 @@ mod tests {
         });
     }
 
-    /// Returns the fingerprint of the certificate that a server sends.
     async fn shown_certificate(at: SocketAddr) -> String {
         let shown = tokio::task::spawn_blocking(move || {
             let client = lab::tls::TlsClient::new_local(&lab::tls::TlsOffer::default()).unwrap();

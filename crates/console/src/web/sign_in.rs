@@ -24,11 +24,9 @@ use part::lock;
 use part::role::Admission;
 use std::sync::Arc;
 
-/// Message for a user whose password cannot be checked.
 pub(super) const UNAVAILABLE: &str = "This machine cannot check the password now. The log of the console says why. \
     `evenkeel console link` lets an administrator of the machine in.";
 
-/// Returns the page of this console to open after the sign-in.
 fn next_of(next: &str) -> &str {
     let is_own = ConsolePage::is_here(next);
     if is_own && next.is_ascii() && next.len() < 1_024 {
@@ -87,7 +85,6 @@ pub(super) async fn form(
     }
 }
 
-/// Shows the sign-in form with the reason, while no listed user may sign in.
 fn closed(why: &str, next: &str) -> Response {
     html(
         StatusCode::SERVICE_UNAVAILABLE,
@@ -102,7 +99,6 @@ fn why_no_link(shared: &ConsoleState) -> Option<Response> {
     is_removed.then(|| failure(StatusCode::SERVICE_UNAVAILABLE, &why))
 }
 
-/// Handles a sign-in: a password, or after that a one-time code.
 pub(super) async fn sign_in(
     State(shared): State<Common>,
     Extension(ClientAddress(from)): Extension<ClientAddress>,
@@ -141,7 +137,6 @@ pub(super) async fn sign_in(
     }
 }
 
-/// Continues after a correct password: begins the session, or asks for a code.
 fn first(shared: &ConsoleState, user: &AuthorizedUser, next: &str) -> Response {
     let name = &user.account.name;
     match &user.second_factor {
@@ -170,7 +165,6 @@ fn first(shared: &ConsoleState, user: &AuthorizedUser, next: &str) -> Response {
     }
 }
 
-/// Checks the one-time code of a user whose password was correct.
 async fn second(
     shared: &Common,
     client: &SignInOrigin<'_>,
@@ -270,7 +264,6 @@ fn used_up() -> Response {
     failure(StatusCode::GONE, words)
 }
 
-/// Consumes a link and begins the session.
 pub(super) async fn use_link(
     State(shared): State<Arc<ConsoleState>>,
     Path(secret): Path<String>,

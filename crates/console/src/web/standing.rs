@@ -7,7 +7,6 @@ use part::report::Grade;
 use part::status::{GuestReport, ROLE, RoleReport};
 use screen::standing::ScreenStatus;
 
-/// Returns the status of what an action opens.
 pub fn of(platform: &Platform, action: &OperatorAction) -> ScreenStatus {
     let (OperatorAction::Offer { part, subject, .. }, Some(look)) = (
         action,

@@ -23,7 +23,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// The input of the role.
 pub struct AddressRoleInput {
     pub take: Take,
     options: AddressRoleOptions,
@@ -31,7 +30,6 @@ pub struct AddressRoleInput {
 }
 
 impl AddressRoleInput {
-    /// Creates it from a message; None if the descriptors do not fit the message.
     pub fn new(take: Take, descriptors: Vec<OwnedFd>) -> Option<AddressRoleInput> {
         Some(AddressRoleInput {
             options: match &take.options[..] {
@@ -49,17 +47,14 @@ impl AddressRoleInput {
     }
 }
 
-/// Reason why a configuration cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error(transparent)]
     Memory(#[from] MemoryError),
-    /// The payload is not a configuration.
     #[error("cannot read the address configuration: {0}")]
     Decode(serde_json::Error),
 }
 
-/// Reason why a role does not start.
 #[derive(Debug, thiserror::Error)]
 enum BeginError {
     #[error(transparent)]
@@ -70,7 +65,6 @@ enum BeginError {
     Confinement(#[from] confinement::ConfinementError),
 }
 
-/// Runs until the process ends.
 pub fn serve(mut channel: Channel, given: AddressRoleInput, guard: Option<Guard>) -> ExitCode {
     if given.options.background {
         entry::close_standard_streams();

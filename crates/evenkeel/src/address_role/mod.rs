@@ -14,7 +14,6 @@ use part::entry;
 use part::role::SupervisorMessage;
 use std::process::ExitCode;
 
-/// The life of an address role.
 pub fn main(mut channel: Channel) -> ExitCode {
     part::voice::limit_log();
     match entry::first_of_role(&mut channel, first) {
@@ -23,7 +22,6 @@ pub fn main(mut channel: Channel) -> ExitCode {
     }
 }
 
-/// Returns the input of the first message.
 fn first(received: Received) -> Option<AddressRoleInput> {
     match received.message {
         SupervisorMessage::Take(take) => AddressRoleInput::new(*take, received.descriptors),

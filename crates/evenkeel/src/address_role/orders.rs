@@ -28,7 +28,6 @@ const ACCEPT_MAX: Duration = Duration::from_secs(2);
 /// Tag of the direct channel in the epoll set of the link, whose tags are lower.
 const DIRECT: u64 = 16;
 
-/// Direct channel to the control role.
 struct DirectChannel {
     channel: Channel,
     /// The control role uses it.
@@ -43,10 +42,8 @@ pub struct Supervised {
     direct: Option<DirectChannel>,
     /// Last request for leases, repeated when a direct channel opens.
     wanted: Option<SupervisorMessage>,
-    /// The descriptor of the link, which lives as long as it.
     set: OwnedFd,
     link: Rc<RefCell<SupervisorConnection>>,
-    /// Numbers of the requests that the loop has not answered yet, in their order.
     pending_requests: VecDeque<u64>,
 }
 
@@ -54,14 +51,12 @@ pub struct Supervised {
 pub struct LastWords(Rc<RefCell<SupervisorConnection>>);
 
 impl LastWords {
-    /// Reports why the role ended.
     pub fn last(&self, words: String) {
         self.0.borrow_mut().send_shutdown_reason(words);
     }
 }
 
 impl Supervised {
-    /// Under the supervisor of this channel.
     pub fn new(
         channel: Channel,
         guard: Option<Guard>,
@@ -91,24 +86,20 @@ impl Supervised {
             .send_numbered(ask, message, descriptors);
     }
 
-    /// Queues the number of a request, and returns its order.
     fn asks(&mut self, ask: u64, order: RoleOrder) -> Option<RoleOrder> {
         self.pending_requests.push_back(ask);
         Some(order)
     }
 
-    /// Sends the response to the oldest pending request.
     fn send_response(&mut self, answer: &SupervisorMessage, descriptors: &[Arc<OwnedFd>]) {
         let ask = self.pending_requests.pop_front();
         self.say_numbered(ask.unwrap_or(0), answer, descriptors);
     }
 
-    /// Returns whether the control role uses the direct channel.
     fn is_direct(&self) -> bool {
         self.direct.as_ref().is_some_and(|one| one.is_accepted)
     }
 
-    /// Offers the control role a direct channel, unless there is one.
     fn keep_direct(&mut self) {
         let supervisor = self.link.borrow().supervisors();
         let is_kept = |one: &DirectChannel| {
@@ -138,7 +129,6 @@ impl Supervised {
         });
     }
 
-    /// Sends a message by the direct channel, if there is one.
     fn send_directly(&mut self, message: &SupervisorMessage) {
         // After a message that could not be sent, the control role would act on an older state. It
         // gets the current one over the next channel.
@@ -146,7 +136,6 @@ impl Supervised {
             .take_if(|direct| direct.channel.send(message, &[]).is_err());
     }
 
-    /// Returns the next order of the direct channel.
     fn next_direct(&mut self) -> Option<RoleOrder> {
         loop {
             let direct = self.direct.as_mut()?;
@@ -169,7 +158,6 @@ impl Supervised {
         }
     }
 
-    /// Returns the order in a message for this part.
     fn order_of_part(&mut self, ask: u64, message: &PartMessage) -> Option<RoleOrder> {
         if let Some(order) = order_of_control(message) {
             // A supervisor that was stopped passes on what is outdated.
@@ -197,7 +185,6 @@ impl Supervised {
         }
     }
 
-    /// Returns the order in a message; None if it is not for the loop.
     fn order(&mut self, received: Received) -> Option<RoleOrder> {
         match received.message {
             SupervisorMessage::Take(take) => {
@@ -233,7 +220,6 @@ impl Supervised {
     }
 }
 
-/// Returns the order in a message of the control role.
 fn order_of_control(message: &PartMessage) -> Option<RoleOrder> {
     if let Some(news) = MemberNews::of(message) {
         return Some(RoleOrder::Member(news));

@@ -31,31 +31,24 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 const READ_BYTES: usize = 16 * 1024;
-/// Longest run time of a program, whatever a request says.
 const RUN_MAX: Duration = Duration::from_secs(24 * 3600);
-/// Variables begin with it; PATH is not the role's to choose.
+/// Prefix of the permitted variables: the role must not choose PATH.
 const VARIABLE_PREFIX: &[u8] = b"HAPROXY_";
 
-/// Reason why the runner does not start, or why it ends.
 #[derive(Debug, thiserror::Error)]
 enum RunnerError {
-    /// Error of the supervisor's channel.
     #[error("the supervisor: {0}")]
     Channel(ChannelError),
-    /// The root directory, the user.
     #[error(transparent)]
     Rights(#[from] StartError),
-    /// A privilege could not be dropped.
     #[error(transparent)]
     Confinement(#[from] ConfinementError),
     #[error(transparent)]
     System(#[from] io::Error),
-    /// Error in a message of the role.
     #[error("the proxy: {0}")]
     Request(DecodeError),
 }
 
-/// The life of the process.
 pub fn main(channel: Channel) -> ExitCode {
     entry::exit("the process of external checks", serve(channel))
 }
@@ -111,12 +104,10 @@ struct Programs {
     connection: UnixStream,
     runner: Runner<u64>,
     input: Vec<u8>,
-    /// Programs that were started, or are about to be.
     running: usize,
 }
 
 impl Programs {
-    /// Executes requests until the connection closes.
     fn obey(&mut self) -> Result<(), RunnerError> {
         let system = |errno: Errno| RunnerError::System(errno.into());
         loop {
@@ -139,7 +130,6 @@ impl Programs {
         }
     }
 
-    /// Reads the available bytes. Returns false at the end of the connection.
     fn read(&mut self) -> Result<bool, RunnerError> {
         let mut bytes = [0; READ_BYTES];
         match self.connection.read(&mut bytes) {
@@ -227,7 +217,8 @@ mod tests {
         }
     }
 
-    /// A process of programs as a thread, with its rights kept, and the role's end.
+    /// Starts the process as a thread that keeps its privileges, and returns the role's end of its
+    /// connection.
     fn begin(commands: &[&str]) -> (UnixStream, std::thread::JoinHandle<bool>) {
         let (role, connection) = UnixStream::pair().unwrap();
         role.set_read_timeout(Some(LATEST)).unwrap();

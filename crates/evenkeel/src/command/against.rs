@@ -11,9 +11,7 @@ use model::config::{Config, Mode};
 use part::voice::{counted, terminal_width};
 use serde_json::{Value, json};
 
-/// Limit of lines that are shown for one difference.
 const LINES_MAX: usize = 3;
-/// Chapter of keywords that are accepted without effect.
 const WITHOUT_EFFECT: &str = "Accepted without effect";
 
 /// A difference, with the lines to which it applies; without lines it applies to the files as a
@@ -30,7 +28,6 @@ enum What<'f> {
     WithoutEffect(&'f Documented),
 }
 
-/// Returns the differences that apply to valid files, as text or JSON.
 pub fn render_differences(loaded: &Loaded, config: &Config, json: bool) -> String {
     let statements = statements(loaded, config);
     let told: Vec<(String, Option<Span>)> = loaded
@@ -71,7 +68,6 @@ pub fn render_differences(loaded: &Loaded, config: &Config, json: bool) -> Strin
     }
 }
 
-/// Returns whether a line has the keyword of a row.
 fn is_of(row: &Documented, line: &Statement) -> bool {
     let words: Vec<&str> = row.name.split(' ').collect();
     match row.kind {
@@ -85,7 +81,6 @@ fn is_of(row: &Documented, line: &Statement) -> bool {
     }
 }
 
-/// Returns the lines of the files, as the load has read them.
 fn statements(loaded: &Loaded, config: &Config) -> Vec<Statement> {
     let ids = loaded.sources.files().map(|(id, _)| id);
     let ids = ids.take(config.files.len()).collect();
@@ -140,7 +135,6 @@ fn as_text(all: &[ApplicableDifference<'_>], sources: &SourceMap, files: &[Strin
     text
 }
 
-/// Formats a line with its position; secrets are masked.
 fn shown(place: Span, sources: &SourceMap) -> String {
     let text = mask_secrets(sources.line_text(place), sources.vocabulary());
     let text = String::from_utf8_lossy(&text);

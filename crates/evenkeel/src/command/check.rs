@@ -15,7 +15,6 @@ use std::process::ExitCode;
 /// Exit code for a valid configuration with nothing to run, as in HAProxy without a listener.
 const NOTHING_RUNS: u8 = 2;
 
-/// Loads the files and reports their diagnostics.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let mut files = match files::read_some(&super::files(matches)) {
         Ok(files) => files,
@@ -81,7 +80,6 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Returns the message for files with which the program would not start.
 fn nothing_runs(matches: &ArgMatches) -> String {
     let (machine, other) = match matches.get_one::<String>("node") {
         Some(node) => (format!("on node {node}"), ""),
@@ -95,7 +93,6 @@ fn nothing_runs(matches: &ArgMatches) -> String {
     )
 }
 
-/// Returns the load options for the machine as which the files are checked.
 fn options(matches: &ArgMatches) -> LoadOptions {
     let node = matches.get_one::<String>("node");
     let here = !matches.get_flag("no-resolve");
@@ -110,7 +107,6 @@ fn options(matches: &ArgMatches) -> LoadOptions {
     }
 }
 
-/// Renders the diagnostics of keepalived's files.
 fn rendered(sources: &SourceMap, found: &Diagnostics, matches: &ArgMatches) -> String {
     let diag = matches.get_flag("hints");
     match format(matches) {
@@ -124,7 +120,7 @@ fn format(matches: &ArgMatches) -> Option<&str> {
     matches.get_one::<String>("format").map(String::as_str)
 }
 
-/// Both languages' mistakes: for programs as one list.
+/// Joins the diagnostics of both languages; for programs as one list.
 fn joined(one: &str, other: &str, format: Option<&str>) -> String {
     if format != Some("json") {
         return format!("{one}{other}");
@@ -140,7 +136,7 @@ fn joined(one: &str, other: &str, format: Option<&str>) -> String {
     }
 }
 
-/// Files of keepalived's, and nothing besides.
+/// Checks files in keepalived's language only.
 fn alone(read: &Read, matches: &ArgMatches) -> ExitCode {
     if matches.get_flag("privileges")
         && let Some(config) = &read.config
@@ -159,7 +155,6 @@ fn alone(read: &Read, matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Returns the summary of a valid configuration.
 fn summary(
     loaded: &keyword::load::Loaded,
     addresses: usize,

@@ -34,7 +34,6 @@ pub fn definition(command: Command) -> Command {
         .subcommand(credentials::of_token(Command::new("token")))
 }
 
-/// Executes the subcommands of `console`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let done = match matches.subcommand() {
         Some(("link", matches)) => link(matches),

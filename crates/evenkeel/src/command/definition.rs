@@ -25,7 +25,6 @@ const EXAMPLES: &str = "Examples:
   evenkeel keyword 'timeout client'           explain a keyword
   evenkeel haproxy -c -f haproxy.cfg          use HAProxy's flags, without a link";
 
-/// Returns the complete command line.
 pub fn definition() -> Command {
     Command::new("evenkeel")
         .version(crate::identity::VERSION)

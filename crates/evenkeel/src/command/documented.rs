@@ -4,7 +4,6 @@ use super::definition;
 use clap::error::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Commands of another personality, or of the process itself.
 const NOT_OURS: [&str; 4] = ["haproxy", "keepalived", "internal", "help"];
 
 fn files(directory: &Path, ends: &str, found: &mut Vec<PathBuf>) {
@@ -47,7 +46,6 @@ fn commands(text: &str, is_document: bool) -> Vec<String> {
     found
 }
 
-/// Splits a command into words, as a shell does.
 fn words(command: &str) -> Vec<String> {
     let mut words = Vec::new();
     for (place, part) in command.split(['"', '\'']).enumerate() {
@@ -64,7 +62,6 @@ fn words(command: &str) -> Vec<String> {
     words
 }
 
-/// Checks that a command can be typed, with values in place of names.
 fn can_be_typed(command: &str) -> Result<(), String> {
     let Err(error) = definition().try_get_matches_from(words(command)) else {
         return Ok(());

@@ -6,7 +6,6 @@ use clap::ArgMatches;
 use namespace::Removed;
 use std::process::ExitCode;
 
-/// Executes the subcommands of `lab`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match matches.subcommand_name() {
         Some("clean") => clean(),

@@ -87,9 +87,7 @@ pub fn keyword(matches: &ArgMatches) -> ExitCode {
     print_pages(&found.rows)
 }
 
-/// Columns of a page of the manual that is not for a terminal.
 const WIDTH: usize = 96;
-/// Words of a line that can be the name of a keyword.
 const NAME_WORDS_MAX: usize = 4;
 
 /// Returns the manual's text about a line of a section, by its longest keyword.
@@ -107,7 +105,6 @@ pub fn of_line(section: &str, line: &str) -> Option<String> {
     })
 }
 
-/// Returns the meaning of a diagnostic's code.
 pub fn of_code(code: &str) -> Option<String> {
     let all = codes();
     let mut all = all.iter();
@@ -127,7 +124,8 @@ fn print_pages(rows: &[&Documented]) -> ExitCode {
     print(&pages(rows))
 }
 
-/// `virtual-ip prefer`: the name of a section, then that of one of its lines.
+/// Finds the keyword in words such as `virtual-ip prefer`: the name of a section, then a line of
+/// it.
 fn of_section<'d>(words: &[&str], documented: &'d [Documented]) -> Vec<&'d Documented> {
     let Some((section, rest)) = words.split_first() else {
         return Vec::new();
@@ -137,7 +135,6 @@ fn of_section<'d>(words: &[&str], documented: &'d [Documented]) -> Vec<&'d Docum
     documented.iter().filter(here).collect()
 }
 
-/// Returns the keywords of a section, in the order of the manual.
 fn lines_of(section: &str, documented: &[Documented]) -> String {
     let rows = documented
         .iter()
@@ -150,9 +147,8 @@ fn list_line(row: &Documented) -> String {
     format!("{} ({}{note})\n", row.name, row.kind)
 }
 
-/// Returns related keywords, for words that are not a keyword.
 fn about(words: &[&str], documented: &[Documented]) -> String {
-    /// More would bury the first.
+    /// Limit: more results would hide the best ones.
     const MOST: usize = 5;
     let material = manual::Material {
         rows: documented,

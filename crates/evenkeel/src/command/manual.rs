@@ -10,7 +10,6 @@ use part::voice::terminal_width;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Title of the HTML manual.
 const TITLE: &str = "The configuration language of Evenkeel";
 
 pub fn main(matches: &ArgMatches) -> ExitCode {
@@ -67,7 +66,6 @@ pub fn chapters() -> Vec<&'static str> {
     slugs.map(|slug| &*slug.leak()).collect()
 }
 
-/// Returns a chapter with that name, or else search results.
 fn about(material: &Material<'_>, topic: &[&str], width: usize) -> ExitCode {
     let chapters = material.chapters();
     let name = manual::slug(&topic.join(" "));
@@ -95,7 +93,6 @@ fn about(material: &Material<'_>, topic: &[&str], width: usize) -> ExitCode {
     }
 }
 
-/// Formats search results: a line for each keyword with its chapter and the beginning of its text.
 fn findings(found: &manual::SearchResult, width: usize) -> String {
     let mut text = String::new();
     match &found.corrected {

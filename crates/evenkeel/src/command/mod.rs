@@ -51,7 +51,6 @@ use std::process::ExitCode;
 
 pub use definition::{definition, status_options};
 
-/// Commands for a running program.
 static RUNNING: &[Subcommand] = &[
     Subcommand::new("run", definition::run, |matches| {
         let sockets = matches.get_many::<String>("master");
@@ -72,7 +71,6 @@ static RUNNING: &[Subcommand] = &[
     Subcommand::new("support", support::definition, support::main),
 ];
 
-/// Commands about files and the language.
 static OTHERS: &[Subcommand] = &[
     #[cfg(feature = "demonstration")]
     Subcommand::new("lab", definition::lab, lab::main),
@@ -100,7 +98,6 @@ static OTHERS: &[Subcommand] = &[
     Subcommand::new("man", definition::man, |_| man()),
 ];
 
-/// Commands of the cluster part.
 #[cfg(feature = "cluster")]
 pub static OF_CLUSTERS: [Subcommand; 3] = [
     Subcommand::new("cluster", cluster::cluster, cluster::main),
@@ -108,7 +105,6 @@ pub static OF_CLUSTERS: [Subcommand; 3] = [
     Subcommand::new("config", config::config, config::main),
 ];
 
-/// Commands of the console part.
 #[cfg(feature = "console")]
 pub static OF_CONSOLE: [Subcommand; 1] = [Subcommand::new(
     "console",
@@ -128,13 +124,11 @@ fn platform_demo() -> ExitCode {
     )
 }
 
-/// Returns every subcommand, in the order of the help.
 fn all() -> impl Iterator<Item = &'static Subcommand> {
     let of_parts = features::all().iter().flat_map(|feature| feature.commands);
     RUNNING.iter().chain(of_parts).chain(OTHERS)
 }
 
-/// Executes a command line, without the program's name.
 pub fn main(words: Vec<OsString>) -> ExitCode {
     let words = std::iter::once(OsString::from("evenkeel")).chain(words);
     let matches = match definition().try_get_matches_from(words) {
@@ -148,13 +142,13 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
     command.map_or(ExitCode::FAILURE, |command| (command.run)(matches))
 }
 
-/// Prints why a command line is refused, or the requested help, which is an error of clap, too.
+/// Prints why a command line is refused, or the requested help, which clap also reports as an
+/// error.
 fn not_parsed(error: &clap::Error) -> ExitCode {
     let _ = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// Returns the load options of our own commands.
 pub fn load_options() -> configuration::LoadOptions {
     configuration::LoadOptions {
         resolve_names: true,

@@ -39,10 +39,10 @@ pub fn ask(
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// The same as an operator. An error of the command is the error.
+/// Executes one command at the operator level.
 ///
 /// # Errors
-/// Why there is no reply, or what the proxy refuses.
+/// Returns why there is no reply, or the error that the proxy replied.
 pub fn order(instance: &Instance, command: &str, limit: Duration) -> Result<String, String> {
     let lines = format!("set severity-output number;{command}\n");
     let reply = ask(instance, Level::Operator, lines.as_bytes(), limit);
@@ -61,14 +61,14 @@ pub fn order(instance: &Instance, command: &str, limit: Duration) -> Result<Stri
     }
 }
 
-/// A word of a command line, whatever characters it has.
+/// Quotes a word of a command line, whatever characters it has.
 pub fn word(text: &str) -> String {
     let mut word = String::new();
     for c in text.chars() {
         if matches!(c, ' ' | '\t' | ';' | '\\') {
             word.push('\\');
         }
-        // A command is one line.
+        // A line break would end the command.
         word.push(if matches!(c, '\n' | '\r') { ' ' } else { c });
     }
     word

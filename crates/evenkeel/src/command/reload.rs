@@ -38,7 +38,7 @@ fn reload(instance: &Instance, matches: &ArgMatches) -> Result<ExitCode, String>
     };
     let text = received.descriptors.first().map(memory::text);
     if let Some(Ok(text)) = text {
-        // Nobody is left to be told that standard error is closed.
+        // An error means that standard error is closed.
         let _ = std::io::stderr().write_all(text.as_bytes());
     }
     Ok(ExitCode::from(exit))

@@ -19,7 +19,6 @@ use proxy::route::NotThere;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Exit code if the request gets neither a server nor a response.
 const NOWHERE: u8 = 3;
 
 pub fn definition(command: Command) -> Command {
@@ -87,7 +86,6 @@ pub fn definition(command: Command) -> Command {
         )
 }
 
-/// Defines the options for the request's contents and its connection.
 fn connection() -> [Arg; 7] {
     [
         option(
@@ -144,10 +142,8 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Reason why there is no result.
 enum RouteFailure {
     Words(String),
-    /// The files have these errors.
     Files(String),
 }
 
@@ -181,7 +177,6 @@ fn answered(matches: &ArgMatches) -> Result<(String, bool), RouteFailure> {
     Ok((text, report.has_response()))
 }
 
-/// Loads files with the options.
 fn load(matches: &ArgMatches, files: &[PathBuf]) -> Result<Loaded, RouteFailure> {
     let mut read = configuration::files::read_some(files).map_err(|error| error.to_string())?;
     addresses::split(&mut read);
@@ -195,7 +190,6 @@ fn load(matches: &ArgMatches, files: &[PathBuf]) -> Result<Loaded, RouteFailure>
     Ok(process::load_files(read, None, options, None).proxy)
 }
 
-/// Returns the configuration, or the errors of the files.
 fn config(
     config: Option<Config>,
     sources: &SourceMap,
@@ -204,13 +198,11 @@ fn config(
     config.ok_or_else(|| files_refused(sources, diagnostics))
 }
 
-/// Formats the errors of the files.
 fn files_refused(sources: &SourceMap, diagnostics: &Diagnostics) -> RouteFailure {
     let look = voice::look(&std::io::stderr(), false);
     RouteFailure::Files(render::full(sources, diagnostics, &look))
 }
 
-/// Returns whether the first word is the request, because FILE is missing.
 fn is_without_file(matches: &ArgMatches) -> bool {
     !matches.contains_id("REQUEST")
 }
@@ -244,7 +236,6 @@ fn parse_route_request(matches: &ArgMatches) -> Result<RouteRequest, String> {
     Ok(asked)
 }
 
-/// Returns the address in an option.
 fn end(matches: &ArgMatches, name: &str) -> Result<Option<RouteEndpoint>, String> {
     let Some(text) = matches.get_one::<String>(name) else {
         return Ok(None);

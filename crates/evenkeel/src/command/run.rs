@@ -20,28 +20,22 @@ use supervisor::{ClusterStart, directory};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ConfigurationSource {
-    /// Files of the command line.
     Files(Vec<PathBuf>),
-    /// The cluster that this machine belongs to.
     Cluster(ClusterStart),
 }
 
-/// Reason why nothing can be served.
 #[derive(Debug, thiserror::Error)]
 pub enum WantedError {
-    /// Neither files nor a cluster; contains the searched path.
     #[cfg(feature = "cluster")]
     #[error("nothing to serve: name a file with `evenkeel run -f FILE`. This machine is not a member of a cluster \
              ({} contains no cluster state); `evenkeel cluster init NAME` creates a cluster, `evenkeel cluster join \
              TOKEN` joins one", .0.display())]
     Nothing(PathBuf),
-    /// No files; the cluster's state is not read.
     #[cfg(not(feature = "cluster"))]
     #[error(
         "nothing to serve: name a file with `evenkeel run -f FILE`. This evenkeel was built without the part cluster"
     )]
     Unbuilt,
-    /// The file with the cluster membership is missing, and its copy exists.
     #[cfg(feature = "cluster")]
     #[error("{file} is missing, but its copy {copy} is there. If this machine is a member of a cluster, restore it: \
              `cp -p {copy} {file}`. If it was removed from the cluster, delete the copy",
@@ -52,7 +46,6 @@ pub enum WantedError {
     Directory(#[from] DirectoryError),
 }
 
-/// Returns the source of the configuration for a command line.
 pub fn wanted(
     files: Vec<PathBuf>,
     state: Option<&Path>,
@@ -134,7 +127,6 @@ pub fn main(wanted: &ConfigurationSource, sockets: &[String], before: Before) ->
     })
 }
 
-/// Returns the previous processes that the command line names.
 pub fn before(matches: &ArgMatches) -> Before {
     let pids = |name| matches.get_many::<u32>(name).into_iter().flatten().copied();
     Before {

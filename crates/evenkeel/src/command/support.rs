@@ -24,13 +24,9 @@ use std::time::Duration;
 use supervisor::directory::Instance;
 use zeroize::Zeroizing;
 
-/// Timeout of the reports of all parts.
 const REPORT_LIMIT: Duration = Duration::from_secs(10);
-/// Maximum size of a file of the configuration or of the system, in bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
-/// Maximum number of messages that are repeated outside the rings.
 const MESSAGES_MAX: usize = 500;
-/// Facts about the system.
 const SYSTEM: [&str; 8] = [
     "/proc/version",
     "/proc/uptime",
@@ -41,12 +37,10 @@ const SYSTEM: [&str; 8] = [
     "/proc/sys/fs/file-nr",
     "/etc/os-release",
 ];
-/// Facts about each process.
 const PROCESS: [&str; 3] = ["status", "limits", "io"];
 /// Directories whose free space is listed, besides those of the configuration.
 const DIRECTORIES: [&str; 5] = ["/", "/run", "/tmp", "/var/lib/evenkeel", "/var/log"];
 
-/// Contents of the archive's first file.
 const README: &str = "\
 Archive of `evenkeel support`, for a report of a problem.
 
@@ -62,7 +56,6 @@ Passwords, keys and other secrets of the configuration are masked in all files. 
 and paths are not masked: read the files before you send them to anybody.
 ";
 
-/// Defines the options.
 pub fn definition(command: Command) -> Command {
     command
         .about("Save status, events and configuration without secrets in one archive")
@@ -82,7 +75,6 @@ pub fn definition(command: Command) -> Command {
         .arg(process_id())
 }
 
-/// Runs `evenkeel support`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let path = matches.get_one::<PathBuf>("ARCHIVE").cloned();
     let path = path.unwrap_or_else(default_path);
@@ -101,7 +93,6 @@ fn default_path() -> PathBuf {
     format!("evenkeel-support-{}-{time}.tar", identity::host_name()).into()
 }
 
-/// Writes the archive. Returns the number of its files.
 fn save(instance: &Instance, path: &Path) -> Result<usize, String> {
     let mut archive = SupportArchive::default();
     archive.add_all(instance);
@@ -112,13 +103,10 @@ fn save(instance: &Instance, path: &Path) -> Result<usize, String> {
     archive.write(&mut file).map_err(failed)
 }
 
-/// The files of the archive.
 #[derive(Default)]
 struct SupportArchive {
     files: Vec<(String, Vec<u8>)>,
-    /// Messages about data that could not be collected.
     errors: Vec<String>,
-    /// The secrets of the configuration, which are masked in every file.
     secrets: Option<Redaction>,
 }
 
@@ -144,7 +132,6 @@ impl SupportArchive {
         self.add("errors.txt", &errors);
     }
 
-    /// Adds a file, without the secrets of the configuration.
     fn add(&mut self, name: &str, text: &str) {
         let text = match &self.secrets {
             Some(secrets) => secrets.apply(text),
@@ -303,7 +290,6 @@ impl SupportArchive {
         }
     }
 
-    /// Writes the archive. Returns the number of its files.
     fn write(self, file: &mut impl Write) -> io::Result<usize> {
         let time = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
         let mut builder = tar::Builder::new(file);
@@ -329,7 +315,6 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Returns the files of the running version.
 fn running_files(instance: &Instance) -> Result<Vec<SetFile>, String> {
     let answer = status::ask(
         instance,

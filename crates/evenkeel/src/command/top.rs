@@ -21,11 +21,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 use std::{io, thread};
 
-/// Maximum wait for a key or for the result of a poll.
 const FRAME: Duration = Duration::from_millis(100);
 const INTERVAL: Duration = Duration::from_secs(1);
 const INTERVAL_MIN: Duration = Duration::from_millis(200);
-/// Signals that end it: the terminal becomes as it was.
+/// Signals that end the program after the terminal was restored.
 const ENDS: [Signal; 4] = [
     Signal::SIGTERM,
     Signal::SIGHUP,
@@ -70,7 +69,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     if matches.get_flag("once") {
         return print(&once(&first, &TimeZone::system()));
     }
-    // Before there are threads, which would get them otherwise.
+    // Blocked before any thread is started, so that no thread receives them.
     let ends: SigSet = ENDS.into_iter().collect();
     let ends = ends.thread_block().and_then(|()| {
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
@@ -93,7 +92,6 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         return refuse(format!("cannot start a thread: {error}"));
     }
     let shown = show(Screen::new(first, interval), &looks);
-    // It ends when nobody hears it, too.
     drop(stop);
     match shown {
         Ok(()) => ExitCode::SUCCESS,
@@ -101,7 +99,6 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// All pages as plain text.
 fn once(look: &MachineReport, zone: &TimeZone) -> String {
     let mut text = String::new();
     for page in TopPage::all(look) {
@@ -120,7 +117,6 @@ fn once(look: &MachineReport, zone: &TimeZone) -> String {
     text
 }
 
-/// Polls repeatedly until the receiver is dropped.
 fn ask(
     matches: &ArgMatches,
     interval: Duration,
@@ -151,7 +147,6 @@ fn end(ends: &SignalFd) {
     std::process::exit(128 + number.unwrap_or(Signal::SIGHUP as i32));
 }
 
-/// Shows the polled data until a key ends the view.
 fn show(mut screen: Screen, looks: &Receiver<Result<MachineReport, String>>) -> io::Result<()> {
     let zone = TimeZone::system();
     let mut terminal = ratatui::try_init()?;

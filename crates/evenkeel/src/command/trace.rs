@@ -16,14 +16,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
 
-/// Interval at which `--follow` looks for new events.
 const FOLLOW_POLL: Duration = Duration::from_millis(250);
-/// Interval at which `--follow` looks for new roles.
 const ROLES_POLL: Duration = Duration::from_secs(2);
-/// Time for which levels are set without `--for`.
 const FOR_DEFAULT: &str = "10m";
 
-/// Defines the options.
 pub fn definition(command: Command) -> Command {
     command
         .about("Show what the processes have decided, and set the levels of their events")
@@ -61,7 +57,6 @@ pub fn definition(command: Command) -> Command {
         .arg(flag("json", "Print one JSON object per line"))
 }
 
-/// Parses the time for which levels hold.
 fn time(text: &str) -> Result<Duration, String> {
     let time: Result<SignedDuration, _> = text.parse();
     let time = time.ok().and_then(|time| Duration::try_from(time).ok());
@@ -70,26 +65,22 @@ fn time(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("a time such as 30s, 10m or 2h is expected, at most {hours}h"))
 }
 
-/// The events of a role.
 pub struct RoleEvents {
     pub role: TracedRole,
     ring: OwnedFd,
-    /// Position of the ring when it was read last.
     position: Option<u64>,
-    /// Number of the newest event that was read.
     newest: Option<u64>,
 }
 
-/// An event with its role.
 pub struct RoleEvent {
     pub role: String,
     pub record: TraceRecord,
 }
 
-/// Requests the rings of all roles, and sets levels if the request has any.
+/// Requests the rings of all roles, and sets the levels of the request.
 ///
 /// # Errors
-/// The reason why there is no response.
+/// Returns why there is no response.
 pub fn request(instance: &Instance, request: TraceRequest) -> Result<Vec<RoleEvents>, String> {
     let message = SupervisorMessage::TraceEvents(Box::new(request));
     let answer = status::ask(instance, &message, ANSWER_LIMIT);
@@ -117,7 +108,6 @@ impl RoleEvents {
         RingContents::read(&self.ring)
     }
 
-    /// Returns the events since the previous call.
     fn new_events(&mut self) -> Vec<RoleEvent> {
         let position = RingContents::position(&self.ring).ok();
         if self.position.is_some() && self.position == position {
@@ -142,7 +132,6 @@ impl RoleEvents {
     }
 }
 
-/// Runs `evenkeel trace`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let shown = reload::selected(matches).and_then(|instance| show(&instance, matches));
     match shown {
@@ -209,7 +198,6 @@ fn show(instance: &Instance, matches: &ArgMatches) -> Result<(), String> {
     }
 }
 
-/// Reports the levels that hold now, to standard error.
 fn report_levels<'r>(roles: impl Iterator<Item = &'r RoleEvents>) {
     let mut lines: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for RoleEvents { role, .. } in roles {
@@ -235,11 +223,9 @@ fn new_events(roles: &mut BTreeMap<String, RoleEvents>) -> Vec<RoleEvent> {
     events
 }
 
-/// Prints events.
 struct Printer {
     zone: TimeZone,
     is_json: bool,
-    /// Only events of this operation.
     operation: Option<String>,
 }
 

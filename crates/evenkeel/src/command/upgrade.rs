@@ -22,10 +22,8 @@ use std::process::ExitCode;
 /// Rounds of reading and rewriting: a replacement can show another one.
 const ROUNDS_MAX: usize = 8;
 
-/// Suffix of the backup of a rewritten file.
 const BACKUP: &str = ".before-upgrade";
 
-/// Rewrites the files, or shows how they would be.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let read = match files::read_some(&super::files(matches)) {
         Ok(read) => read,
@@ -46,7 +44,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     let mut result = ExitCode::SUCCESS;
     for ((name, old), (_, new)) in before.iter().zip(&after) {
         if matches.get_flag("stdout") {
-            // A reader that has gone is no error.
+            // A closed pipe is no error.
             let _ = std::io::stdout().write_all(new);
         } else if ***old == **new {
             continue;
@@ -95,7 +93,6 @@ fn refuse_keepalived(file: &files::NamedFile) -> ExitCode {
     }
 }
 
-/// Returns whether a diagnostic is about an old form.
 fn is_old(diagnostic: &&Diagnostic) -> bool {
     let old = [codes::LEGACY.id, language::codes::OLD_QUOTE.id];
     old.contains(&diagnostic.code.id)

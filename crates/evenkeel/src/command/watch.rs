@@ -11,15 +11,11 @@ use std::time::Duration;
 use supervisor::directory::Instance;
 
 const INTERVAL: Duration = Duration::from_millis(250);
-/// Timeout for a response of the proxy.
 const LIMIT: Duration = Duration::from_secs(10);
 /// Limit of consecutive failed polls: a restart of the proxy takes less.
 const FAILURES_MAX: u32 = 20;
-/// Limit of requests in one poll.
 const LOOK_MAX: &str = "10000";
-/// Limit of requests that `--once` prints.
 const ONCE_MAX: &str = "100";
-/// Filters: options of this command, and words of `show requests`.
 const FILTERS: [(&str, &str, &str); 7] = [
     (
         "host",
@@ -77,7 +73,6 @@ pub fn definition(command: Command) -> Command {
         .arg(why::format())
 }
 
-/// Returns the filters as words of `show requests`.
 fn filters(matches: &ArgMatches) -> String {
     let given = FILTERS.iter().filter_map(|(name, ..)| {
         let value = matches.get_one::<String>(name)?;
@@ -88,14 +83,12 @@ fn filters(matches: &ArgMatches) -> String {
 
 #[derive(Debug, PartialEq, Eq)]
 struct RequestLogBatch {
-    /// Start of the next poll.
     since: String,
     /// Number of requests that were dropped before the poll.
     missed: u64,
     lines: Vec<String>,
 }
 
-/// Reads a reply to `show requests`.
 fn read(reply: &str, is_json: bool) -> Option<RequestLogBatch> {
     if is_json {
         let all: Value = serde_json::from_str(reply).ok()?;

@@ -7,11 +7,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Timeout for the proxy's search in its history.
 const LIMIT: Duration = Duration::from_secs(10);
 const NAME: &str = "why";
 const HELP: [&str; 2] = ["--help", "-h"];
-/// Limit of a line that is sent, in bytes.
 const LINE_MAX: usize = 8 * 1024;
 
 pub fn definition(command: Command) -> Command {
@@ -46,14 +44,12 @@ pub fn definition(command: Command) -> Command {
         )
 }
 
-/// Defines the option for the output format.
 pub fn format() -> Arg {
     option("format", "FORMAT", "Form of the output")
         .value_parser(["text", "json"])
         .default_value("text")
 }
 
-/// Returns whether the output is JSON.
 pub fn is_json(matches: &ArgMatches) -> bool {
     matches
         .get_one::<String>("format")

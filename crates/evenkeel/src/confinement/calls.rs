@@ -30,7 +30,7 @@ pub const DEADLY: &[libc::c_long] = &[
     libc::SYS_fsmount,
     libc::SYS_fspick,
     libc::SYS_open_by_handle_at,
-    // The system itself.
+    // Changes of the whole system.
     libc::SYS_kexec_load,
     libc::SYS_kexec_file_load,
     libc::SYS_init_module,
@@ -242,27 +242,22 @@ pub const USED_OLD: &[libc::c_long] = &[
     libc::SYS_time,
     libc::SYS_arch_prctl,
 ];
-/// Empty on other architectures.
 #[cfg(not(target_arch = "x86_64"))]
 pub const USED_OLD: &[libc::c_long] = &[];
 
 /// A condition on one argument.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Test {
-    /// The argument has none of these values.
     NoneOf(&'static [u32]),
-    /// The masked bits have this value.
     Bits(u32, u32),
     /// Flags for writing a file. A process that may write some files is exempt.
     Writes,
-    /// A process other than this one.
     OtherProcess,
 }
 
 /// A call that is refused (EPERM) when its argument passes the test.
 #[derive(Clone, Copy, Debug)]
 pub struct RefusedSystemCall {
-    /// Number of the system call.
     pub call: libc::c_long,
     pub argument: u8,
     pub test: Test,
@@ -284,7 +279,7 @@ const FAMILIES: &[u32] = &[
     libc::AF_INET as u32,
     libc::AF_INET6 as u32,
 ];
-/// Names of threads and of memory, and the auxiliary vector.
+/// Permitted operations: names of threads and of memory, and the auxiliary vector.
 const PRCTL: &[u32] = &[
     libc::PR_SET_NAME as u32,
     libc::PR_GET_NAME as u32,
@@ -292,7 +287,7 @@ const PRCTL: &[u32] = &[
     // PR_GET_AUXV
     0x4155_5856,
 ];
-/// Blocking mode, available bytes, terminal detection and width.
+/// Permitted requests: blocking mode, available bytes, terminal detection and width.
 const IOCTL: &[u32] = &[
     libc::FIONBIO as u32,
     libc::FIONREAD as u32,
@@ -315,7 +310,7 @@ pub const WRITING: [(u32, u32); 4] = [
 const EXECUTABLE: u32 = libc::PROT_EXEC as u32;
 const THREAD: u32 = libc::CLONE_THREAD as u32;
 
-/// Calls that are used, with arguments that are not.
+/// Calls that the process uses, but not with these arguments.
 pub const REFUSED: &[RefusedSystemCall] = &[
     refuse(libc::SYS_socket, 0, Test::NoneOf(FAMILIES)),
     refuse(

@@ -15,7 +15,6 @@ use rustix::thread::{
 };
 use std::net::SocketAddr;
 
-/// Limit of capability numbers: sets have 64 bits.
 const CAPABILITY_MAX: u32 = 63;
 /// Ports below this need a privilege (`net.ipv4.ip_unprivileged_port_start`).
 const PORT_UNPRIVILEGED_MIN: u16 = 1024;
@@ -27,29 +26,23 @@ const INTERFACE_UNPRIVILEGED_SINCE: (u32, u32) = (5, 7);
 pub struct RetainedCapability {
     pub capability: CapabilitySet,
     pub why: Why,
-    /// Line of the configuration that requires it.
     pub span: Span,
 }
 
-/// The reason for a capability.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
     /// The addresses change at run time, and may have ports below 1024.
     Listens,
     /// `source` of a server has a port below 1024.
     SourcePort,
-    /// `source` has an `interface`, on a kernel older than 5.7.
     SourceInterface,
-    /// A rule sets a packet mark.
     Mark,
-    /// `usesrc`: connections have a source address that is not this host's.
     ClientAddress,
     /// The process stays root, and connects to a Unix socket of another owner.
     UnixSocket,
 }
 
 impl Why {
-    /// Returns the reason as text.
     pub fn words(self) -> &'static str {
         match self {
             Why::Listens => "a reload may give it addresses with ports below 1024",
@@ -116,7 +109,6 @@ pub fn needed(config: &Config, identity: &ProcessIdentity) -> Vec<RetainedCapabi
     kept
 }
 
-/// Returns whether connections may have source ports that require a privilege.
 fn takes_low_ports(source: ConnectionSource<'_>) -> bool {
     let low = |address: SocketAddr| (1..PORT_UNPRIVILEGED_MIN).contains(&address.port());
     match &source.settings.borrowed {
@@ -131,7 +123,6 @@ fn is_unix(server: &Server) -> bool {
     unix(&server.address) || server.options.check_host.as_ref().is_some_and(unix)
 }
 
-/// Major and minor number of the running kernel.
 fn kernel_version() -> Option<(u32, u32)> {
     version(rustix::system::uname().release().to_str().ok()?)
 }
@@ -164,7 +155,6 @@ pub fn bound(keeps: CapabilitySet) -> Result<(), ConfinementError> {
     Ok(())
 }
 
-/// Returns the capabilities of the process.
 pub fn held() -> Result<CapabilitySet, ConfinementError> {
     let sets = capabilities(None).map_err(|errno| ConfinementError::Capabilities { errno })?;
     Ok(sets.permitted | sets.effective)

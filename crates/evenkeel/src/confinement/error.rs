@@ -7,7 +7,6 @@ use std::path::PathBuf;
 /// Reason why a process could not be confined although the kernel supports it.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfinementError {
-    /// Capabilities could not be read or dropped.
     #[error("cannot drop capabilities: {errno}")]
     Capabilities {
         #[source]
@@ -22,7 +21,6 @@ pub enum ConfinementError {
     },
     #[error("cannot drop access to files: {0}")]
     Files(#[source] landlock::RulesetError),
-    /// The filter of system calls could not be built.
     #[error("cannot create the system call filter: {0}")]
     Filter(#[source] seccompiler::BackendError),
     /// The kernel supports such filters, and refused this one.

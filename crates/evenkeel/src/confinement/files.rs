@@ -122,7 +122,6 @@ const OF_QEMU: [&str; 4] = [
     "/sys/devices/system",
     "/proc",
 ];
-/// The devices that QEMU uses.
 const DEVICES_OF_QEMU: [&str; 5] = [
     "/dev/null",
     "/dev/zero",

@@ -18,7 +18,6 @@ type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 /// Keeps the processor's speed: before Linux 5.16 a filter turned off speculation past stores,
 /// which is necessary only for untrusted code.
 const FAST: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
-/// Logs refused calls in the kernel's log.
 const LOUD: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_LOG;
 
 /// Installs the filters of a role. The filter that permits the fewest calls is installed last.
@@ -94,7 +93,6 @@ fn compile(
     SeccompFilter::new(rules, others, matching, processor)?.try_into()
 }
 
-/// Matches every argument of these calls.
 fn any<'a>(calls: impl IntoIterator<Item = &'a libc::c_long>) -> Rules {
     calls.into_iter().map(|call| (*call, Vec::new())).collect()
 }
@@ -131,7 +129,6 @@ fn not_for_control() -> Result<BpfProgram, BackendError> {
     )
 }
 
-/// Denies these calls with ENOSYS, as a kernel without them does.
 fn missing(calls: &[libc::c_long]) -> Result<BpfProgram, BackendError> {
     compile(
         any(calls),

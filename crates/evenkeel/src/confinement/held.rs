@@ -7,12 +7,10 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FileConfinement {
     Confined {
-        /// Landlock version of the kernel.
         version: u32,
     },
     /// The kernel has Landlock, but it was not enabled at boot.
     NotEnabled,
-    /// The kernel has no Landlock.
     NotBuilt,
     Unconfined,
 }
@@ -24,10 +22,8 @@ pub enum Filtered {
     NotBuilt,
 }
 
-/// The remaining privileges of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RemainingPrivileges {
-    /// Capabilities that the process was meant to keep.
     pub wanted: CapabilitySet,
     pub capabilities: CapabilitySet,
     /// No program that it starts can gain privileges.

@@ -16,12 +16,10 @@ pub enum ServiceUser {
     Checks,
     Console,
     Farm,
-    /// The evaluation of a route.
     Route,
 }
 
 impl ServiceUser {
-    /// Returns the name of the user.
     pub fn name(self) -> &'static str {
         match self {
             ServiceUser::Proxy => "evenkeel-proxy",
@@ -52,18 +50,13 @@ impl ServiceUser {
     }
 }
 
-/// Source of a user or group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum IdentityOrigin {
-    /// `user`, `uid`, `group` or `gid` of the configuration.
     File,
-    /// The configuration names none, and the network is not served as root.
     Default,
-    /// Initial user; nothing is changed.
     Start,
 }
 
-/// Returns the name of a group, if the system knows one.
 pub fn group_name(id: u32) -> Option<String> {
     let group = nix::unistd::Group::from_gid(id.into()).ok()??;
     Some(group.name)
@@ -90,7 +83,6 @@ pub fn become_user(user: ServiceUser, member_of: Option<u32>) -> nix::Result<()>
 /// The user who started the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StartedAs {
-    /// Root, which may become another user.
     Root,
     /// Root that cannot change its user: in a container without the necessary capabilities, or in a
     /// user namespace without other users.
@@ -99,7 +91,6 @@ pub enum StartedAs {
 }
 
 impl StartedAs {
-    /// Returns it for this process.
     pub fn now() -> StartedAs {
         if !nix::unistd::Uid::effective().is_root() {
             return StartedAs::User;
@@ -143,7 +134,6 @@ pub struct ProcessIdentity {
 }
 
 impl ProcessIdentity {
-    /// Returns the identity that another process decided.
     pub fn given(uid: Option<u32>, gid: Option<u32>) -> ProcessIdentity {
         ProcessIdentity {
             uid,
@@ -154,7 +144,6 @@ impl ProcessIdentity {
         }
     }
 
-    /// Returns whether the process also serves as root.
     pub fn stays_root(&self) -> bool {
         self.started_as != StartedAs::User && self.uid.is_none_or(|uid| uid == 0)
     }

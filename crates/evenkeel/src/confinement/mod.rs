@@ -60,13 +60,9 @@ pub enum ConfinedProcess {
 #[derive(Clone, Debug)]
 pub struct Confinement {
     pub role: ConfinedProcess,
-    /// Capabilities that the process keeps, and why.
     pub keeps: Vec<RetainedCapability>,
-    /// Paths that it may read, with everything below.
     pub reads: Vec<PathBuf>,
-    /// Directories where it may create and write files.
     pub writes: Vec<PathBuf>,
-    /// Directories of the programs that it may execute.
     pub programs: Vec<PathBuf>,
 }
 
@@ -81,7 +77,6 @@ const PROGRAMS: &[&str] = &[
 const NAME_FILES: &[&str] = &["/etc", "/run", "/lib", "/lib64", "/usr/lib", "/usr/lib64"];
 
 impl Confinement {
-    /// Returns the confinement of the loader, which keeps the initial privileges.
     pub fn loader() -> Confinement {
         Confinement {
             role: ConfinedProcess::Loader,
@@ -116,7 +111,6 @@ impl Confinement {
         }
     }
 
-    /// Returns the confinement of the console role: no capability, and no file.
     pub fn console() -> Confinement {
         Confinement {
             role: ConfinedProcess::Console,
@@ -160,7 +154,6 @@ impl Confinement {
         }
     }
 
-    /// Returns the confinement of the proxy with this configuration and user.
     pub fn proxy(config: &Config, identity: &ProcessIdentity) -> Confinement {
         // A core file is written with the privileges of the crashed process.
         let writes = if config.global.dumpable {
@@ -177,7 +170,6 @@ impl Confinement {
         }
     }
 
-    /// Returns the kept capabilities as one set.
     pub fn capabilities(&self) -> CapabilitySet {
         self.keeps.iter().map(|kept| kept.capability).collect()
     }

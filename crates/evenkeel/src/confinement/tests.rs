@@ -20,7 +20,7 @@ fn bare() -> Confinement {
     }
 }
 
-/// Runs it on a thread that is confined first.
+/// Calls `inside` on a thread that is confined first.
 fn confined<T: Send + 'static>(
     confinement: Confinement,
     inside: impl FnOnce(RemainingPrivileges) -> T + Send + 'static,
@@ -216,7 +216,7 @@ fn fate(confinement: Confinement, deed: fn()) -> WaitStatus {
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => waitpid(child, None).unwrap(),
         ForkResult::Child => {
-            // No core file of a child that is killed.
+            // Without a core file of a child that is killed.
             let _ = nix::sys::prctl::set_dumpable(false);
             let code = if apply(&confinement).is_ok() {
                 deed();

@@ -21,7 +21,6 @@ const REST: Duration = Duration::from_millis(5);
 pub struct AsyncChannel {
     channel: Mutex<Channel>,
     ready: AsyncFd<OwnedFd>,
-    /// Something is to be sent.
     send_ready: Notify,
 }
 

@@ -20,9 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
-/// Questions that wait at one time.
 const WAITING_MAX: usize = 64;
-/// Maximum number of direct channels.
 const PARTS_MAX: usize = 16;
 /// Silence after which a supervisor counts as not forwarding messages either.
 const SILENT_MAX: Duration = Duration::from_secs(4);
@@ -37,18 +35,15 @@ struct PendingResponses {
 /// another one, which may come from the part's next process.
 struct DirectChannel {
     channel: Arc<AsyncChannel>,
-    /// Ends the task that reads the channel.
     _closes: oneshot::Sender<()>,
 }
 
 /// The channels, and the tasks that wait for their messages.
 pub struct SupervisorLink {
     channel: AsyncChannel,
-    /// Direct channels to parts, by their names.
     parts: Mutex<BTreeMap<String, DirectChannel>>,
     waiting: Mutex<PendingResponses>,
     news: NewsQueue,
-    /// Time at which the supervisor died.
     orphaned_at: Mutex<Option<Instant>>,
     /// A candidate is served: it does not outlive the supervisor.
     pub has_candidate: AtomicBool,
@@ -58,7 +53,7 @@ pub struct SupervisorLink {
 }
 
 impl SupervisorLink {
-    /// On a runtime of Tokio.
+    /// Registers the channel with the Tokio runtime that calls this.
     pub fn new(channel: Channel) -> io::Result<SupervisorLink> {
         Ok(SupervisorLink {
             channel: AsyncChannel::new(channel)?,
@@ -95,7 +90,6 @@ impl SupervisorLink {
         !is_silent
     }
 
-    /// Returns whether the supervisor has died.
     pub fn is_orphaned(&self) -> bool {
         lock(&self.orphaned_at).is_some()
     }
@@ -112,7 +106,6 @@ impl SupervisorLink {
         let _ = lost.wait_for(|lost| *lost).await;
     }
 
-    /// Returns the next unrequested message of the supervisor.
     pub async fn news(&self) -> News {
         self.news.next().await
     }
@@ -142,12 +135,10 @@ impl SupervisorLink {
         let _ = self.send_message(&message, &[]);
     }
 
-    /// Responds to a request. Without a supervisor the response is dropped.
     pub fn send_reply(&self, ask: u64, message: &SupervisorMessage) {
         self.answer_with(ask, message, &[]);
     }
 
-    /// Sends a response with descriptors.
     pub fn answer_with(&self, ask: u64, message: &SupervisorMessage, descriptors: &[SharedFd]) {
         let _ = self.channel.send(ask, message, descriptors);
     }
@@ -201,13 +192,11 @@ impl SupervisorLink {
         }
     }
 
-    /// Ends the role of a supervisor that has died.
     pub fn end(&self) {
         self.lost.send_replace(true);
         self.publish_news(News::Stop);
     }
 
-    /// Uses a direct channel to a part from now on.
     fn connect_part(self: &Arc<Self>, part: String, descriptors: Vec<OwnedFd>) {
         let descriptor = descriptors.into_iter().next();
         let channel = descriptor.and_then(|descriptor| Channel::new(descriptor).ok());
@@ -265,7 +254,7 @@ impl SupervisorLink {
         });
     }
 
-    /// Receives what a part sends directly: its own leases alone.
+    /// Receives a message that a part sends directly. A part can request only its own leases.
     fn receive_demand(&self, from: &str, message: &PartMessage) {
         match message.read() {
             Some(OfCluster::Wants { part, leases }) if part == from => {
@@ -337,7 +326,6 @@ impl SupervisorLink {
         }
     }
 
-    /// Handles a part's connection for queries about versions.
     fn hear_connection(&self, ask: u64, descriptors: Vec<OwnedFd>) {
         if let Some(connection) = descriptors.into_iter().next() {
             self.publish_news(News::Versions { connection });
@@ -366,14 +354,12 @@ mod tests {
 
     const ADDRESS: &str = "address";
 
-    /// Creates a link, with the supervisor's end of its channel.
     fn link() -> (Arc<SupervisorLink>, Channel) {
         let (supervisor, ours) = Channel::pair().unwrap();
         let link = SupervisorLink::new(Channel::new(ours).unwrap()).unwrap();
         (Arc::new(link), supervisor)
     }
 
-    /// Opens a direct channel, as the address role does.
     fn connect(link: &Arc<SupervisorLink>) -> Channel {
         let (part, ours) = Channel::pair().unwrap();
         link.connect_part(ADDRESS.to_owned(), vec![ours]);
@@ -393,7 +379,6 @@ mod tests {
         SupervisorMessage::Part(Box::new(wants.envelope()))
     }
 
-    /// Waits for the next message at the part's end; None if the channel is closed.
     async fn receive(part: &mut Channel) -> Option<SupervisorMessage> {
         loop {
             match part.receive() {
@@ -404,7 +389,6 @@ mod tests {
         }
     }
 
-    /// Returns the rank in the next message about leases.
     async fn next_rank(link: &SupervisorLink) -> u32 {
         loop {
             if let News::WantsLeases { leases, .. } = link.news().await {

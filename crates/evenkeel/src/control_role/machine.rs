@@ -29,19 +29,16 @@ use zeroize::Zeroizing;
 /// Interval at which an unchanged membership report is sent to all parts again: a role or the
 /// supervisor may have lost it when it was killed.
 const STANDING_AGAIN: Duration = Duration::from_secs(5);
-/// Timeout for the health of a role.
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 
 /// The machine, through its supervisor.
 pub struct Supervised {
     link: Arc<SupervisorLink>,
     background: Background,
-    /// Last membership report to all parts, and its time.
     reported: Mutex<Option<(MemberNews, Instant)>>,
 }
 
 impl Supervised {
-    /// Creates the machine at the other end of a link.
     pub fn new(link: Arc<SupervisorLink>) -> Supervised {
         Supervised {
             link,
@@ -89,7 +86,6 @@ impl Supervised {
         }
     }
 
-    /// Sends a message to another part of this machine.
     fn say(&self, message: PartMessage) {
         self.link.send_to_part(message);
     }
@@ -116,7 +112,6 @@ async fn report_of(link: Arc<SupervisorLink>, part: &'static str) -> Option<Stat
     }
 }
 
-/// Returns the health of a machine without a proxy, by its virtual addresses.
 fn without_proxy(report: Option<&StatusReport>) -> Health {
     let instances = report.into_iter().flat_map(|report| &report.subjects);
     let instances = instances.filter(|subject| subject.kind == VIRTUAL_IP);
@@ -129,12 +124,10 @@ fn without_proxy(report: Option<&StatusReport>) -> Health {
     }
 }
 
-/// Returns whether this machine has an address.
 fn is_local(address: &Subject) -> bool {
     AddressReport::of(address).is_local
 }
 
-/// Returns the virtual routers of a report of the address role.
 fn routing(report: &StatusReport) -> Routing {
     let cut = |words: String| words.chars().take(REASON_MAX).collect::<String>();
     let router = |one: &Subject| {
@@ -170,7 +163,6 @@ fn routing(report: &StatusReport) -> Routing {
     }
 }
 
-/// Returns the served version from the supervisor's report.
 fn observed(report: &StatusReport) -> Option<Observed> {
     let own = report.of_kind(supervisor_report::PART).next()?;
     let missing = report.of_kind(supervisor_report::MISSING);
@@ -183,7 +175,6 @@ fn observed(report: &StatusReport) -> Option<Observed> {
     })
 }
 
-/// Returns the part to which a lease belongs, by its name.
 fn part_of(lease: &str) -> &str {
     lease.split_once('/').map_or(lease, |(part, _)| part)
 }
@@ -251,7 +242,7 @@ impl ServingMachine for Supervised {
     }
 
     async fn parts(&self) -> Parts {
-        // All at the same time: silent ones take the time of one.
+        // All at the same time: several silent roles take only one timeout.
         let rows = row::all().iter().filter(|row| row.sidecar().is_some());
         let query = |part| (part, tokio::spawn(report_of(Arc::clone(&self.link), part)));
         let queries: Vec<_> = rows.map(|row| query(row.part)).collect();

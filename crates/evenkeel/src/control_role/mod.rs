@@ -33,12 +33,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Time for the orderly end of the role without a supervisor.
 const END_MAX: Duration = Duration::from_secs(3);
-/// Interval at which a role without a supervisor looks for the next one.
 const SUCCESSOR_POLL: Duration = Duration::from_millis(250);
 
-/// Controller row for the supervisor.
 pub const GOVERNS: ControllerProperties = ControllerProperties {
     socket: request::SOCKET,
     payload,
@@ -78,13 +75,10 @@ fn read_first_messages(state: &Path) -> FirstMessages {
     }
 }
 
-/// Reason why the role ends.
 #[derive(Debug, thiserror::Error)]
 enum ControlError {
-    /// Error of the supervisor's channel.
     #[error("the supervisor: {0}")]
     Channel(ChannelError),
-    /// Privileges could not be dropped.
     #[error(transparent)]
     Rights(#[from] crate::confinement::ConfinementError),
     #[error(transparent)]
@@ -134,7 +128,7 @@ fn serve(mut channel: Channel) -> Result<(), ControlError> {
         let role = cluster::role::run(options, machine, Tcp);
         let ended = tokio::select! {
             ended = role => ended.map_err(ControlError::Role),
-            // Without a supervisor it is nobody's; the next one starts another.
+            // No supervisor needs this role any longer; the next one starts another.
             () = abandoned(&link) => Ok(()),
         };
         reading.abort();

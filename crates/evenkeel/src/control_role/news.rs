@@ -9,9 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use tokio::sync::Notify;
 
-/// Largest number of requests that wait.
 const REQUESTS_MAX: usize = 192;
-/// Largest number of other messages that wait: some for each part.
 const STATES_MAX: usize = 64;
 
 /// Messages that wait for the role, in the order in which they will be handled.
@@ -32,7 +30,7 @@ impl NewsQueue {
             if let News::WantsLeases { part, leases } = &news
                 && leases.is_empty()
             {
-                // The successor of the part may be a program that sends no heartbeats.
+                // The next process of the part may be a program that sends no heartbeats.
                 pending.retain(|one| !matches!(one, News::Heartbeat { part: of } if of == part));
             }
             if let Some(old) = pending.iter_mut().find(|old| replaces(&news, old)) {
@@ -67,7 +65,6 @@ impl NewsQueue {
     }
 }
 
-/// Returns whether the sender of the message waits for a response.
 fn is_request(news: &News) -> bool {
     matches!(
         news,
@@ -75,7 +72,6 @@ fn is_request(news: &News) -> bool {
     )
 }
 
-/// Returns whether a message makes an earlier one obsolete.
 fn replaces(new: &News, old: &News) -> bool {
     match (new, old) {
         (News::WantsLeases { part: new, .. }, News::WantsLeases { part: old, .. })
@@ -104,7 +100,6 @@ mod tests {
         }
     }
 
-    /// Returns the messages that wait.
     fn waiting(queue: &NewsQueue) -> Vec<String> {
         let pending = lock(&queue.pending);
         let shown = |news: &News| match news {

@@ -14,13 +14,10 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pace {
     pub clients: u32,
-    /// Requests per second of each.
     pub per_client: u32,
-    /// Timeout for connecting, and for each read of a response.
     pub patience: Duration,
 }
 
-/// The pace of the plain demo.
 pub const PACE: Pace = Pace {
     clients: 4,
     per_client: 75,
@@ -28,24 +25,19 @@ pub const PACE: Pace = Pace {
 };
 
 const REQUESTS_PER_CONNECTION: u32 = 40;
-/// Limit of a response, in bytes.
 const ANSWER_MAX: u64 = 1 << 20;
 
-/// The statistics of the clients.
 #[derive(Debug, Default)]
 pub struct LoadStatistics {
-    /// Complete responses with status 200, by server.
     pub served: [AtomicU64; SERVERS],
     pub failed: AtomicU64,
-    /// Time at which each client began to wait for a response.
     waiting: Mutex<BTreeMap<u32, Instant>>,
 }
 
-/// A request without a response hangs after this.
 pub const HANGS_AFTER: Duration = Duration::from_secs(1);
 
 impl LoadStatistics {
-    /// Notes that a client waits for a response, or no longer does.
+    /// Records when a client began to wait for a response; None: it no longer waits.
     fn waits(&self, client: u32, since: Option<Instant>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         match since {
@@ -61,7 +53,6 @@ impl LoadStatistics {
         waiting.values().filter(hangs).count()
     }
 
-    /// Returns the responses by server, and the failures.
     pub fn read(&self) -> Counted {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Counted {
@@ -74,13 +65,11 @@ impl LoadStatistics {
 /// A snapshot of the statistics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counted {
-    /// Complete responses with status 200, by server.
     pub served: [u64; SERVERS],
     pub failed: u64,
 }
 
 impl Counted {
-    /// Returns the difference from an earlier snapshot.
     pub fn since(self, before: Counted) -> Counted {
         Counted {
             served: std::array::from_fn(|at| self.served[at] - before.served[at]),

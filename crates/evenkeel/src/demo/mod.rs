@@ -19,7 +19,6 @@ use std::process::ExitCode;
 #[cfg(feature = "demonstration")]
 pub use platform::main as platform;
 
-/// Runs the demo, by script or by hand.
 pub fn main(scripted: bool) -> ExitCode {
     let stage = match RunningDemo::set() {
         Ok(stage) => stage,

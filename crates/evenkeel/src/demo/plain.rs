@@ -5,9 +5,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Prints lines until standard output is closed.
 pub fn show(stage: &RunningDemo) -> ExitCode {
-    // A reader that has gone ends the demo.
+    // A closed pipe ends the demo.
     match lines(stage) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
@@ -24,7 +23,7 @@ pub fn introduce(out: &mut impl Write, stage: &RunningDemo) -> io::Result<()> {
     writeln!(out, "blocked       http://{}{BLOCKED}\n", stage.address)
 }
 
-/// Prints what has happened since it was printed last.
+/// Prints the changes since the previous call.
 pub fn tell(out: &mut impl Write, stage: &RunningDemo) -> io::Result<()> {
     for event in stage.events.take() {
         writeln!(out, "{:7.1} s  {}", event.at.as_secs_f64(), event.text)?;

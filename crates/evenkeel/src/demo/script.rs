@@ -11,16 +11,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 const PHASE: Duration = Duration::from_millis(1500);
-/// Time for the proxy to detect that a server has returned.
 const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 
-/// A phase, and its results for the clients.
 struct DemoPhase {
     name: &'static str,
     seen: Counted,
 }
 
-/// Plays the script and prints what a client saw.
 pub fn play(stage: &RunningDemo) -> ExitCode {
     match phases(stage) {
         Ok(phases) => {
@@ -75,7 +72,6 @@ fn watch(stage: &RunningDemo, name: &'static str) -> DemoPhase {
     }
 }
 
-/// Waits until a client saw the server again.
 fn wait_until_served(stage: &RunningDemo, index: usize) -> io::Result<()> {
     let before = stage.seen.read();
     let began = Instant::now();

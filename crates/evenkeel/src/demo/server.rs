@@ -9,20 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Connections at one time; more wait in the kernel.
+/// Simultaneous connections; more wait in the kernel.
 const CONNECTIONS_MAX: usize = 256;
-/// Longest head of a request, bytes.
 const HEAD_MAX: u64 = 16 * 1024;
-/// Time for which a stopped server still responds on existing connections.
 const GRACE: Duration = Duration::from_millis(1500);
-/// Poll interval at which blocked threads check whether the server was stopped.
 const TICK: Duration = Duration::from_millis(25);
-/// An idle connection is closed after this.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// A sample server, stopped or not.
 pub struct SampleServer {
-    /// Name of the server in the configuration.
     pub name: &'static str,
     pub address: SocketAddr,
     running: Mutex<Option<SampleServerThread>>,
@@ -38,7 +33,6 @@ impl SampleServer {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a server on the first free port of a range.
     pub fn start(name: &'static str, ports: std::ops::Range<u16>) -> io::Result<SampleServer> {
         SampleServer::with(name, listen(ports)?)
     }
@@ -56,7 +50,6 @@ impl SampleServer {
         })
     }
 
-    /// Returns whether it accepts connections.
     pub fn runs(&self) -> bool {
         self.lock().is_some()
     }
@@ -71,7 +64,6 @@ impl SampleServer {
         }
     }
 
-    /// Starts it again at its address.
     pub fn restart(&self) -> io::Result<()> {
         let mut running = self.lock();
         if running.is_none() {
@@ -84,12 +76,10 @@ impl SampleServer {
     }
 }
 
-/// Listens on the first port of this machine that is free.
 pub fn listen(ports: std::ops::Range<u16>) -> io::Result<TcpListener> {
     listen_at(Ipv4Addr::LOCALHOST.into(), ports)
 }
 
-/// Listens on the first free port at an address.
 pub fn listen_at(on: IpAddr, ports: std::ops::Range<u16>) -> io::Result<TcpListener> {
     let mut last = io::Error::from(io::ErrorKind::AddrInUse);
     for port in ports {
@@ -118,7 +108,8 @@ fn accept(name: &'static str, listener: &TcpListener, stopping: &Arc<AtomicBool>
     while !stopping.load(Ordering::Relaxed) {
         let full = connections.load(Ordering::Relaxed) >= CONNECTIONS_MAX;
         let Some(stream) = (!full).then(|| listener.accept().ok()).flatten() else {
-            // Not connected to, out of descriptors, or full: all pass.
+            // No pending connection, no free descriptor, or the limit is reached: all of these
+            // pass.
             std::thread::sleep(TICK / 10);
             continue;
         };
@@ -127,7 +118,7 @@ fn accept(name: &'static str, listener: &TcpListener, stopping: &Arc<AtomicBool>
         let served = std::thread::Builder::new()
             .name(format!("sample {name}"))
             .spawn(move || {
-                // A client that breaks off is no concern of a sample.
+                // A client that disconnects is no error.
                 let _ = serve(name, &stream.0, &stop);
                 count.fetch_sub(1, Ordering::Relaxed);
             });
@@ -160,7 +151,7 @@ fn serve(name: &str, stream: &TcpStream, stopping: &AtomicBool) -> io::Result<()
     }
 }
 
-/// Waits for the first byte of a request; false when there will be none.
+/// Waits for the first byte of a request. Returns false if the connection ends or the server stops.
 fn wait_for_request(reader: &mut BufReader<&TcpStream>, stopping: &AtomicBool) -> io::Result<bool> {
     let mut waited = Duration::ZERO;
     let mut grace = Duration::ZERO;

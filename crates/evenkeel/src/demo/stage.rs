@@ -20,61 +20,50 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The configuration of the demo's proxy.
 pub const CONFIGURATION: &str = include_str!("../../../../examples/demo.cfg");
 
-/// Ports of the proxy: below those that the system gives to clients, so that a
-/// stopped server finds its own again.
+/// Ports of the proxy, below the system's range for outgoing connections, so that a restarted
+/// server finds its port free.
 const PROXY_PORTS: std::ops::Range<u16> = 8080..8180;
-/// Ports of the sample servers.
 const SERVER_PORTS: std::ops::Range<u16> = 8180..8380;
-/// The sample servers; the last one serves after a change only.
+/// Names of the sample servers; the last one serves only after a change.
 pub const NAMES: [&str; SERVERS] = ["one", "two", "three"];
 pub const SERVERS: usize = 3;
 /// The line that the change appends to the file, in `backend samples`.
 pub const ADDED: &str = "    server three \"${DEMO_SERVER_3}\"\n";
-/// A path that the example's rule blocks.
 pub const BLOCKED: &str = "/private";
 const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
-/// Maximum size of a response that is read.
 const ANSWER_MAX: u64 = 4096;
 const EVENTS_MAX: usize = 200;
-/// Most connections of clients, browsers included.
 const CONNECTIONS_MAX: u32 = 500;
 const OPTIONS: ServeOptions = ServeOptions {
     threads: 1,
     connections_max: CONNECTIONS_MAX,
 };
 
-/// Reason why the demo cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
-    /// No free port, no thread.
     #[error("{}", reason(.0))]
     System(#[from] io::Error),
-    /// The example configuration is invalid; its diagnostics.
     #[error("examples/demo.cfg is refused\n{0}")]
     Configuration(String),
-    /// A listener of the example could not be opened.
     #[error("{step} {address}: {}", nix::errno::Errno::from_raw(.errno.raw_os_error()).desc())]
     Listen {
         step: OpenStep,
         address: SocketAddr,
         errno: rustix::io::Errno,
     },
-    /// The data plane did not start.
     #[error(transparent)]
     Start(#[from] StartError),
 }
 
-/// Something that happened, and when since the beginning.
+/// An event, with its time since the start.
 #[derive(Clone, Debug)]
 pub struct StageEvent {
     pub at: Duration,
     pub text: String,
 }
 
-/// The list of what happened.
 #[derive(Clone)]
 pub struct Events {
     began: Instant,
@@ -101,7 +90,7 @@ impl Events {
         });
     }
 
-    /// The last ones, the oldest first.
+    /// Returns the newest events, the oldest of them first.
     pub fn last(&self, count: usize) -> Vec<StageEvent> {
         let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         list.iter()
@@ -119,24 +108,20 @@ impl Events {
     }
 }
 
-/// The demo, running. Dropping it ends it.
+/// The running demo. Dropping it ends it.
 pub struct RunningDemo {
-    // The load goes first: what it asks of must still be there.
+    // Dropped first: the load needs everything below.
     _load: DemoClients,
     side: SideThreadHandle,
-    /// The statistics of the clients.
     pub seen: Arc<LoadStatistics>,
     pub events: Events,
-    /// The sample servers, in the order of the file.
     pub servers: [SampleServer; SERVERS],
-    /// Listening address of the proxy.
     pub address: SocketAddr,
     serving: ServingProcess,
     listener: OwnedFd,
 }
 
 impl RunningDemo {
-    /// Starts the servers and the proxy.
     pub fn set() -> Result<RunningDemo, StageError> {
         let events = Events::new();
         let [one, two, three] = NAMES.map(|name| SampleServer::start(name, SERVER_PORTS));
@@ -168,7 +153,7 @@ impl RunningDemo {
         })
     }
 
-    /// Adds the third server, or takes it away, in the process that serves.
+    /// Adds the third server, or removes it, in the serving process.
     pub fn change(&self) -> Result<(), StageError> {
         let added = self.is_changed();
         let text = if added {
@@ -178,7 +163,7 @@ impl RunningDemo {
         };
         let config = configuration(text, environment(self.address, &self.servers))?;
         let mut inherited = Inherited::default();
-        // One that is not recognized is opened anew, which says what is wrong.
+        // A listener that is not recognized is opened again, and the error says why that fails.
         let _ = inherited.add(self.listener.try_clone()?);
         let listening = open(&config, inherited, self.address)?;
         let running = &self.serving.running;
@@ -191,14 +176,12 @@ impl RunningDemo {
         Ok(())
     }
 
-    /// Returns whether the third server is in the served configuration.
     pub fn is_changed(&self) -> bool {
         let config = self.serving.config();
         let mut servers = config.proxies.iter().flat_map(|proxy| &proxy.servers);
         servers.any(|server| *server.name == *NAMES[2])
     }
 
-    /// Stops a server that runs, returns one that does not.
     pub fn toggle(&self, index: usize) -> io::Result<()> {
         let Some(server) = self.servers.get(index) else {
             return Ok(());
@@ -215,7 +198,6 @@ impl RunningDemo {
         Ok(())
     }
 
-    /// Requests a page that a rule blocks, and records the response as an event.
     pub fn try_blocked(&self) {
         let what = match ask(self.address, BLOCKED) {
             Ok(answer) => {
@@ -228,7 +210,6 @@ impl RunningDemo {
         self.events.add(format!("you requested {BLOCKED}: {what}"));
     }
 
-    /// Returns the states of the servers, according to the proxy's health checks.
     pub fn states(&self) -> Vec<(String, String)> {
         let now = state::now_ms();
         let config = self.serving.config();

@@ -14,11 +14,9 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Refresh interval of the view.
 const FRAME: Duration = Duration::from_millis(100);
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Shows the demo until a key ends it.
 pub fn show(stage: &RunningDemo) -> ExitCode {
     let mut terminal = match ratatui::try_init() {
         Ok(terminal) => terminal,
@@ -97,7 +95,6 @@ struct Rates {
     began: Instant,
     before: Counted,
     whole: Counted,
-    /// Rates of the last complete window.
     second: Counted,
 }
 
@@ -123,20 +120,16 @@ impl Rates {
 
 struct DemoFrame {
     proxy: SocketAddr,
-    /// Addresses of the first two servers.
     servers: [SocketAddr; 2],
-    /// Names and states of the servers.
     states: Vec<(String, String)>,
     second: Counted,
     whole: Counted,
     hanging: usize,
-    /// True if the third server is in service.
     is_changed: bool,
     events: Vec<StageEvent>,
     helps: bool,
 }
 
-/// Number of events that fit on the largest terminal.
 const EVENTS_MAX: usize = 100;
 
 impl DemoFrame {
@@ -181,7 +174,6 @@ fn draw(frame: &mut Frame<'_>, scene: &DemoFrame) {
     }
 }
 
-/// Returns the key help that fits into this number of columns.
 fn keys(columns: u16) -> &'static str {
     const ALL: [&str; 3] = [
         " 1 stop/start server one   2 stop/start server two   c reload: third server   b blocked path   ? help   q quit ",
@@ -314,7 +306,6 @@ fn event_lines(at: Duration, text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// Returns the configuration without its opening comment.
 fn excerpt(text: &str) -> &str {
     text.find("\nfrontend")
         .and_then(|at| text.get(at + 1..))
@@ -336,7 +327,6 @@ fn file_lines(is_changed: bool, room: usize) -> Vec<Line<'static>> {
     lines.into_iter().skip(hidden).collect()
 }
 
-/// Help text: the keys, and what to watch.
 const HELP: &[&str] = &[
     "",
     " 1, 2   stop or start a server: the other one gets its requests",
@@ -405,7 +395,7 @@ mod tests {
         }
     }
 
-    /// Returns the terminal of 120 columns and 35 rows that shows a scene.
+    /// Draws a scene on a terminal of 120 columns and 35 rows.
     fn drawn(scene: &DemoFrame) -> Terminal<TestBackend> {
         let mut terminal = Terminal::new(TestBackend::new(120, 35)).unwrap();
         terminal.draw(|frame| draw(frame, scene)).unwrap();

@@ -20,7 +20,6 @@ use std::any::Any;
 use std::path::{Path, PathBuf};
 
 pub const NAME: &str = "demonstration";
-/// Limit of a line on its socket, in bytes.
 pub const LINE_BYTES_MAX: usize = 16 << 10;
 
 /// An object of the platform that can have a fault, in the format of the socket.
@@ -29,9 +28,7 @@ pub struct Thing {
     /// Type: `node`, `link`, `server`.
     pub kind: String,
     pub name: String,
-    /// Current state, as one word.
     pub state: String,
-    /// The object has the fault.
     pub is_faulty: bool,
     /// Offered action: keyword, button text, and consequence.
     pub offer: [String; 3],
@@ -41,9 +38,7 @@ pub struct Thing {
 /// An order to the demonstration, in the format of the socket.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FaultOrder {
-    /// Menu key of the fault.
     pub key: char,
-    /// True to inject the fault, false to remove it.
     pub is_faulty: bool,
 }
 
@@ -82,7 +77,6 @@ pub static PART: ConfigurationPart = ConfigurationPart {
     }),
 };
 
-/// Documentation of the section for the manual.
 const SECTION: Documented = Documented {
     kind: "section",
     name: NAME,

@@ -15,7 +15,6 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
     life: Life::Beside(SidecarProperties {
         has_state_file: false,
@@ -67,7 +66,7 @@ impl Demonstration {
         })
     }
 
-    /// Reads what there is; the last whole line counts.
+    /// Reads the available bytes; the last complete line counts.
     fn read(&mut self) {
         while let Some(stream) = &mut self.stream {
             let mut piece = [0; 4096];

@@ -7,9 +7,7 @@ use language::{ConfigWord, Diagnostic, Span, suggest};
 use std::fmt;
 use std::ops::RangeInclusive;
 
-/// Status codes (RFC 9110, 15).
 const STATUS: RangeInclusive<i64> = 100..=599;
-/// Limit of lines in all sections.
 const EXPECTATIONS_MAX: usize = 1000;
 const WORDS: [&str; 12] = [
     "from", "on", "to", "through", "sni", "header", "data", "backend", "server", "status",
@@ -21,27 +19,20 @@ const WORDS: [&str; 12] = [
 pub struct Expectation {
     pub request: Request,
     pub span: Span,
-    /// Position of the frontend's name.
     pub on: Option<Span>,
-    /// Expected results, all of which have to be met.
     pub wishes: Vec<(ExpectedResult, Span)>,
 }
 
-/// Expected result of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ExpectedResult {
     /// A server of this backend gets the request; or the backend responds, if a response is
     /// expected.
     Backend(String),
-    /// This server receives the request.
     Server {
-        /// Backend of the server, if it is named.
         backend: Option<String>,
         server: String,
     },
-    /// The proxy responds with this status.
     Status(u16),
-    /// The proxy redirects to this URL.
     Location(String),
     /// No server gets the request, and no line responds.
     Refused,
@@ -63,7 +54,6 @@ impl fmt::Display for ExpectedResult {
     }
 }
 
-/// Parses an option that may be given once.
 fn once<T>(
     args: &Args<'_>,
     word: &ConfigWord,
@@ -76,7 +66,6 @@ fn once<T>(
     }
 }
 
-/// Returns the word after a keyword of the line.
 fn behind<'l>(
     args: &mut Args<'l>,
     word: &ConfigWord,
@@ -99,7 +88,6 @@ fn end(args: &mut Args<'_>, word: &ConfigWord) -> Result<RouteEndpoint, Diagnost
     route::end(value.str()).ok_or_else(|| args.unexpected_value(value, not))
 }
 
-/// Returns the error for an unknown word.
 fn unknown(args: &Args<'_>, word: &ConfigWord) -> Diagnostic {
     let told = args.unexpected_value(word, "neither a request nor a keyword of this line");
     match suggest::nearest(&word.text(), WORDS) {
@@ -131,7 +119,6 @@ fn asked(args: &mut Args<'_>) -> Result<RouteRequest, Diagnostic> {
     asked.map_err(|words| args.value_error(&codes::VALUE, first.span.to(target.span), &words))
 }
 
-/// Values that were parsed from a line.
 #[derive(Default)]
 struct Gathered {
     source: Option<RouteEndpoint>,
@@ -144,7 +131,6 @@ struct Gathered {
 }
 
 impl Gathered {
-    /// Parses a keyword with its value.
     fn take(&mut self, args: &mut Args<'_>, word: &ConfigWord, asked: &mut RouteRequest) -> Built {
         match word.str() {
             "from" => {

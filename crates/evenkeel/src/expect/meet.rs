@@ -8,7 +8,6 @@ use language::{Diagnostic, SourceMap};
 use proxy::route::NotThere;
 use std::time::{Duration, Instant};
 
-/// Timeout for all requests together.
 const TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Evaluates the requests with the loaded configuration, and returns errors for unexpected results.
@@ -57,7 +56,6 @@ fn not_followed(one: &Expectation, error: &NotFollowed) -> Diagnostic {
     }
 }
 
-/// Returns an error if the result differs from the expectation.
 fn difference(one: &Expectation, report: &RouteReport, files: &[String]) -> Option<Diagnostic> {
     let replies = |(wish, _): &(ExpectedResult, _)| {
         matches!(
@@ -115,7 +113,6 @@ fn is_met(wish: &ExpectedResult, replies: bool, report: &RouteReport) -> bool {
     }
 }
 
-/// Describes the result of a request.
 fn became(report: &RouteReport) -> String {
     match &report.outcome {
         RouteDestination::Server {
@@ -143,7 +140,6 @@ fn why(outcome: &RouteDestination) -> &str {
     }
 }
 
-/// Returns the command that shows more.
 fn command(request: &Request, report: &RouteReport, files: &[String]) -> String {
     let asked = &request.asked;
     let scheme = if report.tls.is_some() {
@@ -193,7 +189,6 @@ fn command(request: &Request, report: &RouteReport, files: &[String]) -> String 
     words.join(" ")
 }
 
-/// Quotes a word for a shell.
 fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=@%+".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) {

@@ -18,7 +18,6 @@ use language::keyword::{Documented, Family, Keyword};
 use language::{Code, ConfigLine, Diagnostic};
 use std::any::Any;
 
-/// The expectations, as a part of a configuration.
 pub static PART: ConfigurationPart = ConfigurationPart {
     name: "test",
     sections: Sections {
@@ -35,7 +34,6 @@ pub static PART: ConfigurationPart = ConfigurationPart {
     run: None,
 };
 
-/// The lines parsed so far.
 #[derive(Debug, Default)]
 struct ExpectationsDraft {
     expectations: Vec<Expectation>,
@@ -49,7 +47,6 @@ static FAMILIES: &[Family<ExpectationLineBuilder>] = &[("Tests of a configuratio
 
 static TABLES: [SectionTable<ExpectationsDraft>; 1] = [SectionTable::new("test", FAMILIES, begin)];
 
-/// Documentation of the section for the manual.
 static DOCUMENTED_SECTION: Documented = Documented {
     kind: "section",
     name: "test",

@@ -6,7 +6,6 @@ use crate::process::load_files;
 use configuration::LoadOptions;
 use language::render;
 
-/// Configuration of most requests below.
 const SITE: &str = "\
 defaults
     mode http
@@ -58,7 +57,6 @@ fn load(lines: &str) -> LoadedParts {
     load_files(files, None, LoadOptions::default(), None)
 }
 
-/// Returns the diagnostics of a section with these lines.
 fn told(lines: &[&str]) -> String {
     let mut site = load(&format!("test all\n    {}\n", lines.join("\n    ")));
     site.check_expectations();
@@ -170,7 +168,7 @@ fn files_with_an_error_and_those_that_are_not_asked_are_not_served() {
     let before = site.proxy.diagnostics.errors();
     site.check_expectations();
     assert_eq!((before, site.proxy.diagnostics.errors()), (1, 1));
-    // A start does not ask.
+    // A start does not evaluate the requests.
     let site = load("test\n    expect / on web status 200\n");
     assert!(site.proxy.config.is_some());
 }

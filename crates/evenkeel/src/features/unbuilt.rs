@@ -57,7 +57,6 @@ static UNBUILT_PARTS: &[Feature] = &[
     unbuilt!("demonstration", &[("demonstration", "")], &[]),
 ];
 
-/// Returns the parts that are not built.
 pub fn parts() -> impl Iterator<Item = &'static Feature> {
     UNBUILT_PARTS.iter()
 }

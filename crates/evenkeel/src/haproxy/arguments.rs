@@ -56,34 +56,25 @@ pub struct Arguments {
     pub local_peer: Option<String>,
     /// `-x`, `-sf`, `-st`
     pub before: Before,
-    /// `-x` was given more than once.
     pub socket_twice: bool,
     /// Flags of HAProxy that have nothing to switch here, and why.
     pub without_effect: Vec<(String, &'static str)>,
 }
 
-/// Reason why a command line is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ArgumentError {
-    /// The usage has to be printed.
     #[error("invalid command line")]
     Usage,
-    /// A flag without its value.
     #[error("{}", missing(.0))]
     Missing(String),
     /// A flag of HAProxy that is not supported, and what it is for.
     #[error("{0} ({1}) is not supported")]
     NotBuilt(String, &'static str),
-    /// The name is not UTF-8.
     #[error("the value of {0} is not UTF-8")]
     Name(&'static str),
     /// A number of `-sf` or `-st` is followed by other text.
     #[error("{flag} option: some bytes unconsumed in PID list {{{rest}}}")]
-    Pid {
-        flag: &'static str,
-        /// The text after the number.
-        rest: String,
-    },
+    Pid { flag: &'static str, rest: String },
 }
 
 fn missing(flag: &str) -> String {
@@ -93,7 +84,7 @@ fn missing(flag: &str) -> String {
     }
 }
 
-/// Flags that switch something off or on which does not exist here.
+/// Flags that switch something that does not exist here.
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("-dM", "there are no memory pools to poison"),
     (
@@ -108,10 +99,9 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("-dF", "there is no fast-forward"),
 ];
 
-/// Flags that a later version has.
 const NOT_BUILT: &[(&str, &str)] = &[("-dC", "dump of the configuration"), ("-dt", "traces")];
 
-/// Understands a command line, without the name of the program.
+/// Parses a command line, without the program's name.
 pub fn parse(
     words: impl IntoIterator<Item = std::ffi::OsString>,
 ) -> Result<Arguments, ArgumentError> {
@@ -137,7 +127,7 @@ pub fn parse(
     Ok(parsed)
 }
 
-/// As in HAProxy, text after the flag's letters is ignored.
+/// Parses `-sf` and `-st`. As in HAProxy, text after the flag's letters is ignored.
 fn farewell(text: &str) -> Option<(&'static str, PredecessorSignal)> {
     match text.get(..3)? {
         "-sf" => Some(("-sf", PredecessorSignal::Finish)),
@@ -150,7 +140,7 @@ fn is_flag(word: &std::ffi::OsStr) -> bool {
     word.as_encoded_bytes().starts_with(b"-")
 }
 
-/// All words up to the next flag are process ids.
+/// Parses process IDs: all words up to the next flag.
 fn pids(
     before: &mut Before,
     flag: &'static str,
@@ -249,8 +239,8 @@ fn name(flag: &'static str, word: std::ffi::OsString) -> Result<String, Argument
     word.into_string().map_err(|_| ArgumentError::Name(flag))
 }
 
-/// As C's atol reads it, which is what old scripts rely on: digits in front
-/// count, anything else is 0.
+/// Parses a number as C's atol does, on which old scripts rely: leading digits count, anything else
+/// is 0.
 fn number(word: std::ffi::OsString) -> u64 {
     let text = word.to_string_lossy();
     let text = text.trim_start();

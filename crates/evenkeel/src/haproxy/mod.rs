@@ -23,7 +23,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use supervisor::{MasterSocket, ProcessClaim};
 
-/// A file, a start or a flag was refused.
 const REFUSED: u8 = 1;
 /// `-c`: the file is valid, and nothing would listen. `-cc`: not understood.
 const NOTHING_LISTENS: u8 = 2;
@@ -85,7 +84,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// `-W`: a supervisor, whose loader is given the command line.
+/// Runs `-W`: a supervisor, whose loader gets the command line.
 fn supervise(
     words: Vec<OsString>,
     paths: &[PathBuf],
@@ -105,7 +104,6 @@ fn supervise(
     })
 }
 
-/// `-S`: where the master's sockets are to be.
 fn masters(
     arguments: &Arguments,
     voice: &mut MessagePrinter,
@@ -135,7 +133,6 @@ fn masters(
     Ok(all)
 }
 
-/// Warns about master sockets without a master process.
 fn warn_of_sockets(arguments: &Arguments, voice: &mut MessagePrinter) {
     if !arguments.masters.is_empty() && !arguments.master_worker {
         voice.warning(
@@ -144,14 +141,13 @@ fn warn_of_sockets(arguments: &Arguments, voice: &mut MessagePrinter) {
     }
 }
 
-/// Returns whether `global` contains `master-worker`.
 fn asks_for_a_master(loaded: &Loaded) -> bool {
     let config = loaded.config.as_ref();
     config.is_some_and(|config| config.global.master_worker)
 }
 
-/// The file requests what `-W` does. The process executes itself again with that flag, so
-/// that the supervisor has parsed nothing.
+/// Executes this program again with `-W`, since the file requests a master process. The supervisor
+/// must not have parsed anything itself.
 fn become_master(words: &[OsString]) -> ExitCode {
     let program = std::env::args_os().next();
     let error = std::process::Command::new("/proc/self/exe")
@@ -164,7 +160,7 @@ fn become_master(words: &[OsString]) -> ExitCode {
     ExitCode::from(REFUSED)
 }
 
-/// The word that makes this binary HAProxy's where its name does not.
+/// Returns the argument that selects this personality where the program's name does not.
 fn as_haproxy(program: Option<&OsStr>) -> Option<&'static str> {
     let name = program.map(Path::new).and_then(Path::file_name);
     (name != Some("haproxy".as_ref())).then_some("haproxy")
@@ -236,7 +232,6 @@ pub fn enter(arguments: &Arguments, voice: &mut MessagePrinter) -> Option<()> {
     Some(())
 }
 
-/// Returns the load options of the command line.
 pub fn load_options(arguments: &Arguments) -> LoadOptions {
     LoadOptions {
         resolve_names: true,
@@ -248,7 +243,6 @@ pub fn load_options(arguments: &Arguments) -> LoadOptions {
     }
 }
 
-/// Returns the settings of the command line that override the file.
 pub fn plan(arguments: &Arguments) -> ProcessOverrides {
     ProcessOverrides {
         daemon: arguments.daemon,

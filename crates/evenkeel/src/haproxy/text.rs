@@ -5,7 +5,7 @@ use language::keyword::Documented;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-/// `-v`. The first line is what scripts parse.
+/// Output of `-v`. Scripts parse the first line.
 pub fn version() -> String {
     let system = nix::sys::utsname::uname();
     let part = |f: fn(&nix::sys::utsname::UtsName) -> &std::ffi::OsStr| {
@@ -31,7 +31,7 @@ pub fn version() -> String {
     )
 }
 
-/// `-vv`: what is built and what is not, in the lines that scripts look for.
+/// Output of `-vv`, with the lines that scripts look for.
 pub fn build() -> String {
     let mut features: Vec<(&str, char)> = FEATURES.iter().map(|name| (*name, '+')).collect();
     features.extend(FEATURES_MISSING.iter().map(|name| (*name, '-')));
@@ -79,7 +79,6 @@ pub fn build() -> String {
     )
 }
 
-/// Shown when a command line is not understood.
 pub const USAGE: &str = "\
 Usage : haproxy [-f <cfgfile|cfgdir>]* [ -vdVDW ] [ -n <maxconn> ] [ -N <maxpconn> ]
         [ -p <pidfile> ] [ -m <max megs> ] [ -C <dir> ] [-- <cfgfile>*]
@@ -106,7 +105,7 @@ Usage : haproxy [-f <cfgfile|cfgdir>]* [ -vdVDW ] [ -n <maxconn> ] [ -N <maxpcon
 
 ";
 
-/// `-dK`: the keywords of the classes; what there is for `help`.
+/// Output of `-dK`: the keywords of the classes, or the list of classes for `help`.
 pub fn keywords(classes: &str, documented: &[Documented]) -> String {
     let all: BTreeSet<&str> = documented
         .iter()
@@ -138,7 +137,7 @@ pub fn keywords(classes: &str, documented: &[Documented]) -> String {
     text
 }
 
-/// `-dL`: the files that are mapped as code, each once.
+/// Output of `-dL`: the files that are mapped as code, each once.
 pub fn libraries() -> String {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let mut seen = BTreeSet::new();

@@ -6,7 +6,6 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-/// The file that is read where none is named.
 const FILE: &str = "/etc/keepalived/keepalived.conf";
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -62,16 +61,12 @@ pub struct Arguments {
     pub genhash: bool,
     /// `--signum`
     pub signal: Option<String>,
-    /// Messages about options that do not prevent the start.
     pub told: Vec<String>,
-    /// An option was not understood.
     pub wrong: bool,
 }
 
-/// Reason why a command line is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ArgumentError {
-    /// The errors have been reported already.
     #[error("{}", .0.join("\n"))]
     Told(Vec<String>),
     #[error(
@@ -133,7 +128,7 @@ const OPTIONS: &[(char, &str, ValueRequirement)] = &[
     ('h', "help", ValueRequirement::No),
 ];
 
-/// Understands a command line, without the name of the program.
+/// Parses a command line, without the program's name.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Arguments {
     let mut parsed = Arguments {
         file: FILE.into(),
@@ -276,7 +271,7 @@ fn take(parsed: &mut Arguments, name: &str, value: Option<OsString>) {
     }
 }
 
-/// LOG_USER, and the first LOG_LOCAL.
+/// Numbers of LOG_USER and LOG_LOCAL0.
 const FACILITY_USER: u8 = 1;
 const FACILITY_LOCAL: u8 = 16;
 const LOCALS: u8 = 8;
@@ -294,7 +289,7 @@ fn facility(parsed: &mut Arguments, text: &str) {
     };
 }
 
-/// As C's strtol reads it: octal with a leading zero, hexadecimal behind 0x.
+/// Parses a number as C's strtol does: octal after a leading zero, hexadecimal after 0x.
 fn umask(parsed: &mut Arguments, text: &str) {
     const MODE_MAX: u32 = 0o777;
     let number = match (text.strip_prefix("0x"), text.strip_prefix('0')) {

@@ -25,18 +25,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use supervisor::{Caught, SIGNAL_CLEAR_STATISTICS, SIGNAL_JSON};
 
-/// An option was not understood.
 const USAGE: u8 = 1;
 /// `-t`: the configuration has errors.
 const ERRORS: u8 = 5;
 /// `-t`: scripts run without security; also, there is no configuration to run.
 const INSECURE: u8 = 6;
-/// Exit code for a missing file.
 const MISSING: u8 = 6;
 
-/// Warnings that are errors of the configuration there: a password that is cut,
-/// surplus words, a file that is missing, what strict mode forbids, a script that cannot be
-/// run, an instance without an address.
+/// Our warnings that are configuration errors in keepalived: a truncated password, surplus words, a
+/// missing file, what strict mode forbids, a script that cannot be run, an instance without an
+/// address.
 const ERRORS_THERE: &[&str] = &[
     "W0700",
     SCRIPT_UNUSABLE,
@@ -47,7 +45,6 @@ const ERRORS_THERE: &[&str] = &[
     "W0723",
 ];
 
-/// A script that cannot be run.
 const SCRIPT_UNUSABLE: &str = "W0705";
 
 /// Executes a command line, without the program's name.
@@ -73,7 +70,6 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Runs the options that only print something.
 fn tell(parsed: &Arguments) -> ExitCode {
     for line in &parsed.told {
         say(line);
@@ -109,7 +105,7 @@ fn possible(parsed: &Arguments) -> Result<(), ArgumentError> {
     }
 }
 
-/// The command line of a start, understood once more.
+/// Parses the command line of a start.
 pub fn arguments(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, ArgumentError> {
     let parsed = arguments::parse(words);
     if parsed.wrong {
@@ -119,7 +115,6 @@ pub fn arguments(words: impl IntoIterator<Item = OsString>) -> Result<Arguments,
     }
 }
 
-/// Returns the destination of the log.
 pub fn log_destination(parsed: &Arguments) -> LogWish {
     let file = parsed.log_file.as_deref();
     LogWish {
@@ -131,13 +126,11 @@ pub fn log_destination(parsed: &Arguments) -> LogWish {
     }
 }
 
-/// The file of the process id.
 pub fn pid_file(parsed: &Arguments) -> PathBuf {
     let file = parsed.pid_file.as_deref();
     file.map_or_else(|| run_directory(parsed).join("keepalived.pid"), absolute)
 }
 
-/// Options of the command line that the address role needs.
 fn options(parsed: &Arguments) -> AddressRoleOptions {
     AddressRoleOptions {
         log: log_destination(parsed),
@@ -217,7 +210,6 @@ fn judge(parsed: &Arguments, output: &mut Vec<u8>) -> u8 {
     }
 }
 
-/// Returns the load options for the files.
 pub fn wishes(parsed: &Arguments) -> AddressWishes {
     AddressWishes {
         keeps: !parsed.releases,
@@ -289,7 +281,6 @@ fn dump(caught: Caught) -> Option<PartMessage> {
     Some(AddressRoleMessage::Dump(dump).envelope())
 }
 
-/// Returns the live process whose pid is in the file.
 fn already(path: &Path) -> Option<u32> {
     let text = std::fs::read_to_string(path).ok()?;
     let pid: u32 = text.trim().parse().ok()?;

@@ -14,7 +14,6 @@ pub fn version() -> String {
     )
 }
 
-/// The number of a signal by its purpose.
 pub fn signal(purpose: &str) -> Option<i32> {
     use supervisor::{SIGNAL_CLEAR_STATISTICS, SIGNAL_JSON};
     Some(match purpose {

@@ -8,7 +8,6 @@ use language::{Diagnostics, SourceMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Load options for the files of keepalived.
 #[derive(Clone, Debug, Default)]
 pub struct AddressWishes {
     /// `-i`
@@ -43,7 +42,6 @@ fn lifetime(instance: &Instance) -> Duration {
 
 /// The result of reading keepalived's files.
 pub struct Read {
-    /// None if there is an error.
     pub config: Option<Config>,
     pub sources: SourceMap,
     pub diagnostics: Diagnostics,

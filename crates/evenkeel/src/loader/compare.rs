@@ -62,10 +62,8 @@ pub fn rights(wanted: Rights, previous: Option<&VersionPlan>) -> (Rights, Vec<St
     (has.clone(), fixed)
 }
 
-/// Limit of listed inputs in addition to changed lines.
 const CHANGED_INPUTS_MAX: usize = 8;
 
-/// Limit of lines about a change.
 const LINES_MAX: usize = 40;
 
 /// Returns the recording of the served version; None at the start, or if it is from another version
@@ -77,7 +75,6 @@ pub fn recording(before: Option<&OwnedFd>) -> Option<Recording> {
 
 pub const NO_DIFFERENCE: &str = "no difference";
 
-/// Joins the differences of the proxy and those of other parts.
 pub fn joined(proxy: String, mut lines: Vec<String>) -> String {
     if lines.is_empty() || proxy.is_empty() {
         return proxy;

@@ -24,12 +24,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Default permissions of a file whose mode is no longer known.
 const MODE: u32 = 0o600;
-/// Permission bits of a file's mode.
 const PERMISSIONS: u32 = 0o7777;
 
-/// Returns the description of the version, for the hint about a missing file.
 fn label(set: &FileSet) -> String {
     match set.version {
         VersionId(0) => "this version".to_owned(),
@@ -37,7 +34,6 @@ fn label(set: &FileSet) -> String {
     }
 }
 
-/// Returns the inputs of the parser for a `config` section.
 #[cfg(feature = "cluster")]
 pub fn grammar(set: &FileSet) -> Grammar {
     let mains = set.files.iter().filter(|file| file.main);
@@ -49,7 +45,6 @@ pub fn grammar(set: &FileSet) -> Grammar {
     }
 }
 
-/// Returns the configuration files of a set.
 pub fn main_files(set: &FileSet) -> Vec<NamedFile> {
     let main = set.files.iter().filter(|file| file.main);
     main.map(|file| (file.path.clone(), file.bytes.clone()))
@@ -102,9 +97,7 @@ trait FileSetSource {
 struct WithFiles<F> {
     machine: LocalMachine,
     files: F,
-    /// Fallback for resources that this machine lacks for an accepted version.
     fallback: Option<Arc<Fallback>>,
-    /// Resolves names, and records those that do not resolve.
     names: Option<Arc<Fallback>>,
 }
 
@@ -197,7 +190,6 @@ pub fn machine(names: Option<Arc<Fallback>>) -> impl Outside {
     }
 }
 
-/// The files of this machine.
 struct OwnFiles;
 
 impl FileSetSource for OwnFiles {
@@ -268,22 +260,16 @@ impl FileSetSource for Noted {
     }
 }
 
-/// Reason why files do not form a version.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
-    /// A file of the command line.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The files have errors, which were reported.
     #[error("nothing was changed: the files have errors")]
     Refused,
-    /// A name is not valid UTF-8.
     #[error("'{}' is not a valid file name for a version: it is not UTF-8", .0.display())]
     Name(PathBuf),
-    /// More files than a version has.
     #[error("more than {FILES_MAX} files")]
     TooMany,
-    /// More bytes than a version has.
     #[error("more than {SET_BYTES_MAX} bytes")]
     TooLarge,
 }
@@ -555,7 +541,6 @@ mod tests {
         assert_eq!(read.included, [scratch.0.join("parts/one.conf")]);
     }
 
-    /// A version of one file.
     pub(super) fn version(text: &str) -> FileSet {
         FileSet {
             version: VersionId(3),

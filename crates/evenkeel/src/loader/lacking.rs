@@ -17,7 +17,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Limit of the file with earlier results, in bytes.
 const FOUND_BYTES_MAX: u64 = 4 << 20;
 /// Timeout for nameservers before anything is served.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -67,7 +66,6 @@ impl Wishes {
         self.fallback = Some(Arc::new(Fallback::new(found(load), patience)));
     }
 
-    /// Returns the resources that the load did not find.
     pub(super) fn lacking(&self) -> Vec<Missing> {
         let lacks = self
             .fallback
@@ -113,7 +111,6 @@ fn new_names<'m>(load: &Load, missing: &'m [Missing]) -> Vec<&'m Missing> {
     missing.iter().filter(is_new).collect()
 }
 
-/// Refuses a change that adds unresolved names.
 pub(super) fn refuse_new_names(
     load: &Load,
     missing: &[Missing],
@@ -237,12 +234,12 @@ mod tests {
     use keyword::load::Loaded;
     use part::role::Lacks;
 
-    /// A name with a label that is too long, so that no nameserver is queried.
+    /// Returns a name with a label that is too long, so that no nameserver is queried.
     fn name(line: &str) -> String {
         format!("{}.{line}", "x".repeat(64))
     }
 
-    /// A line of each type with a name that is resolved when the file is loaded.
+    /// Returns a line of each type with a name that is resolved when the file is loaded.
     fn text() -> String {
         let lines = "global\n log @log:514 local0\n log tcp@@stream:514 local0\n\
              ring r\n server one @ring:514\n\

@@ -29,7 +29,6 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Time that the supervisor has to fetch the result.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// Parses the command line of a start.

@@ -10,7 +10,6 @@ use cluster::file_set::FileSet;
 use cluster::keyword::ConfigSection;
 use configuration::LoadOptions;
 
-/// Message for a refused version.
 const NOTHING: &str = "nothing to run on any node: the files have no listener (`bind`), virtual address, volume, guest, \
     farm, boot network or console. All services would end, so nothing was changed. Check that the files are complete; to end all \
     services, stop the nodes (`systemctl stop evenkeel-cluster`)";

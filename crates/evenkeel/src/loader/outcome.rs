@@ -12,7 +12,6 @@ use std::sync::Arc;
 /// A version that a role can load.
 pub struct BuiltVersion {
     pub plan: VersionPlan,
-    /// Recording of all external data of the load.
     pub bundle: OwnedFd,
     /// Listeners, statistics sockets, log sockets.
     pub descriptors: Vec<OwnedFd>,
@@ -20,7 +19,6 @@ pub struct BuiltVersion {
     pub state: Option<TakenState>,
 }
 
-/// The result of a load.
 pub type LoadResult = Result<BuiltVersion, LoadFailure>;
 
 pub(super) trait Send {

@@ -34,7 +34,6 @@ use zeroize::Zeroizing;
 /// supervisor, and one of a pending change.
 const DESCRIPTORS_A_LISTENER: usize = 3;
 
-/// Result of a reload that reads no files.
 const NOT_READ: &str = "no difference: a member serves the accepted version of the cluster. To apply changed files of \
      this machine, also renewed certificates: `evenkeel config apply FILE… -m MESSAGE`";
 
@@ -126,7 +125,6 @@ pub fn make(
     made.map_err(|_| watched::refused(load, &wishes, Some(&site.proxy), voice))
 }
 
-/// Reports that there is no new version.
 fn as_before(load: &Load, wishes: &Wishes, loaded: &Loaded, voice: &MessagePrinter) -> LoadFailure {
     let mut refusal = watched::refused(load, wishes, Some(loaded), voice);
     refusal.0.unchanged = true;
@@ -171,7 +169,7 @@ fn warn_of_missing(load: &Load, made: &BuiltVersion, voice: &mut MessagePrinter)
     true
 }
 
-/// Contents of the previous version, as received from the supervisor.
+/// Contents of the previous version, received from the supervisor.
 struct Before {
     recording: Option<Recording>,
     payloads: Payloads,
@@ -191,7 +189,6 @@ fn payloads(previous: Option<&VersionPlan>, descriptors: &mut Vec<OwnedFd>) -> P
     all
 }
 
-/// Reason why a version of the cluster cannot be read.
 #[derive(Debug, thiserror::Error)]
 enum SetError {
     #[error("no version was given")]
@@ -202,7 +199,6 @@ enum SetError {
     Malformed(InvalidEncoding),
 }
 
-/// Reads the given cluster version: the first descriptor.
 fn given_set(descriptors: &mut Vec<OwnedFd>) -> Result<FileSet, SetError> {
     if descriptors.is_empty() {
         return Err(SetError::Missing);
@@ -216,14 +212,11 @@ fn refused_set(voice: &mut MessagePrinter, error: &SetError) -> LoadFailure {
     LoadFailure::default()
 }
 
-/// Payloads of the parts that run in a version.
 struct PartPayloads {
     running: Vec<RolePayload>,
-    /// Differences from the previous version, as text.
     differences: Vec<String>,
 }
 
-/// Builds a version from the loaded files.
 fn build(
     load: &Load,
     before: Before,
@@ -310,7 +303,7 @@ fn build(
 fn serves(config: &Config, others: bool, form: Form) -> bool {
     match form {
         Form::Own => config.listens() || !others,
-        // Its worker has a socket to its master, which is enough for it.
+        // A HAProxy worker needs only the socket to its master.
         Form::Haproxy => true,
         Form::Keepalived => false,
     }
@@ -326,7 +319,6 @@ fn resources(running: &[RolePayload], proxy: Option<&Config>) -> Vec<Resource> {
     parts.chain(listeners).collect()
 }
 
-/// Returns the plan of a part, for the supervisor.
 fn plan_of(running: &RolePayload) -> PartPlan {
     let given = &running.given;
     PartPlan {
@@ -342,7 +334,6 @@ fn bundle(loaded: &Loaded, voice: &mut MessagePrinter) -> Result<OwnedFd, LoadFa
     bundle.map_err(|error| told(voice, StartError::Threads(error)))
 }
 
-/// Opens the sockets of a proxy, and completes its plan.
 fn open(
     load: &Load,
     sockets: Vec<OwnedFd>,
@@ -451,7 +442,6 @@ fn judge(
     Ok(config)
 }
 
-/// Reports why there is no version.
 fn told(voice: &mut MessagePrinter, error: StartError) -> LoadFailure {
     match (voice.form(), error) {
         // Each failed listener was reported; HAProxy adds a summary.
@@ -539,7 +529,6 @@ fn programs_account(config: &Config, form: Form) -> Option<(u32, u32)> {
     is_default.then(|| confinement::ServiceUser::Checks.ids())
 }
 
-/// Returns the privileges, without a missing root directory.
 fn rights_here(config: &Config, wishes: &Wishes, missing: &mut Vec<Missing>, form: Form) -> Rights {
     let root = config.global.chroot.as_deref();
     let meanwhile = "the proxy runs without this `chroot`";
@@ -563,7 +552,8 @@ fn rights(config: &Config, form: Form) -> Rights {
     }
 }
 
-/// The supervisor and the roles have another working directory than the loader (`-C`).
+/// Makes a path absolute, since the supervisor and the roles have another working directory than
+/// the loader (`-C`).
 fn absolute(path: &Path) -> Vec<u8> {
     let path = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
     path.as_os_str().as_bytes().to_vec()

@@ -43,13 +43,11 @@ pub fn read(
     wishes.read(voice)
 }
 
-/// Returns whether the files are those of the serving version.
 pub fn unchanged(loaded: &Loaded, before: Option<&Recording>) -> bool {
     let states = &loaded.watched.states;
     before.is_some_and(|before| before.content(states) == loaded.recording.content(states))
 }
 
-/// Returns the files to watch for a version.
 pub fn files_to_watch(
     loaded: &Loaded,
     wishes: &Wishes,
@@ -104,7 +102,6 @@ pub fn refused(
     })
 }
 
-/// Returns the paths of all files to watch.
 fn places(configuration: bool, wishes: &Wishes, loaded: Option<&Loaded>) -> Vec<WatchedDirectory> {
     let mut places = WatchedDirectories::default();
     if configuration {
@@ -135,11 +132,11 @@ fn places(configuration: bool, wishes: &Wishes, loaded: Option<&Loaded>) -> Vec<
 #[derive(Default)]
 struct Interest {
     names: BTreeSet<OsString>,
-    /// The directory was named for its configuration files.
+    /// The command line names the directory for its configuration files.
     listed: bool,
     /// Every file in the directory counts, even a new one.
     every: bool,
-    /// A referenced file is here, and none of the configuration.
+    /// Only a referenced file is in the directory, and none of the configuration.
     only_named: bool,
 }
 
@@ -147,7 +144,6 @@ struct Interest {
 #[derive(Default)]
 struct WatchedDirectories {
     known: BTreeMap<PathBuf, Interest>,
-    /// Lines name the added files.
     named: bool,
 }
 

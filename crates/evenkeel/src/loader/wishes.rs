@@ -18,20 +18,15 @@ use std::sync::Arc;
 
 #[derive(Debug, Default)]
 pub struct Wishes {
-    /// The files and directories of the command line.
     pub paths: Vec<PathBuf>,
     pub files: Vec<NamedFile>,
-    /// The files in keepalived's language.
     pub address_files: Vec<NamedFile>,
-    /// Cluster version of the files, if they are of one.
     pub set: Option<FileSet>,
     pub included: Vec<PathBuf>,
-    /// Load options for the files of keepalived.
     pub addresses: AddressWishes,
     /// `-L`
     pub local_peer: Option<String>,
     pub options: LoadOptions,
-    /// The settings that override the file.
     pub plan: process::ProcessOverrides,
     /// `-dW`
     pub zero_warning: bool,
@@ -43,7 +38,6 @@ pub struct Wishes {
     pub accepted: bool,
     /// Fallback for resources that this machine lacks, with a record of them; None for a check.
     pub fallback: Option<Arc<Fallback>>,
-    /// Hash of the contents of the files in keepalived's language.
     pub address_content: u64,
 }
 
@@ -83,7 +77,6 @@ impl Wishes {
         read.config.map(Some).ok_or_else(LoadFailure::default)
     }
 
-    /// Loads the files that are not keepalived's.
     pub fn load(&self, foreign: Option<&Config>) -> LoadedParts {
         let (files, options) = (self.files.clone(), self.options.clone());
         match &self.set {
@@ -95,7 +88,7 @@ impl Wishes {
         }
     }
 
-    /// Reads the files, or takes them from a version that was given.
+    /// Reads the files, from the cluster version if there is one.
     pub fn read(&mut self, voice: &mut MessagePrinter) -> Result<(), LoadFailure> {
         if let Some(set) = &self.set {
             self.files = file_set::main_files(set);

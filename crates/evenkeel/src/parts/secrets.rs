@@ -28,7 +28,6 @@ const PLACEHOLDERS: &[(&str, &str)] = &[
 /// messages, headers that authenticate.
 const NO_SECRETS: &[&str] = &["key", "key fmt", "token", "bind option", "option", "group"];
 
-/// Lines whose words determine that a value is secret.
 const LINES: &[(&str, &str)] = &[
     ("global", "setenv PGDATA mArKer7Q"),
     ("global", "presetenv PGDATA mArKer7Q"),
@@ -200,7 +199,7 @@ fn places() -> Vec<(String, String)> {
     for row in documented().iter().filter(|row| row.built) {
         let place = row.places.first().copied().unwrap_or_default();
         for (name, value) in PLACEHOLDERS {
-            // A path may contain blanks: its arguments are elsewhere.
+            // A path may contain blanks, so its arguments are tested separately.
             if !row.syntax.contains(name) || row.syntax.contains(&format!("path {name}")) {
                 continue;
             }
@@ -224,7 +223,6 @@ fn places() -> Vec<(String, String)> {
     all
 }
 
-/// Returns the part of a text that shows the marker, if there is one.
 fn marked(text: &str, what: &str) -> Option<String> {
     let mut lines = text.lines().filter(|line| line.contains(MARKER));
     lines.next().map(|line| format!("{what}: {line}"))
@@ -280,7 +278,6 @@ fn no_view_of_a_line_shows_its_secret() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Diagnostics of a file in every form.
 fn diagnostics(text: &str) -> String {
     let files = vec![("site.cfg".to_owned(), text.as_bytes().to_vec())];
     let options = LoadOptions {

@@ -17,9 +17,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// Timeout for receiving the sockets.
 const SOCKETS_LIMIT: Duration = Duration::from_secs(10);
-/// Timeout for receiving the state.
 const STATE_LIMIT: Duration = Duration::from_secs(5);
 /// Number of attempts to bind an address that the previous process has, as in HAProxy.
 const TRIES_MAX: u32 = 200;
@@ -32,7 +30,6 @@ pub struct Fetched {
     pub state: Option<TakenState>,
 }
 
-/// Fetches the listeners, and the state if the process is one of ours.
 pub fn fetch(before: &Before) -> Result<Fetched, StartError> {
     let Some(name) = &before.socket else {
         return Ok(Fetched::default());
@@ -113,7 +110,6 @@ pub fn add_rest(from: OwnedFd, runtime: &'static Runtime) -> io::Result<()> {
         .map(drop)
 }
 
-/// Adds counters to those of a serving process.
 pub fn add(bytes: &[u8], runtime: &Runtime) {
     // Counters of an incompatible version are lost.
     if let Ok(imported) = carry::import(bytes, &runtime.config(), Some(runtime)) {

@@ -10,7 +10,6 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 const RESERVE: u64 = 100;
 /// Descriptors of one thread: epoll and an eventfd.
 const PER_THREAD: u64 = 2;
-/// Descriptors of one proxied connection.
 const PER_CONNECTION: u64 = 2;
 /// Descriptors of all pipes for splicing bodies. Without pipes, bodies are copied, so these
 /// descriptors are requested only if the system permits them.
@@ -22,16 +21,11 @@ const DEFAULT_FILES_MAX: u64 = 1 << 20;
 /// Resource limits that a configuration requires.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct WantedLimits {
-    /// `maxconn` of the process, if it is set.
     pub connections: Option<u32>,
-    /// `ulimit-n`, if it is set.
     pub files: Option<u64>,
-    /// `fd-hard-limit`, if it is set.
     pub files_hard: Option<u64>,
     pub listeners: usize,
-    /// Number of servers with health checks.
     pub checks: usize,
-    /// Number of data plane threads.
     pub threads: usize,
     /// True if an unreachable limit ends the start (`strict-limits`).
     pub strict: bool,
@@ -39,11 +33,9 @@ pub struct WantedLimits {
     pub memory_mib: Option<u64>,
 }
 
-/// Resource limits of the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     pub connections: u32,
-    /// Limit of open files to set.
     pub files: u64,
     /// The file limit because of which `connections` is lower than configured.
     pub lowered_by: Option<u64>,

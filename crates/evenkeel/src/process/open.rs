@@ -63,7 +63,6 @@ impl LeftOut {
     }
 }
 
-/// Returns the name of a listener for reports.
 fn listener_name(config: &Config, error: &OpenError) -> String {
     let proxy = config.proxy(error.proxy);
     let bind = proxy.binds.get(error.bind as usize);
@@ -141,7 +140,6 @@ fn settle(
     Err(StartError::Listeners)
 }
 
-/// Describes a listener that could not be opened.
 fn open_error(config: &Config, loaded: &Loaded, error: &OpenError, form: Form) -> String {
     let proxy = config.proxy(error.proxy);
     let reason = nix::errno::Errno::from_raw(error.errno.raw_os_error()).desc();
@@ -170,7 +168,6 @@ fn open_error(config: &Config, loaded: &Loaded, error: &OpenError, form: Form) -
     }
 }
 
-/// Formats an address for messages.
 pub fn address_text(address: &BindAddress) -> String {
     match address {
         BindAddress::Inet(address) => address.to_string(),
@@ -181,7 +178,6 @@ pub fn address_text(address: &BindAddress) -> String {
     }
 }
 
-/// Returns a hint for a refused address.
 fn next_step(step: OpenStep, errno: rustix::io::Errno) -> &'static str {
     match (step, errno) {
         (OpenStep::Bind | OpenStep::Listen, rustix::io::Errno::ADDRINUSE) => {
@@ -194,7 +190,6 @@ fn next_step(step: OpenStep, errno: rustix::io::Errno) -> &'static str {
     }
 }
 
-/// Returns the check programs of a configuration, in the format of the process that runs them.
 pub fn check_programs(config: &Config) -> Vec<CheckProgram> {
     let programs = config.check_programs().into_iter();
     let programs = programs.map(|(command, path)| CheckProgram {

@@ -6,7 +6,6 @@ use part::voice::MessagePrinter;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::path::Path;
 
-/// Sysfs directory of the machine's NUMA nodes.
 const NODES: &str = "/sys/devices/system/node";
 
 /// Returns `nbthread`, or the number of processors that the process may use.

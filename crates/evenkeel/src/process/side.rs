@@ -17,10 +17,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// Poll interval for versions that nothing uses any longer.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
-/// Reports lost log lines as warnings in this format.
 pub fn report_losses(voice: &MessagePrinter) -> log::LossReporter {
     let mut voice = voice.clone();
     Box::new(move |text| voice.warning(text))
@@ -34,7 +32,7 @@ pub struct SideThreadHandle {
     changes: Option<watch::Sender<u64>>,
     thread: Option<JoinHandle<()>>,
     sockets: StatisticsSockets,
-    /// The successor is the peer of this name now.
+    /// The successor uses this peer's name now.
     left: Arc<AtomicBool>,
 }
 

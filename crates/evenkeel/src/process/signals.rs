@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Signals that are read here.
 const WATCHED: [Signal; 6] = [
     Signal::SIGUSR1,
     Signal::SIGUSR2,
@@ -53,7 +52,6 @@ fn is_first_process() -> bool {
     nix::unistd::getpid().as_raw() == 1
 }
 
-/// Result of the data plane.
 struct DataPlaneExit {
     event: Arc<OwnedFd>,
     result: std::thread::JoinHandle<io::Result<()>>,
@@ -80,9 +78,7 @@ fn wait_for(serving: &ServingProcess) -> Result<DataPlaneExit, StartError> {
 /// An order that does not come from a signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ServingOrder {
-    /// Stop accepting, and finish existing connections.
     StopSoftly,
-    /// Stop accepting until the next order.
     Pause,
     Resume,
 }
@@ -104,7 +100,6 @@ pub trait OrderSource {
     ) -> Option<ServingOrder>;
     /// Called when a soft stop starts, whatever requested it.
     fn stopping(&mut self) {}
-    /// Called before the process ends because of a signal.
     fn ending(&mut self, _: Signal) {}
 }
 
@@ -196,7 +191,6 @@ impl Stop {
         }
     }
 
-    /// Returns the time until the next deadline.
     fn left(&self) -> Option<Duration> {
         let at = self.soft.or(self.hard)?;
         Some(at.saturating_duration_since(Instant::now()))
@@ -252,7 +246,7 @@ fn wait(
 /// Ends the process by a signal that it may have blocked.
 pub fn end_by(signal: Signal) {
     if is_first_process() {
-        // Signals of its own do not end it either.
+        // The kernel does not deliver even its own signals.
         std::process::exit(128 + signal as i32);
     }
     let set: SigSet = [signal].into_iter().collect();
@@ -342,7 +336,7 @@ fn told_stopped(serving: &ServingProcess, voice: &mut MessagePrinter) {
             proxy.state.backend.counters.read(Tally::Sessions),
         );
         log::notice(&config, proxy, Level::Warning, &line);
-        // A process with a supervisor receives the order to end from it.
+        // With a supervisor, the order to end comes from it.
         if voice.form() == Form::Haproxy {
             voice.warning(line);
         }

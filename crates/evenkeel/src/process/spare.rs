@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Consecutive polls, a second apart, in which the process must be quiet.
 const QUIET_LOOKS: u32 = 3;
-/// Maximum processor time between two of them.
+/// Maximum processor time between two polls of a quiet process.
 const QUIET_WORK: Duration = Duration::from_millis(50);
 /// Minimum processor time since memory was last returned: without work there is nothing new to
 /// return.
@@ -20,7 +20,7 @@ const WORK_MIN: Duration = Duration::from_millis(500);
 /// Decides when memory is returned to the system.
 #[derive(Debug, Default)]
 pub struct MemoryTrimmer {
-    /// Processor time of the process at the last poll, and when memory was last returned.
+    /// Process state at the last poll, and when memory was last returned.
     polled_time: Duration,
     trimmed_time: Duration,
     quiet: u32,
@@ -30,9 +30,7 @@ pub struct MemoryTrimmer {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Next {
     Nothing,
-    /// The threads release spare memory.
     Release,
-    /// The C library returns it to the system.
     Trim,
 }
 
@@ -44,7 +42,7 @@ impl MemoryTrimmer {
         match self.next(used) {
             Next::Nothing => {}
             Next::Release => (0..shared.threads()).for_each(|thread| {
-                // Refused by a loop that is ending: it frees everything.
+                // Refused by a loop that is ending, which frees everything itself.
                 let _ = reactor::inject(thread, || {
                     reactor::release_pools();
                     proxy::compression::release_kept();
@@ -85,7 +83,6 @@ impl MemoryTrimmer {
     }
 }
 
-/// Nice value of a thread that works beside those that serve.
 const NICENESS: i32 = 10;
 
 /// Lowers the priority of this thread below the serving ones. If that is not permitted, it gets a

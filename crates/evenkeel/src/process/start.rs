@@ -31,7 +31,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use supervisor::ProcessClaim;
 
-/// Time for writing the last log lines at the end of the process.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Command-line settings of a process, which override the configuration.
@@ -40,20 +39,15 @@ pub struct ProcessOverrides {
     pub daemon: bool,
     /// Run in the foreground, even if the configuration says `daemon`.
     pub foreground: bool,
-    /// Path of the PID file.
     pub pid_file: Option<PathBuf>,
-    /// `maxconn` of the process.
     pub connections: Option<u32>,
     /// `maxconn` of frontends that have none.
     pub proxy_connections: Option<u32>,
-    /// Memory limit, MiB.
     pub memory_mib: Option<u64>,
-    /// Previous process, which this one replaces.
     pub before: Before,
 }
 
 pub struct ServingProcess {
-    /// Data plane of the process.
     pub running: Arc<DataPlane>,
 }
 
@@ -155,7 +149,6 @@ pub fn run(
     result
 }
 
-/// State of the serving process with respect to the background.
 enum Background {
     No,
     /// In the background, with a parent that waits until it serves.
@@ -191,7 +184,6 @@ fn into_background(
     Ok(Some(Background::Child(ready)))
 }
 
-/// Starts the process that runs the programs of external checks, if there are any.
 fn start_programs(
     config: &Config,
     files_soft: u64,
@@ -220,7 +212,7 @@ fn start_programs(
         programs,
     };
     let started = checks::start(personality, run);
-    // It ends with this process, and has no successor before.
+    // The process ends with this one, and gets no successor before.
     let (_, connection) = started?;
     health::set_runner_connection(connection);
     Ok(())
@@ -237,7 +229,6 @@ fn tell_serves(wanted: &WantedLimits, voice: &mut MessagePrinter) {
     }
 }
 
-/// Reports that `maxconn` was lowered.
 fn tell_lowered(limits: &Limits, voice: &mut MessagePrinter) {
     if let Some(needed) = limits.lowered_by {
         voice.warning(format_args!(
@@ -269,7 +260,6 @@ fn drop_initial_privileges(config: &Config, voice: &mut MessagePrinter) -> Resul
     drop_process_privileges(config, &identity, global.chroot.as_deref(), voice)
 }
 
-/// Drops privileges, with an identity that another process decided.
 pub fn drop_process_privileges(
     config: &Config,
     identity: &ProcessIdentity,
@@ -324,7 +314,6 @@ pub fn serve(
     ))
 }
 
-/// Applies the settings of the command line, which override the configuration.
 pub fn apply_plan(config: &mut Config, plan: &ProcessOverrides) {
     let global = &mut config.global;
     global.maxconn = plan.connections.or(global.maxconn);
@@ -339,7 +328,6 @@ pub fn apply_plan(config: &mut Config, plan: &ProcessOverrides) {
     }
 }
 
-/// Returns the limits that a configuration needs.
 pub fn wanted_limits(config: &Config, listeners: usize, plan: &ProcessOverrides) -> WantedLimits {
     let global = &config.global;
     let checks = config

@@ -14,10 +14,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Time for writing the last log lines at the end of the process.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Reason why a role does not start, or why it ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RoleError {
     #[error(transparent)]
@@ -29,7 +27,6 @@ pub enum RoleError {
 /// The error, and the channel on which it can still be reported.
 pub type RoleFailure = Box<(RoleError, Option<Channel>)>;
 
-/// Serves until the process ends.
 pub fn serve(
     mut channel: Channel,
     mut given: SupervisorInput,

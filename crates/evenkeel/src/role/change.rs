@@ -13,13 +13,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-/// A version that was loaded.
 pub struct ReloadedVersion {
-    /// The input from the supervisor.
     pub given: SupervisorInput,
-    /// The messages for the operator.
     pub words: String,
-    /// The previous version, if this one is a candidate.
+    /// Previous version, if this one is a candidate.
     pub former: Option<RollbackVersion>,
 }
 
@@ -68,17 +65,14 @@ impl PendingReload {
         })
     }
 
-    /// Returns the number of the version.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// Returns a descriptor that becomes readable when the change is done.
     pub fn event(&self) -> BorrowedFd<'_> {
         self.event.as_fd()
     }
 
-    /// Returns whether it is finished.
     pub fn done(&self) -> bool {
         let mut count = [0; 8];
         self.thread.is_finished() || rustix::io::read(&*self.event, &mut count).is_ok()
@@ -93,7 +87,6 @@ impl PendingReload {
     }
 }
 
-/// Builds a version on a thread of low priority.
 fn build(given: &mut SupervisorInput) -> Result<Built, VersionError> {
     let work = || {
         process::lower_thread_priority();

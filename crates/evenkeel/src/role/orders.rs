@@ -22,18 +22,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-/// Timeout for sending the final counters to the supervisor.
 const REST_LIMIT: Duration = Duration::from_millis(500);
 
-/// Timeout for reporting to the supervisor that a signal is handled.
 const OBEYS_LIMIT: Duration = Duration::from_millis(100);
 
-/// Minimum interval of requests for a process that runs external checks.
 const PROGRAMS_EVERY: Duration = Duration::from_millis(500);
 
 /// A role under its supervisor.
 pub struct Supervised {
-    /// None when the supervisor has died.
     channel: Option<Channel>,
     /// The newest version; None once the role no longer accepts connections.
     given: Option<SupervisorInput>,
@@ -42,18 +38,14 @@ pub struct Supervised {
     trial: Option<Trial>,
     /// None if the role must end without a supervisor.
     guard: Option<Guard>,
-    /// The loss of the supervisor has been handled.
     is_loss_handled: bool,
-    /// The supervisor has paused accepting.
     paused: bool,
     telling: Telling,
     vitals: Option<&'static [AtomicU64]>,
-    /// Time of the last request for a process that runs external checks.
     wanted_programs: Option<Instant>,
 }
 
 impl Supervised {
-    /// Creates the orders of a role that serves its first version.
     pub fn new(
         channel: Channel,
         given: SupervisorInput,
@@ -114,7 +106,6 @@ impl Supervised {
         }
     }
 
-    /// Requests a process for external checks, if a check waits for one.
     fn ask_for_programs(&mut self) {
         let now = Instant::now();
         let again = self.wanted_programs.map(|at| at + PROGRAMS_EVERY);
@@ -139,7 +130,6 @@ impl Supervised {
         }
     }
 
-    /// Adds the final counters of the previous process.
     fn add_state(&self, descriptors: Vec<OwnedFd>, serving: &ServingProcess) {
         let Some(fd) = descriptors.into_iter().next() else {
             return;
@@ -172,7 +162,6 @@ impl Supervised {
         }
     }
 
-    /// Handles a message to this part alone.
     fn message_to_part(
         &mut self,
         ask: u64,
@@ -207,7 +196,7 @@ impl Supervised {
                 let bytes = Vec::new();
                 self.answer_question(ask, &SupervisorMessage::Answer { bytes }, &live);
             }
-            // Something that only a later version says.
+            // A message of a later version.
             None => self.answer_question(ask, &SupervisorMessage::unknown_message("proxy"), &[]),
         }
     }
@@ -246,7 +235,7 @@ impl Supervised {
             SupervisorMessage::Guard { uid } if self.given.is_some() => {
                 self.guard = Some(Guard::new(uid, received.descriptors));
             }
-            // It is stopping already, and another one guards.
+            // The role is stopping already, and another role has a guard.
             SupervisorMessage::Guard { .. } => {}
             SupervisorMessage::TellState => self.tell_state(serving),
             SupervisorMessage::AddState => self.add_state(received.descriptors, serving),
@@ -266,7 +255,7 @@ impl Supervised {
                 }
             }
             SupervisorMessage::Shared => self.share_vitals(received.descriptors, serving),
-            // An answer to something that only a later version says.
+            // A response to a request of a later version.
             SupervisorMessage::Unknown { .. } => {}
             other => {
                 let kind = other.kind();
@@ -300,7 +289,7 @@ impl Supervised {
                 voice.warning(format_args!(
                     "the supervisor has ended; the proxy continues to serve; {how}"
                 ));
-                // Nobody is left who would tell it to go on.
+                // No supervisor is left to resume accepting.
                 self.paused.then(|| self.pause(false))
             }
             None => {
@@ -310,7 +299,6 @@ impl Supervised {
         }
     }
 
-    /// Accepts a new supervisor. Returns whether one has connected.
     fn adopted(&mut self, voice: &mut MessagePrinter) -> bool {
         let (Some(guard), Some(given)) = (&self.guard, &self.given) else {
             return false;
@@ -324,14 +312,13 @@ impl Supervised {
         true
     }
 
-    /// Serves again what served before the trial.
     fn revert(&mut self, serving: &ServingProcess) {
         let Some(trial) = &self.trial else {
             let version = self.given.as_ref().map_or(0, |given| given.take.version);
             let words = "no candidate version is being tried".to_owned();
             return self.answer(&SupervisorMessage::Taken { version, words }, &[]);
         };
-        // Where the address role was faster that is told as soon as it is done.
+        // If the address role rolls back already, its result is reported when it is done.
         let Some(back) = trial.roll_back(&serving.running, &self.side) else {
             return;
         };
@@ -355,7 +342,7 @@ impl Supervised {
         }
     }
 
-    /// The address role had this process go back.
+    /// Handles a rollback that the address role triggered.
     fn look_at_trial(&mut self, voice: &mut MessagePrinter) {
         let Some(back) = self.trial.as_ref().and_then(Trial::rollback_result) else {
             return;
@@ -374,7 +361,7 @@ impl Supervised {
                 voice.alert(format_args!(
                     "cannot serve the version before the candidate again: {error}"
                 ));
-                // Another proxy begins with it.
+                // The supervisor starts another proxy.
                 process::end_by(Signal::SIGABRT);
             }
         }
@@ -400,7 +387,7 @@ impl Supervised {
         if self.given.is_none() {
             return self.answer(&refused(version, "the proxy is stopping"), &[]);
         }
-        // What was gone back to is not what is compared with any more.
+        // A rollback must not restore a version before the one that is loaded now.
         drop(self.trial.take());
         match PendingReload::begin(given, former, serving, &self.side) {
             Ok(change) => self.change = Some(change),
@@ -420,7 +407,7 @@ impl Supervised {
                 former,
             }) => {
                 self.trial = former.map(|former| Trial::begin(former, serving, &self.side));
-                // The descriptors of the version before are closed here.
+                // This drops the descriptors of the previous version.
                 if self.given.is_some() {
                     self.given = Some(given);
                 }
@@ -476,16 +463,16 @@ impl OrderSource for Supervised {
         let signal = signal as u32;
         self.answer(&SupervisorMessage::Obeys { signal }, &[]);
         if let Some(channel) = &mut self.channel {
-            // A supervisor that does not listen is its parent, or kills it.
+            // A supervisor that does not read is the parent, or kills this process.
             let _ = channel.finish(OBEYS_LIMIT);
         }
     }
 
     fn stopping(&mut self) {
-        // Nobody is to take over what ends.
+        // No supervisor may adopt a role that ends.
         self.guard = None;
-        // The listeners are to be closed with those of the data plane, here and
-        // in the supervisor.
+        // The data plane closes its listeners, so the side thread and the supervisor have to
+        // close theirs.
         self.side.leave_sockets();
         if self.given.take().is_some() {
             self.answer(&SupervisorMessage::Stopping, &[]);

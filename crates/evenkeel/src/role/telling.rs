@@ -13,11 +13,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-/// Poll interval for changed states.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Minimum interval of reports because of changed states.
 const CHANGES_EVERY: Duration = Duration::from_secs(1);
-/// Interval of reports for the counters alone.
 const COUNTERS_EVERY: Duration = Duration::from_secs(10);
 
 /// The exported counters, and the baseline for the final delta.
@@ -32,7 +29,6 @@ pub struct Telling {
 }
 
 impl Telling {
-    /// Creates it without a baseline.
     pub fn new(now: Instant) -> Telling {
         Telling {
             mark: None,
@@ -43,7 +39,6 @@ impl Telling {
         }
     }
 
-    /// Returns when the next poll is due.
     pub fn due(&self) -> Instant {
         self.polled_at + LOOK_EVERY
     }
@@ -68,7 +63,6 @@ impl Telling {
         false
     }
 
-    /// Exports the state for storage.
     pub fn state(serving: &ServingProcess) -> io::Result<OwnedFd> {
         let kept = carry::export_kept(&serving.config(), Some(serving.running.runtime));
         memory::create("evenkeel state", &kept)
@@ -83,7 +77,6 @@ impl Telling {
         memory::create("evenkeel state", &exported.bytes)
     }
 
-    /// Returns the delta since the baseline, if there is one.
     pub fn rest(&mut self, serving: &ServingProcess) -> Option<OwnedFd> {
         let rest = self.mark.take()?.rest(Some(serving.running.runtime));
         memory::create("evenkeel rest", &rest).ok()
@@ -96,7 +89,6 @@ pub fn live(serving: &ServingProcess, keys: &[AskedKey]) -> io::Result<OwnedFd> 
     memory::create("evenkeel live state", &live)
 }
 
-/// Returns the health of the proxy for the control role.
 pub fn health(serving: &ServingProcess) -> io::Result<OwnedFd> {
     let summary = proxy::vitals::summary(serving.running.runtime);
     let frontends = summary.frontends.into_iter().map(|one| FrontendHealth {

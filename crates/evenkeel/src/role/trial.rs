@@ -21,9 +21,7 @@ const WAIT: Duration = Duration::from_millis(250);
 /// The version for a rollback: built, but its differences from the served version are not computed
 /// yet.
 pub struct RollbackVersion {
-    /// The input from the supervisor.
     pub given: SupervisorInput,
-    /// Configuration and sockets of the candidate.
     pub built: Built,
 }
 
@@ -40,9 +38,7 @@ struct TrialState {
 /// A candidate version. Dropping it accepts the candidate.
 pub struct Trial {
     shared: Arc<TrialState>,
-    /// Readable when the address role has requested the rollback.
     event: Option<Arc<OwnedFd>>,
-    /// Flag that the address role reads.
     seen: Option<Arc<OnTrial>>,
 }
 
@@ -56,7 +52,6 @@ impl TrialState {
 }
 
 impl Trial {
-    /// Starts the observation of a candidate.
     pub fn begin(
         former: RollbackVersion,
         serving: &ServingProcess,

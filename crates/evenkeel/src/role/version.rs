@@ -21,16 +21,12 @@ use zeroize::Zeroizing;
 pub struct SupervisorInput {
     pub take: Take,
     pub bundle: SharedFd,
-    /// Listeners, statistics sockets, log sockets.
     pub descriptors: Vec<SharedFd>,
-    /// The state of the previous process.
     pub state: Option<SharedFd>,
 }
 
-/// Reason why a version cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum VersionError {
-    /// The bundle cannot be read.
     #[error(transparent)]
     Memory(#[from] memory::MemoryError),
     #[error(transparent)]
@@ -38,13 +34,10 @@ pub enum VersionError {
     /// The role refused what the loader accepted; contains the first message.
     #[error("the proxy refuses what the loader accepted: {0}")]
     Refused(String),
-    /// Configuration and descriptors do not match.
     #[error(transparent)]
     Assign(#[from] AssignError),
-    /// A descriptor cannot be kept.
     #[error("a descriptor: {0}")]
     Descriptor(io::Error),
-    /// The data plane refused it.
     #[error("the data plane: {0}")]
     DataPlane(io::Error),
 }
@@ -53,9 +46,7 @@ pub enum VersionError {
 pub struct Built {
     pub config: Config,
     pub listening: Vec<Listening>,
-    /// Statistics sockets of the version.
     pub sockets: Vec<OperationsSocket>,
-    /// Log targets of the version.
     pub sink: Sink,
 }
 
@@ -89,7 +80,6 @@ impl SupervisorInput {
         Some((given, SupervisorInput::new(trial.former, former)?))
     }
 
-    /// Returns all descriptors, as the supervisor sent them.
     pub fn all_descriptors(&self) -> Vec<SharedFd> {
         std::iter::once(&self.bundle)
             .chain(&self.descriptors)
@@ -97,7 +87,6 @@ impl SupervisorInput {
             .collect()
     }
 
-    /// Returns the options with which the data plane serves it.
     pub fn options(&self) -> ServeOptions {
         let settings = &self.take.plan.settings;
         ServeOptions {
@@ -176,7 +165,6 @@ impl SupervisorInput {
     }
 }
 
-/// Returns the settings of the command line that override the file.
 fn plan(settings: &Settings) -> process::ProcessOverrides {
     process::ProcessOverrides {
         connections: settings.connections,

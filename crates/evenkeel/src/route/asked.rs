@@ -2,24 +2,19 @@
 
 use std::net::IpAddr;
 
-/// Limit of a request, in bytes; enough for every rule.
 const BYTES_MAX: usize = 64 * 1024;
 
-/// Default host of a request.
 const HOST: &str = "localhost";
 
-/// Parsed request of a user.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RouteRequest {
     /// Method; empty for a connection without a request.
     pub method: String,
-    /// The URL has the scheme https.
     pub tls: bool,
     /// Only a path was given, so it is not known whether TLS is used.
     pub is_path: bool,
     /// Host of the URL, without brackets.
     pub host: String,
-    /// Host and port, as written in the URL.
     pub authority: String,
     pub port: u16,
     /// Host, if it is an IP address.
@@ -125,12 +120,10 @@ impl RouteRequest {
         }
     }
 
-    /// Returns whether the connection carries no request.
     pub fn is_connection(&self) -> bool {
         self.method.is_empty()
     }
 
-    /// Returns the headers that were added.
     pub fn headers(&self) -> &[(String, String)] {
         &self.headers
     }
@@ -171,7 +164,6 @@ impl RouteRequest {
         Ok(())
     }
 
-    /// Describes the request for display.
     pub fn words(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
         match (self.is_connection(), self.is_path) {
@@ -228,7 +220,6 @@ fn is_of_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Splits an authority into host and port.
 fn split(authority: &str) -> Option<(&str, Option<u16>)> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (host, rest) = rest.split_once(']')?;

@@ -7,7 +7,6 @@ use proxy::carry::{LeftOut, QueuedRequests};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Limit of notes about omitted tables.
 const NOTES_MAX: usize = 8;
 
 /// State of a running instance.
@@ -17,7 +16,6 @@ pub struct Live {
     pub instance: String,
     /// Time of the state, in UTC.
     pub at: String,
-    /// Servers of the chosen backend.
     pub servers: Vec<LiveServer>,
     /// Other deciding facts, and unknown ones, as messages.
     pub notes: Vec<String>,
@@ -26,7 +24,6 @@ pub struct Live {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LiveServer {
     pub name: String,
-    /// Status, as in `show stat`.
     pub status: String,
     /// Duration of the status, milliseconds.
     pub since_ms: u64,
@@ -35,13 +32,11 @@ pub struct LiveServer {
     pub sessions: u32,
     /// Limit of sessions; 0 means none.
     pub limit: u32,
-    /// Requests in the server's queue.
     pub waiting: u32,
     pub weight: u32,
 }
 
 impl Live {
-    /// Collects the deciding state of a frontend and a backend.
     pub fn new(
         config: &Config,
         frontend: &Proxy,
@@ -87,7 +82,6 @@ impl Live {
         }
     }
 
-    /// Formats the state as JSON.
     pub fn json(&self) -> Value {
         json!({
             "instance": self.instance,
@@ -136,7 +130,6 @@ impl LiveServer {
         }
     }
 
-    /// Formats the state for display.
     pub fn words(&self) -> String {
         let mut words = format!(
             "{} is {} for {}",
@@ -172,7 +165,6 @@ impl LiveServer {
     }
 }
 
-/// Describes the number of waiting requests.
 fn waiting(number: u32) -> String {
     match number {
         1 => "1 request waits".to_owned(),

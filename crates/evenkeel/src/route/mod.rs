@@ -31,33 +31,27 @@ pub type RouteEndpoint = (IpAddr, Option<u16>);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
     pub asked: RouteRequest,
-    /// Frontend that receives it, if it is named.
     pub frontend: Option<String>,
     pub source: Option<RouteEndpoint>,
     /// Peer of the connection at a listener with `accept-proxy`.
     pub through: Option<RouteEndpoint>,
-    /// Destination address of the connection.
     pub to: Option<RouteEndpoint>,
     /// TLS server name, if it differs from the host of the URL.
     pub sni: Option<String>,
 }
 
-/// Reason why the request cannot be evaluated.
 #[derive(Debug, thiserror::Error)]
 pub enum NotFollowed {
-    /// No listener accepts it, or several do.
     #[error(transparent)]
     NotThere(#[from] NotThere),
     /// Threads or sockets cannot be created, or the TLS server name is invalid.
     #[error("cannot serve the request: {0}")]
     Serve(#[from] std::io::Error),
-    /// The state of the running instance cannot be read.
     #[error("the state of the running instance: {0}")]
     State(#[from] CarryError),
 }
 
 impl Request {
-    /// Creates a request without further details.
     pub fn new(asked: RouteRequest) -> Request {
         Request {
             asked,
@@ -157,7 +151,6 @@ impl Request {
     }
 }
 
-/// Parses an address with an optional port.
 pub fn end(text: &str) -> Option<RouteEndpoint> {
     let bare = text
         .strip_prefix('[')

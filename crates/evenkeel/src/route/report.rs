@@ -8,29 +8,24 @@ use proxy::route::{RouteQuery, RouteTrace};
 use proxy::stats::row::algorithm;
 use serde_json::{Value, json};
 
-/// Limit of listed servers if any of them could be chosen.
 const NAMES_MAX: usize = 8;
 
 /// An evaluated line of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EvaluatedLine {
     pub file: String,
-    /// Line number, from 1.
     pub number: u32,
     pub text: String,
     /// Result of its condition; None if it has none.
     pub met: Option<bool>,
-    /// Evaluated terms of its condition.
     pub terms: Vec<TermText>,
     pub applies: bool,
     /// The line ended its list of rules.
     pub ends: bool,
-    /// Backend that the line chose.
     pub leads_to: Option<String>,
     /// Reason why the line has no effect although its condition was met.
     pub fails: Option<String>,
     pub section: String,
-    /// Position in the sources of the load.
     pub span: Span,
 }
 
@@ -41,7 +36,7 @@ impl EvaluatedLine {
     }
 }
 
-/// A term of a condition.
+/// An evaluated term of a condition.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TermText {
     /// Name, or text in the file; with its `!`.
@@ -56,9 +51,7 @@ pub enum RouteDestination {
     Server {
         backend: String,
         server: String,
-        /// Address of the server; empty while its name does not resolve.
         address: String,
-        /// Reason for the choice of the server.
         why: String,
     },
     /// The request waits in a queue: every possible server has reached its session limit.
@@ -69,37 +62,34 @@ pub enum RouteDestination {
         why: String,
     },
     Reply {
-        /// Status with its text; empty if the response is not HTTP.
+        /// Status line; empty if the response is not HTTP.
         status: String,
         location: Option<String>,
         why: String,
     },
-    /// The connection gets no response.
-    Nothing { why: String },
+    Nothing {
+        why: String,
+    },
 }
 
 /// Complete report of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RouteReport {
     pub request: String,
-    /// Addresses of the client and the listener; None for a Unix socket.
     pub ends: Option<[String; 2]>,
     pub frontend: String,
     /// TLS server name, and the names of the certificate; None without TLS.
     pub tls: Option<(String, Vec<String>)>,
     pub lines: Vec<EvaluatedLine>,
-    /// Number of steps that were dropped.
     pub left_out: usize,
     pub backend: Option<String>,
     /// Status of the proxy's response; empty if there is none, or no HTTP.
     pub status: String,
     pub outcome: RouteDestination,
-    /// State of the running instance, if that was used.
     pub live: Option<Live>,
 }
 
 impl RouteReport {
-    /// Builds the report from the recorded steps.
     pub fn new(
         config: &Config,
         sources: &SourceMap,
@@ -150,7 +140,6 @@ impl RouteReport {
         self.lines.iter().rev().find(decides)
     }
 
-    /// Returns whether the client gets a response.
     pub fn has_response(&self) -> bool {
         !matches!(
             self.outcome,
@@ -158,7 +147,6 @@ impl RouteReport {
         )
     }
 
-    /// Formats the report as JSON.
     pub fn json(&self) -> String {
         let term = |one: &TermText| json!({"term": one.name, "met": one.met, "values": one.values});
         let line = |one: &EvaluatedLine| {
@@ -255,7 +243,6 @@ fn why_first(backend: &Proxy, backups: bool, chosen: Option<&str>) -> String {
     }
 }
 
-/// Returns the servers between which the algorithm has no preference.
 fn equal<'s>(backend: &Proxy, able: Vec<&'s Server>) -> Vec<&'s Server> {
     if algorithm(&backend.balance) != "leastconn" {
         return able;
@@ -271,7 +258,6 @@ fn equal<'s>(backend: &Proxy, able: Vec<&'s Server>) -> Vec<&'s Server> {
     able.into_iter().filter(is_least).collect()
 }
 
-/// Describes why a TLS handshake failed.
 fn handshake(error: &str) -> String {
     match error {
         error if error.contains("UnrecognisedName") => {
@@ -312,7 +298,6 @@ struct Making<'r> {
     tie: Option<(String, Tie)>,
     /// Name of the server, and whether `balance` lacks its key.
     server: Option<(String, bool)>,
-    /// Address of the server for this request.
     address: Option<String>,
     /// The request waits for a slot; true if it waits for one server only.
     waits: Option<bool>,
@@ -320,7 +305,6 @@ struct Making<'r> {
     page: Option<&'static str>,
     /// Chosen backend, if it is disabled.
     disabled: Option<String>,
-    /// The listener accepts only HTTP/2.
     only_http2: bool,
 }
 

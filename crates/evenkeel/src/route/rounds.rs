@@ -9,12 +9,10 @@ use proxy::message::AskedKey;
 /// Limit of requests for entries of large tables: one entry can determine the next.
 const ROUNDS_MAX: usize = 4;
 
-/// Reason why there is no report.
 pub enum NotServed {
     /// The instance did not send its state, for this reason.
     Silent(String),
     Invalid(Box<Loaded>),
-    /// The request cannot be served.
     NotFollowed(NotFollowed),
 }
 

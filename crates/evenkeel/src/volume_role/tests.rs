@@ -27,7 +27,6 @@ use wire::NodeConnection;
 const SOON: Duration = Duration::from_secs(20);
 const FRAMES: u64 = 200;
 
-/// Collects what becomes of the connections of one side.
 struct ConnectionRecorder {
     greeting: Greeting,
     came: Mutex<Vec<Result<NodeConnection, String>>>,
@@ -72,7 +71,7 @@ impl Receiver for ConnectionRecorder {
     }
 }
 
-/// A node that listens, or dials, until it is dropped.
+/// A node that listens or connects until it is dropped.
 struct VolumeTestNode {
     side: Arc<ConnectionRecorder>,
     registry: Arc<Registry>,
@@ -86,7 +85,7 @@ impl VolumeTestNode {
         let registry = Arc::new(Registry::default());
         if let Some(credentials) = credentials {
             let mut nodes = trusted(credentials).unwrap();
-            // On the loopback interface connections come from there.
+            // On loopback, connections come from this address.
             let other = nodes.addresses.get_mut(&side.greeting.to);
             other.unwrap().push(Ipv4Addr::LOCALHOST.into());
             registry.trust(nodes.into());
@@ -155,7 +154,7 @@ fn member(id: u64, name: &str) -> ClusterMember {
     }
 }
 
-/// Credentials of a member, for which the cluster has these members.
+/// Returns credentials of a member of a cluster with these members.
 fn credentials(authority: &Authority, me: u64, members: &[(u64, &str)]) -> PartCredentials {
     let members = members
         .iter()
@@ -172,8 +171,8 @@ fn credentials(authority: &Authority, me: u64, members: &[(u64, &str)]) -> PartC
 
 const BOTH: &[(u64, &str)] = &[(1, "alpha"), (2, "beta")];
 
-/// A link by the addresses of the nodes, at a port that is free at every address: this machine
-/// does not have those, so it listens at all of its own.
+/// Returns a link by the nodes' addresses, at a port that is free on every address. This machine
+/// lacks those addresses, so it listens on all of its own.
 fn cable(is_plain: bool) -> ReplicationLink {
     ReplicationLink {
         ends: None,
@@ -191,7 +190,7 @@ fn two_nodes_of_a_cluster_find_each_other_and_frames_come_as_they_were_sent() {
         Some(credentials(&authority, 2, BOTH)),
     );
     let beta = beta.listens(&cable);
-    // It has no certificate yet, and gets one.
+    // Alpha has no certificate yet, and gets one.
     let alpha = VolumeTestNode::new(ConnectionRecorder::new("alpha", "beta"), None).dials(&cable);
     alpha.says("no certificate of the cluster");
     let own = trusted(credentials(&authority, 1, BOTH)).unwrap();
@@ -209,7 +208,7 @@ fn two_nodes_of_a_cluster_find_each_other_and_frames_come_as_they_were_sent() {
     let mut sent = 0;
     let mut came = 0;
     let mut incoming = VecDeque::new();
-    // In both directions at once: the replies are on their way while more is sent.
+    // In both directions at once: replies arrive while more is sent.
     let mut answers = VecDeque::new();
     let arrives = || {
         while sent < FRAMES && sent < came + 8 {
@@ -291,7 +290,7 @@ fn link_that_exists_ends_when_its_node_is_removed_or_its_ca_dropped() {
     for (is_plain, then) in [
         (false, credentials(&ours, 1, alone)),
         (true, credentials(&ours, 1, alone)),
-        // Both are members still, and beta's certificate is of the former CA.
+        // Both are still members, but beta's certificate is of the previous CA.
         (false, credentials(&next, 1, BOTH)),
     ] {
         let cable = cable(is_plain);
@@ -325,7 +324,7 @@ fn link_that_exists_ends_when_its_node_is_removed_or_its_ca_dropped() {
         );
         let ends = || receive(&mut there).is_err();
         assert!(eventually(SOON, ends), "the removed node sees the end");
-        // It is not let in again.
+        // The peer is refused again.
         drop(here);
         alpha.dialer.as_ref().unwrap().dial();
         let words = || !alpha.side.said().is_empty();
@@ -343,7 +342,7 @@ fn with_and_without_tls_do_not_meet_and_both_sides_say_so() {
         ..secure.clone()
     };
     for (here, there, words) in [
-        // Its alert arrives, or the connection is reset before.
+        // The alert arrives, or the connection is reset before.
         (&plain, &secure, ["beta", "TLS: "]),
         (
             &secure,
@@ -423,14 +422,14 @@ fn strangers_at_every_place_do_not_keep_the_two_nodes_apart() {
         let cable = cable(is_plain);
         let beta = VolumeTestNode::new(ConnectionRecorder::new("beta", "alpha"), None);
         let mut nodes = trusted(credentials(&authority, 2, BOTH)).unwrap();
-        // On the loopback interface connections come from there.
+        // On loopback, connections come from this address.
         let from = vec![Ipv4Addr::LOCALHOST.into()];
         nodes.addresses.insert("alpha".to_owned(), from);
         beta.registry.trust(nodes.into());
         let beta = beta.listens(&cable);
         let to = SocketAddr::new(address("beta"), cable.port);
         assert!(eventually(SOON, || stranger(to).is_some()));
-        // Silent ones, and another one for each that is closed, all the time.
+        // Silent connections, and a new one for each that is closed.
         let ends = Arc::new(AtomicBool::new(false));
         let ending = Arc::clone(&ends);
         let crowd = std::thread::spawn(move || {

@@ -12,9 +12,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Advert of a node of two while everything can be served.
+/// Priority of a healthy node of two, in an advert.
 const HEALTHY: &str = "\"priority\":220,";
-/// The same when nothing can be.
+/// Priority of a node that can serve nothing.
 const UNFIT: &str = "\"priority\":60,";
 
 fn file(status: u16) -> String {
@@ -54,8 +54,7 @@ impl AddressTestNode {
         self.bed.run(&["address", "--json"]).stdout
     }
 
-    /// Waits until the node counts itself healthy, and that it stays so while it looks
-    /// at what it serves a few times more.
+    /// Checks that the node becomes healthy, and stays healthy for several further polls.
     fn is_healthy(&self) {
         let healthy = eventually(PATIENCE, || {
             let status = self.status();
@@ -69,7 +68,7 @@ impl AddressTestNode {
         );
     }
 
-    /// Checks a node that was healthy all the time: none of its log messages says otherwise.
+    /// Checks that no log message reports the node as unhealthy.
     fn was_always_fit(&self, outcome: &CommandOutput) {
         assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
         let said = &outcome.stderr;
@@ -126,7 +125,7 @@ impl AddressTestNode {
         proxy
     }
 
-    /// Kills the supervisor, and starts the same command again, which takes both roles over.
+    /// Kills the supervisor, and starts the same command again, which adopts both roles.
     fn take_over(&self, before: &Supervised) -> Supervised {
         let roles = roles_of(self.directory());
         before.signal(Signal::SIGKILL);
@@ -138,7 +137,7 @@ impl AddressTestNode {
             shown.contains("\"state\":\"MASTER\"")
         };
         assert!(eventually(PATIENCE, knows));
-        // The loader reads the files meanwhile.
+        // The loader reads the files at the same time.
         let same = || roles_of(self.directory()) == roles;
         assert!(eventually(PATIENCE, same), "the same processes");
         next
@@ -166,7 +165,7 @@ fn an_upgraded_node_is_as_healthy_as_before_also_the_second_time_and_when_its_pr
     });
     node.kill_proxy();
     node.is_healthy();
-    // The memory is the one that both use still.
+    // Both processes still use the same memory.
     node.upgrade(&supervised);
     node.is_healthy();
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
@@ -199,7 +198,7 @@ fn a_node_taken_over_by_another_supervisor_is_healthy_when_its_proxy_dies_and_af
     node.is_healthy();
     node.upgrade(&second);
     node.is_healthy();
-    // In the middle of it all another configuration.
+    // Another configuration between the steps.
     node.bed.scratch.write("n.cfg", file(204)).unwrap();
     let outcome = node.bed.run(&["reload"]);
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
@@ -336,7 +335,7 @@ fn an_upgrade_that_is_gone_back_from_leaves_the_node_healthy() {
     node.bed.comes(VIP);
     node.is_healthy();
     let proxy = node.proxy();
-    // Its proxy serves for a moment, long enough to be seen, and dies.
+    // The proxy serves long enough to be seen, and dies.
     let real = evenkeel().display();
     let script = format!(
         "#!/bin/sh\ncase \"$2\" in proxy-role) {real} \"$@\" & sleep 1; kill -9 $!; exit 3;; esac\nexec {real} \"$@\"\n"

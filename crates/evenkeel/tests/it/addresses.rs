@@ -69,7 +69,6 @@ fn keepalived(priority: u8, address: &str) -> String {
     )
 }
 
-/// Address roles that were started from a directory.
 pub fn address_roles(directory: &Path) -> Vec<i32> {
     roles_called("evenkeel: address", directory)
 }
@@ -131,7 +130,7 @@ fn a_supervisor_that_is_killed_leaves_the_role_to_the_next_one() {
     first.signal(Signal::SIGKILL);
     assert!(eventually(PATIENCE, || !lives(first.pid.as_raw())));
     assert!(bed.has(VIP) && lives(roles[0]));
-    // What the file says by now is taken in.
+    // The current content of the file is loaded.
     let other = "10.0.0.19";
     let both = keepalived(150, VIP).replace("/24\n", &format!("/24\n {other}/24\n"));
     bed.scratch.write("k.conf", &both).unwrap();
@@ -210,7 +209,7 @@ fn the_status_is_told_in_words_for_programs_and_as_metrics() {
     let metrics = bed.run(&["address", "metrics"]).stdout;
     let owner = "keepalived_vrrp_state{iname=\"VI_1\",intf=\"v0\",vrid=\"51\",ip_address=\"10.0.0.9/24\"} 2";
     assert!(metrics.contains(owner), "{metrics}");
-    // Nobody else is there who could take it.
+    // No other node could become the owner.
     let unknown = bed.run(&["address", "hand-over", "nobody"]);
     assert_eq!(unknown.code(), Some(1), "{unknown:?}");
     let named = "is named 'nobody'; there is: VI_1";
@@ -335,7 +334,7 @@ fn in_the_background_under_keepalived_s_name_nothing_keeps_the_caller_s_output_o
     command.current_dir(bed.scratch.path());
     let runtime = bed.scratch.path().join("runtime");
     command.env("EVENKEEL_RUNTIME_DIRECTORY", runtime);
-    // It waits until both streams are closed.
+    // `output` waits until both streams are closed.
     let output = bed.host.enter(|| command.output().unwrap());
     assert!(output.status.success(), "{output:?}");
     bed.comes(VIP);
@@ -351,7 +350,7 @@ fn another_program_in_the_place_of_this_one_has_a_role_of_its_own_and_the_addres
     let bed = AddressFixture::new("address-upgrade");
     let program = bed.scratch.path().join("evenkeel");
     let copy = |to: &Path| {
-        // By another process: what this one writes another test may inherit.
+        // Copied by another process: a parallel test may inherit a descriptor for writing.
         let copied = Command::new("cp").args([evenkeel(), to]).status();
         assert!(copied.unwrap().success());
     };
@@ -434,7 +433,7 @@ fn an_orphan_whose_part_the_files_no_longer_have_is_adopted_and_ends() {
         bed.scratch.write("a.cfg", text).unwrap();
         let second = bed.start(&["run", "-f", "a.cfg"]);
         if bad {
-            // What serves goes on, and the role ends with the supervisor.
+            // The running version continues, and the role ends with the supervisor.
             let adopted = || second.has_said("adopted the address role");
             assert!(eventually(PATIENCE, adopted));
             assert!(lives(role) && bed.has(VIP));
@@ -562,7 +561,7 @@ fn a_reload_brings_a_proxy_to_addresses_and_takes_it_away_again() {
             "{brought:?}"
         );
         assert!(listens() && proxies().len() == 1, "{:?}", proxies());
-        // What it serves stays when the files are bad, and it is followed when it dies.
+        // Its version stays when the files are invalid, and the role is restarted when it dies.
         bed.scratch
             .write("a.cfg", "frontend web\n bnid :1\n")
             .unwrap();
@@ -638,7 +637,7 @@ fn a_role_that_dies_in_a_change_which_removes_the_proxy_goes_on_with_what_it_ran
         panic!("one role");
     };
     kill(Pid::from_raw(role), Signal::SIGSTOP).unwrap();
-    // Descriptors that wait for the role in its sockets: only a change brings some.
+    // Descriptors wait in the role's sockets only during a change.
     let waiting = || {
         let entries = std::fs::read_dir(format!("/proc/{role}/fdinfo")).unwrap();
         let texts = entries
@@ -671,7 +670,7 @@ fn a_role_that_dies_in_a_change_which_removes_the_proxy_goes_on_with_what_it_ran
     assert!(bed.has(VIP) && !bed.has("10.0.0.10"));
     let outcome = supervised.end(Signal::SIGTERM);
     assert_eq!(outcome.code(), Some(0));
-    // Not even for a moment does it run what was refused.
+    // The refused version never ran.
     assert!(!outcome.stderr.contains("10.0.0.10"), "{}", outcome.stderr);
 }
 

@@ -46,7 +46,7 @@ fn a_new_supervisor_adopts_the_role_and_no_connection_is_lost() {
     let mut client = Client::new(port).unwrap();
     assert_eq!(client.get().as_deref(), Some("one"));
     let role = kill_supervisor(&first);
-    // What the files say by now is taken in by a change.
+    // The current content of the files is loaded as a change.
     scratch.write("a.cfg", file("two")).unwrap();
     let second = Supervised::run(&scratch, "a.cfg");
     assert!(answers(port, "two"));
@@ -101,7 +101,8 @@ fn a_role_that_had_states_to_tell_while_it_was_alone_is_adopted_with_them() {
     let first = Supervised::run(&scratch, "a.cfg");
     assert!(answers(port, "one"));
     let role = kill_supervisor(&first);
-    // It tells changed states at most once a second: it wants to tell this one.
+    // The role reports changed states at most once a second, so one is pending for this
+    // supervisor.
     let mut operator = UnixStream::connect(&socket).unwrap();
     operator
         .write_all(b"set server app/one weight 7\n")
@@ -155,7 +156,7 @@ fn of_two_supervisors_that_are_started_at_once_one_adopts_and_the_other_says_so(
 fn a_role_that_was_alone_for_long_has_much_to_tell_and_is_adopted_all_the_same() {
     let (scratch, _port, first) = serving_one();
     let role = kill_supervisor(&first);
-    // Longer than it goes without telling its counters.
+    // Longer than the interval at which the role reports its counters.
     lab::sleep_in_test(Duration::from_secs(11), "counters are sent by time");
     let second = Supervised::run(&scratch, "a.cfg");
     assert!(eventually(PATIENCE, || second.reload().code() == Some(0)));
@@ -229,7 +230,7 @@ fn haproxys_name_adopts_too_and_started_twice_on_purpose_it_does_not() {
     assert!(eventually(PATIENCE, || roles(scratch.path()).len() == 2));
     assert_eq!(beside.end(Signal::SIGTERM).code(), Some(0));
     let role = kill_supervisor(&first);
-    // Our own name is another program.
+    // Under our own name the file is valid, too.
     let other = run(evenkeel(), scratch.path(), ["check", "a.cfg"]);
     assert_eq!(other.code(), Some(0), "{}", other.stderr);
     let second = start();
@@ -310,7 +311,7 @@ fn of_two_that_start_with_the_same_files_at_once_one_serves() {
         let [refused, serves] = both;
         let refused = refused.finish();
         assert_eq!(refused.code(), Some(1), "{}", refused.stderr);
-        // One that came a moment later finds the other one listed, and names it.
+        // A supervisor that started a moment later finds the other one and names it.
         let words = "already serves these files";
         assert!(refused.stderr.contains(words), "{}", refused.stderr);
         assert!(answers(port, "one"));

@@ -70,7 +70,7 @@ fn member_restores_its_files_and_names_why_it_cannot_take_part() {
         assert!(eventually(PATIENCE, || at(name).exists()), "{name}");
     }
     shows("member.key was missing and was written again");
-    // A file that is not written again is named as long as it is missing.
+    // A file that is not restored is named as long as it is missing.
     std::fs::rename(at("sealing.key"), at("sealing.away")).unwrap();
     shows("sealing.key missing in");
     std::fs::rename(at("sealing.away"), at("sealing.key")).unwrap();
@@ -139,7 +139,7 @@ fn a_first_version_that_is_taken_back_leaves_nothing_that_is_served() {
         assert!(good && get(port).is_none(), "{words}");
         assert!(control.revert().0, "nothing is on trial any more");
     }
-    // One that dies with it is followed by none, and one that stays by another.
+    // A role that dies with the version is not restarted; one that survives it is.
     let (good, words) = control.serve(&one, true);
     assert!(good && answers(port, "one"), "{words}");
     kill(Pid::from_raw(supervised.role().unwrap()), Signal::SIGKILL).unwrap();
@@ -181,7 +181,7 @@ fn a_trial_ends_with_the_control_role_but_stays_where_it_was_written_down_as_acc
     assert!(control.serve(&two, true).0 && answers(port, "two"));
     dies(&control);
     assert!(answers(port, "one"));
-    // Also when it dies before it is told that its version is served.
+    // Also when it dies before it learns that its version is served.
     let mut control = member.control();
     let asked = SupervisorMessage::Serve {
         trial: true,
@@ -197,7 +197,7 @@ fn a_trial_ends_with_the_control_role_but_stays_where_it_was_written_down_as_acc
     let mut control = member.control();
     let loaded = || supervised.children().len() <= before;
     assert!(eventually(PATIENCE, loaded));
-    // It is gone back from by itself, without anybody who asks for that.
+    // The rollback happens without a request.
     assert!(eventually(PATIENCE, || get(port).as_deref() == Some("one")));
     let (good, words) = control.revert();
     assert!(good && answers(port, "one"), "{words}");
@@ -226,7 +226,7 @@ fn a_refused_version_is_told_with_its_diagnostics_and_changes_nothing() {
     assert!(!good && words.contains("did you mean 'bind'?"), "{words}");
     let (good, words) = control.serve(&wrong, true);
     assert!(!good && words.contains("did you mean 'bind'?"), "{words}");
-    // A file of this machine that is not in the version.
+    // A file of this machine that the version does not contain.
     let map = member.scratch.write("hosts.map", "a b\n").unwrap();
     let text = passes("", &[port], origin("two"));
     let names = format!(
@@ -245,7 +245,7 @@ fn a_refused_version_is_told_with_its_diagnostics_and_changes_nothing() {
         bytes: b"a b\n".to_vec(),
     });
     assert!(control.check(&lacks).0);
-    // An address that somebody else has.
+    // An address that is in use.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let other = taken.local_addr().unwrap().port();
     let (good, words) = control.check(&version(4, &passes("", &[other], 1)));
@@ -336,7 +336,7 @@ fn an_arbiter_serves_nothing_and_ends_when_it_is_told() {
     let port = free_port().unwrap();
     let (good, words) = control.serve(&version(1, &passes("", &[port], 1)), false);
     assert!(!good && words.contains("arbiter"), "{words}");
-    // There is no file to reload, and no other program: that is no failure.
+    // Without a file to reload and without a new program, a reload succeeds.
     let outcome = supervised.reload();
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
     assert!(
@@ -351,7 +351,6 @@ fn an_arbiter_serves_nothing_and_ends_when_it_is_told() {
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
 }
 
-/// A host with an interface that has a neighbour.
 fn host(lab: &Lab) -> LabHost {
     let host = lab.host("one").unwrap();
     let pair = ["link", "add", "v0", "type", "veth", "peer", "name", "v1"];
@@ -418,14 +417,14 @@ fn an_address_is_held_as_long_as_its_lease_and_taking_it_over_ends_a_trial() {
         says("one"),
         "the accepted version serves what was taken over"
     );
-    // As the owner it may try a version again.
+    // The owner may try a version again.
     let (good, words) = control.serve(&version(3, &text("three")), true);
     assert!(good && says("three") && has(), "{words}");
     let role = supervised.children().into_iter().find(|pid| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         line.starts_with(b"evenkeel: address")
     });
-    // Nobody renews it, and whoever told of it is gone.
+    // No process renews the lease.
     control.say(&held(Duration::from_secs(2)), None);
     kill(Pid::from_raw(control.pid), Signal::SIGSTOP).unwrap();
     assert!(eventually(PATIENCE, || !has()));

@@ -64,7 +64,7 @@ fn check_serves_the_requests_of_a_test_section_and_a_start_does_not() {
         "{}",
         bad.stdout
     );
-    // The program under HAProxy's name, and a start, load it all the same.
+    // Under HAProxy's name, and at a start, the file is loaded nevertheless.
     let haproxy = ours(&bench, "haproxy -c -f bad.cfg");
     assert_eq!(haproxy.code(), Some(0), "{}", haproxy.stderr);
 }
@@ -123,7 +123,7 @@ fn output_that_cannot_be_written_is_a_failure() {
         .unwrap();
     assert_eq!(status(full.into()), Some(1));
     assert_eq!(status(Stdio::null()), Some(0));
-    // A reader that has gone, as `head` does.
+    // A closed pipe, as with `head`.
     let (reader, writer) = rustix::pipe::pipe().unwrap();
     drop(reader);
     assert_eq!(status(writer.into()), Some(0));

@@ -234,7 +234,7 @@ fn of_two_who_change_at_once_the_second_sees_the_firsts_change_and_may_then_go_o
     );
     assert_eq!(apply.set.files[0].path, path);
     assert_eq!(apply.judging.judge_ms, 10_000);
-    // The same once more changes nothing.
+    // Applying the same files again changes nothing.
     let outcome = role.apply(&[]);
     assert!(outcome.stdout.contains("no change"), "{}", outcome.stdout);
     role.write("a.cfg", &text(20));
@@ -387,7 +387,7 @@ fn an_edited_text_is_checked_before_anybody_is_asked() {
         outcome.stderr
     );
     assert_eq!(role.cluster.lock().unwrap().applied.len(), count);
-    // What was typed is not lost.
+    // The edited text is kept.
     let kept = outcome
         .stdout
         .lines()

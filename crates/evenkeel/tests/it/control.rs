@@ -25,7 +25,7 @@ use std::path::PathBuf;
 const PLACE: &str = "EVENKEEL_TEST_CONTROL";
 const PACKET_BYTES_MAX: usize = 128 * 1024;
 
-/// Runs before the test harness, which would take the words for its own.
+/// Runs before the test harness, which would parse the arguments.
 #[used]
 // SAFETY: the section holds pointers to functions like this one, which the C library
 // calls before main.
@@ -44,7 +44,7 @@ extern "C" fn before_main() {
     std::process::exit(i32::from(handed.is_none()));
 }
 
-/// Gives the channel to the test, then lives until the test lets go.
+/// Passes the channel to the test, then lives until the test closes the connection.
 fn hand_over(path: &PathBuf, number: i32) -> Option<()> {
     let mut stream = UnixStream::connect(path).ok()?;
     // SAFETY: the supervisor opened it for this process.
@@ -93,7 +93,6 @@ fn receive_bytes(from: BorrowedFd<'_>) -> (Vec<u8>, Vec<OwnedFd>) {
     (bytes, descriptors)
 }
 
-/// The test's end of a control role.
 pub struct TestControlRole {
     _stream: UnixStream,
     channel: OwnedFd,
@@ -155,7 +154,6 @@ impl TestControlRole {
         self.asks
     }
 
-    /// Sends a request and waits for the response.
     fn answer(
         &mut self,
         message: &SupervisorMessage,
@@ -172,7 +170,6 @@ impl TestControlRole {
         }
     }
 
-    /// Sends a request and waits for the verdict.
     pub fn ask(&mut self, message: &SupervisorMessage, set: Option<&FileSet>) -> (bool, String) {
         let (message, descriptors) = self.answer(message, set);
         let SupervisorMessage::Verdict { good, .. } = message else {
@@ -198,7 +195,6 @@ impl TestControlRole {
         self.ask(&SupervisorMessage::Revert, None)
     }
 
-    /// Returns the health that the role reports.
     pub fn health(&mut self) -> Option<cluster::machine::Health> {
         let question = proxy::message::ProxyMessage::TellHealth.envelope();
         let (message, descriptors) =
@@ -212,7 +208,6 @@ impl TestControlRole {
         Some(serde_json::from_slice(&bytes_of(file)).unwrap())
     }
 
-    /// Waits for a message of this kind.
     pub fn wait_for(
         &mut self,
         wanted: impl Fn(&SupervisorMessage) -> bool,
@@ -264,7 +259,6 @@ pub fn version(number: u64, text: &str) -> FileSet {
     }
 }
 
-/// A machine that belongs to a cluster.
 pub struct MemberFixture {
     pub scratch: ScratchDirectory,
     listener: UnixListener,
@@ -296,7 +290,7 @@ impl MemberFixture {
         }
     }
 
-    /// Makes a version the accepted one.
+    /// Stores a version as the accepted one.
     pub fn accepts(&self, set: &FileSet) {
         let directory = StateDirectory::open(self.scratch.path().join("state")).unwrap();
         directory.write_accepted(set).unwrap();
@@ -317,7 +311,7 @@ impl MemberFixture {
         )
     }
 
-    /// The next control role that the supervisor starts.
+    /// Waits for the next control role that the supervisor starts.
     pub fn control(&self) -> TestControlRole {
         TestControlRole::accept(&self.listener)
     }

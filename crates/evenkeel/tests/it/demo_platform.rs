@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Timeout for the start of a cluster on a machine that is busy with other tests.
 const SOON: Duration = Duration::from_secs(180);
 
-/// The demo with its menu in our hands.
+/// The running demo, with its standard input and output.
 struct Demo {
     child: Child,
     keys: Option<ChildStdin>,
@@ -80,13 +80,13 @@ impl Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        // Of a test that failed; what it started goes with it.
+        // After a failed test: ends the demo and everything that it started.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Namespaces, directories and processes with such a name.
+/// Returns namespaces, directories and processes whose name contains `own`.
 fn left(own: &str) -> Vec<String> {
     let names = |directory: &str| {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
@@ -97,7 +97,7 @@ fn left(own: &str) -> Vec<String> {
     let mut found = [names("/run/netns"), names(temporary.to_str().unwrap())].concat();
     found.retain(|name| name.starts_with(own));
     for pid in names("/proc") {
-        // Its arguments and its environment name the directory.
+        // The arguments and the environment name the directory.
         let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
         let all = [read("cmdline"), read("environ")].concat();
         if String::from_utf8_lossy(&all).contains(own) {
@@ -128,7 +128,7 @@ fn the_platform_demo_shows_its_console_injects_faults_and_leaves_nothing() {
     assert!(answer.status < 400, "{answer:?}");
     let answer = get(&path);
     assert!(answer.status < 400, "{answer:?}");
-    // The same menu is a page of the console.
+    // The console has the same menu.
     let order = |kind: &str, name: &str, word: &str| {
         let form = format!("what=offer&part=demonstration&kind={kind}&name={name}&word={word}");
         let mut curl = Command::new("curl");
@@ -136,7 +136,7 @@ fn the_platform_demo_shows_its_console_injects_faults_and_leaves_nothing() {
         let output = curl.arg(format!("https://{address}/api/v1/act")).output();
         String::from_utf8(output.unwrap().stdout).unwrap()
     };
-    // Its report comes with the next look of the console.
+    // The console shows the report after its next poll.
     let mut said = String::new();
     let cuts = || {
         said = order("link", "alpha to beta", "cut");

@@ -19,7 +19,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Environment variable with the directory of a test that plays a role.
+/// Set for the process of a test that plays a role.
 const PLAYS: &str = "EVENKEEL_TEST_ROLE";
 
 struct UntrustedRoleFixture {
@@ -53,7 +53,7 @@ impl UntrustedRoleFixture {
         supervised
     }
 
-    /// A role without its supervisor.
+    /// Starts a role and kills its supervisor.
     fn orphan(&self) -> (Supervised, i32) {
         let first = self.start();
         let role = first.role().unwrap();
@@ -62,7 +62,7 @@ impl UntrustedRoleFixture {
         (first, role)
     }
 
-    /// The file of the version.
+    /// Returns the path of the stored version.
     fn kept(&self) -> PathBuf {
         let entries = std::fs::read_dir(self.path("runtime")).unwrap().flatten();
         let mut paths = entries.map(|entry| entry.path());
@@ -122,7 +122,7 @@ fn without_what_was_left_the_files_are_read_and_the_role_serves_on_with_its_sock
         assert_eq!(client.get().as_deref(), Some("two"), "the same connection");
         let pid = second.pid.to_string();
         assert!(eventually(PATIENCE, || bed.written_pid().trim() == pid));
-        // Whatever a supervisor does it does again.
+        // A supervisor works as usual, whatever the other one did.
         bed.serve("three");
         let outcome = second.reload();
         assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
@@ -203,8 +203,7 @@ fn a_role_that_was_taken_over_chooses_no_path_no_rights_and_no_bundle() {
     let second = Supervised::run(&bed.scratch, "a.cfg");
     let asked = || bed.path("asked").exists();
     assert!(eventually(PATIENCE, asked), "it was found and asked");
-    // One of ours follows it at the latest when it has gone, and serves what the
-    // files say.
+    // At the latest when the compromised role has ended, a role of ours serves the files.
     let _ = role.kill();
     role.wait().unwrap();
     assert!(answers(bed.port, "one"));
@@ -239,7 +238,7 @@ fn wished(scratch: &Path) -> Take {
     }
 }
 
-/// Only where it is started as a process of a test above.
+/// Runs only as a process of a test above.
 #[test]
 fn plays_a_role_that_somebody_has_taken_over() {
     let Some(scratch) = std::env::var_os(PLAYS).map(PathBuf::from) else {
@@ -273,7 +272,7 @@ fn plays_a_role_that_somebody_has_taken_over() {
                 let bundle: OwnedFd = std::fs::File::open("/").unwrap().into();
                 let listener: OwnedFd = TcpListener::bind("127.0.0.1:0").unwrap().into();
                 let take = Box::new(wished(&scratch));
-                // What is no state, and was not asked for.
+                // An invalid state that was not requested.
                 let state = SupervisorMessage::State {
                     rest: false,
                     asked: true,
@@ -322,7 +321,7 @@ fn an_adopted_role_that_is_told_to_end_by_a_signal_ends_its_supervisor_as_a_chil
         assert!(Client::new(bed.port).is_none());
         let other = || roles_of(bed.scratch.path()).is_empty();
         assert!(eventually(PATIENCE, other));
-        // So does a child's.
+        // The same for a signal to a child.
         let third = Supervised::start(evenkeel(), bed.scratch.path(), ["run", "-f", "a.cfg"]);
         assert!(answers(bed.port, "one"));
         kill(Pid::from_raw(third.role().unwrap()), signal).unwrap();

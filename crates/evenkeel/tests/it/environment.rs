@@ -61,11 +61,11 @@ fn a_proxy_gets_the_variables_that_its_file_names_and_no_secret_of_the_environme
     for name in ["API_TOKEN", "NOTIFY_SOCKET", "PORT", "STAGE", "HOME"] {
         assert!(!seen.contains_key(name), "{seen:?}");
     }
-    // What the file names is known there all the same.
+    // The variables that the file names are set.
     let asked = ask(&scratch.path().join("s"), "show env");
     assert!(asked.contains("STAGE=test\n"), "{asked}");
     assert!(!asked.contains(SECRET), "{asked}");
-    // One that follows has no more of it.
+    // The next role has no more of them.
     let first = supervised.role().unwrap();
     crate::addresses::end(first);
     let next = || supervised.role().filter(|role| *role != first);

@@ -3,7 +3,7 @@
 use crate::harness::{Bench, evenkeel, run};
 use std::path::Path;
 
-/// The warnings of what only a cluster runs.
+/// Warnings about sections that only a cluster runs.
 const NO_CLUSTER: [&str; 2] = ["warning[W0812]", "warning[W0860]"];
 
 #[test]
@@ -18,7 +18,8 @@ fn every_example_loads_without_a_warning_here_and_in_haproxy() {
         }
         seen += 1;
         let name = path.to_str().unwrap();
-        // One for a pair is for machines of other names, and HAProxy has no such sections.
+        // Configurations of a pair are for machines of other names, and HAProxy lacks their
+        // sections.
         let text = std::fs::read_to_string(&path).unwrap();
         let has = |section: &str| text.contains(&format!("\n{section} "));
         let pair = has("virtual-ip") || has("guest");

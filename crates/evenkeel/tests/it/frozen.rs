@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// A frozen role is noticed within ten seconds of the supervisor's own life.
+/// Timeout: a frozen role is noticed within ten seconds of the supervisor's own running time.
 const NOTICED: Duration = Duration::from_secs(90);
 
 fn stop(pid: i32) {
@@ -59,17 +59,17 @@ fn a_frozen_address_role_is_killed_and_followed_by_one_that_owns_the_address() {
     assert!(outcome.stderr.contains(&words), "{}", outcome.stderr);
 }
 
-/// Longer than a look of the supervisor may be late.
+/// Longer than the permitted delay of a poll of the supervisor.
 const STANDS: Duration = Duration::from_millis(4_200);
 
-/// Makes every look of the supervisor late, as on a busy machine, until the process has
-/// ended. Returns whether it did.
+/// Delays every poll of the supervisor, as on a busy machine, until the process has ended. Returns
+/// whether it did.
 fn ends_under_a_late(supervised: &Supervised, frozen: i32) -> bool {
     for _ in 0..20 {
         supervised.signal(Signal::SIGSTOP);
         sleep_in_test(STANDS, "the supervisor gets no processor");
-        // The time in which it was stopped does not count for its wait, so it is woken to
-        // look: by a signal that changes nothing here. Before its next look it is stopped.
+        // A suspended supervisor does not count the time against its wait. So a signal without
+        // effect wakes it for a poll, and it is stopped before the next one.
         supervised.signal(Signal::SIGCONT);
         supervised.signal(Signal::SIGTTIN);
         if eventually(Duration::from_millis(200), || !lives(frozen)) {
@@ -133,10 +133,10 @@ fn a_proxy_that_is_killed_again_and_again_is_back_at_once_each_time() {
         .write("a.cfg", passes("", &[port], origin("one")))
         .unwrap();
     let supervised = Supervised::run(&scratch, "a.cfg");
-    // One that dies before the supervisor has heard that it serves waits for a moment.
+    // A role that dies before it has reported `ready` is restarted after a pause.
     let serves = || {
         let status = run(evenkeel(), scratch.path(), ["status"]).stdout;
-        // After two ends it needs attention, though it serves.
+        // After two deaths it is reported as unstable although it serves.
         status.contains("role proxy: running for ") || status.contains("role proxy: unstable for ")
     };
     assert!(eventually(PATIENCE, serves));
@@ -167,7 +167,7 @@ fn a_thousand_silent_connections_lock_no_operator_out_of_the_statistics_socket()
     let supervised = Supervised::run(&scratch, "a.cfg");
     assert!(answers(port, "one"));
     let connect = || UnixStream::connect(&socket).unwrap();
-    // An operator works meanwhile.
+    // Meanwhile an operator's session works.
     let mut working = connect();
     working.set_read_timeout(Some(PATIENCE)).unwrap();
     working.write_all(b"prompt\n").unwrap();
@@ -193,7 +193,7 @@ fn a_thousand_silent_connections_lock_no_operator_out_of_the_statistics_socket()
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
 }
 
-/// A process that runs programs of checks, and the program that it runs.
+/// Returns the runner of check programs, and the program that it runs.
 fn runner_and_program(supervised: &Supervised) -> Option<(i32, i32)> {
     let is_runner = |pid: &i32| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

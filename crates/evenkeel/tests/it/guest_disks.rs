@@ -7,7 +7,7 @@ use crate::volumes::VolumeFixture;
 use lab::{eventually, skip_unless_installed, skip_unless_root};
 use nix::sys::signal::Signal;
 
-/// The guests end before the supervisor: they would outlive it.
+/// Ends the guests, which would outlive the supervisor.
 struct Guests<'b>(&'b VolumeFixture);
 
 impl Drop for Guests<'_> {
@@ -112,7 +112,7 @@ fn takes(bed: &VolumeFixture, xfs: &Xfs) -> String {
     assert!(bed.good(&["guest", "show", "mail"]).contains(&line));
     bed.good(&["guest", "snapshot", "mail", "--remove", second.trim_end()]);
     assert_eq!(xfs.snapshots(), files);
-    // A part that somebody removed.
+    // A removed part of the snapshot.
     let data = xfs.0.join(&files[0]);
     let aside = xfs.0.join("aside");
     std::fs::rename(&data, &aside).unwrap();
@@ -153,7 +153,7 @@ fn restores(bed: &VolumeFixture, stamp: &str) {
         .split_once("what it was before is snapshot ")
         .unwrap();
     let before = &before[..16];
-    // And back, although it is stopped already.
+    // Back again, although the guest is stopped already.
     bed.good(&["guest", "restore", "mail", before, "--yes"]);
     bed.qemu_io("mail", &["read -P 0xaa 0 4M"]);
     bed.qemu_io("mail-data", &["read -P 0xbb 0 4M"]);
@@ -221,7 +221,7 @@ fn becomes_a_template(bed: &VolumeFixture, sections: &str) {
         &["guest", "start", "mail"],
         "is a template, which never starts",
     );
-    // It can be read, and nothing else.
+    // The template is read-only.
     bed.comes_to("mail", "serving");
     let uri = format!("nbd+unix:///mail?socket={}", bed.socket("mail").display());
     let write = |flags: &[&str]| {

@@ -4,7 +4,7 @@ use crate::harness::Bench;
 
 const TIMEOUTS: &str = "    timeout server 1s\n    timeout connect 1s\n";
 
-/// Files and what `-c` makes of them.
+/// Writes the files of the comparison.
 fn files(bench: &Bench) {
     bench.listening(18990, "");
     bench.file("bad.cfg", "frontend f\n    bnid 127.0.0.1:18990\n    foo\n");

@@ -20,7 +20,7 @@ fn serves(port: u16) -> bool {
     stream.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.")
 }
 
-/// A process in the background, ended when the test is.
+/// A background process, ended on drop.
 struct Background(Pid);
 
 impl Background {
@@ -30,7 +30,7 @@ impl Background {
 
     fn lives(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap_or_default();
-        // What nobody waits for stays as a zombie.
+        // A process without a waiting parent remains as a zombie.
         stat.rsplit(") ")
             .next()
             .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
@@ -126,7 +126,7 @@ fn a_soft_stop_lets_a_request_finish_and_hard_stop_after_bounds_it() {
     client
         .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         .unwrap();
-    // The server takes the request and never answers.
+    // The server accepts the request and never responds.
     let _held = origin.accept().unwrap();
     kill(
         Pid::from_raw(child.id().try_into().unwrap()),

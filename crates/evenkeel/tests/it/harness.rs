@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// No command of these tests may take longer.
+/// Timeout for each command.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Debug)]
@@ -22,8 +22,8 @@ impl CommandOutput {
         self.status.code()
     }
 
-    /// Standard error with the number of the process and of the version taken
-    /// out, less the lines that introduce the program.
+    /// Returns standard error without process and version numbers, and without the lines that
+    /// introduce the program.
     pub fn messages(&self) -> Vec<String> {
         let lines = self.stderr.lines().filter(|line| {
             !line.contains("haproxy version is") && !line.contains("path to executable is")
@@ -59,17 +59,16 @@ impl Bench {
         self.scratch.write(name, text).unwrap()
     }
 
-    /// A file that listens on this port.
+    /// Writes a file that listens on this port.
     pub fn listening(&self, port: u16, global: &str) -> PathBuf {
         self.file("listening.cfg", &listening(port, global))
     }
 
-    /// Runs the haproxy personality in the directory.
     pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> CommandOutput {
         run(&self.haproxy, self.scratch.path(), arguments)
     }
 
-    /// The same with the real haproxy; None where it may be missing and is.
+    /// Runs the real haproxy; None if it is not installed and not required.
     pub fn oracle<A: AsRef<OsStr>>(
         &self,
         test: &str,
@@ -113,7 +112,7 @@ pub fn run<A: AsRef<OsStr>>(
     finish(start(program, directory, arguments))
 }
 
-/// The same with further variables of the environment.
+/// Runs a program with additional environment variables.
 pub fn run_with<A: AsRef<OsStr>>(
     program: &Path,
     directory: &Path,
@@ -131,7 +130,7 @@ pub fn start<A: AsRef<OsStr>>(
     start_with(program, directory, arguments, &[])
 }
 
-/// The same with further variables of the environment.
+/// Starts a program with additional environment variables.
 pub fn start_with<A: AsRef<OsStr>>(
     program: &Path,
     directory: &Path,
@@ -143,7 +142,7 @@ pub fn start_with<A: AsRef<OsStr>>(
         .current_dir(directory)
         .env_remove("NO_COLOR")
         .env_remove("COLUMNS")
-        // Supervisors of one test are not found by another one.
+        // Supervisors of other tests must not be found.
         .env("EVENKEEL_RUNTIME_DIRECTORY", directory.join("runtime"))
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
@@ -153,7 +152,7 @@ pub fn start_with<A: AsRef<OsStr>>(
         .unwrap()
 }
 
-/// Waits for the end, and for the end of its standard streams too.
+/// Waits for the end of the process and of its standard streams.
 pub fn finish(mut child: Child) -> CommandOutput {
     let mut streams = (child.stdout.take(), child.stderr.take());
     let reader = std::thread::spawn(move || {
@@ -177,7 +176,7 @@ pub fn finish(mut child: Child) -> CommandOutput {
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    // A stream that a process in the background keeps open would hang here.
+    // A stream that a background process keeps open would block the join.
     assert!(
         lab::eventually(PATIENCE, || reader.is_finished()),
         "a standard stream stays open"

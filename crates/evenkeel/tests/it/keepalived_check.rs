@@ -64,7 +64,7 @@ fn every_option_of_the_real_usage_is_in_ours_and_none_is_unknown() {
         .collect();
     assert!(names.len() > 25, "{names:?}");
     for name in names {
-        // With `--help` behind it nothing is begun; a value that is wanted is it.
+        // `--help` prevents the start, unless it is the value of the option.
         let outcome = ours(scratch.path(), &[&name, "x", "--help"]);
         assert!(
             !outcome.stderr.contains("Unknown option"),
@@ -105,7 +105,6 @@ fn a_start_without_a_file_says_so_in_its_log_and_exits_with_6() {
     assert!(outcome.stderr.contains(missing), "{}", outcome.stderr);
 }
 
-/// A host with an interface `v0`.
 fn host(lab: &Lab) -> LabHost {
     let host = lab.host("one").unwrap();
     let add = ["link", "add", "v0", "type", "veth", "peer", "name", "v1"];

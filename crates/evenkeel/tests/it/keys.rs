@@ -23,12 +23,12 @@ fn holds(bytes: &[u8], needle: &[u8]) -> bool {
     memchr::memmem::find(bytes, needle).is_some()
 }
 
-/// The regular and nameless files that a process holds open, with their content.
+/// Returns the regular and unnamed files that a process holds open, with their contents.
 fn open_files(pid: i32) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let mut found = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()) {
-        // Whatever has no name in a file system may be a pipe or wait for events.
+        // Descriptors without a file name may be pipes, whose reading would block.
         let target = std::fs::read_link(&path).unwrap_or_default();
         let regular = std::fs::metadata(&path).is_ok_and(|data| data.is_file());
         if !target.starts_with("/") || !regular {
@@ -66,7 +66,7 @@ fn in_memory(pid: i32, needle: &[u8]) -> Option<usize> {
         let from = u64::from_str_radix(from, 16).ok()?;
         let to = u64::from_str_radix(to, 16).ok()?;
         let mut bytes = vec![0; usize::try_from(to - from).ok()?];
-        // What cannot be read is the kernel's.
+        // Unreadable pages belong to the kernel.
         if memory.read_exact_at(&mut bytes, from).is_ok() {
             found += memchr::memmem::find_iter(&bytes, needle).count();
         }
@@ -87,7 +87,7 @@ fn assert_no_key(bed: &TlsProcessFixture, supervised: &Supervised, keys: &[Vec<u
             let bytes = std::fs::read(&path).unwrap_or_default();
             assert!(!holds(&bytes, needle), "{}", path.display());
         }
-        // Some of it is wiped behind the answer to who asked for the change.
+        // Some memory is wiped only after the response about the change.
         let wiped = || in_memory(role, needle).is_none_or(|count| count == 0);
         assert!(
             eventually(PATIENCE, wiped),
@@ -104,7 +104,7 @@ fn no_file_of_the_processes_and_no_memory_of_the_role_has_the_text_of_a_key() {
     bed.write("", &bed.usual(), "");
     let supervised = bed.run();
     assert_no_key(&bed, &supervised, &keys);
-    // A new key, and one that stands in a file of its own.
+    // A new key, and one in a file of its own.
     let second = bed.issue("second.pem", KeyKind::EcdsaP384);
     bed.scratch
         .write("beside.pem", second.full_chain())
@@ -157,9 +157,9 @@ fn keys_of_both_kinds_sign_as_nobody_in_an_empty_root() {
                 );
             }
         }
-        // What seccomp does not know ends a process.
+        // A system call that seccomp does not permit would end the process.
         assert_eq!(supervised.role(), Some(role), "the role died");
-        // A change brings keys into the empty root, too.
+        // A change brings keys into the empty root directory, too.
         bed.issue("site.pem", KeyKind::Ecdsa);
         let outcome = supervised.reload();
         assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
@@ -189,7 +189,7 @@ fn a_certificate_that_is_replaced_is_noticed_and_half_of_one_is_not_taken() {
         "not detected"
     );
     assert_ne!(first, second.der);
-    // Half a certificate is refused; what serves stays until the rest is there.
+    // Half a certificate is refused. The served one stays until the file is complete.
     let third = bed.issue("third.pem", KeyKind::Ecdsa);
     let whole = third.bundle();
     std::fs::write(&site, &whole[..whole.len() / 2]).unwrap();
@@ -220,7 +220,7 @@ fn a_new_file_in_a_directory_and_a_link_that_is_turned_are_noticed() {
         std::fs::write(path, issued.bundle()).unwrap();
         issued.der
     };
-    // As programs that renew do it: a link to what stands elsewhere.
+    // Renewal programs replace a symbolic link.
     let first = issue("site.test", &archive.join("1.pem"));
     let link = bed.scratch.path().join("live.pem");
     std::os::unix::fs::symlink("archive/1.pem", &link).unwrap();

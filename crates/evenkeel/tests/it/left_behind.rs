@@ -8,7 +8,7 @@ use lab::{eventually, free_port, skip_unless_installed, skip_unless_root};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// The QEMU of a guest; it is killed at the end of a test, also of one that failed.
+/// The QEMU of a guest, killed on drop.
 struct Qemu(Pid);
 
 impl Qemu {
@@ -43,7 +43,7 @@ fn kill_all(supervised: Supervised, with_roles: bool) -> Option<Supervised> {
         supervised.finish();
         return None;
     }
-    // Its roles hold its standard error open.
+    // The roles keep its standard error open.
     Some(supervised)
 }
 
@@ -88,7 +88,7 @@ fn guest_without_a_section_is_shut_down_by_the_next_start() {
     for (rest, with_roles) in [(true, true), (false, true), (true, false)] {
         let bed = VolumeFixture::new();
         let (qemu, _former) = left(&bed, with_roles);
-        // With its volume, or with neither: then only the listener is in the file.
+        // Either with the volume only, or with nothing but the listener.
         bed.write(&if rest {
             vec![bed.section("mail", "64m")]
         } else {
@@ -103,7 +103,7 @@ fn guest_without_a_section_is_shut_down_by_the_next_start() {
             "{:?}",
             bed.run(&["guest", "list"])
         );
-        // A role that was adopted knows it.
+        // An adopted role knows the guest already.
         let is_found = supervised.has_said("guest mail: its QEMU runs already");
         assert!(is_found || !with_roles);
         let home = bed.scratch.path().join("runtime/guest-mail");

@@ -55,7 +55,7 @@ struct Master {
     sockets: [std::path::PathBuf; 3],
 }
 
-/// The level of HAProxy's language, and the version of this program.
+/// HAProxy's language level, with the version of this program.
 const OWN_VERSION: &str = concat!("3.4.0-evenkeel-", env!("CARGO_PKG_VERSION"));
 
 impl Master {
@@ -79,8 +79,8 @@ impl Master {
         assert!(answers(port, "one"));
         let up = || UnixStream::connect(&sockets[2]).is_ok();
         assert!(eventually(PATIENCE, up));
-        // The real master executes itself again and only then serves its socket;
-        // whoever comes meanwhile is refused or cut off.
+        // The real master executes itself again before it serves its socket. Earlier connections
+        // are refused or closed.
         assert!(eventually(PATIENCE, || {
             try_ask(&sockets[0], "@1 show version\n").is_ok_and(|said| said.ends_with("\n\n"))
         }));
@@ -100,7 +100,7 @@ impl Master {
         children_of(self.supervised.pid)[0]
     }
 
-    /// Numbers of processes, versions and times taken out.
+    /// Replaces process numbers, versions and times.
     fn without_numbers(&self, text: &str) -> String {
         let mut text = text.replace(&self.supervised.pid.to_string(), "MASTER");
         text = text.replace(&self.worker().to_string(), "WORKER");
@@ -378,10 +378,10 @@ fn silent_and_slow_sessions_keep_nobody_from_anything() {
     let mut slow = connect(&master.sockets[0]);
     slow.set_write_timeout(Some(Duration::from_millis(200)))
         .unwrap();
-    // It asks for far more than it ever fetches.
+    // The session requests far more than it reads.
     let line = "help;".repeat(500) + "help\n";
     while slow.write_all(line.as_bytes()).is_ok() {}
-    // Whoever does not fetch costs nothing.
+    // A session that does not read takes no processor time.
     let before = ticks(master.supervised.pid);
     lab::sleep_in_test(Duration::from_millis(500), "its processor time is measured");
     assert!(ticks(master.supervised.pid) - before < 10);
@@ -416,7 +416,7 @@ fn a_worker_that_is_killed_is_followed_by_another_one_which_answers() {
         !workers.is_empty() && !workers.contains(&first)
     }));
     assert_eq!(master.admin("@1 show cli level\n"), "admin\n\n");
-    // The session was one with the worker that is gone.
+    // The session ends with its worker.
     stream.write_all(b"show version\n").unwrap();
     let mut rest = String::new();
     stream.read_to_string(&mut rest).unwrap();
@@ -496,7 +496,7 @@ fn a_service_manager_is_told_what_happens() {
         let ready = |version: u32| {
             format!("READY=1\nMAINPID={pid}\nSTATUS=serving version {version} with 1 listener")
         };
-        // A start on a busy machine takes longer than the time of the watchdog.
+        // A start on a busy machine takes longer than the interval of the watchdog.
         let begun = ready(1) + "\nERRNO=0";
         assert_eq!(heard_beginning(&manager, "READY"), begun);
         assert_eq!(heard_beginning(&manager, "WATCHDOG"), "WATCHDOG=1");

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The units of proxies, and all.
+/// Units that run a proxy.
 const PROXIES: [&str; 2] = ["evenkeel.service", "evenkeel-haproxy.service"];
 const UNITS: [&str; 4] = [
     PROXIES[0],
@@ -60,12 +60,12 @@ impl Unit {
     }
 }
 
-/// The words of a command, as systemd makes them.
+/// Splits a command into words, as systemd does.
 fn words(command: &str, variables: &BTreeMap<String, String>) -> Vec<String> {
     let mut words = Vec::new();
     for word in command.split(' ') {
         match word.strip_prefix('$') {
-            // A variable that is a word of its own is taken apart.
+            // A variable that is a whole word is split at spaces.
             Some(name) => words.extend(variables[name].split(' ').map(str::to_owned)),
             None => words.push(word.to_owned()),
         }
@@ -92,7 +92,7 @@ fn the_commands_of_the_units_start_reload_and_end_a_proxy() {
         bench.file("a.cfg", &passes("", &[port], origin("one")));
         let unit = Unit::read(name);
         let mut variables = unit.variables();
-        // Nothing of this machine is touched.
+        // Paths of this machine are replaced.
         let places = [
             ("/etc/evenkeel/evenkeel.cfg", at("a.cfg")),
             ("/etc/haproxy/haproxy.cfg", at("a.cfg")),
@@ -186,7 +186,7 @@ fn systemd_finds_nothing_to_complain_about() {
     }
 }
 
-/// A directive of a unit, its value, and whether that leaves the roles what they need.
+/// Row of a directive, and the check whether its value leaves the roles what they need.
 type Needs = fn(&str) -> bool;
 
 #[test]
@@ -212,7 +212,7 @@ fn each_protection_of_a_platform_leaves_every_role_what_it_needs() {
                     .all(|one| value.split(' ').any(|family| family == *one))
             },
         ),
-        // Each of these leaves few devices: no KVM, no disk of a volume, no watchdog.
+        // These directives hide devices that roles need: KVM, disks of volumes, the watchdog.
         ("devices", "PrivateDevices", |value| value == "no"),
         ("devices", "ProtectClock", |value| value == "no"),
     ];
@@ -285,7 +285,7 @@ fn everything_that_a_machine_needs_is_installed() {
             assert!(has, "{folder}/{file}");
         }
     }
-    // Each user that a process becomes is one that systemd-sysusers makes.
+    // Every user that a process becomes is created by systemd-sysusers.
     let users = std::fs::read_to_string(format!("{root}/packaging/sysusers.d/evenkeel.conf"));
     let users = users.unwrap();
     for user in ["proxy", "checks", "console", "farm", "route"] {

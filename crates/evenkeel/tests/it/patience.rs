@@ -8,7 +8,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 use std::time::Duration;
 
-/// A supervisor, of whose file a loader reads no end until it is replaced.
+/// A supervisor whose configuration file is a pipe without an end, so that its loader hangs.
 struct SlowLoaderFixture {
     scratch: ScratchDirectory,
     port: u16,
@@ -34,7 +34,7 @@ impl SlowLoaderFixture {
         }
     }
 
-    /// The file is one again.
+    /// Replaces the pipe with a file.
     fn serve(&self, name: &'static str) {
         let text = passes("", &[self.port], origin(name));
         std::fs::remove_file(self.scratch.path().join("a.cfg")).unwrap();
@@ -81,7 +81,7 @@ fn a_change_is_given_up_when_all_who_asked_have_gone() {
     let bed = SlowLoaderFixture::new(&[]);
     let mut askers = [bed.asks(), bed.asks()];
     assert!(eventually(PATIENCE, || bed.loads()));
-    // One of them may have come when the change ran already.
+    // The request may arrive while the change runs already.
     std::thread::sleep(Duration::from_millis(200));
     for asker in &mut askers {
         kill(Pid::from_raw(asker.id() as i32), Signal::SIGINT).unwrap();
@@ -109,6 +109,6 @@ fn a_change_that_a_signal_asked_for_is_not_given_up() {
     asks.wait().unwrap();
     std::thread::sleep(Duration::from_millis(200));
     assert!(bed.loads());
-    // A stop does not wait for it.
+    // A stop does not wait for the change.
     assert_eq!(bed.supervised.end(Signal::SIGTERM).code(), Some(0));
 }

@@ -26,7 +26,7 @@ fn answer(mut stream: impl Read + Write) {
     let _ = stream.write_all(&vec![b'x'; BODY]);
 }
 
-/// A server on TCP and one on a Unix socket, of threads that end with the test.
+/// Starts a server on TCP and one on a Unix socket, which end with the test.
 fn servers(unix: &Path) -> std::net::SocketAddr {
     let (tcp, unix) = (
         TcpListener::bind("127.0.0.1:0").unwrap(),
@@ -91,7 +91,7 @@ fn assert_confined(process: u32, user: &str) {
     }
 }
 
-/// The process that serves: the one that was started, or the role under it.
+/// Returns the serving process: the started one, or its role.
 fn serving(child: &Child) -> u32 {
     let own = Pid::from_raw(child.id().try_into().unwrap());
     let roles = crate::supervised::children_of(own);
@@ -102,7 +102,7 @@ fn signal(child: &Child, signal: Signal) {
     kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
 }
 
-/// Serves with everything that a proxy connects to, and looks at it from outside.
+/// Serves with every kind of connection that a proxy makes, and checks it from outside.
 fn serves_confined(bench: &Bench, arguments: &[&str], program: &Path, global: &str, user: &str) {
     let path = |name: &str| bench.scratch.path().join(name);
     let (stats, app, log) = (path("stats"), path("app"), path("log"));
@@ -167,7 +167,7 @@ fn a_process_that_keeps_its_user_serves_without_any_right() {
     let bench = Bench::new();
     let program = bench.haproxy.clone();
     if nix::unistd::geteuid().is_root() {
-        // Root keeps one right then: to connect to the Unix sockets of others.
+        // Root keeps one capability: to connect to Unix sockets of other users.
         let text = bench_text_without_unix(&bench);
         let child = start(&program, bench.scratch.path(), ["-db", "-f", "tcp.cfg"]);
         assert!(eventually(PATIENCE, || get(text).is_some()));
@@ -185,7 +185,7 @@ fn a_process_that_keeps_its_user_serves_without_any_right() {
     }
 }
 
-/// A file with a server on TCP alone, and its port.
+/// Writes a file with a TCP server only, and returns the port.
 fn bench_text_without_unix(bench: &Bench) -> u16 {
     let server = servers(&bench.scratch.path().join("unused"));
     let port = free_port().unwrap();

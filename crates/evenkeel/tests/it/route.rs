@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-/// Most of what a line can decide.
+/// Configuration with most lines that can decide.
 const SHOP: &str = "\
 global
     maxconn 100
@@ -69,7 +69,7 @@ backend tcpb
     server t2 192.0.2.11:443
 ";
 
-/// Further cases, most of them from trials.
+/// Further cases.
 const MORE: &str = "\
 frontend balanced
     bind :9001 accept-proxy
@@ -268,7 +268,7 @@ const DECISIONS: &[Row] = &[
         3,
         &["by more.cfg:3"],
     ),
-    // One family each.
+    // Listeners of one address family each.
     (&["http://shop:9002/"], 0, &["=> server app/"]),
     (&["http://192.0.2.7:9002/"], 0, &["=> server app/"]),
     (&["http://[2001:db8::7]:9002/"], 0, &["=> server static/"]),
@@ -311,7 +311,7 @@ const DECISIONS: &[Row] = &[
         0,
         &["=> the proxy replies 403"],
     ),
-    // Rules of 1.x.
+    // Rules of HAProxy 1.x.
     (
         &["http://shop:9004/img/a"],
         0,
@@ -498,7 +498,7 @@ fn what_decides_is_shown_behind_any_number_of_rules() {
     ));
 }
 
-/// The program acts as the command predicts.
+/// The actual result is the predicted one.
 #[test]
 fn what_it_says_is_what_the_program_does() {
     let scratch = ScratchDirectory::new().unwrap();

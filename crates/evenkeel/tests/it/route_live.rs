@@ -82,7 +82,7 @@ impl Live {
         reply
     }
 
-    /// A command that replies nothing where it is obeyed.
+    /// Executes a command that has no output if it succeeds.
     fn order(&self, command: &str) {
         assert_eq!(self.api(command).trim(), "", "{command}");
     }
@@ -181,7 +181,7 @@ fn entries_of_stick_tables_decide_and_the_running_instance_is_not_changed() {
     };
     assert!(eventually(PATIENCE, counted));
     let show = || {
-        // Without the sessions of the statistics sockets, and times.
+        // Without the sessions of the statistics sockets, and without times.
         let rows = live.api("show stat");
         let columns = |row: &str| {
             row.split(',')
@@ -207,7 +207,7 @@ fn entries_of_stick_tables_decide_and_the_running_instance_is_not_changed() {
         live.goes("/rarely", 0, &["=> server app/"]);
     }
     assert_eq!(show(), before);
-    // A table that is too large is asked by key.
+    // A large table is queried by key.
     let mut lines = String::new();
     for n in 0..10_001 {
         lines += &format!("set table seen key /{n} data.gpc0 1;");
@@ -227,7 +227,7 @@ fn entries_of_stick_tables_decide_and_the_running_instance_is_not_changed() {
 
 #[test]
 fn sessions_decide_and_a_full_server_has_a_queue() {
-    // It accepts and does not reply.
+    // The server accepts and never responds.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let one = silent.local_addr().unwrap().port();
     let live = Live::start([one, origin("two")]);
@@ -305,7 +305,7 @@ fn a_candidate_file_meets_the_state_where_names_agree() {
             outcome.stderr
         );
     }
-    // Without a file it is what runs, not what the file says by now.
+    // Without a file, the running configuration is used and not the current content of the file.
     live.scratch.write("a.cfg", "nonsense\n").unwrap();
     live.goes("/", 0, &["=> server app/two"]);
 }

@@ -7,7 +7,7 @@ use lab::{ScratchDirectory, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// A machine with the state of a node, and a file that it could serve without the cluster.
+/// A machine with the state of a node, and a file that could be served without the cluster.
 struct ClusterMachineFixture {
     scratch: ScratchDirectory,
     port: u16,
@@ -130,14 +130,14 @@ fn node_of_a_cluster_is_refused_beside_another_instance() {
     let file = machine.start(&FILE);
     assert!(answers(machine.port, "one"));
     machine.is_refused(&NODE, reason);
-    // A proxy that continues without its supervisor is an instance as well.
+    // A proxy that continues without its supervisor counts as an instance.
     let role = file.role().unwrap();
     file.signal(Signal::SIGKILL);
     assert!(eventually(PATIENCE, || !lives(file.pid.as_raw())));
     machine.is_refused(&NODE, reason);
     kill(Pid::from_raw(role), Signal::SIGTERM).unwrap();
     assert!(eventually(PATIENCE, || !lives(role)));
-    // Neither a single process, in the background or not, nor a master is beside a node.
+    // Neither a single process, in the background or not, nor a master may run beside a node.
     let started = machine.run(&["haproxy", "-D", "-p", "h.pid", "-f", "a.cfg"]);
     assert_eq!(started.code(), Some(0), "{}", started.stderr);
     machine.is_refused(&NODE, reason);
@@ -227,7 +227,7 @@ fn files_that_share_a_listener_or_volume_do_not_run_together() {
         let words = format!("{resource} is in use by process {} (evenkeel)", first.pid);
         assert!(refused.stderr.contains(&words), "{}", refused.stderr);
     }
-    // Without what they would share both run, and a reload does not get it either.
+    // Without the shared resource both run, and a reload does not get it either.
     scratch.write("c.cfg", proxy(other)).unwrap();
     let second = Supervised::run(&scratch, "c.cfg");
     assert!(answers(other, "one"));
@@ -241,7 +241,7 @@ fn files_that_share_a_listener_or_volume_do_not_run_together() {
         "{}",
         reload.stderr
     );
-    // What the first one gives up, the second one gets.
+    // A resource that the first instance releases is available to the second.
     scratch.write("a.cfg", proxy(port)).unwrap();
     assert_eq!(first.reload().code(), Some(0));
     let reload = second.reload();

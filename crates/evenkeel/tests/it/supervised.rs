@@ -14,15 +14,14 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 
-/// Maximum of standard error that is read: a pipe holds no more.
+/// Capacity of a pipe: limit of the standard error that is read.
 const SAID_MAX: usize = 64 * 1024;
 
-/// A supervisor that was started.
 pub struct Supervised {
     child: Option<Child>,
     pub pid: Pid,
     directory: PathBuf,
-    /// Every process that was ever seen below it.
+    /// Every process that was seen as its descendant.
     seen: RefCell<BTreeSet<i32>>,
 }
 
@@ -81,7 +80,7 @@ impl Supervised {
         self.times_said(words) > 0
     }
 
-    /// The same, and how often.
+    /// Returns how often its standard error contains a text, without consuming it.
     pub fn times_said(&self, words: &str) -> usize {
         let stderr = self.child.as_ref().and_then(|child| child.stderr.as_ref());
         let (reader, writer) = rustix::pipe::pipe().unwrap();
@@ -110,7 +109,7 @@ impl Supervised {
         finish(self.child.take().unwrap())
     }
 
-    /// The same after a signal.
+    /// Sends a signal and waits for the end.
     pub fn end(self, signal: Signal) -> CommandOutput {
         self.signal(signal);
         self.finish()
@@ -129,8 +128,8 @@ impl Drop for Supervised {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
-            // What it said is why the test failed, mostly. A process that it
-            // left behind may hold the stream open.
+            // The output usually shows why the test failed. A remaining process may keep the
+            // stream open.
             if failed {
                 let said = child.stderr.take().map(said_so_far).unwrap_or_default();
                 eprintln!("the supervisor {} said:\n{said}", self.pid);
@@ -139,7 +138,7 @@ impl Drop for Supervised {
         for pid in self.seen.borrow().iter().filter(|pid| is_ours(**pid)) {
             let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
         }
-        // Nothing of a test that failed stays, whoever started it.
+        // After a failure no process remains, whatever its parent is.
         if failed {
             for pid in roles_of(&self.directory) {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -152,7 +151,7 @@ impl Drop for Supervised {
 fn said_so_far(stream: std::process::ChildStderr) -> String {
     let _ = rustix::io::ioctl_fionbio(&stream, true);
     let (mut stream, mut said) = (stream, Vec::new());
-    // Fails where the stream is still open, with what there was before.
+    // Fails if the stream is still open; the available text was read before.
     let _ = stream.read_to_end(&mut said);
     String::from_utf8_lossy(&said).into_owned()
 }
@@ -161,7 +160,7 @@ fn said_so_far(stream: std::process::ChildStderr) -> String {
 /// them, and loses one that arrives before its event loop; ours reads them from its start.
 pub fn reads_signals(pid: Pid) -> bool {
     let wait = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
-    // A kernel may hide where a process waits; one that runs waits nowhere.
+    // A kernel may hide where a process waits; a running process waits nowhere.
     let sleeps = |status: &str| status.contains("State:\tS");
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
@@ -172,7 +171,7 @@ pub fn reads_signals(pid: Pid) -> bool {
     !children_of(pid).is_empty() && (is_ours || (blocks_none && in_its_loop))
 }
 
-/// A number may belong to another process by now.
+/// Returns whether the process is still ours: the kernel may have reused its number.
 fn is_ours(pid: i32) -> bool {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     line.starts_with(b"evenkeel: ")
@@ -183,8 +182,8 @@ fn processes() -> impl Iterator<Item = i32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// The loaders and roles that were started from a directory and live, whosever
-/// children they are.
+/// Returns the live loaders and roles that were started from a directory, whatever their parents
+/// are.
 pub fn roles_of(directory: &Path) -> Vec<i32> {
     let runtime = format!("EVENKEEL_RUNTIME_DIRECTORY={}", directory.display());
     let ours = |pid: &i32| {
@@ -195,13 +194,13 @@ pub fn roles_of(directory: &Path) -> Vec<i32> {
     processes().filter(ours).collect()
 }
 
-/// The processes that a process started and that live. The kernel's own list of them
-/// (`task/PID/children`) leaves some out while others end.
+/// Returns the live children of a process. The kernel's own list (`task/PID/children`) omits some
+/// while others end.
 pub fn children_of(pid: Pid) -> Vec<i32> {
     let parent = pid.to_string();
     let child = |pid: &i32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // The name stands in brackets and may hold anything; the state follows.
+        // The name is in parentheses and may contain anything; the state follows.
         let rest = stat.rsplit(") ").next().unwrap_or_default();
         !rest.starts_with('Z') && rest.split(' ').nth(1) == Some(&parent)
     };
@@ -212,7 +211,7 @@ pub fn children_of(pid: Pid) -> Vec<i32> {
 pub fn lives(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let rest = stat.rsplit(") ").next().unwrap_or_default();
-    // The first thread of a killed process may end before others, which have its sockets still.
+    // The first thread of a killed process may end before others, which still hold its sockets.
     let threads = rest.split(' ').nth(17);
     let is_zombie = rest.starts_with('Z') && matches!(threads, Some("0" | "1"));
     !rest.is_empty() && !is_zombie
@@ -255,7 +254,7 @@ fn head(stream: &mut TcpStream) -> Option<String> {
     String::from_utf8(head).ok()
 }
 
-/// A client on one connection.
+/// A client with one connection.
 pub struct Client(TcpStream);
 
 impl Client {
@@ -284,12 +283,12 @@ pub fn get(port: u16) -> Option<String> {
     Client::new(port)?.get()
 }
 
-/// Waits until a port is answered with this.
+/// Waits until a request at this port gets this response.
 pub fn answers(port: u16, body: &str) -> bool {
     eventually(PATIENCE, || get(port).as_deref() == Some(body))
 }
 
-/// A file that passes a port on to a server.
+/// Returns a configuration that forwards ports to a server.
 pub fn passes(global: &str, ports: &[u16], server: u16) -> String {
     let binds: String = ports
         .iter()
@@ -301,7 +300,7 @@ pub fn passes(global: &str, ports: &[u16], server: u16) -> String {
     )
 }
 
-/// `evenkeel run` of `a.cfg`, whose one port is answered with `one`.
+/// Starts `evenkeel run` of `a.cfg`, whose one port responds with `one`.
 pub fn serving_one() -> (ScratchDirectory, u16, Supervised) {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free_port().unwrap();

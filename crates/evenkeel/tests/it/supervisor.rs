@@ -126,10 +126,10 @@ fn a_proxy_that_is_killed_is_followed_by_another_one_with_the_same_listeners() {
     let (scratch, port, supervised) = serving_one();
     for _ in 0..2 {
         let role = supervised.role().unwrap();
-        // What the file says now does not matter: the last good version counts.
+        // The current content of the file is irrelevant: the last accepted version is served.
         scratch.write("a.cfg", "nonsense\n").unwrap();
         kill(Pid::from_raw(role), Signal::SIGKILL).unwrap();
-        // Never refused: the supervisor holds the listeners.
+        // Connections are never refused: the supervisor holds the listeners.
         assert_eq!(get(port).as_deref().unwrap_or("one"), "one");
         assert!(answers(port, "one"));
         assert!(supervised.role().is_some_and(|next| next != role));
@@ -271,7 +271,7 @@ fn where_no_runtime_directory_can_be_had_it_serves_all_the_same() {
     );
 }
 
-/// The user and the root directory of a process.
+/// Returns the user and the root directory of a process.
 fn confined(pid: i32) -> (Vec<String>, String) {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let ids = |name: &str| {
@@ -331,7 +331,7 @@ fn a_proxy_as_nobody_in_an_empty_root_gets_a_privileged_port_and_a_secret_map_by
     assert_eq!(get(low).as_deref(), Some("one"), "by the map");
     assert_eq!(get(port).as_deref(), Some("one"));
     assert_eq!(supervised.role(), Some(role));
-    // What cannot change is named, and the rest goes in.
+    // An unchangeable setting is named, and the rest is applied.
     let other = global.replace("user nobody", "user daemon");
     scratch
         .write("a.cfg", passes(&other, &[port], origin("two")))
@@ -344,7 +344,7 @@ fn a_proxy_as_nobody_in_an_empty_root_gets_a_privileged_port_and_a_secret_map_by
         outcome.stderr
     );
     assert_eq!(get(port).as_deref(), Some("two"));
-    // A new one is as confined as the first.
+    // The next role is as confined as the first.
     kill(Pid::from_raw(role), Signal::SIGKILL).unwrap();
     assert!(answers(port, "two"));
     let next = supervised.role().unwrap();

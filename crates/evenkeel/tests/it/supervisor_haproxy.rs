@@ -67,7 +67,8 @@ fn signals_end_a_master_with_the_codes_and_words_of_haproxy() {
             let arguments = ["-W", "-f", "listening.cfg"];
             let master = Supervised::start(&program, bench.scratch.path(), arguments);
             assert!(answers(port, "one"));
-            // It listens, and its worker answers, before it reads signals and says so.
+            // The master listens, and its worker responds, before it reads signals and reports
+            // success.
             assert!(eventually(PATIENCE, || master.reads_signals()));
             let serves = || master.has_said("Loading success.");
             assert!(eventually(PATIENCE, serves));
@@ -273,7 +274,7 @@ fn a_start_with_a_bad_file_says_the_same_as_haproxy_and_exits_with_1() {
         assert_eq!(ours.code(), Some(1));
         if let Some(theirs) = bench.oracle("a master with a bad file", arguments) {
             assert_eq!(theirs.code(), Some(1));
-            // How a mistake is told is the language's.
+            // The text of an error is our own.
             assert_eq!(ours.messages()[1..], theirs.messages()[1..]);
         }
     }

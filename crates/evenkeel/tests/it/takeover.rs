@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 
-/// The same file for all, so that the counters have the same names.
+/// All processes use the same file, so that the counters have the same names.
 struct TakeoverFixture {
     bench: Bench,
     port: u16,
@@ -49,7 +49,7 @@ impl TakeoverFixture {
         KillOnDrop(Some(child))
     }
 
-    /// A new process that takes over from another one.
+    /// Starts a process that replaces another one.
     fn follow(
         &self,
         program: &Path,
@@ -63,7 +63,7 @@ impl TakeoverFixture {
         self.start(program, &all)
     }
 
-    /// Keys and values of the map.
+    /// Returns the entries of the map.
     fn map(&self) -> String {
         let told = self.command(&format!("show map {}", self.map.display()));
         let pairs = told.lines().filter_map(|line| line.split_once(' '));
@@ -101,7 +101,7 @@ impl TakeoverFixture {
         answer
     }
 
-    /// Requests of the frontend, and the state of the server.
+    /// Returns the requests of the frontend and the state of the server.
     fn told(&self) -> (String, String) {
         let told = self.command("show stat");
         let field = |row: &str, n: usize| {
@@ -113,7 +113,7 @@ impl TakeoverFixture {
     }
 }
 
-/// A process that is killed when the test ends early.
+/// A process, killed on drop.
 struct KillOnDrop(Option<Child>);
 
 impl KillOnDrop {
@@ -133,7 +133,7 @@ impl KillOnDrop {
 impl Drop for KillOnDrop {
     fn drop(&mut self) {
         if let Some(child) = &mut self.0 {
-            // TERM, so that a supervisor takes its role with it.
+            // TERM, so that a supervisor ends its role, too.
             let _ = kill(
                 Pid::from_raw(child.id().try_into().unwrap()),
                 Signal::SIGTERM,
@@ -156,7 +156,7 @@ fn counters_and_states_go_on_in_the_next_process_and_the_rest_follows() {
         place.command("set server app/one state maint");
         place.change_map();
         assert_eq!(place.told(), ("5".into(), "MAINT".into()));
-        // A connection that stays, and asks again when the next one serves.
+        // A persistent connection that sends another request when the next process serves.
         let mut client = TcpStream::connect(("127.0.0.1", place.port)).unwrap();
         let mut ask = |times| {
             for _ in 0..times {
@@ -173,7 +173,7 @@ fn counters_and_states_go_on_in_the_next_process_and_the_rest_follows() {
             let told = place.told();
             told == ("6".into(), "MAINT".into())
                 && place.command("show info").contains(&{
-                    // Not the old one's: that has left the socket.
+                    // Not from the old process, which has left the socket.
                     "Stopping: 0".to_owned()
                 })
         }));
@@ -251,7 +251,7 @@ fn the_next_role_knows_what_the_one_that_was_killed_knew() {
         std::fs::read_to_string(path).unwrap_or_default()
     };
     let role: i32 = children().trim().parse().unwrap();
-    // It is told at most once a second.
+    // The state is sent at most once a second.
     lab::sleep_in_test(std::time::Duration::from_secs(4), "states are sent by time");
     kill(Pid::from_raw(role), Signal::SIGKILL).unwrap();
     assert!(eventually(PATIENCE, || {
@@ -279,7 +279,7 @@ fn a_running_haproxy_becomes_ours_by_a_reload() {
     assert!(place.serves());
     std::fs::remove_file(&program).unwrap();
     std::os::unix::fs::symlink(&place.bench.haproxy, &program).unwrap();
-    // A master that has just begun may pass the signal over.
+    // A master that has just started may lose the signal.
     assert!((0..10).any(|_| {
         master.signal(Signal::SIGUSR2);
         eventually(std::time::Duration::from_secs(2), || {

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 const NAME: &str = "site.test";
 
-/// A directory with certificates, a port, and a server behind.
+/// A directory with certificates, a port, and a server behind it.
 pub struct TlsProcessFixture {
     pub scratch: ScratchDirectory,
     pub authority: Authority,
@@ -36,7 +36,7 @@ impl TlsProcessFixture {
         bed
     }
 
-    /// A new certificate in a file, and what it is.
+    /// Writes a new certificate into a file.
     pub fn issue(&self, file: &str, key: KeyKind) -> Issued {
         let leaf = Leaf {
             names: &[NAME],
@@ -52,7 +52,7 @@ impl TlsProcessFixture {
         self.scratch.path().join(file).display().to_string()
     }
 
-    /// The words of the usual `bind` line.
+    /// Returns the usual options of the `bind` line.
     pub fn usual(&self) -> String {
         format!("ssl crt {} alpn h2,http/1.1", self.word("site.pem"))
     }
@@ -62,7 +62,7 @@ impl TlsProcessFixture {
         self.write_to(global, bind, more, &self.origin.address().to_string());
     }
 
-    /// The same with the words of the server's line.
+    /// Writes the file with these options of the server, too.
     pub fn write_to(&self, global: &str, bind: &str, more: &str, server: &str) {
         let port = self.port;
         let text = format!(
@@ -110,7 +110,7 @@ impl TlsProcessFixture {
         client.connect(self.address()).unwrap()
     }
 
-    /// Starts curl over HTTP/2 while the test continues.
+    /// Starts curl over HTTP/2 in the background.
     fn curl(&self, arguments: &[&str]) -> Child {
         Command::new("curl")
             .args([
@@ -141,7 +141,7 @@ fn reloads(supervised: &Supervised) {
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
 }
 
-/// A response in pieces that ends only when the test permits it.
+/// A server whose chunked response ends when the test permits it.
 struct Slow {
     address: SocketAddr,
     begun: std::sync::mpsc::Receiver<()>,
@@ -234,7 +234,7 @@ fn a_stream_under_way_goes_on_through_changes_and_a_soft_stop() {
     slow.begun.recv_timeout(PATIENCE).unwrap();
     write("    http-request return status 200 content-type text/plain string new\n");
     reloads(&supervised);
-    // Another stream of the new version, while the first one waits.
+    // Another stream uses the new version while the first one waits.
     let next = ends_well(bed.curl(&[&bed.url("next")]));
     assert_eq!(next.stdout, b"new");
     supervised.signal(Signal::SIGUSR1);
@@ -278,7 +278,6 @@ fn a_takeover_by_another_process_lets_streams_end_in_the_first() {
     assert!(eventually(PATIENCE, ended), "the first does not end");
 }
 
-/// A process that is killed when this value is dropped.
 struct ChildGuard(Child);
 
 impl Drop for ChildGuard {
@@ -312,7 +311,7 @@ fn connections_outlive_the_supervisor_and_keys_are_read_again_by_the_next() {
     let taken = || next(&mut kept).as_deref() == Some("yes");
     assert!(eventually(PATIENCE, taken), "the file is not taken in");
     assert!(eventually(PATIENCE, || lives(role)), "another role");
-    // The next supervisor can start a role by itself: it has the keys.
+    // The next supervisor has the keys and can start a role by itself.
     kill(Pid::from_raw(role), Signal::SIGKILL).unwrap();
     assert!(eventually(PATIENCE, || !lives(role)));
     bed.serves();
@@ -419,7 +418,7 @@ fn an_upgrade_of_the_program_lets_streams_end_in_the_old_one() {
     let slow = slow();
     let program = bed.scratch.path().join("evenkeel");
     let copy = |to: &std::path::Path| {
-        // By another process: see the tests of upgrades.
+        // Copied by another process: a parallel test may inherit a descriptor for writing.
         let status = Command::new("cp").arg(evenkeel()).arg(to).status();
         assert!(status.unwrap().success());
     };
@@ -440,7 +439,7 @@ fn an_upgrade_of_the_program_lets_streams_end_in_the_old_one() {
     slow.finish.send(()).unwrap();
     assert_eq!(ends_well(under_way).stdout.len(), SLOW_BYTES);
     assert!(eventually(PATIENCE, || !lives(old)), "the old one finishes");
-    // Whoever supervises now has the keys, too.
+    // The new supervisor has the keys, too.
     let role = supervised.role().unwrap();
     kill(Pid::from_raw(role), Signal::SIGKILL).unwrap();
     assert!(eventually(PATIENCE, || !lives(role)));
@@ -512,7 +511,7 @@ fn an_idle_connection_outlives_changes_and_is_told_of_a_soft_stop() {
     supervised.signal(Signal::SIGUSR1);
     let said = awaits(&mut idle, GOAWAY).expect("a GOAWAY before the end");
     assert_eq!(&said[4..8], [0; 4], "no error");
-    // With nothing under way the process ends by itself.
+    // Without open streams the process ends by itself.
     assert_eq!(supervised.finish().code(), Some(0));
 }
 
@@ -554,8 +553,8 @@ fn takeovers_under_load_fail_no_request_over_tls() {
             asked
         });
         let kept = scope.spawn(|| {
-            // A client that keeps its connection until it is told to close it, and
-            // comes back with its session.
+            // A client that keeps its connection until the server closes it, and resumes its TLS
+            // session.
             let client = bed.client(true, Versions::Both);
             let mut connection = client.connect(bed.address()).unwrap();
             while !stop.load(Ordering::Relaxed) {

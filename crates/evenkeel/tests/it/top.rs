@@ -39,7 +39,7 @@ impl Terminal {
         Terminal { child, seen }
     }
 
-    /// The process of the command.
+    /// Returns the process ID of the command.
     fn top(&self) -> i32 {
         let script = i32::try_from(self.child.id()).unwrap();
         match children_of(Pid::from_raw(script))[..] {
@@ -90,7 +90,7 @@ fn what_runs_is_printed_once_without_a_socket_for_statistics() {
         "{}",
         outcome.stdout
     );
-    // Each look takes no more than it gives back.
+    // Each poll releases its resources.
     for _ in 0..300 {
         assert_eq!(once().code(), Some(0));
     }

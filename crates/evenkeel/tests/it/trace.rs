@@ -131,7 +131,7 @@ fn levels_are_configured_and_set_for_a_time() {
     scratch.write("a.cfg", file("", port, server)).unwrap();
     assert_eq!(supervised.reload().code(), Some(0));
     assert!(eventually(PATIENCE, || levels(&scratch, "proxy") == "info"));
-    // Levels of a command, which fall back without it.
+    // Levels set by a command expire.
     let outcome = trace(
         &scratch,
         &["proxy", "--level", "proxy=trace", "--for", "3s"],

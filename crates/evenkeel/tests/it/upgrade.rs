@@ -48,7 +48,7 @@ impl UpgradeFixture {
         supervised
     }
 
-    /// Puts another program in its place, at once.
+    /// Replaces the program with another file at once.
     fn replace(&self, put: impl FnOnce(&PathBuf)) {
         let new = self.scratch.path().join("new");
         put(&new);
@@ -60,7 +60,7 @@ impl UpgradeFixture {
         self.replace(|new| copy(evenkeel(), new));
     }
 
-    /// A program of a few lines, in which `real` is the real one.
+    /// Replaces the program with a script, in which `real` is the real program.
     fn script(&self, lines: &str) {
         let text = format!("#!/bin/sh\nreal={}\n{lines}\n", evenkeel().display());
         let lines = self.scratch.write("lines", text).unwrap();
@@ -72,7 +72,7 @@ impl UpgradeFixture {
         crate::harness::run(evenkeel(), self.scratch.path(), ["reload", "--pid", &pid])
     }
 
-    /// A refused program, and that nothing was changed by it.
+    /// Checks that the new program is refused and nothing has changed.
     fn refuses(&self, supervised: &Supervised, said: &str) {
         let role = supervised.role();
         let mut client = Client::new(self.port).unwrap();
@@ -88,7 +88,7 @@ impl UpgradeFixture {
         assert_eq!(supervised.role(), role);
         let alone = || supervised.children().len() == 1;
         assert!(eventually(PATIENCE, alone), "{:?}", supervised.children());
-        // With a good program again it goes on.
+        // With a valid program, upgrades work again.
         self.copy();
         let outcome = supervised.reload();
         assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
@@ -96,8 +96,8 @@ impl UpgradeFixture {
     }
 }
 
-/// Copies with another process: a process that another test starts meanwhile may inherit a
-/// descriptor with which this one writes, and then the copy cannot be executed.
+/// Copies with another process. A process that a parallel test starts may inherit the descriptor
+/// for writing, and then the copy cannot be executed.
 pub fn copy(from: &Path, to: &Path) {
     let status = std::process::Command::new("cp").args([from, to]).status();
     assert!(status.unwrap().success());
@@ -138,7 +138,7 @@ fn a_new_program_serves_and_the_same_process_supervises_with_it() {
     assert!(eventually(PATIENCE, || !lives(old)), "the old one finishes");
     assert!(eventually(PATIENCE, || supervised.children().len() == 1));
     assert!(supervised.children().into_iter().all(is_current));
-    // Only the files: the same role from now on.
+    // Only files are reloaded: the role stays.
     let role = supervised.role();
     bed.serve("four");
     assert_eq!(supervised.reload().code(), Some(0));
@@ -172,7 +172,7 @@ fn a_request_that_is_under_way_is_finished_by_the_old_role() {
     let outcome = supervised.reload();
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
     assert_eq!(supervised.children().len(), 2, "the old one has a request");
-    // A change in the meantime does not wait for it.
+    // A change does not wait for the request.
     assert_eq!(supervised.reload().code(), Some(0));
     slow.answer.send(()).unwrap();
     assert_eq!(waits.join().unwrap().as_deref(), Some("slow"));
@@ -265,7 +265,7 @@ fn a_new_role_that_is_killed_while_it_is_tried_leaves_the_old_serving() {
             let words = ["reload", "--pid", &pid];
             crate::harness::run(evenkeel(), bed.scratch.path(), words)
         });
-        // It serves, so it is being tried.
+        // The new role serves, as a candidate.
         assert!(answers(bed.port, "two"));
         let new = supervised.children().into_iter().find(|pid| *pid != old);
         kill(Pid::from_raw(new.unwrap()), Signal::SIGKILL).unwrap();
@@ -398,7 +398,7 @@ fn a_supervisor_that_is_killed_while_a_new_role_is_tried_leaves_one_that_is_adop
     assert_eq!(get(bed.port).as_deref(), Some("one"));
     let arguments = ["run", "-f", "a.cfg"];
     let next = Supervised::start(&bed.program(), bed.scratch.path(), arguments);
-    // The role that it adopts is of the old program, so it is replaced.
+    // The adopted role is of the old program, so it is replaced.
     assert!(answers(bed.port, "two"));
     assert!(eventually(PATIENCE, || !lives(old)));
     assert!(eventually(PATIENCE, || next.children().len() == 1));
@@ -514,7 +514,7 @@ fn the_masters_socket_its_sessions_and_its_figures_survive_the_new_program() {
     ends_well(supervised);
 }
 
-/// Checks that the new program sends a watchdog ping, and reports only once that it serves.
+/// Checks that the new program sends watchdog pings, and reports readiness once.
 fn lives_and_says_once_that_it_serves(notify: &UnixDatagram) {
     let mut said = String::new();
     let mut alive = || {
@@ -523,7 +523,7 @@ fn lives_and_says_once_that_it_serves(notify: &UnixDatagram) {
             said += &String::from_utf8_lossy(&bytes[..length]);
             said += "\n";
         }
-        // On a busy machine signs of life come while the change is not over yet.
+        // On a busy machine, pings are sent before the change has ended.
         let after = said.rsplit("READY=1").next();
         said.matches("READY=1").count() >= 4
             && said.matches("WATCHDOG=1").count() >= 6
@@ -537,8 +537,8 @@ fn lives_and_says_once_that_it_serves(notify: &UnixDatagram) {
 /// Returns the inode of the socket that listens at a path.
 fn inode_of_listener(path: &Path) -> String {
     let text = std::fs::read_to_string("/proc/net/unix").unwrap();
-    // It got its name after it was bound to one beside it; and those that came
-    // there have the same.
+    // The socket was bound under a temporary name and then renamed. Accepted connections have
+    // the same path.
     const LISTENS: &str = " 00010000 ";
     let listens = |line: &&str| line.contains(path.to_str().unwrap()) && line.contains(LISTENS);
     let line = text.lines().find(listens).unwrap();

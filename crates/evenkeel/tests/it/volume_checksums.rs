@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 
-/// Changes a byte of the data of a volume behind its back.
+/// Changes a byte of a volume's data in its file.
 fn damage(bed: &VolumeFixture, offset: u64) {
     let path = bed.scratch.path().join("volumes/mail.volume");
     let file = OpenOptions::new()
@@ -23,7 +23,7 @@ fn damage(bed: &VolumeFixture, offset: u64) {
     file.sync_all().unwrap();
 }
 
-/// Waits until `volume show` has this.
+/// Waits until `volume show` contains this text.
 fn comes_to_show(bed: &VolumeFixture, expected: &str) {
     let shows = || {
         bed.run(&["volume", "show", "mail"])
@@ -53,7 +53,7 @@ fn damage_of_a_disk_is_an_error_and_never_wrong_data() {
         "{refused:?}"
     );
 
-    // It is added to a volume with data.
+    // Checksums are added to a volume with data.
     bed.write(&[format!("{plain}    verify yes\n")]);
     let outcome = supervised.reload();
     assert!(
@@ -81,12 +81,12 @@ fn damage_of_a_disk_is_an_error_and_never_wrong_data() {
     bed.qemu_io("mail", &["read -P 0xaa 0 4M"]);
     bed.comes_to("mail", "serving");
 
-    // What was in use when the role was killed is not refused.
+    // Blocks that were in use when the role was killed are not refused.
     kill(Pid::from_raw(role(&supervised).unwrap()), Signal::SIGKILL).unwrap();
     comes_to_show(&bed, "checksums: complete");
     bed.qemu_io("mail", &["read -P 0xbb 4880k 4k", "read -P 0xaa 7M 1M"]);
 
-    // Once it is given up, what the file has is the data.
+    // Without checksums the contents of the file are the data.
     bed.write(std::slice::from_ref(&plain));
     supervised.reload();
     let is_gone = || {

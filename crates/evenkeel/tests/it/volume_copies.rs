@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 const SIZE: usize = 64 << 20;
 
-/// A bed with the volume `mail`, and a file `source` with data and holes.
+/// Creates the volume `mail`, and a file `source` with data and holes.
 fn bed() -> (VolumeFixture, Vec<u8>) {
     let bed = VolumeFixture::new();
     bed.write(&[bed.section("mail", "64m")]);
@@ -169,7 +169,7 @@ fn an_interrupted_export_leaves_no_file_and_exits_as_shells_expect() {
     import.args(["volume", "import", "mail"]);
     import.arg(format!("nbd+unix:///?socket={}", source.display()));
     let import = import.stderr(Stdio::piped()).spawn().unwrap();
-    // It waits for signals before it writes anything.
+    // The export waits for signals before it writes anything.
     let writes = || {
         !bed.good(&["volume", "show", "mail"])
             .contains("Bytes written: 0\n")
@@ -183,8 +183,7 @@ fn an_interrupted_export_leaves_no_file_and_exits_as_shells_expect() {
     assert!(told.contains(words), "{told}");
     slow.kill().unwrap();
     slow.wait().unwrap();
-    // The reader of a pipe waits, so this export does as well: it has not read everything while
-    // there is more than its queue holds.
+    // The pipe is not read, so the export blocks: its queue holds less than the volume.
     bed.scratch.write("much", vec![0x5a; SIZE / 2]).unwrap();
     bed.good(&["volume", "import", "mail", "much", "--yes"]);
     let (reader, writer) = std::io::pipe().unwrap();

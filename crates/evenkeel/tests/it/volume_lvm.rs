@@ -9,7 +9,8 @@ use nix::sys::signal::Signal;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-/// The group `$GROUP` with 1 GiB, of extents of 4 MiB, and the thin pool `pool`.
+/// Replacement of LVM's programs: the group `$GROUP` with 1 GiB, in extents of 4 MiB, and the thin
+/// pool `pool`.
 const PROGRAM: &str = r#"#!/bin/sh
 set -e
 program=${0##*/}
@@ -70,7 +71,6 @@ lvremove)
 esac
 "#;
 
-/// A bed with the programs.
 struct Group {
     bed: VolumeFixture,
     name: String,
@@ -80,7 +80,7 @@ struct Group {
 impl Group {
     fn new() -> Group {
         let bed = VolumeFixture::new();
-        // As nothing else is called on this machine.
+        // A name that is unique on this machine.
         let name = bed.scratch.path().file_name().unwrap();
         let name = name.to_str().unwrap().to_owned();
         let programs = bed.scratch.path().join("programs");
@@ -121,7 +121,7 @@ impl Group {
         outcome.stderr
     }
 
-    /// The calls that change something, since the last time.
+    /// Returns the changing calls since the last time.
     fn changes(&self) -> Vec<String> {
         let path = self.programs.join("state/calls");
         let calls = std::fs::read_to_string(&path).unwrap_or_default();
@@ -162,12 +162,12 @@ fn a_logical_volume_is_made_served_extended_and_removed() {
     let created = group.good(&["volume", "create", "mail"]);
     let words = format!("created volume mail: 64m on lvm {}", group.name);
     assert!(created.contains(&words), "{created}");
-    // Metadata before the data, 1 MiB, and checksums behind it: 33 pages.
+    // 1 MiB of metadata before the data, and 33 pages of checksums behind it.
     let call = "lvcreate --yes --wipesignatures y --zero y --addtag evenkeel --size 68292608b --name volume-mail GROUP";
     assert_eq!(group.changes(), [call]);
     bed.comes_to("mail", "serving");
     bed.qemu_io("mail", &["write -P 0xaa 63M 1M", "flush"]);
-    // More than there is room for: the volume goes on as it is, and says what helps.
+    // More than the available space: the volume continues, and the message names the remedy.
     bed.write(&[group.section("mail", "128m", "GROUP")]);
     supervised.reload();
     let shown = group.good(&["volume", "show", "mail"]);
@@ -192,7 +192,7 @@ fn a_logical_volume_is_made_served_extended_and_removed() {
         "mail",
         &["read -P 0xaa 63M 1M", "write -P 0xbb 127M 1M", "flush"],
     );
-    // One of two volumes: the role stays.
+    // The role stays, because another volume exists.
     bed.write(&[bed.section("web", "1m")]);
     supervised.reload();
     let remove = ["volume", "remove", "mail", "--backing", "lvm", &group.name];

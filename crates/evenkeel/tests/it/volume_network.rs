@@ -13,8 +13,8 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-/// A volume `mail` with TLS, the CA of its clients, and directories of certificates as GnuTLS wants
-/// them.
+/// A volume `mail` with TLS, the CA of its clients, and directories of certificates in GnuTLS's
+/// layout.
 struct VolumeNetworkFixture {
     bed: VolumeFixture,
     port: u16,
@@ -41,7 +41,7 @@ impl VolumeNetworkFixture {
         for (directory, accepts, signs) in [
             ("client", own, Some(own)),
             ("other-ca", others, Some(own)),
-            // Of a CA with the same name, so that clients present it.
+            // A CA with the same name, so that clients present its certificate.
             ("other-client", own, Some(&Authority::new("site").unwrap())),
             ("no-client", own, None),
         ] {
@@ -70,7 +70,7 @@ impl VolumeNetworkFixture {
         self.bed.write(&[section + bind]);
     }
 
-    /// The volume has a certificate of this CA.
+    /// Gives the volume a certificate of this CA.
     fn certify(&self, authority: &Authority) {
         let leaf = Leaf {
             names: &["localhost", "127.0.0.1"],
@@ -80,13 +80,13 @@ impl VolumeNetworkFixture {
         self.bed.scratch.write("site.pem", issued.bundle()).unwrap();
     }
 
-    /// Clients have certificates of this CA.
+    /// Sets the CA of client certificates.
     fn trust(&self, authority: &Authority) {
         let pem = authority.certificate_pem();
         self.bed.scratch.write("clients.pem", pem).unwrap();
     }
 
-    /// A directory of a client.
+    /// Creates a directory of a client.
     fn client(&self, name: &str, accepts: &Authority, signs: Option<&Authority>) {
         let directory = self.path(name);
         std::fs::create_dir_all(&directory).unwrap();
@@ -144,7 +144,6 @@ impl VolumeNetworkFixture {
         output.status.success()
     }
 
-    /// Runs a command of QEMU with the volume as its image.
     fn qemu(&self, words: &[&str]) -> String {
         let directory = self.path("client").display().to_string();
         let credentials = format!("tls-creds-x509,id=tls0,dir={directory},endpoint=client");
@@ -189,9 +188,9 @@ fn clients_with_a_certificate_read_and_write_over_the_network() {
     let io = site.qemu(&[&["qemu-io"], &steps[..]].concat());
     assert!(io.contains("read 3145728/3145728"), "{io}");
     assert!(!io.contains("failed"), "{io}");
-    // It is the volume that clients of this machine use.
+    // Local clients use the same volume.
     site.bed.qemu_io("mail", &["read -P 0x5a 1M 3M"]);
-    // All of it in both directions, with several requests at a time.
+    // The whole volume in both directions, with several simultaneous requests.
     let pattern: Vec<u8> = (0..64 << 20_u32)
         .map(|at: u32| (at >> 12) as u8 ^ at as u8)
         .collect();
@@ -237,7 +236,7 @@ fn nobody_is_let_in_without_tls_and_a_certificate_of_the_right_ca() {
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
 }
 
-/// A client that has chosen the export over the Unix socket, and stays.
+/// Connects to the export over the Unix socket, and keeps the connection.
 fn client_here(site: &VolumeNetworkFixture) -> UnixStream {
     let mut socket = UnixStream::connect(site.bed.socket("mail")).unwrap();
     socket.read_exact(&mut [0; 18]).unwrap();
@@ -280,7 +279,8 @@ fn connections_that_say_nothing_do_not_keep_others_out() {
     skip_unless_installed!("nbdinfo");
     let site = VolumeNetworkFixture::new();
     let supervised = site.serve();
-    // As many as there may be, of several addresses: half of them with the beginning of a handshake.
+    // As many connections as permitted, of several addresses; half of them send part of a
+    // handshake.
     let silent: Vec<TcpStream> = (0..80_u8)
         .map(|number| {
             let mut socket = connect_from([127, 0, 0, 2 + number / 16], site.port);
@@ -307,7 +307,7 @@ fn a_reload_brings_other_certificates_and_connected_clients_stay() {
     let supervised = site.serve();
     let connected = IdleQemuIo::new(&site);
     assert!(site.is_let_in("client"));
-    // Both the certificate and the CA of clients are others now.
+    // Both the certificate and the CA of clients have changed.
     site.certify(&site.others);
     site.trust(&site.others);
     let outcome = supervised.reload();
@@ -320,7 +320,7 @@ fn a_reload_brings_other_certificates_and_connected_clients_stay() {
     site.client("changed", &site.others, Some(&site.others));
     assert!(site.is_let_in("changed"));
     connected.works();
-    // Files that are of no use change nothing.
+    // Unusable files change nothing.
     site.bed.scratch.write("site.pem", "").unwrap();
     let outcome = supervised.reload();
     assert!(outcome.stderr.contains("error[E0814]"), "{outcome:?}");
@@ -335,7 +335,7 @@ fn an_address_comes_moves_and_goes_with_reloads() {
     let mut site = VolumeNetworkFixture::new();
     let supervised = site.serve();
     let connected = IdleQemuIo::new(&site);
-    // Another program has the next one, for a while.
+    // Another program has the next port for a while.
     let former = site.port;
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     site.port = taken.local_addr().unwrap().port();
@@ -390,7 +390,7 @@ fn on_this_machine_a_volume_needs_no_tls() {
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
 }
 
-/// qemu-io with a connection over TLS, which waits for commands.
+/// qemu-io with an idle TLS connection.
 struct IdleQemuIo(std::process::Child);
 
 impl IdleQemuIo {

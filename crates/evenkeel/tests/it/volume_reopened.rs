@@ -6,8 +6,8 @@ use nix::sys::signal::Signal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A loop device on a file in a small tmpfs: data that does not fit is an error of the disk.
-/// Dropping the value removes it.
+/// A loop device on a file in a small tmpfs, so that data that does not fit is a disk error.
+/// Removed on drop.
 struct Thin {
     directory: PathBuf,
     device: String,
@@ -90,7 +90,7 @@ fn a_volume_whose_flush_failed_is_opened_again_when_the_disk_is_well() {
     let shown = bed.good(&["volume", "show", "mail"]);
     let hint = "when the disk is well, run `evenkeel volume reopen mail`";
     assert!(shown.contains(hint), "{shown}");
-    // Room alone brings nothing back that the kernel has dropped.
+    // Free space alone does not restore the data that the kernel has dropped.
     thin.gets_room();
     assert!(fails(&["write -P 0xcc 1M 1M", "flush"]));
     let reopened = bed.good(&["volume", "reopen", "mail"]);

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// A mounted XFS, removed when this value is dropped.
+/// A mounted XFS, removed on drop.
 pub(crate) struct Xfs(pub(crate) PathBuf);
 
 impl Xfs {
@@ -64,14 +64,14 @@ fn a_volume_goes_back_to_a_snapshot_and_another_one_begins_with_it() {
         shown.contains(&format!("snapshot: {stamp}, 64m\n")),
         "{shown}"
     );
-    // The snapshot is a raw image of what was.
+    // The snapshot is a raw image of the earlier content.
     let path = xfs.0.join(format!("mail@{stamp}.snapshot"));
     let bytes = std::fs::read(&path).unwrap();
     assert_eq!(bytes.len(), 64 << 20);
     assert!(bytes[..4 << 20].iter().all(|byte| *byte == 0xaa));
     assert!(bytes[4 << 20..].iter().all(|byte| *byte == 0));
     restores(&bed, &xfs, &stamp);
-    // A larger volume of it, which shares nothing that changes.
+    // A larger clone, which shares no later changes.
     let cloned = bed.good(&["volume", "clone", "mail", &stamp, "web"]);
     assert!(
         cloned.contains(&format!("created volume web of mail at {stamp}: 128m")),
@@ -97,7 +97,7 @@ fn a_volume_goes_back_to_a_snapshot_and_another_one_begins_with_it() {
 
 /// Restores `mail` from a snapshot with 4 MiB of 0xaa.
 fn restores(bed: &VolumeFixture, xfs: &Xfs, stamp: &str) {
-    // Refused without a word of consent, with a client, and if there is none.
+    // Refused without `--yes`, with a connected client, and without such a snapshot.
     let restore = ["volume", "restore", "mail", stamp];
     let outcome = bed.run(&restore);
     assert!(
@@ -147,7 +147,7 @@ fn scheduled_snapshots_are_taken_while_the_volume_is_served_and_old_ones_go() {
     for stamp in old {
         std::fs::write(xfs.0.join(format!("mail@{stamp}-scheduled.snapshot")), "").unwrap();
     }
-    // Nobody asked for these, or another volume did.
+    // Snapshots of an operator or of another volume are kept.
     std::fs::write(xfs.0.join("mail@20190101T000000Z.snapshot"), "").unwrap();
     std::fs::write(xfs.0.join("mail2@20190101T000000Z-scheduled.snapshot"), "").unwrap();
     bed.write(&[section.clone(), "    snapshot every 1h keep 2\n".to_owned()]);
@@ -176,7 +176,7 @@ fn scheduled_snapshots_are_taken_while_the_volume_is_served_and_old_ones_go() {
         std::fs::metadata(xfs.0.join(&all[3])).unwrap().len(),
         64 << 20
     );
-    // A reload without the line ends it; the snapshots stay.
+    // A reload without the line ends the schedule; the snapshots stay.
     bed.write(std::slice::from_ref(&section));
     let outcome = supervised.reload();
     let words = "~ volume mail: snapshot every 1h keep 2 -> none";

@@ -22,7 +22,6 @@ impl VolumeFixture {
         VolumeFixture { scratch }
     }
 
-    /// The section of a volume in the directory of all of them.
     pub(crate) fn section(&self, name: &str, size: &str) -> String {
         let directory = self.scratch.path().join("volumes");
         format!(
@@ -74,7 +73,6 @@ impl VolumeFixture {
         assert!(is_so, "{name} {state}: {:?}", self.run(&["volume", "list"]));
     }
 
-    /// Runs commands of qemu-io on a volume.
     pub(crate) fn qemu_io(&self, name: &str, steps: &[&str]) -> String {
         let uri = format!("nbd+unix:///{name}?socket={}", self.socket(name).display());
         let mut command = Command::new("timeout");
@@ -98,7 +96,7 @@ impl VolumeFixture {
     }
 }
 
-/// A client that stays connected, with qemu-io, which waits for commands.
+/// qemu-io with an open connection, waiting for commands.
 pub(crate) struct Connected(std::process::Child);
 
 impl Connected {
@@ -114,7 +112,7 @@ impl Connected {
         let mut stdin = self.0.stdin.take().unwrap();
         let steps = b"write -P 0x77 1M 64k\nflush\nread -P 0x77 1M 64k\nquit\n";
         stdin.write_all(steps).unwrap();
-        // It looks for further lines only when there is something new to read.
+        // qemu-io checks for further lines only when there is input.
         drop(stdin);
         let output = self.0.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -122,7 +120,6 @@ impl Connected {
     }
 }
 
-/// The volume role of a supervisor.
 pub(crate) fn role(supervised: &Supervised) -> Option<i32> {
     let is_role = |pid: &i32| title_of(*pid).starts_with(b"evenkeel: volume");
     supervised.children().into_iter().find(is_role)
@@ -164,7 +161,7 @@ fn sections_are_checked_and_documented() {
         "{:?}",
         bed.run(&check)
     );
-    // The copies find each other by the cluster, which these files alone do not have.
+    // The copies communicate over the cluster, which is not in these files.
     let pair = "    on alpha beta\n";
     bed.write(&[shared.clone(), pair.to_owned()]);
     let outcome = bed.run(&check);
@@ -235,7 +232,7 @@ fn file_of_a_volume_belongs_to_no_other_section() {
         let (said, _) = check(section.clone());
         assert!(!said.contains("E119"), "{section}{said}");
     }
-    // Another volume on the same file, and two disks on one.
+    // Another volume on the same file, and two disks on one file.
     std::fs::hard_link(at("mail.volume"), at("post.volume")).unwrap();
     let (said, _) = check(bed.section("post", "1m"));
     assert!(said.contains("E0809"), "{said}");
@@ -295,7 +292,7 @@ fn what_was_flushed_is_there_after_the_role_is_killed() {
         "{metrics}"
     );
     assert!(bed.good(&["status"]).contains("volume mail: serving"));
-    // The role holds no capability.
+    // The role has no capability.
     let status = std::fs::read_to_string(format!("/proc/{}/status", role(&supervised).unwrap()));
     let status = status.unwrap();
     for line in ["CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
@@ -353,7 +350,7 @@ fn a_reload_adds_removes_and_grows_without_touching_other_clients() {
     );
     bed.comes_to("web", "serving");
     bed.qemu_io("web", &["write -P 0xdd 0 64k", "flush"]);
-    // Larger, for whoever connects now.
+    // The size is larger for later connections.
     bed.write(&[mail.replace("64m", "128m"), web.clone()]);
     let outcome = supervised.reload();
     assert!(
@@ -363,7 +360,7 @@ fn a_reload_adds_removes_and_grows_without_touching_other_clients() {
     let grown = || bed.good(&["volume", "show", "mail"]).contains("size: 128m");
     assert!(eventually(PATIENCE, grown));
     bed.qemu_io("mail", &["write -P 0xee 127M 1M", "read -P 0xee 127M 1M"]);
-    // Smaller is refused, and changes nothing.
+    // A smaller size is refused, and changes nothing.
     bed.write(&[mail.clone(), web]);
     let outcome = supervised.reload();
     assert!(
@@ -371,7 +368,7 @@ fn a_reload_adds_removes_and_grows_without_touching_other_clients() {
         "{outcome:?}"
     );
     assert!(bed.good(&["volume", "show", "mail"]).contains("size: 128m"));
-    // One goes; its data stays until it is removed.
+    // The data of a removed volume stays until it is removed explicitly.
     let words = ["volume", "remove", "web", "--from", "site.cfg", "--yes"];
     let outcome = bed.run(&words);
     assert!(
@@ -520,7 +517,7 @@ fn files_that_were_deleted_while_they_are_open_are_noticed_and_can_be_saved() {
     for words in ["deleted while they are open", "volume export mail FILE"] {
         assert!(shown.contains(words), "{shown}");
     }
-    // What is created beside it would not be what clients write to.
+    // A new file would not be the one to which clients write.
     let again = bed.run(&["volume", "create", "mail"]);
     assert!(again.stderr.contains("is still open"), "{again:?}");
     bed.good(&["volume", "export", "mail", "saved.raw"]);
@@ -564,7 +561,7 @@ fn shells_complete_the_names_of_volumes() {
     );
 }
 
-/// A loop device with a file system, removed when this value is dropped.
+/// A loop device with a file system, removed on drop.
 struct Loop(String);
 
 impl Loop {

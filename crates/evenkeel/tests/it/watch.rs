@@ -11,7 +11,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
-/// Longer than files may be left alone in these tests, and a loader takes.
+/// Longer than the settle delay in these tests and a load.
 const A_WHILE: Duration = Duration::from_millis(1500);
 
 fn free() -> u16 {
@@ -34,10 +34,10 @@ fn replace(path: &Path, text: &str) {
     fs::rename(&new, path).unwrap();
 }
 
-/// Message about a change that is served.
+/// Printed when a change is served.
 const RELOADED: &str = "configuration reloaded; serving on";
 
-/// And of one that cannot be, and of the end of one.
+/// Printed when a change is refused.
 const REFUSED: &str = "nothing was changed";
 const RETURNED: &str = "have returned to the served content";
 
@@ -67,7 +67,7 @@ fn a_page_that_is_replaced_or_written_in_place_is_served_and_a_touch_is_no_chang
     assert!(answers(port, "three"), "written in place");
     fs::write(&page, "three").unwrap();
     lab::sleep_in_test(A_WHILE, "a watch that finds nothing is silent");
-    // Where only what lines name is watched, half a configuration is nobody's.
+    // If only referenced files are watched, an incomplete configuration is not read.
     scratch.write("a.cfg", "global\n    srever\n").unwrap();
     fs::write(&page, "four").unwrap();
     assert!(answers(port, "four"));
@@ -148,7 +148,7 @@ fn a_bad_configuration_is_refused_once_and_the_good_one_behind_it_is_taken() {
         lab::sleep_in_test(A_WHILE, "a watch that finds nothing is silent");
     }
     assert_eq!(get(port).as_deref(), Some("one"));
-    // It names a file that comes later.
+    // The file names another one that is created later.
     let later = scratch.path().join("later");
     replace(&file, &pages("all", port, &later));
     assert!(eventually(PATIENCE, || supervised.times_said(REFUSED) == 2));
@@ -172,12 +172,12 @@ fn files_that_vanish_and_come_back_are_no_storm() {
     fs::write(&file, pages("all", port, &page)).unwrap();
     let supervised = Supervised::run(&scratch, "conf");
     assert!(answers(port, "one"));
-    // As some editors do.
+    // Some editors replace files in this way.
     let text = fs::read(&file).unwrap();
     fs::rename(&file, directory.join("a.cfg~")).unwrap();
     fs::write(&file, &text).unwrap();
     lab::sleep_in_test(A_WHILE, "a watch that finds nothing is silent");
-    // For longer: the directory and all.
+    // For longer: the whole directory is renamed.
     let away = scratch.path().join("away");
     fs::rename(&directory, &away).unwrap();
     assert!(eventually(PATIENCE, || supervised.has_said(REFUSED)));

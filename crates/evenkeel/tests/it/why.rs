@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
-/// Two servers, of which the first does not listen; a cache; rules that end a request.
+/// Two servers, the first of which does not listen, a cache, and rules that end a request.
 fn file(port: u16, closed: u16, open: u16) -> String {
     format!(
         "global
@@ -83,7 +83,7 @@ fn why(scratch: &ScratchDirectory, request: &str) -> CommandOutput {
     run(evenkeel(), scratch.path(), ["why", request])
 }
 
-/// The account of the one request with a path.
+/// Returns the explanation of the only request with a path.
 #[track_caller]
 fn account(scratch: &ScratchDirectory, path: &str) -> String {
     let lines = listed(scratch, &["--path", path]);
@@ -151,7 +151,7 @@ fn what_was_decided_for_each_request_is_told_with_the_lines_and_reasons() {
         }
         assert!(!text.contains("secret"), "{text}");
     }
-    // The second one is answered by the cache, once the first is stored.
+    // The cache responds to the second request, once the first response is stored.
     let from_cache = || {
         get(port, "/kept");
         let line = listed(&scratch, &["--path", "/kept"]).pop().unwrap();
@@ -175,10 +175,10 @@ fn a_request_is_found_by_its_unique_id_and_by_a_line_of_a_log() {
     assert!(id.starts_with("7F000001-"), "{line}");
     let by_id = why(&scratch, id);
     assert!(by_id.stdout.contains("GET /plain"), "{by_id:?}");
-    // A line of another program that has the id somewhere.
+    // A log line of another program that contains the id.
     let of_log = format!("app[3]: \"request\" {{\"id\": \"{id}\"}} took 3 ms; done");
     assert_eq!(why(&scratch, &of_log).stdout, by_id.stdout);
-    // In the form of httplog, without the id.
+    // In httplog format, without the id.
     let json = run(evenkeel(), scratch.path(), ["why", "--format", "json", id]);
     let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(json["client"], format!("127.0.0.1:{client}"));
@@ -209,7 +209,7 @@ fn a_request_is_found_by_its_unique_id_and_by_a_line_of_a_log() {
             outcome.stderr
         );
     }
-    // Another configuration keeps what there is; one without a history frees it.
+    // A new configuration keeps the entries; one without a history frees them.
     let text = std::fs::read_to_string(scratch.path().join("a.cfg")).unwrap();
     scratch
         .write("a.cfg", text.replace("history 64", "history 0"))
@@ -225,7 +225,7 @@ fn a_request_is_found_by_its_unique_id_and_by_a_line_of_a_log() {
     supervised.end(Signal::SIGTERM);
 }
 
-/// `2026-11-27T07:16:39.123+00:00` as a log has it.
+/// Converts an ISO 8601 time into the format of a log.
 fn log_date(iso: &str) -> String {
     let months = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
@@ -259,7 +259,7 @@ fn requests_are_printed_as_they_end_and_only_those_that_are_wanted() {
             sees.lock().unwrap().push_str(&text);
         }
     });
-    // It begins at some moment: what ends behind that is printed.
+    // `watch` prints requests that end after its start, which is at an unknown moment.
     let has = |words: &str| seen.lock().unwrap().contains(words);
     assert!(eventually(PATIENCE, || {
         get(port, "/plain");

@@ -6,9 +6,7 @@ use std::collections::BTreeSet;
 
 /// Time for which a notice is valid after a farm sent it, milliseconds.
 const HOLDS_MS: u64 = 60_000;
-/// Limit of simultaneous notices, of several farms.
 const NOTICES_MAX: usize = 8;
-/// Limit of a notice, in bytes.
 pub const NOTICE_BYTES_MAX: usize = 512;
 
 #[derive(Debug)]
@@ -19,9 +17,7 @@ pub struct Notices<S> {
 #[derive(Debug)]
 struct Notice<S> {
     text: String,
-    /// Time at which a farm sent it last, milliseconds.
     sent_ms: u64,
-    /// Sessions that were shown the notice.
     shown: BTreeSet<S>,
 }
 
@@ -79,7 +75,7 @@ mod tests {
         assert_eq!(notices.sent("a", &set(&[1, 2]), 0), [1, 2]);
         assert_eq!(notices.sent("a", &set(&[1, 2]), 5_000), [0; 0]);
         assert_eq!(notices.sent("a", &set(&[2, 3]), 10_000), [3]);
-        // The session 1 is another one now.
+        // Session 1 is a different session now.
         assert_eq!(notices.sent("a", &set(&[1, 2, 3]), 60_000), [1]);
         assert_eq!(notices.sent("b", &set(&[1, 2, 3]), 60_000), [1, 2, 3]);
         // The host was not drained for a while.

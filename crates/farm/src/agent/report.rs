@@ -15,13 +15,10 @@
 use crate::user::FarmUser;
 use std::fmt::Write;
 
-/// Limit of a reply, in bytes.
 pub const REPLY_BYTES_MAX: usize = 64 << 10;
-/// Limit of a displayed text, in characters.
 const SHOWN_MAX: usize = 128;
 /// Maximum weight, in percent of the configured weight.
 const PERCENT_MAX: u32 = 25_600;
-/// Maximum duration of a session, seconds.
 const SINCE_S_MAX: u64 = 10 * 365 * 86_400;
 
 /// Administrative state that an agent requests for its host.
@@ -39,7 +36,6 @@ impl Admin {
         all.into_iter().find(|one| one.word() == word)
     }
 
-    /// Returns the word of HAProxy's agent check.
     pub fn word(self) -> &'static str {
         match self {
             Admin::Ready => "ready",
@@ -49,7 +45,6 @@ impl Admin {
     }
 }
 
-/// A reply of an agent.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AgentReply {
     /// `ready`, `drain` or `maint`.
@@ -58,7 +53,6 @@ pub struct AgentReply {
     pub is_up: Option<bool>,
     /// Percentage of the configured weight.
     pub percent: Option<u32>,
-    /// Limit of sessions that the host requests.
     pub maxconn: Option<u64>,
     /// Text after `#`.
     pub description: String,
@@ -67,22 +61,18 @@ pub struct AgentReply {
     pub sessions: Option<Sessions>,
 }
 
-/// The sessions of a host.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Sessions {
     pub count: u64,
-    /// Sessions whose users are named.
     pub named: Vec<Session>,
 }
 
 impl Sessions {
-    /// Returns whether every session is named.
     pub fn is_whole(&self) -> bool {
         u64::try_from(self.named.len()) == Ok(self.count)
     }
 }
 
-/// A session of a user.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Session {
     pub user: FarmUser,
@@ -121,7 +111,6 @@ impl AgentReply {
         !has_words && !has_numbers && self.sessions.is_none()
     }
 
-    /// Parses the first line, which HAProxy reads, too.
     fn first(&mut self, line: &str) {
         let (said, description) = line.split_once('#').unwrap_or((line, ""));
         self.description = shown(description);
@@ -154,7 +143,6 @@ impl AgentReply {
         }
     }
 
-    /// Parses a line after the first one.
     fn line(&mut self, line: &str) {
         let (word, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
         match word {
@@ -210,7 +198,6 @@ impl Incoming {
         true
     }
 
-    /// Returns whether all announced sessions have been received.
     pub fn is_complete(&self) -> bool {
         self.count.is_some_and(|count| self.behind >= count)
     }

@@ -20,25 +20,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// Default port of an agent.
 pub const PORT: u16 = 9_707;
 const CONNECTIONS_MAX: usize = 32;
 /// Timeout for the line of a farm: HAProxy may send none.
 const LINE_LIMIT: Duration = Duration::from_millis(500);
 const LIMIT: Duration = Duration::from_secs(5);
-/// Limit of a line, in bytes.
 const LINE_BYTES_MAX: usize = 1_024;
-/// Pause after a failed accept.
 const REST: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug)]
 pub struct Options {
     pub listen: SocketAddr,
-    /// Networks whose requests are answered.
     pub allow: Vec<IpPrefix>,
-    /// Path of the `/proc` file system.
     pub proc: PathBuf,
-    /// Function that returns the name of a user.
     pub name_of: NameOf,
     pub screens: Screens,
 }
@@ -86,7 +80,6 @@ impl Since {
 }
 
 impl Agent {
-    /// Returns the reply to a line of a farm.
     fn reply(&self, line: &str) -> String {
         let found = find_sessions(&self.options.proc, self.options.name_of);
         let now_ms = Moment::now().boottime_ms;
@@ -125,7 +118,6 @@ impl Agent {
     }
 }
 
-/// Formats a reply with the sessions that were found.
 fn written(found: &SessionSearch, since: &[Option<u64>]) -> String {
     let words = if found.is_served {
         "up"
@@ -247,7 +239,6 @@ mod tests {
         assert_eq!(none, "down #xrdp-sesman is not running\nsessions 0\n");
     }
 
-    /// Returns the reply of an agent for these addresses.
     fn exchange(allow: &str, says: &'static [u8]) -> String {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -12,7 +12,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 const DIRECTORIES: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
-/// Limit of notices that are displayed at one time.
 const OPEN_MAX: usize = 512;
 const TITLE: &str = "Remote desktop";
 
@@ -25,7 +24,6 @@ enum Program {
 }
 
 impl Program {
-    /// All programs, in order of preference.
     const ALL: [Program; 3] = [Program::Zenity, Program::Xmessage, Program::NotifySend];
 
     fn name(self) -> &'static str {
@@ -65,7 +63,6 @@ impl Default for Screens {
 }
 
 impl Screens {
-    /// Searches the programs in these directories.
     pub fn of<D: Into<PathBuf>>(directories: impl IntoIterator<Item = D>) -> Screens {
         Screens {
             directories: directories.into_iter().map(Into::into).collect(),
@@ -73,7 +70,6 @@ impl Screens {
         }
     }
 
-    /// Returns the preferred program of those that exist.
     fn program(&self) -> Option<(Program, PathBuf)> {
         Program::ALL.into_iter().find_map(|program| {
             let mut paths = self.directories.iter().map(|at| at.join(program.name()));
@@ -164,7 +160,7 @@ mod tests {
         }
     }
 
-    /// Output of a program for a notice that looks like options.
+    /// Returns the output of a program for a notice that looks like options.
     fn shown(name: &str) -> String {
         let scratch = ScratchDirectory::new().unwrap();
         let said = scratch.path().join("said");

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 const MANAGERS: [&str; 2] = ["xrdp-sesman", "xrdp-sesexec"];
 /// Sockets of a session to which xrdp connects, without the number of the display.
 const SOCKETS: [&str; 2] = ["xrdp_chansrv_socket_", "xrdp_display_"];
-/// VNC port of display 0.
 const VNC: u32 = 5_900;
 /// States of a connection, in `/proc/net/unix` and `/proc/net/tcp`.
 const UNIX_CONNECTED: &str = "03";
@@ -31,9 +30,7 @@ pub struct Session {
     /// Display number and start time of the display server: no other session has both.
     pub key: (u32, u64),
     pub name: String,
-    /// User ID and group ID.
     pub owner: (u32, u32),
-    /// A client is connected to the session.
     pub is_active: bool,
     /// X authority file with which a program of the user may access the display.
     pub authority: Option<PathBuf>,
@@ -50,7 +47,6 @@ pub struct SessionSearch {
     pub is_blind: bool,
 }
 
-/// Data of a process in `/proc`.
 struct ProcessStat {
     parent: u32,
     command: String,
@@ -197,7 +193,6 @@ fn claim(proc: &Path, pid: u32, began: u64) -> Option<DisplayServerClaim> {
     })
 }
 
-/// Returns the user ID and the group ID of a process.
 fn owner(proc: &Path, pid: u32) -> Option<(u32, u32)> {
     let text = read(&of(proc, pid, "status"), FILE_BYTES_MAX)?;
     let number = |name: &str| -> Option<u32> {
@@ -207,7 +202,6 @@ fn owner(proc: &Path, pid: u32) -> Option<(u32, u32)> {
     Some((number("Uid:")?, number("Gid:")?))
 }
 
-/// Returns the displays to which xrdp has a connection.
 fn connected(proc: &Path, sessions: &BTreeMap<u32, Session>) -> BTreeSet<u32> {
     let table = |name: &str| read(&proc.join("net").join(name), TABLE_BYTES_MAX);
     let mut displays = BTreeSet::new();
@@ -259,7 +253,7 @@ mod tests {
         }
     }
 
-    /// A process, as a machine with xrdp 0.9.21 shows it.
+    /// Adds a process as a machine with xrdp 0.9.21 shows it.
     fn process(proc: &Path, pid: u32, parent: u32, command: &str, uid: u32, line: &str) {
         let at = proc.join(pid.to_string());
         fs::create_dir_all(&at).unwrap();

@@ -14,14 +14,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// Check value of a token key.
 pub type KeyCheck = [u8; 8];
-/// Limit of a name, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 /// Limit of the hosts of a farm, and of orders, in one message.
 const HOSTS_MAX: usize = 64;
 const ORDERS_MAX: usize = 256;
-/// Limit of the text of a step, in bytes.
 const WORDS_BYTES_MAX: usize = 512;
 
 /// A decision in a message, in the encoding of all versions of the program. Times are relative,
@@ -31,9 +28,7 @@ pub struct Record {
     pub user: UserId,
     #[serde(default)]
     pub collection: CollectionId,
-    /// Display name of the user.
     pub name: String,
-    /// Name of the user's host.
     pub host: String,
     /// Address of a host that the sender's configuration does not have: the receiver may not know
     /// it either.
@@ -44,7 +39,6 @@ pub struct Record {
     pub age_ms: u64,
     /// Time without a connection after which the entry expires, milliseconds.
     pub left_ms: u64,
-    /// Connections to the host through the sender.
     pub connections: u32,
     /// A connection lasted as long as only one with a session does.
     #[serde(default)]
@@ -96,14 +90,10 @@ impl From<Record> for directory::Record {
 pub enum AgreementMessage {
     /// First message of a connection: the sender's hosts and orders.
     Open {
-        /// Hosts of the sender's configuration.
         hosts: Vec<FarHost>,
-        /// Latest order for each host.
         orders: BTreeMap<String, HostOrder>,
-        /// Check value of the sender's token key.
         key: KeyCheck,
     },
-    /// Decisions that the sender knows.
     Records(Vec<Record>),
     /// Marks the end of everything that the sender knew when the connection began.
     Whole,
@@ -111,42 +101,40 @@ pub enum AgreementMessage {
     Claim {
         number: u64,
         record: Record,
-        /// Version of the decision that the claim replaces.
         over: Option<DecisionVersion>,
     },
     /// Response to a claim: the decision that is valid now. It is that of the claim, or one that
     /// the sender knew.
-    Reply { number: u64, record: Record },
+    Reply {
+        number: u64,
+        record: Record,
+    },
     /// Response to a claim: the sender has no room for the user.
-    Full { number: u64 },
+    Full {
+        number: u64,
+    },
     /// Response to a claim: the sender has its own claim for the same user, which takes precedence.
     /// The receiver has to retry.
-    Busy { number: u64 },
-    /// Steps of clients at the sender.
+    Busy {
+        number: u64,
+    },
     Steps(Vec<FarStep>),
-    /// Order of an operator to close the connections of a user at every node.
     Disconnect {
-        /// User whose connections are closed.
         user: UserId,
         /// Host to which the connections lead; empty: all hosts.
         host: String,
     },
-    /// Portal sessions that ended before they expired.
     SignedOut(SessionEndBatch),
-    /// Failed sign-ins at the portal and the gateway.
     Tries(Vec<AttemptChange>),
     /// A user has used the one-time code of this time step (RFC 6238) at the sender. The response
     /// is `CodeUsed`.
     UseCode {
         number: u64,
         user: String,
-        /// Time step of the code.
         step: u64,
     },
-    /// Response to `UseCode`.
     CodeUsed {
         number: u64,
-        /// True if the code was not used at the sender before.
         is_new: bool,
     },
 }
@@ -154,7 +142,6 @@ pub enum AgreementMessage {
 /// A step of a client at another node.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct FarStep {
-    /// Sequence number at that node.
     pub number: u64,
     pub user: UserId,
     /// Age when the message was built, milliseconds.

@@ -26,19 +26,15 @@ use record::Replica;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::{Deref, DerefMut};
 
-/// Limit of orders that wait to be sent to one node.
 const ORDERS_MAX: usize = 1_000;
 
-/// Result of a logon's request.
 pub type LogonOutcome = record::Outcome<Decision, NoHost>;
 
 /// Directory of this node, and its agreement with the other nodes. Dereferences to its replica.
 #[derive(Debug)]
 pub struct Agreement {
     replica: Replica<UserDirectory>,
-    /// Check values of the token keys of connected nodes.
     keys: BTreeMap<String, KeyCheck>,
-    /// Orders that are due to each node.
     orders: BTreeMap<String, VecDeque<AgreementMessage>>,
 }
 
@@ -65,7 +61,6 @@ impl Agreement {
         }
     }
 
-    /// Creates the agreement of a node without peers.
     pub fn alone(me: DirectoryId) -> Agreement {
         Agreement::new(Replica::alone(UserDirectory::of(me, false)))
     }
@@ -75,7 +70,6 @@ impl Agreement {
         Agreement::new(Replica::shared(UserDirectory::of(me, true), now_ms))
     }
 
-    /// Sets the names of the other nodes.
     pub fn set_peers(&mut self, nodes: &BTreeSet<String>, now_ms: u64) {
         self.keys.retain(|node, _| nodes.contains(node));
         self.replica.set_peers(nodes, now_ms);
@@ -94,7 +88,6 @@ impl Agreement {
         directory.reported(host, report, times, is_claimed)
     }
 
-    /// Returns whether a message is due to a node.
     pub fn has_message(&self, node: &str) -> bool {
         self.orders.contains_key(node) || self.replica.has_message(node)
     }

@@ -20,7 +20,6 @@ const STEPS: u64 = 600;
 /// Silence after which a connection counts as broken, and the time of a new one.
 const SILENT_MS: u64 = 1_000;
 const DIAL_MS: u64 = 200;
-/// Maximum delay of a message.
 const DELAY_MS: u64 = 40;
 /// Around the end of a session one node may have forgotten it and the other one not.
 const MARGIN_MS: u64 = 8_000;
@@ -33,7 +32,6 @@ struct Packet {
     message: Option<AgreementMessage>,
 }
 
-/// One side of a connection.
 #[derive(Clone, Copy, Default)]
 struct ConnectionSide {
     is_open: bool,
@@ -45,12 +43,10 @@ struct ConnectionSide {
 
 struct AgreementTestNode {
     agreement: Agreement,
-    /// Offset of the node's clock.
     offset_ms: u64,
     tickets: BTreeMap<u64, (u64, bool, u64)>,
 }
 
-/// Expected state of a user.
 #[derive(Clone, Debug)]
 struct ExpectedUser {
     host: String,
@@ -65,7 +61,7 @@ struct ExpectedUser {
 /// Results of both nodes' health checks.
 #[derive(Default)]
 struct SimulatedChecks {
-    /// Hosts that each node sees as down, with the time.
+    /// Hosts that each node sees as down, with the time of its failure.
     down: [BTreeMap<String, u64>; 2],
     /// Times at which a node last saw each host come up.
     up_ms: BTreeMap<String, u64>,

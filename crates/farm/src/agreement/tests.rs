@@ -11,7 +11,6 @@ use record::{BROKEN_MS, CLAIM_MS};
 
 const NAMES: [&str; 2] = ["alpha", "beta"];
 
-/// Two connected nodes with the same farm.
 fn pair() -> [Agreement; 2] {
     let mut pair = [0, 1].map(|at: u64| {
         let mut agreement = Agreement::shared(DirectoryId(at + 1), 0);

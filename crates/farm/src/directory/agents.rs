@@ -22,7 +22,6 @@ use crate::config::Agent;
 use crate::user::UserId;
 use std::collections::BTreeMap;
 
-/// Limit of users that the agent of one host may add.
 pub const SEEN_MAX: usize = 4_096;
 /// Consecutive reports without a session after which it has ended.
 const MISSING_MAX: u32 = 2;
@@ -35,13 +34,10 @@ const OVER_MS: u64 = 600_000;
 /// State of a host according to the last report of its agent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct AgentState {
-    /// Administrative state that the agent requests.
     pub admin: Option<Admin>,
-    /// The agent reports the host as down.
     pub is_down: bool,
     /// Percentage of the configured weight; None if the agent reports none.
     pub percent: Option<u32>,
-    /// Limit of sessions that the agent requests.
     pub maxconn: Option<u64>,
     /// Number of sessions; None if the agent reports none.
     pub sessions: Option<u64>,
@@ -60,12 +56,10 @@ impl AgentState {
         self.sessions = report.sessions.as_ref().map(|sessions| sessions.count);
     }
 
-    /// Returns whether the agent requests drain or maintenance.
     pub fn is_drained(&self) -> bool {
         matches!(self.admin, Some(Admin::Drain | Admin::Maintenance))
     }
 
-    /// Returns whether the agent lets the host accept new users.
     pub fn accepts_new_users(&self) -> bool {
         !self.is_drained() && !self.is_down && self.percent != Some(0)
     }
@@ -85,7 +79,6 @@ enum Naming {
 /// A user whom an agent has reported, or should have reported.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReportedUser {
-    /// A client is connected to the session.
     pub is_active: bool,
     /// Time for which `is_active` had been true or false when the report came, seconds.
     pub since_s: Option<u64>,
@@ -122,18 +115,14 @@ pub(super) type AllSeen = BTreeMap<UserId, ReportedUser>;
 /// Changes caused by a report.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct News {
-    /// Users whose sessions became known.
     pub known: Vec<UserId>,
-    /// Users whose sessions have ended.
     pub over: Vec<UserId>,
 }
 
 /// Times of a report, milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    /// Time at which the report was requested, milliseconds.
     pub asked_ms: u64,
-    /// Time at which the report arrived, milliseconds.
     pub now_ms: u64,
 }
 
@@ -174,7 +163,6 @@ impl UserDirectory {
         news
     }
 
-    /// Handles a session in a report. Returns whether the session was new to the directory.
     fn names(&mut self, host: &str, session: &Session, times: Times) -> bool {
         let user = session.user.id;
         if self.at(user, host).is_some() {
@@ -200,7 +188,6 @@ impl UserDirectory {
         adopted.fold(false, |all, one| all | one)
     }
 
-    /// Assigns a reported session to its user in a collection.
     fn assign_session(&mut self, id: Assignee, host: &str, session: &Session, now_ms: u64) -> bool {
         let over = self.table.get(id).map(|entry| entry.version);
         let record = Record {
@@ -218,7 +205,6 @@ impl UserDirectory {
         self.adopt(&record, None, now_ms).is_ok()
     }
 
-    /// Handles a reported user whom the directory has at this host.
     fn confirms(&mut self, host: &str, session: &Session, now_ms: u64) {
         let at_host = self.of_user(session.user.id);
         let at_host = at_host.filter(|(_, entry)| entry.host == host);
@@ -350,13 +336,11 @@ impl UserDirectory {
         }
     }
 
-    /// Returns the agent's last report of a user, if it contained the session.
     pub fn seen(&self, id: UserId, host: &str) -> Option<&ReportedUser> {
         let seen = self.agents.get(host)?.get(&id)?;
         seen.is_named.then_some(seen)
     }
 
-    /// Returns whether the agent of a host reports sessions.
     pub fn reports_sessions(&self, host: &str) -> bool {
         let state = self.hosts.get(host);
         state.is_some_and(|state| state.agent.sessions.is_some())
@@ -420,7 +404,6 @@ fn remember_user(
 }
 
 impl HostState {
-    /// Returns whether the host has reached the session limit of its agent.
     pub fn is_full(&self) -> bool {
         let Counts {
             pending,

@@ -7,7 +7,6 @@ use record::Presence;
 use std::cmp::Ordering;
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// Health of a host according to its checks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Health {
     /// No check has completed yet. The host accepts users.
@@ -16,12 +15,11 @@ pub enum Health {
     Up,
     /// The host does not accept connections, or accepts them and never responds.
     Down {
-        /// Time since which the host is down, milliseconds.
+        /// Milliseconds of the boot clock.
         since_ms: u64,
     },
 }
 
-/// Number of users of a host, by presence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
     /// Users who were sent to the host and have not connected.
@@ -52,26 +50,18 @@ impl Counts {
 /// State of a host while the farm runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostState {
-    /// Digest of the host's name.
     pub id: NameId,
-    /// Address at which the host accepts RDP.
     pub address: SocketAddr,
     pub weight: u32,
-    /// The configuration drains the host.
     pub is_drained: bool,
-    /// An operator drains the host.
     pub is_ordered: bool,
     /// Only the configurations of other nodes have the host.
     pub is_far: bool,
     /// The host is in no configuration any longer; its sessions stay until they end.
     pub is_removed: bool,
-    /// Health according to the checks.
     pub health: Health,
-    /// Number of users, by presence.
     pub counts: Counts,
-    /// Number of pending claims of this node for the host.
     pub claimed: u64,
-    /// State according to the host's agent.
     pub agent: AgentState,
 }
 
@@ -92,12 +82,10 @@ impl HostState {
         }
     }
 
-    /// Returns whether the host is down.
     pub fn is_down(&self) -> bool {
         matches!(self.health, Health::Down { .. })
     }
 
-    /// Returns whether the host accepts new users.
     pub fn accepts_new_users(&self) -> bool {
         let is_held = self.is_drained || self.is_ordered || self.is_far || self.is_removed;
         !self.is_down() && !is_held && self.agent.accepts_new_users() && !self.is_full()

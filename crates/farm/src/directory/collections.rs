@@ -20,7 +20,6 @@ impl UserDirectory {
         collection == CollectionId::ALL || hosts.is_some_and(|hosts| hosts.contains(host))
     }
 
-    /// Returns whether the configuration has a collection.
     pub(super) fn is_configured(&self, collection: CollectionId) -> bool {
         collection == CollectionId::ALL || self.settings.collections.contains_key(&collection)
     }
@@ -39,12 +38,10 @@ impl UserDirectory {
         self.table.iter()
     }
 
-    /// Returns the entry of a user in a collection.
     pub fn user(&self, id: impl Into<Assignee>) -> Option<&Entry> {
         self.table.get(id.into())
     }
 
-    /// Returns the entries of a user, in all collections.
     pub fn of_user(&self, user: UserId) -> impl Iterator<Item = (Assignee, &Entry)> {
         self.table.of_group(user)
     }
@@ -89,7 +86,6 @@ impl UserDirectory {
         })
     }
 
-    /// Returns whether a known session serves this user in this collection.
     pub fn is_served(&self, id: Assignee, now_ms: u64) -> bool {
         self.table.get(id).is_some() || self.elsewhere(id, now_ms).is_some()
     }
@@ -103,7 +99,6 @@ impl UserDirectory {
         Some(&entry.host)
     }
 
-    /// Returns the number of hosts of a collection that accept new users.
     pub fn taking(&self, collection: CollectionId) -> usize {
         let takes = |(host, state): &(&str, &HostState)| {
             state.accepts_new_users() && self.has(collection, host)
@@ -111,7 +106,6 @@ impl UserDirectory {
         self.hosts().filter(takes).count()
     }
 
-    /// Returns whether a user can start something in a collection.
     pub fn is_open(&self, id: Assignee, now_ms: u64) -> bool {
         self.leads(id, now_ms).is_some() || self.taking(id.collection) > 0
     }

@@ -5,7 +5,6 @@ use crate::token::NameId;
 use record::{InvalidMessage, Value};
 use std::net::SocketAddr;
 
-/// Limit of a name, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 
 /// Host of a user with a session, or on the way to one.
@@ -13,7 +12,6 @@ const NAME_BYTES_MAX: usize = 128;
 pub struct Assignment {
     /// Display name; empty if only a token of the user was seen.
     pub name: String,
-    /// Name of the user's host.
     pub host: String,
     /// In a message: address of a host that the sender's configuration does not have. The receiver
     /// may not know it either.
@@ -64,13 +62,10 @@ pub(crate) fn check_text(
     }
 }
 
-/// A logon that requests a host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Logon {
-    /// User and collection of the logon.
     pub id: Assignee,
     /// Display name; empty if it is not known.
     pub name: String,
-    /// Host that a token names.
     pub hint: Option<NameId>,
 }

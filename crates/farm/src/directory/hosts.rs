@@ -14,23 +14,19 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-/// Limit of hosts that have sessions and are in no configuration.
 const REMOVED_MAX: usize = 64;
 
 /// A host of another node's configuration.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct FarHost {
     pub name: String,
-    /// Address at which the host accepts RDP.
     pub address: SocketAddr,
 }
 
 /// Hosts and orders of a node, for the directories of other nodes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct HostsOpening {
-    /// Hosts of the node's configuration.
     pub hosts: Vec<FarHost>,
-    /// Latest order for each host.
     pub orders: BTreeMap<String, HostOrder>,
 }
 
@@ -44,9 +40,7 @@ pub struct HostOrder {
     pub at_ms: u64,
     /// Logical clock of the directory that accepted the order.
     pub clock: u64,
-    /// Directory that accepted the order.
     pub origin: DirectoryId,
-    /// The host gets no new users.
     pub is_drained: bool,
 }
 
@@ -124,7 +118,6 @@ impl UserDirectory {
         self.follow_orders();
     }
 
-    /// Forgets hosts that are in no configuration and have no session.
     pub(super) fn tidy_removed(&mut self) {
         let is_over = |state: &HostState| state.is_removed && state.counts == Counts::default();
         if self.hosts.values().any(is_over) {
@@ -145,7 +138,6 @@ impl UserDirectory {
         self.hosts.insert(name.to_owned(), state);
     }
 
-    /// Returns the hosts of the local configuration.
     fn of_configuration(&self) -> impl Iterator<Item = (&String, &HostState)> {
         let own = |(_, state): &(&String, &HostState)| !state.is_far && !state.is_removed;
         self.hosts.iter().filter(own)
@@ -164,7 +156,6 @@ impl UserDirectory {
         }
     }
 
-    /// Returns the hosts of the local configuration, for other nodes.
     pub fn own_hosts(&self) -> Vec<FarHost> {
         let host = |(name, state): (&String, &HostState)| FarHost {
             name: name.clone(),
@@ -173,7 +164,6 @@ impl UserDirectory {
         self.of_configuration().map(host).collect()
     }
 
-    /// Returns the hosts by name, with their state.
     pub fn hosts(&self) -> impl Iterator<Item = (&str, &HostState)> {
         self.hosts
             .iter()
@@ -201,7 +191,6 @@ impl UserDirectory {
         true
     }
 
-    /// Returns the latest order for each host.
     pub fn orders(&self) -> &BTreeMap<String, HostOrder> {
         &self.orders
     }

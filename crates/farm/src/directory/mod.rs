@@ -46,7 +46,6 @@ const UNPROVED_MAX: usize = 20_000;
 /// Settings of a farm that affect decisions.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Settings {
-    /// Algorithm that chooses a host.
     pub balance: Balance,
     /// Time for which a session belongs to its host after the last connection, milliseconds.
     pub keep_ms: u64,
@@ -57,7 +56,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Extracts the settings from a farm's configuration.
     pub fn of(farm: &Farm) -> Settings {
         Settings {
             balance: farm.balance,
@@ -72,58 +70,41 @@ impl Settings {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Decision {
     pub host: String,
-    /// Address at which the host accepts RDP.
     pub address: SocketAddr,
     pub why: Why,
 }
 
-/// Reason why a user gets a host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
-    /// The user's session is there, with a connection.
     Connected,
-    /// The user's session is there, without a connection.
     Session,
     /// The user was connected only briefly: a session may or may not exist.
     Tried,
     /// Another logon of the user was sent there and has not connected yet.
     Pending,
-    /// The client was redirected to this host, and reconnects with its token.
     Redirected,
     /// The directory does not know the session; the token was made for this host.
     Token,
     /// The host has the most free capacity of those that accept users.
     Room {
-        /// Load of the host before this user.
         count: u64,
         weight: u32,
-        /// Number of hosts that accept users.
         of: usize,
-        /// The previous session was lost with its host.
         has_lost: bool,
     },
 }
 
-/// Reason why a user gets no host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoHost {
     #[error("no host takes new users: {down} down, {drained} drained or full")]
-    NoneTakes {
-        /// Number of hosts that are down.
-        down: usize,
-        /// Number of hosts that are drained or full.
-        drained: usize,
-    },
-    /// The collection of the token is no longer in the configuration.
+    NoneTakes { down: usize, drained: usize },
     #[error("the token is for hosts of a former configuration: download a new .rdp file")]
     NoCollection,
     /// The directory is full: every known user has a connection.
     #[error("the directory is full: {USERS_MAX} users are connected")]
     Full,
-    /// A reload has removed the host in the meantime.
     #[error("the host was removed")]
     Removed,
-    /// Too many logons wait for the other nodes.
     #[error("too many logons wait for the other nodes")]
     Busy,
 }
@@ -150,11 +131,8 @@ pub struct UserDirectory {
     table: Table<Assignee, Assignment>,
     settings: Settings,
     hosts: BTreeMap<String, HostState>,
-    /// Hosts of the configurations of other nodes, by node.
     far: BTreeMap<String, Vec<FarHost>>,
-    /// Latest operator order for each host.
     orders: BTreeMap<String, HostOrder>,
-    /// Users that agents have reported, by host.
     agents: BTreeMap<String, AllSeen>,
     #[cfg(test)]
     defect: Option<simulation::DirectoryDefect>,
@@ -425,7 +403,6 @@ impl UserDirectory {
         }
     }
 
-    /// Applies the result of a host's health checks.
     pub fn checked(&mut self, host: &str, health: Health) {
         if let Some(state) = self.hosts.get_mut(host) {
             state.health = match (state.health, health) {
@@ -437,7 +414,6 @@ impl UserDirectory {
     }
 }
 
-/// Returns why a known user gets the host.
 fn why(entry: &Entry) -> Why {
     match entry.presence() {
         Presence::Connected(_) => Why::Connected,

@@ -14,7 +14,7 @@ const STEPS: u64 = 1_500;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum DirectoryDefect {
-    /// A defect of the store.
+    /// A defect of the record store.
     Store(Defect),
     /// A drained host accepts new users.
     DrainedTakes,
@@ -25,7 +25,6 @@ pub(crate) enum DirectoryDefect {
 }
 
 impl UserDirectory {
-    /// Plants a defect.
     pub(crate) fn plant(&mut self, defect: Option<DirectoryDefect>) {
         self.defect = defect;
         if let Some(DirectoryDefect::Store(defect)) = defect {
@@ -41,7 +40,6 @@ type Who = (u64, CollectionId);
 #[derive(Clone, Debug)]
 struct ExpectedAssignment {
     host: String,
-    /// Time of the last logon.
     last_ms: u64,
 }
 
@@ -49,7 +47,6 @@ struct ExpectedAssignment {
 #[derive(Clone, Debug)]
 struct There {
     connections: u32,
-    /// End of the last connection.
     last_ms: u64,
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn with_apps(mut farm: Farm, sets: &[&[&str]]) -> Farm {
     farm
 }
 
-/// Logons without other nodes, as on a single node.
+/// Logons of a single node, without peers.
 impl UserDirectory {
     pub(crate) fn decide(&mut self, user: &FarmUser, now_ms: u64) -> Result<Decision, NoHost> {
         self.decide_in(user, CollectionId::ALL, now_ms)

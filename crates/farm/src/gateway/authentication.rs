@@ -19,13 +19,10 @@ use part::report::Moment;
 use protocol::ntlm::{Authenticate, Exchange, MESSAGE_BYTES_MAX, NtlmTarget, nt_hash};
 use zeroize::Zeroizing;
 
-/// Header by which a client announces a cookie.
 const SCHEME: &str = "rdg-auth-scheme";
-/// Limit of a header with credentials, in characters.
 const LETTERS_MAX: usize = MESSAGE_BYTES_MAX / 3 * 4 + 16;
 /// Units of 100 ns from 1601 to 1970.
 const EPOCH: u64 = 116_444_736_000_000_000;
-/// Reason for refusing a correct password.
 const SECOND_FACTOR: &str = "the user has a second factor, which the gateway cannot ask for: the portal's .rdp files let the user in";
 
 /// Identity of a client according to its headers.
@@ -39,7 +36,6 @@ pub(super) enum ClientIdentity {
     Later(u64),
 }
 
-/// Determines the sender of a request by these headers.
 pub(super) async fn identify(
     gateway: &Gateway,
     visitor: &Visitor,
@@ -68,7 +64,6 @@ pub(super) async fn identify(
     }
 }
 
-/// Returns the challenges for an unauthenticated client.
 fn anew(gateway: &Gateway) -> ClientIdentity {
     let has_clear = gateway
         .site
@@ -157,7 +152,6 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> ClientIden
     }
 }
 
-/// Admits a user whose password is correct.
 fn admit(gateway: &Gateway, visitor: &Visitor, user: &AuthorizedUser) -> ClientIdentity {
     let name = &user.account.name;
     if user.second_factor != SecondFactor::None {
@@ -180,7 +174,6 @@ fn refuse_unnoted(gateway: &Gateway, visitor: &Visitor, name: &str, why: &str) {
         .gateway_refuses_unnoted(name, visitor.from(), why);
 }
 
-/// Refuses a client with too many failed attempts.
 fn has_to_wait(gateway: &Gateway, visitor: &Visitor, name: &str) {
     refuse_unnoted(gateway, visitor, name, "too many tries");
     gateway.site.has_to_wait(name, visitor.from(), "gateway");

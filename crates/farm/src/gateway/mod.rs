@@ -36,13 +36,11 @@ use tunnel::Channel;
 
 /// Header with the identifier of a connection that consists of two requests.
 const CONNECTION_ID: HeaderName = HeaderName::from_static("rdg-connection-id");
-/// HTTP methods of such a pair.
 const OUT: &str = "RDG_OUT_DATA";
 const IN: &str = "RDG_IN_DATA";
 /// Number of random bytes before the packets of an endless response: [MS-TSGU] 3.3.5.1 lets the
 /// server choose it, and clients skip these ten.
 const SEED_BYTES: usize = 10;
-/// Interval at which expired halves are removed.
 const EXPIRE: Duration = Duration::from_secs(5);
 
 pub struct Gateway {
@@ -69,7 +67,6 @@ impl Gateway {
         }
     }
 
-    /// Returns whether a request path belongs to the gateway.
     pub fn takes(&self, path: &str) -> bool {
         let path = path.trim_end_matches('/');
         let is_here = path.eq_ignore_ascii_case(GATEWAY_PATH.trim_end_matches('/'));
@@ -122,7 +119,6 @@ impl Gateway {
         }
     }
 
-    /// Upgrades to a WebSocket that carries the tunnel.
     fn upgrade(
         self: &Arc<Gateway>,
         visitor: Arc<Visitor>,
@@ -228,7 +224,6 @@ impl Gateway {
     }
 }
 
-/// Builds a response without a body.
 fn plain(status: StatusCode) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = status;
@@ -245,7 +240,6 @@ fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     })
 }
 
-/// Returns the identifier of a connection that consists of two requests.
 fn connection_id(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(CONNECTION_ID)?.to_str().ok()?;
     let fits = (1..=NAME_MAX).contains(&id.len());

@@ -17,14 +17,13 @@ const WAIT: Duration = Duration::from_secs(30);
 /// Limit of waiting halves, in total and of one address.
 const WAITING_MAX: usize = 1_000;
 const OF_ADDRESS_MAX: usize = 100;
-/// Limit of a connection identifier, in characters.
 pub(super) const NAME_MAX: usize = 64;
 
 /// Connection identifier, and the user that HTTP has authenticated: a request cannot join that of
 /// another user.
 pub(super) type PairKey = (String, Option<String>);
 
-/// One of the two requests.
+/// Request of a pair.
 pub(super) enum Half {
     Out(Writer),
     /// With the sender that notifies the request of the tunnel's end.
@@ -52,7 +51,6 @@ pub(super) struct Pairs(Mutex<BTreeMap<PairKey, UnpairedRequest>>);
 
 /// Result of adding a half.
 pub(super) enum Paired {
-    /// The other half was waiting.
     Whole(Box<Whole>),
     Waits,
     Refused,
@@ -107,7 +105,6 @@ impl Pairs {
         Paired::Waits
     }
 
-    /// Removes the halves that have waited too long.
     pub(super) fn expire(&self) {
         let now = Instant::now();
         lock(&self.0).retain(|_, waiting| waiting.until > now);

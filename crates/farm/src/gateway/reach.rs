@@ -12,10 +12,8 @@ use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-/// Timeout for connecting to a host.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// A connection with a host.
 pub(super) struct Reached {
     pub(super) stream: TcpStream,
     /// Registration of the connection, if the target is the farm itself.

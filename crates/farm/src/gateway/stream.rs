@@ -16,15 +16,11 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-/// Timeout for sending to a client.
 const SEND_LIMIT: Duration = Duration::from_secs(30);
-/// Timeout for closing a WebSocket.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// Limit of a client's message, in bytes: FreeRDP and mstsc send one packet in each.
 const MESSAGE_BYTES_MAX: usize = PACKET_BYTES_MAX;
-/// Size of the read and write buffers of a WebSocket, in bytes.
 const BUFFER_BYTES: usize = 16 << 10;
-/// Packets that wait for a client.
 const WAITING_MAX: usize = 4;
 
 type TunnelWebSocket = WebSocketStream<TokioIo<Upgraded>>;
@@ -32,27 +28,21 @@ type TunnelWebSocket = WebSocketStream<TokioIo<Upgraded>>;
 /// Reason why a direction has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Over {
-    /// The client has closed the connection.
     Ended,
-    /// The client violates the protocol.
     Malformed,
-    /// The client does not read.
     Slow,
 }
 
-/// Receiving side of a tunnel.
 pub(super) enum Reader {
     Socket(SplitStream<TunnelWebSocket>),
     Body(Incoming),
 }
 
-/// Sending side of a tunnel.
 pub(super) enum Writer {
     Socket(SplitSink<TunnelWebSocket, Message>),
     Body(mpsc::Sender<Bytes>),
 }
 
-/// Splits a WebSocket into both directions.
 pub(super) async fn socket(upgraded: Upgraded) -> (Reader, Writer) {
     let mut config = WebSocketConfig::default();
     config.read_buffer_size = BUFFER_BYTES;
@@ -66,7 +56,6 @@ pub(super) async fn socket(upgraded: Upgraded) -> (Reader, Writer) {
     (Reader::Socket(reads), Writer::Socket(writes))
 }
 
-/// Creates an endless body, and its writer.
 pub(super) fn body() -> (ResponseBody, Writer) {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     (ResponseBody::Stream(receiver), Writer::Body(sender))
@@ -132,7 +121,6 @@ impl Writer {
         }
     }
 
-    /// Returns the sender that [`Writer::closed`] waits for.
     pub(super) fn watched(&self) -> Option<mpsc::Sender<Bytes>> {
         match self {
             Writer::Socket(_) => None,

@@ -8,8 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 pub(super) enum TunnelTarget {
     /// The farm itself, at this address. The farm decides the host.
     Farm(SocketAddr),
-    /// One of the farm's hosts.
-    Host { name: String, address: SocketAddr },
+    Host {
+        name: String,
+        address: SocketAddr,
+    },
 }
 
 impl TunnelTarget {
@@ -56,7 +58,6 @@ impl TunnelTarget {
         })
     }
 
-    /// Name of the target in reports.
     pub(super) fn shown(&self) -> &str {
         match self {
             TunnelTarget::Farm(_) => "the farm",

@@ -19,15 +19,10 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Timeout for connecting a client with its host.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(60);
-/// Interval of keepalive packets to the client.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
-/// Time that a user has to authenticate again.
 const REAUTH_LIMIT: Duration = Duration::from_secs(120);
-/// Timeout for writing to a host.
 const HOST_LIMIT: Duration = Duration::from_secs(30);
-/// Size of one read from a host, in bytes.
 const PIECE_BYTES: usize = 16 << 10;
 /// All devices may be redirected ([MS-TSGU] 2.2.10.5): the hosts decide.
 const REDIRECT_ALL: u32 = 0x8000_0000;
@@ -38,7 +33,6 @@ pub(super) struct Channel {
     pub(super) reader: Reader,
     pub(super) writer: Writer,
     pub(super) visitors: Vec<Arc<Visitor>>,
-    /// User that HTTP has authenticated, if any.
     pub(super) user: Option<String>,
 }
 
@@ -56,7 +50,6 @@ struct Begun<'g> {
     wakes: Option<Arc<Notify>>,
 }
 
-/// Serves a client until its connection ends.
 pub(super) async fn serve(gateway: Arc<Gateway>, mut channel: Channel) {
     let site = &gateway.site;
     let Some(visitor) = channel.visitors.first().cloned() else {
@@ -262,7 +255,6 @@ impl Begun<'_> {
         }
     }
 
-    /// Carries data both ways until one side ends, or a limit has passed.
     async fn carry(&mut self, channel: &mut Channel, reached: Reached) -> Result<(), Over> {
         let Reached { stream, arrival } = reached;
         let (mut from_host, mut to_host) = stream.into_split();
@@ -311,7 +303,6 @@ impl Begun<'_> {
     }
 }
 
-/// Reason for the end of a tunnel.
 enum TunnelEnd {
     Client,
     Host,
@@ -319,7 +310,6 @@ enum TunnelEnd {
     Operator,
 }
 
-/// Carries data from the client to the host, until the client closes the channel.
 async fn up(
     tunnel: &mut Tunnel,
     packets: &mut Packets,
@@ -351,7 +341,6 @@ async fn up(
     }
 }
 
-/// Carries data from the host to the client, until the host ends.
 async fn down(
     host: &mut OwnedReadHalf,
     writer: &tokio::sync::Mutex<&mut Writer>,
@@ -369,7 +358,6 @@ struct TunnelTimeouts<'t> {
     gateway: &'t Gateway,
     user: String,
     can_reauthenticate: bool,
-    /// Time of the client's last packet.
     heard: &'t Mutex<Instant>,
 }
 

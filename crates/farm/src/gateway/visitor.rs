@@ -7,12 +7,10 @@ use protocol::ntlm::Exchange;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-/// Authentication state of a connection.
 #[derive(Debug, Default)]
 pub(super) enum AuthenticationState {
     #[default]
     Nobody,
-    /// The client has received this challenge.
     Challenged(Exchange),
     User(String),
 }
@@ -21,7 +19,6 @@ pub(super) enum AuthenticationState {
 pub struct Visitor {
     /// Peer of the connection: a client, or a proxy in front.
     pub peer: IpAddr,
-    /// Local address of the connection.
     pub here: IpAddr,
     /// Channel binding hashes of the certificate, by which NTLM identifies the connection.
     pub channels: Arc<[[u8; 16]]>,
@@ -30,7 +27,6 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// Creates the state of a new connection.
     pub fn new(place: ConnectionSlot, here: IpAddr, channels: Arc<[[u8; 16]]>) -> Visitor {
         Visitor {
             peer: place.from,
@@ -41,7 +37,6 @@ impl Visitor {
         }
     }
 
-    /// Client address of the current request.
     pub fn from(&self) -> IpAddr {
         lock(&self.place).from
     }
@@ -69,7 +64,6 @@ impl Visitor {
         home.wait_until_removed().await;
     }
 
-    /// Returns the user that NTLM has authenticated.
     pub(super) fn user(&self) -> Option<String> {
         match &*lock(&self.known) {
             AuthenticationState::User(name) => Some(name.clone()),

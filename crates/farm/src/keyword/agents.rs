@@ -40,7 +40,6 @@ impl Options {
         Ok(())
     }
 
-    /// Returns the agent of the line, if it has one.
     pub(super) fn built(self) -> Result<Option<Agent>, Diagnostic> {
         match (self.port, self.interval) {
             (None, Some((_, span))) => {

@@ -12,9 +12,7 @@ use std::hash::Hash;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-/// Limit of a certificate file, in bytes.
 const FILE_BYTES_MAX: u64 = 256 << 10;
-/// Bounds of a key, in bytes.
 const KEY_BYTES: RangeInclusive<usize> = 32..=1_024;
 
 pub(super) fn wrong(
@@ -93,7 +91,6 @@ fn circles(farm: &Farm) -> Vec<Diagnostic> {
     told.collect()
 }
 
-/// Returns an error for each value that an earlier line has already.
 fn twice<K: Hash + Eq>(all: impl Iterator<Item = (K, Span, String)>) -> Vec<Diagnostic> {
     let mut seen: HashMap<K, Span> = HashMap::new();
     let mut wrong = Vec::new();
@@ -149,7 +146,6 @@ pub(super) fn read(
     Ok(secret.bytes().to_vec())
 }
 
-/// Returns the name for which the certificates of `bind` lines have to be valid.
 pub(super) fn name(farm: &Farm) -> Option<(&str, Span)> {
     let name = farm.fqdn.as_ref()?;
     Some((&name.value, name.span))
@@ -189,7 +185,6 @@ pub(super) fn certificate_of(
     Some(pem)
 }
 
-/// Reads the token key, and reports its errors.
 pub(super) fn key(file: &Spanned<PathBuf>, context: &mut Context) -> Option<Vec<u8>> {
     let key = read("token-key", file, context).and_then(|key| {
         if KEY_BYTES.contains(&key.len()) {

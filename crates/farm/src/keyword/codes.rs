@@ -3,10 +3,8 @@
 use access::keyword::{Codes, DirectoryCodes, ProxyCodes};
 use language::arguments::ArgumentCodes;
 
-/// Codes for missing, superfluous and invalid arguments.
 pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&ARGUMENTS, &VALUE);
 
-/// Codes for lines about users.
 pub(super) static OF_ACCESS: Codes = Codes {
     value: &VALUE,
     twice: &TWICE,
@@ -14,7 +12,6 @@ pub(super) static OF_ACCESS: Codes = Codes {
     no_pam_users: &NO_PAM_USERS,
 };
 
-/// Codes for the files and the servers of an LDAP directory.
 pub(super) static OF_DIRECTORY: DirectoryCodes = DirectoryCodes {
     file: &CERTIFICATE,
     no_server: &NO_SERVER,

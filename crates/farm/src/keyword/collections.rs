@@ -10,14 +10,12 @@ use language::{ConfigWord, Diagnostic, Spanned, suggest};
 /// Options of the lines `desktop` and `app`, which end a list of hosts or of groups.
 const OPTIONS: [&str; 4] = ["args", "icon", "groups", "hosts"];
 
-/// Returns the next word of a list, or None before an option.
 pub(super) fn next<'l>(args: &mut Args<'l>) -> Option<&'l ConfigWord> {
     let is_option = |word: &&ConfigWord| OPTIONS.contains(&word.str());
     args.peek().filter(|word| !is_option(word))?;
     args.next()
 }
 
-/// Parses the hosts after `hosts`.
 pub(super) fn hosts(
     args: &mut Args<'_>,
     before: &[Spanned<String>],
@@ -49,7 +47,6 @@ pub(super) fn hosts(
     }
 }
 
-/// Returns errors for lines whose hosts do not exist, or are all drained.
 pub(super) fn wrong(farm: &Farm) -> Vec<Diagnostic> {
     let desktop = farm.portal.desktop.iter();
     let desktop = desktop.map(|one| ("the desktop".to_owned(), &one.hosts));

@@ -13,13 +13,9 @@ use configuration::{Context, Exchange};
 use language::{Diagnostic, Span, Spanned};
 use std::collections::BTreeMap;
 
-/// Limit of an icon file, in bytes.
 const ICON_BYTES_MAX: usize = 64 << 10;
-/// Type of the guests that the part with the guests exports.
 const GUEST: &str = "guest";
-/// Keywords that have no effect without a portal.
 const OF_PORTAL: [&str; 4] = ["desktop", "app", "guest-consoles", "sign"];
-/// Keywords that have no effect without a portal or a gateway.
 const OF_BOTH: [&str; 3] = ["users", "pam", "second-factor"];
 
 /// Returns errors for lines that the portal needs, and for lines that need a portal.
@@ -62,7 +58,6 @@ pub(super) fn incomplete(farm: &Farm) -> Vec<Diagnostic> {
     missing.map(told).collect()
 }
 
-/// Builds the list of a farm's users.
 pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange) -> List {
     let lines = &farm.portal;
     if let Some(ldap) = &lines.ldap {
@@ -119,7 +114,6 @@ pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange)
     }
 }
 
-/// Reports a userlist without any user who can sign in.
 fn nobody(list: &Spanned<String>, context: &mut Context) {
     let told = format!(
         "nobody can sign in by userlist '{}': no user of it may",
@@ -136,7 +130,6 @@ pub(super) fn refer(farm: &Farm, exchange: &mut Exchange) {
     }
 }
 
-/// Reports accounts that are the same user for the farm.
 fn one_user(users: &[AuthorizedUser], span: Span, context: &mut Context) {
     let mut known = BTreeMap::new();
     for name in users.iter().map(|user| &user.account.name) {
@@ -151,7 +144,6 @@ fn one_user(users: &[AuthorizedUser], span: Span, context: &mut Context) {
     }
 }
 
-/// Builds the LDAP directory of a farm.
 fn directory(farm: &Farm, ldap: &Ldap, context: &mut Context) -> Option<LdapDirectory> {
     let lines = &farm.portal;
     if let Some(span) = farm.place("pam") {
@@ -172,7 +164,6 @@ fn directory(farm: &Farm, ldap: &Ldap, context: &mut Context) -> Option<LdapDire
     Some(directory)
 }
 
-/// Returns the users of some groups; without groups, all users.
 fn of_groups(mut users: Vec<AuthorizedUser>, groups: &[Spanned<String>]) -> Vec<AuthorizedUser> {
     let is_in = |user: &AuthorizedUser| {
         groups
@@ -210,7 +201,6 @@ fn require(users: &mut [AuthorizedUser], span: language::Span, context: &mut Con
     }
 }
 
-/// Builds the portal of a farm; `first` is the certificate of its first `bind` line.
 pub(super) fn portal(farm: &Farm, first: Option<&[u8]>, context: &mut Context) -> Option<Portal> {
     let lines = &farm.portal;
     let authority = lines.authority.as_ref()?.value.clone();

@@ -12,7 +12,6 @@ use std::ops::RangeInclusive;
 const HTTPS: u16 = 443;
 const LIMIT_MS: RangeInclusive<u32> = 60_000..=2_073_600_000;
 
-/// Parsed lines of the gateway.
 #[derive(Debug, Default)]
 pub(super) struct Gateway {
     pub(super) web: Vec<Bind>,
@@ -46,7 +45,6 @@ fn gateway(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Splits the address of a gateway into host and port.
 fn address(text: &str) -> Result<(String, u16), &'static str> {
     const NONE: &str = "not an address such as https://desktop.example.org/remoteDesktopGateway/";
     let rest = text.strip_prefix("https://").ok_or(NONE)?;
@@ -72,7 +70,6 @@ fn address(text: &str) -> Result<(String, u16), &'static str> {
     }
 }
 
-/// Returns errors for lines that the gateway needs and that are missing.
 pub(super) fn incomplete(farm: &Farm) -> Vec<Diagnostic> {
     let Some(gateway) = &farm.gateway.gateway else {
         return Vec::new();
@@ -96,7 +93,6 @@ pub(super) fn incomplete(farm: &Farm) -> Vec<Diagnostic> {
     missing.map(told).collect()
 }
 
-/// Returns the name for which the certificates of `web` lines have to be valid.
 pub(super) fn web_name(farm: &Farm) -> Option<(&str, Span)> {
     let gateway = farm.gateway.gateway.as_ref()?;
     Some((&gateway.value.name, gateway.span))

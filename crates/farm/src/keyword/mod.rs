@@ -30,7 +30,6 @@ pub const NAME: &str = "farm";
 /// Time that the role has to stop, milliseconds.
 const STOP_MS: u64 = 1_000;
 
-/// Remote desktops, as a part of a configuration.
 pub static PART: ConfigurationPart = ConfigurationPart {
     name: NAME,
     sections: Sections {
@@ -77,7 +76,6 @@ static LINES: &[Family<FarmLineBuilder>] = &[
 static TABLES: [SectionTable<FarmSectionDraft>; 1] =
     [SectionTable::new("farm", LINES, section::begin)];
 
-/// Documentation of the section for the manual.
 const SECTION: Documented = Documented {
     kind: "section",
     name: "farm",

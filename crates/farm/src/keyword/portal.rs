@@ -9,19 +9,13 @@ use language::keyword::Keyword;
 use language::{ConfigWord, Diagnostic, Span, Spanned};
 use std::path::PathBuf;
 
-/// Limit of programs in a section.
 const APPS_MAX: usize = 256;
-/// Limit of groups in a line.
 const GROUPS_MAX: usize = 64;
-/// Limit of a title, a path or arguments, in characters.
 const TEXT_MAX: usize = 260;
-/// Limit of `guest-consoles` lines in a section, and of guests in one line.
 const CONSOLES_MAX: usize = 64;
 const GUESTS_MAX: usize = 256;
-/// Name of the desktop in URLs.
 const DESKTOP: &str = "desktop";
 
-/// Parsed lines of the portal.
 #[derive(Debug, Default)]
 pub(super) struct Portal {
     pub(super) authority: Option<Spanned<String>>,
@@ -33,7 +27,6 @@ pub(super) struct Portal {
     pub(super) ldap: Option<Ldap>,
     pub(super) pam: Pam,
     pub(super) secrets: Secrets,
-    /// Position of the line that requires a second factor of all users.
     pub(super) required: Option<Span>,
 }
 
@@ -68,7 +61,6 @@ pub(super) struct Consoles {
 }
 
 impl Portal {
-    /// Returns the groups that lines of the portal name.
     pub(super) fn groups(&self) -> impl Iterator<Item = &Spanned<String>> {
         let desktop = self.desktop.iter().map(|desktop| &desktop.groups);
         let apps = self.apps.iter().map(|app| &app.groups);
@@ -167,7 +159,6 @@ fn bounded(args: &Args<'_>, word: &ConfigWord, count: usize, max: usize, what: &
     }
 }
 
-/// Parses a text for display, or for a line of a `.rdp` file.
 fn text(args: &mut Args<'_>, what: &str) -> Result<String, Diagnostic> {
     let word = args.required(what)?;
     let text = word.str();
@@ -268,7 +259,6 @@ fn guest_consoles(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Parses the names of guests, and the word `groups` after them.
 fn guests(args: &mut Args<'_>) -> Result<Vec<Spanned<String>>, Diagnostic> {
     let mut guests = vec![named(args.required("a guest")?)];
     loop {

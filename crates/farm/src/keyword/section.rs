@@ -14,10 +14,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 const SECTIONS_MAX: usize = 16;
-/// Limit of the hosts of a section, and of its `bind` lines.
 pub(super) const HOSTS_MAX: usize = 64;
 const BINDS_MAX: usize = 8;
-/// Limit of a name, in bytes.
 const NAME_MAX: usize = 64;
 /// Limit of the name of a farm, in bytes (RFC 1035).
 const FQDN_MAX: usize = 253;
@@ -64,7 +62,6 @@ pub(super) struct NamedHost {
 }
 
 impl Farm {
-    /// Returns the position of the first line with a keyword.
     pub(super) fn place(&self, keyword: &str) -> Option<Span> {
         let found = self.given.iter().find(|(known, _)| *known == keyword);
         found.map(|(_, span)| *span)
@@ -76,7 +73,6 @@ impl Farm {
     }
 }
 
-/// Sections that have been parsed so far.
 #[derive(Debug, Default)]
 pub(super) struct FarmSectionDraft {
     pub(super) farms: Vec<Farm>,
@@ -132,7 +128,6 @@ pub(super) fn begin(draft: &mut FarmSectionDraft, head: &ConfigLine) -> Built {
     Ok(())
 }
 
-/// Returns the current section, for a keyword that it may contain several times.
 pub(super) fn many<'d>(
     draft: &'d mut FarmSectionDraft,
     args: &Args<'_>,
@@ -145,7 +140,6 @@ pub(super) fn many<'d>(
     Ok(farm)
 }
 
-/// Returns the current section, for a keyword that it may contain once.
 pub(super) fn once<'d>(
     draft: &'d mut FarmSectionDraft,
     args: &Args<'_>,
@@ -185,7 +179,6 @@ fn bind(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     binds(&mut farm.binds, &mut farm.proxies, args)
 }
 
-/// Adds an address with its certificate.
 pub(super) fn binds(binds: &mut Vec<Bind>, proxies: &mut Proxies, args: &mut Args<'_>) -> Built {
     let word = args.required("an address and a port")?;
     let address = listens(args, word)?;

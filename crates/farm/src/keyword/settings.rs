@@ -9,14 +9,11 @@ use language::keyword::Keyword;
 use language::value::TimeUnit;
 use std::ops::RangeInclusive;
 
-/// Bounds of the check interval and timeout, milliseconds.
 const CHECK_MS: RangeInclusive<u32> = 100..=3_600_000;
 const KEEP_MS: RangeInclusive<u32> = 60_000..=2_073_600_000;
 const LOST_MS: RangeInclusive<u32> = 1_000..=86_400_000;
-/// Bounds of the connection limit.
 const MAXCONN: RangeInclusive<u32> = 1..=100_000;
 
-/// Parses a time within bounds.
 pub(super) fn time(args: &mut Args<'_>, bounds: &RangeInclusive<u32>) -> Result<u64, Diagnostic> {
     let word = args.peek();
     let ms = args.time_ms(TimeUnit::Milliseconds)?;

@@ -442,7 +442,6 @@ fn each_mistake_of_a_portal_is_told_at_its_line() {
     insta::assert_snapshot!(text);
 }
 
-/// A valid `users ldap` line.
 const LDAP: &str = "users ldap ldaps://127.0.0.1 base dc=example,dc=org ca-file /ca.pem";
 
 #[test]
@@ -719,7 +718,6 @@ language::codes! {
     NO_GUEST = "E0001", "no guest of this name", "As the part of guests has it.";
 }
 
-/// The part that runs the guests `mail` and `erp`.
 static GUESTS: ConfigurationPart = ConfigurationPart {
     name: "guests",
     sections: Sections::NONE,

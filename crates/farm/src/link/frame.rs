@@ -13,13 +13,9 @@ pub(super) const PROTOCOL: NodeProtocol = NodeProtocol {
     signs: *b"EKFM",
     version: 4,
 };
-/// Limit of a frame, in bytes.
 const FRAME_BYTES_MAX: usize = 512 << 10;
-/// Limit of the nesting depth of values.
 const DEPTH_MAX: usize = 16;
-/// Limit of farms of a node.
 const FARMS_MAX: usize = 16;
-/// Limit of the name of a farm, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
 /// A frame from one node to another.
@@ -27,11 +23,9 @@ const NAME_BYTES_MAX: usize = 64;
 pub enum LinkFrame {
     /// Farms of the sender, with their directories. Sent again after each change.
     Farms(Vec<(String, DirectoryId)>),
-    /// A message of one directory to another one.
     Farm {
         from: DirectoryId,
         to: DirectoryId,
-        /// Message to the receiver's directory.
         message: AgreementMessage,
     },
     Ping,
@@ -39,7 +33,6 @@ pub enum LinkFrame {
     Leave,
 }
 
-/// Reason why a connection ends.
 #[derive(Debug, thiserror::Error)]
 pub enum FarmLinkError {
     /// Error of the network, or a violation of the protocol.
@@ -50,7 +43,6 @@ pub enum FarmLinkError {
     },
     #[error("it has stopped")]
     Left,
-    /// This node has closed the connection, for this reason.
     #[error("{0}")]
     Cut(String),
 }
@@ -65,12 +57,10 @@ fn consequence(broken: &nodes::NodeConnectionError) -> &'static str {
 }
 
 impl FarmLinkError {
-    /// Returns the error for an invalid frame.
     pub(super) fn refused(why: impl Into<String>) -> FarmLinkError {
         nodes::NodeConnectionError::Refused(why.into()).into()
     }
 
-    /// Returns the error of the network, if it is one.
     pub(super) fn of_link(&self) -> Option<&nodes::NodeConnectionError> {
         match self {
             FarmLinkError::Link { link } => Some(link),
@@ -78,7 +68,6 @@ impl FarmLinkError {
         }
     }
 
-    /// Returns the error for a node that no longer sends anything.
     pub(super) fn silent() -> FarmLinkError {
         nodes::NodeConnectionError::Silent.into()
     }

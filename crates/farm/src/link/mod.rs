@@ -28,7 +28,6 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use wire::TrustedNodes;
 
-/// Interval of the checks for due work.
 const TICK: Duration = Duration::from_millis(50);
 const HANDSHAKES: NodeConnectionLimits = NodeConnectionLimits {
     nodes: 16,
@@ -123,12 +122,10 @@ impl NodeLink {
         })
     }
 
-    /// Returns the notifier for messages that are due.
     pub fn message_notifier(&self) -> MessageNotifier {
         Arc::clone(&self.shared.bell)
     }
 
-    /// Sets the cluster's nodes and their identities.
     pub fn trust(&self, trusted: TrustedNodes) {
         let before = self.trusted.borrow().clone();
         let trusted = trusted.continue_from(before.as_deref());
@@ -144,7 +141,6 @@ impl NodeLink {
             .unwrap_or_default()
     }
 
-    /// Replaces the farms of the link.
     pub fn set_sites(&self, sites: BTreeMap<String, Arc<FarmState>>) {
         let nodes = lock(&self.shared.nodes).clone();
         for (name, site) in &sites {
@@ -172,7 +168,6 @@ impl NodeLink {
     }
 }
 
-/// Does the due work of all farms, until the link ends.
 async fn ticks(shared: &LinkState) {
     loop {
         tokio::time::sleep(TICK).await;
@@ -190,7 +185,6 @@ async fn ticks(shared: &LinkState) {
     }
 }
 
-/// Keeps connections to the nodes that the cluster names.
 async fn run(mut known: TrustedNodesReceiver, shared: Arc<LinkState>) {
     let mut places = NodeChangeDetector::default();
     let mut tasks = JoinSet::new();
@@ -217,7 +211,6 @@ async fn run(mut known: TrustedNodesReceiver, shared: Arc<LinkState>) {
     }
 }
 
-/// Connects to a node, again and again.
 async fn dials(known: &TrustedNodesReceiver, node: &str, shared: &LinkState) {
     let mut pause = RedialPause::default();
     loop {
@@ -242,7 +235,6 @@ async fn dials(known: &TrustedNodesReceiver, node: &str, shared: &LinkState) {
     }
 }
 
-/// Reports to all farms why there is no connection.
 fn report_broken_connection(shared: &LinkState, node: &str, broken: &FarmLinkError) {
     let why = broken.to_string();
     for site in shared.all() {

@@ -19,7 +19,6 @@ const PING: Duration = Duration::from_millis(200);
 /// Bytes of one farm's messages after which the next farm gets its turn.
 const TURN_BYTES: usize = 64 << 10;
 
-/// A connection to a node.
 struct Session<'a> {
     shared: &'a LinkState,
     node: &'a str,
@@ -28,15 +27,12 @@ struct Session<'a> {
 
 #[derive(Default)]
 struct LinkSessionState {
-    /// The other node has sent its farms.
     knows: bool,
-    /// Farms of the other node, and their directories.
     theirs: BTreeMap<String, DirectoryId>,
     /// Farms that both nodes have: the local farm, and the directory of the other node.
     linked: BTreeMap<String, (Arc<FarmState>, DirectoryId)>,
 }
 
-/// Shares the farms with a node until the connection ends.
 pub(super) async fn run<S>(shared: &LinkState, node: &str, stream: S) -> FarmLinkError
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -116,7 +112,6 @@ impl Session<'_> {
         }
     }
 
-    /// Returns the farm whose directory at the other node has this origin.
     fn site_of(&self, origin: DirectoryId) -> Option<Arc<FarmState>> {
         let inner = lock(&self.inner);
         let mut linked = inner.linked.values();

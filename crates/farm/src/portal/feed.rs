@@ -5,16 +5,12 @@ use super::offer::PublishedResource;
 use aws_lc_rs::digest::{SHA256, digest};
 use std::fmt::Write;
 
-/// Media type of a feed whose version the client has requested.
 const TYPE: &str = "application/x-msts-radc+xml";
-/// XML namespace of all versions.
 const SPACE: &str = "http://schemas.microsoft.com/ts/2007/05/tswf";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FeedVersion {
-    /// Version 1.1, for clients that request none.
     One,
-    /// Version 2.0.
     Two,
 }
 

@@ -26,17 +26,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 
-/// Openings and closings that a report shows.
 const EVENTS_MAX: usize = 20;
-/// Close reason for a connection that its user may not open.
 const NONE: &str = "There is nothing here for you to open.";
-/// Poll interval for the reason why a connection has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(600);
 /// Content security policy of a page with a script: only this portal's script and its WebSocket.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Parsed path of a display or a terminal.
 #[derive(Clone, Copy)]
 pub(super) struct ScreenPath<'p> {
     kind: &'static ScreenKind,
@@ -73,7 +69,6 @@ impl<'p> ScreenPath<'p> {
     }
 }
 
-/// Returns whether a user may open the screens of a guest.
 fn may(lines: &[Consoles], account: &Account, guest: &str) -> bool {
     let is_for = |line: &Consoles| {
         let is_of = line.guests.is_empty() || line.guests.iter().any(|name| name == guest);
@@ -210,7 +205,6 @@ impl Portal {
         })
     }
 
-    /// Returns the requested guest, if its screen can be opened now.
     async fn guest(&self, wanted: ScreenPath<'_>) -> Result<Guest, String> {
         let all = self.guests.all().await?;
         let found = all.iter().find(|guest| guest.name == wanted.guest);
@@ -219,7 +213,6 @@ impl Portal {
         found.cloned().ok_or_else(why)
     }
 
-    /// Opens the screen at the part that runs the guests, for a user.
     async fn open(
         self: &Arc<Portal>,
         name: &str,
@@ -270,7 +263,6 @@ impl Portal {
         });
     }
 
-    /// Returns the recent openings and closings of displays and terminals.
     pub fn events(&self) -> Vec<Event> {
         lock(&self.events).iter().cloned().collect()
     }
@@ -301,7 +293,6 @@ impl Portal {
     }
 }
 
-/// Returns the state of a guest's screen.
 fn standing(guest: &Guest, kind: &ScreenKind) -> ScreenStatus {
     ScreenStatus {
         on: guest.on.clone(),
@@ -314,7 +305,6 @@ fn standing(guest: &Guest, kind: &ScreenKind) -> ScreenStatus {
 struct OpenScreen {
     portal: Arc<Portal>,
     token: String,
-    /// Name of the user, and the client address.
     by: (String, IpAddr),
     kind: &'static ScreenKind,
     guest: String,

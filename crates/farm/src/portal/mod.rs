@@ -43,7 +43,6 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Cookie of a session. The prefix `__Host-` binds it to this host, to the root path and to TLS.
 const SESSION: &str = "__Host-evenkeel-desktop";
-/// Cookie of a browser in which a user has signed in.
 const DEVICE: &str = "__Host-evenkeel-desktop-device";
 /// Cookie of programs that read the feed ([MS-TSWP] 2.2.3).
 const OF_FEED: &str = ".ASPXAUTH";
@@ -51,7 +50,6 @@ const OF_FEED: &str = ".ASPXAUTH";
 const FEED: &str = "/rdweb/feed/webfeed.aspx";
 const FEED_LOGIN: &str = "/rdweb/feedlogin/webfeedlogin.aspx";
 const HTTPS: u16 = 443;
-/// Limit of a path, in bytes.
 const PATH_MAX: usize = 512;
 
 /// Portal of a farm while it runs.
@@ -60,18 +58,14 @@ pub struct Portal {
     desk: Arc<Authenticator>,
     facts: RwLock<Option<Arc<PortalConfiguration>>>,
     guests: Arc<Guests>,
-    /// Recent openings and closings of guests' displays and terminals.
     events: Mutex<VecDeque<Event>>,
 }
 
 struct PortalConfiguration {
     portal: config::Portal,
     users: List,
-    /// Name of the farm on the pages.
     brand: String,
-    /// Address to which clients connect.
     address: String,
-    /// Address of the gateway for clients.
     gateway: Option<String>,
     signer: Signer,
 }
@@ -164,7 +158,6 @@ impl Portal {
         Arc::clone(&self.desk)
     }
 
-    /// Returns the state for the next process.
     pub fn state_to_save(&self) -> SavedSessions {
         lock(&self.desk.sessions).saved_state()
     }
@@ -174,7 +167,6 @@ impl Portal {
         facts.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Handles a request of a client at an address.
     pub async fn respond<B>(self: &Arc<Self>, from: IpAddr, request: Request<B>) -> PortalResponse
     where
         B: Body,
@@ -227,7 +219,6 @@ impl Portal {
         }
     }
 
-    /// Returns the signed-in user of a request, and the token of the session.
     fn visitor<'h>(
         &self,
         facts: &PortalConfiguration,
@@ -246,7 +237,6 @@ impl Portal {
         tokens.find_map(|token| Some((self.of_token(facts, token)?, token)))
     }
 
-    /// Returns the user who signed in with this token.
     fn of_token(&self, facts: &PortalConfiguration, token: &str) -> Option<Visitor> {
         if self.site.why_closed().is_some() {
             return None;
@@ -334,7 +324,6 @@ impl Portal {
         }
     }
 
-    /// Builds the `.rdp` file of what a user starts.
     fn start(
         &self,
         facts: &PortalConfiguration,
@@ -459,7 +448,6 @@ fn closed(facts: &PortalConfiguration, head: &Parts, why: &str) -> PortalRespons
 
 /// Reason why a program's request has no user.
 enum Asks {
-    /// The request contains no credentials.
     Nothing,
     Refused(Box<PortalResponse>),
 }

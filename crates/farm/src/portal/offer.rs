@@ -6,7 +6,6 @@ use configuration::Account;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-/// Side of the icons that are drawn here, pixels.
 const SIDE: u32 = 64;
 
 /// Desktop or program that a user may start.
@@ -17,7 +16,6 @@ pub enum PublishedResource<'o> {
 }
 
 impl<'o> PublishedResource<'o> {
-    /// Returns everything that a user may start.
     pub fn all(portal: &'o Portal, user: &Account) -> Vec<PublishedResource<'o>> {
         let desktop = portal.desktop.iter().map(PublishedResource::Desktop);
         let all = desktop.chain(portal.apps.iter().map(PublishedResource::App));
@@ -54,7 +52,6 @@ impl<'o> PublishedResource<'o> {
         }
     }
 
-    /// Returns the program; None for the desktop.
     pub fn app(self) -> Option<&'o App> {
         match self {
             PublishedResource::Desktop(_) => None,
@@ -71,7 +68,6 @@ impl<'o> PublishedResource<'o> {
         }
     }
 
-    /// Side of the icon, pixels.
     pub fn side(self) -> u32 {
         let own = self.app().and_then(|app| side_of(&app.icon));
         own.unwrap_or(SIDE)

@@ -10,7 +10,6 @@ use part::report::{Grade, SubjectState};
 use screen::kind::{KINDS, ScreenKind};
 use screen::page as screens;
 
-/// Style sheet of the pages.
 pub const STYLE: &str = concat!(
     include_str!("../../../access/src/page/base.css"),
     include_str!("style.css"),
@@ -20,40 +19,30 @@ pub const STYLE: &str = concat!(
 /// Contents of the list page.
 #[derive(Clone, Copy, Debug)]
 pub struct List<'l> {
-    /// Name of the farm in the page's top.
     pub brand: &'l str,
-    /// User who has signed in.
     pub visitor: &'l Visitor,
-    /// Desktop and programs that the user may start.
     pub offers: &'l [PublishedResource<'l>],
     /// Names of those that cannot be started now, because no host accepts users.
     pub closed: &'l [&'l str],
     /// Guests that the user may open, or why they are not known; None if the user may open none.
     pub guests: Option<&'l Result<Vec<Guest>, String>>,
     pub sessions: &'l [Stay],
-    /// Notice for the users of a drained host.
     pub notice: Option<&'l str>,
-    /// Host of the portal in URLs.
     pub authority: &'l str,
-    /// Address of the gateway for clients.
     pub gateway: Option<&'l str>,
 }
 
 /// Contents of the page of a display or a terminal.
 #[derive(Clone, Copy)]
 pub struct Screen<'s> {
-    /// Name of the farm in the page's top.
     pub brand: &'s str,
-    /// User who has signed in.
     pub visitor: &'s Visitor,
-    /// Type of the screen: a display or a terminal.
     pub kind: &'s ScreenKind,
     pub guest: &'s str,
     /// Path of the script; None if the library that draws the screen is missing.
     pub script: Option<&'s str>,
 }
 
-/// Builds a page with its top.
 fn frame(
     brand: &str,
     visitor: &Visitor,
@@ -82,7 +71,6 @@ fn frame(
     }
 }
 
-/// Builds the list of what a user may start, and of the guests that the user may open.
 pub fn list(list: &List<'_>) -> Markup {
     let starts = !list.offers.is_empty();
     let content = html! {
@@ -98,7 +86,6 @@ pub fn list(list: &List<'_>) -> Markup {
     frame(list.brand, list.visitor, "Remote desktops", None, &content)
 }
 
-/// Builds the page of a display or a terminal.
 pub fn screen(page: &Screen<'_>) -> Markup {
     let title = format!("{} of {}", page.kind.title, page.guest);
     let path = format!("/{}/{}", page.kind.path, page.guest);
@@ -112,7 +99,6 @@ pub fn screen(page: &Screen<'_>) -> Markup {
     frame(page.brand, page.visitor, &title, page.script, &content)
 }
 
-/// Builds the list of guests that can be opened now.
 fn guests(known: &Result<Vec<Guest>, String>) -> Markup {
     html! {
         section.guests {
@@ -142,7 +128,6 @@ fn guest(guest: &Guest) -> Markup {
     }
 }
 
-/// Formats the state of a guest, and its node.
 fn state(state: Option<&SubjectState>, on: &str) -> Markup {
     let class = |state: &SubjectState| match state.grade {
         Grade::Unknown => "unknown",
@@ -237,7 +222,6 @@ fn help(authority: &str) -> Markup {
     }
 }
 
-/// Formats a time in its largest unit.
 fn time(ms: u64) -> String {
     let minutes = ms / 60_000;
     match minutes {

@@ -18,7 +18,6 @@ const GATEWAY_BY_COOKIE: u8 = 5;
 pub struct File<'f> {
     /// Address to which the client connects: a name, with a port that is not 3389.
     pub address: &'f str,
-    /// Routing token, without its end.
     pub token: &'f str,
     pub user: &'f str,
     /// Program to start; None: the full desktop.
@@ -93,7 +92,6 @@ fn lines(file: &File<'_>) -> Vec<RdpFileLine> {
     lines
 }
 
-/// Formats a line. Control characters are removed, since they would start another line.
 fn written((name, is_number, value): &RdpFileLine) -> String {
     let kind = if *is_number { 'i' } else { 's' };
     let value: String = value.chars().filter(|one| !one.is_control()).collect();
@@ -170,7 +168,7 @@ mod tests {
         }
     }
 
-    /// The lines of a file, without its signature.
+    /// Returns the lines of a file, without its signature.
     fn unsigned(bytes: &[u8]) -> String {
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         let lines = text

@@ -56,7 +56,6 @@ pub(super) fn bytes(kind: &'static str, bytes: Vec<u8>) -> PortalResponse {
     reply(StatusCode::OK, kind, bytes)
 }
 
-/// Returns the response of a farm without a portal, for all paths.
 pub(super) fn nothing() -> PortalResponse {
     reply(
         StatusCode::NOT_FOUND,
@@ -65,7 +64,6 @@ pub(super) fn nothing() -> PortalResponse {
     )
 }
 
-/// Returns a file to download.
 pub(super) fn download(name: &str, bytes: Vec<u8>) -> PortalResponse {
     let mut reply = reply(StatusCode::OK, "application/x-rdp", bytes);
     set(
@@ -86,12 +84,10 @@ pub(super) fn to(path: &str) -> PortalResponse {
     redirect_with_status(StatusCode::SEE_OTHER, path)
 }
 
-/// Redirects to the sign-in of programs.
 pub(super) fn redirect_to_sign_in(path: &str) -> PortalResponse {
     redirect_with_status(StatusCode::FOUND, path)
 }
 
-/// Requests name and password from a program.
 pub(super) fn request_credentials() -> PortalResponse {
     let mut reply = text(
         StatusCode::UNAUTHORIZED,
@@ -132,14 +128,12 @@ pub(super) fn file(headers: &HeaderMap, kind: &'static str, text: &'static str) 
 }
 
 impl PortalConfiguration {
-    /// Returns an error as a page.
     pub(super) fn failure(&self, status: StatusCode, words: &str) -> PortalResponse {
         let page = page::failure(&self.brand, status.as_u16(), words, "To the list");
         html(status, page)
     }
 }
 
-/// Adds the headers of every response.
 pub(super) fn secured(mut reply: PortalResponse) -> PortalResponse {
     let headers = reply.headers_mut();
     for (name, value) in [

@@ -20,14 +20,10 @@ use std::error::Error;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Limit of a form, in bytes.
 const FORM_BYTES_MAX: usize = 16 << 10;
-/// Timeout for the body of a request.
 const BODY_LIMIT: Duration = Duration::from_secs(10);
-/// Message for a user whose password cannot be verified now.
 pub(super) const UNAVAILABLE: &str =
     "The password cannot be checked now. Try again later, or ask an administrator.";
-/// Reasons for a successful or failed sign-in, for operators.
 const RIGHT: &str = "the password was right";
 const WRONG_CODE: &str = "the password was right, and the code was wrong or was used";
 const MISSING: &str = "the user needs a second factor, and has none";
@@ -63,14 +59,12 @@ impl FormFields {
         }
     }
 
-    /// Returns the first value of a field.
     fn field(&self, name: &str) -> &str {
         let found = self.0.iter().find(|(known, _)| known == name);
         found.map_or("", |(_, value)| value)
     }
 }
 
-/// Returns whether a form was sent by a page of this portal.
 pub(super) fn is_own(head: &Parts) -> bool {
     let text = |name: HeaderName| head.headers.get(name)?.to_str().ok();
     // HTTP/2 has the host in `:authority`.
@@ -104,7 +98,6 @@ impl Portal {
         }
     }
 
-    /// Handles a sign-in form: a password, or after that a code.
     pub(super) async fn sign_in<B>(
         &self,
         facts: &PortalConfiguration,
@@ -143,7 +136,6 @@ impl Portal {
         }
     }
 
-    /// Handles a correct password: the user is signed in, or has to send a code.
     fn first(
         &self,
         facts: &PortalConfiguration,
@@ -171,7 +163,6 @@ impl Portal {
         }
     }
 
-    /// Handles the code of a user whose password was correct.
     async fn second(
         &self,
         facts: &PortalConfiguration,

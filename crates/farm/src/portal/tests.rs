@@ -137,7 +137,6 @@ impl Got {
         pairs.collect::<Vec<_>>().join("; ")
     }
 
-    /// Returns the value of a hidden field.
     fn field(&self, name: &str) -> String {
         let (_, rest) = self
             .text()
@@ -147,7 +146,6 @@ impl Got {
     }
 }
 
-/// Returns the response to a request.
 async fn got(portal: &Arc<Portal>, request: Request<Full<Bytes>>) -> Got {
     let reply: Response<_> = portal.respond(HOME.parse().unwrap(), request).await;
     let (head, body) = reply.into_parts();

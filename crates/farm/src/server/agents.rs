@@ -15,15 +15,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 const LIMIT: Duration = Duration::from_secs(5);
-/// Interval at which changed configuration is detected.
 const LOOK: Duration = Duration::from_millis(500);
 const PIECE_BYTES: usize = 4_096;
 
-/// Time of the next poll of an agent.
 #[derive(Clone, Copy, Debug)]
 struct NextPoll {
     at: Instant,
-    /// A poll is in progress.
     is_open: bool,
 }
 
@@ -64,7 +61,6 @@ pub(super) async fn run(site: Arc<FarmState>) {
     }
 }
 
-/// Polls an agent; returns its host.
 async fn poll_agent(site: Arc<FarmState>, agent: ToAsk) -> String {
     let asked_ms = Moment::now().boottime_ms;
     let result = exchange(agent.address, &agent.line).await;

@@ -19,11 +19,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
-/// Timeout for the TLS handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
 /// Timeout for the logon after the handshake: the user may be looking at the certificate dialog.
 const LOGON_LIMIT: Duration = Duration::from_secs(120);
-/// Time for which a redirected client may take to close the connection.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Requests the user name of a client with these requested protocols, and redirects it to a host of
@@ -86,7 +84,6 @@ async fn negotiate_logon<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Reads until the client has closed.
 async fn closed<S: AsyncRead + Unpin>(stream: &mut S) {
     let mut bytes = Zeroizing::new([0; 1_024]);
     while matches!(stream.read(&mut bytes[..]).await, Ok(1..)) {}

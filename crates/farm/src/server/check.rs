@@ -17,7 +17,6 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Limit of a response, in bytes.
 const ANSWER_BYTES_MAX: usize = 256;
 /// Interval of checks with a ClientHello while a host is up: the host may compute and log something
 /// for each.
@@ -56,7 +55,6 @@ pub(super) async fn run(site: Arc<FarmState>) {
     }
 }
 
-/// Checks a host, with `hello` if it is given.
 async fn one(address: SocketAddr, hello: Option<&[u8]>, limit: Duration) -> Result<(), String> {
     let asked = timeout(limit, send_connection_request(address)).await;
     let within = |what: &str| format!("no answer to {what} within {} ms", limit.as_millis());

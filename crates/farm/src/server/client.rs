@@ -16,24 +16,18 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Timeout for the Connection Request of a client.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
-/// Reason why a client's connection ends.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientEnd {
-    /// The client exceeded a timeout.
     #[error("timeout")]
     Slow,
-    /// The client violates the protocol.
     #[error(transparent)]
     Malformed(#[from] RdpPacketError),
-    /// The client has closed the connection, or it broke.
     #[error(transparent)]
     Gone(#[from] io::Error),
 }
 
-/// Serves a client until its connection ends.
 pub(super) async fn serve(
     site: Arc<FarmState>,
     tls: Arc<ServerConfig>,
@@ -129,7 +123,6 @@ mod tests {
     use std::sync::Weak;
     use std::task::{Context, Poll, Waker};
 
-    /// A request without a hint and without protocol negotiation.
     const REQUEST: [u8; 11] = [3, 0, 0, 11, 6, 0xe0, 0, 0, 0, 0, 0];
 
     fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {

@@ -8,10 +8,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-/// Backlog of the listening socket.
 const BACKLOG: i32 = 1_024;
 
-/// A listening socket with its certificate.
 #[derive(Debug)]
 pub struct FarmListener {
     bind: Bind,
@@ -68,12 +66,10 @@ impl FarmListener {
         })
     }
 
-    /// Returns whether this address matches a `bind` line.
     pub fn is_of(&self, bind: &Bind) -> bool {
         self.bind == *bind
     }
 
-    /// Returns whether connections of trusted proxies begin with a PROXY header.
     pub fn accepts_proxy(&self) -> bool {
         self.bind.accepts_proxy
     }

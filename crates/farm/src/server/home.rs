@@ -10,7 +10,6 @@ use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Poll interval for the machine's addresses.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Consecutive polls without an address after which it is gone: an address may be removed and set
 /// again.
@@ -32,14 +31,12 @@ struct LocalAddressEntry {
 pub(crate) struct Home(watch::Receiver<()>);
 
 impl Home {
-    /// Returns when the machine no longer has the address.
     pub(crate) async fn wait_until_removed(mut self) {
         while self.0.changed().await.is_ok() {}
     }
 }
 
 impl Homes {
-    /// Returns the handle for a connection to this address.
     pub(super) fn of(&self, address: IpAddr) -> Home {
         let mut homes = lock(&self.0);
         let kept = homes.entry(address).or_insert_with(|| LocalAddressEntry {

@@ -27,7 +27,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Pause after a failed accept.
 const REST: Duration = Duration::from_millis(50);
 /// Connections that are accepted in a row before existing connections run again.
 const ACCEPTS_MAX: u64 = 8;
@@ -86,7 +85,6 @@ pub(crate) trait Listens: Clone + Send + 'static {
     /// Returns the address of the client, and whether it connects through the gateway.
     fn client_of(&self, peer: SocketAddr) -> (IpAddr, bool);
 
-    /// Serves a connection until it ends.
     fn serve(
         self,
         secure: Secure,
@@ -122,7 +120,6 @@ impl Listens for Rdp {
     }
 }
 
-/// Accepts connections at all addresses until the server is dropped.
 pub(crate) async fn accept_all<L: Listens>(
     listens: L,
     mut doors: watch::Receiver<Vec<Arc<FarmListener>>>,

@@ -30,7 +30,6 @@ struct SlotUsage {
     maxconn: usize,
     routed: usize,
     unrouted: usize,
-    /// Number of routed clients of each address.
     routed_of: BTreeMap<IpAddr, usize>,
     of: BTreeMap<IpAddr, UnroutedClients>,
     next: u64,
@@ -54,9 +53,7 @@ pub(crate) struct ConnectionSlot {
     places: Arc<ConnectionSlots>,
     number: u64,
     pub(crate) from: IpAddr,
-    /// Local address of the connection.
     pub(crate) home: Home,
-    /// The client connects through a tunnel of the gateway.
     pub(super) by_gateway: bool,
     is_routed: bool,
     leave: Arc<Notify>,
@@ -104,7 +101,6 @@ impl UnroutedClients {
 }
 
 impl SlotUsage {
-    /// Returns whether an address has reached its limit of unrouted clients.
     fn is_full(&self, from: IpAddr) -> bool {
         let own = self.of.get(&client_network(from));
         own.is_some_and(|own| own.count() >= UNROUTED_MAX)
@@ -169,7 +165,6 @@ impl SlotUsage {
 }
 
 impl ConnectionSlot {
-    /// Returns the notifier that fires when the connection is evicted.
     pub(super) fn leave(&self) -> Arc<Notify> {
         Arc::clone(&self.leave)
     }
@@ -208,7 +203,6 @@ impl ConnectionSlot {
         clients.insert(self.number, leave);
     }
 
-    /// Notes that the client has sent a valid request.
     pub(crate) fn spoke(&self) {
         let mut taken = lock(&self.places.0);
         if let Some(own) = taken.of.get_mut(&client_network(self.from))

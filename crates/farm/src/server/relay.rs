@@ -13,19 +13,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Timeout for connecting to a host.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// Timeout for the host's response to the client's request.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-/// Time for which one direction may continue after the other one has ended.
 const END_LIMIT: Duration = Duration::from_secs(2);
 /// A connection counts as a session after this time, if the host has sent enough. A failed login,
 /// or a screen that requests a name, ends earlier or sends less.
 const SESSION: Duration = Duration::from_secs(30);
 const SESSION_BYTES: u64 = 32 << 10;
-/// Buffer of each direction, in bytes.
 const BUFFER_BYTES: usize = 16 << 10;
-/// Time without traffic after which TCP keepalive probes start.
 const IDLE: Duration = Duration::from_secs(20);
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 const PROBES: u32 = 3;
@@ -54,7 +49,6 @@ pub(crate) fn keep_alive(stream: &TcpStream) {
     let _ = sockopt::set_tcp_user_timeout(fd, UNACKNOWLEDGED_MS);
 }
 
-/// Routes a client that has sent this request.
 pub(super) async fn route(
     site: &Arc<FarmState>,
     routed: &Routed,

@@ -13,13 +13,10 @@ use part::role::{Admission, Membership};
 use part::voice::write_error;
 use std::time::Duration;
 
-/// Time for which a returned member waits for any other member.
 const ALONE: Duration = Duration::from_secs(60);
-/// Retry delay for clients, seconds.
 pub const TRY_AGAIN_S: u64 = 10;
 
 impl FarmState {
-    /// Sets the membership of this node in its cluster.
     pub fn set_membership(&self, membership: Membership) {
         let before = std::mem::replace(&mut *lock(&self.membership), membership);
         let now_ns = now_ns();
@@ -42,7 +39,6 @@ impl FarmState {
         }
     }
 
-    /// Returns whether users may be admitted.
     pub fn admission(&self) -> Admission {
         lock(&self.membership).admission_alone(ALONE, now_ns())
     }

@@ -16,23 +16,18 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// Line that is sent to an agent without a notice to show.
 const CHECK: &str = "check";
 /// Users of one report that get a step in the history.
 const STEPS_MAX: usize = 20;
 
-/// Results of polling the agent of a host.
 #[derive(Debug, Default)]
 pub(super) struct AgentPolls {
-    /// Time of the last reply.
     answered: Option<Moment>,
     /// End of the last poll, successful or not.
     asked: Option<Moment>,
-    /// Current error; empty after a successful poll.
     trouble: String,
     /// Time and text of the last error; kept after a successful poll.
     last_trouble: Option<(Moment, String)>,
-    /// Description of the host's state in the last reply.
     description: String,
 }
 
@@ -42,7 +37,6 @@ pub struct ToAsk {
     pub host: String,
     pub address: SocketAddr,
     pub interval: Duration,
-    /// Line that is sent to the agent.
     pub line: String,
 }
 
@@ -119,7 +113,6 @@ impl FarmState {
         let _ = timeout(left, heard.wait_for(|heard| *heard)).await;
     }
 
-    /// Returns the notice for a user whose session is at a drained host.
     pub fn notice_for(&self, user: UserId) -> Option<String> {
         let inner = lock(&self.inner);
         let directory = &inner.agreement.directory;
@@ -134,7 +127,6 @@ impl FarmState {
 }
 
 impl FarmStateInner {
-    /// Returns the notice for users of a host, while it is drained.
     fn notice(&self, state: &HostState) -> Option<&str> {
         let is_drained = state.is_drained || state.is_ordered || state.agent.is_drained();
         let notice = self.farm.agents.notice.as_str();
@@ -191,7 +183,6 @@ impl FarmStateInner {
         }
     }
 
-    /// Describes the session of a user as the host's agent reports it.
     pub(super) fn by_agent(&self, user: &FarmUser) -> Option<String> {
         let directory = &self.agreement.directory;
         let hosts = directory.of_user(user.id).map(|(_, entry)| &entry.host);
@@ -217,7 +208,6 @@ impl FarmStateInner {
         ))
     }
 
-    /// Adds the agent of a host to the report.
     pub(super) fn agent(&self, name: &str, state: &HostState, subject: Subject) -> Subject {
         let Some(agent) = self.farm.agents.hosts.get(name) else {
             return subject;
@@ -252,7 +242,6 @@ impl FarmStateInner {
     }
 }
 
-/// Formats the last report of an agent.
 fn format_report(state: &HostState) -> Vec<String> {
     let agent = &state.agent;
     let mut words = Vec::new();
@@ -267,7 +256,6 @@ fn format_report(state: &HostState) -> Vec<String> {
     words
 }
 
-/// Returns the display name of a session's state as an agent reports it.
 pub(super) fn seen_word(seen: &ReportedUser) -> &'static str {
     if seen.is_active {
         "active"

@@ -7,10 +7,8 @@ use part::lock;
 use part::report::{Grade, Subject};
 use std::collections::BTreeSet;
 
-/// Display name of the collection of all hosts.
 const ALL: &str = "all hosts";
 
-/// Returns the display name of a collection.
 fn name(hosts: &BTreeSet<String>) -> String {
     let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
     if names.is_empty() {
@@ -68,7 +66,6 @@ impl FarmStateInner {
         all.iter().map(subject).collect()
     }
 
-    /// Returns the collections in which a user has the session at a host.
     pub(super) fn collections_of(&self, user: UserId, host: &str) -> Vec<String> {
         let all = self.farm.all_collections();
         if all.is_empty() {

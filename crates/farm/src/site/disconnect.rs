@@ -13,11 +13,9 @@ use std::collections::BTreeSet;
 /// Connections that an operator's order closes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Disconnected {
-    /// Connections that this node closes.
     pub own: usize,
     /// Connections that other nodes carry, as far as is known.
     pub far: u64,
-    /// Other nodes that received the order.
     pub asked: Vec<String>,
 }
 

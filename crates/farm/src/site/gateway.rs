@@ -24,18 +24,12 @@ const OF_ADDRESS_MAX: usize = 200;
 /// Events at the gateway since the role started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct GatewayCounters {
-    /// Tunnels that were opened to a host.
     pub opened: u64,
-    /// Failed authentications: wrong passwords and invalid cookies.
     pub unknown: u64,
-    /// Connections to hosts that the user may not use.
     pub denied: u64,
     pub malformed: u64,
-    /// Tunnels that ended because the client was too slow.
     pub slow: u64,
-    /// Tunnels refused by the limits.
     pub over: u64,
-    /// Hosts that could not be reached.
     pub unreached: u64,
     /// Tunnels that ended by the idle timeout or the session limit.
     pub expired: u64,
@@ -53,14 +47,12 @@ pub(super) struct GatewayState {
     /// Tunnels that wait for their user to authenticate again: the user, and how to wake the
     /// tunnel.
     waiting: BTreeMap<u64, (String, Arc<Notify>)>,
-    /// User of the last refused attempt, and the reason.
     pub(super) last_refused: Option<String>,
 }
 
 #[derive(Clone, Debug)]
 struct Tunnel {
     from: IpAddr,
-    /// HTTP has authenticated the user.
     is_known: bool,
     /// Empty until the user is authenticated.
     user: String,
@@ -89,7 +81,6 @@ impl GatewayState {
         most.map(|(_, oldest)| oldest)
     }
 
-    /// Returns the number of tunnels to a host.
     pub(super) fn open(&self) -> usize {
         let all = self.tunnels.values();
         all.filter(|one| !one.target.is_empty()).count()
@@ -117,7 +108,6 @@ impl GatewayState {
             .collect()
     }
 
-    /// Returns the tunnels to a host, for display.
     pub(super) fn shown(&self) -> Vec<String> {
         let all = self.tunnels.values();
         all.filter(|one| !one.target.is_empty())
@@ -129,10 +119,7 @@ impl GatewayState {
 /// Number of a tunnel; dropping it releases the number.
 pub struct Numbered {
     site: Arc<FarmState>,
-    /// The number of the tunnel.
     pub number: u32,
-    /// Notified when an operator closes the tunnel, or when it makes room for another one before
-    /// its user is authenticated.
     pub ends: Arc<Notify>,
 }
 
@@ -160,7 +147,6 @@ impl Drop for Arrival {
 pub struct ReauthenticationWait {
     site: Arc<FarmState>,
     number: u64,
-    /// Notified when the user has authenticated.
     pub woken: Arc<Notify>,
 }
 
@@ -193,7 +179,6 @@ impl FarmState {
         look(&lock(&self.inner).farm)
     }
 
-    /// Increments a counter of the gateway.
     pub fn count_gateway(&self, which: impl FnOnce(&mut GatewayCounters) -> &mut u64) {
         let mut inner = lock(&self.inner);
         let count = which(&mut inner.gateway.counters);
@@ -313,7 +298,6 @@ impl FarmState {
         }
     }
 
-    /// Counts and records a refused client of the gateway.
     pub fn gateway_refuses(&self, user: &str, from: IpAddr, why: &str) {
         self.gateway_refuses_unnoted(user, from, why);
         if let Some(user) = FarmUser::named(user) {

@@ -16,7 +16,6 @@ const USERS_SHOWN: usize = 10;
 pub(super) struct Users<'i> {
     shown: Vec<(DisplayOrder<'i>, UserId, &'i Entry)>,
     all: usize,
-    /// Number of users without a known session.
     pub(super) unseen: u64,
 }
 
@@ -45,7 +44,6 @@ impl<'i> Users<'i> {
 }
 
 impl FarmStateInner {
-    /// Returns the first users of each host.
     pub(super) fn glance(&self) -> BTreeMap<&str, Users<'_>> {
         let mut hosts: BTreeMap<&str, Users<'_>> = BTreeMap::new();
         for (id, entry) in self.agreement.directory.sessions() {
@@ -56,7 +54,6 @@ impl FarmStateInner {
         hosts
     }
 
-    /// Formats these users as lines of a report.
     pub(super) fn lines(&self, users: &Users<'_>) -> Vec<String> {
         let now_ms = Moment::now().boottime_ms;
         let shown = users.shown.iter();

@@ -16,7 +16,6 @@ use std::net::SocketAddr;
 /// Limit of saved users of all farms together: the size of a state file.
 const USERS_MAX: usize = 2 * directory::USERS_MAX;
 
-/// Saved state of a farm.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct SavedFarm {
@@ -75,7 +74,6 @@ pub struct KeptUser(
 );
 
 impl FarmState {
-    /// Returns whether the state has changed since the last save.
     pub fn changed(&self) -> bool {
         std::mem::take(&mut lock(&self.inner).has_changed)
     }
@@ -127,7 +125,6 @@ impl FarmState {
         }
     }
 
-    /// Restores the state that the previous role saved.
     pub fn restore(&self, kept: SavedFarm) {
         let mut inner = lock(&self.inner);
         let directory = &mut inner.agreement.directory;

@@ -14,23 +14,18 @@ use std::net::{IpAddr, SocketAddr};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Routed {
-    /// User and collection of the connection.
     pub id: Assignee,
     pub host: String,
-    /// Address at which the host accepts RDP.
     pub address: SocketAddr,
 }
 
 /// Decision about a client after its Connection Request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Meeting {
-    /// The client's bytes are relayed to a host.
     Route(Routed),
     /// The connection continues here over TLS until the client has sent its user name.
     Ask {
-        /// Security protocols that the client requested.
         requested: u32,
-        /// Collection in which the client gets a host.
         collection: CollectionId,
     },
     /// The connection is refused with this failure code.
@@ -39,7 +34,6 @@ pub enum Meeting {
 
 /// Result of reading a Connection Request.
 enum RequestReading {
-    /// The decision is made already.
     Settled(Meeting),
     /// A host in a collection has to be decided for a user. The user comes from a token, which may
     /// name a host, or from a hint (`mstshash`).
@@ -47,7 +41,6 @@ enum RequestReading {
 }
 
 impl FarmState {
-    /// Decides about a client with this Connection Request.
     pub async fn decide_connection(&self, request: &ConnectionRequest, from: IpAddr) -> Meeting {
         let said = lock(&self.inner).evaluate_request(request, from, self.id);
         let (user, collection, host) = match said {
@@ -158,7 +151,6 @@ impl FarmState {
         }
     }
 
-    /// Records a user's action at the portal.
     pub fn at_portal(&self, user: &str, from: IpAddr, got: &str, why: &str) {
         if let Some(user) = FarmUser::named(user) {
             lock(&self.inner).note(&user, from, "portal", got, why);
@@ -219,7 +211,6 @@ impl FarmStateInner {
         }
     }
 
-    /// Adds the name that the directory knows to a user whose token has none.
     fn named(&self, user: FarmUser) -> FarmUser {
         if user.name.is_empty() {
             FarmUser {
@@ -311,7 +302,6 @@ impl FarmStateInner {
     }
 }
 
-/// Describes the reason for a choice of a host.
 pub(super) fn describe_reason(why: &Why) -> String {
     match why {
         Why::Connected => "the user is connected there".to_owned(),

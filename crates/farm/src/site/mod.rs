@@ -43,7 +43,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 use tokio::sync::{Notify, oneshot, watch};
 
-/// Events of a host that are kept.
 const EVENTS_MAX: usize = 20;
 
 /// State of one farm, shared by its connections, its checks, the link to the other nodes and the
@@ -57,7 +56,6 @@ pub struct FarmState {
     began: Instant,
     heard: watch::Sender<bool>,
     turns: turn::PermitSemaphore,
-    /// Unset until the portal exists.
     sign_outs: OnceLock<sign_outs::SignOuts>,
     tries: Arc<tries::Tries>,
     membership: Mutex<Membership>,
@@ -71,7 +69,6 @@ struct FarmStateInner {
     /// Logons that wait for the other nodes, by ticket.
     waiting: BTreeMap<u64, oneshot::Sender<Result<Decision, NoHost>>>,
     history: History,
-    /// Steps that the other nodes received, and the last one received from each other directory.
     told: SentSteps,
     heard: BTreeMap<DirectoryId, u64>,
     clients: BTreeMap<u64, Client>,
@@ -82,7 +79,6 @@ struct FarmStateInner {
     last_refused: Option<String>,
     troubles: Troubles,
     gateway: gateway::GatewayState,
-    /// State that the next role needs has changed.
     has_changed: bool,
 }
 
@@ -99,10 +95,8 @@ struct SentSteps {
 /// Errors of the farm's addresses and of its LDAP servers.
 #[derive(Debug, Default)]
 struct Troubles {
-    /// Errors of addresses for RDP that are not open.
     rdp: Vec<String>,
     web: Vec<String>,
-    /// Status of the LDAP servers.
     directory: Option<Arc<LdapAvailability>>,
 }
 
@@ -119,19 +113,14 @@ struct Client {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FarmCounters {
     pub accepted: u64,
-    /// Connections that were routed to a host.
     pub routed: u64,
     pub redirected: u64,
     pub tokens: u64,
-    /// Protocol errors of RDP clients.
     pub malformed: u64,
     /// Clients that were refused: there was no host, or the client could not be redirected.
     pub refused: u64,
-    /// Clients that exceeded a timeout.
     pub slow: u64,
-    /// Connections refused by the limits.
     pub over: u64,
-    /// Routed connections whose host did not respond.
     pub unanswered: u64,
 }
 
@@ -140,7 +129,6 @@ pub struct FarmCounters {
 struct HostChecks {
     passed: u32,
     failed: u32,
-    /// Reason of the last failure.
     why: String,
     since: Option<Moment>,
     events: VecDeque<Event>,
@@ -190,7 +178,6 @@ impl FarmState {
         }
     }
 
-    /// Applies a changed configuration of the farm.
     pub fn change(&self, farm: Farm, own: &[u8]) {
         let mut inner = lock(&self.inner);
         let before: Vec<String> = inner.farm.hosts.keys().cloned().collect();
@@ -228,17 +215,14 @@ impl FarmState {
         &self.name
     }
 
-    /// Returns the limit of simultaneous connections of the farm.
     pub fn maxconn(&self) -> u32 {
         lock(&self.inner).farm.maxconn
     }
 
-    /// Returns whether an address belongs to a trusted proxy in front of the farm.
     pub fn trusts(&self, address: IpAddr) -> bool {
         lock(&self.inner).farm.proxies.has(address)
     }
 
-    /// Returns the parameters of the checks, and the hosts with their addresses.
     pub fn checks(&self) -> (Check, Vec<(String, SocketAddr)>) {
         let inner = lock(&self.inner);
         let hosts = inner.agreement.directory.hosts();
@@ -252,7 +236,6 @@ impl FarmState {
         *count = count.saturating_add(1);
     }
 
-    /// Returns the counters since the role started.
     pub fn counters(&self) -> FarmCounters {
         lock(&self.inner).counters
     }
@@ -267,7 +250,6 @@ impl FarmState {
         lock(&self.inner).troubles.web = troubles;
     }
 
-    /// Sets the status of the LDAP servers, for the report.
     pub fn asks_directory(&self, standing: Arc<LdapAvailability>) {
         lock(&self.inner).troubles.directory = Some(standing);
     }
@@ -310,7 +292,6 @@ impl FarmState {
         }
     }
 
-    /// Removes a connection that has ended.
     pub fn ends(&self, number: u64) {
         let mut inner = lock(&self.inner);
         if let Some(Client { user, host, .. }) = inner.clients.remove(&number) {

@@ -97,7 +97,6 @@ impl FarmState {
 }
 
 impl FarmStateInner {
-    /// Returns the state of a session.
     fn state(&self, entry: &Entry) -> SessionState {
         match entry.presence() {
             Presence::Pending => SessionState::Pending,
@@ -126,7 +125,6 @@ impl FarmStateInner {
         }
     }
 
-    /// Returns how long a session has been without a connection, milliseconds.
     fn left_ms(&self, user: UserId, entry: &Entry, now_ms: u64) -> u64 {
         let directory = &self.agreement.directory;
         let until = entry.until_ms.unwrap_or(now_ms);
@@ -139,7 +137,6 @@ impl FarmStateInner {
         by_agent.unwrap_or(own)
     }
 
-    /// Returns the nodes that carry connections of a user.
     fn carriers(&self, id: UserId, entry: &Entry, me: &str) -> Vec<String> {
         let directory = &self.agreement.directory;
         let own = (!me.is_empty() && directory.table().holds(id, &entry.host) > 0).then_some(me);

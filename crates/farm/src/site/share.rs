@@ -17,18 +17,15 @@ use tokio::sync::{oneshot, watch};
 const STEPS_MAX: usize = 100;
 /// Maximum delay of steps while logons wait for another node, milliseconds.
 const STEPS_MS: u64 = 200;
-/// Limit of directories whose last step number is remembered.
 const HEARD_MAX: usize = 16;
 
 /// Notified when a message is due to another node.
 pub type MessageNotifier = Arc<watch::Sender<u64>>;
 
-/// Parameters of a farm that several nodes share.
 #[derive(Clone, Debug)]
 pub struct SharingParameters {
     /// Identifier of the directory; a new one after each start.
     pub origin: DirectoryId,
-    /// Notified when a message is due.
     pub bell: MessageNotifier,
 }
 
@@ -121,17 +118,14 @@ impl FarmState {
         changed
     }
 
-    /// Identifier of the directory during this run.
     pub fn origin(&self) -> DirectoryId {
         lock(&self.inner).agreement.directory.table().origin()
     }
 
-    /// Sets the names of the other nodes.
     pub fn set_peers(&self, nodes: &BTreeSet<String>) {
         self.with(|inner, now_ms| inner.agreement.set_peers(nodes, now_ms));
     }
 
-    /// Handles a new connection to a node that has this farm.
     pub fn linked(&self, node: &str, origin: DirectoryId) {
         self.sign_outs_to_all(node);
         self.tries.linked(node);
@@ -141,7 +135,6 @@ impl FarmState {
         });
     }
 
-    /// Handles a broken or missing connection to a node.
     pub fn broke(&self, node: &str, why: &str) {
         self.tries.drop_node(node);
         self.with(|inner, now_ms| inner.agreement.broke(node, why, now_ms));
@@ -222,7 +215,6 @@ impl FarmState {
         })
     }
 
-    /// Returns whether a message is due to a node.
     pub fn has_message(&self, node: &str) -> bool {
         let inner = lock(&self.inner);
         let told = inner.told.last.get(node).copied().unwrap_or_default();
@@ -230,7 +222,6 @@ impl FarmState {
         has_more || self.has_sign_outs(node) || self.tries.has_message(node)
     }
 
-    /// Returns the next message to a node.
     pub fn next_message(&self, node: &str) -> Option<AgreementMessage> {
         // These go first, since a client waits for the response to its code.
         if let Some(message) = self.tries.next_message(node) {
@@ -248,7 +239,6 @@ impl FarmState {
 }
 
 impl FarmStateInner {
-    /// Returns the steps that a node has not received.
     fn next_steps(&mut self, node: &str, now_ms: u64) -> Option<AgreementMessage> {
         let told = self.told.last.get(node).copied().unwrap_or_default();
         if told >= self.told.upto {

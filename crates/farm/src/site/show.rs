@@ -14,7 +14,6 @@ use part::report::{Grade, Moment, NumberRow, Subject, Unit};
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-/// Limit of tunnels in a report.
 const TUNNELS_SHOWN: usize = 10;
 
 /// Numbers of a report: name, metric, description.
@@ -181,7 +180,6 @@ const DECISIONS: [(&str, &str, &str, u64); 3] = [
 /// Numbers that are 1 for yes and 0 for no.
 const FLAGS: [&str; 2] = ["agent answers", "agrees"];
 
-/// Returns the numbers of a report.
 pub fn rows() -> Vec<NumberRow> {
     let rows = ROWS.map(|(name, metric, words)| {
         let row = NumberRow::new(name, metric, words);
@@ -198,7 +196,6 @@ pub fn rows() -> Vec<NumberRow> {
 }
 
 impl FarmState {
-    /// Returns the farm as a subject of the report.
     pub fn subject(&self) -> Subject {
         let mut inner = lock(&self.inner);
         let decisions = inner.decisions();
@@ -300,7 +297,6 @@ impl FarmState {
         })
     }
 
-    /// Returns whether an operator has drained a host.
     pub fn is_ordered(&self, host: &str) -> bool {
         let inner = lock(&self.inner);
         let mut hosts = inner.agreement.directory.hosts();
@@ -327,26 +323,22 @@ impl FarmState {
         Some(why)
     }
 
-    /// Returns whether the farm has a host with this name.
     pub fn has_host(&self, host: &str) -> bool {
         lock(&self.inner).farm.hosts.contains_key(host)
     }
 }
 
 impl FarmStateInner {
-    /// Returns the first error of an address.
     fn trouble(&self) -> Option<&String> {
         self.troubles.rdp.iter().chain(&self.troubles.web).next()
     }
 
-    /// Returns the errors of the LDAP servers that do not respond.
     fn silent_directory(&self) -> Option<String> {
         self.farm.users.directory.as_ref()?;
         let troubles = self.troubles.directory.as_ref()?.failed_servers();
         (!troubles.is_empty()).then(|| troubles.join("; "))
     }
 
-    /// Adds the gateway to a report.
     fn gateway(&self, mut subject: Subject) -> Subject {
         if self.farm.gateway.is_none() {
             return subject;
@@ -402,7 +394,6 @@ impl FarmStateInner {
         Some([p50?, p99?, max?])
     }
 
-    /// Returns the other nodes for the report.
     fn nodes(&self) -> Vec<Subject> {
         let now = Moment::now();
         let key = self.key.check();
@@ -482,7 +473,6 @@ impl FarmStateInner {
     }
 }
 
-/// Adds the client counters since the role started.
 fn add_counters(mut subject: Subject, counters: FarmCounters) -> Subject {
     for (name, value) in [
         ("accepted", counters.accepted),
@@ -511,7 +501,6 @@ fn add_counters(mut subject: Subject, counters: FarmCounters) -> Subject {
     subject.list("clients", clients.collect())
 }
 
-/// Adds recent durations of decisions, in microseconds.
 fn add_decisions(subject: Subject, took: Option<[u64; DECISIONS.len()]>) -> Subject {
     let Some(took @ [p50, p99, max]) = took else {
         return subject;
@@ -524,7 +513,6 @@ fn add_decisions(subject: Subject, took: Option<[u64; DECISIONS.len()]>) -> Subj
     )
 }
 
-/// Returns why an agent keeps new users from its host.
 fn by_agent(state: &HostState) -> &'static str {
     match state.agent.admin {
         Some(Admin::Drain) => "drained by its agent",

@@ -15,7 +15,6 @@ const ENDS_MAX: usize = 500;
 #[derive(Debug)]
 pub(super) struct SignOuts {
     ended: Arc<Mutex<EndedSessions>>,
-    /// Number of the last change that each other node received.
     told: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -36,7 +35,6 @@ impl FarmState {
         sign_outs.map_or(0, |one| sessions_ended_at(&lock(&one.ended), user))
     }
 
-    /// Wakes the link after a user has signed out of the portal.
     pub fn signed_out(&self) {
         self.ring();
     }
@@ -55,7 +53,6 @@ impl FarmState {
         })
     }
 
-    /// Returns the next sign-outs for a node.
     pub(super) fn next_sign_outs(&self, node: &str) -> Option<AgreementMessage> {
         let sign_outs = self.sign_outs.get()?;
         let mut told = lock(&sign_outs.told);

@@ -16,9 +16,7 @@ use tokio::time::timeout;
 /// Limit of changes that wait for a node. The oldest are dropped first, since they would expire
 /// first.
 const WAITING_MAX: usize = 16_384;
-/// Limit of claims and responses that wait for a node.
 const CLAIMS_MAX: usize = 1_024;
-/// Timeout for the other nodes' responses to a claim.
 const CLAIM_LIMIT: Duration = Duration::from_millis(1_000);
 
 /// Failed sign-ins and codes that the desk of a farm and the link exchange.
@@ -30,9 +28,7 @@ pub(super) struct Tries {
 
 #[derive(Default)]
 struct AttemptState {
-    /// Pending messages of each connected node.
     nodes: BTreeMap<String, PendingMessages>,
-    /// Used codes whose responses from other nodes are pending.
     claims: BTreeMap<u64, CodeClaim>,
     last: u64,
 }
@@ -119,7 +115,6 @@ impl Tries {
         (!changes.is_empty()).then_some(AgreementMessage::Tries(changes))
     }
 
-    /// Handles a message of a node.
     pub(super) fn handle(&self, node: &str, message: &AgreementMessage) {
         match message {
             AgreementMessage::Tries(changes) => {
@@ -240,7 +235,6 @@ mod tests {
         (desk, tries)
     }
 
-    /// Delivers all messages between two nodes.
     fn carry(alpha: &Tries, beta: &Tries) {
         loop {
             let (to_beta, to_alpha) = (alpha.next_message("beta"), beta.next_message("alpha"));
@@ -255,7 +249,6 @@ mod tests {
         }
     }
 
-    /// Signs in with a code while messages are delivered.
     fn uses(desk: &Authenticator, typed: &str, carry: impl Fn()) -> bool {
         let anna = AuthorizedUser {
             account: Account {

@@ -8,7 +8,6 @@ use hyper::http::uri::Authority;
 use hyper::{Request, StatusCode, Version};
 use std::net::IpAddr;
 
-/// Refusal of a request for a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct PageRefusal {
     pub(super) status: StatusCode,
@@ -66,7 +65,6 @@ pub(super) fn judge<B>(request: &Request<B>, here: IpAddr, farm: &Farm) -> Resul
     }
 }
 
-/// Returns whether a farm has a name or an address.
 fn serves(farm: &Farm, here: IpAddr, host: &str) -> bool {
     let host = host.trim_end_matches('.').trim_matches(['[', ']']);
     if let Ok(ip) = host.parse::<IpAddr>() {
@@ -85,7 +83,6 @@ fn serves(farm: &Farm, here: IpAddr, host: &str) -> bool {
     names.into_iter().flatten().any(is_own) || binds.any(|bind| certificate::is_of(&bind.pem, host))
 }
 
-/// Returns the host of an authority, without its port.
 fn host_of(authority: &str) -> &str {
     let host = authority
         .rsplit_once(':')

@@ -32,12 +32,10 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-/// Timeout for the TLS handshake, and for the head of a request.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
 const HEAD_LIMIT: Duration = Duration::from_secs(15);
 /// Limit of a request's head, in bytes. The head may contain a ticket, or a message of NTLM.
 const HEAD_BYTES_MAX: usize = 64 << 10;
-/// Header in which proxies send the addresses of their clients.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 /// Passwords that are verified at one time.
 const VERIFIED_MAX: usize = 2;

@@ -17,7 +17,7 @@ use std::thread;
 struct Hand {
     port: u16,
     says: Arc<Mutex<String>>,
-    /// The lines that it got.
+    /// Lines that the agent received.
     lines: Receiver<String>,
 }
 
@@ -51,7 +51,7 @@ impl Hand {
         text.clone_into(&mut lock(&self.says));
     }
 
-    /// Waits until the farm has sent a line that begins so.
+    /// Waits until the farm has sent a line with this beginning.
     fn hears(&self, begin: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(SOON).expect("a line");
@@ -62,7 +62,7 @@ impl Hand {
     }
 }
 
-/// A farm of two hosts with these agents.
+/// Makes a farm of two hosts with these agents.
 fn with_agents(peers: &[Peer; 2], agents: &[&Hand; 2]) -> (Farm, SocketAddr) {
     let (mut farm, at) = farm(&peers.each_ref().map(|peer| peer.address));
     for (number, agent) in agents.iter().enumerate() {
@@ -90,7 +90,7 @@ fn comes(at: SocketAddr, name: &str) -> (TcpStream, u8) {
     (stream, answer[0])
 }
 
-/// Waits until the agent of a host is shown so.
+/// Waits until the report shows this state of a host's agent.
 fn shows(role: &FarmRole, host: &str, words: &str) {
     let mut text = String::new();
     let shown = eventually(SOON, || {
@@ -114,7 +114,7 @@ fn after_a_total_loss_a_user_comes_to_the_session_of_which_an_agent_knows() {
         ),
     ];
     let (farm, at) = with_agents(&peers, &agents.each_ref());
-    // Nothing is known, and the first logon comes at once.
+    // The directory is empty, and the first logon comes at once.
     let mut role = role(&farm, None);
     let (stream, letter) = comes(at, "anna");
     assert_eq!(letter, b'2');
@@ -156,7 +156,7 @@ fn words_of_haproxy_act_on_a_host_and_notices_are_sent_while_it_is_drained() {
     let mut role = role(&farm, None);
     shows(&role, "ts2", "answered");
     assert_eq!(agents[0].hears(""), "check\n");
-    // An operator drains it.
+    // An operator drains the host.
     let host = "ts2".to_owned();
     role.order(&OperatorMessage::Drain {
         host,
@@ -169,7 +169,7 @@ fn words_of_haproxy_act_on_a_host_and_notices_are_sent_while_it_is_drained() {
         is_drained: false,
     });
     agents[1].hears("check");
-    // Its agent drains it, also for later replies that do not say so.
+    // The agent drains the host; later replies that do not mention a drain do not end it.
     agents[1].says("drain # disks are full\n");
     shows(&role, "ts2", "drained by its agent");
     assert_eq!(state(&role, "ts2"), "drained");
@@ -184,7 +184,7 @@ fn words_of_haproxy_act_on_a_host_and_notices_are_sent_while_it_is_drained() {
     agents[1].says("up maxconn:0\n");
     shows(&role, "ts2", "it has as many sessions as its agent allows");
     assert_eq!(state(&role, "ts2"), "full");
-    // Without its line a host has no agent.
+    // Without its line the host has no agent.
     farm.agents.hosts.clear();
     role.change(&payload(&farm)).expect("good lines");
     let subject = subject(&role);
@@ -224,7 +224,7 @@ fn number_of(role: &FarmRole, host: &str, name: &str) -> Option<u64> {
 #[test]
 fn a_logon_of_which_the_agent_reports_no_session_is_not_called_a_session() {
     let peers = peers();
-    // Reports that do not name all sessions end none.
+    // Incomplete reports end no session.
     let agents = [0, 1].map(|_| agent("up\nsessions 1\n", true));
     let (farm, at) = with_agents(&peers, &agents.each_ref());
     let mut role = role(&farm, None);
@@ -244,7 +244,7 @@ fn a_logon_of_which_the_agent_reports_no_session_is_not_called_a_session() {
     shows(&role, "ts1", "anna: no session seen, the host is kept for");
     let next = why(&mut role, "anna").farms.remove(0).next;
     assert!(next.ends_with("no session there is known yet"), "{next}");
-    // A report of it makes it one.
+    // A report with the user makes it a session.
     agents[0].says("up\nsessions 1\nsession anna disconnected\n");
     let is_left = |role: &mut FarmRole| users(role).sessions[0].state == SessionState::Disconnected;
     assert!(eventually(SOON, || is_left(&mut role)));

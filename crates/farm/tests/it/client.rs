@@ -58,7 +58,7 @@ pub fn logs_on(to: SocketAddr, person: Person<'_>) -> io::Result<Redirection> {
     logs_on_with(to, &request(Routing::None, SSL), person)
 }
 
-/// As [`logs_on`], with this request.
+/// Does the same as [`logs_on`], with this request.
 pub fn logs_on_with(
     to: SocketAddr,
     request: &ConnectionRequest,
@@ -89,7 +89,7 @@ pub fn logs_on_with(
     Ok(Redirection::decode(&packet(&mut stream)?).expect("a redirection"))
 }
 
-/// The token of a redirection, as a client repeats it.
+/// Returns the token of a redirection, as a client repeats it.
 pub fn token(redirection: &Redirection) -> Routing {
     let token = redirection.load_balance_info.strip_suffix(b"\r\n");
     Routing::Token(token.expect("its end").to_vec())

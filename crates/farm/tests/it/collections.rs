@@ -18,7 +18,7 @@ fn set(hosts: &[&str]) -> BTreeSet<String> {
     hosts.iter().map(|host| (*host).to_owned()).collect()
 }
 
-/// Three hosts: Word is on ts1 only, the desktop on the others.
+/// Makes a farm with three hosts: Word is on ts1 only, the desktop on the others.
 fn office(peers: &[Peer; 3]) -> (Farm, SocketAddr) {
     let (mut farm, at) = farm(&peers.each_ref().map(|peer| peer.address));
     farm.portal = Some(Portal {
@@ -43,7 +43,7 @@ fn office(peers: &[Peer; 3]) -> (Farm, SocketAddr) {
     (farm, at)
 }
 
-/// The token of a file that the portal made.
+/// Returns the token in a file of the portal.
 fn ticket(user: &str, hosts: &[&str], expires_s: u32) -> Routing {
     let token = Key::new(&[7; 32]).issue(&Claims {
         farm: NameId::of("office"),
@@ -71,12 +71,13 @@ fn a_program_is_started_on_its_hosts_only_also_by_an_old_file() {
         assert_eq!(letter, b'1', "{name}");
         streams.push(stream);
     }
-    // An expired token routes nobody; who it is, is asked, and where it leads stays.
+    // An expired token routes no client. The client has to send its name; the collection is that of
+    // the token.
     let expired = request(ticket("dora", &["ts1"], 1), SSL);
     let redirection = logs_on_with(at, &expired, Person::named("dora")).expect("a redirection");
     assert_eq!(number(&role, "tokens refused"), 1);
     assert_eq!(comes(at, token(&redirection)).1, b'1');
-    // A former configuration had these hosts: nobody has a session of it.
+    // A former configuration had these hosts, and no user has a session there.
     let former = request(ticket("anna", &["ts1", "ts3"], u32::MAX), SSL);
     let (_, refused) = negotiates(at, &former);
     let code = FAILED_SSL_REQUIRED;
@@ -101,13 +102,13 @@ fn a_session_serves_what_is_on_its_host_and_is_known_after_a_restart_of_the_role
     assert_eq!(comes(at, token(&redirection)).1, b'1');
     let sessions = users(&mut role).sessions;
     assert_eq!(sessions.len(), 1);
-    // The token of the portal has no name; that without a token has.
+    // The portal's token contains no name; a logon without a token does.
     assert_eq!(sessions[0].user, "anna");
     let asked = &why(&mut role, "anna").farms[0].steps;
     assert_eq!(asked[0].asked, "token");
     assert_eq!(sessions[0].collections, ["all hosts", "ts1"]);
     let kept = {
-        // Who is only on the way is not kept.
+        // Users who have not connected are not saved.
         role.run_due_work();
         role.saved_state()
     };

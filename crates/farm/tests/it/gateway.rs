@@ -34,7 +34,7 @@ fn user(name: &str, password: &str) -> AuthorizedUser {
     })
 }
 
-/// A farm with a gateway, and where that is.
+/// Makes a farm with a gateway, and returns their addresses.
 fn site(hosts: &[SocketAddr]) -> (Farm, SocketAddr, SocketAddr) {
     let (mut farm, at) = farm(hosts);
     let web = SocketAddr::from(([127, 0, 0, 1], lab::free_port().expect("a port")));
@@ -60,7 +60,6 @@ fn site(hosts: &[SocketAddr]) -> (Farm, SocketAddr, SocketAddr) {
 
 struct Client(StreamOwned<ClientConnection, TcpStream>);
 
-/// The head of a response.
 #[derive(Debug)]
 struct ResponseHead {
     status: u16,
@@ -123,7 +122,6 @@ impl Client {
     }
 }
 
-/// Both directions of a tunnel.
 trait Tunnel {
     fn send(&mut self, bytes: &[u8]);
     fn receive(&mut self) -> io::Result<Vec<u8>>;
@@ -138,7 +136,7 @@ trait Tunnel {
         self.opens_with(extended, cookie, None)
     }
 
-    /// As [`Tunnel::opens`], for a tunnel that is authenticated again.
+    /// Does the same as [`Tunnel::opens`], to authenticate a tunnel again.
     fn opens_with(&mut self, extended: u8, cookie: Option<&str>, again: Option<u64>) -> Vec<u8> {
         let hello = self.asks(&[1, 0, 0, 0, 14, 0, 0, 0, 1, 0, 0, 0, extended, 0]);
         assert_eq!(hello[8..12], [0; 4], "{hello:?}");
@@ -175,7 +173,6 @@ trait Tunnel {
         packet[10..].to_vec()
     }
 
-    /// Checks that a host behind the tunnel responds.
     fn meets_a_host(&mut self) {
         let request = ConnectionRequest {
             routing: Routing::Hint("anna".to_owned()),
@@ -242,7 +239,7 @@ impl WebSocketTunnel {
         self.0.sends(&frame);
     }
 
-    /// The first byte and the content of the next frame.
+    /// Returns the first byte and the content of the next frame.
     fn next(&mut self) -> io::Result<(u8, Vec<u8>)> {
         let mut head = [0; 2];
         self.0.0.read_exact(&mut head)?;
@@ -326,7 +323,7 @@ impl Tunnel for PairedTunnel {
     }
 }
 
-/// The cookie of a user of the farm.
+/// Returns the cookie of a user of the farm.
 fn cookie(farm: &Farm, user: &str) -> String {
     let proof = access::session::credentials_digest(&farm.users, user);
     let office = NameId::of("office");
@@ -341,7 +338,7 @@ fn a_websocket_leads_to_the_farm_and_to_its_hosts() {
     let mut socket = WebSocketTunnel::new(web, &basic("EXAMPLE\\Anna", "secret"));
     assert_eq!(socket.opens(0, None)[10..14], [0; 4]);
     assert_eq!(socket.reaches("Desktop.example.org", at.port()), 0);
-    // The farm is asked over TLS, or routes by a hint: here it asks.
+    // The farm requests the name over TLS, or routes by a hint: here it requests the name.
     let request = ConnectionRequest {
         routing: Routing::None,
         negotiation: Some(NegotiationRequest {
@@ -387,7 +384,7 @@ fn two_requests_find_each_other_in_either_order() {
         // Both requests end.
         assert_eq!(pair.receive().expect("the last chunk").len(), 0);
         assert_eq!(pair.input.head().status, 200);
-        // A client that goes away without a word.
+        // The client disconnects without closing the channel.
         let mut pair = PairedTunnel::new(web, &basic("anna", "secret"), is_out_first);
         pair.opens(0, None);
         pair.reaches("ts1", host.address.port());
@@ -420,7 +417,7 @@ fn a_cookie_lets_in_who_has_a_second_factor_and_a_password_does_not() {
     let mut pair = PairedTunnel::new(web, COOKIE_SCHEME, true);
     assert_eq!(pair.opens(2, Some(&cookie(&farm, "anna")))[10..14], [0; 4]);
     assert_eq!(pair.reaches("ts1", port), 0);
-    // Of nobody, forged, none, and of a client that has no way to bring one.
+    // Of an unknown user, forged, none, and from a client that cannot send one.
     let denied = 0x8007_59f8_u32.to_le_bytes();
     for bad in [
         cookie(&farm, "cleo"),
@@ -557,7 +554,7 @@ fn guessing_is_slowed_down_and_a_stranger_sees_nothing() {
     let head = client.gateway("RDG_OUT_DATA", &basic("anna", "secret"));
     assert_eq!(head.status, 429, "{head:?}");
     assert_eq!(number(&role, "gateway unknown"), 6);
-    // Without the version and the key there is no WebSocket; a pair needs its name.
+    // A WebSocket needs the version and the key, a pair its connection identifier.
     let headers = COOKIE_SCHEME.to_owned() + "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     assert_eq!(client.gateway("RDG_OUT_DATA", &headers).status, 400);
     let request =
@@ -633,7 +630,7 @@ fn a_user_authenticates_again_and_the_tunnel_goes_on() {
         let number = asked();
         assert_ne!(number, number_before);
         number_before = number;
-        // Not by another user, nor by another number.
+        // Neither another user nor another number wakes the tunnel.
         for (cookie, number) in [("bert", number), ("anna", number ^ 1)] {
             let mut other = WebSocketTunnel::new(web, COOKIE_SCHEME);
             let answer = other.opens_with(2, Some(&self::cookie(&farm, cookie)), Some(number));
@@ -643,7 +640,7 @@ fn a_user_authenticates_again_and_the_tunnel_goes_on() {
         assert_eq!(again.opens_with(0, None, Some(number))[10..14], [0; 4]);
         let authorised = again.asks(&framed(6, &[&[0, 0][..], &blob("PC")].concat()));
         assert_eq!(authorised[8..12], [0; 4]);
-        // It is for nothing else.
+        // The tunnel serves only to authenticate.
         let port = port.to_le_bytes();
         let channel = framed(8, &[&[1, 0][..], &port, &[3, 0], &blob("ts1")].concat());
         assert_ne!(again.asks(&channel)[8..12], [0; 4]);

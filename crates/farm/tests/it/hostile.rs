@@ -24,13 +24,13 @@ fn what_is_no_rdp_ends_at_once_and_others_are_served() {
     for bytes in hostile {
         let mut stream = sends(at, bytes);
         let mut rest = Vec::new();
-        // A reset is an end, too.
+        // A reset ends the connection, too.
         let _ = stream.read_to_end(&mut rest);
         assert!(rest.is_empty(), "{bytes:?}: {rest:?}");
     }
     let count = u64::try_from(hostile.len()).expect("few");
     assert!(eventually(SOON, || number(&role, "malformed") == count));
-    // Garbage where TLS is due.
+    // Garbage in place of the TLS handshake.
     let mut stream = sends(at, &[tls.as_slice(), &[0; 600]].concat());
     let _ = stream.read_to_end(&mut Vec::new());
     assert!(logs_on(at, Person::named("anna")).is_ok());
@@ -48,7 +48,7 @@ fn connections_beyond_the_limit_of_routed_ones_are_closed_and_counted() {
     };
     let held = ["anna", "bert"].map(comes);
     assert!(held.iter().all(|(_, confirm)| confirm.is_ok()));
-    // The connection of a logon may not have ended when the next one came.
+    // The connection of a logon may end after the next one is counted.
     let before = number(&role, "over limit");
     let mut third = TcpStream::connect(at).expect("it listens");
     third.set_read_timeout(Some(SOON)).expect("a timeout");
@@ -67,10 +67,10 @@ fn clients_that_say_nothing_give_way_to_those_that_do() {
     let mut held: Vec<TcpStream> = (0..3).map(|_| sends(at, b"\x03")).collect();
     assert!(eventually(SOON, || number(&role, "accepted") == 3));
     let redirection = logs_on(at, Person::named("anna")).expect("a redirection");
-    // The oldest one has given way, and the others are there.
+    // The oldest connection was evicted; the others are open.
     assert!(matches!(held[0].read(&mut [0]), Ok(0) | Err(_)));
     assert!(eventually(SOON, || number(&role, "over limit") == 1));
-    // A crowd that comes later does not end a session.
+    // A later crowd does not end a session.
     let (mut session, confirm) = negotiates(at, &request(token(&redirection), SSL));
     confirm.expect("the host answers");
     held.extend((0..20).map(|_| sends(at, b"\x03")));

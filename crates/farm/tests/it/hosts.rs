@@ -33,7 +33,7 @@ fn a_host_that_accepts_and_never_answers_is_left_out_and_said() {
         .expect("the host");
     assert_eq!(down.why, "no answer to a request within 200 ms");
     assert_eq!(down.value("pending"), Some(0));
-    // An order counts also while it is down, and is seen.
+    // An order also applies to a host that is down, and is reported.
     let orders = |role: &mut farm::role::FarmRole, is_drained| {
         let host = "ts2".to_owned();
         let answer = role.order(&OperatorMessage::Drain { host, is_drained });
@@ -127,7 +127,7 @@ fn a_report_names_the_users_of_a_host_and_offers_to_drain_it() {
     drop(clients);
     let left = || sessions(&role).is_some_and(|lines| lines[0] == "anna10: on the way");
     assert!(eventually(SOON, left), "{:?}", sessions(&role));
-    // What is offered is what the command line orders, and it changes with what was ordered.
+    // The offered action equals the command-line order, and follows the current state.
     for (word, after) in [("drain", "drained"), ("ready", "up")] {
         let offers = host(&role, "ts1").offers;
         let [offer] = &offers[..] else {
@@ -138,11 +138,11 @@ fn a_report_names_the_users_of_a_host_and_offers_to_drain_it() {
         let answer: OrderResponse = part::codec::decode(&role.order(&order)).expect("its answer");
         assert!(answer.good, "{answer:?}");
         assert_eq!(state(&role, "ts1"), after);
-        // The same again does the same, and says so.
+        // A repeated order changes nothing, and reports that.
         let again: OrderResponse = part::codec::decode(&role.order(&order)).expect("its answer");
         assert!(again.good && again.words.ends_with(" already"), "{again:?}");
     }
-    // Its line drains the other one, and an order does not change that.
+    // The configuration drains the other host, and an order does not change that.
     assert!(host(&role, "ts2").offers.is_empty());
     let ready = OperatorMessage::Drain {
         host: "ts2".to_owned(),
@@ -165,7 +165,7 @@ fn a_host_that_is_removed_stays_until_its_sessions_end() {
     let mut without = with.clone();
     without.hosts.remove("ts1");
     let mut role = role(&with, None);
-    // The first by name: both are empty.
+    // The first host by name: both are empty.
     let redirection = logs_on(at, Person::named("anna")).expect("a redirection");
     let (stream, confirm) = negotiates(at, &request(token(&redirection), SSL));
     confirm.expect("the host answers");
@@ -185,7 +185,7 @@ fn a_host_that_is_removed_stays_until_its_sessions_end() {
         host.why,
         "no configuration has it any more; it stays until its sessions end"
     );
-    // Nobody else goes there, and she comes back: also by the role after this one.
+    // New users do not get the host; she returns to it, also with the next role.
     let bert = logs_on(at, Person::named("bert")).expect("a redirection");
     let (_bert, confirm) = negotiates(at, &request(token(&bert), SSL));
     confirm.expect("the host answers");
@@ -208,7 +208,7 @@ fn a_host_that_is_removed_stays_until_its_sessions_end() {
     assert!(step.why.ends_with("no configuration has the host any more"));
     let hosts: Vec<_> = shown(&mut role).into_iter().map(|(_, host)| host).collect();
     assert_eq!(hosts.iter().filter(|host| *host == "ts1").count(), 1);
-    // It is back, and so is she.
+    // The host is back in the configuration, and her session is still there.
     role.change(&payload(&with)).expect("a change");
     assert!(shown(&mut role).contains(&anna[0]));
     assert!(state(&role, "ts1") != "drained");

@@ -20,7 +20,7 @@ use wire::TrustedNodes;
 
 const NAMES: [&str; 2] = ["alpha", "beta"];
 
-/// State that both nodes share. Each test has addresses of its own.
+/// State that both nodes share. Each test has its own addresses.
 struct Cluster {
     authority: Authority,
     nodes: [Issued; 2],
@@ -128,14 +128,14 @@ fn comes(to: SocketAddr, redirection: &Redirection) -> (TcpStream, u8) {
     (stream, answer[0])
 }
 
-/// The host, the state and the nodes of a user, as a role shows them.
+/// Returns the host, the state and the nodes of a user, as a role shows them.
 fn session(role: &mut FarmRole, user: &str) -> Option<(String, String, Vec<String>)> {
     let users = users(role).sessions;
     let found = users.into_iter().find(|one| one.user == user)?;
     Some((found.host, found.state.words().to_owned(), found.nodes))
 }
 
-/// The hosts of all users.
+/// Returns the hosts of all users.
 fn hosts(role: &mut FarmRole) -> BTreeMap<String, String> {
     let all = users(role).sessions.into_iter();
     all.map(|one| (one.user, one.host)).collect()
@@ -146,7 +146,7 @@ fn link_ends_when_the_certificate_of_the_other_node_is_no_longer_accepted() {
     let peers = [peer(b'1'), peer(b'2')];
     let cluster = Cluster::new(90, &peers.each_ref().map(|peer| peer.address));
     let [alpha, _beta] = cluster.both();
-    // The nodes stay where they are, and the CA has changed.
+    // The addresses stay, and the CA has changed.
     let mut now = cluster.trusted(0, &cluster.nodes[0]);
     now.node_of = Arc::new(|_: &[CertificateDer<'_>]| None);
     alpha.trust(now);
@@ -178,7 +178,7 @@ fn a_user_whose_node_dies_comes_back_to_the_session_without_a_token() {
         if name != "cleo" {
             continue;
         }
-        // What she did at the other node is shown with it.
+        // The steps at the other node are shown, too.
         let mut steps = || why(&mut beta, name).farms[0].steps.clone();
         assert!(eventually(SOON, || steps().len() == 2), "{:?}", steps());
         assert!(steps().iter().all(|step| step.node == "alpha"));
@@ -199,7 +199,7 @@ fn logons_at_once_at_both_nodes_come_to_one_host_each() {
     let peers = [peer(b'1'), peer(b'2')];
     let cluster = Cluster::new(2, &peers.each_ref().map(|peer| peer.address));
     let [mut alpha, mut beta] = cluster.both();
-    // Else what they get is the only host that a node knows to be there.
+    // Otherwise users could get the only host that a node knows to be up.
     for role in [&alpha, &beta] {
         let are_up = || {
             let subject = subject(role);
@@ -267,7 +267,7 @@ fn a_role_that_has_lost_everything_has_it_from_the_other_node() {
     drop(alpha);
     stands(&beta, 0, "gone");
     let mut again = cluster.start(0, None);
-    // A logon that comes first of all waits for what the other node knows.
+    // The first logon waits for the other node's directory.
     logs_on(cluster.binds[0], Person::named("anna")).expect("a redirection");
     stands(&again, 1, "agrees");
     assert!(is_drained(&again));
@@ -292,7 +292,7 @@ fn strangers_and_other_versions_are_refused_with_the_reason() {
     let beta = cluster.start(1, None);
     let at = SocketAddr::new(cluster.address(1), farm::link::PORT);
     assert!(eventually(SOON, || TcpStream::connect(at).is_ok()));
-    // A certificate of the cluster that is of no node.
+    // A certificate of the cluster that belongs to no node.
     let stranger = node(&cluster.authority);
     let greets = |own: &Issued, greeting: &[u8]| {
         let trusted = cluster.trusted(0, own);
@@ -315,7 +315,7 @@ fn strangers_and_other_versions_are_refused_with_the_reason() {
         node.why.starts_with("it speaks version 9 of the protocol")
     };
     assert!(eventually(SOON, told), "{:?}", subject(&beta));
-    // A frame without bounds ends the connection, and nothing else.
+    // An oversized frame ends the connection only.
     greets(&cluster.nodes[0], b"EKFM\0\x02\0\0\xff\xff\xff\xff");
     logs_on(cluster.binds[1], Person::named("anna")).expect("a redirection");
     assert_eq!(number(&beta, "redirected"), 1);
@@ -368,7 +368,7 @@ fn an_operator_ends_the_connections_of_a_user_at_both_nodes_and_the_session_stay
         let is_shown = || session(role, "anna").as_ref() == Some(&left);
         assert!(eventually(SOON, is_shown), "{:?}", session(role, "anna"));
     }
-    // Both nodes have noted it, bert goes on, and anna comes back.
+    // Both nodes have recorded the order, bert's connection continues, and anna returns.
     let mut steps = || why(&mut beta, "anna").farms[0].steps.clone();
     let got = format!("disconnected from {host}");
     let has_both = || steps().iter().filter(|step| step.got == got).count() == 2;

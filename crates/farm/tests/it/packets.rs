@@ -1,7 +1,6 @@
 //! Packets that a simple client sends over TLS until it is redirected; the benchmark of farms uses
 //! them, too.
 
-/// Data that a client sends about its user.
 #[derive(Clone, Copy)]
 pub struct Person<'a> {
     pub domain: &'a str,
@@ -21,8 +20,8 @@ impl<'a> Person<'a> {
     }
 }
 
-/// The packets that are each answered by one, in their order: the settings, the attached user, and a channel
-/// each (MS-RDPBCGR 1.3.1.1).
+/// Builds the packets that the server answers with one packet each, in order: the settings, the
+/// user attachment, and one packet for each channel (MS-RDPBCGR 1.3.1.1).
 pub fn answered(person: Person<'_>) -> Vec<Vec<u8>> {
     let attach = [data(b"\x04\x01\0\x01\0"), data(b"\x28")].concat();
     let join = |channel: u16| data(&[b"\x38\0\x06".as_slice(), &channel.to_be_bytes()].concat());
@@ -38,7 +37,7 @@ fn data(bytes: &[u8]) -> Vec<u8> {
     [b"\x03\0".as_slice(), &length, b"\x02\xf0\x80", bytes].concat()
 }
 
-/// A length, as packets have it: those here are far below the most.
+/// Encodes a length in two bytes; those of the tests are below the limit.
 fn short(length: usize) -> u16 {
     u16::try_from(length).unwrap_or(u16::MAX)
 }

@@ -61,7 +61,7 @@ fn a_user_is_redirected_with_a_token_and_comes_back_to_the_same_host() {
     let anna = logs_on(at, Person::named("anna")).expect("a redirection");
     assert_eq!(anna.target_fqdn, "desktop.example.org");
     let (stream, letter) = comes(at, token(&anna));
-    // The host has the client's bytes as they are.
+    // The host receives the client's bytes unchanged.
     let got = peers[usize::from(letter - b'1')]
         .requests
         .recv_timeout(SOON);
@@ -244,7 +244,7 @@ fn an_address_that_a_reload_cannot_open_yet_keeps_nothing_else_back() {
         shown.why
     );
     let anna = logs_on(at, Person::named("anna")).expect("a redirection");
-    // So it is for the role after this one.
+    // The same holds for the next role.
     role.stop();
     let kept = role.saved_state();
     drop(role);
@@ -273,9 +273,9 @@ fn what_has_ended_at_a_portal_is_known_when_its_farm_comes_back() {
     let before = role.saved_state();
     role.change(&without).expect("it is taken");
     role.change(&with).expect("it is taken");
-    // The secret by which sign-ins are known is the same, and with it what is kept of them.
+    // The secret of the sign-ins and the saved sign-ins are unchanged.
     assert!(role.saved_state() == before);
-    // So it is for the role after one without farms.
+    // The same holds for the role after one without farms.
     role.change(&without).expect("it is taken");
     let kept = keeps(&mut role);
     drop(role);
@@ -313,7 +313,7 @@ fn a_reload_moves_the_address_and_keeps_connections() {
     stream.read_exact(&mut answer).expect("the host answers");
     assert_eq!(answer[0], letter);
     assert_eq!(comes(next, token(&anna)).1, letter);
-    // The host's end is the client's.
+    // The host's end of the connection ends with the client's.
     let mut raw = sends(next, &request(token(&anna), SSL).encode());
     packet(&mut raw).expect("the host answers");
     raw.shutdown(std::net::Shutdown::Write).expect("it is open");

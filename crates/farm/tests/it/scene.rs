@@ -22,7 +22,7 @@ use std::thread;
 /// A host that responds to a request, and then echoes all data with its own letter in front.
 pub struct Peer {
     pub address: SocketAddr,
-    /// The requests with a token or a hint, whole, that it has got: checks have neither.
+    /// Complete requests with a token or a hint; checks have neither.
     pub requests: Receiver<Vec<u8>>,
 }
 
@@ -100,7 +100,7 @@ pub fn hung() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// A farm `office` with these hosts: ts1, ts2 and so on.
+/// Makes a farm `office` with these hosts: ts1, ts2 and so on.
 pub fn farm(hosts: &[SocketAddr]) -> (Farm, SocketAddr) {
     let address = SocketAddr::from(([127, 0, 0, 1], lab::free_port().expect("a port")));
     let authority = Authority::new("Test CA").expect("an authority");
@@ -173,7 +173,7 @@ pub fn role(farm: &Farm, kept: Option<&[u8]>) -> FarmRole {
     FarmRole::new(program(), &payload(farm), kept).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The role after one that was dropped, whose threads may have its addresses for a moment.
+/// Starts the next role. The threads of the previous one may still hold its addresses for a moment.
 pub fn next_role(farm: &Farm, kept: &[u8]) -> FarmRole {
     let mut next = None;
     let is_there = eventually(SOON, || {
@@ -197,7 +197,6 @@ pub fn number(role: &FarmRole, name: &str) -> u64 {
     subject(role).value(name).expect("a number")
 }
 
-/// The state of a host.
 pub fn state(role: &FarmRole, host: &str) -> String {
     let subject = subject(role);
     let mut hosts = subject.of_kind("host");

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Aliases that scripts of others are full of. A machine may have none of them.
+/// Common aliases. A machine may lack any of them.
 const ALIASES: &[&str] = &[
     "%", "?", "ac", "cat", "cd", "clc", "cls", "copy", "cp", "curl", "cut", "del", "diff", "dir",
     "echo", "epcsv", "fl", "ft", "gc", "gci", "gcm", "gi", "gm", "gp", "gps", "group", "gsv",
@@ -13,7 +13,7 @@ const ALIASES: &[&str] = &[
     "sc", "select", "set", "sl", "sleep", "sort", "sp", "spps", "start", "sv", "tee", "type",
     "wget", "where", "write",
 ];
-/// Verbs that functions may begin with, of those that PowerShell approves.
+/// Approved verbs of PowerShell with which functions may begin.
 const VERBS: &[&str] = &["ConvertTo", "Get", "Invoke", "Read", "Show", "Test"];
 
 fn path() -> PathBuf {
@@ -24,7 +24,7 @@ fn text() -> String {
     std::fs::read_to_string(path()).expect("the script")
 }
 
-/// A script without comments and the contents of strings, and its here-strings.
+/// Returns a script without comments and string contents, and its here-strings.
 fn code(text: &str) -> (String, Vec<String>) {
     let (mut code, mut here) = (String::new(), Vec::new());
     let mut rest = text;
@@ -49,7 +49,7 @@ fn code(text: &str) -> (String, Vec<String>) {
         if is_here {
             here.push(inner[..at].to_owned());
         }
-        // Strings are one word, and comments none.
+        // A string becomes one word, and a comment nothing.
         code.push_str(match begin {
             "#" => "\n",
             "<#" => "",
@@ -92,7 +92,7 @@ fn the_script_is_ascii_balanced_and_begins_with_its_parameters() {
         let documented = format!(".PARAMETER {parameter}\n");
         assert!(code.contains(&format!("${parameter}")) && text.contains(&documented));
     }
-    // What calls Windows is C#, with strings and comments of its own.
+    // The calls of Windows are in C#, with strings and comments of its own.
     let [sharp] = &here[..] else {
         panic!("{} here-strings", here.len());
     };
@@ -112,7 +112,7 @@ fn the_script_is_ascii_balanced_and_begins_with_its_parameters() {
 #[test]
 fn the_script_has_no_alias_and_its_functions_have_approved_verbs() {
     let (code, _) = code(&text());
-    // Commands are what stands where a statement begins.
+    // A command is at the beginning of a statement.
     let statements = code.split(['\n', ';', '|', '{', '(', '=']);
     for statement in statements.map(str::trim) {
         let word = statement.split([' ', ')', '}']).next().unwrap_or_default();
@@ -139,7 +139,7 @@ fn the_parser_of_powershell_finds_no_error() {
     let mut command = Command::new("pwsh");
     command.args(["-NoProfile", "-NonInteractive", "-Command"]);
     command.arg(format!("& {{ {parse} }} '{}'", path().display()));
-    // Where there is no PowerShell the other tests are all that can be said.
+    // Without PowerShell only the other tests check the script.
     let Ok(output) = command.output() else {
         return;
     };

@@ -21,14 +21,12 @@ use volume::device::{Backing, DeviceError, Snapshot, SnapshotError, snapshot as 
 use volume::overwrite::OverwriteKind;
 use volume::transfer::TransferSource;
 
-/// Note about the contents of the disks, which are equal in both guests.
 const SAME_INSIDE: &str = "Inside, the new guest is equal to the old one: its host name, its fixed IP addresses, its SSH host \
                            keys and /etc/machine-id. With cloud-init in the guest, a `user-data` of its own sets the host name \
                            and makes new SSH host keys at its first start, because its instance-id is its own. Otherwise \
                            change them before it meets the old one: delete /etc/ssh/ssh_host_* (ssh-keygen -A makes new ones) \
                            and empty /etc/machine-id";
 
-/// Size of one read, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
 
 fn say(words: &str) {
@@ -68,7 +66,6 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     ))
 }
 
-/// Checks that each disk has a volume of its own that is large enough.
 fn fits(old: &[Disk], new: &[Disk], name: &str, of: &str) -> Result<(), String> {
     if old.is_empty() {
         return Err(format!(
@@ -96,7 +93,6 @@ fn fits(old: &[Disk], new: &[Disk], name: &str, of: &str) -> Result<(), String> 
     Ok(())
 }
 
-/// Returns the volume's name for a clone.
 fn volume_of(volume: &str, name: &str, new: &str) -> String {
     match volume.strip_prefix(name) {
         Some(rest) if rest.is_empty() || rest.starts_with(['-', '_', '.']) => {
@@ -106,7 +102,6 @@ fn volume_of(volume: &str, name: &str, new: &str) -> String {
     }
 }
 
-/// Returns the sections of the new guest and of its volumes.
 fn sections(report: &StatusReport, name: &str, from: &Guest, new: &str, disks: &[Disk]) -> String {
     let here = report
         .of_kind(NODE)
@@ -224,7 +219,6 @@ fn reads_as_zeroes(disk: &Disk) -> bool {
     }
 }
 
-/// Finds or takes the snapshots that are cloned.
 fn moment(matches: &ArgMatches, name: &str, old: &[Disk]) -> Result<From, String> {
     if let Some(wanted) = matches.get_one::<String>("snapshot") {
         let (title, moment) = disks::find(old, name, wanted)?;
@@ -268,7 +262,6 @@ fn moment(matches: &ArgMatches, name: &str, old: &[Disk]) -> Result<From, String
     }
 }
 
-/// Creates one volume and fills it. Returns the method.
 fn one(
     matches: &ArgMatches,
     old: &Disk,

@@ -26,7 +26,6 @@ use supervisor::directory::{self, Instance};
 
 /// Key that ends a connection: Ctrl-].
 const END: u8 = 0x1d;
-/// Poll interval of a followed log.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Removes the control characters that could affect the terminal from a guest's output. They are
@@ -45,12 +44,10 @@ pub(super) fn plain(bytes: &[u8]) -> Vec<u8> {
     kept
 }
 
-/// Returns the path of a guest's serial log on this node.
 pub(super) fn log_of(name: &str) -> PathBuf {
     GuestDirectory::new(&directory::path(), name).log()
 }
 
-/// Opens the serial output of a guest, including its last run.
 fn opened(matches: &ArgMatches) -> Result<File, String> {
     let name = word(matches, "NAME");
     let (_, report) = load_guest_report(matches)?;
@@ -166,7 +163,6 @@ enum Terminal<'i> {
     There(far::RemoteOutputStream<'i>),
 }
 
-/// Connects to the terminal of a guest.
 fn connected<'i>(
     (instance, report): &'i (Instance, StatusReport),
     name: &str,
@@ -219,7 +215,6 @@ pub(super) fn console(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Reasons for the end of a connection.
 const GUEST_ENDED: &str =
     "the connection has ended: the guest has ended or moved. Run the command again";
 const CONSOLE_ENDED: &str = "the console has ended; the guest goes on";
@@ -235,7 +230,6 @@ fn keys(from: impl AsFd, bytes: &mut [u8]) -> io::Result<Option<(usize, bool)>> 
     })
 }
 
-/// Waits for keys, at most until the timeout.
 fn has_keys(limit: Duration) -> bool {
     let keys = stdin();
     let mut watched = [PollFd::from_borrowed_fd(keys.as_fd(), PollFlags::IN)];

@@ -75,7 +75,6 @@ pub fn guest(command: Command) -> Command {
         ])
 }
 
-/// Defines the commands about snapshots of the disks.
 fn of_snapshots() -> [Command; 3] {
     [
         Command::new("snapshot")
@@ -123,7 +122,6 @@ fn of_snapshots() -> [Command; 3] {
     ]
 }
 
-/// Defines the commands about clones and removed guests.
 fn of_copies() -> [Command; 3] {
     [
         Command::new("template")

@@ -26,7 +26,6 @@ pub(super) struct Moment {
     pub(super) lacks: Vec<String>,
 }
 
-/// Returns the definition of a guest.
 pub(super) fn known(instance: &Instance, name: &str) -> Result<GuestConfiguration, String> {
     let name = name.to_owned();
     let bytes = tell_of(instance, GuestConfigurationRequest { name }.envelope())?;
@@ -65,7 +64,6 @@ pub(super) fn moments(disks: &[Disk]) -> Result<BTreeMap<(Stamp, Label), Moment>
     Ok(moments)
 }
 
-/// Finds the snapshots by their time or their label.
 pub(super) fn find(
     disks: &[Disk],
     guest: &str,
@@ -82,7 +80,6 @@ pub(super) fn find(
     })
 }
 
-/// Formats a time with its label.
 pub(super) fn words((stamp, label): &(Stamp, Label)) -> String {
     match label.text() {
         "" => stamp.to_string(),

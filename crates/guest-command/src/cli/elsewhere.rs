@@ -10,11 +10,8 @@ use std::thread;
 use std::time::Duration;
 use supervisor::directory::Instance;
 
-/// Timeout for the response of another node.
 const LIMIT: Duration = Duration::from_secs(3);
-/// Text for a node that reports nothing.
 const CANNOT: &str = "which cannot be asked how it is";
-/// State of a guest whose node cannot be queried.
 pub(super) const UNKNOWN: &str = "unknown";
 /// Number with the process ID of QEMU, on the node that reports it.
 const PROCESS: &str = "process";
@@ -26,7 +23,6 @@ const SHOWN_BY: &str = "shown by";
 /// Report of another node, or why there is none.
 struct RemoteGuestReport {
     report: Option<StatusReport>,
-    /// Age of the report, milliseconds.
     age_ms: u64,
     /// Reason why the node cannot be queried now; empty if it can.
     trouble: String,

@@ -91,7 +91,6 @@ fn node(
     others(report, &name).into_iter().next()
 }
 
-/// Returns the reachable other nodes of a guest, the preferred first.
 pub(super) fn others(report: &StatusReport, name: &str) -> Vec<String> {
     let is_other = |node: &String| {
         let subject = report.find(NODE, node);
@@ -160,7 +159,6 @@ impl RemoteOutputStream<'_> {
         }
     }
 
-    /// Sends bytes, and returns the received ones.
     pub(super) fn pass(&self, bytes: &[u8]) -> Result<StreamResponse, String> {
         let (number, bytes) = (self.number, bytes.to_vec());
         asked_of(self.instance, &StreamRequest::Pass { number, bytes })
@@ -184,7 +182,6 @@ fn asked_of(instance: &Instance, ask: &StreamRequest) -> Result<StreamResponse, 
     codec::decode(&bytes).map_err(|_| not_known(instance))
 }
 
-/// Runs a command at another node. Returns its exit code.
 fn run(instance: &Instance, node: &str, what: RemoteCommand) -> Result<u8, String> {
     let is_log = matches!(what, RemoteCommand::Log { .. });
     if !is_log {

@@ -65,7 +65,6 @@ pub fn definition(command: Command) -> Command {
         )
 }
 
-/// Executes the subcommands of `fence`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match matches.subcommand() {
         Some(("test", matches)) => test(matches),

@@ -14,12 +14,10 @@ mod xen;
 use clap::ArgMatches;
 use std::process::ExitCode;
 
-/// Executes the subcommands of `guest create`.
 pub fn create(matches: &ArgMatches) -> ExitCode {
     create::main(matches)
 }
 
-/// Executes the subcommands of `guest import`.
 pub fn import(matches: &ArgMatches) -> ExitCode {
     match matches.subcommand() {
         Some(("xen", matches)) => xen::main(matches),

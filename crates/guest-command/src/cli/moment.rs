@@ -6,11 +6,9 @@ use guest::message::{Stand, StandstillProgress, StandstillStatus};
 /// Environment that executes the steps.
 pub(super) trait SnapshotEnvironment {
     type Made;
-    /// Sends an order to the guest role, and returns the state of the guest.
     fn control_guest(&mut self, step: Stand) -> Result<StandstillStatus, String>;
     /// Waits until the next poll; returns false after the timeout.
     fn wait(&mut self) -> bool;
-    /// Takes the snapshot of a volume.
     fn take(&mut self, volume: &str) -> Result<Self::Made, String>;
     /// Checks that the local copy of the volume is still complete, so that its snapshot is
     /// consistent.
@@ -18,7 +16,6 @@ pub(super) trait SnapshotEnvironment {
     fn remove(&mut self, made: Self::Made) -> Result<(), String>;
 }
 
-/// Takes the snapshots. Returns them, and how the guest was paused.
 pub(super) fn take<W: SnapshotEnvironment>(
     world: &mut W,
     volumes: &[String],

@@ -20,9 +20,7 @@ use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
 use volume::cli::overwrite;
 
-/// Poll interval for the response of another node.
 const FAR_EVERY: Duration = Duration::from_millis(20);
-/// Poll interval of the progress.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Number of polls without the order to stop after which another order must have arrived.
 const LOOKS_WITHOUT_ORDER: u32 = 50;
@@ -42,10 +40,8 @@ const REFUSED_MAX: Duration = Duration::from_secs(90);
 const STALL_MAX: Duration = Duration::from_secs(300);
 /// Failed moves of a guest after which a drain no longer waits for it.
 const FAILURES_MAX: usize = 3;
-/// Timeout for the cluster to record an order.
 const RECORD_LIMIT: Duration = Duration::from_secs(10);
 
-/// Sends an order, possibly for another node. Returns the text of the response.
 pub(super) fn send_order(instance: &Instance, message: &OfGuest) -> Result<String, String> {
     let answer = answer_within(instance, message, Duration::MAX)?;
     if answer.good {
@@ -72,27 +68,23 @@ pub(super) fn answer_within(
     Ok(answer)
 }
 
-/// Sends an order, and returns its response.
 pub(super) fn query_order(instance: &Instance, message: &OfGuest) -> Result<GuestResponse, String> {
     let bytes = super::tell_of(instance, message.envelope())?;
     codec::decode(&bytes).map_err(|_| not_known(instance))
 }
 
-/// Returns this node, if guests may run on it.
 fn here(report: &StatusReport) -> Option<&Subject> {
     report
         .of_kind(NODE)
         .find(|one| one.value("here") == Some(1))
 }
 
-/// Returns the node on which a guest runs, if it is another one.
 pub(super) fn elsewhere(report: &StatusReport, name: &str) -> Option<String> {
     let on = GuestReport::of(find(report, name).ok()?).node;
     let is_here = on.is_empty() || here(report).is_some_and(|here| here.name == on);
     (!is_here && on != THIS_NODE).then_some(on)
 }
 
-/// Returns whether a node is unreachable.
 pub(super) fn is_away(report: &StatusReport, node: &str) -> bool {
     node_state(report, node) == Some(GuestNodeState::Away)
 }
@@ -103,7 +95,6 @@ fn node_state(report: &StatusReport, node: &str) -> Option<GuestNodeState> {
     Some(GuestNodeReport::of(subject).state)
 }
 
-/// Returns the preferred node of a guest that runs on none, if that is another node.
 fn best(report: &StatusReport, name: &str) -> Option<String> {
     let subject = find(report, name).ok().filter(|subject| is_down(subject))?;
     let is_available = |node: &String| node_state(report, node) == Some(GuestNodeState::Available);
@@ -113,7 +104,6 @@ fn best(report: &StatusReport, name: &str) -> Option<String> {
     (!is_here).then_some(best)
 }
 
-/// Addresses an order to the node on which the guest runs.
 fn at(report: &StatusReport, name: &str, order: OfGuest) -> OfGuest {
     match elsewhere(report, name) {
         Some(node) => of(node, order),
@@ -199,7 +189,6 @@ fn is_restoring(subject: &Subject) -> bool {
     GuestReport::of(subject).stop_order == StopOrder::UntilRestored
 }
 
-/// Shows changes until a condition holds.
 fn wait<T>(
     matches: &ArgMatches,
     limit: Duration,
@@ -284,7 +273,6 @@ impl Patience {
     }
 }
 
-/// Number of failed moves of each guest.
 #[derive(Default)]
 struct Failures(BTreeMap<String, (bool, usize)>);
 
@@ -322,12 +310,11 @@ enum WaitResult<T> {
     Not(String),
 }
 
-/// Returns the state of a guest, and why.
 fn words_of(report: &StatusReport, name: &str) -> Result<String, String> {
     Ok(report::words_of(find(report, name)?))
 }
 
-/// Returns the same for a guest that may be on another node.
+/// Returns the state and its reason, of a guest that may be on another node.
 ///
 /// # Errors
 /// Returns why the guest has not moved.
@@ -404,12 +391,10 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
     })
 }
 
-/// Returns the time of the last event of a guest.
 fn last_event(subject: &Subject) -> Option<u64> {
     subject.events.last().map(|event| event.at.unix_ms)
 }
 
-/// Returns whether a guest runs on no node.
 fn is_down(subject: &Subject) -> bool {
     let guest = GuestReport::of(subject);
     let is_ended = matches!(
@@ -499,7 +484,6 @@ pub(super) fn move_to(matches: &ArgMatches) -> Result<String, String> {
     })
 }
 
-/// Returns the node of the command, and whether it is this one.
 fn the_node(matches: &ArgMatches, report: &StatusReport) -> Result<(String, bool), String> {
     let here = here(report).map(|one| one.name.clone());
     let Some(node) = matches.get_one::<String>("NODE") else {
@@ -514,7 +498,6 @@ fn the_node(matches: &ArgMatches, report: &StatusReport) -> Result<(String, bool
     }
 }
 
-/// Addresses an order to a node.
 fn to(node: &str, is_here: bool, order: OfGuest) -> OfGuest {
     if is_here {
         order
@@ -523,7 +506,6 @@ fn to(node: &str, is_here: bool, order: OfGuest) -> OfGuest {
     }
 }
 
-/// Refuses a drain that would only shut guests down, since no other node accepts them.
 fn can_move_away(report: &StatusReport, node: &str) -> Result<(), String> {
     let others = report.of_kind(NODE).filter(|one| one.name != node);
     let others: Vec<&Subject> = others.collect();
@@ -628,7 +610,6 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
     ))
 }
 
-/// Returns a node's name for use in a sentence.
 pub(super) fn named(node: &str) -> String {
     match node {
         THIS_NODE => THIS_NODE.to_owned(),
@@ -664,7 +645,6 @@ fn filled(matches: &ArgMatches) -> Result<String, String> {
     Ok(format!("{} takes guests again\n", named(&node)))
 }
 
-/// Records an operator's confirmation that a node is switched off.
 pub(super) fn confirm_off(matches: &ArgMatches) -> Result<String, String> {
     let node = word(matches, "NODE");
     if !matches.get_flag("yes") {

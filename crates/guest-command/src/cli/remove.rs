@@ -12,7 +12,6 @@ use part::status::{GuestReport, GuestState};
 use std::time::{Duration, Instant};
 use volume::config::backing_words;
 
-/// Timeout for the cluster to remove a record, and the poll interval.
 const REMOVE_MAX: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -46,7 +45,6 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     }
 }
 
-/// Returns the steps that are necessary while the guest's section is served.
 fn steps(name: &str, disks: &[Disk]) -> String {
     let mut text = format!(
         "guest {name} is stopped, and its section is still served. To remove it:\n\

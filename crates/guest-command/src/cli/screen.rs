@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-/// Limit of bytes that wait for the terminal.
 const WAITING_MAX: usize = 1 << 20;
 
 /// Text in place of output that was dropped.
@@ -56,7 +55,6 @@ impl Screen {
 }
 
 impl Drop for Screen {
-    /// Waits until all output is shown.
     fn drop(&mut self) {
         lock(&self.shared.0).is_over = true;
         self.shared.1.notify_one();
@@ -67,7 +65,6 @@ impl Drop for Screen {
     }
 }
 
-/// Writes pending output until its sender is dropped or the terminal is closed.
 fn write(mut out: impl Write, waiting: &Mutex<PendingOutput>, changed: &Condvar) {
     loop {
         let is_idle = |waiting: &mut PendingOutput| {

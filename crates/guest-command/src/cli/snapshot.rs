@@ -21,13 +21,11 @@ use volume::config::size_words;
 use volume::device::{Label, Snapshot, SnapshotReason, Stamp, snapshot};
 use volume::overwrite::OverwriteKind;
 
-/// Poll interval and timeout until the guest is paused.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const LOOK_MAX: Duration = Duration::from_secs(25);
 /// Poll interval for a second without a snapshot.
 const SECOND_LOOK: Duration = Duration::from_millis(50);
 
-/// Takes a snapshot, or removes one.
 pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (instance, _) = load_guest_report(matches)?;
@@ -74,7 +72,6 @@ pub(super) fn not_over(name: &str, stamp: Stamp, stood: &StandstillStatus) -> Op
     })
 }
 
-/// Describes how the guest was paused.
 pub(super) fn how(stood: &StandstillStatus) -> String {
     if stood.is_down {
         return "the guest is down, so its disks are consistent".to_owned();
@@ -146,7 +143,6 @@ pub(super) fn of_all(
     Ok((real.title.0, stood))
 }
 
-/// Returns a second in which no disk has a snapshot.
 fn second(disks: &[Disk]) -> Result<Stamp, String> {
     loop {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -164,7 +160,6 @@ fn second(disks: &[Disk]) -> Result<Stamp, String> {
     }
 }
 
-/// Returns the pause state of a template, which never runs.
 fn of_template(step: Stand) -> StandstillStatus {
     StandstillStatus {
         state: match step {
@@ -179,7 +174,6 @@ fn of_template(step: Stand) -> StandstillStatus {
     }
 }
 
-/// The guest role, and the local volumes.
 struct Real<'a> {
     matches: &'a ArgMatches,
     instance: &'a Instance,
@@ -252,7 +246,6 @@ fn removed(disks: &[Disk], name: &str, one: &str) -> Result<String, String> {
     ))
 }
 
-/// Lists the snapshots of a guest.
 pub(super) fn list(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (instance, _) = load_guest_report(matches)?;
@@ -301,7 +294,6 @@ fn lines_of(disks: &[Disk]) -> Result<String, String> {
     Ok(disks::moments(disks)?.iter().map(line).collect())
 }
 
-/// Restores all disks of a guest.
 pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
     let [name, one] = ["NAME", "SNAPSHOT"].map(|one| word(matches, one));
     let instance = is_down(matches, &name)?;
@@ -380,7 +372,6 @@ pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
     ))
 }
 
-/// Returns the first incomplete volume, and the reason.
 pub(super) fn incomplete_of(
     matches: &ArgMatches,
     volumes: &[&str],

@@ -6,7 +6,6 @@ use crate::life::DesiredState;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Agreement {
-    /// Decides about guests without a cluster: each runs here, unless an operator stopped it.
     pub(super) fn without_cluster(
         &mut self,
         guests: &Guests,
@@ -73,13 +72,11 @@ impl Agreement {
         all
     }
 
-    /// Returns the guests that an operator stopped, since no cluster records them.
     pub fn stopped(&self) -> BTreeSet<String> {
         let stopped = self.pending.iter().filter(|(_, one)| stops(one));
         stopped.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Accepts an order without a cluster.
     pub(super) fn order_alone(&mut self, name: &str, order: OperatorOrder) -> Result<(), String> {
         // Only the record of a cluster can have the mark of an earlier version.
         if order == OperatorOrder::EndRestore {
@@ -95,13 +92,11 @@ impl Agreement {
         self.record_of(name).stopped == words::RESTORING
     }
 
-    /// Drains this node without a cluster: its guests shut down, or start again.
     pub fn drain_alone(&mut self, drained: bool) {
         self.own.drained = drained;
     }
 }
 
-/// Returns whether an order keeps its guest down.
 fn stops(pending: &PendingOrder) -> bool {
     pending.order == OperatorOrder::Stop
 }

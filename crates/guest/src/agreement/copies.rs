@@ -26,7 +26,6 @@ pub(super) fn cut_off(
 }
 
 impl Agreement {
-    /// Records that this node cannot run a guest, or that the other node can run it again.
     pub(super) fn record_copy_state(
         &self,
         name: &str,
@@ -49,7 +48,6 @@ impl Agreement {
         }
     }
 
-    /// Returns whether another node can run a guest that this one cannot.
     fn has_another(&self, name: &str, guests: &Guests, now_ns: u64) -> bool {
         let mut view = self.view(guests, now_ns);
         view.runs.remove(name);

@@ -1,6 +1,5 @@
 //! Deliberate defects of the agreement, which its simulation has to find.
 
-/// Deliberate defect of the agreement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "checked, never injected"))]
 pub(crate) enum AgreementDefect {
@@ -18,7 +17,6 @@ pub(crate) enum AgreementDefect {
     KeepsTarget,
     /// A node remembers failures and shut-downs from before another node had the guest.
     NeverForgives,
-    /// A stopped guest is placed as any other.
     PlacesStopped,
     /// The lease of another node is not given back.
     NeverYields,
@@ -26,7 +24,6 @@ pub(crate) enum AgreementDefect {
     TakesBack,
     /// A restarted node does not request the leases that the cluster still records as its own.
     LeavesItsOwn,
-    /// A node that does not respond counts as off.
     TrustsSilence,
     /// A guest starts before the cluster has that its disks are open here.
     OpensAtOnce,
@@ -42,6 +39,5 @@ pub(crate) enum AgreementDefect {
     TurnsBack,
     /// A guest starts while another one that has to leave still uses its capacity.
     PromisesTwice,
-    /// A node is drained without a look at the other nodes.
     DrainsAtOnce,
 }

@@ -11,34 +11,27 @@ use crate::record::NodeRecord;
 /// Requested drain state of this node that the cluster has not recorded yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum DrainRequest {
-    /// The node accepts guests again.
     Fill,
-    /// The node is drained if another node takes its guests.
     Propose,
     Drain,
 }
 
-/// Drain state of another node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum OtherNode {
     TakesGuests,
     Proposes,
-    /// The node is drained or away.
     TakesNone,
 }
 
 impl Agreement {
-    /// Returns whether this node is drained.
     pub fn is_drained(&self) -> bool {
         self.own.drained
     }
 
-    /// Returns whether a node is drained, according to its record.
     pub fn has_drained(&self, node: &str) -> bool {
         self.node_record(node).is_some_and(|record| record.drained)
     }
 
-    /// Returns how often a drain of a node was refused, according to its record.
     pub fn refused_drains(&self, node: &str) -> u32 {
         self.node_record(node)
             .map_or(0, |record| record.refused_drains)
@@ -93,7 +86,6 @@ impl Agreement {
         Ok(RecordWrite::next(lease, self.requested_record().encode()))
     }
 
-    /// Returns the record of this node with its requested drain state.
     pub(super) fn requested_record(&self) -> NodeRecord {
         let mut record = self.own.clone();
         match self.drains {
@@ -117,7 +109,6 @@ impl Agreement {
         });
     }
 
-    /// Decides about the proposed drain of this node once the cluster has the proposal.
     pub(super) fn decide_drain(&mut self, guests: &Guests, now_ns: u64) {
         let is_proposed = self.drains == Some(DrainRequest::Propose)
             && self

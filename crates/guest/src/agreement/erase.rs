@@ -9,11 +9,9 @@ use crate::config::Guests;
 /// nanoseconds.
 const TRIES_NS: u64 = 5_000_000_000;
 
-/// Removal of a record in progress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct RecordRemoval {
     until_ns: u64,
-    /// Parts of the guest existed.
     found: bool,
 }
 
@@ -49,7 +47,6 @@ impl Agreement {
         }))
     }
 
-    /// Adds the requests to the cluster that the removals need.
     pub(super) fn request_erasures(
         &mut self,
         guests: &Guests,
@@ -70,7 +67,6 @@ impl Agreement {
         self.erases = erases;
     }
 
-    /// Returns whether an operator stopped a guest, so that it does not start by itself.
     pub fn is_stopped(&self, guests: &Guests, name: &str) -> bool {
         if guests.me.is_empty() {
             self.stopped().contains(name)
@@ -132,7 +128,7 @@ mod tests {
         agreement.apply_leases(vec![lease(b"")]);
         assert_eq!(agreement.erase(&guests, "mail", false, NOW), Ok(Some(true)));
         assert!(!told(&mut agreement, &guests, NOW).leases.contains(&wanted));
-        // The same again: there is nothing.
+        // A second removal finds nothing.
         assert_eq!(
             agreement.erase(&guests, "mail", false, NOW),
             Ok(Some(false))

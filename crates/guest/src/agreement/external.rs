@@ -46,12 +46,10 @@ impl fmt::Display for DiskUser {
 pub(super) struct ExternalDiskState {
     /// Epoch of each held lease, and the time since which it is held, milliseconds.
     since: BTreeMap<String, (u64, u64)>,
-    /// Guests that did not end in order here.
     pub(super) left: BTreeSet<String>,
 }
 
 impl ExternalDiskState {
-    /// Records that the lease is held in this epoch.
     fn record_held_lease(&mut self, name: &str, epoch: u64, now: u64) {
         let since = self.since.entry(name.to_owned()).or_insert((epoch, now));
         if since.0 != epoch {
@@ -59,7 +57,6 @@ impl ExternalDiskState {
         }
     }
 
-    /// Returns the time by which the previous holder has certainly been reset, milliseconds.
     fn reset_at(&self, name: &str) -> Option<u64> {
         Some(self.since.get(name)?.1.saturating_add(RESET_MS))
     }
@@ -73,14 +70,12 @@ impl Agreement {
         }
     }
 
-    /// Sets the boot number of this machine.
     #[must_use]
     pub fn with_boot(mut self, boot: u32) -> Agreement {
         self.own.boot = boot;
         self
     }
 
-    /// Sets whether the watchdog of this node is armed.
     pub fn set_watched(&mut self, watched: bool) {
         self.own.watched = watched;
     }
@@ -94,7 +89,6 @@ impl Agreement {
         }
     }
 
-    /// Returns whether no write of that node and boot can follow any more.
     fn is_over(&self, name: &str, opened: &DiskUser, now_ns: u64) -> bool {
         if opened.node == self.me {
             return opened.boot != self.own.boot;
@@ -129,7 +123,6 @@ impl Agreement {
         is_tied.then_some(opened.node)
     }
 
-    /// Returns whether the disks of a guest may be opened here, according to its record.
     pub(super) fn is_open_here(&self, guest: &Guest, record: &GuestRecord) -> bool {
         let is_open = match DiskUser::of(record) {
             Some(opened) => opened == self.own(),
@@ -167,8 +160,6 @@ impl Agreement {
         }
     }
 
-    /// Returns whether this node has the disks of a guest open, so that it keeps the lease until
-    /// they are closed.
     pub(super) fn has_open(&self, record: &GuestRecord) -> bool {
         DiskUser::of(record).is_some_and(|opened| opened == self.own())
     }
@@ -184,7 +175,6 @@ impl Agreement {
             || self.is_there(&self.me, now_ns) && record.is_some_and(is_new)
     }
 
-    /// Returns whether disks of any guest may be open on a node.
     pub fn may_have_open(&self, guests: &Guests, node: &str) -> bool {
         let mut records = guests.guests.keys().map(|name| self.record_of(name));
         records.any(|record| DiskUser::of(&record).is_some_and(|opened| opened.node == node))
@@ -206,13 +196,11 @@ impl Agreement {
         names.find(is_left).filter(|_| !fed).cloned()
     }
 
-    /// Returns whether this node has disks open, so that its watchdog has to be armed.
     pub fn has_open_disks(&self, guests: &Guests) -> bool {
         let mut names = guests.guests.keys();
         names.any(|name| self.has_open(&self.record_of(name)))
     }
 
-    /// Returns why a guest cannot start here because its disks may be open elsewhere.
     pub(super) fn open_words(
         &self,
         name: &str,

@@ -10,24 +10,20 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub(super) struct FencingState {
     pub(super) gate: PreviousNodes,
-    /// Results that the cluster may not have recorded yet.
     results: BTreeMap<String, Fenced>,
     /// An orderly stop of this node without guests is in progress.
     leaves: bool,
 }
 
 impl Agreement {
-    /// Resumes with the state of the previous role.
     pub fn resume_gate(&mut self, gate: PreviousNodes) {
         self.fencing.gate = gate;
     }
 
-    /// Returns the state for the next role.
     pub fn gate(&self) -> &PreviousNodes {
         &self.fencing.gate
     }
 
-    /// Updates the holders of guests' leases.
     pub(super) fn update_holders(&mut self) {
         for (name, lease) in &self.leases {
             if let Some(guest) = name
@@ -41,7 +37,6 @@ impl Agreement {
         }
     }
 
-    /// Updates the nodes that are gone.
     pub(super) fn update_gone_nodes(&mut self, guests: &Guests, now_ns: u64) {
         let now = now_ns / 1_000_000;
         for (name, is_there) in self.nodes(guests, now_ns) {
@@ -69,7 +64,6 @@ impl Agreement {
         NodeRecord::decode(&lease.record)
     }
 
-    /// Returns why a guest whose lease is here waits, if it may still run on another node.
     pub(super) fn waits_for_fencing(
         &mut self,
         name: &str,
@@ -126,18 +120,15 @@ impl Agreement {
         !record.leaves && !is_empty && record.fenced == Fenced::No
     }
 
-    /// Records the result of fencing for the cluster.
     pub fn set_fenced(&mut self, node: &str, fenced: Fenced) {
         tracing::info!(node, result = ?fenced, "fencing ended");
         self.fencing.results.insert(node.to_owned(), fenced);
     }
 
-    /// Returns the record of a node that is gone, with the result of its fencing.
     pub fn fate(&self, node: &str) -> Option<NodeRecord> {
         self.node_record(node)
     }
 
-    /// Returns the results of fencing that the cluster has not recorded yet.
     pub(super) fn results(&self, now_ns: u64) -> Vec<RecordWrite> {
         let all = self.fencing.results.iter().filter_map(|(node, fenced)| {
             let lease = self.leases.get(&lease_of_node(node))?;
@@ -158,7 +149,6 @@ impl Agreement {
         all.collect()
     }
 
-    /// Records that this node stops in order without guests, so that it is not fenced.
     pub fn leave(&mut self, now_ns: u64) -> Option<RecordWrite> {
         let lease = self.leases.get(&lease_of_node(&self.me))?;
         if lease.until_ns <= now_ns {
@@ -172,12 +162,10 @@ impl Agreement {
         Some(RecordWrite::next(lease, record.encode()))
     }
 
-    /// Returns since when a node is gone, milliseconds.
     pub fn gone_since(&self, node: &str) -> Option<u64> {
         self.fencing.gate.gone_since(node)
     }
 
-    /// Returns whether this node has recorded that it stops.
     pub(super) fn is_leaving(&self) -> bool {
         self.fencing.leaves
     }
@@ -313,7 +301,7 @@ mod tests {
         site.agreement.set_fenced("beta", Fenced::Off);
         assert!(!site.fences(11));
         let (_, _, written) = site.decide(11);
-        // What it had is free with that, before its leases end.
+        // The record frees the leases of the node before they end.
         assert_eq!(written[0].frees, "beta");
         let off = record(|one| one.fenced = Fenced::Off);
         assert_eq!(NodeRecord::decode(&written[0].value), Some(off.clone()));

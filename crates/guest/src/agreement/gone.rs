@@ -7,7 +7,6 @@ use crate::life::DesiredState;
 use std::collections::BTreeMap;
 
 impl Agreement {
-    /// Decides about the guests of this node that have no section.
     pub(super) fn decide_gone(
         &mut self,
         guests: &Guests,
@@ -70,7 +69,6 @@ impl Agreement {
     }
 }
 
-/// Decides about a guest without a section on a machine without a cluster.
 pub(super) fn alone(guests: &Guests, name: &str, local: &LocalState) -> GuestDecision {
     GuestDecision {
         wish: shut_down(local),

@@ -12,12 +12,10 @@ pub(super) struct LateNodes {
     /// Time of the first report of the cluster, milliseconds.
     known_since: Option<u64>,
     reported: BTreeSet<String>,
-    /// A guest waits for a late node.
     pub(super) is_awaited: bool,
 }
 
 impl LateNodes {
-    /// Records whether a node is available, according to the cluster.
     pub(super) fn see_node(&mut self, node: &str, is_available: bool, now: u64) {
         self.known_since.get_or_insert(now);
         if is_available {
@@ -35,7 +33,6 @@ impl LateNodes {
         !self.reported.contains(node) && self.ends_at().is_some_and(|end| now < end)
     }
 
-    /// Returns the time at which the wait for late nodes ends, milliseconds.
     pub(super) fn deadline_ms(&self, now: u64) -> Option<u64> {
         self.ends_at().filter(|end| self.is_awaited && *end > now)
     }
@@ -53,7 +50,6 @@ impl Agreement {
         (!self.is_there(first, now_ns)).then_some(first)
     }
 
-    /// Returns for which late node a guest that runs nowhere waits, as text.
     pub(super) fn awaited_words(
         &self,
         name: &str,

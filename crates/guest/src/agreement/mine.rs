@@ -10,9 +10,7 @@ pub type LeaseEnds = BTreeMap<String, u64>;
 /// Leases of guests that this node has held.
 #[derive(Debug, Default)]
 pub(super) struct LocalLeases {
-    /// Guests whose lease this node has released.
     given_up: BTreeSet<String>,
-    /// Leases of the previous role.
     before: LeaseEnds,
 }
 
@@ -44,7 +42,6 @@ impl LocalLeases {
         now_ns < until && local.epoch.is_some() && !local.has_moved
     }
 
-    /// Returns when the next lease of the previous role ends, milliseconds.
     pub(super) fn deadline_ms(&self, now_ns: u64) -> Option<u64> {
         let left = self.before.values().filter(|until| **until > now_ns);
         left.map(|until| until.div_ceil(1_000_000)).min()
@@ -52,14 +49,12 @@ impl LocalLeases {
 }
 
 impl Agreement {
-    /// Adds the leases that the previous role held.
     #[must_use]
     pub fn after(mut self, held: LeaseEnds) -> Agreement {
         self.mine.before = held;
         self
     }
 
-    /// Returns the held leases of guests, for the next role.
     pub fn holds(&self, now_ns: u64) -> LeaseEnds {
         let held = self.leases.values().filter(|lease| lease.until_ns > now_ns);
         let of_guest = |name: &str| Some(name.strip_prefix(PREFIX)?.to_owned());

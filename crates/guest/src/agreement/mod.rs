@@ -96,7 +96,6 @@ pub enum OperatorOrder {
     Start,
     /// The guest shuts down and stays down.
     Stop,
-    /// The guest moves to this node.
     Move(String),
     /// The planned move is cancelled.
     Stay,
@@ -116,19 +115,15 @@ struct PendingOrder {
 /// Decision about a guest on this node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GuestDecision {
-    /// Desired state of the guest.
     pub wish: DesiredState,
     /// Epoch of the lease with which the guest may run here.
     pub epoch: Option<u64>,
-    /// The volumes have to be opened here.
     pub uses_volumes: bool,
     /// Earlier failures and shutdowns here are ignored: another node has held the lease since.
     pub forgives: bool,
-    /// Node to which the guest has to move.
     pub goes_to: Option<String>,
     /// Target of a move that did not take the guest.
     pub not_taken_by: Option<String>,
-    /// The guest waits only for its volumes.
     pub waits_for_volumes: bool,
     /// Reason why the guest is elsewhere or does not run, as text; empty if it runs here.
     pub why: String,
@@ -157,7 +152,6 @@ pub struct RecordWrite {
 }
 
 impl RecordWrite {
-    /// Returns the next record of a held lease, with the next sequence number.
     fn next(lease: &KnownLease, value: Vec<u8>) -> RecordWrite {
         RecordWrite {
             name: lease.name.clone(),
@@ -178,14 +172,12 @@ pub struct Agreement {
     me: String,
     own: NodeRecord,
     leases: BTreeMap<String, KnownLease>,
-    /// The cluster has reported its leases at least once.
     is_known: bool,
     pending: BTreeMap<String, PendingOrder>,
     /// Leases of other nodes that this node releases.
     yields: BTreeSet<String>,
     /// Guests that returned here because the target of their move did not take them.
     targets_gone: BTreeSet<String>,
-    /// Requested drain state of this node, until the cluster has recorded it.
     drains: Option<drain::DrainRequest>,
     places: BTreeMap<String, PlacementResult>,
     broken: InjectedDefect<AgreementDefect>,
@@ -206,7 +198,6 @@ fn lease_of_node(node: &str) -> String {
     format!("{NODES}{node}")
 }
 
-/// Converts leases and ranks to requests to the cluster.
 pub fn wanted(leases: &[(String, u32)], guests: &Guests) -> Vec<WantedLease> {
     let fences = guests.nodes.values().any(|node| !node.fences.is_empty());
     let of = |(name, rank): &(String, u32)| WantedLease {
@@ -223,7 +214,6 @@ pub fn wanted(leases: &[(String, u32)], guests: &Guests) -> Vec<WantedLease> {
 }
 
 impl Agreement {
-    /// Creates the agreement for the node of this name, with its capacity for guests.
     pub fn new(me: &str, room: Room) -> Agreement {
         Agreement {
             me: me.to_owned(),
@@ -242,7 +232,6 @@ impl Agreement {
         self.own.cpus = room.cpus;
     }
 
-    /// Applies the leases as the cluster reports them.
     pub fn apply_leases(&mut self, leases: Vec<KnownLease>) {
         self.is_known = true;
         let named = leases.into_iter().map(|lease| (lease.name.clone(), lease));
@@ -308,7 +297,6 @@ impl Agreement {
         held.any(|one| !one.name.starts_with(NODES))
     }
 
-    /// Returns all nodes, each with whether it is available.
     pub fn nodes(&self, guests: &Guests, now_ns: u64) -> BTreeMap<String, bool> {
         let names = names(guests).into_iter();
         names
@@ -325,7 +313,6 @@ impl Agreement {
         lease.map_or("", |lease| lease.holder.as_str())
     }
 
-    /// Returns the input of the placement: available nodes and guests that have to run.
     fn view(&self, guests: &Guests, now_ns: u64) -> View {
         let mut view = View::default();
         for name in names(guests) {
@@ -397,7 +384,6 @@ impl Agreement {
         view
     }
 
-    /// Decides about each guest on this node. Also returns the requests to the cluster.
     pub fn decide(
         &mut self,
         guests: &Guests,
@@ -584,7 +570,6 @@ impl Agreement {
         }
     }
 
-    /// Returns the node to which a guest of this node has to move.
     fn goes_to(&self, name: &str, wanted: &GuestRecord) -> Option<String> {
         if !wanted.stopped.is_empty() || wanted.failed.contains_key(&self.me) {
             return None;
@@ -596,7 +581,6 @@ impl Agreement {
         }
     }
 
-    /// Decides about a guest whose lease this node does not hold.
     fn not_held(
         &self,
         name: &str,

@@ -12,7 +12,6 @@ pub const START_MS: u64 = 30_000;
 pub struct IdleGuests(BTreeMap<String, u64>);
 
 impl IdleGuests {
-    /// Updates which guests run nowhere, as far as this node knows.
     pub fn update_idle_guests(
         &mut self,
         agreement: &Agreement,
@@ -28,7 +27,6 @@ impl IdleGuests {
         self.0 = since.collect();
     }
 
-    /// Returns whether a guest has run nowhere for longer than a start takes.
     pub fn has(&self, name: &str, now: u64) -> bool {
         let since = self.0.get(name);
         since.is_some_and(|since| now.saturating_sub(*since) >= START_MS)
@@ -36,7 +34,6 @@ impl IdleGuests {
 }
 
 impl Agreement {
-    /// Returns whether a guest should run and runs on no node that responds.
     fn is_nowhere(
         &self,
         guests: &Guests,

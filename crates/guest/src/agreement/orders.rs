@@ -78,7 +78,6 @@ impl Agreement {
         Ok(())
     }
 
-    /// Returns why this node, which does not hold the lease, cannot stop or move a guest.
     fn not_mine(&self, name: &str, holder: &str, now_ns: u64) -> String {
         match holder {
             _ if self.is_alone(now_ns) => {

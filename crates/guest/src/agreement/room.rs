@@ -9,11 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Default)]
 pub(super) struct LocalGuests {
-    /// Guests with a QEMU process that may still run.
     present: BTreeSet<String>,
-    /// Epoch in which each guest was here last.
     epochs: BTreeMap<String, u64>,
-    /// Time since which each guest is healthy, milliseconds.
     well_since: BTreeMap<String, u64>,
 }
 
@@ -37,7 +34,6 @@ impl LocalGuests {
             .collect();
     }
 
-    /// Returns the time at which the next guest has been healthy for long enough, milliseconds.
     pub(super) fn deadline_ms(&self, now_ms: u64) -> Option<u64> {
         let ends = self
             .well_since
@@ -107,7 +103,6 @@ impl Agreement {
         })
     }
 
-    /// Returns why a guest that has to start here waits for another one, if it does.
     pub(super) fn waits_here(
         &self,
         name: &str,
@@ -125,7 +120,6 @@ impl Agreement {
         after.or_else(|| room().map(|lack| lack.words))
     }
 
-    /// Updates the recorded failures of a guest, those of this node and of others.
     pub(super) fn update_failures(
         &mut self,
         name: &str,
@@ -191,7 +185,6 @@ impl Agreement {
         is_last && lease.is_some_and(|lease| own.is_none_or(|own| lease.epoch > *own))
     }
 
-    /// Clears the failures of other nodes once the guest has been healthy here for long.
     fn clear_other_failures(
         &mut self,
         name: &str,

@@ -42,7 +42,6 @@ const WISH_MS: u64 = 2_000;
 const RECORD_AGAIN_MS: u64 = 500;
 const PHASES: u64 = 4;
 const CHAOS_ROUNDS: u64 = 250;
-/// Rounds in which all comes to rest, and in which it stays so.
 const SETTLE_ROUNDS: u64 = 450;
 const REST_ROUNDS: u64 = 150;
 
@@ -70,13 +69,11 @@ struct Qemu {
     is_shut: bool,
 }
 
-/// A guest on a node.
 #[derive(Debug, Default)]
 struct SimulatedGuest {
     life: Life,
     epoch: Option<u64>,
     qemu: Option<Qemu>,
-    /// Failures since one was written down.
     failures: u32,
     /// QEMU did not end in order.
     left_open: bool,
@@ -104,7 +101,6 @@ struct SimulatedNode {
     copies: copies::Copies,
 }
 
-/// Expected state of a guest.
 #[derive(Debug, Default)]
 struct Expected {
     may_stop: bool,
@@ -321,7 +317,6 @@ impl AgreementSimulation {
         named.map(of).collect()
     }
 
-    /// QEMU does what it was told to.
     fn qemu(&mut self, at: usize, name: &str) -> Result<(), String> {
         let (now, is_quiet) = (self.now, self.is_quiet);
         let crashes = !is_quiet && self.random.once_in(1_500);
@@ -385,7 +380,6 @@ impl AgreementSimulation {
         Ok(())
     }
 
-    /// Simulates a turn of the role.
     fn role(&mut self, at: usize) -> Result<(), String> {
         let now_ns = self.now * 1_000_000;
         let known = self.known(at);
@@ -580,7 +574,6 @@ impl AgreementSimulation {
         Ok(())
     }
 
-    /// Another role finds what runs.
     fn find(&mut self, at: usize) {
         self.note(format!("a new role at {}", NODES[at]));
         let seat = &mut self.seats[at];
@@ -594,7 +587,6 @@ impl AgreementSimulation {
                 continue;
             };
             machine.life.apply_input(Input::Found, self.now);
-            // What it was told, it does.
             let status = match (qemu.runs, qemu.is_shut) {
                 (true, _) => QemuStatus::Running,
                 (false, true) => QemuStatus::ShutDown,
@@ -692,7 +684,7 @@ impl AgreementSimulation {
         };
         if let Ok(written) = written {
             self.note(format!("{} is drained: {drained}", NODES[at]));
-            // It writes no record of a guest.
+            // A drain writes no record of a guest.
             let _ = self.write(at, written);
         }
     }

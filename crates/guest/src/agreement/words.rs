@@ -6,12 +6,10 @@ use crate::life::GuestStatus;
 use crate::placement::PlacementResult;
 
 impl Agreement {
-    /// Returns whether this node holds no lease at all, not even its own.
     pub(super) fn is_alone(&self, now_ns: u64) -> bool {
         self.leases.values().all(|lease| lease.until_ns <= now_ns)
     }
 
-    /// Returns why a guest does not run, as text.
     pub(super) fn why(
         &self,
         name: &str,
@@ -76,7 +74,6 @@ impl Agreement {
         Some(format!("it starts after {missing}, which is not up yet"))
     }
 
-    /// Returns the nodes on which a guest failed too often, with the reasons.
     pub fn failures(&self, name: &str) -> Vec<String> {
         let failed = self.record_of(name).failed.into_iter();
         failed.map(|(node, why)| format!("{node}: {why}")).collect()
@@ -98,7 +95,6 @@ impl Agreement {
         }
     }
 
-    /// Returns the target node of a guest's move that has just failed.
     pub(super) fn not_taken_by(
         &self,
         name: &str,
@@ -111,13 +107,10 @@ impl Agreement {
     }
 }
 
-/// Reason recorded for a guest that an operator stopped.
 pub(super) const BY_OPERATOR: &str = "an operator stopped it";
 
-/// Reason recorded for a guest whose disks are being restored.
 pub(super) const RESTORING: &str = "a restore of its disks is not complete";
 
-/// Explains what to do with a guest whose restore is in progress or was interrupted.
 pub(super) fn restoring(name: &str) -> String {
     format!(
         "{RESTORING}: if no `evenkeel guest restore {name}` runs, run it again; `evenkeel guest start {name} --yes` starts \
@@ -125,10 +118,8 @@ pub(super) fn restoring(name: &str) -> String {
     )
 }
 
-/// Reason recorded for a guest that shut down without an order.
 pub(super) const BY_ITSELF: &str = "it shut down by itself";
 
-/// Returns what a guest placed here waits for first.
 pub(super) fn not_ready(has_volumes: bool, is_open: bool) -> Option<String> {
     let words = match (has_volumes, is_open) {
         (false, _) => "its volumes are not here yet",

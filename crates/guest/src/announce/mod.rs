@@ -22,7 +22,6 @@ const ETHERTYPE_RARP: u16 = 0x8035;
 /// Minimum length of an Ethernet frame without its checksum, bytes.
 const FRAME_BYTES_MIN: usize = 60;
 
-/// Returns the frames that announce a network card.
 pub fn frames(nic: &Nic) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     for address in &nic.addresses {
@@ -59,19 +58,16 @@ fn rarp(mac: [u8; 6]) -> Vec<u8> {
 pub struct AnnouncementSchedule {
     /// Time since which the guest is paused; None: the guest runs, or its state is unknown.
     still_since: Option<u64>,
-    /// The guest was started, or is migrated here.
     is_new: bool,
     /// Number and time of the next round, milliseconds.
     next: Option<(usize, u64)>,
 }
 
 impl AnnouncementSchedule {
-    /// Schedules announcements for a guest that was started or migrated here, once it runs.
     pub fn begin(&mut self) {
         self.is_new = true;
     }
 
-    /// Returns whether the guest has to be announced now.
     pub fn turn(&mut self, runs: bool, now: u64) -> bool {
         if !runs {
             // The guest may run elsewhere.
@@ -92,7 +88,6 @@ impl AnnouncementSchedule {
         true
     }
 
-    /// Returns the time of the next round, milliseconds.
     pub fn deadline(&self) -> Option<u64> {
         self.next.map(|(_, at)| at)
     }
@@ -221,7 +216,7 @@ mod tests {
             sent(&mut AnnouncementSchedule::default(), &pauses),
             five(6_000)
         );
-        // One that is paused is announced no further.
+        // A paused guest is no longer announced.
         let pauses = [(0, true), (60, false), (70, true)];
         assert_eq!(sent(&mut begun(), &pauses), [0, 50]);
     }

@@ -29,7 +29,6 @@ pub(super) fn send(interface: &str, frames: &[Vec<u8>]) -> io::Result<()> {
         .try_for_each(|frame| send_one(socket.as_fd(), index, frame))
 }
 
-/// Returns the index of an interface.
 pub(super) fn index(interface: &str) -> io::Result<u32> {
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;

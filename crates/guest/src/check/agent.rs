@@ -6,7 +6,6 @@
 
 use serde_json::{Value, json};
 
-/// Maximum length of all replies, bytes.
 const BYTES_MAX: usize = 64 << 10;
 
 /// Next step of the conversation.
@@ -15,22 +14,17 @@ pub enum AgentStep {
     Wait,
     Send(Vec<u8>),
     Well,
-    /// The command failed, with the reason.
     Failed(String),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AgentCommand {
-    /// Check that the agent responds.
     Ping,
-    /// Flush and freeze all file systems of the guest.
     Freeze,
-    /// Thaw all file systems of the guest.
     Thaw,
 }
 
 impl AgentCommand {
-    /// Returns the name of the command in the agent's protocol.
     fn word(self) -> &'static str {
         match self {
             AgentCommand::Ping => "guest-ping",
@@ -63,7 +57,6 @@ impl Conversation {
         (conversation, line(&command))
     }
 
-    /// Returns whether the agent has responded to `guest-sync`, so that the command was sent.
     pub fn is_synced(&self) -> bool {
         self.is_synced
     }
@@ -135,7 +128,7 @@ mod tests {
     #[test]
     fn a_conversation_is_the_same_in_pieces_of_any_size() {
         let session = concat!(
-            // Of others, in part.
+            // Replies of other conversations, the first one in part.
             "turn\": {}}\n",
             "{\"return\": {}}\n",
             "{\"return\": 41}\n",
@@ -186,7 +179,7 @@ mod tests {
         let refused = b"{\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"disabled\"}}\n";
         let words = "the guest agent refused `guest-ping`: disabled".to_owned();
         assert_eq!(conversation.take(refused), AgentStep::Failed(words));
-        // What it says is one line, which no terminal obeys.
+        // The text becomes one line without terminal controls.
         let (mut conversation, _) = Conversation::begin(AgentCommand::Ping, 1);
         conversation.take(b"{\"return\": 1}\n");
         let hostile = b"{\"error\": {\"class\": \"x\", \"desc\": \"a\\nb\\u001b[31m\"}}\n";

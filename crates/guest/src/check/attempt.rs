@@ -16,15 +16,12 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// Maximum number of bytes of one read.
 const PIECE_BYTES: usize = 4 << 10;
-/// Maximum number of reads in one turn.
 const PIECES_MAX: usize = 32;
 
 /// Location of the guest's agent and network.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckTarget<'a> {
-    /// Path of the guest agent's socket.
     pub agent: &'a Path,
     /// Bridge of the guest's first card, for link-local addresses; empty: no card.
     pub bridge: &'a str,
@@ -44,7 +41,6 @@ enum AttemptKind {
         echo: Echo,
         is_raw: bool,
     },
-    /// Conversation with the guest agent.
     Agent(Conversation),
 }
 
@@ -87,13 +83,10 @@ impl Attempt {
         })
     }
 
-    /// Returns whether the guest agent has responded, so that its command may take effect from now
-    /// on.
     pub fn is_synced(&self) -> bool {
         matches!(&self.kind, AttemptKind::Agent(conversation) if conversation.is_synced())
     }
 
-    /// Reads what has arrived. Returns the result once there is one.
     pub fn poll_result(&mut self) -> Option<Result<(), String>> {
         match &mut self.kind {
             AttemptKind::Tcp => is_connected(self.socket.as_fd()),
@@ -102,7 +95,6 @@ impl Attempt {
         }
     }
 
-    /// Returns the socket and the events to wait for.
     pub fn watched(&self) -> (BorrowedFd<'_>, EventFlags) {
         let flags = match self.kind {
             AttemptKind::Tcp => EventFlags::OUT,
@@ -135,7 +127,6 @@ fn socket_of(
     socket_with(family, kind, flags, protocol)
 }
 
-/// Returns the reason for an error number.
 fn reason(errno: Errno) -> String {
     match errno {
         Errno::CONNREFUSED => "connection refused".to_owned(),
@@ -226,7 +217,6 @@ fn receive_echo(socket: BorrowedFd<'_>, echo: Echo, is_raw: bool) -> Option<Resu
     None
 }
 
-/// Sends a few bytes to a socket that should have room for them.
 fn send_bytes(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<(), String> {
     match send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
         Ok(count) if count == bytes.len() => Ok(()),

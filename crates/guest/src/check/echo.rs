@@ -13,11 +13,9 @@ const DATA: [u8; 8] = *b"evenkeel";
 /// Echo request that a reply has to match.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Echo {
-    /// Selects ICMPv6 instead of ICMP.
     pub is_ipv6: bool,
     /// Identifier; None: the kernel chooses one, and delivers only replies with it.
     pub id: Option<u16>,
-    /// Sequence number of the request.
     pub sequence: u16,
 }
 

@@ -8,29 +8,23 @@ use crate::config::Check;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HealthState {
-    /// The guest was started recently, and neither `rise` nor `fall` was reached.
     Starting,
     Up,
     Down,
 }
 
-/// Intervals and thresholds of a check.
+/// Intervals and thresholds of a check, as in its [`Check`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CheckTiming {
     /// Interval from the start of a check to the start of the next one, milliseconds.
     pub inter_ms: u64,
-    /// Timeout of a response, milliseconds.
     pub timeout_ms: u64,
-    /// Successes in a row until the guest is up.
     pub rise: u32,
-    /// Failures in a row until the guest is down.
     pub fall: u32,
-    /// Time after the start during which failures do not count, milliseconds.
     pub grace_ms: u64,
 }
 
 impl CheckTiming {
-    /// Returns the values of a line `check`.
     pub fn of(check: &Check) -> CheckTiming {
         CheckTiming {
             inter_ms: check.inter_ms,
@@ -50,22 +44,15 @@ pub struct Health {
     good: u32,
     /// Failures in a row, without those of the grace period.
     bad: u32,
-    /// Start time of the guest.
     started: u64,
-    /// Time of the last change of the state.
     since: u64,
-    /// Time for which the guest was up before it went down.
     well_ms: u64,
-    /// Start time of the next check.
     next: u64,
-    /// Deadline of the running check.
     expires: Option<u64>,
-    /// Reason of the last failed check; empty: the last check succeeded.
     why: String,
 }
 
 impl Health {
-    /// Creates the health of a guest that starts to run now.
     pub fn new(pace: CheckTiming, now: u64) -> Health {
         Health {
             pace,
@@ -86,12 +73,10 @@ impl Health {
         self.pace = pace;
     }
 
-    /// Returns the state of the guest.
     pub fn state(&self) -> HealthState {
         self.state
     }
 
-    /// Returns the time of the last change of the state, milliseconds.
     pub fn since(&self) -> u64 {
         self.since
     }
@@ -106,7 +91,6 @@ impl Health {
         self.well_ms
     }
 
-    /// Starts a check if one is due, and returns whether it did.
     pub fn begins(&mut self, now: u64) -> bool {
         let is_due = self.expires.is_none() && now >= self.next;
         if is_due {
@@ -116,7 +100,6 @@ impl Health {
         is_due
     }
 
-    /// Returns whether the running check has reached its timeout.
     pub fn is_late(&self, now: u64) -> bool {
         self.expires.is_some_and(|at| now >= at)
     }
@@ -128,7 +111,6 @@ impl Health {
         (self.good, self.bad) = (0, 0);
     }
 
-    /// Applies the result of the running check. Returns whether the state has changed.
     pub fn apply_result(&mut self, result: Result<(), String>, now: u64) -> bool {
         if self.expires.take().is_none() {
             return false;

@@ -27,17 +27,13 @@ pub struct Checker {
     attempt: Option<Attempt>,
     /// Process ID of the checked QEMU; zero: none was seen.
     process: i32,
-    /// Number of the last attempt.
     number: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CheckResult {
-    /// The state has not changed.
     Nothing,
-    /// The guest is healthy now.
     Up,
-    /// The guest is unhealthy now, with the reason.
     Down(String),
 }
 
@@ -74,22 +70,18 @@ impl Checker {
         self.health = Health::new(CheckTiming::of(&self.check), now);
     }
 
-    /// Returns whether the guest is healthy.
     pub fn is_up(&self) -> bool {
         self.health.state() == HealthState::Up
     }
 
-    /// Returns the state of the guest and the reason of the last failure.
     pub fn health(&self) -> &Health {
         &self.health
     }
 
-    /// Returns the method of the check as text for operators.
     pub fn words(&self) -> String {
         words(&self.check.probe)
     }
 
-    /// Returns whether the guest has to be restarted.
     pub fn wants_restart(&self) -> bool {
         self.check.restarts && self.health.state() == HealthState::Down
     }
@@ -137,13 +129,11 @@ impl Checker {
         self.health.deadline()
     }
 
-    /// Returns the descriptor of the running attempt and the events to wait for.
     pub fn watched(&self) -> Option<(BorrowedFd<'_>, EventFlags)> {
         self.attempt.as_ref().map(Attempt::watched)
     }
 }
 
-/// Returns a method of a check as text for operators.
 fn words(probe: &Probe) -> String {
     match probe {
         Probe::Tcp { at, port } => format!("tcp {}", std::net::SocketAddr::new(*at, *port)),

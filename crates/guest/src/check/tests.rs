@@ -30,7 +30,6 @@ fn check(probe: Probe) -> Check {
     }
 }
 
-/// Lets one check come to its end, in a time that stands still.
 fn once(checker: &mut Checker, target: CheckTarget<'_>) -> CheckResult {
     let turn = checker.turn(Some(1), target, 0);
     if checker.watched().is_none() {

@@ -153,13 +153,13 @@ fn came(parts: &[Vec<u8>; 4], sent: usize) -> Vec<u8> {
         } = OpenChannel::new(scope, &displays, WHO);
         own.write_all(&whole[..sent]).unwrap();
         own.shutdown(Shutdown::Write).unwrap();
-        // It may be gone.
+        // The relay may have closed the channel.
         let _ = end.write_all(&[REPLY, ACCEPTED].concat());
         let mut came = vec![0; whole.len()];
         let mut length = 0;
         while length < whole.len() {
             match end.read(&mut came[length..]) {
-                // It is gone before it has read everything.
+                // The relay has closed the channel early.
                 Ok(0) | Err(_) => break,
                 Ok(read) => length += read,
             }
@@ -250,7 +250,7 @@ fn messages_are_passed_until_one_that_could_end_the_guest_and_then_all_channels_
         inputs.own.write_all(&[key, key].concat()).unwrap();
         inputs.reads(&[key, key].concat());
         inputs.own.write_all(&[4, 0, 0, 0, 0, 0]).unwrap();
-        // What the guest has sent comes before the reason.
+        // The operator receives the guest's bytes before the reason.
         inputs.guest.write_all(MESSAGE).unwrap();
         inputs.is_ended_by_the_guest();
         inputs.shows(MESSAGE);
@@ -297,7 +297,7 @@ fn a_channel_that_the_guest_refuses_ends_no_other() {
         let [_, ticket] = channel_of(3);
         other.own.write_all(&ticket).unwrap();
         other.reads(&ticket);
-        // It names another session.
+        // The message names another session.
         other.guest.write_all(&[7, 0, 0, 0]).unwrap();
         other.guest.shutdown(Shutdown::Both).unwrap();
         assert_eq!(other.rest(), "\u{7}\0\0\0");
@@ -337,7 +337,7 @@ fn a_main_channel_without_a_ticket_keeps_nobody_out() {
         let mut idle = OpenChannel::linked(scope, &displays, MAIN, "bert");
         drop(OpenChannel::new(scope, &displays, "bert"));
         let main = OpenChannel::accepted(scope, &displays, MAIN, WHO);
-        // Its ticket comes too late, and does not get to the guest.
+        // The ticket is too late, and is not passed to the guest.
         let [_, ticket] = channel_of(MAIN);
         idle.own.write_all(&ticket).unwrap();
         idle.is_ended_by_the_guest();

@@ -18,11 +18,9 @@ pub const SETTLE_MS: u64 = 3_000;
 /// State of the lease of a node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NodeLeaseState {
-    /// The node holds its lease.
     There,
     /// The node does not hold its lease; this is its last record.
     Gone(NodeRecord),
-    /// The node has never written a record.
     Unknown,
 }
 
@@ -34,7 +32,6 @@ pub enum NodeLeaseState {
 pub struct PreviousNodes {
     /// Previous holder of each guest's lease, if it is another node and did not release the lease.
     ran: BTreeMap<String, String>,
-    /// Time since which each node is gone, milliseconds.
     gone: BTreeMap<String, u64>,
     /// Time at which this node received each guest's lease, and whether the guest was up then.
     taken: BTreeMap<String, (u64, bool)>,
@@ -56,7 +53,6 @@ impl PreviousNodes {
         }
     }
 
-    /// Removes guests and nodes that no longer exist.
     pub fn retain(&mut self, is_guest: impl Fn(&str) -> bool, is_node: impl Fn(&str) -> bool) {
         self.ran.retain(|guest, _| is_guest(guest));
         self.taken.retain(|guest, _| is_guest(guest));
@@ -69,7 +65,6 @@ impl PreviousNodes {
         self.taken.remove(guest);
     }
 
-    /// Records whether a node is available.
     pub fn record_node_availability(&mut self, node: &str, is_there: bool, now: u64) {
         if is_there {
             self.gone.remove(node);
@@ -78,12 +73,10 @@ impl PreviousNodes {
         }
     }
 
-    /// Returns since when a node is gone, milliseconds.
     pub fn gone_since(&self, node: &str) -> Option<u64> {
         self.gone.get(node).copied()
     }
 
-    /// Returns whether any guest ran on a node according to the last news.
     pub fn had_guests(&self, node: &str) -> bool {
         self.ran.values().any(|one| one == node)
     }
@@ -129,7 +122,6 @@ impl PreviousNodes {
         })
     }
 
-    /// Returns the next time at which [`PreviousNodes::waits`] may change, milliseconds.
     pub fn deadline(&self, now: u64) -> Option<u64> {
         let settled = self.taken.values().map(|(at, _)| at + SETTLE_MS);
         let nodes = self.ran.values().filter_map(|node| self.gone.get(node));
@@ -210,7 +202,7 @@ mod tests {
             gate.waits("mail", &NodeLeaseState::There, true, 1000)
                 .is_some()
         );
-        // Its record has changed meanwhile.
+        // The record says meanwhile that the guest is down.
         assert!(
             gate.waits("mail", &NodeLeaseState::There, false, 2000)
                 .is_some()

@@ -17,7 +17,6 @@ const ORDERS_MAX: usize = 16;
 struct NodeFencing {
     fences: Vec<PowerControl>,
     fencing: Fencing,
-    /// Running command: index of its method, action, process.
     child: Option<(usize, PowerAction, Child)>,
 }
 
@@ -26,13 +25,11 @@ struct NodeFencing {
 #[derive(Debug, Default)]
 pub struct Nodes {
     by_name: BTreeMap<String, NodeFencing>,
-    /// Time of the last fencing of each node, milliseconds.
     started: BTreeMap<String, u64>,
     notes: Vec<String>,
 }
 
 impl Nodes {
-    /// Resumes with the fencing times of the previous role.
     pub fn resume(started: BTreeMap<String, u64>) -> Nodes {
         Nodes {
             started,
@@ -40,7 +37,6 @@ impl Nodes {
         }
     }
 
-    /// Returns when each node was fenced last, for the next role.
     pub fn started(&self) -> &BTreeMap<String, u64> {
         &self.started
     }
@@ -84,7 +80,6 @@ impl Nodes {
         }
     }
 
-    /// Returns whether a node is being fenced, or was.
     pub fn runs(&self, name: &str) -> bool {
         self.by_name.contains_key(name)
     }
@@ -116,7 +111,6 @@ impl Nodes {
         ended
     }
 
-    /// Discards the result of a node's fencing, because the node is available again.
     pub fn forget(&mut self, name: &str, now: u64) {
         if let Some(node) = self.by_name.remove(name) {
             let words = node.fencing.words(now);
@@ -125,7 +119,6 @@ impl Nodes {
         }
     }
 
-    /// Returns and clears the messages for the log.
     pub fn notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notes)
     }
@@ -140,13 +133,11 @@ impl Nodes {
         Some((node.fencing.words(now), ended))
     }
 
-    /// Returns the descriptors that are readable when [`Nodes::turn`] has something to do.
     pub fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let children = self.by_name.values().filter_map(|node| node.child.as_ref());
         children.flat_map(|(_, _, child)| child.watched())
     }
 
-    /// Returns the next time at which [`Nodes::turn`] has something to do, milliseconds.
     pub fn deadline(&self, wanted: &BTreeMap<String, Vec<PowerControl>>) -> Option<u64> {
         let turns = self
             .by_name

@@ -10,12 +10,10 @@ use std::collections::BTreeMap;
 
 /// Time within which a node must be off after the order, milliseconds.
 pub const CONFIRM_MAX_MS: u64 = 20_000;
-/// Number of rounds in which all methods are tried.
 pub const ROUNDS: usize = 2;
 /// First and longest delay until a status of "on" is queried again, milliseconds. The delay grows
 /// with the time taken so far: some machines are off at once, others take seconds.
 const ASK_AGAIN_MS: (u64, u64) = (100, 1_000);
-/// Delay before the next round, milliseconds.
 const ROUND_PAUSE_MS: u64 = 2_000;
 
 /// Fencing method, reduced to what the order of attempts needs.
@@ -28,7 +26,6 @@ pub struct Method {
 }
 
 impl Method {
-    /// Returns the method of a power control.
     pub fn of(control: &PowerControl) -> Method {
         Method {
             name: control.name(),
@@ -48,9 +45,7 @@ pub enum FenceOrder {
 /// Outcome of the fencing of a node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FencingOutcome {
-    /// The node is off, confirmed by this method.
     Off(String),
-    /// No method succeeded, with the reasons.
     Failed(String),
 }
 
@@ -62,7 +57,6 @@ enum FencingPhase {
     Asked(PowerAction, u64),
     /// The status is queried at this time.
     Waits(u64),
-    /// The fencing has ended at this time.
     Ended(FencingOutcome, u64),
 }
 
@@ -72,19 +66,14 @@ enum FencingPhase {
 #[derive(Clone, Debug)]
 pub struct Fencing {
     methods: Vec<Method>,
-    /// Number of failed attempts.
     attempt: usize,
     phase: FencingPhase,
-    /// Reason why the power-off of this attempt was refused.
     refused: Option<String>,
-    /// Time at which the power-off of this attempt succeeded.
     off_at: u64,
-    /// Reason of the last failure of each method.
     why: BTreeMap<usize, String>,
 }
 
 impl Fencing {
-    /// Starts fencing now, with these methods in order.
     pub fn new(methods: Vec<Method>, now: u64) -> Fencing {
         let phase = if methods.is_empty() {
             FencingPhase::Ended(FencingOutcome::Failed("it has no method".to_owned()), now)
@@ -147,7 +136,6 @@ impl Fencing {
         }
     }
 
-    /// Applies the result of the command that was started last.
     pub fn apply_command_result(&mut self, seen: PowerCommandOutcome, now: u64) {
         match self.phase {
             FencingPhase::Asked(PowerAction::Off | PowerAction::On, _) => self.see_off(seen, now),
@@ -227,7 +215,6 @@ impl Fencing {
         all.collect::<Vec<_>>().join("; ")
     }
 
-    /// Returns the next time at which [`Fencing::next`] has something to do, milliseconds.
     pub fn deadline(&self) -> Option<u64> {
         match self.phase {
             FencingPhase::Ready(at) | FencingPhase::Waits(at) => Some(at),
@@ -236,7 +223,6 @@ impl Fencing {
         }
     }
 
-    /// Returns the status as text.
     pub fn words(&self, now: u64) -> String {
         let ago = |at: u64| now.saturating_sub(at) / 1000;
         if let Some((outcome, at)) = self.outcome() {

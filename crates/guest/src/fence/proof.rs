@@ -5,14 +5,12 @@ use part::power::control::{
 };
 use std::path::Path;
 
-/// Result of the test of a method.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FencingTestResult {
     pub name: String,
     /// The method works, as far as a test without a power-off can tell.
     pub works: bool,
     pub words: String,
-    /// Command for an operator to try by hand.
     pub by_hand: String,
 }
 

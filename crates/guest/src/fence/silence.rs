@@ -16,7 +16,6 @@ const SPARED_MS: u64 = 6_000;
 const PATIENCE: Duration = Duration::from_millis(300);
 /// Interval at which a node that answered is probed again, milliseconds.
 const AGAIN_MS: u64 = 500;
-/// Interval at which replies are polled, milliseconds.
 const LOOK_MS: u64 = 20;
 
 /// Knowledge about the machines of nodes that are gone.
@@ -36,7 +35,6 @@ enum ProbeState {
 }
 
 impl SilentNodes {
-    /// Removes all nodes that are no longer gone.
     pub fn retain(&mut self, is_gone: impl Fn(&str) -> bool) {
         self.by_node.retain(|node, _| is_gone(node));
     }
@@ -58,13 +56,10 @@ impl SilentNodes {
         is_silent
     }
 
-    /// Returns whether the machine of a node answered the last probe.
     pub fn has_responded(&self, node: &str) -> bool {
         matches!(self.by_node.get(node), Some(ProbeState::Responded(_)))
     }
 
-    /// Returns the next time at which the result of [`SilentNodes::allows`] may change,
-    /// milliseconds.
     pub fn deadline(&self, now: u64) -> Option<u64> {
         let all = self.by_node.values().filter_map(|asked| match asked {
             ProbeState::Waits(..) => Some(now + LOOK_MS),
@@ -75,7 +70,6 @@ impl SilentNodes {
     }
 }
 
-/// Receives the results of probes.
 fn receive_probe_results(asked: ProbeState, now: u64) -> ProbeState {
     let ProbeState::Waits(replies, mut responded) = asked else {
         return asked;
@@ -90,10 +84,9 @@ fn receive_probe_results(asked: ProbeState, now: u64) -> ProbeState {
     }
 }
 
-/// Connects to each address, on a thread of its own.
 fn start_probes(at: &[IpAddr], port: u16) -> ProbeState {
     let (sender, replies) = channel();
-    // Of a node without an address nothing can be said.
+    // A node without an address cannot be probed, so it counts as responding.
     let mut responded = usize::from(at.is_empty());
     for address in at {
         let (sender, at) = (sender.clone(), SocketAddr::new(*address, port));
@@ -149,7 +142,7 @@ mod tests {
         drop(listener);
         silence.retain(|_| false);
         assert!(!known(&mut silence, &here, port));
-        // Not for ever: then the leases of its guests have ended.
+        // By then the leases of the node's guests have ended.
         assert!(!silence.allows("beta", 1000, &here, port, 999 + SPARED_MS));
         assert!(silence.allows("beta", 1000, &here, port, 1000 + SPARED_MS));
     }
@@ -163,7 +156,7 @@ mod tests {
         let mut silence = SilentNodes::default();
         assert!(known(&mut silence, &[here], port));
         assert_eq!(silence.deadline(1100), None);
-        // One that responds at another address is there.
+        // A node that responds at any address is up.
         silence.retain(|_| false);
         let other = IpAddr::from([127, 0, 0, 2]);
         assert!(!known(&mut silence, &[here, other], port));

@@ -43,7 +43,6 @@ pub struct Watchdog {
     device: Option<Device>,
     /// Time of the last feed or attempt to open, milliseconds.
     last: Option<u64>,
-    /// Reason why the device is not open.
     why: String,
     unsafe_guest: Option<String>,
 }
@@ -52,7 +51,6 @@ pub struct Watchdog {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LocalGuestState {
     pub any: bool,
-    /// Guest that may run without its lease.
     pub unsafe_guest: Option<String>,
 }
 
@@ -67,7 +65,6 @@ impl Watchdog {
         }
     }
 
-    /// Opens, feeds or disarms the device.
     pub fn turn(&mut self, here: &LocalGuestState, now: u64) {
         self.unsafe_guest.clone_from(&here.unsafe_guest);
         let Some(path) = self.path.clone() else {
@@ -132,7 +129,6 @@ impl Watchdog {
         }
     }
 
-    /// Returns the next time at which [`Watchdog::turn`] has something to do, milliseconds.
     pub fn deadline(&self, here: &LocalGuestState) -> Option<u64> {
         self.path.as_ref()?;
         let every = match &self.device {
@@ -192,7 +188,6 @@ impl Device {
     }
 }
 
-/// Returns whether the device stays armed after an orderly close.
 fn has_no_way_out(fd: &OwnedFd) -> bool {
     let Ok(stat) = fstat(fd) else { return false };
     let number = (

@@ -12,9 +12,7 @@ use language::{Diagnostic, Span};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-/// Default interval between two checks, milliseconds.
 const INTER_MS: u64 = 2_000;
-/// Default number of failures until a guest is unhealthy, and of successes until it is healthy.
 const FALL: u32 = 3;
 const RISE: u32 = 2;
 /// Default time that a guest may take to start, milliseconds.
@@ -23,10 +21,8 @@ const GRACE_MS: u64 = 60_000;
 /// Bounds of these times, milliseconds.
 const TIMES_MS: RangeInclusive<u32> = 100..=3600 * 1000;
 const GRACES_MS: RangeInclusive<u32> = 0..=24 * 3600 * 1000;
-/// Maximum number of failures or successes.
 const COUNT_MAX: u32 = 1000;
 
-/// Method of the check as written in the line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Tried {
     Tcp(u16),
@@ -99,7 +95,6 @@ fn take(check: &mut Check, option: &str, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Returns the check of a guest with defaults applied.
 pub(super) fn build(context: &mut Context, guest: &GuestSection) -> Option<config::Check> {
     let check = guest.check.as_ref()?;
     let mut addresses = guest.nics.iter().flat_map(|nic| &nic.addresses);

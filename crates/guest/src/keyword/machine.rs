@@ -9,13 +9,9 @@ use language::keyword::Keyword;
 use language::{ConfigWord, Diagnostic, Spanned};
 use std::net::IpAddr;
 
-/// Maximum number of CPUs of a guest.
 const CPUS_MAX: u32 = 255;
-/// Maximum number of disks of a guest.
 const DISKS_MAX: usize = 16;
-/// Maximum number of network cards of a guest.
 const NICS_MAX: usize = 8;
-/// Maximum number of addresses of a network card.
 const ADDRESSES_MAX: usize = 16;
 /// Maximum length of an interface name (`IFNAMSIZ`, without the terminating zero), bytes.
 const INTERFACE_MAX: usize = 15;
@@ -43,7 +39,6 @@ fn cpus(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// Returns the error for a disk or card above the maximum.
 fn too_many(args: &Args<'_>, max: usize, what: &str) -> Diagnostic {
     let told = format!("a guest has at most {max} {what}");
     Diagnostic::error(&codes::TOO_MANY, args.line().span, told)
@@ -90,7 +85,6 @@ fn is_interface_name(word: &ConfigWord) -> bool {
         && bytes.iter().all(allowed)
 }
 
-/// Parses a MAC address: six pairs of hexadecimal digits with `:` or `-` between them.
 fn parse_mac(text: &str) -> Option<[u8; 6]> {
     let separator = if text.contains('-') { '-' } else { ':' };
     let mut mac = [0; 6];

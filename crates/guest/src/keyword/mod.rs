@@ -33,12 +33,10 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use together::GuestIndex;
 
-/// Name of the guest part.
 pub const NAME: &str = "guest";
 
 /// Time that the role may take to stop, milliseconds. Guests continue to run.
 const STOP_MS: u64 = 5_000;
-/// Maximum size of user data, bytes.
 const USER_DATA_BYTES_MAX: u64 = 1 << 20;
 
 /// Export of a guest, to which sections of other parts may refer.
@@ -48,7 +46,6 @@ const GUEST: ObjectKind = ObjectKind {
     label: "no section of this name",
 };
 
-/// The guest part of a configuration.
 pub static PART: ConfigurationPart = ConfigurationPart {
     name: NAME,
     sections: Sections {
@@ -117,7 +114,6 @@ static TABLES: [SectionTable<ParsedSections>; 2] = [
     SectionTable::new("node", OF_NODES, node::begin),
 ];
 
-/// Documentation of the section itself.
 const SECTION: Documented = Documented {
     kind: "section",
     name: "guest",
@@ -218,7 +214,6 @@ fn wrong(draft: &ParsedSections, context: &Context, exchange: &Exchange) -> Vec<
     wrong
 }
 
-/// Checks that each guest has a memory size.
 fn missing(guest: &GuestSection) -> Option<Diagnostic> {
     // The error about a refused line is enough.
     if guest.has("memory") {
@@ -229,7 +224,6 @@ fn missing(guest: &GuestSection) -> Option<Diagnostic> {
     Some(told.help("add `memory SIZE`, such as `memory 4g`"))
 }
 
-/// Checks that each guest has something to boot from.
 fn nothing_to_boot(guest: &GuestSection) -> Option<Diagnostic> {
     let boot = guest.boot.as_ref();
     if boot.is_none() && guest.has("boot") {
@@ -272,7 +266,6 @@ fn me(context: &Context, draft: &ParsedSections) -> String {
     here.unwrap_or(&options.host).clone()
 }
 
-/// Returns the settings of `node` sections that concern guests.
 fn nodes(context: &Context, draft: &ParsedSections) -> BTreeMap<String, config::NodeSettings> {
     let node = |node: &node::NodeSection| {
         let said = config::NodeSettings {
@@ -327,7 +320,6 @@ fn build(context: &Context, guest: &GuestSection, memory_bytes: u64) -> config::
     }
 }
 
-/// Reads the file named by `user-data`.
 fn user_data(context: &mut Context, guest: &GuestSection) -> Option<String> {
     let file = guest.user_data.as_ref()?;
     // The file often contains passwords.

@@ -11,9 +11,7 @@ use part::power::control::PowerControl;
 use part::power::line;
 use std::path::PathBuf;
 
-/// Maximum number of lines `fence` of a node.
 const FENCES_MAX: usize = 8;
-/// Maximum number of CPUs of a node.
 const CPUS_MAX: u32 = 65_536;
 
 /// Section `node`. The part that owns the section checks its first line.
@@ -24,7 +22,6 @@ pub(super) struct NodeSection {
     pub(super) fences: Vec<PowerControl>,
     pub(super) watchdog: Option<Spanned<PathBuf>>,
     pub(super) room: Option<Spanned<Room>>,
-    /// A line `fence` was refused.
     pub(super) has_refused_fence: bool,
 }
 

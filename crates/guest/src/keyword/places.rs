@@ -23,7 +23,6 @@ pub(super) fn name_of(context: &Context, node: &NodeSection) -> String {
     canonical(context, node.name.as_ref().unwrap_or_else(own))
 }
 
-/// Reports problems with the nodes of a guest.
 pub(super) fn of_guest(context: &Context, guest: &GuestSection) -> Vec<Diagnostic> {
     let known = context.nodes.known_nodes();
     let name = &guest.name.value;
@@ -68,7 +67,6 @@ pub(super) fn without_cluster(context: &Context, guests: &[GuestSection]) -> Opt
     second.next().map(|node| node.span).filter(|_| !is_cluster)
 }
 
-/// Returns the warning that guests wait because there is no cluster.
 pub(super) fn of_cluster(context: &Context, guests: &[GuestSection]) -> Option<Diagnostic> {
     let span = without_cluster(context, guests)?;
     let told = "a guest of several nodes runs only in a cluster";
@@ -80,7 +78,6 @@ pub(super) fn of_cluster(context: &Context, guests: &[GuestSection]) -> Option<D
     )
 }
 
-/// Returns the section of a node that a guest prefers.
 fn section<'d>(
     context: &Context,
     draft: &'d ParsedSections,
@@ -90,7 +87,6 @@ fn section<'d>(
     nodes.find(|node| is_name_of(name, &name_of(context, node)))
 }
 
-/// Reports guests for which no node has room.
 pub(super) fn of_room(
     context: &Context,
     draft: &ParsedSections,
@@ -135,14 +131,12 @@ pub(super) fn of_room(
     Some(told.help("change the guest or the room, or name a larger node in `prefer`"))
 }
 
-/// Reports nodes that cannot be powered off, with the guests concerned.
 struct Unfenced<'d> {
     nodes: Vec<&'d str>,
     at: Span,
     guests: Vec<&'d str>,
 }
 
-/// Reports guests whose takeover has to wait, with one warning for all guests with the same nodes.
 pub(super) fn of_fencing(
     context: &Context,
     draft: &ParsedSections,
@@ -181,8 +175,6 @@ pub(super) fn of_fencing(
     stranded
 }
 
-/// Returns the warning that a guest with disks on external storage stays down if its node fails,
-/// because nothing powers the node off.
 fn of_external(guest: &GuestSection, nodes: &[&str], at: Span) -> Diagnostic {
     let name = &guest.name.value;
     let told = format!(

@@ -13,16 +13,13 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 const SECTIONS_MAX: usize = 256;
-/// Maximum length of a name, bytes.
 const NAME_MAX: usize = 64;
-/// Maximum number of nodes on which a guest may run.
 const NODES_MAX: usize = 16;
 /// Highest priority; the lowest is its negative.
 const PRIORITY_MAX: i64 = 1000;
 /// Bounds of the time that a guest may take to shut down, milliseconds.
 const STOP_MS_RANGE: RangeInclusive<u32> = 1_000..=24 * 3600 * 1000;
 
-/// Section `guest` as read so far.
 #[derive(Debug)]
 pub(super) struct GuestSection {
     pub(super) name: Spanned<String>,
@@ -36,7 +33,6 @@ pub(super) struct GuestSection {
     pub(super) check: Option<Check>,
     pub(super) plain: Plain,
     pub(super) others: Others,
-    /// Keywords that were given and their positions, including refused lines.
     pub(super) given: Vec<(&'static str, Span)>,
 }
 
@@ -52,7 +48,6 @@ pub(super) struct Plain {
     pub(super) template: Option<Span>,
 }
 
-/// Other guests to which the section refers.
 #[derive(Debug, Default)]
 pub(super) struct Others {
     pub(super) after: Vec<Spanned<String>>,
@@ -61,7 +56,6 @@ pub(super) struct Others {
 }
 
 impl GuestSection {
-    /// Returns whether the section is a template.
     pub(super) fn is_template(&self) -> bool {
         self.plain.template.is_some()
     }
@@ -171,7 +165,6 @@ fn prefer(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Parses the names of other guests.
 fn names(args: &mut Args<'_>) -> Result<Vec<Spanned<String>>, Diagnostic> {
     let first = args.required("the name of a guest")?;
     let rest = args.rest().iter();

@@ -94,7 +94,6 @@ pub(super) fn of_nodes(exchange: &Exchange, guests: &[GuestSection]) -> Vec<Diag
     wrong.collect()
 }
 
-/// Reports volumes used by two guests, or twice by one guest.
 pub(super) fn volumes(guests: &[GuestSection]) -> Vec<Diagnostic> {
     let mut seen: HashMap<&str, Vec<(&str, &Disk, Span)>> = HashMap::new();
     let mut found = Vec::new();
@@ -191,13 +190,11 @@ pub(super) fn frozen(exchange: &Exchange, guest: &GuestSection) -> Vec<Diagnosti
     guest.disks.iter().filter(wrong).map(told).collect()
 }
 
-/// Returns the location of a volume, according to its section.
 fn located(exchange: &Exchange, volume: &str) -> Option<Located> {
     let mut volumes = exchange.exports_of_kind(VOLUME);
     volumes.find(|one| one.name == volume)?.value()
 }
 
-/// Returns the image of a volume on external storage.
 pub(super) fn external(exchange: &Exchange, volume: &str) -> Option<External> {
     located(exchange, volume)?.external
 }
@@ -250,13 +247,12 @@ pub(super) fn refer(exchange: &mut Exchange, guest: &GuestSection) {
     }
 }
 
-/// Reports bridges and files that a guest needs here and that this machine lacks.
 pub(super) fn not_here(context: &Context, guest: &GuestSection) -> Vec<Diagnostic> {
     let options = &context.options;
     let mut prefers = guest.prefer.iter();
     let is_here =
         guest.prefer.is_empty() || prefers.any(|node| context.nodes.is_local_node(&node.value));
-    // Of a version of the cluster the role says so, where the guest is to start.
+    // For a version of the cluster, the role reports this on the node that starts the guest.
     let is_this_machine = options.here && options.node.is_none() && !context.outside.is_recorded();
     if !is_here || !is_this_machine || guest.is_template() {
         return Vec::new();

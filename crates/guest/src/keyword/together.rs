@@ -12,7 +12,6 @@ pub(super) struct GuestIndex<'d> {
     numbers: HashMap<&'d str, usize>,
 }
 
-/// Keyword with the guests named in its line.
 type KeywordGuests<'d> = (&'static str, &'d [Spanned<String>]);
 
 fn named(others: &Others) -> [KeywordGuests<'_>; 3] {
@@ -39,7 +38,6 @@ impl<'d> GuestIndex<'d> {
         [unknown, self.circles(), self.contradictions()].concat()
     }
 
-    /// Reports names of unknown guests, or of the guest itself.
     fn unknown(&self, guest: &GuestSection) -> Vec<Diagnostic> {
         let own = &*guest.name.value;
         let mut found = Vec::new();
@@ -63,7 +61,6 @@ impl<'d> GuestIndex<'d> {
         found
     }
 
-    /// Returns the guests named in a list, except for the guest itself.
     fn known<'s>(
         &'s self,
         of: usize,
@@ -76,7 +73,6 @@ impl<'d> GuestIndex<'d> {
         known.filter(move |(number, _)| *number != of)
     }
 
-    /// Reports guests that wait for each other, each cycle at the word that closes it.
     fn circles(&self) -> Vec<Diagnostic> {
         let mut walk = DependencyWalk {
             together: self,
@@ -90,7 +86,6 @@ impl<'d> GuestIndex<'d> {
         walk.found
     }
 
-    /// Reports guests that can never be placed as configured.
     fn contradictions(&self) -> Vec<Diagnostic> {
         // Guests on one node have the number of the same one of them.
         let mut group: Vec<usize> = (0..self.guests.len()).collect();
@@ -152,7 +147,6 @@ impl<'d> GuestIndex<'d> {
     }
 }
 
-/// Returns the reason if two guests have no common node in `prefer`, as text.
 fn apart_by_nodes(one: &GuestSection, two: &GuestSection) -> Option<&'static str> {
     let says = |guest: &GuestSection| !guest.prefer.is_empty();
     let is_common = |node: &Spanned<String>| {
@@ -166,14 +160,12 @@ fn apart_by_nodes(one: &GuestSection, two: &GuestSection) -> Option<&'static str
 /// Depth-first search along `start-order`.
 struct DependencyWalk<'t, 'd> {
     together: &'t GuestIndex<'d>,
-    /// Path from the first guest to the current one.
     path: Vec<usize>,
     is_done: Vec<bool>,
     found: Vec<Diagnostic>,
 }
 
 impl DependencyWalk<'_, '_> {
-    /// Visits a guest. The path is at most as long as the number of guests.
     fn visit(&mut self, guest: usize) {
         if self.is_done[guest] {
             return;

@@ -7,10 +7,8 @@ use language::value::TimeUnit;
 use language::{Diagnostic, Span, Spanned};
 use std::ops::RangeInclusive;
 
-/// Bounds of the memory of a guest, or of a node for guests.
 const MEMORY_BYTES: RangeInclusive<u64> = 16 * MIB..=16 << 40;
 
-/// Returns the error for a repeated keyword in a section.
 pub(super) fn twice(first: Span, span: Span, keyword: &str) -> Diagnostic {
     let told = format!("'{keyword}' may appear only once in a section");
     let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");

@@ -1,6 +1,5 @@
 //! Deliberate defects of the life cycle of a guest, which its simulation has to find.
 
-/// Deliberate defect of the life cycle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "checked, never injected"))]
 pub(crate) enum LifecycleDefect {

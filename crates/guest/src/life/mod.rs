@@ -64,10 +64,8 @@ pub enum DesiredState {
     Stand,
     /// The guest shuts down, and is ended when the time has passed.
     ShutDown {
-        /// Time to shut down, milliseconds.
         within_ms: u64,
     },
-    /// The process is killed at once.
     Kill,
 }
 
@@ -79,17 +77,13 @@ pub enum QemuStatus {
     Paused,
     /// The virtual CPUs are stopped because of a disk I/O error.
     DiskError,
-    /// The guest has shut down.
     ShutDown,
-    /// The kernel of the guest has panicked.
     Panicked,
     /// QEMU reported an internal error and cannot continue the guest.
     Broken,
-    /// QEMU waits for an incoming migration.
     Arriving,
     /// The guest is paused for its migration to another node. No order is needed.
     Moving,
-    /// The guest was migrated to another node.
     Moved,
 }
 
@@ -99,26 +93,21 @@ pub enum Input {
     /// A process of a previous role was found running.
     Found,
     Started,
-    /// The process could not be started, with the reason.
     NotStarted(String),
-    /// QEMU reports the state of the guest.
     Says(QemuStatus),
     /// [`QemuOrder::Continue`] or [`QemuOrder::Pause`] was carried out or refused by QEMU, or the
     /// process was seen to be stopped (`QemuOrder::StopSignalState`).
     Obeyed(QemuOrder),
     /// Kernel's view of the process: stopped (state T) or not.
     IsHalted(bool),
-    /// The process has ended, with its last output.
     Ended(String),
     /// An operator restarts the guest after failures.
     Forgive,
     /// The guest runs but is unhealthy, and has to be restarted.
     Unwell {
-        /// Reason of the failed check.
         why: String,
         /// Time for which the guest was healthy before, milliseconds; zero: never.
         well_ms: u64,
-        /// Time to shut down, milliseconds.
         within_ms: u64,
     },
 }
@@ -128,7 +117,6 @@ pub enum Input {
 pub enum QemuOrder {
     /// Start QEMU, with the guest paused.
     Start,
-    /// Let the virtual CPUs run.
     Continue,
     Pause,
     /// Stop the QEMU process by a signal.
@@ -144,17 +132,14 @@ pub enum QemuOrder {
 /// Status of a guest as shown to operators and other nodes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum GuestStatus {
-    /// No QEMU process exists here.
     Down,
     /// The guest failed and is restarted at this time, milliseconds.
     Waits(u64),
     Starting,
     Running,
-    /// The guest is paused, with the reason.
     Paused(PauseReason),
     /// The guest shuts down; the process is ended at this time, milliseconds.
     ShuttingDown(u64),
-    /// The QEMU process is being ended.
     Ending,
     /// The guest shut down by itself, and stays down until an operator starts it.
     Off,
@@ -167,11 +152,8 @@ pub enum GuestStatus {
 pub enum PauseReason {
     /// The desired state does not let the guest run.
     Wished,
-    /// A disk had an error.
     Disk,
-    /// The guest is being migrated.
     Moving,
-    /// A snapshot of its disks is being taken.
     Snapshot,
     /// A foreign signal has stopped the process.
     Stopped,
@@ -199,7 +181,6 @@ enum ProcessState {
     Ordered,
     /// The process exists but its monitor has not responded yet; start time, milliseconds.
     Silent(u64),
-    /// The process exists and its monitor has reported this state.
     Speaks(QemuStatus),
 }
 
@@ -207,7 +188,6 @@ enum ProcessState {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum StopSignalState {
     No,
-    /// The stop signal was ordered at this time, milliseconds.
     Ordered(u64),
     /// No thread of the process runs.
     Done,
@@ -242,27 +222,19 @@ pub struct Life {
     /// Time since which the time limit of the shutdown is suspended, because the guest is
     /// paused without its lease; milliseconds.
     ending_paused: Option<u64>,
-    /// Pending restart of an unhealthy guest: its end counts as a failure.
     restart: Option<Restart>,
-    /// Time of a pause order that QEMU has not confirmed yet, milliseconds.
     freezing: Option<u64>,
     halt: StopSignalState,
-    /// A continue order is pending and not confirmed yet.
     continuing: bool,
-    /// Time of the last continue order, milliseconds.
     continued: Option<u64>,
     /// The kill was ordered and the process has not ended yet.
     killed: bool,
     failures: u32,
-    /// Earliest time of the next start, milliseconds.
     not_before: u64,
-    /// Time since which the virtual CPUs run, milliseconds.
     runs_since: Option<u64>,
-    /// The guest shut down by itself.
     is_off: bool,
     /// The power button was pressed, so a shutdown is not the guest's own decision.
     was_pressed: bool,
-    /// Reason of the last failure.
     pub why: String,
     broken: InjectedDefect<LifecycleDefect>,
 }
@@ -274,7 +246,6 @@ impl Default for Life {
 }
 
 impl Life {
-    /// Creates a life cycle with a deliberate defect.
     pub(crate) fn with(broken: InjectedDefect<LifecycleDefect>) -> Life {
         Life {
             process: ProcessState::None,
@@ -296,12 +267,10 @@ impl Life {
         }
     }
 
-    /// Returns whether a QEMU process exists or may exist.
     pub fn is_there(&self) -> bool {
         self.process != ProcessState::None
     }
 
-    /// Returns whether the virtual CPUs may be running.
     pub fn may_run(&self) -> bool {
         match self.process {
             _ if self.is_halted() => false,
@@ -311,12 +280,10 @@ impl Life {
         }
     }
 
-    /// Returns whether the virtual CPUs run.
     pub fn runs(&self) -> bool {
         self.process == ProcessState::Speaks(QemuStatus::Running) && !self.is_halted()
     }
 
-    /// Returns whether all threads of the process are stopped, as far as is known.
     fn is_halted(&self) -> bool {
         matches!(self.halt, StopSignalState::Done | StopSignalState::Foreign)
     }
@@ -326,12 +293,10 @@ impl Life {
         matches!(self.halt, StopSignalState::Ordered(_))
     }
 
-    /// Returns whether the guest is being restarted because it is unhealthy.
     pub fn is_restarting(&self) -> bool {
         self.restart.is_some()
     }
 
-    /// Returns the state that QEMU reported last.
     pub fn status(&self) -> Option<QemuStatus> {
         match self.process {
             ProcessState::Speaks(status) => Some(status),
@@ -339,17 +304,14 @@ impl Life {
         }
     }
 
-    /// Returns whether the guest shut down by itself.
     pub fn is_off(&self) -> bool {
         self.is_off
     }
 
-    /// Returns whether the guest failed [`FAILURES_MAX`] times in a row.
     pub fn has_failed(&self) -> bool {
         self.failures >= FAILURES_MAX
     }
 
-    /// Returns the reason of the last failure of a guest without a process.
     pub fn failure(&self) -> Option<&str> {
         (self.process == ProcessState::None && self.failures > 0).then_some(self.why.as_str())
     }
@@ -396,7 +358,6 @@ impl Life {
         }
     }
 
-    /// Records that a foreign signal has stopped or continued the process.
     fn see_halt(&mut self, is_halted: bool, now: u64) {
         self.halt = match (self.halt, is_halted) {
             (StopSignalState::No, true) if self.is_there() && !self.killed => {
@@ -659,7 +620,6 @@ impl Life {
         }
     }
 
-    /// Returns whether a guest whose power button was pressed may not run.
     fn awaits_lease(&self, wish: DesiredState) -> bool {
         let is_pressed = self.ending.is_some_and(|ending| ending.pressed.is_some());
         is_pressed
@@ -688,7 +648,6 @@ impl Life {
         Some(self.continued?.saturating_add(again))
     }
 
-    /// Returns the time of the next continue order, if one can follow; milliseconds.
     fn continue_deadline(&self, wish: DesiredState, status: QemuStatus) -> Option<u64> {
         let is_wanted = matches!(wish, DesiredState::Run | DesiredState::ShutDown { .. });
         let is_paused = matches!(status, QemuStatus::Paused | QemuStatus::DiskError);
@@ -785,7 +744,6 @@ impl Life {
         None
     }
 
-    /// Returns the next time at which [`Life::next`] may have an order, milliseconds.
     pub fn deadline(&self, wish: DesiredState) -> Option<u64> {
         if self.killed {
             return None;
@@ -822,8 +780,6 @@ impl Life {
         }
     }
 
-    /// Returns the time at which a process with a pause order of time `since` is stopped, or
-    /// killed.
     fn halt_due(&self, since: u64) -> Option<u64> {
         match self.halt {
             StopSignalState::No => Some(since.saturating_add(HALT_AFTER_MS)),
@@ -832,7 +788,6 @@ impl Life {
         }
     }
 
-    /// Returns the status of the guest for operators.
     pub fn shown(&self, now: u64) -> GuestStatus {
         match self.process {
             ProcessState::None if self.is_off => GuestStatus::Off,

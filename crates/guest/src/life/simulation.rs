@@ -13,7 +13,6 @@ const STEPS: u64 = 400;
 /// Time that an unhealthy guest may take to shut down.
 const UNWELL_MS: u64 = 20_000;
 
-/// A QEMU as it may be.
 #[derive(Debug, Default)]
 struct Qemu {
     is_there: bool,
@@ -73,7 +72,6 @@ impl LifecycleSimulation {
         self.trace.push(format!("{}: {words}", self.now));
     }
 
-    /// Obeys until nothing is to be done.
     fn settle(&mut self) -> Result<(), String> {
         for _ in 0..20 {
             let Some(order) = self.life.next(self.wish, self.now) else {
@@ -159,7 +157,7 @@ impl LifecycleSimulation {
     fn end(&mut self) {
         self.unwell_since = None;
         if let Some(well_ms) = self.unwell.take() {
-            // How long it ran is of no meaning.
+            // The time for which the guest was healthy counts, not the time for which it ran.
             self.runs_since = Some(self.now.saturating_sub(well_ms));
             self.failure();
         }
@@ -229,7 +227,7 @@ impl LifecycleSimulation {
             well_ms,
             within_ms: UNWELL_MS,
         });
-        // One that ends anyway is not restarted.
+        // A guest that is being ended is not restarted.
         if self.life.is_restarting() && self.unwell.is_none() {
             self.unwell = Some(well_ms);
         }
@@ -323,7 +321,6 @@ impl LifecycleSimulation {
             self.unwell_since = None;
             self.now
         };
-        // Also one that was about to be shut down anew when it could run again.
         if self.now - since > UNWELL_MS + QUIT_MAX_MS + START_MAX_MS {
             return Err("a guest that does not work is not restarted".to_owned());
         }
@@ -446,7 +443,7 @@ fn a_guest_that_shuts_down_by_a_power_button_of_the_past_starts_again() {
     life.apply_input(Input::Ended("exit code 0".to_owned()), 7);
     assert!(!life.is_off());
     assert_eq!(life.next(DesiredState::Run, 7), Some(QemuOrder::Start));
-    // Of itself it stays off.
+    // Without an order, the guest stays off after its own shutdown.
     life.apply_input(Input::Started, 8);
     life.apply_input(Input::Says(QemuStatus::Running), 8);
     life.apply_input(Input::Says(QemuStatus::ShutDown), 9);
@@ -502,7 +499,7 @@ fn a_role_that_finds_a_stopped_qemu_lets_it_go_on_or_kills_it() {
     let mut life = found();
     let now = START_MAX_MS * 2;
     assert_eq!(life.next(DesiredState::Run, now), Some(QemuOrder::Resume));
-    // It has its time until the monitor responds.
+    // The timeout of the monitor starts anew.
     assert_eq!(life.next(DesiredState::Run, now + START_MAX_MS - 1), None);
     life.apply_input(Input::Says(QemuStatus::Running), now + 1);
     assert_eq!(life.next(DesiredState::Run, now + 1), None);

@@ -43,7 +43,7 @@ fn stopped_process_stays_so_without_the_lease_and_is_stopped_again() {
     life.apply_input(Input::IsHalted(true), 1_000);
     assert_eq!(life.next(DesiredState::Freeze, 1_000), None);
     assert_eq!(life.shown(1_000), GuestStatus::Paused(PauseReason::Wished));
-    // That it was stopped for want of the lease outlives a wish to leave it as it is.
+    // `Hold` does not change the reason of the stop: the missing lease.
     assert_eq!(life.next(DesiredState::Hold, 1_000), None);
     life.apply_input(Input::IsHalted(false), 3_000);
     assert!(life.may_run());

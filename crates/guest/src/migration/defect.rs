@@ -1,6 +1,5 @@
 //! Deliberate defects of a migration, which its simulation has to find.
 
-/// Deliberate defect of a migration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "checked, never injected"))]
 pub(crate) enum MigrationDefect {

@@ -42,11 +42,9 @@ pub const CANCEL: [(&str, Option<&str>); 2] = [
 /// First message of a connection.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub enum ConnectionPurpose {
-    /// Request to migrate a guest. Messages follow.
     Ask(Box<MigrationRequest>),
     /// Start of QEMU's migration stream. Its bytes follow.
     Stream {
-        /// Name of the guest concerned.
         #[serde(with = "Name")]
         guest: String,
         number: u64,
@@ -60,14 +58,10 @@ pub enum ConnectionPurpose {
 /// Request to migrate a guest.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct MigrationRequest {
-    /// Name of the guest concerned.
     #[serde(with = "Name")]
     pub guest: String,
-    /// Number of the migration, chosen by the source.
     pub number: u64,
-    /// Settings with which the guest was started.
     pub spec: Guest,
-    /// The source uses hardware virtualisation (KVM).
     pub has_kvm: bool,
 }
 
@@ -77,16 +71,13 @@ pub enum MigrationMessage {
     Listening,
     /// Either side: the migration has failed, with the reason.
     Abort(#[serde(with = "Words")] String),
-    /// Source: the guest is paused, and its volumes are handed over.
     Switch,
-    /// Target: the volumes are open here.
     Ready,
     /// Source: QEMU has copied everything, and the guest never runs there again.
     Done {
         /// Downtime of the guest so far, milliseconds.
         still_ms: u64,
     },
-    /// Target: `Done` was received.
     Taken,
     Alive,
 }
@@ -95,12 +86,9 @@ pub enum MigrationMessage {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Progress {
     Active,
-    /// The guest is paused for the switchover.
     Paused,
     Completed,
-    /// The migration failed or was cancelled, with the reason.
     Failed(String),
-    /// The QEMU process has ended.
     Gone,
 }
 

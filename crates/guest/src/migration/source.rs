@@ -9,13 +9,9 @@ const ASK_MAX_MS: u64 = 90_000;
 /// for a large memory.
 const COPY_MAX_MS: u64 = 600_000;
 const COPY_BYTES_A_MS: u64 = 20_000;
-/// Timeout for handing the volumes over to the target.
 const SWITCH_MAX_MS: u64 = 30_000;
-/// Timeout for copying the rest of the memory.
 const REST_MAX_MS: u64 = 60_000;
-/// Timeout for the volumes to return to this node.
 const RETURN_MAX_MS: u64 = 60_000;
-/// Interval and total time of repeated cancellations.
 const CANCEL_AGAIN_MS: u64 = 5_000;
 const CANCEL_MAX_MS: u64 = 60_000;
 
@@ -27,7 +23,6 @@ const STANDSTILL_MAX_MS: u64 = 300;
 /// every two passes.
 const PASSES: u64 = 5;
 
-/// Returns the downtime limit of a pass, milliseconds.
 fn standstill_ms(pass: u64) -> u64 {
     let doublings = pass.saturating_sub(PASSES).div_ceil(2).min(8);
     (STANDSTILL_MS << doublings).min(STANDSTILL_MAX_MS)
@@ -37,61 +32,48 @@ fn standstill_ms(pass: u64) -> u64 {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SourceOrder {
     Migrate,
-    /// Set the downtime limit, milliseconds.
     Standstill(u64),
     /// Let QEMU complete the migration (`migrate-continue`).
     Continue,
-    /// Cancel the migration: QEMU lets the guest run on.
     Cancel,
-    /// Send a message to the target.
     Send(MigrationMessage),
 }
 
-/// Phase of a migration on its source.
+/// Phase of a migration on its source. Asking: the target prepares the guest. Copying: the memory
+/// is copied while the guest runs. Switching: the guest is paused, and its volumes are handed over.
+/// Completing: the rest of the memory is copied. Returning: the volumes return to this node.
+/// Cancelling: QEMU was asked to cancel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum SourcePhase {
-    /// The target was asked to prepare the guest.
     Asking,
-    /// The memory is copied while the guest runs.
     Copying,
-    /// The guest is paused, and its volumes are handed over.
     Switching,
-    /// The rest of the memory is copied.
     Completing,
-    /// The volumes return to this node.
     Returning,
-    /// QEMU was asked to cancel.
     Cancelling,
     Ended,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MigrationOutcome {
-    /// The guest belongs to the target.
     Moved,
-    /// The guest stays here, with the reason.
     Stays(String),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
-    /// A message of the target arrived.
     Heard(MigrationMessage),
-    /// The connection to the target is lost.
     Lost(String),
     Qemu(Progress),
     /// QEMU starts this pass through the memory, counted from 1.
     Pass(u64),
-    /// The guest must no longer move, with the reason.
     Stop(String),
 }
 
 /// Resources of the guest that this node holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SourceResources {
-    /// The lease of the guest is held.
     pub has_lease: bool,
-    /// The volumes of the guest are writable here.
     pub has_volumes: bool,
 }
 
@@ -101,16 +83,11 @@ pub struct SourceResources {
 #[derive(Clone, Debug)]
 pub struct MigrationSource {
     phase: SourcePhase,
-    /// Deadline of the phase, milliseconds.
     until: u64,
-    /// Time of the next cancellation, milliseconds.
     cancel_at: u64,
     memory_bytes: u64,
-    /// Time since which the guest is paused, milliseconds.
     still_since: u64,
-    /// The target has opened the volumes.
     is_ready: bool,
-    /// Reason of an early end.
     why: Option<String>,
     outcome: Option<MigrationOutcome>,
     broken: InjectedDefect<MigrationDefect>,
@@ -139,12 +116,10 @@ impl MigrationSource {
         MigrationSource { broken, ..self }
     }
 
-    /// Returns the outcome once the migration has ended.
     pub fn outcome(&self) -> Option<&MigrationOutcome> {
         self.outcome.as_ref()
     }
 
-    /// Returns whether the volumes of the guest belong to the target.
     pub fn hands_over(&self) -> bool {
         match self.phase {
             SourcePhase::Switching | SourcePhase::Completing => true,
@@ -153,7 +128,6 @@ impl MigrationSource {
         }
     }
 
-    /// Returns the phase as text.
     pub fn words(&self) -> &'static str {
         match self.phase {
             SourcePhase::Asking => "the other node prepares it",
@@ -166,7 +140,6 @@ impl MigrationSource {
         }
     }
 
-    /// Returns the next time at which [`MigrationSource::next`] has something to do, milliseconds.
     pub fn deadline(&self) -> Option<u64> {
         let until = match self.phase {
             SourcePhase::Completing | SourcePhase::Cancelling => self.until.min(self.cancel_at),
@@ -180,7 +153,6 @@ impl MigrationSource {
         self.until = now.saturating_add(limit);
     }
 
-    /// Tells QEMU to cancel, and repeats that at an interval.
     fn cancel(&mut self, now: u64) -> SourceOrder {
         self.enter(SourcePhase::Cancelling, CANCEL_MAX_MS, now);
         self.cancel_at = now.saturating_add(CANCEL_AGAIN_MS);
@@ -192,7 +164,6 @@ impl MigrationSource {
         self.outcome = Some(outcome);
     }
 
-    /// Applies an event and returns the resulting orders.
     pub fn apply_input(&mut self, input: Input, now: u64) -> Vec<SourceOrder> {
         match input {
             Input::Heard(MigrationMessage::Listening) if self.phase == SourcePhase::Asking => {
@@ -261,7 +232,6 @@ impl MigrationSource {
         self.stay(why)
     }
 
-    /// Handles a failure according to the phase.
     fn fail(&mut self, words: String, now: u64) -> Vec<SourceOrder> {
         match self.phase {
             SourcePhase::Asking => self.stay(words),
@@ -284,7 +254,6 @@ impl MigrationSource {
         }
     }
 
-    /// Returns the orders that follow from the held resources and from the time.
     pub fn next(&mut self, here: SourceResources, now: u64) -> Vec<SourceOrder> {
         match self.phase {
             SourcePhase::Switching if here.has_lease && self.is_ready => {

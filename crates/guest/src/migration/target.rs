@@ -11,19 +11,14 @@ const DONE_MAX_MS: u64 = 10_000;
 /// Order for QEMU or for the connection to the source.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TargetOrder {
-    /// Let QEMU listen for the migration.
     Listen,
-    /// Send a message to the source.
     Send(MigrationMessage),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
-    /// A message of the source arrived.
     Heard(MigrationMessage),
-    /// The connection to the source is lost.
     Lost(String),
-    /// QEMU has started and waits for the migration.
     Waits,
     Listens,
     Qemu(Progress),
@@ -32,9 +27,7 @@ pub enum Input {
 /// Resources of the guest that this node holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TargetResources {
-    /// The lease of the guest is held.
     pub has_lease: bool,
-    /// The volumes of the guest are writable here.
     pub has_volumes: bool,
 }
 
@@ -43,11 +36,8 @@ pub struct TargetResources {
 #[derive(Clone, Debug, Default)]
 pub struct MigrationTarget {
     is_listening: bool,
-    /// The source has handed the volumes over.
     takes: bool,
-    /// The source was told that the volumes are open here.
     is_ready: bool,
-    /// The migration stream is complete.
     is_complete: bool,
     /// The source has confirmed that the guest never runs there again.
     is_done: bool,
@@ -58,7 +48,6 @@ pub struct MigrationTarget {
 }
 
 impl MigrationTarget {
-    /// Creates a migration with a deliberate defect.
     #[cfg(test)]
     pub(super) fn with(broken: Option<MigrationDefect>) -> MigrationTarget {
         MigrationTarget {
@@ -74,17 +63,14 @@ impl MigrationTarget {
         self.failed.is_none() && self.is_complete && done
     }
 
-    /// Returns whether the volumes of the guest have to be opened here.
     pub fn takes_volumes(&self) -> bool {
         self.takes && self.failed.is_none()
     }
 
-    /// Returns the reason of the failure, after which the QEMU process has to be killed.
     pub fn failed(&self) -> Option<&str> {
         self.failed.as_deref()
     }
 
-    /// Returns the next time at which [`MigrationTarget::next`] has something to do, milliseconds.
     pub fn deadline(&self) -> Option<u64> {
         self.until.filter(|_| self.failed.is_none())
     }
@@ -97,7 +83,6 @@ impl MigrationTarget {
         vec![TargetOrder::Send(MigrationMessage::Abort(words))]
     }
 
-    /// Applies an event and returns the resulting orders.
     pub fn apply_input(&mut self, input: Input) -> Vec<TargetOrder> {
         if self.failed.is_some() {
             return Vec::new();
@@ -133,7 +118,6 @@ impl MigrationTarget {
         }
     }
 
-    /// Returns the orders that follow from the held resources and from the time.
     pub fn next(&mut self, here: TargetResources, now: u64) -> Vec<TargetOrder> {
         if self.takes && here.has_volumes && !self.is_ready && self.failed.is_none() {
             self.is_ready = true;

@@ -29,17 +29,11 @@ pub struct Room {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GuestSpec {
     pub name: String,
-    /// Memory and CPUs that the guest needs.
     pub takes: Room,
-    /// Nodes on which the guest may run, the best first.
     pub prefers: Vec<String>,
-    /// Priority if capacity is short: guests with the higher number run.
     pub priority: i32,
-    /// The guest returns to a better node by itself.
     pub fails_back: bool,
-    /// Guests that must run on the same node, if they run.
     pub beside: BTreeSet<String>,
-    /// Guests that must not run on the same node.
     pub apart: BTreeSet<String>,
 }
 
@@ -56,9 +50,7 @@ pub struct AvailableNode {
 pub struct View {
     /// Guests that should run, in any order, with unique names.
     pub guests: Vec<GuestSpec>,
-    /// Available nodes, with unique names.
     pub nodes: Vec<AvailableNode>,
-    /// Current node of each running guest.
     pub runs: BTreeMap<String, String>,
     /// Target node of each guest in transit. Nothing turns such a guest back.
     pub arrives: BTreeMap<String, String>,
@@ -67,7 +59,6 @@ pub struct View {
 /// Result of the placement of a guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PlacementResult {
-    /// The guest runs on this node.
     On(String),
     Down(UnplacedReason),
 }
@@ -100,7 +91,6 @@ impl UnplacedReason {
         matches!(self, UnplacedReason::Unfit(_))
     }
 
-    /// Returns whether missing capacity is the only reason.
     #[cfg(test)]
     fn is_room(&self) -> bool {
         match self {
@@ -131,7 +121,6 @@ impl fmt::Display for UnplacedReason {
 }
 
 impl UnsuitableReason {
-    /// Returns the reason as text, for this node.
     fn at(&self, node: &str) -> String {
         match self {
             UnsuitableReason::Apart(other) => {
@@ -148,7 +137,6 @@ impl UnsuitableReason {
     }
 }
 
-/// Returns the missing capacity as text.
 pub fn lacks_words(lacks: Room) -> String {
     let memory = (lacks.memory_bytes > 0)
         .then(|| format!("{} of memory", image::size::words(lacks.memory_bytes)));
@@ -163,7 +151,6 @@ pub fn lacks_words(lacks: Room) -> String {
 }
 
 impl Room {
-    /// Returns whether the capacity is enough for both.
     pub(crate) fn holds(self, one: Room, other: Room) -> bool {
         let memory = one.memory_bytes.checked_add(other.memory_bytes);
         let cpus = one.cpus.checked_add(other.cpus);
@@ -171,7 +158,6 @@ impl Room {
             && cpus.is_some_and(|cpus| cpus <= self.cpus)
     }
 
-    /// Returns the capacity that is missing for both.
     pub(crate) fn lacks(self, one: Room, other: Room) -> Room {
         let wanted = one.and(other);
         Room {
@@ -188,12 +174,10 @@ impl Room {
     }
 }
 
-/// Returns the placement of each guest, by name.
 pub fn place(view: &View) -> BTreeMap<String, PlacementResult> {
     place_with(view, InjectedDefect::default())
 }
 
-/// Computes the placement with a deliberate defect.
 pub(crate) fn place_with(
     view: &View,
     defect: InjectedDefect<PlacementDefect>,
@@ -278,7 +262,6 @@ pub fn suits(view: &View, guest: &GuestSpec, node: &str) -> Result<(), Unsuitabl
 }
 
 impl GuestSpec {
-    /// Returns whether both guests must run on the same node.
     fn is_tied_to(&self, other: &GuestSpec) -> bool {
         self.beside.contains(&other.name) || other.beside.contains(&self.name)
     }
@@ -288,12 +271,10 @@ struct Table<'v> {
     view: &'v View,
     defect: InjectedDefect<PlacementDefect>,
     placed: BTreeMap<&'v str, String>,
-    /// Guests without a decision yet.
     waiting: BTreeSet<&'v str>,
 }
 
 impl<'v> Table<'v> {
-    /// Records the decision about a guest.
     fn put(&mut self, guest: &'v GuestSpec, place: PlacementResult) -> PlacementResult {
         self.waiting.remove(&*guest.name);
         if let PlacementResult::On(node) = &place {
@@ -302,7 +283,6 @@ impl<'v> Table<'v> {
         place
     }
 
-    /// Returns the nodes on which a guest may run, the best first.
     fn nodes(&self, guest: &GuestSpec) -> Vec<&'v AvailableNode> {
         let takes =
             |node: &&AvailableNode| !node.is_drained || self.is(PlacementDefect::FillsDrained);
@@ -394,7 +374,6 @@ impl<'v> Table<'v> {
         }
     }
 
-    /// Returns the node of a running guest that has no decision yet and would have to give way.
     fn spared(&self, other: &GuestSpec, guest: &GuestSpec) -> Option<&'v String> {
         let is_waiting = self.waiting.contains(&*other.name) && other.name != guest.name;
         self.view.runs.get(&other.name).filter(|_| is_waiting)
@@ -528,7 +507,7 @@ mod tests {
         mail.apart.insert("web".to_owned());
         let apart = UnsuitableReason::Apart("web".to_owned());
         assert_eq!(suits(&view, &mail, "beta"), Err(apart));
-        // One that has to be beside it follows.
+        // A guest that must share the node follows.
         mail.apart.clear();
         mail.beside.insert("web".to_owned());
         view.runs = [("web", "alpha"), ("mail", "alpha")]

@@ -196,7 +196,7 @@ fn yields(
     if !why.is_room() {
         return Ok(());
     }
-    // Those that it has to be apart from, or beside, are another reason.
+    // Guests in `apart` and `beside` can prevent the placement, too.
     let is_free = guest.apart.is_empty() && guest.beside.is_empty();
     let names_it =
         |other: &GuestSpec| other.apart.contains(&guest.name) || other.beside.contains(&guest.name);

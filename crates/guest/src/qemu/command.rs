@@ -16,7 +16,6 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
-/// Name of the QEMU program.
 pub const PROGRAM: &str = "qemu-system-x86_64";
 /// Time for which a request waits for its volume while the volume role restarts, seconds.
 const RECONNECT_SECONDS: u32 = 3600;
@@ -48,19 +47,14 @@ pub struct StartParameters<'a> {
     pub name: &'a str,
     pub guest: &'a Guest,
     pub home: &'a GuestDirectory,
-    /// Sockets of the guest's volumes.
     pub volumes: &'a Sockets,
     /// Option with which QEMU changes to the user of the guest.
     pub user: Option<(&'static str, String)>,
-    /// Descriptors of the network cards in order, as QEMU inherits them.
     pub taps: &'a [RawFd],
-    /// Hardware virtualisation (KVM) is available.
     pub has_kvm: bool,
-    /// The guest is migrated from another node.
     pub arrives: bool,
 }
 
-/// Returns the paths of the UEFI firmware: its code, and its empty variables.
 pub fn ovmf() -> Option<[PathBuf; 2]> {
     let there = OVMF
         .iter()
@@ -68,7 +62,6 @@ pub fn ovmf() -> Option<[PathBuf; 2]> {
     there.map(|pair| pair.map(PathBuf::from))
 }
 
-/// Arguments of the command line.
 #[derive(Debug, Default)]
 struct Arguments(Vec<OsString>);
 
@@ -86,7 +79,6 @@ impl Arguments {
         self.set(name, value.to_string());
     }
 
-    /// Adds a socket at which QEMU listens.
     fn socket(&mut self, id: &str, path: &Path) {
         self.set("-chardev", listening(id, path));
     }
@@ -96,7 +88,6 @@ fn listening(id: &str, path: &Path) -> String {
     format!("socket,id={id},server=on,wait=off,path={}", doubled(path))
 }
 
-/// Returns the argument that identifies the QEMU process of a guest on this node.
 pub(super) fn mark(home: &GuestDirectory) -> String {
     listening("monitor", &home.monitor())
 }
@@ -106,7 +97,6 @@ fn doubled(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 
-/// Returns the arguments of QEMU.
 pub fn arguments(start: &StartParameters<'_>) -> Vec<OsString> {
     let mut all = Arguments::default();
     machine(&mut all, start);
@@ -277,7 +267,6 @@ fn a_disk(all: &mut Arguments, start: &StartParameters<'_>, at: usize, disk: &Di
     all.json("-device", &device_of(start.guest, at, &node, disk));
 }
 
-/// Number of ports of an AHCI controller.
 const PORTS: usize = 6;
 /// Port of the first controller to which the boot CD is attached.
 const CD_PORT: usize = 5;
@@ -295,7 +284,6 @@ fn ahci_port(boot: &Boot, at: usize) -> (Option<usize>, usize) {
     }
 }
 
-/// Returns the AHCI controllers that a guest needs beside that of q35.
 fn controllers(guest: &Guest) -> Vec<Value> {
     let disks = guest.disks.iter().enumerate();
     let of_disk = disks.filter(|(_, disk)| disk.bus != Bus::Virtio);
@@ -342,7 +330,6 @@ fn stop_at_errors(device: &mut Value) {
     device["rerror"] = "stop".into();
 }
 
-/// Returns the block device of a disk that the volume role serves.
 fn of_volume(node: &str, guest: &str, socket: &Path, disk: &Disk) -> Value {
     // A volume has one user at a time; read-only clients are not counted as users.
     let export = if disk.read_only {
@@ -487,7 +474,7 @@ mod tests {
                 ] {
                     assert_eq!(device[name], value, "{bus:?} {name}");
                 }
-                // What QEMU opens: the same on every bus, since it is not the device's.
+                // The block node does not depend on the bus.
                 let node = of_volume("disk2", "web", Path::new("/s"), disk);
                 assert_eq!(node["discard"], "unmap", "{bus:?}");
                 assert_eq!(node["read-only"], read_only);

@@ -10,16 +10,12 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Reason why a disk cannot be prepared.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DiskError {
-    /// The driver for the storage protocol is not installed.
     #[error("QEMU has no driver for {0} on this node (package qemu-block-extra)")]
     NoDriver(&'static str),
-    /// The password file cannot be read.
     #[error("{0} cannot be read on this node: {1}")]
     Password(String, io::Error),
-    /// A file in the guest's directory cannot be written.
     #[error("cannot prepare {0}: {1}")]
     Home(String, io::Error),
 }
@@ -31,9 +27,7 @@ const DRIVERS: &[&str] = &[
     "/usr/lib64/qemu",
     "/usr/lib/qemu",
 ];
-/// Directory of the Ceph client's configuration and keys.
 const CEPH: &str = "/etc/ceph";
-/// Maximum length of a password, bytes.
 const PASSWORD_BYTES_MAX: u64 = 1024;
 
 /// Returns the options of QEMU for a disk. All values are JSON.

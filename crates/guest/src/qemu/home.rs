@@ -26,13 +26,10 @@ const WORDS_BYTES_MAX: u64 = 16 << 10;
 const LOG_KEPT_BYTES: u64 = 256 << 10;
 /// Size of the serial output from which on it is truncated, bytes.
 const LOG_BYTES_MAX: u64 = 1 << 20;
-/// Prefix of the directory of a guest.
 const PREFIX: &str = "guest-";
 /// Mode of the directory: all users may enter it; its files have modes of their own.
 const PASSED_THROUGH: u32 = 0o711;
-/// File name of the lock.
 pub const LOCK: &str = "lock";
-/// Maximum number of bytes read from a lock file.
 const PID_BYTES_MAX: usize = 16;
 
 /// Path of a guest's directory, and of the files in it. Only some functions access the disk.
@@ -168,22 +165,18 @@ impl GuestDirectory {
         }
     }
 
-    /// Returns the path of the QEMU monitor socket.
     pub fn monitor(&self) -> PathBuf {
         self.0.join("monitor.sock")
     }
 
-    /// Returns the path of the serial terminal's socket.
     pub fn serial(&self) -> PathBuf {
         self.0.join("serial.sock")
     }
 
-    /// Returns the path of the guest agent's socket.
     pub fn agent(&self) -> PathBuf {
         self.0.join("agent.sock")
     }
 
-    /// Returns the path of the display's socket.
     pub fn display(&self) -> PathBuf {
         self.0.join("display.sock")
     }
@@ -201,12 +194,10 @@ impl GuestDirectory {
         here.unwrap_or(path).to_owned()
     }
 
-    /// Returns the path of the socket at which QEMU listens for an incoming migration.
     pub fn incoming(&self) -> PathBuf {
         self.own().join("incoming.sock")
     }
 
-    /// Returns the path of the socket to which QEMU sends an outgoing migration.
     pub fn outgoing(&self) -> PathBuf {
         self.0.join("outgoing.sock")
     }
@@ -221,7 +212,6 @@ impl GuestDirectory {
         self.0.join("process")
     }
 
-    /// Returns the path of QEMU's own output.
     pub fn words(&self) -> PathBuf {
         self.0.join("qemu.log")
     }
@@ -237,17 +227,14 @@ impl GuestDirectory {
         self.0.join("open")
     }
 
-    /// Returns the path of the file with the password of a disk.
     pub fn password(&self, disk: usize) -> PathBuf {
         self.0.join(format!("password{disk}"))
     }
 
-    /// Returns the path of the UEFI variables.
     pub fn variables(&self) -> PathBuf {
         self.0.join("variables.fd")
     }
 
-    /// Returns the directory with the data for cloud-init.
     pub fn seed(&self) -> PathBuf {
         self.0.join("seed")
     }
@@ -275,7 +262,6 @@ impl GuestDirectory {
         io::Write::write_all(&mut end, kept.get(..count).unwrap_or_default())
     }
 
-    /// Returns the last lines of QEMU's own output.
     pub fn last_output_lines(&self) -> String {
         let bytes = self.end_of_words().unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);

@@ -5,7 +5,6 @@ use rustix::fs::{Access, access};
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// Returns the path of the QEMU that runs guests.
 pub fn program() -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/usr/local/bin".into());
     let mut all = env::split_paths(&path).map(|directory| directory.join(PROGRAM));

@@ -12,9 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-/// Maximum number of commands without a reply.
 const COMMANDS_MAX: usize = 64;
-/// Buffer size of one read, bytes.
 const PIECE_BYTES: usize = 16 << 10;
 /// Maximum number of reads in one turn, so that a QEMU that sends without end does not starve the
 /// other guests.
@@ -23,30 +21,22 @@ const PIECES_MAX: usize = 16;
 /// Reason why the connection is no longer usable.
 #[derive(Debug, thiserror::Error)]
 pub enum MonitorError {
-    /// The peer does not speak QMP.
     #[error(transparent)]
     Qmp(#[from] QmpError),
     #[error("connection to the monitor of QEMU: {0}")]
     Io(#[from] io::Error),
-    /// QEMU has closed the connection.
     #[error("QEMU has closed its monitor")]
     Closed,
-    /// Too many commands have no reply.
     #[error("QEMU has not replied to {COMMANDS_MAX} commands")]
     Silent,
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum CommandPurpose {
-    /// Negotiation of the capabilities after the greeting.
     Greeting,
-    /// Query of the guest's state.
     Status,
-    /// Order of [`crate::life`], by name.
     Life(&'static str),
-    /// Command of a migration, by name.
     Move(&'static str),
-    /// Any other command, by name.
     Other(String),
 }
 
@@ -55,9 +45,7 @@ pub enum CommandPurpose {
 pub enum MonitorEvent {
     /// Reply to a command: its value, or the error message of QEMU.
     Reply(CommandPurpose, Result<Value, String>),
-    /// Current state of the guest.
     Status(QemuStatus),
-    /// Any other event: its name and data.
     Event(String, Map<String, Value>),
 }
 
@@ -67,7 +55,6 @@ pub struct Monitor {
     socket: UnixStream,
     qmp: Qmp,
     open: BTreeMap<u64, CommandPurpose>,
-    /// Commands to be sent after the greeting.
     waiting: Vec<(CommandPurpose, &'static str, Map<String, Value>)>,
     is_ready: bool,
     unsent: VecDeque<u8>,
@@ -96,7 +83,6 @@ impl Monitor {
         self.is_ready
     }
 
-    /// Returns the poll events to wait for.
     pub fn events(&self) -> PollFlags {
         if self.unsent.is_empty() {
             PollFlags::IN
@@ -105,7 +91,6 @@ impl Monitor {
         }
     }
 
-    /// Returns the poll descriptor with the events to wait for.
     pub fn poll(&self) -> PollFd<'_> {
         PollFd::from_borrowed_fd(self.as_fd(), self.events())
     }
@@ -133,7 +118,6 @@ impl Monitor {
         self.flush()
     }
 
-    /// Returns whether a command of this purpose has no reply yet.
     pub fn waits_for(&self, about: &CommandPurpose) -> bool {
         let mut waiting = self.waiting.iter();
         self.open.values().any(|open| open == about) || waiting.any(|(one, ..)| one == about)

@@ -26,7 +26,6 @@ use std::time::Duration;
 /// every program needs. None if the kernel has no Landlock.
 pub type Confine = fn(home: &Path, files: &[&Path]) -> io::Result<Option<OwnedFd>>;
 
-/// Rights of a QEMU process.
 #[derive(Debug, Default)]
 pub struct ProcessRights {
     /// Landlock ruleset; None: files are not restricted.
@@ -41,17 +40,13 @@ pub struct ProcessRights {
     pub has_network: bool,
 }
 
-/// Timeout for a killed process to end.
 const END_MAX: Duration = Duration::from_secs(2);
 /// Highest number of a capability that any kernel may have.
 const LAST_CAPABILITY: libc::c_ulong = 63;
 
-/// End of a QEMU process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum QemuExit {
-    /// QEMU exited with this code.
     Exit(i32),
-    /// A signal with this number ended QEMU.
     Signal(i32),
     /// The process was no child of this process, so its exit status is unknown.
     Unknown,
@@ -302,7 +297,6 @@ impl AsFd for QemuProcess {
     }
 }
 
-/// Returns the process ID of a QEMU process of this guest that has its lock file open.
 fn holder(home: &GuestDirectory) -> io::Result<Option<i32>> {
     let lock = fs::metadata(home.path().join(LOCK))?;
     let is_lock = |entry: io::Result<fs::DirEntry>| {
@@ -316,7 +310,6 @@ fn holder(home: &GuestDirectory) -> io::Result<Option<i32>> {
     Ok(marked(&command::mark(home))?.into_iter().find(has_it))
 }
 
-/// Returns the IDs of all processes that have this argument.
 fn marked(mark: &str) -> io::Result<Vec<i32>> {
     let mut all = Vec::new();
     for entry in fs::read_dir("/proc")? {
@@ -329,7 +322,6 @@ fn marked(mark: &str) -> io::Result<Vec<i32>> {
     Ok(all)
 }
 
-/// Returns whether a process has this argument.
 fn is_marked(pid: i32, mark: &str) -> bool {
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     words
@@ -347,7 +339,6 @@ fn born(pid: i32) -> Option<u64> {
 const STATE: usize = 0;
 const BEGAN: usize = 19;
 
-/// Returns a field of the `stat` file in the directory of a process or thread.
 fn stat(directory: &Path, field: usize) -> Option<String> {
     let stat = fs::read(directory.join("stat")).ok()?;
     let text = String::from_utf8_lossy(&stat);

@@ -11,13 +11,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 /// Reason why a card cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum TapError {
-    /// The configured bridge does not exist on this node.
     #[error("there is no bridge '{0}' on this node")]
     NoBridge(String),
-    /// The TUN/TAP driver is not available.
     #[error("cannot open /dev/net/tun: {0}")]
     NoTun(io::Error),
-    /// A step of the creation failed, as reported by the kernel.
     #[error("cannot {step} for bridge '{bridge}': {error}")]
     Step {
         step: &'static str,

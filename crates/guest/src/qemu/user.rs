@@ -47,12 +47,10 @@ impl QemuUser {
         found.map(|number| Some(QemuUser(number))).ok_or_else(none)
     }
 
-    /// Returns the numeric user ID.
     pub fn number(self) -> u32 {
         self.0
     }
 
-    /// Returns the option with which QEMU changes to this user, and its value.
     pub fn option(self, program: &Path) -> (&'static str, String) {
         let ids = format!("{0}:{0}", self.0);
         if supports_run_with(program) {
@@ -63,7 +61,6 @@ impl QemuUser {
     }
 }
 
-/// Returns the first unused user ID, starting from one derived from the name.
 fn free(home: &Path, numbers: &Range<u32>, taken: &BTreeSet<u32>) -> Option<u32> {
     let bytes = home.file_name().unwrap_or_default().as_encoded_bytes();
     // FNV-1a: a name gets the same number in most cases.

@@ -9,7 +9,6 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// Volume whose socket directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("volume '{volume}' is not served on this node: {error}")]
 pub struct SocketError {
@@ -44,14 +43,12 @@ impl Sockets {
         Ok(Sockets(all))
     }
 
-    /// Returns the path of a disk's socket for a program that has inherited the descriptors.
     pub(super) fn path(&self, disk: usize) -> PathBuf {
         let directory = self.0.get(disk).and_then(Option::as_ref);
         let number = directory.map_or(-1, AsRawFd::as_raw_fd);
         format!("/proc/self/fd/{number}/{VOLUME_SOCKET}").into()
     }
 
-    /// Returns the descriptors for QEMU to inherit.
     pub fn into_descriptors(self) -> impl Iterator<Item = OwnedFd> {
         self.0.into_iter().flatten()
     }

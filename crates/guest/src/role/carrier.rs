@@ -22,16 +22,12 @@ use wire::{
     unspecified,
 };
 
-/// TCP port of guest roles.
 pub const PORT: u16 = 7445;
 /// Socket buffer size at each end, bytes. With the kernel's default (megabytes), the last memory
 /// of a paused guest in migration would wait behind everything sent before.
 const KERNEL_BYTES: usize = 256 << 10;
-/// Timeout for a connection and its handshake.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Interval at which a local address that does not exist yet is looked for.
 const LOOK: Duration = Duration::from_secs(1);
-/// Maximum number of connections that wait for the role.
 const CAME_MAX: usize = 32;
 
 /// Incoming connection of another node.
@@ -39,7 +35,6 @@ const CAME_MAX: usize = 32;
 pub struct IncomingConnection {
     /// Name of the node, from its certificate.
     pub from: String,
-    /// First message, with the purpose of the connection.
     pub hello: ConnectionPurpose,
     /// Receives the socket to be connected with the peer. Dropping it closes the connection.
     pub give: SyncSender<UnixStream>,
@@ -58,7 +53,6 @@ impl OutgoingConnection {
         lock(&self.trouble).clone()
     }
 
-    /// Returns the number of bytes sent to the other node.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
@@ -112,12 +106,10 @@ impl NodeConnections {
         self.listens = spawned.is_ok();
     }
 
-    /// Returns whether other nodes can be reached.
     pub fn is_ready(&self) -> bool {
         lock(&self.trusted).is_some()
     }
 
-    /// Returns the addresses of a node, as the cluster knows them.
     pub fn addresses(&self, node: &str) -> Vec<IpAddr> {
         let trusted = lock(&self.trusted);
         let of = trusted.as_ref().and_then(|one| one.addresses.get(node));
@@ -129,7 +121,6 @@ impl NodeConnections {
         self.wake.as_fd()
     }
 
-    /// Returns the next incoming connection.
     pub fn take_incoming(&mut self) -> Option<IncomingConnection> {
         // An empty counter is no error.
         let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
@@ -168,7 +159,6 @@ impl NodeConnections {
     }
 }
 
-/// Connects to a node and sends the first message.
 fn connect(
     trusted: Option<&TrustedNodes>,
     node: &str,
@@ -205,7 +195,6 @@ fn connect_to(
     young.into_connection().map_err(words)
 }
 
-/// Listens on the address at which the cluster reaches this node, as long as the process lives.
 fn listen(known: &SharedTrust, sender: &SyncSender<IncomingConnection>, wake: &Arc<OwnedFd>) {
     let door = Arc::new(ConnectionSlots::default());
     let mut trouble = String::new();
@@ -243,7 +232,6 @@ fn listen(known: &SharedTrust, sender: &SyncSender<IncomingConnection>, wake: &A
     }
 }
 
-/// Returns whether a connection comes from an address of another node.
 fn is_of_a_node(known: &SharedTrust, socket: &TcpStream) -> bool {
     let from = socket.peer_addr().map(|at| at.ip());
     let trusted = lock(known).clone();
@@ -265,7 +253,6 @@ fn bind(known: &SharedTrust) -> Result<TcpListener, String> {
     TcpListener::bind(at).map_err(|error| format!("cannot listen at {at}: {error}"))
 }
 
-/// Handles an incoming connection of another node until it ends.
 fn receive(
     socket: TcpStream,
     mut place: ConnectionSlot,

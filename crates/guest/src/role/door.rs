@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 
 /// Privileged source ports that no well-known service uses.
 const RESERVED: std::ops::RangeInclusive<u16> = 700..=1023;
-/// Number of source ports that are tried.
 const TRIES: u16 = 16;
 /// Maximum number of connections from privileged ports of nodes.
 const NODES_MAX: usize = 32;
@@ -30,7 +29,6 @@ const KNOWN_MAX: usize = 32;
 /// its connections.
 const TURN: Duration = Duration::from_millis(40);
 
-/// Connection slots of the listener.
 #[derive(Debug, Default)]
 pub struct ConnectionSlots {
     nodes: AtomicUsize,
@@ -153,7 +151,6 @@ pub fn dial(at: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
     TcpStream::connect_timeout(&at, patience)
 }
 
-/// Returns whether an error concerns the local port.
 fn is_taken(error: &io::Error) -> bool {
     use io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
     matches!(

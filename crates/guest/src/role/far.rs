@@ -12,14 +12,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::SyncSender;
 
-/// Timeout for the response of the other node, milliseconds.
 const ANSWER_MAX_MS: u64 = 10_000;
 /// Time for which an unclaimed result is kept, milliseconds.
 const KEPT_MS: u64 = 60_000;
-/// Maximum number of orders in progress or with an unclaimed result.
 const ORDERS_MAX: usize = 64;
 
-/// Maximum number of reports of other nodes that are kept.
 const SHOWN_MAX: usize = 256;
 
 #[derive(Debug, Default)]
@@ -38,7 +35,6 @@ struct RemoteRequest {
     /// Open connection; None: the order was answered.
     waits: Option<PendingResponse>,
     answer: GuestResponse,
-    /// Time at which the order was sent, milliseconds.
     at: u64,
 }
 
@@ -50,14 +46,11 @@ struct PendingResponse {
 }
 
 impl RemoteRequests {
-    /// Returns the descriptors to wait for.
     pub(super) fn wakes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let waits = self.orders.values().filter_map(|one| one.waits.as_ref());
         waits.map(|waits| waits.socket.as_fd())
     }
 
-    /// Returns the next time at which `RemoteRequests::poll_responses` has something to do,
-    /// milliseconds.
     pub(super) fn due(&self) -> Option<u64> {
         let limit = |sent: &RemoteRequest| match sent.waits {
             Some(_) => sent.at + ANSWER_MAX_MS,
@@ -66,7 +59,6 @@ impl RemoteRequests {
         self.orders.values().map(limit).min()
     }
 
-    /// Receives answers and handles timeouts.
     pub(super) fn poll_responses(&mut self, now: u64) {
         self.orders.retain(|_, sent| now < sent.at + KEPT_MS);
         for sent in self.orders.values_mut() {
@@ -101,7 +93,6 @@ impl RemoteRequests {
         }
     }
 
-    /// Returns the last known report of another node.
     pub(super) fn remembered(&self, node: &str, name: &str) -> GuestResponse {
         let shown = (node.to_owned(), name.to_owned());
         let none = GuestResponse::of(Ok(String::new()));
@@ -109,7 +100,6 @@ impl RemoteRequests {
     }
 }
 
-/// Adds an earlier report to an answer.
 fn with(answer: GuestResponse, before: Option<&(Vec<u8>, u64)>, now: u64) -> GuestResponse {
     match before {
         Some((bytes, at)) => GuestResponse {
@@ -147,7 +137,6 @@ impl PendingResponse {
 }
 
 impl GuestRole {
-    /// Sends an order to another node.
     pub(super) fn send(&mut self, node: &str, order: &GuestOrder) -> GuestResponse {
         let carrier = self.moves.carrier.as_ref().filter(|one| one.is_ready());
         let Some(carrier) = carrier else {
@@ -189,7 +178,6 @@ impl GuestRole {
         answer
     }
 
-    /// Returns the answer to an order that was sent, or its state so far.
     pub(super) fn sent(&mut self, number: u64) -> GuestResponse {
         self.far.poll_responses(boottime_ms());
         let Some(sent) = self.far.orders.get(&number) else {
@@ -202,7 +190,6 @@ impl GuestRole {
         answer
     }
 
-    /// Carries out an order of another node and sends the answer.
     pub(super) fn execute_remote_order(
         &mut self,
         order: &GuestOrder,

@@ -16,19 +16,16 @@ use part::status::GuestNodeState;
 use part::voice::write_error;
 use std::collections::BTreeMap;
 
-/// State of fencing and of the watchdog.
 #[derive(Debug, Default)]
 pub(super) struct Fencing {
     pub(super) nodes: Nodes,
     silence: SilentNodes,
-    /// Nodes that this node has to fence, with their methods.
     wanted: BTreeMap<String, Vec<PowerControl>>,
     watchdog: Watchdog,
     here: LocalGuestState,
 }
 
 impl GuestRole {
-    /// Fences nodes that are gone, and records the results.
     pub(super) fn fence(&mut self, now: u64) {
         let now_ns = boottime_ns();
         for (name, is_there) in self.agreement.nodes(&self.guests, now_ns) {
@@ -105,7 +102,6 @@ impl GuestRole {
         here
     }
 
-    /// Returns the next times at which fencing or the watchdog has something to do, milliseconds.
     pub(super) fn fencing_due(&self) -> impl Iterator<Item = u64> {
         let nodes = self.fencing.nodes.deadline(&self.fencing.wanted);
         let watchdog = self.fencing.watchdog.deadline(&self.fencing.here);
@@ -125,7 +121,6 @@ impl GuestRole {
         }
     }
 
-    /// Adds what is known about fencing to the subject of a node.
     pub(super) fn fencing_of(
         &self,
         mut subject: Subject,
@@ -205,7 +200,6 @@ impl GuestRole {
     }
 }
 
-/// Returns whether a guest here has its lease, or is paused.
 fn may_be_here(machine: &GuestMachine, decided: Option<&GuestDecision>) -> bool {
     let has_lease = decided.is_some_and(|decided| match decided.wish {
         DesiredState::Kill | DesiredState::Freeze => false,
@@ -220,7 +214,6 @@ fn may_be_here(machine: &GuestMachine, decided: Option<&GuestDecision>) -> bool 
 
 const NOT_AGAIN: &str = "not fenced again, since it was fenced less than 5 minutes ago";
 
-/// Returns the metrics row of fencing.
 pub(super) fn row() -> NumberRow {
     NumberRow::new(
         FENCING,

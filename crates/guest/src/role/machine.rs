@@ -37,51 +37,32 @@ const MONITOR_AGAIN_MS: u64 = 10;
 /// Maximum size of a file that QEMU may write, bytes. Far more than the UEFI variables and than
 /// the serial output until it is truncated.
 const FILE_BYTES_MAX: u64 = 64 << 20;
-/// Interval at which the serial output is checked, milliseconds.
 const LOG_LOOK_MS: u64 = 2_000;
-/// Interval at which a process that is being stopped is checked, milliseconds.
 const HALT_LOOK_MS: u64 = 5;
-/// Maximum number of changes kept for operators.
 pub(super) const EVENTS_MAX: usize = 20;
 /// Maximum number of orders in one turn: more would be a bug of the life cycle.
 const ORDERS_MAX: usize = 16;
 
-/// Reason why a guest cannot be started.
 #[derive(Debug, thiserror::Error)]
 enum StartError {
-    /// A directory or file of the guest cannot be prepared.
     #[error("cannot prepare {0}: {1}")]
     Home(String, io::Error),
-    /// A network card cannot be prepared.
     #[error(transparent)]
     Tap(#[from] TapError),
-    /// A disk on external storage cannot be prepared.
     #[error(transparent)]
     Disk(#[from] external::DiskError),
-    /// The socket of a volume cannot be opened.
     #[error(transparent)]
     Volume(#[from] SocketError),
-    /// No UEFI firmware is installed.
     #[error("no OVMF firmware is installed (package ovmf)")]
     NoFirmware,
-    /// A previous QEMU process does not end.
     #[error("an earlier QEMU of it does not end: {0}")]
     Stray(io::Error),
     #[error("{program} is not installed (package qemu-system-x86)")]
-    NoProgram {
-        /// Path of the QEMU program.
-        program: String,
-    },
-    /// The process cannot be spawned.
+    NoProgram { program: String },
     #[error("cannot start QEMU: {0}")]
     Spawn(io::Error),
-    /// A boot file cannot be read.
     #[error("{path} cannot be read on this node: {error}")]
-    File {
-        /// Path of the boot file.
-        path: String,
-        error: io::Error,
-    },
+    File { path: String, error: io::Error },
 }
 
 /// A guest with its QEMU process.
@@ -97,14 +78,10 @@ pub struct GuestMachine {
     rounds: AnnouncementSchedule,
     /// Settings with which the guest was started; None: the stored settings cannot be read.
     pub(super) started_as: Option<Guest>,
-    /// Epoch of the lease in which the guest was started, or last allowed to run.
     pub(super) epoch: Option<u64>,
-    /// Last shown status, and the time of the change.
     pub(super) shown: Option<(GuestStatus, Moment)>,
     pub(super) events: VecDeque<Event>,
-    /// The process is started for an incoming migration.
     pub(super) arrives: bool,
-    /// Migration events of QEMU that were not handled yet.
     pub(super) moved: VecDeque<MigrationEvent>,
     pub(super) standing: Option<ActiveStandstill>,
 }
@@ -142,7 +119,6 @@ impl GuestMachine {
         machine
     }
 
-    /// Adopts the QEMU process that a previous role started, if there is one.
     fn take_over(&mut self) -> bool {
         let found = QemuProcess::find(&self.home);
         let Ok(Some(process)) = found else {
@@ -167,7 +143,6 @@ impl GuestMachine {
         true
     }
 
-    /// Returns the QEMU process, if there is one.
     pub(super) fn process(&self) -> Option<&QemuProcess> {
         self.process.as_ref()
     }
@@ -176,7 +151,6 @@ impl GuestMachine {
         self.monitor.as_ref()
     }
 
-    /// Records an event for operators and writes it to the log.
     pub(super) fn note(&mut self, words: &str) {
         write_error(&format!("evenkeel: guest {}: {words}\n", self.name));
         if self.events.len() >= EVENTS_MAX {
@@ -189,22 +163,18 @@ impl GuestMachine {
         });
     }
 
-    /// Returns whether the guest runs and no other order is pending.
     pub(super) fn is_running(&self) -> bool {
         matches!(self.shown, Some((GuestStatus::Running, _)))
     }
 
-    /// Returns whether a process exists that is not being ended yet.
     pub(super) fn is_left(&self) -> bool {
         self.life.is_there() && !matches!(self.shown, Some((GuestStatus::Ending, _)))
     }
 
-    /// Returns whether the guest runs, and its check is healthy.
     pub(super) fn is_up(&self) -> bool {
         self.is_running() && self.checker.as_ref().is_none_or(Checker::is_up)
     }
 
-    /// Returns the state of the guest for the agreement.
     pub(super) fn local(&self, disks: Disks) -> LocalState {
         LocalState {
             is_there: self.life.is_there(),
@@ -223,7 +193,6 @@ impl GuestMachine {
         }
     }
 
-    /// Returns whether the QEMU process is gone without having closed its disks in order.
     fn left_open(&self) -> bool {
         self.process.is_none() && self.home.open().exists()
     }
@@ -236,7 +205,6 @@ impl GuestMachine {
         }
     }
 
-    /// Allows the guest to run in this epoch of its lease.
     pub(super) fn allow(&mut self, epoch: Option<u64>) {
         if epoch.is_some() && self.epoch != epoch {
             self.epoch = epoch;
@@ -246,7 +214,6 @@ impl GuestMachine {
         }
     }
 
-    /// Stores the epoch for a later role that adopts the process.
     fn keep_epoch(&mut self) {
         let path = self.home.path().join("epoch");
         let kept = match self.epoch {
@@ -263,7 +230,6 @@ impl GuestMachine {
         }
     }
 
-    /// Polls the process and its monitor.
     pub(super) fn poll_process(&mut self, now: u64) {
         self.connect(now);
         self.listen(now);
@@ -296,7 +262,6 @@ impl GuestMachine {
         }
     }
 
-    /// Runs the health check and announces the addresses of the guest.
     pub(super) fn run_periodic_checks(&mut self, guest: Option<&Guest>, now: u64) {
         // A changed shutdown time applies at once, and stays after the section is gone.
         if let (Some(guest), Some(before)) = (guest, &mut self.started_as) {
@@ -462,7 +427,6 @@ impl GuestMachine {
         }
     }
 
-    /// Carries out the orders that lead to the desired state, and updates the shown status.
     pub(super) fn advance(
         &mut self,
         wish: DesiredState,
@@ -493,7 +457,6 @@ impl GuestMachine {
         }
     }
 
-    /// Checks whether a process that was ordered to stop has stopped.
     fn look_at_halt(&mut self, now: u64) {
         if self.life.is_halting() {
             self.due.halt = now + HALT_LOOK_MS;
@@ -503,7 +466,6 @@ impl GuestMachine {
         }
     }
 
-    /// Returns whether the guest is paused for a snapshot.
     fn holds(&self) -> bool {
         self.standing.as_ref().is_some_and(ActiveStandstill::holds)
     }
@@ -696,7 +658,6 @@ impl GuestMachine {
         })
     }
 
-    /// Writes the files that QEMU reads, and removes the sockets of a previous process.
     fn prepare(&mut self, guest: &Guest, user: Option<QemuUser>) -> Result<(), StartError> {
         let home = &self.home;
         let sockets = [home.monitor(), home.serial(), home.agent(), home.display()];
@@ -748,8 +709,6 @@ impl GuestMachine {
         Ok(())
     }
 
-    /// Returns the next time at which the guest has something to do without an event,
-    /// milliseconds.
     pub(super) fn deadline(&self, wish: DesiredState) -> Option<u64> {
         let life = self.life.deadline(wish);
         let connects = self.process.is_some() && self.monitor.is_none();

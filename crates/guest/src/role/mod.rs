@@ -80,11 +80,9 @@ pub const fn move_bandwidth() -> u64 {
 pub struct RoleEnvironment {
     /// Runtime directory, with the sockets of volumes and the directories of guests.
     pub runtime: PathBuf,
-    /// Path of the QEMU program.
     pub program: PathBuf,
     /// Landlock confinement of each QEMU process; None: no confinement.
     pub confine: Option<Confine>,
-    /// Hardware virtualisation (KVM) is available.
     pub has_kvm: bool,
     /// Maximum bandwidth of a migration, bytes per second; zero: unlimited.
     pub move_bandwidth: u64,
@@ -105,16 +103,13 @@ pub struct RoleMessages {
     pub volumes: Option<UsedVolumes>,
 }
 
-/// State for the next role.
 #[derive(Serialize, Deserialize, Default)]
 #[serde(default)]
 struct HandoverState {
     stopped: BTreeSet<String>,
     drained: bool,
-    /// Time of the last fencing of each node.
     fenced: BTreeMap<String, u64>,
     gate: PreviousNodes,
-    /// End of each held lease.
     held: LeaseEnds,
 }
 
@@ -126,7 +121,6 @@ pub struct GuestRole {
     machines: BTreeMap<String, GuestMachine>,
     agreement: Agreement,
     decided: BTreeMap<String, GuestDecision>,
-    /// Guests that an operator ends at once.
     killed: BTreeSet<String>,
     volumes: volumes::Volumes,
     moves: Migrations,
@@ -138,7 +132,6 @@ pub struct GuestRole {
     nowhere: IdleGuests,
 }
 
-/// Sent and pending messages to others.
 #[derive(Debug, Default)]
 struct RoleOutbox {
     leases: Vec<WantedLease>,
@@ -202,7 +195,6 @@ impl GuestRole {
         Ok(role)
     }
 
-    /// Finds the guests that run already, including those without a section.
     fn find(&mut self) {
         let mut names: BTreeSet<String> = self.guests.guests.keys().cloned().collect();
         // Without the directory there are none.
@@ -245,7 +237,6 @@ impl GuestRole {
         self.set.as_fd()
     }
 
-    /// Returns the next time at which [`GuestRole::turn`] has something to do.
     pub fn due(&self) -> Option<Instant> {
         let machines = self.machines.iter();
         let deadlines = machines.filter_map(|(name, machine)| machine.deadline(self.wish(name)));
@@ -267,7 +258,6 @@ impl GuestRole {
         Some(Instant::now() + Duration::from_millis(left))
     }
 
-    /// Handles all pending events and timeouts.
     pub fn turn(&mut self) {
         for _ in 0..TURNS_MAX {
             let before = self.state_of_all();
@@ -280,7 +270,6 @@ impl GuestRole {
         self.watch();
     }
 
-    /// Returns the states of the guests on which other guests of this node may wait.
     fn state_of_all(&self) -> Vec<([bool; 4], Option<GuestStatus>)> {
         let of = |machine: &GuestMachine| {
             let shown = machine.shown.as_ref().map(|(shown, _)| shown.clone());
@@ -386,7 +375,6 @@ impl GuestRole {
         }
     }
 
-    /// Adds all descriptors to the epoll set.
     fn watch(&mut self) {
         let add = |fd: BorrowedFd<'_>, flags| match epoll::add(
             &self.set,
@@ -419,7 +407,6 @@ impl GuestRole {
         self.far.wakes().for_each(add_in);
     }
 
-    /// Applies news of the cluster about leases.
     pub fn apply_lease_news(&mut self, news: LeaseNews) {
         match news {
             LeaseNews::Known(leases) => self.agreement.apply_leases(leases.0),
@@ -428,7 +415,6 @@ impl GuestRole {
         self.turn();
     }
 
-    /// Carries out an order of an operator, here or on another node.
     pub fn order(&mut self, message: &GuestOrder) -> GuestResponse {
         let answer = match message {
             GuestOrder::At { node, order } if *node != self.guests.me => self.send(node, order),
@@ -441,7 +427,6 @@ impl GuestRole {
         answer
     }
 
-    /// Carries out an order of an operator of this node or of another one on this node.
     fn carry_out(&mut self, message: &GuestOrder) -> GuestResponse {
         let done = match message {
             GuestOrder::Start { name } => self.start(name),
@@ -510,7 +495,6 @@ impl GuestRole {
             .order(&self.guests, name, order, boottime_ns())
     }
 
-    /// Removes all that is left of a guest whose section is gone.
     fn remove(&mut self, name: &str) -> GuestResponse {
         match self.erase(name) {
             Ok(Some(words)) => GuestResponse::of(Ok(words)),
@@ -604,7 +588,6 @@ impl GuestRole {
         std::mem::take(&mut self.said.next)
     }
 
-    /// Returns the state for the next role.
     pub fn kept(&self) -> Vec<u8> {
         let stopped = if self.guests.me.is_empty() {
             self.agreement.stopped()
@@ -620,7 +603,6 @@ impl GuestRole {
         })
     }
 
-    /// Prepares an orderly end of the role.
     pub fn end(&mut self) {
         self.end_standings();
         let written = self.leave();
@@ -633,7 +615,6 @@ impl GuestRole {
         self.guests.nodes.get(node).map(|node| node.fences.clone())
     }
 
-    /// Returns the configuration of a guest, for commands about its disks.
     pub fn known(&self, name: &str) -> GuestConfiguration {
         let machine = self.machines.get(name).filter(|one| one.life.is_there());
         GuestConfiguration {
@@ -647,13 +628,11 @@ impl GuestRole {
         }
     }
 
-    /// Returns the report for operators.
     pub fn report(&self) -> StatusReport {
         report::of(self)
     }
 }
 
-/// Returns the capacity of this machine for guests.
 fn room(guests: &Guests) -> Room {
     let said = guests.nodes.get(&guests.me).and_then(|node| node.room);
     let said = said.unwrap_or_default();

@@ -5,16 +5,12 @@ use crate::migration::Progress;
 use crate::qemu::monitor::CommandPurpose;
 use serde_json::{Map, Value};
 
-/// Message of QEMU about a migration.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum MigrationEvent {
-    /// Progress (`MIGRATION`, `query-migrate`).
     Is(Progress),
-    /// A pass through the memory begins, with its number.
     Pass(u64),
     /// Bytes sent, bytes that remain, bytes per second.
     Copied([u64; 3]),
-    /// A command was carried out or refused.
     Replied(&'static str, Result<(), String>),
 }
 
@@ -43,7 +39,6 @@ impl GuestMachine {
             .for_each(|is| self.handle_migration_event(MigrationEvent::Is(is)));
     }
 
-    /// Sends a migration command with its arguments.
     pub(super) fn order_move(&mut self, command: &'static str, arguments: Value) {
         let arguments = match arguments {
             Value::Object(arguments) => arguments,
@@ -61,7 +56,6 @@ impl GuestMachine {
     }
 }
 
-/// Converts the status of a migration (QEMU QMP reference, `MigrationStatus`).
 pub(super) fn progress(value: &Value) -> Option<Progress> {
     let words = value.get("error-desc").and_then(Value::as_str);
     Some(match value.get("status")?.as_str()? {

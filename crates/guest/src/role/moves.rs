@@ -28,11 +28,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc::SyncSender;
 
-/// Interval at which a migration is polled, milliseconds.
 pub(super) const LOOK_MS: u64 = 250;
 /// Delay after which a guest that could not be migrated is tried again, milliseconds.
 const AGAIN_MS: u64 = 60_000;
-/// Timeout for the target to confirm the end, milliseconds.
 const TAKEN_MAX_MS: u64 = 5_000;
 /// Time for which the request of an incoming guest is held before it is refused, milliseconds: the
 /// news that permits it may be late.
@@ -42,7 +40,6 @@ const REFUSED_AFTER_MS: u64 = 3_000;
 const ROOM_AFTER_MS: u64 = 80_000;
 /// Maximum number of such requests that are held, less one.
 const ASKED_MAX: usize = 31;
-/// Maximum number of concurrent outgoing migrations.
 const DEPARTURES_MAX: usize = 2;
 
 #[derive(Debug, Default)]
@@ -50,16 +47,13 @@ pub(super) struct Migrations {
     pub(super) carrier: Option<NodeConnections>,
     pub(super) departures: BTreeMap<String, OutgoingMigration>,
     arrivals: BTreeMap<String, IncomingMigration>,
-    /// Requests of incoming guests that are not permitted yet.
     asked: Vec<QueuedMigrationRequest>,
-    /// Guests that could not be migrated.
     pub(super) stays: BTreeMap<String, FailedMigration>,
     /// While the node is drained, guests that cannot be migrated are shut down.
     pub(super) shuts_down: bool,
 }
 
 impl Migrations {
-    /// Records that a guest could not be migrated. It is tried again later.
     fn stay(&mut self, machine: &mut GuestMachine, name: &str, to: &str, why: String, now: u64) {
         tracing::info!(guest = name, to, reason = why, "move failed");
         machine.note(&format!("it did not move to {to}: {why}"));
@@ -88,13 +82,11 @@ pub(super) struct OutgoingMigration {
     is_taken: bool,
 }
 
-/// Request of an incoming guest.
 #[derive(Debug)]
 struct QueuedMigrationRequest {
     ask: MigrationRequest,
     from: String,
     talk: MigrationConnection,
-    /// Time of the request, milliseconds.
     at: u64,
 }
 
@@ -104,18 +96,15 @@ struct IncomingMigration {
     target: MigrationTarget,
     number: u64,
     talk: MigrationConnection,
-    /// The process for the migration was there.
     has_started: bool,
     /// Downtime of the guest as reported by the source, and the time of the report, milliseconds.
     still: Option<(u64, u64)>,
 }
 
-/// Guest that could not be migrated.
 #[derive(Debug)]
 pub(super) struct FailedMigration {
     pub(super) to: String,
     pub(super) why: String,
-    /// Time of the next attempt, milliseconds.
     until: u64,
 }
 
@@ -199,7 +188,6 @@ impl OutgoingMigration {
         machine.order_move("migrate", json!({"uri": uri}));
     }
 
-    /// Applies the migration events of QEMU.
     fn apply_qemu_events(&mut self, machine: &mut GuestMachine, now: u64) -> Vec<SourceOrder> {
         let mut orders = Vec::new();
         for one in std::mem::take(&mut machine.moved) {
@@ -221,7 +209,6 @@ impl OutgoingMigration {
         orders
     }
 
-    /// Accepts the connection of QEMU and connects it to the target node.
     fn connect(&mut self, name: &str, carrier: &NodeConnections) {
         let Some(Ok((socket, _))) = self.listener.as_ref().map(UnixListener::accept) else {
             return;
@@ -247,7 +234,6 @@ impl GuestRole {
         self.turn();
     }
 
-    /// Returns the desired state of a guest, from the agreement and from its migration.
     pub(super) fn moving_wish(&self, name: &str) -> DesiredState {
         let wish = self
             .decided
@@ -299,13 +285,11 @@ impl GuestRole {
         )
     }
 
-    /// Returns whether a guest is migrated live.
     fn moves_live(&self, name: &str) -> bool {
         let guest = self.guests.guests.get(name);
         guest.is_some_and(|guest| guest.migrate == Migrate::Live)
     }
 
-    /// Returns the epoch in which a guest may run here; None during an incoming migration.
     pub(super) fn epoch_of(&self, name: &str) -> Option<u64> {
         let arrival = self.moves.arrivals.get(name);
         let comes = arrival.is_some_and(|arrival| !arrival.target.has_arrived());
@@ -316,7 +300,6 @@ impl GuestRole {
         epoch.filter(|_| !comes && (!is_left || self.guests.me.is_empty()))
     }
 
-    /// Returns whether an incoming migration of a guest is in progress.
     pub(super) fn has_incoming_migration(&self, name: &str) -> bool {
         self.moves.arrivals.contains_key(name)
     }
@@ -340,7 +323,6 @@ impl GuestRole {
         }
     }
 
-    /// Returns the descriptors to wait for.
     pub(super) fn moves_wake(&self) -> Vec<BorrowedFd<'_>> {
         let leaving = self.moves.departures.values().flat_map(|one| {
             let listener = one.listener.as_ref().map(AsFd::as_fd);
@@ -351,7 +333,6 @@ impl GuestRole {
         leaving.chain(coming).chain(carrier).collect()
     }
 
-    /// Returns the next time at which a migration has something to do, milliseconds.
     pub(super) fn moves_due(&self) -> Option<u64> {
         let moves = &self.moves;
         let is_moving =
@@ -396,7 +377,6 @@ impl GuestRole {
         self.moves.stays.retain(|_, stay| stay.until > now);
     }
 
-    /// Starts migrations of guests that have to leave.
     fn begin_moves(&mut self, now: u64) {
         let names: Vec<String> = self.machines.keys().cloned().collect();
         for name in names {
@@ -495,7 +475,6 @@ impl GuestRole {
         }
     }
 
-    /// Advances an outgoing migration. Returns whether it is still in progress.
     fn lead_departure(&mut self, name: &str, departure: &mut OutgoingMigration, now: u64) -> bool {
         let _operation = move_span(name, departure.number).entered();
         let decided = self.decided.get(name).cloned();
@@ -569,7 +548,6 @@ impl GuestRole {
         }
     }
 
-    /// Handles a connection of another node.
     fn take_in(&mut self, came: IncomingConnection, now: u64) {
         match came.hello {
             ConnectionPurpose::Stream { guest, number } => {
@@ -729,7 +707,6 @@ impl GuestRole {
         }
     }
 
-    /// Advances an incoming migration. Returns whether it is still in progress.
     fn lead_arrival(&mut self, name: &str, arrival: &mut IncomingMigration, now: u64) -> bool {
         let _operation = move_span(name, arrival.number).entered();
         let Some(machine) = self.machines.get(name) else {

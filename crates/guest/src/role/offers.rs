@@ -12,7 +12,6 @@ fn offer(word: &str, label: &str, order: &GuestOrder) -> SubjectAction {
     SubjectAction::new(word, label, order.envelope())
 }
 
-/// Returns the actions on a guest that is here or stopped.
 pub(super) fn of_guest(role: &GuestRole, name: &str) -> Vec<SubjectAction> {
     let Some(machine) = role.machines.get(name) else {
         return Vec::new();
@@ -83,7 +82,6 @@ fn opening(role: &GuestRole, name: &str) -> Vec<SubjectAction> {
     screen.into_iter().chain([terminal]).collect()
 }
 
-/// Returns the actions on this node.
 pub(super) fn of_node(role: &GuestRole) -> Vec<SubjectAction> {
     let is_drained = role.agreement.is_drained();
     let order = GuestOrder::Drain {

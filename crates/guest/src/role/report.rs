@@ -15,7 +15,6 @@ use part::status::{
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Subject kind of guests and templates.
 pub const GUEST: &str = "guest";
 pub const NODE: &str = "guest node";
 /// Fact and number of a node that is gone: the state of its fencing. The number is 0 for none, 1
@@ -23,7 +22,6 @@ pub const NODE: &str = "guest node";
 pub const FENCING: &str = "fencing";
 /// Name of the only node, without a cluster.
 pub const THIS_NODE: &str = "this node";
-/// Fact: an operator stopped the guest.
 pub const STOPPED: &str = "stopped";
 /// Number of a node: drains that were refused because no other node takes its guests.
 pub const REFUSED_DRAINS: &str = "refused drains";
@@ -33,21 +31,16 @@ pub const FAILED_AT: &str = "failed at";
 pub const TEMPLATE: &str = "template";
 /// Fact: no node can run the guest, however long it waits. The subject's reason says why.
 pub const UNPLACED: &str = "placed";
-/// Fact with the node on which the guest runs.
 pub const ON: &str = "on";
-/// Number: 1 if the guest runs on this node.
 pub const RUNNING: &str = "running";
 /// Number: 1 if the guest's check is up on this node, and 0 if it is down.
 pub const CHECK: &str = "check";
 
 /// Fact with the nodes on which the guest may run, the best first.
 pub const PREFERS: &str = "prefers";
-/// State of a node that accepts guests.
 pub const TAKES: &str = "takes guests";
-/// State of a guest on another node.
 pub const ELSEWHERE: &str = "elsewhere";
 
-/// Fact with the reason why the guest was not migrated.
 pub const NOT_MOVED: &str = "not moved";
 /// Number of a migration: memory sent, bytes.
 pub const SENT: &str = "sent";
@@ -134,7 +127,6 @@ fn nodes_of(me: &str, agreed: BTreeMap<String, bool>) -> BTreeMap<String, bool> 
     }
 }
 
-/// Maximum size of a report for another node, bytes.
 const SHOWN_BYTES_MAX: usize = 96 << 10;
 
 /// Returns the report of the guests on this node, for another node. A report of all guests has no
@@ -180,7 +172,6 @@ pub(super) fn how(role: &GuestRole, name: &str) -> Result<String, String> {
     }
 }
 
-/// Returns the state of a guest and the reason, as text.
 pub fn words_of(subject: &Subject) -> String {
     let why = match subject.why.as_str() {
         "" => String::new(),
@@ -191,7 +182,6 @@ pub fn words_of(subject: &Subject) -> String {
     format!("guest {name} is {word}{why}{figures}")
 }
 
-/// Returns the progress of the guest's migration in MiB, as text.
 fn figures(subject: &Subject) -> Option<String> {
     let mib = |name| subject.value(name).map(|bytes| bytes >> 20);
     let (sent, remaining, rate) = (mib(SENT)?, mib(REMAINING)?, mib(RATE)?);
@@ -329,7 +319,6 @@ fn a_guest(role: &GuestRole, name: &str, guest: Option<&Guest>) -> Subject {
     subject
 }
 
-/// Adds the configuration of a guest to its status for programs.
 fn describe(
     status: &mut GuestReport,
     role: &GuestRole,
@@ -350,7 +339,6 @@ fn describe(
     }
 }
 
-/// Returns the state and grade of a guest. `shown`: status on this node.
 fn state(
     role: &GuestRole,
     name: &str,
@@ -383,12 +371,10 @@ fn state(
     }
 }
 
-/// Returns whether a guest paused for a migration has no migration in progress.
 fn is_left_paused(role: &GuestRole, name: &str) -> bool {
     !role.moves.departures.contains_key(name) && !role.has_incoming_migration(name)
 }
 
-/// Adds the progress of the guest's migration, or the reason why it was not migrated.
 fn moving(mut subject: Subject, role: &GuestRole, name: &str) -> Subject {
     if let Some(stay) = role.moves.stays.get(name) {
         let words = format!("to {}: {}", stay.to, stay.why);
@@ -466,7 +452,6 @@ fn is_down(machine: &GuestMachine) -> bool {
     checker.is_some_and(|checker| checker.health().state() == HealthState::Down)
 }
 
-/// Adds the result of the check of a running guest.
 fn check(subject: Subject, machine: &GuestMachine) -> Subject {
     let Some(checker) = machine.checker.as_ref().filter(|_| machine.life.is_there()) else {
         return subject;
@@ -487,12 +472,10 @@ fn check(subject: Subject, machine: &GuestMachine) -> Subject {
         .number(CHECK, u64::from(machine.is_up()))
 }
 
-/// The word for a state.
 pub(super) fn state_words(shown: &GuestStatus) -> &'static str {
     state_word(published(shown).0)
 }
 
-/// Returns the state as a report publishes it, and its grade.
 fn published(shown: &GuestStatus) -> (GuestState, Grade) {
     match shown {
         GuestStatus::Down => (GuestState::Down, Grade::Standby),
@@ -538,7 +521,6 @@ fn elsewhere(role: &GuestRole, name: &str) -> (GuestState, Grade) {
     (state, Grade::Standby)
 }
 
-/// Returns why a guest that should run is on no node that responds, as text.
 fn nowhere(role: &GuestRole, name: &str, why: String) -> String {
     let holder = role.agreement.holder(name);
     let is_local = holder.is_empty() || holder == role.guests.me;
@@ -551,7 +533,6 @@ fn nowhere(role: &GuestRole, name: &str, why: String) -> String {
     }
 }
 
-/// Returns the reason of the guest's state, as text.
 fn why_not(
     role: &GuestRole,
     machine: &GuestMachine,

@@ -5,7 +5,6 @@
 use super::machine::GuestMachine;
 use crate::qemu::monitor::CommandPurpose;
 
-/// Number of queries without a response until the state is reported.
 const LOOKS_MAX: u32 = 5;
 
 pub(super) const WORDS: &str = "QEMU has not responded for 10 s or more";
@@ -13,15 +12,10 @@ pub(super) const WORDS: &str = "QEMU has not responded for 10 s or more";
 /// Next times at which the QEMU process of a guest is polled, milliseconds.
 #[derive(Debug, Default)]
 pub(super) struct PollTimes {
-    /// Next attempt to connect to the monitor.
     pub(super) monitor: u64,
-    /// Next check of the serial output and the monitor.
     pub(super) log: u64,
-    /// Next check whether the process has been stopped.
     pub(super) halt: u64,
-    /// Number of successive polls without a response about the guest's state.
     pub(super) unanswered: u32,
-    /// Last recorded disk error, and its time.
     pub(super) disk_error: Option<(String, u64)>,
 }
 
@@ -46,7 +40,6 @@ impl GuestMachine {
         }
     }
 
-    /// Returns whether the guest should run and QEMU does not respond.
     pub(super) fn is_silent(&self) -> bool {
         self.due.unanswered >= LOOKS_MAX
     }

@@ -30,7 +30,6 @@ pub(super) struct ActiveStandstill {
     talk: Option<(AgentCommand, Attempt)>,
     /// Deadline of the running request, or start time of the next one.
     due: u64,
-    /// The file exists that marks file systems as possibly frozen.
     is_kept: bool,
 }
 
@@ -44,7 +43,6 @@ impl ActiveStandstill {
         }
     }
 
-    /// Returns whether the guest must not run.
     pub(super) fn holds(&self) -> bool {
         self.value.must_pause()
     }
@@ -112,7 +110,6 @@ impl GuestMachine {
         self.standing = Some(standing);
     }
 
-    /// Sends requests to the guest agent and handles its responses.
     fn talk(&mut self, standing: &mut ActiveStandstill, here: GuestRunState, now: u64) {
         let asks = standing.value.next_agent_command(here);
         if standing.talk.as_ref().map(|(command, _)| *command) != asks {
@@ -172,7 +169,6 @@ impl GuestMachine {
         }
     }
 
-    /// Returns the next time at which the standstill has something to do, milliseconds.
     pub(super) fn standing_due(&self) -> Option<u64> {
         let standing = self.standing.as_ref()?;
         let talks = standing
@@ -186,7 +182,6 @@ impl GuestMachine {
         talks.into_iter().chain(standing.value.deadline()).min()
     }
 
-    /// Returns the descriptor of the running request and the events to wait for.
     pub(super) fn standing_watched(&self) -> Option<(BorrowedFd<'_>, EventFlags)> {
         let (_, attempt) = self.standing.as_ref()?.talk.as_ref()?;
         Some(attempt.watched())
@@ -201,14 +196,12 @@ impl GuestMachine {
         since.is_some_and(|since| now >= since.saturating_add(THAW_MAX_MS))
     }
 
-    /// Returns whether a standstill is in progress.
     pub(super) fn stands(&self) -> bool {
         self.standing.as_ref().is_some_and(|one| !one.is_over())
     }
 }
 
 impl GuestRole {
-    /// Returns the desired state of a guest: a standstill replaces running.
     pub(super) fn wish(&self, name: &str) -> DesiredState {
         let wish = self.moving_wish(name);
         let machine = self.machines.get(name);
@@ -236,8 +229,6 @@ impl GuestRole {
         }
     }
 
-    /// Returns why a guest cannot be paused for a snapshot here, if something else takes
-    /// precedence.
     fn may_not_stand(&self, name: &str) -> Option<String> {
         let machine = self.machines.get(name)?;
         let holder = self.agreement.holder(name);
@@ -259,7 +250,6 @@ impl GuestRole {
         })
     }
 
-    /// Handles a request of the command that takes snapshots of a guest.
     pub fn stand(&mut self, ask: &StandstillRequest) -> StandstillStatus {
         let done = match ask.step {
             Stand::Begin => self.begin_standing(ask),

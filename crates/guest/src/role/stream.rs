@@ -28,9 +28,7 @@ use std::thread;
 
 /// Time after which a stream that nobody polls is closed, milliseconds.
 const KEPT_MS: u64 = 10_000;
-/// Maximum number of concurrent streams.
 const STREAMS_MAX: usize = 32;
-/// Maximum number of concurrent commands for other nodes.
 const COMMANDS_MAX: usize = 16;
 /// Maximum number of concurrent connections to displays and terminals: those that the consoles of
 /// two nodes may open, with four channels of a SPICE display.
@@ -50,24 +48,20 @@ struct RemoteStream {
     node: String,
     socket: UnixStream,
     line: OutgoingConnection,
-    /// Time of the last request, milliseconds.
     asked: u64,
 }
 
 impl Streams {
-    /// Returns the next time at which [`Streams::tidy`] has something to do, milliseconds.
     pub(super) fn due(&self) -> Option<u64> {
         self.all.values().map(|one| one.asked + KEPT_MS).min()
     }
 
-    /// Closes streams whose operator is gone.
     pub(super) fn tidy(&mut self, now: u64) {
         self.all.retain(|_, one| now < one.asked + KEPT_MS);
     }
 }
 
 impl RemoteStream {
-    /// Writes as much as the socket takes, and reads the available output.
     fn pass(&mut self, bytes: &[u8]) -> StreamResponse {
         let mut passed = StreamResponse::default();
         let piece = bytes.get(..PIECE_BYTES_MAX).unwrap_or(bytes);
@@ -95,7 +89,6 @@ impl RemoteStream {
 }
 
 impl GuestRole {
-    /// Handles a request of an operator's process about a stream of another node.
     pub fn stream(&mut self, ask: &StreamRequest) -> StreamResponse {
         let now = boottime_ms();
         self.streams.tidy(now);
@@ -154,7 +147,6 @@ impl GuestRole {
         })
     }
 
-    /// Carries out a remote command for another node.
     pub(super) fn serve_stream(
         &mut self,
         what: &RemoteCommand,
@@ -242,7 +234,6 @@ impl GuestRole {
         Ok(format!("on {holder}"))
     }
 
-    /// Returns a guest that runs here.
     fn running(&self, name: &str) -> Result<&GuestMachine, String> {
         let machine = self
             .machines
@@ -297,7 +288,6 @@ impl GuestRole {
         }
     }
 
-    /// Relays bytes between an operator and a guest in a separate thread.
     fn connect(
         &self,
         operator: UnixStream,
@@ -334,7 +324,6 @@ impl GuestRole {
         })
     }
 
-    /// Connects an operator of another node with the display of a guest, in a separate thread.
     fn serve_display(
         &self,
         name: &str,
@@ -352,7 +341,6 @@ impl GuestRole {
         });
     }
 
-    /// Connects an operator of another node with the terminal of a guest, in a separate thread.
     fn serve_console(&self, name: &str, who: &str, give: &SyncSender<UnixStream>) {
         serve_operator(give, refused, |operator| {
             let (terminal, taken) = self.terminal(name, who)?;
@@ -363,7 +351,6 @@ impl GuestRole {
 
 /// Start of an operator's connection to a display or terminal.
 enum OperatorConnection {
-    /// The connection is shared with others.
     AtOnce,
     /// The connection holds this lock, which keeps others out.
     Has(File),
@@ -371,7 +358,6 @@ enum OperatorConnection {
     Spice(String, String),
 }
 
-/// Returns the refusal of a page for another kind of display.
 fn other_display(name: &str, has: Opens) -> String {
     let word = match has {
         Opens::Spice => "spice",
@@ -382,7 +368,6 @@ fn other_display(name: &str, has: Opens) -> String {
     )
 }
 
-/// Returns the name of a user at another node.
 fn of_node(who: &str, from: &str) -> String {
     match who {
         "" => format!("an operator of node {from}"),
@@ -390,7 +375,6 @@ fn of_node(who: &str, from: &str) -> String {
     }
 }
 
-/// Returns the refusal for a terminal, or for the page of a SPICE display.
 fn refused(words: &str) -> Vec<u8> {
     format!("{words}\r\n").into_bytes()
 }
@@ -425,7 +409,6 @@ fn refused_display(words: &str) -> Vec<u8> {
     bytes
 }
 
-/// Says how a command ended; `Err`: why it did not run.
 fn ended(mut to: &UnixStream, done: Result<u8, String>) {
     let code = done.unwrap_or_else(|words| {
         // The reader may be gone.
@@ -472,7 +455,6 @@ fn run(program: &Path, what: &RemoteCommand, to: &UnixStream) -> Result<u8, Stri
     Ok(u8::try_from(code).unwrap_or(1))
 }
 
-/// Discards input of the operator until the connection ends.
 fn wait_for_the_end_of(mut from: &UnixStream) {
     let mut piece = [0; 256];
     while from.read(&mut piece).is_ok_and(|count| count > 0) {}

@@ -6,14 +6,11 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-/// Interval of keep-alive messages, milliseconds.
 const ALIVE_MS: u64 = 1_000;
 /// Maximum time without a message of the peer, milliseconds.
 const SILENCE_MAX_MS: u64 = 10_000;
-/// Maximum number of buffered bytes to be sent.
 const UNSENT_BYTES_MAX: usize = 64 << 10;
 
-/// Connection for the messages of one migration.
 #[derive(Debug)]
 pub(super) struct MigrationConnection {
     socket: UnixStream,
@@ -45,7 +42,6 @@ impl MigrationConnection {
         }
     }
 
-    /// Sends a message, and buffers what the socket does not take.
     pub(super) fn send(&mut self, message: &MigrationMessage) {
         if self.unsent.len() < UNSENT_BYTES_MAX {
             self.unsent.extend(frame(message));
@@ -65,7 +61,6 @@ impl MigrationConnection {
         }
     }
 
-    /// Returns whether a keep-alive message is due.
     pub(super) fn is_due(&mut self, now: u64) -> bool {
         let is_due = now >= self.said.saturating_add(ALIVE_MS);
         if is_due {

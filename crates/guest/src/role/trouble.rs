@@ -45,7 +45,6 @@ impl GuestMachine {
         }
     }
 
-    /// Checks whether a foreign signal has stopped or continued the process.
     pub(super) fn see_halt(&mut self, now: u64) {
         let Some(process) = self.process() else {
             return;

@@ -23,13 +23,9 @@ pub(super) struct Volumes {
 /// State of the disks of a guest.
 #[derive(Debug, Default)]
 pub(super) struct Disks {
-    /// All disks are available to this guest, and to no guest elsewhere.
     pub(super) are_there: bool,
-    /// All disks could be handed over to the other node now.
     pub(super) have_both_copies: bool,
-    /// Volume of which this node has had no copy for too long.
     pub(super) without_copy: Option<String>,
-    /// Volume that another user has opened since this guest opened it.
     pub(super) superseded: Option<String>,
 }
 
@@ -67,7 +63,6 @@ impl Volumes {
 }
 
 impl GuestRole {
-    /// Applies a report of the volume role.
     pub fn apply_volume_news(&mut self, news: VolumeNews) {
         self.volumes.hear(news, boottime_ms());
         self.turn();
@@ -139,7 +134,6 @@ impl GuestRole {
         used
     }
 
-    /// Returns the state of the disks of a guest.
     pub(super) fn disks(&self, name: &str, machine: &GuestMachine, now: u64) -> Disks {
         let guest = self.described(name, machine);
         let written = guest.into_iter().flat_map(uses);
@@ -167,7 +161,6 @@ impl GuestRole {
         }
     }
 
-    /// Returns whether the disks of a guest are available to it, and to no guest elsewhere.
     pub(super) fn has_volumes(&self, name: &str, machine: &GuestMachine) -> bool {
         if !machine.life.is_there() && self.kept_by(name).is_some() {
             return false;
@@ -176,7 +169,6 @@ impl GuestRole {
         used.all(|used| self.volumes.is_ready(&used))
     }
 
-    /// Returns why the disks are not available, as text.
     pub(super) fn volume_words(&self, name: &str, guest: &Guest) -> Option<String> {
         if let Some((other, what)) = self.kept_by(name) {
             return Some(format!(
@@ -193,7 +185,6 @@ impl GuestRole {
         })
     }
 
-    /// Returns why one of the volumes could not be handed over to the other node now, as text.
     pub(super) fn volume_stays(&self, guest: &Guest) -> Option<String> {
         uses(guest).find_map(|used| {
             let state = self.volumes.states.get(&used.name)?;
@@ -203,8 +194,6 @@ impl GuestRole {
     }
 }
 
-/// Returns a disk that both guests write, as text: a volume of the same name, or the same image
-/// under two names.
 fn volume_of_both(one: &Guest, other: &Guest) -> Option<String> {
     let is_one_image = |one: &Disk, other: &Disk| {
         let both = one.external.as_ref().zip(other.external.as_ref());
@@ -228,7 +217,6 @@ fn address_of_both(one: &Guest, other: &Guest, section: Option<&Guest>) -> Optio
     Some(format!("the address {}", mac_words(both)))
 }
 
-/// Returns the volumes of a guest and how it uses them.
 pub(super) fn uses(guest: &Guest) -> impl Iterator<Item = UsedVolume> {
     guest.disks.iter().map(|disk| UsedVolume {
         name: disk.volume.clone(),
@@ -268,7 +256,7 @@ mod tests {
         volumes.hear(news(false), 12_000);
         volumes.hear(news(true), 13_000);
         assert!(!volumes.has_been_gone("mail", 22_999));
-        // It is used by nobody here any longer.
+        // No guest of this node uses the volume any longer.
         volumes.hear(VolumeNews::default(), 23_000);
         assert!(!volumes.has_been_gone("mail", 30_000));
     }

@@ -272,7 +272,6 @@ impl MigrationFixture {
         self.wants[index] = None;
     }
 
-    /// The cluster does what the roles said.
     fn turn(&mut self) {
         for (index, role) in self.roles.iter_mut().enumerate() {
             if self.stopped == Some(index) {
@@ -372,7 +371,7 @@ impl MigrationFixture {
             {
                 lease.holder = None;
             }
-            // Its own node holds it all the time.
+            // A node always holds its own lease.
             let best = [0, 1]
                 .into_iter()
                 .max_by_key(|index| (rank(*index), 1 - index));
@@ -448,7 +447,6 @@ impl MigrationFixture {
         self.roles[index].trust(now);
     }
 
-    /// What happened at a node, in words.
     fn events(&self, index: usize) -> String {
         let events = self.subject(index).events;
         events.into_iter().map(|event| event.to + "\n").collect()
@@ -652,7 +650,7 @@ fn a_guest_whose_role_is_killed_in_its_move_goes_on_at_one_node() {
         let stays = site.subject(0).words(NOT_MOVED).is_some();
         is_at(site, 1) || (stays && is_at(site, 0))
     });
-    // It was never started from its disks.
+    // The guest was never started from its disks.
     let starts = site.events(1).matches("started, as process").count();
     let came = site.events(1).matches("it comes from alpha").count();
     assert_eq!(starts, came, "{}", site.events(1));

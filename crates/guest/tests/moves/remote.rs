@@ -83,7 +83,7 @@ fn a_command_runs_at_the_node_of_the_guest_and_its_output_comes_back() {
     assert!(last.words.starts_with("node gamma: "), "{}", last.words);
     let words = site.pass(1, 77, &[]).words;
     assert!(words.contains("restarted"), "{words}");
-    // What cannot be run says so.
+    // A command that cannot be run is reported.
     fs::remove_file(site.scratch[0].path().join("command")).unwrap();
     let begun = site.begin_at(1, "alpha", log(false));
     let (came, _) = site.passes(begun.number, |_| false);
@@ -179,7 +179,6 @@ fn another_node_shows_the_guest_and_what_it_showed_last_is_kept() {
         );
         assert_eq!(!mail.events.is_empty(), has_events);
     }
-    // It is not its own node's to show it.
     let own = site.roles[1].order(&shown("mail"));
     let report = StatusReport::decode(&own.bytes).unwrap();
     assert!(report.find(GUEST, "mail").is_none());

@@ -39,7 +39,7 @@ fn counting(target: &IscsiTarget, login: Option<&str>) -> Guest {
     };
     Guest {
         disks: vec![disk],
-        // It does not hear the power button.
+        // The guest ignores the power button.
         stop_ms: 1,
         ..guest(64)
     }
@@ -172,7 +172,7 @@ fn a_guest_whose_volume_cannot_move_is_not_paused_for_it() {
         site.events(0)
     );
     assert_eq!((site.process(0), site.process(1)), (pid, 0));
-    // It cannot any more while the memory is copied.
+    // The volume becomes unmovable while the memory is copied.
     site.stays = None;
     site.turn();
     site.order(0);
@@ -181,7 +181,7 @@ fn a_guest_whose_volume_cannot_move_is_not_paused_for_it() {
     site.until("stays", stays);
     site.until("runs", |site| site.runs(0) && site.process(1) == 0);
     assert_eq!((site.process(0), target.guest_counters()[1]), (pid, 1));
-    // Nor is one shut down that does not move while it runs.
+    // A guest with cold migration is not shut down either.
     let mut cold = counting(&target, None);
     cold.migrate = Migrate::Cold;
     for (index, node) in NODES.iter().enumerate() {
@@ -213,7 +213,7 @@ fn a_guest_on_storage_moves_while_it_counts() {
         site.until("counts on", |_| target.guest_counters()[0] > before + 2);
         assert!(site.opened().starts_with(NODES[to]), "{}", site.opened());
     }
-    // It was never started again.
+    // The counter shows that the guest was never restarted.
     assert_eq!(target.guest_counters()[1], 1);
     assert!(eventually(Duration::from_secs(60), || target
         .guest_counters()[0]

@@ -4,9 +4,7 @@
 
 use crate::message::HttpMessage;
 
-/// Status codes whose responses are cached by default.
 const CACHED: [u16; 11] = [200, 203, 204, 206, 300, 301, 404, 405, 410, 414, 501];
-/// Methods whose responses are cached by default.
 const SAFE: [&[u8]; 4] = [b"GET", b"HEAD", b"OPTIONS", b"TRACE"];
 /// Directives of Cache-Control that keep a response out of shared caches.
 const FORBIDDING: [&[u8]; 5] = [
@@ -22,9 +20,7 @@ const SET_COOKIE_LIST: &[u8] = b"no-cache=\"set-cookie";
 /// Parts of a response that a shared cache may store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cacheability {
-    /// The response may be stored.
     pub response: bool,
-    /// The cookies of the response may be stored with it.
     pub cookies: bool,
 }
 

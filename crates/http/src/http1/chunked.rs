@@ -11,9 +11,7 @@ use crate::message::Fields;
 
 /// Maximum length of a chunk size line including extensions, bytes.
 const CHUNK_LINE_MAX: usize = 1024;
-/// Maximum length of a trailer section, bytes.
 const TRAILER_BYTES_MAX: usize = 8192;
-/// Maximum number of lines of a trailer section.
 const TRAILER_LINES_MAX: usize = 100;
 /// Maximum length of a body, bytes; the same as for Content-Length.
 const BODY_BYTES_MAX: u64 = i64::MAX as u64;
@@ -23,7 +21,6 @@ const BODY_BYTES_MAX: u64 = i64::MAX as u64;
 pub enum Chunk<'a> {
     /// Data of the body, never empty.
     Data(&'a [u8]),
-    /// All input is consumed, and the body continues.
     NeedMore,
     /// The body has ended. The rest of the input does not belong to it.
     End,
@@ -31,22 +28,18 @@ pub enum Chunk<'a> {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum ChunkState {
-    /// Before the first digit of a size.
     SizeStart,
     Size,
     SizeBlank,
     Extension,
     /// In a quoted string of an extension, which a line end must not split.
     Quoted,
-    /// After a backslash in a quoted string.
     Escaped,
     /// Before the LF of a size line.
     SizeEnd,
     Data,
-    /// Before the CR after the data.
     DataCr,
     DataLf,
-    /// In the trailer section, at the start of a line or within it.
     Trailers,
     Done,
 }
@@ -58,7 +51,6 @@ pub struct ChunkedDecoder {
     /// Size of the current chunk, then the rest of it.
     remaining: u64,
     line_bytes: u32,
-    /// Number of input bytes consumed so far.
     consumed: u64,
     body: u64,
     trailers: Option<Box<Trailers>>,
@@ -79,7 +71,6 @@ impl Default for ChunkedDecoder {
 }
 
 impl ChunkedDecoder {
-    /// Creates a decoder at the start of a body.
     pub fn new() -> Self {
         ChunkedDecoder {
             state: ChunkState::SizeStart,
@@ -168,7 +159,6 @@ impl ChunkedDecoder {
         count
     }
 
-    /// Skips the line end after a chunk's data, if that is next.
     fn skip_to_size_line(&mut self, bytes: &[u8], taken: &mut usize) {
         let rest = bytes.get(*taken..).unwrap_or_default();
         let line_end = match self.state {
@@ -183,7 +173,6 @@ impl ChunkedDecoder {
         }
     }
 
-    /// Returns whether the end was reached.
     pub fn is_done(&self) -> bool {
         self.state == ChunkState::Done
     }
@@ -222,7 +211,6 @@ impl ChunkedDecoder {
         Ok(())
     }
 
-    /// Processes a byte of the size line.
     fn size_line(&mut self, byte: u8) -> Result<(), HttpParseError> {
         self.line_bytes += 1;
         if self.line_bytes as usize > CHUNK_LINE_MAX {
@@ -410,8 +398,7 @@ pub struct ChunkHead {
 }
 
 impl ChunkHead {
-    /// Makes the size line for a number of data bytes. A chunk of size 0 would end the body: use
-    /// [`write_last_chunk`].
+    /// A chunk of size 0 would end the body: use [`write_last_chunk`].
     pub fn new(size: u64) -> Self {
         let mut bytes = [0; 18];
         bytes[16..].copy_from_slice(b"\r\n");
@@ -431,7 +418,6 @@ impl ChunkHead {
         }
     }
 
-    /// Returns the bytes of the line.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[usize::from(self.start)..]
     }
@@ -440,7 +426,6 @@ impl ChunkHead {
 /// End of a body without trailers.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Writes the end of a body with its trailers.
 pub fn write_last_chunk(trailers: Option<&Fields>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
     if let Some(fields) = trailers {

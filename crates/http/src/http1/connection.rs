@@ -21,7 +21,6 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Returns whether the sender keeps the connection open.
     pub(super) fn is_keep_alive(&self, version: HttpVersion) -> bool {
         !self.close && (self.keep_alive || version != HttpVersion::Http10)
     }
@@ -111,7 +110,6 @@ pub fn take_close(message: &mut HttpMessage) -> bool {
     closes
 }
 
-/// Removes the options of the Connection headers that do not stay.
 fn retain_options(fields: &mut Fields, stays: impl Fn(&[u8]) -> bool) {
     const NAME: &[u8] = b"connection";
     let stays = |option: &&[u8]| stays(option);
@@ -185,7 +183,6 @@ pub(super) fn request_upgrade(
     Ok(protocol)
 }
 
-/// Validates the 101 response to an upgrade.
 pub(super) fn response_upgrade(
     message: &HttpMessage,
     options: &Options,

@@ -2,42 +2,32 @@
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum FaultKind {
-    /// The head exceeds the limit of the buffer.
     HeadTooLong,
     /// More header lines than `tune.http.maxhdr`.
     TooManyHeaders,
-    /// Too many blank lines before the head.
     TooManyBlankLines,
-    /// The HTTP/2 preface where HTTP/1 was expected.
     Http2Preface,
     /// There is no version: HTTP/0.9.
     Http09,
-    /// A byte that is not allowed in a method.
     MethodByte,
     MethodMissing,
-    /// A byte that is not allowed in a target.
     TargetByte,
     /// A target that is neither a path, a URL, `*` nor CONNECT's `host:port`.
     TargetForm,
-    /// The version is not `HTTP/1.x`.
     Version,
     /// The status is not a number of three digits from 100 up.
     Status,
     /// A NUL, or a carriage return that does not end a line.
     ControlByte,
-    /// A line without a colon.
     ColonMissing,
     /// A line that begins with a colon.
     NameMissing,
     /// A byte that is not allowed in a header name, such as a space before the colon.
     NameByte,
-    /// The first header line begins with a blank.
     FoldedFirstLine,
     /// A folded line in a header that frames or routes the message.
     FoldedFraming,
-    /// A Content-Length that is not a plain decimal number in range.
     ContentLength,
-    /// Several Content-Lengths with different values.
     ContentLengthsDiffer,
     /// A body with a method that allows none in an HTTP/1.0 request.
     UnexpectedBody,
@@ -45,39 +35,27 @@ pub enum FaultKind {
     TransferEncoding,
     /// Another transfer coding before `chunked`.
     TransferCoding,
-    /// Several Hosts with different values.
     HostsDiffer,
     /// A Host that differs from the authority of the target.
     HostMismatch,
-    /// A byte that is not allowed in a Host.
     HostByte,
     /// A WebSocket upgrade without its key, or a response to it without the accept value.
     WebSocketKey,
     /// A 101 that was not requested or that names no protocol.
     UnexpectedUpgrade,
-    /// A chunk size that is not a hexadecimal number in range.
     ChunkSize,
-    /// A byte that is not allowed in a chunk extension.
     ChunkExtension,
-    /// A chunk size line that is too long.
     ChunkLineTooLong,
-    /// A chunk that does not end at its size.
     ChunkEnd,
     /// A line feed without a carriage return in a chunked body.
     BareLineFeed,
-    /// The sum of the chunk sizes exceeds the countable range.
     BodyTooLong,
-    /// A trailer section that is too long.
     TrailersTooLong,
     /// HTTP/2: a pseudo-header that is unknown, repeated, or not allowed at its position.
     PseudoHeader,
-    /// HTTP/2: a mandatory pseudo-header is missing.
     PseudoMissing,
-    /// HTTP/2: an invalid scheme.
     Scheme,
-    /// HTTP/2: an authority without a host.
     AuthorityEmpty,
-    /// HTTP/2: an upper-case letter in a name.
     NameCase,
     /// HTTP/2: a header that is only allowed in HTTP/1 connections.
     ConnectionSpecific,
@@ -140,7 +118,6 @@ impl FaultKind {
         }
     }
 
-    /// Returns the status of the response to a request with this fault.
     pub fn request_status(self) -> u16 {
         match self {
             FaultKind::UnexpectedBody => 413,
@@ -179,7 +156,6 @@ pub struct HttpParseError {
 }
 
 impl HttpParseError {
-    /// Makes a fault at an offset into the head.
     pub fn new(kind: FaultKind, at: usize) -> HttpParseError {
         HttpParseError {
             kind,

@@ -15,7 +15,6 @@ pub enum ConnectionMode {
     Close,
 }
 
-/// The Connection header to add.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ConnectionHeader {
     /// Absent: the default of the version applies.
@@ -59,9 +58,7 @@ const ROOM_BYTES: usize = 64;
 /// Framing of a response to a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ClientFraming {
-    /// The Connection header to add.
     pub connection: ConnectionHeader,
-    /// True if another request may follow on the connection.
     pub keep_alive: bool,
     /// True if a chunked body is forwarded without chunks and ended by the close, because the
     /// client uses HTTP/1.0.

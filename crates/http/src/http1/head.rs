@@ -17,7 +17,6 @@ const BLANK_LINES_MAX: usize = 16;
 pub(super) struct HeadLine<'a> {
     /// Content without NUL, CR and LF.
     pub(super) bytes: &'a [u8],
-    /// The input including the line end.
     pub(super) whole: &'a [u8],
     pub(super) at: usize,
 }
@@ -84,7 +83,6 @@ impl<'a> HeadLineReader<'a> {
         }
     }
 
-    /// Skips blank lines before a head.
     fn skip_blank(&mut self) -> Result<(), HttpParseError> {
         for _ in 0..=BLANK_LINES_MAX {
             match self.rest() {
@@ -96,7 +94,6 @@ impl<'a> HeadLineReader<'a> {
         Err(HttpParseError::new(FaultKind::TooManyBlankLines, self.at))
     }
 
-    /// Checks that an incomplete head can still end within the limit.
     pub(super) fn incomplete(&self, limits: &Limits) -> Result<(), HttpParseError> {
         if self.bytes.len() >= limits.head_bytes {
             Err(HttpParseError::new(
@@ -125,7 +122,6 @@ pub(crate) struct Noted {
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct NameOccurrences {
     pub(super) count: u32,
-    /// Offset of the first occurrence in the input.
     pub(super) at: u32,
 }
 
@@ -164,7 +160,6 @@ fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
 }
 
 impl Noted {
-    /// Records a header of HTTP/2, which is not in a line.
     pub(crate) fn note(&mut self, name: &[u8], at: usize) {
         if let Some(seen) = self.of(name) {
             seen.note(at);
@@ -210,7 +205,6 @@ pub(super) enum Section {
     Done,
 }
 
-/// Parses header lines up to the blank line.
 pub(super) fn parse_fields(
     lines: &mut HeadLineReader<'_>,
     limits: &Limits,
@@ -260,7 +254,6 @@ pub(super) fn parse_fields(
     }
 }
 
-/// Splits a header line at its colon and validates the name.
 pub(super) fn split<'a>(
     line: HeadLine<'a>,
     relaxed: bool,

@@ -95,7 +95,6 @@ fn scheme(message: &HttpMessage) -> Scheme {
     }
 }
 
-/// Removes the user information, as in `u:p@host`.
 fn without_user(authority: &[u8]) -> &[u8] {
     match memchr::memrchr(b'@', authority) {
         Some(at) => &authority[at + 1..],
@@ -103,7 +102,6 @@ fn without_user(authority: &[u8]) -> &[u8] {
     }
 }
 
-/// Returns the position of `:port`, if there is one.
 fn port_at(authority: &[u8]) -> Option<usize> {
     let colon = memchr::memrchr(b':', authority)?;
     // The colons within `[::1]` do not separate a port.

@@ -78,7 +78,6 @@ pub(super) fn remove_both(fields: &mut Fields) {
     fields.remove(b"transfer-encoding");
 }
 
-/// Sets the first line of a name to the plain value, and removes the others.
 fn keep_single_value(fields: &mut Fields, name: &[u8], count: u32, plain: &[u8]) {
     let Some(first) = fields.position(name, 0) else {
         return;
@@ -106,7 +105,6 @@ fn plain_number(value: &[u8]) -> Option<u64> {
     })
 }
 
-/// Parses a decimal number in range.
 fn number(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
@@ -119,7 +117,6 @@ fn number(value: &[u8]) -> Option<u64> {
     (sum <= CONTENT_LENGTH_MAX).then_some(sum)
 }
 
-/// Buffer for decimal digits, on the stack.
 #[derive(Default)]
 struct Digits([u8; 20]);
 

@@ -73,9 +73,7 @@ pub enum BodyLength {
     None,
     /// A body of this many bytes, never 0.
     Length(u64),
-    /// A chunked body, see [`ChunkedDecoder`].
     Chunked,
-    /// The body ends when the server closes.
     UntilClose,
     /// The body ends with the stream: HTTP/2 without a length. HTTP/1 forwards it in chunks, or
     /// until the close to a recipient without chunks.
@@ -93,9 +91,7 @@ pub struct Parsed {
     /// True if the sender keeps the connection open after this message. A connection with doubtful
     /// framing is not reused.
     pub keep_alive: bool,
-    /// Requested protocol of a request, or accepted protocol of a response.
     pub upgrade: Option<Upgrade>,
-    /// True if the client waits for `100 Continue` before it sends the body.
     pub expect_continue: bool,
     /// True for a response that another one follows for the same request.
     pub interim: bool,
@@ -108,16 +104,13 @@ pub enum Upgrade {
     Other,
 }
 
-/// Result of parsing a head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ParseStatus {
     /// The head is valid so far but incomplete. Read more and parse again from the start.
     Incomplete,
-    /// The head is complete, and the message is filled.
     Done(Parsed),
 }
 
-/// Prepares the message for a parser that fills it from this number of bytes.
 pub(crate) fn prepare(message: &mut HttpMessage, limits: &Limits, bytes: usize) {
     message.clear();
     message.set_limit(limits.message_bytes);

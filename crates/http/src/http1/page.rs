@@ -7,7 +7,6 @@ use crate::message::{HttpMessage, HttpVersion, MessageEditError, reason_of};
 #[derive(PartialEq, Eq, Debug)]
 pub struct ErrorPage {
     pub status: u16,
-    /// Text of the status line and of the heading.
     pub reason: &'static str,
     sentence: &'static str,
 }
@@ -176,7 +175,6 @@ impl RedirectCode {
 #[derive(Clone, Copy, Debug)]
 pub struct Redirect<'a> {
     pub code: RedirectCode,
-    /// Value of the Location header.
     pub location: &'a [u8],
     /// `set-cookie NAME=VALUE` as written in the rule.
     pub set_cookie: Option<&'a [u8]>,

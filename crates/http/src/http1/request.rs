@@ -17,15 +17,11 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Result of the check for HTTP/2's preface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Preface {
-    /// The input begins with the complete preface.
     Yes,
-    /// The input is a beginning of the preface.
     Partial,
-    /// The input does not begin with the preface.
     No,
 }
 
-/// Checks for the preface of HTTP/2 at the start of a connection.
 pub fn http2_preface(bytes: &[u8]) -> Preface {
     if bytes.starts_with(PREFACE) {
         Preface::Yes
@@ -109,7 +105,6 @@ fn finish(
     }))
 }
 
-/// Returns whether the client waits for `100 Continue`.
 #[inline]
 pub(crate) fn expects_continue(message: &HttpMessage, noted: &Noted) -> bool {
     noted.expect.has_occurred()
@@ -120,7 +115,6 @@ pub(crate) fn expects_continue(message: &HttpMessage, noted: &Noted) -> bool {
             .any(|v| v.eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// Returns the length of the body, and whether the framing forbids the reuse of the connection.
 fn body_of(
     message: &mut HttpMessage,
     noted: &Noted,
@@ -216,7 +210,6 @@ impl<'a> RequestLine<'a> {
     }
 }
 
-/// Returns the end of the method, which is followed by a blank.
 fn method_end(bytes: &[u8]) -> Result<usize, (FaultKind, usize)> {
     let end = bytes
         .iter()
@@ -230,7 +223,6 @@ fn method_end(bytes: &[u8]) -> Result<usize, (FaultKind, usize)> {
     }
 }
 
-/// Returns whether a byte is allowed in a target.
 pub(crate) fn is_target_byte(byte: u8, relaxed: bool) -> bool {
     match byte {
         b'#' | 0x80.. => relaxed,
@@ -269,7 +261,6 @@ pub(super) fn version_of(bytes: &[u8], relaxed: bool) -> Option<HttpVersion> {
     }
 }
 
-/// Returns whether the form of a target is allowed for the method.
 fn is_target_form_allowed(method: &[u8], target: &[u8]) -> bool {
     if target.first() == Some(&b'/') {
         return method != b"CONNECT";

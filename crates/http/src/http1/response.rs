@@ -16,7 +16,6 @@ pub struct RequestFacts {
     pub head: bool,
     /// CONNECT: a success is a tunnel.
     pub connect: bool,
-    /// Protocol that the request offered to switch to.
     pub upgrade: Option<Upgrade>,
     /// The expected `Sec-WebSocket-Accept`.
     pub accept: Option<Accept>,
@@ -127,7 +126,6 @@ fn finish(
     }))
 }
 
-/// Checks the response to a WebSocket key that this proxy made.
 fn check_accept(message: &HttpMessage, request: &RequestFacts) -> Result<(), HttpParseError> {
     let wanted = request.accept.filter(|_| request.checks_accept);
     match wanted {
@@ -167,7 +165,6 @@ fn status_line(
     Ok((version, status, &bytes[skip(status_end)..]))
 }
 
-/// Checks an incomplete first line: input that cannot begin a response is refused at once.
 fn check_partial(lines: &HeadLineReader<'_>) -> Result<(), HttpParseError> {
     const START: &[u8] = b"HTTP/";
     let rest = lines.rest();

@@ -13,7 +13,6 @@ pub(super) enum Of {
     Trailers,
 }
 
-/// A field and its position.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LocatedField<'a> {
     pub(super) name: &'a [u8],
@@ -32,7 +31,6 @@ impl LocatedField<'_> {
     }
 }
 
-/// Returns the fields of a complete list.
 pub(super) fn list_fields(
     list: &FieldList,
 ) -> Result<impl Iterator<Item = LocatedField<'_>>, HttpParseError> {
@@ -78,7 +76,6 @@ pub(super) fn check<'a>(field: LocatedField<'a>, of: Of) -> Result<&'a [u8], Htt
     Ok(value)
 }
 
-/// Returns whether a byte is allowed in a name and is not an upper-case letter.
 fn is_lower(byte: u8) -> bool {
     let kept = NAME_BYTES[byte as usize];
     // In the table 0 marks a byte that is not allowed.
@@ -110,7 +107,6 @@ pub(super) fn is_connection_specific(name: &[u8]) -> bool {
     }
 }
 
-/// Collector of the headers of a message.
 pub(super) struct HeaderCollector {
     pub(super) noted: Noted,
     count: usize,
@@ -127,7 +123,6 @@ impl HeaderCollector {
         }
     }
 
-    /// Appends a validated header to a message.
     pub(super) fn push(
         &mut self,
         fields: &mut Fields,

@@ -6,7 +6,6 @@ use crate::http1::is_forbidden_trailer;
 use crate::message::{Fields, HttpMessage, NAME_BYTES, TargetForm};
 use crate::websocket;
 
-/// A name and a value.
 pub type HeaderPair<'a> = (&'a [u8], &'a [u8]);
 
 /// Reason why a message cannot be sent over HTTP/2.

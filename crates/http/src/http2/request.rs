@@ -6,7 +6,6 @@ use crate::message::{Fields, HttpMessage, HttpVersion, MessageEditError, NAME_BY
 use crate::websocket;
 use protocol::http2::FieldList;
 
-/// The pseudo-headers of a request.
 #[derive(Clone, Copy, Default, Debug)]
 struct Pseudo<'a> {
     method: Option<&'a [u8]>,
@@ -30,7 +29,6 @@ impl<'a> Pseudo<'a> {
     }
 }
 
-/// The kind of request that the pseudo-headers describe.
 enum RequestForm<'a> {
     Plain {
         scheme: &'a [u8],
@@ -113,7 +111,6 @@ pub fn request(
     }
 }
 
-/// Returns the method and the kind of request.
 fn kind_of<'a>(
     pseudo: &Pseudo<'a>,
     limits: &Limits,
@@ -252,7 +249,6 @@ impl Cookies<'_> {
     }
 }
 
-/// Determines the body, and converts extended CONNECT to its HTTP/1 form.
 fn finish(
     message: &mut HttpMessage,
     kind: &RequestForm<'_>,

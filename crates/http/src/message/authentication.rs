@@ -7,7 +7,6 @@ use super::HttpMessage;
 /// Challenge of a server that authenticates the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ConnectionChallenge {
-    /// The server offers the scheme.
     Offer,
     /// The server has sent a token and expects the response to it on the same connection.
     Token,
@@ -63,7 +62,6 @@ mod tests {
 
     const WWW: &str = "www-authenticate";
 
-    /// Names and values of header fields.
     type Fields = &'static [(&'static str, &'static str)];
 
     fn response(status: u16, fields: Fields) -> HttpMessage {

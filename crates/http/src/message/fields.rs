@@ -17,13 +17,11 @@ const HOLES_TOLERATED: usize = 4096;
 /// Reason why a change was refused. The message is unchanged, unless the function states otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum MessageEditError {
-    /// The message would become larger than its limit.
     #[error("the message would exceed its buffer")]
     Full,
     /// A byte that would end the line, or that is not allowed in a name, method or target.
     #[error("invalid byte 0x{0:02x}")]
     Byte(u8),
-    /// An empty name, method or target.
     #[error("it would be empty")]
     Empty,
 }
@@ -99,13 +97,11 @@ pub const NAME_BYTES: [u8; 256] = {
     table
 };
 
-/// Returns the first byte that is not allowed in a value: NUL, CR or LF.
 fn value_fault(value: &[u8]) -> Option<u8> {
     memchr::memchr3(0, b'\r', b'\n', value).map(|at| value[at])
 }
 
 impl Fields {
-    /// Creates a list without fields, with the default limit.
     pub fn new() -> Self {
         Fields::default()
     }
@@ -128,7 +124,6 @@ impl Fields {
         self.limit = bytes.min(MESSAGE_BYTES_MAX);
     }
 
-    /// Returns how many bytes can still be added.
     pub fn free_bytes(&self) -> usize {
         self.limit.saturating_sub(self.live)
     }
@@ -140,13 +135,11 @@ impl Fields {
             .saturating_sub((self.live + more).saturating_sub(less))
     }
 
-    /// Returns the bytes of all fields of a name.
     pub(super) fn bytes_of_name(&self, name: &[u8]) -> usize {
         let of_name = self.list.iter().filter(|f| self.is(**f, name));
         of_name.map(|f| f.wire_len()).sum()
     }
 
-    /// Returns by how many bytes a new value of the n-th field is longer than the old one.
     pub(super) fn growth_of_value(&self, index: usize, value: &[u8]) -> usize {
         let old_len = self.list.get(index).map_or(0, |f| f.value_len as usize);
         value.len().saturating_sub(old_len)
@@ -156,7 +149,6 @@ impl Fields {
         self.list.len()
     }
 
-    /// Returns whether there is no field.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -183,13 +175,11 @@ impl Fields {
         trim(self.written(field))
     }
 
-    /// Returns the value as it is sent.
     fn written(&self, field: FieldRange) -> &[u8] {
         let start = field.value_start();
         &self.bytes[start..start + field.value_len as usize]
     }
 
-    /// Removes blanks from the ends of all values.
     pub fn trim_values(&mut self) {
         for index in 0..self.list.len() {
             let written = self.written(self.list[index]);
@@ -209,7 +199,6 @@ impl Fields {
             .map(|f| (self.name_of(*f), self.value_of(*f)))
     }
 
-    /// Returns the name and value of the field at this position, if there is one.
     pub fn at(&self, index: usize) -> Option<(&[u8], &[u8])> {
         let field = *self.list.get(index)?;
         Some((self.name_of(field), self.value_of(field)))
@@ -250,12 +239,10 @@ impl Fields {
             .map(|f| self.value_of(*f))
     }
 
-    /// Returns the number of lines of a name.
     pub fn count(&self, name: &[u8]) -> usize {
         self.get_all(name).count()
     }
 
-    /// Returns whether there is a field of this name.
     pub fn contains(&self, name: &[u8]) -> bool {
         self.get(name).is_some()
     }
@@ -347,7 +334,6 @@ impl Fields {
         Ok(())
     }
 
-    /// Removes all fields of a name. Returns their number.
     pub fn remove(&mut self, name: &[u8]) -> usize {
         self.remove_if(|n, _| n.eq_ignore_ascii_case(name))
     }
@@ -359,7 +345,6 @@ impl Fields {
         }
     }
 
-    /// Removes the fields for which `test` returns true. Returns their number.
     pub fn remove_if(&mut self, mut test: impl FnMut(&[u8], &[u8]) -> bool) -> usize {
         let before = self.list.len();
         let mut live = self.live;
@@ -463,7 +448,6 @@ impl Fields {
         self.live += added;
     }
 
-    /// Allocates memory for a head of this size at once.
     pub(crate) fn reserve(&mut self, bytes: usize, fields: usize) {
         self.bytes.reserve(bytes);
         self.list.reserve(fields);
@@ -477,7 +461,6 @@ impl Fields {
         &self.bytes
     }
 
-    /// Replaces the first line by pieces. `Full` if the total would exceed the limit.
     pub(super) fn set_first(
         &mut self,
         pieces: &[StartLinePiece<'_>],
@@ -503,7 +486,6 @@ impl Fields {
         Ok(())
     }
 
-    /// Overwrites a byte of the first line, such as the digit of a version.
     pub(super) fn patch_first(&mut self, at: usize, byte: u8) {
         if at < self.first.len as usize {
             self.bytes[self.first.start as usize + at] = byte;
@@ -529,11 +511,9 @@ impl Fields {
     }
 }
 
-/// A piece of a new first line.
 #[derive(Clone, Debug)]
 pub(super) enum StartLinePiece<'a> {
     New(&'a [u8]),
-    /// A range of the arena.
     Old(std::ops::Range<usize>),
 }
 
@@ -546,12 +526,10 @@ impl StartLinePiece<'_> {
     }
 }
 
-/// Returns the length of a field with its colon, blank and line end.
 pub(super) fn line_len(name: &[u8], value: &[u8]) -> usize {
     name.len() + value.len() + 4
 }
 
-/// Validates a name or a method: a token of at least one byte.
 pub(super) fn check_name(name: &[u8]) -> Result<(), MessageEditError> {
     if name.is_empty() {
         return Err(MessageEditError::Empty);

@@ -46,7 +46,6 @@ impl HttpVersion {
         }
     }
 
-    /// Returns the token of the HTTP/1 start line.
     fn wire(self) -> &'static [u8] {
         match self {
             HttpVersion::Http10 => b"HTTP/1.0",
@@ -120,7 +119,6 @@ impl HttpMessage {
         self.fields.memory()
     }
 
-    /// Removes everything, but keeps the memory and the limit.
     pub fn clear(&mut self) {
         self.fields.clear();
         self.kind = MessageKind::Empty;
@@ -129,7 +127,6 @@ impl HttpMessage {
         self.cases = None;
     }
 
-    /// Sets the case in which header names are written.
     pub fn set_cases(&mut self, cases: Option<Arc<HeaderCases>>) {
         self.cases = cases;
     }
@@ -289,12 +286,10 @@ impl HttpMessage {
         matches!(self.kind, MessageKind::Request { .. })
     }
 
-    /// Returns the version of the sender.
     pub fn version(&self) -> HttpVersion {
         self.version
     }
 
-    /// Changes the version that is written.
     pub fn set_version(&mut self, version: HttpVersion) {
         let digit = if version == HttpVersion::Http10 {
             b'0'
@@ -348,7 +343,6 @@ impl HttpMessage {
         &self.fields.bytes()[self.method_range()]
     }
 
-    /// Returns the target of a request as it is written.
     pub fn target(&self) -> &[u8] {
         &self.fields.bytes()[self.target_range()]
     }
@@ -368,7 +362,6 @@ impl HttpMessage {
         }
     }
 
-    /// Returns the reason of a response, which may be empty.
     pub fn reason(&self) -> &[u8] {
         &self.fields.bytes()[self.reason_range()]
     }
@@ -417,7 +410,6 @@ impl HttpMessage {
         self.response_line(self.version, status, StartLinePiece::New(reason))
     }
 
-    /// Returns the first value of a header.
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
         self.fields.get(name)
     }
@@ -459,12 +451,10 @@ impl HttpMessage {
         self.fields.replace_value(index, value)
     }
 
-    /// Removes all headers of a name. Returns their number.
     pub fn remove(&mut self, name: &[u8]) -> usize {
         self.fields.remove(name)
     }
 
-    /// Removes the headers for which `test` (name, value) returns true.
     pub fn remove_if(&mut self, test: impl FnMut(&[u8], &[u8]) -> bool) -> usize {
         self.fields.remove_if(test)
     }

@@ -6,7 +6,6 @@
 use super::fields::{MessageEditError, StartLinePiece, line_len};
 use super::{HttpMessage, MessageKind, trim};
 
-/// The form of a request target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TargetForm {
     Origin,
@@ -22,9 +21,7 @@ pub enum TargetForm {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TargetParts {
     pub form: TargetForm,
-    /// End of the scheme, before `://`.
     pub scheme_end: usize,
-    /// Start of the authority: `authority_start..path_start`.
     pub authority_start: usize,
     /// Start of the path; the end of the target if it has none.
     pub path_start: usize,
@@ -63,7 +60,6 @@ impl TargetParts {
     }
 }
 
-/// Returns the length of the scheme if the target begins with one and `://`.
 fn scheme_of(target: &[u8]) -> Option<usize> {
     let colon = memchr::memchr(b':', target)?;
     let scheme = &target[..colon];
@@ -87,7 +83,6 @@ pub(super) fn check(target: &[u8]) -> Result<(), MessageEditError> {
 }
 
 impl HttpMessage {
-    /// Returns the positions of the parts of the target.
     pub fn target_parts(&self) -> TargetParts {
         TargetParts::of(self.target())
     }
@@ -100,7 +95,6 @@ impl HttpMessage {
         &target[parts.path_start..parts.path_end]
     }
 
-    /// Returns the path and the query with its question mark.
     pub fn path_and_query(&self) -> &[u8] {
         let target = self.target();
         &target[TargetParts::of(target).path_start..]

@@ -28,7 +28,6 @@ impl<'a> Iterator for Values<'a> {
     }
 }
 
-/// Returns the position of the first comma outside of quotes, or the end.
 fn comma(line: &[u8]) -> usize {
     let mut quoted = false;
     let mut at = 0;
@@ -58,7 +57,6 @@ fn nth<'a>(mut all: impl Iterator<Item = &'a [u8]> + Clone, occurrence: i32) -> 
 }
 
 impl Fields {
-    /// Returns all comma-separated values of a name, in order.
     pub fn values<'a, 'n>(
         &'a self,
         name: &'n [u8],

@@ -7,7 +7,6 @@ use language::render::visible;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-/// Maximum number of disks and of network cards that are read.
 const DEVICES_MAX: usize = 64;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -18,7 +17,6 @@ pub struct XenDomain {
     pub boot: Boot,
     pub disks: Vec<Disk>,
     pub vifs: Vec<Vif>,
-    /// Problems, and settings without a counterpart here.
     pub notes: Vec<String>,
 }
 
@@ -30,13 +28,9 @@ pub struct Boot {
     pub is_uefi: bool,
     /// Boot loader that finds the kernel on the guest's disk, such as pygrub.
     pub bootloader: Option<String>,
-    /// Path of a kernel on the host.
     pub kernel: Option<PathBuf>,
-    /// Path of the initial RAM disk on the host.
     pub ramdisk: Option<PathBuf>,
-    /// Root device, such as `/dev/xvda2`.
     pub root: String,
-    /// Further words of the kernel command line.
     pub extra: String,
 }
 
@@ -49,20 +43,15 @@ pub struct Disk {
     pub name: String,
     /// Partition number, if the device is a partition; None: a whole disk.
     pub partition: Option<u32>,
-    /// The guest cannot write to the disk.
     pub read_only: bool,
 }
 
 /// Network card of a Xen guest.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Vif {
-    /// MAC address, if the configuration has one.
     pub mac: Option<[u8; 6]>,
-    /// IP addresses of the card.
     pub addresses: Vec<IpAddr>,
-    /// Name of the bridge on the host.
     pub bridge: String,
-    /// Emulated model of a fully virtualised guest.
     pub model: Model,
 }
 

@@ -16,7 +16,6 @@ use std::str::CharIndices;
 pub const FILE_BYTES_MAX: usize = 1 << 20;
 /// Maximum number of items of a list, and of assignments of a file.
 const ITEMS_MAX: usize = 512;
-/// Maximum number of complaints about a file.
 const COMPLAINTS_MAX: usize = 32;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,7 +52,6 @@ enum Token {
 }
 
 impl XenValue {
-    /// Returns the value as text.
     pub fn text(&self) -> String {
         match self {
             XenValue::Text(text) => text.clone(),
@@ -62,7 +60,6 @@ impl XenValue {
         }
     }
 
-    /// Returns the value as a number, if it is one.
     pub fn number(&self) -> Option<i64> {
         match self {
             XenValue::Number(number) => Some(*number),
@@ -133,7 +130,6 @@ impl XenConfiguration {
 struct Tokens<'t> {
     text: &'t str,
     rest: Peekable<CharIndices<'t>>,
-    /// Line of the last token.
     line: usize,
     lines: usize,
     depth: usize,
@@ -191,7 +187,6 @@ impl<'t> Tokens<'t> {
         self.rest.next_if(|(_, next)| *next == sign).is_some()
     }
 
-    /// Consumes the rest of the word that began at `at`.
     fn word(&mut self, at: usize) -> &'t str {
         let mut end = at + 1;
         while let Some((place, sign)) = self.rest.peek().copied() {
@@ -278,7 +273,6 @@ impl<'t> Tokens<'t> {
         Token::Text(text)
     }
 
-    /// Reads the value of an assignment after its name.
     fn assignment(&mut self) -> Result<XenValue, String> {
         match self.next() {
             Some(Token::Sign('=')) => {}
@@ -339,7 +333,6 @@ impl<'t> Tokens<'t> {
         }
     }
 
-    /// Reads items up to the closing bracket.
     fn list(&mut self) -> Result<XenValue, String> {
         let mut items = Vec::new();
         loop {
@@ -357,7 +350,6 @@ impl<'t> Tokens<'t> {
         }
     }
 
-    /// Skips the rest of a line that cannot be parsed.
     fn skip(&mut self) {
         self.held = None;
         self.depth = 0;
@@ -431,7 +423,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read_or_reported(text in ".{0,200}") {
-            // What it comes to is in the tables above.
+            // The results are checked by the tables above.
             let _ = parse(&text);
         }
 

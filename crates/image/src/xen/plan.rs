@@ -11,7 +11,6 @@ use std::fmt::Write;
 pub struct ConversionStep {
     pub what: String,
     pub why: String,
-    /// Executor of the step, with its command or description.
     pub how: StepExecutor,
 }
 
@@ -30,7 +29,6 @@ pub enum StepExecutor {
 pub struct DetectedFileSystem {
     /// Number of its partition; 0: the disk has no partition table.
     pub partition: u32,
-    /// Offset on the disk, bytes.
     pub begin: u64,
     /// Type as named by `blkid`; empty: unknown.
     pub system: String,
@@ -41,15 +39,12 @@ pub struct DetectedFileSystem {
 /// Contents of a disk of the configuration.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DiskContents {
-    /// Size in bytes.
     pub size: u64,
     /// Image format as named by QEMU.
     pub format: String,
     /// Type of the partition table as named by `blkid`; empty: none.
     pub table: String,
-    /// File systems on the disk.
     pub found: Vec<DetectedFileSystem>,
-    /// Reason why the disk cannot be used.
     pub defect: Option<String>,
 }
 
@@ -60,11 +55,8 @@ pub struct Linux {
     pub root: (usize, usize),
     /// Name of the distribution, from `os-release` or `debian_version`.
     pub title: String,
-    /// Kernels with modules, the newest first.
     pub kernels: Vec<Kernel>,
-    /// Tool that builds the initial RAM disks.
     pub maker: InitrdTool,
-    /// Other properties that matter for the conversion.
     pub traits: LinuxTraits,
 }
 
@@ -73,9 +65,7 @@ pub struct Linux {
 pub struct Kernel {
     /// Version as in the name of its module directory.
     pub version: String,
-    /// The kernel image is in `/boot`.
     pub has_image: bool,
-    /// The kernel has virtio drivers, built in or as modules.
     pub has_virtio: bool,
 }
 
@@ -91,11 +81,9 @@ pub enum InitrdTool {
 /// Other properties of a Linux system.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LinuxTraits {
-    /// The system has `/etc/inittab`: System V init.
     pub has_inittab: bool,
     /// udev rules that name network cards by MAC address or bus.
     pub net_rules: Vec<String>,
-    /// Devices in `fstab` that are replaced by UUIDs.
     pub devices: Vec<String>,
     /// Devices in `fstab` that no disk of the configuration has.
     pub devices_left: Vec<String>,
@@ -115,19 +103,15 @@ pub struct Windows {
 pub enum System {
     Linux(Linux),
     Windows(Windows),
-    /// No known system was found.
     #[default]
     Unknown,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConversionPlan {
-    /// Steps in the order of execution.
     pub steps: Vec<ConversionStep>,
     pub kernel: Option<KernelChoice>,
-    /// Configuration sections of the new guest.
     pub draft: GuestDraft,
-    /// Disks of the new guest.
     pub targets: Vec<TargetDisk>,
 }
 
@@ -147,7 +131,6 @@ pub struct TargetDisk {
     pub parts: Vec<usize>,
     /// The disks are partitions and get a partition table.
     pub wraps: bool,
-    /// Size in bytes.
     pub size: u64,
 }
 
@@ -216,7 +199,6 @@ pub fn targets(
     Ok(targets)
 }
 
-/// Returns whether a bare partition is swap space.
 pub fn is_swap(seen: &DiskContents) -> bool {
     seen.found.iter().any(|one| one.system == "swap")
 }
@@ -305,7 +287,6 @@ pub fn make(
     Ok(plan)
 }
 
-/// Quotes a word for a shell command.
 fn quoted(word: &str) -> String {
     let is_plain = |sign: char| sign.is_ascii_alphanumeric() || "/._-:@+".contains(sign);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -524,7 +505,6 @@ impl ConversionPlan {
             .any(|step| matches!(step.how, StepExecutor::Before(_)))
     }
 
-    /// Returns the list, for people.
     pub fn text(&self) -> String {
         let mut text = String::new();
         for (index, step) in self.steps.iter().enumerate() {

@@ -5,12 +5,10 @@ use configuration::outside::{Account, AccountKind};
 use language::{ConfigWord, Diagnostic};
 use model::codes;
 
-/// Returns the user ID of a name.
 pub(super) fn user(loader: &mut Loader, word: &ConfigWord) -> Result<u32, Diagnostic> {
     account(loader, word, AccountKind::User, "user")
 }
 
-/// Returns the group ID of a name.
 pub(super) fn group(loader: &mut Loader, word: &ConfigWord) -> Result<u32, Diagnostic> {
     account(loader, word, AccountKind::Group, "group")
 }

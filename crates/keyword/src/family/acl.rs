@@ -7,7 +7,6 @@ use model::compiled::AdmissionLine;
 use model::rules::draft::Section;
 use model::rules::{Test, check_acl_name, codes};
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[LineRow {
     places: &["defaults", "frontend", "listen", "backend", "fcgi-app"],
     syntax: "acl <name> <expression> [<flag>...] [<pattern>...]",

@@ -10,7 +10,6 @@ use model::known;
 use model::rules::{Converters, Expression, Usage};
 use std::sync::Arc;
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "balance { roundrobin | static-rr | leastconn | first | source | random[(<draws>)] | uri [len <bytes>] [depth <directories>] [whole] [path-only] | url_param <name> [check_post] | hdr(<name>) [use_domain_only] | rdp-cookie[(<name>)] | hash <expression> | log-hash [<converters>] | sticky }" places::BACK,
         balance, "balance leastconn",

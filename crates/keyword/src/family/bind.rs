@@ -13,7 +13,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// Maximum number of listeners of one proxy: each needs a descriptor.
 const LISTENERS_MAX: usize = 65_536;
 
-/// Returns a listener without options.
 pub(super) fn template(span: Span) -> Bind {
     Bind::new(span, BindAddress::Fd(-1))
 }
@@ -36,7 +35,6 @@ fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     options
 }
 
-/// Parses the options of a `bind` or `stats socket` line.
 pub(super) fn options(loader: &mut Loader, args: &mut Args<'_>, listener: &mut Bind) -> Built {
     let table = &registry().binds;
     while let Some(word) = args.peek() {
@@ -115,7 +113,6 @@ pub(super) fn addresses(
     Ok(all)
 }
 
-/// Returns the addresses of one part of a word.
 fn part_addresses(
     loader: &mut Loader,
     word: &ConfigWord,
@@ -213,7 +210,6 @@ fn resolve(
     }
 }
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[LineRow {
     places: &["frontend", "listen", "log-forward", "peers"],
     syntax: "bind [<address>]:<port>[-<port>][, …] [<option> …]",

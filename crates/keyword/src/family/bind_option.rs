@@ -80,7 +80,6 @@ fn interface(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Parses an octal file mode.
 pub(super) fn octal(args: &mut Args<'_>) -> Result<u32, Diagnostic> {
     let word = args.required("an octal mode")?;
     let digits = !word.bytes.is_empty() && word.bytes.iter().all(|b| (b'0'..=b'7').contains(b));
@@ -230,7 +229,6 @@ fn rights(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[BindRow] = rows! {
     "accept-netscaler-cip <magic>" BIND, number, "bind :8080 accept-netscaler-cip 1",
         "Requires a NetScaler Client IP header with this magic number at the beginning of each connection, and uses \

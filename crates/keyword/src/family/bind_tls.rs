@@ -43,7 +43,6 @@ const IN_LISTS: &[&str] = &[
     "verify",
 ];
 
-/// Source of the files named in a line.
 enum FileSource<'s> {
     /// The files are read while loading.
     Loading(&'s mut Loader),
@@ -335,9 +334,7 @@ fn unknown_option(args: &Args<'_>, word: &ConfigWord) -> Diagnostic {
 /// Line of a crt-list as an operator sends it: `<certificate> [options] filters`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SentLine {
-    /// Name of the certificate file.
     pub certificate: Box<str>,
-    /// Parsed options of the line.
     pub options: TlsLine,
     pub option_words: Box<str>,
     pub filters: Vec<SniFilter>,
@@ -396,7 +393,6 @@ pub fn sent_line(text: &str, store: &Store) -> Result<SentLine, String> {
     })
 }
 
-/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[BindRow] = rows! {
     "allow-0rtt" BIND, line_word, "# bind :443 ssl crt /etc/ssl/site.pem allow-0rtt",
         "Accepts a request in the first packet of a resumed TLS 1.3 session (early data). The request is forwarded \

@@ -13,12 +13,10 @@ const TOTAL_MAX_MB: u32 = 4095;
 const AGE_DEFAULT_S: u32 = 60;
 const SECONDARY_DEFAULT: usize = 10;
 
-/// Section while it is read.
 #[derive(Debug)]
 pub(crate) struct CacheDraft {
     span: Span,
     settings: Settings,
-    /// Value of `max-object-size`, and its position.
     object_max: Option<(u64, Span)>,
 }
 
@@ -39,7 +37,6 @@ pub(super) static LINES: &[LineRow] = rows! {
 };
 
 impl CacheDraft {
-    /// Creates the draft from the first line of a section.
     pub(crate) fn begin(line: &ConfigLine) -> Result<CacheDraft, Diagnostic> {
         let Some(name) = line.word(1) else {
             return Err(Diagnostic::error(
@@ -65,7 +62,6 @@ impl CacheDraft {
 }
 
 impl Loader {
-    /// Completes a `cache` section after its last line.
     pub(crate) fn end_cache(&mut self) {
         let Some(draft) = self.sections.cache.take() else {
             return;
@@ -112,7 +108,6 @@ impl Loader {
         self.config.caches.push(Arc::new(Cache::new(settings)));
     }
 
-    /// Checks that every cache named in a rule exists.
     pub(crate) fn check_cache_names(&mut self) {
         for (name, span) in std::mem::take(&mut self.cache_names) {
             let names: Vec<Box<str>> = self

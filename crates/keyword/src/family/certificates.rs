@@ -20,7 +20,6 @@ use tls::pem::{Contents, PemError};
 use tls::sni::SniFilter;
 use tls::{CertificateSource, TlsLine};
 
-/// Maximum size of a certificate file, bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Key types of the files of a bundle, in HAProxy's order: the first existing one is the default
 /// certificate.
@@ -29,16 +28,13 @@ const BUNDLE: &[&str] = &["ecdsa", "rsa"];
 /// Issuer certificates that complete chains (`issuers-chain-path`), read once.
 pub(crate) type IssuerChains = Vec<Vec<CertificateDer<'static>>>;
 
-/// Related files of a certificate that are not next to it under its name.
+/// Related files of a certificate (key, OCSP response, issuer, timestamps) that are not next to it
+/// under its name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RelatedFiles {
-    /// Path of the private key (`key`).
     pub key: Option<PathBuf>,
-    /// Path of the OCSP response (`ocsp`).
     pub ocsp: Option<PathBuf>,
-    /// Path of the issuer's certificate (`issuer`).
     pub issuer: Option<PathBuf>,
-    /// Path of the signed certificate timestamps (`sctl`).
     pub sctl: Option<PathBuf>,
 }
 
@@ -75,7 +71,6 @@ impl Loader {
         }
     }
 
-    /// Returns the path of a file of the store.
     pub(crate) fn store_path(&self, name: &str, span: Span) -> PathBuf {
         let bytes = name.as_bytes().to_vec();
         self.path(&ConfigWord { bytes, span })
@@ -125,7 +120,6 @@ impl Loader {
             .help("write `@NAME/ALIAS`, from a `load` line of the section `crt-store NAME`"))
     }
 
-    /// Loads the file of a name, or the files of a bundle.
     fn certificate_files(
         &mut self,
         name: &str,
@@ -412,7 +406,6 @@ impl Loader {
         Ok(())
     }
 
-    /// Returns whether a file of a directory is no certificate of its own and is skipped.
     fn should_skip(&self, name: &[u8]) -> bool {
         let kinds = &self.config.global.tls.extra_files;
         let beside = [
@@ -534,7 +527,6 @@ impl Loader {
     }
 }
 
-/// Returns the error for an unreadable certificate file.
 pub(crate) fn unreadable(span: Span, name: &str, error: Unreadable) -> Diagnostic {
     let told = format!(
         "unable to stat SSL certificate from file '{name}' : {}",
@@ -545,7 +537,6 @@ pub(crate) fn unreadable(span: Span, name: &str, error: Unreadable) -> Diagnosti
             .note("a relative path is resolved against `crt-base` in `global`, otherwise against the working directory")
 }
 
-/// Describes the problem of a file and the remedy.
 fn file_error(span: Span, error: &CertError, name: &str, file: &Path) -> Diagnostic {
     let file = file.display();
     match error {

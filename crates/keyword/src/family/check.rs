@@ -19,7 +19,6 @@ use model::config::{Check, CheckKind, MySqlUser};
 use model::rules::Format;
 use model::rules::draft::Section;
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "option httpchk [<uri> | <method> <uri> [<version>]]" places::BACK, httpchk,
         "option httpchk GET /health",
@@ -65,13 +64,11 @@ pub static LINES: &[LineRow] = rows! {
         "Sets the type of the checks in this section, with the same words as after `option` in a backend.";
 };
 
-/// Argument of `comment` of a step.
 type Comment = Option<Box<[u8]>>;
 
 /// Maximum number of header fields in a check's request.
 const FIELDS_MAX: usize = 64;
 
-/// Returns the check that lines of the current section configure.
 fn check_of(loader: &mut Loader) -> &mut Check {
     match loader.section {
         Section::HealthCheck(index) => &mut loader.sections.health_checks[index].check,
@@ -79,7 +76,6 @@ fn check_of(loader: &mut Loader) -> &mut Check {
     }
 }
 
-/// Returns the words of a line as text, for comparison.
 fn text_of(args: &Args<'_>) -> Box<[u8]> {
     let words = args.line().words.iter().map(|word| &word.bytes[..]);
     words.collect::<Vec<_>>().join(&b' ').into()

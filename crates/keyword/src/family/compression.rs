@@ -75,7 +75,6 @@ fn compression(loader: &mut Loader) -> &mut Compression {
     loader.proxy().compression.get_or_insert_default()
 }
 
-/// Returns the direction that a keyword configures.
 fn side<'l>(loader: &'l mut Loader, keyword: &str) -> &'l mut Compressed {
     let compression = compression(loader);
     if keyword.ends_with("-req") {

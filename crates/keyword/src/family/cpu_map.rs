@@ -36,7 +36,6 @@ fn range(text: &str, lowest: u32, highest: u32) -> Option<(u32, u32)> {
     }
 }
 
-/// Parses a set of threads or thread groups.
 pub(super) fn thread_set(text: &str) -> Option<ThreadSet> {
     match text {
         "all" => Some(ThreadSet::All),
@@ -91,7 +90,6 @@ fn cpu_map(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[LineRow {
     places: GLOBAL,
     syntax: "cpu-map [auto:]<group>[/<threads>] <processors> …",

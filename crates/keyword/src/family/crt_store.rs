@@ -8,9 +8,7 @@ use language::{ConfigLine, ConfigWord, Diagnostic, Span, suggest};
 use model::codes;
 use std::path::PathBuf;
 
-/// Maximum size of a certificate file, bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
-/// Section of the lines, and options of `load`.
 const PLACE: &[&str] = &["crt-store"];
 const OPTIONS: &[&str] = &["alias", "crt", "issuer", "key", "ocsp", "sctl"];
 /// Further options of later versions of HAProxy.
@@ -30,14 +28,11 @@ const NOT_BUILT: &[&str] = &[
 pub(crate) struct CrtStore {
     /// Name of the store; empty: unnamed.
     pub name: Box<str>,
-    /// Value of `crt-base` in the section.
     pub crt_base: Option<PathBuf>,
-    /// Value of `key-base` in the section.
     pub key_base: Option<PathBuf>,
 }
 
 impl CrtStore {
-    /// Creates the settings from the first line of a section.
     pub(crate) fn begin(line: &ConfigLine) -> Result<CrtStore, Diagnostic> {
         let name = line.word(1);
         let bad = |b: &u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
@@ -61,7 +56,6 @@ impl CrtStore {
     }
 }
 
-/// Words of a `load` line.
 #[derive(Default)]
 struct LoadLine<'l> {
     crt: Option<&'l ConfigWord>,
@@ -137,7 +131,6 @@ fn load_one(loader: &mut Loader, crt: &ConfigWord, said: &LoadLine<'_>) -> Built
     loader.certificate_file(&stored, &path, &bytes, &said.related, crt.span)
 }
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[LineRow {
     places: PLACE,
     syntax: "load { crt <file> } [alias <name>] [key <file>] [ocsp <file>] [issuer <file>] [sctl <file>]",

@@ -13,7 +13,6 @@ use model::state::ServerState;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "dispatch <address>:<port>" BACK_ONLY, dispatch, "dispatch 127.0.0.1:8080",
         "Sends streams without persistence to this address, if there is no `balance` line. It was used for a second \

@@ -30,7 +30,6 @@ fn reset(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "setenv <name> <value>" GLOBAL, set, "setenv SITE www.example.com",
         "Sets an environment variable for the lines that follow, and replaces any earlier value.";

@@ -113,7 +113,6 @@ fn error_location(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.warn_of_surplus()
 }
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "errorfile <status> <file>" &["defaults", "frontend", "listen", "backend", "http-errors"],
         error_file, "errorfile 503 /dev/null",

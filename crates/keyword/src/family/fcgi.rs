@@ -16,7 +16,6 @@ const USAGE: Usage = Usage::BACK_HTTP_REQUEST;
 /// Maximum number of rules of one application.
 const RULES_MAX: usize = 256;
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: places::BACK_ONLY,

@@ -151,7 +151,6 @@ fn restrict(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// Adds a header name and its spelling.
 fn adjust(cases: &mut HeaderCases, from: &[u8], to: &[u8]) -> Result<(), &'static str> {
     if from.is_empty() || from.iter().any(u8::is_ascii_uppercase) {
         return Err("the first name must be in lower case");
@@ -229,7 +228,6 @@ fn keep_alive(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Rows of the keep-alive settings.
 pub(super) static KEEP_ALIVES: &[LineRow] = rows! {
     "clitcpka-cnt <count>" FRONT, keep_alive, "clitcpka-cnt 3",
         "Number of unanswered keep-alive packets after which a client connection is closed, with `option clitcpka`. \

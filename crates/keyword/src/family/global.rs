@@ -14,7 +14,6 @@ use model::config::{BindOwner, CloseSpread, WatchSettings};
 use model::rules::draft::{DefaultPath, Section};
 use std::path::PathBuf;
 
-/// Maximum number of threads of the data plane.
 pub(super) const THREADS_MAX: u32 = 64;
 
 /// Warns of a repeated setting of `global`; the first one is effective.
@@ -323,7 +322,6 @@ fn unix_bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 /// Default time without changes to watched files before a reload, milliseconds.
 const WATCH_DELAY_MS: u32 = 500;
-/// Maximum value of that time, milliseconds.
 const WATCH_DELAY_MAX_MS: u32 = 10 * 60 * 1000;
 
 fn watch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -384,7 +382,6 @@ fn default_path(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.warn_of_surplus()
 }
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "expose-experimental-directives" GLOBAL, |_, args| args.end(),
         "expose-experimental-directives",

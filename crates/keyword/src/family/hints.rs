@@ -10,7 +10,6 @@ use language::Diagnostic;
 use language::value::TimeUnit;
 use model::codes;
 
-/// Maximum value of `tune.idletimer`, milliseconds.
 const IDLE_TIMER_MAX_MS: u32 = 65_535;
 
 fn alone(_: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -200,7 +199,6 @@ fn reloads(_: &mut Loader, args: &mut Args<'_>) -> Built {
 
 macro_rules! hints {
     ($($name:literal, $arguments:literal, $example:literal, $build:expr, $doc:literal;)*) => {
-        /// Keyword rows of this family, for the registry.
         pub static LINES: &[LineRow] = &[$(LineRow {
             places: GLOBAL,
             syntax: concat!($name, $arguments),

@@ -13,14 +13,12 @@ use model::config::{ERROR_STATUSES, ErrorPage, HttpErrors};
 use model::rules::error_answer;
 use std::sync::Arc;
 
-/// Groups of a file while it is loaded.
 #[derive(Debug, Default)]
 pub(crate) struct ErrorGroups {
     groups: Vec<(HttpErrors, Span)>,
 }
 
 impl ErrorGroups {
-    /// Creates a group from the first line of its section.
     pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Result<(), Diagnostic> {
         let Some(word) = line.word(1) else {
             return Err(Diagnostic::error(
@@ -47,14 +45,12 @@ impl ErrorGroups {
         Ok(())
     }
 
-    /// Returns the pages of the current group.
     pub(super) fn pages(&mut self) -> Option<&mut Vec<(u16, ErrorPage)>> {
         self.groups.last_mut().map(|(group, _)| &mut group.pages)
     }
 }
 
 impl Loader {
-    /// Resolves the references to groups.
     pub(crate) fn finish_error_groups(&mut self) {
         let all = std::mem::take(&mut self.error_groups);
         let groups: Vec<Arc<HttpErrors>> = all
@@ -115,7 +111,6 @@ fn error(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: ALL,

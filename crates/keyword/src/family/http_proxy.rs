@@ -87,7 +87,6 @@ pub(crate) fn finish(loader: &mut Loader) {
     }
 }
 
-/// Keyword rows of this family, for the registry.
 pub(super) static LINES: &[LineRow] = &[LineRow {
     places: ALL,
     syntax: "[no] option http_proxy",

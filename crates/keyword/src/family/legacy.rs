@@ -143,7 +143,6 @@ fn independant_streams(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "redispatch" BACK, redispatch, "redispatch",
         "The name of `option redispatch` in HAProxy 1.x. It still works, with a warning that shows the current form.";

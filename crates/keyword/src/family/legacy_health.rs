@@ -42,7 +42,6 @@ fn network(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// Keyword rows of this family, for the registry.
 pub(super) static LINES: &[LineRow] = &[LineRow {
     places: FRONT,
     syntax: "monitor-net <network>",

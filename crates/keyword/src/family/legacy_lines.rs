@@ -23,7 +23,6 @@ fn direction(keyword: &str) -> Direction {
     }
 }
 
-/// Builds a rule, and notes its line.
 fn rule(
     loader: &mut Loader,
     args: &mut Args<'_>,
@@ -48,7 +47,6 @@ macro_rules! rows {
     };
 }
 
-/// Keyword rows of this family, for the registry.
 pub(super) static LINES: &[LineRow] = rows! {
     "block" "" PROXIES, |loader, args| lines::blocking(loader, args), "block if { path_beg /private }",
         "Denies requests with 403, before all `http-request` rules. The current form is `http-request deny`.";

@@ -21,21 +21,15 @@ pub struct Loader {
     /// Proxies by name: those with a frontend side, and those with a backend side.
     pub(crate) names: [HashMap<Box<str>, ProxyIndex>; 2],
     pub(crate) refused: refused::RefusedLines,
-    /// Shared state of lines about TLS.
     pub(crate) tls: TlsSources,
-    /// Sections to which others refer, as read so far.
     pub(crate) sections: Sections,
-    /// Paths of the server state files that the configuration requests.
     pub(crate) state_files: BTreeSet<PathBuf>,
-    /// References of stick tables to `peers` sections.
     pub(crate) table_peers: Vec<(Box<str>, Span)>,
     /// Names of tables in which `stick` rules store servers.
     pub(crate) sticky_tables: Vec<Box<str>>,
     /// A line `nbproc` requested several processes.
     pub(crate) old_processes: bool,
-    /// Groups of error pages, and the references to them.
     pub(crate) error_groups: super::http_errors::ErrorGroups,
-    /// Userlists, and the references to them.
     pub(crate) userlists: super::userlist::Userlists,
     /// Options of the `stats socket` line that is being built; None: another line.
     pub socket: Option<SocketRights>,
@@ -44,11 +38,8 @@ pub struct Loader {
 /// Shared state of lines about TLS: files and chains that were read.
 #[derive(Debug, Default)]
 pub(crate) struct TlsSources {
-    /// Certificate files that were read.
     pub(crate) files: super::tls_files::TlsFiles,
-    /// Issuer chains of `issuers-chain-path`, once read.
     pub(crate) issuer_chains: Option<certificates::IssuerChains>,
-    /// Settings of the current `crt-store` section.
     pub(crate) store: super::crt_store::CrtStore,
     /// Servers of rings, by ring and index, with their TLS options.
     pub(crate) rings: Vec<((usize, usize), model::config::ServerTls, Span)>,
@@ -61,7 +52,6 @@ pub(crate) struct Sections {
     pub(crate) mailers: Vec<model::config::Mailers>,
     /// Sections `log-profile`, until they are assigned to log targets.
     pub(crate) log_profiles: Vec<model::config::LogProfile>,
-    /// Draft of the current `cache` section.
     pub(crate) cache: Option<super::cache::CacheDraft>,
 }
 
@@ -83,9 +73,7 @@ impl DerefMut for Loader {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SocketRights {
     pub level: StatsLevel,
-    /// Listening descriptors may be fetched (`expose-fd listeners`).
     pub expose_listeners: bool,
-    /// Format of the severity in front of replies (`severity-output`).
     pub severity: SeverityOutput,
 }
 

@@ -299,7 +299,6 @@ pub(super) fn target(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTarg
     Ok(target)
 }
 
-/// Returns the index of a word in a list.
 pub(super) fn parse_choice_index(
     args: &Args<'_>,
     word: &ConfigWord,

@@ -76,7 +76,6 @@ pub(super) static LINES: &[LineRow] = &[
     },
 ];
 
-/// Creates a section from its first line.
 pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Section {
     let named = loader.parse_section_name(line, |loader| {
         let sections = loader.config.log_forwards.iter();
@@ -143,7 +142,6 @@ pub(super) fn sockets(loader: &mut Loader, args: &mut Args<'_>, datagrams: bool)
     Ok(())
 }
 
-/// Builds `maxconn` of a section.
 pub(super) fn maxconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let most = limit(args, "a number of connections")?;
     args.end()?;
@@ -151,7 +149,6 @@ pub(super) fn maxconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Builds `backlog` of a section.
 pub(super) fn backlog(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let length = limit(args, "a number of connections")?;
     args.end()?;
@@ -159,7 +156,6 @@ pub(super) fn backlog(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Builds `timeout client` of a section.
 pub(super) fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let ms = args.time_ms(TimeUnit::Milliseconds)?;
     args.end()?;
@@ -168,7 +164,6 @@ pub(super) fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 impl Loader {
-    /// Returns the current section, which is the last one.
     pub(crate) fn log_forward(&mut self) -> &mut LogForward {
         if self.config.log_forwards.is_empty() {
             // Only lines of such a section come here, so the fallback is never used.

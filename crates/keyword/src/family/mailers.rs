@@ -10,7 +10,6 @@ use model::rules::draft::Section;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: places::MAILERS,
@@ -71,7 +70,6 @@ pub static LINES: &[LineRow] = &[
     },
 ];
 
-/// Maximum number of mail servers in a section.
 const MAILERS_MAX: usize = 64;
 
 fn alert(loader: &mut Loader) -> &mut EmailAlert {

@@ -95,9 +95,7 @@ use std::sync::OnceLock;
 
 /// Builder of a line. The loader has the current section and the draft of the configuration.
 pub type LoaderLineBuilder = fn(&mut Loader, &mut Args<'_>) -> Built;
-/// Builder of an option of a `bind` line.
 pub type BindBuilder = fn(&mut Loader, &mut Bind, &mut Args<'_>) -> Built;
-/// Builder of an option of a `server` or `default-server` line.
 pub type ServerBuilder = fn(&mut Loader, &mut ServerOptions, &mut Args<'_>) -> Built;
 
 /// Keyword tables of this crate.
@@ -105,11 +103,9 @@ pub type ServerBuilder = fn(&mut Loader, &mut ServerOptions, &mut Args<'_>) -> B
 pub struct Registry {
     pub lines: Table<LoaderLineBuilder>,
     pub binds: Table<BindBuilder>,
-    /// Options of `server` and `default-server`.
     pub servers: Table<ServerBuilder>,
 }
 
-/// Tables of lines, one per family.
 static LINES: &[Family<LoaderLineBuilder>] = &[
     ("ACLs", acl::LINES),
     ("Load balancing", balance::LINES),
@@ -202,7 +198,6 @@ pub fn registry() -> &'static Registry {
 }
 
 impl Registry {
-    /// Returns the documentation of all keywords.
     pub fn documented(&self) -> Vec<Documented> {
         let mut all = self.lines.documented();
         all.extend(self.binds.documented());
@@ -216,11 +211,8 @@ pub(crate) use dispatch::finish as finish_dispatch;
 pub(crate) use http_proxy::finish as finish_http_proxy;
 pub(crate) use persistence::finish as finish_persistence;
 
-/// Row of a section's line.
 pub type LineRow = Keyword<LoaderLineBuilder>;
-/// Row of a `bind` option.
 pub type BindRow = Keyword<BindBuilder>;
-/// Row of a `server` option.
 pub type ServerRow = Keyword<ServerBuilder>;
 
 #[cfg(test)]

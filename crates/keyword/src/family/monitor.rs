@@ -41,7 +41,6 @@ fn uri(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: FRONT,

@@ -84,10 +84,8 @@ fn redispatch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 macro_rules! flags {
     ($($name:literal, $option:ident, $places:expr, $doc:literal;)*) => {
-        /// Boolean options, with the flags that they set.
         const FLAGS: &[(&str, ProxyOption)] = &[$(($name, ProxyOption::$option)),*];
 
-        /// Rows of the boolean options.
         pub static LINES: &[LineRow] = &[$(LineRow {
             places: $places,
             syntax: concat!("[no] ", $name),

@@ -91,14 +91,12 @@ fn bind_options(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Parses the options of a peer, after those of `default-server`.
 fn peer_options(loader: &mut Loader, args: &mut Args<'_>) -> Result<ServerTls, Diagnostic> {
     let mut tls = section(loader).default_tls.clone();
     stream_tls::server_options(loader, &mut tls, args)?;
     Ok(tls)
 }
 
-/// Builds `default-server` of the section.
 pub(super) fn default_server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let tls = peer_options(loader, args)?;
     section(loader).default_tls = tls;
@@ -113,7 +111,6 @@ fn section(loader: &mut Loader) -> &mut Peers {
     &mut loader.config.peers[last]
 }
 
-/// Creates a section from its first line.
 pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Section {
     let Some(name) = line.word(1) else {
         let told = Diagnostic::error(
@@ -189,7 +186,6 @@ pub(super) fn peer(loader: &mut Loader, args: &mut Args<'_>, addressed: bool) ->
     Ok(())
 }
 
-/// Returns the number after `fd@`.
 fn descriptor(word: &ConfigWord) -> Option<RawFd> {
     let number: u16 = word.str().strip_prefix("fd@")?.parse().ok()?;
     Some(number.into())
@@ -218,7 +214,6 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<SocketAddr, Diagn
     }
 }
 
-/// Builds `bind` of the section.
 pub(super) fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if let Some(number) = args.peek().and_then(descriptor) {
         _ = args.next();
@@ -244,7 +239,6 @@ pub(super) fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     bind_options(loader, args)
 }
 
-/// Builds `disabled` and `enabled` of the section.
 pub(super) fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     section(loader).disabled = args.keyword == "disabled";
     args.end()

@@ -16,7 +16,6 @@ use model::rules::{Condition, Format, Usage};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "cookie <name> [rewrite | insert | prefix] [indirect] [nocache] [postonly] [preserve] [httponly] [secure] [domain <domain>]* [maxidle <time>] [maxlife <time>] [dynamic] [attr <value>]*" BACK,
         cookie, "cookie SRV insert indirect nocache",
@@ -64,7 +63,6 @@ fn incompatible(word: &ConfigWord, message: &str) -> Diagnostic {
         .label("conflicts with the other words")
 }
 
-/// Options of a `cookie` line.
 #[derive(Default)]
 struct CookieOptions {
     domains: Vec<u8>,

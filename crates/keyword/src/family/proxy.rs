@@ -182,7 +182,6 @@ fn default_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "mode { tcp | http }" ALL, mode, "mode http",
         "Sets whether the proxy forwards bytes (`tcp`, the default) or parses requests and responses (`http`). HTTP \

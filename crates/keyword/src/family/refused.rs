@@ -12,12 +12,10 @@ use std::collections::HashMap;
 pub(crate) struct RefusedLines {
     proxies: HashMap<ProxyIndex, Vec<Box<str>>>,
     defaults: HashMap<usize, Vec<Box<str>>>,
-    /// First words of lines that apply only to other nodes.
     other_nodes: HashMap<ProxyIndex, Vec<Box<str>>>,
 }
 
 impl RefusedLines {
-    /// Records that a line with this first word was refused, or was meant to be there.
     pub fn record_refused_line(&mut self, section: Section, word: &str) {
         let words = match section {
             Section::Proxy(index, _) => self.proxies.entry(index).or_default(),
@@ -29,7 +27,6 @@ impl RefusedLines {
         }
     }
 
-    /// Records that a line with this first word applies only to other nodes.
     pub fn record_line_for_other_nodes(&mut self, section: Section, word: &str) {
         let Section::Proxy(index, _) = section else {
             return;
@@ -40,13 +37,11 @@ impl RefusedLines {
         }
     }
 
-    /// Returns whether a proxy has a line with this first word that applies only to other nodes.
     pub fn has_line_for_other_nodes(&self, proxy: ProxyIndex, word: &str) -> bool {
         let words = self.other_nodes.get(&proxy);
         words.is_some_and(|words| words.iter().any(|known| **known == *word))
     }
 
-    /// Adds the refused lines of a `defaults` section to a proxy that inherits them.
     pub fn inherit(&mut self, defaults: usize, proxy: ProxyIndex) {
         if let Some(words) = self.defaults.get(&defaults) {
             self.proxies.insert(proxy, words.clone());

@@ -14,16 +14,13 @@ use std::path::{Path, PathBuf};
 
 const PLACE: &[&str] = &["resolvers"];
 const PORT: u16 = 53;
-/// Path of the file with the system's nameservers.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
-/// Maximum size of that file, bytes.
 const RESOLV_CONF_BYTES_MAX: u64 = 1 << 20;
 /// Maximum number of nameservers of a section: each receives every query.
 const SERVERS_MAX: usize = 64;
 /// Maximum number of times that a query is sent.
 const RETRIES_MAX: i64 = 100;
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: PLACE,
@@ -214,7 +211,6 @@ pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Result<(), Diagno
     Ok(())
 }
 
-/// Reports the sections without a nameserver.
 pub(crate) fn report_empty(loader: &mut Loader) {
     let sections = loader.config.resolvers.iter();
     let empty = sections.filter(|section| section.servers.is_empty());

@@ -8,7 +8,6 @@ use language::{Diagnostic, suggest};
 use model::codes;
 use model::config::RetryOn;
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: BACK,

@@ -68,7 +68,6 @@ pub(super) static LINES: &[LineRow] = &[
     },
 ];
 
-/// Creates a ring from the first line of its section.
 pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Option<usize> {
     let Some(name) = line.word(1) else {
         let told = "'ring' expects a name";
@@ -90,7 +89,6 @@ pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Option<usize> {
     Some(rings.len() - 1)
 }
 
-/// Builds `timeout connect` and `timeout server` of a ring.
 pub(super) fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let is_connect = args.keyword.ends_with("connect");
     let ms = args.time_ms(TimeUnit::Milliseconds)?;
@@ -104,7 +102,6 @@ pub(super) fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Builds `description` of a ring.
 pub(super) fn description(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let mut words = Vec::new();
     while let Some(word) = args.next() {
@@ -114,7 +111,6 @@ pub(super) fn description(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Builds `server` of a ring.
 pub(super) fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let name = args.required("<name>")?;
     let word = args.required("<address>")?;
@@ -177,7 +173,6 @@ pub(super) fn stream_address(
 }
 
 impl Loader {
-    /// Returns the ring of the current section.
     pub(crate) fn ring(&mut self) -> &mut Ring {
         let at = match self.section {
             model::rules::draft::Section::Ring(at) => at,

@@ -16,7 +16,6 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: &["listen", "backend", "peers", "ring"],
@@ -274,7 +273,6 @@ pub(super) fn unknown_option(word: &ConfigWord, place: &'static str) -> Diagnost
 /// Address of a server, and its host name if there is one.
 type Where = (ServerAddress, Option<Box<HostName>>);
 
-/// Parses and resolves the address of a server.
 pub(super) fn server_address(
     loader: &mut Loader,
     word: &ConfigWord,

@@ -15,7 +15,6 @@ use model::codes;
 
 pub(super) use proxy_fields::NAME as WITH_ARGUMENT;
 
-/// Tables of all families of options.
 pub static FAMILIES: &[Family<ServerBuilder>] = &[
     ("server options: health checks", check::OPTIONS),
     ("server options: connections", connection::OPTIONS),
@@ -42,18 +41,15 @@ fn time_above_zero(args: &mut Args<'_>) -> Result<u32, Diagnostic> {
     }
 }
 
-/// Parses a port; 0 means none.
 fn port(args: &mut Args<'_>) -> Result<Option<u16>, Diagnostic> {
     let port = args.integer("<port>", 0..=65535)? as u16;
     Ok((port != 0).then_some(port))
 }
 
-/// Returns the error for a known but unsupported option.
 fn unsupported_option(span: language::Span, what: &str) -> Diagnostic {
     Diagnostic::error(&codes::NOT_BUILT, span, format!("{what} is not supported"))
 }
 
-/// Parses one of several words, each with its value.
 fn parse_choice<T: Copy>(
     args: &mut Args<'_>,
     words: &[(&'static str, T)],

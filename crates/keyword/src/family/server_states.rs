@@ -47,7 +47,6 @@ fn file_name(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "server-state-base <directory>" GLOBAL, place, "server-state-base /var/lib/haproxy/states",
         "Base directory for relative names of state files. The default is the working directory of the process.";

@@ -6,10 +6,8 @@ use crate::family::Loader;
 use language::{ConfigWord, Diagnostic};
 use model::codes;
 
-/// Maximum number of servers of one line.
 const SERVERS_MAX: u32 = 100_000;
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[LineRow {
     places: places::BACK_ONLY,
     syntax: "server-template <prefix> { <num> | <low>-<high> } <host>[:[+|-]<port>] [<option>…]",
@@ -35,7 +33,6 @@ fn server_template(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     )
 }
 
-/// Parses the first and the last number.
 fn numbers(word: &ConfigWord) -> Result<(u32, u32), Diagnostic> {
     let text = word.str();
     let read = |text: &str| text.parse::<u32>().ok();

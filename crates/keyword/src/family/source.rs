@@ -8,7 +8,6 @@ use model::codes;
 use model::config::{Borrowed, ServerOptions, SourceWays};
 use std::net::SocketAddr;
 
-/// Builds the line of a backend.
 pub(super) fn of_proxy(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let parsed = parse(loader, args, false)?;
     let proxy = loader.proxy();
@@ -16,7 +15,6 @@ pub(super) fn of_proxy(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// Builds the option of a server.
 pub(super) fn of_server(
     loader: &mut Loader,
     options: &mut ServerOptions,

@@ -12,7 +12,6 @@ use std::path::Path;
 
 const URI_DEFAULT: &[u8] = b"/haproxy?stats";
 
-/// Returns the statistics page of the current section.
 pub(crate) fn page(loader: &mut Loader) -> &mut StatsPage {
     let stats = &mut loader.proxy().stats;
     if stats.as_ref().is_some_and(|page| page.inherited) {
@@ -220,7 +219,6 @@ pub static OWN: &[LineRow] = &[
     },
 ];
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "stats enable" ALL, switch, "stats enable",
         "Enables the statistics page of this proxy with its defaults: all proxies, no password, the URI \

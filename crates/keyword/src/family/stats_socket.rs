@@ -50,7 +50,6 @@ fn processes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "stats socket <address> [level <level>] [expose-fd listeners] [<bind option> …]" GLOBAL, socket,
         "stats socket /run/evenkeel/admin.sock mode 660 level admin expose-fd listeners",

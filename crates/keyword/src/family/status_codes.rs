@@ -8,7 +8,6 @@ use language::{ConfigWord, Diagnostic};
 use model::codes;
 use model::config::StatusCodes;
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "http-err-codes [+|-]<range>[,<range>…] …" GLOBAL, status_codes,
         "http-err-codes 400-499 -404 +501,505",

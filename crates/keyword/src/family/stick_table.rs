@@ -45,7 +45,6 @@ fn build(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     table(loader, args, &name, Some(index), span)
 }
 
-/// Settings of a line as parsed so far.
 #[derive(Default)]
 struct StickTableDraft {
     key: Option<(KeyType, u32)>,
@@ -98,7 +97,6 @@ pub(super) fn table(
     Ok(())
 }
 
-/// Parses the words after the keyword.
 fn options(loader: &mut Loader, args: &mut Args<'_>) -> Result<StickTableDraft, Diagnostic> {
     let mut draft = StickTableDraft::default();
     while let Some(word) = args.next() {

@@ -6,7 +6,6 @@ use language::{ConfigWord, Diagnostic};
 use model::config::{Reference, SwitchRule, SwitchTarget};
 use model::rules::{Condition, Format, Usage};
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[LineRow {
     places: places::FRONT_ONLY,
     syntax: "use_backend <backend> [{if | unless} <condition>]",
@@ -37,7 +36,6 @@ fn use_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Parses a name, or a format that yields one for each request.
 fn target(loader: &mut Loader, word: &ConfigWord) -> Result<SwitchTarget, Diagnostic> {
     if !word.bytes.contains(&b'%') {
         return Ok(SwitchTarget::Static(reference(word)));

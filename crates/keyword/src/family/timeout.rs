@@ -89,7 +89,6 @@ pub(crate) fn missing_timeouts(proxy: &model::config::Proxy) -> Vec<&'static str
     missing
 }
 
-/// Returns the warning about missing timeouts.
 pub(crate) fn missing_warning(span: Span, what: &str, missing: &[&str]) -> Diagnostic {
     let lines: Vec<String> = missing
         .iter()
@@ -108,7 +107,6 @@ pub(crate) fn missing_warning(span: Span, what: &str, missing: &[&str]) -> Diagn
     ))
 }
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "timeout client <timeout>" &["defaults", "frontend", "listen", "log-forward"], timeout,
         "timeout client 30s",

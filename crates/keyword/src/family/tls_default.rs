@@ -136,7 +136,6 @@ pub(super) fn version(args: &mut Args<'_>) -> Result<TlsVersion, Diagnostic> {
     parse_choice(args, "a TLS version", &versions)
 }
 
-/// Returns the version named by a word such as `tlsv12`.
 pub(super) fn version_named(name: &str) -> Option<TlsVersion> {
     VERSIONS
         .iter()
@@ -278,7 +277,6 @@ fn lifetime(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// Sections in which `crt-base` and `key-base` are valid.
 const BASES: &[&str] = &["crt-store", "global"];
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "ca-base <directory>" GLOBAL, directory, "ca-base /etc/ssl/certs",
         "Base directory for relative names of `ca-file`, `ca-verify-file` and `crl-file`.";

@@ -20,7 +20,6 @@ use tls::certified::{keys_match, signing_key};
 use tls::pem::Contents;
 use tls::revocation::Revocations;
 
-/// Maximum size of a certificate file, bytes.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// Files that were read already: a hundred servers may name the same file.
@@ -32,7 +31,6 @@ pub struct TlsFiles {
     pub old_version_told: bool,
 }
 
-/// Returns the error for an unusable file.
 fn unusable(args: &Args<'_>, word: &ConfigWord, path: &Path, why: impl fmt::Display) -> Diagnostic {
     let message = format!("'{}': unable to load '{}'", args.keyword, path.display());
     Diagnostic::error(&codes::TLS_FILE, word.span, message).label(why.to_string())
@@ -46,7 +44,6 @@ fn reason(unreadable: Unreadable) -> String {
     }
 }
 
-/// Returns the path of a word; relative ones are based on `ca-base` or `crt-base`.
 fn resolve_path(loader: &Loader, word: &ConfigWord, base: Option<&PathBuf>) -> PathBuf {
     let named = Path::new(std::ffi::OsStr::from_bytes(&word.bytes));
     match base {

@@ -19,7 +19,6 @@ struct TlsListKind<T> {
     entries: &'static str,
     /// Unknown names are ignored, as OpenSSL does for this kind of list.
     passes_unknown: bool,
-    /// Returns the name of an entry.
     name: fn(&T) -> String,
     names: fn() -> Vec<&'static str>,
 }
@@ -74,7 +73,6 @@ pub(super) fn is_system_policy(args: &mut Args<'_>, word: &ConfigWord) -> bool {
     is
 }
 
-/// Returns the list, or the error if it is unusable.
 fn list_or_error<T>(
     args: &mut Args<'_>,
     word: &ConfigWord,

@@ -98,7 +98,6 @@ fn variables_field<'t>(tune: &'t mut Tune, keyword: &str) -> Option<&'t mut Opti
     })
 }
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "tune.bufsize <bytes>" GLOBAL, buffer, "tune.bufsize 32768",
         "Size of a buffer, which limits request and response headers. The default is 16384. A larger buffer allows \

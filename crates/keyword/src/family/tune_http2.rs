@@ -46,7 +46,6 @@ fn set(http2: &mut Http2, what: &str, number: u32) {
     }
 }
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "tune.h2.header-table-size <bytes>" GLOBAL, number, "tune.h2.header-table-size 8192",
         "Size of the dynamic header table (HPACK) that each HTTP/2 peer may use, 4096 to 65536. The default is 4096. A \

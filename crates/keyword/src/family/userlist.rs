@@ -19,7 +19,6 @@ use std::sync::Arc;
 /// process.
 const PLACES: &[&str] = &["global", "userlist"];
 
-/// Name in a line, and its position.
 type SpannedName = (Box<str>, Span);
 
 #[derive(Debug, Default)]
@@ -36,7 +35,6 @@ struct UserlistDraft {
     ignored: bool,
 }
 
-/// Lists of a file while it is loaded.
 #[derive(Debug, Default)]
 pub(crate) struct Userlists {
     drafts: Vec<UserlistDraft>,
@@ -45,13 +43,11 @@ pub(crate) struct Userlists {
 }
 
 impl Userlists {
-    /// Returns the exported data of each list, by name.
     pub(crate) fn accounts(&self) -> impl Iterator<Item = (&str, Accounts)> {
         let lists = self.finished.iter();
         lists.map(|(name, list)| (&**name, accounts(list)))
     }
 
-    /// Creates a list from the first line of its section.
     pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Result<(), Diagnostic> {
         let Some(word) = line.word(1) else {
             return Err(Diagnostic::error(
@@ -83,7 +79,6 @@ impl Userlists {
     }
 }
 
-/// Returns the exported data of a list.
 fn accounts(list: &Userlist) -> Accounts {
     let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
     let names = |names: &[Box<str>]| names.iter().map(|name| name.to_string()).collect();
@@ -351,7 +346,6 @@ fn either(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     }
 }
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: PLACES,

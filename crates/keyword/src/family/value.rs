@@ -5,7 +5,6 @@ use super::{Args, Built};
 use language::{ConfigWord, Diagnostic, suggest};
 use model::codes;
 
-/// Returns the error for a word that the keyword does not accept.
 pub(super) fn unknown_choice_error(
     args: &Args<'_>,
     word: &ConfigWord,
@@ -49,7 +48,6 @@ pub(super) fn limit(args: &mut Args<'_>, what: &str) -> Result<Option<u32>, Diag
     Ok((number > 0).then_some(number))
 }
 
-/// Refuses a line on which no word is left.
 pub(super) fn require_word(args: &mut Args<'_>, what: &str) -> Built {
     match args.peek() {
         Some(_) => Ok(()),

@@ -53,7 +53,6 @@ const NEGATABLE: &[&str] = &[
     "strict-limits",
 ];
 
-/// Returns whether `no` and `default` may precede a keyword.
 fn negatable(name: &str) -> bool {
     NEGATABLE.contains(&name) || (name.starts_with("option ") && !NOT_NEGATABLE.contains(&name))
 }
@@ -107,7 +106,6 @@ fn find_lookalike(text: &str) -> Option<(char, &'static str)> {
 }
 
 impl Loader {
-    /// Processes a line of a section.
     pub(super) fn line(&mut self, line: &ConfigLine) {
         let Some(place) = self.section.place() else {
             return;
@@ -147,7 +145,6 @@ impl Loader {
         }
     }
 
-    /// Finds the keyword of a line and builds it.
     fn keyword_line(&mut self, line: &ConfigLine, place: &'static str) {
         let first = &line.words[0];
         let skip = usize::from(matches!(first.str(), "no" | "default"));

@@ -63,7 +63,6 @@ fn no_backend(target: &LogTarget, name: &str, found: Option<&Proxy>) -> Diagnost
         .help(help)
 }
 
-/// Reports settings that are valid only in `mode log`.
 fn report_log_only_settings(proxy: &Proxy) -> Option<Diagnostic> {
     let only_here = match &proxy.balance {
         _ if proxy.balance_sticky => Some("sticky"),
@@ -126,7 +125,6 @@ fn servers(proxy: &Proxy) -> Result<LogServers, Diagnostic> {
     })
 }
 
-/// Returns the address for the messages to a server.
 fn address(proxy: &Proxy, server: &Server) -> Result<LogTargetAddress, Diagnostic> {
     let ServerAddress::Inet(to) = server.address else {
         let told = format!(

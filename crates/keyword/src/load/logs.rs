@@ -8,7 +8,6 @@ use model::rules::{BuiltIn, action_codes, built_in};
 use std::sync::Arc;
 
 impl Loader {
-    /// Resolves the log profiles of targets.
     pub(super) fn find_log_profiles(&mut self) {
         let profiles: Vec<Arc<LogProfile>> = std::mem::take(&mut self.sections.log_profiles)
             .into_iter()
@@ -43,7 +42,6 @@ impl Loader {
         self.report_all(told);
     }
 
-    /// Checks the log formats of all proxies.
     pub(super) fn check_logs(&mut self) {
         let mut told = Vec::new();
         for proxy in self

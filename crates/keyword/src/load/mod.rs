@@ -155,7 +155,6 @@ fn startup_log_text(sources: &SourceMap, diagnostics: &Diagnostics) -> Box<str> 
 /// Parts of a load with the proxy alone.
 pub static PART: ConfigurationPart = part(|| crate::family::registry().documented());
 
-/// Returns the proxy part of a configuration.
 pub const fn part(documented: fn() -> Vec<language::Documented>) -> ConfigurationPart {
     ConfigurationPart {
         name: "proxy",
@@ -189,7 +188,6 @@ const USERLIST: ObjectKind = ObjectKind {
     label: "no userlist has this name",
 };
 
-/// Builder of the proxy's sections.
 #[derive(Debug, Default)]
 struct BuiltSections {
     config: Config,
@@ -290,14 +288,12 @@ impl configuration::PartDraft for Loader {
 }
 
 impl Loader {
-    /// Runs a function with the context of the load.
     fn within(&mut self, context: &mut Context, does: impl FnOnce(&mut Self)) {
         std::mem::swap(&mut self.context, context);
         does(self);
         std::mem::swap(&mut self.context, context);
     }
 
-    /// Imports the definitions of other parts.
     fn import<'e>(&mut self, imports: impl Iterator<Item = &'e Export>) {
         for import in imports {
             match import.value() {

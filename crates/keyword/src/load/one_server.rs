@@ -70,7 +70,6 @@ pub(super) fn loader(config: &Config) -> Loader {
     loader
 }
 
-/// Returns the ID in the words; 0: none is given.
 fn id(line: &ConfigLine, numbered: u32) -> u32 {
     let given = line.words.iter().any(|word| word.is("id"));
     if given { numbered } else { 0 }

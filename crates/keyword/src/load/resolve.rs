@@ -7,7 +7,6 @@ use language::{Diagnostic, Severity, suggest};
 use model::config::{Mode, Proxy, ProxyIndex, Rare, Reference, SwitchTarget};
 use std::collections::HashSet;
 
-/// First ID assigned to proxies without one.
 const FIRST_ID: u32 = 1;
 
 impl Loader {
@@ -30,7 +29,6 @@ impl Loader {
         }
     }
 
-    /// Checks and resolves the whole draft.
     pub(super) fn finish(&mut self) {
         crate::family::finish_http_proxy(self);
         crate::family::finish_dispatch(self);

@@ -68,7 +68,6 @@ fn rules_not_inherited(defaults: &Defaults, span: Span, by: &str) -> Diagnostic 
 }
 
 impl Loader {
-    /// Processes the first line of a section.
     pub(super) fn begin_section(&mut self, line: &ConfigLine) {
         self.order = Default::default();
         let word = &line.words[0];
@@ -149,7 +148,6 @@ impl Loader {
         name.map_or(Section::Refused, Section::NotBuilt)
     }
 
-    /// Returns the new section, unless its first line was refused.
     fn section_unless_refused(
         &mut self,
         begun: Result<(), Diagnostic>,
@@ -237,7 +235,6 @@ impl Loader {
         Section::Mailers(self.sections.mailers.len() - 1)
     }
 
-    /// Completes a section after its last line.
     pub(super) fn end_section(&mut self) {
         self.end_old_rules();
         let acls = std::mem::take(&mut self.acls);

@@ -20,16 +20,13 @@ const MAINTENANCE: u32 = 1;
 const DISABLED: u32 = 4;
 /// Bit of an administrative state: drain set by an operator.
 const DRAIN: u32 = 8;
-/// All bits of an administrative state.
 const ADMIN_BITS: u32 = 0x7f;
-/// All bits of a check's state.
 const CHECK_BITS: u32 = 0x1f;
 
 /// Lines of a file by the names of their backends, each with its fields.
 type ServerStateLines<'t> = HashMap<&'t str, Vec<Vec<&'t str>>>;
 
 impl Loader {
-    /// Applies the state files to the servers.
     pub(super) fn load_server_states(&mut self) {
         let wants = |source: StateSource| {
             move |loader: &Loader, at: usize| {
@@ -73,7 +70,6 @@ impl Loader {
         );
     }
 
-    /// Applies one state file to the servers of some proxies.
     fn apply_state_file(&mut self, name: &[u8], proxies: &[(usize, Span)]) {
         let Some((_, span)) = proxies.first().copied() else {
             return;
@@ -171,14 +167,12 @@ fn lines(text: &str) -> Result<ServerStateLines<'_>, Wrong> {
     Ok(lines)
 }
 
-/// Invalid field of a line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct BadField {
     name: &'static str,
     value: String,
 }
 
-/// Parses a field with a number up to `max`.
 fn number(fields: &[&str], at: usize, name: &'static str, max: u32) -> Result<u32, BadField> {
     let value = fields.get(at).copied().unwrap_or_default();
     let parsed = value.parse::<u32>().ok().filter(|n| *n <= max);
@@ -317,7 +311,6 @@ fn is_state_file_first(server: &Server) -> bool {
     methods.is_none_or(|methods| first(methods) == Some(InitAddress::Last))
 }
 
-/// Returns whether the host of an address is a name and no IP address.
 fn is_name(text: &str) -> bool {
     let text = text
         .strip_prefix("ipv4@")

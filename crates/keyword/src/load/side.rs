@@ -39,7 +39,6 @@ pub(super) fn missing_capability(name: &str, places: &[&str], place: &str) -> Op
     }
 }
 
-/// Returns the keyword of the other side with the same meaning.
 pub(super) fn keyword_of_other_side(name: &str) -> Option<&'static str> {
     COUNTERPARTS
         .iter()

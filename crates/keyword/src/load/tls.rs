@@ -41,7 +41,6 @@ impl Loader {
         self.finish_sections();
     }
 
-    /// Builds the TLS acceptors of listeners outside of proxies.
     fn finish_sections(&mut self) {
         for at in 0..self.config.log_forwards.len() {
             let section = &mut self.config.log_forwards[at];

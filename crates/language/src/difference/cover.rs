@@ -272,7 +272,6 @@ mod tests {
         );
     }
 
-    /// Lines, and their masked forms.
     const COVERED: &[(&str, &str)] = &[
         (
             "http-request set-var(txn.s) path,hmac(sha256,S3CRET),hex",
@@ -465,7 +464,6 @@ mod tests {
         assert!(text.starts_with("password"), "{text}");
     }
 
-    /// Tests the masked bytes of a line, and that the other bytes keep their positions.
     #[test]
     fn starred_lines_keep_their_places() {
         let starred = |text: &str| {

@@ -15,7 +15,6 @@ pub(super) struct Section {
 }
 
 impl Section {
-    /// Returns the lines after the first one.
     pub fn body(&self) -> &[DiffLine] {
         let head = usize::from(!self.kind.is_empty());
         self.lines.get(head..).unwrap_or_default()
@@ -26,7 +25,6 @@ impl Section {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct DiffLine {
     pub words: Vec<Vec<u8>>,
-    /// The conditions around the line, as text.
     pub conditions: Vec<u8>,
 }
 
@@ -36,7 +34,6 @@ impl DiffLine {
     }
 }
 
-/// Reads the files of a version as a single configuration.
 pub(super) fn read(files: &[(String, Vec<u8>)], vocabulary: &Vocabulary<'_>) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
     for (_, text) in files {
@@ -85,7 +82,6 @@ struct Conditions {
 }
 
 impl Conditions {
-    /// Processes a line; returns the conditions around it.
     fn line(&mut self, words: &[Vec<u8>]) -> Vec<u8> {
         let text = || words.join(&b' ');
         let first = words.first().map_or(&b""[..], |word| word);
@@ -126,7 +122,6 @@ impl Conditions {
 /// Maximum bytes of conditions that distinguish lines.
 const CONDITION_BYTES_MAX: usize = 4096;
 
-/// Returns the nonempty lines of another text.
 pub(super) fn of_text(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|b| *b == b'\n')
         .map(<[u8]>::trim_ascii)

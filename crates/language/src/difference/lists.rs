@@ -176,7 +176,6 @@ impl SecretUses {
         is_incomplete: false,
     };
 
-    /// Finds the uses in the texts of all files of a configuration.
     pub fn of<'t>(
         texts: impl IntoIterator<Item = &'t [u8]>,
         vocabulary: &Vocabulary<'_>,
@@ -208,7 +207,6 @@ impl SecretUses {
         self.is_incomplete = true;
     }
 
-    /// Returns whether nothing is used as a secret.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
             && self.holders.is_empty()
@@ -230,24 +228,20 @@ impl SecretUses {
         !self.holders.is_empty() && is_carried()
     }
 
-    /// Returns whether a literal that a line writes to this carrier is a secret.
     fn is_secret_in(&self, carrier: &Carrier) -> bool {
         (self.is_incomplete && carrier.has_one_kind_of_value())
             || self.holders.contains(carrier)
             || self.feeders.contains(carrier)
     }
 
-    /// Returns whether the values of this header are secrets.
     pub(super) fn are_in_header(&self, name: &str) -> bool {
         !self.is_empty() && self.is_secret_in(&Carrier::header(name))
     }
 
-    /// Returns whether the value of a variable of the environment is a secret.
     pub fn are_in_environment(&self, name: &str) -> bool {
         !self.is_empty() && self.is_secret_in(&Carrier::Environment(name.to_owned()))
     }
 
-    /// Returns whether the values of this variable are secrets.
     pub fn are_in_variable(&self, name: &str) -> bool {
         !self.is_empty() && self.is_secret_in(&Carrier::variable(name))
     }
@@ -694,12 +688,10 @@ impl Expression {
     }
 }
 
-/// Returns whether a call is a converter that looks a value up in a stick table.
 fn is_lookup_in_table(call: &Call<'_>) -> bool {
     call.name == "in_table" || call.name.starts_with("table_")
 }
 
-/// Returns whether a call is a converter that looks a value up in a file.
 fn is_map(name: &str) -> bool {
     name == "map" || name.starts_with("map_")
 }
@@ -710,7 +702,6 @@ fn is_secret(expression: &str, vocabulary: &Vocabulary<'_>) -> bool {
     expression.contains('$') || is_compared_with_secrets(expression, vocabulary)
 }
 
-/// Returns the expression of the condition or ACL that ends with these words.
 fn compared_expression(words: &[String]) -> &str {
     let open = words
         .iter()
@@ -721,12 +712,10 @@ fn compared_expression(words: &[String]) -> &str {
     at.and_then(|at| words.get(at)).map_or("", String::as_str)
 }
 
-/// Splits a word into its expressions.
 fn pieces(word: &str) -> impl Iterator<Item = &str> {
     word.split("%[")
 }
 
-/// Returns where the words after this one are written to.
 fn written_carriers(words: &[String], at: usize) -> Vec<Carrier> {
     let word = words[at].as_str();
     let before = at.checked_sub(1).and_then(|at| words.get(at));
@@ -752,7 +741,6 @@ fn written_carriers(words: &[String], at: usize) -> Vec<Carrier> {
     }
 }
 
-/// Returns the carriers from which an expression takes values.
 fn reads(expression: &str) -> Carriers {
     let mut found = Carriers::new();
     if has_many_calls(expression) {
@@ -865,7 +853,6 @@ fn keys(expression: &str) -> Carriers {
 /// A call of a function in an expression.
 #[derive(Debug)]
 pub(super) struct Call<'t> {
-    /// Name in lower case.
     pub name: String,
     pub arguments: &'t str,
     /// Position of the name, and of the end of the arguments.
@@ -874,7 +861,6 @@ pub(super) struct Call<'t> {
 }
 
 impl<'t> Call<'t> {
-    /// Returns the first argument without quotes.
     pub fn first(&self) -> &'t str {
         let quotes = ['"', '\''];
         // A longer name is of no file, header or variable.

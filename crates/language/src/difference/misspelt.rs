@@ -25,8 +25,8 @@ const FUNCTIONS: &[&str] = &[
     "txn.cook",
 ];
 
-/// The words of a line with those corrected that are misspelt and near to one before a secret.
-/// None: there are none.
+/// Returns the words of a line with misspelt words corrected, where a correct word
+/// would precede a secret. None: no word was corrected.
 pub(super) fn corrected(texts: &[String], vocabulary: &Vocabulary<'_>) -> Option<Vec<String>> {
     if vocabulary.words.is_empty() {
         return None;
@@ -62,7 +62,7 @@ fn is_known_word(vocabulary: &Vocabulary<'_>, word: &str) -> bool {
     vocabulary.words.binary_search(&word).is_ok()
 }
 
-/// The word that is meant by one that no keyword has.
+/// Returns the keyword that a misspelt word means, if there is one.
 fn word(text: &str, at: usize, vocabulary: &Vocabulary<'_>) -> Option<String> {
     let low = text.to_ascii_lowercase();
     let is_word = low.starts_with(|c: char| c.is_ascii_lowercase())
@@ -90,11 +90,12 @@ fn word(text: &str, at: usize, vocabulary: &Vocabulary<'_>) -> Option<String> {
     if let Some(near) = suggest::nearest(&low, names.chain(samples)) {
         return Some(near.to_owned());
     }
-    // `stats-auth admin:…`: what begins a line and is unknown says what follows by a part of it.
+    // `stats-auth admin:…`: a part of an unknown first word suggests that a secret
+    // follows.
     (at == 0 && may_name_secret(&low)).then(|| ALL_BEHIND[0].to_owned())
 }
 
-/// A word with the names of functions in it corrected.
+/// Returns a word with its misspelt function names corrected.
 fn with_functions(text: &str, vocabulary: &Vocabulary<'_>) -> Option<String> {
     let mut right = String::with_capacity(text.len());
     let mut rest = text;

@@ -36,7 +36,6 @@ use std::sync::OnceLock;
 /// The words with a special meaning in the comparison.
 #[derive(Clone, Debug, Default)]
 pub struct Vocabulary<'a> {
-    /// The first words that begin a section.
     pub sections: Vec<&'a str>,
     /// Section names that are also keywords, with the section that has the keyword
     /// ([`crate::Outline`]).
@@ -123,7 +122,6 @@ impl SourceMap {
 /// A version of a configuration.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Texts<'a> {
-    /// The files in their order.
     pub files: &'a [(String, Vec<u8>)],
     /// Other contents that lines refer to, with a display name: `map /etc/routes.map`.
     pub other: &'a [(String, Vec<u8>)],
@@ -174,7 +172,6 @@ pub enum LineChange {
     Added(String),
     Removed(String),
     Changed(String),
-    /// Moved among the lines that begin with the same word.
     Moved(String),
 }
 
@@ -188,7 +185,6 @@ pub struct TextChange {
 /// The kind of change of another text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TextDifference {
-    /// Added, with this number of lines.
     New(usize),
     Gone,
     Lines {

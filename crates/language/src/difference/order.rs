@@ -11,11 +11,9 @@ pub(crate) struct ListMatching {
     pub old_indices: Vec<Option<usize>>,
     /// True for each new entry that moved; the smallest set that explains the order.
     pub moved: Vec<bool>,
-    /// Indices of old entries that were removed.
     pub removed: Vec<usize>,
 }
 
-/// Pairs equal entries in their order.
 pub(crate) fn match_entries<T: Eq + Hash>(old: &[T], new: &[T]) -> ListMatching {
     let mut places: HashMap<&T, VecDeque<usize>> = HashMap::new();
     for (at, entry) in old.iter().enumerate() {
@@ -46,7 +44,6 @@ pub(crate) fn match_entries<T: Eq + Hash>(old: &[T], new: &[T]) -> ListMatching 
     }
 }
 
-/// Marks the longest increasing subsequence of the numbers.
 fn longest_increasing_subsequence(numbers: &[usize]) -> Vec<bool> {
     // The index of the lowest number that ends an increasing subsequence of each length.
     let mut ends: Vec<usize> = Vec::new();

@@ -5,10 +5,8 @@ use super::{Difference, LineChange, SectionChange, SectionChangeKind, TextChange
 use crate::visible::visible;
 use std::fmt::{self, Write};
 
-/// Default number of lines shown.
 pub const LINES_SHOWN: usize = 40;
 
-/// Maximum characters shown of a line.
 const LINE_CHARS_MAX: usize = 160;
 
 impl fmt::Display for Difference {
@@ -99,7 +97,6 @@ fn plural(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
-/// Returns a summary such as "2 lines added, 1 removed".
 fn summary(lines: &[LineChange], moved: bool) -> String {
     let kind = |change: &LineChange| match change {
         LineChange::Added(_) => 0,

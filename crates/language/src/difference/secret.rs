@@ -163,7 +163,6 @@ pub(super) const ENVIRONMENT: &[&str] = &["setenv", "presetenv"];
 /// Words of conditions that are never secret.
 const STRUCTURE: &[&str] = &["{", "!{", "}", "if", "unless", "or", "||", "!"];
 
-/// Returns whether a name suggests a secret.
 pub fn is_suspect(name: &str) -> bool {
     let low = name.to_ascii_lowercase();
     SUSPECT.iter().any(|suspect| low.contains(suspect))
@@ -191,14 +190,11 @@ pub(super) const SCHEMES: &[&str] = &["basic", "bearer"];
 /// The visible part of a word.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Visibility {
-    /// The whole word is visible.
     Whole,
-    /// The text that replaces the word.
     Part(String),
     Covered,
 }
 
-/// Returns the visible parts of the words of a line.
 pub(super) fn visible_parts(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibility> {
     let texts: Vec<String> = words
         .iter()
@@ -526,7 +522,6 @@ fn is_secret_header(name: &str, vocabulary: &Vocabulary<'_>) -> bool {
         || vocabulary.uses.are_in_header(&low)
 }
 
-/// Returns whether a name may be that of a secret.
 pub(super) fn may_name_secret(low: &str) -> bool {
     let name = low.replace("authority", "");
     let is_word = |word: &str| WEAK_WORDS.contains(&word);
@@ -630,7 +625,6 @@ fn visible_check_data(text: &str) -> String {
     }
 }
 
-/// Returns the words of a line for display.
 pub(super) fn words(line: &DiffLine, vocabulary: &Vocabulary<'_>) -> Vec<String> {
     let seen = visible_parts(&line.words, vocabulary);
     let shown = |(word, seen): (&Vec<u8>, Visibility)| match seen {
@@ -641,7 +635,6 @@ pub(super) fn words(line: &DiffLine, vocabulary: &Vocabulary<'_>) -> Vec<String>
     line.words.iter().zip(seen).map(shown).collect()
 }
 
-/// Returns a line for display.
 pub(super) fn text(line: &DiffLine, vocabulary: &Vocabulary<'_>) -> String {
     under(line, words(line, vocabulary).join(" "))
 }

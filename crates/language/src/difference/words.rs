@@ -54,7 +54,6 @@ pub(super) fn partners(removed: &[&DiffLine], added: &[&DiffLine]) -> Vec<Option
     pairs
 }
 
-/// Returns the bytes of a word as text for display.
 pub(super) fn displayed_word(bytes: &[u8]) -> String {
     // The NUL before the `$` of a variable is only for the comparison.
     let bytes: Vec<u8> = bytes.iter().copied().filter(|b| *b != 0).collect();
@@ -111,7 +110,6 @@ pub(super) fn change(old: &DiffLine, new: &DiffLine, vocabulary: &Vocabulary<'_>
 
 type WordRange = std::ops::Range<usize>;
 
-/// Returns the runs of words that differ, in the old and the new line.
 fn steps(old: &[Vec<u8>], new: &[Vec<u8>]) -> Vec<(WordRange, WordRange)> {
     let some = |words: &[Vec<u8>]| words.len().min(WORDS_COMPARED_MAX);
     let (old, new) = (&old[..some(old)], &new[..some(new)]);

@@ -9,7 +9,6 @@ pub struct Statement {
     pub section: String,
     /// The words, with quotes and variables resolved.
     pub words: Vec<String>,
-    /// The position of the line.
     pub span: Span,
 }
 
@@ -20,7 +19,6 @@ impl Statement {
             && self.words.len() >= words.len()
     }
 
-    /// Returns whether the line begins with any of these word lists.
     pub fn starts_with_any(&self, ways: &[&[&str]]) -> bool {
         ways.iter().any(|way| self.starts_with_words(way))
     }
@@ -45,7 +43,6 @@ impl Statement {
         })
     }
 
-    /// Returns whether the line contains any of the names.
     pub fn contains_any_name(&self, names: &[&str]) -> bool {
         names.iter().any(|name| self.names(name))
     }
@@ -57,11 +54,9 @@ pub type Is = fn(&Statement) -> bool;
 /// The condition under which a difference applies to files.
 #[derive(Clone, Copy, Debug)]
 pub enum Applies {
-    /// The files have such lines.
     To(Is),
     /// The files have such lines, and also lines of the second kind.
     Beside(Is, Is),
-    /// The files have no such line.
     Without(Is),
     /// A proxy has `mode http`.
     ToHttp,
@@ -72,11 +67,8 @@ pub enum Applies {
 /// The known facts about files.
 #[derive(Clone, Debug, Default)]
 pub struct LoadedFiles<'f> {
-    /// The lines of the files.
     pub statements: &'f [Statement],
-    /// A proxy has `mode http`.
     pub http: bool,
-    /// The messages that the load reported, with their positions.
     pub messages: &'f [(String, Option<Span>)],
 }
 

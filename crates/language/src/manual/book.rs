@@ -3,7 +3,6 @@
 use super::reference::{Chapter, Difference, Material};
 use super::{indented, markup};
 
-/// Returns the table of contents: a line for each chapter.
 pub fn contents(material: &Material<'_>, width: usize) -> String {
     let mut text = String::new();
     let mut part = "";
@@ -28,7 +27,6 @@ pub fn contents(material: &Material<'_>, width: usize) -> String {
     text
 }
 
-/// Returns a chapter, formatted for a width in columns.
 pub fn chapter(material: &Material<'_>, chapter: &Chapter<'_>, width: usize) -> String {
     let mut text = format!(
         "{}\n{}\n",
@@ -65,7 +63,6 @@ pub fn chapter(material: &Material<'_>, chapter: &Chapter<'_>, width: usize) -> 
     text
 }
 
-/// Returns the entries of a table, a few lines each.
 fn table(chapter: &Chapter<'_>, width: usize) -> String {
     let mut text = String::new();
     for entry in &chapter.entries {
@@ -78,7 +75,6 @@ fn table(chapter: &Chapter<'_>, width: usize) -> String {
     text
 }
 
-/// Returns the table of differences from HAProxy.
 pub fn differences(material: &Material<'_>, width: usize) -> String {
     let mut text = String::from("Differences from HAProxy\n========================\n");
     for one in material.differences {
@@ -88,7 +84,6 @@ pub fn differences(material: &Material<'_>, width: usize) -> String {
     text
 }
 
-/// Returns the documentation of a row, formatted for a width in columns.
 pub fn paragraphs(doc: &str, width: usize) -> String {
     markup::terminal(doc, width)
 }

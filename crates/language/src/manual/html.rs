@@ -22,7 +22,6 @@ struct Book<'m> {
     kinds: HashMap<(&'static str, &'static str), String>,
 }
 
-/// Returns the pages of the manual.
 pub fn pages(title: &str, material: &Material<'_>) -> Vec<HtmlPage> {
     let chapters = material.chapters();
     let links = links(&chapters);
@@ -101,7 +100,6 @@ impl Book<'_> {
         html(markdown, &|name| self.link(name))
     }
 
-    /// Returns a whole page around its content.
     fn page(&self, title: &str, own: &str, content: &str) -> String {
         let mut navigation = String::new();
         let mut part = "";
@@ -182,7 +180,6 @@ impl Book<'_> {
         self.page(chapter.title, &format!("{}.html", chapter.slug), &content)
     }
 
-    /// Returns a table of short entries.
     fn table(&self, chapter: &Chapter<'_>) -> String {
         let mut text = String::from(
             "<table class=\"lookup\">\n<thead><tr><th>Value</th><th>Meaning</th></tr></thead>\n<tbody>\n",
@@ -199,7 +196,6 @@ impl Book<'_> {
         text + "</tbody>\n</table>\n"
     }
 
-    /// Returns links to the options and actions that may follow a keyword on its line.
     fn followers(&self, name: &str) -> String {
         let mut text = String::new();
         for (kind, names) in self.material.following_kinds(name) {
@@ -367,7 +363,6 @@ fn searched(texts: &[&str]) -> String {
     words.collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
-/// Returns the first sentence of a text, for lists.
 pub(super) fn first_sentence(text: &str) -> String {
     let flat: Vec<&str> = text.split_whitespace().collect();
     let flat = flat.join(" ");

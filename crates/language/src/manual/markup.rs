@@ -11,9 +11,7 @@ pub(super) const WIDTH_MAX: usize = 100;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum MarkupBlock {
     Paragraph(String),
-    /// Items of a list, each with flowing words.
     List(Vec<String>),
-    /// Lines that are kept unchanged.
     Fenced(String),
 }
 
@@ -61,12 +59,10 @@ pub(super) fn blocks(markdown: &str) -> Vec<MarkupBlock> {
     blocks
 }
 
-/// Joins words with single spaces.
 fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Formats a text for a width in columns.
 pub(super) fn terminal(markdown: &str, width: usize) -> String {
     let width = width.clamp(WIDTH_MIN, WIDTH_MAX);
     let mut text = String::new();

@@ -43,7 +43,6 @@ fn is_named(row: &Documented, name: &str) -> bool {
         || (row.kind.ends_with("alias") && name.strip_prefix('%') == Some(row.name))
 }
 
-/// Finds the rows of a name, in their order.
 pub fn look_up<'d>(name: &str, documented: &'d [Documented]) -> Lookup<'d> {
     let mut rows: Vec<&Documented> = documented
         .iter()
@@ -116,7 +115,6 @@ pub fn page(row: &Documented, width: usize) -> String {
     text
 }
 
-/// Returns the page of a code, formatted for a width in columns.
 pub fn explain(code: &Code, width: usize) -> String {
     format!(
         "{}: {}\n\n{}",
@@ -126,7 +124,6 @@ pub fn explain(code: &Code, width: usize) -> String {
     )
 }
 
-/// Replaces the common indentation of the lines with four spaces.
 fn indented(example: &str) -> String {
     let depth = |line: &&str| line.len() - line.trim_start_matches([' ', '\t']).len();
     let common = example

@@ -17,16 +17,13 @@ pub struct Difference {
     pub haproxy: &'static str,
     pub evenkeel: &'static str,
     pub reason: &'static str,
-    /// The files to which the difference applies.
     pub applies: Applies,
 }
 
 /// The content of the manual.
 #[derive(Clone, Copy, Debug)]
 pub struct Material<'m> {
-    /// The rows of all keywords.
     pub rows: &'m [Documented],
-    /// The table of differences from HAProxy.
     pub differences: &'m [Difference],
     pub codes: &'m [&'static Code],
     pub phrases: &'m [super::Phrase],
@@ -35,9 +32,7 @@ pub struct Material<'m> {
 /// A keyword on its page: rows with the same text for one name in several places.
 #[derive(Clone, Debug)]
 pub struct Entry<'m> {
-    /// The name of the keyword.
     pub name: &'static str,
-    /// The anchor on its page.
     pub anchor: String,
     /// The rows: usually one, or one for each set of rules of an action.
     pub rows: Vec<&'m Documented>,
@@ -90,7 +85,6 @@ const PARTS: [(&str, Holds); 8] = [
     ("keepalived's files", |_| true),
 ];
 
-/// Returns a name for use in an address: "time-limits".
 pub fn slug(text: &str) -> String {
     let mut slug = String::new();
     for character in text.chars() {
@@ -171,7 +165,6 @@ impl<'m> Material<'m> {
         kinds
     }
 
-    /// Returns the HAProxy names that are not supported, by kind.
     pub fn unsupported_names(&self) -> Vec<(&'static str, Vec<&'static str>)> {
         let mut kinds = by_kind(self.rows.iter().filter(|row| !row.built));
         kinds.sort_unstable();
@@ -207,7 +200,6 @@ impl Difference {
 }
 
 impl<'m> Chapter<'m> {
-    /// Returns whether the entries are short enough for a table.
     pub fn is_table(&self) -> bool {
         let short = |row: &&Documented| TABLES.contains(&row.kind) && row.kind != "log format";
         self.entries.iter().flat_map(|entry| &entry.rows).all(short)
@@ -239,7 +231,6 @@ impl<'m> Chapter<'m> {
 }
 
 impl Entry<'_> {
-    /// Returns the kinds of the keyword, and the sections where it is allowed.
     pub fn kinds_and_sections(&self) -> String {
         let first = self.rows[0];
         if self.rows.len() == 1 {

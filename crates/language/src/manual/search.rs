@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 pub type Phrase = (&'static str, &'static [&'static str]);
 
 const MOST: usize = 40;
-/// Words that are ignored in a search.
 const EMPTY_WORDS: &[&str] = &[
     "a", "an", "and", "by", "for", "from", "how", "in", "is", "of", "on", "the", "to", "with",
 ];
@@ -19,11 +18,8 @@ const CORRECTED_MIN: usize = 4;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hit {
-    /// The name of the keyword, or the code.
     pub name: &'static str,
-    /// The slug of the chapter.
     pub chapter: String,
-    /// The first sentence of the text.
     pub text: String,
 }
 
@@ -120,7 +116,6 @@ fn item(chapter: &Chapter<'_>, entry: &Entry<'_>) -> Item {
     }
 }
 
-/// Returns a word without a plural ending.
 fn singular(word: &str) -> &str {
     match word.strip_suffix('s') {
         Some(stem) if stem.len() >= CORRECTED_MIN && !stem.ends_with('s') => stem,
@@ -128,7 +123,6 @@ fn singular(word: &str) -> &str {
     }
 }
 
-/// Returns whether the request contains all words of a phrase.
 fn contains_phrase(phrase: &str, wanted: &[String]) -> bool {
     phrase
         .split(' ')
@@ -168,7 +162,6 @@ fn rank(item: &Item, wanted: &[String]) -> (usize, u32) {
     (had, rank)
 }
 
-/// Returns the items that contain at least `least` of the words, or have a synonym of them.
 fn hits(items: &[Item], phrases: &[Phrase], wanted: &[String], least: usize) -> Vec<Hit> {
     // The longest of the matching phrases comes first.
     let mut meant: Vec<&Phrase> = phrases
@@ -201,7 +194,6 @@ fn hits(items: &[Item], phrases: &[Phrase], wanted: &[String], least: usize) -> 
     found.iter().take(MOST).map(of).collect()
 }
 
-/// Returns the nearest of many words, which are compared in chunks of limited size.
 fn nearest<'w>(word: &str, of: &BTreeSet<&'w str>) -> Option<&'w str> {
     let all: Vec<&str> = of
         .iter()

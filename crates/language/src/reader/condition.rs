@@ -9,7 +9,6 @@ use crate::environment::Environment;
 use crate::source::FileId;
 use crate::suggest;
 
-/// Maximum depth of nested parentheses and negations.
 pub const CONDITION_DEPTH_MAX: usize = 256;
 
 /// The reason why a condition cannot be evaluated, and the position in its text.
@@ -26,23 +25,12 @@ pub struct ConditionError {
 pub enum ConditionErrorKind {
     /// Neither a number nor a predicate nor a parenthesis.
     #[error("unparsable conditional expression '{rest}'")]
-    Unparsable {
-        /// The text that was found instead.
-        rest: String,
-    },
+    Unparsable { rest: String },
     #[error("unexpected character '{character}' at the end of conditional expression '{text}'")]
-    Trailing {
-        /// The first character of that text.
-        character: char,
-        text: String,
-    },
+    Trailing { character: char, text: String },
     /// A parenthesis without its partner.
     #[error("expected ')' after conditional expression '{rest}'")]
-    Parenthesis {
-        /// The text from the opening parenthesis on.
-        rest: String,
-    },
-    /// The arguments of a predicate are not closed.
+    Parenthesis { rest: String },
     #[error("expected ')' after the arguments of predicate '{predicate}'")]
     UnclosedArguments { predicate: &'static str },
     #[error("missing arguments (got {got}/{needed}) of predicate '{predicate}'")]
@@ -51,11 +39,9 @@ pub enum ConditionErrorKind {
         got: usize,
         needed: usize,
     },
-    /// More arguments than the predicate accepts.
     #[error("expected ')' before '{rest}' in predicate '{predicate}'")]
     ExtraArguments {
         predicate: &'static str,
-        /// The text from the first surplus argument on.
         rest: String,
     },
     /// More than [`CONDITION_DEPTH_MAX`] parentheses and negations.
@@ -67,7 +53,6 @@ pub enum ConditionErrorKind {
 }
 
 impl ConditionError {
-    /// Returns the correction, if there is one.
     pub fn help(&self) -> Option<String> {
         match &self.kind {
             ConditionErrorKind::Unparsable { rest } => {
@@ -302,7 +287,6 @@ impl Parser<'_> {
         }
     }
 
-    /// Consumes an operator if it is next.
     fn consume_operator(&mut self, operator: &[u8]) -> bool {
         let before = self.at;
         self.spaces();

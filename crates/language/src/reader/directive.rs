@@ -58,7 +58,6 @@ impl DirectiveDiagnostics<'_> {
 }
 
 impl Blocks {
-    /// Returns whether lines are active at this position.
     pub fn active(&self) -> bool {
         self.beyond == 0
             && self
@@ -90,7 +89,6 @@ impl Blocks {
         }
     }
 
-    /// Reports the blocks that the file leaves open, and closes them.
     pub fn end_file(&mut self, sources: &SourceMap, diagnostics: &mut Diagnostics) {
         self.beyond = 0;
         for block in self.open.drain(..) {

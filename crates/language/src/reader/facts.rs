@@ -20,7 +20,6 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Creates the facts of a program of this version without any feature.
     pub fn new(version: impl Into<String>) -> Self {
         Facts {
             version: version.into(),
@@ -32,7 +31,6 @@ impl Facts {
         }
     }
 
-    /// Sets the TLS library, and the version of OpenSSL to which it is equivalent.
     pub fn with_tls_library(mut self, name: &str, openssl: &str) -> Self {
         self.tls_library = name.to_owned();
         self.openssl_version = Some(openssl.to_owned());

@@ -15,13 +15,11 @@ pub enum FaultKind {
     /// bytes.
     #[error("a single quote is an ordinary character in a file this old")]
     OldQuote(u8),
-    /// `\x` without two hexadecimal digits.
     #[error("truncated or invalid hexadecimal sequence")]
     Hexadecimal,
     /// A variable whose name begins with an invalid character.
     #[error("forbidden first char in environment variable name")]
     VariableName,
-    /// `${` without the required closing brace.
     #[error("unmatched brace in environment variable name")]
     VariableBrace,
     /// `[` in a variable that does not continue as `[*]`.
@@ -51,7 +49,6 @@ pub enum FaultKind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LexicalError {
     pub kind: FaultKind,
-    /// The bytes that caused the error.
     pub span: Span,
 }
 
@@ -90,7 +87,6 @@ impl FaultKind {
 }
 
 impl LexicalError {
-    /// Returns the diagnostic of the error.
     pub fn diagnostic(&self, sources: &SourceMap) -> Diagnostic {
         let span = self.span;
         let told = Diagnostic::new(
@@ -140,14 +136,12 @@ impl LexicalError {
     }
 }
 
-/// Returns the diagnostic for a zero byte in a file.
 pub(super) fn nul_byte(span: Span) -> Diagnostic {
     Diagnostic::error(&codes::NUL_BYTE, span, "stray NUL character")
         .label("the rest of the line is ignored")
         .help("the file is damaged or not UTF-8: save it as UTF-8 text")
 }
 
-/// Returns the diagnostic for a last line without a line feed.
 pub(super) fn missing_line_feed(end: Span) -> Diagnostic {
     Diagnostic::error(
         &codes::MISSING_LINE_FEED,

@@ -291,7 +291,6 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Reads a variable at a `$` between double quotes.
     fn variable(&mut self, word: &mut Building) {
         let dollar = self.at;
         let braced = self.text.get(dollar + 1) == Some(&b'{');

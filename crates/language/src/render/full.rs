@@ -14,9 +14,7 @@ use std::ops::Range;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RenderOptions {
     pub color: bool,
-    /// Draws lines with non-ASCII characters.
     pub unicode: bool,
-    /// The width of the terminal in columns.
     pub width: usize,
     /// Shows diagnostics that are only for `-dD`.
     pub diag: bool,
@@ -137,11 +135,9 @@ pub fn render_diagnostic(sources: &SourceMap, d: &Diagnostic, look: &RenderOptio
         .render(&groups)
 }
 
-/// Whole lines of a file in which positions are underlined.
 struct Window<'a> {
     file: FileId,
     name: &'a str,
-    /// The number of the first line.
     line: usize,
     bytes: Range<usize>,
     /// `None` if the text is too long to show.

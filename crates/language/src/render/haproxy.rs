@@ -13,9 +13,7 @@ use std::collections::{HashMap, HashSet};
 #[derive(Clone, Copy, Debug)]
 pub struct HaproxyForm<'a> {
     pub pid: u32,
-    /// The version: "2.6.12-1+deb12u4".
     pub version: &'a str,
-    /// The path of the executable.
     pub executable: &'a str,
     /// Shows diagnostics that are only for `-dD`.
     pub diag: bool,

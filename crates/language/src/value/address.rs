@@ -12,10 +12,8 @@ use std::net::{IpAddr, Ipv6Addr};
 /// appends while it binds.
 const PATH_MAX: usize = 97;
 
-/// Maximum length of the name of an abstract socket, in bytes.
 const ABSTRACT_MAX: usize = 107;
 
-/// Maximum length of a host name, in bytes.
 const HOST_NAME_MAX: usize = 253;
 
 /// An address to listen on or to connect to.
@@ -24,7 +22,6 @@ pub struct Address {
     pub transport: SocketTransport,
     /// The IP version for names and `*`.
     pub family: Family,
-    /// The host, or its substitute.
     pub host: AddressHost,
     pub port: Port,
 }
@@ -75,7 +72,6 @@ pub enum PortRule {
 /// The addresses that a keyword accepts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Accepts {
-    /// The rule for the port.
     pub port: PortRule,
     /// `:80-90`
     pub range: bool,
@@ -93,7 +89,6 @@ pub struct Accepts {
 }
 
 impl Accepts {
-    /// The rules for a `bind` line.
     pub const BIND: Accepts = Accepts {
         port: PortRule::Mandatory,
         range: true,
@@ -104,13 +99,11 @@ impl Accepts {
         output: false,
         name: true,
     };
-    /// The rules for a `dgram-bind` line.
     pub const DATAGRAM_BIND: Accepts = Accepts {
         stream: false,
         datagram: true,
         ..Accepts::BIND
     };
-    /// The rules for a `server` line.
     pub const SERVER: Accepts = Accepts {
         port: PortRule::Optional,
         range: false,
@@ -118,7 +111,6 @@ impl Accepts {
         descriptor: false,
         ..Accepts::BIND
     };
-    /// The rules for a `log` line.
     pub const LOG: Accepts = Accepts {
         port: PortRule::Optional,
         range: false,
@@ -126,14 +118,12 @@ impl Accepts {
         output: true,
         ..Accepts::BIND
     };
-    /// The rules for a `source` line.
     pub const SOURCE: Accepts = Accepts {
         port: PortRule::Optional,
         range: false,
         descriptor: false,
         ..Accepts::BIND
     };
-    /// The rules for the `source` option of a server.
     pub const SERVER_SOURCE: Accepts = Accepts {
         range: true,
         ..Accepts::SOURCE
@@ -149,19 +139,15 @@ pub enum AddressError {
     Empty,
     #[error("missing port specification in '{text}'")]
     MissingPort { text: String },
-    /// Not a host name and not an address.
     #[error("invalid address: '{host}' in '{text}'")]
     InvalidHost { host: String, text: String },
-    /// An address of another family than its prefix.
     #[error("invalid address: '{host}' is not an {} address", name_of(*.family))]
     WrongFamily { host: String, family: Family },
     /// Not within 1 (or 0) and 65535.
     #[error("invalid port '{port}'")]
     InvalidPort { port: String },
-    /// The end is before the start.
     #[error("invalid port range '{range}'")]
     InvalidRange { range: String },
-    /// A port that does not begin with a digit.
     #[error("invalid character '{character}' in port number '{port}' in '{text}'")]
     PortCharacter {
         character: char,
@@ -181,28 +167,20 @@ pub enum AddressError {
     /// `:+80` where no other port exists as a base.
     #[error("port offset not permitted here in '{text}'")]
     OffsetNotPermitted { text: String },
-    /// Datagrams where a stream is required.
     #[error("dgram-type address not acceptable in '{text}'")]
     DatagramNotAcceptable { text: String },
-    /// A stream where datagrams are required.
     #[error("stream-type address not acceptable in '{text}'")]
     StreamNotAcceptable { text: String },
-    /// `fd@` where a socket is to be opened.
     #[error("'{text}' is a file descriptor, which is not supported here")]
     DescriptorNotAcceptable { text: String },
-    /// `fd@` or `sockpair@` without a number.
     #[error("file descriptor '{descriptor}' is not a valid integer in '{text}'")]
     InvalidDescriptor { descriptor: String, text: String },
-    /// `ring@` where no output is possible.
     #[error("'{text}' is a ring, which is not supported here")]
     OutputNotAcceptable { text: String },
-    /// A host name where an address is required.
     #[error("'{text}' is not an IP address; host names are not supported here")]
     NameNotAcceptable { text: String },
-    /// `unix@`, `abns@` or `ring@` without a name.
     #[error("nothing follows '{text}'")]
     MissingName { text: String },
-    /// A path or name of a socket that exceeds the system's limit.
     #[error("socket path '{text}' too long (max {max})")]
     PathTooLong { text: String, max: usize },
 }

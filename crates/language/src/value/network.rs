@@ -18,7 +18,6 @@ pub struct V4Network {
 pub struct V6Network {
     /// The address as written, including the bits after the prefix.
     pub address: Ipv6Addr,
-    /// The length of the prefix in bits.
     pub prefix: u8,
 }
 
@@ -30,7 +29,6 @@ pub enum AddressNetwork {
 }
 
 impl V4Network {
-    /// Returns whether the network contains an address.
     pub fn contains(&self, ip: Ipv4Addr) -> bool {
         (ip.to_bits() ^ self.address.to_bits()) & self.mask.to_bits() == 0
     }
@@ -43,7 +41,6 @@ impl V4Network {
 }
 
 impl V6Network {
-    /// Returns whether the network contains an address.
     pub fn contains(&self, ip: Ipv6Addr) -> bool {
         let mask = u128::MAX
             .checked_shl(128 - u32::from(self.prefix))
@@ -70,14 +67,12 @@ impl AddressNetwork {
 /// The errors of a network.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NetworkError {
-    /// The text does not begin with an IPv4 or IPv6 address.
     #[error("'{text}' is not a valid IPv4 or IPv6 address")]
     NotAnAddress {
         text: String,
         /// The text could be a host name, which HAProxy would resolve.
         name: bool,
     },
-    /// Invalid prefix length or mask after the slash.
     #[error("'{text}' is not a valid IPv4 or IPv6 address")]
     BadMask { text: String, max: u8 },
 }

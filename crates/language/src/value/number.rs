@@ -10,23 +10,19 @@ use std::ops::RangeInclusive;
 pub enum IntegerError {
     #[error("expects an integer argument")]
     Empty,
-    /// The text does not begin with a digit.
     #[error("expects an integer argument, found '{text}'")]
     NotANumber { text: String },
     /// Text after the number; HAProxy ignores it.
     #[error("unexpected character '{character}' in '{text}', which is read as {value}")]
     Trailing {
         value: i64,
-        /// The first character after the number.
         character: char,
         text: String,
     },
-    /// The number is out of range.
     #[error("'{text}' is out of range: expected {min} {}", up_to(*.max))]
     OutOfRange { text: String, min: i64, max: i64 },
 }
 
-/// Returns the end of a range that begins with a number.
 fn up_to(max: i64) -> String {
     match max {
         i64::MAX => "or more".to_owned(),
@@ -109,10 +105,8 @@ pub fn integer(text: &str, range: RangeInclusive<i64>) -> Result<i64, IntegerErr
 pub enum SizeError {
     #[error("missing size")]
     Empty,
-    /// A character that is neither a digit nor a unit at the end.
     #[error("unexpected character '{character}' in size '{text}'")]
     Unexpected { character: char, text: String },
-    /// The size exceeds its limit.
     #[error("size '{text}' is too large (maximum value is {max})")]
     TooLarge {
         text: String,
@@ -173,10 +167,8 @@ pub fn size(text: &str, max: u64) -> Result<u64, SizeError> {
 /// The errors of a percentage.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PercentageError {
-    /// Not a whole number followed by '%'.
     #[error("expects a percentage, found '{text}'")]
     NotAPercentage { text: String },
-    /// The percentage exceeds its limit.
     #[error("'{text}' is more than {max}%")]
     TooLarge { text: String, max: u32 },
 }

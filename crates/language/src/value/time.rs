@@ -39,7 +39,6 @@ impl TimeUnit {
 pub enum TimeError {
     #[error("missing time")]
     Empty,
-    /// A character that is neither a digit nor a unit.
     #[error("unexpected character '{character}' in time '{text}'")]
     Unexpected { character: char, text: String },
     /// Text after the unit; HAProxy ignores it up to 2.6.

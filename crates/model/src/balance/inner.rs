@@ -25,7 +25,6 @@ const LOAD: u64 = 1 << 20;
 const FEW: usize = 16;
 
 impl AlgorithmState {
-    /// Rebuilds the state if it does not fit the configuration of the request.
     pub(super) fn fit(&mut self, proxy: &Proxy) {
         if self.layout != layout(proxy) || self.algorithm != proxy.balance {
             let was = self.positions();
@@ -46,7 +45,6 @@ impl AlgorithmState {
         }
     }
 
-    /// Builds the state for the servers of a configuration.
     pub(super) fn build(&mut self, proxy: &Proxy, was: Positions) {
         // Subscribed first: changes during the build are reported and applied afterwards.
         proxy
@@ -108,7 +106,6 @@ impl AlgorithmState {
         }
     }
 
-    /// Preserves the position of servers that existed before.
     fn keep_places(&mut self, was: &Positions) {
         let places: HashMap<u32, usize> = was.uids.iter().copied().zip(0..).collect();
         for (at, uid) in self.uids.iter().enumerate() {
@@ -129,7 +126,6 @@ impl AlgorithmState {
         }
     }
 
-    /// Updates the servers that changed.
     pub(super) fn refresh(&mut self, proxy: &Proxy, news: &[u32]) {
         for uid in news {
             let Some(at) = proxy.place_of(*uid).map(|at| at.0 as usize) else {
@@ -430,7 +426,6 @@ impl AlgorithmState {
         Choice::Full(None)
     }
 
-    /// Returns the table of turns of the side in use.
     fn table(&mut self, backup: bool) -> &[u32] {
         let known = &self.known;
         self.table.get_or_insert_with(|| {
@@ -475,7 +470,6 @@ impl AlgorithmState {
         }
     }
 
-    /// Returns the hash ring of the side in use.
     fn ring(&mut self, backup: bool) -> &Ring {
         let (known, seeds) = (&self.known, &self.seeds);
         let made = self.ring.take_if(|ring| ring.is_of_backups() == backup);
@@ -567,7 +561,6 @@ impl AlgorithmState {
     }
 }
 
-/// Maximum number of draws of `random`.
 const DRAWS_MAX: u32 = 64;
 
 /// Returns a pseudo-random number from a counter.
@@ -577,7 +570,6 @@ fn mixed(mut n: u64) -> u64 {
     n ^ (n >> 31)
 }
 
-/// Returns the load of a server relative to its weight.
 fn load_of(server: &ServerState, weight: u32) -> u64 {
     let sessions =
         u64::from(server.traffic.sessions.current()) + u64::from(server.queue.waiting.current());
@@ -643,12 +635,10 @@ fn among(
 /// Maximum number of entries of a table or ring that one choice examines.
 const LOOKS_MAX: usize = 4096;
 
-/// Returns whether keys are located on a hash ring.
 fn is_ring(proxy: &Proxy) -> bool {
     proxy.hash.method == HashMethod::Consistent
 }
 
-/// Returns the value from which the ring points of a server are computed.
 fn seed(server: &Server) -> Seed {
     let set = server.state.address_override();
     let address = match set.as_ref().unwrap_or(&server.address) {
@@ -677,7 +667,6 @@ enum Tried {
     Parked,
 }
 
-/// Takes the server to avoid if it is the only one left.
 fn only_the_avoided(
     proxy: &Proxy,
     avoid: Option<usize>,

@@ -9,7 +9,6 @@ use crate::transaction::ProxyStream;
 use http::message::query_parameter;
 
 impl HashType {
-    /// Returns the hash of some bytes.
     fn of(self, bytes: &[u8]) -> u32 {
         let number = match self.function {
             HashFunction::Sdbm => hash::sdbm(bytes),
@@ -118,7 +117,6 @@ fn of_value(kind: HashType, value: SampleValue<'_>) -> Option<u32> {
     }
 }
 
-/// Returns the part of a target that is hashed.
 fn uri_part(uri: &[u8], bytes_max: Option<u32>, depth_max: Option<u32>, whole: bool) -> &[u8] {
     let most = bytes_max.map_or(uri.len(), |max| uri.len().min(max as usize));
     let (mut slashes, mut end) = (0, 0);

@@ -39,7 +39,6 @@ pub fn prepare(config: &Config, old: Option<&Config>) {
 }
 
 impl Proxy {
-    /// Returns the index of a server of this configuration by its uid.
     pub fn place_of(&self, uid: u32) -> Option<ServerIndex> {
         let number = |servers: &[Server]| {
             let uids = servers.iter().map(|server| server.state.uid);
@@ -61,11 +60,9 @@ pub struct Request {
     pub look: bool,
 }
 
-/// Result of an attempt to take a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Take {
     Taken,
-    /// The server has no free slot.
     Full,
     /// Another stream waits for the free slots.
     Busy,
@@ -74,7 +71,6 @@ pub enum Take {
 /// Result of [`choose`]. None: no server is usable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Choice {
-    /// A slot of this server was taken.
     Taken(ServerIndex),
     /// All servers are full: wait for this one, or for any.
     Full(Option<ServerIndex>),

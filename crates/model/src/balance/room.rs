@@ -4,17 +4,15 @@
 use crate::config::{Proxy, Server};
 use crate::state::WEIGHT_SCALE;
 
-/// Allowed sessions of a backend, to be shared among its servers.
+/// Allowed sessions of a backend: `each` per unit of weight, and the `rest` of that division, to be
+/// shared among the servers.
 pub struct Room {
-    /// Sessions per unit of weight.
     each: u64,
-    /// Remaining sessions after the division.
     rest: u64,
     weights: u64,
 }
 
 impl Room {
-    /// Computes the allowed sessions for the current ones and one more.
     pub(super) fn new(proxy: &Proxy, weights: u64) -> Room {
         let servers = proxy.servers.iter();
         let sessions: u64 = servers

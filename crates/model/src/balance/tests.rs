@@ -304,7 +304,6 @@ fn ten_thousand_full_servers_cost_no_more_than_two() {
     }
 }
 
-/// Returns the next configuration with the same servers and more.
 fn next(old: &Config, balance: Balance, names: &[&str]) -> Arc<Config> {
     let servers: Vec<(&str, ServerOptions)> = names
         .iter()

@@ -2,14 +2,11 @@
 
 use http::message::HttpMessage;
 
-/// Cache directives of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Directives {
-    /// The message must not be stored.
     pub no_store: bool,
     /// Request: no stored response is accepted. Response: it must not be reused without validation.
     pub no_cache: bool,
-    /// The response is for a single client.
     pub private: bool,
     /// Freshness lifetime in seconds: `s-maxage`, otherwise `max-age`.
     pub lifetime_s: Option<u32>,
@@ -18,14 +15,12 @@ pub(crate) struct Directives {
 }
 
 impl Directives {
-    /// Parses the directives of a request.
     pub(crate) fn of_request(request: &HttpMessage) -> Self {
         let mut said = Directives::of(request);
         said.no_cache |= said.over || pragma(request);
         said
     }
 
-    /// Parses the directives of a response.
     pub(crate) fn of_response(response: &HttpMessage) -> Self {
         let mut said = Directives::of(response);
         said.no_cache |= pragma(response);
@@ -59,7 +54,6 @@ impl Directives {
         said
     }
 
-    /// Returns whether a response with these directives may be stored.
     pub(crate) fn may_be_stored(&self) -> bool {
         !(self.no_store || self.no_cache || self.private || self.over)
     }

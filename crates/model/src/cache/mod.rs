@@ -23,9 +23,7 @@ pub struct Used {
     pub(crate) cache: Arc<Cache>,
     pub(crate) key: Box<[u8]>,
     pub(crate) secondary: Secondary,
-    /// The response was delivered from the cache.
     pub hit: bool,
-    /// The response is being stored in the cache.
     pub(crate) storing: Option<Storing>,
     /// The method may change the resource: a success removes its stored responses.
     pub(crate) unsafe_method: bool,
@@ -56,6 +54,5 @@ pub(crate) struct Storing {
     pub(crate) age_s: u32,
     pub(crate) lifetime_s: u32,
     pub(crate) varies: vary::Varies,
-    /// The memory that it reserves while it is being stored.
     pub(crate) filling: store::Filling,
 }

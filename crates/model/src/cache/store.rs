@@ -30,7 +30,6 @@ pub struct Settings {
 pub struct Entry {
     /// Status line and headers, without hop-by-hop headers.
     pub head: HttpMessage,
-    /// Complete body of the response.
     pub body: Arc<[u8]>,
     /// Time of receipt, in milliseconds since the process began to serve.
     pub came_ms: u64,
@@ -45,7 +44,6 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Returns the age in seconds.
     pub fn age_s(&self, now_ms: u64) -> u64 {
         u64::from(self.age_s) + now_ms.saturating_sub(self.came_ms) / 1000
     }
@@ -109,13 +107,11 @@ impl Drop for Filling {
     }
 }
 
-/// An entry with its sequence number.
 type Turned = (u64, Arc<Entry>);
 pub type Keyed = (Box<[u8]>, Arc<Entry>);
 
 #[derive(Debug, Default)]
 struct Stored {
-    /// Entries of each key, with their sequence numbers.
     entries: HashMap<Box<[u8]>, Vec<Turned>>,
     /// Keys by sequence number, in the order in which their entries were stored.
     turns: BTreeMap<u64, Box<[u8]>>,
@@ -191,7 +187,6 @@ impl Cache {
         entries.push((turn, Arc::new(entry)));
     }
 
-    /// Removes all entries of a key.
     pub(crate) fn forget(&self, key: &[u8]) {
         let mut stored = self.stored();
         let entries = stored.entries.get(key).into_iter().flatten();

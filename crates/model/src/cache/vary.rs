@@ -17,7 +17,6 @@ const CODINGS: [&[u8]; 11] = [
     b"x-gzip",
     b"zstd",
 ];
-/// Maximum number of examined codings of a request.
 const CODINGS_MAX: usize = 64;
 
 /// Request properties by which responses may vary.
@@ -49,7 +48,6 @@ impl Secondary {
         }
     }
 
-    /// Returns the allocated memory, bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.referer.len() + self.origin.len()
     }
@@ -132,7 +130,6 @@ impl Varies {
         Some(varies)
     }
 
-    /// Returns whether the response stored for one request may be delivered to another.
     pub(crate) fn fits(&self, stored: &Secondary, asked: &Secondary) -> bool {
         self.codings
             .is_none_or(|codings| asked.codings & codings == codings)

@@ -239,7 +239,6 @@ pub fn piece(storing: &mut Option<Box<Used>>, data: &[u8]) {
     }
 }
 
-/// Stores the response after its end.
 pub fn complete(stream: &mut ProxyStream) {
     let Some(used) = stream.transfer.cache.as_mut() else {
         return;

@@ -16,7 +16,6 @@ pub const ANSWER_MAX: usize = 16 * 1024;
 /// Maximum length of a check's message, bytes.
 pub const INFO_MAX: usize = 127;
 
-/// A [`Matcher`] with evaluated formats.
 pub(crate) enum Filled<'e> {
     Exact(Cow<'e, [u8]>),
     Begin(Cow<'e, [u8]>),
@@ -71,16 +70,13 @@ pub struct ReceivedResponse<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Judged {
     Wait,
-    /// The response is as expected.
     Passed(CheckResult),
     /// The response decides the check, so that the remaining steps are skipped.
     Decided(CheckResult),
-    /// The response is not as expected.
     Failed(CheckResult),
 }
 
 impl Expect {
-    /// Evaluates the data received so far.
     pub fn judge(
         &self,
         step: &CheckStep,
@@ -212,7 +208,6 @@ impl Expect {
         Judged::Failed(CheckResult::new(status, 0).code(code).info(text_of(&told)))
     }
 
-    /// Returns the reason for a mismatch.
     fn mismatch(&self) -> String {
         let what = match &self.pattern {
             Pattern::Text(text) => format!("'{}'", String::from_utf8_lossy(text)),
@@ -230,7 +225,6 @@ impl Expect {
         }
     }
 
-    /// Returns the name of the step for messages.
     pub fn name(&self) -> String {
         match &self.pattern {
             Pattern::Text(text) => format!("expect string '{}'", String::from_utf8_lossy(text)),
@@ -335,7 +329,6 @@ pub(crate) fn with_quoted_comment(mut text: Vec<u8>, step: &CheckStep) -> Vec<u8
     text
 }
 
-/// Converts bytes to upper-case hexadecimal digits.
 fn hex(bytes: &[u8]) -> Vec<u8> {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let digits = |byte: &u8| {

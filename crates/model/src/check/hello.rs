@@ -5,7 +5,6 @@ const HANDSHAKE: u8 = 0x16;
 /// Fixed, because no secret depends on it.
 const RANDOM: &[u8; 28] = b"Evenkeel asks: who is there?";
 
-/// Returns a ClientHello of SSLv3 with the ciphers of its time.
 pub fn hello(unix_seconds: u32) -> Vec<u8> {
     let ciphers: Vec<u8> = (0x01..=0x1b).chain(0x2f..=0x3a).collect();
     let mut body = vec![3, 0];

@@ -5,7 +5,6 @@ use super::expect::{ANSWER_MAX, Filled};
 use super::scene::Scene;
 use crate::script::HttpSend;
 
-/// Maximum number of header fields of a response.
 const HEADERS_MAX: usize = 101;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,7 +63,6 @@ impl Request {
         }
     }
 
-    /// Returns the request in HTTP/1 format.
     pub fn write(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256 + self.body.len());
         let mut put =
@@ -112,7 +110,6 @@ pub struct HttpCheckResponse {
     pub code: u16,
     pub reason: Vec<u8>,
     fields: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Received part of the body.
     pub body: Vec<u8>,
     pub(crate) body_is_whole: bool,
 }

@@ -13,11 +13,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outgoing {
     Bytes(Vec<u8>),
-    /// A request in the HTTP version of the connection.
     Http(Request),
 }
 
-/// Next action of the caller.
 pub enum Next<'s> {
     /// Close the connection and open a new one, to this port if given. Then call
     /// [`Play::connected`] or report a failure.
@@ -26,7 +24,6 @@ pub enum Next<'s> {
     Send(Outgoing),
     /// Read. Then call [`Play::received`] or report a failure.
     Receive,
-    /// The check ended with this result.
     Verdict(CheckResult),
 }
 
@@ -35,11 +32,9 @@ pub struct Play<'s> {
     script: &'s Script,
     subject: Subject,
     memory: CheckVariables,
-    /// The line of `http-check send-state`.
     state: Option<&'s str>,
     /// A 404 response means that the server wants no new sessions.
     gentle_404: bool,
-    /// Index of the current step.
     at: usize,
     /// Data received since the last send or connect.
     input: Vec<u8>,
@@ -135,12 +130,10 @@ impl<'s> Play<'s> {
         Next::Verdict(self.verdict())
     }
 
-    /// Continues after the data was sent.
     pub fn done(&mut self) {
         self.at += 1;
     }
 
-    /// Continues after the connection was established, with or without TLS.
     pub fn connected(&mut self, secured: bool) {
         self.secured = secured;
         self.connections += 1;
@@ -155,7 +148,6 @@ impl<'s> Play<'s> {
         !next.is_some_and(|step| matches!(step.action, StepAction::Expect(_)))
     }
 
-    /// Returns whether no connection was established yet.
     pub fn is_first_connection(&self) -> bool {
         self.connections == 0
     }
@@ -168,7 +160,6 @@ impl<'s> Play<'s> {
         self.ended |= bytes.is_empty() || self.input.len() == ANSWER_MAX;
     }
 
-    /// Returns whether part of a response was received.
     pub fn has_input(&self) -> bool {
         !self.input.is_empty()
     }
@@ -187,7 +178,6 @@ impl<'s> Play<'s> {
         self.told(status, "")
     }
 
-    /// Returns the result after a failure of the current step.
     pub fn failed(&self, status: CheckStatus, why: &str) -> CheckResult {
         self.told(status, why)
     }
@@ -253,7 +243,6 @@ impl<'s> Play<'s> {
         })
     }
 
-    /// Returns the result after the last step.
     fn verdict(&mut self) -> CheckResult {
         if let Some((at, result)) = self.passed.take() {
             // The code is only reported if the response ended the script.
@@ -275,7 +264,6 @@ impl<'s> Play<'s> {
     }
 }
 
-/// Describes the step for messages.
 fn place(step: &CheckStep) -> String {
     let what = match &step.action {
         StepAction::Connect(_) if step.number == 0 => {

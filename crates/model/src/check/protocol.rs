@@ -10,7 +10,6 @@ use crate::script::{
 };
 use crate::state::{CheckResult, CheckStatus};
 
-/// Result of parsing a message.
 enum ParsedReply {
     Short,
     Good(Vec<u8>),
@@ -81,7 +80,6 @@ fn binary_regex(text: &str) -> Pattern {
 }
 
 impl Script {
-    /// Returns the script of a protocol's check.
     pub(crate) fn of_protocol(kind: &CheckKind) -> Script {
         Script::built_in(match kind {
             CheckKind::Connect | CheckKind::Tcp | CheckKind::Http | CheckKind::External => {
@@ -184,7 +182,6 @@ fn postgresql(user: &[u8]) -> Vec<StepAction> {
 
 /// Length of a MySQL packet header: three bytes of length, one of sequence number.
 const MYSQL_HEAD_BYTES: usize = 4;
-/// First byte of an error packet.
 const MYSQL_ERROR: u8 = 0xff;
 
 fn mysql(user: Option<&MySqlUser>) -> Vec<StepAction> {
@@ -221,14 +218,12 @@ fn mysql_packets(user: &MySqlUser) -> Vec<u8> {
     out
 }
 
-/// Splits off the first packet.
 fn mysql_packet(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (head, rest) = bytes.split_at_checked(MYSQL_HEAD_BYTES)?;
     let length = u32::from_le_bytes([head[0], head[1], head[2], 0]);
     rest.split_at_checked(usize::try_from(length).ok()?)
 }
 
-/// Returns the code and text of an error packet.
 fn mysql_error(packet: &[u8]) -> ParsedReply {
     let code = match packet.get(1..3) {
         Some(code) => u16::from_le_bytes([code[0], code[1]]),

@@ -23,15 +23,12 @@ pub struct Subject {
 pub struct CheckVariables {
     /// Variables of the scope `check` and of scopes that end with it.
     check: Variables,
-    /// Variables of the scope `sess`.
     session: Variables,
 }
 
-/// Evaluation context of a check.
 pub struct Scene<'p> {
     pub subject: &'p Subject,
     pub memory: &'p mut CheckVariables,
-    /// Data received from the server.
     pub bytes: &'p [u8],
     /// The server has closed its side.
     pub ended: bool,
@@ -46,7 +43,6 @@ impl Scene<'_> {
         }
     }
 
-    /// Evaluates an expression as a number.
     pub fn number(&mut self, expression: &Expression) -> Option<i64> {
         self.with(
             |stream| match expression.evaluate(stream)?.cast(Type::Int)? {

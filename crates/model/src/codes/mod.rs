@@ -5,7 +5,6 @@ pub mod expression;
 
 use language::arguments::{ArgumentCodes, LenientCodes};
 
-/// Codes of errors in the arguments of a line.
 pub static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes {
     missing: &MISSING_ARGUMENT,
     surplus: &TOO_MANY_ARGUMENTS,

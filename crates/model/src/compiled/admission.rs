@@ -28,13 +28,11 @@ impl AdmissionLine {
         }
     }
 
-    /// Creates a line for tests.
     #[cfg(test)]
     pub(crate) fn of_words(words: u64) -> AdmissionLine {
         AdmissionLine { words, uses: 0..0 }
     }
 
-    /// Returns whether a line of an older configuration decides the same.
     pub(crate) fn is_same(
         &self,
         lists: &Lists,

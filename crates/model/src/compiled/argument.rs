@@ -15,7 +15,6 @@ pub enum Argument {
     Variable(VariableName),
     /// IPv4 mask or address.
     Ipv4(std::net::Ipv4Addr),
-    /// IPv6 mask or address.
     Ipv6(std::net::Ipv6Addr),
     Bool(bool),
     /// Name of a frontend or backend.
@@ -42,7 +41,6 @@ pub enum MessageSide {
     Either,
 }
 
-/// Arguments of one fetch or converter.
 #[derive(Clone, Debug, Default)]
 pub struct Arguments {
     /// Arguments in order; omitted ones are None.
@@ -70,7 +68,6 @@ impl Arguments {
         }
     }
 
-    /// Returns the n-th argument if it is a boolean.
     pub fn bool(&self, n: usize) -> Option<bool> {
         match self.at(n)? {
             Argument::Bool(b) => Some(*b),
@@ -85,7 +82,6 @@ impl Arguments {
         }
     }
 
-    /// Returns the n-th argument if it is an IPv4 address or mask.
     pub fn ipv4(&self, n: usize) -> Option<std::net::Ipv4Addr> {
         match self.at(n)? {
             Argument::Ipv4(ip) => Some(*ip),
@@ -93,7 +89,6 @@ impl Arguments {
         }
     }
 
-    /// Returns the n-th argument if it is an IPv6 address or mask.
     pub fn ipv6(&self, n: usize) -> Option<std::net::Ipv6Addr> {
         match self.at(n)? {
             Argument::Ipv6(ip) => Some(*ip),
@@ -101,7 +96,6 @@ impl Arguments {
         }
     }
 
-    /// Returns the n-th argument if it is the name of a proxy.
     pub fn proxy(&self, n: usize) -> Option<&str> {
         match self.at(n)? {
             Argument::Proxy(name) => Some(name),
@@ -117,7 +111,6 @@ impl Arguments {
         }
     }
 
-    /// Returns the n-th argument if it is a regular expression.
     pub fn regex(&self, n: usize) -> Option<&Regular> {
         match self.at(n)? {
             Argument::Regex(regex) => Some(regex),
@@ -125,7 +118,6 @@ impl Arguments {
         }
     }
 
-    /// Returns the n-th argument if it is a list of ACLs.
     pub fn acls(&self, n: usize) -> Option<&Condition> {
         match self.at(n)? {
             Argument::Acls(acls) => Some(acls),
@@ -133,7 +125,6 @@ impl Arguments {
         }
     }
 
-    /// Returns the n-th argument if it is a stick table.
     pub fn table(&self, n: usize) -> Option<&Arc<Table>> {
         match self.at(n)? {
             Argument::Table(place) => place.get(),

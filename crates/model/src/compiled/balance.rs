@@ -15,11 +15,9 @@ pub enum Balance {
     LeastConnections,
     /// First server that has a free slot.
     First,
-    /// Hash of the client's address.
     Source,
     /// Best of this many randomly drawn servers.
     Random(u32),
-    /// Hash of a key from the stream.
     Hash(Hashed),
 }
 
@@ -29,7 +27,6 @@ impl Balance {
         matches!(self, Balance::Source | Balance::Hash(_))
     }
 
-    /// Returns whether the algorithm looks for its key in the body of a POST.
     pub fn looks_at_body(&self) -> bool {
         let key = match self {
             Balance::Hash(hashed) => &hashed.key,
@@ -94,7 +91,6 @@ impl PartialEq for Hashed {
 impl Eq for Hashed {}
 
 impl Balance {
-    /// Returns the name of the algorithm.
     pub fn name(&self) -> &'static str {
         match self {
             Balance::RoundRobin => "roundrobin",

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 pub struct Condition {
     /// True for a condition that begins with `unless`.
     pub(crate) negated: bool,
-    /// Alternatives of which one must be true; each requires all of its terms.
     pub(crate) alternatives: Alternatives,
     /// Position in the file, from `if` or `unless` on.
     pub span: Span,
@@ -38,14 +37,12 @@ pub struct Test {
 /// Named ACL; an anonymous one has an empty name.
 #[derive(Debug)]
 pub struct Acl {
-    /// Name; empty for an anonymous ACL.
     pub name: Box<str>,
     /// Position of the name in its first line.
     pub span: Span,
     /// Tests of the lines read so far, until the section ends.
     pub(crate) draft: Mutex<Vec<Test>>,
     pub(crate) tests: OnceLock<Box<[Test]>>,
-    /// The `acl` lines, in a form that two configurations can compare.
     pub(crate) lines: Mutex<Vec<AdmissionLine>>,
     pub(crate) used: AtomicBool,
 }

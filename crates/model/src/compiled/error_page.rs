@@ -9,7 +9,6 @@ use std::sync::{Arc, OnceLock};
 /// Replacement for an error response (`errorfile`, `errorloc`).
 #[derive(Clone, Debug)]
 pub enum ErrorPage {
-    /// File with a complete response.
     File(Arc<ErrorFile>),
     /// Empty file: the connection closes without a response.
     Silent,
@@ -33,7 +32,6 @@ pub struct ErrorFile {
     pub body: Arc<[u8]>,
 }
 
-/// Result of parsing a response file.
 #[derive(Debug)]
 pub struct ParsedErrorFile {
     pub file: ErrorFile,
@@ -149,7 +147,6 @@ pub struct HttpErrors {
 }
 
 impl HttpErrors {
-    /// Returns the page for a status, if the section has one.
     pub fn page(&self, status: u16) -> Option<&ErrorPage> {
         let found = self.pages.iter().find(|(other, _)| *other == status);
         found.map(|(_, page)| page)

@@ -6,7 +6,6 @@ use crate::sample::regular::Regular;
 use crate::setting::{ProxyIndex, Reference};
 use language::Span;
 
-/// Line rules of one proxy.
 #[derive(Clone, Debug, Default)]
 pub struct LineRuleSet {
     /// Rules of `block`: run before all other rules of HTTP messages.
@@ -26,7 +25,6 @@ pub struct LineRules {
 /// Line rule with a pattern.
 #[derive(Clone, Debug)]
 pub struct LineFilter {
-    /// Position of the pattern in the file.
     pub(crate) span: Span,
     pub(crate) condition: Option<Condition>,
     pub(crate) regular: Regular,
@@ -38,7 +36,6 @@ pub struct LineFilter {
 /// Effect of a filter on the matching line, or on the whole message.
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
-    /// Replaces the line with another one.
     Replace(Box<[ReplacementPart]>),
     Delete,
     /// Prevents later filters from denying the message.
@@ -48,7 +45,6 @@ pub(crate) enum Effect {
     Tarpit,
     /// Excludes the line from later filters.
     Pass,
-    /// Routes the request to this backend.
     Switch(Reference),
 }
 
@@ -58,7 +54,6 @@ pub(crate) enum ReplacementPart {
     Group(u8),
 }
 
-/// Header that a rule adds.
 #[derive(Clone, Debug)]
 pub(crate) struct Addition {
     pub(crate) condition: Option<Condition>,
@@ -66,12 +61,9 @@ pub(crate) struct Addition {
     pub(crate) value: Box<[u8]>,
 }
 
-/// State of the line rules of a stream.
 #[derive(Debug, Default)]
 pub struct LineState {
-    /// Header names of the request, as received.
     pub request: HeaderNameList,
-    /// Header names of the response, as received.
     pub response: HeaderNameList,
     /// Backend that `reqsetbe` selected.
     pub switched: Option<ProxyIndex>,

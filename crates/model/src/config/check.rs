@@ -7,7 +7,6 @@ use crate::script::{CheckStep, HttpSend, Script, StepAction};
 use language::Span;
 use std::sync::Arc;
 
-/// The kind of a backend's health checks.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum CheckKind {
     /// An accepted connection is sufficient.
@@ -43,7 +42,6 @@ pub struct MySqlUser {
 #[derive(Clone, Debug, Default)]
 pub struct CheckLines {
     pub steps: Vec<CheckStep>,
-    /// Position of the first line.
     pub first: Option<Span>,
     /// Section that contains the lines. Own lines replace all lines of the defaults.
     pub owner: Option<(ProxyKind, Box<str>)>,
@@ -54,7 +52,6 @@ pub struct CheckLines {
 pub struct ExternalLines {
     pub command: Option<Box<str>>,
     pub path: Option<Box<str>>,
-    /// Position of the section's own lines.
     pub span: Option<Span>,
 }
 
@@ -89,7 +86,6 @@ impl Check {
             && text(self) == text(other)
     }
 
-    /// Compiles the lines into the script.
     pub fn compile(&mut self) {
         self.script = Arc::new(match &self.kind {
             CheckKind::Connect => Script::connection(),
@@ -122,8 +118,6 @@ impl Check {
 #[derive(Clone, Debug, Default)]
 pub struct HealthCheck {
     pub name: Box<str>,
-    /// Position of the section's name.
     pub span: Span,
-    /// The check that it defines.
     pub check: Check,
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct FcgiApp {
     pub name: Box<str>,
-    /// Position of the section's name.
     pub span: Span,
     pub docroot: Option<Box<[u8]>>,
     pub index: Box<[u8]>,
@@ -25,7 +24,6 @@ pub struct FcgiApp {
 }
 
 impl FcgiApp {
-    /// Creates an application with the default settings.
     pub fn new(name: &str, span: Span) -> FcgiApp {
         FcgiApp {
             name: name.into(),
@@ -48,13 +46,11 @@ pub struct SetParam {
     pub name: Box<[u8]>,
     /// Value of the parameter; an empty value does not set it.
     pub value: Format,
-    /// Condition; None always applies.
     pub condition: Option<Condition>,
 }
 
 #[derive(Debug)]
 pub struct PassHeader {
     pub name: Box<[u8]>,
-    /// Condition; None always applies.
     pub condition: Option<Condition>,
 }

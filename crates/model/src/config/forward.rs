@@ -9,7 +9,6 @@ pub use http::message::HeaderCases;
 /// letters, digits and dashes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum HeaderNames {
-    /// The headers are passed on.
     #[default]
     Preserve,
     Delete,

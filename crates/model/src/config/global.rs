@@ -173,7 +173,6 @@ pub struct VariablesMax {
 }
 
 impl Tune {
-    /// Returns the limits of HTTP/2 connections.
     pub fn http2_limits(&self) -> Limits {
         Limits {
             http2: self.http2,
@@ -244,7 +243,6 @@ pub struct Global {
     pub process_variables: Vec<VariableChange>,
     /// `cpu-map`, in the order of the file; later entries override earlier ones.
     pub cpu_maps: Vec<CpuMap>,
-    /// TLS defaults for `bind` and `server` lines.
     pub tls: TlsDefaults,
     pub strict_limits: Option<bool>,
     pub uid: Option<u32>,
@@ -307,7 +305,6 @@ pub struct Global {
 const REQUESTS_KEPT_DEFAULT: u32 = 256;
 
 impl Global {
-    /// Returns the number of requests that each thread keeps for operators.
     #[inline]
     pub fn requests_kept(&self) -> u32 {
         self.request_history.unwrap_or(REQUESTS_KEPT_DEFAULT)
@@ -325,7 +322,6 @@ impl Global {
     }
 }
 
-/// Returns the host name of the system.
 pub fn host_name() -> String {
     let system = rustix::system::uname();
     system.nodename().to_string_lossy().into_owned()

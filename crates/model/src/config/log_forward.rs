@@ -22,15 +22,12 @@ pub enum ForwardedHost {
 #[derive(Clone, Debug, Default)]
 pub struct LogForward {
     pub name: Box<str>,
-    /// Position of the section's name.
     pub span: Span,
     pub binds: Vec<Bind>,
     pub connections_max: Option<u32>,
     pub backlog: Option<u32>,
     pub client_ms: Option<u32>,
-    /// `log`: targets of the messages.
     pub logs: Vec<LogTarget>,
-    /// A `log global` line is present.
     pub log_global: bool,
     /// Messages are forwarded without being parsed (`option dont-parse-log`).
     pub opaque: bool,

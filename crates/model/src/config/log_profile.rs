@@ -10,7 +10,6 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct LogProfile {
     pub name: Box<str>,
-    /// Position of the section's name.
     pub span: Span,
     pub tag: Option<Box<[u8]>>,
     pub steps: BTreeMap<StreamLogStep, LogStep>,
@@ -29,7 +28,6 @@ pub struct LogStep {
 /// `profile` of a `log` line.
 #[derive(Clone, Debug)]
 pub struct ProfileReference {
-    /// Name of the `log-profile` section.
     pub name: Box<str>,
     /// Position of the name in the `log` line.
     pub span: Span,

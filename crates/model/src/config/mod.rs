@@ -92,14 +92,12 @@ pub struct Config {
     pub certificates: std::sync::Arc<tls::store::Store>,
     /// Pattern lists and maps, which operators can change.
     pub lists: std::sync::Arc<crate::sample::live::Lists>,
-    /// `peers` sections, with which stick tables are shared.
     pub peers: Vec<Peers>,
     pub tables: crate::tables::Tables,
     pub rings: Vec<Ring>,
     /// Client connections that use this configuration.
     pub sessions: Presence,
     pub caches: Vec<std::sync::Arc<crate::cache::Cache>>,
-    // Name resolution.
     pub resolvers: Vec<Resolvers>,
     pub fcgi_apps: Vec<FcgiApp>,
     pub log_forwards: Vec<LogForward>,
@@ -143,7 +141,6 @@ impl Config {
         u32::try_from(starts.partition_point(|start| *start <= span.start)).ok()
     }
 
-    /// Returns the proxy with an index of this configuration.
     pub fn proxy(&self, index: ProxyIndex) -> &Proxy {
         &self.proxies[index.0 as usize]
     }
@@ -170,7 +167,6 @@ impl Config {
         self.frontends.get(name).copied()
     }
 
-    /// Returns all proxies with their indices.
     pub fn iter(&self) -> impl Iterator<Item = (ProxyIndex, &Proxy)> {
         self.proxies
             .iter()

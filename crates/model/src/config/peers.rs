@@ -23,7 +23,6 @@ pub struct Peer {
 #[derive(Clone, Debug, Default)]
 pub struct Peers {
     pub name: Box<str>,
-    /// Position of the section's name.
     pub span: Span,
     /// `disabled`: this process neither listens nor shares tables.
     pub disabled: bool,
@@ -54,12 +53,10 @@ pub struct Peers {
 pub struct PeersSocket(Arc<Mutex<Option<OwnedFd>>>);
 
 impl PeersSocket {
-    /// Stores the descriptor of the open socket.
     pub fn put(&self, fd: OwnedFd) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(fd);
     }
 
-    /// Takes the descriptor in order to serve it.
     pub fn take(&self) -> Option<OwnedFd> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -71,7 +68,6 @@ impl Peers {
         !self.disabled && self.local_peer().is_some()
     }
 
-    /// Returns the local peer, if the section contains it.
     pub fn local_peer(&self) -> Option<&Peer> {
         self.all.iter().find(|peer| peer.name == self.local)
     }
@@ -84,7 +80,6 @@ impl Peers {
         }
     }
 
-    /// Returns the address on which this process listens.
     pub fn listens(&self) -> Option<SocketAddr> {
         self.bind.or(self.local_peer()?.address)
     }

@@ -47,7 +47,6 @@ impl Cookie {
     }
 }
 
-/// Effect of a persistence rule on a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PersistRuleKind {
     /// `force-persist`: the stream uses its persistent server, even if that is down.
@@ -74,9 +73,7 @@ pub enum ServerName {
 
 #[derive(Clone, Debug)]
 pub struct UseServerRule {
-    /// Position of the server's name in the configuration.
     pub span: Span,
-    /// Server that the rule selects.
     pub server: ServerName,
     pub condition: Condition,
 }
@@ -105,7 +102,6 @@ pub enum HashFunction {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct HashType {
     pub method: HashMethod,
-    /// Function that hashes the key.
     pub function: HashFunction,
     /// `avalanche`: each bit of the key changes half of the bits of the hash.
     pub avalanche: bool,
@@ -128,9 +124,7 @@ pub enum HashAffinity {
 pub enum RingKey {
     /// The id of the server, as in HAProxy from 3.0 on.
     Id,
-    /// The address of the server.
     Address,
-    /// The address and port of the server.
     AddressAndPort,
 }
 
@@ -178,7 +172,6 @@ impl RetryOn {
         )
     }
 
-    /// Returns whether any of these bits is set.
     pub fn has(self, bits: u32) -> bool {
         self.0 & bits != 0
     }

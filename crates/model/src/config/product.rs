@@ -1,6 +1,5 @@
 //! Names and versions of the program.
 
-/// The name of the product.
 pub const PRODUCT: &str = "Evenkeel";
 pub const PRODUCT_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Name that is reported to HAProxy's tools.

@@ -16,7 +16,6 @@ use std::sync::Arc;
 /// Backend of a `use_backend` rule.
 #[derive(Clone, Debug)]
 pub enum SwitchTarget {
-    /// A backend with a literal name.
     Static(Reference),
     /// A name computed for each request; without such a backend the rule is ignored.
     Dynamic(Format),
@@ -25,9 +24,7 @@ pub enum SwitchTarget {
 #[derive(Clone, Debug)]
 pub struct SwitchRule {
     pub span: Span,
-    /// Backend that the rule selects.
     pub target: SwitchTarget,
-    /// Condition; None always applies.
     pub condition: Option<Condition>,
 }
 
@@ -63,7 +60,6 @@ pub struct StatsPage {
 /// A frontend, backend or listen section; while loading also a `defaults` section.
 #[derive(Clone, Debug, Default)]
 pub struct Proxy {
-    /// Position of the section's name.
     pub span: Span,
     /// `id`; assigned from 1 upwards (2 and more in practice) if the file has none.
     pub id: u32,
@@ -91,8 +87,7 @@ pub struct Proxy {
     pub source: Option<std::net::SocketAddr>,
     pub tcp_connection: Vec<TcpRule>,
     pub tcp_session: Vec<TcpRule>,
-    /// The `tcp-request connection` and `session` lines, in a form that two configurations can
-    /// compare.
+    /// The `tcp-request connection` and `session` lines.
     pub admission: Vec<AdmissionLine>,
     pub tcp_content: Vec<TcpRule>,
     pub inspect_delay_ms: Option<u32>,
@@ -108,7 +103,6 @@ pub struct Proxy {
     pub errors: Vec<(u16, ErrorPage)>,
     pub monitor_uri: Option<Box<[u8]>>,
     pub monitor_fail: Vec<Condition>,
-    /// Health checks: `option httpchk` and similar ones.
     pub check: Check,
     pub stats: Option<Box<StatsPage>>,
     /// `log` targets; `log global` copies those of `global`.
@@ -131,14 +125,10 @@ pub struct Proxy {
     pub state: Arc<ProxyState>,
     /// Servers as the balance algorithm arranges them.
     pub line: crate::line::BalanceState,
-    // Stick tables.
     pub stick: Vec<StickRule>,
-    // Alerts.
     pub email: Option<Box<super::EmailAlert>>,
 
-    // Persistence, hashes and retries.
     pub cookie: Option<Arc<Cookie>>,
-    /// Indices of the servers by their cookies.
     pub cookie_places: CookiePlaces,
     pub dynamic_cookie_key: Option<Box<[u8]>>,
     pub persist_rules: Vec<PersistRule>,
@@ -168,7 +158,6 @@ pub struct Proxy {
     /// Request header that contains the server's name (`http-send-name-header`), in lower case.
     pub name_header: Option<Box<[u8]>>,
     pub compression: Option<Box<super::Compression>>,
-    // More rules and data that are sent to servers.
     pub tcp_response: Vec<TcpRule>,
     /// `tcp-response inspect-delay`, milliseconds.
     pub response_delay_ms: Option<u32>,

@@ -25,7 +25,6 @@ impl Rare {
     pub const ANSWER_RULES: Rare = Rare(1 << 9);
     pub const AFTER_RULES: Rare = Rare(1 << 10);
 
-    /// Returns the features of a completely loaded proxy.
     pub fn of(proxy: &Proxy) -> Rare {
         let observed =
             |server: &super::Server| server.options.observing.observe != Observe::Nothing;
@@ -64,12 +63,10 @@ impl Rare {
         there.fold(Rare::default(), |sum, (one, _)| sum.and(one))
     }
 
-    /// Returns the union of both sets.
     pub fn and(self, other: Rare) -> Rare {
         Rare(self.0 | other.0)
     }
 
-    /// Returns whether any of these features is in use.
     #[inline(always)]
     pub fn has(self, any: Rare) -> bool {
         self.0 & any.0 != 0

@@ -32,12 +32,10 @@ pub struct Ring {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct RingServer {
     pub name: Box<str>,
-    /// Address and port of the server.
     pub address: SocketAddr,
     /// `log-proto octet-count`: each line is preceded by its length (RFC 6587); otherwise it ends
     /// with a newline.
     pub counted: bool,
-    /// TLS settings of the connection.
     pub tls: RingTls,
 }
 
@@ -60,7 +58,6 @@ pub const RING_BYTES: usize = 16_384;
 pub const RING_LINE_BYTES: usize = 1024;
 
 impl Ring {
-    /// Creates a ring with the default settings.
     pub fn new(name: &str, span: Span) -> Ring {
         Ring {
             name: name.into(),

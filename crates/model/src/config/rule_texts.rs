@@ -35,7 +35,6 @@ const BEGINNINGS: [&str; 19] = [
     "cookie",
 ];
 
-/// Texts of the rule lines.
 #[derive(Default)]
 pub struct RuleTexts {
     files: Vec<(Box<str>, Vec<LineRange>)>,
@@ -55,7 +54,6 @@ impl fmt::Debug for RuleTexts {
     }
 }
 
-/// Number of a line, and the range of its text.
 #[derive(Clone, Copy, Debug)]
 struct LineRange {
     number: u32,
@@ -64,7 +62,6 @@ struct LineRange {
 }
 
 impl RuleTexts {
-    /// Collects the rules from the files of a load.
     pub fn of(sources: &SourceMap) -> RuleTexts {
         let mut all = RuleTexts::default();
         for (_, file) in sources.files() {
@@ -111,7 +108,6 @@ impl RuleTexts {
         })
     }
 
-    /// Returns the variables and headers that carry secrets.
     pub fn uses(&self) -> &SecretUses {
         &self.vocabulary().uses
     }

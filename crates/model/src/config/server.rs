@@ -54,7 +54,6 @@ pub struct ServerOptions {
     /// `weight`, 0..=256.
     pub weight: u32,
     pub backup: bool,
-    /// `disabled`: starts in maintenance.
     pub disabled: bool,
     /// `maxconn`; 0 means no limit.
     pub maxconn: u32,
@@ -67,9 +66,7 @@ pub struct ServerOptions {
     /// `maxqueue`; 0 means no limit.
     pub maxqueue: u32,
     pub check: bool,
-    /// `rise`: successful checks until the server is up.
     pub rise: u32,
-    /// `fall`: failed checks until the server is down.
     pub fall: u32,
     pub inter_ms: u32,
     /// `fastinter`, milliseconds; None is `inter`.
@@ -92,9 +89,7 @@ pub struct ServerOptions {
     pub pool_name: Option<(Box<str>, Arc<Expression>)>,
     /// `proto`: HTTP version of the connections, regardless of negotiation.
     pub protocol: Option<HttpProtocol>,
-    /// `cookie`: cookie value of this server.
     pub cookie: Option<Box<[u8]>>,
-    /// `source`: source address of connections to the server.
     pub source: Option<SocketAddr>,
     pub source_ways: SourceWays,
     pub tcp_user_timeout_ms: Option<u32>,
@@ -118,26 +113,18 @@ pub struct ServerOptions {
     pub tls: ServerTls,
     pub check_proto: Option<HttpProtocol>,
     pub web_socket: WebSocketProto,
-    /// `non-stick`: no stick table stores this server for a client.
     pub non_stick: bool,
-    // Checks and connections to the server.
-    /// `socks4`: address of the SOCKS4 proxy.
     pub socks4: Option<SocketAddr>,
-    /// `check-via-socks4`: checks also use the SOCKS4 proxy.
     pub check_via_socks4: bool,
     /// `healthcheck`: the section that defines the checks.
     pub health_check: Option<Arc<HealthCheck>>,
-    // Name resolution.
-    /// Settings for the resolution of the host name.
     pub resolving: Resolving,
-    /// Settings of the agent check.
     pub agent: Agent,
     pub track: Option<(Span, Box<str>)>,
     /// Reaction to errors of the server's traffic (`observe`, `on-error`).
     pub observing: Observing,
     pub init_state: InitState,
 
-    // Hashes.
     /// `hash-key`
     pub ring_key: Option<RingKey>,
 }
@@ -202,7 +189,6 @@ impl Default for ServerOptions {
 /// A server of a backend.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// Position of the server's name in the file.
     pub span: Span,
     /// `id`; assigned from 1 upwards if the file has none.
     pub id: u32,
@@ -211,14 +197,12 @@ pub struct Server {
     pub address_text: Box<str>,
     /// Address of the server. `set server … addr` overrides it in the state.
     pub address: ServerAddress,
-    /// Other options of the line.
     pub options: ServerOptions,
     pub state: Arc<ServerState>,
     /// Generation of the address and connection options, assigned by [`crate::control::install`].
     /// Another configuration with other options gets another number, so that old connections are
     /// not reused.
     pub way: u32,
-    // Name resolution.
     /// Host name of the line in place of an address. With `resolvers` and an address, the name is
     /// empty until an operator sets one (`set server … fqdn`).
     pub host: Option<Box<HostName>>,

@@ -58,12 +58,10 @@ pub struct ServerTls {
 }
 
 impl ServerTls {
-    /// Returns versions, ciphers and similar settings for modification.
     pub fn side_mut(&mut self) -> &mut TlsSide {
         Arc::make_mut(&mut self.side)
     }
 
-    /// Returns the connector for traffic; None without TLS.
     pub fn for_traffic(&self) -> Option<&Arc<Connector>> {
         self.connector.as_ref().filter(|_| self.ssl)
     }

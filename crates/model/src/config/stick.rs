@@ -17,6 +17,5 @@ pub struct StickRule {
     pub stores_of_answer: bool,
     pub expression: Expression,
     pub table: Arc<TablePlace>,
-    /// Condition; None always applies.
     pub condition: Option<Condition>,
 }

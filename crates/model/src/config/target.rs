@@ -5,9 +5,7 @@ use std::net::SocketAddr;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum CheckAddress {
-    /// An IP address and a port.
     Inet(SocketAddr),
-    /// A Unix socket in the file system.
     Unix(std::path::PathBuf),
     /// A Unix socket with an abstract name.
     Abstract(Vec<u8>),

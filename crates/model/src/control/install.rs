@@ -245,7 +245,6 @@ fn is_checked_elsewhere(server: &Server, described: &Server) -> bool {
     !is_followed && target(server) != target(described)
 }
 
-/// Returns the servers of `old` that the configuration no longer contains.
 fn missing(config: &Config, old: &Config) -> Vec<Arc<ServerState>> {
     let servers = |config: &'_ Config| -> Vec<Arc<ServerState>> {
         let all = config.proxies.iter().flat_map(|proxy| &proxy.servers);
@@ -275,7 +274,6 @@ impl Settings {
     }
 }
 
-/// Returns whether the global socket settings for connections to servers are equal.
 fn same_sockets(one: &Tune, other: &Tune) -> bool {
     one.rcvbuf_server == other.rcvbuf_server
         && one.sndbuf_server == other.sndbuf_server
@@ -309,14 +307,12 @@ fn same_way(one: &Server, other: &Server) -> bool {
         && one.options.protocol == other.options.protocol
 }
 
-/// Returns the server name (SNI) of its TLS connections, as written in the file.
 fn sni_of(server: &Server) -> Option<&str> {
     let sni = server.options.tls.sni.as_ref();
     sni.filter(|_| server.options.tls.for_traffic().is_some())
         .map(|(text, _)| &**text)
 }
 
-/// Returns the name of its connections (`pool-conn-name`), as written in the file.
 fn name_of(server: &Server) -> Option<&str> {
     server.options.pool_name.as_ref().map(|(text, _)| &**text)
 }

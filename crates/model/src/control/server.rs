@@ -18,7 +18,6 @@ impl ServerControl {
         self.location.unresolved || self.admin == AdminState::Maintenance
     }
 
-    /// Returns whether maintenance of the server or of the one that it tracks keeps traffic away.
     pub(crate) fn is_maintained(&self) -> bool {
         self.in_maintenance()
             || self
@@ -27,7 +26,6 @@ impl ServerControl {
                 .is_some_and(|other| other.maintenance)
     }
 
-    /// Applies the address settings of the file.
     pub(crate) fn configure_name(&mut self, server: &Server) {
         self.location.file_unresolved = server.address == ServerAddress::Unresolved;
         let follows = server.is_followed_if(|| self.location.host.is_some());
@@ -39,7 +37,6 @@ impl ServerControl {
         self.location.follows = follows;
     }
 
-    /// Applies the agent settings of the file. Without an agent check, its results are discarded.
     pub(crate) fn configure_agent(&mut self, options: &ServerOptions) {
         if !options.agent.check {
             self.agent = Default::default();
@@ -159,7 +156,6 @@ impl ServerState {
         adoption
     }
 
-    /// Applies the limits. Returns whether they changed.
     fn configure_limits(
         &self,
         control: &mut ServerControl,
@@ -380,7 +376,6 @@ impl ServerState {
         self.availability.checks_stopped.store(stopped, Relaxed);
     }
 
-    /// Returns whether an operator stopped the checks.
     pub fn checks_stopped(&self) -> bool {
         self.availability.checks_stopped.load(Relaxed)
     }

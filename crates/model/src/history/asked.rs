@@ -24,7 +24,6 @@ const UNIQUE_ID_MIN: usize = 4;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HistorySearch {
     line: Box<[u8]>,
-    /// The text is a single word.
     is_word: bool,
     id: Option<u64>,
     clients: Vec<SocketAddr>,
@@ -32,7 +31,6 @@ pub struct HistorySearch {
 }
 
 impl HistorySearch {
-    /// Parses a word or a log line.
     pub fn read(text: &str) -> HistorySearch {
         let text = language::truncated(text.trim(), LINE_MAX);
         let is_word = !text.contains(char::is_whitespace);
@@ -125,7 +123,6 @@ impl HistorySearch {
     }
 }
 
-/// Parses a client address with its port. An IPv4-mapped IPv6 address becomes IPv4.
 fn client(word: &str) -> Option<SocketAddr> {
     let (ip, port) = word.rsplit_once(':')?;
     let ip: IpAddr = ip.trim_matches(['[', ']']).parse().ok()?;

@@ -65,7 +65,6 @@ impl Budget {
     }
 }
 
-/// Returns whether a stream failed: it was refused, aborted or retried.
 pub(super) fn has_failed(stream: &ProxyStream) -> bool {
     let is_error = stream.http && stream.status() >= 400;
     is_error || stream.route.retries > 0 || stream.outcome.termination != Termination::Normal

@@ -12,20 +12,17 @@ pub(super) const TEXT_MAX: usize = 448;
 /// Number of texts of an entry.
 pub(super) const FIELDS: usize = EntryText::Try as usize + TRIES_MAX;
 
-/// Identifies a text of an entry.
+/// Identifies a text of an entry. A missing text is empty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EntryText {
     Frontend,
-    /// Name of the backend; empty without one.
     Backend,
-    /// Name of the server; empty without one.
     Server,
     /// The method as it was received.
     Method,
     Host,
     /// The path as it was received, without its query.
     Path,
-    /// The unique id; empty without one.
     UniqueId,
     /// Name of the server that persistence selected.
     Owner,
@@ -34,7 +31,6 @@ pub enum EntryText {
 }
 
 impl EntryText {
-    /// Returns the maximum length of the text in bytes.
     pub(super) fn bytes_max(self) -> usize {
         match self {
             EntryText::Method => 12,
@@ -102,7 +98,6 @@ pub struct RequestOutcome {
     pub letters: [u8; 4],
     /// The proxy itself generated the response.
     pub local: bool,
-    /// The response came from a cache.
     pub cached: bool,
 }
 
@@ -135,14 +130,12 @@ pub struct RequestRecord {
     pub began_ms: [u64; 2],
     pub spans: Spans,
     pub client: Endpoint,
-    /// Status, termination state and source of the response.
     pub ended: RequestOutcome,
     /// Bytes from the client, and bytes to the client.
     pub bytes: [u64; 2],
     pub effort: Effort,
     /// Name of the `balance` algorithm; empty without a backend.
     pub balance: &'static str,
-    /// Source of the choice of the backend.
     pub backend_by: BackendBy,
     owner: RuleLocation,
 }
@@ -209,7 +202,6 @@ impl Text {
     }
 }
 
-/// Appends the texts of an entry and records where they end.
 struct Texts<'t> {
     bytes: &'t mut Vec<u8>,
     begin: usize,
@@ -412,7 +404,6 @@ pub(super) fn put_texts(stream: &ProxyStream, bytes: &mut Vec<u8>) -> [u16; FIEL
 }
 
 impl Entry {
-    /// Returns a text; empty if the entry has none.
     pub fn text(&self, field: EntryText) -> &[u8] {
         self.text.get(field as usize)
     }

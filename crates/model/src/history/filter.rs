@@ -14,11 +14,8 @@ const CURSOR_MAX: usize = 256;
 /// Reason for which a filter is invalid.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FilterError {
-    /// There is no filter with this name.
     Unknown(String),
-    /// The filter needs a value.
     NoValue(String),
-    /// The value of the filter is invalid.
     BadValue {
         name: &'static str,
         value: String,
@@ -56,7 +53,6 @@ const NAMES: [&str; 9] = [
 /// (`P`, `L`) are not failures.
 const FAILED: &[u8] = b"CcSsRIDUK";
 
-/// A status or a class of statuses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum StatusFilter {
     Exactly(u16),
@@ -231,7 +227,6 @@ fn has_failed(entry: &Entry) -> bool {
     entry.ended.status / 100 == 5 || first.is_some_and(|letter| FAILED.contains(letter))
 }
 
-/// Returns whether a `Host` header matches, with or without its port.
 fn is_host(host: &[u8], wanted: &[u8]) -> bool {
     let without_port = match host.iter().rposition(|byte| *byte == b':') {
         Some(at) => host.get(..at).unwrap_or_default(),

@@ -48,7 +48,6 @@ pub fn ended(stream: &ProxyStream) {
 /// An entry, with the names of the files that it refers to.
 #[derive(Clone, Debug)]
 pub struct HistoryEntry {
-    /// Recorded data of the request.
     pub entry: Entry,
     files: Arc<[Arc<str>]>,
     /// Texts of the rule lines; None if the configuration version was dropped.
@@ -56,7 +55,6 @@ pub struct HistoryEntry {
 }
 
 impl HistoryEntry {
-    /// Returns the file and line of a position.
     pub fn place(&self, place: RuleLocation) -> Option<(&str, u32)> {
         let name = self.files.get(usize::from(place.file))?;
         (place.line > 0).then_some((name, place.line))
@@ -79,7 +77,6 @@ pub struct HistoryPage {
     pub before: Option<u64>,
     /// Number of entries ever recorded.
     pub written: u64,
-    /// Number of entries that are kept.
     pub kept: u64,
     /// Number of requested entries that are no longer kept.
     pub missed: u64,

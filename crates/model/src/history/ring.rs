@@ -15,7 +15,6 @@ const VERSIONS_MAX: usize = 8;
 /// Number of entries of a group.
 const GROUP: usize = 64;
 
-/// History of a thread's last requests.
 #[derive(Debug)]
 pub(super) struct Ring {
     /// Oldest first; all but the last have [`GROUP`] entries.
@@ -25,7 +24,6 @@ pub(super) struct Ring {
     /// Number of entries ever recorded.
     pub(super) written: u64,
     pub(super) files: RuleFileNames,
-    /// Rule texts of the newest configuration versions, by version.
     texts: VecDeque<(u64, Arc<RuleTexts>)>,
 }
 
@@ -50,7 +48,6 @@ struct Row {
     others: Option<Others>,
 }
 
-/// File names of the rules in entries.
 #[derive(Debug)]
 pub(super) struct RuleFileNames {
     names: Vec<Arc<str>>,
@@ -123,7 +120,6 @@ impl Group {
         });
     }
 
-    /// Copies an entry into `out`.
     fn read(&self, at: usize, out: &mut Entry) {
         let Some(row) = self.rows.get(at) else {
             return;
@@ -202,13 +198,11 @@ impl Ring {
         }
     }
 
-    /// Returns the number of entries in memory.
     fn entries(&self) -> usize {
         let last = self.groups.back().map_or(0, |group| group.rows.len());
         self.groups.len().saturating_sub(1) * GROUP + last
     }
 
-    /// Returns the memory of the entries, bytes.
     #[cfg(test)]
     pub(super) fn memory_bytes(&self) -> usize {
         let group = |group: &Group| {
@@ -250,7 +244,6 @@ impl Ring {
         self.groups.shrink_to(limit / GROUP + 2);
     }
 
-    /// Copies the entry with a number into `out`.
     fn read(&self, number: u64, out: &mut Entry) {
         let first = self.written - self.entries() as u64 + 1;
         let at = number.saturating_sub(first) as usize;

@@ -11,7 +11,6 @@ use std::time::{Duration, UNIX_EPOCH};
 
 const GET: &[u8] = b"GET /a?token=secret HTTP/1.1\r\nhost: Example.org:8080\r\n\r\n";
 
-/// Records a stream in a ring that is separate from the thread's.
 fn kept(ring: &mut Ring, stream: &ProxyStream, limit: usize) {
     ring.keep(stream, limit);
 }

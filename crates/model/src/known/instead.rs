@@ -52,7 +52,6 @@ const INSTEAD: &[(&str, &str)] = &[
     ),
 ];
 
-/// Returns the alternative to a keyword; None if there is none.
 pub fn instead(name: &str) -> Option<&'static str> {
     let is = |known: &str| match known.strip_suffix('*') {
         Some(beginning) => name.starts_with(beginning),

@@ -53,7 +53,6 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
 
-    /// Returns the sections of each (kind, name).
     fn by_name() -> HashMap<(&'static str, &'static str), &'static [&'static str]> {
         KNOWN
             .iter()

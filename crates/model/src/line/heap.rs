@@ -23,7 +23,6 @@ impl Heap {
         }
     }
 
-    /// Returns the member with the lowest key.
     pub(crate) fn first(&self) -> Option<usize> {
         self.order.first().map(|member| *member as usize)
     }
@@ -42,7 +41,6 @@ impl Heap {
         self.order.len()
     }
 
-    /// Inserts or moves a member.
     pub fn set(&mut self, member: usize, key: Key) {
         self.keys[member] = key;
         if self.places[member] == ABSENT {
@@ -53,7 +51,6 @@ impl Heap {
         self.down(at);
     }
 
-    /// Removes a member if it is present.
     pub(crate) fn remove(&mut self, member: usize) {
         let at = std::mem::replace(&mut self.places[member], ABSENT);
         if at == ABSENT {

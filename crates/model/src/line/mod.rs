@@ -80,7 +80,6 @@ pub(crate) struct AlgorithmState {
     pub(crate) table: Option<Vec<u32>>,
     /// `hash-type consistent`: used in place of the table.
     pub(crate) ring: Option<Ring>,
-    /// Values from which the ring points of each server are computed.
     pub(crate) seeds: Vec<Seed>,
     /// Sum of the configured weights of the preceding servers of the same kind.
     pub(crate) weights_before: Vec<u32>,

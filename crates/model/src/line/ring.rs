@@ -26,7 +26,6 @@ impl Seed {
         Seed(avalanche(id))
     }
 
-    /// Returns the seed of an address, optionally with a port.
     pub(crate) fn of_address(ip: IpAddr, port: Option<u16>) -> Seed {
         let port = port.map_or(0, |port| avalanche(port.into()));
         Seed(match ip {
@@ -106,12 +105,10 @@ impl Ring {
         self.weights.div_ceil(POINTS_MAX).max(1)
     }
 
-    /// Returns whether the ring contains the backups.
     pub(crate) fn is_of_backups(&self) -> bool {
         self.backup
     }
 
-    /// Returns the sum of the weights.
     pub(crate) fn weights(&self) -> u64 {
         self.weights
     }

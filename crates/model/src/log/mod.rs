@@ -124,8 +124,6 @@ pub fn stream_reached(stream: &ProxyStream, step: StreamLogStep) {
     }
 }
 
-/// Returns whether a stream is excluded from the log: its level is `silent`, or it carried nothing
-/// and the frontend has `option dontlognull`.
 pub(crate) fn is_hidden(stream: &ProxyStream) -> bool {
     let is_silent = matches!(stream.log.level, Some(None));
     is_silent || (stream.frontend().has(ProxyOption::DontLogNull) && is_null(stream))
@@ -185,7 +183,6 @@ pub fn stream_step(stream: &ProxyStream, step: StreamLogStep) {
     }
 }
 
-/// Formats the log lines of a stream and sends them.
 fn lines(stream: &ProxyStream, level: u8, step: StreamLogStep, message: &mut Vec<u8>) {
     stream.log.step.set(Some(step));
     let frontend = stream.frontend();

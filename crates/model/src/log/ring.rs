@@ -55,7 +55,6 @@ pub struct Ring {
 pub struct Summary {
     pub name: Box<str>,
     pub description: Box<str>,
-    /// Number of lines that servers lost.
     pub lost: u64,
 }
 

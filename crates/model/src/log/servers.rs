@@ -47,7 +47,6 @@ pub fn send(config: &Config, target: &LogTargetAddress, line: Vec<u8>, message: 
     }
 }
 
-/// Returns the server of a log backend that gets `message`.
 pub fn choose(proxy: &Proxy, servers: &LogServers, message: &[u8]) -> Option<ServerIndex> {
     if servers.sticky {
         return longest_usable(proxy);

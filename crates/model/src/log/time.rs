@@ -88,7 +88,7 @@ pub fn append_syslog_date(out: &mut Vec<u8>, at: SystemTime) {
     }
 }
 
-/// Returns `2026-11-01T09:05:37.123456+00:00` (RFC 5424, ISO 8601), to the millisecond.
+/// Returns `2026-11-01T09:05:37.123000+00:00` (RFC 5424, ISO 8601). The precision is a millisecond.
 pub fn iso_date(at: SystemTime) -> String {
     let (s, millis) = broken_down(at);
     let offset = s.offset.seconds();
@@ -110,7 +110,6 @@ pub fn iso_date(at: SystemTime) -> String {
     )
 }
 
-/// Style of a date in a log line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DateStyle {
     /// `01/Nov/2026:09:05:37.123`, local time.
@@ -155,7 +154,6 @@ pub fn append_date(out: &mut Vec<u8>, at: SystemTime, style: DateStyle) {
     out.extend_from_slice(&two((minutes % 60) as i8));
 }
 
-/// Breaks a second down in UTC.
 fn utc(at: SystemTime) -> Second {
     let unix =
         i64::try_from(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).unwrap_or(0);

@@ -38,12 +38,10 @@ impl Default for NameResolver {
 }
 
 impl NameResolver {
-    /// Locks the plan; hold the lock only briefly.
     pub fn plan(&self) -> MutexGuard<'_, ResolutionSchedule> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the milliseconds since `began`.
     pub fn now_ms(&self) -> u64 {
         self.began.elapsed().as_millis() as u64
     }
@@ -77,7 +75,6 @@ impl NameResolver {
         self.changed.notify_one();
     }
 
-    /// Returns the sections with the counters of their nameservers.
     pub fn report(&self) -> Vec<SectionReport> {
         self.plan().report()
     }

@@ -19,7 +19,6 @@ const ASKED_MS: u64 = 60_000;
 /// A name of a section.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Key {
-    /// Name of the `resolvers` section.
     pub section: Box<str>,
     pub name: DnsName,
     pub record_kind: RecordKind,
@@ -79,7 +78,6 @@ pub type SectionReport = (Box<str>, Vec<(Box<str>, Tallies)>);
 #[derive(Debug)]
 struct Entry {
     resolution: Resolution,
-    /// Servers that follow the name.
     followers: Vec<(ProxyIndex, ServerIndex)>,
     askers: Vec<oneshot::Sender<Option<IpAddr>>>,
     /// Time of the last request by a rule.
@@ -90,7 +88,6 @@ struct Entry {
 /// A query that must be sent to the nameservers of a section now.
 #[derive(Debug)]
 pub struct Due {
-    /// Section, name and record type.
     pub key: Key,
     pub ask: NameserverQuery,
 }
@@ -100,28 +97,23 @@ pub struct Due {
 pub struct ResolutionResult {
     pub status: ResolutionStatus,
     pub addresses: Vec<IpAddr>,
-    /// The services of the name (SRV records).
     pub services: Vec<Service>,
     /// Section and nameserver that responded, as logs print them.
     pub by: String,
-    /// The servers that follow the name.
     pub followers: Vec<(ProxyIndex, ServerIndex)>,
 }
 
 /// Events during a query that only affect counters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Events {
-    /// The query could not be sent.
     pub unsent: bool,
     /// The response did not fit into a datagram.
     pub truncated: bool,
-    /// The response was not a valid DNS message.
     pub invalid: bool,
     /// Number of received messages that were not a response to this query.
     pub foreign: u32,
 }
 
-/// All names that are resolved.
 #[derive(Debug, Default)]
 pub struct ResolutionSchedule {
     config: Arc<Config>,
@@ -232,7 +224,6 @@ impl ResolutionSchedule {
         sections.iter().find(|s| s.name == key.section).cloned()
     }
 
-    /// Returns the time of the next action.
     pub fn next_ms(&self) -> Option<u64> {
         self.due.first().map(|(at, _)| *at)
     }
@@ -263,12 +254,10 @@ impl ResolutionSchedule {
         Some((key, due))
     }
 
-    /// Queues a follow-up query to be sent now.
     pub fn queue_follow_up(&mut self, due: Due) {
         self.pending.push(due);
     }
 
-    /// Schedules the next action for a name.
     fn put(&mut self, key: &Key, ended: bool, now_ms: u64) {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
@@ -355,14 +344,12 @@ impl ResolutionSchedule {
         }
     }
 
-    /// Counts a query that is sent.
     pub fn count_sent(&mut self, section: &Resolvers, server: usize) {
         if let Some(tally) = self.tally(section, server) {
             tally.sent += 1;
         }
     }
 
-    /// Counts a response that changed a server.
     pub fn count_update(&mut self, key: &Key) {
         let Some(section) = self.section(key) else {
             return;
@@ -420,7 +407,6 @@ impl ResolutionSchedule {
         Some(NameLookup::Wait(receiver))
     }
 
-    /// Returns the sections with the counters of their nameservers.
     pub fn report(&self) -> Vec<SectionReport> {
         let of = |section: &Resolvers| {
             let tally = |name: &str| {
@@ -444,6 +430,5 @@ impl ResolutionSchedule {
 pub enum NameLookup {
     /// The address is known; None if the name has none.
     Known(Option<IpAddr>),
-    /// The address will be sent to this receiver.
     Wait(oneshot::Receiver<Option<IpAddr>>),
 }

@@ -14,7 +14,6 @@ use protocol::dns::{
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Number of failed resolutions since the start.
 static FAILURES: AtomicU64 = AtomicU64::new(0);
 
 /// Returns the number of failed resolutions since the start.
@@ -51,9 +50,7 @@ impl RecordKind {
 pub enum ResolutionStatus {
     Unknown,
     Valid,
-    /// The name does not exist.
     NoSuchName,
-    /// The nameservers refused the query.
     Refused,
     Timeout,
     /// Another error, or a name without records.
@@ -64,7 +61,6 @@ pub enum ResolutionStatus {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum QueryOutcome {
     Answered(DnsResponse),
-    /// The nameserver did not respond in time.
     Silent,
     /// The query could not be sent, or the response was invalid.
     Unusable,
@@ -138,7 +134,6 @@ impl Resolution {
         self.next_ms = self.next_ms.min(now_ms);
     }
 
-    /// Postpones the next query until then.
     pub fn rest(&mut self, until_ms: u64) {
         self.next_ms = until_ms;
     }

@@ -28,7 +28,6 @@ pub struct Busy;
 /// header, and there are several lists.
 pub(crate) const ANSWERS_MAX: usize = 16;
 
-/// Results of the verification of a stream's credentials.
 #[derive(Debug, Default)]
 pub struct Checked {
     pub(crate) answers: RefCell<Vec<(Key, Result<bool, Busy>)>>,

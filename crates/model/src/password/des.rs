@@ -134,7 +134,6 @@ fn encrypt(block: &BitBlock, keys: &[[u8; 48]; 16], expansion: &[u8; 48]) -> Bit
     permuted(&bits, &FINAL)
 }
 
-/// Returns the value of a character of the salt.
 fn value(byte: u8) -> Option<usize> {
     ALPHABET.iter().position(|known| *known == byte)
 }

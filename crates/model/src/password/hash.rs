@@ -60,7 +60,6 @@ impl Hash {
         well_formed.then_some(Hash { kind, text })
     }
 
-    /// Returns the hash as text.
     pub fn bytes(&self) -> &[u8] {
         self.text.bytes()
     }

@@ -104,14 +104,11 @@ impl Drop for ServerSlot {
     }
 }
 
-/// Result of the assignment of a stream to a server.
 #[derive(Debug)]
 pub enum Assignment {
     /// The stream got a server: `stream.server` is set.
     Granted(ServerSlot),
-    /// The stream waits in a queue.
     Wait(Ticket),
-    /// The stream gets no server.
     Refused(QueueRefusal),
 }
 
@@ -121,7 +118,6 @@ pub enum QueueRefusal {
     NoServer,
     /// [`WAITING_MAX`] streams are already waiting.
     QueueFull,
-    /// The stream has no backend.
     NoBackend,
 }
 
@@ -189,7 +185,6 @@ fn key_of(stream: &ProxyStream, backend: ProxyIndex) -> Option<u32> {
 struct Asker<'c> {
     config: &'c Arc<Config>,
     backend: ProxyIndex,
-    /// Hash key, if the balance algorithm uses one.
     key: Option<u32>,
     preference: ServerPreference,
     priority: Priority,
@@ -464,7 +459,6 @@ fn first_to_accept(
     None
 }
 
-/// Returns whether a configuration has a server that is usable for any stream.
 fn has_usable(backend: &Proxy) -> bool {
     backend.servers.iter().any(|server| server.state.usable())
 }

@@ -46,8 +46,6 @@ impl Waiter {
             .or_else(|| self.backend().place_of(server.uid).filter(is))
     }
 
-    /// Returns whether the stream accepts a server of its configuration: not the one on which it
-    /// failed, as long as there are others.
     pub(super) fn accepts(&self, index: ServerIndex) -> bool {
         self.avoid != Some(index) || self.backend().state.usable_servers() <= 1
     }

@@ -72,7 +72,6 @@ impl Test {
         })
     }
 
-    /// Returns whether a value matches the patterns, including changes that operators made.
     fn has(&self, value: &SampleValue<'_>) -> bool {
         if self.live.is_changed() {
             return self.live.find(value).is_some();
@@ -84,7 +83,6 @@ impl Test {
         self.find(stream, |value| self.has(value))
     }
 
-    /// Evaluates the test and records the compared values in `term`.
     fn run_noting(&self, stream: &ProxyStream, term: &mut Term) -> TestResult {
         self.find(stream, |value| {
             value.with_text(|text| term.compare(text));
@@ -106,7 +104,6 @@ impl Test {
         }
     }
 
-    /// Returns whether the data that the test reads is available in rules of this usage.
     fn fits(&self, usage: Usage) -> bool {
         self.expression.needs().usage().meets(usage)
     }
@@ -186,7 +183,6 @@ impl Acl {
         }
     }
 
-    /// Creates an anonymous ACL with a single test.
     pub(super) fn anonymous(test: Test, span: Span) -> Arc<Self> {
         Acl::single("", test, span)
     }
@@ -198,12 +194,10 @@ impl Acl {
         Arc::new(acl)
     }
 
-    /// Creates an ACL that never matches.
     pub(super) fn never(span: Span) -> Arc<Self> {
         Arc::new(Acl::new("", span))
     }
 
-    /// Returns its lines, in a form that two configurations can compare.
     pub(crate) fn lines(&self) -> Vec<AdmissionLine> {
         let lines = self.lines.lock();
         lines.unwrap_or_else(PoisonError::into_inner).clone()
@@ -226,12 +220,10 @@ impl Acl {
         let _ = self.tests.set(draft.into());
     }
 
-    /// Evaluates the tests; one that passes is enough.
     pub fn run(&self, stream: &ProxyStream) -> TestResult {
         self.find(|test| test.run(stream))
     }
 
-    /// Evaluates the tests and records the compared values in `term`.
     pub(super) fn run_noting(&self, stream: &ProxyStream, term: &mut Term) -> TestResult {
         self.find(|test| test.run_noting(stream, term))
     }
@@ -334,7 +326,6 @@ impl AclTable {
         }
     }
 
-    /// Returns whether a line of the section defines the name.
     pub fn contains(&self, name: &str) -> bool {
         self.named.contains_key(name)
     }
@@ -344,7 +335,6 @@ impl AclTable {
         self.order.iter().map(|acl| &*acl.name)
     }
 
-    /// Returns the position where a `defaults` section defines a name that its proxies cannot see.
     pub(super) fn hidden(&self, name: &str) -> Option<Span> {
         self.hidden
             .iter()

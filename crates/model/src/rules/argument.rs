@@ -23,7 +23,6 @@ pub struct ArgumentText<'w> {
 }
 
 impl<'w> ArgumentText<'w> {
-    /// Creates a piece from a whole word.
     pub fn of(sources: &SourceMap, word: &'w ConfigWord) -> Self {
         let span = word.span;
         let (start, end) = (span.start as usize, span.end as usize);
@@ -85,9 +84,7 @@ impl<'w> ArgumentText<'w> {
 pub enum ArgumentKind {
     Text,
     Int,
-    /// A whole number or the name of a variable.
     IntOrVariable,
-    /// The name of a variable.
     Variable,
     /// A network mask: a number of bits or, for IPv4, an address.
     Mask4,
@@ -106,7 +103,6 @@ pub enum ArgumentKind {
     Regex,
     /// A map file; its builder reads it.
     MapFile,
-    /// The name of a stick table.
     Table,
     Userlist,
     /// Name of an environment variable; its value at load time is the argument.
@@ -147,7 +143,6 @@ pub struct RawArgument {
     pub part: Range<usize>,
 }
 
-/// Maximum number of arguments in a list.
 pub const ARGUMENTS_MAX: usize = 12;
 
 /// Parses a list whose opening parenthesis is at `open`. Also returns the offset after the closing
@@ -369,9 +364,7 @@ fn own_proxy(loader: &mut ConfigDraft, span: Span, kinds: &[ArgumentKind]) {
 #[derive(Clone, Debug)]
 pub struct KeywordSignature<'k> {
     pub name: &'k str,
-    /// Syntax line of the keyword.
     pub syntax: &'k str,
-    /// Kinds of the arguments that the keyword takes.
     pub kinds: &'static [ArgumentKind],
     pub required: usize,
     /// Range of the name and its list.
@@ -491,7 +484,6 @@ fn variable(
         .map_err(|error| Reason::Told(variable_error(error, text, piece.span(raw.part.clone()))))
 }
 
-/// Returns the diagnostic for an invalid name of a variable.
 pub fn variable_error(error: VariableNameError, text: &str, span: Span) -> Diagnostic {
     let message = match error {
         VariableNameError::Scope => {
@@ -528,7 +520,6 @@ pub fn variable_error_in(error: VariableNameError, text: &str, word: &ConfigWord
     diagnostic
 }
 
-/// Returns the diagnostic for an argument of the right kind with an invalid value.
 pub(super) fn bad_argument(span: Span, message: String) -> Diagnostic {
     Diagnostic::error(&codes::BAD_EXPRESSION_ARGUMENT, span, message)
 }

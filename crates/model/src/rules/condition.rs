@@ -19,7 +19,6 @@ pub enum TestResult {
 }
 
 impl TestResult {
-    /// Returns whether the test passed; None while more bytes can change the result.
     fn met(self) -> Option<bool> {
         match self {
             TestResult::Pass => Some(true),
@@ -37,7 +36,6 @@ impl TestResult {
     }
 }
 
-/// Maximum number of terms in a condition.
 pub const TERMS_MAX: usize = 1024;
 
 impl Condition {

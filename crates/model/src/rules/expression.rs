@@ -72,7 +72,6 @@ enum Misplaced {
 #[derive(Debug)]
 pub struct Parsed {
     pub expression: Expression,
-    /// Matching method, from the suffix of the name.
     pub method: Option<Method>,
     /// Offset after the last byte of the expression in its piece.
     pub end: usize,
@@ -129,7 +128,6 @@ impl Expression {
         self.output
     }
 
-    /// Returns the data that the fetch needs.
     pub fn needs(&self) -> Needs {
         fetch::row(self.fetch).build.needs
     }
@@ -144,17 +142,14 @@ impl Expression {
         self.arguments.userlist_slot(0).filter(|_| groups)
     }
 
-    /// Returns whether tests of this expression write numbers as versions.
     pub(super) fn gives_versions(&self) -> bool {
         fetch::row(self.fetch).build.versions && self.converters.is_empty()
     }
 
-    /// Returns whether the expression reads HTTP messages.
     pub fn needs_http(&self) -> bool {
         fetch::row(self.fetch).build.http
     }
 
-    /// Returns the value; None if there is none.
     pub fn evaluate<'a>(&'a self, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
         self.convert(
             (fetch::row(self.fetch).build.one)(&self.arguments, stream)?,
@@ -241,7 +236,6 @@ fn name_at(piece: &ArgumentText<'_>, start: usize) -> Range<usize> {
     start..start + length
 }
 
-/// Parses the argument list after a name, if there is one.
 fn list_at(
     piece: &ArgumentText<'_>,
     at: usize,

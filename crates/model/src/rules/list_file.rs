@@ -91,7 +91,6 @@ fn entries(text: &[u8]) -> Vec<Entry> {
 }
 
 impl ConfigDraft {
-    /// Returns the path of a file that the configuration names.
     pub(super) fn path_of(&self, name: &str, span: Span) -> PathBuf {
         let base = match &self.base {
             DefaultPath::Current => PathBuf::new(),
@@ -115,7 +114,6 @@ impl ConfigDraft {
         base.join(name)
     }
 
-    /// Reads the list that a word, or a part of one, names.
     pub(super) fn read_list(&mut self, name: &str, span: Span) -> Result<ListFile, Diagnostic> {
         let path = self.path_of(name, span);
         let unreadable = |reason: String| {
@@ -143,18 +141,15 @@ impl ConfigDraft {
 /// Patterns of one test, from words and files.
 #[derive(Debug, Default)]
 pub struct Collected {
-    /// Patterns with their origins, in order.
     pub patterns: Vec<(Box<[u8]>, PatternOrigin)>,
     files: Vec<(ListFile, Span)>,
 }
 
 impl Collected {
-    /// Returns the names of the files in the configuration.
     pub(super) fn file_names(&self) -> impl Iterator<Item = Arc<str>> {
         self.files.iter().map(|(file, _)| Arc::clone(&file.name))
     }
 
-    /// Returns the patterns with matching origins as entries of a list.
     pub(super) fn texts(
         &self,
         of: impl Fn(&PatternOrigin) -> bool,
@@ -163,7 +158,6 @@ impl Collected {
         there.map(|(text, _)| (text.clone(), None))
     }
 
-    /// Adds a word as a pattern.
     pub fn word(&mut self, word: &ConfigWord) {
         self.patterns
             .push((word.bytes.as_slice().into(), PatternOrigin::Word(word.span)));

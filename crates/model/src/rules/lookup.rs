@@ -34,7 +34,6 @@ impl ConfigDraft {
     }
 }
 
-/// Returns the backend of the server that an expression names.
 fn backend_of(loader: &ConfigDraft, lookup: &Lookup) -> Option<Box<str>> {
     match (&lookup.backend, lookup.from) {
         (Some(name), _) => Some(name.clone()),

@@ -42,7 +42,6 @@ impl Map {
         Ok(map)
     }
 
-    /// Compiles the keys and values of a file.
     fn compile(
         loader: &mut ConfigDraft,
         name: &str,
@@ -109,12 +108,10 @@ impl Map {
         filled(&self.keys, at, key, self.values.get(at)?)
     }
 
-    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// Returns whether the map has no keys.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }

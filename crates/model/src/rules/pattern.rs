@@ -24,7 +24,6 @@ pub struct Patterned {
     ignore_case: bool,
     no_lookup: bool,
     map: bool,
-    /// Paths of the files, in order.
     paths: Vec<PathBuf>,
     /// True if numbers are written as versions: `3.1` for 196609.
     pub versions: bool,
@@ -141,7 +140,6 @@ impl Patterned {
         }
     }
 
-    /// Returns how a method compares the patterns.
     pub(super) fn how(&self, method: Method) -> How {
         How {
             method,
@@ -151,7 +149,6 @@ impl Patterned {
         }
     }
 
-    /// Returns whether there are no patterns.
     pub fn is_empty(&self) -> bool {
         self.collected.patterns.is_empty()
     }
@@ -241,7 +238,6 @@ fn method(word: &ConfigWord) -> Result<Method, Diagnostic> {
     })
 }
 
-/// Compiles patterns from any origin.
 pub(super) fn compile(
     loader: &mut ConfigDraft,
     method: Method,
@@ -317,7 +313,6 @@ fn warn_of_earlier(
     }
 }
 
-/// Compiles ranges of numbers, which `number` parses.
 fn compile_ranges(
     loader: &mut ConfigDraft,
     mut collected: Collected,

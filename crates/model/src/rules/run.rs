@@ -16,7 +16,6 @@ use crate::transaction::{
 use crate::{thread, users};
 use std::rc::Rc;
 
-/// Outcome of a list of rules.
 enum Outcomes {
     /// The list ended, or a rule ended it.
     Passed,

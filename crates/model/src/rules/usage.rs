@@ -9,29 +9,21 @@ use crate::setting::ProxyKind;
 pub struct Usage(u32);
 
 impl Usage {
-    /// Rules of `tcp-request connection` in a frontend.
     pub const TCP_CONNECTION: Usage = Usage(1);
-    /// Rules of `tcp-request session` in a frontend.
     pub const TCP_SESSION: Usage = Usage(1 << 1);
-    /// Rules of a frontend's `tcp-request content`.
     pub const FRONT_TCP_CONTENT: Usage = Usage(1 << 2);
-    /// Rules of a frontend's `http-request`.
     pub const FRONT_HTTP_REQUEST: Usage = Usage(1 << 3);
     /// Choice of the backend (`use_backend`).
     pub const USE_BACKEND: Usage = Usage(1 << 4);
-    /// Rules of a backend's `tcp-request content`.
     pub const BACK_TCP_CONTENT: Usage = Usage(1 << 5);
-    /// Rules of a backend's `http-request`.
     pub const BACK_HTTP_REQUEST: Usage = Usage(1 << 6);
     /// Choice of the server: `use-server`, `balance`, persistence.
     pub const USE_SERVER: Usage = Usage(1 << 7);
     /// Choice of the source address for the connection to a server.
     pub const SERVER_SOURCE: Usage = Usage(1 << 8);
-    /// Rules of a backend's `tcp-response`.
     pub const BACK_TCP_RESPONSE: Usage = Usage(1 << 9);
     /// A backend's `http-response` and `http-after-response`.
     pub const BACK_HTTP_RESPONSE: Usage = Usage(1 << 10);
-    /// Rules of a frontend's `tcp-response`.
     pub const FRONT_TCP_RESPONSE: Usage = Usage(1 << 11);
     /// A frontend's `http-response` and `http-after-response`.
     pub const FRONT_HTTP_RESPONSE: Usage = Usage(1 << 12);
@@ -65,7 +57,6 @@ impl Usage {
         Usage(Usage::from(first) & ((last.0 << 1) - 1))
     }
 
-    /// Returns the union of both sets.
     #[must_use]
     pub const fn and(self, other: Usage) -> Usage {
         Usage(self.0 | other.0)
@@ -79,7 +70,6 @@ impl Usage {
         }
     }
 
-    /// Returns the usage of `tcp-request content` in a proxy of this kind.
     pub fn tcp_content(kind: ProxyKind) -> Usage {
         Self::of(kind, Self::FRONT_TCP_CONTENT, Self::BACK_TCP_CONTENT)
     }
@@ -88,7 +78,6 @@ impl Usage {
         Self::of(kind, Self::FRONT_HTTP_REQUEST, Self::BACK_HTTP_REQUEST)
     }
 
-    /// Returns the usage of `tcp-response content` in a proxy of this kind.
     pub fn tcp_response(kind: ProxyKind) -> Usage {
         Self::of(kind, Self::FRONT_TCP_RESPONSE, Self::BACK_TCP_RESPONSE)
     }
@@ -98,7 +87,6 @@ impl Usage {
         Self::of(kind, Self::FRONT_HTTP_RESPONSE, Self::BACK_HTTP_RESPONSE)
     }
 
-    /// Returns whether the two sets have a moment in common.
     pub const fn meets(self, other: Usage) -> bool {
         self.0 & other.0 != 0
     }

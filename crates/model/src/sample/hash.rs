@@ -12,7 +12,6 @@ pub fn avalanche(hash: u32) -> u32 {
     a.wrapping_mul(3_221_225_473)
 }
 
-/// Returns the hash of the sdbm library.
 pub fn sdbm(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0, |hash: u32, byte| {
         u32::from(*byte)

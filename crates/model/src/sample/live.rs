@@ -57,7 +57,6 @@ impl Entry {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct How {
     pub method: Method,
-    /// True if the comparison ignores case.
     pub ignore_case: bool,
     /// True if numbers are written as versions.
     pub versions: bool,
@@ -113,7 +112,6 @@ impl Live {
     }
 }
 
-/// Reason why a list could not be changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ListError {
     /// No entry has this key or number.
@@ -147,7 +145,6 @@ pub enum Edit {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Which {
-    /// All entries with this key.
     Key(Box<[u8]>),
     Number(u64),
 }
@@ -157,7 +154,6 @@ pub enum Which {
 pub struct List {
     /// Name of the file in the configuration; None for the patterns of a line.
     pub file: Option<Arc<str>>,
-    /// True if the entries have values.
     pub is_map: bool,
     /// Description of the users of the list, for messages.
     pub used_by: String,
@@ -229,7 +225,6 @@ struct ConfigLists {
 }
 
 impl ConfigLists {
-    /// Returns hashes of the entries with which the lists of these users were loaded.
     fn loaded_hashes(&self, users: &Range<usize>) -> impl Iterator<Item = u64> {
         let users = self.users.get(users.clone()).unwrap_or_default();
         let lists = users.iter().flat_map(|user| &user.lists);
@@ -250,7 +245,6 @@ pub struct Summary {
     pub id: usize,
     /// Name of the file; empty for the patterns of a line.
     pub file: String,
-    /// Description of the users of the list.
     pub used_by: String,
     pub entries: usize,
     /// Numbers of the version in use and of the last prepared one.
@@ -262,7 +256,6 @@ pub struct Summary {
 pub struct Met {
     /// Comparison that the user makes.
     pub how: How,
-    /// Matching entry, if there is one.
     pub entry: Option<Entry>,
 }
 
@@ -307,7 +300,6 @@ impl Lists {
         inner.lists.len() - 1
     }
 
-    /// Sets the expression that the patterns of a line are compared with.
     pub fn set_expression(&self, at: usize, expression: &str) {
         if let Some(list) = self.inner().lists.get_mut(at) {
             list.expression = expression.into();
@@ -341,7 +333,6 @@ impl Lists {
             .is_some_and(|list| list.is_secret || !list.expression.is_empty() && is_compared(list))
     }
 
-    /// Returns the number of registered tests and maps.
     pub fn use_count(&self) -> usize {
         self.inner().users.len()
     }
@@ -362,7 +353,6 @@ impl Lists {
         inner.loaded_hashes(users).eq(before)
     }
 
-    /// Registers a test or a map that uses the lists.
     pub fn user(&self, how: How, lists: Vec<usize>) -> Arc<Live> {
         let live = Arc::new(Live {
             how,
@@ -406,7 +396,6 @@ impl Lists {
         }
     }
 
-    /// Returns the current entries of a list.
     pub fn entries(&self, at: usize) -> Vec<Entry> {
         let inner = self.inner();
         inner
@@ -415,7 +404,6 @@ impl Lists {
             .map_or_else(Vec::new, |list| list.entries().cloned().collect())
     }
 
-    /// Returns the number of the version in use of a list.
     pub fn current_version(&self, at: usize) -> Option<u32> {
         Some(self.inner().lists.get(at)?.versions.current)
     }

@@ -14,32 +14,23 @@ pub enum Method {
     Found,
     /// The value is true, or a number other than 0.
     Bool,
-    /// The number is in a range.
     Int,
-    /// The address is in a network.
     Ip,
     /// The bytes are equal; patterns are hexadecimal.
     Bin,
-    /// The length is in a range.
     Len,
-    /// The text equals the pattern.
     Str,
-    /// The text begins with the pattern.
     Beg,
-    /// The text contains the pattern.
     Sub,
     /// The text contains the pattern between slashes.
     Dir,
     /// The text contains the pattern between dots, slashes or colons.
     Dom,
-    /// The text ends with the pattern.
     End,
-    /// The regular expression matches the text.
     Reg,
 }
 
 impl Method {
-    /// All methods with their names.
     pub const ALL: [(&'static str, Method); 13] = [
         ("found", Method::Found),
         ("bool", Method::Bool),
@@ -63,7 +54,6 @@ impl Method {
             .map(|(_, method)| *method)
     }
 
-    /// Returns the type of the values that the method compares.
     pub fn wants(self) -> Type {
         match self {
             Method::Found => Type::Any,
@@ -160,7 +150,6 @@ impl Patterns {
         }
     }
 
-    /// Creates a pattern that matches values that are true.
     pub fn truth() -> Self {
         Patterns {
             ignore_case: false,
@@ -185,7 +174,6 @@ impl Patterns {
         }
     }
 
-    /// Creates patterns that match an address in one of the networks.
     pub fn networks(networks: Networks) -> Self {
         Patterns {
             ignore_case: false,
@@ -193,7 +181,6 @@ impl Patterns {
         }
     }
 
-    /// Creates patterns from regular expressions.
     pub fn regulars(list: Vec<Regular>) -> Self {
         Patterns {
             ignore_case: false,

@@ -14,7 +14,6 @@ pub enum MaskedNetwork {
 }
 
 impl MaskedNetwork {
-    /// Returns the network of a single address.
     pub fn host(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(v4) => MaskedNetwork::V4(v4.into(), u32::MAX),
@@ -91,7 +90,6 @@ struct Tries {
 }
 
 impl Networks {
-    /// Creates a set from a list of networks.
     pub fn new(list: Vec<MaskedNetwork>) -> Self {
         let numbered = list
             .into_iter()

@@ -172,7 +172,6 @@ pub(crate) fn range(text: &str, number: Number) -> Option<(i64, i64)> {
     }
 }
 
-/// Decodes pairs of hexadecimal digits.
 pub fn unhex(text: &[u8]) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) {
         return None;

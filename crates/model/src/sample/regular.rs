@@ -53,7 +53,6 @@ pub struct RegularError {
 }
 
 impl RegularError {
-    /// Returns the diagnostic at the position of the expression.
     pub fn diagnostic(&self, span: Span, pattern: &[u8]) -> Diagnostic {
         let text = String::from_utf8_lossy(pattern);
         let diagnostic = Diagnostic::error(
@@ -182,7 +181,6 @@ impl Regular {
         })))
     }
 
-    /// Returns the pattern as written.
     pub fn pattern(&self) -> &[u8] {
         &self.0.pattern
     }

@@ -16,7 +16,6 @@ pub struct RangeTable {
 }
 
 impl RangeTable {
-    /// Builds the table of these ranges.
     pub fn new(list: &[RangeInclusive<i64>]) -> Self {
         let behind = |range: &RangeInclusive<i64>| i128::from(*range.end()) + 1;
         let mut starts: Vec<i128> = list

@@ -35,7 +35,6 @@ pub enum Type {
 }
 
 impl Type {
-    /// Returns the name of the type, for messages.
     pub fn name(self) -> &'static str {
         match self {
             Type::Any => "any",
@@ -71,12 +70,10 @@ impl Type {
 const SHORT_TEXT_MAX: usize = 48;
 
 impl<'a> SampleValue<'a> {
-    /// Creates a text that borrows its bytes.
     pub fn text(bytes: &'a [u8]) -> Self {
         SampleValue::Str(Cow::Borrowed(bytes))
     }
 
-    /// Creates a binary value that borrows its bytes.
     pub fn bytes(bytes: &'a [u8]) -> Self {
         SampleValue::Bin(Cow::Borrowed(bytes))
     }
@@ -105,7 +102,6 @@ impl<'a> SampleValue<'a> {
         }
     }
 
-    /// Returns the same value with its bytes owned.
     pub fn into_owned(self) -> SampleValue<'static> {
         match self {
             SampleValue::Bool(b) => SampleValue::Bool(b),
@@ -155,7 +151,6 @@ impl<'a> SampleValue<'a> {
         }
     }
 
-    /// Casts the value to a boolean.
     pub fn truth(&self) -> Option<bool> {
         match self {
             SampleValue::Bool(b) => Some(*b),
@@ -179,7 +174,6 @@ impl<'a> SampleValue<'a> {
         }
     }
 
-    /// Casts the value to an address.
     pub fn address(&self) -> Option<IpAddr> {
         match self {
             SampleValue::Ipv4(ip) => Some(IpAddr::V4(*ip)),

@@ -125,7 +125,6 @@ pub struct Variables {
 }
 
 impl Variables {
-    /// Creates an empty set of variables.
     pub const fn new() -> Self {
         Variables {
             list: Vec::new(),
@@ -170,7 +169,6 @@ impl Variables {
         }
     }
 
-    /// Removes all variables of a scope when it ends.
     pub fn end_scope(&mut self, scope: Scope) {
         self.list.retain(|(name, _)| name.scope != scope);
         self.bytes = self
@@ -190,7 +188,6 @@ impl Variables {
         self.bytes
     }
 
-    /// Returns whether there are no variables.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -208,7 +205,6 @@ pub fn process_variable(name: VariableName) -> Option<SampleValue<'static>> {
         .cloned()
 }
 
-/// Sets a process variable; see [`Variables::set`].
 pub fn set_process_variable(
     name: VariableName,
     value: SampleValue<'static>,

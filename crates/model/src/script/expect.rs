@@ -13,11 +13,8 @@ pub struct StatusRange {
 
 #[derive(Clone, Debug)]
 pub enum Matcher {
-    /// The whole text is equal.
     Exact(Format),
-    /// The text begins with it.
     Begin(Format),
-    /// The text ends with it.
     End(Format),
     Contains(Format),
     Regex(Regular),
@@ -68,7 +65,6 @@ pub enum Code {
     Digits,
 }
 
-/// An expectation about a response.
 #[derive(Clone, Debug)]
 pub struct Expect {
     pub pattern: Pattern,
@@ -87,7 +83,6 @@ pub struct Expect {
 }
 
 impl Expect {
-    /// Creates an expectation without options.
     pub fn new(pattern: Pattern) -> Expect {
         Expect {
             pattern,
@@ -119,8 +114,6 @@ pub enum Dialogue {
     MySqlGreeting,
     /// MySQL's response to a login, behind its greeting.
     MySqlLogin,
-    /// LDAP's response to a bind.
     LdapBind,
-    /// The hello of a SPOP agent.
     SpopHello,
 }

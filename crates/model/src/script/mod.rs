@@ -9,7 +9,6 @@ pub use expect::{Code, Dialogue, Expect, Matcher, Pattern, ReportedText, StatusR
 use crate::compiled::{Expression, Format, VariableChange};
 use crate::setting::{HttpProtocol, ServerAddress};
 
-/// Maximum number of steps of a script.
 pub const STEPS_MAX: usize = 1024;
 
 /// A check: its steps and its message style.
@@ -49,11 +48,9 @@ pub enum StepAction {
     Connect(Box<Connect>),
     Send(Box<Send>),
     Expect(Box<Expect>),
-    /// Sets or unsets a variable.
     Variable(Box<VariableChange>),
 }
 
-/// Source of a connection's port.
 #[derive(Clone, Debug)]
 pub enum PortSource {
     Number(u16),
@@ -77,7 +74,6 @@ pub struct Connect {
     pub protocol: Option<HttpProtocol>,
 }
 
-/// Data of a send step.
 #[derive(Clone, Debug)]
 pub enum Send {
     Bytes(Box<[u8]>),
@@ -137,7 +133,6 @@ impl CheckStep {
         }
     }
 
-    /// Creates a step that connects with the options of the server line.
     fn connects() -> CheckStep {
         let connect = Connect {
             default: true,
@@ -146,7 +141,6 @@ impl CheckStep {
         CheckStep::implied(StepAction::Connect(Box::new(connect)))
     }
 
-    /// Returns whether the step sends, expects or connects.
     pub fn acts(&self) -> bool {
         !matches!(self.action, StepAction::Comment | StepAction::Variable(_))
     }
@@ -171,7 +165,6 @@ fn begins_with_connect(steps: &[CheckStep]) -> bool {
 }
 
 impl Script {
-    /// Creates a script of the lines of `tcp-check`.
     pub fn tcp(mut steps: Vec<CheckStep>) -> Script {
         hand_comments_on(&mut steps);
         if steps.is_empty() {

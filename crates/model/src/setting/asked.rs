@@ -13,11 +13,8 @@ pub struct RecordingOptions {
     pub connection: bool,
     /// PROXY header at the start of a client's connection, if a rule required one.
     pub proxy_header: bool,
-    /// The rule that ended a list of rules.
     pub last_rule: bool,
-    /// Received part of a request's body.
     pub request_body: bool,
-    /// Received part of a response's body.
     pub answer_body: bool,
     /// TLV types of clients' PROXY headers.
     pub proxy_fields: Vec<u8>,

@@ -10,11 +10,8 @@ use tls::acceptor::Acceptor;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum BindAddress {
-    /// An IPv4 or IPv6 address and port.
     Inet(SocketAddr),
-    /// A Unix socket in the file system.
     Unix(PathBuf),
-    /// A Unix socket in the abstract name space.
     Abstract(Vec<u8>),
     /// A listening descriptor inherited from the parent process.
     Fd(RawFd),
@@ -32,7 +29,6 @@ impl BindAddress {
         BindAddress::Abstract(bytes)
     }
 
-    /// Returns the number of an inherited descriptor.
     pub fn inherited_number(&self) -> Option<RawFd> {
         match self {
             BindAddress::Fd(number) => Some(*number),
@@ -81,7 +77,6 @@ pub struct Bind {
     pub protocol: Option<HttpProtocol>,
     /// `proto none`: a connection in `mode tcp` is never switched to HTTP.
     pub stays_raw: bool,
-    /// Headers that must precede all other data.
     pub preface: Preface,
     pub backlog: Option<u32>,
     pub maxconn: Option<u32>,
@@ -109,7 +104,6 @@ pub struct Bind {
 }
 
 impl Bind {
-    /// Creates a listener without options.
     pub fn new(span: Span, address: BindAddress) -> Bind {
         Bind {
             span,

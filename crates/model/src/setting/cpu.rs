@@ -34,7 +34,6 @@ pub struct CpuSet(pub Vec<u32>);
 pub struct CpuMap {
     /// `auto:`: the n-th thread of the set only gets the n-th processor.
     pub one_each: bool,
-    /// Threads to which the line applies.
     pub threads: ThreadSet,
     pub cpus: CpuSet,
 }

@@ -1,14 +1,11 @@
 //! Steps of a stream at which it is logged.
 
-/// A step of a stream at which it is logged.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum StreamLogStep {
     Accept,
     Request,
-    /// A connection to a server was established.
     Connect,
     Response,
-    /// The end of a stream.
     Close,
     /// The end of a stream or connection that failed.
     Error,
@@ -67,7 +64,6 @@ impl LogSteps {
     /// Number of [`LOG_STEPS`] that `log-steps` accepts: the first ones.
     pub const COUNT: usize = 5;
 
-    /// Returns whether a step is enabled.
     pub fn has(self, step: StreamLogStep) -> bool {
         (step as usize) < Self::COUNT && self.0 & 1 << step as usize != 0
     }

@@ -11,7 +11,6 @@ const TIMEOUT_MS: u32 = 10_000;
 #[derive(Clone, Debug)]
 pub struct Mailers {
     pub name: Box<str>,
-    /// Position of the section's name.
     pub span: Span,
     /// `mailer` lines; each server receives every mail.
     pub servers: Vec<Mailer>,
@@ -19,7 +18,6 @@ pub struct Mailers {
 }
 
 impl Mailers {
-    /// Creates a section without mail servers.
     pub fn new(name: &str, span: Span) -> Self {
         Mailers {
             name: name.into(),
@@ -32,9 +30,7 @@ impl Mailers {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mailer {
-    /// Name of the mail server.
     pub name: Box<str>,
-    /// Address and port of the mail server.
     pub address: SocketAddr,
 }
 
@@ -43,7 +39,6 @@ pub struct Mailer {
 pub struct EmailAlert {
     /// `email-alert mailers`: name of the section, and its position in this line.
     pub mailers_name: Option<(Box<str>, Span)>,
-    /// The `mailers` section of that name.
     pub mailers: Option<Arc<Mailers>>,
     pub from: Option<Box<str>>,
     pub to: Option<Box<str>>,

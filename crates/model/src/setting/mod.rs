@@ -42,7 +42,6 @@ pub use workarounds::Workarounds;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ProxyIndex(pub u32);
 
-/// A listener of a configuration.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ListenerIndex {
     pub frontend: ProxyIndex,

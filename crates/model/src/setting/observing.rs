@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Agent {
-    /// The agent check is enabled.
     pub check: bool,
     pub port: Option<u16>,
     /// `agent-addr`; None is the server's address.
@@ -30,22 +29,18 @@ pub enum Observe {
 pub enum OnError {
     /// Checks run at the interval `fastinter`.
     FastInter,
-    /// Counts as a failed check.
     #[default]
     FailCheck,
     /// The next failed check takes the server down.
     SuddenDeath,
-    /// The server is marked down.
     MarkDown,
 }
 
-/// Observation of the errors of a server's traffic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Observing {
     pub observe: Observe,
     /// Number of errors in a row that trigger the reaction.
     pub error_limit: u32,
-    /// Reaction to that number of errors.
     pub on_error: OnError,
 }
 

@@ -27,7 +27,6 @@ impl ProxyKind {
         matches!(self, ProxyKind::Backend | ProxyKind::Listen)
     }
 
-    /// Returns the keyword of the section.
     pub fn name(self) -> &'static str {
         match self {
             ProxyKind::Defaults => "defaults",
@@ -48,7 +47,6 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Returns the name in configuration files.
     pub fn name(self) -> &'static str {
         match self {
             Mode::Tcp => "tcp",
@@ -133,7 +131,6 @@ impl OptionSet {
         self.0 & (1 << option as u8) != 0
     }
 
-    /// Turns an option on or off.
     pub fn set(&mut self, option: ProxyOption, on: bool) {
         if on {
             self.0 |= 1 << option as u8;
@@ -158,9 +155,7 @@ pub enum ReuseMode {
 /// Name of a backend in the file, with its index once resolved.
 #[derive(Clone, Debug)]
 pub struct Reference {
-    /// Name of the backend as written.
     pub name: Box<str>,
-    /// Position of the name in the file.
     pub span: Span,
     /// Index; set when the whole file is loaded.
     pub index: Option<ProxyIndex>,
@@ -202,7 +197,6 @@ impl ForwardFor {
 pub struct Capture {
     /// Header that fills the slot; None if only rules do.
     pub header: Option<Box<[u8]>>,
-    /// Maximum number of captured bytes.
     pub length_max: usize,
 }
 

@@ -8,7 +8,6 @@ use std::net::{IpAddr, SocketAddr};
 pub struct NameServer {
     /// Name in the file, or the address if the nameserver comes from `/etc/resolv.conf`.
     pub name: Box<str>,
-    /// Address and port of the nameserver.
     pub address: SocketAddr,
     pub stream: bool,
 }
@@ -20,11 +19,8 @@ pub struct Hold {
     pub nx_ms: u32,
     /// Time for which a record stays valid after the newest response no longer contains it.
     pub obsolete_ms: u32,
-    /// After any other error response.
     pub other_ms: u32,
-    /// After a refused query (REFUSED).
     pub refused_ms: u32,
-    /// After a query without a response.
     pub timeout_ms: u32,
     /// Time for which rules (`do-resolve`) use a response before the name is queried again.
     pub valid_ms: u32,
@@ -45,7 +41,6 @@ impl Default for Hold {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Resolvers {
-    /// Position of the section's name.
     pub span: Span,
     pub name: Box<str>,
     /// Nameservers, all queried at once; the first valid response counts.
@@ -62,7 +57,6 @@ pub struct Resolvers {
 }
 
 impl Resolvers {
-    /// Creates a section with the default values.
     pub fn new(name: &str, span: Span) -> Resolvers {
         Resolvers {
             span,
@@ -84,7 +78,6 @@ pub enum AddressFamily {
 }
 
 impl AddressFamily {
-    /// Returns whether an address belongs to the family.
     pub fn has(self, ip: IpAddr) -> bool {
         ip.is_ipv4() == (self == AddressFamily::V4)
     }
@@ -130,7 +123,6 @@ impl Default for Resolving {
     }
 }
 
-/// Port of a server with a host name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NamedPort {
     Fixed(u16),

@@ -9,9 +9,7 @@ pub enum ServerAddress {
     Inet(SocketAddr),
     /// Address of the host, with the port of the client's connection plus the offset.
     SamePort(std::net::IpAddr, i32),
-    /// A Unix socket in the file system.
     Unix(PathBuf),
-    /// A Unix socket in the abstract name space.
     Abstract(Vec<u8>),
     /// A host name that did not resolve, if `init-addr` allows that: the server starts down.
     Unresolved,

@@ -50,7 +50,6 @@ impl StatusCodes {
         }
     }
 
-    /// Returns whether a status is in the set.
     #[inline]
     pub fn contains(&self, status: u16) -> bool {
         Self::place(status).is_some_and(|(word, bit)| self.0[word] & bit != 0)

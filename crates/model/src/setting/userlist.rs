@@ -4,7 +4,6 @@ use crate::password::Hash;
 use configuration::outside::Secret;
 use std::sync::{Arc, OnceLock};
 
-/// A password as written in the file.
 #[derive(Clone, Debug)]
 pub enum Password {
     /// No password, or a hash of an unsupported kind: the user is never accepted.
@@ -25,7 +24,6 @@ pub struct Userlist {
     pub name: Box<str>,
     /// Users, sorted by name.
     pub users: Vec<UserAccount>,
-    /// All groups of the list.
     pub groups: Vec<Box<str>>,
     /// Hash that is computed for an unknown user, so that the response time does not reveal which
     /// users exist.
@@ -33,7 +31,6 @@ pub struct Userlist {
 }
 
 impl Userlist {
-    /// Finds a user. The users are sorted by name.
     pub fn user(&self, name: &[u8]) -> Option<&UserAccount> {
         let at = self
             .users

@@ -13,7 +13,6 @@ const WRITTEN: [DataType; 4] = [
     DataType::Gpt,
 ];
 
-/// Returns the description of a table for peers.
 pub fn describe(described: &StickTable, table: &Table) -> TableDescription {
     let make = &table.make;
     let name = match described.proxy {
@@ -60,7 +59,6 @@ fn key_in(table: &Table, key: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Returns the data of an entry as fields.
 pub fn fields(held: &HeldEntry) -> Vec<PeersElement> {
     let table = held.table();
     let mut fields = Vec::new();

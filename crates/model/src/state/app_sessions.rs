@@ -49,7 +49,6 @@ impl AppSessions {
         (silent_ms <= u64::from(timeout_ms)).then_some(known.uid)
     }
 
-    /// Records that session `id` belongs to the server with the uid `uid`.
     pub fn put(&self, id: &[u8], uid: u32, now_ms: u64, timeout_ms: u32) {
         let known = AppSessionEntry {
             uid,
@@ -67,7 +66,6 @@ impl AppSessions {
 }
 
 impl Generations {
-    /// Starts a new generation when the current one is full or too old.
     fn make_room(&mut self, now_ms: u64, timeout_ms: u32) {
         let old = now_ms.saturating_sub(self.began_ms) > u64::from(timeout_ms);
         if old || self.young.len() >= SESSIONS_MAX / 2 {

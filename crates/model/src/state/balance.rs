@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Balancing state of a backend that is shared by all configurations.
 #[derive(Debug, Default)]
 pub struct SharedBalanceState {
     /// For each subscribed line, the uids of changed servers. Each is listed once, unless several
@@ -49,7 +48,6 @@ impl SharedBalanceState {
         }
     }
 
-    /// Returns the number of removed servers of the backend that still exist.
     pub(crate) fn retired(&self) -> u32 {
         self.retired.load(Ordering::SeqCst)
     }
@@ -58,7 +56,6 @@ impl SharedBalanceState {
         self.retired.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Counts a removed server that was dropped.
     pub(crate) fn forget_one(&self) {
         self.retired.fetch_sub(1, Ordering::SeqCst);
     }

@@ -8,7 +8,6 @@ use std::time::SystemTime;
 /// Maximum number of captured bytes of a message.
 pub const CAPTURED_MAX: usize = 16 * 1024;
 
-/// Number of messages captured by the process.
 static EVENTS: AtomicU64 = AtomicU64::new(0);
 
 /// Name and id of a proxy or server.
@@ -20,12 +19,9 @@ pub struct Capture {
     pub at: SystemTime,
     /// Number of the capture in the process, from 0 upwards.
     pub event: u64,
-    /// Address of the client as text.
     pub source: String,
     pub frontend: NameAndId,
-    /// The backend, if it was already chosen.
     pub backend: Option<NameAndId>,
-    /// The server, if it was already chosen.
     pub server: Option<NameAndId>,
     /// Offset of the error in the message.
     pub position: usize,
@@ -42,12 +38,10 @@ impl Captures {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the last invalid request.
     pub fn request(&self) -> Option<Arc<Capture>> {
         self.lock()[0].clone()
     }
 
-    /// Returns the last invalid response.
     pub fn response(&self) -> Option<Arc<Capture>> {
         self.lock()[1].clone()
     }

@@ -15,7 +15,6 @@ pub enum CheckStatus {
     /// The connection was refused or not possible.
     Layer4Error,
     Layer6Ok,
-    /// The TLS handshake timed out.
     Layer6Timeout,
     Layer6Invalid,
     Layer7Timeout,
@@ -24,11 +23,9 @@ pub enum CheckStatus {
     Layer7Ok,
     /// The response was 404 with `http-check disable-on-404`.
     Layer7OkConditional,
-    /// The response had a wrong status.
     Layer7Status,
     /// The program of an external check was stopped after a timeout.
     ProcessTimeout,
-    /// The program of an external check failed.
     ProcessError,
     /// The program of an external check exited with 0.
     ProcessOk,
@@ -80,7 +77,6 @@ impl CheckStatus {
         }
     }
 
-    /// Finds the status of a short code.
     pub fn of_code(code: &str) -> Option<Self> {
         Self::ALL
             .iter()
@@ -160,16 +156,12 @@ pub enum Verdict {
     Failed,
 }
 
-/// Result of a finished check.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CheckResult {
-    /// Layer that the check reached, and its result.
     pub status: CheckStatus,
-    /// Meaning of the status for the server.
     pub verdict: Verdict,
     /// Status of the HTTP response; 0 if there was none.
     pub code: u16,
-    /// Duration of the check, milliseconds.
     pub duration_ms: u32,
     /// Details for operators: the system's error, or the server's own text.
     pub info: Cow<'static, str>,
@@ -203,7 +195,6 @@ impl CheckResult {
         self
     }
 
-    /// Sets the details for operators.
     pub fn info(mut self, info: impl Into<Cow<'static, str>>) -> Self {
         self.info = info.into();
         self

@@ -106,7 +106,6 @@ impl Drop for EncoderPermit {
 }
 
 impl Limits {
-    /// Creates limits with a memory limit only, for tests.
     #[cfg(any(test, feature = "testing"))]
     pub fn of_memory(bytes: usize) -> Limits {
         Limits {

@@ -129,12 +129,10 @@ impl Shard {
         }
     }
 
-    /// Adds one to a tally.
     pub fn count(&self, tally: Tally) {
         self.add(tally, 1);
     }
 
-    /// Counts the status of a response.
     pub fn status(&self, status: u16) {
         self.count(match status / 100 {
             1 => Tally::Status1xx,
@@ -210,7 +208,6 @@ impl Counters {
         &shards[shard_here(shards.len())]
     }
 
-    /// Returns all shards, including the carried one.
     fn all(&self) -> impl Iterator<Item = &Shard> {
         let own = self.shards.get().map_or(&[][..], |shards| shards);
         own.iter().chain(self.carried.get().map(|shard| &**shard))
@@ -262,7 +259,6 @@ impl Counters {
         }
     }
 
-    /// Returns the sliding average, milliseconds.
     pub fn average_ms(&self, which: Average) -> u64 {
         let (mut sum, mut samples) = (0, 0);
         for shard in self.all() {
@@ -281,7 +277,6 @@ impl Counters {
         latency::percentiles(self.all().filter_map(|shard| Some(&**shard.latency.get()?)))
     }
 
-    /// Returns the maximum time, milliseconds.
     pub fn highest_ms(&self, which: Average) -> u64 {
         self.all()
             .map(|s| s.highest[which as usize].load(Relaxed))

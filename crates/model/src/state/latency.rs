@@ -9,12 +9,10 @@ const OF_OCTAVE: usize = 4;
 /// First power of two that is divided into buckets, and the number of powers: up to 17 minutes.
 const FIRST: u32 = 3;
 const OCTAVES: usize = 17;
-/// Number of buckets of a histogram.
 const BUCKETS: usize = EXACT as usize + OCTAVES * OF_OCTAVE;
 /// Number of samples at which all counts are halved, so that older samples lose weight.
 const FULL: u32 = 2_048;
 
-/// Returns the bucket of a duration.
 fn bucket(ms: u64) -> usize {
     if ms < EXACT {
         return ms as usize;
@@ -25,7 +23,6 @@ fn bucket(ms: u64) -> usize {
     at.min(BUCKETS - 1)
 }
 
-/// Returns the maximum duration of a bucket.
 fn longest(bucket: usize) -> u64 {
     match bucket.checked_sub(EXACT as usize) {
         None => bucket as u64,
@@ -78,7 +75,6 @@ impl Latency {
 /// Percentiles of the last requests, milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Percentiles {
-    /// Number of requests in the sample.
     pub samples: u64,
     pub p50_ms: u64,
     pub p95_ms: u64,

@@ -10,7 +10,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// Counters of a listener with `option socket-stats`.
 #[derive(Debug, Default)]
 pub struct ListenerState {
-    /// Counters of the listener's sessions.
     pub counters: Counters,
     pub sessions: Gauge,
 }
@@ -69,7 +68,6 @@ const BEFORE_S: u64 = crate::clock::BEFORE_MS / 1000;
 pub struct LastTime(AtomicU64);
 
 impl LastTime {
-    /// Records an event at the current time.
     pub fn note(&self, now_ms: u64) {
         let second = now_ms / 1000 + BEFORE_S;
         if self.0.load(Relaxed) != second {

@@ -3,7 +3,6 @@
 /// Times and durations of the outages.
 #[derive(Debug, Default)]
 pub(crate) struct Outages {
-    /// Time at which it last went up or down.
     pub last_change_ms: u64,
     /// Sum of the past outages.
     pub over_ms: u64,
@@ -24,7 +23,6 @@ impl Outages {
         }
     }
 
-    /// Returns the total down time, including the current outage.
     pub(crate) fn total_ms(&self, now_ms: u64) -> u64 {
         let present = self.since_ms.map(|since| now_ms.saturating_sub(since));
         self.over_ms + present.unwrap_or(0)

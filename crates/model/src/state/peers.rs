@@ -19,13 +19,11 @@ pub struct SharedTable {
     pub updates: BTreeMap<u32, Box<[u8]>>,
     /// Numbers of the last updates by key.
     pub numbers: HashMap<Box<[u8]>, u32>,
-    /// The number of the last update.
     pub last: u32,
 }
 
 pub struct Peer {
     pub name: Box<str>,
-    /// Address on which the peer listens.
     pub address: Option<SocketAddr>,
     /// TLS settings for connections to the peer; None for plain TCP.
     pub tls: Option<Arc<Connector>>,
@@ -42,9 +40,7 @@ pub struct Peer {
     pub resync_was_partial: bool,
     /// Interrupted full resynchronizations from the peer.
     pub broken_lessons: u32,
-    /// Status of the last connection.
     pub status: &'static str,
-    /// Time of the last handshake.
     pub greeted: Option<Instant>,
     /// Counters: heartbeats sent, heartbeats received, silences, connections, wrong messages,
     /// collisions.
@@ -65,19 +61,14 @@ pub enum Resync {
 /// State of a running section.
 pub struct Section {
     pub name: Box<str>,
-    /// Peer name of this process.
     pub local: Box<str>,
     /// Address on which this process listens for peers.
     pub listens: Option<SocketAddr>,
-    /// TLS acceptor for peers that connect by TLS.
     pub tls: Option<Arc<Acceptor>>,
-    /// Maximum number of updates that are sent at once.
     pub batch: usize,
     /// All peers except for this process.
     pub peers: Vec<Peer>,
-    /// Stick tables of the section.
     pub tables: Vec<SharedTable>,
-    /// Progress of the full resynchronization.
     pub resync: Resync,
     /// Time until which a full resynchronization may be requested from a peer.
     pub resync_until: Milliseconds,

@@ -17,7 +17,6 @@ pub struct Presence {
 }
 
 impl Clone for Presence {
-    /// Creates a new counter that starts at zero.
     fn clone(&self) -> Self {
         Presence::default()
     }

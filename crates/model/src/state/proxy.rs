@@ -14,11 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug, Default)]
 pub struct ProxyState {
     pub name: Box<str>,
-    /// State towards clients, used by a frontend.
     pub frontend: FrontendState,
-    /// State towards servers, used by a backend.
     pub backend: BackendState,
-    /// The last invalid request and response.
     pub captures: Captures,
 }
 
@@ -28,11 +25,8 @@ pub struct FrontendState {
     pub counters: Counters,
     /// Current client connections, which `maxconn` limits.
     pub sessions: Gauge,
-    /// Rate of sessions per second.
     pub session_rate: Rate,
-    /// Rate of connections per second.
     pub connection_rate: Rate,
-    /// Rate of HTTP requests per second.
     pub request_rate: Rate,
     /// `maxconn` that an operator set; 0 uses the file's.
     pub maxconn_set: AtomicU32,
@@ -51,11 +45,8 @@ pub struct FrontendState {
 pub struct BackendState {
     pub counters: Counters,
     pub sessions: Gauge,
-    /// Rate of sessions per second.
     pub session_rate: Rate,
-    /// Streams that wait for any of the servers.
     pub queue: Queue,
-    /// State of the balance algorithm.
     pub balance: super::balance::SharedBalanceState,
     /// `fullconn`: number of streams at which servers get their full `maxconn`.
     pub fullconn: AtomicU32,
@@ -75,20 +66,16 @@ struct Lineup {
     active: u32,
     backup: u32,
     outages: Outages,
-    /// Number of times that the backend went down.
     downs: u32,
 }
 
 /// Up and down times of a backend, relative to now: another process has another clock origin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct BackendLife {
-    /// Time since the backend last went up or down.
     pub last_change_ago_ms: u64,
-    /// Sum of the past down times.
     pub downtime_ms: u64,
     /// Time since the backend went down; None if it is up.
     pub down_for_ms: Option<u64>,
-    /// Number of times that the backend went down.
     pub downs: u32,
 }
 
@@ -105,16 +92,14 @@ pub struct BackendReport {
     pub downtime_ms: u64,
     /// Number of times that the backend went down (`chkdown`).
     pub downs: u32,
-    /// At least one server is usable.
     pub up: bool,
 }
 
-/// Effect on a backend of a change of one of its servers.
+/// Effect on a backend of a change of one of its servers. `active` and `backup` are the usable
+/// servers after the change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LineupChange {
-    /// Usable servers that are not backups, after the change.
     pub active: u32,
-    /// Usable backups, after the change.
     pub backup: u32,
     /// The last usable server was lost.
     pub went_down: bool,
@@ -145,7 +130,6 @@ impl ProxyState {
         }
     }
 
-    /// Returns whether the frontend was shut down.
     pub fn is_shut_down(&self) -> bool {
         self.frontend.shut.load(Relaxed)
     }
@@ -155,18 +139,14 @@ impl ProxyState {
         self.frontend.listeners.get(id)
     }
 
-    /// Changes the ids of listeners to those in another file: from the first to the second of each
-    /// pair.
     pub(crate) fn renumber_listeners(&self, ids: &[(u32, u32)]) {
         self.frontend.listeners.renumber(ids);
     }
 
-    /// Returns the counters of all listeners.
     pub fn listeners(&self) -> Vec<Arc<ListenerState>> {
         self.frontend.listeners.all()
     }
 
-    /// Returns the number of usable servers that are not backups.
     pub fn active_usable(&self) -> u32 {
         self.backend.active_usable.load(Relaxed)
     }
@@ -293,12 +273,10 @@ impl ProxyState {
         }
     }
 
-    /// Returns the counters of all listeners with their ids.
     pub fn listeners_with_ids(&self) -> Vec<(u32, Arc<ListenerState>)> {
         self.frontend.listeners.with_ids()
     }
 
-    /// Returns the current numbers as a change without effect.
     pub(crate) fn lineup(&self) -> LineupChange {
         LineupChange {
             active: self.active_usable(),
@@ -307,7 +285,6 @@ impl ProxyState {
         }
     }
 
-    /// Returns the report for statistics.
     pub fn backend_report(&self, now_ms: u64) -> BackendReport {
         let lineup = self
             .backend

@@ -39,7 +39,6 @@ impl Way {
 /// Host name of a server at run time, in place of the file's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostNow {
-    /// The host name that is resolved.
     pub text: Box<str>,
     /// The port of its record.
     pub port: u16,
@@ -114,16 +113,12 @@ pub struct ServerState {
     /// Unique in the process. Index of the server's connection pools in each thread.
     pub uid: u32,
     pub backend: Arc<ProxyState>,
-    /// Counters of the server's traffic.
     pub traffic: Traffic,
-    /// Idle connections to the server.
     pub idle: Idle,
-    /// Streams that wait for this server.
     pub queue: Queue,
     pub(crate) availability: ServerAvailability,
     pub(crate) share: Share,
     pub(crate) limits: Limits,
-    /// Data that the balance algorithm keeps about the server.
     pub in_balance: InBalance,
     pub(crate) reach: Reach,
     pub(crate) ending: ServerShutdown,
@@ -345,7 +340,6 @@ impl ServerState {
         }
     }
 
-    /// Turns TLS for new connections to the server on or off.
     pub fn set_tls(&self, on: bool) {
         let new = if on { TLS_ON } else { TLS_OFF };
         if self.reach.tls.swap(new, Ordering::AcqRel) != new {
@@ -359,7 +353,6 @@ impl ServerState {
         Way(self.reach.way.load(Ordering::Acquire))
     }
 
-    /// Sets the half of the generation that counts changes of the file.
     pub(crate) fn set_way(&self, of_file: u32) {
         self.change_way(|way| way.of_file(of_file).0);
     }

@@ -13,7 +13,6 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// Returns the number of words of an element.
     pub const fn words(self) -> u32 {
         match self {
             Shape::Number | Shape::Word => 1,
@@ -41,7 +40,6 @@ macro_rules! data_types {
                 match self { $(DataType::$variant => $name,)* }
             }
 
-            /// Returns a description for operators.
             pub fn doc(self) -> &'static str {
                 match self { $(DataType::$variant => $doc,)* }
             }
@@ -94,7 +92,6 @@ pub const TYPES: usize = DataType::ALL.len();
 pub const ELEMENTS_MAX: u32 = 100;
 
 impl DataType {
-    /// Finds the type with a name.
     pub fn of_name(name: &str) -> Option<DataType> {
         DataType::ALL.iter().copied().find(|one| one.name() == name)
     }
@@ -136,10 +133,8 @@ pub struct Layout {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cell {
-    /// Index of the first word within the data.
     pub at: u32,
     pub shape: Shape,
-    /// Period of a rate, milliseconds.
     pub period_ms: u32,
 }
 
@@ -169,7 +164,6 @@ impl Layout {
         &self.stored
     }
 
-    /// Returns the number of data words of an entry.
     pub fn words(&self) -> u32 {
         self.words
     }
@@ -193,7 +187,6 @@ impl Layout {
 }
 
 impl Stored {
-    /// Returns the location of an element.
     pub fn cell(&self, element: u32) -> Option<Cell> {
         let shape = self.kind.shape();
         (element < self.elements).then_some(Cell {

@@ -50,12 +50,10 @@ impl HeldEntry {
         key
     }
 
-    /// Returns the number of other holders.
     pub fn others(&self) -> u32 {
         self.row().holders().saturating_sub(1)
     }
 
-    /// Restarts the expiry period after a use.
     pub fn touch(&self) {
         self.table.touch(self.row(), entry_time_now());
     }
@@ -65,7 +63,6 @@ impl HeldEntry {
         self.table.note_news(self.place);
     }
 
-    /// Records that the current data was sent to a peer.
     pub fn mark_as_sent(&self) {
         self.row().set_told();
     }
@@ -84,7 +81,6 @@ impl HeldEntry {
         if left as i32 > 0 { left } else { 0 }
     }
 
-    /// Sets the time until expiry in milliseconds.
     pub fn set_expires_in_ms(&self, ms: u32) {
         self.row().set_expires(entry_time_now().wrapping_add(ms));
     }
@@ -108,7 +104,6 @@ impl HeldEntry {
         Some(read(cell, words))
     }
 
-    /// Returns the value of a cell.
     pub fn read(&self, cell: Cell) -> u64 {
         read(cell, self.words(cell))
     }
@@ -166,20 +161,17 @@ impl HeldEntry {
         Some(words.first()?.swap(0, Relaxed).into())
     }
 
-    /// Returns the parts of a rate.
     pub fn rate_parts(&self, cell: Cell) -> RateParts {
         let rate = Rate::of(self.words(cell));
         rate.map_or_else(RateParts::default, |rate| rate.parts(entry_time_now()))
     }
 
-    /// Restores the parts of a rate.
     pub fn set_rate_parts(&self, cell: Cell, parts: RateParts) {
         if let Some(rate) = Rate::of(self.words(cell)) {
             rate.set_parts(entry_time_now(), parts);
         }
     }
 
-    /// Sets the value of a cell.
     pub fn write(&self, cell: Cell, value: u64) {
         write(cell, self.words(cell), value);
     }

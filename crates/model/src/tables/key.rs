@@ -52,7 +52,6 @@ impl KeyType {
         self == KeyType::String
     }
 
-    /// Returns whether operators can enter keys.
     pub fn can_be_written(self) -> bool {
         self != KeyType::Binary
     }
@@ -95,7 +94,6 @@ impl KeyType {
         })
     }
 
-    /// Appends the key as text.
     pub fn write(self, key: &[u8], out: &mut Vec<u8>) {
         use std::io::Write;
         // Writing into memory does not fail.

@@ -20,7 +20,6 @@ pub struct Rate<'w> {
 }
 
 impl<'w> Rate<'w> {
-    /// Interprets three words as a rate.
     pub fn of(words: &'w [AtomicU32]) -> Option<Rate<'w>> {
         let [began, current, previous, ..] = words else {
             return None;
@@ -64,7 +63,6 @@ impl<'w> Rate<'w> {
         }
     }
 
-    /// Returns the events in the last period.
     pub fn read(&self, now_ms: u32, period_ms: u32) -> u32 {
         let mut age = now_ms.wrapping_sub(self.began.load(Relaxed));
         if age > u32::MAX / 2 {
@@ -102,7 +100,6 @@ impl<'w> Rate<'w> {
         }
     }
 
-    /// Restores the parts of a rate from another process.
     pub fn set_parts(&self, now_ms: u32, parts: RateParts) {
         self.began.store(now_ms.wrapping_sub(parts.age_ms), Relaxed);
         self.current.store(parts.current, Relaxed);

@@ -45,10 +45,8 @@ impl TablePlace {
     }
 }
 
-/// All tables of a configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
-    /// Tables in the order of the file.
     pub all: Vec<StickTable>,
     places: HashMap<Box<str>, Arc<TablePlace>>,
 }
@@ -67,12 +65,10 @@ impl Tables {
         place
     }
 
-    /// Finds the table with a name.
     pub fn by_name(&self, name: &str) -> Option<&StickTable> {
         self.all.iter().find(|table| *table.name == *name)
     }
 
-    /// Returns the running table with a name.
     pub fn live(&self, name: &str) -> Option<&Arc<Table>> {
         self.places.get(name)?.get()
     }
@@ -81,7 +77,6 @@ impl Tables {
         self.all.iter().filter_map(|table| table.place.get())
     }
 
-    /// Removes all entries that have expired.
     pub fn sweep(&self) {
         self.serving().for_each(|table| table.sweep());
     }

@@ -105,7 +105,6 @@ struct Index {
     updated: VecDeque<u32>,
 }
 
-/// Result of the removal of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Removal {
     Removed,
@@ -116,7 +115,6 @@ pub enum Removal {
 
 /// The entries of one `stick-table`.
 pub struct Table {
-    /// Name of the table: that of its proxy, or `peers/table`.
     pub name: Box<str>,
     pub make: Make,
     expire_ms: AtomicU32,
@@ -212,7 +210,6 @@ impl<'t> Row<'t> {
         self.get(EXPIRES)
     }
 
-    /// Records that the entry was sent to a peer.
     pub fn set_told(self) {
         if let Some(state) = self.0.get(STATE) {
             state.fetch_or(IS_TOLD, Relaxed);
@@ -244,7 +241,6 @@ impl<'t> Row<'t> {
         }
     }
 
-    /// Appends the key to `out`.
     pub fn key(self, out: &mut Vec<u8>) {
         let end = out.len() + self.key_length();
         for word in self.words(HEAD, self.key_length().div_ceil(4)) {
@@ -254,7 +250,6 @@ impl<'t> Row<'t> {
     }
 }
 
-/// Packs up to four bytes of a key into a word.
 fn pack(bytes: &[u8]) -> u32 {
     let mut four = [0; 4];
     for (to, from) in four.iter_mut().zip(bytes) {
@@ -264,7 +259,6 @@ fn pack(bytes: &[u8]) -> u32 {
 }
 
 impl Table {
-    /// Creates a table without entries.
     pub fn new(name: &str, make: Make, settings: Settings) -> Table {
         let key_words = make.key.bytes(make.length).div_ceil(4);
         let row_words = HEAD as u32 + key_words + make.layout.words();
@@ -310,7 +304,6 @@ impl Table {
         table
     }
 
-    /// Applies the settings of a newer file.
     pub fn configure(&self, settings: Settings) {
         self.expire_ms.store(settings.expire_ms, Relaxed);
         self.no_purge.store(settings.no_purge, Relaxed);
@@ -327,7 +320,6 @@ impl Table {
         self.used.load(Relaxed)
     }
 
-    /// Returns the number of entries that can be added.
     pub fn available(&self) -> u32 {
         self.make.size.saturating_sub(self.used())
     }
@@ -478,7 +470,6 @@ impl Table {
         self.expire_ms() != 0 && is_over(row.expires(), now)
     }
 
-    /// Finds a key in a shard.
     fn slot(&self, shard: &Shard, index: &Index, key: &[u8], hash: usize) -> Option<u32> {
         let bucket = hash & index.buckets.len().checked_sub(1)?;
         let mut slot = *index.buckets.get(bucket)?;
@@ -688,7 +679,6 @@ impl Table {
         }
     }
 
-    /// Removes the entry of a key.
     pub fn remove(&self, key: &[u8]) -> Removal {
         let (at, hash) = self.hash(key);
         let Some(shard) = self.shards.get(at) else {
@@ -718,7 +708,6 @@ impl Table {
         self.shards.len()
     }
 
-    /// Appends the keys of one shard.
     pub fn keys_of(&self, at: usize, keys: &mut Vec<Box<[u8]>>) {
         let now = entry_time_now();
         let Some(shard) = self.shards.get(at) else {

@@ -29,7 +29,6 @@ pub enum Level {
 #[derive(Debug, Default)]
 pub struct Trackers {
     pub(crate) held: Vec<(u8, HeldEntry)>,
-    /// Results of the `stick` rules of a stream.
     pub(crate) sticking: Option<Box<Sticking>>,
 }
 

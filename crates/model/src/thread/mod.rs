@@ -23,7 +23,6 @@ const STREAMS_KEPT: usize = 1024;
 const STREAM_BYTES_KEPT: usize = 8 * 1024;
 /// A thread of the data plane.
 pub struct Thread {
-    /// Shared state of the process.
     pub process: &'static ProcessState,
     thread: usize,
     config: RefCell<Arc<Config>>,
@@ -47,7 +46,6 @@ pub struct Thread {
 pub struct Room(Cell<Option<Waker>>);
 
 impl Room {
-    /// Wakes `waker` when a session ends.
     pub fn wait(&self, waker: &Waker) {
         self.0.set(Some(waker.clone()));
     }
@@ -134,7 +132,6 @@ impl Thread {
         self.thread
     }
 
-    /// Returns whether a configuration is the newest.
     pub fn is_newest(&self, config: &Config) -> bool {
         self.process.generation() == config.version
     }
@@ -159,7 +156,6 @@ impl Thread {
         self.config.borrow().global.tune.pool_low_fd_ratio
     }
 
-    /// Returns whether threads share their idle connections.
     pub fn shares_idle(&self) -> bool {
         !self.config.borrow().global.tune.idle_not_shared
     }
@@ -225,7 +221,6 @@ impl Thread {
         }
     }
 
-    /// Counts a session that began on this thread.
     pub fn session_began(&self) {
         self.sessions.set(self.sessions.get() + 1);
     }
@@ -249,7 +244,6 @@ impl Thread {
         room
     }
 
-    /// Removes the wait slot of an accept loop that ended.
     pub fn remove_room(&self, room: &Rc<Room>) {
         let mut rooms = self.rooms.borrow_mut();
         if let Some(at) = rooms.iter().position(|other| Rc::ptr_eq(other, room)) {
@@ -263,7 +257,6 @@ impl Thread {
         self.resting.get()
     }
 
-    /// Applies the newest configuration to the thread.
     pub fn apply_newest_config(&self) {
         // Loads it for sessions that start from now on.
         self.config();
@@ -275,7 +268,6 @@ impl Thread {
         self.streams.take()
     }
 
-    /// Returns the time of this loop iteration.
     pub fn now(&self) -> Instant {
         reactor::now()
     }

@@ -20,21 +20,15 @@ pub struct ProcessState {
     /// Start of service by the wall clock.
     pub started_at: SystemTime,
     pub threads: AtomicUsize,
-    /// Maximum number of open files of the process.
     pub files_max: u64,
     /// Current client connections, and their maximum so far.
     pub connections: Gauge,
-    /// Maximum number of client connections.
     pub connections_max: AtomicU32,
     pub counters: Counters,
-    /// Rate of connections per second.
     pub connection_rate: Rate,
-    /// Rate of sessions per second.
     pub session_rate: Rate,
     stream_ids: AtomicU64,
-    /// Progress of the shutdown or of the hand-over of listeners.
     pub ending: ShutdownProgress,
-    /// Host names that are resolved while the process serves.
     pub names: NameResolver,
 }
 
@@ -49,7 +43,6 @@ pub struct ShutdownProgress {
 }
 
 impl ProcessState {
-    /// Creates the state of a process that begins to serve now.
     pub fn new(config: Arc<Config>, threads: usize, connections_max: u32) -> ProcessState {
         ProcessState {
             generation: AtomicU64::new(config.version),
@@ -91,7 +84,6 @@ impl ProcessState {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Allocates a block of stream ids for a thread.
     pub(crate) fn stream_id_block(&self) -> u64 {
         self.stream_ids
             .fetch_add(STREAM_ID_BLOCK, Ordering::Relaxed)
@@ -102,7 +94,6 @@ impl ProcessState {
         self.ending.stopping.load(Ordering::Relaxed)
     }
 
-    /// Returns whether another process accepts from the same listeners.
     pub fn has_successor(&self) -> bool {
         self.ending.has_successor.load(Ordering::Relaxed)
     }
@@ -126,7 +117,6 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the maximum number of open files; no limit if it is unknown.
 fn files_max() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile)
         .current

@@ -90,7 +90,6 @@ fn of_entry(backend: &Proxy, held: &HeldEntry, forced: bool) -> Option<ServerInd
     takes.then_some(ServerIndex(at as u32))
 }
 
-/// Returns the server's address in the format of `srvkey addr`.
 fn address(server: &Server) -> String {
     match &server.address {
         ServerAddress::Inet(address) => address.to_string(),

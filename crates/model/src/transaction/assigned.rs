@@ -40,12 +40,10 @@ impl fmt::Debug for Assigned {
 }
 
 impl Assigned {
-    /// Records that a variable is set, or unset with None.
     pub fn set(&self, name: VariableName, value: Option<SampleValue<'static>>) {
         self.note(RuleAssignment::Variable(name, value));
     }
 
-    /// Records the value of a capture slot.
     pub fn capture(&self, whose: Captured, slot: usize, text: &[u8]) {
         self.note(RuleAssignment::Capture(whose, slot, text.to_vec()));
     }

@@ -20,7 +20,6 @@ impl Date {
         Date((bits as u32).max(1))
     }
 
-    /// Parses a date at the beginning of a text.
     pub fn read(text: &[u8]) -> Option<Date> {
         let mut value = 0;
         for digit in text.get(..DIGITS)? {
@@ -29,7 +28,6 @@ impl Date {
         (value > 0).then_some(Date(value))
     }
 
-    /// Appends the date to `out`.
     pub fn write(self, out: &mut Vec<u8>) {
         for place in (0..DIGITS).rev() {
             out.push(ALPHABET[(self.0 >> (6 * place)) as usize & 63]);

@@ -17,7 +17,6 @@ pub const TRIES_MAX: usize = 4;
 /// A rule that took effect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RuleMet {
-    /// Index of the configuration file.
     pub file: u32,
     /// Line number; 0: unknown.
     pub line: u32,
@@ -36,7 +35,6 @@ pub enum TryFailure {
     ConnectFailed,
     /// The system had no free port, memory or descriptor.
     Resources,
-    /// The server's name has no address.
     Unresolved,
     Tls,
     /// The server name for TLS is invalid.
@@ -47,7 +45,6 @@ pub enum TryFailure {
     Refused,
     /// No response within `timeout server`.
     ResponseTimeout,
-    /// The response is not valid HTTP.
     Malformed,
     /// The response has a status that `retry-on` contains.
     Status,
@@ -75,7 +72,6 @@ impl TryFailure {
 /// A failed attempt to use a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Try {
-    /// The server of the attempt.
     pub server: ServerIndex,
     /// Time of the failure, milliseconds after the start of the stream.
     pub after_ms: u32,
@@ -85,7 +81,6 @@ pub struct Try {
 /// Server that persistence selected, not `balance` alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PersistentServer {
-    /// Index of the selected server.
     pub server: ServerIndex,
     pub by: Tie,
     /// Position of a `use-server` rule.
@@ -217,7 +212,6 @@ impl ProxyStream {
         }
     }
 
-    /// Records that a rule took effect.
     pub(crate) fn decide_by_rule(&mut self, rule: RuleMet) {
         if let Some(decided) = self.deciding() {
             let may_go = |kept: &RuleMet| !kept.ends;
@@ -229,7 +223,6 @@ impl ProxyStream {
         }
     }
 
-    /// Records the line that chose the backend.
     pub fn decide_backend(&mut self, by: Span) {
         if let Some(decided) = self.deciding() {
             decided.backend = Some(by);
@@ -245,14 +238,12 @@ impl ProxyStream {
         }
     }
 
-    /// Records that the proxy responds without a rule.
     pub fn decide_page(&mut self, by: &'static str) {
         if let Some(decided) = self.deciding() {
             decided.page = Some(by);
         }
     }
 
-    /// Records a failed attempt to use the stream's server.
     #[cold]
     pub fn try_failed(&mut self, failure: TryFailure) {
         let Some(server) = self.route.server else {

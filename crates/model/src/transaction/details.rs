@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex};
 /// Source and destination that rules set.
 pub type Rewritten = (Option<Endpoint>, Option<Endpoint>);
 
-/// Rarely used data of a session.
 #[derive(Clone, Debug, Default)]
 pub struct Details {
     /// Source and destination that `tcp-request connection` and `session` rules set for all
@@ -36,7 +35,6 @@ impl Session {
         self.details.get_or_init(Box::default)
     }
 
-    /// Returns the addresses that rules set for the whole session.
     pub fn rewritten(&self) -> Rewritten {
         let details = self.details.get();
         details.map_or((None, None), |details| details.rewritten.get())
@@ -56,7 +54,6 @@ impl Session {
         }
     }
 
-    /// Sets the addresses for the whole session.
     pub fn rewrite(&self, addresses: Rewritten) {
         self.details().rewritten.set(addresses);
     }
@@ -94,7 +91,6 @@ impl Session {
         }
     }
 
-    /// Returns the client's socket, if the configuration needs it.
     pub fn socket(&self) -> Option<WeakSocket> {
         self.details.get()?.socket.get()
     }
@@ -111,7 +107,6 @@ impl Session {
         self.details.get()?.fields.get()?.get(kind)
     }
 
-    /// Returns the TLS values of the client's PROXY header, if the configuration uses them.
     pub fn proxy_tls(&self) -> Option<Ssl<'_>> {
         self.details.get()?.fields.get()?.ssl()
     }

@@ -40,7 +40,6 @@ pub struct ServerEnd {
     /// Local address of the connection.
     pub address: Option<SocketAddr>,
     pub socket: Option<WeakSocket>,
-    /// HTTP/2 stream on the connection.
     pub stream: Option<StreamWatch>,
     /// Number of streams that the connection carried before.
     pub carried: u32,
@@ -58,23 +57,19 @@ impl Links {
         self.ends.get_or_insert_default()
     }
 
-    /// Records the connection to the server.
     #[cold]
     pub fn watch_server(&mut self, server: ServerEnd) {
         self.ends().server = Some(server);
     }
 
-    /// Returns the connection to the server, once established.
     pub fn server_end(&self) -> Option<&ServerEnd> {
         self.ends.as_ref()?.server.as_ref()
     }
 
-    /// Returns the position of the last rule that ended its list.
     pub fn last_rule(&self) -> Option<RulePlace> {
         self.ends.as_ref()?.last_rule
     }
 
-    /// Returns the local address of the connection to the server.
     pub fn server_side(&self) -> Option<SocketAddr> {
         self.server_end()?.address
     }
@@ -99,7 +94,6 @@ impl ProxyStream {
         }
     }
 
-    /// Records the rule that ended its list.
     pub(crate) fn keep_rule(&mut self, place: Option<RulePlace>) {
         if place.is_some() && self.config.global.recording.last_rule {
             self.links.ends().last_rule = place;

@@ -89,7 +89,6 @@ impl Listed {
         self.note.place
     }
 
-    /// Records the backend and server of the stream.
     pub fn note(&self, route: &Route) {
         self.note.backend.set(route.backend);
         self.note.server.set(route.server);
@@ -144,7 +143,6 @@ pub async fn run_until_killed<F: Future>(place: u32, future: F) -> Option<F::Out
 /// Summary of a stream for operators.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StreamSummary {
-    /// Unique id of the stream.
     pub id: u64,
     /// True for HTTP, false for TCP.
     pub http: bool,
@@ -162,7 +160,6 @@ pub struct StreamSummary {
     pub backend: Option<(Box<str>, u32, bool)>,
     /// Name, id and address; None until chosen.
     pub server: Option<(Box<str>, u32, Box<str>)>,
-    /// Version of the stream's configuration.
     pub version: u64,
 }
 

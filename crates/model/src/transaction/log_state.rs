@@ -11,7 +11,6 @@ pub struct ReceivedLine {
     pub target: Vec<u8>,
 }
 
-/// Data for the log lines of a stream.
 #[derive(Debug, Default)]
 pub struct LogState {
     /// Step that is being logged; None before the first.

@@ -105,7 +105,6 @@ pub struct StreamOutcome {
 }
 
 impl StreamOutcome {
-    /// Sets the cause and phase of the end.
     pub fn end(&mut self, termination: Termination, phase: StreamPhase) {
         (self.termination, self.phase) = (termination, phase);
     }

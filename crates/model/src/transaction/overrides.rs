@@ -16,9 +16,7 @@ pub struct Overrides {
     pub limits: Timeouts,
     pub retries: Option<u32>,
     pub priority: Priority,
-    /// Packet settings of the client's connection.
     pub to_client: Packets,
-    /// Packet settings of the server's connection.
     pub to_server: Packets,
     /// `to_client` was changed and is not applied yet.
     pub unsaid: bool,
@@ -88,12 +86,10 @@ fn set_mark(socket: &impl AsFd, mark: u32) -> nix::Result<()> {
 }
 
 impl RuleState {
-    /// Returns the overrides for modification.
     pub fn overrides_mut(&mut self) -> &mut Overrides {
         self.overrides.get_or_insert_default()
     }
 
-    /// Returns whether a content rule already had its effect.
     pub(crate) fn is_done(&self, rule: u32) -> bool {
         let set = self.overrides.as_ref();
         set.is_some_and(|set| set.done_once.contains(&rule))
@@ -110,13 +106,11 @@ impl RuleState {
         self.overrides.as_ref().and_then(|set| of(&set.limits))
     }
 
-    /// Returns the priority in queues.
     pub fn priority(&self) -> Priority {
         let set = self.overrides.as_ref();
         set.map_or_else(Priority::default, |set| set.priority)
     }
 
-    /// Returns whether a rule requested that the server's connection is closed.
     pub fn closes_server(&self) -> bool {
         let set = self.overrides.as_ref();
         set.is_some_and(|set| set.closes_server)
@@ -153,14 +147,12 @@ impl ProxyStream {
             .or(self.frontend().timeouts.tunnel_ms)
     }
 
-    /// Returns the timeout of a connection attempt to the server, milliseconds.
     pub fn connect_ms(&self) -> Option<u32> {
         self.rules
             .limit(|limits| limits.connect_ms)
             .or_else(|| self.timeouts_of_servers()?.connect_ms)
     }
 
-    /// Returns the maximum time in queues, milliseconds.
     pub fn queue_ms(&self) -> Option<u32> {
         self.rules.limit(|limits| limits.queue_ms).or_else(|| {
             let timeouts = self.timeouts_of_servers()?;
@@ -168,7 +160,6 @@ impl ProxyStream {
         })
     }
 
-    /// Returns the duration of a tarpit, milliseconds.
     pub fn tarpit_ms(&self) -> Option<u32> {
         let timeouts = &self.backend().unwrap_or_else(|| self.frontend()).timeouts;
         self.rules

@@ -89,7 +89,6 @@ pub struct Persistence {
 }
 
 impl Route {
-    /// Returns the persistence state for modification.
     pub fn persistence_mut(&mut self) -> &mut Persistence {
         self.persistence.get_or_insert_default()
     }
@@ -125,7 +124,6 @@ impl Route {
 }
 
 impl ProxyStream {
-    /// Returns whether the persistent server is used even if it is down.
     pub fn is_forced(&self) -> bool {
         let persist = |backend: &Proxy| backend.has(ProxyOption::Persist);
         self.route.known(|known| known.forced) || self.backend().is_some_and(persist)

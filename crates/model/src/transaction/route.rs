@@ -9,7 +9,6 @@ pub struct Route {
     pub frontend: ProxyIndex,
     /// Index of the backend, once chosen; in a `listen` section that of the frontend.
     pub backend: Option<ProxyIndex>,
-    /// Index of the server, once chosen.
     pub server: Option<ServerIndex>,
     /// Preferred server (`option prefer-last-server`).
     pub preferred: Option<ServerIndex>,
@@ -28,7 +27,6 @@ pub struct Route {
 }
 
 impl Route {
-    /// Creates the route of a stream that has a frontend only.
     pub(super) fn new(frontend: ProxyIndex, rare: Rare) -> Route {
         Route {
             frontend,

@@ -31,7 +31,6 @@ pub struct Resume {
 }
 
 impl List {
-    /// Returns the position of a rule of this list.
     pub fn at(self, rule: u32) -> Resume {
         Resume { list: self, rule }
     }
@@ -58,11 +57,8 @@ pub struct RuleState {
     pub variables: Variables,
     /// Assignments of converters that were not applied yet.
     pub assigned: Assigned,
-    /// Settings that rules override; None without any.
     pub overrides: Option<Box<Overrides>>,
-    /// Stick table entries that the stream tracks.
     pub tracked: Option<Box<Trackers>>,
-    /// State of the line rules (`reqrep` and similar ones).
     pub lines: Option<Box<LineState>>,
     /// Verified passwords of the stream's users; empty until a rule requests one.
     pub checked_users: OnceCell<Box<Checked>>,

@@ -143,7 +143,6 @@ pub fn expression(text: &str, usage: Usage) -> Result<Expression, Diagnostic> {
     Expression::parse(&mut draft, &word, usage)
 }
 
-/// Returns an expression's value as text.
 pub fn evaluate(text: &str, stream: &ProxyStream) -> Option<String> {
     let usage = Usage::http_request(ProxyKind::Listen).and(Usage::http_response(ProxyKind::Listen));
     let expression =

@@ -18,7 +18,6 @@ use std::sync::Arc;
 /// Address of one end of a client's connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Endpoint {
-    /// An address and a port.
     Inet(SocketAddr),
     Unix,
 }
@@ -32,7 +31,6 @@ impl Endpoint {
         }
     }
 
-    /// Returns the port; None for a Unix socket.
     pub fn port(self) -> Option<u16> {
         match self {
             Endpoint::Inet(address) => Some(address.port()),
@@ -84,12 +82,10 @@ pub struct Session {
     pub accepted: Instant,
     /// Time at which the transport was ready (PROXY header, later TLS).
     pub ready: Instant,
-    /// Rarely used data, allocated on first use.
     pub details: OnceCell<Box<Details>>,
     /// Result of the TLS handshake; None without TLS.
     pub tls: Option<Rc<tls::Info>>,
     pub variables: std::cell::RefCell<Variables>,
-    /// Stick table entries that the session tracks.
     pub tracked: OnceCell<SessionTrackers>,
     /// Number of responses to this client that are being compressed.
     pub encoders: OnceCell<OfClient>,
@@ -123,7 +119,6 @@ impl Session {
         self.config.proxy(self.frontend)
     }
 
-    /// Returns the index of the listener in the session's configuration.
     pub fn place(&self) -> ListenerIndex {
         ListenerIndex {
             frontend: self.frontend,
@@ -240,7 +235,6 @@ pub struct StreamIdentity {
 pub struct ProxyStream {
     pub identity: StreamIdentity,
     pub session: Rc<Session>,
-    /// Configuration under which the stream runs.
     pub config: Arc<Config>,
     /// True for HTTP; otherwise `request` and `response` stay empty.
     pub http: bool,
@@ -248,20 +242,13 @@ pub struct ProxyStream {
     pub request: HttpMessage,
     /// The response; its status is 0 until there is one.
     pub response: HttpMessage,
-    /// Payloads that content rules may inspect.
     pub payloads: Payloads,
-    /// Frontend, backend and server of the stream.
     pub route: Route,
-    /// Times of the stream's events.
     pub times: Times,
-    /// Byte counts and filters of the transfer.
     pub transfer: Transfer,
     pub outcome: StreamOutcome,
-    /// Data for the log lines of the stream.
     pub log: LogState,
-    /// Effects of the rules so far.
     pub rules: RuleState,
-    /// Data on the client's and the server's connection.
     pub links: Links,
     /// Decisions for the request history; None if the history does not need them.
     pub decided: Option<Box<Decided>>,
@@ -272,12 +259,10 @@ impl ProxyStream {
         self.config.proxy(self.route.frontend)
     }
 
-    /// Returns the backend, once chosen.
     pub fn backend(&self) -> Option<&Proxy> {
         self.route.backend.map(|index| self.config.proxy(index))
     }
 
-    /// Returns the server, once chosen.
     pub fn server(&self) -> Option<&Server> {
         let server = self.route.server?;
         self.backend()?.servers.get(server.0 as usize)

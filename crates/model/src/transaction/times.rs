@@ -19,7 +19,6 @@ pub struct Times {
     pub request: Option<Instant>,
     /// A server was assigned, and the stream left the queues.
     pub queued: Option<Instant>,
-    /// Connection to the server was established.
     pub connected: Option<Instant>,
     /// Head of the response was complete.
     pub response: Option<Instant>,

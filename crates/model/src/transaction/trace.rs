@@ -15,7 +15,6 @@ const VALUE_BYTES_MAX: usize = 160;
 
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Trace {
-    /// The recorded steps, in order.
     pub steps: Vec<TraceStep>,
     /// Number of steps that were not recorded.
     pub left_out: usize,
@@ -77,7 +76,6 @@ pub enum Fate {
 pub enum Tie {
     Rule,
     Cookie,
-    /// An entry of a stick table.
     Table,
     /// The cookie of a remote desktop client.
     RdpCookie,
@@ -117,7 +115,6 @@ pub struct Term {
 }
 
 impl Term {
-    /// Creates a term that is being evaluated.
     pub(crate) fn new(name: &str, span: Span, negated: bool) -> Term {
         Term {
             name: name.into(),
@@ -128,7 +125,6 @@ impl Term {
         }
     }
 
-    /// Records a value that is compared.
     pub(crate) fn compare(&mut self, text: &[u8]) {
         if self.values.len() < VALUES_MAX {
             let shown = text.get(..VALUE_BYTES_MAX).unwrap_or(text);
@@ -146,7 +142,6 @@ impl Session {
         let _ = self.details().trace.set(into);
     }
 
-    /// Returns whether decisions are recorded.
     #[inline]
     pub fn is_traced(&self) -> bool {
         self.details

@@ -30,12 +30,10 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// Returns the bytes from the client that were not counted yet.
     pub fn uncounted_in(&self) -> u64 {
         self.bytes_in.saturating_sub(self.counted_in)
     }
 
-    /// Returns the bytes to the client that were not counted yet.
     pub fn uncounted_out(&self) -> u64 {
         self.bytes_out.saturating_sub(self.counted_out)
     }

@@ -53,11 +53,9 @@ pub enum Gate {
 #[derive(Debug)]
 pub enum MessageVerdict {
     Continue,
-    /// The proxy sends this response.
     Answer(Box<ProxyResponse>),
     /// The proxy sends this response after the tarpit delay.
     Tarpit(Box<ProxyResponse>),
-    /// The proxy sends the Prometheus metrics.
     Metrics,
     Reject,
     /// The connection is closed without notice to the client, or with a reset that has this TTL.
@@ -77,7 +75,6 @@ pub enum MessageVerdict {
 #[derive(Debug)]
 pub enum ContentVerdict {
     Decided(Gate),
-    /// The rules need more bytes.
     NeedMore,
     /// A future must complete first; then the rules are evaluated again.
     Wait(Wait),

@@ -63,7 +63,6 @@ pub fn known(key: &Key) -> Option<bool> {
     key.shard().known(key)
 }
 
-/// Stores the result for credentials.
 pub fn keep(key: Key, right: bool) {
     key.shard().keep(key, right);
 }

@@ -24,7 +24,6 @@ fn value<'m>(request: &'m HttpMessage, header: &[u8]) -> Option<(&'m [u8], &'m [
     Some((&value[..space], value[space..].trim_ascii_start()))
 }
 
-/// Returns the name of the header with the credentials of a request.
 pub fn header(stream: &ProxyStream) -> &'static [u8] {
     if is_proxied(stream) {
         b"proxy-authorization"

@@ -26,7 +26,6 @@ const NICENESS: i32 = 10;
 pub struct Client(u128);
 
 impl Client {
-    /// Returns the client of an address.
     pub fn of(ip: Option<IpAddr>) -> Client {
         Client(match ip {
             Some(IpAddr::V4(ip)) => u128::from(ip.to_bits()),

@@ -7,7 +7,6 @@ use tls::transport::ConnectionTransport;
 /// Reason why bytes were not written.
 #[derive(Debug)]
 pub enum WriteFailure {
-    /// The peer accepted nothing within the timeout.
     Timeout,
     Failed(io::Error),
 }

@@ -41,7 +41,6 @@ async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     }
 }
 
-/// Waits until a condition is true.
 async fn until(what: &str, mut is: impl FnMut() -> bool) {
     soon(what, async {
         while !is() {
@@ -237,7 +236,6 @@ async fn write_all(stream: &MuxStream, data: &[u8], piece: usize, end: bool) -> 
     Ok(())
 }
 
-/// Reads to the end of the body.
 async fn read_all(stream: &MuxStream) -> io::Result<Vec<u8>> {
     let (mut all, mut buffer) = (Vec::new(), Buffer::take());
     loop {

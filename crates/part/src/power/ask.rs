@@ -7,7 +7,6 @@ use super::control::{
 };
 use std::time::Duration;
 
-/// Timeout of one command, milliseconds.
 pub const RESPONSE_MAX_MS: u64 = 20_000;
 
 impl PowerControl {

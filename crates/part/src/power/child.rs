@@ -16,7 +16,6 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child as StdChild, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Maximum size of the stored output, in bytes.
 const OUTPUT_KEPT_MAX: usize = 4096;
 /// Maximum number of output bytes that are read in one call, so that a command with much output
 /// does not block other work.

@@ -14,7 +14,6 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Maximum length of a reason, in characters.
 const WHY_CHARS_MAX: usize = 200;
 
 /// Search path for programs; also the PATH of the child processes.
@@ -25,11 +24,8 @@ pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 pub enum PowerControl {
     /// IPMI over LAN (`lanplus`), through `ipmitool`.
     Ipmi {
-        /// Address or host name of the controller, with an optional port.
         at: String,
-        /// User name on the controller.
         user: String,
-        /// Path of the file with the password.
         password_file: PathBuf,
         /// Cipher suite; with None `ipmitool` negotiates the best one with the controller.
         #[serde(default)]
@@ -38,11 +34,9 @@ pub enum PowerControl {
     /// A program with its arguments that can only power off. It exits with 0 once the machine is
     /// off.
     Exec(Vec<String>),
-    /// A fence agent (package fence-agents) and its options.
     Agent {
         /// Name of the agent, such as `fence_apc`.
         name: String,
-        /// Options that the agent reads from standard input.
         options: BTreeMap<String, String>,
     },
     /// A program with its arguments; the action is appended as the last one.
@@ -53,12 +47,10 @@ pub enum PowerControl {
 pub enum PowerAction {
     On,
     Off,
-    /// Queries whether the machine is on.
     Status,
 }
 
 impl PowerAction {
-    /// Returns the action's name for messages.
     pub fn word(self) -> &'static str {
         match self {
             PowerAction::On => "power on",
@@ -74,7 +66,6 @@ pub enum PowerCommandOutcome {
     Done,
     IsOff,
     IsOn,
-    /// The action failed, with the reason.
     Failed(String),
 }
 
@@ -83,7 +74,6 @@ pub enum PowerCommandOutcome {
 pub struct Invocation {
     pub program: PathBuf,
     pub arguments: Vec<OsString>,
-    /// Bytes for its standard input.
     pub input: Vec<u8>,
 }
 
@@ -92,7 +82,6 @@ pub struct Invocation {
 pub struct CommandExit {
     /// Exit code; None if a signal ended the command.
     pub code: Option<i32>,
-    /// Output of the command, truncated.
     pub output: String,
 }
 
@@ -272,7 +261,6 @@ fn host_and_port(at: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Returns the path of a program that is found in `PATH`.
 pub fn find(program: &str) -> Option<PathBuf> {
     if program.contains('/') {
         return None;
@@ -281,7 +269,6 @@ pub fn find(program: &str) -> Option<PathBuf> {
     all.find(|path| is_executable(path))
 }
 
-/// Returns whether this process may execute a file.
 pub fn is_executable(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
 }

@@ -71,7 +71,6 @@ fn class(grade: Grade) -> &'static str {
     }
 }
 
-/// Appends a text with HTML escapes, also suitable for an attribute.
 pub fn escape(out: &mut String, text: &str) {
     let special = |b: &u8| b"<>&\"'".contains(b);
     let mut rest = text;

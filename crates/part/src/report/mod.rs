@@ -27,7 +27,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use std::{mem, slice};
 
-/// Maximum size of a report that is read, in bytes.
 pub const BYTES_MAX: usize = 16 << 20;
 
 /// Maximum nesting of values; each level of children takes four.
@@ -37,7 +36,6 @@ const DEPTH_MAX: usize = 32;
 const STATUS_BYTES_MAX: usize = 64 << 10;
 const STATUS_DEPTH_MAX: usize = 12;
 
-/// Maximum length of a summary, in characters.
 const SUMMARY_MAX: usize = 200;
 
 /// Kind of the only subject in the report of a part that does not report.
@@ -47,7 +45,6 @@ pub const PART: &str = "part";
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Summary {
     pub part: String,
-    /// Worst grade among the subjects.
     pub grade: Grade,
     /// Subjects grouped by state: `2 ready, mail degraded`.
     pub words: String,
@@ -57,9 +54,7 @@ pub struct Summary {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct StatusReport {
     pub part: String,
-    /// Time at which the report was created.
     pub at: Moment,
-    /// The subjects, in the order of the display.
     pub subjects: Vec<Subject>,
     /// Descriptions of the numbers, by name; also the order of the metrics.
     pub rows: Vec<NumberRow>,
@@ -104,19 +99,14 @@ pub struct Subject {
     /// Label of the metrics that holds the name; empty for none.
     pub label: String,
     pub state: SubjectState,
-    /// Start of the current state; None if unknown.
     pub since: Option<Moment>,
-    /// The reason for the state, as text.
     pub why: String,
-    /// Further facts, in the order of the display.
     pub facts: Vec<Fact>,
     /// Numbers, by the names of [`StatusReport::rows`].
     pub numbers: Vec<(String, u64)>,
-    /// Subjects that this one contains.
     pub children: Vec<Subject>,
     /// Last state changes, the newest last.
     pub events: Vec<Event>,
-    /// Actions that an operator may request now.
     pub offers: Vec<SubjectAction>,
     /// Encoded status for programs, of a type in [`crate::status`]; empty if the part, or an older
     /// version of it, publishes none. Decisions depend on this, never on a text.
@@ -175,7 +165,6 @@ impl Opens {
 }
 
 impl SubjectAction {
-    /// Creates an action that sends this message.
     pub fn new(word: &str, label: &str, message: PartMessage) -> SubjectAction {
         SubjectAction {
             word: word.to_owned(),
@@ -188,7 +177,6 @@ impl SubjectAction {
         }
     }
 
-    /// Adds a connection to the message, over which the part speaks this protocol.
     pub fn opens(mut self, what: Opens) -> SubjectAction {
         self.opens = Some(what);
         self
@@ -206,7 +194,6 @@ impl SubjectAction {
 pub struct SubjectState {
     /// The field's word for the state: `MASTER`, `up`.
     pub word: String,
-    /// The grade of the state, for colours and alarms.
     pub grade: Grade,
 }
 
@@ -237,9 +224,7 @@ pub struct Fact {
 /// The value of a fact.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum FactValue {
-    /// A text, shown after the name.
     Text(String),
-    /// Words that are shown on one line.
     List(Vec<String>),
     /// Texts that are shown on a line each.
     Lines(Vec<String>),
@@ -251,7 +236,6 @@ pub struct Event {
     pub at: Moment,
     pub from: String,
     pub to: String,
-    /// The reason for the change, as text.
     pub why: String,
 }
 
@@ -292,7 +276,6 @@ pub enum NumberKind {
 }
 
 impl StatusReport {
-    /// Encodes the report for another process.
     pub fn encode(&self) -> Vec<u8> {
         if words::is_noisy() {
             return codec::encode(&self.clone().with_noise());
@@ -329,18 +312,15 @@ impl StatusReport {
         codec::decode_within(bytes, BYTES_MAX, DEPTH_MAX)
     }
 
-    /// Returns the subject of this kind and name.
     pub fn find(&self, kind: &str, name: &str) -> Option<&Subject> {
         let mut all = self.subjects.iter();
         all.find(|one| one.kind == kind && one.name == name)
     }
 
-    /// Returns the subjects of a kind.
     pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Subject> {
         of_kind(&self.subjects, kind)
     }
 
-    /// Creates the report of a part whose role does not report.
     pub fn silent(part: &str, why: &str) -> StatusReport {
         let mut subject = Subject::new(PART, part).state("unknown", Grade::Bad);
         why.clone_into(&mut subject.why);
@@ -397,7 +377,6 @@ impl Subject {
         self.children.iter_mut().for_each(Subject::strip_numbers);
     }
 
-    /// Replaces the texts for people by noise.
     fn add_noise(&mut self) {
         let events = self.events.iter_mut();
         let events = events.flat_map(|event| [&mut event.from, &mut event.to, &mut event.why]);
@@ -417,7 +396,6 @@ impl Subject {
         self.children.iter_mut().for_each(Subject::add_noise);
     }
 
-    /// Publishes the status for programs.
     pub fn publish<T: Serialize>(mut self, status: &T) -> Subject {
         self.status = codec::encode(status);
         self
@@ -428,7 +406,6 @@ impl Subject {
         codec::decode_within(&self.status, STATUS_BYTES_MAX, STATUS_DEPTH_MAX).ok()
     }
 
-    /// Creates a subject in an unknown state.
     pub fn new(kind: &str, name: &str) -> Subject {
         Subject {
             kind: kind.to_owned(),
@@ -437,13 +414,11 @@ impl Subject {
         }
     }
 
-    /// Sets the label of the metrics that holds the name.
     pub fn label(mut self, label: &str) -> Subject {
         self.label = label.to_owned();
         self
     }
 
-    /// Sets the state and its grade.
     pub fn state(mut self, word: &str, grade: Grade) -> Subject {
         self.state = SubjectState {
             word: word.to_owned(),
@@ -508,19 +483,16 @@ impl Subject {
         self
     }
 
-    /// Returns the value of a number.
     pub fn value(&self, name: &str) -> Option<u64> {
         let found = self.numbers.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| *value)
     }
 
-    /// Returns the value of a fact as text.
     pub fn words(&self, name: &str) -> Option<String> {
         let found = self.facts.iter().find(|fact| fact.name == name);
         found.map(|fact| fact.value.words())
     }
 
-    /// Returns the contained subjects of a kind.
     pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Subject> {
         of_kind(&self.children, kind)
     }
@@ -553,7 +525,6 @@ impl NumberRow {
         }
     }
 
-    /// Declares that the value is 1 for yes and 0 for no.
     pub fn flag(mut self) -> NumberRow {
         self.is_flag = true;
         self

@@ -50,7 +50,6 @@ fn values(out: &mut String, row: &NumberRow, subject: &Subject, inherited: &str)
     }
 }
 
-/// Returns whether a word is a valid name of a metric or label.
 fn is_name(word: &str) -> bool {
     let is_part = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     word.bytes().all(is_part) && word.bytes().next().is_some_and(|b| !b.is_ascii_digit())

@@ -10,7 +10,6 @@ fn ago(ms: u64) -> Moment {
     }
 }
 
-/// Creates a report that uses every feature.
 fn report() -> StatusReport {
     let address = |name: &str| {
         let address = Subject::new("address", name).label("ip_address");

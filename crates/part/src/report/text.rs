@@ -2,7 +2,6 @@
 
 use super::{Event, FactValue, Grade, NumberKind, StatusReport, Subject};
 
-/// Maximum number of events of a subject that are shown, the newest first.
 const EVENTS_SHOWN: usize = 8;
 
 /// Minimum width of the name column before the value of a fact.
@@ -113,7 +112,6 @@ impl StatusReport {
         }
     }
 
-    /// Returns the last events of a subject as text, the newest first.
     fn events_of(&self, subject: &Subject) -> impl Iterator<Item = String> {
         let shown = subject.events.iter().rev().take(EVENTS_SHOWN);
         shown.map(move |Event { at, from, to, why }| {
@@ -150,7 +148,6 @@ fn leaf(subject: &Subject) -> String {
     }
 }
 
-/// Returns the lines below a subject's first line: its leaves, then its facts.
 fn lines(subject: &Subject) -> Vec<(&str, String)> {
     let mut lines: Vec<(&str, String)> = Vec::new();
     for child in subject.children.iter().filter(|child| is_leaf(child)) {

@@ -6,13 +6,9 @@ use crate::codec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Maximum length of a part's name, in bytes.
 pub const PART_BYTES_MAX: usize = 16;
-/// Maximum number of leases in one message.
 pub const LEASES_MAX: usize = 256;
-/// Maximum length of a lease's name, in bytes.
 pub const LEASE_NAME_BYTES_MAX: usize = 128;
-/// Maximum size of a lease's record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 512;
 /// Maximum size of a record in bytes while some members of the cluster run an earlier version.
 pub const SHORT_RECORD_BYTES_MAX: usize = 320;
@@ -21,10 +17,8 @@ pub const SHORT_RECORD_BYTES_MAX: usize = 320;
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct PartMessage {
-    /// Name of the receiving part.
     #[serde(with = "Part")]
     pub part: String,
-    /// Kind of the message, in the numbering of the part.
     pub kind: u16,
     /// True if the message holds until the next one of its kind; the supervisor also sends it to a
     /// role that starts later.
@@ -38,7 +32,6 @@ pub struct PartMessage {
 }
 
 impl PartMessage {
-    /// Creates a message from a value.
     pub fn new(part: &str, kind: u16, value: &impl Serialize) -> PartMessage {
         PartMessage {
             part: part.to_owned(),
@@ -61,7 +54,6 @@ impl PartMessage {
 pub struct KnownLease {
     #[serde(with = "Name")]
     pub name: String,
-    /// Epoch of the lease; each grant increments it.
     pub epoch: u64,
     /// Time until which this machine holds the lease, nanoseconds of CLOCK_BOOTTIME; zero if it
     /// does not.
@@ -88,7 +80,6 @@ pub struct WantedLease {
     pub name: String,
     /// Rank of this machine as a holder: the machine with the highest rank gets the lease.
     pub rank: u32,
-    /// True if the part only observes the lease.
     pub watch: bool,
     /// Validity of a renewal in milliseconds; zero for the cluster's default.
     pub valid_ms: u64,
@@ -125,7 +116,6 @@ pub struct OrderResponse {
     /// it.
     #[serde(alias = "moves")]
     pub good: bool,
-    /// Result of the order, or the error.
     #[serde(with = "long_words")]
     pub words: String,
 }
@@ -149,7 +139,6 @@ const KNOWN: u16 = 0x100;
 const HAND_OVER: u16 = 0x101;
 
 impl LeaseNews {
-    /// Encodes the message for forwarding to this part.
     pub fn envelope(&self, part: &str) -> PartMessage {
         let kind = match self {
             LeaseNews::Known(_) => KNOWN,

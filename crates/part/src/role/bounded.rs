@@ -67,13 +67,9 @@ pub type Words = RenderedText<WORDS_BYTES_MAX>;
 pub type Label = Text<WORDS_BYTES_MAX>;
 pub type Name = Text<LEASE_NAME_BYTES_MAX>;
 pub type VolumeName = Text<VOLUME_NAME_BYTES_MAX>;
-/// Reason why a volume is not ready.
 pub type VolumeWhy = RenderedText<VOLUME_WHY_BYTES_MAX>;
-/// Levels of trace events.
 pub type Levels = Text<LEVELS_BYTES_MAX>;
-/// Id of an operation in trace events.
 pub type Operation = Text<OPERATION_BYTES_MAX>;
-/// Name of a part.
 pub type Part = Text<PART_BYTES_MAX>;
 
 impl<const MAX: usize> Text<MAX> {

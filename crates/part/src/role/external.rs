@@ -9,22 +9,16 @@ use super::{DecodeError, PATH_BYTES_MAX};
 use crate::codec;
 use serde::{Deserialize, Serialize};
 
-/// Maximum size of a frame, in bytes.
 pub const EXTERNAL_FRAME_MAX: usize = 64 * 1024;
-/// Maximum number of arguments of a program.
 pub const EXTERNAL_ARGUMENTS_MAX: usize = 4;
-/// Maximum number of programs that run at the same time.
 pub const EXTERNAL_RUNNING_MAX: usize = 128;
-/// Size of the length before a frame, in bytes.
 const LENGTH_BYTES: usize = 4;
 const WORD_MAX: usize = 4 * 1024;
-/// Maximum number of variables in a program's environment.
 const VARIABLES_MAX: usize = 32;
 
 /// Setup of the process that runs external checks.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct RunPrograms {
-    /// User, groups and root directory of the process.
     pub rights: Rights,
     /// Soft limit of open files for a program: that of the start.
     pub files_soft: u64,
@@ -38,7 +32,6 @@ pub struct ExternalCheck {
     /// Request id; the result repeats it.
     pub id: u64,
     pub timeout_ms: u32,
-    /// Command and PATH of the program.
     pub program: CheckProgram,
     /// Arguments, without the program's name.
     pub arguments: Vec<Vec<u8>>,
@@ -48,16 +41,13 @@ pub struct ExternalCheck {
 /// The end of a program.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ExternalEnd {
-    /// The program exited with this status.
     Exited(i32),
-    /// The program was killed by a signal.
     Killed(i32),
     /// The timeout expired: the program was asked to end, and is killed if it does not.
     TimedOut,
     /// The program could not be started; error number of the system.
     NotStarted(i32),
     Busy,
-    /// The program is not one of [`RunPrograms::programs`].
     NotAllowed,
 }
 
@@ -65,7 +55,6 @@ pub enum ExternalEnd {
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ExternalResult {
     pub id: u64,
-    /// The end of the program.
     pub end: ExternalEnd,
 }
 
@@ -81,7 +70,6 @@ fn framed<T: Serialize>(value: &T) -> Option<Vec<u8>> {
 }
 
 impl ExternalCheck {
-    /// Returns whether the lengths and counts are within the limits.
     fn fits(&self) -> bool {
         let fits = |word: &Vec<u8>| word.len() <= WORD_MAX;
         let mut pairs = self.variables.iter();

@@ -14,7 +14,6 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// First bytes of the file.
 const HEAD: &[u8] = b"evenkeel hand-over\n";
 pub const HAND_OVER_VERSION: u16 = 3;
 
@@ -25,13 +24,10 @@ pub struct HandOver {
     pub take: Take,
     /// The version's bundle and sockets.
     pub descriptors: Vec<u32>,
-    /// Highest version number so far.
     pub versions: u64,
     /// Soft limit of open files at the start, before it was raised.
     pub files_soft: u64,
-    /// True if messages are suppressed.
     pub quiet: bool,
-    /// True if accepting is paused.
     pub paused: bool,
     /// True if a signal requested a reload that has not started yet.
     pub asked: bool,
@@ -46,16 +42,12 @@ pub struct HandOver {
     pub extras: Vec<HandedExtra>,
 }
 
-/// A running role, as handed to the next supervisor program.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct HandedRole {
     pub pid: u32,
-    /// Descriptor of the process (pidfd).
     pub process: u32,
-    /// Descriptor of the channel to the role.
     pub channel: u32,
-    /// Time since the role started.
     pub age_ms: u64,
     /// Time until the role is killed; None if no limit applies.
     pub left_ms: Option<u64>,
@@ -66,11 +58,8 @@ pub struct HandedRole {
 #[serde(default)]
 pub struct HandedPart {
     pub part: String,
-    /// The running role, if there is one.
     pub role: Option<HandedRole>,
-    /// Socket on which a new supervisor would connect to the role.
     pub guard: Option<HandedSocket>,
-    /// State file of the role.
     pub keep: Option<HandedSocket>,
 }
 
@@ -78,7 +67,6 @@ pub struct HandedPart {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct HandedSocket {
-    /// Descriptor of the socket or file.
     pub descriptor: u32,
     /// Bytes of the path, which may be no valid UTF-8.
     #[serde(with = "serde_bytes")]
@@ -100,21 +88,16 @@ pub struct HandedClient {
     pub asked: Option<DiagnosticFormat>,
 }
 
-/// State of a module of the supervisor.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct HandedExtra {
-    /// Names of the module and the item.
     pub name: String,
-    /// Descriptor, if the item has one.
     pub descriptor: Option<u32>,
-    /// The item's state, encoded by the module.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
 
 impl HandOver {
-    /// Returns every descriptor that must stay open.
     pub fn all_descriptors(&self) -> impl Iterator<Item = u32> {
         let parts = || self.parts.iter();
         let roles = self.roles.iter().chain(parts().flat_map(|part| &part.role));

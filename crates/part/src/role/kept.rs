@@ -12,22 +12,17 @@ use super::{DESCRIPTORS_MAX, DecodeError, PACKET_BYTES_MAX};
 use crate::codec;
 use serde::{Deserialize, Serialize};
 
-/// First bytes of the file.
 const HEAD: &[u8] = b"evenkeel version\n";
 const KEPT_VERSION: u16 = 3;
-/// Maximum encoded size of one socket, in bytes.
 const SOCKET_BYTES: usize = 19;
 
-/// Maximum number of bytes of the file.
 pub const KEPT_BYTES_MAX: usize = 2 * PACKET_BYTES_MAX + DESCRIPTORS_MAX * SOCKET_BYTES;
 
 /// Identity of an open socket in the kernel.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[serde(from = "(u64, u64)", into = "(u64, u64)")]
 pub struct KeptSocket {
-    /// Device number of the socket.
     pub device: u64,
-    /// Inode number on that device.
     pub inode: u64,
 }
 
@@ -47,7 +42,6 @@ impl From<KeptSocket> for (u64, u64) {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct SavedVersion {
-    /// The message that made the role serve.
     pub take: Take,
     /// Identities of the version's sockets, in their order.
     pub sockets: Vec<KeptSocket>,

@@ -12,9 +12,7 @@ use crate::codec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// First byte of a packet.
 const MAGIC: u8 = b'E';
-/// Bytes before the fields of a message.
 pub const HEADER_BYTES: usize = 16;
 
 const KINDS: u16 = 47;
@@ -90,7 +88,6 @@ pub enum Personality {
 }
 
 impl Personality {
-    /// Returns the name of that program.
     pub fn program(self) -> &'static str {
         match self {
             Personality::Own => "evenkeel",
@@ -114,7 +111,6 @@ pub enum Level {
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct DiagnosticFormat {
-    /// True if the output is coloured.
     pub color: bool,
     /// True if the output may use Unicode box-drawing characters.
     pub unicode: bool,
@@ -127,7 +123,6 @@ pub struct DiagnosticFormat {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Load {
-    /// The program whose configuration format applies.
     pub personality: Personality,
     /// Command line of the start, without the program's name.
     pub arguments: Vec<Vec<u8>>,
@@ -163,7 +158,6 @@ pub struct Load {
     /// True if the load retries the lookup of missing resources. The result is no new version while
     /// the same ones are still missing.
     pub retries: bool,
-    /// Id of the operation in trace events.
     #[serde(with = "Operation")]
     pub operation: String,
 }
@@ -193,7 +187,6 @@ pub struct Before {
     pub pids: Vec<u32>,
 }
 
-/// The way in which a role ends.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Manner {
     /// A graceful stop: the role refuses new connections, finishes its work and hands its addresses
@@ -237,11 +230,9 @@ pub enum SupervisorMessage {
     /// the trial. A role responds with [`SupervisorMessage::Taken`] and that version's number, or with
     /// `Refused`.
     Revert,
-    /// Supervisor to role: end in this manner.
     Stop(Manner),
-    /// Supervisor to role: accept no connections until `Message::Resume`.
+    /// Supervisor to role: accept no connections until [`SupervisorMessage::Resume`].
     Pause,
-    /// Supervisor to role: accept connections again.
     Resume,
     /// Supervisor to role: send a [`SupervisorMessage::State`].
     TellState,
@@ -284,9 +275,7 @@ pub enum SupervisorMessage {
     },
     /// Role to supervisor: the role keeps the version that it had.
     Refused {
-        /// Number of the refused version.
         version: u64,
-        /// The reason for the refusal.
         #[serde(with = "Words")]
         words: String,
     },
@@ -305,7 +294,6 @@ pub enum SupervisorMessage {
     Version(Box<Take>),
     /// Role to supervisor: the final message of a role.
     Ended {
-        /// The shutdown reason, as text.
         #[serde(with = "Words")]
         words: String,
     },
@@ -314,11 +302,12 @@ pub enum SupervisorMessage {
     Stopping,
     /// Role to supervisor, the final message: a signal ended the role at once. A supervisor that is
     /// not its parent has no other way to learn the signal.
-    Obeys { signal: u32 },
+    Obeys {
+        signal: u32,
+    },
     /// Role to supervisor, supervisor to control role: the candidate version was rolled back,
     /// because an address must be taken over or because the role died.
     WentBack {
-        /// The reason for the rollback.
         #[serde(with = "Words")]
         words: String,
     },
@@ -329,13 +318,11 @@ pub enum SupervisorMessage {
     /// supervisor dies. Descriptors: the socket on which a new supervisor connects, if there is
     /// one.
     Guard {
-        /// User id of the start.
         uid: u32,
     },
     /// Role to a process that connects to the guard socket: the role has no supervisor, and the
     /// peer becomes its supervisor.
     Alone {
-        /// Number of the newest version.
         version: u64,
     },
     /// Role to a process that connects to the guard socket: the role has a supervisor.
@@ -352,13 +339,11 @@ pub enum SupervisorMessage {
     /// Role to supervisor: the response to a request of a part. Descriptors: as defined by the
     /// part.
     Answer {
-        /// The encoded response; only the sender of the request can decode it.
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
     /// Supervisor or role: no role can respond to the request.
     Nobody {
-        /// Reason for the missing response.
         #[serde(with = "Words")]
         words: String,
         /// True if a role should exist: the version in service configures the part.
@@ -373,13 +358,13 @@ pub enum SupervisorMessage {
     /// Control role to supervisor, a request: check whether this machine could serve the version.
     /// Descriptors: its files.
     Check,
-    /// As `Message::Check`; the verdict's text is [`crate::versions::Findings`] in JSON.
+    /// As [`SupervisorMessage::Check`]; the verdict's text is
+    /// [`crate::versions::Findings`] in JSON.
     Find,
     /// Control role to supervisor, a request: serve this version. Descriptors: its files.
     Serve {
         /// True for a candidate version: the current version stays compiled for a rollback.
         trial: bool,
-        /// Id of the operation in trace events; it is the same on all nodes.
         #[serde(default, with = "Operation")]
         operation: String,
     },
@@ -393,21 +378,18 @@ pub enum SupervisorMessage {
     },
     /// A command to the supervisor: reload the files.
     Reload {
-        /// Output format of the diagnostics.
         look: DiagnosticFormat,
         /// True if the reload discards runtime changes of lists and maps.
         fresh: bool,
     },
     /// Supervisor to the command. Descriptors: the text to print.
     Reloaded {
-        /// Exit code of the command.
         exit: u8,
     },
     /// Supervisor to any role: record the trace events of these levels from now on. Descriptors: a
     /// ring that replaces the current one, if the supervisor has adopted the role. The channel
     /// handles the message.
     SetLogLevels {
-        /// Levels as text.
         #[serde(with = "Levels")]
         levels: String,
     },
@@ -425,7 +407,6 @@ pub enum SupervisorMessage {
 /// The result of decoding a packet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decoded {
-    /// A message of a known kind.
     Message(SupervisorMessage),
     /// A message of a kind that this version does not know; the receiver must respond to it.
     Unknown(u16),
@@ -493,7 +474,6 @@ impl SupervisorMessage {
         }
     }
 
-    /// Encodes the first packet of a message with this number of descriptors.
     pub fn encode(&self, ask: u64, descriptors: usize) -> Vec<u8> {
         let header = Header {
             ask,

@@ -63,7 +63,6 @@ pub use watch::{
 
 use crate::codec::InvalidEncoding;
 
-/// Version of the packet format.
 pub const VERSION: u8 = 3;
 
 /// Maximum size of a packet in bytes. Both sides refuse a larger one.
@@ -81,37 +80,28 @@ pub const WORDS_BYTES_MAX: usize = 8 * 1024;
 /// Maximum number of file names in a plan; further ones are left out.
 pub const NAMES_MAX: usize = 64;
 
-/// Maximum length of a path in bytes, as in the kernel.
 pub const PATH_BYTES_MAX: usize = 4_096;
 
 /// Maximum number of roles in a hand-over: the one that serves, and those that finish.
 pub const ROLES_MAX: usize = 128;
 
-/// Maximum number of further items in a hand-over.
 pub const EXTRAS_MAX: usize = 64;
 
-/// Maximum number of external check programs in one version.
 pub const PROGRAMS_MAX: usize = 64;
 
-/// Maximum number of sidecar parts.
 pub const PARTS_MAX: usize = 32;
 
-/// Maximum number of settings that need a restart in one report.
 pub const FIXED_MAX: usize = 32;
 
 /// The reason why bytes are not a valid message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// The bytes do not start with the expected magic.
     #[error("not a message")]
     Magic,
-    /// The packet has another format version.
     #[error("unsupported message version {0}")]
     Version(u8),
-    /// The number of descriptors does not fit the message.
     #[error("too many descriptors ({0})")]
     Descriptors(usize),
-    /// The bytes are truncated, or a field has an invalid value.
     #[error("the message is truncated or malformed")]
     Malformed,
 }

@@ -3,7 +3,6 @@
 use super::bounded::{Part, text};
 use serde::{Deserialize, Serialize};
 
-/// Maximum length of a part's size text, in bytes.
 const SIZE_BYTES_MAX: usize = 128;
 
 /// The supervisor's view of a part of a version. The payload for the part's role travels next to

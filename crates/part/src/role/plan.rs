@@ -9,17 +9,11 @@ use super::{FIXED_MAX, NAMES_MAX, PARTS_MAX, PATH_BYTES_MAX, PROGRAMS_MAX, WORDS
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Maximum number of sockets that are given by number.
 const NUMBERED_MAX: usize = 1_024;
-/// Maximum number of sockets that can be left out of one version.
 const LEFT_OUT_MAX: usize = 1_024;
-/// Maximum number of certificates whose expiry is reported.
 const CERTIFICATES_MAX: usize = 16;
-/// Maximum number of missing resources that are reported.
 const MISSING_MAX: usize = 32;
-/// Maximum size of a text of `Missing`, in bytes.
 const MISSING_BYTES_MAX: usize = 256;
-/// Maximum number of log targets.
 const LOGS_MAX: usize = 4_096;
 
 /// The supervisor's view of a version.
@@ -28,27 +22,20 @@ const LOGS_MAX: usize = 4_096;
 pub struct VersionPlan {
     /// User, groups and root directory to which the role switches irrevocably.
     pub rights: Rights,
-    /// Settings of the command line and the system that override the files.
     pub settings: Settings,
     /// Limit of open files for the role; the supervisor sets it.
     pub files_max: u64,
-    /// Memory limit of the role in bytes.
     pub memory_bytes: Option<u64>,
-    /// True if the program runs in the background.
     pub daemon: bool,
-    /// Path of the supervisor's PID file.
     #[serde(serialize_with = "path", deserialize_with = "serde_bytes::deserialize")]
     pub pid_file: Option<Vec<u8>>,
-    /// `hard-stop-after`.
     pub hard_stop_after_ms: Option<u64>,
     pub quiet: bool,
     /// `log-level`, as text; empty for the default levels.
     #[serde(with = "Levels")]
     pub log_levels: String,
-    /// The configuration files, as named on the command line.
     #[serde(serialize_with = "texts::<NAMES_MAX, { PATH_BYTES_MAX / 8 }, _>")]
     pub names: Vec<String>,
-    /// Number of frontends, backends and listens.
     pub proxies: u32,
     /// Number of listeners; their descriptors follow the bundle.
     pub listeners: u32,
@@ -61,21 +48,16 @@ pub struct VersionPlan {
     /// For each log target, whether its socket is open; these are the last descriptors.
     #[serde(serialize_with = "list::<LOGS_MAX, _, _>")]
     pub logs: Vec<bool>,
-    /// Changes that need a restart, as messages.
     #[serde(serialize_with = "texts::<FIXED_MAX, { WORDS_BYTES_MAX / 8 }, _>")]
     pub fixed: Vec<String>,
-    /// Difference from the previous version, as text.
     #[serde(serialize_with = "text::<WORDS_BYTES_MAX, _>")]
     pub difference: String,
-    /// Number of descriptors that are reused from the previous version.
     pub reused: u32,
-    /// The files to reload when they change.
     pub watch: Option<Watch>,
     /// True if the bundle contains no key, so that it may be written to a file.
     pub without_secrets: bool,
     /// True if the version has nothing for a proxy to serve, so that no proxy starts.
     pub without_proxy: bool,
-    /// The sidecar parts of the version.
     #[serde(serialize_with = "list::<PARTS_MAX, _, _>")]
     pub parts: Vec<PartPlan>,
     /// Programs of external checks; the role can run no others.
@@ -83,12 +65,9 @@ pub struct VersionPlan {
     pub programs: Vec<CheckProgram>,
     /// User and group of these programs, if they are not those of the role.
     pub programs_account: Option<(u32, u32)>,
-    /// Resources that no other instance of the program on this machine may use at the same time.
     #[serde(serialize_with = "list::<RESOURCES_MAX, _, _>")]
     pub resources: Vec<Resource>,
-    /// Resources that this machine lacks; the version is served without them.
     pub lacks: Lacks,
-    /// Digest of the contents of the files.
     pub content: u64,
     /// The certificates of the version that expire first, in the order of their expiry.
     #[serde(serialize_with = "list::<CERTIFICATES_MAX, _, _>")]
@@ -103,24 +82,20 @@ pub struct Lacks {
     /// statistics sockets. Only an accepted version of a cluster may lack sockets.
     #[serde(serialize_with = "list::<LEFT_OUT_MAX, _, _>")]
     pub left_out: Vec<u32>,
-    /// The missing resources, including these sockets.
     #[serde(serialize_with = "list::<MISSING_MAX, _, _>")]
     pub missing: Vec<Missing>,
 }
 
-/// A certificate of a version, and its validity period.
+/// A certificate of a version, and its validity period in seconds since 1970.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct CertificateEnd {
     #[serde(serialize_with = "text::<MISSING_BYTES_MAX, _>")]
     pub file: String,
-    /// Valid from, seconds since 1970.
     pub from_s: i64,
-    /// Valid until, seconds since 1970.
     pub until_s: i64,
 }
 
-/// Length of a day in seconds.
 const DAY_S: i64 = 86_400;
 /// Time before the expiry from which a certificate is reported, in seconds. The limit is the last
 /// third of the validity if that is shorter, so that certificates which are renewed every few days
@@ -134,7 +109,6 @@ impl CertificateEnd {
         self.until_s.saturating_sub(now_s) < third.min(REPORTED_BEFORE_END_S)
     }
 
-    /// Returns whether the certificate has expired.
     pub fn has_ended(&self, now_s: i64) -> bool {
         self.until_s < now_s
     }
@@ -161,19 +135,15 @@ impl CertificateEnd {
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum MissingKind {
-    /// A socket that cannot be opened.
     #[default]
     Listener,
-    /// A host name that does not resolve.
     Name,
     Account,
     File,
-    /// An existing program that must not or cannot be run.
     Program,
 }
 
 impl MissingKind {
-    /// Returns the noun for reports.
     pub fn word(self) -> &'static str {
         match self {
             MissingKind::Listener => "listener",
@@ -184,7 +154,6 @@ impl MissingKind {
         }
     }
 
-    /// Returns the state of such a resource for reports.
     pub fn state(self) -> &'static str {
         match self {
             MissingKind::Listener => "listener not open",
@@ -206,7 +175,6 @@ pub struct Missing {
     /// Name or address, as written in the files.
     #[serde(serialize_with = "text::<MISSING_BYTES_MAX, _>")]
     pub what: String,
-    /// The reason, and the behaviour meanwhile.
     #[serde(serialize_with = "text::<MISSING_BYTES_MAX, _>")]
     pub why: String,
 }
@@ -244,9 +212,7 @@ pub struct Settings {
     pub connections: Option<u32>,
     /// `maxconn` of frontends that have none, from the command line.
     pub proxy_connections: Option<u32>,
-    /// Maximum number of concurrent connections that the system's limits allow.
     pub connections_max: u32,
-    /// Number of data plane threads.
     pub threads: u32,
 }
 

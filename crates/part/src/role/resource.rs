@@ -3,15 +3,12 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Maximum number of resources of one version.
 pub const RESOURCES_MAX: usize = 512;
-/// Maximum length of a resource's name, in bytes.
 const NAME_BYTES_MAX: usize = 96;
 
 /// The kind of a resource.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum ResourceKind {
-    /// A local address of a listener.
     Listener,
     VirtualAddress,
     /// A VRRP router, identified by interface, router id and address family.
@@ -35,7 +32,6 @@ impl ResourceKind {
         ResourceKind::Disk,
     ];
 
-    /// Returns the keyword for messages and the runtime directory.
     pub fn word(self) -> &'static str {
         match self {
             ResourceKind::Listener => "listener",

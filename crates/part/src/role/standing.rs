@@ -10,7 +10,6 @@ use std::time::Duration;
 /// which a node loads the version that was accepted after it.
 const LOADS_WITHIN: Duration = Duration::from_secs(10);
 
-/// Maximum number of nodes in [`MemberNews`].
 pub const BEHIND_MAX: usize = 64;
 
 /// The relation of the served version to the accepted one.
@@ -23,7 +22,6 @@ pub enum VersionStanding {
     Current,
     /// A majority has confirmed that another version is the accepted one.
     Outdated,
-    /// The machine was removed from the cluster.
     Removed,
 }
 
@@ -35,7 +33,6 @@ pub enum VersionStanding {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct MemberNews {
-    /// Relation of the served version to the accepted one.
     pub version: VersionStanding,
     /// End of [`VersionStanding::Current`], nanoseconds of CLOCK_BOOTTIME.
     pub until_ns: u64,
@@ -60,14 +57,12 @@ type Behind = List<BEHIND_MAX>;
 const MEMBER: u16 = 0x104;
 
 impl MemberNews {
-    /// Encodes the message for forwarding to this part.
     pub fn envelope(&self, part: &str) -> PartMessage {
         let message = PartMessage::new(part, MEMBER, self);
         let holds = true;
         PartMessage { holds, ..message }
     }
 
-    /// Decodes the message; None if it is of another kind.
     pub fn of(message: &PartMessage) -> Option<MemberNews> {
         (message.kind == MEMBER).then(|| message.read())?
     }
@@ -89,16 +84,12 @@ pub enum Admission {
     /// version since the machine returned.
     #[default]
     Admitted,
-    /// No majority has confirmed the version since the machine returned.
     Unconfirmed,
-    /// The cluster has accepted another version.
     Outdated,
-    /// The machine was removed from the cluster.
     Removed,
 }
 
 impl Admission {
-    /// Returns whether the part may act.
     pub fn is_admitted(self) -> bool {
         self == Admission::Admitted
     }
@@ -142,7 +133,6 @@ impl Membership {
         }
     }
 
-    /// Handles a report of the control role.
     pub fn apply_report(&mut self, news: &MemberNews, now_ns: u64) {
         self.is_member = true;
         match news.version {
@@ -167,7 +157,6 @@ impl Membership {
         }
     }
 
-    /// Returns whether the part may act.
     pub fn admission(&self, now_ns: u64) -> Admission {
         let loads = now_ns < self.loads_until_ns;
         match self.news.version {

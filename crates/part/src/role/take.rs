@@ -11,11 +11,9 @@ use serde::{Deserialize, Serialize};
 #[serde(default)]
 pub struct Take {
     pub version: u64,
-    /// The program name under which the role logs.
     pub personality: Personality,
     /// True if the program runs in the background, so that the role closes its standard streams.
     pub background: bool,
-    /// The plan of the version.
     pub plan: VersionPlan,
     /// Options of the command line for this role, which only the role decodes.
     #[serde(with = "serde_bytes")]
@@ -32,7 +30,6 @@ pub struct Take {
     /// them with its bundle ([`SavedVersion::digest`](super::SavedVersion::digest)).
     #[serde(with = "serde_bytes")]
     pub salt: Vec<u8>,
-    /// Id of the operation that produced the version, in trace events.
     #[serde(with = "Operation")]
     pub operation: String,
 }
@@ -43,27 +40,22 @@ pub struct Take {
 #[serde(default)]
 pub struct TakeTrial {
     pub take: Take,
-    /// The previous version, for a rollback.
     pub former: Take,
 }
 
-/// The descriptors of a [`Take`], in their order.
+/// The descriptors of a [`Take`], in their order. An optional one is present if the
+/// flag of the same name in the [`Take`] is set.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Parcel<T> {
-    /// The encoded configuration of the role.
     pub payload: T,
     /// Sockets of the version, as many as the plan says.
     pub sockets: Vec<T>,
-    /// State file, if [`Take::keep`] is set.
     pub keep: Option<T>,
-    /// Shared memory, if [`Take::shared`] is set.
     pub shared: Option<T>,
-    /// State to restore, if [`Take::state`] is set.
     pub state: Option<T>,
 }
 
 impl Take {
-    /// Returns the number of descriptors of the message.
     pub fn descriptors(&self) -> usize {
         let besides = [self.keep, self.shared, self.state];
         1 + self.plan.descriptors() + besides.into_iter().filter(|one| *one).count()

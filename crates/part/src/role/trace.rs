@@ -5,7 +5,6 @@ use super::bounded::{Levels, Part, list};
 use language::log_levels::LEVELS_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
-/// Maximum number of roles in a response.
 const ROLES_MAX: usize = 64;
 
 /// A request for the rings of roles, which may also set levels for some time.
@@ -36,7 +35,6 @@ pub struct TraceResponse {
 pub struct TracedRole {
     #[serde(with = "Part")]
     pub role: String,
-    /// Levels of the role, as text.
     #[serde(with = "Levels")]
     pub levels: String,
     /// Time after which these levels fall back, milliseconds; None if they are the configured ones.

@@ -5,9 +5,7 @@ use super::bounded::{Name, Part, UsedOnes, VolumeName, VolumeWhy};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Maximum number of volumes in one message.
 pub const USED_VOLUMES_MAX: usize = 256;
-/// Maximum length of a volume's name, in bytes.
 pub const VOLUME_NAME_BYTES_MAX: usize = 64;
 /// Maximum length of the reason why a volume is not ready, in bytes; a longer one is cut.
 pub const VOLUME_WHY_BYTES_MAX: usize = 384;
@@ -32,13 +30,11 @@ pub struct UsedVolumes {
     pub volumes: Vec<UsedVolume>,
 }
 
-/// A volume that a part uses.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct UsedVolume {
     #[serde(with = "VolumeName")]
     pub name: String,
-    /// The way in which this node uses the volume.
     pub r#use: VolumeUse,
     /// The user for whom the volume is opened, as its clients name it, such as `guest/mail`. Empty
     /// in messages of an earlier version.
@@ -51,10 +47,8 @@ pub struct UsedVolume {
     pub is_unnamed: bool,
 }
 
-/// The use of a volume on this node.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum VolumeUse {
-    /// Clients on this node only read.
     #[default]
     Reads,
     /// Only clients of this node may write, and this node must own the volume.
@@ -82,7 +76,6 @@ pub struct VolumeState {
     pub name: String,
     /// The use that this state is for; a state for an earlier use says nothing about a later one.
     pub r#use: VolumeUse,
-    /// True if the volume is ready for that use.
     pub ready: bool,
     /// True if the volume is ready for [`VolumeUse::Alone`] and could not be handed over now.
     pub stays: bool,
@@ -102,28 +95,24 @@ const USED: u16 = 0x102;
 const NEWS: u16 = 0x103;
 
 impl UsedVolumes {
-    /// Encodes the message for forwarding to this part.
     pub fn envelope(&self, part: &str) -> PartMessage {
         let message = PartMessage::new(part, USED, self);
         let holds = true;
         PartMessage { holds, ..message }
     }
 
-    /// Decodes the message; None if it is of another kind.
     pub fn of(message: &PartMessage) -> Option<UsedVolumes> {
         (message.kind == USED).then(|| message.read())?
     }
 }
 
 impl VolumeNews {
-    /// Encodes the message for forwarding to this part.
     pub fn envelope(&self, part: &str) -> PartMessage {
         let message = PartMessage::new(part, NEWS, self);
         let holds = true;
         PartMessage { holds, ..message }
     }
 
-    /// Decodes the message; None if it is of another kind.
     pub fn of(message: &PartMessage) -> Option<VolumeNews> {
         (message.kind == NEWS).then(|| message.read())?
     }

@@ -3,7 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Maximum number of watched directories.
 pub const WATCHED_DIRECTORIES_MAX: usize = 512;
 /// Maximum number of names in one directory; beyond it, every name in the directory counts.
 pub const WATCHED_NAMES_MAX: usize = 1_024;
@@ -11,7 +10,6 @@ pub const WATCHED_NAMES_MAX: usize = 1_024;
 pub const WATCHED_BYTES_MAX: usize = 32 * 1024;
 /// Encoded size of a directory without its texts, in bytes: the names of the fields.
 const DIRECTORY_BYTES: usize = 48;
-/// Encoded overhead of a name, in bytes.
 const NAME_BYTES: usize = 3;
 
 /// Files and directories to watch.
@@ -20,7 +18,6 @@ const NAME_BYTES: usize = 3;
 pub struct Watch {
     /// Time without a change after which the files are read, milliseconds.
     pub delay_ms: u32,
-    /// True if the configuration files are watched, too.
     pub configuration: bool,
     pub directories: Vec<WatchedDirectory>,
 }
@@ -46,7 +43,6 @@ impl WatchedDirectory {
         self.every || !self.suffix.is_empty() || !self.names.is_empty()
     }
 
-    /// Returns whether a file of this name is watched.
     pub fn counts(&self, name: &[u8]) -> bool {
         self.every
             || (!self.suffix.is_empty() && name.ends_with(&self.suffix))

@@ -23,7 +23,6 @@ pub enum LeaseUse {
     /// No lease decides: the adverts do.
     #[default]
     None,
-    /// The holder of the lease owns the addresses.
     Decides,
     /// The lease was released to a healthier node.
     Moves,
@@ -50,26 +49,22 @@ pub struct RouterReport {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AddressReport {
-    /// True if the reporting machine has the address.
     pub is_local: bool,
 }
 
 impl LeaseUse {
-    /// Returns whether the ownership depends on a lease.
     pub fn is_leased(self) -> bool {
         self != LeaseUse::None
     }
 }
 
 impl RouterReport {
-    /// Returns the status of a virtual router.
     pub fn of(subject: &Subject) -> RouterReport {
         subject.status().unwrap_or_else(|| of_texts(subject))
     }
 }
 
 impl AddressReport {
-    /// Returns the status of an address.
     pub fn of(subject: &Subject) -> AddressReport {
         subject.status().unwrap_or_else(|| AddressReport {
             is_local: subject.state.word == "here",

@@ -9,13 +9,10 @@ use serde::{Deserialize, Serialize};
 pub struct ClusterReport {
     /// Name of the leader; empty: none is known.
     pub leader: String,
-    /// True if changes are possible.
     pub has_majority: bool,
-    /// Version that is being rolled out.
     pub version_in_progress: Option<u64>,
 }
 
-/// Kind of a member.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MemberKind {
@@ -30,7 +27,6 @@ pub enum MemberKind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MemberReach {
-    /// The reporting member itself.
     Local,
     Direct,
     /// Through the member [`MemberReport::relay`].
@@ -51,7 +47,6 @@ pub enum MemberFault {
     Disk,
     /// The supervisor ended; the roles serve on.
     Supervisor,
-    /// Certificate or key files are missing.
     Files,
     /// The certificate ends soon and was not renewed.
     Certificate,
@@ -68,14 +63,12 @@ pub struct MemberReport {
     pub reach: MemberReach,
     /// Name of the member that forwards the connection; empty: none does.
     pub relay: String,
-    /// Round-trip time, microseconds.
     pub rtt_us: Option<u64>,
     /// Time since a member that is away was heard, milliseconds; None: never.
     pub silent_ms: Option<u64>,
     pub fault: MemberFault,
     /// Version that the member serves; None: none is known.
     pub served_version: Option<u64>,
-    /// True if that version is a candidate.
     pub is_candidate: bool,
     /// True if the member is a node that cannot serve any version.
     pub serves_nothing: bool,
@@ -99,7 +92,6 @@ impl ClusterReport {
 }
 
 impl MemberReport {
-    /// Returns the status of a member.
     pub fn of(subject: &Subject) -> MemberReport {
         subject.status().unwrap_or_else(|| of_texts(subject))
     }

@@ -3,7 +3,6 @@
 use crate::report::{Grade, Subject};
 use serde::{Deserialize, Serialize};
 
-/// State of a guest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GuestState {
@@ -20,9 +19,7 @@ pub enum GuestState {
     Ending,
     /// The guest shut down by itself.
     Off,
-    /// The guest failed too often.
     Failed,
-    /// Another node has the guest.
     Elsewhere,
     /// The section is a template, from which guests are cloned.
     Template,
@@ -52,7 +49,6 @@ pub struct GuestDisk {
     pub is_read_only: bool,
 }
 
-/// Status of a guest, of a subject of the kind `guest`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GuestReport {
@@ -75,7 +71,6 @@ pub struct GuestReport {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GuestNodeState {
-    /// Guests may start on the node.
     Available,
     Drained,
     /// The reporting node itself has no majority.
@@ -96,21 +91,18 @@ pub struct GuestNodeReport {
 }
 
 impl StopOrder {
-    /// Returns whether an order keeps the guest down.
     pub fn is_given(self) -> bool {
         self != StopOrder::None
     }
 }
 
 impl GuestReport {
-    /// Returns the status of a guest.
     pub fn of(subject: &Subject) -> GuestReport {
         subject.status().unwrap_or_else(|| guest_of_texts(subject))
     }
 }
 
 impl GuestNodeReport {
-    /// Returns the status of a node for guests.
     pub fn of(subject: &Subject) -> GuestNodeReport {
         subject
             .status()

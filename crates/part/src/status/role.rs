@@ -3,7 +3,6 @@
 use crate::report::Subject;
 use serde::{Deserialize, Serialize};
 
-/// State of a role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RoleState {
@@ -35,7 +34,6 @@ pub struct RoleReport {
 }
 
 impl RoleReport {
-    /// Returns the status of a role.
     pub fn of(subject: &Subject) -> RoleReport {
         subject.status().unwrap_or_else(|| {
             let number = |name: &str| subject.words(name)?.parse().ok();

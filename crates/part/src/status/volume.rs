@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PublishedVolumeState {
-    /// The backing store is being opened.
     Opening,
-    /// Clients can use the volume.
     Serving,
     /// Clients can use the volume, but only this node has all data.
     Alone,
@@ -24,7 +22,6 @@ pub enum PublishedVolumeState {
     /// Requests wait, because no node may serve the volume now.
     Frozen,
     NotCreated,
-    /// Another process uses the backing store.
     InUse,
     Failed,
     Stopping,
@@ -40,9 +37,7 @@ pub enum PublishedVolumeState {
 #[serde(rename_all = "kebab-case")]
 pub enum CompleteCopies {
     Both,
-    /// Only the copy of the reporting node.
     Local,
-    /// Only the copy of the other node.
     Other,
     Neither,
     #[default]
@@ -50,11 +45,9 @@ pub enum CompleteCopies {
     Unknown,
 }
 
-/// The two nodes with a copy of a volume.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CopyNodes {
-    /// The reporting node.
     pub local: String,
     /// The other node; empty: its name is not configured.
     pub other: String,
@@ -77,7 +70,6 @@ pub struct FoundFaults {
     /// Both copies can be read, and differ.
     pub has_differences: bool,
     pub has_unreadable: bool,
-    /// Blocks do not match their checksums.
     pub has_damage: bool,
 }
 
@@ -97,7 +89,6 @@ pub struct VolumeReport {
     /// True on the node that serves a volume with two copies.
     pub is_owner: bool,
     pub complete: CompleteCopies,
-    /// True if the other node is connected.
     pub is_connected: bool,
     /// Hand-overs of the owner that were refused since the role started.
     pub refused_hand_overs: u64,
@@ -109,12 +100,10 @@ pub struct VolumeReport {
     /// Open files of the volume were deleted.
     pub has_deleted_files: bool,
     pub overwriting: Option<Overwriting>,
-    /// Findings of the last verify.
     pub found: FoundFaults,
 }
 
 impl VolumeReport {
-    /// Returns the status of a volume.
     pub fn of(subject: &Subject) -> VolumeReport {
         subject.status().unwrap_or_else(|| of_texts(subject))
     }

@@ -12,12 +12,10 @@ use std::time::{Duration, Instant};
 
 /// Variable with the descriptor of a process's ring.
 pub const RING_VARIABLE: &str = "EVENKEEL_TRACE_RING";
-/// Variable with the levels of a process.
 pub const LEVELS_VARIABLE: &str = "EVENKEEL_TRACE_LEVELS";
 
 /// Maximum time for which an operator changes levels.
 pub const TEMPORARY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// Maximum number of roles with rings.
 const RINGS_MAX: usize = 48;
 
 /// Levels that an operator set for some time.
@@ -46,13 +44,11 @@ static CONTROL: Mutex<TraceControl> = Mutex::new(TraceControl {
     rings: BTreeMap::new(),
 });
 
-/// Returns the rings and levels of this process and of those that it starts.
 pub fn control() -> MutexGuard<'static, TraceControl> {
     lock(&CONTROL)
 }
 
 impl TraceControl {
-    /// Sets the levels of the configuration.
     pub fn configure(&mut self, levels: LogLevels) {
         self.configured = levels;
     }
@@ -68,22 +64,18 @@ impl TraceControl {
         }
     }
 
-    /// Returns the levels that an operator set.
     pub fn temporary(&self) -> &[TemporaryLevels] {
         &self.temporary
     }
 
-    /// Removes the levels whose time is over.
     pub fn expire(&mut self, now: Instant) {
         self.temporary.retain(|one| one.until > now);
     }
 
-    /// Returns when the next levels fall back.
     pub fn deadline(&self) -> Option<Instant> {
         self.temporary.iter().map(|one| one.until).min()
     }
 
-    /// Returns the levels of a role.
     pub fn levels_of(&self, role: &str) -> LogLevels {
         let mut all: Vec<&TemporaryLevels> = self.temporary.iter().collect();
         // Those of all roles come first.
@@ -105,7 +97,6 @@ impl TraceControl {
         self.rings.get(role).cloned()
     }
 
-    /// Keeps the ring of a role from the previous program image.
     pub fn keep_ring(&mut self, role: &str, memory: SharedFd) {
         if self.rings.len() < RINGS_MAX {
             self.rings.insert(role.to_owned(), memory);

@@ -13,16 +13,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// Socket of the journal.
 const SOCKET: &str = "/run/systemd/journal/socket";
 /// Variable with device and inode of the stream to the journal.
 pub const STREAM_VARIABLE: &str = "JOURNAL_STREAM";
-/// Maximum length of a field's name in the journal, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 /// Fields that this module sets; an event's field of such a name gets a longer name.
 const OWN_FIELDS: [&str; 3] = ["EVENKEEL_ROLE", "EVENKEEL_TARGET", "EVENKEEL_SPAN"];
 
-/// The connection to the journal.
 pub struct Journal {
     socket: OwnedFd,
     role: &'static str,
@@ -64,7 +61,6 @@ fn is_stream(text: &OsStr) -> bool {
     })
 }
 
-/// Encodes an event.
 fn datagram(record: &TraceRecord, role: &str) -> Vec<u8> {
     // Severities of syslog: 3 is an error, 7 the detail for developers.
     let priority = match record.level {
@@ -88,7 +84,6 @@ fn datagram(record: &TraceRecord, role: &str) -> Vec<u8> {
     bytes
 }
 
-/// Returns the journal's name of an event's field.
 fn field_name(name: &str) -> String {
     let upper = |c: char| {
         if c.is_ascii_alphanumeric() {

@@ -36,13 +36,11 @@ use journal::Journal;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use subscriber::EventOutputs;
 
-/// Maximum length of the id of an operation, in bytes.
 pub const OPERATION_BYTES_MAX: usize = 16;
 
 /// Target of the messages that a process prints.
 pub const PRINTED: &str = "message";
 
-/// Role name of the supervisor.
 pub const SUPERVISOR: &str = "supervisor";
 
 /// Starts the recording of events in this process, before its second thread and before its

@@ -9,17 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt::{self, Write};
 
-/// Maximum size of an encoded record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 2_032;
-/// Maximum size of a message, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 1_024;
-/// Maximum size of a field's value, in bytes.
 pub const VALUE_BYTES_MAX: usize = 256;
-/// Maximum number of fields of an event or a span.
 pub const FIELDS_MAX: usize = 16;
 /// Maximum number of spans of an event: the innermost ones.
 pub const SPANS_MAX: usize = 4;
-/// Maximum nesting of an encoded record.
 const DEPTH_MAX: usize = 8;
 
 /// An event.
@@ -32,7 +27,6 @@ pub struct TraceRecord {
     /// 1 (error) to 5 (trace).
     #[serde(rename = "l")]
     pub level: u8,
-    /// Process id.
     #[serde(rename = "p")]
     pub process: u32,
     /// Module path of the place in the code.
@@ -54,7 +48,6 @@ pub struct TraceRecord {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct TraceSpan {
-    /// Number of the span in its process.
     #[serde(rename = "i")]
     pub id: u64,
     #[serde(rename = "n")]
@@ -63,7 +56,6 @@ pub struct TraceSpan {
     pub fields: Vec<(String, String)>,
 }
 
-/// Returns the name of a record's level.
 pub fn level_name(level: u8) -> &'static str {
     LEVELS[usize::from(level.clamp(1, 5))].name()
 }
@@ -76,7 +68,6 @@ pub struct BoundedText {
 }
 
 impl BoundedText {
-    /// Creates an empty text.
     pub fn new(bytes_max: usize) -> BoundedText {
         BoundedText {
             text: String::new(),
@@ -140,7 +131,6 @@ impl TraceRecord {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Returns the fields of the event and of its spans, each name once.
     pub fn all_fields(&self) -> Vec<(&str, &str)> {
         let spans = self.spans.iter().flat_map(|span| &span.fields);
         let mut all: Vec<(&str, &str)> = Vec::new();
@@ -180,7 +170,6 @@ impl TraceRecord {
         line
     }
 
-    /// Returns the record as JSON.
     pub fn json(&self, role: &str) -> Value {
         let fields = self.all_fields().into_iter();
         let fields: Map<String, Value> = fields

@@ -17,7 +17,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-/// Size of a ring, in bytes.
 pub const RING_BYTES: usize = 256 * 1024;
 const WORDS: usize = RING_BYTES / size_of::<u64>();
 const SLOT_WORDS: usize = 16;
@@ -31,9 +30,7 @@ const HEAD_BYTES: usize = 2 * size_of::<u64>();
 const NEXT: usize = 1;
 /// Word of the header with the number of events that the journal did not accept.
 const LOST: usize = 2;
-/// First word of the memory.
 const MAGIC: u64 = u64::from_le_bytes(*b"evktrce1");
-/// Marks the second word of a record.
 const MARK: u64 = 0xe7a1;
 
 /// Creates the memory of a ring, which cannot shrink, so that other processes can map it.
@@ -80,7 +77,6 @@ impl RingWriter {
         RingWriter::open(memory).is_some() && mapped::replace(self.words, memory)
     }
 
-    /// Counts an event that the journal did not accept.
     pub fn count_lost(&self) {
         self.words[LOST].fetch_add(1, Ordering::Relaxed);
     }
@@ -105,7 +101,6 @@ impl RingWriter {
     }
 }
 
-/// A ring that this process writes, with the identity of its memory.
 pub struct MappedRing {
     pub writer: RingWriter,
     inode: AtomicU64,
@@ -141,7 +136,6 @@ fn inode_of(memory: &OwnedFd) -> u64 {
     fstat(memory).map_or(0, |data| data.st_ino)
 }
 
-/// Returns the index of a record's word in the memory.
 fn word_of(number: u64, at: usize) -> usize {
     let slot = usize::try_from(number % SLOTS as u64).unwrap_or_default();
     SLOT_WORDS + (slot * SLOT_WORDS + at) % (SLOTS * SLOT_WORDS)
@@ -171,7 +165,6 @@ pub struct NumberedRecord {
 pub struct RingContents {
     /// Oldest first.
     pub records: Vec<NumberedRecord>,
-    /// Number of records that are incomplete or damaged.
     pub damaged: usize,
     /// Number of events that the journal did not accept.
     pub lost: u64,

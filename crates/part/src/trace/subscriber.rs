@@ -47,12 +47,10 @@ struct EventRecorder {
     last_span: AtomicU64,
 }
 
-/// A span that was not closed yet.
 struct OpenSpan {
     metadata: &'static Metadata<'static>,
     fields: Vec<(String, String)>,
     parent: Option<u64>,
-    /// Number of handles.
     handles: usize,
 }
 
@@ -79,7 +77,6 @@ pub fn begin(outputs: EventOutputs, ring: Option<MappedRing>, levels: LogLevels)
     let _ = tracing::subscriber::set_global_default(ProcessSubscriber);
 }
 
-/// Sets the levels of this process.
 pub fn set_levels(levels: LogLevels) {
     let Some(recorder) = RECORDER.get() else {
         return;
@@ -172,7 +169,6 @@ fn print(record: &TraceRecord, write: fn(&str)) {
     write(&format!("{}\n", line.replace(char::is_control, " ")));
 }
 
-/// Returns whether an event of this level is recorded at that level.
 fn is_within(level: Level, at: LogLevel) -> bool {
     LevelFilter::from_level(level) <= filter(at)
 }

@@ -17,7 +17,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Socket of the system log.
 const SYSTEM_LOG: &str = "/dev/log";
 /// Syslog facility `daemon`, keepalived's default.
 pub const FACILITY_DAEMON: u8 = 3;
@@ -29,9 +28,7 @@ const LINE_BYTES_MAX: usize = 4_000;
 pub enum Level {
     /// An error that persists until an operator acts.
     Error,
-    /// A problem that does not stop the program.
     Warning,
-    /// An event for operators: state changes.
     Notice,
     Info,
     /// Details that are only logged with `--log-detail` (`-D`).
@@ -41,15 +38,12 @@ pub enum Level {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct LogWish {
-    /// True if lines go to standard error.
     pub console: bool,
     /// Syslog facility, if lines go to the system log.
     pub facility: Option<u8>,
-    /// Path of the log file, if there is one.
     pub file: Option<Vec<u8>>,
     /// True if each line is flushed to the file (`--flush-log-file`).
     pub flush: bool,
-    /// True if details are logged.
     pub detail: bool,
 }
 
@@ -118,7 +112,6 @@ impl Log {
         }
     }
 
-    /// Writes a line to all targets.
     pub fn line(&mut self, level: Level, text: &str) {
         if level == Level::Detail && !self.wish.detail {
             return;
@@ -208,7 +201,6 @@ pub fn write_at_once(to: &impl AsFd, line: &str) -> bool {
     rustix::io::write(to, line.as_bytes()).is_ok_and(|written| written == line.len())
 }
 
-/// Returns the message for files that do not exist.
 pub fn missing(paths: &[PathBuf]) -> String {
     let names: Vec<String> = paths
         .iter()

@@ -26,9 +26,7 @@ pub struct LogLimiter {
 /// The limit of one kind of line.
 #[derive(Clone, Copy, Debug, Default)]
 struct LineRateLimit {
-    /// Number of lines counted against the burst.
     used: u32,
-    /// Start of the current refill interval.
     since: Option<Instant>,
     left_out: u64,
 }
@@ -81,7 +79,6 @@ impl LogLimiter {
     }
 }
 
-/// Formats the note that follows a line after suppressed ones.
 pub fn left_out(count: u64) -> String {
     let lines = match count {
         1 => "1 line like this one was".to_owned(),

@@ -35,11 +35,9 @@ pub enum Gravity {
 #[derive(Clone, Debug)]
 pub struct MessagePrinter {
     form: Form,
-    /// True if messages are suppressed.
     pub quiet: bool,
     /// Path of the executable, for HAProxy's format.
     pub executable: String,
-    /// Process id that HAProxy's format shows.
     pub pid: u32,
     introduced: bool,
     /// The collected messages, if they do not go to standard error.
@@ -53,7 +51,6 @@ pub struct MessagePrinter {
 pub struct Collected {
     /// Plain text, for a log.
     pub plain: String,
-    /// Text in the requester's format.
     pub shown: String,
     /// Ends of the errors in `plain` and in `shown`.
     errors_end: (usize, usize),
@@ -66,7 +63,6 @@ pub struct Collected {
 const COLLECTED_MAX: usize = 1 << 20;
 
 impl MessagePrinter {
-    /// Creates a printer that has not printed anything yet.
     pub fn new(form: Form, quiet: bool) -> Self {
         let executable = std::env::current_exe().map_or_else(
             |_| std::env::args().next().unwrap_or_default(),
@@ -83,7 +79,6 @@ impl MessagePrinter {
         }
     }
 
-    /// Sends messages to a log, if the process runs under keepalived's name.
     pub fn log_to(&mut self, wish: LogWish) {
         if self.form == Form::Keepalived {
             let log = Log::open(wish, Speaker::Parent);
@@ -127,12 +122,10 @@ impl MessagePrinter {
         }
     }
 
-    /// Returns the messages collected so far.
     pub fn collected_messages(&self) -> &str {
         self.collected.as_ref().map_or("", |notes| &notes.plain)
     }
 
-    /// Removes and returns the collected messages.
     pub fn collected(&mut self) -> Option<Collected> {
         self.collected.take()
     }
@@ -154,7 +147,6 @@ impl MessagePrinter {
         self.introduced = true;
     }
 
-    /// Returns the form of the messages.
     pub fn form(&self) -> Form {
         self.form
     }
@@ -200,7 +192,6 @@ impl MessagePrinter {
         self.write(&text, gravity == Gravity::Alert);
     }
 
-    /// Logs the error that ends the process.
     pub fn alert(&mut self, message: impl std::fmt::Display) {
         self.log_message(Gravity::Alert, message);
     }
@@ -316,7 +307,6 @@ impl MessagePrinter {
 }
 
 impl Collected {
-    /// Inserts an error behind the previous errors.
     fn push_error(&mut self, plain: &str, shown: &str) {
         insert(&mut self.plain, &mut self.errors_end.0, plain);
         insert(&mut self.shown, &mut self.errors_end.1, shown);
@@ -345,14 +335,12 @@ pub fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// Appends a text, if it fits within the limit.
 fn push(to: &mut String, text: &str) {
     if to.len() + text.len() <= COLLECTED_MAX {
         to.push_str(text);
     }
 }
 
-/// Returns the format of diagnostics in a log.
 pub fn plain(diag: bool) -> RenderOptions {
     RenderOptions {
         color: false,
@@ -362,10 +350,8 @@ pub fn plain(diag: bool) -> RenderOptions {
     }
 }
 
-/// Width in columns if the terminal's width is unknown.
 const WIDTH_WITHOUT_TERMINAL: usize = 100;
 
-/// Prints an error and returns exit code 1.
 pub fn refuse(message: impl std::fmt::Display) -> ExitCode {
     MessagePrinter::new(Form::Own, false).alert(message);
     ExitCode::FAILURE
@@ -441,7 +427,6 @@ fn utf8_locale() -> bool {
     })
 }
 
-/// Returns the width of the terminal, or a default without a terminal.
 pub fn terminal_width() -> usize {
     let columns = std::env::var("COLUMNS")
         .ok()

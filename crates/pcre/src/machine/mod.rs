@@ -10,23 +10,18 @@ use super::tree::{Assertion, Newline};
 
 /// Maximum entries of the stack, 32 bytes each.
 const STACK_MAX: usize = 400_000;
-/// Maximum depth of nested calls.
 const CALLS_MAX: usize = 2_000;
-/// Maximum size of the memo in bits.
 const MEMO_BITS_MAX: usize = 64 << 20;
 /// Number of steps after which the memo is worth its memory.
 const MEMO_AFTER: usize = 2_000;
 
 const UNSET: usize = usize::MAX;
 
-/// The error for a match that exceeds its limit of steps or memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LimitExceeded;
 
-/// The parameters of a search.
 #[derive(Clone, Copy, Debug)]
 pub struct Search {
-    /// The start of the text is not the start of a line.
     pub not_line_start: bool,
     /// Maximum steps, for patterns that can take more steps than the length of the text.
     pub steps_max: usize,
@@ -44,7 +39,6 @@ enum BacktrackFrame {
         low: usize,
         position: usize,
     },
-    /// A lazy repetition that may match more characters.
     Grow {
         place: InstructionIndex,
         position: usize,
@@ -78,10 +72,8 @@ struct Call {
     registers: Vec<usize>,
 }
 
-/// The consequence of a failed attempt.
 enum FailureScope {
     Here,
-    /// The next attempt starts at this position.
     SkipTo(usize),
     Everywhere,
 }
@@ -197,7 +189,6 @@ impl BacktrackMachine<'_> {
         Some(previous)
     }
 
-    /// Returns the character at a position and its length.
     fn char_at(&self, position: usize) -> Option<(u32, usize)> {
         let byte = *self.text.get(position)?;
         if !self.program.utf || byte.is_ascii() {
@@ -230,7 +221,6 @@ impl BacktrackMachine<'_> {
         char.is_some_and(|(char, _)| self.program.word.contains(char))
     }
 
-    /// Returns whether a newline ends at a position.
     fn is_after_newline(&self, position: usize) -> bool {
         let before = &self.text[..position];
         let length = if self.program.newline == Newline::CrLf {
@@ -334,7 +324,6 @@ impl BacktrackMachine<'_> {
         false
     }
 
-    /// Makes one attempt at `self.start`.
     fn attempt(&mut self) -> Result<Result<(), FailureScope>, LimitExceeded> {
         self.stack.clear();
         self.calls.clear();
@@ -400,7 +389,6 @@ impl BacktrackMachine<'_> {
         }
     }
 
-    /// Backtracks to the last choice, and returns where to continue.
     fn backtrack(
         &mut self,
     ) -> Result<Result<(InstructionIndex, usize), FailureScope>, LimitExceeded> {
@@ -540,7 +528,6 @@ impl BacktrackMachine<'_> {
         Some(Err(failed))
     }
 
-    /// Returns the position after the text of a group, if that text occurs again at `position`.
     fn match_back_reference(
         &mut self,
         groups: &[u32],

@@ -4,13 +4,11 @@ use super::{BacktrackFrame, BacktrackMachine, CALLS_MAX, Call, LimitExceeded, UN
 use crate::instruction::{Barrier, Instruction, InstructionIndex};
 use crate::tree::Greed;
 
-/// The current state of the machine.
 struct MachinePosition {
     place: InstructionIndex,
     position: usize,
 }
 
-/// The continuation after an instruction.
 enum StepResult {
     Next,
     Failed,

@@ -5,7 +5,6 @@ use crate::set::Set;
 use crate::tree::{Assertion, LookAround, PatternNode};
 
 impl Parser<'_> {
-    /// Parses a class in brackets.
     pub(super) fn class(&mut self) -> Parsed<PatternNode> {
         let opening = self.at;
         if posix_end(self.rest()).is_some()
@@ -93,7 +92,6 @@ impl Parser<'_> {
         }
     }
 
-    /// Parses the end of a range that starts with `start`.
     pub(super) fn range_from(&mut self, start: u32, quoting: bool) -> Parsed<Set> {
         if !quoting && self.class_set()?.is_some() {
             return self.syntax_error("a range ends with a character, not with a class");
@@ -250,7 +248,6 @@ impl Parser<'_> {
         })
     }
 
-    /// Parses one character within a class.
     pub(super) fn class_char(&mut self, quoting: bool) -> Parsed<u32> {
         let escaped = !quoting && self.consume_text(b"\\");
         let char = match (escaped, self.peek()) {
@@ -282,7 +279,6 @@ impl Parser<'_> {
         Ok(char)
     }
 
-    /// Returns the start or the end of a word.
     pub(super) fn word_edge(&self, start: bool) -> ParsedItem {
         let word = if self.settings.ucp {
             self.property_set("xwd")

@@ -121,7 +121,6 @@ impl Parser<'_> {
         None
     }
 
-    /// Parses the character after a backslash that was already read.
     pub(super) fn escaped_char(&mut self) -> Parsed<u32> {
         let Some(letter) = self.peek() else {
             return self.syntax_error("a backslash at the end escapes nothing");
@@ -198,7 +197,6 @@ impl Parser<'_> {
         value
     }
 
-    /// Parses up to two further digits of a number.
     pub(super) fn digits(&mut self, mut value: u32, radix: u32) -> u32 {
         for _ in 0..2 {
             let Some(digit) = self.peek().and_then(|b| char::from(b).to_digit(radix)) else {

@@ -273,7 +273,6 @@ impl Parser<'_> {
         )))
     }
 
-    /// Parses a capturing group, after its opening.
     pub(super) fn capture(&mut self, name: Option<String>) -> Parsed<ParsedItem> {
         self.groups += 1;
         let number = self.groups;

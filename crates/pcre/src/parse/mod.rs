@@ -16,13 +16,11 @@ const REPEAT_MAX: u32 = 65_535;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Syntax {
-    /// Letters match in both cases.
     pub ignore_case: bool,
     /// A letter without a special meaning after a backslash matches itself, as in HAProxy 1.x.
     pub lenient: bool,
 }
 
-/// The error for a refused pattern.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SyntaxError {
     /// The byte offset in the pattern at which the error was found.
@@ -35,7 +33,6 @@ pub struct SyntaxError {
 pub enum SyntaxErrorReason {
     /// A reference to a group that the pattern does not have: its number, or its name in quotes.
     NoSuchGroup(String),
-    /// Any other error, as text.
     Other(String),
 }
 
@@ -94,11 +91,9 @@ struct Parser<'p> {
     known: Option<GroupTable>,
     depth: usize,
     quoting: bool,
-    /// Number of look-arounds around this position.
     looks: usize,
 }
 
-/// The result of one parsing step.
 enum ParsedItem {
     Node(PatternNode),
     /// No quantifier may follow: an assertion, a verb or an option.
@@ -252,7 +247,6 @@ impl<'p> Parser<'p> {
         found
     }
 
-    /// Reads the next character, as a byte or a code point.
     fn char(&mut self) -> Option<u32> {
         let byte = self.peek()?;
         if !self.settings.utf || byte.is_ascii() {
@@ -557,7 +551,6 @@ impl<'p> Parser<'p> {
         }
     }
 
-    /// Returns the node of one character, which matches both cases when case is ignored.
     fn character(&mut self, char: u32) -> PatternNode {
         if char == 0x0a || char == 0x0d {
             self.has_newline_literal = true;
@@ -573,7 +566,6 @@ impl<'p> Parser<'p> {
         }
     }
 
-    /// Returns the node of any character, or of any that starts no newline.
     fn dot(&self, all: bool) -> PatternNode {
         let max = self.max();
         let but = |set: Set| PatternNode::Set(self.clipped(set).negated(max));
@@ -612,7 +604,6 @@ impl<'p> Parser<'p> {
     }
 }
 
-/// Returns the node of CRLF as one unit, or of one character of a set.
 fn crlf_or(single: Set) -> PatternNode {
     PatternNode::Atomic(Box::new(PatternNode::Alternate(vec![
         PatternNode::Concat(vec![PatternNode::Char(0x0d), PatternNode::Char(0x0a)]),

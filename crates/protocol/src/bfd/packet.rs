@@ -5,7 +5,6 @@ use std::time::Duration;
 
 /// Length of a packet without authentication, in bytes.
 pub const PACKET_BYTES: usize = 24;
-/// Protocol version; there is only one.
 const VERSION: u8 = 1;
 
 const POLL: u8 = 0x20;
@@ -19,11 +18,9 @@ const MULTIPOINT: u8 = 0x01;
 pub enum BfdState {
     /// The operator holds the session down.
     AdminDown,
-    /// Down: no valid packet has been received.
     Down,
     /// The peer is received; whether it receives us is unknown.
     Init,
-    /// Both sides receive each other.
     Up,
 }
 
@@ -62,16 +59,12 @@ impl fmt::Display for BfdState {
 /// Reason why a session left the state Up.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Diagnostic {
-    /// The session never left it.
     None,
-    /// The detection time expired without a packet.
     Expired,
-    /// The peer reported that it is down.
     PeerDown,
     /// The peer reported that its operator holds it down, which is no outage (RFC 5882). The wire
     /// format is that of [`Diagnostic::PeerDown`].
     PeerStopped,
-    /// The local operator stopped the session.
     AdminDown,
     /// Another diagnostic, which only peers send.
     Other(u8),
@@ -112,19 +105,16 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Reason why a packet was dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BfdPacketError {
     /// The packet is truncated, or its length field is wrong.
     #[error("its length is wrong")]
     Length,
-    /// The version is not 1.
     #[error("its version is {0}")]
     Version(u8),
     /// The packet is authenticated; Evenkeel's sessions are not.
     #[error("it has authentication, which is not configured")]
     Authenticated,
-    /// The packet belongs to a multipoint session.
     #[error("it has the multipoint bit")]
     Multipoint,
     #[error("its multiplier is zero")]
@@ -146,7 +136,6 @@ pub enum BfdPacketError {
 /// A control packet. Durations are whole microseconds of 32 bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Packet {
-    /// Reason why its sender last left Up.
     pub diagnostic: Diagnostic,
     pub state: BfdState,
     /// The packet requests a response with `last`.
@@ -161,7 +150,6 @@ pub struct Packet {
     pub from: u32,
     /// Discriminator of the receiver's session; zero while it is unknown.
     pub to: u32,
-    /// Desired minimum interval of the sender's packets.
     pub min_tx: Duration,
     /// Minimum interval at which the sender accepts packets; zero: it accepts none.
     pub min_rx: Duration,

@@ -7,20 +7,16 @@ use std::time::Duration;
 
 /// Minimum sending interval of a session that is not up (RFC 5880, 6.8.3).
 const IDLE_MIN: Duration = Duration::from_secs(1);
-/// Minimum interval of sending and of the required reception.
 const INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// Maximum number of unread state changes; the oldest ones are dropped.
 const CHANGES_MAX: usize = 16;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Desired sending interval while up.
     pub min_tx: Duration,
-    /// Minimum interval at which packets are accepted.
     pub min_rx: Duration,
     /// Sending interval while not up; at least one second.
     pub idle_tx: Duration,
-    /// Detection multiplier: the number of our missing packets that the peer counts as an outage.
     pub multiplier: u8,
     /// The session sends nothing before it has received a packet.
     pub passive: bool,
@@ -29,12 +25,9 @@ pub struct Settings {
     pub ttl_min: u8,
 }
 
-/// An action for the caller, or a report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// Send this packet to the peer's [`super::PORT`].
     Send([u8; PACKET_BYTES]),
-    /// The session entered a state.
     Entered {
         from: BfdState,
         to: BfdState,
@@ -66,7 +59,6 @@ pub struct Session {
     state: BfdState,
     diagnostic: Diagnostic,
     peer: Option<Peer>,
-    /// Our poll has not been answered.
     polling: bool,
     /// A packet must be sent now, because of a change or as the response to a poll.
     prompt: bool,
@@ -104,17 +96,14 @@ impl Session {
         session
     }
 
-    /// Returns the state of the session.
     pub fn state(&self) -> BfdState {
         self.state
     }
 
-    /// Returns why the session last left the state Up.
     pub fn diagnostic(&self) -> Diagnostic {
         self.diagnostic
     }
 
-    /// Returns our discriminator, which the peer's packets contain.
     pub fn discriminator(&self) -> u32 {
         self.discriminator
     }
@@ -168,7 +157,6 @@ impl Session {
         Ok(())
     }
 
-    /// Changes the state according to the peer's.
     fn follow(&mut self, peer: BfdState) {
         match (self.state, peer) {
             (BfdState::Init | BfdState::Up, BfdState::AdminDown) => {
@@ -211,7 +199,6 @@ impl Session {
         }
     }
 
-    /// Returns when the peer's silence becomes an outage.
     fn silent_at(&self) -> Option<Time> {
         let peer = self.peer?;
         Some(peer.heard.after(self.detection_time()?))
@@ -226,7 +213,6 @@ impl Session {
         }
     }
 
-    /// Returns the next event; None if there is none.
     pub fn poll(&mut self) -> Option<Event> {
         if let Some(change) = self.changes.pop_front() {
             return Some(change);
@@ -273,7 +259,6 @@ impl Session {
         }
     }
 
-    /// Returns the desired interval that our packets announce.
     fn min_tx(&self) -> Duration {
         match self.state {
             BfdState::Up => self.settings.min_tx.max(INTERVAL_MIN),
@@ -285,7 +270,6 @@ impl Session {
         self.settings.min_rx.max(INTERVAL_MIN)
     }
 
-    /// Sets the time of the next packet from the intervals of both sides.
     fn reschedule(&mut self) {
         let wanted = match self.peer {
             None => !self.settings.passive,

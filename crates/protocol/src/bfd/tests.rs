@@ -114,7 +114,6 @@ fn settings(ms: u64, multiplier: u8) -> Settings {
     }
 }
 
-/// Returns all pending packets and states of a session.
 fn all(session: &mut Session) -> (Vec<Packet>, Vec<BfdState>) {
     let mut said = (Vec::new(), Vec::new());
     while let Some(event) = session.poll() {

@@ -5,13 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Minimum size of a response over UDP in bytes; see `PAYLOAD_MAX` for the maximum.
 pub const PAYLOAD_MIN: u16 = 512;
-/// Maximum size of a response in bytes.
 pub const PAYLOAD_MAX: u16 = u16::MAX;
-/// Maximum number of records of a response that are examined.
 const RECORDS_MAX: usize = 4096;
 /// Maximum number of addresses in a response for the host of a service.
 const ADDRESSES_BESIDE_MAX: usize = 16;
-/// Maximum number of aliases of a response that are followed.
 const ALIASES_MAX: usize = 16;
 const HEADER_BYTES: usize = 12;
 const CLASS_INTERNET: u16 = 1;
@@ -21,14 +18,10 @@ const FLAG_ANSWER: u16 = 0x8000;
 const FLAG_TRUNCATED: u16 = 0x0200;
 const FLAG_RECURSION_WISHED: u16 = 0x0100;
 
-/// Record type of a query.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum DnsRecordType {
-    /// IPv4 addresses of a host.
     A,
-    /// IPv6 addresses of a host.
     Aaaa,
-    /// Hosts and ports of a service.
     Srv,
 }
 
@@ -41,7 +34,6 @@ impl DnsRecordType {
         }
     }
 
-    /// Returns the record type with this number, if it is supported.
     pub fn of(number: u16) -> Option<DnsRecordType> {
         [DnsRecordType::A, DnsRecordType::Aaaa, DnsRecordType::Srv]
             .into_iter()
@@ -52,7 +44,6 @@ impl DnsRecordType {
 /// A single question of a query.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct DnsQuestion {
-    /// Name that is looked up.
     pub name: DnsName,
     pub kind: DnsRecordType,
 }
@@ -80,11 +71,8 @@ impl DnsQuestion {
 pub enum DnsResponseCode {
     /// The server knows the name; there may be no records.
     Fine,
-    /// The name does not exist.
     NoSuchName,
-    /// The server refuses our queries.
     Refused,
-    /// Any other status, by its number.
     Other(u8),
 }
 
@@ -92,7 +80,6 @@ pub enum DnsResponseCode {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Service {
     pub host: DnsName,
-    /// Port of the service on that host.
     pub port: u16,
     /// Share among the services of the same priority, 0..=65535.
     pub weight: u16,
@@ -110,17 +97,14 @@ pub struct DnsResponse {
     pub truncated: bool,
     /// Aliases led to the records.
     pub aliased: bool,
-    /// Addresses of A and AAAA records.
     pub addresses: Vec<IpAddr>,
     pub services: Vec<Service>,
 }
 
-/// Reason why bytes are not a valid response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DnsMessageError {
     /// The message has another id or question, or is not a response.
     Foreign,
-    /// The message is truncated or inconsistent.
     Broken,
 }
 
@@ -266,7 +250,6 @@ pub fn parse(
     Ok(answer)
 }
 
-/// Checks that the response repeats our question.
 fn asked(
     reader: &mut Reader<'_>,
     count: u16,

@@ -4,9 +4,7 @@ use std::fmt;
 
 /// Maximum length of a name in wire format, in bytes.
 pub const NAME_MAX: usize = 255;
-/// Maximum length of a label in bytes.
 pub const LABEL_MAX: usize = 63;
-/// Maximum number of pointers in one name.
 const POINTERS_MAX: usize = 64;
 /// The two bits that mark a length byte as a pointer.
 const POINTER: u8 = 0xc0;
@@ -27,7 +25,6 @@ impl fmt::Display for DnsName {
     }
 }
 
-/// Returns whether a byte is valid in a label of a host or service name.
 fn fits(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
@@ -45,12 +42,10 @@ impl DnsName {
         Some(DnsName(text.to_ascii_lowercase().into()))
     }
 
-    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Appends the name in wire format.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         for label in self.0.split('.') {
             // The length was checked when the name was created.

@@ -14,9 +14,7 @@ pub use response::HEAD_BYTES_MAX;
 
 use response::Response;
 
-/// Length of a record header in bytes.
 const HEADER_BYTES: usize = 8;
-/// Protocol version; there is only one.
 const VERSION: u8 = 1;
 /// Id of the request: a connection has one at a time.
 const REQUEST_ID: u16 = 1;
@@ -40,11 +38,9 @@ mod kind {
     pub const UNKNOWN_TYPE: u8 = 11;
 }
 
-/// Framing of the request's body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Length {
     None,
-    /// A body of this many bytes.
     Bytes(u64),
     Chunked,
 }
@@ -62,7 +58,6 @@ pub struct FcgiRequest<'r> {
     pub date: &'r [u8],
 }
 
-/// Reason why a connection is unusable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FcgiError {
     /// A record has another version, or a content that its type does not allow.
@@ -77,12 +72,10 @@ pub enum FcgiError {
     /// The response ended before its head was complete, or before its announced length.
     #[error("the FastCGI response ended early")]
     Short,
-    /// A chunk of the request's body is malformed.
     #[error("a malformed chunk")]
     Chunk,
 }
 
-/// Remaining part of the request's body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stdin {
     Done,
@@ -101,7 +94,6 @@ enum Chunks {
     Trailer(u64),
 }
 
-/// Meaning of the next bytes of the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Incoming {
     Header,
@@ -125,10 +117,8 @@ pub struct Connection {
     part: Vec<u8>,
     response: Response,
     errors: Vec<u8>,
-    /// A request is in progress.
     busy: bool,
     keep: bool,
-    /// No other request can follow.
     spent: bool,
     fault: Option<FcgiError>,
 }
@@ -184,7 +174,6 @@ impl Connection {
             .begin(request.head, request.keep, request.date);
     }
 
-    /// Returns the bytes to send.
     pub fn outgoing(&self) -> &[u8] {
         self.out.get(self.sent..).unwrap_or_default()
     }
@@ -244,7 +233,6 @@ impl Connection {
         header(kind::STDIN, 0, &mut self.out);
     }
 
-    /// Appends a record with as much of the data as fits.
     fn content(&mut self, data: &[u8], left: u64) -> usize {
         let left = usize::try_from(left).unwrap_or(usize::MAX);
         let count = data.len().min(left).min(CONTENT_MAX);
@@ -343,7 +331,6 @@ impl Connection {
         }
     }
 
-    /// Handles a complete record header.
     fn begin_record(&mut self) -> Result<(), FcgiError> {
         let header: [u8; HEADER_BYTES] = self.part[..].try_into().map_err(|_| FcgiError::Record)?;
         self.part.clear();
@@ -416,17 +403,14 @@ impl Connection {
         self.response.read(into)
     }
 
-    /// Returns whether bytes of the response can be read.
     pub fn is_readable(&self) -> bool {
         self.response.waiting() > 0
     }
 
-    /// Returns whether no other request can follow on the connection.
     pub fn is_spent(&self) -> bool {
         self.spent || self.fault.is_some()
     }
 
-    /// Returns why the connection failed.
     pub fn fault(&self) -> Option<FcgiError> {
         self.fault
     }

@@ -8,7 +8,6 @@ use super::CONTENT_MAX;
 #[error("a FastCGI parameter is longer than a record")]
 pub struct TooLong;
 
-/// Encoded parameters of a request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Params {
     bytes: Vec<u8>,
@@ -45,7 +44,6 @@ impl Params {
         Ok(())
     }
 
-    /// Returns the contents of the records.
     pub(super) fn records(&self) -> impl Iterator<Item = &[u8]> {
         let begins = std::iter::once(0).chain(self.cuts.iter().copied());
         let ends = (self.cuts.iter().copied()).chain(std::iter::once(self.bytes.len()));

@@ -2,16 +2,13 @@
 
 use super::FcgiError;
 
-/// Maximum length of a response head in bytes.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Framing of the body for the reader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum FcgiBodyFraming {
     Head,
     /// There is no body: further data is ignored.
     None,
-    /// A body of this many bytes.
     Length(u64),
     /// In chunks, or with the length that it turned out to have.
     Chunked,
@@ -30,7 +27,6 @@ pub(super) struct Response {
     read: usize,
     bodiless: bool,
     keep: bool,
-    /// More data arrived than was announced.
     surplus: bool,
     date: Vec<u8>,
 }
@@ -53,7 +49,6 @@ impl Default for Response {
     }
 }
 
-/// Contents of a response head.
 struct FcgiResponseHead {
     status: Vec<u8>,
     length: Option<u64>,
@@ -175,7 +170,6 @@ impl Response {
         self.take(rest)
     }
 
-    /// Returns where the head ends: behind an empty line.
     fn find_end(&mut self) -> Option<usize> {
         while let Some(at) = self.head[self.looked..].iter().position(|b| *b == b'\n') {
             let line = &self.head[self.looked..self.looked + at];
@@ -287,7 +281,6 @@ fn read_head(
     Ok(facts)
 }
 
-/// Checks a status with its optional reason.
 fn status(value: &[u8]) -> Result<Vec<u8>, FcgiError> {
     let code = value.get(..3).ok_or(FcgiError::Head)?;
     let is_status = code.iter().all(u8::is_ascii_digit) && code[0] != b'0';

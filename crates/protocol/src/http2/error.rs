@@ -12,7 +12,6 @@ macro_rules! error_codes {
         pub enum ErrorCode { $($name = $number,)* }
 
         impl ErrorCode {
-            /// Returns the code's name as the RFC writes it.
             pub fn name(self) -> &'static str {
                 match self { $(ErrorCode::$name => $words,)* }
             }
@@ -59,7 +58,6 @@ macro_rules! reasons {
         pub enum Why { $(#[doc = $words] $name,)* }
 
         impl Why {
-            /// Returns the code for GOAWAY.
             pub fn code(self) -> ErrorCode {
                 match self { $(Why::$name => ErrorCode::$code,)* }
             }
@@ -69,7 +67,6 @@ macro_rules! reasons {
                 match self { $(Why::$name => $abuse,)* }
             }
 
-            /// Returns the text for a log.
             pub fn words(self) -> &'static str {
                 match self { $(Why::$name => $words,)* }
             }
@@ -127,13 +124,11 @@ impl fmt::Display for Why {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{why} ({code})")]
 pub struct ConnectionError {
-    /// Error code of the GOAWAY frame.
     pub code: ErrorCode,
     pub why: Why,
 }
 
 impl ConnectionError {
-    /// Returns whether this looks like an attack rather than a mistake.
     pub fn is_abuse(&self) -> bool {
         self.why.is_abuse()
     }
@@ -148,7 +143,6 @@ impl From<Why> for ConnectionError {
     }
 }
 
-/// Reason why no stream can be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenError {
     /// As many streams are open as the peer, or our own options, allow: try later.
@@ -160,13 +154,10 @@ pub enum OpenError {
     GoingAway,
 }
 
-/// Reason why something could not be sent on a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendError {
     /// The stream is closed, was reset, or never existed; or the connection failed.
     Gone,
-    /// We have ended the stream already.
     Ended,
-    /// DATA cannot be sent before the headers.
     HeadersFirst,
 }

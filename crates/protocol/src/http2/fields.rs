@@ -76,22 +76,18 @@ impl FieldList {
         self.spans.iter().map(|span| self.pair(*span))
     }
 
-    /// Returns the field at an index.
     pub fn at(&self, index: usize) -> Option<(&[u8], &[u8])> {
         self.spans.get(index).map(|span| self.pair(*span))
     }
 
-    /// Returns the number of fields.
     pub fn len(&self) -> usize {
         self.spans.len()
     }
 
-    /// Returns whether there is no field.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
 
-    /// Returns whether a field was left out for lack of room.
     pub fn is_overflowed(&self) -> bool {
         self.overflowed
     }
@@ -134,7 +130,6 @@ impl FieldList {
         &mut self.bytes
     }
 
-    /// Makes a field of the bytes at the arena's end.
     pub(super) fn commit(&mut self, start: usize, name_len: usize) {
         let value_len = self.bytes.len().saturating_sub(start + name_len);
         if !self.admits(name_len, value_len) {
@@ -148,7 +143,6 @@ impl FieldList {
         });
     }
 
-    /// Drops the bytes at the arena's end.
     pub(super) fn discard(&mut self, start: usize) {
         self.bytes.truncate(start);
     }

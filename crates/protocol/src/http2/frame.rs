@@ -3,7 +3,6 @@
 /// The connection preface of a client (RFC 9113, section 3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Length of a frame head in bytes.
 pub(super) const HEAD_BYTES: usize = 9;
 
 pub(super) const DATA: u8 = 0x0;

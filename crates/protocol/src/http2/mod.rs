@@ -30,10 +30,8 @@ pub use frame::PREFACE;
 pub use settings::Settings;
 pub use stream::StreamId;
 
-/// Role of an endpoint of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Http2Role {
     Server,
-    /// The local side opens streams.
     Client,
 }

@@ -27,7 +27,6 @@ pub struct Settings {
     pub concurrent_streams_max: Option<u32>,
     /// Initial send window of a new stream, in bytes.
     pub initial_window: u32,
-    /// Maximum length of a frame that the peer accepts, in bytes.
     pub frame_bytes_max: u32,
     /// Maximum size of a field list that the peer accepts, if it sent one.
     pub header_list_bytes_max: Option<u32>,

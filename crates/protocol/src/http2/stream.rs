@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 const RESETS_REMEMBERED: usize = 1024;
 /// Number of remembered streams that ended otherwise.
 const ENDED_REMEMBERED: usize = 32;
-/// Initial number of slots in the table.
 const TABLE_PLACES_MIN: usize = 16;
 /// Value of a body without a declared length.
 pub(super) const ANY_LENGTH: u64 = u64::MAX;
@@ -29,7 +28,6 @@ pub(super) struct Http2Stream {
     /// The peer's final head has arrived (a server's stream begins with it).
     pub(super) head_received: bool,
     pub(super) peer_ended: bool,
-    /// Our final head was sent.
     pub(super) head_sent: bool,
     pub(super) we_ended: bool,
     /// Send window in bytes; negative after the peer reduced its initial window.
@@ -39,7 +37,6 @@ pub(super) struct Http2Stream {
     pub(super) unreturned: u32,
     /// Declared length of the body in bytes.
     pub(super) expected: u64,
-    /// Length of the body so far in bytes.
     pub(super) received: u64,
 }
 
@@ -124,7 +121,6 @@ impl Streams {
         self.place_of(id).map(|at| &mut self.places[at])
     }
 
-    /// Adds a stream that is not in the table.
     pub(super) fn insert(&mut self, stream: Http2Stream) {
         // The table is at most half full, so a free slot always ends a search.
         if (self.live + 1) * 2 > self.places.len() {
@@ -199,7 +195,6 @@ impl Streams {
         *self = Streams::default();
     }
 
-    /// Releases memory if there is no stream.
     pub(super) fn release_memory(&mut self) {
         if self.live == 0 {
             self.clear();
@@ -207,7 +202,6 @@ impl Streams {
     }
 }
 
-/// Cause of a stream's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StreamEnd {
     /// Both sides sent END_STREAM, or the peer did and we reset the stream.
@@ -215,7 +209,6 @@ pub(super) enum StreamEnd {
     ResetByPeer,
     /// We sent RST_STREAM and the peer may not know yet.
     ResetByUs,
-    /// Unknown: forgotten, or its number was skipped.
     Unknown,
 }
 

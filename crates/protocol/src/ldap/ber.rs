@@ -1,21 +1,16 @@
 //! Values in BER with definite lengths, as RFC 4511 section 5.1 restricts them.
 
-/// The bytes are not a valid LDAP message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BerError {
-    /// A value ends before its length says so.
     #[error("a value is cut off")]
     Truncated,
     /// A length has the indefinite form, or more bytes than any message needs.
     #[error("a length is invalid")]
     Length,
-    /// A message exceeds the maximum length.
     #[error("the message is too large")]
     TooLarge,
-    /// A value has an unexpected type.
     #[error("a value has the wrong type")]
     Type,
-    /// A message belongs to no request.
     #[error("the message belongs to no request")]
     Unasked,
 }
@@ -27,7 +22,6 @@ pub(super) const ENUMERATED: u8 = 0x0a;
 pub(super) const SEQUENCE: u8 = 0x30;
 pub(super) const SET: u8 = 0x31;
 
-/// Maximum number of length bytes behind the first one.
 const LENGTH_BYTES_MAX: usize = 4;
 
 /// Parses the head of a value: its tag, the length of the head and that of the value. None: the
@@ -57,7 +51,6 @@ pub(super) fn head(bytes: &[u8]) -> Result<Option<(u8, usize, usize)>, BerError>
     Ok(Some((*tag, 2 + count, length)))
 }
 
-/// Unparsed rest of a value's content.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Values<'b>(pub(super) &'b [u8]);
 
@@ -66,7 +59,6 @@ impl<'b> Values<'b> {
         self.0.is_empty()
     }
 
-    /// Returns the tag and content of the next value.
     pub(super) fn next(&mut self) -> Result<(u8, &'b [u8]), BerError> {
         let (tag, begins, length) = head(self.0)?.ok_or(BerError::Truncated)?;
         let rest = self.0.get(begins..).ok_or(BerError::Truncated)?;
@@ -97,7 +89,6 @@ impl<'b> Values<'b> {
     }
 }
 
-/// Encodes a value with its head.
 pub(super) fn value(tag: u8, inside: &[u8]) -> Vec<u8> {
     let length = inside.len();
     let mut bytes = vec![tag];
@@ -113,7 +104,6 @@ pub(super) fn value(tag: u8, inside: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Encodes a number that is not negative.
 pub(super) fn number(tag: u8, number: u32) -> Vec<u8> {
     let digits = u64::from(number).to_be_bytes();
     // A leading one bit would make the number negative.

@@ -3,27 +3,19 @@
 use super::ber::{OCTETS, SEQUENCE, value};
 use super::name::digit;
 
-/// Maximum length of a filter's text in bytes.
 pub const FILTER_BYTES_MAX: usize = 4_096;
-/// Maximum nesting depth of filters.
 const DEPTH_MAX: usize = 16;
 
-/// Reason why a text is not a filter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum WrongFilter {
-    /// Parentheses do not match, or there is text outside them.
     #[error("parentheses do not match")]
     Parentheses,
-    /// The name of an attribute contains an invalid character.
     #[error("an attribute has an invalid name")]
     Attribute,
-    /// There is no comparison in parentheses.
     #[error("a part has no `=`")]
     Comparison,
-    /// A backslash is not followed by two hexadecimal digits.
     #[error("a backslash needs two hexadecimal digits behind it")]
     Escape,
-    /// The filter is too long, or nested too deep.
     #[error("it is too long or nested too deep")]
     TooLarge,
 }
@@ -31,9 +23,7 @@ pub enum WrongFilter {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LdapFilter {
     And(Vec<LdapFilter>),
-    /// At least one of the filters matches.
     Or(Vec<LdapFilter>),
-    /// The inner filter does not match.
     Not(Box<LdapFilter>),
     /// Comparison of an attribute with a value, by the tag of its kind: equal, greater, less or
     /// approximately.
@@ -43,11 +33,8 @@ pub enum LdapFilter {
     Pieces(String, Vec<Vec<u8>>),
     /// Comparison with a matching rule.
     Rule {
-        /// Matching rule, if one is named.
         rule: Option<String>,
-        /// Attribute, if one is named.
         attribute: Option<String>,
-        /// Value that the rule compares with.
         value: Vec<u8>,
         /// The attributes of the distinguished name count, too.
         names: bool,
@@ -66,7 +53,6 @@ const PRESENT: u8 = 0x87;
 const ABOUT: u8 = 0xa8;
 const RULE: u8 = 0xa9;
 
-/// Escapes a value for the text of a filter.
 pub fn escape(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for letter in value.chars() {
@@ -116,7 +102,6 @@ impl LdapFilter {
         }
     }
 
-    /// Encodes the filter for a request.
     pub(super) fn encode(&self) -> Vec<u8> {
         let all = |all: &[LdapFilter]| all.iter().flat_map(LdapFilter::encode).collect::<Vec<_>>();
         let octets = |bytes: &[u8]| value(OCTETS, bytes);
@@ -255,7 +240,6 @@ fn rule(left: &str, right: &str) -> Result<LdapFilter, WrongFilter> {
     })
 }
 
-/// Checks the name of an attribute, with its options, or of a rule.
 fn attribute(text: &str) -> Result<String, WrongFilter> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-.;".contains(&byte);
     if !text.is_empty() && text.bytes().all(fits) {

@@ -25,11 +25,9 @@ pub use reply::{LdapEntry, LdapResponse, LdapResult, MESSAGE_BYTES_MAX, Replies}
 /// Result codes (RFC 4511 appendix A) that callers distinguish.
 pub mod code {
     pub const SUCCESS: u32 = 0;
-    /// There are more entries than requested.
     pub const SIZE_LIMIT_EXCEEDED: u32 = 4;
     /// A rule of the account forbids the request, for example after too many failures.
     pub const CONSTRAINT_VIOLATION: u32 = 19;
-    /// The entry does not exist.
     pub const NO_SUCH_OBJECT: u32 = 32;
     /// The entry has no password.
     pub const INAPPROPRIATE_AUTHENTICATION: u32 = 48;
@@ -37,6 +35,5 @@ pub mod code {
     pub const INVALID_CREDENTIALS: u32 = 49;
     /// The entry may not be bound to.
     pub const INSUFFICIENT_ACCESS: u32 = 50;
-    /// The server refuses the request.
     pub const UNWILLING: u32 = 53;
 }

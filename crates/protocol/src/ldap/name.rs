@@ -33,7 +33,6 @@ pub fn first_value(name: &str) -> Option<String> {
     (!value.is_empty()).then_some(value)
 }
 
-/// Returns the value of a hexadecimal digit.
 pub(super) fn digit(byte: u8) -> Option<u8> {
     let digit = char::from(byte).to_digit(16)?;
     u8::try_from(digit).ok()

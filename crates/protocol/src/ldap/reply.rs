@@ -21,7 +21,6 @@ pub struct LdapResult {
     pub words: String,
 }
 
-/// An entry that a search found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LdapEntry {
     pub name: String,
@@ -45,14 +44,11 @@ impl LdapEntry {
     }
 }
 
-/// Response of a server to a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LdapResponse {
     Bound(LdapResult),
-    /// An entry that the search found.
     Entry(LdapEntry),
     Done(LdapResult),
-    /// Result of an extended request.
     Extended(LdapResult),
     /// An unrequested message: another place to search, or a notice.
     Other,
@@ -69,7 +65,6 @@ impl Replies {
         self.bytes.extend(bytes);
     }
 
-    /// Returns whether all bytes have been consumed.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }

@@ -15,13 +15,10 @@ const NEVER: u32 = 0;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Search<'s> {
-    /// Distinguished name of the base entry.
     pub base: &'s str,
-    /// Filter that entries must match.
     pub filter: &'s LdapFilter,
     pub attributes: &'s [&'s str],
     pub entries_max: u32,
-    /// Time limit for the server in seconds.
     pub time_s: u32,
 }
 
@@ -57,12 +54,10 @@ pub fn search(id: u32, search: &Search<'_>) -> Vec<u8> {
     message(id, &value(SEARCH, &inside.concat()))
 }
 
-/// Asks the server to continue in TLS.
 pub fn start_tls(id: u32) -> Vec<u8> {
     message(id, &value(EXTENDED, &value(0x80, START_TLS)))
 }
 
-/// Announces the end of the connection.
 pub fn unbind(id: u32) -> Vec<u8> {
     message(id, &value(UNBIND, &[]))
 }

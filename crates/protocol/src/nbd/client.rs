@@ -9,39 +9,29 @@ use super::reply::{self, Extent};
 use super::request::{ALLOCATION, command, offers};
 use super::{NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, take, take_u16, take_u32, take_u64};
 
-/// Maximum length of the data of an option reply, in bytes.
 const REPLY_BYTES_MAX: u32 = 64 << 10;
-/// Maximum number of option replies in a handshake.
 const REPLIES_MAX: u32 = 64;
 /// Length in bytes of the head of a simple reply, which is shorter than that of a chunk.
 pub const HEAD_BYTES_MIN: usize = reply::SIMPLE_BYTES;
 /// Maximum length in bytes of a chunk without data: an error, or extents.
 pub const CONTENT_BYTES_MAX: u32 = 1 << 20;
 
-/// Reason why a server cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NbdNegotiationError {
-    /// The first bytes are not those of NBD.
     #[error("this is not an NBD server")]
     NotNbd,
-    /// The server only has the oldest handshake.
     #[error("the NBD server does not offer the fixed newstyle handshake")]
     OldStyle,
-    /// The server requires TLS for everything.
     #[error("the NBD server requires TLS, which is not supported here")]
     TlsRequired,
-    /// The server has no export of this name.
     #[error("the NBD server has no export '{0}'")]
     NoSuchExport(String),
     #[error("the NBD server refuses the export (reply {kind:#x}){}{words}", if .words.is_empty() { "" } else { ": " })]
     Refused { kind: u32, words: String },
-    /// A reply violates the protocol.
     #[error("the NBD server sent a malformed reply")]
     Malformed,
-    /// The size exceeds the largest possible offset of a disk.
     #[error("the NBD export has {0} bytes, more than any disk")]
     TooLarge(u64),
-    /// The name is longer than [`NAME_BYTES_MAX`].
     #[error("the name of the NBD export is too long")]
     NameTooLong,
 }
@@ -49,7 +39,6 @@ pub enum NbdNegotiationError {
 /// An export that a server offers to this client. All sizes are in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NbdExport {
-    /// Size of the export in bytes.
     pub size: u64,
     /// Granularity of offsets and lengths, in bytes.
     pub block_min: u32,
@@ -60,17 +49,14 @@ pub struct NbdExport {
 }
 
 impl NbdExport {
-    /// Returns the transmission flags that the server sent.
     pub fn flags(&self) -> u16 {
         self.flags
     }
 
-    /// Returns whether the export refuses writes.
     pub fn is_read_only(&self) -> bool {
         self.flags & offers::READ_ONLY != 0
     }
 
-    /// Returns whether the server can flush.
     pub fn can_flush(&self) -> bool {
         self.flags & offers::FLUSH != 0
     }
@@ -81,7 +67,6 @@ impl NbdExport {
     }
 }
 
-/// Kind of the server's next bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum NbdNegotiationStage {
     Greeting,
@@ -201,7 +186,6 @@ impl Dial {
         out.extend_from_slice(&data);
     }
 
-    /// Handles a reply to the last option.
     fn take(
         &mut self,
         kind: u32,
@@ -241,7 +225,6 @@ impl Dial {
         Ok(None)
     }
 
-    /// Handles information about the export.
     fn learn(&mut self, mut data: &[u8]) -> Option<()> {
         match take_u16(&mut data)? {
             info::EXPORT => self.export = Some((take_u64(&mut data)?, take_u16(&mut data)?)),
@@ -295,7 +278,6 @@ struct NbdOptionReply<'b> {
     data: &'b [u8],
 }
 
-/// Parses the next reply to an option, if it is complete.
 fn next<'b>(input: &mut &'b [u8]) -> Result<Option<NbdOptionReply<'b>>, NbdNegotiationError> {
     let mut bytes = *input;
     let Some(magic) = take_u64(&mut bytes) else {
@@ -322,17 +304,13 @@ fn next<'b>(input: &mut &'b [u8]) -> Result<Option<NbdOptionReply<'b>>, NbdNegot
     Ok(Some(NbdOptionReply { option, kind, data }))
 }
 
-/// Kind of a client's request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NbdRequestKind {
     Read,
-    /// Write the payload that follows the head.
     Write,
     /// Make the range read as zeroes; it may become unallocated.
     Zeroes,
-    /// Put all acknowledged writes on stable storage.
     Flush,
-    /// Query which parts of the range are allocated.
     Status,
     Disconnect,
 }
@@ -381,7 +359,6 @@ pub struct NbdReplyHeader {
     pub cookie: u64,
     /// No further chunk follows for this request.
     pub is_last: bool,
-    /// Content that follows this head.
     pub body: NbdReplyBody,
 }
 

@@ -9,7 +9,6 @@ pub(super) const NBD_MAGIC: [u8; 8] = *b"NBDMAGIC";
 pub(super) const OPTION_MAGIC: [u8; 8] = *b"IHAVEOPT";
 pub(super) const REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
 
-/// Handshake flags of server and client.
 pub(super) const FIXED_NEWSTYLE: u32 = 1;
 pub(super) const NO_ZEROES: u32 = 2;
 
@@ -21,7 +20,6 @@ pub const GREETING: [u8; 18] = greeting();
 pub const OPTION_BYTES_MAX: u32 = 16 << 10;
 /// Maximum length of a user name behind that of an export, in bytes.
 pub const USER_BYTES_MAX: usize = 255;
-/// Maximum number of options from one client.
 const OPTIONS_MAX: u32 = 64;
 /// Number of zeroes behind the reply to `NBD_OPT_EXPORT_NAME`.
 const ZEROES: usize = 124;
@@ -38,7 +36,6 @@ pub(super) mod option {
     pub const SET_META_CONTEXT: u32 = 10;
 }
 
-/// Types of replies to options.
 pub(super) mod kind {
     pub const ACK: u32 = 1;
     pub const SERVER: u32 = 2;
@@ -52,7 +49,6 @@ pub(super) mod kind {
     pub const UNKNOWN: u32 = ERROR | 6;
 }
 
-/// Types of information about an export.
 pub(super) mod info {
     pub const EXPORT: u16 = 0;
     pub const NAME: u16 = 1;
@@ -72,7 +68,6 @@ const fn greeting() -> [u8; 18] {
     bytes
 }
 
-/// Use of TLS on the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NbdTransport {
     /// No TLS: a Unix socket, or a network that the configuration calls plain.
@@ -82,7 +77,6 @@ pub enum NbdTransport {
     Tls,
 }
 
-/// Next action of the connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NbdHandshakeStep {
     Read,
@@ -99,7 +93,6 @@ pub enum NbdHandshakeStep {
 #[derive(Clone, Debug)]
 pub struct Handshake {
     transport: NbdTransport,
-    /// Flags of the client, once received.
     flags: Option<u32>,
     options: u32,
     structured: bool,
@@ -141,7 +134,6 @@ impl Handshake {
         self.allocation = None;
     }
 
-    /// Returns the client's flags, once they have come.
     pub fn flags(&self) -> Option<u32> {
         self.flags
     }
@@ -369,7 +361,6 @@ impl Handshake {
     }
 }
 
-/// Parses the next option, if it is complete.
 fn next<'b>(input: &mut &'b [u8]) -> Result<Option<NbdOption<'b>>, NbdConnectionError> {
     let mut bytes = *input;
     let Some(magic) = take(&mut bytes, 8) else {
@@ -391,7 +382,6 @@ fn next<'b>(input: &mut &'b [u8]) -> Result<Option<NbdOption<'b>>, NbdConnection
     Ok(Some(NbdOption { option, data }))
 }
 
-/// Handles the option that lists the exports.
 fn list(asked: &NbdOption<'_>, exports: &[Export], out: &mut Vec<u8>) {
     if !asked.data.is_empty() {
         return refuse(out, asked.option, kind::INVALID, "the option has no data");

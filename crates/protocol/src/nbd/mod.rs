@@ -29,7 +29,6 @@ pub const PAYLOAD_BYTES_MAX: u32 = 32 << 20;
 pub struct Export {
     /// Name of the export; the default export has an empty one.
     pub name: String,
-    /// Description for clients that list exports.
     pub description: String,
     pub size: u64,
     pub read_only: bool,
@@ -48,13 +47,10 @@ pub enum NbdConnectionError {
     /// The first bytes are not those of a client with the fixed newstyle handshake.
     #[error("the client does not speak NBD's fixed newstyle handshake")]
     Flags,
-    /// An option does not begin with its magic number.
     #[error("a malformed NBD option")]
     Option,
-    /// An option is longer than any that a client needs.
     #[error("an NBD option of {0} bytes")]
     OptionTooLong(u32),
-    /// The client sent too many options without choosing an export.
     #[error("too many NBD options before an export was chosen")]
     TooManyOptions,
     /// `NBD_OPT_EXPORT_NAME` named an unknown export; that option has no reply for the error.
@@ -65,7 +61,6 @@ pub enum NbdConnectionError {
     InUse,
     #[error("the NBD client does not use TLS")]
     TlsRequired,
-    /// A request does not begin with its magic number.
     #[error("a malformed NBD request")]
     Request,
     /// The payload of a write is longer than [`PAYLOAD_BYTES_MAX`].
@@ -80,13 +75,11 @@ pub enum Errno {
     /// A change of a read-only export.
     Perm = 1,
     Io = 5,
-    /// No memory for the request.
     NoMemory = 12,
     /// The request is invalid: flags, alignment, a length of zero, a read past the end.
     Invalid = 22,
     /// A change past the end.
     NoSpace = 28,
-    /// The reply would be too long.
     Overflow = 75,
     /// The command is not supported, or would not be fast.
     NotSupported = 95,
@@ -111,7 +104,6 @@ impl Errno {
         known.unwrap_or(Errno::Io)
     }
 
-    /// Returns a short message, for clients that display it.
     pub fn words(self) -> &'static str {
         match self {
             Errno::Perm => "the export is read-only",

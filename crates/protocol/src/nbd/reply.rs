@@ -3,13 +3,11 @@
 
 use super::{Errno, Session};
 
-/// Length of a simple reply in bytes.
 pub const SIMPLE_BYTES: usize = 16;
 /// Number of bytes before the content of a chunk.
 const CHUNK_BYTES: usize = 20;
 /// Number of bytes before the data of a read in a structured reply.
 pub const DATA_BYTES: usize = CHUNK_BYTES + 8;
-/// Maximum number of extents in the reply to one block status request.
 pub const EXTENTS_MAX: usize = 1024;
 
 pub(super) const SIMPLE_MAGIC: u32 = 0x6744_6698;
@@ -56,7 +54,6 @@ pub fn done(session: &Session, cookie: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the reply to a failed request.
 pub fn failed(session: &Session, cookie: u64, error: Errno, out: &mut Vec<u8>) {
     if !session.structured {
         return simple(error as u32, cookie, out);
@@ -118,7 +115,6 @@ impl NbdReadChunk {
     }
 }
 
-/// Appends the head of a chunk.
 fn chunk(kind: u16, flags: u16, cookie: u64, length: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&CHUNK_MAGIC.to_be_bytes());
     out.extend_from_slice(&flags.to_be_bytes());

@@ -53,16 +53,14 @@ pub struct NbdRequestHeader {
     pub length: u32,
 }
 
-/// Content of a valid request.
+/// Content of a valid request. With `fua`, the change is put on stable storage before the reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NbdCommand {
     /// Read bytes; with `whole`, the reply must not be split.
     Read {
-        /// The reply must be one piece.
         whole: bool,
     },
     Write {
-        /// Put the data on stable storage before the reply.
         fua: bool,
     },
     /// End the connection; there is no reply.
@@ -71,12 +69,9 @@ pub enum NbdCommand {
     Flush,
     /// The range is not needed any more; reads may return anything.
     Trim {
-        /// Put the change on stable storage before the reply.
         fua: bool,
     },
-    /// Make the range read as zeroes.
     Zeroes {
-        /// Put the change on stable storage before the reply.
         fua: bool,
         allocate: bool,
         /// Fail if the operation is not faster than a write.
@@ -84,7 +79,6 @@ pub enum NbdCommand {
     },
     /// The range may be read soon.
     Cache,
-    /// Query which parts of the range are allocated.
     Status {
         /// The reply has one extent.
         one: bool,
@@ -94,7 +88,6 @@ pub enum NbdCommand {
 /// Result of the handshake: the export and the negotiated features.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Session {
-    /// Export that the client has opened.
     pub export: Export,
     pub structured: bool,
     allocation: bool,

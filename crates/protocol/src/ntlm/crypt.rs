@@ -41,7 +41,6 @@ pub fn channel_hash(certificate_hash: &[u8]) -> [u8; 16] {
     hash.finalize().into()
 }
 
-/// Encrypts or decrypts 16 bytes with RC4 and this key.
 pub(super) fn rc4(key: &[u8; 16], bytes: &[u8; 16]) -> [u8; 16] {
     let mut state: [u8; 256] = std::array::from_fn(|at| u8::try_from(at).unwrap_or_default());
     let mut j = 0_u8;

@@ -2,7 +2,6 @@
 
 use super::crypt::{hmac_md5, rc4, response_key, same};
 
-/// Maximum length of a client's message in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 8 << 10;
 
 const SIGNATURE: &[u8; 8] = b"NTLMSSP\0";
@@ -35,15 +34,12 @@ const MIC: std::ops::Range<usize> = 72..88;
 const PROOF_BYTES: usize = 16;
 const RESPONSE_HEAD_BYTES: usize = 28;
 
-/// Error of a message that cannot be parsed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("no message of NTLM: its {field} is wrong")]
 pub struct NtlmMessageError {
-    /// Name of the invalid field.
     pub field: &'static str,
 }
 
-/// Reason why a message does not authenticate a user.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NtlmAuthenticationError {
     /// The response is not NTLMv2.
@@ -54,7 +50,6 @@ pub enum NtlmAuthenticationError {
     /// The client has not protected the messages.
     #[error("the client sends no message integrity code")]
     NoMic,
-    /// The messages were modified in transit.
     #[error("the messages of NTLM were changed on their way")]
     Changed,
     /// The client believes it is connected to another server.
@@ -62,7 +57,6 @@ pub enum NtlmAuthenticationError {
     OtherChannel,
 }
 
-/// Names of the server for the client.
 #[derive(Clone, Copy, Debug)]
 pub struct NtlmTarget<'a> {
     /// NetBIOS name of the server.
@@ -137,7 +131,6 @@ impl Exchange {
         })
     }
 
-    /// Returns the CHALLENGE message for the client.
     pub fn challenge(&self) -> &[u8] {
         &self.challenge
     }
@@ -145,7 +138,6 @@ impl Exchange {
 
 #[derive(Clone, Debug)]
 pub struct Authenticate {
-    /// User name as the client writes it.
     pub user: String,
     /// Domain of the user or of the machine; may be empty.
     pub domain: String,
@@ -243,7 +235,6 @@ impl Authenticate {
     }
 }
 
-/// Returns the value of an attribute; None if it is missing.
 fn pair(mut pairs: &[u8], wanted: u16) -> Option<&[u8]> {
     loop {
         let (head, rest) = pairs.split_first_chunk::<4>()?;

@@ -2,7 +2,6 @@
 
 /// Maximum number of a text; numbers start at 1.
 pub(super) const NUMBERS: usize = 128;
-/// Maximum length of one text in bytes.
 pub(super) const TEXT_BYTES_MAX: usize = 255;
 
 #[derive(Debug, Default)]
@@ -25,7 +24,6 @@ impl Dictionary {
         (at as u64 + 1, true)
     }
 
-    /// Assigns a text to a number.
     pub fn set(&mut self, number: u64, text: &str) {
         let Some(at) = (number as usize).checked_sub(1).filter(|at| *at < NUMBERS) else {
             return;
@@ -38,7 +36,6 @@ impl Dictionary {
         }
     }
 
-    /// Returns the text of a number.
     pub fn text(&self, number: u64) -> Option<&str> {
         self.texts
             .get((number as usize).checked_sub(1)?)?

@@ -31,7 +31,6 @@ pub enum PeersControlMessage {
     ResyncPartial,
     /// Resync confirmed: the end of the resynchronization was read.
     ResyncConfirm,
-    /// Heartbeat of an idle sender.
     Heartbeat,
 }
 
@@ -62,20 +61,15 @@ impl PeersControlMessage {
     }
 }
 
-/// Reason why a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PeersError {
-    /// Protocol error: an invalid or unexpected message.
     Protocol,
-    /// A message is longer than allowed.
     Size,
     /// The peer reported that one of our messages was wrong.
     Theirs,
-    /// The greeting was invalid, or had another version.
     Greeting,
     /// The peer refused, with this status.
     Refused(u16),
-    /// Timeout: no message for too long.
     Silent,
 }
 
@@ -124,7 +118,6 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(PeersMessage<'_>, usize)>, Pe
     Ok(Some((message, taken)))
 }
 
-/// Appends a message about tables.
 pub(super) fn write_tables(out: &mut Vec<u8>, kind: u8, content: &[u8]) {
     out.extend([CLASS_TABLES, kind]);
     integer::write(out, content.len() as u64);

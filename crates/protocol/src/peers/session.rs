@@ -11,20 +11,15 @@ const HEARTBEAT_MS: u64 = 3_000;
 const SILENCE_MS: u64 = 10_000;
 /// Maximum number of unsent confirmations; a peer that requests more does not read them.
 const CONFIRMS_MAX: u32 = 64;
-/// Maximum length of a greeting in bytes.
 const HELLO_BYTES_MAX: usize = 1_024;
-/// Maximum number of tables that a peer may describe.
 const TABLES_MAX: usize = 4_096;
-/// Protocol name at the start of a greeting.
 const PROTOCOL: &str = "HAProxyS";
 const VERSION: &str = "2.1";
 
 /// Side that opened the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PeersRole {
-    /// The local side opened the connection.
     Connecting,
-    /// The peer opened the connection.
     Accepting,
 }
 
@@ -35,7 +30,6 @@ pub enum PeersStatus {
     TryAgain,
     /// The first message was not a hello.
     ProtocolError,
-    /// The protocol version is not supported.
     BadVersion,
     /// The greeting is addressed to another peer.
     WrongRemote,
@@ -44,7 +38,6 @@ pub enum PeersStatus {
 }
 
 impl PeersStatus {
-    /// Returns the number of the status.
     pub fn code(self) -> u16 {
         match self {
             PeersStatus::Succeeded => 200,
@@ -63,17 +56,14 @@ pub struct Hello {
     /// Name of the peer that it connects to.
     pub to: String,
     pub from: String,
-    /// Process number of the sender.
     pub process: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PeersSessionState {
-    /// The peer's greeting is awaited.
     AwaitsHello,
     /// The greeting has arrived, and the owner must decide about it.
     Greeted,
-    /// The response to our greeting is awaited.
     AwaitsStatus,
     Established,
     Ended,
@@ -92,32 +82,25 @@ pub struct Update {
     pub fields: Vec<PeersElement>,
 }
 
-/// An event caused by the peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// A greeting arrived: respond with `Session::send_status`.
     Greeted(Hello),
     /// Both sides exchange updates from now on.
     Established,
-    /// The peer sent an entry.
     Update(Update),
     /// The peer has received our updates of a table up to this number.
     Acknowledged {
-        /// Index of the table among ours.
         table: usize,
-        /// Number of the last acknowledged update.
         number: u32,
     },
-    /// The peer requests all entries.
     ResyncRequest,
     /// The peer has sent all its entries.
     Resynced {
         /// The peer's table is complete.
         whole: bool,
     },
-    /// The peer has received the end of our resynchronization.
     Confirmed,
-    /// The peer sent a heartbeat.
     Heartbeat,
 }
 
@@ -153,12 +136,10 @@ pub struct Session {
     output: Vec<u8>,
     heard_ms: Milliseconds,
     sent_ms: Milliseconds,
-    /// Number of confirmations in the output.
     confirms: u32,
 }
 
 impl Session {
-    /// Creates the session of a new connection, for these tables.
     pub fn new(role: PeersRole, tables: Vec<TableDescription>, now: Milliseconds) -> Session {
         let count = tables.len();
         Session {
@@ -180,12 +161,10 @@ impl Session {
         }
     }
 
-    /// Returns which side opened the connection.
     pub fn role(&self) -> PeersRole {
         self.role
     }
 
-    /// Returns the progress of the session.
     pub fn state(&self) -> PeersSessionState {
         self.state
     }
@@ -208,7 +187,6 @@ impl Session {
         };
     }
 
-    /// Returns the bytes to send.
     pub fn output(&self) -> &[u8] {
         &self.output
     }
@@ -286,7 +264,6 @@ impl Session {
         }
     }
 
-    /// Handles one message; returns its length and the event that it causes.
     fn step(&mut self, from: usize) -> Result<Option<(usize, Option<Event>)>, PeersError> {
         match self.state {
             PeersSessionState::AwaitsHello => self.hello(from),
@@ -471,7 +448,6 @@ impl Session {
         })))
     }
 
-    /// Sends a message without content.
     pub fn send(&mut self, control: PeersControlMessage) {
         control.write(&mut self.output);
     }
@@ -490,7 +466,6 @@ impl Session {
         }
     }
 
-    /// Sends one of our entries.
     pub fn push(&mut self, update: &Update) {
         let Update {
             table,
@@ -538,7 +513,6 @@ impl Session {
         }
     }
 
-    /// Acknowledges the updates received so far.
     pub fn acknowledge(&mut self) {
         for theirs in &mut self.theirs {
             if theirs.acknowledged == theirs.last {

@@ -5,14 +5,10 @@ use super::integer;
 
 /// Number of data types that a definition can name: bits of one number.
 const TYPES_MAX: u8 = 64;
-/// Maximum number of elements of an array.
 const ELEMENTS_MAX: u64 = 100;
-/// Maximum length of a table's name in bytes.
 const NAME_BYTES_MAX: u64 = 1024;
-/// Maximum length of a key in bytes.
 const KEY_BYTES_MAX: u64 = 16_384;
 
-/// Type of a table's keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KeyType {
     Integer,
@@ -30,7 +26,6 @@ const KEY_TYPES: [(u64, KeyType); 5] = [
     (7, KeyType::Binary),
 ];
 
-/// Encoding of a data type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PeersDataEncoding {
     Number,
@@ -60,7 +55,6 @@ pub struct Stored {
     pub bit: u8,
     /// Number of elements; 1 if it is not an array.
     pub elements: u32,
-    /// Period of a rate in milliseconds.
     pub period_ms: u32,
 }
 
@@ -77,7 +71,6 @@ pub struct TableDescription {
     pub stored: Vec<Stored>,
 }
 
-/// An element of an entry's data.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PeersValue {
     Number(u64),
@@ -186,7 +179,6 @@ impl TableDescription {
         Some((number, description))
     }
 
-    /// Returns whether both tables have the same keys.
     pub(super) fn has_keys_of(&self, other: &TableDescription) -> bool {
         self.key == other.key && self.key_length == other.key_length
     }
@@ -266,7 +258,6 @@ fn read_text(bytes: &mut &[u8], dictionary: &mut Dictionary) -> Option<Option<St
     Some(Some(text.to_owned()))
 }
 
-/// Appends the values of an entry, which are in the order of their bits.
 pub(super) fn write_fields(
     fields: &[PeersElement],
     dictionary: &mut Dictionary,

@@ -1,7 +1,6 @@
 //! CRC-32C (Castagnoli, reflected), as version 2 uses it. A header is short and occurs once per
 //! connection, so a table of 256 entries is fast enough.
 
-/// Polynomial with reversed bits.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 
 const TABLE: [u32; 256] = table();
@@ -26,7 +25,6 @@ const fn table() -> [u32; 256] {
     table
 }
 
-/// Returns the checksum of several pieces as if they were one.
 pub(super) fn crc32c(pieces: &[&[u8]]) -> u32 {
     let mut rest = u32::MAX;
     for byte in pieces.iter().flat_map(|piece| piece.iter()) {

@@ -3,15 +3,11 @@
 use super::{MAX_BINARY_BYTES, MAX_TEXT_BYTES, MAX_TLV_BYTES, UNIX_PATH_BYTES};
 use std::fmt;
 
-/// A field of a version 1 line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ProxyV1Field {
     SourceAddress,
-    /// Address to which the source connected.
     DestinationAddress,
-    /// Port from which the source connected.
     SourcePort,
-    /// Port to which the source connected.
     DestinationPort,
 }
 
@@ -19,59 +15,43 @@ pub enum ProxyV1Field {
 /// cannot be separated from it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ParseError {
-    /// Neither version begins like this.
     #[error("no PROXY header: byte {at_byte} fits neither version")]
-    NotProxy {
-        /// Offset of the first byte that differs from the prefix.
-        at_byte: usize,
-    },
-    /// Version 1: no line end within [`MAX_TEXT_BYTES`].
+    NotProxy { at_byte: usize },
     #[error("PROXY line has no end within {MAX_TEXT_BYTES} bytes")]
     LineTooLong,
     /// Version 1: a CR without its LF, or a LF without its CR.
     #[error("PROXY line has an incomplete line end at byte {at_byte}")]
     LineEnd { at_byte: usize },
-    /// Version 1: neither `TCP4` nor `TCP6` nor `UNKNOWN`.
     #[error("PROXY line: expected TCP4, TCP6 or UNKNOWN after PROXY")]
     TextFamily,
-    /// Version 1: not exactly four fields, each after one space.
     #[error(
         "PROXY line: expected two addresses and two ports after single spaces, \
              found {found} fields"
     )]
     FieldCount { found: usize },
-    /// Version 1: a field is malformed.
     #[error("PROXY line: the {0} is malformed")]
     Malformed(ProxyV1Field),
-    /// Version 2: unsupported version number.
     #[error("binary PROXY header: version {0}, not 2")]
     Version(u8),
-    /// Version 2: neither LOCAL nor PROXY.
     #[error("binary PROXY header: unassigned command {0:#x}")]
     Command(u8),
-    /// Version 2: an unassigned address family.
     #[error("binary PROXY header: unassigned address family {0:#x}")]
     Family(u8),
-    /// Version 2: an unassigned transport.
     #[error("binary PROXY header: unassigned transport {0:#x}")]
     Transport(u8),
-    /// Version 2: longer than [`MAX_BINARY_BYTES`].
     #[error("binary PROXY header of {declared_bytes} bytes; the maximum is {MAX_BINARY_BYTES}")]
     BlockTooLong {
         /// Length of the whole header according to its length field.
         declared_bytes: usize,
     },
-    /// Version 2: no room for the addresses of its family.
     #[error(
         "binary PROXY header: {declared_bytes} bytes after the fixed part, but the addresses need {needed_bytes}"
     )]
     BlockTooShort {
         /// Length of the block according to its length field.
         declared_bytes: usize,
-        /// Length of the addresses in bytes.
         needed_bytes: usize,
     },
-    /// Version 2: an extension is invalid.
     #[error("binary PROXY header: {0}")]
     Tlv(#[from] TlvError),
 }
@@ -79,23 +59,14 @@ pub enum ParseError {
 /// Reason why an extension is refused, when read or written.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TlvError {
-    /// The extension ends beyond the block that contains it.
     #[error("the extension at byte {at_byte} ends beyond its block")]
     Truncated { at_byte: usize },
-    /// All extensions together are longer than [`MAX_TLV_BYTES`].
     #[error("{found_bytes} bytes of extensions; the maximum is {MAX_TLV_BYTES}")]
     TooManyBytes { found_bytes: usize },
-    /// The value is longer or shorter than its type allows.
     #[error("an extension of type {kind:#04x} cannot be {found_bytes} bytes long")]
-    Length {
-        kind: u8,
-        /// Length of the value in bytes.
-        found_bytes: usize,
-    },
-    /// There is more than one checksum.
+    Length { kind: u8, found_bytes: usize },
     #[error("two checksums")]
     ChecksumRepeated,
-    /// The checksum is wrong: the header was damaged in transit.
     #[error("wrong checksum {found:#010x}, computed {computed:#010x}")]
     ChecksumMismatch { found: u32, computed: u32 },
     /// A checksum cannot be added as an extension: the encoder computes it.
@@ -107,7 +78,6 @@ pub enum TlvError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("a Unix path of {found_bytes} bytes; a PROXY header carries {UNIX_PATH_BYTES}")]
 pub struct UnixPathTooLong {
-    /// Length of the path in bytes.
     pub found_bytes: usize,
 }
 

@@ -49,7 +49,6 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Progress, ParseError> {
     })
 }
 
-/// Parses the line without its prefix and its end.
 fn parse_line(line: &[u8]) -> Result<Endpoints, ParseError> {
     let mut words = line.split(|b| *b == b' ');
     let family = words.next().unwrap_or_default();

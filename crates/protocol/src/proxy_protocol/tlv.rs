@@ -20,7 +20,6 @@ pub mod kind {
     pub const NETNS: u8 = 0x30;
     /// First of the sixteen types for private use.
     pub const CUSTOM_FIRST: u8 = 0xe0;
-    /// Last of the sixteen types for private use.
     pub const CUSTOM_LAST: u8 = 0xef;
 }
 
@@ -28,7 +27,6 @@ pub mod kind {
 pub mod ssl_kind {
     /// Version of TLS, such as `TLSv1.3`.
     pub const VERSION: u8 = 0x21;
-    /// Common name of the client's certificate.
     pub const COMMON_NAME: u8 = 0x22;
     pub const CIPHER: u8 = 0x23;
     /// Signature algorithm of the frontend's certificate, such as `SHA256`.
@@ -53,7 +51,6 @@ const SSL_CERTIFICATE_SESSION: u8 = 0x04;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tlv<'a> {
-    /// Type of the extension: see [`kind`].
     pub kind: u8,
     pub value: &'a [u8],
 }
@@ -64,7 +61,6 @@ pub struct Tlv<'a> {
 pub struct Tlvs(Vec<u8>);
 
 impl Tlvs {
-    /// Checks and copies the extensions of a header.
     pub(super) fn from_wire(wire: &[u8]) -> Result<Self, TlvError> {
         let mut tlvs = Tlvs::default();
         for tlv in Walk::new(wire) {
@@ -102,7 +98,6 @@ impl Tlvs {
         self.push(kind::SSL, &fields.encode()?)
     }
 
-    /// Returns whether there are no extensions.
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
@@ -118,7 +113,6 @@ impl Tlvs {
         found.map(|tlv| tlv.value)
     }
 
-    /// Returns the protocol that was negotiated by ALPN.
     pub fn alpn(&self) -> Option<&[u8]> {
         self.get(kind::ALPN)
     }
@@ -129,12 +123,10 @@ impl Tlvs {
         self.get(kind::AUTHORITY)
     }
 
-    /// Returns the unique id of the connection.
     pub fn unique_id(&self) -> Option<&[u8]> {
         self.get(kind::UNIQUE_ID)
     }
 
-    /// Returns the name of the network namespace.
     pub fn network_namespace(&self) -> Option<&[u8]> {
         self.get(kind::NETNS)
     }
@@ -188,7 +180,6 @@ impl<'a> Ssl<'a> {
         })
     }
 
-    /// Returns whether the client used TLS.
     pub fn is_used(&self) -> bool {
         self.client & SSL_CLIENT != 0
     }
@@ -219,27 +210,22 @@ impl<'a> Ssl<'a> {
         found.map(|tlv| tlv.value)
     }
 
-    /// Returns the TLS version, such as `TLSv1.3`.
     pub fn version(&self) -> Option<&'a [u8]> {
         self.get(ssl_kind::VERSION)
     }
 
-    /// Returns the common name of the client's certificate.
     pub fn common_name(&self) -> Option<&'a [u8]> {
         self.get(ssl_kind::COMMON_NAME)
     }
 
-    /// Returns the name of the cipher.
     pub fn cipher(&self) -> Option<&'a [u8]> {
         self.get(ssl_kind::CIPHER)
     }
 
-    /// Returns the signature algorithm of the frontend's certificate.
     pub fn signature_algorithm(&self) -> Option<&'a [u8]> {
         self.get(ssl_kind::SIGNATURE_ALGORITHM)
     }
 
-    /// Returns the key algorithm of the frontend's certificate.
     pub fn key_algorithm(&self) -> Option<&'a [u8]> {
         self.get(ssl_kind::KEY_ALGORITHM)
     }
@@ -305,7 +291,6 @@ fn append(out: &mut Vec<u8>, kind: u8, value: &[u8]) {
     out.extend_from_slice(value);
 }
 
-/// Checks a value against the specification.
 fn check(kind: u8, value: &[u8]) -> Result<(), TlvError> {
     let fits = match kind {
         kind::CRC32C => return Err(TlvError::ChecksumIsComputed),
@@ -327,7 +312,6 @@ fn check(kind: u8, value: &[u8]) -> Result<(), TlvError> {
     }
 }
 
-/// Finds the checksum; returns the offset of its four bytes and its value.
 pub(super) fn find_checksum(wire: &[u8]) -> Result<Option<(usize, u32)>, TlvError> {
     let mut found = None;
     let mut walk = Walk::new(wire);

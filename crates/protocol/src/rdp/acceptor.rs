@@ -11,7 +11,6 @@ const USER: u16 = 1007;
 /// that of input.
 const PACKETS_MAX: usize = 3 + CHANNELS_MAX + 2;
 
-/// Packet that is expected next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum RdpAcceptorPhase {
     Connect,
@@ -33,19 +32,14 @@ pub struct Acceptor {
 pub struct Logon {
     /// Domain as sent by the client; often empty.
     pub domain: String,
-    /// Full name of the user.
     pub user: String,
-    /// Name of the client's machine.
     pub client_name: String,
     pub follows: bool,
 }
 
-/// Next step of the caller.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RdpAcceptorStep {
-    /// Read more bytes of the client.
     Read,
-    /// The client has sent its identity, and waits.
     Known(Logon),
 }
 

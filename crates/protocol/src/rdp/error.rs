@@ -38,37 +38,28 @@ impl fmt::Display for Pdu {
     }
 }
 
-/// Reason why bytes are refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RdpPacketError {
-    /// The sender does not speak RDP.
     #[error("no RDP: the first byte is {found:#04x}, not 0x03")]
     NotRdp {
         /// First byte of the data.
         found: u8,
     },
-    /// The packet is longer than allowed at this point.
     #[error("a packet of {found_bytes} bytes where {max_bytes} is the most")]
     TooLong {
-        /// Length of the packet in bytes.
         found_bytes: usize,
-        /// Maximum accepted length in bytes.
         max_bytes: usize,
     },
-    /// A PDU ends before its fields do.
     #[error("the {pdu} is truncated")]
     Truncated { pdu: Pdu },
-    /// A field has an invalid value.
     #[error("the {pdu} has an invalid {field}")]
     Field {
         pdu: Pdu,
         /// Name of the field in the specification.
         field: &'static str,
     },
-    /// A different PDU was expected.
     #[error("{found:#04x} where the {due} is due")]
     OutOfOrder {
-        /// Type of the expected PDU.
         due: Pdu,
         /// First byte of the received PDU.
         found: u8,

@@ -26,32 +26,25 @@ const CS_CLUSTER: u16 = 0xc004;
 const SC_CORE: usize = 0x0c01;
 const SC_SECURITY: usize = 0x0c02;
 const SC_NET: usize = 0x0c03;
-/// Length of a block header in bytes.
 const HEAD_BYTES: usize = 4;
 /// Version number of RDP 5.0 and later.
 const VERSION: u32 = 0x0008_0004;
 /// Number of bytes before the client's name in its core data, and length of the name.
 const BEFORE_NAME_BYTES: usize = 20;
 const CLIENT_NAME_BYTES: usize = 32;
-/// Length of a channel definition in bytes.
 const CHANNEL_BYTES: usize = 12;
-/// Flag of the cluster data: the client supports redirection.
 const REDIRECTION_SUPPORTED: u32 = 1;
-/// Maximum number of blocks that are read.
 const BLOCKS_MAX: usize = 32;
 
 /// Relevant content of a client's request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Conference {
-    /// Name of the client's machine.
     pub(super) client_name: String,
-    /// Number of static virtual channels.
     pub(super) channels: usize,
     pub(super) follows: bool,
 }
 
 impl Conference {
-    /// Parses a Conference Create Request.
     pub(super) fn decode(reader: Reader<'_>) -> Result<Conference, RdpPacketError> {
         let mut reader = reader.within(Pdu::ConferenceCreateRequest);
         reader.fixed(&T124, "key")?;
@@ -89,7 +82,6 @@ impl Conference {
         }
     }
 
-    /// Returns the ids of the static virtual channels.
     pub(super) fn channel_ids(&self) -> impl Iterator<Item = u16> {
         (IO_CHANNEL + 1..).take(self.channels)
     }

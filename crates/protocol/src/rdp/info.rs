@@ -6,12 +6,10 @@ use super::{Pdu, RdpPacketError};
 /// Maximum length of a name in bytes, without terminator: `TS_INFO_PACKET` of RDP 5 has 512 with
 /// it.
 pub const NAME_BYTES_MAX: usize = 510;
-/// Flag of the security header.
 const SEC_INFO_PKT: u16 = 0x40;
 /// Flag: texts are UTF-16.
 const INFO_UNICODE: u32 = 0x10;
 
-/// Parses domain and user as the client sent them.
 pub(super) fn names(mut reader: Reader<'_>) -> Result<(String, String), RdpPacketError> {
     let flags = reader.u16_le()?;
     if flags & SEC_INFO_PKT == 0 {

@@ -100,7 +100,6 @@ pub(super) fn push_attach_user_confirm(out: &mut Vec<u8>, user: u16) {
 
 /// PDU that a client sends once it is attached.
 pub(super) enum Attached<'a> {
-    /// Request to join a channel.
     Join(u16),
     Data(u16, Reader<'a>),
 }
@@ -139,7 +138,6 @@ pub(super) fn push_channel_join_confirm(out: &mut Vec<u8>, user: u16, channel: u
     tpkt::push_data(out, &data);
 }
 
-/// Appends data of the server for a channel.
 pub(super) fn push_send_data(out: &mut Vec<u8>, channel: u16, data: &[u8]) {
     let mut packet = vec![SEND_DATA_INDICATION];
     push_u16_be(&mut packet, (SERVER - FIRST_USER).into());
@@ -150,7 +148,6 @@ pub(super) fn push_send_data(out: &mut Vec<u8>, channel: u16, data: &[u8]) {
     tpkt::push_data(out, &packet);
 }
 
-/// Parses data of a server.
 pub(super) fn send_data_indication(packet: &[u8]) -> Result<Reader<'_>, RdpPacketError> {
     let mut reader = domain(packet, SEND_DATA_INDICATION, Pdu::SendData)?;
     reader.take(4)?;

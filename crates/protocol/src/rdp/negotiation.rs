@@ -12,12 +12,10 @@ const BYTES: u8 = 8;
 pub const FAILED_SSL_REQUIRED: u32 = 1;
 pub const FAILED_HYBRID_REQUIRED: u32 = 5;
 
-/// Response to a Connection Request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Negotiated {
     /// RDP's own encryption, from a server that supports nothing else.
     Unsaid,
-    /// The server selected a protocol.
     Selected {
         /// Further capabilities of the server.
         flags: u8,

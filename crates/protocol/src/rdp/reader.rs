@@ -27,7 +27,6 @@ impl<'a> Reader<'a> {
         self.bytes.is_empty()
     }
 
-    /// Returns the error for an invalid field of this PDU.
     pub(super) fn invalid(&self, field: &'static str) -> RdpPacketError {
         let pdu = self.pdu;
         RdpPacketError::Field { pdu, field }
@@ -41,7 +40,6 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// Returns a reader of the next `length` bytes.
     pub(super) fn part(&mut self, length: usize) -> Result<Reader<'a>, RdpPacketError> {
         Ok(Reader::new(self.take(length)?, self.pdu))
     }
@@ -93,7 +91,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Parses a BER value with this tag.
     pub(super) fn ber(
         &mut self,
         tag: u8,
@@ -104,7 +101,6 @@ impl<'a> Reader<'a> {
         self.part(length)
     }
 
-    /// Parses a length in aligned PER.
     pub(super) fn per_length(&mut self) -> Result<usize, RdpPacketError> {
         match self.u8()? {
             short @ 0..=0x7f => Ok(short.into()),

@@ -14,9 +14,7 @@ const NEGOTIATION_BYTES: usize = 8;
 const CORRELATION: u8 = 6;
 const CORRELATION_BYTES: usize = 36;
 const HAS_CORRELATION: u8 = 8;
-/// Prefix of the name in a cookie.
 const COOKIE: &[u8] = b"Cookie: mstshash=";
-/// End of a cookie or a token.
 const END: &[u8] = b"\r\n";
 
 /// Bit of `requestedProtocols`: TLS.
@@ -30,7 +28,6 @@ pub const RESTRICTED_ADMIN: u8 = 1;
 /// Flag: the client authenticates by way of its own machine (Remote Credential Guard).
 pub const REDIRECTED_AUTHENTICATION: u8 = 2;
 
-/// Destination that a client requests.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Routing {
     None,
@@ -52,7 +49,6 @@ pub struct NegotiationRequest {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConnectionRequest {
-    /// Destination that the client requests.
     pub routing: Routing,
     /// Supported security protocols; None: a client from before there was a choice.
     pub negotiation: Option<NegotiationRequest>,

@@ -3,7 +3,6 @@
 use super::reader::{Reader, push_u16_be};
 use super::{Pdu, RdpPacketError};
 
-/// Length of a TPKT header in bytes.
 pub(super) const HEAD_BYTES: usize = 4;
 /// Maximum length of a Connection Request in bytes: its length field has one byte, of which 255 is
 /// reserved.
@@ -16,10 +15,7 @@ const DATA: [u8; 3] = [2, 0xf0, 0x80];
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TpktFrame {
     /// At least this many more bytes are needed: never zero, and never beyond the packet.
-    Incomplete {
-        /// Minimum number of missing bytes.
-        missing_bytes: usize,
-    },
+    Incomplete { missing_bytes: usize },
     Complete {
         /// Length of the packet with its header.
         packet_bytes: usize,
@@ -79,7 +75,6 @@ pub(super) fn connection(packet: &[u8], code: u8, pdu: Pdu) -> Result<Reader<'_>
     }
 }
 
-/// Appends a packet of the X.224 connection phase.
 pub(super) fn push_connection(out: &mut Vec<u8>, code: u8, variable: &[u8]) {
     let length = 6 + variable.len();
     out.extend_from_slice(&[VERSION, 0]);

@@ -1,6 +1,5 @@
 //! Status codes of a gateway's responses ([MS-TSGU] 2.2.6).
 
-/// A status code of a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Code(pub u32);
 
@@ -15,19 +14,14 @@ impl Code {
     pub const RAP_DENIED: Code = Code(0x8007_59da);
     /// The user may not use the gateway.
     pub const NAP_DENIED: Code = Code(0x8007_59db);
-    /// The host cannot be reached.
     pub const CONNECT_FAILED: Code = Code(0x8007_59dd);
-    /// The maximum number of connections is reached.
     pub const MAX_CONNECTIONS: Code = Code(0x8007_59e6);
-    /// The requested feature is not supported.
     pub const NOT_SUPPORTED: Code = Code(0x8007_59e8);
     /// The idle timeout or the session limit has passed.
     pub const SESSION_TIMEOUT: Code = Code(0x8007_59f6);
-    /// The cookie cannot be read.
     pub const COOKIE_BAD_PACKET: Code = Code(0x8007_59f7);
     /// The cookie does not belong to a user with access.
     pub const COOKIE_DENIED: Code = Code(0x8007_59f8);
-    /// The client offers no authentication method that the gateway supports.
     pub const UNSUPPORTED_AUTHENTICATION: Code = Code(0x8007_59f9);
     /// The tunnel to re-authenticate does not exist, or belongs to another user.
     pub const REAUTH_DENIED: Code = Code(0x8007_59fa);

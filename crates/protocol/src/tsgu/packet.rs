@@ -4,7 +4,6 @@ use std::fmt;
 
 /// Maximum length of a packet in bytes: data of the maximum length.
 pub const PACKET_BYTES_MAX: usize = HEAD_BYTES + 2 + u16::MAX as usize;
-/// Length of the header in bytes: type, reserved field, length.
 const HEAD_BYTES: usize = 8;
 /// Maximum number of host names that a client may send.
 const NAMES_MAX: usize = 16;
@@ -14,7 +13,6 @@ const NAME_BYTES_MAX: usize = 1_024;
 const FIELD_COOKIE: u16 = 0x1;
 const FIELD_REAUTH: u16 = 0x2;
 
-/// A packet of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Packet {
     /// First packet, with the version and the bits of the extended authentication.
@@ -28,17 +26,13 @@ pub enum Packet {
     ExtendedAuthentication,
     TunnelCreate {
         capabilities: u32,
-        /// Cookie that authenticates the client.
         cookie: Option<String>,
         /// Id of the tunnel that this one re-authenticates.
         reauthenticates: Option<u64>,
     },
-    /// Request for the authorisation of the tunnel.
     TunnelAuthorise {
-        /// Name of the client's machine.
         machine: String,
     },
-    /// Request for a connection to a host.
     ChannelCreate {
         /// Names of the host; the first reachable one is used.
         names: Vec<String>,
@@ -95,16 +89,13 @@ impl fmt::Display for TsguPacketType {
     }
 }
 
-/// Reason why a packet is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TsguPacketError {
-    /// The length is impossible for a packet.
     #[error("a {kind} of {bytes} bytes, and not 8 to {PACKET_BYTES_MAX}")]
     Length { kind: TsguPacketType, bytes: u32 },
     /// The packet ends before its fields do, or after them.
     #[error("the {kind} has fields of another length than itself")]
     Fields { kind: TsguPacketType },
-    /// A field has an invalid value.
     #[error("the {kind} has an invalid {field}")]
     Field {
         kind: TsguPacketType,
@@ -125,7 +116,6 @@ pub struct Packets {
 }
 
 impl Packets {
-    /// Appends bytes of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.drain(..self.taken);
         self.taken = 0;
@@ -157,7 +147,6 @@ impl Packets {
     }
 }
 
-/// Unparsed rest of a packet.
 struct Fields<'a> {
     bytes: &'a [u8],
     kind: TsguPacketType,
@@ -267,7 +256,6 @@ impl Packet {
         Ok(packet)
     }
 
-    /// Returns the type of the packet.
     pub(super) fn kind(&self) -> TsguPacketType {
         match self {
             Packet::Handshake { .. } => TsguPacketType::HANDSHAKE,

@@ -4,9 +4,7 @@ use super::Code;
 use super::packet::TsguPacketType;
 use super::tunnel::Limits;
 
-/// Maximum number of bytes in one data packet.
 pub const DATA_BYTES_MAX: usize = u16::MAX as usize;
-/// Our version of the protocol.
 const SERVER_VERSION: u16 = 1;
 /// Capabilities of this side: idle timeout, and re-authentication.
 const CAPABILITIES: u32 = 0x2 | 0x10;
@@ -103,7 +101,6 @@ pub fn reauthenticate(number: u64) -> Vec<u8> {
     packet(TsguPacketType::REAUTHENTICATE, &[&number.to_le_bytes()])
 }
 
-/// Returns the packet that ends the channel for this reason.
 pub fn close(code: Code) -> Vec<u8> {
     packet(TsguPacketType::CLOSE, &[&code.0.to_le_bytes()])
 }

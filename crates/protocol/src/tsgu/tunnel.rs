@@ -18,20 +18,17 @@ pub struct Limits {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TsguRequest {
     Nothing,
-    /// Send these bytes to the client.
     Reply(Vec<u8>),
     /// Send these bytes to the client, then end the tunnel.
     Refuse(Vec<u8>, Code),
     /// May the client have a tunnel? [`Tunnel::admit`] responds.
     Admit {
-        /// Cookie of the client, if it sent one.
         cookie: Option<String>,
         /// Id of the tunnel that is re-authenticated, if any.
         reauthenticates: Option<u64>,
     },
     /// May the tunnel be used? [`Tunnel::authorise`] responds.
     Authorise {
-        /// Name of the client's machine.
         machine: String,
     },
     /// Connect to a host: [`Tunnel::connect`] responds.
@@ -39,9 +36,7 @@ pub enum TsguRequest {
         names: Vec<String>,
         port: u16,
     },
-    /// Send these bytes to the host.
     Data(Vec<u8>),
-    /// The client ends the channel.
     Close,
 }
 
@@ -61,7 +56,6 @@ enum TunnelPhase {
 #[derive(Debug)]
 pub struct Tunnel {
     phase: TunnelPhase,
-    /// The client has authenticated in HTTP.
     is_known: bool,
     capabilities: u32,
 }
@@ -77,12 +71,10 @@ impl Tunnel {
         }
     }
 
-    /// Returns whether the channel is open.
     pub fn is_open(&self) -> bool {
         self.phase == TunnelPhase::Open
     }
 
-    /// Returns whether the client can re-authenticate.
     pub fn can_reauthenticate(&self) -> bool {
         self.capabilities & CAPABLE_OF_REAUTH != 0
     }

@@ -7,11 +7,8 @@ use std::net::IpAddr;
 /// them, and reports to the address role whether their frontends are available.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Service {
-    /// Name of the instance that moves them.
     pub name: Box<str>,
-    /// Interface of the addresses, for display and metrics.
     pub interface: Box<str>,
-    /// Id of the virtual router, for display and metrics.
     pub router_id: u8,
     pub addresses: Vec<IpAddr>,
     /// Backends that the addresses require, besides those that their frontends use.

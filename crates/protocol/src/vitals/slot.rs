@@ -21,9 +21,7 @@ pub enum SlotState {
     /// Not started, or not reported.
     #[default]
     Init,
-    /// Another machine has the addresses.
     Backup,
-    /// The local machine owns the addresses.
     Master,
     /// The instance cannot take part.
     Fault,
@@ -57,7 +55,6 @@ const _: () = assert!(COUNTERS_AT + COUNTERS_LEN <= UNTESTED);
 /// State of an instance, reported by the address role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SlotReport {
-    /// State that was last entered.
     pub state: SlotState,
     /// Time of the last transition, milliseconds of CLOCK_BOOTTIME.
     pub since_ms: u64,

@@ -6,7 +6,6 @@ use super::{NAME_BYTES_MAX, SLOTS, SLOTS_MAX, TABLE_AT, Vitals};
 const NAME_LENGTH: usize = 0;
 const NAME: usize = 1;
 
-/// Number of attempts to read a table that is being written.
 const READS_MAX: usize = 3;
 
 /// Truncates a name to the bytes that fit, at a character boundary.
@@ -50,7 +49,6 @@ impl Vitals<'_> {
         }
     }
 
-    /// Returns the number of slots.
     pub fn slots(&self) -> usize {
         (self.get(SLOTS) as usize).min(SLOTS_MAX)
     }

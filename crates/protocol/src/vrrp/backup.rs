@@ -20,10 +20,8 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// Time between the probes of a router that yields to users of its addresses.
 const USED_PAUSE: Duration = Duration::from_millis(500);
 
-/// Timers of the backup state.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wait {
-    /// Expiry of the master-down timer.
     down_at: Time,
     /// Time of the last advert that counts, or of the start.
     silent_since: Time,
@@ -35,7 +33,6 @@ pub(super) struct Wait {
     tick_at: Time,
     /// Number of consecutive times that our own delay was excused.
     graces: u8,
-    /// Probe of the owner's kernel in progress.
     probe: Option<Probe>,
     /// Time until which `preempt_delay` prevents a preemption.
     preempt_at: Option<Time>,
@@ -50,12 +47,10 @@ struct Probe {
 }
 
 impl Wait {
-    /// Records that the owner announced its stop, and no other router takes the addresses.
     pub(super) fn owner_stopped(&mut self, owner: IpAddr) {
         self.stopped = Some(owner);
     }
 
-    /// Starts the timers at the current time.
     pub(super) fn begin(now: Time, down: Duration, interval: Duration) -> Wait {
         Wait {
             down_at: now.after(down),
@@ -65,7 +60,6 @@ impl Wait {
         }
     }
 
-    /// Extends the first wait by this time.
     pub(super) fn hold_back(&mut self, delay: Duration) {
         self.down_at = self.down_at.after(delay);
     }
@@ -159,7 +153,6 @@ impl VirtualRouter {
         };
     }
 
-    /// Returns whether the addresses are taken from this live owner of lower priority.
     fn can_preempt_owner(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) -> bool {
         if ctx.broken(VrrpDefect::NeverPreempts)
             || !self.inputs.may_preempt(ctx.settings, heard.priority)
@@ -182,7 +175,6 @@ impl VirtualRouter {
         !self.damper.holds(ctx.now) || ctx.broken(VrrpDefect::NeverDamped)
     }
 
-    /// Handles expired timers of the backup state.
     pub(super) fn handle_backup_timers(&mut self, ctx: &mut Context<'_>) -> Option<Transition> {
         let now = ctx.now;
         let deadline = self.wait.deadline().filter(|deadline| *deadline <= now)?;
@@ -247,7 +239,6 @@ impl VirtualRouter {
         ctx.queue_report(VrrpAction::Probe { instance });
     }
 
-    /// Decides when the wait for a reply is over.
     fn decide(&mut self, ctx: &mut Context<'_>, probe: Probe) -> Option<Transition> {
         let since = ctx.now.since(self.wait.silent_since);
         let Some(probing) = ctx.settings.probing.filter(|_| probe.answered) else {

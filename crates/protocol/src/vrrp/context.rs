@@ -14,15 +14,12 @@ pub(super) struct Context<'a> {
     pub now: Time,
     pub at: Instance,
     pub settings: &'a Settings,
-    /// Queue of actions for the driver.
     pub out: &'a mut VecDeque<VrrpAction>,
-    /// Defect that a test injects.
     #[cfg(test)]
     pub defect: Option<VrrpDefect>,
 }
 
 impl Context<'_> {
-    /// Returns whether a test injects this defect.
     #[cfg(test)]
     pub(super) fn broken(&self, defect: VrrpDefect) -> bool {
         self.defect == Some(defect)
@@ -34,7 +31,6 @@ impl Context<'_> {
         false
     }
 
-    /// Queues an action that must be executed.
     pub(super) fn queue_required(&mut self, action: VrrpAction) {
         self.out.push_back(action);
     }

@@ -6,7 +6,6 @@ use std::ops::{Add, Index, IndexMut, Sub};
 /// Names of a counter, and where it is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct CounterRow {
-    /// Counter that the row describes.
     pub counter: Counter,
     pub name: &'static str,
     /// Name of the metric: that of keepalived_exporter if it has one.
@@ -119,7 +118,6 @@ pub static NUMBERS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Values of the counters of a virtual router.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters([u64; COUNTERS_LEN]);
 

@@ -15,7 +15,6 @@ impl Router {
         }
     }
 
-    /// Returns whether the instance belongs to a group.
     pub(super) fn is_grouped(&self, at: Instance) -> bool {
         self.member_of.get(at.0).copied().flatten().is_some()
     }
@@ -35,7 +34,6 @@ impl Router {
         })
     }
 
-    /// Puts all of these into fault because one of them has one.
     pub(super) fn fail(&mut self, now: Time, members: &[Instance], of: Instance, why: &Reason) {
         for member in members {
             self.step(now, *member, |machine, ctx| {
@@ -117,7 +115,6 @@ impl Router {
         }
     }
 
-    /// Reports the groups whose members have all changed state.
     pub(super) fn report_groups(&mut self) {
         for group in 0..self.groups.len() {
             let state = self.group_state(group);

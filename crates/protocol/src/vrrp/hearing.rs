@@ -12,7 +12,6 @@ pub(super) struct ReceivedAdvert {
     pub interval: Duration,
 }
 
-/// Reason why a packet is dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(super) enum Dropped {
     #[error("{0}")]
@@ -23,15 +22,12 @@ pub(super) enum Dropped {
     /// The sender is not a configured peer.
     #[error("the sender is not a configured peer")]
     Stranger,
-    /// The interval differs from ours (version 2).
     #[error("its advert interval is {is:?}, configured is {ours:?}")]
     Interval { is: Duration, ours: Duration },
-    /// The number of addresses differs from ours.
     #[error(
         "it lists {is} addresses, configured are {ours}: another instance with this virtual router id, or different files"
     )]
     Count { is: usize, ours: usize },
-    /// The packet lacks an address of ours.
     #[error(
         "it does not list {0}: another instance with this virtual router id, or different files"
     )]

@@ -30,7 +30,6 @@ fn settings(version: VrrpVersion, password: bool) -> Settings {
     }
 }
 
-/// A packet or a turn.
 #[derive(Clone, Debug)]
 struct HostileStep {
     wait_ms: u16,

@@ -47,44 +47,30 @@ pub(super) struct VirtualRouter {
     pub state: VrrpState,
     since: Time,
     why: Reason,
-    /// The addresses may be in the kernel.
     holds: bool,
-    /// Fault that keeps the router out, if any.
     pub fault: Option<String>,
-    /// Values that change the priority.
     pub inputs: PriorityInputs,
-    /// Source address of the adverts.
     pub source: Option<IpAddr>,
-    /// Sender of the last advert, its priority, and the time of that advert.
     pub owner: Option<(IpAddr, u8, Time)>,
-    /// Advert interval of the owner.
     pub owner_interval: Duration,
-    /// Timers of the backup state.
     pub wait: Wait,
-    /// Timers of the master state.
     pub rule: Rule,
     pub damper: Damper,
-    /// Last notes for the status.
     pub notes: Notes,
     pub counters: Counters,
     rejected: Rejections,
-    /// Router that announces the priority of our position in `prefer`.
     same_place: Option<(IpAddr, u8)>,
-    /// Time of the last turn.
     pub last_turn: Time,
     /// Limits how often priority-zero adverts are trusted.
     pub stops: Pace,
-    /// Priority of the owner to which an operator handed the addresses over.
     pub yielded: Option<u8>,
     /// The router became master without an advert of its predecessor, so a better router may have
     /// been there all the time.
     unsure: bool,
-    /// Last message before the addresses are released.
     pub parting: FinalAdvert,
 }
 
 impl VirtualRouter {
-    /// Creates a router that has not started.
     pub(super) fn new(settings: &Settings) -> VirtualRouter {
         VirtualRouter {
             state: VrrpState::Init,
@@ -111,7 +97,6 @@ impl VirtualRouter {
         }
     }
 
-    /// Returns the priority that the router announces, or would announce.
     pub(super) fn priority(&self, settings: &Settings) -> u8 {
         self.inputs.priority(settings)
     }
@@ -196,7 +181,6 @@ impl VirtualRouter {
         ctx.now.since(kept.at) <= patience || ctx.broken(VrrpDefect::ResumesAlways)
     }
 
-    /// Enters the master state, in which the router owns the addresses.
     pub(super) fn enter_master(&mut self, ctx: &mut Context<'_>, why: Reason) {
         let resumed = why == Reason::Resumed;
         if let Reason::Preempts { owner, .. } = &why
@@ -262,7 +246,6 @@ impl VirtualRouter {
         u32::from(last.unwrap_or_default() % 8)
     }
 
-    /// Sends the last message before the addresses are released.
     fn send_final_message(&mut self, ctx: &mut Context<'_>, why: &Reason) {
         match *why {
             Reason::HandOver { by } => {
@@ -284,7 +267,6 @@ impl VirtualRouter {
         }
     }
 
-    /// Enters the fault state, in which the router cannot take part.
     pub(super) fn enter_fault(&mut self, ctx: &mut Context<'_>, why: Reason) {
         self.release_and_resign(ctx);
         self.enter(ctx, VrrpState::Fault, why);
@@ -297,7 +279,6 @@ impl VirtualRouter {
         }
     }
 
-    /// Releases the addresses, then sends the final advert.
     fn release_and_resign(&mut self, ctx: &mut Context<'_>) {
         let from_master = self.state == VrrpState::Master;
         let tells_first = ctx.broken(VrrpDefect::StopsBeforeRelease);
@@ -366,7 +347,6 @@ impl VirtualRouter {
         }
     }
 
-    /// Returns the packets of an advert with their destinations.
     pub(super) fn adverts(&self, settings: &Settings, priority: u8) -> Vec<(IpAddr, Vec<u8>)> {
         let advert = Advert {
             version: settings.version,
@@ -394,7 +374,6 @@ impl VirtualRouter {
         }
     }
 
-    /// Announces the addresses to neighbours.
     pub(super) fn announce(&self, ctx: &mut Context<'_>, repeat: u32, why: Announce) {
         if repeat > 0 {
             let instance = ctx.at;
@@ -470,7 +449,6 @@ impl VirtualRouter {
         }
     }
 
-    /// Records the sender of an advert.
     pub(super) fn note_owner(&mut self, now: Time, heard: ReceivedAdvert) {
         self.owner = Some((heard.from, heard.priority, now));
     }
@@ -482,7 +460,6 @@ impl VirtualRouter {
         }
     }
 
-    /// Handles the timers that have expired.
     pub(super) fn handle_timers(&mut self, ctx: &mut Context<'_>) -> Option<Transition> {
         let want = match self.state {
             VrrpState::Backup => self.handle_backup_timers(ctx),
@@ -493,7 +470,6 @@ impl VirtualRouter {
         want
     }
 
-    /// Returns the latest time of the next turn.
     pub(super) fn deadline(&self) -> Option<Time> {
         match self.state {
             VrrpState::Backup => self.wait.deadline(),
@@ -521,7 +497,6 @@ impl VirtualRouter {
         }
     }
 
-    /// Returns the state that is stored for the next process.
     pub(super) fn resume_snapshot(&self, now: Time) -> Resume {
         Resume {
             state: self.state,

@@ -36,16 +36,12 @@ const PUT_BACK_BURST: u32 = 5;
 /// Minimum time between later restorations.
 const PUT_BACK_PAUSE: Duration = Duration::from_secs(1);
 
-/// Timers of the master state.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
-    /// Time of the next advert.
     advert_at: Time,
-    /// Time of the last advert.
     sent_at: Option<Time>,
     /// After a suspension: listens until this instant before it sends adverts.
     listen_until: Option<Time>,
-    /// Time of the second block of announcements.
     again_at: Option<Time>,
     /// Rate limit of contest announcements, with the time of the last and the next one.
     contests: Pace,
@@ -56,9 +52,7 @@ pub(super) struct Rule {
     /// Number of contests due to foreign use, and the time of its last occurrence.
     foreign: u32,
     foreign_at: Option<Time>,
-    /// Time of the next periodic announcement.
     refresh_at: Option<Time>,
-    /// Rate limit of the restoration of deleted addresses.
     put_back: Pace,
     put_back_at: Option<Time>,
     hand: Option<Hand>,
@@ -93,7 +87,6 @@ impl Default for Rule {
 }
 
 impl Rule {
-    /// Starts the timers at the current time.
     pub(super) fn begin(ctx: &Context<'_>) -> Rule {
         let garp = &ctx.settings.garp;
         let later = |wait: Duration| (!wait.is_zero()).then(|| ctx.now.after(wait));
@@ -109,7 +102,6 @@ impl Rule {
         }
     }
 
-    /// Records that an advert was sent.
     pub(super) fn sent(&mut self, now: Time, interval: Duration) {
         self.sent_at = Some(now);
         self.advert_at = now.after(interval);
@@ -122,7 +114,6 @@ impl Rule {
         Some((sent_at, self.advert_at))
     }
 
-    /// Returns when the last advert was sent.
     pub(super) fn sent_at(&self) -> Time {
         self.sent_at.unwrap_or_default()
     }
@@ -132,7 +123,6 @@ impl Rule {
         matches!(self.hand, Some(Hand::Offered { .. }))
     }
 
-    /// Returns whether a planned hand-over is in progress.
     pub(super) fn is_handing_over(&self) -> bool {
         self.hand.is_some()
     }
@@ -231,7 +221,6 @@ impl VirtualRouter {
         None
     }
 
-    /// Returns whether this router yields to the sender.
     fn should_yield_to(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) -> bool {
         if heard.priority == OWNER && self.priority(ctx.settings) == OWNER {
             let words = format!(
@@ -284,7 +273,6 @@ impl VirtualRouter {
         }
     }
 
-    /// Schedules a contest announcement for this time at the latest.
     fn contest_not_after(&mut self, at: Time) {
         let earlier = self.rule.contest_at.map_or(at, |other| other.min(at));
         self.rule.contest_at = Some(earlier);
@@ -306,7 +294,6 @@ impl VirtualRouter {
         self.announce(ctx, garp.lower_prio_repeat, Announce::Contested);
     }
 
-    /// Handles expired timers of the master state.
     pub(super) fn handle_master_timers(&mut self, ctx: &mut Context<'_>) -> Option<Transition> {
         let now = ctx.now;
         self.handle_suspension(ctx);
@@ -375,14 +362,12 @@ impl VirtualRouter {
         }
     }
 
-    /// Announces a change that other routers can see at once.
     pub(super) fn announce_change(&mut self, ctx: &mut Context<'_>) {
         if !self.rule.is_offered() {
             self.send_immediate_advert(ctx);
         }
     }
 
-    /// Handles the use of one of our addresses by another machine.
     pub(super) fn foreign_use(
         &mut self,
         ctx: &mut Context<'_>,
@@ -497,7 +482,6 @@ impl VirtualRouter {
     }
 }
 
-/// Returns the maximum skew time.
 fn skew_unit(ctx: &Context<'_>) -> Duration {
     match ctx.settings.version {
         super::VrrpVersion::V2 => Duration::from_secs(1),

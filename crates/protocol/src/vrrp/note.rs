@@ -5,9 +5,8 @@ use super::pace::Pace;
 use super::{Time, VrrpAction};
 use std::time::Duration;
 
-/// Number of notes in a burst.
 const NOTE_BURST: u32 = 10;
-/// Minimum time between further notes.
+/// Minimum time between notes after a burst of [`NOTE_BURST`].
 const NOTE_PAUSE: Duration = Duration::from_secs(10);
 /// Interval after which the same message is logged again.
 const SAID_AGAIN: Duration = Duration::from_secs(600);
@@ -25,12 +24,9 @@ pub(super) enum About {
     /// The local machine was late or suspended.
     Late,
     Answered,
-    /// Another machine uses an address.
     Foreign,
     Lost,
-    /// A preemption has to wait.
     Damped,
-    /// Another node announces the priority of our position in `prefer`.
     SamePlace,
 }
 

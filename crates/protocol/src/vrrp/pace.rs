@@ -8,11 +8,9 @@ use std::time::Duration;
 const FREE_PREEMPTIONS: u32 = 3;
 /// Time for which a preemption is remembered.
 const FLAP_WINDOW: Duration = Duration::from_secs(60);
-/// Maximum number of remembered preemptions.
 const FLAP_MEMORY: usize = 10;
 /// Wait of the first damped preemption; it doubles for each further one.
 const FIRST_HOLD: Duration = Duration::from_secs(1);
-/// Maximum wait of a damped preemption.
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
 
 /// A rate limit: a burst, then one per interval.
@@ -25,7 +23,6 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Creates a limit with its full burst.
     pub(super) const fn new(burst: u32, pause: Duration) -> Pace {
         Pace {
             burst,
@@ -45,7 +42,6 @@ impl Pace {
         true
     }
 
-    /// Returns when the next one will be allowed.
     pub(super) fn next(&self) -> Time {
         self.refilled.after(self.pause)
     }
@@ -100,7 +96,6 @@ impl Damper {
         Some(hold)
     }
 
-    /// Returns whether preemptions have to wait.
     pub(super) fn holds(&self, now: Time) -> bool {
         self.until.is_some_and(|until| now < until)
     }

@@ -15,9 +15,7 @@ pub struct NextAdvert {
     pub interval: Duration,
     /// Silence after which another router takes over, at the earliest.
     pub patience: Duration,
-    /// Time of the last advert.
     pub sent_at: Time,
-    /// Time at which this advert is due.
     pub at: Time,
 }
 

@@ -65,7 +65,6 @@ impl PriorityInputs {
         standing.is_some_and(|standing| standing.yields_to_users)
     }
 
-    /// Returns whether the owner's priority is in [`OwnershipLimits::takes_also`].
     pub(super) fn is_listed(&self, owner: u8) -> bool {
         let standing = self.standing.as_ref();
         standing.is_some_and(|standing| standing.takes_also.contains(&owner))

@@ -12,9 +12,7 @@ const SENDERS_MAX: usize = 8;
 pub struct Rejected {
     pub from: IpAddr,
     pub count: u64,
-    /// Time of the last one.
     pub last_at: Time,
-    /// Reason for the last one, as a message.
     pub why: String,
 }
 
@@ -33,7 +31,6 @@ impl Rejections {
         self.0.push((from, count.saturating_add(1), now, why));
     }
 
-    /// Returns the senders, the newest last.
     pub(super) fn list(&self) -> Vec<Rejected> {
         let told = |(from, count, last_at, why): &(IpAddr, u64, Time, Dropped)| Rejected {
             from: *from,

@@ -25,11 +25,9 @@ pub struct Router {
     pub(super) settings: Vec<Settings>,
     pub(super) groups: Vec<GroupSettings>,
     pub(super) machines: Vec<VirtualRouter>,
-    /// Index of each machine's group.
     pub(super) member_of: Vec<Option<usize>>,
     /// Members that wait to start until the rest of their group does.
     waiting: Vec<Option<(Time, Option<Resume>)>>,
-    /// Last reported state of each group.
     pub(super) group_states: Vec<VrrpState>,
     pub(super) actions: VecDeque<VrrpAction>,
     has_successor: bool,
@@ -62,7 +60,6 @@ impl Router {
         }
     }
 
-    /// Returns the settings and groups as given.
     pub fn settings(&self) -> (&[Settings], &[GroupSettings]) {
         (&self.settings, &self.groups)
     }
@@ -92,7 +89,6 @@ impl Router {
         }
     }
 
-    /// Starts those of these members that wait.
     fn begin(&mut self, now: Time, members: &[Instance]) {
         let goes_on = members.iter().all(|member| self.goes_on(now, *member));
         let faulty = self.faulty(members);
@@ -123,7 +119,6 @@ impl Router {
         may.unwrap_or_default()
     }
 
-    /// Returns the next action; None if there is none.
     pub fn poll(&mut self) -> Option<VrrpAction> {
         self.actions.pop_front()
     }
@@ -288,7 +283,6 @@ impl Router {
         self.report_groups();
     }
 
-    /// Stops all instances, as [`Router::stop`] does.
     pub fn stop_all(&mut self, now: Time) {
         for at in (0..self.machines.len()).map(Instance) {
             self.step(now, at, VirtualRouter::enter_init);
@@ -325,7 +319,6 @@ impl Router {
         }
     }
 
-    /// Returns the status of an instance.
     pub fn status(&self, of: Instance) -> Option<VrrpStatus> {
         let settings = self.settings.get(of.0)?;
         Some(self.machines.get(of.0)?.status(settings))
@@ -336,7 +329,6 @@ impl Router {
         Some(self.machines.get(of.0)?.resume_snapshot(now))
     }
 
-    /// Returns whether a successor has taken over.
     pub(super) fn has_successor(&self) -> bool {
         self.has_successor
     }

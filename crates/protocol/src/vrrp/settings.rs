@@ -31,7 +31,6 @@ pub struct Peer {
 pub enum AdvertTransport {
     /// To a multicast group, with TTL 255 both ways.
     Multicast(IpAddr),
-    /// To each of the peers.
     Unicast {
         peers: Vec<Peer>,
         /// Adverts of other sources are dropped.
@@ -53,19 +52,15 @@ pub struct Probing {
 pub struct Garp {
     /// Delay of the second block; zero: none.
     pub delay: Duration,
-    /// Number of announcements in a block.
     pub repeat: u32,
     /// Delay of the second block after an advert of lower priority.
     pub lower_prio_delay: Duration,
-    /// Number of announcements in a block after an advert of lower priority.
     pub lower_prio_repeat: u32,
     /// Interval of repeated announcements; zero: none.
     pub refresh: Duration,
-    /// Number of announcements in a block at refreshes.
     pub refresh_repeat: u32,
 }
 
-/// Settings of one virtual router.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
     pub name: String,

@@ -25,14 +25,12 @@ pub(super) struct GatheredProxy {
     pub log_lines: u64,
     pub listeners: Vec<(u32, Arc<ListenerState>, Sums)>,
     pub servers: Vec<(Arc<ServerState>, Sums)>,
-    /// Names of servers that an operator has removed.
     pub removed: Vec<Box<str>>,
     /// Arguments of the servers that an operator has added.
     pub added: Vec<Arc<[Box<str>]>>,
 }
 
 impl Gathered {
-    /// Takes a snapshot of everything in a configuration.
     pub fn of(config: &Config, runtime: Option<&Runtime>) -> Self {
         let mut proxies: Vec<GatheredProxy> = Vec::new();
         let mut places: HashMap<*const ProxyState, usize> = HashMap::new();

@@ -33,7 +33,6 @@ fn bytes(bytes: Box<[u8]>) -> ByteBuf {
 }
 
 impl ListTold {
-    /// Converts the exported list back to changes.
     pub fn changes(self) -> Changes {
         let keys = self.keys.into_iter().map(|(key, values)| {
             let values = values.into_iter();

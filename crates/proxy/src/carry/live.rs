@@ -28,7 +28,6 @@ pub struct LeftOut {
     pub waiting: Vec<QueuedRequests>,
 }
 
-/// Requests waiting in a queue.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct QueuedRequests {
     pub backend: String,

@@ -35,19 +35,16 @@ use tell::Receiver;
 use told::{CarriedState, ProcessTold};
 use zeroize::Zeroizing;
 
-/// First bytes of an exported state.
 const HEAD: &[u8] = b"evenkeel state\n";
 /// Version of the format. New fields do not change it.
 const VERSION: u16 = 2;
 
-/// Maximum number of arguments accepted for one command.
 const ADDED_WORDS_MAX: usize = 1024;
 
 /// An exported state, and the snapshot needed to export the later counts.
 #[derive(Debug)]
 pub struct Exported {
     pub bytes: Zeroizing<Vec<u8>>,
-    /// Snapshot from which the later counts are calculated.
     pub mark: Mark,
 }
 
@@ -91,19 +88,12 @@ pub fn export_kept(config: &Config, runtime: Option<&Runtime>) -> Zeroizing<Vec<
     tell::export_state(&gathered, runtime, true, contents, Receiver::Supervisor)
 }
 
-/// Reason why nothing was imported.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CarryError {
-    /// The bytes are not a state of this program.
     #[error("not a state of evenkeel")]
     Foreign,
-    /// The format is unknown to this program.
     #[error("the state has version {found}, but this program supports version {VERSION}")]
-    Version {
-        /// Version of the received state.
-        found: u16,
-    },
-    /// The bytes are truncated or malformed.
+    Version { found: u16 },
     #[error("the state is truncated")]
     Cut,
 }

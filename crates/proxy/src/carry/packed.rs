@@ -3,7 +3,6 @@
 
 use super::CarryError;
 
-/// Maximum size of a packed number in bytes.
 const NUMBER_BYTES_MAX: usize = 10;
 
 #[derive(Debug, Default)]
@@ -50,7 +49,6 @@ impl<'b> Reader<'b> {
         Err(CarryError::Cut)
     }
 
-    /// Reads bytes, with their length in front.
     pub fn bytes(&mut self) -> Result<&'b [u8], CarryError> {
         let count = usize::try_from(self.plain()?).map_err(|_| CarryError::Cut)?;
         let (taken, rest) = self.rest.split_at_checked(count).ok_or(CarryError::Cut)?;
@@ -58,7 +56,6 @@ impl<'b> Reader<'b> {
         Ok(taken)
     }
 
-    /// Returns whether everything was read.
     pub fn done(&self) -> bool {
         self.rest.is_empty()
     }

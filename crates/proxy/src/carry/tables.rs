@@ -13,7 +13,6 @@ const KEPT_ENTRIES_MAX: u32 = 10_000;
 /// Maximum size of all tables in transit, in bytes.
 pub(super) const BYTES_MAX: usize = 200 << 20;
 
-/// Selection of the tables and lists to export.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Which {
     All,
@@ -21,7 +20,6 @@ pub(super) enum Which {
 }
 
 impl Which {
-    /// Returns the maximum number of entries in an exported table or list.
     pub fn entries_max(self) -> u32 {
         match self {
             Which::All => u32::MAX,
@@ -57,7 +55,6 @@ pub(super) fn export_tables(
     told
 }
 
-/// Exports entries of a table by their keys.
 pub(super) fn some<'k>(table: &Arc<Table>, keys: impl Iterator<Item = &'k [u8]>) -> TableTold {
     let mut entries = Writer::default();
     for key in keys {

@@ -58,7 +58,6 @@ pub(super) fn take(told: CarriedState, config: &Config, runtime: Option<&Runtime
     taker.imported
 }
 
-/// Imports the counters of the process as a whole.
 pub(super) fn process(told: &ProcessTold, runtime: &Runtime, elapsed_ms: u64) {
     counted(&told.counted, &runtime.counters);
     runtime.connections.import_highest(told.connections_highest);
@@ -231,7 +230,6 @@ impl Taker {
         kept
     }
 
-    /// Adds the time in transit to an age.
     fn later(&self, age_ms: u64) -> u64 {
         age_ms.min(AGE_MAX_MS) + self.elapsed_ms
     }

@@ -43,7 +43,6 @@ pub(super) fn export_state(
 pub(super) enum Receiver {
     /// The supervisor, which keeps it in memory: it gets keys, too.
     Supervisor,
-    /// A successor, over a socket.
     Successor,
 }
 
@@ -209,7 +208,6 @@ fn listener((id, state, sums): &(u32, std::sync::Arc<ListenerState>, Sums)) -> L
     }
 }
 
-/// Returns the settings that operators have made on a server.
 fn settings(state: &ServerState) -> ServerSettingsTold {
     let (check_address, check_port) = state.check_set();
     let agent = state.agent_set();

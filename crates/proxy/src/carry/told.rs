@@ -34,9 +34,7 @@ pub(super) struct CarriedState {
 #[serde(default)]
 pub(super) struct LiveTold {
     pub proxies: Vec<ProxyLive>,
-    /// Tables too large to export, with their numbers of entries.
     pub tables_left_out: Vec<(String, u32)>,
-    /// The lists, with their numbers of entries.
     pub lists_left_out: Vec<(String, u64)>,
 }
 
@@ -88,7 +86,6 @@ pub(super) struct ProcessTold {
     pub session_rate: RateTold,
     /// `set maxconn global`, if it differs from the configured limit.
     pub connections_max: Option<u32>,
-    /// Orders that replace configured values.
     #[serde(skip_serializing_if = "is_default")]
     pub orders: OperatorOverrides,
 }
@@ -112,7 +109,6 @@ pub(super) struct ProxyTold {
     pub states: Option<ProxyStates>,
     pub listeners: Vec<ListenerTold>,
     pub servers: Vec<ServerTold>,
-    /// Configured servers that an operator has removed.
     pub removed: Vec<String>,
 }
 
@@ -161,7 +157,6 @@ pub(super) struct ServerTold {
     pub last_session_ago_s: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<KeptTold>,
-    /// Arguments of the command that added the server.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<String>,
     /// True if an operator has stopped the checks, and those of the agent.
@@ -259,7 +254,6 @@ mod last_check {
     use super::{CheckResult, CheckStatus, Deserialize, Serialize, Verdict, VerdictNames};
     use serde::{Deserializer, Serializer};
 
-    /// Maximum length of a check's text that is sent, bytes.
     const INFO_BYTES_MAX: usize = 1024;
 
     #[derive(Serialize, Deserialize)]
@@ -309,7 +303,6 @@ mod last_check {
     }
 }
 
-/// Runtime changes of the list in a file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct ListTold {
@@ -318,7 +311,6 @@ pub(super) struct ListTold {
     pub keys: Vec<(ByteBuf, Vec<Option<ByteBuf>>)>,
 }
 
-/// An operator's order for a TLS file.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct TlsOrderTold {

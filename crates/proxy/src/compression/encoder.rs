@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 /// Number of bytes by which the output buffer grows; repeated as needed.
 const OUTPUT_MIN: usize = 1024;
-/// Maximum number of states that a thread keeps for reuse.
 const STATES_KEPT: usize = 4;
 /// Maximum size of a stored block, bytes.
 const STORED_BYTES_MAX: usize = 65_535;
@@ -28,11 +27,9 @@ pub enum Flush {
     No,
     /// All input so far, because the reader must not have to wait for more.
     All,
-    /// All input, and the end of the body.
     End,
 }
 
-/// Checksum at the end of the body.
 #[derive(Debug)]
 enum Check {
     None,
@@ -47,7 +44,6 @@ pub struct Encoder {
     /// State of the library; None while it is released.
     state: Option<EncoderState>,
     check: Check,
-    /// Output that was not taken yet.
     output: Vec<u8>,
     began: bool,
     ended: bool,
@@ -67,7 +63,6 @@ thread_local! {
     static KEPT: RefCell<Vec<(u32, u8, Compress)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Frees the states that this thread keeps for reuse.
 pub fn release_kept() {
     let kept = KEPT.try_with(|kept| std::mem::take(&mut *kept.borrow_mut()));
     drop(kept);
@@ -157,7 +152,6 @@ impl Encoder {
         });
     }
 
-    /// Returns whether the library's state is released.
     #[cfg(test)]
     pub fn is_parked(&self) -> bool {
         self.state.is_none()
@@ -248,7 +242,6 @@ impl Encoder {
         }
     }
 
-    /// Appends the header of the format.
     fn begin(&mut self) {
         if std::mem::replace(&mut self.began, true) {
             return;
@@ -286,7 +279,6 @@ impl Encoder {
         }
     }
 
-    /// Appends the trailer of the format.
     fn end(&mut self) {
         match &self.check {
             Check::None => {}

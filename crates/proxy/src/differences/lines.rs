@@ -2,7 +2,6 @@
 
 use language::manual::Statement;
 
-/// Returns whether the line is a listener with HTTP/2.
 pub(super) fn bind_with_http2(line: &Statement) -> bool {
     is_bind(line) && line.names("h2")
 }
@@ -66,7 +65,6 @@ pub(super) fn backtracks(line: &Statement) -> bool {
     signs.iter().any(|sign| regex.contains(sign))
 }
 
-/// Returns whether servers are chosen by a hash.
 pub(super) fn balances_by_hash(line: &Statement) -> bool {
     let kinds = ["source", "uri", "url_param", "hash", "rdp-cookie"];
     line.starts_with_words(&["balance"])
@@ -75,7 +73,6 @@ pub(super) fn balances_by_hash(line: &Statement) -> bool {
         })
 }
 
-/// Returns whether an action changes header fields.
 pub(super) fn rewrites(action: &str) -> bool {
     let verbs = [
         "set-header",

@@ -10,14 +10,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-/// Maximum length of a line, bytes.
 const LINE_BYTES_MAX: usize = 16_384;
-/// Maximum length of a description, bytes.
 const WORDS_BYTES_MAX: usize = 256;
 /// Default of `agent-inter`, milliseconds.
 pub(super) const INTER_MS: u32 = 2000;
 
-/// Parsed line of an agent.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct AgentResponse {
     pub admin: Option<AdminState>,
@@ -118,7 +115,6 @@ impl AgentResponse {
     }
 }
 
-/// Returns the address of a server's agent.
 pub(super) fn target(server: &Server) -> Option<SocketAddr> {
     let set = server.state.agent_set();
     let agent = &server.options.agent;

@@ -83,12 +83,10 @@ pub fn start(config: &Arc<Config>, notice: Notice) -> RunningChecks {
     RunningChecks { parts }
 }
 
-/// State shared by the tasks.
 struct ChecksState {
     kind: ScheduledChecks,
     /// Held only briefly, never across an await.
     plan: Mutex<CheckSchedule>,
-    /// Notified when the plan changes or a check ends.
     changed: Notify,
     began: Instant,
     notice: Notice,
@@ -169,7 +167,6 @@ fn take_errors(shared: &ChecksState) {
     }
 }
 
-/// Begins the checks that are due, then waits for the next event.
 async fn run(shared: Arc<ChecksState>) {
     // Dropped with this task, which aborts the running checks.
     let mut running = JoinSet::new();
@@ -307,7 +304,6 @@ async fn ask_agent(shared: &ChecksState, run: CheckRun, place: super::plan::Chec
     tell_trackers(shared, config, server);
 }
 
-/// Reports a state that an operator set in place of the agent.
 pub(crate) fn tell_of_agent(
     config: &Config,
     proxy: &Proxy,
@@ -333,14 +329,12 @@ pub(crate) fn log_level(level: Level) -> model::log::Level {
     }
 }
 
-/// Reports the changes of the servers that track one.
 fn tell_trackers(shared: &ChecksState, config: &Config, tracked: &Server) {
     tell_of_trackers(config, tracked, &mut |proxy, level, line| {
         (shared.notice)(config, proxy, level, line);
     });
 }
 
-/// Reports the changes of tracking servers to the logs.
 pub(crate) fn tell_of_trackers(
     config: &Config,
     tracked: &Server,
@@ -388,7 +382,6 @@ fn log_message(shared: &ChecksState, config: &Arc<Config>, proxy: &Proxy, line: 
     }
 }
 
-/// Processes the result of a check, or of what counts as one.
 fn process_result(
     shared: &ChecksState,
     config: &Arc<Config>,

@@ -26,7 +26,6 @@ use tokio::net::UnixStream;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-/// Value that stands for a missing address or port.
 const NOT_USED: &str = "NOT_USED";
 /// Extra time for a result after the timeout of its program.
 const GRACE: Duration = Duration::from_secs(2);
@@ -61,7 +60,6 @@ pub fn needs_runner() -> bool {
     WANTED.load(Relaxed)
 }
 
-/// Supplies the connection through which programs run from now on.
 pub fn set_runner_connection(connection: OwnedFd) {
     let mut link = lock(&LINK);
     *link = RunnerLink::Fresh(connection);
@@ -97,7 +95,6 @@ fn open() -> Option<Arc<RunnerConnection>> {
     }
 }
 
-/// Drops a connection that no longer works, if it is still the one in use.
 fn let_go(open: &Arc<RunnerConnection>) {
     let mut link = lock(&LINK);
     if matches!(&*link, RunnerLink::Open(used) if Arc::ptr_eq(used, open)) {
@@ -186,7 +183,6 @@ async fn run(mut check: ExternalCheck) -> Option<ExternalEnd> {
     }
 }
 
-/// Checks a server with the program of its backend.
 pub(super) async fn probe(proxy: &Proxy, server: &Server) -> CheckResult {
     // The semaphore is never closed.
     let _place = PLACES.acquire().await;
@@ -223,7 +219,6 @@ fn result(end: Option<ExternalEnd>, duration_ms: u32) -> CheckResult {
     }
 }
 
-/// Returns the address and port of the first listener.
 fn listener(proxy: &Proxy) -> (String, String) {
     let not_used = || NOT_USED.to_owned();
     proxy

@@ -8,13 +8,10 @@ use protocol::http2::{Connection, Event, Http2Role, Options, StreamId};
 /// Maximum number of bytes that a server may send in total, settings and pings included.
 const BYTES_MAX: usize = 16 * ANSWER_MAX;
 
-/// A connection with a pending request.
 pub(super) struct Http2 {
     connection: Connection,
     stream: Option<StreamId>,
-    /// Bytes of the response that were not taken yet.
     answer: Vec<u8>,
-    /// The response head was received.
     headed: bool,
     ended: bool,
     bytes: usize,
@@ -88,7 +85,6 @@ impl Http2 {
         (self.ended || !answer.is_empty()).then_some(answer)
     }
 
-    /// Returns whether the response is complete.
     pub(super) fn is_over(&self) -> bool {
         self.ended && self.answer.is_empty()
     }
@@ -100,7 +96,6 @@ impl Http2 {
         self.connection.output_consumed(written);
     }
 
-    /// Processes the frames of the server.
     fn take_in(&mut self, mut input: &[u8]) {
         let connection = &mut self.connection;
         loop {

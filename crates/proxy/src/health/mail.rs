@@ -8,7 +8,6 @@ const INPUT_MAX: usize = 4096;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Mail {
-    /// Host name for HELO or EHLO.
     pub(super) host_name: String,
     pub(super) from: String,
     pub(super) to: String,
@@ -41,7 +40,6 @@ impl Mail {
     }
 }
 
-/// Next step of a delivery.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Then {
     Wait,
@@ -77,7 +75,6 @@ impl Delivery {
         }
     }
 
-    /// Processes input of the mail server.
     pub(super) fn received(&mut self, bytes: &[u8]) -> Then {
         self.input.extend_from_slice(bytes);
         if self.input.len() > INPUT_MAX {

@@ -10,10 +10,8 @@ use model::state::{
     ServerReport, now_ms,
 };
 
-/// A log message of a backend, with its severity.
 type BackendLogLine = (Level, String);
 
-/// Sets the administrative state of a server: ready, drain or maintenance.
 pub fn set_admin(config: &Config, proxy: &Proxy, server: &Server, admin: AdminState) {
     let now = now_ms();
     let before = server.state.report(now);
@@ -28,7 +26,6 @@ pub fn set_admin(config: &Config, proxy: &Proxy, server: &Server, admin: AdminSt
     tell_of_trackers(config, server);
 }
 
-/// Reports the changes of the servers that track this one.
 fn tell_of_trackers(config: &Config, server: &Server) {
     super::tell_of_trackers(config, server, &mut |proxy, level, line| {
         log::notice(config, proxy, super::log_level(level), line);
@@ -61,7 +58,6 @@ pub fn set_agent(config: &Config, proxy: &Proxy, server: &Server, up: bool, info
     super::tell_of_agent(config, proxy, server, &result, &change);
 }
 
-/// Sets the weight of a server.
 pub fn set_weight(config: &Config, proxy: &Proxy, server: &Server, weight: u32) {
     let change = server.state.set_weight(weight, now_ms());
     log_change(config, proxy, None, &change);
@@ -90,7 +86,6 @@ fn left(server: &Server, change: &ServerChange) -> String {
     )
 }
 
-/// Formats what remains after a server comes up.
 fn online(server: &Server, change: &ServerChange) -> String {
     let (active, backup) = (change.lineup.active, change.lineup.backup);
     let on_backup = on_backup(change);

@@ -15,13 +15,10 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
-/// Maximum number of queued mails per mail server.
 const QUEUE_MAX: usize = 64;
-/// Maximum number of mail servers with a queue at the same time.
 const SERVERS_MAX: usize = 256;
 /// Time after which an empty queue is removed.
 const IDLE: Duration = Duration::from_secs(60);
-/// Size of a read in bytes.
 const READ_BYTES: usize = 1024;
 
 /// Level of informational mails, as syslog's number.

@@ -57,10 +57,8 @@ impl CheckedServer {
     }
 }
 
-/// Kind of check that a plan schedules.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ScheduledChecks {
-    /// The servers, by their health checks.
     Servers,
     Agents,
 }
@@ -156,7 +154,6 @@ impl CheckSchedule {
         }
     }
 
-    /// Returns when the next check is due.
     pub(super) fn next_ms(&self) -> Option<u64> {
         self.due.first().map(|(at, _)| *at)
     }
@@ -188,7 +185,6 @@ impl CheckSchedule {
         })
     }
 
-    /// Ends a run whose result was processed, and schedules the next one.
     pub(super) fn schedule_next(&mut self, run: CheckRun, now_ms: u64) {
         let Some(place) = self.find_server(run) else {
             return;
@@ -201,7 +197,6 @@ impl CheckSchedule {
         self.put(run.uid, now_ms + wait);
     }
 
-    /// Finds a server of the newest configuration by its uid.
     pub(super) fn place_of(&self, uid: u32) -> Option<CheckedServer> {
         let entry = self.entries.get(&uid)?;
         Some(CheckedServer {
@@ -231,7 +226,6 @@ impl CheckSchedule {
         self.warming.clear();
     }
 
-    /// Returns the next pseudo-random number.
     fn random(&mut self) -> u32 {
         self.seed = self
             .seed

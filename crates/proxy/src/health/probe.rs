@@ -27,7 +27,6 @@ use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-/// Size of a read in bytes.
 const READ_BYTES: usize = 4096;
 
 /// Timeouts of the two parts of a check. Without `timeout check` both together have `inter`.
@@ -61,13 +60,11 @@ impl Limits {
 }
 
 impl Limits {
-    /// Returns the timeout for the program of an external check.
     pub(super) fn program(&self) -> Duration {
         self.connect
     }
 }
 
-/// Returns the check that applies to a server.
 pub(super) fn check_of<'c>(proxy: &'c Proxy, server: &'c Server) -> &'c Check {
     match &server.options.health_check {
         Some(named) => &named.check,
@@ -130,7 +127,6 @@ struct ProbeConnection {
     /// A PROXY header that is sent before the first bytes.
     first: Vec<u8>,
     linger: bool,
-    /// Counts the connection among those with TLS.
     _counted: Option<Counted>,
 }
 
@@ -190,7 +186,6 @@ impl ProbeConnection {
     }
 }
 
-/// Parameters of one running check.
 struct Probe<'c> {
     proxy: &'c Proxy,
     server: &'c Server,
@@ -357,7 +352,6 @@ impl Probe<'_> {
     }
 }
 
-/// Returns the TLS settings of a server's checks, if they use TLS.
 fn tls_of(server: &Server) -> Option<&Connector> {
     let options = &server.options;
     let elsewhere = options.check_host.is_some() || options.check_port.is_some();
@@ -397,7 +391,6 @@ fn count(proxy: &Proxy, server: &Server, made: Option<&Secured>) {
     proxy.state.backend.counters.current_shard().count(tally);
 }
 
-/// A connection whose TLS handshake is complete.
 struct Secured {
     wire: BoxedWire,
     chose_http2: bool,
@@ -441,7 +434,6 @@ async fn secure(
     }
 }
 
-/// Returns whether a handshake failed because the certificate is for another name.
 fn is_mismatch(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     matches!(
@@ -454,7 +446,6 @@ fn is_mismatch(error: &io::Error) -> bool {
 
 struct Connection {
     wire: BoxedWire,
-    /// The local and the remote address of a TCP connection.
     ends: Option<(SocketAddr, SocketAddr)>,
 }
 
@@ -468,7 +459,6 @@ impl Connection {
 }
 
 enum ConnectError {
-    /// A local error prevented the connection attempt.
     Local(io::Error),
     Remote(io::Error),
 }

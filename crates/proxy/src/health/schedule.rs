@@ -5,10 +5,8 @@ use model::state::CheckPhase;
 /// Maximum of `spread-checks`, percent.
 pub const SPREAD_MAX: u32 = 50;
 
-/// Check intervals of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Schedule {
-    /// `inter`, milliseconds.
     pub inter_ms: u32,
     /// `fastinter`, milliseconds; `inter` where the file gives none.
     pub fastinter_ms: Option<u32>,
@@ -19,7 +17,6 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Returns the interval of a phase, milliseconds.
     pub fn interval_ms(&self, phase: CheckPhase) -> u32 {
         let own = match phase {
             CheckPhase::Up => None,

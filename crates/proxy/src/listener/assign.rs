@@ -13,19 +13,12 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Reason why descriptors do not match a configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AssignError {
-    /// The number of descriptors differs from that of the listeners.
     #[error("expected {wanted} listening sockets, got {given}")]
-    Count {
-        /// Number of listeners in the configuration.
-        wanted: usize,
-        given: usize,
-    },
-    /// A descriptor is not open.
+    Count { wanted: usize, given: usize },
     #[error("socket {place} cannot be used ({errno})")]
     Descriptor {
         /// Index of the descriptor in the order.
         place: usize,
-        /// Error of the system call.
         errno: Errno,
     },
 }
@@ -58,7 +51,6 @@ pub fn addresses(config: &Config) -> impl Iterator<Item = String> + '_ {
     })
 }
 
-/// Returns the listeners that the configuration opens, each with its bind.
 pub(super) fn places(
     config: &Config,
 ) -> impl Iterator<Item = (ProxyIndex, &Proxy, u32, &Bind)> + '_ {

@@ -78,7 +78,6 @@ fn question(socket: u32) -> Vec<u8> {
     bytes
 }
 
-/// Finds the file's inode in a response.
 fn inode_of(answer: &[u8]) -> Option<u32> {
     let kind = answer.get(4..6)?;
     if kind != SOCK_DIAG_BY_FAMILY.to_ne_bytes() {

@@ -26,7 +26,6 @@ pub(super) enum ListenAddress {
     Abstract(Vec<u8>),
 }
 
-/// Identity of a listening socket.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct SocketIdentity {
     pub place: ListenAddress,
@@ -39,25 +38,19 @@ pub(super) struct SocketIdentity {
 /// Reason why a descriptor cannot be used as a listener.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Unrecognized {
-    /// The descriptor is not a socket, or the kernel does not describe it.
     #[error("it is not a socket ({0})")]
     NoSocket(#[from] Errno),
-    /// The socket has another type, protocol or family.
     #[error("it is a socket of another type")]
     OtherKind,
-    /// The socket does not listen.
     #[error("it does not listen")]
     NotListening,
-    /// The socket has no address.
     #[error("it has no address")]
     Unnamed,
-    /// The socket belongs to another network namespace.
     #[error("it belongs to another network namespace")]
     OtherNamespace,
 }
 
 impl SocketIdentity {
-    /// Queries the kernel for the identity of a socket.
     pub fn of(fd: &OwnedFd) -> Result<SocketIdentity, Unrecognized> {
         let datagrams = match sockopt::socket_type(fd)? {
             SocketType::STREAM => false,
@@ -184,7 +177,6 @@ fn inet_address(address: SocketAddrAny) -> Result<SocketAddr, Unrecognized> {
     SocketAddr::try_from(address).map_err(|_| Unrecognized::OtherKind)
 }
 
-/// Returns the interface that a socket is bound to.
 pub(crate) fn interface(fd: &OwnedFd) -> Result<Option<Box<[u8]>>, Errno> {
     let mut name = [0; INTERFACE_BYTES];
     let length = get_option(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &mut name)?;

@@ -62,10 +62,8 @@ enum PendingChange {
     },
 }
 
-/// Failure to apply a pending change.
 #[derive(Debug)]
 pub struct SettleError {
-    /// Position of the listener's line.
     pub span: Span,
     /// File of the Unix socket; None for other sockets.
     pub path: Option<PathBuf>,
@@ -150,7 +148,6 @@ impl Inherited {
         self.sockets.iter().flatten().count()
     }
 
-    /// Returns whether all sockets were taken.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -226,7 +223,6 @@ impl Inherited {
             .collect()
     }
 
-    /// Takes a socket with this identity.
     pub(super) fn take(&mut self, wanted: &SocketIdentity) -> Option<OwnedFd> {
         let same = self.by_identity.get_mut(wanted)?;
         while let Some(place) = same.pop_front() {
@@ -238,7 +234,6 @@ impl Inherited {
         None
     }
 
-    /// Takes the socket of an `fd@` number.
     pub(super) fn take_numbered(&mut self, number: RawFd) -> Option<Arc<OwnedFd>> {
         let numbered = self.by_number.get_mut(&number)?;
         while let Some(place) = numbered.free.pop_front() {
@@ -250,12 +245,10 @@ impl Inherited {
         numbered.taken.clone()
     }
 
-    /// Records that a new Unix socket gets its name.
     pub(super) fn name_later(&mut self, name: TemporarySocketFile, span: Span) {
         self.pending.push(PendingChange::Name { name, span });
     }
 
-    /// Records that a reused socket gets the options of its listener.
     pub(super) fn set_later(
         &mut self,
         fd: Arc<OwnedFd>,

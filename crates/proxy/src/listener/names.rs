@@ -16,7 +16,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Mode of a new socket's file before the umask of the process applies.
 const MODE_OF_NEW: u32 = 0o777;
-/// Permission bits in a file's mode.
 const MODE_BITS: u32 = 0o7777;
 
 /// Number of sockets that this process has bound under temporary names.
@@ -120,7 +119,6 @@ fn umask() -> Option<u32> {
     u32::from_str_radix(mask.trim(), 8).ok()
 }
 
-/// Returns whether clients still find this socket at its address.
 pub(super) fn is_in_place(fd: &OwnedFd, place: &ListenAddress) -> bool {
     match place {
         ListenAddress::Inet(_) | ListenAddress::Abstract(_) => true,
@@ -133,7 +131,6 @@ impl TemporarySocketFile {
         &self.path
     }
 
-    /// Renames the file to its final name.
     pub fn place(mut self) -> Result<Placed, Errno> {
         let before = with_suffix(&self.beside, ".bak");
         let _ = rustix::fs::unlink(&before);

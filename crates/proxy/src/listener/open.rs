@@ -16,10 +16,8 @@ use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// A listening socket and its listener.
 #[derive(Debug, Clone)]
 pub struct Listening {
-    /// The descriptor; all threads accept from it.
     pub fd: Arc<OwnedFd>,
     /// Inode of the socket; the same in every process and under every descriptor number.
     pub inode: u64,
@@ -32,7 +30,6 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// Returns whether this is a TCP socket.
     pub(crate) fn is_inet(&self) -> bool {
         let domain = sockopt::socket_domain(&self.fd);
         domain.is_ok_and(|domain| matches!(domain, AddressFamily::INET | AddressFamily::INET6))
@@ -71,17 +68,14 @@ pub(crate) fn apply_frontend_states<'a>(
     }
 }
 
-/// Failure to open a listener.
 #[derive(Debug)]
 pub struct OpenError {
     pub proxy: ProxyIndex,
-    /// Index in the frontend's `binds`.
     pub bind: u32,
     pub step: OpenStep,
     pub errno: Errno,
 }
 
-/// A step of opening a listener.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OpenStep {
     Create,
@@ -90,7 +84,6 @@ pub enum OpenStep {
     Listen,
     /// chown(2), chmod(2) of a Unix socket
     Own,
-    /// Use of an inherited descriptor
     Inherit,
 }
 
@@ -195,7 +188,6 @@ fn open_one(
     opened.map(Arc::new)
 }
 
-/// Uses an inherited descriptor unchanged.
 fn take_numbered(number: RawFd, inherited: &mut Inherited) -> OpenResult<Arc<OwnedFd>> {
     if let Some(fd) = inherited.take_numbered(number) {
         return Ok(fd);
@@ -208,7 +200,6 @@ fn take_numbered(number: RawFd, inherited: &mut Inherited) -> OpenResult<Arc<Own
     Ok(Arc::new(fd))
 }
 
-/// Uses the socket that had this descriptor number at the start.
 fn open_numbered(
     number: RawFd,
     options: Options,

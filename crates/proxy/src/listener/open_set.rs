@@ -43,7 +43,6 @@ impl OpenListeners {
         open
     }
 
-    /// Returns the listener of a socket.
     pub(crate) fn get(&self, key: SocketKey) -> Option<&Listening> {
         self.places.get(&key).map(|at| &self.list[*at].1)
     }

@@ -10,7 +10,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 /// Default length of the kernel's accept queue, without `backlog` and `maxconn`.
 const BACKLOG_DEFAULT: i32 = 4096;
-/// Maximum number of pending TCP Fast Open handshakes on one listener.
 const FAST_OPEN_QUEUE: i32 = 256;
 /// Socket option: the buffer sizes that were set explicitly, so that the kernel does not tune
 /// them.
@@ -20,7 +19,6 @@ const SO_BUF_LOCK: i32 = 72;
 /// them, which saves system calls for each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Options {
-    /// Length of the accept queue.
     pub backlog: i32,
     keepalive: bool,
     keepalive_pace: KeepAlive,
@@ -36,7 +34,6 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Returns the options of a listener.
     pub fn of(config: &Config, proxy: &Proxy, bind: &Bind) -> Options {
         let backlog = bind
             .backlog
@@ -212,7 +209,6 @@ pub(super) fn transparent(ipv4: bool) -> (i32, i32) {
     }
 }
 
-/// Returns the segment size that the system would choose.
 pub(super) fn segment_size(fd: &OwnedFd) -> Result<i32, Errno> {
     int_option(fd, libc::IPPROTO_TCP, libc::TCP_MAXSEG)
 }
@@ -253,7 +249,6 @@ fn set_int_option(fd: &OwnedFd, level: i32, name: i32, value: i32) -> Result<(),
     set_option(fd, level, name, &value.to_ne_bytes())
 }
 
-/// Sets an option that rustix does not support.
 fn set_option(fd: &OwnedFd, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
     // SAFETY: the pointer and the length are those of a live slice, which the
     // kernel only reads.

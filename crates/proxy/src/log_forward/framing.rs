@@ -3,16 +3,13 @@
 
 use std::ops::Range;
 
-/// Maximum number of digits of a length.
 const DIGITS_MAX: usize = 8;
 
-/// Result of parsing the front of the input.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FramingResult {
     More,
     /// Range of a message, and its total length with the framing.
     Message(Range<usize>, usize),
-    /// The message is malformed or too long.
     Broken,
 }
 

@@ -29,7 +29,6 @@ pub struct SyslogMessage<'a> {
     pub text: &'a [u8],
 }
 
-/// Maximum number of digits of a priority.
 const PRIORITY_DIGITS_MAX: usize = 3;
 /// Size in bytes of an RFC 3164 date, with the space behind it.
 const BSD_DATE_BYTES: usize = 16;

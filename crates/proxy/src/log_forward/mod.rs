@@ -23,7 +23,6 @@ const NO_HOST: &[u8] = b"localhost";
 const DAY_BYTES: usize = 10;
 const SECONDS_BYTES: usize = 19;
 
-/// Number of messages received since the start.
 static RECEIVED: AtomicU64 = AtomicU64::new(0);
 
 /// Returns the number of messages that `log-forward` sections have received since the start.
@@ -31,7 +30,6 @@ pub fn received() -> u64 {
     RECEIVED.load(Ordering::Relaxed)
 }
 
-/// Forwards a message to every target that accepts it.
 pub fn pass_on(config: &Config, section: &LogForward, bytes: &[u8], sender: Option<IpAddr>) {
     RECEIVED.fetch_add(1, Ordering::Relaxed);
     let message = if section.opaque {
@@ -52,7 +50,6 @@ pub fn pass_on(config: &Config, section: &LogForward, bytes: &[u8], sender: Opti
     }
 }
 
-/// Returns the host name for the forwarded message.
 fn host<'a>(
     message: &SyslogMessage<'a>,
     wanted: ForwardedHost,

@@ -24,12 +24,10 @@ use tokio::task::AbortHandle;
 
 /// Pause in receiving after descriptors or memory ran out.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Timeout for a TLS handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Upper limit of `maxconn` for a section, because each connection may hold a message.
 const CONNECTIONS_MAX: u32 = 10_000;
 
-/// A socket of a section.
 #[derive(Debug)]
 pub struct LogSocket {
     pub fd: OwnedFd,
@@ -178,7 +176,6 @@ impl LogReceivers {
     }
 }
 
-/// Finds a section in the newest configuration, which may no longer contain it.
 fn section<'c>(config: &'c Config, name: &str) -> Option<&'c LogForward> {
     config.log_forwards.iter().find(|one| *one.name == *name)
 }

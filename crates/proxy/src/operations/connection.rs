@@ -21,13 +21,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 use zeroize::{Zeroize, Zeroizing};
 
-/// Maximum length of a line, bytes.
 pub const LINE_MAX: usize = 16 * 1024;
-/// Maximum length of a payload, bytes.
 pub const PAYLOAD_MAX: usize = 4 << 20;
 /// Last word of a line that has a payload.
 const PAYLOAD_MARK: &str = "<<";
-/// Maximum number of commands in one line.
 pub const COMMANDS_MAX: usize = 1024;
 /// Command of a process that requests the listening sockets.
 const HAND_OVER: &str = "_getsocks";
@@ -46,14 +43,10 @@ const WORD_BYTES: usize = 128;
 /// Input that may contain keys; wiped when dropped.
 type Bytes = Zeroizing<Vec<u8>>;
 
-/// Response to a payload that the end of the connection truncates.
 const CUT: &[u8] = b"The payload does not end with an empty line; nothing was changed.\n\n";
 
-/// Result of reading a payload.
 enum PayloadResult {
-    /// The lines up to the empty one.
     Whole(Zeroizing<String>),
-    /// The payload exceeds its maximum length.
     TooLong,
     /// The connection ended before an empty line. The last line may be incomplete, so the payload
     /// is discarded.
@@ -112,7 +105,6 @@ where
     Ok(())
 }
 
-/// Removes the payload mark from a line, and returns whether the line had it.
 fn without_mark(line: &str) -> (&str, bool) {
     match line.trim_end().strip_suffix(PAYLOAD_MARK) {
         Some(before) if before.ends_with([' ', '\t']) => (before, true),
@@ -120,7 +112,6 @@ fn without_mark(line: &str) -> (&str, bool) {
     }
 }
 
-/// Serves a connection until it ends.
 pub async fn serve<S>(
     stream: S,
     rights: impl Into<Rights>,
@@ -211,7 +202,6 @@ where
     }
 }
 
-/// Creates the initial settings of a connection.
 fn begin(rights: &Rights, context: &Context) -> Session {
     Session {
         level: rights.level,
@@ -303,7 +293,6 @@ fn may_change(word: &str) -> bool {
 
 enum Answer {
     Text(String),
-    /// A report that is produced while the client reads it.
     Long(Box<dyn PieceSource>),
 }
 
@@ -362,7 +351,6 @@ fn ended(mut answer: String, ends_line: bool, session: &Session) -> String {
     answer
 }
 
-/// Reply of a process that ends.
 fn nothing() -> CommandReply {
     CommandReply::report("")
 }
@@ -444,7 +432,6 @@ async fn read_line<S: AsyncRead + Unpin>(
     }
 }
 
-/// Reads the lines up to an empty one.
 async fn read_payload<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut At<'_, S>,
     input: &mut Bytes,
@@ -480,7 +467,6 @@ fn append(to: &mut Bytes, bytes: &[u8]) {
     to.extend_from_slice(bytes);
 }
 
-/// Converts a line to text, without its end.
 fn text(mut line: Vec<u8>) -> Zeroizing<String> {
     while line.pop_if(|b| matches!(*b, b'\r' | b'\n')).is_some() {}
     string(line)
@@ -508,7 +494,6 @@ async fn write<S: AsyncWrite + Unpin>(
     Ok(timeout(silent, stream.flush()).await??)
 }
 
-/// A connection and its slot.
 struct At<'p, S> {
     stream: S,
     place: &'p ConnectionPermit,

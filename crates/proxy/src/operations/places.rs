@@ -16,10 +16,8 @@ const SLOW_AFTER: Duration = Duration::from_secs(1);
 /// Interval at which a waiting connection looks for a slot.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Reason why a connection is idle.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Rest {
-    /// No command was sent yet.
     Silent,
     /// A command was executed, and another may follow.
     Between,
@@ -82,7 +80,6 @@ impl ConnectionSlots {
         self.changed.notify_one();
     }
 
-    /// Waits for a slot and takes it.
     pub(super) async fn take(self: &Arc<ConnectionSlots>) -> ConnectionPermit {
         loop {
             if let Some(place) = self.try_take(Instant::now()) {
@@ -140,7 +137,6 @@ impl ConnectionPermit {
         }
     }
 
-    /// Marks the connection as idle: it waits for its client.
     pub(super) fn mark_idle(&self, why: Rest) {
         let before = lock(&self.idle_key).take();
         let mut taken = lock(&self.places.taken);

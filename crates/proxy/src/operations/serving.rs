@@ -35,7 +35,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub(super) struct SocketListing {
     pub(super) text: String,
-    /// Permissions of the socket's users.
     pub(super) rights: Rights,
 }
 
@@ -47,7 +46,6 @@ pub(super) struct SocketsState {
     places: Arc<ConnectionSlots>,
     /// Descriptors of the active sockets; dropped with their accept loops.
     descriptors: Mutex<Vec<Weak<OwnedFd>>>,
-    /// Processes that requested the state of this one.
     pub(super) heirs: Heirs,
 }
 
@@ -61,7 +59,6 @@ impl SocketsState {
         })
     }
 
-    /// Returns the descriptors of the active sockets.
     pub(super) fn descriptors(&self) -> Vec<Arc<OwnedFd>> {
         let descriptors = lock(&self.descriptors);
         descriptors.iter().filter_map(Weak::upgrade).collect()
@@ -79,7 +76,6 @@ impl SocketsState {
     }
 }
 
-/// The accept loop of one socket.
 #[derive(Debug)]
 struct Loop {
     inode: u64,
@@ -98,7 +94,6 @@ pub struct StatisticsSockets {
     handle: Handle,
     loops: Mutex<Vec<Loop>>,
     adopted: Arc<Semaphore>,
-    /// The sockets that receive log messages.
     messages: log_forward::LogReceivers,
 }
 

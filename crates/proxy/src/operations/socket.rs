@@ -14,7 +14,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use tls::acceptor::Acceptor;
 
-/// Permissions of a connection to a statistics socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Rights {
     pub level: StatsLevel,
@@ -34,7 +33,6 @@ impl From<StatsLevel> for Rights {
     }
 }
 
-/// A socket of the side thread.
 #[derive(Debug)]
 pub struct OperationsSocket {
     pub(super) fd: OwnedFd,
@@ -72,7 +70,6 @@ impl Described<'_> {
         }
     }
 
-    /// Returns the owner of the socket as messages name it.
     fn owner(&self) -> Cow<'static, str> {
         match self {
             Described::Stats(_) => "frontend GLOBAL".into(),
@@ -121,7 +118,6 @@ fn described(config: &Config) -> Vec<Described<'_>> {
     stats.chain(peers).chain(logs).collect()
 }
 
-/// Failure to open a statistics socket.
 #[derive(Debug, thiserror::Error)]
 #[error("{of}: {step} ({errno}) [{address}]")]
 pub struct OpenFailure {
@@ -129,7 +125,6 @@ pub struct OpenFailure {
     pub index: u32,
     /// Owner of the socket: `frontend GLOBAL`, `peers NAME`.
     pub of: Cow<'static, str>,
-    /// Position of the socket's line.
     pub span: Span,
     pub address: String,
     pub step: OpenStep,

@@ -285,7 +285,6 @@ impl RestartFixture {
         )
     }
 
-    /// Returns the commands of an example.
     fn commands(&self, example: &str) -> Vec<String> {
         let at = self.scratch.path().display().to_string();
         let replace = |kind: &str, file: &str, payload: &str| {

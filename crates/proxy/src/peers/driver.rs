@@ -34,20 +34,16 @@ const LIVELY: Duration = Duration::from_secs(1);
 const RECONNECT: Duration = Duration::from_secs(3);
 /// Time for which the second of two peers leaves the first attempt to the other.
 const COURTESY: Duration = Duration::from_millis(50);
-/// Timeout of one attempt to connect.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// Pause between two attempts to listen.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 /// Number of bytes waiting for a peer at which no more updates are created.
 const OUTPUT_MAX: usize = 64 * 1024;
-/// Size of a read in bytes.
 const INPUT_BYTES: usize = 16 * 1024;
 /// Maximum number of concurrent connections from addresses that are no peers.
 const STRANGERS_MAX: usize = 64;
 /// Maximum number of concurrent connections from peers' addresses. Other connections cannot
 /// take these slots.
 const KNOWN_MAX: usize = 256;
-/// Length of the accept queue.
 const BACKLOG: u32 = 64;
 
 /// The running sections; dropping it ends them.
@@ -209,7 +205,6 @@ async fn accepted(state: Arc<PeersState>, stream: TcpStream) {
     connection.run().await;
 }
 
-/// Connects to a peer whenever there is no connection with it.
 async fn connect_always(state: Arc<PeersState>, peer: usize) {
     let found = with(&state, |section| {
         let peer = section.peers.get(peer)?;
@@ -387,7 +382,6 @@ impl Connection {
         }
     }
 
-    /// Writes as much as possible without waiting.
     async fn write(&mut self) -> io::Result<()> {
         poll_fn(|context| {
             while !self.session.output().is_empty() {
@@ -449,7 +443,6 @@ impl Connection {
         self.session.acknowledge();
     }
 
-    /// Creates a part of the full synchronization.
     fn teach(&mut self) {
         let Some(mut lesson) = self.lesson.take() else {
             return;
@@ -566,7 +559,6 @@ impl Connection {
         }
     }
 
-    /// Processes the hello message of a peer.
     fn greeted(&mut self, hello: &Hello) {
         let answer = with(&self.state, |section| {
             if hello.to != *section.local {

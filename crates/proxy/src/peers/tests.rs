@@ -68,7 +68,6 @@ fn count(table: &Arc<Table>, key: &[u8], n: u64) {
     held.queue_peer_update();
 }
 
-/// Returns the values that a table has for a key.
 fn known(table: &Arc<Table>, key: &[u8]) -> Option<[u64; 4]> {
     let held = table.find(key)?;
     let get = |kind, element| held.get(kind, element).unwrap_or(0);

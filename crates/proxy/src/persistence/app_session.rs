@@ -7,7 +7,6 @@ use model::thread::current_thread_data;
 use model::transaction::ProxyStream;
 use std::sync::Arc;
 
-/// Returns the session id of a cookie with this name and value.
 fn id_of<'v>(
     settings: &AppSession,
     name: &'v [u8],
@@ -24,7 +23,6 @@ fn id_of<'v>(
     id.get(..bytes).filter(|id| !id.is_empty())
 }
 
-/// Returns the text from the name to the end of the value. Both are parts of the same text.
 fn pair_of<'t>(text: &'t [u8], name: &[u8], value: &[u8]) -> &'t [u8] {
     let offset = |part: &[u8]| (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
     text.get(offset(name)..offset(value).saturating_add(value.len()))
@@ -54,7 +52,6 @@ fn shown<'s>(stream: &'s ProxyStream, settings: &AppSession) -> Option<&'s [u8]>
     })
 }
 
-/// Binds a stream to the server of its session.
 pub(super) fn bind_to_session_server(stream: &mut ProxyStream) {
     let Some(backend) = stream.backend() else {
         return;

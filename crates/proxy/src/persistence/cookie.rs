@@ -81,7 +81,6 @@ struct CookieScan<'l> {
     /// The server is already known, so further cookies are only removed.
     settled: bool,
     now_s: u64,
-    /// Number of cookies looked up.
     judged: u32,
 }
 
@@ -118,7 +117,6 @@ impl CookieScan<'_> {
         (&value[..end], 0)
     }
 
-    /// Evaluates the client's cookie and sets the server.
     fn judge(&mut self, id: &[u8], value: &[u8]) -> RequestCookie {
         if self.cookie.is_dated() {
             let mut dates = value.get(id.len() + 1..).unwrap_or_default();
@@ -194,7 +192,6 @@ impl CookieScan<'_> {
     }
 }
 
-/// Returns the backend, its cookie settings and the server of a response.
 fn of_answer<'c>(
     config: &'c Config,
     stream: &ProxyStream,
@@ -221,7 +218,6 @@ fn value_of<'v>(
     made.as_ref().map(|value| &value[..])
 }
 
-/// Rewrites or removes the cookie that the server has set.
 pub(super) fn look_at_answer(stream: &mut ProxyStream) {
     let config = Arc::clone(&stream.config);
     let Some((backend, cookie, server)) = of_answer(&config, stream) else {
@@ -237,7 +233,6 @@ pub(super) fn look_at_answer(stream: &mut ProxyStream) {
     stream.route.persistence = Some(known);
 }
 
-/// Inserts a persistence cookie if the client needs one.
 pub(super) fn insert(stream: &mut ProxyStream) {
     let config = Arc::clone(&stream.config);
     let Some((backend, cookie, server)) = of_answer(&config, stream) else {
@@ -255,7 +250,6 @@ pub(super) fn insert(stream: &mut ProxyStream) {
     stream.route.persistence = Some(known);
 }
 
-/// Processes the cookie that the server has set.
 fn servers_own(
     fields: &mut Fields,
     cookie: &Cookie,
@@ -300,7 +294,6 @@ fn servers_own(
     became
 }
 
-/// Returns whether a cookie is inserted, as the log shows it.
 fn inserts(stream: &ProxyStream, cookie: &Cookie, known: &Persistence) -> Option<ResponseCookie> {
     if cookie.mode != Some(CookieMode::Insert)
         || known.response == ResponseCookie::Passed

@@ -12,7 +12,6 @@ pub(super) enum Edit {
     Strip(usize),
 }
 
-/// Result of editing a line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Edited {
     Same,
@@ -21,7 +20,6 @@ pub(super) enum Edited {
     Gone,
 }
 
-/// Returns the name and value of a cookie between two delimiters.
 fn parts(cookie: &[u8]) -> Option<(&[u8], &[u8])> {
     let equals = memchr::memchr(b'=', cookie)?;
     Some((trim(&cookie[..equals]), trim(&cookie[equals + 1..])))
@@ -134,7 +132,6 @@ pub(super) fn edit(line: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Edit) -> 
     }
 }
 
-/// Returns the name and value of the cookie that a `set-cookie` line sets.
 pub(super) fn set_by(line: &[u8]) -> Option<(&[u8], &[u8])> {
     parts(&line[..pair_end(line, b";,")])
 }

@@ -133,7 +133,6 @@ pub fn answer(stream: &mut ProxyStream) {
     }
 }
 
-/// Returns the cookie value of a server, for display.
 pub fn cookie_of(backend: &Proxy, server: &Server) -> Option<String> {
     if let Some(value) = &server.options.cookie {
         return Some(String::from_utf8_lossy(value).into_owned());

@@ -6,7 +6,6 @@ use model::sample::rdp_cookie;
 use model::transaction::ProxyStream;
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// Binds a stream to the server that its first packet names.
 pub(super) fn bind_to_named_server(stream: &mut ProxyStream) {
     let Some(backend) = stream.backend() else {
         return;
@@ -27,7 +26,6 @@ pub(super) fn bind_to_named_server(stream: &mut ProxyStream) {
     }
 }
 
-/// Decodes the address in such a cookie's value.
 fn address(value: &[u8]) -> Option<SocketAddr> {
     let mut parts = std::str::from_utf8(value).ok()?.split('.');
     let ip: u32 = parts.next()?.parse().ok()?;

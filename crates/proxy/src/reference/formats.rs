@@ -53,7 +53,6 @@ pub(super) fn documented() -> Vec<Documented> {
     all
 }
 
-/// Returns a line for each variable of a format.
 fn fields(format: &str) -> String {
     let mut list = String::new();
     for part in format.split('%').skip(1) {

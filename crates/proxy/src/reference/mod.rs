@@ -19,7 +19,6 @@ use language::keyword::Documented;
 use model::tables::data::{DataType, Shape};
 use std::sync::OnceLock;
 
-/// Creates a row of such a table.
 const fn row(
     kind: &'static str,
     family: &'static str,

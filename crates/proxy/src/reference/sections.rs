@@ -4,7 +4,6 @@ use super::row;
 use language::keyword::Documented;
 use model::known::SECTIONS;
 
-/// First line of each section.
 static FIRST_LINES: &[(&str, &str)] = &[
     ("backend", "backend <name> [from <defaults>]"),
     ("cache", "cache <name>"),

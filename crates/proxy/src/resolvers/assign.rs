@@ -21,7 +21,6 @@ impl ResolvedServer<'_> {
         self.only.is_none_or(|family| family.has(ip))
     }
 
-    /// Returns how well an address suits the server.
     fn rank(&self, ip: IpAddr) -> u8 {
         let resolving = self.resolving;
         let near = resolving

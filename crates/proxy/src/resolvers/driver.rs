@@ -102,7 +102,6 @@ fn id() -> u16 {
     u16::from_be_bytes(bytes)
 }
 
-/// Sends a query to all nameservers of its section.
 fn send_query(
     names: &'static NameResolver,
     notice: &Notice,
@@ -141,7 +140,6 @@ fn send_query(
     }
 }
 
-/// Ends the resolution of a name for now, and notifies those that wait for it.
 fn finish_resolution(names: &'static NameResolver, notice: &Notice, key: &Key) {
     let (found, config) = {
         let mut plan = names.plan();

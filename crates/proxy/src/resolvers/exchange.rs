@@ -14,7 +14,6 @@ use tokio::time::{Instant, timeout_at};
 /// Maximum number of unrelated datagrams that a query tolerates.
 const FOREIGN_MAX: u32 = 100;
 
-/// A query and its nameserver.
 #[derive(Clone, Debug)]
 pub(super) struct Exchange {
     pub server: NameServer,
@@ -25,7 +24,6 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Sends the query and waits for the response.
     pub async fn run(&self) -> (QueryOutcome, Events) {
         let mut events = Events::default();
         let message = self.question.message(self.id, self.payload_max);
@@ -105,7 +103,6 @@ impl Exchange {
     }
 }
 
-/// Reason why there is no response.
 enum Trouble {
     Unreachable,
     Closed,

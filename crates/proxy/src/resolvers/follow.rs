@@ -10,7 +10,6 @@ use model::state::{AdminReport, HostNow, ServerChange, now_ms};
 use protocol::dns::Service;
 use std::net::{IpAddr, SocketAddr};
 
-/// Effect of a DNS result.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Effect {
     pub changed: bool,
@@ -18,7 +17,6 @@ pub(super) struct Effect {
     pub hosts_changed: bool,
 }
 
-/// Applies a result to the servers of a configuration.
 pub(super) fn apply(
     config: &Config,
     key: &Key,
@@ -60,7 +58,6 @@ struct Applying<'a> {
     outcome: &'a mut Effect,
 }
 
-/// Returns the known address of a server.
 fn address_of(server: &Server) -> Option<IpAddr> {
     let set = server.state.address_override();
     match set.as_ref().unwrap_or(&server.address) {
@@ -84,7 +81,6 @@ fn with_port(server: &Server, ip: IpAddr) -> ServerAddress {
     }
 }
 
-/// Returns the current host name of a server.
 fn name_of(server: &Server) -> String {
     match (server.state.host(), &server.host) {
         (Some(now), _) => now.text.to_string(),
@@ -171,7 +167,6 @@ impl Applying<'_> {
         lost
     }
 
-    /// Puts a server without an address into maintenance.
     fn suspend(&mut self, server: &Server, reason: &str) {
         let before = server.state.report(now_ms());
         if before.unresolved {
@@ -250,7 +245,6 @@ impl Applying<'_> {
         }
     }
 
-    /// Assigns one host and port of a service to a server.
     fn serve(&mut self, server: &Server, was: Option<&HostNow>, service: &Service) {
         let resolving = &server.options.resolving;
         let fits = |ip: &&IpAddr| {

@@ -6,48 +6,30 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ListenerCriteria {
     pub tls: bool,
-    /// Destination port of the request.
     pub port: u16,
-    /// Destination address of the request, if known.
     pub address: Option<IpAddr>,
-    /// The client has an IPv6 address.
     pub v6: bool,
-    /// Name of the frontend, if given.
     pub frontend: Option<String>,
 }
 
 /// Failure: no listener matches, or several do.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NotThere {
-    /// No frontend has the given name.
     #[error("no frontend is named '{name}'; there are: {there}")]
-    NoFrontend {
-        /// Name of the requested frontend.
-        name: String,
-        there: String,
-    },
-    /// No listener accepts connections at the destination.
+    NoFrontend { name: String, there: String },
     #[error("no frontend listens {at} {how}; there are: {there}")]
     Nobody {
-        /// The port, or address and port, as text.
         at: String,
         how: &'static str,
         there: String,
     },
     #[error("several frontends listen {at}: {there}")]
-    Several {
-        /// The port, or address and port, as text.
-        at: String,
-        /// The matching listeners, as text.
-        there: String,
-    },
+    Several { at: String, there: String },
     /// The named frontend has no listener with the request's protocol.
     #[error("frontend {name} does not listen {how}; there are: {there}")]
     Otherwise {
-        /// Name of the requested frontend.
         name: String,
         how: &'static str,
-        /// Listeners of the frontend, as text.
         there: String,
     },
 }
@@ -72,7 +54,6 @@ impl Candidate<'_> {
         }
     }
 
-    /// Returns whether the listener accepts connections of an address family.
     fn takes(&self, v6: bool) -> bool {
         self.address.is_none_or(|at| match at.ip() {
             IpAddr::V4(_) => !v6,
@@ -134,7 +115,6 @@ impl ListenerCriteria {
         }
     }
 
-    /// Returns whether the connection uses IPv6.
     fn is_v6(&self) -> bool {
         self.address.map_or(self.v6, |address| address.is_ipv6())
     }

@@ -22,14 +22,12 @@ use tls::connector::{self, ClientSettings};
 
 /// Timeout for the reply. Only rules can delay it.
 const REPLY_MAX: Duration = Duration::from_secs(3);
-/// Maximum number of reply bytes that are read.
 const REPLY_BYTES_MAX: usize = 64 * 1024;
 /// Connection limit of the data plane that serves the request.
 const CONNECTIONS_MAX: u32 = 16;
 
 #[derive(Clone, Debug)]
 pub struct RouteQuery {
-    /// Listener that receives the request.
     pub at: ListenerIndex,
     /// Addresses of the client and of its destination; None: both use a Unix socket.
     pub ends: Option<[SocketAddr; 2]>,
@@ -48,9 +46,7 @@ pub struct RouteTrace {
     pub trace: Trace,
     /// Reply of the proxy, as far as it arrived within [`REPLY_MAX`].
     pub reply: Vec<u8>,
-    /// Host names of the certificate that the listener presented.
     pub certificate: Option<Vec<String>>,
-    /// Reason why the TLS handshake failed.
     pub failure: Option<String>,
 }
 
@@ -134,7 +130,6 @@ pub fn trace_route(config: &Arc<Config>, question: &RouteQuery) -> io::Result<Ro
     Ok(answer)
 }
 
-/// Sends the request, and reads the head of the reply.
 fn talk(
     mut socket: UnixStream,
     question: &RouteQuery,
@@ -166,7 +161,6 @@ fn talk(
     answer
 }
 
-/// Returns the host names of the certificate that the listener presents.
 fn shown(connection: &ClientConnection) -> Option<Vec<String>> {
     let certificate = connection.peer_certificates()?.first()?;
     let names = certified::alternative_names(certificate);

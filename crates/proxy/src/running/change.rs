@@ -14,10 +14,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Result of a change.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Changed {
-    /// Number of the configuration in service.
     pub version: u64,
     /// Settings that differ in the new configuration but cannot change while the process runs.
     /// They keep their values until it is restarted.

@@ -24,17 +24,14 @@ use std::thread::JoinHandle;
 /// threads have ended.
 #[derive(Debug)]
 pub struct DataPlane {
-    /// State shared by the threads.
     pub runtime: &'static Runtime,
     threads: Mutex<Vec<JoinHandle<io::Result<()>>>>,
 }
 
-/// Settings for starting the data plane.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
     /// Number of data plane threads, 1 to [`reactor::THREADS_MAX`].
     pub threads: usize,
-    /// Maximum number of concurrent client connections.
     pub connections_max: u32,
 }
 

@@ -6,10 +6,8 @@ use super::{Runtime, lock};
 use model::state::Tally;
 use rustix::time::{ClockId, clock_gettime};
 
-/// Minimum duration of a measurement, milliseconds.
 const MEASURE_MS: u64 = 1000;
 
-/// Values measured over the last second.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Measured {
     pub bytes_out: u64,
@@ -30,7 +28,6 @@ impl Default for Measured {
     }
 }
 
-/// The last sample, and the rates derived from it.
 #[derive(Debug, Default)]
 pub(super) struct Samples {
     at_ms: u64,
@@ -40,7 +37,6 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    /// Takes a sample if enough time has passed since the last one.
     fn take(&mut self, now_ms: u64, threads: u64, totals: [u64; 3], used_ms: u64) {
         let passed_ms = now_ms.saturating_sub(self.at_ms);
         if passed_ms < MEASURE_MS {
@@ -84,7 +80,6 @@ impl Runtime {
         samples.take(now_ms, self.threads() as u64, totals, used_ms);
     }
 
-    /// Returns the values measured over the last second.
     pub fn measured(&self) -> Measured {
         self.measure();
         lock(&self.samples).measured

@@ -28,7 +28,6 @@ use versions::Versions;
 /// State shared by the whole process, for its lifetime.
 #[derive(Debug)]
 pub struct Runtime {
-    /// State shared by the streams.
     process: ProcessState,
     /// Listeners of the newest configuration. Held while both are replaced, so that they change
     /// together.
@@ -37,22 +36,17 @@ pub struct Runtime {
     lists: Mutex<()>,
     /// Held while a configuration is replaced, so that there is one change at a time.
     pub(crate) changing: Mutex<()>,
-    /// Operator orders that replace configured values.
     pub(crate) orders: Mutex<OperatorOverrides>,
-    /// Rates measured over a second.
     samples: Mutex<measured::Samples>,
     /// Notified when an operator has added or removed servers.
     pub edited: tokio::sync::Notify,
     versions: Versions,
-    /// Wakers of the threads, for a newer configuration.
     followers: Vec<Mutex<Option<Waker>>>,
     /// Number of threads ever started; those beyond `threads` are idle.
     pub(crate) started_threads: AtomicUsize,
-    /// CPUs that the process may use.
     pub(crate) cpus: Vec<u32>,
     /// Configured connection limit; an operator may have changed the effective one since.
     connections_max_of_file: AtomicU32,
-    /// The memory shared with the role that moves virtual addresses.
     pub(crate) vitals: VitalsMemory,
 }
 
@@ -68,7 +62,6 @@ thread_local! {
     static RUNTIME: OnceCell<&'static Runtime> = const { OnceCell::new() };
 }
 
-/// Makes this thread serve for the runtime.
 pub(crate) fn begin(runtime: &'static Runtime) {
     RUNTIME.with(|cell| {
         // A thread begins once; a second call has no effect.
@@ -90,7 +83,6 @@ pub(crate) fn of_thread() -> &'static Runtime {
 }
 
 impl Runtime {
-    /// Creates the shared state of a process that begins to serve.
     pub(crate) fn leak(
         config: Arc<Config>,
         threads: usize,
@@ -125,7 +117,6 @@ impl Runtime {
             .collect()
     }
 
-    /// Returns the active listeners by their sockets.
     pub(crate) fn listening(&self) -> Arc<OpenListeners> {
         Arc::clone(&lock(&self.listening))
     }
@@ -136,7 +127,6 @@ impl Runtime {
         lock(&self.lists)
     }
 
-    /// Returns the newest configuration and its listeners.
     pub(crate) fn newest(&self) -> (Arc<Config>, Arc<OpenListeners>) {
         let listening = lock(&self.listening);
         (self.config(), Arc::clone(&listening))
@@ -148,7 +138,6 @@ impl Runtime {
         crate::listener::apply_frontend_states(&config, open.iter().map(|(_, one)| one));
     }
 
-    /// Publishes the newest configuration and wakes the threads.
     pub(crate) fn publish(&self, config: Arc<Config>, listening: Arc<OpenListeners>) {
         self.versions.add(Arc::clone(&config));
         let before = {
@@ -189,7 +178,6 @@ impl Runtime {
         self.versions.report()
     }
 
-    /// Returns whether there are unused configurations to free.
     pub fn has_unused(&self) -> bool {
         self.versions.has_unused()
     }

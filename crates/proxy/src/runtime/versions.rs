@@ -6,14 +6,11 @@ use model::config::Config;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-/// Report on one live configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct VersionReport {
     /// Number of the configuration, from 1 upwards.
     pub number: u64,
-    /// Time at which the configuration was installed.
     pub since: SystemTime,
-    /// Number of client connections under this configuration.
     pub connections: u64,
     /// New requests and connections use this configuration.
     pub newest: bool,
@@ -34,7 +31,6 @@ impl Versions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a configuration that goes into service.
     pub(super) fn add(&self, config: Arc<Config>) {
         let since = SystemTime::now();
         self.list().push(Living { config, since });
@@ -54,7 +50,6 @@ impl Versions {
             .collect()
     }
 
-    /// Returns whether an older configuration is no longer referenced elsewhere.
     pub(super) fn has_unused(&self) -> bool {
         let older = self.list();
         let mut older = older.iter().rev().skip(1);

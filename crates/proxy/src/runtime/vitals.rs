@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// Access of the process to the shared memory.
 #[derive(Debug, Default)]
 pub(crate) struct VitalsMemory {
     pub(crate) memory: OnceLock<(Vitals<'static>, u64)>,
@@ -49,7 +48,6 @@ impl Drain {
 }
 
 impl Draining {
-    /// Returns the drain of an address.
     pub(crate) fn of(&self, address: IpAddr) -> Option<Drain> {
         if !self.any.load(Relaxed) {
             return None;
@@ -59,7 +57,6 @@ impl Draining {
         found.map(|(_, drain)| *drain)
     }
 
-    /// Sets the draining addresses. Returns whether any is new.
     pub(crate) fn set(&self, addresses: &[(IpAddr, Instant)], now: Instant) -> bool {
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         list.retain(|(address, _)| addresses.iter().any(|(other, _)| other == address));

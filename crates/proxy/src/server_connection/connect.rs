@@ -22,20 +22,15 @@ use tls::Connector;
 use tls::handshake::Failure;
 use tls::transport::ConnectionTransport;
 
-/// Reason why a connection failed.
 #[derive(Debug)]
 pub enum ConnectFailure {
     Timeout,
-    /// The server (or the system) refused the connection.
     Refused(io::Error),
-    /// The server has no address.
     Unresolved,
     Insecure(Failure),
-    /// The name for the TLS handshake is invalid.
     BadName,
 }
 
-/// Address of a server for a stream.
 pub(super) enum ConnectAddress {
     Inet(SocketAddr),
     Unix(SocketAddrUnix),
@@ -165,7 +160,6 @@ fn begin(
     }
 }
 
-/// Sets the socket options of the `server` line and of `tune.` settings.
 fn set_options(fd: &OwnedFd, server: &Server, tune: &Tune) -> io::Result<()> {
     let options = &server.options;
     if let Some(ms) = options.tcp_user_timeout_ms {
@@ -279,7 +273,6 @@ pub async fn connect(
     })
 }
 
-/// Waits until the system has established the connection or refuses it.
 async fn wait_until_connected(
     transport: &ConnectionTransport,
     deadline: Option<Instant>,
@@ -298,7 +291,6 @@ fn is_of_one_client(backend: &Proxy, server: &Server) -> bool {
     told || backend.dispatch_server.is_some()
 }
 
-/// Creates the HTTP/2 connection, and the first stream on it.
 fn first_stream(
     transport: ConnectionTransport,
     tune: &Tune,
@@ -333,7 +325,6 @@ async fn announce(
     }
 }
 
-/// Requests the connection from the proxy of `socks4`.
 async fn tunnel(
     transport: &ConnectionTransport,
     target: &ConnectAddress,

@@ -15,7 +15,6 @@ use std::sync::Arc;
 pub struct Mark(Option<Arc<[u8]>>);
 
 impl Mark {
-    /// Returns whether the connection has no distinguishing property.
     pub(super) fn is_none(&self) -> bool {
         self.0.is_none()
     }

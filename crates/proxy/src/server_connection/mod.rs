@@ -29,25 +29,18 @@ use std::sync::Arc;
 
 /// An open connection to a server, or one stream of it.
 pub struct ServerConnection {
-    /// Transport of the connection, or the HTTP/2 stream.
     pub link: PeerConnection,
-    /// HTTP/2 connection of the stream, if the link is one.
     pub mux: Option<ServerMux>,
-    /// Properties of the TLS session.
     pub tls: Option<Rc<Secured>>,
-    /// The server's state, which counts its idle connections.
     pub state: Arc<ServerState>,
     /// Bytes received and not consumed yet; None while there are none.
     pub input: Option<Buffer>,
     /// Number of streams carried before this one.
     pub streams: u32,
-    /// Route to the server at the time of the connection.
     pub way: Way,
-    /// Properties that distinguish the connection from others to this server.
     pub mark: Mark,
     /// The connection must not carry streams of other clients.
     pub private: bool,
-    /// State of connection-oriented authentication by the server.
     pub authentication: Authentication,
 }
 
@@ -55,7 +48,6 @@ pub struct ServerConnection {
 /// authenticates a connection instead of each request.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Authentication {
-    /// No sign of such an authentication.
     #[default]
     None,
     /// The server has sent a challenge, which only the next request on this connection can
@@ -120,7 +112,6 @@ impl ServerConnection {
         }
     }
 
-    /// Returns a weak handle to the socket, for queries only.
     pub fn socket(&self) -> Option<WeakSocket> {
         match (&self.link, &self.mux) {
             (PeerConnection::Http1(transport), _) => Some(transport.socket().downgrade()),

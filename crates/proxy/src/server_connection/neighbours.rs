@@ -85,7 +85,6 @@ pub(super) struct Travelling {
 }
 
 impl Travelling {
-    /// Removes an idle connection from this thread's event loop.
     fn depart(idle: Idle) -> io::Result<Travelling> {
         Ok(Travelling {
             parts: idle.transport.into_parts()?,
@@ -98,7 +97,6 @@ impl Travelling {
         })
     }
 
-    /// Adds the connection to this thread's event loop.
     fn arrive(self) -> io::Result<Idle> {
         Ok(Idle {
             transport: ConnectionTransport::from_parts(self.parts)?,
@@ -215,7 +213,6 @@ fn question(
 }
 
 impl Idle {
-    /// Prepares the connection for another stream.
     pub(super) fn used_for(self, server: &Arc<ServerState>, way: Way) -> ServerConnection {
         ServerConnection {
             link: PeerConnection::Http1(self.transport),

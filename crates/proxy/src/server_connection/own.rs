@@ -61,7 +61,6 @@ impl PrivateConnections {
         }
     }
 
-    /// Returns whether a connection leads to a server.
     pub fn holds(&self, server: &Arc<ServerState>) -> bool {
         let kept = self.0.as_ref().map(|kept| kept.borrow());
         kept.is_some_and(|kept| kept.iter().any(|own| Arc::ptr_eq(&own.state, server)))

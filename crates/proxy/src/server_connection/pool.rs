@@ -25,7 +25,6 @@ use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 use tls::transport::ConnectionTransport;
 
-/// Interval at which idle connections are checked.
 const PURGE_EVERY: Duration = Duration::from_secs(1);
 /// Maximum number of idle connections closed, and pools checked, in one step.
 const CLOSED_AT_ONCE: usize = 16;
@@ -39,7 +38,6 @@ pub(super) struct Idle {
     pub(super) streams: u32,
     pub(super) since: Instant,
     pub(super) way: Way,
-    /// Counts the connection by its mark.
     pub(super) marked: Option<Marked>,
 }
 
@@ -101,7 +99,6 @@ impl Idle {
 
 struct Pool {
     server: Arc<ServerState>,
-    /// Waker of all connections in this pool.
     waker: Waker,
     idle: Vec<Idle>,
     /// Maximum number of connections in use at once, in the current second and in the previous
@@ -110,7 +107,6 @@ struct Pool {
 }
 
 impl Pool {
-    /// Subtracts connections that left the pool.
     fn dropped(&self, n: usize) {
         self.server
             .idle
@@ -193,7 +189,6 @@ impl Pools {
         self.shared.join(server, wanted, streams_min)
     }
 
-    /// Removes an HTTP/2 connection from the shared ones.
     pub(super) fn withdraw(&self, server: &ServerState, mux: &ServerMux) {
         self.shared.withdraw(server, mux);
     }
@@ -248,7 +243,6 @@ impl Pools {
         .await
     }
 
-    /// Gives an idle connection to another thread.
     pub(super) fn give(
         &self,
         server: &ServerState,
@@ -291,7 +285,6 @@ impl Pools {
         })
     }
 
-    /// Returns whether this thread keeps a connection to a server.
     pub fn holds(&self, server: &ServerState) -> bool {
         let pools = self.by_server.borrow();
         pools
@@ -428,7 +421,6 @@ impl Pools {
         }
     }
 
-    /// Closes connections that are useless after a change of the configuration.
     pub async fn close_useless(&self) {
         self.purge_idle(false).await;
     }

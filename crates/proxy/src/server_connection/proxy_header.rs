@@ -10,7 +10,6 @@ use protocol::proxy_protocol::{
 use std::borrow::Cow;
 use tls::{CertificateFields, Info, describe};
 
-/// Builds the header of this version for a stream.
 pub(super) fn of(stream: &ProxyStream, server: &Server, version: u8) -> Vec<u8> {
     let endpoints = match (stream.source(), stream.destination()) {
         (Endpoint::Inet(source), Endpoint::Inet(destination)) => {

@@ -18,7 +18,6 @@ use tls::keylog::Collector;
 use tls::transport::ConnectionTransport;
 use tls::{Connector, Info, counters};
 
-/// Properties of TLS on a server connection.
 #[derive(Debug)]
 pub struct Secured {
     /// Name that the certificate was verified for.
@@ -32,14 +31,12 @@ impl Secured {
         (self.name.clone(), Info::clone(&self.info))
     }
 
-    /// Creates the value from the parts of [`Secured::duplicate`].
     pub(super) fn from_parts((name, info): (ServerName<'static>, Info)) -> Rc<Secured> {
         let info = Rc::new(info);
         Rc::new(Secured { name, info })
     }
 }
 
-/// Required server name of a connection.
 #[derive(Clone, Debug)]
 enum WantedName {
     Any,
@@ -72,7 +69,6 @@ pub fn forced_version(server: &Server, stream: &ProxyStream) -> Option<HttpProto
     forced_for(server, stream, by_alpn)
 }
 
-/// Returns the forced version where it depends on the stream.
 #[inline(never)]
 fn forced_for(
     server: &Server,
@@ -115,7 +111,6 @@ impl ConnectionRequirements {
         self.mark.as_ref()
     }
 
-    /// Returns whether a connection meets the requirements.
     pub fn is_of(&self, secured: Option<&Rc<Secured>>, mark: &Mark) -> bool {
         let named = match (&self.name, secured) {
             (WantedName::Name(name), Some(secured)) => secured.name == *name,
@@ -139,7 +134,6 @@ fn name_of(
     }
 }
 
-/// Performs the TLS handshake on an established connection.
 pub(super) async fn secure(
     transport: &mut ConnectionTransport,
     server: &Server,

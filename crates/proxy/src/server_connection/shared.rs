@@ -54,7 +54,6 @@ pub(super) struct Making {
 }
 
 impl Making {
-    /// Marks the connection as established.
     pub(super) fn made(self) {
         self.begun.made.set(Some(true));
     }
@@ -221,7 +220,6 @@ impl SharedConnections {
         }
     }
 
-    /// Adds a connection that other streams may use from now on.
     pub(super) fn add(
         &self,
         server: &Arc<ServerState>,
@@ -280,7 +278,6 @@ impl SharedConnections {
         }
     }
 
-    /// Returns whether this thread has a connection to a server.
     pub(super) fn holds(&self, server: &ServerState) -> bool {
         let groups = self.by_server.borrow();
         let group = groups.get(server.uid as usize).and_then(Option::as_ref);

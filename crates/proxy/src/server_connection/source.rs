@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Counter for the first port to try in a range; shared by all ranges.
 static TURN: AtomicU32 = AtomicU32::new(0);
 
-/// Binds the socket of a connection that is about to be established.
 pub(super) fn bind(
     fd: &OwnedFd,
     backend: &Proxy,
@@ -44,7 +43,6 @@ pub(super) fn bind(
     in_range(fd, address, first, last)
 }
 
-/// Binds to the next free port of a range.
 fn in_range(fd: &OwnedFd, address: SocketAddr, first: u16, last: u16) -> io::Result<()> {
     let count = u32::from(last.saturating_sub(first)) + 1;
     let begin = TURN.fetch_add(1, Ordering::Relaxed) % count;
@@ -80,7 +78,6 @@ pub(super) fn borrowed(source: ConnectionSource<'_>, stream: &ProxyStream) -> Op
     (!ip.is_unspecified()).then(|| SocketAddr::new(ip, address.port()))
 }
 
-/// Returns whether the source address differs between clients.
 pub(super) fn goes_by_client(backend: &Proxy, server: &Server) -> bool {
     let borrowed = &server.source(backend).settings.borrowed;
     matches!(
@@ -89,7 +86,6 @@ pub(super) fn goes_by_client(backend: &Proxy, server: &Server) -> bool {
     )
 }
 
-/// Allows a socket to use an address that is not local.
 fn make_transparent(fd: &OwnedFd, ipv4: bool) -> io::Result<()> {
     let (level, name) = if ipv4 {
         (libc::IPPROTO_IP, libc::IP_TRANSPARENT)

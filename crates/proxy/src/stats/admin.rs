@@ -15,7 +15,6 @@ enum AdminAction {
     Health(HealthState),
     /// Enables or disables health checks.
     Checks(bool),
-    /// Enables or disables agent checks.
     AgentChecks(bool),
     Agent(bool),
     Shutdown,
@@ -105,12 +104,9 @@ struct AdminForm {
     ask: bool,
 }
 
-/// Result of a submitted form.
 #[derive(Debug)]
 pub enum AdminOutcome<'c> {
-    /// The action ended with this status.
     Ended(ActionStatus),
-    /// The operator has to confirm the action first.
     Ask(Kill<'c>),
 }
 
@@ -231,7 +227,6 @@ mod tests {
     use keyword::testing::load_text;
     use model::state;
 
-    /// Runs a form that needs no confirmation.
     fn ended(config: &Config, body: &[u8], shown: impl Fn(&Proxy) -> bool) -> ActionStatus {
         match run(config, body, shown) {
             AdminOutcome::Ended(status) => status,

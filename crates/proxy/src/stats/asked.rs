@@ -5,11 +5,9 @@
 pub enum StatisticsFormat {
     #[default]
     Page,
-    /// `;csv`
     Csv,
     /// `;typed`
     Typed,
-    /// `;json`
     Json,
     /// `;json-schema`
     Schema,
@@ -23,9 +21,7 @@ pub enum ActionStatus {
     /// Some of the changes were made.
     Part,
     Wrong,
-    /// There were too many parameters.
     TooMany,
-    /// The action is not permitted.
     Denied,
     Unknown,
 }
@@ -41,7 +37,6 @@ const OUTCOMES: [(ActionStatus, &str); 7] = [
 ];
 
 impl ActionStatus {
-    /// Returns the code in a URI.
     pub fn code(self) -> &'static str {
         OUTCOMES
             .iter()
@@ -58,7 +53,6 @@ impl ActionStatus {
 /// Maximum length of `scope`, bytes.
 const SCOPE_MAX: usize = 20;
 
-/// Parsed parameters of a request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct StatisticsQuery {
     pub kind: StatisticsFormat,
@@ -75,7 +69,6 @@ pub struct StatisticsQuery {
 }
 
 impl StatisticsQuery {
-    /// Parses the text behind the page's URI.
     pub fn parse(tail: &[u8]) -> StatisticsQuery {
         let mut asked = StatisticsQuery::default();
         for word in tail.split(|b| b";?&".contains(b)) {

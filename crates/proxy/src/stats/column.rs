@@ -54,9 +54,7 @@ impl Tags {
 
 #[derive(Clone, Copy, Debug)]
 pub struct ColumnRow {
-    /// Name in the header line of the CSV.
     pub name: &'static str,
-    /// Tags in the typed output.
     pub tags: Tags,
     pub meaning: &'static str,
 }
@@ -75,7 +73,6 @@ macro_rules! columns {
             $(ColumnRow { name: $name, tags: Tags($tags), meaning: $meaning },)*
         ];
 
-        /// Every column as a value.
         pub static ALL: &[Column] = &[$(Column::$variant,)*];
     };
 }
@@ -220,12 +217,10 @@ const _: () = assert!(COLUMN_COUNT < u128::BITS as usize);
 impl ColumnSet {
     pub const ALL: ColumnSet = ColumnSet((1 << COLUMN_COUNT) - 1);
 
-    /// Creates a set of these columns.
     pub fn of(columns: &[Column]) -> ColumnSet {
         ColumnSet(0).with(columns)
     }
 
-    /// Returns the set with these columns added.
     pub fn with(self, columns: &[Column]) -> ColumnSet {
         let added = columns.iter().map(|column| 1 << *column as usize);
         ColumnSet(added.fold(self.0, |set, column: u128| set | column))
@@ -241,7 +236,6 @@ impl ColumnSet {
         self.has(column).then(|| before.count_ones() as usize)
     }
 
-    /// Returns the number of columns.
     pub fn count(self) -> usize {
         self.0.count_ones() as usize
     }
@@ -255,7 +249,6 @@ impl ColumnSet {
 pub const FIRST_MODULE: Column = Column::SslSess;
 
 impl Column {
-    /// Returns the properties of the column.
     pub fn row(self) -> &'static ColumnRow {
         &COLUMNS[self as usize]
     }

@@ -79,7 +79,6 @@ impl RowsOutput {
     }
 }
 
-/// Appends the header line of the CSV.
 pub fn csv_header(out: &mut String) {
     out.push_str("# ");
     for (at, column) in COLUMNS.iter().enumerate() {
@@ -132,7 +131,6 @@ pub fn plain(out: &mut String, value: &ColumnValue<'_>) {
     };
 }
 
-/// Returns the name of a value's type.
 pub fn type_name(value: &ColumnValue<'_>) -> &'static str {
     match value {
         ColumnValue::Empty => "",

@@ -9,13 +9,10 @@ use model::config::product::{NAME, RELEASE_DATE, VERSION};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MetricType {
-    /// A value that only increases.
     Counter,
-    /// A value that increases and decreases.
     Gauge,
 }
 
-/// A field of `show info`.
 #[derive(Clone, Debug)]
 pub struct InfoField {
     pub place: usize,

@@ -36,10 +36,8 @@ use prometheus::{MetricsOf, MetricsOutput};
 use row::{Moment, Selection};
 use std::sync::Arc;
 
-/// Verdict on a request that may be for the statistics.
 #[derive(Debug)]
 pub enum StatisticsVerdict {
-    /// The request is not for the statistics.
     No,
     /// A password has to be verified first; then the check is repeated.
     Wait(Wait),
@@ -139,7 +137,6 @@ fn refused(stream: &mut ProxyStream, page: &StatsPage) -> Option<StatisticsVerdi
     })
 }
 
-/// Performs the action of a submitted form.
 fn action(
     stream: &mut ProxyStream,
     index: ProxyIndex,
@@ -189,7 +186,6 @@ fn without_outcome(asked: &StatisticsQuery) -> StatisticsQuery {
     }
 }
 
-/// Builds the page that asks for confirmation of an action.
 fn question(html: Html) -> Result<ProxyResponse, MessageEditError> {
     let mut head = page_head(b"text/html; charset=utf-8")?;
     let policy = [&html.policy, IN_NO_FRAME].concat();
@@ -213,7 +209,6 @@ fn page_head(kind: &[u8]) -> Result<HttpMessage, MessageEditError> {
 /// actions (clickjacking).
 const IN_NO_FRAME: &str = "; frame-ancestors 'self'";
 
-/// Returns whether a form was longer than the stored part of its body.
 fn is_cut(stream: &ProxyStream) -> bool {
     let length = stream
         .request
@@ -267,7 +262,6 @@ pub struct StatisticsReport {
     proxy: ProxyIndex,
     query: StatisticsQuery,
     admin: bool,
-    /// URL of the web console for the browser.
     console: Option<String>,
     process: ProcessSnapshot,
     moment: Moment,
@@ -337,7 +331,6 @@ impl StatisticsReport {
         })
     }
 
-    /// Passes the position, and what the report is about, to a function.
     fn with_view<T>(&mut self, run: impl FnOnce(&mut ReportOutput, &page::View<'_>) -> T) -> T {
         let proxy = self.config.proxy(self.proxy);
         let fallback;

@@ -6,10 +6,8 @@ const PIECE_BYTES: usize = 14 * 1024;
 /// Maximum number of steps, one for each row, within a piece: some hundred microseconds.
 const STEPS_MAX: usize = 64;
 
-/// The piece that is being produced.
 #[derive(Debug)]
 pub struct Piece<'o> {
-    /// Text of the piece, which sources append to.
     pub out: &'o mut String,
     bytes_max: usize,
     steps: usize,

@@ -32,14 +32,11 @@ pub struct Limits {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ProcessSnapshot {
     pub about: About,
-    /// Client connections, and their traffic.
     pub connections: Connections,
-    /// TLS with clients and servers.
     pub tls: Tls,
     pub resources: Resources,
     pub services: Services,
     pub limits: Limits,
-    /// Rates measured over a second.
     pub measured: Measured,
     pub addresses: StatusReport,
 }
@@ -47,7 +44,6 @@ pub struct ProcessSnapshot {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct About {
     pub pid: u32,
-    /// Number of data plane threads.
     pub threads: u32,
     pub uptime_ms: u64,
     /// Start time, seconds since 1970.
@@ -61,30 +57,24 @@ pub struct About {
     pub description: Option<String>,
 }
 
-/// Client connections, and their traffic.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Connections {
     /// Effective limit on client connections.
     pub max: u32,
     /// Highest connection limit that an operator may set.
     pub hard_max: u32,
-    /// Number of current client connections.
     pub current: u32,
-    /// Number of client connections since the start.
     pub total: u64,
     /// Connections per second: current and maximum.
     pub rate: (u64, u64),
     /// Sessions per second: current and maximum.
     pub session_rate: (u64, u64),
-    /// Number of open listeners and statistics sockets.
     pub listeners: u32,
     /// HTTP requests since the start, over all frontends.
     pub requests_total: u64,
-    /// Bytes sent to clients since the start, over all frontends.
     pub bytes_out: u64,
 }
 
-/// TLS with clients and servers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Tls {
     /// TLS connections: current, and since the start.
@@ -93,7 +83,6 @@ pub struct Tls {
     pub rate: (u64, u64),
     /// Full handshakes with clients per second, without session resumption: current and maximum.
     pub client_keys: (u64, u64),
-    /// Percent of the clients' handshakes that resumed a session.
     pub resumed_percent: u64,
     /// Full handshakes with servers per second, without session resumption: current and maximum.
     pub server_keys: (u64, u64),
@@ -110,9 +99,7 @@ pub struct Resources {
     pub memory: (u64, u64),
     /// Memory of compression, and its limit, bytes.
     pub compression_memory: (u64, u64),
-    /// Kernel pipes, and the bytes that went through them.
     pub pipes: Pipes,
-    /// Number of tasks on the threads.
     pub tasks: u32,
 }
 
@@ -121,13 +108,9 @@ pub struct Resources {
 pub struct Services {
     /// Connections with peers: established ones, and all.
     pub peers: (u32, u32),
-    /// Number of failed name resolutions.
     pub failed_resolutions: u64,
-    /// Number of messages received by `log-forward` sections.
     pub logs_received: u64,
-    /// Number of dropped log lines.
     pub logs_dropped: u64,
-    /// Counters of the nameservers, by section.
     pub(crate) resolvers: Vec<model::names::SectionReport>,
 }
 
@@ -138,7 +121,6 @@ fn line(text: &str) -> String {
 }
 
 impl ProcessSnapshot {
-    /// Takes a snapshot of the process.
     pub fn now(runtime: &Runtime, config: &Config) -> ProcessSnapshot {
         let now_ms = runtime.now_ms();
         let sum = |tally| {
@@ -234,7 +216,6 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-/// Counts the connections with peers: established ones, and all.
 fn peers(config: &Config) -> (u32, u32) {
     let mut counts = (0, 0);
     for section in &config.peers {
@@ -247,7 +228,6 @@ fn peers(config: &Config) -> (u32, u32) {
     counts
 }
 
-/// Returns the memory held by the allocator, and the part in use, bytes.
 #[cfg(target_env = "gnu")]
 fn memory() -> (u64, u64) {
     // SAFETY: it only reads the counters of the allocator, under its own locks.
@@ -261,7 +241,6 @@ fn memory() -> (u64, u64) {
     (0, 0)
 }
 
-/// Returns the current time values for a report.
 pub fn moment(runtime: &Runtime, legends: bool) -> Moment {
     Moment {
         state_ms: state::now_ms(),

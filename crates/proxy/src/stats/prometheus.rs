@@ -245,7 +245,6 @@ pub struct MetricsOutput {
     query: Query,
     section: Section,
     rows: RowCursor,
-    /// The description of the current metric was written.
     has_head: bool,
 }
 
@@ -384,7 +383,6 @@ impl MetricsOutput {
         }
     }
 
-    /// Appends the line of the next row for one metric.
     fn metric(
         &mut self,
         out: &mut String,
@@ -548,7 +546,6 @@ fn meaning(column: C, how: How) -> String {
     }
 }
 
-/// Classes of responses, and their columns.
 const CLASSES: [(&str, C); 6] = [
     ("1xx", C::Hrsp1xx),
     ("2xx", C::Hrsp2xx),

@@ -14,7 +14,6 @@ use std::sync::atomic::Ordering::Relaxed;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum ColumnValue<'c> {
-    /// The object has no value in this column.
     #[default]
     Empty,
     U32(u32),
@@ -62,19 +61,15 @@ pub struct Moment {
 
 #[derive(Clone, Debug)]
 pub enum Object<'c> {
-    /// The client side of a proxy.
     Frontend,
     Listener(&'c Bind),
-    /// A server and its state.
     Server(&'c Server, Rc<ServerReport>),
-    /// The server side of a proxy.
     Backend,
 }
 
 /// A row of the statistics.
 #[derive(Clone, Debug)]
 pub struct Row<'c> {
-    /// Proxy that the row belongs to.
     pub proxy: &'c Proxy,
     pub object: Object<'c>,
     /// Columns that are computed; the others are empty.
@@ -122,7 +117,6 @@ impl<'c> Row<'c> {
         self.columns.has(column)
     }
 
-    /// Returns the value of a column.
     pub fn get(&self, column: Column) -> &ColumnValue<'c> {
         let index = self.columns.index_of(column);
         let value = index.and_then(|index| self.values.get(index));
@@ -276,7 +270,6 @@ impl<'c> Row<'c> {
         self.put(C::H1SplicedBytesOut, 0u64);
     }
 
-    /// Sets the counters of responses and the response times.
     fn served(&mut self, counters: &Counters) {
         self.statuses(counters);
         if self.http() {
@@ -301,7 +294,6 @@ const STATUSES: &[(Column, Tally)] = &[
     (Column::HrspOther, Tally::StatusOther),
 ];
 
-/// Counters of frontends and listeners.
 const CLIENT_SIDE: &[(Column, Tally)] = &[
     (Column::Stot, Tally::Sessions),
     (Column::Bin, Tally::BytesIn),
@@ -318,7 +310,6 @@ const CLIENT_SIDE: &[(Column, Tally)] = &[
     (Column::SslFailedHandshake, Tally::TlsFailed),
 ];
 
-/// Counters of servers and backends.
 const SERVER_SIDE: &[(Column, Tally)] = &[
     (Column::Stot, Tally::Sessions),
     (Column::Bin, Tally::BytesIn),
@@ -348,7 +339,6 @@ fn listener_name(bind: &Bind) -> Cow<'_, str> {
     }
 }
 
-/// Creates the row of a frontend.
 fn frontend<'c>(proxy: &'c Proxy, moment: &Moment, columns: ColumnSet) -> Row<'c> {
     use Column as C;
     let mut row = Row::new(proxy, Object::Frontend, columns);
@@ -425,7 +415,6 @@ fn listener<'c>(proxy: &'c Proxy, bind: &'c Bind, moment: &Moment, columns: Colu
     row
 }
 
-/// Returns a listener's address for display.
 pub fn bind_text(address: &BindAddress) -> String {
     match address {
         BindAddress::Inet(address) => address.to_string(),
@@ -455,7 +444,6 @@ fn weight_now(report: &ServerReport) -> u32 {
     (report.weight * report.throttle).div_ceil(100)
 }
 
-/// Creates the row of a server.
 pub fn server<'c>(
     proxy: &'c Proxy,
     server: &'c Server,
@@ -515,7 +503,6 @@ pub fn server<'c>(
     row
 }
 
-/// Sets the agent's report of a server, and the server that it tracks.
 fn agent(row: &mut Row<'_>, report: &ServerReport) {
     use Column as C;
     if let Some(tracked) = &report.tracked {
@@ -538,7 +525,6 @@ fn agent(row: &mut Row<'_>, report: &ServerReport) {
     row.put(C::AgentHealth, u32::from(!agent.down));
 }
 
-/// Sets the results of a server's checks.
 fn checks(row: &mut Row<'_>, report: &ServerReport) {
     use Column as C;
     if !report.checked || report.tracked.is_some() {
@@ -584,7 +570,6 @@ fn seconds(now_ms: u64, then_ms: u64) -> u32 {
     clip_seconds(now_ms.saturating_sub(then_ms))
 }
 
-/// Returns the name of a balancing algorithm.
 pub fn algorithm(balance: &Balance) -> &'static str {
     balance.name()
 }
@@ -604,7 +589,6 @@ fn weights(proxy: &Proxy, moment: &Moment) -> (u32, u32) {
         })
 }
 
-/// Creates the row of a backend.
 fn backend<'c>(proxy: &'c Proxy, moment: &Moment, columns: ColumnSet) -> Row<'c> {
     use Column as C;
     let mut row = Row::new(proxy, Object::Backend, columns);
@@ -667,19 +651,15 @@ pub struct Selection<'s> {
     pub allowed: &'s [Box<str>],
     /// Name of the proxy that `.` in `allowed` stands for.
     pub own: &'s str,
-    /// Hides servers that are down.
     pub hide_down: bool,
     pub hide_maintenance: bool,
-    /// Selects the proxy with this id.
     pub proxy_id: Option<u32>,
     /// Selected types: 1 frontends, 2 backends, 4 servers, 8 listeners; 0 is all.
     pub kinds: u32,
-    /// Selects the server or listener with this id.
     pub object_id: Option<u32>,
 }
 
 impl Selection<'_> {
-    /// Returns whether a proxy is selected.
     pub fn has_proxy(&self, proxy: &Proxy) -> bool {
         let named = |name: &str| {
             let name = if name == "." { self.own } else { name };
@@ -736,7 +716,6 @@ impl RowCursor {
         self.item == 0
     }
 
-    /// Moves to the next proxy.
     pub fn skip_proxy(&mut self) {
         self.proxy += 1;
         self.item = 0;

@@ -43,11 +43,8 @@ pub struct Incoming<'c> {
     /// Detects that the client disconnects while the response is awaited; None: not checked.
     pub watched: Option<Watch<'c>>,
     pub server: &'c PeerConnection,
-    /// Bytes received from the server and not consumed yet.
     pub input: &'c mut Option<Buffer>,
-    /// The request that this response belongs to.
     pub request: &'c Parsed,
-    /// Whether the client's connection may be kept open afterwards.
     pub keep: Keep,
     /// Time at which data was last sent to the server; `timeout server` counts from then.
     pub sent_at: &'c Cell<Instant>,
@@ -56,14 +53,13 @@ pub struct Incoming<'c> {
     pub again: &'c Cell<bool>,
 }
 
-/// Whether a client's connection may carry another request after this one.
+/// Answers whether a client's connection may carry another request after this one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Keep {
     Yes,
     /// Another request may follow only to complete the challenge of a server that authenticates
     /// the connection: the process is stopping, or the client's address is being removed.
     ForChallenge,
-    /// No other request may follow.
     No,
 }
 
@@ -73,7 +69,6 @@ impl Keep {
         self == Keep::Yes
     }
 
-    /// Returns whether the connection may be kept after a response with this challenge.
     fn after(self, challenge: Option<ConnectionChallenge>) -> bool {
         self.is_yes() || self == Keep::ForChallenge && challenge == Some(ConnectionChallenge::Token)
     }
@@ -110,7 +105,6 @@ pub enum Failure {
     /// The server's bytes are not a valid response, or the framing of the body is invalid and
     /// nothing was forwarded yet.
     Malformed,
-    /// The server exceeded the maximum number of interim responses.
     Interim,
     /// The request cannot be expressed as FastCGI parameters.
     Unsayable,
@@ -137,7 +131,6 @@ pub enum Failure {
 /// Progress of an exchange at the time of its shutdown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {
-    /// The request was not sent completely.
     Sending,
     /// The request was sent, and no part of a response was delivered.
     Sent,
@@ -229,7 +222,6 @@ impl Failure {
     }
 }
 
-/// Reads the server's response and forwards it to the client.
 pub async fn relay(stream: &mut ProxyStream, incoming: Incoming<'_>) -> Result<Delivered, Failure> {
     let Incoming {
         client,
@@ -351,7 +343,6 @@ async fn deliver(
     Ok(whole)
 }
 
-/// A response whose head is ready for the client.
 struct Dressed {
     framing: ClientFraming,
     /// The body is sent in chunks (HTTP/1).
@@ -396,7 +387,6 @@ fn dress(
     })
 }
 
-/// Sends the head of the response that establishes a tunnel.
 async fn begin_tunnel(
     stream: &mut ProxyStream,
     client: &PeerConnection,
@@ -458,7 +448,6 @@ fn frame(
     Ok(framing)
 }
 
-/// Evaluates the response rules, which may wait for the body.
 async fn checked(
     stream: &mut ProxyStream,
     client: &PeerConnection,
@@ -618,7 +607,6 @@ async fn read_head(
     }
 }
 
-/// Returns the size limits for a response head.
 pub(super) fn limits(stream: &ProxyStream) -> Limits {
     let tune = &stream.config.global.tune;
     let backend = stream.backend();
@@ -631,7 +619,6 @@ pub(super) fn limits(stream: &ProxyStream) -> Limits {
     }
 }
 
-/// Receives the next response head from a server that speaks HTTP/2.
 async fn next_head(
     stream: &mut ProxyStream,
     watched: Option<Watch<'_>>,
@@ -709,10 +696,8 @@ async fn send_head(
     sent.map_err(|failure| Failure::Body(failure.into()))
 }
 
-/// A response body that is being forwarded.
 struct ForwardedBody {
     body: IncomingBody,
-    /// The body is sent in chunks, to an HTTP/1 client.
     chunked: bool,
     encoder: Option<Box<Encoder>>,
 }

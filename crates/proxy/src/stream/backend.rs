@@ -103,14 +103,12 @@ pub fn enter(stream: &ProxyStream) {
     }
 }
 
-/// Counts a stream that leaves its backend.
 pub fn leave(stream: &ProxyStream) {
     if let Some(backend) = stream.backend() {
         backend.state.backend.sessions.decrement();
     }
 }
 
-/// Counts at the stream's server and at the backend.
 pub fn count_at_server(stream: &ProxyStream, tally: Tally) {
     count_at(stream, stream.route.server, tally);
 }

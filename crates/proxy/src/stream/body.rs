@@ -34,15 +34,12 @@ const ENCODED_A_UNIT: usize = 4;
 /// Time for which an encoder waits for the server or the client before it frees its memory.
 const PARK_AFTER: Duration = Duration::from_millis(250);
 
-/// A body that is being received.
 #[derive(Debug)]
 pub enum IncomingBody {
     Done,
     /// The number of bytes that are still to come.
     Length(u64),
-    /// Chunked transfer coding (RFC 9112, section 7.1).
     Chunked(Box<ChunkedDecoder>),
-    /// The body ends when the sender closes the connection.
     UntilClose,
     /// The body ends with the sender's HTTP/2 stream. The number of bytes still to come, if the
     /// head announced a length.
@@ -50,7 +47,6 @@ pub enum IncomingBody {
 }
 
 impl IncomingBody {
-    /// Creates the state of a body that begins on a link.
     pub fn new(from: &PeerConnection, length: BodyLength) -> IncomingBody {
         match length {
             BodyLength::None | BodyLength::Tunnel => IncomingBody::Done,
@@ -63,7 +59,6 @@ impl IncomingBody {
         }
     }
 
-    /// Returns whether the whole body was received.
     pub fn is_done(&self) -> bool {
         matches!(self, IncomingBody::Done)
     }
@@ -198,7 +193,6 @@ impl IncomingBody {
 
 /// The decoded part of a body that was inspected ahead of time.
 pub struct Peeked {
-    /// Decoded bytes, without framing.
     pub bytes: Vec<u8>,
     /// The bytes are the whole body.
     pub whole: bool,
@@ -244,10 +238,8 @@ fn unchunk(decoder: &mut ChunkedDecoder, input: &mut Buffer) -> Result<usize, Bo
     Ok(data)
 }
 
-/// Reason why a body was not transferred completely.
 #[derive(Debug)]
 pub enum BodyFailure {
-    /// The sender was silent until its timeout expired.
     ReadTimeout,
     /// The sender closed the connection or aborted within the body.
     Truncated,
@@ -272,7 +264,6 @@ pub struct BodyCopy<'k> {
     pub bytes: &'k mut Vec<u8>,
     /// Cleared when the body does not fit or has trailers.
     pub whole: &'k Cell<bool>,
-    /// Maximum number of bytes to keep.
     pub bytes_max: usize,
 }
 
@@ -307,9 +298,7 @@ impl Encoding<'_> {
 /// The transfer of one body from a sender to a receiver.
 pub struct Copy<'c> {
     pub from: &'c PeerConnection,
-    /// Bytes received from the sender and not consumed yet.
     pub input: &'c mut Option<Buffer>,
-    /// State of the body that is being received.
     pub body: &'c mut IncomingBody,
     pub to: &'c PeerConnection,
     /// The receiver speaks HTTP/1 and gets chunks.
@@ -351,11 +340,8 @@ async fn patient<F: Future>(
     with_deadline(deadline, future).await.ok()
 }
 
-/// An encoder, and the counters of its input and output.
 pub struct Encoding<'c> {
-    /// The encoder that compresses the body.
     pub encoder: &'c mut Encoder,
-    /// Counts the bytes before and after compression.
     pub bytes: &'c mut Coded,
 }
 
@@ -423,7 +409,6 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// Removes the data that was sent from the input buffer.
     fn take(&mut self, length: usize) {
         if let Some(input) = self.input.as_mut() {
             input.consume(length);
@@ -433,7 +418,6 @@ impl Copy<'_> {
         }
     }
 
-    /// Sends the output of an encoder and returns the number of bytes.
     async fn send_coded(
         &mut self,
         head: &mut Vec<u8>,
@@ -497,7 +481,6 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// Counts body bytes that were sent.
     pub(super) fn count(&mut self, sent: u64) {
         *self.bytes += sent;
         if let Some(meter) = &mut self.meter {

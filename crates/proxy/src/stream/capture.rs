@@ -5,7 +5,6 @@ use http::http1::HttpParseError;
 use model::state::{CAPTURED_MAX, Capture};
 use model::thread::current_thread_data;
 
-/// Returns the offset of an error in a head.
 pub fn position_of(fault: HttpParseError) -> usize {
     usize::try_from(fault.at).unwrap_or(usize::MAX)
 }

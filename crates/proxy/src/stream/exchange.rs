@@ -36,11 +36,8 @@ use std::time::Duration;
 use tls::transport::ConnectionTransport;
 
 pub struct Outgoing<'r> {
-    /// Properties of the request, from its head.
     pub request: &'r Parsed,
-    /// State of the request body.
     pub body: IncomingBody,
-    /// Whether the client's connection may be kept afterwards.
     pub keep: Keep,
     /// Compresses the request body; None: not compressed.
     pub encoder: Option<Box<Encoder>>,
@@ -63,13 +60,11 @@ impl Outgoing<'_> {
         replay
     }
 
-    /// Returns whether HTTP/1 sends the body in chunks.
     fn needs_chunks(&self) -> bool {
         self.encoder.is_some() || self.body.needs_chunks()
     }
 }
 
-/// Relays a request to a server and the response to the client.
 pub async fn run(
     client: &mut Client,
     stream: &mut ProxyStream,
@@ -163,7 +158,6 @@ fn should_close_client<T>(client: &Client, delivered: &Result<T, Failure>) -> bo
     closed_early && client.streams > 0 && !client.link.is_http2()
 }
 
-/// Completes the exchange after the last attempt.
 #[inline(always)]
 async fn end(
     client: &mut Client,
@@ -186,7 +180,6 @@ async fn end(
     next
 }
 
-/// Handles a request that could not be repeated because no server is available.
 async fn unserved(client: &mut Client, stream: &mut ProxyStream, outgoing: &Outgoing<'_>) -> Next {
     let page = error_page(stream, 503);
     let may_keep = outgoing.keep.is_yes() && outgoing.body.is_done();
@@ -218,7 +211,6 @@ impl Uploaded {
     }
 }
 
-/// Returns the progress of an exchange at its shutdown.
 fn progress(times: &Times, outgoing: &Outgoing<'_>) -> Progress {
     match times.response {
         Some(_) => Progress::Answering,
@@ -227,7 +219,6 @@ fn progress(times: &Times, outgoing: &Outgoing<'_>) -> Progress {
     }
 }
 
-/// Makes one attempt on one connection.
 async fn once(
     client: &mut Client,
     stream: &mut ProxyStream,
@@ -299,7 +290,6 @@ async fn once(
     result.map_err(|failure| late(&stream.times, failure))
 }
 
-/// Writes the head of a request, or the parameters for a FastCGI application.
 fn begin(
     stream: &ProxyStream,
     client: &Client,
@@ -370,7 +360,6 @@ async fn takes_tunnels(server: &MuxStream) -> bool {
 /// Timeout for the first SETTINGS of a server.
 const SETTINGS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Sends the head of a request to a server that speaks HTTP/2.
 fn ask(stream: &ProxyStream, server: &MuxStream, outgoing: &Outgoing<'_>) -> Result<(), Failure> {
     let upgrade = tunnel_over_http2(stream, outgoing.request);
     let facts = stream.server_facts(upgrade);
@@ -483,7 +472,6 @@ pub(super) fn connection_mode(stream: &ProxyStream) -> ConnectionMode {
     }
 }
 
-/// Completes an exchange whose response was delivered completely.
 async fn done(
     client: &mut Client,
     stream: &mut ProxyStream,
@@ -552,7 +540,6 @@ fn own_connections_max(client: &Client, stream: &ProxyStream) -> u32 {
     stream.frontend().own_connections_max.unwrap_or(default)
 }
 
-/// Handles a response that was not delivered, or not completely.
 async fn failed(
     client: &mut Client,
     stream: &mut ProxyStream,

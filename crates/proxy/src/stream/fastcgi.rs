@@ -30,10 +30,8 @@ const HIDDEN: &[&[u8]] = &[
     b"upgrade",
 ];
 
-/// Reason why a request cannot be expressed for a FastCGI application.
 #[derive(Debug)]
 pub(super) enum Unsayable {
-    /// A parameter is too long.
     TooLong,
     /// The path cannot be decoded, or contains what `path-info` forbids.
     Path,
@@ -57,7 +55,6 @@ impl From<TooLong> for Unsayable {
     }
 }
 
-/// Returns the FastCGI application of the stream's backend.
 fn app(stream: &ProxyStream) -> Option<&FcgiApp> {
     let at = stream.backend()?.fcgi_app?;
     stream.config.fcgi_apps.get(at)
@@ -117,7 +114,6 @@ fn set(stream: &ProxyStream, app: &FcgiApp) -> Vec<(Cow<'static, [u8]>, Vec<u8>)
     all
 }
 
-/// Returns whether an application gets a header field.
 fn is_passed(stream: &ProxyStream, app: &FcgiApp, name: &[u8]) -> bool {
     let hidden = HIDDEN.iter().any(|one| one.eq_ignore_ascii_case(name));
     let passes = || {
@@ -158,7 +154,6 @@ fn params(stream: &ProxyStream, app: &FcgiApp, length: u64) -> Result<Params, Un
 type HeaderLookup<'s> = &'s dyn Fn(&[u8]) -> Option<&'s (Cow<'static, [u8]>, Vec<u8>)>;
 type Defaults<'s> = Vec<(&'static [u8], Cow<'s, [u8]>)>;
 
-/// Returns the default values of parameters that no line sets.
 fn defaults<'s>(
     stream: &'s ProxyStream,
     app: &'s FcgiApp,
@@ -227,7 +222,6 @@ fn defaults<'s>(
     ])
 }
 
-/// Returns the user name of the client's Basic authentication.
 fn user(stream: &ProxyStream) -> Vec<u8> {
     Basic::of(stream).map_or_else(Vec::new, |basic| basic.user().to_vec())
 }

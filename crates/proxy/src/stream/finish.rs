@@ -57,7 +57,6 @@ pub fn finish(mut stream: Box<ProxyStream>) {
     current_thread_data().keep_stream(stream);
 }
 
-/// Returns the counter of the side that aborted the stream, if one did.
 fn aborted(outcome: &StreamOutcome) -> Option<Tally> {
     match outcome.termination {
         Termination::ClientAbort | Termination::ClientTimeout => Some(Tally::ClientAborts),

@@ -11,23 +11,18 @@ use model::transaction::listing;
 use reactor::{self, Buffer, after, with_deadline};
 use std::io;
 
-/// Reason why no request was read.
 pub enum HeadFailure {
-    /// No data was available yet.
     NotYet,
     /// The client closed the connection before it sent anything.
     Nothing,
     /// The client closed the connection within the head.
     Closed,
-    /// The timeout for the head expired.
     Timeout,
-    /// The input is not a valid request.
     Fault(HttpParseError),
     /// The input is the HTTP/2 preface, or the beginning of it.
     Http2,
 }
 
-/// Reads and parses a request's head.
 pub async fn read(client: &mut Client, stream: &mut ProxyStream) -> Result<Parsed, HeadFailure> {
     let tune = &stream.config.global.tune;
     let frontend = client.session.frontend();
@@ -117,7 +112,6 @@ fn begins_http2(session: &Session, bytes: &[u8]) -> bool {
         && http1::http2_preface(bytes) != Preface::No
 }
 
-/// Responds to input that is not a valid request.
 pub async fn refuse(client: &mut Client, stream: &mut ProxyStream, failure: HeadFailure) {
     let frontend = stream.session.frontend().state.clone();
     count(stream);

@@ -34,7 +34,6 @@ pub(super) fn show(
     peeked.whole
 }
 
-/// Waits for what a rule requires.
 pub(super) async fn wait(
     stream: &mut ProxyStream,
     origin: ResponseSource<'_>,
@@ -56,7 +55,6 @@ pub(super) async fn wait(
     Ok(())
 }
 
-/// Returns the failure of the stream after its client has disconnected.
 fn gone(client: Option<Watch<'_>>) -> Failure {
     match client {
         Some(client) if client.is_http2() => Failure::GivenUp,

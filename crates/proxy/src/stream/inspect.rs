@@ -92,7 +92,6 @@ fn settle(stream: &mut ProxyStream, client: &PeerConnection, gate: Gate) -> bool
     false
 }
 
-/// Ends a stream whose response the rules have rejected.
 pub(super) fn refused(stream: &mut ProxyStream, gate: Gate) {
     stream.outcome.termination = Termination::Proxy;
     stream.outcome.phase = match gate {

@@ -19,13 +19,9 @@ use reactor::{self, Buffer, after, pool_box, with_deadline};
 use std::future::poll_fn;
 use std::io;
 
-/// Verdict of the rules on a request.
 pub enum Ruled {
-    /// Forward the request to the chosen backend.
     Forward,
-    /// Answer the request with this reply.
     Answer(ProxyResponse),
-    /// Answer the request with this report.
     Report(Box<StatisticsReport>),
     /// Close the connection without a response.
     Close,
@@ -171,7 +167,6 @@ async fn tell_early(client: &mut Client, stream: &mut ProxyStream) {
     }
 }
 
-/// Serves the statistics page if the request is for it.
 async fn statistics(
     client: &mut Client,
     stream: &mut ProxyStream,

@@ -20,8 +20,6 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// points in the window.
 const SCATTER: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Returns whether the client's idle connection must end because the process is stopping or
-/// its address moves.
 pub(super) fn should_close_idle(client: &Client) -> bool {
     client.streams > 0
         && leaves_since(&client.session).is_some()
@@ -85,7 +83,6 @@ fn leaves_since(session: &Session) -> Option<Instant> {
     stops.or_else(|| drain(session).map(|drain| drain.since))
 }
 
-/// Returns the drain period of the session's address.
 fn drain(session: &Session) -> Option<Drain> {
     vitals::drain_of(runtime::of_thread(), session.destination.ip())
 }

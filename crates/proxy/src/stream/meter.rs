@@ -10,12 +10,10 @@ use std::sync::Arc;
 pub struct Counting<'c> {
     pub meter: &'c Meter,
     pub tally: Tally,
-    /// Number of bytes counted so far.
     pub counted: &'c mut u64,
 }
 
 impl Counting<'_> {
-    /// Counts bytes that were passed on.
     pub fn count(&mut self, bytes: u64) {
         self.meter.count(self.tally, bytes);
         *self.counted += bytes;
@@ -44,7 +42,6 @@ impl Meter {
             })
     }
 
-    /// Counts bytes that were passed on.
     pub fn count(&self, tally: Tally, bytes: u64) {
         self.config
             .proxy(self.frontend)

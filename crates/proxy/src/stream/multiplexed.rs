@@ -18,9 +18,7 @@ use tls::transport::ConnectionTransport;
 /// requests in transit are still served.
 const NOTICE: Duration = Duration::from_secs(1);
 
-/// A request received on a client's HTTP/2 connection.
 pub struct Request {
-    /// HTTP/2 stream of the request.
     pub mux: MuxStream,
     /// State for rules and logs, with the request and its times filled in.
     pub stream: Box<ProxyStream>,
@@ -120,13 +118,11 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
 }
 
 impl<B: FnMut(Request)> ClientSide<'_, B> {
-    /// Counts and logs a malformed request.
     fn refused(&mut self, stream: Box<ProxyStream>, status: u16) {
         self.note_malformed();
         super::bad_request(stream, status);
     }
 
-    /// Returns how long a connection without streams may wait for one.
     fn idle_until(&self, view: &View) -> Option<Instant> {
         let timeouts = &self.session.frontend().timeouts;
         let (from, limit_ms) = if !view.has_input {
@@ -151,7 +147,6 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
         leaving::close_starts_at(self.session, view.carried > 0)
     }
 
-    /// Writes a message to the frontend's log.
     fn tell(&self, why: &dyn Display) {
         let source = match self.session.source {
             Endpoint::Inet(address) => {

@@ -5,7 +5,6 @@ use super::ProxyStream;
 use super::answer::Failure;
 use model::config::{Observe, Rare, Server};
 
-/// Returns the server of a stream if its traffic is observed.
 fn observed(stream: &ProxyStream) -> Option<(&Server, Observe)> {
     if !stream.route.rare.has(Rare::OBSERVED) {
         return None;
@@ -30,7 +29,6 @@ pub fn connected(stream: &ProxyStream, good: bool) {
     }
 }
 
-/// Reports the head of a response.
 pub fn answered(stream: &ProxyStream) {
     if let Some((server, Observe::Layer7)) = observed(stream) {
         match stream.outcome.server_status {

@@ -73,7 +73,6 @@ pub(super) async fn send(
     send::outcome(stream, &sent, keeps)
 }
 
-/// Sends the head and the pieces of a report; the first one is in `piece`.
 async fn stream_body(
     client: &Client,
     stream: &mut ProxyStream,

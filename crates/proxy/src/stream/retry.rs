@@ -14,7 +14,6 @@ use std::cell::Cell;
 
 /// Data needed to send a request again.
 pub struct Replay {
-    /// Body data that was sent.
     pub bytes: Vec<u8>,
     /// Set while `bytes` holds all data that was sent.
     pub whole: Cell<bool>,
@@ -23,7 +22,6 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Creates the replay data for a request that is about to be sent.
     pub fn new(stream: &ProxyStream, client: &PeerConnection, body: &IncomingBody) -> Replay {
         let asked = stream.route.rare.has(Rare::RETRY_AFTER_SENDING);
         if !asked {
@@ -109,7 +107,6 @@ impl Replay {
     }
 }
 
-/// Gets another server connection to repeat a request.
 pub async fn reconnect_for_retry(
     stream: &mut ProxyStream,
     slot: ServerSlot,

@@ -119,7 +119,6 @@ async fn perform_handshake(client: &mut Client, acceptor: &Acceptor) -> Result<b
     Ok(resumed)
 }
 
-/// Returns the newest version that a client supports.
 fn newest(hello: &Hello<'_>) -> ProtocolVersion {
     let tls13 = hello.versions().any(|version| version == 0x0304);
     match (tls13, hello.version) {
@@ -131,7 +130,6 @@ fn newest(hello: &Hello<'_>) -> ProtocolVersion {
     }
 }
 
-/// Returns whether a client offers application protocols, and none of them is ours.
 fn none_in_common(hello: &Hello<'_>, ours: &[Vec<u8>]) -> bool {
     let mut offered = hello.protocols().peekable();
     let any = offered.peek().is_some();

@@ -27,7 +27,6 @@ use tls::Info;
 /// Connection attempts after the first, unless `retries` is set.
 const RETRIES_DEFAULT: u32 = 3;
 
-/// Pause before the same server is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Reused connections that are allowed for a stream.
@@ -56,11 +55,9 @@ impl Reuse {
 
 /// Conditions under which a stream may obtain a server connection.
 pub struct Establish<'c> {
-    /// Connections that may be reused.
     pub reuse: Reuse,
     /// HTTP/2 connections that currently carry streams of other clients may carry this one too.
     pub shared: bool,
-    /// Connections reserved for the stream's client.
     pub own: Option<&'c mut PrivateConnections>,
 }
 
@@ -98,7 +95,6 @@ impl Establish<'_> {
         pools.take(server, &wanted, streams_min?)
     }
 
-    /// Takes a reusable connection from another thread.
     async fn take_from_neighbours(
         &self,
         server: &Server,
@@ -139,7 +135,6 @@ pub async fn establish_for(
     unless_gone(watched, pin!(establish(stream, how))).await
 }
 
-/// Returns the maximum number of connection retries for a stream.
 pub fn retries(stream: &ProxyStream) -> u32 {
     let set = stream.rules.overrides.as_ref().and_then(|set| set.retries);
     set.or_else(|| stream.backend()?.retries)
@@ -417,7 +412,6 @@ fn failed(stream: &mut ProxyStream, failure: &ConnectFailure) -> Unserved {
     Unserved::Unavailable
 }
 
-/// Converts a connection failure to its form in the request history.
 fn kept(failure: &ConnectFailure) -> TryFailure {
     match failure {
         ConnectFailure::Timeout => TryFailure::ConnectTimeout,

@@ -33,18 +33,13 @@ use tls::transport::ConnectionTransport;
 /// A client's connection, or one stream of its HTTP/2 connection for the lifetime of that
 /// stream.
 pub struct Client {
-    /// Transport of the connection or stream.
     pub link: PeerConnection,
-    /// Session data that the streams see.
     pub session: Rc<Session>,
-    /// Bytes received and not consumed yet; None while there are none.
     pub input: Option<Buffer>,
-    /// Number of streams carried so far.
     pub streams: u32,
     /// Time of the accept, or of the end of the previous stream. The times of the next stream
     /// count from here.
     pub idle_since: Instant,
-    /// Server connections reserved for this client's streams.
     pub private_connections: PrivateConnections,
     /// Number of the server of the last stream.
     pub last_server: Option<u32>,
@@ -311,14 +306,12 @@ fn unsent(socket: &ConnectionTransport) -> i32 {
     if result == 0 { bytes } else { 1 }
 }
 
-/// Applies the packet marks that the connection rules have set for the client's connection.
 fn mark_packets(link: &PeerConnection, set: &super::Overrides) {
     if let Some(transport) = link.transport() {
         set.to_client.apply(transport.fd(), None);
     }
 }
 
-/// Closes a connection that a rule has rejected: by a reset, or silently.
 fn refuse(link: &PeerConnection, gate: Gate) {
     match gate {
         Gate::SilentDrop(ttl) => drop_silently(link, ttl),
@@ -338,7 +331,6 @@ pub(super) fn drop_silently(link: &PeerConnection, ttl: Option<u8>) {
     let _ = socket.set_linger_zero();
 }
 
-/// Serves the requests of a connection that speaks HTTP/1.
 pub(super) async fn requests(client: &mut Client) {
     loop {
         if client.input.is_none() {
@@ -384,13 +376,10 @@ fn speaks_http2(session: &Session) -> bool {
 /// State shared by the streams of a client's HTTP/2 connection.
 #[derive(Default)]
 struct Left {
-    /// Server connections reserved for this client.
     own: RefCell<PrivateConnections>,
-    /// Number of the server of the stream that ended last.
     last_server: Cell<Option<u32>>,
 }
 
-/// Serves a connection that speaks HTTP/2, with concurrent requests.
 pub(super) async fn http2(client: &mut Client) {
     let Client {
         link,
@@ -435,7 +424,6 @@ pub(super) async fn http2(client: &mut Client) {
 /// Event that ends the wait of an idle connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Coming {
-    /// The first byte of a request arrived.
     Request,
     /// A newer configuration contains the listener.
     Configuration,
@@ -494,7 +482,6 @@ pub(super) fn head_deadline(client: &Client) -> Option<Instant> {
     Some(from + Duration::from_millis(u64::from(limit_ms)))
 }
 
-/// Returns whether a header with the client's addresses must come first.
 fn expects_header(client: &Client) -> bool {
     let bind = client.session.bind();
     bind.preface != Default::default() || client.expects_proxy || client.expects_netscaler
@@ -532,22 +519,16 @@ async fn preface(client: &mut Client) -> Result<(), PrefaceError> {
     Ok(())
 }
 
-/// Failure to read a header that must come first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum PrefaceError {
-    /// The client closed the connection before the first byte.
     Empty,
     Broken,
-    /// The client sent no complete header in time.
     Timeout,
-    /// The client closed the connection within the header.
     Truncated,
-    /// The bytes are of another protocol.
     NotPreface,
     Invalid,
 }
 
-/// Logs the failure with HAProxy's wording.
 fn log_preface_error(client: &Client, error: PrefaceError, header: &str) {
     let text = match error {
         PrefaceError::Empty => format!("Connection closed while waiting for {header}"),

@@ -27,14 +27,12 @@ pub(super) struct Interim;
 /// Framing of a body, by which the client finds its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum BodyEnd {
-    /// The body has this length.
     Length(usize),
     Chunks,
     /// The body ends with its connection or HTTP/2 stream.
     Close,
 }
 
-/// Returns whether a response with this status never has a body.
 pub(super) fn is_bodiless(status: u16) -> bool {
     matches!(status, 100..200 | 204 | 304)
 }

@@ -25,7 +25,6 @@ pub(super) fn sockets<'l>(
     Some((from.plain()?, to.plain()?))
 }
 
-/// Returns how many bytes of a body may go into a pipe now.
 fn wanted(body: &IncomingBody) -> usize {
     match body {
         IncomingBody::Length(left) => usize::try_from(*left).unwrap_or(PIECE_MAX).min(PIECE_MAX),

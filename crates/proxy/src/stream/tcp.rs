@@ -25,7 +25,6 @@ use std::io;
 use std::pin::pin;
 use std::task::Poll;
 
-/// Serves a client's connection in TCP mode as one stream.
 pub async fn serve(client: &mut Client) {
     let mut stream = new_stream(client.session.clone(), false);
     listing::begin(&stream);
@@ -53,7 +52,6 @@ pub async fn serve(client: &mut Client) {
 /// once. Milliseconds.
 const ASKED_MS: u32 = 500;
 
-/// Verdict of the content rules on a connection.
 enum Judged {
     Tunnel,
     Over,
@@ -61,8 +59,6 @@ enum Judged {
     Http(Option<HttpProtocol>),
 }
 
-/// Evaluates the content rules of the frontend, chooses the backend, and evaluates the
-/// backend's content rules.
 async fn judge(
     client: &mut Client,
     stream: &mut ProxyStream,

@@ -16,15 +16,12 @@ use std::time::Duration;
 
 /// One direction of a tunnel.
 pub struct Half {
-    /// Bytes received and not forwarded yet.
     pub buffer: Option<Buffer>,
     /// Replaces the buffer while bytes are in the pipe.
     pipe: Option<Pipe>,
     /// The last read was large, so further data goes through a pipe.
     streaming: bool,
-    /// The sender has closed its side.
     pub ended: bool,
-    /// The end was forwarded to the receiver.
     shut: bool,
     pub bytes: u64,
 }
@@ -68,7 +65,6 @@ impl Half {
         }
     }
 
-    /// Forwards the contents of the pipe.
     fn drain(&mut self, to: &PeerConnection) -> io::Result<()> {
         if let (Some(pipe), Some(to)) = (&mut self.pipe, to.plain()) {
             self.bytes += pipe.drain_to(to, false)? as u64;
@@ -115,7 +111,6 @@ enum TunnelSide {
     To,
 }
 
-/// Progress that one poll of a direction has made.
 #[derive(Clone, Copy, Default)]
 struct Moved {
     read: bool,
@@ -203,9 +198,7 @@ struct Limit {
     usual: Option<u32>,
     /// Timeout after our sending to this side is shut down.
     fin: Option<u32>,
-    /// Time at which this side last sent data.
     last_sent: Instant,
-    /// Time at which this side last accepted data.
     last_accepted: Instant,
     /// `option independent-streams`: sending and receiving are timed separately.
     independent: bool,
@@ -347,7 +340,6 @@ impl Tunnel {
         Ok(())
     }
 
-    /// Returns when the timeouts of the client and the server expire.
     fn deadlines(&self) -> Deadlines {
         let Tunnel {
             up,
@@ -369,7 +361,6 @@ struct Deadlines {
 }
 
 impl Deadlines {
-    /// Returns the termination state if a timeout has expired.
     fn overdue(&self) -> Option<Termination> {
         let now = reactor::now();
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);

@@ -32,14 +32,12 @@ impl<'c> Watch<'c> {
         (half || link.is_http2()).then_some(Watch { link, half })
     }
 
-    /// Watches the client while a rule waits.
     pub fn during_rules(stream: &ProxyStream, link: &'c PeerConnection) -> Option<Watch<'c>> {
         let proxy = stream.backend().unwrap_or(stream.frontend());
         let half = proxy.has(ProxyOption::AbortOnClose);
         (half || link.is_http2()).then_some(Watch { link, half })
     }
 
-    /// Ready when the client has disconnected.
     pub fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
         match (self.half, self.link) {
             (false, PeerConnection::Http2(link)) => link.poll_lost(context),
@@ -55,7 +53,6 @@ impl<'c> Watch<'c> {
         }
     }
 
-    /// Returns whether the client is an HTTP/2 stream.
     pub fn is_http2(&self) -> bool {
         self.link.is_http2()
     }

@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 
 /// Size of a name in the abstract namespace, which HAProxy pads with zeros, bytes.
 const ABSTRACT_BYTES: usize = 107;
-/// Size of a read in bytes.
 const READ_BYTES: usize = 64 * 1024;
 /// Maximum number of reads for one response, against a peer that sends byte by byte.
 const READS_MAX: usize = 100_000;
@@ -26,7 +25,6 @@ const PAIR_HELLO: &[u8] = &[0, 0];
 /// Address of the process to take over from (`-x`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TakeoverSource {
-    /// Path of its statistics socket.
     Path(PathBuf),
     /// Name of its statistics socket in the abstract namespace, padded to full length.
     Abstract(Vec<u8>),
@@ -34,13 +32,10 @@ pub enum TakeoverSource {
     Pair(RawFd),
 }
 
-/// Reason why an address is invalid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The name is missing or too long.
     #[error("the name is empty or too long")]
     BadName,
-    /// The descriptor number is invalid.
     #[error("invalid descriptor number")]
     BadNumber,
 }
@@ -71,7 +66,6 @@ impl std::str::FromStr for TakeoverSource {
     }
 }
 
-/// A listening socket of another process.
 #[derive(Debug)]
 pub struct TakenSocket {
     pub fd: OwnedFd,
@@ -83,7 +77,6 @@ pub struct TakenSocket {
 /// Reason why a takeover failed. All sockets received before the failure are closed.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeoverError {
-    /// No process accepts connections at the address.
     #[error("{}", reason(&io::Error::from(*.0)))]
     Connect(Errno),
     #[error("the connection failed: {}", reason(&io::Error::from(*.0)))]

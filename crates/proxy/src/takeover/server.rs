@@ -50,7 +50,6 @@ fn record(fd: &OwnedFd) -> SocketRecord {
     }
 }
 
-/// Sends all bytes together with the descriptors.
 fn send(
     to: &OwnedFd,
     mut bytes: &[u8],

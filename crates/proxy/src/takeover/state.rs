@@ -17,20 +17,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Command that requests the state.
 pub const REQUEST: &[u8] = b"_getstate\n";
 const MARK: &[u8] = b"evenkeel";
 const LENGTH_BYTES: usize = 8;
-/// Maximum size of a state, bytes.
 const BYTES_MAX: usize = 1 << 28;
 /// Maximum number of processes that get the later counts: the most recent ones.
 const HEIRS_MAX: usize = 4;
 /// Timeout for one of them to receive these counts.
 const REST_LIMIT: Duration = Duration::from_millis(500);
-/// Size of a read in bytes.
 const READ_BYTES: usize = 64 * 1024;
 
-/// State received from another Evenkeel process.
 #[derive(Debug)]
 pub struct TakenState {
     pub bytes: Vec<u8>,

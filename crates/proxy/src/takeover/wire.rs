@@ -8,13 +8,11 @@
 //! zero. Before every part but the first the receiver sends how many sockets came before the
 //! part that it has just received, as an integer of the same format.
 
-/// Command that requests the sockets.
 pub const REQUEST: &[u8] = b"_getsocks\n";
 /// Maximum number of descriptors in one part; the system's limit is 253.
 pub const PART_MAX: usize = 252;
 /// Maximum number of sockets: four times the ports of one address.
 pub const SOCKETS_MAX: usize = 1 << 18;
-/// Size of an encoded number in bytes.
 pub const NUMBER_BYTES: usize = 4;
 /// Maximum size of a record in bytes: two names and the options.
 const RECORD_BYTES_MAX: usize = 2 * (1 + u8::MAX as usize) + NUMBER_BYTES;
@@ -30,24 +28,18 @@ pub struct SocketRecord {
     pub options: u32,
 }
 
-/// Violation of the protocol in a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum WireError {
-    /// The response announces more than [`SOCKETS_MAX`] sockets.
     #[error("it announces {0} sockets")]
     TooMany(u32),
-    /// The response has more descriptors than it announced.
     #[error("it sends more sockets than it announced")]
     MoreDescriptors,
-    /// The response has bytes that belong to no descriptor.
     #[error("it sends unexpected bytes")]
     MoreBytes,
-    /// A name is too long for a record.
     #[error("a name is too long")]
     LongName,
 }
 
-/// Encodes a number for sending.
 pub fn number(value: usize) -> [u8; NUMBER_BYTES] {
     // Always at most SOCKETS_MAX.
     u32::try_from(value).unwrap_or(u32::MAX).to_ne_bytes()
@@ -69,7 +61,6 @@ pub fn part(records: &[SocketRecord]) -> Result<Vec<u8>, WireError> {
     Ok(bytes)
 }
 
-/// Next action of the receiver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReceiverAction {
     Wait,
@@ -161,7 +152,6 @@ impl Taker {
     }
 }
 
-/// Decodes the record at the front of the bytes; returns it and the remaining bytes.
 fn record(bytes: &[u8]) -> Option<(SocketRecord, &[u8])> {
     let (namespace, rest) = name(bytes)?;
     let (interface, rest) = name(rest)?;

@@ -80,7 +80,6 @@ pub(super) fn is_served(backend: &Proxy) -> bool {
     !backend.disabled && (backend.servers.is_empty() || backend.state.usable_servers() > 0)
 }
 
-/// Returns whether a frontend can serve at least some streams.
 pub(super) fn is_usable(config: &Config, frontend: &Proxy) -> bool {
     served(config, frontend) != ServiceLevel::Nothing
 }

@@ -58,7 +58,6 @@ pub fn share(runtime: &'static Runtime, words: &'static [AtomicU64]) -> Result<(
     Ok(())
 }
 
-/// Makes this process the writer of the memory: it serves, or serves again.
 pub(crate) fn claim(runtime: &Runtime) {
     if let Some((vitals, owner)) = runtime.vitals.memory()
         && !vitals.is_owner(owner)
@@ -68,14 +67,12 @@ pub(crate) fn claim(runtime: &Runtime) {
     }
 }
 
-/// Reports that the process no longer serves.
 pub(crate) fn rest(runtime: &Runtime) {
     if let Some((vitals, owner)) = runtime.vitals.memory() {
         vitals.rest(owner);
     }
 }
 
-/// Writes heartbeats of a thread until the process stops.
 pub(crate) async fn beat(runtime: &'static Runtime, thread: usize) {
     while let Some((vitals, owner)) = runtime.vitals.memory()
         && !runtime.stopping()

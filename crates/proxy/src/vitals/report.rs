@@ -32,7 +32,6 @@ pub fn report(runtime: &Runtime) -> StatusReport {
     of(now, all)
 }
 
-/// State of a virtual address in the shared memory.
 struct AddressStatus {
     /// The last report of the address role; None if there is none, or it is more than a second
     /// old.

@@ -8,27 +8,22 @@ use model::state::Tally;
 use protocol::vitals::{STALE_AFTER_MS, SlotState, Vitals};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Maximum number of frontends in the summary.
 const FRONTENDS_MAX: usize = 1_000;
 
-/// Health summary of the process.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Summary {
     /// Number of requests (HTTP) and sessions (TCP) of frontends.
     pub requests: u64,
     /// Number of 5xx responses and failed connections to servers.
     pub errors: u64,
-    /// Number of servers with checks that are usable.
     pub servers_up: u64,
     /// Number of servers with checks.
     pub servers: u64,
     pub frontends: Vec<FrontendSummary>,
-    /// Number of virtual addresses that this machine owns.
     pub addresses_owned: u64,
     pub addresses: u64,
 }
 
-/// Health summary of a frontend.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct FrontendSummary {
     pub name: String,
@@ -79,7 +74,6 @@ fn frontend(proxy: &Proxy, usable: bool, elsewhere: &[IpAddr]) -> FrontendSummar
     }
 }
 
-/// Returns the summary of the newest configuration.
 pub fn summary(runtime: &Runtime) -> Summary {
     let config = runtime.config();
     let mut all = Summary::default();

@@ -33,7 +33,6 @@ struct Described {
     /// Services of the configuration in service, followed by removed ones.
     services: Vec<Service>,
     version: Option<u64>,
-    /// Time of removal of each removed service.
     removed: Vec<Instant>,
 }
 
@@ -221,7 +220,6 @@ async fn drain(
     !wanted.is_empty()
 }
 
-/// Returns whether clients are connected to the frontends of a service.
 fn has_clients(config: &Config, service: &Service) -> bool {
     judge::frontends(config, &service.addresses)
         .iter()

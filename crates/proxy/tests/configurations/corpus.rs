@@ -8,9 +8,7 @@ use language::{Environment, Facts};
 use proxy::PART;
 use std::path::{Path, PathBuf};
 
-/// A configuration and its origin.
 pub struct Sample {
-    /// The name of its file.
     pub name: String,
     pub text: Vec<u8>,
 }
@@ -24,7 +22,6 @@ pub fn samples() -> Vec<Sample> {
     all
 }
 
-/// Returns the directory of our own files.
 pub fn own_directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configurations")
 }
@@ -75,7 +72,6 @@ pub fn lines(text: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Joins lines to a text.
 pub fn joined(lines: &[Vec<u8>]) -> Vec<u8> {
     let mut text = lines.join(&b'\n');
     text.push(b'\n');

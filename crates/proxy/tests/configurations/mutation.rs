@@ -210,7 +210,6 @@ fn form() -> HaproxyForm<'static> {
     }
 }
 
-/// Returns a span that is not inside its file.
 fn spans_outside(loaded: &Loaded) -> Option<String> {
     let files = loaded.sources.files().count();
     let bad = |span: &Span| {

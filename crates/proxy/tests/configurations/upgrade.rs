@@ -10,7 +10,6 @@ use proptest::prelude::*;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// Maximum number of rounds for a file.
 const ROUNDS_MAX: usize = 8;
 
 fn loaded(text: &[u8]) -> Loaded {

@@ -63,7 +63,6 @@ impl StreamLog {
     }
 }
 
-/// Returns whether the scenarios run against HAProxy.
 pub fn against_haproxy() -> bool {
     std::env::var_os("DRIVER_PEER").is_some_and(|peer| peer == "haproxy")
 }
@@ -113,7 +112,6 @@ impl ProxyFixture {
         )
     }
 
-    /// Creates a proxy with options.
     pub fn with(text: &str, options: &ServeOptions) -> ProxyFixture {
         let one = alone();
         ProxyFixture::forget_ended();
@@ -163,7 +161,6 @@ impl ProxyFixture {
         )
     }
 
-    /// Installs another configuration with other options.
     pub fn change_to(&mut self, text: &str, options: &ServeOptions) -> Changed {
         let config = loaded(&self.with_ports(text));
         let System::Ours(running, newest) = &mut self.system else {
@@ -234,7 +231,6 @@ impl ProxyFixture {
         self.client_of(0)
     }
 
-    /// Connects a client to a port.
     pub fn client_of(&self, n: usize) -> Peer {
         let at = Instant::now();
         loop {
@@ -357,7 +353,6 @@ impl ProxyFixture {
         }
     }
 
-    /// Returns the number of references to the configuration.
     pub fn config_holders(&self) -> usize {
         match &self.system {
             System::Ours(_, config) => Arc::strong_count(config),
@@ -382,7 +377,6 @@ fn put_ports(text: &str, ports: &[u16]) -> String {
     whole
 }
 
-/// Loads the configuration of a text.
 fn loaded(text: &str) -> Config {
     let loaded = load(
         vec![("test.cfg".to_owned(), format!("{HEAD}{text}").into_bytes())],

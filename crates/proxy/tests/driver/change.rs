@@ -485,7 +485,6 @@ impl ClientLoad {
     }
 }
 
-/// Returns the resident memory of this process, KiB.
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status

@@ -66,17 +66,14 @@ fn held(stream: u32, flags: u8) -> Vec<u8> {
     frame(HEADERS, flags, stream, &block(&HELD))
 }
 
-/// Builds a GET request with these additional fields.
 fn get_with(more: &[(&str, &str)]) -> Vec<u8> {
     frame(HEADERS, WHOLE, 1, &block(&[&GET[..], more].concat()))
 }
 
-/// Builds a request with exactly these fields.
 fn only(fields: &[(&str, &str)]) -> Vec<u8> {
     frame(HEADERS, WHOLE, 1, &block(fields))
 }
 
-/// Builds a GET request without the field at an index.
 fn without(at: usize) -> Vec<u8> {
     let mut fields = GET.to_vec();
     fields.remove(at);

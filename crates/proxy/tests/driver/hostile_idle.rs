@@ -153,7 +153,6 @@ fn of_http2(bed: &ProxyFixture) -> Vec<(&'static str, KeptAlive)> {
     ]
 }
 
-/// Connects clients that do not read their responses.
 fn of_stalled(bed: &ProxyFixture) -> Vec<(&'static str, KeptAlive)> {
     let no_window = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
     let large = frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);

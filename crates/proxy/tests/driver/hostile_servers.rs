@@ -49,7 +49,6 @@ impl Case {
     }
 }
 
-/// Builds a response head with these fields.
 fn answer(status: &str, fields: &[(&[u8], &[u8])], end: bool) -> Vec<u8> {
     let status = [(&b":status"[..], status.as_bytes())];
     headers(1, &block(&[&status[..], fields].concat()), end)

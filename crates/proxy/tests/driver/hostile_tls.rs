@@ -47,7 +47,6 @@ fn client(versions: Versions) -> TlsClient {
     client_of(versions, &[])
 }
 
-/// Creates a client that offers these protocols.
 pub fn client_of(versions: Versions, alpn: &[&str]) -> TlsClient {
     let offer = TlsOffer {
         sni: Some("localhost"),

@@ -155,7 +155,6 @@ fn text(file: &str, status: u16, port: u16, dead: u16) -> String {
     text
 }
 
-/// Returns the status in the status line of a file.
 fn status_of(head: &str) -> u16 {
     head[9..12].parse().unwrap()
 }

@@ -15,7 +15,6 @@ pub struct Peer {
     pub ahead: Vec<u8>,
 }
 
-/// A response as a client reads it.
 #[derive(Debug, Default, Clone)]
 pub struct ClientResponse {
     pub status: u16,
@@ -25,7 +24,6 @@ pub struct ClientResponse {
 }
 
 impl Peer {
-    /// Creates an end from a connected socket.
     pub fn new(socket: TcpStream) -> Peer {
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -84,7 +82,6 @@ impl Peer {
         String::from_utf8_lossy(&std::mem::replace(&mut self.ahead, rest)).into_owned()
     }
 
-    /// Reads exactly this many bytes.
     pub fn exactly(&mut self, n: usize) -> Vec<u8> {
         while self.ahead.len() < n {
             assert!(
@@ -157,7 +154,6 @@ impl Peer {
         Some(ClientResponse { status, head, body })
     }
 
-    /// Reads a response; None if the connection ends before.
     pub fn answer_if_any(&mut self) -> Option<ClientResponse> {
         self.answer_of_if_any(false)
     }
@@ -235,7 +231,6 @@ impl Gate {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
     }
 
-    /// Waits until the gate is open.
     pub fn pass(&self) {
         let open = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = self.0.1.wait_timeout_while(open, PATIENCE, |open| !*open);
@@ -335,7 +330,6 @@ impl ScriptedOrigin {
         )
     }
 
-    /// Returns the number of accepted connections.
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::SeqCst)
     }

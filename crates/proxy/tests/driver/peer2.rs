@@ -6,7 +6,6 @@ use protocol::http2::{Connection, ErrorCode, Event, Http2Role, Options, StreamId
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 
-/// An event on one end of a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PeerEvent {
     /// A head or trailers, as lines "name: value", and whether the stream ended.
@@ -19,7 +18,6 @@ pub enum PeerEvent {
     Closed,
 }
 
-/// A response as a client sees it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Answer2 {
     pub head: String,
@@ -40,7 +38,6 @@ impl Answer2 {
     }
 }
 
-/// One end of an HTTP/2 connection.
 pub struct Peer2 {
     peer: Peer,
     connection: Connection,
@@ -75,7 +72,6 @@ impl Peer2 {
         sent
     }
 
-    /// Reads once and records the events.
     fn more(&mut self) {
         let mut bytes = [0; 65536];
         let n = self.peer.socket.read(&mut bytes).unwrap_or(0);
@@ -215,7 +211,6 @@ impl Peer2 {
         }
     }
 
-    /// Sends a request and reads the response.
     pub fn ask(&mut self, path: &str) -> String {
         let stream = self.get(path);
         self.answer(stream).brief()

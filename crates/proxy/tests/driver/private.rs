@@ -91,7 +91,6 @@ impl Login {
     }
 }
 
-/// Returns the value of a header field.
 fn value<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     head.lines().find_map(|line| {
         let (found, value) = line.split_once(':')?;
@@ -141,7 +140,6 @@ fn authenticating_http2(scheme: Scheme) -> ScriptedOrigin {
     })
 }
 
-/// A client of either HTTP version.
 enum HttpClient {
     Http1(Peer),
     Http2(Box<Peer2>),

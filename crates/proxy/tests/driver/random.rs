@@ -40,7 +40,6 @@ struct Model {
     shuts_out: bool,
 }
 
-/// State shared by all clients.
 struct ProxySimulation {
     origins: Vec<ScriptedOrigin>,
     dead: ScriptedOrigin,
@@ -135,7 +134,6 @@ fn servers(random: &mut Random, world: &ProxySimulation, origins: &[usize], dead
     lines.concat()
 }
 
-/// Returns random further lines of a backend.
 fn back(random: &mut Random) -> String {
     let balance = random.pick(&["roundrobin", "leastconn", "static-rr", "random", "first"]);
     let reuse = random.pick(&["safe", "always", "never", "aggressive"]);

@@ -66,7 +66,6 @@ pub fn indexed_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend(value);
 }
 
-/// Encodes a block of fields.
 pub fn block(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in fields {
@@ -90,7 +89,6 @@ pub fn method(method: &str, path: &str) -> Vec<u8> {
     ])
 }
 
-/// Builds a complete HEADERS frame.
 pub fn headers(stream: u32, block: &[u8], end: bool) -> Vec<u8> {
     let flags = END_HEADERS | if end { END_STREAM } else { 0 };
     frame(HEADERS, flags, stream, block)
@@ -113,7 +111,6 @@ pub struct RawFrame {
     pub payload: Vec<u8>,
 }
 
-/// One end of an HTTP/2 connection.
 pub struct Raw {
     pub peer: Peer,
     decoder: Decoder,

@@ -60,7 +60,6 @@ impl Operator {
     }
 }
 
-/// Creates an origin that never responds.
 fn silent() -> ScriptedOrigin {
     ScriptedOrigin::new(|mut peer, _| while matches!(peer.more(), Ok(true)) {})
 }

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 const SOON: u64 = PATIENCE.as_millis() as u64;
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// Returns whether a response arrives within this time.
 fn answered(client: &mut Peer, within_ms: u64) -> bool {
     client
         .socket

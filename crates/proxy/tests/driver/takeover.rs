@@ -177,7 +177,6 @@ fn inodes(listening: &[Listening], sockets: &[OperationsSocket]) -> BTreeSet<u64
     listening.chain(sockets.iter().map(stat)).collect()
 }
 
-/// Returns the sockets that a process has open.
 fn sockets_of(process: &LabProcess) -> BTreeSet<u64> {
     let folder = format!("/proc/{}/fd", process.pid());
     let entries = std::fs::read_dir(folder).unwrap();

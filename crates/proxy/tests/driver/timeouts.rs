@@ -233,7 +233,6 @@ fn a_queue_is_left_by_time_and_by_clients_that_go() {
     });
 }
 
-/// Behaviour of a tunnel's server.
 #[derive(Clone, Copy)]
 enum Who {
     Quiet,

@@ -17,7 +17,6 @@ const ROUNDS_MAX: u8 = 3;
 pub(crate) struct PendingClaim<D: Directory> {
     number: u64,
     proposal: Proposal<D>,
-    /// Nodes that have not replied.
     open: BTreeSet<String>,
     requests: Vec<WaitingRequest<D>>,
     due_ms: u64,
@@ -56,7 +55,6 @@ impl<D: Directory> Replica<D> {
         Some(claim)
     }
 
-    /// Sends a proposal to all synchronised nodes.
     pub(crate) fn claim(&mut self, waiting: WaitingRequest<D>, proposal: Proposal<D>, now_ms: u64) {
         self.begin(vec![waiting], proposal, 1, now_ms);
     }
@@ -88,7 +86,6 @@ impl<D: Directory> Replica<D> {
         });
     }
 
-    /// Handles a claim of another node.
     pub(crate) fn handle_claim(
         &mut self,
         node: &str,
@@ -140,7 +137,6 @@ impl<D: Directory> Replica<D> {
         self.send(node, reply);
     }
 
-    /// Applies an adopted claim of another node to the waiting requests of the same key.
     fn settle(&mut self, key: D::Key, now_ms: u64) {
         let claim = self.claims.get(&key.group());
         if claim.is_some_and(|claim| claim.key() == key)
@@ -150,7 +146,6 @@ impl<D: Directory> Replica<D> {
         }
     }
 
-    /// Handles the reply of another node to a claim.
     pub(crate) fn handle_reply(
         &mut self,
         node: &str,
@@ -215,8 +210,6 @@ impl<D: Directory> Replica<D> {
         }
     }
 
-    /// Handles the message that a node has a claim for another key of the group, which takes
-    /// precedence.
     pub(crate) fn handle_busy(&mut self, node: &str, number: u64, now_ms: u64) {
         let is_of = |claim: &PendingClaim<D>| claim.number == number && claim.open.contains(node);
         let mut claims = self.claims.iter();
@@ -227,7 +220,6 @@ impl<D: Directory> Replica<D> {
         }
     }
 
-    /// Completes a claim that all nodes have adopted.
     fn confirm(&mut self, claim: PendingClaim<D>, now_ms: u64) {
         let Proposal { record, over, .. } = &claim.proposal;
         let held = self.directory.table().get(record.key);
@@ -310,7 +302,6 @@ impl<D: Directory> Replica<D> {
         }
     }
 
-    /// Closes the connections of nodes that do not reply to claims in time.
     pub(crate) fn close_unresponsive_nodes(&mut self, now_ms: u64) {
         let late = self.claims.values().filter(|claim| claim.due_ms <= now_ms);
         let late: BTreeSet<String> = late.flat_map(|claim| claim.open.clone()).collect();

@@ -15,14 +15,11 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const START_MS: u64 = 1_500;
 /// Time for which a broken connection is waited for before this node decides alone, milliseconds.
 pub const BROKEN_MS: u64 = 300;
-/// Timeout for receiving the records of another node, milliseconds.
 pub const SYNC_MS: u64 = 5_000;
 /// Timeout for the reply to a claim, milliseconds; the connection is closed when it expires.
 pub const CLAIM_MS: u64 = 1_000;
-/// Limit of waiting requests.
 const WAITING_MAX: usize = 20_000;
 
-/// Result of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome<T, E> {
     Decided(Result<T, E>),
@@ -30,7 +27,6 @@ pub enum Outcome<T, E> {
     Waits(u64),
 }
 
-/// Decision for a ticket.
 type Resolved<D> = (
     u64,
     Result<<D as Directory>::Decision, <D as Directory>::Refusal>,
@@ -48,7 +44,6 @@ pub(crate) struct WaitingRequest<D: Directory> {
 pub struct Replica<D: Directory> {
     pub directory: D,
     pub(crate) peers: BTreeMap<String, Peer<D>>,
-    /// End of the wait for the names of the other nodes, milliseconds.
     start_until_ms: Option<u64>,
     /// Pending claims: two of one group at the same time could lead to two values of a third key.
     pub(crate) claims: BTreeMap<GroupOf<D>, PendingClaim<D>>,
@@ -57,7 +52,6 @@ pub struct Replica<D: Directory> {
     pub(crate) unsettled: BTreeMap<D::Key, Proposal<D>>,
     pub(crate) waiting: Vec<WaitingRequest<D>>,
     pub(crate) resolved: Vec<Resolved<D>>,
-    /// Connections that have to be closed, with the reason.
     pub(crate) broken: Vec<(String, &'static str)>,
     pub(crate) next: u64,
 }
@@ -85,7 +79,6 @@ impl<D: Directory> Replica<D> {
         replica
     }
 
-    /// Sets the names of the other nodes.
     pub fn set_peers(&mut self, nodes: &BTreeSet<String>, now_ms: u64) {
         let gone = self.peers.keys().filter(|node| !nodes.contains(*node));
         for node in gone.cloned().collect::<Vec<_>>() {
@@ -104,7 +97,6 @@ impl<D: Directory> Replica<D> {
         self.pump(now_ms);
     }
 
-    /// Requests the value of a key.
     pub fn request(
         &mut self,
         request: D::Request,
@@ -122,17 +114,14 @@ impl<D: Directory> Replica<D> {
         }
     }
 
-    /// Takes the decisions that waiting requests have received, by ticket.
     pub fn take_resolved(&mut self) -> Vec<Resolved<D>> {
         std::mem::take(&mut self.resolved)
     }
 
-    /// Takes the connections that have to be closed, with the reason.
     pub fn take_broken(&mut self) -> Vec<(String, &'static str)> {
         std::mem::take(&mut self.broken)
     }
 
-    /// Returns whether the records of all reachable nodes are known.
     fn has_all_records(&self) -> bool {
         if self.has_defect(Defect::AnswersBeforeSync) {
             return true;
@@ -142,7 +131,6 @@ impl<D: Directory> Replica<D> {
         self.start_until_ms.is_none() && !states.any(lacks)
     }
 
-    /// Decides a request, or queues it.
     pub(crate) fn attempt(
         &mut self,
         waiting: WaitingRequest<D>,
@@ -210,7 +198,6 @@ impl<D: Directory> Replica<D> {
         held.is_some() && proposal.is_some_and(|proposal| proposal.over == held)
     }
 
-    /// Returns the earlier proposal for a key if it is still valid, or else makes a new one.
     fn proposal(&mut self, request: &D::Request, now_ms: u64) -> Result<Proposal<D>, D::Refusal> {
         use crate::record::Value;
         let key = D::key_of(request);
@@ -227,7 +214,6 @@ impl<D: Directory> Replica<D> {
         }
     }
 
-    /// Re-evaluates the waiting requests.
     pub(crate) fn pump(&mut self, now_ms: u64) {
         for waiting in std::mem::take(&mut self.waiting) {
             if let Some(resolved) = self.attempt(waiting, now_ms) {

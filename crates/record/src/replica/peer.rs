@@ -7,9 +7,7 @@ use crate::record::InvalidMessage;
 use crate::version::Origin;
 use std::collections::{BTreeSet, VecDeque};
 
-/// Records that are sent in one message.
 const SENT_MAX: usize = 250;
-/// Limit of claims and responses that wait to be sent to one node.
 const QUEUE_MAX: usize = 50_000;
 /// Time for which the opening of an unreachable node is kept, milliseconds.
 pub const OPENING_KEPT_MS: u64 = 60_000;
@@ -18,22 +16,13 @@ pub const OPENING_KEPT_MS: u64 = 60_000;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PeerState {
     /// Expected after the start of this node.
-    Awaited {
-        /// End of the wait, milliseconds.
-        until_ms: u64,
-    },
+    Awaited { until_ms: u64 },
     /// Connected; the records of the node are being received.
-    Syncing {
-        /// Deadline for the records, milliseconds.
-        until_ms: u64,
-    },
+    Syncing { until_ms: u64 },
     /// Connected; both nodes have the same records.
     Synced,
     /// The connection broke, and may return.
-    Broken {
-        /// End of the wait, milliseconds.
-        until_ms: u64,
-    },
+    Broken { until_ms: u64 },
     /// Unreachable: this node decides without it.
     Gone,
 }
@@ -42,9 +31,7 @@ pub enum PeerState {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PeerStatus {
     pub state: PeerState,
-    /// Reason why there is no connection.
     pub why: String,
-    /// Time of the last change of the state, milliseconds.
     pub since_ms: u64,
 }
 
@@ -154,7 +141,6 @@ impl<D: Directory> Replica<D> {
         self.requeue_claims();
     }
 
-    /// Forgets the openings of nodes that have been unreachable for `OPENING_KEPT_MS`.
     pub(crate) fn forget_openings(&mut self, now_ms: u64) {
         let is_old = |peer: &Peer<D>| {
             let gone_ms = now_ms.saturating_sub(peer.since_ms);
@@ -174,7 +160,6 @@ impl<D: Directory> Replica<D> {
         }
     }
 
-    /// Notes for each peer the keys whose latest record it does not have.
     pub(crate) fn spread(&mut self) {
         for (key, from) in self.directory.table_mut().take_unsent() {
             let others = self.peers.values_mut().filter(|peer| peer.is_linked());
@@ -184,7 +169,6 @@ impl<D: Directory> Replica<D> {
         }
     }
 
-    /// Returns whether a message is due to a node.
     pub fn has_message(&self, node: &str) -> bool {
         let has = |peer: &Peer<D>| {
             peer.opens || peer.ends || !peer.queue.is_empty() || !peer.dirty.is_empty()
@@ -194,7 +178,6 @@ impl<D: Directory> Replica<D> {
             .is_some_and(|peer| peer.is_linked() && has(peer))
     }
 
-    /// Returns the next message to a node.
     pub fn next_message(&mut self, node: &str, now_ms: u64) -> Option<MessageOf<D>> {
         self.spread();
         let peer = self.peers.get_mut(node).filter(|peer| peer.is_linked())?;
@@ -260,20 +243,17 @@ impl<D: Directory> Replica<D> {
         Ok(())
     }
 
-    /// Returns the origin of a peer's table while it is connected.
     pub(crate) fn origin_of(&self, node: &str) -> Option<Origin> {
         let peer = self.peers.get(node).filter(|peer| peer.is_linked())?;
         Some(peer.origin)
     }
 
-    /// Returns the node of the table with this origin.
     pub fn node_of(&self, origin: Origin) -> Option<&str> {
         let mut peers = self.peers.iter();
         let found = peers.find(|(_, peer)| peer.is_linked() && peer.origin == origin);
         found.map(|(node, _)| node.as_str())
     }
 
-    /// Returns the connection state of each peer.
     pub fn peer_statuses(&self) -> impl Iterator<Item = (&str, PeerStatus)> {
         self.peers.iter().map(|(node, peer)| {
             let status = PeerStatus {
@@ -285,13 +265,11 @@ impl<D: Directory> Replica<D> {
         })
     }
 
-    /// Returns the nodes that have to reply to a claim.
     pub fn synced(&self) -> BTreeSet<String> {
         let synced = self.peers.iter().filter(|(_, peer)| peer.is_synced());
         synced.map(|(node, _)| node.clone()).collect()
     }
 
-    /// Returns the connected nodes.
     pub fn connected_nodes(&self) -> Vec<String> {
         let linked = self.peers.iter().filter(|(_, peer)| peer.is_linked());
         linked.map(|(node, _)| node.clone()).collect()

@@ -80,7 +80,6 @@ impl From<StoreRefusal> for PoolRefusal {
     }
 }
 
-/// Returns whether a place serves a room.
 pub(crate) fn serves(room: u8, place: u8) -> bool {
     match room {
         0 => true,
@@ -92,7 +91,6 @@ pub(crate) fn serves(room: u8, place: u8) -> bool {
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     table: Table<Lodging, Seat>,
-    /// Places that are down, since when.
     pub(crate) down: BTreeMap<u8, u64>,
     pub(crate) order: DrainOrder,
     claimed: BTreeMap<u8, u32>,

@@ -26,7 +26,6 @@ const FAULTS: Faults = Faults {
 struct Node {
     replica: Replica<Pool>,
     journal: Journal,
-    /// Requests by ticket, with their time.
     tickets: BTreeMap<u64, (Lodging, u64)>,
     /// Records that a client or another node may have heard of.
     revealed: BTreeMap<Lodging, (u8, Version)>,
@@ -50,7 +49,6 @@ pub(super) struct World {
     clocks: Vec<Clock>,
     nodes: Vec<Option<Node>>,
     disks: Vec<Disk>,
-    /// The nodes keep a journal.
     is_durable: bool,
     network: Network<Vec<u8>>,
     expected: BTreeMap<Lodging, Expected>,
@@ -180,7 +178,6 @@ impl World {
         })
     }
 
-    /// Returns whether two nodes decide without each other.
     fn is_split(&self) -> bool {
         let decides = |at: usize| {
             let mut states = self.nodes[at].as_ref()?.replica.peer_statuses();
@@ -495,7 +492,6 @@ impl World {
         Ok(Some(node.replica.directory))
     }
 
-    /// Checks that everything that left a node is on its disk.
     fn check_disk(&mut self, at: usize, node: &Node) -> Result<(), String> {
         let defect = self.store_defect();
         let bytes = self.disks[at].contents();

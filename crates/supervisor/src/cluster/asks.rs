@@ -14,7 +14,6 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Maximum number of pending requests.
 const ASKS_MAX: usize = 64;
 
 impl Supervisor {
@@ -28,7 +27,6 @@ impl Supervisor {
         self.cluster.waiting_requests.push_back(ask);
     }
 
-    /// Sends a response to the control role.
     pub(in super::super) fn answer_set(&mut self, ask: u64, good: bool, words: &str) {
         self.answer_check(ask, good, false, words);
     }
@@ -48,12 +46,10 @@ impl Supervisor {
         }
     }
 
-    /// Drops the pending requests, because the control role has ended.
     pub(super) fn drop_asks(&mut self) {
         self.cluster.waiting_requests = VecDeque::new();
     }
 
-    /// Handles the requests that are possible now.
     pub(super) fn go_on_with_asks(&mut self) {
         self.begin_check();
         if self.cluster.serving.is_none() && std::mem::take(&mut self.cluster.orphaned) {
@@ -162,14 +158,11 @@ impl Supervisor {
         }
     }
 
-    /// Returns whether the change in progress brings a candidate in addition to an accepted
-    /// version.
     pub(in super::super) fn brings_trial(&self) -> bool {
         let serving = self.cluster.serving.as_ref();
         self.versions.last_good.is_some() && serving.is_some_and(|serving| serving.trial)
     }
 
-    /// Handles the end of a change: its version is served (`taken`), or not.
     pub(in super::super) fn version_brought(&mut self, taken: bool) {
         let serving = self.cluster.serving.take();
         if let Some(serving) = serving.filter(|_| taken) {
@@ -178,7 +171,6 @@ impl Supervisor {
         }
     }
 
-    /// Handles the end of a change whose version is now served as a candidate.
     pub(in super::super) fn trial_begins(&mut self, version: LoadedVersion) {
         if let Some(serving) = self.cluster.serving.take() {
             self.cluster.trial = Some(Trial {
@@ -229,7 +221,6 @@ impl Supervisor {
         }
     }
 
-    /// Handles the end of a check.
     pub(super) fn look_at_check(&mut self) {
         if let Some(told) = Loading::settle(&mut self.cluster.checking) {
             let plan = told

@@ -21,13 +21,11 @@ use std::time::{Duration, Instant};
 pub(super) const AGAIN: Duration = Duration::from_secs(5);
 
 impl Supervisor {
-    /// Returns whether this machine is a cluster's arbiter.
     pub(in super::super) fn is_arbiter(&self) -> bool {
         let start = self.cluster.start.as_ref();
         start.is_some_and(|start| start.arbiter)
     }
 
-    /// Starts as a cluster member.
     pub(in super::super) fn begin_as_member(&mut self) {
         let Some(start) = self.cluster.start.clone() else {
             return;
@@ -75,7 +73,6 @@ impl Supervisor {
         }
     }
 
-    /// Reads the version that was accepted last.
     fn find_accepted(&mut self, start: &Start) {
         let governs = self.governs();
         let path = start.directory.join(governs.accepted);
@@ -106,7 +103,6 @@ impl Supervisor {
         self.report_ready();
     }
 
-    /// Loads the version that was accepted last, at the start.
     pub(in super::super) fn load_accepted(&mut self) {
         if self.cluster.accepted.is_none()
             || self.changing.loading.is_some()
@@ -159,7 +155,6 @@ impl Supervisor {
         }
     }
 
-    /// Handles the start of service with the first version.
     pub(in super::super) fn first_serves(&mut self) {
         self.cluster.failure.clear();
         if let Some(serving) = &self.cluster.serving {
@@ -171,7 +166,6 @@ impl Supervisor {
         }
     }
 
-    /// Returns the properties of the control role.
     pub(super) fn governs(&self) -> ControllerProperties {
         match self.slots.governing.row.life {
             Life::Governs(governs) => governs,

@@ -8,7 +8,6 @@ use rustix::io::Errno;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-/// Number of bytes that are compared at a time.
 const COMPARED_BYTES: usize = 64 << 10;
 /// Request number for an internal action without a response.
 const NOBODY: u64 = 0;
@@ -38,7 +37,6 @@ impl Supervisor {
         first
     }
 
-    /// Rolls a first version back: nothing is served again.
     pub(super) fn serve_nothing(&mut self) {
         let Some(First { accepted }) = self.cluster.first.take() else {
             return;
@@ -76,7 +74,6 @@ impl Supervisor {
     }
 }
 
-/// Returns whether two memory files have equal contents.
 fn same(one: &impl AsFd, other: impl AsFd) -> Result<bool, Errno> {
     let (mut ours, mut theirs) = (vec![0; COMPARED_BYTES], vec![0; COMPARED_BYTES]);
     let mut at = 0;

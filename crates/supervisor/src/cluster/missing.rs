@@ -51,13 +51,11 @@ impl Supervisor {
         in_vain
     }
 
-    /// Returns whether the version in service lacks something.
     fn lacks_something(&self) -> bool {
         let kept = self.versions.last_good.as_ref();
         kept.is_some_and(|kept: &LoadedVersion| !kept.plan().lacks.missing.is_empty())
     }
 
-    /// Retries what the version in service lacks, if an attempt is due.
     pub(super) fn look_for_missing(&mut self, now: Instant) {
         if !self.lacks_something() || self.service.stop.is_some() {
             (self.cluster.retry_at, self.cluster.retries) = (None, 0);

@@ -26,16 +26,13 @@ use part::voice::Form;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Time for the control role to end.
 const END_LIMIT: Duration = Duration::from_secs(3);
 
 impl Supervisor {
-    /// Returns whether the machine is a cluster member.
     pub(super) fn is_member(&self) -> bool {
         self.cluster.is_member()
     }
 
-    /// Handles what is due for the cluster.
     pub(super) fn look_at_cluster(&mut self) {
         if !self.is_member() {
             return self.look_for_missing(Instant::now());
@@ -56,7 +53,6 @@ impl Supervisor {
         self.look_at_going_back(now);
     }
 
-    /// Handles the messages that only a control role sends.
     pub(super) fn hear_control(&mut self, received: Received) {
         let ask = received.ask;
         match received.message {
@@ -146,7 +142,6 @@ impl Supervisor {
         }
     }
 
-    /// Ends the control role and waits for its end.
     pub(super) fn end_control(&mut self) {
         self.stop_control();
         self.slots.governing.end();

@@ -13,7 +13,6 @@ use std::sync::Arc;
 #[cfg(feature = "test-seams")]
 const PROGRAM_VARIABLE: &str = "EVENKEEL_CONTROL_PROGRAM";
 
-/// Describes how the role ended, for the start of a sentence.
 pub fn ended_words(ending: ProcessExit) -> String {
     match ending {
         ProcessExit::Status(status) => format!("ended ({status})"),

@@ -30,7 +30,6 @@ impl Supervisor {
         })))
     }
 
-    /// Returns the descriptors of that message.
     pub(in super::super) fn trial_descriptors(&self, version: &LoadedVersion) -> Vec<SharedFd> {
         let mut all = version.all_descriptors(None);
         let former = self.versions.last_good.iter();
@@ -60,7 +59,6 @@ impl Supervisor {
         trial.is_some_and(|trial| trial.back_until.is_some())
     }
 
-    /// Accepts the candidate as the last good version.
     pub(super) fn accept_trial(&mut self, ask: u64) {
         if self.accept_first() {
             return self.answer_set(ask, true, "");
@@ -81,7 +79,6 @@ impl Supervisor {
         }
     }
 
-    /// Ends the trial: the candidate can no longer be rolled back.
     pub(in super::super) fn trial_ended(&mut self) {
         let accepted = |trial: &mut Trial| trial.accepting.is_some();
         let Some(trial) = self.cluster.trial.take_if(accepted) else {
@@ -102,7 +99,6 @@ impl Supervisor {
         }
     }
 
-    /// Rolls back to the version that was served before the trial.
     pub(super) fn revert_trial(&mut self, ask: u64) {
         match &mut self.cluster.trial {
             Some(trial) => {
@@ -149,7 +145,6 @@ impl Supervisor {
         }
     }
 
-    /// Handles the end of a rollback: the previous version is in service again.
     pub(in super::super) fn gone_back(&mut self, words: &str) {
         let Some(trial) = self.cluster.trial.take() else {
             return;

@@ -107,7 +107,6 @@ impl Supervisor {
         }
     }
 
-    /// Replaces the roles of the previous program by those of this one.
     pub(in super::super) fn replace_parts(&mut self) {
         for part in row::sidecar_parts() {
             self.replace_part(part);
@@ -149,7 +148,6 @@ impl Supervisor {
         }
     }
 
-    /// Returns the sidecar roles for the next image of this process.
     pub(in super::super) fn hand_parts_over(&self) -> Vec<HandedPart> {
         let handed = self.slots.sidecars().map(|slot| HandedPart {
             part: slot.row.part.to_owned(),
@@ -160,7 +158,6 @@ impl Supervisor {
         handed.collect()
     }
 
-    /// Restores a sidecar role of the previous image.
     pub(in super::super) fn resume_part(
         &mut self,
         handed: &HandedPart,
@@ -185,7 +182,6 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Returns the processes of the sidecar roles.
     pub(in super::super) fn part_processes(&self) -> Vec<Pid> {
         let running = self
             .slots

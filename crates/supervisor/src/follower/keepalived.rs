@@ -9,7 +9,6 @@ use part::voice::Form;
 use std::path::Path;
 
 impl Supervisor {
-    /// Handles a signal as keepalived does.
     pub(in super::super) fn obey_as_keepalived(&mut self, caught: Caught) {
         match caught {
             Caught::Signal(Signal::SIGHUP) => self.changing.requests.ask(None),
@@ -25,7 +24,6 @@ impl Supervisor {
         }
     }
 
-    /// Writes the role's process id to its PID file.
     pub(super) fn write_role_pid(&mut self, part: &str) {
         let file = self.command.role_pid_file.as_ref();
         let file = file.filter(|(of, _)| *of == part);
@@ -39,7 +37,6 @@ impl Supervisor {
         }
     }
 
-    /// Removes the PID files, as keepalived does.
     fn remove_pid_files(&self, parent: Option<&Path>) {
         let role = self.command.role_pid_file.as_ref();
         for path in parent.into_iter().chain(role.map(|(_, path)| &**path)) {
@@ -48,7 +45,6 @@ impl Supervisor {
         }
     }
 
-    /// Removes the PID files under keepalived's name.
     pub(in super::super) fn tidy_up_as_keepalived(&self, pid_file: Option<&Path>) {
         if self.voice.form() == Form::Keepalived {
             self.remove_pid_files(pid_file);

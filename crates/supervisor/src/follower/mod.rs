@@ -29,7 +29,6 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 const LEAVE_LIMIT: Duration = Duration::from_secs(2);
 
 impl Supervisor {
-    /// Returns whether the version in service has no proxy.
     pub(super) fn is_without_proxy(&self) -> bool {
         self.versions
             .last_good
@@ -46,12 +45,10 @@ impl Supervisor {
         first.unwrap_or(self.slots.serving.row.part)
     }
 
-    /// Returns whether the role of this part decides on the version in service.
     fn decides(&self, part: &str) -> bool {
         self.decider(self.versions.last_good.as_ref()) == part
     }
 
-    /// Returns whether the role of this part decides on the change in progress.
     fn decides_change(&self, part: &str) -> bool {
         let candidate = self.versions.candidate.as_ref();
         candidate.is_some_and(|candidate| self.decider(Some(&candidate.version)) == part)
@@ -115,7 +112,6 @@ impl Supervisor {
         }
     }
 
-    /// Returns whether the dependencies of a role are ready.
     fn may_start(&self, part: &str) -> bool {
         let is_there = |need: &&&str| {
             self.versions
@@ -208,7 +204,6 @@ impl Supervisor {
         }
     }
 
-    /// Handles a message of a sidecar role.
     pub(super) fn handle_sidecar_message(
         &mut self,
         part: &'static str,
@@ -393,13 +388,11 @@ impl Supervisor {
         }
     }
 
-    /// Returns whether every running sidecar waits for the end of the proxy.
     fn all_stay(&self) -> bool {
         let running = row::sidecar_parts().filter_map(|part| self.slots[part].running.as_ref());
         running.into_iter().all(|role| role.keeps_addresses)
     }
 
-    /// Releases what sidecars kept for the proxy, which has finished.
     pub(super) fn release_what_stayed(&mut self) {
         for part in row::sidecar_parts() {
             let running = self.slots[part].running.as_mut();
@@ -458,7 +451,6 @@ impl Supervisor {
         slot.stop_until = slot.stop_until.or(until);
     }
 
-    /// Ends a role for which the version has nothing.
     fn end_sidecar(&mut self, part: &'static str) {
         self.slots[part].wanted = None;
         self.slots[part].restart_at = None;
@@ -467,7 +459,6 @@ impl Supervisor {
         }
     }
 
-    /// Ends all sidecars because there is no version any longer.
     pub(super) fn give_parts_up(&mut self) {
         for part in row::sidecar_parts() {
             self.end_sidecar(part);
@@ -532,7 +523,6 @@ impl Supervisor {
     }
 }
 
-/// Sends a role the version that it must run from now on.
 fn send_sidecar_version(
     role: &mut RunningRole,
     given: &SidecarConfiguration,
@@ -556,7 +546,6 @@ struct Parcel<'s> {
 }
 
 impl Parcel<'_> {
-    /// Creates the message with its descriptors.
     fn take(&self, given: &SidecarConfiguration) -> (Take, Vec<SharedFd>) {
         let take = Take {
             version: given.version,

@@ -15,9 +15,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-/// Maximum length of a line in bytes; also the size of the read-ahead.
 const LINE_MAX: usize = 16 * 1024;
-/// Maximum number of commands in one line.
 const COMMANDS_MAX: usize = 1_024;
 /// Maximum size of unsent output in bytes, before a session continues.
 const OUTPUT_MAX: usize = 64 * 1024;
@@ -25,25 +23,19 @@ const OUTPUT_MAX: usize = 64 * 1024;
 const OUTGOING_MAX: usize = 64 * 1024;
 /// Maximum number of steps of one session before the others are served.
 const STEPS_MAX: usize = 64;
-/// Size of one read, in bytes.
 const READ_BYTES: usize = 16 * 1024;
-/// Last word of a line that has a payload.
 const PAYLOAD_MARK: &str = "<<";
 const DENIED: &str = "Permission denied\n\n";
 /// HAProxy ends the session with this message.
 const DENIED_LEVEL: &str = "Permission denied!\n";
 
-/// A request of a session to the supervisor.
 #[derive(Debug)]
 pub enum SupervisorRequest {
-    /// Reload and report the result to this session.
     Reload(u64),
-    /// Make a worker serve a connection.
     Operate {
         /// Process id of the worker.
         pid: i32,
         level: Level,
-        /// The worker's end of the connection.
         socket: OwnedFd,
     },
 }
@@ -51,7 +43,6 @@ pub enum SupervisorRequest {
 /// Context of a session's turn.
 pub struct SessionContext<'t> {
     pub view: &'t View,
-    /// Output of `show cli sockets`.
     pub sockets: &'t str,
     /// Collected requests to the supervisor.
     pub wishes: &'t mut Vec<SupervisorRequest>,
@@ -60,7 +51,6 @@ pub struct SessionContext<'t> {
 /// A session at the master socket.
 pub struct Client {
     pub id: u64,
-    /// Time of the last activity.
     pub heard: Instant,
     socket: OwnedFd,
     level: Level,
@@ -83,7 +73,6 @@ pub struct Client {
 pub struct SavedSession<'c> {
     pub socket: &'c OwnedFd,
     pub level: Level,
-    /// True if the session shows a prompt.
     pub prompt: bool,
     /// True if the session waits for the result of a reload.
     pub waits: bool,
@@ -95,7 +84,6 @@ pub struct SavedSession<'c> {
 
 enum MasterClientState {
     Reading,
-    /// Waits for the result of a reload.
     Waiting,
     Forwarding(Forward),
     /// Ends once the client has read all output.
@@ -107,7 +95,6 @@ struct Forward {
     socket: OwnedFd,
     pid: i32,
     outgoing: Vec<u8>,
-    /// True if the payload is incomplete.
     payload: bool,
     /// True if the sending side to the worker was shut down.
     shut: bool,
@@ -121,7 +108,6 @@ enum LineRead {
 }
 
 impl Client {
-    /// Creates the session of an accepted connection.
     pub fn new(id: u64, socket: OwnedFd, level: Level, now: Instant) -> Client {
         Client {
             id,
@@ -172,7 +158,6 @@ impl Client {
         })
     }
 
-    /// Restores the state of a session of the previous image.
     pub fn resume(
         mut self,
         prompt: bool,
@@ -231,7 +216,6 @@ impl Client {
         wants && !self.ended && self.input.len() <= LINE_MAX
     }
 
-    /// Does what is possible now. Returns false if the session is over.
     pub fn make_progress(&mut self, turn: &mut SessionContext<'_>) -> bool {
         if self.read(turn.view.now).is_err() || self.flush().is_err() {
             return false;
@@ -254,7 +238,6 @@ impl Client {
         self.flush().is_ok() && !(left && self.output.is_empty())
     }
 
-    /// Reports the result of a reload that the session requested.
     pub fn report_reload_result(&mut self, success: bool, text: &str) {
         if matches!(self.state, MasterClientState::Waiting) {
             self.say(&format!("Success={}\n--\n{text}\n", u8::from(success)));
@@ -380,7 +363,6 @@ impl Client {
         }
     }
 
-    /// Writes a prompt with the selected process, if prompts are enabled.
     fn prompt(&mut self, view: &View) {
         if !self.prompt {
             return;
@@ -548,7 +530,6 @@ impl Forward {
     }
 }
 
-/// Sends as much as the socket accepts now.
 fn flush(socket: &OwnedFd, bytes: &mut Vec<u8>) -> Result<(), Errno> {
     let mut sent = 0;
     while sent < bytes.len() {

@@ -6,13 +6,9 @@ use part::role::Level;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MasterCommand {
-    /// A text to print at once.
     Text(String),
-    /// A reload of the files.
     Reload,
-    /// A list of the sockets.
     Sockets,
-    /// The permission level of the session.
     Level,
 }
 
@@ -28,7 +24,6 @@ pub enum SessionCommand {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CommandTarget {
     Master,
-    /// A worker, by its process id.
     Worker(i32),
 }
 
@@ -38,7 +33,6 @@ pub struct Prefixed<'c> {
     pub word: &'c str,
     /// The selected process; None if there is no such process.
     pub target: Option<CommandTarget>,
-    /// The rest of the command.
     pub rest: &'c str,
 }
 
@@ -113,7 +107,6 @@ pub fn prefixed<'c>(command: &'c str, view: &View) -> Option<Prefixed<'c>> {
     })
 }
 
-/// Parses a command that the session handles itself.
 pub fn own(command: &str) -> Option<SessionCommand> {
     match command.split_whitespace().next()? {
         "quit" => Some(SessionCommand::Quit),
@@ -139,15 +132,12 @@ pub fn asked(command: &str, view: &View) -> MasterCommand {
     }
 }
 
-/// Maximum number of words of a command that are parsed.
 const WORDS_MAX: usize = 8;
 
-/// Returns the error message for an unknown process.
 pub fn no_such_process(word: &str) -> String {
     format!("Can't find the target PID matching the prefix '{word}'\n")
 }
 
-/// Returns the name of a permission level.
 pub fn level(level: Level) -> &'static str {
     match level {
         Level::User => "user",
@@ -187,7 +177,6 @@ fn unknown(words: &[&str]) -> String {
     }
 }
 
-/// Returns the commands that begin with these words, or with similar ones.
 fn near(words: &[&str]) -> Vec<&'static Row> {
     let fits = |row: &&Row| {
         let mut known = row.syntax.split(' ');

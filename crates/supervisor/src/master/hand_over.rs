@@ -8,9 +8,7 @@ use part::role::{HandedExtra, Level};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-/// Item name of a listening socket.
 const LISTENER: &str = "master listener";
-/// Item name of a session.
 const SESSION: &str = "master session";
 /// Size of a session's fields before its input, in bytes: level, flags, worker.
 const SESSION_BYTES: usize = 6;
@@ -18,7 +16,6 @@ const PROMPT: u8 = 1;
 const WAITS: u8 = 2;
 
 impl Master {
-    /// Returns whether all sessions are idle.
     pub fn is_quiet(&self) -> bool {
         self.clients.iter().all(Client::is_quiet)
     }

@@ -31,7 +31,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const CLIENTS_MAX: usize = 64;
-/// Maximum number of sessions that one socket accepts in one turn.
 const ACCEPTS_MAX: usize = 16;
 /// Pause of accepting when the process has no free descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -88,7 +87,6 @@ impl Master {
         })
     }
 
-    /// Returns the descriptors to poll.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         let accepts = self.rests_until.is_none();
         let listeners = self.listeners.iter().filter(move |_| accepts);
@@ -102,7 +100,6 @@ impl Master {
         self.rests_until
     }
 
-    /// Returns whether there is an open socket.
     pub fn is_open(&self) -> bool {
         !self.listeners.is_empty()
     }
@@ -122,7 +119,6 @@ impl Master {
         wishes
     }
 
-    /// Sends a session the result of the reload that it requested.
     pub fn send_reload_result(&mut self, id: u64, success: bool, text: &str) {
         if let Some(client) = self.clients.iter_mut().find(|client| client.id == id) {
             client.report_reload_result(success, text);

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Worker {
     pub pid: i32,
-    /// Start time of the process.
     pub since: Instant,
     /// Number of reload requests that the process does not serve; 0 for one that serves the latest
     /// version.
@@ -17,30 +16,24 @@ pub struct Worker {
 /// The supervisor's state at the time of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct View {
-    /// Process id of the supervisor.
     pub pid: u32,
-    /// Start time of the supervisor.
     pub since: Instant,
     pub now: Instant,
     pub reloads: u64,
     /// Number of reloads that failed since the last successful one.
     pub failed: u64,
-    /// True if the supervisor is stopping.
     pub stopping: bool,
-    /// Version of the program for display.
     pub version: &'static str,
     /// The proxy roles, the current one first.
     pub workers: Vec<Worker>,
 }
 
 impl View {
-    /// Returns the worker to which relative numbers refer.
     pub fn current(&self) -> Option<i32> {
         let one = self.workers.iter().find(|worker| !worker.former)?;
         Some(one.pid)
     }
 
-    /// Returns whether a process is a known worker.
     pub fn knows(&self, pid: i32) -> bool {
         self.workers.iter().any(|worker| worker.pid == pid)
     }

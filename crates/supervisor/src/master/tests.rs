@@ -42,7 +42,6 @@ impl SessionFixture {
         self.turn()
     }
 
-    /// Returns the worker's end of the last request.
     fn worker(&mut self) -> OwnedFd {
         match self.wishes.pop() {
             Some(SupervisorRequest::Operate { pid, socket, .. }) => {

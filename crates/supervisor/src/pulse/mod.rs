@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 const LOOK_EVERY: Duration = Duration::from_millis(LOOK_EVERY_MS);
 /// Delay from which a poll counts as late: the supervisor itself did not run.
 const LATE: Duration = Duration::from_secs(3);
-/// Name of the proxy's thread for checks, names and operators.
 const SIDE_THREAD: &str = "side";
 
 /// The liveness of a proxy thread.
@@ -35,13 +34,11 @@ struct Thread {
 /// The observed liveness of the roles.
 #[derive(Default)]
 pub struct Pulses {
-    /// Time of the next poll.
     next: Option<Instant>,
     /// Heartbeat memory, which outlives images of the program.
     pub file: Option<SharedFd>,
     /// Inode number and mapping of the heartbeat memory.
     pub memory: Option<(u64, Vitals<'static>)>,
-    /// Process id of the threads below.
     process: i32,
     threads: Vec<Thread>,
     side: Thread,
@@ -52,12 +49,10 @@ impl Pulses {
         self.file.as_ref()
     }
 
-    /// Continues with the memory of the previous image.
     pub fn resume(&mut self, file: SharedFd) {
         self.file = Some(file);
     }
 
-    /// Returns the time of the next poll.
     pub fn deadline(&self) -> Option<Instant> {
         self.next
     }

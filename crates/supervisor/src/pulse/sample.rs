@@ -6,10 +6,8 @@ use std::fs;
 /// Length of a processor time tick in `/proc`, in milliseconds (USER_HZ is 100 on all
 /// architectures).
 const TICK_MS: u64 = 10;
-/// Maximum number of threads that are searched by name.
 const THREADS_MAX: usize = 4_096;
 
-/// Returns the state of a thread.
 pub fn thread(process: i32, thread: i32) -> ThreadState {
     let directory = format!("/proc/{process}/task/{thread}");
     let status = match fs::read_to_string(format!("{directory}/status")) {

@@ -1,5 +1,3 @@
-//! Counters of reload requests and their results.
-
 /// Counters of reload requests and their results.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Changes {
@@ -23,8 +21,6 @@ impl Changes {
 /// The result of a reload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReloadResult {
-    /// The new version is in service.
     Taken,
-    /// The previous version remains in service.
     Refused,
 }

@@ -24,7 +24,6 @@ pub struct Cluster {
     /// The loader of a check, the number of the request, and whether the findings are JSON.
     pub checking: Option<Loading>,
     pub check_ask: (u64, bool),
-    /// The files of the last accepted version.
     pub accepted: Option<SharedFd>,
     pub trial: Option<Trial>,
     /// State for a rollback, while the first version of this machine is served as a candidate.
@@ -54,18 +53,15 @@ impl Cluster {
         }
     }
 
-    /// Returns whether the machine is a cluster member.
     pub fn is_member(&self) -> bool {
         self.start.is_some()
     }
 
-    /// Returns the descriptors to poll.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         let checking = self.checking.iter();
         checking.flat_map(|one| one.process.watched())
     }
 
-    /// Returns the channels that are open.
     pub fn channels(&self) -> impl Iterator<Item = &Channel> {
         let checking = self.checking.iter().map(|one| &one.process);
         checking
@@ -73,7 +69,6 @@ impl Cluster {
             .map(|process| &process.channel)
     }
 
-    /// Returns when the next timer expires.
     pub fn deadline(&self) -> Option<Instant> {
         let checking = self.checking.as_ref().map(|one| one.until);
         let trial = self.trial.as_ref().and_then(Trial::until);
@@ -91,15 +86,12 @@ pub enum ControlRequest {
     Check {
         ask: u64,
         set: SharedFd,
-        /// True if the findings must be JSON.
         as_json: bool,
     },
     Serve {
         ask: u64,
         set: SharedFd,
-        /// True for a candidate version.
         trial: bool,
-        /// Id of the operation in trace events.
         operation: String,
     },
     Accept {
@@ -125,11 +117,8 @@ impl ControlRequest {
 /// The version of a change in progress.
 pub struct VersionInProgress {
     pub set: SharedFd,
-    /// True for a candidate version.
     pub trial: bool,
-    /// Id of the operation in trace events.
     pub operation: String,
-    /// Output of the loader of a first version.
     pub shown: String,
 }
 
@@ -146,7 +135,6 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Returns the deadline for the proxy's response.
     pub fn until(&self) -> Option<Instant> {
         self.back_until.or(self.accepting.map(|(_, until)| until))
     }

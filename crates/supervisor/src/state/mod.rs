@@ -35,7 +35,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use upgrade::Upgrade;
 
-/// Time for a role to apply a version.
 pub const TAKE_LIMIT: Duration = Duration::from_secs(300);
 
 /// The supervisor with all of its state. Only its single thread accesses the state, one event of
@@ -49,7 +48,6 @@ pub struct Supervisor {
     pub changing: Changing,
     pub service: Service,
     pub slots: Slots,
-    /// Cluster membership of this machine.
     pub cluster: Cluster,
     pub between: Between,
     pub pulses: Pulses,
@@ -58,18 +56,13 @@ pub struct Supervisor {
 
 pub struct SupervisorProcess {
     pub signals: Signals,
-    /// Soft limit of open files at the start.
     pub files_soft: u64,
-    /// Start time of the process.
     pub since: Instant,
-    /// Identity of the running program file.
     pub program: Program,
     /// The parent process, which waits until a version is in service.
     pub ready: Option<Ready>,
     pub pid_file: Option<PidFile>,
-    /// Path of the PID file, once it was written.
     pub pid_path: Option<PathBuf>,
-    /// Exit code, once the supervisor ends.
     pub exit: Option<u8>,
 }
 
@@ -100,7 +93,6 @@ pub struct Versions {
     /// An adopted role whose configuration version is not known yet.
     pub unsettled: Option<Unsettled>,
     pub candidate: Option<Candidate>,
-    /// Number of the newest version.
     pub last: u64,
 }
 
@@ -115,7 +107,6 @@ impl Versions {
 #[derive(Default)]
 pub struct Changing {
     pub loading: Option<Loading>,
-    /// Id of the latest change in trace events.
     pub operation: String,
     pub requests: Requests,
     pub watcher: Watcher,
@@ -126,13 +117,11 @@ pub struct Changing {
 /// The state of the service and of its stop.
 #[derive(Default)]
 pub struct Service {
-    /// True if a version was in service at least once.
     pub served: bool,
     pub paused: bool,
     pub stop: Option<Stop>,
     /// Number of roles that were killed before anything was served.
     pub killed_at_start: u32,
-    /// Roles that finish their connections.
     pub formers: Vec<DrainingRole>,
     /// A role of another program, which finishes once a new role serves.
     pub foreign: Option<RunningRole>,
@@ -141,7 +130,6 @@ pub struct Service {
 /// A version that the role got and has not confirmed yet.
 pub struct Candidate {
     pub version: LoadedVersion,
-    /// True if the version is a candidate.
     pub trial: bool,
     /// Output of the loader, for the client that asked.
     pub shown: String,
@@ -149,7 +137,6 @@ pub struct Candidate {
     pub until: Instant,
 }
 
-/// An adopted role whose configuration version is not known yet.
 #[derive(Default)]
 pub struct Unsettled {
     pub sockets: Vec<SharedFd>,
@@ -157,17 +144,14 @@ pub struct Unsettled {
     pub entry: Option<PathBuf>,
 }
 
-/// A role that finishes its connections.
 pub struct DrainingRole {
     pub proxy: RunningRole,
     /// Time at which the role is killed; None without a limit.
     pub until: Option<Instant>,
-    /// True if the role has sent its final counts.
     pub sent_final_counts: bool,
 }
 
 impl DrainingRole {
-    /// Creates the value for a role that finishes until this time.
     pub fn new(proxy: RunningRole, until: Option<Instant>) -> DrainingRole {
         DrainingRole {
             proxy,
@@ -178,7 +162,6 @@ impl DrainingRole {
 }
 
 impl Supervisor {
-    /// Creates a supervisor that has not started.
     pub fn new(command: StartParameters, voice: MessagePrinter) -> Result<Supervisor, StartError> {
         let signals = Signals::new().map_err(StartError::Threads)?;
         let notify = if command.notify {
@@ -219,7 +202,6 @@ impl Supervisor {
         self.process.exit = Some(FAILED);
     }
 
-    /// Returns the number of the next version.
     pub fn next_version(&mut self) -> u64 {
         self.versions.last += 1;
         self.versions.last

@@ -19,7 +19,6 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// Returns the descriptors to poll.
     pub fn watched(&self) -> Vec<PollFd<'_>> {
         match &self.stage {
             UpgradeStage::Testing(test) => test.watched().into_iter().collect(),
@@ -37,7 +36,6 @@ impl Upgrade {
         }
     }
 
-    /// As [`Self::trial`], to send it a message.
     pub fn trial_mut(&mut self) -> Option<&mut RunningRole> {
         match &mut self.stage {
             UpgradeStage::Trying(trial) => Some(&mut trial.new),
@@ -45,7 +43,6 @@ impl Upgrade {
         }
     }
 
-    /// Returns when the next timer expires.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.stage {
             UpgradeStage::Testing(test) => Some(test.deadline()),
@@ -59,9 +56,7 @@ impl Upgrade {
 
 #[expect(clippy::large_enum_variant, reason = "there is one of them")]
 pub enum UpgradeStage {
-    /// The new program runs its self-test.
     Testing(SelfTest),
-    /// The new program's loader runs.
     Loading,
     /// The old role was asked for its state, until this deadline.
     Asking(Next, Instant),
@@ -74,7 +69,6 @@ pub enum UpgradeStage {
 /// The version for the new role.
 pub struct Next {
     pub version: LoadedVersion,
-    /// Output of the loader, for the client that asked.
     pub shown: String,
 }
 
@@ -93,7 +87,6 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Sends the role a ping.
     pub fn ask(&mut self, now: Instant) {
         self.silent = Some(now);
         // If this fails, the role has ended; the main loop notices that.
@@ -122,7 +115,6 @@ impl Trial {
         self.silent.is_none()
     }
 
-    /// Returns whether a ping had no response in time.
     pub fn is_silent(&self, now: Instant) -> bool {
         self.silent
             .is_some_and(|since| since + SILENCE_LIMIT <= now)

@@ -12,7 +12,6 @@ use std::path::Path;
 use std::time::Instant;
 
 impl Supervisor {
-    /// Starts an upgrade, if another program is installed.
     pub(in super::super) fn reload_arbiter(&mut self) {
         if self.changing.upgrade.is_some()
             || self.service.stop.is_some()
@@ -28,7 +27,6 @@ impl Supervisor {
         self.report_change(&[(Gravity::Notice, words.to_owned())], "");
     }
 
-    /// Continues after a successful self-test.
     pub(super) fn arbiter_tested(&mut self) {
         let Some(upgrade) = &mut self.changing.upgrade else {
             return;

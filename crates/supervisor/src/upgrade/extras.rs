@@ -12,12 +12,10 @@ use crate::trace_levels;
 use part::role::{EXTRAS_MAX, HandedExtra};
 use std::time::{Duration, Instant};
 
-/// State that the role sent.
 const STATE: &str = "state";
 const VITALS: &str = "vitals";
 const COUNTED: &str = "counted";
 
-/// Unsent notifications to the service manager.
 const UNSENT: &str = "unsent";
 
 /// Counters of the supervisor. Later programs add fields at the end.
@@ -25,7 +23,6 @@ const UNSENT: &str = "unsent";
 struct Counted {
     age_ms: u64,
     changes: Changes,
-    /// True if readiness was reported to the service manager.
     told_ready: bool,
 }
 
@@ -55,7 +52,6 @@ impl Counted {
 }
 
 impl Supervisor {
-    /// Returns the items for the next image, within its limit.
     pub(super) fn extras(&self) -> Vec<HandedExtra> {
         let state = self.carried.state.iter().map(|fd| HandedExtra {
             name: STATE.to_owned(),
@@ -89,7 +85,6 @@ impl Supervisor {
         all.take(EXTRAS_MAX).collect()
     }
 
-    /// Restores the items of the previous image.
     pub(super) fn resume_extras(&mut self, extras: &[HandedExtra], left: &mut Resumed) {
         let mut master = Master::default();
         for extra in extras {

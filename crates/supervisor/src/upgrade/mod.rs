@@ -25,7 +25,6 @@ use std::time::{Duration, Instant};
 
 /// Time for which a new role serves together with the old one before it is trusted.
 const PROBATION: Duration = Duration::from_secs(3);
-/// Deadline for the state of the old role.
 const STATE_LIMIT: Duration = Duration::from_secs(10);
 /// Maximum time for which a change in progress may delay the execution of the new program.
 const QUIET_LIMIT: Duration = Duration::from_secs(10);
@@ -61,13 +60,11 @@ impl Supervisor {
         self.refuse_change(&format!("the new program {path}: {error}"), "");
     }
 
-    /// Returns whether the loader in progress belongs to an upgrade.
     pub(super) fn upgrades(&self) -> bool {
         let stage = self.changing.upgrade.as_ref().map(|upgrade| &upgrade.stage);
         matches!(stage, Some(UpgradeStage::Loading))
     }
 
-    /// Handles the version that the new program's loader created.
     pub(super) fn upgrade_loaded(&mut self, version: LoadedVersion, shown: String) {
         let next = Next { version, shown };
         if next.version.is_without_proxy() != self.is_without_proxy() {
@@ -144,7 +141,6 @@ impl Supervisor {
         }
     }
 
-    /// Advances the upgrade to its next stage.
     pub(super) fn look_at_upgrade(&mut self) {
         let now = Instant::now();
         let arbiter = self.is_arbiter();
@@ -239,7 +235,6 @@ impl Supervisor {
         }
     }
 
-    /// Makes the new role the primary one.
     fn trust_upgrade(&mut self) {
         let Some(Upgrade {
             newer,
@@ -328,7 +323,6 @@ impl Supervisor {
         matches!(stage, Some(UpgradeStage::Trying(trial)) if trial.until.is_some())
     }
 
-    /// Aborts the upgrade in progress and undoes its changes.
     pub(super) fn abandon_upgrade(&mut self) {
         let Some(upgrade) = self.changing.upgrade.take() else {
             return;

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 impl Supervisor {
-    /// Continues where the previous image stopped.
     pub(in super::super) fn resume(&mut self, mut left: Resumed) -> Result<(), ResumeError> {
         let value = std::mem::take(&mut left.value);
         let entry = self.slots.serving.row.entry;

@@ -12,7 +12,6 @@ use std::sync::Arc;
 /// listener.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TlsLine {
-    /// Versions, ciphers, groups and signature algorithms.
     pub side: TlsSide,
     /// `alpn`, the preferred first. Empty for `no-alpn`.
     pub alpn: Option<Vec<Vec<u8>>>,

@@ -74,7 +74,6 @@ impl Parameters {
 pub enum Verify {
     #[default]
     None,
-    /// A certificate is requested, but not required.
     Optional,
     Required,
 }
@@ -98,7 +97,6 @@ pub struct ClientAuth {
 /// Handshake settings of a listener, without its certificates.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ServerSettings {
-    /// Versions, suites, groups and signature algorithms.
     pub parameters: Parameters,
     /// `alpn`, the preferred first.
     pub alpn: Vec<Vec<u8>>,

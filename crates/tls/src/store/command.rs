@@ -82,7 +82,6 @@ pub(super) fn decoded(payload: &[u8]) -> Option<Vec<u8>> {
     (!der.is_empty() && der.len() <= ocsp::BYTES_MAX).then_some(der)
 }
 
-/// Returns the error message for a certificate.
 fn words_of(error: &CertError, name: &str) -> String {
     match error {
         CertError::Mismatch => format!("{error} '{name}'."),
@@ -553,7 +552,6 @@ impl StoreState {
         }
     }
 
-    /// Returns the crt-lists with a line that uses this CA file or CRL file.
     fn lists_with_file(&self, name: &str) -> Vec<Box<str>> {
         let names = |entry: &Entry| {
             let of = &entry.options;
@@ -565,7 +563,6 @@ impl StoreState {
         lists.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Returns how often a certificate is presented or listed.
     pub(super) fn certificate_uses(&mut self, name: &str) -> usize {
         let lists = self.stock.lists.values();
         let entries = lists.flat_map(|list| &list.entries);
@@ -575,7 +572,6 @@ impl StoreState {
         listed + shown.sum::<usize>()
     }
 
-    /// Returns whether a CA file or CRL file is in use.
     pub(super) fn uses_file(&mut self, name: &str) -> bool {
         !self.lists_with_file(name).is_empty()
             || self.dependents().iter().any(|one| one.names_file(name))

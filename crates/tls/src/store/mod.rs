@@ -54,7 +54,6 @@ pub trait Dependent: Send + Sync {
     fn file_uses(&self, name: &str) -> usize;
     /// Returns whether its line names a CA file or CRL file.
     fn names_file(&self, name: &str) -> bool;
-    /// Location in the configuration, which is displayed to operators.
     fn place(&self) -> &ConfigLocation;
 }
 
@@ -143,7 +142,6 @@ impl Store {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls a function with the files.
     pub fn with<R>(&self, look: impl FnOnce(&Stock) -> R) -> R {
         look(&self.inner().stock)
     }
@@ -153,22 +151,18 @@ impl Store {
         inner.stock.certificate(name).ok().map(Arc::clone)
     }
 
-    /// Returns the CA certificates of a file.
     pub fn authorities(&self, name: &str) -> Option<Arc<Authorities>> {
         self.inner().stock.authorities(name).ok()
     }
 
-    /// Returns the revocations of a CRL file.
     pub fn revocations(&self, name: &str) -> Option<Arc<Revocations>> {
         self.inner().stock.revocations(name).ok()
     }
 
-    /// Returns whether a certificate was loaded.
     pub fn has_certificate(&self, name: &str) -> bool {
         self.inner().stock.certificates.contains_key(name)
     }
 
-    /// Returns whether a list was loaded.
     pub fn has_list(&self, name: &str) -> bool {
         self.inner().stock.lists.contains_key(name)
     }
@@ -179,7 +173,6 @@ impl Store {
         inner.stock.certificates.insert(name.into(), certified);
     }
 
-    /// Adds the CA certificates of a file.
     pub fn add_authorities(&self, name: &str, authorities: Arc<Authorities>) {
         let mut inner = self.inner();
         inner
@@ -188,7 +181,6 @@ impl Store {
             .insert(name.into(), Some(authorities));
     }
 
-    /// Adds the CRLs of a file.
     pub fn add_revocations(&self, name: &str, revocations: Arc<Revocations>) {
         let mut inner = self.inner();
         inner
@@ -251,7 +243,6 @@ impl StoreState {
         Ok(count)
     }
 
-    /// Publishes a change to the users of a list.
     fn publish_list(&mut self, name: &str) -> Result<usize, String> {
         self.publish(|one| Some(one.list_uses(name)).filter(|uses| *uses > 0))
     }

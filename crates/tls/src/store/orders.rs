@@ -40,7 +40,6 @@ impl fmt::Debug for StoreOrder {
 pub(super) struct StoreOrders {
     /// Orders that took effect, oldest first.
     effective: Vec<StoreOrder>,
-    /// The steps of transactions that are not committed.
     pending: Vec<StoreOrder>,
 }
 
@@ -183,7 +182,6 @@ impl Store {
 }
 
 impl StoreState {
-    /// Returns the current digest of the subject of an order.
     fn digest(&self, order: &StoreOrder) -> Option<[u8; 32]> {
         let (stock, name) = (&self.stock, &*order.subject);
         let digest = |parts: Vec<Vec<u8>>| {

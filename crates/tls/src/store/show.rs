@@ -10,7 +10,6 @@ use crate::revocation::{Revocations, Revoked};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Lists the names of one kind of files, those of transactions first.
 fn names<T, N>(
     transaction: Option<&Transaction<N>>,
     all: &BTreeMap<Box<str>, T>,

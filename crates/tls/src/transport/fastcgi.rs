@@ -8,7 +8,6 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::task::{Context, Poll};
 
-/// Maximum length of a read, bytes.
 const READ_BYTES: usize = 16 * 1024;
 /// Maximum number of consecutive reads without data for the reader, such as errors of the
 /// application, before other tasks run.
@@ -16,7 +15,6 @@ const READS_MAX: usize = 16;
 /// Number of received bytes that cost one unit of the task's budget.
 const BYTES_A_UNIT: usize = 256;
 
-/// FastCGI state of a connection.
 #[derive(Debug, Default)]
 pub(super) struct FastCgi {
     connection: RefCell<Connection>,
@@ -35,7 +33,6 @@ impl FastCgi {
         self.connection.borrow_mut().take_errors()
     }
 
-    /// Returns whether no other request can follow.
     pub fn is_spent(&self) -> bool {
         self.connection.borrow().is_spent()
     }

@@ -21,9 +21,7 @@ use std::task::{Context, Poll};
 #[derive(Debug)]
 pub struct ConnectionTransport {
     socket: StreamSocket,
-    /// TLS session, if there is TLS over the socket.
     tls: Option<Box<Session>>,
-    /// FastCGI state, if the connection uses FastCGI.
     fastcgi: Option<Box<FastCgi>>,
 }
 
@@ -54,7 +52,6 @@ impl Drop for ConnectionTransport {
 }
 
 impl ConnectionTransport {
-    /// Returns the socket, for a handshake over it.
     pub fn socket(&self) -> &StreamSocket {
         &self.socket
     }
@@ -64,7 +61,6 @@ impl ConnectionTransport {
         (self.tls.is_none() && self.fastcgi.is_none()).then_some(&self.socket)
     }
 
-    /// Switches to TLS with an established session.
     pub fn secure(&mut self, session: Session) {
         self.tls = Some(Box::new(session));
     }
@@ -104,7 +100,6 @@ impl ConnectionTransport {
         self.fastcgi = Some(Box::default());
     }
 
-    /// Returns whether it is FastCGI.
     pub fn is_fastcgi(&self) -> bool {
         self.fastcgi.is_some()
     }
@@ -221,7 +216,6 @@ impl ConnectionTransport {
         }
     }
 
-    /// Ready when a read may return bytes, the end or an error.
     pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
         if self.fastcgi.as_ref().is_some_and(|one| one.is_readable()) {
             return Poll::Ready(());
@@ -232,12 +226,10 @@ impl ConnectionTransport {
         }
     }
 
-    /// Ready when a write may find space or an error.
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
         self.poll_room(context)
     }
 
-    /// Ready when a write below FastCGI may find space or an error.
     fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
         match &self.tls {
             None => self.socket.poll_writable(context),
@@ -257,7 +249,6 @@ impl ConnectionTransport {
         }
     }
 
-    /// Returns whether all written bytes are in the kernel.
     pub fn is_flushed(&self) -> bool {
         self.tls.as_ref().is_none_or(|tls| tls.is_flushed())
             && self.fastcgi.as_ref().is_none_or(|one| one.is_flushed())
@@ -271,12 +262,10 @@ impl ConnectionTransport {
         std::future::poll_fn(|context| self.poll_flush(context)).await
     }
 
-    /// Waits until a read may return something.
     pub async fn readable(&self) {
         std::future::poll_fn(|context| self.poll_readable(context)).await;
     }
 
-    /// Waits until a write may find space.
     pub async fn writable(&self) {
         std::future::poll_fn(|context| self.poll_writable(context)).await;
     }
@@ -307,7 +296,6 @@ impl ConnectionTransport {
         self.tls.as_ref().is_some_and(|tls| tls.is_truncated())
     }
 
-    /// Ready when the peer has closed its side or the connection has failed.
     pub fn poll_peer_closed(&self, context: &mut Context<'_>) -> Poll<()> {
         match &self.tls {
             None => self.socket.poll_peer_closed(context),
@@ -352,7 +340,6 @@ impl ConnectionTransport {
         self.socket.close_silently();
     }
 
-    /// Returns the descriptor, for options and addresses.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.socket.fd()
     }

@@ -21,40 +21,26 @@ use std::path::Path;
 /// Time for which the kernel holds requests after a broken connection until the next role
 /// connects, seconds.
 pub const WAIT_SECONDS: u64 = 60;
-/// Size of the receive buffer, bytes.
 const MESSAGE_BYTES: usize = 16 << 10;
-/// Maximum number of messages in one reply.
 const MESSAGES_MAX: usize = 16;
 
 /// Reason why a volume cannot be attached or detached.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
-    /// The kernel has no nbd driver.
     #[error(
         "this kernel has no nbd driver{}: load it with `modprobe nbd`, or let programs use the socket directly, \
          as QEMU does",
         if *.ublk { " (it has ublk, which is not used)" } else { "" }
     )]
-    NoDriver {
-        /// True if the kernel has ublk.
-        ublk: bool,
-    },
-    /// The volume cannot be reached.
+    NoDriver { ublk: bool },
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The kernel refused the request.
     #[error("the kernel refuses to {action}: {errno}{}", if *.errno == Errno::PERM { " (only root may)" } else { "" })]
-    Refused {
-        action: &'static str,
-        /// Error number of the kernel.
-        errno: Errno,
-    },
-    /// The volume is not attached.
+    Refused { action: &'static str, errno: Errno },
     #[error("volume '{0}' is not attached")]
     NotAttached(String),
 }
 
-/// Netlink connection to the driver.
 #[derive(Debug)]
 struct Driver {
     socket: OwnedFd,

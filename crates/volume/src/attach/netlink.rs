@@ -5,7 +5,6 @@
 
 use rustix::io::Errno;
 
-/// Length of the netlink and generic netlink headers, bytes.
 const HEAD_BYTES: usize = 20;
 const REQUEST: u16 = 1;
 const ACK: u16 = 4;
@@ -20,14 +19,12 @@ const FAMILY_NAME: u16 = 2;
 const NESTED: u16 = 1 << 15;
 const TYPE_MASK: u16 = !(3 << 14);
 
-/// Commands of the family `nbd`.
 mod command {
     pub(super) const CONNECT: u8 = 1;
     pub(super) const DISCONNECT: u8 = 2;
     pub(super) const RECONFIGURE: u8 = 3;
 }
 
-/// Attributes of the family `nbd`.
 mod attribute {
     pub(super) const INDEX: u16 = 1;
     pub(super) const SIZE_BYTES: u16 = 2;
@@ -44,11 +41,8 @@ mod attribute {
 pub struct NbdDeviceParameters<'a> {
     /// Descriptor of the connection, after its handshake.
     pub socket: u32,
-    /// Size of the export, bytes.
     pub size_bytes: u64,
-    /// Sector size of the device, bytes.
     pub block_bytes: u64,
-    /// Transmission flags of the server.
     pub flags: u16,
     /// Time for which requests wait for a new connection after a broken one, seconds.
     pub wait_seconds: u64,
@@ -58,20 +52,15 @@ pub struct NbdDeviceParameters<'a> {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NetlinkRequest<'a> {
-    /// Queries the number of the family `nbd`.
     Family,
     /// Creates a device with any free number.
     Connect(NbdDeviceParameters<'a>),
-    /// Replaces the connection of the device with this number.
     Reconnect(u32, NbdDeviceParameters<'a>),
-    /// Removes the device with this number.
     Disconnect(u32),
 }
 
-/// Decoded message of the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NetlinkReply {
-    /// Number of a family or of a device.
     Number(u32),
     Done,
     Refused(Errno),

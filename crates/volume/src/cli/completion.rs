@@ -14,7 +14,6 @@ const ZSH: [&str; 2] = [
 /// Text at which the zsh script starts to run.
 const ZSH_END: &str = "if [ \"$funcstack[1]\"";
 
-/// Adds the names to the script of a shell.
 pub fn with_volumes(shell: Shell, script: &str) -> String {
     match shell {
         Shell::Bash => format!(

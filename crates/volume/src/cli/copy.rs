@@ -28,7 +28,6 @@ const AWAY_MAX: Duration = Duration::from_secs(60);
 /// previous client yet.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(250);
-/// Timeout for this node's role to connect to the command.
 const MEET_MAX: Duration = Duration::from_secs(5);
 
 pub fn definition(command: Command) -> Command {
@@ -68,7 +67,6 @@ pub fn definition(command: Command) -> Command {
         .arg(process_id())
 }
 
-/// A copy to another node.
 struct Copy {
     instance: Instance,
     node: String,
@@ -119,7 +117,6 @@ fn words(error: &CopyError) -> String {
     }
 }
 
-/// Returns the summary: total, sent, compressed, already present, zeroes, time and rate.
 fn summary(sending: &CopyTransfer, shown: &ProgressDisplay) -> String {
     let total = sending.progress.total.load(Ordering::Relaxed);
     let sent = sending.progress.data.load(Ordering::Relaxed);
@@ -231,7 +228,6 @@ fn open(matches: &ArgMatches, from: &str) -> Result<(Instance, TransferSource), 
 }
 
 impl Copy {
-    /// Executes the copy; a broken connection is retried.
     fn run(mut self) -> (Copy, Result<(), CopyError>) {
         let mut since = Instant::now();
         let mut furthest = 0;

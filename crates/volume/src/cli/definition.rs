@@ -3,7 +3,6 @@
 use ::command::options::{flag, path, process_id, serving_files};
 use clap::{Arg, ArgAction, Command};
 
-/// The name of a volume.
 fn volume_name() -> Arg {
     Arg::new("NAME").required(true).help("The volume")
 }
@@ -55,7 +54,6 @@ pub fn volume(command: Command) -> Command {
         .subcommand(super::resync::command())
 }
 
-/// Returns the commands that list, create and remove.
 fn lives() -> [Command; 7] {
     [
         Command::new("list")
@@ -95,7 +93,6 @@ fn lives() -> [Command; 7] {
     ]
 }
 
-/// Returns the commands for whole volumes.
 fn copies() -> [Command; 2] {
     [
         Command::new("export")

@@ -18,13 +18,9 @@ use part::status::{CompleteCopies, CopyNodes, PublishedVolumeState, VolumeReport
 use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
 
-/// Poll interval until a hand-over has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Timeout of a hand-over: the other node may have to wait for its lease.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(10);
-/// Timeout for changing the clients that may write: the cluster records the change.
 const ADMIT_LIMIT: Duration = Duration::from_secs(10);
-/// Timeout for reopening a volume: pending requests complete first.
 const REOPEN_LIMIT: Duration = Duration::from_secs(15);
 
 pub fn commands() -> [Command; 6] {
@@ -114,7 +110,6 @@ pub(super) fn tell(instance: &Instance, message: &OfVolume) -> Result<(), String
     }
 }
 
-/// Hands a volume over, and waits until the other node owns it.
 pub fn hand_over(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let not_asked = |words| {
@@ -171,10 +166,8 @@ pub fn hand_over(matches: &ArgMatches) -> Result<String, String> {
     })
 }
 
-/// Result of a hand-over that the role accepted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum HandOverResult {
-    /// The other node serves the volume.
     HandedOver,
     /// This node continues to serve, because the other copy was lost or fell behind. The event as text.
     Refused(String),
@@ -234,7 +227,6 @@ fn admit_clients(matches: &ArgMatches, name: &str, node: &str) -> Result<String,
     }
 }
 
-/// Lets only clients of a node write, or those of both.
 pub fn admit(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let node = matches.get_one::<String>("NODE").cloned();
@@ -276,8 +268,6 @@ fn move_owner(
     }
 }
 
-/// Returns the message that another node has to be queried for a volume that this one does not
-/// serve.
 pub(super) fn not_owner(subject: &Subject, name: &str) -> String {
     match VolumeReport::of(subject).owner.as_str() {
         "" => {
@@ -315,7 +305,6 @@ fn ended(
     Ok(is_refused.then(|| HandOverResult::Refused(event())))
 }
 
-/// Starts a volume with this node's copy.
 pub fn adopt(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (_, report) = load_volume_report(matches)?;
@@ -355,7 +344,6 @@ fn rename(matches: &ArgMatches, name: &str, backing: &Backing) -> Result<String,
     ))
 }
 
-/// Serves a volume with only this node's copy.
 pub fn serve_alone(matches: &ArgMatches) -> Result<String, String> {
     confirmed(
         matches,
@@ -364,7 +352,6 @@ pub fn serve_alone(matches: &ArgMatches) -> Result<String, String> {
     )
 }
 
-/// Reopens a volume with one copy, and waits until it is served.
 pub fn reopen(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (instance, report) = load_volume_report(matches)?;

@@ -18,7 +18,6 @@ use std::time::{Duration, Instant, SystemTime};
 /// of the cluster has to record it.
 const RECORD_MAX: Duration = Duration::from_secs(20);
 const RECORD_LOOK: Duration = Duration::from_millis(50);
-/// Time until the role knows that this command has the volume open.
 const OPEN_MAX: Duration = Duration::from_secs(2);
 
 /// Mark of a volume that this command overwrites.
@@ -27,7 +26,6 @@ pub struct Overwrite {
     mark: OverwriteMark,
 }
 
-/// Returns the overwrite of a volume that has not been completed, as text.
 pub fn incomplete(matches: &ArgMatches, name: &str) -> Result<Option<String>, String> {
     let (_, report) = load_volume_report(matches)?;
     let subject = find(&report, name)?;
@@ -35,7 +33,6 @@ pub fn incomplete(matches: &ArgMatches, name: &str) -> Result<Option<String>, St
     Ok(is_incomplete.then(|| subject.words(INCOMPLETE).unwrap_or_default()))
 }
 
-/// Returns the command that replaces the content of a volume; None: the volume is complete.
 fn overwriting(matches: &ArgMatches, name: &str) -> Result<Option<Overwriting>, String> {
     let (_, report) = load_volume_report(matches)?;
     Ok(VolumeReport::of(find(&report, name)?).overwriting)
@@ -133,7 +130,6 @@ impl Overwrite {
     }
 }
 
-/// Accepts the content of an incomplete volume as it is.
 pub(super) fn accept(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let Some(words) = incomplete(matches, &name)? else {
@@ -149,7 +145,6 @@ pub(super) fn accept(matches: &ArgMatches) -> Result<String, String> {
     Ok(format!("volume {name} is used as it is: {words}\n"))
 }
 
-/// Accepts an incomplete volume, and waits until that is stored.
 pub fn accepted(matches: &ArgMatches, name: &str) -> Result<(), String> {
     let (instance, _) = load_volume_report(matches)?;
     tell(

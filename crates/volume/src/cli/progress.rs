@@ -7,18 +7,13 @@ use std::io::{IsTerminal, Write};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Refresh interval of the bar.
 pub(super) const DRAW_EVERY: Duration = Duration::from_millis(200);
-/// Interval of lines without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(30);
-/// Time window of the rate.
 const WINDOW: Duration = Duration::from_secs(8);
-/// Width of the bar, in characters.
 const BAR: usize = 24;
 /// Limit of an estimated time, seconds; a longer estimate is not shown.
 const LEFT_MAX: f64 = 99.0 * 3600.0;
 
-/// Display of a copy's progress.
 pub(super) struct ProgressDisplay {
     what: String,
     begun: Instant,
@@ -42,7 +37,6 @@ impl ProgressDisplay {
         }
     }
 
-    /// Shows the progress, if an update is due.
     pub(super) fn show(&mut self, progress: &Progress) {
         let now = Instant::now();
         let done = progress.done.load(Ordering::Relaxed);
@@ -85,7 +79,6 @@ impl ProgressDisplay {
         (duration(seconds), seconds)
     }
 
-    /// Returns the final summary: amounts, time and rate.
     pub(super) fn summary(&self, progress: &Progress) -> String {
         let data = progress.data.load(Ordering::Relaxed);
         let seconds = self.begun.elapsed().as_secs_f64();
@@ -99,11 +92,9 @@ impl ProgressDisplay {
     }
 }
 
-/// Current state of a copy.
 struct CopyProgress {
     done: u64,
     total: u64,
-    /// Length of the window, seconds.
     seconds: f64,
     done_since: u64,
     data_since: u64,
@@ -155,7 +146,6 @@ pub fn amount(bytes: u64) -> String {
     }
 }
 
-/// Formats a time: `3 min 20 s`.
 fn duration(seconds: f64) -> String {
     let whole = seconds as u64;
     match whole {

@@ -20,13 +20,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use supervisor::directory::Instance;
 
-/// Poll interval of the progress.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Time after which the report shows the effect of the order.
 const EFFECT: Duration = Duration::from_secs(5);
-/// Time for which the other node may be unreachable before the command ends.
 const AWAY_MAX: Duration = Duration::from_secs(30);
-/// Timeout until a discarded copy has restarted as an empty one.
 const DISCARD_MAX: Duration = Duration::from_secs(10);
 
 pub fn command() -> Command {
@@ -113,7 +109,6 @@ fn from(source: &str, subject: &Subject, names: (&str, &str, &str)) -> Result<()
     })
 }
 
-/// Shows the progress of a resync until it has ended.
 fn follow(
     matches: &ArgMatches,
     name: &str,
@@ -163,7 +158,6 @@ fn follow(
     }
 }
 
-/// Discards the copy of this node.
 fn discard(
     matches: &ArgMatches,
     instance: &Instance,
@@ -214,7 +208,6 @@ fn discard(
     Ok(summary(snapshot.as_ref(), name, me, other))
 }
 
-/// Waits until a discarded copy has restarted as an empty one.
 fn began(matches: &ArgMatches, name: &str) -> Result<(), String> {
     let until = Instant::now() + DISCARD_MAX;
     loop {
@@ -243,7 +236,6 @@ fn summary(snapshot: Option<&Snapshot>, name: &str, me: &str, other: &str) -> St
     )
 }
 
-/// Describes the data that would be lost.
 fn lost(subject: &Subject, spec: &Spec, name: &str, me: &str, other: &str) -> String {
     let written = subject.words(WRITTEN_HERE).unwrap_or_default();
     let changed = match changed(&spec.backing, name) {
@@ -263,7 +255,6 @@ fn lost(subject: &Subject, spec: &Spec, name: &str, me: &str, other: &str) -> St
     )
 }
 
-/// Returns the time of a copy's last change, as far as the file system knows.
 fn changed(backing: &Backing, name: &str) -> Option<Stamp> {
     let Backing::File(directory) = backing else {
         return None;

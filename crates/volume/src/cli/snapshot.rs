@@ -23,7 +23,6 @@ use std::time::{Duration, SystemTime};
 const TRIES_MAX: u32 = 15;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Takes a snapshot, or removes one.
 pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (spec, _) = section(matches, &name)?;
@@ -43,7 +42,6 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
     Ok(format!("{}\n", taken.stamp))
 }
 
-/// Takes a manual snapshot, of a complete copy as far as a running instance knows.
 fn manual(matches: &ArgMatches, spec: &Spec, name: &str) -> Result<Snapshot, String> {
     is_complete(matches, spec, name)?;
     now(spec, name, SnapshotReason::Manual).map_err(|error| error.to_string())
@@ -117,7 +115,6 @@ fn one(spec: &Spec, name: &str, stamp: &str) -> Result<Snapshot, String> {
     snapshot::find(&spec.backing, name, stamp).map_err(|error| error.to_string())
 }
 
-/// Returns the lines of `evenkeel volume show` about snapshots.
 pub(super) fn lines(matches: &ArgMatches, name: &str) -> String {
     // A user without access to the snapshots sees the rest.
     let all = section(matches, name).and_then(|(spec, _)| {
@@ -179,11 +176,9 @@ pub(super) fn restore(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Prepared restore of a volume.
 struct Restore {
     ends: CopyEndpoints,
     signals: SignalFd,
-    /// Snapshot of the state before; None if the volume was incomplete.
     before: Option<Stamp>,
     mark: Overwrite,
 }
@@ -212,7 +207,6 @@ fn prepare(matches: &ArgMatches, name: &str, stamp: &str) -> Result<Restore, Sto
     })
 }
 
-/// Creates a volume from a snapshot.
 pub(super) fn clone(matches: &ArgMatches) -> ExitCode {
     match cloned(matches) {
         Ok(text) => print(&text),

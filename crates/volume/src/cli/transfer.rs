@@ -34,7 +34,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Time until the end of a volume's client is noticed.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 const LEAVE_LOOK: Duration = Duration::from_millis(50);
 
@@ -44,12 +43,10 @@ impl From<TransferError> for Stopped {
     }
 }
 
-/// A volume that is served.
 struct Volume {
     address: Address,
     users: Users,
     size_bytes: u64,
-    /// Reason why clients of this node may not write to it.
     excluded: Option<String>,
 }
 
@@ -122,7 +119,6 @@ impl Users {
     }
 }
 
-/// Returns the address of the volume.
 fn served(matches: &ArgMatches, name: &str) -> Result<Volume, String> {
     let (_, report) = load_volume_report(matches)?;
     let subject = find(&report, name)?;
@@ -142,7 +138,6 @@ fn served(matches: &ArgMatches, name: &str) -> Result<Volume, String> {
     })
 }
 
-/// Returns why clients of this node may not write to a volume; None if they may.
 fn excluded(subject: &Subject) -> Option<String> {
     let volume = VolumeReport::of(subject);
     if volume.is_read_only {
@@ -162,7 +157,6 @@ fn excluded(subject: &Subject) -> Option<String> {
     })
 }
 
-/// Returns the socket of a volume.
 pub fn address(matches: &ArgMatches, name: &str) -> Result<Address, String> {
     Ok(served(matches, name)?.address)
 }
@@ -175,7 +169,6 @@ fn not_served(subject: &Subject) -> String {
     )
 }
 
-/// Copies, shows the progress, and handles signals meanwhile.
 pub fn copy(
     what: &str,
     source: TransferSource,
@@ -202,7 +195,7 @@ pub(super) fn watched<T: Send + 'static>(
     let thread = std::thread::Builder::new().name("copy".to_owned());
     let thread = thread.spawn(move || {
         let result = run();
-        // Its end wakes the other thread.
+        // Closing the pipe wakes the other thread.
         drop(end);
         result
     });
@@ -233,7 +226,6 @@ pub(super) fn watched<T: Send + 'static>(
     Ok((result, shown))
 }
 
-/// Writes a volume to a file or to standard output.
 pub fn export(matches: &ArgMatches) -> ExitCode {
     let name = word(matches, "NAME");
     let file = word(matches, "FILE");
@@ -369,7 +361,6 @@ pub fn warn_of_others(matches: &ArgMatches, name: &str, before: &Users) {
     }
 }
 
-/// Writes a raw disk into a volume.
 pub fn import(matches: &ArgMatches) -> ExitCode {
     let name = word(matches, "NAME");
     let from = word(matches, "SOURCE");
@@ -447,7 +438,6 @@ pub fn fill(
     Ok(summary)
 }
 
-/// Opens both ends of an import, and refuses to destroy data.
 fn prepare(
     matches: &ArgMatches,
     name: &str,
@@ -480,8 +470,8 @@ fn prepare(
     })
 }
 
-/// Opens a source, and a target volume without data. `is_empty` is true if the volume is known to
-/// be empty.
+/// Opens a source, and a target volume without data. With `may_hold`, the volume may hold data,
+/// which is overwritten.
 pub fn ends_of_new(
     matches: &ArgMatches,
     name: &str,
@@ -509,7 +499,6 @@ pub fn ends_of_new(
     }
 }
 
-/// Opens a snapshot and the volume that is restored from it.
 pub fn ends(matches: &ArgMatches, name: &str, from: &Snapshot) -> Result<CopyEndpoints, Stopped> {
     let source = TransferSource::snapshot(from)?;
     let from = &from.path.to_string_lossy();

@@ -53,7 +53,6 @@ pub(super) fn command() -> Command {
         .arg(flag("stop", "End the verify that runs").conflicts_with("repair"))
 }
 
-/// Compares the copies of a volume.
 pub(super) fn main(matches: &ArgMatches) -> ExitCode {
     let name = word(matches, "NAME");
     if matches.get_flag("stop") {
@@ -72,7 +71,6 @@ pub(super) fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Result of a complete verify, with the output.
 enum VerifyOutcome {
     Equal(String),
     /// All differences were repaired; a separate exit code informs scripts that there were some.
@@ -88,7 +86,6 @@ fn stop(matches: &ArgMatches, name: &str) -> Result<String, String> {
     Ok(text)
 }
 
-/// Starts a verify and waits for its end.
 fn verify(matches: &ArgMatches, name: &str, signals: &SignalFd) -> Result<VerifyOutcome, Stopped> {
     let (instance, before) = begin(matches, name)?;
     let begun = Instant::now();
@@ -157,7 +154,6 @@ fn begin(matches: &ArgMatches, name: &str) -> Result<(Instance, Option<u64>), St
     Ok((instance, before))
 }
 
-/// Waits until the next poll is due. Returns a signal that arrived meanwhile.
 fn signalled(signals: &SignalFd) -> Option<Signal> {
     let mut watched = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
     // All conditions are checked again, whatever ended the wait.
@@ -166,12 +162,9 @@ fn signalled(signals: &SignalFd) -> Option<Signal> {
     Signal::try_from(signal.ssi_signo as i32).ok()
 }
 
-/// State of the verify that this command waits for.
 struct Watch {
-    /// Start of the previous verify.
     before: Option<u64>,
     ours: Option<u64>,
-    /// Time of the role's last report about it.
     heard: Instant,
 }
 
@@ -268,7 +261,6 @@ fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<VerifyOut
     Err(words.into())
 }
 
-/// Returns a hint about ranges that a verify of two copies found.
 fn hint(name: &str, volume: &VolumeReport) -> String {
     let found = volume.found;
     let mut words = String::new();

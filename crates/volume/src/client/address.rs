@@ -8,7 +8,6 @@ const PORT: u16 = 10809;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Address {
-    /// Address of the server: a Unix socket or a TCP endpoint.
     pub server: Server,
     /// Export name. The empty name selects the server's default export.
     pub export: String,
@@ -17,25 +16,19 @@ pub struct Address {
 /// Endpoint on which a server listens.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Server {
-    /// Path of a Unix socket on this host.
     Unix(PathBuf),
-    /// Host name or IP address, and port.
     Tcp(String, u16),
 }
 
 /// Reason why a URI cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AddressError {
-    /// The scheme is not one of NBD's.
     #[error("not an NBD address: write nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=PATH")]
     Scheme,
-    /// TLS or vsock, which are not supported.
     #[error("NBD over TLS or vsock is not supported here: use nbd:// or nbd+unix://")]
     Transport,
-    /// `socket=` is missing, or is present where it has no meaning.
     #[error("nbd+unix:// needs a path: nbd+unix:///EXPORT?socket=PATH")]
     Socket,
-    /// The host or the port is invalid.
     #[error("an invalid host or port in the NBD address")]
     Host,
     /// The URI contains bytes that are not UTF-8, or `%` without two digits.

@@ -9,7 +9,6 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// Timeout for each reply of the server during the handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 const RECEIVE_BYTES: usize = 4096;
 
@@ -28,7 +27,6 @@ impl From<Connection> for OwnedFd {
     }
 }
 
-/// Returns whether the error is a receive timeout.
 pub(super) fn is_silence(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -151,7 +149,6 @@ impl Connection {
         Ok(())
     }
 
-    /// Receives exactly as many bytes as `bytes` has.
     pub(super) fn receive(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         match self {
             Connection::Unix(stream) => stream.read_exact(bytes),

@@ -27,7 +27,6 @@ impl Ender {
         }
     }
 
-    /// Returns whether [`Ender::end`] was called.
     pub(super) fn has_ended(&self) -> bool {
         lock(&self.0).has_ended
     }

@@ -26,7 +26,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Maximum time for which the client tries to reconnect.
 pub const AWAY_MAX: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_millis(50);
 /// Limit of consecutive connections that the server closes instead of replying; equals some
@@ -35,21 +34,17 @@ const REOPENED_MAX: u32 = 40;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NbdRequest {
-    /// Reads a number of bytes at an offset.
+    /// Offset and length, bytes, as in `Zeroes` and `Status`.
     Read(u64, u32),
-    /// Writes the bytes at an offset.
     Write(u64, Vec<u8>),
-    /// Writes a number of zero bytes at an offset.
     Zeroes(u64, u32),
-    /// Queries the allocation of a range: offset and length, bytes.
+    /// Queries which parts of a range are allocated.
     Status(u64, u32),
-    /// Makes all acknowledged writes durable.
     Flush,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NbdReply {
-    /// Data of a read, with its offset.
     Data(u64, Vec<u8>),
     /// Length of a completed write, with its offset.
     Changed(u64, u64),
@@ -65,13 +60,10 @@ pub enum ClientError {
     Connect(Address, io::Error),
     #[error("{0}: {1}")]
     Refused(Address, NbdNegotiationError),
-    /// The connection broke, and the client could not reconnect in time.
     #[error("{address}: no connection to the server for {} s: {why}", .seconds)]
     Gone {
         address: Address,
-        /// Time since the connection broke, seconds.
         seconds: u64,
-        /// Error of the last attempt.
         why: String,
     },
     /// The server accepts connections, but closes each of them instead of replying. QEMU does so
@@ -80,40 +72,23 @@ pub enum ClientError {
         "{address}: the server has closed {times} connections in a row at the same requests: what it reads from is \
          probably damaged"
     )]
-    Closes {
-        address: Address,
-        /// Consecutive connections that the server closed.
-        times: u32,
-    },
-    /// The server accepts connections, but does not reply.
+    Closes { address: Address, times: u32 },
     #[error("{address}: the server has not replied for {seconds} s")]
-    Silent {
-        address: Address,
-        /// Time without a reply, seconds.
-        seconds: u64,
-    },
-    /// An [`Ender`] shut the client down.
+    Silent { address: Address, seconds: u64 },
     #[error("{0}: ended")]
     Ended(Address),
-    /// The server violates the protocol.
     #[error("{0}: {1}")]
     Protocol(Address, NbdNegotiationError),
-    /// The export is smaller after the reconnect.
     #[error("{address}: the export had {before} bytes, and has {now} after the server came back")]
     Changed {
         address: Address,
-        /// Size before the reconnect, bytes.
         before: u64,
-        /// Size after the reconnect, bytes.
         now: u64,
     },
-    /// The server returned an error for a request.
     #[error("the server failed to {what} at byte {offset}: {}{words}", errno_words(*.errno))]
     Failed {
         what: &'static str,
-        /// Offset of the request, bytes.
         offset: u64,
-        /// Error number of the reply.
         errno: Errno,
         /// Error message of the server with a colon in front; often empty.
         words: String,
@@ -152,16 +127,14 @@ struct SentRequest {
 #[derive(Debug)]
 pub struct Client {
     address: Address,
-    /// Address for a reconnect.
     again: Address,
     connection: Connection,
     offer: NbdExport,
     limit: Option<Duration>,
     next: u64,
     asked: BTreeMap<u64, SentRequest>,
-    /// Time of the first broken connection since the last reply.
     broken_since: Option<Instant>,
-    /// Connections that were opened since then. The server has closed all but the last one.
+    /// Connections opened since `broken_since`. The server has closed all but the last one.
     reopened: u32,
     ender: Arc<Ender>,
 }
@@ -226,12 +199,10 @@ impl Client {
         })
     }
 
-    /// Properties of the export that the server offered.
     pub fn offer(&self) -> &NbdExport {
         &self.offer
     }
 
-    /// Number of requests in flight.
     pub fn under_way(&self) -> usize {
         self.asked.len()
     }
@@ -280,7 +251,6 @@ impl Client {
         self.receive()
     }
 
-    /// Reconnects, and repeats the requests without a reply.
     fn reconnect(&mut self, broken: &io::Error) -> Result<(), ClientError> {
         if broken.kind() == io::ErrorKind::InvalidData {
             return Err(ClientError::Protocol(
@@ -384,12 +354,10 @@ fn send(connection: &mut Connection, cookie: u64, ask: &NbdRequest) -> io::Resul
     }
 }
 
-/// Error for a server that violates the protocol. The connection cannot be used any more.
 fn malformed() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, NbdNegotiationError::Malformed)
 }
 
-/// Receives one reply header and its payload. Returns the request that it completes.
 fn receive(
     connection: &mut Connection,
     all: &mut BTreeMap<u64, SentRequest>,
@@ -432,7 +400,6 @@ impl SentRequest {
         }
     }
 
-    /// Returns the part of the read buffer that a chunk fills.
     fn part(&mut self, at: u64, length: u32) -> io::Result<&mut [u8]> {
         let NbdRequest::Read(offset, _) = self.ask else {
             return Err(malformed());
@@ -448,7 +415,6 @@ impl SentRequest {
         self.data.get_mut(begin..end).ok_or_else(malformed)
     }
 
-    /// Records that a part of the data was received. A server sends each byte once.
     fn fill(&mut self, mut begin: usize, mut end: usize) -> io::Result<()> {
         let before = self.filled.range(..end).next_back();
         if begin >= end || before.is_some_and(|(_, until)| *until > begin) {
@@ -467,7 +433,6 @@ impl SentRequest {
         Ok(())
     }
 
-    /// Returns whether all data was received.
     fn is_filled(&self) -> bool {
         self.data.is_empty() || self.filled.get(&0) == Some(&self.data.len())
     }

@@ -9,7 +9,6 @@ use std::sync::LazyLock;
 pub const CHUNK_BYTES: usize = 64 << 10;
 /// Maximum number of chunks in an offer: one for each bit of the response.
 pub const OFFER_CHUNKS_MAX: usize = 64;
-/// Maximum length of an offer, bytes.
 const BATCH_BYTES: usize = OFFER_CHUNKS_MAX * CHUNK_BYTES;
 /// Minimum length of zeroes that are not read, bytes.
 const ZEROES_BYTES_MIN: u64 = 1 << 20;
@@ -27,7 +26,6 @@ fn hash(bytes: &[u8]) -> Sum {
 }
 
 impl Sum {
-    /// Computes the checksum of a chunk.
     pub fn of(chunk: &[u8]) -> Sum {
         if chunk.len() == CHUNK_BYTES && is_zero(chunk) {
             *ZEROES
@@ -36,7 +34,6 @@ impl Sum {
         }
     }
 
-    /// Computes the checksum of a chunk of zeroes.
     pub fn of_zeroes(length: usize) -> Sum {
         match length {
             CHUNK_BYTES => *ZEROES,
@@ -45,7 +42,6 @@ impl Sum {
     }
 }
 
-/// Number of chunks of a disk of this size.
 pub fn count(size: u64) -> u64 {
     size.div_ceil(CHUNK_BYTES as u64)
 }
@@ -77,7 +73,6 @@ impl DiskChecksum {
         self.0.update(&sum.0);
     }
 
-    /// Adds full-size chunks of zeroes.
     pub fn add_zeroes(&mut self, count: u64) {
         (0..count).for_each(|_| self.add(&ZEROES));
     }
@@ -92,7 +87,6 @@ impl DiskChecksum {
 /// Consecutive chunks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Batch {
-    /// Number of the first chunk.
     pub first: u64,
     pub bytes: Vec<u8>,
 }
@@ -101,17 +95,11 @@ pub struct Batch {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ChunkRun {
     Data(Batch),
-    Zeroes {
-        /// Number of the first chunk.
-        first: u64,
-        count: u64,
-    },
+    Zeroes { first: u64, count: u64 },
 }
 
-/// State of splitting a disk into chunks.
 struct ChunkSplitter<'g> {
     give: &'g mut dyn FnMut(ChunkRun) -> bool,
-    /// First chunk that was not delivered.
     next: u64,
     bytes: Vec<u8>,
     is_over: bool,

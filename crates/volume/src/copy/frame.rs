@@ -7,25 +7,19 @@ use std::io::{self, Read};
 
 /// Length of a header, bytes: kind, flag, two zeroes, and length of the content.
 const HEAD_BYTES: usize = 8;
-/// Maximum length of a refusal's message, bytes.
 const WORDS_BYTES_MAX: usize = 1024;
-/// Maximum length of a frame's content, bytes.
 const CONTENT_BYTES_MAX: usize = CHUNK_BYTES + 8;
 
 /// Frame of the copy protocol.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CopyFrame {
     Begin {
-        /// Size of the source, bytes.
         size: u64,
         /// First chunk to copy; earlier chunks are on stable storage.
         from: u64,
-        /// Permits overwriting data of the target.
         overwrites: bool,
     },
-    /// The receiver is ready for offers.
     Ready {
-        /// Size of the target, bytes.
         size: u64,
         /// Amount of possible data on the target, bytes.
         held: u64,
@@ -33,41 +27,32 @@ pub enum CopyFrame {
         /// overwritten.
         compares: bool,
     },
-    /// Checksums of chunks that the sender offers.
     Offer {
-        /// Number of the first chunk.
         first: u64,
         sums: Vec<Sum>,
     },
-    /// Range of chunks that are zeroes.
     Zeroes {
-        /// Number of the first chunk.
         first: u64,
         count: u64,
     },
     /// Chunks of an offer that the receiver needs.
     Want {
-        /// First chunk of the offer.
         first: u64,
         /// Bit mask of the chunks; the lowest bit is the first one.
         mask: u64,
     },
     Data {
         chunk: u64,
-        /// True if the content is compressed.
         is_packed: bool,
         bytes: Vec<u8>,
     },
-    /// End of the data, with the checksum of the source.
     End(Sum),
     /// Chunks before this one are on stable storage.
     Stable(u64),
     /// Number of chunks that the receiver has read again for the final check.
     Checked(u64),
-    /// Completion, with the checksum of the target.
     Done(Sum),
     Refused {
-        /// True if another attempt may succeed.
         again: bool,
         words: String,
     },
@@ -79,7 +64,6 @@ pub enum CopyFrame {
 pub enum FrameError {
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The frame is malformed or of another version.
     #[error("a frame of an unknown kind or with a wrong length")]
     Malformed,
 }
@@ -230,7 +214,6 @@ fn put(out: &mut Vec<u8>, one: u64, other: u64, flag: bool) -> bool {
     flag
 }
 
-/// Returns whether the length is valid for this kind.
 fn is_length(kind: u8, length: usize) -> bool {
     match kind {
         1 | 2 | 4 | 5 => length == 16,

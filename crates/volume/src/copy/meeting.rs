@@ -48,7 +48,6 @@ impl CommandListener {
         Ok(meeting)
     }
 
-    /// Number of the socket, for the role.
     pub fn number(&self) -> u64 {
         self.number
     }

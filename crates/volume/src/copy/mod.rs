@@ -40,29 +40,16 @@ pub enum CopyError {
     /// The connection broke. Another attempt resumes the copy.
     #[error("the connection broke: {0}")]
     Broken(io::Error),
-    /// No data arrived within the timeout.
     #[error("nothing came from the other side for {} s", STALL_MAX.as_secs())]
     Silent,
-    /// The other side refused the copy.
     #[error("{words}")]
-    Refused {
-        words: String,
-        /// True if another attempt may succeed.
-        again: bool,
-    },
-    /// Reading or writing a disk failed.
+    Refused { words: String, again: bool },
     #[error(transparent)]
     Transfer(#[from] TransferError),
-    /// The other side violates the protocol, or has another version.
     #[error("the other side sent {0}")]
     Protocol(&'static str),
-    /// Source and target differ after the copy.
     #[error("the checksums of source and target differ")]
-    Differs {
-        /// Checksum of the data sent.
-        sent: Sum,
-        target: Sum,
-    },
+    Differs { sent: Sum, target: Sum },
 }
 
 impl CopyError {
@@ -110,7 +97,6 @@ impl<'s> Frames<'s> {
         Ok(())
     }
 
-    /// Sends a keepalive if nothing was sent for a while.
     fn alive(&self) -> Result<(), CopyError> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let silent = state.1.elapsed();

@@ -20,7 +20,6 @@ const READ_BYTES: u64 = 512 << 10;
 const ZEROES_BYTES_MAX: u64 = 256 << 20;
 /// Interval of flushes, bytes. Another connection can resume after each flush.
 const STABLE_BYTES: u64 = 256 << 20;
-/// Interval of progress reports during the final check, bytes.
 const CHECKED_BYTES: u64 = 64 << 20;
 
 /// Receives a copy from a stream and writes it to a volume. Errors are also reported to the other
@@ -109,22 +108,16 @@ fn refused(words: String) -> CopyError {
     CopyError::Refused { words, again }
 }
 
-/// State of writing a volume.
 struct CopyReception<'s> {
     name: &'s str,
     input: BufReader<&'s UnixStream>,
     frames: Frames<'s>,
     reads: Client,
     writes: Client,
-    /// Size of the source, bytes.
     size: u64,
-    /// First chunk that was not offered.
     next: u64,
-    /// Outstanding chunks with their checksums.
     wanted: BTreeMap<u64, Sum>,
-    /// Compares only, because the volume contains data that must not be lost.
     compares: bool,
-    /// Number of bytes since the last flush.
     unstable: u64,
 }
 
@@ -255,7 +248,6 @@ impl CopyReception<'_> {
         self.empty(begin, end)
     }
 
-    /// Zeroes a range of the volume, or refuses if that would destroy data.
     fn empty(&mut self, begin: u64, end: u64) -> Result<(), CopyError> {
         let mut at = begin;
         while at < end {
@@ -361,7 +353,6 @@ impl CopyReception<'_> {
         Ok(true)
     }
 
-    /// Reads the volume again, and returns its checksum.
     fn check(&mut self, source: &mut TransferSource) -> Result<Sum, CopyError> {
         let mut whole = DiskChecksum::default();
         let mut told = 0;

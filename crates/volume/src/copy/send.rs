@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
-/// Maximum number of batches between the reading and the offering thread.
 const READ_MAX: usize = 2;
 /// Maximum number of concurrent offers, 4 MiB each.
 const OFFERED_MAX: usize = 8;
@@ -35,7 +34,6 @@ pub struct CopyTransfer {
     /// earlier ones.
     from: (u64, DiskChecksum),
     pub overwrites: bool,
-    /// True if the target may have been changed.
     pub has_begun: bool,
 }
 
@@ -100,7 +98,6 @@ fn passes(
     pass(source, frames, replies, sending, from, false)
 }
 
-/// Offers all chunks from one on, and sends the requested ones.
 fn pass(
     source: &mut TransferSource,
     frames: &Frames<'_>,
@@ -161,7 +158,6 @@ fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Offers the chunks that are read. Returns the checksum of the source.
 fn offer(
     parts: &Receiver<ChunkRun>,
     offered: &SyncSender<OfferedBatch>,
@@ -202,7 +198,6 @@ fn offer(
     Ok(whole)
 }
 
-/// Sends the requested chunks of the offers.
 fn answer(
     offers: &Receiver<OfferedBatch>,
     frames: &Frames<'_>,
@@ -253,7 +248,6 @@ fn answer(
     Ok(())
 }
 
-/// Ends a pass, and waits for the other side's confirmation.
 fn finish(
     frames: &Frames<'_>,
     replies: &mut ReplyReader<'_>,
@@ -283,7 +277,6 @@ fn finish(
     }
 }
 
-/// Reader of the other side's frames.
 struct ReplyReader<'s> {
     input: BufReader<&'s UnixStream>,
     places: &'s ResumePoints,
@@ -302,7 +295,6 @@ impl ReplyReader<'_> {
         }
     }
 
-    /// Reason that the other side sent before it closed the connection.
     fn last_words(&mut self, error: io::Error) -> CopyError {
         loop {
             match self.next() {
@@ -313,7 +305,6 @@ impl ReplyReader<'_> {
         }
     }
 
-    /// Records that another connection can resume at this chunk.
     fn stable(&self, upto: u64, sending: &mut CopyTransfer) {
         let mut places = lock(self.places);
         while places.front().is_some_and(|(place, _)| *place <= upto) {

@@ -20,7 +20,6 @@ pub(crate) fn joined(size_bytes: u64, incarnation: u64) -> Superblock {
     }
 }
 
-/// Creates a replica of a volume `mail` in a directory.
 pub(crate) fn create_mail(directory: &Path, head: Superblock) -> Backing {
     let backing = Backing::File(directory.to_owned());
     drop(create(&backing, "mail", head, false, &mut |_| {}).unwrap());

@@ -111,7 +111,6 @@ fn extend(
     Ok(())
 }
 
-/// Returns the data and the metadata with their paths.
 pub(super) fn places(
     device: &Device,
     backing: &Backing,

@@ -9,13 +9,11 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Tag of the logical volumes that this program created.
 const TAG: &str = "evenkeel";
 /// Prefix of a logical volume's name, which avoids the names that LVM reserves.
 const PREFIX: &str = "volume-";
 /// Directories of administration programs, searched in addition to `PATH`.
 const PLACES: &str = "/usr/sbin:/sbin:/usr/bin:/bin";
-/// Maximum length of a program's output in a message.
 const WORDS_MAX: usize = 400;
 
 /// Logical volume that stores a replica.
@@ -32,35 +30,27 @@ pub struct LogicalVolume {
 pub enum LvmError {
     #[error("cannot start {0}: install LVM (lvm2)")]
     NoProgram(&'static str),
-    /// The volume group does not exist.
     #[error("there is no volume group '{0}': `vgs` lists those that there are")]
     NoGroup(String),
-    /// The thin pool does not exist.
     #[error("volume group '{group}' has no thin pool '{pool}'")]
     NoPool { group: String, pool: String },
-    /// The logical volume exists, but this program did not create it.
     #[error(
         "logical volume {0} exists and was not made by `evenkeel volume create`: it is left alone"
     )]
     NotOurs(String),
-    /// The logical volume to extend or remove does not exist.
     #[error("there is no logical volume {0}")]
     Missing(String),
-    /// The volume group does not have enough free space.
     #[error("volume group '{group}' has {has} bytes free, {needs} are needed")]
     Room { group: String, has: u64, needs: u64 },
     #[error("{program} failed: {words}")]
     Failed {
         program: &'static str,
-        /// Error output of the program.
         words: String,
     },
-    /// The output of a program cannot be parsed.
     #[error("{0} printed something that is not understood")]
     Output(&'static str),
 }
 
-/// Row of the output of `lvs`.
 struct LvsRow {
     name: String,
     bytes: u64,
@@ -91,7 +81,6 @@ impl LogicalVolume {
         })
     }
 
-    /// Notation of the configuration: `GROUP` or `GROUP/POOL`.
     pub fn place(&self) -> String {
         match &self.pool {
             Some(pool) => format!("{}/{pool}", self.group()),
@@ -109,7 +98,6 @@ impl LogicalVolume {
         name.to_string_lossy().into_owned()
     }
 
-    /// Notation of the LVM programs: `GROUP/NAME`.
     fn full(&self) -> String {
         format!("{}/{}", self.group(), self.name())
     }
@@ -306,7 +294,6 @@ impl LogicalVolume {
     }
 }
 
-/// Rows that an LVM program prints for a group.
 fn rows(program: &'static str, columns: &str, group: &str) -> Result<Vec<Vec<String>>, LvmError> {
     let form = [
         "--noheadings",

@@ -41,7 +41,6 @@ use std::time::{Duration, Instant};
 
 /// Maximum length of a volume's name, bytes: the name with its suffix is a file name.
 const NAME_BYTES_MAX: usize = 200;
-/// Alignment of the data on a device, bytes.
 const ALIGN_BYTES: u64 = 1 << 20;
 /// Length that one system call zeroes, bytes.
 const ZERO_BYTES: u64 = 1 << 30;
@@ -51,7 +50,6 @@ const RING_BYTES: usize = 64 << 10;
 /// finished its I/O; only then is the backing store safe to open.
 const CLAIM_MAX: Duration = Duration::from_secs(1);
 const CLAIM_PAUSE: Duration = Duration::from_millis(10);
-/// Smallest logical sector, bytes.
 const SECTOR_BYTES: u32 = 512;
 
 /// Backing store of one replica, as configured.
@@ -60,76 +58,46 @@ pub enum Backing {
     /// Directory with the files `NAME.volume` and `NAME.metadata`.
     File(PathBuf),
     Device(PathBuf),
-    /// Logical volume, which is created and removed with the volume.
     Lvm(LogicalVolume),
 }
 
 /// Reason why a replica cannot be created or opened.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DeviceError {
-    /// The name cannot be a file name.
     #[error("'{0}' cannot be the name of a volume's files")]
     Name(String),
-    /// The file or device does not exist.
     #[error("{0}: no such file or device")]
     Missing(PathBuf),
-    /// The data is missing, but the metadata exists.
     #[error(
         "{data} is missing, and its metadata {metadata} is there: restore the file, or delete the metadata and \
          create the copy again with `evenkeel volume create`"
     )]
-    DataMissing {
-        /// Path of the missing data file.
-        data: PathBuf,
-        /// Path of the metadata file.
-        metadata: PathBuf,
-    },
-    /// The replica to be created exists already.
+    DataMissing { data: PathBuf, metadata: PathBuf },
     #[error("{0} exists already: remove the volume first, or choose another name")]
     Exists(PathBuf),
     /// The last path component is a symbolic link, whose target could change.
     #[error("{0} is a symbolic link: use the path that it leads to")]
     Symlink(PathBuf),
-    /// The path is not of the expected file type.
     #[error("{path} is not a {expected}")]
     Kind {
         path: PathBuf,
         expected: &'static str,
     },
-    /// The file or device is in use: by a mount, by LVM or RAID, or by another process.
     #[error("{0} is in use: by another process, a mount, LVM or RAID")]
     InUse(PathBuf),
-    /// The backing store does not have enough space.
     #[error("{path} is too small: {has} bytes for data, the volume needs {needs}")]
-    TooSmall {
-        /// Path of the file or device.
-        path: PathBuf,
-        /// Space for the volume's data, bytes.
-        has: u64,
-        /// Size of the volume, bytes.
-        needs: u64,
-    },
-    /// The replica belongs to another volume.
+    TooSmall { path: PathBuf, has: u64, needs: u64 },
     #[error(
         "{path} is of volume '{found}': its files were renamed, copied or swapped. Put them back; or, if volume '{name}' \
          is to have this data, run `evenkeel volume adopt {name} --yes`"
     )]
     OfOther {
         path: PathBuf,
-        /// Name of the volume that it belongs to.
         found: String,
-        /// Name of the expected volume.
         name: String,
     },
-    /// The backing store is shorter than its volume.
     #[error("{path} has shrunk: {has} bytes, the volume on it has {needs}. It is not used")]
-    Shrunk {
-        /// Path of the file or device.
-        path: PathBuf,
-        has: u64,
-        needs: u64,
-    },
-    /// The device is not empty.
+    Shrunk { path: PathBuf, has: u64, needs: u64 },
     #[error("{path} is not empty: it holds {}. Nothing was written", words(.found))]
     NotEmpty {
         path: PathBuf,
@@ -139,14 +107,7 @@ pub enum DeviceError {
     #[error(
         "{path} has room for {has} bytes, the volume needs {needs}: `evenkeel volume grow` extends it, then reload"
     )]
-    NotExtended {
-        /// Path of the logical volume.
-        path: PathBuf,
-        /// Space for the volume's data, bytes.
-        has: u64,
-        /// Size of the volume, bytes.
-        needs: u64,
-    },
+    NotExtended { path: PathBuf, has: u64, needs: u64 },
     #[error(transparent)]
     Lvm(#[from] LvmError),
     #[error("{path}: {source}")]
@@ -154,7 +115,6 @@ pub enum DeviceError {
     #[error("cannot {action} {path}: {errno}")]
     Io {
         action: &'static str,
-        /// Path of the file or device.
         path: PathBuf,
         errno: Errno,
     },
@@ -172,13 +132,10 @@ pub struct Device {
     pub data: BackingFile,
     /// Metadata, from the first byte on; never direct I/O.
     pub metadata: BackingFile,
-    /// Smallest I/O unit of the data, bytes.
     pub sector_bytes: u32,
-    /// True if the data uses direct I/O.
     pub is_direct: bool,
 }
 
-/// Open file with its path for messages.
 #[derive(Debug)]
 struct OpenFile {
     file: File,
@@ -228,7 +185,6 @@ impl OpenFile {
         }
     }
 
-    /// Checks the file type and takes the exclusive lock.
     fn claim(&self, kind: FileType, expected: &'static str) -> Result<(), DeviceError> {
         let stat = fstat(&self.file).map_err(self.io("look at"))?;
         if FileType::from_raw_mode(stat.st_mode) != kind {
@@ -246,7 +202,6 @@ impl OpenFile {
         seek(&self.file, SeekFrom::End(0)).map_err(self.io("find the size of"))
     }
 
-    /// Reads up to `count` bytes; fewer only at the end.
     fn read(&self, offset: u64, count: usize) -> Result<Vec<u8>, DeviceError> {
         let mut bytes = vec![0; count];
         let mut filled = 0;
@@ -280,7 +235,6 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Loads the metadata at the start of the file.
     fn load(&self, expected: Option<VolumeId>) -> Result<(Metadata, Loaded), DeviceError> {
         let ring = self.read(0, RING_BYTES)?;
         let loaded = match Metadata::load(&ring, expected) {
@@ -387,7 +341,6 @@ pub fn stored_size(backing: &Backing, name: &str) -> Option<u64> {
     crate::layout::stored_size(&ring)
 }
 
-/// Retries for a moment while the backing store is in use.
 fn patiently<T>(attempt: impl Fn() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
     let end = Instant::now() + CLAIM_MAX;
     loop {
@@ -472,7 +425,6 @@ fn sector(data: &OpenFile, is_device: bool) -> Result<(u32, bool), DeviceError> 
     Ok((least, false))
 }
 
-/// Opens the directory and returns the paths of both files.
 fn names(directory: &Path, name: &str) -> Result<(OwnedFd, PathBuf, PathBuf), DeviceError> {
     let is_plain = name
         .bytes()
@@ -568,14 +520,12 @@ fn fill_files(
     Ok(layout)
 }
 
-/// Deletes a file that was just created.
 fn discard(directory: &OpenFile, created: &OpenFile) {
     if let Some(name) = created.path.file_name() {
         let _ = unlinkat(&directory.file, name, AtFlags::empty());
     }
 }
 
-/// Opens a block device twice: exclusively for data, and again for metadata.
 fn open_device(path: &Path) -> Result<(OpenFile, OpenFile), DeviceError> {
     // Checks the file type first: anything but a block device must not be opened exclusively.
     let link = std::fs::symlink_metadata(path);
@@ -641,7 +591,6 @@ fn create_on_device(
     Ok((device, layout))
 }
 
-/// Detects signatures on a device.
 fn signatures(device: &OpenFile, device_bytes: u64) -> Result<Vec<Signature>, DeviceError> {
     let tail = device_bytes.min(signature::TAIL_BYTES as u64);
     let head = device.read(0, signature::HEAD_BYTES)?;
@@ -649,7 +598,6 @@ fn signatures(device: &OpenFile, device_bytes: u64) -> Result<Vec<Signature>, De
     Ok(signature::find(&head, &tail, device_bytes))
 }
 
-/// Makes a range of a device read as zeroes.
 fn zero(
     device: &OpenFile,
     range: std::ops::Range<u64>,

@@ -10,9 +10,7 @@ pub const TAIL_BYTES: usize = 192 << 10;
 /// Content found on a disk.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Signature {
-    /// Name of a known format.
     Known(&'static str),
-    /// Unknown data: bytes that are not zero.
     Unknown,
 }
 
@@ -25,7 +23,6 @@ impl fmt::Display for Signature {
     }
 }
 
-/// Position of a signature, bytes.
 #[derive(Clone, Copy, Debug)]
 enum SignaturePosition {
     Start(usize),

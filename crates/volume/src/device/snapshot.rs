@@ -19,7 +19,6 @@ use std::path::{Path, PathBuf};
 /// Maximum number of snapshots in a list; others are omitted.
 pub const SNAPSHOTS_MAX: usize = 4096;
 const ENDING: &str = ".snapshot";
-/// Length of the timestamp in a name, bytes.
 const STAMP_BYTES: usize = 16;
 const GUEST: &str = "-guest";
 
@@ -30,7 +29,6 @@ pub struct Stamp(pub u64);
 /// Reason why a snapshot was taken.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum SnapshotReason {
-    /// An operator took the snapshot.
     Manual,
     /// The volume's schedule took the snapshot, and removes it when it is due.
     Scheduled,
@@ -42,7 +40,6 @@ pub enum SnapshotReason {
     Guest(Label),
 }
 
-/// Maximum length of a label, bytes.
 const LABEL_BYTES_MAX: usize = 32;
 
 /// Operator's label for the snapshots of a guest; empty if only the time identifies them.
@@ -77,7 +74,6 @@ impl SnapshotReason {
         SnapshotReason::Discarded,
     ];
 
-    /// Suffix after the timestamp in a file name.
     fn suffix(self) -> String {
         let word = match self {
             SnapshotReason::Manual => "",
@@ -90,7 +86,6 @@ impl SnapshotReason {
         word.to_owned()
     }
 
-    /// Suffix after the timestamp in the name of a logical volume.
     pub(super) fn logical_suffix(self) -> String {
         match self {
             SnapshotReason::Guest(_) => self.suffix(),
@@ -115,10 +110,8 @@ impl SnapshotReason {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Snapshot {
-    /// Time of the snapshot, which is part of its name.
     pub stamp: Stamp,
     pub kind: SnapshotReason,
-    /// Size of the volume at that time, bytes.
     pub size_bytes: u64,
     /// Path of the file, a raw image of the volume, or of the logical volume.
     pub path: PathBuf,
@@ -130,37 +123,30 @@ pub struct Snapshot {
 /// Reason why a snapshot is not available.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// The backing store does not support snapshots.
     #[error(
         "snapshots need `backing file` on XFS or btrfs, or a thin logical volume: a {0} has none here"
     )]
     Backing(&'static str),
-    /// The file system does not support reflink clones.
     #[error(
         "the file system of {0} cannot clone files: snapshots need XFS (with reflink) or btrfs"
     )]
     NoClones(PathBuf),
-    /// A clone cannot be on another file system.
     #[error(
         "{0} is on another file system: `evenkeel volume import` copies the snapshot into a volume there"
     )]
     Elsewhere(PathBuf),
-    /// A logical volume cannot be cloned.
     #[error(
         "{0} cannot be cloned: `evenkeel volume export NAME FILE --snapshot SNAPSHOT` and `import` copy it into \
          another volume"
     )]
     NotAFile(PathBuf),
-    /// The snapshot does not exist.
     #[error("volume '{name}' has no snapshot '{stamp}': `evenkeel volume show {name}` lists them")]
     Missing { name: String, stamp: String },
-    /// The volume has parts of two contents.
     #[error(
         "volume '{0}' is incomplete, because a command replaces its content or was interrupted: `evenkeel volume show \
          {0}` says which"
     )]
     Incomplete(String),
-    /// Accessing the backing store failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
 }
@@ -210,7 +196,6 @@ fn days_of(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// The inverse of [`days_of`].
 fn date_of(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
@@ -243,10 +228,8 @@ fn able(backing: &Backing) -> Result<Able<'_>, SnapshotError> {
     }
 }
 
-/// Time of a snapshot, and its reason.
 pub(super) type SnapshotTitle = (Stamp, SnapshotReason);
 
-/// Builds the description of an LVM snapshot from its metadata.
 fn thin((stamp, kind): SnapshotTitle, logical: LogicalVolume) -> Result<Snapshot, DeviceError> {
     let (_, loaded) = open_at(logical.device()?)?.load(None)?;
     Ok(Snapshot {
@@ -259,7 +242,6 @@ fn thin((stamp, kind): SnapshotTitle, logical: LogicalVolume) -> Result<Snapshot
     })
 }
 
-/// Opens a device for reading.
 fn open_at(path: PathBuf) -> Result<OpenFile, DeviceError> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     match openat(CWD, &path, flags, Mode::empty()) {
@@ -352,7 +334,6 @@ pub fn take(
     })
 }
 
-/// Checks that a volume is not marked as incomplete.
 fn check_complete(backing: &Backing, name: &str) -> Result<(), SnapshotError> {
     let metadata = match backing {
         Backing::File(directory) => {
@@ -399,7 +380,6 @@ pub fn can(backing: &Backing, name: &str) -> Result<(), SnapshotError> {
     }
 }
 
-/// Opens a file of a volume for reading, without following a symbolic link.
 fn open(directory: &OwnedFd, path: &Path) -> Result<OpenFile, DeviceError> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = path.file_name().map_or(path, Path::new);
@@ -419,7 +399,6 @@ fn open(directory: &OwnedFd, path: &Path) -> Result<OpenFile, DeviceError> {
     }
 }
 
-/// Clones the content of `from` to `to`.
 fn clone(from: &OpenFile, to: &OwnedFd, place: &Path) -> Result<(), SnapshotError> {
     match ioctl_ficlone(to, &from.file) {
         Ok(()) => Ok(()),
@@ -528,7 +507,6 @@ pub(super) fn named(name: &str) -> Option<(Stamp, SnapshotReason)> {
         .or_else(guests)
 }
 
-/// Returns whether a snapshot has this name. The kind may be omitted.
 fn is_called(one: &Snapshot, name: &str) -> bool {
     named(name) == Some((one.stamp, one.kind)) || Stamp::parse(name) == Some(one.stamp)
 }
@@ -548,7 +526,6 @@ pub fn find(backing: &Backing, name: &str, stamp: &str) -> Result<Snapshot, Snap
 }
 
 impl Snapshot {
-    /// Name of the snapshot in commands.
     pub fn name(&self) -> String {
         format!("{}{}", self.stamp, self.kind.suffix())
     }

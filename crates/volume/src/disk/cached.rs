@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 /// Duration above which a write counts as blocked by the kernel.
 const SLOW: Duration = Duration::from_millis(5);
-/// Time for which the engine does the writes after a blocked one.
 const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Cached {

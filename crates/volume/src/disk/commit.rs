@@ -36,7 +36,6 @@ impl Commit {
         self.is_clean = false;
     }
 
-    /// Records the end of the flush. Returns the requests that it completes, and their result.
     pub(super) fn ended(
         &mut self,
         result: Result<(), Failure>,
@@ -60,7 +59,6 @@ impl Commit {
         Some(first)
     }
 
-    /// Number of requests that wait for the next flush or share the running one.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len() + self.running.len().saturating_sub(1)
     }

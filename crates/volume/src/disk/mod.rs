@@ -38,7 +38,6 @@ use threads::DiskThreads;
 
 /// Maximum number of operations in the engine. Further operations wait in order.
 pub const OPERATIONS_MAX: usize = 256;
-/// Number of threads that do the operations without io_uring.
 const THREADS: usize = 8;
 /// Maximum number of continuations of one operation after a short result or an interruption.
 const PARTS_MAX: u32 = 64;
@@ -49,10 +48,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// Reason why a disk cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DiskError {
-    /// The memory for buffers cannot be mapped.
     #[error("cannot map memory for the buffers of a volume: {0}")]
     Memory(Errno),
-    /// Neither io_uring nor threads are available.
     #[error("cannot start operations on a disk: {0}")]
     Engine(Errno),
 }
@@ -60,16 +57,12 @@ pub enum DiskError {
 /// Reason why an operation failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Failure {
-    /// The disk or its file system reported an error.
     #[error("{0}")]
     Io(Errno),
-    /// The backing store ends before the volume.
     #[error("the disk ends before the volume")]
     Short,
-    /// A fast operation was requested, but zeroes would have to be written.
     #[error("not supported without writing zeroes")]
     NotFast,
-    /// The data does not match its checksum.
     #[error("the data does not match its checksum: the disk has damaged it")]
     Damaged,
 }
@@ -77,16 +70,13 @@ pub enum Failure {
 /// Backing store that operations run on.
 #[derive(Clone, Debug)]
 pub struct BackingFile {
-    /// The file or block device, open for reading and writing.
     pub file: Arc<File>,
-    /// True for a block device, false for a regular file.
     pub is_device: bool,
     /// Offset of the volume's first byte in the file.
     pub first: u64,
 }
 
 impl BackingFile {
-    /// Returns whether the file uses direct I/O instead of the page cache.
     pub fn is_direct(&self) -> bool {
         fcntl_getfl(&self.file).is_ok_and(|flags| flags.contains(OFlags::DIRECT))
     }
@@ -114,7 +104,6 @@ pub enum Operation {
     },
     /// Makes all writes durable that had ended before.
     Flush,
-    /// Makes a range read as zeroes.
     Zero {
         offset: u64,
         length: u64,
@@ -139,7 +128,6 @@ pub struct Extent {
 /// Result of a successful operation.
 #[derive(Debug)]
 pub enum OperationOutput {
-    /// The operation is complete and returns no data.
     Done,
     Data(Buffer),
     /// Extents from the offset on, at least one. With [`EXTENTS_MAX`] extents, the scan may have
@@ -188,7 +176,6 @@ enum Engine {
 pub struct Disk {
     engine: Engine,
     first: u64,
-    /// The file, if it is used through the page cache.
     cached: Option<Cached>,
     /// Completions of operations that bypassed the engine.
     at_once: Vec<Completion>,
@@ -238,7 +225,6 @@ impl Disk {
         !self.at_once.is_empty()
     }
 
-    /// Returns whether io_uring does the operations.
     pub fn uses_ring(&self) -> bool {
         matches!(self.engine, Engine::Ring(_))
     }
@@ -253,7 +239,6 @@ impl Disk {
         ring.into_iter().chain([threads.descriptor()])
     }
 
-    /// Number of operations without a completion.
     pub fn operations(&self) -> usize {
         let started = OPERATIONS_MAX - self.free.len();
         started + self.waiting.len() + self.commit.waiting() + self.at_once.len()
@@ -271,7 +256,6 @@ impl Disk {
         self.commit.forgive();
     }
 
-    /// Queues an operation. The next [`Disk::start`] starts it.
     pub fn submit(&mut self, token: Token, operation: Operation) {
         let first = self.first;
         let is_cached = self.cached.is_some();
@@ -342,7 +326,6 @@ impl Disk {
         });
     }
 
-    /// Starts the queued operations while slots are free.
     pub fn start(&mut self) {
         while !self.waiting.is_empty() {
             let Some(slot) = self.free.pop() else { break };
@@ -376,7 +359,6 @@ impl Disk {
         self.at_once = at_once;
     }
 
-    /// Collects completions, and starts the operations that waited for them.
     pub fn completions(&mut self, out: &mut Vec<Completion>) {
         out.append(&mut self.at_once);
         let mut ended = std::mem::take(&mut self.ended);

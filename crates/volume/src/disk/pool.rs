@@ -9,14 +9,12 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Memory for the payloads of a volume, bytes.
 pub const POOL_BYTES: usize = 8 << 20;
 /// Alignment and allocation unit of buffers, bytes. No disk has larger logical sectors.
 pub const PAGE_BYTES: usize = 4096;
 /// Maximum size of a buffer, bytes. Longer requests use several.
 pub const BUFFER_BYTES_MAX: usize = PAGES_PER_WORD * PAGE_BYTES;
 
-/// Maximum number of accounts of a pool.
 pub const ACCOUNTS_MAX: usize = 19;
 /// Guaranteed memory of each account, bytes. The accounts share the rest.
 pub const ACCOUNT_BYTES_MIN: usize = 256 << 10;
@@ -76,11 +74,9 @@ pub struct Account {
     held_bytes: Rc<Cell<usize>>,
 }
 
-/// Bitmap of the pages in use.
 struct Pages {
     taken: [u64; WORDS],
     free: usize,
-    /// Word at which the last search ended.
     near: usize,
 }
 
@@ -89,7 +85,6 @@ struct PoolState {
     pages: RefCell<Pages>,
     /// Memory that all accounts together hold beyond [`ACCOUNT_BYTES_MIN`].
     beyond_bytes: Cell<usize>,
-    /// Number of buffers that were dropped.
     returned: Cell<u64>,
 }
 
@@ -244,7 +239,6 @@ fn mask(bit: usize, count: usize) -> u64 {
 }
 
 impl Buffer {
-    /// Length of the data, bytes.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.length
@@ -267,7 +261,6 @@ impl Buffer {
         unsafe { std::slice::from_raw_parts(self.address(), self.length) }
     }
 
-    /// Content of the buffer, writable.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, and `self` is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.address(), self.length) }

@@ -14,7 +14,6 @@ use std::sync::Arc;
 
 /// Limit of kernel worker threads for steps that would block.
 const WORKERS_MAX: u32 = 16;
-/// Index of the pool's memory among the registered buffers.
 const POOL_INDEX: u16 = 0;
 
 pub(super) struct Ring {
@@ -26,9 +25,7 @@ pub(super) struct Ring {
     _memory: Arc<PoolMemory>,
     memory_is_registered: bool,
     file_is_registered: bool,
-    /// Steps in the kernel, by slot.
     steps: Vec<Option<DiskStep>>,
-    /// Entries that the kernel has not accepted yet.
     pushed: usize,
 }
 
@@ -108,12 +105,10 @@ impl Ring {
         self.pushed += 1;
     }
 
-    /// Returns whether the kernel temporarily refused entries.
     pub(super) fn is_held_up(&self) -> bool {
         self.pushed > 0
     }
 
-    /// Submits the entries to the kernel.
     pub(super) fn start(&mut self) {
         // After an interruption or without memory the entries stay, and `reap` submits them again.
         if self.pushed > 0
@@ -155,7 +150,6 @@ impl Ring {
         }
     }
 
-    /// Returns the io_uring operation of a step, if there is one.
     fn entry(&self, step: DiskStep) -> Option<squeue::Entry> {
         if self.file_is_registered {
             let entry = entry(Fd(0), step, self.is_device, self.memory_is_registered)?;

@@ -7,9 +7,7 @@ use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, pwritev2};
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 
-/// Maximum number of extents that one operation returns.
 pub const EXTENTS_MAX: usize = 1024;
-/// Size of the pieces in which zeroes are written, bytes.
 const ZEROES_BYTES: usize = 64 << 10;
 
 /// Source of zeroes, aligned for direct I/O.
@@ -56,17 +54,14 @@ pub(super) struct StepCompletion {
     pub(super) extents: Option<Vec<Extent>>,
 }
 
-/// Next action after a step.
 #[derive(Debug)]
 pub(super) enum Progress {
     Done,
-    /// The rest of the step has to run.
     Continues,
     Failed(Failure),
 }
 
 impl DiskStep {
-    /// Removes the completed part from the step.
     pub(super) fn advance(&mut self, ended: &StepCompletion) -> Progress {
         let done = match ended.result {
             Ok(done) => done,

@@ -12,16 +12,13 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-/// State shared by the threads and their owner.
 struct ThreadPoolState {
     file: Arc<File>,
     is_device: bool,
-    /// Keeps the memory mapped until all steps have ended.
     _memory: Arc<PoolMemory>,
     asked: Mutex<StepQueue>,
     changed: Condvar,
     ended: Mutex<Vec<StepCompletion>>,
-    /// Eventfd that is readable when a step has ended.
     wake: OwnedFd,
 }
 
@@ -143,7 +140,6 @@ impl ThreadPoolState {
     }
 }
 
-/// Maps an errno of a step to a failure.
 pub(super) fn failure(step: DiskStep, errno: Errno) -> Failure {
     match (step, errno) {
         (DiskStep::Zero { fast: true, .. }, Errno::OPNOTSUPP) => Failure::NotFast,

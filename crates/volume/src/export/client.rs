@@ -23,19 +23,14 @@ use std::time::Instant;
 
 /// Limit of queued reply headers, bytes. Above it no further request of the client starts.
 const HEAD_BYTES_MAX: usize = 64 << 10;
-/// Maximum number of receive calls per client in one turn of the event loop.
 const RECEIVES_MAX: usize = 16;
-/// Size of the receive buffer, bytes: the longest option with its header.
 const INBOX_BYTES: usize = protocol::nbd::OPTION_BYTES_MAX as usize + 64;
 /// Receive size while request headers are expected, bytes.
 const HEADS_BYTES: usize = 32 * REQUEST_BYTES;
 
-/// Reason for closing a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum CloseReason {
-    /// The client disconnected, or the connection broke.
     Left,
-    /// The client violates the protocol.
     Fault(NbdConnectionError),
     /// A read failed after a simple reply had begun, which cannot report the error.
     Broken,
@@ -58,9 +53,7 @@ pub(super) struct Port<'a> {
     pub(super) exports: &'a [Export],
     pub(super) pool: &'a Pool,
     pub(super) operations: &'a mut Vec<(Token, Operation)>,
-    /// The export is stopping; no new request starts.
     pub(super) stops: bool,
-    /// Current user of the volume, and the granted user.
     pub(super) holder: Option<&'a VolumeUser>,
     pub(super) elsewhere: OtherNodeUse,
     pub(super) overwrite: Option<OverwriteMark>,
@@ -71,7 +64,6 @@ pub(super) struct Port<'a> {
 enum ReceiveState {
     Options(Handshake),
     Head,
-    /// Payload of a write, received in part.
     Payload {
         slot: RequestSlot,
         part: Option<ReceiveBuffer>,
@@ -84,17 +76,14 @@ enum ReceiveState {
     Reading {
         slot: RequestSlot,
     },
-    /// No more input is read.
     Closed,
 }
 
-/// Buffer being filled from the socket.
 struct ReceiveBuffer {
     buffer: Buffer,
     filled: usize,
 }
 
-/// Event that a client waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum ClientWait {
     Input,
@@ -117,7 +106,6 @@ pub(super) struct Client {
     wants: ClientWait,
     /// The last request had a payload, so the next one may have one too.
     writes: bool,
-    /// The client has changed the volume.
     has_written: bool,
     origin: ConnectionOrigin,
     since: Instant,
@@ -125,7 +113,6 @@ pub(super) struct Client {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ConnectionOrigin {
-    /// A program on this machine, which may name its user.
     Local,
     Remote,
 }
@@ -171,7 +158,6 @@ impl Client {
         self.session.is_none().then_some(self.since)
     }
 
-    /// Returns whether the client has chosen an export, and whether it has written.
     pub(super) fn uses(&self) -> (bool, bool) {
         (self.session.is_some(), self.has_written)
     }
@@ -186,37 +172,30 @@ impl Client {
         })
     }
 
-    /// Returns whether the client can process input now.
     pub(super) fn wants_input(&self) -> bool {
         self.wants == ClientWait::Input && !matches!(self.intake, ReceiveState::Closed)
     }
 
-    /// Returns whether replies are queued.
     pub(super) fn has_output(&self) -> bool {
         !self.outbox.is_empty()
     }
 
-    /// Returns whether the client waits for something other than input.
     pub(super) fn waits(&self) -> bool {
         self.wants != ClientWait::Input
     }
 
-    /// Returns whether the client waits for memory.
     pub(super) fn starves(&self) -> bool {
         self.wants == ClientWait::Memory
     }
 
-    /// Returns whether a request is in progress.
     pub(super) fn is_busy(&self) -> bool {
         self.requests.len() > 0
     }
 
-    /// Returns whether the last reply was sent.
     pub(super) fn is_finished(&self) -> bool {
         matches!(self.intake, ReceiveState::Closed) && !self.is_busy() && self.outbox.is_empty()
     }
 
-    /// Sends queued replies until the socket would block. Returns whether any data was sent.
     pub(super) fn send(&mut self) -> Result<bool, CloseReason> {
         Ok(self.outbox.send(&mut self.socket.as_fd())?)
     }
@@ -278,7 +257,6 @@ impl Client {
         Ok(self.inbox.receive(&mut socket, wanted)?)
     }
 
-    /// Processes the receive buffer until more input is needed.
     fn consume(&mut self, port: &mut Port<'_>) -> Result<ClientWait, CloseReason> {
         loop {
             let wants = match &mut self.intake {
@@ -456,8 +434,6 @@ impl Client {
         self.submit(slot, 0, operation, port);
     }
 
-    /// Returns whether a request is the first change of the client, and the user of the other node
-    /// is not known yet.
     fn must_wait(&self, request: &NbdRequestHeader, port: &Port<'_>) -> bool {
         let session = self.session.as_ref().filter(|_| !self.has_written);
         let command = session.and_then(|session| session.command(request).ok());
@@ -473,14 +449,12 @@ impl Client {
         }
     }
 
-    /// Returns whether a command may begin. A change needs a volume without another user.
     fn may_do(&mut self, command: NbdCommand, port: &Port<'_>) -> bool {
         let is_granted = self.permission(command, port) == WritePermission::Granted;
         self.has_written |= is_granted && changes(command);
         is_granted
     }
 
-    /// Fills buffers with the payload of a write, and submits each to the disk.
     fn payload(&mut self, port: &mut Port<'_>) -> Option<ClientWait> {
         let ReceiveState::Payload { slot, part } = &mut self.intake else {
             return None;
@@ -554,7 +528,6 @@ impl Client {
         None
     }
 
-    /// Returns whether the reply to a read has to be one contiguous piece.
     fn is_ordered(&mut self, slot: RequestSlot) -> bool {
         let structured = self.session.as_ref().is_some_and(|one| one.structured);
         let command = self.requests.get(slot).map(|one| one.command);
@@ -579,7 +552,6 @@ impl Client {
         self.ranges.submit(token, operation, port.operations);
     }
 
-    /// Processes a completion of one of the client's requests.
     pub(super) fn complete(
         &mut self,
         piece: RequestPiece,
@@ -648,7 +620,6 @@ impl Client {
         Ok(())
     }
 
-    /// Completes a request after all its pieces have ended.
     fn finish(&mut self, slot: RequestSlot, port: &mut Port<'_>) {
         let Some(pending) = self.requests.get(slot) else {
             return;
@@ -671,7 +642,6 @@ impl Client {
     }
 }
 
-/// Returns whether a command changes data.
 fn changes(command: NbdCommand) -> bool {
     matches!(
         command,
@@ -679,7 +649,6 @@ fn changes(command: NbdCommand) -> bool {
     )
 }
 
-/// NBD error for a disk failure.
 fn errno(failure: Failure) -> Errno {
     match failure {
         Failure::Io(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => Errno::NoSpace,
@@ -689,7 +658,6 @@ fn errno(failure: Failure) -> Errno {
     }
 }
 
-/// Extents of a reply, limited to its maximum length.
 fn extents(found: &[crate::disk::Extent], one: bool) -> Vec<Extent> {
     let most = if one { 1 } else { reply::EXTENTS_MAX };
     let extents = found.iter().take(most).map(|extent| Extent {

@@ -36,25 +36,20 @@ use std::time::{Duration, Instant};
 
 /// Maximum number of clients of one volume. Further connections are closed at once.
 pub const CLIENTS_MAX: usize = 15;
-/// Timeout for choosing an export.
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// Time for which a client without an export keeps its slot when another client needs it.
 pub const HANDSHAKE_LEAST: Duration = Duration::from_millis(500);
-/// Maximum number of accepted connections in one turn of the event loop.
 const ACCEPTS_MAX: usize = 8;
-/// Pause of accepting when the kernel has no descriptor or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Idle time before TCP keepalive probes, and their interval.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Timeout for a TCP client that acknowledges no data, milliseconds.
 const VANISHED_MS: u32 = 30_000;
-/// First epoll key of an export.
 pub const KEYS: u64 = 1 << 32;
 const CLIENT_KEYS: u64 = 2 << 32;
 
 #[derive(Debug)]
 pub enum ExportListener {
-    /// Clients on this host only.
     Unix(UnixListener),
     Tcp(TcpListener),
 }
@@ -71,11 +66,8 @@ impl AsFd for ExportListener {
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct ExportCounters {
     pub accepted: u64,
-    /// Clients closed for a protocol violation.
     pub faults: u64,
-    /// Clients closed because they chose no export in time.
     pub late: u64,
-    /// Connections closed at once because all client slots were in use.
     pub refused: u64,
     /// Clients closed because a read failed after its reply had begun.
     pub broken: u64,
@@ -93,7 +85,6 @@ pub struct Export {
     interests: Vec<EventFlags>,
     generation: u16,
     listens: bool,
-    /// End of a pause of accepting.
     pause: Option<Instant>,
     stops: bool,
     operations: Vec<(Token, Operation)>,
@@ -101,9 +92,7 @@ pub struct Export {
     counters: ExportCounters,
     tenure: Arc<Tenure>,
     user: CachedVolumeUser,
-    /// Use of the volume on the other node.
     elsewhere: OtherNodeUse,
-    /// Mark of an incomplete volume, which only commands may open.
     overwrite: Option<OverwriteMark>,
 }
 
@@ -112,18 +101,14 @@ pub struct Export {
 struct CachedVolumeUser {
     holder: Option<VolumeUser>,
     grant: Option<Grant>,
-    /// Value of [`Tenure::grants`] at that time.
     grants: u64,
-    /// End of the reservation that the holder depends on.
     reserved_until: Option<Instant>,
 }
 
 /// State when waiting clients last tried to continue.
 #[derive(Default)]
 struct LastAttempt {
-    /// Value of [`Pool::returned`] at that time.
     returned: u64,
-    /// A client has sent replies since then.
     has_sent: bool,
 }
 
@@ -175,7 +160,6 @@ impl Export {
         }
     }
 
-    /// Attaches a tenure, which determines the user of the volume.
     pub fn attach_tenure(&mut self, tenure: Arc<Tenure>) {
         self.tenure = tenure;
         self.update_user();
@@ -187,12 +171,10 @@ impl Export {
         self.tenure.set_holder(self.user.holder.clone())
     }
 
-    /// Current user of the volume.
     pub fn holder(&self) -> Option<&VolumeUser> {
         self.user.holder.as_ref()
     }
 
-    /// Applies a new grant of the role, or the end of a reservation.
     fn apply_grant(&mut self) {
         let reserved = self.user.reserved_until;
         if self.tenure.grants() != self.user.grants
@@ -202,7 +184,6 @@ impl Export {
         }
     }
 
-    /// Recomputes the user after a client has connected, written for the first time, or left.
     fn update_user(&mut self) {
         let grants = self.tenure.grants();
         let grant = self.tenure.granted();
@@ -273,7 +254,6 @@ impl Export {
         self.update_user();
     }
 
-    /// Closes the connections of all clients, and ends the reservation.
     pub fn end_clients(&mut self) {
         self.tenure.forget_reservation();
         for place in 0..CLIENTS_MAX {
@@ -294,13 +274,11 @@ impl Export {
         let _ = self.listen(false);
     }
 
-    /// Returns whether a client has a request in progress or a queued reply.
     pub fn is_busy(&self) -> bool {
         let mut clients = self.clients.iter().flatten();
         clients.any(Client::is_busy) || self.has_output()
     }
 
-    /// Returns whether a client has a queued reply.
     pub fn has_output(&self) -> bool {
         self.clients.iter().flatten().any(Client::has_output)
     }
@@ -318,7 +296,6 @@ impl Export {
             .min()
     }
 
-    /// Returns whether a waiting client can continue without an event on a descriptor.
     fn may_continue(&self) -> bool {
         let has_memory = self.pool.returned() != self.tried.returned;
         let mut clients = self.clients.iter().flatten();
@@ -354,7 +331,6 @@ impl Export {
         }
     }
 
-    /// Processes a completion of the disk.
     pub fn handle_completion(&mut self, completion: Completion) {
         let piece = RequestPiece::decode(completion.token.0);
         let place = usize::from(piece.client);
@@ -394,7 +370,6 @@ impl Export {
         self.operations.drain(..)
     }
 
-    /// Sends queued replies. Returns whether any data was sent.
     fn send(&mut self) -> bool {
         let mut any = false;
         for place in 0..CLIENTS_MAX {
@@ -410,7 +385,6 @@ impl Export {
         any
     }
 
-    /// Registers the epoll events that a client needs now.
     fn watch(&mut self, place: usize) {
         let Some(client) = &self.clients[place] else {
             return;
@@ -471,7 +445,6 @@ impl Export {
         }
     }
 
-    /// Client that has been without an export for the longest time, and its start.
     fn oldest_in_handshake(&self) -> Option<(Instant, usize)> {
         let clients = self.clients.iter().enumerate();
         let since = clients.filter_map(|(place, client)| {
@@ -546,7 +519,6 @@ impl Export {
         }
     }
 
-    /// Starts or pauses accepting connections.
     fn listen(&mut self, listens: bool) -> Result<(), Errno> {
         if self.listens == listens {
             return Ok(());

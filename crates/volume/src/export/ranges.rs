@@ -8,10 +8,8 @@ use std::collections::VecDeque;
 /// Limit of submitted ranges per client, bytes. A longer range runs alone.
 const BYTES_MAX: u64 = 32 << 20;
 
-/// Zero and discard operations of one client.
 #[derive(Debug, Default)]
 pub(super) struct Ranges {
-    /// Total length of submitted ranges, bytes.
     at_disk: u64,
     waiting: VecDeque<(Token, Operation)>,
 }
@@ -41,7 +39,6 @@ impl Ranges {
         }
     }
 
-    /// Records the end of a range of this length, and submits the next ones.
     pub(super) fn ended(&mut self, bytes: u64, out: &mut Vec<(Token, Operation)>) {
         self.at_disk = self.at_disk.saturating_sub(bytes);
         self.start(out);

@@ -7,7 +7,6 @@ pub const REQUESTS_MAX: usize = 128;
 /// Alignment of pieces, bytes: the smallest logical sector.
 pub(super) const SECTOR_BYTES: u64 = 512;
 
-/// Index of a request of its client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct RequestSlot(pub(super) u16);
 
@@ -16,15 +15,12 @@ pub(super) struct RequestSlot(pub(super) u16);
 pub(super) struct PendingRequest {
     pub(super) asked: NbdRequestHeader,
     pub(super) command: NbdCommand,
-    /// Number of pieces at the disk.
     pub(super) pieces: u32,
     /// Number of bytes that were submitted. The request is fully submitted when this equals its
     /// length.
     pub(super) started: u32,
     pub(super) error: Option<Errno>,
-    /// A flush follows the last piece.
     pub(super) then_flush: bool,
-    /// The ordered reply to a read has begun.
     pub(super) replying: bool,
     /// Length of an unfinished range operation ([`super::ranges`]), bytes.
     pub(super) range: Option<u64>,
@@ -44,12 +40,10 @@ impl PendingRequest {
         }
     }
 
-    /// Number of bytes not submitted yet.
     pub(super) fn left(&self) -> u32 {
         self.asked.length - self.started
     }
 
-    /// Offset of the next piece, bytes.
     pub(super) fn next_offset(&self) -> u64 {
         self.asked.offset + u64::from(self.started)
     }
@@ -59,13 +53,11 @@ impl PendingRequest {
         self.started += length;
     }
 
-    /// Returns whether all pieces were submitted and completed.
     pub(super) fn is_done(&self) -> bool {
         self.pieces == 0 && self.left() == 0
     }
 }
 
-/// Requests of a client, by slot.
 #[derive(Debug)]
 pub(super) struct Requests {
     slots: Vec<Option<PendingRequest>>,
@@ -109,10 +101,8 @@ impl Requests {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct RequestPiece {
     pub(super) client: u8,
-    /// Distinguishes clients of the same slot.
     pub(super) generation: u16,
     pub(super) slot: RequestSlot,
-    /// Offset within the request, bytes.
     pub(super) offset: u32,
 }
 

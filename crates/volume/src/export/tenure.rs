@@ -44,23 +44,16 @@ pub struct Grant {
 /// Relation of a named user to a volume.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Presence {
-    /// A client of the user is connected.
     Connected,
     /// The user was connected to the previous process, and the volume is reserved for it.
     Reserved,
-    /// The role has granted the volume to the user.
     Expected,
 }
 
 /// Current user of a volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum VolumeUser {
-    User {
-        name: String,
-        /// Connection state of the user.
-        presence: Presence,
-    },
-    /// Clients without a user name.
+    User { name: String, presence: Presence },
     Clients,
 }
 
@@ -96,16 +89,12 @@ pub fn waits_in_role(user: &str) -> bool {
 /// Use of a volume on the other node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OtherNodeUse {
-    /// No user has the volume there.
     #[default]
     Free,
     /// The node has not reported its user yet, or its last user may continue.
     Unknown,
-    /// Clients without a user name have written.
     Clients,
-    /// [`SHARED_USER`] has the volume.
     Shared,
-    /// A guest or a command has the volume.
     User,
 }
 
@@ -116,7 +105,6 @@ pub(super) enum OpenRefusal {
     Used(String),
     /// The user of the other node is not known yet: the client connects again.
     Unknown,
-    /// A command is overwriting the volume, or was interrupted.
     Incomplete(OverwriteStatus),
 }
 
@@ -124,12 +112,10 @@ pub(super) enum OpenRefusal {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OverwriteStatus {
     pub mark: OverwriteMark,
-    /// A command has the volume open.
     pub is_running: bool,
 }
 
 impl OverwriteStatus {
-    /// Status of a volume with this mark and this user.
     pub fn new(mark: Option<OverwriteMark>, holder: Option<&VolumeUser>) -> Option<Self> {
         Some(OverwriteStatus {
             mark: mark?,
@@ -140,7 +126,6 @@ impl OverwriteStatus {
         })
     }
 
-    /// Command that overwrites the volume, and its begin.
     pub fn command_words(self) -> String {
         let command = self.mark.kind().map_or_else(
             || "a command of a newer version".to_owned(),
@@ -175,7 +160,6 @@ impl OverwriteStatus {
     }
 }
 
-/// Log message about a new status.
 pub fn overwrite_event(status: Option<OverwriteStatus>) -> String {
     status.map_or_else(
         || "it is complete".to_owned(),
@@ -188,7 +172,6 @@ pub fn overwrite_event(status: Option<OverwriteStatus>) -> String {
 pub(super) enum WritePermission {
     Granted,
     Refused,
-    /// The user of the other node is not known yet: the write waits.
     Unknown,
 }
 
@@ -238,7 +221,6 @@ impl Tenure {
         self.grants.fetch_add(1, Ordering::Release);
     }
 
-    /// User with a current reservation, and its end.
     pub(super) fn reserved(&self, now: Instant) -> Option<(String, Instant)> {
         let reservation = lock(&self.reservation);
         let valid = reservation.as_ref().filter(|one| now < one.until);
@@ -251,12 +233,10 @@ impl Tenure {
         self.grants.fetch_add(1, Ordering::Release);
     }
 
-    /// Ends the reservation if its user has opened the volume.
     pub(super) fn redeem(&self, user: &str) {
         lock(&self.reservation).take_if(|one| one.user == user);
     }
 
-    /// Named user that is connected or has a reservation.
     pub fn named_user(&self) -> Option<String> {
         let connected = match self.holder() {
             Some(VolumeUser::User {
@@ -276,12 +256,10 @@ impl Tenure {
         lock(&self.state).0.clone()
     }
 
-    /// Current user of the volume.
     pub fn holder(&self) -> Option<VolumeUser> {
         lock(&self.state).1.clone()
     }
 
-    /// Sets the current user. Returns whether it has changed.
     pub(super) fn set_holder(&self, holder: Option<VolumeUser>) -> bool {
         let mut state = lock(&self.state);
         let has_changed = state.1 != holder;
@@ -289,7 +267,6 @@ impl Tenure {
         has_changed
     }
 
-    /// Clears the current user of a volume that is no longer served.
     pub fn forget_holder(&self) {
         lock(&self.state).1 = None;
     }
@@ -297,7 +274,6 @@ impl Tenure {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ConnectionUser<'c> {
-    /// User named by its client.
     Named(&'c str),
     /// Local client without a user name; true if it has written.
     Local(bool),
@@ -305,7 +281,6 @@ pub(super) enum ConnectionUser<'c> {
     Remote(bool),
 }
 
-/// Determines the current user from the connections, a reservation and a grant.
 pub(super) fn holder<'c>(
     tenants: impl Iterator<Item = ConnectionUser<'c>>,
     reserved: Option<&str>,
@@ -393,7 +368,6 @@ pub(super) fn may_open(
     }
 }
 
-/// Returns whether a client may write for the first time.
 pub(super) fn may_write(
     tenant: ConnectionUser<'_>,
     holder: Option<&VolumeUser>,

@@ -23,7 +23,6 @@ pub(super) struct BindLine {
 }
 
 impl BindLine {
-    /// IP address that clients connect to.
     pub(super) fn ip(&self) -> IpAddr {
         self.address.value.ip()
     }
@@ -175,7 +174,6 @@ fn files(
     }
 }
 
-/// Reads the TLS files of a volume's `bind` line.
 pub(super) fn read(context: &mut Context, volume: &Volume) -> Option<Bind> {
     let line = volume.bind.as_ref()?;
     let address = line.address.value;
@@ -236,7 +234,6 @@ fn reason(unreadable: Unreadable) -> String {
     }
 }
 
-/// Checks that an address belongs to only one volume of a node.
 pub(super) fn of_address(before: &[Volume], volume: &Volume) -> Option<Diagnostic> {
     let line = volume.bind.as_ref()?;
     let at = |line: &BindLine| Bind {
@@ -257,7 +254,6 @@ pub(super) fn of_address(before: &[Volume], volume: &Volume) -> Option<Diagnosti
     Some(told.help("give each volume a port of its own"))
 }
 
-/// Returns whether two volumes run on the same node according to the configuration.
 pub(super) fn shares_a_node(one: &Volume, two: &Volume) -> bool {
     let on = |node: &Spanned<String>| {
         let mut others = two.nodes.iter();

@@ -10,9 +10,7 @@ use language::keyword::Keyword;
 use language::{ConfigLine, Diagnostic, Span};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Minimum resync rate, bytes per second.
 const RATE_MIN: u64 = 1 << 20;
-/// Maximum resync rate, bytes per second.
 const RATE_MAX: u64 = 100 << 30;
 
 #[derive(Debug, Default)]

@@ -18,11 +18,9 @@ const ISCSI_PORT: u16 = 3260;
 const TARGET_BYTES_MAX: usize = 223;
 /// Highest logical unit number in the flat addressing method (SAM-5).
 const LUN_MAX: u32 = 16383;
-/// Maximum length of a path, and of a name, in a storage system, bytes.
 const PATH_BYTES_MAX: usize = 1024;
 const NAME_BYTES_MAX: usize = 96;
 
-/// Stores the storage of a `backing` line.
 fn set(
     draft: &mut ParsedSections,
     args: &mut Args<'_>,
@@ -170,10 +168,8 @@ fn path(args: &mut Args<'_>, what: &str) -> Result<PathBuf, Diagnostic> {
     }
 }
 
-/// Lines that apply only to replicas of this program.
 const OF_COPIES: &[&str] = &["snapshot every", "verify", "without-majority", "bind"];
 
-/// Diagnostics for a volume in external storage.
 pub(super) fn of_volume(before: &[Volume], volume: &Volume) -> Vec<Diagnostic> {
     let Some(external) = &volume.external else {
         return Vec::new();
@@ -207,7 +203,6 @@ pub(super) fn of_volume(before: &[Volume], volume: &Volume) -> Vec<Diagnostic> {
     found
 }
 
-/// Finds an earlier volume with the same image, even under another address.
 pub(super) fn first_on_image<'v>(before: &'v [Volume], volume: &Volume) -> Option<(&'v str, Span)> {
     let external = volume.external.as_ref()?;
     before.iter().find_map(|other| {
@@ -217,7 +212,6 @@ pub(super) fn first_on_image<'v>(before: &'v [Volume], volume: &Volume) -> Optio
     })
 }
 
-/// Configuration of an external volume for the role.
 pub(super) fn built(context: &Context, volume: &Volume) -> Option<ExternalVolume> {
     let external = external(volume)?;
     let here = volume
@@ -234,7 +228,6 @@ pub(super) fn built(context: &Context, volume: &Volume) -> Option<ExternalVolume
     })
 }
 
-/// Image of a volume in external storage.
 pub(super) fn external(volume: &Volume) -> Option<External> {
     Some(External {
         storage: volume.external.as_ref()?.value.clone(),

@@ -43,7 +43,6 @@ const VOLUME: ObjectKind = ObjectKind {
     label: "no section of this name",
 };
 
-/// Volume role as a part of the configuration.
 pub static PART: ConfigurationPart = ConfigurationPart {
     name: NAME,
     sections: Sections {
@@ -114,7 +113,6 @@ static TABLES: [SectionTable<ParsedSections>; 2] = [
     SectionTable::new("volume-defaults", OF_DEFAULTS, defaults::begin),
 ];
 
-/// Section for all volumes, in the manual.
 const DEFAULTS: Documented = Documented {
     kind: "section",
     name: "volume-defaults",
@@ -127,7 +125,6 @@ const DEFAULTS: Documented = Documented {
     built: true,
 };
 
-/// Section for one volume, in the manual.
 const SECTION: Documented = Documented {
     kind: "section",
     name: "volume",
@@ -227,13 +224,11 @@ impl Tabled for ParsedSections {
     }
 }
 
-/// Returns whether this node has a copy of a volume.
 fn is_local(context: &Context, volume: &Volume) -> bool {
     let mut nodes = volume.nodes.iter();
     volume.nodes.is_empty() || nodes.any(|node| context.nodes.is_local_node(&node.value))
 }
 
-/// Returns the file or block device with the data of a volume.
 fn storage(volume: &Volume) -> Option<PathBuf> {
     let backing = volume.backing.as_ref()?;
     Some(match &backing.value {
@@ -243,7 +238,6 @@ fn storage(volume: &Volume) -> Option<PathBuf> {
     })
 }
 
-/// Exported facts about a volume for other roles.
 fn export(volume: &Volume) -> Export {
     let nodes = volume.nodes.iter().map(|node| node.value.clone());
     let located = Located {
@@ -254,7 +248,6 @@ fn export(volume: &Volume) -> Export {
     Export::new(VOLUME.name, &volume.name.value, &located)
 }
 
-/// Diagnostic for the nodes of a volume.
 fn of_nodes(context: &Context, volume: &Volume) -> Option<Diagnostic> {
     let name = &volume.name.value;
     let known = context.nodes.known_nodes();
@@ -308,7 +301,6 @@ fn unknown(known: &[String], one: &Spanned<String>) -> Diagnostic {
     }
 }
 
-/// Pair of a volume with two replicas.
 fn pair(context: &Context, defaults: &Defaults, volume: &Volume) -> Option<ReplicaPair> {
     let [one, other] = &volume.nodes[..] else {
         return None;
@@ -324,18 +316,15 @@ fn pair(context: &Context, defaults: &Defaults, volume: &Volume) -> Option<Repli
     })
 }
 
-/// Rate of background work, bytes per second.
 fn rate(defaults: &Defaults) -> u64 {
     let rate = defaults.resync_rate.as_ref();
     rate.map_or(RESYNC_RATE, |rate| rate.value)
 }
 
-/// Checksum setting of a volume, or the default.
 fn verify<'d>(defaults: &'d Defaults, volume: &'d Volume) -> Option<&'d Spanned<bool>> {
     volume.verify.as_ref().or(defaults.verify.as_ref())
 }
 
-/// Checks that a file or device stores only one volume of a node.
 fn of_device(context: &Context, before: &[Volume], volume: &Volume) -> Option<Diagnostic> {
     let (path, span) = (storage(volume)?, volume.backing.as_ref()?.span);
     let identity = |volume: &Volume, path: &Path| {
@@ -384,7 +373,6 @@ fn of_cluster(context: &Context, volume: &Volume) -> Option<Diagnostic> {
     )
 }
 
-/// Checks that the backing store of a volume with snapshots supports them.
 fn of_snapshots(volume: &Volume) -> Option<Diagnostic> {
     let (snapshots, backing) = (volume.snapshots.as_ref()?, volume.backing.as_ref()?);
     if matches!(backing.value, Backing::File(_)) {

@@ -14,7 +14,6 @@ use language::{ConfigLine, Diagnostic, Span};
 use std::path::{Component, Path, PathBuf};
 
 const SECTIONS_MAX: usize = 256;
-/// Maximum length of a volume's name, bytes.
 const NAME_MAX: usize = 64;
 
 /// Maximum length of a path, bytes (Linux: `PATH_MAX` without the terminating zero).
@@ -25,13 +24,10 @@ const FILE_NAME_BYTES_MAX: usize = 255;
 /// `/NAME@20261122T200000Z-guest-LABEL.snapshot`, with a label of 32 bytes.
 const FILE_ENDING_BYTES: usize = 66;
 
-/// Maximum number of scheduled snapshots that a volume keeps.
 const SNAPSHOTS_KEPT_MAX: u32 = 1000;
-/// Minimum and maximum time between two snapshots, seconds.
 const SNAPSHOTS_EVERY_MIN: u64 = 60;
 const SNAPSHOTS_EVERY_MAX: u64 = 366 * 24 * 3600;
 
-/// Value with its position in the file.
 #[derive(Clone, Debug)]
 pub(super) struct Spanned<T> {
     pub(super) value: T,
@@ -44,16 +40,13 @@ pub(super) struct Volume {
     pub(super) size: Option<Spanned<u64>>,
     pub(super) nodes: Vec<Spanned<String>>,
     pub(super) backing: Option<Spanned<Backing>>,
-    /// External storage of the volume.
     pub(super) external: Option<Spanned<Storage>>,
     pub(super) snapshots: Option<Spanned<Schedule>>,
     pub(super) without_majority: Option<WithoutMajority>,
     pub(super) verify: Option<Spanned<bool>>,
     pub(super) read_only: bool,
     pub(super) bind: Option<bind::BindLine>,
-    /// An `on` line was refused.
     pub(super) has_refused_nodes: bool,
-    /// Keywords in the section, with their positions.
     pub(super) once: Vec<(&'static str, Span)>,
 }
 
@@ -69,7 +62,6 @@ impl Volume {
 pub(super) struct ParsedSections {
     pub(super) volumes: Vec<Volume>,
     pub(super) defaults: Defaults,
-    /// The current section is `volume-defaults`.
     pub(super) in_defaults: bool,
 }
 

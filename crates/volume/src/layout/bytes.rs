@@ -2,7 +2,6 @@
 
 use twox_hash::XxHash3_64;
 
-/// Length of a checksum, bytes.
 pub(crate) const CHECKSUM_BYTES: usize = 8;
 
 pub(crate) struct Reader<'b>(pub(crate) &'b [u8]);

@@ -39,7 +39,6 @@ pub const FORMAT: u32 = 1;
 /// Magic number of a slot, at the start of every disk of this program.
 pub const MAGIC: [u8; 8] = *b"EVENKEEL";
 
-/// Number of slots in the ring.
 const SLOTS: u64 = 8;
 /// Length of a slot, bytes: fits a record with a full activity log.
 pub(crate) const SLOT_BYTES: usize = 8192;
@@ -47,7 +46,6 @@ pub(crate) const SLOT_BYTES: usize = 8192;
 const SECTOR_BYTES: usize = 4096;
 /// Offset of the bitmap, bytes.
 const BITMAP_OFFSET: u64 = SLOTS * SLOT_BYTES as u64;
-/// Length of a bitmap page, bytes.
 const PAGE_BYTES: usize = 4096;
 /// Extents per bitmap page, besides its header and checksum.
 const PAGE_EXTENTS: u32 = 31;
@@ -59,19 +57,15 @@ const EXTENT_WORDS: usize = EXTENT_BLOCKS as usize / 64;
 pub enum LayoutError {
     #[error("the metadata is empty (0 bytes)")]
     Empty,
-    /// The metadata is shorter than the ring of slots, or than the bitmap of the volume.
     #[error("the metadata is truncated: {has} bytes, at least {needs} expected")]
     Truncated { has: u64, needs: u64 },
     /// No slot begins with the magic number.
     #[error("no metadata of a volume")]
     NotOurs,
-    /// Slots have the magic number, but none has a valid checksum.
     #[error("the metadata is damaged: no slot of the ring has a valid checksum")]
     Damaged,
-    /// A newer program wrote the metadata.
     #[error("the metadata has format {0}, this program supports up to {FORMAT}: upgrade it")]
     Newer(u32),
-    /// The metadata belongs to another volume.
     #[error("the metadata is of another volume ({found}, expected {expected})")]
     OtherVolume { found: VolumeId, expected: VolumeId },
     /// The size is zero, not a multiple of the block length, or too large.
@@ -95,12 +89,10 @@ pub fn sums_bytes(size_bytes: u64) -> u64 {
     size_bytes.div_ceil(BLOCK_BYTES * SUMS_BLOCKS) * PAGE_BYTES as u64
 }
 
-/// Number of extents of a volume.
 fn extents(size_bytes: u64) -> u32 {
     size_bytes.div_ceil(BLOCK_BYTES * u64::from(EXTENT_BLOCKS)) as u32
 }
 
-/// Number of bitmap pages of a volume.
 fn pages(size_bytes: u64) -> u32 {
     extents(size_bytes).div_ceil(PAGE_EXTENTS)
 }

@@ -5,17 +5,14 @@ use super::slot::VolumeId;
 use super::{EXTENT_WORDS, PAGE_BYTES, PAGE_EXTENTS};
 
 const MAGIC: [u8; 4] = *b"EKdb";
-/// Number of words of bits in a page.
 pub(super) const PAGE_WORDS: usize = PAGE_EXTENTS as usize * EXTENT_WORDS;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct BitmapPage {
     /// Position of the page, from 0. A page at another position is invalid.
     pub(super) index: u32,
-    /// Number of the store that wrote the page.
     pub(super) number: u64,
     pub(super) volume: Option<VolumeId>,
-    /// Dirty bits, 64 blocks per word.
     pub(super) words: Vec<u64>,
 }
 

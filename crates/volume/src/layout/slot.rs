@@ -14,10 +14,8 @@ const IDENTITY_MAGIC: [u8; 8] = *b"EKcopy01";
 const OVERWRITE_MAGIC: [u8; 8] = *b"EKpart01";
 /// Length of the record of that mark: magic number, number of the store, mark, checksum.
 const OVERWRITE_BYTES: usize = 24 + CHECKSUM_BYTES;
-/// Maximum length of a volume's name, bytes: that of a file name.
 const NAME_BYTES_MAX: usize = 255;
 
-/// Length of magic number, format and record length, bytes.
 const FRAME_BYTES: usize = 16;
 
 const JOINED: u32 = 1;
@@ -44,7 +42,6 @@ pub enum SyncState {
 /// Identity of one of two copies. The same files at another node are not that node's copy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CopyIdentity {
-    /// Name of the node that the copy belongs to.
     pub node: String,
     /// Random number, drawn when the copy is created; never 0.
     pub copy: u64,
@@ -57,14 +54,12 @@ pub struct CopyIdentity {
 pub struct Superblock {
     /// Identifier of the volume; `None` for a replica that was never part of one.
     pub volume: Option<VolumeId>,
-    /// Size of the volume, bytes.
     pub size_bytes: u64,
     /// Offset of the data on a device, where it follows the metadata, bytes; 0 if the data has its
     /// own file.
     pub data_offset: u64,
     /// Promised epoch. No owner of an earlier epoch may write.
     pub promised: u64,
-    /// History that the content belongs to.
     pub incarnation: u64,
     pub state: SyncState,
     /// Boot (Linux: `/proc/sys/kernel/random/boot_id`) in which the replica acknowledged writes
@@ -82,7 +77,6 @@ pub struct Superblock {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct SuperblockSlot {
-    /// Sequence number of the store.
     pub(super) number: u64,
     pub(super) head: Superblock,
     pub(super) fill: Fill,
@@ -101,11 +95,8 @@ pub(super) struct Fill {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum SlotContent {
     Valid(Box<SuperblockSlot>),
-    /// Valid record of a newer format.
     Newer(u32),
-    /// Torn or damaged record of this program.
     Damaged,
-    /// No record of this program.
     Nothing,
 }
 
@@ -170,7 +161,6 @@ impl SuperblockSlot {
         bytes
     }
 
-    /// Encodes the name, bound to this store.
     fn name_record(&self, name: &str) -> Vec<u8> {
         let mut bytes = NAME_MAGIC.to_vec();
         bytes.extend_from_slice(&self.number.to_le_bytes());
@@ -180,7 +170,6 @@ impl SuperblockSlot {
         bytes
     }
 
-    /// Encodes the identity, bound to this store.
     fn identity_record(&self, identity: &CopyIdentity) -> Vec<u8> {
         let mut bytes = IDENTITY_MAGIC.to_vec();
         for number in [self.number, identity.copy, identity.tracked] {
@@ -192,7 +181,6 @@ impl SuperblockSlot {
         bytes
     }
 
-    /// Encodes the mark of an incomplete volume, bound to this store.
     fn overwrite_record(&self, mark: OverwriteMark) -> Vec<u8> {
         let mut bytes = OVERWRITE_MAGIC.to_vec();
         bytes.extend_from_slice(&self.number.to_le_bytes());
@@ -227,7 +215,6 @@ impl SuperblockSlot {
         Some((identity, behind))
     }
 
-    /// Decodes the mark of an incomplete volume at the start of `bytes`.
     fn overwrite_of(bytes: &[u8], number: u64) -> Option<OverwriteMark> {
         let content = bytes.get(..OVERWRITE_BYTES).and_then(unseal)?;
         let mut reader = Reader(content);
@@ -237,7 +224,6 @@ impl SuperblockSlot {
         OverwriteMark::from_number(reader.u64()?)
     }
 
-    /// Decodes the content of a slot.
     pub(super) fn decode(bytes: &[u8]) -> SlotContent {
         let mut frame = Reader(bytes);
         if frame.array() != Some(MAGIC) {

@@ -11,7 +11,6 @@ use std::collections::BTreeSet;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Write {
-    /// Offset from the start of the metadata, bytes.
     pub offset: u64,
     /// Content, a multiple of 4 KiB.
     pub bytes: Vec<u8>,
@@ -46,9 +45,7 @@ pub struct Loaded {
 #[derive(Clone, Debug)]
 pub struct Metadata {
     slot: SuperblockSlot,
-    /// Stored dirty bits.
     words: Vec<u64>,
-    /// A write failed, so the stored pages are unknown.
     is_unknown: bool,
 }
 
@@ -230,7 +227,6 @@ impl Metadata {
         }
     }
 
-    /// Write of the new slot over the oldest one.
     fn slot_write(&self) -> Write {
         Write {
             offset: self.slot.number % SLOTS * SLOT_BYTES as u64,
@@ -252,7 +248,6 @@ pub fn stored_overwrite(bytes: &[u8]) -> Option<OverwriteMark> {
     newest(bytes, None).ok()?.head.overwrite
 }
 
-/// Newest valid slot of the ring.
 fn newest(bytes: &[u8], expected: Option<VolumeId>) -> Result<SuperblockSlot, LayoutError> {
     if bytes.is_empty() {
         return Err(LayoutError::Empty);
@@ -306,7 +301,6 @@ fn dirty(words: &[u64], size_bytes: u64) -> Vec<u64> {
     dirty
 }
 
-/// Number of the newest slot.
 #[cfg(test)]
 pub(super) fn newest_number(bytes: &[u8]) -> u64 {
     newest(bytes, None).map_or(0, |slot| slot.number)

@@ -20,7 +20,6 @@ use wire::{
     is_mine, unspecified,
 };
 
-/// Timeout for connecting, and for each greeting.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Delay after the first failure to connect. Each further failure doubles the delay up to the
 /// maximum.
@@ -40,7 +39,6 @@ pub struct ReplicationLink {
     /// Addresses of both ends. Each machine finds its own end among its addresses. None: the
     /// addresses at which the cluster reaches the nodes.
     pub ends: Option<[IpAddr; 2]>,
-    /// TCP port on both nodes.
     pub port: u16,
     pub is_plain: bool,
 }
@@ -140,7 +138,6 @@ impl ReplicationLink {
     }
 }
 
-/// Returns this machine's end and the other end.
 fn sides(ends: [IpAddr; 2]) -> Result<(IpAddr, IpAddr), LinkFailure> {
     let [one, other] = ends;
     match (is_mine(one), is_mine(other)) {
@@ -154,41 +151,32 @@ fn sides(ends: [IpAddr; 2]) -> Result<(IpAddr, IpAddr), LinkFailure> {
 /// Reason why a volume has no replication connection.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkFailure {
-    /// Neither address of the link belongs to this machine.
     #[error("neither {} nor {} is an address of this machine: check `link`", .0[0], .0[1])]
     NoAddress([IpAddr; 2]),
-    /// Both addresses of the link belong to this machine.
     #[error("{} and {} are both addresses of this machine: check `link`", .0[0], .0[1])]
     BothAddresses([IpAddr; 2]),
-    /// TLS or the addresses of the nodes are needed, but the cluster has not sent them yet.
     #[error(
         "this node has no certificate of the cluster for it yet: the control role sends it every few seconds. If this \
          remains, the log of this node says why"
     )]
     NoCertificate,
-    /// The cluster has no node of this name.
     #[error("the cluster has no node '{0}': check `on`")]
     Unknown(String),
-    /// This node cannot listen at the address.
     #[error("cannot listen at {0}: {1}")]
     Listen(SocketAddr, io::Error),
-    /// The other node cannot be reached.
     #[error("cannot connect to {0}: {1}")]
     Connect(SocketAddr, io::Error),
-    /// The greeting failed, or the other side is not the expected node.
     #[error("{0}: {1}")]
     Greeting(SocketAddr, GreetingError),
 }
 
 /// Receiver of a volume's replication connections.
 pub trait Receiver: Send + Sync {
-    /// Greeting that this node sends.
     fn greeting(&self) -> Greeting;
 
     /// Accepts a non-blocking connection after both greetings.
     fn connected(&self, wire: NodeConnection, theirs: Greeting);
 
-    /// Reports that there is no connection, and why.
     fn not_connected(&self, why: String);
 }
 
@@ -204,9 +192,7 @@ pub struct Registry {
     receivers: Mutex<HashMap<String, Arc<dyn Receiver>>>,
     strangers: Arc<AtomicUsize>,
     known: Arc<AtomicUsize>,
-    /// Reason why no node can connect, if listening fails.
     trouble: Mutex<Option<String>>,
-    /// Nodes, addresses and certificates of the cluster.
     trusted: Mutex<Option<Arc<TrustedNodes>>>,
     copies: Mutex<Option<Arc<dyn CopyReceiver>>>,
 }
@@ -218,7 +204,6 @@ impl fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// Registers a volume, so that connections for it are accepted.
     pub fn add(&self, name: &str, receiver: Arc<dyn Receiver>) {
         lock(&self.receivers).insert(name.to_owned(), receiver);
     }
@@ -228,7 +213,6 @@ impl Registry {
         lock(&self.receivers).remove(name);
     }
 
-    /// Reason why no node can connect, as text. None if listening works.
     pub fn trouble(&self) -> Option<String> {
         lock(&self.trouble).clone()
     }
@@ -238,7 +222,6 @@ impl Registry {
         *lock(&self.trusted) = Some(trusted);
     }
 
-    /// Allows other nodes to write whole volumes.
     pub fn allow_copies(&self, receiver: Arc<dyn CopyReceiver>) {
         *lock(&self.copies) = Some(receiver);
     }
@@ -248,7 +231,6 @@ impl Registry {
         lock(&self.trusted).clone()
     }
 
-    /// Reserves a slot for a connection that has not sent its greeting, if one is free.
     fn place(&self, is_known: bool) -> Option<ConnectionSlot> {
         let (places, most) = if is_known {
             (&self.known, KNOWN_MAX)
@@ -338,7 +320,6 @@ fn waits(
     }
 }
 
-/// Receives the greeting of a connection on its own thread.
 fn receive(socket: TcpStream, from: SocketAddr, cable: &ReplicationLink, registry: &Arc<Registry>) {
     let is_known = cable.is_node_address(from.ip(), registry.trusted().as_deref());
     let Some(place) = registry.place(is_known) else {
@@ -487,7 +468,6 @@ fn dial_copy_at(
     young.into_connection().map_err(failed)
 }
 
-/// Checks that the node name in the greeting matches the certificate.
 fn is_named(says: &str, node: Option<String>) -> Result<(), GreetingError> {
     match node {
         Some(is) if is != says => Err(GreetingError::OtherCertificate {
@@ -518,7 +498,6 @@ impl Dialer {
         self.wish(DialRequest::Connection);
     }
 
-    /// Makes the dialer's thread exit.
     pub fn end(&self) {
         self.wish(DialRequest::End);
     }
@@ -532,7 +511,6 @@ impl Dialer {
         *lock(&self.state) == DialRequest::End
     }
 
-    /// Waits until the request changes from `wish`, or until the timeout.
     fn wait_while(&self, wish: DialRequest, limit: Option<Duration>) -> DialRequest {
         let state = lock(&self.state);
         let same = |state: &mut DialRequest| *state == wish;
@@ -548,7 +526,6 @@ impl Dialer {
         }
     }
 
-    /// Main function of the dialer's thread.
     pub fn run_dialer(
         &self,
         cable: &ReplicationLink,

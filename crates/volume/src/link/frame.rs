@@ -8,14 +8,12 @@ use part::codec;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
-/// Length of a header, bytes.
 pub const HEAD_BYTES: usize = 64;
 /// Maximum number of blocks in a frame: one buffer.
 pub const BLOCKS_MAX: u32 = (BUFFER_BYTES_MAX as u64 / BLOCK_BYTES) as u32;
 /// Maximum length of a payload without blocks, bytes. A `Welcome` with a full activity log fits.
 pub const EXTRA_BYTES_MAX: usize = 16 << 10;
 
-/// Magic number at the start of every header.
 const MAGIC: [u8; 4] = *b"EVL1";
 
 /// Type of a frame. Most carry the `replica::ReplicaMessage` of the same name.
@@ -45,11 +43,8 @@ pub enum FrameKind {
     Finished,
     Settle,
     Settled,
-    /// Read request that the sender forwards for its client.
     AskRead,
-    /// Write request that the sender forwards for its client.
     AskWrite,
-    /// Flush request that the sender forwards for its client.
     AskFlush,
     /// Response to a forwarded request; `number` is the [`ForwardResult`].
     Answer,
@@ -109,12 +104,10 @@ pub enum ForwardResult {
     Failed = 2,
     /// The receiver is not the owner. The request was not executed, or will not be from now on.
     Moved = 3,
-    /// Clients of this node may not write.
     Refused = 4,
 }
 
 impl ForwardResult {
-    /// Decodes the number of a frame.
     pub fn of(number: u64) -> Option<ForwardResult> {
         let all = [
             ForwardResult::Done,
@@ -130,7 +123,6 @@ impl ForwardResult {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(u8)]
 pub enum BlockContent {
-    /// The frame has no blocks.
     #[default]
     None = 0,
     /// The payload behind the header.
@@ -145,25 +137,19 @@ pub enum BlockContent {
 pub struct FrameHeader {
     pub kind: FrameKind,
     pub content: BlockContent,
-    /// The command completes only when its data is on stable storage.
     pub fua: bool,
     /// Identifier of a command or request. The response returns it.
     pub tag: u32,
-    /// First block of the range.
     pub first: u64,
-    /// Length of the range, blocks.
     pub count: u32,
     pub epoch: u64,
-    /// Value whose meaning depends on the kind.
     pub number: u64,
-    /// Length of the payload without blocks, bytes.
     pub extra_bytes: u32,
     /// Checksum of the payload, or zero without one.
     pub checksum: u64,
 }
 
 impl FrameHeader {
-    /// Creates a header of this kind. All numbers are zero.
     pub fn new(kind: FrameKind) -> FrameHeader {
         FrameHeader {
             kind,
@@ -199,7 +185,6 @@ impl FrameHeader {
         }
     }
 
-    /// Block range of the frame.
     pub fn range(&self) -> Blocks {
         Blocks {
             first: self.first,
@@ -215,7 +200,6 @@ impl FrameHeader {
         }
     }
 
-    /// Encodes the header with its checksum.
     pub fn encode(&self) -> [u8; HEAD_BYTES] {
         let mut bytes = [0; HEAD_BYTES];
         let mut at = 0;
@@ -295,15 +279,12 @@ pub fn checksum(bytes: &[u8]) -> u64 {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Membership {
     pub volume: VolumeId,
-    /// History that the content belongs to.
     pub incarnation: Incarnation,
     /// Generation from which the owner's bitmap bits count.
     pub base: Generation,
-    /// Size of the volume, blocks.
     pub blocks: u64,
 }
 
-/// Encodes a value as the payload of a header.
 pub fn with_value(head: FrameHeader, value: &impl Serialize) -> (FrameHeader, Vec<u8>) {
     let bytes = codec::encode(value);
     let head = FrameHeader {

@@ -12,7 +12,6 @@ use wire::HandshakeError;
 /// Magic numbers: replication link, and copy of a whole volume.
 const MAGIC: [u8; 8] = *b"EVLINK01";
 const COPY_MAGIC: [u8; 8] = *b"EVCOPY01";
-/// Maximum length of a greeting without its header, bytes.
 const GREETING_BYTES_MAX: usize = 1024;
 /// Magic number, length and checksum.
 const HEAD_BYTES: usize = 8 + 4 + 8;
@@ -23,20 +22,15 @@ pub struct ReplicaProperties {
     /// Identifier of the replica's volume. None if the replica was created and never joined a
     /// volume.
     pub volume: Option<VolumeId>,
-    /// Size of the replica, bytes.
     pub size_bytes: u64,
 }
 
 /// Greeting for a replication link.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Greeting {
-    /// The name of the volume.
     pub volume: String,
-    /// Name of the sending node.
     pub from: String,
-    /// Name of the node that the sender expects.
     pub to: String,
-    /// Properties of the sender's replica.
     pub facts: ReplicaProperties,
 }
 
@@ -44,11 +38,8 @@ pub struct Greeting {
 /// of [`crate::copy`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CopyGreeting {
-    /// The name of the volume.
     pub volume: String,
-    /// Name of the sending node.
     pub from: String,
-    /// Name of the node that the sender expects.
     pub to: String,
     /// Identifier of the command, the same on all of its connections.
     pub run: u64,
@@ -57,9 +48,7 @@ pub struct CopyGreeting {
 /// First message of a node that dials.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Opening {
-    /// The node has the other replica.
     Link(Greeting),
-    /// The node writes a whole volume.
     Copy(CopyGreeting),
 }
 
@@ -68,53 +57,27 @@ pub(super) enum Opening {
 pub enum GreetingError {
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The data received is not a greeting of this version.
     #[error("the other side does not speak the protocol of volumes, or another version of it")]
     Foreign,
     #[error("TLS: {0}")]
     Tls(rustls::Error),
-    /// One side uses TLS, and the other one does not.
     #[error("the other side uses TLS: `plain` has to be in the files of both nodes, or of neither")]
     UsesTls,
-    /// The other side ended the connection during the TLS handshake.
     #[error("the other side ended the handshake of TLS: its file may say `plain`")]
     NoTls,
-    /// The other side's certificate does not belong to a node of this cluster.
     #[error("the other side has no certificate of a present node of this cluster")]
     Stranger,
-    /// The node name in the greeting differs from the certificate.
     #[error("the other side says that it is '{says}', and has the certificate of '{is}'")]
-    OtherCertificate {
-        /// Node name in the greeting.
-        says: String,
-        /// Node name in the certificate.
-        is: String,
-    },
-    /// The other node has no volume of this name, or has not started it yet.
+    OtherCertificate { says: String, is: String },
     #[error("{from} has no copy of '{volume}' that runs")]
-    NoVolume {
-        /// Name of the other node.
-        from: String,
-        volume: String,
-    },
-    /// The other node closed the connection instead of sending a greeting.
+    NoVolume { from: String, volume: String },
     #[error(
         "{from} closed the connection: it has no copy of '{volume}' that runs, its file says `plain`, \
          or it does not accept this node: `evenkeel volume show {volume}` on {from} says why"
     )]
-    Closed {
-        /// Name of the other node.
-        from: String,
-        volume: String,
-    },
-    /// The other node is not the one in the configuration.
+    Closed { from: String, volume: String },
     #[error("the node at the other end is '{from}' and expects '{to}': check `link` and `on`")]
-    OtherNode {
-        /// Node name in the greeting.
-        from: String,
-        /// Node name that the other side expects.
-        to: String,
-    },
+    OtherNode { from: String, to: String },
 }
 
 impl From<HandshakeError> for GreetingError {

@@ -11,9 +11,7 @@ use wire::{NodeConnection, NonblockingStream};
 
 /// Size of the receive buffer, bytes: several headers, or the longest value with its header.
 const INBOX_BYTES: usize = EXTRA_BYTES_MAX + HEAD_BYTES;
-/// Receive size while headers without payload are expected, bytes.
 const HEADS_BYTES: usize = 32 * HEAD_BYTES;
-/// Maximum number of receive calls in one turn of the event loop.
 const RECEIVES_MAX: usize = 32;
 /// Limit of unsent headers, bytes. Above it the other side has stopped reading, or misbehaves.
 const OUTBOX_HEADS_MAX: usize = 1 << 20;
@@ -21,29 +19,22 @@ const OUTBOX_HEADS_MAX: usize = 1 << 20;
 /// Reason why a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LinkError {
-    /// The other side closed the connection.
     #[error("the other node closed the connection")]
     Closed,
     #[error("{0}")]
     Io(Errno),
-    /// A header has another version or a wrong checksum.
     #[error("damaged on the way: the head of a frame has a wrong checksum")]
     Head,
-    /// A payload has a wrong checksum.
     #[error("damaged on the way: a payload has a wrong checksum")]
     Payload,
-    /// TLS cannot decrypt a record.
     #[error("damaged on the way: TLS cannot read a record")]
     Record,
-    /// The cluster no longer accepts the other node.
     #[error(
         "the cluster no longer accepts the certificate of the other node: it was removed, or the CA has changed"
     )]
     Revoked,
-    /// The other node sends nothing.
     #[error("the other node is silent")]
     Silent,
-    /// The other node does not read.
     #[error("the other node reads nothing")]
     Stuck,
 }
@@ -61,11 +52,9 @@ impl From<Errno> for LinkError {
 pub enum Incoming {
     Head(FrameHeader),
     Data(FrameHeader, Buffer),
-    /// Header with an encoded value.
     Value(FrameHeader, Vec<u8>),
 }
 
-/// Frame whose payload is still being received.
 struct Partial {
     head: FrameHeader,
     buffer: Buffer,
@@ -80,12 +69,10 @@ pub struct Session {
     outbox: Outbox,
     /// The last frame had blocks, so the next one may have blocks too.
     has_data: bool,
-    /// The next payload waits for buffer memory.
     starves: bool,
 }
 
 impl Session {
-    /// Creates a session on a non-blocking connection, after the greetings.
     pub fn new(wire: NodeConnection) -> Session {
         Session {
             wire,
@@ -97,7 +84,6 @@ impl Session {
         }
     }
 
-    /// Returns whether output is pending.
     pub fn has_output(&self) -> bool {
         !self.outbox.is_empty() || self.wire.has_output()
     }
@@ -124,7 +110,6 @@ impl Session {
         self.outbox.shared(buffer);
     }
 
-    /// Queues a header with an encoded value.
     pub fn send_value(&mut self, head: FrameHeader, value: &[u8]) {
         self.outbox.head(|out| {
             out.extend_from_slice(&head.encode());
@@ -197,7 +182,6 @@ impl Session {
         Ok(self.inbox.receive(socket, wanted)?)
     }
 
-    /// Decodes the frames in the receive buffer.
     fn consume<'a>(
         &mut self,
         pool: &Pool,

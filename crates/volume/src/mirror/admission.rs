@@ -14,26 +14,20 @@ use crate::replica::{Epoch, RequestId};
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
 
-/// Interval at which an unconfirmed change is proposed again.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// Write admission in the cluster's record.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct WriteAdmission {
-    /// Sequence number of the change.
     pub(super) count: u64,
     /// Name of the admitted node; empty for both nodes.
     pub(super) only: String,
     /// [`super::peer::number_of`] the user that the node was admitted for; 0 if unknown.
     pub(super) user: u64,
-    /// Mark of an incomplete volume.
     pub(super) overwrite: Option<OverwriteMark>,
-    /// Number of the changes that changed only that mark.
     pub(super) marks: u64,
 }
 
 impl WriteAdmission {
-    /// Number of changes of the admitted node or user.
     pub(super) fn admissions(&self) -> u64 {
         self.count.saturating_sub(self.marks)
     }
@@ -42,7 +36,6 @@ impl WriteAdmission {
         self.only.is_empty() || self.only == node
     }
 
-    /// Next change, which admits only clients of this node on behalf of this user.
     fn next(&self, only: String, user: u64) -> WriteAdmission {
         WriteAdmission {
             count: self.count.saturating_add(1),
@@ -52,7 +45,6 @@ impl WriteAdmission {
         }
     }
 
-    /// Next change, which changes only the mark of an incomplete volume.
     fn next_mark(&self, overwrite: Option<OverwriteMark>) -> WriteAdmission {
         WriteAdmission {
             count: self.count.saturating_add(1),
@@ -62,7 +54,6 @@ impl WriteAdmission {
         }
     }
 
-    /// Repeats a change on the basis of this record.
     fn rebased(&self, change: &WriteAdmission) -> WriteAdmission {
         let is_same_user = (&self.only, self.user) == (&change.only, change.user);
         if is_same_user {
@@ -80,16 +71,13 @@ impl WriteAdmission {
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     wanted: Option<WriteAdmission>,
-    /// Time of the last proposal.
     proposed: Option<Instant>,
-    /// Change for which a refused write was reported.
     reported: Option<u64>,
     /// Number of the admission change that needs no log message.
     shown_admissions: u64,
 }
 
 impl Admission {
-    /// Admission for the next proposed record.
     pub(super) fn next<'a>(&'a self, recorded: &'a WriteAdmission) -> &'a WriteAdmission {
         match (&self.wanted, self.proposed) {
             (Some(wanted), Some(_)) => wanted,
@@ -104,7 +92,6 @@ impl Admission {
         pending.unwrap_or(recorded).clone()
     }
 
-    /// Starts a change of the mark. Returns false if it does not apply.
     pub(super) fn change_mark(&mut self, change: MarkChange, recorded: &WriteAdmission) -> bool {
         let last = self.last(recorded);
         let mark = change.applied(last.overwrite);
@@ -131,13 +118,11 @@ impl Mirror {
         }
     }
 
-    /// Returns whether a change that admits only this node is in progress.
     pub(super) fn is_admitting(&self, only: &str) -> bool {
         let wanted = self.clients.admission.wanted.as_ref();
         wanted.is_some_and(|wanted| wanted.only == only)
     }
 
-    /// Node to which a client is connected.
     fn node_of(&self, origin: RequestOrigin) -> &str {
         match origin {
             RequestOrigin::Here(_) => &self.lease.names.me,
@@ -187,7 +172,6 @@ impl Mirror {
         true
     }
 
-    /// Advances a change. Called in every turn.
     pub(super) fn advance_admission(&mut self, now: Instant) {
         let Some(wanted) = &self.clients.admission.wanted else {
             return;
@@ -240,7 +224,6 @@ impl Mirror {
         });
     }
 
-    /// Time at which a change has to be proposed again.
     pub(super) fn admission_deadline(&self) -> Option<Instant> {
         Some(self.clients.admission.proposed? + AGAIN)
             .filter(|_| self.clients.admission.wanted.is_some())

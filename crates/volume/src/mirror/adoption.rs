@@ -11,7 +11,6 @@ pub(super) struct Adoption {
     /// Last epoch known to be granted when the operator decided. A later grant to the other node
     /// voids the adoption.
     pub(super) at: Epoch,
-    /// Incarnation that starts with this copy, once it is being written.
     pub(super) begins: Option<Incarnation>,
 }
 
@@ -21,20 +20,15 @@ pub(super) struct Adoption {
 struct Copies<'a> {
     /// Name of the other node; empty if the configuration names only this one.
     other: &'a str,
-    /// Presence of this copy and of the other one in the record.
     listed: [bool; 2],
-    /// True if this copy belongs to the recorded history.
     belongs: bool,
-    /// True if this copy has data.
     has_data: bool,
     /// True if the other copy has data; None if its node is not connected.
     there: Option<bool>,
-    /// True if the other node serves the volume.
     there_serves: bool,
 }
 
 impl Copies<'_> {
-    /// Reason why this copy cannot be adopted now.
     fn no_adoption(&self) -> Option<String> {
         let other = self.other;
         if self.there_serves {
@@ -67,7 +61,6 @@ impl Copies<'_> {
         }
     }
 
-    /// Error message if neither copy is the recorded one.
     fn gone(&self) -> Option<String> {
         let other = self.other;
         if self.there_serves || self.belongs && self.listed[0] {
@@ -108,13 +101,11 @@ impl Mirror {
         }
     }
 
-    /// Reason why this copy cannot be adopted now. Without a record every copy can.
     pub(super) fn no_adoption(&self) -> Option<String> {
         let record = self.lease.record.as_ref()?;
         self.copies(record).no_adoption()
     }
 
-    /// Error message if neither copy is the recorded one.
     pub(super) fn gone(&self) -> Option<String> {
         let record = self.lease.record.as_ref()?;
         let other = &self.lease.names.other;
@@ -127,12 +118,10 @@ impl Mirror {
         self.copies(record).gone()
     }
 
-    /// Returns whether the record contains this node, but its copy is not the recorded one.
     pub(super) fn is_another(&self, record: &Record) -> bool {
         record.in_sync.contains(ME) && !belongs(&self.local.header(), record, ME)
     }
 
-    /// Executes an operator's order to adopt this copy.
     pub(super) fn adopt(&mut self) {
         if let Some(why) = self.no_adoption() {
             return (self.outside.say)(format!("not adopted: {why}"));

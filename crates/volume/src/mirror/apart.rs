@@ -61,7 +61,6 @@ fn reason(
     })
 }
 
-/// Error message for the copy of another node; None if the copy is this node's one.
 fn foreign_words(head: &layout::Superblock, names: &NodeNames) -> Option<String> {
     let NodeNames { me, .. } = names;
     let is_foreign = durable::kept(head, names).identity.is_foreign(ME);
@@ -75,7 +74,6 @@ fn foreign_words(head: &layout::Superblock, names: &NodeNames) -> Option<String>
 }
 
 impl Mirror {
-    /// Error message if the copy belongs to another node.
     pub(super) fn foreign_words(&self) -> Option<String> {
         foreign_words(self.local.head(), &self.lease.names)
     }
@@ -91,7 +89,6 @@ impl Mirror {
         })
     }
 
-    /// Reason why this copy is not part of the volume; None if it is.
     pub(super) fn apart(&self) -> Option<Apart> {
         let record = self.lease.record.as_ref()?;
         let head = self.local.head();

@@ -20,7 +20,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Size of the volume, bytes.
 pub(super) const SIZE: u64 = 16 << 20;
 
 /// Volume without a lease, which the other node does not know.
@@ -28,7 +27,6 @@ pub(super) fn mirror(scratch: &ScratchDirectory, head: Superblock) -> Mirror {
     mirror_in(scratch.path(), head)
 }
 
-/// Volume with its files in this directory.
 pub(super) fn mirror_in(directory: &Path, head: Superblock) -> Mirror {
     let backing = create_mail(directory, head);
     let (device, layout, loaded) = device::open(&backing, "mail", None).unwrap();
@@ -100,7 +98,6 @@ pub(super) fn learn(mirror: &mut Mirror, holder: &str, until_ns: u64, record: &R
 }
 
 impl Mirror {
-    /// Handles the events on descriptors that are ready, and processes them.
     pub(super) fn turn_once(&mut self) {
         let mut events = [const {
             Event {

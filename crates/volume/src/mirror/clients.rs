@@ -18,14 +18,12 @@ pub(super) const FOREIGN_MAX: usize = 1024;
 /// Limit of forwarded request bytes beyond the first request. The other node has memory for that.
 const ABROAD_BYTES_MAX: usize = ACCOUNT_BYTES_MIN;
 
-/// Tag of a forwarded request.
 pub(super) fn tag(RequestId(id): RequestId) -> u32 {
     id as u32
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RequestOrigin {
-    /// Client of this node, identified by the export's token.
     Here(Token),
     /// Client of the other node, identified by that node's tag.
     There(u32),
@@ -34,9 +32,7 @@ pub(super) enum RequestOrigin {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RequestLocation {
     Replica,
-    /// Forwarded to the other node.
     Other,
-    /// Waiting: neither node is known to serve.
     Waiting,
 }
 
@@ -45,7 +41,6 @@ pub(super) struct MirrorRequest {
     pub(super) origin: RequestOrigin,
     pub(super) request: Request<Data>,
     pub(super) place: RequestLocation,
-    /// Blocks left in a range.
     rest: Option<(u64, u64)>,
 }
 
@@ -60,19 +55,15 @@ pub(super) struct Clients {
     ready: VecDeque<RequestId>,
     abroad: HashMap<u32, u64>,
     abroad_bytes: usize,
-    /// Number of requests from the other node.
     foreign: usize,
     pub(super) admission: Admission,
-    /// Use of the volume by a role of this node.
     pub(super) used: LocalUse,
-    /// User whose process has the volume open on this node.
     pub(super) open_user: OpenUser,
     /// Highest sequence number of an admission in the cluster's record; None before the first
     /// report.
     pub(super) admissions_known: Option<u64>,
     /// Number of the user at the stop of this process, which reconnects to the next one.
     pub(super) user_at_stop: Option<u64>,
-    /// Time since which neither node is known to serve.
     pub(super) unowned_since: Option<Instant>,
 }
 
@@ -89,12 +80,10 @@ impl Clients {
         }
     }
 
-    /// Adds a request of a local client.
     pub(super) fn open_here(&mut self, token: Token, request: Request<Data>) -> RequestId {
         self.open(RequestOrigin::Here(token), request, None)
     }
 
-    /// Adds a zero or discard request.
     pub(super) fn open_range(
         &mut self,
         token: Token,
@@ -112,7 +101,6 @@ impl Clients {
         self.open(RequestOrigin::Here(token), request, rest)
     }
 
-    /// Adds a request forwarded by the other node.
     pub(super) fn open_there(
         &mut self,
         tag: u32,
@@ -147,7 +135,6 @@ impl Clients {
         self.ended = self.last;
     }
 
-    /// Returns whether a request was ended by [`Clients::end_local_requests`].
     pub(super) fn has_ended(&self, id: RequestId) -> bool {
         let is_local = |asked: &MirrorRequest| matches!(asked.origin, RequestOrigin::Here(_));
         id.0 <= self.ended && self.get(id).is_some_and(is_local)
@@ -157,7 +144,6 @@ impl Clients {
         self.open.get(&id)
     }
 
-    /// Sets the location of a request.
     pub(super) fn put(&mut self, RequestId(id): RequestId, place: RequestLocation) {
         let Some(asked) = self.open.get_mut(&id) else {
             return;
@@ -173,12 +159,10 @@ impl Clients {
         }
     }
 
-    /// Returns whether the other node has memory for one more request.
     pub(super) fn has_room_abroad(&self, asked: &MirrorRequest) -> bool {
         self.abroad.is_empty() || self.abroad_bytes + asked.bytes() <= ABROAD_BYTES_MAX
     }
 
-    /// Records the other node's response to the request with this tag.
     pub(super) fn record_forward_response(&mut self, tag: u32) -> Option<RequestId> {
         let id = self.abroad.remove(&tag)?;
         let bytes = self.open.get(&id).map_or(0, MirrorRequest::bytes);
@@ -186,7 +170,6 @@ impl Clients {
         Some(RequestId(id))
     }
 
-    /// Removes all forwarded requests, in order of arrival.
     pub(super) fn take_forwarded_requests(&mut self) -> Vec<RequestId> {
         self.abroad_bytes = 0;
         let mut ids: Vec<RequestId> = self.abroad.drain().map(|(_, id)| RequestId(id)).collect();
@@ -202,7 +185,6 @@ impl Clients {
         Some(asked)
     }
 
-    /// Schedules a request for the replica after the current input.
     pub(super) fn make_ready(&mut self, id: RequestId) {
         self.ready.push_back(id);
     }
@@ -211,7 +193,6 @@ impl Clients {
         self.ready.pop_front()
     }
 
-    /// Takes the waiting requests in order of arrival.
     pub(super) fn take_waiting(&mut self) -> Vec<RequestId> {
         self.waiting.drain(..).map(RequestId).collect()
     }
@@ -220,12 +201,10 @@ impl Clients {
         !self.waiting.is_empty()
     }
 
-    /// Returns whether requests are forwarded to the other node.
     pub(super) fn has_abroad(&self) -> bool {
         !self.abroad.is_empty()
     }
 
-    /// Origins of the writes at this location.
     pub(super) fn writes_in(
         &self,
         place: RequestLocation,
@@ -234,7 +213,6 @@ impl Clients {
         self.open.values().filter(there).map(|asked| asked.origin)
     }
 
-    /// Requests from the other node.
     pub(super) fn foreign(&self) -> Vec<RequestId> {
         let theirs = |asked: &MirrorRequest| matches!(asked.origin, RequestOrigin::There(_));
         let open = self.open.iter().filter(|(_, asked)| theirs(asked));
@@ -243,12 +221,10 @@ impl Clients {
 }
 
 impl MirrorRequest {
-    /// Returns whether the request changes the volume.
     pub(super) fn is_write(&self) -> bool {
         matches!(self.request, Request::Write { .. })
     }
 
-    /// Length of the request's or the response's data, bytes.
     fn bytes(&self) -> usize {
         match &self.request {
             Request::Read(blocks)
@@ -261,7 +237,6 @@ impl MirrorRequest {
         }
     }
 
-    /// Remaining part of a range.
     pub(super) fn rest(&self) -> Option<(Token, u64, u64, WriteContent<Data>)> {
         let (first, end) = self.rest?;
         match (&self.request, self.origin) {
@@ -281,7 +256,6 @@ pub(super) fn blocks(offset: u64, length: u64) -> Option<Blocks> {
     (whole && count > 0).then_some(Blocks { first, count })
 }
 
-/// Returns whether the blocks fit into one frame.
 pub(super) fn fits_frame(blocks: Blocks) -> bool {
     blocks.count <= BLOCKS_MAX
 }

@@ -46,7 +46,6 @@ fn copy_id(number: u64) -> Option<CopyId> {
     (number != 0).then_some(CopyId(number))
 }
 
-/// Draws the identity of a copy.
 pub(super) fn draw_copy() -> Result<CopyId, rustix::io::Errno> {
     let mut bytes = [0; 8];
     getrandom(&mut bytes, GetRandomFlags::empty())?;

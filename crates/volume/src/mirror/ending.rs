@@ -16,9 +16,7 @@ const SUMS_STOP_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MirrorShutdown {
-    /// A new process follows, and clients repeat requests without a reply there.
     leaves: bool,
-    /// End of the wait for checksums.
     sums_until: Instant,
     pub(super) until: Instant,
 }
@@ -34,7 +32,6 @@ impl MirrorShutdown {
 }
 
 impl Mirror {
-    /// Returns whether the shutdown is complete or has timed out.
     pub(super) fn may_end(&mut self, ending: MirrorShutdown, now: Instant) -> bool {
         if now >= ending.until {
             return true;

@@ -11,7 +11,6 @@ use crate::replica::VolumeId;
 /// Action of the lease holder.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum FoundingAction {
-    /// Waits for the other node.
     Waits,
     /// Makes its empty copy the volume's first one.
     Creates,

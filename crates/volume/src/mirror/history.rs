@@ -21,7 +21,6 @@ impl Mirror {
         }
     }
 
-    /// Closes the connections of all clients of this node for good.
     pub(super) fn end_local_users(&mut self, why: &str) {
         let user = self.local_user().filter(|user| waits_in_role(user));
         let is_used = user.is_some() || self.export.clients() > 0;

@@ -10,14 +10,11 @@ use crate::layout;
 use crate::replica::{CopyState, DurableChange};
 use rustix::io::Errno;
 
-/// State of the snapshot before a resync.
 #[derive(Debug)]
 pub(super) struct ResyncSnapshot {
     /// The backing store may support snapshots.
     can: bool,
-    /// A snapshot from before a resync may exist.
     has: bool,
-    /// Store that waits for the snapshot.
     waits: Option<(u64, DurableChange)>,
 }
 
@@ -33,7 +30,6 @@ impl ResyncSnapshot {
     }
 }
 
-/// Returns whether a change makes a consistent copy inconsistent.
 fn begins_resync(before: &layout::Superblock, change: &DurableChange) -> bool {
     let was_whole = before.volume.is_some() && matches!(before.state, layout::SyncState::Joined(_));
     was_whole && matches!(change.head.state, CopyState::Syncing { .. })
@@ -49,12 +45,10 @@ impl Mirror {
         self.local.store(number, change);
     }
 
-    /// Drops the waiting store, because the replica was restarted.
     pub(super) fn forget_waiting_store(&mut self) {
         self.keeping.waits = None;
     }
 
-    /// Handles the result of taking or removing a snapshot.
     pub(super) fn handle_snapshot_result(
         &mut self,
         what: SnapshotAction,

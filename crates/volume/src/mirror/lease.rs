@@ -28,7 +28,6 @@ pub(super) enum News {
 /// Part of the cluster's record that does not concern the copies.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct RecordedAdmission {
-    /// Sequence number of the record.
     pub(super) number: u64,
     pub(super) clients: WriteAdmission,
 }
@@ -42,37 +41,25 @@ pub(super) struct Lease {
     used: Epoch,
     /// Last epoch known to be granted to any node.
     seen: Epoch,
-    /// Epoch of the cluster's last report.
     pub(super) reported: Option<Epoch>,
-    /// Current epoch of the replica.
     granted: Option<Epoch>,
-    /// Epoch of the current or last lease of this node.
     epoch: Option<Epoch>,
     held: bool,
     /// Epoch being released, until the cluster has confirmed the release.
     releasing: Option<Epoch>,
-    /// Node with the last grant.
     pub(super) holder: String,
-    /// Generation of the record that the replica received last.
     told_at: Option<Generation>,
-    /// Last record reported by the cluster.
     pub(super) record: Option<Record>,
     pub(super) recorded: RecordedAdmission,
-    /// Nodes with a complete copy according to that record, if the configuration names none of
-    /// them.
+    /// Nodes with a complete copy according to `record`, if the configuration names none of them.
     pub(super) complete_strangers: Vec<String>,
-    /// The cluster has reported the lease at least once.
     pub(super) is_known: bool,
-    /// Rank that was reported to the cluster.
     pub(super) told: Option<u32>,
-    /// Pending adoption by an operator.
     pub(super) adopts: Option<Adoption>,
-    /// State of the founding of a volume without a record.
     pub(super) founding: Option<FoundingAction>,
 }
 
 impl Lease {
-    /// Creates the state for a copy that has promised this epoch.
     pub(super) fn new(names: NodeNames, promised: Epoch) -> Lease {
         Lease {
             names,
@@ -95,12 +82,10 @@ impl Lease {
         }
     }
 
-    /// Returns whether the lease is held and not being released.
     pub(super) fn is_held(&self) -> bool {
         self.held && self.releasing.is_none()
     }
 
-    /// Returns whether the cluster can have granted this epoch to the other node.
     pub(super) fn is_plausible(&self, epoch: Epoch) -> bool {
         epoch.0 <= self.seen.0.saturating_add(UNSEEN_MAX)
     }
@@ -109,7 +94,6 @@ impl Lease {
         self.record.as_ref().map(|record| record.incarnation)
     }
 
-    /// Returns whether the lease is being released.
     pub(super) fn is_releasing(&self) -> bool {
         self.releasing.is_some()
     }
@@ -122,26 +106,22 @@ impl Lease {
             .filter(|_| is_unfounded && !is_granted && self.is_held())
     }
 
-    /// Records an operator's decision to adopt this copy.
     pub(super) fn adopt(&mut self) {
         let (at, begins) = (self.seen, None);
         self.adopts = Some(Adoption { at, begins });
     }
 
-    /// Begins to release the lease.
     pub(super) fn release(&mut self, epoch: Epoch) {
         self.releasing = Some(epoch);
         self.granted = None;
         self.used = self.used.max(epoch);
     }
 
-    /// Returns whether the record is current, and not about to be replaced by an adoption.
     fn is_meant(&self, record: &Record) -> bool {
         let begins = self.adopts.map(|one| one.begins);
         begins.is_none_or(|begins| begins == Some(record.incarnation))
     }
 
-    /// Applies the cluster's report, and returns the events for the replica.
     pub(super) fn apply_report(&mut self, lease: Option<KnownLease>) -> Vec<News> {
         let mut news = Vec::new();
         let Some(lease) = lease else {

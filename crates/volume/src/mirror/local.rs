@@ -40,13 +40,9 @@ pub(super) struct LocalDisk {
     pool: Pool,
     /// Account for resync reads and for data received from the other copy.
     account: Account,
-    /// Buffers for clients' reads that have not started.
     reads: Vec<(Blocks, Buffer)>,
-    /// Reads that wait for buffer memory.
     starved: VecDeque<(OperationId, Blocks)>,
-    /// Zero operations that need a flush afterwards.
     flushes_after: HashSet<OperationId>,
-    /// Number of the store in progress.
     storing: Option<u64>,
     next: Option<(u64, DurableChange)>,
     /// Extent queries, with the token of the client's request.
@@ -55,9 +51,7 @@ pub(super) struct LocalDisk {
     completions: Vec<Completion>,
     /// Direct I/O: reads return the content of the disk, not of the page cache.
     is_direct: bool,
-    /// Last disk error since this copy was in sync.
     pub(super) trouble: Option<disk::Failure>,
-    /// Time since which operations are in progress without any completion.
     waits_since: Option<Instant>,
 }
 
@@ -127,12 +121,10 @@ impl LocalDisk {
         durable::kept(self.head(), &self.names)
     }
 
-    /// Head that was stored last or is being stored.
     pub(super) fn head(&self) -> &layout::Superblock {
         self.store.head()
     }
 
-    /// Returns whether operations are in progress and none has completed for a while.
     pub(super) fn stalls(&mut self, now: Instant) -> bool {
         let any = self.disk.operations() > 0 || self.is_storing();
         let since = self.waits_since.filter(|_| any).or(any.then_some(now));
@@ -140,22 +132,18 @@ impl LocalDisk {
         since.is_some_and(|since| now.saturating_duration_since(since) >= STALL)
     }
 
-    /// Descriptors that are readable when an operation has ended.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.disk.descriptors().chain(self.store.descriptors())
     }
 
-    /// Returns whether the caller has to poll again soon without an event.
     pub(super) fn is_held_up(&self) -> bool {
         self.disk.is_held_up() || !self.starved.is_empty()
     }
 
-    /// Provides the buffer for a client's read.
     pub(super) fn offer(&mut self, blocks: Blocks, buffer: Buffer) {
         self.reads.push((blocks, buffer));
     }
 
-    /// Returns an unused buffer that was provided by [`LocalDisk::offer`].
     pub(super) fn withdraw(&mut self, blocks: Blocks) -> Option<Buffer> {
         let place = self.reads.iter().position(|(of, _)| *of == blocks)?;
         Some(self.reads.swap_remove(place).1)
@@ -210,7 +198,6 @@ impl LocalDisk {
         }
     }
 
-    /// Queries the holes in a range for a client.
     pub(super) fn query_extents(&mut self, offset: u64, length: u64, token: Token) {
         self.last_look += 1;
         self.looks.insert(self.last_look, token);
@@ -218,7 +205,6 @@ impl LocalDisk {
         self.disk.submit(Token(self.last_look), look);
     }
 
-    /// Starts a store, after a founding store if one is in progress.
     pub(super) fn store(&mut self, number: u64, change: DurableChange) {
         if self.is_storing() {
             self.next = Some((number, change));
@@ -233,7 +219,6 @@ impl LocalDisk {
         self.store.store(&change);
     }
 
-    /// Starts a founding store, which the replica does not know.
     pub(super) fn found(&mut self, change: &layout::MetadataChange) {
         self.storing = Some(FOUNDING);
         self.store.store(change);
@@ -253,12 +238,10 @@ impl LocalDisk {
         });
     }
 
-    /// Returns whether any operation is in progress.
     pub(super) fn is_busy(&self) -> bool {
         self.is_storing() || self.disk.operations() > 0
     }
 
-    /// Returns whether a store is in progress.
     pub(super) fn is_storing(&self) -> bool {
         self.storing.is_some()
     }
@@ -330,7 +313,6 @@ impl LocalDisk {
         }
     }
 
-    /// Time of the next poll without an event.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.disk.deadline()
     }
@@ -342,7 +324,6 @@ impl LocalDisk {
         has_ended
     }
 
-    /// Returns whether the copy has to be reopened because of its checksums.
     pub(super) fn reopens(&self) -> bool {
         self.disk.reopens()
     }

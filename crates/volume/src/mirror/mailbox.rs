@@ -22,23 +22,17 @@ const LETTERS_MAX: usize = 64;
 /// Message to a volume's thread.
 #[derive(Debug)]
 pub enum MailboxMessage {
-    /// The other node has connected.
     Connected(NodeConnection, Greeting),
-    /// The other node is not connected; the text gives the reason.
     NotConnected(String),
     /// The cluster's knowledge of the lease has changed ([`Mailbox::lease`]).
     Lease,
-    /// Order of an operator or of the cluster.
     Order(ReplicaOrder),
     /// The use of the volume on this node has changed ([`Mailbox::used`]).
     Use,
     /// Admits only writes from clients of this node; empty: of both nodes.
     Admit(String),
-    /// Changes the mark of an incomplete volume.
     Mark(MarkChange),
-    /// An operator adopts this copy.
     Adopt,
-    /// An operator discards this copy.
     Discard,
     /// Result of taking a snapshot (whether one exists) or of removing it.
     Kept(SnapshotAction, Result<bool, String>),
@@ -46,16 +40,13 @@ pub enum MailboxMessage {
     Size(u64),
     /// Configured resync rate, bytes per second.
     ResyncRate(u64),
-    /// Configured policy for requests without a majority.
     WithoutMajority(WithoutMajority),
-    /// Result of preparing the backing store for growth.
     Prepared(Range<u64>, Result<(), String>),
 }
 
 /// Action for the snapshot from before a resync.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SnapshotAction {
-    /// Takes a snapshot, unless one exists.
     Take,
     Remove,
 }
@@ -63,15 +54,11 @@ pub enum SnapshotAction {
 /// Request from a volume's thread to the role.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ClusterRequest {
-    /// Take or remove a snapshot. The result is in [`MailboxMessage::Kept`].
     Keep(SnapshotAction),
     /// Lease rank of this node; zero if it does not want the lease.
     Rank(u32),
-    /// Write the lease's record in this epoch.
     Record {
-        /// Epoch in which the lease is held.
         epoch: u64,
-        /// Sequence number, higher than the previous one.
         number: u64,
         value: Vec<u8>,
     },
@@ -102,7 +89,6 @@ impl<T> Queue<T> {
         self.wake();
     }
 
-    /// Adds an item, or drops it if the queue is full.
     pub fn put(&self, item: T) {
         let mut items = lock(&self.items);
         if items.len() < LETTERS_MAX {
@@ -168,7 +154,6 @@ impl Mailbox {
         lock(&self.lease).clone()
     }
 
-    /// Sets the use of the volume on this node; None if it is unused.
     pub fn set_use(&self, used: Option<VolumeUse>) {
         *lock(&self.used) = used;
         self.letters.put_once(MailboxMessage::Use);
@@ -179,7 +164,6 @@ impl Mailbox {
         *lock(&self.used)
     }
 
-    /// Sets the facts about the copy in the greeting.
     pub fn set_facts(&self, facts: ReplicaProperties) {
         lock(&self.greeting).facts = facts;
     }

@@ -112,15 +112,12 @@ impl Eq for Data {}
 /// Reason why a volume is no longer served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum MirrorError {
-    /// The disk cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
     #[error("cannot wait for events: {0}")]
     Wait(Errno),
-    /// No random bytes are available for the identity of the copy.
     #[error("cannot draw an identity for the copy: {0}")]
     Random(Errno),
-    /// The copy has shrunk and no longer fits its checksums.
     #[error("the copy became smaller: it is opened again")]
     Reopens,
 }
@@ -129,30 +126,22 @@ pub enum MirrorError {
 #[derive(Clone)]
 pub struct MirrorEnvironment {
     pub mailbox: Arc<Mailbox>,
-    /// Sends a request to the role or the cluster.
     pub wishes: Arc<dyn Fn(ClusterRequest) + Send + Sync>,
     pub show: Arc<dyn Fn(MirrorStatus) + Send + Sync>,
-    /// Logs a message for operators.
     pub say: Arc<dyn Fn(String) + Send + Sync>,
     /// Dials the other node; None if the other node dials.
     pub dialer: Option<Arc<Dialer>>,
-    /// I/O counters of the volume.
     pub meter: Arc<Meter>,
     /// Tenure, which determines the user on this node.
     pub tenure: Arc<Tenure>,
-    /// Boot identifier of this machine ([`boot`]).
     pub boot: u128,
 }
 
 pub struct OpenCopy<'d> {
-    /// Open files of the backing store.
     pub device: &'d Device,
     pub layout: Metadata,
-    /// Loaded content of the metadata.
     pub loaded: layout::Loaded,
-    /// Location of the backing store.
     pub backing: &'d Backing,
-    /// Checksums; None if they are not configured.
     pub sums: Option<Sums>,
 }
 
@@ -162,9 +151,7 @@ pub struct MirrorSettings {
     pub me: String,
     /// Name of the other node; empty for a single node.
     pub other: String,
-    /// Maximum resync rate, bytes per second.
     pub resync_rate: u64,
-    /// Policy for requests while no node may serve.
     pub without_majority: WithoutMajority,
 }
 
@@ -271,12 +258,10 @@ impl Mirror {
         Ok(mirror)
     }
 
-    /// Returns whether io_uring does the operations.
     pub fn uses_ring(&self) -> bool {
         self.local.uses_ring()
     }
 
-    /// Facts about the copy for the greeting.
     fn facts(&self) -> ReplicaProperties {
         let head = self.local.head();
         ReplicaProperties {
@@ -291,7 +276,6 @@ fn block_ns(rate: u64) -> u64 {
     BLOCK_BYTES * 1_000_000_000 / rate.max(BLOCK_BYTES)
 }
 
-/// Replica settings for a volume of this size, bytes.
 fn settings(size: u64, pair: &MirrorSettings, boot: u128, copy: CopyId) -> Settings {
     Settings {
         me: ME,
@@ -318,7 +302,6 @@ impl std::fmt::Debug for Mirror {
     }
 }
 
-/// Current time of the lease clock.
 fn boottime() -> Time {
     let now = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
@@ -326,7 +309,6 @@ fn boottime() -> Time {
     Time(seconds.saturating_mul(1_000_000_000).saturating_add(ns))
 }
 
-/// Converts a time of the lease clock to an `Instant`.
 fn moment(time: Time) -> Instant {
     let left = time.0.saturating_sub(boottime().0);
     let now = Instant::now();

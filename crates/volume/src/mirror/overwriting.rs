@@ -14,26 +14,19 @@ use crate::overwrite::{MarkChange, OverwriteMark};
 use crate::replica::InSync;
 use std::time::{Duration, Instant};
 
-/// Time for which a request of this node is repeated.
 const WANTED_FOR: Duration = Duration::from_secs(30);
-/// Delay before the mark is stored again after a failure.
 const STORE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Requests of this node, and state of the local copy.
 #[derive(Debug, Default)]
 pub(super) struct Overwriting {
-    /// Requested change, and the end of its repetition.
     wanted: Option<(MarkChange, Instant)>,
-    /// Mark in the metadata of the local copy.
     pub(super) stored: Option<OverwriteMark>,
-    /// Mark that was logged last.
     said: Option<OverwriteMark>,
-    /// Time before which a failed store is not repeated.
     store_again_at: Option<Instant>,
 }
 
 impl Overwriting {
-    /// State of a copy whose metadata contains this mark.
     pub(super) fn new(stored: Option<OverwriteMark>) -> Overwriting {
         Overwriting {
             stored,
@@ -44,7 +37,6 @@ impl Overwriting {
 }
 
 impl Mirror {
-    /// Requests a change of the mark on behalf of a command or an operator of this node.
     pub(super) fn request_mark(&mut self, change: MarkChange, now: Instant) {
         self.overwriting.wanted = Some((change, now + WANTED_FOR));
     }
@@ -58,13 +50,11 @@ impl Mirror {
         }
     }
 
-    /// Mark that a command may rely on.
     pub(super) fn shown_overwrite(&self) -> Option<OverwriteMark> {
         let mark = self.overwrite();
         mark.filter(|_| !self.stores_mark() || self.overwriting.stored == mark)
     }
 
-    /// Returns whether the local copy has the content of the volume, and so the mark.
     fn stores_mark(&self) -> bool {
         let record = self.lease.record.as_ref();
         record
@@ -112,7 +102,6 @@ impl Mirror {
         }
     }
 
-    /// Notes the mark that a completed store has written, or that the store of the mark failed.
     pub(super) fn mark_stored(&mut self, is_stored: bool) {
         if is_stored {
             self.overwriting.store_again_at = None;
@@ -123,7 +112,6 @@ impl Mirror {
         }
     }
 
-    /// Time at which a failed store of the mark is repeated.
     pub(super) fn overwrite_deadline(&self) -> Option<Instant> {
         let now = Instant::now();
         let until = self.overwriting.store_again_at.filter(|at| *at > now);

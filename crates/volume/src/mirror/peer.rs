@@ -16,7 +16,6 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Interval of heartbeats to the other node.
 const PULSE: Duration = Duration::from_millis(500);
 /// Time without received data after which a node counts as silent, connected or not.
 const QUIET: Duration = Duration::from_millis(1250);
@@ -58,31 +57,24 @@ pub(super) fn number(holder: &VolumeUser) -> u64 {
     number_of(name)
 }
 
-/// Number of the user with this name.
 pub(super) fn number_of(name: &str) -> u64 {
     checksum(name.as_bytes()).max(1)
 }
 
-/// Connection with the last reports of the other side.
 #[derive(Debug)]
 struct Connected {
     session: Session,
     id: replica::Session,
     pulsed: Instant,
     interest: EventFlags,
-    /// The other node reports that it serves.
     serves: bool,
-    /// Clients of the other node, as last reported.
     users: Option<Users>,
-    /// Clients of this node, as last sent.
     told: Users,
-    /// Requested change of the mark, as last sent.
     told_mark: Option<MarkChange>,
     /// The other node reports that the user of this node has lost the volume.
     has_superseded: bool,
     /// Epoch in which the other node has called this copy.
     epoch: Option<Epoch>,
-    /// History that this copy joins in this session.
     joins: Option<Incarnation>,
 }
 
@@ -107,14 +99,11 @@ pub(super) struct Peer {
     pub(super) facts: Option<ReplicaProperties>,
     /// A new history of the volume has begun since those facts, so they may be outdated.
     pub(super) may_have_more: bool,
-    /// Reason why there is no connection.
     pub(super) why_not: String,
     /// Change of the mark of an incomplete volume that this node requests from the owner.
     pub(super) wanted_mark: Option<MarkChange>,
     came: VecDeque<Incoming>,
-    /// Id of the last resync in trace events.
     resync: Option<String>,
-    /// Account for the payloads of its clients' requests.
     foreign: Account,
 }
 
@@ -145,17 +134,14 @@ impl Peer {
         self.connected.as_ref().map(|one| one.id)
     }
 
-    /// Returns whether the node is connected and has sent data recently.
     pub(super) fn is_live(&self, now: Instant) -> bool {
         self.connected.is_some() && self.heard.is_some_and(|at| now < at + QUIET)
     }
 
-    /// Returns whether the node reports that it serves.
     pub(super) fn serves(&self) -> bool {
         self.connected.as_ref().is_some_and(|one| one.serves)
     }
 
-    /// Records the epoch and the history that the other node, as the owner, announces.
     pub(super) fn note_history(&mut self, message: &ReplicaMessage<Data>) {
         let Some(one) = &mut self.connected else {
             return;
@@ -192,12 +178,10 @@ impl Peer {
         }
     }
 
-    /// Id of the last resync in trace events; it is the same on both nodes.
     pub(super) fn resync_operation(&self) -> Option<&str> {
         self.resync.as_deref()
     }
 
-    /// Epoch in which the other node serves, and the history that this copy joins there.
     pub(super) fn served_history(&self) -> Option<(Epoch, Option<Incarnation>)> {
         let one = self.connected.as_ref()?;
         Some((one.epoch?, one.joins))
@@ -250,7 +234,6 @@ impl Peer {
                 .is_some_and(|one| one.has_superseded)
     }
 
-    /// Accepts a connection, and closes the previous one.
     pub(super) fn connect(
         &mut self,
         wire: NodeConnection,
@@ -309,14 +292,12 @@ impl Peer {
         }
     }
 
-    /// Sends a frame that is not from the replica.
     pub(super) fn send_frame(&mut self, write: impl FnOnce(&mut Session)) {
         if let Some(one) = &mut self.connected {
             write(&mut one.session);
         }
     }
 
-    /// Time of the next action.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let quiet = self.heard.filter(|_| !self.is_silent);
         let quiet = quiet.map(|at| at + QUIET);
@@ -456,7 +437,6 @@ impl Peer {
         Ok(())
     }
 
-    /// Returns whether the connection waits for memory.
     pub(super) fn starves(&self) -> bool {
         let one = self.connected.as_ref();
         one.is_some_and(|one| one.session.starves())

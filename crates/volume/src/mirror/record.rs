@@ -27,7 +27,6 @@ const SAYS_COPY: u64 = 0xc0b1;
 /// rest is the number of changes of the mark, and a zero bit: markers are even, and real forks odd.
 /// Versions without marks preserve the entry.
 const SAYS_OVERWRITE: u64 = 0xc0b2;
-/// Node that the configuration no longer names.
 const STRANGER: NodeId = NodeId(2);
 
 /// Numbers of this node and the other one in the replica.
@@ -42,23 +41,19 @@ pub(super) struct NodeNames {
     pub(super) other: String,
 }
 
-/// Marker of the fork entry with the identity of the node's copy.
 fn copy_marker(node: &str, generation: u64) -> Incarnation {
     let sum = checksum(&[&generation.to_le_bytes(), node.as_bytes()].concat());
     Incarnation(SAYS_COPY << 48 | sum >> 16 & !1)
 }
 
-/// Returns whether a fork entry contains the identity of a copy, in this generation or another.
 fn says_copy(entry: Incarnation) -> bool {
     entry.0 >> 48 == SAYS_COPY && entry.0 & 1 == 0
 }
 
-/// Marker of the fork entry with the mark of an incomplete volume.
 fn overwrite_marker(marks: u64) -> Incarnation {
     Incarnation(SAYS_OVERWRITE << 48 | (marks << 1) & 0xffff_ffff_fffe)
 }
 
-/// Number of changes of the mark, if a fork entry contains it.
 fn says_overwrite(entry: Incarnation) -> Option<u64> {
     let is_one = entry.0 >> 48 == SAYS_OVERWRITE && entry.0 & 1 == 0;
     is_one.then_some(entry.0 >> 1 & 0x7fff_ffff_ffff)
@@ -206,12 +201,10 @@ impl NodeNames {
     }
 }
 
-/// Names of the nodes with a complete copy, according to a volume's record in the cluster.
 pub fn nodes_with_complete_copy(record: &[u8]) -> Vec<&str> {
     complete_nodes(record).map_or(Vec::new(), |(nodes, _)| nodes)
 }
 
-/// Decodes the names of the nodes with a complete copy. Also returns the rest of the record.
 fn complete_nodes(bytes: &[u8]) -> Option<(Vec<&str>, &[u8])> {
     // Follows the version, the incarnation and the generation.
     let (count, mut rest) = bytes.get(17..)?.split_first()?;

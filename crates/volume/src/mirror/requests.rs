@@ -13,7 +13,6 @@ use std::rc::Rc;
 use std::time::Instant;
 
 impl Mirror {
-    /// Processes an operation of the export.
     pub(super) fn handle_operation(
         &mut self,
         token: Token,
@@ -86,7 +85,6 @@ impl Mirror {
         self.submit_request(id);
     }
 
-    /// Submits a request to the replica.
     pub(super) fn submit_request(&mut self, id: RequestId) {
         if self.is_refused(id) {
             return;
@@ -98,21 +96,18 @@ impl Mirror {
         }
     }
 
-    /// Submits the remaining parts of ranges to the replica.
     pub(super) fn submit_ready_requests(&mut self) {
         while let Some(id) = self.clients.next_ready() {
             self.submit_request(id);
         }
     }
 
-    /// Retries the requests that wait for an owner.
     pub(super) fn retry(&mut self) {
         for id in self.clients.take_waiting() {
             self.submit_request(id);
         }
     }
 
-    /// Handles a reply of the replica.
     pub(super) fn handle_reply(&mut self, id: RequestId, outcome: RequestOutcome<Data>) {
         match outcome {
             RequestOutcome::Done => self.end(id, Ok(None)),
@@ -124,7 +119,6 @@ impl Mirror {
         }
     }
 
-    /// Handles a request that this node cannot execute, because it is not the owner.
     fn handle_moved_request(&mut self, id: RequestId) {
         let Some(asked) = self.clients.get(id) else {
             return;
@@ -148,7 +142,6 @@ impl Mirror {
         }
     }
 
-    /// Forwards a request to the other node.
     fn send_abroad(&mut self, id: RequestId) {
         let Some(request) = self.clients.get(id).map(|asked| asked.request.clone()) else {
             return;
@@ -168,7 +161,6 @@ impl Mirror {
         });
     }
 
-    /// Handles a request that the other node forwarded.
     pub(super) fn handle_forwarded_request(&mut self, incoming: Incoming) {
         let (head, data) = match incoming {
             Incoming::Data(head, buffer) => (head, Some(buffer)),
@@ -217,7 +209,6 @@ impl Mirror {
         });
     }
 
-    /// Handles the other node's response to a forwarded request.
     pub(super) fn handle_forward_response(&mut self, incoming: Incoming) {
         let (head, data) = match incoming {
             Incoming::Data(head, buffer) => (head, Some(buffer)),
@@ -299,7 +290,6 @@ impl Mirror {
         self.complete(token, result);
     }
 
-    /// Puts the data of a read into a buffer that belongs to the client.
     fn fill(
         &mut self,
         blocks: Blocks,
@@ -328,7 +318,6 @@ impl Mirror {
         }
     }
 
-    /// Completes an operation of the export.
     pub(super) fn complete(&mut self, token: Token, result: Result<OperationOutput, Failure>) {
         self.completed.push(Completion { token, result });
     }

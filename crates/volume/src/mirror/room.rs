@@ -17,21 +17,16 @@ pub(super) struct Room {
     wanted: u64,
     /// Largest size for which the checksums have space.
     size_max: u64,
-    /// Size in the stored metadata.
     stored: u64,
     /// End of the zeroed space behind the volume.
     prepared: u64,
-    /// Space that was reported to the replica.
     told: u64,
     shown: u64,
-    /// A preparation is in progress.
     is_busy: bool,
-    /// Error of the last preparation.
     trouble: Option<String>,
 }
 
 impl Room {
-    /// Creates the state for a copy of this size.
     pub(super) fn new(
         device: &Device,
         backing: &Backing,
@@ -54,7 +49,6 @@ impl Room {
         }
     }
 
-    /// Reports the space again after the replica has restarted.
     pub(super) fn reset_reported_space(&mut self) {
         self.told = self.stored;
     }
@@ -73,7 +67,6 @@ impl Mirror {
         self.prepare();
     }
 
-    /// Starts to prepare the backing store, if it needs more space.
     fn prepare(&mut self) {
         let room = &mut self.room;
         if room.is_busy || room.wanted <= room.prepared || room.trouble.is_some() {
@@ -103,7 +96,6 @@ impl Mirror {
         }
     }
 
-    /// Handles the result of a preparation.
     pub(super) fn prepared(&mut self, range: Range<u64>, result: Result<(), String>) {
         let room = &mut self.room;
         room.is_busy = false;
@@ -124,7 +116,6 @@ impl Mirror {
         self.prepare();
     }
 
-    /// Reports the available space to the replica.
     pub(super) fn report_space(&mut self) {
         let room = &mut self.room;
         let (from, to) = (room.told, room.wanted.min(room.prepared).max(room.stored));
@@ -135,7 +126,6 @@ impl Mirror {
         }
     }
 
-    /// Applies the size of a completed store.
     pub(super) fn size_stored(&mut self) {
         let (size, room) = (self.local.head().size_bytes, &mut self.room);
         if size == room.stored {
@@ -150,7 +140,6 @@ impl Mirror {
         self.prepare();
     }
 
-    /// Applies a new size for clients.
     pub(super) fn resized(&mut self, blocks: u64) {
         let bytes = blocks * BLOCK_BYTES;
         if bytes > self.room.shown {
@@ -160,7 +149,6 @@ impl Mirror {
         }
     }
 
-    /// Explains why the size differs from the configuration.
     pub(super) fn size_words(&self) -> Option<String> {
         let room = &self.room;
         let (has, wanted) = (size_words(room.shown), size_words(room.wanted));

@@ -161,7 +161,6 @@ impl Mirror {
         (self.outside.say)(format!("{why}: the connections of {user} here are closed"));
     }
 
-    /// Fails the waiting requests of this node's clients.
     pub(super) fn fail_waiting_requests(&mut self) {
         for id in self.clients.take_waiting() {
             match self.clients.get(id).map(|asked| asked.origin) {
@@ -182,7 +181,6 @@ impl Mirror {
         recorded.only != self.lease.names.other && conflicts(self.export.holder(), there)
     }
 
-    /// Admits the clients of the shared user once it has the volume.
     pub(super) fn advance_sharing(&mut self, now: Instant) {
         let is_granted = match self.clients.used.here() {
             None | Some(VolumeUse::Reads) => false,

@@ -5,11 +5,9 @@ use crate::overwrite::OverwriteMark;
 use crate::replica::{InSync, OtherState, ReplicaReport, Time};
 use std::time::{Duration, Instant};
 
-/// Interval of status updates while only counters change.
 const AGAIN: Duration = Duration::from_millis(500);
 /// Grace period for the first lease report. A member of a cluster receives it soon after a start.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Period over which the resync rate is measured.
 const RATE_OVER: Duration = Duration::from_secs(5);
 
 /// Reason for a volume without any lease report.
@@ -21,7 +19,6 @@ pub struct MirrorStatus {
     pub report: ReplicaReport,
     /// Connection to the other node, or the reason why there is none.
     pub link: Result<(), String>,
-    /// Name of the other node.
     pub other: String,
     /// Clients connected to the other node; None while unknown.
     pub users: Option<super::Users>,
@@ -34,7 +31,6 @@ pub struct MirrorStatus {
     pub knows_lease: bool,
     /// Reason why a volume waits that has no record, or whose record matches no copy.
     pub waits: Option<String>,
-    /// Reason why this copy cannot be adopted now.
     pub no_adoption: Option<String>,
     pub size: SizeStatus,
     pub admission: AdmissionStatus,
@@ -49,7 +45,6 @@ pub struct MirrorStatus {
     pub said: String,
     /// Hand-overs that this node refused as the owner.
     pub refused_hand_overs: u64,
-    /// Problem of the local disk, as text.
     pub trouble: Option<String>,
 }
 
@@ -66,7 +61,6 @@ pub struct AdmissionStatus {
 pub struct ResyncStatus {
     /// Current rate, averaged over the last seconds, bytes per second.
     pub rate: Option<u64>,
-    /// Number of resyncs that this node has finished as the owner.
     pub finished: u64,
 }
 
@@ -74,30 +68,24 @@ pub struct ResyncStatus {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SizeStatus {
     pub bytes: u64,
-    /// Reason why the size differs from the configuration.
     pub why: Option<String>,
 }
 
 /// Publishing state, and progress of the resync.
 #[derive(Debug, Default)]
 pub(super) struct StatusPublisher {
-    /// End of the grace period for the first lease report.
     patient_until: Option<Instant>,
     last: Option<MirrorStatus>,
     at: Option<Instant>,
-    /// Dirty bytes at earlier times of the resync.
     progress: std::collections::VecDeque<(Instant, u64)>,
     pub(super) said: String,
-    /// Last ignored epoch of the other node.
     pub(super) absurd: Option<crate::replica::Epoch>,
     pub(super) resyncs: u64,
     pub(super) refused_hand_overs: u64,
-    /// An event occurred, so the status is published at once.
     pub(super) is_due: bool,
 }
 
 impl StatusPublisher {
-    /// Creates the state of a volume that starts now.
     pub(super) fn new(now: Instant) -> StatusPublisher {
         StatusPublisher {
             patient_until: now.checked_add(PATIENCE),
@@ -105,7 +93,6 @@ impl StatusPublisher {
         }
     }
 
-    /// Time of the next update.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.at.map(|at| at + AGAIN).or(self.patient_until)
     }
@@ -136,7 +123,6 @@ impl StatusPublisher {
 }
 
 impl Mirror {
-    /// Publishes the status if it is due.
     pub(super) fn show(&mut self, now: Instant) {
         let waits = self.shown.patient_until.is_some_and(|until| now < until);
         if waits && !self.lease.is_known {
@@ -214,7 +200,6 @@ impl Mirror {
         boottime()
     }
 
-    /// Explains what a volume without a record waits for.
     fn waits(&self) -> Option<String> {
         use super::founding::FoundingAction;
         if !self.lease.is_known {

@@ -26,9 +26,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Maximum number of events per epoll call.
 const EVENTS_MAX: usize = 32;
-/// Maximum number of rounds between two polls of the sockets.
 const ROUNDS_MAX: usize = 8;
 /// Retry delay of operations that the kernel refused or that wait for memory.
 const RETRY: Duration = Duration::from_millis(1);
@@ -105,7 +103,6 @@ impl Mirror {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Passes an input to the replica and executes its actions.
     pub(super) fn apply_input(&mut self, input: Input<Data>) {
         let mut actions = std::mem::take(&mut self.actions);
         self.replica.handle(boottime(), input, &mut actions);
@@ -174,7 +171,6 @@ impl Mirror {
         }
     }
 
-    /// Records an event for operators with its fields.
     fn trace_notice(&self, notice: &Notice) {
         let op = self.peer.resync_operation();
         match notice {
@@ -279,7 +275,6 @@ impl Mirror {
         self.show(now);
     }
 
-    /// Processes frames from the other node. Returns whether there were any.
     fn process_frames(&mut self, now: Instant) -> bool {
         let (pool, own) = (self.local.pool(), self.local.account());
         let received = self.peer.receive(pool, own, now);
@@ -334,7 +329,6 @@ impl Mirror {
         self.export.stop();
     }
 
-    /// Clients connected to this node.
     fn users(&self) -> Users {
         Users {
             clients: u32::try_from(self.export.clients()).unwrap_or(u32::MAX),
@@ -367,7 +361,6 @@ impl Mirror {
         is_absurd
     }
 
-    /// Handles the loss of the connection.
     pub(super) fn handle_connection_loss(&mut self, error: LinkError) {
         if let Some(session) = self.peer.session() {
             tracing::info!(reason = %error, "connection of the copies lost");
@@ -512,7 +505,6 @@ impl Mirror {
         }
     }
 
-    /// Retries the founding after a change that it may have waited for.
     pub(super) fn retry_founding(&mut self) {
         if let Some(epoch) = self.lease.unfounded() {
             self.found_volume(epoch);
@@ -598,7 +590,6 @@ impl Mirror {
         });
     }
 
-    /// Restarts the replica with the copy, which is now stored as the first one.
     fn finish_founding(&mut self) {
         let loaded = layout::Loaded {
             head: self.local.head().clone(),
@@ -626,7 +617,6 @@ impl Mirror {
         self.report_space();
     }
 
-    /// Proposes a record in which this copy is complete.
     fn record_first(&mut self, Epoch(epoch): Epoch) {
         let head = self.local.head();
         let layout::SyncState::Joined(at) = head.state else {
@@ -655,7 +645,6 @@ impl Mirror {
         });
     }
 
-    /// Reports this node's lease rank to the cluster.
     pub(super) fn report_rank(&mut self) {
         let rank = match &self.lease.record {
             _ if self.lease.is_releasing() => 0,

@@ -12,14 +12,12 @@ use std::time::{Duration, Instant};
 const GOOD: u32 = 2;
 /// Rank of such a copy on the node with exclusive use of the volume.
 const USED_HERE: u32 = 4;
-/// Delay before a failed hand-over is retried.
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// Use of the volume on this node.
 #[derive(Debug, Default)]
 pub(super) struct LocalUse {
     here: Option<VolumeUse>,
-    /// Time of the last hand-over attempt.
     handed_over: Option<Instant>,
 }
 
@@ -35,7 +33,6 @@ pub(super) struct OpenUser {
 }
 
 impl OpenUser {
-    /// `user` was connected to the previous process of the volume role.
     pub(super) fn after_restart(user: Option<String>) -> OpenUser {
         OpenUser {
             admitted: user,
@@ -43,7 +40,6 @@ impl OpenUser {
         }
     }
 
-    /// Marks the process of this user as superseded, whether or not its node was admitted.
     pub(super) fn supersede(&mut self, user: String) {
         *self = OpenUser {
             admitted: Some(user),
@@ -108,14 +104,12 @@ impl Mirror {
 }
 
 impl LocalUse {
-    /// Returns the use of the volume by a role of this node.
     pub(super) fn here(&self) -> Option<VolumeUse> {
         self.here
     }
 }
 
 impl Mirror {
-    /// Applies a change of the use on this node.
     pub(super) fn apply_use_change(&mut self) {
         let here = self.outside.mailbox.used();
         self.shown.is_due = true;
@@ -126,7 +120,6 @@ impl Mirror {
         self.watch_supersession();
     }
 
-    /// Rank of this node, given the rank of its copy.
     pub(super) fn used_rank(&self, rank: u32) -> u32 {
         match self.clients.used.here {
             Some(VolumeUse::Alone) if rank == GOOD => USED_HERE,
@@ -158,12 +151,10 @@ impl Mirror {
         }
     }
 
-    /// Returns whether another user had the volume while a process of this node had it open.
     pub(super) fn is_superseded(&self) -> bool {
         self.clients.open_user.is_superseded
     }
 
-    /// Detects that another user has had the volume.
     pub(super) fn watch_supersession(&mut self) {
         let grant = self.outside.tenure.granted();
         let recorded = &self.lease.recorded.clients;

@@ -109,7 +109,6 @@ fn send_content(session: &mut Session, tag: u32, Data(buffer): Data) {
     session.send_data(head, buffer);
 }
 
-/// Sends a header with the body of a write.
 pub(super) fn send_body(session: &mut Session, head: FrameHeader, body: WriteContent<Data>) {
     let with = |content| FrameHeader { content, ..head };
     match body {
@@ -129,7 +128,6 @@ pub(super) fn with_wanted_mark(head: FrameHeader, wanted: MarkChange) -> (FrameH
     with_value(head, &value)
 }
 
-/// Decodes the payload of a heartbeat.
 pub(super) fn wanted_mark(value: &[u8]) -> Option<MarkChange> {
     let (sets, number): (bool, u64) = codec::decode(value).ok()?;
     let mark = OverwriteMark::from_number(number)?;
@@ -140,7 +138,6 @@ pub(super) fn wanted_mark(value: &[u8]) -> Option<MarkChange> {
     })
 }
 
-/// Body of a frame; None if it has none.
 pub(super) fn body(head: &FrameHeader, data: Option<Buffer>) -> Option<WriteContent<Data>> {
     match (head.content, data) {
         (BlockContent::Data, Some(buffer)) => Some(WriteContent::Data(Data(Rc::new(buffer)))),
@@ -219,7 +216,6 @@ pub(super) fn message(incoming: Incoming) -> Option<ReplicaMessage<Data>> {
     })
 }
 
-/// Decodes a command that reads blocks; None if there are more than fit into a buffer.
 fn of_blocks(head: &FrameHeader) -> Option<FollowerCommand<Data>> {
     let (blocks, checksum) = (head.range(), head.number);
     Some(match head.kind {
@@ -230,7 +226,6 @@ fn of_blocks(head: &FrameHeader) -> Option<FollowerCommand<Data>> {
     })
 }
 
-/// Decodes a message about the size of the volume.
 fn of_size(head: &FrameHeader) -> ReplicaMessage<Data> {
     let (epoch, blocks) = (Epoch(head.epoch), head.number);
     match head.kind {

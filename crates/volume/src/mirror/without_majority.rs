@@ -20,20 +20,17 @@ pub(super) fn fail_ns(policy: WithoutMajority) -> Option<u64> {
 }
 
 impl Mirror {
-    /// Applies the configured policy without a majority.
     pub(super) fn set_without_majority(&mut self, policy: WithoutMajority) {
         self.settings.bounds.fail_ns = fail_ns(policy);
         self.replica.set_fail_ns(self.settings.bounds.fail_ns);
         self.shown.is_due = true;
     }
 
-    /// Time at which waiting requests fail; None if they never fail.
     fn fails_at(&self) -> Option<Instant> {
         self.settings.bounds.fail_ns?;
         Some(self.clients.unowned_since? + LEASE_MAX + AFTER_LEASE)
     }
 
-    /// Returns whether requests fail at this time.
     pub(super) fn fails(&self, now: Instant) -> bool {
         let unseen = self.fails_at().is_some_and(|at| now >= at);
         unseen || self.replica.fails_requests(super::boottime())

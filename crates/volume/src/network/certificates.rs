@@ -12,14 +12,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::sync::Arc;
 
-/// Maximum size of a file, bytes.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
-/// Maximum number of certificates in one file.
 const CERTIFICATES_MAX: usize = 1000;
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Certificates {
-    /// Certificate chain and key of the server.
     pub own: Pem,
     pub authorities: Pem,
 }
@@ -31,22 +28,16 @@ pub struct Pem(pub Secret);
 /// Reason why certificates are invalid. The caller knows the file.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// The `crt` file has no certificate.
     #[error("it has no certificate (`BEGIN CERTIFICATE`)")]
     NoCertificate,
-    /// The `crt` file has no usable key.
     #[error("it has no private key, or one with a passphrase, which nobody could type")]
     NoKey,
-    /// The file has too many certificates.
     #[error("it has more than {CERTIFICATES_MAX} certificates")]
     TooMany,
-    /// The file is not valid PEM.
     #[error("it is not PEM: {0}")]
     Pem(pem::Error),
-    /// The certificate, the key or a CA is unusable.
     #[error("{0}")]
     Unfit(#[from] rustls::Error),
-    /// The `ca-file` has no usable CA.
     #[error("it has no CA certificate: {0}")]
     NoAuthority(#[from] rustls::server::VerifierBuilderError),
 }
@@ -54,9 +45,7 @@ pub enum CertificateError {
 /// Identifies one of the two files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CertificateFile {
-    /// The `crt` file.
     Own,
-    /// The `ca-file`.
     Authorities,
 }
 

@@ -21,7 +21,6 @@ use wire::{GreetingConnection, HandshakeError, NodeConnection, TimedStream};
 /// Timeout for the volume to send its greeting or to close the connection for lack of a client
 /// slot.
 const GREETED_MAX: Duration = Duration::from_secs(10);
-/// Maximum length of a read before TLS, bytes.
 const READ_BYTES: usize = 4096;
 /// Time for a refused client to read the reason, and limit of bytes that it may send meanwhile.
 /// Unread bytes would reset the connection and lose the reason.
@@ -31,37 +30,28 @@ const LINGER_BYTES_MAX: usize = 64 << 10;
 /// Reason why a client was not connected to the volume.
 #[derive(Debug, thiserror::Error)]
 pub enum FrontError {
-    /// The client violates the NBD protocol.
     #[error(transparent)]
     Nbd(NbdConnectionError),
-    /// TLS is required, but the client did not start it.
     #[error("it does not use TLS, which is required here")]
     WithoutTls,
-    /// Data other than a TLS handshake followed `NBD_OPT_STARTTLS`.
     #[error("it sent data in the clear behind NBD_OPT_STARTTLS")]
     Clear,
-    /// The client presented no certificate of the configured CAs.
     #[error("it presents no certificate of a CA in `ca-file`")]
     NoCertificate,
     #[error("TLS: {0}")]
     Tls(rustls::Error),
-    /// The client ended the connection during the TLS handshake.
     #[error("it ended the handshake of TLS: it may not accept the certificate of this volume")]
     Ended,
     #[error("it did not finish the handshake within {} s", HANDSHAKE_MAX.as_secs())]
     Late,
     #[error(transparent)]
     Io(io::Error),
-    /// No process serves the volume on this node.
     #[error("the volume is not served here: {0}")]
     NotServed(io::Error),
-    /// All connections are in use.
     #[error("{CONNECTIONS_MAX} connections are in use already")]
     TooMany,
-    /// Too many connections from the same address are still in the handshake.
     #[error("{OF_ADDRESS_MAX} connections of its address are in the handshake already")]
     TooManyOfAddress,
-    /// The volume did not send a greeting.
     #[error("the volume has no place for another client (it has {CLIENTS_MAX}), or stops")]
     NoPlace,
 }
@@ -101,7 +91,6 @@ impl FrontError {
 #[derive(Debug)]
 pub struct TlsClient {
     young: GreetingConnection,
-    /// NBD handshake flags that the client sent.
     flags: u32,
 }
 
@@ -220,7 +209,6 @@ pub fn reach(volume: &Path) -> Result<UnixStream, FrontError> {
     reached().map_err(|errno| FrontError::NotServed(errno.into()))
 }
 
-/// Lets a client read the last data before the close.
 fn linger(mut socket: &TcpStream) {
     let _ = socket.shutdown(Shutdown::Write);
     let until = Instant::now() + LINGER;

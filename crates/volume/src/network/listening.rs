@@ -27,10 +27,8 @@ use wire::{NodeConnection, Relay, RelayPeer};
 const RETRY: Duration = Duration::from_millis(500);
 /// Pause of accepting when the system has no descriptor or memory.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Length of the kernel's accept queue.
 const BACKLOG: i32 = 1024;
 
-/// State shared by the connections of a volume.
 #[derive(Debug)]
 struct Front {
     name: String,
@@ -39,7 +37,6 @@ struct Front {
     has_tls: bool,
     /// TLS configuration, if TLS is used. A change affects new connections only.
     tls: Mutex<Option<Arc<ServerConfig>>>,
-    /// Reason why no client can connect, as text.
     trouble: Mutex<Option<String>>,
     handshakes: Arc<Handshakes>,
     carried: Arc<AtomicUsize>,
@@ -58,7 +55,6 @@ pub struct TcpListening {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListenerStatus {
     pub address: SocketAddr,
-    /// True if connections require TLS.
     pub has_tls: bool,
     pub connections: usize,
     /// Reason why no client can connect, as text; None if listening works.
@@ -80,7 +76,6 @@ impl fmt::Display for ListenerStatus {
     }
 }
 
-/// Builds the TLS configuration of a listener.
 fn tls_of(bind: &Bind) -> Result<Option<Arc<ServerConfig>>, String> {
     let words = |(_, error): (_, CertificateError)| format!("cannot use the certificates: {error}");
     let tls = bind.tls.as_ref().map(|tls| tls.server().map_err(words));
@@ -88,7 +83,6 @@ fn tls_of(bind: &Bind) -> Result<Option<Arc<ServerConfig>>, String> {
 }
 
 impl TcpListening {
-    /// Starts the listener of a volume with this name and Unix socket.
     pub fn start(name: &str, volume: PathBuf, bind: &Bind) -> TcpListening {
         let tls = tls_of(bind);
         let front = Arc::new(Front {
@@ -183,7 +177,6 @@ impl Front {
         }
     }
 
-    /// Main function of the accepting thread.
     fn run_accept_loop(self: &Arc<Self>, stop: BorrowedFd<'_>) {
         let listener = loop {
             match TcpListener::bind(self.address) {
@@ -221,7 +214,6 @@ impl Front {
         }
     }
 
-    /// Serves a connection on its own thread.
     fn accept(self: &Arc<Self>, number: u64, socket: TcpStream, from: SocketAddr) {
         let Ok(kept) = socket.try_clone() else {
             return;
@@ -255,7 +247,6 @@ impl Front {
         });
     }
 
-    /// Identifies the client, with TLS if configured. None: the client disconnected.
     fn identify_client(
         &self,
         socket: &TcpStream,
@@ -269,7 +260,6 @@ impl Front {
         Ok(secured.map(|secured| AuthorizedConnection::Secured(Box::new(secured))))
     }
 
-    /// Connects a client with the volume.
     fn enter(
         &self,
         known: AuthorizedConnection,
@@ -299,9 +289,7 @@ impl Front {
 
 /// Connection whose client may use the volume.
 enum AuthorizedConnection {
-    /// The client is on this machine.
     Plain,
-    /// The client has presented a certificate.
     Secured(Box<front::TlsClient>),
 }
 

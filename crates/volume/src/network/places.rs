@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Maximum number of unfinished handshakes per address.
 pub const OF_ADDRESS_MAX: usize = 16;
-/// Maximum number of unfinished handshakes per volume.
 pub const HANDSHAKES_MAX: usize = 64;
 /// Maximum number of relayed connections per volume. Larger than the volume's number of client
 /// slots, because closing takes a moment.
@@ -90,7 +88,6 @@ impl Handshakes {
 }
 
 impl Handshake {
-    /// Shuts down the socket; the thread of the connection then ends.
     fn close(self) {
         let _ = self.socket.shutdown(Shutdown::Both);
     }
@@ -108,7 +105,6 @@ fn greediest(all: &[Handshake]) -> usize {
     all.iter().position(is_of_most).unwrap_or(0)
 }
 
-/// Key for counting by address: an IPv6 network counts as one host.
 fn network(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
         IpAddr::V6(address) => {

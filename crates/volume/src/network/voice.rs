@@ -3,7 +3,6 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Maximum number of lines per [`SPAN`].
 const LINES_MAX: u32 = 5;
 const SPAN: Duration = Duration::from_secs(1);
 

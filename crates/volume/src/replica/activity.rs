@@ -18,22 +18,18 @@ enum ExtentState {
 struct Entry {
     extent: Extent,
     state: ExtentState,
-    /// Number of requests in progress.
     pins: u32,
     /// Completion number of its last write.
     written: u64,
-    /// Use number of its last use.
     used: u64,
 }
 
 /// Result of admitting a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Admission {
-    /// The request may start: its extents are hot.
     Hot,
     /// The request may start when this store is complete.
     After(u64),
-    /// The request has to wait for space in the log.
     Full,
 }
 
@@ -69,12 +65,10 @@ impl ActivityLog {
         }
     }
 
-    /// Returns the extents to store on disk.
     pub fn extents(&self) -> impl Iterator<Item = Extent> {
         self.entries.iter().map(|entry| entry.extent)
     }
 
-    /// Returns whether the log is empty.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -156,7 +150,6 @@ impl ActivityLog {
         needs_flush
     }
 
-    /// Marks the extents of a completed store as hot.
     pub fn stored(&mut self, number: u64) {
         for entry in &mut self.entries {
             if matches!(entry.state, ExtentState::Storing(after) if after <= number) {
@@ -165,7 +158,6 @@ impl ActivityLog {
         }
     }
 
-    /// Unpins the extents of a completed request.
     pub fn complete(&mut self, extents: impl Iterator<Item = Extent>) {
         self.completed += 1;
         for extent in extents {
@@ -177,7 +169,6 @@ impl ActivityLog {
         }
     }
 
-    /// Unpins the extents of all requests.
     pub fn complete_all(&mut self) {
         self.completed += 1;
         for entry in &mut self.entries {
@@ -196,12 +187,10 @@ impl ActivityLog {
         self.completed
     }
 
-    /// Records that both disks have flushed up to this completion number.
     pub fn flushed(&mut self, completed: u64) {
         self.stable = self.stable.max(completed);
     }
 
-    /// Returns the extents with writes that may not be stable on both disks.
     pub fn unstable(&self) -> impl Iterator<Item = Extent> {
         let unstable = |entry: &&Entry| entry.pins > 0 || entry.written > self.stable;
         let entries = self.entries.iter().filter(unstable);
@@ -235,7 +224,6 @@ impl ActivityLog {
         Some(entry.state)
     }
 
-    /// Chooses the least recently used extents for eviction, except `kept`.
     fn choose(&mut self, count: usize, kept: impl Iterator<Item = Extent> + Clone) {
         let is_leaving = |entry: &&Entry| entry.state == ExtentState::Leaving;
         let leaving = self.entries.iter().filter(is_leaving).count();

@@ -17,7 +17,6 @@ pub struct DirtyBitmap {
 }
 
 impl DirtyBitmap {
-    /// Creates a clean bitmap, in memory and on disk.
     pub fn new(geometry: Geometry) -> DirtyBitmap {
         let words = geometry.blocks.div_ceil(64) as usize;
         let extents = geometry.extents() as usize;
@@ -30,7 +29,6 @@ impl DirtyBitmap {
         }
     }
 
-    /// Creates the bitmap from the words on disk.
     pub fn from_disk(geometry: Geometry, words: &[u64]) -> DirtyBitmap {
         let mut bitmap = DirtyBitmap::new(geometry);
         for block in 0..geometry.blocks {
@@ -112,7 +110,6 @@ impl DirtyBitmap {
         }
     }
 
-    /// Returns whether any of these blocks is dirty.
     pub fn any(&self, blocks: Blocks) -> bool {
         self.count > 0 && blocks.iter().any(|block| self.is_set(block))
     }
@@ -132,7 +129,6 @@ impl DirtyBitmap {
         })
     }
 
-    /// Returns whether the extent was marked as a whole.
     pub fn is_suspect(&self, extent: Extent) -> bool {
         self.suspect[extent.0 as usize]
     }

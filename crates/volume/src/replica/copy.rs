@@ -9,7 +9,6 @@ use super::geometry::{Blocks, Extent, Geometry};
 use super::settings::Settings;
 use super::{Payload, Replica};
 
-/// Local copy with its durable state.
 #[derive(Clone, Debug)]
 pub struct LocalCopy {
     /// Head values that change together, as of the next store.
@@ -24,23 +23,18 @@ pub struct LocalCopy {
     pub stored_blocks: u64,
     /// The copy lost power with acknowledged writes that were not flushed.
     pub lacks: bool,
-    /// The local disk failed in this process.
     pub faulty: bool,
-    /// Time at which a failed store is repeated.
     pub store_again_at: Option<Time>,
     /// Evicted extents whose bits the next store contains.
     left: Vec<Extent>,
     fill: Option<bool>,
     is_due: bool,
     under_way: Option<(u64, DurableChange)>,
-    /// Number of the last store that began.
     begun: u64,
-    /// Number of the last completed store.
     done: u64,
 }
 
 impl LocalCopy {
-    /// Creates the local copy from its durable state.
     pub fn new(settings: &Settings, durable: &Durable) -> LocalCopy {
         let head = durable.head;
         LocalCopy {
@@ -67,7 +61,6 @@ impl LocalCopy {
         self.begun + 1
     }
 
-    /// Returns whether this store is complete.
     pub fn has_stored(&self, number: u64) -> bool {
         number <= self.done
     }
@@ -110,7 +103,6 @@ impl LocalCopy {
         self.left.clear();
     }
 
-    /// Returns the next change to store, if one is due and none is in progress.
     fn next(&mut self) -> Option<(u64, DurableChange)> {
         if !self.is_due || self.under_way.is_some() {
             return None;
@@ -135,7 +127,6 @@ impl LocalCopy {
 }
 
 impl<P: Payload> Replica<P> {
-    /// Starts the store that is due.
     pub(super) fn advance_store(&mut self) {
         if self.copy.store_again_at.is_some_and(|at| self.now >= at) {
             self.copy.store_again_at = None;
@@ -195,7 +186,6 @@ impl<P: Payload> Replica<P> {
             || self.broken.is(ReplicaDefect::EvictsUnstable)
     }
 
-    /// Evicts extents that can leave the log. Returns whether a flush is needed.
     pub(super) fn leave_log(&mut self) -> bool {
         let any = self.leaves_unstable();
         let copy = &mut self.copy;

@@ -48,7 +48,6 @@ pub(super) fn granted() -> (Replica<Handle>, [Input<Handle>; 2]) {
     (replica, [granted, Input::Stored(1)])
 }
 
-/// Owner whose other copy is in sync.
 pub(super) fn mirrored() -> Replica<Handle> {
     let (mut replica, [granted, stored]) = granted();
     let head = Durable::created(GEOMETRY, VOLUME).head;
@@ -81,7 +80,6 @@ pub(super) fn mirrored() -> Replica<Handle> {
     replica
 }
 
-/// Runs a write from the request to the reply.
 fn write(replica: &mut Replica<Handle>, block: u64, actions: &mut Vec<ReplicaAction<Handle>>) {
     let blocks = Blocks {
         first: block,

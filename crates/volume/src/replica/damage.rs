@@ -24,7 +24,6 @@ use super::{Payload, Replica};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Maximum number of damaged blocks that are tracked individually.
 const KNOWN_MAX: usize = 1024;
 /// Maximum number of concurrent repairs. If more blocks are damaged, the disk has failed.
 const REPAIRS_MAX: usize = 128;
@@ -37,9 +36,7 @@ const ROUNDS_MAX: u8 = 3;
 pub enum RepairFailure {
     /// The other copy is not connected, or does not receive writes yet.
     Away,
-    /// The block is also damaged on the other copy.
     Damaged,
-    /// The block cannot be read on the other copy.
     Unreadable,
     /// The other copy has different content: it is older, or its state is unknown.
     Differs,
@@ -49,12 +46,10 @@ pub enum RepairFailure {
 #[derive(Clone, Debug, Default)]
 pub struct DamagedBlocks {
     known: BTreeMap<u64, RepairFailure>,
-    /// Blocks being repaired, for reads and for a resync.
     repairs: BTreeSet<u64>,
 }
 
 impl<P: Payload> Replica<P> {
-    /// Handles a client's read that found damaged blocks.
     pub(super) fn read_damaged(&mut self, place: u32, wrong: &[u64]) {
         let receives = self.other.receives();
         let rounds = self.requests.slot(place).rounds;
@@ -82,7 +77,6 @@ impl<P: Payload> Replica<P> {
         self.settle(place);
     }
 
-    /// Handles a resync read that found damaged blocks on the source.
     pub(super) fn copy_damaged(&mut self, place: u32, wrong: &[u64]) {
         let slot = self.requests.slot(place);
         if slot.replied || slot.origin == RequestInitiator::Verify {
@@ -105,7 +99,6 @@ impl<P: Payload> Replica<P> {
         self.end_slot(place);
     }
 
-    /// Starts the repair of a block, unless one is in progress.
     fn repair(&mut self, block: u64) {
         if !self.damage.repairs.insert(block) {
             return;
@@ -120,7 +113,6 @@ impl<P: Payload> Replica<P> {
         self.begin_slot(slot);
     }
 
-    /// Handles the end of a repair's local read or write.
     pub(super) fn repair_went_on(&mut self, place: u32, result: DiskResult<P>) {
         let now = self.now;
         let slot = self.requests.slot_mut(place);
@@ -154,7 +146,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Handles the content of a block from the other copy.
     pub(super) fn content(&mut self, place: u32, data: P) {
         if !self.is_fetched(place) {
             return;
@@ -170,7 +161,6 @@ impl<P: Payload> Replica<P> {
         );
     }
 
-    /// Returns whether a repair waits for the content of the other copy.
     fn is_fetched(&self, place: u32) -> bool {
         self.requests.is_running(place) && {
             let slot = self.requests.slot(place);
@@ -179,7 +169,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Handles a report that the other copy cannot read blocks.
     pub(super) fn remote_unreadable(&mut self, place: u32) {
         if self.is_fetched(place) {
             self.not_repaired(place, RepairFailure::Unreadable)
@@ -188,7 +177,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Handles a report that blocks of the other copy are damaged.
     pub(super) fn remote_damaged(&mut self, place: u32) {
         if self.is_fetched(place) {
             self.not_repaired(place, RepairFailure::Damaged)
@@ -208,7 +196,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Handles content of the other copy that does not match the checksum.
     pub(super) fn not_repaired(&mut self, place: u32, why: RepairFailure) {
         let slot = self.requests.slot_mut(place);
         slot.local = RequestPartState::Failed;
@@ -217,12 +204,10 @@ impl<P: Payload> Replica<P> {
         self.end_slot(place);
     }
 
-    /// Removes a repair that has ended, successfully or not.
     pub(super) fn repair_ended(&mut self, blocks: Blocks) {
         self.damage.repairs.remove(&blocks.first);
     }
 
-    /// Forgets all repairs in progress.
     pub(super) fn abandon_repairs(&mut self) {
         self.damage.repairs.clear();
     }
@@ -239,7 +224,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Forgets damage of blocks that were rewritten or are intact.
     pub(super) fn forget_damage(&mut self, blocks: Blocks) {
         if !self.damage.known.is_empty() || !self.other.skips.is_empty() {
             for block in blocks.iter() {

@@ -39,7 +39,6 @@ pub struct CopyIdentity {
 }
 
 impl CopyIdentity {
-    /// Returns whether the copy is known to belong to another node.
     pub fn is_foreign(&self, me: NodeId) -> bool {
         self.node.is_some_and(|node| node != me)
     }
@@ -50,11 +49,9 @@ impl CopyIdentity {
 pub struct CopyHeader {
     /// Identifier of the volume; None for a blank copy.
     pub volume: Option<VolumeId>,
-    /// Size of the volume, blocks.
     pub blocks: u64,
     /// Promised epoch. No owner of an earlier epoch may write.
     pub promised: Epoch,
-    /// History that the content belongs to.
     pub incarnation: Incarnation,
     pub state: CopyState,
     /// Boot in which the copy acknowledged writes that may not be flushed. After another boot the
@@ -76,7 +73,6 @@ pub struct Durable {
 /// after a flush, `head` and `hot` together.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DurableChange {
-    /// New head of the copy.
     pub head: CopyHeader,
     pub hot: Vec<Extent>,
     /// Value that all dirty bits are set to first.

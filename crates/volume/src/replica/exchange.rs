@@ -15,7 +15,6 @@ use std::fmt;
 pub struct Time(pub u64);
 
 impl Time {
-    /// Returns the time this many nanoseconds later.
     pub fn after(self, ns: u64) -> Time {
         Time(self.0.saturating_add(ns))
     }
@@ -34,7 +33,6 @@ pub enum Request<P> {
     Read(Blocks),
     Write {
         blocks: Blocks,
-        /// New content of the blocks.
         body: WriteContent<P>,
         /// The request completes only when the data is on stable storage.
         fua: bool,
@@ -45,7 +43,6 @@ pub enum Request<P> {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RequestOutcome<P> {
-    /// The write or flush is complete.
     Done,
     Data(P),
     /// The disk failed, and no other copy is in sync (EIO).
@@ -56,7 +53,6 @@ pub enum RequestOutcome<P> {
     /// This node is no longer the owner. The request may have been executed, but will not be
     /// from now on. The client has to send it to the owner.
     Moved,
-    /// The range is outside of the volume, or too long.
     OutOfRange,
     /// More than `ReplicaLimits::requests` requests are in progress.
     Busy,
@@ -68,18 +64,14 @@ pub enum Operation<P> {
     Read(Blocks),
     Write {
         blocks: Blocks,
-        /// New content of the blocks.
         body: WriteContent<P>,
-        /// The operation completes only when the data is on stable storage.
         fua: bool,
     },
-    /// Makes all completed writes durable.
     Flush,
     /// Writes the content of the other copy if it matches the local checksums. Otherwise writes
     /// nothing, and the blocks stay damaged.
     Repair {
         blocks: Blocks,
-        /// Content of the other copy.
         data: P,
     },
 }
@@ -87,7 +79,6 @@ pub enum Operation<P> {
 /// Result of a disk operation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DiskResult<P> {
-    /// The write or flush is complete.
     Done,
     Data(P),
     /// The disk reported an error. Blocks of a failed write have the old or the new content.
@@ -108,7 +99,6 @@ pub enum ReplicaOrder {
     /// Serves although this copy lost power and the other one is not reachable.
     ServeAlone,
     Verify {
-        /// Copies differing blocks to the other copy.
         repairs: bool,
     },
     StopVerify,
@@ -122,14 +112,11 @@ pub enum ReplicaOrder {
 
 #[derive(Clone, Debug)]
 pub enum Input<P> {
-    /// A client sent a request.
     Request(RequestId, Request<P>),
-    /// A local disk operation has ended.
     Disk(OperationId, DiskResult<P>),
     /// The disk is shorter than the volume; the data behind its end is lost.
     Short,
     Stored(u64),
-    /// A change may not be stored.
     StoreFailed(u64),
     /// The other node has connected. This ends a previous session.
     Connected(Session),
@@ -140,14 +127,11 @@ pub enum Input<P> {
     /// The lease was granted and is valid until this time. The record is that of the grant.
     Granted {
         epoch: Epoch,
-        /// End of validity, by the local clock.
         until: Time,
-        /// The cluster's record of the volume.
         record: Record,
     },
     Renewed {
         epoch: Epoch,
-        /// End of validity, by the local clock.
         until: Time,
     },
     /// The lease is no longer held. A renewal may restore the same epoch.
@@ -160,7 +144,6 @@ pub enum Input<P> {
         from: u64,
         to: u64,
     },
-    /// An operator sent an order.
     Order(ReplicaOrder),
     /// The time of [`super::Replica::deadline`] has come.
     Tick,
@@ -169,14 +152,11 @@ pub enum Input<P> {
 /// Action for the driver. Actions are executed in order.
 #[derive(Clone, Debug)]
 pub enum ReplicaAction<P> {
-    /// Sends a reply to a client.
     Reply(RequestId, RequestOutcome<P>),
-    /// Starts a local disk operation.
     Disk(OperationId, Operation<P>),
     /// Stores a change, then reports [`Input::Stored`].
     Store(u64, DurableChange),
     Send(Session, ReplicaMessage<P>),
-    /// Closes a connection, and opens a new one.
     Disconnect(Session),
     /// Proposes a record. The cluster accepts it if the epoch is current and the generation is the
     /// next one. Repeated until [`Input::Recorded`].
@@ -184,28 +164,21 @@ pub enum ReplicaAction<P> {
     Release(Epoch),
     /// The volume has this many blocks for clients that connect from now on.
     Resized(u64),
-    /// Reports an event to operators.
     Say(Notice),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Notice {
-    /// This node serves the volume.
     Serves {
         epoch: Epoch,
-        /// True if the other copy is in sync.
         mirrored: bool,
     },
     /// The other copy is unreachable or too slow.
     OtherLost,
-    /// The disk of the other copy failed.
     OtherFailed,
-    /// The other copy has been refused.
     Refused(JoinRefusal),
-    /// Both copies are in sync again.
     InSync,
     Resync {
-        /// Number of blocks to compare or copy.
         blocks: u64,
     },
     /// The local disk failed, and the other copy becomes the owner.
@@ -220,9 +193,7 @@ pub enum Notice {
     GivesWay,
     /// This copy lost power, and the other one is not reachable.
     WaitsForOther(NodeId),
-    /// An operator ordered a full comparison of the other copy.
     ResyncOrdered,
-    /// Requests are frozen and both copies are clean.
     Frozen,
     /// A hand-over was refused or cancelled, because the other copy is not in sync.
     NotHandedOver,
@@ -230,7 +201,6 @@ pub enum Notice {
     /// A block on this copy's disk is damaged, and the other copy cannot repair it.
     NotRepaired {
         block: u64,
-        /// Reason why it was not repaired.
         why: RepairFailure,
     },
 }

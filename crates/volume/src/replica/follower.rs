@@ -22,15 +22,13 @@ pub enum FollowerTask {
     Draining,
     Promising(u64),
     Ready,
-    /// Stores that it is incomplete.
+    /// Stores that the copy is incomplete, with this store. `Marking`, `Joining` and `Settling`
+    /// store that it is not clean, has joined, or is clean.
     Beginning(u64),
-    /// Stores that it is not clean.
     Marking(u64),
     /// Flushes its disk before it joins at this generation.
     Flushing(Generation),
-    /// Stores that it has joined.
     Joining(u64),
-    /// Stores that it is clean.
     Settling(u64),
     Growing(u64),
 }
@@ -40,11 +38,8 @@ pub enum FollowerTask {
 pub struct FollowerState<P> {
     pub(super) task: FollowerTask,
     epoch: Epoch,
-    /// Number of the owner's greeting.
     number: u64,
-    /// Number of greetings by all owners.
     serial: u64,
-    /// Messages that wait for a store.
     held: VecDeque<ReplicaMessage<P>>,
     /// Write that tests whether a failed disk works again.
     tried: Option<u32>,
@@ -72,14 +67,12 @@ impl<P> FollowerState<P> {
         self.tried = None;
     }
 
-    /// Returns whether an owner is being followed.
     pub fn is_active(&self) -> bool {
         self.task != FollowerTask::None
     }
 }
 
 impl<P: Payload> Replica<P> {
-    /// Handles a message of an owner.
     pub(super) fn follow(&mut self, message: ReplicaMessage<P>) {
         if let ReplicaMessage::Hello { epoch, number } = message {
             return self.greeted(epoch, number);
@@ -191,7 +184,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Executes a message if it is from the owner of the promised epoch.
     fn execute_owner_message(&mut self, message: ReplicaMessage<P>) {
         let (ReplicaMessage::Begin { epoch, .. }
         | ReplicaMessage::Command { epoch, .. }
@@ -315,7 +307,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Sends the result of an owner's command.
     pub(super) fn served(&mut self, serial: u64, tag: u32, result: DiskResult<P>) {
         if serial != self.following.serial {
             return;
@@ -332,7 +323,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Sends blocks that were read for the owner, or an error.
     pub(super) fn fetched(&mut self, serial: u64, tag: u32, result: DiskResult<P>) {
         if serial != self.following.serial {
             return;
@@ -360,7 +350,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Sends the result of a comparison for a verify.
     pub(super) fn verified(&mut self, serial: u64, tag: u32, expected: u64, result: DiskResult<P>) {
         if serial != self.following.serial {
             return;

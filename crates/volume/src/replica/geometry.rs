@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 pub const BLOCK_BYTES: u64 = 4096;
 /// Blocks per extent in production: 4 MiB, the unit of the activity log.
 pub const EXTENT_BLOCKS: u32 = 1024;
-/// Capacity of the activity log in production, extents.
 pub const LOG_EXTENTS: usize = 1024;
 
 /// Index of an extent, from the start of the volume.
@@ -17,7 +16,6 @@ pub struct Extent(pub u32);
 /// Nonempty range of blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Blocks {
-    /// First block of the range.
     pub first: u64,
     pub count: u32,
 }
@@ -28,12 +26,10 @@ impl Blocks {
         self.first + u64::from(self.count)
     }
 
-    /// Returns whether the ranges overlap.
     pub fn overlaps(self, other: Blocks) -> bool {
         self.first < other.end() && other.first < self.end()
     }
 
-    /// Iterates over the numbers of the blocks.
     pub fn iter(self) -> impl Iterator<Item = u64> {
         self.first..self.end()
     }
@@ -42,7 +38,6 @@ impl Blocks {
 /// Size and layout of a volume, the same on both copies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Geometry {
-    /// Size of the volume, blocks.
     pub blocks: u64,
     /// Blocks per extent, a multiple of 8.
     pub extent_blocks: u32,
@@ -55,14 +50,12 @@ impl Geometry {
         self.blocks.div_ceil(u64::from(self.extent_blocks)) as u32
     }
 
-    /// Returns the extents that a range touches.
     pub fn extents_of(&self, blocks: Blocks) -> impl Iterator<Item = Extent> + Clone + use<> {
         let size = u64::from(self.extent_blocks);
         let (first, last) = (blocks.first / size, (blocks.end() - 1) / size);
         (first as u32..=last as u32).map(Extent)
     }
 
-    /// Returns the blocks of an extent.
     pub fn blocks_of(&self, extent: Extent) -> Blocks {
         let first = u64::from(extent.0) * u64::from(self.extent_blocks);
         let left = self.blocks - first;

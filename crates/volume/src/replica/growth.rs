@@ -18,15 +18,12 @@ use super::{Payload, Replica};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GrowthStep {
-    /// The other copy stores its new size.
     Asking,
-    /// This copy stores the new size with this store.
     Storing(u64),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Growth {
-    /// New size of the volume, blocks.
     blocks: u64,
     step: GrowthStep,
 }
@@ -45,7 +42,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Records the space in the other copy's backing store.
     pub(super) fn other_has_room(&mut self, blocks: u64) {
         self.other.room = blocks;
         let is_short =
@@ -53,7 +49,6 @@ impl<P: Payload> Replica<P> {
         self.tenure.growth.take_if(|growth| is_short(growth));
     }
 
-    /// Starts to grow if there is space and it is safe.
     pub(super) fn advance_growth(&mut self) {
         let room = self.copy.room;
         let tenure = &self.tenure;
@@ -81,7 +76,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Stores the new size on this copy.
     fn store_growth(&mut self, blocks: u64) {
         let step = GrowthStep::Storing(self.resize(blocks));
         self.tenure.growth = Some(Growth { blocks, step });
@@ -100,7 +94,6 @@ impl<P: Payload> Replica<P> {
         self.copy.resize(geometry, keeps_room)
     }
 
-    /// Handles the confirmation that the other copy has stored its new size.
     pub(super) fn other_grown(&mut self) {
         if let Some(growth) = self.tenure.growth
             && growth.step == GrowthStep::Asking
@@ -109,7 +102,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Returns whether the other copy has to confirm its new size.
     pub(super) fn waits_for_growth(&self) -> bool {
         let growth = self.tenure.growth;
         growth.is_some_and(|growth| growth.step == GrowthStep::Asking)
@@ -122,7 +114,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Applies the size of a completed store.
     pub(super) fn resized(&mut self) {
         let blocks = self.copy.stored_blocks;
         if blocks != self.settings.geometry.blocks {
@@ -145,7 +136,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Grows this copy on the owner's order.
     pub(super) fn grow_as_told(&mut self, blocks: u64) {
         let has = self.copy.head.blocks;
         if blocks > self.copy.room {

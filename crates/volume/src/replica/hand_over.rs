@@ -14,7 +14,6 @@ use super::{Payload, Replica};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HandOverStep {
-    /// Waits for the requests in progress.
     Draining,
     Flushing,
     /// Waits until the other copy has stored that it is clean.
@@ -27,7 +26,6 @@ pub enum HandOverStep {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HandOver {
     pub step: HandOverStep,
-    /// Releases the lease at the end.
     pub releases: bool,
 }
 
@@ -79,7 +77,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Continues after both disks have flushed.
     pub(super) fn hand_over_flushed(&mut self) {
         if self
             .tenure
@@ -92,7 +89,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Continues after the other copy is clean.
     pub(super) fn settled(&mut self) {
         if self
             .tenure

@@ -13,11 +13,8 @@ use thiserror::Error;
 pub struct Introduction {
     /// Identifier of the copy's volume; None for a blank copy.
     pub volume: Option<VolumeId>,
-    /// Size of the copy, blocks.
     pub blocks: u64,
-    /// Space in the backing store, blocks.
     pub room: u64,
-    /// History that the content belongs to.
     pub incarnation: Incarnation,
     pub state: CopyState,
     /// Extents that the copy wrote as an earlier owner, in which the copies may differ.
@@ -42,52 +39,39 @@ pub const NO_VOLUME: VolumeId = VolumeId([0; 16]);
 pub enum Resume {
     /// The owner's dirty bits and both activity logs.
     Bits,
-    /// A comparison of all blocks.
     Everything,
 }
 
 /// Reason why a copy cannot join the volume.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum JoinRefusal {
-    /// The copy belongs to another volume.
     #[error(
         "the other copy belongs to another volume; nothing on it is changed. To go on with this one, run `evenkeel volume resync NAME --discard-mine` there"
     )]
     OtherVolume,
-    /// The copy belongs to another node than the one that it is on.
     #[error(
         "the files in the place of the other copy are those of another node's copy: they were swapped, restored or \
          copied to the wrong node. Nothing on them is changed. Put the files of that node back"
     )]
     OfAnotherNode,
-    /// Both copies have the same identity.
     #[error(
         "the other copy is a duplicate of this one: its files were copied from here. Nothing on them is changed. Put \
          the files of that node back, or remove them (`evenkeel volume remove`) and create the copy again"
     )]
     Duplicate,
-    /// The copy has too little space for the volume.
     #[error(
         "the other copy has room for {theirs} blocks of 4 KiB, the volume has {ours}: the other node has not \
          reloaded the larger `size` yet, or its backing has no room for it (`evenkeel volume list` there)"
     )]
-    OtherSize {
-        /// Size of the volume, blocks.
-        ours: u64,
-        /// Space of the copy, blocks.
-        theirs: u64,
-    },
-    /// The copy has writes that this copy never had.
+    OtherSize { ours: u64, theirs: u64 },
     #[error(
         "the copies have diverged: the other one left this volume's history (incarnation {theirs}, here {ours}) with writes of its own. Both are kept. To go on with this one, run `evenkeel volume resync NAME --discard-mine` there"
     )]
     Diverged { ours: u64, theirs: u64 },
-    /// The cluster's record is older than the copy.
     #[error(
         "the other copy joined at generation {theirs}, and the cluster knows {known} only: the cluster's state was replaced by an older one"
     )]
     Newer { known: u64, theirs: u64 },
-    /// The copy has promised a later epoch to another owner.
     #[error("the other copy has promised epoch {}: this one is over", promised.0)]
     OldEpoch { promised: Epoch },
 }
@@ -143,7 +127,6 @@ pub fn decide(
     })
 }
 
-/// Reason why a copy does not belong to the recorded history; None if it does.
 fn foreign(record: &Record, incarnation: Incarnation, state: CopyState) -> Option<JoinRefusal> {
     let (CopyState::Joined(at) | CopyState::Syncing { base: at }) = state;
     if incarnation != record.incarnation {

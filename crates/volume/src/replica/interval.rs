@@ -20,7 +20,6 @@ impl Entry {
     }
 }
 
-/// All ranges in order of arrival.
 #[derive(Clone, Debug, Default)]
 pub struct IntervalLock {
     entries: Vec<Entry>,
@@ -43,7 +42,6 @@ impl IntervalLock {
         entry.blockers == 0
     }
 
-    /// Releases the range, and appends the slots whose ranges are now held.
     pub fn leave(&mut self, slot: u32, granted: &mut Vec<u32>) {
         let Some(place) = self.entries.iter().position(|entry| entry.slot == slot) else {
             return;
@@ -63,7 +61,6 @@ impl IntervalLock {
         self.entries.clear();
     }
 
-    /// Returns whether the lock has no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -28,28 +28,17 @@ pub enum WriteContent<P> {
 /// Command of the owner to the follower.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FollowerCommand<P> {
-    /// Writes blocks, for a client or for the resync.
     Write {
         blocks: Blocks,
-        /// New content of the blocks.
         body: WriteContent<P>,
-        /// The command completes only when the data is on stable storage.
         fua: bool,
     },
     /// Flushes all writes that were reported as done.
     Flush,
     /// Compares blocks with this checksum; done if they are equal.
-    Compare {
-        blocks: Blocks,
-        /// Checksum of the owner's blocks.
-        checksum: u64,
-    },
+    Compare { blocks: Blocks, checksum: u64 },
     /// Compares like `Compare`, for a verify: a read error does not count as a disk failure.
-    Verify {
-        blocks: Blocks,
-        /// Checksum of the owner's blocks.
-        checksum: u64,
-    },
+    Verify { blocks: Blocks, checksum: u64 },
     /// Reads blocks that are damaged at the owner.
     Read { blocks: Blocks },
 }
@@ -67,23 +56,19 @@ pub enum ReplicaMessage<P> {
         number: u64,
         introduction: Introduction,
     },
-    /// The copy has promised a later epoch.
     Refused {
         number: u64,
         promised: Epoch,
     },
     Begin {
         epoch: Epoch,
-        /// Volume that the copy joins.
         volume: VolumeId,
-        /// History that the copy's content will belong to.
         incarnation: Incarnation,
         /// Generation from which the owner's dirty bits count.
         base: Generation,
         /// Size of the volume, blocks; the copy adopts it.
         blocks: u64,
     },
-    /// The copy has stored that it is incomplete.
     Begun,
     /// Command with a result of its own.
     Command {
@@ -98,15 +83,12 @@ pub enum ReplicaMessage<P> {
     Differs {
         tag: u32,
     },
-    /// The blocks of a verify or a read cannot be read.
     Unreadable {
         tag: u32,
     },
-    /// The blocks do not match their checksums.
     Damaged {
         tag: u32,
     },
-    /// Content of blocks that were read.
     Content {
         tag: u32,
         data: P,
@@ -124,11 +106,8 @@ pub enum ReplicaMessage<P> {
     Settle {
         epoch: Epoch,
     },
-    /// The copy has stored that it is clean.
     Settled,
-    /// Space in the sender's backing store.
     Room {
-        /// Largest possible size of the volume, blocks.
         blocks: u64,
     },
     /// The volume grows: the copy has to store its new size. No request addresses the new part
@@ -137,9 +116,7 @@ pub enum ReplicaMessage<P> {
         epoch: Epoch,
         blocks: u64,
     },
-    /// The copy has stored its new size.
     Grown,
-    /// Both copies have this size.
     Resized {
         epoch: Epoch,
         blocks: u64,

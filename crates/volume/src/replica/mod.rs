@@ -182,7 +182,6 @@ impl<P: Payload> Replica<P> {
         .min()
     }
 
-    /// Advances all state machines after any input.
     fn advance(&mut self) {
         if self.now
             >= self
@@ -204,7 +203,6 @@ impl<P: Payload> Replica<P> {
         self.advance_store();
     }
 
-    /// Handles the end of a local disk operation.
     fn disk(&mut self, operation: OperationId, result: DiskResult<P>) {
         let Some(purpose) = self.operations.end(operation) else {
             return;
@@ -230,12 +228,10 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Returns whether no disk operation is in progress.
     fn is_drained(&self) -> bool {
         self.operations.count() == 0 || self.broken.is(defect::ReplicaDefect::NeverDrains)
     }
 
-    /// Continues once no earlier disk operation is in progress.
     fn drained(&mut self) {
         if self.requests.abandoned {
             self.requeue();

@@ -19,7 +19,6 @@ pub enum PeerPhase {
     Greeting,
     /// The owner stores that everything is dirty, with this store.
     Storing(u64),
-    /// The other copy stores that it is incomplete.
     Beginning,
     /// Resync in progress; the other copy also receives all writes.
     Syncing,
@@ -30,7 +29,6 @@ pub enum PeerPhase {
     Finishing,
     /// The owner stores that both have joined, with this store.
     Confirming(u64),
-    /// The record with both copies is proposed.
     Proposing,
     /// In sync and in the record.
     Mirrored,
@@ -40,17 +38,12 @@ pub enum PeerPhase {
 #[derive(Clone, Debug, Default)]
 pub struct PeerCopy {
     pub phase: PeerPhase,
-    /// Number of the last greeting.
     pub number: u64,
-    /// Time at which the wait for a response began.
     pub since: Time,
-    /// Earliest time of the next greeting.
     pub retry_at: Time,
     /// Number of failed attempts since the copy was in sync.
     pub attempts: u32,
-    /// Next block of the resync.
     pub cursor: u64,
-    /// Number of copies in progress.
     pub copies: u32,
     /// Blocks that the resync skips, because they are damaged here.
     pub skips: BTreeSet<u64>,
@@ -60,19 +53,16 @@ pub struct PeerCopy {
     pub copy: Option<CopyId>,
     /// Space in the other copy's backing store, blocks.
     pub room: u64,
-    /// Reason for a refusal in this session.
     pub refusal: Option<JoinRefusal>,
     /// The other node sends nothing, so a new owner does not wait for it.
     pub is_silent: bool,
 }
 
 impl PeerCopy {
-    /// Returns whether the other copy receives all writes.
     pub fn receives(&self) -> bool {
         self.phase >= PeerPhase::Syncing
     }
 
-    /// Returns whether the other copy is about to be in sync.
     pub fn is_joining(&self) -> bool {
         (PeerPhase::Joining..PeerPhase::Mirrored).contains(&self.phase)
     }
@@ -103,7 +93,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Handles the end of a connection.
     pub(super) fn lost(&mut self, session: Session) {
         if self.link == Some(session) {
             self.link = None;
@@ -125,7 +114,6 @@ impl<P: Payload> Replica<P> {
         self.lose_other();
     }
 
-    /// Sends a greeting if the other node is connected.
     pub(super) fn greet(&mut self) {
         if self.link.is_none() {
             return;
@@ -137,7 +125,6 @@ impl<P: Payload> Replica<P> {
         self.send(ReplicaMessage::Hello { epoch, number });
     }
 
-    /// Handles a message in the current session.
     pub(super) fn message(&mut self, _: Session, message: ReplicaMessage<P>) {
         match message {
             ReplicaMessage::Welcome {
@@ -305,7 +292,6 @@ impl<P: Payload> Replica<P> {
         self.other.retry_at = self.now.after(wait);
     }
 
-    /// Returns whether a response is pending that does not belong to a request.
     fn waits_for_other(&self) -> bool {
         let yields = self.tenure.role == LeaseRole::Yielding && self.tenure.proposal.is_none();
         self.other.waits_for_response() || yields || self.waits_for_growth()

@@ -100,22 +100,18 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Marks the lease as expired.
     pub(super) fn end_lease(&mut self) {
         self.tenure.until = self.tenure.until.min(self.now);
     }
 
-    /// Returns whether the lease is valid now.
     pub(super) fn is_valid(&self) -> bool {
         self.now < self.tenure.until || self.broken.is(ReplicaDefect::IgnoresLeaseEnd)
     }
 
-    /// Returns whether the copy belongs to another node.
     pub(super) fn is_foreign(&self) -> bool {
         self.copy.head.identity.is_foreign(self.settings.me)
     }
 
-    /// Stores the promise of this node's epoch.
     pub(super) fn promise(&mut self) {
         // The record can mean a copy whose identity was lost under an earlier program.
         let recorded = self.tenure.record.copy_of(self.settings.me);
@@ -140,7 +136,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Handles the introduction of the other copy that this node waited for.
     pub(super) fn introduced(&mut self, theirs: &Introduction) {
         let is_quiet = self.copy.log.is_empty() && self.copy.dirty.count() == 0;
         let record = &self.tenure.record;
@@ -161,7 +156,6 @@ impl<P: Payload> Replica<P> {
         self.secure();
     }
 
-    /// Continues without the other copy, which did not respond in time.
     fn not_introduced(&mut self) {
         self.other.phase = PeerPhase::Away;
         if self.copy.lacks && !self.tenure.alone {
@@ -230,13 +224,11 @@ impl<P: Payload> Replica<P> {
         self.has_another() || proposed.is_some_and(|proposal| proposal.record.in_sync.is_both())
     }
 
-    /// Returns whether acknowledgements need the other copy.
     pub(super) fn requires_other(&self) -> bool {
         let gone = self.broken.is(ReplicaDefect::AcksBeforeRecord) && !self.other.receives();
         (self.may_have_another() && !gone) || self.other.is_joining()
     }
 
-    /// Proposes a record with these copies.
     pub(super) fn propose(&mut self, in_sync: InSync) {
         let mut copies = Vec::new();
         for (node, copy) in [
@@ -283,7 +275,6 @@ impl<P: Payload> Replica<P> {
         self.advance_log();
     }
 
-    /// Returns whether this node does not serve yet, and the other copy may.
     fn can_give_way(&self) -> bool {
         let serves = matches!(
             self.tenure.role,
@@ -339,7 +330,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Proposes the record with the other copy alone, which has flushed.
     pub(super) fn yield_flushed(&mut self) {
         let can = self.tenure.role == LeaseRole::Yielding && self.tenure.proposal.is_none();
         if can && self.other.phase == PeerPhase::Mirrored {
@@ -423,7 +413,6 @@ impl<P: Payload> Replica<P> {
         self.begin_slot(slot);
     }
 
-    /// Proposes the record with this copy alone, after the local flush.
     pub(super) fn propose_alone(&mut self) {
         self.tenure.secures = false;
         let can = matches!(self.tenure.role, LeaseRole::Serving | LeaseRole::Recording);

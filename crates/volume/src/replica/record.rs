@@ -21,7 +21,6 @@ pub struct Generation(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Incarnation(pub u64);
 
-/// Maximum number of earlier incarnations in a record.
 pub const FORKS_MAX: usize = 16;
 
 /// Earlier incarnation, and the generation at which it was left.
@@ -51,7 +50,6 @@ pub enum InSync {
 }
 
 impl InSync {
-    /// Returns whether the node's copy is in sync.
     pub fn contains(self, node: NodeId) -> bool {
         match self {
             InSync::One(one) => one == node,
@@ -59,7 +57,6 @@ impl InSync {
         }
     }
 
-    /// Returns whether both copies are in sync.
     pub fn is_both(self) -> bool {
         matches!(self, InSync::Both(..))
     }
@@ -69,16 +66,14 @@ impl InSync {
 /// the holder of the lease proposes the next record, with the next generation.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Record {
-    /// Valid history of the content.
     pub incarnation: Incarnation,
     /// Generation, incremented by every change.
     pub generation: Generation,
     /// Epoch of the proposal, which each copy in the record has promised; 0 if unknown.
     pub epoch: Epoch,
-    /// Copies with every acknowledged write.
     pub in_sync: InSync,
-    /// Identities of those copies, as far as they are known. Another copy at the node is not the
-    /// one that has every acknowledged write.
+    /// Identities of the copies in `in_sync`, as far as they are known. Another copy at the node is
+    /// not the one that has every acknowledged write.
     pub copies: Vec<RecordedCopy>,
     /// Earlier incarnations, the newest last; at most [`FORKS_MAX`].
     pub forks: Vec<HistoryFork>,

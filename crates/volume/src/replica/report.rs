@@ -19,34 +19,24 @@ pub enum OtherState {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReplicaReport {
-    /// True if this node is the owner and serves.
     pub serves: bool,
     /// Latest known epoch: this node's own, or the promised one.
     pub epoch: Epoch,
     /// True if requests wait for the lease or for an agreement.
     pub frozen: bool,
-    /// Current record, at the owner.
     pub record: Option<Record>,
-    /// State of the other copy.
     pub other: OtherState,
-    /// Number of blocks that the other copy may lack.
     pub dirty_blocks: u64,
     /// Number of blocks that a resync cannot copy, because they are damaged here and missing on
     /// the other copy.
     pub damaged_blocks: u64,
-    /// Number of client requests in progress or waiting.
     pub requests: usize,
-    /// Size of the volume, blocks.
     pub blocks: u64,
     /// Space in the backing stores of this copy and, at the owner, of the other one, blocks.
     pub room: [u64; 2],
-    /// True if another owner is followed.
     pub follows: bool,
-    /// True if this copy lost power with acknowledged writes that were not flushed.
     pub lacks: bool,
-    /// True if the other copy is connected but not part of the volume.
     pub refused: bool,
-    /// True if the local disk has failed since this copy joined.
     pub faulty: bool,
     pub verify: Option<Verify>,
 }
@@ -68,17 +58,14 @@ impl<P: Payload> Replica<P> {
         self.requests.clients > 0
     }
 
-    /// Returns whether this node serves and both copies are in sync.
     pub fn is_mirrored(&self) -> bool {
         self.tenure.role == LeaseRole::Serving && self.other.phase == PeerPhase::Mirrored
     }
 
-    /// Returns whether a verify runs.
     pub fn is_verifying(&self) -> bool {
         self.verifying.is_running()
     }
 
-    /// Returns the state at this time.
     pub fn report(&self, now: Time) -> ReplicaReport {
         let serves = self.tenure.role == LeaseRole::Serving;
         let frozen = self.tenure.hand_over.is_some() || now >= self.tenure.until || !serves;

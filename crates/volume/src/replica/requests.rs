@@ -21,25 +21,20 @@ mod without_majority;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RequestInitiator {
     Client(RequestId),
-    /// The activity log, which needs space.
     Log,
     Resync,
     HandOver,
     /// Flush before a record with this copy alone is proposed.
     Alone,
     Verify,
-    /// Repair of a damaged block.
     Repair,
 }
 
 #[derive(Clone, Debug)]
 pub enum RequestOperation<P> {
-    /// Reads from the local copy.
     Read,
     Write {
-        /// New content of the blocks.
         body: WriteContent<P>,
-        /// The write completes only when the data is on stable storage.
         fua: bool,
     },
     Flush,
@@ -52,7 +47,6 @@ pub enum RequestOperation<P> {
         /// The request compares one block of a differing range.
         narrow: bool,
     },
-    /// Writes the other copy's content to blocks that are damaged locally.
     Repair,
 }
 
@@ -84,7 +78,6 @@ enum RequestStage {
 /// State of one copy's part of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RequestPartState {
-    /// The copy has no part in the request.
     Not,
     Waiting,
     Done,
@@ -103,7 +96,6 @@ pub struct ReplicaRequest<P> {
     stage: RequestStage,
     pub(super) local: RequestPartState,
     pub(super) remote: RequestPartState,
-    /// The acknowledgement needs the other copy.
     needs_other: bool,
     /// The client has its reply, or the internal request is cancelled.
     pub(super) replied: bool,
@@ -128,14 +120,11 @@ pub struct Requests<P> {
     storing: Vec<u32>,
     granted: Vec<u32>,
     arrivals: u64,
-    /// A flush for the activity log is in progress.
     flushing: bool,
-    /// Number of client requests that have begun.
     pub clients: usize,
-    /// Number of those that do not need the other copy.
+    /// Number of client requests that have begun and do not need the other copy.
     pub loose: usize,
     pub abandoned: bool,
-    /// Time of the last check for stalled requests.
     pub checked_at: Time,
 }
 
@@ -160,7 +149,6 @@ impl<P> Default for Requests<P> {
 }
 
 impl<P> Requests<P> {
-    /// Allocates a slot for a request that has not begun.
     pub fn open(
         &mut self,
         origin: RequestInitiator,
@@ -196,22 +184,18 @@ impl<P> Requests<P> {
         }
     }
 
-    /// Returns the request in this slot.
     pub fn slot(&self, place: u32) -> &ReplicaRequest<P> {
         &self.slots[place as usize]
     }
 
-    /// Returns the request in this slot.
     pub fn slot_mut(&mut self, place: u32) -> &mut ReplicaRequest<P> {
         &mut self.slots[place as usize]
     }
 
-    /// Returns whether no request has begun.
     pub fn is_idle(&self) -> bool {
         self.slots.len() - self.free.len() == self.queue.len()
     }
 
-    /// Number of client requests without a reply.
     pub fn open_clients(&self) -> usize {
         let is_open = |slot: &&ReplicaRequest<P>| {
             slot.stage != RequestStage::Free
@@ -231,7 +215,6 @@ impl<P> Requests<P> {
         self.abandoned = true;
     }
 
-    /// Cancels the requests of this origin.
     pub fn cancel(&mut self, origin: RequestInitiator) {
         for slot in &mut self.slots {
             slot.replied |= slot.origin == origin && slot.stage != RequestStage::Free;
@@ -253,7 +236,6 @@ impl<P> Requests<P> {
 }
 
 impl<P: Payload> Replica<P> {
-    /// Handles a new client request.
     pub(super) fn request(&mut self, id: RequestId, request: Request<P>) {
         let (work, blocks) = match request {
             Request::Read(blocks) => (RequestOperation::Read, blocks),
@@ -280,7 +262,6 @@ impl<P: Payload> Replica<P> {
         self.requests.queue.push_back(place);
     }
 
-    /// Starts waiting requests while this node serves.
     pub(super) fn admit(&mut self) {
         while self.tenure.role == LeaseRole::Serving
             && self.tenure.hand_over.is_none()
@@ -364,7 +345,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Makes the extents hot, if the log has space.
     fn heat(&mut self, place: u32) -> bool {
         match self.pin(self.requests.slot(place).blocks) {
             Admission::Hot => self.run(place),
@@ -377,7 +357,6 @@ impl<P: Payload> Replica<P> {
         true
     }
 
-    /// Makes space in the activity log for waiting requests.
     pub(super) fn advance_log(&mut self) {
         while let Some(place) = self.requests.cold.pop_front() {
             if !self.heat(place) {
@@ -398,7 +377,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Starts the requests that waited for a completed store.
     pub(super) fn requests_stored(&mut self) {
         let mut place = 0;
         while place < self.requests.storing.len() {
@@ -415,7 +393,6 @@ impl<P: Payload> Replica<P> {
         self.advance_log();
     }
 
-    /// Starts the operations of a request.
     fn run(&mut self, place: u32) {
         let required = self.requires_other();
         let receives = self.other.receives();
@@ -470,7 +447,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Sends the command of a request.
     pub(super) fn command(&mut self, place: u32, command: FollowerCommand<P>) {
         self.send(ReplicaMessage::Command {
             epoch: self.tenure.epoch,
@@ -479,7 +455,6 @@ impl<P: Payload> Replica<P> {
         });
     }
 
-    /// Handles the end of a request's local part.
     pub(super) fn local_ended(&mut self, place: u32, result: DiskResult<P>) {
         if !self.requests.is_running(place) {
             return;
@@ -517,7 +492,6 @@ impl<P: Payload> Replica<P> {
         self.settle(place);
     }
 
-    /// Handles the end of a request's remote part.
     pub(super) fn remote_ended(&mut self, place: u32, differs: bool) {
         if !self.requests.is_running(place) {
             return;
@@ -576,7 +550,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Settles all requests that can be settled.
     pub(super) fn settle_all(&mut self) {
         for place in 0..self.requests.slots.len() as u32 {
             let is_copy = self.requests.slot(place).work.is_copy();
@@ -586,7 +559,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Ends a request, and starts those that waited for its range or its log entry.
     pub(super) fn end_slot(&mut self, place: u32) {
         let slot = self.requests.slot(place);
         let (blocks, origin, cancelled) = (slot.blocks, slot.origin, slot.replied);
@@ -647,7 +619,6 @@ impl<P: Payload> Replica<P> {
         self.requests.granted = granted;
     }
 
-    /// Restarts a read behind the requests that wait for its range.
     pub(super) fn read_again(&mut self, place: u32) {
         let slot = self.requests.slot_mut(place);
         (slot.stage, slot.local) = (RequestStage::Locking, RequestPartState::Not);
@@ -726,7 +697,6 @@ impl<P: Payload> Replica<P> {
         self.advance_log();
     }
 
-    /// Completes requests that waited for the other copy, if acknowledgements no longer need it.
     pub(super) fn release_other(&mut self) {
         if self.requires_other() {
             return;
@@ -740,7 +710,6 @@ impl<P: Payload> Replica<P> {
         self.settle_all();
     }
 
-    /// Tells all clients that this node will not execute their requests.
     pub(super) fn disown(&mut self) {
         for slot in &mut self.requests.slots {
             if let (RequestInitiator::Client(id), false) = (slot.origin, slot.replied)
@@ -791,7 +760,6 @@ impl<P: Payload> Replica<P> {
         self.copy.log.complete_all();
     }
 
-    /// Checks for requests that take too long.
     pub(super) fn check_stalls(&mut self) {
         self.requests.checked_at = self.now;
         let bounds = self.settings.bounds;

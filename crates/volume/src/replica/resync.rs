@@ -23,7 +23,6 @@ impl<P: Payload> Replica<P> {
         self.other.retry_at = Time(0);
     }
 
-    /// Starts copies, or the join.
     pub(super) fn advance_resync(&mut self) {
         if self.other.phase == PeerPhase::Joining {
             return self.finish();
@@ -85,7 +84,6 @@ impl<P: Payload> Replica<P> {
         self.next_undamaged(0, most)
     }
 
-    /// Returns the next dirty blocks, except those that are damaged locally.
     fn next_undamaged(&self, from: u64, most: u32) -> Option<Blocks> {
         let skips = &self.other.skips;
         let mut at = from;
@@ -118,7 +116,6 @@ impl<P: Payload> Replica<P> {
         });
     }
 
-    /// Handles the blocks of a copy that were read locally.
     pub(super) fn copy_read(&mut self, place: u32, result: DiskResult<P>) {
         if let DiskResult::Damaged(wrong) = result {
             return self.copy_damaged(place, &wrong);
@@ -155,7 +152,6 @@ impl<P: Payload> Replica<P> {
         self.command(place, command);
     }
 
-    /// Handles the end of a copy: the other side has written or compared the blocks.
     pub(super) fn copy_ended(&mut self, place: u32, differs: bool) {
         let now = self.now;
         let slot = self.requests.slot_mut(place);

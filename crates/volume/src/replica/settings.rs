@@ -7,9 +7,7 @@ use super::record::{CopyId, NodeId};
 /// Timeouts, in nanoseconds, and limits of memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReplicaLimits {
-    /// Maximum number of client requests in progress or waiting.
     pub requests: usize,
-    /// Maximum number of blocks in a request.
     pub request_blocks: u32,
     /// Time that a new owner waits for the other copy before it serves alone, unless the other
     /// node is silent.
@@ -19,13 +17,11 @@ pub struct ReplicaLimits {
     /// Timeout of a local disk operation, after which the disk counts as failed if the other copy
     /// is in sync. Without another copy, requests wait.
     pub local_stall_ns: u64,
-    /// Interval at which a proposal is repeated.
     pub propose_ns: u64,
     /// Delay before the next attempt after a loss or a refusal; doubled up to 64 times.
     pub retry_ns: u64,
     /// Time for which a node that released the lease does not request it.
     pub rest_ns: u64,
-    /// Maximum number of blocks per resync copy.
     pub resync_blocks: u32,
     /// Maximum number of concurrent resync copies; one while client requests are in progress.
     pub resync_window: u32,
@@ -36,7 +32,6 @@ pub struct ReplicaLimits {
 }
 
 impl ReplicaLimits {
-    /// Interval of the check for stalled requests.
     pub fn stall_check_ns(&self) -> u64 {
         self.other_stall_ns.min(self.local_stall_ns) / 4
     }
@@ -65,13 +60,10 @@ impl Default for ReplicaLimits {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
     pub me: NodeId,
-    /// Number of the node with the other copy.
     pub other: NodeId,
-    /// Boot identifier of this machine.
     pub boot: Boot,
     /// Random identity for a copy of an earlier program, which has none.
     pub copy: CopyId,
-    /// Size and layout of the volume.
     pub geometry: Geometry,
     pub bounds: ReplicaLimits,
 }

@@ -8,12 +8,9 @@ use super::record::{Epoch, Generation, InSync, Incarnation, NodeId, Record};
 /// Role of a node with regard to its lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum LeaseRole {
-    /// No lease, or an ended one.
     #[default]
     Idle,
-    /// Waits until earlier operations of its disk have ended.
     Draining,
-    /// Stores its promise with this store.
     Promising(u64),
     /// Waits for the other copy until this time.
     Greeting(Time),
@@ -27,7 +24,6 @@ pub enum LeaseRole {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proposal {
     pub record: Record,
-    /// Time of the last proposal.
     pub at: Time,
 }
 
@@ -35,26 +31,20 @@ pub struct Proposal {
 #[derive(Clone, Debug)]
 pub struct Tenure {
     pub role: LeaseRole,
-    /// Last epoch granted to this node.
     pub epoch: Epoch,
     pub granted_at: Time,
-    /// End of the lease's validity.
     pub until: Time,
-    /// Current record, while this node has the lease.
     pub record: Record,
     /// Proposal with an unknown outcome.
     pub proposal: Option<Proposal>,
     /// Requests wait for the next lease, because no other node is known to have had it since.
     pub waits: bool,
-    /// An operator permits this copy to serve alone.
     pub alone: bool,
-    /// Time until which this node does not request the lease.
     pub rests_until: Time,
     /// A flush is in progress that makes acknowledged data durable here, before this copy is alone
     /// in the record.
     pub secures: bool,
     pub hand_over: Option<HandOver>,
-    /// Growth of the volume in progress.
     pub growth: Option<Growth>,
 }
 

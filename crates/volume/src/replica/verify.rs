@@ -25,25 +25,19 @@ pub const FOUND_MAX: usize = 64;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BlockFault {
     Differs,
-    /// The blocks cannot be read at the owner.
     UnreadableHere,
-    /// The blocks cannot be read on the other node.
     UnreadableThere,
     /// The blocks do not match their checksums on the owner's disk, or on that of the only copy.
     Damaged,
-    /// The blocks do not match their checksums on the other node's disk.
     DamagedThere,
 }
 
 /// Reason why a verify ended early.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum VerifyInterruption {
-    /// This node is not the owner, or no longer.
     NotOwner,
-    /// The other copy was lost, or is not in sync.
     NotInSync,
     LocalFailed,
-    /// An operator stopped the verify.
     Stopped,
 }
 
@@ -52,10 +46,8 @@ pub enum VerifyInterruption {
 pub struct Verify {
     /// Number of this verify within the process.
     pub number: u64,
-    /// Copies differing blocks to the other copy.
     pub repairs: bool,
     pub done: u64,
-    /// Size of the volume, blocks.
     pub total: u64,
     pub differing: u64,
     /// Number of unreadable blocks at the owner, and on the other node.
@@ -64,20 +56,16 @@ pub struct Verify {
     pub is_check: bool,
     /// Number of blocks with wrong checksums at the owner, or in the only copy.
     pub damaged: u64,
-    /// Number of blocks with wrong checksums on the other node.
     pub damaged_there: u64,
-    /// Number of blocks that were repaired on either copy.
     pub repaired: u64,
     /// Faulty ranges in order; at most [`FOUND_MAX`].
     pub found: Vec<(BlockFault, Blocks)>,
-    /// Number of ranges not in `found`.
     pub more: u64,
     /// Result; None while the verify runs.
     pub ended: Option<Result<(), VerifyInterruption>>,
 }
 
 impl Verify {
-    /// Number of blocks with any fault.
     pub fn faults(&self) -> u64 {
         self.differing + self.damaged + self.damaged_there + self.unreadable[0] + self.unreadable[1]
     }
@@ -111,12 +99,9 @@ impl Verify {
 pub struct VerifyState {
     pub(super) last: Option<Verify>,
     cursor: u64,
-    /// Ranges that are being compared block by block, because they differ.
     narrow: VecDeque<Blocks>,
-    /// Blocks to copy from one copy to the other, and their faults.
     repairs: VecDeque<(Blocks, BlockFault)>,
     under_way: u32,
-    /// Time of the next comparison, according to the rate.
     pub(super) next_at: Time,
 }
 
@@ -149,12 +134,10 @@ impl<P: Payload> Replica<P> {
         self.interrupt_verify();
     }
 
-    /// Stops the verify on an operator's order.
     pub(super) fn stop_verify(&mut self) {
         self.end_verify(Err(VerifyInterruption::Stopped));
     }
 
-    /// Ends the verify if it cannot continue.
     pub(super) fn interrupt_verify(&mut self) {
         let why = match (self.tenure.role, self.other.phase) {
             (LeaseRole::Serving, PeerPhase::Mirrored) => return,
@@ -178,7 +161,6 @@ impl<P: Payload> Replica<P> {
         self.say(Notice::Verified(Box::new(verify)));
     }
 
-    /// Starts comparisons, or ends the verify when none is left.
     pub(super) fn advance_verify(&mut self) {
         self.interrupt_verify();
         if self.tenure.hand_over.is_some() || !self.is_valid() {
@@ -232,7 +214,6 @@ impl<P: Payload> Replica<P> {
         ))
     }
 
-    /// Handles the local read of a comparison.
     pub(super) fn verify_read(&mut self, place: u32, result: DiskResult<P>) {
         let now = self.now;
         let slot = self.requests.slot_mut(place);
@@ -255,7 +236,6 @@ impl<P: Payload> Replica<P> {
         self.command(place, FollowerCommand::Verify { blocks, checksum });
     }
 
-    /// Handles the other copy's result of a comparison.
     pub(super) fn verify_compared(&mut self, place: u32, fault: Option<BlockFault>) {
         let slot = self.requests.slot(place);
         let (blocks, cancelled) = (slot.blocks, slot.replied);

@@ -28,12 +28,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use wire::{NodeConnection, Relay, RelayPeer, TrustedNodes};
 
-/// Maximum number of concurrent copies in each direction.
 const COPIES_MAX: usize = 4;
 /// Timeout for the end of the previous copy when its command reconnects.
 const LEAVE_MAX: Duration = Duration::from_secs(10);
 
-/// State of all copies of this role.
 #[derive(Debug)]
 pub(super) struct CopyService {
     copies: Arc<Copies>,
@@ -41,7 +39,6 @@ pub(super) struct CopyService {
     port: u16,
     /// Listener for other nodes, if the replication listener does not cover it.
     listening: Option<ReplicationListener>,
-    /// Number of local commands connected with another node.
     dialled: Arc<AtomicUsize>,
 }
 
@@ -56,7 +53,6 @@ pub(super) struct Copies {
 }
 
 impl CopyService {
-    /// Creates the state without copies. Other nodes may also connect through `links`.
     pub(super) fn new(links: &Registry) -> CopyService {
         let copies = Arc::new(Copies {
             volumes: Mutex::default(),
@@ -75,7 +71,6 @@ impl CopyService {
         }
     }
 
-    /// Applies the cluster's nodes and certificates.
     pub(super) fn trust(&mut self, trusted: Arc<TrustedNodes>, links: Option<&ReplicationLink>) {
         self.registry.trust(trusted);
         // Restarts the listener, because this node's address may have changed.
@@ -90,7 +85,6 @@ impl CopyService {
         self.listen(links);
     }
 
-    /// Replaces the set of running volumes.
     pub(super) fn set_running_volumes(
         &self,
         volumes: impl Iterator<Item = (String, Arc<WorkerState>)>,
@@ -168,7 +162,6 @@ impl CopyService {
     }
 }
 
-/// Runs a closure when dropped.
 struct DropGuard(Box<dyn Fn() + Send>);
 
 impl Drop for DropGuard {
@@ -190,7 +183,6 @@ fn unreachable(trouble: &LinkFailure) -> CopyError {
 }
 
 impl Copies {
-    /// Reserves the volume for a command, if it can be written now.
     fn take(&self, theirs: &CopyGreeting, session: &UnixStream) -> Result<Address, CopyError> {
         let name = &theirs.volume;
         let refuse = |words: String, again| Err(CopyError::Refused { words, again });
@@ -220,7 +212,6 @@ impl Copies {
         Ok(address)
     }
 
-    /// Returns the volume's address, or refuses a volume that cannot be written.
     fn usable(&self, theirs: &CopyGreeting) -> Result<Address, CopyError> {
         let (name, me) = (&theirs.volume, &theirs.to);
         let refuse = |words: String, again| Err(CopyError::Refused { words, again });
@@ -270,7 +261,6 @@ impl Copies {
         self.ended.notify_all();
     }
 
-    /// Lets a node write a volume until the copy ends.
     fn serve(&self, wire: NodeConnection, theirs: &CopyGreeting) -> Result<(), CopyError> {
         let (near, far) = UnixStream::pair().map_err(CopyError::Broken)?;
         let ender = Arc::new(Ender::default());
@@ -325,7 +315,6 @@ fn watch(wire: &NodeConnection, near: &UnixStream, ender: &Arc<Ender>) -> io::Re
     Ok(end)
 }
 
-/// Sends a refusal to the other side.
 fn refuse(mut stream: &UnixStream, error: &CopyError) {
     let (words, again) = (error.to_string(), error.may_repeat());
     let mut bytes = Vec::new();

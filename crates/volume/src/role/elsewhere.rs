@@ -8,7 +8,6 @@ use part::report::{Grade, Moment, Subject};
 use part::role::{KnownLease, VolumeUse};
 use part::status::{PublishedVolumeState, VolumeReport};
 
-/// Lease rank of a node that uses the volume exclusively.
 const USED_HERE: u32 = 4;
 
 #[derive(Debug)]
@@ -16,7 +15,6 @@ pub(super) struct ExternalVolumeState {
     pub(super) spec: ExternalVolume,
     lease: Option<KnownLease>,
     used: Option<VolumeUse>,
-    /// Last reported state, and its start.
     shown: (&'static str, Moment),
 }
 
@@ -30,13 +28,11 @@ impl ExternalVolumeState {
         }
     }
 
-    /// Applies the cluster's knowledge of the lease.
     pub(super) fn learn(&mut self, lease: Option<KnownLease>) {
         self.lease = lease;
         self.see();
     }
 
-    /// Applies the use by the roles of this node.
     pub(super) fn set_use(&mut self, used: Option<VolumeUse>) {
         self.used = used;
         self.see();
@@ -153,7 +149,6 @@ impl ExternalVolumeState {
             .number("epoch", epoch)
     }
 
-    /// Error message for an order that does not apply to this volume.
     pub(super) fn refusal(&self, name: &str) -> String {
         refusal(name, &self.spec.external.storage.to_string())
     }

@@ -6,7 +6,6 @@ use crate::mirror::mailbox::{Mailbox, MailboxMessage, SnapshotAction};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Takes or removes the snapshot and notifies the volume.
 pub(super) fn keep(name: &str, backing: &Backing, mailbox: &Arc<Mailbox>, what: SnapshotAction) {
     let (name, backing, own) = (name.to_owned(), backing.clone(), Arc::clone(mailbox));
     let builder = std::thread::Builder::new().name(format!("resync/{name}"));

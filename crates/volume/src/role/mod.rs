@@ -56,45 +56,31 @@ pub struct VolumeRole {
     ending: Vec<Worker>,
     /// Deadline for all volumes to stop. None unless the role is stopping.
     stops_at: Option<Instant>,
-    /// Scheduled snapshots of the running volumes.
     snapshots: BTreeMap<String, Snapshots>,
-    /// Use of volumes by other roles of this node.
     usage: Usage,
-    /// TCP listeners of the volumes.
     network: VolumeListeners,
     ties: MirrorContext,
-    /// Listener for the replication connections of the other node.
     listening: Option<ReplicationListener>,
-    /// Copies of whole volumes between nodes.
     copying: CopyService,
     /// Leases as the cluster reported them last; None before the first report.
     leases: Option<Vec<KnownLease>>,
-    /// Lease rank of this node for each volume.
     ranks: BTreeMap<String, u32>,
-    /// The ranks have changed and were not reported to the cluster yet.
     is_new: bool,
-    /// Users connected to volumes of the previous process, by volume.
     former_users: BTreeMap<String, String>,
-    /// Configuration of volumes whose change waited in the previous process.
     former_specs: BTreeMap<String, Spec>,
-    /// End of the time in which the users of those volumes report again.
+    /// End of the time in which the users of volumes report again after a start.
     reports_until: Instant,
-    /// Time of the last check of the waiting changes.
     changes_checked_at: Instant,
 }
 
-/// Time in which the users of volumes report again after a start.
 const REPORTS_WITHIN: Duration = Duration::from_secs(30);
-/// Interval at which waiting changes are checked.
 const WAITS_LOOK: Duration = Duration::from_millis(500);
 
 /// Request to write a lease record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RecordRequest {
     pub name: String,
-    /// Epoch in which the lease is held.
     pub epoch: u64,
-    /// Sequence number, higher than that of the previous record.
     pub number: u64,
     pub value: Vec<u8>,
 }
@@ -108,7 +94,6 @@ pub struct ClusterRequests {
     pub records: Vec<RecordRequest>,
 }
 
-/// Reason why an order would have no effect.
 fn needless(message: &VolumeOrder, shown: Option<&MirrorStatus>) -> Option<String> {
     let Some(shown) = shown else {
         return Some(
@@ -195,7 +180,6 @@ fn order_of_one(message: &VolumeOrder, worker: &Worker) -> Result<(), String> {
     }
 }
 
-/// Executes an order that changes the mark of an incomplete volume.
 fn change_mark(message: &VolumeOrder, worker: &Worker) -> Result<(), String> {
     let name = worker.name();
     let change = match message {
@@ -236,7 +220,6 @@ fn is_verifying(shown: &MirrorStatus) -> bool {
     verify.is_some_and(|verify| verify.ended.is_none())
 }
 
-/// Reason why the other replica cannot be resynchronised now.
 fn unable(shown: &MirrorStatus, everything: bool) -> Option<String> {
     let (report, other) = (&shown.report, &shown.other);
     if !report.serves {
@@ -255,7 +238,6 @@ fn unable(shown: &MirrorStatus, everything: bool) -> Option<String> {
     is_needless.then(|| "both copies are in sync".to_owned())
 }
 
-/// Name of a volume's lease.
 pub fn lease_of(name: &str) -> String {
     format!("{}/{name}", crate::keyword::NAME)
 }
@@ -293,7 +275,6 @@ impl VolumeRole {
         })
     }
 
-    /// Encodes the users of volumes for the next process.
     pub fn kept(&self) -> Vec<u8> {
         let state = match self.stops_at {
             // A stopping role closes all connections. The guests that keep running reconnect after
@@ -310,25 +291,21 @@ impl VolumeRole {
         state.encode()
     }
 
-    /// Returns the configuration of the volumes whose change waits.
     fn held_specs(&self) -> BTreeMap<String, Spec> {
         let held = self.waiting_changes().keys();
         held.filter_map(|name| Some((name.clone(), self.workers.get(name)?.spec())))
             .collect()
     }
 
-    /// Returns whether users of volumes may still report after the start.
     fn awaits_reports(&self) -> bool {
         Instant::now() < self.reports_until
     }
 
-    /// Returns when [`VolumeRole::check_waiting_changes`] is due.
     pub fn next_due(&self) -> Option<Instant> {
         let waits = !self.waiting_changes().is_empty();
         waits.then(|| self.changes_checked_at + WAITS_LOOK)
     }
 
-    /// Applies changes whose volumes are no longer in use.
     pub fn check_waiting_changes(&mut self) {
         self.changes_checked_at = Instant::now();
         self.apply_pending_configuration();
@@ -359,7 +336,6 @@ impl VolumeRole {
         self.usage.resend_notifications();
     }
 
-    /// Takes the pending requests of the volumes to the cluster.
     pub fn wishes(&mut self) -> ClusterRequests {
         let mut wishes = ClusterRequests::default();
         for (name, wish) in self.ties.wishes.take() {
@@ -397,7 +373,6 @@ impl VolumeRole {
         wishes
     }
 
-    /// Applies lease news from the cluster.
     pub fn apply_lease_news(&mut self, news: LeaseNews) {
         match news {
             LeaseNews::Known(leases) => {
@@ -424,7 +399,6 @@ impl VolumeRole {
         }
     }
 
-    /// Applies the cluster's node addresses and certificates.
     pub fn trust(&mut self, trusted: TrustedNodes) {
         // Connections with nodes that are no longer accepted end.
         let before = self.ties.registry.trusted();
@@ -450,7 +424,6 @@ impl VolumeRole {
         }
     }
 
-    /// Executes an operator's order for a volume.
     pub fn order(&self, message: &VolumeOrder) -> VolumeResponse {
         let refused = |words: String| VolumeResponse { good: false, words };
         let (name, letter) = match message {
@@ -543,7 +516,6 @@ impl VolumeRole {
         }
     }
 
-    /// Starts the replication listener, if a volume has another node that dials this one.
     fn listen(&mut self, volumes: &Volumes) {
         let mut pairs = volumes.0.values().filter_map(|spec| spec.pair.as_ref());
         // The node whose name sorts first dials.
@@ -641,7 +613,6 @@ impl VolumeRole {
         Ok(())
     }
 
-    /// Applies the configured volumes in external storage.
     fn change_elsewhere(&mut self, volumes: BTreeMap<String, ExternalVolume>) {
         self.elsewhere.retain(|name, one| {
             let spec = volumes.get(name);
@@ -663,7 +634,6 @@ impl VolumeRole {
         self.rank_elsewhere();
     }
 
-    /// Updates this node's lease ranks for volumes in external storage.
     fn rank_elsewhere(&mut self) {
         for (name, one) in self
             .elsewhere

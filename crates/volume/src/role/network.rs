@@ -6,7 +6,6 @@ use crate::network::{Bind, ListenerStatus, TcpListening};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// TCP listeners by volume name.
 #[derive(Debug, Default)]
 pub(super) struct VolumeListeners(BTreeMap<String, TcpListening>);
 
@@ -30,7 +29,6 @@ impl VolumeListeners {
         }
     }
 
-    /// Status of a volume's listener, if it has one.
     pub(super) fn seen(&self, name: &str) -> Option<ListenerStatus> {
         self.0.get(name).map(TcpListening::seen)
     }

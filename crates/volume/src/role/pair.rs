@@ -55,7 +55,6 @@ impl Drop for Dialing {
 }
 
 impl WorkerState {
-    /// Serves one of two replicas until the volume has to stop.
     pub(super) fn serve_pair(
         self: &Arc<Self>,
         claim: &SocketClaim,
@@ -197,7 +196,6 @@ impl WorkerState {
     }
 }
 
-/// Explains why a resync does not finish.
 fn damaged_words(shown: &MirrorStatus) -> String {
     match shown.report.damaged_blocks * BLOCK_BYTES / 1024 {
         0 => String::new(),
@@ -208,7 +206,6 @@ fn damaged_words(shown: &MirrorStatus) -> String {
     }
 }
 
-/// State of a volume with two replicas, and its reason. The configuration may name only this node.
 fn state(shown: &MirrorStatus, is_single: bool) -> (LocalVolumeState, String) {
     let report = &shown.report;
     let other = &shown.other;

@@ -10,9 +10,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// Delay before a failed snapshot is retried.
 const RETRY: Duration = Duration::from_secs(60);
-/// Interval for checking whether the volume is served.
 const SERVED_LOOK: Duration = Duration::from_secs(5);
 /// Maximum sleep: the clock may be set while nothing is due.
 const WAIT_MAX: Duration = Duration::from_secs(600);
@@ -26,7 +24,6 @@ pub(super) struct Snapshots {
     _stop: Sender<()>,
 }
 
-/// State of the snapshot thread.
 struct Keeper<S> {
     name: String,
     backing: Backing,
@@ -72,7 +69,6 @@ impl Snapshots {
         }
     }
 
-    /// Returns whether backing store and schedule match the configuration.
     pub(super) fn fits(&self, backing: &Backing, schedule: Option<Schedule>) -> bool {
         Some(self.schedule) == schedule && self.backing == *backing
     }

@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 
 /// Mode of the socket: any user that reaches it may connect.
 const MODE: u32 = 0o666;
-/// Mode of the socket's directory.
 const MODE_OF_DIRECTORY: u32 = 0o711;
 
 /// Exclusive right to a volume's socket.
@@ -28,7 +27,6 @@ pub(super) struct SocketClaim {
     _lock: OwnedFd,
 }
 
-/// Path at which clients of a volume connect.
 pub fn path(runtime: &Path, name: &str) -> PathBuf {
     runtime.join(format!("volume-{name}.sock"))
 }

@@ -12,7 +12,6 @@ const STOP_MAX: Duration = Duration::from_secs(11);
 /// meanwhile. Slightly longer than a volume with two replicas waits, and shorter than the
 /// supervisor's timeout.
 const LEAVE_MAX: Duration = Duration::from_millis(1500);
-/// Interval for checking whether the volumes have stopped.
 const STOP_LOOK: Duration = Duration::from_millis(5);
 
 impl VolumeRole {
@@ -30,7 +29,6 @@ impl VolumeRole {
         self.stops_at = self.stops_at.or(Instant::now().checked_add(limit));
     }
 
-    /// Returns whether all volumes have stopped or the deadline has passed.
     pub fn has_stopped(&self) -> bool {
         let is_late = self.stops_at.is_some_and(|at| Instant::now() >= at);
         is_late || self.ending.iter().all(Worker::has_ended)

@@ -16,17 +16,14 @@ use part::voice::write_error;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// Maximum number of roles that use volumes.
 const PARTS_MAX: usize = 8;
 
-/// Volumes used by each role.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
     parts: BTreeMap<String, Vec<UsedVolume>>,
     /// Volumes that keep their old configuration until it is no longer in use, each with the
     /// reason, and the pending configuration.
     held: (BTreeMap<String, String>, Vec<u8>),
-    /// Last notification of each role.
     told: BTreeMap<String, VolumeNews>,
 }
 
@@ -69,7 +66,6 @@ impl Usage {
         })
     }
 
-    /// Adds the uses of each volume to a report.
     pub(super) fn add_to(
         &self,
         report: &mut StatusReport,
@@ -106,7 +102,6 @@ impl Usage {
 }
 
 impl VolumeRole {
-    /// Applies the volumes that a role uses.
     pub fn uses(&mut self, used: UsedVolumes) {
         let UsedVolumes { part, volumes } = used;
         let usage = &mut self.usage;
@@ -184,7 +179,6 @@ impl VolumeRole {
         filled.then(|| "the copy of the other node is not complete yet".to_owned())
     }
 
-    /// Applies the pending configuration once a volume that waited for it no longer does.
     pub(super) fn apply_pending_configuration(&mut self) {
         let (held, payload) = &self.usage.held;
         if held.is_empty() {
@@ -210,12 +204,10 @@ impl VolumeRole {
         }
     }
 
-    /// Returns why the change of each volume waits.
     pub(super) fn waiting_changes(&self) -> &BTreeMap<String, String> {
         &self.usage.held.0
     }
 
-    /// Removes the uses of a role that has stopped.
     pub fn forget_user(&mut self, part: &str) {
         self.usage.told.remove(part);
         if self.usage.parts.remove(part).is_some() {
@@ -244,7 +236,6 @@ impl VolumeRole {
             .or_else(elsewhere)
     }
 
-    /// Takes the pending notifications, by role.
     pub fn news(&mut self) -> Vec<(String, VolumeNews)> {
         let mut all = Vec::new();
         for (part, volumes) in &self.usage.parts {
@@ -315,7 +306,6 @@ fn other_of_gone(status: &VolumeStatus) -> Option<String> {
     Some(pair.other.clone())
 }
 
-/// Returns whether a volume served here could be handed over now, or the reason why not.
 fn can_move(status: &VolumeStatus) -> Result<(), String> {
     let shown = of_pair(status)?;
     match shown.report.other {
@@ -328,7 +318,6 @@ fn can_move(status: &VolumeStatus) -> Result<(), String> {
     }
 }
 
-/// Replication status of a volume with two replicas, or the reason why it cannot move.
 fn of_pair(status: &VolumeStatus) -> Result<&MirrorStatus, String> {
     let pair = status
         .mirror
@@ -340,7 +329,6 @@ fn of_pair(status: &VolumeStatus) -> Result<&MirrorStatus, String> {
     })
 }
 
-/// Returns whether a volume is ready for a use, or the reason why not.
 fn is_ready(status: &VolumeStatus, used: VolumeUse) -> Result<(), String> {
     match used {
         VolumeUse::Reads if is_readable(status.state) => Ok(()),
@@ -350,7 +338,6 @@ fn is_ready(status: &VolumeStatus, used: VolumeUse) -> Result<(), String> {
     }
 }
 
-/// Returns whether another user had the volume while a process of this node had it open.
 fn is_superseded(status: &VolumeStatus) -> bool {
     status
         .mirror
@@ -358,14 +345,12 @@ fn is_superseded(status: &VolumeStatus) -> bool {
         .is_some_and(|shown| shown.admission.is_superseded)
 }
 
-/// Returns whether another user has the volume open on the other node.
 fn waits_for_user(status: &VolumeStatus, shown: &MirrorStatus) -> bool {
     let own = status.meter.tenure.granted();
     let there = own.zip(shown.users);
     there.is_some_and(|(own, users)| users.has_other(&own.user))
 }
 
-/// Returns whether this node fills the other copy of a volume, which is not complete yet.
 fn fills_other(status: &VolumeStatus) -> bool {
     let filled = |shown: &MirrorStatus| {
         let is_done = matches!(shown.report.other, OtherState::InSync | OtherState::Away);
@@ -374,7 +359,6 @@ fn fills_other(status: &VolumeStatus) -> bool {
     status.mirror.as_ref().is_some_and(filled)
 }
 
-/// Returns the reason for waiting for a user on the other node, as text.
 fn used_elsewhere(status: &VolumeStatus, other: &str) -> String {
     format!(
         "another user has it open at {other} (`evenkeel volume show {}` there names it), and it has one user at a time",

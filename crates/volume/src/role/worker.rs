@@ -36,7 +36,6 @@ use std::time::{Duration, Instant};
 /// First and maximum delay before a retry.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// Interval for checking whether the volume was created.
 const CREATED_LOOK: Duration = Duration::from_millis(500);
 /// Request size with the best performance, bytes.
 pub(super) const PREFERRED_BYTES: u32 = 4096;
@@ -53,7 +52,6 @@ pub type Confine = fn(runtime: &Path, backing: &Backing) -> Result<(), String>;
 
 #[derive(Clone, Debug)]
 pub struct VolumeEnvironment {
-    /// Directory of the volumes' sockets.
     pub runtime: PathBuf,
     /// Function that each volume's thread calls first.
     pub confine: Confine,
@@ -62,11 +60,8 @@ pub struct VolumeEnvironment {
 /// State shared by volumes with two replicas.
 #[derive(Clone, Debug)]
 pub(super) struct MirrorContext {
-    /// Registry for the other node's connections.
     pub(super) registry: Arc<Registry>,
-    /// Requests of the volumes to the cluster.
     pub(super) wishes: Arc<Queue<(String, ClusterRequest)>>,
-    /// Boot identifier of this machine.
     pub(super) boot: u128,
 }
 
@@ -82,24 +77,19 @@ pub(super) struct Worker {
 pub(super) struct WorkerState {
     pub(super) place: VolumeEnvironment,
     pub(super) ties: MirrorContext,
-    /// Mailbox of a volume with two replicas.
     pub(super) mailbox: Option<Arc<Mailbox>>,
     status: Mutex<VolumeStatus>,
     wanted_bytes: AtomicU64,
-    /// Last order of the operator for a volume with one replica.
     asked: AtomicU8,
     /// Changes of the mark of an incomplete volume with one replica, oldest first.
     mark_changes: Mutex<Vec<MarkChange>>,
-    /// The configuration names no other node.
     pub(super) is_single: AtomicBool,
-    /// A role of this node uses the volume and receives notifications.
     is_used: AtomicBool,
     pub(super) tenure: Arc<Tenure>,
     /// The volume stops because a new process replaces this one.
     pub(super) leaves: AtomicBool,
     /// Readable when the thread has to end. None if the system had no descriptor.
     pub(super) stop: Option<OwnedFd>,
-    /// Readable when the configured size has changed.
     wake: Option<OwnedFd>,
 }
 
@@ -195,12 +185,10 @@ impl Worker {
         status
     }
 
-    /// Starts or ends a check of all data of a volume with one replica against its checksums.
     pub(super) fn check(&self, begins: bool) {
         self.ask(if begins { CHECK } else { END_CHECK });
     }
 
-    /// Makes the thread reopen a volume with one replica.
     pub(super) fn reopen(&self) {
         self.ask(REOPEN);
     }
@@ -217,23 +205,19 @@ impl Worker {
         signal(self.shared.wake.as_ref());
     }
 
-    /// Shared state, which stays current.
     pub(super) fn shared(&self) -> Arc<WorkerState> {
         Arc::clone(&self.shared)
     }
 
-    /// Returns a closure that reports whether clients can use the volume.
     pub(super) fn serves(&self) -> impl Fn() -> bool + Send + 'static {
         let shared = Arc::clone(&self.shared);
         move || shared.status().state.is_served()
     }
 
-    /// Mailbox of a volume with two replicas.
     pub(super) fn mailbox(&self) -> Option<&Mailbox> {
         self.shared.mailbox.as_deref()
     }
 
-    /// Sets the use by this node's roles, and the user that may open the volume next.
     pub(super) fn set_use(&self, used: Option<VolumeUse>, grant: Option<Grant>) {
         self.shared.is_used.store(used.is_some(), Ordering::Release);
         let has_changed = self.shared.tenure.grant(grant);
@@ -251,12 +235,10 @@ impl Worker {
         self.shared.tenure.named_user()
     }
 
-    /// Calls `look` with the current status.
     pub(super) fn with_status<T>(&self, look: impl FnOnce(&VolumeStatus) -> T) -> T {
         look(&self.shared.status())
     }
 
-    /// Takes or removes the snapshot from before a resync.
     pub(super) fn keep(&self, what: SnapshotAction) {
         if let Some(mailbox) = &self.shared.mailbox {
             let (name, backing) = (self.name(), self.spec().backing);
@@ -270,13 +252,11 @@ impl Worker {
         status.served.map(|served| served.size_bytes)
     }
 
-    /// Returns whether the volume has, or had, two replicas.
     pub(super) fn is_mirror(&self) -> bool {
         let status = self.shared.status();
         status.spec.pair.is_some() || status.mirror.is_some()
     }
 
-    /// Returns whether the configuration places a replica on the node.
     pub(super) fn has_copy_at(&self, node: &str) -> bool {
         self.shared.has_copy_at(node)
     }
@@ -357,14 +337,12 @@ impl WorkerState {
         self.notify_user_change();
     }
 
-    /// Wakes the role, which updates the users of the volume.
     pub(super) fn notify_user_change(&self) {
         if self.is_used.load(Ordering::Acquire) {
             self.ties.wishes.wake();
         }
     }
 
-    /// Main function of the thread.
     fn run_worker(self: &Arc<Self>) {
         let mut retry = RETRY_FIRST;
         let mut confined = false;
@@ -415,7 +393,6 @@ impl WorkerState {
         stops
     }
 
-    /// Opens and serves the volume until it has to stop.
     fn serve(self: &Arc<Self>, confined: &mut bool) -> Result<(), ServeFailure> {
         let (name, backing) = {
             let status = self.status();
@@ -465,7 +442,6 @@ impl WorkerState {
         self.serve_single(&claim, device, layout, &name, &backing)
     }
 
-    /// Serves a volume with one replica until it has to stop.
     fn serve_single(
         self: &Arc<Self>,
         claim: &SocketClaim,
@@ -545,14 +521,12 @@ impl WorkerState {
         })
     }
 
-    /// Connects the volume to its tenure, and notifies roles when the user changes.
     fn heed(self: &Arc<Self>, single: &mut Single) {
         let users = Arc::clone(self);
         let changed = Arc::new(move || users.notify_user_change());
         single.attach_tenure(Arc::clone(&self.tenure), changed);
     }
 
-    /// Checksums with their build rate and their counters.
     pub(super) fn with_rate(&self, area: Area) -> (Area, u64, Arc<Tally>) {
         let status = self.status();
         let rate = status.spec.verify.unwrap_or(RESYNC_RATE);
@@ -573,7 +547,6 @@ impl WorkerState {
         self.sums(device, head, true)
     }
 
-    /// Opens the checksums of a replica, if they are configured.
     fn sums(
         &self,
         device: &Device,
@@ -609,7 +582,6 @@ impl WorkerState {
         Ok(())
     }
 
-    /// Grows the volume to the configured size before it is served.
     fn fit(
         &self,
         device: &Device,
@@ -678,7 +650,6 @@ impl WorkerState {
         has_changed.then_some(mark)
     }
 
-    /// Grows the volume while it is served. Returns the new size.
     fn grown(
         &self,
         device: &Device,
@@ -733,7 +704,6 @@ fn is_active(backing: &Backing) -> Result<(), DeviceError> {
     }
 }
 
-/// Reason why a backing store was not opened.
 fn refused(error: &DeviceError, name: &str, backing: &Backing) -> ServeFailure {
     let create = format!("`evenkeel volume create {name}` creates it");
     match error {

@@ -24,7 +24,6 @@ pub(crate) enum Received {
 }
 
 impl Inbox {
-    /// Creates a buffer of this capacity.
     pub(crate) fn new(bytes: usize) -> Inbox {
         Inbox {
             bytes: vec![0; bytes].into_boxed_slice(),
@@ -33,12 +32,10 @@ impl Inbox {
         }
     }
 
-    /// Bytes that were not taken yet.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
 
-    /// Takes up to `count` bytes from the front.
     pub(crate) fn take(&mut self, count: usize) -> &[u8] {
         let start = self.start;
         self.start = self.end.min(start.saturating_add(count));

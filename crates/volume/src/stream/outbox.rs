@@ -7,9 +7,7 @@ use std::io::IoSlice;
 use std::rc::Rc;
 use wire::NonblockingStream;
 
-/// Maximum number of pieces per system call.
 const PIECES_MAX: usize = 64;
-/// Length up to which consecutive headers share a segment, bytes.
 const HEAD_BYTES_MAX: usize = 4096;
 
 enum Segment {
@@ -21,7 +19,6 @@ enum Segment {
 #[derive(Default)]
 pub(crate) struct Outbox {
     segments: VecDeque<Segment>,
-    /// Number of bytes of the first segment that were sent.
     sent: usize,
     head_bytes: usize,
 }
@@ -31,7 +28,6 @@ impl Outbox {
         self.segments.is_empty()
     }
 
-    /// Memory of the queued headers, bytes.
     pub(crate) fn head_bytes(&self) -> usize {
         self.head_bytes
     }
@@ -54,12 +50,10 @@ impl Outbox {
         result
     }
 
-    /// Appends the data of a read.
     pub(crate) fn data(&mut self, buffer: Buffer) {
         self.segments.push_back(Segment::Data(buffer));
     }
 
-    /// Appends shared data that others also read.
     pub(crate) fn shared(&mut self, buffer: Rc<Buffer>) {
         self.segments.push_back(Segment::Shared(buffer));
     }

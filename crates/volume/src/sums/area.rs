@@ -16,27 +16,16 @@ use std::sync::Arc;
 
 /// Offset of the log in a metadata file, bytes: behind the bitmap of the largest volume.
 const FILE_OFFSET: u64 = 1 << 30;
-/// Length of the log, bytes.
 const LOG_BYTES: u64 = SLOTS * RECORD_BYTES as u64;
-/// Length of a page, bytes.
 const PAGE_BYTES: u64 = RECORD_BYTES as u64;
 
 /// Reason why a replica cannot have checksums, or why they cannot be dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AreaError {
-    /// The data fills the device.
     #[error(
         "no room for checksums on the device: {needs} bytes are needed behind the {size} bytes of the volume, it has {has}"
     )]
-    NoRoom {
-        /// Size of the volume, bytes.
-        size: u64,
-        /// Space behind the volume, bytes.
-        has: u64,
-        /// Space that the checksums need, bytes.
-        needs: u64,
-    },
-    /// The metadata space is full.
+    NoRoom { size: u64, has: u64, needs: u64 },
     #[error("no room for checksums in the metadata of the device: create the volume anew")]
     NoLog,
     #[error("cannot {action} the checksums: {errno}")]
@@ -51,10 +40,8 @@ fn io(action: &'static str) -> impl FnOnce(Errno) -> AreaError {
 #[derive(Clone, Debug)]
 pub struct Area {
     pub(super) target: BackingFile,
-    /// Offset of the log, bytes.
     pub(super) log: u64,
     pub(super) slot: ChecksumLogRecord,
-    /// Size of the volume, blocks.
     pub(super) blocks: u64,
     /// Largest volume for which there is space, bytes.
     pub size_max: u64,
@@ -183,7 +170,6 @@ fn begin(area: &mut Area) -> Result<(), AreaError> {
 }
 
 impl Area {
-    /// Extends a metadata file for the checksums of this number of blocks.
     pub(super) fn extend(&self, blocks: u64) -> Result<(), AreaError> {
         if self.target.is_device {
             return Ok(());

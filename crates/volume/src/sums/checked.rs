@@ -23,7 +23,6 @@ use twox_hash::XxHash3_64;
 
 /// Length of one part of a long operation, blocks: half of the keeper's maximum.
 const PART_BLOCKS: u64 = 32 * PAGE_BLOCKS;
-/// Delay before the checksum build is retried after a failure.
 const BUILD_PAUSE: Duration = Duration::from_secs(1);
 
 /// Disk that verifies reads against its checksums, if there are any, with the interface of
@@ -43,7 +42,6 @@ pub(super) struct Summing {
     storing: Storing,
     pub(super) jobs: HashMap<u64, ChecksumJob>,
     next: u64,
-    /// Account for buffers of the checksum build.
     account: Account,
     pool: Pool,
     pub(super) builder: Builder,
@@ -52,18 +50,14 @@ pub(super) struct Summing {
     began: Instant,
     actions: Vec<KeeperAction>,
     completions: Vec<Completion>,
-    /// Completions of operations that failed before they began.
     refused: Vec<Completion>,
     /// Damaged blocks found by reads, until the caller takes them. None: not recorded.
     wrong: Option<Vec<(Token, Vec<u64>)>>,
-    /// The volume has shrunk, so the checksums do not match it.
     is_stale: bool,
 }
 
-/// Builder of the missing checksums.
 #[derive(Debug)]
 pub(super) struct Builder {
-    /// A part is in progress or waits.
     is_busy: bool,
     /// Part whose read is incomplete, because there was no buffer memory.
     starved: Option<(Id, Range<u64>, Vec<Sum>)>,
@@ -126,7 +120,6 @@ impl Checked {
         })
     }
 
-    /// Returns whether io_uring does the operations.
     pub fn uses_ring(&self) -> bool {
         self.data.uses_ring()
     }
@@ -213,14 +206,12 @@ impl Checked {
         sums.is_some_and(|sums| sums.tally.not_repaired(why))
     }
 
-    /// Reports a failure of the checksums.
     pub(crate) fn report_error(&self, error: &AreaError) {
         if let Some(sums) = &self.sums {
             sums.tally.set_trouble(Some(error.to_string()));
         }
     }
 
-    /// Starts to read and check all data, if there are checksums.
     pub fn scrub(&mut self) {
         if let Some(sums) = &mut self.sums {
             sums.scrub = Some(Scrub::new());
@@ -228,7 +219,6 @@ impl Checked {
         }
     }
 
-    /// Ends the check that [`Checked::scrub`] began.
     pub fn end_scrub(&mut self) {
         if let Some(sums) = &mut self.sums
             && sums.scrub.take().is_some()
@@ -237,7 +227,6 @@ impl Checked {
         }
     }
 
-    /// Queues an operation. The next [`Checked::start`] starts it.
     pub fn submit(&mut self, token: Token, operation: Operation) {
         match &mut self.sums {
             None => self.data.submit(token, operation),
@@ -271,7 +260,6 @@ impl Checked {
         }
     }
 
-    /// Takes the blocks that the read with this token found damaged.
     pub fn take_damaged(&mut self, token: Token) -> Vec<u64> {
         let wrong = self.sums.as_mut().and_then(|sums| sums.wrong.as_mut());
         let found = wrong.and_then(|wrong| {
@@ -364,7 +352,6 @@ impl Summing {
         self.jobs.insert(id, ChecksumJob::Waits(token, blocks, job));
     }
 
-    /// Starts the next part of a long operation.
     fn part(&mut self, token: Token, part: RemainingRange) {
         let id = self.id();
         let blocks = part.next(PART_BLOCKS);
@@ -372,7 +359,6 @@ impl Summing {
         self.jobs.insert(id, ChecksumJob::Part(token, part));
     }
 
-    /// Processes completed operations and starts their successors.
     fn advance(&mut self, data: &mut Disk, out: &mut Vec<Completion>) {
         out.append(&mut self.refused);
         let mut completions = std::mem::take(&mut self.completions);
@@ -418,7 +404,6 @@ impl Summing {
         self.builder.next_at = Instant::now() + BUILD_PAUSE;
     }
 
-    /// Executes the keeper's actions until there are none.
     fn settle(&mut self, data: &mut Disk) {
         if let Some((id, blocks, sums)) = self.builder.starved.take() {
             self.read_to_build(id, blocks, sums, data);
@@ -466,14 +451,12 @@ impl Summing {
         }
     }
 
-    /// Schedules the next build read according to the rate.
     fn pace(&mut self, blocks: &Range<u64>) {
         let bytes = (blocks.end - blocks.start) * BLOCK_BYTES;
         let takes = Duration::from_nanos(bytes * 1_000_000_000 / self.builder.rate);
         self.builder.next_at = Instant::now() + takes;
     }
 
-    /// Reads the rest of the blocks whose checksums are being built.
     fn read_to_build(&mut self, id: Id, blocks: Range<u64>, sums: Vec<Sum>, data: &mut Disk) {
         let at = blocks.start + sums.len() as u64;
         let wanted = (blocks.end - at) * BLOCK_BYTES;
@@ -486,7 +469,6 @@ impl Summing {
         data.submit(Token(id.0), Operation::Read { offset, buffer });
     }
 
-    /// Starts an operation on the data.
     fn begin(&mut self, id: u64, data: &mut Disk) {
         match self.jobs.remove(&id) {
             Some(ChecksumJob::Waits(token, blocks, operation)) => {
@@ -536,7 +518,6 @@ impl Summing {
         }
     }
 
-    /// Processes the end of an operation on the data.
     fn ended(&mut self, completion: Completion, data: &mut Disk, out: &mut Vec<Completion>) {
         let (id, result) = (completion.token.0, completion.result);
         let Some(job) = self.jobs.remove(&id) else {
@@ -572,7 +553,6 @@ impl Summing {
         out.push(Completion { token, result });
     }
 
-    /// Processes the end of a read or a write.
     fn operated(
         &mut self,
         id: Id,
@@ -642,7 +622,6 @@ impl Summing {
         }
     }
 
-    /// Processes the end of a build read.
     fn build_read(
         &mut self,
         id: Id,
@@ -668,7 +647,6 @@ impl Summing {
     }
 }
 
-/// Checksums of consecutive blocks from `first` on.
 pub(super) fn sums_of(first: u64, bytes: &[u8]) -> Vec<Sum> {
     let blocks = bytes.chunks(BLOCK_BYTES as usize);
     (first..)

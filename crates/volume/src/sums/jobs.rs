@@ -10,26 +10,20 @@ use std::rc::Rc;
 pub(super) enum ChecksumJob {
     /// Client operation that does not involve checksums.
     Plain(Token),
-    /// Client operation that has not begun.
     Waits(Token, Range<u64>, Operation),
     /// Running client operation. A write has the checksums of its blocks, a read has none.
     Runs(Token, Range<u64>, Vec<Sum>),
-    /// Repair that has not begun.
     RepairWaits(Token, Range<u64>, Rc<Buffer>),
     Repairs(Token, Range<u64>),
-    /// One part of a long client operation.
     Part(Token, RemainingRange),
     /// Read for a checksum build. The checksums of the first blocks are known.
     Builds(Range<u64>, Vec<Sum>),
-    /// Blocks that wait for a scrub.
     ScrubWaits(Range<u64>),
     Scrubs(Range<u64>),
-    /// Flush of the data before pages leave the log.
     FlushToStore,
 }
 
 impl ChecksumJob {
-    /// Returns whether the caller waits for the operation.
     pub(super) fn is_callers(&self) -> bool {
         match self {
             ChecksumJob::Plain(_)
@@ -80,13 +74,11 @@ impl RemainingRange {
         matches!(self, RemainingRange::Discard(_))
     }
 
-    /// Blocks of the next part.
     pub(super) fn next(&self, most: u64) -> Range<u64> {
         let blocks = self.blocks();
         blocks.start..blocks.end.min(blocks.start + most)
     }
 
-    /// Operation for the next part.
     pub(super) fn operation(&self, most: u64) -> Operation {
         let blocks = self.next(most);
         let offset = blocks.start * BLOCK_BYTES;
@@ -102,7 +94,6 @@ impl RemainingRange {
         }
     }
 
-    /// Remainder after the next part.
     pub(super) fn rest(mut self, most: u64) -> Option<RemainingRange> {
         let first = self.next(most).end;
         let (RemainingRange::Zero { blocks, .. } | RemainingRange::Discard(blocks)) = &mut self;

@@ -10,17 +10,14 @@ use std::ops::Range;
 /// Length of one build read, blocks: an eighth of a page.
 pub(super) const BUILD_BLOCKS: u64 = PAGE_BLOCKS / 8;
 
-/// Interval of the search for idle pages, milliseconds.
 const LOOK_MS: u64 = 1_000;
 
-/// Limits of memory and of the log.
+/// Limits, in pages: `cached` in memory, `hot` in the log, and `batch` that leave the log in one
+/// store.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Maximum number of pages in memory.
     pub(super) cached: usize,
-    /// Maximum number of pages in the log.
     pub(super) hot: usize,
-    /// Maximum number of pages that leave the log in one store.
     pub(super) batch: usize,
     /// Time after which an unused page leaves the log, milliseconds.
     pub(super) idle_ms: u64,
@@ -41,20 +38,17 @@ impl Default for Limits {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct Id(pub(super) u64);
 
-/// Effect of a request on its blocks.
+/// Effect of a request on its blocks. A build reads them to compute missing checksums. A repair
+/// rewrites the data that the checksums belong to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum BlockEffect {
     Read,
-    /// Changes the data of the blocks.
     Change,
-    /// Reads the blocks to compute their checksums.
     Build,
-    /// Rewrites the data that the checksums belong to.
     Repair,
 }
 
 impl BlockEffect {
-    /// Returns whether the request changes or adds checksums.
     fn needs_log(self) -> bool {
         matches!(self, BlockEffect::Change | BlockEffect::Build)
     }
@@ -62,7 +56,6 @@ impl BlockEffect {
 
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum KeeperAction {
-    /// Execute the request's operation on the data, and report its result.
     Start(Id),
     /// Read a page of checksums, then call [`Keeper::loaded`].
     Load(u32),
@@ -78,7 +71,6 @@ pub(super) struct Store {
     /// Flush the data, in the same step as writing the pages.
     pub(super) flushes_data: bool,
     pub(super) pages: Vec<(u32, Vec<u8>)>,
-    /// Log slot to write last.
     pub(super) slot: ChecksumLogRecord,
 }
 
@@ -86,10 +78,8 @@ pub(super) struct Store {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Heat {
     Cold,
-    /// The page is being written to the log.
     Warming,
     Hot,
-    /// The page is being stored and leaves the log.
     Cooling,
 }
 
@@ -97,7 +87,6 @@ struct ChecksumPage {
     /// None while the page is being read.
     sums: Option<Sums>,
     heat: Heat,
-    /// Number of running requests on the page.
     users: u32,
     used_ms: u64,
     turn: u64,
@@ -142,19 +131,15 @@ enum Readiness {
 #[derive(Debug)]
 pub(super) struct Keeper {
     limits: Limits,
-    /// Log slot that was stored last or is being stored.
     slot: ChecksumLogRecord,
     pages: BTreeMap<u32, ChecksumPage>,
     requests: VecDeque<Request>,
-    /// A store is in progress.
     stores: bool,
     /// A store failed, so the content of the log is unknown.
     is_unsure: bool,
     /// Pages to build, in addition to those from `slot.built` on. They stay hot until then.
     pending: BTreeSet<u32>,
-    /// Page being built, and its next part.
     building: Option<(u32, u64)>,
-    /// Shutdown: pages leave the log as soon as possible.
     pub(super) ends: bool,
     looks_at_ms: u64,
     turn: u64,
@@ -196,7 +181,6 @@ impl Keeper {
         keeper
     }
 
-    /// Grows the replica to this number of blocks.
     pub(super) fn grow(&mut self, blocks: u64) {
         if blocks > self.slot.blocks {
             // The last page may have checksums for only some of its blocks.
@@ -218,12 +202,10 @@ impl Keeper {
         )
     }
 
-    /// Returns whether all checksums are built.
     pub(super) fn is_built(&self) -> bool {
         self.pending.is_empty() && self.slot.built >= pages_of(self.slot.blocks)
     }
 
-    /// Returns whether a request waits because pages to be built fill the log.
     pub(super) fn is_short(&self) -> bool {
         self.pending.len() + self.limits.batch > self.limits.hot
     }
@@ -234,7 +216,6 @@ impl Keeper {
         !self.stores && !self.slot.hot.iter().any(is_left)
     }
 
-    /// Time of the next search for idle pages, milliseconds.
     pub(super) fn looks_at_ms(&self) -> Option<u64> {
         (!self.stores && !self.slot.hot.is_empty()).then_some(self.looks_at_ms)
     }
@@ -266,7 +247,6 @@ impl Keeper {
         true
     }
 
-    /// Next blocks to build; empty if none are missing.
     fn next_part(&mut self) -> Range<u64> {
         // Pages in the log come first, because other requests may need their slots.
         let hot = self
@@ -356,7 +336,6 @@ impl Keeper {
         }
     }
 
-    /// Returns whether these checksums match the blocks of a running request.
     pub(super) fn matches(&self, id: Id, sums: &[Sum]) -> bool {
         let is_it = |one: &&Request| one.id == id && one.is_running;
         let Some(request) = self.requests.iter().find(is_it) else {
@@ -403,7 +382,6 @@ impl Keeper {
         self.is_unsure
     }
 
-    /// Cancels the requests that wait for the log, and returns them.
     pub(super) fn give_up(&mut self) -> Vec<Id> {
         let mut given_up = Vec::new();
         self.requests.retain(|request| {
@@ -471,7 +449,6 @@ impl Keeper {
         })
     }
 
-    /// Checks whether the pages of a request are in memory, and in the log if required.
     fn readiness(
         &mut self,
         place: usize,
@@ -536,7 +513,6 @@ impl Keeper {
         1
     }
 
-    /// Starts to read a page of checksums, if the cache has a slot.
     fn load(&mut self, index: u32, out: &mut Vec<KeeperAction>) -> bool {
         if self.pages.len() >= self.limits.cached {
             let turn = self.turn;
@@ -564,7 +540,6 @@ impl Keeper {
         true
     }
 
-    /// Starts the next store, if one is needed.
     fn store(&mut self, wanted: &BTreeSet<u32>, now_ms: u64, out: &mut Vec<KeeperAction>) {
         if wanted.is_empty() && now_ms < self.looks_at_ms && !self.ends {
             return;
@@ -640,18 +615,15 @@ impl Keeper {
         pages.into_iter().map(|(_, index)| index).collect()
     }
 
-    /// Marks a page with missing checksums for building.
     fn miss(&mut self, index: u32) {
         self.pending.insert(index);
         self.restart(index);
     }
 
-    /// Marks a page for building from its start, including parts that were built before.
     fn restart(&mut self, index: u32) {
         self.building.take_if(|(page, _)| *page == index);
     }
 
-    /// Advances the page being built to its next part.
     fn advance(&mut self) {
         let Some((page, part)) = &mut self.building else {
             return;

@@ -35,15 +35,12 @@ use twox_hash::XxHash3_64;
 
 /// Length of a block, bytes. Each block has one checksum.
 pub const BLOCK_BYTES: u64 = crate::layout::BLOCK_BYTES;
-/// Number of checksums in a page.
 pub const PAGE_BLOCKS: u64 = crate::layout::SUMS_BLOCKS;
 
 /// Checksum of a block; 0 if unknown.
 type Sum = u64;
-/// Value of an unknown checksum.
 const UNKNOWN: Sum = 0;
 
-/// Computes the checksum of a block from its number and content.
 fn sum_of(block: u64, bytes: &[u8]) -> Sum {
     place(block, XxHash3_64::oneshot(bytes))
 }
@@ -54,7 +51,6 @@ fn place(block: u64, data: u64) -> Sum {
     sum.max(1)
 }
 
-/// Number of pages for the checksums of this number of blocks.
 fn pages_of(blocks: u64) -> u32 {
     blocks.div_ceil(PAGE_BLOCKS) as u32
 }

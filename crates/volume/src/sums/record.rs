@@ -9,17 +9,14 @@ use crate::layout::bytes::{Reader, seal, unseal};
 pub(super) const RECORD_BYTES: usize = 4096;
 /// Number of slots in the log. Each store overwrites the oldest.
 pub(super) const SLOTS: u64 = 16;
-/// Maximum number of pages in a slot.
 pub(super) const HOT_MAX: usize = 960;
 
 const PAGE_MAGIC: [u8; 8] = *b"EKsums01";
 pub(super) const LOG_MAGIC: [u8; 8] = *b"EKslog01";
 const CHECKSUM_BYTES: usize = 8;
 
-/// Checksums of one page.
 pub(super) type Sums = Box<[Sum]>;
 
-/// Encodes a page of checksums.
 pub(super) fn encode_page(draw: u64, index: u32, sums: &[Sum]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(RECORD_BYTES);
     bytes.extend_from_slice(&PAGE_MAGIC);
@@ -48,9 +45,7 @@ pub(super) struct ChecksumLogRecord {
     /// Sequence number. The slot with the highest number is current.
     pub(super) number: u64,
     pub(super) draw: u64,
-    /// Offset of the pages on the metadata disk, bytes.
     pub(super) offset: u64,
-    /// Number of blocks with checksums.
     pub(super) blocks: u64,
     /// Number of leading pages that were built.
     pub(super) built: u32,
@@ -101,7 +96,6 @@ impl ChecksumLogRecord {
         })
     }
 
-    /// Newest valid slot of the log.
     pub(super) fn newest(ring: &[u8]) -> Option<ChecksumLogRecord> {
         let slots = ring
             .chunks(RECORD_BYTES)
@@ -109,7 +103,6 @@ impl ChecksumLogRecord {
         slots.max_by_key(|slot| slot.number)
     }
 
-    /// Offset of the slot in the log, bytes.
     pub(super) fn place(&self) -> u64 {
         self.number % SLOTS * RECORD_BYTES as u64
     }

@@ -9,7 +9,6 @@ use crate::disk::{Failure, OperationOutput};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// Delay before a read without buffer memory is retried.
 const PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
@@ -32,7 +31,6 @@ impl Scrub {
         (!self.is_busy).then_some(self.next_at)
     }
 
-    /// Delays the part, because there was no buffer memory.
     pub(super) fn starve(&mut self) {
         self.is_busy = false;
         self.next_at = Instant::now() + PAUSE;
@@ -40,7 +38,6 @@ impl Scrub {
 }
 
 impl Summing {
-    /// Starts the next part when it is due.
     pub(super) fn scrub_on(&mut self, now: Instant) {
         let blocks = self.keeper.progress().1;
         let Some(scrub) = &mut self.scrub else {
@@ -60,7 +57,6 @@ impl Summing {
         self.jobs.insert(id, ChecksumJob::ScrubWaits(part));
     }
 
-    /// Processes a part that was read.
     pub(super) fn scrubbed(
         &mut self,
         id: Id,

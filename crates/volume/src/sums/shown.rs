@@ -11,7 +11,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Maximum number of damaged blocks that are listed individually.
 const DAMAGED_MAX: usize = 4096;
-/// Maximum number of events in the history.
 const EVENTS_MAX: usize = 16;
 /// Maximum number of log lines about damaged blocks per opening of the volume.
 const LINES_MAX: u64 = 100;
@@ -19,28 +18,19 @@ const LINES_MAX: u64 = 100;
 /// Status of a replica's checksums.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Sums {
-    /// Data with built checksums, bytes.
     pub built_bytes: u64,
-    /// Size of the volume, bytes.
     pub total_bytes: u64,
     /// Number of checksum mismatches, counted at each read.
     pub mismatches: u64,
     /// Damaged blocks that were not overwritten since, with the time of detection.
     pub damaged: BTreeMap<u64, Moment>,
-    /// Number of damaged blocks repaired from the other replica.
     pub repaired: u64,
     not_repaired: u64,
-    /// Reason for the last failed repair.
     pub why_not: Option<String>,
-    /// True for one of two replicas.
     pub is_pair: bool,
-    /// History of damage, and of overwritten or repaired blocks.
     pub events: Vec<Event>,
-    /// Running or last check of all data.
     pub verified: Option<VerifyRecord>,
-    /// True if the volume is open with checksums.
     pub is_on: bool,
-    /// Reason why checksums cannot be stored.
     pub trouble: Option<String>,
     checks: u64,
 }
@@ -53,7 +43,6 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Creates the status of the volume with this name.
     pub fn new(volume: &str) -> Tally {
         Tally {
             volume: volume.to_owned(),
@@ -65,7 +54,6 @@ impl Tally {
         self.sums.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Copy of the current status.
     pub fn sums(&self) -> Sums {
         self.lock().clone()
     }
@@ -79,7 +67,6 @@ impl Tally {
         self.lock().trouble = trouble;
     }
 
-    /// Resets the status after the volume was opened, with or without checksums.
     pub(crate) fn open(&self, is_on: bool, is_pair: bool, trouble: Option<String>) {
         let mut sums = self.lock();
         let checks = std::mem::take(&mut sums.checks);
@@ -96,7 +83,6 @@ impl Tally {
         };
     }
 
-    /// Records the start of a check of all data.
     pub(super) fn scrub_begins(&self, blocks: u64) {
         let mut sums = self.lock();
         sums.checks += 1;
@@ -109,7 +95,6 @@ impl Tally {
         verified::learn(&mut sums.verified, Some(&verify), Moment::now());
     }
 
-    /// Records the result of one checked part.
     pub(super) fn scrubbed(&self, blocks: Range<u64>, wrong: &[u64], is_read: bool) {
         let mut sums = self.lock();
         let Some(verified) = &mut sums.verified else {
@@ -130,7 +115,6 @@ impl Tally {
         }
     }
 
-    /// Records the end of the check, complete or not.
     pub(super) fn scrub_ends(&self, is_complete: bool) {
         let mut sums = self.lock();
         let Some(verified) = &sums.verified else {
@@ -145,7 +129,6 @@ impl Tally {
         verified::learn(&mut sums.verified, Some(&verify), Moment::now());
     }
 
-    /// Records and logs blocks that a read found damaged.
     pub(super) fn damaged(&self, blocks: &[u64]) {
         let mut sums = self.lock();
         let mut lines = String::new();
@@ -181,12 +164,10 @@ impl Tally {
         }
     }
 
-    /// Records that blocks were overwritten.
     pub(super) fn overwritten(&self, blocks: Range<u64>) {
         self.intact(blocks, "were overwritten");
     }
 
-    /// Records and logs blocks that were repaired from the other replica.
     pub(super) fn repaired(&self, blocks: Range<u64>) {
         let mut sums = self.lock();
         sums.repaired += blocks.end - blocks.start;
@@ -202,7 +183,6 @@ impl Tally {
         self.intact(blocks, "were repaired from the other copy");
     }
 
-    /// Records a failed repair. Returns whether to log it.
     pub(crate) fn not_repaired(&self, why: String) -> bool {
         let mut sums = self.lock();
         sums.why_not = Some(why);

@@ -119,7 +119,6 @@ struct ChecksumSimulation {
     disk: Disk,
     keeper: Option<Keeper>,
     work: Vec<Work>,
-    /// Requests that have not begun.
     asked: BTreeMap<Id, (BlockEffect, Range<u64>, bool)>,
     building: bool,
     blocks: u64,
@@ -241,7 +240,6 @@ impl ChecksumSimulation {
         self.disk.ring[at..at + RECORD_BYTES].copy_from_slice(&slot.encode());
     }
 
-    /// Picks blocks that clients use.
     fn blocks_of(&mut self) -> Range<u64> {
         let pages = u64::from(pages_of(self.blocks));
         let page = self.random.below(pages) * PAGE_BLOCKS;
@@ -425,7 +423,6 @@ impl ChecksumSimulation {
         }
     }
 
-    /// Writes the content of a repair.
     fn repairs(&mut self, id: Id, blocks: Range<u64>, contents: Vec<u64>) {
         for (block, content) in blocks.clone().zip(&contents) {
             self.write(block..block + 1, *content);

@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
-/// Maximum number of operations in flight on the checksum disk.
 const UNDER_WAY_MAX: usize = 32;
 /// First token of store operations. Lower tokens belong to page reads.
 const STORE: u64 = 1 << 40;
@@ -46,7 +45,6 @@ pub(super) struct Storing {
     reading: usize,
     loaded: Vec<Loaded>,
     completions: Vec<Completion>,
-    /// No buffer memory was available for the next operation.
     is_starved: bool,
 }
 
@@ -75,7 +73,6 @@ impl Storing {
         self.is_starved || self.disk.is_held_up()
     }
 
-    /// Queues the read of a page.
     pub(super) fn load(&mut self, index: u32) {
         self.waiting.push_back(index);
         self.go_on();
@@ -99,7 +96,6 @@ impl Storing {
         debug_assert_eq!(ended, None);
     }
 
-    /// Records the result of the data flush.
     pub(super) fn flushed(&mut self, result: Result<(), Failure>) {
         if let Some(change) = &mut self.change {
             change.under_way = change.under_way.saturating_sub(1);
@@ -107,7 +103,6 @@ impl Storing {
         }
     }
 
-    /// Takes the pages that were read.
     pub(super) fn loads(&mut self) -> Vec<Loaded> {
         self.reap();
         std::mem::take(&mut self.loaded)
@@ -174,7 +169,6 @@ impl Storing {
         self.completions = completions;
     }
 
-    /// Starts queued operations while there is memory.
     fn go_on(&mut self) {
         self.is_starved = false;
         while self.reading < UNDER_WAY_MAX
@@ -207,7 +201,6 @@ impl Storing {
     }
 }
 
-/// Starts to write a record. Returns false without memory.
 fn write(
     disk: &mut Disk,
     pool: &Pool,

@@ -4,7 +4,6 @@
 use crate::layout::{MAGIC, SLOT_BYTES};
 use std::fmt;
 
-/// Number of bytes that are examined.
 pub(super) const HEAD_BYTES: usize = 64 << 10;
 /// Number of positions where metadata of a volume may begin.
 const SLOTS: usize = 8;
@@ -16,11 +15,9 @@ pub enum Image {
     Qemu(&'static str),
     /// Compressed file, with the program that reads it.
     Compressed(&'static str),
-    /// Device of a volume, which begins with metadata.
     Volume,
 }
 
-/// Signatures: offset, bytes and format.
 const SIGNATURES: [(usize, &[u8], Image); 12] = [
     (0, b"QFI\xfb", Image::Qemu("qcow2")),
     (0, b"QED\0", Image::Qemu("qed")),

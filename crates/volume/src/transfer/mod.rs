@@ -19,16 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 
-/// Maximum length of a piece, bytes.
 const PIECE_BYTES: u32 = 512 << 10;
-/// Maximum number of concurrent requests of this length per server.
 const REQUESTS_MAX: usize = 8;
-/// Maximum number of pieces in the queue.
 const QUEUE_MAX: usize = 8;
 /// Alignment of pieces, bytes: the largest sector of a disk. Only the end of the source may be
 /// unaligned.
 const ALIGN_BYTES: u64 = 4096;
-/// Length of one allocation query, bytes.
 const STATUS_BYTES: u64 = 1 << 30;
 /// Minimum length of zeroes that are skipped, bytes.
 const GRAIN_BYTES: usize = 64 << 10;
@@ -37,7 +33,6 @@ const GRAIN_BYTES: usize = 64 << 10;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DiskPiece {
     Data(Vec<u8>),
-    /// Number of zero bytes.
     Zeroes(u64),
 }
 
@@ -54,43 +49,26 @@ pub struct Progress {
 /// Reason why a copy failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    /// The server of the source or the target failed.
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error("cannot {action} {}: {error}", .path.display())]
     File {
         action: &'static str,
         path: PathBuf,
-        /// Error of the operating system.
         error: io::Error,
     },
-    /// The source is not a disk.
     #[error("{} is {what}: a source is a raw image, a block device or an NBD address", .path.display())]
-    NotADisk {
-        path: PathBuf,
-        /// File type that was found.
-        what: &'static str,
-    },
-    /// The target file exists already.
+    NotADisk { path: PathBuf, what: &'static str },
     #[error("{} exists: choose a new file", .0.display())]
     Exists(PathBuf),
-    /// Another process uses the file.
     #[error("{} is in use: {}", .path.display(), .what)]
-    InUse {
-        path: PathBuf,
-        /// User of the file, and the remedy.
-        what: &'static str,
-    },
-    /// The source has become shorter during the copy.
+    InUse { path: PathBuf, what: &'static str },
     #[error("{} ended at byte {at} of {expected}: it has changed while it was read", .path.display())]
     Short {
         path: PathBuf,
-        /// Actual end of the file, bytes.
         at: u64,
-        /// Size at the start, bytes.
         expected: u64,
     },
-    /// Writing to standard output failed.
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
 }
@@ -186,7 +164,6 @@ impl DiskPiece {
     }
 }
 
-/// Splits a piece into data and zeroes, in multiples of the grain.
 fn split(
     piece: DiskPiece,
     each: &mut dyn FnMut(DiskPiece) -> Result<(), TransferError>,

@@ -17,12 +17,10 @@ use std::path::{Path, PathBuf};
 /// Disk that is read from start to end.
 #[derive(Debug)]
 pub enum TransferSource {
-    /// Export of an NBD server.
     Server(Box<Client>),
     File(Disk),
 }
 
-/// Open file or block device.
 #[derive(Debug)]
 pub struct Disk {
     file: File,
@@ -71,7 +69,6 @@ impl TransferSource {
         Ok(TransferSource::Server(Box::new(Client::connect(address)?)))
     }
 
-    /// Size of the source, bytes.
     pub fn size(&self) -> u64 {
         match self {
             TransferSource::Server(client) => client.offer().size,
@@ -189,7 +186,6 @@ impl Disk {
         }
     }
 
-    /// Reads this number of bytes.
     fn bytes(&self, offset: u64, length: usize) -> Result<Vec<u8>, TransferError> {
         let mut bytes = vec![0; length];
         let mut filled = 0;
@@ -266,11 +262,8 @@ struct Reading<'c> {
     align: u64,
     /// Known extents that were not requested yet: length, and whether they are zeroes.
     known: VecDeque<(u64, bool)>,
-    /// End of the known extents, bytes.
     known_to: u64,
-    /// Start of the next request, bytes.
     asked_to: u64,
-    /// End of the delivered pieces, bytes.
     given_to: u64,
     /// Received pieces that cannot be delivered yet, by offset.
     early: BTreeMap<u64, DiskPiece>,
@@ -315,7 +308,6 @@ impl<'c> Reading<'c> {
         Ok(())
     }
 
-    /// Requests the next data, or skips zeroes.
     fn ask(&mut self) -> Result<(), TransferError> {
         while self.needs_more() && self.known_to < self.size {
             self.learn()?;
@@ -342,7 +334,6 @@ impl<'c> Reading<'c> {
         Ok(self.client.submit(NbdRequest::Read(at, count))?)
     }
 
-    /// Returns whether more extents are needed, because the known ones may end within a sector.
     fn needs_more(&self) -> bool {
         match self.known.front() {
             None => true,
@@ -350,7 +341,6 @@ impl<'c> Reading<'c> {
         }
     }
 
-    /// Appends an extent to the known ones. Zeroes are rounded to whole sectors.
     fn add(&mut self, length: u64, is_zero: bool) {
         let (at, end) = (self.known_to, self.known_to + length);
         self.known_to = end;
@@ -377,7 +367,6 @@ impl<'c> Reading<'c> {
         }
     }
 
-    /// Queries the allocation from the end of the known extents on.
     fn learn(&mut self) -> Result<(), TransferError> {
         let length = STATUS_BYTES.min(self.size - self.known_to);
         if self.client.offer().allocation.is_none() {

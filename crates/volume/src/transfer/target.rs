@@ -21,16 +21,13 @@ static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
 /// Disk that is written from start to end.
 #[derive(Debug)]
 pub enum TransferTarget {
-    /// Export of an NBD server.
     Server {
         client: Box<Client>,
-        /// Write position, bytes.
         at: u64,
     },
     File {
         /// File with a temporary name until it is complete.
         partial: Arc<Partial>,
-        /// Write position, bytes.
         at: u64,
     },
     Stream {
@@ -54,7 +51,6 @@ impl TransferTarget {
         TransferTarget::Server { client, at: 0 }
     }
 
-    /// Writes to a new file.
     pub fn file(partial: Arc<Partial>) -> TransferTarget {
         TransferTarget::File { partial, at: 0 }
     }
@@ -88,7 +84,6 @@ impl TransferTarget {
         Ok(())
     }
 
-    /// Makes the target complete and durable.
     pub(super) fn finish(self) -> Result<(), TransferError> {
         match self {
             TransferTarget::Server { mut client, at } => {
@@ -152,7 +147,6 @@ fn to_server(client: &mut Client, at: u64, piece: DiskPiece) -> Result<(), Trans
     }
 }
 
-/// Calls `each` with the offset and length of each piece of a range.
 fn pieces(
     mut at: u64,
     end: u64,
@@ -242,12 +236,10 @@ impl Partial {
         })
     }
 
-    /// Temporary name until the file is complete.
     pub fn partial_path(&self) -> &Path {
         &self.partial
     }
 
-    /// Removes the file, which will not be completed.
     pub fn discard(&self) {
         // Ignores failures, because the failed copy is reported anyway.
         let _ = unlinkat(CWD, &self.partial, rustix::fs::AtFlags::empty());

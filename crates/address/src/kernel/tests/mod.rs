@@ -79,7 +79,6 @@ fn told(host: &LabHost, words: &[&str]) -> Vec<Value> {
     told
 }
 
-/// Splits a line into words.
 fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().collect()
 }
@@ -95,7 +94,6 @@ fn first<T>(results: Vec<Result<T, KernelError>>, request: &'static str) -> Resu
 
 /// Changes of one object, which the role makes in batches.
 impl Kernel {
-    /// Adds an address to its interface.
     fn add_address(&mut self, spec: &AddressSpec) -> Result<Ack, KernelError> {
         first(
             self.add_addresses(std::slice::from_ref(spec)),
@@ -103,7 +101,6 @@ impl Kernel {
         )
     }
 
-    /// Renews the lifetime of an address.
     fn renew_address(&mut self, spec: &AddressSpec) -> Result<(), KernelError> {
         first(
             self.renew_addresses(std::slice::from_ref(spec)),
@@ -111,7 +108,6 @@ impl Kernel {
         )
     }
 
-    /// Removes an address from its interface.
     fn remove_address(&mut self, spec: &AddressSpec) -> Result<Ack, KernelError> {
         first(
             self.remove_addresses(std::slice::from_ref(spec)),

@@ -67,7 +67,6 @@ fn mac(host: &LabHost) -> String {
     mac_in(&shown, "link/ether").unwrap()
 }
 
-/// Starts a server that responds to each line with `word`.
 fn serve(host: &LabHost, at: &str, word: &'static str) {
     let listener = host.tcp_listen(at.parse().unwrap()).unwrap();
     std::thread::spawn(move || {
@@ -108,7 +107,6 @@ fn resets(host: &LabHost) -> u64 {
     values.split(' ').nth(at).unwrap().parse().unwrap()
 }
 
-/// Returns the tables of the old and the new owner.
 fn both_ends(scene: &PassageFixture, address: IpAddr, own: IpAddr) -> (Passage, Passage) {
     let quiet = Passage {
         table: Passage::name("test"),
@@ -130,7 +128,6 @@ fn both_ends(scene: &PassageFixture, address: IpAddr, own: IpAddr) -> (Passage, 
     (quiet, passes)
 }
 
-/// The table of the old owner while it offers the address.
 fn offer(address: IpAddr) -> Passage {
     Passage {
         table: Passage::name_of_offer("test"),
@@ -139,7 +136,6 @@ fn offer(address: IpAddr) -> Passage {
     }
 }
 
-/// Makes the client send packets for the address to this host.
 fn set_neighbour(scene: &PassageFixture, vip: &str, owner: &LabHost) {
     let mac = mac(owner);
     let entry = ["neigh", "replace", vip, "lladdr", &mac, "dev", "eth0"];
@@ -239,7 +235,6 @@ fn connections_of_ipv6_go_on_at_the_old_owner_too() {
     hand_over("kernel-passage-6", "fd00::100", "fd00::1");
 }
 
-/// Opens a connection of the client from this port.
 fn connect_from(scene: &PassageFixture, port: u16, at: SocketAddrV4) -> TcpStream {
     scene.client.enter(|| {
         let fd = net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();

@@ -181,7 +181,6 @@ fn an_address_that_comes_later_is_waited_for_and_said_once() {
     });
 }
 
-/// Starts a real keepalived with these sessions.
 fn keepalived(host: &LabHost, scratch: &ScratchDirectory, passive: bool) -> lab::LabProcess {
     let mut config = String::new();
     for wanted in both_families(true) {

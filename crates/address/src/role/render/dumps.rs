@@ -19,7 +19,6 @@ fn yes(b: bool) -> &'static str {
     if b { "enabled" } else { "disabled" }
 }
 
-/// Returns the configured initial state.
 fn wanted(config: &Configured) -> VrrpState {
     match config.start {
         Start::Master => VrrpState::Master,
@@ -28,7 +27,6 @@ fn wanted(config: &Configured) -> VrrpState {
 }
 
 impl AddressRole {
-    /// Returns every virtual router with its state and counters.
     fn dumped(&self) -> impl Iterator<Item = (&VrrpInstance, VrrpStatus, Counters)> {
         let members = self.members.iter().enumerate();
         members.filter_map(|(at, member)| {
@@ -37,14 +35,12 @@ impl AddressRole {
         })
     }
 
-    /// Returns the contents of `keepalived.stats`.
     pub(in crate::role) fn dump_statistics(&self) -> String {
         let all = self.dumped();
         all.map(|(member, _, counters)| statistics(&member.config.name, &counters))
             .collect()
     }
 
-    /// Returns the contents of `keepalived.data`.
     pub(in crate::role) fn dump_data(&self) -> String {
         let mut out = String::new();
         // Writing to a String cannot fail.
@@ -52,7 +48,6 @@ impl AddressRole {
         out
     }
 
-    /// Returns the contents of `keepalived.json`.
     pub(in crate::role) fn dump_json(&self) -> String {
         let all = self.dumped().map(|(member, status, counters)| {
             value!({"data": instance(member, &status), "stats": stats(&counters)})

@@ -2,7 +2,6 @@
 
 mod dumps;
 
-/// English names of the months, as in mail and dumps.
 pub const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];

@@ -10,7 +10,6 @@ use std::process::Command;
 
 /// First inode that is not reserved by the file system (ext4, "special inodes").
 const FIRST_INODE: u64 = 11;
-/// The inode of the root directory.
 const ROOT_INODE: u64 = 2;
 
 /// Root file system under construction.
@@ -21,7 +20,6 @@ pub(super) struct Root<'a> {
     pub(super) size: u64,
     /// Timestamp of all files, seconds since 1970.
     pub(super) epoch: u64,
-    /// UUID of the file system.
     pub(super) uuid: String,
 }
 
@@ -87,7 +85,6 @@ impl Root<'_> {
     }
 }
 
-/// Returns the number of used inodes, from the header that `dumpe2fs` prints.
 fn used(header: &str) -> Option<u64> {
     let number = |name: &str| -> Option<u64> {
         let line = header.lines().find_map(|line| line.strip_prefix(name))?;
@@ -118,7 +115,6 @@ mod tests {
 
     const EPOCH: u64 = 1_700_000_000;
 
-    /// Creates a directory with files in this order of creation.
     fn tree(
         scratch: &ScratchDirectory,
         name: &str,

@@ -175,7 +175,6 @@ async fn a_repository_that_is_not_there_or_empty_is_told() {
     );
 }
 
-/// The mirror that a follower made.
 fn mirror(repository: &Repository) -> PathBuf {
     let mut made = std::fs::read_dir(repository.directory.at("state")).unwrap();
     made.next().unwrap().unwrap().path()

@@ -12,7 +12,6 @@ use crate::keyword::System;
 use std::process::Command;
 use std::time::Duration;
 
-/// A directory that is gone with the test.
 struct TemporaryDirectory(PathBuf);
 
 impl TemporaryDirectory {
@@ -35,7 +34,6 @@ impl Drop for TemporaryDirectory {
     }
 }
 
-/// Runs a program in a directory; what it prints.
 fn run(directory: &Path, program: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
     command
@@ -96,7 +94,7 @@ impl ClusterView {
             .await
     }
 
-    /// Looks, and takes what is proposed.
+    /// Polls, and accepts the proposed revision.
     async fn take(&mut self, follower: &mut Follower) -> ProposedRevision {
         let outcome = self.look(follower).await;
         let PollResult::Propose(wanted) = outcome else {
@@ -116,7 +114,7 @@ impl ClusterView {
     }
 }
 
-/// Looks, and is refused: why, and whether it was told before.
+/// Returns why a poll was refused, and whether that was reported before.
 fn refused(outcome: PollResult) -> (Trouble, bool) {
     match outcome {
         PollResult::Refused(refused) => (refused.trouble, refused.again),

@@ -23,7 +23,6 @@ impl Agreement {
         }
     }
 
-    /// Returns the number of committed entries if this host leads in this term.
     pub fn confirm(&self, host: usize, term: u64) -> Option<usize> {
         (self.leader == Some(host) && self.term == term).then(|| self.committed())
     }

@@ -15,7 +15,6 @@ use std::collections::BinaryHeap;
 const HOSTS: usize = 3;
 /// Name of the contended lease.
 const NAME: &str = "volume/a";
-/// Events in a history at most.
 const EVENTS: usize = 60_000;
 const MS: u64 = 1_000_000;
 const VALID_MS: [u64; 3] = [500, 700, 1_500];
@@ -58,8 +57,8 @@ struct LeaseHost {
     drift_ppm: i64,
     booted_ns: u64,
     holder: Option<Holder>,
-    /// Expiry up to which the other processes of the host trust what the previous process
-    /// reported.
+    /// Expiry up to which the other processes of the host trust the report of the
+    /// previous process.
     former: Option<Boottime>,
     grantor: Option<Grantor>,
     /// The last confirmation, which may not be used again.
@@ -69,7 +68,6 @@ struct LeaseHost {
     inbox: Vec<SimulatedMessage>,
     wants: bool,
     valid_ms: u64,
-    /// The host neither receives nor sends.
     cut: bool,
 }
 
@@ -167,14 +165,12 @@ impl LeaseSimulation {
         self.events.push(Reverse((self.now + after_ns, place)));
     }
 
-    /// The time by a machine's own clock.
     fn clock(&self, host: usize) -> Boottime {
         let of = &self.hosts[host];
         let drift = self.now as i128 * i128::from(of.drift_ppm) / 1_000_000;
         Boottime(of.booted_ns + (self.now as i128 + drift) as u64)
     }
 
-    /// Returns the real time until the host's clock shows this time.
     fn until(&self, host: usize, then: Boottime) -> u64 {
         let left = i128::from(then.since(self.clock(host)));
         (left * 1_000_000 / i128::from(1_000_000 + self.hosts[host].drift_ppm)) as u64 + 1
@@ -188,7 +184,6 @@ impl LeaseSimulation {
         }
     }
 
-    /// Sends a message from one host to another, or loses it.
     fn send(&mut self, from: usize, to: usize, told: SimulatedMessage) {
         let cut = from != to && (self.hosts[from].cut || self.hosts[to].cut);
         if cut || (!self.calm && self.random.percent(3)) {
@@ -343,7 +338,6 @@ impl LeaseSimulation {
         Ok(())
     }
 
-    /// Delivers a renewal to a host that may lead.
     fn renewal(&mut self, host: usize, from: usize, renewal: Renewal) {
         let at = self.clock(host);
         let Some(term) = self.hosts[host].grantor.as_ref().map(Grantor::term) else {
@@ -414,7 +408,6 @@ impl LeaseSimulation {
         said
     }
 
-    /// Sends a request for the lease to a host that may lead.
     fn want(&mut self, host: usize, from: usize, want: LeaseRequest) {
         let now = self.clock(host);
         let Some(term) = self.hosts[host].grantor.as_ref().map(Grantor::term) else {
@@ -489,7 +482,6 @@ impl LeaseSimulation {
         }
     }
 
-    /// Executes what is due for a holder.
     fn tick(&mut self, host: usize) {
         let now = self.clock(host);
         let due = self.hosts[host]
@@ -603,7 +595,6 @@ impl LeaseSimulation {
         Ok(())
     }
 
-    /// Checks the state after the calm phase.
     fn end(&self) -> Result<(), String> {
         let wanted = self.hosts.iter().any(|host| host.wants);
         let held = (0..HOSTS).any(|host| self.holds(host));
@@ -614,7 +605,6 @@ impl LeaseSimulation {
         }
     }
 
-    /// Elects a leader; the other members learn of it later.
     fn elect(&mut self) {
         let host = self.random.below(HOSTS as u64) as usize;
         self.agreement.term += 1;

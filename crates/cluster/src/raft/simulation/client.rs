@@ -22,7 +22,6 @@ use std::time::Duration;
 
 /// Time after which a client abandons an operation and starts no other on it.
 const GIVES_UP: Duration = Duration::from_millis(2_500);
-/// Number of leases that clients use.
 const LEASES: u64 = 2;
 
 pub struct Client {
@@ -44,7 +43,6 @@ enum CallResult {
 }
 
 impl Client {
-    /// Runs until the client is asked to end.
     pub async fn run(mut self) {
         let mut count = 0;
         while !self.common.over.load(Ordering::Relaxed) {
@@ -63,7 +61,6 @@ impl Client {
         }
     }
 
-    /// Writes an event that must not be lost.
     async fn tell(&mut self, running: RunningProcess, count: u64) {
         let words = format!("said {}-{count}", self.number);
         let unknown = Fate::Unknown;
@@ -167,7 +164,6 @@ impl Client {
     }
 }
 
-/// Sends an operation to a member.
 async fn ask(common: &Common, running: RunningProcess, key: Key, op: ClientOp) -> CallResult {
     let engine = running.engine.clone();
     if op == ClientOp::Read {

@@ -57,7 +57,6 @@ struct SimulatedDiskState {
     before_last: Option<Vec<u8>>,
 }
 
-/// The disk of a machine.
 #[derive(Clone)]
 pub struct Disk(Arc<Mutex<SimulatedDiskState>>);
 
@@ -82,7 +81,6 @@ impl Disk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens the file for a process; a previous owner loses access.
     pub fn open(&self, owner: SimulatedProcess) -> Backend {
         let mut inner = self.inner();
         inner.life += 1;
@@ -154,7 +152,6 @@ impl Disk {
         inner.fails_in = Some(inner.random.below(6) + 1);
     }
 
-    /// Makes the disk full, or frees space again.
     pub fn fill(&self, full: bool) {
         self.inner().full = full;
     }
@@ -184,7 +181,6 @@ impl Disk {
     }
 }
 
-/// The file, as opened by one process.
 pub struct Backend {
     disk: Disk,
     life: u64,

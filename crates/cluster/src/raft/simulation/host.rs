@@ -21,10 +21,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Largest number of attempts to start.
 const START_TRIES: u32 = 40;
 
-/// Data that all tasks of a history share.
 pub struct Common {
     pub network: RaftSimulatedNetwork,
     pub record: Mutex<Record>,
@@ -49,7 +47,6 @@ impl Common {
     }
 }
 
-/// Files of a member, as its process opens them.
 struct Stores {
     owner: StoreOwner,
     disk: Disk,
@@ -90,18 +87,14 @@ pub struct RaftHost {
     nodes: BTreeSet<MemberId>,
     pub disk: Disk,
     pub promise: Disk,
-    /// A copy of the store from earlier.
     pub backup: Vec<u8>,
-    /// The member has never run before.
     fresh: bool,
     /// The member's store was lost, and it may not vote yet.
     pub lost: bool,
     clock: Clock,
     random: Random,
     pub process: SimulatedProcess,
-    /// The host must never run again.
     pub gone: bool,
-    /// The disk failed during this run.
     pub failed: bool,
     pub snapshot_entries: u64,
 }
@@ -136,7 +129,6 @@ impl RaftHost {
         MemberId(self.place as u64 + 1)
     }
 
-    /// Returns the member as the cluster knows it.
     pub fn member(&self) -> ClusterMember {
         ClusterMember {
             id: self.id(),
@@ -160,7 +152,6 @@ impl RaftHost {
         }
     }
 
-    /// Starts the process, unless it runs.
     pub async fn start(&mut self, common: &Arc<Common>) -> Result<(), String> {
         if self.gone || common.network.running(self.place).is_some() {
             return Ok(());
@@ -254,7 +245,6 @@ impl RaftHost {
         });
     }
 
-    /// Kills the process; the kernel keeps what it wrote.
     pub fn kill(&mut self, common: &Common) {
         common.note(|| format!("{} is killed", self.id()));
         self.disk.release();
@@ -265,7 +255,6 @@ impl RaftHost {
         }
     }
 
-    /// Makes its disk full, or frees space again.
     pub fn fill(&self, full: bool) {
         self.disk.fill(full);
         self.promise.fill(full);
@@ -275,7 +264,6 @@ impl RaftHost {
         self.disk.restore(Vec::new());
     }
 
-    /// Replaces the store by the earlier copy.
     pub fn roll_back(&self) {
         self.disk.restore(self.backup.clone());
     }

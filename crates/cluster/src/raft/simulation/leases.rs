@@ -71,7 +71,6 @@ impl Table {
         (0..MEMBERS).filter(holds).collect()
     }
 
-    /// Returns whether any member holds it.
     pub fn is_held(&self) -> bool {
         !self.holding().is_empty()
     }
@@ -105,7 +104,6 @@ impl Actor {
         }
     }
 
-    /// Runs until its process ends.
     pub async fn run(mut self) {
         let mut holders = Holders::new(self.id(), VALID_MS);
         let mut records = 0;

@@ -13,7 +13,6 @@ const LOOKS_MAX: usize = 2_000_000;
 pub trait Model {
     type State: Clone + Eq + Hash;
     type Op: fmt::Debug;
-    /// Result that the caller received.
     type Observed: fmt::Debug;
 
     fn begin(&self) -> Self::State;
@@ -155,7 +154,6 @@ impl<M: Model> Search<'_, M> {
 mod tests {
     use super::*;
 
-    /// A register: writes, reads, and writes if it was that before.
     struct Register;
 
     #[derive(Clone, Debug)]

@@ -70,7 +70,6 @@ fn history(seed: u64, defect: Option<RaftDefect>) -> Result<usize, String> {
     })
 }
 
-/// Applies the function to each item, on all processors.
 fn on_all_processors<A: Sync, B: Send>(of: &[A], does: impl Fn(&A) -> B + Sync) -> Vec<B> {
     let next = AtomicUsize::new(0);
     let work = || {
@@ -131,7 +130,6 @@ fn a_seed_replays_its_history() {
     }
 }
 
-/// Returns the first of this many histories that shows the defect.
 fn found(defect: RaftDefect) -> Option<(u64, String)> {
     (0..FOUND_WITHIN).find_map(|seed| Some((seed, history(seed, Some(defect)).err()?)))
 }

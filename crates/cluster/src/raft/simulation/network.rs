@@ -29,7 +29,6 @@ pub struct Weather {
     pub late: u64,
 }
 
-/// A running process of a host.
 #[derive(Clone)]
 pub struct RunningProcess {
     pub engine: Engine<Members>,
@@ -65,7 +64,6 @@ impl RaftSimulatedNetwork {
         change(&mut self.inner().weather);
     }
 
-    /// Sets the process that runs on a host.
     pub fn set_running(&self, place: usize, running: Option<RunningProcess>) {
         let before = std::mem::replace(&mut self.inner().running[place], running);
         drop(before);
@@ -124,7 +122,6 @@ impl RaftSimulatedNetwork {
     }
 }
 
-/// Transport of a member to the others.
 #[derive(Clone)]
 pub struct SimulatedTransport {
     pub place: usize,

@@ -13,17 +13,14 @@ pub struct Observer {
     states: BTreeMap<u64, (crate::member::Digest, MemberId)>,
     /// Progress of each member in its current run.
     applied: BTreeMap<MemberId, u64>,
-    /// First violation of an invariant.
     pub wrong: Option<String>,
 }
 
 impl Observer {
-    /// Records that a process starts with the state of its disk.
     pub fn begins(&mut self, member: MemberId) {
         self.applied.remove(&member);
     }
 
-    /// Records the status of a member.
     pub fn stands(&mut self, member: MemberId, standing: &RaftStatus) {
         if !standing.leading {
             return;
@@ -35,7 +32,6 @@ impl Observer {
         }
     }
 
-    /// Records the state that a member has applied.
     pub fn has(&mut self, member: MemberId, state: &ClusterState) {
         let before = self.applied.insert(member, state.applied);
         if before == Some(state.applied) {
@@ -54,7 +50,6 @@ impl Observer {
         }
     }
 
-    /// Records the first violation of an invariant.
     pub fn report_violation(&mut self, what: String) {
         self.wrong.get_or_insert(what);
     }

@@ -6,15 +6,12 @@ use crate::member::MemberKind;
 use lab::Random;
 use std::time::Duration;
 
-/// Disturbances in a history at most.
 const DISTURBANCES: u64 = 9;
 
-/// A disturbance of the cluster.
 #[derive(Clone, Copy, Debug)]
 pub enum Disturbance {
     /// The second host no longer receives from the first.
     Cut(usize, usize),
-    /// Neither host receives from the other.
     CutBoth(usize, usize),
     /// Neither side receives from the other.
     Partition(u64),
@@ -40,7 +37,6 @@ pub enum Disturbance {
     PowerCut(usize, u64),
     /// All machines lose power at once.
     Blackout(u64),
-    /// The disk of a host fails soon.
     DiskFails(usize),
     /// The disk of a host is full for this many milliseconds.
     DiskFull(usize, u64),
@@ -56,22 +52,18 @@ pub enum Disturbance {
     RollBack(usize, u64),
     /// The process is killed, and its promise file is lost.
     LosePromise(usize, u64),
-    /// The leader hands leadership over.
     HandOver,
     /// The arbiter is lost for good, and another one replaces it.
     ReplaceArbiter,
 }
 
-/// Plan of a history before it runs.
 #[derive(Clone, Debug)]
 pub struct SimulationPlan {
-    /// Kinds of the initial members.
     pub kinds: Vec<MemberKind>,
     pub weather: Weather,
     /// Disturbances, each with its delay after the one before.
     pub steps: Vec<(Duration, Disturbance)>,
     pub clients: usize,
-    /// Number of additional clients that only read.
     pub readers: usize,
     /// Longest time between two operations of a client.
     pub think_ms: u64,

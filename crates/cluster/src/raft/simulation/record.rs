@@ -11,7 +11,6 @@ pub enum Key {
     Versions,
 }
 
-/// Operation that a client requests.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ClientOp {
     Read,
@@ -21,7 +20,6 @@ pub enum ClientOp {
     TakeBack { version: u64 },
 }
 
-/// Result that a client receives.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Observed {
     Is(Single),
@@ -112,7 +110,6 @@ fn does(state: Single, op: &ClientOp) -> (Single, Observed) {
     }
 }
 
-/// Fate of an event that a client wrote.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
     Acknowledged,
@@ -120,7 +117,6 @@ pub enum Fate {
     NotDone,
 }
 
-/// Results that all clients observed.
 #[derive(Default)]
 pub struct Record {
     pub operations: BTreeMap<Key, Vec<Operation<ClientOp, Observed>>>,
@@ -128,7 +124,6 @@ pub struct Record {
 }
 
 impl Record {
-    /// Returns the number of completed operations.
     pub fn answered(&self) -> usize {
         let all = self.operations.values().flatten();
         all.filter(|operation| operation.returned.is_some()).count()

@@ -29,7 +29,6 @@ struct ProcessState {
     dead: bool,
     wakers: Vec<Waker>,
     tasks: Vec<Weak<dyn TaskSlot>>,
-    /// Panic messages of its tasks.
     panics: Vec<String>,
 }
 
@@ -41,7 +40,6 @@ impl SimulatedProcess {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Spawns a task of the process.
     pub fn spawn<T>(&self, future: T) -> SimJoinHandle<T::Output>
     where
         T: Future + Send + 'static,
@@ -61,7 +59,6 @@ impl SimulatedProcess {
         Members::spawn(future)
     }
 
-    /// Suspends the process for this duration.
     pub fn stand_still(&self, long: Duration) {
         self.inner().stands_still += 1;
         let process = self.clone();
@@ -79,7 +76,6 @@ impl SimulatedProcess {
         });
     }
 
-    /// Kills the process with all its tasks.
     pub fn kill(&self) {
         let tasks = {
             let mut inner = self.inner();
@@ -93,7 +89,6 @@ impl SimulatedProcess {
         }
     }
 
-    /// Returns the panic messages of its tasks.
     pub fn panics(&self) -> Vec<String> {
         self.inner().panics.clone()
     }
@@ -127,7 +122,6 @@ impl<F: Future + Send> TaskSlot for TaskFuture<F> {
     }
 }
 
-/// A task of a process.
 struct Gate<F> {
     process: SimulatedProcess,
     future: Arc<TaskFuture<F>>,

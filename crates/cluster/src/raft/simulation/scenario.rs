@@ -17,7 +17,6 @@ use std::time::Duration;
 
 /// Number of seeds for each scenario: they differ in delays and election times.
 const SEEDS: u64 = 2;
-/// Number of rounds of forged messages in one history.
 const FORGED_ROUNDS: u64 = 200;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Time within which a leader must be elected in a calm: some election timeouts.
@@ -187,7 +186,6 @@ fn thief_of_the_arbiters_keys_changes_nothing() {
     }
 }
 
-/// Part of a member's files that is lost.
 #[derive(Clone, Copy, Debug)]
 enum Lost {
     Store,

@@ -35,7 +35,7 @@ pub struct RaftSimulation {
     pub(super) common: Arc<Common>,
     /// Hosts to restart, with the time of the restart.
     begins: Vec<(u64, usize)>,
-    /// Whose disk has room again when.
+    /// Hosts whose disks get room again, with the time.
     empties: Vec<(u64, usize)>,
 }
 
@@ -74,12 +74,10 @@ impl RaftSimulation {
         }
     }
 
-    /// Network conditions from the start.
     pub fn weather(&self) -> Weather {
         self.plan.weather
     }
 
-    /// Returns the data that all tasks share.
     pub fn common(&self) -> Arc<Common> {
         self.common.clone()
     }
@@ -139,7 +137,6 @@ impl RaftSimulation {
         Ok(())
     }
 
-    /// Adds a member by a request to this one.
     async fn take_in(&mut self, place: usize, by: usize) -> Result<(), String> {
         let host = &self.hosts[place];
         let (id, member) = (host.id(), host.member());
@@ -450,7 +447,6 @@ impl RaftSimulation {
         Ok(())
     }
 
-    /// Checks the cluster after the calm.
     pub(super) async fn end(&mut self) -> Result<(), String> {
         let began = now();
         loop {
@@ -468,7 +464,6 @@ impl RaftSimulation {
         lock(&self.common.record).linearizable()
     }
 
-    /// Returns how members still differ.
     fn differ(&self) -> Option<String> {
         if !lock(&self.common.leases).is_held() {
             return Some("nobody has the lease".to_owned());

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Timeout of the tests, whatever else the machine does.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub type Tested = Engine<TokioRuntime>;
@@ -24,7 +23,6 @@ struct Switch {
     deaf: BTreeMap<MemberId, u64>,
 }
 
-/// Simulated network between the engines.
 #[derive(Clone, Default)]
 pub struct Hub {
     switch: Arc<Mutex<Switch>>,
@@ -106,7 +104,6 @@ impl Hub {
         self.switch.lock().unwrap().deaf.insert(MemberId(of), count);
     }
 
-    /// Returns the transport by which this member calls the others.
     pub fn way(&self, id: u64) -> Way {
         Way {
             from: MemberId(id),
@@ -114,7 +111,6 @@ impl Hub {
         }
     }
 
-    /// Opens an engine and connects it to the others.
     pub async fn start(&self, id: u64, kind: MemberKind, store: Store) -> Tested {
         let settings = Settings {
             // A loaded machine is not a failure.
@@ -182,7 +178,6 @@ pub fn memory() -> Store {
     Store::with_backend(redb::backends::InMemoryBackend::new()).unwrap()
 }
 
-/// Waits until the condition is true.
 pub async fn until(what: &str, holds: impl Fn() -> bool) {
     let began = Instant::now();
     while !holds() {
@@ -240,7 +235,6 @@ pub fn event(words: impl Into<String>) -> CommandBody {
     }
 }
 
-/// Returns how often an event occurs in the state.
 pub fn told(engine: &Tested, words: &str) -> usize {
     engine
         .state()

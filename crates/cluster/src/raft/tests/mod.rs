@@ -306,7 +306,6 @@ fn impatient() -> Settings {
     }
 }
 
-/// A directory of this test's own.
 pub fn tempdir() -> std::path::PathBuf {
     static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -15,14 +15,12 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Timeout of a majority's confirmation of the leader.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(2);
 
 /// The grantor of all leases while this member leads.
 pub(crate) struct Grants<R: AsyncRuntime> {
     engine: Engine<R>,
     clock: Box<dyn Fn() -> Boottime + Send + Sync>,
-    /// The grantor of the newest term in which this member was the leader.
     grantor: Mutex<Option<Grantor>>,
     broken: InjectedLeaseDefect,
 }
@@ -36,7 +34,6 @@ impl<R: AsyncRuntime> fmt::Debug for Grants<R> {
 }
 
 impl<R: AsyncRuntime> Grants<R> {
-    /// Creates the grants of this engine, with this clock.
     pub(crate) fn new(
         engine: Engine<R>,
         clock: impl Fn() -> Boottime + Send + Sync + 'static,
@@ -49,7 +46,6 @@ impl<R: AsyncRuntime> Grants<R> {
         }
     }
 
-    /// Injects a defect, for tests that must detect it.
     #[cfg(test)]
     pub(crate) fn break_it(&mut self, broken: InjectedLeaseDefect) {
         self.broken = broken;
@@ -59,7 +55,6 @@ impl<R: AsyncRuntime> Grants<R> {
         (self.clock)()
     }
 
-    /// Handles a holder's request, if this member is the leader.
     pub(crate) async fn answer(&self, from: MemberId, bytes: &[u8]) -> Vec<u8> {
         let at = self.now();
         let told = match codec::decode(bytes) {
@@ -159,7 +154,6 @@ impl<R: AsyncRuntime> Grants<R> {
         Some(())
     }
 
-    /// Proposes a grant in the term in which it was decided, or not at all.
     async fn propose(&self, term: u64, command: LeaseCommand) {
         let body = CommandBody::Lease(command.clone());
         let known = match self.engine.propose_in(term, body).await {

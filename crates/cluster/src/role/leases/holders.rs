@@ -12,7 +12,6 @@ use part::codec;
 use part::role::{KnownLease, WantedLease};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Largest number of leases that one machine may want.
 const WANTED_MAX: usize = LEASES_MAX;
 
 /// Largest number of names in `Holders::settled`. Then no lease counts as inherited.
@@ -33,7 +32,6 @@ pub(crate) struct Holders {
 }
 
 impl Holders {
-    /// Creates an empty set. Leases are renewed for `valid_ms`.
     pub(crate) fn new(me: MemberId, valid_ms: u64) -> Holders {
         Holders {
             me,
@@ -65,7 +63,6 @@ impl Holders {
         some
     }
 
-    /// Returns whether a release is not in the log yet.
     pub(crate) fn releases(&self) -> bool {
         let mut all = self.by_name.iter();
         all.any(|(name, holder)| !is_wanted(&self.wanted, name) && holder.due_at().is_some())
@@ -118,7 +115,7 @@ impl Holders {
     }
 
     /// Returns the leases that are held now, and the others that were named and exist: also those
-    /// that are not requested yet. `state` is what `Holders::look` had last.
+    /// that are not requested yet. `state` is what [`Holders::update_holders`] had last.
     pub(crate) fn known(&self, now: Boottime, state: &ClusterState) -> Vec<KnownLease> {
         let wanted = self.wanted.iter().map(|wish| &wish.name);
         let named = self.by_name.keys().chain(&self.watched);

@@ -25,11 +25,8 @@ use tokio::time::{Instant, timeout};
 
 /// Default validity of a renewal, in milliseconds.
 const VALID_MS: u64 = 5000;
-/// Timeout of a request to the leader.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
-/// Maximum number of concurrent requests.
 const OPEN_MAX: usize = 64;
-/// Poll interval of holders if nothing happens earlier.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A holder's request to the leader.
@@ -37,14 +34,9 @@ const LOOK: Duration = Duration::from_millis(100);
 enum LeaderLeaseRequest {
     Want(LeaseRequest),
     Renew(Renewal),
-    /// The sender releases the lease that it has under this epoch.
-    Release {
-        name: String,
-        epoch: Epoch,
-    },
+    Release { name: String, epoch: Epoch },
 }
 
-/// A message of a part about the leases that it uses.
 #[derive(Debug)]
 pub(super) enum LeaseDemand {
     /// All leases that the part could use, or wants to know.
@@ -59,7 +51,6 @@ pub(super) enum LeaseDemand {
     Connected,
 }
 
-/// Last heartbeats of the parts that send some.
 #[derive(Debug, Default)]
 struct Heartbeats {
     at: BTreeMap<String, Instant>,
@@ -83,7 +74,6 @@ impl Heartbeats {
     }
 }
 
-/// Returns the part to which a lease belongs, by its name.
 fn part_of(lease: &str) -> &str {
     lease.split_once('/').map_or(lease, |(part, _)| part)
 }
@@ -190,7 +180,6 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
     }
 }
 
-/// Writes the record of a lease, and reports the outcome to the machine.
 pub(super) async fn record<M: ServingMachine, N: ConnectionFactory>(
     shared: Arc<RoleState<M, N>>,
     ask: u64,
@@ -215,7 +204,6 @@ pub(super) async fn record<M: ServingMachine, N: ConnectionFactory>(
     shared.machine.recorded(ask, outcome).await;
 }
 
-/// Sends whether the leader was confirmed.
 async fn confirm<M: ServingMachine, N: ConnectionFactory>(
     shared: Arc<RoleState<M, N>>,
     tell: mpsc::Sender<bool>,
@@ -231,7 +219,6 @@ async fn confirm<M: ServingMachine, N: ConnectionFactory>(
     let _ = tell.send(good).await;
 }
 
-/// Asks the leader, which may be this member.
 async fn ask<M: ServingMachine, N: ConnectionFactory>(
     shared: Arc<RoleState<M, N>>,
     ask: HolderRequest,

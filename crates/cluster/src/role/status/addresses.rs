@@ -22,7 +22,6 @@ impl Routing {
     }
 }
 
-/// Why a node cannot own the addresses of a virtual router.
 fn obstacle(node: &MemberStatus, router: &str) -> Option<String> {
     let routing = &node.parts.routing;
     let fault = routing.router(router).map(|router| router.fault.as_str());
@@ -30,7 +29,6 @@ fn obstacle(node: &MemberStatus, router: &str) -> Option<String> {
     (!why.is_empty()).then(|| format!("{} cannot own {router}: {why}", node.name))
 }
 
-/// Describes the faults of the virtual routers of a node.
 pub(super) fn faults(node: &MemberStatus) -> Vec<String> {
     let routing = &node.parts.routing;
     if !routing.unknown.is_empty() {
@@ -155,7 +153,6 @@ impl ClusterStatus {
         nodes().count() == 2 && nodes().any(|one| one.id == member.id)
     }
 
-    /// Describes the failure of the last reachable node.
     fn without_nodes(&self) -> String {
         let away = self.members.iter().filter(|one| !one.reach.is_there());
         let owners: Vec<String> = away
@@ -177,7 +174,6 @@ impl ClusterStatus {
 }
 
 impl<'s> Owned<'s> {
-    /// Returns what a member owns.
     fn by(member: &'s MemberStatus) -> Owned<'s> {
         let all = &member.parts.routing.routers;
         let routers: Vec<&RouterStatus> = all.iter().filter(|router| router.is_owner).collect();
@@ -193,7 +189,6 @@ impl<'s> Owned<'s> {
         }
     }
 
-    /// Returns whether it owns no address.
     fn is_empty(&self) -> bool {
         self.addresses == 0
     }

@@ -37,7 +37,6 @@ impl ClusterStatus {
         words.collect()
     }
 
-    /// Describes the members that do not vote because their store was lost.
     pub(super) fn loss_words(&self) -> Vec<String> {
         let lost: Vec<&MemberStatus> = self
             .members

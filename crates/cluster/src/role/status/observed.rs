@@ -84,7 +84,6 @@ impl ClusterStatus {
         })
     }
 
-    /// Returns the notes about members as which two machines connect.
     fn cloned_words(&self) -> Vec<String> {
         let words = self.cloned_members().into_iter().map(|member| {
             let name = self.name_of(member);
@@ -97,7 +96,6 @@ impl ClusterStatus {
         words.collect()
     }
 
-    /// Returns the notes about members that were seen to lack something.
     pub(super) fn observed_words(&self) -> Vec<String> {
         let mut notes = self.cloned_words();
         notes.extend(self.missing_files_words());

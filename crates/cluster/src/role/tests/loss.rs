@@ -26,7 +26,6 @@ fn does_not_vote(member: &Real, why: &str) -> bool {
     text.contains(why) && text.contains("it is not a voter")
 }
 
-/// Returns whether all members vote and none lacks its log.
 fn all_are_well(members: [&Real; 3]) -> bool {
     members.iter().all(|member| {
         let well = |status: crate::role::status::ClusterStatus| {

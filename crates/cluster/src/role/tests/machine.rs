@@ -16,22 +16,18 @@ pub const WORSE: &str = "errors";
 
 #[derive(Clone, Debug, Default)]
 pub struct Shows {
-    /// The text that is served.
     pub serves: Option<String>,
     /// Version to which it would roll back.
     pub former: Option<Option<String>>,
     /// All versions that it ever served, in order.
     pub history: Vec<String>,
     pub held: Vec<KnownLease>,
-    /// Parts that were informed of their leases.
     pub informed_parts: BTreeSet<String>,
     /// Outcomes of records, by the numbers of their requests.
     pub recorded: Vec<(u64, Recorded)>,
-    /// Leases that it was asked to hand over.
     pub handed_over: Vec<String>,
     /// Credentials that it passed on to its part, in order.
     pub credentials: Vec<PartCredentials>,
-    /// Number of reports of held leases.
     pub lease_reports: usize,
     /// Changes of its version status since the start of the role.
     pub standings: Vec<VersionStanding>,
@@ -39,7 +35,6 @@ pub struct Shows {
     errors: u64,
 }
 
-/// The machine, and a view of it for the test.
 #[derive(Clone, Debug, Default)]
 pub struct Fake {
     shows: Arc<Mutex<Shows>>,
@@ -58,7 +53,6 @@ impl Fake {
         shows.serves.filter(|_| shows.former.is_none())
     }
 
-    /// Starts the machine with this version.
     pub fn begin_with(&self, set: &FileSet) {
         self.shows.lock().unwrap().serves = Some(text(set));
     }
@@ -181,7 +175,6 @@ impl ServingMachine for Fake {
     }
 }
 
-/// The news that the addresses of a machine want these leases.
 pub fn wants_leases(leases: Vec<WantedLease>) -> News {
     let part = "address".to_owned();
     News::WantsLeases { part, leases }

@@ -12,7 +12,6 @@ use crate::request::Apply;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A directory for one test.
 struct MemberTestDirectory(PathBuf);
 
 impl MemberTestDirectory {
@@ -36,7 +35,6 @@ impl Drop for MemberTestDirectory {
     }
 }
 
-/// A set of one file with this text.
 fn set(text: &str) -> FileSet {
     FileSet {
         files: vec![SetFile {

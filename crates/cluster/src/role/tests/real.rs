@@ -21,11 +21,9 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Longest wait for anything, on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// A member that can be started and stopped.
 pub(super) struct Real {
     pub(super) place: SetupOptions,
     socket: PathBuf,

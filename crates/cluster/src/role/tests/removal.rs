@@ -18,7 +18,6 @@ fn is_told(member: &Real) -> bool {
     status.is_some_and(|status| status.frozen.iter().any(says))
 }
 
-/// Removes b while it does not run, and starts it.
 fn remove_stopped_b(a: &Real, b: &mut Real) {
     b.stop();
     a.done(&Request::Remove { name: "b".into() });

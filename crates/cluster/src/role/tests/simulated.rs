@@ -40,7 +40,6 @@ const SOON: Duration = Duration::from_secs(120);
 /// Several validities of a lease.
 const A_WHILE: Duration = Duration::from_secs(20);
 
-/// A disk that outlives its process.
 #[derive(Clone, Debug, Default)]
 struct Platter(Arc<Mutex<Vec<u8>>>);
 
@@ -89,7 +88,6 @@ impl StorageBackend for Platter {
     }
 }
 
-/// A simulated machine across all its starts.
 struct SimulatedMachine {
     name: &'static str,
     kind: MemberKind,
@@ -97,7 +95,6 @@ struct SimulatedMachine {
     directory: PathBuf,
     platter: Platter,
     token: RefCell<Option<String>>,
-    /// Machine of the current start.
     machine: RefCell<Fake>,
     asks: RefCell<Option<mpsc::Sender<(Request, Replies)>>>,
     starts: RefCell<u64>,
@@ -115,7 +112,6 @@ impl SimulatedMachine {
         }
     }
 
-    /// Runs the role once, from its start to its end.
     async fn live(&self) -> turmoil::Result {
         *self.starts.borrow_mut() += 1;
         let start = *self.starts.borrow();
@@ -184,7 +180,6 @@ impl SimulatedMachine {
     }
 }
 
-/// Change that the test makes to the simulation from the inside.
 #[derive(Clone, Copy, Debug)]
 enum SimulationOrder {
     Crash(&'static str),
@@ -229,7 +224,7 @@ async fn invite(seats: &Seats, at: usize) {
     all_vote(seats, at + 1).await;
 }
 
-/// Injects a fault. Returns the function that heals it.
+/// Returns the function that heals the fault.
 fn fault(dice: &mut Random, orders: &SimulationOrders) -> Box<dyn FnOnce(&SimulationOrders)> {
     let one = HOSTS[dice.below(3) as usize];
     let others: Vec<&'static str> = HOSTS.into_iter().filter(|host| *host != one).collect();
@@ -300,7 +295,6 @@ async fn history(seats: &Seats, orders: &SimulationOrders, dice: &mut Random, ro
     same_end(seats, &accepted).await;
 }
 
-/// Waits until something is true of the status of a member.
 async fn tells(seats: &Seats, at: usize, what: &str, fits: impl Fn(&ClusterStatus) -> bool) {
     let began = Instant::now();
     loop {
@@ -519,7 +513,6 @@ fn all_end_on_the_same_version_whatever_fails_meanwhile() {
 
 const LEASE: &str = "address/www";
 
-/// Makes a machine request the lease with this rank.
 fn wants(seat: &SimulatedMachine, rank: u32) {
     let name = LEASE.to_owned();
     let watch = false;
@@ -652,7 +645,6 @@ fn certificate_of_a_part_is_repeated_without_a_change() {
     });
 }
 
-/// Requests a record, and waits for its outcome.
 async fn record(seat: &SimulatedMachine, epoch: u64, value: &[u8]) -> Recorded {
     let machine = seat.machine.borrow().clone();
     let ask = machine.shows().recorded.len() as u64 + 1;

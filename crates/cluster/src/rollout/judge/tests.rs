@@ -23,7 +23,6 @@ const WELL: Second = Second {
     answer: Probe::Answered { status: 200 },
 };
 
-/// A judge that receives one second after another.
 #[derive(Default)]
 struct JudgeFixture {
     judge: Judge,

@@ -7,7 +7,6 @@ use crate::state::sample::{
 };
 use Reported::{Checked, Good, Refused, Serves, WentBack, Worse};
 
-/// A leader of a pair of nodes with a version in progress.
 struct LeaderFixture {
     state: ClusterState,
     driver: Driver,
@@ -33,7 +32,6 @@ fn desk(change: impl FnOnce(&mut Proposal)) -> LeaderFixture {
 }
 
 impl LeaderFixture {
-    /// Returns the step after some time, with the leader's usual poll interval.
     fn after(&mut self, ms: u64) -> Option<RolloutStep> {
         let until_ms = self.now_ms + ms;
         loop {

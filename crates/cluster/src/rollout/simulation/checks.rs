@@ -30,18 +30,14 @@ impl Counts {
     }
 }
 
-/// Configuration that a node's machine serves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct ServedConfiguration {
     pub(super) node: MemberId,
-    /// Candidate version that it serves.
     pub(super) trial: Option<VersionId>,
     pub(super) silence_ms: u64,
-    /// Version with which it took over an address.
     pub(super) took_over_with: Option<VersionId>,
 }
 
-/// Checks the machines at every step.
 pub(super) fn machines(serving: &[ServedConfiguration]) -> Result<(), String> {
     let on_trial: BTreeSet<VersionId> = serving.iter().filter_map(|node| node.trial).collect();
     if on_trial.len() > 1 {
@@ -66,7 +62,7 @@ pub(super) fn machines(serving: &[ServedConfiguration]) -> Result<(), String> {
     Ok(())
 }
 
-/// At each change of the state.
+/// Checks a change of the state.
 pub(super) fn change(
     before: &ClusterState,
     after: &ClusterState,
@@ -100,7 +96,7 @@ pub(super) fn change(
     }
 }
 
-/// At the end, when nothing has failed for a while.
+/// Checks the state of a node at the end, after a phase without failures.
 pub(super) fn end(
     state: &ClusterState,
     node: MemberId,

@@ -26,7 +26,6 @@ const STUCK_TOLD_MS: u64 = 2000;
 const ELECTION_MS: u64 = 400;
 const ARBITER: MemberId = MemberId(9);
 
-/// Deliberate defect, which the checks must find.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RolloutDefect {
     IgnoresSilence,
@@ -43,7 +42,6 @@ struct Nature {
     /// Affected node; None: all.
     only_on: Option<MemberId>,
     kind: Badness,
-    /// All nodes must change at once.
     together: bool,
 }
 
@@ -51,9 +49,7 @@ struct Nature {
 enum Badness {
     #[default]
     None,
-    /// The check of the version fails.
     CheckFails,
-    /// The machine cannot start to serve the version.
     ServeFails,
     /// From some time after the switch on, requests fail, servers are down, or there are
     /// no responses.
@@ -65,7 +61,6 @@ enum Badness {
 }
 
 impl Badness {
-    /// Returns the behaviour that is visible this long after the switch.
     fn shown(self, ago_ms: u64) -> Badness {
         match self {
             Badness::Worse { after_ms, .. } if ago_ms >= after_ms => self,
@@ -96,7 +91,6 @@ struct SimulatedNode {
     frozen: bool,
     /// Age of the stuck disk operation when the node last reported it.
     told_stuck_ms: u64,
-    /// Number of log entries that it has applied.
     applied: usize,
     seen_applied: usize,
     wake_ms: u64,
@@ -247,7 +241,6 @@ impl RolloutSimulation {
         }
     }
 
-    /// Moves an address to this node.
     fn take_over(&mut self, index: usize) {
         let node = &mut self.nodes[index];
         node.addresses += 1;
@@ -351,7 +344,6 @@ impl RolloutSimulation {
         }
     }
 
-    /// Proposes a command, which may be lost, delayed or duplicated.
     fn propose(&mut self, command: ClusterCommand) {
         let (now_ms, failing) = (self.now_ms, self.failing());
         if failing && self.random.once_in(15) {
@@ -398,7 +390,6 @@ impl RolloutSimulation {
         Ok(())
     }
 
-    /// Returns whether the version is bad in a way that must be noticed.
     fn is_bad(&self, state: &ClusterState, version: VersionId, node: MemberId) -> bool {
         let judge_ms = state
             .version(version)
@@ -658,7 +649,6 @@ impl SimulatedNode {
         }
     }
 
-    /// Returns how long its disk has not responded.
     fn disk_stuck_ms(&self, now_ms: u64) -> u64 {
         if self.stuck_ms.contains(&now_ms) {
             now_ms - self.stuck_ms.start

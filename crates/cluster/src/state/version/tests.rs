@@ -15,7 +15,6 @@ fn both() -> Vec<MemberId> {
     vec![A, B]
 }
 
-/// Returns a state with a version that both nodes could serve.
 fn checked() -> ClusterState {
     let mut state = ClusterState::pair();
     state.propose_content(b"text");
@@ -24,7 +23,6 @@ fn checked() -> ClusterState {
     state
 }
 
-/// Returns a state with a version that both nodes serve as a candidate.
 fn on_trial(judging: Judging) -> ClusterState {
     let mut state = ClusterState::pair();
     let with = Proposal {

@@ -72,7 +72,7 @@ impl Faulty {
         })))
     }
 
-    /// Turns a bit of what is there.
+    /// Flips a bit of the stored data.
     pub fn turn_bit(&self, random: &mut Random) {
         let mut platter = self.0.lock().unwrap();
         let at = random.below(platter.now.len() as u64) as usize;

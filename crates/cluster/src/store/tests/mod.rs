@@ -55,7 +55,6 @@ fn entry(term: u64, index: u64, bytes: usize) -> Entry {
     )
 }
 
-/// Expected contents of a store.
 #[derive(Clone, PartialEq, Debug, Default)]
 struct Model {
     vote: Option<Vote>,
@@ -76,7 +75,6 @@ impl Model {
             .unwrap_or(0)
     }
 
-    /// Reads the contents of a store.
     fn read(store: &Store, wanted: &BTreeSet<Digest>) -> Model {
         let (purged, last) = store.ends();
         let end = last.map_or(0, |id| id.index + 1);
@@ -116,7 +114,6 @@ impl Model {
     }
 }
 
-/// Takes the end of the log away.
 fn truncate(store: &Store, model: &mut Model, random: &mut Random) -> Result<(), StoreError> {
     let keep = random.below(model.log.len() as u64 + 1);
     let first = *model.log.first_key_value().unwrap().0;
@@ -133,7 +130,7 @@ fn truncate(store: &Store, model: &mut Model, random: &mut Random) -> Result<(),
     now(|done| store.truncate_after(last, done))
 }
 
-/// A snapshot, and what it has goes.
+/// Writes a snapshot; the entries in it are removed from the log.
 fn snapshot(store: &Store, model: &mut Model, random: &mut Random) -> Result<(), StoreError> {
     let first = *model.log.first_key_value().unwrap().0;
     let end = first + model.log.len() as u64;

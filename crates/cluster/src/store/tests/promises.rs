@@ -14,7 +14,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The two files of a member, in a directory of their own.
 struct MemberFiles(PathBuf);
 
 impl MemberFiles {
@@ -110,7 +109,6 @@ fn lost(opened: OpenedStore) -> Loss {
     }
 }
 
-/// Files with some entries and a vote.
 fn filled(files: &MemberFiles, owner: &StoreOwner) -> Has {
     let store = files.make(owner);
     vote(&store, 3);

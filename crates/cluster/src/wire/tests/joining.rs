@@ -148,7 +148,6 @@ fn newcomer(kind: MemberKind, address: SocketAddr) -> Newcomer {
     }
 }
 
-/// Returns the first wire of a member that joined.
 fn wire_of(joined: Joined) -> MemberWire<Tcp> {
     let trust = Trust {
         cluster: joined.cluster,

@@ -11,7 +11,6 @@ use std::thread;
 const CALLS: u64 = 100;
 const BEAT: Duration = Duration::from_millis(40);
 
-/// Answers on a host until told to stop.
 fn answer_on(host: &LabHost, paper: &Paper, id: u64, echo: &Echo, over: &AtomicBool) {
     host.enter(|| {
         on_one_thread(async {

@@ -120,7 +120,6 @@ impl Handler for Echo {
     }
 }
 
-/// Returns a wire that listens and responds.
 pub(super) async fn serving(paper: &Paper, id: u64, echo: &Echo) -> MemberWire<Tcp> {
     let addresses = &paper.members[&MemberId(id)].addresses;
     // One that was stopped just now may still listen there.
@@ -137,7 +136,6 @@ pub(super) async fn serving(paper: &Paper, id: u64, echo: &Echo) -> MemberWire<T
     panic!("member {id} cannot listen");
 }
 
-/// Waits until something is true.
 pub(super) async fn until(what: &str, mut is_true: impl FnMut() -> bool) {
     let waited = tokio::time::timeout(PATIENCE, async {
         while !is_true() {
@@ -147,7 +145,6 @@ pub(super) async fn until(what: &str, mut is_true: impl FnMut() -> bool) {
     assert!(waited.await.is_ok(), "never: {what}");
 }
 
-/// Returns the number of connections that a wire has to a member.
 pub(super) fn connections<N: ConnectionFactory>(wire: &MemberWire<N>, to: u64) -> usize {
     let paths = wire.paths();
     let path = paths.iter().find(|path| path.member == MemberId(to));

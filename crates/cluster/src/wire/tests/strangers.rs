@@ -14,7 +14,6 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Returns short timeouts, so that the test is short.
 fn hasty() -> Timing {
     Timing {
         handshake: Duration::from_millis(500),
@@ -35,7 +34,6 @@ async fn from(source: [u8; 4], to: SocketAddr) -> TcpStream {
     socket.connect(to).await.unwrap()
 }
 
-/// Returns whether the other side closed the connection within the test's timeout.
 async fn is_closed(stream: &mut TcpStream) -> bool {
     let mut rest = Vec::new();
     let reading = stream.read_to_end(&mut rest);

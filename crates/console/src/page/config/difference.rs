@@ -4,10 +4,8 @@ use super::super::words::clean;
 use maud::{Markup, html};
 use part::versions::Difference;
 
-/// Maximum number of lines that are shown of one file.
 const LINES_MAX: usize = 2_000;
 
-/// Draws all files that differ.
 pub(super) fn of<'d>(all: impl IntoIterator<Item = &'d Difference>) -> Markup {
     let all: Vec<&Difference> = all.into_iter().collect();
     html! {

@@ -7,9 +7,7 @@ use ::access::page::hidden;
 use maud::{Markup, PreEscaped, html};
 use part::versions::{Difference, Finding, Findings};
 
-/// Maximum number of findings that are shown.
 const FINDINGS_MAX: usize = 100;
-/// Rows of the text field.
 const ROWS: usize = 30;
 
 /// The state of an edit.
@@ -17,13 +15,9 @@ const ROWS: usize = 30;
 pub struct EditState<'e> {
     pub of: u64,
     pub path: &'e str,
-    /// Current text of the file.
     pub text: &'e str,
-    /// Reason for the change, if already written.
     pub message: &'e str,
-    /// Paths of the files of the version that are text.
     pub paths: &'e [String],
-    /// Error message of the last step, if it failed.
     pub wrong: Option<&'e str>,
     /// Version that was accepted since the edited one, if any.
     pub meanwhile: Option<&'e NewerVersion>,
@@ -41,7 +35,6 @@ pub struct NewerVersion {
     pub text: Option<String>,
 }
 
-/// Hidden fields that identify what is edited.
 fn fields(shown: &PageContext<'_>, editing: &EditState<'_>) -> Markup {
     html! {
         (hidden("csrf", &shown.viewer.csrf))
@@ -147,7 +140,6 @@ fn stale(editing: &EditState<'_>, meanwhile: &NewerVersion) -> Markup {
     }
 }
 
-/// Draws the findings of a check, each under its line.
 pub fn findings(found: &Findings, editing: &EditState<'_>) -> Markup {
     let errors = found
         .all
@@ -217,13 +209,11 @@ fn finding(one: &Finding, editing: &EditState<'_>) -> Markup {
     }
 }
 
-/// Returns the text next to a line: the message and its help.
 fn message(one: &Finding) -> String {
     let help = one.help.as_ref().map(|help| format!(" ({help})"));
     clean(&one.message).into_owned() + &clean(&help.unwrap_or_default())
 }
 
-/// Draws marks under the affected words of a line.
 fn carets(one: &Finding, text: &str) -> Markup {
     let at = |column: Option<u64>| column.and_then(|at| usize::try_from(at).ok()?.checked_sub(1));
     let Some(from) = at(one.column).filter(|from| *from <= text.len()) else {
@@ -248,7 +238,6 @@ fn carets(one: &Finding, text: &str) -> Markup {
     html! { span.l.carets aria-hidden="true" { span.n {} (PreEscaped(before)) ("^".repeat(marked)) "\n" } }
 }
 
-/// Draws the review of a change, with a field for its reason.
 pub fn review(shown: &PageContext<'_>, editing: &EditState<'_>, found: &Findings) -> Markup {
     let title = format!("Change {}", editing.path);
     let content = html! {

@@ -6,23 +6,19 @@ use super::{highlight, may_change};
 use maud::{Markup, html};
 use part::versions::{BlameLine, File};
 
-/// Maximum number of lines that are shown.
 const LINES_MAX: usize = 20_000;
 
 pub struct ViewedFile<'v> {
     pub version: u64,
-    /// The file with its text.
     pub file: &'v File,
     /// Version that last changed each line. None if not requested.
     pub blame: Option<&'v [BlameLine]>,
 }
 
-/// Returns the path of the page of a file.
 pub(super) fn path(version: u64, path: &str) -> String {
     format!("/config/file?version={version}&path={}", encode(path))
 }
 
-/// Draws the page of a file.
 pub fn file(shown: &PageContext<'_>, viewed: &ViewedFile<'_>) -> Markup {
     let title = format!("Version {}: {}", viewed.version, viewed.file.path);
     let own = path(viewed.version, &viewed.file.path);
@@ -70,7 +66,6 @@ pub(super) fn lines(text: &str, blame: Option<&[BlameLine]>) -> Markup {
     }
 }
 
-/// Describes the version that last changed a line, with its author.
 fn describe_last_change(line: &BlameLine) -> String {
     let older = if line.or_older { " or older" } else { "" };
     let ms = u64::try_from(line.time_s)

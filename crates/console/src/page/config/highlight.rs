@@ -28,7 +28,6 @@ impl HighlightKind {
     }
 }
 
-/// Draws a line with its parts highlighted.
 pub(super) fn line(text: &str) -> Markup {
     html! {
         @for (kind, part) in parts(text) {
@@ -40,7 +39,6 @@ pub(super) fn line(text: &str) -> Markup {
     }
 }
 
-/// Marks the masked secrets in a text.
 fn covers(text: &str) -> Markup {
     html! {
         @for (at, part) in text.split(COVER).enumerate() {
@@ -50,7 +48,6 @@ fn covers(text: &str) -> Markup {
     }
 }
 
-/// Splits a line into its parts.
 fn parts(text: &str) -> Vec<(HighlightKind, &str)> {
     let indent = text.len() - text.trim_start().len();
     let (blank, words) = text.split_at(indent);
@@ -71,7 +68,6 @@ fn parts(text: &str) -> Vec<(HighlightKind, &str)> {
     all
 }
 
-/// Splits the text after the keyword.
 fn behind<'t>(text: &'t str, all: &mut Vec<(HighlightKind, &'t str)>) {
     let (mut begin, mut quote, mut escaped) = (0, None, false);
     let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();

@@ -18,10 +18,8 @@ use part::versions::{
     ConfigurationVersion, Difference, File, VersionFiles, VersionStage, Versions,
 };
 
-/// Path of the page with the running configuration files.
 const SERVED: &str = "/config/served";
 
-/// Steps of a version in progress.
 const STEPS: [(VersionStage, &str); 4] = [
     (VersionStage::Checking, "Checked by every node"),
     (VersionStage::Canary, "Canary: one node serves it"),
@@ -29,12 +27,10 @@ const STEPS: [(VersionStage, &str); 4] = [
     (VersionStage::AwaitsConfirmation, "Confirmed"),
 ];
 
-/// Returns whether the viewer may change the configuration and the cluster can accept a change.
 fn may_change(shown: &PageContext<'_>, versions: &Versions) -> bool {
     shown.viewer.role == UserRole::Admin && versions.frozen.is_empty()
 }
 
-/// Draws the list of versions.
 pub(super) fn of(shown: &PageContext<'_>) -> Markup {
     let Some(versions) = &shown.platform.versions else {
         if shown.platform.members.len() > 1 {
@@ -76,7 +72,6 @@ pub(super) fn of(shown: &PageContext<'_>) -> Markup {
     }
 }
 
-/// Describes when and by whom a version was proposed.
 fn by(version: &ConfigurationVersion) -> Markup {
     let ms = u64::try_from(version.time_s)
         .unwrap_or_default()
@@ -84,7 +79,6 @@ fn by(version: &ConfigurationVersion) -> Markup {
     html! { span.muted { (date(ms)) " " (moment(ms).1) " by " (clean(&version.author)) } }
 }
 
-/// Draws the version in progress: its stage, and the actions that it allows.
 fn in_progress(
     shown: &PageContext<'_>,
     versions: &Versions,
@@ -143,7 +137,6 @@ fn reports(version: &ConfigurationVersion) -> Markup {
     }
 }
 
-/// Draws the version that all nodes should serve.
 fn served(
     shown: &PageContext<'_>,
     versions: &Versions,
@@ -183,7 +176,6 @@ fn served(
     }
 }
 
-/// Grades the outcome of a version.
 fn grade(versions: &Versions, version: &ConfigurationVersion) -> Grade {
     match version.stage {
         VersionStage::Accepted if versions.accepted == Some(version.id) => Grade::Good,
@@ -226,7 +218,6 @@ fn entry(shown: &PageContext<'_>, versions: &Versions, version: &ConfigurationVe
     }
 }
 
-/// Draws the differences between two versions.
 pub fn differences(
     shown: &PageContext<'_>,
     from: Option<u64>,
@@ -246,7 +237,6 @@ pub fn differences(
     )
 }
 
-/// Draws the files of a version.
 pub fn files(shown: &PageContext<'_>, files: &VersionFiles) -> Markup {
     let title = format!("Version {}", files.version);
     let content = html! {
@@ -293,7 +283,6 @@ pub fn served_files(shown: &PageContext<'_>, files: &[File], path: &str) -> Opti
     ))
 }
 
-/// Lists files, with a link to each text.
 fn listed(files: &[File], to: impl Fn(&str) -> String) -> Markup {
     html! {
         ul.files {
@@ -313,7 +302,6 @@ fn listed(files: &[File], to: impl Fn(&str) -> String) -> Markup {
     }
 }
 
-/// Draws the confirmation page for a return to an older version.
 pub fn roll_back(
     shown: &PageContext<'_>,
     to: u64,
@@ -337,18 +325,15 @@ pub fn roll_back(
     frame::below(&ConsolePage::Configuration, shown, &title, None, &content)
 }
 
-/// Draws the entry of the manual for a line.
 pub fn manual(text: Option<&str>) -> Markup {
     html! { @if let Some(text) = text { pre { (text) } } }
 }
 
-/// Draws the explanation of a diagnostic code.
 pub fn explained(shown: &PageContext<'_>, code: &str, text: &str) -> Markup {
     let content = html! { aside.manual { pre { (text) } } };
     frame::below(&ConsolePage::Configuration, shown, code, None, &content)
 }
 
-/// Draws the fields of a change: the reason, and the time limit for its confirmation.
 fn reason(message: &str) -> Markup {
     html! {
         label for="message" { "Reason, for the history" }

@@ -12,28 +12,22 @@ use maud::{Markup, html};
 use part::report::{Grade, Subject};
 use part::status::{GUEST, GuestReport, GuestState};
 
-/// Height of the head of a box.
 pub(super) const HEAD: usize = 44;
 const LINE: usize = 21;
-/// Maximum number of objects of a kind that are shown.
 const THINGS_MAX: usize = 6;
 /// Width of a character of ordinary size, a generous average, in tenths of a unit.
 const CHAR_TENTHS: usize = 75;
 
-/// A line of a box.
 struct BoxLine {
     /// State of the object. None for the heading of the lines that follow.
     grade: Option<Grade>,
-    /// Link target of a heading.
     page: Option<ConsolePage>,
     name: String,
     /// Text after the name, dropped when it does not fit.
     detail: String,
-    /// Text at the right edge.
     word: String,
 }
 
-/// The lines of the box of a machine.
 pub(super) struct MachineBox {
     lines: Vec<BoxLine>,
 }
@@ -64,7 +58,6 @@ fn note(grade: Grade, words: &str) -> BoxLine {
     }
 }
 
-/// Lists what runs on a machine, according to its reports.
 pub(super) fn content(member: &PlatformMember) -> MachineBox {
     let mut lines = Vec::new();
     if member.state.grade == Grade::Bad && !member.why.is_empty() {

@@ -35,7 +35,6 @@ fn ways_in(bed: &mut ConsoleFixture) -> [u16; 4] {
     [page.status, read.status, act.status, token.status]
 }
 
-/// Opens the overview with a session.
 fn overview(bed: &mut ConsoleFixture, session: &str) -> TestResponse {
     let cookie = format!("{}={session}", access::COOKIE);
     let request = Request::get("/").header(COOKIE, cookie);

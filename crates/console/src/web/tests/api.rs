@@ -15,7 +15,6 @@ fn example(name: &str, schema: &Value) -> String {
     value.unwrap_or(name).to_owned()
 }
 
-/// Returns a body that the description of an operation allows.
 fn body(operation: &Value) -> String {
     let content = &operation["requestBody"]["content"]["application/x-www-form-urlencoded"];
     let schema = &content["schema"];

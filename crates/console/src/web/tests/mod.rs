@@ -148,7 +148,6 @@ impl ConsoleFixture {
         })
     }
 
-    /// Sends a form from an address, with cookies.
     pub(super) fn form(
         &mut self,
         from: IpAddr,
@@ -318,14 +317,12 @@ impl TestResponse {
         found.map(|value| value.split(';').next().unwrap_or_default().to_owned())
     }
 
-    /// Returns the value of a hidden field.
     pub(super) fn hidden(&self, name: &str) -> String {
         let begin = format!("name=\"{name}\" value=\"");
         let (_, rest) = self.body.split_once(&begin).expect("a field");
         rest.split('"').next().unwrap_or_default().to_owned()
     }
 
-    /// Returns all values of a header.
     pub(super) fn all(&self, name: HeaderName) -> Vec<&str> {
         let all = self.headers.get_all(name).iter();
         all.filter_map(|value| value.to_str().ok()).collect()

@@ -5,7 +5,6 @@ use clap::{Arg, ArgAction, Command, value_parser};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Default listening address of members.
 pub const LISTEN: &str = "[::]:7443";
 
 pub fn cluster(command: Command) -> Command {
@@ -234,10 +233,8 @@ fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
     address.map_err(|_| "not ADDRESS:PORT; write for example 10.0.0.1:7443")
 }
 
-/// Limits of a token's lifetime, seconds.
 const VALID_SECONDS_MAX: u64 = 86_400;
 
-/// Parses a time with its unit.
 fn time(text: &str) -> Result<std::time::Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);

@@ -19,10 +19,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 use supervisor::directory::{self, Instance, Membership};
 
-/// Timeout for the role's responses.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 const JOIN_LIMIT: Duration = Duration::from_secs(60);
-/// Limit of addresses that other members receive.
 const ADDRESSES_MAX: usize = 4;
 
 pub fn main(matches: &ArgMatches) -> ExitCode {
@@ -53,7 +51,6 @@ pub fn arbiter_main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Returns the path of the control role's socket for operators.
 pub fn socket() -> PathBuf {
     directory::path().join(request::SOCKET)
 }
@@ -106,7 +103,6 @@ fn state(matches: &ArgMatches) -> PathBuf {
     given.unwrap_or_else(|| cluster::role::directory::USUAL.into())
 }
 
-/// Returns the address and the name with which this machine becomes a member.
 fn place(matches: &ArgMatches) -> Result<SetupOptions, String> {
     let addresses = |name| -> Vec<SocketAddr> {
         let given = matches.get_many::<SocketAddr>(name);
@@ -142,7 +138,6 @@ fn place(matches: &ArgMatches) -> Result<SetupOptions, String> {
     })
 }
 
-/// Refuses addresses at which this machine cannot listen now.
 fn check_listen(listen: &[SocketAddr]) -> Result<(), String> {
     for at in listen {
         let Err(error) = std::net::TcpListener::bind(at) else {
@@ -292,7 +287,6 @@ fn show(done: Result<String, String>) -> ExitCode {
     }
 }
 
-/// Returns the command that starts a member. The systemd unit supports only the default directory.
 fn run_words(directory: &Path) -> String {
     if directory == Path::new(cluster::role::directory::USUAL) {
         "evenkeel run (or: systemctl enable --now evenkeel-cluster)".to_owned()
@@ -363,7 +357,6 @@ fn status(json: bool) -> ExitCode {
     }
 }
 
-/// Sends a request, and prints the progress and the result.
 fn ask(request: &Request) -> ExitCode {
     match answer(request) {
         Ok(reply) => told(reply, request),
@@ -407,7 +400,6 @@ fn told(reply: ControlReply, request: &Request) -> ExitCode {
     }
 }
 
-/// Formats a time: whole minutes, or else seconds.
 fn within(ms: u64) -> String {
     let (count, unit) = match ms / 1000 {
         seconds if seconds > 0 && seconds.is_multiple_of(60) => (seconds / 60, "minute"),

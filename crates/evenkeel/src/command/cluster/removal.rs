@@ -150,7 +150,7 @@ mod tests {
             bytes: FILES.as_bytes().to_vec(),
         };
         let set = FileSet {
-            // As the node that was asked shows it.
+            // The node that was queried reports it in this way.
             node: "alpha".to_owned(),
             files: vec![file],
             ..FileSet::default()
@@ -159,7 +159,6 @@ mod tests {
         Has::of(set, node, &nodes).unwrap()
     }
 
-    /// Returns the report of alpha, on which these copies of mail are complete.
     fn report(complete: CompleteCopies) -> StatusReport {
         let mail = Subject::new(VOLUME, "mail").publish(&VolumeReport {
             complete,

@@ -20,9 +20,7 @@ use part::voice::{Form, MessagePrinter};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Limit of difference lines that are printed before a change.
 const LINES_MAX: usize = 200;
-/// Number of recent versions that are searched for the result of a change.
 const RECENT: u64 = 8;
 
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
@@ -118,7 +116,6 @@ pub(super) fn propose(
     print_change_result(answer(&Request::Apply(Box::new(apply))), ours)
 }
 
-/// Describes the effects of a change on guests, which may be running.
 fn of_guests(old: &FileSet, new: &FileSet) -> String {
     let members = super::log::status_of().map(|status| status.members);
     let members = members.unwrap_or_default().into_iter();
@@ -171,7 +168,6 @@ fn judging(matches: &ArgMatches, set: &FileSet) -> Judging {
     }
 }
 
-/// Prints an accepted version that the author has not seen.
 fn unseen(
     records: &[VersionRecord],
     parent: Option<VersionId>,
@@ -208,7 +204,6 @@ fn unseen(
     ConfigError::Stale(served.id)
 }
 
-/// Truncates a difference to the limit of lines.
 fn shortened(text: &str) -> String {
     let lines = text.lines().count();
     if lines <= LINES_MAX {
@@ -252,7 +247,6 @@ pub(super) fn rollback(matches: &ArgMatches) -> Result<(), ConfigError> {
     print_change_result(answer(&request), ours).map(|_| ())
 }
 
-/// Returns the reason of a cancelled version, with the author.
 pub(super) fn cancel_words(matches: &ArgMatches) -> String {
     let who = author(matches);
     match matches.get_one::<String>("message") {

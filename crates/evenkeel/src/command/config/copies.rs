@@ -21,7 +21,6 @@ use volume::mirror::nodes_with_complete_copy;
 use volume::report::VOLUME;
 use volume::role::lease_of;
 
-/// Argument for a volume whose complete copies are given up.
 pub(super) const ABANDON: &str = "abandon-copies";
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,9 +36,7 @@ type Pairs = BTreeMap<String, Pair>;
 #[derive(Default)]
 struct CompleteCopies {
     me: String,
-    /// Values of the cluster's records, by the leases' names.
     records: BTreeMap<String, Vec<u8>>,
-    /// Report of the volumes of this machine.
     report: StatusReport,
 }
 
@@ -160,7 +157,6 @@ impl CompleteCopies {
     }
 }
 
-/// Returns the volumes without a complete copy in the new version, with the reason.
 fn lost(old: &Pairs, new: &Pairs, known: &CompleteCopies) -> Vec<String> {
     let mut lost = Vec::new();
     for (name, before) in old {
@@ -225,7 +221,6 @@ mod tests {
         pairs(&set, &["alpha", "beta", "gamma"].map(str::to_owned))
     }
 
-    /// Returns whether a change is refused at a node whose report says which copies are complete.
     fn is_refused(old: &str, new: &str, me: &str, complete: PublishedCopies) -> bool {
         let mail = Subject::new(VOLUME, "mail").publish(&VolumeReport {
             complete,

@@ -9,7 +9,6 @@ use cluster::history::{self, Blame, BlamedLine, MaskedFile};
 use cluster::state::VersionRecord;
 use std::collections::BTreeMap;
 
-/// Limit of an author's name next to a line, in characters.
 const AUTHOR_MAX: usize = 16;
 
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
@@ -68,7 +67,6 @@ pub(super) fn blame(matches: &ArgMatches) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Returns the file that the user names.
 fn find<'s>(set: &'s FileSet, name: Option<&String>) -> Result<&'s SetFile, ConfigError> {
     let found = match name {
         Some(name) => set.files.iter().find(|file| file.path == *name),
@@ -86,7 +84,6 @@ fn find<'s>(set: &'s FileSet, name: Option<&String>) -> Result<&'s SetFile, Conf
     found.ok_or_else(|| ConfigError::NoFile(name(), set.version))
 }
 
-/// Formats each line with the version that added it.
 fn told(lines: &[BlamedLine], seen: &[u8], records: &[VersionRecord]) -> String {
     let by_id: BTreeMap<VersionId, &VersionRecord> =
         records.iter().map(|record| (record.id, record)).collect();

@@ -14,9 +14,7 @@ use std::process::Command;
 use supervisor::directory;
 
 const EDITOR_DEFAULT: &str = "vi";
-/// Limit of rounds that add files which a text names and the version lacks.
 const ROUNDS_MAX: usize = 4;
-/// Limit of an answer to a question, in bytes.
 const ANSWER_BYTES_MAX: u64 = 1024;
 
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
@@ -93,7 +91,6 @@ fn ask(question: &str) -> Option<String> {
         .then(|| answer.trim().to_owned())
 }
 
-/// Returns the reason of the change, read from the terminal if the command line has none.
 fn reason(given: Option<&String>) -> Result<String, ConfigError> {
     let reason = given
         .cloned()
@@ -109,7 +106,6 @@ fn wants_more() -> bool {
 /// Copies of files that only this user may read; removed on drop.
 struct Copies {
     directory: PathBuf,
-    /// Path in the version, and path of the copy.
     files: Vec<(String, PathBuf)>,
     kept: std::cell::Cell<bool>,
 }
@@ -183,7 +179,6 @@ impl Copies {
         Ok((new.files != old.files).then_some(new))
     }
 
-    /// Keeps the copies, so that no input is lost.
     fn keep(&self) {
         self.kept.set(true);
         let names: Vec<String> = self

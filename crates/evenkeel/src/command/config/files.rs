@@ -18,9 +18,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// The bits of a file's mode that are permissions.
 const PERMISSIONS: u32 = 0o7777;
-/// Permission bit that lets every user read a file.
 const READABLE_BY_ALL: u32 = 0o004;
 
 /// Collects the files of the command line, and all files that they name, as the local member reads
@@ -83,7 +81,6 @@ pub struct Checked {
     pub good: bool,
 }
 
-/// Loads a version, including its files in keepalived's language.
 fn load(set: &FileSet, options: LoadOptions) -> (LoadedParts, Option<addresses::Read>) {
     let mut files: Vec<NamedFile> = file_set::main_files(set);
     let foreign = addresses::split(&mut files);

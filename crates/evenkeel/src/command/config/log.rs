@@ -11,9 +11,7 @@ use language::difference::without_credentials;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Limit of a node's message lines for each version.
 const WORDS_LINES_MAX: usize = 12;
-/// Displayed digits of a revision.
 const REVISION_DIGITS: usize = 12;
 
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
@@ -40,12 +38,10 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Returns the status of the cluster.
 pub(super) fn status_of() -> Result<ClusterStatus, ConfigError> {
     Ok(serde_json::from_str(&super::json(&Request::Status)?)?)
 }
 
-/// Formats a version in a few lines.
 fn entry(
     record: &VersionRecord,
     served: Option<VersionId>,
@@ -133,7 +129,6 @@ pub(super) fn status(json: bool) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Returns the status as text.
 fn words(status: &ClusterStatus) -> String {
     let configuration: &Configuration = &status.configuration;
     let mut lines: Vec<String> = Vec::new();
@@ -241,7 +236,7 @@ mod tests {
             .iter()
             .map(|record| entry(record, Some(VersionId(8)), &names))
             .collect();
-        // The time is that of this place.
+        // The time is in the local time zone.
         let told = told.join("\n").replace(&time(1_700_000_000), "TIME");
         insta::assert_snapshot!(told);
     }

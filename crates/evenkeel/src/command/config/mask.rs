@@ -7,7 +7,6 @@ use tls::certificate::Certificate;
 use tls::describe;
 use tls::pem::Contents;
 
-/// Returns the mask for the keywords of all crates.
 pub fn mask() -> Mask<'static> {
     difference::set_vocabulary(parts::vocabulary);
     Mask {
@@ -16,7 +15,6 @@ pub fn mask() -> Mask<'static> {
     }
 }
 
-/// Returns subject and expiry of the first certificate of a file.
 fn certificate(bytes: &[u8]) -> Option<String> {
     let contents = Contents::parse(bytes).ok()?;
     let first = contents.certificates.first()?;

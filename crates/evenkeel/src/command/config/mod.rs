@@ -29,47 +29,33 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Timeout for the role's responses.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
-/// Limit of versions that are requested from the cluster's log.
 const VERSIONS_MAX: u64 = 1_000;
 
-/// Exit code after a change was tried and rolled back.
 const TAKEN_BACK: u8 = 3;
-/// Exit code: the result of the change is not known.
 pub(super) const UNKNOWN: u8 = 4;
 
-/// Reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum ConfigError {
-    /// The role could not be queried.
     #[error(transparent)]
     Ask(#[from] AskError),
-    /// The role refused, with this message.
     #[error("{0}")]
     Refused(String),
     /// A version was tried and rolled back, with this message of the role.
     #[error("{0}")]
     TakenBack(String),
-    /// The response is of another type.
     #[error("unexpected reply of the control role")]
     Strange,
-    /// The JSON response is invalid.
     #[error("cannot parse the reply of the control role: {0}")]
     Json(#[from] serde_json::Error),
-    /// The version does not exist, or there is none at all.
     #[error("{}", no_version(*.0))]
     NoVersion(Option<VersionId>),
-    /// The version does not contain the file.
     #[error("version {1} has no file '{0}'; `evenkeel config show --version {1}` lists its files")]
     NoFile(String, VersionId),
-    /// The files cannot form a version.
     #[error(transparent)]
     Collect(#[from] crate::loader::file_set::CollectError),
-    /// Reading or writing a path failed.
     #[error("{}: {}", .0, language::reason(.1))]
     Io(String, std::io::Error),
-    /// The result is not known.
     #[error("{0}")]
     Unknown(String),
     /// The author has not seen this accepted version, whose changes were printed.
@@ -78,10 +64,8 @@ enum ConfigError {
          into them (`evenkeel config show --export DIRECTORY` writes it), then add `--onto {0}`"
     )]
     Stale(VersionId),
-    /// The edited files have errors, which were reported.
     #[error("nothing was changed: the text has errors")]
     Edited,
-    /// The editor does not exist.
     #[error("cannot start the editor '{0}'; set EDITOR to another one")]
     NoEditor(String),
 }
@@ -96,7 +80,6 @@ fn no_version(version: Option<VersionId>) -> String {
     }
 }
 
-/// Executes the subcommands of `config`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let done = match matches.subcommand() {
         Some(("show", matches)) => show::main(matches),
@@ -125,7 +108,6 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Returns the exit code for an error.
 fn code(error: &ConfigError) -> ExitCode {
     match error {
         ConfigError::TakenBack(_) => ExitCode::from(TAKEN_BACK),
@@ -139,7 +121,6 @@ fn version(matches: &ArgMatches, name: &str) -> Option<VersionId> {
     matches.get_one::<u64>(name).copied().map(VersionId)
 }
 
-/// Sends a request, and prints its progress.
 fn answer(request: &Request) -> Result<ControlReply, ConfigError> {
     let mut client = super::cluster::connect()?;
     let reply = client.done(request, ANSWER_LIMIT, |words| {
@@ -152,7 +133,6 @@ fn answer(request: &Request) -> Result<ControlReply, ConfigError> {
     }
 }
 
-/// Sends a request that either succeeds or fails.
 fn ask(request: &Request) -> Result<(), ConfigError> {
     match answer(request)? {
         ControlReply::Done { words, .. } => {
@@ -163,7 +143,6 @@ fn ask(request: &Request) -> Result<(), ConfigError> {
     }
 }
 
-/// Sends a request whose response is JSON.
 fn json(request: &Request) -> Result<String, ConfigError> {
     match answer(request)? {
         ControlReply::Json(text) => Ok(text),
@@ -171,7 +150,6 @@ fn json(request: &Request) -> Result<String, ConfigError> {
     }
 }
 
-/// Returns the newest versions, the newest first.
 fn records(max: u64) -> Result<Vec<VersionRecord>, ConfigError> {
     Ok(serde_json::from_str(&json(&Request::Log { max })?)?)
 }
@@ -192,7 +170,6 @@ pub fn accepted_files() -> Result<FileSet, String> {
     set(None).map_err(|error| error.to_string())
 }
 
-/// Returns the files of a version that a command line names.
 fn named<'m>(matches: &'m ArgMatches, set: &FileSet) -> Result<Vec<&'m str>, ConfigError> {
     let names = super::words(matches, "FILE");
     let has = |name: &str| set.files.iter().any(|file| file.path == name);
@@ -202,7 +179,6 @@ fn named<'m>(matches: &'m ArgMatches, set: &FileSet) -> Result<Vec<&'m str>, Con
     }
 }
 
-/// Writes a new file that only this user may read.
 fn write_own(path: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
@@ -212,7 +188,6 @@ fn write_own(path: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
     written.map_err(|error| ConfigError::Io(path.display().to_string(), error))
 }
 
-/// The accepted version among these.
 fn accepted(records: &[VersionRecord]) -> Option<&VersionRecord> {
     let accepted = |record: &&VersionRecord| record.stage == cluster::state::RolloutStage::Accepted;
     records.iter().find(accepted)
@@ -232,7 +207,6 @@ fn author(matches: &ArgMatches) -> String {
     format!("{user}@{}", crate::identity::host_name())
 }
 
-/// Formats a time in the local time zone.
 fn time(seconds: i64) -> String {
     let Ok(time) = jiff::Timestamp::from_second(seconds) else {
         return seconds.to_string();
@@ -241,7 +215,6 @@ fn time(seconds: i64) -> String {
     zoned.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// Returns the seconds since 1970.
 fn now_s() -> i64 {
     jiff::Timestamp::now().as_second()
 }

@@ -7,11 +7,8 @@ use cluster::durable;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
-/// Name of the file in the state directory.
 const NAME: &str = "seen.json";
-/// Limit of such a file, in bytes.
 const BYTES_MAX: u64 = 1 << 20;
-/// Limit of remembered command lines.
 const ENTRIES_MAX: usize = 256;
 
 /// The base version of each command line.
@@ -39,12 +36,10 @@ impl BaseVersions {
         }
     }
 
-    /// Returns the base version of these files.
     pub fn version(&self, paths: &[PathBuf]) -> Option<VersionId> {
         self.entries.get(&key(paths))?.as_u64().map(VersionId)
     }
 
-    /// Stores the base version of these files.
     pub fn note(&mut self, paths: &[PathBuf], version: VersionId) -> Result<(), ConfigError> {
         self.entries.insert(key(paths), version.0.into());
         while self.entries.len() > ENTRIES_MAX {

@@ -42,7 +42,6 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Formats a file as JSON.
 fn json(file: &SetFile, mask: &FileMask<'_>) -> serde_json::Value {
     let (text, told) = match mask.seen(file) {
         MaskedFile::Text(text) => (Some(String::from_utf8_lossy(&text).into_owned()), None),
@@ -58,7 +57,6 @@ fn json(file: &SetFile, mask: &FileMask<'_>) -> serde_json::Value {
     })
 }
 
-/// Returns a file with masked secrets.
 fn text(file: &SetFile, mask: &FileMask<'_>) -> String {
     match mask.seen(file) {
         MaskedFile::Text(text) => {
@@ -72,7 +70,6 @@ fn text(file: &SetFile, mask: &FileMask<'_>) -> String {
     }
 }
 
-/// Returns the configuration files, and a line for each other file.
 fn whole(set: &FileSet, mask: &FileMask<'_>) -> String {
     let mut out = if set.label.is_empty() {
         format!("# version {}\n", set.version)

@@ -13,9 +13,8 @@ use std::io::IsTerminal;
 
 /// Modules of light around a QR code (ISO/IEC 18004).
 const QUIET: usize = 4;
-/// Dark is black and light is white, whatever the colours of the terminal are; and its own again.
+/// Black on white, whatever the colours of the terminal, and the reset of both.
 const COLOURS: [&str; 2] = ["\x1b[38;5;16;48;5;231m", "\x1b[0m"];
-/// Text between a secret and its line.
 const ADD: &str = "Add this line to the section `console` of the configuration, and reload:";
 
 pub(super) fn of_second_factor(command: Command) -> Command {
@@ -104,7 +103,6 @@ fn word<'m>(matches: &'m ArgMatches, name: &str) -> &'m str {
     word.map(String::as_str).unwrap_or_default()
 }
 
-/// Creates a second factor (RFC 6238).
 pub(super) fn second_factor(matches: &ArgMatches) -> Result<String, String> {
     let secret = second_factor::make()?;
     let terminal = std::io::stdout().is_terminal();
@@ -180,7 +178,6 @@ mod tests {
         Ok(console.subcommand().unwrap().1.clone())
     }
 
-    /// The configuration of a section with the line that was printed last.
     fn config(printed: &str) -> Config {
         let line = printed.lines().last().unwrap_or_default();
         let text = format!(
@@ -281,7 +278,7 @@ mod tests {
             &rows[2].chars().skip(QUIET).take(7).collect::<String>(),
             "█▀▀▀▀▀█"
         );
-        // Where nothing is known of the colours there is none.
+        // No QR code where the colours of the output are not known.
         let plain = of_secret(&[7; 20], "anna", "alpha", false);
         assert!(plain.starts_with("otpauth://totp/Evenkeel%20alpha:anna?secret="));
         assert!(printed.ends_with(&plain));

@@ -35,7 +35,6 @@ pub fn render_privileges(
     }
 }
 
-/// Describes the processes of a part beside the proxy.
 fn beside(one: &RolePayload, config: &Config) -> Vec<ProcessPrivileges> {
     #[cfg(feature = "volume")]
     if one.part.name == volume::keyword::NAME {
@@ -53,7 +52,6 @@ fn beside(one: &RolePayload, config: &Config) -> Vec<ProcessPrivileges> {
     Vec::new()
 }
 
-/// Renders the privileges of the address role, with reasons.
 pub fn of_addresses(config: &address::config::Config, format: Option<&str>) -> String {
     let reasons = rights::reasons(config).into_iter();
     let reasons = reasons.map(|(set, why)| Reason {
@@ -86,11 +84,8 @@ enum Capabilities {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Calls {
     Any,
-    /// All except calls that only an attacker would use.
     NotDeadly,
-    /// Only those that serving needs.
     Needed,
-    /// Not supported by the kernel.
     Unfiltered,
 }
 
@@ -162,7 +157,6 @@ fn accounts(loaded: &Loaded, config: &Config) -> Vec<ProcessPrivileges> {
     ]
 }
 
-/// Describes a process that keeps its initial privileges.
 fn as_started(name: &'static str, purpose: &'static str) -> ProcessPrivileges {
     ProcessPrivileges {
         name,
@@ -194,7 +188,6 @@ fn account(id: Option<u32>, origin: IdentityOrigin, name: fn(u32) -> Option<Stri
     }
 }
 
-/// The supervisor has the initial privileges, which it passes to the loader.
 fn supervisor(config: &Config) -> ProcessPrivileges {
     let pid_file = config.global.pidfile.as_deref();
     ProcessPrivileges {
@@ -353,7 +346,6 @@ fn route_process() -> ProcessPrivileges {
     )
 }
 
-/// Returns the addresses opened for the proxy, for clients and operators.
 fn addresses(config: &Config) -> Vec<String> {
     let of_proxies = config.proxies.iter().flat_map(|proxy| &proxy.binds);
     let of_operators = config

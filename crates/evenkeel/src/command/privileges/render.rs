@@ -4,7 +4,6 @@ use super::{Access, Account, Calls, Capabilities, ProcessPrivileges, Reason};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// Limit of entries in text output.
 const LISTED_MAX: usize = 8;
 const LABEL_WIDTH: usize = 16;
 
@@ -55,7 +54,6 @@ impl Calls {
     }
 }
 
-/// Formats one block of lines per process.
 pub fn full(processes: &[ProcessPrivileges]) -> String {
     let mut text = String::new();
     for process in processes {
@@ -124,7 +122,6 @@ fn shortened(list: &[String]) -> Vec<String> {
     shown
 }
 
-/// Formats one line per process.
 pub fn concise(processes: &[ProcessPrivileges]) -> String {
     let mut text = String::new();
     for process in processes {
@@ -191,7 +188,6 @@ fn value(process: &ProcessPrivileges) -> Value {
     })
 }
 
-/// Describes the address role: it keeps the initial user, with these capabilities.
 pub(super) fn of_addresses(reasons: &[Reason], format: Option<&str>) -> String {
     if format == Some("json") {
         let reasons = reasons

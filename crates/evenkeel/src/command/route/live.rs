@@ -17,10 +17,9 @@ use zeroize::Zeroizing;
 
 /// Timeout for all responses of the instance.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Limit of the state, in bytes.
 const STATE_BYTES_MAX: usize = 64 << 20;
 
-/// The running instance, and the deadline for its responses.
+/// A running instance, and the deadline for all of its responses.
 struct Asking {
     instance: Instance,
     until: Instant,
@@ -79,14 +78,12 @@ fn refused(why: NotServed) -> RouteFailure {
     }
 }
 
-/// Returns the files of `-f` when the first word is the request.
 fn files_behind(matches: &ArgMatches) -> Vec<PathBuf> {
     let files = matches.get_many::<PathBuf>("FILES");
     files.into_iter().flatten().cloned().collect()
 }
 
 impl Asking {
-    /// Sends a request, and returns the descriptor of the response.
     fn ask(&self, message: &SupervisorMessage) -> Result<OwnedFd, RouteFailure> {
         let left = self.until.saturating_duration_since(Instant::now());
         // A timeout of zero would mean no timeout.
@@ -103,7 +100,6 @@ impl Asking {
         }
     }
 
-    /// Returns the configuration that the instance runs.
     fn version(&self) -> Result<Recording, RouteFailure> {
         let file = self.ask(&SupervisorMessage::GiveVersion)?;
         let bytes = Zeroizing::new(memory::read(&file).map_err(|error| self.words(&error))?);

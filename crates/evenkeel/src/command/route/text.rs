@@ -2,10 +2,8 @@
 
 use crate::route::{EvaluatedLine, LiveServer, RouteDestination, RouteReport, TermText};
 
-/// Limit of described servers of a running instance.
 const SERVERS_MAX: usize = 12;
 
-/// Formats a report as text.
 pub fn of(report: &RouteReport) -> String {
     let mut text = plain(&report.request);
     text += &match &report.ends {
@@ -138,7 +136,6 @@ fn outcome(outcome: &RouteDestination) -> String {
     }
 }
 
-/// Escapes each line of a message as [`plain`] does.
 pub fn lines(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(plain).collect();
     lines.join("\n")

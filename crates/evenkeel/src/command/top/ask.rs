@@ -10,7 +10,7 @@ use part::role::Level;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Timeout for one response of a program, so that a hanging program is noticed soon.
+/// Timeout for one response. Short, so that a hanging program is noticed soon.
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// Polls the program that the options select; after a restart, the new process.

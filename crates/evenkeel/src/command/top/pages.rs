@@ -15,13 +15,11 @@ use std::collections::VecDeque;
 pub enum TopPage {
     Overview,
     Traffic,
-    /// The report of a part.
     Part(String),
     Events,
 }
 
 impl TopPage {
-    /// All pages of a look.
     pub fn all(look: &MachineReport) -> Vec<TopPage> {
         let traffic = look.traffic.as_ref().map(|_| TopPage::Traffic);
         let parts = look
@@ -51,24 +49,21 @@ pub struct Measured {
     pub rates: VecDeque<u64>,
 }
 
-/// The line above a page, which is not scrolled.
+/// Returns the heading of a page, which is not scrolled.
 pub fn heading(page: &TopPage, name_width: usize) -> Option<Line<'static>> {
     (*page == TopPage::Traffic).then(|| rows_heading(name_width))
 }
 
-/// Width of the names, as far as the terminal permits.
 pub fn name_width(columns: usize) -> usize {
     columns.saturating_sub(ROW_WIDTH).max(NAME_MIN)
 }
 
-/// Width of the longest name.
 pub fn longest_name(look: &MachineReport) -> usize {
     let rows = look.traffic.iter().flat_map(|traffic| &traffic.rows);
     let longest = rows.map(|row| name_of(row).chars().count()).max();
     longest.unwrap_or_default().max(NAME_MIN)
 }
 
-/// Returns the lines of a page, with this width for names.
 pub fn lines(
     page: &TopPage,
     look: &MachineReport,
@@ -178,7 +173,6 @@ fn bars(numbers: &VecDeque<u64>) -> String {
     numbers.iter().map(bar).collect()
 }
 
-/// Formats a number of bytes with at most three digits.
 fn scaled(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["k", "M", "G", "T", "P", "E"];
     if bytes < 1000 {
@@ -198,7 +192,6 @@ fn scaled(bytes: u64) -> String {
     }
 }
 
-/// Columns after the name, with their widths.
 const COLUMNS: [(&str, usize); 8] = [
     ("STATUS", 12),
     ("SESS", 5),
@@ -209,9 +202,7 @@ const COLUMNS: [(&str, usize); 8] = [
     ("5XX", 5),
     ("TIME", 7),
 ];
-/// Total width of the columns.
 const ROW_WIDTH: usize = 12 + 1 + 5 + 1 + 5 + 1 + 7 + 1 + 7 + 1 + 6 + 1 + 5 + 1 + 7 + 1;
-/// Minimum width of the name.
 const NAME_MIN: usize = 18;
 
 fn rows_heading(name_width: usize) -> Line<'static> {
@@ -272,7 +263,6 @@ fn of_row(row: &TrafficRow, name_width: usize) -> Line<'static> {
     Line::from(vec![name, status, rest.into()])
 }
 
-/// Pads or truncates a text to this number of columns.
 fn fit(text: &str, columns: usize) -> String {
     let text = visible(text);
     let mut fitted: String = text.chars().take(columns).collect();
@@ -335,7 +325,6 @@ fn time(unix_ms: u64, zone: &TimeZone) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// The colour of a grade.
 pub fn color(grade: Grade) -> Style {
     let style = Style::new();
     match grade {
@@ -347,7 +336,6 @@ pub fn color(grade: Grade) -> Style {
     }
 }
 
-/// A note about a time that has passed.
 pub fn ago(ms: u64) -> String {
     format!("as it was {} ago", span(ms))
 }

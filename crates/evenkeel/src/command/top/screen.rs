@@ -32,14 +32,12 @@ const KEYS: [(&str, &str); 8] = [
 #[derive(Debug, Default)]
 pub struct Screen {
     look: Option<MachineReport>,
-    /// Reason why there is no newer poll.
     trouble: Option<String>,
     measured: Measured,
     /// Title of the page; an index would change when pages appear or disappear.
     page: String,
     scrolled: usize,
     filter: String,
-    /// The user is typing a filter.
     types: bool,
     helps: bool,
     pub is_paused: bool,
@@ -47,7 +45,6 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Starts with a poll; the next ones follow at this interval.
     pub fn new(first: MachineReport, interval: Duration) -> Screen {
         let mut screen = Screen {
             interval,
@@ -57,7 +54,6 @@ impl Screen {
         screen
     }
 
-    /// Applies the result of a poll.
     pub fn take(&mut self, look: Result<MachineReport, String>) {
         match look {
             Ok(mut look) => {

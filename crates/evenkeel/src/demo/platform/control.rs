@@ -10,18 +10,15 @@ use std::path::Path;
 /// Limit of connected roles: those of both nodes, with their predecessors.
 const ROLES_MAX: usize = 8;
 
-/// The socket and its connections.
 pub struct DemoControlSocket {
     listener: UnixListener,
     roles: Vec<Connected>,
-    /// Line that roles have received, or will receive.
     shown: Vec<u8>,
 }
 
 struct Connected {
     stream: UnixStream,
     unread: Vec<u8>,
-    /// The control socket has received the line.
     knows: bool,
 }
 
@@ -42,7 +39,6 @@ impl DemoControlSocket {
         })
     }
 
-    /// Returns what was ordered since the last time.
     pub fn orders(&mut self) -> Vec<FaultOrder> {
         while let Ok((stream, _)) = self.listener.accept() {
             if self.roles.len() < ROLES_MAX && stream.set_nonblocking(true).is_ok() {
@@ -58,7 +54,6 @@ impl DemoControlSocket {
         orders
     }
 
-    /// Sends the current state to every role that lacks it.
     pub fn show(&mut self, things: &[Thing]) {
         let mut line = serde_json::to_vec(things).unwrap_or_default();
         line.push(b'\n');
@@ -77,7 +72,7 @@ impl DemoControlSocket {
 }
 
 impl Connected {
-    /// Reads what there is; false: it has ended.
+    /// Reads the available orders. Returns false if the connection has ended.
     fn read(&mut self, orders: &mut Vec<FaultOrder>) -> bool {
         let mut piece = [0; 512];
         let is_there = match self.stream.read(&mut piece) {

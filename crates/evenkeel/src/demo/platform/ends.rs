@@ -11,16 +11,12 @@ use std::io::stdin;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// Limit of a line from the terminal; the rest counts as another line.
 const LINE_BYTES_MAX: usize = 256;
-/// Poll interval of a condition.
 const POLL: Duration = Duration::from_millis(100);
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum InputEvent {
-    /// A line, without its end.
     Line(String),
-    /// A signal, or the end of the terminal or of standard input.
     End,
     Nothing,
 }
@@ -83,7 +79,7 @@ impl DemoInput {
             }
             let mut buffer = [0; LINE_BYTES_MAX];
             match rustix::io::read(input.as_fd(), &mut buffer) {
-                // A terminal that has gone reads as an error.
+                // A closed terminal reads as an error.
                 Ok(0) | Err(_) => return Ok(InputEvent::End),
                 Ok(count) => self.unread.extend(buffer.iter().take(count)),
             }
@@ -118,7 +114,6 @@ impl DemoInput {
     }
 }
 
-/// Takes the first line out of what was read.
 fn line(unread: &mut Vec<u8>) -> Option<String> {
     let ends = unread.iter().position(|byte| *byte == b'\n');
     let end = ends.or_else(|| (unread.len() >= LINE_BYTES_MAX).then(|| unread.len() - 1))?;

@@ -5,17 +5,13 @@ use namespace::LabError;
 use std::io;
 use std::time::Duration;
 
-/// Reason why the demo ends.
 #[derive(Debug, thiserror::Error)]
 pub enum PlatformError {
-    /// The demo needs the privileges of root.
     #[error("network namespaces need root: run `sudo evenkeel demo --platform`")]
     NotRoot,
-    /// A program is not installed.
     #[error("the program `{program}` is missing: install the package {package}")]
     Missing {
         program: &'static str,
-        /// Debian package that contains it.
         package: &'static str,
     },
     #[error(transparent)]
@@ -26,18 +22,14 @@ pub enum PlatformError {
         doing: &'static str,
         source: io::Error,
     },
-    /// An event did not happen in time.
     #[error("{what} did not happen within {} s\n{output}", .within.as_secs())]
     Late {
         what: String,
         within: Duration,
-        /// Last output of the members.
         output: String,
     },
-    /// A program printed unexpected output.
     #[error("`{command}` printed no {wanted}: {output}")]
     Output {
-        /// Command line of the program.
         command: &'static str,
         wanted: &'static str,
         output: String,
@@ -48,7 +40,6 @@ pub enum PlatformError {
 }
 
 impl PlatformError {
-    /// Wraps an error of the system.
     pub fn system(doing: &'static str) -> impl FnOnce(io::Error) -> PlatformError {
         move |source| PlatformError::System { doing, source }
     }

@@ -13,9 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-/// Limit of connections; a further one is closed at once.
 const CONNECTIONS_MAX: usize = 128;
-/// Timeout for connecting inside the host.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after a failed `accept`, as without free descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -34,7 +32,6 @@ struct ForwarderState {
     to: SocketAddr,
     stopping: AtomicBool,
     next: AtomicU64,
-    /// Both sides of each connection.
     open: Mutex<HashMap<u64, Vec<TcpStream>>>,
 }
 
@@ -89,14 +86,12 @@ impl ForwarderState {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores one side of a connection, to close it at the end.
     fn keep(&self, number: u64, stream: &TcpStream) -> io::Result<()> {
         let stream = stream.try_clone()?;
         self.open().entry(number).or_default().push(stream);
         Ok(())
     }
 
-    /// Relays bytes in both directions until both have ended.
     fn pass(self: &Arc<ForwarderState>, number: u64, near: &TcpStream) -> io::Result<()> {
         let far = self.host.tcp_connect(self.to, CONNECT_TIMEOUT)?;
         self.keep(number, &far)?;
@@ -115,7 +110,7 @@ impl ForwarderState {
     }
 }
 
-/// Copies until the end, and then closes the other side for writing.
+/// Copies until the end, then shuts down the write side of the other connection.
 fn copy(mut from: &TcpStream, mut into: &TcpStream) {
     let ended = match io::copy(&mut from, &mut into) {
         Ok(_) => Shutdown::Write,

@@ -14,27 +14,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Timeout of a step of the start.
 pub const STEP_TIMEOUT: Duration = Duration::from_secs(60);
-/// The port of the cluster.
 const CLUSTER_PORT: u16 = 7443;
-/// The port of the console, as in the configuration.
 pub const CONSOLE_PORT: u16 = 8600;
-/// Lines of its output that an error shows.
 const OUTPUT_LINES: usize = 8;
 
-/// A member, started or not.
 #[derive(Debug)]
 pub struct PlatformMember {
     process: Option<LabProcess>,
-    /// Network host of the member.
     pub host: LabHost,
     number: u8,
     directory: PathBuf,
 }
 
 impl PlatformMember {
-    /// A host that is no member yet; its addresses end in `number`.
+    /// Describes a host that is no member yet; its addresses end in `number`.
     ///
     /// # Errors
     /// Fails if its directory cannot be created.
@@ -53,7 +47,6 @@ impl PlatformMember {
         self.host.name()
     }
 
-    /// Returns the console's listening address inside the host.
     pub fn console() -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, CONSOLE_PORT))
     }
@@ -92,7 +85,7 @@ impl PlatformMember {
         self.host.run(command).map(drop)
     }
 
-    /// Starts it. It runs until it is killed or dropped.
+    /// Starts the member, which runs until it is killed or dropped.
     ///
     /// # Errors
     /// Returns the system's error.
@@ -109,14 +102,12 @@ impl PlatformMember {
         Ok(())
     }
 
-    /// Kills all its processes at once.
     pub fn kill(&mut self) {
         if let Some(process) = self.process.take() {
             process.kill_tree();
         }
     }
 
-    /// Returns whether it was started and has not ended.
     pub fn runs(&self) -> bool {
         self.process
             .as_ref()
@@ -183,13 +174,11 @@ impl PlatformMember {
         self.host.run(command).map(drop)
     }
 
-    /// Returns the status of the cluster as this member sees it.
     pub fn status(&self) -> Option<Value> {
         let printed = self.run(&["cluster", "status", "--json"]).ok()?;
         serde_json::from_str(&printed).ok()
     }
 
-    /// Returns an error of something that did not happen, with the last output.
     pub fn late(&self, what: &str) -> PlatformError {
         PlatformError::Late {
             what: format!("{what} ({})", self.name()),
@@ -198,7 +187,6 @@ impl PlatformMember {
         }
     }
 
-    /// Returns the last lines of its output.
     pub fn output(&self) -> String {
         let bytes = fs::read(self.log()).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);

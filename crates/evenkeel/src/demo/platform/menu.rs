@@ -8,23 +8,17 @@ use std::fmt::Write;
 /// An entry of the menu.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Choice {
-    /// Cuts or restores the link between alpha and beta.
     Link,
-    /// Unplugs all cables of alpha, or plugs them in.
     Cables,
-    /// Kills all processes of alpha, or starts it.
     Alpha,
-    /// Stops or starts a server.
     Server(usize),
     Heal,
-    /// Prints the state of everything.
     Show,
     SignIn,
     Quit,
 }
 
 impl Choice {
-    /// Parses a line of the terminal.
     pub fn parse(line: &str) -> Option<Choice> {
         Some(match line.trim().to_ascii_lowercase().as_str() {
             "1" => Choice::Link,
@@ -44,13 +38,9 @@ impl Choice {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ActiveFaults {
-    /// The link between alpha and beta is cut.
     pub link_cut: bool,
-    /// The cables of alpha are unplugged.
     pub cables_out: bool,
-    /// No process of alpha runs.
     pub alpha_dead: bool,
-    /// The servers that are stopped.
     pub stopped: [bool; SERVERS],
 }
 
@@ -60,7 +50,6 @@ impl ActiveFaults {
         !self.cables_out && !self.alpha_dead
     }
 
-    /// Returns the state after a choice.
     #[must_use]
     pub fn after(mut self, choice: Choice) -> ActiveFaults {
         match choice {
@@ -110,7 +99,6 @@ const ROWS: [Row; 3] = [
 ];
 
 impl ActiveFaults {
-    /// Returns whether the fault of a menu key is active, or None if the key is of no fault.
     fn of(&self, key: char) -> Option<bool> {
         Some(match Choice::parse(key.encode_utf8(&mut [0; 4]))? {
             Choice::Link => self.link_cut,
@@ -130,7 +118,6 @@ pub fn ordered(order: FaultOrder, state: &ActiveFaults) -> Option<Choice> {
     choice.filter(|_| is_faulty != order.is_faulty)
 }
 
-/// Returns what the console shows of a state.
 pub fn things(state: &ActiveFaults) -> Vec<Thing> {
     let server = |(key, name): (char, &'static str)| {
         let offers = [["stop", "Stop"], ["start", "Start"]];
@@ -157,7 +144,6 @@ pub fn things(state: &ActiveFaults) -> Vec<Thing> {
     rows.filter_map(thing).collect()
 }
 
-/// Returns the menu for a state.
 pub fn menu(state: &ActiveFaults) -> String {
     let of = |active: bool, [begin, end]: [&'static str; 2]| if active { end } else { begin };
     let link = [
@@ -235,7 +221,6 @@ fn server(index: usize, after: &ActiveFaults) -> String {
     }
 }
 
-/// Describes which node keeps the address.
 fn stays(state: &ActiveFaults) -> &'static str {
     if state.alpha_serves() {
         "alpha to keep the address"
@@ -244,7 +229,6 @@ fn stays(state: &ActiveFaults) -> &'static str {
     }
 }
 
-/// Describes the consequence of a failure of alpha.
 fn moves(before: &ActiveFaults, within: &str) -> String {
     if before.alpha_serves() {
         format!("beta to take the address over {within}")
@@ -253,7 +237,6 @@ fn moves(before: &ActiveFaults, within: &str) -> String {
     }
 }
 
-/// Describes the consequence of alpha's return.
 fn returns(after: &ActiveFaults) -> &'static str {
     match (after.alpha_serves(), after.alpha_dead) {
         (true, _) => {

@@ -24,10 +24,8 @@ use site::{Base, DemoPlatform, PASSWORD, USER, VIRTUAL};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// The nodes with a console, by their index.
 const NODES: [(usize, &str); 2] = [(0, "alpha"), (1, "beta")];
 
-/// Runs the platform demo until it is ended.
 pub fn main() -> ExitCode {
     match run() {
         Ok(()) | Err(PlatformError::Interrupted) => ExitCode::SUCCESS,
@@ -50,7 +48,6 @@ fn run() -> Result<(), PlatformError> {
     ended
 }
 
-/// Starts everything, and runs until the end.
 fn show(ends: &mut DemoInput) -> Result<(), PlatformError> {
     say("Network: two nodes, an arbiter, a client and servers in namespaces of this machine …")?;
     let mut base = Base::new()?;
@@ -70,7 +67,6 @@ fn show(ends: &mut DemoInput) -> Result<(), PlatformError> {
     ended
 }
 
-/// Prints what runs, and its addresses.
 fn introduce(site: &DemoPlatform) -> Result<(), PlatformError> {
     let [alpha, beta, service] = site.addresses();
     say(&format!(
@@ -85,7 +81,6 @@ fn introduce(site: &DemoPlatform) -> Result<(), PlatformError> {
     ))
 }
 
-/// Prints a new sign-in link of each node that runs.
 fn links(site: &DemoPlatform, ends: &DemoInput) -> Result<(), PlatformError> {
     say(
         "\nSign-in links (each works once, within ten minutes; the browser warns about the self-made certificate):",

@@ -10,9 +10,7 @@ use super::{links, say};
 use crate::demo::load::Counted;
 use std::time::{Duration, Instant};
 
-/// Poll interval of the loop.
 const TICK: Duration = Duration::from_millis(100);
-/// Minimum time between two lines about failed requests.
 const FAILURES_EVERY: Duration = Duration::from_secs(1);
 
 /// The site, and the state that was printed last.
@@ -27,7 +25,6 @@ pub struct Play {
 }
 
 impl Play {
-    /// Starts with the current state.
     pub fn new(site: DemoPlatform, control: DemoControlSocket) -> Play {
         let now = Instant::now();
         Play {
@@ -63,7 +60,6 @@ impl Play {
         }
     }
 
-    /// Executes orders from the consoles, and sends them the current state.
     fn serve_consoles(&mut self, ends: &DemoInput) -> Result<(), PlatformError> {
         for order in self.control.orders() {
             if let Some(choice) = ordered(order, self.site.state()) {
@@ -90,7 +86,6 @@ impl Play {
         }
     }
 
-    /// Prints the changes since the last output.
     fn watch(&mut self) -> Result<(), PlatformError> {
         let after = self.acted.elapsed().as_secs_f64();
         let owners = owners(&self.site.owners());
@@ -140,7 +135,6 @@ impl Play {
     }
 }
 
-/// Describes which nodes have the address.
 fn owners(names: &[&str]) -> String {
     match names {
         [] => format!("no node has {VIRTUAL}"),

@@ -21,22 +21,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The configuration of the cluster.
 pub const CONFIGURATION: &str = include_str!("../../../../../examples/platform.cfg");
-/// The virtual address, as in the configuration.
 pub const VIRTUAL: Ipv4Addr = Ipv4Addr::new(10, 60, 0, 100);
-/// The user of the console, as in the configuration.
 pub const USER: &str = "admin";
-/// The password of the user, whose hash is in the configuration.
 pub const PASSWORD: &str = "keel";
 
 /// Last number of the first server's address; the others follow.
 const FIRST_SERVER: u8 = 181;
-/// The first port that the forwarders try.
 const FIRST_PORT: u16 = 8600;
-/// Ports that each of them tries.
 const PORTS_TRIED: u16 = 100;
-/// Bytes of a response that are read at most.
 const RESPONSE_BYTES_MAX: u64 = 64 << 10;
 const PACE: Pace = Pace {
     clients: 2,
@@ -46,7 +39,7 @@ const PACE: Pace = Pace {
 
 /// The running platform. Dropping it removes everything.
 pub struct DemoPlatform {
-    // In this order: what works in the hosts goes before them.
+    // Dropped in this order: the processes in the hosts before the hosts.
     forwarders: [Forwarder; 3],
     _load: DemoClients,
     seen: Arc<LoadStatistics>,
@@ -64,7 +57,6 @@ struct Faults {
 
 /// The hosts and what runs in them.
 pub struct Base {
-    /// The members alpha, beta and gamma.
     members: [PlatformMember; 3],
     servers: [SampleServer; SERVERS],
     cables: [Interface; 2],
@@ -77,10 +69,10 @@ pub struct Base {
 }
 
 impl Base {
-    /// Creates the hosts, joins them, and starts the servers.
+    /// Creates the hosts, connects them, and starts the servers.
     ///
     /// # Errors
-    /// The lab's, and the system's.
+    /// Returns errors of the lab and of the system.
     pub fn new() -> Result<Base, PlatformError> {
         let lab = Lab::new("platform")?;
         let scratch = ScratchDirectory::new()?;
@@ -140,7 +132,6 @@ impl Base {
         ends.until(STEP_TIMEOUT, agree, late)
     }
 
-    /// Returns the path of the socket for the roles of the part `demonstration`.
     pub fn control(&self) -> PathBuf {
         self.scratch.path().join("control")
     }
@@ -167,7 +158,6 @@ impl Base {
 }
 
 impl Base {
-    /// Sends a request to the virtual address, and waits for the end of its response.
     fn responds(&self) -> io::Result<()> {
         let mut stream = self.client.tcp_connect(service(), PACE.patience)?;
         stream.set_read_timeout(Some(PACE.patience))?;
@@ -234,17 +224,14 @@ impl DemoPlatform {
         ]
     }
 
-    /// Returns the faults in force.
     pub fn state(&self) -> &ActiveFaults {
         &self.faults.state
     }
 
-    /// Returns the statistics of the client.
     pub fn seen(&self) -> Counted {
         self.seen.read()
     }
 
-    /// Returns why the last failed request failed.
     pub fn failure(&self) -> String {
         self.failure
             .lock()
@@ -252,12 +239,10 @@ impl DemoPlatform {
             .clone()
     }
 
-    /// Returns the nodes that have the virtual address.
     pub fn owners(&self) -> Vec<&str> {
         self.base.owners()
     }
 
-    /// Returns the members with whether they run.
     pub fn members(&self) -> impl Iterator<Item = (&str, bool)> {
         self.base
             .members
@@ -295,10 +280,10 @@ impl DemoPlatform {
         }
     }
 
-    /// Makes a fault, or ends it.
+    /// Injects a fault, or ends it.
     ///
     /// # Errors
-    /// The lab's, and the system's.
+    /// Returns errors of the lab and of the system.
     pub fn change(&mut self, choice: Choice) -> Result<(), PlatformError> {
         let after = self.faults.state.after(choice);
         self.set_link(after.link_cut)?;
@@ -307,7 +292,7 @@ impl DemoPlatform {
         let [alpha, ..] = &mut self.base.members;
         match (after.alpha_dead, alpha.runs()) {
             (true, _) => alpha.kill(),
-            // After its cables: so it starts into a whole network.
+            // After the cables, so that the node starts into a complete network.
             (false, false) => alpha.start()?,
             (false, true) => {}
         }
@@ -355,7 +340,7 @@ impl DemoPlatform {
     }
 }
 
-/// Ends faults; all of them also when one fails.
+/// Ends the faults. Continues after a failure, so that all are ended.
 fn heal(faults: &mut Vec<InjectedFault>) -> Result<(), PlatformError> {
     let healed: Vec<_> = faults.drain(..).map(InjectedFault::heal).collect();
     healed
@@ -364,12 +349,10 @@ fn heal(faults: &mut Vec<InjectedFault>) -> Result<(), PlatformError> {
         .map_err(PlatformError::Lab)
 }
 
-/// Returns the address to which clients connect.
 fn service() -> SocketAddr {
     SocketAddr::from((VIRTUAL, 80))
 }
 
-/// Starts a server of the farm.
 fn sample(farm: &LabHost, index: u8) -> Result<SampleServer, PlatformError> {
     let name = NAMES.get(usize::from(index)).copied().unwrap_or("more");
     let address = SocketAddr::from(([10, 60, 0, FIRST_SERVER + index], 80));
@@ -377,7 +360,6 @@ fn sample(farm: &LabHost, index: u8) -> Result<SampleServer, PlatformError> {
     started.map_err(PlatformError::system("start a server"))
 }
 
-/// Returns whether a member knows a leader and three voters.
 fn is_whole(member: &PlatformMember) -> bool {
     let Some(status) = member.status() else {
         return false;
@@ -390,7 +372,6 @@ fn is_whole(member: &PlatformMember) -> bool {
     leader(&status).is_some() && members.is_some_and(vote)
 }
 
-/// The name of the leader, if the member is part of a majority.
 fn leader(status: &Value) -> Option<String> {
     status
         .get("majority")
@@ -402,8 +383,8 @@ fn leader(status: &Value) -> Option<String> {
     Some(leader.get("name")?.as_str()?.to_owned())
 }
 
-/// The link that `evenkeel console link` printed, with the address of a forwarder instead of
-/// its own.
+/// Returns the link that `evenkeel console link` printed, with the address of a forwarder instead
+/// of the console's own.
 fn through(printed: &str, address: &str) -> Option<String> {
     let link = printed.lines().find(|line| line.contains("://"))?;
     let (scheme, rest) = link.trim().split_once("://")?;

@@ -5,7 +5,6 @@ use super::tests::{FileSetDirectory, version};
 use super::*;
 use language::render;
 
-/// Returns the virtual addresses of a version, the diagnostics, and the missing resources.
 fn addresses_of(
     set: &FileSet,
     fallback: Option<&Arc<Fallback>>,
@@ -129,7 +128,6 @@ fn accepted_version_with_a_token_in_an_address_is_followed_without_showing_it() 
     assert!(!followed.without_credentials(said).contains("S3CRET"));
 }
 
-/// Returns the input of a part's role for a version, and the diagnostics.
 fn given<T: serde::de::DeserializeOwned>(
     part: &str,
     text: &str,

@@ -22,7 +22,6 @@ use tokio::net::UnixStream;
 
 const SOURCE: GuestProvider = GuestProvider { part: "guest" };
 
-/// The part that runs the guests.
 struct TestGuestPart {
     asker: RefCell<Asker>,
     report: RefCell<StatusReport>,

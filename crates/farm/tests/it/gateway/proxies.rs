@@ -6,12 +6,12 @@ use access::network::IpPrefix;
 use protocol::proxy_protocol::{Checksum, Header};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 
-/// The proxy, and two clients behind it.
+/// Addresses of the proxy and of two clients behind it.
 const PROXY: [u8; 4] = [127, 0, 0, 2];
 const GUESSER: &str = "198.51.100.1";
 const HONEST: &str = "198.51.100.2";
 
-/// A connection from the address of the proxy.
+/// Connects from the address of the proxy.
 fn by_proxy(to: SocketAddr) -> TcpStream {
     let own = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
     bind(&own, &SocketAddr::from((PROXY, 0))).expect("an address of this machine");
@@ -21,7 +21,7 @@ fn by_proxy(to: SocketAddr) -> TcpStream {
     stream
 }
 
-/// A client that the proxy passes on with a header.
+/// Connects as the proxy for a client, with a header.
 fn passed_on(to: SocketAddr, client: &str) -> Client {
     let mut stream = by_proxy(to);
     let source = format!("{client}:4711").parse().expect("an address");
@@ -61,14 +61,14 @@ fn guesser_behind_a_proxy_keeps_no_other_client_out() {
     assert_ne!(statuses[5], 401);
     assert_ne!(signs_in(&mut passed_on(web, GUESSER), "", "secret"), 101);
     assert_eq!(signs_in(&mut passed_on(web, HONEST), "", "secret"), 101);
-    // Clients that come past the proxy send no header, and none of theirs counts.
+    // Clients that bypass the proxy send no header, and a header of theirs is not accepted.
     assert_eq!(signs_in(&mut Client::new(web), "", "secret"), 101);
     let mut stream = TcpStream::connect(web).expect("it listens");
     stream.set_read_timeout(Some(SOON)).expect("a timeout");
     stream
         .write_all(b"PROXY TCP4 198.51.100.9 127.0.0.1 1 2\r\n")
         .expect("it reads");
-    // An alert of TLS at most.
+    // At most a TLS alert.
     let mut answer: Vec<u8> = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     assert!(!answer.starts_with(&[22]), "{answer:?}");
@@ -86,7 +86,7 @@ fn forwarded_clients_have_tries_of_their_own() {
     let host = peer(b'1');
     let (farm, web) = trusting(&[host.address], false);
     let role = role(&farm, None);
-    // The guesser writes addresses of its own in front.
+    // The guesser prepends invented addresses.
     let by_guesser = |number: u32| format!("X-Forwarded-For: 192.0.2.{number}, {GUESSER}\r\n");
     let mut client = Client::over(by_proxy(web));
     let statuses = (0..6).map(|number| guesses(&mut client, &by_guesser(number), number));
@@ -96,7 +96,7 @@ fn forwarded_clients_have_tries_of_their_own() {
     let honest = format!("X-Forwarded-For: {HONEST}\r\n");
     let mut client = Client::over(by_proxy(web));
     assert_eq!(signs_in(&mut client, &honest, "secret"), 101);
-    // From an address that is not trusted the header says nothing.
+    // The header is ignored from an untrusted address.
     let stranger = |number: u32| format!("X-Forwarded-For: 203.0.113.{number}\r\n");
     let statuses = (0..6).map(|number| guesses(&mut Client::new(web), &stranger(number), number));
     let statuses: Vec<u16> = statuses.collect();

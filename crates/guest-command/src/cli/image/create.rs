@@ -30,14 +30,11 @@ use volume::transfer::TransferSource;
 /// Packages of a guest in addition to those of priority "important".
 const PACKAGES: &str =
     "linux-image-amd64,openssh-server,grub2-common,grub-pc-bin,qemu-guest-agent,ca-certificates";
-/// Space for building a system, in bytes.
 const ROOM: u64 = 4 << 30;
-/// Size of a volume that has no section yet, in bytes.
 const SIZE: u64 = 20 << 30;
 /// Names by the bus position would depend on the machine model.
 const APPEND: &str = "net.ifnames=0";
 
-/// Values of the command line.
 struct GuestImageArguments {
     name: String,
     suite: String,
@@ -141,7 +138,6 @@ impl StaticNetwork {
     }
 }
 
-/// Returns the contents of `/etc/network/interfaces`.
 fn interfaces(network: Option<&StaticNetwork>) -> String {
     let begin = "auto lo\niface lo inet loopback\n\nauto eth0\n";
     let Some(network) = network else {
@@ -241,7 +237,6 @@ fn say(words: &str) {
     let _ = writeln!(stderr(), "{words}");
 }
 
-/// Builds the disk, and returns its file.
 fn build(
     wanted: &GuestImageArguments,
     size: u64,
@@ -296,7 +291,6 @@ fn build(
     Ok(disk)
 }
 
-/// Unpacks and configures the packages.
 fn packages(
     wanted: &GuestImageArguments,
     mirror: &str,
@@ -332,7 +326,6 @@ fn packages(
     runner.shown(&mut command, phase).map(|_| ())
 }
 
-/// Writes what makes the packages a guest.
 fn configure(
     wanted: &GuestImageArguments,
     inside: &Inside,

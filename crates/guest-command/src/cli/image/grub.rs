@@ -9,9 +9,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// Directory of GRUB's modules and images.
 pub const DIRECTORY: &str = "/usr/lib/grub/i386-pc";
-/// Required programs, and their packages.
 pub const NEEDS: [(&str, &str); 2] = [
     ("grub-mkimage", "grub-common"),
     ("/usr/lib/grub/i386-pc/boot.img", "grub-pc-bin"),
@@ -19,7 +17,6 @@ pub const NEEDS: [(&str, &str); 2] = [
 
 /// File system with GRUB's directory.
 pub struct Home<'a> {
-    /// UUID of the file system.
     pub uuid: &'a str,
     /// Type of the file system, as `blkid` names it.
     pub system: &'a str,

@@ -23,12 +23,10 @@ use volume::cli::progress::amount;
 use volume::cli::transfer::{Unfilled, fill};
 use volume::overwrite::OverwriteKind;
 
-/// Size of one read for a member's checksum, in bytes.
 const DIGEST_BYTES: usize = 1 << 20;
 /// Limit of a chain of backing files.
 const CHAIN_MAX: usize = 8;
 
-/// A disk that is imported.
 struct Disk {
     words: String,
     image: Image,
@@ -106,7 +104,6 @@ fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
     Ok(plan + &place.after)
 }
 
-/// Refuses an image that is larger than its volume.
 pub(super) fn fits(volume: &str, has: u64, needs: u64) -> Result<(), String> {
     if needs <= has {
         Ok(())
@@ -199,7 +196,6 @@ pub(super) fn whole(
     checked.map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Returns the first bytes from a place on.
 pub(super) fn head(file: &mut File, at: u64) -> std::io::Result<Vec<u8>> {
     let mut head = Vec::new();
     file.seek(SeekFrom::Start(at))?;
@@ -209,7 +205,6 @@ pub(super) fn head(file: &mut File, at: u64) -> std::io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Returns the last bytes of a part of a file.
 pub(super) fn tail(file: &mut File, offset: u64, length: u64) -> std::io::Result<Vec<u8>> {
     let count = length.min(512);
     let mut tail = Vec::new();
@@ -230,7 +225,6 @@ fn node(format: Format, file: Value, follows: bool) -> Value {
     }
 }
 
-/// Escapes a text of an image for a terminal.
 fn plain(words: &str) -> String {
     words.replace(char::is_control, "?")
 }
@@ -298,7 +292,6 @@ fn chain(
     Ok(())
 }
 
-/// Compares members of an archive with the checksums of its manifest.
 fn verified<'m>(
     from: &Path,
     archive: &mut File,
@@ -328,7 +321,6 @@ fn verified<'m>(
     Ok(())
 }
 
-/// Compares a member of an archive with a checksum.
 fn compare(
     from: &Path,
     archive: &mut File,
@@ -372,7 +364,6 @@ fn compare(
     Ok(())
 }
 
-/// Returns the disks of an appliance, with their positions in the archive.
 fn of_archive(
     from: &Path,
     archive: &mut File,

@@ -15,12 +15,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 const PARTITIONS_MAX: usize = 32;
-/// Linux file systems that are mounted.
 const LINUX: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "btrfs"];
 /// Virtio drivers that Windows needs to boot.
 const DRIVERS: [&str; 2] = ["viostor.sys", "netkvm.sys"];
 
-/// Returns the output of `blkid` for a position in a file.
 fn probe(
     runner: &Runner,
     path: &Path,
@@ -120,7 +118,6 @@ fn partitions(json: &str, path: &Path) -> Vec<(u32, u64, u64)> {
     all.filter_map(one).collect()
 }
 
-/// A file system that can be mounted.
 pub struct MountableFileSystem<'a> {
     pub path: &'a Path,
     pub found: &'a DetectedFileSystem,
@@ -304,7 +301,6 @@ fn net_rules(inside: &Inside) -> Vec<String> {
         .collect()
 }
 
-/// Returns the file system of `/boot`, by its UUID in `fstab`.
 fn boot_place(fstab: &str, seen: &[DiskContents]) -> Option<(usize, usize)> {
     let mut lines = fstab
         .lines()
@@ -338,7 +334,6 @@ fn title(inside: &Inside) -> String {
     }
 }
 
-/// Returns the kernels with modules, the newest first.
 fn kernels(inside: &Inside) -> Vec<Kernel> {
     let mut kernels: Vec<Kernel> = inside
         .names("/lib/modules")
@@ -353,7 +348,6 @@ fn kernels(inside: &Inside) -> Vec<Kernel> {
     kernels
 }
 
-/// Returns whether a kernel has virtio drivers: as modules, or built in.
 fn has_virtio(inside: &Inside, version: &str) -> bool {
     let lists = ["modules.dep", "modules.builtin"];
     let lists = lists.map(|list| {
@@ -369,7 +363,6 @@ fn has_virtio(inside: &Inside, version: &str) -> bool {
     has("virtio_blk") && has("virtio_pci")
 }
 
-/// Returns the kernels of a separate `/boot`.
 fn boot_files(
     runner: &Runner,
     at: &Path,

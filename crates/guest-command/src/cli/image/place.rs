@@ -15,7 +15,6 @@ use std::fmt::Write;
 use volume::keyword::NAME as VOLUMES;
 use volume::report::{SIZE, VOLUME};
 
-/// Limit of a name, in bytes.
 const NAME_MAX: usize = 64;
 
 pub struct ImageDestination {
@@ -25,7 +24,6 @@ pub struct ImageDestination {
     pub sizes: Vec<u64>,
     /// Steps that are necessary before; empty: none.
     pub before: String,
-    /// Steps that are necessary afterwards.
     pub after: String,
 }
 
@@ -143,7 +141,6 @@ pub fn find_place(
     })
 }
 
-/// Returns the missing sections, for the operator.
 fn missing(sections: &str, commands: &str) -> String {
     if commands.is_empty() {
         return String::new();
@@ -194,7 +191,6 @@ fn of_guest(report: &StatusReport, draft: &mut GuestDraft) -> Result<(), String>
     Ok(())
 }
 
-/// Returns the members of a cluster that store data.
 fn nodes_of(cluster: &StatusReport) -> Vec<String> {
     let members = cluster.of_kind("member");
     let is_node = |one: &&Subject| MemberReport::of(one).kind == MemberKind::Node;
@@ -204,7 +200,6 @@ fn nodes_of(cluster: &StatusReport) -> Vec<String> {
         .collect()
 }
 
-/// Returns the nodes and the backing of existing volumes.
 fn site(volumes: &StatusReport, guests: Option<&StatusReport>) -> VolumeLocation {
     let nodes = guests.into_iter().flat_map(|report| report.of_kind(NODE));
     let nodes = nodes

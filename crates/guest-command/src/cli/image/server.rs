@@ -20,9 +20,7 @@ use volume::transfer::TransferSource;
 /// Memory limit of a server, in bytes: tables of an image can be large, and a hostile image may
 /// claim any size.
 const MEMORY_MAX: u64 = 4 << 30;
-/// Timeout until the server is ready.
 const START_MAX: Duration = Duration::from_secs(30);
-/// Timeout for a server to end after its connection was closed.
 const END_MAX: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -43,7 +41,6 @@ pub struct Image {
     pub writes: bool,
 }
 
-/// Returns the block node of a file or a block device.
 pub fn file(path: &Path) -> Result<Value, String> {
     // The server has another working directory.
     let whole =
@@ -155,7 +152,6 @@ impl Server {
         }
     }
 
-    /// Path of the server's socket.
     pub fn socket(&self) -> PathBuf {
         socket(&self.home)
     }

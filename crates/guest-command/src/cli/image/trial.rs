@@ -22,12 +22,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Poll interval of the terminal.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const TELL_EVERY: Duration = Duration::from_secs(20);
-/// Bytes at the end of the output that are examined.
 const END_BYTES: usize = 4096;
-/// Output lines that are shown after a failed boot.
 const LINES_SHOWN: usize = 15;
 /// Terminal output of a failed boot.
 const FAILURES: [&str; 8] = [
@@ -58,7 +55,6 @@ enum TerminalState {
     Nothing,
 }
 
-/// Examines the end of a terminal's output.
 fn examine_terminal(text: &str) -> TerminalState {
     let last = text.lines().rev().find(|line| !line.trim().is_empty());
     if last.is_some_and(|line| line.trim_end().ends_with("login:")) {
@@ -229,7 +225,6 @@ impl Trial<'_> {
     }
 }
 
-/// Returns the name of a volume in the test boot.
 fn volume(index: usize) -> String {
     format!("disk{index}")
 }
@@ -241,10 +236,8 @@ fn failed(why: &str, terminal: &str) -> String {
     )
 }
 
-/// Limit of a displayed line, in bytes.
 const LINE_MAX: usize = 160;
 
-/// Returns the last lines, without terminal controls.
 fn last_lines(text: &str, count: usize) -> String {
     let plain = plain(text);
     let lines = plain.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -273,7 +266,6 @@ fn plain(text: &str) -> String {
     plain
 }
 
-/// Skips a control sequence, after its first character.
 fn pass_sequence(signs: &mut std::str::Chars<'_>) {
     if signs.next() == Some('[') {
         // Up to the final byte.

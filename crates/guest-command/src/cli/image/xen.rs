@@ -137,7 +137,6 @@ fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
     carry_out(matches, &shop, runner, &looked, &plan, &place)
 }
 
-/// Requests confirmation from the operator at the terminal.
 fn confirmed() -> bool {
     if !stdin().is_terminal() || !stderr().is_terminal() {
         return false;
@@ -179,7 +178,6 @@ fn read(config: &Path) -> Result<XenDomain, String> {
     Ok(domain::read(&parse(&text), fallback))
 }
 
-/// Inspects the disks without writing to them.
 fn look_at(domain: XenDomain, shop: &Workshop, runner: &Runner) -> Result<DetectedGuest, Stopped> {
     let mut files = Vec::new();
     let mut seen = Vec::new();

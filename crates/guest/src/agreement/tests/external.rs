@@ -81,7 +81,6 @@ impl AgreementSimulation {
             .is_some_and(|one| one.is_external())
     }
 
-    /// A QEMU opens its disks.
     pub(super) fn open(&mut self, at: usize, name: &str) -> Result<(), String> {
         if !self.is_external(name) {
             return Ok(());
@@ -100,7 +99,6 @@ impl AgreementSimulation {
         Ok(())
     }
 
-    /// A node fences the other one.
     pub(super) fn fence(&mut self, at: usize) {
         NODES[at].clone_into(&mut self.guests.me);
         let now_ns = self.now * 1_000_000;
@@ -121,7 +119,6 @@ impl AgreementSimulation {
         self.seats[at].agreement.set_fenced(other, fenced);
     }
 
-    /// A person sees that the other node is off.
     pub(super) fn confirm(&mut self, at: usize) {
         let seat = &self.seats[at];
         if self.seats[1 - at].is_powered || !seat.is_powered || seat.role_returns > 0 {

@@ -85,7 +85,7 @@ fn what_is_left_of_a_guest_that_has_moved_asks_for_nothing() {
             "{holder}"
         );
     }
-    // One that did not move keeps what it has.
+    // A guest that did not move keeps its lease.
     learn(&mut alpha, 7, false, "alpha");
     assert_eq!(rank(&mut alpha, &guests, &runs), OWN);
 }

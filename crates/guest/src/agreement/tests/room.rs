@@ -242,7 +242,7 @@ fn a_guest_that_is_to_run_and_is_on_no_node_that_responds_is_noticed_after_a_sta
     alpha.guest("mail", 6, "beta", &GuestRecord::default());
     assert!(!look(&mut alpha, 0));
     assert!(!look(&mut alpha, START_MS));
-    // That node is gone: first it is a start in progress.
+    // The node is gone. At first this counts as a start in progress.
     alpha.present(&["alpha"]);
     assert!(!look(&mut alpha, 0));
     assert!(!look(&mut alpha, START_MS - 1));
@@ -260,7 +260,6 @@ fn a_guest_that_is_to_run_and_is_on_no_node_that_responds_is_noticed_after_a_sta
     alpha.guest("mail", 7, "", &GuestRecord::default());
     assert!(!look(&mut alpha, 0));
     assert!(look(&mut alpha, START_MS));
-    // It runs here.
     alpha.runs("mail", 8);
     assert!(!look(&mut alpha, START_MS));
 }
@@ -322,7 +321,7 @@ fn a_node_at_which_a_guest_failed_tries_again_when_the_other_one_is_gone() {
     alpha.guest("mail", 7, "alpha", &failed("alpha"));
     assert_eq!(alpha.decide("mail").0, DesiredState::Run);
     assert_eq!(alpha.record("mail"), GuestRecord::default());
-    // It failed here last: nothing has changed since.
+    // The guest failed here last, and no other node has had it since.
     alpha.locals.get_mut("mail").unwrap().epoch = Some(7);
     alpha.guest("mail", 7, "", &failed("alpha"));
     assert_eq!(alpha.decide("mail").2, 0);

@@ -10,7 +10,6 @@ impl AgreementSimulation {
         record.is_some_and(|record| record.drained)
     }
 
-    /// Returns whether a node accepts a guest.
     pub(super) fn takes(&self, at: usize, name: &str) -> bool {
         let lease = self.leases.get(&lease_of(name));
         let record = lease.and_then(|lease| GuestRecord::decode(&lease.record));
@@ -19,7 +18,6 @@ impl AgreementSimulation {
         seat.is_powered && seat.is_connected && !self.is_drained(at) && !has_failed
     }
 
-    /// Each guest is where it belongs.
     pub(super) fn all_is_well(&self) -> Result<(), String> {
         for (name, guest) in &self.guests.guests {
             let lease = self.leases.get(&lease_of(name));

@@ -86,7 +86,7 @@ fn a_template_is_no_guest_and_nobody_writes_its_volumes() {
         &with("disk frozen", ""),
         "error[E0862]: volume 'frozen' is read-only, and guest 'mail' would write it",
     );
-    // What it only reads is what it is.
+    // A disk that is only read may be of either kind.
     let both = with("disk frozen", "    template yes\n    disk directory ro\n");
     assert_eq!(on_alpha(&format!("{SITE}{both}")).1, "");
     let reads = with("disk mail", "    disk frozen ro\n");
@@ -260,7 +260,7 @@ fn a_bridge_or_a_file_that_is_not_on_this_machine_is_warned_of() {
     let nodes = "node alpha\nnode beta\n";
     assert_eq!(on("alpha", &format!("{nodes}{other}")), "");
     assert!(on("beta", &format!("{nodes}{other}")).contains("W0863"));
-    // Nor are those of a machine that is not this one.
+    // The files of another machine are not checked either.
     assert_eq!(alone(&text("", "no-such-bridge", "/no/kernel")).1, "");
 }
 
@@ -341,7 +341,7 @@ fn a_guest_on_storage_knows_its_image_and_needs_nodes_that_something_stops() {
     assert_eq!(told.lines().count(), 1, "{told}");
     let mail = &guests.guests["mail"];
     assert!(mail.is_external() && mail.disks[0].external == Some(super::external()));
-    // One that only reads, or on nodes that are fenced, has nothing to wait for.
+    // A guest that only reads is not external, and fenced nodes cause no warning.
     let reads = text.replace("disk mail", "disk mail ro");
     let (guests, told) = on_alpha(&reads);
     assert!(

@@ -404,7 +404,6 @@ fn fields_are_read_in_one_way_or_refused() {
     check(FIELDS);
 }
 
-/// Returns every input of these tables.
 pub(super) fn all_requests() -> impl Iterator<Item = &'static [u8]> {
     [START_LINES_AND_HOSTS, FRAMING, HOP_BY_HOP, FIELDS]
         .into_iter()

@@ -146,7 +146,6 @@ fn responses_are_read_in_one_way_or_refused() {
     }
 }
 
-/// Returns every input of this table.
 pub(super) fn all_responses() -> impl Iterator<Item = (&'static RequestFacts, &'static [u8])> {
     RESPONSES.iter().map(|(facts, input, _)| (*facts, *input))
 }

@@ -34,7 +34,6 @@ impl BindFiles {
         ))
     }
 
-    /// The codes of what is told, and the first message.
     fn told(&self, options: &str) -> (Vec<&'static str>, String) {
         let loaded = self.load("", options);
         let codes = loaded.diagnostics.iter().map(|d| d.code.id).collect();

@@ -149,7 +149,6 @@ fn status(args: &mut Args<'_>, known: &[CheckStatus]) -> Result<CheckStatus, Dia
     })
 }
 
-/// Parses a pattern, which must not be empty.
 fn non_empty_pattern<'l>(args: &mut Args<'l>) -> Result<&'l ConfigWord, Diagnostic> {
     let word = args.required("<pattern>")?;
     if word.bytes.is_empty() {

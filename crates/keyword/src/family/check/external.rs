@@ -10,7 +10,6 @@ use model::codes;
 use model::config::{Check, CheckKind, Proxy, ProxyKind};
 use std::path::{Path, PathBuf};
 
-/// Keyword rows of this family, for the registry.
 pub(in crate::family) static LINES: &[LineRow] = rows! {
     "external-check" GLOBAL, allow, "external-check",
         "Allows external checks, which run a program (`option external-check`). The serving processes never start a \

@@ -16,7 +16,6 @@ fn format(loader: &mut Loader, word: &ConfigWord) -> Result<Format, Diagnostic> 
     Format::parse_as(loader, word, Usage::CHECK, Dialect::Text)
 }
 
-/// Parses the request and the comment.
 pub(super) fn request(
     loader: &mut Loader,
     args: &mut Args<'_>,

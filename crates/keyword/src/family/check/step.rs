@@ -11,7 +11,6 @@ use model::config::{CheckLines, ProxyKind};
 use model::rules::draft::Section;
 use model::rules::{Dialect, Format, Usage, VariableChange};
 
-/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "tcp-check connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [alpn <alpn>] [linger] [proto <name>] [comment <msg>]" places::CHECKS,
         |loader, args| connect(loader, args, false),
@@ -149,7 +148,6 @@ fn add(
     Ok(())
 }
 
-/// Returns the last step that acts on a connection.
 fn last_acting(steps: &[CheckStep]) -> Option<&StepAction> {
     let mut actions = steps.iter().rev().map(|step| &step.action);
     actions.find(|action| !matches!(action, StepAction::Comment | StepAction::Variable(_)))

@@ -11,7 +11,6 @@ use model::config::{HealthCheck, ServerAddress, ServerOptions};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[ServerRow] = rows! {
     "check" places::SERVER, |_, options, _| set(&mut options.check, true),
         "server web1 192.0.2.11:8080 check",
@@ -66,7 +65,6 @@ pub static OPTIONS: &[ServerRow] = rows! {
         "Uses the checks of this `healthcheck` section for the server, instead of those of its backend.";
 };
 
-/// Maximum of `rise` and `fall`.
 const STREAK_MAX: u32 = 1_000_000;
 
 fn addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {

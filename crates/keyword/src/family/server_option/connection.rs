@@ -11,7 +11,6 @@ use model::config::{HttpProtocol, ProxyExtensions, ServerOptions, WebSocketProto
 use model::rules::{Expression, Usage};
 use std::sync::Arc;
 
-/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[ServerRow] = rows! {
     "send-proxy" places::SERVER, |_, options, _| send_proxy(options, Some(1)),
         "server web1 192.0.2.11:8080 send-proxy",
@@ -144,7 +143,6 @@ fn proxy_v2_options(_: &mut Loader, options: &mut ServerOptions, args: &mut Args
     Ok(())
 }
 
-/// Parses a limit; -1 means none.
 fn unlimited(args: &mut Args<'_>) -> Result<Option<u32>, Diagnostic> {
     let count = args.integer("<count>", -1..=i64::from(i32::MAX))?;
     Ok(u32::try_from(count).ok())

@@ -7,7 +7,6 @@ use language::Diagnostic;
 use language::value::TimeUnit::Milliseconds;
 use model::config::RingKey;
 
-/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[ServerRow] = rows! {
     "backup" places::SERVER, |_, options, _| set(&mut options.backup, true),
         "server web1 192.0.2.11:8080 backup",

@@ -19,7 +19,6 @@ const ERRORS_MAX: u32 = 1_000_000;
 /// Maximum number of bytes sent to an agent.
 const SEND_BYTES_MAX: usize = 16 << 10;
 
-/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[ServerRow] = rows! {
     "agent-check" places::SERVER, |_, options, _| set(&mut options.agent.check, true),
         "server web1 192.0.2.11:8080 check agent-check agent-port 9707",
@@ -189,7 +188,6 @@ fn check_server(mode: Mode, server: &Server) -> Option<Diagnostic> {
     None
 }
 
-/// Position of a server: proxy and server index.
 type ServerPosition = (ProxyIndex, ServerIndex);
 
 /// Graph of `track` options. Each name is looked up once, however long chains are.
@@ -203,7 +201,6 @@ struct Chains<'c> {
 enum TrackEnd {
     At(ServerPosition),
     Unchecked(ServerPosition),
-    /// The chain is a cycle.
     Loop,
     /// An unknown name, which is reported at its position.
     Nowhere,
@@ -298,7 +295,6 @@ impl<'c> Chains<'c> {
     }
 }
 
-/// Returns the error for an unknown name after `track`.
 fn unknown(
     config: &Config,
     proxy: Option<ProxyIndex>,

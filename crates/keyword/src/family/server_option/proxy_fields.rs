@@ -11,7 +11,6 @@ use std::sync::Arc;
 /// Name of the option, whose argument is in parentheses.
 pub(in crate::family) const NAME: &str = "set-proxy-v2-tlv-fmt";
 
-/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[ServerRow] = &[ServerRow {
     places: places::SERVER,
     syntax: "set-proxy-v2-tlv-fmt(<type>) [<format>]",
@@ -59,7 +58,6 @@ fn set_field(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'
     Ok(())
 }
 
-/// Returns whether a word is the name of a server option.
 fn is_option(word: &str) -> bool {
     use language::keyword::KeywordLookup;
     let table = &crate::family::registry().servers;

@@ -9,7 +9,6 @@ use model::config::{
 };
 use model::rules::network::MaskedNetwork;
 
-/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[ServerRow] = rows! {
     "resolvers <section>" places::SERVER, section,
         "server web1 web.example.com:80 resolvers dns init-addr none",

@@ -16,7 +16,6 @@ use tls::certified::Parts;
 use tls::connector::{ClientSettings, ServerLineFiles};
 use tls::store::{ConfigLocation, Dependent, Store};
 
-/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[ServerRow] = rows! {
     "ssl" places::SERVER,
         |_, options, _| {

@@ -11,7 +11,6 @@ use std::path::PathBuf;
 
 const HEADER: &str = "1\n# be_id be_name srv_id srv_name srv_addr …\n";
 
-/// A directory of its own that is removed with it.
 struct StateDirectory(PathBuf);
 
 impl StateDirectory {
@@ -44,8 +43,8 @@ fn file(text: &str) -> Loaded {
     )
 }
 
-/// Loads a backend with these servers and the states of `lines`, both a server a
-/// line; tells status, weight and address of each.
+/// Loads a backend with these servers and a file of their states. Returns status, weight, age and
+/// address of each server, and the warnings about the file.
 fn told(name: &str, servers: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
     let scratch = StateDirectory::new(name);
     let mut states = HEADER.to_owned();

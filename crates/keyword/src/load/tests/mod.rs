@@ -98,7 +98,6 @@ fn text(text: &str) -> Loaded {
     load_as(text, LoadOptions::default())
 }
 
-/// Loads a text with both parts, and returns both results.
 fn load_both(text: &str, options: LoadOptions) -> (Loaded, Vec<Vec<String>>) {
     let files = vec![("test.cfg".to_owned(), Text::new(text.into()))];
     let words = SectionKeywords::from_parts([&PART.sections, &OTHERS.sections]);
@@ -113,12 +112,10 @@ fn load_as(text: &str, options: LoadOptions) -> Loaded {
     load_both(text, options).0
 }
 
-/// Returns the diagnostics, one per line.
 fn told(loaded: &Loaded) -> String {
     language::render::concise(&loaded.sources, &loaded.diagnostics, true)
 }
 
-/// Returns the codes of the diagnostics.
 fn codes(loaded: &Loaded) -> Vec<&'static str> {
     loaded.diagnostics.iter().map(|d| d.code.id).collect()
 }

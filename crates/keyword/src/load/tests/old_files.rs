@@ -69,7 +69,7 @@ fn tls_settings_of_a_stock_file_are_read_where_no_line_says_ssl() {
          ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256\n    \
          ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets\n",
     );
-    // The cipher with Diffie-Hellman over numbers is left out, and that is told.
+    // The cipher with finite-field Diffie-Hellman is omitted with a warning.
     assert_eq!(codes(&loaded), ["W0122"], "{}", told(&loaded));
     let tls = loaded.config.expect("no error").global.tls;
     assert!(tls.bind.no_tickets && tls.bind.versions.min.is_some());

@@ -12,7 +12,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-/// A directory of a test's own.
 struct ReplayDirectory(PathBuf);
 
 impl ReplayDirectory {
@@ -58,10 +57,10 @@ fn there_and_back(recording: &Recording) -> Recording {
     again
 }
 
-/// Hash maps have an order of their own.
+/// Returns the debug output as sorted lines, because hash maps have no fixed order.
 fn tree(config: &Option<Config>) -> Vec<String> {
     let text = format!("{config:#?}");
-    // Each state has a number of its own in the process.
+    // Each state has its own number in the process.
     let of_tree = |line: &&str| !line.trim_start().starts_with("uid: ");
     let lines = text.lines().filter(of_tree);
     let mut lines: Vec<String> = lines.map(str::to_owned).collect();
@@ -69,12 +68,12 @@ fn tree(config: &Option<Config>) -> Vec<String> {
     lines
 }
 
-/// A host's name that no resolver is asked for: a part of it is too long.
+/// Host name that is rejected without a query, because one of its labels is too long.
 fn impossible_name() -> String {
     format!("{}.example", "x".repeat(64))
 }
 
-/// A file that asks everything that can be asked.
+/// File that causes every kind of query to the environment.
 fn curious(directory: &Path) -> String {
     let nowhere = impossible_name();
     let at = directory.display();
@@ -187,7 +186,7 @@ fn what_failed_fails_again_in_the_same_words_although_it_would_do_now() {
     for code in ["E0111", "E0211"] {
         assert!(codes(&again).contains(&code), "{code}: {}", told(&again));
     }
-    // Also for what was not found a change is waited for.
+    // Files that were not found are watched, too.
     assert!(
         again
             .recording
@@ -305,7 +304,7 @@ proptest! {
             bytes[at] = byte;
         }
         if let Ok(recording) = Recording::decode(&bytes) {
-            // Loading it may tell of anything, but ends.
+            // Any diagnostic is allowed, but the load has to end.
             replay(recording);
         }
     }

@@ -9,7 +9,7 @@ use model::config::{
     BindAddress, ErrorPage, Mode, ProxyOption, ServerAddress, SeverityOutput, StatsLevel,
 };
 
-/// Timeouts, so that nothing is said about them.
+/// Timeouts, so that no warning is given about missing ones.
 const QUIET: &str = "defaults\n    mode http\n    timeout client 30s\n    timeout connect 5s\n    timeout server 30s\n";
 
 #[test]
@@ -21,7 +21,7 @@ fn lines_on_the_wrong_side_are_ignored_with_a_warning_and_some_refused() {
     let config = loaded.config.expect("only warnings");
     assert_eq!(config.proxies[0].retries, None);
     assert_eq!(config.proxies[1].maxconn, None);
-    // Operators can ask later what was told (`show startup-logs`).
+    // Operators can see the warnings later (`show startup-logs`).
     let warnings = config.reported.matches("[WARNING]").count();
     assert_eq!(warnings, 2, "{}", config.reported);
 }

@@ -2,7 +2,6 @@
 
 use crate::testing::load_text;
 
-/// A file with one further line in one of its sections.
 fn file(section: &str, line: &str) -> String {
     let of = |name: &str| {
         if section == name {
@@ -54,7 +53,7 @@ fn zero_is_accepted_where_haproxy_accepts_it() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Lines that are valid there.
+/// Lines that HAProxy accepts.
 const ACCEPTED: &[(&str, &[&str])] = &[
     (
         "global",
@@ -181,7 +180,7 @@ const ACCEPTED: &[(&str, &[&str])] = &[
     ("mailers", &["timeout mail 0"]),
 ];
 
-/// Lines that are refused there.
+/// Lines that HAProxy refuses.
 const REFUSED: &[(&str, &[&str])] = &[
     (
         "global",

@@ -3,7 +3,6 @@
 use crate::compiled::{ErrorFile, Format, HttpErrorsSlot};
 use std::sync::Arc;
 
-/// Action that a response belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Purpose {
     Deny,
@@ -28,12 +27,10 @@ pub(crate) enum ResponseContent {
     Page,
     Empty,
     Bytes(Arc<[u8]>),
-    /// Body that a format makes for each stream.
     Format(Format),
     /// Page of an `http-errors` section for the status; no body if the section has none.
     Group(HttpErrorsSlot),
     /// An empty error file: the connection closes without a response.
     Silence,
-    /// Complete response, read from a file.
     File(Arc<ErrorFile>),
 }

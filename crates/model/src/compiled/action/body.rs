@@ -6,6 +6,5 @@ pub struct WaitForBody {
     pub(crate) time_ms: u32,
     /// Number of bytes to wait for; None is the whole body.
     pub(crate) bytes: Option<usize>,
-    /// True for the body of the response, false for that of the request.
     pub(crate) of_answer: bool,
 }

@@ -10,7 +10,6 @@ pub struct CaptureValue {
     pub(crate) slot: CaptureSlot,
 }
 
-/// Capture slot that stores the value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum CaptureSlot {
     /// Slot of a frontend that is known when the file is loaded.

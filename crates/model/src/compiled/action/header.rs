@@ -3,7 +3,6 @@
 use crate::compiled::Format;
 use crate::sample::regular::Regular;
 
-/// Change of the headers of a message.
 #[derive(Clone, Debug)]
 pub struct HeaderChange {
     pub(crate) name: Box<[u8]>,
@@ -20,7 +19,6 @@ pub(crate) enum HeaderOperation {
     ReplaceValue(Regular, Format),
 }
 
-/// Method by which `del-header` selects header names.
 #[derive(Clone, Debug)]
 pub(crate) enum NameMatch {
     Same,

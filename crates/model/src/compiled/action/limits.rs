@@ -23,7 +23,6 @@ pub(crate) enum What {
     Offset,
 }
 
-/// Source of the number: constant or expression.
 #[derive(Clone, Debug)]
 pub(crate) enum Number {
     Fixed(i64),

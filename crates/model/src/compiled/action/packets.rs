@@ -16,7 +16,6 @@ pub(crate) enum What {
     Tos,
 }
 
-/// Source of the number: constant or expression.
 #[derive(Clone, Debug)]
 pub(crate) enum Number {
     Fixed(u32),

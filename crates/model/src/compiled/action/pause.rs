@@ -6,6 +6,5 @@ use crate::compiled::Expression;
 pub enum Pause {
     /// Constant, in milliseconds.
     Fixed(u32),
-    /// Value of an expression, evaluated for each request.
     Found(Expression),
 }

@@ -8,17 +8,13 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub enum TableAction {
     Track {
-        /// Index of the counter that tracks the entry.
         counter: u32,
         key: Expression,
-        /// Table that has the entry.
         table: Arc<TablePlace>,
         /// Level of the rule, which determines how long the tracking lasts.
         level: Level,
     },
-    /// Changes a number of a tracked entry.
     Change {
-        /// Index of the counter that tracks the entry.
         counter: u32,
         kind: DataType,
         /// Rate of that number, which counts the change, too.
@@ -30,7 +26,6 @@ pub enum TableAction {
     },
 }
 
-/// Source of an increment or of a new value.
 #[derive(Clone, Debug)]
 pub enum Amount {
     Fixed(u32),

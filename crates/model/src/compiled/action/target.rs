@@ -15,7 +15,6 @@ pub(crate) enum TargetOperation {
     Status(u16, Option<Box<[u8]>>),
 }
 
-/// Part of the target that a rule changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum TargetPart {
     Path,

@@ -17,7 +17,6 @@ pub(crate) enum VariableSource {
     Unset,
 }
 
-/// Condition under which `set-var` sets the variable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum SetWhen {
     Exists,

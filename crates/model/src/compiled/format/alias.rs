@@ -89,7 +89,6 @@ aliases! {
     TerminationCookie "tsc" true "The same, and the state of the persistence cookie: four letters.";
 }
 
-/// Returns the description of an alias, for users.
 pub fn alias_doc(name: &str) -> Option<&'static str> {
     ROWS.iter().find(|row| row.name == name).map(|row| row.doc)
 }
@@ -111,7 +110,6 @@ impl Alias {
         self.row().name
     }
 
-    /// Returns the names of all aliases.
     pub fn names() -> impl Iterator<Item = &'static str> {
         ROWS.iter().map(|row| row.name)
     }

@@ -35,7 +35,6 @@ pub(crate) enum FormatItem {
     Text(Box<[u8]>),
     /// Space, unless the output already ends with one.
     Space,
-    /// Alias, such as `%ci`.
     Alias(Alias, Flags),
     Expression(Expression, Flags),
     /// Expression as JSON (`%{+json}[src]`), or an item of a line that is a JSON object.

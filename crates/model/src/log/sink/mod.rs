@@ -259,7 +259,6 @@ impl Losses {
     }
 }
 
-/// Counts a line that was dropped before it reached the queue.
 pub(super) fn count_dropped() {
     DROPPED.fetch_add(1, Ordering::Relaxed);
 }

@@ -28,7 +28,6 @@ fn received(socket: &UdpSocket) -> (String, u16) {
     (text, from.port())
 }
 
-/// Temporary directory of one test.
 struct TestDirectory(PathBuf);
 
 impl TestDirectory {

@@ -104,7 +104,6 @@ pub fn error_answer(
     Ok((status, page))
 }
 
-/// Parses the arguments of a response.
 fn draft<'l>(
     loader: &mut ConfigDraft,
     build: &mut Build<'_, 'l>,
@@ -239,7 +238,6 @@ fn status(build: &mut Build<'_, '_>) -> Result<u16, Diagnostic> {
     }
 }
 
-/// Parses the name of a header.
 pub(super) fn header_name(build: &mut Build<'_, '_>) -> Result<Box<[u8]>, Diagnostic> {
     let word = build.args.required("<name>")?;
     let bad = |b: &u8| http::message::NAME_BYTES[usize::from(*b)] == 0;
@@ -314,7 +312,6 @@ fn content(
     })
 }
 
-/// Returns the warning about a file whose `content-length` is not the length of its body.
 pub fn wrong_length(word: &ConfigWord, announced: u64, file: &ErrorFile) -> Diagnostic {
     let body_bytes = file.body.len();
     Diagnostic::warning(
@@ -433,7 +430,6 @@ impl ResponseTemplate {
     }
 }
 
-/// Returns whether the configuration has a page for the status.
 fn has_page(stream: &ProxyStream, status: u16) -> bool {
     let has = |proxy: &crate::config::Proxy| proxy.errors.iter().any(|(s, _)| *s == status);
     stream.backend().is_some_and(has) || has(stream.frontend())

@@ -95,7 +95,6 @@ fn build(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleActi
 }
 
 impl CaptureValue {
-    /// Returns whether more bytes of the stream can change the captured value.
     pub(super) fn may_change(&self, stream: &ProxyStream) -> bool {
         self.expression.may_change(stream)
     }

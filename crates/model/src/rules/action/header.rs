@@ -74,7 +74,6 @@ fn with_format(
     Ok(action(build, name, change(format)))
 }
 
-/// Parses a regular expression of a rule.
 pub(super) fn regex(
     loader: &mut ConfigDraft,
     build: &mut Build<'_, '_>,
@@ -242,7 +241,6 @@ impl HeaderChange {
 /// Rewrites a header value; returns None if the expression does not match it.
 type Rewrite = fn(&Regular, &[u8], &Format, &ProxyStream) -> Option<Vec<u8>>;
 
-/// Returns the value that a format makes, safe for use in a header.
 fn value(format: &Format, stream: &ProxyStream) -> Vec<u8> {
     let mut value = format.fill(stream);
     harmless(&mut value);

@@ -66,19 +66,16 @@ use language::{ConfigWord, Diagnostic, Span, suggest};
 use std::sync::OnceLock;
 
 impl HttpRule {
-    /// Condition and action of the rule.
     pub fn rule(&self) -> &Rule {
         &self.0
     }
 }
 
 impl TcpRule {
-    /// Condition and action of the rule.
     pub fn rule(&self) -> &Rule {
         &self.0
     }
 
-    /// Returns whether the stream uses HTTP after this rule.
     pub fn switches_to_http(&self) -> bool {
         matches!(
             self.0.action,
@@ -99,15 +96,12 @@ impl Rule {
         }
     }
 
-    /// Returns the number of the file, and the line in it.
     pub(super) fn place(&self) -> Option<(u32, u32)> {
         Some((self.span.file.0, self.line?))
     }
 }
 
-/// Result of running an action.
 pub(super) enum ActionResult {
-    /// Continues with the next rule.
     Next,
     /// Skips the rest of this list of rules.
     Accept,
@@ -260,7 +254,6 @@ impl RuleSet {
         }
     }
 
-    /// Returns when the rules run in a proxy of this kind.
     pub fn usage(self, kind: ProxyKind) -> Usage {
         match self {
             RuleSet::TcpConnection => Usage::TCP_CONNECTION,
@@ -272,7 +265,6 @@ impl RuleSet {
         }
     }
 
-    /// Returns whether the rules process responses.
     pub(super) fn is_response(self) -> bool {
         matches!(
             self,
@@ -304,27 +296,21 @@ mod places {
     pub(super) const ANSWERING: &[&str] = &[REQUEST, RESPONSE];
 }
 
-/// Input of the builder of an action.
 pub(super) struct Build<'b, 'l> {
     pub(super) args: &'b mut Args<'l>,
-    /// Word that names the action.
     pub(super) word: &'l ConfigWord,
     /// Text in parentheses after the name.
     pub(super) list: Option<&'l str>,
-    /// Set of rules that the action is part of.
     pub(super) set: RuleSet,
     /// Moments at which the rule runs.
     pub(super) usage: Usage,
 }
 
-/// Builds an action from its words.
 pub(super) type ActionBuilder =
     fn(&mut ConfigDraft, &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic>;
-/// Row of an action in its table.
 pub(super) type ActionRow = Keyword<ActionBuilder>;
 
 impl<'l> Build<'_, 'l> {
-    /// Returns the next word, unless a condition begins there.
     pub(super) fn option(&mut self) -> Option<&'l ConfigWord> {
         let word = self.args.peek()?;
         if word.is("if") || word.is("unless") {
@@ -350,7 +336,6 @@ impl<'l> Build<'_, 'l> {
         Expression::parse(loader, word, self.usage)
     }
 
-    /// Returns an error at a word, with the syntax of the action.
     pub(super) fn wrong(
         &self,
         code: &'static language::Code,
@@ -405,12 +390,10 @@ fn table(set: RuleSet) -> &'static Table<ActionBuilder> {
     &tables[set as usize]
 }
 
-/// Returns whether HAProxy has an action that is not supported here.
 fn is_known(set: RuleSet, name: &str) -> bool {
     known::names(set.kind()).any(|known| known == name)
 }
 
-/// Returns the documentation of all actions of all sets.
 pub(super) fn documented() -> Vec<Documented> {
     static ROWS: OnceLock<Vec<Documented>> = OnceLock::new();
     ROWS.get_or_init(|| SETS.into_iter().flat_map(documented_of).collect())

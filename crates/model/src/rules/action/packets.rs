@@ -50,7 +50,6 @@ pub(super) static ROWS: &[ActionRow] = rows! {
          order of their events, with a limited amount of work each, so this has no effect.";
 };
 
-/// Parses a number, decimal or with `0x`.
 fn number(text: &str) -> Option<u32> {
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),

@@ -6,7 +6,6 @@ use crate::rules::draft::ConfigDraft;
 use crate::transaction::{MessageVerdict, ProxyStream, StreamPhase, Termination};
 use language::Diagnostic;
 
-/// Service name of the Prometheus exporter.
 const EXPORTER: &str = "prometheus-exporter";
 /// Prefix of the names of services written in Lua.
 const LUA: &str = "lua.";
@@ -44,7 +43,6 @@ fn build(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, D
     ))
 }
 
-/// Ends the rules with the response of the exporter.
 pub(super) fn metrics(stream: &mut ProxyStream) -> ActionResult {
     stream.outcome.end(Termination::Local, StreamPhase::Request);
     ActionResult::End(MessageVerdict::Metrics)

@@ -246,7 +246,6 @@ fn track(
 }
 
 impl TableAction {
-    /// Returns whether more bytes of the stream can change the tracked key.
     pub(super) fn may_change(&self, stream: &ProxyStream) -> bool {
         match self {
             TableAction::Track { key, .. } => key.may_change(stream),
@@ -254,7 +253,6 @@ impl TableAction {
         }
     }
 
-    /// Returns whether the action changes a tracked entry.
     pub(super) fn counts(&self) -> bool {
         matches!(self, TableAction::Change { .. })
     }

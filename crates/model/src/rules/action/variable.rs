@@ -114,7 +114,6 @@ impl VariableChange {
         ActionResult::Next
     }
 
-    /// Sets or unsets the variable.
     pub fn apply(&self, stream: &mut ProxyStream) {
         let value = match &self.source {
             VariableSource::Unset => {
@@ -203,7 +202,6 @@ impl VariableChange {
         })
     }
 
-    /// Returns the scope, and so the lifetime, of the variable.
     pub fn scope(&self) -> Scope {
         self.name.scope()
     }
@@ -228,7 +226,6 @@ pub fn set_up_process(config: &Arc<Config>) {
 }
 
 impl SetWhen {
-    /// Returns the condition with this name.
     pub(in crate::rules) fn named(name: &str) -> Option<SetWhen> {
         let found = CONDITIONS.iter().find(|(known, _)| *known == name);
         found.map(|(_, condition)| *condition)
@@ -255,7 +252,6 @@ impl SetWhen {
     }
 }
 
-/// Compares the variable with the new value. Only numbers have an order.
 fn compare(stream: &ProxyStream, name: VariableName, new: &SampleValue<'_>) -> Option<Ordering> {
     match (get(stream, name)?, new) {
         (SampleValue::Int(old), SampleValue::Int(new)) => Some(old.cmp(new)),

@@ -17,7 +17,6 @@ use base64::engine::general_purpose::STANDARD;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 
-/// Length of the authentication tag, in bytes.
 const TAG_BYTES: usize = 16;
 /// Length of the nonce that the library requires, in bytes.
 const NONCE_BYTES: usize = 12;

@@ -31,7 +31,6 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "The 64-bit XXH3 hash with a seed, by default 0. Numbers are signed, so half of the results are negative.";
 };
 
-/// Returns the hash of a value, with its bits mixed if the argument is not 0.
 fn mixed<'a>(
     arguments: &Arguments,
     value: SampleValue<'a>,

@@ -170,7 +170,6 @@ fn descend(text: &[u8], at: usize, step: &[u8]) -> Option<usize> {
     }
 }
 
-/// Finds the value at the end of the steps.
 pub(super) fn find<'t, 's>(
     text: &'t [u8],
     mut steps: impl Iterator<Item = &'s [u8]>,

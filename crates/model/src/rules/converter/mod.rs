@@ -58,10 +58,8 @@ pub struct ConverterBuild {
     pub apply: Apply,
 }
 
-/// Row of a converter in its table.
 pub type ConverterRow = Keyword<ConverterBuild>;
 
-/// Place of converters in the registry.
 pub const PLACE: &[&str] = &["converter"];
 
 impl ConverterBuild {
@@ -85,13 +83,11 @@ impl ConverterBuild {
         self
     }
 
-    /// Declares that a value, once found, does not change with later bytes.
     pub const fn decides(mut self) -> Self {
         self.decides = true;
         self
     }
 
-    /// Sets the function that checks the arguments.
     pub const fn prepare(mut self, prepare: Prepare) -> Self {
         self.prepare = Some(prepare);
         self
@@ -144,12 +140,10 @@ pub(super) fn row(id: ConverterId) -> &'static ConverterRow {
     NUMBERED[usize::from(id.0)]
 }
 
-/// Returns the number of a row of these families.
 pub(super) fn id(row: &'static ConverterRow) -> ConverterId {
     ConverterId(number_of(table(), row))
 }
 
-/// Returns the table of all converters by name.
 pub fn table() -> &'static Table<ConverterBuild> {
     static TABLE: OnceLock<Table<ConverterBuild>> = OnceLock::new();
     TABLE.get_or_init(|| Table::new("converter", FAMILIES, known::all))

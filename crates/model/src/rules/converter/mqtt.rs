@@ -144,7 +144,6 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// Parsed fields of a packet.
 #[derive(Default)]
 struct Packet<'t> {
     kind: u8,

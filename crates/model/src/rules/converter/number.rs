@@ -52,8 +52,6 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "True for odd numbers.";
 };
 
-/// Returns the second operand: an argument, or the value of a variable. Without a value there is no
-/// result.
 fn operand(arguments: &Arguments, stream: &ProxyStream) -> Option<i64> {
     match arguments.variable(0) {
         Some(name) => variable_value(name, stream)?.integer(),

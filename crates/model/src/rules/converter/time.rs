@@ -80,7 +80,6 @@ pub fn check_only_unit(
     check_unit(loader, &mut behind, span)
 }
 
-/// Returns the length of a unit in microseconds.
 fn unit_us(unit: Option<&[u8]>) -> i64 {
     match unit {
         Some(b"us") => 1,
@@ -89,12 +88,10 @@ fn unit_us(unit: Option<&[u8]>) -> i64 {
     }
 }
 
-/// Returns a duration in the given unit.
 pub fn to_unit(duration: Duration, unit: Option<&[u8]>) -> Option<i64> {
     Some(i64::try_from(duration.as_micros()).ok()? / unit_us(unit))
 }
 
-/// Adds an offset to a time in the same unit.
 pub fn shift(time: i64, offset: i64) -> i64 {
     time.saturating_add(offset)
 }

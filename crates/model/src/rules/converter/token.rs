@@ -38,7 +38,6 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
          -3 not a token, -5 no key.";
 };
 
-/// Maximum size of a key file, in bytes.
 const KEY_FILE_BYTES_MAX: u64 = 1 << 20;
 
 const RIGHT: i64 = 1;
@@ -47,7 +46,6 @@ const UNKNOWN_ALGORITHM: i64 = -1;
 const NO_TOKEN: i64 = -3;
 const NO_KEY: i64 = -5;
 
-/// Splits a token into its three parts.
 fn parts(token: &[u8]) -> Option<[&[u8]; 3]> {
     let mut parts = token.split(|b| *b == b'.');
     let three = [parts.next()?, parts.next()?, parts.next()?];
@@ -83,10 +81,8 @@ fn payload<'a>(
     decoded(arguments, value, 1)
 }
 
-/// Method that verifies a signature.
 enum Check {
     Hmac(hmac::Algorithm),
-    /// The second value is the size of the curve in bits, for keys on a curve.
     Public(&'static dyn VerificationAlgorithm),
 }
 

@@ -66,7 +66,6 @@ const KINDS: &[ForeignKeywords] = &[
     },
 ];
 
-/// Kinds that were already reported.
 #[derive(Debug, Default)]
 pub(super) struct Reported([bool; KINDS.len()]);
 

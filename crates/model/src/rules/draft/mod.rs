@@ -20,26 +20,20 @@ use std::path::PathBuf;
 
 #[derive(Debug)]
 pub struct ConfigDraft {
-    /// Context that the builders of all lines share.
     pub context: Context,
-    /// Lists and maps that are already compiled.
     pub shared: CompiledLists,
     pub config: Config,
     /// Sections `defaults` so far; the first one has HAProxy's own defaults.
     pub defaults: Vec<Defaults>,
-    /// Current section of the loader.
     pub section: Section,
-    /// Named ACLs of the current section.
     pub acls: AclTable,
     /// Proxies and servers that expressions name, looked up at the end.
     pub lookups: Vec<super::Lookup>,
     /// Files whose entries rules change.
     pub(crate) list_changes: Vec<super::ListChanges>,
-    /// Base of relative file names (`default-path`).
     pub base: DefaultPath,
     /// Table keys, to compare with the types of the tables.
     pub table_keys: Vec<TableKey>,
-    /// Kinds of foreign keywords that were already reported.
     foreign: foreign::Reported,
     /// Rules of HAProxy 1.x in the current section, and the current rules around them.
     pub(crate) old_rules: super::lines::OldRules,
@@ -48,7 +42,6 @@ pub struct ConfigDraft {
     /// Sections `resolvers` that rules name, looked up at the end.
     pub resolvers_wanted: Vec<(Span, Box<str>)>,
     pub userlist_uses: UserlistUses,
-    /// References to groups of error pages.
     pub error_group_uses: ErrorGroupUses,
 }
 
@@ -70,7 +63,6 @@ pub enum DefaultPath {
 }
 
 impl ConfigDraft {
-    /// Creates a draft in which nothing is parsed yet.
     pub fn new(environment: Environment, options: LoadOptions) -> Self {
         ConfigDraft {
             context: Context {
@@ -186,7 +178,6 @@ impl ConfigDraft {
         self.old_rules.has_any() || told.iter().any(is_legacy)
     }
 
-    /// Returns whether the current section is a `defaults`.
     pub fn in_defaults(&self) -> bool {
         matches!(self.section, Section::Defaults(_))
     }

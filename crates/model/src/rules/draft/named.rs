@@ -21,7 +21,6 @@ pub struct TableKey {
 pub struct ListUse {
     pub name: Box<str>,
     pub span: Span,
-    /// Slot that receives the userlist.
     pub slot: UserlistSlot,
 }
 
@@ -34,12 +33,9 @@ pub struct GroupUse {
     pub span: Span,
 }
 
-/// References to userlists and their groups.
 #[derive(Debug, Default)]
 pub struct UserlistUses {
-    /// Expressions that name a userlist.
     pub lists: Vec<ListUse>,
-    /// ACLs that name a group.
     pub groups: Vec<GroupUse>,
 }
 
@@ -55,7 +51,6 @@ impl UserlistUses {
         slot
     }
 
-    /// Registers a group that an ACL compares the user's groups with.
     pub(crate) fn group_used(&mut self, slot: UserlistSlot, word: &ConfigWord) {
         self.groups.push(GroupUse {
             slot,
@@ -72,11 +67,9 @@ pub struct ErrorGroupUse {
     pub span: Span,
     /// Statuses that the line selects by number.
     pub statuses: Vec<u16>,
-    /// Slot that receives the pages.
     pub slot: HttpErrorsSlot,
 }
 
-/// References to groups of error pages.
 #[derive(Debug, Default)]
 pub struct ErrorGroupUses(pub Vec<ErrorGroupUse>);
 

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
 impl ConfigDraft {
-    /// Returns the path of the file that a word names.
     pub fn path(&self, word: &ConfigWord) -> PathBuf {
         use std::os::unix::ffi::OsStrExt;
         let named = Path::new(std::ffi::OsStr::from_bytes(&word.bytes));

@@ -3,38 +3,25 @@
 use crate::config::{Proxy, ProxyIndex, ProxyKind};
 use crate::rules::AclTable;
 
-/// Current section of the loader.
+/// Current section of the loader. A number is the index among the sections of its kind. Without it,
+/// the variant means the section of that kind that began last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Section {
     None,
     Global,
-    /// Section `defaults`, by its index in the loader's list.
     Defaults(usize),
-    /// Section `frontend`, `backend` or `listen`: its index and its kind.
     Proxy(ProxyIndex, ProxyKind),
-    /// Section `peers`: the last of the configuration.
     Peers,
-    /// Section `crt-store`; the loader knows which.
     CrtStore,
-    /// Section `userlist`; the loader knows which.
     Userlist,
-    /// Section `http-errors`; the loader knows which.
     HttpErrors,
-    /// Section `healthcheck`, by its index in the loader's list.
     HealthCheck(usize),
-    /// Section `mailers`, by its index in the loader's list.
     Mailers(usize),
-    /// Section `log-profile`, by its index in the loader's list.
     LogProfile(usize),
-    /// Section `fcgi-app`, by its index in the configuration.
     FcgiApp(usize),
-    /// Section `cache`; the loader has its draft.
     Cache,
-    /// Section `ring`, by its index among them.
     Ring(usize),
-    /// Section `log-forward`: the last of the configuration.
     LogForward,
-    /// Section `resolvers`: the last of the configuration.
     Resolvers,
     /// Known section that is not supported and was reported. Its lines are only checked for unknown
     /// words.
@@ -73,7 +60,6 @@ impl Section {
 #[derive(Debug, Default)]
 pub struct Defaults {
     pub proxy: Proxy,
-    /// Named ACLs of the section.
     pub acls: AclTable,
     /// True if a frontend inherits from the section.
     pub has_frontend: bool,
@@ -103,7 +89,6 @@ impl Defaults {
         !self.proxy.tcp_connection.is_empty() || !self.proxy.tcp_session.is_empty()
     }
 
-    /// Returns whether the section has `tcp-response content` rules.
     pub fn has_rules_of_responses(&self) -> bool {
         !self.proxy.tcp_response.is_empty()
     }

@@ -81,7 +81,6 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The name of the listener that accepted the connection (`name` on its `bind` line), if it has one.";
 };
 
-/// Keeps the addresses of the connection in addition to those of its PROXY header.
 fn ask_connection(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
     loader.config.global.recording.connection = true;
     Ok(())

@@ -69,7 +69,6 @@ pub fn variable_value(name: VariableName, stream: &ProxyStream) -> Option<Sample
     }
 }
 
-/// Returns the same value with its bytes borrowed.
 pub fn borrowed<'a>(value: &'a SampleValue<'static>) -> SampleValue<'a> {
     match value {
         SampleValue::Str(s) => SampleValue::Str(Cow::Borrowed(s)),

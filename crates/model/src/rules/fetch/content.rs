@@ -110,7 +110,6 @@ fn answered<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<Sam
     ))
 }
 
-/// Records that the bodies of requests must be inspected as far as they have arrived.
 fn ask_request_body(
     loader: &mut ConfigDraft,
     _: &mut Arguments,
@@ -120,13 +119,11 @@ fn ask_request_body(
     Ok(())
 }
 
-/// Records that the bodies of responses must be inspected as far as they have arrived.
 fn ask_body(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
     loader.config.global.recording.answer_body = true;
     Ok(())
 }
 
-/// Returns whether no more bytes will arrive on the side that the fetch reads.
 fn complete(arguments: &Arguments, stream: &ProxyStream) -> bool {
     match super::side_of(arguments, stream) {
         super::MessageSide::Response => stream.payloads.response_complete,
@@ -173,7 +170,6 @@ fn check_slice(
     }
 }
 
-/// Maximum size of the length field, in bytes.
 const COUNT_BYTES_MAX: i64 = 8;
 
 /// Checks the arguments of `payload_lv`. The third argument becomes the offset of the value. A
@@ -277,7 +273,6 @@ fn body_parameter<'a>(
     })
 }
 
-/// Parses a number that may begin with `+` or `-`.
 fn signed(text: &[u8]) -> Option<i64> {
     crate::rules::value::whole_integer(text.strip_prefix(b"+").unwrap_or(text))
 }

@@ -124,7 +124,6 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "All response headers as one text; see `req.hdrs`.";
 };
 
-/// Returns the requested occurrence; 0 if none is requested.
 fn occurrence(arguments: &Arguments) -> i64 {
     arguments.int(1).unwrap_or(0)
 }

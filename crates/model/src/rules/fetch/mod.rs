@@ -74,9 +74,7 @@ pub type Prepare = fn(&mut ConfigDraft, &mut Arguments, Span) -> Result<(), Diag
 #[derive(Debug)]
 pub struct FetchBuild {
     pub output: Type,
-    /// Data that the fetch reads.
     pub needs: Needs,
-    /// True if the fetch reads HTTP messages.
     pub http: bool,
     pub arguments: &'static [ArgumentKind],
     pub required: usize,
@@ -90,17 +88,14 @@ pub struct FetchBuild {
     pub of_hello: bool,
     /// True if a value, once found, does not change with later bytes.
     pub settles: bool,
-    /// Checks and prepares the arguments when a file is loaded.
     pub prepare: Option<Prepare>,
     pub one: One,
     /// Finds all values, for fetches of which tests compare several.
     pub each: Option<Each>,
 }
 
-/// Row of a fetch in its table.
 pub type FetchRow = Keyword<FetchBuild>;
 
-/// Place of fetches in the registry.
 pub const PLACE: &[&str] = &["fetch"];
 
 impl FetchBuild {
@@ -123,13 +118,11 @@ impl FetchBuild {
         }
     }
 
-    /// Declares that a value, once found, does not change with later bytes.
     pub const fn settles(mut self) -> Self {
         self.settles = true;
         self
     }
 
-    /// Declares that the fetch reads HTTP messages.
     pub const fn http(mut self) -> Self {
         self.http = true;
         self
@@ -142,7 +135,6 @@ impl FetchBuild {
         self
     }
 
-    /// Declares that names with a matching method exist.
     pub const fn variants(mut self) -> Self {
         self.variants = true;
         self
@@ -153,13 +145,11 @@ impl FetchBuild {
         self
     }
 
-    /// Sets the function that finds all values, which tests then compare.
     pub const fn each(mut self, each: Each) -> Self {
         self.each = Some(each);
         self
     }
 
-    /// Sets the function that checks the arguments.
     pub const fn prepare(mut self, prepare: Prepare) -> Self {
         self.prepare = Some(prepare);
         self
@@ -176,7 +166,6 @@ impl FetchBuild {
     }
 }
 
-/// Creates a fetch of a number, without arguments.
 const fn number(needs: Needs, one: One) -> FetchBuild {
     FetchBuild::new(Type::Int, needs, one)
 }
@@ -227,12 +216,10 @@ pub(super) fn row(id: FetchId) -> &'static FetchRow {
     NUMBERED[usize::from(id.0)]
 }
 
-/// Returns the number of a row of these families.
 pub(super) fn id(row: &'static FetchRow) -> FetchId {
     FetchId(number_of(table(), row))
 }
 
-/// Returns the table of all fetches by name.
 pub fn table() -> &'static Table<FetchBuild> {
     static TABLE: OnceLock<Table<FetchBuild>> = OnceLock::new();
     TABLE.get_or_init(|| Table::new("fetch", FAMILIES, known::all))
@@ -330,7 +317,6 @@ fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
     }
 }
 
-/// Returns the side whose message the fetch reads.
 pub fn side_of(arguments: &Arguments, stream: &ProxyStream) -> MessageSide {
     match arguments.side {
         MessageSide::Either
@@ -345,9 +331,7 @@ pub fn side_of(arguments: &Arguments, stream: &ProxyStream) -> MessageSide {
 
 /// Classification of the first bytes of a stream that is not HTTP.
 enum Sniffed<'a> {
-    /// Complete head of a request.
     Request(&'a HttpMessage),
-    /// Possible beginning of a request.
     Beginning,
     Other,
 }
@@ -403,7 +387,6 @@ fn head<'a>(arguments: &Arguments, stream: &'a ProxyStream) -> Option<&'a HttpMe
     }
 }
 
-/// Returns the first bytes after the head, or of a stream without one.
 fn payload<'a>(arguments: &Arguments, stream: &'a ProxyStream) -> &'a [u8] {
     match side_of(arguments, stream) {
         MessageSide::Response => &stream.payloads.response,

@@ -117,7 +117,6 @@ fn frontend<'a>(arguments: &Arguments, stream: &'a ProxyStream) -> Option<&'a Pr
     }
 }
 
-/// Returns a timeout in milliseconds; 0 if it is not set.
 fn timeout<'a>(ms: Option<u32>) -> Option<SampleValue<'a>> {
     Some(SampleValue::Int(ms.unwrap_or(0).into()))
 }

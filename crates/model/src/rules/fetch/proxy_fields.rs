@@ -45,12 +45,10 @@ const NAMES: [(&str, u8); 12] = [
     ("SSL_KEY_ALG", ssl_kind::KEY_ALGORITHM),
 ];
 
-/// Returns whether a type is a subtype within the TLS field.
 fn is_of_tls(kind: u8) -> bool {
     (ssl_kind::VERSION..=ssl_kind::KEY_ALGORITHM).contains(&kind)
 }
 
-/// Records that fields of this type must be kept.
 fn ask(loader: &mut ConfigDraft, kind: u8) {
     let kind = if is_of_tls(kind) { kind::SSL } else { kind };
     let asked = &mut loader.config.global.recording.proxy_fields;

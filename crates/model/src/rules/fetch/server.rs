@@ -78,7 +78,6 @@ fn bc_err_str<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleVal
     Some(SampleValue::text(broken(stream)?.words().as_bytes()))
 }
 
-/// Records that streams must keep the local address of the server connection.
 fn show_side(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
     loader.config.global.recording.server_end = true;
     Ok(())

@@ -87,12 +87,10 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The text of the last TLS error of the server connection. No value without one.";
 };
 
-/// Returns the TLS state of the client's connection.
 pub(super) fn client(stream: &ProxyStream) -> Option<&Info> {
     stream.session.tls.as_deref()
 }
 
-/// Returns the TLS state of the server's connection.
 pub(super) fn server(stream: &ProxyStream) -> Option<&Info> {
     stream.links.server_tls.as_deref()
 }
@@ -169,7 +167,6 @@ pub mod tests {
         )
     }
 
-    /// Creates a request whose client and server use TLS.
     pub(in crate::rules::fetch) fn stream(front: Option<Info>, back: Option<Info>) -> ProxyStream {
         let mut stream = sample::request(b"GET / HTTP/1.1\r\n\r\n");
         Rc::get_mut(&mut stream.session).unwrap().tls = front.map(Rc::new);

@@ -17,7 +17,6 @@ use tls::{CertificateFields, CertificateName};
 
 /// Owner of the certificate that a fetch reads.
 trait CertificateOwner {
-    /// Data that must be available.
     const NEEDS: Needs;
     /// Returns the certificate, as DER.
     fn certificate(stream: &ProxyStream) -> Option<&[u8]>;

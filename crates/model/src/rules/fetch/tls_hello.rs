@@ -82,7 +82,6 @@ fn handshake(bytes: &[u8]) -> Option<(u8, usize, Cursor<'_>)> {
     Some((kind, length, record))
 }
 
-/// Returns the client's hello, once it is complete.
 fn client_hello(bytes: &[u8]) -> Option<Hello<'_>> {
     let (kind, length, mut cursor) = handshake(bytes)?;
     if kind != CLIENT_HELLO {
@@ -151,7 +150,6 @@ fn curves<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<Sampl
     hello.extension(10).map(|_| SampleValue::Bool(true))
 }
 
-/// Returns the list of an extension that is present and has at least one entry.
 fn listed<'a>(stream_bytes: &'a [u8], extension: u16) -> Option<SampleValue<'a>> {
     let list = client_hello(stream_bytes)?
         .extension(extension)?

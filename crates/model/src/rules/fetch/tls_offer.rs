@@ -85,7 +85,6 @@ fn filtered<'a>(arguments: &Arguments, list: &'a [u8]) -> Cow<'a, [u8]> {
     Cow::Owned(kept.flatten().copied().collect())
 }
 
-/// Returns a list as bytes; None if it is empty.
 fn bytes(list: Cow<'_, [u8]>) -> Option<SampleValue<'_>> {
     (!list.is_empty()).then_some(SampleValue::Bin(list))
 }

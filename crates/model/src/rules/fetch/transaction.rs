@@ -155,7 +155,6 @@ fn server_status<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<Sample
         .then_some(SampleValue::Int(stream.outcome.server_status.into()))
 }
 
-/// Records that streams must remember which rule was their last one.
 fn ask_rule(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
     loader.config.global.recording.last_rule = true;
     Ok(())

@@ -14,10 +14,8 @@ use reactor::{self, Instant};
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Place of aliases in the registry.
 const PLACE: &[&str] = &["log-format"];
 
-/// Returns the documentation of all aliases.
 pub(in crate::rules) fn documented() -> Vec<Documented> {
     static LINES: std::sync::OnceLock<Vec<(String, String)>> = std::sync::OnceLock::new();
     let lines = LINES.get_or_init(|| {
@@ -45,12 +43,10 @@ pub(in crate::rules) fn documented() -> Vec<Documented> {
         .collect()
 }
 
-/// Returns the name of an alias that HAProxy has and that is not supported here.
 pub(super) fn not_built(name: &str) -> Option<&'static str> {
     known::names("log alias").find(|known| *known == name)
 }
 
-/// Returns the milliseconds between two moments; None if either was not reached.
 fn span_ms(from: Option<Instant>, to: Option<Instant>) -> Option<u64> {
     Some(to?.saturating_duration_since(from?).as_millis() as u64)
 }
@@ -82,7 +78,6 @@ fn without_request(stream: &ProxyStream) -> bool {
 const BAD_REQUEST: &[u8] = b"<BADREQ>";
 
 impl Alias {
-    /// Appends TLS parameters of the client's connection.
     fn tls(self, stream: &ProxyStream, put: &mut Put<'_>) {
         let name = stream.session.tls.as_deref().map(|tls| match self {
             Alias::TlsVersion => tls.version_name(),
@@ -240,7 +235,6 @@ impl Alias {
         }
     }
 
-    /// Appends parts of the request line.
     fn request(self, stream: &ProxyStream, put: &mut Put<'_>) {
         let method = stream.received_method();
         if method.is_empty() {

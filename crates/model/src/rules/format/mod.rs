@@ -22,7 +22,6 @@ use language::{ConfigWord, Diagnostic};
 use text::Put;
 
 impl FormatItem {
-    /// Returns the alias of the piece.
     fn alias(&self) -> Option<Alias> {
         match self {
             FormatItem::Alias(alias, _) => Some(*alias),
@@ -66,7 +65,6 @@ impl Format {
         Self::parse_source(loader, &source, usage, dialect)
     }
 
-    /// Parses a format from any text.
     fn parse_source(
         loader: &mut ConfigDraft,
         source: &Source<'_>,
@@ -100,7 +98,6 @@ impl Format {
         }
     }
 
-    /// Returns whether the format contains one of these aliases.
     pub fn shows(&self, aliases: &[Alias]) -> bool {
         let mut shown = self.pieces.iter().filter_map(FormatItem::alias);
         shown.any(|alias| aliases.contains(&alias))
@@ -118,7 +115,6 @@ impl Format {
         self.dialect = Dialect::Text;
     }
 
-    /// Appends the result for a stream.
     pub fn append(&self, stream: &ProxyStream, out: &mut Vec<u8>) {
         let mut after_space = self.dialect == Dialect::Log;
         for piece in &self.pieces {
@@ -169,7 +165,6 @@ impl Format {
         }
     }
 
-    /// Returns the result for a stream in a new buffer.
     pub fn fill(&self, stream: &ProxyStream) -> Vec<u8> {
         let mut out = Vec::new();
         self.append(stream, &mut out);

@@ -7,7 +7,6 @@ use crate::rules::action::codes;
 use crate::rules::argument::ArgumentText as Source;
 use language::{Diagnostic, suggest};
 
-/// Maximum number of pieces in one format.
 pub const PIECES_MAX: usize = 4096;
 
 type ReadExpression<'e> = &'e mut dyn FnMut(usize) -> Result<(Expression, usize), Diagnostic>;

@@ -67,14 +67,12 @@ impl Put<'_> {
         }
     }
 
-    /// Appends text from a client or server.
     pub(super) fn encoded(&mut self, text: &[u8], encode: Encode) {
         self.quote();
         self.inner(text, encode);
         self.quote();
     }
 
-    /// Appends the mark of a missing value.
     pub(super) fn missing(&mut self) {
         if self.flags.quoted {
             self.out.extend_from_slice(b"\"\"");
@@ -83,7 +81,6 @@ impl Put<'_> {
         }
     }
 
-    /// Appends text, or the mark of a missing value if it is empty.
     pub(super) fn text_or_missing(&mut self, text: &[u8]) {
         if text.is_empty() {
             self.missing()
@@ -141,8 +138,6 @@ impl Put<'_> {
         decimal(self.out, n, 1);
     }
 
-    /// Appends a number; in hexadecimal with at least `hex_digits` digits if the flags request
-    /// that.
     pub(super) fn number(&mut self, n: u64, hex_digits: usize) {
         if self.flags.hex {
             hexadecimal(self.out, n, hex_digits)

@@ -32,7 +32,6 @@ use put::{InvalidMessage, Put};
 pub const LINE_RULES_MAX: usize = 1000;
 
 impl LineRules {
-    /// Returns whether the section has no rules for this direction.
     pub fn is_empty(&self) -> bool {
         self.filters.is_empty() && self.additions.is_empty()
     }
@@ -48,7 +47,6 @@ impl LineRules {
     }
 }
 
-/// Decision of a filter about the message.
 enum Decision {
     Allowed,
     Denied,
@@ -56,7 +54,6 @@ enum Decision {
 }
 
 impl Decision {
-    /// Returns the verb of the decision.
     fn name(&self) -> &'static str {
         match self {
             Decision::Allowed => "allow",
@@ -366,7 +363,6 @@ impl LineFilter {
     }
 }
 
-/// Returns the number of headers of a message.
 fn fields_count(stream: &ProxyStream, response: bool) -> usize {
     let message = if response {
         &stream.response

@@ -15,14 +15,12 @@ enum LegacyPhase {
     Addition,
 }
 
-/// Deprecated rule of the section.
 #[derive(Clone, Debug)]
 struct Rule {
     turn: LegacyPhase,
     response: bool,
     keyword: &'static str,
     word: Span,
-    /// Position of the whole line.
     line: Span,
     form: ModernForm,
     subject: Subject,
@@ -121,7 +119,6 @@ impl ConfigDraft {
 }
 
 impl Section {
-    /// Returns whether the section has deprecated rules so far.
     pub(crate) fn has_any(&self) -> bool {
         !self.rules.is_empty()
     }
@@ -172,7 +169,6 @@ impl Section {
                 .all(|other| !other.subject.meets(&rule.subject))
     }
 
-    /// Returns the place of the current form of a rule.
     fn place(&self, rule: &Rule) -> Move {
         let today = &self.today[usize::from(rule.response)];
         let others = || self.rules.iter().filter(|r| r.response == rule.response);

@@ -11,7 +11,6 @@ use http::message::{HttpMessage, HttpVersion, TargetForm, TargetParts};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct InvalidMessage;
 
-/// Result of replacing the line of a header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Put {
     Done,

@@ -21,7 +21,6 @@ pub(super) struct Old<'l> {
     pub(super) condition: &'l str,
 }
 
-/// The current form of a rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum ModernForm {
     Line(String),
@@ -74,7 +73,6 @@ impl Subject {
     }
 }
 
-/// Returns the current rule set that corresponds to a keyword.
 fn set(keyword: &str) -> &'static str {
     if keyword.starts_with("rsp") {
         "http-response"
@@ -83,7 +81,6 @@ fn set(keyword: &str) -> &'static str {
     }
 }
 
-/// Returns the current form of a deprecated rule.
 pub(super) fn form(old: &Old<'_>) -> ModernForm {
     let (verb, ignore_case) = super::build::verb(old.keyword);
     let made = match verb {

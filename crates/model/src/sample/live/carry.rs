@@ -76,9 +76,7 @@ pub type KeyChange = (Box<[u8]>, Vec<Option<Box<[u8]>>>);
 /// Run-time changes to the list of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Changes {
-    /// Name of the file in the configuration.
     pub file: Arc<str>,
-    /// True if the entries have values.
     pub is_map: bool,
     /// Keys whose entries differ from the file. A key without entries was removed.
     pub keys: Vec<KeyChange>,

@@ -5,7 +5,6 @@ use super::{Entry, ListError, PatternPair, Which};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
-/// Entries of a changed list.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Entries {
     by_number: BTreeMap<u64, Entry>,
@@ -33,7 +32,6 @@ impl Entries {
         self.by_number.values()
     }
 
-    /// Returns the entries with larger numbers.
     pub(super) fn after(&self, number: u64) -> impl Iterator<Item = &Entry> {
         let larger = (Bound::Excluded(number), Bound::Unbounded);
         self.by_number.range(larger).map(|(_, entry)| entry)
@@ -51,7 +49,6 @@ impl Entries {
         numbers.filter_map(|number| self.by_number.get(number))
     }
 
-    /// Returns the numbers of the selected entries.
     fn meant(&self, which: &Which) -> Vec<u64> {
         match which {
             Which::Key(key) => self.by_key.get(key).cloned().unwrap_or_default(),
@@ -70,7 +67,6 @@ impl Entries {
         added
     }
 
-    /// Sets the value of the selected entries and returns them.
     pub(super) fn set(&mut self, which: &Which, value: &[u8]) -> Result<Vec<Entry>, ListError> {
         let mut changed = Vec::new();
         for number in self.meant(which) {
@@ -88,7 +84,6 @@ impl Entries {
         }
     }
 
-    /// Removes the selected entries and returns them.
     pub(super) fn delete(&mut self, which: &Which) -> Result<Vec<Entry>, ListError> {
         let mut removed = Vec::new();
         for number in self.meant(which) {

@@ -27,7 +27,6 @@ pub(super) struct Index {
 
 #[derive(Debug)]
 enum Table {
-    /// Patterns that equal the whole value.
     Exact(HashMap<Box<[u8]>, PatternEntries>),
     /// Patterns that equal the beginning or the end, with the number of patterns of each length.
     Edge(HashMap<Box<[u8]>, PatternEntries>, BTreeMap<usize, usize>),
@@ -73,7 +72,6 @@ fn take_from(table: &mut HashMap<Box<[u8]>, PatternEntries>, key: &[u8], place: 
     gone
 }
 
-/// Matching entry, and its value.
 pub(super) type IndexMatch<'i> = (Rank, Option<&'i SampleValue<'static>>);
 
 fn first(slot: &PatternEntries) -> Option<IndexMatch<'_>> {
@@ -91,7 +89,6 @@ impl Index {
         Index { how, table }
     }
 
-    /// Creates an index of these entries.
     pub(super) fn of<'e>(
         how: How,
         entries: impl Iterator<Item = (usize, &'e Entry)>,
@@ -103,7 +100,6 @@ impl Index {
         Ok(index)
     }
 
-    /// Checks that an entry is valid.
     pub(super) fn check(how: How, key: &[u8], value: Option<&[u8]>) -> Result<(), ListError> {
         Self::key(how, key)?;
         Self::value(how, value).map(drop)
@@ -133,7 +129,6 @@ impl Index {
         made.map(Some).ok_or(ListError::BadValue)
     }
 
-    /// Adds an entry, or updates its value.
     pub(super) fn insert(&mut self, list: usize, entry: &Entry) -> Result<(), ListError> {
         let key = Self::key(self.how, &entry.key)?;
         let value = Self::value(self.how, entry.value.as_deref())?;
@@ -184,7 +179,6 @@ impl Index {
         }
     }
 
-    /// Removes all entries of a list.
     pub(super) fn clear(&mut self, list: usize) {
         let gone = |slot: &mut PatternEntries| {
             slot.retain(|((of, _), _)| *of != list);
@@ -214,7 +208,6 @@ impl Index {
         }
     }
 
-    /// Returns the entry that a value matches.
     pub(super) fn find(&self, value: &SampleValue<'_>) -> Option<IndexMatch<'_>> {
         match &self.table {
             Table::Networks(table) => table.find(value.address()?),
@@ -232,7 +225,6 @@ impl Index {
         }
     }
 
-    /// Returns the value of a map, with the groups of the matching regular expression inserted.
     pub(super) fn fill(&self, value: &SampleValue<'_>) -> Option<SampleValue<'static>> {
         let Table::Line(line) = &self.table else {
             return None;

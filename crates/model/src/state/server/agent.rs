@@ -14,29 +14,23 @@ use std::sync::{Arc, Weak};
 pub enum AgentVerdict {
     /// The agent reported no health.
     Nothing,
-    /// The agent reported the server up.
     Up,
-    /// The agent reported the server down.
     Down,
 }
 
-/// Result of one agent check.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AgentResult {
     /// Status in terms of a health check; None if the agent reported no health.
     pub status: Option<CheckStatus>,
     pub info: Cow<'static, str>,
-    /// Duration of the agent check.
     pub duration_ms: u32,
 }
 
 impl AgentResult {
-    /// Returns the short code for statistics.
     pub fn code(&self) -> &'static str {
         self.status.map_or("CHECKED", CheckStatus::code)
     }
 
-    /// Returns the text for statistics.
     pub fn text(&self) -> &'static str {
         self.status.map_or("No status change", CheckStatus::text)
     }
@@ -52,7 +46,6 @@ pub struct AgentReport {
     pub last: Option<AgentResult>,
 }
 
-/// State of the agent check of a server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AgentControl {
     /// The configuration file has an agent check.
@@ -85,11 +78,8 @@ pub struct ByTracked {
 /// Address of the agent of a server and the text that it is sent, where an operator set them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AgentSet {
-    /// Host that an operator set.
     pub address: Option<std::net::IpAddr>,
-    /// Port that an operator set.
     pub port: Option<u16>,
-    /// Text that an operator set.
     pub send: Option<Arc<[u8]>>,
 }
 
@@ -124,18 +114,15 @@ impl ServerState {
         self.control().agent.stopped = stopped;
     }
 
-    /// Returns whether an operator disabled the agent check.
     pub fn agent_stopped(&self) -> bool {
         self.control().agent.stopped
     }
 
-    /// Returns whether the agent check is configured and enabled.
     pub fn has_agent(&self) -> bool {
         let control = self.control();
         control.agent.configured && !control.agent.stopped
     }
 
-    /// Returns the settings of the agent check that an operator made.
     pub fn agent_set(&self) -> AgentSet {
         let control = self.control();
         let agent = &control.agent;

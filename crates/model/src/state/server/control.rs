@@ -29,11 +29,10 @@ pub(crate) struct ServerControl {
 pub(crate) struct Lifecycle {
     /// A file has configured the server; its backend counts it.
     pub configured: bool,
-    /// Values as counted by the backend.
+    /// The backend counts the server as usable.
     pub counted: bool,
     /// The first file was applied; later events count as changes.
     pub begun: bool,
-    /// The newest file no longer contains the server.
     pub retired: bool,
 }
 
@@ -45,7 +44,6 @@ pub(crate) struct FileSettings {
     pub maxconn: u32,
 }
 
-/// Results of the health checks.
 #[derive(Debug)]
 pub(crate) struct CheckState {
     pub enabled: bool,
@@ -135,16 +133,13 @@ impl Default for ServerControl {
     }
 }
 
-/// Result of a change, for logs.
+/// Result of a change, for logs. A server in maintenance is not up. A usable server can be chosen
+/// by the balance algorithm.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ServerChange {
-    /// Up (and not in maintenance) before the change.
     pub was_up: bool,
-    /// Up (and not in maintenance) after the change.
     pub is_up: bool,
-    /// Usable by the balance algorithm before the change.
     pub was_usable: bool,
-    /// Usable by the balance algorithm after the change.
     pub is_usable: bool,
     /// State of the backend after the change.
     pub lineup: LineupChange,

@@ -9,11 +9,9 @@ use std::sync::{Mutex, Weak};
 
 #[derive(Debug, Default)]
 pub struct Traffic {
-    /// Counters of the server's sessions.
     pub counters: Counters,
     /// Streams that hold a slot, which `maxconn` limits.
     pub sessions: Gauge,
-    /// Rate of sessions per second.
     pub session_rate: Rate,
     pub last_session: LastTime,
 }
@@ -92,14 +90,11 @@ pub struct InBalance {
 #[derive(Debug, Default)]
 pub(crate) struct Reach {
     pub(crate) way: AtomicU64,
-    /// TLS setting of an operator.
     pub(crate) tls: AtomicU8,
 }
 
-/// Shutdown of a server or of its sessions.
 #[derive(Debug, Default)]
 pub(crate) struct ServerShutdown {
-    /// The newest file no longer contains the server.
     pub(crate) retired: AtomicBool,
     /// Number of times that the sessions of the server were shut down, above the bits of the last
     /// [`super::Shutdown`]. Streams end when the value differs from their saved one.
@@ -109,7 +104,6 @@ pub(crate) struct ServerShutdown {
 /// Receivers of the changes of a server.
 #[derive(Debug, Default)]
 pub(crate) struct Followers {
-    /// Servers that track this one.
     pub(crate) trackers: Mutex<Vec<Weak<ServerState>>>,
     /// Number of traffic errors in a row (`observe`).
     pub(crate) errors_in_row: AtomicU32,

@@ -13,17 +13,14 @@ pub const COUNT_MAX: u32 = u32::MAX / 2;
 /// State of a server as one process passes it to another.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Kept {
-    /// Administrative state that an operator set.
     pub admin: AdminState,
     /// `disabled` of the file under which the state was recorded.
     pub file_disabled: bool,
-    /// Health as the checks found it.
     pub health: HealthState,
     /// Position between down and fully up.
     pub streak: u32,
     pub rise: u32,
     pub fall: u32,
-    /// Health checks were configured (`check`).
     pub checked: bool,
     pub weight: u32,
     pub file_weight: u32,
@@ -32,15 +29,12 @@ pub struct Kept {
     pub file_maxconn: u32,
     /// Time since the start of the slow start; None if there is none.
     pub warming_for_ms: Option<u64>,
-    /// Time since the last change of state.
     pub last_change_ago_ms: u64,
-    /// Sum of the past down times.
     pub downtime_ms: u64,
     /// Time since the server went down; None if it is up.
     pub down_for_ms: Option<u64>,
     /// Last check, and the time since it ended.
     pub last_check: Option<(CheckResult, u64)>,
-    /// Number of failed health checks.
     pub check_failures: u32,
     /// The address that an operator set.
     pub address: Option<SocketAddr>,
@@ -49,7 +43,6 @@ pub struct Kept {
 }
 
 impl Default for Kept {
-    /// Returns the initial state of a server: up.
     fn default() -> Self {
         Kept {
             admin: AdminState::Ready,

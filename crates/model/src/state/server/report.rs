@@ -14,11 +14,9 @@ pub enum AdminReport {
     Unresolved,
 }
 
-/// State of a server at one moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServerReport {
     pub admin: AdminReport,
-    /// Health as the checks found it.
     pub health: HealthState,
     /// Health checks are configured and not disabled by an operator.
     pub checked: bool,
@@ -32,15 +30,12 @@ pub struct ServerReport {
     pub file_weight: u32,
     /// Percentage of the weight during slow start, otherwise 100.
     pub throttle: u32,
-    /// Time of the last change of state.
     pub last_change_ms: u64,
     /// Total down time, including the current one.
     pub downtime_ms: u64,
-    /// Result of the last health check.
     pub last_check: CheckResult,
     /// Time at which the last check ended; None before the first.
     pub last_check_ms: Option<u64>,
-    /// Number of failed health checks.
     pub check_failures: u32,
     /// The address that an operator set.
     pub address: Option<SocketAddr>,
@@ -108,7 +103,6 @@ impl ServerReport {
 }
 
 impl ServerState {
-    /// Returns the report for statistics and logs.
     pub fn report(&self, now_ms: u64) -> ServerReport {
         // Read before this server's lock is taken.
         let tracked = self.tracked().map(|other| {

@@ -14,11 +14,9 @@ use super::receive::{Absent, Reading, ReceiveStep, on_stream, take};
 /// Maximum memory for blocks that is kept from one block to the next, in bytes.
 const KEPT_BYTES_MAX: usize = 16 * 1024;
 
-/// Header block that is being assembled.
 #[derive(Debug, Default)]
 pub(super) struct HeaderBlock {
     bytes: Vec<u8>,
-    /// Offset of the current frame's payload.
     frame_at: usize,
     /// Stream of the block; 0: no block is in progress.
     stream: u32,
@@ -39,7 +37,6 @@ impl HeaderBlock {
         self.continuations = 0;
     }
 
-    /// Handles the complete payload from `frame_at` on.
     fn end_frame(&mut self, head: Http2FrameHeader) -> Result<bool, Why> {
         let fragment = Fragment::of(head, &self.bytes[self.frame_at..])?;
         self.self_dependent |= fragment.self_dependent;
@@ -57,7 +54,6 @@ impl HeaderBlock {
         }
     }
 
-    /// Drops the block, because the connection failed.
     pub(super) fn abandon(&mut self) {
         *self = HeaderBlock::default();
     }
@@ -191,7 +187,6 @@ impl Connection {
         Ok(ReceiveStep::Again)
     }
 
-    /// Decodes the complete block and assigns it to its stream.
     fn end_block(&mut self) -> Result<ReceiveStep, Why> {
         self.reading = Reading::Head;
         let block = &mut self.block;
@@ -225,7 +220,6 @@ impl Connection {
         }
     }
 
-    /// Handles the head of a new stream from a client.
     fn new_stream(
         &mut self,
         id: u32,
@@ -271,7 +265,6 @@ impl Connection {
         })
     }
 
-    /// Handles headers on an existing stream: trailers, or a server's response.
     fn more_headers(
         &mut self,
         id: u32,

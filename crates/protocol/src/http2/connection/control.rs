@@ -13,7 +13,6 @@ use super::send::PING_PAYLOAD;
 use super::{Connection, TABLE_BYTES_DEFAULT};
 
 impl Connection {
-    /// Handles a frame with a short payload of at most 8 bytes.
     pub(super) fn control(
         &mut self,
         head: Http2FrameHeader,
@@ -136,7 +135,6 @@ impl Connection {
         Ok(ReceiveStep::GoAway { last, code })
     }
 
-    /// Returns the next stream that the peer's GOAWAY excludes.
     pub(super) fn next_excluded_stream(&mut self) -> Option<ReceiveStep> {
         let mut from = self.sweep_from?;
         let Some(id) = self

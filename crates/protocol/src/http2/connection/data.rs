@@ -51,7 +51,6 @@ impl Connection {
         self.stream_error(head.stream, code)
     }
 
-    /// Handles DATA on a stream that is not in the table.
     fn late_data(&mut self, head: Http2FrameHeader) -> Result<ReceiveStep, Why> {
         self.discard(head, 0);
         match self.absent(head.stream) {

@@ -7,7 +7,6 @@ use super::super::Why;
 /// Rate limit of something that a peer may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Number of tokens that a bucket holds.
     pub burst: u32,
     pub per_second: u32,
     /// Tokens for each piece of useful work: a stream that ended normally, or DATA with content.
@@ -176,7 +175,6 @@ impl Meters {
         self.now_ms = now_ms as u32;
     }
 
-    /// Records that a stream ended normally.
     pub(super) fn stream_ended(&mut self) {
         self.work = self.work.wrapping_add(1);
         self.bulk = self.bulk.wrapping_add(1);
@@ -184,7 +182,6 @@ impl Meters {
         self.ended_ever = self.ended_ever.saturating_add(1);
     }
 
-    /// Records DATA with content in either direction.
     pub(super) fn data(&mut self, bytes: usize) {
         self.work = self.work.wrapping_add(1);
         if bytes >= BULK_BYTES_MIN {
@@ -192,7 +189,6 @@ impl Meters {
         }
     }
 
-    /// Counts one more frame of this kind.
     pub(super) fn charge(&mut self, flood: Flood, limits: &Limits) -> Result<(), Why> {
         let mut rate = flood.rate(limits);
         if flood == Flood::RapidResets {

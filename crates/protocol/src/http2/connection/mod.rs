@@ -43,7 +43,6 @@ pub struct Options {
     pub frame_bytes_max: u32,
     /// Maximum size of a field list, as RFC 9113 section 6.5.2 counts.
     pub header_list_bytes_max: u32,
-    /// Maximum number of fields in a list.
     pub header_fields_max: usize,
     /// A server announces that extended CONNECT (RFC 8441) may be used.
     pub connect_protocol: bool,
@@ -67,7 +66,6 @@ impl Options {
         }
     }
 
-    /// Limits every number to the range that the protocol allows.
     fn within_bounds(mut self) -> Options {
         self.initial_window = self.initial_window.min(WINDOW_MAX);
         self.connection_window = self.connection_window.clamp(WINDOW_DEFAULT, WINDOW_MAX);
@@ -76,7 +74,6 @@ impl Options {
     }
 }
 
-/// An event caused by the peer.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// All of the input was consumed, and nothing else happened.
@@ -101,7 +98,6 @@ pub enum Event<'a> {
         stream: StreamId,
         /// The data; empty only with `end_stream`.
         data: &'a [u8],
-        /// The peer sends nothing more on this stream.
         end_stream: bool,
     },
     /// A stream is gone. From now on, calls with its number do nothing, except
@@ -116,7 +112,6 @@ pub enum Event<'a> {
     },
     /// More may be sent: on one stream, or (None) on every one.
     Window {
-        /// Stream with a larger window; None: all streams.
         stream: Option<StreamId>,
     },
     /// The peer's settings have changed; windows may have grown.
@@ -137,15 +132,12 @@ pub enum Event<'a> {
 /// Counters for logs and statistics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
-    /// Streams opened by either side.
     pub streams_opened: u64,
     /// Streams that were refused because they exceeded the announced limit.
     pub streams_refused: u64,
     pub resets_received: u64,
     pub resets_sent: u64,
-    /// Received frames of any type.
     pub frames_received: u64,
-    /// Header lists above the limits.
     pub lists_overflowed: u64,
 }
 
@@ -171,7 +163,6 @@ pub struct Connection {
     /// Partially received frame head or short payload.
     small: [u8; HEAD_BYTES],
     small_bytes: u8,
-    /// Header block that is being assembled.
     block: HeaderBlock,
 
     send_window: i32,
@@ -183,7 +174,6 @@ pub struct Connection {
     /// Last stream in our GOAWAY: newer ones are ignored.
     accepted_last: Option<u32>,
     announced: bool,
-    /// Last stream in the peer's GOAWAY.
     peer_last: Option<u32>,
     /// Index at which the search for streams above it continues.
     sweep_from: Option<usize>,
@@ -318,7 +308,6 @@ impl Connection {
         stream.fits(0, stream.peer_ended)
     }
 
-    /// Returns the bytes to write.
     pub fn output(&self) -> &[u8] {
         self.output.bytes()
     }
@@ -337,7 +326,6 @@ impl Connection {
         self.fields.release();
     }
 
-    /// Returns the number of open streams.
     pub fn streams(&self) -> usize {
         self.streams.len()
     }
@@ -347,7 +335,6 @@ impl Connection {
         self.streams.get(stream.0).is_some()
     }
 
-    /// Returns the settings of the peer.
     pub fn peer_settings(&self) -> &Settings {
         &self.peer
     }
@@ -375,12 +362,10 @@ impl Connection {
         self.failed || self.accepted_last.is_some() || self.peer_last.is_some()
     }
 
-    /// Returns the highest stream that the peer opened and we accepted.
     pub fn highest_peer_stream(&self) -> StreamId {
         StreamId(self.accepted_last.unwrap_or(self.highest_peer))
     }
 
-    /// Returns the counters for logs and statistics.
     pub fn statistics(&self) -> Statistics {
         self.statistics
     }

@@ -44,7 +44,6 @@ impl Output {
         }
     }
 
-    /// Returns the end of the buffer, to append to.
     fn tail(&mut self) -> &mut Vec<u8> {
         if self.start >= TAKEN_BYTES_MAX {
             self.bytes.drain(..self.start);

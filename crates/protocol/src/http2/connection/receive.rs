@@ -14,7 +14,6 @@ use super::limits::Flood;
 /// progress event, writes the output, and continues.
 const QUIET_FRAMES_MAX: u32 = 256;
 
-/// The next input to parse.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Reading {
     /// The client's preface, of which `seen` bytes have arrived.
@@ -24,16 +23,13 @@ pub(super) enum Reading {
     Head,
     /// A short payload, which must be complete.
     Short(Http2FrameHeader),
-    /// Settings, one at a time.
     Settings {
         left: u32,
     },
-    /// A piece of a header block.
     Block {
         head: Http2FrameHeader,
         left: u32,
     },
-    /// The padding length of DATA.
     PadLength(Http2FrameHeader),
     Data {
         stream: u32,
@@ -82,7 +78,6 @@ pub(super) enum ReceiveStep {
 /// State of a stream that is not in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Absent {
-    /// The stream was never opened.
     Idle,
     /// The stream was opened after our GOAWAY and is ignored.
     Ignored,
@@ -90,7 +85,6 @@ pub(super) enum Absent {
 }
 
 impl Connection {
-    /// Parses input until there is an event to report.
     pub(super) fn advance(&mut self, input: &[u8], at: &mut usize) -> Result<ReceiveStep, Why> {
         if self.failed {
             *at = input.len();
@@ -205,7 +199,6 @@ impl Connection {
         Some(all)
     }
 
-    /// Skips to the next frame behind this number of bytes.
     pub(super) fn skip(&mut self, left: u32) {
         self.reading = if left == 0 {
             Reading::Head
@@ -269,7 +262,6 @@ impl Connection {
         (stream & 1 == 1) == (self.options.role == Http2Role::Server)
     }
 
-    /// Returns the state of a stream that is not in the table.
     pub(super) fn absent(&self, stream: u32) -> Absent {
         let opened = match self.options.role {
             Http2Role::Server => stream & 1 == 1 && stream <= self.highest_peer,
@@ -288,7 +280,6 @@ impl Connection {
         self.meters.charge(flood, &self.options.limits)
     }
 
-    /// Sends a response that the peer has caused.
     pub(super) fn reply(&mut self, kind: u8, flags: u8, payload: &[u8]) -> Result<(), Why> {
         let waiting = self.output.reply(kind, flags, 0, payload);
         self.replied(waiting)

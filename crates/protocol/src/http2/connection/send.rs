@@ -18,7 +18,6 @@ pub(super) const PING_PAYLOAD: &[u8] = b"evenkeel";
 const STREAMS_UNTOLD: u32 = 100;
 
 impl Connection {
-    /// Sends a client's preface, and SETTINGS.
     pub(super) fn begin(&mut self) {
         let options = &self.options;
         let client = options.role == Http2Role::Client;
@@ -86,7 +85,6 @@ impl Connection {
         Ok(StreamId(id))
     }
 
-    /// Returns whether `open` would succeed.
     pub fn can_open(&self) -> bool {
         self.openable().is_ok()
     }

@@ -72,7 +72,6 @@ impl Decoder {
         Ok(())
     }
 
-    /// Handles the table size updates at the start of a block.
     fn updates(&mut self, reader: &mut Reader<'_>) -> Result<(), HpackError> {
         for _ in 0..UPDATES_MAX {
             let Some(0x20..=0x3f) = reader.first() else {
@@ -117,7 +116,6 @@ impl Decoder {
         })
     }
 
-    /// Handles a field whose value, and perhaps name, is in the block.
     fn literal(
         &mut self,
         reader: &mut Reader<'_>,
@@ -145,7 +143,6 @@ impl Decoder {
     }
 }
 
-/// Decodes a string literal, and appends it to the arena.
 fn string(reader: &mut Reader<'_>, arena: &mut Vec<u8>) -> Result<(), HpackError> {
     let is_huffman = reader.first().is_some_and(|byte| byte & 0x80 != 0);
     let len = reader.integer(7)?;

@@ -35,7 +35,6 @@ pub struct Encoder {
     places: Vec<Bucket>,
     /// Sizes to announce: the smallest since the last block, and the newest.
     pending: Option<(usize, usize)>,
-    /// Divisor of the table size that limits an entry.
     entry_share: usize,
 }
 
@@ -171,7 +170,6 @@ impl Encoder {
     }
 }
 
-/// Converts the number of an entry to its index in a block.
 fn index_of(number: usize) -> usize {
     statics::ENTRIES + 1 + number
 }

@@ -9,14 +9,11 @@ use super::HpackError;
 /// End-of-string symbol, which no string may contain.
 const EOS: usize = 256;
 const SYMBOLS: usize = 257;
-/// Maximum length of a code in bits.
 const BITS_MAX: usize = 30;
-/// Minimum length of a code in bits.
 const BITS_MIN: usize = 5;
 /// Maximum length of a code that is found in one step.
 const FAST_BITS: u32 = 10;
 
-/// Length of each symbol's code in bits.
 #[rustfmt::skip]
 const LENGTHS: [u8; SYMBOLS] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28,
@@ -97,7 +94,6 @@ static FAST: [u16; 1 << FAST_BITS] = {
 
 static LONG: Canonical = CANONICAL;
 
-/// Code of each symbol, and its length.
 static CODES: [(u32, u8); 256] = {
     let mut table = [(0, 0); 256];
     let mut symbol = 0;
@@ -183,7 +179,6 @@ pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> 
     Ok(())
 }
 
-/// Returns the length of the encoded string in bytes.
 pub(super) fn encoded_len(input: &[u8]) -> usize {
     let bits: usize = input
         .iter()
@@ -192,7 +187,6 @@ pub(super) fn encoded_len(input: &[u8]) -> usize {
     bits.div_ceil(8)
 }
 
-/// Encodes a string and appends it to `out`.
 pub(super) fn encode(input: &[u8], out: &mut Vec<u8>) {
     let (mut buffer, mut bits) = (0u64, 0u32);
     for byte in input {

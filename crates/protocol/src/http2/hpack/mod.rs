@@ -24,17 +24,12 @@ pub const TABLE_BYTES_DEFAULT: usize = 4096;
 /// tables of the two ends no longer agree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum HpackError {
-    /// The block ends within a field.
     Truncated,
     /// An integer is too large or written with too many bytes.
     Integer,
-    /// An index exceeds the tables.
     Index,
-    /// A Huffman string contains an end-of-string symbol.
     HuffmanEos,
-    /// The padding of a Huffman string is too long or not all ones.
     HuffmanPadding,
-    /// A table size exceeds our settings.
     TableSize,
     /// A table size update follows a field, or is the third one.
     TableSizeMisplaced,

@@ -36,7 +36,6 @@ pub(super) struct Table<T> {
     inserted: u16,
 }
 
-/// Initial capacity of an arena in bytes.
 const ARENA_BYTES_MIN: usize = 256;
 
 impl<T: Copy> Table<T> {
@@ -51,7 +50,6 @@ impl<T: Copy> Table<T> {
         }
     }
 
-    /// Returns the number of entries.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -66,7 +64,6 @@ impl<T: Copy> Table<T> {
         self.size_max
     }
 
-    /// Sets the maximum size, and evicts entries beyond it.
     pub(super) fn set_size_max(&mut self, size_max: usize) {
         self.size_max = size_max;
         self.evict(0);
@@ -97,7 +94,6 @@ impl<T: Copy> Table<T> {
         entry.offset.wrapping_sub(self.base) as usize
     }
 
-    /// Evicts entries to make room for an entry of this size.
     fn evict(&mut self, coming: usize) {
         while self.size + coming > self.size_max {
             let Some(oldest) = self.entries.pop_front() else {
@@ -152,7 +148,6 @@ impl<T: Copy> Table<T> {
         }
     }
 
-    /// Returns the memory in use, in bytes.
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         self.bytes.capacity() + self.entries.capacity() * size_of::<Entry<T>>()

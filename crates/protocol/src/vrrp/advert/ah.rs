@@ -14,7 +14,6 @@ use std::net::Ipv4Addr;
 
 /// Protocol number of the header in an IP header.
 pub const AH: u8 = 51;
-/// Length of the header in bytes.
 pub const AH_BYTES: usize = 24;
 
 /// Length of an IP header without options, in bytes.
@@ -41,13 +40,11 @@ pub struct Envelope {
 /// A packet with a valid digest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AuthenticatedAdvert<'a> {
-    /// IP header fields of the packet.
     pub envelope: Envelope,
     pub sequence: u32,
     pub advert: &'a [u8],
 }
 
-/// Builds an IP packet with this advert.
 pub fn seal(key: &[u8; 16], envelope: &Envelope, sequence: u32, advert: &[u8]) -> Vec<u8> {
     let length = IP_BYTES + AH_BYTES + advert.len();
     let mut out = Vec::with_capacity(length);

@@ -112,7 +112,6 @@ fn checksum_fits(bytes: &[u8], expected: &Expected<'_>) -> bool {
     }
 }
 
-/// Checks that a version 2 packet is authenticated like ours.
 fn authenticate(number: u8, data: &[u8], ours: Option<&Authentication>) -> Result<(), AdvertError> {
     match (number, ours) {
         (0, None) | (2, Some(Authentication::Ah(_))) => Ok(()),

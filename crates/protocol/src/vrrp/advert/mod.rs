@@ -20,9 +20,7 @@ use std::time::Duration;
 
 /// Protocol number of VRRP in an IP header.
 pub const PROTOCOL: u8 = 112;
-/// Multicast group of VRRP over IPv4.
 pub const GROUP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18));
-/// Multicast group of VRRP over IPv6.
 pub const GROUP_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12));
 /// TTL of multicast packets; packets with another TTL came through a router.
 pub const TTL: u8 = 255;
@@ -32,7 +30,6 @@ pub const ADDRESSES_MAX: usize = 255;
 pub const HEADER_BYTES: usize = 8;
 /// Number of authentication bytes behind the addresses (version 2).
 pub const AUTHENTICATION_BYTES: usize = 8;
-/// Maximum length of an advert in bytes.
 pub const BYTES_MAX: usize = HEADER_BYTES + ADDRESSES_MAX * 16 + AUTHENTICATION_BYTES;
 
 /// Type of an advertisement; there is no other.
@@ -44,7 +41,6 @@ const CENTISECONDS_MAX: u16 = 0xfff;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Advert {
     pub version: VrrpVersion,
-    /// Id of the virtual router.
     pub vrid: u8,
     /// Priority of the sender; 255 owns the addresses, 0 announces a stop.
     pub priority: u8,

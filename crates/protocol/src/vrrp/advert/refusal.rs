@@ -2,23 +2,18 @@
 
 use crate::vrrp::Counter;
 
-/// Reason why a packet is not an advert for this router.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AdvertError {
-    /// The packet has the wrong length.
     #[error("malformed: {is} bytes instead of {should}")]
     Length { is: usize, should: usize },
-    /// The version differs from ours.
     #[error("its VRRP version is {is}")]
     Version { is: u8 },
     #[error("its checksum is wrong")]
     Checksum,
     #[error("malformed: its type is {is}, adverts have 1")]
     Type { is: u8 },
-    /// The packet belongs to another virtual router.
     #[error("its virtual router id is {is}")]
     Router { is: u8 },
-    /// The authentication type is unknown.
     #[error("unknown authentication type {is}")]
     AuthenticationUnknown { is: u8 },
     #[error("it has {}", authentication(*.is))]
@@ -50,7 +45,6 @@ impl AdvertError {
     }
 }
 
-/// Returns the name of an authentication type.
 fn authentication(number: u8) -> &'static str {
     match number {
         0 => "no authentication",

@@ -3,7 +3,6 @@
 use super::{BROADCAST, ETHERTYPE_ARP, Mac, Manner, frame};
 use std::net::Ipv4Addr;
 
-/// Length of an ARP packet in bytes.
 const ARP_BYTES: usize = 28;
 /// Ethernet, IPv4, and the lengths of their addresses.
 const KIND: [u8; 6] = [0, 1, 8, 0, 6, 4];

@@ -11,7 +11,6 @@ const ADVERTISEMENT: u8 = 136;
 /// Required hop limit: any other value means that the packet came through a router (RFC
 /// 4861, 7.1).
 const HOP_LIMIT: u8 = 255;
-/// Length of an IPv6 header in bytes.
 const IP_BYTES: usize = 40;
 /// Length of both messages before their options, in bytes.
 const MESSAGE_BYTES: usize = 24;

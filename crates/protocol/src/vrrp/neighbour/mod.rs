@@ -23,7 +23,6 @@ pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// Maximum number of bytes that [`fn@claim`] needs of a frame.
 pub const FRAME_BYTES_MAX: usize = 1514;
 
-/// Length of an Ethernet header in bytes.
 const ETHERNET_BYTES: usize = 14;
 
 /// Returns the announcement that an address is at this MAC, unsolicited and to all neighbours.
@@ -50,7 +49,6 @@ pub fn probe(mac: Mac, address: IpAddr, source: Option<IpAddr>) -> Vec<u8> {
     }
 }
 
-/// Returns the header of an Ethernet frame, with room for its content.
 fn frame(to: Mac, from: Mac, ethertype: u16, carries: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(ETHERNET_BYTES + carries);
     out.extend(to);

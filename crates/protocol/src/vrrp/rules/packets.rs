@@ -54,7 +54,6 @@ fn case(what: &'static str, ours: Settings, theirs: Settings, counter: Option<Co
     }
 }
 
-/// Cases about versions, intervals and passwords.
 fn of_the_head() -> Vec<Case> {
     let vrid = Settings {
         vrid: 52,
@@ -117,7 +116,6 @@ fn of_the_head() -> Vec<Case> {
     ]
 }
 
-/// Cases about lists of addresses.
 fn of_the_list() -> Vec<Case> {
     vec![
         case(
@@ -135,7 +133,6 @@ fn of_the_list() -> Vec<Case> {
     ]
 }
 
-/// Cases about TTLs and sources.
 fn of_the_way() -> Vec<Case> {
     vec![
         Case {

@@ -34,7 +34,6 @@ impl VrrpSimulatedNetwork {
         }
     }
 
-    /// Returns the maximum delay of a packet.
     pub fn longest_ns(&self) -> u64 {
         self.delay_ns + self.jitter_ns
     }
@@ -59,7 +58,6 @@ impl VrrpSimulatedNetwork {
         self.change(now, |network| network.cut[from][to] = cut);
     }
 
-    /// Cuts the links between the two sides.
     pub fn partition(&mut self, now: u64, side: u64) {
         self.change(now, |network| {
             for a in 0..HOSTS {

@@ -7,10 +7,8 @@ use lab::Random;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Maximum number of disturbances in a history.
 const DISTURBANCES: u64 = 9;
 
-/// A disturbance of the machines or the network.
 #[derive(Clone, Copy, Debug)]
 pub enum Disturbance {
     /// Packets from the first machine to the second are lost.
@@ -89,7 +87,6 @@ pub fn draw(random: &mut Random) -> VrrpSimulationPlan {
     }
 }
 
-/// Returns the longest down interval.
 pub fn down_ns(settings: &Settings, interval_ns: u64) -> u64 {
     let skew = match settings.version {
         VrrpVersion::V2 => 1_000_000_000,
@@ -147,7 +144,6 @@ fn draw_settings(
         .collect()
 }
 
-/// Returns the source of a machine's adverts.
 pub fn source(host: usize) -> IpAddr {
     IpAddr::from([10, 9, 0, 1 + host as u8])
 }

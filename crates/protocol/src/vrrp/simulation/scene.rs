@@ -46,7 +46,6 @@ pub struct VrrpSimulatedHost {
     pub killed_at: u64,
     /// The machine took over without having received anything from the previous owner.
     pub unsure: bool,
-    /// Time since which it is master.
     pub master_since: u64,
     /// End of its last suspension.
     pub awake_since: u64,

@@ -12,13 +12,11 @@ use std::collections::BinaryHeap;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Index of the virtual router on each machine.
 const ONE: Instance = Instance(0);
 /// Maximum number of packets that wait for a suspended process; more are lost.
 const INBOX: usize = 64;
 /// Maximum delay of timers while their machine runs, in ns.
 const TIMER_NS: u64 = 60_000;
-/// Virtual address of all machines.
 const ADDRESS: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 9, 0, 100));
 /// Maximum number of events in a history; more is a flood.
 const EVENTS: usize = 60_000;
@@ -383,7 +381,6 @@ impl VrrpSimulation {
         })
     }
 
-    /// Starts the process of a machine.
     fn begin(&mut self, host: usize) -> InvariantResult {
         let now = self.scene.now;
         let local = self.scene.local(host, now);
@@ -482,7 +479,6 @@ impl VrrpSimulation {
         }
     }
 
-    /// Ends the process of a machine.
     fn bury(&mut self, host: usize) {
         let rules = self.scene.hosts[host].state == VrrpState::Master;
         if rules && self.other_rules(host) {
@@ -632,7 +628,6 @@ impl VrrpSimulation {
         Ok(())
     }
 
-    /// Lets a third machine claim the address.
     fn foreign(&mut self, _from: usize) {
         // A master that is awake receives the claim and can respond.
         let hears = |host: &VrrpSimulatedHost| {

@@ -43,7 +43,6 @@ fn lines(report: &StatusReport) -> String {
     out
 }
 
-/// Formats a duration without a space.
 fn duration(ms: u64) -> String {
     match ms / 1_000 {
         s @ 0..60 => format!("{s}s"),

@@ -8,7 +8,6 @@ use model::state::AgentSet;
 use std::net::IpAddr;
 
 const NONE: &str = "agent checks are not enabled on this server.\n";
-/// Maximum length of `agent-send`, bytes.
 const SEND_BYTES_MAX: usize = 16 << 10;
 
 pub fn disable(context: &Context, _: &mut Session, words: &[&str]) -> String {

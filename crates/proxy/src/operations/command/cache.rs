@@ -3,7 +3,6 @@
 use super::{Context, Session};
 use std::fmt::Write;
 
-/// Maximum number of entries shown per cache.
 const SHOWN_MAX: usize = 10_000;
 /// Size in bytes of the blocks in which HAProxy counts cache memory.
 const BLOCK: usize = 1024;

@@ -64,7 +64,6 @@ pub fn tasks(context: &Context, _: &mut Session, _: &[&str]) -> String {
     )
 }
 
-/// Maximum number of libraries listed.
 #[cfg(target_os = "linux")]
 const LIBRARIES_MAX: usize = 1024;
 
@@ -111,7 +110,6 @@ pub fn libraries(_: &Context, _: &mut Session, _: &[&str]) -> String {
     out
 }
 
-/// `show libs`
 #[cfg(not(target_os = "linux"))]
 pub fn libraries(_: &Context, _: &mut Session, _: &[&str]) -> String {
     "Not available on this system.\n".into()

@@ -7,7 +7,6 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Maximum number of characters in a line of a dump.
 const WIDTH: usize = 70;
 
 pub fn show(context: &Context, _: &Session, words: &[&str]) -> CommandReply {

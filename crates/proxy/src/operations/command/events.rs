@@ -10,7 +10,6 @@ pub struct Follow {
     pub newest: bool,
 }
 
-/// Parsed arguments of the command.
 struct EventsArguments<'a> {
     name: Option<&'a str>,
     newest: bool,

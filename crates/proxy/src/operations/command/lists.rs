@@ -10,7 +10,6 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// Returns whether the second word selects maps.
 fn maps(words: &[&str]) -> bool {
     words.get(1) == Some(&"map")
 }

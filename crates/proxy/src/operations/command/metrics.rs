@@ -9,7 +9,6 @@ use crate::stats::row::Moment;
 use model::config::Config;
 use std::sync::Arc;
 
-/// The reply to a command.
 struct MetricsReply {
     config: Arc<Config>,
     process: ProcessSnapshot,

@@ -53,7 +53,6 @@ pub struct Context {
 
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Access level of the connection.
     pub level: StatsLevel,
     /// The connection stays open and shows a prompt.
     pub prompt: bool,
@@ -124,7 +123,6 @@ pub enum CommandAction {
     ReportReply(ReportReplies),
     /// As above; the report may be long.
     LongReport(LongReports),
-    /// Refuse the command with this reply.
     Refuse(CommandReply),
 }
 
@@ -300,7 +298,6 @@ pub(crate) fn kept(text: String) -> &'static str {
     Box::leak(text.into_boxed_str())
 }
 
-/// Returns the commands as rows of the manual.
 pub fn documented() -> Vec<Documented> {
     COMMANDS.iter().map(Row::documented).collect()
 }
@@ -342,7 +339,6 @@ fn begins_with(words: &[&str], name: &[&str]) -> bool {
     words.len() >= name.len() && words.iter().zip(name).all(|(word, name)| word == name)
 }
 
-/// Finds the command that a line requests.
 pub fn find(session: &Session, words: &[&str]) -> CommandAction {
     if let Some(row) = COMMANDS.iter().find(|row| begins_with(words, row.words)) {
         if session.level < row.level {
@@ -370,7 +366,6 @@ pub fn find(session: &Session, words: &[&str]) -> CommandAction {
     })
 }
 
-/// Returns the reply to an unknown command, with suggestions.
 fn unknown(words: &[&str]) -> String {
     let (own, always) = COMMANDS.split_at(COMMANDS.len() - ALWAYS);
     let mut near = nearest(own, words);
@@ -417,7 +412,6 @@ fn nearest<'r>(own: &'r [Row], words: &[&str]) -> Vec<&'r Row> {
     near
 }
 
-/// Returns the commands whose word at an index matches.
 fn keep<'r>(rows: &[&'r Row], at: usize, fits: &dyn Fn(&str) -> bool) -> Vec<&'r Row> {
     let word = |row: &&Row| row.words.get(at).is_some_and(|name| fits(name));
     rows.iter().copied().filter(word).collect()

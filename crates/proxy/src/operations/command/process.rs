@@ -8,7 +8,6 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
-/// Maximum number of descriptors examined.
 const DESCRIPTORS_MAX: u64 = 1 << 20;
 
 /// `show configuration`: the live versions, the newest last.

@@ -29,7 +29,6 @@ impl Severity {
 pub struct CommandReply {
     /// Severity; None for a report.
     pub severity: Option<Severity>,
-    /// Text; empty if there is nothing to report.
     pub text: String,
 }
 
@@ -42,7 +41,6 @@ impl CommandReply {
         }
     }
 
-    /// Creates a message with a severity.
     pub fn message(severity: Severity, text: impl Into<String>) -> CommandReply {
         CommandReply {
             severity: Some(severity),

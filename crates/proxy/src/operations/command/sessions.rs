@@ -108,7 +108,6 @@ pub fn shut_down(_: &Context, _: &Session, words: &[&str]) -> String {
     }
 }
 
-/// Returns the family and address of an endpoint.
 fn end(endpoint: Endpoint) -> (&'static str, String) {
     match endpoint {
         Endpoint::Inet(address) => {

@@ -107,7 +107,6 @@ fn bound(config: &Config, words: &[&str]) -> Result<Option<Bound>, String> {
     }))
 }
 
-/// The reply to `show stat`.
 struct StatisticsReply {
     config: Arc<Config>,
     selection: Selection<'static>,

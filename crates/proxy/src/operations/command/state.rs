@@ -13,7 +13,6 @@ srv_uweight srv_iweight srv_time_since_last_change srv_check_status srv_check_re
 srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl \
 srv_check_port srv_check_addr srv_agent_addr srv_agent_port\n";
 
-/// Creates a reply with a line for each server of the backends that a command selects.
 fn server_lines(
     config: Arc<Config>,
     name: Option<&&str>,
@@ -49,7 +48,6 @@ fn server_lines(
     })))
 }
 
-/// Returns the address and port in the format of these lines.
 fn address(server: &Server) -> (String, i32) {
     let (ip, port) = last_address(server);
     if server.state.report(0).unresolved {
@@ -71,7 +69,6 @@ fn named_port(server: &Server) -> Option<i32> {
     })
 }
 
-/// Returns the server's host name and the service whose SRV record supplied it.
 fn names(server: &Server) -> (String, String) {
     let none = || "-".to_owned();
     let Some(host) = &server.host else {

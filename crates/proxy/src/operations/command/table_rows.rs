@@ -41,7 +41,6 @@ fn columns(table: &Table) -> Vec<Column> {
     columns
 }
 
-/// Parsed arguments behind `json`.
 struct TableRowsArguments<'w> {
     by: Option<&'w str>,
     has: String,

@@ -11,7 +11,6 @@ use std::sync::Arc;
 /// Maximum number of conditions in a command, as in HAProxy.
 const FILTERS_MAX: usize = 4;
 
-/// A condition on the data of an entry.
 struct EntryFilter {
     kind: DataType,
     operator: Operator,
@@ -79,7 +78,6 @@ fn one_line(table: &Table, out: &mut String) {
     );
 }
 
-/// Converts an operator's text to a key of the table.
 fn key(table: &Table, text: &str) -> Option<Box<[u8]>> {
     let make = &table.make;
     let value = make.key.parse(text)?;
@@ -146,7 +144,6 @@ fn which(table: &Table, words: &[&str]) -> Result<Which, String> {
     }
 }
 
-/// Formats an entry for `show table`.
 fn entry(held: &HeldEntry, out: &mut String) {
     let table = held.table();
     let mut key = Vec::new();

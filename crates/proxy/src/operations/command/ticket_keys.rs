@@ -11,7 +11,6 @@ use tls::tickets::FileKeys;
 /// A file of ticket keys, with its number.
 type Numbered = (usize, Box<str>, Arc<FileKeys>);
 
-/// Returns all files with their numbers.
 fn all(context: &Context) -> Vec<Numbered> {
     let files = context.runtime.config().certificates.ticket_keys();
     let numbered = files.into_iter().enumerate();

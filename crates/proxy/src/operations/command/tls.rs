@@ -12,7 +12,6 @@ fn store(context: &Context) -> Arc<Store> {
     Arc::clone(&context.runtime.config().certificates)
 }
 
-/// Converts the result of a change to a reply.
 fn said(told: Result<String, StoreError>) -> CommandReply {
     match told {
         Ok(text) => CommandReply::message(Severity::Notice, text),
@@ -25,7 +24,6 @@ fn shown(told: Result<String, StoreError>) -> CommandReply {
     told.map_err(|refused| refused.0).into()
 }
 
-/// Executes a command in the newest configuration.
 fn outcome(
     context: &Context,
     session: &Session,

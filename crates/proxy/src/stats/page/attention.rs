@@ -11,13 +11,11 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Maximum number of links per concern; the last one leads to the first item without a link.
 const LINKS_MAX: usize = 12;
 
-/// An item that needs attention.
 #[derive(Debug)]
 struct Item {
     proxy: Box<str>,
     /// Anchor of the row in the table.
     row: Box<str>,
-    /// Text next to the name.
     words: String,
     /// The item is the whole proxy.
     is_whole: bool,
@@ -37,7 +35,6 @@ struct Items {
 pub struct Attention([Items; Concern::ALL.len()]);
 
 impl Attention {
-    /// Examines the row of an object at a time of states.
     pub fn note(&mut self, row: &Row<'_>, now_ms: u64) {
         let proxy = row.proxy;
         let short_since = |since_ms: u64| short(now_ms.saturating_sub(since_ms) / 1000);

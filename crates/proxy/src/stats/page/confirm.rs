@@ -8,7 +8,6 @@ use model::config::StatsPage;
 use model::config::product::PRODUCT as NAME;
 use std::fmt::Write;
 
-/// Creates the page that asks whether to end the sessions of some servers.
 pub fn render(page: &StatsPage, asked: &StatisticsQuery, kill: &Kill<'_>) -> Html {
     let mut out = String::new();
     head::begin(&mut out);

@@ -16,7 +16,6 @@ pub const STYLE: &str = include_str!("style.css");
 const ALL_COLUMNS: &str =
     "<input type=\"checkbox\" id=\"all\" class=\"x\"><label for=\"all\">All columns</label>\n";
 
-/// Appends the beginning of a page.
 pub fn begin(out: &mut String) {
     out.push_str("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n");
     out.push_str("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n");
@@ -146,7 +145,6 @@ fn process(out: &mut String, view: &View<'_>) {
     out.push_str("</dl>\n");
 }
 
-/// Formats bytes per second as bits per second, with a unit.
 fn bits(bytes_per_s: u64) -> String {
     let bits = bytes_per_s.saturating_mul(8);
     match bits {

@@ -3,14 +3,11 @@
 
 use std::fmt::Write;
 
-/// A column of the page.
 struct ColumnHeading {
     /// Heading above this column and its neighbours.
     group: &'static str,
     label: &'static str,
-    /// Full meaning of the label.
     meaning: &'static str,
-    /// CSS class for the alignment of the text.
     class: &'static str,
 }
 
@@ -78,9 +75,7 @@ const SMALL: usize = 10;
 const BOLD: usize = 12;
 /// Width of the gap between groups of digits.
 const GAP: usize = 4;
-/// Width of the padding left and right of a text.
 const PADDING: usize = 8;
-/// Width of the checkbox column.
 const CHECKBOX: usize = 36;
 /// Maximum width; longer texts are wrapped: the name, the status, the last check.
 const WIDTH_MAX: usize = 264;
@@ -175,14 +170,12 @@ pub fn heads(out: &mut String, columns: usize, checkbox: Option<&str>, other_has
 
 /// Cells of a row, from left to right.
 pub struct Cells<'o> {
-    /// Output that the cells are appended to.
     pub out: &'o mut String,
     widths: &'o mut Widths,
     column: usize,
 }
 
 impl<'o> Cells<'o> {
-    /// Starts at the name column.
     pub fn new(out: &'o mut String, widths: &'o mut Widths) -> Cells<'o> {
         Cells {
             out,
@@ -213,7 +206,6 @@ impl<'o> Cells<'o> {
         self.column += 1;
     }
 
-    /// Leaves this many columns empty.
     pub fn skip(&mut self, columns: usize) {
         self.column += columns;
         match columns {

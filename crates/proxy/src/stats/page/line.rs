@@ -11,16 +11,13 @@ use model::config::Mode;
 use model::state::{AdminReport, HealthState, ServerReport};
 use std::fmt::Write;
 
-/// A row of a table.
 pub struct PageRow<'l, 'c> {
-    /// Settings and data of the page.
     pub view: &'l View<'l>,
     pub row: &'l Row<'c>,
     pub form: bool,
 }
 
 impl PageRow<'_, '_> {
-    /// Appends the row, and records the widths of its cells.
     pub fn write(&self, out: &mut String, widths: &mut Widths) {
         let (class, name) = match &self.row.object {
             Object::Frontend => ("frontend", "Frontend"),
@@ -53,7 +50,6 @@ impl PageRow<'_, '_> {
         out.push_str("</tr>\n");
     }
 
-    /// Returns whether the row is about servers, as opposed to clients.
     fn is_of_servers(&self) -> bool {
         matches!(self.row.object, Object::Server(..) | Object::Backend)
     }
@@ -433,7 +429,6 @@ fn checkbox(out: &mut String, name: &str, is_server: bool) {
     out.push_str("</td>");
 }
 
-/// Appends a cell with a short text without markup.
 fn text(cells: &mut Cells<'_>, text: &str) {
     let _ = write!(cells.out, "<td>{text}</td>");
     cells.letters(text.len());

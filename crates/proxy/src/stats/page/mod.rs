@@ -30,12 +30,9 @@ pub struct View<'v> {
     pub page: &'v StatsPage,
     pub query: &'v StatisticsQuery,
     pub selection: Selection<'v>,
-    /// Time and settings of the report.
     pub moment: Moment,
     pub process: &'v ProcessSnapshot,
-    /// The user may change servers.
     pub admin: bool,
-    /// URL of the web console for the browser.
     pub console: Option<&'v str>,
 }
 
@@ -52,7 +49,6 @@ pub struct Html {
 /// refresh. The page also works without it.
 const SCRIPT: &str = include_str!("script.js");
 
-/// Returns the security policy of a page with these styles.
 fn policy(styles: &[&str]) -> String {
     let hash = |text: &str| {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
@@ -67,7 +63,6 @@ fn policy(styles: &[&str]) -> String {
     )
 }
 
-/// Returns a link to a page with other parameters.
 fn link(page: &StatsPage, words: &str) -> String {
     let uri = String::from_utf8_lossy(&page.uri);
     let mut link = String::new();
@@ -163,7 +158,6 @@ impl PageOutput {
     }
 }
 
-/// Appends everything behind the proxies.
 fn end(out: &mut String, view: &View<'_>) {
     out.push_str("</main>");
     if view.admin {
@@ -173,7 +167,6 @@ fn end(out: &mut String, view: &View<'_>) {
 }
 
 impl View<'_> {
-    /// Returns a link to this page with other parameters.
     fn link(&self, words: &str) -> String {
         link(self.page, words)
     }

@@ -30,7 +30,6 @@ pub fn class(server: &Server, report: &ServerReport) -> &'static str {
 pub enum Concern {
     /// The server is down unintentionally.
     Down,
-    /// The server gets no new sessions.
     Draining,
     /// An operator put the server into maintenance, or its name has no address.
     Maintenance,

@@ -8,16 +8,13 @@ use crate::stats::admin;
 use model::config::{Mode, Proxy, ProxyKind};
 use std::fmt::Write;
 
-/// Checkbox that selects all servers of a table.
 const CHECK_ALL: &str = "<th rowspan=\"2\" class=\"k\"><input type=\"checkbox\" class=\"every\" \
 title=\"All servers\" aria-label=\"All servers\"></th>";
 
-/// Returns whether a table has a form with actions.
 pub fn has_form(view: &View<'_>, proxy: &Proxy) -> bool {
     view.admin && proxy.kind.is_backend() && !proxy.servers.is_empty()
 }
 
-/// Appends the beginning of a proxy's table, up to its rows.
 pub fn begin(out: &mut String, view: &View<'_>, proxy: &Proxy) {
     let form = has_form(view, proxy);
     let of_servers = proxy.kind.is_backend();
@@ -45,7 +42,6 @@ pub fn begin(out: &mut String, view: &View<'_>, proxy: &Proxy) {
     layout::heads(out, columns, form.then_some(CHECK_ALL), view.admin);
 }
 
-/// Appends the end of a proxy's table, behind its rows.
 pub fn end(out: &mut String, view: &View<'_>, proxy: &Proxy) {
     out.push_str("</tbody></table></div>");
     if has_form(view, proxy) {

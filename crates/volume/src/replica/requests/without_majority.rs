@@ -17,12 +17,10 @@ impl<P: Payload> Replica<P> {
         self.settings.bounds.fail_ns = fail_ns;
     }
 
-    /// Returns whether requests fail at this time instead of waiting for the lease.
     pub fn fails_requests(&self, now: Time) -> bool {
         self.fails_at().is_some_and(|at| now >= at)
     }
 
-    /// Time at which waiting requests fail, unless the lease is renewed before.
     fn fails_at(&self) -> Option<Time> {
         let fail_ns = self.settings.bounds.fail_ns?;
         let waits = self.tenure.waits;
@@ -33,7 +31,6 @@ impl<P: Payload> Replica<P> {
         self.fails_at().filter(|at| self.now < *at)
     }
 
-    /// Fails client requests if the lease has been over for too long.
     pub(in super::super) fn advance_failing(&mut self) {
         if !self.fails_requests(self.now) {
             return;

@@ -103,7 +103,6 @@ impl Checker {
         self.events
     }
 
-    /// Records the call of a write.
     pub fn write(&mut self, attempt: Attempt, block: u64) {
         let called = self.now();
         let open = Times {
@@ -118,7 +117,6 @@ impl Checker {
         self.blocks[block as usize].open.push(attempt);
     }
 
-    /// Records the call of a read.
     pub fn read(&mut self, attempt: Attempt, block: u64) {
         for possible in &mut self.blocks[block as usize].possible {
             let seen = vec![possible.current];
@@ -126,7 +124,6 @@ impl Checker {
         }
     }
 
-    /// Checks the return of a write.
     pub fn written(&mut self, attempt: Attempt, block: u64, fua: bool) -> Result<(), String> {
         let now = self.now();
         let times = &mut self.times[attempt as usize];
@@ -157,7 +154,6 @@ impl Checker {
         self.set(block, after, || format!("write {attempt} of block {block}"))
     }
 
-    /// Checks the return of a read.
     pub fn returned(&mut self, attempt: Attempt, block: u64, value: u32) -> Result<(), String> {
         let before = self.blocks[block as usize].clone();
         let register = &mut self.blocks[block as usize];
@@ -189,7 +185,6 @@ impl Checker {
         })
     }
 
-    /// Removes a read without a result.
     pub fn forget_read(&mut self, attempt: Attempt, block: u64) {
         for possible in &mut self.blocks[block as usize].possible {
             possible.seen.retain(|(read, _)| *read != attempt);
@@ -222,7 +217,6 @@ impl Checker {
         self.dedup(block as usize);
     }
 
-    /// Records that a write was not executed.
     pub fn undo(&mut self, attempt: Attempt, block: u64) -> Result<(), String> {
         let register = &mut self.blocks[block as usize];
         register.open.retain(|open| *open != attempt);
@@ -233,7 +227,6 @@ impl Checker {
         })
     }
 
-    /// Records the return of a flush that was called at this event number.
     pub fn flushed(&mut self, called: u64) {
         let times = |value: &Attempt| self.times[*value as usize];
         let is_stable = |value: &&Attempt| {

@@ -172,7 +172,6 @@ impl Disk {
         self.broken.is(ReplicaDefect::RepairsUnchecked) || blocks.iter().zip(&data.0).all(has)
     }
 
-    /// Ends all faults, except false flushes.
     pub fn heal(&mut self) {
         self.faults = Faults {
             lies: self.faults.lies,
@@ -180,7 +179,6 @@ impl Disk {
         };
     }
 
-    /// Starts an operation. The caller chooses its key.
     pub fn begin(&mut self, key: u64, operation: Operation<AttemptNumbers>) {
         self.heat(&operation);
         if let Operation::Repair { blocks, data } = &operation
@@ -243,7 +241,6 @@ impl Disk {
         })
     }
 
-    /// Simulates a kill of the process: operations in flight may have taken effect.
     pub fn kill(&mut self, random: &mut Random) {
         for (_, pending) in std::mem::take(&mut self.pending) {
             if random.percent(60) {
@@ -286,7 +283,6 @@ impl Disk {
         self.durable[range].fill(0);
     }
 
-    /// Returns whether no operation is in flight.
     pub fn is_idle(&self) -> bool {
         self.pending.is_empty()
     }

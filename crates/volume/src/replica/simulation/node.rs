@@ -33,15 +33,12 @@ pub const BOUNDS: ReplicaLimits = ReplicaLimits {
 pub struct SimulatedNode {
     pub replica: Option<Replica<AttemptNumbers>>,
     pub disk: Disk,
-    /// Number of the current process.
     pub life: u64,
     boot: u64,
     powered: bool,
     pub paused_until: u64,
-    /// Start time and drift of the clock.
     clock_from: u64,
     drift_ppm: i64,
-    /// Time of the replica's next tick.
     pub tick_at: Option<u64>,
     /// Lease of this process, and whether the replica knows it.
     pub granted: Option<(Epoch, Record, bool)>,

@@ -24,7 +24,6 @@ pub enum PlannedFault {
     Drop,
     /// Disk operations take this long.
     Stall(usize, u64),
-    /// A block cannot be read or written.
     BadBlock(usize, u64, u64),
     DeadDisk(usize, u64),
     /// Both machines lose power, and get the disks of each other for this time.

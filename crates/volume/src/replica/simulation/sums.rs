@@ -38,12 +38,10 @@ impl Sums {
         self.hot[block as usize] = true;
     }
 
-    /// Sets the checksum of a block.
     pub fn set(&mut self, block: u64, content: u32) {
         self.known[block as usize] = content;
     }
 
-    /// Expected content of a block.
     pub fn get(&self, block: u64) -> u32 {
         self.known[block as usize]
     }

@@ -24,7 +24,6 @@ pub enum Next {
     Nothing,
 }
 
-/// All clients of a history.
 #[derive(Debug)]
 pub struct Traffic {
     pub checker: Checker,
@@ -36,7 +35,6 @@ pub struct Traffic {
     pub acknowledged: u64,
     /// End of the highest acknowledged range. Clients know that the volume is at least that large.
     reached: u64,
-    /// Attempts that have neither returned nor been decided.
     open: Vec<Attempt>,
 }
 
@@ -49,7 +47,7 @@ impl Traffic {
             called: 0,
             open: false,
         };
-        // One more than planned: it reads everything at the end.
+        // An additional client reads everything at the end.
         let clients = plan.clients + 1;
         Traffic {
             checker: Checker::new(GEOMETRY.blocks),
@@ -63,7 +61,6 @@ impl Traffic {
         }
     }
 
-    /// Starts an operation of a client.
     pub fn begin(&mut self, client: usize, plan: &SimulationPlan, random: &mut Random) -> usize {
         let want = draw(random, plan.reads, plan.flushes, plan.crowd, SPAN);
         self.open_op(client, want)
@@ -106,7 +103,6 @@ impl Traffic {
         self.ops[op].request()
     }
 
-    /// Handles a reply of a node.
     pub fn reply(
         &mut self,
         id: RequestId,
@@ -221,7 +217,6 @@ impl Traffic {
         }
     }
 
-    /// Records that an attempt was not executed.
     fn undo(&mut self, attempt: Attempt) -> Result<(), String> {
         if !self.sent[attempt as usize].open {
             return Ok(());

@@ -87,7 +87,6 @@ pub struct ReplicaSimulation {
     /// Last epoch that began to serve.
     decided: Epoch,
     told: Option<String>,
-    /// Steps after everything is healed.
     steps: VecDeque<CalmStep>,
 }
 
@@ -100,7 +99,6 @@ struct MisplacedDisks {
     unchanged: Vec<(usize, Durable, Vec<u32>)>,
 }
 
-/// Step of the calm phase at the end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum CalmStep {
     /// A last client reads everything.
@@ -539,7 +537,6 @@ impl ReplicaSimulation {
         Ok(())
     }
 
-    /// Sends a request to the cluster.
     fn inquire(&mut self, node: usize, life: u64, ask: AgreementRequest) {
         let sent = self.nodes[node].local(self.now);
         let copies = if self.random.percent(10) { 2 } else { 1 };

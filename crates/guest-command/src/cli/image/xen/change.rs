@@ -77,7 +77,6 @@ pub fn copies(
     Ok(disks)
 }
 
-/// Copies a raw disk to a range of another one.
 fn copy(from: &Path, to: &Path, begin: u64, size: u64, runner: &Runner) -> Result<(), Stopped> {
     say(&format!("copying {}", from.display()));
     let name = to
@@ -98,7 +97,7 @@ fn copy(from: &Path, to: &Path, begin: u64, size: u64, runner: &Runner) -> Resul
     convert.arg(format!(
         "driver=raw,offset={begin},size={size},file.driver=file,file.filename={name}"
     ));
-    // One line for each tenth.
+    // Prints a line for each tenth of the disk.
     let shown = Cell::new(0_u32);
     let progress = |line: &str| {
         let percent = line
@@ -112,14 +111,12 @@ fn copy(from: &Path, to: &Path, begin: u64, size: u64, runner: &Runner) -> Resul
     runner.shown(&mut convert, progress).map(|_| ())
 }
 
-/// Position on the new disks.
 struct Spot {
     disk: usize,
     found: DetectedFileSystem,
     size: u64,
 }
 
-/// Returns where a file system of the old disks is on the new ones.
 fn spot(looked: &DetectedGuest, plan: &ConversionPlan, index: usize, inner: usize) -> Option<Spot> {
     let disk = plan
         .targets
@@ -144,7 +141,6 @@ fn spot(looked: &DetectedGuest, plan: &ConversionPlan, index: usize, inner: usiz
 /// Mounted file systems of the guest during the change.
 struct Tree {
     root: Inside,
-    /// `/boot`, if it is a separate file system.
     boot: Option<Inside>,
 }
 
@@ -230,7 +226,6 @@ pub fn linux(
     Ok(())
 }
 
-/// Changes the files of the system.
 fn files(inside: &Inside, looked: &DetectedGuest, linux: &Linux) -> Result<(), String> {
     say("fstab, terminals and names of cards");
     let change = |path: &str, change: &dyn Fn(&str) -> String| -> Result<(), String> {
@@ -367,7 +362,6 @@ fn sandbox(tree: &Tree, words: &[String]) -> Command {
     bwrap
 }
 
-/// Fills GRUB's directory: the menu, and the modules of the host.
 fn menus(tree: &Tree, menu: &GrubEntry, append: &str) -> Result<(), String> {
     let (inside, directory) = tree.kernels();
     let grub = format!("{directory}/grub");
@@ -384,7 +378,6 @@ fn menus(tree: &Tree, menu: &GrubEntry, append: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Installs GRUB before the first partition of the disk with its directory.
 fn loader(
     looked: &DetectedGuest,
     plan: &ConversionPlan,

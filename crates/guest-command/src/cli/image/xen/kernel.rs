@@ -6,7 +6,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Limit of a kernel, in bytes.
 const BYTES_MAX: u64 = 256 << 20;
 /// Offsets and bytes that identify a Linux kernel for x86 ("The Linux/x86 Boot Protocol", section
 /// "The Real-Mode Kernel Header": `boot_flag` and `header`).

@@ -156,7 +156,7 @@ fn what_is_left_out_is_told() {
     let message =
         "'ciphers': unsupported ciphers ignored: AES128-SHA, AES256-SHA, DES-CBC3-SHA and 2 more";
     assert_eq!(told.map(|told| &*told.message), Some(message));
-    // Once a file, however many lines say it.
+    // Reported once per file, however many lines set the version.
     let twice = "server a 127.0.0.1:443 ssl verify none ssl-min-ver TLSv1.0\n\
                  server b 127.0.0.1:443 ssl verify none ssl-min-ver TLSv1.1";
     assert_eq!(codes_of(twice), ["W0124"]);

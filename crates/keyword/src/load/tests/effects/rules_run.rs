@@ -6,7 +6,6 @@ use model::rules::*;
 use model::transaction::{Endpoint, ProxyStream, sample};
 use std::sync::Arc;
 
-/// A configuration of one `listen` with these lines.
 fn config(lines: &str) -> Arc<Config> {
     let text = format!("listen web\nmode http\nbind 127.0.0.1:1\n{lines}\n");
     let loaded = load_text(&text);
@@ -36,7 +35,6 @@ fn head(message: &http::message::HttpMessage) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// The head and body of the answer that the rules give.
 fn answer(lines: &str) -> (ProxyStream, String) {
     let (stream, verdict) = request(lines);
     let (MessageVerdict::Answer(reply) | MessageVerdict::Tarpit(reply)) = verdict else {

@@ -6,7 +6,6 @@ use language::keyword::KeywordLookup;
 use language::{ConfigLine, Diagnostic, Environment};
 use model::transaction::sample;
 
-/// Builds a line by its keyword.
 fn build(loader: &mut Loader, line: &ConfigLine) -> Result<(), Diagnostic> {
     match registry()
         .lines

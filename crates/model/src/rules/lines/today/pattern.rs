@@ -42,7 +42,6 @@ fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
-/// Returns the name of a header without its escapes.
 fn name(text: &str) -> Option<String> {
     let name = text.replace("\\-", "-").replace("\\_", "_");
     (!name.is_empty() && name.bytes().all(is_name)).then_some(name)
@@ -84,7 +83,6 @@ fn one_group_less(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// Returns whether a replacement uses a group.
 fn uses(text: &str, group: usize) -> bool {
     text.contains(&format!("\\{group}"))
 }

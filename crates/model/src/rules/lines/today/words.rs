@@ -1,6 +1,5 @@
 //! Words of a configuration in their written form.
 
-/// Joins words with one space between them and skips empty ones.
 pub(super) fn join(words: &[&str]) -> String {
     let words: Vec<&str> = words.iter().copied().filter(|w| !w.is_empty()).collect();
     words.join(" ")
@@ -22,7 +21,6 @@ pub(super) fn quoted(word: &str) -> Option<String> {
     )
 }
 
-/// Returns a format that evaluates to the text.
 pub(super) fn format_text(text: &str) -> String {
     text.replace('%', "%%")
 }

@@ -319,7 +319,6 @@ fn an_h2_client_is_served() {
     }
 }
 
-/// Response that our client received on one stream.
 #[derive(Default)]
 struct InteropResponse {
     status: String,
@@ -376,7 +375,6 @@ async fn h2_answer(
     }
 }
 
-/// Opens streams while the limit allows.
 fn open_wanted(
     wanted: &mut VecDeque<&'static str>,
     open: &mut BTreeMap<u32, Outgoing>,

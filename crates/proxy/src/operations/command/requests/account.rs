@@ -123,7 +123,6 @@ fn arrival(account: &mut RequestTimeline, entry: &Entry, moments: &Moments) {
     }
 }
 
-/// Adds the rules applied to the request, or to the response.
 fn rules(account: &mut RequestTimeline, told: &HistoryEntry, of_response: bool) {
     let Some(decided) = told.entry.decided.as_deref() else {
         return;

@@ -123,7 +123,6 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     CommandReply::report(text)
 }
 
-/// Returns the reply if the history is disabled.
 fn off(context: &Context) -> Option<CommandReply> {
     let kept = context.runtime.config().global.requests_kept();
     (kept == 0).then(|| CommandReply::error("No requests are kept: the line `request-history 0` in `global` turns that off; `request-history 1024` keeps some, from the next reload on.\n"))
@@ -163,7 +162,6 @@ pub fn show_one(context: &Context, session: &Session, words: &[&str]) -> Command
     }
 }
 
-/// Returns the reply for a request that was not found.
 fn missing(found: &MergedRequests) -> String {
     match found.oldest_ms {
         None => "No such request: none has ended since this process began to serve.\n".to_owned(),

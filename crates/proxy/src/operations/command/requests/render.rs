@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Formats a date with milliseconds.
 pub(super) fn date(ms: u64) -> String {
     let date = iso_date(UNIX_EPOCH + Duration::from_millis(ms));
     // Leaves out the digits behind the milliseconds, which are always zero.
@@ -32,7 +31,6 @@ pub(super) fn safe(text: &[u8]) -> String {
     out
 }
 
-/// Returns a text, or a dash if it is empty.
 fn or_dash(text: &[u8]) -> String {
     if text.is_empty() {
         "-".to_owned()
@@ -51,7 +49,6 @@ pub(super) fn client(entry: &Entry) -> String {
     }
 }
 
-/// Returns the backend and its server in log format.
 pub(super) fn server(entry: &Entry) -> String {
     let frontend = entry.text(EntryText::Frontend);
     let backend = match entry.text(EntryText::Backend) {
@@ -95,13 +92,11 @@ pub(super) fn line(out: &mut String, told: &HistoryEntry) {
     );
 }
 
-/// Formats the position of a line.
 pub(super) fn place(told: &HistoryEntry, place: RuleLocation) -> Option<String> {
     let (file, line) = told.place(place)?;
     Some(format!("{file}:{line}"))
 }
 
-/// Formats a text with the line that it refers to.
 fn at(told: &HistoryEntry, words: &str, line: RuleLocation) -> String {
     match place(told, line) {
         Some(place) => format!("{words} ({place})"),
@@ -145,7 +140,6 @@ pub(super) fn why_server(told: &HistoryEntry) -> Option<String> {
     Some(words)
 }
 
-/// Formats a request for programs.
 pub(super) fn json(thread: usize, told: &HistoryEntry) -> Value {
     let entry = &told.entry;
     let text = |field| match entry.text(field) {

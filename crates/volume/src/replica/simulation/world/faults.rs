@@ -100,7 +100,6 @@ impl ReplicaSimulation {
         }
     }
 
-    /// Starts to zero the space behind the end of a node's copy.
     pub(super) fn prepare(&mut self, node: usize) {
         let one = &self.nodes[node];
         let (life, from, to) = (one.life, one.prepared, one.wanted);
@@ -113,7 +112,6 @@ impl ReplicaSimulation {
         }
     }
 
-    /// Handles the end of zeroing.
     pub(super) fn prepared(
         &mut self,
         node: usize,
@@ -135,7 +133,6 @@ impl ReplicaSimulation {
         self.handle(node, Input::Room { from, to })
     }
 
-    /// Ends a process, or cuts a machine's power.
     fn stop(&mut self, node: usize, power: bool) {
         let is_alive = self.nodes[node].replica.is_some();
         if !is_alive && !power {
@@ -318,7 +315,6 @@ impl ReplicaSimulation {
         }
     }
 
-    /// Executes the next step of the calm phase.
     pub(super) fn step(&mut self) -> Result<(), String> {
         match self.steps.front() {
             Some(CalmStep::Read) => {
@@ -332,7 +328,6 @@ impl ReplicaSimulation {
         }
     }
 
-    /// Checks the result of a verify.
     pub(super) fn verified(&mut self, verify: &Verify) -> Result<(), String> {
         if verify.differing > 0 {
             return Err(format!("copies in sync differ: {verify}"));
@@ -359,7 +354,6 @@ impl ReplicaSimulation {
         self.nodes.iter().map(|node| node.disk.repaired).sum()
     }
 
-    /// Reads everything with a last client.
     pub(super) fn read_all(&mut self) {
         let client = self.plan.clients;
         for first in (0..GEOMETRY.blocks).step_by(8) {
